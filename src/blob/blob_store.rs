@@ -1,0 +1,53 @@
+//! The port: what Tikkun needs of a place where objects lie.
+
+use async_trait::async_trait;
+use serde::{Deserialize, Serialize};
+
+use crate::fault::Fault;
+
+/// Which store, so that a key can still be deleted after the configuration has changed.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct BlobTarget {
+    /// `local`, `r2` or `s3`.
+    pub driver: String,
+    /// The bucket; for `local` the folder.
+    pub bucket: String,
+}
+
+/// A key that could not be deleted.
+#[derive(Debug)]
+pub struct KeyFault {
+    /// Its place in the list that was asked for.
+    pub index: usize,
+    /// Why.
+    pub fault: Fault,
+}
+
+/// A place where objects lie under keys.
+///
+/// Keys are relative paths with `/`; one that would lead outside is refused as permanent. A key is
+/// never used twice, so deleting is safe to repeat, and a missing object counts as deleted.
+#[async_trait]
+pub trait BlobStore: Send + Sync + 'static {
+    /// Which store this is.
+    fn target(&self) -> &BlobTarget;
+
+    /// The most keys that one call of [`delete`](Self::delete) takes.
+    fn max_keys(&self) -> usize;
+
+    /// Writes an object. After success it survives a crash of the machine.
+    async fn put(&self, key: &str, content: &[u8]) -> Result<(), Fault>;
+
+    /// The object's size in bytes; none: no such object.
+    async fn size(&self, key: &str) -> Result<Option<u64>, Fault>;
+
+    /// Deletes objects; the answer names the keys that are still there. A fault of the whole call
+    /// says nothing about any key.
+    async fn delete(&self, keys: &[String]) -> Result<Vec<KeyFault>, Fault>;
+
+    /// Keys that begin with `prefix`, in order, at most `max`.
+    async fn list(&self, prefix: &str, max: usize) -> Result<Vec<String>, Fault>;
+
+    /// Completes when the store answers and can be written to.
+    async fn check(&self) -> Result<(), Fault>;
+}

@@ -1,0 +1,89 @@
+//! What went wrong behind a port: the kind decides what the caller does, the context names the thing.
+
+use std::error::Error;
+use std::fmt;
+
+/// What the caller should do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum FaultKind {
+    /// Out of reach: wait and ask again; it says nothing about the request itself.
+    Unavailable,
+    /// This try was unlucky (a deadlock, a serialisation failure, a busy answer): the same may work soon.
+    Retryable,
+    /// The same will fail again: a person has to change something.
+    Permanent,
+}
+
+/// An error of a broker, a store or a blob store.
+#[derive(Debug)]
+pub struct Fault {
+    kind: FaultKind,
+    context: String,
+    source: Option<Box<dyn Error + Send + Sync>>,
+}
+
+impl Fault {
+    /// A fault of `kind`; `context` says what was tried, with names, and holds no secret.
+    pub fn new(kind: FaultKind, context: impl Into<String>) -> Self {
+        Self { kind, context: context.into(), source: None }
+    }
+
+    /// Adds the cause.
+    #[must_use]
+    pub fn because(mut self, source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
+        self.source = Some(source.into());
+        self
+    }
+
+    /// What the caller should do.
+    #[must_use]
+    pub fn kind(&self) -> FaultKind {
+        self.kind
+    }
+
+    /// Whether waiting or trying again can help.
+    #[must_use]
+    pub fn is_retryable(&self) -> bool {
+        self.kind != FaultKind::Permanent
+    }
+
+    /// The context and all causes, joined with `: `.
+    #[must_use]
+    pub fn chain(&self) -> String {
+        let mut text = self.context.clone();
+        let mut cause = self.source();
+        while let Some(error) = cause {
+            let next = error.to_string();
+            if !text.ends_with(&next) {
+                text = format!("{text}: {next}");
+            }
+            cause = error.source();
+        }
+        text
+    }
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.context)
+    }
+}
+
+impl Error for Fault {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        self.source.as_deref().map(|source| source as &(dyn Error + 'static))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn chain_names_every_cause_once() {
+        let inner = Fault::new(FaultKind::Unavailable, "connect to queue.db").because("disk is gone");
+        let fault = Fault::new(FaultKind::Unavailable, "fetch from `maintenance`").because(inner);
+        assert_eq!(fault.chain(), "fetch from `maintenance`: connect to queue.db: disk is gone");
+        assert!(fault.is_retryable());
+    }
+}

@@ -1,0 +1,150 @@
+//! The arguments of a call, as an enqueuer in any language gave them, and how they become a typed value.
+
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+/// Positional and named arguments, as in a Python call.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Args {
+    /// Arguments by position.
+    #[serde(default)]
+    pub positional: Vec<Value>,
+    /// Arguments by name.
+    #[serde(default)]
+    pub named: Map<String, Value>,
+}
+
+/// Why arguments could not be read; says which, and what was expected.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("cannot read the arguments {given}: {reason}")]
+pub struct ArgsError {
+    given: String,
+    reason: String,
+}
+
+/// Longest rendering of arguments in an error or a description; RQ cuts at the same length.
+const SHOWN_CHARS: usize = 75;
+
+impl Args {
+    /// Arguments by position only.
+    pub fn positional(values: impl IntoIterator<Item = Value>) -> Self {
+        Self { positional: values.into_iter().collect(), named: Map::new() }
+    }
+
+    /// Reads the arguments as `T`: a struct takes positions in the order of its fields, or names, or
+    /// both when `parameters` tells the order of the names.
+    ///
+    /// # Errors
+    /// When a value is missing, of the wrong type, or given twice.
+    pub fn read<T: DeserializeOwned>(&self, parameters: &[&str]) -> Result<T, ArgsError> {
+        if self.positional.is_empty() && self.named.is_empty() {
+            return self.read_none();
+        }
+        let value = self.as_value(parameters)?;
+        serde_json::from_value(value).map_err(|e| self.error(e.to_string()))
+    }
+
+    /// No arguments fit `()`, an empty tuple, and a struct whose fields all have defaults.
+    fn read_none<T: DeserializeOwned>(&self) -> Result<T, ArgsError> {
+        serde_json::from_value(Value::Null)
+            .or_else(|_| serde_json::from_value(Value::Array(Vec::new())))
+            .or_else(|_| serde_json::from_value(Value::Object(Map::new())))
+            .map_err(|e| self.error(e.to_string()))
+    }
+
+    fn as_value(&self, parameters: &[&str]) -> Result<Value, ArgsError> {
+        match (self.positional.as_slice(), self.named.is_empty()) {
+            ([], _) => Ok(Value::Object(self.named.clone())),
+            (_, true) => Ok(Value::Array(self.positional.clone())),
+            (positional, false) => self.merged(positional, parameters),
+        }
+    }
+
+    fn merged(&self, positional: &[Value], parameters: &[&str]) -> Result<Value, ArgsError> {
+        if positional.len() > parameters.len() {
+            return Err(self.error(format!(
+                "{} positional arguments beside named ones, expected at most {}",
+                positional.len(),
+                parameters.len()
+            )));
+        }
+        let mut all = self.named.clone();
+        for (name, value) in parameters.iter().zip(positional) {
+            if all.insert((*name).to_owned(), value.clone()).is_some() {
+                return Err(self.error(format!("`{name}` is given by position and by name")));
+            }
+        }
+        Ok(Value::Object(all))
+    }
+
+    fn error(&self, reason: String) -> ArgsError {
+        ArgsError { given: self.to_string(), reason }
+    }
+}
+
+impl ArgsError {
+    /// The arguments could not even be decoded from the wire.
+    pub fn undecodable(given: impl Into<String>, reason: impl Into<String>) -> Self {
+        Self { given: given.into(), reason: reason.into() }
+    }
+}
+
+impl std::fmt::Display for Args {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let positional = self.positional.iter().map(Value::to_string);
+        let named = self.named.iter().map(|(k, v)| format!("{k}={v}"));
+        let text = positional.chain(named).collect::<Vec<_>>().join(", ");
+        match text.char_indices().nth(SHOWN_CHARS) {
+            Some((cut, _)) => write!(f, "({}…)", text.get(..cut).unwrap_or_default()),
+            None => write!(f, "({text})"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[derive(Debug, PartialEq, Deserialize)]
+    struct Delete {
+        id: i64,
+        #[serde(default)]
+        dry: bool,
+    }
+
+    #[test]
+    fn positions_fill_fields_in_order() {
+        let args = Args::positional([json!(27), json!(true)]);
+        assert_eq!(args.read::<Delete>(&[]).unwrap(), Delete { id: 27, dry: true });
+    }
+
+    #[test]
+    fn names_and_positions_mix_when_the_order_is_known() {
+        let mut args = Args::positional([json!(27)]);
+        args.named.insert("dry".into(), json!(true));
+        assert_eq!(args.read::<Delete>(&["id", "dry"]).unwrap(), Delete { id: 27, dry: true });
+        assert!(args.read::<Delete>(&[]).unwrap_err().to_string().contains("at most 0"));
+    }
+
+    #[test]
+    fn an_argument_given_twice_is_refused_by_name() {
+        let mut args = Args::positional([json!(27)]);
+        args.named.insert("id".into(), json!(28));
+        assert!(args.read::<Delete>(&["id", "dry"]).unwrap_err().to_string().contains("`id` is given"));
+    }
+
+    #[test]
+    fn a_wrong_type_names_the_value() {
+        let error = Args::positional([json!("x")]).read::<Delete>(&[]).unwrap_err().to_string();
+        assert!(error.contains("(\"x\")") && error.contains("i64"), "{error}");
+    }
+
+    #[test]
+    fn long_arguments_are_cut_at_a_character() {
+        let shown = Args::positional([json!("ק".repeat(200))]).to_string();
+        assert_eq!(shown.chars().count(), SHOWN_CHARS + 3);
+    }
+}

@@ -1,0 +1,141 @@
+//! What a running job may ask of the runtime: whether to stop, how long it has, where to report.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::future::BoxFuture;
+
+use super::{JobId, KindName, Progress, QueueName};
+
+/// Why a job is asked to stop at its next safe point.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StopReason {
+    /// The process drains: commit a checkpoint and end with [`Completion::Continue`](super::Completion).
+    Draining,
+    /// The job's time is up.
+    TimedOut,
+}
+
+impl fmt::Display for StopReason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Draining => "the process is draining",
+            Self::TimedOut => "the job's time is up",
+        })
+    }
+}
+
+/// The runtime's side of a [`JobContext`]; a test may bring its own.
+pub trait Control: Send + Sync {
+    /// Why the job should stop now, if it should.
+    fn stop_requested(&self) -> Option<StopReason>;
+    /// Completes when the job should stop. Cancel safe.
+    fn stopped(&self) -> BoxFuture<'_, StopReason>;
+    /// Completes after `duration`. Cancel safe.
+    fn sleep(&self, duration: Duration) -> BoxFuture<'_, ()>;
+    /// Tells how far the job is; the latest wins.
+    fn report(&self, progress: Progress);
+    /// While the job waits for something out of its hands, its time does not run.
+    fn set_waiting(&self, waiting: bool);
+    /// Time left before [`StopReason::TimedOut`]; none when the job has no timeout.
+    fn time_left(&self) -> Option<Duration>;
+}
+
+/// Who the running job is, and its line to the runtime.
+#[derive(Clone)]
+pub struct JobContext {
+    /// The queue's id of the job.
+    pub job: JobId,
+    /// The queue it came from.
+    pub queue: QueueName,
+    /// The function name it was enqueued under.
+    pub kind: KindName,
+    /// Counts from 1; a rescue or a retry is another attempt.
+    pub attempt: u32,
+    control: Arc<dyn Control>,
+}
+
+impl JobContext {
+    /// A context for one attempt.
+    #[must_use]
+    pub fn new(
+        job: JobId,
+        queue: QueueName,
+        kind: KindName,
+        attempt: u32,
+        control: Arc<dyn Control>,
+    ) -> Self {
+        Self { job, queue, kind, attempt, control }
+    }
+
+    /// Why the job should stop now, if it should. Ask at every safe point.
+    #[must_use]
+    pub fn stop_requested(&self) -> Option<StopReason> {
+        self.control.stop_requested()
+    }
+
+    /// Completes when the job should stop. Cancel safe.
+    pub async fn stopped(&self) -> StopReason {
+        self.control.stopped().await
+    }
+
+    /// Sleeps, but not past a request to stop. Cancel safe.
+    ///
+    /// # Errors
+    /// The reason to stop, when it came first.
+    pub async fn sleep(&self, duration: Duration) -> Result<(), StopReason> {
+        if let Some(reason) = self.stop_requested() {
+            return Err(reason);
+        }
+        match futures::future::select(self.control.stopped(), self.control.sleep(duration)).await {
+            futures::future::Either::Left((reason, _)) => Err(reason),
+            futures::future::Either::Right(_) => Ok(()),
+        }
+    }
+
+    /// Tells how far the job is. Cheap; the latest wins.
+    pub fn report(&self, progress: Progress) {
+        self.control.report(progress);
+    }
+
+    /// Waits for `work` without the job's time running: for outages, not for work. Cancel safe if
+    /// `work` is.
+    pub async fn without_clock<T>(&self, work: impl Future<Output = T>) -> T {
+        let _stopped_clock = StoppedClock::new(&*self.control);
+        work.await
+    }
+
+    /// Time left before the job is asked to stop; none when it has no timeout.
+    #[must_use]
+    pub fn time_left(&self) -> Option<Duration> {
+        self.control.time_left()
+    }
+}
+
+impl fmt::Debug for JobContext {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("JobContext")
+            .field("job", &self.job)
+            .field("queue", &self.queue)
+            .field("kind", &self.kind)
+            .field("attempt", &self.attempt)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Starts the clock again when dropped, so that a cancelled wait cannot leave it stopped.
+struct StoppedClock<'a>(&'a dyn Control);
+
+impl<'a> StoppedClock<'a> {
+    fn new(control: &'a dyn Control) -> Self {
+        control.set_waiting(true);
+        Self(control)
+    }
+}
+
+impl Drop for StoppedClock<'_> {
+    fn drop(&mut self) {
+        self.0.set_waiting(false);
+    }
+}

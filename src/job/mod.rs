@@ -1,0 +1,27 @@
+//! What a job is: pure values and rules, without clock, network or runtime.
+//!
+//! Read in this order: [`Job`] (what you write), [`NewJob`] (what is enqueued), [`JobRecord`] (what a
+//! queue keeps of it), [`JobContext`] (what a running job may ask), [`Completion`] and [`JobError`] (how
+//! it ends), [`RetryPolicy`] (what happens then). [`background`] holds the rules of the row in
+//! `background_jobs` that people watch.
+
+mod args;
+pub mod background;
+mod context;
+mod id;
+mod kind;
+mod outcome;
+mod progress;
+mod record;
+mod registry;
+mod retry;
+
+pub use args::{Args, ArgsError};
+pub use context::{Control, JobContext, StopReason};
+pub use id::{BackgroundJobId, BusinessId, ExecutionId, JobId, KindName, ProcessId, QueueName, ReceiptId};
+pub use kind::{Job, JobSettings, OrphanPolicy, Retention};
+pub use outcome::{Completion, JobError, JobErrorKind, JobResult, QueueEnd};
+pub use progress::{Estimate, Progress, RateMeter};
+pub use record::{JobRecord, JobState, Limit, NewJob, Retries};
+pub use registry::{BoxedJob, Registry, UnknownFunction};
+pub use retry::{Backoff, RetryPolicy};

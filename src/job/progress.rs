@@ -1,0 +1,108 @@
+//! How far a job is, how fast it goes and when it will be done.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+/// Counters of a job; all count items.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Progress {
+    /// Items to do in all; 0 when not known.
+    pub total: i64,
+    /// Items handled, whether well or not.
+    pub processed: i64,
+    /// Items handled well.
+    pub succeeded: i64,
+    /// Items set aside.
+    pub failed: i64,
+}
+
+impl Progress {
+    /// Share handled, 0 to 100, with one decimal; 0 when the total is not known, never above 100.
+    #[must_use]
+    pub fn percent(&self) -> f64 {
+        if self.total <= 0 {
+            return 0.0;
+        }
+        let tenths = (self.processed as f64 * 1000.0 / self.total as f64).round();
+        tenths.clamp(0.0, 1000.0) / 10.0
+    }
+}
+
+/// Speed and time left.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Estimate {
+    /// Items per second.
+    pub rate: f64,
+    /// Time until all is done; none while the total is not known.
+    pub eta: Option<Duration>,
+}
+
+/// Weight of the newest sample in the moving average: old enough to be calm, young enough to follow.
+const ALPHA: f64 = 0.4;
+
+/// A moving average over progress samples. Time comes from the caller, as time since any fixed start.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct RateMeter {
+    last: Option<(Duration, i64)>,
+    rate: Option<f64>,
+}
+
+impl RateMeter {
+    /// Takes a sample: `processed` items at time `at`. Samples that do not move forward are ignored.
+    pub fn sample(&mut self, at: Duration, processed: i64) {
+        if let Some((then, before)) = self.last {
+            let (seconds, items) = (at.saturating_sub(then).as_secs_f64(), processed - before);
+            if seconds <= 0.0 || items < 0 {
+                return;
+            }
+            let now = items as f64 / seconds;
+            self.rate = Some(self.rate.map_or(now, |rate| rate + ALPHA * (now - rate)));
+        }
+        self.last = Some((at, processed));
+    }
+
+    /// Speed and time left for `progress`; none before two samples.
+    #[must_use]
+    pub fn estimate(&self, progress: &Progress) -> Option<Estimate> {
+        let rate = self.rate?;
+        let left = (progress.total - progress.processed).max(0) as f64;
+        let eta = (progress.total > 0 && rate > 0.0)
+            .then(|| Duration::try_from_secs_f64(left / rate).ok())
+            .flatten();
+        Some(Estimate { rate, eta })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn percent_has_one_decimal_and_no_division_by_zero() {
+        let progress = |total, processed| Progress { total, processed, ..Progress::default() };
+        assert_eq!(progress(0, 5).percent(), 0.0);
+        assert_eq!(progress(1000, 50).percent(), 5.0);
+        assert_eq!(progress(3, 1).percent(), 33.3);
+        assert_eq!(progress(10, 12).percent(), 100.0);
+    }
+
+    #[test]
+    fn rate_follows_samples_and_gives_time_left() {
+        let mut meter = RateMeter::default();
+        meter.sample(Duration::from_secs(0), 0);
+        meter.sample(Duration::from_secs(1), 50);
+        let progress = Progress { total: 150, processed: 50, ..Progress::default() };
+        let estimate = meter.estimate(&progress).unwrap();
+        assert_eq!(estimate.rate, 50.0);
+        assert_eq!(estimate.eta, Some(Duration::from_secs(2)));
+    }
+
+    #[test]
+    fn a_stalled_job_has_no_time_left() {
+        let mut meter = RateMeter::default();
+        meter.sample(Duration::from_secs(0), 0);
+        meter.sample(Duration::from_secs(1), 0);
+        assert_eq!(meter.estimate(&Progress { total: 5, ..Progress::default() }).unwrap().eta, None);
+    }
+}

@@ -1,0 +1,288 @@
+//! What is enqueued, and what a queue keeps of it.
+
+use std::fmt;
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize, Serializer};
+use serde_json::{Map, Value};
+
+use super::{Args, ArgsError, JobId, JobSettings, KindName, QueueEnd, QueueName};
+
+/// A span of time that may be without end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Limit {
+    /// No end; RQ writes it as -1.
+    Never,
+    /// So long.
+    After(Duration),
+}
+
+impl Limit {
+    /// The time, if there is an end.
+    #[must_use]
+    pub fn duration(self) -> Option<Duration> {
+        match self {
+            Self::Never => None,
+            Self::After(duration) => Some(duration),
+        }
+    }
+}
+
+/// Retries that were enqueued with the job itself, as RQ's `Retry(max=…, interval=…)`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Retries {
+    /// Tries left after the one that failed.
+    pub left: u32,
+    /// Delays; the last one repeats. Empty: at once.
+    pub intervals: Vec<Duration>,
+}
+
+/// A job to enqueue. Fields that are none are as the job's kind says.
+#[derive(Clone, Debug, PartialEq)]
+pub struct NewJob {
+    /// Must be new in its broker.
+    pub id: JobId,
+    /// Where it waits.
+    pub queue: QueueName,
+    /// Its function.
+    pub kind: KindName,
+    /// Its arguments.
+    pub args: Args,
+    /// Time for one attempt.
+    pub timeout: Option<Limit>,
+    /// Retries of its own.
+    pub retries: Option<Retries>,
+    /// How long its result is kept.
+    pub result_ttl: Option<Limit>,
+    /// How long its failure is kept.
+    pub failure_ttl: Option<Limit>,
+    /// Not before this much time has passed.
+    pub delay: Option<Duration>,
+    /// Where in the queue.
+    pub end: QueueEnd,
+    /// Free for the application.
+    pub meta: Map<String, Value>,
+}
+
+impl NewJob {
+    /// A job for the tail of `queue`, with everything else as its kind says.
+    pub fn new(
+        id: impl Into<JobId>,
+        queue: impl Into<QueueName>,
+        kind: impl Into<KindName>,
+        args: Args,
+    ) -> Self {
+        Self {
+            id: id.into(),
+            queue: queue.into(),
+            kind: kind.into(),
+            args,
+            timeout: None,
+            retries: None,
+            result_ttl: None,
+            failure_ttl: None,
+            delay: None,
+            end: QueueEnd::Tail,
+            meta: Map::new(),
+        }
+    }
+}
+
+/// Where a queue entry stands; the words are RQ's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum JobState {
+    /// Waits in its queue.
+    Queued,
+    /// Waits for its time.
+    Scheduled,
+    /// Runs.
+    Started,
+    /// Ended well.
+    Finished,
+    /// Ended badly, for good.
+    Failed,
+    /// Taken out before it ran.
+    Canceled,
+}
+
+impl JobState {
+    /// Every state, in the order of a job's life.
+    pub const ALL: [Self; 6] =
+        [Self::Queued, Self::Scheduled, Self::Started, Self::Finished, Self::Failed, Self::Canceled];
+
+    /// The word for it.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Queued => "queued",
+            Self::Scheduled => "scheduled",
+            Self::Started => "started",
+            Self::Finished => "finished",
+            Self::Failed => "failed",
+            Self::Canceled => "canceled",
+        }
+    }
+
+    /// The state that `word` names.
+    #[must_use]
+    pub fn parse(word: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|state| state.as_str() == word)
+    }
+
+    /// Whether the job can still run.
+    #[must_use]
+    pub fn is_open(self) -> bool {
+        matches!(self, Self::Queued | Self::Scheduled | Self::Started)
+    }
+}
+
+impl fmt::Display for JobState {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// A job as its queue knows it. Fields that are none were not enqueued with the job, or have not
+/// happened yet.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct JobRecord {
+    /// The queue's id of the job.
+    pub id: JobId,
+    /// Its queue.
+    pub queue: QueueName,
+    /// Its function.
+    pub kind: KindName,
+    /// Its arguments, or why they cannot be read.
+    #[serde(serialize_with = "args_or_error")]
+    pub args: Result<Args, ArgsError>,
+    /// Where it stands.
+    pub state: JobState,
+    /// Times it was started, rescues included.
+    pub attempt: u32,
+    /// Attempts that failed.
+    pub failures: u32,
+    /// Times its process died under it.
+    pub orphaned: u32,
+    /// Time for one attempt.
+    pub timeout: Option<Limit>,
+    /// Retries of its own.
+    pub retries: Option<Retries>,
+    /// How long its result is kept.
+    pub result_ttl: Option<Limit>,
+    /// How long its failure is kept.
+    pub failure_ttl: Option<Limit>,
+    /// When it was made.
+    pub created_at: DateTime<Utc>,
+    /// When it last came into its queue.
+    pub enqueued_at: Option<DateTime<Utc>>,
+    /// When a scheduled job is due.
+    pub due_at: Option<DateTime<Utc>>,
+    /// When its last attempt began.
+    pub started_at: Option<DateTime<Utc>>,
+    /// When it ended.
+    pub ended_at: Option<DateTime<Utc>>,
+    /// What it returned.
+    pub result: Option<Value>,
+    /// Why its last attempt failed.
+    pub error: Option<String>,
+    /// Free for the application.
+    pub meta: Map<String, Value>,
+}
+
+fn args_or_error<S: Serializer>(args: &Result<Args, ArgsError>, to: S) -> Result<S::Ok, S::Error> {
+    match args {
+        Ok(args) => args.serialize(to),
+        Err(error) => to.collect_map([("error", error.to_string())]),
+    }
+}
+
+impl JobRecord {
+    /// The time one attempt has.
+    #[must_use]
+    pub fn time_limit(&self, settings: &JobSettings) -> Limit {
+        self.timeout.unwrap_or(settings.timeout)
+    }
+
+    /// How long until the next try after an attempt failed now; none when no try is left.
+    /// `chance` is a random number from 0 to 1 that the caller draws.
+    #[must_use]
+    pub fn retry_delay(&self, settings: &JobSettings, chance: f64) -> Option<Duration> {
+        match &self.retries {
+            Some(retries) if retries.left > 0 => {
+                let passed = retries.intervals.len().saturating_sub(retries.left as usize);
+                Some(retries.intervals.get(passed).copied().unwrap_or_default())
+            }
+            Some(_) => None,
+            None => {
+                let failures = self.failures.saturating_add(1);
+                (failures <= settings.retry.retries).then(|| settings.retry.backoff.delay(failures, chance))
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::job::RetryPolicy;
+
+    pub(super) fn record() -> JobRecord {
+        JobRecord {
+            id: "j".into(),
+            queue: "q".into(),
+            kind: "k".into(),
+            args: Ok(Args::default()),
+            state: JobState::Started,
+            attempt: 1,
+            failures: 0,
+            orphaned: 0,
+            timeout: None,
+            retries: None,
+            result_ttl: None,
+            failure_ttl: None,
+            created_at: DateTime::UNIX_EPOCH,
+            enqueued_at: None,
+            due_at: None,
+            started_at: None,
+            ended_at: None,
+            result: None,
+            error: None,
+            meta: Map::new(),
+        }
+    }
+
+    #[test]
+    fn intervals_of_the_job_follow_rqs_rule() {
+        let intervals = vec![10, 30, 60].into_iter().map(Duration::from_secs).collect::<Vec<_>>();
+        let waits: Vec<_> = (1..=5)
+            .rev()
+            .map(|left| {
+                let mut job = record();
+                job.retries = Some(Retries { left, intervals: intervals.clone() });
+                job.retry_delay(&JobSettings::default(), 0.5).unwrap().as_secs()
+            })
+            .collect();
+        assert_eq!(waits, [10, 10, 10, 30, 60]);
+    }
+
+    #[test]
+    fn a_job_with_no_retries_of_its_own_follows_its_kind() {
+        let settings = JobSettings { retry: RetryPolicy::exponential(2), ..JobSettings::default() };
+        let mut job = record();
+        assert_eq!(job.retry_delay(&settings, 0.5), Some(Duration::from_secs(5)));
+        job.failures = 2;
+        assert_eq!(job.retry_delay(&settings, 0.5), None);
+        job.retries = Some(Retries { left: 0, intervals: vec![] });
+        job.failures = 0;
+        assert_eq!(job.retry_delay(&settings, 0.5), None);
+    }
+
+    #[test]
+    fn every_state_reads_back_from_its_word() {
+        for state in JobState::ALL {
+            assert_eq!(JobState::parse(state.as_str()), Some(state));
+        }
+    }
+}

@@ -1,0 +1,142 @@
+//! Which kinds of jobs this process has, by dotted name and by its last part.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use futures::future::BoxFuture;
+
+use super::{Args, ArgsError, Job, JobContext, JobError, JobResult, JobSettings, KindName};
+
+/// A kind of job with its argument type hidden: what runners hold.
+pub trait BoxedJob: Send + Sync {
+    /// The full dotted name.
+    fn name(&self) -> &'static str;
+    /// How the runtime treats it.
+    fn settings(&self) -> JobSettings;
+    /// Whether the arguments can be read, and the id people know the job by.
+    ///
+    /// # Errors
+    /// What is wrong with the arguments.
+    fn known_as(&self, args: &Args) -> Result<Option<String>, ArgsError>;
+    /// One attempt; unreadable arguments are a permanent failure.
+    fn run<'a>(&'a self, args: &'a Args, ctx: &'a JobContext) -> BoxFuture<'a, JobResult>;
+    /// Tells the kind that the job has failed for good.
+    fn failed<'a>(&'a self, args: &'a Args, error: &'a JobError, ctx: &'a JobContext) -> BoxFuture<'a, ()>;
+}
+
+impl<J: Job> BoxedJob for J {
+    fn name(&self) -> &'static str {
+        J::NAME
+    }
+
+    fn settings(&self) -> JobSettings {
+        Job::settings(self)
+    }
+
+    fn known_as(&self, args: &Args) -> Result<Option<String>, ArgsError> {
+        args.read::<J::Args>(J::PARAMETERS).map(|typed| Job::known_as(self, &typed))
+    }
+
+    fn run<'a>(&'a self, args: &'a Args, ctx: &'a JobContext) -> BoxFuture<'a, JobResult> {
+        match args.read::<J::Args>(J::PARAMETERS) {
+            Ok(typed) => Box::pin(Job::run(self, typed, ctx)),
+            Err(error) => Box::pin(async move { Err(JobError::permanent(error)) }),
+        }
+    }
+
+    fn failed<'a>(&'a self, args: &'a Args, error: &'a JobError, ctx: &'a JobContext) -> BoxFuture<'a, ()> {
+        match args.read::<J::Args>(J::PARAMETERS) {
+            Ok(typed) => Box::pin(Job::failed(self, typed, error, ctx)),
+            Err(_) => Box::pin(async {}),
+        }
+    }
+}
+
+/// The kinds of jobs that a process can run.
+#[derive(Clone, Default)]
+pub struct Registry {
+    kinds: BTreeMap<&'static str, Arc<dyn BoxedJob>>,
+}
+
+/// A function name nobody registered; lists what is registered.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("unknown function `{wanted}`; registered: {known}")]
+pub struct UnknownFunction {
+    wanted: KindName,
+    known: String,
+}
+
+impl Registry {
+    /// Adds a kind. A second kind of the same name takes the first one's place.
+    #[must_use]
+    pub fn with(mut self, job: impl Job) -> Self {
+        let boxed: Arc<dyn BoxedJob> = Arc::new(job);
+        self.kinds.insert(boxed.name(), boxed);
+        self
+    }
+
+    /// Finds a kind by its dotted name, or by its last part where only one kind has it.
+    ///
+    /// # Errors
+    /// When there is none, or more than one has that last part.
+    pub fn find(&self, wanted: &KindName) -> Result<&Arc<dyn BoxedJob>, UnknownFunction> {
+        if let Some(job) = self.kinds.get(wanted.as_str()) {
+            return Ok(job);
+        }
+        let mut by_last_part = self.kinds.values().filter(|job| {
+            !wanted.as_str().contains('.') && KindName::from(job.name()).short() == wanted.as_str()
+        });
+        match (by_last_part.next(), by_last_part.next()) {
+            (Some(job), None) => Ok(job),
+            _ => Err(UnknownFunction {
+                wanted: wanted.clone(),
+                known: self.names().collect::<Vec<_>>().join(", "),
+            }),
+        }
+    }
+
+    /// The dotted names, sorted.
+    pub fn names(&self) -> impl Iterator<Item = &'static str> + '_ {
+        self.kinds.keys().copied()
+    }
+}
+
+impl std::fmt::Debug for Registry {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_list().entries(self.names()).finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::job::Completion;
+
+    struct Named;
+    impl Job for Named {
+        const NAME: &'static str = "a.b.named";
+        type Args = ();
+        async fn run(&self, (): (), _: &JobContext) -> JobResult {
+            Ok(Completion::done())
+        }
+    }
+
+    #[test]
+    fn a_kind_answers_to_its_dotted_name_and_its_last_part() {
+        let registry = Registry::default().with(Named);
+        assert!(registry.find(&"a.b.named".into()).is_ok());
+        assert!(registry.find(&"named".into()).is_ok());
+    }
+
+    #[test]
+    fn another_module_with_the_same_last_part_is_not_this_kind() {
+        let registry = Registry::default().with(Named);
+        assert!(registry.find(&"other.named".into()).is_err());
+    }
+
+    #[test]
+    fn an_unknown_function_is_told_what_is_registered() {
+        let error = Registry::default().with(Named).find(&"nope".into()).map(|_| ()).unwrap_err();
+        assert_eq!(error.to_string(), "unknown function `nope`; registered: a.b.named");
+    }
+}

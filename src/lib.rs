@@ -1,0 +1,8 @@
+//! Tikkun: background jobs that heal themselves.
+#![forbid(unsafe_code)]
+
+pub mod blob;
+pub mod fault;
+pub mod job;
+pub mod queue;
+pub mod store;

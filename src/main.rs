@@ -1,0 +1,3 @@
+//! The `tikkun` binary.
+
+fn main() {}

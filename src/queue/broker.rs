@@ -1,0 +1,240 @@
+//! The port: what Tikkun needs of a place where jobs wait.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use chrono::{DateTime, Utc};
+use serde::Serialize;
+use serde_json::Value;
+
+use crate::fault::Fault;
+use crate::job::{
+    ExecutionId, JobId, JobRecord, JobState, KindName, Limit, NewJob, ProcessId, QueueEnd, QueueName,
+};
+
+/// A job lent to this process.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Delivery {
+    /// The job as it was at the fetch; its state is started and its attempt counts this one.
+    pub job: JobRecord,
+    /// Shown again to settle.
+    pub execution: ExecutionId,
+}
+
+/// A delivery whose process let its lease run out.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Orphan {
+    /// What was delivered.
+    pub delivery: Delivery,
+    /// To whom.
+    pub process: ProcessId,
+}
+
+/// What enqueueing did with one job.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Enqueued {
+    /// It waits now.
+    Accepted,
+    /// A job with this id is there already; nothing was changed.
+    Exists,
+}
+
+/// How one delivery ends.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Settlement {
+    /// The job.
+    pub job: JobId,
+    /// Its queue.
+    pub queue: QueueName,
+    /// The delivery that is settled.
+    pub execution: ExecutionId,
+    /// What becomes of the job.
+    pub verdict: Verdict,
+}
+
+/// What becomes of a delivered job.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Verdict {
+    /// Ended well; kept for `keep`.
+    Ack {
+        /// Its return value.
+        result: Value,
+        /// How long it is kept; zero drops it at once.
+        keep: Limit,
+    },
+    /// Failed, and is tried again after `delay`. Costs a retry.
+    RetryAt {
+        /// Zero puts it back into its queue at once.
+        delay: Duration,
+        /// Why it failed.
+        error: String,
+    },
+    /// Failed for good; kept for `keep`.
+    Bury {
+        /// Why it failed.
+        error: String,
+        /// How long it is kept.
+        keep: Limit,
+    },
+    /// Goes back unharmed: a continuation, a drain, a runner lost. Costs no retry.
+    GiveBack {
+        /// Where in its queue.
+        end: QueueEnd,
+    },
+    /// Goes back because its process died. Costs no retry, but is counted in `orphaned`.
+    Rescue,
+}
+
+/// Whether a settlement counted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Settled {
+    /// It did.
+    Done,
+    /// The job was settled, rescued or deleted meanwhile: this delivery's effects on the queue are void.
+    NotOurs,
+}
+
+/// Who a process is, for those who look at the workers.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct ProcessRecord {
+    /// One start of one process.
+    pub id: ProcessId,
+    /// The host's name.
+    pub host: String,
+    /// The operating system's process id.
+    pub pid: u32,
+    /// The queues it listens to, in order.
+    pub queues: Vec<QueueName>,
+    /// When it started.
+    pub started_at: DateTime<Utc>,
+    /// Until when its lease holds.
+    pub lease_until: DateTime<Utc>,
+}
+
+/// Jobs of one queue by state.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct QueueCounts {
+    /// Waiting.
+    pub queued: u64,
+    /// Waiting for their time.
+    pub scheduled: u64,
+    /// Running.
+    pub started: u64,
+    /// Ended well and kept.
+    pub finished: u64,
+    /// Ended badly and kept.
+    pub failed: u64,
+    /// Taken out and kept.
+    pub canceled: u64,
+}
+
+impl QueueCounts {
+    /// The count of one state.
+    pub fn of_mut(&mut self, state: JobState) -> &mut u64 {
+        match state {
+            JobState::Queued => &mut self.queued,
+            JobState::Scheduled => &mut self.scheduled,
+            JobState::Started => &mut self.started,
+            JobState::Finished => &mut self.finished,
+            JobState::Failed => &mut self.failed,
+            JobState::Canceled => &mut self.canceled,
+        }
+    }
+}
+
+/// Which jobs to list. Fields that are none do not restrict.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct JobFilter {
+    /// Only of this queue.
+    pub queue: Option<QueueName>,
+    /// Only in this state.
+    pub state: Option<JobState>,
+    /// Only of this function, as it was enqueued.
+    pub kind: Option<KindName>,
+    /// At most so many, newest first.
+    pub limit: u32,
+}
+
+/// What is known of a leadership.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct LeadershipState {
+    /// The process that leads.
+    pub holder: ProcessId,
+    /// Time until it must have renewed; zero when it has run out.
+    pub ttl: Duration,
+    /// When the leader last did its work.
+    pub last_tick: Option<DateTime<Utc>>,
+}
+
+/// A place where jobs wait.
+///
+/// Time is the broker's own. Every call may be dropped at an await: a change that was already sent
+/// may still happen, so callers repeat what they did not see acknowledged; each change is safe to
+/// repeat. Faults are [`Unavailable`](crate::fault::FaultKind::Unavailable) while the broker is out
+/// of reach.
+#[async_trait]
+pub trait Broker: Send + Sync + 'static {
+    /// Puts jobs into their queues, all or none, in this order.
+    async fn enqueue(&self, jobs: &[NewJob]) -> Result<Vec<Enqueued>, Fault>;
+
+    /// Completes when there may be something to fetch from `queue`, at the latest after `patience`.
+    /// Takes nothing. Cancel safe.
+    async fn wait(&self, queue: &QueueName, patience: Duration) -> Result<(), Fault>;
+
+    /// Takes up to `max` jobs from the head of `queue`, registers them as started under the lease of
+    /// `process`, and counts the attempt: one atomic step. Empty when nothing waits or the queue is
+    /// paused. A process without a live lease gets nothing.
+    async fn fetch(&self, queue: &QueueName, max: u32, process: &ProcessId) -> Result<Vec<Delivery>, Fault>;
+
+    /// Ends deliveries, in one atomic step, each only if that execution still holds its job. The
+    /// answers are in the order of `settlements`.
+    async fn settle(&self, settlements: &[Settlement]) -> Result<Vec<Settled>, Fault>;
+
+    /// Makes or renews the lease of a process, for `ttl` from now. `false`: its lease had run out
+    /// before, and its deliveries may have been rescued (the lease lives again all the same).
+    async fn renew_lease(&self, process: &ProcessRecord, ttl: Duration) -> Result<bool, Fault>;
+
+    /// Ends the lease of a process that settles nothing any more.
+    async fn end_lease(&self, process: &ProcessId) -> Result<(), Fault>;
+
+    /// Processes that hold a lease.
+    async fn processes(&self) -> Result<Vec<ProcessRecord>, Fault>;
+
+    /// Up to `max` unsettled deliveries of processes whose lease has run out. Takes nothing: whoever
+    /// settles one first decides. Processes with nothing left are forgotten.
+    async fn orphans(&self, max: u32) -> Result<Vec<Orphan>, Fault>;
+
+    /// Puts up to `max` scheduled and retried jobs that are due into their queues; says how many.
+    async fn promote_due(&self, max: u32) -> Result<u32, Fault>;
+
+    /// Drops up to `max` ended jobs whose time has passed; says how many.
+    async fn expire(&self, max: u32) -> Result<u32, Fault>;
+
+    /// Takes or renews the leadership `role` for `ttl` and notes a tick. `false`: another leads.
+    async fn lead(&self, role: &str, process: &ProcessId, ttl: Duration) -> Result<bool, Fault>;
+
+    /// Gives the leadership up, if `process` has it.
+    async fn resign(&self, role: &str, process: &ProcessId) -> Result<(), Fault>;
+
+    /// Who leads; none when nobody ever did.
+    async fn leadership(&self, role: &str) -> Result<Option<LeadershipState>, Fault>;
+
+    /// One job.
+    async fn job(&self, id: &JobId) -> Result<Option<JobRecord>, Fault>;
+
+    /// Jobs by filter, newest first.
+    async fn jobs(&self, filter: &JobFilter) -> Result<Vec<JobRecord>, Fault>;
+
+    /// Jobs of a function that are queued, scheduled or started, under either of its names.
+    async fn open_jobs(&self, kind: &KindName) -> Result<Vec<JobRecord>, Fault>;
+
+    /// Takes a queued or scheduled job out. The state it is in afterwards; none: no such job.
+    async fn cancel(&self, id: &JobId) -> Result<Option<JobState>, Fault>;
+
+    /// Jobs by queue and state, for every queue ever used.
+    async fn counts(&self) -> Result<BTreeMap<QueueName, QueueCounts>, Fault>;
+
+    /// Completes when the broker answers: one round trip that proves that it can be written to.
+    async fn check(&self) -> Result<(), Fault>;
+}

@@ -1,0 +1,12 @@
+//! Where jobs wait: the port [`Broker`] and its adapters.
+//!
+//! A delivery is a job lent to one process under that process's lease. It ends in exactly one
+//! settlement; one that shows an older execution is refused. When the lease runs out unsettled
+//! deliveries are orphans, which the Rescuer settles by their kind's policy.
+
+mod broker;
+
+pub use broker::{
+    Broker, Delivery, Enqueued, JobFilter, LeadershipState, Orphan, ProcessRecord, QueueCounts, Settled,
+    Settlement, Verdict,
+};

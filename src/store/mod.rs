@@ -1,0 +1,27 @@
+//! The tables: ports for background jobs, receipts and the clean-up outbox, and their adapters.
+//!
+//! One promise stands above all: marking receipts, condemning attachments, writing the outbox and
+//! moving cursor and counters are one transaction ([`Receipts::delete_batch`]).
+
+mod background_jobs;
+mod outbox;
+mod receipts;
+
+use std::sync::Arc;
+
+pub use background_jobs::{
+    BackgroundJobs, Begin, Begun, EndAttempt, NewRequest, NotBegun, Person, PersonMove, Requested, Watched,
+};
+pub use outbox::{CleanupOutbox, Condemned, OutboxSummary};
+pub use receipts::{Batch, BatchOrder, BatchOutcome, Pass, Receipts, SetAside};
+
+/// The ports onto one database.
+#[derive(Clone)]
+pub struct Store {
+    /// `background_jobs` and our note of each.
+    pub background_jobs: Arc<dyn BackgroundJobs>,
+    /// `receipts` and `attachments`.
+    pub receipts: Arc<dyn Receipts>,
+    /// Objects that are to be deleted.
+    pub outbox: Arc<dyn CleanupOutbox>,
+}

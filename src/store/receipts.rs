@@ -1,0 +1,89 @@
+//! The port onto `receipts` and `attachments`.
+
+use async_trait::async_trait;
+
+use super::Condemned;
+use crate::blob::BlobTarget;
+use crate::fault::Fault;
+use crate::job::background::Status;
+use crate::job::{BackgroundJobId, BusinessId, Progress, ReceiptId};
+
+/// Which receipts a batch takes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Pass {
+    /// The next ones behind the cursor.
+    Forward,
+    /// What is left below the upper id: ids do not commit in order.
+    Sweep,
+}
+
+/// One batch to delete.
+#[derive(Clone, Debug, PartialEq)]
+pub struct BatchOrder {
+    /// The row.
+    pub job: BackgroundJobId,
+    /// The fence: the batch commits only while this is the newest attempt.
+    pub attempt: u32,
+    /// At most so many receipts.
+    pub limit: u32,
+    /// Which ones.
+    pub pass: Pass,
+    /// Where the objects of condemned attachments lie.
+    pub target: BlobTarget,
+}
+
+/// What became of a batch.
+#[derive(Clone, Debug, PartialEq)]
+pub enum BatchOutcome {
+    /// Committed.
+    Deleted(Box<Batch>),
+    /// Nothing is left in this pass; nothing was changed.
+    Empty,
+    /// The row is not running under this attempt any more; nothing was changed.
+    NotOurs(Option<Status>),
+}
+
+/// A committed batch.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Batch {
+    /// Lowest receipt id looked at.
+    pub first_id: i64,
+    /// Highest receipt id looked at.
+    pub last_id: i64,
+    /// Receipts looked at.
+    pub selected: u32,
+    /// Receipts marked as deleted.
+    pub deleted: u32,
+    /// Receipts that cannot be changed, set aside.
+    pub set_aside: Vec<SetAside>,
+    /// Attachments condemned, now in the outbox.
+    pub condemned: Vec<Condemned>,
+    /// Attachments kept because a table we do not know refers to them, as `table.column`: count.
+    pub kept_for: Vec<(String, u32)>,
+    /// The row's counters after the commit.
+    pub progress: Progress,
+}
+
+/// A receipt that could not be changed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SetAside {
+    /// Which.
+    pub receipt: ReceiptId,
+    /// Why.
+    pub reason: String,
+}
+
+/// The port.
+#[async_trait]
+pub trait Receipts: Send + Sync + 'static {
+    /// Deletes one batch in one transaction: lock and check the job row, mark the receipts, condemn
+    /// their attachments into the outbox, move cursor and counters. Dropped at an await, it may or
+    /// may not have been committed; the cursor in the row tells, so the next call is right either way.
+    async fn delete_batch(&self, order: &BatchOrder) -> Result<BatchOutcome, Fault>;
+
+    /// Receipts of a tenant that are not deleted.
+    async fn count_live(&self, business_id: BusinessId) -> Result<i64, Fault>;
+
+    /// Receipts that a job set aside, with reasons, by id, at most `max`.
+    async fn set_aside(&self, job: BackgroundJobId, max: u32) -> Result<Vec<SetAside>, Fault>;
+}
