@@ -6,3 +6,4 @@ pub mod fault;
 pub mod job;
 pub mod queue;
 pub mod store;
+pub mod supervision;

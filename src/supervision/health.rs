@@ -1,0 +1,318 @@
+//! Who is alive: the table that supervisors write and everybody may read.
+//!
+//! A child that ended for good leaves the table; what happened to it stays in the record of its role.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::Arc;
+
+use chrono::{DateTime, Utc};
+use parking_lot::RwLock;
+use serde::Serialize;
+use tokio::sync::watch;
+
+use super::failure::Failure;
+use super::pulse::Pulse;
+use super::watchdog::{StuckThreads, Watchdog};
+
+/// What a child is doing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ChildState {
+    /// On its way to its first turn.
+    Starting,
+    /// At work.
+    Running,
+    /// Crashed, or stopped with one that crashed; it will begin again.
+    Restarting,
+    /// Stopped on request.
+    Stopped,
+    /// Given up.
+    Failed,
+    /// Its thread does not come back, whatever was asked of it.
+    Hung,
+}
+
+/// The latest panic, or hang, of a child.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct PanicRecord {
+    /// What it said.
+    pub message: String,
+    /// `file:line:column`; `heartbeat` for a hang.
+    pub place: String,
+    /// When it was noticed.
+    pub at: DateTime<Utc>,
+}
+
+/// One row of the table.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct ChildStatus {
+    /// Its name.
+    pub name: String,
+    /// The supervisor it belongs to; none at the top.
+    pub supervisor: Option<String>,
+    /// What it is doing.
+    pub state: ChildState,
+    /// Times it began again.
+    pub restarts: u64,
+    /// What last went wrong.
+    pub last_panic: Option<PanicRecord>,
+    /// When it entered its state.
+    pub since: DateTime<Utc>,
+}
+
+/// All children, past and present, whose names begin alike: `deletion_batch/27` counts for `deletion_batch`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct RoleStatus {
+    /// The name before the first `/`.
+    pub role: String,
+    /// Children in the table now.
+    pub present: u64,
+    /// Children ever started.
+    pub started: u64,
+    /// Times any of them began again.
+    pub restarts: u64,
+    /// Panics and hangs of any of them.
+    pub panics: u64,
+    /// The latest.
+    pub last_panic: Option<PanicRecord>,
+}
+
+/// The table at one moment.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct TreeStatus {
+    /// In the order they were first started.
+    pub children: Vec<ChildStatus>,
+    /// By name.
+    pub roles: Vec<RoleStatus>,
+    /// Threads that do not come back from a turn.
+    pub stuck_threads: usize,
+}
+
+/// A handle on the table; clones are cheap and show the same.
+#[derive(Clone, Default)]
+pub struct HealthTable {
+    rows: Arc<RwLock<Rows>>,
+    watchdog: Watchdog,
+}
+
+#[derive(Default)]
+struct Rows {
+    children: BTreeMap<u64, ChildStatus>,
+    /// Supervisor of each child that has one.
+    above: BTreeMap<u64, u64>,
+    roles: BTreeMap<String, RoleStatus>,
+}
+
+impl HealthTable {
+    /// An empty table.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// The table now.
+    #[must_use]
+    pub fn snapshot(&self) -> TreeStatus {
+        let stuck = self.watchdog.stuck();
+        let rows = self.rows.read();
+        let child = |(key, child): (&u64, &ChildStatus)| match stuck.since.get(key) {
+            Some(since) if child.state != ChildState::Failed => {
+                ChildStatus { state: ChildState::Hung, since: *since, ..child.clone() }
+            }
+            _ => child.clone(),
+        };
+        TreeStatus {
+            children: rows.children.iter().map(child).collect(),
+            roles: rows.roles.values().cloned().collect(),
+            stuck_threads: stuck.threads,
+        }
+    }
+
+    /// Tells whenever a thread gets stuck or comes back.
+    #[must_use]
+    pub fn stuck_threads(&self) -> watch::Receiver<StuckThreads> {
+        self.watchdog.subscribe()
+    }
+
+    /// Adds a row under `key`, for a child of `supervisor`.
+    pub(super) fn enter(&self, key: u64, name: &str, supervisor: Option<(u64, &str)>) {
+        let mut rows = self.rows.write();
+        if let Some((above, _)) = supervisor {
+            rows.above.insert(key, above);
+        }
+        let role = rows.role(name);
+        role.present += 1;
+        role.started += 1;
+        rows.children.insert(
+            key,
+            ChildStatus {
+                name: name.to_owned(),
+                supervisor: supervisor.map(|(_, name)| name.to_owned()),
+                state: ChildState::Starting,
+                restarts: 0,
+                last_panic: None,
+                since: Utc::now(),
+            },
+        );
+    }
+
+    /// Takes a row out, and all below it; their roles remember.
+    pub(super) fn remove(&self, key: u64) {
+        self.rows.write().remove(key);
+    }
+
+    /// Notes what a child is doing now. One that was given up stays so when it is stopped.
+    pub(super) fn set(&self, key: u64, state: ChildState) {
+        if let Some(child) = self.rows.write().children.get_mut(&key)
+            && child.state != state
+            && !(child.state == ChildState::Failed && state == ChildState::Stopped)
+        {
+            child.state = state;
+            child.since = Utc::now();
+        }
+    }
+
+    /// Notes that a child begins again, and returns how many times it has.
+    pub(super) fn restarting(&self, key: u64) -> u64 {
+        self.set(key, ChildState::Restarting);
+        let mut rows = self.rows.write();
+        let Some(child) = rows.children.get_mut(&key) else { return 0 };
+        child.restarts += 1;
+        let (name, restarts) = (child.name.clone(), child.restarts);
+        rows.role(&name).restarts += 1;
+        restarts
+    }
+
+    /// Notes what went wrong with a child.
+    pub(super) fn failed(&self, key: u64, failure: &Failure) {
+        let Some(record) = PanicRecord::of(failure) else { return };
+        let mut rows = self.rows.write();
+        let Some(child) = rows.children.get_mut(&key) else { return };
+        child.last_panic = Some(record.clone());
+        let name = child.name.clone();
+        let role = rows.role(&name);
+        role.panics += 1;
+        role.last_panic = Some(record);
+    }
+
+    /// Has the watchdog look at `pulse` for as long as it lives.
+    pub(super) fn watch(&self, key: u64, name: &str, pulse: &Arc<Pulse>) {
+        self.watchdog.watch(key, name, pulse);
+    }
+}
+
+impl fmt::Debug for HealthTable {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("HealthTable").finish_non_exhaustive()
+    }
+}
+
+impl PanicRecord {
+    fn of(failure: &Failure) -> Option<Self> {
+        let (message, place) = match failure {
+            Failure::Panicked(panic) | Failure::Lost(Some(panic)) => {
+                (panic.message.clone(), panic.place.clone())
+            }
+            Failure::Hung(_) => (failure.to_string(), "heartbeat".to_owned()),
+            Failure::Escalated(escalation) => {
+                return Self::of(&escalation.cause);
+            }
+            Failure::Left | Failure::Lost(None) => return None,
+        };
+        Some(Self { message, place, at: Utc::now() })
+    }
+}
+
+impl Rows {
+    fn remove(&mut self, key: u64) {
+        self.above.remove(&key);
+        if let Some(child) = self.children.remove(&key) {
+            let role = self.role(&child.name);
+            role.present = role.present.saturating_sub(1);
+        }
+        while let Some(below) = self.above.iter().find_map(|(below, above)| (*above == key).then_some(*below))
+        {
+            self.remove(below);
+        }
+    }
+
+    fn role(&mut self, name: &str) -> &mut RoleStatus {
+        let role = name.split_once('/').map_or(name, |(role, _)| role);
+        self.roles.entry(role.to_owned()).or_insert_with(|| RoleStatus {
+            role: role.to_owned(),
+            present: 0,
+            started: 0,
+            restarts: 0,
+            panics: 0,
+            last_panic: None,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::Panic;
+    use super::*;
+
+    fn boom() -> Failure {
+        Failure::Panicked(Panic {
+            message: "boom".to_owned(),
+            place: "a.rs:1:2".to_owned(),
+            thread: "main".to_owned(),
+        })
+    }
+
+    #[test]
+    fn role_remembers_children_that_left() {
+        let table = HealthTable::new();
+        for key in 0..100 {
+            table.enter(key, &format!("deletion_batch/{key}"), Some((1_000, "batches")));
+            table.failed(key, &boom());
+            table.restarting(key);
+            table.remove(key);
+        }
+        let tree = table.snapshot();
+        assert!(tree.children.is_empty());
+        let [role] = &*tree.roles else { panic!("one role: {:?}", tree.roles) };
+        assert_eq!(role.role, "deletion_batch");
+        assert_eq!((role.present, role.started, role.restarts, role.panics), (0, 100, 100, 100));
+        assert_eq!(role.last_panic.as_ref().unwrap().place, "a.rs:1:2");
+    }
+
+    #[test]
+    fn row_reads_as_json() {
+        let table = HealthTable::new();
+        table.enter(1, "status_tracker", Some((9, "root")));
+        table.failed(1, &boom());
+        let json = serde_json::to_value(table.snapshot()).unwrap();
+        let child = &json["children"][0];
+        assert_eq!(child["state"], "starting");
+        assert_eq!(child["supervisor"], "root");
+        assert_eq!(child["last_panic"]["message"], "boom");
+        assert_eq!(json["stuck_threads"], 0);
+    }
+
+    #[test]
+    fn same_state_again_keeps_its_time() {
+        let table = HealthTable::new();
+        table.enter(1, "a", None);
+        table.set(1, ChildState::Running);
+        let since = table.snapshot().children[0].since;
+        table.set(1, ChildState::Running);
+        assert_eq!(table.snapshot().children[0].since, since);
+    }
+
+    #[test]
+    fn row_leaves_with_all_below_it() {
+        let table = HealthTable::new();
+        table.enter(1, "top", None);
+        table.enter(2, "branch", Some((1, "top")));
+        table.enter(3, "twig", Some((2, "branch")));
+        table.enter(4, "leaf", Some((3, "twig")));
+        table.enter(5, "other", Some((1, "top")));
+        table.remove(2);
+        let names: Vec<String> = table.snapshot().children.into_iter().map(|child| child.name).collect();
+        assert_eq!(names, ["top", "other"]);
+    }
+}

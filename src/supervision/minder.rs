@@ -1,0 +1,205 @@
+//! Minds one actor on its own thread: gives it its turns, and carries out its supervisor's orders.
+//!
+//! The mailbox outlives every life of the actor but the last.
+
+use std::future::poll_fn;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
+
+use actix::dev::channel::AddressReceiver;
+use actix::{Actor, Addr, Supervised};
+use tokio::sync::mpsc;
+use tokio::time::{sleep, timeout};
+
+use super::failure::{End, Failure};
+use super::heart::{Beat, Heart};
+use super::protocol::{Order, Reports};
+use super::pulse::Pulse;
+use super::shell::Shell;
+
+/// What a minder takes along to its thread.
+pub(super) struct Baggage<A: Actor> {
+    pub(super) name: Arc<str>,
+    /// Held so that the mailbox stays connected when nobody else has the address.
+    pub(super) address: Addr<A>,
+    pub(super) mailbox: AddressReceiver<A>,
+    pub(super) shutdown: Duration,
+    pub(super) pulse: Option<Arc<Pulse>>,
+    pub(super) orders: mpsc::UnboundedReceiver<Order>,
+    pub(super) reports: Reports,
+}
+
+/// An actor and what it takes to mind it.
+struct Minder<A: Supervised + Actor<Context = actix::Context<A>>> {
+    name: Arc<str>,
+    _address: Addr<A>,
+    shell: Shell<A>,
+    shutdown: Duration,
+    pulse: Option<Arc<Pulse>>,
+    heart: Option<Heart>,
+    orders: mpsc::UnboundedReceiver<Order>,
+    reports: Reports,
+    /// The supervisor heard of the first turn of this life.
+    up: bool,
+}
+
+/// Why turns stop for now.
+enum Pause {
+    Ended(End),
+    Ordered(Order),
+    Orphaned,
+}
+
+/// Builds the actor here and minds it until its supervisor stops it.
+pub(super) async fn mind<A>(baggage: Baggage<A>, make: impl FnOnce() -> A)
+where
+    A: Supervised + Actor<Context = actix::Context<A>>,
+{
+    let Baggage { name, address, mailbox, shutdown, pulse, orders, reports } = baggage;
+    match Shell::new(mailbox, make) {
+        Ok(shell) => {
+            let heart = pulse.as_ref().map(|pulse| Heart::new(pulse.deadline()));
+            let up = false;
+            Minder { name, _address: address, shell, shutdown, pulse, heart, orders, reports, up }
+                .run()
+                .await;
+        }
+        Err(panic) => {
+            reports.ended(End::Crash(Failure::Lost(Some(panic))));
+            reports.farewell();
+        }
+    }
+}
+
+impl<A: Supervised + Actor<Context = actix::Context<A>>> Minder<A> {
+    async fn run(mut self) {
+        let mut pause = self.live().await;
+        loop {
+            pause = match pause {
+                Pause::Ended(end) => {
+                    self.rest();
+                    self.reports.ended(end);
+                    self.next_order().await
+                }
+                Pause::Ordered(Order::Park { done }) => {
+                    self.halt().await;
+                    self.rest();
+                    let _ = done.send(());
+                    self.next_order().await
+                }
+                Pause::Ordered(Order::Revive { after, life }) => self.revive(after, life).await,
+                Pause::Ordered(Order::Stop { done }) => {
+                    self.leave().await;
+                    let _ = done.send(());
+                    return;
+                }
+                Pause::Orphaned => return self.leave().await,
+            };
+        }
+    }
+
+    /// Gives turns until the actor ends, or an order comes.
+    async fn live(&mut self) -> Pause {
+        poll_fn(|cx| self.poll_live(cx)).await
+    }
+
+    fn poll_live(&mut self, cx: &mut Context<'_>) -> Poll<Pause> {
+        if let Poll::Ready(order) = self.orders.poll_recv(cx) {
+            return Poll::Ready(order.map_or(Pause::Orphaned, Pause::Ordered));
+        }
+        loop {
+            if let Poll::Ready(turn) = self.poll_turn(cx) {
+                return Poll::Ready(Pause::Ended(turn));
+            }
+            if !self.up {
+                self.up = true;
+                self.reports.up();
+            }
+            match self.heart.as_mut().map(|heart| heart.poll(cx)) {
+                Some(Poll::Ready(Beat::Ask(question))) => {
+                    let answer = Rc::clone(&question);
+                    self.shell.spawn(async move { answer.set(true) });
+                }
+                Some(Poll::Ready(Beat::Missed(deadline))) => {
+                    return Poll::Ready(Pause::Ended(End::Crash(Failure::Hung(deadline))));
+                }
+                Some(Poll::Pending) | None => return Poll::Pending,
+            }
+        }
+    }
+
+    fn poll_turn(&mut self, cx: &mut Context<'_>) -> Poll<End> {
+        if let Some(pulse) = &self.pulse {
+            pulse.begin_turn(Instant::now());
+        }
+        let turn = self.shell.poll(cx);
+        if let Some(pulse) = &self.pulse {
+            pulse.end_turn(Instant::now());
+        }
+        turn.map(|end| match end {
+            Ok(()) => End::Normal,
+            Err(panic) => End::Crash(Failure::Panicked(panic)),
+        })
+    }
+
+    async fn next_order(&mut self) -> Pause {
+        self.orders.recv().await.map_or(Pause::Orphaned, Pause::Ordered)
+    }
+
+    /// Begins another life: what the old one had begun is cancelled at once, so that those who wait on it
+    /// hear `Closed` now; the first turn comes after the delay, unless an order comes first.
+    async fn revive(&mut self, after: Duration, life: u64) -> Pause {
+        self.reports.life = life;
+        self.up = false;
+        if let Err(panic) = self.shell.restart() {
+            return Pause::Ended(End::Crash(Failure::Panicked(panic)));
+        }
+        if !after.is_zero() {
+            tokio::select! {
+                biased;
+                order = self.orders.recv() => return order.map_or(Pause::Orphaned, Pause::Ordered),
+                () = sleep(after) => {}
+            }
+        }
+        if let Some(heart) = &mut self.heart {
+            heart.reset();
+        }
+        self.live().await
+    }
+
+    /// Asks the actor to stop and gives it turns until it did, panicked, or ran out of time.
+    async fn halt(&mut self) {
+        if !self.shell.is_alive() {
+            return;
+        }
+        self.shell.ask_to_stop();
+        match timeout(self.shutdown, poll_fn(|cx| self.poll_turn(cx))).await {
+            Ok(End::Normal) => {}
+            Ok(End::Crash(failure)) => {
+                tracing::error!("actor.name" = &*self.name, %failure, "actor failed while it stopped");
+            }
+            Err(_) => {
+                self.shell.give_up();
+                tracing::warn!("actor.name" = &*self.name, waited = ?self.shutdown, "actor did not stop in time");
+            }
+        }
+    }
+
+    /// Stops the actor for good.
+    async fn leave(mut self) {
+        self.halt().await;
+        self.rest();
+        if let Err(panic) = self.shell.discard() {
+            tracing::error!("actor.name" = &*self.name, %panic, "actor panicked while it was dropped");
+        }
+        self.reports.farewell();
+    }
+
+    fn rest(&self) {
+        if let Some(pulse) = &self.pulse {
+            pulse.rest();
+        }
+    }
+}

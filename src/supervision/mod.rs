@@ -1,0 +1,43 @@
+//! Children that begin again: supervisors with restart limits, and a table of who is alive.
+//!
+//! Read in this order: [`ChildSpec`] and [`SupervisorSpec`] (what is wanted), [`Supervisor`] and
+//! [`ChildHandle`] (how to start and stop), [`RestartLimit`] and [`RestartBackoff`] (when enough is enough),
+//! [`Failure`] (how a child can end), [`HealthTable`] (what became of all of them). Inside: a `branch` decides
+//! for one supervisor, a `minder` gives one actor its turns within the net of its `shell`, a `heart` asks
+//! it for a sign of life, and the `watchdog` looks for threads that do not come back.
+//!
+//! What a crash costs: the message in hand, and every other message whose answer the actor still owed, are
+//! answered with `Closed`, when the restart is decided. What waits in the mailbox is handled by the next life,
+//! at the same address. A future spawned outside the actor's context outlives it: a supervised actor answers
+//! with `ResponseActFuture` or `AtomicResponse`, never with `ResponseFuture`.
+//!
+//! An outage is no crash: an actor that cannot reach something waits, and spends no restart.
+
+mod backoff;
+mod branch;
+mod child;
+mod failure;
+mod health;
+mod heart;
+mod limit;
+mod minder;
+mod panic;
+mod protocol;
+mod pulse;
+mod shell;
+mod spec;
+mod stopping;
+mod supervisor;
+#[cfg(test)]
+mod tests;
+mod watchdog;
+
+pub use backoff::RestartBackoff;
+pub use child::ChildHandle;
+pub use failure::{Escalation, Failure};
+pub use health::{ChildState, ChildStatus, HealthTable, PanicRecord, RoleStatus, TreeStatus};
+pub use limit::RestartLimit;
+pub use panic::{Panic, catch_panic};
+pub use spec::{ChildSpec, Restart, Strategy, SupervisorSpec};
+pub use supervisor::{StartError, Supervisor};
+pub use watchdog::StuckThreads;

@@ -1,0 +1,184 @@
+//! A panic as a value: what it said and where, caught before it can take more than its own turn.
+//!
+//! One hook for the process, installed at first use. A panic on its way to [`catch_panic`] or to a
+//! supervisor is kept for whoever catches it, who logs it once; any other goes to the hook that was there.
+
+use std::any::Any;
+use std::cell::{Cell, RefCell};
+use std::fmt;
+use std::future::poll_fn;
+use std::panic::{AssertUnwindSafe, PanicHookInfo, catch_unwind, set_hook, take_hook};
+use std::sync::Once;
+use std::thread;
+
+use serde::Serialize;
+
+/// What a panic said, and where.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Panic {
+    /// The text given to `panic!`.
+    pub message: String,
+    /// `file:line:column`.
+    pub place: String,
+    /// Name of the thread.
+    pub thread: String,
+}
+
+impl fmt::Display for Panic {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "panic at {}: {}", self.place, self.message)
+    }
+}
+
+impl std::error::Error for Panic {}
+
+thread_local! {
+    /// How many catchers are on this thread's stack.
+    static CATCHERS: Cell<u32> = const { Cell::new(0) };
+    /// The latest panic seen by the hook, until its catcher takes it.
+    static LATEST: RefCell<Option<Panic>> = const { RefCell::new(None) };
+}
+
+/// Runs `future` to its end, or to its first panic; either way it is dropped within the same net.
+///
+/// Cancel safe if `future` is. A panic in the destructor of a future that is dropped half-way, together
+/// with this one, is not caught here.
+///
+/// # Errors
+/// The panic.
+pub async fn catch_panic<F: Future>(future: F) -> Result<F::Output, Panic> {
+    let mut future = Some(Box::pin(future));
+    let end = poll_fn(|cx| match &mut future {
+        Some(running) => match catch(|| running.as_mut().poll(cx)) {
+            Ok(poll) => poll.map(Ok),
+            Err(panic) => Err(panic).into(),
+        },
+        None => std::task::Poll::Pending,
+    })
+    .await;
+    let dropped = catch(|| drop(future.take()));
+    end.and_then(|output| dropped.map(|()| output))
+}
+
+/// Runs `turn`; its panic becomes a value.
+pub(super) fn catch<T>(turn: impl FnOnce() -> T) -> Result<T, Panic> {
+    install_hook();
+    CATCHERS.set(CATCHERS.get().saturating_add(1));
+    let end = catch_unwind(AssertUnwindSafe(turn));
+    CATCHERS.set(CATCHERS.get().saturating_sub(1));
+    end.map_err(|payload| {
+        let panic = LATEST.take().unwrap_or_else(|| Panic::unseen(&*payload));
+        // A payload may be any value, even one that panics when dropped.
+        let _ = catch_unwind(AssertUnwindSafe(|| drop(payload)));
+        panic
+    })
+}
+
+fn install_hook() {
+    static INSTALLED: Once = Once::new();
+    INSTALLED.call_once(|| {
+        let earlier = take_hook();
+        set_hook(Box::new(move |info| {
+            if CATCHERS.try_with(Cell::get).unwrap_or(0) == 0 {
+                earlier(info);
+            } else {
+                let _ = LATEST.try_with(|latest| latest.replace(Some(Panic::seen(info))));
+            }
+        }));
+    });
+}
+
+impl Panic {
+    fn seen(info: &PanicHookInfo<'_>) -> Self {
+        let place = info.location().map_or_else(|| "unknown place".to_owned(), ToString::to_string);
+        Self { message: text_of(info.payload()), place, thread: thread_name() }
+    }
+
+    /// A panic that passed by the hook: resumed by hand, or somebody replaced the hook.
+    fn unseen(payload: &(dyn Any + Send)) -> Self {
+        Self { message: text_of(payload), place: "unknown place".to_owned(), thread: thread_name() }
+    }
+}
+
+fn text_of(payload: &(dyn Any + Send)) -> String {
+    let text = payload.downcast_ref::<&str>().map(|text| (*text).to_owned());
+    text.or_else(|| payload.downcast_ref::<String>().cloned())
+        .unwrap_or_else(|| "a panic without text".to_owned())
+}
+
+fn thread_name() -> String {
+    thread::current().name().unwrap_or("unnamed").to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[actix_rt::test]
+    async fn caught_panic_has_text_and_place() {
+        let panic = catch_panic(async { panic!("no {}", "luck") }).await.unwrap_err();
+        assert_eq!(panic.message, "no luck");
+        assert!(panic.place.starts_with("src/supervision/panic.rs:"), "{}", panic.place);
+        assert_eq!(panic.place.split(':').count(), 3, "{}", panic.place);
+        assert!(panic.to_string().contains("no luck"), "{panic}");
+    }
+
+    #[actix_rt::test]
+    async fn quiet_future_gives_its_output() {
+        assert_eq!(catch_panic(async { 7 }).await, Ok(7));
+    }
+
+    #[actix_rt::test]
+    async fn panic_after_an_await_is_caught() {
+        let late = async {
+            tokio::task::yield_now().await;
+            panic!("late")
+        };
+        assert_eq!(catch_panic(late).await.unwrap_err().message, "late");
+    }
+
+    #[actix_rt::test]
+    async fn panic_while_dropping_the_future_is_caught() {
+        struct Bomb;
+        impl Drop for Bomb {
+            fn drop(&mut self) {
+                panic!("in drop");
+            }
+        }
+        let bomb = Bomb;
+        let end = catch_panic(async move {
+            let _held = &bomb;
+        });
+        assert_eq!(end.await.unwrap_err().message, "in drop");
+    }
+
+    #[test]
+    fn inner_catcher_takes_its_own_panic() {
+        let outer: Result<(), Panic> = catch(|| {
+            let inner = catch(|| panic!("inner")).unwrap_err();
+            assert_eq!(inner.message, "inner");
+            panic!("outer")
+        });
+        assert_eq!(outer.unwrap_err().message, "outer");
+    }
+
+    #[test]
+    fn payload_of_any_type_is_caught() {
+        let panic = catch(|| std::panic::panic_any(42_u8)).unwrap_err();
+        assert_eq!(panic.message, "a panic without text");
+        let resumed = catch(|| std::panic::resume_unwind(Box::new("again"))).unwrap_err();
+        assert_eq!((resumed.message.as_str(), resumed.place.as_str()), ("again", "unknown place"));
+    }
+
+    #[test]
+    fn every_profile_unwinds() {
+        let manifest: toml::Table = include_str!("../../Cargo.toml").parse().unwrap();
+        let profiles = manifest["profile"].as_table().unwrap();
+        assert!(profiles.contains_key("dev") && profiles.contains_key("release"));
+        for (name, profile) in profiles {
+            let inherits = profile.get("inherits").is_some();
+            let panic = profile.get("panic").and_then(toml::Value::as_str);
+            assert!(panic == Some("unwind") || (inherits && panic.is_none()), "profile {name}: {panic:?}");
+        }
+    }
+}

@@ -1,0 +1,116 @@
+//! A child's pulse: when it began its turn, and when it was last seen between turns.
+//!
+//! Written on the child's thread, read by the watchdog on its own.
+
+use std::thread::{self, ThreadId};
+use std::time::{Duration, Instant};
+
+use parking_lot::Mutex;
+
+/// The pulse of one child.
+#[derive(Debug)]
+pub(super) struct Pulse {
+    deadline: Duration,
+    beat: Mutex<Beat>,
+}
+
+/// What is known at one moment.
+#[derive(Clone, Copy, Debug, Default)]
+struct Beat {
+    thread: Option<ThreadId>,
+    /// Start of the turn it is in.
+    turn: Option<Instant>,
+    /// End of its last turn; none while it is not expected to have any.
+    seen: Option<Instant>,
+}
+
+impl Pulse {
+    /// The pulse of a child that comes back within `deadline`.
+    pub(super) fn new(deadline: Duration) -> Self {
+        Self { deadline, beat: Mutex::default() }
+    }
+
+    /// The longest turn that is not a hang.
+    pub(super) fn deadline(&self) -> Duration {
+        self.deadline
+    }
+
+    /// The child takes its turn on this thread.
+    pub(super) fn begin_turn(&self, now: Instant) {
+        let mut beat = self.beat.lock();
+        beat.thread = Some(thread::current().id());
+        beat.turn = Some(now);
+    }
+
+    /// The child's turn is over.
+    pub(super) fn end_turn(&self, now: Instant) {
+        let mut beat = self.beat.lock();
+        beat.turn = None;
+        beat.seen = Some(now);
+    }
+
+    /// No turns are expected until the next one begins.
+    pub(super) fn rest(&self) {
+        let mut beat = self.beat.lock();
+        beat.turn = None;
+        beat.seen = None;
+    }
+
+    /// The thread that does not come back, if it does not.
+    pub(super) fn stuck_thread(&self, now: Instant) -> Option<ThreadId> {
+        let beat = *self.beat.lock();
+        beat.thread.filter(|_| beat.is_stuck(now, self.deadline))
+    }
+}
+
+impl Beat {
+    /// In a turn for longer than `deadline`; or its heartbeat, due every `deadline`, has not been its turn
+    /// for twice as long: then something else holds the thread.
+    fn is_stuck(&self, now: Instant, deadline: Duration) -> bool {
+        let longer = |since: Instant, limit: Duration| now.saturating_duration_since(since) > limit;
+        match (self.turn, self.seen) {
+            (Some(turn), _) => longer(turn, deadline),
+            (None, Some(seen)) => longer(seen, deadline.saturating_mul(2)),
+            (None, None) => false,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const DEADLINE: Duration = Duration::from_secs(2);
+
+    fn stuck_after(beat: impl Fn(&Pulse, Instant), seconds: u64) -> bool {
+        let (pulse, start) = (Pulse::new(DEADLINE), Instant::now());
+        beat(&pulse, start);
+        pulse.stuck_thread(start + Duration::from_secs(seconds)).is_some()
+    }
+
+    #[test]
+    fn turn_longer_than_the_deadline_is_stuck() {
+        assert!(!stuck_after(|pulse, start| pulse.begin_turn(start), 2));
+        assert!(stuck_after(|pulse, start| pulse.begin_turn(start), 3));
+    }
+
+    #[test]
+    fn silence_of_two_deadlines_between_turns_is_stuck() {
+        let turn = |pulse: &Pulse, start| {
+            pulse.begin_turn(start);
+            pulse.end_turn(start);
+        };
+        assert!(!stuck_after(turn, 4));
+        assert!(stuck_after(turn, 5));
+    }
+
+    #[test]
+    fn child_at_rest_is_never_stuck() {
+        let rest = |pulse: &Pulse, start| {
+            pulse.begin_turn(start);
+            pulse.rest();
+        };
+        assert!(!stuck_after(rest, 1_000));
+        assert!(!stuck_after(|_, _| (), 1_000));
+    }
+}

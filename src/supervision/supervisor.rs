@@ -1,0 +1,264 @@
+//! The handle on a supervisor: start children, stop them, hear that it gave up.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::{error, fmt};
+
+use actix::dev::channel::{AddressReceiver, channel};
+use actix::{Actor, Addr, Supervised};
+use actix_rt::{Arbiter, ArbiterHandle};
+use tokio::sync::{mpsc, oneshot, watch};
+
+use super::branch::Branch;
+use super::limit::RestartHistory;
+use super::minder::{Baggage, mind};
+use super::protocol::{Child, Event, Order, Reports, Which};
+use super::pulse::Pulse;
+use super::{ChildHandle, ChildSpec, Escalation, HealthTable, Restart, SupervisorSpec};
+
+/// Why a child did not start.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum StartError {
+    /// The supervisor is stopped, stopping, or gave up.
+    NotRunning,
+    /// A child of that name is there already.
+    NameTaken(String),
+    /// There is no arbiter on this thread, or its thread has ended.
+    NoArbiter,
+}
+
+impl fmt::Display for StartError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NotRunning => f.write_str("the supervisor does not run"),
+            Self::NameTaken(name) => write!(f, "a child named `{name}` is there already"),
+            Self::NoArbiter => f.write_str("there is no arbiter to run on"),
+        }
+    }
+}
+
+impl error::Error for StartError {}
+
+/// Starts, watches, restarts and stops children. Clones are handles on the same supervisor.
+///
+/// The tree stops, last child first, when the last handle on its top is dropped.
+#[derive(Clone)]
+pub struct Supervisor(Arc<Handle>);
+
+struct Handle {
+    key: u64,
+    name: Arc<str>,
+    arbiter: ArbiterHandle,
+    table: HealthTable,
+    events: mpsc::UnboundedSender<Event>,
+    /// For the top, which has no parent to order it.
+    orders: mpsc::UnboundedSender<Order>,
+    /// The parent's events; none at the top.
+    parent: Option<mpsc::UnboundedSender<Event>>,
+    gave_up: watch::Receiver<Option<Escalation>>,
+}
+
+/// Names children, and rows of every table.
+fn next_key() -> u64 {
+    static NEXT: AtomicU64 = AtomicU64::new(1);
+    NEXT.fetch_add(1, Ordering::Relaxed)
+}
+
+impl Supervisor {
+    /// The top of a tree, deciding on `arbiter`: a thread that no job can block.
+    ///
+    /// # Errors
+    /// [`StartError::NoArbiter`].
+    pub fn top(
+        spec: SupervisorSpec,
+        table: HealthTable,
+        arbiter: &ArbiterHandle,
+    ) -> Result<Self, StartError> {
+        let (key, (orders, received)) = (next_key(), mpsc::unbounded_channel());
+        table.enter(key, &spec.name, None);
+        let branch = Offshoot { key, spec, table, arbiter: arbiter.clone(), orders, parent: None };
+        branch.start(received, None)
+    }
+
+    /// A supervisor below this one, on the same arbiter. Over its limit its children stop, last first, and
+    /// this one restarts them all at their old addresses, or gives up in turn.
+    ///
+    /// Not cancel safe: dropped half-way, it may leave a row that never starts.
+    ///
+    /// # Errors
+    /// [`StartError`].
+    pub async fn branch(&self, spec: SupervisorSpec) -> Result<Self, StartError> {
+        let (key, (orders, received)) = (next_key(), mpsc::unbounded_channel());
+        let name = Arc::from(spec.name.as_str());
+        self.adopt(Child::branch(key, name, Restart::Permanent, orders.clone())).await?;
+        let (table, arbiter) = (self.0.table.clone(), self.0.arbiter.clone());
+        let parent = Some(self.0.events.clone());
+        let reports = Reports::new(key, self.0.events.clone());
+        Offshoot { key, spec, table, arbiter, orders, parent }.start(received, Some(reports))
+    }
+
+    /// Starts a child on the arbiter of this thread. See [`start`](Self::start).
+    ///
+    /// # Errors
+    /// [`StartError`].
+    pub async fn start_here<A>(
+        &self,
+        spec: ChildSpec,
+        make: impl FnOnce() -> A + Send + 'static,
+    ) -> Result<ChildHandle<A>, StartError>
+    where
+        A: Supervised + Actor<Context = actix::Context<A>>,
+    {
+        let arbiter = Arbiter::try_current().ok_or(StartError::NoArbiter)?;
+        self.start(spec, &arbiter, make).await
+    }
+
+    /// Starts a child on `arbiter`, where `make` builds it. Returns when the child has its place, perhaps
+    /// before its first turn: its mailbox takes messages at once. `make` should only put values together;
+    /// whatever can fail belongs in `started`, which is tried again.
+    ///
+    /// Cancel safe: dropped half-way, it leaves nothing behind.
+    ///
+    /// # Errors
+    /// [`StartError`].
+    pub async fn start<A>(
+        &self,
+        spec: ChildSpec,
+        arbiter: &ArbiterHandle,
+        make: impl FnOnce() -> A + Send + 'static,
+    ) -> Result<ChildHandle<A>, StartError>
+    where
+        A: Supervised + Actor<Context = actix::Context<A>>,
+    {
+        if !arbiter.alive() {
+            return Err(StartError::NoArbiter);
+        }
+        let key = next_key();
+        let (orders, received) = mpsc::unbounded_channel();
+        let (sender, mailbox) = channel(spec.mailbox);
+        let address = Addr::new(sender);
+        let handle = ChildHandle::new(key, &spec.name, address.clone(), self.0.events.clone()).owned();
+        self.adopt(Child::actor(key, &spec, orders)).await?;
+        let baggage = self.pack(key, &spec, (address, mailbox), received);
+        let begin = move || {
+            actix_rt::spawn(mind(baggage, make));
+        };
+        // A function that is never run is dropped, and the child's line with it: it reports itself lost.
+        if arbiter.spawn_fn(begin) { Ok(handle.lent()) } else { Err(StartError::NoArbiter) }
+    }
+
+    fn pack<A: Actor>(
+        &self,
+        key: u64,
+        spec: &ChildSpec,
+        (address, mailbox): (Addr<A>, AddressReceiver<A>),
+        orders: mpsc::UnboundedReceiver<Order>,
+    ) -> Baggage<A> {
+        let name: Arc<str> = Arc::from(spec.name.as_str());
+        let pulse = spec.heartbeat.map(|deadline| Arc::new(Pulse::new(deadline)));
+        if let Some(pulse) = &pulse {
+            self.0.table.watch(key, &name, pulse);
+        }
+        let reports = Reports::new(key, self.0.events.clone());
+        Baggage { name, address, mailbox, shutdown: spec.shutdown, pulse, orders, reports }
+    }
+
+    async fn adopt(&self, child: Child) -> Result<(), StartError> {
+        let (accepted, answer) = oneshot::channel();
+        let _ = self.0.events.send(Event::Adopt { child: Box::new(child), accepted });
+        answer.await.unwrap_or(Err(StartError::NotRunning))
+    }
+
+    /// Stops one child for good, within its time to stop; false when there is none of that name. Cancel
+    /// safe: the child stops all the same.
+    pub async fn stop_child(&self, name: &str) -> bool {
+        stop_child(&self.0.events, Which::Name(name.to_owned())).await
+    }
+
+    /// Stops all children, last first, each within its time to stop, and then the supervisor itself. Once
+    /// more does nothing. Cancel safe: the stop goes on all the same.
+    pub async fn stop(&self) {
+        if let Some(parent) = &self.0.parent {
+            stop_child(parent, Which::Key(self.0.key)).await;
+        } else {
+            let (done, stopped) = oneshot::channel();
+            let _ = self.0.orders.send(Order::Stop { done });
+            let _ = stopped.await;
+        }
+    }
+
+    /// Tells, at the top, that the tree gave up: the process should stop being ready, drain, and exit with
+    /// an error. A branch never tells; its parent decides.
+    #[must_use]
+    pub fn gave_up(&self) -> watch::Receiver<Option<Escalation>> {
+        self.0.gave_up.clone()
+    }
+
+    /// Its name.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.0.name
+    }
+
+    /// The table of the whole tree.
+    #[must_use]
+    pub fn table(&self) -> &HealthTable {
+        &self.0.table
+    }
+}
+
+impl fmt::Debug for Supervisor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Supervisor").field(&self.0.name).finish()
+    }
+}
+
+pub(super) async fn stop_child(events: &mpsc::UnboundedSender<Event>, which: Which) -> bool {
+    let (done, stopped) = oneshot::channel();
+    let _ = events.send(Event::StopChild { which, done });
+    stopped.await.unwrap_or(false)
+}
+
+/// A supervisor about to start.
+struct Offshoot {
+    key: u64,
+    spec: SupervisorSpec,
+    table: HealthTable,
+    arbiter: ArbiterHandle,
+    orders: mpsc::UnboundedSender<Order>,
+    parent: Option<mpsc::UnboundedSender<Event>>,
+}
+
+impl Offshoot {
+    fn start(
+        self,
+        received: mpsc::UnboundedReceiver<Order>,
+        reports: Option<Reports>,
+    ) -> Result<Supervisor, StartError> {
+        let Self { key, spec, table, arbiter, orders, parent } = self;
+        let name: Arc<str> = Arc::from(spec.name.as_str());
+        let (events, heard) = mpsc::unbounded_channel();
+        let (gave_up, told) = watch::channel(None);
+        let branch = Branch {
+            key,
+            name: Arc::clone(&name),
+            history: RestartHistory::new(spec.limit),
+            spec,
+            table: table.clone(),
+            children: Vec::new(),
+            revival: Default::default(),
+            awaited: None,
+            standing: true,
+            orders: received,
+            events: heard,
+            to_self: events.clone(),
+            parent: reports,
+            gave_up,
+        };
+        if !arbiter.spawn_fn(move || drop(actix_rt::spawn(branch.run()))) {
+            table.remove(key);
+            return Err(StartError::NoArbiter);
+        }
+        Ok(Supervisor(Arc::new(Handle { key, name, arbiter, table, events, orders, parent, gave_up: told })))
+    }
+}

@@ -1,0 +1,165 @@
+//! Looks for threads that do not come back, from a thread of its own: a blocked thread cannot tell.
+//!
+//! It only reports. A thread cannot be killed; whoever subscribes decides what becomes of it.
+
+use std::collections::{BTreeMap, HashSet};
+use std::sync::{Arc, Weak};
+use std::thread::{self, Thread, ThreadId};
+use std::time::{Duration, Instant};
+
+use chrono::{DateTime, Utc};
+use parking_lot::Mutex;
+use serde::Serialize;
+use tokio::sync::watch;
+
+use super::pulse::Pulse;
+
+/// Bounds of the time between two looks; within them, a quarter of the shortest deadline.
+const LOOK_EVERY: (Duration, Duration) = (Duration::from_millis(1), Duration::from_secs(1));
+
+/// Threads that do not come back, and who waits on them.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct StuckThreads {
+    /// How many.
+    pub threads: usize,
+    /// Names of the children on them.
+    pub children: Vec<String>,
+    /// Since when, by the child's key.
+    #[serde(skip)]
+    pub(super) since: BTreeMap<u64, DateTime<Utc>>,
+}
+
+/// A handle on the watchdog; its thread runs from the first pulse until the last handle is gone.
+#[derive(Clone, Default)]
+pub(super) struct Watchdog(Arc<Kennel>);
+
+#[derive(Default)]
+struct Kennel {
+    watched: Mutex<Watched>,
+    stuck: watch::Sender<StuckThreads>,
+}
+
+#[derive(Default)]
+struct Watched {
+    pulses: Vec<(u64, String, Weak<Pulse>)>,
+    thread: Option<Thread>,
+}
+
+impl Drop for Kennel {
+    fn drop(&mut self) {
+        if let Some(thread) = &self.watched.get_mut().thread {
+            thread.unpark();
+        }
+    }
+}
+
+impl Watchdog {
+    pub(super) fn stuck(&self) -> StuckThreads {
+        self.0.stuck.borrow().clone()
+    }
+
+    pub(super) fn subscribe(&self) -> watch::Receiver<StuckThreads> {
+        self.0.stuck.subscribe()
+    }
+
+    /// Looks at `pulse` for as long as it lives.
+    pub(super) fn watch(&self, key: u64, name: &str, pulse: &Arc<Pulse>) {
+        let mut watched = self.0.watched.lock();
+        watched.pulses.push((key, name.to_owned(), Arc::downgrade(pulse)));
+        match &watched.thread {
+            Some(thread) => thread.unpark(),
+            None => watched.thread = spawn(Arc::downgrade(&self.0)),
+        }
+    }
+}
+
+fn spawn(kennel: Weak<Kennel>) -> Option<Thread> {
+    let look = move || {
+        while let Some(next) = kennel.upgrade().map(|kennel| kennel.look(Instant::now())) {
+            thread::park_timeout(next);
+        }
+    };
+    match thread::Builder::new().name("watchdog".to_owned()).spawn(look) {
+        Ok(handle) => Some(handle.thread().clone()),
+        Err(error) => {
+            tracing::error!(%error, "no thread for the watchdog: blocked threads go unnoticed");
+            None
+        }
+    }
+}
+
+impl Kennel {
+    /// Looks once, and returns the time to the next look.
+    fn look(&self, now: Instant) -> Duration {
+        let mut watched = self.watched.lock();
+        watched.pulses.retain(|(_, _, pulse)| pulse.strong_count() > 0);
+        let mut next = LOOK_EVERY.1;
+        let mut threads: HashSet<ThreadId> = HashSet::new();
+        let mut found: Vec<(u64, String)> = Vec::new();
+        for (key, name, pulse) in &watched.pulses {
+            let Some(pulse) = pulse.upgrade() else { continue };
+            next = next.min(pulse.deadline() / 4);
+            if let Some(thread) = pulse.stuck_thread(now) {
+                threads.insert(thread);
+                found.push((*key, name.clone()));
+            }
+        }
+        drop(watched);
+        self.report(threads.len(), &found);
+        next.max(LOOK_EVERY.0)
+    }
+
+    fn report(&self, threads: usize, found: &[(u64, String)]) {
+        self.stuck.send_if_modified(|stuck| {
+            let same = stuck.threads == threads && stuck.since.keys().eq(found.iter().map(|(key, _)| key));
+            if same {
+                return false;
+            }
+            for (_, name) in found.iter().filter(|(key, _)| !stuck.since.contains_key(key)) {
+                tracing::error!("actor.name" = name, "a thread does not come back from a turn");
+            }
+            let now = Utc::now();
+            let since = |key: &u64| stuck.since.get(key).copied().unwrap_or(now);
+            *stuck = StuckThreads {
+                threads,
+                children: found.iter().map(|(_, name)| name.clone()).collect(),
+                since: found.iter().map(|(key, _)| (*key, since(key))).collect(),
+            };
+            true
+        });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn two_children_on_one_stuck_thread_count_as_one_thread() {
+        let (kennel, start) = (Kennel::default(), Instant::now());
+        let pulses: Vec<Arc<Pulse>> = (0..2).map(|_| Arc::new(Pulse::new(Duration::from_secs(1)))).collect();
+        for (pulse, key) in pulses.iter().zip(0..) {
+            pulse.begin_turn(start);
+            kennel.watched.lock().pulses.push((key, format!("child/{key}"), Arc::downgrade(pulse)));
+        }
+        kennel.look(start + Duration::from_secs(2));
+        let stuck = kennel.stuck.borrow().clone();
+        assert_eq!((stuck.threads, stuck.children), (1, vec!["child/0".to_owned(), "child/1".to_owned()]));
+
+        pulses.iter().for_each(|pulse| pulse.end_turn(start + Duration::from_secs(2)));
+        kennel.look(start + Duration::from_secs(2));
+        assert_eq!(*kennel.stuck.borrow(), StuckThreads::default());
+    }
+
+    #[test]
+    fn child_that_is_gone_is_not_looked_at() {
+        let (kennel, start) = (Kennel::default(), Instant::now());
+        let pulse = Arc::new(Pulse::new(Duration::from_secs(1)));
+        pulse.begin_turn(start);
+        kennel.watched.lock().pulses.push((1, "gone".to_owned(), Arc::downgrade(&pulse)));
+        drop(pulse);
+        kennel.look(start + Duration::from_secs(9));
+        assert!(kennel.watched.lock().pulses.is_empty());
+        assert_eq!(kennel.stuck.borrow().threads, 0);
+    }
+}
