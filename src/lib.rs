@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 
 pub mod blob;
+pub mod config;
 pub mod fault;
 pub mod job;
 pub mod queue;

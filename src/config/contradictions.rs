@@ -1,0 +1,125 @@
+//! Settings that are fine alone but cannot stand together.
+
+use super::environment::variable;
+use super::keys::nearest;
+use super::problem::Warning;
+use super::reader::Reader;
+use super::service::Role;
+use super::settings::Settings;
+use super::value::Value;
+use crate::job::QueueName;
+
+/// Notes every contradiction, and every warning that takes more than one section to see.
+pub(super) fn check(settings: &Settings, reader: &mut Reader<'_>) {
+    http(settings, reader);
+    times(settings, reader);
+    queues(settings, reader);
+}
+
+/// Refuses `text` unless one of the keys is already a problem of its own.
+fn contradiction(
+    reader: &mut Reader<'_>,
+    keys: &[&str],
+    broken: bool,
+    text: impl FnOnce(&[String]) -> String,
+) {
+    if broken && keys.iter().all(|key| reader.is_read(key)) {
+        let names: Vec<String> = keys.iter().map(|key| reader.name(key)).collect();
+        reader.refuse(text(&names));
+    }
+}
+
+fn http(settings: &Settings, reader: &mut Reader<'_>) {
+    let http = &settings.http;
+    let keys = ["service.role", "http.enabled"];
+    contradiction(reader, &keys, settings.service.role == Role::Api && !http.enabled, |names| {
+        format!("{} is `api`, which serves nothing while {} is `false`", named(names, 0), named(names, 1))
+    });
+    let open = http.enabled && !http.bind.to_canonical().is_loopback() && http.internal_secret.is_none();
+    contradiction(reader, &["http.bind", "http.enabled", "http.internal_secret"], open, |names| {
+        format!(
+            "{} is `{}`, which others can reach, but there is no secret: set {} or bind 127.0.0.1",
+            named(names, 0),
+            http.bind,
+            variable("http.internal_secret")
+        )
+    });
+    if http.secret_is_short() && reader.is_read("http.internal_secret") {
+        let name = reader.name("http.internal_secret");
+        reader
+            .warnings
+            .push(Warning::warn(format!("{name} is short enough to be guessed: use 32 characters or more")));
+    }
+}
+
+fn times(settings: &Settings, reader: &mut Reader<'_>) {
+    let Settings { lease, rescuer, scheduler, deletion, tracker, supervision, .. } = settings;
+    let timeout = deletion.timeout.duration();
+    let rules = [
+        (
+            ("lease.renew", lease.renew.show()),
+            "less than half of",
+            ("lease.ttl", lease.ttl.show()),
+            lease.renew.saturating_mul(2) < lease.ttl,
+        ),
+        (
+            ("scheduler.interval", scheduler.interval.show()),
+            "less than half of",
+            ("scheduler.leadership_ttl", scheduler.leadership_ttl.show()),
+            scheduler.interval.saturating_mul(2) < scheduler.leadership_ttl,
+        ),
+        (
+            ("tracker.heartbeat_interval", tracker.heartbeat_interval.show()),
+            "at most half of",
+            ("deletion.stale_after", deletion.stale_after.show()),
+            tracker.heartbeat_interval.saturating_mul(2) <= deletion.stale_after,
+        ),
+        (
+            ("deletion.runtime_limit", deletion.runtime_limit.show()),
+            "less than",
+            ("deletion.timeout", deletion.timeout.show()),
+            timeout.is_none_or(|timeout| deletion.runtime_limit < timeout),
+        ),
+        (
+            ("rescuer.outbox_backoff_first", rescuer.outbox_backoff_first.show()),
+            "at most",
+            ("rescuer.outbox_backoff_cap", rescuer.outbox_backoff_cap.show()),
+            rescuer.outbox_backoff_first <= rescuer.outbox_backoff_cap,
+        ),
+        (
+            ("supervision.delay_first", supervision.delay_first.show()),
+            "at most",
+            ("supervision.delay_cap", supervision.delay_cap.show()),
+            supervision.delay_first <= supervision.delay_cap,
+        ),
+    ];
+    for ((key, value), relation, (other, bound), holds) in rules {
+        contradiction(reader, &[key, other], !holds, |names| {
+            let (name, other) = (named(names, 0), named(names, 1));
+            format!("{name} is `{value}`, expected {relation} {other}, which is `{bound}`")
+        });
+    }
+}
+
+fn queues(settings: &Settings, reader: &mut Reader<'_>) {
+    let worker = &settings.worker;
+    let known: Vec<&str> = worker.queues.iter().chain(&worker.known_queues).map(QueueName::as_str).collect();
+    let keys = ["worker.queues", "worker.known_queues", "worker.queue_caps"];
+    for queue in worker.queue_caps.keys().filter(|queue| !known.contains(&queue.as_str())) {
+        let hint = nearest(queue.as_str(), known.iter().copied())
+            .map_or_else(String::new, |found| format!("; did you mean `{found}`?"));
+        contradiction(reader, &keys, true, |names| {
+            format!(
+                "{} caps the queue `{queue}`, which is neither listened to nor known{hint}",
+                named(names, 2)
+            )
+        });
+    }
+    if settings.service.role.runs_jobs() && keys.iter().all(|key| reader.is_read(key)) {
+        reader.warnings.extend(worker.warnings());
+    }
+}
+
+fn named(names: &[String], at: usize) -> &str {
+    names.get(at).map_or("", String::as_str)
+}

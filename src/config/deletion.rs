@@ -1,0 +1,60 @@
+//! `[deletion]`: the job that deletes receipts.
+
+use std::time::Duration;
+
+use super::reader::Reader;
+use crate::job::{Limit, QueueName};
+
+/// `[deletion]`.
+#[derive(Clone, Debug)]
+pub struct DeletionSettings {
+    /// Where deletion jobs are enqueued.
+    pub queue: QueueName,
+    /// Receipts in one transaction.
+    pub batch: u32,
+    /// Pause between two batches; may be zero.
+    pub throttle: Duration,
+    /// After so long a run checkpoints and goes back to its queue.
+    pub runtime_limit: Duration,
+    /// Failed batches in a row that fail the job.
+    pub max_failures: u32,
+    /// Attempts in a row without a committed batch that fail the job.
+    pub max_barren_attempts: u32,
+    /// A heartbeat older than this is shown as stuck.
+    pub stale_after: Duration,
+    /// A job that waits unpicked for longer is shown as stuck.
+    pub unpicked_after: Duration,
+    /// Whether a job that was marked failed for staleness is taken up again.
+    pub revive_stale: bool,
+    /// Time for one attempt.
+    pub timeout: Limit,
+    /// How long a result is kept.
+    pub result_ttl: Limit,
+    /// How long a failure is kept.
+    pub failure_ttl: Limit,
+    /// How long an outage is waited out.
+    pub outage_limit: Limit,
+}
+
+impl DeletionSettings {
+    pub(super) fn read(reader: &mut Reader<'_>) -> Self {
+        let is_queue =
+            |name: &String| !name.is_empty() && !name.contains(|c: char| c == ',' || c.is_control());
+        let queue: String = reader.read("deletion.queue", "the name of one queue", is_queue);
+        Self {
+            queue: QueueName::from(queue),
+            batch: reader.within("deletion.batch", 1..=1000),
+            throttle: reader.get("deletion.throttle"),
+            runtime_limit: reader.duration("deletion.runtime_limit"),
+            max_failures: reader.within("deletion.max_failures", 1..=1000),
+            max_barren_attempts: reader.within("deletion.max_barren_attempts", 1..=1000),
+            stale_after: reader.duration("deletion.stale_after"),
+            unpicked_after: reader.duration("deletion.unpicked_after"),
+            revive_stale: reader.get("deletion.revive_stale"),
+            timeout: reader.get("deletion.timeout"),
+            result_ttl: reader.get("deletion.result_ttl"),
+            failure_ttl: reader.get("deletion.failure_ttl"),
+            outage_limit: reader.get("deletion.outage_limit"),
+        }
+    }
+}

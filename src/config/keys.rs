@@ -1,0 +1,107 @@
+//! Every key there is, as the manual has them, and the nearest one to a name that is none.
+
+use std::collections::BTreeMap;
+
+use super::problem::Problem;
+
+/// `config/default.toml`: the manual, and the source of all defaults.
+pub(super) const MANUAL: &str = include_str!("../../config/default.toml");
+
+/// How alike two names must be before one is suggested for the other, 0 to 1.
+const ALIKE: f64 = 0.6;
+
+/// The known keys, `section.key`, with their defaults.
+pub(super) struct Keys {
+    defaults: BTreeMap<String, toml::Value>,
+}
+
+impl Keys {
+    pub(super) fn from_manual() -> Result<Self, Problem> {
+        let broken = |e: toml::de::Error| Problem::new(format!("the built-in manual: {}", e.message()));
+        let sections = MANUAL.parse::<toml::Table>().map_err(broken)?;
+        let mut defaults = BTreeMap::new();
+        for (section, value) in sections {
+            let toml::Value::Table(keys) = value else { continue };
+            defaults.extend(keys.into_iter().map(|(key, value)| (format!("{section}.{key}"), value)));
+        }
+        Ok(Self { defaults })
+    }
+
+    pub(super) fn default_of(&self, key: &str) -> Option<&toml::Value> {
+        self.defaults.get(key)
+    }
+
+    pub(super) fn contains(&self, key: &str) -> bool {
+        self.defaults.contains_key(key)
+    }
+
+    pub(super) fn names(&self) -> impl Iterator<Item = &str> {
+        self.defaults.keys().map(String::as_str)
+    }
+
+    pub(super) fn has_section(&self, section: &str) -> bool {
+        self.sections().any(|known| known == section)
+    }
+
+    pub(super) fn sections(&self) -> impl Iterator<Item = &str> {
+        self.names().filter_map(|key| key.split('.').next())
+    }
+
+    /// The known key that was probably meant: alike as a whole, or the same word in another section.
+    pub(super) fn nearest(&self, name: &str) -> Option<&str> {
+        let word = last_part(name);
+        nearest(name, self.names()).or_else(|| self.names().find(|key| last_part(key) == word))
+    }
+}
+
+/// The candidate that is most like `name`, if one is like it at all.
+pub(super) fn nearest<'a>(name: &str, candidates: impl Iterator<Item = &'a str>) -> Option<&'a str> {
+    candidates
+        .map(|candidate| (strsim::normalized_damerau_levenshtein(name, candidate), candidate))
+        .filter(|(likeness, _)| *likeness >= ALIKE)
+        .max_by(|(a, _), (b, _)| a.total_cmp(b))
+        .map(|(_, candidate)| candidate)
+}
+
+fn last_part(key: &str) -> &str {
+    key.rsplit('.').next().unwrap_or(key)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_key_of_the_manual_has_a_comment_of_its_own_with_its_default() {
+        let lines: Vec<&str> = MANUAL.lines().collect();
+        let mut seen = 0;
+        for (at, line) in lines.iter().enumerate().filter(|(_, line)| is_key_line(line)) {
+            let comment: Vec<&str> =
+                lines[..at].iter().rev().take_while(|line| line.starts_with("# ")).copied().collect();
+            let text = comment.concat();
+            assert!(text.len() > 40 && text.contains("Default: "), "`{line}` needs a comment");
+            seen += 1;
+        }
+        assert_eq!(seen, Keys::from_manual().unwrap().names().count());
+    }
+
+    fn is_key_line(line: &str) -> bool {
+        !line.starts_with('#') && line.contains(" = ")
+    }
+
+    #[test]
+    fn the_nearest_key_is_the_one_that_was_meant() {
+        let keys = Keys::from_manual().unwrap();
+        let table = [
+            ("lease.tll", Some("lease.ttl")),
+            ("worker.slot", Some("worker.slots")),
+            ("server.port", Some("http.port")),
+            ("port", Some("http.port")),
+            ("deletion.batchsize", Some("deletion.batch")),
+            ("zebra.stripes", None),
+        ];
+        for (given, expected) in table {
+            assert_eq!(keys.nearest(given), expected, "{given}");
+        }
+    }
+}

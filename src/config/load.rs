@@ -1,0 +1,63 @@
+//! From sources to settings.
+
+use super::contradictions;
+use super::keys::Keys;
+use super::layers::Origin;
+use super::problem::{ConfigError, Warning};
+use super::reader::Reader;
+use super::settings::Settings;
+use super::sources::Sources;
+
+/// Settings that fit together, and what is worth saying about them.
+#[derive(Clone, Debug)]
+pub struct Loaded {
+    /// The settings.
+    pub settings: Settings,
+    /// Logged once by whoever loaded them.
+    pub warnings: Vec<Warning>,
+    entries: Vec<Entry>,
+}
+
+/// One key that is in force.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Entry {
+    /// `section.key`.
+    pub key: &'static str,
+    /// The value as the environment would write it; passwords are masked, secrets are `***`.
+    pub value: String,
+    /// Where it came from.
+    pub origin: Origin,
+}
+
+impl Settings {
+    /// Reads and checks all settings.
+    ///
+    /// # Errors
+    /// Lists every unknown key, unusable value and contradiction that was found.
+    pub fn load(sources: &Sources) -> Result<Loaded, ConfigError> {
+        let keys = Keys::from_manual().map_err(|problem| ConfigError::new(vec![problem]))?;
+        let (layers, problems) = sources.layers(&keys);
+        let mut reader = Reader::new(&keys, &layers, problems);
+        let settings = Self::read(&mut reader);
+        contradictions::check(&settings, &mut reader);
+        if reader.problems.is_empty() {
+            Ok(Loaded { settings, warnings: reader.warnings, entries: reader.entries })
+        } else {
+            Err(ConfigError::new(reader.problems))
+        }
+    }
+}
+
+impl Loaded {
+    /// Every key with its value and origin, in the order of the manual.
+    #[must_use]
+    pub fn effective(&self) -> &[Entry] {
+        &self.entries
+    }
+
+    /// Where the value of a key came from.
+    #[must_use]
+    pub fn origin(&self, key: &str) -> Option<&Origin> {
+        self.entries.iter().find(|entry| entry.key == key).map(|entry| &entry.origin)
+    }
+}

@@ -1,0 +1,86 @@
+//! URLs as people may see them: with the password replaced by `***`.
+
+/// Parts of a query parameter's name that mark its value as a secret.
+const SECRET_WORDS: [&str; 5] = ["pass", "secret", "token", "key", "pwd"];
+
+/// The URL without its secrets: `redis://user:***@host:6379/0`.
+///
+/// Made for text that people typed, so it does not trust the URL to be well-formed: everything up to
+/// the last `@` counts as user and password, and text that is no URL at all becomes `***` altogether.
+#[must_use]
+pub fn masked_url(url: &str) -> String {
+    if url.is_empty() {
+        return String::new();
+    }
+    let Some((scheme, rest)) = url.split_once("://").filter(|(scheme, _)| is_scheme(scheme)) else {
+        return "***".to_owned();
+    };
+    if scheme == "sqlite" {
+        return url.to_owned();
+    }
+    let (user_info, place) = match rest.rsplit_once('@') {
+        Some((before, after)) => (masked_user_info(before), after),
+        None => (String::new(), rest),
+    };
+    format!("{scheme}://{user_info}{}", masked_query(place))
+}
+
+fn is_scheme(text: &str) -> bool {
+    !text.is_empty() && text.chars().all(|c| c.is_ascii_alphanumeric() || "+-.".contains(c))
+}
+
+/// A user without a password may be a token, so it is hidden too.
+fn masked_user_info(text: &str) -> String {
+    match text.split_once(':') {
+        Some((user, _)) => format!("{user}:***@"),
+        None => "***@".to_owned(),
+    }
+}
+
+fn masked_query(place: &str) -> String {
+    let Some((before, query)) = place.split_once('?') else { return place.to_owned() };
+    let shown: Vec<String> = query
+        .split('&')
+        .map(|pair| match pair.split_once('=') {
+            Some((name, _)) if is_secret(name) => format!("{name}=***"),
+            _ => pair.to_owned(),
+        })
+        .collect();
+    format!("{before}?{}", shown.join("&"))
+}
+
+fn is_secret(name: &str) -> bool {
+    let name = name.to_ascii_lowercase();
+    SECRET_WORDS.iter().any(|word| name.contains(word))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn passwords_are_replaced_wherever_they_stand() {
+        let table = [
+            ("redis://redis:6379/0", "redis://redis:6379/0"),
+            ("redis://user:hunter2@host:6379/0", "redis://user:***@host:6379/0"),
+            ("redis://:hunter2@host", "redis://:***@host"),
+            ("rediss://hunter2@host", "rediss://***@host"),
+            ("redis://user:hun/ter2@host/0", "redis://user:***@host/0"),
+            ("redis://user:hun@ter2@host/0", "redis://user:***@host/0"),
+            ("redis://user:hun?ter2#@host/0", "redis://user:***@host/0"),
+            (
+                "postgresql+psycopg2://u:hunter2@db/app?sslmode=require",
+                "postgresql+psycopg2://u:***@db/app?sslmode=require",
+            ),
+            ("postgres://db/app?user=u&password=hunter2", "postgres://db/app?user=u&password=***"),
+            ("hunter2", "***"),
+            ("u:hunter2@host", "***"),
+            ("hun ter2://x", "***"),
+            ("sqlite:///srv/a@b.db", "sqlite:///srv/a@b.db"),
+            ("", ""),
+        ];
+        for (given, shown) in table {
+            assert_eq!(masked_url(given), shown, "{given}");
+        }
+    }
+}

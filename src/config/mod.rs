@@ -1,0 +1,55 @@
+//! What the service is told: one file per section, typed and checked before anything starts.
+//!
+//! [`Settings::load`] reads flags, environment, file and built-in defaults, in this order of
+//! precedence, and either gives [`Settings`] in which everything fits together, or a [`ConfigError`]
+//! that lists every problem, each with the key and where its value came from.
+//!
+//! `config/default.toml` is the manual and the only source of defaults. No other module reads the
+//! environment. No secret appears in `Debug` output, in an error, or in [`Loaded::effective`].
+
+mod attachments;
+mod broker;
+mod contradictions;
+mod deletion;
+mod environment;
+mod http;
+mod keys;
+mod layers;
+mod lease;
+mod load;
+mod log;
+mod mask;
+mod problem;
+mod reader;
+mod rescuer;
+mod scheduler;
+mod service;
+mod settings;
+mod size;
+mod sources;
+mod store;
+mod supervision;
+mod tracker;
+mod value;
+mod worker;
+
+pub use attachments::{AttachmentDriver, AttachmentSettings, R2Settings};
+pub use broker::{BrokerEngine, BrokerSettings};
+pub use deletion::DeletionSettings;
+pub use http::HttpSettings;
+pub use layers::Origin;
+pub use lease::LeaseSettings;
+pub use load::{Entry, Loaded};
+pub use log::{LogFormat, LogLevel, LogSettings};
+pub use mask::masked_url;
+pub use problem::{ConfigError, Problem, Warning, WarningLevel};
+pub use rescuer::RescuerSettings;
+pub use scheduler::SchedulerSettings;
+pub use service::{Role, ServiceSettings};
+pub use settings::Settings;
+pub use size::ByteSize;
+pub use sources::Sources;
+pub use store::{StoreEngine, StoreSettings};
+pub use supervision::SupervisionSettings;
+pub use tracker::TrackerSettings;
+pub use worker::WorkerSettings;

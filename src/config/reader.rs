@@ -1,0 +1,138 @@
+//! Reads typed values key by key, notes where each came from, and collects every problem on the way.
+
+use std::fmt::Display;
+use std::ops::RangeInclusive;
+use std::time::Duration;
+
+use super::environment::variable;
+use super::keys::Keys;
+use super::layers::{Given, Layers, Origin, Raw};
+use super::load::Entry;
+use super::problem::{Problem, Warning};
+use super::value::{Privacy, Value};
+
+/// What the sections are read from.
+pub(super) struct Reader<'a> {
+    keys: &'a Keys,
+    layers: &'a Layers,
+    pub(super) entries: Vec<Entry>,
+    pub(super) problems: Vec<Problem>,
+    pub(super) warnings: Vec<Warning>,
+}
+
+impl<'a> Reader<'a> {
+    pub(super) fn new(keys: &'a Keys, layers: &'a Layers, problems: Vec<Problem>) -> Self {
+        Self { keys, layers, entries: Vec::new(), problems, warnings: Vec::new() }
+    }
+
+    /// A value of any kind that its type allows.
+    pub(super) fn get<T: Value>(&mut self, key: &'static str) -> T {
+        self.read(key, T::EXPECTED, |_| true)
+    }
+
+    /// A whole number within bounds.
+    pub(super) fn within<T>(&mut self, key: &'static str, bounds: RangeInclusive<T>) -> T
+    where
+        T: Value + PartialOrd + Display,
+    {
+        let expected = format!("a whole number from {} to {}", bounds.start(), bounds.end());
+        self.read(key, &expected, |value| bounds.contains(value))
+    }
+
+    /// A duration that is longer than zero.
+    pub(super) fn duration(&mut self, key: &'static str) -> Duration {
+        let expected = format!("{}, longer than zero", Duration::EXPECTED);
+        self.read(key, &expected, |duration: &Duration| !duration.is_zero())
+    }
+
+    /// A value that its type allows and that `fits`, as `expected` says in words.
+    pub(super) fn read<T: Value>(
+        &mut self,
+        key: &'static str,
+        expected: &str,
+        fits: impl Fn(&T) -> bool,
+    ) -> T {
+        self.compare_environment::<T>(key);
+        let (origin, value) = match self.layers.last(key) {
+            Some(given) => (given.origin.clone(), given.raw.read::<T>()),
+            None => (Origin::Default, self.keys.default_of(key).and_then(T::from_toml)),
+        };
+        match value.filter(|value| fits(value)) {
+            Some(value) => {
+                self.entries.push(Entry { key, value: value.show(), origin });
+                value
+            }
+            None => {
+                self.unusable::<T>(key, expected);
+                T::stand_in()
+            }
+        }
+    }
+
+    /// The text that was given for a key, unless it is the default.
+    pub(super) fn given_text(&self, key: &str) -> Option<String> {
+        match self.layers.last(key)?.raw {
+            Raw::Text(ref text) => Some(text.clone()),
+            Raw::Toml(_) => None,
+        }
+    }
+
+    /// What people would call this key: with the variable or the place that set it.
+    pub(super) fn name(&self, key: &str) -> String {
+        match self.layers.last(key).map(|given| &given.origin) {
+            Some(origin) => format!("`{key}` (from {origin})"),
+            None => format!("`{key}` ({})", variable(key)),
+        }
+    }
+
+    /// Whether the value of a key could be used.
+    pub(super) fn is_read(&self, key: &str) -> bool {
+        self.entries.iter().any(|entry| entry.key == key)
+    }
+
+    /// Notes that something cannot stand.
+    pub(super) fn refuse(&mut self, text: impl Into<String>) {
+        self.problems.push(Problem::new(text));
+    }
+
+    fn unusable<T: Value>(&mut self, key: &str, expected: &str) {
+        let text = match self.layers.last(key) {
+            Some(given) if T::PRIVACY == Privacy::Secret => {
+                format!("`{key}` (from {}) cannot be used, expected {expected}", given.origin)
+            }
+            Some(given) => format!(
+                "`{key}` is `{}` (from {}), expected {expected}",
+                given.raw.shown(T::PRIVACY),
+                given.origin
+            ),
+            None => format!("`{key}` has no usable default in the built-in manual, expected {expected}"),
+        };
+        self.refuse(text);
+    }
+
+    /// The deployment's variable and our own may both be set only if they say the same.
+    fn compare_environment<T: Value>(&mut self, key: &str) {
+        let mut both = self.layers.environment(key);
+        let (Some(first), Some(second)) = (both.next(), both.last()) else { return };
+        if same::<T>(first, second) {
+            return;
+        }
+        let values = match T::PRIVACY {
+            Privacy::Secret => String::new(),
+            privacy => format!(" (`{}` and `{}`)", first.raw.shown(privacy), second.raw.shown(privacy)),
+        };
+        let text = format!(
+            "{} and {} both set `{key}`, but differ{values}: unset one of them",
+            first.origin, second.origin
+        );
+        self.refuse(text);
+    }
+}
+
+fn same<T: Value>(a: &Given, b: &Given) -> bool {
+    let equal_text = a.raw.text().trim() == b.raw.text().trim();
+    match (T::PRIVACY, a.raw.read::<T>(), b.raw.read::<T>()) {
+        (Privacy::Open, Some(a), Some(b)) => a.show() == b.show(),
+        _ => equal_text,
+    }
+}

@@ -1,0 +1,70 @@
+//! All sections together.
+
+use super::attachments::AttachmentSettings;
+use super::broker::BrokerSettings;
+use super::deletion::DeletionSettings;
+use super::http::HttpSettings;
+use super::lease::LeaseSettings;
+use super::log::LogSettings;
+use super::reader::Reader;
+use super::rescuer::RescuerSettings;
+use super::scheduler::SchedulerSettings;
+use super::service::ServiceSettings;
+use super::store::StoreSettings;
+use super::supervision::SupervisionSettings;
+use super::tracker::TrackerSettings;
+use super::worker::WorkerSettings;
+
+/// Everything the service is told. `config/default.toml` explains each value.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// What this process is for, where it keeps things, how it stops.
+    pub service: ServiceSettings,
+    /// How much is written, and how.
+    pub log: LogSettings,
+    /// The window to the outside.
+    pub http: HttpSettings,
+    /// Which queues, and how many jobs at the same time.
+    pub worker: WorkerSettings,
+    /// How a living process shows that it lives.
+    pub lease: LeaseSettings,
+    /// How often orphans, the outbox and gaps are looked after.
+    pub rescuer: RescuerSettings,
+    /// When due jobs are looked for, and who leads.
+    pub scheduler: SchedulerSettings,
+    /// The job that deletes receipts.
+    pub deletion: DeletionSettings,
+    /// How often people see something move.
+    pub tracker: TrackerSettings,
+    /// How patiently failing parts are restarted.
+    pub supervision: SupervisionSettings,
+    /// Where jobs wait.
+    pub broker: BrokerSettings,
+    /// The database with the tables.
+    pub store: StoreSettings,
+    /// Where attached files lie.
+    pub attachments: AttachmentSettings,
+}
+
+impl Settings {
+    /// Reads every section, in the order of the manual.
+    pub(super) fn read(reader: &mut Reader<'_>) -> Self {
+        let service = ServiceSettings::read(reader);
+        let data = service.data.clone();
+        Self {
+            service,
+            log: LogSettings::read(reader),
+            http: HttpSettings::read(reader),
+            worker: WorkerSettings::read(reader),
+            lease: LeaseSettings::read(reader),
+            rescuer: RescuerSettings::read(reader),
+            scheduler: SchedulerSettings::read(reader),
+            deletion: DeletionSettings::read(reader),
+            tracker: TrackerSettings::read(reader),
+            supervision: SupervisionSettings::read(reader),
+            broker: BrokerSettings::read(reader, &data),
+            store: StoreSettings::read(reader, &data),
+            attachments: AttachmentSettings::read(reader, &data),
+        }
+    }
+}

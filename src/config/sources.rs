@@ -1,0 +1,165 @@
+//! Where settings are looked for.
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+
+use super::environment::{self, CONFIG_VARIABLE};
+use super::keys::{Keys, nearest};
+use super::layers::{Layers, Origin, Raw};
+use super::problem::Problem;
+
+/// The file that is read when none is named.
+const USUAL_FILE: &str = "./tikkun.toml";
+
+/// Where settings come from, beside the built-in defaults.
+pub struct Sources {
+    /// The file, if there is one.
+    pub file: Option<PathBuf>,
+    /// The environment: name and value.
+    pub env: Vec<(String, String)>,
+    /// The command line: key (`lease.ttl`) and value. Of a key that comes twice the last counts.
+    pub flags: Vec<(String, String)>,
+}
+
+impl Sources {
+    /// The sources of this process. `file` is what `--config` named; without it TIKKUN_CONFIG names the
+    /// file, else `./tikkun.toml` is read if it exists.
+    #[must_use]
+    pub fn from_process(file: Option<PathBuf>, flags: Vec<(String, String)>) -> Self {
+        let env = environment::of_process();
+        let file = choose_file(file, &env, Path::new(USUAL_FILE));
+        Self { file, env, flags }
+    }
+
+    /// No file, no environment, no flags: the defaults.
+    #[must_use]
+    pub fn none() -> Self {
+        Self { file: None, env: Vec::new(), flags: Vec::new() }
+    }
+
+    pub(super) fn layers(&self, keys: &Keys) -> (Layers, Vec<Problem>) {
+        let mut layers = Layers::new();
+        let mut problems = Vec::new();
+        if let Some(path) = &self.file {
+            match read_file(path) {
+                Ok(table) => problems.extend(add_file(path, table, keys, &mut layers)),
+                Err(problem) => problems.push(problem),
+            }
+        }
+        problems.extend(environment::add(&self.env, keys, &mut layers));
+        for (key, value) in &self.flags {
+            if keys.contains(key) {
+                layers.add(key, Origin::Flag, Raw::Text(value.clone()));
+            } else {
+                problems.push(unknown_key(key, &Origin::Flag, keys));
+            }
+        }
+        (layers, problems)
+    }
+}
+
+/// Values may be secrets, so only names are printed.
+impl fmt::Debug for Sources {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let names =
+            |pairs: &[(String, String)]| pairs.iter().map(|(name, _)| name.clone()).collect::<Vec<_>>();
+        f.debug_struct("Sources")
+            .field("file", &self.file)
+            .field("env", &names(&self.env))
+            .field("flags", &names(&self.flags))
+            .finish()
+    }
+}
+
+fn choose_file(flag: Option<PathBuf>, env: &[(String, String)], usual: &Path) -> Option<PathBuf> {
+    let variable = || env.iter().find(|(name, value)| name == CONFIG_VARIABLE && !value.is_empty());
+    flag.or_else(|| variable().map(|(_, value)| PathBuf::from(value)))
+        .or_else(|| usual.exists().then(|| usual.to_owned()))
+}
+
+fn read_file(path: &Path) -> Result<toml::Table, Problem> {
+    let text = std::fs::read_to_string(path)
+        .map_err(|e| Problem::new(format!("cannot read the configuration file {}: {e}", path.display())))?;
+    text.parse().map_err(|e| syntax(path, &text, &e))
+}
+
+/// Only the parser's own words: the line itself may hold a secret.
+fn syntax(path: &Path, text: &str, error: &toml::de::Error) -> Problem {
+    let place = error.span().map_or_else(String::new, |span| {
+        let before = text.get(..span.start).unwrap_or(text);
+        let line = before.matches('\n').count() + 1;
+        let column = before.rsplit('\n').next().map_or(0, |last| last.chars().count()) + 1;
+        format!(", line {line}, column {column}")
+    });
+    let said = error.message().lines().collect::<Vec<_>>().join(" ");
+    Problem::new(format!("{}{place}: not valid TOML: {said}", path.display()))
+}
+
+fn add_file(path: &Path, table: toml::Table, keys: &Keys, layers: &mut Layers) -> Vec<Problem> {
+    let origin = Origin::File(path.to_owned());
+    let mut problems = Vec::new();
+    for (section, value) in table {
+        match value {
+            toml::Value::Table(values) if keys.has_section(&section) => {
+                for (key, value) in values {
+                    let key = format!("{section}.{key}");
+                    if keys.contains(&key) {
+                        layers.add(key, origin.clone(), Raw::Toml(value));
+                    } else {
+                        problems.push(unknown_key(&key, &origin, keys));
+                    }
+                }
+            }
+            toml::Value::Table(_) => problems.push(unknown_section(&section, &origin, keys)),
+            _ if keys.has_section(&section) => problems.push(Problem::new(format!(
+                "`{section}` in {origin} is a section, expected `[{section}]` with keys under it"
+            ))),
+            _ => problems.push(unknown_key(&section, &origin, keys)),
+        }
+    }
+    problems
+}
+
+fn unknown_key(key: &str, origin: &Origin, keys: &Keys) -> Problem {
+    let hint = keys.nearest(key).map_or_else(String::new, |found| format!("; did you mean `{found}`?"));
+    Problem::new(format!("unknown key `{key}` in {origin}{hint}"))
+}
+
+fn unknown_section(section: &str, origin: &Origin, keys: &Keys) -> Problem {
+    let hint = nearest(section, keys.sections()).map_or_else(
+        || format!("; the sections are {}", list_of_sections(keys)),
+        |found| format!("; did you mean `[{found}]`?"),
+    );
+    Problem::new(format!("unknown section `[{section}]` in {origin}{hint}"))
+}
+
+fn list_of_sections(keys: &Keys) -> String {
+    let mut sections: Vec<&str> = keys.sections().collect();
+    sections.dedup();
+    sections.join(", ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_comes_from_the_flag_then_the_variable_then_the_usual_place() {
+        let folder = tempfile::tempdir().unwrap();
+        let usual = folder.path().join("tikkun.toml");
+        let env = [(CONFIG_VARIABLE.to_owned(), "/etc/b.toml".to_owned())];
+        assert_eq!(choose_file(None, &[], &usual), None);
+        std::fs::write(&usual, "").unwrap();
+        assert_eq!(choose_file(None, &[], &usual), Some(usual.clone()));
+        assert_eq!(choose_file(None, &env, &usual), Some("/etc/b.toml".into()));
+        assert_eq!(choose_file(Some("a.toml".into()), &env, &usual), Some("a.toml".into()));
+    }
+
+    #[test]
+    fn debug_prints_names_but_no_values() {
+        let pair = |name: &str| vec![(name.to_owned(), "hunter2".to_owned())];
+        let sources = Sources { file: None, env: pair("INTERNAL_SECRET"), flags: pair("broker.url") };
+        let shown = format!("{sources:?}");
+        assert!(shown.contains("INTERNAL_SECRET") && !shown.contains("hunter2"), "{shown}");
+    }
+}

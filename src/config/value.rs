@@ -1,0 +1,322 @@
+//! How each type of value is read from text or TOML, and how it is shown again.
+
+use std::collections::BTreeMap;
+use std::net::{IpAddr, Ipv4Addr};
+use std::time::Duration;
+
+use secrecy::{ExposeSecret, SecretString};
+
+use super::mask::masked_url;
+use super::size::ByteSize;
+use crate::job::Limit;
+
+/// Who may see a value.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Privacy {
+    /// Anybody.
+    Open,
+    /// Anybody, once its password is masked.
+    Url,
+    /// Nobody.
+    Secret,
+}
+
+/// A type that settings can have.
+pub(super) trait Value: Sized {
+    /// Completes the sentence "expected …".
+    const EXPECTED: &'static str;
+    /// Whether the value may be printed.
+    const PRIVACY: Privacy = Privacy::Open;
+
+    /// Reads what stands in the environment or behind a flag.
+    fn from_text(text: &str) -> Option<Self>;
+
+    /// Reads what stands in a file.
+    fn from_toml(value: &toml::Value) -> Option<Self> {
+        Self::from_text(value.as_str()?)
+    }
+
+    /// The value as `tikkun config` prints it.
+    fn show(&self) -> String;
+
+    /// Takes the place of a value that cannot be read, until the problem is reported.
+    fn stand_in() -> Self;
+}
+
+impl Value for bool {
+    const EXPECTED: &'static str = "`true` or `false` (or `1` or `0`)";
+
+    fn from_text(text: &str) -> Option<Self> {
+        match text.trim().to_ascii_lowercase().as_str() {
+            "1" | "true" | "yes" | "on" => Some(true),
+            "0" | "false" | "no" | "off" => Some(false),
+            _ => None,
+        }
+    }
+
+    fn from_toml(value: &toml::Value) -> Option<Self> {
+        value.as_bool()
+    }
+
+    fn show(&self) -> String {
+        self.to_string()
+    }
+
+    fn stand_in() -> Self {
+        false
+    }
+}
+
+macro_rules! whole_number {
+    ($($type:ty),*) => {$(
+        impl Value for $type {
+            const EXPECTED: &'static str = "a whole number";
+
+            fn from_text(text: &str) -> Option<Self> {
+                text.trim().parse().ok()
+            }
+
+            fn from_toml(value: &toml::Value) -> Option<Self> {
+                value.as_integer().and_then(|number| number.try_into().ok())
+            }
+
+            fn show(&self) -> String {
+                self.to_string()
+            }
+
+            fn stand_in() -> Self {
+                0
+            }
+        }
+    )*};
+}
+whole_number!(u16, u32, u64, usize);
+
+/// Longer durations would overflow dates; nobody means them.
+const LONGEST: Duration = Duration::from_secs(100 * 365 * 86_400);
+
+impl Value for Duration {
+    const EXPECTED: &'static str = "a duration with its unit, such as `200ms`, `30s` or `5m`";
+
+    fn from_text(text: &str) -> Option<Self> {
+        humantime::parse_duration(text.trim()).ok().filter(|duration| *duration <= LONGEST)
+    }
+
+    fn show(&self) -> String {
+        humantime::format_duration(*self).to_string()
+    }
+
+    fn stand_in() -> Self {
+        Self::ZERO
+    }
+}
+
+impl Value for Limit {
+    const EXPECTED: &'static str =
+        "`never` or a duration longer than zero with its unit, such as `30s` or `5m`";
+
+    fn from_text(text: &str) -> Option<Self> {
+        if text.trim().eq_ignore_ascii_case("never") {
+            return Some(Self::Never);
+        }
+        Duration::from_text(text).filter(|duration| !duration.is_zero()).map(Self::After)
+    }
+
+    fn show(&self) -> String {
+        self.duration().map_or_else(|| "never".to_owned(), |duration| duration.show())
+    }
+
+    fn stand_in() -> Self {
+        Self::Never
+    }
+}
+
+impl Value for ByteSize {
+    const EXPECTED: &'static str = "a size with its unit, such as `64KiB` or `1MiB`";
+
+    fn from_text(text: &str) -> Option<Self> {
+        Self::parse(text)
+    }
+
+    fn show(&self) -> String {
+        self.to_string()
+    }
+
+    fn stand_in() -> Self {
+        Self(0)
+    }
+}
+
+impl Value for IpAddr {
+    const EXPECTED: &'static str = "an IP address, such as `127.0.0.1`, `0.0.0.0` or `::1`";
+
+    fn from_text(text: &str) -> Option<Self> {
+        text.trim().parse().ok()
+    }
+
+    fn show(&self) -> String {
+        self.to_string()
+    }
+
+    fn stand_in() -> Self {
+        Self::V4(Ipv4Addr::LOCALHOST)
+    }
+}
+
+impl Value for String {
+    const EXPECTED: &'static str = "text";
+
+    fn from_text(text: &str) -> Option<Self> {
+        Some(text.trim().to_owned())
+    }
+
+    fn show(&self) -> String {
+        self.clone()
+    }
+
+    fn stand_in() -> Self {
+        Self::new()
+    }
+}
+
+/// Items are trimmed; empty ones are dropped.
+impl Value for Vec<String> {
+    const EXPECTED: &'static str = "a list of names without commas";
+
+    fn from_text(text: &str) -> Option<Self> {
+        Some(text.split(',').map(str::trim).filter(|item| !item.is_empty()).map(str::to_owned).collect())
+    }
+
+    fn from_toml(value: &toml::Value) -> Option<Self> {
+        let items = value.as_array()?.iter().map(toml::Value::as_str).collect::<Option<Vec<&str>>>()?;
+        if items.iter().any(|item| item.contains(',')) {
+            return None;
+        }
+        Self::from_text(&items.join(","))
+    }
+
+    fn show(&self) -> String {
+        self.join(",")
+    }
+
+    fn stand_in() -> Self {
+        Self::new()
+    }
+}
+
+/// Numbers by name: `a=1,b=2`, or a table.
+impl Value for BTreeMap<String, usize> {
+    const EXPECTED: &'static str =
+        "whole numbers by name: `{ high = 2 }` in a file, `high=2,low=1` elsewhere";
+
+    fn from_text(text: &str) -> Option<Self> {
+        let pairs = text.split(',').map(str::trim).filter(|pair| !pair.is_empty());
+        pairs
+            .map(|pair| {
+                let (name, number) = pair.split_once('=')?;
+                Some((name.trim().to_owned(), usize::from_text(number)?))
+            })
+            .collect()
+    }
+
+    fn from_toml(value: &toml::Value) -> Option<Self> {
+        let pairs = value.as_table()?.iter();
+        pairs.map(|(name, number)| Some((name.trim().to_owned(), usize::from_toml(number)?))).collect()
+    }
+
+    fn show(&self) -> String {
+        self.iter().map(|(name, number)| format!("{name}={number}")).collect::<Vec<_>>().join(",")
+    }
+
+    fn stand_in() -> Self {
+        Self::new()
+    }
+}
+
+impl Value for SecretString {
+    const EXPECTED: &'static str = "text";
+    const PRIVACY: Privacy = Privacy::Secret;
+
+    fn from_text(text: &str) -> Option<Self> {
+        Some(Self::from(text))
+    }
+
+    fn show(&self) -> String {
+        if self.expose_secret().is_empty() { String::new() } else { "***".to_owned() }
+    }
+
+    fn stand_in() -> Self {
+        Self::from("")
+    }
+}
+
+/// Stands for the engine that needs no URL.
+pub(super) const EMBEDDED: &str = "embedded";
+
+/// A URL that may hold a password: shown masked, printed not at all.
+#[derive(Clone, Debug)]
+pub(super) struct Address(SecretString);
+
+impl Address {
+    pub(super) fn expose(&self) -> &str {
+        self.0.expose_secret()
+    }
+
+    /// The one word that may stand in place of a URL, `embedded`, is shown as it is.
+    pub(super) fn masked(&self) -> String {
+        if self.expose() == EMBEDDED { EMBEDDED.to_owned() } else { masked_url(self.expose()) }
+    }
+
+    /// The part before `://`, in lower case.
+    pub(super) fn scheme(&self) -> Option<String> {
+        self.expose().split_once("://").map(|(scheme, _)| scheme.to_ascii_lowercase())
+    }
+}
+
+impl Value for Address {
+    const EXPECTED: &'static str = "a URL";
+    const PRIVACY: Privacy = Privacy::Url;
+
+    fn from_text(text: &str) -> Option<Self> {
+        Some(Self(SecretString::from(text.trim())))
+    }
+
+    fn show(&self) -> String {
+        self.masked()
+    }
+
+    fn stand_in() -> Self {
+        Self(SecretString::from(""))
+    }
+}
+
+/// Implements [`Value`] for an enum of words, in any case. The first word of each variant is its name.
+macro_rules! words {
+    ($type:ident, $expected:literal, $stand_in:ident, { $($variant:ident: $name:literal $(| $other:literal)*),* $(,)? }) => {
+        impl $crate::config::value::Value for $type {
+            const EXPECTED: &'static str = $expected;
+
+            fn from_text(text: &str) -> Option<Self> {
+                match text.trim().to_ascii_lowercase().as_str() {
+                    $($name $(| $other)* => Some(Self::$variant),)*
+                    _ => None,
+                }
+            }
+
+            fn show(&self) -> String {
+                self.to_string()
+            }
+
+            fn stand_in() -> Self {
+                Self::$stand_in
+            }
+        }
+
+        impl std::fmt::Display for $type {
+            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.write_str(match self { $(Self::$variant => $name,)* })
+            }
+        }
+    };
+}
+pub(super) use words;

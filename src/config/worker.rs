@@ -1,0 +1,103 @@
+//! `[worker]`: which queues are fetched from, and how many jobs run at the same time.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use super::problem::Warning;
+use super::reader::Reader;
+use crate::job::QueueName;
+
+/// `[worker]`.
+#[derive(Clone, Debug)]
+pub struct WorkerSettings {
+    /// The queues to fetch from, the most urgent first; never empty, no queue twice.
+    pub queues: Vec<QueueName>,
+    /// `queues` as RQ_QUEUES or our own variable had it, else joined with commas.
+    pub queues_as_given: String,
+    /// Every queue that is known to exist.
+    pub known_queues: Vec<QueueName>,
+    /// Jobs that may run at the same time.
+    pub slots: usize,
+    /// Threads for job code, from 1 to `slots`.
+    pub threads: usize,
+    /// The most slots a queue may take; a queue that is not named may take all.
+    pub queue_caps: BTreeMap<QueueName, usize>,
+    /// How long one look into an empty queue waits.
+    pub fetch_patience: Duration,
+}
+
+/// The deletion job lives in this queue by default.
+const MAINTENANCE: &str = "maintenance";
+
+impl WorkerSettings {
+    /// Whether some listener of this process fetches from `queue`.
+    #[must_use]
+    pub fn listens_to(&self, queue: &str) -> bool {
+        self.queues.iter().any(|listened| listened.as_str() == queue)
+    }
+
+    pub(super) fn read(reader: &mut Reader<'_>) -> Self {
+        let queues = queue_list(reader, "worker.queues");
+        let joined = || queues.iter().map(QueueName::as_str).collect::<Vec<_>>().join(",");
+        let queues_as_given = reader.given_text("worker.queues").unwrap_or_else(joined);
+        let known_queues = queue_list(reader, "worker.known_queues");
+        let slots = reader.within("worker.slots", 1..=1024);
+        let threads = match reader.within("worker.threads", 0..=256) {
+            0 => slots,
+            threads => threads.min(slots),
+        };
+        let queue_caps = caps(reader);
+        let fetch_patience = reader.duration("worker.fetch_patience");
+        Self { queues, queues_as_given, known_queues, slots, threads, queue_caps, fetch_patience }
+    }
+
+    /// Queues whose jobs this process leaves to somebody else.
+    pub(super) fn warnings(&self) -> Vec<Warning> {
+        let mut warnings = Vec::new();
+        for queue in self.known_queues.iter().filter(|queue| !self.listens_to(queue.as_str())) {
+            if queue.as_str() != MAINTENANCE {
+                warnings.push(Warning::warn(format!(
+                    "queue `{queue}` is known but not listened to: its jobs wait for another worker"
+                )));
+            }
+        }
+        if !self.listens_to(MAINTENANCE) {
+            warnings.push(Warning::error(format!(
+                "queue `{MAINTENANCE}` is not listened to: deletions of receipts will wait for ever unless \
+                 another worker takes them; add it to RQ_QUEUES"
+            )));
+        }
+        warnings
+    }
+}
+
+fn queue_list(reader: &mut Reader<'_>, key: &'static str) -> Vec<QueueName> {
+    let expected = "at least one queue name, separated by commas";
+    let names: Vec<String> = reader
+        .read(key, expected, |names: &Vec<String>| !names.is_empty() && names.iter().all(|n| is_name(n)));
+    let mut queues: Vec<QueueName> = Vec::new();
+    for name in names {
+        let queue = QueueName::from(&name);
+        if queues.contains(&queue) {
+            let named = reader.name(key);
+            reader
+                .warnings
+                .push(Warning::warn(format!("{named} names `{queue}` twice: the repeat is dropped")));
+        } else {
+            queues.push(queue);
+        }
+    }
+    queues
+}
+
+fn is_name(name: &str) -> bool {
+    !name.is_empty() && !name.chars().any(char::is_control)
+}
+
+fn caps(reader: &mut Reader<'_>) -> BTreeMap<QueueName, usize> {
+    let expected = "at least 1 slot for each queue: `{ high = 2 }` in a file, `high=2,low=1` elsewhere";
+    let caps = reader.read("worker.queue_caps", expected, |caps: &BTreeMap<String, usize>| {
+        caps.iter().all(|(name, slots)| is_name(name) && *slots > 0)
+    });
+    caps.iter().map(|(name, slots)| (QueueName::from(name), *slots)).collect()
+}
