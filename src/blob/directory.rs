@@ -1,0 +1,283 @@
+//! Objects as files under one folder, for a single machine and for tests.
+//!
+//! A key never leads outside: its parts are checked as text, and the folder it really lies in, links
+//! resolved, must be inside the root. An object appears under its key whole or not at all, and is on
+//! disk when `put` returns. Empty folders stay: removing one could race with a `put` into it.
+
+use std::collections::BTreeSet;
+use std::fs::{self, File, Permissions};
+use std::io::{ErrorKind, Write};
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use async_trait::async_trait;
+
+use super::blob_store::{BlobStore, BlobTarget, KeyFault};
+use super::key_path;
+use crate::fault::{Fault, FaultKind};
+
+/// As many keys as S3 takes in one call, so that callers see one behaviour everywhere.
+const MAX_KEYS: usize = 1000;
+
+/// A half-written object's name begins with this, which no key's part may.
+const UNFINISHED: &str = key_path::RESERVED;
+
+/// A store in a folder. The folder is resolved once, when it is opened.
+pub(super) struct Directory {
+    root: Arc<Root>,
+    target: BlobTarget,
+}
+
+/// The folder, and the disk it was on: after an unmount another one shows through at the same path.
+struct Root {
+    path: PathBuf,
+    device: u64,
+}
+
+impl Directory {
+    /// Opens the folder, making it if need be.
+    pub(super) async fn open(folder: &Path) -> Result<Self, Fault> {
+        let folder = folder.to_owned();
+        let root = blocking(move || {
+            let failed = |what: &str, e| {
+                unavailable(&format!("{what} the attachments folder {}", folder.display()), e)
+            };
+            fs::create_dir_all(&folder).map_err(|e| failed("make", e))?;
+            let path = folder.canonicalize().map_err(|e| failed("resolve", e))?;
+            let device = fs::metadata(&path).map_err(|e| failed("look into", e))?.dev();
+            Ok(Root { path, device })
+        })
+        .await?;
+        let target = BlobTarget { driver: "local".to_owned(), bucket: root.path.display().to_string() };
+        Ok(Self { root: root.into(), target })
+    }
+
+    /// Checks the folder, then works in it.
+    async fn on_root<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Path) -> Result<T, Fault> + Send + 'static,
+    ) -> Result<T, Fault> {
+        let root = Arc::clone(&self.root);
+        blocking(move || {
+            root.check()?;
+            work(&root.path)
+        })
+        .await
+    }
+}
+
+#[async_trait]
+impl BlobStore for Directory {
+    fn target(&self) -> &BlobTarget {
+        &self.target
+    }
+
+    fn max_keys(&self) -> usize {
+        MAX_KEYS
+    }
+
+    async fn put(&self, key: &str, content: &[u8]) -> Result<(), Fault> {
+        let (key, content) = (key.to_owned(), content.to_owned());
+        self.on_root(move |root| put(root, &key, &content)).await
+    }
+
+    async fn size(&self, key: &str) -> Result<Option<u64>, Fault> {
+        let key = key.to_owned();
+        self.on_root(move |root| size(root, &key)).await
+    }
+
+    async fn delete(&self, keys: &[String]) -> Result<Vec<KeyFault>, Fault> {
+        if keys.len() > MAX_KEYS {
+            let text = format!("delete {} objects in one call: at most {MAX_KEYS} are taken", keys.len());
+            return Err(Fault::new(FaultKind::Permanent, text));
+        }
+        let keys = keys.to_owned();
+        self.on_root(move |root| delete_all(root, &keys)).await
+    }
+
+    async fn list(&self, prefix: &str, max: usize) -> Result<Vec<String>, Fault> {
+        let prefix = prefix.to_owned();
+        self.on_root(move |root| list(root, &prefix, max)).await
+    }
+
+    async fn check(&self) -> Result<(), Fault> {
+        self.on_root(|root| try_write(root).map_err(|e| unavailable(&writing(root), e))).await
+    }
+}
+
+/// File calls block, so they run on tokio's threads for that.
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, Fault> + Send + 'static,
+) -> Result<T, Fault> {
+    tokio::task::spawn_blocking(work).await.unwrap_or_else(|e| {
+        Err(Fault::new(FaultKind::Retryable, "the thread of a file operation ended early").because(e))
+    })
+}
+
+impl Root {
+    /// Without its root nothing can be said about any key: a folder that is gone or not mounted must not
+    /// look like one whose objects are all deleted.
+    fn check(&self) -> Result<(), Fault> {
+        let place = format!("look into the attachments folder {}", self.path.display());
+        let meta = fs::metadata(&self.path).map_err(|e| unavailable(&place, e))?;
+        if !meta.is_dir() {
+            return Err(unavailable(&place, ErrorKind::NotADirectory.into()));
+        }
+        if meta.dev() != self.device {
+            return Err(
+                Fault::new(FaultKind::Unavailable, place).because("another disk is mounted there now")
+            );
+        }
+        Ok(())
+    }
+}
+
+/// An object as others may read it (the process's umask has the last word).
+fn unfinished(folder: &Path) -> std::io::Result<tempfile::NamedTempFile> {
+    let mode = Permissions::from_mode(0o666);
+    tempfile::Builder::new().prefix(UNFINISHED).permissions(mode).tempfile_in(folder)
+}
+
+fn try_write(root: &Path) -> std::io::Result<()> {
+    unfinished(root).map(drop)
+}
+
+fn writing(root: &Path) -> String {
+    format!("write into the attachments folder {}", root.display())
+}
+
+fn put(root: &Path, key: &str, content: &[u8]) -> Result<(), Fault> {
+    let path = key_path::lexical(root, key)?;
+    let folder = make_parents(root, key, &path)?;
+    let write = || {
+        let mut file = unfinished(&folder)?;
+        file.write_all(content)?;
+        file.as_file().sync_all()?;
+        file.persist(folder.join(path.file_name().unwrap_or_default()))?;
+        File::open(&folder)?.sync_all()
+    };
+    write().map_err(|e| of_key(root, "write", key, e))
+}
+
+/// Makes the key's folders one by one, each checked before the next is made in it, and each made durable.
+fn make_parents(root: &Path, key: &str, path: &Path) -> Result<PathBuf, Fault> {
+    let parent = path.parent().unwrap_or(root);
+    let parts = parent.strip_prefix(root).unwrap_or(Path::new(""));
+    let mut folder = root.to_owned();
+    for part in parts {
+        let next = folder.join(part);
+        match fs::create_dir(&next) {
+            Ok(()) => {
+                File::open(&folder)
+                    .and_then(|above| above.sync_all())
+                    .map_err(|e| of_key(root, "write", key, e))?;
+            }
+            Err(e) if e.kind() == ErrorKind::AlreadyExists => {}
+            Err(e) => return Err(of_key(root, "write", key, e)),
+        }
+        folder = key_path::inside(root, &next, key)?
+            .ok_or_else(|| of_key(root, "write", key, ErrorKind::NotADirectory.into()))?;
+    }
+    Ok(folder)
+}
+
+fn size(root: &Path, key: &str) -> Result<Option<u64>, Fault> {
+    let Some(path) = key_path::existing(root, key)? else { return Ok(None) };
+    match fs::symlink_metadata(&path) {
+        Ok(meta) => Ok(meta.is_file().then_some(meta.len())),
+        Err(e) if is_missing(&e) => Ok(None),
+        Err(e) => Err(of_key(root, "look at", key, e)),
+    }
+}
+
+/// Deletes what can be deleted, then makes the deletions durable: an object that came back after a
+/// power failure, when nobody remembers it, would stay for ever.
+fn delete_all(root: &Path, keys: &[String]) -> Result<Vec<KeyFault>, Fault> {
+    let mut faults = Vec::new();
+    let mut changed = BTreeSet::new();
+    for (index, key) in keys.iter().enumerate() {
+        match delete(root, key) {
+            Ok(folder) => changed.extend(folder),
+            Err(fault) => faults.push(KeyFault { index, fault }),
+        }
+    }
+    for folder in changed {
+        match File::open(&folder).and_then(|folder| folder.sync_all()) {
+            Err(e) if !is_missing(&e) => {
+                return Err(unavailable(&format!("make deletions durable in {}", folder.display()), e));
+            }
+            _ => {}
+        }
+    }
+    Ok(faults)
+}
+
+/// Removes the entry itself: a link goes, what it points to stays. Answers the folder that changed.
+fn delete(root: &Path, key: &str) -> Result<Option<PathBuf>, Fault> {
+    let Some(path) = key_path::existing(root, key)? else { return Ok(None) };
+    if path.is_dir() && !path.is_symlink() {
+        return Ok(None);
+    }
+    match fs::remove_file(&path) {
+        Ok(()) => Ok(path.parent().map(Path::to_owned)),
+        Err(e) if is_missing(&e) => Ok(None),
+        Err(e) => Err(of_key(root, "delete", key, e)),
+    }
+}
+
+fn list(root: &Path, prefix: &str, max: usize) -> Result<Vec<String>, Fault> {
+    let mut found = Vec::new();
+    let mut folders = vec![root.to_owned()];
+    while let Some(folder) = folders.pop() {
+        let failed = |e| unavailable(&format!("list the attachments folder {}", folder.display()), e);
+        let entries = match fs::read_dir(&folder) {
+            Err(e) if is_missing(&e) && folder != root => continue,
+            entries => entries.map_err(failed)?,
+        };
+        for entry in entries {
+            let entry = entry.map_err(failed)?;
+            let (path, kind) = (entry.path(), entry.file_type().map_err(failed)?);
+            let Some(key) = key_path::key_of(root, &path) else { continue };
+            if kind.is_dir() && may_hold(&key, prefix) {
+                folders.push(path);
+            } else if kind.is_file() && key.starts_with(prefix) {
+                found.push(key);
+            }
+        }
+    }
+    found.sort_unstable();
+    found.truncate(max);
+    Ok(found)
+}
+
+/// Whether keys below this folder can begin with the prefix.
+fn may_hold(folder: &str, prefix: &str) -> bool {
+    let folder = format!("{folder}/");
+    folder.starts_with(prefix) || prefix.starts_with(&folder)
+}
+
+/// A part of the path is not there, or is a file where a folder would have to be.
+fn is_missing(error: &std::io::Error) -> bool {
+    matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory)
+}
+
+fn unavailable(what: &str, error: std::io::Error) -> Fault {
+    Fault::new(FaultKind::Unavailable, what).because(error)
+}
+
+/// What the system refuses about this one file stays refused until a person acts; anything else (disk
+/// full, read-only, input/output errors, a root that takes no files at all) is a state to be waited out.
+fn of_key(root: &Path, what: &str, key: &str, error: std::io::Error) -> Fault {
+    let kind = match error.kind() {
+        ErrorKind::PermissionDenied if try_write(root).is_err() => FaultKind::Unavailable,
+        ErrorKind::PermissionDenied
+        | ErrorKind::NotADirectory
+        | ErrorKind::IsADirectory
+        | ErrorKind::InvalidFilename
+        | ErrorKind::InvalidInput => FaultKind::Permanent,
+        ErrorKind::NotFound | ErrorKind::Interrupted => FaultKind::Retryable,
+        _ => FaultKind::Unavailable,
+    };
+    Fault::new(kind, format!("{what} object `{key}`")).because(error)
+}

@@ -1,0 +1,338 @@
+//! What every blob store promises, run on each of them, and what only a folder can get wrong.
+
+use std::sync::Arc;
+
+use tempfile::TempDir;
+use tikkun::blob::{BlobStore, KeyFault, open_directory};
+use tikkun::fault::FaultKind;
+
+/// A store, and what has to live as long.
+struct Backend {
+    store: Arc<dyn BlobStore>,
+    folder: TempDir,
+}
+
+impl Backend {
+    async fn directory() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let store = open_directory(&folder.path().join("blobs")).await.unwrap();
+        Self { store, folder }
+    }
+}
+
+/// Keys that must be refused as permanent, whatever stands behind them.
+const ESCAPES: [&str; 17] = [
+    "",
+    "/",
+    "/etc/passwd",
+    "..",
+    "../outside.txt",
+    "7/../../outside.txt",
+    "7/..",
+    "7/./a",
+    "./a",
+    "7//a",
+    "7/a/",
+    "//a",
+    "7/a\0b",
+    "..\\outside.txt",
+    "7\\a",
+    "C:\\a",
+    "7/..\\a",
+];
+
+fn names(faults: &[KeyFault]) -> Vec<(usize, FaultKind)> {
+    faults.iter().map(|fault| (fault.index, fault.fault.kind())).collect()
+}
+
+fn keys(list: &[&str]) -> Vec<String> {
+    list.iter().map(|key| (*key).to_owned()).collect()
+}
+
+/// One line per backend: `suite!(name, how to open it)`.
+macro_rules! suite {
+    ($backend:ident, $open:expr) => {
+        mod $backend {
+            suite!(@each $open;
+                an_object_can_be_written_measured_listed_and_deleted
+                a_written_object_replaces_the_older_one
+                deleting_is_safe_to_repeat
+                a_mixed_batch_names_only_the_keys_that_are_still_there
+                escapes_are_refused_for_good
+                keys_may_be_unicode
+                a_thousand_keys_go_in_one_call_and_no_more
+                listing_is_ordered_and_bounded
+                an_object_and_a_folder_may_share_the_beginning_of_a_name
+                check_passes_on_a_working_store
+            );
+        }
+    };
+    (@each $open:expr; $($claim:ident)*) => {
+        $(#[tokio::test]
+        async fn $claim() {
+            let backend: super::Backend = $open.await;
+            super::$claim(backend.store.as_ref()).await;
+        })*
+    };
+}
+
+suite!(directory, super::Backend::directory());
+
+async fn an_object_can_be_written_measured_listed_and_deleted(store: &dyn BlobStore) {
+    let key = "7/receipt_source/2026/01/12.pdf";
+    assert_eq!(store.size(key).await.unwrap(), None);
+    store.put(key, b"hello").await.unwrap();
+    assert_eq!(store.size(key).await.unwrap(), Some(5));
+    assert_eq!(store.list("7/", 10).await.unwrap(), [key]);
+    assert!(store.delete(&keys(&[key])).await.unwrap().is_empty());
+    assert_eq!(store.size(key).await.unwrap(), None);
+    assert!(store.list("", 10).await.unwrap().is_empty());
+}
+
+async fn a_written_object_replaces_the_older_one(store: &dyn BlobStore) {
+    store.put("7/a", b"first").await.unwrap();
+    store.put("7/a", b"").await.unwrap();
+    assert_eq!(store.size("7/a").await.unwrap(), Some(0));
+    assert_eq!(store.list("", 10).await.unwrap(), ["7/a"]);
+}
+
+async fn deleting_is_safe_to_repeat(store: &dyn BlobStore) {
+    store.put("7/a", b"x").await.unwrap();
+    for _ in 0..2 {
+        assert!(store.delete(&keys(&["7/a", "7/a", "7/never", "8/no/folder"])).await.unwrap().is_empty());
+    }
+    assert!(store.delete(&[]).await.unwrap().is_empty());
+}
+
+async fn a_mixed_batch_names_only_the_keys_that_are_still_there(store: &dyn BlobStore) {
+    store.put("7/a", b"x").await.unwrap();
+    store.put("7/b", b"x").await.unwrap();
+    let faults = store.delete(&keys(&["7/a", "../x", "7/missing", "/x", "7/b"])).await.unwrap();
+    assert_eq!(names(&faults), [(1, FaultKind::Permanent), (3, FaultKind::Permanent)]);
+    assert!(store.list("", 10).await.unwrap().is_empty());
+}
+
+async fn escapes_are_refused_for_good(store: &dyn BlobStore) {
+    for key in ESCAPES {
+        assert_eq!(store.put(key, b"x").await.unwrap_err().kind(), FaultKind::Permanent, "put {key:?}");
+        assert_eq!(store.size(key).await.unwrap_err().kind(), FaultKind::Permanent, "size {key:?}");
+        let faults = store.delete(&keys(&[key])).await.unwrap();
+        assert_eq!(names(&faults), [(0, FaultKind::Permanent)], "delete {key:?}");
+    }
+    assert!(store.list("", 10).await.unwrap().is_empty());
+    assert!(store.list("../", 10).await.unwrap().is_empty());
+}
+
+async fn keys_may_be_unicode(store: &dyn BlobStore) {
+    let all = keys(&["7/קבלה מספר 1.pdf", "7/🧾/a b'c\"d.png", "7/…", "7/...", "7/~", "7/-rf"]);
+    for key in &all {
+        store.put(key, key.as_bytes()).await.unwrap();
+        assert_eq!(store.size(key).await.unwrap(), Some(key.len() as u64), "{key}");
+    }
+    let mut sorted = all.clone();
+    sorted.sort();
+    assert_eq!(store.list("7/", 100).await.unwrap(), sorted);
+    assert!(store.delete(&all).await.unwrap().is_empty());
+    assert!(store.list("", 10).await.unwrap().is_empty());
+}
+
+async fn a_thousand_keys_go_in_one_call_and_no_more(store: &dyn BlobStore) {
+    let mut all: Vec<String> = (0..store.max_keys()).map(|n| format!("7/{}/{n}", n % 7)).collect();
+    for key in all.iter().step_by(20) {
+        store.put(key, b"x").await.unwrap();
+    }
+    assert!(store.delete(&all).await.unwrap().is_empty());
+    assert!(store.list("", 10).await.unwrap().is_empty());
+    all.push("7/one-too-many".to_owned());
+    assert_eq!(store.delete(&all).await.unwrap_err().kind(), FaultKind::Permanent);
+}
+
+async fn listing_is_ordered_and_bounded(store: &dyn BlobStore) {
+    for key in ["7/b", "7/a/x", "70/a", "7/a-b", "8/a"] {
+        store.put(key, b"x").await.unwrap();
+    }
+    assert_eq!(store.list("7", 10).await.unwrap(), ["7/a-b", "7/a/x", "7/b", "70/a"]);
+    assert_eq!(store.list("7/a", 10).await.unwrap(), ["7/a-b", "7/a/x"]);
+    assert_eq!(store.list("7/a/x", 10).await.unwrap(), ["7/a/x"]);
+    assert_eq!(store.list("", 2).await.unwrap(), ["7/a-b", "7/a/x"]);
+    assert!(store.list("", 0).await.unwrap().is_empty());
+    assert!(store.list("nobody", 10).await.unwrap().is_empty());
+}
+
+async fn an_object_and_a_folder_may_share_the_beginning_of_a_name(store: &dyn BlobStore) {
+    store.put("7/a", b"x").await.unwrap();
+    store.put("7/a.b/c", b"x").await.unwrap();
+    assert!(store.delete(&keys(&["7/a.b", "7"])).await.unwrap().is_empty(), "no object has these keys");
+    assert_eq!(store.list("", 10).await.unwrap(), ["7/a", "7/a.b/c"]);
+    assert_eq!(store.size("7/a.b").await.unwrap(), None);
+}
+
+async fn check_passes_on_a_working_store(store: &dyn BlobStore) {
+    store.check().await.unwrap();
+    assert!(store.list("", 10).await.unwrap().is_empty(), "a check leaves nothing behind");
+}
+
+/// What only a folder can get wrong.
+mod folder {
+    use std::fs;
+    use std::os::unix::fs::symlink;
+    use std::path::PathBuf;
+
+    use super::*;
+
+    fn inside(backend: &Backend, path: &str) -> PathBuf {
+        backend.folder.path().join("blobs").join(path)
+    }
+
+    fn outside(backend: &Backend) -> PathBuf {
+        backend.folder.path().join("outside")
+    }
+
+    #[tokio::test]
+    async fn objects_outlive_the_store_that_wrote_them() {
+        let backend = Backend::directory().await;
+        backend.store.put("7/a", b"hello").await.unwrap();
+        let again = open_directory(&inside(&backend, "")).await.unwrap();
+        assert_eq!(again.size("7/a").await.unwrap(), Some(5));
+        assert_eq!(again.target(), backend.store.target());
+        assert_eq!(again.target().driver, "local");
+        assert_eq!(fs::read(inside(&backend, "7/a")).unwrap(), b"hello");
+    }
+
+    #[tokio::test]
+    async fn links_that_lead_outside_are_refused_and_nothing_there_is_touched() {
+        let backend = Backend::directory().await;
+        let outside = outside(&backend);
+        fs::create_dir(&outside).unwrap();
+        fs::write(outside.join("precious"), "x").unwrap();
+        symlink(&outside, inside(&backend, "link")).unwrap();
+        fs::create_dir(inside(&backend, "7")).unwrap();
+        symlink("../../outside", inside(&backend, "7/relative")).unwrap();
+        for key in ["link/precious", "7/relative/precious"] {
+            assert_eq!(
+                names(&backend.store.delete(&keys(&[key])).await.unwrap()),
+                [(0, FaultKind::Permanent)]
+            );
+            assert_eq!(backend.store.put(key, b"y").await.unwrap_err().kind(), FaultKind::Permanent);
+            assert_eq!(backend.store.size(key).await.unwrap_err().kind(), FaultKind::Permanent);
+        }
+        assert_eq!(backend.store.put("link/new/a", b"y").await.unwrap_err().kind(), FaultKind::Permanent);
+        assert!(backend.store.list("", 10).await.unwrap().is_empty());
+        assert_eq!(fs::read_to_string(outside.join("precious")).unwrap(), "x");
+        assert_eq!(fs::read_dir(&outside).unwrap().count(), 1);
+    }
+
+    #[tokio::test]
+    async fn deleting_a_link_leaves_what_it_points_to() {
+        let backend = Backend::directory().await;
+        let file = outside(&backend);
+        fs::write(&file, "x").unwrap();
+        symlink(&file, inside(&backend, "a")).unwrap();
+        assert_eq!(backend.store.size("a").await.unwrap(), None, "a link is no object");
+        backend.store.put("a", b"mine").await.unwrap();
+        assert_eq!(fs::read_to_string(&file).unwrap(), "x", "put replaces the link");
+        fs::remove_file(inside(&backend, "a")).unwrap();
+        symlink(&file, inside(&backend, "a")).unwrap();
+        assert!(backend.store.delete(&keys(&["a"])).await.unwrap().is_empty());
+        assert!(!inside(&backend, "a").is_symlink() && file.exists());
+    }
+
+    #[tokio::test]
+    async fn links_that_run_in_a_circle_are_one_keys_fault() {
+        let backend = Backend::directory().await;
+        symlink("b", inside(&backend, "a")).unwrap();
+        symlink("a", inside(&backend, "b")).unwrap();
+        backend.store.put("ok", b"x").await.unwrap();
+        let faults = backend.store.delete(&keys(&["a/x", "ok"])).await.unwrap();
+        assert_eq!(names(&faults), [(0, FaultKind::Permanent)]);
+        assert_eq!(backend.store.size("ok").await.unwrap(), None);
+    }
+
+    #[tokio::test]
+    async fn below_a_file_there_is_nothing_and_nothing_can_be_written() {
+        let backend = Backend::directory().await;
+        backend.store.put("7/a", b"x").await.unwrap();
+        assert_eq!(backend.store.size("7/a/b").await.unwrap(), None);
+        assert!(backend.store.delete(&keys(&["7/a/b", "7/a/b/c"])).await.unwrap().is_empty());
+        for key in ["7/a/b", "7/a/b/c"] {
+            assert_eq!(backend.store.put(key, b"y").await.unwrap_err().kind(), FaultKind::Permanent);
+        }
+        backend.store.put("8/b/c", b"x").await.unwrap();
+        assert_eq!(backend.store.put("8/b", b"y").await.unwrap_err().kind(), FaultKind::Permanent);
+        assert_eq!(backend.store.list("", 10).await.unwrap(), ["7/a", "8/b/c"]);
+    }
+
+    #[tokio::test]
+    async fn a_name_too_long_for_the_disk_is_one_keys_fault() {
+        let backend = Backend::directory().await;
+        let long = "k".repeat(300);
+        let folder_too_long = format!("{long}/a");
+        for key in [&long, &folder_too_long] {
+            assert_eq!(backend.store.put(key, b"x").await.unwrap_err().kind(), FaultKind::Permanent);
+        }
+    }
+
+    #[tokio::test]
+    async fn without_its_folder_the_store_is_out_of_reach_and_claims_nothing() {
+        let backend = Backend::directory().await;
+        backend.store.put("7/a", b"x").await.unwrap();
+        let (here, away) = (inside(&backend, ""), backend.folder.path().join("away"));
+        fs::rename(&here, &away).unwrap();
+        assert_out_of_reach(backend.store.as_ref()).await;
+        fs::write(backend.folder.path().join("blobs"), "a file in place of the folder").unwrap();
+        assert_out_of_reach(backend.store.as_ref()).await;
+        fs::remove_file(backend.folder.path().join("blobs")).unwrap();
+        fs::rename(&away, &here).unwrap();
+        backend.store.check().await.unwrap();
+        assert_eq!(backend.store.size("7/a").await.unwrap(), Some(1));
+    }
+
+    async fn assert_out_of_reach(store: &dyn BlobStore) {
+        let kinds = [
+            store.check().await.unwrap_err().kind(),
+            store.put("7/b", b"x").await.unwrap_err().kind(),
+            store.size("7/a").await.unwrap_err().kind(),
+            store.delete(&keys(&["7/a"])).await.unwrap_err().kind(),
+            store.list("", 10).await.unwrap_err().kind(),
+        ];
+        assert_eq!(kinds, [FaultKind::Unavailable; 5]);
+    }
+
+    #[tokio::test]
+    async fn a_file_in_place_of_the_folder_cannot_be_opened() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("blobs");
+        fs::write(&file, "x").unwrap();
+        for path in [file.clone(), file.join("below")] {
+            let fault = open_directory(&path).await.err().unwrap();
+            assert_eq!(fault.kind(), FaultKind::Unavailable);
+            assert!(fault.chain().contains("blobs"), "{}", fault.chain());
+        }
+    }
+
+    #[tokio::test]
+    async fn unfinished_objects_are_never_listed() {
+        let backend = Backend::directory().await;
+        fs::create_dir(inside(&backend, "7")).unwrap();
+        fs::write(inside(&backend, "7/.tikkun-half"), "x").unwrap();
+        assert!(backend.store.list("", 10).await.unwrap().is_empty());
+        assert_eq!(backend.store.put("7/.tikkun-a", b"x").await.unwrap_err().kind(), FaultKind::Permanent);
+    }
+
+    #[tokio::test]
+    async fn many_writers_and_deleters_in_one_folder_do_not_disturb_each_other() {
+        let backend = Backend::directory().await;
+        let work = (0..40).map(|n| {
+            let store = Arc::clone(&backend.store);
+            async move {
+                let key = format!("7/{}/{n}", n % 3);
+                store.put(&key, b"x").await.unwrap();
+                if n % 2 == 0 {
+                    assert!(store.delete(&[key]).await.unwrap().is_empty());
+                }
+            }
+        });
+        futures::future::join_all(work).await;
+        assert_eq!(backend.store.list("7/", 100).await.unwrap().len(), 20);
+    }
+}
