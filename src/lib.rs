@@ -6,5 +6,6 @@ pub mod config;
 pub mod fault;
 pub mod job;
 pub mod queue;
+pub mod runtime;
 pub mod store;
 pub mod supervision;

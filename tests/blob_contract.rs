@@ -1,4 +1,10 @@
 //! What every blob store promises, run on each of them, and what only a folder can get wrong.
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    reason = "a test that fails should stop where it fails"
+)]
 
 use std::sync::Arc;
 
@@ -175,7 +181,7 @@ async fn check_passes_on_a_working_store(store: &dyn BlobStore) {
 /// What only a folder can get wrong.
 mod folder {
     use std::fs;
-    use std::os::unix::fs::symlink;
+    use std::os::unix::fs::{PermissionsExt, symlink};
     use std::path::PathBuf;
 
     use super::*;
@@ -308,6 +314,33 @@ mod folder {
             assert_eq!(fault.kind(), FaultKind::Unavailable);
             assert!(fault.chain().contains("blobs"), "{}", fault.chain());
         }
+    }
+
+    /// Binds only a user whom permissions bind; for root there is nothing to see.
+    #[tokio::test]
+    async fn a_folder_that_takes_no_writes_is_out_of_reach_and_one_below_it_is_its_keys_fault() {
+        let backend = Backend::directory().await;
+        for key in ["a", "7/a", "8/a"] {
+            backend.store.put(key, b"x").await.unwrap();
+        }
+        set_mode(&inside(&backend, "7"), 0o555);
+        if fs::write(inside(&backend, "7/probe"), "").is_ok() {
+            return;
+        }
+        let faults = backend.store.delete(&keys(&["7/a", "8/a"])).await.unwrap();
+        assert_eq!(names(&faults), [(0, FaultKind::Permanent)]);
+        assert_eq!(backend.store.put("7/b", b"x").await.unwrap_err().kind(), FaultKind::Permanent);
+        set_mode(&inside(&backend, ""), 0o555);
+        assert_eq!(backend.store.check().await.unwrap_err().kind(), FaultKind::Unavailable);
+        assert_eq!(backend.store.put("b", b"x").await.unwrap_err().kind(), FaultKind::Unavailable);
+        assert_eq!(names(&backend.store.delete(&keys(&["a"])).await.unwrap()), [(0, FaultKind::Unavailable)]);
+        for folder in ["", "7"] {
+            set_mode(&inside(&backend, folder), 0o755);
+        }
+    }
+
+    fn set_mode(path: &std::path::Path, mode: u32) {
+        fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
     }
 
     #[tokio::test]

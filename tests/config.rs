@@ -1,4 +1,10 @@
 //! What people write, and what the service makes of it or says about it.
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    reason = "a test that fails should stop where it fails"
+)]
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;

@@ -5,9 +5,10 @@ use std::path::{Path, PathBuf};
 use secrecy::{ExposeSecret, SecretString};
 
 use super::environment::variable;
+use super::private::Address;
 use super::problem::Warning;
 use super::reader::Reader;
-use super::value::{Address, words};
+use super::value::words;
 
 /// Which kind of storage.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

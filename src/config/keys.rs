@@ -80,6 +80,12 @@ mod tests {
                 lines[..at].iter().rev().take_while(|line| line.starts_with("# ")).copied().collect();
             let text = comment.concat();
             assert!(text.len() > 40 && text.contains("Default: "), "`{line}` needs a comment");
+            let value = line.split_once(" = ").unwrap().1.trim_matches('"');
+            let is_plain = !value.is_empty() && !value.starts_with(['[', '{']);
+            assert!(
+                !is_plain || text.contains(&format!("Default: {value}")),
+                "`{line}` is not as its comment says"
+            );
             seen += 1;
         }
         assert_eq!(seen, Keys::from_manual().unwrap().names().count());

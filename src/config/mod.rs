@@ -19,6 +19,7 @@ mod lease;
 mod load;
 mod log;
 mod mask;
+mod private;
 mod problem;
 mod reader;
 mod rescuer;

@@ -2,8 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
+use super::private::Address;
 use super::reader::Reader;
-use super::value::Address;
 
 /// Which engine keeps the tables. The next one is one more variant and one more arm below.
 #[derive(Clone, Debug, PartialEq, Eq)]

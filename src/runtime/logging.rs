@@ -1,0 +1,280 @@
+//! How log lines are written: on standard error, so that standard output is free for what a command answers.
+//!
+//! Text mode puts the message first, letter for letter, then the fields and the spans' fields; one event
+//! is always one line, whatever a message holds. JSON mode writes one object a line with the same facts.
+
+use std::fmt;
+use std::io::{IsTerminal, stderr};
+
+use tracing::field::{Field, Visit};
+use tracing::{Event, Level, Subscriber};
+use tracing_subscriber::EnvFilter;
+use tracing_subscriber::field::MakeExt;
+use tracing_subscriber::fmt::format::{self, FormatEvent, FormatFields, Writer};
+use tracing_subscriber::fmt::time::{FormatTime, SystemTime};
+use tracing_subscriber::fmt::{FmtContext, FormattedFields, MakeWriter};
+use tracing_subscriber::registry::LookupSpan;
+
+use crate::config::{LogFormat, LogLevel, LogSettings};
+
+/// Why log lines cannot be written as asked.
+#[derive(Debug, thiserror::Error)]
+pub enum LoggingError {
+    /// The filter is not made of directives.
+    #[error("`log.filter` is `{filter}`, expected directives such as `info,tikkun::queue=debug`")]
+    Filter {
+        /// What was given.
+        filter: String,
+        /// What is wrong with it.
+        #[source]
+        source: tracing_subscriber::filter::ParseError,
+    },
+    /// Something in this process writes log lines already.
+    #[error("log lines are written by something else in this process already")]
+    AlreadySet(#[source] tracing::subscriber::SetGlobalDefaultError),
+}
+
+/// Crates that tell their own story at `info`; of these only warnings are of interest.
+const QUIET: [&str; 7] = ["actix_http", "actix_server", "actix_web", "h2", "hyper", "rustls", "sqlx"];
+
+/// Writes log lines from now on, for the whole process.
+///
+/// # Errors
+/// When the filter cannot be read, or when somebody else has set up logging in this process.
+pub fn init(settings: &LogSettings) -> Result<(), LoggingError> {
+    let subscriber = subscriber(settings, stderr, stderr().is_terminal())?;
+    tracing::subscriber::set_global_default(subscriber).map_err(LoggingError::AlreadySet)
+}
+
+/// What [`init`] sets up, onto any writer and with or without colours.
+///
+/// # Errors
+/// When the filter cannot be read.
+pub fn subscriber<W>(
+    settings: &LogSettings,
+    writer: W,
+    colours: bool,
+) -> Result<Box<dyn Subscriber + Send + Sync>, LoggingError>
+where
+    W: for<'a> MakeWriter<'a> + Send + Sync + 'static,
+{
+    let builder =
+        tracing_subscriber::fmt().with_env_filter(filter(settings)?).with_writer(writer).with_ansi(colours);
+    Ok(match settings.format {
+        LogFormat::Text => Box::new(
+            builder.fmt_fields(format::debug_fn(write_field).delimited(" ")).event_format(TextLine).finish(),
+        ),
+        LogFormat::Json => Box::new(builder.json().flatten_event(true).with_span_list(false).finish()),
+    })
+}
+
+fn filter(settings: &LogSettings) -> Result<EnvFilter, LoggingError> {
+    let directives = settings.filter.clone().unwrap_or_else(|| directives(settings.level));
+    EnvFilter::builder()
+        .with_regex(false)
+        .parse(&directives)
+        .map_err(|source| LoggingError::Filter { filter: directives, source })
+}
+
+fn directives(level: LogLevel) -> String {
+    let (level, quiet) = match level {
+        LogLevel::Trace => ("trace", "warn"),
+        LogLevel::Debug => ("debug", "warn"),
+        LogLevel::Info => ("info", "warn"),
+        LogLevel::Warning => ("warn", "warn"),
+        LogLevel::Error | LogLevel::Critical => ("error", "error"),
+    };
+    QUIET.iter().fold(level.to_owned(), |text, name| format!("{text},{name}={quiet}"))
+}
+
+/// `2026-01-28T19:00:00.000000Z  INFO 🔨 JOB PICKED queue='maintenance' … job.attempt=1`
+struct TextLine;
+
+impl<S, N> FormatEvent<S, N> for TextLine
+where
+    S: Subscriber + for<'a> LookupSpan<'a>,
+    N: for<'a> FormatFields<'a> + 'static,
+{
+    fn format_event(
+        &self,
+        ctx: &FmtContext<'_, S, N>,
+        mut line: Writer<'_>,
+        event: &Event<'_>,
+    ) -> fmt::Result {
+        let mut facts = Facts::default();
+        event.record(&mut facts);
+        SystemTime.format_time(&mut line)?;
+        let level = *event.metadata().level();
+        match colour(level).filter(|_| line.has_ansi_escapes()) {
+            Some(colour) => write!(line, " \x1b[{colour}m{level:>5}\x1b[0m")?,
+            None => write!(line, " {level:>5}")?,
+        }
+        if !facts.message.is_empty() {
+            write!(line, " {}", facts.message)?;
+        }
+        line.write_str(&facts.fields)?;
+        for span in ctx.event_scope().into_iter().flat_map(|scope| scope.from_root()) {
+            let extensions = span.extensions();
+            match extensions.get::<FormattedFields<N>>() {
+                Some(fields) if !fields.is_empty() => write!(line, " {fields}")?,
+                _ => {}
+            }
+        }
+        writeln!(line)
+    }
+}
+
+/// The parts of one event, already safe to print in one line.
+#[derive(Default)]
+struct Facts {
+    message: String,
+    fields: String,
+}
+
+impl Visit for Facts {
+    fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
+        let text = one_line(&format!("{value:?}"));
+        if field.name() == "message" {
+            self.message = text;
+        } else {
+            self.fields.push_str(&format!(" {}={text}", field.name()));
+        }
+    }
+
+    fn record_error(&mut self, field: &Field, value: &(dyn std::error::Error + 'static)) {
+        self.record_debug(field, &format_args!("{:?}", value.to_string()));
+    }
+}
+
+fn write_field(writer: &mut Writer<'_>, field: &Field, value: &dyn fmt::Debug) -> fmt::Result {
+    write!(writer, "{}={}", field.name(), one_line(&format!("{value:?}")))
+}
+
+/// Text with its line ends and other control characters escaped, so that nobody can forge a line or
+/// steer a terminal through what they are called.
+fn one_line(text: &str) -> String {
+    let mut safe = String::with_capacity(text.len());
+    for c in text.chars() {
+        if c.is_control() { safe.extend(c.escape_default()) } else { safe.push(c) }
+    }
+    safe
+}
+
+/// The terminal's number of a colour; quiet levels have none.
+fn colour(level: Level) -> Option<u8> {
+    match level {
+        Level::ERROR => Some(31),
+        Level::WARN => Some(33),
+        Level::INFO => Some(32),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+    use std::sync::Arc;
+
+    use parking_lot::Mutex;
+    use tracing::subscriber::with_default;
+
+    use super::*;
+
+    #[derive(Clone, Default)]
+    struct Lines(Arc<Mutex<Vec<u8>>>);
+
+    impl io::Write for Lines {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.lock().extend_from_slice(bytes);
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    fn settings(format: LogFormat, level: LogLevel, filter: Option<&str>) -> LogSettings {
+        LogSettings { level, format, filter: filter.map(str::to_owned) }
+    }
+
+    fn logged(settings: &LogSettings, work: impl FnOnce()) -> Vec<String> {
+        let lines = Lines::default();
+        let writer = lines.clone();
+        with_default(subscriber(settings, move || writer.clone(), false).unwrap(), work);
+        let bytes = lines.0.lock().clone();
+        String::from_utf8(bytes).unwrap().lines().map(str::to_owned).collect()
+    }
+
+    fn without_time(line: &str) -> &str {
+        line.split_once(' ').unwrap().1
+    }
+
+    const PICKED: &str = "🔨 JOB PICKED queue='maintenance' job_id=27 function=delete_receipts_batch_job";
+    const LIMIT: &str = "⏱️ Runtime limit reached (300s) - pausing job";
+
+    #[test]
+    fn text_lines_carry_the_message_letter_for_letter_and_fields_after_it() {
+        let lines = logged(&settings(LogFormat::Text, LogLevel::Info, None), || {
+            let span = tracing::info_span!("job", job.id = %"a-1", job.attempt = 2);
+            let _in = span.enter();
+            tracing::info!(queue.name = "maintenance", duration_ms = 5, "{PICKED}");
+            tracing::warn!("{LIMIT}");
+        });
+        assert_eq!(
+            without_time(&lines[0]),
+            format!(" INFO {PICKED} queue.name=\"maintenance\" duration_ms=5 job.id=a-1 job.attempt=2")
+        );
+        assert_eq!(without_time(&lines[1]), format!(" WARN {LIMIT} job.id=a-1 job.attempt=2"));
+    }
+
+    #[test]
+    fn json_lines_carry_the_same_facts_as_fields() {
+        let lines = logged(&settings(LogFormat::Json, LogLevel::Info, None), || {
+            let span = tracing::info_span!("job", job.id = %"a-1");
+            let _in = span.enter();
+            tracing::info!(queue.name = "maintenance", duration_ms = 5, "{PICKED}");
+        });
+        let line: serde_json::Value = serde_json::from_str(&lines[0]).unwrap();
+        assert_eq!(line["message"], PICKED);
+        assert_eq!(line["level"], "INFO");
+        assert_eq!(line["queue.name"], "maintenance");
+        assert_eq!(line["duration_ms"], 5);
+        assert_eq!(line["span"]["job.id"], "a-1");
+    }
+
+    #[test]
+    fn one_event_is_one_line_whatever_it_holds() {
+        let lines = logged(&settings(LogFormat::Text, LogLevel::Info, None), || {
+            let error: &dyn std::error::Error = &io::Error::other("a\nb");
+            let span = tracing::info_span!("s", name = %"x\ny");
+            let _in = span.enter();
+            tracing::info!(error, kind = %"c\r\nd", "e\nf\x1b[2J");
+        });
+        assert_eq!(lines.len(), 1, "{lines:?}");
+        assert_eq!(without_time(&lines[0]), " INFO e\\nf\\u{1b}[2J error=\"a\\nb\" kind=c\\r\\nd name=x\\ny");
+    }
+
+    #[test]
+    fn levels_cut_and_chatty_crates_are_kept_quiet() {
+        let speak = || {
+            tracing::debug!("debug");
+            tracing::info!(target: "sqlx::query", "select");
+            tracing::warn!("warn");
+            tracing::error!("error");
+        };
+        let count = |level, filter| logged(&settings(LogFormat::Text, level, filter), speak).len();
+        assert_eq!(count(LogLevel::Debug, None), 3);
+        assert_eq!(count(LogLevel::Info, None), 2);
+        assert_eq!(count(LogLevel::Critical, None), 1);
+        assert_eq!(count(LogLevel::Critical, Some("trace")), 4, "a filter takes the level's place");
+    }
+
+    #[test]
+    fn a_broken_filter_is_named() {
+        let error = subscriber(&settings(LogFormat::Text, LogLevel::Info, Some("a=b=c")), stderr, false)
+            .err()
+            .unwrap();
+        assert!(error.to_string().starts_with("`log.filter` is `a=b=c`, expected"), "{error}");
+    }
+}

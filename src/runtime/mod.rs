@@ -1,0 +1,3 @@
+//! What brings the parts together.
+
+pub mod logging;
