@@ -5,8 +5,10 @@
 //! deliveries are orphans, which the Rescuer settles by their kind's policy.
 
 mod broker;
+mod embedded;
 
 pub use broker::{
     Broker, Delivery, Enqueued, JobFilter, LeadershipState, Orphan, ProcessRecord, QueueCounts, Settled,
     Settlement, Verdict,
 };
+pub use embedded::open as open_embedded;

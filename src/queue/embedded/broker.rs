@@ -1,0 +1,170 @@
+//! The port, on one file: says what was tried when it fails, and rings when work has come.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use tokio_util::task::AbortOnDropHandle;
+
+use crate::fault::{Fault, FaultKind};
+use crate::job::{JobId, JobRecord, JobState, KindName, NewJob, ProcessId, QueueName};
+
+use super::database::{Database, fault};
+use super::doorbell::Doorbell;
+use super::leases::{Leases, processes};
+use super::{enqueue, fetch, look, role, settle, upkeep};
+use crate::queue::broker::{
+    Broker, Delivery, Enqueued, JobFilter, LeadershipState, Orphan, ProcessRecord, QueueCounts, Settled,
+    Settlement, Verdict,
+};
+
+/// The broker.
+pub struct Embedded {
+    database: Arc<Database>,
+    leases: Leases,
+    doorbell: Arc<Doorbell>,
+    /// Ends with the broker.
+    _watcher: AbortOnDropHandle<()>,
+}
+
+impl Embedded {
+    /// Opens the file in `folder` and begins to watch it.
+    pub async fn open(folder: &Path) -> Result<Self, Fault> {
+        let database = Arc::new(Database::open(folder).await?);
+        let doorbell = Arc::new(Doorbell::default());
+        let watcher = tokio::spawn(Arc::clone(&doorbell).watch(Arc::clone(&database)));
+        Ok(Self { database, leases: Leases::default(), doorbell, _watcher: AbortOnDropHandle::new(watcher) })
+    }
+}
+
+#[async_trait]
+impl Broker for Embedded {
+    async fn enqueue(&self, jobs: &[NewJob]) -> Result<Vec<Enqueued>, Fault> {
+        let answers = enqueue::enqueue(&self.database, jobs)
+            .await
+            .map_err(|error| fault(error, format!("enqueue {} jobs", jobs.len())))?;
+        jobs.iter().for_each(|job| self.doorbell.ring(&job.queue));
+        Ok(answers)
+    }
+
+    async fn wait(&self, queue: &QueueName, patience: Duration) -> Result<(), Fault> {
+        let bell = self.doorbell.of(queue);
+        let mut rung = pin!(bell.notified());
+        // Listening begins here, before the look: what comes in between rings.
+        rung.as_mut().enable();
+        let _waiting = self.doorbell.wait();
+        let work_or_ring = async {
+            if !look::has_work(&self.database, queue).await? {
+                rung.await;
+            }
+            Ok(())
+        };
+        tokio::time::timeout(patience, work_or_ring)
+            .await
+            .unwrap_or(Ok(()))
+            .map_err(|error| fault(error, format!("wait for `{queue}`")))
+    }
+
+    async fn fetch(&self, queue: &QueueName, max: u32, process: &ProcessId) -> Result<Vec<Delivery>, Fault> {
+        let context = || format!("fetch from `{queue}`");
+        let database = Arc::clone(&self.database);
+        let lent = tokio::spawn(fetch::fetch(database, queue.clone(), max, process.clone())).await;
+        match lent {
+            Ok(lent) => Ok(lent.map_err(|error| fault(error, context()))?.received()),
+            Err(died) => Err(Fault::new(FaultKind::Retryable, context()).because(died)),
+        }
+    }
+
+    async fn settle(&self, settlements: &[Settlement]) -> Result<Vec<Settled>, Fault> {
+        let answers = settle::settle(&self.database, settlements)
+            .await
+            .map_err(|error| fault(error, format!("settle {} deliveries", settlements.len())))?;
+        for one in settlements {
+            if !matches!(one.verdict, Verdict::Ack { .. } | Verdict::Bury { .. }) {
+                self.doorbell.ring(&one.queue);
+            }
+        }
+        Ok(answers)
+    }
+
+    async fn renew_lease(&self, process: &ProcessRecord, ttl: Duration) -> Result<bool, Fault> {
+        self.leases
+            .renew(&self.database, process, ttl)
+            .await
+            .map_err(|error| fault(error, format!("renew the lease of process {}", process.id)))
+    }
+
+    async fn end_lease(&self, process: &ProcessId) -> Result<(), Fault> {
+        self.leases
+            .end(&self.database, process)
+            .await
+            .map_err(|error| fault(error, format!("end the lease of process {process}")))
+    }
+
+    async fn processes(&self) -> Result<Vec<ProcessRecord>, Fault> {
+        processes(&self.database).await.map_err(|error| fault(error, "list processes"))
+    }
+
+    async fn orphans(&self, max: u32) -> Result<Vec<Orphan>, Fault> {
+        self.leases.orphans(&self.database, max).await.map_err(|error| fault(error, "look for orphans"))
+    }
+
+    async fn promote_due(&self, max: u32) -> Result<u32, Fault> {
+        let (promoted, queues) = upkeep::promote_due(&self.database, max)
+            .await
+            .map_err(|error| fault(error, "promote due jobs"))?;
+        queues.iter().for_each(|queue| self.doorbell.ring(queue));
+        Ok(promoted)
+    }
+
+    async fn expire(&self, max: u32) -> Result<u32, Fault> {
+        upkeep::expire(&self.database, max).await.map_err(|error| fault(error, "drop ended jobs"))
+    }
+
+    async fn lead(&self, role: &str, process: &ProcessId, ttl: Duration) -> Result<bool, Fault> {
+        role::lead(&self.database, role, process, ttl)
+            .await
+            .map_err(|error| fault(error, format!("lead as `{role}`")))
+    }
+
+    async fn resign(&self, role: &str, process: &ProcessId) -> Result<(), Fault> {
+        role::resign(&self.database, role, process)
+            .await
+            .map_err(|error| fault(error, format!("resign as `{role}`")))
+    }
+
+    async fn leadership(&self, role: &str) -> Result<Option<LeadershipState>, Fault> {
+        role::leadership(&self.database, role)
+            .await
+            .map_err(|error| fault(error, format!("look who leads as `{role}`")))
+    }
+
+    async fn job(&self, id: &JobId) -> Result<Option<JobRecord>, Fault> {
+        look::job(&self.database, id).await.map_err(|error| fault(error, format!("look at job {id}")))
+    }
+
+    async fn jobs(&self, filter: &JobFilter) -> Result<Vec<JobRecord>, Fault> {
+        look::jobs(&self.database, filter).await.map_err(|error| fault(error, "list jobs"))
+    }
+
+    async fn open_jobs(&self, kind: &KindName) -> Result<Vec<JobRecord>, Fault> {
+        look::open_jobs(&self.database, kind)
+            .await
+            .map_err(|error| fault(error, format!("list open jobs of {kind}")))
+    }
+
+    async fn cancel(&self, id: &JobId) -> Result<Option<JobState>, Fault> {
+        look::cancel(&self.database, id).await.map_err(|error| fault(error, format!("cancel job {id}")))
+    }
+
+    async fn counts(&self) -> Result<BTreeMap<QueueName, QueueCounts>, Fault> {
+        look::counts(&self.database).await.map_err(|error| fault(error, "count jobs"))
+    }
+
+    async fn check(&self) -> Result<(), Fault> {
+        look::check(&self.database).await.map_err(|error| fault(error, "write to the queue file"))
+    }
+}

@@ -1,0 +1,111 @@
+//! Who is woken when work comes: at once from this process, within a moment from others.
+//!
+//! One watcher looks on behalf of all who wait, and only while someone does: it asks SQLite whether
+//! anyone has written since, which reads no table.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use sqlx::sqlite::SqliteConnection;
+use tokio::sync::Notify;
+
+use crate::job::QueueName;
+
+use super::database::Database;
+
+/// How soon work from another process is noticed: a third of what a person notices, and too seldom to
+/// show in the load.
+const LOOK_EVERY: Duration = Duration::from_millis(100);
+/// Pause after the file could not be read.
+const AFTER_FAILURE: Duration = Duration::from_secs(1);
+
+/// The bells, one for each queue that was ever waited for.
+#[derive(Debug, Default)]
+pub struct Doorbell {
+    bells: Mutex<HashMap<QueueName, Arc<Notify>>>,
+    waiting: AtomicUsize,
+    someone_came: Notify,
+}
+
+/// Counts someone as waiting until dropped.
+pub struct Waiting<'a>(&'a Doorbell);
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.0.waiting.fetch_sub(1, Ordering::SeqCst);
+    }
+}
+
+impl Doorbell {
+    /// The bell of `queue`. Listen first, then look for work: then no ring is missed.
+    pub fn of(&self, queue: &QueueName) -> Arc<Notify> {
+        let mut bells = self.bells.lock();
+        if let Some(bell) = bells.get(queue) {
+            return Arc::clone(bell);
+        }
+        Arc::clone(bells.entry(queue.clone()).or_default())
+    }
+
+    /// Wakes all who wait for `queue`.
+    pub fn ring(&self, queue: &QueueName) {
+        if let Some(bell) = self.bells.lock().get(queue) {
+            bell.notify_waiters();
+        }
+    }
+
+    /// Keeps the watcher awake.
+    pub fn wait(&self) -> Waiting<'_> {
+        self.waiting.fetch_add(1, Ordering::SeqCst);
+        self.someone_came.notify_one();
+        Waiting(self)
+    }
+
+    /// Completes while someone waits.
+    async fn someone_waits(&self) {
+        while self.waiting.load(Ordering::SeqCst) == 0 {
+            self.someone_came.notified().await;
+        }
+    }
+
+    /// Rings for what other processes do. Never ends by itself.
+    pub async fn watch(self: Arc<Self>, database: Arc<Database>) {
+        loop {
+            if let Err(error) = self.watch_over(&database).await {
+                tracing::warn!(%error, "cannot see what other processes enqueue; trying again");
+            }
+            tokio::time::sleep(AFTER_FAILURE).await;
+        }
+    }
+
+    async fn watch_over(&self, database: &Database) -> Result<(), sqlx::Error> {
+        let mut line = database.private_line().await?;
+        // What was written while nobody waited shows at the first look, as a difference.
+        let mut seen = None;
+        loop {
+            self.someone_waits().await;
+            let version = Some(data_version(&mut line).await?);
+            if version != seen {
+                for queue in with_work(&mut line).await? {
+                    self.ring(&queue);
+                }
+                seen = version;
+            }
+            tokio::time::sleep(LOOK_EVERY).await;
+        }
+    }
+}
+
+async fn data_version(line: &mut SqliteConnection) -> Result<i64, sqlx::Error> {
+    // Differs from the last answer on this connection if any other connection has committed since.
+    sqlx::query_scalar("PRAGMA data_version").fetch_one(line).await
+}
+
+async fn with_work(line: &mut SqliteConnection) -> Result<Vec<QueueName>, sqlx::Error> {
+    // Read after the version: what is committed in between rings twice, never not at all.
+    let names: Vec<String> =
+        sqlx::query_scalar("SELECT name FROM tikkun_queues WHERE queued > 0").fetch_all(line).await?;
+    Ok(names.into_iter().map(QueueName::from).collect())
+}

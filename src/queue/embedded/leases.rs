@@ -1,0 +1,176 @@
+//! Leases: who may fetch, and whose deliveries are orphans.
+//!
+//! A process is lost when it ended its own lease, when it is known to be dead, or when its lease was
+//! watched standing still; losing is written down, so a process that comes back learns of it.
+
+use std::collections::HashSet;
+use std::time::{Duration, Instant};
+
+use parking_lot::Mutex;
+
+use crate::job::ProcessId;
+
+use super::database::{Database, millis, now, time};
+use super::incarnation;
+use super::lease_watch::{Lease, LeaseWatch};
+use super::row::{JobRow, batch, unreadable};
+use crate::queue::broker::{Orphan, ProcessRecord};
+
+/// What this process knows of leases beyond the file.
+#[derive(Debug, Default)]
+pub struct Leases {
+    watch: Mutex<LeaseWatch>,
+    /// Who got a lease here: one that is missing in the file was lost and forgotten.
+    granted: Mutex<HashSet<ProcessId>>,
+}
+
+impl Leases {
+    /// Makes or renews a lease; `false` when it was lost before.
+    pub async fn renew(
+        &self,
+        database: &Database,
+        process: &ProcessRecord,
+        ttl: Duration,
+    ) -> Result<bool, sqlx::Error> {
+        let mut tx = database.write().await?;
+        // Read in the transaction that renews: nobody can declare it lost in between.
+        let lost: Option<bool> = sqlx::query_scalar("SELECT lost FROM tikkun_processes WHERE id = ?1")
+            .bind(process.id.as_str())
+            .fetch_optional(&mut *tx)
+            .await?;
+        // The lease lives again, whatever was before; the renewal shows to all who watch.
+        sqlx::query(
+            "INSERT INTO tikkun_processes
+                 (id, host, pid, incarnation, queues, started_at, lease_until, ttl_ms, renewals)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, 1)
+             ON CONFLICT (id) DO UPDATE
+             SET host = excluded.host, pid = excluded.pid, incarnation = excluded.incarnation,
+                 queues = excluded.queues, lease_until = excluded.lease_until, ttl_ms = excluded.ttl_ms,
+                 renewals = renewals + 1, lost = 0",
+        )
+        .bind(process.id.as_str())
+        .bind(process.host.as_str())
+        .bind(process.pid)
+        .bind(incarnation::mark(process.pid))
+        .bind(batch(&process.queues)?)
+        .bind(process.started_at.timestamp_millis())
+        .bind(now() + millis(ttl))
+        .bind(millis(ttl))
+        .execute(&mut *tx)
+        .await?;
+        tx.commit().await?;
+        let was_granted = !self.granted.lock().insert(process.id.clone());
+        Ok(!lost.unwrap_or(was_granted))
+    }
+
+    /// Ends a lease: what is unsettled becomes an orphan at once, and with nothing left the process
+    /// is forgotten.
+    pub async fn end(&self, database: &Database, process: &ProcessId) -> Result<(), sqlx::Error> {
+        let mut tx = database.write().await?;
+        // First marked, so that deliveries that remain have a lost owner.
+        sqlx::query("UPDATE tikkun_processes SET lost = 1 WHERE id = ?1")
+            .bind(process.as_str())
+            .execute(&mut *tx)
+            .await?;
+        forget_idle(&mut tx).await?;
+        tx.commit().await?;
+        self.granted.lock().remove(process);
+        Ok(())
+    }
+
+    /// Unsettled deliveries of lost processes; lost processes without any are forgotten.
+    pub async fn orphans(&self, database: &Database, max: u32) -> Result<Vec<Orphan>, sqlx::Error> {
+        let (leases, any_lost) = read(database).await?;
+        let over = self.watch.lock().look(&leases, Instant::now());
+        let orphans = if any_lost || !over.is_empty() {
+            let mut tx = database.write().await?;
+            declare_lost(&mut tx, &over).await?;
+            forget_idle(&mut tx).await?;
+            let rows = unowned(&mut *tx, max).await?;
+            tx.commit().await?;
+            rows
+        } else {
+            unowned(database.readers(), max).await?
+        };
+        orphans
+            .into_iter()
+            .map(|row| row.into_delivery().map(|(delivery, process)| Orphan { delivery, process }))
+            .collect()
+    }
+}
+
+/// All leases that are not lost, and whether there are lost ones.
+async fn read(database: &Database) -> Result<(Vec<Lease>, bool), sqlx::Error> {
+    // One statement, so that the list is of one moment.
+    let rows: Vec<(String, u32, Option<String>, i64, i64, bool)> =
+        sqlx::query_as("SELECT id, pid, incarnation, renewals, ttl_ms, lost FROM tikkun_processes")
+            .fetch_all(database.readers())
+            .await?;
+    let any_lost = rows.iter().any(|(.., lost)| *lost);
+    let lease = |(id, pid, mark, renewals, ttl_ms, _): (String, u32, Option<String>, i64, i64, bool)| Lease {
+        process: id.into(),
+        renewals,
+        ttl: Duration::from_millis(u64::try_from(ttl_ms).unwrap_or_default()),
+        gone: mark.is_some_and(|mark| incarnation::is_gone(pid, &mark)),
+    };
+    Ok((rows.into_iter().filter(|(.., lost)| !*lost).map(lease).collect(), any_lost))
+}
+
+async fn declare_lost(tx: &mut sqlx::SqliteConnection, over: &[Lease]) -> Result<(), sqlx::Error> {
+    for lease in over {
+        // Not if it was renewed since it was looked at.
+        sqlx::query("UPDATE tikkun_processes SET lost = 1 WHERE id = ?1 AND renewals = ?2")
+            .bind(lease.process.as_str())
+            .bind(lease.renewals)
+            .execute(&mut *tx)
+            .await?;
+    }
+    Ok(())
+}
+
+async fn forget_idle(tx: &mut sqlx::SqliteConnection) -> Result<(), sqlx::Error> {
+    // A lost process is remembered while a delivery of it is unsettled.
+    sqlx::query(
+        "DELETE FROM tikkun_processes
+         WHERE lost AND id NOT IN (SELECT process FROM tikkun_jobs WHERE state = 'started')",
+    )
+    .execute(tx)
+    .await?;
+    Ok(())
+}
+
+async fn unowned(from: impl sqlx::SqliteExecutor<'_>, max: u32) -> Result<Vec<JobRow>, sqlx::Error> {
+    // A delivery whose process has no lease is an orphan, also when the process is not known at all.
+    sqlx::query_as(
+        "SELECT * FROM tikkun_jobs
+         WHERE state = 'started' AND process NOT IN (SELECT id FROM tikkun_processes WHERE NOT lost)
+         LIMIT ?1",
+    )
+    .bind(max)
+    .fetch_all(from)
+    .await
+}
+
+/// Processes whose lease holds.
+pub async fn processes(database: &Database) -> Result<Vec<ProcessRecord>, sqlx::Error> {
+    // By start, so that the list does not jump about.
+    let rows: Vec<(String, String, u32, String, i64, i64)> = sqlx::query_as(
+        "SELECT id, host, pid, queues, started_at, lease_until FROM tikkun_processes
+         WHERE NOT lost AND lease_until > ?1 ORDER BY started_at, id",
+    )
+    .bind(now())
+    .fetch_all(database.readers())
+    .await?;
+    rows.into_iter()
+        .map(|(id, host, pid, queues, started_at, lease_until)| {
+            Ok(ProcessRecord {
+                id: id.into(),
+                host,
+                pid,
+                queues: serde_json::from_str(&queues).map_err(unreadable)?,
+                started_at: time(started_at),
+                lease_until: time(lease_until),
+            })
+        })
+        .collect()
+}

@@ -1,0 +1,35 @@
+//! The broker in one SQLite file, for one host: no server to run, and every change durable.
+//!
+//! Read in this order: `database` (one writer, a few readers), `enqueue`, `fetch`, `settle` (the path
+//! of a job), `leases` with `lease_watch` and `incarnation` (who lives), `doorbell` (who is woken).
+
+mod broker;
+mod database;
+mod doorbell;
+mod enqueue;
+mod fetch;
+mod incarnation;
+mod lease_watch;
+mod leases;
+mod look;
+mod place;
+mod role;
+mod row;
+mod settle;
+mod upkeep;
+
+use std::path::Path;
+use std::sync::Arc;
+
+use crate::fault::Fault;
+
+use super::broker::Broker;
+
+/// Opens the queue in `folder`, making both when they are missing. Several processes of this host may
+/// have it open. Call it on a runtime that lives as long as the broker.
+///
+/// # Errors
+/// A permanent one that names the folder when it cannot be made or written to.
+pub async fn open(folder: &Path) -> Result<Arc<dyn Broker>, Fault> {
+    Ok(Arc::new(broker::Embedded::open(folder).await?))
+}

@@ -1,0 +1,182 @@
+//! How a job is written into its row and read back.
+
+use std::time::Duration;
+
+use serde::Serialize;
+use serde_json::{Map, Value};
+use sqlx::FromRow;
+
+use crate::job::{
+    Args, ArgsError, ExecutionId, JobRecord, JobState, Limit, NewJob, ProcessId, QueueEnd, Retries,
+};
+
+use super::database::{millis, time};
+use crate::queue::broker::Delivery;
+
+/// How a limit without end is written; RQ's own sign.
+const NEVER: i64 = -1;
+
+/// A row of `tikkun_jobs`, as far as the port shows it.
+#[derive(Debug, FromRow)]
+pub struct JobRow {
+    /// Its place in its queue.
+    pub position: i64,
+    /// Its last delivery.
+    pub execution: Option<String>,
+    /// To whom that went.
+    pub process: Option<String>,
+    id: String,
+    queue: String,
+    kind: String,
+    args: String,
+    state: String,
+    attempt: u32,
+    failures: u32,
+    orphaned: u32,
+    timeout_ms: Option<i64>,
+    retries_left: Option<u32>,
+    retry_intervals: Option<String>,
+    result_ttl_ms: Option<i64>,
+    failure_ttl_ms: Option<i64>,
+    created_at: i64,
+    enqueued_at: Option<i64>,
+    due_at: Option<i64>,
+    started_at: Option<i64>,
+    ended_at: Option<i64>,
+    result: Option<String>,
+    error: Option<String>,
+    meta: String,
+}
+
+impl JobRow {
+    /// The job. Arguments that cannot be read are an error inside it, not of the reader.
+    pub fn into_record(self) -> Result<JobRecord, sqlx::Error> {
+        let args = serde_json::from_str::<Args>(&self.args)
+            .map_err(|error| ArgsError::undecodable(&self.args, error.to_string()));
+        Ok(JobRecord {
+            id: self.id.into(),
+            queue: self.queue.into(),
+            kind: self.kind.into(),
+            args,
+            state: state(&self.state)?,
+            attempt: self.attempt,
+            failures: self.failures,
+            orphaned: self.orphaned,
+            timeout: self.timeout_ms.map(limit),
+            retries: retries(self.retries_left, self.retry_intervals.as_deref())?,
+            result_ttl: self.result_ttl_ms.map(limit),
+            failure_ttl: self.failure_ttl_ms.map(limit),
+            created_at: time(self.created_at),
+            enqueued_at: self.enqueued_at.map(time),
+            due_at: self.due_at.map(time),
+            started_at: self.started_at.map(time),
+            ended_at: self.ended_at.map(time),
+            result: self.result.map(|text| serde_json::from_str(&text)).transpose().map_err(unreadable)?,
+            error: self.error,
+            meta: serde_json::from_str(&self.meta).map_err(unreadable)?,
+        })
+    }
+
+    /// The job as it was lent, and to whom.
+    pub fn into_delivery(mut self) -> Result<(Delivery, ProcessId), sqlx::Error> {
+        let execution = ExecutionId::from(self.execution.take().unwrap_or_default());
+        let process = ProcessId::from(self.process.take().unwrap_or_default());
+        Ok((Delivery { job: self.into_record()?, execution }, process))
+    }
+}
+
+/// The state that a stored word names.
+pub fn state(word: &str) -> Result<JobState, sqlx::Error> {
+    JobState::parse(word).ok_or_else(|| sqlx::Error::Decode(format!("`{word}` is no state of a job").into()))
+}
+
+/// An error for text in the file that is not what we wrote.
+pub fn unreadable(error: serde_json::Error) -> sqlx::Error {
+    sqlx::Error::Decode(error.into())
+}
+
+/// Rows for `json_each`: one parameter carries a whole batch, so that one prepared statement does.
+pub fn batch(rows: &[impl Serialize]) -> Result<String, sqlx::Error> {
+    serde_json::to_string(rows).map_err(|error| sqlx::Error::Encode(error.into()))
+}
+
+fn limit(stored: i64) -> Limit {
+    u64::try_from(stored).map_or(Limit::Never, |millis| Limit::After(Duration::from_millis(millis)))
+}
+
+fn stored(limit: Limit) -> i64 {
+    limit.duration().map_or(NEVER, millis)
+}
+
+fn retries(left: Option<u32>, intervals: Option<&str>) -> Result<Option<Retries>, sqlx::Error> {
+    let Some(left) = left else { return Ok(None) };
+    let intervals: Vec<u64> = serde_json::from_str(intervals.unwrap_or("[]")).map_err(unreadable)?;
+    Ok(Some(Retries { left, intervals: intervals.into_iter().map(Duration::from_millis).collect() }))
+}
+
+/// A job on its way into its row; the names are those the statement asks for.
+#[derive(Debug, Serialize)]
+pub struct NewRow<'a> {
+    id: &'a str,
+    queue: &'a str,
+    kind: &'a str,
+    args: &'a Args,
+    state: &'static str,
+    position: i64,
+    to_head: bool,
+    timeout_ms: Option<i64>,
+    retries_left: Option<u32>,
+    retry_intervals: Option<Vec<i64>>,
+    result_ttl_ms: Option<i64>,
+    failure_ttl_ms: Option<i64>,
+    enqueued_at: Option<i64>,
+    due_at: Option<i64>,
+    meta: &'a Map<String, Value>,
+}
+
+impl<'a> NewRow<'a> {
+    /// A job that waits at `position`.
+    pub fn queued(job: &'a NewJob, position: i64, now: i64) -> Self {
+        Self {
+            state: JobState::Queued.as_str(),
+            position,
+            enqueued_at: Some(now),
+            ..Self::scheduled(job, None)
+        }
+    }
+
+    /// A job that waits for `due_at`.
+    pub fn scheduled(job: &'a NewJob, due_at: Option<i64>) -> Self {
+        let retries = job.retries.as_ref();
+        Self {
+            id: job.id.as_str(),
+            queue: job.queue.as_str(),
+            kind: job.kind.as_str(),
+            args: &job.args,
+            state: JobState::Scheduled.as_str(),
+            position: 0,
+            to_head: job.end == QueueEnd::Head,
+            timeout_ms: job.timeout.map(stored),
+            retries_left: retries.map(|retries| retries.left),
+            retry_intervals: retries.map(|retries| retries.intervals.iter().copied().map(millis).collect()),
+            result_ttl_ms: job.result_ttl.map(stored),
+            failure_ttl_ms: job.failure_ttl.map(stored),
+            enqueued_at: None,
+            due_at,
+            meta: &job.meta,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn limits_read_back_as_written() {
+        for one in [Limit::Never, Limit::After(Duration::ZERO), Limit::After(Duration::from_secs(86_400))] {
+            assert_eq!(limit(stored(one)), one);
+        }
+        assert_eq!(stored(Limit::Never), -1, "as RQ writes it");
+    }
+}

@@ -1,0 +1,232 @@
+//! Jobs come back: a whole slice of settlements in one transaction, in at most three statements.
+
+use std::collections::HashSet;
+
+use serde::Serialize;
+use serde_json::Value;
+use sqlx::sqlite::SqliteConnection;
+
+use crate::job::{JobState, Limit, QueueEnd};
+
+use super::database::{Database, millis, now};
+use super::place::Places;
+use super::row::batch;
+use crate::queue::broker::{Settled, Settlement, Verdict};
+
+/// A delivery whose job is dropped.
+#[derive(Serialize)]
+struct Dropped<'a> {
+    job: &'a str,
+    execution: &'a str,
+}
+
+/// A delivery whose job has ended and is kept.
+#[derive(Serialize)]
+struct Ended<'a> {
+    job: &'a str,
+    execution: &'a str,
+    state: &'static str,
+    failures: u32,
+    expires_at: Option<i64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    result: Option<&'a Value>,
+    error: Option<&'a str>,
+}
+
+/// A delivery whose job waits again.
+#[derive(Serialize)]
+struct Returned<'a> {
+    job: &'a str,
+    execution: &'a str,
+    state: &'static str,
+    position: i64,
+    due_at: Option<i64>,
+    failures: u32,
+    orphaned: u32,
+    error: Option<&'a str>,
+}
+
+/// Settlements by what happens to the row.
+#[derive(Default)]
+struct Sorted<'a> {
+    dropped: Vec<Dropped<'a>>,
+    ended: Vec<Ended<'a>>,
+    returned: Vec<Returned<'a>>,
+}
+
+/// Ends deliveries; of two settlements of one delivery the first counts.
+pub async fn settle(database: &Database, settlements: &[Settlement]) -> Result<Vec<Settled>, sqlx::Error> {
+    if settlements.is_empty() {
+        return Ok(Vec::new());
+    }
+    let mut tx = database.write().await?;
+    let now = now();
+    let sorted = sort(&mut tx, settlements, now).await?;
+    let mut done = HashSet::with_capacity(settlements.len());
+    drop_rows(&mut tx, &sorted.dropped, &mut done).await?;
+    end_rows(&mut tx, &sorted.ended, now, &mut done).await?;
+    return_rows(&mut tx, &sorted.returned, now, &mut done).await?;
+    fail::fail_point!("queue.settle.before_commit");
+    tx.commit().await?;
+    let answer = |one: &Settlement| match done.remove(one.execution.as_str()) {
+        true => Settled::Done,
+        false => Settled::NotOurs,
+    };
+    Ok(settlements.iter().map(answer).collect())
+}
+
+async fn sort<'a>(
+    tx: &mut SqliteConnection,
+    settlements: &'a [Settlement],
+    now: i64,
+) -> Result<Sorted<'a>, sqlx::Error> {
+    let mut sorted = Sorted::default();
+    let mut places = Places::default();
+    let mut seen = HashSet::with_capacity(settlements.len());
+    for one in settlements.iter().filter(|one| seen.insert(one.execution.as_str())) {
+        match &one.verdict {
+            Verdict::Ack { keep, .. } | Verdict::Bury { keep, .. } if is_zero(*keep) => {
+                sorted.dropped.push(Dropped { job: one.job.as_str(), execution: one.execution.as_str() });
+            }
+            Verdict::Ack { result, keep } => {
+                sorted
+                    .ended
+                    .push(Ended { result: Some(result), ..ended(one, JobState::Finished, *keep, now) });
+            }
+            Verdict::Bury { error, keep } => {
+                let ended = ended(one, JobState::Failed, *keep, now);
+                sorted.ended.push(Ended { error: Some(error), failures: 1, ..ended });
+            }
+            Verdict::RetryAt { delay, error } if delay.is_zero() => {
+                let position = places.next(tx, one.queue.as_str(), QueueEnd::Tail).await?;
+                sorted.returned.push(Returned { failures: 1, error: Some(error), ..returned(one, position) });
+            }
+            Verdict::RetryAt { delay, error } => {
+                let (state, due_at) = (JobState::Scheduled.as_str(), Some(now + millis(*delay)));
+                let returned = returned(one, 0);
+                sorted.returned.push(Returned { state, due_at, failures: 1, error: Some(error), ..returned });
+            }
+            Verdict::GiveBack { end } => {
+                let position = places.next(tx, one.queue.as_str(), *end).await?;
+                sorted.returned.push(returned(one, position));
+            }
+            Verdict::Rescue => {
+                let position = places.next(tx, one.queue.as_str(), QueueEnd::Head).await?;
+                sorted.returned.push(Returned { orphaned: 1, ..returned(one, position) });
+            }
+        }
+    }
+    Ok(sorted)
+}
+
+fn is_zero(keep: Limit) -> bool {
+    keep.duration().is_some_and(|keep| keep.is_zero())
+}
+
+fn ended(one: &Settlement, state: JobState, keep: Limit, now: i64) -> Ended<'_> {
+    Ended {
+        job: one.job.as_str(),
+        execution: one.execution.as_str(),
+        state: state.as_str(),
+        failures: 0,
+        expires_at: keep.duration().map(|keep| now + millis(keep)),
+        result: None,
+        error: None,
+    }
+}
+
+fn returned(one: &Settlement, position: i64) -> Returned<'_> {
+    Returned {
+        job: one.job.as_str(),
+        execution: one.execution.as_str(),
+        state: JobState::Queued.as_str(),
+        position,
+        due_at: None,
+        failures: 0,
+        orphaned: 0,
+        error: None,
+    }
+}
+
+async fn drop_rows(
+    tx: &mut SqliteConnection,
+    rows: &[Dropped<'_>],
+    done: &mut HashSet<String>,
+) -> Result<(), sqlx::Error> {
+    if rows.is_empty() {
+        return Ok(());
+    }
+    // Only a job that is still lent under this very execution is dropped.
+    let dropped: Vec<String> = sqlx::query_scalar(
+        "DELETE FROM tikkun_jobs WHERE seq IN (
+             SELECT job.seq FROM json_each(?1) AS given CROSS JOIN tikkun_jobs AS job
+             WHERE job.execution = given.value ->> 'execution' AND job.state = 'started'
+               AND job.id = given.value ->> 'job')
+         RETURNING execution",
+    )
+    .bind(batch(rows)?)
+    .fetch_all(tx)
+    .await?;
+    done.extend(dropped);
+    Ok(())
+}
+
+async fn end_rows(
+    tx: &mut SqliteConnection,
+    rows: &[Ended<'_>],
+    now: i64,
+    done: &mut HashSet<String>,
+) -> Result<(), sqlx::Error> {
+    if rows.is_empty() {
+        return Ok(());
+    }
+    // Only a job that is still lent under this very execution is ended.
+    let ended: Vec<String> = sqlx::query_scalar(
+        "UPDATE tikkun_jobs
+         SET state = given.value ->> 'state', ended_at = ?2, expires_at = given.value ->> 'expires_at',
+             failures = failures + (given.value ->> 'failures'), result = given.value -> 'result',
+             error = coalesce(given.value ->> 'error', error)
+         FROM json_each(?1) AS given
+         WHERE tikkun_jobs.execution = given.value ->> 'execution' AND tikkun_jobs.state = 'started'
+           AND tikkun_jobs.id = given.value ->> 'job'
+         RETURNING execution",
+    )
+    .bind(batch(rows)?)
+    .bind(now)
+    .fetch_all(tx)
+    .await?;
+    done.extend(ended);
+    Ok(())
+}
+
+async fn return_rows(
+    tx: &mut SqliteConnection,
+    rows: &[Returned<'_>],
+    now: i64,
+    done: &mut HashSet<String>,
+) -> Result<(), sqlx::Error> {
+    if rows.is_empty() {
+        return Ok(());
+    }
+    // Only a job that is still lent under this very execution goes back; a failed attempt costs one of
+    // the job's own retries, if it brought some.
+    let returned: Vec<String> = sqlx::query_scalar(
+        "UPDATE tikkun_jobs
+         SET state = given.value ->> 'state', position = given.value ->> 'position', to_head = 0,
+             due_at = given.value ->> 'due_at', failures = failures + (given.value ->> 'failures'),
+             orphaned = orphaned + (given.value ->> 'orphaned'),
+             retries_left = max(retries_left - (given.value ->> 'failures'), 0),
+             error = coalesce(given.value ->> 'error', error),
+             enqueued_at = iif(given.value ->> 'state' = 'queued', ?2, enqueued_at)
+         FROM json_each(?1) AS given
+         WHERE tikkun_jobs.execution = given.value ->> 'execution' AND tikkun_jobs.state = 'started'
+           AND tikkun_jobs.id = given.value ->> 'job'
+         RETURNING execution",
+    )
+    .bind(batch(rows)?)
+    .bind(now)
+    .fetch_all(tx)
+    .await?;
+    done.extend(returned);
+    Ok(())
+}
