@@ -140,7 +140,7 @@ async fn migrate(writer: &SqlitePool) -> Result<(), Fault> {
     migrator.dangerous_set_table_name(MIGRATIONS_TABLE);
     // One transaction around all of it: of several processes one migrates, the others find it done.
     let mut tx = writer.begin_with("BEGIN IMMEDIATE").await.map_err(|error| fault(error, context()))?;
-    migrator.run(&mut *tx).await.map_err(|error| match error {
+    migrator.run_direct(None, &mut *tx, false).await.map_err(|error| match error {
         MigrateError::Execute(error) | MigrateError::ExecuteMigration(error, _) => fault(error, context()),
         other => Fault::new(FaultKind::Permanent, context()).because(other),
     })?;

@@ -1,0 +1,76 @@
+//! The queue in a folder, and what only it promises.
+
+use std::path::Path;
+use std::process::Command;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use tempfile::TempDir;
+use tikkun::queue::{Broker, ProcessRecord, open_embedded};
+
+use crate::ground::*;
+
+/// A folder that goes when the test ends.
+pub struct Folder(TempDir);
+
+impl Folder {
+    pub fn new() -> Self {
+        Self(tempfile::tempdir().unwrap())
+    }
+
+    fn path(&self) -> &Path {
+        self.0.path()
+    }
+}
+
+#[async_trait]
+impl Fresh for Folder {
+    async fn open(&self) -> Arc<dyn Broker> {
+        open_embedded(self.path()).await.unwrap_or_else(|fault| panic!("{}", fault.chain()))
+    }
+}
+
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn a_killed_process_of_this_host_leaves_orphans_at_once() {
+    let folder = Folder::new();
+    let (broker, rescuer) = (folder.open().await, folder.open().await);
+    let mut child = Command::new("sleep").arg("600").spawn().unwrap();
+    let dying = ProcessRecord { pid: child.id(), ..process(ME) };
+    assert!(broker.renew_lease(&dying, LONG).await.unwrap());
+    let a = one(&*broker, job("a")).await;
+    assert_eq!(rescuer.orphans(9).await.unwrap(), [], "it lives");
+    child.kill().unwrap();
+    child.wait().unwrap();
+    let orphans = rescuer.orphans(9).await.unwrap();
+    assert_eq!(orphans.len(), 1, "no lease has to run out first");
+    assert_eq!(orphans[0].delivery, a);
+}
+
+#[tokio::test]
+async fn many_open_a_new_folder_at_once() {
+    let folder = Folder::new();
+    let nested = folder.path().join("not").join("there").join("yet");
+    let opening = (0..8).map(|_| open_embedded(&nested));
+    let brokers = in_time("eight openings", futures::future::join_all(opening)).await;
+    for (n, broker) in brokers.into_iter().enumerate() {
+        let broker = broker.unwrap_or_else(|fault| panic!("{}", fault.chain()));
+        enqueue(&*broker, &[&format!("job-{n}")]).await;
+    }
+    assert_eq!(counts(&*open_embedded(&nested).await.unwrap()).await.queued, 8);
+}
+
+#[tokio::test]
+async fn a_dropped_broker_leaves_nothing_behind_that_watches() {
+    let folder = Folder::new();
+    let before = tokio::runtime::Handle::current().metrics().num_alive_tasks();
+    let broker = folder.open().await;
+    broker.wait(&queue(), Duration::from_millis(1)).await.unwrap();
+    drop(broker);
+    eventually("the broker's tasks to end", async || {
+        let alive = tokio::runtime::Handle::current().metrics().num_alive_tasks();
+        (alive <= before).then_some(())
+    })
+    .await;
+}

@@ -1,0 +1,111 @@
+//! What people and reconciliation see.
+
+use serde_json::json;
+use tikkun::job::{Args, JobId, JobState, Limit, NewJob};
+use tikkun::queue::{Broker, JobFilter, QueueCounts, Verdict};
+
+use crate::ground::*;
+
+async fn cancel(broker: &dyn Broker, id: &str) -> Option<JobState> {
+    broker.cancel(&JobId::from(id)).await.unwrap()
+}
+
+fn named(id: &str, kind: &str) -> NewJob {
+    NewJob::new(id, QUEUE, kind, Args::default())
+}
+
+pub async fn canceling_takes_out_only_what_waits(fresh: &dyn Fresh) {
+    let broker = leased(fresh).await;
+    let finished = one(&*broker, job("finished")).await;
+    settle(&*broker, &finished, ack()).await;
+    let failed = one(&*broker, job("failed")).await;
+    settle(&*broker, &failed, Verdict::Bury { error: "no".into(), keep: Limit::Never }).await;
+    one(&*broker, job("started")).await;
+    broker.enqueue(&[job("queued"), NewJob { delay: Some(LONG), ..job("scheduled") }]).await.unwrap();
+    for (id, state) in [
+        ("queued", JobState::Canceled),
+        ("scheduled", JobState::Canceled),
+        ("started", JobState::Started),
+        ("finished", JobState::Finished),
+        ("failed", JobState::Failed),
+    ] {
+        assert_eq!(cancel(&*broker, id).await, Some(state), "{id}");
+        assert_eq!(cancel(&*broker, id).await, Some(state), "{id}, again");
+        assert_eq!(record(&*broker, id).await.state, state, "{id}");
+    }
+    assert_eq!(cancel(&*broker, "nobody").await, None);
+    assert_eq!(fetch(&*broker, 9).await, [], "nothing waits any more");
+    assert!(record(&*broker, "queued").await.ended_at.is_some());
+}
+
+pub async fn open_jobs_are_found_under_both_names(fresh: &dyn Fresh) {
+    let broker = leased(fresh).await;
+    let done = one(&*broker, named("done", "shop.jobs.clean")).await;
+    settle(&*broker, &done, ack()).await;
+    one(&*broker, named("running", "clean")).await;
+    let later = NewJob { delay: Some(LONG), ..named("later", "shop.jobs.clean") };
+    broker.enqueue(&[named("full", "shop.jobs.clean"), named("short", "clean"), later]).await.unwrap();
+    broker.enqueue(&[named("stranger", "shop.jobs.cleanse"), named("else", "send")]).await.unwrap();
+    let open = broker.open_jobs(&"shop.jobs.clean".into()).await.unwrap();
+    let mut names: Vec<_> = open.iter().map(|job| job.id.to_string()).collect();
+    names.sort();
+    assert_eq!(names, ["full", "later", "running", "short"]);
+}
+
+pub async fn counts_follow_every_step(fresh: &dyn Fresh) {
+    let broker = leased(fresh).await;
+    enqueue(&*broker, &["a", "b", "c", "d"]).await;
+    let later = NewJob { delay: Some(LONG), ..job("e") };
+    let elsewhere = NewJob::new("f", "other", "k", Args::default());
+    broker.enqueue(&[later, elsewhere]).await.unwrap();
+    enqueue(&*broker, &["a"]).await;
+    let start = QueueCounts { queued: 4, scheduled: 1, ..QueueCounts::default() };
+    assert_eq!(counts(&*broker).await, start);
+    let lent = fetch(&*broker, 3).await;
+    assert_eq!(counts(&*broker).await, QueueCounts { queued: 1, started: 3, ..start });
+    settle(&*broker, &lent[0], ack()).await;
+    settle(&*broker, &lent[1], Verdict::Bury { error: "no".into(), keep: Limit::Never }).await;
+    settle(&*broker, &lent[2], Verdict::Rescue).await;
+    cancel(&*broker, "e").await;
+    let end = QueueCounts { queued: 2, finished: 1, failed: 1, canceled: 1, ..QueueCounts::default() };
+    assert_eq!(counts(&*broker).await, end);
+    let all = broker.counts().await.unwrap();
+    assert_eq!(all.len(), 2);
+    assert_eq!(all[&"other".into()].queued, 1);
+}
+
+pub async fn jobs_are_filtered_newest_first(fresh: &dyn Fresh) {
+    let broker = leased(fresh).await;
+    for id in ["a", "b"] {
+        let delivery = one(&*broker, named(id, "x")).await;
+        settle(&*broker, &delivery, ack()).await;
+    }
+    one(&*broker, named("c", "x")).await;
+    broker
+        .enqueue(&[named("d", "x"), named("e", "y"), NewJob { delay: Some(LONG), ..named("f", "x") }])
+        .await
+        .unwrap();
+    broker.enqueue(&[NewJob::new("g", "other", "x", Args::positional([json!(1)]))]).await.unwrap();
+    let found = async |queue: Option<&str>, state: Option<JobState>, kind: Option<&str>, limit: u32| {
+        let filter = JobFilter { queue: queue.map(Into::into), state, kind: kind.map(Into::into), limit };
+        let jobs = broker.jobs(&filter).await.unwrap();
+        jobs.iter().map(|job| job.id.as_str()).collect::<Vec<_>>().concat()
+    };
+    assert_eq!(found(None, None, None, 100).await, "gfedcba");
+    assert_eq!(found(None, None, None, 3).await, "gfe");
+    assert_eq!(found(Some(QUEUE), None, None, 2).await, "fe");
+    assert_eq!(found(None, Some(JobState::Queued), None, 100).await, "ged");
+    assert_eq!(found(Some(QUEUE), Some(JobState::Queued), Some("x"), 100).await, "d");
+    assert_eq!(found(None, Some(JobState::Scheduled), None, 100).await, "f");
+    assert_eq!(found(None, Some(JobState::Started), Some("x"), 100).await, "c");
+    assert_eq!(found(None, Some(JobState::Finished), None, 100).await, "ba");
+    assert_eq!(found(None, Some(JobState::Failed), None, 100).await, "");
+    assert_eq!(found(None, Some(JobState::Canceled), None, 100).await, "");
+    assert_eq!(found(None, None, Some("y"), 100).await, "e");
+}
+
+pub async fn a_check_succeeds(fresh: &dyn Fresh) {
+    let broker = fresh.open().await;
+    broker.check().await.unwrap();
+    broker.check().await.unwrap();
+}

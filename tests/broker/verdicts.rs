@@ -1,0 +1,171 @@
+//! How deliveries end.
+
+use std::time::Duration;
+
+use serde_json::json;
+use tikkun::job::{JobId, JobState, Limit, QueueEnd, Retries};
+use tikkun::queue::{Broker, Settled, Verdict};
+
+use crate::ground::*;
+
+fn retry(delay: Duration) -> Verdict {
+    Verdict::RetryAt { delay, error: "no luck".into() }
+}
+
+fn bury(keep: Limit) -> Verdict {
+    Verdict::Bury { error: "hopeless".into(), keep }
+}
+
+pub async fn an_acknowledged_job_is_finished_and_keeps_its_result(fresh: &dyn Fresh) {
+    let broker = leased(fresh).await;
+    for (id, result) in [("a", json!({ "n": [1, "x"] })), ("b", json!("text")), ("c", json!(null))] {
+        let delivery = one(&*broker, job(id)).await;
+        let verdict = Verdict::Ack { result: result.clone(), keep: Limit::After(LONG) };
+        assert_eq!(settle(&*broker, &delivery, verdict).await, Settled::Done);
+        let job = record(&*broker, id).await;
+        assert_eq!((job.state, job.result, job.error), (JobState::Finished, Some(result), None));
+        assert!(job.ended_at.is_some());
+    }
+}
+
+pub async fn a_retry_counts_a_failure_costs_a_retry_and_waits(fresh: &dyn Fresh) {
+    let broker = leased(fresh).await;
+    let mut new = job("a");
+    new.retries = Some(Retries { left: 1, intervals: vec![LONG] });
+    let delivery = one(&*broker, new).await;
+    assert_eq!(settle(&*broker, &delivery, retry(LONG)).await, Settled::Done);
+    let job = record(&*broker, "a").await;
+    assert_eq!((job.state, job.attempt, job.failures), (JobState::Scheduled, 1, 1));
+    assert_eq!(job.retries.unwrap().left, 0);
+    assert_eq!(job.error.as_deref(), Some("no luck"));
+    assert!(job.due_at.unwrap() > job.started_at.unwrap());
+    assert_eq!(fetch(&*broker, 1).await, [], "its time has not come");
+}
+
+pub async fn a_retry_without_delay_waits_behind_the_others(fresh: &dyn Fresh) {
+    let broker = leased(fresh).await;
+    enqueue(&*broker, &["a", "b"]).await;
+    let a = fetch(&*broker, 1).await.remove(0);
+    settle(&*broker, &a, retry(Duration::ZERO)).await;
+    let next = fetch(&*broker, 9).await;
+    assert_eq!(ids(&next), ["b", "a"]);
+    assert_eq!((next[1].job.attempt, next[1].job.failures), (2, 1));
+    assert_eq!(next[1].job.retries, None, "it brought none");
+}
+
+pub async fn a_buried_job_is_failed_and_keeps_its_error(fresh: &dyn Fresh) {
+    let broker = leased(fresh).await;
+    let delivery = one(&*broker, job("a")).await;
+    assert_eq!(settle(&*broker, &delivery, bury(Limit::After(LONG))).await, Settled::Done);
+    let job = record(&*broker, "a").await;
+    assert_eq!((job.state, job.failures, job.error.as_deref()), (JobState::Failed, 1, Some("hopeless")));
+    assert!(job.ended_at.is_some() && job.result.is_none());
+}
+
+pub async fn a_job_given_back_loses_nothing(fresh: &dyn Fresh) {
+    let broker = leased(fresh).await;
+    let mut new = job("a");
+    new.retries = Some(Retries { left: 3, intervals: vec![] });
+    broker.enqueue(&[new, job("b")]).await.unwrap();
+    let a = fetch(&*broker, 1).await.remove(0);
+    assert_eq!(settle(&*broker, &a, Verdict::GiveBack { end: QueueEnd::Tail }).await, Settled::Done);
+    let job = record(&*broker, "a").await;
+    assert_eq!((job.state, job.attempt, job.failures, job.orphaned), (JobState::Queued, 1, 0, 0));
+    assert_eq!(job.retries.unwrap().left, 3);
+    let b = fetch(&*broker, 1).await.remove(0);
+    assert_eq!(b.job.id, "b".into(), "the other's turn comes first");
+    settle(&*broker, &b, Verdict::GiveBack { end: QueueEnd::Head }).await;
+    assert_eq!(ids(&fetch(&*broker, 9).await), ["b", "a"]);
+}
+
+pub async fn a_rescued_job_counts_its_orphaning_and_comes_next(fresh: &dyn Fresh) {
+    let broker = leased(fresh).await;
+    let mut new = job("a");
+    new.retries = Some(Retries { left: 3, intervals: vec![] });
+    broker.enqueue(&[new, job("b")]).await.unwrap();
+    let a = fetch(&*broker, 1).await.remove(0);
+    assert_eq!(settle(&*broker, &a, Verdict::Rescue).await, Settled::Done);
+    let next = fetch(&*broker, 9).await;
+    assert_eq!(ids(&next), ["a", "b"]);
+    let job = &next[0].job;
+    assert_eq!((job.attempt, job.failures, job.orphaned), (2, 0, 1));
+    assert_eq!(job.retries.as_ref().unwrap().left, 3);
+}
+
+pub async fn keeping_for_no_time_drops_at_once(fresh: &dyn Fresh) {
+    let broker = leased(fresh).await;
+    let none = Limit::After(Duration::ZERO);
+    let verdicts = [Verdict::Ack { result: json!(1), keep: none }, bury(none)];
+    for verdict in verdicts {
+        let delivery = one(&*broker, job("a")).await;
+        assert_eq!(settle(&*broker, &delivery, verdict).await, Settled::Done);
+        assert_eq!(broker.job(&JobId::from("a")).await.unwrap(), None);
+        assert_eq!(counts(&*broker).await, Default::default());
+    }
+}
+
+fn every_verdict() -> Vec<Verdict> {
+    vec![
+        ack(),
+        Verdict::Ack { result: json!(1), keep: Limit::After(Duration::ZERO) },
+        retry(Duration::ZERO),
+        retry(LONG),
+        bury(Limit::Never),
+        Verdict::GiveBack { end: QueueEnd::Head },
+        Verdict::Rescue,
+    ]
+}
+
+async fn assert_void(broker: &dyn Broker, delivery: &tikkun::queue::Delivery) {
+    let (before, all) = (broker.job(&delivery.job.id).await.unwrap(), counts(broker).await);
+    for verdict in every_verdict() {
+        let shown = format!("{verdict:?}");
+        assert_eq!(settle(broker, delivery, verdict).await, Settled::NotOurs, "{shown}");
+        assert_eq!(broker.job(&delivery.job.id).await.unwrap(), before, "{shown}");
+    }
+    assert_eq!(counts(broker).await, all);
+}
+
+pub async fn an_older_execution_settles_nothing(fresh: &dyn Fresh) {
+    let broker = leased(fresh).await;
+    let old = one(&*broker, job("a")).await;
+    settle(&*broker, &old, Verdict::Rescue).await;
+    assert_void(&*broker, &old).await;
+    let new = fetch(&*broker, 1).await.remove(0);
+    assert_ne!(new.execution, old.execution);
+    assert_void(&*broker, &old).await;
+    assert_eq!(settle(&*broker, &new, ack()).await, Settled::Done);
+}
+
+pub async fn settling_twice_counts_once(fresh: &dyn Fresh) {
+    let broker = leased(fresh).await;
+    for (n, verdict) in every_verdict().into_iter().enumerate() {
+        let delivery = one(&*broker, job(&format!("job-{n}"))).await;
+        assert_eq!(settle(&*broker, &delivery, verdict).await, Settled::Done);
+        assert_void(&*broker, &delivery).await;
+        // What came back to its queue is out of the way of the next round.
+        for again in fetch(&*broker, 9).await {
+            settle(&*broker, &again, ack()).await;
+        }
+    }
+}
+
+pub async fn a_slice_is_answered_in_its_order(fresh: &dyn Fresh) {
+    let broker = leased(fresh).await;
+    let names: Vec<_> = (0..7).map(|n| format!("job-{n}")).collect();
+    enqueue(&*broker, &names.iter().map(String::as_str).collect::<Vec<_>>()).await;
+    let lent = fetch(&*broker, 7).await;
+    settle(&*broker, &lent[2], ack()).await;
+    let mut slice: Vec<_> = lent.iter().zip(every_verdict()).map(|(one, how)| settlement(one, how)).collect();
+    slice.push(settlement(&lent[0], Verdict::Rescue));
+    let mut expected = [Settled::Done; 8];
+    expected[2] = Settled::NotOurs;
+    expected[7] = Settled::NotOurs;
+    assert_eq!(broker.settle(&slice).await.unwrap(), expected);
+    assert_eq!(broker.settle(&[]).await.unwrap(), []);
+    let job = record(&*broker, "job-0").await;
+    assert_eq!((job.state, job.orphaned), (JobState::Finished, 0), "the first of two counted");
+    let counts = counts(&*broker).await;
+    assert_eq!((counts.queued, counts.scheduled, counts.started), (2, 1, 0));
+    assert_eq!((counts.finished, counts.failed), (2, 1));
+}

@@ -1,0 +1,93 @@
+//! One suite for the port `Broker`, run on every back end: what callers may rely on, wherever jobs wait.
+#![allow(
+    missing_docs,
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a failed expectation is what a test is for"
+)]
+
+#[path = "broker/delivery.rs"]
+mod delivery;
+#[path = "broker/embedded.rs"]
+mod embedded;
+#[path = "broker/ground.rs"]
+mod ground;
+#[path = "broker/leases.rs"]
+mod leases;
+#[path = "broker/looking.rs"]
+mod looking;
+#[path = "broker/time.rs"]
+mod time;
+#[path = "broker/verdicts.rs"]
+mod verdicts;
+
+/// Runs every claim on one back end: `$open` makes a fresh, empty one.
+macro_rules! on_backend {
+    ($backend:ident, $fresh:expr; $($part:ident: $($claim:ident),* $(,)?;)*) => {
+        mod $backend {
+            $(mod $part {
+                $(#[tokio::test]
+                async fn $claim() {
+                    crate::$part::$claim(&$fresh).await;
+                })*
+            })*
+        }
+    };
+}
+
+/// The list of claims.
+macro_rules! claims {
+    ($backend:ident, $fresh:expr) => {
+        on_backend! { $backend, $fresh;
+            delivery:
+                jobs_come_in_order_and_the_head_comes_first,
+                two_fetchers_share_out_every_job_exactly_once,
+                a_job_is_delivered_as_it_was_enqueued,
+                an_id_that_is_there_is_not_enqueued_again,
+                a_process_without_a_lease_gets_nothing,
+                waiting_ends_at_once_when_there_is_work,
+                an_enqueue_by_another_wakes_the_waiter,
+                an_enqueue_by_the_same_wakes_the_waiter,
+                a_job_given_back_wakes_the_waiter,
+                waiting_ends_after_its_patience,
+                a_fetch_nobody_hears_loses_no_job,
+                everything_is_there_after_reopening;
+            verdicts:
+                an_acknowledged_job_is_finished_and_keeps_its_result,
+                a_retry_counts_a_failure_costs_a_retry_and_waits,
+                a_retry_without_delay_waits_behind_the_others,
+                a_buried_job_is_failed_and_keeps_its_error,
+                a_job_given_back_loses_nothing,
+                a_rescued_job_counts_its_orphaning_and_comes_next,
+                keeping_for_no_time_drops_at_once,
+                an_older_execution_settles_nothing,
+                settling_twice_counts_once,
+                a_slice_is_answered_in_its_order;
+            leases:
+                deliveries_of_a_lease_that_ran_out_are_orphans,
+                deliveries_under_a_live_lease_are_no_orphans,
+                ending_a_lease_orphans_what_is_unsettled,
+                orphans_are_listed_until_one_settles_them,
+                a_renewal_after_the_loss_says_so,
+                processes_are_listed_while_their_lease_holds,
+                only_one_leads_until_it_resigns,
+                leadership_runs_out;
+            time:
+                a_delayed_job_is_promoted_only_when_due,
+                a_promoted_job_enters_at_its_end,
+                promotion_and_expiry_respect_their_limit,
+                an_ended_job_is_dropped_after_its_time,
+                what_is_kept_for_ever_stays;
+            looking:
+                canceling_takes_out_only_what_waits,
+                open_jobs_are_found_under_both_names,
+                counts_follow_every_step,
+                jobs_are_filtered_newest_first,
+                a_check_succeeds;
+        }
+    };
+}
+
+claims!(on_sqlite, crate::embedded::Folder::new());
