@@ -82,7 +82,8 @@ pub enum Verdict {
         /// Where in its queue.
         end: QueueEnd,
     },
-    /// Goes back because its process died. Costs no retry, but is counted in `orphaned`.
+    /// Goes back to the head of its queue because its process died. Costs no retry, but is counted in
+    /// `orphaned`.
     Rescue,
 }
 
@@ -175,7 +176,8 @@ pub struct LeadershipState {
 /// of reach.
 #[async_trait]
 pub trait Broker: Send + Sync + 'static {
-    /// Puts jobs into their queues, all or none, in this order.
+    /// Puts jobs into their queues, all or none, in this order: of several for the head the last one
+    /// comes first.
     async fn enqueue(&self, jobs: &[NewJob]) -> Result<Vec<Enqueued>, Fault>;
 
     /// Completes when there may be something to fetch from `queue`, at the latest after `patience`.
@@ -184,7 +186,8 @@ pub trait Broker: Send + Sync + 'static {
 
     /// Takes up to `max` jobs from the head of `queue`, registers them as started under the lease of
     /// `process`, and counts the attempt: one atomic step. Empty when nothing waits or the queue is
-    /// paused. A process without a live lease gets nothing.
+    /// paused. A process without a live lease gets nothing. Cancel safe: what it took for a caller who no
+    /// longer listens goes back to the head by itself.
     async fn fetch(&self, queue: &QueueName, max: u32, process: &ProcessId) -> Result<Vec<Delivery>, Fault>;
 
     /// Ends deliveries, in one atomic step, each only if that execution still holds its job. The
@@ -192,7 +195,8 @@ pub trait Broker: Send + Sync + 'static {
     async fn settle(&self, settlements: &[Settlement]) -> Result<Vec<Settled>, Fault>;
 
     /// Makes or renews the lease of a process, for `ttl` from now. `false`: its lease had run out
-    /// before, and its deliveries may have been rescued (the lease lives again all the same).
+    /// before and another saw it, so its deliveries may have been rescued (the lease lives again all the
+    /// same).
     async fn renew_lease(&self, process: &ProcessRecord, ttl: Duration) -> Result<bool, Fault>;
 
     /// Ends the lease of a process that settles nothing any more.
@@ -202,7 +206,8 @@ pub trait Broker: Send + Sync + 'static {
     async fn processes(&self) -> Result<Vec<ProcessRecord>, Fault>;
 
     /// Up to `max` unsettled deliveries of processes whose lease has run out. Takes nothing: whoever
-    /// settles one first decides. Processes with nothing left are forgotten.
+    /// settles one first decides. It may have to watch a lease for as long as that lasts, so call it at
+    /// least three times in one lease. Processes with nothing left are forgotten.
     async fn orphans(&self, max: u32) -> Result<Vec<Orphan>, Fault>;
 
     /// Puts up to `max` scheduled and retried jobs that are due into their queues; says how many.
@@ -226,7 +231,8 @@ pub trait Broker: Send + Sync + 'static {
     /// Jobs by filter, newest first.
     async fn jobs(&self, filter: &JobFilter) -> Result<Vec<JobRecord>, Fault>;
 
-    /// Jobs of a function that are queued, scheduled or started, under either of its names.
+    /// Jobs of a function that are queued, scheduled or started, under either of its names; `kind` is
+    /// the full one.
     async fn open_jobs(&self, kind: &KindName) -> Result<Vec<JobRecord>, Fault>;
 
     /// Takes a queued or scheduled job out. The state it is in afterwards; none: no such job.

@@ -96,6 +96,12 @@ pub async fn a_process_without_a_lease_gets_nothing(fresh: &dyn Fresh) {
     assert!(broker.renew_lease(&process(ME), LONG).await.unwrap());
     broker.end_lease(&me()).await.unwrap();
     assert_eq!(fetch(&*broker, 1).await, []);
+    broker.renew_lease(&process(ME), SHORT).await.unwrap();
+    eventually("a lease that is not renewed to run out", async || {
+        broker.processes().await.unwrap().is_empty().then_some(())
+    })
+    .await;
+    assert_eq!(fetch(&*broker, 1).await, []);
     let job = record(&*broker, "a").await;
     assert_eq!((job.state, job.attempt), (JobState::Queued, 0));
 }

@@ -168,3 +168,60 @@ impl Broker for Embedded {
         look::check(&self.database).await.map_err(|error| fault(error, "write to the queue file"))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::job::{Args, QueueEnd};
+
+    const DEADLINE: Duration = Duration::from_secs(20);
+
+    /// With the watcher gone only a ring can end this wait in time.
+    async fn assert_rings<T>(
+        embedded: &Embedded,
+        what: &str,
+        change: impl Future<Output = Result<T, Fault>>,
+    ) {
+        let queue = QueueName::from("q");
+        let waiting = async { tokio::time::timeout(DEADLINE, embedded.wait(&queue, DEADLINE * 2)).await };
+        let (woken, changed) = tokio::join!(waiting, change);
+        assert!(changed.is_ok(), "{what}");
+        assert!(matches!(woken, Ok(Ok(()))), "waited {DEADLINE:?} for this: {what}");
+    }
+
+    #[tokio::test]
+    async fn work_from_this_process_wakes_without_the_watcher() {
+        let folder = tempfile::tempdir().unwrap();
+        let embedded = Embedded::open(folder.path()).await.unwrap();
+        embedded._watcher.abort();
+        let me = ProcessRecord {
+            id: "me".into(),
+            host: "host".into(),
+            pid: std::process::id(),
+            queues: vec![],
+            started_at: chrono::Utc::now(),
+            lease_until: chrono::Utc::now(),
+        };
+        embedded.renew_lease(&me, DEADLINE * 10).await.unwrap();
+        let job = NewJob::new("a", "q", "k", Args::default());
+        assert_rings(&embedded, "a ring for a new job", embedded.enqueue(&[job])).await;
+        let lent = embedded.fetch(&"q".into(), 1, &me.id).await.unwrap().remove(0);
+        let back = Settlement {
+            job: lent.job.id,
+            queue: lent.job.queue,
+            execution: lent.execution,
+            verdict: Verdict::GiveBack { end: QueueEnd::Tail },
+        };
+        assert_rings(&embedded, "a ring for a job given back", embedded.settle(&[back])).await;
+        embedded.fetch(&"q".into(), 1, &me.id).await.unwrap();
+        let delay = Some(Duration::from_millis(1));
+        embedded.enqueue(&[NewJob { delay, ..NewJob::new("b", "q", "k", Args::default()) }]).await.unwrap();
+        let promoted = async {
+            while embedded.promote_due(1).await? == 0 {
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
+            Ok(())
+        };
+        assert_rings(&embedded, "a ring for a job that is due", promoted).await;
+    }
+}

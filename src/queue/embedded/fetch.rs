@@ -74,7 +74,6 @@ pub async fn fetch(
     .bind(now())
     .fetch_all(database.writer())
     .await?;
-    fail::fail_point!("queue.fetch.after_commit");
     // Rows come back in no order that SQLite promises.
     rows.sort_by_key(|row| row.position);
     let mut lent = Lent { deliveries: Vec::with_capacity(rows.len()), database };
@@ -82,5 +81,6 @@ pub async fn fetch(
         let (delivery, _) = row.into_delivery()?;
         lent.deliveries.push(delivery);
     }
+    fail::fail_point!("queue.fetch.after_commit");
     Ok(lent)
 }

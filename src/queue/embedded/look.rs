@@ -26,17 +26,7 @@ pub async fn job(database: &Database, id: &JobId) -> Result<Option<JobRecord>, s
 
 /// Jobs by filter, newest first.
 pub async fn jobs(database: &Database, filter: &JobFilter) -> Result<Vec<JobRecord>, sqlx::Error> {
-    // The condition on the state is written out where that lets a partial index answer.
-    let mut sql = QueryBuilder::<Sqlite>::new("SELECT * FROM tikkun_jobs WHERE ");
-    sql.push(match filter.state {
-        None => "true",
-        Some(JobState::Queued) => "+state = 'queued'",
-        Some(JobState::Scheduled) => "state = 'scheduled'",
-        Some(JobState::Started) => "state = 'started'",
-        Some(JobState::Finished) => "ended_at IS NOT NULL AND state = 'finished'",
-        Some(JobState::Failed) => "ended_at IS NOT NULL AND state = 'failed'",
-        Some(JobState::Canceled) => "ended_at IS NOT NULL AND state = 'canceled'",
-    });
+    let mut sql = QueryBuilder::<Sqlite>::new(one_of_state(filter.state));
     if let Some(queue) = &filter.queue {
         sql.push(" AND +queue = ").push_bind(queue.as_str());
     }
@@ -44,8 +34,31 @@ pub async fn jobs(database: &Database, filter: &JobFilter) -> Result<Vec<JobReco
         sql.push(" AND +kind = ").push_bind(kind.as_str());
     }
     sql.push(" ORDER BY seq DESC LIMIT ").push_bind(filter.limit);
+    // One statement, so that the list is of one moment.
     let rows: Vec<JobRow> = sql.build_query_as().fetch_all(database.readers()).await?;
     rows.into_iter().map(JobRow::into_record).collect()
+}
+
+/// The query for jobs of one state: written out, because only then can the index of that state answer.
+/// Waiting jobs are read from the newest back, which is short where it matters: when many wait.
+fn one_of_state(state: Option<JobState>) -> &'static str {
+    match state {
+        None => "SELECT * FROM tikkun_jobs WHERE true",
+        Some(JobState::Queued) => "SELECT * FROM tikkun_jobs WHERE +state = 'queued'",
+        Some(JobState::Scheduled) => {
+            "SELECT * FROM tikkun_jobs INDEXED BY tikkun_jobs_scheduled WHERE state = 'scheduled'"
+        }
+        Some(JobState::Started) => {
+            "SELECT * FROM tikkun_jobs INDEXED BY tikkun_jobs_started WHERE state = 'started'"
+        }
+        Some(JobState::Finished) => {
+            "SELECT * FROM tikkun_jobs WHERE ended_at IS NOT NULL AND state = 'finished'"
+        }
+        Some(JobState::Failed) => "SELECT * FROM tikkun_jobs WHERE ended_at IS NOT NULL AND state = 'failed'",
+        Some(JobState::Canceled) => {
+            "SELECT * FROM tikkun_jobs WHERE ended_at IS NOT NULL AND state = 'canceled'"
+        }
+    }
 }
 
 /// Open jobs of a function under its full name or its last part, oldest first.
