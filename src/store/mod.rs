@@ -3,9 +3,12 @@
 //! One promise stands above all: marking receipts, condemning attachments, writing the outbox and
 //! moving cursor and counters are one transaction ([`Receipts::delete_batch`]).
 
+mod attempt;
 mod background_jobs;
+mod deletion;
 mod outbox;
 mod receipts;
+mod sqlite;
 
 use std::sync::Arc;
 
@@ -14,6 +17,7 @@ pub use background_jobs::{
 };
 pub use outbox::{CleanupOutbox, Condemned, OutboxSummary};
 pub use receipts::{Batch, BatchOrder, BatchOutcome, Pass, Receipts, SetAside};
+pub use sqlite::open as open_sqlite;
 
 /// The ports onto one database.
 #[derive(Clone)]

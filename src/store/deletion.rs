@@ -1,0 +1,353 @@
+//! The order of steps of one batch, written once for every database; adapters hold only the statements.
+//!
+//! A batch first runs whole, without savepoints. When the database refuses to change some row, all of
+//! it is rolled back and run again with every refusable step split under savepoints until the rows
+//! that cannot be changed stand alone. Any other fault ends the batch, rolled back.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use chrono::{DateTime, Utc};
+
+use super::outbox::Condemned;
+use super::receipts::{Batch, BatchOrder, BatchOutcome, Pass, SetAside};
+use crate::blob::BlobTarget;
+use crate::fault::{Fault, FaultKind};
+use crate::job::background::{Cursor, Status};
+use crate::job::{BackgroundJobId, BusinessId, Progress, ReceiptId};
+
+/// The batch's own clean-up has this long before anybody else may claim its objects.
+pub(super) const CLEANUP_HOLD: Duration = Duration::from_secs(60);
+
+/// Why a statement that changes rows did not.
+#[derive(Debug)]
+pub(super) enum StepFault {
+    /// The database answered that a row may not be changed so: a constraint or a trigger. Fewer rows may do.
+    Refused(String),
+    /// Anything else.
+    Fault(Fault),
+}
+
+impl From<Fault> for StepFault {
+    fn from(fault: Fault) -> Self {
+        Self::Fault(fault)
+    }
+}
+
+/// The job row under lock.
+#[derive(Clone, Debug)]
+pub(super) struct LockedJob {
+    /// The tenant.
+    pub(super) business_id: BusinessId,
+    /// Where it stands.
+    pub(super) status: Status,
+    /// The newest attempt.
+    pub(super) attempt: u32,
+    /// Its counters.
+    pub(super) progress: Progress,
+    /// Its cursor.
+    pub(super) cursor: Cursor,
+    /// The note still counts barren attempts or a revival, which a good batch clears.
+    pub(super) recovering: bool,
+}
+
+/// What a batch may touch.
+#[derive(Clone, Debug)]
+pub(super) struct Scope<'a> {
+    /// The row.
+    pub(super) job: BackgroundJobId,
+    /// The tenant.
+    pub(super) business_id: BusinessId,
+    /// Which receipts.
+    pub(super) pass: Pass,
+    /// The cursor.
+    pub(super) last_id: i64,
+    /// The last receipt of the request.
+    pub(super) upper_id: i64,
+    /// Where objects lie.
+    pub(super) target: &'a BlobTarget,
+    /// The time of the batch.
+    pub(super) now: DateTime<Utc>,
+}
+
+/// Attachments of marked receipts.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Candidates {
+    /// Those that may go.
+    pub(super) condemnable: Vec<i64>,
+    /// Those that a table we do not know keeps, as `table.column`: count.
+    pub(super) kept_for: BTreeMap<String, u32>,
+}
+
+/// Cursor and counters as they shall stand.
+#[derive(Clone, Debug)]
+pub(super) struct Moved<'a> {
+    /// The row.
+    pub(super) job: BackgroundJobId,
+    /// Its cursor.
+    pub(super) cursor: &'a Cursor,
+    /// Its counters.
+    pub(super) progress: Progress,
+    /// Whether the note is to be cleared of barren attempts and revival.
+    pub(super) recovered: bool,
+    /// The time of the batch.
+    pub(super) now: DateTime<Utc>,
+}
+
+/// A database that can begin a batch.
+#[async_trait]
+pub(super) trait Deletions: Send + Sync {
+    /// Its transaction.
+    type Tx: DeletionTx;
+
+    /// Begins a writing transaction.
+    async fn begin(&self) -> Result<Self::Tx, Fault>;
+}
+
+/// The statements of a batch. Dropped, the transaction is rolled back.
+#[async_trait]
+pub(super) trait DeletionTx: Send + Sized {
+    /// Locks the job row against every other writer.
+    async fn lock_job(&mut self, job: BackgroundJobId) -> Result<Option<LockedJob>, Fault>;
+
+    /// The ids of the next live receipts, ascending.
+    async fn select_ids(&mut self, scope: &Scope<'_>, limit: u32) -> Result<Vec<i64>, Fault>;
+
+    /// Marks receipts as deleted; the answer counts them.
+    async fn mark(&mut self, scope: &Scope<'_>, receipts: &[i64]) -> Result<u32, StepFault>;
+
+    /// The attachments of marked receipts that nothing live needs, locked.
+    async fn candidates(&mut self, scope: &Scope<'_>, receipts: &[i64]) -> Result<Candidates, Fault>;
+
+    /// Writes attachments' objects into the outbox and deletes their rows. A row without a key leaves
+    /// no object behind.
+    async fn condemn(&mut self, scope: &Scope<'_>, attachments: &[i64]) -> Result<Vec<Condemned>, StepFault>;
+
+    /// Notes receipts that cannot be changed.
+    async fn set_aside(&mut self, scope: &Scope<'_>, rows: &[SetAside]) -> Result<(), Fault>;
+
+    /// Writes cursor and counters.
+    async fn move_cursor(&mut self, moved: &Moved<'_>) -> Result<(), Fault>;
+
+    /// Opens the savepoint; there is at most one.
+    async fn savepoint(&mut self) -> Result<(), Fault>;
+
+    /// Keeps what was done since the savepoint, and closes it.
+    async fn release(&mut self) -> Result<(), Fault>;
+
+    /// Takes back what was done since the savepoint, and closes it.
+    async fn rollback_to(&mut self) -> Result<(), Fault>;
+
+    /// Makes the batch durable.
+    async fn commit(self) -> Result<(), Fault>;
+
+    /// Takes all of it back. A connection that cannot even do that must not be used again.
+    async fn rollback(self);
+}
+
+/// Deletes one batch in one transaction; see [`Receipts::delete_batch`](super::Receipts::delete_batch).
+pub(super) async fn run_batch<D: Deletions>(db: &D, order: &BatchOrder) -> Result<BatchOutcome, Fault> {
+    match in_one_transaction(db, order, Care::Whole).await {
+        Err(StepFault::Refused(_)) => {}
+        Err(StepFault::Fault(fault)) => return Err(fault),
+        Ok(outcome) => return Ok(outcome),
+    }
+    in_one_transaction(db, order, Care::Split).await.map_err(|fault| match fault {
+        StepFault::Fault(fault) => fault,
+        StepFault::Refused(reason) => {
+            Fault::new(FaultKind::Permanent, format!("delete a batch of job {}", order.job)).because(reason)
+        }
+    })
+}
+
+/// Whether refusable steps run at once or split under savepoints.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Care {
+    Whole,
+    Split,
+}
+
+async fn in_one_transaction<D: Deletions>(
+    db: &D,
+    order: &BatchOrder,
+    care: Care,
+) -> Result<BatchOutcome, StepFault> {
+    let mut tx = db.begin().await?;
+    match steps(&mut tx, order, care).await {
+        Ok(BatchOutcome::Deleted(batch)) => {
+            fail::fail_point!("deletion.before_commit");
+            tx.commit().await?;
+            Ok(BatchOutcome::Deleted(batch))
+        }
+        unchanged => {
+            tx.rollback().await;
+            unchanged
+        }
+    }
+}
+
+async fn steps<T: DeletionTx>(tx: &mut T, order: &BatchOrder, care: Care) -> Result<BatchOutcome, StepFault> {
+    let Some(row) = tx.lock_job(order.job).await? else { return Ok(BatchOutcome::NotOurs(None)) };
+    if row.status != Status::Running || row.attempt != order.attempt {
+        return Ok(BatchOutcome::NotOurs(Some(row.status)));
+    }
+    let scope = scope(&row, order)?;
+    let ids = tx.select_ids(&scope, order.limit.max(1)).await?;
+    let (Some(&first_id), Some(&last_id)) = (ids.first(), ids.last()) else { return Ok(BatchOutcome::Empty) };
+
+    let marked = change(tx, &scope, (Step::Mark, care), &ids).await?;
+    fail::fail_point!("deletion.after_mark");
+    let set_aside: Vec<SetAside> = marked.refused.iter().map(SetAside::from).collect();
+    if !set_aside.is_empty() {
+        tx.set_aside(&scope, &set_aside).await?;
+    }
+    let gone: Vec<i64> = ids.iter().copied().filter(|id| !marked.refused.contains_key(id)).collect();
+    let (condemned, kept_for) = condemn(tx, &scope, care, &gone).await?;
+    fail::fail_point!("deletion.after_outbox");
+
+    let mut batch = Batch {
+        first_id,
+        last_id,
+        selected: count(ids.len()),
+        deleted: marked.changed,
+        set_aside,
+        condemned,
+        kept_for: kept_for.into_iter().collect(),
+        progress: row.progress,
+    };
+    batch.progress = advanced(row.progress, &batch);
+    let cursor = Cursor { last_id: row.cursor.last_id.max(last_id), ..row.cursor };
+    let moved = Moved {
+        job: order.job,
+        cursor: &cursor,
+        progress: batch.progress,
+        recovered: row.recovering,
+        now: scope.now,
+    };
+    tx.move_cursor(&moved).await?;
+    Ok(BatchOutcome::Deleted(Box::new(batch)))
+}
+
+fn scope<'a>(row: &LockedJob, order: &'a BatchOrder) -> Result<Scope<'a>, Fault> {
+    let upper_id = row.cursor.upper_id.ok_or_else(|| {
+        let context = format!(
+            "the cursor `{}` of job {} has no upper_id: somebody rewrote it during the attempt",
+            row.cursor, order.job
+        );
+        Fault::new(FaultKind::Permanent, context)
+    })?;
+    Ok(Scope {
+        job: order.job,
+        business_id: row.business_id,
+        pass: order.pass,
+        last_id: row.cursor.last_id,
+        upper_id,
+        target: &order.target,
+        now: Utc::now(),
+    })
+}
+
+fn advanced(before: Progress, batch: &Batch) -> Progress {
+    let processed = before.processed + i64::from(batch.selected);
+    Progress {
+        total: before.total.max(processed),
+        processed,
+        succeeded: before.succeeded + i64::from(batch.deleted),
+        failed: before.failed + i64::from(count(batch.set_aside.len())),
+    }
+}
+
+fn count(length: usize) -> u32 {
+    u32::try_from(length).unwrap_or(u32::MAX)
+}
+
+impl From<(&i64, &String)> for SetAside {
+    fn from((id, reason): (&i64, &String)) -> Self {
+        Self { receipt: ReceiptId(*id), reason: reason.clone() }
+    }
+}
+
+async fn condemn<T: DeletionTx>(
+    tx: &mut T,
+    scope: &Scope<'_>,
+    care: Care,
+    receipts: &[i64],
+) -> Result<(Vec<Condemned>, BTreeMap<String, u32>), StepFault> {
+    if receipts.is_empty() {
+        return Ok(Default::default());
+    }
+    let Candidates { condemnable, mut kept_for } = tx.candidates(scope, receipts).await?;
+    if condemnable.is_empty() {
+        return Ok((Vec::new(), kept_for));
+    }
+    let done = change(tx, scope, (Step::Condemn, care), &condemnable).await?;
+    for reason in done.refused.into_values() {
+        *kept_for.entry(reason).or_default() += 1;
+    }
+    Ok((done.condemned, kept_for))
+}
+
+/// A step that the database may refuse because of single rows.
+#[derive(Clone, Copy)]
+enum Step {
+    Mark,
+    Condemn,
+}
+
+/// What a step did.
+#[derive(Default)]
+struct Done {
+    changed: u32,
+    condemned: Vec<Condemned>,
+    /// Rows that cannot be changed, each with its reason.
+    refused: BTreeMap<i64, String>,
+}
+
+/// Takes a step for all `ids` at once or, with care, for halves of halves, until each refused row
+/// stands alone: about 2 log n more tries for each such row.
+async fn change<T: DeletionTx>(
+    tx: &mut T,
+    scope: &Scope<'_>,
+    (step, care): (Step, Care),
+    ids: &[i64],
+) -> Result<Done, StepFault> {
+    if care == Care::Whole {
+        return take(tx, scope, step, ids).await;
+    }
+    let mut done = Done::default();
+    let mut open = vec![ids];
+    while let Some(part) = open.pop() {
+        tx.savepoint().await?;
+        match (take(tx, scope, step, part).await, part) {
+            (Ok(mut part), _) => {
+                tx.release().await?;
+                done.changed += part.changed;
+                done.condemned.append(&mut part.condemned);
+            }
+            (Err(StepFault::Refused(reason)), [id]) => {
+                tx.rollback_to().await?;
+                done.refused.insert(*id, reason);
+            }
+            (Err(StepFault::Refused(_)), _) => {
+                tx.rollback_to().await?;
+                let (left, right) = part.split_at(part.len() / 2);
+                open.extend([right, left]);
+            }
+            (Err(fault), _) => return Err(fault),
+        }
+    }
+    Ok(done)
+}
+
+async fn take<T: DeletionTx>(
+    tx: &mut T,
+    scope: &Scope<'_>,
+    step: Step,
+    ids: &[i64],
+) -> Result<Done, StepFault> {
+    Ok(match step {
+        Step::Mark => Done { changed: tx.mark(scope, ids).await?, ..Done::default() },
+        Step::Condemn => Done { condemned: tx.condemn(scope, ids).await?, ..Done::default() },
+    })
+}

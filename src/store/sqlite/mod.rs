@@ -1,0 +1,39 @@
+//! The ports on one SQLite file, where every table is ours.
+//!
+//! - One connection writes, in transactions that begin as writers; a few others read.
+//! - Any number of processes of one host may hold the file open; a network file system will not do.
+//! - Times are UTC text as SQLAlchemy writes it; [`moment`] alone converts.
+
+mod attempts;
+mod background_jobs;
+mod connection;
+mod deletion_tx;
+mod fault;
+mod list;
+mod moment;
+mod moves;
+mod outbox;
+mod people;
+mod receipts;
+mod references;
+mod row;
+
+use std::path::Path;
+use std::sync::Arc;
+
+use super::Store;
+use crate::fault::Fault;
+
+/// Opens the file, makes it where it is missing, and brings its tables up to date.
+///
+/// # Errors
+/// Unavailable when the file cannot be opened or is locked for too long; permanent when it holds
+/// something else or was made by a newer version.
+pub async fn open(path: &Path) -> Result<Store, Fault> {
+    let database = Arc::new(connection::Database::open(path).await?);
+    Ok(Store {
+        background_jobs: Arc::new(background_jobs::SqliteBackgroundJobs::new(Arc::clone(&database))),
+        receipts: Arc::new(receipts::SqliteReceipts::new(Arc::clone(&database))),
+        outbox: Arc::new(outbox::SqliteOutbox::new(database)),
+    })
+}

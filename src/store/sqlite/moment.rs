@@ -1,0 +1,42 @@
+//! Times as SQLAlchemy writes them to SQLite: UTC text, `2026-01-28 19:00:00.000000`.
+
+use chrono::{DateTime, NaiveDateTime, Utc};
+
+/// The text for a time.
+pub(super) fn to_text(at: DateTime<Utc>) -> String {
+    at.format("%Y-%m-%d %H:%M:%S%.6f").to_string()
+}
+
+/// The time in a text; the fraction may be missing, `T` may stand in the middle and `Z` or `+00:00` at
+/// the end. None: not such a text.
+pub(super) fn parse(text: &str) -> Option<DateTime<Utc>> {
+    let plain = text.trim().replace('T', " ");
+    let plain = plain.strip_suffix('Z').or_else(|| plain.strip_suffix("+00:00")).unwrap_or(&plain);
+    NaiveDateTime::parse_from_str(plain, "%Y-%m-%d %H:%M:%S%.f").ok().map(|at| at.and_utc())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_form_in_use_reads_as_the_same_time() {
+        let expected = parse("2026-01-28 19:00:00.000000").unwrap();
+        for text in [
+            "2026-01-28 19:00:00",
+            "2026-01-28T19:00:00",
+            "2026-01-28T19:00:00.0Z",
+            "2026-01-28 19:00:00+00:00",
+        ] {
+            assert_eq!(parse(text), Some(expected), "{text}");
+        }
+        assert_eq!(to_text(expected), "2026-01-28 19:00:00.000000");
+        assert_eq!(parse("yesterday"), None);
+    }
+
+    #[test]
+    fn text_sorts_as_time_does() {
+        let [early, late] = ["2026-01-28 19:00:00.9", "2026-01-28 19:00:01"].map(|text| parse(text).unwrap());
+        assert!(to_text(early) < to_text(late));
+    }
+}

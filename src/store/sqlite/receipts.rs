@@ -1,0 +1,53 @@
+//! The port onto `receipts` and `attachments`, on SQLite.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+
+use super::connection::Database;
+use super::fault::During;
+use crate::fault::Fault;
+use crate::job::{BackgroundJobId, BusinessId, ReceiptId};
+use crate::store::deletion::run_batch;
+use crate::store::{BatchOrder, BatchOutcome, Receipts, SetAside};
+
+/// Live receipts, from their partial index alone.
+const COUNT_LIVE: &str = "select count(*) from receipts where business_id = ?1 and is_deleted is not true";
+
+/// What a job set aside, by id.
+const LIST_SET_ASIDE: &str = "
+    select receipt_id, reason from tikkun_set_aside where background_job_id = ?1 order by receipt_id limit ?2";
+
+/// Receipts in one file.
+pub(super) struct SqliteReceipts {
+    database: Arc<Database>,
+}
+
+impl SqliteReceipts {
+    /// On an open file.
+    pub(super) fn new(database: Arc<Database>) -> Self {
+        Self { database }
+    }
+}
+
+#[async_trait]
+impl Receipts for SqliteReceipts {
+    async fn delete_batch(&self, order: &BatchOrder) -> Result<BatchOutcome, Fault> {
+        run_batch(&self.database, order).await
+    }
+
+    async fn count_live(&self, business_id: BusinessId) -> Result<i64, Fault> {
+        let what = format!("count receipts of business {business_id}");
+        sqlx::query_scalar(COUNT_LIVE).bind(business_id.0).fetch_one(self.database.read()).await.during(&what)
+    }
+
+    async fn set_aside(&self, job: BackgroundJobId, max: u32) -> Result<Vec<SetAside>, Fault> {
+        let rows: Vec<(i64, String)> = sqlx::query_as(LIST_SET_ASIDE)
+            .bind(job.0)
+            .bind(max)
+            .fetch_all(self.database.read())
+            .await
+            .during(&format!("read what background job {job} set aside"))?;
+        Ok(rows.into_iter().map(|(id, reason)| SetAside { receipt: ReceiptId(id), reason }).collect())
+    }
+}
