@@ -123,11 +123,12 @@ pub struct Watched {
     pub rate: Option<f64>,
     /// Seconds left.
     pub eta_seconds: Option<f64>,
-    /// What went wrong last, while it goes on.
+    /// What went wrong last, while it goes on; none leaves what the row says.
     pub last_error: Option<String>,
 }
 
 /// The port. Every call may be dropped at an await; each is one transaction and safe to repeat.
+/// A row with an unknown status, time or cursor is a permanent fault that names row and value.
 #[async_trait]
 pub trait BackgroundJobs: Send + Sync + 'static {
     /// Makes a row for a deletion, unless the tenant has an active one or nothing to delete.
@@ -158,7 +159,8 @@ pub trait BackgroundJobs: Send + Sync + 'static {
     async fn person(&self, person: &Person) -> Result<Option<Result<BackgroundJob, Status>>, Fault>;
 
     /// The web application's stale rule failed a row whose attempt is alive: back to running, once
-    /// until the next good batch, unless a person cancelled it or the tenant has a newer active row.
+    /// until the next good batch, unless a person cancelled it, the tenant has another active row, or
+    /// our own end put it there. A continuation counts as alive.
     async fn revive(&self, id: BackgroundJobId, attempt: u32) -> Result<bool, Fault>;
 
     /// Moves `heartbeat_at` and `updated_at` of rows that are ours: running under that attempt, or

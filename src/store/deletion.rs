@@ -351,3 +351,145 @@ async fn take<T: DeletionTx>(
         Step::Condemn => Done { condemned: tx.condemn(scope, ids).await?, ..Done::default() },
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use parking_lot::Mutex;
+
+    use super::*;
+
+    /// Writes down each step; refuses to mark the receipt 2.
+    #[derive(Clone)]
+    struct Script {
+        steps: Arc<Mutex<Vec<String>>>,
+        ids: Vec<i64>,
+    }
+
+    impl Script {
+        fn new(ids: impl IntoIterator<Item = i64>) -> Self {
+            Self { steps: Arc::default(), ids: ids.into_iter().collect() }
+        }
+
+        fn note(&self, step: impl Into<String>) {
+            self.steps.lock().push(step.into());
+        }
+    }
+
+    #[async_trait]
+    impl Deletions for Script {
+        type Tx = Self;
+
+        async fn begin(&self) -> Result<Self, Fault> {
+            self.note("begin");
+            Ok(self.clone())
+        }
+    }
+
+    #[async_trait]
+    impl DeletionTx for Script {
+        async fn lock_job(&mut self, _: BackgroundJobId) -> Result<Option<LockedJob>, Fault> {
+            self.note("lock");
+            Ok(Some(LockedJob {
+                business_id: BusinessId(7),
+                status: Status::Running,
+                attempt: 1,
+                progress: Progress::default(),
+                cursor: Cursor { upper_id: Some(9), ..Cursor::default() },
+                recovering: false,
+            }))
+        }
+
+        async fn select_ids(&mut self, _: &Scope<'_>, _: u32) -> Result<Vec<i64>, Fault> {
+            self.note("select");
+            Ok(self.ids.clone())
+        }
+
+        async fn mark(&mut self, _: &Scope<'_>, ids: &[i64]) -> Result<u32, StepFault> {
+            self.note(format!("mark {ids:?}"));
+            if ids.contains(&2) { Err(StepFault::Refused("sealed".into())) } else { Ok(count(ids.len())) }
+        }
+
+        async fn candidates(&mut self, _: &Scope<'_>, ids: &[i64]) -> Result<Candidates, Fault> {
+            self.note("candidates");
+            Ok(Candidates { condemnable: ids.to_vec(), kept_for: BTreeMap::new() })
+        }
+
+        async fn condemn(&mut self, _: &Scope<'_>, ids: &[i64]) -> Result<Vec<Condemned>, StepFault> {
+            self.note(format!("condemn {ids:?}"));
+            Ok(ids.iter().map(|id| Condemned { id: *id, key: id.to_string() }).collect())
+        }
+
+        async fn set_aside(&mut self, _: &Scope<'_>, rows: &[SetAside]) -> Result<(), Fault> {
+            self.note(format!("set aside {}", rows.len()));
+            Ok(())
+        }
+
+        async fn move_cursor(&mut self, moved: &Moved<'_>) -> Result<(), Fault> {
+            self.note(format!("move to {}", moved.cursor.last_id));
+            Ok(())
+        }
+
+        async fn savepoint(&mut self) -> Result<(), Fault> {
+            self.note("(");
+            Ok(())
+        }
+
+        async fn release(&mut self) -> Result<(), Fault> {
+            self.note(")");
+            Ok(())
+        }
+
+        async fn rollback_to(&mut self) -> Result<(), Fault> {
+            self.note("undone)");
+            Ok(())
+        }
+
+        async fn commit(self) -> Result<(), Fault> {
+            self.note("commit");
+            Ok(())
+        }
+
+        async fn rollback(self) {
+            self.note("rollback");
+        }
+    }
+
+    async fn run(script: &Script, attempt: u32) -> (BatchOutcome, String) {
+        let target = BlobTarget { driver: "local".into(), bucket: "b".into() };
+        let order = BatchOrder { job: BackgroundJobId(1), attempt, limit: 9, pass: Pass::Forward, target };
+        let outcome = run_batch(script, &order).await.unwrap();
+        let steps = script.steps.lock().join(" ");
+        (outcome, steps)
+    }
+
+    #[tokio::test]
+    async fn a_good_batch_needs_no_savepoint() {
+        let (_, steps) = run(&Script::new([1, 3]), 1).await;
+        assert_eq!(steps, "begin lock select mark [1, 3] candidates condemn [1, 3] move to 3 commit");
+    }
+
+    #[tokio::test]
+    async fn a_refusal_starts_the_batch_over_with_care() {
+        let (outcome, steps) = run(&Script::new(1..=4), 1).await;
+        let expected = "begin lock select mark [1, 2, 3, 4] rollback \
+            begin lock select ( mark [1, 2, 3, 4] undone) ( mark [1, 2] undone) ( mark [1] ) ( mark [2] undone) \
+            ( mark [3, 4] ) set aside 1 candidates ( condemn [1, 3, 4] ) move to 4 commit";
+        assert_eq!(steps, expected);
+        let BatchOutcome::Deleted(batch) = outcome else { panic!("{outcome:?}") };
+        let expected = Progress { total: 4, processed: 4, succeeded: 3, failed: 1 };
+        assert_eq!((batch.progress, batch.condemned.len()), (expected, 3));
+    }
+
+    #[tokio::test]
+    async fn nothing_is_touched_when_the_fence_has_moved_on_or_nothing_is_left() {
+        let (outcome, steps) = run(&Script::new([1]), 2).await;
+        assert_eq!(
+            (outcome, steps.as_str()),
+            (BatchOutcome::NotOurs(Some(Status::Running)), "begin lock rollback")
+        );
+        let (outcome, steps) = run(&Script::new([]), 1).await;
+        assert_eq!((outcome, steps.as_str()), (BatchOutcome::Empty, "begin lock select rollback"));
+    }
+}

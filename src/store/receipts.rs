@@ -56,9 +56,11 @@ pub struct Batch {
     pub deleted: u32,
     /// Receipts that cannot be changed, set aside.
     pub set_aside: Vec<SetAside>,
-    /// Attachments condemned, now in the outbox.
+    /// Objects of condemned attachments, now in the outbox and held back for this batch's own clean-up.
+    /// An attachment without a key is condemned too, and leaves no object.
     pub condemned: Vec<Condemned>,
-    /// Attachments kept because a table we do not know refers to them, as `table.column`: count.
+    /// Attachments kept because a table we do not know refers to them, as `table.column`: count; and
+    /// those the database refused to drop, under its reason.
     pub kept_for: Vec<(String, u32)>,
     /// The row's counters after the commit.
     pub progress: Progress,
@@ -79,6 +81,9 @@ pub trait Receipts: Send + Sync + 'static {
     /// Deletes one batch in one transaction: lock and check the job row, mark the receipts, condemn
     /// their attachments into the outbox, move cursor and counters. Dropped at an await, it may or
     /// may not have been committed; the cursor in the row tells, so the next call is right either way.
+    ///
+    /// Receipts that the database refuses to change are set aside, not a fault. A cursor without an
+    /// upper id, which only a stranger's hand can make, is a permanent one.
     async fn delete_batch(&self, order: &BatchOrder) -> Result<BatchOutcome, Fault>;
 
     /// Receipts of a tenant that are not deleted.

@@ -235,3 +235,49 @@ impl SqliteDeletionTx {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::sqlite::references::query_without_references;
+
+    /// What may be read from end to end: the batch itself, never a table.
+    const SMALL: [&str; 4] = ["json_each", "gone", "pointed", "pragma_schema_version"];
+
+    async fn plan(database: &Database, query: &str) -> Vec<String> {
+        let explain = AssertSqlSafe(format!("explain query plan {query}"));
+        let rows: Vec<(i64, i64, i64, String)> =
+            sqlx::query_as(explain).fetch_all(database.read()).await.unwrap();
+        rows.into_iter().map(|(.., detail)| detail).collect()
+    }
+
+    #[tokio::test]
+    async fn no_statement_of_a_batch_reads_a_table_from_end_to_end() {
+        let folder = tempfile::tempdir().unwrap();
+        let database = Database::open(&folder.path().join("store.db")).await.unwrap();
+        let candidates = query_without_references();
+        let statements = [
+            LOCK_JOB,
+            SELECT_FORWARD,
+            SELECT_SWEEP,
+            MARK,
+            &candidates,
+            WRITE_OUTBOX,
+            DROP_ATTACHMENTS,
+            SET_ASIDE,
+            MOVE_CURSOR,
+            RECOVERED,
+        ];
+        for statement in statements {
+            for step in plan(&database, statement).await {
+                let scanned = step.strip_prefix("SCAN ").map(|rest| rest.split(' ').next().unwrap());
+                assert!(scanned.is_none_or(|name| SMALL.contains(&name)), "{step} in {statement}");
+                assert!(!step.contains("AUTOMATIC"), "{step} in {statement}");
+            }
+        }
+        let forward = plan(&database, SELECT_FORWARD).await.join("; ");
+        assert!(forward.contains("idx_receipts_live (business_id=? AND id>? AND id<?)"), "{forward}");
+        let mark = plan(&database, MARK).await.join("; ");
+        assert!(mark.contains("INTEGER PRIMARY KEY"), "{mark}");
+    }
+}

@@ -153,6 +153,8 @@ impl CleanupOutbox for SqliteOutbox {
     }
 }
 
+/// A delay too long for a calendar becomes ten years, which sorts behind every other.
 fn later(now: DateTime<Utc>, by: Duration) -> DateTime<Utc> {
-    chrono::Duration::from_std(by).ok().and_then(|by| now.checked_add_signed(by)).unwrap_or(now)
+    let decade = chrono::Duration::days(3650);
+    now + chrono::Duration::from_std(by).map_or(decade, |by| by.min(decade))
 }

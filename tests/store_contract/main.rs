@@ -1,0 +1,108 @@
+//! What every store owes the runtime: one suite of claims, run on each database.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    reason = "a failed expectation is how a test speaks"
+)]
+
+mod attempts;
+mod concurrency;
+mod deletion;
+mod model;
+mod outbox;
+mod people;
+mod refusals;
+mod rig;
+mod sqlite_file;
+
+/// Makes a test of each claim on one backend.
+macro_rules! on {
+    ($backend:ident: $($claims:ident { $($claim:ident)* })*) => {
+        mod $backend {
+            $(mod $claims {
+                $(#[tokio::test]
+                async fn $claim() {
+                    crate::$claims::$claim(&crate::rig::$backend().await).await;
+                })*
+            })*
+        }
+    };
+}
+
+/// All claims, on the backends named in the last line.
+macro_rules! contract {
+    ($($backend:ident),*) => {$(
+        on! { $backend:
+            deletion {
+                whole_deletion_counts_exactly_and_spares_what_others_need
+                receipts_above_the_upper_id_are_untouched
+                a_late_low_id_is_found_by_the_sweep
+                a_null_deletion_mark_counts_as_live
+                an_older_attempt_commits_nothing
+                a_row_cancelled_by_the_web_application_stops_the_batch
+                an_unknown_table_keeps_its_attachment_and_is_reported
+                a_table_made_between_batches_is_heeded
+                keys_of_others_stay_in_the_cursor
+                a_row_without_a_key_leaves_no_object
+                the_row_shows_the_batchs_progress
+                a_cursor_without_an_upper_id_is_named
+            }
+            refusals {
+                one_bad_receipt_among_fifty_is_set_aside
+                several_bad_receipts_are_set_aside
+                all_receipts_bad_still_moves_the_cursor
+                the_sweep_passes_over_what_was_set_aside
+                an_attachment_that_cannot_be_dropped_is_kept_and_reported
+                a_trigger_that_rolls_back_breaks_nothing_for_the_next
+            }
+            attempts {
+                a_queued_row_starts_once_and_is_covered
+                a_null_creation_time_counts_as_existing
+                a_row_without_a_creation_time_covers_everything
+                rows_at_rest_do_not_begin
+                a_missing_row_does_not_begin
+                a_second_queue_job_is_a_duplicate_while_the_first_lives
+                a_silent_row_is_taken_over_and_the_old_attempt_fenced_off
+                the_same_queue_job_continues_after_a_crash
+                attempts_that_die_at_one_place_are_poison
+                a_good_batch_ends_the_count_of_barren_attempts
+                ends_are_idempotent_and_fenced
+                a_continuation_begins_again
+                the_stale_rule_is_undone_once_until_a_good_batch
+                a_persons_cancel_and_a_newer_row_are_not_revived
+                beats_move_ours_and_name_the_lost
+                watching_writes_only_for_the_newest_attempt
+                broken_rows_are_named
+            }
+            people {
+                a_request_twice_is_active
+                a_request_covers_what_exists_and_needs_something
+                a_row_that_was_not_enqueued_blocks_nothing
+                wishes_follow_the_table
+                another_tenants_row_is_not_there
+                the_latest_row_is_an_active_one_first
+                active_rows_come_oldest_first
+                a_new_carrier_is_noted
+            }
+            outbox {
+                a_claimed_object_is_nobody_elses
+                fresh_objects_are_held_for_their_batch
+                a_postponed_object_waits_longer_each_time
+                confirmed_objects_are_gone_and_the_summary_says_so
+                a_claim_takes_only_its_store_and_its_job
+            }
+            concurrency {
+                a_link_made_during_the_deletion_keeps_its_attachment
+                two_batches_at_once_delete_each_receipt_once
+                a_dropped_batch_leaves_a_usable_store
+            }
+            model {
+                random_graphs_end_as_the_model_says
+            }
+        }
+    )*};
+}
+
+contract!(sqlite);

@@ -1,0 +1,99 @@
+//! Claims about the clean-up outbox.
+
+use std::time::Duration;
+
+use tikkun::blob::BlobTarget;
+use tikkun::job::{BackgroundJobId, Backoff};
+use tikkun::store::{Condemned, Pass};
+
+use crate::rig::{OTHER, Rig, TENANT, target};
+
+const HOLD: Duration = Duration::from_secs(30);
+
+/// `n` objects that are due.
+async fn due(rig: &Rig, n: i64) -> Vec<Condemned> {
+    rig.seed(n).await;
+    let job = rig.started().await;
+    let batch = rig.good_batch(&job, 50, Pass::Forward).await;
+    make_due(rig).await;
+    batch.condemned
+}
+
+async fn make_due(rig: &Rig) {
+    rig.run("update tikkun_cleanup_outbox set next_try_at = '2026-01-01 00:00:00.000000'").await;
+}
+
+async fn claim(rig: &Rig, max: u32) -> Vec<Condemned> {
+    rig.store.outbox.claim(&target(), None, max, HOLD).await.unwrap()
+}
+
+pub async fn a_claimed_object_is_nobody_elses(rig: &Rig) {
+    let condemned = due(rig, 5).await;
+    let outbox = &rig.store.outbox;
+    let here = target();
+    let (one, two) = tokio::join!(outbox.claim(&here, None, 3, HOLD), outbox.claim(&here, None, 3, HOLD));
+    let mut both = [one.unwrap(), two.unwrap()].concat();
+    both.sort_by_key(|object| object.id);
+    assert_eq!(both, condemned);
+    assert!(claim(rig, 10).await.is_empty());
+}
+
+pub async fn fresh_objects_are_held_for_their_batch(rig: &Rig) {
+    rig.seed(2).await;
+    let job = rig.started().await;
+    assert_eq!(rig.good_batch(&job, 50, Pass::Forward).await.condemned.len(), 2);
+    assert!(claim(rig, 10).await.is_empty());
+    assert_eq!(rig.store.outbox.summary(None).await.unwrap().pending, 2);
+}
+
+pub async fn a_postponed_object_waits_longer_each_time(rig: &Rig) {
+    let condemned = due(rig, 2).await;
+    let backoff = Backoff {
+        first: Duration::from_secs(100),
+        factor: 10.0,
+        cap: Duration::from_secs(10_000),
+        jitter: 0.0,
+    };
+    let mut waits = Vec::new();
+    for round in 1..=3 {
+        let failed = [(condemned[0].id, format!("round {round}")), (404_404, "not there".to_owned())];
+        rig.store.outbox.postpone(&failed, &backoff).await.unwrap();
+        waits.push(
+            rig.number(
+                "select cast(round((julianday(next_try_at) - julianday(last_error_at)) * 86400) as integer)
+                 from tikkun_cleanup_outbox where attempts > 0",
+            )
+            .await,
+        );
+    }
+    assert_eq!(waits, [100, 1000, 10_000]);
+    assert_eq!(claim(rig, 10).await, condemned[1..], "only the other one is due");
+    let summary = rig.store.outbox.summary(Some(TENANT)).await.unwrap();
+    assert_eq!((summary.pending, summary.last_error.as_deref()), (2, Some("round 3")));
+    rig.store.outbox.postpone(&[], &backoff).await.unwrap();
+}
+
+pub async fn confirmed_objects_are_gone_and_the_summary_says_so(rig: &Rig) {
+    let condemned = due(rig, 3).await;
+    let outbox = &rig.store.outbox;
+    let summary = outbox.summary(None).await.unwrap();
+    assert_eq!((summary.pending, summary.last_error), (3, None));
+    assert!(summary.oldest.is_some());
+    assert_eq!(outbox.summary(Some(OTHER)).await.unwrap(), Default::default());
+    for _ in 0..2 {
+        outbox.confirm(&[condemned[0].id, condemned[2].id]).await.unwrap();
+        assert_eq!(outbox.summary(Some(TENANT)).await.unwrap().pending, 1);
+    }
+    assert_eq!(claim(rig, 10).await, condemned[1..2]);
+}
+
+pub async fn a_claim_takes_only_its_store_and_its_job(rig: &Rig) {
+    let condemned = due(rig, 1).await;
+    let outbox = &rig.store.outbox;
+    let elsewhere = BlobTarget { bucket: "old".into(), ..target() };
+    assert!(outbox.claim(&elsewhere, None, 10, HOLD).await.unwrap().is_empty());
+    assert!(outbox.claim(&target(), Some(BackgroundJobId(404)), 10, HOLD).await.unwrap().is_empty());
+    let job = BackgroundJobId(rig.number("select max(id) from background_jobs").await);
+    assert_eq!(outbox.claim(&target(), Some(job), 10, HOLD).await.unwrap(), condemned);
+    assert!(outbox.claim(&target(), Some(job), 10, HOLD).await.unwrap().is_empty());
+}

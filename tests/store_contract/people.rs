@@ -1,0 +1,133 @@
+//! Claims about requests and wishes.
+
+use tikkun::job::background::{BackgroundJob, DELETE_RECEIPTS_ALL, PauseReason, Status};
+use tikkun::job::{BackgroundJobId, BusinessId};
+use tikkun::store::{EndAttempt, Person, PersonMove, Requested};
+
+use crate::rig::{OTHER, Rig, TENANT};
+
+type Answer = Option<Result<BackgroundJob, Status>>;
+
+async fn wish_of(rig: &Rig, id: BackgroundJobId, business_id: BusinessId, wish: PersonMove) -> Answer {
+    let queue_job = (wish == PersonMove::Resume).then(|| "resumed".into());
+    let person = Person { id, business_id, wish, by: "user 5".into(), queue_job };
+    rig.store.background_jobs.person(&person).await.unwrap()
+}
+
+async fn wish(rig: &Rig, id: BackgroundJobId, wish: PersonMove) -> Result<BackgroundJob, Status> {
+    wish_of(rig, id, TENANT, wish).await.unwrap()
+}
+
+async fn created(rig: &Rig, queue_job: &str) -> BackgroundJob {
+    match rig.request(queue_job).await {
+        Requested::Created(job) => *job,
+        other => panic!("{other:?}"),
+    }
+}
+
+pub async fn a_request_twice_is_active(rig: &Rig) {
+    rig.seed(2).await;
+    let job = created(rig, "q1").await;
+    assert_eq!(rig.request("q2").await, Requested::Active(Box::new(job.clone())));
+    rig.begin(job.id).await;
+    assert!(matches!(rig.request("q2").await, Requested::Active(active) if active.id == job.id));
+    let (one, two) = (rig.request_of("a"), rig.request_of("b"));
+    rig.set(job.id, "status = 'completed'").await;
+    let jobs = &rig.store.background_jobs;
+    let answers = tokio::join!(jobs.request(&one), jobs.request(&two));
+    let made = [answers.0, answers.1].into_iter().filter(|a| matches!(a, Ok(Requested::Created(_)))).count();
+    assert_eq!(made, 1);
+}
+
+pub async fn a_request_covers_what_exists_and_needs_something(rig: &Rig) {
+    assert_eq!(rig.request("q1").await, Requested::Nothing);
+    assert_eq!(rig.number("select count(*) from background_jobs").await, 0);
+    rig.seed(5).await;
+    rig.run("update receipts set is_deleted = true where id = 1").await;
+    rig.receipt(9, OTHER, None, None).await;
+    let job = created(rig, "q1").await;
+    assert_eq!((job.status, job.progress.total, job.cursor.upper_id), (Status::Queued, 4, Some(5)));
+    assert_eq!((job.requested_by_user_id, job.note.attempt), (Some(5), 0));
+    assert_eq!(job.note.queue_job, Some("q1".into()));
+    assert!(job.created_at.is_some() && job.started_at.is_none());
+}
+
+pub async fn a_row_that_was_not_enqueued_blocks_nothing(rig: &Rig) {
+    rig.seed(1).await;
+    let job = created(rig, "q1").await;
+    let jobs = &rig.store.background_jobs;
+    assert!(jobs.fail_unqueued(job.id, "the broker is out of reach").await.unwrap());
+    assert!(!jobs.fail_unqueued(job.id, "again").await.unwrap());
+    let row = rig.get(job.id).await;
+    assert_eq!((row.status, row.last_error.as_deref()), (Status::Failed, Some("the broker is out of reach")));
+    assert!(row.finished_at.is_some());
+    let next = created(rig, "q2").await;
+    rig.begin(next.id).await;
+    assert!(!jobs.fail_unqueued(next.id, "late").await.unwrap(), "it runs");
+}
+
+pub async fn wishes_follow_the_table(rig: &Rig) {
+    rig.seed(1).await;
+    let id = created(rig, "q1").await.id;
+    assert_eq!(wish(rig, id, PersonMove::Resume).await, Err(Status::Queued));
+    let paused = wish(rig, id, PersonMove::Pause).await.unwrap();
+    assert_eq!((paused.status, paused.note.pause_reason), (Status::Paused, Some(PauseReason::Person)));
+    assert_eq!(paused.note.changed_by.as_deref(), Some("user 5"));
+    assert_eq!(wish(rig, id, PersonMove::Pause).await, Err(Status::Paused));
+    let resumed = wish(rig, id, PersonMove::Resume).await.unwrap();
+    assert_eq!((resumed.status, resumed.note.pause_reason), (Status::Queued, None));
+    assert_eq!(resumed.note.queue_job, Some("resumed".into()));
+    let job = rig.begin(id).await;
+    assert!(rig.store.background_jobs.end_attempt(id, 1, &EndAttempt::Continuation).await.unwrap());
+    assert_eq!(wish(rig, id, PersonMove::Resume).await, Err(Status::Paused), "it goes on by itself");
+    let cancelled = wish(rig, id, PersonMove::Cancel).await.unwrap();
+    assert_eq!(cancelled.status, Status::Cancelled);
+    assert!(cancelled.finished_at.is_some() && cancelled.heartbeat_at >= job.heartbeat_at);
+    assert_eq!(wish(rig, id, PersonMove::Cancel).await, Err(Status::Cancelled));
+}
+
+pub async fn another_tenants_row_is_not_there(rig: &Rig) {
+    let id = rig.web_row().await;
+    assert_eq!(wish_of(rig, id, OTHER, PersonMove::Cancel).await, None);
+    assert_eq!(wish_of(rig, BackgroundJobId(404), TENANT, PersonMove::Cancel).await, None);
+    assert_eq!(rig.get(id).await.status, Status::Queued);
+}
+
+pub async fn the_latest_row_is_an_active_one_first(rig: &Rig) {
+    let jobs = &rig.store.background_jobs;
+    assert_eq!(jobs.latest(TENANT, DELETE_RECEIPTS_ALL).await.unwrap(), None);
+    let active = rig.web_row().await;
+    rig.run(&format!(
+        "insert into background_jobs (business_id, job_type, status) values ({TENANT}, '{DELETE_RECEIPTS_ALL}', 'failed')"
+    ))
+    .await;
+    let latest = async || jobs.latest(TENANT, DELETE_RECEIPTS_ALL).await.unwrap().unwrap().id;
+    assert_eq!(latest().await, active);
+    rig.set(active, "status = 'completed'").await;
+    assert_eq!(latest().await, BackgroundJobId(active.0 + 1));
+    assert_eq!(jobs.latest(OTHER, DELETE_RECEIPTS_ALL).await.unwrap(), None);
+}
+
+pub async fn active_rows_come_oldest_first(rig: &Rig) {
+    rig.run(&format!(
+        "insert into background_jobs (business_id, job_type, status) values
+         (3, '{DELETE_RECEIPTS_ALL}', 'running'), (2, '{DELETE_RECEIPTS_ALL}', 'completed'),
+         (2, '{DELETE_RECEIPTS_ALL}', 'paused'), (1, 'other', 'queued'), (1, '{DELETE_RECEIPTS_ALL}', 'queued')"
+    ))
+    .await;
+    let active = async |max| {
+        let rows = rig.store.background_jobs.active(DELETE_RECEIPTS_ALL, max).await.unwrap();
+        rows.iter().map(|job| job.business_id.0).collect::<Vec<_>>()
+    };
+    assert_eq!(active(10).await, [3, 2, 1]);
+    assert_eq!(active(2).await, [3, 2]);
+}
+
+pub async fn a_new_carrier_is_noted(rig: &Rig) {
+    let id = rig.web_row().await;
+    for queue_job in ["a", "b"] {
+        rig.store.background_jobs.carried_by(id, &queue_job.into()).await.unwrap();
+        assert_eq!(rig.get(id).await.note.queue_job, Some(queue_job.into()));
+    }
+    rig.store.background_jobs.carried_by(BackgroundJobId(404), &"a".into()).await.unwrap();
+}

@@ -1,0 +1,217 @@
+//! A fresh store, and a hand that plays the web application with plain SQL.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use sqlx::sqlite::{SqliteConnectOptions, SqlitePoolOptions};
+use sqlx::{AssertSqlSafe, SqlitePool};
+use tikkun::blob::BlobTarget;
+use tikkun::job::background::{BackgroundJob, DELETE_RECEIPTS_ALL};
+use tikkun::job::{BackgroundJobId, BusinessId};
+use tikkun::store::{
+    Batch, BatchOrder, BatchOutcome, Begin, Begun, NewRequest, Pass, Requested, Store, open_sqlite,
+};
+
+pub const TENANT: BusinessId = BusinessId(789);
+pub const OTHER: BusinessId = BusinessId(790);
+
+/// Plain SQL, as the web application writes it.
+#[async_trait]
+pub trait Raw: Send + Sync {
+    /// Runs statements; the error text of the database where they fail.
+    async fn try_run(&self, sql: &str) -> Result<(), String>;
+    /// Reads one column of numbers.
+    async fn numbers(&self, sql: &str) -> Vec<Option<i64>>;
+    /// Makes the database refuse every change of rows of `table` for which `condition` holds of `old`;
+    /// `on` is `update` or `delete`.
+    async fn refuse(&self, on: &str, table: &str, condition: &str);
+}
+
+pub struct Rig {
+    pub store: Store,
+    pub raw: Box<dyn Raw>,
+    /// Where the database lies, for what only a file can do.
+    pub path: PathBuf,
+    _folder: tempfile::TempDir,
+}
+
+pub async fn sqlite() -> Rig {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("store.db");
+    let store = open_sqlite(&path).await.unwrap();
+    Rig { store, raw: Box::new(SqliteRaw(raw_pool(&path).await)), path, _folder: folder }
+}
+
+pub async fn raw_pool(path: &Path) -> SqlitePool {
+    let options =
+        SqliteConnectOptions::new().filename(path).foreign_keys(true).busy_timeout(Duration::from_secs(20));
+    SqlitePoolOptions::new().max_connections(2).connect_with(options).await.unwrap()
+}
+
+struct SqliteRaw(SqlitePool);
+
+#[async_trait]
+impl Raw for SqliteRaw {
+    async fn try_run(&self, sql: &str) -> Result<(), String> {
+        let sql = AssertSqlSafe(sql.to_owned());
+        sqlx::raw_sql(sql).execute(&self.0).await.map(|_| ()).map_err(|e| e.to_string())
+    }
+
+    async fn numbers(&self, sql: &str) -> Vec<Option<i64>> {
+        sqlx::query_scalar(AssertSqlSafe(sql.to_owned())).fetch_all(&self.0).await.unwrap()
+    }
+
+    async fn refuse(&self, on: &str, table: &str, condition: &str) {
+        let sql = format!(
+            "create trigger refuse_{on}_{table} before {on} on {table} when {condition}
+             begin select raise(abort, 'this row is sealed'); end"
+        );
+        self.try_run(&sql).await.unwrap();
+    }
+}
+
+pub fn target() -> BlobTarget {
+    BlobTarget { driver: "local".into(), bucket: "attachments".into() }
+}
+
+impl Rig {
+    pub async fn run(&self, sql: &str) {
+        self.raw.try_run(sql).await.unwrap_or_else(|error| panic!("{error}: {sql}"));
+    }
+
+    pub async fn number(&self, sql: &str) -> i64 {
+        self.raw.numbers(sql).await[0].unwrap()
+    }
+
+    pub async fn ids(&self, sql: &str) -> Vec<i64> {
+        self.raw.numbers(sql).await.into_iter().flatten().collect()
+    }
+
+    /// Attachments still there, by id.
+    pub async fn attachments(&self) -> Vec<i64> {
+        self.ids("select id from attachments order by id").await
+    }
+
+    pub async fn live(&self, tenant: BusinessId) -> Vec<i64> {
+        self.ids(&format!(
+            "select id from receipts where business_id = {tenant} and is_deleted is not true order by id"
+        ))
+        .await
+    }
+
+    /// An attachment with an object of its own.
+    pub async fn attach(&self, id: i64, tenant: BusinessId, purpose: &str) {
+        self.run(&format!(
+            "insert into attachments (id, business_id, purpose, file_size, storage_path)
+             values ({id}, {tenant}, '{purpose}', 10, '{tenant}/{purpose}/2026/01/{id}.pdf')"
+        ))
+        .await;
+    }
+
+    /// A live receipt.
+    pub async fn receipt(&self, id: i64, tenant: BusinessId, source: Option<i64>, preview: Option<i64>) {
+        let sql = |id: Option<i64>| id.map_or("null".to_owned(), |id| id.to_string());
+        self.run(&format!(
+            "insert into receipts (id, business_id, attachment_id, preview_attachment_id, is_deleted, created_at)
+             values ({id}, {tenant}, {}, {}, false, '2026-01-01 10:00:00')",
+            sql(source),
+            sql(preview)
+        ))
+        .await;
+    }
+
+    /// Live receipts `1..=n`, each with an attachment of the same id.
+    pub async fn seed(&self, n: i64) {
+        for id in 1..=n {
+            self.attach(id, TENANT, "receipt_source").await;
+            self.receipt(id, TENANT, Some(id), None).await;
+        }
+    }
+
+    /// A row as the web application makes it.
+    pub async fn web_row(&self) -> BackgroundJobId {
+        self.run(&format!(
+            "insert into background_jobs (business_id, job_type, created_at, updated_at)
+             values ({TENANT}, '{DELETE_RECEIPTS_ALL}', '2026-01-28T19:00:00', '2026-01-28 19:00:00')"
+        ))
+        .await;
+        BackgroundJobId(self.number("select max(id) from background_jobs").await)
+    }
+
+    pub async fn set(&self, id: BackgroundJobId, assignments: &str) {
+        self.run(&format!("update background_jobs set {assignments} where id = {id}")).await;
+    }
+
+    pub async fn get(&self, id: BackgroundJobId) -> BackgroundJob {
+        self.store.background_jobs.get(id).await.unwrap().unwrap()
+    }
+
+    pub async fn try_begin(&self, id: BackgroundJobId, queue_job: &str) -> Begun {
+        let begin =
+            Begin { id, queue_job: queue_job.into(), stale_after: Duration::from_secs(120), max_barren: 3 };
+        self.store.background_jobs.begin_attempt(&begin).await.unwrap()
+    }
+
+    pub async fn begin(&self, id: BackgroundJobId) -> BackgroundJob {
+        match self.try_begin(id, "q1").await {
+            Begun::Started(job) => *job,
+            refused => panic!("{refused:?}"),
+        }
+    }
+
+    /// A running row that covers what is there.
+    pub async fn started(&self) -> BackgroundJob {
+        let id = self.web_row().await;
+        self.begin(id).await
+    }
+
+    pub fn request_of(&self, queue_job: &str) -> NewRequest {
+        NewRequest {
+            business_id: TENANT,
+            user_id: Some(5),
+            job_type: DELETE_RECEIPTS_ALL.into(),
+            queue_job: queue_job.into(),
+        }
+    }
+
+    pub async fn request(&self, queue_job: &str) -> Requested {
+        self.store.background_jobs.request(&self.request_of(queue_job)).await.unwrap()
+    }
+
+    pub async fn batch(&self, job: &BackgroundJob, limit: u32, pass: Pass) -> BatchOutcome {
+        self.store.receipts.delete_batch(&order(job, limit, pass)).await.unwrap()
+    }
+
+    pub async fn good_batch(&self, job: &BackgroundJob, limit: u32, pass: Pass) -> Batch {
+        match self.batch(job, limit, pass).await {
+            BatchOutcome::Deleted(batch) => *batch,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    /// All batches of both passes.
+    pub async fn delete_all(&self, job: &BackgroundJob, limit: u32) -> Vec<Batch> {
+        let mut batches = Vec::new();
+        for pass in [Pass::Forward, Pass::Sweep] {
+            loop {
+                match self.batch(job, limit, pass).await {
+                    BatchOutcome::Deleted(batch) => batches.push(*batch),
+                    BatchOutcome::Empty => break,
+                    BatchOutcome::NotOurs(status) => panic!("not ours: {status:?}"),
+                }
+            }
+        }
+        batches
+    }
+}
+
+pub fn order(job: &BackgroundJob, limit: u32, pass: Pass) -> BatchOrder {
+    BatchOrder { job: job.id, attempt: job.note.attempt, limit, pass, target: target() }
+}
+
+pub fn keys(batches: &[Batch]) -> Vec<String> {
+    let mut keys: Vec<_> = batches.iter().flat_map(|b| &b.condemned).map(|c| c.key.clone()).collect();
+    keys.sort();
+    keys
+}

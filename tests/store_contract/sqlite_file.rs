@@ -1,0 +1,81 @@
+//! What only a file can promise.
+
+use tikkun::fault::FaultKind;
+use tikkun::store::{Pass, open_sqlite};
+
+use crate::rig::{TENANT, raw_pool, sqlite};
+
+#[tokio::test]
+async fn a_reopened_store_goes_on_where_it_was() {
+    let rig = sqlite().await;
+    rig.seed(5).await;
+    let job = rig.started().await;
+    rig.good_batch(&job, 2, Pass::Forward).await;
+    let before = rig.get(job.id).await;
+    let mut again = rig;
+    again.store = open_sqlite(&again.path).await.unwrap();
+    assert_eq!(again.get(job.id).await, before);
+    again.delete_all(&job, 2).await;
+    assert!(again.live(TENANT).await.is_empty());
+}
+
+#[test]
+fn eight_first_openings_at_once_all_succeed() {
+    for _ in 0..5 {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("store.db");
+        let start = std::sync::Barrier::new(8);
+        std::thread::scope(|scope| {
+            for _ in 0..8 {
+                scope.spawn(|| {
+                    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+                    start.wait();
+                    runtime.block_on(async {
+                        let store = open_sqlite(&path).await.unwrap_or_else(|e| panic!("{}", e.chain()));
+                        store.background_jobs.check().await.unwrap_or_else(|e| panic!("{}", e.chain()));
+                    });
+                });
+            }
+        });
+    }
+}
+
+#[tokio::test]
+async fn a_file_that_is_no_database_is_permanent_and_a_missing_folder_unavailable() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("notes.txt");
+    std::fs::write(&path, "this is not a database, and long enough to be told from an empty one".repeat(20))
+        .unwrap();
+    let fault = open_sqlite(&path).await.err().unwrap();
+    assert_eq!(fault.kind(), FaultKind::Permanent, "{}", fault.chain());
+    let fault = open_sqlite(&folder.path().join("no/such/store.db")).await.err().unwrap();
+    assert_eq!(fault.kind(), FaultKind::Unavailable, "{}", fault.chain());
+    assert!(fault.to_string().contains("store.db"));
+}
+
+#[tokio::test]
+async fn our_migrations_keep_to_their_own_table() {
+    let rig = sqlite().await;
+    let raw = raw_pool(&rig.path).await;
+    let tables: Vec<String> = sqlx::query_scalar(
+        "select name from sqlite_master where type = 'table' and name not like 'sqlite_%' order by 1",
+    )
+    .fetch_all(&raw)
+    .await
+    .unwrap();
+    assert_eq!(
+        tables,
+        [
+            "attachments",
+            "background_jobs",
+            "receipts",
+            "tikkun_background_jobs",
+            "tikkun_cleanup_outbox",
+            "tikkun_set_aside",
+            "tikkun_store_check",
+            "tikkun_store_migrations"
+        ]
+    );
+    let mode: String = sqlx::query_scalar("pragma journal_mode").fetch_one(&raw).await.unwrap();
+    assert_eq!(mode, "wal");
+}
