@@ -5,6 +5,7 @@
 
 mod attempt;
 mod background_jobs;
+mod batch;
 mod deletion;
 mod outbox;
 mod receipts;

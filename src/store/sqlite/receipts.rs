@@ -8,7 +8,7 @@ use super::connection::Database;
 use super::fault::During;
 use crate::fault::Fault;
 use crate::job::{BackgroundJobId, BusinessId, ReceiptId};
-use crate::store::deletion::run_batch;
+use crate::store::batch::run_batch;
 use crate::store::{BatchOrder, BatchOutcome, Receipts, SetAside};
 
 /// Live receipts, from their partial index alone.
