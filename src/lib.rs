@@ -1,11 +1,17 @@
 //! Tikkun: background jobs that heal themselves.
 #![forbid(unsafe_code)]
 
+pub mod actors;
 pub mod blob;
+pub mod cli;
 pub mod config;
+pub mod failpoint;
 pub mod fault;
+pub mod http;
 pub mod job;
+pub mod kinds;
 pub mod queue;
 pub mod runtime;
 pub mod store;
+pub mod story;
 pub mod supervision;

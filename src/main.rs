@@ -1,3 +1,5 @@
 //! The `tikkun` binary.
 
-fn main() {}
+fn main() -> std::process::ExitCode {
+    tikkun::cli::main()
+}

@@ -53,6 +53,7 @@ macro_rules! claims {
                 a_job_given_back_wakes_the_waiter,
                 waiting_ends_after_its_patience,
                 a_fetch_nobody_hears_loses_no_job,
+                a_process_can_ask_what_it_holds,
                 everything_is_there_after_reopening;
             verdicts:
                 an_acknowledged_job_is_finished_and_keeps_its_result,

@@ -9,7 +9,7 @@ use sqlx::SqliteConnection;
 use sqlx::sqlite::SqliteConnectOptions;
 use tikkun::blob::BlobTarget;
 use tikkun::job::BackgroundJobId;
-use tikkun::store::{BatchOrder, BatchOutcome, Begin, Begun, Pass, open_sqlite};
+use tikkun::store::{BatchOrder, BatchOutcome, Begin, Begun, Pass, Schema, open_sqlite};
 
 /// What a death must not change.
 const SNAPSHOT: &str = "
@@ -27,7 +27,7 @@ async fn a_batch_that_dies_at_any_point_has_changed_nothing() {
     let scenario = fail::FailScenario::setup();
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("store.db");
-    let store = open_sqlite(&path).await.unwrap();
+    let store = open_sqlite(&path, Schema::Migrate).await.unwrap();
     let options = SqliteConnectOptions::new().filename(&path).busy_timeout(Duration::from_secs(10));
     let mut raw = <SqliteConnection as sqlx::Connection>::connect_with(&options).await.unwrap();
     sqlx::raw_sql(

@@ -99,7 +99,10 @@ pub struct Retention {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum OrphanPolicy {
     /// Run again from its checkpoint; costs no retry.
-    RunAgain,
+    RunAgain {
+        /// After so many deaths under it, it is treated as a failure.
+        at_most: u32,
+    },
     /// As after a failed attempt: again if a retry is left, else failed.
     AsFailure,
 }

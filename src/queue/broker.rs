@@ -190,6 +190,10 @@ pub trait Broker: Send + Sync + 'static {
     /// longer listens goes back to the head by itself.
     async fn fetch(&self, queue: &QueueName, max: u32, process: &ProcessId) -> Result<Vec<Delivery>, Fault>;
 
+    /// Deliveries from `queue` that `process` holds by the broker's own record: finds those whose fetch
+    /// was carried out but never answered. Takes nothing.
+    async fn held(&self, queue: &QueueName, process: &ProcessId) -> Result<Vec<Delivery>, Fault>;
+
     /// Ends deliveries, in one atomic step, each only if that execution still holds its job. The
     /// answers are in the order of `settlements`.
     async fn settle(&self, settlements: &[Settlement]) -> Result<Vec<Settled>, Fault>;

@@ -16,6 +16,7 @@ use tracing_subscriber::fmt::{FmtContext, FormattedFields, MakeWriter};
 use tracing_subscriber::registry::LookupSpan;
 
 use crate::config::{LogFormat, LogLevel, LogSettings};
+use crate::story::STORY;
 
 /// Why log lines cannot be written as asked.
 #[derive(Debug, thiserror::Error)]
@@ -112,7 +113,9 @@ where
         if !facts.message.is_empty() {
             write!(line, " {}", facts.message)?;
         }
-        line.write_str(&facts.fields)?;
+        if event.metadata().target() != STORY {
+            line.write_str(&facts.fields)?;
+        }
         for span in ctx.event_scope().into_iter().flat_map(|scope| scope.from_root()) {
             let extensions = span.extensions();
             match extensions.get::<FormattedFields<N>>() {

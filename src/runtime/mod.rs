@@ -1,3 +1,11 @@
-//! What brings the parts together.
+//! Brings the parts together: opens the ports from the bottom up, starts the tree of actors, serves the
+//! window, and takes all of it down again in the order of the pipeline.
 
 pub mod logging;
+mod ports;
+mod service;
+mod shutdown;
+mod tree;
+
+pub use ports::{OpenError, Ports};
+pub use service::{Ended, Service, StartError};

@@ -14,6 +14,7 @@ use super::receipts::{Batch, BatchOrder, BatchOutcome, SetAside};
 use crate::fault::{Fault, FaultKind};
 use crate::job::background::{Cursor, Status};
 use crate::job::{Progress, ReceiptId};
+use crate::story::STORY;
 
 /// Deletes one batch in one transaction; see [`Receipts::delete_batch`](super::Receipts::delete_batch).
 pub(super) async fn run_batch<D: Deletions>(db: &D, order: &BatchOrder) -> Result<BatchOutcome, Fault> {
@@ -45,7 +46,7 @@ async fn in_one_transaction<D: Deletions>(
     let mut tx = db.begin().await?;
     match steps(&mut tx, order, care).await {
         Ok(BatchOutcome::Deleted(batch)) => {
-            fail::fail_point!("deletion.before_commit");
+            crate::failpoint::reach("deletion.before_commit");
             tx.commit().await?;
             Ok(BatchOutcome::Deleted(batch))
         }
@@ -64,16 +65,20 @@ async fn steps<T: DeletionTx>(tx: &mut T, order: &BatchOrder, care: Care) -> Res
     let scope = scope(&row, order)?;
     let ids = tx.select_ids(&scope, order.limit.max(1)).await?;
     let (Some(&first_id), Some(&last_id)) = (ids.first(), ids.last()) else { return Ok(BatchOutcome::Empty) };
+    tracing::info!(
+        target: STORY, { job.id = %order.job, receipts = ids.len(), first_id, last_id },
+        "🔄 [RECEIPTS_DELETE] Processing batch: {} receipts (IDs {first_id}-{last_id})", ids.len()
+    );
 
     let marked = change(tx, &scope, (Step::Mark, care), &ids).await?;
-    fail::fail_point!("deletion.after_mark");
+    crate::failpoint::reach("deletion.after_mark");
     let set_aside: Vec<SetAside> = marked.refused.iter().map(SetAside::from).collect();
     if !set_aside.is_empty() {
         tx.set_aside(&scope, &set_aside).await?;
     }
     let gone: Vec<i64> = ids.iter().copied().filter(|id| !marked.refused.contains_key(id)).collect();
     let (condemned, kept_for) = condemn(tx, &scope, care, &gone).await?;
-    fail::fail_point!("deletion.after_outbox");
+    crate::failpoint::reach("deletion.after_outbox");
 
     let mut batch = Batch {
         first_id,

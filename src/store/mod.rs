@@ -20,6 +20,17 @@ pub use outbox::{CleanupOutbox, Condemned, OutboxSummary};
 pub use receipts::{Batch, BatchOrder, BatchOutcome, Pass, Receipts, SetAside};
 pub use sqlite::open as open_sqlite;
 
+/// What an opening does about tables that are missing or old.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Schema {
+    /// Makes them.
+    Migrate,
+    /// Refuses to open.
+    Require,
+    /// Says so, and goes on with what works.
+    Warn,
+}
+
 /// The ports onto one database.
 #[derive(Clone)]
 pub struct Store {

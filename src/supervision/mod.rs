@@ -30,6 +30,7 @@ mod stopping;
 mod supervisor;
 #[cfg(test)]
 mod tests;
+mod turns;
 mod watchdog;
 
 pub use backoff::RestartBackoff;
@@ -40,4 +41,5 @@ pub use limit::RestartLimit;
 pub use panic::{Panic, catch_panic};
 pub use spec::{ChildSpec, Restart, Strategy, SupervisorSpec};
 pub use supervisor::{StartError, Supervisor};
+pub use turns::{Turn, Turns};
 pub use watchdog::StuckThreads;

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde_json::json;
 use tikkun::job::{Args, JobState, Limit, QueueEnd, Retries};
-use tikkun::queue::{Enqueued, Verdict};
+use tikkun::queue::{Enqueued, Settled, Verdict};
 
 use crate::ground::*;
 
@@ -178,4 +178,17 @@ pub async fn everything_is_there_after_reopening(fresh: &dyn Fresh) {
     let after = (counts(&*broker).await, record(&*broker, "a").await, record(&*broker, "b").await);
     assert_eq!(after, before);
     assert_eq!(ids(&fetch(&*broker, 9).await), ["c"], "the lease holds too");
+}
+
+pub async fn a_process_can_ask_what_it_holds(fresh: &dyn Fresh) {
+    let broker = leased(fresh).await;
+    let held = async || broker.held(&QUEUE.into(), &me()).await.unwrap();
+    enqueue(&*broker, &["a", "b"]).await;
+    assert_eq!(held().await, [], "a waiting job is nobody's");
+    let a = fetch(&*broker, 1).await.remove(0);
+    assert_eq!(held().await, std::slice::from_ref(&a));
+    assert_eq!(broker.held(&QUEUE.into(), &"another".into()).await.unwrap(), []);
+    assert_eq!(broker.held(&"another".into(), &me()).await.unwrap(), []);
+    assert_eq!(settle(&*broker, &a, ack()).await, Settled::Done);
+    assert_eq!(held().await, [], "a settled job is nobody's");
 }

@@ -10,7 +10,7 @@ use tikkun::blob::BlobTarget;
 use tikkun::job::background::{BackgroundJob, DELETE_RECEIPTS_ALL};
 use tikkun::job::{BackgroundJobId, BusinessId};
 use tikkun::store::{
-    Batch, BatchOrder, BatchOutcome, Begin, Begun, NewRequest, Pass, Requested, Store, open_sqlite,
+    Batch, BatchOrder, BatchOutcome, Begin, Begun, NewRequest, Pass, Requested, Schema, Store, open_sqlite,
 };
 
 pub const TENANT: BusinessId = BusinessId(789);
@@ -39,7 +39,7 @@ pub struct Rig {
 pub async fn sqlite() -> Rig {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("store.db");
-    let store = open_sqlite(&path).await.unwrap();
+    let store = open_sqlite(&path, Schema::Migrate).await.unwrap();
     Rig { store, raw: Box::new(SqliteRaw(raw_pool(&path).await)), path, _folder: folder }
 }
 

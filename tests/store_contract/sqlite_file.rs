@@ -1,7 +1,7 @@
 //! What only a file can promise.
 
 use tikkun::fault::FaultKind;
-use tikkun::store::{Pass, open_sqlite};
+use tikkun::store::{Pass, Schema, open_sqlite};
 
 use crate::rig::{TENANT, raw_pool, sqlite};
 
@@ -13,7 +13,7 @@ async fn a_reopened_store_goes_on_where_it_was() {
     rig.good_batch(&job, 2, Pass::Forward).await;
     let before = rig.get(job.id).await;
     let mut again = rig;
-    again.store = open_sqlite(&again.path).await.unwrap();
+    again.store = open_sqlite(&again.path, Schema::Migrate).await.unwrap();
     assert_eq!(again.get(job.id).await, before);
     again.delete_all(&job, 2).await;
     assert!(again.live(TENANT).await.is_empty());
@@ -31,7 +31,9 @@ fn eight_first_openings_at_once_all_succeed() {
                     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
                     start.wait();
                     runtime.block_on(async {
-                        let store = open_sqlite(&path).await.unwrap_or_else(|e| panic!("{}", e.chain()));
+                        let store = open_sqlite(&path, Schema::Migrate)
+                            .await
+                            .unwrap_or_else(|e| panic!("{}", e.chain()));
                         store.background_jobs.check().await.unwrap_or_else(|e| panic!("{}", e.chain()));
                     });
                 });
@@ -46,9 +48,9 @@ async fn a_file_that_is_no_database_is_permanent_and_a_missing_folder_unavailabl
     let path = folder.path().join("notes.txt");
     std::fs::write(&path, "this is not a database, and long enough to be told from an empty one".repeat(20))
         .unwrap();
-    let fault = open_sqlite(&path).await.err().unwrap();
+    let fault = open_sqlite(&path, Schema::Migrate).await.err().unwrap();
     assert_eq!(fault.kind(), FaultKind::Permanent, "{}", fault.chain());
-    let fault = open_sqlite(&folder.path().join("no/such/store.db")).await.err().unwrap();
+    let fault = open_sqlite(&folder.path().join("no/such/store.db"), Schema::Migrate).await.err().unwrap();
     assert_eq!(fault.kind(), FaultKind::Unavailable, "{}", fault.chain());
     assert!(fault.to_string().contains("store.db"));
 }

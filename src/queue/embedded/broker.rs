@@ -78,6 +78,12 @@ impl Broker for Embedded {
         }
     }
 
+    async fn held(&self, queue: &QueueName, process: &ProcessId) -> Result<Vec<Delivery>, Fault> {
+        look::held(&self.database, queue, process)
+            .await
+            .map_err(|error| fault(error, format!("list deliveries from `{queue}`")))
+    }
+
     async fn settle(&self, settlements: &[Settlement]) -> Result<Vec<Settled>, Fault> {
         let answers = settle::settle(&self.database, settlements)
             .await

@@ -81,6 +81,6 @@ pub async fn fetch(
         let (delivery, _) = row.into_delivery()?;
         lent.deliveries.push(delivery);
     }
-    fail::fail_point!("queue.fetch.after_commit");
+    crate::failpoint::reach("queue.fetch.after_commit");
     Ok(lent)
 }

@@ -4,11 +4,11 @@ use std::collections::BTreeMap;
 
 use sqlx::{QueryBuilder, Sqlite};
 
-use crate::job::{JobId, JobRecord, JobState, KindName, QueueName};
+use crate::job::{JobId, JobRecord, JobState, KindName, ProcessId, QueueName};
 
 use super::database::{Database, now};
 use super::row::{JobRow, state};
-use crate::queue::broker::{JobFilter, QueueCounts};
+use crate::queue::broker::{Delivery, JobFilter, QueueCounts};
 
 /// How long a canceled job is kept that was enqueued without a failure time of its own, in
 /// milliseconds: as long as RQ keeps failures, a year.
@@ -71,6 +71,22 @@ pub async fn open_jobs(database: &Database, kind: &KindName) -> Result<Vec<JobRe
             .fetch_all(database.readers())
             .await?;
     rows.into_iter().map(JobRow::into_record).collect()
+}
+
+/// What `process` holds from `queue`.
+pub async fn held(
+    database: &Database,
+    queue: &QueueName,
+    process: &ProcessId,
+) -> Result<Vec<Delivery>, sqlx::Error> {
+    // Only running jobs are in the index, and few of them at a time.
+    let rows: Vec<JobRow> =
+        sqlx::query_as("SELECT * FROM tikkun_jobs WHERE state = 'started' AND process = ?1 AND queue = ?2")
+            .bind(process.as_str())
+            .bind(queue.as_str())
+            .fetch_all(database.readers())
+            .await?;
+    rows.into_iter().map(|row| row.into_delivery().map(|(delivery, _)| delivery)).collect()
 }
 
 /// Takes a waiting job out; says in which state it is then.

@@ -69,7 +69,7 @@ pub async fn settle(database: &Database, settlements: &[Settlement]) -> Result<V
     drop_rows(&mut tx, &sorted.dropped, &mut done).await?;
     end_rows(&mut tx, &sorted.ended, now, &mut done).await?;
     return_rows(&mut tx, &sorted.returned, now, &mut done).await?;
-    fail::fail_point!("queue.settle.before_commit");
+    crate::failpoint::reach("queue.settle.before_commit");
     tx.commit().await?;
     let answer = |one: &Settlement| match done.remove(one.execution.as_str()) {
         true => Settled::Done,

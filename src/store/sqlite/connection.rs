@@ -11,6 +11,7 @@ use tokio::time::Instant;
 use super::fault::{During, kind};
 use super::references::ReferenceCache;
 use crate::fault::{Fault, FaultKind};
+use crate::store::Schema;
 
 /// How long a call waits for the writer, and the writer for another process.
 const WAIT: Duration = Duration::from_secs(5);
@@ -35,8 +36,8 @@ pub(super) struct Database {
 }
 
 impl Database {
-    /// Opens and migrates.
-    pub(super) async fn open(path: &Path) -> Result<Self, Fault> {
+    /// Opens, and looks after the tables.
+    pub(super) async fn open(path: &Path, schema: Schema) -> Result<Self, Fault> {
         let what = format!("open the store {}", path.display());
         let options = SqliteConnectOptions::new()
             .filename(path)
@@ -46,7 +47,7 @@ impl Database {
             .synchronous(SqliteSynchronous::Full)
             .foreign_keys(true);
         let options = sqlx::ConnectOptions::disable_statement_logging(options);
-        prepare(&options, &what).await?;
+        prepare(&options, &what, schema).await?;
         let pool = || {
             SqlitePoolOptions::new()
                 .acquire_timeout(WAIT)
@@ -84,10 +85,10 @@ impl Database {
 }
 
 /// Makes the file and migrates it, again and again while other processes do the same.
-async fn prepare(options: &SqliteConnectOptions, what: &str) -> Result<(), Fault> {
+async fn prepare(options: &SqliteConnectOptions, what: &str, schema: Schema) -> Result<(), Fault> {
     let deadline = Instant::now() + OPENING;
     loop {
-        match prepare_once(options, what).await {
+        match prepare_once(options, what, schema).await {
             Err(fault) if fault.kind() == FaultKind::Retryable && Instant::now() < deadline => {
                 tokio::time::sleep(PAUSE).await;
             }
@@ -96,18 +97,43 @@ async fn prepare(options: &SqliteConnectOptions, what: &str) -> Result<(), Fault
     }
 }
 
-async fn prepare_once(options: &SqliteConnectOptions, what: &str) -> Result<(), Fault> {
+async fn prepare_once(options: &SqliteConnectOptions, what: &str, schema: Schema) -> Result<(), Fault> {
     let mut connection = SqliteConnection::connect_with(options).await.during(what)?;
-    migrate(&mut connection, what).await?;
+    if schema == Schema::Migrate {
+        migrate(&mut connection, what).await?;
+    } else if let Some(missing) = missing(&mut connection).await {
+        let text =
+            format!("{what}: {missing}; let it be made with RUN_MIGRATIONS_ON_START=1 or `store.migrate`");
+        if schema == Schema::Require {
+            return Err(Fault::new(FaultKind::Permanent, text));
+        }
+        tracing::warn!("{text}");
+    }
     connection.close().await.during(what)
+}
+
+/// Which version of the tables is not there.
+async fn missing(connection: &mut SqliteConnection) -> Option<String> {
+    let newest = migrator().iter().map(|migration| migration.version).max()?;
+    // A table that is not there at all counts as version 0.
+    let found: i64 =
+        sqlx::query_scalar("select coalesce(max(version), 0) from tikkun_store_migrations where success")
+            .fetch_one(connection)
+            .await
+            .unwrap_or(0);
+    (found < newest).then(|| format!("its tables are of version {found}, but version {newest} is needed"))
+}
+
+fn migrator() -> Migrator {
+    let mut migrator: Migrator = sqlx::migrate!("src/store/sqlite/migrations");
+    migrator.dangerous_set_table_name(MIGRATIONS_TABLE);
+    migrator
 }
 
 /// All migrations are one transaction: a second process waits for it and then finds nothing to do.
 async fn migrate(connection: &mut SqliteConnection, what: &str) -> Result<(), Fault> {
-    let mut migrator: Migrator = sqlx::migrate!("src/store/sqlite/migrations");
-    migrator.dangerous_set_table_name(MIGRATIONS_TABLE);
     let mut tx = connection.begin_with(BEGIN).await.during(what)?;
-    migrator.run_direct(None, &mut *tx, false).await.map_err(|error| migration_fault(error, what))?;
+    migrator().run_direct(None, &mut *tx, false).await.map_err(|error| migration_fault(error, what))?;
     tx.commit().await.during(what)
 }
 

@@ -254,7 +254,8 @@ mod tests {
     #[tokio::test]
     async fn no_statement_of_a_batch_reads_a_table_from_end_to_end() {
         let folder = tempfile::tempdir().unwrap();
-        let database = Database::open(&folder.path().join("store.db")).await.unwrap();
+        let database =
+            Database::open(&folder.path().join("store.db"), crate::store::Schema::Migrate).await.unwrap();
         let candidates = query_without_references();
         let statements = [
             LOCK_JOB,

@@ -21,16 +21,16 @@ mod row;
 use std::path::Path;
 use std::sync::Arc;
 
-use super::Store;
+use super::{Schema, Store};
 use crate::fault::Fault;
 
-/// Opens the file, makes it where it is missing, and brings its tables up to date.
+/// Opens the file, makes it where it is missing, and looks after its tables as `schema` says.
 ///
 /// # Errors
 /// Unavailable when the file cannot be opened or is locked for too long; permanent when it holds
-/// something else or was made by a newer version.
-pub async fn open(path: &Path) -> Result<Store, Fault> {
-    let database = Arc::new(connection::Database::open(path).await?);
+/// something else, was made by a newer version, or lacks what `schema` requires.
+pub async fn open(path: &Path, schema: Schema) -> Result<Store, Fault> {
+    let database = Arc::new(connection::Database::open(path, schema).await?);
     Ok(Store {
         background_jobs: Arc::new(background_jobs::SqliteBackgroundJobs::new(Arc::clone(&database))),
         receipts: Arc::new(receipts::SqliteReceipts::new(Arc::clone(&database))),

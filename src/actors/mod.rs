@@ -1,0 +1,37 @@
+//! Who does the work: one file per actor, in the order in which a job meets them.
+//!
+//! [`QueueListener`] takes jobs for free slots and alone settles them; [`JobRunner`] runs one job at a
+//! time; [`DeletionBatch`] deletes one batch of receipts at a time; [`StatusTracker`] alone moves the
+//! status of a row that people watch; [`Scheduler`] and [`Rescuer`] keep time and bring back what is
+//! lost; [`LeaseKeeper`] tells the others that this process lives.
+//!
+//! Actors know ports and messages, never an adapter, and not who supervises them.
+
+mod attempt_control;
+mod clean_up;
+mod deadline;
+mod deletion_batch;
+mod job_runner;
+mod lease_keeper;
+mod queue_listener;
+mod reconcile;
+mod rescuer;
+mod running;
+mod scheduler;
+mod slots;
+mod status_tracker;
+mod verdict;
+
+pub use deletion_batch::{BatchDone, BatchPorts, DeletionBatch, RunBatch};
+pub use job_runner::{JobEnded, JobRunner, RunJob, StopForDrain};
+pub use lease_keeper::LeaseKeeper;
+pub use queue_listener::{Drain, ListenerPorts, ListenerSettings, QueueListener, Settle};
+pub use reconcile::TrackedKind;
+pub use rescuer::{Rescuer, RescuerPorts, RescuerSettings};
+pub use running::{Running, RunningJob};
+pub use scheduler::{SCHEDULER_ROLE, Scheduler};
+pub use slots::{Slot, SlotPool};
+pub use status_tracker::{
+    AskPerson, BeginAttempt, EndedAttempt, FailUnqueued, Journal, Progressed, RequestJob, Revive,
+    StatusTracker, TrackerSettings, Waiting,
+};

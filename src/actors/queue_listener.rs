@@ -1,0 +1,325 @@
+//! Takes jobs from one queue for free slots, hands them to runners, and alone settles what they end with.
+//!
+//! What survives a restart: everything on its [`Desk`], that is the deliveries this process holds and
+//! the settlements not written yet. Each delivery is carried by a future of its own that outlives the
+//! listener and asks again until its settlement is acknowledged.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use actix::{
+    Actor, AsyncContext, Context, Handler, Message, Recipient, ResponseFuture, Supervised, WrapFuture,
+};
+use parking_lot::Mutex;
+use tokio::sync::{Notify, oneshot, watch};
+
+use super::deadline::answer_in;
+use super::{JobEnded, RunJob, Slot, SlotPool};
+use crate::failpoint;
+use crate::fault::Fault;
+use crate::job::{Backoff, ExecutionId, ProcessId, QueueName};
+use crate::queue::{Broker, Delivery, Settled, Settlement};
+use crate::supervision::Turn;
+
+/// Waits between tries while the broker is out of reach: soon back, never a storm.
+const OUTAGE: Backoff =
+    Backoff { first: Duration::from_millis(100), factor: 2.0, cap: Duration::from_secs(5), jitter: 0.2 };
+
+/// The most settlements in one call: bounds the size of one transaction.
+const SETTLE_BATCH: usize = 500;
+
+/// What a listener needs of the process.
+#[derive(Clone)]
+pub struct ListenerPorts {
+    /// Where the jobs wait.
+    pub broker: Arc<dyn Broker>,
+    /// Where they may run.
+    pub slots: Arc<SlotPool>,
+    /// Under whose lease.
+    pub process: ProcessId,
+    /// Told at each turn of the fetch loop.
+    pub turn: Turn,
+}
+
+/// What a listener is told by configuration.
+#[derive(Clone, Debug)]
+pub struct ListenerSettings {
+    /// Its queue.
+    pub queue: QueueName,
+    /// The queue's place in the order; 0 is served first.
+    pub rank: usize,
+    /// The most jobs in one fetch.
+    pub batch: u32,
+    /// Longest wait for work before the loop turns all the same.
+    pub patience: Duration,
+    /// Longest wait for one answer of the broker.
+    pub deadline: Duration,
+}
+
+/// The actor: a shell around its desk.
+pub struct QueueListener {
+    /// Outlives the actor's restarts.
+    desk: Arc<Desk>,
+    /// Given to carriers, so that they can hand in settlements.
+    me: Option<Recipient<Settle>>,
+}
+
+/// What a listener works on.
+struct Desk {
+    ports: ListenerPorts,
+    settings: ListenerSettings,
+    held: Mutex<HashSet<ExecutionId>>,
+    held_changed: Notify,
+    unsettled: Mutex<Vec<(Settlement, oneshot::Sender<Settled>)>>,
+    unsettled_changed: Notify,
+    draining: watch::Sender<bool>,
+}
+
+/// Asks to settle a delivery; the answer comes after the broker has written it.
+#[derive(Clone, Message)]
+#[rtype(result = "Option<Settled>")]
+pub struct Settle(pub Settlement);
+
+/// Asks to take no more jobs; the answer comes when every job that was taken is settled.
+#[derive(Clone, Copy, Message)]
+#[rtype(result = "()")]
+pub struct Drain;
+
+impl QueueListener {
+    /// A listener for one queue.
+    #[must_use]
+    pub fn new(ports: ListenerPorts, settings: ListenerSettings) -> Self {
+        let desk = Desk {
+            ports,
+            settings,
+            held: Mutex::default(),
+            held_changed: Notify::new(),
+            unsettled: Mutex::default(),
+            unsettled_changed: Notify::new(),
+            draining: watch::Sender::new(false),
+        };
+        Self { desk: Arc::new(desk), me: None }
+    }
+}
+
+impl Actor for QueueListener {
+    type Context = Context<Self>;
+
+    fn started(&mut self, ctx: &mut Self::Context) {
+        let me = ctx.address().recipient();
+        self.me = Some(me.clone());
+        ctx.spawn(fetch_loop(Arc::clone(&self.desk), me).into_actor(self));
+        ctx.spawn(settle_loop(Arc::clone(&self.desk)).into_actor(self));
+        failpoint::reach("queue_listener.started");
+    }
+}
+
+impl Supervised for QueueListener {}
+
+impl Handler<Settle> for QueueListener {
+    type Result = ResponseFuture<Option<Settled>>;
+
+    fn handle(&mut self, Settle(settlement): Settle, _: &mut Self::Context) -> Self::Result {
+        failpoint::reach("queue_listener.settle");
+        let (settled, answer) = oneshot::channel();
+        self.desk.unsettled.lock().push((settlement, settled));
+        self.desk.unsettled_changed.notify_one();
+        Box::pin(async move { answer.await.ok() })
+    }
+}
+
+impl Handler<Drain> for QueueListener {
+    type Result = ResponseFuture<()>;
+
+    fn handle(&mut self, _: Drain, _: &mut Self::Context) -> Self::Result {
+        self.desk.draining.send_replace(true);
+        let desk = Arc::clone(&self.desk);
+        Box::pin(async move { desk.nothing_held().await })
+    }
+}
+
+/// Waits for work, waits for slots, takes as many jobs as slots were granted.
+async fn fetch_loop(desk: Arc<Desk>, me: Recipient<Settle>) {
+    let mut draining = desk.draining.subscribe();
+    let stop = draining.wait_for(|draining| *draining);
+    let turns = async {
+        desk.give_back_unknown(&me).await;
+        let mut more_waits = false;
+        loop {
+            if !more_waits {
+                desk.wait_for_work().await;
+            }
+            let slots = desk.granted_slots().await;
+            more_waits = desk.fetch_for(slots, &me).await;
+        }
+    };
+    tokio::select! {
+        _ = stop => {}
+        () = turns => {}
+    }
+}
+
+impl Desk {
+    async fn wait_for_work(&self) {
+        let mut failures = 0;
+        loop {
+            self.ports.turn.beat();
+            let longest = self.settings.patience + self.settings.deadline;
+            let waited = self.ports.broker.wait(&self.settings.queue, self.settings.patience);
+            match answer_in(longest, "wait for work", waited).await {
+                Ok(()) => return,
+                Err(fault) => self.outage(&mut failures, &fault).await,
+            }
+        }
+    }
+
+    /// The loop turns while it waits, however long the jobs before it take.
+    async fn granted_slots(&self) -> Vec<Slot> {
+        loop {
+            let mut granted = self.ports.slots.request(self.settings.rank, self.settings.batch);
+            loop {
+                self.ports.turn.beat();
+                match tokio::time::timeout(self.settings.patience, &mut granted).await {
+                    Ok(Ok(slots)) => return slots,
+                    Ok(Err(_)) => break,
+                    Err(_) => {}
+                }
+            }
+        }
+    }
+
+    /// Whether there is probably more to fetch.
+    async fn fetch_for(self: &Arc<Self>, slots: Vec<Slot>, me: &Recipient<Settle>) -> bool {
+        let want = u32::try_from(slots.len()).unwrap_or(u32::MAX);
+        let fetched = self.ports.broker.fetch(&self.settings.queue, want, &self.ports.process);
+        match answer_in(self.settings.deadline, "fetch", fetched).await {
+            Ok(deliveries) => {
+                let full = deliveries.len() == slots.len();
+                for (delivery, slot) in deliveries.into_iter().zip(slots) {
+                    self.held.lock().insert(delivery.execution.clone());
+                    actix_rt::spawn(carry(Arc::clone(self), delivery, slot, me.clone()));
+                }
+                failpoint::reach("queue_listener.fetched");
+                full
+            }
+            Err(fault) => {
+                drop(slots);
+                self.outage(&mut 0, &fault).await;
+                self.give_back_unknown(me).await;
+                false
+            }
+        }
+    }
+
+    /// A fetch may have been carried out without its answer reaching us: what the broker lent to this
+    /// process and nobody here carries goes back.
+    async fn give_back_unknown(self: &Arc<Self>, me: &Recipient<Settle>) {
+        let mut failures = 0;
+        loop {
+            self.ports.turn.beat();
+            let held = self.ports.broker.held(&self.settings.queue, &self.ports.process);
+            match answer_in(self.settings.deadline, "list own deliveries", held).await {
+                Ok(deliveries) => {
+                    for delivery in deliveries {
+                        if self.held.lock().insert(delivery.execution.clone()) {
+                            let back = JobEnded::given_back(&delivery);
+                            actix_rt::spawn(hand_in(Arc::clone(self), back, me.clone()));
+                        }
+                    }
+                    return;
+                }
+                Err(fault) => self.outage(&mut failures, &fault).await,
+            }
+        }
+    }
+
+    async fn outage(&self, failures: &mut u32, fault: &Fault) {
+        *failures += 1;
+        let pause = OUTAGE.delay(*failures, fastrand::f64());
+        if *failures == 1 {
+            tracing::warn!(queue.name = %self.settings.queue, error = fault.chain(), "broker does not serve the queue; waiting");
+        }
+        self.ports.turn.beat();
+        tokio::time::sleep(pause).await;
+    }
+
+    fn let_go(&self, execution: &ExecutionId) {
+        self.held.lock().remove(execution);
+        self.held_changed.notify_waiters();
+    }
+
+    async fn nothing_held(&self) {
+        loop {
+            let changed = self.held_changed.notified();
+            if self.held.lock().is_empty() {
+                return;
+            }
+            changed.await;
+        }
+    }
+}
+
+/// Carries one delivery through its runner to its settlement, through restarts of either.
+async fn carry(desk: Arc<Desk>, delivery: Delivery, slot: Slot, me: Recipient<Settle>) {
+    let unharmed = JobEnded::given_back(&delivery);
+    let ended = slot.runner().send(RunJob { delivery: Box::new(delivery) }).await;
+    drop(slot);
+    let ended = ended.unwrap_or_else(|error| {
+        tracing::warn!(job.id = %unharmed.0.job, %error, "the runner was lost; the job goes back to its queue");
+        unharmed
+    });
+    hand_in(desk, ended, me).await;
+}
+
+async fn hand_in(desk: Arc<Desk>, JobEnded(settlement): JobEnded, me: Recipient<Settle>) {
+    loop {
+        match me.send(Settle(settlement.clone())).await {
+            Ok(Some(settled)) => {
+                if settled == Settled::NotOurs {
+                    tracing::warn!(job.id = %settlement.job, queue.name = %settlement.queue,
+                        "the job was taken from this process before it ended; its end is not counted");
+                }
+                break;
+            }
+            Ok(None) | Err(_) => tokio::time::sleep(OUTAGE.delay(1, fastrand::f64())).await,
+        }
+    }
+    desk.let_go(&settlement.execution);
+}
+
+/// Writes what was handed in, everything that has gathered in one call, again until it is written.
+async fn settle_loop(desk: Arc<Desk>) {
+    loop {
+        let changed = desk.unsettled_changed.notified();
+        let (settlements, answers) = desk.take_unsettled();
+        if settlements.is_empty() {
+            changed.await;
+            continue;
+        }
+        let settled = desk.settle(&settlements).await;
+        for (answer, settled) in answers.into_iter().zip(settled) {
+            // A carrier that is gone asks again or does not care.
+            let _ = answer.send(settled);
+        }
+    }
+}
+
+impl Desk {
+    fn take_unsettled(&self) -> (Vec<Settlement>, Vec<oneshot::Sender<Settled>>) {
+        let mut unsettled = self.unsettled.lock();
+        let count = unsettled.len().min(SETTLE_BATCH);
+        unsettled.drain(..count).unzip()
+    }
+
+    async fn settle(&self, settlements: &[Settlement]) -> Vec<Settled> {
+        let mut failures = 0;
+        loop {
+            let settled = self.ports.broker.settle(settlements);
+            match answer_in(self.settings.deadline, "settle", settled).await {
+                Ok(settled) => return settled,
+                Err(fault) => self.outage(&mut failures, &fault).await,
+            }
+        }
+    }
+}

@@ -1,0 +1,206 @@
+//! Keeps the rows that people watch and the entries in the queue together.
+//!
+//! A row that waits for a queue entry which nobody has is enqueued anew. Clocks of different hosts are
+//! not compared: a gap counts only when it was seen unchanged for a while on this process's own clock.
+//! An entry whose row is at rest needs nothing: its attempt is refused and it ends quietly.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+use parking_lot::Mutex;
+use serde_json::json;
+use tokio::time::Instant;
+
+use super::RescuerPorts;
+use super::deadline::answer_in;
+use crate::fault::Fault;
+use crate::job::background::{BackgroundJob, PauseReason, Status};
+use crate::job::{Args, BackgroundJobId, JobId, JobRecord, KindName, Limit, NewJob, QueueName};
+
+/// The leadership under which rows are reconciled.
+const ROLE: &str = "reconcile";
+
+/// The most rows in one look.
+const ROWS: u32 = 10_000;
+
+/// A kind of job that carries rows of `background_jobs`.
+#[derive(Clone, Debug)]
+pub struct TrackedKind {
+    /// The rows' `job_type`.
+    pub job_type: String,
+    /// The function that carries them; its first argument is the row's id.
+    pub kind: KindName,
+    /// The name of that argument.
+    pub parameter: &'static str,
+    /// Where new entries go.
+    pub queue: QueueName,
+    /// Time for one attempt.
+    pub timeout: Limit,
+    /// How long the entry's result is kept.
+    pub result_ttl: Limit,
+    /// How long the entry's failure is kept.
+    pub failure_ttl: Limit,
+    /// How long a gap must have stood before it is closed.
+    pub grace: Duration,
+    /// Time after which the leadership may change hands.
+    pub leadership_ttl: Duration,
+}
+
+impl TrackedKind {
+    /// The queue job that carries a row.
+    #[must_use]
+    pub fn entry(&self, id: JobId, row: BackgroundJobId) -> NewJob {
+        let args = Args::positional([json!(row.0)]);
+        NewJob {
+            timeout: Some(self.timeout),
+            result_ttl: Some(self.result_ttl),
+            failure_ttl: Some(self.failure_ttl),
+            ..NewJob::new(id, self.queue.clone(), self.kind.clone(), args)
+        }
+    }
+
+    /// The row that an entry carries.
+    fn row_of(&self, entry: &JobRecord) -> Option<BackgroundJobId> {
+        let args = entry.args.as_ref().ok()?;
+        let id = args.positional.first().or_else(|| args.named.get(self.parameter))?;
+        id.as_i64().map(BackgroundJobId)
+    }
+}
+
+/// Gaps that were seen and not closed yet.
+#[derive(Debug, Default)]
+pub(super) struct Suspects(Mutex<BTreeMap<BackgroundJobId, Suspect>>);
+
+#[derive(Clone, Copy, Debug)]
+struct Suspect {
+    since: Instant,
+    updated_at: Option<DateTime<Utc>>,
+}
+
+impl Suspects {
+    /// Which of the rows without an entry have stood unchanged for `grace`. Forgets all others.
+    fn ripe(&self, gaps: &[&BackgroundJob], now: Instant, grace: Duration) -> Vec<BackgroundJobId> {
+        let mut seen = self.0.lock();
+        let mut still = BTreeMap::new();
+        let mut ripe = Vec::new();
+        for row in gaps {
+            let fresh = Suspect { since: now, updated_at: row.updated_at };
+            let suspect = match seen.get(&row.id) {
+                Some(known) if known.updated_at == row.updated_at => *known,
+                _ => fresh,
+            };
+            if now.saturating_duration_since(suspect.since) >= grace {
+                ripe.push(row.id);
+            } else {
+                still.insert(row.id, suspect);
+            }
+        }
+        *seen = still;
+        ripe
+    }
+}
+
+/// Whether a row needs an entry in the queue to go on.
+fn needs_entry(row: &BackgroundJob) -> bool {
+    match row.status {
+        Status::Queued | Status::Running => true,
+        Status::Paused => is_continuation(row),
+        Status::Completed | Status::Failed | Status::Cancelled => false,
+    }
+}
+
+fn is_continuation(row: &BackgroundJob) -> bool {
+    row.status == Status::Paused && row.note.pause_reason == Some(PauseReason::Continuation)
+}
+
+/// Looks at all active rows of one kind once. Running it twice changes nothing the second time.
+pub(super) async fn reconcile(
+    ports: &RescuerPorts,
+    tracked: &TrackedKind,
+    suspects: &Suspects,
+    deadline: Duration,
+) -> Result<(), Fault> {
+    let lead = ports.broker.lead(ROLE, &ports.process, tracked.leadership_ttl);
+    if !answer_in(deadline, "lead the reconciliation", lead).await? {
+        return Ok(());
+    }
+    let jobs = &ports.store.background_jobs;
+    // Rows first: an entry that is made in between can only make a gap smaller.
+    let rows = answer_in(deadline, "list active rows", jobs.active(&tracked.job_type, ROWS)).await?;
+    let entries = answer_in(deadline, "list open entries", ports.broker.open_jobs(&tracked.kind)).await?;
+    let carried: BTreeSet<_> = entries.iter().filter_map(|entry| tracked.row_of(entry)).collect();
+
+    let resting: Vec<_> =
+        rows.iter().filter(|row| is_continuation(row)).map(|row| (row.id, row.note.attempt)).collect();
+    answer_in(deadline, "keep paused rows alive", jobs.beat(&resting)).await?;
+
+    let gaps: Vec<_> = rows.iter().filter(|row| needs_entry(row) && !carried.contains(&row.id)).collect();
+    for row in suspects.ripe(&gaps, Instant::now(), tracked.grace) {
+        let id = JobId::from(uuid::Uuid::new_v4().to_string());
+        answer_in(deadline, "note the new entry", jobs.carried_by(row, &id)).await?;
+        let entry = [tracked.entry(id.clone(), row)];
+        answer_in(deadline, "enqueue a row anew", ports.broker.enqueue(&entry)).await?;
+        tracing::warn!(background_job = %row, job.id = %id, queue.name = %tracked.queue,
+            "a row had no entry in its queue; enqueued it anew");
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::job::background::{Cursor, Note};
+    use crate::job::{BusinessId, Progress};
+
+    fn row(id: i64, status: Status, reason: Option<PauseReason>) -> BackgroundJob {
+        BackgroundJob {
+            id: BackgroundJobId(id),
+            business_id: BusinessId(1),
+            requested_by_user_id: None,
+            job_type: "delete_receipts_all".into(),
+            status,
+            progress: Progress::default(),
+            last_error: None,
+            cursor: Cursor::default(),
+            created_at: None,
+            updated_at: None,
+            started_at: None,
+            finished_at: None,
+            heartbeat_at: None,
+            note: Note { pause_reason: reason, ..Note::default() },
+        }
+    }
+
+    #[test]
+    fn only_rows_that_go_on_by_themselves_need_an_entry() {
+        assert!(needs_entry(&row(1, Status::Queued, None)));
+        assert!(needs_entry(&row(1, Status::Running, None)));
+        assert!(needs_entry(&row(1, Status::Paused, Some(PauseReason::Continuation))));
+        assert!(!needs_entry(&row(1, Status::Paused, Some(PauseReason::Person))));
+        assert!(!needs_entry(&row(1, Status::Paused, None)));
+        assert!(!needs_entry(&row(1, Status::Completed, None)));
+    }
+
+    #[test]
+    fn a_gap_is_closed_once_and_only_after_it_stood_unchanged() {
+        let (suspects, grace) = (Suspects::default(), Duration::from_secs(30));
+        let start = Instant::now();
+        let at = |seconds| start + Duration::from_secs(seconds);
+        let mut job = row(7, Status::Queued, None);
+        assert!(suspects.ripe(&[&job], at(0), grace).is_empty());
+        job.updated_at = Some(DateTime::UNIX_EPOCH);
+        assert!(suspects.ripe(&[&job], at(40), grace).is_empty(), "it moved meanwhile");
+        assert_eq!(suspects.ripe(&[&job], at(70), grace), [BackgroundJobId(7)]);
+        assert!(suspects.ripe(&[&job], at(71), grace).is_empty(), "the second look changes nothing");
+    }
+
+    #[test]
+    fn a_gap_that_closed_by_itself_is_forgotten() {
+        let (suspects, grace) = (Suspects::default(), Duration::from_secs(30));
+        let (start, job) = (Instant::now(), row(7, Status::Queued, None));
+        suspects.ripe(&[&job], start, grace);
+        suspects.ripe(&[], start + grace, grace);
+        assert!(suspects.ripe(&[&job], start + grace * 2, grace).is_empty());
+    }
+}

@@ -1,0 +1,221 @@
+//! Brings back what is lost: jobs of dead processes, objects that could not be deleted, rows whose
+//! queue entry is gone. Nothing survives a restart; every action may be repeated, by any process.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use actix::{Actor, AsyncContext, Context, Supervised, WrapFuture};
+use tokio::time::Instant;
+
+use super::clean_up::{CleanUpLimits, delete_objects};
+use super::deadline::answer_in;
+use super::reconcile::{Suspects, TrackedKind, reconcile};
+use super::verdict::after_death;
+use crate::blob::BlobStore;
+use crate::failpoint;
+use crate::fault::Fault;
+use crate::job::{Backoff, Control, JobContext, JobError, ProcessId, Progress, Registry, StopReason};
+use crate::queue::{Broker, Orphan, Settled, Settlement, Verdict};
+use crate::store::Store;
+use crate::supervision::{Turn, catch_panic};
+
+/// The most orphans in one look: bounds the size of one transaction.
+const ORPHANS: u32 = 200;
+
+/// What a rescuer needs of the process.
+#[derive(Clone)]
+pub struct RescuerPorts {
+    /// Where jobs wait.
+    pub broker: Arc<dyn Broker>,
+    /// Where rows are.
+    pub store: Store,
+    /// Where objects lie.
+    pub blobs: Arc<dyn BlobStore>,
+    /// What each kind wants for its orphans.
+    pub registry: Arc<Registry>,
+    /// Who rescues, for the leadership of the reconciliation.
+    pub process: ProcessId,
+    /// Told at each turn.
+    pub turn: Turn,
+}
+
+/// What a rescuer is told by configuration.
+#[derive(Clone, Debug)]
+pub struct RescuerSettings {
+    /// Time between looks.
+    pub interval: Duration,
+    /// Longest wait for one answer.
+    pub deadline: Duration,
+    /// The most objects in one look.
+    pub outbox_batch: u32,
+    /// Waits between tries to delete an object.
+    pub outbox_backoff: Backoff,
+    /// Time between reconciliations of rows and queue entries.
+    pub reconcile_interval: Duration,
+    /// Background jobs whose rows and entries are kept together.
+    pub tracked: Vec<TrackedKind>,
+}
+
+/// The actor.
+#[derive(Clone)]
+pub struct Rescuer {
+    /// What it needs.
+    pub ports: RescuerPorts,
+    /// What it is told.
+    pub settings: RescuerSettings,
+}
+
+impl Actor for Rescuer {
+    type Context = Context<Self>;
+
+    fn started(&mut self, ctx: &mut Self::Context) {
+        failpoint::reach("rescuer.started");
+        ctx.spawn(self.clone().watch().into_actor(self));
+    }
+}
+
+impl Supervised for Rescuer {}
+
+impl Rescuer {
+    async fn watch(self) {
+        let mut reconciled: Option<Instant> = None;
+        let mut failing = false;
+        let suspects = Suspects::default();
+        loop {
+            self.ports.turn.beat();
+            failpoint::reach("rescuer.tick");
+            let due = reconciled.is_none_or(|at| at.elapsed() >= self.settings.reconcile_interval);
+            let mut faults = Vec::new();
+            faults.extend(self.rescue_jobs().await.err());
+            self.ports.turn.beat();
+            faults.extend(self.clean_up().await.err());
+            self.ports.turn.beat();
+            if due {
+                match self.reconcile_all(&suspects).await {
+                    Ok(()) => reconciled = Some(Instant::now()),
+                    Err(fault) => faults.push(fault),
+                }
+            }
+            for fault in faults.iter().filter(|_| !failing) {
+                tracing::warn!(error = fault.chain(), "the rescuer cannot do its work; trying again");
+            }
+            failing = !faults.is_empty();
+            tokio::time::sleep(self.settings.interval).await;
+        }
+    }
+
+    /// Deliveries of dead processes, each by the policy of its kind.
+    async fn rescue_jobs(&self) -> Result<(), Fault> {
+        let orphans =
+            answer_in(self.settings.deadline, "look for orphans", self.ports.broker.orphans(ORPHANS));
+        let orphans = orphans.await?;
+        if orphans.is_empty() {
+            return Ok(());
+        }
+        let mut settlements = Vec::with_capacity(orphans.len());
+        for orphan in &orphans {
+            settlements.push(self.decide(orphan).await);
+        }
+        let settled = self.ports.broker.settle(&settlements);
+        let settled = answer_in(self.settings.deadline, "settle orphans", settled).await?;
+        for ((orphan, settlement), settled) in orphans.iter().zip(&settlements).zip(settled) {
+            if settled == Settled::Done {
+                tracing::warn!(
+                    job.id = %settlement.job, job.kind = %orphan.delivery.job.kind, queue.name = %settlement.queue,
+                    process.id = %orphan.process, verdict = verdict_word(&settlement.verdict),
+                    "rescued a job whose process died"
+                );
+            }
+        }
+        Ok(())
+    }
+
+    async fn decide(&self, Orphan { delivery, process }: &Orphan) -> Settlement {
+        let job = &delivery.job;
+        let died = format!("process {process} died while it ran this job (attempt {})", job.attempt);
+        let verdict = match self.ports.registry.find(&job.kind) {
+            Ok(kind) => {
+                let verdict = after_death(job, &kind.settings(), &died, fastrand::f64());
+                if let (Verdict::Bury { error, .. }, Ok(args)) = (&verdict, &job.args) {
+                    let (id, queue) = (job.id.clone(), job.queue.clone());
+                    let ctx = JobContext::new(id, queue, job.kind.clone(), job.attempt, Arc::new(NotRunning));
+                    let told = catch_panic(kind.failed(args, &JobError::permanent(error), &ctx)).await;
+                    if let Err(panic) = told {
+                        tracing::error!(job.id = %job.id, %panic, "the job's own clean-up after its failure panicked");
+                    }
+                }
+                verdict
+            }
+            // Whoever fetches it next says what is registered there.
+            Err(_) => Verdict::Rescue,
+        };
+        Settlement {
+            job: job.id.clone(),
+            queue: job.queue.clone(),
+            execution: delivery.execution.clone(),
+            verdict,
+        }
+    }
+
+    /// Objects that earlier tries left behind.
+    async fn clean_up(&self) -> Result<(), Fault> {
+        let (blobs, outbox) = (&self.ports.blobs, &self.ports.store.outbox);
+        // Nobody else may take them while one call and its confirmation are under way.
+        let hold = self.settings.deadline * 4;
+        let claim = outbox.claim(blobs.target(), None, self.settings.outbox_batch, hold);
+        let condemned = answer_in(self.settings.deadline, "claim objects to delete", claim).await?;
+        if condemned.is_empty() {
+            return Ok(());
+        }
+        let limits =
+            CleanUpLimits { deadline: self.settings.deadline, backoff: self.settings.outbox_backoff };
+        let cleaned = delete_objects(&**blobs, &**outbox, &condemned, &limits).await?;
+        tracing::info!(
+            deleted = cleaned.deleted,
+            failed = cleaned.failed,
+            "tried objects of the clean-up outbox again"
+        );
+        Ok(())
+    }
+
+    async fn reconcile_all(&self, suspects: &Suspects) -> Result<(), Fault> {
+        for tracked in &self.settings.tracked {
+            reconcile(&self.ports, tracked, suspects, self.settings.deadline).await?;
+        }
+        Ok(())
+    }
+}
+
+fn verdict_word(verdict: &Verdict) -> &'static str {
+    match verdict {
+        Verdict::Rescue | Verdict::GiveBack { .. } => "runs again",
+        Verdict::RetryAt { .. } => "is tried again",
+        Verdict::Bury { .. } => "failed",
+        Verdict::Ack { .. } => "finished",
+    }
+}
+
+/// The control of a job that does not run any more.
+struct NotRunning;
+
+impl Control for NotRunning {
+    fn stop_requested(&self) -> Option<StopReason> {
+        None
+    }
+
+    fn stopped(&self) -> futures::future::BoxFuture<'_, StopReason> {
+        Box::pin(futures::future::pending())
+    }
+
+    fn sleep(&self, duration: Duration) -> futures::future::BoxFuture<'_, ()> {
+        Box::pin(tokio::time::sleep(duration))
+    }
+
+    fn report(&self, _: Progress) {}
+
+    fn set_waiting(&self, _: bool) {}
+
+    fn time_left(&self) -> Option<Duration> {
+        None
+    }
+}

@@ -1,0 +1,183 @@
+//! The slots of the process: one pool, granted to queues in the order of their rank.
+//!
+//! A slot is a runner's place for one job. It goes back by itself when dropped, so neither a panic nor
+//! a cancelled future can leak one.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use actix::Recipient;
+use parking_lot::Mutex;
+use tokio::sync::oneshot;
+
+use super::RunJob;
+
+/// All slots of the process.
+pub struct SlotPool {
+    state: Mutex<State>,
+}
+
+struct State {
+    free: Vec<Recipient<RunJob>>,
+    waiting: BTreeMap<(usize, u64), Waiter>,
+    next: u64,
+    held: BTreeMap<usize, u32>,
+    caps: BTreeMap<usize, u32>,
+}
+
+struct Waiter {
+    want: u32,
+    grant: oneshot::Sender<Vec<Slot>>,
+}
+
+/// A place for one job, at one runner.
+pub struct Slot {
+    pool: Arc<SlotPool>,
+    rank: usize,
+    runner: Recipient<RunJob>,
+}
+
+impl Slot {
+    /// The runner of this slot.
+    #[must_use]
+    pub fn runner(&self) -> &Recipient<RunJob> {
+        &self.runner
+    }
+}
+
+impl Drop for Slot {
+    fn drop(&mut self) {
+        self.pool.take_back(self.rank, self.runner.clone());
+    }
+}
+
+impl SlotPool {
+    /// A pool over these runners. `caps` limits how many slots the queue of a rank may hold.
+    #[must_use]
+    pub fn new(runners: Vec<Recipient<RunJob>>, caps: BTreeMap<usize, u32>) -> Arc<Self> {
+        let state = State { free: runners, waiting: BTreeMap::new(), next: 0, held: BTreeMap::new(), caps };
+        Arc::new(Self { state: Mutex::new(state) })
+    }
+
+    /// Asks for up to `want` slots for the queue of `rank`; the answer has at least one. Lower ranks
+    /// are served first, equal ones in the order in which they asked. The place in the line is taken
+    /// at once and given up when the answer is dropped.
+    pub fn request(self: &Arc<Self>, rank: usize, want: u32) -> oneshot::Receiver<Vec<Slot>> {
+        let (grant, granted) = oneshot::channel();
+        let mut state = self.state.lock();
+        state.next += 1;
+        let place = (rank, state.next);
+        state.waiting.insert(place, Waiter { want: want.max(1), grant });
+        drop(state);
+        self.grant();
+        granted
+    }
+
+    /// Slots that no job has.
+    pub fn free(&self) -> usize {
+        self.state.lock().free.len()
+    }
+
+    fn take_back(self: &Arc<Self>, rank: usize, runner: Recipient<RunJob>) {
+        let mut state = self.state.lock();
+        state.free.push(runner);
+        if let Some(held) = state.held.get_mut(&rank) {
+            *held = held.saturating_sub(1);
+        }
+        drop(state);
+        self.grant();
+    }
+
+    /// Hands free slots to waiters until none fits. A waiter that is gone returns its slots outside
+    /// the lock, by their drop.
+    fn grant(self: &Arc<Self>) {
+        while let Some((waiter, runners, rank)) = self.state.lock().next_grant() {
+            let slots =
+                runners.into_iter().map(|runner| Slot { pool: Arc::clone(self), rank, runner }).collect();
+            drop(waiter.grant.send(slots));
+        }
+    }
+}
+
+impl State {
+    fn next_grant(&mut self) -> Option<(Waiter, Vec<Recipient<RunJob>>, usize)> {
+        self.waiting.retain(|_, waiter| !waiter.grant.is_closed());
+        let (place, count) = self.waiting.iter().find_map(|(place, waiter)| {
+            let room = self.room(place.0).min(waiter.want) as usize;
+            (room > 0).then_some((*place, room))
+        })?;
+        let waiter = self.waiting.remove(&place)?;
+        let runners = self.free.split_off(self.free.len().saturating_sub(count));
+        *self.held.entry(place.0).or_default() += u32::try_from(runners.len()).unwrap_or(u32::MAX);
+        Some((waiter, runners, place.0))
+    }
+
+    fn room(&self, rank: usize) -> u32 {
+        let free = u32::try_from(self.free.len()).unwrap_or(u32::MAX);
+        let held = self.held.get(&rank).copied().unwrap_or(0);
+        self.caps.get(&rank).map_or(free, |cap| free.min(cap.saturating_sub(held)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use actix::{Actor, Context, Handler, MessageResult};
+
+    struct Nobody;
+    impl Actor for Nobody {
+        type Context = Context<Self>;
+    }
+    impl Handler<RunJob> for Nobody {
+        type Result = MessageResult<RunJob>;
+        fn handle(&mut self, job: RunJob, _: &mut Self::Context) -> Self::Result {
+            MessageResult(super::super::JobEnded::given_back(&job.delivery))
+        }
+    }
+
+    fn pool(slots: usize, caps: &[(usize, u32)]) -> Arc<SlotPool> {
+        let runner = Nobody.start().recipient();
+        SlotPool::new(vec![runner; slots], caps.iter().copied().collect())
+    }
+
+    #[actix_rt::test]
+    async fn free_slots_are_granted_at_once_up_to_what_is_wanted() {
+        let pool = pool(4, &[]);
+        assert_eq!(pool.request(0, 3).await.unwrap().len(), 3);
+        assert_eq!(pool.free(), 4, "dropped slots are free again");
+    }
+
+    #[actix_rt::test]
+    async fn a_freed_slot_goes_to_the_queue_that_ranks_first_not_to_who_asked_first() {
+        let pool = pool(1, &[]);
+        let busy = pool.request(5, 1).await.unwrap();
+        let (mut low, high) = (pool.request(2, 1), pool.request(1, 1));
+        drop(busy);
+        let held = high.await.unwrap();
+        assert!(low.try_recv().is_err());
+        drop(held);
+        assert_eq!(low.await.unwrap().len(), 1);
+    }
+
+    #[actix_rt::test]
+    async fn a_capped_queue_leaves_slots_to_those_behind_it() {
+        let pool = pool(4, &[(0, 1)]);
+        let capped = pool.request(0, 4).await.unwrap();
+        assert_eq!(capped.len(), 1);
+        let mut more = pool.request(0, 1);
+        assert_eq!(pool.request(1, 4).await.unwrap().len(), 3);
+        assert!(more.try_recv().is_err());
+        drop(capped);
+        assert_eq!(more.await.unwrap().len(), 1);
+    }
+
+    #[actix_rt::test]
+    async fn a_request_given_up_loses_no_slot() {
+        let pool = pool(1, &[]);
+        let busy = pool.request(0, 1).await.unwrap();
+        drop(pool.request(0, 1));
+        drop(busy);
+        drop(pool.request(0, 1));
+        assert_eq!(pool.free(), 1);
+    }
+}

@@ -1,0 +1,455 @@
+//! Alone moves the status of a row that people watch, keeps its heartbeat, and writes how fast it goes.
+//!
+//! A transition is answered after it is written; who asks, asks again on a fault or a lost answer. What
+//! survives a restart: the [`Journal`], that is which rows are ours and what is not written yet.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use actix::{Actor, AsyncContext, Context, Handler, Message, ResponseActFuture, Supervised, WrapFuture};
+use parking_lot::Mutex;
+use tokio::time::Instant;
+
+use super::deadline::answer_in;
+use crate::failpoint;
+use crate::fault::{Fault, FaultKind};
+use crate::job::background::{BackgroundJob, Status};
+use crate::job::{BackgroundJobId, Progress, RateMeter};
+use crate::store::{BackgroundJobs, Begin, Begun, EndAttempt, NewRequest, Person, Requested, Watched};
+use crate::supervision::Turn;
+
+/// What a tracker is told by configuration.
+#[derive(Clone, Debug)]
+pub struct TrackerSettings {
+    /// Time between writes of what people watch.
+    pub progress_interval: Duration,
+    /// Time between heartbeats of our rows.
+    pub heartbeat_interval: Duration,
+    /// Longest wait for one answer of the database.
+    pub deadline: Duration,
+}
+
+/// The actor.
+#[derive(Clone)]
+pub struct StatusTracker {
+    jobs: Arc<dyn BackgroundJobs>,
+    journal: Arc<Journal>,
+    settings: TrackerSettings,
+    turn: Turn,
+}
+
+/// The rows that are ours, with what is not written yet. Made by whoever makes the tracker, so that it
+/// outlives it.
+#[derive(Debug, Default)]
+pub struct Journal(Mutex<HashMap<BackgroundJobId, Ours>>);
+
+/// A row that is ours.
+#[derive(Debug)]
+struct Ours {
+    attempt: u32,
+    since: Instant,
+    meter: RateMeter,
+    progress: Progress,
+    waiting_for: Option<String>,
+    last_error: Option<String>,
+    unsent: bool,
+}
+
+/// Asks to begin an attempt.
+#[derive(Clone, Debug, Message)]
+#[rtype(result = "Result<Begun, Fault>")]
+pub struct BeginAttempt(pub Begin);
+
+/// Tells that an attempt ended; the answer is whether it was still the newest of a running row.
+#[derive(Clone, Debug, Message)]
+#[rtype(result = "Result<bool, Fault>")]
+pub struct EndedAttempt {
+    /// The row.
+    pub id: BackgroundJobId,
+    /// The attempt.
+    pub attempt: u32,
+    /// How.
+    pub end: EndAttempt,
+}
+
+/// Asks to bring a row back that the web application's stale rule failed while it was alive.
+#[derive(Clone, Copy, Debug, Message)]
+#[rtype(result = "Result<bool, Fault>")]
+pub struct Revive {
+    /// The row.
+    pub id: BackgroundJobId,
+    /// The attempt that is alive.
+    pub attempt: u32,
+}
+
+/// Asks for a new row.
+#[derive(Clone, Debug, Message)]
+#[rtype(result = "Result<Requested, Fault>")]
+pub struct RequestJob(pub NewRequest);
+
+/// Tells that a new row could not be enqueued.
+#[derive(Clone, Debug, Message)]
+#[rtype(result = "Result<bool, Fault>")]
+pub struct FailUnqueued {
+    /// The row.
+    pub id: BackgroundJobId,
+    /// Why.
+    pub error: String,
+}
+
+/// Asks to carry out a person's wish.
+#[derive(Clone, Debug, Message)]
+#[rtype(result = "Result<Option<Result<BackgroundJob, Status>>, Fault>")]
+pub struct AskPerson(pub Person);
+
+/// Tells what has been committed; the latest wins.
+#[derive(Clone, Copy, Debug, Message)]
+#[rtype(result = "()")]
+pub struct Progressed {
+    /// The row.
+    pub id: BackgroundJobId,
+    /// The attempt that committed it.
+    pub attempt: u32,
+    /// The counters after the commit.
+    pub progress: Progress,
+}
+
+/// Tells what a job waits for, or that it waits no more.
+#[derive(Clone, Debug, Message)]
+#[rtype(result = "()")]
+pub struct Waiting {
+    /// The row.
+    pub id: BackgroundJobId,
+    /// The attempt that waits.
+    pub attempt: u32,
+    /// What for; none: it goes on.
+    pub waiting_for: Option<String>,
+}
+
+impl StatusTracker {
+    /// A tracker over these rows.
+    #[must_use]
+    pub fn new(
+        jobs: Arc<dyn BackgroundJobs>,
+        journal: Arc<Journal>,
+        settings: TrackerSettings,
+        turn: Turn,
+    ) -> Self {
+        Self { jobs, journal, settings, turn }
+    }
+}
+
+impl Actor for StatusTracker {
+    type Context = Context<Self>;
+
+    fn started(&mut self, ctx: &mut Self::Context) {
+        failpoint::reach("status_tracker.started");
+        ctx.spawn(self.clone().write_what_people_watch().into_actor(self));
+        ctx.spawn(self.clone().keep_hearts_beating().into_actor(self));
+    }
+}
+
+impl Supervised for StatusTracker {}
+
+impl Handler<BeginAttempt> for StatusTracker {
+    type Result = ResponseActFuture<Self, Result<Begun, Fault>>;
+
+    fn handle(&mut self, BeginAttempt(begin): BeginAttempt, _: &mut Self::Context) -> Self::Result {
+        failpoint::reach("status_tracker.begin");
+        let tracker = self.clone();
+        Box::pin(
+            async move {
+                let begun = tracker.within("begin an attempt", tracker.jobs.begin_attempt(&begin)).await?;
+                if let Begun::Started(job) = &begun {
+                    tracker.journal.adopt(job, Instant::now());
+                }
+                Ok(begun)
+            }
+            .into_actor(self),
+        )
+    }
+}
+
+impl Handler<EndedAttempt> for StatusTracker {
+    type Result = ResponseActFuture<Self, Result<bool, Fault>>;
+
+    fn handle(&mut self, ended: EndedAttempt, _: &mut Self::Context) -> Self::Result {
+        failpoint::reach("status_tracker.end");
+        let tracker = self.clone();
+        Box::pin(
+            async move {
+                let EndedAttempt { id, attempt, end } = &ended;
+                let counted =
+                    tracker.within("end an attempt", tracker.jobs.end_attempt(*id, *attempt, end)).await?;
+                // A row that rests until its continuation stays ours: its heart must go on beating.
+                if *end != EndAttempt::Continuation || !counted {
+                    tracker.journal.forget(*id, *attempt);
+                }
+                Ok(counted)
+            }
+            .into_actor(self),
+        )
+    }
+}
+
+impl Handler<Revive> for StatusTracker {
+    type Result = ResponseActFuture<Self, Result<bool, Fault>>;
+
+    fn handle(&mut self, Revive { id, attempt }: Revive, _: &mut Self::Context) -> Self::Result {
+        let tracker = self.clone();
+        Box::pin(
+            async move { tracker.within("revive a row", tracker.jobs.revive(id, attempt)).await }
+                .into_actor(self),
+        )
+    }
+}
+
+impl Handler<RequestJob> for StatusTracker {
+    type Result = ResponseActFuture<Self, Result<Requested, Fault>>;
+
+    fn handle(&mut self, RequestJob(request): RequestJob, _: &mut Self::Context) -> Self::Result {
+        let tracker = self.clone();
+        Box::pin(
+            async move { tracker.within("request a job", tracker.jobs.request(&request)).await }
+                .into_actor(self),
+        )
+    }
+}
+
+impl Handler<FailUnqueued> for StatusTracker {
+    type Result = ResponseActFuture<Self, Result<bool, Fault>>;
+
+    fn handle(&mut self, FailUnqueued { id, error }: FailUnqueued, _: &mut Self::Context) -> Self::Result {
+        let tracker = self.clone();
+        Box::pin(
+            async move {
+                tracker
+                    .within("fail a row that is not enqueued", tracker.jobs.fail_unqueued(id, &error))
+                    .await
+            }
+            .into_actor(self),
+        )
+    }
+}
+
+impl Handler<AskPerson> for StatusTracker {
+    type Result = ResponseActFuture<Self, Result<Option<Result<BackgroundJob, Status>>, Fault>>;
+
+    fn handle(&mut self, AskPerson(person): AskPerson, _: &mut Self::Context) -> Self::Result {
+        let tracker = self.clone();
+        Box::pin(
+            async move { tracker.within("carry out a wish", tracker.jobs.person(&person)).await }
+                .into_actor(self),
+        )
+    }
+}
+
+impl Handler<Progressed> for StatusTracker {
+    type Result = ();
+
+    fn handle(&mut self, told: Progressed, _: &mut Self::Context) {
+        failpoint::reach("status_tracker.progressed");
+        self.journal.progressed(told, Instant::now());
+    }
+}
+
+impl Handler<Waiting> for StatusTracker {
+    type Result = ();
+
+    fn handle(&mut self, told: Waiting, _: &mut Self::Context) {
+        self.journal.waiting(told);
+    }
+}
+
+impl StatusTracker {
+    async fn within<T>(
+        &self,
+        what: &str,
+        answer: impl Future<Output = Result<T, Fault>>,
+    ) -> Result<T, Fault> {
+        answer_in(self.settings.deadline, what, answer).await
+    }
+
+    async fn write_what_people_watch(self) {
+        loop {
+            self.turn.beat();
+            tokio::time::sleep(self.settings.progress_interval).await;
+            let updates = self.journal.unsent();
+            if updates.is_empty() {
+                continue;
+            }
+            if let Err(fault) = self.within("write progress", self.jobs.watch(&updates)).await {
+                // Facts stay in the journal; a row that cannot take them must not hold up the others' for ever.
+                if fault.kind() != FaultKind::Permanent {
+                    self.journal.not_sent(&updates);
+                }
+                tracing::debug!(error = fault.chain(), "progress is not written yet");
+            }
+        }
+    }
+
+    async fn keep_hearts_beating(self) {
+        let mut failing = false;
+        loop {
+            tokio::time::sleep(self.settings.heartbeat_interval).await;
+            let rows = self.journal.rows();
+            if rows.is_empty() {
+                continue;
+            }
+            match self.within("beat", self.jobs.beat(&rows)).await {
+                Ok(lost) => {
+                    self.journal.forget_lost(&rows, &lost);
+                    failing = false;
+                }
+                Err(fault) if !failing => {
+                    failing = true;
+                    tracing::warn!(error = fault.chain(), "heartbeats of background jobs are not written");
+                }
+                Err(_) => {}
+            }
+        }
+    }
+}
+
+impl Journal {
+    fn adopt(&self, job: &BackgroundJob, now: Instant) {
+        let mut meter = RateMeter::default();
+        meter.sample(Duration::ZERO, job.progress.processed);
+        let ours = Ours {
+            attempt: job.note.attempt,
+            since: now,
+            meter,
+            progress: job.progress,
+            waiting_for: None,
+            last_error: None,
+            unsent: false,
+        };
+        self.0.lock().insert(job.id, ours);
+    }
+
+    fn forget(&self, id: BackgroundJobId, attempt: u32) {
+        let mut rows = self.0.lock();
+        if rows.get(&id).is_some_and(|ours| ours.attempt <= attempt) {
+            rows.remove(&id);
+        }
+    }
+
+    /// Forgets lost rows, but not those that have begun a newer attempt meanwhile.
+    fn forget_lost(&self, beaten: &[(BackgroundJobId, u32)], lost: &[BackgroundJobId]) {
+        for (id, attempt) in beaten.iter().filter(|(id, _)| lost.contains(id)) {
+            self.forget(*id, *attempt);
+        }
+    }
+
+    fn progressed(&self, told: Progressed, now: Instant) {
+        let mut rows = self.0.lock();
+        let Some(ours) = rows.get_mut(&told.id).filter(|ours| ours.attempt == told.attempt) else { return };
+        // A late message never takes a counter back.
+        if told.progress.processed >= ours.progress.processed {
+            ours.meter.sample(now.saturating_duration_since(ours.since), told.progress.processed);
+            ours.progress = told.progress;
+            ours.waiting_for = None;
+            ours.unsent = true;
+        }
+    }
+
+    fn waiting(&self, told: Waiting) {
+        let mut rows = self.0.lock();
+        let Some(ours) = rows.get_mut(&told.id).filter(|ours| ours.attempt == told.attempt) else { return };
+        ours.last_error.clone_from(&told.waiting_for);
+        ours.waiting_for = told.waiting_for;
+        ours.unsent = true;
+    }
+
+    fn rows(&self) -> Vec<(BackgroundJobId, u32)> {
+        self.0.lock().iter().map(|(id, ours)| (*id, ours.attempt)).collect()
+    }
+
+    fn unsent(&self) -> Vec<Watched> {
+        let mut rows = self.0.lock();
+        rows.iter_mut()
+            .filter_map(|(id, ours)| std::mem::take(&mut ours.unsent).then(|| ours.watched(*id)))
+            .collect()
+    }
+
+    fn not_sent(&self, updates: &[Watched]) {
+        let mut rows = self.0.lock();
+        for update in updates {
+            if let Some(ours) = rows.get_mut(&update.id).filter(|ours| ours.attempt == update.attempt) {
+                ours.unsent = true;
+            }
+        }
+    }
+}
+
+impl Ours {
+    fn watched(&self, id: BackgroundJobId) -> Watched {
+        let estimate = self.meter.estimate(&self.progress);
+        Watched {
+            id,
+            attempt: self.attempt,
+            waiting_for: self.waiting_for.clone(),
+            rate: estimate.map(|estimate| estimate.rate),
+            eta_seconds: estimate.and_then(|estimate| estimate.eta).map(|eta| eta.as_secs_f64()),
+            last_error: self.last_error.clone(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn journal() -> (Journal, Instant) {
+        let journal = Journal::default();
+        let now = Instant::now();
+        let ours = Ours {
+            attempt: 2,
+            since: now,
+            meter: RateMeter::default(),
+            progress: Progress::default(),
+            waiting_for: None,
+            last_error: None,
+            unsent: false,
+        };
+        journal.0.lock().insert(BackgroundJobId(27), ours);
+        (journal, now)
+    }
+
+    fn told(attempt: u32, processed: i64) -> Progressed {
+        let progress = Progress { total: 100, processed, succeeded: processed, failed: 0 };
+        Progressed { id: BackgroundJobId(27), attempt, progress }
+    }
+
+    #[test]
+    fn a_late_message_never_takes_progress_back() {
+        let (journal, now) = journal();
+        journal.progressed(told(2, 50), now + Duration::from_secs(1));
+        journal.progressed(told(2, 10), now + Duration::from_secs(2));
+        journal.progressed(told(1, 90), now + Duration::from_secs(3));
+        assert_eq!(journal.0.lock()[&BackgroundJobId(27)].progress.processed, 50);
+    }
+
+    #[test]
+    fn many_messages_become_one_write_and_an_unsent_one_is_kept() {
+        let (journal, now) = journal();
+        for step in 1..=10_u32 {
+            journal.progressed(told(2, i64::from(step)), now + Duration::from_secs(u64::from(step)));
+        }
+        let updates = journal.unsent();
+        assert_eq!(updates.len(), 1);
+        assert!(journal.unsent().is_empty());
+        journal.not_sent(&updates);
+        assert_eq!(journal.unsent(), updates);
+    }
+
+    #[test]
+    fn a_lost_row_is_forgotten_unless_a_newer_attempt_began() {
+        let (journal, _) = journal();
+        journal.forget_lost(&[(BackgroundJobId(27), 1)], &[BackgroundJobId(27)]);
+        assert_eq!(journal.rows(), [(BackgroundJobId(27), 2)]);
+        journal.forget_lost(&[(BackgroundJobId(27), 2)], &[BackgroundJobId(27)]);
+        assert!(journal.rows().is_empty());
+    }
+}

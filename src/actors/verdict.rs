@@ -1,0 +1,131 @@
+//! What becomes of a job after an attempt or a death: pure rules.
+
+use crate::job::{
+    Completion, JobError, JobErrorKind, JobRecord, JobResult, JobSettings, Limit, OrphanPolicy,
+};
+use crate::queue::Verdict;
+
+/// What becomes of a job whose attempt ended so. `chance` is a random number from 0 to 1.
+pub(super) fn after_attempt(
+    job: &JobRecord,
+    settings: &JobSettings,
+    ended: JobResult,
+    chance: f64,
+) -> Verdict {
+    match ended {
+        Ok(Completion::Finished(result)) => {
+            Verdict::Ack { result, keep: job.result_ttl.unwrap_or(settings.retention.result) }
+        }
+        Ok(Completion::Continue(end)) => Verdict::GiveBack { end },
+        Err(error) => after_failure(job, settings, error, chance),
+    }
+}
+
+fn after_failure(job: &JobRecord, settings: &JobSettings, error: JobError, chance: f64) -> Verdict {
+    let delay = match error.kind {
+        JobErrorKind::Retryable => job.retry_delay(settings, chance),
+        JobErrorKind::Permanent => None,
+    };
+    match delay {
+        Some(delay) => Verdict::RetryAt { delay, error: error.message },
+        None => bury(job, settings, error.message),
+    }
+}
+
+/// The end of a job that nothing can help.
+pub(super) fn bury(job: &JobRecord, settings: &JobSettings, error: String) -> Verdict {
+    Verdict::Bury { error, keep: failure_ttl(job, settings) }
+}
+
+fn failure_ttl(job: &JobRecord, settings: &JobSettings) -> Limit {
+    job.failure_ttl.unwrap_or(settings.retention.failure)
+}
+
+/// What becomes of a job whose process died under it.
+pub(super) fn after_death(job: &JobRecord, settings: &JobSettings, died: &str, chance: f64) -> Verdict {
+    match settings.orphan {
+        OrphanPolicy::RunAgain { at_most } if job.orphaned < at_most => Verdict::Rescue,
+        OrphanPolicy::RunAgain { at_most } => bury(
+            job,
+            settings,
+            format!("{died}; it is the {}th time, and {at_most} are allowed", job.orphaned + 1),
+        ),
+        OrphanPolicy::AsFailure => after_failure(job, settings, JobError::retryable(died), chance),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::job::{Args, JobState, QueueEnd, Retries, RetryPolicy};
+    use std::time::Duration;
+
+    fn job() -> JobRecord {
+        JobRecord {
+            id: "j".into(),
+            queue: "q".into(),
+            kind: "k".into(),
+            args: Ok(Args::default()),
+            state: JobState::Started,
+            attempt: 1,
+            failures: 0,
+            orphaned: 0,
+            timeout: None,
+            retries: None,
+            result_ttl: None,
+            failure_ttl: None,
+            created_at: chrono::DateTime::UNIX_EPOCH,
+            enqueued_at: None,
+            due_at: None,
+            started_at: None,
+            ended_at: None,
+            result: None,
+            error: None,
+            meta: serde_json::Map::new(),
+        }
+    }
+
+    #[test]
+    fn what_came_with_the_job_goes_before_its_kind() {
+        let mut job = job();
+        job.result_ttl = Some(Limit::Never);
+        let verdict = after_attempt(&job, &JobSettings::default(), Ok(Completion::done()), 0.5);
+        assert_eq!(verdict, Verdict::Ack { result: serde_json::Value::Null, keep: Limit::Never });
+    }
+
+    #[test]
+    fn a_continuation_costs_no_retry() {
+        let ended = Ok(Completion::Continue(QueueEnd::Tail));
+        let verdict = after_attempt(&job(), &JobSettings::default(), ended, 0.5);
+        assert_eq!(verdict, Verdict::GiveBack { end: QueueEnd::Tail });
+    }
+
+    #[test]
+    fn a_permanent_error_is_not_tried_again() {
+        let mut job = job();
+        job.retries = Some(Retries { left: 3, intervals: vec![] });
+        let again = after_attempt(&job, &JobSettings::default(), Err(JobError::retryable("x")), 0.5);
+        assert_eq!(again, Verdict::RetryAt { delay: Duration::ZERO, error: "x".into() });
+        let never = after_attempt(&job, &JobSettings::default(), Err(JobError::permanent("x")), 0.5);
+        assert!(matches!(never, Verdict::Bury { .. }));
+    }
+
+    #[test]
+    fn an_orphan_runs_again_as_often_as_its_kind_allows() {
+        let orphan = OrphanPolicy::RunAgain { at_most: 2 };
+        let settings = JobSettings { orphan, ..JobSettings::default() };
+        let mut job = job();
+        assert_eq!(after_death(&job, &settings, "died", 0.5), Verdict::Rescue);
+        job.orphaned = 2;
+        assert!(matches!(after_death(&job, &settings, "died", 0.5), Verdict::Bury { .. }));
+    }
+
+    #[test]
+    fn an_orphan_without_checkpoint_is_a_failed_attempt() {
+        let settings = JobSettings { retry: RetryPolicy::exponential(1), ..JobSettings::default() };
+        let mut job = job();
+        assert!(matches!(after_death(&job, &settings, "died", 0.5), Verdict::RetryAt { .. }));
+        job.failures = 1;
+        assert!(matches!(after_death(&job, &settings, "died", 0.5), Verdict::Bury { .. }));
+    }
+}

@@ -1,0 +1,108 @@
+//! The command line: one file for each command, and the exit codes.
+
+mod serve;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Args, Parser, Subcommand};
+
+use crate::config::{ConfigError, Loaded, Settings, Sources, WarningLevel};
+use crate::runtime::logging;
+
+/// Everything is well.
+pub const OK: u8 = 0;
+/// The command could not do what it was asked for.
+pub const FAILED: u8 = 1;
+/// The command line or the configuration is wrong; nothing was done.
+pub const USAGE: u8 = 2;
+/// The service could not heal itself and wants to be started anew (`EX_SOFTWARE`).
+pub const GAVE_UP: u8 = 70;
+
+/// Background jobs that heal themselves.
+///
+/// Exit codes: 0 done; 1 it could not be done; 2 the command line or the configuration is wrong;
+/// 70 the service could not heal itself and wants to be started anew.
+#[derive(Debug, Parser)]
+#[command(name = "tikkun", version, propagate_version = true, max_term_width = 100)]
+pub struct Cli {
+    #[command(flatten)]
+    common: Common,
+    #[command(subcommand)]
+    command: Command,
+}
+
+/// Options of every command.
+#[derive(Clone, Debug, Args)]
+struct Common {
+    /// The configuration file; without it TIKKUN_CONFIG, or ./tikkun.toml if it is there.
+    #[arg(long, global = true, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Sets one key, as in `--set deletion.batch=100`; may be repeated.
+    #[arg(long = "set", global = true, value_name = "KEY=VALUE", value_parser = key_value)]
+    set: Vec<(String, String)>,
+    /// The data folder; the same as `--set service.data=…`.
+    #[arg(long, global = true, value_name = "FOLDER")]
+    data: Option<String>,
+    /// Answers as JSON, for programs.
+    #[arg(long, global = true)]
+    json: bool,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Runs the service until SIGTERM or SIGINT, then drains.
+    Serve(serve::Serve),
+}
+
+/// Runs the command line of this process.
+#[must_use]
+pub fn main() -> ExitCode {
+    let Cli { common, command } = Cli::parse();
+    let _failpoints = crate::failpoint::arm();
+    ExitCode::from(match command {
+        Command::Serve(serve) => serve.run(&common),
+    })
+}
+
+impl Common {
+    /// Settings from all sources; `flags` of the command go before those of `--set`. Problems are told
+    /// on standard error.
+    fn load(&self, flags: Vec<(String, String)>) -> Result<Loaded, u8> {
+        let mut all = self.set.clone();
+        all.extend(self.data.clone().map(|data| ("service.data".to_owned(), data)));
+        all.extend(flags);
+        Settings::load(&Sources::from_process(self.config.clone(), all)).map_err(|error| tell(&error))
+    }
+}
+
+fn tell(error: &ConfigError) -> u8 {
+    eprintln!("tikkun: the configuration cannot be used:");
+    for problem in error.problems() {
+        eprintln!("  {}", problem.text);
+    }
+    eprintln!("`tikkun config` shows what is in force; config/default.toml explains every key.");
+    USAGE
+}
+
+/// Starts logging, and says what loading had to say.
+fn begin_logging(loaded: &Loaded) -> Result<(), u8> {
+    if let Err(error) = logging::init(&loaded.settings.log) {
+        eprintln!("tikkun: {error}");
+        return Err(USAGE);
+    }
+    for warning in &loaded.warnings {
+        match warning.level {
+            WarningLevel::Warn => tracing::warn!("{}", warning.text),
+            WarningLevel::Error => tracing::error!("{}", warning.text),
+        }
+    }
+    Ok(())
+}
+
+fn key_value(text: &str) -> Result<(String, String), String> {
+    match text.split_once('=') {
+        Some((key, value)) if !key.is_empty() => Ok((key.to_owned(), value.to_owned())),
+        _ => Err(format!("`{text}` is not of the form KEY=VALUE, as in deletion.batch=100")),
+    }
+}

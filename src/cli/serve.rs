@@ -1,0 +1,44 @@
+//! `tikkun serve`: the service itself.
+
+use clap::Args;
+
+use super::{Common, FAILED, GAVE_UP, OK, begin_logging};
+use crate::runtime::{Ended, Service};
+
+/// Options of `serve`.
+#[derive(Debug, Args)]
+pub(super) struct Serve {
+    /// The port of the window; 0 takes any free one.
+    #[arg(long)]
+    port: Option<u16>,
+    /// Queues to listen to, in order, separated by commas; the same as RQ_QUEUES.
+    #[arg(long)]
+    queues: Option<String>,
+}
+
+impl Serve {
+    pub(super) fn run(self, common: &Common) -> u8 {
+        let port = self.port.map(|port| ("http.port".to_owned(), port.to_string()));
+        let queues = self.queues.map(|queues| ("worker.queues".to_owned(), queues));
+        let loaded = match common.load(port.into_iter().chain(queues).collect()) {
+            Ok(loaded) => loaded,
+            Err(code) => return code,
+        };
+        if let Err(code) = begin_logging(&loaded) {
+            return code;
+        }
+        let settings = loaded.settings;
+        actix_rt::System::new().block_on(async move {
+            match Service::start(settings).await {
+                Ok(service) => match service.run_until(std::future::pending()).await {
+                    Ended::Drained | Ended::DrainedInPart => OK,
+                    Ended::GaveUp => GAVE_UP,
+                },
+                Err(error) => {
+                    eprintln!("tikkun: {error}");
+                    FAILED
+                }
+            }
+        })
+    }
+}

@@ -1,0 +1,213 @@
+//! `/api/receipts/…`: requests, progress and cancellation of deletions, for one tenant at a time.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use actix::{Addr, Handler, Message};
+use actix_web::http::StatusCode;
+use actix_web::{HttpResponse, web};
+use chrono::Utc;
+use serde_json::{Value, json};
+
+use super::caller::Caller;
+use super::views::{JobView, QueueService, StuckAfter, stuck_reason};
+use super::{Limiter, Problem};
+use crate::actors::{AskPerson, FailUnqueued, RequestJob, StatusTracker, TrackedKind};
+use crate::fault::{Fault, FaultKind};
+use crate::job::background::BackgroundJob;
+use crate::job::{BackgroundJobId, BusinessId, JobId};
+use crate::queue::Broker;
+use crate::store::{BackgroundJobs, NewRequest, Person, PersonMove, Requested};
+
+/// What the facade works with.
+pub struct Facade {
+    /// Moves rows.
+    pub tracker: Addr<StatusTracker>,
+    /// Reads rows.
+    pub jobs: Arc<dyn BackgroundJobs>,
+    /// Takes their entries.
+    pub broker: Arc<dyn Broker>,
+    /// How an entry for a row is made.
+    pub tracked: TrackedKind,
+    /// How often a tenant may ask.
+    pub limiter: Limiter,
+    /// When a job is shown as stuck.
+    pub stuck_after: StuckAfter,
+    /// Longest wait for one answer.
+    pub deadline: Duration,
+}
+
+pub(super) fn routes(config: &mut web::ServiceConfig) {
+    config
+        .route("/receipts/delete_all", web::post().to(delete_all))
+        .route("/receipts/jobs/{id}", web::get().to(show))
+        .route("/receipts/delete-job/status", web::get().to(status))
+        .route("/receipts/jobs/{id}/cancel", web::post().to(cancel));
+}
+
+/// The body is read, so that its limit holds, and not believed.
+async fn delete_all(
+    facade: web::Data<Facade>,
+    caller: Caller,
+    _body: web::Bytes,
+) -> Result<HttpResponse, Problem> {
+    caller.manages()?;
+    let limited = facade.limiter.check(caller.business_id, Instant::now());
+    if let Err(wait) = limited {
+        return facade.active_or(caller.business_id, too_often(wait)).await;
+    }
+    let queue_job = JobId::from(uuid::Uuid::new_v4().to_string());
+    let request = NewRequest {
+        business_id: caller.business_id,
+        user_id: caller.user_id,
+        job_type: facade.tracked.job_type.clone(),
+        queue_job: queue_job.clone(),
+    };
+    match facade.ask(RequestJob(request)).await? {
+        Requested::Active(job) => Ok(HttpResponse::Ok().json(already_running(&job))),
+        Requested::Nothing => Ok(HttpResponse::Ok().json(json!({
+            "success": true, "job_id": null, "status": null, "total": 0,
+            "message": "there are no receipts to delete",
+        }))),
+        Requested::Created(job) => {
+            facade.limiter.count(caller.business_id, Instant::now());
+            facade.enqueue(&job, queue_job).await?;
+            Ok(HttpResponse::Accepted().json(json!({
+                "success": true, "job_id": job.id, "status": job.status, "total": job.progress.total,
+                "message": format!("deleting {} receipts", job.progress.total),
+            })))
+        }
+    }
+}
+
+fn too_often(wait: Duration) -> Problem {
+    let seconds = wait.as_secs_f64().ceil();
+    let message = format!("a deletion was requested less than a minute ago; try again in {seconds} seconds");
+    Problem::new(StatusCode::TOO_MANY_REQUESTS, "too_many_requests", message).retry_after(wait)
+}
+
+fn already_running(job: &BackgroundJob) -> Value {
+    json!({
+        "success": true, "job_id": job.id, "status": job.status, "total": job.progress.total,
+        "message": "a deletion is under way already",
+    })
+}
+
+async fn show(
+    facade: web::Data<Facade>,
+    caller: Caller,
+    id: web::Path<String>,
+) -> Result<HttpResponse, Problem> {
+    let id = job_id(&id)?;
+    let found = facade.read(facade.jobs.get(id)).await?;
+    let job =
+        found.filter(|job| job.business_id == caller.business_id).ok_or_else(|| Problem::no_such_job(id))?;
+    Ok(HttpResponse::Ok().json(facade.view(&job).await))
+}
+
+async fn status(facade: web::Data<Facade>, caller: Caller) -> Result<HttpResponse, Problem> {
+    let job = facade.read(facade.jobs.latest(caller.business_id, &facade.tracked.job_type)).await?;
+    let service = facade.queue_service().await;
+    let stale = job.as_ref().and_then(|job| stuck_reason(job, Utc::now(), &service));
+    Ok(HttpResponse::Ok().json(json!({
+        "has_active_job": job.as_ref().is_some_and(|job| job.status.is_active()),
+        "job": job.as_ref().map(|job| JobView::new(job, Utc::now(), &service)),
+        "was_stale": stale.is_some(),
+        "stale_reason": stale,
+    })))
+}
+
+async fn cancel(
+    facade: web::Data<Facade>,
+    caller: Caller,
+    id: web::Path<String>,
+    _body: web::Bytes,
+) -> Result<HttpResponse, Problem> {
+    caller.manages()?;
+    let id = job_id(&id)?;
+    let wish = Person {
+        id,
+        business_id: caller.business_id,
+        wish: PersonMove::Cancel,
+        by: caller.name(),
+        queue_job: None,
+    };
+    match facade.ask(AskPerson(wish)).await? {
+        None => Err(Problem::no_such_job(id)),
+        Some(Ok(job)) => Ok(HttpResponse::Ok().json(json!({
+            "success": true, "job_id": job.id, "status": job.status, "message": "cancelled",
+        }))),
+        Some(Err(status)) => Err(Problem::new(
+            StatusCode::BAD_REQUEST,
+            "not_cancellable",
+            format!("job {id} is {status}; only a queued, running or paused job can be cancelled"),
+        )),
+    }
+}
+
+fn job_id(text: &str) -> Result<BackgroundJobId, Problem> {
+    text.parse().map(BackgroundJobId).map_err(|_| {
+        let shown: String = text.chars().take(50).collect();
+        let message = format!("`{shown}` is no job id; expected a whole number");
+        Problem::new(StatusCode::BAD_REQUEST, "bad_job_id", message)
+    })
+}
+
+impl Facade {
+    /// Asks the tracker.
+    async fn ask<M, T>(&self, message: M) -> Result<T, Problem>
+    where
+        M: Message<Result = Result<T, Fault>> + Send + 'static,
+        T: Send + 'static,
+        StatusTracker: Handler<M>,
+    {
+        let lost = |error| Fault::new(FaultKind::Retryable, "the tracker restarts").because(error);
+        let answer = self.tracker.send(message).await.unwrap_or_else(|error| Err(lost(error)));
+        answer.map_err(|fault| Problem::unavailable("database", &fault))
+    }
+
+    async fn read<T>(&self, answer: impl Future<Output = Result<T, Fault>>) -> Result<T, Problem> {
+        let answer = self.within(answer).await;
+        answer.map_err(|fault| Problem::unavailable("database", &fault))
+    }
+
+    async fn within<T>(&self, answer: impl Future<Output = Result<T, Fault>>) -> Result<T, Fault> {
+        match tokio::time::timeout(self.deadline, answer).await {
+            Ok(answer) => answer,
+            Err(_) => Err(Fault::new(FaultKind::Unavailable, "no answer in time")),
+        }
+    }
+
+    /// The row is there; its entry follows. When that fails, nothing may block the next try.
+    async fn enqueue(&self, job: &BackgroundJob, queue_job: JobId) -> Result<(), Problem> {
+        let entry = [self.tracked.entry(queue_job, job.id)];
+        let Err(fault) = self.within(self.broker.enqueue(&entry)).await else { return Ok(()) };
+        let error = "the job could not be put into its queue".to_owned();
+        if let Err(problem) = self.ask(FailUnqueued { id: job.id, error }).await.map(|_: bool| ()) {
+            tracing::warn!(background_job = %job.id, %problem,
+                "a row without an entry stays; reconciliation enqueues it when the broker is back");
+        }
+        Err(Problem::unavailable("queue", &fault))
+    }
+
+    /// The tenant's active job, or else `problem`.
+    async fn active_or(&self, tenant: BusinessId, problem: Problem) -> Result<HttpResponse, Problem> {
+        let job = self.read(self.jobs.latest(tenant, &self.tracked.job_type)).await?;
+        match job.filter(|job| job.status.is_active()) {
+            Some(job) => Ok(HttpResponse::Ok().json(already_running(&job))),
+            None => Err(problem),
+        }
+    }
+
+    async fn view(&self, job: &BackgroundJob) -> JobView {
+        JobView::new(job, Utc::now(), &self.queue_service().await)
+    }
+
+    /// Whether anybody listens to the queue of these jobs.
+    async fn queue_service(&self) -> QueueService {
+        let processes = self.within(self.broker.processes()).await.ok();
+        let served =
+            processes.map(|all| all.iter().any(|process| process.queues.contains(&self.tracked.queue)));
+        QueueService { stuck_after: self.stuck_after, queue: self.tracked.queue.to_string(), served }
+    }
+}

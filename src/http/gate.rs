@@ -1,0 +1,128 @@
+//! Who comes in: the secret in constant time, no body beyond the limit, no request beyond its time.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use actix_web::body::{BoxBody, MessageBody};
+use actix_web::dev::{ServiceRequest, ServiceResponse};
+use actix_web::http::{StatusCode, header};
+use actix_web::middleware::Next;
+use actix_web::{Error, ResponseError as _, web};
+use secrecy::{ExposeSecret, SecretString};
+use subtle::ConstantTimeEq as _;
+
+use super::Problem;
+
+/// The header that carries the secret.
+const SECRET_HEADER: &str = "X-Internal-Secret";
+
+/// What the gate asks for.
+#[derive(Clone)]
+pub(super) struct Gate {
+    /// None: nobody comes in.
+    pub secret: Option<Arc<SecretString>>,
+    /// The largest body in bytes.
+    pub body_limit: usize,
+    /// The longest time for one answer.
+    pub timeout: Duration,
+}
+
+impl Gate {
+    /// Compares in a time that does not depend on where the difference is. The length may show.
+    fn knows(&self, given: Option<&header::HeaderValue>) -> bool {
+        match (&self.secret, given) {
+            (Some(secret), Some(given)) => {
+                bool::from(secret.expose_secret().as_bytes().ct_eq(given.as_bytes()))
+            }
+            _ => false,
+        }
+    }
+
+    fn too_large(&self, request: &ServiceRequest) -> bool {
+        let length = request.headers().get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok());
+        length.and_then(|text| text.parse::<u64>().ok()).is_some_and(|length| length > self.body_limit as u64)
+    }
+}
+
+/// Lets in only those with the secret.
+pub(super) async fn with_secret(
+    request: ServiceRequest,
+    next: Next<impl MessageBody + 'static>,
+) -> Result<ServiceResponse<BoxBody>, Error> {
+    let known = request
+        .app_data::<web::Data<Gate>>()
+        .is_some_and(|gate| gate.knows(request.headers().get(SECRET_HEADER)));
+    if known {
+        next.call(request).await.map(ServiceResponse::map_into_boxed_body)
+    } else {
+        Ok(request.into_response(Problem::unauthorized().error_response()))
+    }
+}
+
+/// Bounds every request, and gives every error the one form.
+pub(super) async fn bounded(
+    request: ServiceRequest,
+    next: Next<impl MessageBody + 'static>,
+) -> Result<ServiceResponse<BoxBody>, Error> {
+    let Some(gate) = request.app_data::<web::Data<Gate>>().cloned() else {
+        return Err(Problem::of_status(StatusCode::INTERNAL_SERVER_ERROR).into());
+    };
+    if gate.too_large(&request) {
+        let message = format!("the request's body is larger than {} bytes", gate.body_limit);
+        let problem = Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "body_too_large", message);
+        return Ok(request.into_response(problem.error_response()));
+    }
+    // The request must not be held on to: routing needs it alone.
+    match tokio::time::timeout(gate.timeout, next.call(request)).await {
+        Ok(answer) => Ok(in_our_form(answer?.map_into_boxed_body())),
+        Err(_) => {
+            let waited = humantime::format_duration(gate.timeout);
+            let message = format!("no answer within {waited}; it may still have been carried out");
+            Err(Problem::new(StatusCode::GATEWAY_TIMEOUT, "timeout", message).into())
+        }
+    }
+}
+
+/// An error that is not JSON was made by the framework.
+fn in_our_form(answer: ServiceResponse<BoxBody>) -> ServiceResponse<BoxBody> {
+    let status = answer.status();
+    let json = answer.headers().get(header::CONTENT_TYPE).is_some_and(|kind| kind == "application/json");
+    if json || !(status.is_client_error() || status.is_server_error()) {
+        return answer;
+    }
+    let (request, old) = answer.into_parts();
+    let mut new = Problem::of_status(status).error_response();
+    for (name, value) in old.headers().iter().filter(|(name, _)| *name == header::ALLOW) {
+        new.headers_mut().append(name.clone(), value.clone());
+    }
+    ServiceResponse::new(request, new)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn gate(secret: Option<&str>) -> Gate {
+        let secret = secret.map(|text| Arc::new(SecretString::from(text)));
+        Gate { secret, body_limit: 10, timeout: Duration::from_secs(1) }
+    }
+
+    fn given(text: &str) -> Option<header::HeaderValue> {
+        Some(header::HeaderValue::from_str(text).unwrap())
+    }
+
+    #[test]
+    fn only_the_very_secret_opens() {
+        assert!(gate(Some("open")).knows(given("open").as_ref()));
+        for wrong in ["", "ope", "open ", "opeN"] {
+            assert!(!gate(Some("open")).knows(given(wrong).as_ref()), "{wrong:?}");
+        }
+        assert!(!gate(Some("open")).knows(None));
+    }
+
+    #[test]
+    fn without_a_secret_nobody_comes_in() {
+        assert!(!gate(None).knows(given("").as_ref()));
+        assert!(!gate(None).knows(None));
+    }
+}

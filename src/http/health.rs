@@ -1,0 +1,238 @@
+//! `/api/jobs/…`: how the queues, the scheduler and this worker are.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use actix_web::{HttpResponse, web};
+use chrono::Utc;
+use serde::Serialize;
+use serde_json::{Value, json};
+
+use super::Problem;
+use super::views::time;
+use crate::actors::{Running, SCHEDULER_ROLE};
+use crate::fault::{Fault, FaultKind};
+use crate::job::QueueName;
+use crate::queue::{Broker, LeadershipState, QueueCounts};
+use crate::store::{OutboxSummary, Store};
+use crate::supervision::HealthTable;
+
+/// What this worker was told, as `/api/jobs/worker/config` says it.
+#[derive(Clone, Debug, Serialize)]
+pub struct WorkerConfig {
+    /// The queues it listens to, in order.
+    pub configured_queues: Vec<String>,
+    /// The same as one comma list.
+    pub rq_queues_env: String,
+    /// What it is there for.
+    pub service_role: String,
+    /// Whether it would run the deletion job.
+    pub listens_to_maintenance: bool,
+    /// The queues that the application has.
+    pub all_known_queues: Vec<String>,
+}
+
+/// From where on the state is called degraded.
+#[derive(Clone, Copy, Debug)]
+pub struct Thresholds {
+    /// More failed jobs than this.
+    pub failed: u64,
+    /// More queued jobs than this.
+    pub queued: u64,
+    /// An object that has waited longer to be deleted raises an alarm.
+    pub cleanup_age: Duration,
+}
+
+/// Reads the state of everything.
+pub struct HealthReader {
+    /// The queues.
+    pub broker: Arc<dyn Broker>,
+    /// The database.
+    pub store: Store,
+    /// The supervised actors.
+    pub children: HealthTable,
+    /// The jobs in hand.
+    pub running: Running,
+    /// What this worker was told.
+    pub worker: WorkerConfig,
+    /// When it is degraded.
+    pub thresholds: Thresholds,
+    /// Longest wait for each back end, so that the answer comes in time.
+    pub deadline: Duration,
+}
+
+/// What was read; an error where a back end did not answer.
+struct Reading {
+    counts: Result<BTreeMap<QueueName, QueueCounts>, Fault>,
+    scheduler: Result<Option<LeadershipState>, Fault>,
+    outbox: Result<OutboxSummary, Fault>,
+}
+
+pub(super) fn routes(config: &mut web::ServiceConfig) {
+    config
+        .route("/jobs/health", web::get().to(health))
+        .route("/jobs/stats", web::get().to(stats))
+        .route("/jobs/scheduler", web::get().to(scheduler))
+        .route("/jobs/worker/config", web::get().to(worker_config));
+}
+
+async fn health(reader: web::Data<HealthReader>) -> HttpResponse {
+    let reading = reader.read().await;
+    let status = status(&reading, reader.thresholds);
+    let body = reader.body(status, &reading);
+    if status == "unhealthy" {
+        HttpResponse::InternalServerError().json(body)
+    } else {
+        HttpResponse::Ok().json(body)
+    }
+}
+
+async fn stats(reader: web::Data<HealthReader>) -> Result<HttpResponse, Problem> {
+    let counts = reader
+        .within(reader.broker.counts())
+        .await
+        .map_err(|fault| Problem::unavailable("broker", &fault))?;
+    Ok(HttpResponse::Ok().json(json!({ "queues": reader.queues(&counts), "summary": summary(&counts) })))
+}
+
+async fn scheduler(reader: web::Data<HealthReader>) -> Result<HttpResponse, Problem> {
+    let leader = reader.within(reader.broker.leadership(SCHEDULER_ROLE)).await;
+    let leader = leader.map_err(|fault| Problem::unavailable("broker", &fault))?;
+    Ok(HttpResponse::Ok().json(scheduler_view(leader.as_ref())))
+}
+
+async fn worker_config(reader: web::Data<HealthReader>) -> HttpResponse {
+    HttpResponse::Ok().json(&reader.worker)
+}
+
+impl HealthReader {
+    async fn within<T>(&self, answer: impl Future<Output = Result<T, Fault>>) -> Result<T, Fault> {
+        match tokio::time::timeout(self.deadline, answer).await {
+            Ok(answer) => answer,
+            Err(_) => Err(Fault::new(FaultKind::Unavailable, "no answer in time")),
+        }
+    }
+
+    async fn read(&self) -> Reading {
+        let (counts, scheduler, outbox) = futures::join!(
+            self.within(self.broker.counts()),
+            self.within(self.broker.leadership(SCHEDULER_ROLE)),
+            self.within(self.store.outbox.summary(None)),
+        );
+        Reading { counts, scheduler, outbox }
+    }
+
+    fn body(&self, status: &str, reading: &Reading) -> Value {
+        let none = BTreeMap::new();
+        let counts = reading.counts.as_ref().unwrap_or(&none);
+        let unreachable: Vec<_> =
+            [("broker", reading.counts.is_err()), ("database", reading.outbox.is_err())]
+                .into_iter()
+                .filter_map(|(name, failed)| failed.then_some(name))
+                .collect();
+        let leader = reading.scheduler.as_ref().ok().and_then(Option::as_ref);
+        let cleanup = reading.outbox.as_ref().ok().map(|outbox| {
+            let age = age(outbox);
+            json!({
+                "pending": outbox.pending,
+                "oldest_seconds": age.map(|age| age.as_secs()),
+                "alarm": age.is_some_and(|age| age > self.thresholds.cleanup_age),
+                "last_error": outbox.last_error,
+            })
+        });
+        json!({
+            "status": status,
+            "unreachable": unreachable,
+            "queues": self.queues(counts),
+            "scheduler": scheduler_view(leader),
+            "worker": self.worker,
+            "summary": summary(counts),
+            "cleanup_pending": cleanup,
+            "running": self.running.list(),
+            "supervision": self.children.snapshot(),
+        })
+    }
+
+    /// Every known queue, also those that were never used, and every used one.
+    fn queues(&self, counts: &BTreeMap<QueueName, QueueCounts>) -> BTreeMap<String, QueueCounts> {
+        let known = self.worker.all_known_queues.iter().chain(&self.worker.configured_queues);
+        let mut queues: BTreeMap<_, _> = known.map(|name| (name.clone(), QueueCounts::default())).collect();
+        queues.extend(counts.iter().map(|(name, counts)| (name.to_string(), *counts)));
+        queues
+    }
+}
+
+/// How long the oldest object has waited.
+fn age(outbox: &OutboxSummary) -> Option<Duration> {
+    outbox.oldest.and_then(|at| (Utc::now() - at).to_std().ok())
+}
+
+fn summary(counts: &BTreeMap<QueueName, QueueCounts>) -> Value {
+    let (queued, failed) = totals(counts);
+    json!({ "total_queued": queued, "total_failed": failed })
+}
+
+fn totals(counts: &BTreeMap<QueueName, QueueCounts>) -> (u64, u64) {
+    counts.values().fold((0, 0), |(queued, failed), queue| (queued + queue.queued, failed + queue.failed))
+}
+
+fn scheduler_view(leader: Option<&LeadershipState>) -> Value {
+    let ttl = leader.map_or(Duration::ZERO, |leader| leader.ttl);
+    json!({
+        "last_tick": leader.and_then(|leader| leader.last_tick).map(time),
+        "lock_held": ttl > Duration::ZERO,
+        "lock_ttl": ttl.as_secs_f64().ceil() as u64,
+    })
+}
+
+/// The worst thing decides.
+fn status(reading: &Reading, thresholds: Thresholds) -> &'static str {
+    let (Ok(counts), Ok(leader), Ok(outbox)) = (&reading.counts, &reading.scheduler, &reading.outbox) else {
+        return "unhealthy";
+    };
+    if leader.as_ref().is_none_or(|leader| leader.ttl.is_zero()) {
+        return "warning";
+    }
+    let (queued, failed) = totals(counts);
+    let overdue = age(outbox).is_some_and(|age| age > thresholds.cleanup_age);
+    if failed > thresholds.failed || queued > thresholds.queued || overdue { "degraded" } else { "healthy" }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const THRESHOLDS: Thresholds =
+        Thresholds { failed: 100, queued: 1000, cleanup_age: Duration::from_secs(3600) };
+
+    fn reading(queued: u64, failed: u64, ttl: u64) -> Reading {
+        let counts = QueueCounts { queued, failed, ..QueueCounts::default() };
+        let leader = LeadershipState { holder: "p".into(), ttl: Duration::from_secs(ttl), last_tick: None };
+        Reading {
+            counts: Ok([("default".into(), counts)].into()),
+            scheduler: Ok(Some(leader)),
+            outbox: Ok(OutboxSummary::default()),
+        }
+    }
+
+    #[test]
+    fn the_worst_thing_decides() {
+        assert_eq!(status(&reading(1000, 100, 75), THRESHOLDS), "healthy");
+        assert_eq!(status(&reading(1001, 0, 75), THRESHOLDS), "degraded");
+        assert_eq!(status(&reading(0, 101, 75), THRESHOLDS), "degraded");
+        assert_eq!(status(&reading(0, 101, 0), THRESHOLDS), "warning");
+        let mut overdue = reading(0, 0, 75);
+        let oldest = Some(Utc::now() - chrono::TimeDelta::hours(2));
+        overdue.outbox = Ok(OutboxSummary { pending: 1, oldest, last_error: None });
+        assert_eq!(status(&overdue, THRESHOLDS), "degraded");
+        let mut broken = reading(0, 0, 75);
+        broken.outbox = Err(Fault::new(FaultKind::Unavailable, "gone"));
+        assert_eq!(status(&broken, THRESHOLDS), "unhealthy");
+    }
+
+    #[test]
+    fn a_scheduler_nobody_leads_holds_no_lock() {
+        assert_eq!(scheduler_view(None), json!({ "last_tick": null, "lock_held": false, "lock_ttl": 0 }));
+    }
+}

@@ -1,0 +1,82 @@
+//! At most so many requests a minute for each tenant, in this process.
+
+use std::collections::{HashMap, VecDeque};
+use std::time::{Duration, Instant};
+
+use parking_lot::Mutex;
+
+use crate::job::BusinessId;
+
+/// The window.
+const MINUTE: Duration = Duration::from_secs(60);
+
+/// Tenants are swept out when there are more than this many.
+const SWEEP_AT: usize = 10_000;
+
+/// Counts requests of tenants.
+#[derive(Debug)]
+pub struct Limiter {
+    per_minute: u32,
+    recent: Mutex<HashMap<BusinessId, VecDeque<Instant>>>,
+}
+
+impl Limiter {
+    /// Lets `per_minute` requests of each tenant pass; 0: no limit.
+    #[must_use]
+    pub fn new(per_minute: u32) -> Self {
+        Self { per_minute, recent: Mutex::default() }
+    }
+
+    /// Whether one more may pass at `now`; else how long to wait. Counts nothing.
+    pub(super) fn check(&self, tenant: BusinessId, now: Instant) -> Result<(), Duration> {
+        if self.per_minute == 0 {
+            return Ok(());
+        }
+        let mut recent = self.recent.lock();
+        if recent.len() > SWEEP_AT {
+            recent.retain(|_, times| {
+                times.back().is_some_and(|at| now.saturating_duration_since(*at) < MINUTE)
+            });
+        }
+        let Some(times) = recent.get_mut(&tenant) else { return Ok(()) };
+        while times.front().is_some_and(|at| now.saturating_duration_since(*at) >= MINUTE) {
+            times.pop_front();
+        }
+        match times.front() {
+            Some(oldest) if times.len() >= self.per_minute as usize => {
+                Err(MINUTE.saturating_sub(now.saturating_duration_since(*oldest)))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Counts one that passed.
+    pub(super) fn count(&self, tenant: BusinessId, now: Instant) {
+        if self.per_minute > 0 {
+            self.recent.lock().entry(tenant).or_default().push_back(now);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_a_minute_for_each_tenant() {
+        let (limiter, start) = (Limiter::new(1), Instant::now());
+        assert!(limiter.check(BusinessId(1), start).is_ok());
+        limiter.count(BusinessId(1), start);
+        let later = start + Duration::from_secs(20);
+        assert_eq!(limiter.check(BusinessId(1), later), Err(Duration::from_secs(40)));
+        assert!(limiter.check(BusinessId(2), later).is_ok());
+        assert!(limiter.check(BusinessId(1), start + MINUTE).is_ok());
+    }
+
+    #[test]
+    fn no_limit_counts_nothing() {
+        let (limiter, now) = (Limiter::new(0), Instant::now());
+        limiter.count(BusinessId(1), now);
+        assert!(limiter.check(BusinessId(1), now).is_ok());
+    }
+}

@@ -1,0 +1,22 @@
+//! The window: probes, health, worker config and the receipts facade.
+//!
+//! Probes are open and say nothing secret; everything under `/api` wants `X-Internal-Secret`. Every
+//! answer of an error is JSON with a stable `code`.
+
+mod caller;
+mod facade;
+mod gate;
+mod health;
+mod limiter;
+mod probes;
+mod problem;
+mod server;
+mod views;
+
+pub use facade::Facade;
+pub use health::{HealthReader, Thresholds, WorkerConfig};
+pub use limiter::Limiter;
+pub use probes::Probes;
+pub use problem::Problem;
+pub use server::{HttpSettings, Window, serve};
+pub use views::StuckAfter;

@@ -1,0 +1,89 @@
+//! Errors as people and programs read them: a status, a stable code, a sentence that helps.
+
+use std::fmt;
+use std::time::Duration;
+
+use actix_web::http::{StatusCode, header};
+use actix_web::{HttpResponse, ResponseError};
+use serde_json::json;
+
+use crate::fault::Fault;
+
+/// An error answer.
+#[derive(Debug)]
+pub struct Problem {
+    status: StatusCode,
+    code: &'static str,
+    message: String,
+    retry_after: Option<Duration>,
+}
+
+impl Problem {
+    /// An error; `code` never changes once published.
+    pub fn new(status: StatusCode, code: &'static str, message: impl Into<String>) -> Self {
+        Self { status, code, message: message.into(), retry_after: None }
+    }
+
+    /// Tells when to come back.
+    #[must_use]
+    pub fn retry_after(mut self, wait: Duration) -> Self {
+        self.retry_after = Some(wait);
+        self
+    }
+
+    /// Who asks has not shown who they are. Says nothing of why.
+    #[must_use]
+    pub fn unauthorized() -> Self {
+        Self::new(StatusCode::UNAUTHORIZED, "unauthorized", "unauthorized")
+    }
+
+    /// What belongs to nobody, or to another tenant.
+    #[must_use]
+    pub fn no_such_job(id: impl fmt::Display) -> Self {
+        Self::new(StatusCode::NOT_FOUND, "job_not_found", format!("there is no job {id}"))
+    }
+
+    /// A back end does not serve. The cause is for the log, not for the caller.
+    #[must_use]
+    pub fn unavailable(what: &'static str, fault: &Fault) -> Self {
+        tracing::warn!(error = fault.chain(), "{what} does not serve a request");
+        let message = format!("the {what} is out of reach; nothing was changed, try again in a moment");
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, "unavailable", message).retry_after(Duration::from_secs(5))
+    }
+
+    /// An error that the web framework made, in our form.
+    #[must_use]
+    pub fn of_status(status: StatusCode) -> Self {
+        let (code, message) = match status {
+            StatusCode::NOT_FOUND => ("not_found", "there is nothing at this address"),
+            StatusCode::METHOD_NOT_ALLOWED => {
+                ("method_not_allowed", "this address does not take this method")
+            }
+            StatusCode::PAYLOAD_TOO_LARGE => ("body_too_large", "the request's body is too large"),
+            StatusCode::REQUEST_TIMEOUT => ("request_timeout", "the request came too slowly"),
+            status if status.is_client_error() => ("bad_request", "the request cannot be read"),
+            _ => ("internal", "something went wrong here; the log says what"),
+        };
+        Self::new(status, code, message)
+    }
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.code, self.message)
+    }
+}
+
+impl ResponseError for Problem {
+    fn status_code(&self) -> StatusCode {
+        self.status
+    }
+
+    fn error_response(&self) -> HttpResponse {
+        let mut answer = HttpResponse::build(self.status);
+        if let Some(wait) = self.retry_after {
+            answer.insert_header((header::RETRY_AFTER, wait.as_secs_f64().ceil().to_string()));
+        }
+        answer.json(json!({ "success": false, "code": self.code, "message": self.message }))
+    }
+}

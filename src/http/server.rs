@@ -1,0 +1,75 @@
+//! Puts the window together and opens it.
+
+use std::net::{SocketAddr, TcpListener};
+use std::sync::Arc;
+use std::time::Duration;
+
+use actix_web::dev::Server;
+use actix_web::middleware::from_fn;
+use actix_web::{App, HttpServer, web};
+use secrecy::SecretString;
+
+use super::gate::{Gate, bounded, with_secret};
+use super::{Facade, HealthReader, Probes, facade, health, probes};
+
+/// What the server is told by configuration.
+#[derive(Clone)]
+pub struct HttpSettings {
+    /// What `X-Internal-Secret` must carry; none: every `/api` call is a 401.
+    pub secret: Option<Arc<SecretString>>,
+    /// The largest body in bytes.
+    pub body_limit: usize,
+    /// The longest time for one answer, and for a client to send its request.
+    pub timeout: Duration,
+}
+
+/// What is seen through the window.
+#[derive(Clone)]
+pub struct Window {
+    /// Served in every role.
+    pub probes: web::Data<Probes>,
+    /// Served in every role.
+    pub health: web::Data<HealthReader>,
+    /// Served in the roles `api` and `all`.
+    pub facade: Option<web::Data<Facade>>,
+}
+
+/// Serves on a socket that is open already, so that its port is known before anything else starts.
+///
+/// # Errors
+/// When the socket cannot be used.
+pub fn serve(
+    socket: TcpListener,
+    settings: &HttpSettings,
+    window: Window,
+) -> std::io::Result<(Server, SocketAddr)> {
+    let address = socket.local_addr()?;
+    let gate = web::Data::new(Gate {
+        secret: settings.secret.clone(),
+        body_limit: settings.body_limit,
+        timeout: settings.timeout,
+    });
+    let limit = web::PayloadConfig::new(settings.body_limit);
+    let server = HttpServer::new(move || {
+        let Window { probes, health, facade } = window.clone();
+        let api = web::scope("/api").wrap(from_fn(with_secret)).configure(health::routes);
+        let api = match facade {
+            Some(facade) => api.app_data(facade).configure(facade::routes),
+            None => api,
+        };
+        App::new()
+            .app_data(gate.clone())
+            .app_data(limit.clone())
+            .app_data(probes)
+            .app_data(health)
+            .wrap(from_fn(bounded))
+            .configure(probes::routes)
+            .service(api)
+    })
+    .workers(1)
+    .client_request_timeout(settings.timeout)
+    .disable_signals()
+    .listen(socket)?
+    .run();
+    Ok((server, address))
+}

@@ -1,0 +1,200 @@
+//! Background jobs as the application's pages read them.
+
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+use serde::Serialize;
+
+use crate::job::background::{BackgroundJob, Status};
+
+/// One background job.
+#[derive(Debug, Serialize)]
+pub(super) struct JobView {
+    job_id: i64,
+    job_type: String,
+    status: Status,
+    total: i64,
+    processed: i64,
+    succeeded: i64,
+    failed_count: i64,
+    percent: f64,
+    last_error: Option<String>,
+    created_at: Option<String>,
+    started_at: Option<String>,
+    finished_at: Option<String>,
+    updated_at: Option<String>,
+    heartbeat_at: Option<String>,
+    is_stuck: bool,
+    stuck_reason: Option<String>,
+    paused_by: Option<&'static str>,
+    waiting_for: Option<String>,
+    attempt: u32,
+    rate_per_second: Option<f64>,
+    eta_seconds: Option<f64>,
+}
+
+/// From when on a job counts as stuck.
+#[derive(Clone, Copy, Debug)]
+pub struct StuckAfter {
+    /// Queued without being picked up.
+    pub unpicked: Duration,
+    /// Running without a heartbeat.
+    pub silent: Duration,
+}
+
+/// How the job's queue is served, for the words about a stuck job.
+#[derive(Clone, Debug)]
+pub(super) struct QueueService {
+    /// When a job is stuck.
+    pub stuck_after: StuckAfter,
+    /// The queue.
+    pub queue: String,
+    /// Whether any live process listens to it; none when that cannot be told now.
+    pub served: Option<bool>,
+}
+
+impl QueueService {
+    fn in_words(&self) -> String {
+        let queue = &self.queue;
+        match self.served {
+            Some(true) => format!("a worker listens to queue '{queue}', but it is busy with other jobs"),
+            Some(false) => {
+                format!("no worker listens to queue '{queue}'; start one with this queue in RQ_QUEUES")
+            }
+            None => format!("whether a worker listens to queue '{queue}' cannot be told now"),
+        }
+    }
+}
+
+impl JobView {
+    /// The view at `now`.
+    pub(super) fn new(job: &BackgroundJob, now: DateTime<Utc>, queue: &QueueService) -> Self {
+        let stuck_reason = stuck_reason(job, now, queue);
+        let progress = job.progress;
+        Self {
+            job_id: job.id.0,
+            job_type: job.job_type.clone(),
+            status: job.status,
+            total: progress.total,
+            processed: progress.processed,
+            succeeded: progress.succeeded,
+            failed_count: progress.failed,
+            percent: progress.percent(),
+            last_error: job.last_error.clone(),
+            created_at: job.created_at.map(time),
+            started_at: job.started_at.map(time),
+            finished_at: job.finished_at.map(time),
+            updated_at: job.updated_at.map(time),
+            heartbeat_at: job.heartbeat_at.map(time),
+            is_stuck: stuck_reason.is_some(),
+            stuck_reason,
+            paused_by: (job.status == Status::Paused)
+                .then(|| job.note.pause_reason.map_or("person", |reason| reason.as_str())),
+            waiting_for: job.note.waiting_for.clone(),
+            attempt: job.note.attempt,
+            rate_per_second: job.note.rate,
+            eta_seconds: job.note.eta_seconds,
+        }
+    }
+}
+
+/// Whole seconds, UTC.
+pub(super) fn time(at: DateTime<Utc>) -> String {
+    at.format("%Y-%m-%dT%H:%M:%SZ").to_string()
+}
+
+/// Why a job does not move, in words that help; none while it does.
+pub(super) fn stuck_reason(
+    job: &BackgroundJob,
+    now: DateTime<Utc>,
+    service: &QueueService,
+) -> Option<String> {
+    let longer = |at: Option<DateTime<Utc>>, limit: Duration| {
+        let time = (now - at?).to_std().ok()?;
+        (time > limit).then_some(time.as_secs())
+    };
+    match job.status {
+        Status::Queued => {
+            let waited = longer(job.updated_at.max(job.created_at), service.stuck_after.unpicked)?;
+            Some(format!("queued for {waited} seconds and not picked up: {}", service.in_words()))
+        }
+        Status::Running => {
+            let last = job.heartbeat_at.or(job.started_at).or(job.created_at);
+            let silent = longer(last, service.stuck_after.silent)?;
+            Some(format!(
+                "running, but no heartbeat for {silent} seconds: its worker has probably died; \
+                 it goes on by itself as soon as a worker listens to queue '{}'",
+                service.queue
+            ))
+        }
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::job::background::{Cursor, Note};
+    use crate::job::{BackgroundJobId, BusinessId, Progress};
+    use chrono::TimeDelta;
+
+    fn job(status: Status, age: i64) -> (BackgroundJob, DateTime<Utc>) {
+        let now = DateTime::UNIX_EPOCH + TimeDelta::days(1);
+        let then = Some(now - TimeDelta::seconds(age));
+        let job = BackgroundJob {
+            id: BackgroundJobId(27),
+            business_id: BusinessId(1),
+            requested_by_user_id: None,
+            job_type: "delete_receipts_all".into(),
+            status,
+            progress: Progress { total: 3, processed: 1, succeeded: 1, failed: 0 },
+            last_error: None,
+            cursor: Cursor::default(),
+            created_at: then,
+            updated_at: then,
+            started_at: then,
+            finished_at: None,
+            heartbeat_at: then,
+            note: Note::default(),
+        };
+        (job, now)
+    }
+
+    fn service(served: Option<bool>) -> QueueService {
+        let stuck_after = StuckAfter { unpicked: Duration::from_secs(60), silent: Duration::from_secs(120) };
+        QueueService { stuck_after, queue: "maintenance".into(), served }
+    }
+
+    #[test]
+    fn a_queued_job_is_stuck_after_a_minute_and_the_reason_names_the_queue() {
+        let (fresh, now) = job(Status::Queued, 60);
+        assert_eq!(stuck_reason(&fresh, now, &service(Some(false))), None);
+        let (old, now) = job(Status::Queued, 61);
+        let reason = stuck_reason(&old, now, &service(Some(false))).unwrap();
+        assert!(reason.contains("no worker listens to queue 'maintenance'"), "{reason}");
+    }
+
+    #[test]
+    fn a_running_job_is_stuck_without_a_heartbeat_for_two_minutes() {
+        let (fresh, now) = job(Status::Running, 120);
+        assert_eq!(stuck_reason(&fresh, now, &service(Some(true))), None);
+        let (old, now) = job(Status::Running, 121);
+        assert!(stuck_reason(&old, now, &service(Some(true))).unwrap().contains("121 seconds"));
+    }
+
+    #[test]
+    fn jobs_at_rest_are_not_stuck() {
+        for status in [Status::Paused, Status::Completed, Status::Failed, Status::Cancelled] {
+            let (old, now) = job(status, 10_000);
+            assert_eq!(stuck_reason(&old, now, &service(Some(false))), None);
+        }
+    }
+
+    #[test]
+    fn the_view_has_one_decimal_and_whole_seconds() {
+        let (running, now) = job(Status::Running, 1);
+        let view = serde_json::to_value(JobView::new(&running, now, &service(None))).unwrap();
+        assert_eq!(view["percent"], 33.3);
+        assert_eq!(view["created_at"], "1970-01-01T23:59:59Z");
+    }
+}

@@ -1,0 +1,181 @@
+//! When a deletion goes on, waits, rests or gives up: pure rules, with time from the caller.
+
+use std::time::Duration;
+
+use crate::fault::FaultKind;
+use crate::job::{Backoff, Limit};
+use crate::store::Pass;
+
+/// What bounds an attempt.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Limits {
+    /// Work before it makes room for others.
+    pub runtime: Duration,
+    /// Failed batches in a row.
+    pub failures: u32,
+    /// An outage in one piece.
+    pub outage: Limit,
+}
+
+/// The pace of one attempt.
+#[derive(Clone, Debug)]
+pub(super) struct Pace {
+    limits: Limits,
+    pass: Pass,
+    failures: u32,
+    outages: u32,
+    waited: Duration,
+    worked: Duration,
+}
+
+/// What to do after a batch that failed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum AfterFault {
+    /// Wait so long, then the same batch again.
+    Wait {
+        /// How long.
+        delay: Duration,
+        /// How many tries in a row have failed.
+        failures: u32,
+        /// Whether something is out of reach: then no clock of the job runs.
+        outage: bool,
+    },
+    /// Too many in a row, or an outage that lasts too long.
+    GiveUp {
+        /// How many.
+        failures: u32,
+    },
+}
+
+impl Pace {
+    /// The pace of a new attempt.
+    pub(super) fn new(limits: Limits) -> Self {
+        Self {
+            limits,
+            pass: Pass::Forward,
+            failures: 0,
+            outages: 0,
+            waited: Duration::ZERO,
+            worked: Duration::ZERO,
+        }
+    }
+
+    /// The pass that is under way.
+    pub(super) fn pass(&self) -> Pass {
+        self.pass
+    }
+
+    /// A good batch that took so long; `true` when it came after failures.
+    pub(super) fn good(&mut self, took: Duration) -> bool {
+        self.worked += took;
+        self.waited = Duration::ZERO;
+        std::mem::take(&mut self.failures) + std::mem::take(&mut self.outages) > 0
+    }
+
+    /// A pass has nothing left; `true` when it was the last one. The sweep comes after the walk:
+    /// ids do not commit in order.
+    pub(super) fn empty(&mut self) -> bool {
+        std::mem::replace(&mut self.pass, Pass::Sweep) == Pass::Sweep
+    }
+
+    /// Time that counts, such as a throttle.
+    pub(super) fn spent(&mut self, time: Duration) {
+        self.worked += time;
+    }
+
+    /// Whether the attempt has used up its time.
+    pub(super) fn over_limit(&self) -> bool {
+        self.worked >= self.limits.runtime
+    }
+
+    /// A batch that failed. An outage is a wait: it counts toward nothing.
+    pub(super) fn fault(&mut self, kind: FaultKind) -> AfterFault {
+        if kind == FaultKind::Unavailable {
+            self.outages = self.outages.saturating_add(1);
+            let (delay, failures) = (Backoff::BATCH.plain(self.outages), self.outages);
+            if self.limits.outage.duration().is_some_and(|limit| self.waited >= limit) {
+                return AfterFault::GiveUp { failures };
+            }
+            self.waited += delay;
+            return AfterFault::Wait { delay, failures, outage: true };
+        }
+        self.failures += 1;
+        if self.failures >= self.limits.failures {
+            return AfterFault::GiveUp { failures: self.failures };
+        }
+        AfterFault::Wait {
+            delay: Backoff::BATCH.plain(self.failures),
+            failures: self.failures,
+            outage: false,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn pace() -> Pace {
+        Pace::new(Limits { runtime: Duration::from_secs(300), failures: 10, outage: Limit::Never })
+    }
+
+    #[test]
+    fn the_tenth_failure_in_a_row_gives_up_after_2_4_8_16_30_seconds() {
+        let mut pace = pace();
+        let waits: Vec<_> = (1..10)
+            .map(|_| match pace.fault(FaultKind::Retryable) {
+                AfterFault::Wait { delay, outage: false, .. } => delay.as_secs(),
+                other => panic!("expected a wait, got {other:?}"),
+            })
+            .collect();
+        assert_eq!(waits, [2, 4, 8, 16, 30, 30, 30, 30, 30]);
+        assert_eq!(pace.fault(FaultKind::Retryable), AfterFault::GiveUp { failures: 10 });
+    }
+
+    #[test]
+    fn a_good_batch_resets_the_count_and_says_that_it_recovered() {
+        let mut pace = pace();
+        for _ in 0..9 {
+            pace.fault(FaultKind::Retryable);
+        }
+        assert!(pace.good(Duration::ZERO));
+        assert!(!pace.good(Duration::ZERO));
+        assert!(matches!(pace.fault(FaultKind::Retryable), AfterFault::Wait { failures: 1, .. }));
+    }
+
+    #[test]
+    fn an_outage_lasts_as_long_as_it_lasts() {
+        let mut pace = pace();
+        for _ in 0..1000 {
+            assert!(matches!(pace.fault(FaultKind::Unavailable), AfterFault::Wait { outage: true, .. }));
+        }
+        assert!(matches!(pace.fault(FaultKind::Retryable), AfterFault::Wait { failures: 1, .. }));
+        assert!(!pace.over_limit());
+    }
+
+    #[test]
+    fn an_outage_may_be_given_a_limit() {
+        let mut pace = pace();
+        pace.limits.outage = Limit::After(Duration::from_secs(6));
+        assert!(matches!(pace.fault(FaultKind::Unavailable), AfterFault::Wait { .. }));
+        assert!(matches!(pace.fault(FaultKind::Unavailable), AfterFault::Wait { .. }));
+        assert_eq!(pace.fault(FaultKind::Unavailable), AfterFault::GiveUp { failures: 3 });
+    }
+
+    #[test]
+    fn the_sweep_follows_the_walk_and_ends_the_deletion() {
+        let mut pace = pace();
+        assert!(!pace.empty());
+        assert_eq!(pace.pass(), Pass::Sweep);
+        assert!(pace.empty());
+    }
+
+    #[test]
+    fn work_and_throttle_count_toward_the_limit() {
+        let mut pace = pace();
+        pace.good(Duration::from_secs(200));
+        assert!(!pace.over_limit());
+        pace.spent(Duration::from_secs(100));
+        assert!(pace.over_limit());
+    }
+}

@@ -1,0 +1,88 @@
+//! The back ends that the configuration names, opened.
+
+use std::sync::Arc;
+
+use crate::actors::TrackedKind;
+use crate::blob::{BlobStore, open_directory};
+use crate::config::{AttachmentDriver, BrokerEngine, Settings, StoreEngine};
+use crate::fault::{Fault, FaultKind};
+use crate::job::Job as _;
+use crate::job::background::DELETE_RECEIPTS_ALL;
+use crate::kinds::DeleteReceipts;
+use crate::queue::{Broker, open_embedded};
+use crate::store::{Schema, Store, open_sqlite};
+
+/// Everything outside this process.
+#[derive(Clone)]
+pub struct Ports {
+    /// Where jobs wait.
+    pub broker: Arc<dyn Broker>,
+    /// Where rows are.
+    pub store: Store,
+    /// Where objects lie.
+    pub blobs: Arc<dyn BlobStore>,
+}
+
+/// A back end that cannot be opened.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot open {what}: {}", fault.chain())]
+pub struct OpenError {
+    what: &'static str,
+    fault: Fault,
+}
+
+impl Ports {
+    /// Opens all three.
+    ///
+    /// # Errors
+    /// Names the one that cannot be opened, and why.
+    pub async fn open(settings: &Settings) -> Result<Self, OpenError> {
+        let failed = |what| move |fault| OpenError { what, fault };
+        let broker = match &settings.broker.engine {
+            BrokerEngine::Embedded { file } => {
+                open_embedded(file.parent().unwrap_or(file)).await.map_err(failed("the queue"))?
+            }
+        };
+        let store = match &settings.store.engine {
+            StoreEngine::Sqlite { file } => {
+                open_sqlite(file, schema(settings)).await.map_err(failed("the database"))?
+            }
+        };
+        let blobs = match &settings.attachments.driver {
+            AttachmentDriver::Local => {
+                open_directory(&settings.attachments.folder).await.map_err(failed("the attachments"))?
+            }
+            AttachmentDriver::R2 | AttachmentDriver::S3 => {
+                let fault = Fault::new(FaultKind::Permanent, "this build has no engine for this driver");
+                return Err(OpenError { what: "the attachments", fault });
+            }
+        };
+        Ok(Self { broker, store, blobs })
+    }
+}
+
+fn schema(settings: &Settings) -> Schema {
+    match (settings.store.migrate, settings.store.strict_schema) {
+        (true, _) => Schema::Migrate,
+        (false, true) => Schema::Require,
+        (false, false) => Schema::Warn,
+    }
+}
+
+/// The background jobs whose rows and queue entries are kept together.
+#[must_use]
+pub(super) fn tracked_deletions(settings: &Settings) -> TrackedKind {
+    let deletion = &settings.deletion;
+    TrackedKind {
+        job_type: DELETE_RECEIPTS_ALL.to_owned(),
+        kind: DeleteReceipts::NAME.into(),
+        parameter: DeleteReceipts::PARAMETERS.first().copied().unwrap_or_default(),
+        queue: deletion.queue.clone(),
+        timeout: deletion.timeout,
+        result_ttl: deletion.result_ttl,
+        failure_ttl: deletion.failure_ttl,
+        grace: settings.rescuer.reconcile_grace,
+        // A leader may miss two looks before another takes its place.
+        leadership_ttl: settings.rescuer.reconcile_interval * 3,
+    }
+}

@@ -1,0 +1,303 @@
+//! One process of the service, from its first socket to its last settlement.
+
+use std::net::{SocketAddr, TcpListener};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use actix_rt::Arbiter;
+use actix_web::dev::ServerHandle;
+use actix_web::web;
+use chrono::Utc;
+
+use super::ports::tracked_deletions;
+use super::shutdown::{Leave, Signals, gave_up, too_many_stuck};
+use super::tree::{Planter, Tree};
+use super::{OpenError, Ports};
+use crate::actors::{Drain, StopForDrain};
+use crate::config::Settings;
+use crate::http::{
+    Facade, HealthReader, HttpSettings, Limiter, Probes, StuckAfter, Thresholds, Window, WorkerConfig, serve,
+};
+use crate::queue::ProcessRecord;
+use crate::supervision::Turns;
+
+/// A loop is stopped when it has been silent for this many of its longest waits.
+const SILENT_WAITS: u32 = 4;
+/// Longest wait for requests in hand when the window closes.
+const CLOSE_WINDOW: Duration = Duration::from_secs(2);
+
+/// A process that serves.
+pub struct Service {
+    settings: Settings,
+    ports: Ports,
+    process: ProcessRecord,
+    tree: Tree,
+    probes: web::Data<Probes>,
+    window: Option<(ServerHandle, SocketAddr)>,
+    signals: Signals,
+}
+
+/// How a process ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ended {
+    /// It was told to leave, and everything in hand was settled.
+    Drained,
+    /// It was told to leave, and some jobs did not stop in time; their leases hand them over.
+    DrainedInPart,
+    /// It could not heal itself; the orchestrator should start a fresh one.
+    GaveUp,
+}
+
+/// Why a process does not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// A back end cannot be opened.
+    #[error(transparent)]
+    Open(#[from] OpenError),
+    /// The window cannot be opened.
+    #[error("cannot listen on {address}: {source}; choose another with --port or `http.port`")]
+    Listen {
+        /// Where.
+        address: SocketAddr,
+        /// Why not.
+        source: std::io::Error,
+    },
+    /// The operating system refuses something else.
+    #[error("cannot start: {0}")]
+    System(#[from] std::io::Error),
+    /// The tree of actors does not start.
+    #[error("cannot start the actors: {0}")]
+    Actors(#[from] crate::supervision::StartError),
+}
+
+impl Service {
+    /// Starts everything, on the arbiter of this thread. Must be called inside an actix system.
+    ///
+    /// # Errors
+    /// Names what cannot be opened or started; nothing is left running.
+    pub async fn start(settings: Settings) -> Result<Self, StartError> {
+        let signals = Signals::listen()?;
+        let socket = settings.http.enabled.then(|| listen(settings.http.address())).transpose()?;
+        let ports = Ports::open(&settings).await?;
+        let process = this_process(&settings);
+        let planter = Planter {
+            settings: &settings,
+            ports: &ports,
+            process: &process,
+            control: Arbiter::current(),
+            turns: Turns::default(),
+        };
+        let tree = planter.plant().await?;
+        let longest = settings.worker.fetch_patience.max(settings.lease.renew).max(Duration::from_secs(5));
+        let probes = web::Data::new(Probes::new(tree.turns.clone(), longest * SILENT_WAITS));
+        let mut service = Self { settings, ports, process, tree, probes, window: None, signals };
+        if let Some(socket) = socket {
+            service.open_window(socket)?;
+        }
+        service.tell_when_started();
+        tracing::info!(
+            process.id = %service.process.id,
+            role = %service.settings.service.role,
+            queues = service.settings.worker.queues_as_given,
+            address = service.address().map(|address| address.to_string()),
+            "tikkun serves"
+        );
+        Ok(service)
+    }
+
+    /// Where the window is; with port 0 in the settings this tells the port that was found.
+    #[must_use]
+    pub fn address(&self) -> Option<SocketAddr> {
+        self.window.as_ref().map(|(_, address)| *address)
+    }
+
+    /// The back ends in use.
+    #[must_use]
+    pub fn ports(&self) -> &Ports {
+        &self.ports
+    }
+
+    /// Serves until told to leave by a signal or by `stop`, or until it must; then drains.
+    pub async fn run_until(mut self, stop: impl Future<Output = ()>) -> Ended {
+        let most = self.settings.service.max_stuck;
+        let leave = tokio::select! {
+            signal = self.signals.next() => Leave::Told(signal),
+            () = stop => Leave::Told("request"),
+            escalation = gave_up(self.tree.top.gave_up()) => Leave::GaveUp(escalation),
+            stuck = too_many_stuck(self.tree.table.stuck_threads(), most) => Leave::Stuck(stuck),
+        };
+        self.probes.leaving.store(true, Ordering::Release);
+        match &leave {
+            Leave::Told(how) => {
+                tracing::info!(how, "draining: no new jobs, and those in hand stop at their next safe point")
+            }
+            Leave::GaveUp(escalation) => {
+                tracing::error!(?escalation, "restarts do not help; this process leaves")
+            }
+            Leave::Stuck(threads) => {
+                tracing::error!(threads, "threads do not come back; this process leaves")
+            }
+        }
+        let drained = self.drain().await;
+        self.close().await;
+        match (leave, drained) {
+            (Leave::Told(_), true) => Ended::Drained,
+            (Leave::Told(_), false) => Ended::DrainedInPart,
+            _ => Ended::GaveUp,
+        }
+    }
+
+    /// Takes no more jobs, and waits until those in hand are settled; `false` when time ran out first.
+    async fn drain(&mut self) -> bool {
+        for runner in &self.tree.runners {
+            if runner.send(StopForDrain).await.is_err() {
+                tracing::debug!("a runner is gone before the drain");
+            }
+        }
+        let settled =
+            futures::future::join_all(self.tree.listeners.iter().map(|listener| listener.send(Drain)));
+        tokio::select! {
+            answers = settled => answers.iter().all(Result::is_ok),
+            () = tokio::time::sleep(self.settings.service.drain_timeout) => {
+                tracing::warn!("jobs did not stop within {}; they are handed over",
+                    humantime::format_duration(self.settings.service.drain_timeout));
+                false
+            }
+            signal = self.signals.next() => {
+                tracing::warn!(signal, "told to leave once more; jobs in hand are handed over");
+                false
+            }
+        }
+    }
+
+    /// Stops the actors, last started first, gives the lease back and closes the window.
+    async fn close(self) {
+        let bounded = tokio::time::timeout(self.settings.service.drain_timeout, self.tree.top.stop());
+        if bounded.await.is_err() {
+            tracing::warn!("actors did not stop in time");
+        }
+        self.tree.end_threads();
+        let role = crate::actors::SCHEDULER_ROLE;
+        let farewell = async {
+            self.ports.broker.resign(role, &self.process.id).await?;
+            self.ports.broker.end_lease(&self.process.id).await
+        };
+        match tokio::time::timeout(CLOSE_WINDOW, farewell).await {
+            Ok(Ok(())) => {}
+            Ok(Err(fault)) => {
+                tracing::warn!(error = fault.chain(), "the lease is not given back; it runs out by itself")
+            }
+            Err(_) => tracing::warn!("the lease is not given back in time; it runs out by itself"),
+        }
+        if let Some((window, _)) = self.window
+            && tokio::time::timeout(CLOSE_WINDOW, window.stop(true)).await.is_err()
+        {
+            window.stop(false).await;
+        }
+        tracing::info!("tikkun has left");
+    }
+
+    /// It has started once its first lease is held: from then on it gets jobs.
+    fn tell_when_started(&self) {
+        let (mut held, probes) = (self.tree.lease_held.clone(), self.probes.clone());
+        actix_rt::spawn(async move {
+            if held.wait_for(|held| *held).await.is_ok() {
+                probes.started.store(true, Ordering::Release);
+            }
+        });
+    }
+
+    fn open_window(&mut self, socket: TcpListener) -> std::io::Result<()> {
+        let http = &self.settings.http;
+        let settings = HttpSettings {
+            secret: http.internal_secret.clone().map(Arc::new),
+            body_limit: usize::try_from(http.body_limit.0).unwrap_or(usize::MAX),
+            timeout: http.request_timeout,
+        };
+        let window = Window {
+            probes: self.probes.clone(),
+            health: web::Data::new(self.health_reader()),
+            facade: self.settings.service.role.serves_receipts().then(|| web::Data::new(self.facade())),
+        };
+        let (server, address) = serve(socket, &settings, window)?;
+        self.window = Some((server.handle(), address));
+        actix_rt::spawn(async move {
+            if let Err(error) = server.await {
+                tracing::error!(%error, "the window broke");
+            }
+        });
+        Ok(())
+    }
+
+    /// Half of a request's time: the answer must still come when a back end does not.
+    fn back_end_deadline(&self) -> Duration {
+        self.settings.http.request_timeout / 2
+    }
+
+    fn health_reader(&self) -> HealthReader {
+        let settings = &self.settings;
+        HealthReader {
+            broker: Arc::clone(&self.ports.broker),
+            store: self.ports.store.clone(),
+            children: self.tree.table.clone(),
+            running: self.tree.running.clone(),
+            worker: worker_config(settings),
+            thresholds: Thresholds {
+                failed: settings.http.degraded_failed,
+                queued: settings.http.degraded_queued,
+                cleanup_age: settings.rescuer.outbox_alarm_after,
+            },
+            deadline: self.back_end_deadline(),
+        }
+    }
+
+    fn facade(&self) -> Facade {
+        let settings = &self.settings;
+        Facade {
+            tracker: self.tree.tracker.clone(),
+            jobs: Arc::clone(&self.ports.store.background_jobs),
+            broker: Arc::clone(&self.ports.broker),
+            tracked: tracked_deletions(settings),
+            limiter: Limiter::new(settings.http.delete_all_per_minute),
+            stuck_after: StuckAfter {
+                unpicked: settings.deletion.unpicked_after,
+                silent: settings.deletion.stale_after,
+            },
+            deadline: self.back_end_deadline(),
+        }
+    }
+}
+
+/// Bound before anything else starts: an address in use is the most common reason not to.
+fn listen(address: SocketAddr) -> Result<TcpListener, StartError> {
+    let bind = || {
+        let socket = TcpListener::bind(address)?;
+        socket.set_nonblocking(true)?;
+        Ok(socket)
+    };
+    bind().map_err(|source| StartError::Listen { address, source })
+}
+
+fn this_process(settings: &Settings) -> ProcessRecord {
+    let now = Utc::now();
+    ProcessRecord {
+        id: uuid::Uuid::new_v4().simple().to_string().into(),
+        host: gethostname::gethostname().to_string_lossy().into_owned(),
+        pid: std::process::id(),
+        queues: if settings.service.role.runs_jobs() { settings.worker.queues.clone() } else { Vec::new() },
+        started_at: now,
+        lease_until: now,
+    }
+}
+
+fn worker_config(settings: &Settings) -> WorkerConfig {
+    let worker = &settings.worker;
+    WorkerConfig {
+        configured_queues: worker.queues.iter().map(ToString::to_string).collect(),
+        rq_queues_env: worker.queues_as_given.clone(),
+        service_role: settings.service.role.to_string(),
+        listens_to_maintenance: worker.listens_to(settings.deletion.queue.as_str()),
+        all_known_queues: worker.known_queues.iter().map(ToString::to_string).collect(),
+    }
+}

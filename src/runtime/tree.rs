@@ -1,0 +1,270 @@
+//! The tree of actors, in the order in which they start; they stop in reverse.
+//!
+//! ```text
+//! tikkun ─┬─ status_tracker
+//!         ├─ lease_keeper
+//!         ├─ deletions ──── deletion_batch/27.1 …   (on the thread of the runner that asked)
+//!         ├─ runners ────── job_runner/1 …          (threads of their own)
+//!         ├─ scheduler
+//!         ├─ rescuer
+//!         └─ listeners ──── queue_listener/maintenance …
+//! ```
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use actix::Addr;
+use actix_rt::{Arbiter, ArbiterHandle};
+use tokio::sync::watch;
+
+use super::Ports;
+use super::ports::tracked_deletions;
+use crate::actors::{
+    BatchPorts, JobRunner, Journal, LeaseKeeper, ListenerPorts, ListenerSettings, QueueListener, Rescuer,
+    RescuerPorts, RescuerSettings, Running, Scheduler, SlotPool, StatusTracker, TrackerSettings,
+};
+use crate::config::Settings;
+use crate::job::{Backoff, Registry, Retention};
+use crate::kinds::{DeleteReceipts, DeletionSettings, registry};
+use crate::queue::ProcessRecord;
+use crate::supervision::{
+    ChildSpec, HealthTable, RestartBackoff, RestartLimit, StartError, Strategy, Supervisor, SupervisorSpec,
+    Turns,
+};
+
+/// Longest wait for one answer of a back end, where no setting says so: half of what a health check may take.
+const DEADLINE: Duration = Duration::from_secs(5);
+/// Longest wait for one batch's transaction: large batches on slow disks need more than one answer.
+const TRANSACTION_DEADLINE: Duration = Duration::from_secs(60);
+/// Longest wait for one call to the storage.
+const STORAGE_DEADLINE: Duration = Duration::from_secs(30);
+/// The most jobs in one fetch.
+const FETCH_BATCH: u32 = 64;
+/// Messages that a tracker or listener holds before senders wait.
+const MAILBOX: usize = 1024;
+
+/// The running actors, and what the window needs of them.
+pub(super) struct Tree {
+    pub top: Supervisor,
+    pub table: HealthTable,
+    pub turns: Turns,
+    pub running: Running,
+    pub tracker: Addr<StatusTracker>,
+    pub runners: Vec<Addr<JobRunner>>,
+    pub listeners: Vec<Addr<QueueListener>>,
+    pub lease_held: watch::Receiver<bool>,
+    threads: Vec<Arbiter>,
+}
+
+/// Starts the tree part by part.
+pub(super) struct Planter<'a> {
+    pub settings: &'a Settings,
+    pub ports: &'a Ports,
+    pub process: &'a ProcessRecord,
+    pub control: ArbiterHandle,
+    pub turns: Turns,
+}
+
+impl Planter<'_> {
+    /// Starts everything that the role of this process needs.
+    pub(super) async fn plant(&self) -> Result<Tree, StartError> {
+        let table = HealthTable::new();
+        let top = Supervisor::top(self.supervisor("tikkun"), table.clone(), &self.control)?;
+        let role = self.settings.service.role;
+        let running = Running::default();
+        let tracker = self.tracker(&top).await?;
+        let lease_held = if role.schedules() {
+            self.lease_keeper(&top).await?
+        } else {
+            watch::Sender::new(true).subscribe()
+        };
+        let deletions = top.branch(self.supervisor("deletions")).await?;
+        let registry = Arc::new(registry(self.delete_receipts(tracker.clone(), deletions)));
+        let (mut runners, mut listeners, mut threads) = (Vec::new(), Vec::new(), Vec::new());
+        if role.runs_jobs() {
+            threads = (0..self.settings.worker.threads.max(1)).map(|_| Arbiter::new()).collect();
+            runners = self.runners(&top, &registry, (&threads, &running)).await?;
+        }
+        if role.schedules() {
+            self.timekeepers(&top, &registry).await?;
+        }
+        if role.runs_jobs() {
+            listeners = self.listeners(&top, &runners).await?;
+        }
+        let turns = self.turns.clone();
+        Ok(Tree { top, table, turns, running, tracker, runners, listeners, lease_held, threads })
+    }
+
+    fn supervisor(&self, name: &str) -> SupervisorSpec {
+        let told = &self.settings.supervision;
+        let backoff =
+            RestartBackoff { first: told.delay_first, cap: told.delay_cap, ..RestartBackoff::default() };
+        let restarts = usize::try_from(told.max_restarts).unwrap_or(usize::MAX);
+        SupervisorSpec::new(name, Strategy::OneForOne)
+            .limit(RestartLimit { restarts, window: told.window })
+            .backoff(backoff)
+    }
+
+    fn child(&self, name: impl Into<String>) -> ChildSpec {
+        ChildSpec::permanent(name).heartbeat(self.settings.supervision.heartbeat)
+    }
+
+    async fn tracker(&self, top: &Supervisor) -> Result<Addr<StatusTracker>, StartError> {
+        let told = &self.settings.tracker;
+        let settings = TrackerSettings {
+            progress_interval: told.progress_interval,
+            heartbeat_interval: told.heartbeat_interval,
+            deadline: told.deadline,
+        };
+        let jobs = Arc::clone(&self.ports.store.background_jobs);
+        let turn = self.turns.register("status_tracker");
+        let make = move || StatusTracker::new(jobs, Arc::new(Journal::default()), settings, turn);
+        let child = top.start(self.child("status_tracker").mailbox(MAILBOX), &self.control, make).await?;
+        Ok(child.address())
+    }
+
+    async fn lease_keeper(&self, top: &Supervisor) -> Result<watch::Receiver<bool>, StartError> {
+        let (held, lease_held) = watch::channel(false);
+        let keeper = LeaseKeeper {
+            broker: Arc::clone(&self.ports.broker),
+            process: self.process.clone(),
+            ttl: self.settings.lease.ttl,
+            renew: self.settings.lease.renew,
+            turn: self.turns.register("lease_keeper"),
+            held,
+        };
+        top.start(self.child("lease_keeper"), &self.control, move || keeper).await?;
+        Ok(lease_held)
+    }
+
+    fn delete_receipts(&self, tracker: Addr<StatusTracker>, supervisor: Supervisor) -> DeleteReceipts {
+        let told = &self.settings.deletion;
+        let store = &self.ports.store;
+        DeleteReceipts {
+            settings: DeletionSettings {
+                batch: told.batch,
+                throttle: told.throttle,
+                runtime_limit: told.runtime_limit,
+                max_failures: told.max_failures,
+                max_barren: told.max_barren_attempts,
+                stale_after: told.stale_after,
+                revive_stale: told.revive_stale,
+                outage_limit: told.outage_limit,
+                timeout: told.timeout,
+                retention: Retention { result: told.result_ttl, failure: told.failure_ttl },
+            },
+            jobs: Arc::clone(&store.background_jobs),
+            batches: BatchPorts {
+                receipts: Arc::clone(&store.receipts),
+                outbox: Arc::clone(&store.outbox),
+                blobs: Arc::clone(&self.ports.blobs),
+                tracker: tracker.clone().recipient(),
+                transaction_deadline: TRANSACTION_DEADLINE,
+                storage_deadline: STORAGE_DEADLINE,
+                outbox_backoff: self.outbox_backoff(),
+            },
+            tracker,
+            supervisor,
+        }
+    }
+
+    fn outbox_backoff(&self) -> Backoff {
+        let told = &self.settings.rescuer;
+        Backoff { first: told.outbox_backoff_first, factor: 2.0, cap: told.outbox_backoff_cap, jitter: 0.1 }
+    }
+
+    async fn runners(
+        &self,
+        top: &Supervisor,
+        registry: &Arc<Registry>,
+        (threads, running): (&[Arbiter], &Running),
+    ) -> Result<Vec<Addr<JobRunner>>, StartError> {
+        let branch = top.branch(self.supervisor("runners")).await?;
+        // The rest of the time to drain is for writing down where the jobs stopped.
+        let grace = self.settings.service.drain_timeout * 3 / 4;
+        let mut runners = Vec::new();
+        for (slot, thread) in (1..=self.settings.worker.slots).zip(threads.iter().cycle()) {
+            let (registry, running) = (Arc::clone(registry), running.clone());
+            let spec = self.child(format!("job_runner/{slot}"));
+            let make = move || JobRunner::new(registry, grace, running);
+            runners.push(branch.start(spec, &thread.handle(), make).await?.address());
+        }
+        Ok(runners)
+    }
+
+    async fn timekeepers(&self, top: &Supervisor, registry: &Arc<Registry>) -> Result<(), StartError> {
+        let scheduler = Scheduler {
+            broker: Arc::clone(&self.ports.broker),
+            process: self.process.id.clone(),
+            interval: self.settings.scheduler.interval,
+            leadership_ttl: self.settings.scheduler.leadership_ttl,
+            turn: self.turns.register("scheduler"),
+        };
+        top.start(self.child("scheduler"), &self.control, move || scheduler).await?;
+        let told = &self.settings.rescuer;
+        let rescuer = Rescuer {
+            ports: RescuerPorts {
+                broker: Arc::clone(&self.ports.broker),
+                store: self.ports.store.clone(),
+                blobs: Arc::clone(&self.ports.blobs),
+                registry: Arc::clone(registry),
+                process: self.process.id.clone(),
+                turn: self.turns.register("rescuer"),
+            },
+            settings: RescuerSettings {
+                interval: told.interval,
+                deadline: DEADLINE,
+                outbox_batch: u32::try_from(told.outbox_batch).unwrap_or(u32::MAX),
+                outbox_backoff: self.outbox_backoff(),
+                reconcile_interval: told.reconcile_interval,
+                tracked: vec![tracked_deletions(self.settings)],
+            },
+        };
+        top.start(self.child("rescuer"), &self.control, move || rescuer).await?;
+        Ok(())
+    }
+
+    async fn listeners(
+        &self,
+        top: &Supervisor,
+        runners: &[Addr<JobRunner>],
+    ) -> Result<Vec<Addr<QueueListener>>, StartError> {
+        let branch = top.branch(self.supervisor("listeners")).await?;
+        let worker = &self.settings.worker;
+        let cap = |queue| worker.queue_caps.get(queue).map(|cap| u32::try_from(*cap).unwrap_or(u32::MAX));
+        let caps: BTreeMap<_, _> =
+            worker.queues.iter().enumerate().filter_map(|(rank, queue)| Some((rank, cap(queue)?))).collect();
+        let slots = SlotPool::new(runners.iter().map(|runner| runner.clone().recipient()).collect(), caps);
+        let mut listeners = Vec::new();
+        for (rank, queue) in worker.queues.iter().enumerate() {
+            let name = format!("queue_listener/{queue}");
+            let ports = ListenerPorts {
+                broker: Arc::clone(&self.ports.broker),
+                slots: Arc::clone(&slots),
+                process: self.process.id.clone(),
+                turn: self.turns.register(&name),
+            };
+            let settings = ListenerSettings {
+                queue: queue.clone(),
+                rank,
+                batch: FETCH_BATCH,
+                patience: worker.fetch_patience,
+                deadline: DEADLINE,
+            };
+            let make = move || QueueListener::new(ports, settings);
+            let spec = self.child(name).mailbox(MAILBOX);
+            listeners.push(branch.start(spec, &self.control, make).await?.address());
+        }
+        Ok(listeners)
+    }
+}
+
+impl Tree {
+    /// Ends the threads of the runners. What still runs there is dropped.
+    pub(super) fn end_threads(&self) {
+        for thread in &self.threads {
+            thread.stop();
+        }
+    }
+}
