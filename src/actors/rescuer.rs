@@ -14,7 +14,9 @@ use super::verdict::after_death;
 use crate::blob::BlobStore;
 use crate::failpoint;
 use crate::fault::Fault;
-use crate::job::{Backoff, Control, JobContext, JobError, ProcessId, Progress, Registry, StopReason};
+use crate::job::{
+    Backoff, BoxedJob, Control, JobContext, JobError, JobRecord, ProcessId, Progress, Registry, StopReason,
+};
 use crate::queue::{Broker, Orphan, Settled, Settlement, Verdict};
 use crate::store::Store;
 use crate::supervision::{Turn, catch_panic};
@@ -114,15 +116,16 @@ impl Rescuer {
         }
         let mut settlements = Vec::with_capacity(orphans.len());
         for orphan in &orphans {
-            settlements.push(self.decide(orphan).await);
+            self.ports.turn.beat();
+            settlements.extend(self.decide(orphan).await);
         }
         let settled = self.ports.broker.settle(&settlements);
         let settled = answer_in(self.settings.deadline, "settle orphans", settled).await?;
-        for ((orphan, settlement), settled) in orphans.iter().zip(&settlements).zip(settled) {
+        for (settlement, settled) in settlements.iter().zip(settled) {
             if settled == Settled::Done {
                 tracing::warn!(
-                    job.id = %settlement.job, job.kind = %orphan.delivery.job.kind, queue.name = %settlement.queue,
-                    process.id = %orphan.process, verdict = verdict_word(&settlement.verdict),
+                    job.id = %settlement.job, queue.name = %settlement.queue,
+                    verdict = verdict_word(&settlement.verdict),
                     "rescued a job whose process died"
                 );
             }
@@ -130,30 +133,44 @@ impl Rescuer {
         Ok(())
     }
 
-    async fn decide(&self, Orphan { delivery, process }: &Orphan) -> Settlement {
+    /// What becomes of an orphan; none while its kind cannot be told that it failed: then the next look
+    /// finds it again.
+    async fn decide(&self, Orphan { delivery, process }: &Orphan) -> Option<Settlement> {
         let job = &delivery.job;
         let died = format!("process {process} died while it ran this job (attempt {})", job.attempt);
         let verdict = match self.ports.registry.find(&job.kind) {
             Ok(kind) => {
                 let verdict = after_death(job, &kind.settings(), &died, fastrand::f64());
-                if let (Verdict::Bury { error, .. }, Ok(args)) = (&verdict, &job.args) {
-                    let (id, queue) = (job.id.clone(), job.queue.clone());
-                    let ctx = JobContext::new(id, queue, job.kind.clone(), job.attempt, Arc::new(NotRunning));
-                    let told = catch_panic(kind.failed(args, &JobError::permanent(error), &ctx)).await;
-                    if let Err(panic) = told {
-                        tracing::error!(job.id = %job.id, %panic, "the job's own clean-up after its failure panicked");
-                    }
+                if let Verdict::Bury { error, .. } = &verdict {
+                    self.tell_kind(&**kind, job, error).await?;
                 }
                 verdict
             }
             // Whoever fetches it next says what is registered there.
             Err(_) => Verdict::Rescue,
         };
-        Settlement {
+        Some(Settlement {
             job: job.id.clone(),
             queue: job.queue.clone(),
             execution: delivery.execution.clone(),
             verdict,
+        })
+    }
+
+    /// Gives the kind a chance to bring its own records in line; none when it does not in time.
+    async fn tell_kind(&self, kind: &dyn BoxedJob, job: &JobRecord, error: &str) -> Option<()> {
+        let Ok(args) = &job.args else { return Some(()) };
+        let (id, queue) = (job.id.clone(), job.queue.clone());
+        let ctx = JobContext::new(id, queue, job.kind.clone(), job.attempt, Arc::new(NotRunning));
+        let error = JobError::permanent(error);
+        let told = catch_panic(kind.failed(args, &error, &ctx));
+        match tokio::time::timeout(self.settings.deadline, told).await {
+            Ok(Ok(())) => Some(()),
+            Ok(Err(panic)) => {
+                tracing::error!(job.id = %job.id, %panic, "the job's own clean-up after its failure panicked");
+                Some(())
+            }
+            Err(_) => None,
         }
     }
 

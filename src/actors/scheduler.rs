@@ -30,6 +30,8 @@ pub struct Scheduler {
     pub interval: Duration,
     /// How long a leader is believed without a tick.
     pub leadership_ttl: Duration,
+    /// Longest wait for one answer of the broker.
+    pub deadline: Duration,
     /// Told at each turn.
     pub turn: Turn,
 }
@@ -64,8 +66,7 @@ impl Scheduler {
     }
 
     async fn tick(&self) -> Result<(), Fault> {
-        // A leadership must not run out while its leader waits for one answer.
-        let deadline = self.leadership_ttl / 3;
+        let deadline = self.deadline;
         let lead = self.broker.lead(SCHEDULER_ROLE, &self.process, self.leadership_ttl);
         if !answer_in(deadline, "lead the schedule", lead).await? {
             return Ok(());

@@ -70,8 +70,8 @@ async fn delete_all(
             "message": "there are no receipts to delete",
         }))),
         Requested::Created(job) => {
-            facade.limiter.count(caller.business_id, Instant::now());
             facade.enqueue(&job, queue_job).await?;
+            facade.limiter.count(caller.business_id, Instant::now());
             Ok(HttpResponse::Accepted().json(json!({
                 "success": true, "job_id": job.id, "status": job.status, "total": job.progress.total,
                 "message": format!("deleting {} receipts", job.progress.total),

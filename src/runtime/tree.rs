@@ -199,6 +199,7 @@ impl Planter<'_> {
             process: self.process.id.clone(),
             interval: self.settings.scheduler.interval,
             leadership_ttl: self.settings.scheduler.leadership_ttl,
+            deadline: DEADLINE,
             turn: self.turns.register("scheduler"),
         };
         top.start(self.child("scheduler"), &self.control, move || scheduler).await?;

@@ -1,0 +1,162 @@
+//! The layers of the tree, held: imports go down only, without cycles, and what each layer must never
+//! know it does not know.
+#![allow(
+    missing_docs,
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a failed expectation is what a test is for"
+)]
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// Every module of the crate with its layer. A module may use modules of lower layers, and of its own
+/// layer only where `SIDEWAYS` says so.
+const LAYERS: [(&str, u8); 15] = [
+    ("failpoint", 0),
+    ("fault", 0),
+    ("job", 0),
+    ("story", 0),
+    ("config", 1),
+    ("blob", 2),
+    ("queue", 2),
+    ("store", 2),
+    ("supervision", 2),
+    ("actors", 3),
+    ("http", 4),
+    ("kinds", 4),
+    ("runtime", 5),
+    ("cli", 6),
+    ("main", 7),
+];
+
+/// Uses within one layer that are meant: the outbox names the store that its objects lie in.
+const SIDEWAYS: [(&str, &str); 1] = [("store", "blob")];
+
+/// What a layer must never know, as text in its code.
+const FORBIDDEN: [(&str, &[&str]); 12] = [
+    ("job", &["actix", "tokio", "sqlx::", "redis", "std::env", "Utc::now", "Instant::now", "SystemTime"]),
+    ("fault", &["actix", "tokio", "sqlx::"]),
+    ("config", &["actix", "sqlx::", "tokio"]),
+    ("queue", &["actix", "crate::store", "crate::blob"]),
+    ("store", &["actix", "crate::queue"]),
+    ("blob", &["actix", "crate::queue", "crate::store"]),
+    ("supervision", &["crate::job", "crate::queue", "crate::store", "crate::actors"]),
+    ("actors", &["sqlx::", "open_embedded", "open_sqlite", "open_directory", "Supervisor"]),
+    ("kinds", &["sqlx::", "crate::queue", "open_sqlite"]),
+    ("http", &["sqlx::", "open_embedded", "open_sqlite", "Supervisor"]),
+    ("cli", &["sqlx::", "open_embedded", "open_sqlite", "open_directory"]),
+    ("runtime", &["sqlx::"]),
+];
+
+/// Modules that sound like a drawer.
+const DRAWERS: [&str; 9] =
+    ["utils", "util", "helpers", "common", "misc", "shared", "types", "models", "manager"];
+
+fn sources(folder: &Path) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            found.extend(sources(&path));
+        } else if path.extension().is_some_and(|ending| ending == "rs") {
+            found.push(path);
+        }
+    }
+    found.sort();
+    found
+}
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("src")
+}
+
+/// The code of a file before its tests, without comments.
+fn code(path: &Path) -> String {
+    let text = fs::read_to_string(path).unwrap();
+    let code = text.split("\n#[cfg(test)]").next().unwrap_or_default();
+    code.lines().filter(|line| !line.trim_start().starts_with("//")).collect::<Vec<_>>().join("\n")
+}
+
+/// The crate's module that a file belongs to.
+fn module(path: &Path) -> String {
+    let relative = path.strip_prefix(root()).unwrap();
+    let first = relative.components().next().unwrap().as_os_str().to_str().unwrap();
+    first.trim_end_matches(".rs").to_owned()
+}
+
+/// The modules that a file's code names by `crate::…`.
+fn uses(code: &str) -> BTreeSet<String> {
+    let names = code
+        .split("crate::")
+        .skip(1)
+        .map(|rest| rest.chars().take_while(|c| c.is_ascii_alphanumeric() || *c == '_').collect::<String>());
+    names.filter(|name| !name.is_empty()).collect()
+}
+
+#[test]
+fn imports_go_down_only() {
+    let layers: BTreeMap<_, _> = LAYERS.into_iter().collect();
+    let mut wrong = Vec::new();
+    for path in sources(&root()) {
+        let from = module(&path);
+        if from == "lib" {
+            continue;
+        }
+        let Some(layer) = layers.get(from.as_str()) else {
+            wrong.push(format!("{from} has no layer: give it one in this test"));
+            continue;
+        };
+        for to in uses(&code(&path)).into_iter().filter(|to| *to != from) {
+            let Some(below) = layers.get(to.as_str()) else { continue };
+            let meant = SIDEWAYS.contains(&(from.as_str(), to.as_str()));
+            if below > layer || (below == layer && *layer > 0 && !meant) {
+                wrong.push(format!("{} (layer {layer}) uses {to} (layer {below})", path.display()));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn no_layer_knows_what_it_must_never_know() {
+    let mut wrong = Vec::new();
+    for path in sources(&root()) {
+        let (from, code) = (module(&path), code(&path));
+        for (_, words) in FORBIDDEN.iter().filter(|(name, _)| *name == from) {
+            for word in words.iter().filter(|word| code.contains(**word)) {
+                wrong.push(format!("{} names `{word}`", path.display()));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn only_the_tracker_asks_the_store_to_move_a_status() {
+    let moves = [".begin_attempt(", ".end_attempt(", ".revive(", ".fail_unqueued(", ".person("];
+    let tracker = root().join("actors/status_tracker.rs");
+    let above = |path: &Path| ["actors", "kinds", "http", "runtime", "cli"].contains(&module(path).as_str());
+    for path in sources(&root()).into_iter().filter(|path| *path != tracker && above(path)) {
+        let code = code(&path);
+        let call = moves.iter().find(|call| code.contains(**call));
+        assert_eq!(call, None, "{} moves a status: send a message to the StatusTracker", path.display());
+    }
+}
+
+#[test]
+fn front_pages_hold_no_code_and_nothing_is_a_drawer() {
+    for path in sources(&root()) {
+        let name = path.file_stem().unwrap().to_str().unwrap();
+        assert!(!DRAWERS.contains(&name), "{}: say what is in it", path.display());
+        if name == "mod" && module(&path) != "cli" {
+            let code = code(&path);
+            assert!(!code.contains("impl "), "{} is a front page: it holds no impl", path.display());
+        }
+        let text = fs::read_to_string(&path).unwrap();
+        assert!(text.starts_with("//!"), "{} does not say what it is for", path.display());
+    }
+}
