@@ -106,3 +106,14 @@ impl fmt::Display for Origin {
         }
     }
 }
+
+/// One key that is in force.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Entry {
+    /// `section.key`.
+    pub key: &'static str,
+    /// The value as the environment would write it; passwords are masked, secrets are `***`.
+    pub value: String,
+    /// Where it came from.
+    pub origin: Origin,
+}

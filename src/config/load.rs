@@ -2,7 +2,7 @@
 
 use super::contradictions;
 use super::keys::Keys;
-use super::layers::Origin;
+use super::layers::{Entry, Origin};
 use super::problem::{ConfigError, Warning};
 use super::reader::Reader;
 use super::settings::Settings;
@@ -16,17 +16,6 @@ pub struct Loaded {
     /// Logged once by whoever loaded them.
     pub warnings: Vec<Warning>,
     entries: Vec<Entry>,
-}
-
-/// One key that is in force.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Entry {
-    /// `section.key`.
-    pub key: &'static str,
-    /// The value as the environment would write it; passwords are masked, secrets are `***`.
-    pub value: String,
-    /// Where it came from.
-    pub origin: Origin,
 }
 
 impl Settings {

@@ -6,8 +6,7 @@ use std::time::Duration;
 
 use super::environment::variable;
 use super::keys::Keys;
-use super::layers::{Given, Layers, Origin, Raw};
-use super::load::Entry;
+use super::layers::{Entry, Given, Layers, Origin, Raw};
 use super::problem::{Problem, Warning};
 use super::value::{Privacy, Value};
 
