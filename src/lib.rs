@@ -1,4 +1,4 @@
-//! Tikkun: background jobs that heal themselves.
+#![doc = include_str!("../README.md")]
 #![forbid(unsafe_code)]
 
 pub mod actors;

@@ -1,0 +1,258 @@
+//! What a runner makes of the ways in which a job can end.
+#![allow(
+    missing_docs,
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a failed expectation is what a test is for"
+)]
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
+
+use actix::{Actor, Addr};
+use serde_json::{Value, json};
+use tikkun::actors::{JobEnded, JobRunner, RunJob, Running, StopForDrain};
+use tikkun::job::{
+    Args, ArgsError, Completion, Job, JobContext, JobError, JobRecord, JobResult, JobSettings, JobState,
+    Limit, Progress, QueueEnd, Registry, Retries, RetryPolicy,
+};
+use tikkun::queue::{Delivery, Verdict};
+
+const DEADLINE: Duration = Duration::from_secs(20);
+/// Longer than any test waits: a job that ends after it was not stopped.
+const FOR_EVER: Duration = Duration::from_secs(3600);
+
+/// Returns its argument.
+struct Echo;
+impl Job for Echo {
+    const NAME: &'static str = "tests.echo";
+    type Args = (Value,);
+    async fn run(&self, (value,): (Value,), ctx: &JobContext) -> JobResult {
+        ctx.report(Progress { total: 1, processed: 1, succeeded: 1, failed: 0 });
+        Ok(Completion::Finished(value))
+    }
+}
+
+/// Panics while it works.
+struct Panics;
+impl Job for Panics {
+    const NAME: &'static str = "tests.panics";
+    type Args = ();
+    fn settings(&self) -> JobSettings {
+        JobSettings { retry: RetryPolicy::exponential(1), ..JobSettings::default() }
+    }
+    async fn run(&self, (): (), _: &JobContext) -> JobResult {
+        panic!("no such luck")
+    }
+}
+
+/// Stops when it is asked to, and checkpoints.
+struct Polite;
+impl Job for Polite {
+    const NAME: &'static str = "tests.polite";
+    type Args = ();
+    async fn run(&self, (): (), ctx: &JobContext) -> JobResult {
+        match ctx.sleep(FOR_EVER).await {
+            Err(_) => Ok(Completion::Continue(QueueEnd::Tail)),
+            Ok(()) => Ok(Completion::done()),
+        }
+    }
+}
+
+/// Never looks whether it should stop.
+struct Deaf;
+impl Job for Deaf {
+    const NAME: &'static str = "tests.deaf";
+    type Args = ();
+    async fn run(&self, (): (), _: &JobContext) -> JobResult {
+        tokio::time::sleep(FOR_EVER).await;
+        Ok(Completion::done())
+    }
+}
+
+/// Waits for something out of its hands, for longer than its own time limit.
+struct Patient;
+impl Job for Patient {
+    const NAME: &'static str = "tests.patient";
+    type Args = ();
+    fn settings(&self) -> JobSettings {
+        JobSettings { timeout: Limit::After(Duration::from_secs(1)), ..JobSettings::default() }
+    }
+    async fn run(&self, (): (), ctx: &JobContext) -> JobResult {
+        ctx.without_clock(tokio::time::sleep(Duration::from_millis(1500))).await;
+        Ok(Completion::done())
+    }
+}
+
+/// Fails for good, and hears of it.
+struct Hopeless(Arc<AtomicU32>);
+impl Job for Hopeless {
+    const NAME: &'static str = "tests.hopeless";
+    type Args = ();
+    async fn run(&self, (): (), _: &JobContext) -> JobResult {
+        Err(JobError::permanent("it cannot be"))
+    }
+    async fn failed(&self, (): (), error: &JobError, _: &JobContext) {
+        assert_eq!(error.message, "it cannot be");
+        self.0.fetch_add(1, Ordering::SeqCst);
+    }
+}
+
+struct Bench {
+    runner: Addr<JobRunner>,
+    running: Running,
+    told: Arc<AtomicU32>,
+}
+
+fn bench() -> Bench {
+    let told = Arc::new(AtomicU32::new(0));
+    let hopeless = Hopeless(Arc::clone(&told));
+    let registry =
+        Registry::default().with(Echo).with(Panics).with(Polite).with(Deaf).with(Patient).with(hopeless);
+    let running = Running::default();
+    let runner = JobRunner::new(Arc::new(registry), Duration::from_millis(100), running.clone()).start();
+    Bench { runner, running, told }
+}
+
+fn record(kind: &str, args: &[Value]) -> JobRecord {
+    JobRecord {
+        id: "j".into(),
+        queue: "q".into(),
+        kind: kind.into(),
+        args: Ok(Args::positional(args.iter().cloned())),
+        state: JobState::Started,
+        attempt: 1,
+        failures: 0,
+        orphaned: 0,
+        timeout: None,
+        retries: None,
+        result_ttl: None,
+        failure_ttl: None,
+        created_at: chrono::Utc::now(),
+        enqueued_at: None,
+        due_at: None,
+        started_at: None,
+        ended_at: None,
+        result: None,
+        error: None,
+        meta: serde_json::Map::new(),
+    }
+}
+
+impl Bench {
+    async fn run(&self, job: JobRecord) -> Verdict {
+        let delivery = Box::new(Delivery { job, execution: "e".into() });
+        let ended = tokio::time::timeout(DEADLINE, self.runner.send(RunJob { delivery })).await;
+        let JobEnded(settlement) = ended.expect("waited for the job to end").unwrap();
+        settlement.verdict
+    }
+
+    /// Waits until the runner has a job in hand.
+    async fn busy(&self) {
+        let busy = async {
+            while self.running.list().is_empty() {
+                tokio::task::yield_now().await;
+            }
+        };
+        tokio::time::timeout(DEADLINE, busy).await.expect("waited for a job to be in hand");
+    }
+}
+
+fn buried(verdict: Verdict) -> String {
+    match verdict {
+        Verdict::Bury { error, .. } => error,
+        other => panic!("expected a burial, got {other:?}"),
+    }
+}
+
+#[actix_rt::test]
+async fn a_result_is_kept_as_long_as_the_job_says() {
+    let job = JobRecord { result_ttl: Some(Limit::Never), ..record("echo", &[json!({"a": [1]})]) };
+    let verdict = bench().run(job).await;
+    assert_eq!(verdict, Verdict::Ack { result: json!({"a": [1]}), keep: Limit::Never });
+}
+
+#[actix_rt::test]
+async fn panicking_job_leaves_the_runner_alive() {
+    let bench = bench();
+    match bench.run(record("tests.panics", &[])).await {
+        Verdict::RetryAt { error, delay } => {
+            assert!(error.contains("no such luck") && error.contains("tests/job_runner.rs:"), "{error}");
+            assert!(delay > Duration::ZERO);
+        }
+        other => panic!("expected a retry, got {other:?}"),
+    }
+    let again = JobRecord { failures: 1, ..record("tests.panics", &[]) };
+    assert!(buried(bench.run(again).await).contains("no such luck"));
+    assert!(matches!(bench.run(record("tests.echo", &[json!(1)])).await, Verdict::Ack { .. }));
+    assert!(bench.running.list().is_empty(), "nothing is in hand any more");
+}
+
+#[actix_rt::test]
+async fn unknown_function_fails_with_a_list_of_what_is_registered() {
+    let job = JobRecord {
+        retries: Some(Retries { left: 5, intervals: vec![] }),
+        ..record("server.jobs.nobody", &[])
+    };
+    let error = buried(bench().run(job).await);
+    assert!(error.contains("`server.jobs.nobody`") && error.contains("tests.deaf, tests.echo"), "{error}");
+}
+
+#[actix_rt::test]
+async fn arguments_that_cannot_be_read_fail_with_what_was_expected() {
+    let bench = bench();
+    let error = buried(bench.run(record("tests.echo", &[json!(1), json!(2)])).await);
+    assert!(error.contains("(1, 2)") && error.contains("registered: "), "{error}");
+    let garbled = Err(ArgsError::undecodable("\\x80\\x05…", "it is cut off"));
+    let error = buried(bench.run(JobRecord { args: garbled, ..record("tests.echo", &[]) }).await);
+    assert!(error.contains("it is cut off"), "{error}");
+}
+
+#[actix_rt::test]
+async fn job_that_ignores_its_timeout_is_dropped_and_fails_in_rqs_words() {
+    let timeout = Some(Limit::After(Duration::from_secs(1)));
+    let error = buried(bench().run(JobRecord { timeout, ..record("tests.deaf", &[]) }).await);
+    assert_eq!(error, "Task exceeded maximum timeout value (1 seconds)");
+}
+
+#[actix_rt::test]
+async fn polite_job_that_ran_out_of_time_has_failed_all_the_same() {
+    let timeout = Some(Limit::After(Duration::from_millis(50)));
+    let error = buried(bench().run(JobRecord { timeout, ..record("tests.polite", &[]) }).await);
+    assert!(error.contains("exceeded maximum timeout"), "{error}");
+}
+
+#[actix_rt::test]
+async fn waiting_for_an_outage_is_not_counted_as_time() {
+    assert!(matches!(bench().run(record("tests.patient", &[])).await, Verdict::Ack { .. }));
+}
+
+#[actix_rt::test]
+async fn drain_lets_a_polite_job_checkpoint_and_hands_a_deaf_one_over() {
+    for (kind, end) in [("tests.polite", QueueEnd::Tail), ("tests.deaf", QueueEnd::Head)] {
+        let bench = bench();
+        let stop = async {
+            bench.busy().await;
+            bench.runner.send(StopForDrain).await.unwrap();
+        };
+        let (verdict, ()) = futures::join!(bench.run(record(kind, &[])), stop);
+        assert_eq!(verdict, Verdict::GiveBack { end }, "{kind}");
+    }
+}
+
+#[actix_rt::test]
+async fn job_that_comes_during_a_drain_is_asked_to_stop_at_once() {
+    let bench = bench();
+    bench.runner.send(StopForDrain).await.unwrap();
+    assert_eq!(bench.run(record("tests.polite", &[])).await, Verdict::GiveBack { end: QueueEnd::Tail });
+}
+
+#[actix_rt::test]
+async fn kind_hears_once_that_its_job_has_failed_for_good() {
+    let bench = bench();
+    assert_eq!(buried(bench.run(record("tests.hopeless", &[])).await), "it cannot be");
+    assert_eq!(bench.told.load(Ordering::SeqCst), 1);
+}
