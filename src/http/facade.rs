@@ -1,4 +1,4 @@
-//! `/api/receipts/…`: requests, progress and cancellation of deletions, for one tenant at a time.
+//! `/api/receipts/…`: deletions of one tenant: requested, watched, paused, resumed, cancelled.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -14,7 +14,7 @@ use super::views::{JobView, QueueService, StuckAfter, stuck_reason};
 use super::{Limiter, Problem};
 use crate::actors::{AskPerson, FailUnqueued, RequestJob, StatusTracker, TrackedKind};
 use crate::fault::{Fault, FaultKind};
-use crate::job::background::BackgroundJob;
+use crate::job::background::{BackgroundJob, Status};
 use crate::job::{BackgroundJobId, BusinessId, JobId};
 use crate::queue::Broker;
 use crate::store::{BackgroundJobs, NewRequest, Person, PersonMove, Requested};
@@ -42,7 +42,9 @@ pub(super) fn routes(config: &mut web::ServiceConfig) {
         .route("/receipts/delete_all", web::post().to(delete_all))
         .route("/receipts/jobs/{id}", web::get().to(show))
         .route("/receipts/delete-job/status", web::get().to(status))
-        .route("/receipts/jobs/{id}/cancel", web::post().to(cancel));
+        .route("/receipts/jobs/{id}/cancel", web::post().to(cancel))
+        .route("/receipts/jobs/{id}/pause", web::post().to(pause))
+        .route("/receipts/jobs/{id}/resume", web::post().to(resume));
 }
 
 /// The body is read, so that its limit holds, and not believed.
@@ -56,7 +58,7 @@ async fn delete_all(
     if let Err(wait) = limited {
         return facade.active_or(caller.business_id, too_often(wait)).await;
     }
-    let queue_job = JobId::from(uuid::Uuid::new_v4().to_string());
+    let queue_job = new_queue_job();
     let request = NewRequest {
         business_id: caller.business_id,
         user_id: caller.user_id,
@@ -123,26 +125,53 @@ async fn cancel(
     id: web::Path<String>,
     _body: web::Bytes,
 ) -> Result<HttpResponse, Problem> {
-    caller.manages()?;
-    let id = job_id(&id)?;
-    let wish = Person {
-        id,
-        business_id: caller.business_id,
-        wish: PersonMove::Cancel,
-        by: caller.name(),
-        queue_job: None,
-    };
-    match facade.ask(AskPerson(wish)).await? {
-        None => Err(Problem::no_such_job(id)),
-        Some(Ok(job)) => Ok(HttpResponse::Ok().json(json!({
-            "success": true, "job_id": job.id, "status": job.status, "message": "cancelled",
-        }))),
-        Some(Err(status)) => Err(Problem::new(
-            StatusCode::BAD_REQUEST,
-            "not_cancellable",
-            format!("job {id} is {status}; only a queued, running or paused job can be cancelled"),
-        )),
+    let job = facade.wish(&caller, job_id(&id)?, PersonMove::Cancel).await?;
+    Ok(HttpResponse::Ok().json(changed(&job, "cancelled; it stops at its next batch")))
+}
+
+async fn pause(
+    facade: web::Data<Facade>,
+    caller: Caller,
+    id: web::Path<String>,
+    _body: web::Bytes,
+) -> Result<HttpResponse, Problem> {
+    let job = facade.wish(&caller, job_id(&id)?, PersonMove::Pause).await?;
+    Ok(HttpResponse::Ok().json(changed(&job, "paused; it stops at its next batch and keeps its place")))
+}
+
+async fn resume(
+    facade: web::Data<Facade>,
+    caller: Caller,
+    id: web::Path<String>,
+    _body: web::Bytes,
+) -> Result<HttpResponse, Problem> {
+    let job = facade.wish(&caller, job_id(&id)?, PersonMove::Resume).await?;
+    let queue_job = job.note.queue_job.clone().unwrap_or_else(new_queue_job);
+    let entry = [facade.tracked.entry(queue_job, job.id)];
+    if let Err(fault) = facade.within(facade.broker.enqueue(&entry)).await {
+        // Back to where it was, so that the next try finds it as this one did.
+        facade.wish(&caller, job.id, PersonMove::Pause).await?;
+        return Err(Problem::unavailable("queue", &fault));
     }
+    Ok(HttpResponse::Ok().json(changed(&job, "resumed; it goes on from its checkpoint")))
+}
+
+fn changed(job: &BackgroundJob, message: &str) -> Value {
+    json!({ "success": true, "job_id": job.id, "status": job.status, "message": message })
+}
+
+/// Why a wish cannot be granted, and when it could be.
+fn not_allowed(id: BackgroundJobId, wish: PersonMove, status: Status) -> Problem {
+    let (code, when) = match wish {
+        PersonMove::Cancel => ("not_cancellable", "only a queued, running or paused job can be cancelled"),
+        PersonMove::Pause => ("not_pausable", "only a queued or running job can be paused"),
+        PersonMove::Resume => ("not_resumable", "only a job that a person paused can be resumed"),
+    };
+    Problem::new(StatusCode::BAD_REQUEST, code, format!("job {id} is {status}; {when}"))
+}
+
+fn new_queue_job() -> JobId {
+    JobId::from(uuid::Uuid::new_v4().to_string())
 }
 
 fn job_id(text: &str) -> Result<BackgroundJobId, Problem> {
@@ -175,6 +204,29 @@ impl Facade {
         match tokio::time::timeout(self.deadline, answer).await {
             Ok(answer) => answer,
             Err(_) => Err(Fault::new(FaultKind::Unavailable, "no answer in time")),
+        }
+    }
+
+    /// Carries out a person's wish for a job of their tenant.
+    async fn wish(
+        &self,
+        caller: &Caller,
+        id: BackgroundJobId,
+        wish: PersonMove,
+    ) -> Result<BackgroundJob, Problem> {
+        caller.manages()?;
+        let person = Person {
+            id,
+            business_id: caller.business_id,
+            wish,
+            by: caller.name(),
+            // An entry that a person's pause ended cannot be used again.
+            queue_job: (wish == PersonMove::Resume).then(new_queue_job),
+        };
+        match self.ask(AskPerson(person)).await? {
+            None => Err(Problem::no_such_job(id)),
+            Some(Ok(job)) => Ok(job),
+            Some(Err(status)) => Err(not_allowed(id, wish, status)),
         }
     }
 
