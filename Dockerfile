@@ -1,0 +1,38 @@
+# The image listens on all addresses, so it wants a secret: INTERNAL_SECRET.
+#
+#   docker build -t tikkun .
+#   docker run -p 8080:8080 -v tikkun-data:/data -e INTERNAL_SECRET=… tikkun
+#
+# SIGTERM drains. Give it longer to stop than `service.drain_timeout` (30 s): docker stop --time 40.
+
+FROM rust:1.95-slim-bookworm AS build
+WORKDIR /build
+# The dependencies alone first: they stay cached until the lockfile changes.
+COPY Cargo.toml Cargo.lock ./
+RUN mkdir src \
+    && echo 'fn main() {}' > src/main.rs \
+    && touch src/lib.rs README.md \
+    && cargo build --release --locked \
+    && rm -r src
+COPY README.md ./
+COPY config ./config
+COPY src ./src
+# Older than what was just built for the dependencies' sake, they would be left as they are.
+RUN touch src/main.rs src/lib.rs && cargo build --release --locked
+
+FROM debian:bookworm-slim
+RUN groupadd --gid 10001 tikkun \
+    && useradd --uid 10001 --gid tikkun --no-create-home --home-dir /nonexistent --shell /usr/sbin/nologin tikkun \
+    && mkdir /data \
+    && chown tikkun:tikkun /data
+COPY --from=build /build/target/release/tikkun /usr/local/bin/tikkun
+USER 10001:10001
+ENV TIKKUN_SERVICE__DATA=/data \
+    TIKKUN_HTTP__BIND=0.0.0.0 \
+    TIKKUN_HTTP__PORT=8080
+VOLUME /data
+EXPOSE 8080
+STOPSIGNAL SIGTERM
+HEALTHCHECK --interval=10s --timeout=6s --start-period=30s --retries=3 CMD ["tikkun", "health"]
+ENTRYPOINT ["tikkun"]
+CMD ["serve"]

@@ -1,0 +1,104 @@
+//! The image, as far as it can be held against the tree without an engine to build it.
+#![allow(
+    missing_docs,
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a failed expectation is what a test is for"
+)]
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use tikkun::config::{Settings, Sources};
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).to_owned()
+}
+
+/// The instructions, with continued lines joined: name and rest.
+fn instructions() -> Vec<(String, String)> {
+    let text = fs::read_to_string(root().join("Dockerfile")).unwrap().replace("\\\n", " ");
+    let lines = text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#'));
+    lines
+        .map(|line| line.split_once(' ').map(|(name, rest)| (name.into(), rest.trim().into())).unwrap())
+        .collect()
+}
+
+fn all(name: &str) -> Vec<String> {
+    instructions().into_iter().filter(|(found, _)| found == name).map(|(_, rest)| rest).collect()
+}
+
+fn words(json: &str) -> Vec<String> {
+    serde_json::from_str(json).unwrap_or_else(|error| panic!("`{json}` is not in exec form: {error}"))
+}
+
+#[test]
+fn every_path_that_is_copied_exists_and_is_let_through() {
+    let ignore = fs::read_to_string(root().join(".dockerignore")).unwrap();
+    for copy in all("COPY").into_iter().filter(|copy| !copy.starts_with("--from")) {
+        let mut paths: Vec<_> = copy.split_whitespace().collect();
+        paths.pop();
+        for path in paths {
+            assert!(root().join(path).exists(), "COPY {path}: it is not there");
+            assert!(ignore.lines().any(|line| line == format!("!{path}")), ".dockerignore keeps {path} out");
+        }
+    }
+}
+
+#[test]
+fn everything_that_the_build_reads_is_copied() {
+    let copied = all("COPY").join(" ");
+    for needed in ["Cargo.toml", "Cargo.lock", "README.md", "config", "src"] {
+        assert!(copied.contains(needed), "{needed} is not copied");
+    }
+    let dependencies = fs::read_to_string(root().join("Cargo.toml")).unwrap();
+    assert!(!dependencies.contains("path = \"../"), "a dependency outside the tree is not copied");
+}
+
+#[test]
+fn toolchain_of_the_image_is_the_one_the_crate_wants() {
+    let wanted = fs::read_to_string(root().join("Cargo.toml")).unwrap().parse::<toml::Table>().unwrap();
+    let version = wanted["package"]["rust-version"].as_str().unwrap();
+    assert!(all("FROM")[0].starts_with(&format!("rust:{version}-")), "{:?}", all("FROM"));
+}
+
+#[test]
+fn entry_point_and_health_command_are_commands_of_the_binary() {
+    let health = all("HEALTHCHECK").remove(0);
+    let health = words(&health[health.find('[').unwrap()..]);
+    let entry = words(&all("ENTRYPOINT").remove(0));
+    let default = words(&all("CMD").remove(0));
+    assert_eq!(entry, ["tikkun"]);
+    assert_eq!(health[0], "tikkun");
+    for command in [&health[1], &default[0]] {
+        let help = Command::new(env!("CARGO_BIN_EXE_tikkun")).args([command, "--help"]).output().unwrap();
+        assert!(help.status.success(), "`tikkun {command}` is no command");
+    }
+}
+
+#[test]
+fn image_runs_as_nobody_in_particular_and_stops_by_sigterm() {
+    assert_eq!(all("USER"), ["10001:10001"]);
+    assert_eq!(all("STOPSIGNAL"), ["SIGTERM"]);
+}
+
+#[test]
+fn environment_of_the_image_is_understood_and_wants_a_secret() {
+    let pairs: Vec<(String, String)> = all("ENV")[0]
+        .split_whitespace()
+        .map(|pair| pair.split_once('=').map(|(name, value)| (name.to_owned(), value.to_owned())).unwrap())
+        .collect();
+    let load = |secret: Option<&str>| {
+        let mut env = pairs.clone();
+        env.extend(secret.map(|secret| ("INTERNAL_SECRET".to_owned(), secret.to_owned())));
+        Settings::load(&Sources { file: None, env, flags: Vec::new() })
+    };
+    let settings = load(Some("a-secret-of-some-length")).unwrap().settings;
+    assert_eq!(settings.service.data, Path::new("/data"));
+    assert_eq!(settings.http.address().to_string(), "0.0.0.0:8080");
+    let refused = load(None).unwrap_err().to_string();
+    assert!(refused.to_lowercase().contains("internal_secret"), "{refused}");
+}
