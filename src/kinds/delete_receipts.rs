@@ -298,12 +298,9 @@ impl Deletion<'_> {
             return Some(self.rest(QueueEnd::Tail).await);
         }
         let began = Instant::now();
-        let throttled = self.ctx.sleep(self.kind.settings.throttle).await;
+        let throttled = self.sleep_watching(self.kind.settings.throttle).await;
         self.pace.spent(began.elapsed());
-        match throttled {
-            Ok(()) => None,
-            Err(reason) => Some(self.stop(reason).await),
-        }
+        self.after_sleep(throttled).await
     }
 
     async fn after_empty(&mut self, took: Duration) -> Option<JobResult> {
@@ -399,26 +396,32 @@ impl Deletion<'_> {
                     self.pace.spent(began.elapsed());
                     slept
                 };
-                match slept {
-                    Ok(None) => None,
-                    Ok(Some(status)) => self.not_ours(Some(status)).await,
-                    Err(reason) => Some(self.stop(reason).await),
-                }
+                self.after_sleep(slept).await
             }
         }
     }
 
-    /// Sleeps, but wakes when the row is not running any more, or the job is asked to stop.
+    /// Sleeps, but wakes when the row is not running any more, or the job is asked to stop. Does not look
+    /// at the end: the batch that follows does.
     async fn sleep_watching(&self, delay: Duration) -> Result<Option<Status>, StopReason> {
         let until = Instant::now() + delay;
-        while Instant::now() < until {
-            let slice = LOOK.min(until.saturating_duration_since(Instant::now()));
-            self.ctx.sleep(slice).await?;
+        loop {
+            self.ctx.sleep(LOOK.min(until.saturating_duration_since(Instant::now()))).await?;
+            if Instant::now() >= until {
+                return Ok(None);
+            }
             if let Some(status) = self.look().await.filter(|status| *status != Status::Running) {
                 return Ok(Some(status));
             }
         }
-        Ok(None)
+    }
+
+    async fn after_sleep(&mut self, slept: Result<Option<Status>, StopReason>) -> Option<JobResult> {
+        match slept {
+            Ok(None) => None,
+            Ok(Some(status)) => self.not_ours(Some(status)).await,
+            Err(reason) => Some(self.stop(reason).await),
+        }
     }
 
     /// The row's status, where it can be read at all.
