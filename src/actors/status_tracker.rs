@@ -199,8 +199,14 @@ impl Handler<Revive> for StatusTracker {
     fn handle(&mut self, Revive { id, attempt }: Revive, _: &mut Self::Context) -> Self::Result {
         let tracker = self.clone();
         Box::pin(
-            async move { tracker.within("revive a row", tracker.jobs.revive(id, attempt)).await }
-                .into_actor(self),
+            async move {
+                let revived = tracker.within("revive a row", tracker.jobs.revive(id, attempt)).await?;
+                if revived {
+                    tracker.take_back(id, attempt).await;
+                }
+                Ok(revived)
+            }
+            .into_actor(self),
         )
     }
 }
@@ -269,6 +275,16 @@ impl StatusTracker {
         answer: impl Future<Output = Result<T, Fault>>,
     ) -> Result<T, Fault> {
         answer_in(self.settings.deadline, what, answer).await
+    }
+
+    /// A heartbeat may have found the row failed and forgotten it: it is ours again.
+    async fn take_back(&self, id: BackgroundJobId, attempt: u32) {
+        match self.within("read a revived row", self.jobs.get(id)).await {
+            Ok(Some(job)) if job.note.attempt == attempt => self.journal.adopt(&job, Instant::now()),
+            Ok(_) => {}
+            Err(fault) => tracing::warn!(background_job = %id, error = fault.chain(),
+                "a revived row cannot be read; its heart beats with its batches only"),
+        }
     }
 
     async fn write_what_people_watch(self) {

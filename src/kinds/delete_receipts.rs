@@ -192,10 +192,9 @@ impl DeleteReceipts {
         }
         let row = self.jobs.get(begin.id).await.map_err(Stopped::Fault)?;
         let attempt = row.map_or(0, |row| row.note.attempt);
-        match self.ask(ctx, || Revive { id: begin.id, attempt }).await? {
-            true => self.ask(ctx, || BeginAttempt(begin.clone())).await,
-            false => Ok(begun),
-        }
+        // Asked again whatever the answer: a revival whose answer was lost is refused the second time.
+        self.ask(ctx, || Revive { id: begin.id, attempt }).await?;
+        self.ask(ctx, || BeginAttempt(begin.clone())).await
     }
 
     /// Asks the tracker until it answers. While it cannot, the job waits, and no clock of it runs.
@@ -363,6 +362,8 @@ impl Deletion<'_> {
                         );
                         return None;
                     }
+                    // A revival whose answer was lost is refused the second time.
+                    Ok(false) if self.look().await == Some(Status::Running) => return None,
                     Ok(false) => {
                         tracing::info!(target: STORY, { job.id = %id }, "🛑 Job {id} was marked as failed - stopping")
                     }
