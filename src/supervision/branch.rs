@@ -164,8 +164,9 @@ impl Branch {
         self.revival = keys.into_iter().filter(|key| self.child(*key).is_some()).collect();
     }
 
-    /// Over the limit: all children stop, last first, and the parent decides. The top tells
-    /// whoever watches before it stops them: readiness should not wait for that.
+    /// Over the limit: all children stop, last first, and the parent decides. The top has none: it tells
+    /// whoever watches, restarts nobody any more, and leaves the others at work until it is stopped, so
+    /// that what they have in hand can be brought to an end.
     async fn give_up(&mut self, key: u64, name: &str, failure: Failure) {
         tracing::error!(
             "actor.name" = name,
@@ -178,8 +179,10 @@ impl Branch {
         let supervisor = self.name.to_string();
         let escalation = Escalation { supervisor, child: name.to_owned(), cause: failure };
         if self.parent.is_none() {
+            self.standing = false;
+            self.revival.clear();
+            self.awaited = None;
             self.gave_up.send_replace(Some(escalation));
-            self.stop_all(true).await;
             return;
         }
         self.stop_all(false).await;

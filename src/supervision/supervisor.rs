@@ -187,8 +187,9 @@ impl Supervisor {
         }
     }
 
-    /// Tells, at the top, that the tree gave up: the process should stop being ready, drain, and exit with
-    /// an error. A branch never tells; its parent decides.
+    /// Tells, at the top, that the tree gave up: the process should stop being ready, drain, stop the tree,
+    /// and exit with an error. Until it is stopped, those who have not failed go on, and nobody begins again.
+    /// A branch never tells; its parent decides.
     #[must_use]
     pub fn gave_up(&self) -> watch::Receiver<Option<Escalation>> {
         self.0.gave_up.clone()

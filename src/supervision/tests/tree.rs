@@ -104,6 +104,8 @@ async fn branch_over_its_limit_is_restarted_whole_and_then_the_top_gives_up() {
     let escalation = escalation.unwrap();
     assert_eq!((escalation.supervisor.as_str(), escalation.child.as_str()), ("top", "branch"));
     assert_eq!(escalation.cause.panic().unwrap().message, "boom in a");
+    assert_eq!(stage.row("z").unwrap().state, ChildState::Running, "it may end what it has in hand");
+    stage.top.stop().await;
     stage.until_state("z", ChildState::Stopped).await;
     until("all mailboxes to close", || !first.connected() && !second.connected()).await;
     let stops: Vec<String> =
