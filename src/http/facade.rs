@@ -39,12 +39,12 @@ pub struct Facade {
 
 pub(super) fn routes(config: &mut web::ServiceConfig) {
     config
-        .route("/receipts/delete_all", web::post().to(delete_all))
-        .route("/receipts/jobs/{id}", web::get().to(show))
-        .route("/receipts/delete-job/status", web::get().to(status))
-        .route("/receipts/jobs/{id}/cancel", web::post().to(cancel))
-        .route("/receipts/jobs/{id}/pause", web::post().to(pause))
-        .route("/receipts/jobs/{id}/resume", web::post().to(resume));
+        .service(web::resource("/receipts/delete_all").route(web::post().to(delete_all)))
+        .service(web::resource("/receipts/jobs/{id}").route(web::get().to(show)))
+        .service(web::resource("/receipts/delete-job/status").route(web::get().to(status)))
+        .service(web::resource("/receipts/jobs/{id}/cancel").route(web::post().to(cancel)))
+        .service(web::resource("/receipts/jobs/{id}/pause").route(web::post().to(pause)))
+        .service(web::resource("/receipts/jobs/{id}/resume").route(web::post().to(resume)));
 }
 
 /// The body is read, so that its limit holds, and not believed.

@@ -71,10 +71,10 @@ struct Reading {
 
 pub(super) fn routes(config: &mut web::ServiceConfig) {
     config
-        .route("/jobs/health", web::get().to(health))
-        .route("/jobs/stats", web::get().to(stats))
-        .route("/jobs/scheduler", web::get().to(scheduler))
-        .route("/jobs/worker/config", web::get().to(worker_config));
+        .service(web::resource("/jobs/health").route(web::get().to(health)))
+        .service(web::resource("/jobs/stats").route(web::get().to(stats)))
+        .service(web::resource("/jobs/scheduler").route(web::get().to(scheduler)))
+        .service(web::resource("/jobs/worker/config").route(web::get().to(worker_config)));
 }
 
 async fn health(reader: web::Data<HealthReader>) -> HttpResponse {

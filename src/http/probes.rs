@@ -36,9 +36,9 @@ impl Probes {
 
 pub(super) fn routes(config: &mut web::ServiceConfig) {
     config
-        .route("/healthz", web::get().to(healthz))
-        .route("/readyz", web::get().to(readyz))
-        .route("/startupz", web::get().to(startupz));
+        .service(web::resource("/healthz").route(web::get().to(healthz)))
+        .service(web::resource("/readyz").route(web::get().to(readyz)))
+        .service(web::resource("/startupz").route(web::get().to(startupz)));
 }
 
 fn answer(good: bool, status: &str, stopped: Vec<String>) -> HttpResponse {
