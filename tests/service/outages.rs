@@ -1,0 +1,104 @@
+//! What is out of reach for a while is waited for: nothing is lost, nobody begins again.
+
+use std::fs;
+
+use crate::ground::Ground;
+
+#[tokio::test]
+async fn restart_storm_a_locked_database_is_waited_for_and_spends_no_restart() {
+    let ground = Ground::new().await;
+    let tenant = ground.tenant(7, 100).await;
+    let mut service = ground.service().set("TIKKUN_DELETION__THROTTLE", "100ms").start().await;
+    let job = service.delete_all(7);
+    ground.processed(&mut service, job, 20).await;
+    let lock = ground.lock("tikkun.db").await;
+    service.says("⏳ [RECEIPTS_DELETE] Backing off 2s after 1 failures").await;
+    service.call("GET", "/healthz", &[]).expect(200);
+    lock.release().await;
+    service.says("✓ [RECEIPTS_DELETE] Batch complete (recovered!)").await;
+    let row = ground.completed(&mut service, job, &tenant).await;
+    assert_eq!(row.attempt, 1, "the attempt outlived the outage");
+    assert_eq!(ground.carrier_ended(&mut service, job).await.failures, 0);
+    assert_eq!(service.restarts(), 0);
+    service.get("/readyz").expect(200);
+}
+
+#[cfg(feature = "failpoints")]
+#[tokio::test]
+async fn tracker_that_panics_during_an_outage_begins_again_alone() {
+    let ground = Ground::new().await;
+    let (first, second) = (ground.tenant(7, 100).await, ground.tenant(20, 40).await);
+    let start = ground.service().set("TIKKUN_DELETION__THROTTLE", "200ms");
+    let mut service = start.failing("status_tracker.begin=1*off->1*panic").start().await;
+    let jobs = (service.delete_all(7), ground.plain_row(&second).await);
+    ground.processed(&mut service, jobs.0, 20).await;
+    let lock = ground.lock("tikkun.db").await;
+    ground.enqueue("second", jobs.1).await;
+    service.says("actor failed; it begins again").await;
+    service.says("a batch cannot be deleted now error=\"begin a deletion batch").await;
+    assert!(!service.lines("⏳ [RECEIPTS_DELETE] Backing off 2s after 1 failures").is_empty());
+    lock.release().await;
+    service.says("✓ [RECEIPTS_DELETE] Batch complete (recovered!)").await;
+    let rows = (
+        ground.becomes(&mut service, jobs.0, "completed").await,
+        ground.becomes(&mut service, jobs.1, "completed").await,
+    );
+    ground.drained(&mut service).await;
+    ground.is_deleted(&first, &rows.0).await;
+    ground.is_deleted(&second, &rows.1).await;
+    assert_eq!(service.role("status_tracker")["restarts"], 1);
+    assert_eq!(service.restarts(), 1, "nobody else begins again");
+}
+
+#[tokio::test]
+async fn storage_out_of_reach_rows_go_on_and_objects_follow_when_it_is_back() {
+    let ground = Ground::new().await;
+    let tenant = ground.tenant(7, 60).await;
+    let mut service = ground.service().start().await;
+    let away = ground.path().join("unmounted");
+    fs::rename(ground.attachments(), &away).unwrap();
+    let job = service.delete_all(7);
+    let row = ground.becomes(&mut service, job, "completed").await;
+    assert_eq!((row.succeeded, row.failed_count), (60, 0), "the receipts do not wait for the storage");
+    let waiting = ground.number("select count(*) from tikkun_cleanup_outbox").await;
+    assert!(waiting > 0);
+    let health = service.health();
+    assert_eq!(health["cleanup_pending"]["pending"], waiting, "{health}");
+    fs::rename(&away, ground.attachments()).unwrap();
+    ground.completed(&mut service, job, &tenant).await;
+    assert_eq!(service.restarts(), 0);
+}
+
+#[tokio::test]
+async fn zombie_consumer_fetches_on_after_the_queue_was_out_of_reach() {
+    let ground = Ground::new().await;
+    let tenant = ground.tenant(7, 40).await;
+    let row = ground.plain_row(&tenant).await;
+    let mut service = ground.service().start().await;
+    let lock = ground.lock("queue.db").await;
+    // Somebody enqueues as soon as the queue can be written to: the listeners must notice by themselves.
+    service.says("the scheduler cannot reach the broker; waiting").await;
+    service.call("GET", "/healthz", &[]).expect(200);
+    lock.release().await;
+    ground.enqueue("entry", row).await;
+    ground.completed(&mut service, row, &tenant).await;
+    assert_eq!(service.restarts(), 0);
+    service.get("/readyz").expect(200);
+}
+
+#[tokio::test]
+async fn settlement_waits_out_an_outage_of_the_queue() {
+    let ground = Ground::new().await;
+    let tenant = ground.tenant(7, 40).await;
+    let mut service = ground.service().set("TIKKUN_DELETION__THROTTLE", "500ms").start().await;
+    let job = service.delete_all(7);
+    ground.processed(&mut service, job, 20).await;
+    let lock = ground.lock("queue.db").await;
+    ground.completed(&mut service, job, &tenant).await;
+    service.says("broker does not serve the queue; waiting").await;
+    assert_eq!(ground.carrier(job).await.state, "started", "its end is not written yet");
+    lock.release().await;
+    let entry = ground.carrier_ended(&mut service, job).await;
+    assert_eq!((entry.state.as_str(), entry.attempt, entry.failures), ("finished", 1, 0));
+    assert_eq!(service.restarts(), 0);
+}

@@ -1,0 +1,176 @@
+//! The web application writes the same rows, in plain SQL and without telling us.
+
+use serde_json::{Value, json};
+
+use crate::ground::Ground;
+
+fn result(text: Option<&str>) -> Value {
+    serde_json::from_str(text.unwrap()).unwrap()
+}
+
+#[tokio::test]
+async fn cancel_in_plain_sql_stops_the_job_and_nothing_is_overwritten() {
+    let ground = Ground::new().await;
+    ground.tenant(7, 60).await;
+    let mut service = ground.service().set("TIKKUN_DELETION__THROTTLE", "10m").start().await;
+    let job = service.delete_all(7);
+    ground.processed(&mut service, job, 20).await;
+    ground
+        .run(format!(
+            "update background_jobs set status = 'cancelled', finished_at = '2026-11-24 10:00:00.000000' where id = {job}"
+        ))
+        .await;
+    let cancelled = ground.row(job).await;
+    service.says(&format!("🛑 Job {job} was cancelled - stopping")).await;
+    let entry = ground.carrier_ended(&mut service, job).await;
+    assert_eq!(
+        (entry.state.as_str(), result(entry.result.as_deref())),
+        ("finished", json!({ "cancelled": true }))
+    );
+    ground.drained(&mut service).await;
+    assert_eq!(ground.row(job).await, cancelled, "the row is not ours any more");
+    assert_eq!(ground.live(7).await, 40);
+    ground.is_consistent().await;
+}
+
+#[tokio::test]
+async fn job_failed_by_the_stale_rule_while_alive_is_revived_once() {
+    let ground = Ground::new().await;
+    let tenant = ground.tenant(7, 60).await;
+    let mut service = ground.service().set("TIKKUN_DELETION__THROTTLE", "1s").start().await;
+    let job = service.delete_all(7);
+    ground.processed(&mut service, job, 20).await;
+    ground
+        .run(format!(
+            "update background_jobs set status = 'failed', last_error = 'stale', finished_at = '2026-11-24 10:00:00'
+             where id = {job}"
+        ))
+        .await;
+    ground.completed(&mut service, job, &tenant).await;
+    assert_eq!(service.lines("was marked as failed from outside while it was alive; it goes on").len(), 1);
+    let entry = ground.carrier_ended(&mut service, job).await;
+    assert_eq!((entry.state.as_str(), entry.failures), ("finished", 0));
+}
+
+#[tokio::test]
+async fn revived_row_is_ours_again_and_its_heart_beats() {
+    let ground = Ground::new().await;
+    ground.tenant(7, 60).await;
+    let mut service = ground.service().set("TIKKUN_DELETION__THROTTLE", "10m").start().await;
+    let job = service.delete_all(7);
+    ground.processed(&mut service, job, 20).await;
+    ground
+        .run(format!("update background_jobs set status = 'failed', heartbeat_at = null where id = {job}"))
+        .await;
+    // It notices during the throttle, does its next batch, and rests again.
+    ground.processed(&mut service, job, 40).await;
+    ground.run(format!("update background_jobs set heartbeat_at = null where id = {job}")).await;
+    let beats = format!("select count(*) from background_jobs where id = {job} and heartbeat_at is not null");
+    service.until("a heartbeat", async |_| (ground.number(beats.clone()).await == 1).then_some(())).await;
+    assert_eq!(ground.row(job).await.processed, 40, "no batch moved it");
+}
+
+#[tokio::test]
+async fn row_enqueued_twice_runs_once_and_the_second_says_so() {
+    let ground = Ground::new().await;
+    let tenant = ground.tenant(7, 60).await;
+    let mut service = ground.service().set("TIKKUN_DELETION__THROTTLE", "500ms").start().await;
+    let job = service.delete_all(7);
+    ground.processed(&mut service, job, 20).await;
+    ground.enqueue("again", job).await;
+    service.says(&format!("🛑 Job {job} is carried by another queue job already - nothing to do")).await;
+    let row = ground.completed(&mut service, job, &tenant).await;
+    assert_eq!(row.attempt, 1);
+    ground.carrier_ended(&mut service, job).await;
+    let entries = ground.entries().await;
+    let second = entries.iter().find(|entry| entry.id == "again").unwrap();
+    let expected = json!({ "duplicate": true, "of": row.queue_job });
+    assert_eq!((second.state.as_str(), result(second.result.as_deref())), ("finished", expected));
+    ground.enqueue("late", job).await;
+    let late = service
+        .until("the late one to end", async |_| {
+            let entries = ground.entries().await;
+            entries.into_iter().find(|entry| entry.id == "late" && entry.state == "finished")
+        })
+        .await;
+    assert_eq!(result(late.result.as_deref()), json!({ "skipped": "completed" }));
+}
+
+#[tokio::test]
+async fn row_without_cursor_covers_what_existed_when_it_was_made() {
+    let ground = Ground::new().await;
+    let tenant = ground.tenant(7, 60).await;
+    let job = ground.plain_row(&tenant).await;
+    ground
+        .run(
+            "insert into receipts (id, business_id, created_at) values (70999, 7, '2999-01-01 00:00:00');
+             update receipts set created_at = null where id = 70005",
+        )
+        .await;
+    let mut service = ground.service().start().await;
+    ground.enqueue("entry", job).await;
+    let row = ground.becomes(&mut service, job, "completed").await;
+    assert_eq!((row.total, row.succeeded), (60, 60));
+    assert_eq!(ground.live(7).await, 1, "what came after the request stays");
+    ground.run("update receipts set is_deleted = 1 where id = 70999").await;
+    ground.drained(&mut service).await;
+    ground.is_deleted(&tenant, &row).await;
+}
+
+#[tokio::test]
+async fn status_drift_a_queued_row_without_an_entry_is_enqueued() {
+    let ground = Ground::new().await;
+    let tenant = ground.tenant(7, 60).await;
+    let job = ground.plain_row(&tenant).await;
+    let start = ground.service().set("TIKKUN_RESCUER__RECONCILE_INTERVAL", "100ms");
+    let mut service = start.set("TIKKUN_RESCUER__RECONCILE_GRACE", "300ms").start().await;
+    let row = ground.completed(&mut service, job, &tenant).await;
+    assert_eq!(row.attempt, 1);
+    ground.carrier_ended(&mut service, job).await;
+    assert_eq!(service.lines("a row had no entry in its queue; enqueued it anew").len(), 1);
+    assert_eq!(ground.entries().await.len(), 1);
+}
+
+#[tokio::test]
+async fn status_drift_a_running_row_that_nobody_carries_is_taken_up() {
+    let ground = Ground::new().await;
+    let tenant = ground.tenant(7, 60).await;
+    let job = ground.plain_row(&tenant).await;
+    ground.run(format!("update background_jobs set status = 'running' where id = {job}")).await;
+    let start = ground.service().set("TIKKUN_RESCUER__RECONCILE_INTERVAL", "100ms");
+    let mut service = start.set("TIKKUN_RESCUER__RECONCILE_GRACE", "300ms").start().await;
+    ground.completed(&mut service, job, &tenant).await;
+}
+
+#[tokio::test]
+async fn row_that_cannot_be_changed_is_set_aside_and_the_others_go() {
+    let ground = Ground::new().await;
+    ground.tenant(7, 60).await;
+    ground
+        .run(
+            "create trigger sealed before update on receipts when old.id = 70027
+             begin select raise(abort, 'this receipt is sealed'); end",
+        )
+        .await;
+    let mut service = ground.service().start().await;
+    let job = service.delete_all(7);
+    let row = ground.becomes(&mut service, job, "completed").await;
+    assert_eq!((row.total, row.processed, row.succeeded, row.failed_count), (60, 60, 59, 1));
+    assert_eq!(
+        ground.number("select id from receipts where business_id = 7 and not is_deleted").await,
+        70027
+    );
+    assert_eq!(
+        ground.number("select receipt_id from tikkun_set_aside where reason like '%sealed%'").await,
+        70027
+    );
+    ground.drained(&mut service).await;
+    ground.is_consistent().await;
+    assert_eq!(
+        ground.number("select count(*) from attachments where id = 70027").await,
+        1,
+        "its object stays"
+    );
+    let view = service.owner(7, "GET", &format!("/api/receipts/jobs/{job}")).expect(200).json();
+    assert_eq!((&view["failed_count"], &view["percent"]), (&json!(1), &json!(100.0)));
+}
