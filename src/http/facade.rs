@@ -73,6 +73,7 @@ async fn delete_all(
         }))),
         Requested::Created(job) => {
             facade.enqueue(&job, queue_job).await?;
+            // Only now: a request that came to nothing must not keep the next one waiting.
             facade.limiter.count(caller.business_id, Instant::now());
             Ok(HttpResponse::Accepted().json(json!({
                 "success": true, "job_id": job.id, "status": job.status, "total": job.progress.total,
