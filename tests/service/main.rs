@@ -23,4 +23,5 @@ mod outages;
 mod panics;
 mod plain_jobs;
 mod process;
+mod takeover;
 mod web_application;

@@ -102,3 +102,20 @@ async fn settlement_waits_out_an_outage_of_the_queue() {
     assert_eq!((entry.state.as_str(), entry.attempt, entry.failures), ("finished", 1, 0));
     assert_eq!(service.restarts(), 0);
 }
+
+#[tokio::test]
+async fn request_that_cannot_be_enqueued_does_not_block_the_next_try() {
+    let ground = Ground::new().await;
+    let tenant = ground.tenant(7, 40).await;
+    let start = ground.service().set("TIKKUN_HTTP__REQUEST_TIMEOUT", "4s");
+    let mut service = start.start().await;
+    let lock = ground.lock("queue.db").await;
+    let answer = service.owner(7, "POST", "/api/receipts/delete_all").expect(503);
+    assert_eq!(answer.json()["code"], "unavailable");
+    assert!(answer.header("Retry-After").is_some(), "{answer:?}");
+    let active = "select count(*) from background_jobs where status in ('queued', 'running', 'paused')";
+    assert_eq!(ground.number(active).await, 0, "nothing blocks the next try");
+    lock.release().await;
+    let job = service.delete_all(7);
+    ground.completed(&mut service, job, &tenant).await;
+}
