@@ -52,3 +52,39 @@ async fn runtime_limit_makes_room_and_spends_no_retry() {
     assert_eq!((entry.state.as_str(), entry.failures, entry.orphaned), ("finished", 0, 0));
     assert!(!service.lines("⏱️ Runtime limit reached (0s) - pausing job").is_empty());
 }
+
+#[tokio::test]
+async fn asked_to_leave_during_an_outage_it_leaves_and_the_next_one_goes_on() {
+    let ground = Ground::new().await;
+    let tenant = ground.tenant(7, 60).await;
+    let mut service = ground.service().set("TIKKUN_DELETION__THROTTLE", "1s").start().await;
+    let job = service.delete_all(7);
+    ground.processed(&mut service, job, 20).await;
+    let lock = ground.lock("tikkun.db").await;
+    service.says("⏳ [RECEIPTS_DELETE] Backing off 2s after 1 failures").await;
+    assert_eq!(service.terminate().await, Some(0));
+    lock.release().await;
+    let row = ground.row(job).await;
+    assert_eq!((row.status.as_str(), row.attempt), ("running", 1), "nobody could write that it rests");
+    assert_eq!(ground.carrier(job).await.state, "queued");
+    let mut next = ground.service().start().await;
+    assert_eq!(ground.completed(&mut next, job, &tenant).await.attempt, 2);
+    assert_eq!(ground.carrier_ended(&mut next, job).await.failures, 0);
+}
+
+#[tokio::test]
+async fn long_job_lets_a_short_one_pass() {
+    let ground = Ground::new().await;
+    let (long, short) = (ground.tenant(10, 100).await, ground.tenant(20, 20).await);
+    let rows = (ground.plain_row(&long).await, ground.plain_row(&short).await);
+    ground.enqueue("long", rows.0).await;
+    ground.enqueue("short", rows.1).await;
+    let start = ground.service().set("TIKKUN_DELETION__RUNTIME_LIMIT", "1ms");
+    let mut service = start.set("TIKKUN_WORKER__SLOTS", "1").start().await;
+    let long_row = ground.becomes(&mut service, rows.0, "completed").await;
+    let short_row = ground.becomes(&mut service, rows.1, "completed").await;
+    assert!(short_row.finished_at < long_row.finished_at, "{short_row:?} {long_row:?}");
+    ground.drained(&mut service).await;
+    ground.is_deleted(&long, &long_row).await;
+    ground.is_deleted(&short, &short_row).await;
+}

@@ -60,6 +60,30 @@ async fn panic_inside_a_batch_rolls_it_back_and_is_asked_again() {
 }
 
 #[tokio::test]
+async fn batches_that_fail_in_a_row_fail_the_row_and_its_queue_job() {
+    let ground = Ground::new().await;
+    ground.tenant(7, 40).await;
+    let start = ground.service().set("TIKKUN_DELETION__MAX_FAILURES", "2");
+    let mut service = start.failing("deletion_batch.run=1*off->panic").start().await;
+    let job = service.delete_all(7);
+    let row = ground.becomes(&mut service, job, "failed").await;
+    assert!(row.last_error.as_deref().unwrap().contains("2 batches in a row failed"), "{row:?}");
+    assert_eq!((row.processed, row.attempt), (20, 1));
+    assert!(row.finished_at.is_some());
+    let entry = ground.carrier_ended(&mut service, job).await;
+    assert_eq!(entry.state, "failed", "it is not stored as a success");
+    service
+        .says(&format!("❌ JOB FAILED queue='maintenance' job_id={job} function=delete_receipts_batch_job"))
+        .await;
+    ground.drained(&mut service).await;
+    ground.is_consistent().await;
+    // Nothing is left that would block the next request, which goes on with what is left.
+    let again = ground.service().start().await.delete_all(7);
+    assert_ne!(again, job);
+    assert_eq!(ground.row(again).await.total, 20);
+}
+
+#[tokio::test]
 async fn tracker_that_panics_with_five_beginnings_in_flight_loses_none() {
     let ground = Ground::new().await;
     let mut tenants = Vec::new();

@@ -34,6 +34,27 @@ async fn cancel_in_plain_sql_stops_the_job_and_nothing_is_overwritten() {
 }
 
 #[tokio::test]
+async fn pause_and_resume_in_plain_sql_rest_and_go_on() {
+    let ground = Ground::new().await;
+    let tenant = ground.tenant(7, 60).await;
+    let mut service = ground.service().set("TIKKUN_DELETION__THROTTLE", "2s").start().await;
+    let job = service.delete_all(7);
+    ground.processed(&mut service, job, 20).await;
+    ground.run(format!("update background_jobs set status = 'paused' where id = {job}")).await;
+    let entry = ground.carrier_ended(&mut service, job).await;
+    assert_eq!(
+        (entry.state.as_str(), result(entry.result.as_deref())),
+        ("finished", json!({ "paused": true }))
+    );
+    let row = ground.row(job).await;
+    assert_eq!((row.status.as_str(), row.processed), ("paused", 20));
+    ground.run(format!("update background_jobs set status = 'queued' where id = {job}")).await;
+    ground.enqueue("resumed", job).await;
+    let row = ground.completed(&mut service, job, &tenant).await;
+    assert_eq!((row.attempt, row.queue_job.as_deref()), (2, Some("resumed")));
+}
+
+#[tokio::test]
 async fn job_failed_by_the_stale_rule_while_alive_is_revived_once() {
     let ground = Ground::new().await;
     let tenant = ground.tenant(7, 60).await;
