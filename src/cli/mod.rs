@@ -1,6 +1,20 @@
 //! The command line: one file for each command, and the exit codes.
+//!
+//! Commands reach the back ends through [`Ports`] and know no adapter. What they answer goes to standard
+//! output, everything else to standard error; nothing needs a terminal.
 
+mod config;
+mod demo;
+mod ending;
+mod enqueue;
+mod health;
+mod jobs;
+mod page;
+mod reach;
 mod serve;
+mod spans;
+mod views;
+mod watch;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -8,7 +22,8 @@ use std::process::ExitCode;
 use clap::{Args, Parser, Subcommand};
 
 use crate::config::{ConfigError, Loaded, Settings, Sources, WarningLevel};
-use crate::runtime::logging;
+use crate::runtime::{OpenError, Ports, logging};
+use ending::Complaint;
 
 /// Everything is well.
 pub const OK: u8 = 0;
@@ -51,8 +66,20 @@ struct Common {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// Shows it all on made-up data: deletes receipts, then counts what is gone and what survived.
+    Demo(demo::Demo),
     /// Runs the service until SIGTERM or SIGINT, then drains.
     Serve(serve::Serve),
+    /// Puts one job into a queue, and prints its id.
+    Enqueue(enqueue::Enqueue),
+    /// Lists, shows and cancels jobs.
+    Jobs(jobs::Jobs),
+    /// Follows a background job until it ends: exit code 0 when it completed, 1 when it did not.
+    Watch(watch::Watch),
+    /// Asks the running service whether it is well: exit code 0 only on yes.
+    Health(health::Health),
+    /// Prints the settings in force and where each came from; secrets are masked.
+    Config(config::ShowConfig),
 }
 
 /// Runs the command line of this process.
@@ -61,7 +88,13 @@ pub fn main() -> ExitCode {
     let Cli { common, command } = Cli::parse();
     let _failpoints = crate::failpoint::arm();
     ExitCode::from(match command {
+        Command::Demo(demo) => demo.run(&common),
         Command::Serve(serve) => serve.run(&common),
+        Command::Enqueue(enqueue) => enqueue.run(&common),
+        Command::Jobs(jobs) => jobs.run(&common),
+        Command::Watch(watch) => watch.run(&common),
+        Command::Health(health) => health.run(&common),
+        Command::Config(config) => config.run(&common),
     })
 }
 
@@ -73,6 +106,35 @@ impl Common {
         all.extend(self.data.clone().map(|data| ("service.data".to_owned(), data)));
         all.extend(flags);
         Settings::load(&Sources::from_process(self.config.clone(), all)).map_err(|error| tell(&error))
+    }
+
+    /// Works with the back ends, making local ones where there are none yet.
+    fn with_new_ports<W>(&self, work: W) -> Result<(), Complaint>
+    where
+        W: AsyncFnOnce(Settings, Ports) -> Result<(), Complaint>,
+    {
+        self.with_ports(async |settings| Ports::open(settings).await, work)
+    }
+
+    /// Works with back ends that are there already: looking must not make an empty data folder.
+    fn with_found_ports<W>(&self, work: W) -> Result<(), Complaint>
+    where
+        W: AsyncFnOnce(Settings, Ports) -> Result<(), Complaint>,
+    {
+        self.with_ports(async |settings| Ports::open_found(settings).await, work)
+    }
+
+    fn with_ports<O, W>(&self, open: O, work: W) -> Result<(), Complaint>
+    where
+        O: AsyncFnOnce(&Settings) -> Result<Ports, OpenError>,
+        W: AsyncFnOnce(Settings, Ports) -> Result<(), Complaint>,
+    {
+        let settings = self.load(Vec::new()).map_err(Complaint::said)?.settings;
+        logging::init(&settings.log).map_err(|error| Complaint::usage(error.to_string()))?;
+        actix_rt::System::new().block_on(async move {
+            let ports = open(&settings).await?;
+            work(settings, ports).await
+        })
     }
 }
 

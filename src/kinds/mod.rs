@@ -3,7 +3,9 @@
 mod delete_receipts;
 mod deletion_pace;
 
-use crate::job::Registry;
+use delete_receipts::DeleteReceiptsArgs;
+
+use crate::job::{BackgroundJobId, Job as _, JobRecord, Registry};
 
 pub use delete_receipts::{DeleteReceipts, DeletionSettings};
 
@@ -11,4 +13,18 @@ pub use delete_receipts::{DeleteReceipts, DeletionSettings};
 #[must_use]
 pub fn registry(delete_receipts: DeleteReceipts) -> Registry {
     Registry::default().with(delete_receipts)
+}
+
+/// Whether a function, under its full name or its last part, is the deletion of receipts.
+#[must_use]
+pub fn is_deletion(function: &str) -> bool {
+    function == DeleteReceipts::NAME || DeleteReceipts::NAME.rsplit('.').next() == Some(function)
+}
+
+/// The row of `background_jobs` that a queue job carries; none for jobs of other kinds.
+#[must_use]
+pub fn carried_row(entry: &JobRecord) -> Option<BackgroundJobId> {
+    let args = entry.args.as_ref().ok().filter(|_| is_deletion(entry.kind.as_str()))?;
+    let read = args.read::<DeleteReceiptsArgs>(DeleteReceipts::PARAMETERS).ok()?;
+    Some(BackgroundJobId(read.background_job_id))
 }

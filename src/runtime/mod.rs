@@ -7,5 +7,5 @@ mod service;
 mod shutdown;
 mod tree;
 
-pub use ports::{OpenError, Ports};
+pub use ports::{OpenError, Ports, open_trial};
 pub use service::{Ended, Service, StartError};

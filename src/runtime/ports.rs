@@ -10,7 +10,7 @@ use crate::job::Job as _;
 use crate::job::background::DELETE_RECEIPTS_ALL;
 use crate::kinds::DeleteReceipts;
 use crate::queue::{Broker, open_embedded};
-use crate::store::{Schema, Store, open_sqlite};
+use crate::store::{Schema, Store, TrialData, open_sqlite, open_sqlite_trial};
 
 /// Everything outside this process.
 #[derive(Clone)]
@@ -59,6 +59,37 @@ impl Ports {
         };
         Ok(Self { broker, store, blobs })
     }
+
+    /// Opens all three, but makes no local file that is not there: whoever only looks must not leave an
+    /// empty data folder behind.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open), and when a local file is missing.
+    pub async fn open_found(settings: &Settings) -> Result<Self, OpenError> {
+        let BrokerEngine::Embedded { file: queue } = &settings.broker.engine;
+        let StoreEngine::Sqlite { file: tables } = &settings.store.engine;
+        for (what, file) in [("the queue", queue), ("the database", tables)] {
+            if !file.is_file() {
+                let text = format!(
+                    "there is no file {}; name the service's data folder with --data, or run `tikkun serve` first",
+                    file.display()
+                );
+                return Err(OpenError { what, fault: Fault::new(FaultKind::Permanent, text) });
+            }
+        }
+        Self::open(settings).await
+    }
+}
+
+/// Opens the tables for trial rows, for the demonstration and its count.
+///
+/// # Errors
+/// Says why the database cannot be opened.
+pub async fn open_trial(settings: &Settings) -> Result<Arc<dyn TrialData>, OpenError> {
+    let opened = match &settings.store.engine {
+        StoreEngine::Sqlite { file } => open_sqlite_trial(file).await,
+    };
+    opened.map_err(|fault| OpenError { what: "the database for trial rows", fault })
 }
 
 fn schema(settings: &Settings) -> Schema {

@@ -10,6 +10,7 @@ mod deletion;
 mod outbox;
 mod receipts;
 mod sqlite;
+mod trial;
 
 use std::sync::Arc;
 
@@ -18,7 +19,8 @@ pub use background_jobs::{
 };
 pub use outbox::{CleanupOutbox, Condemned, OutboxSummary};
 pub use receipts::{Batch, BatchOrder, BatchOutcome, Pass, Receipts, SetAside};
-pub use sqlite::open as open_sqlite;
+pub use sqlite::{open as open_sqlite, open_trial as open_sqlite_trial};
+pub use trial::{ReceiptCount, TrialAttachment, TrialData, TrialReceipt};
 
 /// What an opening does about tables that are missing or old.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -17,11 +17,12 @@ mod people;
 mod receipts;
 mod references;
 mod row;
+mod trial;
 
 use std::path::Path;
 use std::sync::Arc;
 
-use super::{Schema, Store};
+use super::{Schema, Store, TrialData};
 use crate::fault::Fault;
 
 /// Opens the file, makes it where it is missing, and looks after its tables as `schema` says.
@@ -36,4 +37,13 @@ pub async fn open(path: &Path, schema: Schema) -> Result<Store, Fault> {
         receipts: Arc::new(receipts::SqliteReceipts::new(Arc::clone(&database))),
         outbox: Arc::new(outbox::SqliteOutbox::new(database)),
     })
+}
+
+/// Opens the file for trial rows.
+///
+/// # Errors
+/// As [`open`].
+pub async fn open_trial(path: &Path) -> Result<Arc<dyn TrialData>, Fault> {
+    let database = Arc::new(connection::Database::open(path, Schema::Migrate).await?);
+    Ok(Arc::new(trial::SqliteTrial::new(database)))
 }

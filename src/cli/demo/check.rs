@@ -1,0 +1,162 @@
+//! Counts for itself, from the tables and by walking the folder of files, and compares with what was
+//! written. Knows nothing of how a deletion works.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use super::plan::{ARRIVED, Group, NEIGHBOURS, REQUESTED};
+use super::seed::{Arrived, Seeded};
+use crate::cli::ending::Complaint;
+use crate::job::BackgroundJobId;
+use crate::job::background::{BackgroundJob, Status};
+use crate::store::{ReceiptCount, Store, TrialData};
+
+/// Keys in one page.
+const PAGE: u32 = 1000;
+
+/// What is there now.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(super) struct Found {
+    pub receipts: BTreeMap<String, ReceiptCount>,
+    pub attachments: BTreeMap<String, u64>,
+    /// Objects that attachments name.
+    pub objects: u64,
+    /// Of those, the ones that have no file.
+    pub missing: u64,
+    /// Files in the folder.
+    pub files: u64,
+    /// Objects that wait in the outbox.
+    pub pending: u64,
+    pub job: Option<BackgroundJob>,
+}
+
+/// One line of the summary.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Fact {
+    pub what: String,
+    /// When the deletion was asked for; none where that says nothing.
+    pub before: Option<u64>,
+    pub expected: u64,
+    pub found: u64,
+}
+
+impl Fact {
+    /// Whether it is exactly so.
+    pub(super) fn right(&self) -> bool {
+        self.expected == self.found
+    }
+}
+
+/// Looks everywhere.
+pub(super) async fn look(
+    trial: &dyn TrialData,
+    store: &Store,
+    root: &Path,
+    job: BackgroundJobId,
+) -> Result<Found, Complaint> {
+    let (mut objects, mut missing) = (0, 0);
+    let mut after = String::new();
+    loop {
+        let keys = trial.keys(&after, PAGE).await?;
+        let Some(last) = keys.last() else { break };
+        after.clone_from(last);
+        objects += keys.len() as u64;
+        missing += keys.iter().filter(|key| !root.join(key).is_file()).count() as u64;
+    }
+    let root = root.to_owned();
+    let files = tokio::task::spawn_blocking(move || count_files(root)).await;
+    Ok(Found {
+        receipts: trial.count_receipts().await?,
+        attachments: trial.count_attachments().await?,
+        objects,
+        missing,
+        files: files.map_err(|lost| Complaint::failed(format!("counting files was cut short: {lost}")))??,
+        pending: store.outbox.summary(None).await?.pending,
+        job: store.background_jobs.get(job).await?,
+    })
+}
+
+/// Every file below, whatever its name.
+fn count_files(root: PathBuf) -> Result<u64, Complaint> {
+    let (mut files, mut folders) = (0, vec![root]);
+    while let Some(folder) = folders.pop() {
+        let failed = |error| Complaint::failed(format!("cannot look into {}: {error}", folder.display()));
+        for entry in std::fs::read_dir(&folder).map_err(failed)? {
+            let entry = entry.map_err(failed)?;
+            if entry.file_type().map_err(failed)?.is_dir() {
+                folders.push(entry.path());
+            } else {
+                files += 1;
+            }
+        }
+    }
+    Ok(files)
+}
+
+/// What should be there, beside what is.
+pub(super) fn facts(seeded: &Seeded, arrived: Arrived, found: &Found) -> Vec<Fact> {
+    let mut facts = receipts(seeded, arrived, found);
+    facts.extend(Group::ALL.map(|group| {
+        let before = seeded.attachments.get(&group).copied().unwrap_or_default();
+        Fact {
+            what: format!("attachments: {}", group.in_words()),
+            before: Some(before),
+            expected: surviving(group, before, arrived),
+            found: found.attachments.get(group.label()).copied().unwrap_or_default(),
+        }
+    }));
+    facts.extend(objects(seeded, arrived, found));
+    facts
+}
+
+fn receipts(seeded: &Seeded, arrived: Arrived, found: &Found) -> Vec<Fact> {
+    let known = [REQUESTED, ARRIVED, NEIGHBOURS];
+    let of = |label: &str| found.receipts.get(label).cloned().unwrap_or_default();
+    let [requested, late, neighbours] = known.map(of);
+    let before = |label| seeded.receipts.get(label).copied().unwrap_or_default();
+    let (all, others) = (before(REQUESTED), before(NEIGHBOURS));
+    let come = arrived.own + arrived.in_time;
+    let progress = found.job.as_ref().map(|job| job.progress).unwrap_or_default();
+    let completed = found.job.as_ref().is_some_and(|job| job.status == Status::Completed);
+    let fact = |what: &str, before, expected, found| Fact { what: what.to_owned(), before, expected, found };
+    vec![
+        fact("receipts of the request: deleted", Some(0), all, requested.deleted),
+        fact("receipts of the request: live", Some(all), 0, requested.live),
+        fact("receipts that arrived meanwhile: live", Some(0), come, late.live),
+        fact("receipts that arrived meanwhile: deleted", Some(0), 0, late.deleted),
+        fact("receipts of another tenant: live", Some(others), others, neighbours.live),
+        fact("receipts of another tenant: deleted", Some(0), 0, neighbours.deleted),
+        fact("attachments that those two point to", Some(seeded.pointed), seeded.pointed + come, late.pointed + neighbours.pointed),
+        fact("background job: completed", None, 1, completed.into()),
+        fact("background job: succeeded", None, all, progress.succeeded.unsigned_abs()),
+        fact("background job: failed", None, 0, progress.failed.unsigned_abs()),
+    ]
+}
+
+fn objects(seeded: &Seeded, arrived: Arrived, found: &Found) -> [Fact; 4] {
+    let before = |group| seeded.attachments.get(group).copied().unwrap_or_default();
+    let survivors: u64 = Group::ALL
+        .iter()
+        .map(|group| {
+            let rows = surviving(*group, before(group), arrived);
+            if *group == Group::SameObject { rows / 2 } else { rows }
+        })
+        .sum();
+    let fact = |what: &str, before, expected, found| Fact { what: what.to_owned(), before, expected, found };
+    [
+        fact("files", Some(seeded.files), survivors, found.files),
+        fact("files missing", Some(0), 0, found.missing),
+        fact("files that nothing points to", Some(0), 0, (found.files + found.missing).saturating_sub(found.objects)),
+        fact("objects still to be deleted", Some(0), 0, found.pending),
+    ]
+}
+
+/// Rows of a group that must be there afterwards.
+fn surviving(group: Group, before: u64, arrived: Arrived) -> u64 {
+    match group {
+        Group::Plain => 0,
+        Group::Awaited => arrived.in_time,
+        Group::Arrived => arrived.own,
+        _ => before,
+    }
+}

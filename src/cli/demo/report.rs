@@ -1,0 +1,86 @@
+//! The summary at the end.
+
+use serde_json::{Value, json};
+
+use super::check::Fact;
+use crate::cli::page;
+
+/// How it went.
+pub(super) struct Report {
+    pub facts: Vec<Fact>,
+    /// Receipts deleted.
+    pub receipts: u64,
+    /// From the start of the job to its end, in seconds.
+    pub seconds: f64,
+    /// The most memory this process ever had, in bytes, where the system tells.
+    pub memory: Option<u64>,
+}
+
+impl Report {
+    /// Facts that are not as they should be, in words; empty when all is right.
+    pub(super) fn differences(&self) -> String {
+        let wrong = self.facts.iter().filter(|fact| !fact.right());
+        let words = wrong.map(|fact| format!("{}: expected {}, found {}", fact.what, fact.expected, fact.found));
+        words.collect::<Vec<_>>().join("; ")
+    }
+
+    pub(super) fn print(&self, json: bool) {
+        if json {
+            return page::json(&self.as_json());
+        }
+        let number = |number: u64| format!("{number:>9}");
+        let row = |fact: &Fact| {
+            vec![
+                fact.what.clone(),
+                fact.before.map_or_else(|| format!("{:>9}", "-"), number),
+                number(fact.expected),
+                number(fact.found),
+                (if fact.right() { "✓" } else { "✗ differs" }).to_owned(),
+            ]
+        };
+        let rows: Vec<_> = self.facts.iter().map(row).collect();
+        page::line(&page::table(&["COUNTED AFTERWARDS", "   BEFORE", " EXPECTED", "    FOUND", ""], &rows));
+        page::line(&self.speed());
+        page::line(match self.differences().as_str() {
+            "" => "everything that had to go is gone, and everything that had to stay is there",
+            _ => "something is not as it should be",
+        });
+    }
+
+    fn speed(&self) -> String {
+        let memory = self.memory.map_or_else(String::new, |bytes| format!(", at most {} MiB of memory", bytes >> 20));
+        format!("{} receipts in {:.2} s: {:.0} receipts/s{memory}", self.receipts, self.seconds, self.rate())
+    }
+
+    fn rate(&self) -> f64 {
+        self.receipts as f64 / self.seconds.max(0.001)
+    }
+
+    fn as_json(&self) -> Value {
+        let facts: Vec<Value> = self
+            .facts
+            .iter()
+            .map(|fact| {
+                json!({
+                    "what": fact.what, "before": fact.before, "expected": fact.expected,
+                    "found": fact.found, "right": fact.right(),
+                })
+            })
+            .collect();
+        json!({
+            "ok": self.facts.iter().all(Fact::right),
+            "receipts": self.receipts,
+            "seconds": self.seconds,
+            "receipts_per_second": self.rate(),
+            "peak_memory_bytes": self.memory,
+            "facts": facts,
+        })
+    }
+}
+
+/// The most memory this process ever had: Linux tells it in kibibytes.
+pub(super) fn peak_memory() -> Option<u64> {
+    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
+    line.trim().strip_suffix("kB")?.trim().parse::<u64>().ok().map(|kibibytes| kibibytes << 10)
+}

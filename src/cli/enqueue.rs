@@ -1,0 +1,156 @@
+//! `tikkun enqueue`: puts one job into a queue.
+
+use std::time::Duration;
+
+use clap::Args as ClapArgs;
+use serde_json::{Map, Value, json};
+
+use super::ending::{Complaint, finish};
+use super::{Common, key_value, page, spans};
+use crate::config::Settings;
+use crate::job::{Args, JobId, Limit, NewJob, QueueEnd, QueueName, Retries};
+use crate::kinds::is_deletion;
+use crate::queue::Enqueued;
+use crate::runtime::Ports;
+
+/// The queue of functions that have no queue of their own.
+const DEFAULT_QUEUE: &str = "default";
+
+/// Options of `enqueue`.
+#[derive(Debug, ClapArgs)]
+pub(super) struct Enqueue {
+    /// The function, as `module.function` or its last part alone.
+    #[arg(value_parser = name)]
+    function: String,
+    /// Its arguments in order: JSON where it is JSON (`27`, `true`, `[1,2]`), else text.
+    #[arg(allow_negative_numbers = true)]
+    args: Vec<String>,
+    /// The queue; without it `deletion.queue` for the deletion of receipts, else `default`.
+    #[arg(long, value_parser = name)]
+    queue: Option<String>,
+    /// An argument by name; may be repeated.
+    #[arg(long, value_name = "KEY=JSON", value_parser = key_value)]
+    named: Vec<(String, String)>,
+    /// The job's id; without it a new UUID.
+    #[arg(long, value_parser = name)]
+    id: Option<String>,
+    /// Time for one attempt: `30m` or `never`. Without it as the function says.
+    #[arg(long, value_parser = spans::limit)]
+    timeout: Option<Limit>,
+    /// Waits at least so long before it runs.
+    #[arg(long, value_parser = spans::duration)]
+    delay: Option<Duration>,
+    /// Tries after a failed one. Without it as the function says.
+    #[arg(long, value_name = "N")]
+    retries: Option<u32>,
+    /// Waits before those tries, separated by commas; the last one repeats.
+    #[arg(long, value_name = "10s,30s", requires = "retries", value_delimiter = ',', value_parser = spans::duration)]
+    retry_interval: Vec<Duration>,
+    /// Goes to the head of its queue.
+    #[arg(long)]
+    front: bool,
+    /// How long its result is kept: `5m` or `never`.
+    #[arg(long, value_parser = spans::keep)]
+    result_ttl: Option<Limit>,
+    /// How long its failure is kept: `1day` or `never`.
+    #[arg(long, value_parser = spans::keep)]
+    failure_ttl: Option<Limit>,
+}
+
+impl Enqueue {
+    pub(super) fn run(self, common: &Common) -> u8 {
+        let json = common.json;
+        finish(common.with_new_ports(async move |settings, ports| self.enqueue(&settings, &ports, json).await))
+    }
+
+    async fn enqueue(self, settings: &Settings, ports: &Ports, json: bool) -> Result<(), Complaint> {
+        let job = self.into_job(settings)?;
+        let answers = ports.broker.enqueue(std::slice::from_ref(&job)).await?;
+        if answers.contains(&Enqueued::Exists) {
+            return Err(Complaint::failed(format!(
+                "a job with the id `{}` exists already and was left as it is; `tikkun jobs show {}` shows it",
+                job.id, job.id
+            )));
+        }
+        if json {
+            let state = if job.delay.is_some() { "scheduled" } else { "queued" };
+            page::json(&json!({ "id": job.id, "queue": job.queue, "function": job.kind, "state": state }));
+        } else {
+            page::line(job.id.as_str());
+        }
+        warn_if_nobody_listens(ports, &job.queue).await;
+        Ok(())
+    }
+
+    fn into_job(self, settings: &Settings) -> Result<NewJob, Complaint> {
+        let queue = self.queue.map(QueueName::from).unwrap_or_else(|| usual_queue(&self.function, settings));
+        let id = self.id.unwrap_or_else(|| uuid::Uuid::new_v4().to_string());
+        let mut named = Map::new();
+        for (key, value) in self.named {
+            if named.contains_key(&key) {
+                return Err(Complaint::usage(format!("--named gives `{key}` twice; expected each name once")));
+            }
+            named.insert(key, json_or_text(value));
+        }
+        let args = Args { positional: self.args.into_iter().map(json_or_text).collect(), named };
+        let intervals = self.retry_interval;
+        Ok(NewJob {
+            timeout: self.timeout,
+            retries: self.retries.map(|left| Retries { left, intervals }),
+            result_ttl: self.result_ttl,
+            failure_ttl: self.failure_ttl,
+            delay: self.delay.filter(|delay| !delay.is_zero()),
+            end: if self.front { QueueEnd::Head } else { QueueEnd::Tail },
+            ..NewJob::new(JobId::from(id), queue, self.function, args)
+        })
+    }
+}
+
+fn usual_queue(function: &str, settings: &Settings) -> QueueName {
+    if is_deletion(function) { settings.deletion.queue.clone() } else { DEFAULT_QUEUE.into() }
+}
+
+/// The job is in its queue; what cannot be told now does not take it out again.
+async fn warn_if_nobody_listens(ports: &Ports, queue: &QueueName) {
+    match ports.broker.processes().await {
+        Ok(live) if live.iter().any(|process| process.queues.contains(queue)) => {}
+        Ok(_) => eprintln!(
+            "tikkun: warning: no live process listens to queue `{queue}`; the job waits until one does, as \
+             `tikkun serve --queues {queue}`"
+        ),
+        Err(fault) => eprintln!(
+            "tikkun: warning: who listens to queue `{queue}` cannot be told now: {}",
+            fault.chain()
+        ),
+    }
+}
+
+fn json_or_text(text: String) -> Value {
+    serde_json::from_str(&text).unwrap_or(Value::String(text))
+}
+
+fn name(text: &str) -> Result<String, String> {
+    if text.trim().is_empty() || text.contains(|c: char| c.is_control() || c == ',') {
+        return Err("expected a name that is not empty and has no comma or control character".to_owned());
+    }
+    Ok(text.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_argument_is_json_where_it_is_json() {
+        assert_eq!(json_or_text("27".into()), json!(27));
+        assert_eq!(json_or_text("[1, null]".into()), json!([1, null]));
+        assert_eq!(json_or_text("Dana's".into()), json!("Dana's"));
+        assert_eq!(json_or_text("".into()), json!(""));
+    }
+
+    #[test]
+    fn a_name_is_not_empty() {
+        assert!(name("maintenance").is_ok());
+        assert!(name(" ").is_err() && name("a,b").is_err() && name("a\n").is_err());
+    }
+}

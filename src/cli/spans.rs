@@ -1,0 +1,58 @@
+//! Durations as people type them behind a flag.
+
+use std::time::Duration;
+
+use crate::job::Limit;
+
+/// Longer ones overflow calendars; nobody means them.
+const LONGEST: Duration = Duration::from_secs(100 * 365 * 86_400);
+
+/// `10s`, `1h 30m`; zero is allowed.
+pub(super) fn duration(text: &str) -> Result<Duration, String> {
+    let parsed = humantime::parse_duration(text.trim()).ok().filter(|duration| *duration <= LONGEST);
+    parsed.ok_or_else(|| "expected a duration with its unit, such as 200ms, 10s or 5m".to_owned())
+}
+
+/// A duration longer than zero.
+pub(super) fn some_time(text: &str) -> Result<Duration, String> {
+    let long_enough = duration(text)?;
+    if long_enough.is_zero() { Err("expected a duration longer than zero".to_owned()) } else { Ok(long_enough) }
+}
+
+/// `30m` or `never`; zero is allowed.
+pub(super) fn keep(text: &str) -> Result<Limit, String> {
+    if text.trim().eq_ignore_ascii_case("never") {
+        return Ok(Limit::Never);
+    }
+    let told = |_| "expected `never` or a duration with its unit, such as 30s, 5m or 1day".to_owned();
+    duration(text).map(Limit::After).map_err(told)
+}
+
+/// `30m` or `never`, but not zero.
+pub(super) fn limit(text: &str) -> Result<Limit, String> {
+    match keep(text)? {
+        Limit::After(Duration::ZERO) => Err("expected `never` or a duration longer than zero".to_owned()),
+        limit => Ok(limit),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_duration_needs_its_unit() {
+        assert_eq!(duration("1h 30m"), Ok(Duration::from_secs(5400)));
+        assert_eq!(duration("0s"), Ok(Duration::ZERO));
+        for nonsense in ["", "10", "-1s", "soon", "9999999999years"] {
+            assert!(duration(nonsense).unwrap_err().contains("with its unit"), "{nonsense}");
+        }
+    }
+
+    #[test]
+    fn never_has_no_end_and_no_time_at_all_is_no_limit() {
+        assert_eq!(limit("Never"), Ok(Limit::Never));
+        assert!(limit("0s").is_err() && some_time("0s").is_err());
+        assert_eq!(keep("0s"), Ok(Limit::After(Duration::ZERO)));
+    }
+}

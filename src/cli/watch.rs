@@ -1,0 +1,161 @@
+//! `tikkun watch`: follows a background job until it ends.
+
+use std::io::{IsTerminal as _, stdout};
+use std::time::Duration;
+
+use clap::Args;
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use serde_json::Value;
+
+use super::ending::{Complaint, finish};
+use super::views::{background_job, paused_by};
+use super::{Common, page, spans};
+use crate::job::BackgroundJobId;
+use crate::job::background::{BackgroundJob, PauseReason, Status};
+use crate::queue::Broker;
+use crate::runtime::Ports;
+
+/// Options of `watch`.
+#[derive(Debug, Args)]
+pub(super) struct Watch {
+    /// The number of a row of background_jobs.
+    id: i64,
+    /// Time between looks.
+    #[arg(long, default_value = "500ms", value_parser = spans::some_time)]
+    every: Duration,
+}
+
+impl Watch {
+    pub(super) fn run(self, common: &Common) -> u8 {
+        let json = common.json;
+        finish(common.with_found_ports(async move |settings, ports| {
+            let screen = match (json, stdout().is_terminal()) {
+                (true, _) => Screen::Json { last: Value::Null },
+                (false, true) => Screen::bar(),
+                (false, false) => Screen::Lines { last: String::new() },
+            };
+            let queue = settings.deletion.queue.as_str().to_owned();
+            self.follow(&ports, &queue, screen).await
+        }))
+    }
+
+    async fn follow(self, ports: &Ports, queue: &str, mut screen: Screen) -> Result<(), Complaint> {
+        let mut silent = false;
+        loop {
+            match ports.store.background_jobs.get(BackgroundJobId(self.id)).await {
+                Ok(Some(job)) => {
+                    silent = false;
+                    let unheard = job.status == Status::Queued && !listened_to(&*ports.broker, queue).await;
+                    screen.show(&job, &in_words(&job, unheard.then_some(queue)));
+                    if !job.status.is_active() {
+                        screen.close();
+                        return ended(&job);
+                    }
+                }
+                Ok(None) => {
+                    return Err(Complaint::failed(format!(
+                        "there is no background job {}; `tikkun jobs list` shows the queues, `--data` names the \
+                         folder that is looked into",
+                        self.id
+                    )));
+                }
+                Err(fault) if fault.is_retryable() => {
+                    if !std::mem::replace(&mut silent, true) {
+                        eprintln!("tikkun: cannot look now, going on to try: {}", fault.chain());
+                    }
+                }
+                Err(fault) => return Err(fault.into()),
+            }
+            tokio::time::sleep(self.every).await;
+        }
+    }
+}
+
+/// What cannot be told counts as well.
+async fn listened_to(broker: &dyn Broker, queue: &str) -> bool {
+    let live = broker.processes().await;
+    live.is_ok_and(|all| all.iter().any(|process| process.queues.iter().any(|known| known.as_str() == queue)))
+}
+
+fn ended(job: &BackgroundJob) -> Result<(), Complaint> {
+    let why = job.last_error.as_ref().map_or_else(String::new, |error| format!(": {}", page::safe(error)));
+    match job.status {
+        Status::Completed => Ok(()),
+        Status::Cancelled => Err(Complaint::failed(format!("background job {} was cancelled", job.id))),
+        status => Err(Complaint::failed(format!("background job {} {status}{why}", job.id))),
+    }
+}
+
+/// Where it stands in one line; `unheard` is the queue nobody listens to.
+fn in_words(job: &BackgroundJob, unheard: Option<&str>) -> String {
+    let progress = &job.progress;
+    let mut text =
+        format!("{} {}/{} ({:.1}%)", job.status, progress.processed, progress.total, progress.percent());
+    if progress.failed > 0 {
+        text += &format!(", {} failed", progress.failed);
+    }
+    if let (Status::Running, Some(rate)) = (job.status, job.note.rate) {
+        text += &format!(", {rate:.0}/s");
+    }
+    if let (Status::Running, Some(eta)) = (job.status, job.note.eta_seconds) {
+        text += &format!(", {eta:.0} s left");
+    }
+    if let Some(what) = job.note.waiting_for.as_ref().filter(|_| job.status.is_active()) {
+        text += &format!(", waits: {}", page::safe(what));
+    }
+    match paused_by(job) {
+        Some(PauseReason::Continuation) => text += ", makes room for others and goes on by itself",
+        Some(PauseReason::Person) => {
+            let by = job.note.changed_by.as_deref().unwrap_or("a person");
+            text += &format!(", paused by {}; goes on when it is resumed", page::safe(by));
+        }
+        None => {}
+    }
+    if let Some(queue) = unheard {
+        text += &format!(", waits: no live process listens to queue `{queue}`");
+    }
+    text
+}
+
+/// Where progress is shown.
+enum Screen {
+    Bar(ProgressBar),
+    Lines { last: String },
+    Json { last: Value },
+}
+
+impl Screen {
+    fn bar() -> Self {
+        let bar = ProgressBar::with_draw_target(Some(0), ProgressDrawTarget::stdout());
+        let style = ProgressStyle::with_template("{bar:30} {msg}");
+        Self::Bar(bar.with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar())))
+    }
+
+    fn show(&mut self, job: &BackgroundJob, words: &str) {
+        match self {
+            Self::Bar(bar) => {
+                bar.set_length(job.progress.total.unsigned_abs());
+                bar.set_position(job.progress.processed.unsigned_abs());
+                bar.set_message(words.to_owned());
+            }
+            Self::Lines { last } if last != words => {
+                page::line(words);
+                words.clone_into(last);
+            }
+            Self::Json { last } => {
+                let value = page::object(background_job(job));
+                if *last != value {
+                    page::line(&value.to_string());
+                    *last = value;
+                }
+            }
+            Self::Lines { .. } => {}
+        }
+    }
+
+    fn close(self) {
+        if let Self::Bar(bar) = self {
+            bar.abandon();
+        }
+    }
+}
