@@ -19,9 +19,7 @@ impl ShowConfig {
 fn show(common: &Common) -> Result<(), Complaint> {
     let loaded = common.load(Vec::new()).map_err(Complaint::said)?;
     if common.json {
-        let entry = |entry: &crate::config::Entry| {
-            json!({ "key": entry.key, "value": entry.value, "origin": entry.origin.to_string() })
-        };
+        let entry = |entry: &crate::config::Entry| json!({ "key": entry.key, "value": entry.value, "origin": entry.origin.to_string() });
         page::json(&Value::Array(loaded.effective().iter().map(entry).collect()));
     } else {
         let row = |entry: &crate::config::Entry| {

@@ -60,7 +60,9 @@ pub(super) struct Enqueue {
 impl Enqueue {
     pub(super) fn run(self, common: &Common) -> u8 {
         let json = common.json;
-        finish(common.with_new_ports(async move |settings, ports| self.enqueue(&settings, &ports, json).await))
+        finish(
+            common.with_new_ports(async move |settings, ports| self.enqueue(&settings, &ports, json).await),
+        )
     }
 
     async fn enqueue(self, settings: &Settings, ports: &Ports, json: bool) -> Result<(), Complaint> {
@@ -88,7 +90,9 @@ impl Enqueue {
         let mut named = Map::new();
         for (key, value) in self.named {
             if named.contains_key(&key) {
-                return Err(Complaint::usage(format!("--named gives `{key}` twice; expected each name once")));
+                return Err(Complaint::usage(format!(
+                    "--named gives `{key}` twice; expected each name once"
+                )));
             }
             named.insert(key, json_or_text(value));
         }
@@ -118,10 +122,9 @@ async fn warn_if_nobody_listens(ports: &Ports, queue: &QueueName) {
             "tikkun: warning: no live process listens to queue `{queue}`; the job waits until one does, as \
              `tikkun serve --queues {queue}`"
         ),
-        Err(fault) => eprintln!(
-            "tikkun: warning: who listens to queue `{queue}` cannot be told now: {}",
-            fault.chain()
-        ),
+        Err(fault) => {
+            eprintln!("tikkun: warning: who listens to queue `{queue}` cannot be told now: {}", fault.chain())
+        }
     }
 }
 

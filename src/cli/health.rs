@@ -80,7 +80,9 @@ impl Health {
                 if common.json {
                     page::json(&json!({ "url": url, "ok": false, "status": null, "error": why }));
                 }
-                Err(Complaint::failed(format!("no answer from {url}: {why}; is `tikkun serve` running there?")))
+                Err(Complaint::failed(format!(
+                    "no answer from {url}: {why}; is `tikkun serve` running there?"
+                )))
             }
         }
     }
@@ -107,8 +109,13 @@ async fn ask(url: &str, timeout: Duration) -> Result<(u16, Value), String> {
 }
 
 fn stopped(body: &Value) -> String {
-    let names: Vec<&str> =
-        body.get("stopped").and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_str).collect();
+    let names: Vec<&str> = body
+        .get("stopped")
+        .and_then(Value::as_array)
+        .into_iter()
+        .flatten()
+        .filter_map(Value::as_str)
+        .collect();
     if names.is_empty() { String::new() } else { format!("; stopped: {}", page::safe(&names.join(", "))) }
 }
 

@@ -159,8 +159,12 @@ impl Which {
     fn unknown(&self) -> Complaint {
         let id = page::safe(&self.id);
         Complaint::failed(match self.id.parse::<i64>() {
-            Ok(_) => format!("there is no background job {id} and no queue job of that id; `tikkun jobs list` shows what is there"),
-            Err(_) => format!("there is no job `{id}`; `tikkun jobs list` shows what is there, and ended jobs are dropped in time"),
+            Ok(_) => format!(
+                "there is no background job {id} and no queue job of that id; `tikkun jobs list` shows what is there"
+            ),
+            Err(_) => format!(
+                "there is no job `{id}`; `tikkun jobs list` shows what is there, and ended jobs are dropped in time"
+            ),
         })
     }
 }

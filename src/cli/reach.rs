@@ -18,11 +18,9 @@ mod tests {
 
     #[test]
     fn all_addresses_are_reached_at_loopback() {
-        for (bound, reached) in [
-            ("0.0.0.0:80", "127.0.0.1:80"),
-            ("[::]:80", "[::1]:80"),
-            ("10.1.2.3:80", "10.1.2.3:80"),
-        ] {
+        for (bound, reached) in
+            [("0.0.0.0:80", "127.0.0.1:80"), ("[::]:80", "[::1]:80"), ("10.1.2.3:80", "10.1.2.3:80")]
+        {
             assert_eq!(loopback(bound.parse().unwrap()).to_string(), reached);
         }
     }

@@ -16,7 +16,11 @@ pub(super) fn duration(text: &str) -> Result<Duration, String> {
 /// A duration longer than zero.
 pub(super) fn some_time(text: &str) -> Result<Duration, String> {
     let long_enough = duration(text)?;
-    if long_enough.is_zero() { Err("expected a duration longer than zero".to_owned()) } else { Ok(long_enough) }
+    if long_enough.is_zero() {
+        Err("expected a duration longer than zero".to_owned())
+    } else {
+        Ok(long_enough)
+    }
 }
 
 /// `30m` or `never`; zero is allowed.

@@ -126,7 +126,12 @@ fn receipts(seeded: &Seeded, arrived: Arrived, found: &Found) -> Vec<Fact> {
         fact("receipts that arrived meanwhile: deleted", Some(0), 0, late.deleted),
         fact("receipts of another tenant: live", Some(others), others, neighbours.live),
         fact("receipts of another tenant: deleted", Some(0), 0, neighbours.deleted),
-        fact("attachments that those two point to", Some(seeded.pointed), seeded.pointed + come, late.pointed + neighbours.pointed),
+        fact(
+            "attachments that those two point to",
+            Some(seeded.pointed),
+            seeded.pointed + come,
+            late.pointed + neighbours.pointed,
+        ),
         fact("background job: completed", None, 1, completed.into()),
         fact("background job: succeeded", None, all, progress.succeeded.unsigned_abs()),
         fact("background job: failed", None, 0, progress.failed.unsigned_abs()),
@@ -146,7 +151,12 @@ fn objects(seeded: &Seeded, arrived: Arrived, found: &Found) -> [Fact; 4] {
     [
         fact("files", Some(seeded.files), survivors, found.files),
         fact("files missing", Some(0), 0, found.missing),
-        fact("files that nothing points to", Some(0), 0, (found.files + found.missing).saturating_sub(found.objects)),
+        fact(
+            "files that nothing points to",
+            Some(0),
+            0,
+            (found.files + found.missing).saturating_sub(found.objects),
+        ),
         fact("objects still to be deleted", Some(0), 0, found.pending),
     ]
 }
@@ -158,5 +168,132 @@ fn surviving(group: Group, before: u64, arrived: Arrived) -> u64 {
         Group::Awaited => arrived.in_time,
         Group::Arrived => arrived.own,
         _ => before,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::job::background::{Cursor, Note};
+    use crate::job::{BusinessId, Progress};
+
+    fn seeded() -> Seeded {
+        let groups = [(Group::Plain, 10), (Group::Awaited, 2), (Group::SameObject, 4), (Group::Foreign, 3)];
+        Seeded {
+            receipts: [(REQUESTED, 8), (NEIGHBOURS, 3)].into(),
+            attachments: groups.into(),
+            pointed: 5,
+            files: 17,
+        }
+    }
+
+    const ARRIVALS: Arrived = Arrived { own: 5, in_time: 1 };
+
+    fn perfect() -> Found {
+        let count = |live, deleted, pointed| ReceiptCount { live, deleted, pointed };
+        let receipts = [
+            (REQUESTED.to_owned(), count(0, 8, 0)),
+            (ARRIVED.to_owned(), count(6, 0, 6)),
+            (NEIGHBOURS.to_owned(), count(3, 0, 5)),
+        ];
+        let attachments = [("awaited", 1), ("same_object", 4), ("foreign", 3), ("arrived", 5)];
+        Found {
+            receipts: receipts.into(),
+            attachments: attachments.map(|(label, count)| (label.to_owned(), count)).into(),
+            objects: 11,
+            missing: 0,
+            files: 11,
+            pending: 0,
+            job: Some(job(Status::Completed)),
+        }
+    }
+
+    fn job(status: Status) -> BackgroundJob {
+        BackgroundJob {
+            id: BackgroundJobId(1),
+            business_id: BusinessId(789),
+            requested_by_user_id: None,
+            job_type: "delete_receipts_all".into(),
+            status,
+            progress: Progress { total: 8, processed: 8, succeeded: 8, failed: 0 },
+            last_error: None,
+            cursor: Cursor::default(),
+            created_at: None,
+            updated_at: None,
+            started_at: None,
+            finished_at: None,
+            heartbeat_at: None,
+            note: Note::default(),
+        }
+    }
+
+    fn wrong(found: &Found) -> Vec<String> {
+        let facts = facts(&seeded(), ARRIVALS, found);
+        facts.into_iter().filter(|fact| !fact.right()).map(|fact| fact.what).collect()
+    }
+
+    #[test]
+    fn what_is_as_it_should_be_is_right() {
+        assert_eq!(wrong(&perfect()), Vec::<String>::new());
+    }
+
+    #[test]
+    fn every_sabotage_is_seen() {
+        type Sabotage = fn(&mut Found);
+        let table: [(&str, Sabotage); 10] = [
+            ("request: live", |found| found.receipts.get_mut(REQUESTED).unwrap().live = 1),
+            ("request: deleted", |found| found.receipts.get_mut(REQUESTED).unwrap().deleted = 7),
+            ("meanwhile: deleted", |found| found.receipts.get_mut(ARRIVED).unwrap().deleted = 1),
+            ("another tenant: live", |found| found.receipts.get_mut(NEIGHBOURS).unwrap().live = 2),
+            ("those two point to", |found| found.receipts.get_mut(NEIGHBOURS).unwrap().pointed = 4),
+            ("invoices", |found| *found.attachments.get_mut("foreign").unwrap() = 2),
+            ("only these receipts", |found| {
+                found.attachments.insert("plain".to_owned(), 1);
+            }),
+            ("files missing", |found| found.missing = 1),
+            ("still to be deleted", |found| found.pending = 1),
+            ("background job: completed", |found| found.job = Some(job(Status::Paused))),
+        ];
+        for (words, sabotage) in table {
+            let mut found = perfect();
+            sabotage(&mut found);
+            let wrong = wrong(&found);
+            assert!(wrong.iter().any(|what| what.contains(words)), "{words}: {wrong:?}");
+        }
+    }
+
+    #[test]
+    fn a_file_too_many_points_to_nothing_and_one_too_few_is_missing() {
+        let mut found = perfect();
+        found.files += 1;
+        assert_eq!(wrong(&found), ["files", "files that nothing points to"]);
+        let mut found = perfect();
+        (found.files, found.missing) = (10, 1);
+        assert_eq!(wrong(&found), ["files", "files missing"]);
+    }
+
+    #[tokio::test]
+    async fn a_tampered_folder_and_table_are_seen() {
+        use super::super::plan::Plan;
+        use super::super::seed::Seeder;
+        use crate::store::{Schema, open_sqlite, open_sqlite_trial};
+        let folder = tempfile::tempdir().unwrap();
+        let (file, root) = (folder.path().join("t.db"), folder.path().join("files"));
+        let store = open_sqlite(&file, Schema::Migrate).await.unwrap();
+        let trial = open_sqlite_trial(&file).await.unwrap();
+        let seeder = Seeder { plan: Plan { receipts: 40 }, trial: &*trial, root: root.clone() };
+        let seeded = seeder.seed(|_| {}).await.unwrap();
+        let before = look(&*trial, &store, &root, BackgroundJobId(1)).await.unwrap();
+        assert_eq!((before.files, before.missing, before.objects), (seeded.files, 0, seeded.files));
+        // Nothing was deleted: the count must not call that a success.
+        let wrong = facts(&seeded, Arrived::default(), &before).into_iter().filter(|fact| !fact.right());
+        assert!(wrong.count() >= 6);
+        let key = trial.keys("", 1).await.unwrap().remove(0);
+        std::fs::remove_file(root.join(&key)).unwrap();
+        std::fs::write(root.join("stray"), "x").unwrap();
+        let after = look(&*trial, &store, &root, BackgroundJobId(1)).await.unwrap();
+        let stray = facts(&seeded, Arrived::default(), &after);
+        let found = |what: &str| stray.iter().find(|fact| fact.what == what).unwrap().found;
+        assert_eq!((found("files missing"), found("files that nothing points to")), (1, 1));
     }
 }

@@ -54,10 +54,13 @@ impl Front {
             .insert_header(("X-Business-Id", TENANT.to_string()))
             .insert_header(("X-User-Id", USER.to_string()))
             .insert_header(("X-User-Role", "owner"));
-        let mut answer =
-            request.send().await.map_err(|error| Complaint::failed(format!("no answer to {path}: {error}")))?;
+        let mut answer = request
+            .send()
+            .await
+            .map_err(|error| Complaint::failed(format!("no answer to {path}: {error}")))?;
         let body = answer.json::<Value>().await;
-        let body = body.map_err(|error| Complaint::failed(format!("no JSON in the answer to {path}: {error}")))?;
+        let body =
+            body.map_err(|error| Complaint::failed(format!("no JSON in the answer to {path}: {error}")))?;
         Ok((answer.status().as_u16(), body))
     }
 }

@@ -84,7 +84,11 @@ impl Demo {
             json: common.json,
             screen: screen.clone(),
         };
-        screen.say(&format!("data folder: {}{}", folder.path().display(), if self.keep { "" } else { " (temporary)" }));
+        screen.say(&format!(
+            "data folder: {}{}",
+            folder.path().display(),
+            if self.keep { "" } else { " (temporary)" }
+        ));
         let performed = actix_rt::System::new().block_on(run::perform(&stage));
         if self.keep {
             screen.say(&format!("the data stays in {}", folder.path().display()));
@@ -114,7 +118,9 @@ impl Demo {
 
 fn make_folder() -> Result<TempDir, Complaint> {
     tempfile::Builder::new().prefix("tikkun-demo-").tempdir().map_err(|error| {
-        Complaint::failed(format!("cannot make a temporary folder: {error}; TMPDIR names another place for it"))
+        Complaint::failed(format!(
+            "cannot make a temporary folder: {error}; TMPDIR names another place for it"
+        ))
     })
 }
 

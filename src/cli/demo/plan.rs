@@ -129,7 +129,10 @@ impl Plan {
             27 => {
                 let first = attachment(source, TENANT, "receipt_source");
                 let second = attachment(2 * self.receipts + i, TENANT, "contract");
-                rows.add(Group::SameObject, TrialAttachment { storage_path: first.storage_path.clone(), ..second });
+                rows.add(
+                    Group::SameObject,
+                    TrialAttachment { storage_path: first.storage_path.clone(), ..second },
+                );
                 rows.add(Group::SameObject, first);
             }
             31 => rows.add(Group::Borrowed, attachment(source, NEIGHBOUR, "receipt_source")),
@@ -234,7 +237,8 @@ mod tests {
     fn no_id_is_given_twice_and_every_pointer_leads_to_a_row() {
         for receipts in [1, 4, 57, 60, 61, 120, 1000] {
             let rows = all(Plan { receipts });
-            let ids: Vec<i64> = rows.iter().flat_map(|rows| &rows.attachments).map(|(_, row)| row.id).collect();
+            let ids: Vec<i64> =
+                rows.iter().flat_map(|rows| &rows.attachments).map(|(_, row)| row.id).collect();
             let known: BTreeSet<i64> = ids.iter().copied().collect();
             assert_eq!(ids.len(), known.len(), "{receipts}");
             let all: Vec<&TrialReceipt> = rows.iter().flat_map(|rows| &rows.receipts).collect();

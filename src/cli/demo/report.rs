@@ -20,7 +20,8 @@ impl Report {
     /// Facts that are not as they should be, in words; empty when all is right.
     pub(super) fn differences(&self) -> String {
         let wrong = self.facts.iter().filter(|fact| !fact.right());
-        let words = wrong.map(|fact| format!("{}: expected {}, found {}", fact.what, fact.expected, fact.found));
+        let words =
+            wrong.map(|fact| format!("{}: expected {}, found {}", fact.what, fact.expected, fact.found));
         words.collect::<Vec<_>>().join("; ")
     }
 
@@ -48,7 +49,8 @@ impl Report {
     }
 
     fn speed(&self) -> String {
-        let memory = self.memory.map_or_else(String::new, |bytes| format!(", at most {} MiB of memory", bytes >> 20));
+        let memory =
+            self.memory.map_or_else(String::new, |bytes| format!(", at most {} MiB of memory", bytes >> 20));
         format!("{} receipts in {:.2} s: {:.0} receipts/s{memory}", self.receipts, self.seconds, self.rate())
     }
 

@@ -124,7 +124,8 @@ impl Acts<'_> {
             match seen.get("status").and_then(Value::as_str).unwrap_or_default() {
                 "completed" => break,
                 status @ ("failed" | "cancelled") => {
-                    let error = seen.get("last_error").and_then(Value::as_str).unwrap_or("no reason is known");
+                    let error =
+                        seen.get("last_error").and_then(Value::as_str).unwrap_or("no reason is known");
                     return Err(Complaint::failed(format!("background job {job} {status}: {error}")));
                 }
                 _ => tokio::time::sleep(LOOK).await,

@@ -54,7 +54,10 @@ impl Seeder<'_> {
             }
             let written = self.write(chunk).await?;
             if written.refused > 0 {
-                return Err(Complaint::failed(format!("{} trial receipts were not inserted", written.refused)));
+                return Err(Complaint::failed(format!(
+                    "{} trial receipts were not inserted",
+                    written.refused
+                )));
             }
             seeded.add(&written);
             tell(seeded.receipts.values().sum());
@@ -80,7 +83,8 @@ impl Seeder<'_> {
             *groups.entry(*group).or_default() += 1;
         }
         let rows: Vec<TrialAttachment> = attachments.into_iter().map(|(_, row)| row).collect();
-        let files: BTreeMap<String, i64> = rows.iter().map(|row| (row.storage_path.clone(), row.id)).collect();
+        let files: BTreeMap<String, i64> =
+            rows.iter().map(|row| (row.storage_path.clone(), row.id)).collect();
         let (root, count) = (self.root.clone(), files.len() as u64);
         let written = tokio::task::spawn_blocking(move || write_files(&root, &files)).await;
         written.map_err(|lost| Complaint::failed(format!("writing trial files was cut short: {lost}")))??;
