@@ -264,7 +264,7 @@ mod tests {
     #[test]
     fn latecomers_point_only_to_attachments_that_wait_for_them() {
         assert_eq!(Plan { receipts: 2 }.latecomers().len(), 2);
-        assert_eq!(Plan { receipts: 120 }.latecomers().len(), 5);
+        assert_eq!(Plan { receipts: 125 }.latecomers().len(), 5);
         // One of the last five borrows its source, so nobody waits for it.
         assert_eq!(Plan { receipts: 33 }.latecomers().len(), 4);
     }

@@ -23,8 +23,9 @@ use crate::store::TrialData;
 const LOOK: Duration = Duration::from_millis(100);
 /// Failed looks in a row that end the demonstration.
 const LOOKS: u32 = 20;
-/// Longest wait for the last objects to go.
-const CLEAN_UP: Duration = Duration::from_secs(60);
+/// Longest wait for the last objects to go: what a crash left over is held back for a minute, then the
+/// Rescuer takes it up.
+const CLEAN_UP: Duration = Duration::from_secs(150);
 
 /// Everything, from the first row to the verdict.
 pub(super) async fn perform(stage: &Stage) -> Result<(), Complaint> {
@@ -45,7 +46,7 @@ pub(super) async fn perform(stage: &Stage) -> Result<(), Complaint> {
     let acts = Acts { stage, ports: &ports, trial: &*trial, front };
     let played = tokio::select! {
         played = acts.play() => played,
-        _ = &mut serving => return Err(Complaint::failed("stopped before the deletion was done")),
+        _ = &mut serving => return Err(Complaint::failed("the demonstration was stopped before the deletion was done")),
     };
     let (job, seeded, arrived) = match played {
         Ok(played) => played,
@@ -138,10 +139,20 @@ impl Acts<'_> {
     /// What does not go in time is for the count to tell.
     async fn clean_up(&self) -> Result<(), Complaint> {
         let until = Instant::now() + CLEAN_UP;
-        while self.ports.store.outbox.summary(None).await?.pending > 0 && Instant::now() < until {
+        let mut told = false;
+        loop {
+            let pending = self.ports.store.outbox.summary(None).await?.pending;
+            if pending == 0 || Instant::now() >= until {
+                return Ok(());
+            }
+            if !std::mem::replace(&mut told, true) {
+                self.stage.screen.say(&format!(
+                    "{pending} objects are still to be deleted; waiting up to {} for the Rescuer",
+                    humantime::format_duration(CLEAN_UP)
+                ));
+            }
             tokio::time::sleep(LOOK).await;
         }
-        Ok(())
     }
 
     /// Counts, prints, and says what differs.
