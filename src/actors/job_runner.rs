@@ -206,6 +206,9 @@ impl Attempt {
         let stopped = tokio::time::timeout(self.grace, &mut body).await;
         match (stopped.map(outcome), self.control.stop_requested()) {
             (Ok(Ok(Completion::Finished(result))), _) => Ok(Completion::Finished(result)),
+            (Ok(Err(error)), Some(StopReason::TimedOut)) => {
+                Err(JobError { message: self.timed_out(), kind: error.kind })
+            }
             (_, Some(StopReason::TimedOut)) => Err(JobError::retryable(self.timed_out())),
             (Ok(ended), _) => ended,
             (Err(_), _) => Ok(Completion::Continue(QueueEnd::Head)),

@@ -12,6 +12,7 @@ mod clean_up;
 mod deadline;
 mod deletion_batch;
 mod job_runner;
+mod journal;
 mod lease_keeper;
 mod queue_listener;
 mod reconcile;
@@ -24,6 +25,7 @@ mod verdict;
 
 pub use deletion_batch::{BatchDone, BatchPorts, DeletionBatch, RunBatch};
 pub use job_runner::{JobEnded, JobRunner, RunJob, StopForDrain};
+pub use journal::Journal;
 pub use lease_keeper::LeaseKeeper;
 pub use queue_listener::{Drain, ListenerPorts, ListenerSettings, QueueListener, Settle};
 pub use reconcile::TrackedKind;
@@ -32,6 +34,6 @@ pub use running::{Running, RunningJob};
 pub use scheduler::{SCHEDULER_ROLE, Scheduler};
 pub use slots::{Slot, SlotPool};
 pub use status_tracker::{
-    AskPerson, BeginAttempt, EndedAttempt, FailUnqueued, Journal, Progressed, RequestJob, Revive,
-    StatusTracker, TrackerSettings, Waiting,
+    AskPerson, BeginAttempt, EndedAttempt, FailUnqueued, Progressed, RequestJob, Revive, StatusTracker,
+    TrackerSettings, Waiting,
 };

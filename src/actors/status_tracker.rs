@@ -3,20 +3,19 @@
 //! A transition is answered after it is written; who asks, asks again on a fault or a lost answer. What
 //! survives a restart: the [`Journal`], that is which rows are ours and what is not written yet.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use actix::{Actor, AsyncContext, Context, Handler, Message, ResponseActFuture, Supervised, WrapFuture};
-use parking_lot::Mutex;
 use tokio::time::Instant;
 
 use super::deadline::answer_in;
+use super::journal::Journal;
 use crate::failpoint;
 use crate::fault::{Fault, FaultKind};
 use crate::job::background::{BackgroundJob, Status};
-use crate::job::{BackgroundJobId, Progress, RateMeter};
-use crate::store::{BackgroundJobs, Begin, Begun, EndAttempt, NewRequest, Person, Requested, Watched};
+use crate::job::{BackgroundJobId, Progress};
+use crate::store::{BackgroundJobs, Begin, Begun, EndAttempt, NewRequest, Person, Requested};
 use crate::supervision::Turn;
 
 /// What a tracker is told by configuration.
@@ -37,23 +36,6 @@ pub struct StatusTracker {
     journal: Arc<Journal>,
     settings: TrackerSettings,
     turn: Turn,
-}
-
-/// The rows that are ours, with what is not written yet. Made by whoever makes the tracker, so that it
-/// outlives it.
-#[derive(Debug, Default)]
-pub struct Journal(Mutex<HashMap<BackgroundJobId, Ours>>);
-
-/// A row that is ours.
-#[derive(Debug)]
-struct Ours {
-    attempt: u32,
-    since: Instant,
-    meter: RateMeter,
-    progress: Progress,
-    waiting_for: Option<String>,
-    last_error: Option<String>,
-    unsent: bool,
 }
 
 /// Asks to begin an attempt.
@@ -256,7 +238,7 @@ impl Handler<Progressed> for StatusTracker {
 
     fn handle(&mut self, told: Progressed, _: &mut Self::Context) {
         failpoint::reach("status_tracker.progressed");
-        self.journal.progressed(told, Instant::now());
+        self.journal.progressed((told.id, told.attempt), told.progress, Instant::now());
     }
 }
 
@@ -264,7 +246,7 @@ impl Handler<Waiting> for StatusTracker {
     type Result = ();
 
     fn handle(&mut self, told: Waiting, _: &mut Self::Context) {
-        self.journal.waiting(told);
+        self.journal.waiting((told.id, told.attempt), told.waiting_for);
     }
 }
 
@@ -325,147 +307,5 @@ impl StatusTracker {
                 Err(_) => {}
             }
         }
-    }
-}
-
-impl Journal {
-    fn adopt(&self, job: &BackgroundJob, now: Instant) {
-        let mut meter = RateMeter::default();
-        meter.sample(Duration::ZERO, job.progress.processed);
-        let ours = Ours {
-            attempt: job.note.attempt,
-            since: now,
-            meter,
-            progress: job.progress,
-            waiting_for: None,
-            last_error: None,
-            unsent: false,
-        };
-        self.0.lock().insert(job.id, ours);
-    }
-
-    fn forget(&self, id: BackgroundJobId, attempt: u32) {
-        let mut rows = self.0.lock();
-        if rows.get(&id).is_some_and(|ours| ours.attempt <= attempt) {
-            rows.remove(&id);
-        }
-    }
-
-    /// Forgets lost rows, but not those that have begun a newer attempt meanwhile.
-    fn forget_lost(&self, beaten: &[(BackgroundJobId, u32)], lost: &[BackgroundJobId]) {
-        for (id, attempt) in beaten.iter().filter(|(id, _)| lost.contains(id)) {
-            self.forget(*id, *attempt);
-        }
-    }
-
-    fn progressed(&self, told: Progressed, now: Instant) {
-        let mut rows = self.0.lock();
-        let Some(ours) = rows.get_mut(&told.id).filter(|ours| ours.attempt == told.attempt) else { return };
-        // A late message never takes a counter back.
-        if told.progress.processed >= ours.progress.processed {
-            ours.meter.sample(now.saturating_duration_since(ours.since), told.progress.processed);
-            ours.progress = told.progress;
-            ours.waiting_for = None;
-            ours.unsent = true;
-        }
-    }
-
-    fn waiting(&self, told: Waiting) {
-        let mut rows = self.0.lock();
-        let Some(ours) = rows.get_mut(&told.id).filter(|ours| ours.attempt == told.attempt) else { return };
-        ours.last_error.clone_from(&told.waiting_for);
-        ours.waiting_for = told.waiting_for;
-        ours.unsent = true;
-    }
-
-    fn rows(&self) -> Vec<(BackgroundJobId, u32)> {
-        self.0.lock().iter().map(|(id, ours)| (*id, ours.attempt)).collect()
-    }
-
-    fn unsent(&self) -> Vec<Watched> {
-        let mut rows = self.0.lock();
-        rows.iter_mut()
-            .filter_map(|(id, ours)| std::mem::take(&mut ours.unsent).then(|| ours.watched(*id)))
-            .collect()
-    }
-
-    fn not_sent(&self, updates: &[Watched]) {
-        let mut rows = self.0.lock();
-        for update in updates {
-            if let Some(ours) = rows.get_mut(&update.id).filter(|ours| ours.attempt == update.attempt) {
-                ours.unsent = true;
-            }
-        }
-    }
-}
-
-impl Ours {
-    fn watched(&self, id: BackgroundJobId) -> Watched {
-        let estimate = self.meter.estimate(&self.progress);
-        Watched {
-            id,
-            attempt: self.attempt,
-            waiting_for: self.waiting_for.clone(),
-            rate: estimate.map(|estimate| estimate.rate),
-            eta_seconds: estimate.and_then(|estimate| estimate.eta).map(|eta| eta.as_secs_f64()),
-            last_error: self.last_error.clone(),
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn journal() -> (Journal, Instant) {
-        let journal = Journal::default();
-        let now = Instant::now();
-        let ours = Ours {
-            attempt: 2,
-            since: now,
-            meter: RateMeter::default(),
-            progress: Progress::default(),
-            waiting_for: None,
-            last_error: None,
-            unsent: false,
-        };
-        journal.0.lock().insert(BackgroundJobId(27), ours);
-        (journal, now)
-    }
-
-    fn told(attempt: u32, processed: i64) -> Progressed {
-        let progress = Progress { total: 100, processed, succeeded: processed, failed: 0 };
-        Progressed { id: BackgroundJobId(27), attempt, progress }
-    }
-
-    #[test]
-    fn a_late_message_never_takes_progress_back() {
-        let (journal, now) = journal();
-        journal.progressed(told(2, 50), now + Duration::from_secs(1));
-        journal.progressed(told(2, 10), now + Duration::from_secs(2));
-        journal.progressed(told(1, 90), now + Duration::from_secs(3));
-        assert_eq!(journal.0.lock()[&BackgroundJobId(27)].progress.processed, 50);
-    }
-
-    #[test]
-    fn many_messages_become_one_write_and_an_unsent_one_is_kept() {
-        let (journal, now) = journal();
-        for step in 1..=10_u32 {
-            journal.progressed(told(2, i64::from(step)), now + Duration::from_secs(u64::from(step)));
-        }
-        let updates = journal.unsent();
-        assert_eq!(updates.len(), 1);
-        assert!(journal.unsent().is_empty());
-        journal.not_sent(&updates);
-        assert_eq!(journal.unsent(), updates);
-    }
-
-    #[test]
-    fn a_lost_row_is_forgotten_unless_a_newer_attempt_began() {
-        let (journal, _) = journal();
-        journal.forget_lost(&[(BackgroundJobId(27), 1)], &[BackgroundJobId(27)]);
-        assert_eq!(journal.rows(), [(BackgroundJobId(27), 2)]);
-        journal.forget_lost(&[(BackgroundJobId(27), 2)], &[BackgroundJobId(27)]);
-        assert!(journal.rows().is_empty());
     }
 }

@@ -1,13 +1,17 @@
 //! The jobs that Tikkun brings along: one file each, and one line in [`registry`].
 
 mod delete_receipts;
+mod deletion;
 mod deletion_pace;
+mod deletion_settings;
+mod tracker_line;
 
 use delete_receipts::DeleteReceiptsArgs;
 
 use crate::job::{BackgroundJobId, Job as _, JobRecord, Registry};
 
-pub use delete_receipts::{DeleteReceipts, DeletionSettings};
+pub use delete_receipts::{DeleteReceipts, DeletionTeam};
+pub use deletion_settings::DeletionSettings;
 
 /// Every kind of job of this build.
 #[must_use]

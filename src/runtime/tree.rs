@@ -26,7 +26,7 @@ use crate::actors::{
 };
 use crate::config::Settings;
 use crate::job::{Backoff, Registry, Retention};
-use crate::kinds::{DeleteReceipts, DeletionSettings, registry};
+use crate::kinds::{DeleteReceipts, DeletionSettings, DeletionTeam, registry};
 use crate::queue::ProcessRecord;
 use crate::supervision::{
     ChildSpec, HealthTable, RestartBackoff, RestartLimit, StartError, Strategy, Supervisor, SupervisorSpec,
@@ -141,32 +141,29 @@ impl Planter<'_> {
     fn delete_receipts(&self, tracker: Addr<StatusTracker>, supervisor: Supervisor) -> DeleteReceipts {
         let told = &self.settings.deletion;
         let store = &self.ports.store;
-        DeleteReceipts {
-            settings: DeletionSettings {
-                batch: told.batch,
-                throttle: told.throttle,
-                runtime_limit: told.runtime_limit,
-                max_failures: told.max_failures,
-                max_barren: told.max_barren_attempts,
-                stale_after: told.stale_after,
-                revive_stale: told.revive_stale,
-                outage_limit: told.outage_limit,
-                timeout: told.timeout,
-                retention: Retention { result: told.result_ttl, failure: told.failure_ttl },
-            },
-            jobs: Arc::clone(&store.background_jobs),
-            batches: BatchPorts {
-                receipts: Arc::clone(&store.receipts),
-                outbox: Arc::clone(&store.outbox),
-                blobs: Arc::clone(&self.ports.blobs),
-                tracker: tracker.clone().recipient(),
-                transaction_deadline: TRANSACTION_DEADLINE,
-                storage_deadline: STORAGE_DEADLINE,
-                outbox_backoff: self.outbox_backoff(),
-            },
-            tracker,
-            supervisor,
-        }
+        let settings = DeletionSettings {
+            batch: told.batch,
+            throttle: told.throttle,
+            runtime_limit: told.runtime_limit,
+            max_failures: told.max_failures,
+            max_barren: told.max_barren_attempts,
+            stale_after: told.stale_after,
+            revive_stale: told.revive_stale,
+            outage_limit: told.outage_limit,
+            timeout: told.timeout,
+            retention: Retention { result: told.result_ttl, failure: told.failure_ttl },
+        };
+        let batches = BatchPorts {
+            receipts: Arc::clone(&store.receipts),
+            outbox: Arc::clone(&store.outbox),
+            blobs: Arc::clone(&self.ports.blobs),
+            tracker: tracker.clone().recipient(),
+            transaction_deadline: TRANSACTION_DEADLINE,
+            storage_deadline: STORAGE_DEADLINE,
+            outbox_backoff: self.outbox_backoff(),
+        };
+        let jobs = Arc::clone(&store.background_jobs);
+        DeleteReceipts::new(settings, DeletionTeam { tracker, jobs, batches, supervisor })
     }
 
     fn outbox_backoff(&self) -> Backoff {

@@ -73,9 +73,13 @@ impl Database {
         })
     }
 
-    /// Begins a writing transaction.
+    /// Begins a writing transaction. When another process has held the file for all of [`WAIT`], the
+    /// database is out of reach: nothing of this transaction was even tried.
     pub(super) async fn write(&self, what: &str) -> Result<Transaction<'static, Sqlite>, Fault> {
-        self.writer.begin_with(BEGIN).await.during(what)
+        self.writer.begin_with(BEGIN).await.map_err(|error| match kind(&error) {
+            FaultKind::Retryable => Fault::new(FaultKind::Unavailable, what).because(error),
+            other => Fault::new(other, what).because(error),
+        })
     }
 
     /// For a single statement that only reads.

@@ -1,0 +1,260 @@
+//! One attempt at one deletion: batch after batch, with waits, rests and ends in between.
+//!
+//! The row's cursor is the only memory. [`Pace`] holds the rules; [`DeletionBatch`] does each batch; the
+//! tracker moves the row.
+
+use std::time::Duration;
+
+use actix::Addr;
+use serde_json::{Value, json};
+use tokio::time::Instant;
+
+use super::deletion_pace::{AfterFault, Pace};
+use super::deletion_settings::DeletionSettings;
+use super::tracker_line::{Stopped, TrackerLine, log_backoff, restarting, timed_out};
+use crate::actors::{BatchDone, DeletionBatch, EndedAttempt, Revive, RunBatch, Waiting};
+use crate::failpoint;
+use crate::fault::Fault;
+use crate::job::background::{BackgroundJob, Status};
+use crate::job::{Completion, JobContext, JobError, JobResult, QueueEnd, StopReason};
+use crate::store::{BackgroundJobs, Batch, EndAttempt};
+use crate::story::STORY;
+
+/// How long a wait may last before the row is looked at again: a person who cancels is not kept waiting.
+const LOOK: Duration = Duration::from_secs(1);
+
+/// The queue job's result when its row is not to be worked on.
+pub(super) fn at_rest(status: Status) -> Value {
+    match status {
+        Status::Cancelled => json!({ "cancelled": true }),
+        Status::Paused => json!({ "paused": true }),
+        other => json!({ "skipped": other.as_str() }),
+    }
+}
+
+/// One attempt at one row.
+pub(super) struct Deletion<'a> {
+    /// What configuration says.
+    pub settings: &'a DeletionSettings,
+    /// Reads the row.
+    pub jobs: &'a dyn BackgroundJobs,
+    /// Moves the row.
+    pub tracker: &'a TrackerLine,
+    /// The runtime's side of the job.
+    pub ctx: &'a JobContext,
+    /// The row as it was at the start; its note names the attempt.
+    pub row: BackgroundJob,
+    /// Does the batches.
+    pub batches: Addr<DeletionBatch>,
+    /// When to go on.
+    pub pace: Pace,
+}
+
+impl Deletion<'_> {
+    /// From the cursor to the end, or to whatever stops it.
+    pub(super) async fn run(mut self) -> JobResult {
+        loop {
+            if let Some(reason) = self.ctx.stop_requested() {
+                return self.stop(reason).await;
+            }
+            let began = Instant::now();
+            let done = match self.batches.send(RunBatch(self.pace.pass())).await {
+                Ok(done) => done,
+                Err(lost) => Err(restarting(lost)),
+            };
+            let ended = match done {
+                Ok(BatchDone::Deleted(batch)) => self.after_batch(&batch, began.elapsed()).await,
+                Ok(BatchDone::Empty) => self.after_empty(began.elapsed()).await,
+                Ok(BatchDone::NotOurs(status)) => self.not_ours(status).await,
+                Err(fault) => self.after_fault(&fault).await,
+            };
+            if let Some(result) = ended {
+                return result;
+            }
+        }
+    }
+
+    async fn after_batch(&mut self, batch: &Batch, took: Duration) -> Option<JobResult> {
+        if self.pace.good(took) {
+            tracing::info!(target: STORY, { job.id = %self.row.id }, "✓ [RECEIPTS_DELETE] Batch complete (recovered!)");
+            self.waiting(None).await;
+        }
+        if self.pace.over_limit() {
+            tracing::info!(
+                target: STORY, { job.id = %self.row.id },
+                "⏱️ Runtime limit reached ({}s) - pausing job",
+                self.settings.runtime_limit.as_secs()
+            );
+            return Some(self.rest(QueueEnd::Tail).await);
+        }
+        if batch.selected < self.settings.batch {
+            // Nothing is left in this pass: there is nobody to make room for.
+            return None;
+        }
+        let began = Instant::now();
+        let throttled = self.sleep_watching(self.settings.throttle).await;
+        self.pace.spent(began.elapsed());
+        self.after_sleep(throttled).await
+    }
+
+    async fn after_empty(&mut self, took: Duration) -> Option<JobResult> {
+        self.pace.spent(took);
+        if !self.pace.empty() {
+            return None;
+        }
+        failpoint::reach("deletion.before_completed");
+        Some(match self.end(EndAttempt::Completed).await {
+            Ok(true) => {
+                tracing::info!(
+                    target: STORY, { job.id = %self.row.id, business_id = %self.row.business_id },
+                    "🧾 JOB complete type=delete_receipts business_id={} job_id={}",
+                    self.row.business_id,
+                    self.row.id
+                );
+                self.summary().await
+            }
+            Ok(false) => match self.look().await {
+                Some(status) => self
+                    .not_ours(Some(status))
+                    .await
+                    .unwrap_or_else(|| Ok(Completion::Finished(at_rest(status)))),
+                None => Err(JobError::retryable("the row changed while it was being completed")),
+            },
+            Err(stopped) => stopped.into_result(),
+        })
+    }
+
+    /// The row's own counters, which all attempts together have made.
+    async fn summary(&self) -> JobResult {
+        let row = self.jobs.get(self.row.id).await?;
+        let progress = row.map(|row| row.progress).unwrap_or_default();
+        Ok(Completion::Finished(json!({
+            "total": progress.total,
+            "deleted": progress.succeeded,
+            "failed": progress.failed,
+        })))
+    }
+
+    /// The row is not ours: it stops here, keeps its checkpoint and overwrites nothing.
+    async fn not_ours(&mut self, status: Option<Status>) -> Option<JobResult> {
+        let id = self.row.id;
+        match status {
+            Some(Status::Cancelled) => {
+                tracing::info!(target: STORY, { job.id = %id }, "🛑 Job {id} was cancelled - stopping")
+            }
+            Some(Status::Paused) => {
+                tracing::info!(target: STORY, { job.id = %id }, "🛑 Job {id} was paused - stopping")
+            }
+            Some(Status::Running) => {
+                tracing::info!(target: STORY, { job.id = %id }, "🛑 Job {id} goes on in a newer attempt - stopping")
+            }
+            Some(Status::Failed) if self.settings.revive_stale => {
+                let attempt = self.row.note.attempt;
+                match self.tracker.ask(self.ctx, || Revive { id, attempt }).await {
+                    Ok(true) => {
+                        tracing::warn!(
+                            "job {id} was marked as failed from outside while it was alive; it goes on"
+                        );
+                        return None;
+                    }
+                    // A revival whose answer was lost is refused the second time.
+                    Ok(false) if self.look().await == Some(Status::Running) => return None,
+                    Ok(false) => {
+                        tracing::info!(target: STORY, { job.id = %id }, "🛑 Job {id} was marked as failed - stopping")
+                    }
+                    Err(stopped) => return Some(stopped.into_result()),
+                }
+            }
+            Some(other) => {
+                tracing::info!(target: STORY, { job.id = %id }, "🛑 Job {id} is {other} - stopping")
+            }
+            None => {
+                return Some(Err(JobError::permanent(format!("row {id} of background_jobs is gone"))));
+            }
+        }
+        Some(Ok(Completion::Finished(status.map_or(Value::Null, at_rest))))
+    }
+
+    async fn after_fault(&mut self, fault: &Fault) -> Option<JobResult> {
+        match self.pace.fault(fault.kind()) {
+            AfterFault::GiveUp { failures } => Some(Err(JobError::permanent(format!(
+                "{failures} batches in a row failed; the last error: {}",
+                fault.chain()
+            )))),
+            AfterFault::Wait { delay, failures, outage } => {
+                log_backoff(delay, failures, fault);
+                self.waiting(Some(fault.chain())).await;
+                let began = Instant::now();
+                let slept = if outage {
+                    self.ctx.without_clock(self.sleep_watching(delay)).await
+                } else {
+                    let slept = self.sleep_watching(delay).await;
+                    self.pace.spent(began.elapsed());
+                    slept
+                };
+                self.after_sleep(slept).await
+            }
+        }
+    }
+
+    /// Sleeps, but wakes when the row is not running any more, or the job is asked to stop. Does not look
+    /// at the end: the batch that follows does.
+    async fn sleep_watching(&self, delay: Duration) -> Result<Option<Status>, StopReason> {
+        let until = Instant::now() + delay;
+        loop {
+            self.ctx.sleep(LOOK.min(until.saturating_duration_since(Instant::now()))).await?;
+            if Instant::now() >= until {
+                return Ok(None);
+            }
+            if let Some(status) = self.look().await.filter(|status| *status != Status::Running) {
+                return Ok(Some(status));
+            }
+        }
+    }
+
+    async fn after_sleep(&mut self, slept: Result<Option<Status>, StopReason>) -> Option<JobResult> {
+        match slept {
+            Ok(None) => None,
+            Ok(Some(status)) => self.not_ours(Some(status)).await,
+            Err(reason) => Some(self.stop(reason).await),
+        }
+    }
+
+    /// The row's status, where it can be read at all.
+    async fn look(&self) -> Option<Status> {
+        let read = tokio::time::timeout(LOOK, self.jobs.get(self.row.id)).await;
+        read.ok()?.ok()?.map(|row| row.status)
+    }
+
+    async fn stop(&self, reason: StopReason) -> JobResult {
+        match reason {
+            StopReason::Draining => {
+                tracing::info!(target: STORY, { job.id = %self.row.id }, "🛑 Job {} rests while this process drains", self.row.id);
+                self.rest(QueueEnd::Head).await
+            }
+            StopReason::TimedOut => Err(timed_out()),
+        }
+    }
+
+    /// The checkpoint is committed already; the row rests and the same queue job goes back. A row that
+    /// could not be told rests all the same: its next attempt begins from running.
+    async fn rest(&self, end: QueueEnd) -> JobResult {
+        match self.end(EndAttempt::Continuation).await {
+            Ok(true) | Err(Stopped::Asked(_)) => Ok(Completion::Continue(end)),
+            Ok(false) => Ok(Completion::Finished(self.look().await.map_or(Value::Null, at_rest))),
+            Err(Stopped::Fault(fault)) => Err(JobError::from(fault)),
+        }
+    }
+
+    async fn end(&self, end: EndAttempt) -> Result<bool, Stopped> {
+        let (id, attempt) = (self.row.id, self.row.note.attempt);
+        self.tracker.ask(self.ctx, || EndedAttempt { id, attempt, end: end.clone() }).await
+    }
+
+    async fn waiting(&self, waiting_for: Option<String>) {
+        let told = Waiting { id: self.row.id, attempt: self.row.note.attempt, waiting_for };
+        if self.tracker.0.send(told).await.is_err() {
+            tracing::debug!(background_job = %self.row.id, "the tracker restarts; what the job waits for is told later");
+        }
+    }
+}

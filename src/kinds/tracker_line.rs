@@ -1,0 +1,80 @@
+//! A job's line to the [`StatusTracker`]: asks until it answers, and waits out what keeps it from answering.
+
+use std::time::Duration;
+
+use actix::{Addr, Handler, MailboxError, Message};
+
+use crate::actors::StatusTracker;
+use crate::fault::{Fault, FaultKind};
+use crate::job::{Backoff, Completion, JobContext, JobError, JobResult, QueueEnd, StopReason};
+use crate::story::STORY;
+
+/// The line.
+#[derive(Clone)]
+pub(super) struct TrackerLine(pub(super) Addr<StatusTracker>);
+
+/// Why an attempt stops without an answer.
+#[derive(Debug)]
+pub(super) enum Stopped {
+    /// The job was asked to stop first.
+    Asked(StopReason),
+    /// Asking again will not help.
+    Fault(Fault),
+}
+
+impl Stopped {
+    /// How the attempt ends then.
+    pub(super) fn into_result(self) -> JobResult {
+        match self {
+            Self::Asked(StopReason::Draining) => Ok(Completion::Continue(QueueEnd::Head)),
+            Self::Asked(StopReason::TimedOut) => Err(timed_out()),
+            Self::Fault(fault) => Err(JobError::from(fault)),
+        }
+    }
+}
+
+/// A row whose job ran out of time has failed: no retry takes it up again.
+pub(super) fn timed_out() -> JobError {
+    JobError::permanent(StopReason::TimedOut)
+}
+
+impl TrackerLine {
+    /// Asks the tracker until it answers. While it cannot, the job waits, and no clock of it runs.
+    pub(super) async fn ask<M, T>(&self, ctx: &JobContext, message: impl Fn() -> M) -> Result<T, Stopped>
+    where
+        M: Message<Result = Result<T, Fault>> + Send + 'static,
+        T: Send + 'static,
+        StatusTracker: Handler<M>,
+    {
+        let mut failures = 0;
+        loop {
+            let fault = match self.0.send(message()).await {
+                Ok(Ok(answer)) => return Ok(answer),
+                Ok(Err(fault)) => fault,
+                Err(lost) => restarting(lost),
+            };
+            if !fault.is_retryable() {
+                return Err(Stopped::Fault(fault));
+            }
+            failures += 1;
+            let delay = Backoff::BATCH.plain(failures);
+            log_backoff(delay, failures, &fault);
+            // A message is also sent while the process drains, but then it is not waited for.
+            ctx.without_clock(ctx.sleep(delay)).await.map_err(Stopped::Asked)?;
+        }
+    }
+}
+
+/// The tracker or the batch actor restarts: ask again.
+pub(super) fn restarting(lost: MailboxError) -> Fault {
+    Fault::new(FaultKind::Retryable, "an actor restarted while it worked on this").because(lost)
+}
+
+/// The line that people watch for while something fails.
+pub(super) fn log_backoff(delay: Duration, failures: u32, fault: &Fault) {
+    tracing::warn!(error = fault.chain(), "a batch cannot be deleted now");
+    tracing::warn!(
+        target: STORY, { delay_s = delay.as_secs(), failures },
+        "⏳ [RECEIPTS_DELETE] Backing off {}s after {failures} failures", delay.as_secs()
+    );
+}
