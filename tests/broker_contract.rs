@@ -18,8 +18,14 @@ mod ground;
 mod leases;
 #[path = "broker/looking.rs"]
 mod looking;
+#[path = "broker/pauses.rs"]
+mod pauses;
 #[path = "broker/time.rs"]
 mod time;
+#[path = "broker/unique.rs"]
+mod unique;
+#[path = "broker/upkeep.rs"]
+mod upkeep;
 #[path = "broker/verdicts.rs"]
 mod verdicts;
 
@@ -81,6 +87,25 @@ macro_rules! claims {
                 promotion_and_expiry_respect_their_limit,
                 an_ended_job_is_dropped_after_its_time,
                 what_is_kept_for_ever_stays;
+            pauses:
+                nothing_comes_from_a_paused_queue,
+                a_pause_holds_for_all_and_survives_reopening,
+                a_waiter_sleeps_through_a_pause_and_wakes_on_resume,
+                a_resume_by_another_wakes_the_waiter;
+            unique:
+                an_open_job_holds_its_key,
+                a_key_is_free_once_its_job_has_ended,
+                a_key_is_held_for_its_period,
+                a_key_is_free_after_its_period,
+                of_one_key_in_one_call_the_first_is_enqueued,
+                of_many_processes_one_gets_the_key;
+            upkeep:
+                kept_jobs_beyond_the_budget_go_oldest_first,
+                a_budget_of_zero_keeps_all_and_counts_per_queue,
+                a_step_enqueues_and_moves_its_mark_together,
+                a_step_from_an_older_mark_changes_nothing,
+                of_two_leaders_one_takes_the_step,
+                a_due_job_wakes_the_waiter;
             looking:
                 canceling_takes_out_only_what_waits,
                 open_jobs_are_found_under_both_names,

@@ -22,6 +22,6 @@ pub use id::{BackgroundJobId, BusinessId, ExecutionId, JobId, KindName, ProcessI
 pub use kind::{Job, JobSettings, OrphanPolicy, Retention};
 pub use outcome::{Completion, JobError, JobErrorKind, JobResult, QueueEnd};
 pub use progress::{Estimate, Progress, RateMeter};
-pub use record::{JobRecord, JobState, Limit, NewJob, Retries};
+pub use record::{JobRecord, JobState, Limit, NewJob, Retries, Unique};
 pub use registry::{BoxedJob, Registry, UnknownFunction};
 pub use retry::{Backoff, RetryPolicy};

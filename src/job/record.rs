@@ -38,6 +38,15 @@ pub struct Retries {
     pub intervals: Vec<Duration>,
 }
 
+/// A wish that of several jobs with one key only the first is enqueued.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Unique {
+    /// One for the whole broker, so it begins well with the function's name.
+    pub key: String,
+    /// The key is held while its job is open, and from the enqueueing on for at least so long.
+    pub period: Option<Duration>,
+}
+
 /// A job to enqueue. Fields that are none are as the job's kind says.
 #[derive(Clone, Debug, PartialEq)]
 pub struct NewJob {
@@ -61,6 +70,8 @@ pub struct NewJob {
     pub delay: Option<Duration>,
     /// Where in the queue.
     pub end: QueueEnd,
+    /// Not beside another job with the same key.
+    pub unique: Option<Unique>,
     /// Free for the application.
     pub meta: Map<String, Value>,
 }
@@ -84,6 +95,7 @@ impl NewJob {
             failure_ttl: None,
             delay: None,
             end: QueueEnd::Tail,
+            unique: None,
             meta: Map::new(),
         }
     }

@@ -32,12 +32,14 @@ pub struct Orphan {
 }
 
 /// What enqueueing did with one job.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Enqueued {
     /// It waits now.
     Accepted,
     /// A job with this id is there already; nothing was changed.
     Exists,
+    /// This other job holds its unique key; nothing was changed.
+    Duplicate(JobId),
 }
 
 /// How one delivery ends.
@@ -144,6 +146,48 @@ impl QueueCounts {
     }
 }
 
+/// Why nothing comes from a queue.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct PausedQueue {
+    /// Who paused it, in that person's own words.
+    pub by: String,
+    /// Since when.
+    pub since: DateTime<Utc>,
+}
+
+/// How many ended jobs a queue keeps at most; zero keeps all.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Budget {
+    /// Of those that ended well.
+    pub finished: u64,
+    /// Of those that failed, and of those that were taken out.
+    pub failed: u64,
+}
+
+/// How far a schedule has come.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ScheduleMark {
+    /// The rule it followed; under another rule it begins anew.
+    pub rule: String,
+    /// What was due up to here is decided. Whole milliseconds.
+    pub until: DateTime<Utc>,
+    /// The last time it enqueued a job for. Whole milliseconds.
+    pub last: Option<DateTime<Utc>>,
+}
+
+/// One step of a schedule: jobs come in and the mark moves, both or neither.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ScheduleStep {
+    /// The schedule.
+    pub name: String,
+    /// The mark that the step was decided on; none: there was none.
+    pub from: Option<ScheduleMark>,
+    /// The mark afterwards.
+    pub to: ScheduleMark,
+    /// What came due in between.
+    pub jobs: Vec<NewJob>,
+}
+
 /// Which jobs to list. Fields that are none do not restrict.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct JobFilter {
@@ -177,11 +221,11 @@ pub struct LeadershipState {
 #[async_trait]
 pub trait Broker: Send + Sync + 'static {
     /// Puts jobs into their queues, all or none, in this order: of several for the head the last one
-    /// comes first.
+    /// comes first. One whose id is there, or whose unique key is held, is passed over.
     async fn enqueue(&self, jobs: &[NewJob]) -> Result<Vec<Enqueued>, Fault>;
 
-    /// Completes when there may be something to fetch from `queue`, at the latest after `patience`.
-    /// Takes nothing. Cancel safe.
+    /// Completes when there may be something to fetch from `queue`, at the latest after `patience`; for
+    /// a paused queue not before it is resumed. Takes nothing. Cancel safe.
     async fn wait(&self, queue: &QueueName, patience: Duration) -> Result<(), Fault>;
 
     /// Takes up to `max` jobs from the head of `queue`, registers them as started under the lease of
@@ -219,6 +263,27 @@ pub trait Broker: Send + Sync + 'static {
 
     /// Drops up to `max` ended jobs whose time has passed; says how many.
     async fn expire(&self, max: u32) -> Result<u32, Fault>;
+
+    /// Drops up to `max` ended jobs, the oldest first, from queues that keep more than `budget`; says how
+    /// many.
+    async fn trim(&self, budget: Budget, max: u32) -> Result<u32, Fault>;
+
+    /// Lets nothing be fetched from `queue` until it is resumed, by whichever process; what runs goes on.
+    /// `false`: it was paused already, and stays as it was.
+    async fn pause(&self, queue: &QueueName, by: &str) -> Result<bool, Fault>;
+
+    /// Lets `queue` go on, and wakes who waits for it. `false`: it was not paused.
+    async fn resume(&self, queue: &QueueName) -> Result<bool, Fault>;
+
+    /// The queues that are paused.
+    async fn paused(&self) -> Result<BTreeMap<QueueName, PausedQueue>, Fault>;
+
+    /// How far each schedule has come, by name.
+    async fn schedule_marks(&self) -> Result<BTreeMap<String, ScheduleMark>, Fault>;
+
+    /// Enqueues what a schedule has due and moves its mark, in one atomic step, if the mark still is as
+    /// the step says. `false`: another has moved it, and nothing was changed.
+    async fn mark_schedule(&self, step: &ScheduleStep) -> Result<bool, Fault>;
 
     /// Takes or renews the leadership `role` for `ttl` and notes a tick. `false`: another leads.
     async fn lead(&self, role: &str, process: &ProcessId, ttl: Duration) -> Result<bool, Fault>;

@@ -8,7 +8,7 @@ mod broker;
 mod embedded;
 
 pub use broker::{
-    Broker, Delivery, Enqueued, JobFilter, LeadershipState, Orphan, ProcessRecord, QueueCounts, Settled,
-    Settlement, Verdict,
+    Broker, Budget, Delivery, Enqueued, JobFilter, LeadershipState, Orphan, PausedQueue, ProcessRecord,
+    QueueCounts, ScheduleMark, ScheduleStep, Settled, Settlement, Verdict,
 };
 pub use embedded::open as open_embedded;

@@ -15,10 +15,10 @@ use crate::job::{JobId, JobRecord, JobState, KindName, NewJob, ProcessId, QueueN
 use super::database::{Database, fault};
 use super::doorbell::Doorbell;
 use super::leases::{Leases, processes};
-use super::{enqueue, fetch, look, role, settle, upkeep};
+use super::{enqueue, fetch, look, pauses, role, schedules, settle, upkeep};
 use crate::queue::broker::{
-    Broker, Delivery, Enqueued, JobFilter, LeadershipState, Orphan, ProcessRecord, QueueCounts, Settled,
-    Settlement, Verdict,
+    Broker, Budget, Delivery, Enqueued, JobFilter, LeadershipState, Orphan, PausedQueue, ProcessRecord,
+    QueueCounts, ScheduleMark, ScheduleStep, Settled, Settlement, Verdict,
 };
 
 /// The broker.
@@ -128,6 +128,42 @@ impl Broker for Embedded {
 
     async fn expire(&self, max: u32) -> Result<u32, Fault> {
         upkeep::expire(&self.database, max).await.map_err(|error| fault(error, "drop ended jobs"))
+    }
+
+    async fn trim(&self, budget: Budget, max: u32) -> Result<u32, Fault> {
+        upkeep::trim(&self.database, budget, max)
+            .await
+            .map_err(|error| fault(error, "drop ended jobs beyond the budget"))
+    }
+
+    async fn pause(&self, queue: &QueueName, by: &str) -> Result<bool, Fault> {
+        pauses::pause(&self.database, queue, by)
+            .await
+            .map_err(|error| fault(error, format!("pause `{queue}`")))
+    }
+
+    async fn resume(&self, queue: &QueueName) -> Result<bool, Fault> {
+        let resumed = pauses::resume(&self.database, queue)
+            .await
+            .map_err(|error| fault(error, format!("resume `{queue}`")))?;
+        self.doorbell.ring(queue);
+        Ok(resumed)
+    }
+
+    async fn paused(&self) -> Result<BTreeMap<QueueName, PausedQueue>, Fault> {
+        pauses::paused(&self.database).await.map_err(|error| fault(error, "list paused queues"))
+    }
+
+    async fn schedule_marks(&self) -> Result<BTreeMap<String, ScheduleMark>, Fault> {
+        schedules::marks(&self.database).await.map_err(|error| fault(error, "list schedules"))
+    }
+
+    async fn mark_schedule(&self, step: &ScheduleStep) -> Result<bool, Fault> {
+        let moved = schedules::step(&self.database, step)
+            .await
+            .map_err(|error| fault(error, format!("move the schedule `{}`", step.name)))?;
+        step.jobs.iter().for_each(|job| self.doorbell.ring(&job.queue));
+        Ok(moved)
     }
 
     async fn lead(&self, role: &str, process: &ProcessId, ttl: Duration) -> Result<bool, Fault> {

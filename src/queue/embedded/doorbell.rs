@@ -15,10 +15,11 @@ use tokio::sync::Notify;
 use crate::job::QueueName;
 
 use super::database::Database;
+use super::look;
 
-/// How soon work from another process is noticed: a third of what a person notices, and too seldom to
-/// show in the load.
-const LOOK_EVERY: Duration = Duration::from_millis(100);
+/// How soon work from another process is noticed: before a person does, and too seldom to show in the
+/// load.
+const LOOK_EVERY: Duration = Duration::from_millis(200);
 /// Pause after the file could not be read.
 const AFTER_FAILURE: Duration = Duration::from_secs(1);
 
@@ -105,7 +106,6 @@ async fn data_version(line: &mut SqliteConnection) -> Result<i64, sqlx::Error> {
 
 async fn with_work(line: &mut SqliteConnection) -> Result<Vec<QueueName>, sqlx::Error> {
     // Read after the version: what is committed in between rings twice, never not at all.
-    let names: Vec<String> =
-        sqlx::query_scalar("SELECT name FROM tikkun_queues WHERE queued > 0").fetch_all(line).await?;
+    let names: Vec<String> = sqlx::query_scalar(look::QUEUES_WITH_WORK).fetch_all(line).await?;
     Ok(names.into_iter().map(QueueName::from).collect())
 }

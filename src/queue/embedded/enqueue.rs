@@ -9,6 +9,7 @@ use crate::job::NewJob;
 use super::database::{Database, millis, now};
 use super::place::Places;
 use super::row::{NewRow, batch};
+use super::unique;
 use crate::queue::broker::Enqueued;
 
 /// Rows of one statement; bounds the text that carries them.
@@ -20,16 +21,30 @@ pub async fn enqueue(database: &Database, jobs: &[NewJob]) -> Result<Vec<Enqueue
         return Ok(Vec::new());
     }
     let mut tx = database.write().await?;
+    let answers = enqueue_in(&mut tx, jobs).await?;
+    tx.commit().await?;
+    Ok(answers)
+}
+
+/// Puts `jobs` in, as part of a transaction that writes.
+pub async fn enqueue_in(tx: &mut SqliteConnection, jobs: &[NewJob]) -> Result<Vec<Enqueued>, sqlx::Error> {
     let mut places = Places::default();
     let mut answers = Vec::with_capacity(jobs.len());
-    for some in jobs.chunks(AT_ONCE) {
-        let mut added = insert(&mut tx, &mut places, some).await?;
+    // One after the other where keys matter: then each finds those before it.
+    let at_once = if jobs.iter().any(|job| job.unique.is_some()) { 1 } else { AT_ONCE };
+    for some in jobs.chunks(at_once) {
+        if let [job] = some
+            && let Some(holder) = unique::claim(tx, job).await?
+        {
+            answers.push(Enqueued::Duplicate(holder));
+            continue;
+        }
+        let mut added = insert(tx, &mut places, some).await?;
         answers.extend(some.iter().map(|job| match added.remove(job.id.as_str()) {
             true => Enqueued::Accepted,
             false => Enqueued::Exists,
         }));
     }
-    tx.commit().await?;
     Ok(answers)
 }
 
@@ -49,11 +64,12 @@ async fn insert(
     // An id that is there already, or twice in the batch, keeps its first job.
     let added: Vec<String> = sqlx::query_scalar(
         "INSERT INTO tikkun_jobs (id, queue, kind, args, state, position, to_head, timeout_ms, retries_left,
-             retry_intervals, result_ttl_ms, failure_ttl_ms, created_at, enqueued_at, due_at, meta)
+             retry_intervals, result_ttl_ms, failure_ttl_ms, created_at, enqueued_at, due_at,
+             unique_key, meta)
          SELECT value ->> 'id', value ->> 'queue', value ->> 'kind', value -> 'args', value ->> 'state',
              value ->> 'position', value ->> 'to_head', value ->> 'timeout_ms', value ->> 'retries_left',
              value ->> 'retry_intervals', value ->> 'result_ttl_ms', value ->> 'failure_ttl_ms', ?2,
-             value ->> 'enqueued_at', value ->> 'due_at', value -> 'meta'
+             value ->> 'enqueued_at', value ->> 'due_at', value ->> 'unique_key', value -> 'meta'
          FROM json_each(?1) WHERE true
          ON CONFLICT (id) DO NOTHING
          RETURNING id",

@@ -58,7 +58,7 @@ pub async fn fetch(
     process: ProcessId,
 ) -> Result<Lent, sqlx::Error> {
     // One statement is one transaction: no other fetch sees a job of it still queued, and without a
-    // live lease it finds nothing.
+    // live lease, or from a paused queue, it finds nothing.
     let mut rows: Vec<JobRow> = sqlx::query_as(
         "UPDATE tikkun_jobs
          SET state = 'started', attempt = attempt + 1, execution = lower(hex(randomblob(16))), process = ?3,
@@ -66,6 +66,7 @@ pub async fn fetch(
          WHERE seq IN (SELECT seq FROM tikkun_jobs WHERE state = 'queued' AND queue = ?1
                        ORDER BY position LIMIT ?2)
            AND EXISTS (SELECT 1 FROM tikkun_processes WHERE id = ?3 AND NOT lost AND lease_until > ?4)
+           AND NOT EXISTS (SELECT 1 FROM tikkun_paused_queues WHERE name = ?1)
          RETURNING *",
     )
     .bind(queue.as_str())

@@ -139,13 +139,20 @@ pub async fn counts(database: &Database) -> Result<BTreeMap<QueueName, QueueCoun
     Ok(rows.into_iter().map(counts).collect())
 }
 
-/// Whether something waits in `queue`.
+/// The queues from which something can be fetched.
+pub const QUEUES_WITH_WORK: &str = "SELECT name FROM tikkun_queues
+     WHERE queued > 0 AND name NOT IN (SELECT name FROM tikkun_paused_queues)";
+
+/// Whether something can be fetched from `queue`.
 pub async fn has_work(database: &Database, queue: &QueueName) -> Result<bool, sqlx::Error> {
-    // One row by its key, however long the queue.
-    sqlx::query_scalar("SELECT EXISTS (SELECT 1 FROM tikkun_queues WHERE name = ?1 AND queued > 0)")
-        .bind(queue.as_str())
-        .fetch_one(database.readers())
-        .await
+    // Rows by their keys, however long the queue.
+    sqlx::query_scalar(
+        "SELECT EXISTS (SELECT 1 FROM tikkun_queues WHERE name = ?1 AND queued > 0)
+            AND NOT EXISTS (SELECT 1 FROM tikkun_paused_queues WHERE name = ?1)",
+    )
+    .bind(queue.as_str())
+    .fetch_one(database.readers())
+    .await
 }
 
 /// Writes, to prove that writing works.

@@ -1,7 +1,8 @@
 //! The broker in one SQLite file, for one host: no server to run, and every change durable.
 //!
 //! Read in this order: `database` (one writer, a few readers), `enqueue`, `fetch`, `settle` (the path
-//! of a job), `leases` with `lease_watch` and `incarnation` (who lives), `doorbell` (who is woken).
+//! of a job), `leases` with `lease_watch` and `incarnation` (who lives), `doorbell` (who is woken),
+//! `pauses`, `unique` and `schedules` (what people and the clock ask for).
 
 mod broker;
 mod database;
@@ -12,10 +13,13 @@ mod incarnation;
 mod lease_watch;
 mod leases;
 mod look;
+mod pauses;
 mod place;
 mod role;
 mod row;
+mod schedules;
 mod settle;
+mod unique;
 mod upkeep;
 
 use std::path::Path;

@@ -131,6 +131,7 @@ pub struct NewRow<'a> {
     failure_ttl_ms: Option<i64>,
     enqueued_at: Option<i64>,
     due_at: Option<i64>,
+    unique_key: Option<&'a str>,
     meta: &'a Map<String, Value>,
 }
 
@@ -163,6 +164,7 @@ impl<'a> NewRow<'a> {
             failure_ttl_ms: job.failure_ttl.map(stored),
             enqueued_at: None,
             due_at,
+            unique_key: job.unique.as_ref().map(|unique| unique.key.as_str()),
             meta: &job.meta,
         }
     }

@@ -1,12 +1,15 @@
 //! What time does to jobs: some become due, some are dropped.
 
 use serde::Serialize;
+use sqlx::sqlite::SqliteConnection;
 
-use crate::job::{QueueEnd, QueueName};
+use crate::job::{JobState, QueueEnd, QueueName};
 
 use super::database::{Database, now};
 use super::place::Places;
 use super::row::batch;
+use super::unique;
+use crate::queue::broker::Budget;
 
 /// A due job and its new place.
 #[derive(Serialize)]
@@ -63,8 +66,9 @@ pub async fn promote_due(database: &Database, max: u32) -> Result<(u32, Vec<Queu
     Ok((u32::try_from(promoted.rows_affected()).unwrap_or(u32::MAX), queues))
 }
 
-/// Drops up to `max` ended jobs whose time has passed.
+/// Drops up to `max` ended jobs whose time has passed, and keys that nobody holds.
 pub async fn expire(database: &Database, max: u32) -> Result<u32, sqlx::Error> {
+    unique::forget(database, max).await?;
     let now = now();
     // Most calls find nothing: those take no lock.
     let any: bool = sqlx::query_scalar("SELECT EXISTS (SELECT 1 FROM tikkun_jobs WHERE expires_at <= ?1)")
@@ -84,4 +88,62 @@ pub async fn expire(database: &Database, max: u32) -> Result<u32, sqlx::Error> {
     .execute(database.writer())
     .await?;
     Ok(u32::try_from(dropped.rows_affected()).unwrap_or(u32::MAX))
+}
+
+/// The states whose jobs are kept for a while.
+const KEPT: [JobState; 3] = [JobState::Finished, JobState::Failed, JobState::Canceled];
+
+/// Drops up to `max` ended jobs of queues that keep more than `budget`, the oldest first.
+pub async fn trim(database: &Database, budget: Budget, max: u32) -> Result<u32, sqlx::Error> {
+    if excesses(database.readers(), budget).await?.is_empty() {
+        // Most calls end here: those take no lock.
+        return Ok(0);
+    }
+    let mut tx = database.write().await?;
+    let mut left = u64::from(max);
+    // Counted again in the transaction that drops, so that two at once do not drop twice as many.
+    for (queue, state, excess) in excesses(&mut *tx, budget).await? {
+        let dropped = drop_oldest(&mut tx, (&queue, state), excess.min(left)).await?;
+        left = left.saturating_sub(dropped);
+    }
+    tx.commit().await?;
+    Ok(max.saturating_sub(u32::try_from(left).unwrap_or(u32::MAX)))
+}
+
+/// How many jobs are kept beyond the budget, by queue and state.
+async fn excesses(
+    from: impl sqlx::SqliteExecutor<'_>,
+    budget: Budget,
+) -> Result<Vec<(String, JobState, u64)>, sqlx::Error> {
+    // Triggers keep the counts: a row per queue, however many jobs.
+    let rows: Vec<(String, i64, i64, i64)> =
+        sqlx::query_as("SELECT name, finished, failed, canceled FROM tikkun_queues").fetch_all(from).await?;
+    let of_queue = |(queue, finished, failed, canceled): (String, i64, i64, i64)| {
+        let limits = [budget.finished, budget.failed, budget.failed];
+        let kept = [finished, failed, canceled].map(|count| u64::try_from(count).unwrap_or_default());
+        let excess = move |((state, kept), limit): ((JobState, u64), u64)| {
+            (limit > 0 && kept > limit).then(|| (queue.clone(), state, kept - limit))
+        };
+        KEPT.into_iter().zip(kept).zip(limits).filter_map(excess).collect::<Vec<_>>()
+    };
+    Ok(rows.into_iter().flat_map(of_queue).collect())
+}
+
+async fn drop_oldest(
+    tx: &mut SqliteConnection,
+    (queue, state): (&str, JobState),
+    count: u64,
+) -> Result<u64, sqlx::Error> {
+    // Only ended jobs are in the index, and in the order in which they ended.
+    let dropped = sqlx::query(
+        "DELETE FROM tikkun_jobs WHERE seq IN (
+             SELECT seq FROM tikkun_jobs WHERE queue = ?1 AND state = ?2 AND ended_at IS NOT NULL
+             ORDER BY ended_at, seq LIMIT ?3)",
+    )
+    .bind(queue)
+    .bind(state.as_str())
+    .bind(i64::try_from(count).unwrap_or(i64::MAX))
+    .execute(tx)
+    .await?;
+    Ok(dropped.rows_affected())
 }

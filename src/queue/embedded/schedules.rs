@@ -1,0 +1,49 @@
+//! How far each schedule has come, moved only together with the jobs that came due.
+
+use std::collections::BTreeMap;
+
+use crate::queue::broker::{ScheduleMark, ScheduleStep};
+
+use super::database::{Database, time};
+use super::enqueue::enqueue_in;
+
+/// A row of `tikkun_schedules`.
+type MarkRow = (String, String, i64, Option<i64>);
+
+/// Every mark, by schedule.
+pub async fn marks(database: &Database) -> Result<BTreeMap<String, ScheduleMark>, sqlx::Error> {
+    // One statement, so that the marks are of one moment.
+    let rows: Vec<MarkRow> = sqlx::query_as("SELECT name, rule, until, last FROM tikkun_schedules")
+        .fetch_all(database.readers())
+        .await?;
+    Ok(rows.into_iter().map(mark).collect())
+}
+
+fn mark((name, rule, until, last): MarkRow) -> (String, ScheduleMark) {
+    (name, ScheduleMark { rule, until: time(until), last: last.map(time) })
+}
+
+/// Takes one step; `false` when the mark is not as the step says.
+pub async fn step(database: &Database, step: &ScheduleStep) -> Result<bool, sqlx::Error> {
+    let mut tx = database.write().await?;
+    // Read in the transaction that writes: of two that saw the same mark only one moves it.
+    let row: Option<MarkRow> =
+        sqlx::query_as("SELECT name, rule, until, last FROM tikkun_schedules WHERE name = ?1")
+            .bind(&step.name)
+            .fetch_optional(&mut *tx)
+            .await?;
+    if row.map(|row| mark(row).1) != step.from {
+        return Ok(false);
+    }
+    enqueue_in(&mut tx, &step.jobs).await?;
+    // In the transaction of the jobs: a time that is marked has its job, and only one.
+    sqlx::query("INSERT OR REPLACE INTO tikkun_schedules (name, rule, until, last) VALUES (?1, ?2, ?3, ?4)")
+        .bind(&step.name)
+        .bind(&step.to.rule)
+        .bind(step.to.until.timestamp_millis())
+        .bind(step.to.last.map(|last| last.timestamp_millis()))
+        .execute(&mut *tx)
+        .await?;
+    tx.commit().await?;
+    Ok(true)
+}
