@@ -9,6 +9,8 @@
 
 mod attempt_control;
 mod clean_up;
+mod clock;
+mod cron_plan;
 mod deadline;
 mod deletion_batch;
 mod job_runner;
@@ -21,8 +23,10 @@ mod running;
 mod scheduler;
 mod slots;
 mod status_tracker;
+mod tenure;
 mod verdict;
 
+pub use clock::Clock;
 pub use deletion_batch::{BatchDone, BatchPorts, DeletionBatch, RunBatch};
 pub use job_runner::{JobEnded, JobRunner, RunJob, StopForDrain};
 pub use journal::Journal;
@@ -31,7 +35,7 @@ pub use queue_listener::{Drain, ListenerPorts, ListenerSettings, QueueListener, 
 pub use reconcile::TrackedKind;
 pub use rescuer::{Rescuer, RescuerPorts, RescuerSettings};
 pub use running::{Running, RunningJob};
-pub use scheduler::{SCHEDULER_ROLE, Scheduler};
+pub use scheduler::{SCHEDULER_ROLE, Scheduler, SchedulerSettings};
 pub use slots::{Slot, SlotPool};
 pub use status_tracker::{
     AskPerson, BeginAttempt, EndedAttempt, FailUnqueued, Progressed, RequestJob, Revive, StatusTracker,

@@ -115,6 +115,16 @@ fn queues(settings: &Settings, reader: &mut Reader<'_>) {
             )
         });
     }
+    for schedule in settings.schedules.iter().filter(|one| !known.contains(&one.queue.as_str())) {
+        let (name, queue) = (&schedule.name, &schedule.queue);
+        let hint = nearest(queue.as_str(), known.iter().copied())
+            .map_or_else(String::new, |found| format!("; did you mean `{found}`?"));
+        contradiction(reader, &["worker.queues", "worker.known_queues"], true, |_| {
+            format!(
+                "schedule `{name}`: `queue` is `{queue}`, expected a queue that is listened to or known{hint}"
+            )
+        });
+    }
     if settings.service.role.runs_jobs() && keys.iter().all(|key| reader.is_read(key)) {
         reader.warnings.extend(worker.warnings());
     }

@@ -7,6 +7,10 @@ use super::problem::Problem;
 /// `config/default.toml`: the manual, and the source of all defaults.
 pub(super) const MANUAL: &str = include_str!("../../config/default.toml");
 
+/// What comes as a list of tables, `[[name]]`: explained in the manual, without a default, and only in
+/// files.
+pub(super) const LISTS: [&str; 1] = [super::schedule::LIST];
+
 /// How alike two names must be before one is suggested for the other, 0 to 1.
 const ALIKE: f64 = 0.6;
 

@@ -35,6 +35,7 @@ pub(super) struct Given {
 /// All values that were given, by key; for one key in rising precedence.
 pub(super) struct Layers {
     by_key: BTreeMap<String, Vec<Given>>,
+    by_list: BTreeMap<String, Vec<(Origin, toml::Table)>>,
 }
 
 /// Longest value in an error.
@@ -42,12 +43,22 @@ const SHOWN_CHARS: usize = 80;
 
 impl Layers {
     pub(super) fn new() -> Self {
-        Self { by_key: BTreeMap::new() }
+        Self { by_key: BTreeMap::new(), by_list: BTreeMap::new() }
     }
 
     /// Adds a value above all that were added before.
     pub(super) fn add(&mut self, key: impl Into<String>, origin: Origin, raw: Raw) {
         self.by_key.entry(key.into()).or_default().push(Given { origin, raw });
+    }
+
+    /// Adds a table to a list, after all that were added before.
+    pub(super) fn add_table(&mut self, list: impl Into<String>, origin: Origin, table: toml::Table) {
+        self.by_list.entry(list.into()).or_default().push((origin, table));
+    }
+
+    /// The tables of a list, in their order.
+    pub(super) fn tables(&self, list: &str) -> &[(Origin, toml::Table)] {
+        self.by_list.get(list).map(Vec::as_slice).unwrap_or_default()
     }
 
     /// The value that counts, if any was given.
@@ -110,7 +121,7 @@ impl fmt::Display for Origin {
 /// One key that is in force.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Entry {
-    /// `section.key`.
+    /// `section.key`; for a table of a list, which has an entry of its own, the list.
     pub key: &'static str,
     /// The value as the environment would write it; passwords are masked, secrets are `***`.
     pub value: String,

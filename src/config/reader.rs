@@ -68,6 +68,11 @@ impl<'a> Reader<'a> {
         }
     }
 
+    /// The tables of a list, in their order.
+    pub(super) fn tables(&self, list: &str) -> &'a [(Origin, toml::Table)] {
+        self.layers.tables(list)
+    }
+
     /// The text that was given for a key, unless it is the default.
     pub(super) fn given_text(&self, key: &str) -> Option<String> {
         match self.layers.last(key)?.raw {

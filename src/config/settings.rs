@@ -8,12 +8,15 @@ use super::lease::LeaseSettings;
 use super::log::LogSettings;
 use super::reader::Reader;
 use super::rescuer::RescuerSettings;
+use super::retention::RetentionSettings;
+use super::schedule;
 use super::scheduler::SchedulerSettings;
 use super::service::ServiceSettings;
 use super::store::StoreSettings;
 use super::supervision::SupervisionSettings;
 use super::tracker::TrackerSettings;
 use super::worker::WorkerSettings;
+use crate::job::Schedule;
 
 /// Everything the service is told. `config/default.toml` explains each value.
 #[derive(Clone, Debug)]
@@ -32,6 +35,10 @@ pub struct Settings {
     pub rescuer: RescuerSettings,
     /// When due jobs are looked for, and who leads.
     pub scheduler: SchedulerSettings,
+    /// How many ended jobs a queue keeps.
+    pub retention: RetentionSettings,
+    /// What comes due by itself.
+    pub schedules: Vec<Schedule>,
     /// The job that deletes receipts.
     pub deletion: DeletionSettings,
     /// How often people see something move.
@@ -59,6 +66,8 @@ impl Settings {
             lease: LeaseSettings::read(reader),
             rescuer: RescuerSettings::read(reader),
             scheduler: SchedulerSettings::read(reader),
+            retention: RetentionSettings::read(reader),
+            schedules: schedule::read_all(reader),
             deletion: DeletionSettings::read(reader),
             tracker: TrackerSettings::read(reader),
             supervision: SupervisionSettings::read(reader),

@@ -4,7 +4,7 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 
 use super::environment::{self, CONFIG_VARIABLE};
-use super::keys::{Keys, nearest};
+use super::keys::{Keys, LISTS, nearest};
 use super::layers::{Layers, Origin, Raw};
 use super::problem::Problem;
 
@@ -100,6 +100,14 @@ fn add_file(path: &Path, table: toml::Table, keys: &Keys, layers: &mut Layers) -
     let mut problems = Vec::new();
     for (section, value) in table {
         match value {
+            value if LISTS.contains(&section.as_str()) => match tables(value) {
+                Some(tables) => {
+                    tables.into_iter().for_each(|table| layers.add_table(&section, origin.clone(), table));
+                }
+                None => problems.push(Problem::new(format!(
+                    "`{section}` in {origin} is a list, expected `[[{section}]]` with keys under each"
+                ))),
+            },
             toml::Value::Table(values) if keys.has_section(&section) => {
                 for (key, value) in values {
                     let key = format!("{section}.{key}");
@@ -111,6 +119,9 @@ fn add_file(path: &Path, table: toml::Table, keys: &Keys, layers: &mut Layers) -
                 }
             }
             toml::Value::Table(_) => problems.push(unknown_section(&section, &origin, keys)),
+            value if tables(value.clone()).is_some() => {
+                problems.push(unknown_list(&section, &origin));
+            }
             _ if keys.has_section(&section) => problems.push(Problem::new(format!(
                 "`{section}` in {origin} is a section, expected `[{section}]` with keys under it"
             ))),
@@ -118,6 +129,21 @@ fn add_file(path: &Path, table: toml::Table, keys: &Keys, layers: &mut Layers) -
         }
     }
     problems
+}
+
+/// The tables of a list; none when it is something else.
+fn tables(value: toml::Value) -> Option<Vec<toml::Table>> {
+    let toml::Value::Array(items) = value else { return None };
+    let table = |item| if let toml::Value::Table(table) = item { Some(table) } else { None };
+    items.into_iter().map(table).collect()
+}
+
+fn unknown_list(list: &str, origin: &Origin) -> Problem {
+    let hint = nearest(list, LISTS.into_iter()).map_or_else(
+        || format!("; the lists are {}", LISTS.join(", ")),
+        |found| format!("; did you mean `[[{found}]]`?"),
+    );
+    Problem::new(format!("unknown list `[[{list}]]` in {origin}{hint}"))
 }
 
 fn unknown_key(key: &str, origin: &Origin, keys: &Keys) -> Problem {

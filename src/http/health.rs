@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use actix_web::{HttpResponse, web};
-use chrono::Utc;
+use chrono::{DateTime, Utc};
 use serde::Serialize;
 use serde_json::{Value, json};
 
@@ -13,8 +13,8 @@ use super::Problem;
 use super::views::time;
 use crate::actors::{Running, SCHEDULER_ROLE};
 use crate::fault::{Fault, FaultKind};
-use crate::job::QueueName;
-use crate::queue::{Broker, LeadershipState, QueueCounts};
+use crate::job::{QueueName, Schedule};
+use crate::queue::{Broker, LeadershipState, PausedQueue, QueueCounts, ScheduleMark};
 use crate::store::{OutboxSummary, Store};
 use crate::supervision::HealthTable;
 
@@ -56,15 +56,35 @@ pub struct HealthReader {
     pub running: Running,
     /// What this worker was told.
     pub worker: WorkerConfig,
+    /// What comes due by itself.
+    pub schedules: Arc<[Schedule]>,
     /// When it is degraded.
     pub thresholds: Thresholds,
     /// Longest wait for each back end, so that the answer comes in time.
     pub deadline: Duration,
 }
 
+/// Counts by queue.
+type Counts = BTreeMap<QueueName, QueueCounts>;
+/// Who paused which queue.
+type Pauses = BTreeMap<QueueName, PausedQueue>;
+
+/// One queue.
+#[derive(Debug, Default, Serialize)]
+struct QueueView {
+    #[serde(flatten)]
+    counts: QueueCounts,
+    paused: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    paused_by: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    paused_since: Option<String>,
+}
+
 /// What was read; an error where a back end did not answer.
 struct Reading {
-    counts: Result<BTreeMap<QueueName, QueueCounts>, Fault>,
+    counts: Result<Counts, Fault>,
+    paused: Result<Pauses, Fault>,
     scheduler: Result<Option<LeadershipState>, Fault>,
     outbox: Result<OutboxSummary, Fault>,
 }
@@ -89,17 +109,27 @@ async fn health(reader: web::Data<HealthReader>) -> HttpResponse {
 }
 
 async fn stats(reader: web::Data<HealthReader>) -> Result<HttpResponse, Problem> {
-    let counts = reader
-        .within(reader.broker.counts())
+    let (counts, paused) = reader
+        .within(async { futures::try_join!(reader.broker.counts(), reader.broker.paused()) })
         .await
         .map_err(|fault| Problem::unavailable("broker", &fault))?;
-    Ok(HttpResponse::Ok().json(json!({ "queues": reader.queues(&counts), "summary": summary(&counts) })))
+    let queues = reader.queues(&counts, &paused);
+    Ok(HttpResponse::Ok().json(json!({ "queues": queues, "summary": summary(&counts) })))
 }
 
 async fn scheduler(reader: web::Data<HealthReader>) -> Result<HttpResponse, Problem> {
-    let leader = reader.within(reader.broker.leadership(SCHEDULER_ROLE)).await;
-    let leader = leader.map_err(|fault| Problem::unavailable("broker", &fault))?;
-    Ok(HttpResponse::Ok().json(scheduler_view(leader.as_ref())))
+    let broker = &reader.broker;
+    let (leader, marks) = reader
+        .within(async { futures::try_join!(broker.leadership(SCHEDULER_ROLE), broker.schedule_marks()) })
+        .await
+        .map_err(|fault| Problem::unavailable("broker", &fault))?;
+    let mut view = scheduler_view(leader.as_ref());
+    let now = Utc::now();
+    let schedules = reader.schedules.iter().map(|one| schedule_view(one, marks.get(&one.name), now));
+    if let Some(view) = view.as_object_mut() {
+        view.insert("schedules".to_owned(), schedules.collect());
+    }
+    Ok(HttpResponse::Ok().json(view))
 }
 
 async fn worker_config(reader: web::Data<HealthReader>) -> HttpResponse {
@@ -115,17 +145,19 @@ impl HealthReader {
     }
 
     async fn read(&self) -> Reading {
-        let (counts, scheduler, outbox) = futures::join!(
+        let (counts, paused, scheduler, outbox) = futures::join!(
             self.within(self.broker.counts()),
+            self.within(self.broker.paused()),
             self.within(self.broker.leadership(SCHEDULER_ROLE)),
             self.within(self.store.outbox.summary(None)),
         );
-        Reading { counts, scheduler, outbox }
+        Reading { counts, paused, scheduler, outbox }
     }
 
     fn body(&self, status: &str, reading: &Reading) -> Value {
-        let none = BTreeMap::new();
+        let (none, nobody) = (Counts::new(), Pauses::new());
         let counts = reading.counts.as_ref().unwrap_or(&none);
+        let paused = reading.paused.as_ref().unwrap_or(&nobody);
         let unreachable: Vec<_> =
             [("broker", reading.counts.is_err()), ("database", reading.outbox.is_err())]
                 .into_iter()
@@ -144,7 +176,7 @@ impl HealthReader {
         json!({
             "status": status,
             "unreachable": unreachable,
-            "queues": self.queues(counts),
+            "queues": self.queues(counts, paused),
             "scheduler": scheduler_view(leader),
             "worker": self.worker,
             "summary": summary(counts),
@@ -155,11 +187,21 @@ impl HealthReader {
     }
 
     /// Every known queue, also those that were never used, and every used one.
-    fn queues(&self, counts: &BTreeMap<QueueName, QueueCounts>) -> BTreeMap<String, QueueCounts> {
+    fn queues(&self, counts: &Counts, paused: &Pauses) -> BTreeMap<String, QueueView> {
         let known = self.worker.all_known_queues.iter().chain(&self.worker.configured_queues);
-        let mut queues: BTreeMap<_, _> = known.map(|name| (name.clone(), QueueCounts::default())).collect();
-        queues.extend(counts.iter().map(|(name, counts)| (name.to_string(), *counts)));
-        queues
+        let used = counts.keys().chain(paused.keys()).map(ToString::to_string);
+        let view = |name: String| {
+            let queue = QueueName::from(&name);
+            let (counts, pause) = (counts.get(&queue).copied().unwrap_or_default(), paused.get(&queue));
+            let view = QueueView {
+                counts,
+                paused: pause.is_some(),
+                paused_by: pause.map(|pause| pause.by.clone()),
+                paused_since: pause.map(|pause| time(pause.since)),
+            };
+            (name, view)
+        };
+        known.cloned().chain(used).map(view).collect()
     }
 }
 
@@ -168,12 +210,12 @@ fn age(outbox: &OutboxSummary) -> Option<Duration> {
     outbox.oldest.and_then(|at| (Utc::now() - at).to_std().ok())
 }
 
-fn summary(counts: &BTreeMap<QueueName, QueueCounts>) -> Value {
+fn summary(counts: &Counts) -> Value {
     let (queued, failed) = totals(counts);
     json!({ "total_queued": queued, "total_failed": failed })
 }
 
-fn totals(counts: &BTreeMap<QueueName, QueueCounts>) -> (u64, u64) {
+fn totals(counts: &Counts) -> (u64, u64) {
     counts.values().fold((0, 0), |(queued, failed), queue| (queued + queue.queued, failed + queue.failed))
 }
 
@@ -183,6 +225,18 @@ fn scheduler_view(leader: Option<&LeadershipState>) -> Value {
         "last_tick": leader.and_then(|leader| leader.last_tick).map(time),
         "lock_held": ttl > Duration::ZERO,
         "lock_ttl": ttl.as_secs_f64().ceil() as u64,
+    })
+}
+
+fn schedule_view(schedule: &Schedule, mark: Option<&ScheduleMark>, now: DateTime<Utc>) -> Value {
+    json!({
+        "name": schedule.name,
+        "cron": schedule.rule.fields(),
+        "time_zone": schedule.rule.zone().name(),
+        "function": schedule.kind,
+        "queue": schedule.queue,
+        "last_run": mark.and_then(|mark| mark.last).map(time),
+        "next_run": schedule.rule.next_after(now).map(time),
     })
 }
 
@@ -211,6 +265,7 @@ mod tests {
         let leader = LeadershipState { holder: "p".into(), ttl: Duration::from_secs(ttl), last_tick: None };
         Reading {
             counts: Ok([("default".into(), counts)].into()),
+            paused: Ok(Pauses::new()),
             scheduler: Ok(Some(leader)),
             outbox: Ok(OutboxSummary::default()),
         }

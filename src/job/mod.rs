@@ -2,12 +2,13 @@
 //!
 //! Read in this order: [`Job`] (what you write), [`NewJob`] (what is enqueued), [`JobRecord`] (what a
 //! queue keeps of it), [`JobContext`] (what a running job may ask), [`Completion`] and [`JobError`] (how
-//! it ends), [`RetryPolicy`] (what happens then). [`background`] holds the rules of the row in
+//! it ends), [`RetryPolicy`] (what happens then), [`Schedule`] (what comes again by itself). [`background`] holds the rules of the row in
 //! `background_jobs` that people watch.
 
 mod args;
 pub mod background;
 mod context;
+mod cron;
 mod id;
 mod kind;
 mod outcome;
@@ -15,9 +16,11 @@ mod progress;
 mod record;
 mod registry;
 mod retry;
+mod schedule;
 
 pub use args::{Args, ArgsError};
 pub use context::{Control, JobContext, StopReason};
+pub use cron::CronRule;
 pub use id::{BackgroundJobId, BusinessId, ExecutionId, JobId, KindName, ProcessId, QueueName, ReceiptId};
 pub use kind::{Job, JobSettings, OrphanPolicy, Retention};
 pub use outcome::{Completion, JobError, JobErrorKind, JobResult, QueueEnd};
@@ -25,3 +28,4 @@ pub use progress::{Estimate, Progress, RateMeter};
 pub use record::{JobRecord, JobState, Limit, NewJob, Retries, Unique};
 pub use registry::{BoxedJob, Registry, UnknownFunction};
 pub use retry::{Backoff, RetryPolicy};
+pub use schedule::{Missed, Schedule};

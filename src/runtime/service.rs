@@ -243,6 +243,7 @@ impl Service {
             children: self.tree.table.clone(),
             running: self.tree.running.clone(),
             worker: worker_config(settings),
+            schedules: settings.schedules.as_slice().into(),
             thresholds: Thresholds {
                 failed: settings.http.degraded_failed,
                 queued: settings.http.degraded_queued,

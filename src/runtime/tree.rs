@@ -21,13 +21,14 @@ use tokio::sync::watch;
 use super::Ports;
 use super::ports::tracked_deletions;
 use crate::actors::{
-    BatchPorts, JobRunner, Journal, LeaseKeeper, ListenerPorts, ListenerSettings, QueueListener, Rescuer,
-    RescuerPorts, RescuerSettings, Running, Scheduler, SlotPool, StatusTracker, TrackerSettings,
+    BatchPorts, Clock, JobRunner, Journal, LeaseKeeper, ListenerPorts, ListenerSettings, QueueListener,
+    Rescuer, RescuerPorts, RescuerSettings, Running, Scheduler, SchedulerSettings, SlotPool, StatusTracker,
+    TrackerSettings,
 };
 use crate::config::Settings;
 use crate::job::{Backoff, Registry, Retention};
 use crate::kinds::{DeleteReceipts, DeletionSettings, DeletionTeam, registry};
-use crate::queue::ProcessRecord;
+use crate::queue::{Budget, ProcessRecord};
 use crate::supervision::{
     ChildSpec, HealthTable, RestartBackoff, RestartLimit, StartError, Strategy, Supervisor, SupervisorSpec,
     Turns,
@@ -194,9 +195,8 @@ impl Planter<'_> {
         let scheduler = Scheduler {
             broker: Arc::clone(&self.ports.broker),
             process: self.process.id.clone(),
-            interval: self.settings.scheduler.interval,
-            leadership_ttl: self.settings.scheduler.leadership_ttl,
-            deadline: DEADLINE,
+            settings: self.scheduler_settings(),
+            clock: Clock::of_host(),
             turn: self.turns.register("scheduler"),
         };
         top.start(self.child("scheduler"), &self.control, move || scheduler).await?;
@@ -221,6 +221,17 @@ impl Planter<'_> {
         };
         top.start(self.child("rescuer"), &self.control, move || rescuer).await?;
         Ok(())
+    }
+
+    fn scheduler_settings(&self) -> SchedulerSettings {
+        let Settings { scheduler, retention, schedules, .. } = self.settings;
+        SchedulerSettings {
+            interval: scheduler.interval,
+            leadership_ttl: scheduler.leadership_ttl,
+            deadline: DEADLINE,
+            budget: Budget { finished: retention.max_finished, failed: retention.max_failed },
+            schedules: schedules.as_slice().into(),
+        }
     }
 
     async fn listeners(

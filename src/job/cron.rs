@@ -1,0 +1,171 @@
+//! When a schedule comes due: five fields in one time zone.
+//!
+//! Where a clock goes forward, a fixed time in the gap comes due right after it. Where it goes back, a
+//! fixed time comes due once, at its first passing. Steps and wildcards follow the hours as they pass.
+
+use std::fmt;
+
+use chrono::{DateTime, Timelike, Utc};
+use chrono_tz::Tz;
+use croner::Cron;
+use croner::parser::{CronParser, Seconds, Year};
+
+/// Five fields and the time zone they are read in.
+#[derive(Clone, Debug)]
+pub struct CronRule {
+    cron: Cron,
+    text: String,
+    zone: Tz,
+}
+
+impl CronRule {
+    /// Reads the fields; none when they cannot be read or name no day that ever comes.
+    #[must_use]
+    pub fn parse(text: &str, zone: Tz) -> Option<Self> {
+        let parser = CronParser::builder().seconds(Seconds::Disallowed).year(Year::Disallowed).build();
+        let rule = Self { cron: parser.parse(text).ok()?, text: text.trim().to_owned(), zone };
+        rule.next_after(DateTime::UNIX_EPOCH).is_some().then_some(rule)
+    }
+
+    /// The fields as they were given.
+    #[must_use]
+    pub fn fields(&self) -> &str {
+        &self.text
+    }
+
+    /// The time zone.
+    #[must_use]
+    pub fn zone(&self) -> Tz {
+        self.zone
+    }
+
+    /// The first time after `moment`; none past the end of the calendar.
+    #[must_use]
+    pub fn next_after(&self, moment: DateTime<Utc>) -> Option<DateTime<Utc>> {
+        let from = whole_seconds(moment).with_timezone(&self.zone);
+        let next = self.cron.find_next_occurrence(&from, false).ok()?;
+        Some(next.with_timezone(&Utc))
+    }
+
+    /// The last `most` times after `after`, up to and with `until`, in their order.
+    #[must_use]
+    pub fn latest(&self, after: DateTime<Utc>, until: DateTime<Utc>, most: usize) -> Vec<DateTime<Utc>> {
+        let mut found = Vec::new();
+        let mut from = whole_seconds(until).with_timezone(&self.zone);
+        while found.len() < most
+            && let Ok(time) = self.cron.find_previous_occurrence(&from, found.is_empty())
+            && time > after
+        {
+            found.push(time.with_timezone(&Utc));
+            from = time;
+        }
+        found.reverse();
+        found
+    }
+}
+
+/// Two rules that read alike come due alike.
+impl PartialEq for CronRule {
+    fn eq(&self, other: &Self) -> bool {
+        (&self.text, self.zone) == (&other.text, other.zone)
+    }
+}
+
+impl fmt::Display for CronRule {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}", self.text, self.zone.name())
+    }
+}
+
+fn whole_seconds(moment: DateTime<Utc>) -> DateTime<Utc> {
+    moment.with_nanosecond(0).unwrap_or(moment)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use chrono_tz::Asia::Jerusalem;
+    use proptest::prelude::*;
+
+    fn at(text: &str) -> DateTime<Utc> {
+        text.parse().unwrap()
+    }
+
+    /// What comes due in the span, in the zone's own words.
+    fn due(fields: &str, after: &str, until: &str) -> Vec<String> {
+        let rule = CronRule::parse(fields, Jerusalem).unwrap();
+        let (after, until) = (at(after), at(until));
+        let back = rule.latest(after, until, 1000);
+        let mut forth = Vec::new();
+        let mut next = rule.next_after(after);
+        while let Some(time) = next.filter(|time| *time <= until) {
+            forth.push(time);
+            next = rule.next_after(time);
+        }
+        assert_eq!(back, forth, "looking back finds what looking forward finds");
+        forth.iter().map(|time| time.with_timezone(&Jerusalem).format("%d %H:%M %Z").to_string()).collect()
+    }
+
+    // In 2026 Israel's clocks go from 02:00 to 03:00 on 27 March, and from 02:00 to 01:00 on 25 October.
+
+    #[test]
+    fn a_fixed_time_in_the_gap_comes_due_right_after_it() {
+        let spring = |fields| due(fields, "2026-03-25T22:00:00Z", "2026-03-28T10:00:00Z");
+        assert_eq!(spring("30 2 * * *"), ["26 02:30 IST", "27 03:00 IDT", "28 02:30 IDT"]);
+        assert_eq!(spring("30 3 * * *"), ["26 03:30 IST", "27 03:30 IDT", "28 03:30 IDT"]);
+    }
+
+    #[test]
+    fn a_fixed_time_that_passes_twice_comes_due_once() {
+        let autumn = |fields| due(fields, "2026-10-23T22:00:00Z", "2026-10-26T10:00:00Z");
+        assert_eq!(autumn("30 1 * * *"), ["24 01:30 IDT", "25 01:30 IDT", "26 01:30 IST"]);
+    }
+
+    #[test]
+    fn steps_follow_the_hours_as_they_pass() {
+        let spring = due("*/30 * * * *", "2026-03-26T23:00:00Z", "2026-03-27T00:30:00Z");
+        assert_eq!(spring, ["27 01:30 IST", "27 03:00 IDT", "27 03:30 IDT"]);
+        let autumn = due("*/30 * * * *", "2026-10-24T22:00:00Z", "2026-10-25T00:00:00Z");
+        assert_eq!(autumn, ["25 01:30 IDT", "25 01:00 IST", "25 01:30 IST", "25 02:00 IST"]);
+    }
+
+    #[test]
+    fn the_latest_are_those_nearest_to_the_end_and_the_end_counts() {
+        let rule = CronRule::parse("* * * * *", Tz::UTC).unwrap();
+        let year_ago = at("2025-06-01T00:00:00Z");
+        let latest = rule.latest(year_ago, at("2026-06-01T12:00:00.5Z"), 2);
+        assert_eq!(latest, [at("2026-06-01T11:59:00Z"), at("2026-06-01T12:00:00Z")]);
+        let none = rule.latest(at("2026-06-01T12:00:00Z"), at("2026-06-01T12:00:59Z"), 2);
+        assert!(none.is_empty(), "the beginning does not count: {none:?}");
+    }
+
+    #[test]
+    fn what_is_no_rule_is_refused() {
+        let table = ["", "* * * *", "* * * * * *", "61 * * * *", "0 24 * * *", "a b c d e", "0 0 30 2 *"];
+        for text in table {
+            assert!(CronRule::parse(text, Tz::UTC).is_none(), "{text}");
+        }
+        for text in ["@daily", "0 0 29 2 *", "0 9-17/2 * * sun-thu", " 5 4 * * * "] {
+            assert!(CronRule::parse(text, Tz::UTC).is_some(), "{text}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn back_and_forth_agree_around_every_change_of_the_clock(
+            (minute, hour) in (0u32..60, 0u32..5),
+            start in 1_770_000_000i64..1_795_000_000,
+        ) {
+            let rule = CronRule::parse(&format!("{minute} {hour} * * *"), Jerusalem).unwrap();
+            let after = DateTime::from_timestamp(start, 0).unwrap();
+            let until = after + chrono::TimeDelta::days(30);
+            let mut forth = Vec::new();
+            let mut next = rule.next_after(after);
+            while let Some(time) = next.filter(|time| *time <= until) {
+                forth.push(time);
+                next = rule.next_after(time);
+            }
+            prop_assert_eq!(rule.latest(after, until, 100), forth);
+        }
+    }
+}
