@@ -15,7 +15,7 @@ use tikkun::config::{
     AttachmentDriver, BrokerEngine, ByteSize, ConfigError, Entry, Loaded, LogFormat, LogLevel, Origin, Role,
     Settings, Sources, StoreEngine, WarningLevel,
 };
-use tikkun::job::Limit;
+use tikkun::job::{Limit, Missed};
 
 fn pairs(list: &[(&str, &str)]) -> Vec<(String, String)> {
     list.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
@@ -525,6 +525,136 @@ fn threads_follow_the_slots() {
         let loaded = with_flags(&[("worker.slots", slots), ("worker.threads", threads)]).unwrap();
         assert_eq!(loaded.settings.worker.threads, expected);
     }
+}
+
+// ---- schedules ----
+
+const NIGHTLY: &str = "[[schedule]]\nname = \"nightly\"\ncron = \"30 2 * * *\"\nfunction = \"shop.report\"\n";
+
+#[test]
+fn a_schedule_needs_three_keys_and_has_defaults_for_the_rest() {
+    let (path, loaded) = with_file(NIGHTLY);
+    let loaded = loaded.unwrap();
+    let [schedule] = loaded.settings.schedules.as_slice() else { panic!("{:?}", loaded.settings.schedules) };
+    assert_eq!((schedule.name.as_str(), schedule.rule.to_string().as_str()), ("nightly", "30 2 * * * UTC"));
+    assert_eq!((schedule.kind.as_str(), schedule.queue.as_str()), ("shop.report", "default"));
+    assert_eq!((schedule.missed, schedule.jitter), (Missed::Once, Duration::ZERO));
+    assert!(schedule.args.positional.is_empty() && schedule.timeout.is_none() && schedule.retries.is_none());
+    assert_eq!(loaded.origin("schedule"), Some(&Origin::File(path)));
+    let shown = value(&loaded, "schedule").value;
+    assert!(shown.contains("cron = \"30 2 * * *\"") && shown.contains("missed = \"once\""), "{shown}");
+}
+
+#[test]
+fn a_schedule_takes_every_kind_of_argument_and_limits_of_its_own() {
+    let rest = "args = [27, \"a\", true, 1.5, [1], { deep = \"b\" }]\nqueue = \"low\"\ntimeout = \"never\"\n\
+                retries = 3\nretry_delay = \"5m\"\njitter = \"30s\"\nmissed = \"all\"\ntime_zone = \"Asia/Jerusalem\"\n";
+    let (_, loaded) = with_file(&format!(
+        "{NIGHTLY}{rest}[[schedule]]\nname = \"two\"\ncron = \"@daily\"\n\
+        function = \"f\"\nargs = '[null]'\n[[schedule]]\nname = \"off\"\ncron = \"@daily\"\nfunction = \"f\"\n\
+        enabled = false\n"
+    ));
+    let schedules = loaded.unwrap().settings.schedules;
+    let names: Vec<_> = schedules.iter().map(|one| one.name.as_str()).collect();
+    assert_eq!(names, ["nightly", "two"], "in their order, without what is off");
+    let args = serde_json::json!([27, "a", true, 1.5, [1], { "deep": "b" }]);
+    assert_eq!(serde_json::json!(schedules[0].args.positional), args);
+    assert_eq!(schedules[0].timeout, Some(Limit::Never));
+    let retries = schedules[0].retries.clone().unwrap();
+    assert_eq!((retries.left, retries.intervals), (3, vec![Duration::from_secs(300)]));
+    assert_eq!(schedules[1].args.positional, [serde_json::Value::Null]);
+}
+
+/// What is written in place of what, and what is said of it.
+const SPOILED: &[(&str, &str, &str)] = &[
+    (
+        "cron = \"30 2 * * *\"",
+        "cron = \"61 2 * * *\"",
+        "schedule `nightly` (from file FILE): `cron` is `61 2 * * *`, expected five fields that come due some day",
+    ),
+    (
+        "cron = \"30 2 * * *\"",
+        "cron = \"0 0 31 2 *\"",
+        "schedule `nightly` (from file FILE): `cron` is `0 0 31 2 *`, expected five fields",
+    ),
+    (
+        "cron = \"30 2 * * *\"",
+        "",
+        "schedule `nightly` (from file FILE): `cron` is missing, expected five fields",
+    ),
+    (
+        "name = \"nightly\"",
+        "",
+        "schedule number 1 (from file FILE): `name` is missing, expected up to 64 letters",
+    ),
+    (
+        "name = \"nightly\"",
+        "name = \"every night\"",
+        "schedule `every night` (from file FILE): `name` is `every night`, expected up to 64 letters, digits, `_` and `-`",
+    ),
+    (
+        "function =",
+        "funtion =",
+        "schedule `nightly` (from file FILE) has an unknown key `funtion`; did you mean `function`?",
+    ),
+    (
+        "name",
+        "time_zone = \"Asia/Jerusalm\"\nname",
+        "schedule `nightly` (from file FILE): `time_zone` is `Asia/Jerusalm`, expected a time zone by its IANA name, such as `Asia/Jerusalem` or `UTC`; did you mean `Asia/Jerusalem`?",
+    ),
+    ("name", "args = \"27\"\nname", "schedule `nightly` (from file FILE): `args` is `27`, expected an array"),
+    (
+        "name",
+        "args = [2026-01-01]\nname",
+        "schedule `nightly` (from file FILE): `args` is `[2026-01-01]`, expected an array",
+    ),
+    (
+        "name",
+        "missed = \"twice\"\nname",
+        "schedule `nightly` (from file FILE): `missed` is `twice`, expected `skip`, `once` or `all`",
+    ),
+    (
+        "name",
+        "retries = 101\nname",
+        "schedule `nightly` (from file FILE): `retries` is `101`, expected a whole number from 0 to 100",
+    ),
+    (
+        "name",
+        "queue = \"lwo\"\nname",
+        "schedule `nightly`: `queue` is `lwo`, expected a queue that is listened to or known; did you mean `low`?",
+    ),
+];
+
+#[test]
+fn problems_of_a_schedule_name_it_the_key_the_value_and_what_was_expected() {
+    for (from, to, expected) in SPOILED {
+        let (path, loaded) = with_file(&NIGHTLY.replacen(from, to, 1));
+        let expected = expected.replace("FILE", &path.display().to_string());
+        assert!(problems(loaded)[0].starts_with(&expected), "expected {expected}");
+    }
+    let (path, loaded) = with_file(&NIGHTLY.repeat(2));
+    let expected = format!(
+        "schedule `nightly` (from file {}) is there twice: each needs a name of its own",
+        path.display()
+    );
+    assert_eq!(only_problem(loaded), expected);
+}
+
+#[test]
+fn a_list_is_told_from_a_section() {
+    let (path, loaded) = with_file("[schedule]\nname = \"nightly\"\n");
+    let file = path.display();
+    assert_eq!(
+        only_problem(loaded),
+        format!("`schedule` in file {file} is a list, expected `[[schedule]]` with keys under each")
+    );
+    let (path, loaded) = with_file("[[schedules]]\nname = \"nightly\"\n");
+    let expected =
+        format!("unknown list `[[schedules]]` in file {}; did you mean `[[schedule]]`?", path.display());
+    assert_eq!(only_problem(loaded), expected);
+    assert!(
+        only_problem(with_env(&[("TIKKUN_SCHEDULE__NAME", "x")])).contains("unknown environment variable")
+    );
 }
 
 // ---- secrets ----

@@ -81,6 +81,17 @@ struct QueueView {
     paused_since: Option<String>,
 }
 
+impl QueueView {
+    fn new(counts: QueueCounts, pause: Option<&PausedQueue>) -> Self {
+        Self {
+            counts,
+            paused: pause.is_some(),
+            paused_by: pause.map(|pause| pause.by.clone()),
+            paused_since: pause.map(|pause| time(pause.since)),
+        }
+    }
+}
+
 /// What was read; an error where a back end did not answer.
 struct Reading {
     counts: Result<Counts, Fault>,
@@ -158,11 +169,13 @@ impl HealthReader {
         let (none, nobody) = (Counts::new(), Pauses::new());
         let counts = reading.counts.as_ref().unwrap_or(&none);
         let paused = reading.paused.as_ref().unwrap_or(&nobody);
-        let unreachable: Vec<_> =
-            [("broker", reading.counts.is_err()), ("database", reading.outbox.is_err())]
-                .into_iter()
-                .filter_map(|(name, failed)| failed.then_some(name))
-                .collect();
+        let unreachable: Vec<_> = [
+            ("broker", reading.counts.is_err() || reading.paused.is_err()),
+            ("database", reading.outbox.is_err()),
+        ]
+        .into_iter()
+        .filter_map(|(name, failed)| failed.then_some(name))
+        .collect();
         let leader = reading.scheduler.as_ref().ok().and_then(Option::as_ref);
         let cleanup = reading.outbox.as_ref().ok().map(|outbox| {
             let age = age(outbox);
@@ -192,14 +205,8 @@ impl HealthReader {
         let used = counts.keys().chain(paused.keys()).map(ToString::to_string);
         let view = |name: String| {
             let queue = QueueName::from(&name);
-            let (counts, pause) = (counts.get(&queue).copied().unwrap_or_default(), paused.get(&queue));
-            let view = QueueView {
-                counts,
-                paused: pause.is_some(),
-                paused_by: pause.map(|pause| pause.by.clone()),
-                paused_since: pause.map(|pause| time(pause.since)),
-            };
-            (name, view)
+            let counts = counts.get(&queue).copied().unwrap_or_default();
+            (name, QueueView::new(counts, paused.get(&queue)))
         };
         known.cloned().chain(used).map(view).collect()
     }
@@ -242,7 +249,8 @@ fn schedule_view(schedule: &Schedule, mark: Option<&ScheduleMark>, now: DateTime
 
 /// The worst thing decides.
 fn status(reading: &Reading, thresholds: Thresholds) -> &'static str {
-    let (Ok(counts), Ok(leader), Ok(outbox)) = (&reading.counts, &reading.scheduler, &reading.outbox) else {
+    let Reading { counts: Ok(counts), paused: Ok(_), scheduler: Ok(leader), outbox: Ok(outbox) } = reading
+    else {
         return "unhealthy";
     };
     if leader.as_ref().is_none_or(|leader| leader.ttl.is_zero()) {
@@ -284,6 +292,44 @@ mod tests {
         let mut broken = reading(0, 0, 75);
         broken.outbox = Err(Fault::new(FaultKind::Unavailable, "gone"));
         assert_eq!(status(&broken, THRESHOLDS), "unhealthy");
+    }
+
+    #[test]
+    fn a_paused_queue_says_who_paused_it_and_others_keep_their_shape() {
+        let since = "2026-03-27T10:00:00.5Z".parse().unwrap();
+        let pause = PausedQueue { by: "Dana".to_owned(), since };
+        let counts = QueueCounts { queued: 5, ..QueueCounts::default() };
+        let paused = json!(QueueView::new(counts, Some(&pause)));
+        assert_eq!(paused["paused_by"], json!("Dana"));
+        assert_eq!(paused["paused_since"], json!("2026-03-27T10:00:00Z"));
+        assert_eq!((&paused["queued"], &paused["paused"]), (&json!(5), &json!(true)));
+        let runs = json!({
+            "queued": 5, "scheduled": 0, "started": 0, "finished": 0, "failed": 0, "canceled": 0, "paused": false,
+        });
+        assert_eq!(json!(QueueView::new(counts, None)), runs);
+    }
+
+    #[test]
+    fn a_schedule_tells_its_last_and_its_next_run() {
+        let at = |text: &str| text.parse::<DateTime<Utc>>().unwrap();
+        let schedule = Schedule {
+            name: "nightly".to_owned(),
+            rule: crate::job::CronRule::parse("30 2 * * *", chrono_tz::Asia::Jerusalem).unwrap(),
+            kind: "shop.report".into(),
+            args: crate::job::Args::default(),
+            queue: "low".into(),
+            timeout: None,
+            retries: None,
+            jitter: Duration::ZERO,
+            missed: crate::job::Missed::Once,
+        };
+        let last = at("2026-03-26T00:30:00Z");
+        let mark = ScheduleMark { rule: String::new(), until: last, last: Some(last) };
+        let view = schedule_view(&schedule, Some(&mark), at("2026-03-26T12:00:00Z"));
+        assert_eq!(view["last_run"], json!("2026-03-26T00:30:00Z"));
+        assert_eq!(view["next_run"], json!("2026-03-27T00:00:00Z"), "right after the gap");
+        assert_eq!((&view["time_zone"], &view["cron"]), (&json!("Asia/Jerusalem"), &json!("30 2 * * *")));
+        assert_eq!(schedule_view(&schedule, None, last)["last_run"], Value::Null);
     }
 
     #[test]

@@ -8,6 +8,7 @@ use chrono::{DateTime, Utc};
 use serde::Serialize;
 use serde_json::Value;
 
+use super::upkeep::{Budget, PausedQueue, ScheduleMark, ScheduleStep};
 use crate::fault::Fault;
 use crate::job::{
     ExecutionId, JobId, JobRecord, JobState, KindName, Limit, NewJob, ProcessId, QueueEnd, QueueName,
@@ -144,48 +145,6 @@ impl QueueCounts {
             JobState::Canceled => &mut self.canceled,
         }
     }
-}
-
-/// Why nothing comes from a queue.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct PausedQueue {
-    /// Who paused it, in that person's own words.
-    pub by: String,
-    /// Since when.
-    pub since: DateTime<Utc>,
-}
-
-/// How many ended jobs a queue keeps at most; zero keeps all.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Budget {
-    /// Of those that ended well.
-    pub finished: u64,
-    /// Of those that failed, and of those that were taken out.
-    pub failed: u64,
-}
-
-/// How far a schedule has come.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ScheduleMark {
-    /// The rule it followed; under another rule it begins anew.
-    pub rule: String,
-    /// What was due up to here is decided. Whole milliseconds.
-    pub until: DateTime<Utc>,
-    /// The last time it enqueued a job for. Whole milliseconds.
-    pub last: Option<DateTime<Utc>>,
-}
-
-/// One step of a schedule: jobs come in and the mark moves, both or neither.
-#[derive(Clone, Debug, PartialEq)]
-pub struct ScheduleStep {
-    /// The schedule.
-    pub name: String,
-    /// The mark that the step was decided on; none: there was none.
-    pub from: Option<ScheduleMark>,
-    /// The mark afterwards.
-    pub to: ScheduleMark,
-    /// What came due in between.
-    pub jobs: Vec<NewJob>,
 }
 
 /// Which jobs to list. Fields that are none do not restrict.

@@ -6,9 +6,11 @@
 
 mod broker;
 mod embedded;
+mod upkeep;
 
 pub use broker::{
-    Broker, Budget, Delivery, Enqueued, JobFilter, LeadershipState, Orphan, PausedQueue, ProcessRecord,
-    QueueCounts, ScheduleMark, ScheduleStep, Settled, Settlement, Verdict,
+    Broker, Delivery, Enqueued, JobFilter, LeadershipState, Orphan, ProcessRecord, QueueCounts, Settled,
+    Settlement, Verdict,
 };
 pub use embedded::open as open_embedded;
+pub use upkeep::{Budget, PausedQueue, ScheduleMark, ScheduleStep};

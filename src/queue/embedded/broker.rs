@@ -17,9 +17,10 @@ use super::doorbell::Doorbell;
 use super::leases::{Leases, processes};
 use super::{enqueue, fetch, look, pauses, role, schedules, settle, upkeep};
 use crate::queue::broker::{
-    Broker, Budget, Delivery, Enqueued, JobFilter, LeadershipState, Orphan, PausedQueue, ProcessRecord,
-    QueueCounts, ScheduleMark, ScheduleStep, Settled, Settlement, Verdict,
+    Broker, Delivery, Enqueued, JobFilter, LeadershipState, Orphan, ProcessRecord, QueueCounts, Settled,
+    Settlement, Verdict,
 };
+use crate::queue::upkeep::{Budget, PausedQueue, ScheduleMark, ScheduleStep};
 
 /// The broker.
 pub struct Embedded {

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use crate::job::QueueName;
 
 use super::database::{Database, now, time};
-use crate::queue::broker::PausedQueue;
+use crate::queue::upkeep::PausedQueue;
 
 /// Pauses `queue`; `false` when it was paused already.
 pub async fn pause(database: &Database, queue: &QueueName, by: &str) -> Result<bool, sqlx::Error> {

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::queue::broker::{ScheduleMark, ScheduleStep};
+use crate::queue::upkeep::{ScheduleMark, ScheduleStep};
 
 use super::database::{Database, time};
 use super::enqueue::enqueue_in;

@@ -8,6 +8,10 @@ use crate::job::{JobId, NewJob};
 
 use super::database::{Database, millis, now};
 
+/// Drops up to `?2` keys that nobody holds at `?1`.
+const FORGET: &str = "DELETE FROM tikkun_unique_keys WHERE name IN (
+     SELECT name FROM tikkun_unique_keys WHERE NOT open AND until <= ?1 LIMIT ?2)";
+
 /// Takes the job's key, if it has one, before the job is put in. Some: this other job holds it.
 pub async fn claim(tx: &mut SqliteConnection, job: &NewJob) -> Result<Option<JobId>, sqlx::Error> {
     let Some(unique) = &job.unique else { return Ok(None) };
@@ -30,6 +34,8 @@ pub async fn claim(tx: &mut SqliteConnection, job: &NewJob) -> Result<Option<Job
     if let Some(holder) = holder {
         return Ok(Some(holder.into()));
     }
+    // Each key that comes drops two that are over: the table never outgrows the keys in force by much.
+    sqlx::query(FORGET).bind(now).bind(2).execute(&mut *tx).await?;
     // Only over a key that nobody holds any more.
     sqlx::query("INSERT OR REPLACE INTO tikkun_unique_keys (name, job, open, until) VALUES (?1, ?2, 1, ?3)")
         .bind(&unique.key)
@@ -51,14 +57,7 @@ pub async fn forget(database: &Database, max: u32) -> Result<(), sqlx::Error> {
             .await?;
     if any {
         // Judged again in the statement that deletes: a key that was taken anew stays.
-        sqlx::query(
-            "DELETE FROM tikkun_unique_keys WHERE name IN (
-                 SELECT name FROM tikkun_unique_keys WHERE NOT open AND until <= ?1 LIMIT ?2)",
-        )
-        .bind(now)
-        .bind(max)
-        .execute(database.writer())
-        .await?;
+        sqlx::query(FORGET).bind(now).bind(max).execute(database.writer()).await?;
     }
     Ok(())
 }

@@ -9,7 +9,7 @@ use super::database::{Database, now};
 use super::place::Places;
 use super::row::batch;
 use super::unique;
-use crate::queue::broker::Budget;
+use crate::queue::upkeep::Budget;
 
 /// A due job and its new place.
 #[derive(Serialize)]
