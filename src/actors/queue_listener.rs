@@ -168,7 +168,9 @@ impl Desk {
             let longest = self.settings.patience + self.settings.deadline;
             let waited = self.ports.broker.wait(&self.settings.queue, self.settings.patience);
             match answer_in(longest, "wait for work", waited).await {
-                Ok(()) => return,
+                Ok(true) => return,
+                // A fetch would be a write for nothing.
+                Ok(false) => failures = 0,
                 Err(fault) => self.outage(&mut failures, &fault).await,
             }
         }

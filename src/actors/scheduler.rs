@@ -25,7 +25,7 @@ pub const SCHEDULER_ROLE: &str = "scheduler";
 const BATCH: u32 = 1000;
 
 /// Time between two looks for what can be dropped: nobody waits for that.
-const TIDY_EVERY: Duration = Duration::from_secs(5);
+const TIDY_EVERY: Duration = Duration::from_secs(10);
 
 /// What a scheduler is told by configuration.
 #[derive(Clone, Debug)]

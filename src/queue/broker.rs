@@ -183,9 +183,9 @@ pub trait Broker: Send + Sync + 'static {
     /// comes first. One whose id is there, or whose unique key is held, is passed over.
     async fn enqueue(&self, jobs: &[NewJob]) -> Result<Vec<Enqueued>, Fault>;
 
-    /// Completes when there may be something to fetch from `queue`, at the latest after `patience`; for
-    /// a paused queue not before it is resumed. Takes nothing. Cancel safe.
-    async fn wait(&self, queue: &QueueName, patience: Duration) -> Result<(), Fault>;
+    /// Completes with `true` when there may be something to fetch from `queue`, for a paused queue not
+    /// before it is resumed; with `false` after `patience`. Takes nothing. Cancel safe.
+    async fn wait(&self, queue: &QueueName, patience: Duration) -> Result<bool, Fault>;
 
     /// Takes up to `max` jobs from the head of `queue`, registers them as started under the lease of
     /// `process`, and counts the attempt: one atomic step. Empty when nothing waits or the queue is

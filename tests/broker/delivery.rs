@@ -109,15 +109,15 @@ pub async fn a_process_without_a_lease_gets_nothing(fresh: &dyn Fresh) {
 pub async fn waiting_ends_at_once_when_there_is_work(fresh: &dyn Fresh) {
     let broker = fresh.open().await;
     enqueue(&*broker, &["a"]).await;
-    in_time("a wait beside work", broker.wait(&queue(), LONG)).await.unwrap();
-    in_time("a second wait: the first took nothing", broker.wait(&queue(), LONG)).await.unwrap();
+    assert!(in_time("a wait beside work", broker.wait(&queue(), LONG)).await.unwrap());
+    assert!(in_time("a second wait: the first took nothing", broker.wait(&queue(), LONG)).await.unwrap());
 }
 
 pub async fn an_enqueue_by_another_wakes_the_waiter(fresh: &dyn Fresh) {
     let (here, there) = (fresh.open().await, fresh.open().await);
     let woken = tokio::spawn(async move { here.wait(&queue(), LONG).await });
     enqueue(&*there, &["a"]).await;
-    in_time("a ring from another process", woken).await.unwrap().unwrap();
+    assert!(in_time("a ring from another process", woken).await.unwrap().unwrap());
 }
 
 pub async fn an_enqueue_by_the_same_wakes_the_waiter(fresh: &dyn Fresh) {
@@ -126,7 +126,7 @@ pub async fn an_enqueue_by_the_same_wakes_the_waiter(fresh: &dyn Fresh) {
         let waiter = broker.clone();
         let woken = tokio::spawn(async move { waiter.wait(&queue(), LONG).await });
         enqueue(&*broker, &[&format!("job-{round}")]).await;
-        in_time("a ring from the same process", woken).await.unwrap().unwrap();
+        assert!(in_time("a ring from the same process", woken).await.unwrap().unwrap());
         assert_eq!(fetch(&*broker, 9).await.len(), 1);
     }
 }
@@ -137,12 +137,12 @@ pub async fn a_job_given_back_wakes_the_waiter(fresh: &dyn Fresh) {
     let waiter = broker.clone();
     let woken = tokio::spawn(async move { waiter.wait(&queue(), LONG).await });
     settle(&*broker, &delivery, Verdict::GiveBack { end: QueueEnd::Tail }).await;
-    in_time("a ring for the job that came back", woken).await.unwrap().unwrap();
+    assert!(in_time("a ring for the job that came back", woken).await.unwrap().unwrap());
 }
 
 pub async fn waiting_ends_after_its_patience(fresh: &dyn Fresh) {
     let broker = fresh.open().await;
-    in_time("the end of patience", broker.wait(&queue(), SHORT)).await.unwrap();
+    assert!(!in_time("the end of patience", broker.wait(&queue(), SHORT)).await.unwrap());
 }
 
 pub async fn a_fetch_nobody_hears_loses_no_job(fresh: &dyn Fresh) {

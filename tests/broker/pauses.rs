@@ -47,7 +47,7 @@ pub async fn a_waiter_sleeps_through_a_pause_and_wakes_on_resume(fresh: &dyn Fre
     let broker = leased(fresh).await;
     enqueue(&*broker, &["a"]).await;
     broker.pause(&queue(), "Dana").await.unwrap();
-    in_time("the end of patience", broker.wait(&queue(), SHORT)).await.unwrap();
+    assert!(!in_time("the end of patience", broker.wait(&queue(), SHORT)).await.unwrap());
     let target = queue();
     let mut waiting = broker.wait(&target, LONG);
     tokio::select! {
@@ -55,7 +55,7 @@ pub async fn a_waiter_sleeps_through_a_pause_and_wakes_on_resume(fresh: &dyn Fre
         () = tokio::time::sleep(SHORT) => {}
     }
     broker.resume(&queue()).await.unwrap();
-    in_time("a ring for the resumed queue", waiting).await.unwrap();
+    assert!(in_time("a ring for the resumed queue", waiting).await.unwrap());
 }
 
 pub async fn a_resume_by_another_wakes_the_waiter(fresh: &dyn Fresh) {
@@ -65,7 +65,7 @@ pub async fn a_resume_by_another_wakes_the_waiter(fresh: &dyn Fresh) {
     let waiter = here.clone();
     let woken = tokio::spawn(async move { waiter.wait(&queue(), LONG).await });
     there.resume(&queue()).await.unwrap();
-    in_time("a ring from another process", woken).await.unwrap().unwrap();
+    assert!(in_time("a ring from another process", woken).await.unwrap().unwrap());
     assert_eq!(ids(&fetch(&*here, 9).await), ["a"]);
     assert!(here.wait(&queue(), LONG).now_or_never().is_none(), "the queue is empty again");
 }

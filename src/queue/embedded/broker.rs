@@ -51,7 +51,7 @@ impl Broker for Embedded {
         Ok(answers)
     }
 
-    async fn wait(&self, queue: &QueueName, patience: Duration) -> Result<(), Fault> {
+    async fn wait(&self, queue: &QueueName, patience: Duration) -> Result<bool, Fault> {
         let bell = self.doorbell.of(queue);
         let mut rung = pin!(bell.notified());
         // Listening begins here, before the look: what comes in between rings.
@@ -61,11 +61,11 @@ impl Broker for Embedded {
             if !look::has_work(&self.database, queue).await? {
                 rung.await;
             }
-            Ok(())
+            Ok(true)
         };
         tokio::time::timeout(patience, work_or_ring)
             .await
-            .unwrap_or(Ok(()))
+            .unwrap_or(Ok(false))
             .map_err(|error| fault(error, format!("wait for `{queue}`")))
     }
 
@@ -229,7 +229,7 @@ mod tests {
         let waiting = async { tokio::time::timeout(DEADLINE, embedded.wait(&queue, DEADLINE * 2)).await };
         let (woken, changed) = tokio::join!(waiting, change);
         assert!(changed.is_ok(), "{what}");
-        assert!(matches!(woken, Ok(Ok(()))), "waited {DEADLINE:?} for this: {what}");
+        assert!(matches!(woken, Ok(Ok(true))), "waited {DEADLINE:?} for this: {what}");
     }
 
     #[tokio::test]

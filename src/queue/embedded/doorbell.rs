@@ -19,7 +19,7 @@ use super::look;
 
 /// How soon work from another process is noticed: before a person does, and too seldom to show in the
 /// load.
-const LOOK_EVERY: Duration = Duration::from_millis(200);
+const LOOK_EVERY: Duration = Duration::from_millis(250);
 /// Pause after the file could not be read.
 const AFTER_FAILURE: Duration = Duration::from_secs(1);
 
