@@ -81,6 +81,7 @@ fn defaults_are_as_the_contract_says() {
     assert_eq!(settings.http.address().to_string(), "127.0.0.1:8080");
     assert_eq!(settings.http.body_limit, ByteSize(65_536));
     assert!(settings.http.internal_secret.is_none());
+    assert!(!settings.diagnostics.enabled);
     assert_eq!(
         settings.worker.queues_as_given,
         "high,default,low,receipts,receipts_sync,maintenance,recordings,broadcasts"

@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use actix::{Actor, Addr};
 use serde_json::{Value, json};
-use tikkun::actors::{JobEnded, JobRunner, RunJob, Running, StopForDrain};
+use tikkun::actors::{Blamed, FailStuck, Fence, JobEnded, JobRunner, RunJob, Running, StopForDrain};
 use tikkun::job::{
     Args, ArgsError, Completion, Job, JobContext, JobError, JobRecord, JobResult, JobSettings, JobState,
     Limit, Progress, QueueEnd, Registry, Retries, RetryPolicy,
@@ -108,12 +108,17 @@ struct Bench {
 }
 
 fn bench() -> Bench {
+    bench_behind(Fence::default())
+}
+
+fn bench_behind(fence: Fence) -> Bench {
     let told = Arc::new(AtomicU32::new(0));
     let hopeless = Hopeless(Arc::clone(&told));
     let registry =
         Registry::default().with(Echo).with(Panics).with(Polite).with(Deaf).with(Patient).with(hopeless);
     let running = Running::default();
-    let runner = JobRunner::new(Arc::new(registry), Duration::from_millis(100), running.clone()).start();
+    let runner =
+        JobRunner::new(Arc::new(registry), Duration::from_millis(100), running.clone()).behind(fence).start();
     Bench { runner, running, told }
 }
 
@@ -255,4 +260,45 @@ async fn kind_hears_once_that_its_job_has_failed_for_good() {
     let bench = bench();
     assert_eq!(buried(bench.run(record("tests.hopeless", &[])).await), "it cannot be");
     assert_eq!(bench.told.load(Ordering::SeqCst), 1);
+}
+
+#[actix_rt::test]
+async fn behind_a_fallen_fence_no_job_begins_and_no_kind_is_told() {
+    let fence = Fence::default();
+    let bench = bench_behind(fence.clone());
+    fence.fall(Blamed::new());
+    for kind in ["tests.echo", "tests.hopeless"] {
+        assert_eq!(bench.run(record(kind, &[])).await, Verdict::GiveBack { end: QueueEnd::Head }, "{kind}");
+    }
+    assert_eq!(bench.told.load(Ordering::SeqCst), 0);
+}
+
+#[actix_rt::test]
+async fn fence_that_falls_under_a_job_takes_its_next_turn_away() {
+    let fence = Fence::default();
+    let bench = bench_behind(fence.clone());
+    let fall = async {
+        bench.busy().await;
+        fence.fall(Blamed::new());
+        bench.runner.send(StopForDrain).await.unwrap();
+    };
+    let (verdict, ()) = futures::join!(bench.run(record("tests.polite", &[])), fall);
+    assert_eq!(verdict, Verdict::GiveBack { end: QueueEnd::Head }, "not the tail, where the job itself goes");
+}
+
+#[actix_rt::test]
+async fn stuck_job_fails_by_its_policy_in_rqs_words() {
+    let bench = bench();
+    for (failures, retried) in [(0, true), (1, false)] {
+        let job = JobRecord { failures, ..record("tests.panics", &[]) };
+        let delivery = Box::new(Delivery { job, execution: "e".into() });
+        let ended = bench.runner.send(FailStuck { delivery, tell_kind: true }).await.unwrap();
+        let (error, again) = match ended.0.verdict {
+            Verdict::RetryAt { error, .. } => (error, true),
+            other => (buried(other), false),
+        };
+        assert_eq!(again, retried);
+        let words = "Task exceeded maximum timeout value (180 seconds); its code never yielded";
+        assert!(error.starts_with(words), "{error}");
+    }
 }

@@ -1,4 +1,4 @@
-//! The runtime's side of one attempt: its clock and its requests to stop.
+//! The runtime's side of one attempt: its clock, its requests to stop, and whether its code comes back.
 
 use std::time::Duration;
 
@@ -15,6 +15,17 @@ pub(super) struct AttemptControl {
     clock: Mutex<Clock>,
     clock_changed: Notify,
     progress: Mutex<Option<Progress>>,
+    /// Since when its code has had the thread; none between turns.
+    turn: Mutex<Option<Instant>>,
+}
+
+/// One turn of an attempt's code on its thread; over when dropped.
+pub(super) struct CodeTurn<'a>(&'a AttemptControl);
+
+impl Drop for CodeTurn<'_> {
+    fn drop(&mut self) {
+        *self.0.turn.lock() = None;
+    }
 }
 
 /// Time that runs only while the job works.
@@ -32,6 +43,14 @@ impl Clock {
 
     fn left(&self, now: Instant) -> Option<Duration> {
         self.limit.duration().map(|limit| limit.saturating_sub(self.used(now)))
+    }
+
+    /// Out of time for longer than `grace`, and in one turn for as long: the code does not yield, or the
+    /// runner would have dropped it.
+    fn never_yields(&self, turn: Option<Instant>, now: Instant, grace: Duration) -> bool {
+        let holds = turn.is_some_and(|since| now.saturating_duration_since(since) > grace);
+        let overdue = |limit: Duration| self.used(now) > limit.saturating_add(grace);
+        holds && self.limit.duration().is_some_and(overdue)
     }
 
     /// Waits may nest: time runs again when the last one ends.
@@ -61,7 +80,20 @@ impl AttemptControl {
             }),
             clock_changed: Notify::new(),
             progress: Mutex::new(None),
+            turn: Mutex::new(None),
         }
+    }
+
+    /// The attempt's code has the thread from now on.
+    pub(super) fn begin_turn(&self) -> CodeTurn<'_> {
+        *self.turn.lock() = Some(Instant::now());
+        CodeTurn(self)
+    }
+
+    /// Whether the thread has to be taken for lost, with `grace` beyond the attempt's time.
+    pub(super) fn never_yields(&self, now: Instant, grace: Duration) -> bool {
+        let turn = *self.turn.lock();
+        self.clock.lock().never_yields(turn, now, grace)
     }
 
     /// Asks the job to stop; the first reason stays.
@@ -153,6 +185,19 @@ mod tests {
         clock.set_waiting(false, at(2000));
         assert_eq!(clock.left(at(2005)), Some(Duration::from_secs(1)));
         assert_eq!(clock.left(at(2007)), Some(Duration::ZERO));
+    }
+
+    #[test]
+    fn only_code_that_is_out_of_time_and_in_one_turn_beyond_grace_never_yields() {
+        let start = Instant::now();
+        let at = |seconds| start + Duration::from_secs(seconds);
+        let clock = |limit| Clock { limit, used: Duration::ZERO, running_since: Some(start), waits: 0 };
+        let (ten, grace) = (clock(Limit::After(Duration::from_secs(10))), Duration::from_secs(5));
+        assert!(ten.never_yields(Some(start), at(16), grace));
+        assert!(!ten.never_yields(Some(start), at(15), grace), "the grace period is not over");
+        assert!(!ten.never_yields(Some(at(12)), at(16), grace), "it yielded a moment ago");
+        assert!(!ten.never_yields(None, at(100), grace), "it waits");
+        assert!(!clock(Limit::Never).never_yields(Some(start), at(1000), grace), "it has all the time");
     }
 
     #[actix_rt::test]

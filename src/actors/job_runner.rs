@@ -7,17 +7,13 @@ use std::time::Duration;
 use actix::ActorFutureExt as _;
 use actix::{Actor, Context, Handler, Message, ResponseActFuture, Supervised, WrapFuture};
 
-use super::Running;
+use super::attempt::{Attempt, Found, find};
 use super::attempt_control::AttemptControl;
-use super::verdict::{after_attempt, bury};
+use super::running::InHand;
+use super::{Fence, Running};
 use crate::failpoint;
-use crate::job::{
-    Args, ArgsError, BoxedJob, Completion, Control as _, JobContext, JobError, JobRecord, JobResult,
-    JobSettings, KindName, QueueEnd, Registry, StopReason,
-};
+use crate::job::{JobError, QueueEnd, Registry, StopReason};
 use crate::queue::{Delivery, Settlement, Verdict};
-use crate::story::STORY;
-use crate::supervision::{Panic, catch_panic};
 
 /// The actor.
 pub struct JobRunner {
@@ -31,6 +27,8 @@ pub struct JobRunner {
     running: Running,
     /// Set for good by [`StopForDrain`].
     draining: bool,
+    /// Falls when the thread is given up.
+    fence: Fence,
 }
 
 /// Asks to run a job; the answer is how it ended.
@@ -39,6 +37,16 @@ pub struct JobRunner {
 pub struct RunJob {
     /// The job, and the delivery it came with.
     pub delivery: Box<Delivery>,
+}
+
+/// Asks to fail a job whose code never yielded, by its policy; the answer is how it ended.
+#[derive(Message)]
+#[rtype(result = "JobEnded")]
+pub struct FailStuck {
+    /// The job, and the delivery it came with.
+    pub delivery: Box<Delivery>,
+    /// Whether its kind is to hear of it.
+    pub tell_kind: bool,
 }
 
 /// How a job ended, ready to be settled.
@@ -51,7 +59,7 @@ pub struct JobEnded(pub Settlement);
 pub struct StopForDrain;
 
 impl JobEnded {
-    fn new(delivery: &Delivery, verdict: Verdict) -> Self {
+    pub(super) fn new(delivery: &Delivery, verdict: Verdict) -> Self {
         Self(Settlement {
             job: delivery.job.id.clone(),
             queue: delivery.job.queue.clone(),
@@ -71,7 +79,36 @@ impl JobRunner {
     /// A runner for the kinds of `registry`; a job that was asked to stop has `grace` to do so.
     #[must_use]
     pub fn new(registry: Arc<Registry>, grace: Duration, running: Running) -> Self {
-        Self { registry, grace, current: None, running, draining: false }
+        Self { registry, grace, current: None, running, draining: false, fence: Fence::default() }
+    }
+
+    /// The same, on a thread that may be given up.
+    #[must_use]
+    pub fn behind(mut self, fence: Fence) -> Self {
+        self.fence = fence;
+        self
+    }
+
+    /// Puts an attempt together and into the list.
+    fn take(&mut self, delivery: Delivery) -> (Attempt, Result<Found, JobError>, InHand) {
+        let found = find(&self.registry, &delivery.job);
+        let settings = found.as_ref().map(|found| found.job.settings()).unwrap_or_default();
+        let control = Arc::new(AttemptControl::new(delivery.job.time_limit(&settings)));
+        if self.draining {
+            control.request_stop(StopReason::Draining);
+        }
+        self.current = Some(Arc::clone(&control));
+        let in_hand = self.running.take_in_hand(&delivery, &control, &self.fence);
+        let (grace, fence) = (self.grace, self.fence.clone());
+        (Attempt { delivery, settings, control, grace, fence }, found, in_hand)
+    }
+
+    /// Answers with the end of an attempt.
+    fn answer(&self, ended: impl Future<Output = JobEnded> + 'static) -> ResponseActFuture<Self, JobEnded> {
+        Box::pin(ended.into_actor(self).map(|ended, runner, _| {
+            runner.current = None;
+            ended
+        }))
     }
 }
 
@@ -93,24 +130,29 @@ impl Handler<RunJob> for JobRunner {
     type Result = ResponseActFuture<Self, JobEnded>;
 
     fn handle(&mut self, RunJob { delivery }: RunJob, _: &mut Self::Context) -> Self::Result {
-        let found = find(&self.registry, &delivery.job);
-        let settings = found.as_ref().map(|found| found.job.settings()).unwrap_or_default();
-        let control = Arc::new(AttemptControl::new(delivery.job.time_limit(&settings)));
-        if self.draining {
-            control.request_stop(StopReason::Draining);
-        }
-        self.current = Some(Arc::clone(&control));
+        let (attempt, found, in_hand) = self.take(*delivery);
         failpoint::reach("job_runner.run");
-        let in_hand = self.running.take_in_hand(&delivery, &control);
-        let attempt = Attempt { delivery: *delivery, settings, control, grace: self.grace };
-        let ended = async move {
+        self.answer(async move {
             let _in_hand = in_hand;
-            attempt.run(found).await
-        };
-        Box::pin(ended.into_actor(self).map(|ended, runner, _| {
-            runner.current = None;
-            ended
-        }))
+            attempt.in_turns(attempt.run(found)).await
+        })
+    }
+}
+
+impl Handler<FailStuck> for JobRunner {
+    type Result = ResponseActFuture<Self, JobEnded>;
+
+    fn handle(
+        &mut self,
+        FailStuck { delivery, tell_kind }: FailStuck,
+        _: &mut Self::Context,
+    ) -> Self::Result {
+        let (attempt, found, in_hand) = self.take(*delivery);
+        attempt.control.request_stop(StopReason::TimedOut);
+        self.answer(async move {
+            let _in_hand = in_hand;
+            attempt.in_turns(attempt.fail_stuck(found, tell_kind)).await
+        })
     }
 }
 
@@ -123,129 +165,4 @@ impl Handler<StopForDrain> for JobRunner {
             control.request_stop(StopReason::Draining);
         }
     }
-}
-
-/// A kind of job, with arguments that it can read.
-struct Found {
-    job: Arc<dyn BoxedJob>,
-    args: Args,
-    known_as: String,
-}
-
-/// Looks the function up and reads its arguments.
-fn find(registry: &Registry, record: &JobRecord) -> Result<Found, JobError> {
-    let job = registry.find(&record.kind).map_err(JobError::permanent)?;
-    let args = record.args.clone().map_err(|error| unreadable(registry, &error))?;
-    let known_as = job.known_as(&args).map_err(|error| unreadable(registry, &error))?;
-    let known_as = known_as.unwrap_or_else(|| record.id.to_string());
-    Ok(Found { job: Arc::clone(job), args, known_as })
-}
-
-fn unreadable(registry: &Registry, error: &ArgsError) -> JobError {
-    JobError::permanent(format!("{error}; registered: {}", registry.names().collect::<Vec<_>>().join(", ")))
-}
-
-/// One attempt at one job.
-struct Attempt {
-    delivery: Delivery,
-    settings: JobSettings,
-    control: Arc<AttemptControl>,
-    grace: Duration,
-}
-
-impl Attempt {
-    async fn run(self, found: Result<Found, JobError>) -> JobEnded {
-        let verdict = match found {
-            Ok(found) => self.run_found(&found).await,
-            Err(error) => {
-                self.log_failed(self.delivery.job.id.as_str(), &error.message, false);
-                bury(&self.delivery.job, &self.settings, error.message)
-            }
-        };
-        JobEnded::new(&self.delivery, verdict)
-    }
-
-    async fn run_found(&self, found: &Found) -> Verdict {
-        let job = &self.delivery.job;
-        tracing::info!(
-            target: STORY, { job.id = found.known_as, job.kind = %job.kind, job.attempt = job.attempt, queue.name = %job.queue },
-            "🔨 JOB PICKED queue='{}' job_id={} function={}", job.queue, found.known_as, self.function()
-        );
-        let ctx = JobContext::new(
-            job.id.clone(),
-            job.queue.clone(),
-            job.kind.clone(),
-            job.attempt,
-            Arc::clone(&self.control) as _,
-        );
-        let started = tokio::time::Instant::now();
-        let ended = self.body(found, &ctx).await;
-        let verdict = after_attempt(job, &self.settings, ended, fastrand::f64());
-        let duration_ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
-        tracing::debug!(job.id = %job.id, job.kind = %job.kind, duration_ms, "the attempt ended");
-        match &verdict {
-            Verdict::Bury { error, .. } => {
-                self.log_failed(&found.known_as, error, false);
-                self.tell_kind(found, &ctx, error).await;
-            }
-            Verdict::RetryAt { error, .. } => self.log_failed(&found.known_as, error, true),
-            _ => {}
-        }
-        verdict
-    }
-
-    /// The body, within its time, with its panics caught.
-    async fn body(&self, found: &Found, ctx: &JobContext) -> JobResult {
-        let body = catch_panic(found.job.run(&found.args, ctx));
-        tokio::pin!(body);
-        tokio::select! {
-            ended = &mut body => return outcome(ended),
-            () = self.control.time_is_up() => self.control.request_stop(StopReason::TimedOut),
-            _ = self.control.stopped() => {}
-        }
-        let stopped = tokio::time::timeout(self.grace, &mut body).await;
-        match (stopped.map(outcome), self.control.stop_requested()) {
-            (Ok(Ok(Completion::Finished(result))), _) => Ok(Completion::Finished(result)),
-            (Ok(Err(error)), Some(StopReason::TimedOut)) => {
-                Err(JobError { message: self.timed_out(), kind: error.kind })
-            }
-            (_, Some(StopReason::TimedOut)) => Err(JobError::retryable(self.timed_out())),
-            (Ok(ended), _) => ended,
-            (Err(_), _) => Ok(Completion::Continue(QueueEnd::Head)),
-        }
-    }
-
-    /// RQ's own words, which its users know and its tools look for.
-    fn timed_out(&self) -> String {
-        let limit = self.delivery.job.time_limit(&self.settings).duration().unwrap_or_default();
-        format!("Task exceeded maximum timeout value ({} seconds)", limit.as_secs())
-    }
-
-    /// Gives the kind a chance to bring its own records in line. A panic in there changes nothing.
-    async fn tell_kind(&self, found: &Found, ctx: &JobContext, error: &str) {
-        let error = JobError::permanent(error);
-        if let Err(panic) = catch_panic(found.job.failed(&found.args, &error, ctx)).await {
-            tracing::error!(job.id = %ctx.job, %panic, "the job's own clean-up after its failure panicked");
-        }
-    }
-
-    fn function(&self) -> String {
-        KindName::from(self.delivery.job.kind.as_str()).short().to_owned()
-    }
-
-    fn log_failed(&self, known_as: &str, error: &str, again: bool) {
-        let job = &self.delivery.job;
-        tracing::warn!(job.id = known_as, error, again, "an attempt failed");
-        tracing::error!(
-            target: STORY, { job.id = known_as, queue.name = %job.queue, job.kind = %job.kind, job.attempt = job.attempt, again, error },
-            "❌ JOB FAILED queue='{}' job_id={known_as} function={}",
-            job.queue,
-            self.function()
-        );
-    }
-}
-
-/// A panic is a failed attempt with its text and place.
-fn outcome(ended: Result<JobResult, Panic>) -> JobResult {
-    ended.unwrap_or_else(|panic| Err(JobError::retryable(format!("the job panicked: {panic}"))))
 }

@@ -1,24 +1,29 @@
 //! Who does the work: one file per actor, in the order in which a job meets them.
 //!
 //! [`QueueListener`] takes jobs for free slots and alone settles them; [`JobRunner`] runs one job at a
-//! time; [`DeletionBatch`] deletes one batch of receipts at a time; [`StatusTracker`] alone moves the
+//! time, and [`RunnerWatch`] has a thread replaced whose job never yields; [`DeletionBatch`] deletes one batch of receipts at a time; [`StatusTracker`] alone moves the
 //! status of a row that people watch; [`Scheduler`] and [`Rescuer`] keep time and bring back what is
 //! lost; [`LeaseKeeper`] tells the others that this process lives.
 //!
 //! Actors know ports and messages, never an adapter, and not who supervises them.
 
+mod attempt;
 mod attempt_control;
+mod carrier;
 mod clean_up;
 mod clock;
 mod cron_plan;
 mod deadline;
 mod deletion_batch;
+mod fence;
 mod job_runner;
 mod journal;
 mod lease_keeper;
 mod queue_listener;
 mod reconcile;
 mod rescuer;
+mod runner_place;
+mod runner_watch;
 mod running;
 mod scheduler;
 mod slots;
@@ -28,12 +33,15 @@ mod verdict;
 
 pub use clock::Clock;
 pub use deletion_batch::{BatchDone, BatchPorts, DeletionBatch, RunBatch};
-pub use job_runner::{JobEnded, JobRunner, RunJob, StopForDrain};
+pub use fence::{Blamed, Fence};
+pub use job_runner::{FailStuck, JobEnded, JobRunner, RunJob, StopForDrain};
 pub use journal::Journal;
 pub use lease_keeper::LeaseKeeper;
 pub use queue_listener::{Drain, ListenerPorts, ListenerSettings, QueueListener, Settle};
 pub use reconcile::TrackedKind;
 pub use rescuer::{Rescuer, RescuerPorts, RescuerSettings};
+pub use runner_place::{Post, RunnerPlace};
+pub use runner_watch::{RunnerThreads, RunnerWatch};
 pub use running::{Running, RunningJob};
 pub use scheduler::{SCHEDULER_ROLE, Scheduler, SchedulerSettings};
 pub use slots::{Slot, SlotPool};

@@ -14,8 +14,9 @@ use actix::{
 use parking_lot::Mutex;
 use tokio::sync::{Notify, oneshot, watch};
 
+use super::carrier::carry_out;
 use super::deadline::answer_in;
-use super::{JobEnded, RunJob, Slot, SlotPool};
+use super::{JobEnded, Slot, SlotPool};
 use crate::failpoint;
 use crate::fault::Fault;
 use crate::job::{Backoff, ExecutionId, ProcessId, QueueName};
@@ -145,13 +146,24 @@ async fn fetch_loop(desk: Arc<Desk>, me: Recipient<Settle>) {
     let stop = draining.wait_for(|draining| *draining);
     let turns = async {
         desk.give_back_unknown(&me).await;
-        let mut more_waits = false;
+        let (mut more_waits, mut failures) = (false, 0);
         loop {
             if !more_waits {
                 desk.wait_for_work().await;
             }
             let slots = desk.granted_slots().await;
-            more_waits = desk.fetch_for(slots, &me).await;
+            more_waits = match desk.fetch_for(slots, &me).await {
+                Ok(full) => {
+                    failures = 0;
+                    full
+                }
+                // A broker that answers reads may still refuse every fetch.
+                Err(fault) => {
+                    desk.outage(&mut failures, &fault).await;
+                    desk.give_back_unknown(&me).await;
+                    false
+                }
+            };
         }
     };
     tokio::select! {
@@ -192,26 +204,17 @@ impl Desk {
     }
 
     /// Whether there is probably more to fetch.
-    async fn fetch_for(self: &Arc<Self>, slots: Vec<Slot>, me: &Recipient<Settle>) -> bool {
+    async fn fetch_for(self: &Arc<Self>, slots: Vec<Slot>, me: &Recipient<Settle>) -> Result<bool, Fault> {
         let want = u32::try_from(slots.len()).unwrap_or(u32::MAX);
         let fetched = self.ports.broker.fetch(&self.settings.queue, want, &self.ports.process);
-        match answer_in(self.settings.deadline, "fetch", fetched).await {
-            Ok(deliveries) => {
-                let full = deliveries.len() == slots.len();
-                for (delivery, slot) in deliveries.into_iter().zip(slots) {
-                    self.held.lock().insert(delivery.execution.clone());
-                    actix_rt::spawn(carry(Arc::clone(self), delivery, slot, me.clone()));
-                }
-                failpoint::reach("queue_listener.fetched");
-                full
-            }
-            Err(fault) => {
-                drop(slots);
-                self.outage(&mut 0, &fault).await;
-                self.give_back_unknown(me).await;
-                false
-            }
+        let deliveries = answer_in(self.settings.deadline, "fetch", fetched).await?;
+        let full = deliveries.len() == slots.len();
+        for (delivery, slot) in deliveries.into_iter().zip(slots) {
+            self.held.lock().insert(delivery.execution.clone());
+            actix_rt::spawn(carry(Arc::clone(self), delivery, slot, me.clone()));
         }
+        failpoint::reach("queue_listener.fetched");
+        Ok(full)
     }
 
     /// A fetch may have been carried out without its answer reaching us: what the broker lent to this
@@ -264,13 +267,8 @@ impl Desk {
 
 /// Carries one delivery through its runner to its settlement, through restarts of either.
 async fn carry(desk: Arc<Desk>, delivery: Delivery, slot: Slot, me: Recipient<Settle>) {
-    let unharmed = JobEnded::given_back(&delivery);
-    let ended = slot.runner().send(RunJob { delivery: Box::new(delivery) }).await;
+    let ended = carry_out(&slot, delivery).await;
     drop(slot);
-    let ended = ended.unwrap_or_else(|error| {
-        tracing::warn!(job.id = %unharmed.0.job, %error, "the runner was lost; the job goes back to its queue");
-        unharmed
-    });
     hand_in(desk, ended, me).await;
 }
 

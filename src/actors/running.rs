@@ -2,12 +2,15 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use parking_lot::Mutex;
 use serde::Serialize;
+use tokio::time::Instant;
 
 use super::attempt_control::AttemptControl;
+use super::fence::{Blamed, Fence};
 use crate::job::{ExecutionId, JobId, KindName, Progress, QueueName};
 use crate::queue::Delivery;
 
@@ -22,6 +25,13 @@ struct Entry {
     attempt: u32,
     since: DateTime<Utc>,
     control: Arc<AttemptControl>,
+    fence: Fence,
+}
+
+/// A thread that does not come back, and the executions whose code has it.
+pub(super) struct LostThread {
+    pub(super) fence: Fence,
+    pub(super) blamed: Blamed,
 }
 
 /// One job in hand.
@@ -45,6 +55,7 @@ pub struct RunningJob {
 pub(super) struct InHand {
     running: Running,
     execution: ExecutionId,
+    control: Arc<AttemptControl>,
 }
 
 impl Running {
@@ -63,7 +74,37 @@ impl Running {
         entries.values().map(view).collect()
     }
 
-    pub(super) fn take_in_hand(&self, delivery: &Delivery, control: &Arc<AttemptControl>) -> InHand {
+    /// Threads on which a job's code is out of time by more than `grace` and never yields.
+    pub(super) fn lost_threads(&self, now: Instant, grace: Duration) -> Vec<LostThread> {
+        let mut lost: Vec<LostThread> = Vec::new();
+        for (execution, entry) in self.0.lock().iter() {
+            if !entry.control.never_yields(now, grace) {
+                continue;
+            }
+            match lost.iter_mut().find(|lost| lost.fence.is(&entry.fence)) {
+                Some(lost) => {
+                    lost.blamed.insert(execution.clone());
+                }
+                None => lost.push(LostThread {
+                    fence: entry.fence.clone(),
+                    blamed: Blamed::from([execution.clone()]),
+                }),
+            }
+        }
+        lost
+    }
+
+    /// Takes everything on a lost thread off the list.
+    pub(super) fn forget(&self, fence: &Fence) {
+        self.0.lock().retain(|_, entry| !entry.fence.is(fence));
+    }
+
+    pub(super) fn take_in_hand(
+        &self,
+        delivery: &Delivery,
+        control: &Arc<AttemptControl>,
+        fence: &Fence,
+    ) -> InHand {
         let job = &delivery.job;
         let entry = Entry {
             job: job.id.clone(),
@@ -72,15 +113,21 @@ impl Running {
             attempt: job.attempt,
             since: Utc::now(),
             control: Arc::clone(control),
+            fence: fence.clone(),
         };
         self.0.lock().insert(delivery.execution.clone(), entry);
-        InHand { running: self.clone(), execution: delivery.execution.clone() }
+        let (execution, control) = (delivery.execution.clone(), Arc::clone(control));
+        InHand { running: self.clone(), execution, control }
     }
 }
 
 impl Drop for InHand {
     fn drop(&mut self) {
-        self.running.0.lock().remove(&self.execution);
+        let mut entries = self.running.0.lock();
+        // The same execution may be in other hands by now.
+        if entries.get(&self.execution).is_some_and(|entry| Arc::ptr_eq(&entry.control, &self.control)) {
+            entries.remove(&self.execution);
+        }
     }
 }
 

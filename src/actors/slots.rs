@@ -6,11 +6,10 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use actix::Recipient;
 use parking_lot::Mutex;
 use tokio::sync::oneshot;
 
-use super::RunJob;
+use super::{Post, RunnerPlace};
 
 /// All slots of the process.
 pub struct SlotPool {
@@ -18,7 +17,7 @@ pub struct SlotPool {
 }
 
 struct State {
-    free: Vec<Recipient<RunJob>>,
+    free: Vec<RunnerPlace>,
     waiting: BTreeMap<(usize, u64), Waiter>,
     next: u64,
     held: BTreeMap<usize, u32>,
@@ -34,14 +33,14 @@ struct Waiter {
 pub struct Slot {
     pool: Arc<SlotPool>,
     rank: usize,
-    runner: Recipient<RunJob>,
+    runner: RunnerPlace,
 }
 
 impl Slot {
-    /// The runner of this slot.
+    /// The runner of this slot, as it is now.
     #[must_use]
-    pub fn runner(&self) -> &Recipient<RunJob> {
-        &self.runner
+    pub fn post(&self) -> Post {
+        self.runner.post()
     }
 }
 
@@ -54,7 +53,7 @@ impl Drop for Slot {
 impl SlotPool {
     /// A pool over these runners. `caps` limits how many slots the queue of a rank may hold.
     #[must_use]
-    pub fn new(runners: Vec<Recipient<RunJob>>, caps: BTreeMap<usize, u32>) -> Arc<Self> {
+    pub fn new(runners: Vec<RunnerPlace>, caps: BTreeMap<usize, u32>) -> Arc<Self> {
         let state = State { free: runners, waiting: BTreeMap::new(), next: 0, held: BTreeMap::new(), caps };
         Arc::new(Self { state: Mutex::new(state) })
     }
@@ -78,7 +77,7 @@ impl SlotPool {
         self.state.lock().free.len()
     }
 
-    fn take_back(self: &Arc<Self>, rank: usize, runner: Recipient<RunJob>) {
+    fn take_back(self: &Arc<Self>, rank: usize, runner: RunnerPlace) {
         let mut state = self.state.lock();
         state.free.push(runner);
         if let Some(held) = state.held.get_mut(&rank) {
@@ -100,7 +99,7 @@ impl SlotPool {
 }
 
 impl State {
-    fn next_grant(&mut self) -> Option<(Waiter, Vec<Recipient<RunJob>>, usize)> {
+    fn next_grant(&mut self) -> Option<(Waiter, Vec<RunnerPlace>, usize)> {
         self.waiting.retain(|_, waiter| !waiter.grant.is_closed());
         let (place, count) = self.waiting.iter().find_map(|(place, waiter)| {
             let room = self.room(place.0).min(waiter.want) as usize;
@@ -121,22 +120,15 @@ impl State {
 
 #[cfg(test)]
 mod tests {
+    use super::super::{Fence, JobRunner, Running};
     use super::*;
-    use actix::{Actor, Context, Handler, MessageResult};
-
-    struct Nobody;
-    impl Actor for Nobody {
-        type Context = Context<Self>;
-    }
-    impl Handler<RunJob> for Nobody {
-        type Result = MessageResult<RunJob>;
-        fn handle(&mut self, job: RunJob, _: &mut Self::Context) -> Self::Result {
-            MessageResult(super::super::JobEnded::given_back(&job.delivery))
-        }
-    }
+    use crate::job::Registry;
+    use actix::Actor;
+    use std::time::Duration;
 
     fn pool(slots: usize, caps: &[(usize, u32)]) -> Arc<SlotPool> {
-        let runner = Nobody.start().recipient();
+        let runner = JobRunner::new(Arc::new(Registry::default()), Duration::ZERO, Running::default());
+        let runner = RunnerPlace::new(Post { runner: runner.start(), fence: Fence::default() });
         SlotPool::new(vec![runner; slots], caps.iter().copied().collect())
     }
 

@@ -11,6 +11,7 @@ mod health;
 mod jobs;
 mod page;
 mod reach;
+mod selftest;
 mod serve;
 mod spans;
 mod views;
@@ -80,6 +81,8 @@ enum Command {
     Health(health::Health),
     /// Prints the settings in force and where each came from; secrets are masked.
     Config(config::ShowConfig),
+    /// Tries queue, database, storage and a job of its own, and says what does not work.
+    Selftest(selftest::Selftest),
 }
 
 /// Runs the command line of this process.
@@ -95,6 +98,7 @@ pub fn main() -> ExitCode {
         Command::Watch(watch) => watch.run(&common),
         Command::Health(health) => health.run(&common),
         Command::Config(config) => config.run(&common),
+        Command::Selftest(selftest) => selftest.run(&common),
     })
 }
 

@@ -3,6 +3,7 @@
 use super::attachments::AttachmentSettings;
 use super::broker::BrokerSettings;
 use super::deletion::DeletionSettings;
+use super::diagnostics::DiagnosticsSettings;
 use super::http::HttpSettings;
 use super::lease::LeaseSettings;
 use super::log::LogSettings;
@@ -45,6 +46,8 @@ pub struct Settings {
     pub tracker: TrackerSettings,
     /// How patiently failing parts are restarted.
     pub supervision: SupervisionSettings,
+    /// Whether the service may be tried out from outside.
+    pub diagnostics: DiagnosticsSettings,
     /// Where jobs wait.
     pub broker: BrokerSettings,
     /// The database with the tables.
@@ -71,6 +74,7 @@ impl Settings {
             deletion: DeletionSettings::read(reader),
             tracker: TrackerSettings::read(reader),
             supervision: SupervisionSettings::read(reader),
+            diagnostics: DiagnosticsSettings::read(reader),
             broker: BrokerSettings::read(reader, &data),
             store: StoreSettings::read(reader, &data),
             attachments: AttachmentSettings::read(reader, &data),

@@ -69,8 +69,13 @@ pub struct UnknownFunction {
 impl Registry {
     /// Adds a kind. A second kind of the same name takes the first one's place.
     #[must_use]
-    pub fn with(mut self, job: impl Job) -> Self {
-        let boxed: Arc<dyn BoxedJob> = Arc::new(job);
+    pub fn with(self, job: impl Job) -> Self {
+        self.with_boxed(Arc::new(job))
+    }
+
+    /// Adds a kind that reads its arguments itself.
+    #[must_use]
+    pub fn with_boxed(mut self, boxed: Arc<dyn BoxedJob>) -> Self {
         self.kinds.insert(boxed.name(), boxed);
         self
     }

@@ -4,6 +4,7 @@ mod delete_receipts;
 mod deletion;
 mod deletion_pace;
 mod deletion_settings;
+mod diagnostics;
 mod tracker_line;
 
 use delete_receipts::DeleteReceiptsArgs;
@@ -12,11 +13,13 @@ use crate::job::{BackgroundJobId, Job as _, JobRecord, Registry};
 
 pub use delete_receipts::{DeleteReceipts, DeletionTeam};
 pub use deletion_settings::DeletionSettings;
+pub use diagnostics::Echo;
 
-/// Every kind of job of this build.
+/// Every kind of job of this build; those for trying it out only with `diagnostics`.
 #[must_use]
-pub fn registry(delete_receipts: DeleteReceipts) -> Registry {
-    Registry::default().with(delete_receipts)
+pub fn registry(delete_receipts: DeleteReceipts, diagnostics: bool) -> Registry {
+    let registry = Registry::default().with(delete_receipts);
+    if diagnostics { diagnostics::register(registry) } else { registry }
 }
 
 /// Whether a function, under its full name or its last part, is the deletion of receipts.

@@ -37,26 +37,9 @@ impl Ports {
     /// # Errors
     /// Names the one that cannot be opened, and why.
     pub async fn open(settings: &Settings) -> Result<Self, OpenError> {
-        let failed = |what| move |fault| OpenError { what, fault };
-        let broker = match &settings.broker.engine {
-            BrokerEngine::Embedded { file } => {
-                open_embedded(file.parent().unwrap_or(file)).await.map_err(failed("the queue"))?
-            }
-        };
-        let store = match &settings.store.engine {
-            StoreEngine::Sqlite { file } => {
-                open_sqlite(file, schema(settings)).await.map_err(failed("the database"))?
-            }
-        };
-        let blobs = match &settings.attachments.driver {
-            AttachmentDriver::Local => {
-                open_directory(&settings.attachments.folder).await.map_err(failed("the attachments"))?
-            }
-            AttachmentDriver::R2 | AttachmentDriver::S3 => {
-                let fault = Fault::new(FaultKind::Permanent, "this build has no engine for this driver");
-                return Err(OpenError { what: "the attachments", fault });
-            }
-        };
+        let broker = open_broker(settings).await?;
+        let store = open_store(settings).await?;
+        let blobs = open_blobs(settings).await?;
         Ok(Self { broker, store, blobs })
     }
 
@@ -98,6 +81,30 @@ fn schema(settings: &Settings) -> Schema {
         (false, true) => Schema::Require,
         (false, false) => Schema::Warn,
     }
+}
+
+pub(super) async fn open_broker(settings: &Settings) -> Result<Arc<dyn Broker>, OpenError> {
+    let opened = match &settings.broker.engine {
+        BrokerEngine::Embedded { file } => open_embedded(file.parent().unwrap_or(file)).await,
+    };
+    opened.map_err(|fault| OpenError { what: "the queue", fault })
+}
+
+pub(super) async fn open_store(settings: &Settings) -> Result<Store, OpenError> {
+    let opened = match &settings.store.engine {
+        StoreEngine::Sqlite { file } => open_sqlite(file, schema(settings)).await,
+    };
+    opened.map_err(|fault| OpenError { what: "the database", fault })
+}
+
+pub(super) async fn open_blobs(settings: &Settings) -> Result<Arc<dyn BlobStore>, OpenError> {
+    let opened = match &settings.attachments.driver {
+        AttachmentDriver::Local => open_directory(&settings.attachments.folder).await,
+        AttachmentDriver::R2 | AttachmentDriver::S3 => {
+            Err(Fault::new(FaultKind::Permanent, "this build has no engine for this driver"))
+        }
+    };
+    opened.map_err(|fault| OpenError { what: "the attachments", fault })
 }
 
 /// The background jobs whose rows and queue entries are kept together.

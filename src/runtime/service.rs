@@ -8,16 +8,16 @@ use std::time::Duration;
 use actix_rt::Arbiter;
 use actix_web::dev::ServerHandle;
 use actix_web::web;
-use chrono::Utc;
 
+use super::identity::{this_process, worker_config};
 use super::ports::tracked_deletions;
 use super::shutdown::{Leave, Signals, gave_up, too_many_stuck};
 use super::tree::{Planter, Tree};
 use super::{OpenError, Ports};
-use crate::actors::{Drain, StopForDrain};
+use crate::actors::Drain;
 use crate::config::Settings;
 use crate::http::{
-    Facade, HealthReader, HttpSettings, Limiter, Probes, StuckAfter, Thresholds, Window, WorkerConfig, serve,
+    Facade, HealthReader, HttpSettings, Limiter, Probes, StuckAfter, Thresholds, Window, serve,
 };
 use crate::queue::ProcessRecord;
 use crate::supervision::Turns;
@@ -80,6 +80,24 @@ impl Service {
         let signals = Signals::listen()?;
         let socket = settings.http.enabled.then(|| listen(settings.http.address())).transpose()?;
         let ports = Ports::open(&settings).await?;
+        Self::assemble(settings, ports, signals, socket).await
+    }
+
+    /// The same, without a window, on back ends that are open already.
+    ///
+    /// # Errors
+    /// When the actors do not start.
+    pub(super) async fn start_behind(mut settings: Settings, ports: Ports) -> Result<Self, StartError> {
+        settings.http.enabled = false;
+        Self::assemble(settings, ports, Signals::listen()?, None).await
+    }
+
+    async fn assemble(
+        settings: Settings,
+        ports: Ports,
+        signals: Signals,
+        socket: Option<TcpListener>,
+    ) -> Result<Self, StartError> {
         let process = this_process(&settings);
         let planter = Planter {
             settings: &settings,
@@ -110,6 +128,14 @@ impl Service {
     #[must_use]
     pub fn address(&self) -> Option<SocketAddr> {
         self.window.as_ref().map(|(_, address)| *address)
+    }
+
+    /// Completes when the first lease is held: from then on jobs are fetched. Cancel safe.
+    pub(super) async fn has_lease(&self) {
+        let mut held = self.tree.lease_held.clone();
+        if held.wait_for(|held| *held).await.is_err() {
+            std::future::pending::<()>().await;
+        }
     }
 
     /// The back ends in use.
@@ -150,10 +176,8 @@ impl Service {
 
     /// Takes no more jobs, and waits until those in hand are settled; `false` when time ran out first.
     async fn drain(&mut self) -> bool {
-        for runner in &self.tree.runners {
-            if runner.send(StopForDrain).await.is_err() {
-                tracing::debug!("a runner is gone before the drain");
-            }
+        if let Some(runners) = &self.tree.runners {
+            runners.drain();
         }
         let settled =
             futures::future::join_all(self.tree.listeners.iter().map(|listener| listener.send(Drain)));
@@ -278,27 +302,4 @@ fn listen(address: SocketAddr) -> Result<TcpListener, StartError> {
         Ok(socket)
     };
     bind().map_err(|source| StartError::Listen { address, source })
-}
-
-fn this_process(settings: &Settings) -> ProcessRecord {
-    let now = Utc::now();
-    ProcessRecord {
-        id: uuid::Uuid::new_v4().simple().to_string().into(),
-        host: gethostname::gethostname().to_string_lossy().into_owned(),
-        pid: std::process::id(),
-        queues: if settings.service.role.runs_jobs() { settings.worker.queues.clone() } else { Vec::new() },
-        started_at: now,
-        lease_until: now,
-    }
-}
-
-fn worker_config(settings: &Settings) -> WorkerConfig {
-    let worker = &settings.worker;
-    WorkerConfig {
-        configured_queues: worker.queues.iter().map(ToString::to_string).collect(),
-        rq_queues_env: worker.queues_as_given.clone(),
-        service_role: settings.service.role.to_string(),
-        listens_to_maintenance: worker.listens_to(settings.deletion.queue.as_str()),
-        all_known_queues: worker.known_queues.iter().map(ToString::to_string).collect(),
-    }
 }

@@ -5,6 +5,7 @@
 //!         ├─ lease_keeper
 //!         ├─ deletions ──── deletion_batch/27.1 …   (on the thread of the runner that asked)
 //!         ├─ runners ────── job_runner/1 …          (threads of their own)
+//!         ├─ runner_watch                           (replaces a thread whose job never yields)
 //!         ├─ scheduler
 //!         ├─ rescuer
 //!         └─ listeners ──── queue_listener/maintenance …
@@ -15,15 +16,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use actix::Addr;
-use actix_rt::{Arbiter, ArbiterHandle};
+use actix_rt::ArbiterHandle;
 use tokio::sync::watch;
 
 use super::Ports;
 use super::ports::tracked_deletions;
+use super::runner_threads::{RunnerKit, Threads};
 use crate::actors::{
-    BatchPorts, Clock, JobRunner, Journal, LeaseKeeper, ListenerPorts, ListenerSettings, QueueListener,
-    Rescuer, RescuerPorts, RescuerSettings, Running, Scheduler, SchedulerSettings, SlotPool, StatusTracker,
-    TrackerSettings,
+    BatchPorts, Clock, Journal, LeaseKeeper, ListenerPorts, ListenerSettings, QueueListener, Rescuer,
+    RescuerPorts, RescuerSettings, RunnerPlace, RunnerWatch, Running, Scheduler, SchedulerSettings, SlotPool,
+    StatusTracker, TrackerSettings,
 };
 use crate::config::Settings;
 use crate::job::{Backoff, Registry, Retention};
@@ -52,10 +54,9 @@ pub(super) struct Tree {
     pub turns: Turns,
     pub running: Running,
     pub tracker: Addr<StatusTracker>,
-    pub runners: Vec<Addr<JobRunner>>,
+    pub runners: Option<Arc<Threads>>,
     pub listeners: Vec<Addr<QueueListener>>,
     pub lease_held: watch::Receiver<bool>,
-    threads: Vec<Arbiter>,
 }
 
 /// Starts the tree part by part.
@@ -81,20 +82,22 @@ impl Planter<'_> {
             watch::Sender::new(true).subscribe()
         };
         let deletions = top.branch(self.supervisor("deletions")).await?;
-        let registry = Arc::new(registry(self.delete_receipts(tracker.clone(), deletions)));
-        let (mut runners, mut listeners, mut threads) = (Vec::new(), Vec::new(), Vec::new());
+        let registry = Arc::new(registry(
+            self.delete_receipts(tracker.clone(), deletions),
+            self.settings.diagnostics.enabled,
+        ));
+        let (mut runners, mut listeners) = (None, Vec::new());
         if role.runs_jobs() {
-            threads = (0..self.settings.worker.threads.max(1)).map(|_| Arbiter::new()).collect();
-            runners = self.runners(&top, &registry, (&threads, &running)).await?;
+            runners = Some(self.runners(&top, &registry, &running).await?);
         }
         if role.schedules() {
             self.timekeepers(&top, &registry).await?;
         }
-        if role.runs_jobs() {
-            listeners = self.listeners(&top, &runners).await?;
+        if let Some(runners) = &runners {
+            listeners = self.listeners(&top, runners.places()).await?;
         }
         let turns = self.turns.clone();
-        Ok(Tree { top, table, turns, running, tracker, runners, listeners, lease_held, threads })
+        Ok(Tree { top, table, turns, running, tracker, runners, listeners, lease_held })
     }
 
     fn supervisor(&self, name: &str) -> SupervisorSpec {
@@ -176,19 +179,28 @@ impl Planter<'_> {
         &self,
         top: &Supervisor,
         registry: &Arc<Registry>,
-        (threads, running): (&[Arbiter], &Running),
-    ) -> Result<Vec<Addr<JobRunner>>, StartError> {
+        running: &Running,
+    ) -> Result<Arc<Threads>, StartError> {
         let branch = top.branch(self.supervisor("runners")).await?;
         // The rest of the time to drain is for writing down where the jobs stopped.
         let grace = self.settings.service.drain_timeout * 3 / 4;
-        let mut runners = Vec::new();
-        for (slot, thread) in (1..=self.settings.worker.slots).zip(threads.iter().cycle()) {
-            let (registry, running) = (Arc::clone(registry), running.clone());
-            let spec = self.child(format!("job_runner/{slot}"));
-            let make = move || JobRunner::new(registry, grace, running);
-            runners.push(branch.start(spec, &thread.handle(), make).await?.address());
-        }
-        Ok(runners)
+        let kit = RunnerKit {
+            registry: Arc::clone(registry),
+            grace,
+            running: running.clone(),
+            heartbeat: self.settings.supervision.heartbeat,
+        };
+        let worker = &self.settings.worker;
+        let threads = Threads::start(branch, kit, (worker.threads, worker.slots)).await?;
+        let watch = RunnerWatch {
+            running: running.clone(),
+            threads: Arc::clone(&threads) as _,
+            grace,
+            deadline: DEADLINE,
+            turn: self.turns.register("runner_watch"),
+        };
+        top.start(self.child("runner_watch"), &self.control, move || watch).await?;
+        Ok(threads)
     }
 
     async fn timekeepers(&self, top: &Supervisor, registry: &Arc<Registry>) -> Result<(), StartError> {
@@ -237,14 +249,14 @@ impl Planter<'_> {
     async fn listeners(
         &self,
         top: &Supervisor,
-        runners: &[Addr<JobRunner>],
+        runners: Vec<RunnerPlace>,
     ) -> Result<Vec<Addr<QueueListener>>, StartError> {
         let branch = top.branch(self.supervisor("listeners")).await?;
         let worker = &self.settings.worker;
         let cap = |queue| worker.queue_caps.get(queue).map(|cap| u32::try_from(*cap).unwrap_or(u32::MAX));
         let caps: BTreeMap<_, _> =
             worker.queues.iter().enumerate().filter_map(|(rank, queue)| Some((rank, cap(queue)?))).collect();
-        let slots = SlotPool::new(runners.iter().map(|runner| runner.clone().recipient()).collect(), caps);
+        let slots = SlotPool::new(runners, caps);
         let mut listeners = Vec::new();
         for (rank, queue) in worker.queues.iter().enumerate() {
             let name = format!("queue_listener/{queue}");
@@ -272,8 +284,8 @@ impl Planter<'_> {
 impl Tree {
     /// Ends the threads of the runners. What still runs there is dropped.
     pub(super) fn end_threads(&self) {
-        for thread in &self.threads {
-            thread.stop();
+        if let Some(runners) = &self.runners {
+            runners.end();
         }
     }
 }

@@ -73,6 +73,7 @@ impl Branch {
             Event::Up { key, life } => self.is_up(key, life),
             Event::Ended { key, life, end } => self.ended(key, life, end).await,
             Event::StopChild { which, done } => self.stop_child(&which, done),
+            Event::Abandon { key, gone } => self.abandon(key, gone),
             Event::Removed { key } => self.forget(key),
         }
     }

@@ -46,9 +46,13 @@ impl<A: Actor> ChildHandle<A> {
 
     /// Undoes [`owned`](Self::owned).
     #[must_use]
-    pub(super) fn lent(mut self) -> Self {
+    pub fn lent(mut self) -> Self {
         self.owned = false;
         self
+    }
+
+    pub(super) fn key(&self) -> u64 {
+        self.key
     }
 
     /// Stops the child for good, within its time to stop; false when it is gone already. Cancel safe: the

@@ -196,6 +196,11 @@ impl HealthTable {
         role.last_panic = Some(record);
     }
 
+    /// Counts a child's thread as stuck from now on, until the child rests.
+    pub(super) fn abandon(&self, key: u64) {
+        self.watchdog.abandon(key);
+    }
+
     /// Has the watchdog look at `pulse` for as long as it lives.
     pub(super) fn watch(&self, key: u64, name: &str, pulse: &Arc<Pulse>) {
         self.watchdog.watch(key, name, pulse);

@@ -30,6 +30,8 @@ pub(super) enum Event {
     Ended { key: u64, life: u64, end: End },
     /// Somebody wants one child stopped for good.
     StopChild { which: Which, done: oneshot::Sender<bool> },
+    /// A child's thread is given up.
+    Abandon { key: u64, gone: oneshot::Sender<()> },
     /// A child was stopped for good, or given up.
     Removed { key: u64 },
 }

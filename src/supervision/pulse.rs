@@ -22,6 +22,8 @@ struct Beat {
     turn: Option<Instant>,
     /// End of its last turn; none while it is not expected to have any.
     seen: Option<Instant>,
+    /// Its thread was given up.
+    abandoned: bool,
 }
 
 impl Pulse {
@@ -56,6 +58,11 @@ impl Pulse {
         beat.seen = None;
     }
 
+    /// From now on its thread is stuck, until it rests.
+    pub(super) fn abandon(&self) {
+        self.beat.lock().abandoned = true;
+    }
+
     /// The thread that does not come back, if it does not.
     pub(super) fn stuck_thread(&self, now: Instant) -> Option<ThreadId> {
         let beat = *self.beat.lock();
@@ -69,9 +76,10 @@ impl Beat {
     fn is_stuck(&self, now: Instant, deadline: Duration) -> bool {
         let longer = |since: Instant, limit: Duration| now.saturating_duration_since(since) > limit;
         match (self.turn, self.seen) {
+            (None, None) => false,
+            _ if self.abandoned => true,
             (Some(turn), _) => longer(turn, deadline),
             (None, Some(seen)) => longer(seen, deadline.saturating_mul(2)),
-            (None, None) => false,
         }
     }
 }
@@ -102,6 +110,18 @@ mod tests {
         };
         assert!(!stuck_after(turn, 4));
         assert!(stuck_after(turn, 5));
+    }
+
+    #[test]
+    fn abandoned_child_is_stuck_at_once_and_until_it_rests() {
+        let (pulse, start) = (Pulse::new(DEADLINE), Instant::now());
+        pulse.begin_turn(start);
+        pulse.abandon();
+        assert!(pulse.stuck_thread(start).is_some());
+        pulse.end_turn(start);
+        assert!(pulse.stuck_thread(start).is_some(), "it has not stopped yet");
+        pulse.rest();
+        assert!(pulse.stuck_thread(start).is_none());
     }
 
     #[test]

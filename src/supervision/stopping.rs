@@ -70,6 +70,23 @@ impl Branch {
         self.revive_next_after(key);
     }
 
+    /// Minds a child no longer whose thread does not come back; its row goes when the child does.
+    pub(super) fn abandon(&mut self, key: u64, gone: oneshot::Sender<()>) {
+        let Some(index) = self.children.iter().position(|child| child.key == key) else { return };
+        let child = self.children.remove(index);
+        // Carried out when the thread comes back.
+        let _ = child.orders.send(Order::Stop { done: oneshot::channel().0 });
+        self.table.abandon(key);
+        let table = self.table.clone();
+        actix_rt::spawn(async move {
+            child.orders.closed().await;
+            table.remove(key);
+            let _ = gone.send(());
+        });
+        self.revival.retain(|next| *next != key);
+        self.revive_next_after(key);
+    }
+
     pub(super) async fn leave(&mut self) {
         self.stop_all(true).await;
         if let Some(parent) = self.parent.take() {

@@ -175,6 +175,21 @@ impl Supervisor {
         stop_child(&self.0.events, Which::Name(name.to_owned())).await
     }
 
+    /// Gives up the thread of a child that does not come back from a turn. The child counts as stuck at once,
+    /// whatever its heartbeat (it must have one), and no restart and no stop waits for it any more; its name
+    /// stays in the table until its thread comes back and it stops, or that thread ends. The answer completes
+    /// then. Dropping it changes nothing.
+    pub fn abandon<A: Actor>(
+        &self,
+        child: &ChildHandle<A>,
+    ) -> impl Future<Output = ()> + Send + 'static + use<A> {
+        let (gone, answer) = oneshot::channel();
+        let _ = self.0.events.send(Event::Abandon { key: child.key(), gone });
+        async move {
+            let _ = answer.await;
+        }
+    }
+
     /// Stops all children, last first, each within its time to stop, and then the supervisor itself. Once
     /// more does nothing. Cancel safe: the stop goes on all the same.
     pub async fn stop(&self) {

@@ -62,6 +62,17 @@ impl Watchdog {
         self.0.stuck.subscribe()
     }
 
+    /// Takes a child's thread for stuck at once, until the child rests.
+    pub(super) fn abandon(&self, key: u64) {
+        let watched = self.0.watched.lock();
+        for pulse in watched.pulses.iter().filter(|one| one.0 == key).filter_map(|one| one.2.upgrade()) {
+            pulse.abandon();
+        }
+        if let Some(thread) = &watched.thread {
+            thread.unpark();
+        }
+    }
+
     /// Looks at `pulse` for as long as it lives.
     pub(super) fn watch(&self, key: u64, name: &str, pulse: &Arc<Pulse>) {
         let mut watched = self.0.watched.lock();

@@ -56,3 +56,37 @@ async fn blocked_thread_is_reported_as_hung_until_it_comes_back() {
     stage.top.stop().await;
     arbiter.stop();
 }
+
+#[actix_rt::test]
+async fn abandoned_child_holds_up_nobody_and_leaves_when_its_thread_comes_back() {
+    let stage = Stage::new();
+    let arbiter = Arbiter::new();
+    let probe = stage.probe("a", &Trouble::default());
+    // Longer than the test: only the abandonment can count.
+    let spec = ChildSpec::permanent("a").heartbeat(HOUR);
+    let child = stage.top.start(spec, &arbiter.handle(), probe).await.unwrap();
+    stage.until_state("a", ChildState::Running).await;
+    let mut stuck = stage.top.table().stuck_threads();
+    let (release, blocked) = mpsc::channel::<()>();
+    let (begins, began) = tokio::sync::oneshot::channel();
+    arbiter.spawn_fn(move || {
+        let _ = begins.send(());
+        let _ = blocked.recv();
+    });
+    soon("the thread to be blocked", began).await.unwrap();
+
+    let gone = stage.top.abandon(&child);
+    soon("a stuck thread", stuck.wait_for(|stuck| stuck.threads == 1)).await.unwrap();
+    assert_eq!(stage.row("a").unwrap().state, ChildState::Hung);
+    let probe = stage.probe("a", &Trouble::default());
+    let again = stage.top.start_here(ChildSpec::permanent("a"), probe).await.unwrap();
+    assert!(echoes(&again.address()).await, "its name is free");
+
+    drop(release);
+    soon("the abandoned child to go", gone).await;
+    soon("no stuck thread", stuck.wait_for(|stuck| stuck.threads == 0)).await.unwrap();
+    let named = |row: &&ChildStatus| row.name == "a";
+    assert_eq!(stage.top.table().snapshot().children.iter().filter(named).count(), 1);
+    arbiter.stop();
+    stage.top.stop().await;
+}

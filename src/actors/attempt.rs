@@ -1,0 +1,184 @@
+//! One attempt at one job, from its arguments to what becomes of it.
+
+use std::future::poll_fn;
+use std::pin::pin;
+use std::sync::Arc;
+use std::task::Poll;
+use std::time::Duration;
+
+use super::attempt_control::AttemptControl;
+use super::verdict::{after_attempt, bury};
+use super::{Fence, JobEnded};
+use crate::job::{
+    Args, ArgsError, BoxedJob, Completion, Control as _, JobContext, JobError, JobRecord, JobResult,
+    JobSettings, KindName, QueueEnd, Registry, StopReason,
+};
+use crate::queue::{Delivery, Verdict};
+use crate::story::STORY;
+use crate::supervision::{Panic, catch_panic};
+
+/// A kind of job, with arguments that it can read.
+pub(super) struct Found {
+    pub(super) job: Arc<dyn BoxedJob>,
+    args: Args,
+    known_as: String,
+}
+
+/// Looks the function up and reads its arguments.
+pub(super) fn find(registry: &Registry, record: &JobRecord) -> Result<Found, JobError> {
+    let job = registry.find(&record.kind).map_err(JobError::permanent)?;
+    let args = record.args.clone().map_err(|error| unreadable(registry, &error))?;
+    let known_as = job.known_as(&args).map_err(|error| unreadable(registry, &error))?;
+    let known_as = known_as.unwrap_or_else(|| record.id.to_string());
+    Ok(Found { job: Arc::clone(job), args, known_as })
+}
+
+fn unreadable(registry: &Registry, error: &ArgsError) -> JobError {
+    JobError::permanent(format!("{error}; registered: {}", registry.names().collect::<Vec<_>>().join(", ")))
+}
+
+/// One attempt at one job.
+pub(super) struct Attempt {
+    pub(super) delivery: Delivery,
+    pub(super) settings: JobSettings,
+    pub(super) control: Arc<AttemptControl>,
+    pub(super) grace: Duration,
+    pub(super) fence: Fence,
+}
+
+impl Attempt {
+    pub(super) async fn run(&self, found: Result<Found, JobError>) -> JobEnded {
+        let verdict = match found {
+            Ok(found) => self.run_found(&found).await,
+            Err(error) => self.unknown(error),
+        };
+        JobEnded::new(&self.delivery, verdict)
+    }
+
+    /// The job's code held another thread until that was given up.
+    pub(super) async fn fail_stuck(&self, found: Result<Found, JobError>, tell_kind: bool) -> JobEnded {
+        let error = format!("{}; its code never yielded, so its thread was given up", self.timed_out());
+        let verdict = match found {
+            Ok(found) => {
+                let ctx = self.context();
+                self.conclude(&found, Err(JobError::retryable(error)), tell_kind.then_some(&ctx)).await
+            }
+            Err(error) => self.unknown(error),
+        };
+        JobEnded::new(&self.delivery, verdict)
+    }
+
+    /// Gives `work` its turns, and notes each, for as long as the thread is in force. Behind a fallen fence
+    /// nothing is begun any more, and the answer is void.
+    pub(super) async fn in_turns(&self, work: impl Future<Output = JobEnded>) -> JobEnded {
+        let mut work = pin!(work);
+        poll_fn(|cx| {
+            if self.fence.has_fallen() {
+                return Poll::Ready(JobEnded::given_back(&self.delivery));
+            }
+            let _turn = self.control.begin_turn();
+            work.as_mut().poll(cx)
+        })
+        .await
+    }
+
+    fn unknown(&self, error: JobError) -> Verdict {
+        self.log_failed(self.delivery.job.id.as_str(), &error.message, false);
+        bury(&self.delivery.job, &self.settings, error.message)
+    }
+
+    fn context(&self) -> JobContext {
+        let job = &self.delivery.job;
+        let control = Arc::clone(&self.control) as _;
+        JobContext::new(job.id.clone(), job.queue.clone(), job.kind.clone(), job.attempt, control)
+    }
+
+    async fn run_found(&self, found: &Found) -> Verdict {
+        let job = &self.delivery.job;
+        tracing::info!(
+            target: STORY, { job.id = found.known_as, job.kind = %job.kind, job.attempt = job.attempt, queue.name = %job.queue },
+            "🔨 JOB PICKED queue='{}' job_id={} function={}", job.queue, found.known_as, self.function()
+        );
+        let ctx = self.context();
+        let started = tokio::time::Instant::now();
+        let ended = self.body(found, &ctx).await;
+        let duration_ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
+        tracing::debug!(job.id = %job.id, job.kind = %job.kind, duration_ms, "the attempt ended");
+        if self.fence.has_fallen() {
+            // It held its thread too long: its end has been decided elsewhere.
+            return Verdict::GiveBack { end: QueueEnd::Head };
+        }
+        self.conclude(found, ended, Some(&ctx)).await
+    }
+
+    /// What becomes of the job; its kind hears in `tell` of a failure for good.
+    async fn conclude(&self, found: &Found, ended: JobResult, tell: Option<&JobContext>) -> Verdict {
+        let verdict = after_attempt(&self.delivery.job, &self.settings, ended, fastrand::f64());
+        match &verdict {
+            Verdict::Bury { error, .. } => {
+                self.log_failed(&found.known_as, error, false);
+                if let Some(ctx) = tell {
+                    self.tell_kind(found, ctx, error).await;
+                }
+            }
+            Verdict::RetryAt { error, .. } => self.log_failed(&found.known_as, error, true),
+            _ => {}
+        }
+        verdict
+    }
+
+    /// The body, within its time, with its panics caught.
+    async fn body(&self, found: &Found, ctx: &JobContext) -> JobResult {
+        let body = catch_panic(found.job.run(&found.args, ctx));
+        tokio::pin!(body);
+        tokio::select! {
+            ended = &mut body => return outcome(ended),
+            () = self.control.time_is_up() => self.control.request_stop(StopReason::TimedOut),
+            _ = self.control.stopped() => {}
+        }
+        let stopped = tokio::time::timeout(self.grace, &mut body).await;
+        match (stopped.map(outcome), self.control.stop_requested()) {
+            (Ok(Ok(Completion::Finished(result))), _) => Ok(Completion::Finished(result)),
+            (Ok(Err(error)), Some(StopReason::TimedOut)) => {
+                Err(JobError { message: self.timed_out(), kind: error.kind })
+            }
+            (_, Some(StopReason::TimedOut)) => Err(JobError::retryable(self.timed_out())),
+            (Ok(ended), _) => ended,
+            (Err(_), _) => Ok(Completion::Continue(QueueEnd::Head)),
+        }
+    }
+
+    /// RQ's own words, which its users know and its tools look for.
+    fn timed_out(&self) -> String {
+        let limit = self.delivery.job.time_limit(&self.settings).duration().unwrap_or_default();
+        format!("Task exceeded maximum timeout value ({} seconds)", limit.as_secs())
+    }
+
+    /// Gives the kind a chance to bring its own records in line. A panic in there changes nothing.
+    async fn tell_kind(&self, found: &Found, ctx: &JobContext, error: &str) {
+        let error = JobError::permanent(error);
+        if let Err(panic) = catch_panic(found.job.failed(&found.args, &error, ctx)).await {
+            tracing::error!(job.id = %ctx.job, %panic, "the job's own clean-up after its failure panicked");
+        }
+    }
+
+    fn function(&self) -> String {
+        KindName::from(self.delivery.job.kind.as_str()).short().to_owned()
+    }
+
+    fn log_failed(&self, known_as: &str, error: &str, again: bool) {
+        let job = &self.delivery.job;
+        tracing::warn!(job.id = known_as, error, again, "an attempt failed");
+        tracing::error!(
+            target: STORY, { job.id = known_as, queue.name = %job.queue, job.kind = %job.kind, job.attempt = job.attempt, again, error },
+            "❌ JOB FAILED queue='{}' job_id={known_as} function={}",
+            job.queue,
+            self.function()
+        );
+    }
+}
+
+/// A panic is a failed attempt with its text and place.
+fn outcome(ended: Result<JobResult, Panic>) -> JobResult {
+    ended.unwrap_or_else(|panic| Err(JobError::retryable(format!("the job panicked: {panic}"))))
+}

@@ -1,0 +1,82 @@
+//! Takes one delivery to the runner of its slot, and to that runner's successor when the thread is lost.
+
+use super::job_runner::{FailStuck, JobEnded, RunJob};
+use super::{Post, Slot};
+use crate::queue::Delivery;
+
+/// What a runner is asked to do with the delivery.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Errand {
+    /// Run the job.
+    Run,
+    /// Its code held the last thread: fail it.
+    Fail {
+        /// Its kind still has to hear of it.
+        tell_kind: bool,
+    },
+}
+
+impl Errand {
+    /// The errand to the next runner after a thread was lost; none: the job goes back unharmed.
+    fn after_loss(self, blamed: bool) -> Option<Self> {
+        match (self, blamed) {
+            (Self::Run, false) => None,
+            (Self::Run, true) => Some(Self::Fail { tell_kind: true }),
+            (Self::Fail { tell_kind }, false) => Some(Self::Fail { tell_kind }),
+            // The kind's own code for its failure held the thread: it has heard enough.
+            (Self::Fail { .. }, true) => Some(Self::Fail { tell_kind: false }),
+        }
+    }
+}
+
+/// Carries a delivery to its end, through the loss of its runner or of the runner's thread.
+pub(super) async fn carry_out(slot: &Slot, delivery: Delivery) -> JobEnded {
+    let mut errand = Errand::Run;
+    loop {
+        let post = slot.post();
+        let blamed = tokio::select! {
+            biased;
+            ended = ask(&post, errand, &delivery) => return ended,
+            blamed = post.fence.fallen() => blamed.contains(&delivery.execution),
+        };
+        match errand.after_loss(blamed) {
+            Some(next) => errand = next,
+            None => {
+                tracing::warn!(job.id = %delivery.job.id, "the thread of the job's runner was lost; the job goes back to its queue");
+                return JobEnded::given_back(&delivery);
+            }
+        }
+    }
+}
+
+/// A question dropped unanswered is void: what still waits in the mailbox is not begun.
+async fn ask(post: &Post, errand: Errand, delivery: &Delivery) -> JobEnded {
+    let boxed = Box::new(delivery.clone());
+    let ended = match errand {
+        Errand::Run => post.runner.send(RunJob { delivery: boxed }).await,
+        Errand::Fail { tell_kind } => post.runner.send(FailStuck { delivery: boxed, tell_kind }).await,
+    };
+    ended.unwrap_or_else(|error| {
+        tracing::warn!(job.id = %delivery.job.id, %error, "the runner was lost; the job goes back to its queue");
+        JobEnded::given_back(delivery)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_job_that_held_the_thread_fails_and_its_kind_is_told_at_most_once() {
+        let (told, untold) = (Errand::Fail { tell_kind: true }, Errand::Fail { tell_kind: false });
+        assert_eq!(Errand::Run.after_loss(false), None, "a neighbour goes back unharmed");
+        assert_eq!(Errand::Run.after_loss(true), Some(told));
+        assert_eq!(
+            told.after_loss(false),
+            Some(told),
+            "a neighbour of another culprit is failed all the same"
+        );
+        assert_eq!(told.after_loss(true), Some(untold));
+        assert_eq!(untold.after_loss(true), Some(untold));
+    }
+}

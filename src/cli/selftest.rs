@@ -1,0 +1,65 @@
+//! `tikkun selftest`: does everything work here?
+
+use std::time::{Duration, Instant};
+
+use clap::Args;
+
+use super::{Common, FAILED, OK, begin_logging};
+use crate::config::{LogLevel, Origin, Settings, Sources};
+use crate::runtime::selftest::{Line, Outcome, Report, run};
+
+/// Options of `selftest`.
+#[derive(Debug, Args)]
+pub(super) struct Selftest {
+    /// The longest that one step may take.
+    #[arg(long, value_name = "TIME", default_value = "10s", value_parser = humantime::parse_duration)]
+    limit: Duration,
+}
+
+impl Selftest {
+    pub(super) fn run(self, common: &Common) -> u8 {
+        let report = match self.report(common) {
+            Ok(report) => report,
+            Err(code) => return code,
+        };
+        if common.json {
+            println!("{}", serde_json::json!(report));
+        } else {
+            report.steps.iter().for_each(print);
+            let all = if report.passed { "everything works" } else { "something does not work" };
+            println!("{all}");
+        }
+        if report.passed { OK } else { FAILED }
+    }
+
+    /// A configuration that cannot be used is a step that failed, like any other.
+    fn report(self, common: &Common) -> Result<Report, u8> {
+        let began = Instant::now();
+        let data = common.data.clone().map(|data| ("service.data".to_owned(), data));
+        let flags = common.set.iter().cloned().chain(data).collect();
+        let mut loaded = match Settings::load(&Sources::from_process(common.config.clone(), flags)) {
+            Ok(loaded) => loaded,
+            Err(error) => return Ok(Report::without_settings(error.to_string())),
+        };
+        let configured = began.elapsed();
+        if loaded.origin("log.level") == Some(&Origin::Default) {
+            // The table is what is of interest here.
+            loaded.settings.log.level = LogLevel::Error;
+        }
+        begin_logging(&loaded)?;
+        Ok(actix_rt::System::new().block_on(run(loaded.settings, configured, self.limit)))
+    }
+}
+
+fn print(line: &Line) {
+    let (result, time) = match line.outcome {
+        Outcome::Passed => ("ok", format!("{} ms", line.took.as_millis())),
+        Outcome::Failed { .. } => ("FAILED", format!("{} ms", line.took.as_millis())),
+        Outcome::Skipped => ("skipped", String::new()),
+    };
+    println!("{:<14} {result:<8} {time:>9}", line.step);
+    if let Outcome::Failed { error, advice } = &line.outcome {
+        println!("  what happened: {}", error.replace('\n', "\n                 "));
+        println!("  what to do:    {advice}");
+    }
+}

@@ -1,0 +1,276 @@
+//! `tikkun.…`: jobs for trying out the service itself, of which some misbehave on purpose.
+//!
+//! They are registered only where `diagnostics.enabled` says so: whoever may enqueue could stop a slot
+//! with them.
+
+use std::hint::{black_box, spin_loop};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use futures::future::BoxFuture;
+use serde::Deserialize;
+use serde_json::json;
+
+use crate::job::{
+    Args, ArgsError, BoxedJob, Completion, Job, JobContext, JobError, JobResult, JobSettings, Progress,
+    QueueEnd, Registry, StopReason,
+};
+
+/// Parts of a sleep, each of which is reported.
+const SLEEP_STEPS: u32 = 20;
+
+/// Adds all of them.
+pub(super) fn register(registry: Registry) -> Registry {
+    registry.with(Noop).with_boxed(Arc::new(Echo)).with(Sleep).with(Fail).with(Panic).with(Spin)
+}
+
+/// Does nothing, well.
+struct Noop;
+
+impl Job for Noop {
+    const NAME: &'static str = "tikkun.noop";
+    type Args = ();
+
+    async fn run(&self, (): (), _: &JobContext) -> JobResult {
+        Ok(Completion::done())
+    }
+}
+
+/// Returns its arguments as they came: any number of them, by position and by name.
+pub struct Echo;
+
+impl Echo {
+    /// The name it is enqueued under.
+    pub const NAME: &'static str = "tikkun.echo";
+}
+
+impl BoxedJob for Echo {
+    fn name(&self) -> &'static str {
+        Self::NAME
+    }
+
+    fn settings(&self) -> JobSettings {
+        JobSettings::default()
+    }
+
+    fn known_as(&self, _: &Args) -> Result<Option<String>, ArgsError> {
+        Ok(None)
+    }
+
+    fn run<'a>(&'a self, args: &'a Args, _: &'a JobContext) -> BoxFuture<'a, JobResult> {
+        Box::pin(async move {
+            Ok(Completion::Finished(json!({ "positional": args.positional, "named": args.named })))
+        })
+    }
+
+    fn failed<'a>(&'a self, _: &'a Args, _: &'a JobError, _: &'a JobContext) -> BoxFuture<'a, ()> {
+        Box::pin(async {})
+    }
+}
+
+/// Sleeps, and tells how far it is.
+struct Sleep;
+
+#[derive(Deserialize)]
+struct SleepArgs {
+    seconds: f64,
+    /// Never looks whether it should stop.
+    #[serde(default)]
+    deaf: bool,
+}
+
+impl Job for Sleep {
+    const NAME: &'static str = "tikkun.sleep";
+    const PARAMETERS: &'static [&'static str] = &["seconds", "deaf"];
+    type Args = SleepArgs;
+
+    async fn run(&self, SleepArgs { seconds, deaf }: SleepArgs, ctx: &JobContext) -> JobResult {
+        let whole = span(seconds)?;
+        for step in 1..=SLEEP_STEPS {
+            let slept = if deaf {
+                tokio::time::sleep(whole / SLEEP_STEPS).await;
+                Ok(())
+            } else {
+                ctx.sleep(whole / SLEEP_STEPS).await
+            };
+            match slept {
+                Ok(()) => {}
+                Err(StopReason::Draining) => return Ok(Completion::Continue(QueueEnd::Head)),
+                Err(reason @ StopReason::TimedOut) => return Err(JobError::retryable(reason)),
+            }
+            let (total, done) = (i64::from(SLEEP_STEPS), i64::from(step));
+            ctx.report(Progress { total, processed: done, succeeded: done, failed: 0 });
+        }
+        Ok(Completion::Finished(json!({ "slept": seconds })))
+    }
+}
+
+fn span(seconds: f64) -> Result<Duration, JobError> {
+    Duration::try_from_secs_f64(seconds)
+        .map_err(|error| JobError::permanent(format!("cannot take {seconds} seconds: {error}")))
+}
+
+/// Fails with a message.
+struct Fail;
+
+#[derive(Deserialize)]
+struct FailArgs {
+    #[serde(default)]
+    message: String,
+    /// Whatever retries are left are not used.
+    #[serde(default)]
+    permanent: bool,
+}
+
+impl Job for Fail {
+    const NAME: &'static str = "tikkun.fail";
+    const PARAMETERS: &'static [&'static str] = &["message", "permanent"];
+    type Args = FailArgs;
+
+    async fn run(&self, FailArgs { message, permanent }: FailArgs, _: &JobContext) -> JobResult {
+        Err(if permanent { JobError::permanent(message) } else { JobError::retryable(message) })
+    }
+}
+
+/// Panics with a message.
+struct Panic;
+
+#[derive(Deserialize)]
+struct PanicArgs {
+    #[serde(default)]
+    message: String,
+}
+
+impl Job for Panic {
+    const NAME: &'static str = "tikkun.panic";
+    const PARAMETERS: &'static [&'static str] = &["message"];
+    type Args = PanicArgs;
+
+    #[expect(clippy::panic, reason = "this is what it is for")]
+    async fn run(&self, PanicArgs { message }: PanicArgs, _: &JobContext) -> JobResult {
+        panic!("{message}")
+    }
+}
+
+/// Computes without ever yielding: its thread belongs to it.
+struct Spin;
+
+#[derive(Deserialize)]
+struct SpinArgs {
+    /// It ends after so long; none: never.
+    #[serde(default)]
+    seconds: Option<f64>,
+}
+
+impl Job for Spin {
+    const NAME: &'static str = "tikkun.spin";
+    const PARAMETERS: &'static [&'static str] = &["seconds"];
+    type Args = SpinArgs;
+
+    async fn run(&self, SpinArgs { seconds }: SpinArgs, _: &JobContext) -> JobResult {
+        let bound = seconds.map(span).transpose()?;
+        let (began, mut turns) = (Instant::now(), 0_u64);
+        while bound.is_none_or(|bound| began.elapsed() < bound) {
+            turns = black_box(turns.wrapping_add(1));
+            spin_loop();
+        }
+        Ok(Completion::Finished(json!({ "turns": turns })))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::job::Control;
+    use parking_lot::Mutex;
+
+    /// A runtime that asks for nothing, or to stop from the start.
+    #[derive(Default)]
+    struct Desk {
+        stop: Option<StopReason>,
+        told: Mutex<Vec<i64>>,
+    }
+
+    impl Control for Desk {
+        fn stop_requested(&self) -> Option<StopReason> {
+            self.stop
+        }
+        fn stopped(&self) -> BoxFuture<'_, StopReason> {
+            match self.stop {
+                Some(reason) => Box::pin(std::future::ready(reason)),
+                None => Box::pin(std::future::pending()),
+            }
+        }
+        fn sleep(&self, _: Duration) -> BoxFuture<'_, ()> {
+            Box::pin(std::future::ready(()))
+        }
+        fn report(&self, progress: Progress) {
+            self.told.lock().push(progress.processed);
+        }
+        fn set_waiting(&self, _: bool) {}
+        fn time_left(&self) -> Option<Duration> {
+            None
+        }
+    }
+
+    async fn run(kind: &str, args: Args, desk: &Arc<Desk>) -> JobResult {
+        let registry = register(Registry::default());
+        let ctx = JobContext::new("j".into(), "q".into(), kind.into(), 1, Arc::clone(desk) as _);
+        registry.find(&kind.into()).unwrap().run(&args, &ctx).await
+    }
+
+    fn args(positional: serde_json::Value, named: serde_json::Value) -> Args {
+        serde_json::from_value(json!({ "positional": positional, "named": named })).unwrap()
+    }
+
+    #[actix_rt::test]
+    async fn echo_returns_positions_and_names_together() {
+        let given = args(json!([1, "ק"]), json!({ "a": null }));
+        let back = run("tikkun.echo", given.clone(), &Arc::default()).await;
+        assert_eq!(back, Ok(Completion::Finished(serde_json::to_value(given).unwrap())));
+    }
+
+    #[actix_rt::test]
+    async fn sleeper_tells_each_step_and_stops_when_asked() {
+        let desk = Arc::new(Desk::default());
+        let slept = run("tikkun.sleep", args(json!([3600]), json!({})), &desk).await;
+        assert_eq!(slept, Ok(Completion::Finished(json!({ "slept": 3600.0 }))));
+        assert_eq!(*desk.told.lock(), (1..=20).collect::<Vec<_>>());
+        let drained = Arc::new(Desk { stop: Some(StopReason::Draining), ..Desk::default() });
+        let stopped = run("tikkun.sleep", args(json!([3600]), json!({})), &drained).await;
+        assert_eq!(stopped, Ok(Completion::Continue(QueueEnd::Head)));
+        let deaf =
+            run("tikkun.sleep", args(json!([]), json!({ "seconds": 0, "deaf": true })), &drained).await;
+        assert!(matches!(deaf, Ok(Completion::Finished(_))), "{deaf:?}");
+    }
+
+    #[actix_rt::test]
+    async fn failures_are_as_permanent_as_asked() {
+        let again = run("tikkun.fail", args(json!(["no"]), json!({})), &Arc::default()).await;
+        assert_eq!(again, Err(JobError::retryable("no")));
+        let never = run("tikkun.fail", args(json!(["no", true]), json!({})), &Arc::default()).await;
+        assert_eq!(never, Err(JobError::permanent("no")));
+    }
+
+    #[actix_rt::test]
+    async fn bounded_spin_ends() {
+        let ended = run("tikkun.spin", args(json!([0.001]), json!({})), &Arc::default()).await;
+        assert!(matches!(ended, Ok(Completion::Finished(_))), "{ended:?}");
+    }
+
+    #[test]
+    fn all_of_them_begin_with_the_products_name() {
+        let registry = register(Registry::default());
+        let names: Vec<_> = registry.names().collect();
+        assert_eq!(
+            names,
+            ["tikkun.echo", "tikkun.fail", "tikkun.noop", "tikkun.panic", "tikkun.sleep", "tikkun.spin"]
+        );
+    }
+
+    #[test]
+    fn time_that_cannot_pass_is_refused() {
+        assert!(span(-1.0).is_err() && span(f64::NAN).is_err());
+        assert_eq!(span(0.5), Ok(Duration::from_millis(500)));
+    }
+}

@@ -1,0 +1,200 @@
+//! The threads that run jobs, each with its runners, and what becomes of one that does not come back.
+//!
+//! A thread cannot be killed. One that is lost is left to itself behind its fallen fence; it counts as stuck
+//! until its code ends after all, and then it ends.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use actix::Addr;
+use actix_rt::{Arbiter, ArbiterHandle};
+use async_trait::async_trait;
+use parking_lot::Mutex;
+
+use crate::actors::{Fence, JobRunner, Post, RunnerPlace, RunnerThreads, Running, StopForDrain};
+use crate::fault::{Fault, FaultKind};
+use crate::job::Registry;
+use crate::supervision::{ChildHandle, ChildSpec, StartError, Supervisor};
+
+/// What every runner is made of.
+pub(super) struct RunnerKit {
+    /// What they can run.
+    pub registry: Arc<Registry>,
+    /// How long a job that was asked to stop may take to do so.
+    pub grace: Duration,
+    /// Where jobs in hand are shown.
+    pub running: Running,
+    /// Longest silence of a runner.
+    pub heartbeat: Duration,
+}
+
+/// All of them.
+pub(super) struct Threads {
+    branch: Supervisor,
+    kit: RunnerKit,
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    threads: Vec<Thread>,
+    /// Threads that took another's place.
+    replaced: u64,
+    draining: bool,
+}
+
+/// One thread in force.
+struct Thread {
+    arbiter: Arbiter,
+    fence: Fence,
+    runners: Vec<Standing>,
+}
+
+/// A runner in force.
+struct Standing {
+    slot: usize,
+    place: RunnerPlace,
+    child: ChildHandle<JobRunner>,
+}
+
+impl Threads {
+    /// Starts `threads` threads with `slots` runners on them, as evenly as it goes.
+    pub(super) async fn start(
+        branch: Supervisor,
+        kit: RunnerKit,
+        (threads, slots): (usize, usize),
+    ) -> Result<Arc<Self>, StartError> {
+        let all = Self { branch, kit, state: Mutex::default() };
+        let threads = threads.clamp(1, slots.max(1));
+        for first in 1..=threads {
+            let slots: Vec<usize> = (first..=slots).step_by(threads).collect();
+            let (arbiter, fence, children) = all.people(&slots, "").await?;
+            let standing = |(slot, child): (usize, ChildHandle<JobRunner>)| {
+                let place = RunnerPlace::new(Post { runner: child.address(), fence: fence.clone() });
+                Standing { slot, place, child }
+            };
+            let runners = slots.into_iter().zip(children).map(standing).collect();
+            all.state.lock().threads.push(Thread { arbiter, fence, runners });
+        }
+        Ok(Arc::new(all))
+    }
+
+    /// A new thread with a runner for each of these slots. Cancel safe: dropped half-way or failed, it leaves
+    /// neither thread nor runners.
+    async fn people(
+        &self,
+        slots: &[usize],
+        suffix: &str,
+    ) -> Result<(Arbiter, Fence, Vec<ChildHandle<JobRunner>>), StartError> {
+        let (arbiter, fence) = (Arbiter::new(), Fence::default());
+        let mut unmanned = Unmanned(Some(arbiter.handle()));
+        // Dropped before the thread is: a child that is told to stop is not missed.
+        let mut children = Vec::new();
+        for slot in slots {
+            let kit = &self.kit;
+            let spec = ChildSpec::permanent(format!("job_runner/{slot}{suffix}")).heartbeat(kit.heartbeat);
+            let (registry, grace, running) = (Arc::clone(&kit.registry), kit.grace, kit.running.clone());
+            let behind = fence.clone();
+            let make = move || JobRunner::new(registry, grace, running).behind(behind);
+            children.push(self.branch.start(spec, &arbiter.handle(), make).await?.owned());
+        }
+        let children = children.into_iter().map(ChildHandle::lent).collect();
+        unmanned.0 = None;
+        Ok((arbiter, fence, children))
+    }
+
+    /// The runners' places, in the order of the slots.
+    pub(super) fn places(&self) -> Vec<RunnerPlace> {
+        let state = self.state.lock();
+        let mut runners: Vec<&Standing> = state.threads.iter().flat_map(|thread| &thread.runners).collect();
+        runners.sort_by_key(|standing| standing.slot);
+        runners.into_iter().map(|standing| standing.place.clone()).collect()
+    }
+
+    /// Tells every runner to stop its job, also those that are still to come; waits for no answer, for a
+    /// thread that does not come back has none.
+    pub(super) fn drain(&self) {
+        let mut state = self.state.lock();
+        state.draining = true;
+        for standing in state.threads.iter().flat_map(|thread| &thread.runners) {
+            tell(standing.child.address());
+        }
+    }
+
+    /// Ends the threads. What still runs there is dropped.
+    pub(super) fn end(&self) {
+        for thread in &self.state.lock().threads {
+            thread.arbiter.stop();
+        }
+    }
+
+    /// Puts a thread with these runners in the place of the one behind `fence`, and hands that one out.
+    fn exchange(
+        &self,
+        fence: &Fence,
+        (arbiter, new, children): (Arbiter, Fence, Vec<ChildHandle<JobRunner>>),
+    ) -> Option<(Arbiter, Vec<ChildHandle<JobRunner>>)> {
+        let mut state = self.state.lock();
+        let draining = state.draining;
+        let thread = state.threads.iter_mut().find(|thread| thread.fence.is(fence))?;
+        let mut old = Vec::new();
+        for (standing, child) in thread.runners.iter_mut().zip(children) {
+            if draining {
+                tell(child.address());
+            }
+            standing.place.publish(Post { runner: child.address(), fence: new.clone() });
+            old.push(std::mem::replace(&mut standing.child, child));
+        }
+        thread.fence = new;
+        Some((std::mem::replace(&mut thread.arbiter, arbiter), old))
+    }
+
+    fn slots_behind(&self, fence: &Fence) -> Option<(Vec<usize>, u64)> {
+        let mut state = self.state.lock();
+        let thread = state.threads.iter().find(|thread| thread.fence.is(fence))?;
+        let slots = thread.runners.iter().map(|standing| standing.slot).collect();
+        state.replaced += 1;
+        Some((slots, state.replaced))
+    }
+}
+
+#[async_trait]
+impl RunnerThreads for Threads {
+    async fn replace(&self, fence: &Fence) -> Result<(), Fault> {
+        let Some((slots, number)) = self.slots_behind(fence) else { return Ok(()) };
+        let people = self.people(&slots, &format!(".r{number}")).await.map_err(|error| {
+            Fault::new(FaultKind::Retryable, "start runners on a new thread").because(error)
+        })?;
+        let Some((arbiter, old)) = self.exchange(fence, people) else { return Ok(()) };
+        tracing::error!(
+            slots = ?slots,
+            "a job's code never yields: its thread is given up, and its slots go on on a new one"
+        );
+        let gone: Vec<_> = old.iter().map(|child| self.branch.abandon(child)).collect();
+        actix_rt::spawn(async move {
+            futures::future::join_all(gone).await;
+            arbiter.stop();
+            tracing::info!(slots = ?slots, "a thread that was given up came back, and has ended");
+        });
+        Ok(())
+    }
+}
+
+/// Ends a thread unless all its runners stand.
+struct Unmanned(Option<ArbiterHandle>);
+
+impl Drop for Unmanned {
+    fn drop(&mut self) {
+        if let Some(thread) = &self.0 {
+            thread.stop();
+        }
+    }
+}
+
+fn tell(runner: Addr<JobRunner>) {
+    actix_rt::spawn(async move {
+        if runner.send(StopForDrain).await.is_err() {
+            tracing::debug!("a runner is gone before the drain");
+        }
+    });
+}

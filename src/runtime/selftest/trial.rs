@@ -1,0 +1,198 @@
+//! The steps, one after the other.
+
+use std::cell::RefCell;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use serde_json::json;
+
+use super::report::{Outcome, Report, Step};
+use crate::blob::BlobStore;
+use crate::config::{Role, Settings};
+use crate::job::background::DELETE_RECEIPTS_ALL;
+use crate::job::{Args, BusinessId, JobId, JobState, Limit, NewJob, QueueName};
+use crate::kinds::Echo;
+use crate::queue::Broker;
+use crate::runtime::ports::{open_blobs, open_broker, open_store};
+use crate::runtime::{Ports, Service};
+use crate::store::Store;
+
+/// A queue of its own, which no other process listens to. Always the same: queues are remembered for ever.
+const QUEUE: &str = "tikkun-selftest";
+/// Time between two looks at the canary.
+const LOOK: Duration = Duration::from_millis(50);
+/// How long the canary's result is kept: so that it can be read, and is gone soon.
+const KEPT: Duration = Duration::from_secs(1);
+/// The most ended jobs that one sweep drops.
+const SWEEP: u32 = 1000;
+/// What is put under a key of its own.
+const OBJECT: &[u8] = b"tikkun selftest";
+/// A tenant that there never is.
+const NOBODY: BusinessId = BusinessId(0);
+
+/// Tries everything on the back ends of `settings`, each step for at most `limit`; `configured` is how long
+/// it took to load them. Must be called inside an actix system.
+pub async fn run(settings: Settings, configured: Duration, limit: Duration) -> Report {
+    let report = Report::empty().with(Step::Configuration, Outcome::Passed, configured);
+    let trial = Trial { limit, report: RefCell::new(report) };
+    let made = Made { canary: JobId::from(format!("{QUEUE}-{}", uuid::Uuid::new_v4().simple())) };
+    let ports = trial.back_ends(&settings, &made).await;
+    if let Some(ports) = ports {
+        let started = start(for_trial(settings, limit), ports.clone());
+        if let Some(service) = trial.step(Step::Lease, started).await {
+            trial.step(Step::Canary, canary(&*ports.broker, &made)).await;
+            service.run_until(std::future::ready(())).await;
+        }
+        trial.clean_up(clean_up(&ports, &made)).await;
+    }
+    trial.report.into_inner().with_the_rest_skipped()
+}
+
+/// What has to be cleaned up.
+struct Made {
+    canary: JobId,
+}
+
+impl Made {
+    fn object(&self) -> String {
+        format!("{QUEUE}/{}", self.canary)
+    }
+}
+
+struct Trial {
+    limit: Duration,
+    report: RefCell<Report>,
+}
+
+impl Trial {
+    /// One step; none when it failed.
+    async fn step<T>(&self, step: Step, work: impl Future<Output = Result<T, String>>) -> Option<T> {
+        let began = Instant::now();
+        let done = tokio::time::timeout(self.limit, work)
+            .await
+            .unwrap_or_else(|_| Err(format!("no answer within {}", humantime::format_duration(self.limit))));
+        let (outcome, value) = match done {
+            Ok(value) => (Outcome::Passed, Some(value)),
+            Err(error) => (Outcome::failed(step, error), None),
+        };
+        self.report.replace_with(|report| report.clone().with(step, outcome, began.elapsed()));
+        value
+    }
+
+    async fn back_ends(&self, settings: &Settings, made: &Made) -> Option<Ports> {
+        let broker = self.step(Step::Queue, queue(settings)).await?;
+        let store = self.step(Step::Database, database(settings)).await?;
+        let blobs = self.step(Step::Attachments, attachments(settings, &made.object())).await?;
+        Some(Ports { broker, store, blobs })
+    }
+
+    /// Also after a failure; the steps between are skipped.
+    async fn clean_up(&self, work: impl Future<Output = Result<(), String>>) {
+        self.report.replace_with(|report| report.clone().up_to_clean_up());
+        self.step(Step::CleanUp, work).await;
+    }
+}
+
+async fn queue(settings: &Settings) -> Result<Arc<dyn Broker>, String> {
+    let broker = open_broker(settings).await.map_err(|error| error.to_string())?;
+    broker.check().await.map_err(|fault| fault.chain())?;
+    Ok(broker)
+}
+
+async fn database(settings: &Settings) -> Result<Store, String> {
+    let store = open_store(settings).await.map_err(|error| error.to_string())?;
+    store.background_jobs.check().await.map_err(|fault| fault.chain())?;
+    let read = store.background_jobs.latest(NOBODY, DELETE_RECEIPTS_ALL).await;
+    read.map_err(|fault| fault.chain())?;
+    Ok(store)
+}
+
+async fn attachments(settings: &Settings, key: &str) -> Result<Arc<dyn BlobStore>, String> {
+    let blobs = open_blobs(settings).await.map_err(|error| error.to_string())?;
+    blobs.put(key, OBJECT).await.map_err(|fault| fault.chain())?;
+    let size = blobs.size(key).await.map_err(|fault| fault.chain());
+    // Before anything is made of the size: nothing is left behind.
+    delete(&*blobs, key).await?;
+    let size = size?;
+    if size != u64::try_from(OBJECT.len()).ok() {
+        return Err(format!("the object `{key}` was put with {} bytes and has {size:?}", OBJECT.len()));
+    }
+    match blobs.size(key).await.map_err(|fault| fault.chain())? {
+        None => Ok(blobs),
+        Some(_) => Err(format!("the object `{key}` is still there after it was deleted")),
+    }
+}
+
+async fn delete(blobs: &dyn BlobStore, key: &str) -> Result<(), String> {
+    let kept = blobs.delete(&[key.to_owned()]).await.map_err(|fault| fault.chain())?;
+    kept.first().map_or(Ok(()), |kept| Err(kept.fault.chain()))
+}
+
+/// One worker with one slot, on a queue of its own.
+fn for_trial(mut settings: Settings, limit: Duration) -> Settings {
+    settings.service.drain_timeout = settings.service.drain_timeout.min(limit);
+    settings.service.role = Role::Worker;
+    settings.diagnostics.enabled = true;
+    settings.worker.queues = vec![QueueName::from(QUEUE)];
+    settings.worker.queues_as_given = QUEUE.to_owned();
+    settings.worker.queue_caps.clear();
+    (settings.worker.slots, settings.worker.threads) = (1, 1);
+    settings
+}
+
+async fn start(settings: Settings, ports: Ports) -> Result<Service, String> {
+    let service = Service::start_behind(settings, ports).await.map_err(|error| error.to_string())?;
+    service.has_lease().await;
+    Ok(service)
+}
+
+async fn canary(broker: &dyn Broker, made: &Made) -> Result<(), String> {
+    let mut args = Args::positional([json!(QUEUE), json!(1)]);
+    args.named.insert("sent".to_owned(), json!(made.canary));
+    let expected = json!({ "positional": args.positional, "named": args.named });
+    let kept = Some(Limit::After(KEPT));
+    let job = NewJob {
+        result_ttl: kept,
+        failure_ttl: kept,
+        ..NewJob::new(made.canary.clone(), QUEUE, Echo::NAME, args)
+    };
+    broker.enqueue(&[job]).await.map_err(|fault| fault.chain())?;
+    loop {
+        let job = broker.job(&made.canary).await.map_err(|fault| fault.chain())?;
+        match job.as_ref().map(|job| job.state) {
+            Some(JobState::Finished)
+                if job.as_ref().and_then(|job| job.result.as_ref()) == Some(&expected) =>
+            {
+                return Ok(());
+            }
+            Some(state) if state.is_open() => tokio::time::sleep(LOOK).await,
+            _ => return Err(format!("the job did not come back as it went in: {job:?}")),
+        }
+    }
+}
+
+/// Whatever of it is there. Takes no turn of any queue but its own.
+async fn clean_up(ports: &Ports, made: &Made) -> Result<(), String> {
+    delete(&*ports.blobs, &made.object()).await?;
+    ports.broker.cancel(&made.canary).await.map_err(|fault| fault.chain())?;
+    while ports.broker.job(&made.canary).await.map_err(|fault| fault.chain())?.is_some() {
+        tokio::time::sleep(LOOK).await;
+        ports.broker.expire(SWEEP).await.map_err(|fault| fault.chain())?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[actix_rt::test]
+    async fn step_that_does_not_answer_fails_in_its_time() {
+        let report = RefCell::new(Report::empty());
+        let trial = Trial { limit: Duration::from_millis(1), report };
+        assert_eq!(trial.step(Step::Queue, std::future::pending::<Result<(), _>>()).await, None);
+        let report = trial.report.into_inner();
+        assert!(!report.passed);
+        assert_eq!(report.steps[0].outcome, Outcome::failed(Step::Queue, "no answer within 1ms"));
+    }
+}

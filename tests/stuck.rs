@@ -1,0 +1,282 @@
+//! Job code that never yields: the service as a child process, on real files.
+#![allow(
+    missing_docs,
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a failed expectation is what a test is for"
+)]
+
+use std::io::{BufRead as _, BufReader};
+use std::path::Path;
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, channel};
+use std::time::{Duration, Instant};
+
+use rustix::process::{Pid, Signal, kill_process};
+use serde_json::{Value, json};
+use tikkun::job::{Args, JobRecord, JobState, Limit, NewJob};
+use tikkun::queue::{Broker, open_embedded};
+
+const DEADLINE: Duration = Duration::from_secs(60);
+const SECRET: &str = "a-secret-for-tests-that-is-long-enough";
+const QUEUE: &str = "trial";
+/// Longer than any test waits.
+const FOR_EVER: u64 = 3600;
+const WORDS: &str = "Task exceeded maximum timeout value (1 seconds)";
+
+/// `tikkun serve`, killed when dropped.
+struct Service {
+    child: Child,
+    address: String,
+    lines: Receiver<String>,
+}
+
+impl Drop for Service {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+        if std::thread::panicking() {
+            self.lines.try_iter().for_each(|line| eprintln!("{line}"));
+        }
+    }
+}
+
+impl Service {
+    fn start(folder: &Path, settings: &[&str]) -> Self {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_tikkun"));
+        command.args(["serve", "--port", "0", "--queues", QUEUE, "--data"]).arg(folder);
+        let all = ["diagnostics.enabled=true", "worker.slots=2", "service.drain_timeout=1s"];
+        for setting in all.iter().chain(settings) {
+            command.args(["--set", setting]);
+        }
+        command.env("INTERNAL_SECRET", SECRET).stdin(Stdio::null()).stdout(Stdio::null());
+        let mut child = command.stderr(Stdio::piped()).spawn().unwrap();
+        let (sender, lines) = channel();
+        let stderr = BufReader::new(child.stderr.take().unwrap());
+        std::thread::spawn(move || {
+            stderr.lines().map_while(Result::ok).for_each(|line| drop(sender.send(line)));
+        });
+        let mut service = Self { child, address: String::new(), lines };
+        service.address = service.read_address();
+        service
+    }
+
+    fn read_address(&self) -> String {
+        let began = Instant::now();
+        loop {
+            let left = DEADLINE.saturating_sub(began.elapsed());
+            let line = self.lines.recv_timeout(left).expect("waited for the address of the service");
+            if let Some((_, rest)) =
+                line.split_once("tikkun serves").and_then(|(_, rest)| rest.split_once("address=\""))
+            {
+                return rest.split('"').next().unwrap().to_owned();
+            }
+        }
+    }
+
+    async fn get(&self, path: &str) -> (u16, Value) {
+        get(&self.address, path).await
+    }
+
+    async fn stuck_threads(&self) -> u64 {
+        self.get("/api/jobs/health").await.1["supervision"]["stuck_threads"].as_u64().unwrap()
+    }
+
+    async fn ended(&mut self) -> ExitStatus {
+        let began = Instant::now();
+        loop {
+            if let Some(status) = self.child.try_wait().unwrap() {
+                return status;
+            }
+            assert!(began.elapsed() < DEADLINE, "waited {DEADLINE:?} for the service to leave");
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+
+    fn terminate(&self) {
+        let pid = Pid::from_raw(self.child.id().try_into().unwrap()).unwrap();
+        kill_process(pid, Signal::TERM).unwrap();
+    }
+}
+
+async fn get(address: &str, path: &str) -> (u16, Value) {
+    let client = awc::Client::builder().timeout(DEADLINE).finish();
+    let request = client.get(format!("http://{address}{path}")).insert_header(("X-Internal-Secret", SECRET));
+    let mut answer = request.send().await.unwrap_or_else(|error| panic!("{path}: {error}"));
+    let body = answer.body().await.unwrap();
+    (answer.status().as_u16(), serde_json::from_slice(&body).unwrap_or(Value::Null))
+}
+
+/// The queue that service and test share.
+struct Queue(Arc<dyn Broker>);
+
+impl Queue {
+    async fn open(folder: &Path) -> Self {
+        Self(open_embedded(folder).await.unwrap())
+    }
+
+    async fn enqueue(&self, id: &str, kind: &str, args: &[Value]) {
+        let args = Args::positional(args.iter().cloned());
+        let timeout = if kind == "tikkun.spin" { 1 } else { FOR_EVER };
+        let timeout = Some(Limit::After(Duration::from_secs(timeout)));
+        let job = NewJob { timeout, ..NewJob::new(id, QUEUE, kind, args) };
+        self.0.enqueue(&[job]).await.unwrap();
+    }
+
+    async fn job(&self, id: &str) -> JobRecord {
+        self.0.job(&id.into()).await.unwrap().unwrap()
+    }
+
+    async fn until(&self, id: &str, wanted: &str, holds: impl Fn(&JobRecord) -> bool) -> JobRecord {
+        let began = Instant::now();
+        loop {
+            let job = self.job(id).await;
+            if holds(&job) {
+                return job;
+            }
+            assert!(began.elapsed() < DEADLINE, "waited {DEADLINE:?} for {id} to be {wanted}: {job:?}");
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+
+    async fn until_state(&self, id: &str, state: JobState) -> JobRecord {
+        self.until(id, state.as_str(), |job| job.state == state).await
+    }
+
+    async fn assert_failed_in_words(&self, id: &str) {
+        let error = self.until_state(id, JobState::Failed).await.error.unwrap();
+        assert!(error.starts_with(WORDS) && error.contains("never yielded"), "{error}");
+    }
+}
+
+async fn until_stuck(service: &Service, wanted: u64) {
+    let began = Instant::now();
+    while service.stuck_threads().await != wanted {
+        assert!(began.elapsed() < DEADLINE, "waited {DEADLINE:?} for {wanted} stuck threads");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+#[actix_rt::test]
+async fn spinning_job_fails_in_rqs_words_while_everything_else_goes_on() {
+    let folder = tempfile::tempdir().unwrap();
+    let queue = Queue::open(folder.path()).await;
+    let mut service = Service::start(folder.path(), &["service.max_stuck=8"]);
+    let address = service.address.clone();
+    let probes = actix_rt::spawn(async move {
+        loop {
+            assert_eq!(get(&address, "/healthz").await.0, 200);
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    });
+
+    queue.enqueue("spin", "tikkun.spin", &[]).await;
+    queue.until_state("spin", JobState::Started).await;
+    for n in 0..10 {
+        queue.enqueue(&format!("echo-{n}"), "tikkun.echo", &[json!(n)]).await;
+    }
+    for n in 0..10 {
+        let echo = queue.until_state(&format!("echo-{n}"), JobState::Finished).await;
+        assert_eq!(echo.result, Some(json!({ "positional": [n], "named": {} })));
+    }
+    queue.assert_failed_in_words("spin").await;
+
+    until_stuck(&service, 1).await;
+    let (status, health) = service.get("/api/jobs/health").await;
+    let hung = |child: &&Value| child["state"] == "hung" && child["supervisor"] == "runners";
+    assert_eq!(
+        health["supervision"]["children"].as_array().unwrap().iter().filter(hung).count(),
+        1,
+        "{health}"
+    );
+    assert_eq!((status, &health["running"]), (200, &json!([])), "nothing is in hand");
+    for id in ["sleep-1", "sleep-2"] {
+        queue.enqueue(id, "tikkun.sleep", &[json!(FOR_EVER)]).await;
+    }
+    for id in ["sleep-1", "sleep-2"] {
+        queue.until_state(id, JobState::Started).await;
+    }
+    assert!(!probes.is_finished(), "the window did not answer all the time");
+    probes.abort();
+    assert!(probes.await.unwrap_err().is_cancelled());
+
+    service.terminate();
+    assert_eq!(service.ended().await.code(), Some(0));
+    for id in ["sleep-1", "sleep-2"] {
+        assert_eq!(queue.job(id).await.state, JobState::Queued, "the drain reached the new runner, too");
+    }
+}
+
+#[actix_rt::test]
+async fn process_with_too_many_lost_threads_leaves_and_another_finishes_its_jobs() {
+    let folder = tempfile::tempdir().unwrap();
+    let queue = Queue::open(folder.path()).await;
+    // The heartbeat is far beyond the time of the test: only the abandonment can count.
+    let mut service = Service::start(folder.path(), &["service.max_stuck=1", "supervision.heartbeat=1h"]);
+    queue.enqueue("sleep", "tikkun.sleep", &[json!(FOR_EVER)]).await;
+    queue.until_state("sleep", JobState::Started).await;
+    queue.enqueue("spin", "tikkun.spin", &[]).await;
+    for n in 0..5 {
+        queue.enqueue(&format!("echo-{n}"), "tikkun.echo", &[json!(n)]).await;
+    }
+    assert_eq!(service.ended().await.code(), Some(70));
+    queue.assert_failed_in_words("spin").await;
+
+    let _other = Service::start(folder.path(), &[]);
+    for n in 0..5 {
+        queue.until_state(&format!("echo-{n}"), JobState::Finished).await;
+    }
+    queue.until("sleep", "started again", |job| job.state == JobState::Started && job.attempt == 2).await;
+}
+
+#[actix_rt::test]
+async fn neighbour_on_a_lost_thread_goes_back_unharmed_and_runs_on_the_new_one() {
+    let folder = tempfile::tempdir().unwrap();
+    let queue = Queue::open(folder.path()).await;
+    let service = Service::start(folder.path(), &["service.max_stuck=8", "worker.threads=1"]);
+    queue.enqueue("sleep", "tikkun.sleep", &[json!(FOR_EVER)]).await;
+    queue.until_state("sleep", JobState::Started).await;
+    queue.enqueue("spin", "tikkun.spin", &[]).await;
+    queue.assert_failed_in_words("spin").await;
+    let again =
+        queue.until("sleep", "started again", |job| job.state == JobState::Started && job.attempt == 2).await;
+    assert_eq!((again.failures, again.orphaned), (0, 0));
+    until_stuck(&service, 1).await;
+}
+
+#[actix_rt::test]
+async fn spinning_job_that_ends_after_all_changes_nothing_and_its_thread_ends() {
+    let folder = tempfile::tempdir().unwrap();
+    let queue = Queue::open(folder.path()).await;
+    let service = Service::start(folder.path(), &["service.max_stuck=8"]);
+    queue.enqueue("spin", "tikkun.spin", &[json!(8)]).await;
+    until_stuck(&service, 1).await;
+    queue.assert_failed_in_words("spin").await;
+    until_stuck(&service, 0).await;
+    queue.assert_failed_in_words("spin").await;
+    let (_, health) = service.get("/api/jobs/health").await;
+    let runners: Vec<_> = health["supervision"]["children"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .filter(|child| child["supervisor"] == "runners")
+        .map(|child| child["state"].as_str().unwrap())
+        .collect();
+    assert_eq!(runners, ["running", "running"]);
+}
+
+#[actix_rt::test]
+async fn process_told_to_leave_does_not_wait_for_a_spinning_job() {
+    let folder = tempfile::tempdir().unwrap();
+    let queue = Queue::open(folder.path()).await;
+    let mut service = Service::start(folder.path(), &[]);
+    let spin =
+        NewJob { timeout: Some(Limit::Never), ..NewJob::new("spin", QUEUE, "tikkun.spin", Args::default()) };
+    queue.0.enqueue(&[spin]).await.unwrap();
+    queue.until_state("spin", JobState::Started).await;
+    service.terminate();
+    assert_eq!(service.ended().await.code(), Some(0));
+}
