@@ -16,8 +16,8 @@ use actix::{Actor, Addr};
 use serde_json::{Value, json};
 use tikkun::actors::{Blamed, FailStuck, Fence, JobEnded, JobRunner, RunJob, Running, StopForDrain};
 use tikkun::job::{
-    Args, ArgsError, Completion, Job, JobContext, JobError, JobRecord, JobResult, JobSettings, JobState,
-    Limit, Progress, QueueEnd, Registry, Retries, RetryPolicy,
+    Args, ArgsError, Completion, Job, JobContext, JobError, JobRecord, JobResult, JobSettings, Limit, NewJob,
+    Progress, QueueEnd, Registry, Retries, RetryPolicy,
 };
 use tikkun::queue::{Delivery, Verdict};
 
@@ -123,28 +123,7 @@ fn bench_behind(fence: Fence) -> Bench {
 }
 
 fn record(kind: &str, args: &[Value]) -> JobRecord {
-    JobRecord {
-        id: "j".into(),
-        queue: "q".into(),
-        kind: kind.into(),
-        args: Ok(Args::positional(args.iter().cloned())),
-        state: JobState::Started,
-        attempt: 1,
-        failures: 0,
-        orphaned: 0,
-        timeout: None,
-        retries: None,
-        result_ttl: None,
-        failure_ttl: None,
-        created_at: chrono::Utc::now(),
-        enqueued_at: None,
-        due_at: None,
-        started_at: None,
-        ended_at: None,
-        result: None,
-        error: None,
-        meta: serde_json::Map::new(),
-    }
+    JobRecord::of(NewJob::new("j", "q", kind, Args::positional(args.iter().cloned())), chrono::Utc::now())
 }
 
 impl Bench {

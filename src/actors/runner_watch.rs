@@ -91,7 +91,7 @@ mod tests {
     use super::super::attempt_control::AttemptControl;
     use super::*;
     use crate::fault::FaultKind;
-    use crate::job::{Args, JobRecord, JobState, Limit};
+    use crate::job::{Args, JobRecord, Limit, NewJob};
     use crate::queue::Delivery;
     use crate::supervision::Turns;
 
@@ -111,28 +111,8 @@ mod tests {
     }
 
     fn delivery(execution: &str) -> Delivery {
-        let job = JobRecord {
-            id: execution.into(),
-            queue: "q".into(),
-            kind: "k".into(),
-            args: Ok(Args::default()),
-            state: JobState::Started,
-            attempt: 1,
-            failures: 0,
-            orphaned: 0,
-            timeout: None,
-            retries: None,
-            result_ttl: None,
-            failure_ttl: None,
-            created_at: chrono::DateTime::UNIX_EPOCH,
-            enqueued_at: None,
-            due_at: None,
-            started_at: None,
-            ended_at: None,
-            result: None,
-            error: None,
-            meta: serde_json::Map::new(),
-        };
+        let job =
+            JobRecord::of(NewJob::new(execution, "q", "k", Args::default()), chrono::DateTime::UNIX_EPOCH);
         Delivery { job, execution: execution.into() }
     }
 

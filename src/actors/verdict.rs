@@ -57,32 +57,11 @@ pub(super) fn after_death(job: &JobRecord, settings: &JobSettings, died: &str, c
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::job::{Args, JobState, QueueEnd, Retries, RetryPolicy};
+    use crate::job::{Args, NewJob, QueueEnd, Retries, RetryPolicy};
     use std::time::Duration;
 
     fn job() -> JobRecord {
-        JobRecord {
-            id: "j".into(),
-            queue: "q".into(),
-            kind: "k".into(),
-            args: Ok(Args::default()),
-            state: JobState::Started,
-            attempt: 1,
-            failures: 0,
-            orphaned: 0,
-            timeout: None,
-            retries: None,
-            result_ttl: None,
-            failure_ttl: None,
-            created_at: chrono::DateTime::UNIX_EPOCH,
-            enqueued_at: None,
-            due_at: None,
-            started_at: None,
-            ended_at: None,
-            result: None,
-            error: None,
-            meta: serde_json::Map::new(),
-        }
+        JobRecord::of(NewJob::new("j", "q", "k", Args::default()), chrono::DateTime::UNIX_EPOCH)
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::time::Duration;
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use serde::{Deserialize, Serialize, Serializer};
 use serde_json::{Map, Value};
 
@@ -211,6 +211,34 @@ fn args_or_error<S: Serializer>(args: &Result<Args, ArgsError>, to: S) -> Result
 }
 
 impl JobRecord {
+    /// What a queue keeps of a job that was just enqueued, at `now`.
+    #[must_use]
+    pub fn of(job: NewJob, now: DateTime<Utc>) -> Self {
+        let due_at = job.delay.and_then(|delay| now.checked_add_signed(TimeDelta::from_std(delay).ok()?));
+        Self {
+            state: if due_at.is_some() { JobState::Scheduled } else { JobState::Queued },
+            enqueued_at: due_at.is_none().then_some(now),
+            due_at,
+            id: job.id,
+            queue: job.queue,
+            kind: job.kind,
+            args: Ok(job.args),
+            attempt: 0,
+            failures: 0,
+            orphaned: 0,
+            timeout: job.timeout,
+            retries: job.retries,
+            result_ttl: job.result_ttl,
+            failure_ttl: job.failure_ttl,
+            created_at: now,
+            started_at: None,
+            ended_at: None,
+            result: None,
+            error: None,
+            meta: job.meta,
+        }
+    }
+
     /// The time one attempt has.
     #[must_use]
     pub fn time_limit(&self, settings: &JobSettings) -> Limit {
@@ -240,29 +268,20 @@ mod tests {
     use super::*;
     use crate::job::RetryPolicy;
 
-    pub(super) fn record() -> JobRecord {
-        JobRecord {
-            id: "j".into(),
-            queue: "q".into(),
-            kind: "k".into(),
-            args: Ok(Args::default()),
-            state: JobState::Started,
-            attempt: 1,
-            failures: 0,
-            orphaned: 0,
-            timeout: None,
-            retries: None,
-            result_ttl: None,
-            failure_ttl: None,
-            created_at: DateTime::UNIX_EPOCH,
-            enqueued_at: None,
-            due_at: None,
-            started_at: None,
-            ended_at: None,
-            result: None,
-            error: None,
-            meta: Map::new(),
-        }
+    fn record() -> JobRecord {
+        JobRecord::of(NewJob::new("j", "q", "k", Args::default()), DateTime::UNIX_EPOCH)
+    }
+
+    #[test]
+    fn a_delayed_job_is_scheduled_and_has_not_come_into_its_queue() {
+        let delay = Some(Duration::from_secs(60));
+        let job = JobRecord::of(
+            NewJob { delay, ..NewJob::new("j", "q", "k", Args::default()) },
+            DateTime::UNIX_EPOCH,
+        );
+        assert_eq!((job.state, job.enqueued_at), (JobState::Scheduled, None));
+        assert_eq!(job.due_at.map(|at| at.timestamp()), Some(60));
+        assert_eq!(record().state, JobState::Queued);
     }
 
     #[test]
