@@ -21,6 +21,7 @@ mod kills;
 mod outages;
 #[cfg(feature = "failpoints")]
 mod panics;
+mod pausing;
 mod plain_jobs;
 mod process;
 mod takeover;
