@@ -12,6 +12,7 @@ use tokio::time::Instant;
 
 use super::deadline::answer_in;
 use super::{Fence, Running};
+use crate::failpoint;
 use crate::fault::Fault;
 use crate::supervision::Turn;
 
@@ -45,6 +46,7 @@ impl Actor for RunnerWatch {
     type Context = Context<Self>;
 
     fn started(&mut self, ctx: &mut Self::Context) {
+        failpoint::reach("runner_watch.started");
         ctx.spawn(self.clone().watch().into_actor(self));
     }
 }
@@ -56,6 +58,7 @@ impl RunnerWatch {
         let interval = (self.grace / 4).clamp(LOOK_EVERY.0, LOOK_EVERY.1);
         loop {
             self.turn.beat();
+            failpoint::reach("runner_watch.look");
             self.look().await;
             tokio::time::sleep(interval).await;
         }

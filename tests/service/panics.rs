@@ -50,6 +50,8 @@ heals! {
     scheduler_that_panics_at_its_start_starts_again: "scheduler" at "scheduler.started";
     rescuer_that_panics_looks_on: "rescuer" at "rescuer.tick";
     rescuer_that_panics_at_its_start_starts_again: "rescuer" at "rescuer.started";
+    runner_watch_that_panics_looks_on: "runner_watch" at "runner_watch.look";
+    runner_watch_that_panics_at_its_start_starts_again: "runner_watch" at "runner_watch.started";
     lease_keeper_that_panics_renews_on: "lease_keeper" at "lease_keeper.renew";
     lease_keeper_that_panics_at_its_start_starts_again: "lease_keeper" at "lease_keeper.started";
 }
