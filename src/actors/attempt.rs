@@ -61,7 +61,7 @@ impl Attempt {
         let verdict = match found {
             Ok(found) => {
                 let ctx = self.context();
-                self.conclude(&found, Err(JobError::retryable(error)), tell_kind.then_some(&ctx)).await
+                self.conclude(&found, Err(self.failed_by_timeout(error)), tell_kind.then_some(&ctx)).await
             }
             Err(error) => self.unknown(error),
         };
@@ -139,13 +139,14 @@ impl Attempt {
         let stopped = tokio::time::timeout(self.grace, &mut body).await;
         match (stopped.map(outcome), self.control.stop_requested()) {
             (Ok(Ok(Completion::Finished(result))), _) => Ok(Completion::Finished(result)),
-            (Ok(Err(error)), Some(StopReason::TimedOut)) => {
-                Err(JobError { message: self.timed_out(), kind: error.kind })
-            }
-            (_, Some(StopReason::TimedOut)) => Err(JobError::retryable(self.timed_out())),
+            (_, Some(StopReason::TimedOut)) => Err(self.failed_by_timeout(self.timed_out())),
             (Ok(ended), _) => ended,
             (Err(_), _) => Ok(Completion::Continue(QueueEnd::Head)),
         }
+    }
+
+    fn failed_by_timeout(&self, message: String) -> JobError {
+        if self.settings.final_timeout { JobError::permanent(message) } else { JobError::retryable(message) }
     }
 
     /// RQ's own words, which its users know and its tools look for.

@@ -53,6 +53,12 @@ impl Clock {
         holds && self.limit.duration().is_some_and(overdue)
     }
 
+    /// Time that was an outage does not count; what is refunded is never more than was used.
+    fn refund(&mut self, time: Duration, now: Instant) {
+        self.used = self.used(now).saturating_sub(time);
+        self.running_since = self.running_since.map(|_| now);
+    }
+
     /// Waits may nest: time runs again when the last one ends.
     fn set_waiting(&mut self, waiting: bool, now: Instant) {
         if waiting {
@@ -158,6 +164,11 @@ impl Control for AttemptControl {
         self.clock_changed.notify_one();
     }
 
+    fn refund(&self, time: Duration) {
+        self.clock.lock().refund(time, Instant::now());
+        self.clock_changed.notify_one();
+    }
+
     fn time_left(&self) -> Option<Duration> {
         self.clock.lock().left(Instant::now())
     }
@@ -198,6 +209,18 @@ mod tests {
         assert!(!ten.never_yields(Some(at(12)), at(16), grace), "it yielded a moment ago");
         assert!(!ten.never_yields(None, at(100), grace), "it waits");
         assert!(!clock(Limit::Never).never_yields(Some(start), at(1000), grace), "it has all the time");
+    }
+
+    #[test]
+    fn time_of_an_outage_is_given_back() {
+        let start = Instant::now();
+        let at = |seconds| start + Duration::from_secs(seconds);
+        let limit = Limit::After(Duration::from_secs(10));
+        let mut clock = Clock { limit, used: Duration::ZERO, running_since: Some(start), waits: 0 };
+        clock.refund(Duration::from_secs(5), at(8));
+        assert_eq!(clock.left(at(9)), Some(Duration::from_secs(6)));
+        clock.refund(Duration::from_secs(100), at(9));
+        assert_eq!(clock.left(at(9)), Some(Duration::from_secs(10)));
     }
 
     #[actix_rt::test]

@@ -152,18 +152,22 @@ async fn fetch_loop(desk: Arc<Desk>, me: Recipient<Settle>) {
                 desk.wait_for_work().await;
             }
             let slots = desk.granted_slots().await;
-            more_waits = match desk.fetch_for(slots, &me).await {
-                Ok(full) => {
+            let wanted = slots.len();
+            match desk.fetch_for(slots, &me).await {
+                // Work was announced, but it was another's, or it is not to be had now.
+                Ok(0) => tokio::time::sleep(OUTAGE.delay(1, fastrand::f64())).await,
+                Ok(fetched) => {
                     failures = 0;
-                    full
+                    more_waits = fetched == wanted;
+                    continue;
                 }
                 // A broker that answers reads may still refuse every fetch.
                 Err(fault) => {
                     desk.outage(&mut failures, &fault).await;
                     desk.give_back_unknown(&me).await;
-                    false
                 }
-            };
+            }
+            more_waits = false;
         }
     };
     tokio::select! {
@@ -203,18 +207,18 @@ impl Desk {
         }
     }
 
-    /// Whether there is probably more to fetch.
-    async fn fetch_for(self: &Arc<Self>, slots: Vec<Slot>, me: &Recipient<Settle>) -> Result<bool, Fault> {
+    /// Fetches for these slots, and says how many jobs came.
+    async fn fetch_for(self: &Arc<Self>, slots: Vec<Slot>, me: &Recipient<Settle>) -> Result<usize, Fault> {
         let want = u32::try_from(slots.len()).unwrap_or(u32::MAX);
         let fetched = self.ports.broker.fetch(&self.settings.queue, want, &self.ports.process);
         let deliveries = answer_in(self.settings.deadline, "fetch", fetched).await?;
-        let full = deliveries.len() == slots.len();
+        let fetched = deliveries.len();
         for (delivery, slot) in deliveries.into_iter().zip(slots) {
             self.held.lock().insert(delivery.execution.clone());
             actix_rt::spawn(carry(Arc::clone(self), delivery, slot, me.clone()));
         }
         failpoint::reach("queue_listener.fetched");
-        Ok(full)
+        Ok(fetched)
     }
 
     /// A fetch may have been carried out without its answer reaching us: what the broker lent to this

@@ -7,7 +7,6 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use chrono::{DateTime, Utc};
 use parking_lot::Mutex;
 use serde_json::json;
 use tokio::time::Instant;
@@ -75,7 +74,8 @@ pub(super) struct Suspects(Mutex<BTreeMap<BackgroundJobId, Suspect>>);
 #[derive(Clone, Copy, Debug)]
 struct Suspect {
     since: Instant,
-    updated_at: Option<DateTime<Utc>>,
+    status: Status,
+    attempt: u32,
 }
 
 impl Suspects {
@@ -85,9 +85,10 @@ impl Suspects {
         let mut still = BTreeMap::new();
         let mut ripe = Vec::new();
         for row in gaps {
-            let fresh = Suspect { since: now, updated_at: row.updated_at };
+            let fresh = Suspect { since: now, status: row.status, attempt: row.note.attempt };
             let suspect = match seen.get(&row.id) {
-                Some(known) if known.updated_at == row.updated_at => *known,
+                // A heartbeat alone is no sign of a carrier: a row may be kept alive by one that lost it.
+                Some(known) if (known.status, known.attempt) == (fresh.status, fresh.attempt) => *known,
                 _ => fresh,
             };
             if now.saturating_duration_since(suspect.since) >= grace {
@@ -125,18 +126,21 @@ pub(super) async fn reconcile(
     if !answer_in(deadline, "lead the reconciliation", lead).await? {
         return Ok(());
     }
+    ports.turn.beat();
     let jobs = &ports.store.background_jobs;
     // Rows first: an entry that is made in between can only make a gap smaller.
     let rows = answer_in(deadline, "list active rows", jobs.active(&tracked.job_type, ROWS)).await?;
     let entries = answer_in(deadline, "list open entries", ports.broker.open_jobs(&tracked.kind)).await?;
     let carried: BTreeSet<_> = entries.iter().filter_map(|entry| tracked.row_of(entry)).collect();
 
+    ports.turn.beat();
     let resting: Vec<_> =
         rows.iter().filter(|row| is_continuation(row)).map(|row| (row.id, row.note.attempt)).collect();
     answer_in(deadline, "keep paused rows alive", jobs.beat(&resting)).await?;
 
     let gaps: Vec<_> = rows.iter().filter(|row| needs_entry(row) && !carried.contains(&row.id)).collect();
     for row in suspects.ripe(&gaps, Instant::now(), tracked.grace) {
+        ports.turn.beat();
         let id = JobId::from(uuid::Uuid::new_v4().to_string());
         answer_in(deadline, "note the new entry", jobs.carried_by(row, &id)).await?;
         let entry = [tracked.entry(id.clone(), row)];
@@ -189,9 +193,10 @@ mod tests {
         let at = |seconds| start + Duration::from_secs(seconds);
         let mut job = row(7, Status::Queued, None);
         assert!(suspects.ripe(&[&job], at(0), grace).is_empty());
-        job.updated_at = Some(DateTime::UNIX_EPOCH);
+        job.note.attempt = 1;
         assert!(suspects.ripe(&[&job], at(40), grace).is_empty(), "it moved meanwhile");
-        assert_eq!(suspects.ripe(&[&job], at(70), grace), [BackgroundJobId(7)]);
+        job.updated_at = Some(chrono::DateTime::UNIX_EPOCH);
+        assert_eq!(suspects.ripe(&[&job], at(70), grace), [BackgroundJobId(7)], "a heartbeat is no carrier");
         assert!(suspects.ripe(&[&job], at(71), grace).is_empty(), "the second look changes nothing");
     }
 

@@ -90,7 +90,9 @@ impl SlotPool {
     /// Hands free slots to waiters until none fits. A waiter that is gone returns its slots outside
     /// the lock, by their drop.
     fn grant(self: &Arc<Self>) {
-        while let Some((waiter, runners, rank)) = self.state.lock().next_grant() {
+        // The lock must not be held over the send: slots that nobody takes come back through it.
+        let next = || self.state.lock().next_grant();
+        while let Some((waiter, runners, rank)) = next() {
             let slots =
                 runners.into_iter().map(|runner| Slot { pool: Arc::clone(self), rank, runner }).collect();
             drop(waiter.grant.send(slots));

@@ -12,7 +12,7 @@ use super::views::{background_job, queue_job, time};
 use super::{Common, page};
 use crate::actors::{AskPerson, Journal, StatusTracker, TrackerSettings};
 use crate::config::Settings;
-use crate::job::background::BackgroundJob;
+use crate::job::background::{BackgroundJob, DELETE_RECEIPTS_ALL};
 use crate::job::{BackgroundJobId, JobId, JobRecord, JobState};
 use crate::kinds::carried_row;
 use crate::queue::JobFilter;
@@ -176,6 +176,12 @@ async fn cancel_row(
     ports: &Ports,
     json: bool,
 ) -> Result<(), Complaint> {
+    if row.job_type != DELETE_RECEIPTS_ALL {
+        return Err(Complaint::failed(format!(
+            "background job {} is of type `{}`; only jobs of type `{DELETE_RECEIPTS_ALL}` are ours to cancel",
+            row.id, row.job_type
+        )));
+    }
     let told = &settings.tracker;
     let settings = TrackerSettings {
         progress_interval: told.progress_interval,

@@ -102,9 +102,7 @@ async fn show(
     id: web::Path<String>,
 ) -> Result<HttpResponse, Problem> {
     let id = job_id(&id)?;
-    let found = facade.read(facade.jobs.get(id)).await?;
-    let job =
-        found.filter(|job| job.business_id == caller.business_id).ok_or_else(|| Problem::no_such_job(id))?;
+    let job = facade.deletion_of(&caller, id).await?;
     Ok(HttpResponse::Ok().json(facade.view(&job).await))
 }
 
@@ -208,7 +206,17 @@ impl Facade {
         }
     }
 
-    /// Carries out a person's wish for a job of their tenant.
+    /// A deletion of the caller's tenant. Another's job, and a job of another type, is as if it were not
+    /// there.
+    async fn deletion_of(&self, caller: &Caller, id: BackgroundJobId) -> Result<BackgroundJob, Problem> {
+        let found = self.read(self.jobs.get(id)).await?;
+        let theirs = |job: &BackgroundJob| {
+            job.business_id == caller.business_id && job.job_type == self.tracked.job_type
+        };
+        found.filter(theirs).ok_or_else(|| Problem::no_such_job(id))
+    }
+
+    /// Carries out a person's wish for a deletion of their tenant.
     async fn wish(
         &self,
         caller: &Caller,
@@ -216,6 +224,7 @@ impl Facade {
         wish: PersonMove,
     ) -> Result<BackgroundJob, Problem> {
         caller.manages()?;
+        self.deletion_of(caller, id).await?;
         let person = Person {
             id,
             business_id: caller.business_id,

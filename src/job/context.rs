@@ -38,6 +38,10 @@ pub trait Control: Send + Sync {
     fn report(&self, progress: Progress);
     /// While the job waits for something out of its hands, its time does not run.
     fn set_waiting(&self, waiting: bool);
+    /// Gives back time that turned out to be an outage.
+    fn refund(&self, time: Duration) {
+        let _ = time;
+    }
     /// Time left before [`StopReason::TimedOut`]; none when the job has no timeout.
     fn time_left(&self) -> Option<Duration>;
 }
@@ -104,6 +108,11 @@ impl JobContext {
     pub async fn without_clock<T>(&self, work: impl Future<Output = T>) -> T {
         let _stopped_clock = StoppedClock::new(&*self.control);
         work.await
+    }
+
+    /// Gives back time that turned out to be spent on an outage.
+    pub fn refund(&self, time: Duration) {
+        self.control.refund(time);
     }
 
     /// Time left before the job is asked to stop; none when it has no timeout.

@@ -78,6 +78,8 @@ pub struct JobSettings {
     pub queue: &'static str,
     /// Time for one attempt.
     pub timeout: Limit,
+    /// Whether an attempt that ran out of time has failed for good, whatever retries are left.
+    pub final_timeout: bool,
     /// What happens after a failed attempt.
     pub retry: RetryPolicy,
     /// How long results and failures are kept.
@@ -113,6 +115,7 @@ impl Default for JobSettings {
         Self {
             queue: "default",
             timeout: Limit::After(Duration::from_secs(180)),
+            final_timeout: false,
             retry: RetryPolicy::NEVER,
             retention: Retention {
                 result: Limit::After(Duration::from_secs(500)),

@@ -5,18 +5,18 @@
 use std::sync::Arc;
 
 use actix::Addr;
+use actix_rt::ArbiterHandle;
 use serde::Deserialize;
 use serde_json::json;
 
 use super::deletion::{Deletion, at_rest};
 use super::deletion_pace::{Limits, Pace};
 use super::deletion_settings::DeletionSettings;
-use super::tracker_line::{Stopped, TrackerLine};
+use super::tracker_line::{Stopped, TrackerLine, Until, patiently};
 use crate::actors::{BatchPorts, BeginAttempt, DeletionBatch, EndedAttempt, Revive, StatusTracker};
-use crate::job::background::{BackgroundJob, Status};
+use crate::job::background::{BackgroundJob, DELETE_RECEIPTS_ALL, Status};
 use crate::job::{
-    BackgroundJobId, Backoff, Completion, Job, JobContext, JobError, JobResult, JobSettings, OrphanPolicy,
-    RetryPolicy, StopReason,
+    BackgroundJobId, Completion, Job, JobContext, JobError, JobResult, JobSettings, OrphanPolicy, RetryPolicy,
 };
 use crate::store::{BackgroundJobs, Begin, Begun, EndAttempt, NotBegun};
 use crate::story::STORY;
@@ -29,6 +29,7 @@ pub struct DeleteReceipts {
     jobs: Arc<dyn BackgroundJobs>,
     batches: BatchPorts,
     supervisor: Supervisor,
+    thread: ArbiterHandle,
 }
 
 /// Whom a deletion works with.
@@ -41,6 +42,8 @@ pub struct DeletionTeam {
     pub batches: BatchPorts,
     /// Restarts the batch actor.
     pub supervisor: Supervisor,
+    /// The batch actor's thread: one that no job can block, for a batch holds the database.
+    pub thread: ArbiterHandle,
 }
 
 /// The arguments.
@@ -59,6 +62,8 @@ impl Job for DeleteReceipts {
         JobSettings {
             queue: "maintenance",
             timeout: self.settings.timeout,
+            // A row whose job ran out of time has failed: no retry takes it up again.
+            final_timeout: true,
             retry: RetryPolicy::exponential(3),
             retention: self.settings.retention,
             // The row itself counts attempts that die without moving the cursor.
@@ -78,6 +83,9 @@ impl Job for DeleteReceipts {
             stale_after: self.settings.stale_after,
             max_barren: self.settings.max_barren,
         };
+        if let Err(error) = self.is_a_deletion(id, ctx).await {
+            return error;
+        }
         let begun = match self.begin(&begin, ctx).await {
             Ok(begun) => begun,
             Err(stopped) => return stopped.into_result(),
@@ -91,25 +99,9 @@ impl Job for DeleteReceipts {
     /// The queue job has failed for good, so the row it carries has failed, too.
     async fn failed(&self, args: DeleteReceiptsArgs, error: &JobError, ctx: &JobContext) {
         let id = BackgroundJobId(args.background_job_id);
-        let mut failures = 0;
-        let attempt = loop {
-            match self.jobs.get(id).await {
-                Ok(Some(row)) if row.note.queue_job.as_ref() == Some(&ctx.job) => break row.note.attempt,
-                Ok(_) => return,
-                Err(fault) if fault.is_retryable() && ctx.stop_requested() != Some(StopReason::Draining) => {
-                    failures += 1;
-                    ctx.without_clock(tokio::time::sleep(Backoff::BATCH.plain(failures))).await;
-                }
-                Err(fault) => {
-                    tracing::error!(background_job = %id, error = fault.chain(), "a failed job's row cannot be read");
-                    return;
-                }
-            }
-        };
-        let end = EndAttempt::Failed { error: error.message.clone() };
-        let ended = self.tracker.ask(ctx, || EndedAttempt { id, attempt, end: end.clone() }).await;
-        if let Err(stopped) = ended {
-            tracing::error!(background_job = %id, ?stopped, "a failed job's row could not be marked as failed");
+        if let Err(stopped) = self.fail_row(id, error, ctx).await {
+            tracing::error!(background_job = %id, ?stopped,
+                "a failed job's row could not be marked as failed; reconciliation takes it up");
         }
     }
 }
@@ -135,8 +127,29 @@ impl DeleteReceipts {
     /// The kind, told what to do and with whom.
     #[must_use]
     pub fn new(settings: DeletionSettings, team: DeletionTeam) -> Self {
-        let DeletionTeam { tracker, jobs, batches, supervisor } = team;
-        Self { settings, tracker: TrackerLine(tracker), jobs, batches, supervisor }
+        let DeletionTeam { tracker, jobs, batches, supervisor, thread } = team;
+        Self { settings, tracker: TrackerLine(tracker), jobs, batches, supervisor, thread }
+    }
+
+    /// A row of another type is not ours to touch, whoever sent its id here.
+    async fn is_a_deletion(&self, id: BackgroundJobId, ctx: &JobContext) -> Result<(), JobResult> {
+        let row = patiently(ctx, Until::Asked, || self.jobs.get(id)).await;
+        match row.map_err(Stopped::into_result)? {
+            Some(row) if row.job_type != DELETE_RECEIPTS_ALL => Err(Err(JobError::permanent(format!(
+                "row {id} of background_jobs is of type `{}`; expected `{DELETE_RECEIPTS_ALL}`",
+                row.job_type
+            )))),
+            _ => Ok(()),
+        }
+    }
+
+    /// Marks the row that this queue job carries as failed. A job that ran out of time insists, too.
+    async fn fail_row(&self, id: BackgroundJobId, error: &JobError, ctx: &JobContext) -> Result<(), Stopped> {
+        let row = patiently(ctx, Until::Drained, || self.jobs.get(id)).await?;
+        let carried = row.filter(|row| row.note.queue_job.as_ref() == Some(&ctx.job));
+        let Some(attempt) = carried.map(|row| row.note.attempt) else { return Ok(()) };
+        let end = EndAttempt::Failed { error: error.message.clone() };
+        self.tracker.insist(ctx, || EndedAttempt { id, attempt, end: end.clone() }).await.map(|_| ())
     }
 
     /// Begins an attempt, also at a row that the web application's stale rule failed while it waited for
@@ -146,7 +159,7 @@ impl DeleteReceipts {
         if begun != Begun::Refused(NotBegun::AtRest(Status::Failed)) || !self.settings.revive_stale {
             return Ok(begun);
         }
-        let row = self.jobs.get(begin.id).await.map_err(Stopped::Fault)?;
+        let row = patiently(ctx, Until::Asked, || self.jobs.get(begin.id)).await?;
         let attempt = row.map_or(0, |row| row.note.attempt);
         // Asked again whatever the answer: a revival whose answer was lost is refused the second time.
         self.tracker.ask(ctx, || Revive { id: begin.id, attempt }).await?;
@@ -162,7 +175,7 @@ impl DeleteReceipts {
         let (ports, id, limit) = (self.batches.clone(), row.id, self.settings.batch);
         let spec = ChildSpec::transient(format!("deletion_batch/{id}.{attempt}"));
         let batch = move || DeletionBatch::new(ports, id, attempt, limit);
-        let child = self.supervisor.start_here(spec, batch).await?.owned();
+        let child = self.supervisor.start(spec, &self.thread, batch).await?.owned();
         let pace = Pace::new(Limits {
             runtime: self.settings.runtime_limit,
             failures: self.settings.max_failures,

@@ -14,7 +14,7 @@ use super::deletion_settings::DeletionSettings;
 use super::tracker_line::{Stopped, TrackerLine, log_backoff, restarting, timed_out};
 use crate::actors::{BatchDone, DeletionBatch, EndedAttempt, Revive, RunBatch, Waiting};
 use crate::failpoint;
-use crate::fault::Fault;
+use crate::fault::{Fault, FaultKind};
 use crate::job::background::{BackgroundJob, Status};
 use crate::job::{Completion, JobContext, JobError, JobResult, QueueEnd, StopReason};
 use crate::store::{BackgroundJobs, Batch, EndAttempt};
@@ -54,8 +54,10 @@ impl Deletion<'_> {
     /// From the cursor to the end, or to whatever stops it.
     pub(super) async fn run(mut self) -> JobResult {
         loop {
-            if let Some(reason) = self.ctx.stop_requested() {
-                return self.stop(reason).await;
+            if let Some(reason) = self.ctx.stop_requested()
+                && let Some(result) = self.stop(reason).await
+            {
+                return result;
             }
             let began = Instant::now();
             let done = match self.batches.send(RunBatch(self.pace.pass())).await {
@@ -66,7 +68,12 @@ impl Deletion<'_> {
                 Ok(BatchDone::Deleted(batch)) => self.after_batch(&batch, began.elapsed()).await,
                 Ok(BatchDone::Empty) => self.after_empty(began.elapsed()).await,
                 Ok(BatchDone::NotOurs(status)) => self.not_ours(status).await,
-                Err(fault) => self.after_fault(&fault).await,
+                Err(fault) => {
+                    if fault.kind() == FaultKind::Unavailable {
+                        self.ctx.refund(began.elapsed());
+                    }
+                    self.after_fault(&fault).await
+                }
             };
             if let Some(result) = ended {
                 return result;
@@ -85,7 +92,7 @@ impl Deletion<'_> {
                 "⏱️ Runtime limit reached ({}s) - pausing job",
                 self.settings.runtime_limit.as_secs()
             );
-            return Some(self.rest(QueueEnd::Tail).await);
+            return self.rest(QueueEnd::Tail).await;
         }
         if batch.selected < self.settings.batch {
             // Nothing is left in this pass: there is nobody to make room for.
@@ -103,7 +110,7 @@ impl Deletion<'_> {
             return None;
         }
         failpoint::reach("deletion.before_completed");
-        Some(match self.end(EndAttempt::Completed).await {
+        match self.end(EndAttempt::Completed).await {
             Ok(true) => {
                 tracing::info!(
                     target: STORY, { job.id = %self.row.id, business_id = %self.row.business_id },
@@ -111,23 +118,32 @@ impl Deletion<'_> {
                     self.row.business_id,
                     self.row.id
                 );
-                self.summary().await
+                Some(self.summary().await)
             }
-            Ok(false) => match self.look().await {
-                Some(status) => self
-                    .not_ours(Some(status))
-                    .await
-                    .unwrap_or_else(|| Ok(Completion::Finished(at_rest(status)))),
-                None => Err(JobError::retryable("the row changed while it was being completed")),
-            },
-            Err(stopped) => stopped.into_result(),
-        })
+            // Brought back to life, it sweeps once more and completes then.
+            Ok(false) => self.lost().await,
+            Err(stopped) => Some(stopped.into_result()),
+        }
     }
 
-    /// The row's own counters, which all attempts together have made.
+    /// The row does not take the end of this attempt: it is not ours, or was taken from us and is brought
+    /// back; then there is no result yet.
+    async fn lost(&mut self) -> Option<JobResult> {
+        match self.look().await {
+            Some(Status::Running) | None => {
+                Some(Err(JobError::retryable("the row changed while the attempt ended")))
+            }
+            status => self.not_ours(status).await,
+        }
+    }
+
+    /// The row's own counters, which all attempts together have made. The row is completed already: a
+    /// database that cannot be read now changes nothing of that.
     async fn summary(&self) -> JobResult {
-        let row = self.jobs.get(self.row.id).await?;
-        let progress = row.map(|row| row.progress).unwrap_or_default();
+        let Ok(Some(progress)) = self.jobs.get(self.row.id).await.map(|row| row.map(|row| row.progress))
+        else {
+            return Ok(Completion::done());
+        };
         Ok(Completion::Finished(json!({
             "total": progress.total,
             "deleted": progress.succeeded,
@@ -216,7 +232,7 @@ impl Deletion<'_> {
         match slept {
             Ok(None) => None,
             Ok(Some(status)) => self.not_ours(Some(status)).await,
-            Err(reason) => Some(self.stop(reason).await),
+            Err(reason) => self.stop(reason).await,
         }
     }
 
@@ -226,23 +242,23 @@ impl Deletion<'_> {
         read.ok()?.ok()?.map(|row| row.status)
     }
 
-    async fn stop(&self, reason: StopReason) -> JobResult {
+    async fn stop(&mut self, reason: StopReason) -> Option<JobResult> {
         match reason {
             StopReason::Draining => {
                 tracing::info!(target: STORY, { job.id = %self.row.id }, "🛑 Job {} rests while this process drains", self.row.id);
                 self.rest(QueueEnd::Head).await
             }
-            StopReason::TimedOut => Err(timed_out()),
+            StopReason::TimedOut => Some(Err(timed_out())),
         }
     }
 
     /// The checkpoint is committed already; the row rests and the same queue job goes back. A row that
     /// could not be told rests all the same: its next attempt begins from running.
-    async fn rest(&self, end: QueueEnd) -> JobResult {
+    async fn rest(&mut self, end: QueueEnd) -> Option<JobResult> {
         match self.end(EndAttempt::Continuation).await {
-            Ok(true) | Err(Stopped::Asked(_)) => Ok(Completion::Continue(end)),
-            Ok(false) => Ok(Completion::Finished(self.look().await.map_or(Value::Null, at_rest))),
-            Err(Stopped::Fault(fault)) => Err(JobError::from(fault)),
+            Ok(true) | Err(Stopped::Asked(_)) => Some(Ok(Completion::Continue(end))),
+            Ok(false) => self.lost().await,
+            Err(Stopped::Fault(fault)) => Some(Err(JobError::from(fault))),
         }
     }
 

@@ -38,30 +38,70 @@ pub(super) fn timed_out() -> JobError {
     JobError::permanent(StopReason::TimedOut)
 }
 
+/// How long somebody goes on asking.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Until {
+    /// Until the job is asked to stop.
+    Asked,
+    /// Until the process drains: also for a job whose time is up.
+    Drained,
+}
+
+/// Asks until there is an answer. While there is none, the job waits, and no clock of it runs.
+pub(super) async fn patiently<T, F: Future<Output = Result<T, Fault>>>(
+    ctx: &JobContext,
+    until: Until,
+    ask: impl Fn() -> F,
+) -> Result<T, Stopped> {
+    let mut failures = 0;
+    loop {
+        let fault = match ctx.without_clock(ask()).await {
+            Ok(answer) => return Ok(answer),
+            Err(fault) if fault.is_retryable() => fault,
+            Err(fault) => return Err(Stopped::Fault(fault)),
+        };
+        failures += 1;
+        let delay = Backoff::BATCH.plain(failures);
+        log_backoff(delay, failures, &fault);
+        // The question is also asked while the job is to stop, but then the answer is not waited for.
+        match until {
+            Until::Asked => ctx.without_clock(ctx.sleep(delay)).await.map_err(Stopped::Asked)?,
+            Until::Drained if ctx.stop_requested() == Some(StopReason::Draining) => {
+                return Err(Stopped::Asked(StopReason::Draining));
+            }
+            Until::Drained => ctx.without_clock(tokio::time::sleep(delay)).await,
+        }
+    }
+}
+
 impl TrackerLine {
-    /// Asks the tracker until it answers. While it cannot, the job waits, and no clock of it runs.
+    /// Asks the tracker until it answers, or the job is asked to stop.
     pub(super) async fn ask<M, T>(&self, ctx: &JobContext, message: impl Fn() -> M) -> Result<T, Stopped>
     where
         M: Message<Result = Result<T, Fault>> + Send + 'static,
         T: Send + 'static,
         StatusTracker: Handler<M>,
     {
-        let mut failures = 0;
-        loop {
-            let fault = match self.0.send(message()).await {
-                Ok(Ok(answer)) => return Ok(answer),
-                Ok(Err(fault)) => fault,
-                Err(lost) => restarting(lost),
-            };
-            if !fault.is_retryable() {
-                return Err(Stopped::Fault(fault));
-            }
-            failures += 1;
-            let delay = Backoff::BATCH.plain(failures);
-            log_backoff(delay, failures, &fault);
-            // A message is also sent while the process drains, but then it is not waited for.
-            ctx.without_clock(ctx.sleep(delay)).await.map_err(Stopped::Asked)?;
-        }
+        patiently(ctx, Until::Asked, || self.send(message())).await
+    }
+
+    /// Asks the tracker until it answers, also when the job's time is up.
+    pub(super) async fn insist<M, T>(&self, ctx: &JobContext, message: impl Fn() -> M) -> Result<T, Stopped>
+    where
+        M: Message<Result = Result<T, Fault>> + Send + 'static,
+        T: Send + 'static,
+        StatusTracker: Handler<M>,
+    {
+        patiently(ctx, Until::Drained, || self.send(message())).await
+    }
+
+    async fn send<M, T>(&self, message: M) -> Result<T, Fault>
+    where
+        M: Message<Result = Result<T, Fault>> + Send + 'static,
+        T: Send + 'static,
+        StatusTracker: Handler<M>,
+    {
+        self.0.send(message).await.unwrap_or_else(|lost| Err(restarting(lost)))
     }
 }
 

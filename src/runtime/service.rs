@@ -24,6 +24,8 @@ use crate::supervision::Turns;
 
 /// A loop is stopped when it has been silent for this many of its longest waits.
 const SILENT_WAITS: u32 = 4;
+/// Longest wait for the actors to stop, after the drain: two that refuse use up their time to stop.
+const STOP_ACTORS: Duration = Duration::from_secs(10);
 /// Longest wait for requests in hand when the window closes.
 const CLOSE_WINDOW: Duration = Duration::from_secs(2);
 
@@ -107,7 +109,7 @@ impl Service {
             turns: Turns::default(),
         };
         let tree = planter.plant().await?;
-        let longest = settings.worker.fetch_patience.max(settings.lease.renew).max(Duration::from_secs(5));
+        let longest = longest_wait(&settings);
         let probes = web::Data::new(Probes::new(tree.turns.clone(), longest * SILENT_WAITS));
         let mut service = Self { settings, ports, process, tree, probes, window: None, signals };
         if let Some(socket) = socket {
@@ -197,7 +199,7 @@ impl Service {
 
     /// Stops the actors, last started first, gives the lease back and closes the window.
     async fn close(self) {
-        let bounded = tokio::time::timeout(self.settings.service.drain_timeout, self.tree.top.stop());
+        let bounded = tokio::time::timeout(STOP_ACTORS, self.tree.top.stop());
         if bounded.await.is_err() {
             tracing::warn!("actors did not stop in time");
         }
@@ -292,6 +294,18 @@ impl Service {
             deadline: self.back_end_deadline(),
         }
     }
+}
+
+/// The longest time that a loop which is well may be silent.
+fn longest_wait(settings: &Settings) -> Duration {
+    let waits = [
+        settings.worker.fetch_patience,
+        settings.lease.renew,
+        settings.rescuer.interval,
+        settings.scheduler.interval,
+        settings.tracker.progress_interval,
+    ];
+    waits.into_iter().fold(Duration::from_secs(5), Duration::max)
 }
 
 /// Bound before anything else starts: an address in use is the most common reason not to.

@@ -3,7 +3,7 @@
 //! ```text
 //! tikkun ─┬─ status_tracker
 //!         ├─ lease_keeper
-//!         ├─ deletions ──── deletion_batch/27.1 …   (on the thread of the runner that asked)
+//!         ├─ deletions ──── deletion_batch/27.1 …   (a thread of their own: a batch holds the database)
 //!         ├─ runners ────── job_runner/1 …          (threads of their own)
 //!         ├─ runner_watch                           (replaces a thread whose job never yields)
 //!         ├─ scheduler
@@ -16,7 +16,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use actix::Addr;
-use actix_rt::ArbiterHandle;
+use actix_rt::{Arbiter, ArbiterHandle};
 use tokio::sync::watch;
 
 use super::Ports;
@@ -57,6 +57,7 @@ pub(super) struct Tree {
     pub runners: Option<Arc<Threads>>,
     pub listeners: Vec<Addr<QueueListener>>,
     pub lease_held: watch::Receiver<bool>,
+    batches: Option<Arbiter>,
 }
 
 /// Starts the tree part by part.
@@ -82,10 +83,10 @@ impl Planter<'_> {
             watch::Sender::new(true).subscribe()
         };
         let deletions = top.branch(self.supervisor("deletions")).await?;
-        let registry = Arc::new(registry(
-            self.delete_receipts(tracker.clone(), deletions),
-            self.settings.diagnostics.enabled,
-        ));
+        let batches = role.runs_jobs().then(Arbiter::new);
+        let thread = batches.as_ref().map_or_else(|| self.control.clone(), Arbiter::handle);
+        let deletion = self.delete_receipts(tracker.clone(), (deletions, thread));
+        let registry = Arc::new(registry(deletion, self.settings.diagnostics.enabled));
         let (mut runners, mut listeners) = (None, Vec::new());
         if role.runs_jobs() {
             runners = Some(self.runners(&top, &registry, &running).await?);
@@ -97,7 +98,7 @@ impl Planter<'_> {
             listeners = self.listeners(&top, runners.places()).await?;
         }
         let turns = self.turns.clone();
-        Ok(Tree { top, table, turns, running, tracker, runners, listeners, lease_held })
+        Ok(Tree { top, table, turns, running, tracker, runners, listeners, lease_held, batches })
     }
 
     fn supervisor(&self, name: &str) -> SupervisorSpec {
@@ -142,7 +143,11 @@ impl Planter<'_> {
         Ok(lease_held)
     }
 
-    fn delete_receipts(&self, tracker: Addr<StatusTracker>, supervisor: Supervisor) -> DeleteReceipts {
+    fn delete_receipts(
+        &self,
+        tracker: Addr<StatusTracker>,
+        (supervisor, thread): (Supervisor, ArbiterHandle),
+    ) -> DeleteReceipts {
         let told = &self.settings.deletion;
         let store = &self.ports.store;
         let settings = DeletionSettings {
@@ -167,7 +172,7 @@ impl Planter<'_> {
             outbox_backoff: self.outbox_backoff(),
         };
         let jobs = Arc::clone(&store.background_jobs);
-        DeleteReceipts::new(settings, DeletionTeam { tracker, jobs, batches, supervisor })
+        DeleteReceipts::new(settings, DeletionTeam { tracker, jobs, batches, supervisor, thread })
     }
 
     fn outbox_backoff(&self) -> Backoff {
@@ -282,10 +287,13 @@ impl Planter<'_> {
 }
 
 impl Tree {
-    /// Ends the threads of the runners. What still runs there is dropped.
+    /// Ends the threads of the runners and of the batches. What still runs there is dropped.
     pub(super) fn end_threads(&self) {
         if let Some(runners) = &self.runners {
             runners.end();
+        }
+        if let Some(batches) = &self.batches {
+            batches.stop();
         }
     }
 }

@@ -17,6 +17,7 @@ mod crashes;
 mod drain;
 mod facade;
 mod ground;
+mod healing;
 mod kills;
 mod outages;
 #[cfg(feature = "failpoints")]
