@@ -5,6 +5,7 @@
 
 mod config;
 mod demo;
+mod doctor;
 mod ending;
 mod enqueue;
 mod health;
@@ -81,6 +82,9 @@ enum Command {
     Health(health::Health),
     /// Prints the settings in force and where each came from; secrets are masked.
     Config(config::ShowConfig),
+    /// Says what is wrong with the service, or why one job does not move, and what to do: exit code 0 only when
+    /// nothing is wrong.
+    Doctor(doctor::Doctor),
     /// Tries queue, database, storage and a job of its own, and says what does not work.
     Selftest(selftest::Selftest),
 }
@@ -98,6 +102,7 @@ pub fn main() -> ExitCode {
         Command::Watch(watch) => watch.run(&common),
         Command::Health(health) => health.run(&common),
         Command::Config(config) => config.run(&common),
+        Command::Doctor(doctor) => doctor.run(&common),
         Command::Selftest(selftest) => selftest.run(&common),
     })
 }

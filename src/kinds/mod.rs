@@ -9,7 +9,7 @@ mod tracker_line;
 
 use delete_receipts::DeleteReceiptsArgs;
 
-use crate::job::{BackgroundJobId, Job as _, JobRecord, Registry};
+use crate::job::{BackgroundJobId, Job as _, JobRecord, KindName, Registry};
 
 pub use delete_receipts::{DeleteReceipts, DeletionTeam};
 pub use deletion_settings::DeletionSettings;
@@ -20,6 +20,13 @@ pub use diagnostics::Echo;
 pub fn registry(delete_receipts: DeleteReceipts, diagnostics: bool) -> Registry {
     let registry = Registry::default().with(delete_receipts);
     if diagnostics { diagnostics::register(registry) } else { registry }
+}
+
+/// Whether this build runs a function, under its full name or its last part.
+#[must_use]
+pub fn is_registered(function: &KindName, diagnostics: bool) -> bool {
+    is_deletion(function.as_str())
+        || (diagnostics && diagnostics::register(Registry::default()).find(function).is_ok())
 }
 
 /// Whether a function, under its full name or its last part, is the deletion of receipts.

@@ -1,6 +1,8 @@
 //! The back ends that the configuration names, opened.
 
+use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::actors::TrackedKind;
 use crate::blob::{BlobStore, open_directory};
@@ -62,6 +64,68 @@ impl Ports {
         }
         Self::open(settings).await
     }
+}
+
+/// Each back end by itself, as far as it can be reached: for those who look for what is wrong.
+pub struct Reach {
+    /// The queue.
+    pub broker: Result<Arc<dyn Broker>, OpenError>,
+    /// The database, with its schema in place.
+    pub store: Result<Store, OpenError>,
+    /// The attachments.
+    pub blobs: Result<Arc<dyn BlobStore>, OpenError>,
+}
+
+impl Reach {
+    /// Tries all three for at most `limit` each; makes nothing that is not there, and migrates no tables of
+    /// the application.
+    pub async fn found(settings: &Settings, limit: Duration) -> Self {
+        let BrokerEngine::Embedded { file: queue } = &settings.broker.engine;
+        let StoreEngine::Sqlite { file: tables } = &settings.store.engine;
+        let folder = &settings.attachments.folder;
+        let local = matches!(settings.attachments.driver, AttachmentDriver::Local);
+        let (broker, store, blobs) = futures::join!(
+            opened("the queue", missing(queue, queue.is_file()), limit, open_embedded(parent(queue))),
+            opened(
+                "the database",
+                missing(tables, tables.is_file()),
+                limit,
+                open_sqlite(tables, Schema::Require)
+            ),
+            async {
+                opened("the attachments", missing(folder, !local || folder.is_dir()), limit, async {
+                    Ok(())
+                })
+                .await?;
+                open_blobs(settings).await
+            },
+        );
+        Self { broker, store, blobs }
+    }
+}
+
+fn parent(file: &Path) -> &Path {
+    file.parent().unwrap_or(file)
+}
+
+fn missing(path: &Path, there: bool) -> Option<Fault> {
+    (!there).then(|| Fault::new(FaultKind::Permanent, format!("there is no {}", path.display())))
+}
+
+async fn opened<T>(
+    what: &'static str,
+    missing: Option<Fault>,
+    limit: Duration,
+    open: impl Future<Output = Result<T, Fault>>,
+) -> Result<T, OpenError> {
+    let late = |_| {
+        Fault::new(FaultKind::Unavailable, format!("no answer within {}", humantime::format_duration(limit)))
+    };
+    let opened = match missing {
+        Some(fault) => Err(fault),
+        None => tokio::time::timeout(limit, open).await.map_err(late).and_then(|answer| answer),
+    };
+    opened.map_err(|fault| OpenError { what, fault })
 }
 
 /// Opens the tables for trial rows, for the demonstration and its count.

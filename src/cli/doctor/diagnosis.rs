@@ -1,0 +1,371 @@
+//! From facts to findings, in the order in which one would ask: can anything be reached, does anyone listen,
+//! is it held up on purpose, is it lost. Pure.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+use serde::Serialize;
+
+use super::facts::{Facts, Queues};
+use super::job;
+use crate::job::QueueName;
+
+/// How bad it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub(super) enum Severity {
+    /// Something does not move, and will not by itself.
+    Error,
+    /// Something waits, or will go wrong.
+    Warning,
+    /// Worth knowing; nothing is wrong.
+    Notice,
+}
+
+impl Severity {
+    /// The word for it.
+    pub(super) fn as_str(self) -> &'static str {
+        match self {
+            Self::Error => "ERROR",
+            Self::Warning => "WARNING",
+            Self::Notice => "notice",
+        }
+    }
+}
+
+/// One thing that was found.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub(super) struct Finding {
+    /// How bad it is.
+    pub severity: Severity,
+    /// What it is, for programs; never changes once published.
+    pub code: &'static str,
+    /// What it is about: `database`, `queue mail`, `job x`, `background job 27`.
+    pub subject: String,
+    /// The cause in words.
+    pub what: String,
+    /// What a person should do.
+    pub to_do: String,
+}
+
+/// A finding.
+pub(super) fn finding(
+    (severity, code): (Severity, &'static str),
+    subject: impl Into<String>,
+    what: impl Into<String>,
+    to_do: impl Into<String>,
+) -> Finding {
+    Finding { severity, code, subject: subject.into(), what: what.into(), to_do: to_do.into() }
+}
+
+/// Everything that is wrong, the worst first, else in the order of the questions.
+pub(super) fn diagnose(facts: &Facts) -> Vec<Finding> {
+    let mut findings = unreachable(facts);
+    if let Ok(queues) = &facts.queues {
+        let concerned = concerned(facts, queues);
+        findings.extend(concerned.iter().filter_map(|queue| unheard(facts, queues, queue)));
+        findings.extend(concerned.iter().filter_map(|queue| paused(facts, queues, queue)));
+        findings.extend(lost(facts, queues, &concerned));
+        findings.extend(unknown(facts, queues));
+        findings.extend(scheduler(queues));
+    }
+    findings.extend(outbox(facts));
+    findings.extend(job::nobody(facts));
+    findings.extend(facts.patients.iter().flat_map(|patient| job::diagnose(facts, patient)));
+    findings.sort_by_key(|finding| finding.severity);
+    findings
+}
+
+/// So long, in words, in whole seconds; none before it was.
+pub(super) fn age(now: DateTime<Utc>, since: DateTime<Utc>) -> Option<Duration> {
+    (now - since).to_std().ok().map(|age| Duration::from_secs(age.as_secs()))
+}
+
+fn unreachable(facts: &Facts) -> Vec<Finding> {
+    let ports = [
+        (
+            "database",
+            "database_unreachable",
+            facts.database.as_ref().err(),
+            "jobs wait until it answers and go on by themselves; look at the file named here: is it there \
+             (`--data`, `DATABASE_URL`), may this user write to it, is the disk full, does another program hold \
+             it locked, is its schema in place (RUN_MIGRATIONS_ON_START=1)",
+        ),
+        (
+            "queue",
+            "queue_unreachable",
+            facts.queues.as_ref().err(),
+            "nothing is fetched until it answers; look at the file named here: is it there (`--data`; `tikkun \
+             serve` makes it), may this user write to it, is the disk full, does another program hold it locked",
+        ),
+        (
+            "attachments",
+            "attachments_unreachable",
+            facts.attachments.as_ref().err(),
+            "receipts are deleted all the same, but their objects stay in the clean-up outbox until the storage \
+             is back; mount or make the folder again, or correct `attachments.folder`",
+        ),
+    ];
+    let found = |(subject, code, error, to_do): (&str, _, Option<&String>, &str)| {
+        Some(finding((Severity::Error, code), subject, error?, to_do))
+    };
+    ports.into_iter().filter_map(found).collect()
+}
+
+/// The queues that matter: those of the job that was asked for, else every one where something waits, every
+/// paused one, and that of deletions.
+fn concerned(facts: &Facts, queues: &Queues) -> BTreeSet<QueueName> {
+    if facts.asked.is_some() {
+        return facts.patients.iter().map(|patient| patient.queue(&facts.rules)).collect();
+    }
+    let used =
+        queues.counts.iter().filter(|(_, counts)| counts.queued + counts.scheduled + counts.started > 0);
+    let used = used.map(|(queue, _)| queue);
+    used.chain(queues.paused.keys()).chain([&facts.rules.deletion_queue]).cloned().collect()
+}
+
+fn unheard(facts: &Facts, queues: &Queues, queue: &QueueName) -> Option<Finding> {
+    let waiting = queues.waiting(queue);
+    if queues.listened_to(queue) || (waiting == 0 && *queue != facts.rules.deletion_queue) {
+        return None;
+    }
+    let who = if queues.processes.is_empty() {
+        "no process lives at all".to_owned()
+    } else {
+        let each = |process: &crate::queue::ProcessRecord| {
+            let heard: Vec<_> = process.queues.iter().map(QueueName::as_str).collect();
+            format!("process {} on {} listens to [{}]", process.pid, process.host, heard.join(", "))
+        };
+        queues.processes.iter().map(each).collect::<Vec<_>>().join("; ")
+    };
+    let severity = if waiting > 0 { Severity::Error } else { Severity::Warning };
+    Some(finding(
+        (severity, "nobody_listens"),
+        format!("queue {queue}"),
+        format!("nobody listens to it, and {waiting} jobs wait there: {who}"),
+        format!(
+            "start `tikkun serve --queues {queue}`, or add `{queue}` to RQ_QUEUES of a worker and restart it"
+        ),
+    ))
+}
+
+fn paused(facts: &Facts, queues: &Queues, queue: &QueueName) -> Option<Finding> {
+    let pause = queues.paused.get(queue)?;
+    let since = age(facts.now, pause.since).unwrap_or_default();
+    Some(finding(
+        (Severity::Warning, "queue_paused"),
+        format!("queue {queue}"),
+        format!(
+            "paused by {} {} ago; {} jobs wait there",
+            pause.by,
+            humantime::format_duration(since),
+            queues.waiting(queue)
+        ),
+        format!("`tikkun queues resume {queue}` lets it go on"),
+    ))
+}
+
+fn lost(facts: &Facts, queues: &Queues, concerned: &BTreeSet<QueueName>) -> Vec<Finding> {
+    let ours = |id| facts.patients.iter().any(|one| one.entry.as_ref().is_some_and(|entry| entry.id == id));
+    let lost = queues.lost.iter().filter(|job| facts.asked.is_none() || ours(job.id.clone()));
+    let lost = lost.filter(|job| concerned.contains(&job.queue));
+    let to_do = if queues.processes.is_empty() {
+        "start `tikkun serve`: its Rescuer brings the job back to its queue within seconds"
+    } else {
+        "wait a moment: a live process brings it back to its queue within 15 seconds; if it stays, look into that \
+         process's log for `rescuer`"
+    };
+    lost.map(|job| {
+        let since = job.started_at.and_then(|at| age(facts.now, at)).unwrap_or_default();
+        let what = format!(
+            "its worker has died: it was started {} ago, and the lease of its process is over",
+            humantime::format_duration(since)
+        );
+        finding((Severity::Error, "worker_died"), format!("job {}", job.id), what, to_do)
+    })
+    .collect()
+}
+
+fn unknown(facts: &Facts, queues: &Queues) -> Vec<Finding> {
+    if facts.asked.is_some() {
+        return Vec::new();
+    }
+    let found = queues.unknown.iter().map(|unknown| {
+        let queue = &unknown.queue;
+        let ours = queues.listened_to(queue) || facts.rules.own_queues.contains(queue);
+        let severity = if ours { Severity::Warning } else { Severity::Notice };
+        finding(
+            (severity, "unknown_function"),
+            format!("queue {queue}"),
+            format!(
+                "{} waiting jobs (of those looked at) ask for `{}`, which this build has not registered",
+                unknown.jobs, unknown.function
+            ),
+            format!(
+                "a worker of this build fails them: leave `{queue}` to the worker that has the function, correct \
+                 the name, or take the jobs out with `tikkun jobs cancel`{}",
+                if unknown.function.as_str().starts_with("tikkun.") {
+                    "; functions of that name come with `diagnostics.enabled`"
+                } else {
+                    ""
+                }
+            ),
+        )
+    });
+    found.collect()
+}
+
+fn scheduler(queues: &Queues) -> Option<Finding> {
+    let what = match &queues.scheduler {
+        Some(leader) if !leader.ttl.is_zero() => return None,
+        Some(leader) => format!("process {} held its lock last, and that has run out", leader.holder),
+        None => "nobody has ever held its lock".to_owned(),
+    };
+    Some(finding(
+        (Severity::Warning, "no_scheduler"),
+        "scheduler",
+        format!("{what}: delayed and retried jobs do not come due, schedules do not fire"),
+        "start `tikkun serve` with SERVICE_ROLE `all`, `worker` or `scheduler`",
+    ))
+}
+
+fn outbox(facts: &Facts) -> Option<Finding> {
+    let outbox = facts.database.as_ref().ok()?;
+    let waited = age(facts.now, outbox.oldest?)?;
+    if waited <= facts.rules.outbox_alarm_after {
+        return None;
+    }
+    let error = outbox.last_error.as_ref().map_or_else(
+        || "no try has failed, so nobody has tried".to_owned(),
+        |error| format!("the last error: {error}"),
+    );
+    Some(finding(
+        (Severity::Warning, "outbox_old"),
+        "clean-up outbox",
+        format!(
+            "{} objects wait to be deleted, the oldest for {}; {error}",
+            outbox.pending,
+            humantime::format_duration(waited)
+        ),
+        "make the storage take deletions again, and let a worker run: the Rescuer goes on trying; no receipt is \
+         affected",
+    ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::facts::{Rules, UnknownFunction};
+    use super::*;
+    use crate::queue::{LeadershipState, PausedQueue, ProcessRecord, QueueCounts};
+    use crate::store::OutboxSummary;
+
+    /// A service that works.
+    fn well() -> Facts {
+        let now = DateTime::UNIX_EPOCH + chrono::TimeDelta::days(1);
+        let process = ProcessRecord {
+            id: "p".into(),
+            host: "here".into(),
+            pid: 7,
+            queues: vec!["maintenance".into()],
+            started_at: now,
+            lease_until: now,
+        };
+        let leader =
+            LeadershipState { holder: "p".into(), ttl: Duration::from_secs(9), last_tick: Some(now) };
+        Facts {
+            now,
+            rules: Rules {
+                deletion_queue: "maintenance".into(),
+                own_queues: vec!["maintenance".into()],
+                stale_after: Duration::from_secs(120),
+                unpicked_after: Duration::from_secs(60),
+                outbox_alarm_after: Duration::from_secs(3600),
+                reconcile_grace: Duration::from_secs(30),
+            },
+            database: Ok(OutboxSummary::default()),
+            queues: Ok(Queues { processes: vec![process], scheduler: Some(leader), ..Queues::default() }),
+            attachments: Ok(()),
+            asked: None,
+            patients: Vec::new(),
+        }
+    }
+
+    fn sick(change: impl FnOnce(&mut Queues)) -> Vec<(Severity, &'static str)> {
+        let mut facts = well();
+        change(facts.queues.as_mut().unwrap());
+        told(&facts)
+    }
+
+    fn told(facts: &Facts) -> Vec<(Severity, &'static str)> {
+        diagnose(facts).iter().map(|finding| (finding.severity, finding.code)).collect()
+    }
+
+    #[test]
+    fn a_service_that_works_has_no_findings() {
+        assert_eq!(diagnose(&well()), []);
+    }
+
+    #[test]
+    fn an_unheard_queue_is_an_error_only_when_something_waits() {
+        let maintenance = || QueueName::from("maintenance");
+        assert_eq!(sick(|queues| queues.processes.clear()), [(Severity::Warning, "nobody_listens")]);
+        let waiting = QueueCounts { queued: 1, ..QueueCounts::default() };
+        let all = sick(|queues| {
+            queues.processes.clear();
+            queues.counts.insert(maintenance(), waiting);
+        });
+        assert_eq!(all, [(Severity::Error, "nobody_listens")]);
+        let used_once = QueueCounts { finished: 1, ..QueueCounts::default() };
+        assert_eq!(sick(|queues| queues.counts.extend([("mail".into(), used_once)])), []);
+    }
+
+    #[test]
+    fn what_cannot_be_reached_comes_first_and_hides_nothing_else() {
+        let mut facts = well();
+        facts.attachments = Err("gone".into());
+        facts.queues.as_mut().unwrap().scheduler = None;
+        let expected = [(Severity::Error, "attachments_unreachable"), (Severity::Warning, "no_scheduler")];
+        assert_eq!(told(&facts), expected);
+        facts.queues = Err("locked".into());
+        facts.database = Err("locked".into());
+        let codes: Vec<_> = told(&facts).into_iter().map(|(_, code)| code).collect();
+        assert_eq!(codes, ["database_unreachable", "queue_unreachable", "attachments_unreachable"]);
+    }
+
+    #[test]
+    fn a_lock_that_has_run_out_is_nobodys() {
+        let over = |queues: &mut Queues| queues.scheduler.as_mut().unwrap().ttl = Duration::ZERO;
+        assert_eq!(sick(over), [(Severity::Warning, "no_scheduler")]);
+    }
+
+    #[test]
+    fn functions_of_queues_that_are_not_ours_are_only_mentioned() {
+        let unknown = |queue: &str| UnknownFunction { queue: queue.into(), function: "f".into(), jobs: 1 };
+        let of = |queue: &'static str| sick(move |queues| queues.unknown.push(unknown(queue)));
+        assert_eq!(of("maintenance"), [(Severity::Warning, "unknown_function")]);
+        assert_eq!(of("python"), [(Severity::Notice, "unknown_function")]);
+    }
+
+    #[test]
+    fn a_pause_names_who_and_since_when() {
+        let mut facts = well();
+        let pause = PausedQueue { by: "Dana".into(), since: facts.now - chrono::TimeDelta::minutes(5) };
+        facts.queues.as_mut().unwrap().paused.insert("mail".into(), pause);
+        let found = diagnose(&facts);
+        assert_eq!((found.len(), found[0].code), (1, "queue_paused"));
+        assert!(found[0].what.contains("Dana 5m ago"), "{}", found[0].what);
+    }
+
+    #[test]
+    fn the_outbox_is_old_after_its_alarm_and_not_before() {
+        let mut facts = well();
+        let since = |hours| Some(facts.now - chrono::TimeDelta::hours(hours));
+        let young = OutboxSummary { pending: 1, oldest: since(1), last_error: None };
+        let old = OutboxSummary { oldest: since(2), ..young.clone() };
+        facts.database = Ok(young);
+        assert_eq!(told(&facts), []);
+        facts.database = Ok(old);
+        assert_eq!(told(&facts), [(Severity::Warning, "outbox_old")]);
+    }
+}

@@ -1,0 +1,203 @@
+//! Looks at everything an examination needs, through the ports; each back end within a limit of its own,
+//! and none in the way of the others.
+
+use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use chrono::Utc;
+
+use super::facts::{Facts, Patient, Queues, Rules, UnknownFunction};
+use crate::actors::SCHEDULER_ROLE;
+use crate::blob::BlobStore;
+use crate::config::Settings;
+use crate::fault::{Fault, FaultKind};
+use crate::job::background::{BackgroundJob, DELETE_RECEIPTS_ALL};
+use crate::job::{BackgroundJobId, Job as _, JobId, JobRecord, JobState};
+use crate::kinds::{DeleteReceipts, carried_row, is_registered};
+use crate::queue::{Broker, JobFilter};
+use crate::runtime::{OpenError, Reach};
+use crate::store::{OutboxSummary, Store};
+
+/// The most waiting jobs that are looked at in one queue, the most lent ones, and the most rows: enough to name
+/// causes, and quick with a million jobs.
+const LOOK_AT: u32 = 200;
+
+/// Looks at the whole service, or at what matters to the job `asked`.
+pub(super) async fn gather(settings: &Settings, limit: Duration, asked: Option<&str>) -> Facts {
+    let reach = Reach::found(settings, limit).await;
+    let diagnostics = settings.diagnostics.enabled;
+    let (database, queues, attachments) = futures::join!(
+        look(&reach.store, limit, outbox),
+        look(&reach.broker, limit, async |broker| read_queues(&**broker, diagnostics).await),
+        look(&reach.blobs, limit, async |blobs: &Arc<dyn BlobStore>| blobs.check().await),
+    );
+    // A back end that has just failed is not asked again.
+    let store = reach.store.as_ref().ok().filter(|_| database.is_ok());
+    let broker = reach.broker.as_ref().ok().filter(|_| queues.is_ok()).map(|broker| &**broker);
+    let patients = within(limit, patients(store, broker, diagnostics, asked)).await;
+    let (queues, patients) = match patients {
+        Ok(patients) => (queues, patients),
+        Err(fault) => (queues.and(Err(fault.chain())), Vec::new()),
+    };
+    Facts {
+        now: Utc::now(),
+        rules: rules(settings),
+        database,
+        queues,
+        attachments,
+        asked: asked.map(str::to_owned),
+        patients,
+    }
+}
+
+fn rules(settings: &Settings) -> Rules {
+    Rules {
+        deletion_queue: settings.deletion.queue.clone(),
+        own_queues: settings.worker.queues.clone(),
+        stale_after: settings.deletion.stale_after,
+        unpicked_after: settings.deletion.unpicked_after,
+        outbox_alarm_after: settings.rescuer.outbox_alarm_after,
+        reconcile_grace: settings.rescuer.reconcile_grace,
+    }
+}
+
+async fn look<P, T>(
+    port: &Result<P, OpenError>,
+    limit: Duration,
+    ask: impl AsyncFnOnce(&P) -> Result<T, Fault>,
+) -> Result<T, String> {
+    match port {
+        Ok(port) => within(limit, ask(port)).await.map_err(|fault| fault.chain()),
+        Err(error) => Err(error.to_string()),
+    }
+}
+
+async fn within<T>(limit: Duration, answer: impl Future<Output = Result<T, Fault>>) -> Result<T, Fault> {
+    let late = || {
+        let text = format!("no answer within {}", humantime::format_duration(limit));
+        Err(Fault::new(FaultKind::Unavailable, text))
+    };
+    tokio::time::timeout(limit, answer).await.unwrap_or_else(|_| late())
+}
+
+async fn outbox(store: &Store) -> Result<OutboxSummary, Fault> {
+    store.background_jobs.check().await?;
+    store.outbox.summary(None).await
+}
+
+async fn read_queues(broker: &dyn Broker, diagnostics: bool) -> Result<Queues, Fault> {
+    broker.check().await?;
+    let lost = lost(broker).await?;
+    let counts = broker.counts().await?;
+    let mut unknown = BTreeMap::<_, usize>::new();
+    for (queue, counts) in &counts {
+        for (state, waiting) in [(JobState::Queued, counts.queued), (JobState::Scheduled, counts.scheduled)] {
+            if waiting == 0 {
+                continue;
+            }
+            let filter =
+                JobFilter { queue: Some(queue.clone()), state: Some(state), kind: None, limit: LOOK_AT };
+            for job in
+                broker.jobs(&filter).await?.into_iter().filter(|job| !is_registered(&job.kind, diagnostics))
+            {
+                *unknown.entry((job.queue, job.kind)).or_default() += 1;
+            }
+        }
+    }
+    Ok(Queues {
+        processes: broker.processes().await?,
+        paused: broker.paused().await?,
+        counts,
+        scheduler: broker.leadership(SCHEDULER_ROLE).await?,
+        unknown: unknown
+            .into_iter()
+            .map(|((queue, function), jobs)| UnknownFunction { queue, function, jobs })
+            .collect(),
+        lost,
+    })
+}
+
+/// Jobs that are lent out, but to none of the processes that live. The order of the looks matters: a job is
+/// listed before its process, so a process that has just come is no reason to call its jobs lost.
+async fn lost(broker: &dyn Broker) -> Result<Vec<JobRecord>, Fault> {
+    let filter = JobFilter { state: Some(JobState::Started), limit: LOOK_AT, ..JobFilter::default() };
+    let started = broker.jobs(&filter).await?;
+    let queues: BTreeSet<_> = started.iter().map(|job| &job.queue).collect();
+    let mut held = HashSet::new();
+    for process in broker.processes().await? {
+        for queue in &queues {
+            held.extend(broker.held(queue, &process.id).await?.into_iter().map(|one| one.job.id));
+        }
+    }
+    let mut lost = Vec::new();
+    for job in started.into_iter().filter(|job| !held.contains(&job.id)) {
+        // It may have ended or been fetched anew meanwhile.
+        let again = broker.job(&job.id).await?;
+        if again.is_some_and(|again| again.state == JobState::Started && again.attempt == job.attempt) {
+            lost.push(job);
+        }
+    }
+    Ok(lost)
+}
+
+async fn patients(
+    store: Option<&Store>,
+    broker: Option<&dyn Broker>,
+    diagnostics: bool,
+    asked: Option<&str>,
+) -> Result<Vec<Patient>, Fault> {
+    let rows = match store {
+        Some(store) => rows(store, asked).await?,
+        None => Vec::new(),
+    };
+    let Some(broker) = broker else {
+        return Ok(rows.into_iter().map(|row| Patient { row: Some(row), ..Patient::default() }).collect());
+    };
+    let patient = |row, entry: Option<JobRecord>| {
+        let registered = entry.as_ref().is_none_or(|entry| is_registered(&entry.kind, diagnostics));
+        Patient { row, entry, registered }
+    };
+    if let (true, Some(id)) = (rows.is_empty(), asked) {
+        let Some(entry) = broker.job(&JobId::from(id)).await? else { return Ok(Vec::new()) };
+        let row = match (store, carried_row(&entry)) {
+            (Some(store), Some(row)) => store.background_jobs.get(row).await?,
+            _ => None,
+        };
+        return Ok(vec![patient(row, Some(entry))]);
+    }
+    let open =
+        if rows.is_empty() { Vec::new() } else { broker.open_jobs(&DeleteReceipts::NAME.into()).await? };
+    let mut patients = Vec::with_capacity(rows.len());
+    for row in rows {
+        let entry = entry(broker, &open, &row).await?;
+        patients.push(patient(Some(row), entry));
+    }
+    Ok(patients)
+}
+
+async fn rows(store: &Store, asked: Option<&str>) -> Result<Vec<BackgroundJob>, Fault> {
+    let jobs = &store.background_jobs;
+    match asked.map(str::parse) {
+        None => jobs.active(DELETE_RECEIPTS_ALL, LOOK_AT).await,
+        Some(Ok(number)) => Ok(jobs.get(BackgroundJobId(number)).await?.into_iter().collect()),
+        Some(Err(_)) => Ok(Vec::new()),
+    }
+}
+
+/// The entry that carries a row: an open one, else the one that is noted, whatever became of it.
+async fn entry(
+    broker: &dyn Broker,
+    open: &[JobRecord],
+    row: &BackgroundJob,
+) -> Result<Option<JobRecord>, Fault> {
+    let carriers = || open.iter().filter(|entry| carried_row(entry) == Some(row.id));
+    let noted = carriers().find(|entry| Some(&entry.id) == row.note.queue_job.as_ref());
+    if let Some(entry) = noted.or_else(|| carriers().next()) {
+        return Ok(Some(entry.clone()));
+    }
+    match &row.note.queue_job {
+        Some(id) => broker.job(id).await,
+        None => Ok(None),
+    }
+}

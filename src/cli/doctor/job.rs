@@ -1,0 +1,195 @@
+//! Why one job does not move. Pure.
+
+use chrono::{DateTime, TimeDelta, Utc};
+
+use super::diagnosis::{Finding, Severity, age, finding};
+use super::facts::{Facts, Patient, Queues};
+use crate::job::background::{BackgroundJob, PauseReason, Status};
+use crate::job::{JobRecord, JobState};
+
+/// A due job is put into its queue well within this; twice the lock of a scheduler.
+const PROMOTED_WITHIN: TimeDelta = TimeDelta::seconds(150);
+
+/// The job that was asked for is not there.
+pub(super) fn nobody(facts: &Facts) -> Option<Finding> {
+    let asked = facts.asked.as_ref().filter(|_| facts.patients.is_empty())?;
+    let severity =
+        if facts.database.is_ok() && facts.queues.is_ok() { Severity::Error } else { Severity::Notice };
+    Some(finding(
+        (severity, "no_such_job"),
+        format!("job {asked}"),
+        "there is neither a background job of that number nor a job of that id in a queue, as far as could be looked",
+        "`tikkun jobs list` shows what is there; ended jobs are dropped in time",
+    ))
+}
+
+/// What holds one job up.
+pub(super) fn diagnose(facts: &Facts, patient: &Patient) -> Vec<Finding> {
+    match &patient.row {
+        Some(row) => of_row(facts, patient, row),
+        None => patient.entry.iter().flat_map(|entry| of_entry(facts, patient, entry)).collect(),
+    }
+}
+
+fn of_row(facts: &Facts, patient: &Patient, row: &BackgroundJob) -> Vec<Finding> {
+    let subject = format!("background job {}", row.id);
+    let by_person = row.note.pause_reason.unwrap_or(PauseReason::Person) == PauseReason::Person;
+    match row.status {
+        Status::Completed | Status::Cancelled => vec![finding(
+            (Severity::Notice, "ended"),
+            subject,
+            format!("it is {}", row.status),
+            "nothing: it has ended",
+        )],
+        Status::Failed => vec![finding(
+            (Severity::Error, "failed"),
+            subject,
+            format!("it has failed: {}", row.last_error.as_deref().unwrap_or("no error is noted")),
+            "mend the cause, then let a person request the deletion anew (POST /api/receipts/delete_all): what is \
+             deleted stays deleted, and the new one begins with what is left",
+        )],
+        Status::Paused if by_person => {
+            let by = row.note.changed_by.as_deref().unwrap_or("a person");
+            let asked = facts.asked.is_some();
+            let severity = if asked { Severity::Warning } else { Severity::Notice };
+            vec![finding(
+                (severity, "paused_by_person"),
+                subject,
+                format!("paused by {by}{}", since(facts, row.updated_at)),
+                format!("it goes on when a person resumes it: POST /api/receipts/jobs/{}/resume", row.id),
+            )]
+        }
+        Status::Queued | Status::Running | Status::Paused => {
+            let mut findings = heartbeat(facts, row);
+            findings.extend(waiting(row));
+            if let Ok(queues) = &facts.queues {
+                findings.extend(carried(facts, patient, row, queues));
+            }
+            findings
+        }
+    }
+}
+
+fn heartbeat(facts: &Facts, row: &BackgroundJob) -> Vec<Finding> {
+    let silent = row.heartbeat_at.or(row.started_at).or(row.created_at).and_then(|at| age(facts.now, at));
+    match silent {
+        Some(silent) if row.status == Status::Running && silent > facts.rules.stale_after => vec![finding(
+            (Severity::Error, "no_heartbeat"),
+            format!("background job {}", row.id),
+            format!(
+                "running, but no heartbeat{} ({} ago)",
+                since(facts, row.heartbeat_at),
+                humantime::format_duration(silent)
+            ),
+            "it goes on from its checkpoint as soon as a live worker listens to its queue; if one does, look at its \
+             `status_tracker` in /api/jobs/health and into its log, and restart that process: nothing is lost",
+        )],
+        _ => Vec::new(),
+    }
+}
+
+fn waiting(row: &BackgroundJob) -> Option<Finding> {
+    let what = row.note.waiting_for.as_ref()?;
+    Some(finding(
+        (Severity::Warning, "waits"),
+        format!("background job {}", row.id),
+        format!("it waits: {what}"),
+        "bring that back; the job waits it out and goes on by itself",
+    ))
+}
+
+/// Whether its entry is where it must be.
+fn carried(facts: &Facts, patient: &Patient, row: &BackgroundJob, queues: &Queues) -> Vec<Finding> {
+    if let Some(entry) = patient.entry.as_ref().filter(|entry| entry.state.is_open()) {
+        return open_entry(facts, entry, queues).into_iter().collect();
+    }
+    let changed = row.updated_at.max(row.created_at).and_then(|at| age(facts.now, at)).unwrap_or_default();
+    let severity = if changed > facts.rules.reconcile_grace { Severity::Error } else { Severity::Notice };
+    let entry = match &patient.entry {
+        Some(entry) => format!("its queue job `{}` is {}", entry.id, entry.state),
+        None => "no queue has a job for it".to_owned(),
+    };
+    vec![finding(
+        (severity, "no_entry"),
+        format!("background job {}", row.id),
+        format!("it is {}, but {entry}: nothing would ever fetch it", row.status),
+        "let a process with SERVICE_ROLE `all`, `worker` or `scheduler` run: its Rescuer enqueues the job anew; look \
+         into its log for `reconcile` if it does not",
+    )]
+}
+
+fn of_entry(facts: &Facts, patient: &Patient, entry: &JobRecord) -> Vec<Finding> {
+    let subject = format!("job {}", entry.id);
+    let mut findings = Vec::new();
+    if entry.state.is_open() && !patient.registered {
+        findings.push(finding(
+            (Severity::Error, "unknown_function"),
+            &subject,
+            format!("it asks for `{}`, which this build has not registered", entry.kind),
+            "correct the name, or leave its queue to the worker that has the function",
+        ));
+    }
+    match entry.state {
+        JobState::Failed => findings.push(finding(
+            (Severity::Error, "failed"),
+            subject,
+            format!("it has failed: {}", entry.error.as_deref().unwrap_or("no error is noted")),
+            format!("mend the cause, then `tikkun jobs retry {}`", entry.id),
+        )),
+        JobState::Finished | JobState::Canceled => findings.push(finding(
+            (Severity::Notice, "ended"),
+            subject,
+            format!("it is {}", entry.state),
+            "nothing: it has ended",
+        )),
+        JobState::Queued | JobState::Scheduled | JobState::Started => {
+            findings.extend(facts.queues.as_ref().ok().and_then(|queues| open_entry(facts, entry, queues)));
+        }
+    }
+    findings
+}
+
+/// Why an entry that is there does not move, where its queue is not to blame.
+fn open_entry(facts: &Facts, entry: &JobRecord, queues: &Queues) -> Option<Finding> {
+    let subject = format!("job {}", entry.id);
+    match entry.state {
+        JobState::Scheduled => {
+            let late = entry.due_at.is_some_and(|due| facts.now - due > PROMOTED_WITHIN);
+            let what =
+                format!("it was due{}, and nobody has put it into its queue", since(facts, entry.due_at));
+            let to_do = "let a process with SERVICE_ROLE `all`, `worker` or `scheduler` run";
+            if late {
+                return Some(finding((Severity::Error, "not_promoted"), subject, what, to_do));
+            }
+            let what = format!("it waits for its time{}", since(facts, entry.due_at));
+            Some(finding((Severity::Notice, "scheduled"), subject, what, "nothing: it comes due by itself"))
+        }
+        JobState::Queued if queues.listened_to(&entry.queue) && !queues.paused.contains_key(&entry.queue) => {
+            let waited = entry.enqueued_at.and_then(|at| age(facts.now, at))?;
+            (waited > facts.rules.unpicked_after).then(|| {
+                let counts = queues.counts.get(&entry.queue).copied().unwrap_or_default();
+                finding(
+                    (Severity::Warning, "workers_busy"),
+                    subject,
+                    format!(
+                        "queued for {}; queue `{}` is listened to, with {} jobs waiting and {} running",
+                        humantime::format_duration(waited),
+                        entry.queue,
+                        counts.queued,
+                        counts.started
+                    ),
+                    "look at `running` in /api/jobs/health; give the worker more slots (`worker.slots`), a higher \
+                     `worker.queue_caps`, or start another one",
+                )
+            })
+        }
+        _ => None,
+    }
+}
+
+/// A moment as the end of a sentence.
+fn since(facts: &Facts, at: Option<DateTime<Utc>>) -> String {
+    let Some(at) = at else { return String::new() };
+    let word = if at > facts.now { "until" } else { "since" };
+    format!(" {word} {}", at.format("%Y-%m-%dT%H:%M:%SZ"))
+}

@@ -1,0 +1,60 @@
+//! `tikkun doctor`: what is wrong, or why one job does not move, and what to do about it.
+//!
+//! `facts` says what is looked at, `gather` looks, `diagnosis` judges without looking at anything itself,
+//! `job` does the same for one job.
+
+mod diagnosis;
+mod facts;
+mod gather;
+mod job;
+
+use std::time::Duration;
+
+use clap::Args;
+use serde_json::json;
+
+use self::diagnosis::{Finding, Severity, diagnose};
+use self::gather::gather;
+use super::ending::{Complaint, finish};
+use super::{Common, FAILED, page, spans};
+use crate::runtime::logging;
+
+/// Options of `doctor`.
+#[derive(Debug, Args)]
+pub(super) struct Doctor {
+    /// A job that does not move: the number of a row of background_jobs, or the id of a job in its queue.
+    /// Without it the whole service is examined.
+    job: Option<String>,
+    /// The longest wait for one back end.
+    #[arg(long, value_name = "TIME", default_value = "10s", value_parser = spans::some_time)]
+    limit: Duration,
+}
+
+impl Doctor {
+    pub(super) fn run(self, common: &Common) -> u8 {
+        finish(self.examine(common))
+    }
+
+    fn examine(self, common: &Common) -> Result<(), Complaint> {
+        let settings = common.load(Vec::new()).map_err(Complaint::said)?.settings;
+        logging::init(&settings.log).map_err(|error| Complaint::usage(error.to_string()))?;
+        let asked = self.job.as_deref();
+        let facts = actix_rt::System::new().block_on(gather(&settings, self.limit, asked));
+        let findings = diagnose(&facts);
+        let well = findings.iter().all(|finding| finding.severity == Severity::Notice);
+        if common.json {
+            page::json(&json!({ "ok": well, "job": self.job, "findings": findings }));
+        } else {
+            findings.iter().for_each(print);
+            page::line(if well { "nothing is wrong" } else { "something is wrong" });
+        }
+        if well { Ok(()) } else { Err(Complaint::said(FAILED)) }
+    }
+}
+
+fn print(finding: &Finding) {
+    let severity = finding.severity.as_str();
+    page::line(&format!("{severity:<8} {}: {}", finding.code, page::safe(&finding.subject)));
+    page::line(&format!("  what is wrong: {}", page::safe(&finding.what)));
+    page::line(&format!("  what to do:    {}", page::safe(&finding.to_do)));
+}

@@ -1,0 +1,368 @@
+//! `tikkun doctor`, run as a person runs it: each stuck situation is prepared through the ports or as the web
+//! application would leave it behind, and the doctor must name its cause and nothing else.
+//!
+//! The situations: 1 nobody listens · 2 the worker died · 3 the queue is paused · 4 a row is queued without an
+//! entry · 5 a row runs with a silent heartbeat · 6 an unknown function waits · 7 the database is missing ·
+//! 8 the database is locked · 9 the queue's file is missing · 10 the attachments are gone · 11 the outbox is old ·
+//! 12 a person paused the job · 13 the job waits out an outage · 14 a due job is not promoted · 15 no scheduler ·
+//! 16 a row's queue job has ended under it · 17 the job failed · 18 workers are busy · 19 the schema is not there.
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    reason = "a test that fails should stop where it fails"
+)]
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::Arc;
+use std::time::Duration;
+
+use chrono::Utc;
+use serde_json::{Value, json};
+use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
+use sqlx::{AssertSqlSafe, Connection as _};
+use tempfile::TempDir;
+use tikkun::actors::SCHEDULER_ROLE;
+use tikkun::job::{Args, Limit, NewJob, ProcessId};
+use tikkun::queue::{Broker, ProcessRecord, Settlement, Verdict, open_embedded};
+use tikkun::store::{Schema, open_sqlite};
+
+/// A lease that outlasts every test.
+const LONG: Duration = Duration::from_secs(600);
+const DELETION: &str = "server.jobs.delete_receipts_job.delete_receipts_batch_job";
+
+/// A service in which nothing is wrong: a live process listens to every queue and leads.
+struct Ward {
+    folder: TempDir,
+    broker: Arc<dyn Broker>,
+}
+
+fn process(id: &str, queues: &[&str]) -> ProcessRecord {
+    let now = Utc::now();
+    ProcessRecord {
+        id: id.into(),
+        host: "ward".into(),
+        pid: std::process::id(),
+        queues: queues.iter().map(Into::into).collect(),
+        started_at: now,
+        lease_until: now,
+    }
+}
+
+impl Ward {
+    /// Everything is in place, and nothing runs.
+    async fn silent() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        drop(open_sqlite(&folder.path().join("tikkun.db"), Schema::Migrate).await.unwrap());
+        fs::create_dir(folder.path().join("attachments")).unwrap();
+        let broker = open_embedded(folder.path()).await.unwrap();
+        Self { folder, broker }
+    }
+
+    async fn well() -> Self {
+        let ward = Self::silent().await;
+        ward.listens("alive", &["maintenance", "default"]).await;
+        assert!(ward.broker.lead(SCHEDULER_ROLE, &"alive".into(), LONG).await.unwrap());
+        ward
+    }
+
+    async fn listens(&self, id: &str, queues: &[&str]) {
+        self.broker.renew_lease(&process(id, queues), LONG).await.unwrap();
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    async fn enqueue(&self, id: &str, queue: &str, function: &str, args: &[Value]) {
+        let job = NewJob::new(id, queue, function, Args::positional(args.to_vec()));
+        self.broker.enqueue(&[job]).await.unwrap();
+    }
+
+    /// Runs SQL in `tikkun.db` or `queue.db`.
+    async fn sql(&self, file: &str, sql: &str) {
+        let mut connection = connect(&self.path(file)).await;
+        sqlx::raw_sql(AssertSqlSafe(sql.to_owned())).execute(&mut connection).await.unwrap();
+        connection.close().await.unwrap();
+    }
+
+    /// Row 27 as the web application makes it, `minutes` ago, and what is noted of it.
+    async fn row(&self, status: &str, minutes: u32, note: &str) {
+        self.sql(
+            "tikkun.db",
+            &format!(
+                "insert into background_jobs (id, business_id, job_type, status, total, created_at, updated_at,
+                                              started_at, heartbeat_at, last_error)
+                 select 27, 789, 'delete_receipts_all', '{status}', 3, t, t, t, t, 'deadlock detected'
+                 from (select strftime('%Y-%m-%d %H:%M:%f000', 'now', '-{minutes} minutes') as t);
+                 {note}"
+            ),
+        )
+        .await;
+    }
+
+    /// The doctor's answer, which must be of this exit code.
+    #[track_caller]
+    fn doctor(&self, args: &[&str], code: i32) -> Value {
+        let answer = self.run(&[&["doctor", "--json", "--limit", "2s"], args].concat());
+        assert_eq!(answer.0, code, "{} {}", answer.1, answer.2);
+        serde_json::from_str(&answer.1).unwrap_or_else(|error| panic!("{error}: {} {}", answer.1, answer.2))
+    }
+
+    fn run(&self, args: &[&str]) -> (i32, String, String) {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_tikkun"));
+        command.env_clear().current_dir(self.folder.path()).args(args);
+        command.arg("--data").arg(self.folder.path());
+        let ended = command.output().unwrap();
+        let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
+        (ended.status.code().unwrap(), text(ended.stdout), text(ended.stderr))
+    }
+
+    /// Something is wrong, and the doctor finds exactly these causes, of which the first says all these words.
+    #[track_caller]
+    fn names(&self, args: &[&str], codes: &[&str], words: &[&str]) {
+        let told = self.doctor(args, 1);
+        assert_eq!(told["ok"], false);
+        let findings = told["findings"].as_array().unwrap();
+        let wrong = findings.iter().filter(|finding| finding["severity"] != "notice");
+        let found: Vec<_> = wrong.map(|finding| finding["code"].as_str().unwrap()).collect();
+        assert_eq!(found, codes, "{told:#}");
+        for word in words {
+            assert!(findings[0].to_string().contains(word), "no `{word}` in {told:#}");
+        }
+        for finding in findings {
+            assert!(!finding["to_do"].as_str().unwrap().is_empty(), "{finding:#}");
+        }
+    }
+}
+
+async fn connect(file: &Path) -> SqliteConnection {
+    SqliteConnection::connect_with(&SqliteConnectOptions::new().filename(file)).await.unwrap()
+}
+
+#[tokio::test]
+async fn nothing_is_wrong_with_a_service_that_works() {
+    let ward = Ward::well().await;
+    ward.row("queued", 0, "").await;
+    ward.enqueue("carrier", "maintenance", DELETION, &[json!(27)]).await;
+    for args in [&[][..], &["27"], &["carrier"]] {
+        let told = ward.doctor(args, 0);
+        assert_eq!((&told["ok"], &told["findings"]), (&json!(true), &json!([])), "{told:#}");
+    }
+    assert_eq!(ward.run(&["doctor"]).1, "nothing is wrong\n");
+}
+
+#[tokio::test]
+async fn nobody_listens_to_the_jobs_queue() {
+    let ward = Ward::well().await;
+    ward.enqueue("x", "mail", "shop.send", &[]).await;
+    ward.sql("queue.db", "update tikkun_jobs set kind = 'delete_receipts_batch_job'").await;
+    let words = ["queue mail", "1 jobs wait", "listens to [maintenance, default]", "serve --queues mail"];
+    ward.names(&["x"], &["nobody_listens"], &words);
+    ward.names(&[], &["nobody_listens"], &words);
+}
+
+#[tokio::test]
+async fn nothing_runs_at_all() {
+    let ward = Ward::silent().await;
+    ward.row("queued", 0, "").await;
+    ward.enqueue("carrier", "maintenance", DELETION, &[json!(27)]).await;
+    ward.names(&["27"], &["nobody_listens", "no_scheduler"], &["no process lives", "maintenance"]);
+}
+
+#[tokio::test]
+async fn the_worker_died_with_the_job_in_its_hands() {
+    let ward = Ward::well().await;
+    ward.listens("doomed", &["maintenance"]).await;
+    ward.row("running", 0, "").await;
+    ward.enqueue("carrier", "maintenance", DELETION, &[json!(27)]).await;
+    let doomed = ProcessId::from("doomed");
+    assert_eq!(ward.broker.fetch(&"maintenance".into(), 1, &doomed).await.unwrap().len(), 1);
+    assert_eq!(ward.doctor(&["27"], 0)["ok"], true, "its lease still holds");
+    ward.sql("queue.db", "update tikkun_processes set lease_until = 0 where id = 'doomed'").await;
+    for args in [&["27"][..], &["carrier"], &[]] {
+        ward.names(args, &["worker_died"], &["job carrier", "lease of its process is over"]);
+    }
+}
+
+#[tokio::test]
+async fn the_queue_is_paused() {
+    let ward = Ward::well().await;
+    ward.broker.pause(&"maintenance".into(), "Dana").await.unwrap();
+    ward.row("queued", 30, "").await;
+    ward.enqueue("carrier", "maintenance", DELETION, &[json!(27)]).await;
+    let words = ["queue maintenance", "paused by Dana", "1 jobs wait", "tikkun queues resume maintenance"];
+    ward.names(&["27"], &["queue_paused"], &words);
+    ward.names(&[], &["queue_paused"], &words);
+    assert_eq!(ward.doctor(&["--set", "deletion.queue=default"], 1)["findings"][0]["code"], "queue_paused");
+}
+
+#[tokio::test]
+async fn a_row_is_queued_without_an_entry() {
+    let ward = Ward::well().await;
+    ward.row("queued", 30, "").await;
+    ward.names(&["27"], &["no_entry"], &["background job 27", "no queue has a job for it", "Rescuer"]);
+    ward.names(&[], &["no_entry"], &["background job 27"]);
+}
+
+#[tokio::test]
+async fn a_rows_queue_job_has_ended_under_it() {
+    let ward = Ward::well().await;
+    let note =
+        "insert into tikkun_background_jobs (background_job_id, attempt, queue_job) values (27, 1, 'old')";
+    ward.row("queued", 30, note).await;
+    ward.enqueue("old", "maintenance", DELETION, &[json!(27)]).await;
+    ward.broker.cancel(&"old".into()).await.unwrap();
+    ward.names(&["27"], &["no_entry"], &["`old` is canceled"]);
+}
+
+#[tokio::test]
+async fn a_running_row_shows_no_life() {
+    let ward = Ward::well().await;
+    ward.row("running", 30, "").await;
+    ward.enqueue("carrier", "maintenance", DELETION, &[json!(27)]).await;
+    ward.broker.fetch(&"maintenance".into(), 1, &"alive".into()).await.unwrap();
+    ward.names(&["27"], &["no_heartbeat"], &["no heartbeat since 20", "30m", "checkpoint"]);
+}
+
+#[tokio::test]
+async fn an_unknown_function_waits() {
+    let ward = Ward::well().await;
+    ward.enqueue("x", "default", "shop.jobs.send_all", &[]).await;
+    ward.names(&["x"], &["unknown_function"], &["job x", "shop.jobs.send_all", "not registered"]);
+    ward.names(&[], &["unknown_function"], &["queue default", "shop.jobs.send_all"]);
+    ward.enqueue("y", "default", "tikkun.noop", &[]).await;
+    ward.doctor(&["y", "--set", "diagnostics.enabled=true"], 0);
+    ward.names(&["y"], &["unknown_function"], &["tikkun.noop"]);
+}
+
+#[tokio::test]
+async fn the_database_is_missing() {
+    let ward = Ward::well().await;
+    for name in ["tikkun.db", "tikkun.db-wal", "tikkun.db-shm"] {
+        let _ = fs::remove_file(ward.path(name));
+    }
+    ward.names(&[], &["database_unreachable"], &["there is no", "tikkun.db", "--data"]);
+    ward.names(&["27"], &["database_unreachable"], &["tikkun.db"]);
+    assert!(!ward.path("tikkun.db").exists(), "who looks makes nothing");
+}
+
+#[tokio::test]
+async fn the_schema_is_not_there() {
+    let ward = Ward::well().await;
+    ward.sql("tikkun.db", "drop table tikkun_store_migrations").await;
+    ward.names(&[], &["database_unreachable"], &["version 0", "RUN_MIGRATIONS_ON_START=1"]);
+}
+
+#[tokio::test]
+async fn the_database_is_locked() {
+    let ward = Ward::well().await;
+    let mut holder = connect(&ward.path("tikkun.db")).await;
+    sqlx::raw_sql("begin exclusive").execute(&mut holder).await.unwrap();
+    ward.names(&[], &["database_unreachable"], &["no answer within 2s", "hold it locked"]);
+    sqlx::raw_sql("rollback").execute(&mut holder).await.unwrap();
+    ward.doctor(&[], 0);
+}
+
+#[tokio::test]
+async fn the_queues_file_is_missing() {
+    let ward = Ward::well().await;
+    let Ward { folder, broker } = ward;
+    drop(broker);
+    let other = tempfile::tempdir().unwrap();
+    let ward = Ward { folder, broker: open_embedded(other.path()).await.unwrap() };
+    for name in ["queue.db", "queue.db-wal", "queue.db-shm"] {
+        let _ = fs::remove_file(ward.path(name));
+    }
+    ward.names(&[], &["queue_unreachable"], &["there is no", "queue.db", "tikkun serve"]);
+    assert!(!ward.path("queue.db").exists(), "who looks makes nothing");
+}
+
+#[tokio::test]
+async fn the_attachments_are_gone() {
+    let ward = Ward::well().await;
+    fs::remove_dir(ward.path("attachments")).unwrap();
+    ward.names(&[], &["attachments_unreachable"], &["there is no", "attachments.folder"]);
+    assert!(!ward.path("attachments").exists(), "who looks makes nothing");
+}
+
+#[tokio::test]
+async fn the_outbox_is_old() {
+    let ward = Ward::well().await;
+    ward.sql(
+        "tikkun.db",
+        "insert into tikkun_cleanup_outbox (background_job_id, business_id, driver, bucket, key, condemned_at,
+             attempts, next_try_at, last_error, last_error_at)
+         values (1, 789, 'local', 'b', 'k', '2026-01-01 00:00:00.000000', 9, '2026-01-01 00:00:00.000000',
+                 'permission denied', '2026-01-01 00:00:00.000000')",
+    )
+    .await;
+    ward.names(&[], &["outbox_old"], &["1 objects", "permission denied"]);
+}
+
+#[tokio::test]
+async fn a_person_paused_the_job() {
+    let ward = Ward::well().await;
+    let note = "insert into tikkun_background_jobs (background_job_id, attempt, pause_reason, changed_by)
+                values (27, 1, 'person', 'user 5')";
+    ward.row("paused", 30, note).await;
+    ward.names(&["27"], &["paused_by_person"], &["paused by user 5", "since 20", "jobs/27/resume"]);
+    let told = ward.doctor(&[], 0);
+    assert_eq!(told["findings"][0]["severity"], "notice", "a person's wish is nothing wrong: {told:#}");
+}
+
+#[tokio::test]
+async fn the_job_waits_out_an_outage() {
+    let ward = Ward::well().await;
+    let note = "insert into tikkun_background_jobs (background_job_id, attempt, queue_job, waiting_for)
+                values (27, 1, 'carrier', 'the storage to answer')";
+    ward.row("running", 0, note).await;
+    ward.enqueue("carrier", "maintenance", DELETION, &[json!(27)]).await;
+    ward.broker.fetch(&"maintenance".into(), 1, &"alive".into()).await.unwrap();
+    ward.names(&["27"], &["waits"], &["the storage to answer", "goes on by itself"]);
+}
+
+#[tokio::test]
+async fn a_due_job_is_not_promoted_because_nobody_leads() {
+    let ward = Ward::well().await;
+    ward.broker.resign(SCHEDULER_ROLE, &"alive".into()).await.unwrap();
+    let mut later = NewJob::new("x", "default", "delete_receipts_batch_job", Args::default());
+    later.delay = Some(LONG);
+    ward.broker.enqueue(&[later]).await.unwrap();
+    ward.names(&[], &["no_scheduler"], &["delayed and retried jobs"]);
+    ward.sql("queue.db", "update tikkun_jobs set due_at = 1000").await;
+    ward.names(&["x"], &["not_promoted", "no_scheduler"], &["it was due", "SERVICE_ROLE"]);
+}
+
+#[tokio::test]
+async fn a_job_has_failed() {
+    let ward = Ward::well().await;
+    ward.row("failed", 30, "").await;
+    ward.names(&["27"], &["failed"], &["deadlock detected", "delete_all"]);
+    ward.enqueue("x", "default", "shop.send", &[]).await;
+    let lent = ward.broker.fetch(&"default".into(), 1, &"alive".into()).await.unwrap().remove(0);
+    let bury = Verdict::Bury { error: "no route to host".into(), keep: Limit::Never };
+    let settlement =
+        Settlement { job: lent.job.id, queue: lent.job.queue, execution: lent.execution, verdict: bury };
+    ward.broker.settle(&[settlement]).await.unwrap();
+    ward.names(&["x"], &["failed"], &["no route to host", "tikkun jobs retry x"]);
+}
+
+#[tokio::test]
+async fn the_workers_are_busy() {
+    let ward = Ward::well().await;
+    ward.enqueue("x", "default", "delete_receipts_batch_job", &[json!(0)]).await;
+    ward.sql("queue.db", "update tikkun_jobs set enqueued_at = enqueued_at - 600000").await;
+    ward.names(&["x"], &["workers_busy"], &["10m", "1 jobs waiting and 0 running", "worker.slots"]);
+}
+
+#[tokio::test]
+async fn a_job_that_is_not_there_is_said_to_be_none() {
+    let ward = Ward::well().await;
+    ward.names(&["27"], &["no_such_job"], &["27", "jobs list"]);
+    let (code, out, _) = ward.run(&["doctor", "\u{1b}[2J"]);
+    assert!(code == 1 && !out.contains('\u{1b}'), "{out}");
+    assert!(out.contains("what to do:") && out.ends_with("something is wrong\n"), "{out}");
+}
