@@ -377,6 +377,19 @@ fn what_a_stranger_calls_a_job_cannot_steer_the_terminal() {
 // ---- background jobs ----
 
 #[tokio::test]
+async fn plan_tells_what_would_go_and_touches_nothing() {
+    let desk = Desk::new().with_data();
+    let (store, _) = desk.background_job(120).await;
+    let plan = desk.run(&["plan", "789", "--json"]).json();
+    assert_eq!((&plan["business_id"], &plan["receipts"]), (&json!(789), &json!(120)), "{plan}");
+    assert_eq!((&plan["estimate"]["batches"], &plan["kept"]), (&json!(3), &json!([])), "{plan}");
+    let told = desk.run(&["plan", "789"]).ok();
+    assert!(told.contains("receipts to delete") && told.contains("120"), "{told}");
+    assert_eq!(store.receipts.count_live(BusinessId(789)).await.unwrap(), 120);
+    desk.run(&["plan", "all"]).refuses(2, &["invalid value"]);
+}
+
+#[tokio::test]
 async fn a_background_job_is_shown_with_its_entry_and_cancelled_once_by_the_tracker() {
     let desk = Desk::new().with_data();
     let (store, id) = desk.background_job(3).await;

@@ -11,6 +11,7 @@ mod enqueue;
 mod health;
 mod jobs;
 mod page;
+mod plan;
 mod reach;
 mod selftest;
 mod serve;
@@ -78,6 +79,8 @@ enum Command {
     Jobs(jobs::Jobs),
     /// Follows a background job until it ends: exit code 0 when it completed, 1 when it did not.
     Watch(watch::Watch),
+    /// Says what deleting all receipts of a business would do, and changes nothing.
+    Plan(plan::Plan),
     /// Asks the running service whether it is well: exit code 0 only on yes.
     Health(health::Health),
     /// Prints the settings in force and where each came from; secrets are masked.
@@ -100,6 +103,7 @@ pub fn main() -> ExitCode {
         Command::Enqueue(enqueue) => enqueue.run(&common),
         Command::Jobs(jobs) => jobs.run(&common),
         Command::Watch(watch) => watch.run(&common),
+        Command::Plan(plan) => plan.run(&common),
         Command::Health(health) => health.run(&common),
         Command::Config(config) => config.run(&common),
         Command::Doctor(doctor) => doctor.run(&common),

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 
 use super::caller::Caller;
 use super::views::{JobView, QueueService, StuckAfter, stuck_reason};
-use super::{Limiter, Problem};
+use super::{Limiter, Planning, Problem, plan};
 use crate::actors::{AskPerson, FailUnqueued, RequestJob, StatusTracker, TrackedKind};
 use crate::fault::{Fault, FaultKind};
 use crate::job::background::{BackgroundJob, Status};
@@ -33,6 +33,8 @@ pub struct Facade {
     pub limiter: Limiter,
     /// When a job is shown as stuck.
     pub stuck_after: StuckAfter,
+    /// What a plan is made from.
+    pub planning: Planning,
     /// Longest wait for one answer.
     pub deadline: Duration,
 }
@@ -40,6 +42,7 @@ pub struct Facade {
 pub(super) fn routes(config: &mut web::ServiceConfig) {
     config
         .service(web::resource("/receipts/delete_all").route(web::post().to(delete_all)))
+        .service(web::resource("/receipts/delete_all/plan").route(web::get().to(plan::plan)))
         .service(web::resource("/receipts/jobs/{id}").route(web::get().to(show)))
         .service(web::resource("/receipts/delete-job/status").route(web::get().to(status)))
         .service(web::resource("/receipts/jobs/{id}/cancel").route(web::post().to(cancel)))
@@ -194,7 +197,7 @@ impl Facade {
         answer.map_err(|fault| Problem::unavailable("database", &fault))
     }
 
-    async fn read<T>(&self, answer: impl Future<Output = Result<T, Fault>>) -> Result<T, Problem> {
+    pub(super) async fn read<T>(&self, answer: impl Future<Output = Result<T, Fault>>) -> Result<T, Problem> {
         let answer = self.within(answer).await;
         answer.map_err(|fault| Problem::unavailable("database", &fault))
     }

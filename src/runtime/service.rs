@@ -17,7 +17,7 @@ use super::{OpenError, Ports};
 use crate::actors::Drain;
 use crate::config::Settings;
 use crate::http::{
-    Facade, HealthReader, HttpSettings, Limiter, Probes, StuckAfter, Thresholds, Window, serve,
+    Facade, HealthReader, HttpSettings, Limiter, Planning, Probes, StuckAfter, Thresholds, Window, serve,
 };
 use crate::queue::ProcessRecord;
 use crate::supervision::Turns;
@@ -290,6 +290,12 @@ impl Service {
             stuck_after: StuckAfter {
                 unpicked: settings.deletion.unpicked_after,
                 silent: settings.deletion.stale_after,
+            },
+            planning: Planning {
+                receipts: Arc::clone(&self.ports.store.receipts),
+                target: self.ports.blobs.target().clone(),
+                batch: settings.deletion.batch,
+                throttle: settings.deletion.throttle,
             },
             deadline: self.back_end_deadline(),
         }

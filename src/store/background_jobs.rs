@@ -143,7 +143,8 @@ pub trait BackgroundJobs: Send + Sync + 'static {
     /// The tenant's newest row of a type, active ones first.
     async fn latest(&self, business_id: BusinessId, job_type: &str) -> Result<Option<BackgroundJob>, Fault>;
 
-    /// Queued, running and paused rows of a type, oldest first, at most `max`.
+    /// Queued, running and paused rows of a type, oldest first, at most `max`. A row that cannot be read is
+    /// left out and said in the log: it must not keep the others from being looked after.
     async fn active(&self, job_type: &str, max: u32) -> Result<Vec<BackgroundJob>, Fault>;
 
     /// Begins an attempt: queued, paused for continuation or crashed becomes running, attempt + 1.

@@ -8,6 +8,7 @@ mod background_jobs;
 mod batch;
 mod deletion;
 mod outbox;
+mod plan;
 mod receipts;
 mod sqlite;
 mod trial;
@@ -18,6 +19,7 @@ pub use background_jobs::{
     BackgroundJobs, Begin, Begun, EndAttempt, NewRequest, NotBegun, Person, PersonMove, Requested, Watched,
 };
 pub use outbox::{CleanupOutbox, Condemned, OutboxSummary};
+pub use plan::{DeletionPlan, Estimate, Kept};
 pub use receipts::{Batch, BatchOrder, BatchOutcome, Pass, Receipts, SetAside};
 pub use sqlite::{open as open_sqlite, open_trial as open_sqlite_trial};
 pub use trial::{ReceiptCount, TrialAttachment, TrialData, TrialReceipt};

@@ -2,7 +2,7 @@
 
 use async_trait::async_trait;
 
-use super::Condemned;
+use super::{Condemned, DeletionPlan};
 use crate::blob::BlobTarget;
 use crate::fault::Fault;
 use crate::job::background::Status;
@@ -91,4 +91,8 @@ pub trait Receipts: Send + Sync + 'static {
 
     /// Receipts that a job set aside, with reasons, by id, at most `max`.
     async fn set_aside(&self, job: BackgroundJobId, max: u32) -> Result<Vec<SetAside>, Fault>;
+
+    /// What a deletion of this tenant's receipts would do if it were requested now, by the rules of the
+    /// batch. Reads only: one look at one moment, however many receipts there are.
+    async fn plan(&self, business_id: BusinessId, target: &BlobTarget) -> Result<DeletionPlan, Fault>;
 }

@@ -35,6 +35,23 @@ async fn second_request_gets_the_job_that_runs_and_a_tenant_with_nothing_gets_no
 }
 
 #[tokio::test]
+async fn plan_tells_what_would_go_and_touches_nothing() {
+    let ground = Ground::new().await;
+    ground.tenant(7, 40).await;
+    let service = ground.service().set("RQ_QUEUES", "high").start().await;
+    let path = "/api/receipts/delete_all/plan";
+    let plan = service.owner(7, "GET", path).expect(200).json();
+    assert_eq!((&plan["success"], &plan["receipts"]), (&json!(true), &json!(40)), "{plan}");
+    assert!(plan["attachments"].as_u64() >= plan["objects"].as_u64() && plan["kept"].is_array(), "{plan}");
+    assert_eq!(plan["estimate"]["basis"], "throttle", "{plan}");
+    assert_eq!(service.owner(7, "GET", path).expect(200).json(), plan);
+    let member = [HEADERS[0], HEADERS[1], HEADERS[2], ("X-User-Role", "member")];
+    assert_eq!(code(&service.call("GET", path, &member).expect(403).json()), "forbidden");
+    assert_eq!(service.owner(99, "GET", path).expect(200).json()["receipts"], 0);
+    assert_eq!(ground.number("select count(*) from background_jobs").await, 0);
+}
+
+#[tokio::test]
 async fn too_many_requests_are_told_when_to_come_back() {
     let ground = Ground::new().await;
     let tenant = ground.tenant(7, 20).await;

@@ -84,6 +84,7 @@ macro_rules! contract {
                 another_tenants_row_is_not_there
                 the_latest_row_is_an_active_one_first
                 active_rows_come_oldest_first
+                a_broken_row_hides_no_other_active_one
                 a_new_carrier_is_noted
             }
             outbox {
@@ -100,6 +101,8 @@ macro_rules! contract {
             }
             model {
                 random_graphs_end_as_the_model_says
+                a_plan_says_what_the_deletion_then_does
+                a_plan_knows_how_fast_the_tenant_was_last
             }
         }
     )*};

@@ -3,8 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use tikkun::job::BusinessId;
+use tikkun::store::Kept;
 
-use crate::rig::{OTHER, Rig, TENANT};
+use crate::rig::{OTHER, Rig, TENANT, target};
 
 struct Attachment {
     tenant: BusinessId,
@@ -83,8 +84,8 @@ impl Graph {
         );
         for (id, Attachment { tenant, purpose, path }) in &self.attachments {
             sql += &format!(
-                "insert into attachments (id, business_id, purpose, storage_path)
-                 values ({id}, {tenant}, '{purpose}', {});",
+                "insert into attachments (id, business_id, purpose, storage_path, file_size)
+                 values ({id}, {tenant}, '{purpose}', {}, {id} * 7);",
                 text(path)
             );
         }
@@ -143,4 +144,78 @@ pub async fn random_graphs_end_as_the_model_says(rig: &Rig) {
         assert_eq!(batches.iter().map(|batch| batch.condemned.len()).sum::<usize>(), objects, "seed {seed}");
         rig.set(job.id, "status = 'completed'").await;
     }
+}
+
+/// Why each attachment of receipts that go would stay, one by one.
+fn kept(graph: &Graph, listed: &BTreeSet<i64>) -> BTreeMap<Kept, u64> {
+    let mut kept = BTreeMap::new();
+    for (id, a) in &graph.attachments {
+        let of = |r: &&Receipt| r.live && r.points_to.contains(&Some(*id));
+        let holders: Vec<_> = graph.receipts.values().filter(of).collect();
+        if !holders.iter().any(|r| r.tenant == TENANT) {
+            continue;
+        }
+        let path_of_another = a.path.as_deref().is_some_and(|path| !path.is_empty())
+            && graph.attachments.iter().any(|(other, b)| other != id && b.path == a.path);
+        let reason = if a.tenant != TENANT {
+            Kept::OtherBusiness
+        } else if a.purpose == "contract" {
+            Kept::ForeignPurpose
+        } else if holders.iter().any(|r| r.tenant != TENANT) {
+            Kept::LiveReceipt
+        } else if path_of_another {
+            Kept::SharedPath
+        } else if listed.contains(id) {
+            Kept::Reference("quotes.file".into())
+        } else {
+            continue;
+        };
+        *kept.entry(reason).or_default() += 1;
+    }
+    kept
+}
+
+pub async fn a_plan_says_what_the_deletion_then_does(rig: &Rig) {
+    rig.run("create table quotes (file integer references attachments (id))").await;
+    for seed in 0..60 {
+        let mut dice = fastrand::Rng::with_seed(seed);
+        let mut graph = graph(&mut dice);
+        graph.receipts.values_mut().for_each(|receipt| receipt.refuses = false);
+        rig.run("delete from quotes").await;
+        graph.write(rig).await;
+        let listed: BTreeSet<i64> = graph.attachments.keys().copied().filter(|_| dice.u8(..6) == 0).collect();
+        for id in &listed {
+            rig.run(&format!("insert into quotes values ({id})")).await;
+        }
+        let look = async || rig.store.receipts.plan(TENANT, &target()).await.unwrap();
+        let plan = look().await;
+        assert_eq!(look().await, plan, "a look changes nothing, seed {seed}");
+        assert_eq!(plan.kept, kept(&graph, &listed).into_iter().collect::<Vec<_>>(), "seed {seed}");
+
+        let before = rig.attachments().await.len() as u64;
+        let job = rig.started().await;
+        let batches = rig.delete_all(&job, dice.u32(1..=12)).await;
+        let deleted: u64 = batches.iter().map(|batch| u64::from(batch.deleted)).sum();
+        let objects: u64 = batches.iter().map(|batch| batch.condemned.len() as u64).sum();
+        let bytes = rig.number("select coalesce(sum(bytes), 0) from tikkun_cleanup_outbox").await;
+        let gone = before - rig.attachments().await.len() as u64;
+        assert_eq!(
+            (plan.receipts, plan.attachments, plan.objects, plan.bytes),
+            (deleted, gone, objects, bytes as u64),
+            "seed {seed}"
+        );
+        let nothing = look().await;
+        assert_eq!((nothing.receipts, nothing.attachments, nothing.kept), (0, 0, vec![]), "seed {seed}");
+        rig.set(job.id, "status = 'completed'").await;
+    }
+}
+
+pub async fn a_plan_knows_how_fast_the_tenant_was_last(rig: &Rig) {
+    rig.seed(3).await;
+    let rate = async || rig.store.receipts.plan(TENANT, &target()).await.unwrap().last_rate;
+    assert_eq!(rate().await, None);
+    let id = rig.web_row().await;
+    let times = "started_at = '2026-01-28 19:00:00', finished_at = '2026-01-28T19:01:40'";
+    rig.set(id, &format!("status = 'completed', processed = 500, {times}")).await;
+    assert!((rate().await.unwrap() - 5.0).abs() < 0.01);
 }

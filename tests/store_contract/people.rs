@@ -123,6 +123,25 @@ pub async fn active_rows_come_oldest_first(rig: &Rig) {
     assert_eq!(active(2).await, [3, 2]);
 }
 
+pub async fn a_broken_row_hides_no_other_active_one(rig: &Rig) {
+    rig.run(&format!(
+        "insert into background_jobs (business_id, job_type, status, cursor, created_at) values
+         (3, '{DELETE_RECEIPTS_ALL}', 'running', '12345', null), (2, '{DELETE_RECEIPTS_ALL}', 'queued', null, null),
+         (1, '{DELETE_RECEIPTS_ALL}', 'paused', '{{', null), (4, '{DELETE_RECEIPTS_ALL}', 'paused', null, 'yesterday'),
+         (5, '{DELETE_RECEIPTS_ALL}', 'queued', null, null)"
+    ))
+    .await;
+    for _ in 0..2 {
+        let rows = rig.store.background_jobs.active(DELETE_RECEIPTS_ALL, 10).await.unwrap();
+        assert_eq!(rows.iter().map(|job| job.business_id.0).collect::<Vec<_>>(), [2, 5]);
+    }
+    let broken = rig.ids("select id from background_jobs where business_id = 3").await;
+    assert!(
+        rig.store.background_jobs.get(BackgroundJobId(broken[0])).await.is_err(),
+        "asked for, it is named"
+    );
+}
+
 pub async fn a_new_carrier_is_noted(rig: &Rig) {
     let id = rig.web_row().await;
     for queue_job in ["a", "b"] {

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use chrono::Utc;
 use serde_json::json;
+use sqlx::sqlite::SqliteRow;
 
 use super::connection::Database;
 use super::fault::During;
@@ -113,7 +114,7 @@ impl BackgroundJobs for SqliteBackgroundJobs {
             .fetch_all(self.database.read())
             .await
             .during(&format!("read active rows of {job_type}"))?;
-        rows.iter().map(|row| row::tracked(row).map(|tracked| tracked.job)).collect()
+        Ok(rows.iter().filter_map(readable).collect())
     }
 
     async fn begin_attempt(&self, begin: &Begin) -> Result<Begun, Fault> {
@@ -174,6 +175,22 @@ impl BackgroundJobs for SqliteBackgroundJobs {
         let mut tx = self.database.write(what).await?;
         sqlx::query(CHECK).bind(moment::to_text(Utc::now())).execute(&mut *tx).await.during(what)?;
         tx.commit().await.during(what)
+    }
+}
+
+/// The row; none, and a line in the log, where somebody wrote what cannot be read: the others go on.
+fn readable(row: &SqliteRow) -> Option<BackgroundJob> {
+    match row::tracked(row) {
+        Ok(tracked) => Some(tracked.job),
+        Err(fault) => {
+            let id: Option<i64> = row::get(row, "id").ok();
+            tracing::warn!(
+                background_job = id,
+                error = fault.chain(),
+                "an active row cannot be read; passed over"
+            );
+            None
+        }
     }
 }
 

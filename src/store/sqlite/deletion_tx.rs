@@ -135,10 +135,10 @@ impl DeletionTx for SqliteDeletionTx {
     }
 
     async fn candidates(&mut self, scope: &Scope<'_>, receipts: &[i64]) -> Result<Candidates, Fault> {
-        let query = self.database.references.candidates_query(&mut self.tx, self.schema_version).await?;
-        let rows: Vec<(i64, Option<String>)> = sqlx::query_as(AssertSqlSafe(query))
-            .bind(list::json(receipts)?)
+        let queries = self.database.references.queries(&mut self.tx, self.schema_version).await?;
+        let rows: Vec<(i64, Option<String>)> = sqlx::query_as(AssertSqlSafe(queries.candidates.as_str()))
             .bind(scope.business_id.0)
+            .bind(list::json(receipts)?)
             .fetch_all(&mut *self.tx)
             .await
             .during("find the attachments of a batch")?;
@@ -239,7 +239,7 @@ impl SqliteDeletionTx {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::store::sqlite::references::query_without_references;
+    use crate::store::sqlite::references::queries_without_references;
 
     /// What may be read from end to end: the batch itself, never a table.
     const SMALL: [&str; 4] = ["json_each", "gone", "pointed", "pragma_schema_version"];
@@ -256,13 +256,14 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let database =
             Database::open(&folder.path().join("store.db"), crate::store::Schema::Migrate).await.unwrap();
-        let candidates = query_without_references();
+        let queries = queries_without_references();
         let statements = [
             LOCK_JOB,
             SELECT_FORWARD,
             SELECT_SWEEP,
             MARK,
-            &candidates,
+            &queries.candidates,
+            &queries.plan,
             WRITE_OUTBOX,
             DROP_ATTACHMENTS,
             SET_ASIDE,

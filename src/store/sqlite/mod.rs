@@ -14,6 +14,7 @@ mod moment;
 mod moves;
 mod outbox;
 mod people;
+mod plan;
 mod receipts;
 mod references;
 mod row;

@@ -6,13 +6,16 @@ use async_trait::async_trait;
 
 use super::connection::Database;
 use super::fault::During;
+use super::plan;
+use crate::blob::BlobTarget;
 use crate::fault::Fault;
 use crate::job::{BackgroundJobId, BusinessId, ReceiptId};
 use crate::store::batch::run_batch;
-use crate::store::{BatchOrder, BatchOutcome, Receipts, SetAside};
+use crate::store::{BatchOrder, BatchOutcome, DeletionPlan, Receipts, SetAside};
 
 /// Live receipts, from their partial index alone.
-const COUNT_LIVE: &str = "select count(*) from receipts where business_id = ?1 and is_deleted is not true";
+pub(super) const COUNT_LIVE: &str =
+    "select count(*) from receipts where business_id = ?1 and is_deleted is not true";
 
 /// What a job set aside, by id.
 const LIST_SET_ASIDE: &str = "
@@ -49,5 +52,9 @@ impl Receipts for SqliteReceipts {
             .await
             .during(&format!("read what background job {job} set aside"))?;
         Ok(rows.into_iter().map(|(id, reason)| SetAside { receipt: ReceiptId(id), reason }).collect())
+    }
+
+    async fn plan(&self, business_id: BusinessId, target: &BlobTarget) -> Result<DeletionPlan, Fault> {
+        plan::look(&self.database, business_id, target).await
     }
 }

@@ -1,4 +1,4 @@
-//! Foreign keys that lead to `attachments` from tables we do not know, and the query that heeds them.
+//! Foreign keys that lead to `attachments` from tables we do not know, and the queries that heed them.
 
 use std::sync::Arc;
 
@@ -20,27 +20,58 @@ const LIST: &str = "
           where g.id = f.id and lower(coalesce(g.\"to\", 'id')) = 'id'))
     order by 1, 2";
 
-/// The attachments of the receipts in ?1 that nothing live needs, of tenant ?2, each with the name of
-/// a reference that keeps it. The column `kept` goes between the two halves.
-const CANDIDATES: [&str; 2] = [
-    "
-    with gone(id) as materialized (select value from json_each(?1)),
+/// The receipts of a batch, listed in ?2; they are marked already.
+const OF_BATCH: &str = "select value from json_each(?2)";
+/// The receipts of a deletion of all; none of them is marked yet.
+const OF_TENANT: &str = "select id from receipts where business_id = ?1 and is_deleted is not true";
+/// Receipts that still need an attachment once a batch is marked.
+const LIVE: &str = "l.is_deleted is not true";
+/// Receipts that would still need it once all of the tenant's are marked.
+const LIVE_OF_OTHERS: &str = "l.is_deleted is not true and l.business_id <> ?1";
+
+/// What must hold of an attachment `a` of tenant ?1 before it may go, each with the word for its
+/// absence. One text for the batch and for the plan, so that they cannot differ.
+fn rules(live: &str) -> [(&'static str, String); 4] {
+    [
+        (rule::OTHER_BUSINESS, "a.business_id = ?1".to_owned()),
+        (rule::FOREIGN_PURPOSE, "a.purpose in ('receipt_source', 'receipt_preview')".to_owned()),
+        (
+            rule::LIVE_RECEIPT,
+            format!(
+                "(not exists (select 1 from receipts l where l.attachment_id = a.id and {live})
+      and not exists (select 1 from receipts l where l.preview_attachment_id = a.id and {live}))"
+            ),
+        ),
+        (
+            rule::SHARED_PATH,
+            "(coalesce(a.storage_path, '') = '' or not exists (
+          select 1 from attachments o where o.storage_path = a.storage_path and o.id <> a.id))"
+                .to_owned(),
+        ),
+    ]
+}
+
+/// Words for rules that do not hold.
+pub(super) mod rule {
+    pub(in super::super) const OTHER_BUSINESS: &str = "other_business";
+    pub(in super::super) const FOREIGN_PURPOSE: &str = "foreign_purpose";
+    pub(in super::super) const LIVE_RECEIPT: &str = "live_receipt";
+    pub(in super::super) const SHARED_PATH: &str = "shared_path";
+}
+
+/// The attachments that the given receipts point to, as `pointed`.
+fn pointed(receipts: &str) -> String {
+    format!(
+        "
+    with gone(id) as materialized ({receipts}),
          pointed(id) as materialized (
              select r.attachment_id from gone cross join receipts r on r.id = gone.id
              where r.attachment_id is not null
              union
              select r.preview_attachment_id from gone cross join receipts r on r.id = gone.id
-             where r.preview_attachment_id is not null)
-    select a.id, ",
-    " as kept
-    from pointed cross join attachments a on a.id = pointed.id
-    where a.business_id = ?2 and a.purpose in ('receipt_source', 'receipt_preview')
-      and not exists (select 1 from receipts l where l.attachment_id = a.id and l.is_deleted is not true)
-      and not exists (select 1 from receipts l where l.preview_attachment_id = a.id and l.is_deleted is not true)
-      and (coalesce(a.storage_path, '') = '' or not exists (
-          select 1 from attachments o where o.storage_path = a.storage_path and o.id <> a.id))
-    order by a.id",
-];
+             where r.preview_attachment_id is not null)"
+    )
+}
 
 /// A foreign key onto attachments.
 struct Reference {
@@ -49,29 +80,37 @@ struct Reference {
     parent_column: String,
 }
 
-/// The query for candidates, made anew when the schema has changed.
+/// The queries that heed foreign keys.
+pub(super) struct Queries {
+    /// The attachments of a batch that nothing live needs, each with the name of a reference that keeps it.
+    pub(super) candidates: String,
+    /// The same look at all receipts of a tenant, in sums: by the first rule that does not hold and by
+    /// reference, attachments, objects and bytes.
+    pub(super) plan: String,
+}
+
+/// The queries, made anew when the schema has changed.
 #[derive(Default)]
 pub(super) struct ReferenceCache {
-    newest: Mutex<Option<(i64, Arc<str>)>>,
+    newest: Mutex<Option<(i64, Arc<Queries>)>>,
 }
 
 impl ReferenceCache {
-    /// The query for the schema of this version.
-    pub(super) async fn candidates_query(
+    /// The queries for the schema of this version.
+    pub(super) async fn queries(
         &self,
         tx: &mut Transaction<'static, Sqlite>,
         schema_version: i64,
-    ) -> Result<Arc<str>, Fault> {
-        if let Some((version, query)) = &*self.newest.lock()
+    ) -> Result<Arc<Queries>, Fault> {
+        if let Some((version, queries)) = &*self.newest.lock()
             && *version == schema_version
         {
-            return Ok(Arc::clone(query));
+            return Ok(Arc::clone(queries));
         }
         let rows = sqlx::query(LIST).fetch_all(&mut **tx).await;
-        let query: Arc<str> =
-            candidates_query(&references(rows).during("list foreign keys onto attachments")?).into();
-        *self.newest.lock() = Some((schema_version, Arc::clone(&query)));
-        Ok(query)
+        let queries = Arc::new(queries(&references(rows).during("list foreign keys onto attachments")?));
+        *self.newest.lock() = Some((schema_version, Arc::clone(&queries)));
+        Ok(queries)
     }
 }
 
@@ -88,12 +127,41 @@ fn references(
     rows?.iter().map(read).collect()
 }
 
-/// `in (select column from table)` without a condition: SQLite looks it up in the column's index, or
-/// reads the table once for the whole batch where there is none.
-fn candidates_query(references: &[Reference]) -> String {
-    let [head, tail] = CANDIDATES;
+fn queries(references: &[Reference]) -> Queries {
+    let kept = kept(references);
+    let holds: Vec<String> = rules(LIVE).into_iter().map(|(_, rule)| rule).collect();
+    let broken: String = rules(LIVE_OF_OTHERS)
+        .iter()
+        .map(|(word, rule)| format!("when ({rule}) is not true then '{word}' "))
+        .collect();
+    Queries {
+        candidates: format!(
+            "{}
+    select a.id, {kept} as kept
+    from pointed cross join attachments a on a.id = pointed.id
+    where {}
+    order by a.id",
+            pointed(OF_BATCH),
+            holds.join("\n      and ")
+        ),
+        plan: format!(
+            "{}
+    select broken, case when broken is null then kept end as reference, count(*) as attachments,
+           sum(keyed) as objects, sum(case when keyed then coalesce(file_size, 0) else 0 end) as bytes
+    from (select case {broken}end as broken, {kept} as kept, coalesce(a.storage_path, '') <> '' as keyed,
+                 a.file_size
+          from pointed cross join attachments a on a.id = pointed.id)
+    group by 1, 2",
+            pointed(OF_TENANT)
+        ),
+    }
+}
+
+/// The name of a reference onto `a`, or null. `in (select column from table)` without a condition:
+/// SQLite looks it up in the column's index, or reads the table once for all where there is none.
+fn kept(references: &[Reference]) -> String {
     if references.is_empty() {
-        return format!("{head}null{tail}");
+        return "null".to_owned();
     }
     let cases: String = references
         .iter()
@@ -107,7 +175,7 @@ fn candidates_query(references: &[Reference]) -> String {
             )
         })
         .collect();
-    format!("{head}case {cases}end{tail}")
+    format!("case {cases}end")
 }
 
 fn name(identifier: &str) -> String {
@@ -119,8 +187,8 @@ fn text(value: &str) -> String {
 }
 
 #[cfg(test)]
-pub(super) fn query_without_references() -> String {
-    candidates_query(&[])
+pub(super) fn queries_without_references() -> Queries {
+    queries(&[])
 }
 
 #[cfg(test)]
@@ -130,7 +198,8 @@ mod tests {
     #[test]
     fn names_cannot_break_out_of_the_query() {
         let odd = Reference { child: "a\"b".into(), child_column: "c'd".into(), parent_column: "id".into() };
-        let query = candidates_query(&[odd]);
+        let Queries { candidates: query, plan } = queries(&[odd]);
         assert!(query.contains(r#"when a."id" in (select "c'd" from "a""b") then 'a"b.c''d' "#), "{query}");
+        assert!(plan.contains(r#"from "a""b") then"#), "{plan}");
     }
 }

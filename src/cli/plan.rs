@@ -1,0 +1,65 @@
+//! `tikkun plan`: what deleting all receipts of a business would do, without doing it.
+
+use clap::Args;
+use serde_json::json;
+
+use super::ending::{Complaint, finish};
+use super::{Common, page};
+use crate::config::Settings;
+use crate::job::BusinessId;
+use crate::runtime::Ports;
+use crate::store::{DeletionPlan, Estimate};
+
+/// Options of `plan`.
+#[derive(Debug, Args)]
+pub(super) struct Plan {
+    /// The business whose receipts would be deleted.
+    business_id: i64,
+}
+
+impl Plan {
+    pub(super) fn run(self, common: &Common) -> u8 {
+        let json = common.json;
+        finish(common.with_found_ports(async move |settings, ports| self.look(&settings, &ports, json).await))
+    }
+
+    async fn look(self, settings: &Settings, ports: &Ports, json: bool) -> Result<(), Complaint> {
+        let plan = ports.store.receipts.plan(BusinessId(self.business_id), ports.blobs.target()).await?;
+        let estimate = plan.estimate(settings.deletion.batch, settings.deletion.throttle);
+        if json {
+            let mut body = plan.to_json(&estimate);
+            if let Some(body) = body.as_object_mut() {
+                body.insert("business_id".to_owned(), json!(self.business_id));
+            }
+            page::json(&body);
+        } else {
+            page::line(&page::table(&["WHAT", "HOW MANY"], &rows(&plan, &estimate)));
+        }
+        Ok(())
+    }
+}
+
+fn rows(plan: &DeletionPlan, estimate: &Estimate) -> Vec<Vec<String>> {
+    let row = |what: &str, many: String| vec![what.to_owned(), many];
+    let mut rows = vec![
+        row("receipts to delete", plan.receipts.to_string()),
+        row("attachments to drop", plan.attachments.to_string()),
+        row("objects to delete", plan.objects.to_string()),
+        row("bytes to free", plan.bytes.to_string()),
+        row("batches", estimate.batches.to_string()),
+        row("estimated time", time(estimate)),
+    ];
+    let kept = plan
+        .kept
+        .iter()
+        .map(|(reason, count)| row(&format!("attachments kept: {}", reason.in_words()), count.to_string()));
+    rows.extend(kept);
+    rows
+}
+
+fn time(estimate: &Estimate) -> String {
+    match estimate.basis {
+        "last_rate" => format!("{:.0} s, at the rate of the last deletion", estimate.seconds),
+        _ => format!("more than {:.0} s of rests; no earlier deletion tells the rate", estimate.seconds),
+    }
+}

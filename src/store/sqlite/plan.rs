@@ -1,0 +1,84 @@
+//! Looks at what a deletion would do: four statements over one snapshot.
+
+use sqlx::AssertSqlSafe;
+
+use super::connection::Database;
+use super::fault::During;
+use super::receipts::COUNT_LIVE;
+use super::references::rule;
+use super::row;
+use crate::blob::BlobTarget;
+use crate::fault::{Fault, FaultKind};
+use crate::job::BusinessId;
+use crate::job::background::DELETE_RECEIPTS_ALL;
+use crate::store::{DeletionPlan, Kept};
+
+/// Tells whether the known foreign keys are still all there are; the first statement pins the snapshot.
+const SCHEMA_VERSION: &str = "select schema_version from pragma_schema_version";
+
+/// How fast the tenant's last completed deletion was, waits and pauses included.
+const LAST_RATE: &str = "
+    select processed / ((julianday(finished_at) - julianday(started_at)) * 86400.0)
+    from background_jobs
+    where business_id = ?1 and job_type = ?2 and status = 'completed' and processed > 0
+      and julianday(finished_at) > julianday(started_at)
+    order by id desc limit 1";
+
+/// The plan as of now.
+pub(super) async fn look(
+    database: &Database,
+    business_id: BusinessId,
+    target: &BlobTarget,
+) -> Result<DeletionPlan, Fault> {
+    let what = format!("plan the deletion of business {business_id}");
+    let mut tx = database.read().begin().await.during(&what)?;
+    let schema_version: i64 = sqlx::query_scalar(SCHEMA_VERSION).fetch_one(&mut *tx).await.during(&what)?;
+    let receipts: i64 =
+        sqlx::query_scalar(COUNT_LIVE).bind(business_id.0).fetch_one(&mut *tx).await.during(&what)?;
+    let queries = database.references.queries(&mut tx, schema_version).await?;
+    let rows = sqlx::query(AssertSqlSafe(queries.plan.as_str()))
+        .bind(business_id.0)
+        .fetch_all(&mut *tx)
+        .await
+        .during(&what)?;
+    let last_rate: Option<f64> = sqlx::query_scalar(LAST_RATE)
+        .bind(business_id.0)
+        .bind(DELETE_RECEIPTS_ALL)
+        .fetch_optional(&mut *tx)
+        .await
+        .during(&what)?;
+    let mut plan = DeletionPlan {
+        receipts: receipts.unsigned_abs(),
+        attachments: 0,
+        objects: 0,
+        bytes: 0,
+        kept: Vec::new(),
+        target: target.clone(),
+        last_rate,
+    };
+    for found in &rows {
+        let number = |column| row::get::<i64>(found, column).map(i64::unsigned_abs);
+        let attachments = number("attachments")?;
+        match kept(row::get(found, "broken")?, row::get(found, "reference")?)? {
+            Some(reason) => plan.kept.push((reason, attachments)),
+            None => {
+                plan.attachments = attachments;
+                plan.objects = number("objects")?;
+                plan.bytes = number("bytes")?;
+            }
+        }
+    }
+    plan.kept.sort();
+    Ok(plan)
+}
+
+fn kept(broken: Option<String>, reference: Option<String>) -> Result<Option<Kept>, Fault> {
+    Ok(match broken.as_deref() {
+        None => reference.map(Kept::Reference),
+        Some(rule::OTHER_BUSINESS) => Some(Kept::OtherBusiness),
+        Some(rule::FOREIGN_PURPOSE) => Some(Kept::ForeignPurpose),
+        Some(rule::LIVE_RECEIPT) => Some(Kept::LiveReceipt),
+        Some(rule::SHARED_PATH) => Some(Kept::SharedPath),
+        Some(other) => return Err(Fault::new(FaultKind::Permanent, format!("no rule is called `{other}`"))),
+    })
+}
