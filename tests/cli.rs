@@ -374,6 +374,31 @@ fn what_a_stranger_calls_a_job_cannot_steer_the_terminal() {
     }
 }
 
+// ---- queues ----
+
+#[test]
+fn queues_are_listed_paused_once_and_resumed_once() {
+    let desk = Desk::new().with_data();
+    let changed = |verb: &str| {
+        let told = desk.run(&["queues", verb, "nobody", "--json"]).json();
+        assert_eq!((&told["queue"], &told["paused"]), (&json!("nobody"), &json!(verb == "pause")));
+        told["changed"].as_bool().unwrap()
+    };
+    let listed = || {
+        let list = desk.run(&["queues", "list", "--json"]).json();
+        list.as_array().unwrap().iter().find(|queue| queue["queue"] == "nobody").unwrap().clone()
+    };
+    assert_eq!((&listed()["jobs"]["queued"], &listed()["paused"]), (&json!(1), &json!(false)));
+    assert!(changed("pause") && !changed("pause"), "the second run changes nothing");
+    assert_eq!((&listed()["paused"], &listed()["paused_by"]), (&json!(true), &json!("cli")));
+    assert!(desk.run(&["queues", "list"]).ok().contains("by cli since 20"));
+    assert!(desk.run(&["queues", "pause", "nobody"]).ok().contains("paused already, by cli"));
+    assert!(changed("resume") && !changed("resume"), "the second run changes nothing");
+    let slip = desk.run(&["queues", "pause", "maintenence"]);
+    assert!(slip.err.contains("`maintenence` was never used"), "{}", slip.err);
+    desk.run(&["queues", "pause", ""]).refuses(2, &[]);
+}
+
 // ---- background jobs ----
 
 #[tokio::test]

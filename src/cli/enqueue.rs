@@ -132,7 +132,8 @@ fn json_or_text(text: String) -> Value {
     serde_json::from_str(&text).unwrap_or(Value::String(text))
 }
 
-fn name(text: &str) -> Result<String, String> {
+/// A name that can be used on every command line.
+pub(super) fn name(text: &str) -> Result<String, String> {
     if text.trim().is_empty() || text.contains(|c: char| c.is_control() || c == ',') {
         return Err("expected a name that is not empty and has no comma or control character".to_owned());
     }

@@ -12,6 +12,7 @@ mod health;
 mod jobs;
 mod page;
 mod plan;
+mod queues;
 mod reach;
 mod selftest;
 mod serve;
@@ -77,6 +78,8 @@ enum Command {
     Enqueue(enqueue::Enqueue),
     /// Lists, shows and cancels jobs.
     Jobs(jobs::Jobs),
+    /// Lists queues, pauses them and lets them go on.
+    Queues(queues::Queues),
     /// Follows a background job until it ends: exit code 0 when it completed, 1 when it did not.
     Watch(watch::Watch),
     /// Says what deleting all receipts of a business would do, and changes nothing.
@@ -102,6 +105,7 @@ pub fn main() -> ExitCode {
         Command::Serve(serve) => serve.run(&common),
         Command::Enqueue(enqueue) => enqueue.run(&common),
         Command::Jobs(jobs) => jobs.run(&common),
+        Command::Queues(queues) => queues.run(&common),
         Command::Watch(watch) => watch.run(&common),
         Command::Plan(plan) => plan.run(&common),
         Command::Health(health) => health.run(&common),

@@ -56,6 +56,11 @@ fn read(request: &HttpRequest) -> Result<Caller, Problem> {
     Ok(Caller { business_id: BusinessId(business_id), user_id, role })
 }
 
+/// The person alone, where no tenant matters.
+pub(super) fn person(request: &HttpRequest) -> Result<Option<i64>, Problem> {
+    number(request, "X-User-Id")
+}
+
 /// The header's text. Given twice, nobody can say which one the front meant: then it is as good as none.
 fn text<'a>(request: &'a HttpRequest, name: &str) -> Option<&'a str> {
     let mut given = request.headers().get_all(name);

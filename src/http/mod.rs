@@ -1,4 +1,4 @@
-//! The window: probes, health, worker config and the receipts facade.
+//! The window: probes, health, worker config, queues and the receipts facade.
 //!
 //! Probes are open and say nothing secret; everything under `/api` wants `X-Internal-Secret`. Every
 //! answer of an error is JSON with a stable `code`.
@@ -11,6 +11,7 @@ mod limiter;
 mod plan;
 mod probes;
 mod problem;
+mod queues;
 mod server;
 mod views;
 
@@ -20,5 +21,6 @@ pub use limiter::Limiter;
 pub use plan::Planning;
 pub use probes::Probes;
 pub use problem::Problem;
+pub use queues::QueueDesk;
 pub use server::{HttpSettings, Window, serve};
 pub use views::StuckAfter;

@@ -10,7 +10,7 @@ use actix_web::{App, HttpServer, web};
 use secrecy::SecretString;
 
 use super::gate::{Gate, bounded, with_secret};
-use super::{Facade, HealthReader, Probes, facade, health, probes};
+use super::{Facade, HealthReader, Probes, QueueDesk, facade, health, probes, queues};
 
 /// What the server is told by configuration.
 #[derive(Clone)]
@@ -30,6 +30,8 @@ pub struct Window {
     pub probes: web::Data<Probes>,
     /// Served in every role.
     pub health: web::Data<HealthReader>,
+    /// Served in every role.
+    pub queues: web::Data<QueueDesk>,
     /// Served in the roles `api` and `all`.
     pub facade: Option<web::Data<Facade>>,
 }
@@ -51,8 +53,9 @@ pub fn serve(
     });
     let limit = web::PayloadConfig::new(settings.body_limit);
     let server = HttpServer::new(move || {
-        let Window { probes, health, facade } = window.clone();
-        let api = web::scope("/api").wrap(from_fn(with_secret)).configure(health::routes);
+        let Window { probes, health, queues: desk, facade } = window.clone();
+        let api = web::scope("/api").wrap(from_fn(with_secret));
+        let api = api.configure(health::routes).configure(queues::routes);
         let api = match facade {
             Some(facade) => api.app_data(facade).configure(facade::routes),
             None => api,
@@ -62,6 +65,7 @@ pub fn serve(
             .app_data(limit.clone())
             .app_data(probes)
             .app_data(health)
+            .app_data(desk)
             .wrap(from_fn(bounded))
             .configure(probes::routes)
             .service(api)

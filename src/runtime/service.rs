@@ -17,7 +17,8 @@ use super::{OpenError, Ports};
 use crate::actors::Drain;
 use crate::config::Settings;
 use crate::http::{
-    Facade, HealthReader, HttpSettings, Limiter, Planning, Probes, StuckAfter, Thresholds, Window, serve,
+    Facade, HealthReader, HttpSettings, Limiter, Planning, Probes, QueueDesk, StuckAfter, Thresholds, Window,
+    serve,
 };
 use crate::queue::ProcessRecord;
 use crate::supervision::Turns;
@@ -244,6 +245,7 @@ impl Service {
         let window = Window {
             probes: self.probes.clone(),
             health: web::Data::new(self.health_reader()),
+            queues: web::Data::new(self.queue_desk()),
             facade: self.settings.service.role.serves_receipts().then(|| web::Data::new(self.facade())),
         };
         let (server, address) = serve(socket, &settings, window)?;
@@ -275,6 +277,15 @@ impl Service {
                 queued: settings.http.degraded_queued,
                 cleanup_age: settings.rescuer.outbox_alarm_after,
             },
+            deadline: self.back_end_deadline(),
+        }
+    }
+
+    fn queue_desk(&self) -> QueueDesk {
+        let worker = &self.settings.worker;
+        QueueDesk {
+            broker: Arc::clone(&self.ports.broker),
+            known: worker.known_queues.iter().chain(&worker.queues).cloned().collect(),
             deadline: self.back_end_deadline(),
         }
     }

@@ -25,5 +25,6 @@ mod panics;
 mod pausing;
 mod plain_jobs;
 mod process;
+mod queues;
 mod takeover;
 mod web_application;
