@@ -20,7 +20,7 @@ pub struct CleanedUp {
 
 /// Waits of a clean-up.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct CleanUpLimits {
+pub struct CleanUpLimits {
     /// Longest wait for one answer.
     pub deadline: Duration,
     /// Waits between tries for one object.
@@ -28,8 +28,13 @@ pub(super) struct CleanUpLimits {
 }
 
 /// Deletes the objects in as few calls as the store allows. A store that is out of reach counts as a
-/// failure of each key; only a fault of the outbox itself is an error.
-pub(super) async fn delete_objects(
+/// failure of each key.
+///
+/// Dropped at an await, objects may be gone whose rows are still there; the next try confirms them.
+///
+/// # Errors
+/// Only a fault of the outbox itself.
+pub async fn delete_objects(
     blobs: &dyn BlobStore,
     outbox: &dyn CleanupOutbox,
     condemned: &[Condemned],

@@ -36,6 +36,8 @@ pub struct BatchPorts {
     pub storage_deadline: Duration,
     /// Waits between tries for one object.
     pub outbox_backoff: Backoff,
+    /// Whether objects are deleted at all; else they stay in the outbox.
+    pub storage_delete: bool,
 }
 
 /// The actor: one for each running deletion.
@@ -120,6 +122,14 @@ impl BatchPorts {
     /// tries again.
     async fn clean_up(&self, order: &BatchOrder, batch: &Batch) {
         if batch.condemned.is_empty() {
+            return;
+        }
+        if !self.storage_delete {
+            let stay = batch.condemned.len();
+            tracing::info!(
+                target: STORY, { job.id = %order.job, stay },
+                "→ [RECEIPTS_DELETE] R2 cleanup: off, {stay} objects stay in the outbox"
+            );
             return;
         }
         let limits = CleanUpLimits { deadline: self.storage_deadline, backoff: self.outbox_backoff };

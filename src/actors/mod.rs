@@ -19,6 +19,7 @@ mod fence;
 mod job_runner;
 mod journal;
 mod lease_keeper;
+mod outbox_alarm;
 mod queue_listener;
 mod reconcile;
 mod rescuer;
@@ -31,6 +32,7 @@ mod status_tracker;
 mod tenure;
 mod verdict;
 
+pub use clean_up::{CleanUpLimits, CleanedUp, delete_objects};
 pub use clock::Clock;
 pub use deletion_batch::{BatchDone, BatchPorts, DeletionBatch, RunBatch};
 pub use fence::{Blamed, Fence};

@@ -5,10 +5,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use actix::{Actor, AsyncContext, Context, Supervised, WrapFuture};
+use chrono::Utc;
 use tokio::time::Instant;
 
 use super::clean_up::{CleanUpLimits, delete_objects};
 use super::deadline::answer_in;
+use super::outbox_alarm::OutboxAlarm;
 use super::reconcile::{Suspects, TrackedKind, reconcile};
 use super::verdict::after_death;
 use crate::blob::BlobStore;
@@ -52,6 +54,10 @@ pub struct RescuerSettings {
     pub outbox_batch: u32,
     /// Waits between tries to delete an object.
     pub outbox_backoff: Backoff,
+    /// Whether objects are deleted at all; else they stay in the outbox, of whatever age.
+    pub storage_delete: bool,
+    /// An object that has waited longer raises an alarm.
+    pub outbox_alarm_after: Duration,
     /// Time between reconciliations of rows and queue entries.
     pub reconcile_interval: Duration,
     /// Background jobs whose rows and entries are kept together.
@@ -83,6 +89,7 @@ impl Rescuer {
         let mut reconciled: Option<Instant> = None;
         let mut failing = false;
         let suspects = Suspects::default();
+        let mut alarm = OutboxAlarm::default();
         loop {
             self.ports.turn.beat();
             failpoint::reach("rescuer.tick");
@@ -93,6 +100,7 @@ impl Rescuer {
             faults.extend(self.clean_up().await.err());
             self.ports.turn.beat();
             if due {
+                faults.extend(self.watch_outbox(&mut alarm).await.err());
                 match self.reconcile_all(&suspects).await {
                     Ok(()) => reconciled = Some(Instant::now()),
                     Err(fault) => faults.push(fault),
@@ -174,8 +182,30 @@ impl Rescuer {
         }
     }
 
+    /// Says once that objects wait for too long.
+    async fn watch_outbox(&self, alarm: &mut OutboxAlarm) -> Result<(), Fault> {
+        if !self.settings.storage_delete {
+            return Ok(());
+        }
+        let summary = self.ports.store.outbox.summary(None);
+        let outbox = answer_in(self.settings.deadline, "sum up the outbox", summary).await?;
+        if let Some(age) = alarm.look(&outbox, Utc::now(), self.settings.outbox_alarm_after) {
+            tracing::error!(
+                pending = outbox.pending,
+                oldest_seconds = age.as_secs(),
+                error = outbox.last_error,
+                "objects wait to be deleted for longer than `rescuer.outbox_alarm_after`; \
+                 `tikkun outbox list` shows them"
+            );
+        }
+        Ok(())
+    }
+
     /// Objects that earlier tries left behind.
     async fn clean_up(&self) -> Result<(), Fault> {
+        if !self.settings.storage_delete {
+            return Ok(());
+        }
         let (blobs, outbox) = (&self.ports.blobs, &self.ports.store.outbox);
         // Nobody else may take them while one call and its confirmation are under way.
         let hold = self.settings.deadline * 4;

@@ -10,6 +10,7 @@ mod ending;
 mod enqueue;
 mod health;
 mod jobs;
+mod outbox;
 mod page;
 mod plan;
 mod queues;
@@ -82,6 +83,8 @@ enum Command {
     Queues(queues::Queues),
     /// Follows a background job until it ends: exit code 0 when it completed, 1 when it did not.
     Watch(watch::Watch),
+    /// Objects that are still to be deleted from storage: lists, deletes, sets aside.
+    Outbox(outbox::Outbox),
     /// Says what deleting all receipts of a business would do, and changes nothing.
     Plan(plan::Plan),
     /// Asks the running service whether it is well: exit code 0 only on yes.
@@ -107,6 +110,7 @@ pub fn main() -> ExitCode {
         Command::Jobs(jobs) => jobs.run(&common),
         Command::Queues(queues) => queues.run(&common),
         Command::Watch(watch) => watch.run(&common),
+        Command::Outbox(outbox) => outbox.run(&common),
         Command::Plan(plan) => plan.run(&common),
         Command::Health(health) => health.run(&common),
         Command::Config(config) => config.run(&common),

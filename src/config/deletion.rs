@@ -26,6 +26,8 @@ pub struct DeletionSettings {
     pub unpicked_after: Duration,
     /// Whether a job that was marked failed for staleness is taken up again.
     pub revive_stale: bool,
+    /// Whether objects are deleted from storage; else they stay in the clean-up outbox.
+    pub storage_delete: bool,
     /// Time for one attempt.
     pub timeout: Limit,
     /// How long a result is kept.
@@ -51,6 +53,7 @@ impl DeletionSettings {
             stale_after: reader.duration("deletion.stale_after"),
             unpicked_after: reader.duration("deletion.unpicked_after"),
             revive_stale: reader.get("deletion.revive_stale"),
+            storage_delete: reader.get("deletion.storage_delete"),
             timeout: reader.get("deletion.timeout"),
             result_ttl: reader.get("deletion.result_ttl"),
             failure_ttl: reader.get("deletion.failure_ttl"),

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::reader::Reader;
+use crate::job::Backoff;
 
 /// `[rescuer]`.
 #[derive(Clone, Debug)]
@@ -24,6 +25,12 @@ pub struct RescuerSettings {
 }
 
 impl RescuerSettings {
+    /// The waits between tries to delete one object.
+    #[must_use]
+    pub fn outbox_backoff(&self) -> Backoff {
+        Backoff { first: self.outbox_backoff_first, factor: 2.0, cap: self.outbox_backoff_cap, jitter: 0.1 }
+    }
+
     pub(super) fn read(reader: &mut Reader<'_>) -> Self {
         Self {
             interval: reader.duration("rescuer.interval"),

@@ -40,8 +40,14 @@ pub struct Thresholds {
     pub failed: u64,
     /// More queued jobs than this.
     pub queued: u64,
-    /// An object that has waited longer to be deleted raises an alarm.
-    pub cleanup_age: Duration,
+    /// An object that has waited longer to be deleted raises an alarm; none while objects stay on purpose.
+    pub cleanup_age: Option<Duration>,
+}
+
+impl Thresholds {
+    fn overdue(&self, outbox: &OutboxSummary) -> bool {
+        self.cleanup_age.is_some_and(|most| age(outbox).is_some_and(|age| age > most))
+    }
 }
 
 /// Reads the state of everything.
@@ -182,8 +188,10 @@ impl HealthReader {
             json!({
                 "pending": outbox.pending,
                 "oldest_seconds": age.map(|age| age.as_secs()),
-                "alarm": age.is_some_and(|age| age > self.thresholds.cleanup_age),
+                "alarm": self.thresholds.overdue(outbox),
                 "last_error": outbox.last_error,
+                "parked": outbox.parked,
+                "storage_delete": self.thresholds.cleanup_age.is_some(),
             })
         });
         json!({
@@ -257,8 +265,11 @@ fn status(reading: &Reading, thresholds: Thresholds) -> &'static str {
         return "warning";
     }
     let (queued, failed) = totals(counts);
-    let overdue = age(outbox).is_some_and(|age| age > thresholds.cleanup_age);
-    if failed > thresholds.failed || queued > thresholds.queued || overdue { "degraded" } else { "healthy" }
+    if failed > thresholds.failed || queued > thresholds.queued || thresholds.overdue(outbox) {
+        "degraded"
+    } else {
+        "healthy"
+    }
 }
 
 #[cfg(test)]
@@ -266,7 +277,7 @@ mod tests {
     use super::*;
 
     const THRESHOLDS: Thresholds =
-        Thresholds { failed: 100, queued: 1000, cleanup_age: Duration::from_secs(3600) };
+        Thresholds { failed: 100, queued: 1000, cleanup_age: Some(Duration::from_secs(3600)) };
 
     fn reading(queued: u64, failed: u64, ttl: u64) -> Reading {
         let counts = QueueCounts { queued, failed, ..QueueCounts::default() };
@@ -287,8 +298,10 @@ mod tests {
         assert_eq!(status(&reading(0, 101, 0), THRESHOLDS), "warning");
         let mut overdue = reading(0, 0, 75);
         let oldest = Some(Utc::now() - chrono::TimeDelta::hours(2));
-        overdue.outbox = Ok(OutboxSummary { pending: 1, oldest, last_error: None });
+        overdue.outbox = Ok(OutboxSummary { pending: 1, oldest, ..OutboxSummary::default() });
         assert_eq!(status(&overdue, THRESHOLDS), "degraded");
+        let off = Thresholds { cleanup_age: None, ..THRESHOLDS };
+        assert_eq!(status(&overdue, off), "healthy", "they stay on purpose");
         let mut broken = reading(0, 0, 75);
         broken.outbox = Err(Fault::new(FaultKind::Unavailable, "gone"));
         assert_eq!(status(&broken, THRESHOLDS), "unhealthy");

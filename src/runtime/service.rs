@@ -275,7 +275,7 @@ impl Service {
             thresholds: Thresholds {
                 failed: settings.http.degraded_failed,
                 queued: settings.http.degraded_queued,
-                cleanup_age: settings.rescuer.outbox_alarm_after,
+                cleanup_age: settings.deletion.storage_delete.then_some(settings.rescuer.outbox_alarm_after),
             },
             deadline: self.back_end_deadline(),
         }

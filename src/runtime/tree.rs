@@ -28,7 +28,7 @@ use crate::actors::{
     StatusTracker, TrackerSettings,
 };
 use crate::config::Settings;
-use crate::job::{Backoff, Registry, Retention};
+use crate::job::{Registry, Retention};
 use crate::kinds::{DeleteReceipts, DeletionSettings, DeletionTeam, registry};
 use crate::queue::{Budget, ProcessRecord};
 use crate::supervision::{
@@ -169,15 +169,11 @@ impl Planter<'_> {
             tracker: tracker.clone().recipient(),
             transaction_deadline: TRANSACTION_DEADLINE,
             storage_deadline: STORAGE_DEADLINE,
-            outbox_backoff: self.outbox_backoff(),
+            outbox_backoff: self.settings.rescuer.outbox_backoff(),
+            storage_delete: told.storage_delete,
         };
         let jobs = Arc::clone(&store.background_jobs);
         DeleteReceipts::new(settings, DeletionTeam { tracker, jobs, batches, supervisor, thread })
-    }
-
-    fn outbox_backoff(&self) -> Backoff {
-        let told = &self.settings.rescuer;
-        Backoff { first: told.outbox_backoff_first, factor: 2.0, cap: told.outbox_backoff_cap, jitter: 0.1 }
     }
 
     async fn runners(
@@ -231,7 +227,9 @@ impl Planter<'_> {
                 interval: told.interval,
                 deadline: DEADLINE,
                 outbox_batch: u32::try_from(told.outbox_batch).unwrap_or(u32::MAX),
-                outbox_backoff: self.outbox_backoff(),
+                outbox_backoff: told.outbox_backoff(),
+                storage_delete: self.settings.deletion.storage_delete,
+                outbox_alarm_after: told.outbox_alarm_after,
                 reconcile_interval: told.reconcile_interval,
                 tracked: vec![tracked_deletions(self.settings)],
             },

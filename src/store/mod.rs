@@ -18,7 +18,7 @@ use std::sync::Arc;
 pub use background_jobs::{
     BackgroundJobs, Begin, Begun, EndAttempt, NewRequest, NotBegun, Person, PersonMove, Requested, Watched,
 };
-pub use outbox::{CleanupOutbox, Condemned, OutboxSummary};
+pub use outbox::{CleanupOutbox, Condemned, OutboxRow, OutboxSummary};
 pub use plan::{DeletionPlan, Estimate, Kept};
 pub use receipts::{Batch, BatchOrder, BatchOutcome, Pass, Receipts, SetAside};
 pub use sqlite::{open as open_sqlite, open_trial as open_sqlite_trial};

@@ -22,11 +22,40 @@ pub struct Condemned {
 /// What is left in the outbox.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub struct OutboxSummary {
-    /// Objects.
+    /// Objects that are to be tried.
     pub pending: u64,
-    /// When the oldest was condemned.
+    /// When the oldest of them was condemned.
     pub oldest: Option<DateTime<Utc>>,
     /// The newest error among them.
+    pub last_error: Option<String>,
+    /// Objects that a person has set aside; none of the above.
+    pub parked: u64,
+}
+
+/// An object in the outbox, with all that is known of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OutboxRow {
+    /// The row.
+    pub id: i64,
+    /// The deletion that condemned it.
+    pub job: BackgroundJobId,
+    /// The tenant.
+    pub business_id: BusinessId,
+    /// Where it lies.
+    pub target: BlobTarget,
+    /// Its key.
+    pub key: String,
+    /// Its size, where the attachment told it.
+    pub bytes: Option<i64>,
+    /// Since when it is to go.
+    pub condemned_at: DateTime<Utc>,
+    /// How often it was tried in vain.
+    pub attempts: u32,
+    /// When it may be tried next.
+    pub next_try_at: DateTime<Utc>,
+    /// Since when it is set aside.
+    pub parked_at: Option<DateTime<Utc>>,
+    /// Why it is still there.
     pub last_error: Option<String>,
 }
 
@@ -34,7 +63,7 @@ pub struct OutboxSummary {
 #[async_trait]
 pub trait CleanupOutbox: Send + Sync + 'static {
     /// Takes up to `max` due objects of one store, and pushes their next try out by `hold`, so that
-    /// nobody else takes them meanwhile. With `job`, only that job's.
+    /// nobody else takes them meanwhile. With `job`, only that job's. Parked ones are never taken.
     async fn claim(
         &self,
         target: &BlobTarget,
@@ -51,4 +80,14 @@ pub trait CleanupOutbox: Send + Sync + 'static {
 
     /// What is left, of one tenant or of all.
     async fn summary(&self, business_id: Option<BusinessId>) -> Result<OutboxSummary, Fault>;
+
+    /// Objects of all stores, oldest first, at most `max`.
+    async fn list(&self, max: u32) -> Result<Vec<OutboxRow>, Fault>;
+
+    /// Sets these objects aside, and answers which of them are now. One that is being tried at this
+    /// moment may still go.
+    async fn park(&self, ids: &[i64]) -> Result<Vec<i64>, Fault>;
+
+    /// Puts these objects back, or all, due at once; answers which of them are in the outbox.
+    async fn unpark(&self, ids: Option<&[i64]>) -> Result<Vec<i64>, Fault>;
 }

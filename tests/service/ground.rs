@@ -244,6 +244,11 @@ impl Ground {
         assert_eq!(kept, i64::try_from(expected).unwrap(), "attachments that somebody else still needs");
     }
 
+    /// How many objects there are.
+    pub fn files(&self) -> usize {
+        files(&self.attachments()).len()
+    }
+
     pub async fn live(&self, tenant: i64) -> i64 {
         self.number(format!("select count(*) from receipts where business_id = {tenant} and not is_deleted"))
             .await

@@ -20,6 +20,7 @@ mod ground;
 mod healing;
 mod kills;
 mod outages;
+mod outbox;
 #[cfg(feature = "failpoints")]
 mod panics;
 mod pausing;

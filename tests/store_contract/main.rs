@@ -93,6 +93,8 @@ macro_rules! contract {
                 a_postponed_object_waits_longer_each_time
                 confirmed_objects_are_gone_and_the_summary_says_so
                 a_claim_takes_only_its_store_and_its_job
+                a_parked_object_is_left_alone_until_it_is_put_back
+                the_list_tells_all_of_each_object_oldest_first
             }
             concurrency {
                 a_link_made_during_the_deletion_keeps_its_attachment

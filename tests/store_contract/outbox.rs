@@ -97,3 +97,42 @@ pub async fn a_claim_takes_only_its_store_and_its_job(rig: &Rig) {
     assert_eq!(outbox.claim(&target(), Some(job), 10, HOLD).await.unwrap(), condemned);
     assert!(outbox.claim(&target(), Some(job), 10, HOLD).await.unwrap().is_empty());
 }
+
+pub async fn a_parked_object_is_left_alone_until_it_is_put_back(rig: &Rig) {
+    let condemned = due(rig, 4).await;
+    let outbox = &rig.store.outbox;
+    let ids: Vec<i64> = condemned.iter().map(|object| object.id).collect();
+    for _ in 0..2 {
+        assert_eq!(outbox.park(&[ids[0], ids[2], 404_404]).await.unwrap(), [ids[0], ids[2]]);
+    }
+    let summary = outbox.summary(None).await.unwrap();
+    assert_eq!((summary.pending, summary.parked), (2, 2));
+    assert_eq!(outbox.summary(Some(TENANT)).await.unwrap(), summary);
+    assert_eq!(claim(rig, 10).await, [condemned[1].clone(), condemned[3].clone()]);
+    let job = BackgroundJobId(rig.number("select max(id) from background_jobs").await);
+    assert!(outbox.claim(&target(), Some(job), 10, HOLD).await.unwrap().is_empty());
+    assert_eq!(outbox.unpark(Some(&ids[..2])).await.unwrap(), ids[..2]);
+    assert_eq!(claim(rig, 10).await, condemned[..1], "a claimed one keeps its hold");
+    assert_eq!(outbox.unpark(None).await.unwrap(), [ids[2]]);
+    assert_eq!(claim(rig, 10).await, condemned[2..3]);
+    assert_eq!(outbox.unpark(None).await.unwrap(), [0; 0]);
+    assert_eq!(outbox.summary(None).await.unwrap().parked, 0);
+}
+
+pub async fn the_list_tells_all_of_each_object_oldest_first(rig: &Rig) {
+    let condemned = due(rig, 3).await;
+    let outbox = &rig.store.outbox;
+    outbox.postpone(&[(condemned[1].id, "no such bucket".to_owned())], &Backoff::BATCH).await.unwrap();
+    outbox.park(&[condemned[2].id]).await.unwrap();
+    let rows = outbox.list(10).await.unwrap();
+    let shown: Vec<_> = rows.iter().map(|row| Condemned { id: row.id, key: row.key.clone() }).collect();
+    assert_eq!(shown, condemned);
+    assert!(
+        rows.iter().all(|row| row.business_id == TENANT && row.target == target() && row.bytes == Some(10))
+    );
+    let tried: Vec<_> =
+        rows.iter().map(|row| (row.attempts, row.last_error.as_deref(), row.parked_at.is_some())).collect();
+    assert_eq!(tried, [(0, None, false), (1, Some("no such bucket"), false), (0, None, true)]);
+    assert!(rows[1].next_try_at > rows[1].condemned_at);
+    assert_eq!(outbox.list(2).await.unwrap(), rows[..2]);
+}

@@ -109,6 +109,7 @@ impl Demo {
             ("http.enabled", "true".to_owned()),
             ("http.port", self.port.unwrap_or(0).to_string()),
             ("http.internal_secret", secret.to_owned()),
+            ("deletion.storage_delete", "true".to_owned()),
             ("deletion.batch", self.batch.to_string()),
             ("deletion.throttle", humantime::format_duration(self.throttle).to_string()),
         ];

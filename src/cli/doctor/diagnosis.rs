@@ -361,7 +361,7 @@ mod tests {
     fn the_outbox_is_old_after_its_alarm_and_not_before() {
         let mut facts = well();
         let since = |hours| Some(facts.now - chrono::TimeDelta::hours(hours));
-        let young = OutboxSummary { pending: 1, oldest: since(1), last_error: None };
+        let young = OutboxSummary { pending: 1, oldest: since(1), last_error: None, parked: 0 };
         let old = OutboxSummary { oldest: since(2), ..young.clone() };
         facts.database = Ok(young);
         assert_eq!(told(&facts), []);

@@ -5,21 +5,22 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
+use sqlx::sqlite::SqliteRow;
 
 use super::connection::Database;
 use super::fault::During;
-use super::{list, moment};
+use super::{list, moment, row};
 use crate::blob::BlobTarget;
 use crate::fault::{Fault, FaultKind};
 use crate::job::{BackgroundJobId, Backoff, BusinessId};
-use crate::store::{CleanupOutbox, Condemned, OutboxSummary};
+use crate::store::{CleanupOutbox, Condemned, OutboxRow, OutboxSummary};
 
 /// Due objects of one store, oldest first, held back from everybody else in the same statement.
 const CLAIM: &str = "
     update tikkun_cleanup_outbox set next_try_at = ?1
     where id in (
         select id from tikkun_cleanup_outbox
-        where next_try_at <= ?2 and driver = ?3 and bucket = ?4
+        where parked_at is null and next_try_at <= ?2 and driver = ?3 and bucket = ?4
         order by next_try_at, id limit ?5)
     returning id, key";
 
@@ -28,7 +29,7 @@ const CLAIM_OF_JOB: &str = "
     update tikkun_cleanup_outbox set next_try_at = ?1
     where id in (
         select id from tikkun_cleanup_outbox
-        where background_job_id = ?6 and next_try_at <= ?2 and driver = ?3 and bucket = ?4
+        where background_job_id = ?6 and parked_at is null and next_try_at <= ?2 and driver = ?3 and bucket = ?4
         order by next_try_at, id limit ?5)
     returning id, key";
 
@@ -47,17 +48,44 @@ const POSTPONE: &str = "
     where tikkun_cleanup_outbox.id = p.value ->> 0";
 
 /// How many are left and since when.
-const SUMMARY: &str = "select count(*), min(condemned_at) from tikkun_cleanup_outbox";
+const SUMMARY: &str = "
+    select count(*) filter (where parked_at is null), min(condemned_at) filter (where parked_at is null),
+           count(*) filter (where parked_at is not null)
+    from tikkun_cleanup_outbox";
 
 /// The same of one tenant.
-const SUMMARY_OF_TENANT: &str =
-    "select count(*), min(condemned_at) from tikkun_cleanup_outbox where business_id = ?1";
+const SUMMARY_OF_TENANT: &str = "
+    select count(*) filter (where parked_at is null), min(condemned_at) filter (where parked_at is null),
+           count(*) filter (where parked_at is not null)
+    from tikkun_cleanup_outbox where business_id = ?1";
 
 /// The newest error among those left.
 const NEWEST_ERROR: &str = "
     select last_error from tikkun_cleanup_outbox
-    where (?1 is null or business_id = ?1) and last_error is not null
+    where (?1 is null or business_id = ?1) and last_error is not null and parked_at is null
     order by last_error_at desc, id desc limit 1";
+
+/// A page of the outbox; ids grow with the time of the condemnation.
+const LIST: &str = "
+    select id, background_job_id, business_id, driver, bucket, key, bytes, condemned_at, attempts,
+           next_try_at, parked_at, last_error
+    from tikkun_cleanup_outbox order by id limit ?1";
+
+/// Sets aside; what is aside keeps its time.
+const PARK: &str = "
+    update tikkun_cleanup_outbox set parked_at = coalesce(parked_at, ?1)
+    where id in (select value from json_each(?2)) returning id";
+
+/// Puts back; what was not aside keeps its next try.
+const UNPARK: &str = "
+    update tikkun_cleanup_outbox
+    set next_try_at = case when parked_at is null then next_try_at else ?1 end, parked_at = null
+    where id in (select value from json_each(?2)) returning id";
+
+/// Puts all back.
+const UNPARK_ALL: &str = "
+    update tikkun_cleanup_outbox set next_try_at = ?1, parked_at = null
+    where parked_at is not null returning id";
 
 /// The outbox in one file.
 pub(super) struct SqliteOutbox {
@@ -138,19 +166,75 @@ impl CleanupOutbox for SqliteOutbox {
             Some(tenant) => sqlx::query_as(SUMMARY_OF_TENANT).bind(tenant.0),
             None => sqlx::query_as(SUMMARY),
         };
-        let (pending, oldest): (i64, Option<String>) = query.fetch_one(&mut *tx).await.during(what)?;
+        let (pending, oldest, parked): (i64, Option<String>, i64) =
+            query.fetch_one(&mut *tx).await.during(what)?;
         let last_error: Option<String> = sqlx::query_scalar(NEWEST_ERROR)
             .bind(business_id.map(|tenant| tenant.0))
             .fetch_optional(&mut *tx)
             .await
             .during(what)?;
-        let oldest = oldest.map(|text| {
-            moment::parse(&text).ok_or_else(|| {
-                Fault::new(FaultKind::Permanent, format!("{what}: no time in condemned_at: `{text}`"))
-            })
-        });
-        Ok(OutboxSummary { pending: pending.unsigned_abs(), oldest: oldest.transpose()?, last_error })
+        let oldest = oldest.map(|text| time(&text, "condemned_at")).transpose()?;
+        let [pending, parked] = [pending, parked].map(i64::unsigned_abs);
+        Ok(OutboxSummary { pending, oldest, last_error, parked })
     }
+
+    async fn list(&self, max: u32) -> Result<Vec<OutboxRow>, Fault> {
+        let rows = sqlx::query(LIST).bind(max).fetch_all(self.database.read()).await;
+        rows.during("list the outbox")?.iter().map(outbox_row).collect()
+    }
+
+    async fn park(&self, ids: &[i64]) -> Result<Vec<i64>, Fault> {
+        self.change(sqlx::query_scalar(PARK), Some(ids), "park objects").await
+    }
+
+    async fn unpark(&self, ids: Option<&[i64]>) -> Result<Vec<i64>, Fault> {
+        let statement = if ids.is_some() { UNPARK } else { UNPARK_ALL };
+        self.change(sqlx::query_scalar(statement), ids, "unpark objects").await
+    }
+}
+
+/// A statement that answers with ids.
+type Ids<'q> = sqlx::query::QueryScalar<'q, sqlx::Sqlite, i64, sqlx::sqlite::SqliteArguments>;
+
+impl SqliteOutbox {
+    /// Runs a statement with the time, and the ids where there are some.
+    async fn change(&self, statement: Ids<'_>, ids: Option<&[i64]>, what: &str) -> Result<Vec<i64>, Fault> {
+        let mut tx = self.database.write(what).await?;
+        let statement = statement.bind(moment::to_text(Utc::now()));
+        let statement = match ids {
+            Some(ids) => statement.bind(list::json(ids)?),
+            None => statement,
+        };
+        let mut changed = statement.fetch_all(&mut *tx).await.during(what)?;
+        tx.commit().await.during(what)?;
+        changed.sort_unstable();
+        Ok(changed)
+    }
+}
+
+fn outbox_row(found: &SqliteRow) -> Result<OutboxRow, Fault> {
+    let at = |column| time(&row::get::<String>(found, column)?, column);
+    Ok(OutboxRow {
+        id: row::get(found, "id")?,
+        job: BackgroundJobId(row::get(found, "background_job_id")?),
+        business_id: BusinessId(row::get(found, "business_id")?),
+        target: BlobTarget { driver: row::get(found, "driver")?, bucket: row::get(found, "bucket")? },
+        key: row::get(found, "key")?,
+        bytes: row::get(found, "bytes")?,
+        condemned_at: at("condemned_at")?,
+        attempts: row::get(found, "attempts")?,
+        next_try_at: at("next_try_at")?,
+        parked_at: row::get::<Option<String>>(found, "parked_at")?
+            .map(|t| time(&t, "parked_at"))
+            .transpose()?,
+        last_error: row::get(found, "last_error")?,
+    })
+}
+
+fn time(text: &str, column: &str) -> Result<DateTime<Utc>, Fault> {
+    moment::parse(text).ok_or_else(|| {
+        Fault::new(FaultKind::Permanent, format!("the outbox has no time in {column}: `{text}`"))
+    })
 }
 
 /// A delay too long for a calendar becomes ten years, which sorts behind every other.

@@ -1,0 +1,189 @@
+//! `tikkun outbox`: objects whose receipts are gone and that the storage still has.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+use clap::{Args, Subcommand};
+use serde_json::{Value, json};
+
+use super::ending::{Complaint, finish};
+use super::views::{Fact, time};
+use super::{Common, FAILED, page};
+use crate::actors::{CleanUpLimits, delete_objects};
+use crate::config::Settings;
+use crate::runtime::Ports;
+use crate::store::OutboxRow;
+
+/// Longest wait for one answer of storage or database.
+const DEADLINE: Duration = Duration::from_secs(30);
+/// Nobody else may take objects while one call and its confirmation are under way.
+const HOLD: Duration = Duration::from_secs(120);
+
+/// Commands of `outbox`.
+#[derive(Debug, Args)]
+pub(super) struct Outbox {
+    #[command(subcommand)]
+    command: OutboxCommand,
+}
+
+#[derive(Debug, Subcommand)]
+enum OutboxCommand {
+    /// Lists objects that are still to be deleted, oldest first.
+    List(List),
+    /// Deletes what is due now, also while `deletion.storage_delete` is off: exit code 1 if some stay.
+    Drain,
+    /// Sets objects aside, so that nobody tries to delete them.
+    Park(Ids),
+    /// Puts objects back; they are due at once.
+    Unpark(Back),
+}
+
+#[derive(Debug, Args)]
+struct List {
+    /// At most so many.
+    #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..))]
+    limit: u32,
+}
+
+#[derive(Debug, Args)]
+struct Ids {
+    /// Numbers of the list.
+    #[arg(required = true)]
+    ids: Vec<i64>,
+}
+
+#[derive(Debug, Args)]
+struct Back {
+    /// Numbers of the list.
+    #[arg(required_unless_present = "all", conflicts_with = "all")]
+    ids: Vec<i64>,
+    /// Everything that is parked.
+    #[arg(long)]
+    all: bool,
+}
+
+impl Outbox {
+    pub(super) fn run(self, common: &Common) -> u8 {
+        let json = common.json;
+        finish(common.with_found_ports(async move |settings, ports| match self.command {
+            OutboxCommand::List(List { limit }) => list(&ports, limit, json).await,
+            OutboxCommand::Drain => drain(&settings, &ports, json).await,
+            OutboxCommand::Park(Ids { ids }) => {
+                let parked = ports.store.outbox.park(&ids).await?;
+                told("parked", &parked, &ids, json)
+            }
+            OutboxCommand::Unpark(Back { ids, all }) => {
+                let back = ports.store.outbox.unpark((!all).then_some(ids.as_slice())).await?;
+                told("unparked", &back, &ids, json)
+            }
+        }))
+    }
+}
+
+async fn list(ports: &Ports, limit: u32, json: bool) -> Result<(), Complaint> {
+    let rows = ports.store.outbox.list(limit).await?;
+    let now = Utc::now();
+    if json {
+        page::json(&rows.iter().map(|row| page::object(facts(row, now))).collect());
+    } else if rows.is_empty() {
+        eprintln!("tikkun: the outbox is empty");
+    } else {
+        let header = ["ID", "STATE", "AGE", "TRIES", "KEY", "LAST ERROR"];
+        page::line(&page::table(&header, &rows.iter().map(|row| cells(row, now)).collect::<Vec<_>>()));
+    }
+    Ok(())
+}
+
+fn cells(row: &OutboxRow, now: DateTime<Utc>) -> Vec<String> {
+    vec![
+        row.id.to_string(),
+        state(row, now).to_owned(),
+        humantime::format_duration(Duration::from_secs(age(row, now))).to_string(),
+        row.attempts.to_string(),
+        row.key.clone(),
+        row.last_error.clone().unwrap_or_else(|| "-".to_owned()),
+    ]
+}
+
+fn facts(row: &OutboxRow, now: DateTime<Utc>) -> Vec<Fact> {
+    vec![
+        ("id", json!(row.id)),
+        ("state", json!(state(row, now))),
+        ("key", json!(row.key)),
+        ("driver", json!(row.target.driver)),
+        ("bucket", json!(row.target.bucket)),
+        ("bytes", json!(row.bytes)),
+        ("job_id", json!(row.job)),
+        ("business_id", json!(row.business_id)),
+        ("condemned_at", json!(time(row.condemned_at))),
+        ("age_seconds", json!(age(row, now))),
+        ("attempts", json!(row.attempts)),
+        ("next_try_at", json!(time(row.next_try_at))),
+        ("parked_at", json!(row.parked_at.map(time))),
+        ("last_error", json!(row.last_error)),
+    ]
+}
+
+fn state(row: &OutboxRow, now: DateTime<Utc>) -> &'static str {
+    match row.parked_at {
+        Some(_) => "parked",
+        None if row.next_try_at <= now => "due",
+        None => "waits",
+    }
+}
+
+fn age(row: &OutboxRow, now: DateTime<Utc>) -> u64 {
+    (now - row.condemned_at).num_seconds().max(0).unsigned_abs()
+}
+
+/// An object that would not go is postponed, and due again later; when nothing else is left to take,
+/// this has done what it can.
+async fn drain(settings: &Settings, ports: &Ports, json: bool) -> Result<(), Complaint> {
+    let (blobs, outbox) = (&*ports.blobs, &*ports.store.outbox);
+    let limits = CleanUpLimits { deadline: DEADLINE, backoff: settings.rescuer.outbox_backoff() };
+    let batch = u32::try_from(settings.rescuer.outbox_batch).unwrap_or(u32::MAX);
+    let (mut tried, mut deleted, mut failed) = (BTreeSet::new(), 0_u64, 0_u64);
+    loop {
+        let condemned = outbox.claim(blobs.target(), None, batch, HOLD).await?;
+        let before = tried.len();
+        tried.extend(condemned.iter().map(|object| object.id));
+        if tried.len() == before {
+            break;
+        }
+        let cleaned = delete_objects(blobs, outbox, &condemned, &limits).await?;
+        deleted += u64::from(cleaned.deleted);
+        failed += u64::from(cleaned.failed);
+        eprintln!("tikkun: {deleted} deleted, {failed} failed");
+    }
+    let left = outbox.summary(None).await?;
+    if json {
+        page::json(&json!({
+            "deleted": deleted, "failed": failed, "pending": left.pending, "parked": left.parked,
+            "last_error": left.last_error,
+        }));
+    } else {
+        page::line(&format!("{deleted} deleted, {} stay, {} parked", left.pending, left.parked));
+    }
+    match left.pending {
+        0 => Ok(()),
+        _ if json => Err(Complaint::said(FAILED)),
+        stay => Err(Complaint::failed(format!(
+            "{stay} objects stay, not due yet, of another store or not to be deleted; `tikkun outbox list` shows them"
+        ))),
+    }
+}
+
+fn told(what: &str, done: &[i64], asked: &[i64], json: bool) -> Result<(), Complaint> {
+    if json {
+        page::json(&Value::from_iter([(what, json!(done))]));
+    } else {
+        page::line(&format!("{} {what}", done.len()));
+    }
+    let missing: Vec<String> =
+        asked.iter().filter(|id| !done.contains(id)).map(ToString::to_string).collect();
+    if missing.is_empty() {
+        return Ok(());
+    }
+    Err(Complaint::failed(format!("the outbox has no {}; `tikkun outbox list` shows it", missing.join(", "))))
+}
