@@ -375,7 +375,7 @@ fn engines_of_later_versions_are_refused_by_name_with_masked_urls() {
         (
             "ATTACHMENT_STORAGE_DRIVER",
             "s3",
-            "`attachments.driver` (from env ATTACHMENT_STORAGE_DRIVER) asks for `s3`, but this build has no engine",
+            "`attachments.driver` (from env ATTACHMENT_STORAGE_DRIVER) is `s3`, which needs TIKKUN_",
         ),
     ];
     for (name, url, expected) in table {
@@ -395,16 +395,58 @@ fn r2_names_the_variables_that_are_missing() {
          (`attachments.r2_bucket`) and R2_ACCESS_KEY_ID (`attachments.r2_access_key_id`) and \
          R2_SECRET_ACCESS_KEY (`attachments.r2_secret_access_key`)"
     );
-    assert!(found[1].contains("this build has no engine"), "{found:?}");
+    assert_eq!(found.len(), 1, "{found:?}");
     let no_account = problems(with_env(&[("ATTACHMENT_STORAGE_DRIVER", "r2")]));
     assert!(no_account[0].contains("R2_ACCOUNT_ID"), "{no_account:?}");
 }
 
+/// What the deployment sets for R2.
+const R2: [(&str, &str); 5] = [
+    ("ATTACHMENT_STORAGE_DRIVER", "r2"),
+    ("R2_ACCOUNT_ID", "acc123"),
+    ("R2_BUCKET_NAME", "attachments"),
+    ("R2_ACCESS_KEY_ID", "hunter2"),
+    ("R2_SECRET_ACCESS_KEY", "hunter2"),
+];
+
 #[test]
-fn a_bucket_beside_the_local_driver_is_worth_a_warning() {
+fn r2_lies_at_the_accounts_own_endpoint_unless_another_is_given() {
+    let r2 = with_env(&R2).unwrap().settings.attachments.r2;
+    assert_eq!(r2.endpoint(), "https://acc123.r2.cloudflarestorage.com");
+    let given = [R2.as_slice(), &[("R2_ENDPOINT", "http://127.0.0.1:9000")]].concat();
+    assert_eq!(with_env(&given).unwrap().settings.attachments.r2.endpoint(), "http://127.0.0.1:9000");
+    let wrong = [R2.as_slice(), &[("TIKKUN_ATTACHMENTS__R2_ACCOUNT_ID", "evil.example/#")]].concat();
+    assert!(problems(with_env(&wrong)).iter().any(|text| text.contains("letters and digits")));
+}
+
+#[test]
+fn s3_needs_a_bucket_and_both_halves_of_a_key_or_none() {
+    let driver = ("attachments.driver", "s3");
+    assert_eq!(
+        only_problem(with_flags(&[driver])),
+        "`attachments.driver` (from --set) is `s3`, which needs TIKKUN_ATTACHMENTS__S3_BUCKET \
+         (`attachments.s3_bucket`)"
+    );
+    let bucket = ("attachments.s3_bucket", "b");
+    let loaded = with_flags(&[driver, bucket]).unwrap();
+    let s3 = loaded.settings.attachments.s3;
+    assert_eq!((s3.bucket.as_str(), s3.region.as_str(), s3.path_style), ("b", "", false));
+    for (given, other) in [("access_key_id", "secret_access_key"), ("secret_access_key", "access_key_id")] {
+        let half = (format!("attachments.s3_{given}"), "hunter2");
+        let text = only_problem(with_flags(&[driver, bucket, (half.0.as_str(), half.1)]));
+        assert!(text.contains(&format!("(`attachments.s3_{other}`)")) && !text.contains("hunter2"), "{text}");
+    }
+}
+
+#[test]
+fn a_bucket_that_no_driver_uses_is_worth_a_warning() {
     let loaded = with_env(&[("R2_BUCKET_NAME", "b")]).unwrap();
     assert_eq!(loaded.settings.attachments.driver, AttachmentDriver::Local);
     assert!(loaded.warnings[0].text.contains("`attachments.driver` is `local`"), "{:?}", loaded.warnings);
+    let both = [R2.as_slice(), &[("TIKKUN_ATTACHMENTS__S3_BUCKET", "c")]].concat();
+    let loaded = with_env(&both).unwrap();
+    let text = &loaded.warnings[0].text;
+    assert!(text.contains("s3_bucket") && text.contains("the bucket `attachments`"), "{text}");
 }
 
 #[test]
@@ -666,6 +708,8 @@ fn secrets_are_kept_but_never_printed() {
         ("INTERNAL_SECRET", "hunter2"),
         ("R2_ACCESS_KEY_ID", "hunter2"),
         ("R2_SECRET_ACCESS_KEY", "hunter2"),
+        ("TIKKUN_ATTACHMENTS__S3_ACCESS_KEY_ID", "hunter2"),
+        ("TIKKUN_ATTACHMENTS__S3_SECRET_ACCESS_KEY", "hunter2"),
     ];
     let loaded = with_env(&secret).unwrap();
     let kept = loaded.settings.http.internal_secret.clone().unwrap();
@@ -682,6 +726,7 @@ fn errors_never_hold_a_secret() {
         vec![("INTERNAL_SECRET", "hunter2\n")],
         vec![("R2_ENDPOINT", "https://u:hunter2@h")],
         vec![("R2_ENDPOINT", "hunter2")],
+        vec![("TIKKUN_ATTACHMENTS__S3_ENDPOINT", "https://u:hunter2@h")],
         vec![("REDIS_URL", "redis://:hunter2@h")],
         vec![("TIKKUN_HTTP__INTERNAL_SECERT", "hunter2")],
         vec![("REDIS_URL", "redis://:hunter2@h"), ("TIKKUN_BROKER__URL", "redis://:hunter2@i")],

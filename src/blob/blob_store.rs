@@ -32,7 +32,8 @@ pub trait BlobStore: Send + Sync + 'static {
     /// Which store this is.
     fn target(&self) -> &BlobTarget;
 
-    /// The most keys that one call of [`delete`](Self::delete) takes.
+    /// The most keys that one call of [`delete`](Self::delete) should be given now. It may change: a bucket
+    /// that takes keys only one by one wants fewer.
     fn max_keys(&self) -> usize;
 
     /// Writes an object. After success it survives a crash of the machine.

@@ -3,11 +3,13 @@
 mod blob_store;
 mod directory;
 mod key_path;
+mod s3;
 
 use std::path::Path;
 use std::sync::Arc;
 
 pub use blob_store::{BlobStore, BlobTarget, KeyFault};
+pub use s3::{S3Keys, S3Place};
 
 use crate::fault::Fault;
 
@@ -17,4 +19,12 @@ use crate::fault::Fault;
 /// Unavailable when the folder can be neither made nor resolved.
 pub async fn open_directory(folder: &Path) -> Result<Arc<dyn BlobStore>, Fault> {
     Ok(Arc::new(directory::Directory::open(folder).await?))
+}
+
+/// Opens a bucket as a store. Nothing is asked of it yet, so an outage does not show here.
+///
+/// # Errors
+/// Permanent when the bucket's region is not known.
+pub async fn open_s3(place: S3Place) -> Result<Arc<dyn BlobStore>, Fault> {
+    Ok(Arc::new(s3::Bucket::open(place).await?))
 }

@@ -36,6 +36,8 @@ pub struct AttachmentSettings {
     pub folder: PathBuf,
     /// What the driver `r2` needs.
     pub r2: R2Settings,
+    /// What the driver `s3` needs.
+    pub s3: S3Settings,
 }
 
 /// What it takes to reach R2. Empty text: not set.
@@ -53,6 +55,23 @@ pub struct R2Settings {
     pub endpoint: String,
 }
 
+/// What it takes to reach S3, or whatever speaks it. Empty text: not set.
+#[derive(Clone, Debug)]
+pub struct S3Settings {
+    /// The bucket.
+    pub bucket: String,
+    /// The bucket's region; not set: as the environment of the AWS SDK says.
+    pub region: String,
+    /// The endpoint, if it is not Amazon's.
+    pub endpoint: String,
+    /// Whether the bucket stands in the path, not in the host's name.
+    pub path_style: bool,
+    /// Id of the access key; not set: the AWS SDK looks for credentials itself.
+    pub access_key_id: SecretString,
+    /// Secret of the access key.
+    pub secret_access_key: SecretString,
+}
+
 /// The folder in the data folder.
 const FOLDER: &str = "attachments";
 
@@ -61,68 +80,124 @@ impl AttachmentSettings {
         let driver = reader.get("attachments.driver");
         let folder: String = reader.get("attachments.folder");
         let folder = if folder.is_empty() { data.join(FOLDER) } else { PathBuf::from(folder) };
-        let r2 = R2Settings {
-            account_id: reader.get("attachments.r2_account_id"),
-            bucket: reader.get("attachments.r2_bucket"),
-            access_key_id: reader.get("attachments.r2_access_key_id"),
-            secret_access_key: reader.get("attachments.r2_secret_access_key"),
-            endpoint: endpoint(reader),
-        };
-        let settings = Self { driver, folder, r2 };
+        let settings = Self { driver, folder, r2: R2Settings::read(reader), s3: S3Settings::read(reader) };
         settings.check(reader);
         settings
     }
 
     fn check(&self, reader: &mut Reader<'_>) {
-        let missing = self.r2.missing();
-        match self.driver {
-            AttachmentDriver::Local if !self.r2.bucket.is_empty() => {
+        let missing = match self.driver {
+            AttachmentDriver::Local => Vec::new(),
+            AttachmentDriver::R2 => self.r2.missing(),
+            AttachmentDriver::S3 => self.s3.missing(),
+        };
+        if !missing.is_empty() {
+            let named = reader.name("attachments.driver");
+            reader.refuse(format!("{named} is `{}`, which needs {}", self.driver, missing.join(" and ")));
+        }
+        self.warn_of_idle_buckets(reader);
+    }
+
+    /// A bucket that no driver uses was probably meant.
+    fn warn_of_idle_buckets(&self, reader: &mut Reader<'_>) {
+        let buckets = [
+            ("attachments.r2_bucket", &self.r2.bucket, AttachmentDriver::R2),
+            ("attachments.s3_bucket", &self.s3.bucket, AttachmentDriver::S3),
+        ];
+        let place = match self.driver {
+            AttachmentDriver::Local => self.folder.display().to_string(),
+            AttachmentDriver::R2 => format!("the bucket `{}`", self.r2.bucket),
+            AttachmentDriver::S3 => format!("the bucket `{}`", self.s3.bucket),
+        };
+        for (key, bucket, driver) in buckets {
+            if !bucket.is_empty() && driver != self.driver {
                 reader.warnings.push(Warning::warn(format!(
-                    "{} is set, but `attachments.driver` is `local`: attachments are looked for in {}",
-                    reader.name("attachments.r2_bucket"),
-                    self.folder.display()
-                )));
-            }
-            AttachmentDriver::Local => {}
-            AttachmentDriver::R2 | AttachmentDriver::S3 => {
-                let named = reader.name("attachments.driver");
-                if self.driver == AttachmentDriver::R2 && !missing.is_empty() {
-                    reader.refuse(format!("{named} is `r2`, which needs {}", missing.join(" and ")));
-                }
-                reader.refuse(format!(
-                    "{named} asks for `{}`, but this build has no engine for it yet: use `local`",
+                    "{} is set, but `attachments.driver` is `{}`: attachments are looked for in {place}",
+                    reader.name(key),
                     self.driver
-                ));
+                )));
             }
         }
     }
 }
 
 impl R2Settings {
+    fn read(reader: &mut Reader<'_>) -> Self {
+        let is_account = |id: &String| id.chars().all(|c| c.is_ascii_alphanumeric() || c == '-' || c == '.');
+        Self {
+            account_id: reader.read(
+                "attachments.r2_account_id",
+                "letters and digits, or nothing",
+                is_account,
+            ),
+            bucket: reader.get("attachments.r2_bucket"),
+            access_key_id: reader.get("attachments.r2_access_key_id"),
+            secret_access_key: reader.get("attachments.r2_secret_access_key"),
+            endpoint: endpoint(reader, "attachments.r2_endpoint"),
+        }
+    }
+
+    /// The endpoint that was given, else the account's own.
+    #[must_use]
+    pub fn endpoint(&self) -> String {
+        match self.endpoint.as_str() {
+            "" => format!("https://{}.r2.cloudflarestorage.com", self.account_id),
+            given => given.to_owned(),
+        }
+    }
+
     /// The variables that R2 still needs.
     fn missing(&self) -> Vec<String> {
-        let table = [
+        named_when([
             ("attachments.r2_account_id", self.account_id.is_empty() && self.endpoint.is_empty()),
             ("attachments.r2_bucket", self.bucket.is_empty()),
-            ("attachments.r2_access_key_id", self.access_key_id.expose_secret().is_empty()),
-            ("attachments.r2_secret_access_key", self.secret_access_key.expose_secret().is_empty()),
-        ];
-        table
-            .iter()
-            .filter(|(_, missing)| *missing)
-            .map(|(key, _)| format!("{} (`{key}`)", variable(key)))
-            .collect()
+            ("attachments.r2_access_key_id", is_empty(&self.access_key_id)),
+            ("attachments.r2_secret_access_key", is_empty(&self.secret_access_key)),
+        ])
     }
 }
 
+impl S3Settings {
+    fn read(reader: &mut Reader<'_>) -> Self {
+        Self {
+            bucket: reader.get("attachments.s3_bucket"),
+            region: reader.get("attachments.s3_region"),
+            endpoint: endpoint(reader, "attachments.s3_endpoint"),
+            path_style: reader.get("attachments.s3_path_style"),
+            access_key_id: reader.get("attachments.s3_access_key_id"),
+            secret_access_key: reader.get("attachments.s3_secret_access_key"),
+        }
+    }
+
+    /// The variables that S3 still needs: the two halves of a key go together.
+    fn missing(&self) -> Vec<String> {
+        let (no_id, no_secret) = (is_empty(&self.access_key_id), is_empty(&self.secret_access_key));
+        named_when([
+            ("attachments.s3_bucket", self.bucket.is_empty()),
+            ("attachments.s3_access_key_id", no_id && !no_secret),
+            ("attachments.s3_secret_access_key", no_secret && !no_id),
+        ])
+    }
+}
+
+fn is_empty(secret: &SecretString) -> bool {
+    secret.expose_secret().is_empty()
+}
+
+/// The keys that are marked, each with the variable that sets it.
+fn named_when<const N: usize>(table: [(&str, bool); N]) -> Vec<String> {
+    let marked = table.into_iter().filter(|(_, marked)| *marked);
+    marked.map(|(key, _)| format!("{} (`{key}`)", variable(key))).collect()
+}
+
 /// An endpoint holds no password, so it may be kept as text once that is checked.
-fn endpoint(reader: &mut Reader<'_>) -> String {
+fn endpoint(reader: &mut Reader<'_>, key: &'static str) -> String {
     let expected = "`https://host` (or `http://host`) without user and password, or nothing";
     let is_endpoint = |address: &Address| {
         let text = address.expose();
         let is_web = matches!(address.scheme().as_deref(), Some("https" | "http"));
         text.is_empty() || (is_web && !text.contains('@') && url::Url::parse(text).is_ok())
     };
-    let address: Address = reader.read("attachments.r2_endpoint", expected, is_endpoint);
+    let address: Address = reader.read(key, expected, is_endpoint);
     address.expose().to_owned()
 }

@@ -38,7 +38,7 @@ mod tracker;
 mod value;
 mod worker;
 
-pub use attachments::{AttachmentDriver, AttachmentSettings, R2Settings};
+pub use attachments::{AttachmentDriver, AttachmentSettings, R2Settings, S3Settings};
 pub use broker::{BrokerEngine, BrokerSettings};
 pub use deletion::DeletionSettings;
 pub use diagnostics::DiagnosticsSettings;

@@ -4,9 +4,11 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use secrecy::ExposeSecret;
+
 use crate::actors::TrackedKind;
-use crate::blob::{BlobStore, open_directory};
-use crate::config::{AttachmentDriver, BrokerEngine, Settings, StoreEngine};
+use crate::blob::{BlobStore, S3Keys, S3Place, open_directory, open_s3};
+use crate::config::{AttachmentDriver, AttachmentSettings, BrokerEngine, Settings, StoreEngine};
 use crate::fault::{Fault, FaultKind};
 use crate::job::Job as _;
 use crate::job::background::DELETE_RECEIPTS_ALL;
@@ -164,11 +166,37 @@ pub(super) async fn open_store(settings: &Settings) -> Result<Store, OpenError> 
 pub(super) async fn open_blobs(settings: &Settings) -> Result<Arc<dyn BlobStore>, OpenError> {
     let opened = match &settings.attachments.driver {
         AttachmentDriver::Local => open_directory(&settings.attachments.folder).await,
-        AttachmentDriver::R2 | AttachmentDriver::S3 => {
-            Err(Fault::new(FaultKind::Permanent, "this build has no engine for this driver"))
-        }
+        AttachmentDriver::R2 => open_s3(r2_place(&settings.attachments)).await,
+        AttachmentDriver::S3 => open_s3(s3_place(&settings.attachments)).await,
     };
     opened.map_err(|fault| OpenError { what: "the attachments", fault })
+}
+
+fn r2_place(AttachmentSettings { r2, .. }: &AttachmentSettings) -> S3Place {
+    S3Place {
+        driver: "r2",
+        bucket: r2.bucket.clone(),
+        // R2 knows one region.
+        region: Some("auto".to_owned()),
+        endpoint: Some(r2.endpoint()),
+        path_style: true,
+        keys: Some(S3Keys { id: r2.access_key_id.clone(), secret: r2.secret_access_key.clone() }),
+    }
+}
+
+fn s3_place(AttachmentSettings { s3, .. }: &AttachmentSettings) -> S3Place {
+    let given = |text: &str| (!text.is_empty()).then(|| text.to_owned());
+    let has_keys = !s3.access_key_id.expose_secret().is_empty();
+    let keys =
+        has_keys.then(|| S3Keys { id: s3.access_key_id.clone(), secret: s3.secret_access_key.clone() });
+    S3Place {
+        driver: "s3",
+        bucket: s3.bucket.clone(),
+        region: given(&s3.region),
+        endpoint: given(&s3.endpoint),
+        path_style: s3.path_style,
+        keys,
+    }
 }
 
 /// The background jobs whose rows and queue entries are kept together.

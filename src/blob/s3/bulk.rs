@@ -1,0 +1,130 @@
+//! Deletes up to a thousand keys in one request.
+
+use std::collections::HashSet;
+
+use aws_sdk_s3::Client;
+use aws_sdk_s3::operation::delete_objects::DeleteObjectsOutput;
+use aws_sdk_s3::types::{Delete, Error as KeyError, ObjectIdentifier};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as BASE64;
+use md5::{Digest as _, Md5};
+
+use super::patience::patiently;
+use super::refusal::{Answer, Asked, answer, refuses_bulk};
+use super::versions::Versions;
+use crate::fault::{Fault, FaultKind};
+
+/// Codes under which an object is as gone as it can be.
+const GONE: [&str; 2] = ["NoSuchKey", "NoSuchVersion"];
+
+/// What became of a bulk request.
+pub(super) enum Bulk {
+    /// Keys that are still there, each with its reason.
+    Done(Vec<(String, Fault)>),
+    /// The store does not take bulk requests; its words.
+    Refused(String),
+}
+
+/// Deletes the keys, all different, in one request; the answers of `S3` name only those that stay, unless
+/// it is still to be learnt whether the bucket keeps versions.
+pub(super) async fn delete(
+    client: &Client,
+    asked: &Asked<'_>,
+    versions: &Versions,
+    keys: &[&str],
+) -> Result<Bulk, Fault> {
+    let request = request(keys, versions.is_known())
+        .map_err(|error| Fault::new(FaultKind::Permanent, asked.what.clone()).because(error))?;
+    let ask = || {
+        let call = client.delete_objects().bucket(asked.bucket).delete(request.clone());
+        // The SDK adds a newer checksum; stores that are not Amazon's may know only this one.
+        call.customize()
+            .mutate_request(|request| {
+                let digest = request.body().bytes().map(|body| BASE64.encode(Md5::digest(body)));
+                if let Some(digest) = digest {
+                    request.headers_mut().insert("content-md5", digest);
+                }
+            })
+            .send()
+    };
+    match patiently(ask).await {
+        Ok(output) => {
+            learn(asked.bucket, versions, &output);
+            left(asked, keys, output.errors()).map(Bulk::Done)
+        }
+        Err(error) => match answer(&error).filter(refuses_bulk) {
+            Some(answer) => Ok(Bulk::Refused(asked.refused(&answer).chain())),
+            None => Err(asked.fault(error)),
+        },
+    }
+}
+
+fn request(keys: &[&str], quiet: bool) -> Result<Delete, aws_sdk_s3::error::BuildError> {
+    let objects: Result<Vec<_>, _> =
+        keys.iter().map(|key| ObjectIdentifier::builder().key(*key).build()).collect();
+    Delete::builder().set_objects(Some(objects?)).quiet(quiet).build()
+}
+
+fn learn(bucket: &str, versions: &Versions, output: &DeleteObjectsOutput) {
+    if !output.deleted().is_empty() {
+        let marked = output.deleted().iter().any(|object| object.delete_marker() == Some(true));
+        versions.seen(bucket, marked);
+    }
+}
+
+/// The keys with an error. An error that names no key of ours says that the answer cannot be trusted.
+fn left(asked: &Asked<'_>, keys: &[&str], errors: &[KeyError]) -> Result<Vec<(String, Fault)>, Fault> {
+    let known: HashSet<&str> = keys.iter().copied().collect();
+    let mut left = Vec::new();
+    for error in errors {
+        let Some(key) = error.key().filter(|key| known.contains(key)) else {
+            let text =
+                format!("{}: the store names the key {:?}, which was not asked for", asked.what, error.key());
+            return Err(Fault::new(FaultKind::Retryable, text));
+        };
+        let code = error.code().unwrap_or_default();
+        if GONE.contains(&code) {
+            continue;
+        }
+        let asked = Asked { what: format!("delete the object `{key}`"), ..asked.clone() };
+        let answer = Answer { status: None, code, message: error.message().unwrap_or_default() };
+        left.push((key.to_owned(), asked.refused(&answer)));
+    }
+    Ok(left)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn error(key: Option<&str>, code: &str) -> KeyError {
+        KeyError::builder().set_key(key.map(str::to_owned)).code(code).message("m").build()
+    }
+
+    fn asked() -> Asked<'static> {
+        Asked { what: "delete 2 objects".into(), bucket: "b", driver: "s3" }
+    }
+
+    #[test]
+    fn a_key_that_is_not_there_is_gone_and_others_stay_with_their_reason() {
+        let errors =
+            [error(Some("a"), "NoSuchKey"), error(Some("b"), "AccessDenied"), error(Some("c"), "SlowDown")];
+        let left = left(&asked(), &["a", "b", "c"], &errors).unwrap();
+        let found: Vec<_> = left.iter().map(|(key, fault)| (key.as_str(), fault.kind())).collect();
+        assert_eq!(found, [("b", FaultKind::Permanent), ("c", FaultKind::Unavailable)]);
+        assert!(
+            left[0]
+                .1
+                .chain()
+                .starts_with("delete the object `b` in the bucket `b`: the store answers AccessDenied (m)")
+        );
+    }
+
+    #[test]
+    fn an_answer_about_other_keys_confirms_nothing() {
+        for key in [None, Some("z")] {
+            let fault = left(&asked(), &["a"], &[error(key, "AccessDenied")]).unwrap_err();
+            assert_eq!(fault.kind(), FaultKind::Retryable);
+        }
+    }
+}

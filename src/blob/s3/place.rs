@@ -1,0 +1,149 @@
+//! Where a bucket lies, and a client that reaches it.
+
+use std::time::Duration;
+
+use aws_config::SdkConfig;
+use aws_sdk_s3::Client;
+use aws_sdk_s3::config::retry::RetryConfig;
+use aws_sdk_s3::config::timeout::TimeoutConfig;
+use aws_sdk_s3::config::{
+    BehaviorVersion, Builder, Credentials, Region, RequestChecksumCalculation, ResponseChecksumValidation,
+    SharedHttpClient,
+};
+use aws_smithy_http_client::tls::{Provider, rustls_provider::CryptoMode};
+use secrecy::{ExposeSecret, SecretString};
+
+use crate::fault::{Fault, FaultKind};
+
+/// Longest wait for a connection.
+const CONNECT: Duration = Duration::from_secs(3);
+/// Longest wait for one answer: a bulk deletion of a thousand keys takes a second or two.
+const ATTEMPT: Duration = Duration::from_secs(10);
+/// Longest wait for an answer with the SDK's own tries.
+const OPERATION: Duration = Duration::from_secs(20);
+/// Tries of the SDK: connections that break, 500, 502, 503, 504, codes that mean "slow down".
+const TRIES: u32 = 3;
+/// Its first pause; each further one is twice as long.
+const FIRST_PAUSE: Duration = Duration::from_millis(200);
+/// A store that is not Amazon's mostly answers to this region.
+const ANY_REGION: &str = "us-east-1";
+
+/// A bucket and the way to it.
+#[derive(Clone, Debug)]
+pub struct S3Place {
+    /// `r2` or `s3`: what the settings that lead here are called, and what the outbox remembers.
+    pub driver: &'static str,
+    /// The bucket.
+    pub bucket: String,
+    /// Its region; none: as AWS's variables and files say.
+    pub region: Option<String>,
+    /// The endpoint; none: Amazon's.
+    pub endpoint: Option<String>,
+    /// Whether the bucket stands in the path, not in the host's name.
+    pub path_style: bool,
+    /// The access key; none: AWS's own chain looks for one.
+    pub keys: Option<S3Keys>,
+}
+
+/// An access key.
+#[derive(Clone, Debug)]
+pub struct S3Keys {
+    /// Its id.
+    pub id: SecretString,
+    /// Its secret.
+    pub secret: SecretString,
+}
+
+impl S3Place {
+    /// A client for the bucket. Nothing is asked of the store yet.
+    pub(super) async fn client(&self) -> Result<Client, Fault> {
+        let http = http_client();
+        let own = self.own_chain(&http).await;
+        let region = self.region(own.as_ref())?;
+        let timeouts = TimeoutConfig::builder()
+            .connect_timeout(CONNECT)
+            .operation_attempt_timeout(ATTEMPT)
+            .operation_timeout(OPERATION)
+            .build();
+        let config = Builder::new()
+            .behavior_version(BehaviorVersion::latest())
+            .http_client(http)
+            .timeout_config(timeouts)
+            .retry_config(RetryConfig::standard().with_max_attempts(TRIES).with_initial_backoff(FIRST_PAUSE))
+            // Stores that are not Amazon's refuse checksums that they do not know.
+            .request_checksum_calculation(RequestChecksumCalculation::WhenRequired)
+            .response_checksum_validation(ResponseChecksumValidation::WhenRequired)
+            .force_path_style(self.path_style)
+            .region(region);
+        let config = match &self.endpoint {
+            Some(endpoint) => config.endpoint_url(endpoint),
+            None => config,
+        };
+        let config = match &self.keys {
+            Some(S3Keys { id, secret }) => config.credentials_provider(Credentials::new(
+                id.expose_secret(),
+                secret.expose_secret(),
+                None,
+                None,
+                "tikkun",
+            )),
+            None => config.credentials_provider(
+                own.as_ref().and_then(SdkConfig::credentials_provider).ok_or_else(|| {
+                    Fault::new(FaultKind::Permanent, "open the bucket: AWS's own chain knows no credentials")
+                })?,
+            ),
+        };
+        Ok(Client::from_conf(config.build()))
+    }
+
+    /// What AWS's own variables, files and instance roles say, where a setting leaves it to them.
+    async fn own_chain(&self, http: &SharedHttpClient) -> Option<SdkConfig> {
+        let is_needed = self.keys.is_none() || (self.region.is_none() && self.endpoint.is_none());
+        if !is_needed {
+            return None;
+        }
+        Some(aws_config::defaults(BehaviorVersion::latest()).http_client(http.clone()).load().await)
+    }
+
+    fn region(&self, own: Option<&SdkConfig>) -> Result<Region, Fault> {
+        if let Some(region) = &self.region {
+            return Ok(Region::new(region.clone()));
+        }
+        if let Some(region) = own.and_then(SdkConfig::region) {
+            return Ok(region.clone());
+        }
+        if self.endpoint.is_some() {
+            return Ok(Region::from_static(ANY_REGION));
+        }
+        let text = format!(
+            "open the bucket `{}`: its region is not known; set `attachments.s3_region` or AWS_REGION",
+            self.bucket
+        );
+        Err(Fault::new(FaultKind::Permanent, text))
+    }
+}
+
+fn http_client() -> SharedHttpClient {
+    aws_smithy_http_client::Builder::new().tls_provider(Provider::Rustls(CryptoMode::Ring)).build_https()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn keys_never_show() {
+        let keys = S3Keys { id: "hunter2".into(), secret: "hunter2".into() };
+        let place = S3Place {
+            driver: "r2",
+            bucket: "b".into(),
+            region: Some("auto".into()),
+            endpoint: None,
+            path_style: true,
+            keys: Some(keys),
+        };
+        let client = place.client().await.unwrap();
+        let shown = format!("{place:?} {client:?} {:?}", client.config());
+        assert!(!shown.contains("hunter2"), "{shown}");
+    }
+}

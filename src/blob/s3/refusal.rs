@@ -1,0 +1,275 @@
+//! What a store answers when it does not do as it was asked, as a [`Fault`] that says what to do.
+
+use std::time::Duration;
+
+use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
+
+use crate::fault::{Fault, FaultKind};
+
+/// The store's own words are cut here.
+const WORDS: usize = 300;
+
+/// Codes that mean "not so fast", whatever their status.
+const THROTTLES: [&str; 6] = [
+    "SlowDown",
+    "TooManyRequests",
+    "TooManyRequestsException",
+    "Throttling",
+    "RequestLimitExceeded",
+    "ServiceUnavailable",
+];
+
+/// What was asked of which bucket, and how the settings that lead there are called.
+#[derive(Clone, Debug)]
+pub(super) struct Asked<'a> {
+    /// Such as "write the object `7/a.pdf`".
+    pub(super) what: String,
+    /// The bucket.
+    pub(super) bucket: &'a str,
+    /// `r2` or `s3`.
+    pub(super) driver: &'a str,
+}
+
+/// The words of an answer.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Answer<'a> {
+    /// The status; none for an error of one key among many.
+    pub(super) status: Option<u16>,
+    /// The code.
+    pub(super) code: &'a str,
+    /// The message.
+    pub(super) message: &'a str,
+}
+
+/// The words of a refusal; none where no answer came or it cannot be read.
+pub(super) fn answer<E: ProvideErrorMetadata>(error: &SdkError<E>) -> Option<Answer<'_>> {
+    let SdkError::ServiceError(refused) = error else { return None };
+    Some(Answer {
+        status: Some(refused.raw().status().as_u16()),
+        code: refused.err().code().unwrap_or_default(),
+        message: refused.err().message().unwrap_or_default(),
+    })
+}
+
+/// Whether the store says that it is asked too often.
+pub(super) fn is_throttled<E: ProvideErrorMetadata>(error: &SdkError<E>) -> bool {
+    let status = error.raw_response().map(|raw| raw.status().as_u16());
+    let code = answer(error).map_or("", |answer| answer.code);
+    matches!(status, Some(429 | 503)) || THROTTLES.contains(&code)
+}
+
+/// How long the store wants to be left alone, where it says so in seconds.
+pub(super) fn retry_after<E>(error: &SdkError<E>) -> Option<Duration> {
+    let seconds = error.raw_response()?.headers().get("retry-after")?;
+    seconds.trim().parse().ok().map(Duration::from_secs)
+}
+
+impl Asked<'_> {
+    /// The fault of a call that failed.
+    pub(super) fn fault<E>(&self, error: SdkError<E>) -> Fault
+    where
+        E: ProvideErrorMetadata + std::error::Error + Send + Sync + 'static,
+    {
+        if let Some(answer) = answer(&error) {
+            return self.refused(&answer);
+        }
+        let context = self.context();
+        match error {
+            SdkError::ConstructionFailure(_) => Fault::new(
+                FaultKind::Permanent,
+                format!(
+                    "{context}: the request cannot be made; see the bucket's name and {}",
+                    self.setting("endpoint")
+                ),
+            ),
+            SdkError::DispatchFailure(ref failure) if failure.is_user() || failure.is_other() => {
+                // Without credentials nothing is sent; a role that cannot be assumed now may be later.
+                Fault::new(
+                    FaultKind::Unavailable,
+                    format!("{context}: nothing was sent; {}", self.credentials()),
+                )
+            }
+            _ => Fault::new(FaultKind::Unavailable, context),
+        }
+        .because(error)
+    }
+
+    /// The fault of an answer.
+    pub(super) fn refused(&self, answer: &Answer<'_>) -> Fault {
+        let (kind, advice) = self.verdict(answer);
+        let status = answer.status.map_or_else(String::new, |status| format!(" {status}"));
+        let code = if answer.code.is_empty() { String::new() } else { format!(" {}", answer.code) };
+        let words: String = answer.message.chars().filter(|c| !c.is_control()).take(WORDS).collect();
+        let words = if words.is_empty() { words } else { format!(" ({words})") };
+        let advice = if advice.is_empty() { advice } else { format!(": {advice}") };
+        Fault::new(kind, format!("{}: the store answers{status}{code}{words}{advice}", self.context()))
+    }
+
+    fn context(&self) -> String {
+        format!("{} in the bucket `{}`", self.what, self.bucket)
+    }
+
+    fn setting(&self, name: &str) -> String {
+        format!("`attachments.{}_{name}`", self.driver)
+    }
+
+    fn credentials(&self) -> String {
+        format!("see {} and {}", self.setting("access_key_id"), self.setting("secret_access_key"))
+    }
+
+    /// What kind of refusal this is and what a person does about it.
+    fn verdict(&self, answer: &Answer<'_>) -> (FaultKind, String) {
+        use FaultKind::{Permanent, Retryable, Unavailable};
+        if is_locked(answer) {
+            let advice =
+                "an object lock or a retention rule keeps it; it goes once that has run out or is lifted";
+            return (Permanent, advice.to_owned());
+        }
+        let advice = match answer.code {
+            "NoSuchBucket" => format!("there is no such bucket; correct {}", self.setting("bucket")),
+            "InvalidAccessKeyId" | "InvalidToken" | "Unauthorized" | "TokenRefreshRequired" => {
+                format!("the store does not know the access key; {}", self.credentials())
+            }
+            "ExpiredToken" => format!("the access key has run out; {}", self.credentials()),
+            "SignatureDoesNotMatch" => {
+                format!(
+                    "the secret does not belong to the access key; correct {}",
+                    self.setting("secret_access_key")
+                )
+            }
+            "RequestTimeTooSkewed" => {
+                "this machine's clock is wrong; set it, and keep it right (NTP)".to_owned()
+            }
+            "PermanentRedirect" | "AuthorizationHeaderMalformed" | "IllegalLocationConstraintException" => {
+                match self.driver {
+                    "s3" => format!(
+                        "the bucket lies elsewhere; correct {} or {}",
+                        self.setting("region"),
+                        self.setting("endpoint")
+                    ),
+                    _ => format!("the bucket lies elsewhere; correct {}", self.setting("endpoint")),
+                }
+            }
+            code if THROTTLES.contains(&code) => return (Unavailable, String::new()),
+            "InternalError" | "OperationAborted" | "RequestTimeout" => return (Retryable, String::new()),
+            code => return self.by_status(answer.status, code),
+        };
+        (Permanent, advice)
+    }
+
+    fn by_status(&self, status: Option<u16>, code: &str) -> (FaultKind, String) {
+        match (status, code) {
+            (_, "AccessDenied") | (Some(403), _) => {
+                let advice = "the access key may not do that; it needs s3:DeleteObject, and for the self-test \
+                              s3:PutObject and s3:ListBucket";
+                (FaultKind::Permanent, advice.to_owned())
+            }
+            (Some(401), _) => (
+                FaultKind::Permanent,
+                format!("the store does not know the access key; {}", self.credentials()),
+            ),
+            (Some(301 | 307 | 308), _) => (
+                FaultKind::Permanent,
+                format!("the bucket lies elsewhere; correct {}", self.setting("endpoint")),
+            ),
+            (Some(408 | 429 | 500..=599), _) => (FaultKind::Unavailable, String::new()),
+            (None, "") => (FaultKind::Retryable, String::new()),
+            _ => (FaultKind::Permanent, String::new()),
+        }
+    }
+}
+
+/// Whether a lock keeps the object: S3's object lock, R2's bucket locks, other stores' retention.
+fn is_locked(answer: &Answer<'_>) -> bool {
+    let text = format!("{} {}", answer.code, answer.message).to_ascii_lowercase();
+    let refused = matches!(answer.status, None | Some(400 | 403 | 409));
+    let words = ["object lock", "objectlock", "retention", "legal hold", "worm", "locked"];
+    refused && words.iter().any(|word| text.contains(word))
+}
+
+/// Whether the store does not take this way of deleting, so that another way may work.
+pub(super) fn refuses_bulk(answer: &Answer<'_>) -> bool {
+    let code_says = matches!(
+        answer.code,
+        "NotImplemented"
+            | "NotSupported"
+            | "MethodNotAllowed"
+            | "MalformedXML"
+            | "MissingContentMD5"
+            | "InvalidDigest"
+            | "BadDigest"
+            | "XAmzContentChecksumMismatch"
+    );
+    let message = answer.message.to_ascii_lowercase();
+    let checksum =
+        answer.code == "InvalidRequest" && (message.contains("checksum") || message.contains("md5"));
+    matches!(answer.status, Some(405 | 501)) || code_says || checksum
+}
+
+/// Whether the refusal is about the one key that was named, not about the way to the bucket.
+pub(super) fn is_about_the_key(answer: &Answer<'_>) -> bool {
+    is_locked(answer)
+        || matches!(answer.code, "AccessDenied" | "KeyTooLongError" | "InvalidArgument" | "InvalidURI")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn verdict(driver: &str, status: u16, code: &str, message: &str) -> (FaultKind, String) {
+        let asked = Asked { what: "delete 2 objects".into(), bucket: "b", driver };
+        let fault = asked.refused(&Answer { status: Some(status), code, message });
+        (fault.kind(), fault.chain())
+    }
+
+    #[test]
+    fn every_refusal_says_what_to_do() {
+        let table = [
+            (404, "NoSuchBucket", "", FaultKind::Permanent, "correct `attachments.r2_bucket`"),
+            (403, "InvalidAccessKeyId", "", FaultKind::Permanent, "see `attachments.r2_access_key_id`"),
+            (401, "Unauthorized", "", FaultKind::Permanent, "see `attachments.r2_access_key_id`"),
+            (
+                403,
+                "SignatureDoesNotMatch",
+                "",
+                FaultKind::Permanent,
+                "correct `attachments.r2_secret_access_key`",
+            ),
+            (403, "RequestTimeTooSkewed", "", FaultKind::Permanent, "clock is wrong; set it"),
+            (403, "AccessDenied", "", FaultKind::Permanent, "needs s3:DeleteObject"),
+            (403, "", "", FaultKind::Permanent, "needs s3:DeleteObject"),
+            (403, "AccessDenied", "blocked by Object Lock", FaultKind::Permanent, "retention rule keeps it"),
+            (403, "ObjectLockedByBucketPolicy", "", FaultKind::Permanent, "retention rule keeps it"),
+            (301, "PermanentRedirect", "", FaultKind::Permanent, "correct `attachments.r2_endpoint`"),
+            (429, "", "", FaultKind::Unavailable, "answers 429"),
+            (503, "SlowDown", "reduce your rate", FaultKind::Unavailable, "503 SlowDown (reduce your rate)"),
+            (500, "InternalError", "", FaultKind::Retryable, "500 InternalError"),
+            (502, "", "", FaultKind::Unavailable, "answers 502"),
+            (400, "Weird", "", FaultKind::Permanent, "400 Weird"),
+        ];
+        for (status, code, message, kind, words) in table {
+            let (found, text) = verdict("r2", status, code, message);
+            assert_eq!(found, kind, "{text}");
+            assert!(text.starts_with("delete 2 objects in the bucket `b`: the store answers"), "{text}");
+            assert!(text.contains(words), "expected `{words}` in: {text}");
+        }
+        assert!(verdict("s3", 400, "AuthorizationHeaderMalformed", "").1.contains("`attachments.s3_region`"));
+    }
+
+    #[test]
+    fn only_a_refusal_of_the_way_leads_to_single_deletes() {
+        let table = [
+            (501, "NotImplemented", "", true),
+            (405, "", "", true),
+            (400, "MalformedXML", "", true),
+            (400, "InvalidRequest", "Missing required header for this request: Content-MD5", true),
+            (400, "InvalidRequest", "the moon is full", false),
+            (403, "AccessDenied", "", false),
+            (503, "SlowDown", "", false),
+        ];
+        for (status, code, message, expected) in table {
+            let answer = Answer { status: Some(status), code, message };
+            assert_eq!(refuses_bulk(&answer), expected, "{answer:?}");
+        }
+    }
+}

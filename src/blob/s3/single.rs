@@ -1,0 +1,49 @@
+//! Deletes keys one by one, several at a time: for keys that XML cannot carry, and for stores that take
+//! no bulk requests.
+
+use aws_sdk_s3::Client;
+use futures::{StreamExt as _, TryStreamExt as _, stream};
+
+use super::patience::patiently;
+use super::refusal::{Asked, answer, is_about_the_key};
+use super::versions::Versions;
+use crate::fault::Fault;
+
+/// Requests at a time.
+const AT_A_TIME: usize = 16;
+
+/// Deletes each key; the answer names those that are still there. What is not about one key ends it all.
+pub(super) async fn delete(
+    client: &Client,
+    asked: &Asked<'_>,
+    versions: &Versions,
+    keys: &[&str],
+) -> Result<Vec<(String, Fault)>, Fault> {
+    let calls: Vec<_> = keys.iter().map(|key| delete_one(client, asked, versions, key)).collect();
+    let left: Vec<Option<(String, Fault)>> =
+        stream::iter(calls).buffer_unordered(AT_A_TIME).try_collect().await?;
+    Ok(left.into_iter().flatten().collect())
+}
+
+async fn delete_one(
+    client: &Client,
+    asked: &Asked<'_>,
+    versions: &Versions,
+    key: &str,
+) -> Result<Option<(String, Fault)>, Fault> {
+    let asked = Asked { what: format!("delete the object {key:?}"), ..asked.clone() };
+    let error = match patiently(|| client.delete_object().bucket(asked.bucket).key(key).send()).await {
+        Ok(output) => {
+            versions.seen(asked.bucket, output.delete_marker() == Some(true));
+            return Ok(None);
+        }
+        Err(error) => error,
+    };
+    let (is_gone, of_key) = answer(&error)
+        .map_or((false, false), |answer| (answer.code == "NoSuchKey", is_about_the_key(&answer)));
+    match asked.fault(error) {
+        _ if is_gone => Ok(None),
+        fault if of_key => Ok(Some((key.to_owned(), fault))),
+        fault => Err(fault),
+    }
+}
