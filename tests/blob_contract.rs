@@ -1,28 +1,41 @@
-//! What every blob store promises, run on each of them, and what only a folder can get wrong.
+//! What every blob store promises, run on each of them, and what only a folder or only a bucket can get
+//! wrong.
 #![allow(
     clippy::unwrap_used,
     clippy::indexing_slicing,
     clippy::panic,
+    missing_docs,
     reason = "a test that fails should stop where it fails"
 )]
 
+#[path = "servers/s3.rs"]
+mod s3;
+
 use std::sync::Arc;
 
+use s3::S3Server;
 use tempfile::TempDir;
-use tikkun::blob::{BlobStore, KeyFault, open_directory};
+use tikkun::blob::{BlobStore, KeyFault, S3Keys, S3Place, open_directory, open_s3};
 use tikkun::fault::FaultKind;
 
 /// A store, and what has to live as long.
 struct Backend {
     store: Arc<dyn BlobStore>,
     folder: TempDir,
+    _server: Option<S3Server>,
 }
 
 impl Backend {
     async fn directory() -> Self {
         let folder = tempfile::tempdir().unwrap();
         let store = open_directory(&folder.path().join("blobs")).await.unwrap();
-        Self { store, folder }
+        Self { store, folder, _server: None }
+    }
+
+    async fn s3() -> Self {
+        let server = S3Server::start();
+        let store = open_s3(bucket::place(&server)).await.unwrap();
+        Self { store, folder: tempfile::tempdir().unwrap(), _server: Some(server) }
     }
 }
 
@@ -83,6 +96,7 @@ macro_rules! suite {
 }
 
 suite!(directory, super::Backend::directory());
+suite!(s3_bucket, super::Backend::s3());
 
 async fn an_object_can_be_written_measured_listed_and_deleted(store: &dyn BlobStore) {
     let key = "7/receipt_source/2026/01/12.pdf";
@@ -367,5 +381,209 @@ mod folder {
         });
         futures::future::join_all(work).await;
         assert_eq!(backend.store.list("7/", 100).await.unwrap().len(), 20);
+    }
+}
+
+/// What only a bucket can get wrong.
+mod bucket {
+    use std::time::Duration;
+
+    use super::s3::{BUCKET, KEY_ID, SECRET, Trouble};
+    use super::*;
+
+    pub fn place(server: &S3Server) -> S3Place {
+        S3Place {
+            driver: "r2",
+            bucket: BUCKET.into(),
+            region: Some("auto".into()),
+            endpoint: Some(server.endpoint()),
+            path_style: true,
+            keys: Some(S3Keys { id: KEY_ID.into(), secret: SECRET.into() }),
+        }
+    }
+
+    async fn start(keys: usize) -> (S3Server, Arc<dyn BlobStore>, Vec<String>) {
+        let server = S3Server::start();
+        let store = open_s3(place(&server)).await.unwrap();
+        let keys: Vec<String> = (0..keys).map(|n| format!("7/receipt_source/2026/01/{n}.pdf")).collect();
+        keys.iter().for_each(|key| server.put(key));
+        (server, store, keys)
+    }
+
+    const SLOW_DOWN: Trouble = Trouble::Answer(503, "SlowDown", "reduce your request rate");
+    const TOO_MANY: Trouble = Trouble::Answer(429, "", "");
+
+    #[tokio::test]
+    async fn a_thousand_objects_take_one_request_and_are_gone() {
+        let (server, store, keys) = start(1000).await;
+        assert_eq!((store.target().driver.as_str(), store.target().bucket.as_str()), ("r2", BUCKET));
+        assert!(store.delete(&keys).await.unwrap().is_empty());
+        assert!(server.keys().is_empty());
+        assert_eq!(server.requests(), ["POST ?delete"]);
+    }
+
+    #[tokio::test]
+    async fn a_store_that_says_slow_down_is_asked_again_later() {
+        let (server, store, keys) = start(3).await;
+        server.script([SLOW_DOWN, SLOW_DOWN, TOO_MANY, SLOW_DOWN, Trouble::Pass]);
+        assert!(store.delete(&keys).await.unwrap().is_empty());
+        assert!(server.keys().is_empty());
+    }
+
+    #[tokio::test]
+    async fn a_store_that_goes_on_saying_so_is_out_of_reach_and_no_key_is_called_gone() {
+        let (server, store, keys) = start(3).await;
+        server.always(Some(SLOW_DOWN));
+        let fault = store.delete(&keys).await.unwrap_err();
+        assert_eq!(fault.kind(), FaultKind::Unavailable, "{}", fault.chain());
+        assert!(fault.chain().contains("503 SlowDown (reduce your request rate)"), "{}", fault.chain());
+        assert_eq!(server.keys().len(), 3);
+    }
+
+    #[tokio::test]
+    async fn connections_that_are_cut_are_made_again_even_when_the_answer_was_lost() {
+        let (server, store, keys) = start(3).await;
+        server.script([Trouble::Cut, Trouble::CutAfter, Trouble::Pass]);
+        assert!(store.delete(&keys).await.unwrap().is_empty());
+        assert!(server.keys().is_empty());
+        server.always(Some(Trouble::Cut));
+        assert_eq!(store.delete(&keys).await.unwrap_err().kind(), FaultKind::Unavailable);
+    }
+
+    #[tokio::test]
+    async fn an_answer_that_comes_late_is_waited_for() {
+        let (server, store, keys) = start(3).await;
+        server.script([Trouble::Slow(Duration::from_millis(300))]);
+        assert!(store.delete(&keys).await.unwrap().is_empty());
+        assert!(server.keys().is_empty());
+    }
+
+    #[tokio::test]
+    async fn nobody_at_the_endpoint_is_an_outage_that_names_the_bucket() {
+        let (server, _, keys) = start(0).await;
+        let mut place = place(&server);
+        // Bound and closed again: nobody listens there.
+        let nobody = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+        place.endpoint = Some(format!("http://{nobody}"));
+        let store = open_s3(place).await.unwrap();
+        let fault = store.check().await.unwrap_err();
+        assert_eq!(fault.kind(), FaultKind::Unavailable);
+        assert!(fault.chain().contains("in the bucket `attachments`"), "{}", fault.chain());
+        assert!(store.delete(&keys).await.unwrap().is_empty(), "nothing to delete is nothing to ask");
+    }
+
+    #[tokio::test]
+    async fn a_key_with_an_error_stays_and_the_others_go() {
+        let (server, store, keys) = start(4).await;
+        let locked = "Access Denied because object protected by object lock.";
+        server.script([Trouble::Keys("AccessDenied", locked, vec![keys[1].clone()])]);
+        let faults = store.delete(&keys).await.unwrap();
+        assert_eq!(names(&faults), [(1, FaultKind::Permanent)]);
+        let text = faults[0].fault.chain();
+        assert!(text.contains(&keys[1]) && text.contains("retention rule keeps it"), "{text}");
+        assert_eq!(server.keys().into_iter().collect::<Vec<_>>(), [keys[1].as_str()]);
+        server.script([
+            Trouble::Keys("SlowDown", "", vec![keys[1].clone()]),
+            Trouble::Keys("NoSuchKey", "", keys.clone()),
+        ]);
+        assert_eq!(names(&store.delete(&keys).await.unwrap()), [(1, FaultKind::Unavailable)]);
+        assert!(store.delete(&keys).await.unwrap().is_empty(), "what is not there is gone");
+    }
+
+    #[tokio::test]
+    async fn a_store_that_refuses_bulk_is_asked_one_by_one_and_not_asked_for_bulk_again() {
+        let (server, store, keys) = start(40).await;
+        server.script([Trouble::Answer(501, "NotImplemented", "no bulk here")]);
+        assert!(store.delete(&keys).await.unwrap().is_empty());
+        assert!(server.keys().is_empty());
+        assert_eq!(store.max_keys(), 100, "fewer keys in a call that takes longer");
+        keys.iter().for_each(|key| server.put(key));
+        assert!(store.delete(&keys).await.unwrap().is_empty());
+        assert!(server.keys().is_empty());
+        assert_eq!((server.asked("POST ?delete"), server.asked("DELETE")), (1, 80));
+    }
+
+    #[tokio::test]
+    async fn one_by_one_a_locked_object_stays_and_an_outage_ends_the_call() {
+        let (server, store, keys) = start(3).await;
+        let first = keys[..1].to_vec();
+        server.script([
+            Trouble::Answer(400, "MalformedXML", "what is this"),
+            Trouble::Answer(403, "AccessDenied", "under retention"),
+        ]);
+        assert_eq!(names(&store.delete(&first).await.unwrap()), [(0, FaultKind::Permanent)]);
+        server.always(Some(Trouble::Answer(500, "", "")));
+        assert_eq!(store.delete(&keys).await.unwrap_err().kind(), FaultKind::Unavailable);
+        assert_eq!(server.keys().len(), 3);
+    }
+
+    #[tokio::test]
+    async fn keys_that_no_bulk_request_can_carry_go_by_themselves() {
+        let (server, store, _) = start(0).await;
+        let all = keys(&["7/a\tb", "7/\u{1}", "7/\r\n", "7/<&>\"'.pdf", "7/ a ", "7/קבלה.pdf", "7/a+b%2F?#"]);
+        for key in &all {
+            store.put(key, b"x").await.unwrap();
+        }
+        assert_eq!(server.keys(), all.iter().cloned().collect());
+        assert!(store.delete(&all).await.unwrap().is_empty());
+        assert!(server.keys().is_empty());
+        assert_eq!((server.asked("POST ?delete"), server.asked("DELETE")), (1, 3));
+    }
+
+    #[tokio::test]
+    async fn lists_longer_than_one_answer_are_read_on() {
+        let (server, store, keys) = start(2100).await;
+        assert_eq!(store.list("7/", 2050).await.unwrap().len(), 2050);
+        assert_eq!(store.list("7/", 5000).await.unwrap().len(), keys.len());
+        assert_eq!(server.asked("GET"), 3 + 3);
+    }
+
+    #[tokio::test]
+    async fn what_a_person_has_to_mend_is_said_in_words() {
+        let server = S3Server::start();
+        type Change = fn(&mut S3Place);
+        let table: [(Change, &str); 3] = [
+            (|place| place.bucket = "attachmentz".into(), "NoSuchBucket"),
+            (|place| place.keys.as_mut().unwrap().id = "AKIDOTHER".into(), "attachments.r2_access_key_id"),
+            (
+                |place| place.keys.as_mut().unwrap().secret = "hunter3".into(),
+                "attachments.r2_secret_access_key",
+            ),
+        ];
+        for (change, words) in table {
+            let mut place = place(&server);
+            change(&mut place);
+            let store = open_s3(place).await.unwrap();
+            for fault in [store.check().await.unwrap_err(), store.delete(&keys(&["7/a"])).await.unwrap_err()]
+            {
+                let text = fault.chain();
+                assert_eq!(fault.kind(), FaultKind::Permanent, "{text}");
+                assert!(text.contains(words), "expected `{words}` in: {text}");
+                assert!(!text.contains("hunter"), "{text}");
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn a_check_needs_to_write_and_to_delete_and_names_what_failed() {
+        let (server, store, _) = start(0).await;
+        server.script([Trouble::Answer(403, "AccessDenied", "")]);
+        let text = store.check().await.unwrap_err().chain();
+        assert!(
+            text.starts_with("write the object \".tikkun-check/") && text.contains("s3:PutObject"),
+            "{text}"
+        );
+        server.script([Trouble::Pass, Trouble::Answer(403, "AccessDenied", "")]);
+        let text = store.check().await.unwrap_err().chain();
+        assert!(text.starts_with("delete the object \".tikkun-check/"), "{text}");
+    }
+
+    #[tokio::test]
+    async fn a_bucket_that_keeps_versions_is_deleted_from_all_the_same() {
+        let (server, store, keys) = start(3).await;
+        server.keep_versions();
+        store.check().await.unwrap();
+        assert!(store.delete(&keys).await.unwrap().is_empty());
+        assert!(server.keys().is_empty());
     }
 }

@@ -424,7 +424,7 @@ fn s3_needs_a_bucket_and_both_halves_of_a_key_or_none() {
     let driver = ("attachments.driver", "s3");
     assert_eq!(
         only_problem(with_flags(&[driver])),
-        "`attachments.driver` (from --set) is `s3`, which needs TIKKUN_ATTACHMENTS__S3_BUCKET \
+        "`attachments.driver` (from flag) is `s3`, which needs TIKKUN_ATTACHMENTS__S3_BUCKET \
          (`attachments.s3_bucket`)"
     );
     let bucket = ("attachments.s3_bucket", "b");

@@ -127,7 +127,11 @@ impl Asked<'_> {
         }
         let advice = match answer.code {
             "NoSuchBucket" => format!("there is no such bucket; correct {}", self.setting("bucket")),
-            "InvalidAccessKeyId" | "InvalidToken" | "Unauthorized" | "TokenRefreshRequired" => {
+            "InvalidAccessKeyId"
+            | "InvalidToken"
+            | "NotSignedUp"
+            | "Unauthorized"
+            | "TokenRefreshRequired" => {
                 format!("the store does not know the access key; {}", self.credentials())
             }
             "ExpiredToken" => format!("the access key has run out; {}", self.credentials()),
