@@ -66,7 +66,7 @@ fn everything_goes_that_must_and_everything_stays_that_must() {
 #[test]
 fn the_log_tells_the_story_letter_for_letter() {
     let tmp = tempfile::tempdir().unwrap();
-    let ended = demo(tmp.path(), &["--receipts", "120", "--throttle", "0s"]);
+    let ended = demo(tmp.path(), &["--receipts", "120", "--throttle", "1ms"]);
     let log = text(&ended.stderr);
     assert_eq!(ended.status.code(), Some(0), "{log}");
     for line in [

@@ -1,5 +1,6 @@
 //! Deletes condemned objects and tells the outbox: never inside a transaction, safe to repeat.
 
+use std::collections::HashSet;
 use std::time::Duration;
 
 use super::deadline::answer_in;
@@ -27,6 +28,15 @@ pub struct CleanUpLimits {
     pub backoff: Backoff,
 }
 
+/// What became of one call.
+#[derive(Debug)]
+pub(super) struct Called {
+    /// How it went.
+    pub(super) cleaned: CleanedUp,
+    /// Why the storage did not do as it was asked at all.
+    pub(super) refused: Option<Fault>,
+}
+
 /// Deletes the objects in as few calls as the store allows. A store that is out of reach counts as a
 /// failure of each key.
 ///
@@ -41,31 +51,61 @@ pub async fn delete_objects(
     limits: &CleanUpLimits,
 ) -> Result<CleanedUp, Fault> {
     let mut done = CleanedUp::default();
-    for chunk in condemned.chunks(blobs.max_keys().max(1)) {
-        let keys: Vec<String> = chunk.iter().map(|object| object.key.clone()).collect();
-        let deleted = answer_in(limits.deadline, "delete objects", blobs.delete(&keys)).await;
-        failpoint::reach("deletion.after_storage");
-        let (gone, left) = sort_out(chunk, deleted);
-        answer_in(limits.deadline, "confirm deleted objects", outbox.confirm(&gone)).await?;
-        if !left.is_empty() {
-            answer_in(limits.deadline, "postpone objects", outbox.postpone(&left, &limits.backoff)).await?;
-        }
-        done.deleted += u32::try_from(gone.len()).unwrap_or(u32::MAX);
-        done.failed += u32::try_from(left.len()).unwrap_or(u32::MAX);
+    let mut rest = condemned;
+    while !rest.is_empty() {
+        let (chunk, later) = rest.split_at(blobs.max_keys().clamp(1, rest.len()));
+        let Called { cleaned, .. } = delete_in_one_call(blobs, outbox, chunk, limits).await?;
+        done.deleted += cleaned.deleted;
+        done.failed += cleaned.failed;
+        rest = later;
     }
     Ok(done)
 }
 
+/// The same for as many objects as the store takes in one call.
+pub(super) async fn delete_in_one_call(
+    blobs: &dyn BlobStore,
+    outbox: &dyn CleanupOutbox,
+    chunk: &[Condemned],
+    limits: &CleanUpLimits,
+) -> Result<Called, Fault> {
+    let keys: Vec<String> = chunk.iter().map(|object| object.key.clone()).collect();
+    let deleted = answer_in(limits.deadline, "delete objects", blobs.delete(&keys)).await;
+    failpoint::reach("deletion.after_storage");
+    let (gone, left) = sort_out(chunk, &deleted);
+    if !gone.is_empty() {
+        answer_in(limits.deadline, "confirm deleted objects", outbox.confirm(&gone)).await?;
+    }
+    give_back(outbox, &left, limits).await?;
+    let cleaned = CleanedUp {
+        deleted: u32::try_from(gone.len()).unwrap_or(u32::MAX),
+        failed: u32::try_from(left.len()).unwrap_or(u32::MAX),
+    };
+    Ok(Called { cleaned, refused: deleted.err() })
+}
+
+/// Objects that are still there go back to the outbox, each with its error, to be tried later.
+pub(super) async fn give_back(
+    outbox: &dyn CleanupOutbox,
+    left: &[(i64, String)],
+    limits: &CleanUpLimits,
+) -> Result<(), Fault> {
+    if left.is_empty() {
+        return Ok(());
+    }
+    answer_in(limits.deadline, "postpone objects", outbox.postpone(left, &limits.backoff)).await
+}
+
 /// Which rows of the outbox are done, and which stay with what error.
-fn sort_out(chunk: &[Condemned], deleted: Result<Vec<KeyFault>, Fault>) -> (Vec<i64>, Vec<(i64, String)>) {
+fn sort_out(chunk: &[Condemned], deleted: &Result<Vec<KeyFault>, Fault>) -> (Vec<i64>, Vec<(i64, String)>) {
     match deleted {
         Ok(faults) => {
             let left: Vec<(i64, String)> = faults
                 .iter()
                 .filter_map(|fault| chunk.get(fault.index).map(|object| (object.id, fault.fault.chain())))
                 .collect();
-            let gone = chunk.iter().map(|object| object.id).filter(|id| left.iter().all(|(l, _)| l != id));
-            (gone.collect(), left)
+            let kept: HashSet<i64> = left.iter().map(|(id, _)| *id).collect();
+            (chunk.iter().map(|object| object.id).filter(|id| !kept.contains(id)).collect(), left)
         }
         Err(fault) => {
             let error = fault.chain();
@@ -86,14 +126,14 @@ mod tests {
     #[test]
     fn only_keys_without_an_error_are_confirmed() {
         let fault = Fault::new(FaultKind::Permanent, "access denied");
-        let (gone, left) = sort_out(&chunk(), Ok(vec![KeyFault { index: 1, fault }]));
+        let (gone, left) = sort_out(&chunk(), &Ok(vec![KeyFault { index: 1, fault }]));
         assert_eq!(gone, [1, 3]);
         assert_eq!(left, [(2, "access denied".to_owned())]);
     }
 
     #[test]
     fn a_store_out_of_reach_confirms_nothing() {
-        let (gone, left) = sort_out(&chunk(), Err(Fault::new(FaultKind::Unavailable, "no answer")));
+        let (gone, left) = sort_out(&chunk(), &Err(Fault::new(FaultKind::Unavailable, "no answer")));
         assert!(gone.is_empty());
         assert_eq!(left.len(), 3);
     }

@@ -1,44 +1,30 @@
-//! Deletes one batch of one tenant's receipts at a time: the transaction first, then the objects.
+//! Deletes one batch of one tenant's receipts at a time; their objects follow while the next batch runs.
 //!
 //! Nothing survives a restart: where the deletion stands is in the row's cursor, and what the storage
-//! still owes is in the outbox.
+//! still owes is in the outbox, also what was in the lane.
 
-use std::sync::Arc;
 use std::time::Duration;
 
-use actix::{Actor, Context, Handler, Message, Recipient, ResponseActFuture, Supervised, WrapFuture};
+use actix::{
+    Actor, ActorFutureExt, AsyncContext, Context, Handler, Message, ResponseActFuture, SpawnHandle,
+    Supervised, WrapFuture,
+};
+use tokio::sync::watch;
+use tokio::time::Instant;
 
-use super::Progressed;
-use super::clean_up::{CleanUpLimits, delete_objects};
-use super::deadline::answer_in;
-use crate::blob::BlobStore;
+use super::batch_ports::{BatchPorts, CleanUpMode};
+use super::clean_up::{CleanedUp, delete_in_one_call, give_back};
+use super::clean_up_lane::{CleanUpLane, Next};
 use crate::failpoint;
 use crate::fault::Fault;
+use crate::job::BackgroundJobId;
 use crate::job::background::Status;
-use crate::job::{BackgroundJobId, Backoff};
-use crate::store::{Batch, BatchOrder, BatchOutcome, CleanupOutbox, Pass, Receipts};
+use crate::store::{Batch, BatchOrder, Condemned, Pass};
 use crate::story::STORY;
 
-/// What a deletion needs.
-#[derive(Clone)]
-pub struct BatchPorts {
-    /// The tables.
-    pub receipts: Arc<dyn Receipts>,
-    /// What the storage still owes.
-    pub outbox: Arc<dyn CleanupOutbox>,
-    /// The objects.
-    pub blobs: Arc<dyn BlobStore>,
-    /// Whom to tell what has been committed.
-    pub tracker: Recipient<Progressed>,
-    /// Longest wait for one transaction.
-    pub transaction_deadline: Duration,
-    /// Longest wait for one answer of the storage.
-    pub storage_deadline: Duration,
-    /// Waits between tries for one object.
-    pub outbox_backoff: Backoff,
-    /// Whether objects are deleted at all; else they stay in the outbox.
-    pub storage_delete: bool,
-}
+/// How long a batch waits for the storage to keep up. After that the storage counts as out of reach: rows
+/// go on, and the outbox keeps the objects.
+const ROOM: Duration = Duration::from_secs(5);
 
 /// The actor: one for each running deletion.
 pub struct DeletionBatch {
@@ -46,6 +32,17 @@ pub struct DeletionBatch {
     job: BackgroundJobId,
     attempt: u32,
     limit: u32,
+    lane: CleanUpLane,
+    /// Tells those who wait for the lane what it has come to.
+    state: watch::Sender<LaneState>,
+    /// Wakes the lane when objects have waited long enough.
+    alarm: Option<SpawnHandle>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct LaneState {
+    has_room: bool,
+    is_empty: bool,
 }
 
 /// Asks for the next batch of a pass.
@@ -53,10 +50,16 @@ pub struct DeletionBatch {
 #[rtype(result = "Result<BatchDone, Fault>")]
 pub struct RunBatch(pub Pass);
 
+/// Asks that the objects of all batches so far be deleted now. The answer comes when each of them is gone or
+/// back in the outbox with its error, or when the storage has had its time.
+#[derive(Clone, Copy, Debug, Message)]
+#[rtype(result = "()")]
+pub struct FinishCleanUp;
+
 /// What became of a batch.
 #[derive(Clone, Debug, PartialEq)]
 pub enum BatchDone {
-    /// Committed, and its objects were asked to go.
+    /// Committed; its condemned objects are on their way, and not in here any more.
     Deleted(Box<Batch>),
     /// Nothing is left in this pass.
     Empty,
@@ -68,7 +71,9 @@ impl DeletionBatch {
     /// Batches of at most `limit` receipts for one attempt at one row.
     #[must_use]
     pub fn new(ports: BatchPorts, job: BackgroundJobId, attempt: u32, limit: u32) -> Self {
-        Self { ports, job, attempt, limit }
+        let lane = CleanUpLane::new(ports.clean_up == CleanUpMode::Gathered);
+        let (state, _) = watch::channel(LaneState { has_room: true, is_empty: true });
+        Self { ports, job, attempt, limit, lane, state, alarm: None }
     }
 }
 
@@ -80,7 +85,14 @@ impl Actor for DeletionBatch {
     }
 }
 
-impl Supervised for DeletionBatch {}
+impl Supervised for DeletionBatch {
+    /// The calls that were under way are cancelled, so nothing is.
+    fn restarting(&mut self, _: &mut Self::Context) {
+        self.lane = CleanUpLane::new(self.ports.clean_up == CleanUpMode::Gathered);
+        self.alarm = None;
+        self.tell();
+    }
+}
 
 impl Handler<RunBatch> for DeletionBatch {
     type Result = ResponseActFuture<Self, Result<BatchDone, Fault>>;
@@ -95,76 +107,145 @@ impl Handler<RunBatch> for DeletionBatch {
             target: self.ports.blobs.target().clone(),
         };
         let ports = self.ports.clone();
-        Box::pin(async move { ports.run(&order).await }.into_actor(self))
+        let room = self.when(ROOM, |state| state.has_room).into_actor(self);
+        let batch = room.then(move |has_room, this, ctx| {
+            if !has_room {
+                this.lane.out_of_reach("the storage does not keep up".to_owned(), Instant::now());
+                this.advance(ctx);
+            }
+            async move { ports.run(&order).await }.into_actor(this)
+        });
+        Box::pin(batch.map(|mut done, this, ctx| {
+            if let Ok(BatchDone::Deleted(batch)) = &mut done {
+                this.take_in(std::mem::take(&mut batch.condemned), ctx);
+            }
+            done
+        }))
     }
 }
 
-impl BatchPorts {
-    async fn run(&self, order: &BatchOrder) -> Result<BatchDone, Fault> {
-        failpoint::reach("deletion.before_transaction");
-        let deleted = self.receipts.delete_batch(order);
-        let batch = match answer_in(self.transaction_deadline, "delete a batch", deleted).await? {
-            BatchOutcome::Deleted(batch) => batch,
-            BatchOutcome::Empty => return Ok(BatchDone::Empty),
-            BatchOutcome::NotOurs(status) => return Ok(BatchDone::NotOurs(status)),
-        };
-        failpoint::reach("deletion.after_commit");
-        let told = Progressed { id: order.job, attempt: order.attempt, progress: batch.progress };
-        if self.tracker.try_send(told).is_err() {
-            tracing::debug!(background_job = %order.job, "a progress message was dropped; the next one tells more");
-        }
-        log_batch(order.job, &batch);
-        self.clean_up(order, &batch).await;
-        Ok(BatchDone::Deleted(batch))
-    }
+impl Handler<FinishCleanUp> for DeletionBatch {
+    type Result = ResponseActFuture<Self, ()>;
 
-    /// The batch is committed: whatever happens here, its objects are in the outbox and the Rescuer
+    fn handle(&mut self, _: FinishCleanUp, ctx: &mut Self::Context) -> Self::Result {
+        self.lane.hurry();
+        self.advance(ctx);
+        let job = self.job;
+        let finished = self.when(self.ports.storage_deadline, |state| state.is_empty);
+        let finished = async move {
+            if !finished.await {
+                tracing::warn!(background_job = %job, "the storage takes too long; the outbox keeps its objects");
+            }
+        };
+        Box::pin(finished.into_actor(self))
+    }
+}
+
+impl DeletionBatch {
+    /// The batch is committed: whatever happens from here on, its objects are in the outbox and the Rescuer
     /// tries again.
-    async fn clean_up(&self, order: &BatchOrder, batch: &Batch) {
-        if batch.condemned.is_empty() {
-            return;
-        }
-        if !self.storage_delete {
-            let stay = batch.condemned.len();
+    fn take_in(&mut self, condemned: Vec<Condemned>, ctx: &mut Context<Self>) {
+        if self.ports.clean_up != CleanUpMode::Off {
+            self.lane.take_in(condemned, Instant::now());
+            self.advance(ctx);
+        } else if !condemned.is_empty() {
+            let stay = condemned.len();
             tracing::info!(
-                target: STORY, { job.id = %order.job, stay },
+                target: STORY, { job.id = %self.job, stay },
                 "→ [RECEIPTS_DELETE] R2 cleanup: off, {stay} objects stay in the outbox"
             );
-            return;
         }
-        let limits = CleanUpLimits { deadline: self.storage_deadline, backoff: self.outbox_backoff };
-        match delete_objects(&*self.blobs, &*self.outbox, &batch.condemned, &limits).await {
-            Ok(cleaned) => tracing::info!(
-                target: STORY, { job.id = %order.job, deleted = cleaned.deleted, failed = cleaned.failed },
-                "→ [RECEIPTS_DELETE] R2 cleanup: {} deleted, {} failed",
-                cleaned.deleted,
-                cleaned.failed
-            ),
-            Err(fault) => tracing::warn!(background_job = %order.job, error = fault.chain(),
-                "the clean-up outbox cannot be brought up to date; its objects are tried again later"),
+    }
+
+    /// Begins whatever the lane wants begun.
+    fn advance(&mut self, ctx: &mut Context<Self>) {
+        let wake = loop {
+            match self.lane.next(self.ports.blobs.max_keys(), Instant::now()) {
+                Next::Call(objects) => self.call(objects, ctx),
+                Next::GiveBack(objects, error) => self.give_back(objects, error, ctx),
+                Next::Wait(wake) => break wake,
+            }
+        };
+        if let Some(wake) = wake.filter(|_| self.alarm.is_none()) {
+            let delay = wake.saturating_duration_since(Instant::now());
+            self.alarm = Some(ctx.run_later(delay, |this, ctx| {
+                this.alarm = None;
+                this.advance(ctx);
+            }));
+        }
+        self.tell();
+    }
+
+    fn call(&self, objects: Vec<Condemned>, ctx: &mut Context<Self>) {
+        let (ports, job) = (self.ports.clone(), self.job);
+        let called = async move {
+            let limits = ports.limits();
+            let called = delete_in_one_call(&*ports.blobs, &*ports.outbox, &objects, &limits).await;
+            let refused = match called {
+                Ok(called) => {
+                    log_clean_up(job, called.cleaned);
+                    called.refused.map(|fault| fault.chain())
+                }
+                Err(fault) => {
+                    log_outbox(job, &fault);
+                    None
+                }
+            };
+            (objects.len(), refused)
+        };
+        ctx.spawn(called.into_actor(self).map(|(objects, refused), this, ctx| {
+            this.lane.ended(objects, refused, Instant::now());
+            this.advance(ctx);
+        }));
+    }
+
+    fn give_back(&self, objects: Vec<Condemned>, error: String, ctx: &mut Context<Self>) {
+        let (ports, job) = (self.ports.clone(), self.job);
+        let given_back = async move {
+            let left: Vec<_> = objects.iter().map(|object| (object.id, error.clone())).collect();
+            match give_back(&*ports.outbox, &left, &ports.limits()).await {
+                Ok(()) => {
+                    let failed = u32::try_from(left.len()).unwrap_or(u32::MAX);
+                    log_clean_up(job, CleanedUp { deleted: 0, failed });
+                }
+                Err(fault) => log_outbox(job, &fault),
+            }
+            left.len()
+        };
+        ctx.spawn(given_back.into_actor(self).map(|objects, this, ctx| {
+            this.lane.given_back(objects);
+            this.advance(ctx);
+        }));
+    }
+
+    fn tell(&self) {
+        let state = LaneState { has_room: self.lane.has_room(), is_empty: self.lane.is_empty() };
+        self.state.send_replace(state);
+    }
+
+    /// Whether the lane comes to this within the time.
+    fn when(
+        &self,
+        within: Duration,
+        is_so: impl FnMut(&LaneState) -> bool + 'static,
+    ) -> impl Future<Output = bool> + 'static {
+        let mut state = self.state.subscribe();
+        async move {
+            let waited = tokio::time::timeout(within, state.wait_for(is_so)).await;
+            // The sender lives in this actor, whose end ends this too.
+            waited.is_ok()
         }
     }
 }
 
-fn log_batch(job: BackgroundJobId, batch: &Batch) {
-    let progress = &batch.progress;
+fn log_clean_up(job: BackgroundJobId, CleanedUp { deleted, failed }: CleanedUp) {
     tracing::info!(
-        target: STORY, { job.id = %job, deleted = batch.deleted, failed = batch.set_aside.len(), processed = progress.processed, total = progress.total },
-        "✓ [RECEIPTS_DELETE] Batch complete: {} deleted, {} failed ({}/{} = {:.1}%)",
-        batch.deleted,
-        batch.set_aside.len(),
-        progress.processed,
-        progress.total,
-        progress.percent()
+        target: STORY, { job.id = %job, deleted, failed },
+        "→ [RECEIPTS_DELETE] R2 cleanup: {deleted} deleted, {failed} failed"
     );
-    for row in &batch.set_aside {
-        tracing::warn!(receipt = %row.receipt, reason = row.reason, "a receipt cannot be deleted; set aside");
-    }
-    for (reference, count) in &batch.kept_for {
-        tracing::warn!(
-            reference,
-            count,
-            "attachments are kept because something we do not know refers to them"
-        );
-    }
+}
+
+fn log_outbox(job: BackgroundJobId, fault: &Fault) {
+    tracing::warn!(background_job = %job, error = fault.chain(),
+        "the clean-up outbox cannot be brought up to date; its objects are tried again later");
 }

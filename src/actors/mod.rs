@@ -1,7 +1,8 @@
 //! Who does the work: one file per actor, in the order in which a job meets them.
 //!
 //! [`QueueListener`] takes jobs for free slots and alone settles them; [`JobRunner`] runs one job at a
-//! time, and [`RunnerWatch`] has a thread replaced whose job never yields; [`DeletionBatch`] deletes one batch of receipts at a time; [`StatusTracker`] alone moves the
+//! time, and [`RunnerWatch`] has a thread replaced whose job never yields; [`DeletionBatch`] deletes one batch of receipts at a time,
+//! and the objects of those before it meanwhile; [`StatusTracker`] alone moves the
 //! status of a row that people watch; [`Scheduler`] and [`Rescuer`] keep time and bring back what is
 //! lost; [`LeaseKeeper`] tells the others that this process lives.
 //!
@@ -9,8 +10,10 @@
 
 mod attempt;
 mod attempt_control;
+mod batch_ports;
 mod carrier;
 mod clean_up;
+mod clean_up_lane;
 mod clock;
 mod cron_plan;
 mod deadline;
@@ -32,9 +35,10 @@ mod status_tracker;
 mod tenure;
 mod verdict;
 
+pub use batch_ports::{BatchPorts, CleanUpMode};
 pub use clean_up::{CleanUpLimits, CleanedUp, delete_objects};
 pub use clock::Clock;
-pub use deletion_batch::{BatchDone, BatchPorts, DeletionBatch, RunBatch};
+pub use deletion_batch::{BatchDone, DeletionBatch, FinishCleanUp, RunBatch};
 pub use fence::{Blamed, Fence};
 pub use job_runner::{FailStuck, JobEnded, JobRunner, RunJob, StopForDrain};
 pub use journal::Journal;

@@ -8,7 +8,7 @@ use actix::{Actor, AsyncContext, Context, Supervised, WrapFuture};
 use chrono::Utc;
 use tokio::time::Instant;
 
-use super::clean_up::{CleanUpLimits, delete_objects};
+use super::clean_up::{CleanUpLimits, CleanedUp, delete_objects};
 use super::deadline::answer_in;
 use super::outbox_alarm::OutboxAlarm;
 use super::reconcile::{Suspects, TrackedKind, reconcile};
@@ -25,6 +25,9 @@ use crate::supervision::{Turn, catch_panic};
 
 /// The most orphans in one look: bounds the size of one transaction.
 const ORPHANS: u32 = 200;
+
+/// The most times that one look claims objects: jobs wait for it meanwhile.
+const CLEAN_UPS: usize = 10;
 
 /// What a rescuer needs of the process.
 #[derive(Clone)]
@@ -201,18 +204,31 @@ impl Rescuer {
         Ok(())
     }
 
-    /// Objects that earlier tries left behind.
+    /// Objects that earlier tries left behind. As long as all of them go there are more at once: after an
+    /// outage there may be very many.
     async fn clean_up(&self) -> Result<(), Fault> {
         if !self.settings.storage_delete {
             return Ok(());
         }
+        for _ in 0..CLEAN_UPS {
+            let (claimed, cleaned) = self.clean_up_once().await?;
+            self.ports.turn.beat();
+            if claimed < self.settings.outbox_batch || cleaned.failed > 0 {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    /// As many objects as one look takes; how many those were.
+    async fn clean_up_once(&self) -> Result<(u32, CleanedUp), Fault> {
         let (blobs, outbox) = (&self.ports.blobs, &self.ports.store.outbox);
         // Nobody else may take them while one call and its confirmation are under way.
         let hold = self.settings.deadline * 4;
         let claim = outbox.claim(blobs.target(), None, self.settings.outbox_batch, hold);
         let condemned = answer_in(self.settings.deadline, "claim objects to delete", claim).await?;
         if condemned.is_empty() {
-            return Ok(());
+            return Ok((0, CleanedUp::default()));
         }
         let limits =
             CleanUpLimits { deadline: self.settings.deadline, backoff: self.settings.outbox_backoff };
@@ -222,7 +238,7 @@ impl Rescuer {
             failed = cleaned.failed,
             "tried objects of the clean-up outbox again"
         );
-        Ok(())
+        Ok((u32::try_from(condemned.len()).unwrap_or(u32::MAX), cleaned))
     }
 
     async fn reconcile_all(&self, suspects: &Suspects) -> Result<(), Fault> {

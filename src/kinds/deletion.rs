@@ -3,6 +3,7 @@
 //! The row's cursor is the only memory. [`Pace`] holds the rules; [`DeletionBatch`] does each batch; the
 //! tracker moves the row.
 
+use std::pin::pin;
 use std::time::Duration;
 
 use actix::Addr;
@@ -12,7 +13,7 @@ use tokio::time::Instant;
 use super::deletion_pace::{AfterFault, Pace};
 use super::deletion_settings::DeletionSettings;
 use super::tracker_line::{Stopped, TrackerLine, log_backoff, restarting, timed_out};
-use crate::actors::{BatchDone, DeletionBatch, EndedAttempt, Revive, RunBatch, Waiting};
+use crate::actors::{BatchDone, DeletionBatch, EndedAttempt, FinishCleanUp, Revive, RunBatch, Waiting};
 use crate::failpoint;
 use crate::fault::{Fault, FaultKind};
 use crate::job::background::{BackgroundJob, Status};
@@ -22,6 +23,9 @@ use crate::story::STORY;
 
 /// How long a wait may last before the row is looked at again: a person who cancels is not kept waiting.
 const LOOK: Duration = Duration::from_secs(1);
+
+/// How long a job that has to stop waits for its last objects: what is left is in the outbox.
+const PARTING: Duration = Duration::from_secs(2);
 
 /// The queue job's result when its row is not to be worked on.
 pub(super) fn at_rest(status: Status) -> Value {
@@ -109,6 +113,7 @@ impl Deletion<'_> {
         if !self.pace.empty() {
             return None;
         }
+        self.finish_clean_up().await;
         failpoint::reach("deletion.before_completed");
         match self.end(EndAttempt::Completed).await {
             Ok(true) => {
@@ -153,6 +158,7 @@ impl Deletion<'_> {
 
     /// The row is not ours: it stops here, keeps its checkpoint and overwrites nothing.
     async fn not_ours(&mut self, status: Option<Status>) -> Option<JobResult> {
+        self.finish_clean_up().await;
         let id = self.row.id;
         match status {
             Some(Status::Cancelled) => {
@@ -193,10 +199,11 @@ impl Deletion<'_> {
 
     async fn after_fault(&mut self, fault: &Fault) -> Option<JobResult> {
         match self.pace.fault(fault.kind()) {
-            AfterFault::GiveUp { failures } => Some(Err(JobError::permanent(format!(
-                "{failures} batches in a row failed; the last error: {}",
-                fault.chain()
-            )))),
+            AfterFault::GiveUp { failures } => {
+                self.finish_clean_up().await;
+                let text = format!("{failures} batches in a row failed; the last error: {}", fault.chain());
+                Some(Err(JobError::permanent(text)))
+            }
             AfterFault::Wait { delay, failures, outage } => {
                 log_backoff(delay, failures, fault);
                 self.waiting(Some(fault.chain())).await;
@@ -248,13 +255,17 @@ impl Deletion<'_> {
                 tracing::info!(target: STORY, { job.id = %self.row.id }, "🛑 Job {} rests while this process drains", self.row.id);
                 self.rest(QueueEnd::Head).await
             }
-            StopReason::TimedOut => Some(Err(timed_out())),
+            StopReason::TimedOut => {
+                self.finish_clean_up().await;
+                Some(Err(timed_out()))
+            }
         }
     }
 
     /// The checkpoint is committed already; the row rests and the same queue job goes back. A row that
     /// could not be told rests all the same: its next attempt begins from running.
     async fn rest(&mut self, end: QueueEnd) -> Option<JobResult> {
+        self.finish_clean_up().await;
         match self.end(EndAttempt::Continuation).await {
             Ok(true) | Err(Stopped::Asked(_)) => Some(Ok(Completion::Continue(end))),
             Ok(false) => self.lost().await,
@@ -265,6 +276,19 @@ impl Deletion<'_> {
     async fn end(&self, end: EndAttempt) -> Result<bool, Stopped> {
         let (id, attempt) = (self.row.id, self.row.note.attempt);
         self.tracker.ask(self.ctx, || EndedAttempt { id, attempt, end: end.clone() }).await
+    }
+
+    /// Has the objects of all batches so far deleted, as far as the storage does it in time; not for long
+    /// once the job is to stop. What is left is in the outbox.
+    async fn finish_clean_up(&self) {
+        let mut finished = pin!(self.batches.send(FinishCleanUp));
+        let finished = tokio::select! {
+            done = &mut finished => Some(done),
+            _ = self.ctx.stopped() => tokio::time::timeout(PARTING, finished).await.ok(),
+        };
+        if let Some(Err(lost)) = finished {
+            tracing::debug!(background_job = %self.row.id, %lost, "the batch actor restarts; the outbox has its objects");
+        }
     }
 
     async fn waiting(&self, waiting_for: Option<String>) {

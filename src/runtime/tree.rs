@@ -23,9 +23,9 @@ use super::Ports;
 use super::ports::tracked_deletions;
 use super::runner_threads::{RunnerKit, Threads};
 use crate::actors::{
-    BatchPorts, Clock, Journal, LeaseKeeper, ListenerPorts, ListenerSettings, QueueListener, Rescuer,
-    RescuerPorts, RescuerSettings, RunnerPlace, RunnerWatch, Running, Scheduler, SchedulerSettings, SlotPool,
-    StatusTracker, TrackerSettings,
+    BatchPorts, CleanUpMode, Clock, Journal, LeaseKeeper, ListenerPorts, ListenerSettings, QueueListener,
+    Rescuer, RescuerPorts, RescuerSettings, RunnerPlace, RunnerWatch, Running, Scheduler, SchedulerSettings,
+    SlotPool, StatusTracker, TrackerSettings,
 };
 use crate::config::Settings;
 use crate::job::{Registry, Retention};
@@ -170,7 +170,7 @@ impl Planter<'_> {
             transaction_deadline: TRANSACTION_DEADLINE,
             storage_deadline: STORAGE_DEADLINE,
             outbox_backoff: self.settings.rescuer.outbox_backoff(),
-            storage_delete: told.storage_delete,
+            clean_up: CleanUpMode::of(told.storage_delete, told.throttle),
         };
         let jobs = Arc::clone(&store.background_jobs);
         DeleteReceipts::new(settings, DeletionTeam { tracker, jobs, batches, supervisor, thread })

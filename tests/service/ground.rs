@@ -14,14 +14,16 @@ use tikkun::queue::{Broker, open_embedded};
 use tikkun::store::{Schema, open_sqlite};
 
 use crate::process::{Service, Start};
+use crate::s3::{self, BUCKET, KEY_ID, S3Server};
 
 /// The function that carries a row.
 pub const FUNCTION: &str = "server.jobs.delete_receipts_job.delete_receipts_batch_job";
 
-/// One data folder.
+/// One data folder, perhaps with a bucket beside it.
 pub struct Ground {
     folder: tempfile::TempDir,
     db: SqlitePool,
+    bucket: Option<S3Server>,
 }
 
 /// A tenant with receipts of every sort, and a neighbour who shares some of its attachments.
@@ -79,7 +81,16 @@ impl Ground {
         drop(open_embedded(folder.path()).await.unwrap());
         fs::create_dir(folder.path().join("attachments")).unwrap();
         let db = SqlitePoolOptions::new().max_connections(2).connect_with(file(&path)).await.unwrap();
-        Self { folder, db }
+        Self { folder, db, bucket: None }
+    }
+
+    /// With objects in a bucket instead of a folder.
+    pub async fn in_s3() -> Self {
+        Self { bucket: Some(S3Server::start()), ..Self::new().await }
+    }
+
+    pub fn bucket(&self) -> &S3Server {
+        self.bucket.as_ref().expect("a ground with a bucket")
     }
 
     pub fn path(&self) -> &Path {
@@ -91,7 +102,16 @@ impl Ground {
     }
 
     pub fn service(&self) -> Start {
-        Start::on(self.path())
+        let start = Start::on(self.path());
+        match &self.bucket {
+            None => start,
+            Some(bucket) => start
+                .set("ATTACHMENT_STORAGE_DRIVER", "r2")
+                .set("R2_ENDPOINT", &bucket.endpoint())
+                .set("R2_BUCKET_NAME", BUCKET)
+                .set("R2_ACCESS_KEY_ID", KEY_ID)
+                .set("R2_SECRET_ACCESS_KEY", s3::SECRET),
+        }
     }
 
     pub async fn run(&self, sql: impl Into<String>) {
@@ -180,11 +200,18 @@ impl Ground {
         ))
         .await;
         for key in self.texts("select storage_path from attachments").await {
-            let path = self.attachments().join(key);
-            fs::create_dir_all(path.parent().unwrap()).unwrap();
-            fs::write(path, "0123456789").unwrap();
+            self.put(&key);
         }
         tenant
+    }
+
+    fn put(&self, key: &str) {
+        if let Some(bucket) = &self.bucket {
+            return bucket.put(key);
+        }
+        let path = self.attachments().join(key);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, "0123456789").unwrap();
     }
 
     /// Waits until a row has this status.
@@ -246,7 +273,11 @@ impl Ground {
 
     /// How many objects there are.
     pub fn files(&self) -> usize {
-        files(&self.attachments()).len()
+        self.there().len()
+    }
+
+    fn there(&self) -> BTreeSet<String> {
+        self.bucket.as_ref().map_or_else(|| files(&self.attachments()), S3Server::keys)
     }
 
     pub async fn live(&self, tenant: i64) -> i64 {
@@ -272,7 +303,7 @@ impl Ground {
             "objects in the outbox"
         );
         let wanted = self.texts("select storage_path from attachments").await;
-        let there = files(&self.attachments());
+        let there = self.there();
         let lost: Vec<_> = wanted.difference(&there).collect();
         let orphans: Vec<_> = there.difference(&wanted).collect();
         assert!(lost.is_empty() && orphans.is_empty(), "lost files: {lost:?}; orphan files: {orphans:?}");

@@ -27,5 +27,9 @@ mod pausing;
 mod plain_jobs;
 mod process;
 mod queues;
+#[path = "../servers/s3.rs"]
+#[allow(dead_code, reason = "each test program needs a part of it")]
+mod s3;
+mod storage;
 mod takeover;
 mod web_application;

@@ -7,7 +7,7 @@ use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
 use super::refusal::{is_throttled, retry_after};
 
 /// Pauses after the SDK has given up, unless the store names one itself.
-const PAUSES: [Duration; 3] = [Duration::from_millis(500), Duration::from_secs(1), Duration::from_secs(2)];
+const PAUSES: [Duration; 2] = [Duration::from_millis(500), Duration::from_secs(2)];
 
 /// No pause is longer, whatever the store says: the objects are in the outbox, which waits better.
 const LONGEST: Duration = Duration::from_secs(5);
