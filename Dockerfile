@@ -25,6 +25,8 @@ RUN groupadd --gid 10001 tikkun \
     && useradd --uid 10001 --gid tikkun --no-create-home --home-dir /nonexistent --shell /usr/sbin/nologin tikkun \
     && mkdir /data \
     && chown tikkun:tikkun /data
+# Whom to trust when the storage is reached over TLS.
+COPY --from=build /etc/ssl/certs/ca-certificates.crt /etc/ssl/certs/ca-certificates.crt
 COPY --from=build /build/target/release/tikkun /usr/local/bin/tikkun
 USER 10001:10001
 ENV TIKKUN_SERVICE__DATA=/data \

@@ -36,7 +36,7 @@ pub enum LoggingError {
 }
 
 /// Crates that tell their own story at `info`; of these only warnings are of interest.
-const QUIET: [&str; 7] = ["actix_http", "actix_server", "actix_web", "h2", "hyper", "rustls", "sqlx"];
+const QUIET: [&str; 8] = ["actix_http", "actix_server", "actix_web", "aws_", "h2", "hyper", "rustls", "sqlx"];
 
 /// Writes log lines from now on, for the whole process.
 ///

@@ -104,7 +104,8 @@ fn unreachable(facts: &Facts) -> Vec<Finding> {
             "attachments_unreachable",
             facts.attachments.as_ref().err(),
             "receipts are deleted all the same, but their objects stay in the clean-up outbox until the storage \
-             is back; mount or make the folder again, or correct `attachments.folder`",
+             is back; mount or make the folder again, or correct `attachments.folder`; for a bucket do what the \
+             store's answer asks for (the check writes and deletes an object under `.tikkun-check/`)",
         ),
     ];
     let found = |(subject, code, error, to_do): (&str, _, Option<&String>, &str)| {

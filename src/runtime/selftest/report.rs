@@ -15,7 +15,7 @@ pub enum Step {
     Queue,
     /// The database opens, can be written to, and answers.
     Database,
-    /// An object can be put, sized and deleted.
+    /// An object can be put, listed and deleted.
     Attachments,
     /// The actors start and get a lease.
     Lease,
@@ -92,7 +92,9 @@ impl Step {
                  holds it, and that its tables are there (`store.migrate`)"
             }
             Self::Attachments => {
-                "see that `attachments.folder` is a folder that this user may write to, with room on its disk"
+                "see that `attachments.folder` is a folder that this user may write to, with room on its disk; for \
+                 a bucket see its name, its endpoint and an access key that may do s3:PutObject, s3:ListBucket \
+                 and s3:DeleteObject"
             }
             Self::Lease => "see whether the queue is slow or busy; `--set log.level=debug` tells more",
             Self::Canary => "see whether this machine is overloaded; `--set log.level=debug` tells more",

@@ -110,16 +110,16 @@ async fn database(settings: &Settings) -> Result<Store, String> {
 async fn attachments(settings: &Settings, key: &str) -> Result<Arc<dyn BlobStore>, String> {
     let blobs = open_blobs(settings).await.map_err(|error| error.to_string())?;
     blobs.put(key, OBJECT).await.map_err(|fault| fault.chain())?;
-    let size = blobs.size(key).await.map_err(|fault| fault.chain());
-    // Before anything is made of the size: nothing is left behind.
+    let listed = blobs.list(key, 2).await.map_err(|fault| fault.chain());
+    // Before anything is made of the list: nothing is left behind.
     delete(&*blobs, key).await?;
-    let size = size?;
-    if size != u64::try_from(OBJECT.len()).ok() {
-        return Err(format!("the object `{key}` was put with {} bytes and has {size:?}", OBJECT.len()));
+    let listed = listed?;
+    if listed != [key] {
+        return Err(format!("the object `{key}` was put, and what is listed under its name is {listed:?}"));
     }
-    match blobs.size(key).await.map_err(|fault| fault.chain())? {
-        None => Ok(blobs),
-        Some(_) => Err(format!("the object `{key}` is still there after it was deleted")),
+    match blobs.list(key, 2).await.map_err(|fault| fault.chain())?.is_empty() {
+        true => Ok(blobs),
+        false => Err(format!("the object `{key}` is still there after it was deleted")),
     }
 }
 
