@@ -13,6 +13,10 @@
     reason = "a test that fails should stop where it fails"
 )]
 
+#[path = "servers/s3.rs"]
+#[allow(dead_code, reason = "each test program needs a part of it")]
+mod s3;
+
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -286,6 +290,30 @@ async fn the_attachments_are_gone() {
     fs::remove_dir(ward.path("attachments")).unwrap();
     ward.names(&[], &["attachments_unreachable"], &["there is no", "attachments.folder"]);
     assert!(!ward.path("attachments").exists(), "who looks makes nothing");
+}
+
+#[tokio::test]
+async fn the_bucket_refuses() {
+    let (ward, server) = (Ward::well().await, s3::S3Server::start());
+    let endpoint = format!("attachments.r2_endpoint={}", server.endpoint());
+    let bucket = |name: &str| format!("attachments.r2_bucket={name}");
+    let key = |secret: &str| format!("attachments.r2_secret_access_key={secret}");
+    let id = format!("attachments.r2_access_key_id={}", s3::KEY_ID);
+    let told = |bucket: String, secret: String| {
+        let all = ["attachments.driver=r2".to_owned(), endpoint.clone(), bucket, id.clone(), secret];
+        all.into_iter().flat_map(|setting| ["--set".to_owned(), setting]).collect::<Vec<_>>()
+    };
+    for (options, word) in [
+        (told(bucket("no-such"), key(s3::SECRET)), "correct `attachments.r2_bucket`"),
+        (told(bucket(s3::BUCKET), key("hunter3")), "correct `attachments.r2_secret_access_key`"),
+    ] {
+        let options: Vec<&str> = options.iter().map(String::as_str).collect();
+        ward.names(&options, &["attachments_unreachable"], &[word, "in the bucket"]);
+    }
+    let right = told(bucket(s3::BUCKET), key(s3::SECRET));
+    let told = ward.doctor(&right.iter().map(String::as_str).collect::<Vec<_>>(), 0);
+    assert_eq!(told["findings"], json!([]), "{told:#}");
+    assert!(server.keys().is_empty(), "who looks leaves nothing behind");
 }
 
 #[tokio::test]

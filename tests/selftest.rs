@@ -8,11 +8,16 @@
     reason = "a failed expectation is what a test is for"
 )]
 
+#[path = "servers/s3.rs"]
+#[allow(dead_code, reason = "each test program needs a part of it")]
+mod s3;
+
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
 
+use s3::{BUCKET, KEY_ID, S3Server, SECRET, Trouble};
 use serde_json::Value;
 use sqlx::ConnectOptions as _;
 use sqlx::sqlite::SqliteConnectOptions;
@@ -125,6 +130,54 @@ async fn file_in_place_of_the_attachments_fails_the_attachments() {
     fs::write(&attachments, "in the way").unwrap();
     let error = only_failure(folder.path(), "attachments", &[]).await;
     assert!(error.contains(attachments.to_str().unwrap()), "{error}");
+}
+
+/// What it takes to reach a bucket.
+fn bucket(server: &S3Server) -> Vec<String> {
+    [
+        ("driver", "s3"),
+        ("s3_endpoint", &server.endpoint()),
+        ("s3_bucket", BUCKET),
+        ("s3_path_style", "true"),
+        ("s3_access_key_id", KEY_ID),
+        ("s3_secret_access_key", SECRET),
+    ]
+    .iter()
+    .flat_map(|(key, value)| ["--set".to_owned(), format!("attachments.{key}={value}")])
+    .collect()
+}
+
+#[actix_rt::test]
+async fn bucket_passes_every_step_and_is_left_clean() {
+    let (folder, server) = (tempfile::tempdir().unwrap(), S3Server::start());
+    let options = bucket(&server);
+    let mut options: Vec<&str> = options.iter().map(String::as_str).collect();
+    options.push("--json");
+    let (code, printed) = selftest(folder.path(), &options).await;
+    let report: Value = serde_json::from_str(&printed).unwrap();
+    assert_eq!((code, results(&report)), (0, vec!["passed".to_owned(); STEPS.len()]), "{printed}");
+    assert!(server.keys().is_empty());
+    assert_eq!(server.asked("PUT"), 1);
+}
+
+#[actix_rt::test]
+async fn bucket_that_refuses_something_fails_the_attachments_and_names_it() {
+    let (folder, server) = (tempfile::tempdir().unwrap(), S3Server::start());
+    let options = bucket(&server);
+    let options: Vec<&str> = options.iter().map(String::as_str).collect();
+    let no = || Trouble::Answer(403, "AccessDenied", "no");
+    for (script, words) in [
+        (vec![no()], "write the object \"tikkun-selftest/"),
+        (vec![Trouble::Pass, no(), Trouble::Pass], "list objects under \"tikkun-selftest/"),
+        (vec![Trouble::Pass, Trouble::Pass, no()], "delete 1 objects in the bucket `attachments`"),
+    ] {
+        server.script(script);
+        let error = only_failure(folder.path(), "attachments", &options).await;
+        assert!(error.contains(words) && error.contains("s3:DeleteObject"), "expected `{words}` in: {error}");
+    }
+    let wrong = [options.as_slice(), &["--set", "attachments.s3_bucket=attachmentz"]].concat();
+    let error = only_failure(folder.path(), "attachments", &wrong).await;
+    assert!(error.contains("there is no such bucket; correct `attachments.s3_bucket`"), "{error}");
 }
 
 #[actix_rt::test]
