@@ -45,10 +45,10 @@ const FORBIDDEN: [(&str, &[&str]); 12] = [
     ("store", &["actix", "crate::queue"]),
     ("blob", &["actix", "crate::queue", "crate::store"]),
     ("supervision", &["crate::job", "crate::queue", "crate::store", "crate::actors"]),
-    ("actors", &["sqlx::", "open_embedded", "open_sqlite", "open_directory", "Supervisor"]),
-    ("kinds", &["sqlx::", "crate::queue", "open_sqlite"]),
+    ("actors", &["sqlx::", "open_embedded", "open_sqlite", "open_directory", "open_s3", "Supervisor"]),
+    ("kinds", &["sqlx::", "crate::queue", "open_sqlite", "open_s3"]),
     ("http", &["sqlx::", "open_embedded", "open_sqlite", "Supervisor"]),
-    ("cli", &["sqlx::", "open_embedded", "open_sqlite", "open_directory"]),
+    ("cli", &["sqlx::", "open_embedded", "open_sqlite", "open_directory", "open_s3"]),
     ("runtime", &["sqlx::"]),
 ];
 

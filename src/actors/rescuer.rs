@@ -26,9 +26,6 @@ use crate::supervision::{Turn, catch_panic};
 /// The most orphans in one look: bounds the size of one transaction.
 const ORPHANS: u32 = 200;
 
-/// The most times that one look claims objects: jobs wait for it meanwhile.
-const CLEAN_UPS: usize = 10;
-
 /// What a rescuer needs of the process.
 #[derive(Clone)]
 pub struct RescuerPorts {
@@ -204,20 +201,20 @@ impl Rescuer {
         Ok(())
     }
 
-    /// Objects that earlier tries left behind. As long as all of them go there are more at once: after an
-    /// outage there may be very many.
+    /// Objects that earlier tries left behind. As long as all of them go there are more at once, for after an
+    /// outage there may be very many; not for long, for orphaned jobs wait meanwhile.
     async fn clean_up(&self) -> Result<(), Fault> {
         if !self.settings.storage_delete {
             return Ok(());
         }
-        for _ in 0..CLEAN_UPS {
+        let until = Instant::now() + self.settings.deadline;
+        loop {
             let (claimed, cleaned) = self.clean_up_once().await?;
             self.ports.turn.beat();
-            if claimed < self.settings.outbox_batch || cleaned.failed > 0 {
-                break;
+            if claimed < self.settings.outbox_batch || cleaned.failed > 0 || Instant::now() >= until {
+                return Ok(());
             }
         }
-        Ok(())
     }
 
     /// As many objects as one look takes; how many those were.

@@ -102,7 +102,12 @@ impl S3Place {
         if !is_needed {
             return None;
         }
-        Some(aws_config::defaults(BehaviorVersion::latest()).http_client(http.clone()).load().await)
+        let chain = aws_config::defaults(BehaviorVersion::latest()).http_client(http.clone());
+        let chain = match &self.region {
+            Some(region) => chain.region(Region::new(region.clone())),
+            None => chain,
+        };
+        Some(chain.load().await)
     }
 
     fn region(&self, own: Option<&SdkConfig>) -> Result<Region, Fault> {

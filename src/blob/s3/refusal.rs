@@ -89,6 +89,13 @@ impl Asked<'_> {
                     format!("{context}: nothing was sent; {}", self.credentials()),
                 )
             }
+            SdkError::DispatchFailure(_) => Fault::new(
+                FaultKind::Unavailable,
+                format!(
+                    "{context}: the store cannot be reached; see {} and the network",
+                    self.setting("endpoint")
+                ),
+            ),
             _ => Fault::new(FaultKind::Unavailable, context),
         }
         .because(error)
@@ -187,7 +194,7 @@ impl Asked<'_> {
 fn is_locked(answer: &Answer<'_>) -> bool {
     let text = format!("{} {}", answer.code, answer.message).to_ascii_lowercase();
     let refused = matches!(answer.status, None | Some(400 | 403 | 409));
-    let words = ["object lock", "objectlock", "retention", "legal hold", "worm", "locked"];
+    let words = ["object lock", "objectlock", "retention", "legal hold", "worm"];
     refused && words.iter().any(|word| text.contains(word))
 }
 
@@ -242,6 +249,7 @@ mod tests {
             (403, "RequestTimeTooSkewed", "", FaultKind::Permanent, "clock is wrong; set it"),
             (403, "AccessDenied", "", FaultKind::Permanent, "needs s3:DeleteObject"),
             (403, "", "", FaultKind::Permanent, "needs s3:DeleteObject"),
+            (403, "AccessDenied", "blocked by a policy", FaultKind::Permanent, "needs s3:DeleteObject"),
             (403, "AccessDenied", "blocked by Object Lock", FaultKind::Permanent, "retention rule keeps it"),
             (403, "ObjectLockedByBucketPolicy", "", FaultKind::Permanent, "retention rule keeps it"),
             (301, "PermanentRedirect", "", FaultKind::Permanent, "correct `attachments.r2_endpoint`"),
