@@ -10,6 +10,7 @@ mod ending;
 mod enqueue;
 mod health;
 mod jobs;
+mod migrate;
 mod outbox;
 mod page;
 mod plan;
@@ -87,6 +88,8 @@ enum Command {
     Outbox(outbox::Outbox),
     /// Says what deleting all receipts of a business would do, and changes nothing.
     Plan(plan::Plan),
+    /// Makes what is missing of Tikkun's own tables, and nothing else.
+    Migrate(migrate::Migrate),
     /// Asks the running service whether it is well: exit code 0 only on yes.
     Health(health::Health),
     /// Prints the settings in force and where each came from; secrets are masked.
@@ -112,6 +115,7 @@ pub fn main() -> ExitCode {
         Command::Watch(watch) => watch.run(&common),
         Command::Outbox(outbox) => outbox.run(&common),
         Command::Plan(plan) => plan.run(&common),
+        Command::Migrate(migrate) => migrate.run(&common),
         Command::Health(health) => health.run(&common),
         Command::Config(config) => config.run(&common),
         Command::Doctor(doctor) => doctor.run(&common),

@@ -9,12 +9,13 @@ use sqlx::{AssertSqlSafe, Sqlite, Transaction};
 
 use super::connection::Database;
 use super::fault::{During, refused_or_fault};
-use super::{list, moment, row};
+use super::{list, moment};
 use crate::fault::Fault;
 use crate::job::{BackgroundJobId, BusinessId};
 use crate::store::deletion::{
     CLEANUP_HOLD, Candidates, DeletionTx, Deletions, LockedJob, Moved, Scope, StepFault,
 };
+use crate::store::row::{self, Cells as _};
 use crate::store::{Condemned, Pass, SetAside};
 
 /// The row as it is until the commit: the transaction is the only writer.
@@ -99,14 +100,14 @@ impl DeletionTx for SqliteDeletionTx {
         let what = format!("lock background job {job}");
         let found = sqlx::query(LOCK_JOB).bind(job.0).fetch_optional(&mut *self.tx).await.during(&what)?;
         let Some(found) = found else { return Ok(None) };
-        self.schema_version = row::get(&found, "schema_version")?;
+        self.schema_version = found.needed("schema_version")?;
         Ok(Some(LockedJob {
-            business_id: BusinessId(row::get(&found, "business_id")?),
+            business_id: BusinessId(found.needed("business_id")?),
             status: row::status(&found, job)?,
-            attempt: row::get(&found, "attempt")?,
+            attempt: row::count(&found, "attempt")?,
             progress: row::progress(&found)?,
             cursor: row::cursor(&found, job)?,
-            recovering: row::get(&found, "recovering")?,
+            recovering: found.flag("recovering")?,
         }))
     }
 
