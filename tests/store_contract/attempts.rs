@@ -258,15 +258,39 @@ pub async fn watching_writes_only_for_the_newest_attempt(rig: &Rig) {
     jobs.check().await.unwrap();
 }
 
-pub async fn broken_rows_are_named(rig: &Rig) {
-    let id = rig.web_row().await;
-    let begin = Begin { id, queue_job: "q".into(), stale_after: Duration::ZERO, max_barren: 1 };
-    for (assignment, word) in [("cursor = '12345'", "12345"), ("created_at = 'yesterday'", "yesterday")] {
-        rig.set(id, assignment).await;
-        let fault = rig.store.background_jobs.begin_attempt(&begin).await.unwrap_err();
-        assert_eq!(fault.kind(), FaultKind::Permanent);
-        let text = fault.chain();
-        assert!(text.contains(&format!("background job {id}")) && text.contains(word), "{text}");
-        rig.set(id, "cursor = null, created_at = null").await;
+pub async fn two_beginnings_at_once_share_no_attempt(rig: &Rig) {
+    rig.seed(1).await;
+    for round in 1..=20 {
+        let id = rig.web_row().await;
+        let (one, two) = tokio::join!(rig.try_begin(id, "q1"), rig.try_begin(id, "q2"));
+        let mut started: Vec<_> = [one, two]
+            .into_iter()
+            .filter_map(|begun| match begun {
+                Begun::Started(job) => Some((job.note.attempt, job.note.queue_job)),
+                Begun::Refused(reason) => {
+                    assert!(matches!(reason, NotBegun::Duplicate { of: Some(_) }), "{reason:?}");
+                    None
+                }
+            })
+            .collect();
+        assert_eq!(started.len(), 1, "round {round}: {started:?}");
+        let row = rig.get(id).await;
+        assert_eq!(started.remove(0), (row.note.attempt, row.note.queue_job));
+        rig.set(id, "status = 'completed'").await;
     }
+}
+
+pub async fn a_broken_cursor_is_named(rig: &Rig) {
+    let id = rig.web_row().await;
+    rig.set(id, "cursor = '12345'").await;
+    broken_row_is_named(rig, id, "12345").await;
+}
+
+/// Beginning the row is a permanent fault that names it, and the value.
+pub async fn broken_row_is_named(rig: &Rig, id: BackgroundJobId, value: &str) {
+    let begin = Begin { id, queue_job: "q".into(), stale_after: Duration::ZERO, max_barren: 1 };
+    let fault = rig.store.background_jobs.begin_attempt(&begin).await.unwrap_err();
+    assert_eq!(fault.kind(), FaultKind::Permanent);
+    let text = fault.chain();
+    assert!(text.contains(&format!("background job {id}")) && text.contains(value), "{text}");
 }

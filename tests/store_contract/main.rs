@@ -15,6 +15,9 @@ mod outbox;
 mod people;
 mod refusals;
 mod rig;
+#[path = "../servers/postgres.rs"]
+#[allow(dead_code, missing_docs, reason = "other test binaries use the rest")]
+mod server;
 mod sqlite_file;
 
 /// Makes a test of each claim on one backend.
@@ -55,7 +58,7 @@ macro_rules! contract {
                 all_receipts_bad_still_moves_the_cursor
                 the_sweep_passes_over_what_was_set_aside
                 an_attachment_that_cannot_be_dropped_is_kept_and_reported
-                a_trigger_that_rolls_back_breaks_nothing_for_the_next
+                a_trigger_that_breaks_off_the_transaction_breaks_nothing_for_the_next
             }
             attempts {
                 a_queued_row_starts_once_and_is_covered
@@ -74,7 +77,8 @@ macro_rules! contract {
                 a_persons_cancel_and_a_newer_row_are_not_revived
                 beats_move_ours_and_name_the_lost
                 watching_writes_only_for_the_newest_attempt
-                broken_rows_are_named
+                two_beginnings_at_once_share_no_attempt
+                a_broken_cursor_is_named
             }
             people {
                 a_request_twice_is_active
@@ -110,4 +114,4 @@ macro_rules! contract {
     )*};
 }
 
-contract!(sqlite);
+contract!(sqlite, postgres);

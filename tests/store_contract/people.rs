@@ -127,7 +127,7 @@ pub async fn a_broken_row_hides_no_other_active_one(rig: &Rig) {
     rig.run(&format!(
         "insert into background_jobs (business_id, job_type, status, cursor, created_at) values
          (3, '{DELETE_RECEIPTS_ALL}', 'running', '12345', null), (2, '{DELETE_RECEIPTS_ALL}', 'queued', null, null),
-         (1, '{DELETE_RECEIPTS_ALL}', 'paused', '{{', null), (4, '{DELETE_RECEIPTS_ALL}', 'paused', null, 'yesterday'),
+         (1, '{DELETE_RECEIPTS_ALL}', 'paused', '{{', null),
          (5, '{DELETE_RECEIPTS_ALL}', 'queued', null, null)"
     ))
     .await;
