@@ -32,6 +32,7 @@ const DEBIAN: &str = "/usr/lib/postgresql";
 /// unprivileged user. Each order is answered with one line.
 const SHELL: &str = r#"
 folder=$1; bin=$2; port=$3; shift 3
+PATH=$PATH:/usr/sbin
 trap '' INT TERM HUP
 up() {
     for try in 1 2 3 4 5 6 7 8 9 10; do
@@ -47,7 +48,7 @@ while read -r order; do
         up) up "$@" ;;
         down) "$@" "$bin/pg_ctl" -D "$folder/data" -s -w -m fast stop >/dev/null 2>&1 ;;
         kill) kill -KILL "$(head -n 1 "$folder/data/postmaster.pid")" ;;
-        pooler) "$@" "$bouncer" -q -d "$folder/pgbouncer.ini" ;;
+        pooler) "$@" pgbouncer -q -d "$folder/pgbouncer.ini" ;;
         *) false ;;
     esac
     if [ $? -eq 0 ]; then echo done; else echo failed; fi
@@ -107,7 +108,6 @@ impl Server {
             .args([folder.as_os_str(), bin.as_os_str()])
             .arg(port.to_string())
             .args(user)
-            .env("bouncer", "pgbouncer")
             .current_dir(&folder)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())

@@ -13,6 +13,7 @@ mod deletion;
 mod model;
 mod outbox;
 mod people;
+mod postgres_server;
 mod refusals;
 mod rig;
 #[path = "../servers/postgres.rs"]

@@ -9,16 +9,20 @@ use std::time::Duration;
 use secrecy::ExposeSecret;
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use sqlx::{
-    AssertSqlSafe, ConnectOptions as _, Connection as _, PgConnection, PgPool, Postgres, Transaction,
+    AssertSqlSafe, ConnectOptions as _, Connection as _, Executor as _, PgConnection, PgPool, Postgres,
+    Row as _, Transaction,
 };
+use tokio::time::Instant;
 
-use super::fault::During;
+use super::fault::{During, may_come_up};
 use super::references::ReferenceCache;
 use crate::config::PostgresSettings;
 use crate::fault::{Fault, FaultKind};
 
 /// A connection is closed after this time, so that a new primary or a new password is found by all.
 const LIFETIME: Duration = Duration::from_secs(1800);
+/// Pause between two tries to reach a server that is not up yet.
+const PAUSE: Duration = Duration::from_millis(100);
 /// How we are called among the server's sessions.
 const APPLICATION_NAME: &str = "tikkun";
 /// What a connection answers that cannot write: a standby, or a primary that has become one.
@@ -113,22 +117,26 @@ impl Database {
 /// Whether an idle connection is alive and leads to a server that takes writes. After a failover the old
 /// primary may go on answering for long; a new connection finds the new one.
 async fn can_write(connection: &mut PgConnection) -> Result<bool, sqlx::Error> {
-    let read_only: String = {
-        use sqlx::{Executor as _, Row as _};
-        connection.fetch_one(sqlx::raw_sql(CAN_WRITE)).await?.try_get(0)?
-    };
+    let answer = connection.fetch_one(sqlx::raw_sql(CAN_WRITE)).await?;
+    let read_only: String = answer.try_get(0)?;
     Ok(read_only == "off")
 }
 
-/// One connection of its own, for what is done once.
+/// One connection of its own, for what is done once. A server that is about to come up is waited for as long
+/// as for a connection of the pool.
 pub(super) async fn connect(settings: &PostgresSettings) -> Result<PgConnection, Fault> {
     let what = format!("connect to {}", settings.place);
-    let options = options(settings)?;
-    match tokio::time::timeout(settings.acquire_timeout, PgConnection::connect_with(&options)).await {
-        Ok(connected) => connected.during(&what),
-        Err(_) => {
-            let within = humantime::format_duration(settings.acquire_timeout);
-            Err(Fault::new(FaultKind::Unavailable, format!("{what}: no answer within {within}")))
+    let (options, deadline) = (options(settings)?, Instant::now() + settings.acquire_timeout);
+    loop {
+        match tokio::time::timeout_at(deadline, PgConnection::connect_with(&options)).await {
+            Err(_) => {
+                let within = humantime::format_duration(settings.acquire_timeout);
+                return Err(Fault::new(FaultKind::Unavailable, format!("{what}: no answer within {within}")));
+            }
+            Ok(Err(error)) if may_come_up(&error) && Instant::now() + PAUSE < deadline => {
+                tokio::time::sleep(PAUSE).await;
+            }
+            Ok(connected) => return connected.during(&what),
         }
     }
 }

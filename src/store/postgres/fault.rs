@@ -13,6 +13,7 @@ mod code {
     pub(super) const DEADLOCK: &str = "40P01";
     pub(super) const LOCK_NOT_AVAILABLE: &str = "55P03";
     pub(super) const QUERY_CANCELED: &str = "57014";
+    pub(super) const CANNOT_CONNECT_NOW: &str = "57P03";
     pub(super) const NO_SUCH_DATABASE: &str = "3D000";
     pub(super) const NO_SUCH_COLUMN: &str = "42703";
     pub(super) const NO_SUCH_TABLE: &str = "42P01";
@@ -62,6 +63,15 @@ pub(super) fn refused_or_fault(error: sqlx::Error, what: &str) -> StepFault {
 pub(super) fn names_something_gone(error: &sqlx::Error) -> bool {
     let code = error.as_database_error().map(code_of);
     code.is_some_and(|code| code == code::NO_SUCH_TABLE || code == code::NO_SUCH_COLUMN)
+}
+
+/// Whether nobody listens yet, or somebody who is about to be ready.
+pub(super) fn may_come_up(error: &sqlx::Error) -> bool {
+    match error {
+        sqlx::Error::Io(cause) => cause.kind() == std::io::ErrorKind::ConnectionRefused,
+        sqlx::Error::Database(answer) => code_of(answer.as_ref()) == code::CANNOT_CONNECT_NOW,
+        _ => false,
+    }
 }
 
 /// What the caller should do about an error.

@@ -23,8 +23,10 @@ const LOCK: i64 = 0x74_69_6b_6b_75_6e;
 /// One process migrates at a time; the lock ends with the transaction.
 const TAKE_LOCK: &str = "select pg_advisory_xact_lock($1)";
 
-/// Whether the table of migrations is there.
-const HAS_TABLE: &str = "select to_regclass('tikkun_store_migrations') is not null";
+/// Whether the table of migrations is there, from the catalogue itself: a name that was looked up in vain
+/// before the lock was held is remembered by the session as missing.
+const HAS_TABLE: &str = "
+    select exists (select 1 from pg_class where relname = 'tikkun_store_migrations' and pg_table_is_visible(oid))";
 
 /// What has been done, and what it was made of.
 const DONE: &str = "select version, checksum from tikkun_store_migrations where success order by version";

@@ -23,7 +23,9 @@ mod status_tx;
 use std::sync::Arc;
 
 pub use migrations::migrate;
+use sqlx::Connection as _;
 
+use self::fault::During as _;
 use super::{Schema, Store};
 use crate::config::PostgresSettings;
 use crate::fault::Fault;
@@ -35,7 +37,7 @@ use crate::fault::Fault;
 pub async fn open(settings: &PostgresSettings, schema: Schema) -> Result<Store, Fault> {
     let mut first = connection::connect(settings).await?;
     schema::look_after(&mut first, &settings.place, schema).await?;
-    drop(first);
+    first.close().await.during(&format!("look at {}", settings.place))?;
     let database = Arc::new(connection::Database::new(settings)?);
     Ok(Store {
         background_jobs: Arc::new(background_jobs::PostgresBackgroundJobs::new(Arc::clone(&database))),
