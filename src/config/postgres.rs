@@ -25,6 +25,8 @@ pub struct PostgresSettings {
     pub statement_timeout: Duration,
     /// Longest wait for one lock.
     pub lock_timeout: Duration,
+    /// Whether statements of a batch are prepared once a connection.
+    pub prepared_statements: bool,
 }
 
 /// What an address may say behind its `?`, as libpq spells it; `ssl` is asyncpg's word for `sslmode`.
@@ -54,9 +56,18 @@ impl PostgresSettings {
         let acquire_timeout = reader.duration("store.acquire_timeout");
         let statement_timeout = reader.duration("store.statement_timeout");
         let lock_timeout = reader.duration("store.lock_timeout");
+        let prepared_statements = reader.get("store.prepared_statements");
         address.scheme().filter(|scheme| is_postgres(scheme))?;
         let (url, place) = target(reader, address)?;
-        Some(Self { url, place, max_connections, acquire_timeout, statement_timeout, lock_timeout })
+        Some(Self {
+            url,
+            place,
+            max_connections,
+            acquire_timeout,
+            statement_timeout,
+            lock_timeout,
+            prepared_statements,
+        })
     }
 }
 

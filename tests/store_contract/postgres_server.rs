@@ -368,3 +368,50 @@ async fn wider_and_narrower_columns_are_adopted_as_they_are() {
     assert!(row.heartbeat_at >= job.heartbeat_at);
     assert_eq!(rig.store.outbox.list(9).await.unwrap()[0].bytes, Some(10));
 }
+
+#[tokio::test]
+async fn a_deletion_with_prepared_statements_is_the_same_deletion() {
+    let server = Server::shared();
+    let database = server.database().await;
+    let prepared = PostgresSettings { prepared_statements: true, ..server.settings(&database) };
+    let rig = postgres_on(&prepared).await;
+    rig.seed(60).await;
+    rig.raw.refuse("update", "receipts", "old.id in (7, 41)").await;
+    let job = rig.started().await;
+    let batches = rig.delete_all(&job, 4).await;
+    assert_eq!((keys(&batches).len(), rig.live(TENANT).await), (58, vec![7, 41]));
+    assert_eq!(rig.get(job.id).await.progress.succeeded, 58);
+}
+
+#[tokio::test]
+async fn a_batch_reads_its_own_receipts_and_not_all_that_are_left() {
+    const RECEIPTS: i64 = 4000;
+    let server = Server::shared();
+    let database = server.database().await;
+    let mut rig = postgres_on(&server.settings(&database)).await;
+    rig.run(&format!(
+        "insert into receipts (id, business_id, is_deleted, created_at)
+             select i, {TENANT}, false, null from generate_series(1, {RECEIPTS}) i;
+         analyze receipts"
+    ))
+    .await;
+    let job = rig.started().await;
+    rig.run("select pg_stat_reset()").await;
+    let batches = rig.delete_all(&job, 50).await;
+    assert_eq!(batches.len(), 80);
+    // What a session has read is told when it ends.
+    rig.store = postgres_on(&server.settings(&database)).await.store;
+    let read = "select coalesce(sum(idx_tup_read), 0) + (select seq_tup_read from pg_stat_user_tables
+                    where relname = 'receipts') from pg_stat_user_indexes where relname = 'receipts'";
+    let began = std::time::Instant::now();
+    let mut seen = 0;
+    while seen < RECEIPTS {
+        assert!(
+            began.elapsed() < Duration::from_secs(30),
+            "waited in vain for the server's own count: {seen}"
+        );
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        seen = rig.number(read).await;
+    }
+    assert!(seen < 12 * RECEIPTS, "{seen} rows read for {RECEIPTS} receipts");
+}

@@ -1,7 +1,8 @@
 //! The connections: how they are made, told apart from dead ones, and how their transactions begin.
 //!
 //! Nothing is kept in a session, so that a pooler may hand each transaction another one: timeouts are set
-//! in the message that begins the transaction, statements have no name, locks end with the transaction.
+//! in the message that begins the transaction, locks end with the transaction, and statements have no name
+//! unless the settings say that nobody stands between.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -21,6 +22,8 @@ use crate::fault::{Fault, FaultKind};
 
 /// A connection is closed after this time, so that a new primary or a new password is found by all.
 const LIFETIME: Duration = Duration::from_secs(1800);
+/// Named statements that a connection keeps: more than a batch has.
+const NAMED: usize = 16;
 /// Pause between two tries to reach a server that is not up yet.
 const PAUSE: Duration = Duration::from_millis(100);
 /// How we are called among the server's sessions.
@@ -37,6 +40,8 @@ pub(super) struct Database {
     openings: Openings,
     place: String,
     patience: Duration,
+    /// Whether the statements of a batch have names, so that each connection plans them once.
+    pub(super) prepared: bool,
     /// Which foreign keys lead to attachments.
     pub(super) references: ReferenceCache,
 }
@@ -83,6 +88,7 @@ impl Database {
             openings: Openings::new(settings),
             place: settings.place.clone(),
             patience: settings.acquire_timeout,
+            prepared: settings.prepared_statements,
             references: ReferenceCache::default(),
         })
     }
@@ -147,5 +153,8 @@ fn options(settings: &PostgresSettings) -> Result<PgConnectOptions, Fault> {
     let named = options.get_application_name().is_some();
     let options = if named { options } else { options.application_name(APPLICATION_NAME) };
     // Poolers refuse what they do not know about at the start of a session.
-    Ok(options.statement_cache_capacity(0).extra_float_digits(None).disable_statement_logging())
+    Ok(options
+        .statement_cache_capacity(if settings.prepared_statements { NAMED } else { 0 })
+        .extra_float_digits(None)
+        .disable_statement_logging())
 }

@@ -32,18 +32,19 @@ const LOCK_JOB: &str = "
     where j.id = $1
     for no key update of j, n";
 
-/// The next live receipts behind the cursor, each once.
+/// The next live receipts behind the cursor, each once. Ordered by the column, not by what is answered: the
+/// index has that order already.
 const SELECT_FORWARD: &str = "
-    select id::bigint from receipts
-    where business_id = $1 and is_deleted is not true and id > $2 and id <= $3
-    order by id limit $4";
+    select r.id::bigint from receipts r
+    where r.business_id = $1 and r.is_deleted is not true and r.id > $2 and r.id <= $3
+    order by r.id limit $4";
 
 /// Live receipts of the request wherever they are, but for those set aside.
 const SELECT_SWEEP: &str = "
-    select id::bigint from receipts
-    where business_id = $1 and is_deleted is not true and id <= $2
-      and not exists (select 1 from tikkun_set_aside s where s.background_job_id = $3 and s.receipt_id = receipts.id)
-    order by id limit $4";
+    select r.id::bigint from receipts r
+    where r.business_id = $1 and r.is_deleted is not true and r.id <= $2
+      and not exists (select 1 from tikkun_set_aside s where s.background_job_id = $3 and s.receipt_id = r.id)
+    order by r.id limit $4";
 
 /// Marks live receipts of the tenant only, whatever the list says; answers with what each pointed to.
 const MARK: &str = "
@@ -121,7 +122,12 @@ impl Deletions for Arc<Database> {
 impl DeletionTx for PostgresDeletionTx {
     async fn lock_job(&mut self, job: BackgroundJobId) -> Result<Option<LockedJob>, Fault> {
         let what = format!("lock background job {job}");
-        let found = query(LOCK_JOB).bind(job.0).fetch_optional(&mut *self.tx).await.during(&what)?;
+        let found = query(LOCK_JOB)
+            .persistent(self.database.prepared)
+            .bind(job.0)
+            .fetch_optional(&mut *self.tx)
+            .await
+            .during(&what)?;
         let Some(found) = found else { return Ok(None) };
         Ok(Some(LockedJob {
             business_id: BusinessId(found.needed("business_id")?),
@@ -139,11 +145,17 @@ impl DeletionTx for PostgresDeletionTx {
             Pass::Forward => scalar(SELECT_FORWARD).bind(tenant).bind(scope.last_id).bind(scope.upper_id),
             Pass::Sweep => scalar(SELECT_SWEEP).bind(tenant).bind(scope.upper_id).bind(scope.job.0),
         };
-        query.bind(i64::from(limit)).fetch_all(&mut *self.tx).await.during("select the receipts of a batch")
+        query
+            .persistent(self.database.prepared)
+            .bind(i64::from(limit))
+            .fetch_all(&mut *self.tx)
+            .await
+            .during("select the receipts of a batch")
     }
 
     async fn mark(&mut self, scope: &Scope<'_>, receipts: &[i64]) -> Result<u32, StepFault> {
         let rows = query(MARK)
+            .persistent(self.database.prepared)
             .bind(scope.now.naive_utc())
             .bind(receipts)
             .bind(scope.business_id.0)
@@ -165,6 +177,7 @@ impl DeletionTx for PostgresDeletionTx {
             return Ok(found);
         }
         let held: Vec<i64> = scalar(LOCK_ATTACHMENTS)
+            .persistent(self.database.prepared)
             .bind(&self.pointed)
             .bind(scope.business_id.0)
             .fetch_all(&mut *self.tx)
@@ -184,6 +197,7 @@ impl DeletionTx for PostgresDeletionTx {
 
     async fn condemn(&mut self, scope: &Scope<'_>, attachments: &[i64]) -> Result<Vec<Condemned>, StepFault> {
         let mut rows: Vec<(i64, String)> = tuples(CONDEMN)
+            .persistent(self.database.prepared)
             .bind(scope.job.0)
             .bind(scope.business_id.0)
             .bind(&scope.target.driver)
@@ -216,6 +230,7 @@ impl DeletionTx for PostgresDeletionTx {
         let now = moved.now.naive_utc();
         let what = format!("move the cursor of background job {}", moved.job);
         query(MOVE_CURSOR)
+            .persistent(self.database.prepared)
             .bind(moved.job.0)
             .bind(moved.cursor.to_string())
             .bind(moved.progress.total)
@@ -268,6 +283,7 @@ impl PostgresDeletionTx {
         for _ in 0..LOOKS {
             let rows: Result<Vec<(i64, Option<String>, String)>, _> =
                 tuples(AssertSqlSafe(queries.candidates.as_str()))
+                    .persistent(self.database.prepared)
                     .bind(scope.business_id.0)
                     .bind(held)
                     .fetch_all(&mut *self.tx)

@@ -1,4 +1,4 @@
-//! Statements without a name: behind a pooler that shares connections between transactions a prepared
+//! Statements without a name, unless a caller asks for one: behind a pooler that shares connections between transactions a prepared
 //! statement would outlive its transaction on a connection that somebody else gets next.
 
 use sqlx::postgres::{PgArguments, PgRow};

@@ -93,9 +93,9 @@ const OTHER_ACTIVE: &str = "
 
 /// The newest of the tenant's receipts that existed at a time; without a creation time it existed.
 const NEWEST_AT: &str = "
-    select id::bigint from receipts
-    where business_id = $1 and ($2 is null or created_at is null or created_at <= $2)
-    order by id desc limit 1";
+    select r.id::bigint from receipts r
+    where r.business_id = $1 and ($2 is null or r.created_at is null or r.created_at <= $2)
+    order by r.id desc limit 1";
 
 /// Live receipts of a request, and the last of them.
 const COVERED: &str = "
