@@ -6,92 +6,82 @@ use sqlx::{Connection as _, PgConnection};
 
 use crate::ground::Ground;
 
-/// Batches of the old job, as its ORM sends them: it selects fifty receipts behind the cursor, updates each,
-/// deletes each attachment that no other receipt points to, then moves cursor and counters, and commits.
-/// Answers the keys that it would delete from the storage, and whether it came to the end.
+/// It says that it works on a row.
+const BEGIN: &str = "
+    update background_jobs set status = 'running', started_at = coalesce(started_at, now() at time zone 'utc'),
+        heartbeat_at = now() at time zone 'utc', updated_at = now() at time zone 'utc',
+        total = case when coalesce(total, 0) > 0 then total else (
+            select count(*) from receipts r
+            where r.business_id = background_jobs.business_id and r.is_deleted = false) end
+    where id = $1";
+/// Where it stands.
+const STAND: &str = "select business_id, cursor from background_jobs where id = $1";
+/// The next fifty behind the cursor.
+const NEXT: &str = "
+    select id, attachment_id, preview_attachment_id from receipts
+    where business_id = $1 and is_deleted = false and id > $2 order by id limit 50";
+/// One receipt.
+const MARK: &str = "
+    update receipts set is_deleted = true, deleted_at = now() at time zone 'utc',
+        updated_at = now() at time zone 'utc' where id = $1";
+/// One attachment that no other receipt and no contract points to.
+const DROP: &str = "
+    delete from attachments a where id = $1 and purpose in ('receipt_source', 'receipt_preview')
+        and not exists (select 1 from receipts r where r.is_deleted = false
+            and (r.attachment_id = a.id or r.preview_attachment_id = a.id))
+        and not exists (select 1 from contracts c where c.document_id = a.id)
+    returning storage_path";
+/// Cursor and counters after a batch.
+const MOVE: &str = "
+    update background_jobs set cursor = $2, processed = processed + $3, succeeded = succeeded + $3,
+        heartbeat_at = now() at time zone 'utc', updated_at = now() at time zone 'utc' where id = $1";
+/// All done.
+const END: &str = "
+    update background_jobs set status = 'completed', finished_at = now() at time zone 'utc',
+        updated_at = now() at time zone 'utc' where id = $1";
+
+/// Batches of the old job, as its ORM sends them. Answers the keys that it would delete from the storage, and
+/// whether it came to the end.
 async fn old_job(connection: &mut PgConnection, job: i64, batches: u32) -> (Vec<String>, bool) {
+    sqlx::query(BEGIN).bind(job).execute(&mut *connection).await.unwrap();
     let mut keys = Vec::new();
-    sqlx::query(
-        "update background_jobs set status = 'running', started_at = coalesce(started_at, now() at time zone 'utc'),
-             heartbeat_at = now() at time zone 'utc', updated_at = now() at time zone 'utc' where id = $1",
-    )
-    .bind(job)
-    .execute(&mut *connection)
-    .await
-    .unwrap();
     for _ in 0..batches {
         let mut tx = connection.begin().await.unwrap();
-        let (business, cursor, total): (i32, Option<String>, Option<i32>) =
-            sqlx::query_as("select business_id, cursor, total from background_jobs where id = $1")
-                .bind(job)
-                .fetch_one(&mut *tx)
-                .await
-                .unwrap();
-        if total.unwrap_or(0) == 0 {
-            let count = "update background_jobs set total = (select count(*) from receipts
-                             where business_id = $2 and is_deleted = false) where id = $1";
-            sqlx::query(count).bind(job).bind(business).execute(&mut *tx).await.unwrap();
-        }
-        let cursor: Value = serde_json::from_str(cursor.as_deref().unwrap_or("{}")).unwrap();
-        let last_id = cursor["last_id"].as_i64().unwrap_or(0);
-        let rows: Vec<(i32, Option<i32>, Option<i32>)> = sqlx::query_as(
-            "select id, attachment_id, preview_attachment_id from receipts
-             where business_id = $1 and is_deleted = false and id > $2 order by id limit 50",
-        )
-        .bind(business)
-        .bind(last_id)
-        .fetch_all(&mut *tx)
-        .await
-        .unwrap();
-        let Some((last, ..)) = rows.last() else {
-            sqlx::query(
-                "update background_jobs set status = 'completed', finished_at = now() at time zone 'utc',
-                     updated_at = now() at time zone 'utc' where id = $1",
-            )
-            .bind(job)
-            .execute(&mut *tx)
-            .await
-            .unwrap();
-            tx.commit().await.unwrap();
+        let ended = old_batch(&mut tx, job, &mut keys).await;
+        tx.commit().await.unwrap();
+        if ended {
             return (keys, true);
-        };
-        for (id, source, preview) in &rows {
-            sqlx::query(
-                "update receipts set is_deleted = true, deleted_at = now() at time zone 'utc',
-                     updated_at = now() at time zone 'utc' where id = $1",
-            )
-            .bind(id)
-            .execute(&mut *tx)
-            .await
-            .unwrap();
-            for attachment in [source, preview].into_iter().flatten() {
-                let gone: Option<String> = sqlx::query_scalar(
-                    "delete from attachments a where id = $1 and purpose in ('receipt_source', 'receipt_preview')
-                         and not exists (select 1 from receipts r where r.is_deleted = false
-                             and (r.attachment_id = a.id or r.preview_attachment_id = a.id))
-                         and not exists (select 1 from contracts c where c.document_id = a.id)
-                     returning storage_path",
-                )
-                .bind(attachment)
-                .fetch_optional(&mut *tx)
-                .await
-                .unwrap();
-                keys.extend(gone);
-            }
         }
-        sqlx::query(
-            "update background_jobs set cursor = $2, processed = processed + $3, succeeded = succeeded + $3,
-                 heartbeat_at = now() at time zone 'utc', updated_at = now() at time zone 'utc' where id = $1",
-        )
+    }
+    (keys, false)
+}
+
+async fn old_batch(tx: &mut PgConnection, job: i64, keys: &mut Vec<String>) -> bool {
+    let (business, cursor): (i32, Option<String>) =
+        sqlx::query_as(STAND).bind(job).fetch_one(&mut *tx).await.unwrap();
+    let cursor: Value = serde_json::from_str(cursor.as_deref().unwrap_or("{}")).unwrap();
+    let last_id = cursor["last_id"].as_i64().unwrap_or(0);
+    let rows: Vec<(i32, Option<i32>, Option<i32>)> =
+        sqlx::query_as(NEXT).bind(business).bind(last_id).fetch_all(&mut *tx).await.unwrap();
+    let Some((last, ..)) = rows.last() else {
+        sqlx::query(END).bind(job).execute(&mut *tx).await.unwrap();
+        return true;
+    };
+    for (id, source, preview) in &rows {
+        sqlx::query(MARK).bind(id).execute(&mut *tx).await.unwrap();
+        for attachment in [source, preview].into_iter().flatten() {
+            let gone = sqlx::query_scalar(DROP).bind(attachment).fetch_optional(&mut *tx).await;
+            keys.extend::<Option<String>>(gone.unwrap());
+        }
+    }
+    sqlx::query(MOVE)
         .bind(job)
         .bind(serde_json::json!({ "last_id": last }).to_string())
         .bind(i32::try_from(rows.len()).unwrap())
         .execute(&mut *tx)
         .await
         .unwrap();
-        tx.commit().await.unwrap();
-    }
-    (keys, false)
+    false
 }
 
 #[tokio::test]

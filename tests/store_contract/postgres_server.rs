@@ -3,9 +3,11 @@
 use std::time::Duration;
 
 use secrecy::SecretString;
+use sqlx::postgres::PgConnectOptions;
 use sqlx::{AssertSqlSafe, Connection as _, PgConnection};
 use tikkun::config::PostgresSettings;
 use tikkun::fault::FaultKind;
+use tikkun::job::background::BackgroundJob;
 use tikkun::store::{BatchOutcome, Pass, Schema, migrate_postgres, open_postgres};
 
 use crate::rig::{OTHER, Rig, TENANT, keys, order, postgres, postgres_on};
@@ -141,7 +143,8 @@ async fn a_whole_deletion_goes_through_a_pooler_in_transaction_mode() {
     assert_eq!(rig.live(TENANT).await, [7, 41]);
     let progress = rig.get(job.id).await.progress;
     assert_eq!((progress.processed, progress.succeeded, progress.failed), (60, 58, 2));
-    let mut pooled = PgConnection::connect(&url).await.unwrap();
+    let options: PgConnectOptions = url.parse().unwrap();
+    let mut pooled = PgConnection::connect_with(&options.extra_float_digits(None)).await.unwrap();
     for _ in 0..8 {
         let left =
             sqlx::raw_sql("select name from pg_prepared_statements").fetch_all(&mut pooled).await.unwrap();
@@ -151,6 +154,33 @@ async fn a_whole_deletion_goes_through_a_pooler_in_transaction_mode() {
     assert_eq!(plan.receipts, 2);
 }
 
+/// Receipts `1..=rounds`, each with an attachment of its own, and the row of their deletion.
+async fn rounds_of_one(rig: &Rig, rounds: i64) -> BackgroundJob {
+    rig.run(&format!(
+        "insert into attachments (id, business_id, purpose, storage_path)
+             select i, {TENANT}, 'receipt_source', 'key/' || i from generate_series(1, {rounds}) i;
+         insert into receipts (id, business_id, attachment_id, is_deleted, created_at)
+             select i, {TENANT}, i, false, null from generate_series(1, {rounds}) i"
+    ))
+    .await;
+    rig.started().await
+}
+
+/// A transaction that links the attachment of a round to a live receipt: each third by the other column,
+/// each fifth by bringing a deleted receipt back. It takes up to three milliseconds until its commit.
+async fn link(rig: &Rig, round: i64, id: i64, column: &str) -> String {
+    let link = if round % 5 == 0 {
+        let dead = format!(
+            "insert into receipts (id, business_id, {column}, is_deleted) values ({id}, {OTHER}, {round}, true)"
+        );
+        rig.run(&dead).await;
+        format!("update receipts set is_deleted = false where id = {id}")
+    } else {
+        format!("insert into receipts (id, business_id, {column}) values ({id}, {OTHER}, {round})")
+    };
+    format!("begin; {link}; select pg_sleep({}); commit", f64::from(fastrand::u8(..4)) / 1000.0)
+}
+
 #[tokio::test]
 async fn an_attachment_linked_by_a_concurrent_transaction_is_never_deleted_a_thousand_times() {
     const ROUNDS: i64 = 1000;
@@ -158,45 +188,24 @@ async fn an_attachment_linked_by_a_concurrent_transaction_is_never_deleted_a_tho
     let database = server.database().await;
     let rig = postgres_on(&server.settings(&database)).await;
     let mut linker = PgConnection::connect(&server.url(&database)).await.unwrap();
-    rig.run(&format!(
-        "insert into attachments (id, business_id, purpose, storage_path)
-             select i, {TENANT}, 'receipt_source', 'key/' || i from generate_series(1, {ROUNDS}) i;
-         insert into receipts (id, business_id, attachment_id, is_deleted, created_at)
-             select i, {TENANT}, i, false, null from generate_series(1, {ROUNDS}) i"
-    ))
-    .await;
-    let job = rig.started().await;
+    let job = rounds_of_one(&rig, ROUNDS).await;
+    let order = order(&job, 1, Pass::Forward);
     let (mut kept, mut refused) = (0, 0);
     for round in 1..=ROUNDS {
-        // Begun before the batch or in the middle of it, committed some time during it: each third links by
-        // the other column, each fifth brings a deleted receipt back.
-        let (id, column) =
-            (ROUNDS + round, if round % 3 == 0 { "preview_attachment_id" } else { "attachment_id" });
-        let link = if round % 5 == 0 {
-            let dead = format!(
-                "insert into receipts (id, business_id, {column}, is_deleted) values ({id}, {OTHER}, {round}, true)"
-            );
-            rig.run(&dead).await;
-            format!("update receipts set is_deleted = false where id = {id}")
-        } else {
-            format!("insert into receipts (id, business_id, {column}) values ({id}, {OTHER}, {round})")
+        let column = if round % 3 == 0 { "preview_attachment_id" } else { "attachment_id" };
+        let id = ROUNDS + round;
+        let transaction = link(&rig, round, id, column).await;
+        // Some begin before the batch, some in the middle of it, some after its locks.
+        let (wait, later) = (fastrand::u64(..1500), fastrand::u64(..12_000));
+        let delete = async {
+            tokio::time::sleep(Duration::from_micros(wait)).await;
+            rig.store.receipts.delete_batch(&order).await.unwrap_or_else(|fault| panic!("{}", fault.chain()))
         };
-        let transaction =
-            format!("begin; {link}; select pg_sleep({}); commit", f64::from(fastrand::u8(..4)) / 1000.0);
-        let wait = Duration::from_micros(fastrand::u64(..1500));
-        let (order, link) =
-            (order(&job, 1, Pass::Forward), sqlx::raw_sql(AssertSqlSafe(transaction)).execute(&mut linker));
-        let (outcome, linked) = tokio::join!(
-            async {
-                tokio::time::sleep(wait).await;
-                rig.store
-                    .receipts
-                    .delete_batch(&order)
-                    .await
-                    .unwrap_or_else(|fault| panic!("{}", fault.chain()))
-            },
-            link
-        );
+        let link = async {
+            tokio::time::sleep(Duration::from_micros(later)).await;
+            sqlx::raw_sql(AssertSqlSafe(transaction)).execute(&mut linker).await
+        };
+        let (outcome, linked) = tokio::join!(delete, link);
         let BatchOutcome::Deleted(batch) = outcome else { panic!("{outcome:?}") };
         assert_eq!(batch.deleted, 1, "round {round}");
         let pointer = format!("select {column} from receipts where id = {id} and is_deleted is not true");
@@ -217,7 +226,7 @@ async fn an_attachment_linked_by_a_concurrent_transaction_is_never_deleted_a_tho
             other => panic!("round {round}: {other:?}"),
         }
     }
-    assert!(kept > 50 && refused > 50, "both orders happened: kept {kept}, refused {refused}");
+    assert!(kept > 20 && refused > 20, "both orders happened: kept {kept}, refused {refused}");
 }
 
 #[tokio::test]

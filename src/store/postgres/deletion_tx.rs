@@ -8,12 +8,11 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use sqlx::AssertSqlSafe;
 
 use super::connection::{Database, Tx};
-use super::fault::{During, kind, names_something_gone, refused_or_fault};
+use super::fault::{During, refused_or_fault};
 use super::statement::{query, scalar, tuples};
-use crate::fault::{Fault, FaultKind};
+use crate::fault::Fault;
 use crate::job::{BackgroundJobId, BusinessId};
 use crate::store::deletion::{
     CLEANUP_HOLD, Candidates, DeletionTx, Deletions, LockedJob, Moved, Scope, StepFault,
@@ -94,11 +93,6 @@ const MOVE_CURSOR: &str = "
 const RECOVERED: &str = "
     update tikkun_background_jobs set revived = false, barren_attempts = 0, updated_at = $2
     where background_job_id = $1";
-
-/// What is tried when the locked attachments are looked at.
-const LOOK: &str = "find the attachments of a batch";
-/// Looks at the attachments of a batch, each after the foreign keys onto them have changed.
-const LOOKS: u32 = 3;
 
 /// A batch's transaction.
 pub(super) struct PostgresDeletionTx {
@@ -186,7 +180,9 @@ impl DeletionTx for PostgresDeletionTx {
         if held.is_empty() {
             return Ok(found);
         }
-        for (id, kept) in self.needless(scope, &held).await? {
+        let named = self.database.prepared;
+        let look = self.database.references.needless(&mut self.tx, scope.business_id, &held, named);
+        for (id, kept) in look.await? {
             match kept {
                 None => found.condemnable.push(id),
                 Some(reference) => *found.kept_for.entry(reference).or_default() += 1,
@@ -273,42 +269,6 @@ impl DeletionTx for PostgresDeletionTx {
 }
 
 impl PostgresDeletionTx {
-    /// Which of the locked attachments nothing live needs, seen after the locks are held.
-    async fn needless(
-        &mut self,
-        scope: &Scope<'_>,
-        held: &[i64],
-    ) -> Result<Vec<(i64, Option<String>)>, Fault> {
-        let mut queries = self.database.references.known(&mut self.tx).await?;
-        for _ in 0..LOOKS {
-            let rows: Result<Vec<(i64, Option<String>, String)>, _> =
-                tuples(AssertSqlSafe(queries.candidates.as_str()))
-                    .persistent(self.database.prepared)
-                    .bind(scope.business_id.0)
-                    .bind(held)
-                    .fetch_all(&mut *self.tx)
-                    .await;
-            let rows = rows.map_err(|error| self.unseen(error))?;
-            if rows.iter().all(|(.., fingerprint)| *fingerprint == queries.fingerprint) {
-                return Ok(rows.into_iter().map(|(id, kept, _)| (id, kept)).collect());
-            }
-            queries = self.database.references.learn(&mut self.tx).await?;
-        }
-        Err(Fault::new(
-            FaultKind::Retryable,
-            format!("{LOOK}: the foreign keys onto them change all the time"),
-        ))
-    }
-
-    /// What a look at the attachments ran into. A renamed table is found by its new name next time.
-    fn unseen(&self, error: sqlx::Error) -> Fault {
-        if names_something_gone(&error) {
-            self.database.references.forget();
-            return Fault::new(FaultKind::Retryable, LOOK).because(error);
-        }
-        Fault::new(kind(&error), LOOK).because(error)
-    }
-
     async fn plain(&mut self, statement: &'static str) -> Result<(), Fault> {
         sqlx::raw_sql(statement).execute(&mut *self.tx).await.during(statement)?;
         Ok(())

@@ -3,11 +3,13 @@
 use std::sync::Arc;
 
 use parking_lot::Mutex;
+use sqlx::AssertSqlSafe;
 
 use super::connection::Tx;
-use super::fault::During;
+use super::fault::{During, kind, names_something_gone};
 use super::statement::{scalar, tuples};
-use crate::fault::Fault;
+use crate::fault::{Fault, FaultKind};
+use crate::job::BusinessId;
 use crate::store::keep_rules::{all_hold, first_broken, text};
 
 /// Each foreign key onto attachments but the two of receipts, with names as SQL writes them and as people
@@ -30,6 +32,11 @@ const FINGERPRINT: &str = "
     from pg_constraint c
     where c.contype = 'f' and c.confrelid = to_regclass('attachments') and c.conparentid = 0";
 
+/// What is tried when the locked attachments are looked at.
+const LOOK: &str = "find the attachments of a batch";
+/// Looks at the attachments of a batch, each after the foreign keys onto them have changed.
+const LOOKS: u32 = 3;
+
 /// A foreign key onto attachments.
 struct Reference {
     child: String,
@@ -41,10 +48,10 @@ struct Reference {
 /// The queries that heed foreign keys.
 pub(super) struct Queries {
     /// What the foreign keys were when these were made.
-    pub(super) fingerprint: String,
+    fingerprint: String,
     /// Of the attachments `$2`, locked before, those that nothing live needs, each with the name of a
     /// reference that keeps it, and with what the foreign keys are now.
-    pub(super) candidates: String,
+    candidates: String,
     /// The same look at all receipts of a tenant, in sums: by the first rule that does not hold and by
     /// reference, attachments, objects and bytes.
     pub(super) plan: String,
@@ -57,8 +64,44 @@ pub(super) struct ReferenceCache {
 }
 
 impl ReferenceCache {
+    /// Which of the locked attachments of a tenant nothing live needs, each with the name of a reference that
+    /// keeps it: by a statement of its own, which sees all that was committed before the locks were held.
+    pub(super) async fn needless(
+        &self,
+        tx: &mut Tx,
+        tenant: BusinessId,
+        held: &[i64],
+        named: bool,
+    ) -> Result<Vec<(i64, Option<String>)>, Fault> {
+        let mut queries = self.known(tx).await?;
+        for _ in 0..LOOKS {
+            let query = tuples(AssertSqlSafe(queries.candidates.as_str())).persistent(named);
+            let rows: Result<Vec<(i64, Option<String>, String)>, _> =
+                query.bind(tenant.0).bind(held).fetch_all(&mut **tx).await;
+            let rows = rows.map_err(|error| self.unseen(error))?;
+            if rows.iter().all(|(.., fingerprint)| *fingerprint == queries.fingerprint) {
+                return Ok(rows.into_iter().map(|(id, kept, _)| (id, kept)).collect());
+            }
+            queries = self.learn(tx).await?;
+        }
+        Err(Fault::new(
+            FaultKind::Retryable,
+            format!("{LOOK}: the foreign keys onto them change all the time"),
+        ))
+    }
+
+    /// What a look ran into. A table or column that was renamed, which changes no fingerprint, is found by its
+    /// new name next time.
+    fn unseen(&self, error: sqlx::Error) -> Fault {
+        if names_something_gone(&error) {
+            *self.newest.lock() = None;
+            return Fault::new(FaultKind::Retryable, LOOK).because(error);
+        }
+        Fault::new(kind(&error), LOOK).because(error)
+    }
+
     /// The queries as last made.
-    pub(super) async fn known(&self, tx: &mut Tx) -> Result<Arc<Queries>, Fault> {
+    async fn known(&self, tx: &mut Tx) -> Result<Arc<Queries>, Fault> {
         let newest = self.newest.lock().clone();
         match newest {
             Some(queries) => Ok(queries),
@@ -84,11 +127,6 @@ impl ReferenceCache {
         let queries = Arc::new(queries(fingerprint, &references));
         *self.newest.lock() = Some(Arc::clone(&queries));
         Ok(queries)
-    }
-
-    /// A table or column was renamed, which changes no fingerprint: the next look begins anew.
-    pub(super) fn forget(&self) {
-        *self.newest.lock() = None;
     }
 }
 
