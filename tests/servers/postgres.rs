@@ -55,7 +55,8 @@ while read -r order; do
 done
 if [ -f "$folder/pgbouncer.pid" ]; then kill -INT "$(cat "$folder/pgbouncer.pid")" 2>/dev/null; fi
 "$@" "$bin/pg_ctl" -D "$folder/data" -s -w -m immediate stop >/dev/null 2>&1
-rm -rf "$folder"
+# What is still going down may write a last file.
+for try in 1 2 3 4 5 6 7 8 9 10; do rm -rf "$folder" && break; sleep 0.5; done
 "#;
 
 /// A running server.
