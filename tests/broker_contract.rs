@@ -20,6 +20,8 @@ mod leases;
 mod looking;
 #[path = "broker/pauses.rs"]
 mod pauses;
+#[path = "broker/requeue.rs"]
+mod requeue;
 #[path = "broker/time.rs"]
 mod time;
 #[path = "broker/unique.rs"]
@@ -92,6 +94,12 @@ macro_rules! claims {
                 a_pause_holds_for_all_and_survives_reopening,
                 a_waiter_sleeps_through_a_pause_and_wakes_on_resume,
                 a_resume_by_another_wakes_the_waiter;
+            requeue:
+                failed_and_canceled_jobs_wait_again_behind_the_others,
+                jobs_that_have_not_failed_stay_where_they_are,
+                of_two_requeues_of_one_job_one_counts,
+                a_job_that_comes_back_takes_its_key_unless_another_has_it,
+                a_job_that_comes_back_wakes_the_waiter;
             unique:
                 an_open_job_holds_its_key,
                 a_key_is_free_once_its_job_has_ended,

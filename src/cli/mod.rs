@@ -77,7 +77,7 @@ enum Command {
     Serve(serve::Serve),
     /// Puts one job into a queue, and prints its id.
     Enqueue(enqueue::Enqueue),
-    /// Lists, shows and cancels jobs.
+    /// Lists, shows, cancels and retries jobs.
     Jobs(jobs::Jobs),
     /// Lists queues, pauses them and lets them go on.
     Queues(queues::Queues),

@@ -173,6 +173,9 @@ pub struct Cursor {
     /// application made.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub upper_id: Option<i64>,
+    /// The request is only about what this earlier row set aside; none: about everything up to the upper id.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub set_aside_of: Option<BackgroundJobId>,
     /// Keys that others wrote.
     #[serde(flatten)]
     pub other: Map<String, Value>,

@@ -43,6 +43,19 @@ pub enum Enqueued {
     Duplicate(JobId),
 }
 
+/// What asking for another run of an ended job did.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Requeued {
+    /// It waits at the tail of its queue.
+    Waits,
+    /// No such job.
+    Missing,
+    /// It is in this state, from which it does not go back; nothing was changed.
+    Is(JobState),
+    /// This other job holds its unique key; nothing was changed.
+    Duplicate(JobId),
+}
+
 /// How one delivery ends.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Settlement {
@@ -265,6 +278,11 @@ pub trait Broker: Send + Sync + 'static {
 
     /// Takes a queued or scheduled job out. The state it is in afterwards; none: no such job.
     async fn cancel(&self, id: &JobId) -> Result<Option<JobState>, Fault>;
+
+    /// Puts failed and canceled jobs back at the tail of their queues, in one atomic step. Each has one
+    /// attempt more: retries that were spent are not given back, and its last error stays on record
+    /// until it ends again. The answers are in the order of `ids`.
+    async fn requeue(&self, ids: &[JobId]) -> Result<Vec<Requeued>, Fault>;
 
     /// Jobs by queue and state, for every queue ever used.
     async fn counts(&self) -> Result<BTreeMap<QueueName, QueueCounts>, Fault>;

@@ -10,5 +10,5 @@ mod service;
 mod shutdown;
 mod tree;
 
-pub use ports::{OpenError, Ports, Reach, open_trial};
+pub use ports::{OpenError, Ports, Reach, open_trial, tracked_deletions};
 pub use service::{Ended, Service, StartError};

@@ -14,7 +14,7 @@ use super::ports::tracked_deletions;
 use super::shutdown::{Leave, Signals, gave_up, too_many_stuck};
 use super::tree::{Planter, Tree};
 use super::{OpenError, Ports};
-use crate::actors::Drain;
+use crate::actors::{Drain, Requests};
 use crate::config::Settings;
 use crate::http::{
     Facade, HealthReader, HttpSettings, Limiter, Planning, Probes, QueueDesk, StuckAfter, Thresholds, Window,
@@ -293,10 +293,13 @@ impl Service {
     fn facade(&self) -> Facade {
         let settings = &self.settings;
         Facade {
-            tracker: self.tree.tracker.clone(),
+            requests: Requests {
+                tracker: self.tree.tracker.clone(),
+                broker: Arc::clone(&self.ports.broker),
+                tracked: tracked_deletions(settings),
+                deadline: self.back_end_deadline(),
+            },
             jobs: Arc::clone(&self.ports.store.background_jobs),
-            broker: Arc::clone(&self.ports.broker),
-            tracked: tracked_deletions(settings),
             limiter: Limiter::new(settings.http.delete_all_per_minute),
             stuck_after: StuckAfter {
                 unpicked: settings.deletion.unpicked_after,

@@ -27,5 +27,6 @@ mod pausing;
 mod plain_jobs;
 mod process;
 mod queues;
+mod retrying;
 mod takeover;
 mod web_application;

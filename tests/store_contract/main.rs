@@ -86,6 +86,9 @@ macro_rules! contract {
                 active_rows_come_oldest_first
                 a_broken_row_hides_no_other_active_one
                 a_new_carrier_is_noted
+                the_rest_of_a_request_leaves_out_what_came_later
+                what_was_set_aside_is_requested_alone
+                an_earlier_request_of_another_tenant_is_not_there
             }
             outbox {
                 a_claimed_object_is_nobody_elses

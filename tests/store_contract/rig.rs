@@ -10,7 +10,8 @@ use tikkun::blob::BlobTarget;
 use tikkun::job::background::{BackgroundJob, DELETE_RECEIPTS_ALL};
 use tikkun::job::{BackgroundJobId, BusinessId};
 use tikkun::store::{
-    Batch, BatchOrder, BatchOutcome, Begin, Begun, NewRequest, Pass, Requested, Schema, Store, open_sqlite,
+    Batch, BatchOrder, BatchOutcome, Begin, Begun, Coverage, NewRequest, Pass, Requested, Schema, Store,
+    open_sqlite,
 };
 
 pub const TENANT: BusinessId = BusinessId(789);
@@ -26,6 +27,8 @@ pub trait Raw: Send + Sync {
     /// Makes the database refuse every change of rows of `table` for which `condition` holds of `old`;
     /// `on` is `update` or `delete`.
     async fn refuse(&self, on: &str, table: &str, condition: &str);
+    /// Takes such a refusal back.
+    async fn allow(&self, on: &str, table: &str);
 }
 
 pub struct Rig {
@@ -68,6 +71,10 @@ impl Raw for SqliteRaw {
              begin select raise(abort, 'this row is sealed'); end"
         );
         self.try_run(&sql).await.unwrap();
+    }
+
+    async fn allow(&self, on: &str, table: &str) {
+        self.try_run(&format!("drop trigger refuse_{on}_{table}")).await.unwrap();
     }
 }
 
@@ -172,6 +179,7 @@ impl Rig {
             user_id: Some(5),
             job_type: DELETE_RECEIPTS_ALL.into(),
             queue_job: queue_job.into(),
+            covers: Coverage::Everything,
         }
     }
 

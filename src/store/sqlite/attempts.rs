@@ -113,17 +113,8 @@ async fn cover(tx: &mut SqliteConnection, job: &BackgroundJob) -> Result<(), Fau
     if job.cursor.upper_id.is_some() && job.progress.total > 0 {
         return Ok(());
     }
-    let what = format!("find what background job {} covers", job.id);
-    let upper = match job.cursor.upper_id {
-        Some(upper) => upper,
-        None => sqlx::query_scalar(UPPER_ID)
-            .bind(job.business_id.0)
-            .bind(job.created_at.map(moment::to_text))
-            .fetch_optional(&mut *tx)
-            .await
-            .during(&what)?
-            .unwrap_or(0),
-    };
+    let what = format!("count what background job {} covers", job.id);
+    let upper = upper_id(tx, job).await?;
     let mut total = job.progress.total;
     if total <= 0 {
         let live: i64 = sqlx::query_scalar(COUNT_UP_TO)
@@ -137,6 +128,20 @@ async fn cover(tx: &mut SqliteConnection, job: &BackgroundJob) -> Result<(), Fau
     let cursor = Cursor { upper_id: Some(upper), ..job.cursor.clone() };
     sqlx::query(COVER).bind(job.id.0).bind(cursor.to_string()).bind(total).execute(tx).await.during(&what)?;
     Ok(())
+}
+
+/// The last receipt that a row covers: as its cursor says or, where the web application made it, the newest
+/// that existed when the row was made.
+pub(super) async fn upper_id(tx: &mut SqliteConnection, job: &BackgroundJob) -> Result<i64, Fault> {
+    if let Some(upper) = job.cursor.upper_id {
+        return Ok(upper);
+    }
+    let found = sqlx::query_scalar(UPPER_ID)
+        .bind(job.business_id.0)
+        .bind(job.created_at.map(moment::to_text))
+        .fetch_optional(tx)
+        .await;
+    Ok(found.during(&format!("find what background job {} covers", job.id))?.unwrap_or(0))
 }
 
 /// An end that was decided upon.

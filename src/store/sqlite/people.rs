@@ -3,6 +3,7 @@
 use chrono::Utc;
 use sqlx::sqlite::SqliteConnection;
 
+use super::attempts;
 use super::connection::Database;
 use super::fault::During;
 use super::moment;
@@ -11,7 +12,7 @@ use super::row::{self, select_jobs};
 use crate::fault::{Fault, FaultKind};
 use crate::job::background::{BackgroundJob, Cursor, Move, PauseReason, Status};
 use crate::job::{BackgroundJobId, BusinessId};
-use crate::store::{NewRequest, Person, PersonMove, Requested};
+use crate::store::{Coverage, NewRequest, Person, PersonMove, Requested};
 
 /// The tenant's active row; the unique index allows one.
 const ACTIVE: &str = select_jobs!(
@@ -19,8 +20,17 @@ const ACTIVE: &str = select_jobs!(
 );
 
 /// What a request made now covers.
-const COVERED: &str = "
+const EVERYTHING: &str = "
     select count(*), max(id) from receipts where business_id = ?1 and is_deleted is not true";
+
+/// What is live of an earlier request.
+const REST: &str = "
+    select count(*), max(id) from receipts where business_id = ?1 and is_deleted is not true and id <= ?2";
+
+/// What an earlier row set aside and is live.
+const SET_ASIDE: &str = "
+    select count(*), max(r.id) from tikkun_set_aside s cross join receipts r on r.id = s.receipt_id
+    where s.background_job_id = ?2 and +r.business_id = ?1 and r.is_deleted is not true";
 
 /// A queued row; none when the unique index already holds an active one.
 const INSERT: &str = "
@@ -56,10 +66,7 @@ pub(super) async fn request(database: &Database, request: &NewRequest) -> Result
     if let Some(job) = active(&mut tx, request.business_id, &request.job_type).await? {
         return Ok(Requested::Active(Box::new(job)));
     }
-    let (total, upper): (i64, Option<i64>) =
-        sqlx::query_as(COVERED).bind(request.business_id.0).fetch_one(&mut *tx).await.during(&what)?;
-    let Some(upper) = upper else { return Ok(Requested::Nothing) };
-    let cursor = Cursor { upper_id: Some(upper), ..Cursor::default() };
+    let Some((total, cursor)) = covered(&mut tx, request).await? else { return Ok(Requested::Nothing) };
     let now = moment::to_text(Utc::now());
     let id: Option<i64> = sqlx::query_scalar(INSERT)
         .bind(request.business_id.0)
@@ -85,6 +92,39 @@ pub(super) async fn request(database: &Database, request: &NewRequest) -> Result
     let made = row::one(&mut tx, id).await?.ok_or_else(|| gone(&what))?;
     tx.commit().await.during(&what)?;
     Ok(Requested::Created(Box::new(made.job)))
+}
+
+/// How many receipts a request is about, and its cursor; none: about nothing.
+async fn covered(tx: &mut SqliteConnection, request: &NewRequest) -> Result<Option<(i64, Cursor)>, Fault> {
+    let (tenant, what) =
+        (request.business_id, format!("count what business {} requests", request.business_id));
+    let mut set_aside_of = None;
+    let query = match request.covers {
+        Coverage::Everything => sqlx::query_as(EVERYTHING).bind(tenant.0),
+        Coverage::RestOf(id) => {
+            let Some(upper) = upper_of(tx, id, tenant).await? else { return Ok(None) };
+            sqlx::query_as(REST).bind(tenant.0).bind(upper)
+        }
+        Coverage::SetAsideOf(id) => {
+            set_aside_of = Some(id);
+            sqlx::query_as(SET_ASIDE).bind(tenant.0).bind(id.0)
+        }
+    };
+    let (total, upper): (i64, Option<i64>) = query.fetch_one(&mut *tx).await.during(&what)?;
+    Ok(upper.map(|upper| (total, Cursor { upper_id: Some(upper), set_aside_of, ..Cursor::default() })))
+}
+
+/// The last receipt that an earlier row of the tenant covered.
+async fn upper_of(
+    tx: &mut SqliteConnection,
+    id: BackgroundJobId,
+    tenant: BusinessId,
+) -> Result<Option<i64>, Fault> {
+    let found = row::one(tx, id).await?.map(|tracked| tracked.job);
+    match found.filter(|job| job.business_id == tenant) {
+        Some(job) => attempts::upper_id(tx, &job).await.map(Some),
+        None => Ok(None),
+    }
 }
 
 async fn active(
