@@ -107,6 +107,30 @@ fn readme_names_every_call_of_the_window() {
 }
 
 #[test]
+fn readme_explains_every_finding_of_the_doctor() {
+    let readme = file("README.md");
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/cli/doctor");
+    let mut codes = Vec::new();
+    for entry in fs::read_dir(folder).unwrap() {
+        let code = fs::read_to_string(entry.unwrap().path()).unwrap();
+        let code = code.split("\n#[cfg(test)]").next().unwrap().to_owned();
+        for opening in
+            ["(severity, \"", "(Severity::Error, \"", "(Severity::Warning, \"", "(Severity::Notice, \""]
+        {
+            codes.extend(
+                code.split(opening).skip(1).filter_map(|rest| rest.split('"').next()).map(str::to_owned),
+            );
+        }
+        let unreachable = code.split('"').filter(|word| word.ends_with("_unreachable")).map(str::to_owned);
+        codes.extend(unreachable);
+    }
+    assert!(codes.len() > 15, "{codes:?}");
+    for code in codes {
+        assert!(readme.contains(&format!("`{code}`")), "the finding `{code}` is not in README.md");
+    }
+}
+
+#[test]
 fn completions_of_every_shell_name_every_command() {
     for shell in ["bash", "zsh", "fish", "elvish", "powershell"] {
         let script = tikkun(&["completions", shell]);

@@ -28,5 +28,6 @@ mod plain_jobs;
 mod process;
 mod queues;
 mod retrying;
+mod schedules;
 mod takeover;
 mod web_application;
