@@ -56,7 +56,8 @@ impl ServiceBuilder {
         Self { settings, own: Registry::default(), clash: None }
     }
 
-    /// Adds a kind of job. A name that is taken is told by [`start`](Self::start).
+    /// Adds a kind of job. A name that is taken is told by [`start`](Self::start); kinds that share only the
+    /// last part of their names answer to their full ones alone.
     pub fn with<J: Job>(mut self, job: J) -> Self {
         let clash = self.own.free_for::<J>().err();
         self.clash = self.clash.or(clash);
