@@ -82,7 +82,8 @@ macro_rules! claims {
                 a_renewal_after_the_loss_says_so,
                 processes_are_listed_while_their_lease_holds,
                 only_one_leads_until_it_resigns,
-                leadership_runs_out;
+                leadership_runs_out,
+                a_lost_process_leads_no_more;
             time:
                 a_delayed_job_is_promoted_only_when_due,
                 a_promoted_job_enters_at_its_end,

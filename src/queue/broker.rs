@@ -257,7 +257,8 @@ pub trait Broker: Send + Sync + 'static {
     /// the step says. `false`: another has moved it, and nothing was changed.
     async fn mark_schedule(&self, step: &ScheduleStep) -> Result<bool, Fault>;
 
-    /// Takes or renews the leadership `role` for `ttl` and notes a tick. `false`: another leads.
+    /// Takes or renews the leadership `role` for `ttl` and notes a tick. `false`: another leads. A leader
+    /// whose lease is found to be over, or was ended, leads no more, whatever is left of its `ttl`.
     async fn lead(&self, role: &str, process: &ProcessId, ttl: Duration) -> Result<bool, Fault>;
 
     /// Gives the leadership up, if `process` has it.
