@@ -28,6 +28,7 @@ mod runner_place;
 mod runner_watch;
 mod running;
 mod scheduler;
+mod settling;
 mod slots;
 mod status_tracker;
 mod tenure;

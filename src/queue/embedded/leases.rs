@@ -11,9 +11,9 @@ use parking_lot::Mutex;
 use crate::job::ProcessId;
 
 use super::database::{Database, millis, now, time};
-use super::{incarnation, role};
 use super::lease_watch::{Lease, LeaseWatch};
 use super::row::{JobRow, batch, unreadable};
+use super::{incarnation, role};
 use crate::queue::broker::{Orphan, ProcessRecord};
 
 /// What this process knows of leases beyond the file.
