@@ -92,7 +92,7 @@ mod tests {
         let mut job = job();
         job.result_ttl = Some(Limit::Never);
         let verdict = after_attempt(&job, &JobSettings::default(), Ok(Completion::done()), 0.5);
-        assert_eq!(verdict, Verdict::Ack { result: serde_json::Value::Null, keep: Limit::Never });
+        assert_eq!(verdict, Verdict::Ack { result: Value::Null, keep: Limit::Never });
     }
 
     #[test]

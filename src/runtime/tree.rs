@@ -157,6 +157,7 @@ impl Planter<'_> {
             batch: told.batch,
             throttle: told.throttle,
             runtime_limit: told.runtime_limit,
+            at_runtime_limit: told.at_runtime_limit,
             max_failures: told.max_failures,
             max_barren: told.max_barren_attempts,
             stale_after: told.stale_after,

@@ -95,6 +95,11 @@ pub enum EndAttempt {
     },
     /// Goes on later by itself.
     Continuation,
+    /// Paused by the job itself, until a person resumes it.
+    Paused {
+        /// What decided so, for people; noted like a person's name.
+        by: String,
+    },
 }
 
 /// A person's wish.

@@ -70,6 +70,7 @@ macro_rules! contract {
                 a_good_batch_ends_the_count_of_barren_attempts
                 ends_are_idempotent_and_fenced
                 a_continuation_begins_again
+                an_attempt_that_pauses_waits_for_a_person_and_says_who
                 the_stale_rule_is_undone_once_until_a_good_batch
                 a_persons_cancel_and_a_newer_row_are_not_revived
                 beats_move_ours_and_name_the_lost

@@ -92,10 +92,7 @@ impl<'a> Fleet<'a> {
             let pause = self.chance.lock().u64(PAUSE);
             tokio::time::sleep(Duration::from_millis(pause)).await;
             self.look_after();
-            let victim = self.chance.lock().usize(..self.workers.lock().len());
-            if self.workers.lock()[victim].state != State::Alive {
-                continue;
-            }
+            let Some(victim) = self.victim() else { continue };
             let Strokes { kills, freezes, drains, .. } = self.strokes();
             // Kills are the rule; of the others each run gets its share, whatever the dice say.
             if freezes * 12 < kills && self.all_live() {
@@ -106,6 +103,13 @@ impl<'a> Fleet<'a> {
                 self.kill(victim).await;
             }
         }
+    }
+
+    /// One that lives, if there is one.
+    fn victim(&self) -> Option<usize> {
+        let workers = self.workers.lock();
+        let alive: Vec<_> = (0..workers.len()).filter(|one| workers[*one].state == State::Alive).collect();
+        self.chance.lock().choice(alive)
     }
 
     fn all_live(&self) -> bool {

@@ -47,6 +47,7 @@ impl Plan {
         let start = Start::bare(ground.path())
             .set("LOG_LEVEL", "INFO")
             .set("RQ_QUEUES", "maintenance,default")
+            .set("TIKKUN_WORKER__SLOTS", "8")
             .set("TIKKUN_DIAGNOSTICS__ENABLED", "true")
             .set("TIKKUN_DELETION__BATCH", "20")
             .set("TIKKUN_DELETION__THROTTLE", "100ms")

@@ -28,7 +28,7 @@ const NOTE_START: &str = "
 const NOTE_END: &str = "
     update tikkun_background_jobs
     set ended = ?3, pause_reason = ?4, waiting_for = null, rate = null, eta_seconds = null,
-        barren_attempts = coalesce(?5, barren_attempts), updated_at = ?6
+        barren_attempts = coalesce(?5, barren_attempts), updated_at = ?6, changed_by = coalesce(?7, changed_by)
     where background_job_id = ?1 and attempt = ?2";
 
 /// No second revival before a good batch.
@@ -66,8 +66,9 @@ pub(super) async fn begin(database: &Database, begin: &Begin) -> Result<Begun, F
     let begun = match attempt::decide(&tracked, begin, now) {
         Decision::Refuse(reason) => return Ok(Begun::Refused(reason)),
         Decision::Poison { barren, reason } => {
-            let end = Ending { step: Move::Fail, error: Some(&reason), barren: Some(barren), now };
-            end.carry_out(&mut tx, &tracked.job).await?;
+            let end = EndAttempt::Failed { error: reason.clone() };
+            let ending = Ending { end: &end, barren: Some(barren), now };
+            ending.carry_out(&mut tx, &tracked.job).await?;
             Begun::Refused(NotBegun::Poison(reason))
         }
         Decision::Start { attempt, barren } => {
@@ -146,17 +147,20 @@ pub(super) async fn upper_id(tx: &mut SqliteConnection, job: &BackgroundJob) -> 
 
 /// An end that was decided upon.
 struct Ending<'a> {
-    step: Move,
-    error: Option<&'a str>,
+    end: &'a EndAttempt,
     barren: Option<u32>,
     now: DateTime<Utc>,
 }
 
 impl Ending<'_> {
     async fn carry_out(&self, tx: &mut SqliteConnection, job: &BackgroundJob) -> Result<(), Fault> {
-        let Self { step, error, now, .. } = *self;
-        RowMove { id: job.id, step, from: job.status, error, now }.make(tx).await?;
-        let pause = (step == Move::Continue).then_some(PauseReason::Continuation.as_str());
+        let (step, now) = (self.end.transition(), self.now);
+        RowMove { id: job.id, step, from: job.status, error: self.end.error(), now }.make(tx).await?;
+        let pause = match step {
+            Move::Continue => Some(PauseReason::Continuation.as_str()),
+            Move::Pause => Some(PauseReason::Person.as_str()),
+            _ => None,
+        };
         sqlx::query(NOTE_END)
             .bind(job.id.0)
             .bind(job.note.attempt)
@@ -164,6 +168,7 @@ impl Ending<'_> {
             .bind(pause)
             .bind(self.barren)
             .bind(moment::to_text(now))
+            .bind(self.end.paused_by())
             .execute(tx)
             .await
             .during(&format!("note the end of background job {}", job.id))?;
@@ -186,11 +191,7 @@ pub(super) async fn end(
         EndStep::Repeated => return Ok(true),
         EndStep::Apply => {}
     }
-    let error = match end {
-        EndAttempt::Failed { error } => Some(error.as_str()),
-        EndAttempt::Completed | EndAttempt::Continuation => None,
-    };
-    let ending = Ending { step: end.transition(), error, barren: None, now: Utc::now() };
+    let ending = Ending { end, barren: None, now: Utc::now() };
     ending.carry_out(&mut tx, &tracked.job).await?;
     tx.commit().await.during(&what)?;
     Ok(true)
