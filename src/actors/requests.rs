@@ -8,6 +8,7 @@ use actix::{Addr, Handler, Message};
 use super::deadline::answer_in;
 use super::reconcile::TrackedKind;
 use super::status_tracker::{FailUnqueued, RequestJob, StatusTracker};
+use crate::failpoint;
 use crate::fault::{Fault, FaultKind};
 use crate::job::JobId;
 use crate::job::background::BackgroundJob;
@@ -47,13 +48,16 @@ impl Requests {
         let queue_job = request.queue_job.clone();
         let requested = self.ask(RequestJob(request)).await.map_err(RequestFault::Database)?;
         if let Requested::Created(row) = &requested {
+            failpoint::reach("requests.requested");
             self.put_in(row, queue_job).await.map_err(RequestFault::Queue)?;
+            failpoint::reach("requests.enqueued");
         }
         Ok(requested)
     }
 
     async fn put_in(&self, row: &BackgroundJob, queue_job: JobId) -> Result<(), Fault> {
         let Err(fault) = self.enqueue(row, queue_job).await else { return Ok(()) };
+        failpoint::reach("requests.not_enqueued");
         let error = "the job could not be put into its queue".to_owned();
         if let Err(stays) = self.ask(FailUnqueued { id: row.id, error }).await {
             tracing::warn!(background_job = %row.id, error = stays.chain(),

@@ -13,6 +13,7 @@ use super::caller::Caller;
 use super::views::{JobView, QueueService, StuckAfter, stuck_reason};
 use super::{Limiter, Planning, Problem, plan, retry};
 use crate::actors::{AskPerson, RequestFault, Requests, StatusTracker, new_queue_job};
+use crate::failpoint;
 use crate::fault::{Fault, FaultKind};
 use crate::job::background::{BackgroundJob, Status};
 use crate::job::{BackgroundJobId, BusinessId};
@@ -133,11 +134,13 @@ async fn resume(
 ) -> Result<HttpResponse, Problem> {
     let job = facade.wish(&caller, job_id(&id)?, PersonMove::Resume).await?;
     let queue_job = job.note.queue_job.clone().unwrap_or_else(new_queue_job);
+    failpoint::reach("facade.resumed");
     if let Err(fault) = facade.requests.enqueue(&job, queue_job).await {
         // Back to where it was, so that the next try finds it as this one did.
         facade.wish(&caller, job.id, PersonMove::Pause).await?;
         return Err(Problem::unavailable("queue", &fault));
     }
+    failpoint::reach("requests.enqueued");
     Ok(HttpResponse::Ok().json(changed(&job, "resumed; it goes on from its checkpoint")))
 }
 

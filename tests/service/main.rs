@@ -30,4 +30,6 @@ mod queues;
 mod retrying;
 mod schedules;
 mod takeover;
+#[cfg(feature = "failpoints")]
+mod transitions;
 mod web_application;
