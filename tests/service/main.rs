@@ -16,6 +16,7 @@ mod client;
 mod crashes;
 mod drain;
 mod facade;
+mod fairness;
 mod ground;
 mod healing;
 mod kills;

@@ -95,7 +95,7 @@ impl<'a> Fleet<'a> {
             let Some(victim) = self.victim() else { continue };
             let Strokes { kills, freezes, drains, .. } = self.strokes();
             // Kills are the rule; of the others each run gets its share, whatever the dice say.
-            if freezes * 12 < kills && self.all_live() {
+            if freezes * 12 < kills && !self.anybody_frozen() {
                 self.freeze(victim).await;
             } else if drains * 6 < kills {
                 self.drain(victim);
@@ -112,8 +112,8 @@ impl<'a> Fleet<'a> {
         self.chance.lock().choice(alive)
     }
 
-    fn all_live(&self) -> bool {
-        self.workers.lock().iter().all(|one| one.state == State::Alive)
+    fn anybody_frozen(&self) -> bool {
+        self.workers.lock().iter().any(|one| matches!(one.state, State::FrozenUntil(_)))
     }
 
     /// Wakes who slept long enough, replaces who has drained, and lets nobody end by itself.
@@ -158,8 +158,8 @@ impl<'a> Fleet<'a> {
             worker.process.kill();
             let mut strokes = self.strokes.lock();
             strokes.kills += 1;
-            // Every third place stays empty for a while: then the others must notice by themselves.
-            let gone = if strokes.kills % 3 == 0 { ABSENCE } else { Duration::ZERO };
+            // Every fifth place stays empty for a while: then the others must notice by themselves.
+            let gone = if strokes.kills % 5 == 0 { ABSENCE } else { Duration::ZERO };
             worker.state = State::GoneUntil(killed + gone);
         }
         self.look_after();

@@ -34,7 +34,9 @@ impl Report {
         let strokes = fleet.strokes();
         let effect = |name: &str| accounts.effects.get(name).copied().unwrap_or_default();
         let twice: i64 = accounts.effects.values().map(|(_, twice)| twice).sum();
-        let (back, again) = (Spread::of(&rescues.back.lock()), Spread::of(&rescues.again.lock()));
+        let back = Spread::of(&rescues.back.lock());
+        let deletions = Spread::of(&rescues.deletions_again.lock());
+        let plain = Spread::of(&rescues.plain_again.lock());
         let cores = std::thread::available_parallelism().map_or(0, usize::from);
         Self(vec![
             ("version", "version", json!(env!("CARGO_PKG_VERSION"))),
@@ -61,11 +63,17 @@ impl Report {
             ("objects_condemned", "objects condemned", json!(effect("object condemned").0)),
             ("effects_twice", "transactional effects that happened **twice**", json!(twice)),
             ("files_left", "files left, each with its attachment", json!(accounts.files)),
-            ("rescued", "jobs in hand when their process was killed", json!(again.count)),
+            ("rescued", "jobs in hand when their process was killed", json!(back.count)),
             ("back_median_s", "seconds until one is back in its queue: median", json!(back.median)),
             ("back_max_s", "… at most", json!(back.max)),
-            ("again_median_s", "seconds until it runs elsewhere or has ended: median", json!(again.median)),
-            ("again_max_s", "… at most", json!(again.max)),
+            (
+                "deletion_again_median_s",
+                "seconds until a deletion runs elsewhere: median",
+                json!(deletions.median),
+            ),
+            ("deletion_again_max_s", "… at most", json!(deletions.max)),
+            ("plain_again_median_s", "… a plain job, behind all that wait: median", json!(plain.median)),
+            ("plain_again_max_s", "… at most", json!(plain.max)),
             ("aftermath_s", "seconds from the last stroke until all was done", json!(seconds(aftermath))),
         ])
     }

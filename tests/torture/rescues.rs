@@ -23,15 +23,18 @@ pub struct Rescues {
     open: Mutex<Vec<Victim>>,
     /// Times until a job was taken from the dead process.
     pub back: Mutex<Vec<Duration>>,
-    /// Times until it was delivered anew, or had ended for good.
-    pub again: Mutex<Vec<Duration>>,
+    /// Times until a plain job was delivered anew, or had ended for good. A retry waits behind all others.
+    pub plain_again: Mutex<Vec<Duration>>,
+    /// The same for deletions, which come back to the head of their queue.
+    pub deletions_again: Mutex<Vec<Duration>>,
 }
 
 impl Rescues {
     pub async fn new(ground: &Ground) -> Self {
         let options = ground::file(&ground.path().join("queue.db"));
         let queue = SqlitePoolOptions::new().max_connections(1).connect_with(options).await.unwrap();
-        Self { queue, open: Mutex::default(), back: Mutex::default(), again: Mutex::default() }
+        let (open, back) = (Mutex::default(), Mutex::default());
+        Self { queue, open, back, plain_again: Mutex::default(), deletions_again: Mutex::default() }
     }
 
     /// Under which name a process fetches; none while it has no lease yet.
@@ -80,7 +83,9 @@ impl Rescues {
             }
             let over = elsewhere || matches!(state.as_str(), "finished" | "failed");
             if over {
-                self.again.lock().push(victim.killed.elapsed());
+                let plain = victim.job.starts_with("plain-");
+                let again = if plain { &self.plain_again } else { &self.deletions_again };
+                again.lock().push(victim.killed.elapsed());
             }
             !over
         });
