@@ -10,7 +10,7 @@ use sqlx::Connection as _;
 use crate::ground::Ground;
 use crate::plan::Plan;
 use crate::process::{Process, Start};
-use crate::rescues::Rescues;
+use crate::rescues::{Fate, Rescues};
 
 /// Between two strokes.
 const PAUSE: std::ops::Range<u64> = 150..1300;
@@ -52,6 +52,8 @@ pub struct Fleet<'a> {
     fire: Duration,
     freeze: Duration,
     workers: Mutex<Vec<Worker>>,
+    /// Spared while another is frozen: a lease is over for who has watched it stand still for its whole time.
+    witness: Mutex<Option<usize>>,
     chance: Mutex<fastrand::Rng>,
     strokes: Mutex<Strokes>,
 }
@@ -68,6 +70,7 @@ impl<'a> Fleet<'a> {
             fire: plan.fire,
             freeze: plan.freeze,
             workers: Mutex::new(workers),
+            witness: Mutex::default(),
             chance: Mutex::new(fastrand::Rng::with_seed(plan.seed ^ 1)),
             strokes: Mutex::default(),
         }
@@ -108,7 +111,9 @@ impl<'a> Fleet<'a> {
     /// One that lives, if there is one.
     fn victim(&self) -> Option<usize> {
         let workers = self.workers.lock();
-        let alive: Vec<_> = (0..workers.len()).filter(|one| workers[*one].state == State::Alive).collect();
+        let witness = *self.witness.lock();
+        let alive = (0..workers.len()).filter(|one| workers[*one].state == State::Alive);
+        let alive: Vec<_> = alive.filter(|one| Some(*one) != witness).collect();
         self.chance.lock().choice(alive)
     }
 
@@ -118,6 +123,9 @@ impl<'a> Fleet<'a> {
 
     /// Wakes who slept long enough, replaces who has drained, and lets nobody end by itself.
     pub fn look_after(&self) {
+        if !self.anybody_frozen() {
+            *self.witness.lock() = None;
+        }
         for worker in self.workers.lock().iter_mut() {
             let ended = worker.process.ended();
             match (worker.state, ended) {
@@ -163,18 +171,22 @@ impl<'a> Fleet<'a> {
             worker.state = State::GoneUntil(killed + gone);
         }
         self.look_after();
-        self.rescues.died(doomed, killed).await;
+        self.rescues.struck(doomed, Fate::Killed, killed).await;
     }
 
     /// Freezes a process for longer than its lease, at a moment when it holds no lock on a file: SQLite's
     /// locks know no lease.
     async fn freeze(&self, victim: usize) {
+        let pid = self.workers.lock()[victim].process.pid();
+        let frozen = self.rescues.process_of(pid).await;
         for _ in 0..50 {
             self.workers.lock()[victim].process.signal(Signal::STOP);
             if writable(self.ground).await {
                 let end = Instant::now() + self.freeze;
                 self.workers.lock()[victim].state = State::FrozenUntil(end);
+                *self.witness.lock() = self.victim().filter(|other| *other != victim);
                 self.strokes.lock().freezes += 1;
+                self.rescues.struck(frozen, Fate::Frozen, Instant::now()).await;
                 return;
             }
             self.workers.lock()[victim].process.signal(Signal::CONT);

@@ -28,7 +28,7 @@ impl Plan {
         let seed = env::var("TORTURE_SEED").map_or_else(|_| fastrand::u64(..), |seed| seed.parse().unwrap());
         let write_report = env::var_os("TORTURE_REPORT").is_some();
         let (fire, plain_jobs, deletions, receipts, freeze) =
-            if full { (120, 10_000, 20, 800, 20) } else { (16, 1_500, 6, 200, 4) };
+            if full { (120, 10_000, 20, 800, 25) } else { (16, 1_500, 6, 200, 7) };
         Self {
             full,
             seed,

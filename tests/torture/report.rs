@@ -36,6 +36,7 @@ impl Report {
         let twice: i64 = accounts.effects.values().map(|(_, twice)| twice).sum();
         let back = Spread::of(&rescues.back.lock());
         let deletions = Spread::of(&rescues.deletions_again.lock());
+        let taken = Spread::of(&rescues.taken.lock());
         let plain = Spread::of(&rescues.plain_again.lock());
         let cores = std::thread::available_parallelism().map_or(0, usize::from);
         Self(vec![
@@ -74,6 +75,9 @@ impl Report {
             ("deletion_again_max_s", "… at most", json!(deletions.max)),
             ("plain_again_median_s", "… a plain job, behind all that wait: median", json!(plain.median)),
             ("plain_again_max_s", "… at most", json!(plain.max)),
+            ("taken", "jobs taken from a frozen process", json!(taken.count)),
+            ("taken_median_s", "seconds until then: median", json!(taken.median)),
+            ("taken_max_s", "… at most", json!(taken.max)),
             ("aftermath_s", "seconds from the last stroke until all was done", json!(seconds(aftermath))),
         ])
     }

@@ -10,12 +10,20 @@ use crate::ground::{self, Ground};
 /// Between two looks: how exact the times are.
 const LOOK: Duration = Duration::from_millis(20);
 
-/// A delivery whose process was killed.
+/// What happened to a process.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Fate {
+    Killed,
+    Frozen,
+}
+
+/// A delivery whose process was killed or frozen.
 struct Victim {
     job: String,
     execution: String,
-    killed: Instant,
-    back: Option<Duration>,
+    fate: Fate,
+    since: Instant,
+    is_back: bool,
 }
 
 pub struct Rescues {
@@ -23,6 +31,8 @@ pub struct Rescues {
     open: Mutex<Vec<Victim>>,
     /// Times until a job was taken from the dead process.
     pub back: Mutex<Vec<Duration>>,
+    /// Times until a job was taken from a frozen process.
+    pub taken: Mutex<Vec<Duration>>,
     /// Times until a plain job was delivered anew, or had ended for good. A retry waits behind all others.
     pub plain_again: Mutex<Vec<Duration>>,
     /// The same for deletions, which come back to the head of their queue.
@@ -33,8 +43,14 @@ impl Rescues {
     pub async fn new(ground: &Ground) -> Self {
         let options = ground::file(&ground.path().join("queue.db"));
         let queue = SqlitePoolOptions::new().max_connections(1).connect_with(options).await.unwrap();
-        let (open, back) = (Mutex::default(), Mutex::default());
-        Self { queue, open, back, plain_again: Mutex::default(), deletions_again: Mutex::default() }
+        Self {
+            queue,
+            open: Mutex::default(),
+            back: Mutex::default(),
+            taken: Mutex::default(),
+            plain_again: Mutex::default(),
+            deletions_again: Mutex::default(),
+        }
     }
 
     /// Under which name a process fetches; none while it has no lease yet.
@@ -44,13 +60,13 @@ impl Rescues {
         sqlx::query_scalar(named).bind(pid).fetch_optional(&self.queue).await.unwrap()
     }
 
-    /// Notes what a process had in hand when it was killed.
-    pub async fn died(&self, process: Option<String>, killed: Instant) {
+    /// Notes what a process had in hand when it met its fate.
+    pub async fn struck(&self, process: Option<String>, fate: Fate, since: Instant) {
         let Some(process) = process else { return };
         let held = "select id, execution from tikkun_jobs where state = 'started' and process = ?1";
         let held: Vec<(String, String)> =
             sqlx::query_as(held).bind(process).fetch_all(&self.queue).await.unwrap();
-        let victim = |(job, execution)| Victim { job, execution, killed, back: None };
+        let victim = |(job, execution)| Victim { job, execution, fate, since, is_back: false };
         self.open.lock().extend(held.into_iter().map(victim));
     }
 
@@ -77,15 +93,21 @@ impl Rescues {
                 return true;
             };
             let (elsewhere, lent) = (*execution != victim.execution, state == "started");
-            if victim.back.is_none() && (elsewhere || !lent) {
-                victim.back = Some(victim.killed.elapsed());
-                self.back.lock().push(victim.killed.elapsed());
+            let took = victim.since.elapsed();
+            if !victim.is_back && (elsewhere || !lent) {
+                victim.is_back = true;
+                // A frozen process that wakes up in time ends its jobs itself.
+                match victim.fate {
+                    Fate::Killed => self.back.lock().push(took),
+                    Fate::Frozen if elsewhere || state == "queued" => self.taken.lock().push(took),
+                    Fate::Frozen => {}
+                }
             }
             let over = elsewhere || matches!(state.as_str(), "finished" | "failed");
-            if over {
+            if over && victim.fate == Fate::Killed {
                 let plain = victim.job.starts_with("plain-");
                 let again = if plain { &self.plain_again } else { &self.deletions_again };
-                again.lock().push(victim.killed.elapsed());
+                again.lock().push(took);
             }
             !over
         });
