@@ -167,7 +167,7 @@ impl<'a> Fleet<'a> {
             let mut strokes = self.strokes.lock();
             strokes.kills += 1;
             // Every fifth place stays empty for a while: then the others must notice by themselves.
-            let gone = if strokes.kills % 5 == 0 { ABSENCE } else { Duration::ZERO };
+            let gone = if strokes.kills.is_multiple_of(5) { ABSENCE } else { Duration::ZERO };
             worker.state = State::GoneUntil(killed + gone);
         }
         self.look_after();

@@ -41,10 +41,10 @@ fn plain(number: usize, chance: &mut fastrand::Rng) -> NewJob {
             ("tikkun.fail", vec![json!("no luck yet")])
         }
     };
-    let intervals = if number % 3 == 0 { vec![Duration::from_millis(200)] } else { vec![] };
+    let intervals = if number.is_multiple_of(3) { vec![Duration::from_millis(200)] } else { vec![] };
     NewJob {
         retries: Some(Retries { left, intervals }),
-        delay: (number % 7 == 0).then(|| Duration::from_millis(chance.u64(1..2000))),
+        delay: (number.is_multiple_of(7)).then(|| Duration::from_millis(chance.u64(1..2000))),
         result_ttl: Some(Limit::Never),
         failure_ttl: Some(Limit::Never),
         ..NewJob::new(format!("plain-{number}"), "default", kind, Args::positional(args))

@@ -23,6 +23,7 @@ pub struct Plan {
 }
 
 impl Plan {
+    #[expect(clippy::disallowed_methods, reason = "the size of a test is no setting of the service")]
     pub fn from_environment() -> Self {
         let full = env::var("TORTURE").is_ok_and(|size| size == "full");
         let seed = env::var("TORTURE_SEED").map_or_else(|_| fastrand::u64(..), |seed| seed.parse().unwrap());
