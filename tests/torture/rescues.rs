@@ -31,7 +31,9 @@ pub struct Rescues {
     open: Mutex<Vec<Victim>>,
     /// Times until a job was taken from the dead process.
     pub back: Mutex<Vec<Duration>>,
-    /// Times until a job was taken from a frozen process.
+    /// Jobs in hand when their process was frozen.
+    pub frozen: Mutex<usize>,
+    /// Times until one was taken from it.
     pub taken: Mutex<Vec<Duration>>,
     /// Times until a plain job was delivered anew, or had ended for good. A retry waits behind all others.
     pub plain_again: Mutex<Vec<Duration>>,
@@ -47,6 +49,7 @@ impl Rescues {
             queue,
             open: Mutex::default(),
             back: Mutex::default(),
+            frozen: Mutex::default(),
             taken: Mutex::default(),
             plain_again: Mutex::default(),
             deletions_again: Mutex::default(),
@@ -66,6 +69,9 @@ impl Rescues {
         let held = "select id, execution from tikkun_jobs where state = 'started' and process = ?1";
         let held: Vec<(String, String)> =
             sqlx::query_as(held).bind(process).fetch_all(&self.queue).await.unwrap();
+        if fate == Fate::Frozen {
+            *self.frozen.lock() += held.len();
+        }
         let victim = |(job, execution)| Victim { job, execution, fate, since, is_back: false };
         self.open.lock().extend(held.into_iter().map(victim));
     }
@@ -99,7 +105,9 @@ impl Rescues {
                 // A frozen process that wakes up in time ends its jobs itself.
                 match victim.fate {
                     Fate::Killed => self.back.lock().push(took),
-                    Fate::Frozen if elsewhere || state == "queued" => self.taken.lock().push(took),
+                    Fate::Frozen if elsewhere || matches!(state.as_str(), "queued" | "scheduled") => {
+                        self.taken.lock().push(took)
+                    }
                     Fate::Frozen => {}
                 }
             }
