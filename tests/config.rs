@@ -15,6 +15,7 @@ use tikkun::config::{
     AttachmentDriver, BrokerEngine, ByteSize, ConfigError, Entry, Loaded, LogFormat, LogLevel, Origin,
     PostgresSettings, Role, Settings, Sources, StoreEngine, WarningLevel,
 };
+use tikkun::job::background::AtRuntimeLimit;
 use tikkun::job::{Limit, Missed};
 
 fn pairs(list: &[(&str, &str)]) -> Vec<(String, String)> {
@@ -92,6 +93,7 @@ fn defaults_are_as_the_contract_says() {
     let deletion = &settings.deletion;
     assert_eq!((deletion.batch, deletion.throttle), (50, Duration::from_millis(200)));
     assert_eq!((deletion.runtime_limit, deletion.max_failures), (seconds(300), 10));
+    assert_eq!(deletion.at_runtime_limit, AtRuntimeLimit::Continue);
     assert_eq!(deletion.timeout, Limit::After(seconds(1800)));
     assert_eq!(deletion.failure_ttl, Limit::After(seconds(86_400)));
     assert_eq!(deletion.outage_limit, Limit::Never);

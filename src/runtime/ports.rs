@@ -206,7 +206,7 @@ pub(super) async fn open_blobs(settings: &Settings) -> Result<Arc<dyn BlobStore>
 
 /// The background jobs whose rows and queue entries are kept together.
 #[must_use]
-pub(super) fn tracked_deletions(settings: &Settings) -> TrackedKind {
+pub fn tracked_deletions(settings: &Settings) -> TrackedKind {
     let deletion = &settings.deletion;
     TrackedKind {
         job_type: DELETE_RECEIPTS_ALL.to_owned(),

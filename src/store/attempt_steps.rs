@@ -20,8 +20,9 @@ pub(super) async fn begin<D: StatusChanges>(database: &D, begin: &Begin) -> Resu
     let begun = match attempt::decide(&tracked, begin, now) {
         Decision::Refuse(reason) => return Ok(Begun::Refused(reason)),
         Decision::Poison { barren, reason } => {
-            let end = Ending { step: Move::Fail, error: Some(&reason), barren: Some(barren), now };
-            end.carry_out(&mut tx, &tracked.job).await?;
+            let end = EndAttempt::Failed { error: reason.clone() };
+            let ending = Ending { end: &end, barren: Some(barren), now };
+            ending.carry_out(&mut tx, &tracked.job).await?;
             Begun::Refused(NotBegun::Poison(reason))
         }
         Decision::Start { attempt, barren } => {
@@ -47,10 +48,7 @@ async fn cover(tx: &mut impl StatusTx, job: &BackgroundJob) -> Result<(), Fault>
     if job.cursor.upper_id.is_some() && job.progress.total > 0 {
         return Ok(());
     }
-    let upper = match job.cursor.upper_id {
-        Some(upper) => upper,
-        None => tx.newest_at(job.business_id, job.created_at).await?.unwrap_or(0),
-    };
+    let upper = upper_id(tx, job).await?;
     let mut total = job.progress.total;
     if total <= 0 {
         let (live, _) = tx.covered(job.business_id, Some(upper)).await?;
@@ -60,21 +58,34 @@ async fn cover(tx: &mut impl StatusTx, job: &BackgroundJob) -> Result<(), Fault>
     tx.cover(job.id, &cursor, total).await
 }
 
+/// The last receipt that a row covers: as its cursor says or, where the web application made it, the newest
+/// that existed when the row was made.
+pub(super) async fn upper_id(tx: &mut impl StatusTx, job: &BackgroundJob) -> Result<i64, Fault> {
+    match job.cursor.upper_id {
+        Some(upper) => Ok(upper),
+        None => Ok(tx.newest_at(job.business_id, job.created_at).await?.unwrap_or(0)),
+    }
+}
+
 /// An end that was decided upon.
 struct Ending<'a> {
-    step: Move,
-    error: Option<&'a str>,
+    end: &'a EndAttempt,
     barren: Option<u32>,
     now: DateTime<Utc>,
 }
 
 impl Ending<'_> {
     async fn carry_out(&self, tx: &mut impl StatusTx, job: &BackgroundJob) -> Result<(), Fault> {
-        let Self { step, error, barren, now } = *self;
-        tx.make(&RowMove { id: job.id, step, from: job.status, error, now }).await?;
-        let pause = (step == Move::Continue).then_some(PauseReason::Continuation);
-        let attempt = job.note.attempt;
-        tx.note_end(&NoteEnd { id: job.id, attempt, ended: step.to(), pause, barren, now }).await
+        let Self { end, barren, now } = *self;
+        let step = end.transition();
+        tx.make(&RowMove { id: job.id, step, from: job.status, error: end.error(), now }).await?;
+        let pause = match step {
+            Move::Continue => Some(PauseReason::Continuation),
+            Move::Pause => Some(PauseReason::Person),
+            _ => None,
+        };
+        let (attempt, by) = (job.note.attempt, end.paused_by());
+        tx.note_end(&NoteEnd { id: job.id, attempt, ended: step.to(), pause, by, barren, now }).await
     }
 }
 
@@ -92,11 +103,7 @@ pub(super) async fn end<D: StatusChanges>(
         EndStep::Repeated => return Ok(true),
         EndStep::Apply => {}
     }
-    let error = match end {
-        EndAttempt::Failed { error } => Some(error.as_str()),
-        EndAttempt::Completed | EndAttempt::Continuation => None,
-    };
-    let ending = Ending { step: end.transition(), error, barren: None, now: Utc::now() };
+    let ending = Ending { end, barren: None, now: Utc::now() };
     ending.carry_out(&mut tx, &tracked.job).await?;
     tx.commit().await?;
     Ok(true)

@@ -24,7 +24,8 @@ mod trial;
 use std::sync::Arc;
 
 pub use background_jobs::{
-    BackgroundJobs, Begin, Begun, EndAttempt, NewRequest, NotBegun, Person, PersonMove, Requested, Watched,
+    BackgroundJobs, Begin, Begun, Coverage, EndAttempt, NewRequest, NotBegun, Person, PersonMove, Requested,
+    Watched,
 };
 pub use outbox::{CleanupOutbox, Condemned, OutboxRow, OutboxSummary};
 pub use plan::{DeletionPlan, Estimate, Kept};

@@ -2,7 +2,8 @@
 
 use chrono::Utc;
 
-use super::background_jobs::{NewRequest, Person, PersonMove, Requested};
+use super::attempt_steps::upper_id;
+use super::background_jobs::{Coverage, NewRequest, Person, PersonMove, Requested};
 use super::row_move::RowMove;
 use super::status_tx::{NewRow, NotePerson, StatusChanges, StatusTx};
 use crate::fault::{Fault, FaultKind};
@@ -19,10 +20,9 @@ pub(super) async fn request<D: StatusChanges>(
     if let Some(job) = tx.active(request.business_id, &request.job_type).await? {
         return Ok(Requested::Active(Box::new(job)));
     }
-    let (total, Some(upper)) = tx.covered(request.business_id, None).await? else {
+    let Some((total, cursor)) = covered(&mut tx, request).await? else {
         return Ok(Requested::Nothing);
     };
-    let cursor = Cursor { upper_id: Some(upper), ..Cursor::default() };
     let now = Utc::now();
     let Some(id) = tx.insert(&NewRow { request, total, cursor: &cursor, now }).await? else {
         let winner = tx.active(request.business_id, &request.job_type).await?;
@@ -32,6 +32,26 @@ pub(super) async fn request<D: StatusChanges>(
     let made = tx.lock(id).await?.ok_or_else(|| gone(&what))?;
     tx.commit().await?;
     Ok(Requested::Created(Box::new(made.job)))
+}
+
+/// How many receipts a request is about, and its cursor; none: about nothing.
+async fn covered(tx: &mut impl StatusTx, request: &NewRequest) -> Result<Option<(i64, Cursor)>, Fault> {
+    let tenant = request.business_id;
+    let mut set_aside_of = None;
+    let (total, upper) = match request.covers {
+        Coverage::Everything => tx.covered(tenant, None).await?,
+        Coverage::RestOf(earlier) => {
+            let found = tx.lock(earlier).await?.map(|tracked| tracked.job);
+            let Some(job) = found.filter(|job| job.business_id == tenant) else { return Ok(None) };
+            let upper = upper_id(tx, &job).await?;
+            tx.covered(tenant, Some(upper)).await?
+        }
+        Coverage::SetAsideOf(earlier) => {
+            set_aside_of = Some(earlier);
+            tx.set_aside_of(tenant, earlier).await?
+        }
+    };
+    Ok(upper.map(|upper| (total, Cursor { upper_id: Some(upper), set_aside_of, ..Cursor::default() })))
 }
 
 /// Fails a row that could not be enqueued.

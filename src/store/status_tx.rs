@@ -26,7 +26,7 @@ pub(super) struct NoteStart<'a> {
 }
 
 /// The end of an attempt, for the note beside the row.
-pub(super) struct NoteEnd {
+pub(super) struct NoteEnd<'a> {
     /// The row.
     pub(super) id: BackgroundJobId,
     /// The attempt; a note of a newer one is left alone.
@@ -35,6 +35,8 @@ pub(super) struct NoteEnd {
     pub(super) ended: Status,
     /// Why it is paused, if it is.
     pub(super) pause: Option<PauseReason>,
+    /// Who or what paused it; none leaves what is noted.
+    pub(super) by: Option<&'a str>,
     /// Attempts that moved nothing; none leaves the number.
     pub(super) barren: Option<u32>,
     /// When.
@@ -95,7 +97,7 @@ pub(super) trait StatusTx: Send + Sized {
     async fn note_start(&mut self, start: &NoteStart<'_>) -> Result<(), Fault>;
 
     /// Notes the end of the newest attempt, by which a repeated end is known.
-    async fn note_end(&mut self, end: &NoteEnd) -> Result<(), Fault>;
+    async fn note_end(&mut self, end: &NoteEnd<'_>) -> Result<(), Fault>;
 
     /// Notes a revival: no second one before a good batch.
     async fn note_revived(&mut self, id: BackgroundJobId, now: DateTime<Utc>) -> Result<(), Fault>;
@@ -126,6 +128,13 @@ pub(super) trait StatusTx: Send + Sized {
 
     /// How many live receipts there are up to an id, and the highest of them; without an id: of all.
     async fn covered(&mut self, tenant: BusinessId, up_to: Option<i64>) -> Result<(i64, Option<i64>), Fault>;
+
+    /// How many of the tenant's receipts that an earlier row set aside are live, and the highest of them.
+    async fn set_aside_of(
+        &mut self,
+        tenant: BusinessId,
+        earlier: BackgroundJobId,
+    ) -> Result<(i64, Option<i64>), Fault>;
 
     /// Fills in what a row of the web application lacks.
     async fn cover(&mut self, id: BackgroundJobId, cursor: &Cursor, total: i64) -> Result<(), Fault>;

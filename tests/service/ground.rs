@@ -181,8 +181,10 @@ impl Ground {
         .await;
         for key in self.texts("select storage_path from attachments").await {
             let path = self.attachments().join(key);
-            fs::create_dir_all(path.parent().unwrap()).unwrap();
-            fs::write(path, "0123456789").unwrap();
+            if !path.exists() {
+                fs::create_dir_all(path.parent().unwrap()).unwrap();
+                fs::write(path, "0123456789").unwrap();
+            }
         }
         tenant
     }
@@ -289,7 +291,8 @@ impl Lock {
     }
 }
 
-fn file(path: &Path) -> SqliteConnectOptions {
+/// How each file is opened.
+pub fn file(path: &Path) -> SqliteConnectOptions {
     SqliteConnectOptions::new().filename(path).foreign_keys(true).busy_timeout(Duration::from_secs(30))
 }
 

@@ -16,6 +16,7 @@ mod client;
 mod crashes;
 mod drain;
 mod facade;
+mod fairness;
 mod ground;
 mod healing;
 mod kills;
@@ -27,5 +28,9 @@ mod pausing;
 mod plain_jobs;
 mod process;
 mod queues;
+mod retrying;
+mod schedules;
 mod takeover;
+#[cfg(feature = "failpoints")]
+mod transitions;
 mod web_application;

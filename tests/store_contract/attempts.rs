@@ -165,6 +165,23 @@ pub async fn a_continuation_begins_again(rig: &Rig) {
     assert!(!end(rig, &job, EndAttempt::Continuation).await, "the older attempt has nothing to say");
 }
 
+pub async fn an_attempt_that_pauses_waits_for_a_person_and_says_who(rig: &Rig) {
+    rig.seed(1).await;
+    let job = rig.started().await;
+    let paused = EndAttempt::Paused { by: "the runtime limit (300s)".into() };
+    assert!(end(rig, &job, paused.clone()).await);
+    assert!(end(rig, &job, paused.clone()).await, "told again");
+    let row = rig.get(job.id).await;
+    assert_eq!((row.status, row.note.pause_reason), (Status::Paused, Some(PauseReason::Person)));
+    assert_eq!(row.note.changed_by.as_deref(), Some("the runtime limit (300s)"));
+    assert_eq!((row.finished_at, row.last_error), (None, None));
+    assert_eq!(refused(rig.try_begin(job.id, "q1").await), NotBegun::AtRest(Status::Paused));
+    rig.set(job.id, "status = 'queued'").await;
+    assert!(!end(rig, &job, paused.clone()).await, "what a person resumed is not paused again by the past");
+    rig.begin(job.id).await;
+    assert!(!end(rig, &job, paused).await, "the older attempt has nothing to say");
+}
+
 pub async fn the_stale_rule_is_undone_once_until_a_good_batch(rig: &Rig) {
     rig.seed(4).await;
     let job = rig.started().await;

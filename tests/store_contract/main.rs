@@ -74,6 +74,7 @@ macro_rules! contract {
                 a_good_batch_ends_the_count_of_barren_attempts
                 ends_are_idempotent_and_fenced
                 a_continuation_begins_again
+                an_attempt_that_pauses_waits_for_a_person_and_says_who
                 the_stale_rule_is_undone_once_until_a_good_batch
                 a_persons_cancel_and_a_newer_row_are_not_revived
                 beats_move_ours_and_name_the_lost
@@ -91,6 +92,9 @@ macro_rules! contract {
                 active_rows_come_oldest_first
                 a_broken_row_hides_no_other_active_one
                 a_new_carrier_is_noted
+                the_rest_of_a_request_leaves_out_what_came_later
+                what_was_set_aside_is_requested_alone
+                an_earlier_request_of_another_tenant_is_not_there
             }
             outbox {
                 a_claimed_object_is_nobody_elses

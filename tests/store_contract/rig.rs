@@ -13,8 +13,8 @@ use tikkun::config::PostgresSettings;
 use tikkun::job::background::{BackgroundJob, DELETE_RECEIPTS_ALL};
 use tikkun::job::{BackgroundJobId, BusinessId};
 use tikkun::store::{
-    Batch, BatchOrder, BatchOutcome, Begin, Begun, NewRequest, Pass, Requested, Schema, Store, open_postgres,
-    open_sqlite,
+    Batch, BatchOrder, BatchOutcome, Begin, Begun, Coverage, NewRequest, Pass, Requested, Schema, Store,
+    open_postgres, open_sqlite,
 };
 
 use crate::server::Server;
@@ -32,6 +32,8 @@ pub trait Raw: Send + Sync {
     /// Makes the database refuse every change of rows of `table` for which `condition` holds of `old`;
     /// `on` is `update` or `delete`.
     async fn refuse(&self, on: &str, table: &str, condition: &str);
+    /// Takes such a refusal back.
+    async fn allow(&self, on: &str, table: &str);
     /// Makes an update of the receipt 2 break off more than its own statement, until it is mended.
     async fn break_off(&self);
     /// Takes that back.
@@ -96,6 +98,10 @@ impl Raw for SqliteRaw {
         self.try_run(&sql).await.unwrap();
     }
 
+    async fn allow(&self, on: &str, table: &str) {
+        self.try_run(&format!("drop trigger refuse_{on}_{table}")).await.unwrap();
+    }
+
     async fn break_off(&self) {
         self.try_run(
             "create trigger harsh before update on receipts when old.id = 2
@@ -136,6 +142,10 @@ impl Raw for PostgresRaw {
              execute function seal()"
         );
         self.try_run(&sql).await.unwrap();
+    }
+
+    async fn allow(&self, on: &str, table: &str) {
+        self.try_run(&format!("drop trigger refuse_{on}_{table} on {table}")).await.unwrap();
     }
 
     async fn break_off(&self) {
@@ -259,6 +269,7 @@ impl Rig {
             user_id: Some(5),
             job_type: DELETE_RECEIPTS_ALL.into(),
             queue_job: queue_job.into(),
+            covers: Coverage::Everything,
         }
     }
 

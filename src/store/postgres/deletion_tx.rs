@@ -45,6 +45,12 @@ const SELECT_SWEEP: &str = "
       and not exists (select 1 from tikkun_set_aside s where s.background_job_id = $3 and s.receipt_id = r.id)
     order by r.id limit $4";
 
+/// What an earlier row of the tenant set aside and is live, behind the cursor.
+const SELECT_SET_ASIDE: &str = "
+    select r.id::bigint from tikkun_set_aside s join receipts r on r.id = s.receipt_id
+    where s.background_job_id = $1 and s.receipt_id > $2 and r.business_id = $3 and r.is_deleted is not true
+    order by s.receipt_id limit $4";
+
 /// Marks live receipts of the tenant only, whatever the list says; answers with what each pointed to.
 const MARK: &str = "
     update receipts set is_deleted = true, deleted_at = $1, updated_at = $1
@@ -135,9 +141,12 @@ impl DeletionTx for PostgresDeletionTx {
 
     async fn select_ids(&mut self, scope: &Scope<'_>, limit: u32) -> Result<Vec<i64>, Fault> {
         let tenant = scope.business_id.0;
-        let query = match scope.pass {
-            Pass::Forward => scalar(SELECT_FORWARD).bind(tenant).bind(scope.last_id).bind(scope.upper_id),
-            Pass::Sweep => scalar(SELECT_SWEEP).bind(tenant).bind(scope.upper_id).bind(scope.job.0),
+        let query = match (scope.only_set_aside_of, scope.pass) {
+            (Some(of), _) => scalar(SELECT_SET_ASIDE).bind(of.0).bind(scope.last_id).bind(tenant),
+            (None, Pass::Forward) => {
+                scalar(SELECT_FORWARD).bind(tenant).bind(scope.last_id).bind(scope.upper_id)
+            }
+            (None, Pass::Sweep) => scalar(SELECT_SWEEP).bind(tenant).bind(scope.upper_id).bind(scope.job.0),
         };
         query
             .persistent(self.database.prepared)

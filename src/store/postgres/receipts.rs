@@ -20,7 +20,9 @@ pub(super) const COUNT_LIVE: &str =
 
 /// What a job set aside, by id.
 const LIST_SET_ASIDE: &str = "
-    select receipt_id, reason from tikkun_set_aside where background_job_id = $1 order by receipt_id limit $2";
+    select s.receipt_id, s.reason from tikkun_set_aside s join receipts r on r.id = s.receipt_id
+    where s.background_job_id = $1 and r.is_deleted is not true
+    order by s.receipt_id limit $2";
 
 /// Receipts in one database.
 pub(super) struct PostgresReceipts {

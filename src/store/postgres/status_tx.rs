@@ -53,7 +53,7 @@ const NOTE_START: &str = "
 const NOTE_END: &str = "
     update tikkun_background_jobs
     set ended = $3, pause_reason = $4, waiting_for = null, rate = null, eta_seconds = null,
-        barren_attempts = coalesce($5, barren_attempts), updated_at = $6
+        barren_attempts = coalesce($5, barren_attempts), updated_at = $6, changed_by = coalesce($7, changed_by)
     where background_job_id = $1 and attempt = $2";
 
 /// No second revival before a good batch.
@@ -101,6 +101,11 @@ const NEWEST_AT: &str = "
 const COVERED: &str = "
     select count(*), max(id)::bigint from receipts
     where business_id = $1 and is_deleted is not true and id <= $2";
+
+/// What an earlier row set aside and is live, and the last of it.
+const SET_ASIDE_OF: &str = "
+    select count(*), max(r.id)::bigint from tikkun_set_aside s join receipts r on r.id = s.receipt_id
+    where s.background_job_id = $2 and r.business_id = $1 and r.is_deleted is not true";
 
 /// Fills in what a row of the web application lacks; nobody counts before the first batch.
 const COVER: &str = "update background_jobs set cursor = $2, total = $3 where id = $1";
@@ -171,14 +176,15 @@ impl StatusTx for PostgresStatusTx {
         self.execute(query).await
     }
 
-    async fn note_end(&mut self, end: &NoteEnd) -> Result<(), Fault> {
+    async fn note_end(&mut self, end: &NoteEnd<'_>) -> Result<(), Fault> {
         let query = query(NOTE_END)
             .bind(end.id.0)
             .bind(number(end.attempt))
             .bind(end.ended.as_str())
             .bind(end.pause.map(PauseReason::as_str))
             .bind(end.barren.map(number))
-            .bind(end.now.naive_utc());
+            .bind(end.now.naive_utc())
+            .bind(end.by);
         self.execute(query).await
     }
 
@@ -226,6 +232,15 @@ impl StatusTx for PostgresStatusTx {
 
     async fn covered(&mut self, tenant: BusinessId, up_to: Option<i64>) -> Result<(i64, Option<i64>), Fault> {
         let query = tuples(COVERED).bind(tenant.0).bind(up_to.unwrap_or(i64::MAX));
+        query.fetch_one(&mut *self.tx).await.during(&self.what)
+    }
+
+    async fn set_aside_of(
+        &mut self,
+        tenant: BusinessId,
+        earlier: BackgroundJobId,
+    ) -> Result<(i64, Option<i64>), Fault> {
+        let query = tuples(SET_ASIDE_OF).bind(tenant.0).bind(earlier.0);
         query.fetch_one(&mut *self.tx).await.during(&self.what)
     }
 

@@ -41,6 +41,13 @@ const SELECT_SWEEP: &str = "
       and not exists (select 1 from tikkun_set_aside s where s.background_job_id = ?3 and s.receipt_id = receipts.id)
     order by id limit ?4";
 
+/// What an earlier row of the tenant set aside and is live, behind the cursor.
+const SELECT_SET_ASIDE: &str = "
+    select r.id from tikkun_set_aside s cross join receipts r on r.id = s.receipt_id
+    where s.background_job_id = ?1 and s.receipt_id > ?2
+      and +r.business_id = ?3 and r.is_deleted is not true
+    order by s.receipt_id limit ?4";
+
 /// Marks live receipts of the tenant only, whatever the list says.
 const MARK: &str = "
     update receipts set is_deleted = 1, deleted_at = ?1, updated_at = ?1
@@ -113,11 +120,12 @@ impl DeletionTx for SqliteDeletionTx {
 
     async fn select_ids(&mut self, scope: &Scope<'_>, limit: u32) -> Result<Vec<i64>, Fault> {
         let tenant = scope.business_id.0;
-        let query = match scope.pass {
-            Pass::Forward => {
+        let query = match (scope.only_set_aside_of, scope.pass) {
+            (Some(of), _) => sqlx::query_scalar(SELECT_SET_ASIDE).bind(of.0).bind(scope.last_id).bind(tenant),
+            (None, Pass::Forward) => {
                 sqlx::query_scalar(SELECT_FORWARD).bind(tenant).bind(scope.last_id).bind(scope.upper_id)
             }
-            Pass::Sweep => {
+            (None, Pass::Sweep) => {
                 sqlx::query_scalar(SELECT_SWEEP).bind(tenant).bind(scope.upper_id).bind(scope.job.0)
             }
         };
@@ -262,6 +270,7 @@ mod tests {
             LOCK_JOB,
             SELECT_FORWARD,
             SELECT_SWEEP,
+            SELECT_SET_ASIDE,
             MARK,
             &queries.candidates,
             &queries.plan,
