@@ -3,7 +3,8 @@
 #   docker build -t tikkun .
 #   docker run -p 8080:8080 -v tikkun-data:/data -e INTERNAL_SECRET=… tikkun
 #
-# SIGTERM drains. Give it longer to stop than `service.drain_timeout` (30 s): docker stop --time 40.
+# SIGTERM drains. Give it longer to stop than `service.drain_timeout` (30 s) and its actors (10 s) take:
+# docker stop --time 45.
 
 FROM rust:1.95-slim-bookworm AS build
 WORKDIR /build

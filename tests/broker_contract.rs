@@ -20,6 +20,8 @@ mod leases;
 mod looking;
 #[path = "broker/pauses.rs"]
 mod pauses;
+#[path = "broker/requeue.rs"]
+mod requeue;
 #[path = "broker/time.rs"]
 mod time;
 #[path = "broker/unique.rs"]
@@ -80,7 +82,8 @@ macro_rules! claims {
                 a_renewal_after_the_loss_says_so,
                 processes_are_listed_while_their_lease_holds,
                 only_one_leads_until_it_resigns,
-                leadership_runs_out;
+                leadership_runs_out,
+                a_lost_process_leads_no_more;
             time:
                 a_delayed_job_is_promoted_only_when_due,
                 a_promoted_job_enters_at_its_end,
@@ -92,6 +95,12 @@ macro_rules! claims {
                 a_pause_holds_for_all_and_survives_reopening,
                 a_waiter_sleeps_through_a_pause_and_wakes_on_resume,
                 a_resume_by_another_wakes_the_waiter;
+            requeue:
+                failed_and_canceled_jobs_wait_again_behind_the_others,
+                jobs_that_have_not_failed_stay_where_they_are,
+                of_two_requeues_of_one_job_one_counts,
+                a_job_that_comes_back_takes_its_key_unless_another_has_it,
+                a_job_that_comes_back_wakes_the_waiter;
             unique:
                 an_open_job_holds_its_key,
                 a_key_is_free_once_its_job_has_ended,

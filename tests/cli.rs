@@ -17,7 +17,8 @@ use tempfile::TempDir;
 use tikkun::job::background::DELETE_RECEIPTS_ALL;
 use tikkun::job::{BackgroundJobId, BusinessId};
 use tikkun::store::{
-    NewRequest, Person, PersonMove, Requested, Schema, Store, TrialReceipt, open_sqlite, open_sqlite_trial,
+    Coverage, NewRequest, Person, PersonMove, Requested, Schema, Store, TrialReceipt, open_sqlite,
+    open_sqlite_trial,
 };
 
 /// Longest wait for anything.
@@ -107,6 +108,7 @@ impl Desk {
             user_id: Some(5),
             job_type: DELETE_RECEIPTS_ALL.to_owned(),
             queue_job: "carrier".into(),
+            covers: Coverage::Everything,
         };
         match store.background_jobs.request(&request).await.unwrap() {
             Requested::Created(job) => (store, job.id),
@@ -348,7 +350,7 @@ fn an_id_that_exists_is_refused_and_the_job_left_alone() {
 #[test]
 fn unknown_ids_are_named() {
     let desk = Desk::new().with_data();
-    for verb in ["show", "cancel"] {
+    for verb in ["show", "cancel", "retry", "failed-rows"] {
         desk.run(&["jobs", verb, "nobody"]).refuses(1, &["no job `nobody`", "jobs list"]);
         desk.run(&["jobs", verb, "27"]).refuses(1, &["no background job 27", "jobs list"]);
     }
@@ -362,6 +364,39 @@ fn a_waiting_job_is_taken_out_once() {
     let told = desk.run(&["jobs", "cancel", "x", "--json"]).json();
     assert_eq!(told, json!({ "id": "x", "state": "canceled" }));
     desk.run(&["jobs", "cancel", "x"]).refuses(1, &["`x` is canceled", "queued or scheduled"]);
+}
+
+#[test]
+fn what_was_taken_out_waits_again_when_it_is_retried() {
+    let desk = Desk::new();
+    for (id, queue) in [("a", "mail"), ("b", "mail"), ("c", "low")] {
+        desk.run(&["enqueue", "f", "--id", id, "--queue", queue]).ok();
+    }
+    desk.run(&["jobs", "retry", "a"]).refuses(1, &["`a` is queued", "failed or canceled"]);
+    let told = desk.run(&["jobs", "cancel", "--queue", "mail", "--json"]).json();
+    assert_eq!(told, json!([{ "id": "b", "state": "canceled" }, { "id": "a", "state": "canceled" }]));
+    let told = desk.run(&["jobs", "retry", "a", "--json"]).json();
+    assert_eq!(told, json!({ "id": "a", "state": "queued" }));
+    let left = desk.run(&["jobs", "retry", "--state", "canceled", "--function", "f"]).ok();
+    assert_eq!(left, "b is queued\n");
+    let none = desk.run(&["jobs", "retry", "--queue", "mail"]);
+    assert!(none.err.contains("no job matches"), "{}", none.err);
+    none.ok();
+    let some = desk.run(&["jobs", "cancel", "a", "nobody", "c"]);
+    assert!(some.out.contains("a is canceled") && some.out.contains("c is canceled"), "{}", some.out);
+    some.refuses(1, &["no job `nobody`"]);
+}
+
+#[test]
+fn changing_many_jobs_wants_to_be_told_which() {
+    let desk = Desk::new().with_data();
+    for verb in ["retry", "cancel"] {
+        desk.run(&["jobs", verb]).refuses(2, &["which jobs", "--queue"]);
+        desk.run(&["jobs", verb, "--limit", "5"]).refuses(2, &["which jobs"]);
+        desk.run(&["jobs", verb, "x", "--queue", "mail"]).refuses(2, &["not both"]);
+    }
+    desk.run(&["jobs", "retry", "--failed-rows", "--queue", "mail"])
+        .refuses(2, &["jobs retry 27 --failed-rows"]);
 }
 
 #[test]
@@ -466,6 +501,26 @@ async fn watch_says_why_a_job_waits() {
     store.background_jobs.person(&cancel).await.unwrap().unwrap().unwrap();
     assert_eq!(lines.next().unwrap().unwrap(), "cancelled 0/3 (0.0%)");
     assert_eq!(watch.wait().unwrap().code(), Some(1));
+}
+
+#[tokio::test]
+async fn a_cancelled_deletion_is_retried_as_a_request_for_what_it_left() {
+    let desk = Desk::new().with_data();
+    let (store, id) = desk.background_job(3).await;
+    let number = id.to_string();
+    desk.run(&["jobs", "retry", &number]).refuses(1, &["is queued", "--failed-rows"]);
+    desk.run(&["jobs", "retry", &number, "--failed-rows"]).refuses(1, &["is queued", "once it has ended"]);
+    desk.run(&["jobs", "cancel", &number]).ok();
+    desk.run(&["jobs", "retry", &number, "--failed-rows"]).refuses(1, &["left nothing to delete"]);
+    let told = desk.run(&["jobs", "retry", &number, "--json"]).json();
+    assert_eq!(told, json!({ "id": 1, "retried_as": 2, "state": "queued", "total": 3 }));
+    desk.run(&["jobs", "retry", &number]).refuses(1, &["background job 2 of the same business is queued"]);
+    let shown = desk.run(&["jobs", "show", "2", "--json"]).json();
+    assert_eq!(shown["queue_entry"]["state"], "queued", "{shown}");
+    let carrier = shown["queue_entry"]["id"].as_str().unwrap().to_owned();
+    desk.run(&["jobs", "retry", &carrier]).refuses(1, &["carries background job 2", "reconciliation"]);
+    assert!(desk.run(&["jobs", "failed-rows", "1"]).err.contains("left no receipt behind"));
+    assert_eq!(store.receipts.count_live(BusinessId(789)).await.unwrap(), 3);
 }
 
 // ---- with a running service ----

@@ -7,14 +7,15 @@
 )]
 
 use std::collections::BTreeSet;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use secrecy::ExposeSecret;
 use tikkun::config::{
-    AttachmentDriver, BrokerEngine, ByteSize, ConfigError, Entry, Loaded, LogFormat, LogLevel, Origin, Role,
-    Settings, Sources, StoreEngine, WarningLevel,
+    AttachmentDriver, BrokerEngine, ByteSize, ConfigError, Entry, Loaded, LogFormat, LogLevel, Origin,
+    PostgresSettings, Role, Settings, Sources, StoreEngine, WarningLevel,
 };
+use tikkun::job::background::AtRuntimeLimit;
 use tikkun::job::{Limit, Missed};
 
 fn pairs(list: &[(&str, &str)]) -> Vec<(String, String)> {
@@ -92,11 +93,12 @@ fn defaults_are_as_the_contract_says() {
     let deletion = &settings.deletion;
     assert_eq!((deletion.batch, deletion.throttle), (50, Duration::from_millis(200)));
     assert_eq!((deletion.runtime_limit, deletion.max_failures), (seconds(300), 10));
+    assert_eq!(deletion.at_runtime_limit, AtRuntimeLimit::Continue);
     assert_eq!(deletion.timeout, Limit::After(seconds(1800)));
     assert_eq!(deletion.failure_ttl, Limit::After(seconds(86_400)));
     assert_eq!(deletion.outage_limit, Limit::Never);
     assert_eq!(settings.broker.engine, BrokerEngine::Embedded { file: "./data/queue.db".into() });
-    assert_eq!(settings.store.engine, StoreEngine::Sqlite { file: "./data/tikkun.db".into() });
+    assert_eq!(sqlite_file(&settings), Path::new("./data/tikkun.db"));
     assert_eq!(settings.attachments.folder, PathBuf::from("./data/attachments"));
 }
 
@@ -354,13 +356,18 @@ fn engines_of_later_versions_are_refused_by_name_with_masked_urls() {
         ),
         (
             "DATABASE_URL",
-            "postgres://u:hunter2@h/d",
-            "`store.url` (from env DATABASE_URL) asks for `postgres://u:***@h/d`, but this build has no engine for PostgreSQL yet",
+            "postgres://u:hunter2@h",
+            "`store.url` (from env DATABASE_URL) is `postgres://u:***@h`, expected the name of the database",
         ),
         (
             "DATABASE_URL",
-            "postgresql+psycopg2://u:hunter2@h/d",
-            "`store.url` (from env DATABASE_URL) asks for `postgresql+psycopg2://u:***@h/d`, but this build",
+            "postgresql+psycopg2://u:hunter2@h/d?sslmode=maybe",
+            "`store.url` (from env DATABASE_URL) is `postgresql+psycopg2://u:***@h/d?sslmode=maybe`, expected `sslmode`",
+        ),
+        (
+            "DATABASE_URL",
+            "postgres://u:hunter2@one:5432,two:5432/d",
+            "`store.url` (from env DATABASE_URL) is `postgres://u:***@one:5432,two:5432/d`, expected `postgres://user",
         ),
         (
             "DATABASE_URL",
@@ -452,11 +459,64 @@ fn a_bucket_that_no_driver_uses_is_worth_a_warning() {
 #[test]
 fn sqlite_urls_give_relative_and_absolute_files() {
     for (url, file) in [("sqlite://a/b.db", "a/b.db"), ("sqlite:///srv/b.db", "/srv/b.db")] {
-        let engine = with_env(&[("DATABASE_URL", url)]).unwrap().settings.store.engine;
-        assert_eq!(engine, StoreEngine::Sqlite { file: file.into() });
+        let settings = with_env(&[("DATABASE_URL", url)]).unwrap().settings;
+        assert_eq!(sqlite_file(&settings), Path::new(file));
     }
     let moved = with_flags(&[("service.data", "/srv/tikkun")]).unwrap().settings;
     assert_eq!(moved.broker.engine, BrokerEngine::Embedded { file: "/srv/tikkun/queue.db".into() });
+}
+
+fn sqlite_file(settings: &Settings) -> &Path {
+    match &settings.store.engine {
+        StoreEngine::Sqlite { file } => file,
+        other => panic!("{other:?}"),
+    }
+}
+
+fn postgres(url: &str) -> (Loaded, PostgresSettings) {
+    let loaded = with_env(&[("DATABASE_URL", url)]).unwrap();
+    match loaded.settings.store.engine.clone() {
+        StoreEngine::Postgres(postgres) => (loaded, postgres),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn every_way_to_write_a_postgres_url_means_the_same() {
+    for scheme in
+        ["postgres", "postgresql", "postgresql+psycopg2", "postgresql+psycopg", "postgresql+asyncpg"]
+    {
+        let (loaded, settings) = postgres(&format!("{scheme}://u:hun%40ter2@db.example/app"));
+        assert_eq!(settings.url.expose_secret(), "postgres://u:hun%40ter2@db.example/app");
+        assert_eq!(settings.place, "db.example:5432/app");
+        assert_eq!(loaded.settings.store.shown, format!("{scheme}://u:***@db.example/app"));
+        assert!(!format!("{settings:?} {loaded:?}").contains("ter2"), "a password shows");
+    }
+    let (_, settings) = postgres("postgresql+psycopg2://u:p@/app?host=/run/postgresql&port=6432");
+    assert_eq!(settings.place, "/run/postgresql:6432/app");
+    let (_, settings) = postgres("postgresql+asyncpg://u:p@h:1/app?ssl=require&application_name=a%20b");
+    assert!(settings.url.expose_secret().ends_with("/app?sslmode=require&application_name=a+b"));
+}
+
+#[test]
+fn a_parameter_that_means_nothing_to_postgres_is_dropped_with_a_warning() {
+    let (loaded, settings) = postgres("postgresql://u:p@h/app?connect_timeout=9&sslmode=disable");
+    assert_eq!(settings.url.expose_secret(), "postgres://u:p@h/app?sslmode=disable");
+    assert!(loaded.warnings[0].text.contains("says `connect_timeout`, which means nothing here"));
+}
+
+#[test]
+fn patience_with_postgres_is_set_by_keys() {
+    let env = [("DATABASE_URL", "postgres://h/app"), ("TIKKUN_STORE__LOCK_TIMEOUT", "200ms")];
+    let loaded = with_env(&env).unwrap();
+    let StoreEngine::Postgres(settings) = &loaded.settings.store.engine else { panic!() };
+    let seconds = Duration::from_secs;
+    assert_eq!((settings.max_connections, settings.acquire_timeout), (10, seconds(5)));
+    assert_eq!(
+        (settings.statement_timeout, settings.lock_timeout),
+        (seconds(30), Duration::from_millis(200))
+    );
+    assert!(only_problem(with_env(&[("TIKKUN_STORE__MAX_CONNECTIONS", "0")])).contains("from 1 to 1000"));
 }
 
 // ---- contradictions ----

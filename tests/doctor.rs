@@ -5,7 +5,9 @@
 //! entry · 5 a row runs with a silent heartbeat · 6 an unknown function waits · 7 the database is missing ·
 //! 8 the database is locked · 9 the queue's file is missing · 10 the attachments are gone · 11 the outbox is old ·
 //! 12 a person paused the job · 13 the job waits out an outage · 14 a due job is not promoted · 15 no scheduler ·
-//! 16 a row's queue job has ended under it · 17 the job failed · 18 workers are busy · 19 the schema is not there.
+//! 16 a row's queue job has ended under it · 17 the job failed · 18 workers are busy · 19 the schema is not there ·
+//! 20 the job's code does not come back · 21 the job's time has not come · 22 a schedule calls what nobody has ·
+//! 23 nothing runs at all.
 #![allow(
     clippy::unwrap_used,
     clippy::indexing_slicing,
@@ -384,6 +386,53 @@ async fn the_workers_are_busy() {
     ward.enqueue("x", "default", "delete_receipts_batch_job", &[json!(0)]).await;
     ward.sql("queue.db", "update tikkun_jobs set enqueued_at = enqueued_at - 600000").await;
     ward.names(&["x"], &["workers_busy"], &["10m", "1 jobs waiting and 0 running", "worker.slots"]);
+}
+
+#[tokio::test]
+async fn the_jobs_code_does_not_come_back() {
+    let ward = Ward::well().await;
+    let job = NewJob::new("x", "default", "delete_receipts_batch_job", Args::positional([json!(0)]));
+    let timeout = Some(Limit::After(Duration::from_secs(60)));
+    ward.broker.enqueue(&[NewJob { timeout, ..job }]).await.unwrap();
+    ward.broker.fetch(&"default".into(), 1, &"alive".into()).await.unwrap();
+    let told = ward.doctor(&["x"], 0);
+    assert_eq!(
+        (&told["findings"][0]["code"], told["findings"].as_array().unwrap().len()),
+        (&json!("runs"), 1)
+    );
+    ward.sql("queue.db", "update tikkun_jobs set started_at = started_at - 600000").await;
+    ward.names(&["x"], &["over_time"], &["job x", "runs for 10m", "limit is 1m", "stuck_threads"]);
+}
+
+#[tokio::test]
+async fn the_jobs_time_has_not_come() {
+    let ward = Ward::well().await;
+    let job = NewJob::new("x", "default", "delete_receipts_batch_job", Args::positional([json!(0)]));
+    ward.broker.enqueue(&[NewJob { delay: Some(LONG), ..job }]).await.unwrap();
+    let told = ward.doctor(&["x"], 0);
+    assert_eq!((&told["ok"], &told["findings"][0]["code"]), (&json!(true), &json!("scheduled")));
+    assert!(
+        told["findings"][0]["what"].as_str().unwrap().contains("waits for its time until 20"),
+        "{told:#}"
+    );
+}
+
+#[tokio::test]
+async fn a_schedule_calls_what_nobody_here_has() {
+    let ward = Ward::well().await;
+    let schedule = |queue: &str| {
+        let text = format!(
+            "[[schedule]]\nname = \"weekly\"\ncron = \"@weekly\"\nfunction = \"shop.report\"\nqueue = \"{queue}\"\n"
+        );
+        fs::write(ward.path("tikkun.toml"), text).unwrap();
+    };
+    schedule("default");
+    let words =
+        ["schedule weekly", "`shop.report`", "has not registered", "fails them", "correct `function`"];
+    ward.names(&[], &["schedule_unknown_function"], &words);
+    schedule("low");
+    let told = ward.doctor(&["--set", "worker.queues=maintenance"], 0);
+    assert_eq!(told["findings"][0]["severity"], "notice", "somebody else may have it: {told:#}");
 }
 
 #[tokio::test]

@@ -58,6 +58,42 @@ fn everything_that_the_build_reads_is_copied() {
     assert!(!dependencies.contains("path = \"../"), "a dependency outside the tree is not copied");
 }
 
+/// Whether a path of the tree is copied before the build.
+fn is_copied(path: &Path) -> bool {
+    let copies = all("COPY").into_iter().filter(|copy| !copy.starts_with("--from"));
+    let sources: Vec<_> = copies
+        .flat_map(|copy| {
+            let words: Vec<_> = copy.split_whitespace().map(str::to_owned).collect();
+            words[..words.len() - 1].to_vec()
+        })
+        .collect();
+    sources.iter().any(|source| path.starts_with(root().join(source)))
+}
+
+fn sources(folder: &Path) -> Vec<PathBuf> {
+    let entries = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+    entries.flat_map(|path| if path.is_dir() { sources(&path) } else { vec![path] }).collect()
+}
+
+#[test]
+fn everything_that_is_built_into_the_program_is_copied() {
+    let mut seen = 0;
+    for file in sources(&root().join("src")).iter().filter(|file| file.extension() == Some("rs".as_ref())) {
+        let code = fs::read_to_string(file).unwrap();
+        for named in code.split("include_str!(\"").skip(1).filter_map(|rest| rest.split('"').next()) {
+            let path = file.parent().unwrap().join(named).canonicalize().unwrap();
+            assert!(is_copied(&path), "{} is built in and not copied", path.display());
+            seen += 1;
+        }
+    }
+    assert!(seen > 1);
+    let manifest = fs::read_to_string(root().join("Cargo.toml")).unwrap().parse::<toml::Table>().unwrap();
+    for (kind, folder) in [("example", "examples"), ("bench", "benches"), ("test", "tests")] {
+        let is_fine = !manifest.contains_key(kind) || is_copied(&root().join(folder));
+        assert!(is_fine, "Cargo.toml names a [[{kind}]], so the build wants {folder}, which is not copied");
+    }
+}
+
 #[test]
 fn toolchain_of_the_image_is_the_one_the_crate_wants() {
     let wanted = fs::read_to_string(root().join("Cargo.toml")).unwrap().parse::<toml::Table>().unwrap();

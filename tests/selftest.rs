@@ -12,7 +12,8 @@
 #[allow(dead_code, reason = "each test program needs a part of it")]
 mod s3;
 
-use std::fs;
+use std::fs::{self, Permissions};
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
@@ -27,14 +28,22 @@ use tokio::process::Command;
 const DEADLINE: Duration = Duration::from_secs(120);
 const STEPS: [&str; 7] = ["configuration", "queue", "database", "attachments", "lease", "canary", "clean_up"];
 
-/// The exit code and what was printed. The process is killed when the test gives up.
+/// The exit code and what was printed.
 async fn selftest(data: &Path, options: &[&str]) -> (i32, String) {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_tikkun"));
-    command.args(["selftest", "--data"]).arg(data).args(options);
+    selftest_under(&[], data, options).await
+}
+
+/// The same with a program and its arguments before it. The process is killed when the test gives up.
+async fn selftest_under(wrapper: &[&str], data: &Path, options: &[&str]) -> (i32, String) {
+    let line = [wrapper, &[env!("CARGO_BIN_EXE_tikkun"), "selftest", "--data"]].concat();
+    let mut command = Command::new(line[0]);
+    command.args(&line[1..]).arg(data).args(options);
     command.stdin(Stdio::null()).kill_on_drop(true);
     let output =
         tokio::time::timeout(DEADLINE, command.output()).await.expect("waited for the selftest").unwrap();
-    (output.status.code().unwrap(), String::from_utf8(output.stdout).unwrap())
+    let said = String::from_utf8_lossy(&output.stderr);
+    let code = output.status.code().unwrap_or_else(|| panic!("{line:?}: {} {said}", output.status));
+    (code, String::from_utf8(output.stdout).unwrap_or_else(|error| panic!("{error}: {said}")))
 }
 
 /// The results in the order of the steps.
@@ -46,14 +55,24 @@ fn results(report: &Value) -> Vec<String> {
 
 /// Everything before `step` passed, `step` failed, everything after it was skipped; the error.
 async fn only_failure(data: &Path, step: &str, options: &[&str]) -> String {
-    let (code, printed) = selftest(data, &[options, &["--json"]].concat()).await;
-    let report: Value = serde_json::from_str(&printed).unwrap();
+    only_failure_under(&[], data, step, options).await
+}
+
+async fn only_failure_under(wrapper: &[&str], data: &Path, step: &str, options: &[&str]) -> String {
+    let (code, printed) = selftest_under(wrapper, data, &[options, &["--json"]].concat()).await;
+    failure(code, &printed, step)
+}
+
+fn failure(code: i32, printed: &str, step: &str) -> String {
+    let report: Value = serde_json::from_str(printed).unwrap_or_else(|error| panic!("{error}: {printed}"));
     let at = STEPS.iter().position(|name| *name == step).unwrap();
+    // What a canary leaves behind is cleaned up whatever became of it.
+    let after = if step == "canary" { "passed" } else { "skipped" };
     let expected: Vec<_> = (0..STEPS.len())
         .map(|index| match index.cmp(&at) {
             std::cmp::Ordering::Less => "passed",
             std::cmp::Ordering::Equal => "failed",
-            std::cmp::Ordering::Greater => "skipped",
+            std::cmp::Ordering::Greater => after,
         })
         .collect();
     assert_eq!(results(&report), expected, "{printed}");
@@ -189,4 +208,93 @@ async fn locked_queue_fails_the_queue_in_its_time() {
     sqlx::query("BEGIN EXCLUSIVE").execute(&mut held).await.unwrap();
     let error = only_failure(folder.path(), "queue", &["--limit", "500ms"]).await;
     assert_eq!(error, "no answer within 500ms");
+}
+
+#[actix_rt::test]
+async fn paused_queue_of_a_listener_fails_the_canary_and_says_who_paused_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let broker = open_embedded(folder.path()).await.unwrap();
+    for queue in ["maintenance", "tikkun-selftest"] {
+        broker.pause(&queue.into(), "Dana").await.unwrap();
+        let error = only_failure(folder.path(), "canary", &[]).await;
+        let words = format!("tikkun queues resume {queue}");
+        assert!(error.contains("paused by Dana") && error.contains(&words), "{error}");
+        broker.resume(&queue.into()).await.unwrap();
+    }
+    broker.pause(&"maintenance".into(), "Dana").await.unwrap();
+    let (code, printed) = selftest(folder.path(), &["--set", "worker.queues=default"]).await;
+    assert_eq!(code, 0, "somebody else's queue is no matter: {printed}");
+}
+
+/// Takes root's right to write everywhere away; others have none to begin with.
+fn bound_by_permissions() -> &'static [&'static str] {
+    let root = rustix::process::geteuid().is_root();
+    if root { &["setpriv", "--bounding-set=-all", "--inh-caps=-all", "--"] } else { &[] }
+}
+
+fn make_writable(folder: &Path, writable: bool) {
+    for path in files(folder).into_iter().chain([folder.join("attachments"), folder.to_owned()]) {
+        let mode = match (path.is_dir(), writable) {
+            (true, true) => 0o755,
+            (true, false) => 0o555,
+            (false, true) => 0o644,
+            (false, false) => 0o444,
+        };
+        fs::set_permissions(path, Permissions::from_mode(mode)).unwrap();
+    }
+}
+
+#[actix_rt::test]
+async fn read_only_folder_fails_the_queue() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path().join("data");
+    assert_eq!(selftest_under(bound_by_permissions(), &data, &[]).await.0, 0);
+    make_writable(&data, false);
+    let error = only_failure_under(bound_by_permissions(), &data, "queue", &[]).await;
+    make_writable(&data, true);
+    assert!(error.contains("readonly database") || error.contains("unable to open"), "{error}");
+
+    // One that never held anything.
+    let data = folder.path().join("empty");
+    fs::create_dir(&data).unwrap();
+    fs::set_permissions(&data, Permissions::from_mode(0o555)).unwrap();
+    let error = only_failure_under(bound_by_permissions(), &data, "queue", &[]).await;
+    assert!(error.contains("unable to open database file") && error.contains("queue.db"), "{error}");
+}
+
+#[actix_rt::test]
+async fn read_only_attachments_fail_the_attachments() {
+    let folder = tempfile::tempdir().unwrap();
+    let attachments = folder.path().join("attachments");
+    fs::create_dir(&attachments).unwrap();
+    fs::set_permissions(&attachments, Permissions::from_mode(0o555)).unwrap();
+    let error = only_failure_under(bound_by_permissions(), folder.path(), "attachments", &[]).await;
+    assert!(error.contains("ermission denied"), "{error}");
+}
+
+/// Runs what follows twice on the folder of the first argument: while there is room, and when it is full. Only
+/// the second run is heard. Where a disk of our own may be mounted it is one without room; elsewhere no file
+/// may grow.
+const FULL_DISK: &str = r#"
+    folder=$1; shift
+    if unshare --map-root-user --mount true 2>/dev/null; then
+        exec unshare --map-root-user --mount sh -c '
+            folder=$1; shift
+            mount -t tmpfs -o size=8m tmpfs "$folder" || exit 90
+            "$@" >/dev/null || exit 91
+            cat /dev/zero > "$folder/filling" 2>/dev/null
+            exec "$@"' sh "$folder" "$@"
+    fi
+    "$@" >/dev/null || exit 91
+    trap "" XFSZ
+    ulimit -f 0
+    exec "$@""#;
+
+#[actix_rt::test]
+async fn full_disk_fails_the_queue_of_a_service_that_was_well_before() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path().to_str().unwrap();
+    let wrapper = ["sh", "-c", FULL_DISK, "sh", data];
+    let error = only_failure_under(&wrapper, folder.path(), "queue", &[]).await;
+    assert!(error.contains("disk is full") || error.contains("disk I/O error"), "{error}");
 }

@@ -1,15 +1,28 @@
 //! A batch that dies at any of its points has changed nothing, and the next one is right.
 #![cfg(feature = "failpoints")]
-#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a failed expectation is how a test speaks")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a failed expectation is how a test speaks"
+)]
+
+#[path = "servers/postgres.rs"]
+#[allow(dead_code, missing_docs, reason = "other test binaries use the rest")]
+mod server;
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use sqlx::SqliteConnection;
 use sqlx::sqlite::SqliteConnectOptions;
+use sqlx::{Connection as _, PgConnection, SqliteConnection};
 use tikkun::blob::BlobTarget;
 use tikkun::job::BackgroundJobId;
-use tikkun::store::{BatchOrder, BatchOutcome, Begin, Begun, Pass, Schema, open_sqlite};
+use tikkun::store::{
+    BatchOrder, BatchOutcome, Begin, Begun, Pass, Schema, Store, open_postgres, open_sqlite,
+};
+
+use crate::server::Server;
 
 /// What a death must not change.
 const SNAPSHOT: &str = "
@@ -18,28 +31,37 @@ const SNAPSHOT: &str = "
         || (select count(*) from tikkun_cleanup_outbox) || ' objects, '
         || (select cursor || processed from background_jobs)";
 
-async fn snapshot(raw: &mut SqliteConnection) -> String {
-    sqlx::query_scalar(SNAPSHOT).fetch_one(raw).await.unwrap()
-}
+/// Ten receipts, each with an attachment of its own, and the row of their deletion.
+const SEED: &str = "
+    insert into attachments (id, business_id, purpose, storage_path)
+        with recursive n (i) as (select 1 union all select i + 1 from n where i < 10)
+        select i, 7, 'receipt_source', 'key/' || i from n;
+    insert into receipts (business_id, attachment_id, created_at) select 7, id, null from attachments;
+    insert into background_jobs (business_id, job_type) values (7, 'delete_receipts_all');";
 
 #[tokio::test]
-async fn a_batch_that_dies_at_any_point_has_changed_nothing() {
-    let scenario = fail::FailScenario::setup();
+async fn a_batch_on_sqlite_that_dies_at_any_point_has_changed_nothing() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("store.db");
     let store = open_sqlite(&path, Schema::Migrate).await.unwrap();
     let options = SqliteConnectOptions::new().filename(&path).busy_timeout(Duration::from_secs(10));
-    let mut raw = <SqliteConnection as sqlx::Connection>::connect_with(&options).await.unwrap();
-    sqlx::raw_sql(
-        "insert into attachments (id, business_id, purpose, storage_path)
-             select value, 7, 'receipt_source', 'key/' || value from json_each('[1,2,3,4,5,6,7,8,9,10]');
-         insert into receipts (business_id, attachment_id, created_at)
-             select 7, id, null from attachments;
-         insert into background_jobs (business_id, job_type) values (7, 'delete_receipts_all');",
-    )
-    .execute(&mut raw)
-    .await
-    .unwrap();
+    let mut raw = SqliteConnection::connect_with(&options).await.unwrap();
+    sqlx::raw_sql(SEED).execute(&mut raw).await.unwrap();
+    dies_at_any_point(&store, async || sqlx::query_scalar(SNAPSHOT).fetch_one(&mut raw).await.unwrap()).await;
+}
+
+#[tokio::test]
+async fn a_batch_on_postgres_that_dies_at_any_point_has_changed_nothing() {
+    let server = Server::start();
+    let database = server.database().await;
+    let store = open_postgres(&server.settings(&database), Schema::Migrate).await.unwrap();
+    let mut raw = PgConnection::connect(&server.url(&database)).await.unwrap();
+    sqlx::raw_sql(SEED).execute(&mut raw).await.unwrap();
+    dies_at_any_point(&store, async || sqlx::query_scalar(SNAPSHOT).fetch_one(&mut raw).await.unwrap()).await;
+}
+
+async fn dies_at_any_point(store: &Store, mut snapshot: impl AsyncFnMut() -> String) {
+    let scenario = fail::FailScenario::setup();
     let begin = Begin {
         id: BackgroundJobId(1),
         queue_job: "q".into(),
@@ -48,7 +70,7 @@ async fn a_batch_that_dies_at_any_point_has_changed_nothing() {
     };
     for point in ["deletion.after_mark", "deletion.after_outbox", "deletion.before_commit"] {
         let Begun::Started(job) = store.background_jobs.begin_attempt(&begin).await.unwrap() else {
-            unreachable!("the row starts")
+            panic!("the row starts")
         };
         let order = Arc::new(BatchOrder {
             job: job.id,
@@ -57,16 +79,16 @@ async fn a_batch_that_dies_at_any_point_has_changed_nothing() {
             pass: Pass::Forward,
             target: BlobTarget { driver: "local".into(), bucket: "b".into() },
         });
-        let before = snapshot(&mut raw).await;
+        let before = snapshot().await;
         fail::cfg(point, "panic").unwrap();
         let (receipts, doomed) = (Arc::clone(&store.receipts), Arc::clone(&order));
         let died = tokio::spawn(async move { receipts.delete_batch(&doomed).await }).await;
         assert!(died.unwrap_err().is_panic(), "{point}");
         fail::remove(point);
-        assert_eq!(snapshot(&mut raw).await, before, "{point}");
+        assert_eq!(snapshot().await, before, "{point}");
         let next = store.receipts.delete_batch(&order).await.unwrap();
         assert!(matches!(next, BatchOutcome::Deleted(batch) if batch.deleted == 3), "{point}");
     }
-    assert!(snapshot(&mut raw).await.starts_with("1 live, 1 attachments, 9 objects"));
+    assert!(snapshot().await.starts_with("1 live, 1 attachments, 9 objects"));
     scenario.teardown();
 }

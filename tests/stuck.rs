@@ -15,6 +15,7 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, channel};
 use std::time::{Duration, Instant};
 
+use awc::error::SendRequestError;
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 use tikkun::job::{Args, JobRecord, JobState, Limit, NewJob};
@@ -23,6 +24,8 @@ use tikkun::queue::{Broker, open_embedded};
 const DEADLINE: Duration = Duration::from_secs(60);
 const SECRET: &str = "a-secret-for-tests-that-is-long-enough";
 const QUEUE: &str = "trial";
+/// What `http.request_timeout` ships with.
+const REQUEST_DEADLINE: Duration = Duration::from_secs(10);
 /// Longer than any test waits.
 const FOR_EVER: u64 = 3600;
 const WORDS: &str = "Task exceeded maximum timeout value (1 seconds)";
@@ -46,8 +49,12 @@ impl Drop for Service {
 
 impl Service {
     fn start(folder: &Path, settings: &[&str]) -> Self {
+        Self::start_for(QUEUE, folder, settings)
+    }
+
+    fn start_for(queue: &str, folder: &Path, settings: &[&str]) -> Self {
         let mut command = Command::new(env!("CARGO_BIN_EXE_tikkun"));
-        command.args(["serve", "--port", "0", "--queues", QUEUE, "--data"]).arg(folder);
+        command.args(["serve", "--port", "0", "--queues", queue, "--data"]).arg(folder);
         let all = ["diagnostics.enabled=true", "worker.slots=2", "service.drain_timeout=1s"];
         for setting in all.iter().chain(settings) {
             command.args(["--set", setting]);
@@ -119,10 +126,14 @@ impl Queue {
     }
 
     async fn enqueue(&self, id: &str, kind: &str, args: &[Value]) {
+        self.enqueue_in(QUEUE, id, kind, args).await;
+    }
+
+    async fn enqueue_in(&self, queue: &str, id: &str, kind: &str, args: &[Value]) {
         let args = Args::positional(args.iter().cloned());
         let timeout = if kind == "tikkun.spin" { 1 } else { FOR_EVER };
         let timeout = Some(Limit::After(Duration::from_secs(timeout)));
-        let job = NewJob { timeout, ..NewJob::new(id, QUEUE, kind, args) };
+        let job = NewJob { timeout, ..NewJob::new(id, queue, kind, args) };
         self.0.enqueue(&[job]).await.unwrap();
     }
 
@@ -149,6 +160,22 @@ impl Queue {
     async fn assert_failed_in_words(&self, id: &str) {
         let error = self.until_state(id, JobState::Failed).await.error.unwrap();
         assert!(error.starts_with(WORDS) && error.contains("never yielded"), "{error}");
+    }
+}
+
+/// Asks a process whether it lives, over and over, each time within the deadline that it gives itself for
+/// an answer, until nobody listens there any more; says how often it answered.
+async fn answers_until_it_leaves(address: String) -> u32 {
+    let client = awc::Client::builder().timeout(REQUEST_DEADLINE).finish();
+    let mut answers = 0;
+    loop {
+        match client.get(format!("http://{address}/healthz")).send().await {
+            Ok(answer) => assert_eq!(answer.status().as_u16(), 200, "after {answers} good answers"),
+            Err(SendRequestError::Timeout) => panic!("no answer within {REQUEST_DEADLINE:?}"),
+            Err(_) => return answers,
+        }
+        answers += 1;
+        tokio::time::sleep(Duration::from_millis(10)).await;
     }
 }
 
@@ -279,4 +306,56 @@ async fn process_told_to_leave_does_not_wait_for_a_spinning_job() {
     queue.until_state("spin", JobState::Started).await;
     service.terminate();
     assert_eq!(service.ended().await.code(), Some(0));
+}
+
+#[actix_rt::test]
+async fn with_every_slot_spinning_nobody_else_misses_a_deadline_and_the_process_is_renewed() {
+    let folder = tempfile::tempdir().unwrap();
+    let queue = Queue::open(folder.path()).await;
+    let short_lease = ["lease.ttl=3s", "lease.renew=1s", "rescuer.interval=500ms"];
+    let mut spinning =
+        Service::start(folder.path(), &["service.max_stuck=2", short_lease[0], short_lease[1]]);
+    let other = Service::start_for("other", folder.path(), &short_lease);
+    queue.enqueue_in("other", "sleep", "tikkun.sleep", &[json!(FOR_EVER)]).await;
+    queue.until_state("sleep", JobState::Started).await;
+
+    let of_the_spinning = actix_rt::spawn(answers_until_it_leaves(spinning.address.clone()));
+    let of_the_other = actix_rt::spawn(answers_until_it_leaves(other.address.clone()));
+    for id in ["spin-1", "spin-2"] {
+        queue.enqueue(id, "tikkun.spin", &[]).await;
+        queue.until_state(id, JobState::Started).await;
+    }
+    for n in 0..5 {
+        queue.enqueue(&format!("waits-{n}"), "tikkun.echo", &[json!(n)]).await;
+    }
+    let mut looks = 0;
+    while !of_the_spinning.is_finished() {
+        let (listed, id) = (queue.0.processes().await.unwrap().len(), format!("echo-{looks}"));
+        assert!(listed == 2 || spinning.child.try_wait().unwrap().is_some() || listed == 1 && looks > 0);
+        queue.enqueue_in("other", &id, "tikkun.echo", &[json!(looks)]).await;
+        queue.until_state(&id, JobState::Finished).await;
+        looks += 1;
+    }
+    assert_eq!(spinning.ended().await.code(), Some(70), "it makes room for its successor");
+    assert!(of_the_spinning.await.unwrap() > 0 && looks > 0);
+    let complaints: Vec<_> = spinning.lines.try_iter().filter(|line| line.contains("lease")).collect();
+    assert_eq!(complaints, Vec::<String>::new(), "the control plane kept its lease");
+
+    let _successor = Service::start(folder.path(), &[]);
+    for n in 0..5 {
+        queue.until_state(&format!("waits-{n}"), JobState::Finished).await;
+    }
+    for id in ["spin-1", "spin-2"] {
+        queue.assert_failed_in_words(id).await;
+    }
+    let sleep = queue.job("sleep").await;
+    assert_eq!(
+        (sleep.state, sleep.attempt, sleep.orphaned),
+        (JobState::Started, 1, 0),
+        "it slept through all"
+    );
+    assert!(!of_the_other.is_finished(), "the other one did not answer all the time");
+    of_the_other.abort();
+    let complaints: Vec<_> = other.lines.try_iter().filter(|line| line.contains("lease")).collect();
+    assert_eq!(complaints, Vec::<String>::new(), "the other one kept its lease");
 }

@@ -16,6 +16,7 @@ use tokio::sync::{Notify, oneshot, watch};
 
 use super::carrier::carry_out;
 use super::deadline::answer_in;
+use super::settling::settle_loop;
 use super::{JobEnded, Slot, SlotPool};
 use crate::failpoint;
 use crate::fault::Fault;
@@ -26,9 +27,6 @@ use crate::supervision::Turn;
 /// Waits between tries while the broker is out of reach: soon back, never a storm.
 const OUTAGE: Backoff =
     Backoff { first: Duration::from_millis(100), factor: 2.0, cap: Duration::from_secs(5), jitter: 0.2 };
-
-/// The most settlements in one call: bounds the size of one transaction.
-const SETTLE_BATCH: usize = 500;
 
 /// What a listener needs of the process.
 #[derive(Clone)]
@@ -67,13 +65,13 @@ pub struct QueueListener {
 }
 
 /// What a listener works on.
-struct Desk {
-    ports: ListenerPorts,
-    settings: ListenerSettings,
+pub(super) struct Desk {
+    pub(super) ports: ListenerPorts,
+    pub(super) settings: ListenerSettings,
     held: Mutex<HashSet<ExecutionId>>,
     held_changed: Notify,
-    unsettled: Mutex<Vec<(Settlement, oneshot::Sender<Settled>)>>,
-    unsettled_changed: Notify,
+    pub(super) unsettled: Mutex<Vec<(Settlement, oneshot::Sender<Settled>)>>,
+    pub(super) unsettled_changed: Notify,
     draining: watch::Sender<bool>,
 }
 
@@ -243,7 +241,7 @@ impl Desk {
         }
     }
 
-    async fn outage(&self, failures: &mut u32, fault: &Fault) {
+    pub(super) async fn outage(&self, failures: &mut u32, fault: &Fault) {
         *failures += 1;
         let pause = OUTAGE.delay(*failures, fastrand::f64());
         if *failures == 1 {
@@ -290,40 +288,4 @@ async fn hand_in(desk: Arc<Desk>, JobEnded(settlement): JobEnded, me: Recipient<
         }
     }
     desk.let_go(&settlement.execution);
-}
-
-/// Writes what was handed in, everything that has gathered in one call, again until it is written.
-async fn settle_loop(desk: Arc<Desk>) {
-    loop {
-        let changed = desk.unsettled_changed.notified();
-        let (settlements, answers) = desk.take_unsettled();
-        if settlements.is_empty() {
-            changed.await;
-            continue;
-        }
-        let settled = desk.settle(&settlements).await;
-        for (answer, settled) in answers.into_iter().zip(settled) {
-            // A carrier that is gone asks again or does not care.
-            let _ = answer.send(settled);
-        }
-    }
-}
-
-impl Desk {
-    fn take_unsettled(&self) -> (Vec<Settlement>, Vec<oneshot::Sender<Settled>>) {
-        let mut unsettled = self.unsettled.lock();
-        let count = unsettled.len().min(SETTLE_BATCH);
-        unsettled.drain(..count).unzip()
-    }
-
-    async fn settle(&self, settlements: &[Settlement]) -> Vec<Settled> {
-        let mut failures = 0;
-        loop {
-            let settled = self.ports.broker.settle(settlements);
-            match answer_in(self.settings.deadline, "settle", settled).await {
-                Ok(settled) => return settled,
-                Err(fault) => self.outage(&mut failures, &fault).await,
-            }
-        }
-    }
 }

@@ -13,6 +13,7 @@ use tokio::time::Instant;
 
 use super::RescuerPorts;
 use super::deadline::answer_in;
+use crate::failpoint;
 use crate::fault::Fault;
 use crate::job::background::{BackgroundJob, PauseReason, Status};
 use crate::job::{Args, BackgroundJobId, JobId, JobRecord, KindName, Limit, NewJob, QueueName};
@@ -143,6 +144,7 @@ pub(super) async fn reconcile(
         ports.turn.beat();
         let id = JobId::from(uuid::Uuid::new_v4().to_string());
         answer_in(deadline, "note the new entry", jobs.carried_by(row, &id)).await?;
+        failpoint::reach("reconcile.noted");
         let entry = [tracked.entry(id.clone(), row)];
         answer_in(deadline, "enqueue a row anew", ports.broker.enqueue(&entry)).await?;
         tracing::warn!(background_job = %row, job.id = %id, queue.name = %tracked.queue,

@@ -127,6 +127,7 @@ impl Rescuer {
             self.ports.turn.beat();
             settlements.extend(self.decide(orphan).await);
         }
+        failpoint::reach("rescuer.decided");
         let settled = self.ports.broker.settle(&settlements);
         let settled = answer_in(self.settings.deadline, "settle orphans", settled).await?;
         for (settlement, settled) in settlements.iter().zip(settled) {

@@ -143,6 +143,7 @@ impl Handler<BeginAttempt> for StatusTracker {
         Box::pin(
             async move {
                 let begun = tracker.within("begin an attempt", tracker.jobs.begin_attempt(&begin)).await?;
+                failpoint::reach("status_tracker.begun");
                 if let Begun::Started(job) = &begun {
                     tracker.journal.adopt(job, Instant::now());
                 }
@@ -164,6 +165,7 @@ impl Handler<EndedAttempt> for StatusTracker {
                 let EndedAttempt { id, attempt, end } = &ended;
                 let counted =
                     tracker.within("end an attempt", tracker.jobs.end_attempt(*id, *attempt, end)).await?;
+                failpoint::reach("status_tracker.ended");
                 // A row that rests until its continuation stays ours: its heart must go on beating.
                 if *end != EndAttempt::Continuation || !counted {
                     tracker.journal.forget(*id, *attempt);
@@ -183,6 +185,7 @@ impl Handler<Revive> for StatusTracker {
         Box::pin(
             async move {
                 let revived = tracker.within("revive a row", tracker.jobs.revive(id, attempt)).await?;
+                failpoint::reach("status_tracker.revived");
                 if revived {
                     tracker.take_back(id, attempt).await;
                 }
@@ -227,8 +230,12 @@ impl Handler<AskPerson> for StatusTracker {
     fn handle(&mut self, AskPerson(person): AskPerson, _: &mut Self::Context) -> Self::Result {
         let tracker = self.clone();
         Box::pin(
-            async move { tracker.within("carry out a wish", tracker.jobs.person(&person)).await }
-                .into_actor(self),
+            async move {
+                let answer = tracker.within("carry out a wish", tracker.jobs.person(&person)).await;
+                failpoint::reach("status_tracker.wished");
+                answer
+            }
+            .into_actor(self),
         )
     }
 }

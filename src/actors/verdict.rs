@@ -1,9 +1,24 @@
 //! What becomes of a job after an attempt or a death: pure rules.
 
+use serde_json::Value;
+
 use crate::job::{
     Completion, JobError, JobErrorKind, JobRecord, JobResult, JobSettings, Limit, OrphanPolicy,
 };
 use crate::queue::Verdict;
+
+/// The deepest result that is kept: readers of JSON give up at 128, SQLite at 1000, and a result that
+/// cannot be read back would hide the jobs that are listed beside it.
+const DEEPEST_RESULT: usize = 100;
+
+fn is_deeper(value: &Value, limit: usize) -> bool {
+    let mut inner: Box<dyn Iterator<Item = &Value>> = match value {
+        Value::Array(items) => Box::new(items.iter()),
+        Value::Object(fields) => Box::new(fields.values()),
+        _ => return false,
+    };
+    limit == 0 || inner.any(|inner| is_deeper(inner, limit - 1))
+}
 
 /// What becomes of a job whose attempt ended so. `chance` is a random number from 0 to 1.
 pub(super) fn after_attempt(
@@ -13,6 +28,14 @@ pub(super) fn after_attempt(
     chance: f64,
 ) -> Verdict {
     match ended {
+        Ok(Completion::Finished(result)) if is_deeper(&result, DEEPEST_RESULT) => bury(
+            job,
+            settings,
+            format!(
+                "the job ended well, but its result is nested more than {DEEPEST_RESULT} deep and cannot be kept; \
+                 expected a flatter one"
+            ),
+        ),
         Ok(Completion::Finished(result)) => {
             Verdict::Ack { result, keep: job.result_ttl.unwrap_or(settings.retention.result) }
         }
@@ -69,7 +92,7 @@ mod tests {
         let mut job = job();
         job.result_ttl = Some(Limit::Never);
         let verdict = after_attempt(&job, &JobSettings::default(), Ok(Completion::done()), 0.5);
-        assert_eq!(verdict, Verdict::Ack { result: serde_json::Value::Null, keep: Limit::Never });
+        assert_eq!(verdict, Verdict::Ack { result: Value::Null, keep: Limit::Never });
     }
 
     #[test]
@@ -87,6 +110,20 @@ mod tests {
         assert_eq!(again, Verdict::RetryAt { delay: Duration::ZERO, error: "x".into() });
         let never = after_attempt(&job, &JobSettings::default(), Err(JobError::permanent("x")), 0.5);
         assert!(matches!(never, Verdict::Bury { .. }));
+    }
+
+    #[test]
+    fn a_result_that_nobody_could_read_back_buries_the_job_in_words() {
+        let nested = |depth| (0..depth).fold(Value::Null, |inner, _| Value::Array(vec![inner]));
+        let end = |depth| {
+            let ended = Ok(Completion::Finished(nested(depth)));
+            after_attempt(&job(), &JobSettings::default(), ended, 0.5)
+        };
+        assert!(matches!(end(DEEPEST_RESULT), Verdict::Ack { .. }));
+        let Verdict::Bury { error, .. } = end(DEEPEST_RESULT + 1) else { panic!("it was kept") };
+        assert!(error.contains("nested more than 100 deep"), "{error}");
+        let kept = serde_json::to_string(&nested(DEEPEST_RESULT)).unwrap();
+        assert!(serde_json::from_str::<Value>(&kept).is_ok(), "what is kept can be read");
     }
 
     #[test]

@@ -1,17 +1,26 @@
-//! `tikkun config`: what is in force, and where each value came from.
+//! `tikkun config`: what is in force, and where each value came from; or what there is to set.
 
 use clap::Args;
 use serde_json::{Value, json};
 
 use super::ending::{Complaint, finish};
 use super::{Common, page};
+use crate::config::{Entry, Explained, reference};
 
-/// Options of `config`: none of its own.
+/// Options of `config`.
 #[derive(Debug, Args)]
-pub(super) struct ShowConfig {}
+pub(super) struct ShowConfig {
+    /// Prints every key there is with its default, its environment variable and what it is for, as Markdown.
+    #[arg(long)]
+    reference: bool,
+}
 
 impl ShowConfig {
     pub(super) fn run(self, common: &Common) -> u8 {
+        if self.reference {
+            explain(common.json);
+            return finish(Ok(()));
+        }
         finish(show(common))
     }
 }
@@ -19,12 +28,10 @@ impl ShowConfig {
 fn show(common: &Common) -> Result<(), Complaint> {
     let loaded = common.load(Vec::new()).map_err(Complaint::said)?;
     if common.json {
-        let entry = |entry: &crate::config::Entry| json!({ "key": entry.key, "value": entry.value, "origin": entry.origin.to_string() });
+        let entry = |entry: &Entry| json!({ "key": entry.key, "value": entry.value, "origin": entry.origin.to_string() });
         page::json(&Value::Array(loaded.effective().iter().map(entry).collect()));
     } else {
-        let row = |entry: &crate::config::Entry| {
-            vec![entry.key.to_owned(), entry.value.clone(), entry.origin.to_string()]
-        };
+        let row = |entry: &Entry| vec![entry.key.to_owned(), entry.value.clone(), entry.origin.to_string()];
         let rows: Vec<_> = loaded.effective().iter().map(row).collect();
         page::line(&page::table(&["KEY", "VALUE", "FROM"], &rows));
     }
@@ -32,4 +39,47 @@ fn show(common: &Common) -> Result<(), Complaint> {
         eprintln!("tikkun: warning: {}", page::safe(&warning.text));
     }
     Ok(())
+}
+
+fn explain(as_json: bool) {
+    let all = reference();
+    if as_json {
+        let entry = |one: &Explained| {
+            json!({
+                "key": format!("{}.{}", one.section, one.key),
+                "default": one.default,
+                "environment": one.variables,
+                "text": one.text,
+            })
+        };
+        page::json(&Value::Array(all.iter().map(entry).collect()));
+        return;
+    }
+    page::line("# Every setting\n");
+    page::line(
+        "Made from `config/default.toml` by `tikkun config --reference`; a test holds the two together.",
+    );
+    page::line("Flag > environment > file > default.");
+    let mut section = "";
+    for one in &all {
+        if one.section != section {
+            section = &one.section;
+            let title = if one.in_list { format!("[[{section}]]") } else { format!("[{section}]") };
+            page::line(&format!(
+                "\n## `{title}`\n\n| key | default | environment | what it is for |\n|---|---|---|---|"
+            ));
+        }
+        page::line(&row(one));
+    }
+}
+
+fn row(one: &Explained) -> String {
+    let variables: Vec<_> = one.variables.iter().map(|name| format!("`{name}`")).collect();
+    let cells = [
+        format!("`{}`", one.key),
+        one.default.clone().unwrap_or_else(|| "must be given".to_owned()),
+        if variables.is_empty() { "only in the file".to_owned() } else { variables.join(" ") },
+        one.text.clone(),
+    ];
+    format!("| {} |", cells.map(|cell| cell.replace('|', "\\|")).join(" | "))
 }

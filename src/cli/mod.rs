@@ -3,6 +3,7 @@
 //! Commands reach the back ends through [`Ports`] and know no adapter. What they answer goes to standard
 //! output, everything else to standard error; nothing needs a terminal.
 
+mod completions;
 mod config;
 mod demo;
 mod doctor;
@@ -10,6 +11,8 @@ mod ending;
 mod enqueue;
 mod health;
 mod jobs;
+mod man;
+mod migrate;
 mod outbox;
 mod page;
 mod plan;
@@ -77,7 +80,7 @@ enum Command {
     Serve(serve::Serve),
     /// Puts one job into a queue, and prints its id.
     Enqueue(enqueue::Enqueue),
-    /// Lists, shows and cancels jobs.
+    /// Lists, shows, cancels and retries jobs.
     Jobs(jobs::Jobs),
     /// Lists queues, pauses them and lets them go on.
     Queues(queues::Queues),
@@ -87,15 +90,21 @@ enum Command {
     Outbox(outbox::Outbox),
     /// Says what deleting all receipts of a business would do, and changes nothing.
     Plan(plan::Plan),
+    /// Makes what is missing of Tikkun's own tables, and nothing else.
+    Migrate(migrate::Migrate),
     /// Asks the running service whether it is well: exit code 0 only on yes.
     Health(health::Health),
-    /// Prints the settings in force and where each came from; secrets are masked.
+    /// Prints the settings in force and where each came from, secrets masked; or explains every key.
     Config(config::ShowConfig),
     /// Says what is wrong with the service, or why one job does not move, and what to do: exit code 0 only when
     /// nothing is wrong.
     Doctor(doctor::Doctor),
     /// Tries queue, database, storage and a job of its own, and says what does not work.
     Selftest(selftest::Selftest),
+    /// Prints what a shell needs to complete commands and options.
+    Completions(completions::Completions),
+    /// Prints the manual page, or writes one for each command.
+    Man(man::Manual),
 }
 
 /// Runs the command line of this process.
@@ -112,10 +121,13 @@ pub fn main() -> ExitCode {
         Command::Watch(watch) => watch.run(&common),
         Command::Outbox(outbox) => outbox.run(&common),
         Command::Plan(plan) => plan.run(&common),
+        Command::Migrate(migrate) => migrate.run(&common),
         Command::Health(health) => health.run(&common),
         Command::Config(config) => config.run(&common),
         Command::Doctor(doctor) => doctor.run(&common),
         Command::Selftest(selftest) => selftest.run(&common),
+        Command::Completions(completions) => completions.run(),
+        Command::Man(manual) => manual.run(),
     })
 }
 

@@ -3,7 +3,14 @@
 use std::time::Duration;
 
 use super::reader::Reader;
+use super::value::words;
+use crate::job::background::AtRuntimeLimit;
 use crate::job::{Limit, QueueName};
+
+words!(AtRuntimeLimit, "`continue` or `pause`", Continue, {
+    Continue: "continue",
+    Pause: "pause",
+});
 
 /// `[deletion]`.
 #[derive(Clone, Debug)]
@@ -14,8 +21,10 @@ pub struct DeletionSettings {
     pub batch: u32,
     /// Pause between two batches; may be zero.
     pub throttle: Duration,
-    /// After so long a run checkpoints and goes back to its queue.
+    /// After so long a run checkpoints and stops.
     pub runtime_limit: Duration,
+    /// Whether it goes on by itself then, or waits for a person.
+    pub at_runtime_limit: AtRuntimeLimit,
     /// Failed batches in a row that fail the job.
     pub max_failures: u32,
     /// Attempts in a row without a committed batch that fail the job.
@@ -48,6 +57,7 @@ impl DeletionSettings {
             batch: reader.within("deletion.batch", 1..=1000),
             throttle: reader.get("deletion.throttle"),
             runtime_limit: reader.duration("deletion.runtime_limit"),
+            at_runtime_limit: reader.get("deletion.at_runtime_limit"),
             max_failures: reader.within("deletion.max_failures", 1..=1000),
             max_barren_attempts: reader.within("deletion.max_barren_attempts", 1..=1000),
             stale_after: reader.duration("deletion.stale_after"),

@@ -37,6 +37,13 @@ impl Sources {
         Self { file: None, env: Vec::new(), flags: Vec::new() }
     }
 
+    /// Sets one key, above everything that was said before: `set("service.data", "/srv/jobs")`.
+    #[must_use]
+    pub fn set(mut self, key: impl Into<String>, value: impl Into<String>) -> Self {
+        self.flags.push((key.into(), value.into()));
+        self
+    }
+
     pub(super) fn layers(&self, keys: &Keys) -> (Layers, Vec<Problem>) {
         let mut layers = Layers::new();
         let mut problems = Vec::new();

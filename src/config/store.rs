@@ -2,11 +2,12 @@
 
 use std::path::{Path, PathBuf};
 
+use super::postgres::{PostgresSettings, is_postgres};
 use super::private::Address;
 use super::reader::Reader;
 
 /// Which engine keeps the tables. The next one is one more variant and one more arm below.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum StoreEngine {
     /// A file of our own.
@@ -14,6 +15,8 @@ pub enum StoreEngine {
         /// The file.
         file: PathBuf,
     },
+    /// A database with the application's tables in it.
+    Postgres(PostgresSettings),
 }
 
 /// `[store]`.
@@ -35,9 +38,9 @@ const FILE: &str = "tikkun.db";
 impl StoreSettings {
     pub(super) fn read(reader: &mut Reader<'_>, data: &Path) -> Self {
         let url: Address = reader.get("store.url");
-        let file = sqlite_file(reader, &url).unwrap_or_else(|| data.join(FILE));
+        let engine = engine(reader, &url);
         Self {
-            engine: StoreEngine::Sqlite { file },
+            engine: engine.unwrap_or_else(|| StoreEngine::Sqlite { file: data.join(FILE) }),
             shown: url.masked(),
             migrate: reader.get("store.migrate"),
             strict_schema: reader.get("store.strict_schema"),
@@ -45,36 +48,34 @@ impl StoreSettings {
     }
 }
 
-/// The file that the URL names; none: the default, or something that was refused.
-fn sqlite_file(reader: &mut Reader<'_>, url: &Address) -> Option<PathBuf> {
+/// The engine that the URL asks for; none: the default, or something that was refused.
+fn engine(reader: &mut Reader<'_>, url: &Address) -> Option<StoreEngine> {
+    let postgres = PostgresSettings::read(reader, url);
     if url.expose().is_empty() {
         return None;
     }
-    let (named, masked) = (reader.name("store.url"), url.masked());
     match url.scheme().as_deref() {
-        Some("sqlite") => {
-            let path = url.expose().split_once("://").map_or("", |(_, path)| path);
-            if !path.is_empty()
-                && !path.ends_with('/')
-                && !path.contains(['?', '#', '\0'])
-                && path != ":memory:"
-            {
-                return Some(PathBuf::from(path));
-            }
+        Some("sqlite") => sqlite_file(reader, url).map(|file| StoreEngine::Sqlite { file }),
+        Some(scheme) if is_postgres(scheme) => postgres.map(StoreEngine::Postgres),
+        _ => {
+            let (named, masked) = (reader.name("store.url"), url.masked());
             reader.refuse(format!(
-                "{named} is `{masked}`, expected `sqlite://` and the path of a file, without parameters"
+                "{named} is `{masked}`, expected `sqlite://path` or `postgres://user:password@host/database`"
             ));
+            None
         }
-        Some(scheme) if is_postgres(scheme) => reader.refuse(format!(
-            "{named} asks for `{masked}`, but this build has no engine for PostgreSQL yet: leave it empty \
-             (DATABASE_URL included) or give `sqlite://path`"
-        )),
-        _ => reader.refuse(format!("{named} is `{masked}`, expected `sqlite://path` or `postgres://…`")),
     }
-    None
 }
 
-/// SQLAlchemy names its driver too: `postgresql+psycopg2`.
-fn is_postgres(scheme: &str) -> bool {
-    matches!(scheme.split('+').next(), Some("postgres" | "postgresql"))
+/// The file that the URL names; none: it was refused.
+fn sqlite_file(reader: &mut Reader<'_>, url: &Address) -> Option<PathBuf> {
+    let path = url.expose().split_once("://").map_or("", |(_, path)| path);
+    if !path.is_empty() && !path.ends_with('/') && !path.contains(['?', '#', '\0']) && path != ":memory:" {
+        return Some(PathBuf::from(path));
+    }
+    let (named, masked) = (reader.name("store.url"), url.masked());
+    reader.refuse(format!(
+        "{named} is `{masked}`, expected `sqlite://` and the path of a file, without parameters"
+    ));
+    None
 }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use actix::{Addr, Handler, Message};
+use actix::{Handler, Message};
 use actix_web::http::StatusCode;
 use actix_web::{HttpResponse, web};
 use chrono::Utc;
@@ -11,24 +11,20 @@ use serde_json::{Value, json};
 
 use super::caller::Caller;
 use super::views::{JobView, QueueService, StuckAfter, stuck_reason};
-use super::{Limiter, Planning, Problem, plan};
-use crate::actors::{AskPerson, FailUnqueued, RequestJob, StatusTracker, TrackedKind};
+use super::{Limiter, Planning, Problem, plan, retry};
+use crate::actors::{AskPerson, RequestFault, Requests, StatusTracker, new_queue_job};
+use crate::failpoint;
 use crate::fault::{Fault, FaultKind};
 use crate::job::background::{BackgroundJob, Status};
-use crate::job::{BackgroundJobId, BusinessId, JobId};
-use crate::queue::Broker;
-use crate::store::{BackgroundJobs, NewRequest, Person, PersonMove, Requested};
+use crate::job::{BackgroundJobId, BusinessId};
+use crate::store::{BackgroundJobs, Coverage, NewRequest, Person, PersonMove, Requested};
 
 /// What the facade works with.
 pub struct Facade {
-    /// Moves rows.
-    pub tracker: Addr<StatusTracker>,
+    /// Makes and moves rows, and puts in what carries them.
+    pub requests: Requests,
     /// Reads rows.
     pub jobs: Arc<dyn BackgroundJobs>,
-    /// Takes their entries.
-    pub broker: Arc<dyn Broker>,
-    /// How an entry for a row is made.
-    pub tracked: TrackedKind,
     /// How often a tenant may ask.
     pub limiter: Limiter,
     /// When a job is shown as stuck.
@@ -47,7 +43,13 @@ pub(super) fn routes(config: &mut web::ServiceConfig) {
         .service(web::resource("/receipts/delete-job/status").route(web::get().to(status)))
         .service(web::resource("/receipts/jobs/{id}/cancel").route(web::post().to(cancel)))
         .service(web::resource("/receipts/jobs/{id}/pause").route(web::post().to(pause)))
-        .service(web::resource("/receipts/jobs/{id}/resume").route(web::post().to(resume)));
+        .service(web::resource("/receipts/jobs/{id}/resume").route(web::post().to(resume)))
+        .service(web::resource("/receipts/jobs/{id}/failed_rows").route(web::get().to(retry::failed_rows)))
+        .service(web::resource("/receipts/jobs/{id}/retry").route(web::post().to(retry::retry)))
+        .service(
+            web::resource("/receipts/jobs/{id}/retry_failed_rows")
+                .route(web::post().to(retry::retry_failed_rows)),
+        );
 }
 
 /// The body is read, so that its limit holds, and not believed.
@@ -61,29 +63,12 @@ async fn delete_all(
     if let Err(wait) = limited {
         return facade.active_or(caller.business_id, too_often(wait)).await;
     }
-    let queue_job = new_queue_job();
-    let request = NewRequest {
-        business_id: caller.business_id,
-        user_id: caller.user_id,
-        job_type: facade.tracked.job_type.clone(),
-        queue_job: queue_job.clone(),
-    };
-    match facade.ask(RequestJob(request)).await? {
-        Requested::Active(job) => Ok(HttpResponse::Ok().json(already_running(&job))),
-        Requested::Nothing => Ok(HttpResponse::Ok().json(json!({
-            "success": true, "job_id": null, "status": null, "total": 0,
-            "message": "there are no receipts to delete",
-        }))),
-        Requested::Created(job) => {
-            facade.enqueue(&job, queue_job).await?;
-            // Only now: a request that came to nothing must not keep the next one waiting.
-            facade.limiter.count(caller.business_id, Instant::now());
-            Ok(HttpResponse::Accepted().json(json!({
-                "success": true, "job_id": job.id, "status": job.status, "total": job.progress.total,
-                "message": format!("deleting {} receipts", job.progress.total),
-            })))
-        }
+    let answer = facade.request(&caller, Coverage::Everything).await?;
+    if answer.status() == StatusCode::ACCEPTED {
+        // Only now: a request that came to nothing must not keep the next one waiting.
+        facade.limiter.count(caller.business_id, Instant::now());
     }
+    Ok(answer)
 }
 
 fn too_often(wait: Duration) -> Problem {
@@ -110,7 +95,7 @@ async fn show(
 }
 
 async fn status(facade: web::Data<Facade>, caller: Caller) -> Result<HttpResponse, Problem> {
-    let job = facade.read(facade.jobs.latest(caller.business_id, &facade.tracked.job_type)).await?;
+    let job = facade.read(facade.jobs.latest(caller.business_id, &facade.requests.tracked.job_type)).await?;
     let service = facade.queue_service().await;
     let stale = job.as_ref().and_then(|job| stuck_reason(job, Utc::now(), &service));
     Ok(HttpResponse::Ok().json(json!({
@@ -149,12 +134,13 @@ async fn resume(
 ) -> Result<HttpResponse, Problem> {
     let job = facade.wish(&caller, job_id(&id)?, PersonMove::Resume).await?;
     let queue_job = job.note.queue_job.clone().unwrap_or_else(new_queue_job);
-    let entry = [facade.tracked.entry(queue_job, job.id)];
-    if let Err(fault) = facade.within(facade.broker.enqueue(&entry)).await {
+    failpoint::reach("facade.resumed");
+    if let Err(fault) = facade.requests.enqueue(&job, queue_job).await {
         // Back to where it was, so that the next try finds it as this one did.
         facade.wish(&caller, job.id, PersonMove::Pause).await?;
         return Err(Problem::unavailable("queue", &fault));
     }
+    failpoint::reach("requests.enqueued");
     Ok(HttpResponse::Ok().json(changed(&job, "resumed; it goes on from its checkpoint")))
 }
 
@@ -172,11 +158,7 @@ fn not_allowed(id: BackgroundJobId, wish: PersonMove, status: Status) -> Problem
     Problem::new(StatusCode::BAD_REQUEST, code, format!("job {id} is {status}; {when}"))
 }
 
-fn new_queue_job() -> JobId {
-    JobId::from(uuid::Uuid::new_v4().to_string())
-}
-
-fn job_id(text: &str) -> Result<BackgroundJobId, Problem> {
+pub(super) fn job_id(text: &str) -> Result<BackgroundJobId, Problem> {
     text.parse().map(BackgroundJobId).map_err(|_| {
         let shown: String = text.chars().take(50).collect();
         let message = format!("`{shown}` is no job id; expected a whole number");
@@ -192,8 +174,7 @@ impl Facade {
         T: Send + 'static,
         StatusTracker: Handler<M>,
     {
-        let lost = |error| Fault::new(FaultKind::Retryable, "the tracker restarts").because(error);
-        let answer = self.tracker.send(message).await.unwrap_or_else(|error| Err(lost(error)));
+        let answer = self.requests.ask(message).await;
         answer.map_err(|fault| Problem::unavailable("database", &fault))
     }
 
@@ -211,10 +192,14 @@ impl Facade {
 
     /// A deletion of the caller's tenant. Another's job, and a job of another type, is as if it were not
     /// there.
-    async fn deletion_of(&self, caller: &Caller, id: BackgroundJobId) -> Result<BackgroundJob, Problem> {
+    pub(super) async fn deletion_of(
+        &self,
+        caller: &Caller,
+        id: BackgroundJobId,
+    ) -> Result<BackgroundJob, Problem> {
         let found = self.read(self.jobs.get(id)).await?;
         let theirs = |job: &BackgroundJob| {
-            job.business_id == caller.business_id && job.job_type == self.tracked.job_type
+            job.business_id == caller.business_id && job.job_type == self.requests.tracked.job_type
         };
         found.filter(theirs).ok_or_else(|| Problem::no_such_job(id))
     }
@@ -243,21 +228,35 @@ impl Facade {
         }
     }
 
-    /// The row is there; its entry follows. When that fails, nothing may block the next try.
-    async fn enqueue(&self, job: &BackgroundJob, queue_job: JobId) -> Result<(), Problem> {
-        let entry = [self.tracked.entry(queue_job, job.id)];
-        let Err(fault) = self.within(self.broker.enqueue(&entry)).await else { return Ok(()) };
-        let error = "the job could not be put into its queue".to_owned();
-        if let Err(problem) = self.ask(FailUnqueued { id: job.id, error }).await.map(|_: bool| ()) {
-            tracing::warn!(background_job = %job.id, %problem,
-                "a row without an entry stays; reconciliation enqueues it when the broker is back");
-        }
-        Err(Problem::unavailable("queue", &fault))
+    /// Makes a row for what `covers` says, and its queue job.
+    pub(super) async fn request(&self, caller: &Caller, covers: Coverage) -> Result<HttpResponse, Problem> {
+        let request = NewRequest {
+            business_id: caller.business_id,
+            user_id: caller.user_id,
+            job_type: self.requests.tracked.job_type.clone(),
+            queue_job: new_queue_job(),
+            covers,
+        };
+        let requested = self.requests.request(request).await.map_err(|fault| match fault {
+            RequestFault::Database(fault) => Problem::unavailable("database", &fault),
+            RequestFault::Queue(fault) => Problem::unavailable("queue", &fault),
+        })?;
+        Ok(match requested {
+            Requested::Active(job) => HttpResponse::Ok().json(already_running(&job)),
+            Requested::Nothing => HttpResponse::Ok().json(json!({
+                "success": true, "job_id": null, "status": null, "total": 0,
+                "message": "there are no receipts to delete",
+            })),
+            Requested::Created(job) => HttpResponse::Accepted().json(json!({
+                "success": true, "job_id": job.id, "status": job.status, "total": job.progress.total,
+                "message": format!("deleting {} receipts", job.progress.total),
+            })),
+        })
     }
 
     /// The tenant's active job, or else `problem`.
     async fn active_or(&self, tenant: BusinessId, problem: Problem) -> Result<HttpResponse, Problem> {
-        let job = self.read(self.jobs.latest(tenant, &self.tracked.job_type)).await?;
+        let job = self.read(self.jobs.latest(tenant, &self.requests.tracked.job_type)).await?;
         match job.filter(|job| job.status.is_active()) {
             Some(job) => Ok(HttpResponse::Ok().json(already_running(&job))),
             None => Err(problem),
@@ -270,9 +269,9 @@ impl Facade {
 
     /// Whether anybody listens to the queue of these jobs.
     async fn queue_service(&self) -> QueueService {
-        let processes = self.within(self.broker.processes()).await.ok();
-        let served =
-            processes.map(|all| all.iter().any(|process| process.queues.contains(&self.tracked.queue)));
-        QueueService { stuck_after: self.stuck_after, queue: self.tracked.queue.to_string(), served }
+        let processes = self.within(self.requests.broker.processes()).await.ok();
+        let served = processes
+            .map(|all| all.iter().any(|process| process.queues.contains(&self.requests.tracked.queue)));
+        QueueService { stuck_after: self.stuck_after, queue: self.requests.tracked.queue.to_string(), served }
     }
 }

@@ -12,6 +12,7 @@ mod plan;
 mod probes;
 mod problem;
 mod queues;
+mod retry;
 mod server;
 mod views;
 

@@ -28,8 +28,9 @@ impl Probes {
         Self { turns, started: AtomicBool::new(false), leaving: AtomicBool::new(false), longest_turn }
     }
 
-    /// Loops that have not turned for too long.
-    fn stopped(&self) -> Vec<String> {
+    /// Loops that have not turned for too long: the process is alive while there are none.
+    #[must_use]
+    pub fn stopped(&self) -> Vec<String> {
         self.turns.overdue(Instant::now(), self.longest_turn)
     }
 }

@@ -27,6 +27,7 @@ pub(super) struct JobView {
     is_stuck: bool,
     stuck_reason: Option<String>,
     paused_by: Option<&'static str>,
+    changed_by: Option<String>,
     waiting_for: Option<String>,
     attempt: u32,
     rate_per_second: Option<f64>,
@@ -90,6 +91,7 @@ impl JobView {
             stuck_reason,
             paused_by: (job.status == Status::Paused)
                 .then(|| job.note.pause_reason.map_or("person", |reason| reason.as_str())),
+            changed_by: job.note.changed_by.clone(),
             waiting_for: job.note.waiting_for.clone(),
             attempt: job.note.attempt,
             rate_per_second: job.note.rate,

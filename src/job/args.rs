@@ -33,6 +33,22 @@ impl Args {
         Self { positional: values.into_iter().collect(), named: Map::new() }
     }
 
+    /// The arguments that [`read`](Self::read) turns into `value` again: a struct gives names, a tuple
+    /// positions, `()` none.
+    ///
+    /// # Errors
+    /// When `value` is something else, or cannot be written as JSON.
+    pub fn of<T: Serialize>(value: &T) -> Result<Self, ArgsError> {
+        let kind = std::any::type_name::<T>();
+        match serde_json::to_value(value) {
+            Ok(Value::Null) => Ok(Self::default()),
+            Ok(Value::Array(positional)) => Ok(Self { positional, named: Map::new() }),
+            Ok(Value::Object(named)) => Ok(Self { positional: Vec::new(), named }),
+            Ok(_) => Err(ArgsError::undecodable(kind, "expected a struct, a tuple or ()")),
+            Err(error) => Err(ArgsError::undecodable(kind, error.to_string())),
+        }
+    }
+
     /// Reads the arguments as `T`: a struct takes positions in the order of its fields, or names, or
     /// both when `parameters` tells the order of the names.
     ///
@@ -108,7 +124,7 @@ mod tests {
     use super::*;
     use serde_json::json;
 
-    #[derive(Debug, PartialEq, Deserialize)]
+    #[derive(Debug, PartialEq, Deserialize, Serialize)]
     struct Delete {
         id: i64,
         #[serde(default)]
@@ -119,6 +135,16 @@ mod tests {
     fn positions_fill_fields_in_order() {
         let args = Args::positional([json!(27), json!(true)]);
         assert_eq!(args.read::<Delete>(&[]).unwrap(), Delete { id: 27, dry: true });
+    }
+
+    #[test]
+    fn typed_arguments_read_back_as_they_were() {
+        let delete = Delete { id: 27, dry: true };
+        assert_eq!(Args::of(&delete).unwrap().read::<Delete>(&[]).unwrap(), delete);
+        assert_eq!(Args::of(&(27, "week")).unwrap(), Args::positional([json!(27), json!("week")]));
+        Args::of(&()).unwrap().read::<()>(&[]).unwrap();
+        let error = Args::of(&27).unwrap_err().to_string();
+        assert!(error.contains("i32") && error.contains("a struct, a tuple"), "{error}");
     }
 
     #[test]

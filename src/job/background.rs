@@ -72,7 +72,7 @@ impl fmt::Display for Status {
 pub enum PauseReason {
     /// The runtime limit or a drain; the same queue job goes on by itself.
     Continuation,
-    /// A person; goes on when a person says so.
+    /// A person, or a limit that waits for one; goes on when a person says so.
     Person,
 }
 
@@ -93,6 +93,15 @@ impl PauseReason {
     }
 }
 
+/// What a background job does when it has used up the time of one run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AtRuntimeLimit {
+    /// It goes back to the end of its queue, and on by itself.
+    Continue,
+    /// It waits until a person resumes it.
+    Pause,
+}
+
 /// A change of status that ours may make. Stores turn each into a compare-and-set on [`Move::from`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Move {
@@ -108,7 +117,7 @@ pub enum Move {
     FailUnqueued,
     /// A person cancels.
     Cancel,
-    /// A person pauses.
+    /// A person pauses, or what speaks for one: a limit after which a person is to decide.
     Pause,
     /// A person resumes.
     Resume,
@@ -173,6 +182,9 @@ pub struct Cursor {
     /// application made.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub upper_id: Option<i64>,
+    /// The request is only about what this earlier row set aside; none: about everything up to the upper id.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub set_aside_of: Option<BackgroundJobId>,
     /// Keys that others wrote.
     #[serde(flatten)]
     pub other: Map<String, Value>,
@@ -256,7 +268,7 @@ pub struct Note {
     pub eta_seconds: Option<f64>,
     /// Attempts in a row that died without moving the cursor.
     pub barren_attempts: u32,
-    /// Who cancelled, paused or resumed it last, through us.
+    /// Who or what cancelled, paused or resumed it last, through us.
     pub changed_by: Option<String>,
 }
 

@@ -97,6 +97,16 @@ pub struct Retention {
     pub failure: Limit,
 }
 
+/// RQ's own defaults: 500 s and a year.
+impl Default for Retention {
+    fn default() -> Self {
+        Self {
+            result: Limit::After(Duration::from_secs(500)),
+            failure: Limit::After(Duration::from_secs(31_536_000)),
+        }
+    }
+}
+
 /// What happens to a job whose process died in the middle.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum OrphanPolicy {
@@ -117,10 +127,7 @@ impl Default for JobSettings {
             timeout: Limit::After(Duration::from_secs(180)),
             final_timeout: false,
             retry: RetryPolicy::NEVER,
-            retention: Retention {
-                result: Limit::After(Duration::from_secs(500)),
-                failure: Limit::After(Duration::from_secs(31_536_000)),
-            },
+            retention: Retention::default(),
             orphan: OrphanPolicy::AsFailure,
         }
     }

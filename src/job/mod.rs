@@ -2,8 +2,8 @@
 //!
 //! Read in this order: [`Job`] (what you write), [`NewJob`] (what is enqueued), [`JobRecord`] (what a
 //! queue keeps of it), [`JobContext`] (what a running job may ask), [`Completion`] and [`JobError`] (how
-//! it ends), [`RetryPolicy`] (what happens then), [`Schedule`] (what comes again by itself). [`background`] holds the rules of the row in
-//! `background_jobs` that people watch.
+//! it ends), [`RetryPolicy`] (what happens then), [`Schedule`] (what comes again by itself). [`Rehearsal`] runs
+//! a job in a test. [`background`] holds the rules of the row in `background_jobs` that people watch.
 
 mod args;
 pub mod background;
@@ -15,6 +15,7 @@ mod outcome;
 mod progress;
 mod record;
 mod registry;
+mod rehearsal;
 mod retry;
 mod schedule;
 
@@ -26,6 +27,7 @@ pub use kind::{Job, JobSettings, OrphanPolicy, Retention};
 pub use outcome::{Completion, JobError, JobErrorKind, JobResult, QueueEnd};
 pub use progress::{Estimate, Progress, RateMeter};
 pub use record::{JobRecord, JobState, Limit, NewJob, Retries, Unique};
-pub use registry::{BoxedJob, Registry, UnknownFunction};
+pub use registry::{BoxedJob, KindClash, Registry, UnknownFunction};
+pub use rehearsal::Rehearsal;
 pub use retry::{Backoff, RetryPolicy};
 pub use schedule::{Missed, Schedule};

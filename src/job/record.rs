@@ -7,7 +7,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use serde::{Deserialize, Serialize, Serializer};
 use serde_json::{Map, Value};
 
-use super::{Args, ArgsError, JobId, JobSettings, KindName, QueueEnd, QueueName};
+use super::{Args, ArgsError, Job, JobId, JobSettings, KindName, QueueEnd, QueueName};
 
 /// A span of time that may be without end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -98,6 +98,37 @@ impl NewJob {
             unique: None,
             meta: Map::new(),
         }
+    }
+
+    /// A job of the kind `J` with arguments of its own type.
+    ///
+    /// ```
+    /// # use serde::{Deserialize, Serialize};
+    /// # use tikkun::job::{ArgsError, Completion, Job, JobContext, JobResult, NewJob};
+    /// #[derive(Deserialize, Serialize)]
+    /// struct Greet {
+    ///     name: String,
+    /// }
+    /// # struct Greeting;
+    /// # impl Job for Greeting {
+    /// #     const NAME: &'static str = "shop.greet";
+    /// #     type Args = Greet;
+    /// #     async fn run(&self, _: Greet, _: &JobContext) -> JobResult { Ok(Completion::done()) }
+    /// # }
+    ///
+    /// let job = NewJob::of::<Greeting>("greet-1", "default", &Greet { name: "Dana".into() })?;
+    /// assert_eq!(job.kind.as_str(), "shop.greet");
+    /// # Ok::<(), ArgsError>(())
+    /// ```
+    ///
+    /// # Errors
+    /// When the arguments are neither a struct nor a tuple nor `()`.
+    pub fn of<J>(id: impl Into<JobId>, queue: impl Into<QueueName>, args: &J::Args) -> Result<Self, ArgsError>
+    where
+        J: Job,
+        J::Args: Serialize,
+    {
+        Ok(Self::new(id, queue, J::NAME, Args::of(args)?))
     }
 }
 

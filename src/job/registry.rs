@@ -11,6 +11,10 @@ use super::{Args, ArgsError, Job, JobContext, JobError, JobResult, JobSettings, 
 pub trait BoxedJob: Send + Sync {
     /// The full dotted name.
     fn name(&self) -> &'static str;
+    /// The Rust type behind it, for people.
+    fn type_name(&self) -> &'static str {
+        std::any::type_name::<Self>()
+    }
     /// How the runtime treats it.
     fn settings(&self) -> JobSettings;
     /// Whether the arguments can be read, and the id people know the job by.
@@ -58,6 +62,15 @@ pub struct Registry {
     kinds: BTreeMap<&'static str, Arc<dyn BoxedJob>>,
 }
 
+/// Two kinds that want the same name.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("two kinds of jobs are called `{name}`: {first} and {second}; give one of them another NAME")]
+pub struct KindClash {
+    name: &'static str,
+    first: &'static str,
+    second: &'static str,
+}
+
 /// A function name nobody registered; lists what is registered.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("unknown function `{wanted}`; registered: {known}")]
@@ -78,6 +91,27 @@ impl Registry {
     pub fn with_boxed(mut self, boxed: Arc<dyn BoxedJob>) -> Self {
         self.kinds.insert(boxed.name(), boxed);
         self
+    }
+
+    /// Whether a kind of the type `J` may be added.
+    ///
+    /// # Errors
+    /// When there is a kind of its name already; says which types these are.
+    pub fn free_for<J: Job>(&self) -> Result<(), KindClash> {
+        self.free(J::NAME, std::any::type_name::<J>())
+    }
+
+    /// Whether it has no name that `other` has.
+    ///
+    /// # Errors
+    /// The first name that both have; says which types these are.
+    pub fn apart_from(&self, other: &Self) -> Result<(), KindClash> {
+        other.kinds.values().try_for_each(|kind| self.free(kind.name(), kind.type_name()))
+    }
+
+    fn free(&self, name: &'static str, second: &'static str) -> Result<(), KindClash> {
+        let taken = |first: &Arc<dyn BoxedJob>| Err(KindClash { name, first: first.type_name(), second });
+        self.kinds.get(name).map_or(Ok(()), taken)
     }
 
     /// Finds a kind by its dotted name, or by its last part where only one kind has it.
@@ -124,6 +158,26 @@ mod tests {
         async fn run(&self, (): (), _: &JobContext) -> JobResult {
             Ok(Completion::done())
         }
+    }
+
+    struct Namesake;
+    impl Job for Namesake {
+        const NAME: &'static str = "a.b.named";
+        type Args = ();
+        async fn run(&self, (): (), _: &JobContext) -> JobResult {
+            Ok(Completion::done())
+        }
+    }
+
+    #[test]
+    fn two_kinds_of_one_name_are_refused_naming_both() {
+        let registry = Registry::default().with(Named);
+        let error = registry.free_for::<Namesake>().unwrap_err().to_string();
+        for word in ["`a.b.named`", "tests::Named ", "tests::Namesake;"] {
+            assert!(error.contains(word), "{error}");
+        }
+        assert!(registry.apart_from(&Registry::default().with(Namesake)).is_err());
+        assert_eq!(registry.apart_from(&Registry::default()), Ok(()));
     }
 
     #[test]

@@ -92,6 +92,7 @@ impl Job for DeleteReceipts {
         };
         match begun {
             Begun::Started(row) => self.delete(*row, ctx).await,
+            Begun::Refused(NotBegun::AtRest(Status::Failed)) => self.has_failed(id, ctx).await,
             Begun::Refused(why) => refused(id, why),
         }
     }
@@ -164,6 +165,22 @@ impl DeleteReceipts {
         // Asked again whatever the answer: a revival whose answer was lost is refused the second time.
         self.tracker.ask(ctx, || Revive { id: begin.id, attempt }).await?;
         self.tracker.ask(ctx, || BeginAttempt(begin.clone())).await
+    }
+
+    /// The process may have died after it failed the row and before this queue job: that fails now, too,
+    /// and is not stored as a success.
+    async fn has_failed(&self, id: BackgroundJobId, ctx: &JobContext) -> JobResult {
+        let row = patiently(ctx, Until::Asked, || self.jobs.get(id)).await.map_err(Stopped::into_result);
+        let row = match row {
+            Ok(row) => row,
+            Err(stopped) => return stopped,
+        };
+        let ours =
+            |row: &BackgroundJob| row.note.attempt > 0 && row.note.queue_job.as_ref() == Some(&ctx.job);
+        match row.filter(ours).and_then(|row| row.last_error) {
+            Some(error) => Err(JobError::permanent(error)),
+            None => refused(id, NotBegun::AtRest(Status::Failed)),
+        }
     }
 
     async fn delete(&self, row: BackgroundJob, ctx: &JobContext) -> JobResult {

@@ -16,7 +16,7 @@ use super::tracker_line::{Stopped, TrackerLine, log_backoff, restarting, timed_o
 use crate::actors::{BatchDone, DeletionBatch, EndedAttempt, FinishCleanUp, Revive, RunBatch, Waiting};
 use crate::failpoint;
 use crate::fault::{Fault, FaultKind};
-use crate::job::background::{BackgroundJob, Status};
+use crate::job::background::{AtRuntimeLimit, BackgroundJob, Status};
 use crate::job::{Completion, JobContext, JobError, JobResult, QueueEnd, StopReason};
 use crate::store::{BackgroundJobs, Batch, EndAttempt};
 use crate::story::STORY;
@@ -90,17 +90,12 @@ impl Deletion<'_> {
             tracing::info!(target: STORY, { job.id = %self.row.id }, "✓ [RECEIPTS_DELETE] Batch complete (recovered!)");
             self.waiting(None).await;
         }
-        if self.pace.over_limit() {
-            tracing::info!(
-                target: STORY, { job.id = %self.row.id },
-                "⏱️ Runtime limit reached ({}s) - pausing job",
-                self.settings.runtime_limit.as_secs()
-            );
-            return self.rest(QueueEnd::Tail).await;
-        }
         if batch.selected < self.settings.batch {
             // Nothing is left in this pass: there is nobody to make room for.
             return None;
+        }
+        if self.pace.over_limit() {
+            return self.make_room().await;
         }
         let began = Instant::now();
         let throttled = self.sleep_watching(self.settings.throttle).await;
@@ -270,6 +265,23 @@ impl Deletion<'_> {
             Ok(true) | Err(Stopped::Asked(_)) => Some(Ok(Completion::Continue(end))),
             Ok(false) => self.lost().await,
             Err(Stopped::Fault(fault)) => Some(Err(JobError::from(fault))),
+        }
+    }
+
+    /// The run has used up its time.
+    async fn make_room(&mut self) -> Option<JobResult> {
+        let (id, limit) = (self.row.id, self.settings.runtime_limit.as_secs());
+        tracing::info!(target: STORY, { job.id = %id }, "⏱️ Runtime limit reached ({limit}s) - pausing job");
+        if self.settings.at_runtime_limit == AtRuntimeLimit::Continue {
+            return self.rest(QueueEnd::Tail).await;
+        }
+        match self.end(EndAttempt::Paused { by: format!("the runtime limit ({limit}s)") }).await {
+            Ok(true) => {
+                tracing::info!(target: STORY, { job.id = %id }, "🛑 Job {id} waits until a person resumes it");
+                Some(Ok(Completion::Finished(at_rest(Status::Paused))))
+            }
+            Ok(false) => self.lost().await,
+            Err(stopped) => Some(stopped.into_result()),
         }
     }
 

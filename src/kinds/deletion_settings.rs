@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use crate::job::background::AtRuntimeLimit;
 use crate::job::{Limit, Retention};
 
 /// The numbers of `[deletion]` that the job itself needs.
@@ -13,6 +14,8 @@ pub struct DeletionSettings {
     pub throttle: Duration,
     /// Time after which the job makes room for others.
     pub runtime_limit: Duration,
+    /// What it does then.
+    pub at_runtime_limit: AtRuntimeLimit,
     /// Failed batches in a row that fail the job.
     pub max_failures: u32,
     /// Attempts in a row that may die without moving the cursor.

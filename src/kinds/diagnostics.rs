@@ -181,42 +181,11 @@ impl Job for Spin {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::job::Control;
-    use parking_lot::Mutex;
+    use crate::job::Rehearsal;
 
-    /// A runtime that asks for nothing, or to stop from the start.
-    #[derive(Default)]
-    struct Desk {
-        stop: Option<StopReason>,
-        told: Mutex<Vec<i64>>,
-    }
-
-    impl Control for Desk {
-        fn stop_requested(&self) -> Option<StopReason> {
-            self.stop
-        }
-        fn stopped(&self) -> BoxFuture<'_, StopReason> {
-            match self.stop {
-                Some(reason) => Box::pin(std::future::ready(reason)),
-                None => Box::pin(std::future::pending()),
-            }
-        }
-        fn sleep(&self, _: Duration) -> BoxFuture<'_, ()> {
-            Box::pin(std::future::ready(()))
-        }
-        fn report(&self, progress: Progress) {
-            self.told.lock().push(progress.processed);
-        }
-        fn set_waiting(&self, _: bool) {}
-        fn time_left(&self) -> Option<Duration> {
-            None
-        }
-    }
-
-    async fn run(kind: &str, args: Args, desk: &Arc<Desk>) -> JobResult {
+    async fn run(kind: &str, args: Args, alone: &Rehearsal) -> JobResult {
         let registry = register(Registry::default());
-        let ctx = JobContext::new("j".into(), "q".into(), kind.into(), 1, Arc::clone(desk) as _);
-        registry.find(&kind.into()).unwrap().run(&args, &ctx).await
+        registry.find(&kind.into()).unwrap().run(&args, &alone.context(kind)).await
     }
 
     fn args(positional: serde_json::Value, named: serde_json::Value) -> Args {
@@ -226,17 +195,18 @@ mod tests {
     #[actix_rt::test]
     async fn echo_returns_positions_and_names_together() {
         let given = args(json!([1, "ק"]), json!({ "a": null }));
-        let back = run("tikkun.echo", given.clone(), &Arc::default()).await;
+        let back = run("tikkun.echo", given.clone(), &Rehearsal::new()).await;
         assert_eq!(back, Ok(Completion::Finished(serde_json::to_value(given).unwrap())));
     }
 
     #[actix_rt::test]
     async fn sleeper_tells_each_step_and_stops_when_asked() {
-        let desk = Arc::new(Desk::default());
-        let slept = run("tikkun.sleep", args(json!([3600]), json!({})), &desk).await;
+        let alone = Rehearsal::new();
+        let slept = run("tikkun.sleep", args(json!([3600]), json!({})), &alone).await;
         assert_eq!(slept, Ok(Completion::Finished(json!({ "slept": 3600.0 }))));
-        assert_eq!(*desk.told.lock(), (1..=20).collect::<Vec<_>>());
-        let drained = Arc::new(Desk { stop: Some(StopReason::Draining), ..Desk::default() });
+        let told: Vec<_> = alone.reported().iter().map(|progress| progress.processed).collect();
+        assert_eq!(told, (1..=20).collect::<Vec<_>>());
+        let drained = Rehearsal::new().stop_after(Duration::ZERO, StopReason::Draining);
         let stopped = run("tikkun.sleep", args(json!([3600]), json!({})), &drained).await;
         assert_eq!(stopped, Ok(Completion::Continue(QueueEnd::Head)));
         let deaf =
@@ -246,15 +216,15 @@ mod tests {
 
     #[actix_rt::test]
     async fn failures_are_as_permanent_as_asked() {
-        let again = run("tikkun.fail", args(json!(["no"]), json!({})), &Arc::default()).await;
+        let again = run("tikkun.fail", args(json!(["no"]), json!({})), &Rehearsal::new()).await;
         assert_eq!(again, Err(JobError::retryable("no")));
-        let never = run("tikkun.fail", args(json!(["no", true]), json!({})), &Arc::default()).await;
+        let never = run("tikkun.fail", args(json!(["no", true]), json!({})), &Rehearsal::new()).await;
         assert_eq!(never, Err(JobError::permanent("no")));
     }
 
     #[actix_rt::test]
     async fn bounded_spin_ends() {
-        let ended = run("tikkun.spin", args(json!([0.001]), json!({})), &Arc::default()).await;
+        let ended = run("tikkun.spin", args(json!([0.001]), json!({})), &Rehearsal::new()).await;
         assert!(matches!(ended, Ok(Completion::Finished(_))), "{ended:?}");
     }
 

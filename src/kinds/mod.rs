@@ -9,17 +9,27 @@ mod tracker_line;
 
 use delete_receipts::DeleteReceiptsArgs;
 
-use crate::job::{BackgroundJobId, Job as _, JobRecord, KindName, Registry};
+use crate::job::{BackgroundJobId, Job as _, JobRecord, KindClash, KindName, Registry};
 
 pub use delete_receipts::{DeleteReceipts, DeletionTeam};
 pub use deletion_settings::DeletionSettings;
 pub use diagnostics::Echo;
 
-/// Every kind of job of this build; those for trying it out only with `diagnostics`.
+/// Every kind of job of a process: its `own`, and those that Tikkun brings along, of which those for trying
+/// it out only with `diagnostics`.
 #[must_use]
-pub fn registry(delete_receipts: DeleteReceipts, diagnostics: bool) -> Registry {
-    let registry = Registry::default().with(delete_receipts);
+pub fn registry(own: Registry, delete_receipts: DeleteReceipts, diagnostics: bool) -> Registry {
+    let registry = own.with(delete_receipts);
     if diagnostics { diagnostics::register(registry) } else { registry }
+}
+
+/// Whether a process's own kinds leave Tikkun's alone, those that are turned off included.
+///
+/// # Errors
+/// The first name that is Tikkun's.
+pub fn check_own(own: &Registry) -> Result<(), KindClash> {
+    diagnostics::register(Registry::default()).apart_from(own)?;
+    own.free_for::<DeleteReceipts>()
 }
 
 /// Whether this build runs a function, under its full name or its last part.

@@ -43,6 +43,19 @@ pub enum Enqueued {
     Duplicate(JobId),
 }
 
+/// What asking for another run of an ended job did.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Requeued {
+    /// It waits at the tail of its queue.
+    Waits,
+    /// No such job.
+    Missing,
+    /// It is in this state, from which it does not go back; nothing was changed.
+    Is(JobState),
+    /// This other job holds its unique key; nothing was changed.
+    Duplicate(JobId),
+}
+
 /// How one delivery ends.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Settlement {
@@ -244,7 +257,8 @@ pub trait Broker: Send + Sync + 'static {
     /// the step says. `false`: another has moved it, and nothing was changed.
     async fn mark_schedule(&self, step: &ScheduleStep) -> Result<bool, Fault>;
 
-    /// Takes or renews the leadership `role` for `ttl` and notes a tick. `false`: another leads.
+    /// Takes or renews the leadership `role` for `ttl` and notes a tick. `false`: another leads. A leader
+    /// whose lease is found to be over, or was ended, leads no more, whatever is left of its `ttl`.
     async fn lead(&self, role: &str, process: &ProcessId, ttl: Duration) -> Result<bool, Fault>;
 
     /// Gives the leadership up, if `process` has it.
@@ -265,6 +279,11 @@ pub trait Broker: Send + Sync + 'static {
 
     /// Takes a queued or scheduled job out. The state it is in afterwards; none: no such job.
     async fn cancel(&self, id: &JobId) -> Result<Option<JobState>, Fault>;
+
+    /// Puts failed and canceled jobs back at the tail of their queues, in one atomic step. Each has one
+    /// attempt more: retries that were spent are not given back, and its last error stays on record
+    /// until it ends again. The answers are in the order of `ids`.
+    async fn requeue(&self, ids: &[JobId]) -> Result<Vec<Requeued>, Fault>;
 
     /// Jobs by queue and state, for every queue ever used.
     async fn counts(&self) -> Result<BTreeMap<QueueName, QueueCounts>, Fault>;

@@ -9,8 +9,8 @@ mod embedded;
 mod upkeep;
 
 pub use broker::{
-    Broker, Delivery, Enqueued, JobFilter, LeadershipState, Orphan, ProcessRecord, QueueCounts, Settled,
-    Settlement, Verdict,
+    Broker, Delivery, Enqueued, JobFilter, LeadershipState, Orphan, ProcessRecord, QueueCounts, Requeued,
+    Settled, Settlement, Verdict,
 };
 pub use embedded::open as open_embedded;
 pub use upkeep::{Budget, PausedQueue, ScheduleMark, ScheduleStep};

@@ -1,14 +1,22 @@
 //! Brings the parts together: opens the ports from the bottom up, starts the tree of actors, serves the
 //! window, and takes all of it down again in the order of the pipeline.
 
+mod builder;
 mod identity;
 pub mod logging;
 mod ports;
 mod runner_threads;
+mod schedules;
 pub mod selftest;
 mod service;
+mod service_manager;
 mod shutdown;
 mod tree;
+mod window;
 
-pub use ports::{OpenError, Ports, Reach, open_trial};
+pub use builder::ServiceBuilder;
+pub use ports::{OpenError, Ports, Reach, migrate, open_trial, tracked_deletions};
 pub use service::{Ended, Service, StartError};
+
+/// The loop that a service lives in: `System::new().block_on(…)`.
+pub use actix_rt::System;

@@ -14,7 +14,9 @@ use crate::job::Job as _;
 use crate::job::background::DELETE_RECEIPTS_ALL;
 use crate::kinds::DeleteReceipts;
 use crate::queue::{Broker, open_embedded};
-use crate::store::{Schema, Store, TrialData, open_sqlite, open_sqlite_trial};
+use crate::store::{
+    Migrated, Schema, Store, TrialData, migrate_postgres, open_postgres, open_sqlite, open_sqlite_trial,
+};
 
 /// Everything outside this process.
 #[derive(Clone)]
@@ -54,8 +56,8 @@ impl Ports {
     /// As [`open`](Self::open), and when a local file is missing.
     pub async fn open_found(settings: &Settings) -> Result<Self, OpenError> {
         let BrokerEngine::Embedded { file: queue } = &settings.broker.engine;
-        let StoreEngine::Sqlite { file: tables } = &settings.store.engine;
-        for (what, file) in [("the queue", queue), ("the database", tables)] {
+        let tables = tables_file(settings).map(|file| ("the database", file));
+        for (what, file) in [("the queue", queue.as_path())].into_iter().chain(tables) {
             if !file.is_file() {
                 let text = format!(
                     "there is no file {}; name the service's data folder with --data, or run `tikkun serve` first",
@@ -83,16 +85,16 @@ impl Reach {
     /// the application.
     pub async fn found(settings: &Settings, limit: Duration) -> Self {
         let BrokerEngine::Embedded { file: queue } = &settings.broker.engine;
-        let StoreEngine::Sqlite { file: tables } = &settings.store.engine;
+        let tables = tables_file(settings);
         let folder = &settings.attachments.folder;
         let local = matches!(settings.attachments.driver, AttachmentDriver::Local);
         let (broker, store, blobs) = futures::join!(
             opened("the queue", missing(queue, queue.is_file()), limit, open_embedded(parent(queue))),
             opened(
                 "the database",
-                missing(tables, tables.is_file()),
+                tables.and_then(|file| missing(file, file.is_file())),
                 limit,
-                open_sqlite(tables, Schema::Require)
+                open_tables(settings, Schema::Require)
             ),
             async {
                 opened("the attachments", missing(folder, !local || folder.is_dir()), limit, async {
@@ -103,6 +105,14 @@ impl Reach {
             },
         );
         Self { broker, store, blobs }
+    }
+}
+
+/// The file of the tables, where they are in one.
+fn tables_file(settings: &Settings) -> Option<&Path> {
+    match &settings.store.engine {
+        StoreEngine::Sqlite { file } => Some(file),
+        StoreEngine::Postgres(_) => None,
     }
 }
 
@@ -137,13 +147,18 @@ async fn opened<T>(
 pub async fn open_trial(settings: &Settings) -> Result<Arc<dyn TrialData>, OpenError> {
     let opened = match &settings.store.engine {
         StoreEngine::Sqlite { file } => open_sqlite_trial(file).await,
+        StoreEngine::Postgres(_) => Err(Fault::new(
+            FaultKind::Permanent,
+            "trial rows are made in a SQLite file only, never beside an application's own",
+        )),
     };
     opened.map_err(|fault| OpenError { what: "the database for trial rows", fault })
 }
 
 fn schema(settings: &Settings) -> Schema {
     match (settings.store.migrate, settings.store.strict_schema) {
-        (true, _) => Schema::Migrate,
+        (true, true) => Schema::Migrate,
+        (true, false) => Schema::MigrateOrWarn,
         (false, true) => Schema::Require,
         (false, false) => Schema::Warn,
     }
@@ -157,10 +172,28 @@ pub(super) async fn open_broker(settings: &Settings) -> Result<Arc<dyn Broker>, 
 }
 
 pub(super) async fn open_store(settings: &Settings) -> Result<Store, OpenError> {
-    let opened = match &settings.store.engine {
-        StoreEngine::Sqlite { file } => open_sqlite(file, schema(settings)).await,
-    };
+    let opened = open_tables(settings, schema(settings)).await;
     opened.map_err(|fault| OpenError { what: "the database", fault })
+}
+
+async fn open_tables(settings: &Settings, schema: Schema) -> Result<Store, Fault> {
+    match &settings.store.engine {
+        StoreEngine::Sqlite { file } => open_sqlite(file, schema).await,
+        StoreEngine::Postgres(postgres) => open_postgres(postgres, schema).await,
+    }
+}
+
+/// Brings the tables up to date, as a step of its own. On PostgreSQL those of the application are made only
+/// when that is wished; in a file of our own everything is.
+///
+/// # Errors
+/// Says why the database cannot be opened or brought up to date.
+pub async fn migrate(settings: &Settings, application_tables: bool) -> Result<Migrated, OpenError> {
+    let migrated = match &settings.store.engine {
+        StoreEngine::Sqlite { file } => open_sqlite(file, Schema::Migrate).await.map(|_| Migrated::default()),
+        StoreEngine::Postgres(postgres) => migrate_postgres(postgres, application_tables).await,
+    };
+    migrated.map_err(|fault| OpenError { what: "the database", fault })
 }
 
 pub(super) async fn open_blobs(settings: &Settings) -> Result<Arc<dyn BlobStore>, OpenError> {
@@ -201,7 +234,7 @@ fn s3_place(AttachmentSettings { s3, .. }: &AttachmentSettings) -> S3Place {
 
 /// The background jobs whose rows and queue entries are kept together.
 #[must_use]
-pub(super) fn tracked_deletions(settings: &Settings) -> TrackedKind {
+pub fn tracked_deletions(settings: &Settings) -> TrackedKind {
     let deletion = &settings.deletion;
     TrackedKind {
         job_type: DELETE_RECEIPTS_ALL.to_owned(),

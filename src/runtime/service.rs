@@ -1,7 +1,6 @@
 //! One process of the service, from its first socket to its last settlement.
 
 use std::net::{SocketAddr, TcpListener};
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
@@ -9,17 +8,15 @@ use actix_rt::Arbiter;
 use actix_web::dev::ServerHandle;
 use actix_web::web;
 
-use super::identity::{this_process, worker_config};
-use super::ports::tracked_deletions;
+use super::identity::this_process;
 use super::shutdown::{Leave, Signals, gave_up, too_many_stuck};
 use super::tree::{Planter, Tree};
-use super::{OpenError, Ports};
-use crate::actors::Drain;
+use super::window::listen;
+use super::{OpenError, Ports, ServiceBuilder, service_manager};
+use crate::actors::{Drain, Running};
 use crate::config::Settings;
-use crate::http::{
-    Facade, HealthReader, HttpSettings, Limiter, Planning, Probes, QueueDesk, StuckAfter, Thresholds, Window,
-    serve,
-};
+use crate::http::Probes;
+use crate::job::{KindClash, Registry};
 use crate::queue::ProcessRecord;
 use crate::supervision::Turns;
 
@@ -32,13 +29,15 @@ const CLOSE_WINDOW: Duration = Duration::from_secs(2);
 
 /// A process that serves.
 pub struct Service {
-    settings: Settings,
-    ports: Ports,
-    process: ProcessRecord,
-    tree: Tree,
-    probes: web::Data<Probes>,
-    window: Option<(ServerHandle, SocketAddr)>,
-    signals: Signals,
+    pub(super) settings: Settings,
+    pub(super) ports: Ports,
+    pub(super) process: ProcessRecord,
+    pub(super) tree: Tree,
+    pub(super) probes: web::Data<Probes>,
+    pub(super) window: Option<(ServerHandle, SocketAddr)>,
+    pub(super) signals: Signals,
+    /// Whether a service manager, where there is one, is told how this process is.
+    pub(super) attended: bool,
 }
 
 /// How a process ended.
@@ -66,6 +65,9 @@ pub enum StartError {
         /// Why not.
         source: std::io::Error,
     },
+    /// Two kinds of jobs have one name.
+    #[error("cannot start: {0}")]
+    Kinds(#[from] KindClash),
     /// The operating system refuses something else.
     #[error("cannot start: {0}")]
     System(#[from] std::io::Error),
@@ -75,15 +77,28 @@ pub enum StartError {
 }
 
 impl Service {
-    /// Starts everything, on the arbiter of this thread. Must be called inside an actix system.
+    /// A service with jobs of one's own beside those that Tikkun brings along.
+    pub fn builder(settings: Settings) -> ServiceBuilder {
+        ServiceBuilder::new(settings)
+    }
+
+    /// Starts everything, on the arbiter of this thread, with Tikkun's own jobs. Must be called inside an
+    /// actix system.
     ///
     /// # Errors
     /// Names what cannot be opened or started; nothing is left running.
     pub async fn start(settings: Settings) -> Result<Self, StartError> {
+        Self::start_with(settings, Registry::default()).await
+    }
+
+    pub(super) async fn start_with(settings: Settings, own: Registry) -> Result<Self, StartError> {
         let signals = Signals::listen()?;
         let socket = settings.http.enabled.then(|| listen(settings.http.address())).transpose()?;
         let ports = Ports::open(&settings).await?;
-        Self::assemble(settings, ports, signals, socket).await
+        let mut service = Self::assemble((settings, own), ports, signals, socket).await?;
+        service.attended = true;
+        actix_rt::spawn(service_manager::attend(service.tree.lease_held.clone(), service.probes.clone()));
+        Ok(service)
     }
 
     /// The same, without a window, on back ends that are open already.
@@ -92,11 +107,11 @@ impl Service {
     /// When the actors do not start.
     pub(super) async fn start_behind(mut settings: Settings, ports: Ports) -> Result<Self, StartError> {
         settings.http.enabled = false;
-        Self::assemble(settings, ports, Signals::listen()?, None).await
+        Self::assemble((settings, Registry::default()), ports, Signals::listen()?, None).await
     }
 
     async fn assemble(
-        settings: Settings,
+        (settings, own): (Settings, Registry),
         ports: Ports,
         signals: Signals,
         socket: Option<TcpListener>,
@@ -106,13 +121,15 @@ impl Service {
             settings: &settings,
             ports: &ports,
             process: &process,
+            own: &own,
             control: Arbiter::current(),
             turns: Turns::default(),
         };
         let tree = planter.plant().await?;
         let longest = longest_wait(&settings);
         let probes = web::Data::new(Probes::new(tree.turns.clone(), longest * SILENT_WAITS));
-        let mut service = Self { settings, ports, process, tree, probes, window: None, signals };
+        let mut service =
+            Self { settings, ports, process, tree, probes, window: None, signals, attended: false };
         if let Some(socket) = socket {
             service.open_window(socket)?;
         }
@@ -147,6 +164,13 @@ impl Service {
         &self.ports
     }
 
+    /// What runs in this process, with the progress that each job told last; it stays true while the service
+    /// runs.
+    #[must_use]
+    pub fn running(&self) -> Running {
+        self.tree.running.clone()
+    }
+
     /// Serves until told to leave by a signal or by `stop`, or until it must; then drains.
     pub async fn run_until(mut self, stop: impl Future<Output = ()>) -> Ended {
         let most = self.settings.service.max_stuck;
@@ -157,6 +181,9 @@ impl Service {
             stuck = too_many_stuck(self.tree.table.stuck_threads(), most) => Leave::Stuck(stuck),
         };
         self.probes.leaving.store(true, Ordering::Release);
+        if self.attended {
+            actix_rt::spawn(service_manager::tell(service_manager::STOPPING));
+        }
         match &leave {
             Leave::Told(how) => {
                 tracing::info!(how, "draining: no new jobs, and those in hand stop at their next safe point")
@@ -234,83 +261,6 @@ impl Service {
             }
         });
     }
-
-    fn open_window(&mut self, socket: TcpListener) -> std::io::Result<()> {
-        let http = &self.settings.http;
-        let settings = HttpSettings {
-            secret: http.internal_secret.clone().map(Arc::new),
-            body_limit: usize::try_from(http.body_limit.0).unwrap_or(usize::MAX),
-            timeout: http.request_timeout,
-        };
-        let window = Window {
-            probes: self.probes.clone(),
-            health: web::Data::new(self.health_reader()),
-            queues: web::Data::new(self.queue_desk()),
-            facade: self.settings.service.role.serves_receipts().then(|| web::Data::new(self.facade())),
-        };
-        let (server, address) = serve(socket, &settings, window)?;
-        self.window = Some((server.handle(), address));
-        actix_rt::spawn(async move {
-            if let Err(error) = server.await {
-                tracing::error!(%error, "the window broke");
-            }
-        });
-        Ok(())
-    }
-
-    /// Half of a request's time: the answer must still come when a back end does not.
-    fn back_end_deadline(&self) -> Duration {
-        self.settings.http.request_timeout / 2
-    }
-
-    fn health_reader(&self) -> HealthReader {
-        let settings = &self.settings;
-        HealthReader {
-            broker: Arc::clone(&self.ports.broker),
-            store: self.ports.store.clone(),
-            children: self.tree.table.clone(),
-            running: self.tree.running.clone(),
-            worker: worker_config(settings),
-            schedules: settings.schedules.as_slice().into(),
-            thresholds: Thresholds {
-                failed: settings.http.degraded_failed,
-                queued: settings.http.degraded_queued,
-                cleanup_age: settings.deletion.storage_delete.then_some(settings.rescuer.outbox_alarm_after),
-            },
-            deadline: self.back_end_deadline(),
-        }
-    }
-
-    fn queue_desk(&self) -> QueueDesk {
-        let worker = &self.settings.worker;
-        QueueDesk {
-            broker: Arc::clone(&self.ports.broker),
-            known: worker.known_queues.iter().chain(&worker.queues).cloned().collect(),
-            deadline: self.back_end_deadline(),
-        }
-    }
-
-    fn facade(&self) -> Facade {
-        let settings = &self.settings;
-        Facade {
-            tracker: self.tree.tracker.clone(),
-            jobs: Arc::clone(&self.ports.store.background_jobs),
-            broker: Arc::clone(&self.ports.broker),
-            tracked: tracked_deletions(settings),
-            limiter: Limiter::new(settings.http.delete_all_per_minute),
-            stuck_after: StuckAfter {
-                unpicked: settings.deletion.unpicked_after,
-                silent: settings.deletion.stale_after,
-            },
-            planning: Planning {
-                receipts: Arc::clone(&self.ports.store.receipts),
-                target: self.ports.blobs.target().clone(),
-                batch: settings.deletion.batch,
-                throttle: settings.deletion.throttle,
-            },
-            deadline: self.back_end_deadline(),
-        }
-    }
 }
 
 /// The longest time that a loop which is well may be silent.
@@ -323,14 +273,4 @@ fn longest_wait(settings: &Settings) -> Duration {
         settings.tracker.progress_interval,
     ];
     waits.into_iter().fold(Duration::from_secs(5), Duration::max)
-}
-
-/// Bound before anything else starts: an address in use is the most common reason not to.
-fn listen(address: SocketAddr) -> Result<TcpListener, StartError> {
-    let bind = || {
-        let socket = TcpListener::bind(address)?;
-        socket.set_nonblocking(true)?;
-        Ok(socket)
-    };
-    bind().map_err(|source| StartError::Listen { address, source })
 }

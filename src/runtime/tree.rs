@@ -22,6 +22,7 @@ use tokio::sync::watch;
 use super::Ports;
 use super::ports::tracked_deletions;
 use super::runner_threads::{RunnerKit, Threads};
+use super::schedules::warn_of_foreign;
 use crate::actors::{
     BatchPorts, CleanUpMode, Clock, Journal, LeaseKeeper, ListenerPorts, ListenerSettings, QueueListener,
     Rescuer, RescuerPorts, RescuerSettings, RunnerPlace, RunnerWatch, Running, Scheduler, SchedulerSettings,
@@ -65,6 +66,7 @@ pub(super) struct Planter<'a> {
     pub settings: &'a Settings,
     pub ports: &'a Ports,
     pub process: &'a ProcessRecord,
+    pub own: &'a Registry,
     pub control: ArbiterHandle,
     pub turns: Turns,
 }
@@ -86,7 +88,8 @@ impl Planter<'_> {
         let batches = role.runs_jobs().then(Arbiter::new);
         let thread = batches.as_ref().map_or_else(|| self.control.clone(), Arbiter::handle);
         let deletion = self.delete_receipts(tracker.clone(), (deletions, thread));
-        let registry = Arc::new(registry(deletion, self.settings.diagnostics.enabled));
+        let registry = Arc::new(registry(self.own.clone(), deletion, self.settings.diagnostics.enabled));
+        warn_of_foreign(self.settings, &registry);
         let (mut runners, mut listeners) = (None, Vec::new());
         if role.runs_jobs() {
             runners = Some(self.runners(&top, &registry, &running).await?);
@@ -154,6 +157,7 @@ impl Planter<'_> {
             batch: told.batch,
             throttle: told.throttle,
             runtime_limit: told.runtime_limit,
+            at_runtime_limit: told.at_runtime_limit,
             max_failures: told.max_failures,
             max_barren: told.max_barren_attempts,
             stale_after: told.stale_after,

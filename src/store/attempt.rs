@@ -97,6 +97,23 @@ impl EndAttempt {
             Self::Completed => Move::Complete,
             Self::Failed { .. } => Move::Fail,
             Self::Continuation => Move::Continue,
+            Self::Paused { .. } => Move::Pause,
+        }
+    }
+
+    /// Goes into `last_error`; none leaves that.
+    pub(super) fn error(&self) -> Option<&str> {
+        match self {
+            Self::Failed { error } => Some(error),
+            Self::Completed | Self::Continuation | Self::Paused { .. } => None,
+        }
+    }
+
+    /// What paused the row in a person's stead; none leaves who changed it last.
+    pub(super) fn paused_by(&self) -> Option<&str> {
+        match self {
+            Self::Paused { by } => Some(by),
+            Self::Completed | Self::Failed { .. } | Self::Continuation => None,
         }
     }
 }
@@ -106,7 +123,7 @@ pub(super) fn end_step(row: &Tracked, attempt: u32, end: &EndAttempt) -> EndStep
     let (job, step) = (&row.job, end.transition());
     if job.note.attempt != attempt {
         EndStep::NotOurs
-    } else if step.allowed(job.status, job.note.pause_reason) {
+    } else if job.status == Status::Running && step.allowed(job.status, job.note.pause_reason) {
         EndStep::Apply
     } else if row.trail.ended == Some(step.to()) && job.status == step.to() {
         EndStep::Repeated

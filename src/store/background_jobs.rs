@@ -19,6 +19,19 @@ pub struct NewRequest {
     pub job_type: String,
     /// The queue job that will carry it.
     pub queue_job: JobId,
+    /// Which receipts.
+    pub covers: Coverage,
+}
+
+/// What a request is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Coverage {
+    /// Every receipt that the tenant has now.
+    Everything,
+    /// What an earlier request of the tenant covered and is still live; never what came later.
+    RestOf(BackgroundJobId),
+    /// What an earlier request of the tenant set aside and is still live.
+    SetAsideOf(BackgroundJobId),
 }
 
 /// What became of a request.
@@ -28,7 +41,7 @@ pub enum Requested {
     Created(Box<BackgroundJob>),
     /// The tenant has an active one.
     Active(Box<BackgroundJob>),
-    /// There is nothing to do; no row was made.
+    /// There is nothing to do, or no such earlier request of that tenant; no row was made.
     Nothing,
 }
 
@@ -82,6 +95,11 @@ pub enum EndAttempt {
     },
     /// Goes on later by itself.
     Continuation,
+    /// Paused by the job itself, until a person resumes it.
+    Paused {
+        /// What decided so, for people; noted like a person's name.
+        by: String,
+    },
 }
 
 /// A person's wish.

@@ -10,7 +10,7 @@ use chrono::Utc;
 
 use super::deletion::{Candidates, DeletionTx, Deletions, LockedJob, Moved, Scope, StepFault};
 use super::outbox::Condemned;
-use super::receipts::{Batch, BatchOrder, BatchOutcome, SetAside};
+use super::receipts::{Batch, BatchOrder, BatchOutcome, Pass, SetAside};
 use crate::fault::{Fault, FaultKind};
 use crate::job::background::{Cursor, Status};
 use crate::job::{Progress, ReceiptId};
@@ -63,6 +63,10 @@ async fn steps<T: DeletionTx>(tx: &mut T, order: &BatchOrder, care: Care) -> Res
         return Ok(BatchOutcome::NotOurs(Some(row.status)));
     }
     let scope = scope(&row, order)?;
+    if scope.only_set_aside_of.is_some() && scope.pass == Pass::Sweep {
+        // A list that is written down gets no latecomers.
+        return Ok(BatchOutcome::Empty);
+    }
     let ids = tx.select_ids(&scope, order.limit.max(1)).await?;
     let (Some(&first_id), Some(&last_id)) = (ids.first(), ids.last()) else { return Ok(BatchOutcome::Empty) };
     tracing::info!(
@@ -117,6 +121,7 @@ fn scope<'a>(row: &LockedJob, order: &'a BatchOrder) -> Result<Scope<'a>, Fault>
         pass: order.pass,
         last_id: row.cursor.last_id,
         upper_id,
+        only_set_aside_of: row.cursor.set_aside_of,
         target: &order.target,
         now: Utc::now(),
     })
@@ -233,7 +238,6 @@ mod tests {
     use async_trait::async_trait;
     use parking_lot::Mutex;
 
-    use super::super::receipts::Pass;
     use super::*;
     use crate::blob::BlobTarget;
     use crate::job::{BackgroundJobId, BusinessId};

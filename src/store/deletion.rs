@@ -62,6 +62,8 @@ pub(super) struct Scope<'a> {
     pub(super) last_id: i64,
     /// The last receipt of the request.
     pub(super) upper_id: i64,
+    /// Only receipts that this row set aside.
+    pub(super) only_set_aside_of: Option<BackgroundJobId>,
     /// Where objects lie.
     pub(super) target: &'a BlobTarget,
     /// The time of the batch.

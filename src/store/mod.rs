@@ -4,22 +4,32 @@
 //! moving cursor and counters are one transaction ([`Receipts::delete_batch`]).
 
 mod attempt;
+mod attempt_steps;
 mod background_jobs;
 mod batch;
 mod deletion;
+mod keep_rules;
 mod outbox;
+mod outbox_row;
+mod person_steps;
 mod plan;
+mod postgres;
 mod receipts;
+mod row;
+mod row_move;
 mod sqlite;
+mod status_tx;
 mod trial;
 
 use std::sync::Arc;
 
 pub use background_jobs::{
-    BackgroundJobs, Begin, Begun, EndAttempt, NewRequest, NotBegun, Person, PersonMove, Requested, Watched,
+    BackgroundJobs, Begin, Begun, Coverage, EndAttempt, NewRequest, NotBegun, Person, PersonMove, Requested,
+    Watched,
 };
 pub use outbox::{CleanupOutbox, Condemned, OutboxRow, OutboxSummary};
 pub use plan::{DeletionPlan, Estimate, Kept};
+pub use postgres::{migrate as migrate_postgres, open as open_postgres};
 pub use receipts::{Batch, BatchOrder, BatchOutcome, Pass, Receipts, SetAside};
 pub use sqlite::{open as open_sqlite, open_trial as open_sqlite_trial};
 pub use trial::{ReceiptCount, TrialAttachment, TrialData, TrialReceipt};
@@ -27,8 +37,10 @@ pub use trial::{ReceiptCount, TrialAttachment, TrialData, TrialReceipt};
 /// What an opening does about tables that are missing or old.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Schema {
-    /// Makes them.
+    /// Makes ours; a missing one of the application, where those are not ours, is an error.
     Migrate,
+    /// Makes ours; says what is missing of the application's, and goes on with what works.
+    MigrateOrWarn,
     /// Refuses to open.
     Require,
     /// Says so, and goes on with what works.
@@ -44,4 +56,13 @@ pub struct Store {
     pub receipts: Arc<dyn Receipts>,
     /// Objects that are to be deleted.
     pub outbox: Arc<dyn CleanupOutbox>,
+}
+
+/// What a migration did.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Migrated {
+    /// The application's tables were made.
+    pub application: bool,
+    /// Versions of our tables that were made.
+    pub versions: Vec<i64>,
 }

@@ -89,7 +89,7 @@ pub trait Receipts: Send + Sync + 'static {
     /// Receipts of a tenant that are not deleted.
     async fn count_live(&self, business_id: BusinessId) -> Result<i64, Fault>;
 
-    /// Receipts that a job set aside, with reasons, by id, at most `max`.
+    /// Receipts that a job set aside and that are still live, with reasons, by id, at most `max`.
     async fn set_aside(&self, job: BackgroundJobId, max: u32) -> Result<Vec<SetAside>, Fault>;
 
     /// What a deletion of this tenant's receipts would do if it were requested now, by the rules of the

@@ -135,3 +135,21 @@ pub async fn leadership_runs_out(fresh: &dyn Fresh) {
     .await;
     assert!(!broker.lead(ROLE, &me(), LONG).await.unwrap());
 }
+
+pub async fn a_lost_process_leads_no_more(fresh: &dyn Fresh) {
+    let (dying, other_broker) = (leased(fresh).await, fresh.open().await);
+    assert!(dying.lead(ROLE, &me(), LONG).await.unwrap());
+    orphans(&*other_broker).await;
+    assert!(!other_broker.lead(ROLE, &other(), LONG).await.unwrap(), "it lives");
+    dying.renew_lease(&process(ME), SHORT).await.unwrap();
+    eventually("the lead of a process whose lease is over", async || {
+        orphans(&*other_broker).await;
+        other_broker.lead(ROLE, &other(), LONG).await.unwrap().then_some(())
+    })
+    .await;
+    dying.renew_lease(&process(ME), LONG).await.unwrap();
+    assert!(!dying.lead(ROLE, &me(), LONG).await.unwrap(), "it comes back too late");
+    other_broker.renew_lease(&process("other"), LONG).await.unwrap();
+    other_broker.end_lease(&other()).await.unwrap();
+    assert!(dying.lead(ROLE, &me(), LONG).await.unwrap(), "who ended its lease leads no more");
+}

@@ -210,8 +210,10 @@ impl Ground {
             return bucket.put(key);
         }
         let path = self.attachments().join(key);
-        fs::create_dir_all(path.parent().unwrap()).unwrap();
-        fs::write(path, "0123456789").unwrap();
+        if !path.exists() {
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, "0123456789").unwrap();
+        }
     }
 
     /// Waits until a row has this status.
@@ -320,7 +322,8 @@ impl Lock {
     }
 }
 
-fn file(path: &Path) -> SqliteConnectOptions {
+/// How each file is opened.
+pub fn file(path: &Path) -> SqliteConnectOptions {
     SqliteConnectOptions::new().filename(path).foreign_keys(true).busy_timeout(Duration::from_secs(30))
 }
 

@@ -16,6 +16,7 @@ mod client;
 mod crashes;
 mod drain;
 mod facade;
+mod fairness;
 mod ground;
 mod healing;
 mod kills;
@@ -27,9 +28,13 @@ mod pausing;
 mod plain_jobs;
 mod process;
 mod queues;
+mod retrying;
 #[path = "../servers/s3.rs"]
 #[allow(dead_code, reason = "each test program needs a part of it")]
 mod s3;
+mod schedules;
 mod storage;
 mod takeover;
+#[cfg(feature = "failpoints")]
+mod transitions;
 mod web_application;

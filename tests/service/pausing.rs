@@ -48,6 +48,26 @@ async fn paused_before_it_starts_it_ends_quietly_and_is_enqueued_anew() {
 }
 
 #[tokio::test]
+async fn at_the_runtime_limit_it_waits_for_a_person_where_the_setting_says_so() {
+    let ground = Ground::new().await;
+    let tenant = ground.tenant(7, 60).await;
+    let patient = ground.service().set("TIKKUN_DELETION__RUNTIME_LIMIT", "1ms");
+    let mut service = patient.set("TIKKUN_DELETION__AT_RUNTIME_LIMIT", "pause").start().await;
+    let job = service.delete_all(7);
+    for done in [20, 40, 60] {
+        let row = ground.becomes(&mut service, job, "paused").await;
+        assert_eq!((row.processed, row.pause_reason.as_deref()), (done, Some("person")), "{row:?}");
+        let entry = ground.carrier_ended(&mut service, job).await;
+        assert_eq!(entry.result.as_deref(), Some(r#"{"paused":true}"#));
+        let shown = service.owner(7, "GET", &format!("/api/receipts/jobs/{job}")).expect(200).json();
+        assert_eq!(shown["changed_by"], "the runtime limit (0s)", "{shown}");
+        assert_eq!(wish(&service, job, "resume")["status"], "queued");
+    }
+    let row = ground.completed(&mut service, job, &tenant).await;
+    assert_eq!(row.attempt, 4, "each run was a person's wish");
+}
+
+#[tokio::test]
 async fn wishes_that_do_not_fit_change_nothing_and_say_what_would() {
     let ground = Ground::new().await;
     let tenant = ground.tenant(7, 20).await;

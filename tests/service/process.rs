@@ -29,13 +29,18 @@ pub struct Start {
 }
 
 impl Start {
-    /// Quick in everything, so that a test need not wait.
-    pub fn on(data: &std::path::Path) -> Self {
+    /// As it ships.
+    pub fn bare(data: &std::path::Path) -> Self {
         Self { environment: Vec::new() }
             .set("TIKKUN_SERVICE__DATA", data.to_str().unwrap())
             .set("TIKKUN_SERVICE__DRAIN_TIMEOUT", "20s")
             .set("TIKKUN_HTTP__PORT", "0")
             .set("INTERNAL_SECRET", SECRET)
+    }
+
+    /// Quick in everything, so that a test need not wait.
+    pub fn on(data: &std::path::Path) -> Self {
+        Self::bare(data)
             .set("LOG_LEVEL", "DEBUG")
             .set("RQ_QUEUES", "maintenance,default")
             .set("TIKKUN_WORKER__SLOTS", "2")
@@ -99,7 +104,8 @@ pub struct Process {
 }
 
 impl Process {
-    fn address(&mut self) -> Option<SocketAddr> {
+    /// Where it serves, once it does.
+    pub fn address(&self) -> Option<SocketAddr> {
         let log = self.log.lock();
         let line = log.iter().find(|line| line.contains("tikkun serves"))?;
         line.split_once("address=\"")?.1.split('"').next()?.parse().ok()
@@ -122,6 +128,25 @@ impl Process {
         log[log.len().saturating_sub(TAIL)..].join("\n")
     }
 
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    pub fn signal(&self, signal: Signal) {
+        let pid = Pid::from_raw(i32::try_from(self.pid()).unwrap()).unwrap();
+        kill_process(pid, signal).unwrap();
+    }
+
+    /// The lines that hold `text`.
+    pub fn lines(&self, text: &str) -> Vec<String> {
+        self.log.lock().iter().filter(|line| line.contains(text)).cloned().collect()
+    }
+
+    /// How it ended; none while it lives.
+    pub fn ended(&mut self) -> Option<ExitStatus> {
+        self.child.try_wait().unwrap()
+    }
+
     /// `kill -9`, and nothing of it is left.
     pub fn kill(&mut self) {
         self.child.kill().unwrap();
@@ -130,8 +155,7 @@ impl Process {
 
     /// How it ended, once it has; everything it said has been heard.
     pub async fn exited(&mut self) -> ExitStatus {
-        let status =
-            self.until("the process to end", async |process| process.child.try_wait().unwrap()).await;
+        let status = self.until("the process to end", async |process| process.ended()).await;
         if let Some(listener) = self.listener.take() {
             listener.join().unwrap();
         }
@@ -173,12 +197,11 @@ impl Service {
 
     /// The lines that hold `text`.
     pub fn lines(&self, text: &str) -> Vec<String> {
-        self.process.log.lock().iter().filter(|line| line.contains(text)).cloned().collect()
+        self.process.lines(text)
     }
 
     pub fn signal(&self, signal: Signal) {
-        let pid = Pid::from_raw(i32::try_from(self.process.child.id()).unwrap()).unwrap();
-        kill_process(pid, signal).unwrap();
+        self.process.signal(signal);
     }
 
     /// Asks it to leave, and waits until it has.

@@ -165,6 +165,23 @@ pub async fn a_continuation_begins_again(rig: &Rig) {
     assert!(!end(rig, &job, EndAttempt::Continuation).await, "the older attempt has nothing to say");
 }
 
+pub async fn an_attempt_that_pauses_waits_for_a_person_and_says_who(rig: &Rig) {
+    rig.seed(1).await;
+    let job = rig.started().await;
+    let paused = EndAttempt::Paused { by: "the runtime limit (300s)".into() };
+    assert!(end(rig, &job, paused.clone()).await);
+    assert!(end(rig, &job, paused.clone()).await, "told again");
+    let row = rig.get(job.id).await;
+    assert_eq!((row.status, row.note.pause_reason), (Status::Paused, Some(PauseReason::Person)));
+    assert_eq!(row.note.changed_by.as_deref(), Some("the runtime limit (300s)"));
+    assert_eq!((row.finished_at, row.last_error), (None, None));
+    assert_eq!(refused(rig.try_begin(job.id, "q1").await), NotBegun::AtRest(Status::Paused));
+    rig.set(job.id, "status = 'queued'").await;
+    assert!(!end(rig, &job, paused.clone()).await, "what a person resumed is not paused again by the past");
+    rig.begin(job.id).await;
+    assert!(!end(rig, &job, paused).await, "the older attempt has nothing to say");
+}
+
 pub async fn the_stale_rule_is_undone_once_until_a_good_batch(rig: &Rig) {
     rig.seed(4).await;
     let job = rig.started().await;
@@ -258,15 +275,39 @@ pub async fn watching_writes_only_for_the_newest_attempt(rig: &Rig) {
     jobs.check().await.unwrap();
 }
 
-pub async fn broken_rows_are_named(rig: &Rig) {
-    let id = rig.web_row().await;
-    let begin = Begin { id, queue_job: "q".into(), stale_after: Duration::ZERO, max_barren: 1 };
-    for (assignment, word) in [("cursor = '12345'", "12345"), ("created_at = 'yesterday'", "yesterday")] {
-        rig.set(id, assignment).await;
-        let fault = rig.store.background_jobs.begin_attempt(&begin).await.unwrap_err();
-        assert_eq!(fault.kind(), FaultKind::Permanent);
-        let text = fault.chain();
-        assert!(text.contains(&format!("background job {id}")) && text.contains(word), "{text}");
-        rig.set(id, "cursor = null, created_at = null").await;
+pub async fn two_beginnings_at_once_share_no_attempt(rig: &Rig) {
+    rig.seed(1).await;
+    for round in 1..=20 {
+        let id = rig.web_row().await;
+        let (one, two) = tokio::join!(rig.try_begin(id, "q1"), rig.try_begin(id, "q2"));
+        let mut started: Vec<_> = [one, two]
+            .into_iter()
+            .filter_map(|begun| match begun {
+                Begun::Started(job) => Some((job.note.attempt, job.note.queue_job)),
+                Begun::Refused(reason) => {
+                    assert!(matches!(reason, NotBegun::Duplicate { of: Some(_) }), "{reason:?}");
+                    None
+                }
+            })
+            .collect();
+        assert_eq!(started.len(), 1, "round {round}: {started:?}");
+        let row = rig.get(id).await;
+        assert_eq!(started.remove(0), (row.note.attempt, row.note.queue_job));
+        rig.set(id, "status = 'completed'").await;
     }
+}
+
+pub async fn a_broken_cursor_is_named(rig: &Rig) {
+    let id = rig.web_row().await;
+    rig.set(id, "cursor = '12345'").await;
+    broken_row_is_named(rig, id, "12345").await;
+}
+
+/// Beginning the row is a permanent fault that names it, and the value.
+pub async fn broken_row_is_named(rig: &Rig, id: BackgroundJobId, value: &str) {
+    let begin = Begin { id, queue_job: "q".into(), stale_after: Duration::ZERO, max_barren: 1 };
+    let fault = rig.store.background_jobs.begin_attempt(&begin).await.unwrap_err();
+    assert_eq!(fault.kind(), FaultKind::Permanent);
+    let text = fault.chain();
+    assert!(text.contains(&format!("background job {id}")) && text.contains(value), "{text}");
 }

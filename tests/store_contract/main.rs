@@ -13,8 +13,12 @@ mod deletion;
 mod model;
 mod outbox;
 mod people;
+mod postgres_server;
 mod refusals;
 mod rig;
+#[path = "../servers/postgres.rs"]
+#[allow(dead_code, missing_docs, reason = "other test binaries use the rest")]
+mod server;
 mod sqlite_file;
 
 /// Makes a test of each claim on one backend.
@@ -55,7 +59,7 @@ macro_rules! contract {
                 all_receipts_bad_still_moves_the_cursor
                 the_sweep_passes_over_what_was_set_aside
                 an_attachment_that_cannot_be_dropped_is_kept_and_reported
-                a_trigger_that_rolls_back_breaks_nothing_for_the_next
+                a_trigger_that_breaks_off_the_transaction_breaks_nothing_for_the_next
             }
             attempts {
                 a_queued_row_starts_once_and_is_covered
@@ -70,11 +74,13 @@ macro_rules! contract {
                 a_good_batch_ends_the_count_of_barren_attempts
                 ends_are_idempotent_and_fenced
                 a_continuation_begins_again
+                an_attempt_that_pauses_waits_for_a_person_and_says_who
                 the_stale_rule_is_undone_once_until_a_good_batch
                 a_persons_cancel_and_a_newer_row_are_not_revived
                 beats_move_ours_and_name_the_lost
                 watching_writes_only_for_the_newest_attempt
-                broken_rows_are_named
+                two_beginnings_at_once_share_no_attempt
+                a_broken_cursor_is_named
             }
             people {
                 a_request_twice_is_active
@@ -86,6 +92,9 @@ macro_rules! contract {
                 active_rows_come_oldest_first
                 a_broken_row_hides_no_other_active_one
                 a_new_carrier_is_noted
+                the_rest_of_a_request_leaves_out_what_came_later
+                what_was_set_aside_is_requested_alone
+                an_earlier_request_of_another_tenant_is_not_there
             }
             outbox {
                 a_claimed_object_is_nobody_elses
@@ -110,4 +119,4 @@ macro_rules! contract {
     )*};
 }
 
-contract!(sqlite);
+contract!(sqlite, postgres);

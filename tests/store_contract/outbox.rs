@@ -58,13 +58,8 @@ pub async fn a_postponed_object_waits_longer_each_time(rig: &Rig) {
     for round in 1..=3 {
         let failed = [(condemned[0].id, format!("round {round}")), (404_404, "not there".to_owned())];
         rig.store.outbox.postpone(&failed, &backoff).await.unwrap();
-        waits.push(
-            rig.number(
-                "select cast(round((julianday(next_try_at) - julianday(last_error_at)) * 86400) as integer)
-                 from tikkun_cleanup_outbox where attempts > 0",
-            )
-            .await,
-        );
+        let wait = rig.raw.seconds("last_error_at", "next_try_at");
+        waits.push(rig.number(&format!("select {wait} from tikkun_cleanup_outbox where attempts > 0")).await);
     }
     assert_eq!(waits, [100, 1000, 10_000]);
     assert_eq!(claim(rig, 10).await, condemned[1..], "only the other one is due");

@@ -2,7 +2,7 @@
 
 use tikkun::job::background::{BackgroundJob, DELETE_RECEIPTS_ALL, PauseReason, Status};
 use tikkun::job::{BackgroundJobId, BusinessId};
-use tikkun::store::{EndAttempt, Person, PersonMove, Requested};
+use tikkun::store::{Coverage, EndAttempt, NewRequest, Pass, Person, PersonMove, Requested};
 
 use crate::rig::{OTHER, Rig, TENANT};
 
@@ -127,7 +127,7 @@ pub async fn a_broken_row_hides_no_other_active_one(rig: &Rig) {
     rig.run(&format!(
         "insert into background_jobs (business_id, job_type, status, cursor, created_at) values
          (3, '{DELETE_RECEIPTS_ALL}', 'running', '12345', null), (2, '{DELETE_RECEIPTS_ALL}', 'queued', null, null),
-         (1, '{DELETE_RECEIPTS_ALL}', 'paused', '{{', null), (4, '{DELETE_RECEIPTS_ALL}', 'paused', null, 'yesterday'),
+         (1, '{DELETE_RECEIPTS_ALL}', 'paused', '{{', null),
          (5, '{DELETE_RECEIPTS_ALL}', 'queued', null, null)"
     ))
     .await;
@@ -149,4 +149,69 @@ pub async fn a_new_carrier_is_noted(rig: &Rig) {
         assert_eq!(rig.get(id).await.note.queue_job, Some(queue_job.into()));
     }
     rig.store.background_jobs.carried_by(BackgroundJobId(404), &"a".into()).await.unwrap();
+}
+
+async fn request_covering(rig: &Rig, covers: Coverage) -> Requested {
+    let request = NewRequest { covers, ..rig.request_of("again") };
+    rig.store.background_jobs.request(&request).await.unwrap()
+}
+
+async fn created_covering(rig: &Rig, covers: Coverage) -> BackgroundJob {
+    match request_covering(rig, covers).await {
+        Requested::Created(job) => *job,
+        other => panic!("{other:?}"),
+    }
+}
+
+pub async fn the_rest_of_a_request_leaves_out_what_came_later(rig: &Rig) {
+    rig.seed(5).await;
+    let failed = created(rig, "q1").await;
+    let running = rig.begin(failed.id).await;
+    rig.good_batch(&running, 2, Pass::Forward).await;
+    rig.set(failed.id, "status = 'failed'").await;
+    rig.receipt(6, TENANT, None, None).await;
+    let again = created_covering(rig, Coverage::RestOf(failed.id)).await;
+    assert_eq!((again.progress.total, again.cursor.upper_id), (3, Some(5)));
+    let running = rig.begin(again.id).await;
+    rig.delete_all(&running, 50).await;
+    assert_eq!(rig.live(TENANT).await, [6]);
+    rig.set(again.id, "status = 'completed'").await;
+    assert_eq!(request_covering(rig, Coverage::RestOf(failed.id)).await, Requested::Nothing);
+
+    // A row of the web application that never started has no upper id: its time tells.
+    let web = rig.web_row().await;
+    rig.set(web, "status = 'failed'").await;
+    let rest = created_covering(rig, Coverage::RestOf(web)).await;
+    assert_eq!((rest.progress.total, rest.cursor.upper_id), (1, Some(6)));
+}
+
+pub async fn what_was_set_aside_is_requested_alone(rig: &Rig) {
+    rig.seed(6).await;
+    rig.raw.refuse("update", "receipts", "old.id in (2, 5)").await;
+    let first = rig.started().await;
+    rig.delete_all(&first, 50).await;
+    rig.set(first.id, "status = 'completed'").await;
+    rig.receipt(7, TENANT, None, None).await;
+    rig.raw.allow("update", "receipts").await;
+    let again = created_covering(rig, Coverage::SetAsideOf(first.id)).await;
+    assert_eq!((again.progress.total, again.cursor.set_aside_of), (2, Some(first.id)));
+    let running = rig.begin(again.id).await;
+    let batches = rig.delete_all(&running, 1).await;
+    assert_eq!(batches.iter().map(|batch| batch.deleted).sum::<u32>(), 2);
+    assert_eq!((rig.live(TENANT).await, rig.attachments().await), (vec![7], vec![]));
+    assert_eq!(rig.get(again.id).await.progress.succeeded, 2);
+    assert_eq!(rig.store.receipts.set_aside(first.id, 9).await.unwrap(), [], "they are no longer live");
+    rig.set(again.id, "status = 'completed'").await;
+    assert_eq!(request_covering(rig, Coverage::SetAsideOf(first.id)).await, Requested::Nothing);
+}
+
+pub async fn an_earlier_request_of_another_tenant_is_not_there(rig: &Rig) {
+    rig.seed(2).await;
+    rig.receipt(9, OTHER, None, None).await;
+    let failed = created(rig, "q1").await;
+    rig.set(failed.id, "status = 'failed'").await;
+    for covers in [Coverage::RestOf(failed.id), Coverage::SetAsideOf(failed.id)] {
+        let request = NewRequest { business_id: OTHER, covers, ..rig.request_of("theirs") };
+        assert_eq!(rig.store.background_jobs.request(&request).await.unwrap(), Requested::Nothing);
+    }
 }

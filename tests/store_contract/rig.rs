@@ -4,14 +4,20 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use async_trait::async_trait;
+use secrecy::ExposeSecret;
+use sqlx::postgres::PgPoolOptions;
 use sqlx::sqlite::{SqliteConnectOptions, SqlitePoolOptions};
-use sqlx::{AssertSqlSafe, SqlitePool};
+use sqlx::{AssertSqlSafe, PgPool, SqlitePool};
 use tikkun::blob::BlobTarget;
+use tikkun::config::PostgresSettings;
 use tikkun::job::background::{BackgroundJob, DELETE_RECEIPTS_ALL};
 use tikkun::job::{BackgroundJobId, BusinessId};
 use tikkun::store::{
-    Batch, BatchOrder, BatchOutcome, Begin, Begun, NewRequest, Pass, Requested, Schema, Store, open_sqlite,
+    Batch, BatchOrder, BatchOutcome, Begin, Begun, Coverage, NewRequest, Pass, Requested, Schema, Store,
+    open_postgres, open_sqlite,
 };
+
+use crate::server::Server;
 
 pub const TENANT: BusinessId = BusinessId(789);
 pub const OTHER: BusinessId = BusinessId(790);
@@ -26,21 +32,43 @@ pub trait Raw: Send + Sync {
     /// Makes the database refuse every change of rows of `table` for which `condition` holds of `old`;
     /// `on` is `update` or `delete`.
     async fn refuse(&self, on: &str, table: &str, condition: &str);
+    /// Takes such a refusal back.
+    async fn allow(&self, on: &str, table: &str);
+    /// Makes an update of the receipt 2 break off more than its own statement, until it is mended.
+    async fn break_off(&self);
+    /// Takes that back.
+    async fn mend(&self);
+    /// The seconds between two times, as SQL.
+    fn seconds(&self, from: &str, to: &str) -> String;
 }
 
 pub struct Rig {
     pub store: Store,
     pub raw: Box<dyn Raw>,
-    /// Where the database lies, for what only a file can do.
+    /// Where the file lies, for what only a file can do; elsewhere it is empty.
     pub path: PathBuf,
-    _folder: tempfile::TempDir,
+    _folder: Option<tempfile::TempDir>,
 }
 
 pub async fn sqlite() -> Rig {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("store.db");
     let store = open_sqlite(&path, Schema::Migrate).await.unwrap();
-    Rig { store, raw: Box::new(SqliteRaw(raw_pool(&path).await)), path, _folder: folder }
+    Rig { store, raw: Box::new(SqliteRaw(raw_pool(&path).await)), path, _folder: Some(folder) }
+}
+
+pub async fn postgres() -> Rig {
+    let server = Server::shared();
+    postgres_on(&server.settings(&server.database().await)).await
+}
+
+/// A store in a database that has its tables.
+pub async fn postgres_on(settings: &PostgresSettings) -> Rig {
+    let opened = open_postgres(settings, Schema::Require).await;
+    let store = opened.unwrap_or_else(|fault| panic!("{}", fault.chain()));
+    let pool = PgPoolOptions::new().max_connections(2);
+    let raw = PostgresRaw(pool.connect(settings.url.expose_secret()).await.unwrap());
+    Rig { store, raw: Box::new(raw), path: PathBuf::new(), _folder: None }
 }
 
 pub async fn raw_pool(path: &Path) -> SqlitePool {
@@ -68,6 +96,75 @@ impl Raw for SqliteRaw {
              begin select raise(abort, 'this row is sealed'); end"
         );
         self.try_run(&sql).await.unwrap();
+    }
+
+    async fn allow(&self, on: &str, table: &str) {
+        self.try_run(&format!("drop trigger refuse_{on}_{table}")).await.unwrap();
+    }
+
+    async fn break_off(&self) {
+        self.try_run(
+            "create trigger harsh before update on receipts when old.id = 2
+             begin select raise(rollback, 'all or nothing'); end",
+        )
+        .await
+        .unwrap();
+    }
+
+    async fn mend(&self) {
+        self.try_run("drop trigger harsh").await.unwrap();
+    }
+
+    fn seconds(&self, from: &str, to: &str) -> String {
+        format!("cast(round((julianday({to}) - julianday({from})) * 86400) as integer)")
+    }
+}
+
+struct PostgresRaw(PgPool);
+
+#[async_trait]
+impl Raw for PostgresRaw {
+    async fn try_run(&self, sql: &str) -> Result<(), String> {
+        let sql = AssertSqlSafe(sql.to_owned());
+        sqlx::raw_sql(sql).execute(&self.0).await.map(|_| ()).map_err(|e| e.to_string())
+    }
+
+    async fn numbers(&self, sql: &str) -> Vec<Option<i64>> {
+        let sql = format!("select (answer.n)::bigint from ({sql}) as answer (n)");
+        sqlx::query_scalar(AssertSqlSafe(sql)).fetch_all(&self.0).await.unwrap()
+    }
+
+    async fn refuse(&self, on: &str, table: &str, condition: &str) {
+        let sql = format!(
+            "create or replace function seal() returns trigger language plpgsql as
+             $$ begin raise exception 'this row is sealed'; end $$;
+             create trigger refuse_{on}_{table} before {on} on {table} for each row when ({condition})
+             execute function seal()"
+        );
+        self.try_run(&sql).await.unwrap();
+    }
+
+    async fn allow(&self, on: &str, table: &str) {
+        self.try_run(&format!("drop trigger refuse_{on}_{table} on {table}")).await.unwrap();
+    }
+
+    async fn break_off(&self) {
+        self.try_run(
+            "create function hang_up() returns trigger language plpgsql as
+             $$ begin perform pg_terminate_backend(pg_backend_pid()); return new; end $$;
+             create trigger harsh before update on receipts for each row when (old.id = 2)
+             execute function hang_up()",
+        )
+        .await
+        .unwrap();
+    }
+
+    async fn mend(&self) {
+        self.try_run("drop trigger harsh on receipts").await.unwrap();
+    }
+
+    fn seconds(&self, from: &str, to: &str) -> String {
+        format!("round(extract(epoch from {to} - {from}))::bigint")
     }
 }
 
@@ -172,6 +269,7 @@ impl Rig {
             user_id: Some(5),
             job_type: DELETE_RECEIPTS_ALL.into(),
             queue_job: queue_job.into(),
+            covers: Coverage::Everything,
         }
     }
 

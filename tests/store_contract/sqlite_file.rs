@@ -3,6 +3,7 @@
 use tikkun::fault::FaultKind;
 use tikkun::store::{Pass, Schema, open_sqlite};
 
+use crate::attempts::broken_row_is_named;
 use crate::rig::{TENANT, raw_pool, sqlite};
 
 #[tokio::test]
@@ -80,4 +81,16 @@ async fn our_migrations_keep_to_their_own_table() {
     );
     let mode: String = sqlx::query_scalar("pragma journal_mode").fetch_one(&raw).await.unwrap();
     assert_eq!(mode, "wal");
+}
+
+#[tokio::test]
+async fn a_time_that_is_none_is_named_and_hides_no_other_row() {
+    let rig = sqlite().await;
+    let id = rig.web_row().await;
+    rig.set(id, "created_at = 'yesterday'").await;
+    rig.run("insert into background_jobs (business_id, job_type, status) values (5, 'delete_receipts_all', 'queued')")
+        .await;
+    broken_row_is_named(&rig, id, "yesterday").await;
+    let active = rig.store.background_jobs.active("delete_receipts_all", 10).await.unwrap();
+    assert_eq!(active.iter().map(|job| job.business_id.0).collect::<Vec<_>>(), [5]);
 }

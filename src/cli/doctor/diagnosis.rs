@@ -8,7 +8,7 @@ use chrono::{DateTime, Utc};
 use serde::Serialize;
 
 use super::facts::{Facts, Queues};
-use super::job;
+use super::{job, timekeeping};
 use crate::job::QueueName;
 
 /// How bad it is.
@@ -68,7 +68,8 @@ pub(super) fn diagnose(facts: &Facts) -> Vec<Finding> {
         findings.extend(concerned.iter().filter_map(|queue| paused(facts, queues, queue)));
         findings.extend(lost(facts, queues, &concerned));
         findings.extend(unknown(facts, queues));
-        findings.extend(scheduler(queues));
+        findings.extend(timekeeping::scheduler(queues));
+        findings.extend(timekeeping::schedules(facts, queues));
     }
     findings.extend(outbox(facts));
     findings.extend(job::nobody(facts));
@@ -217,20 +218,6 @@ fn unknown(facts: &Facts, queues: &Queues) -> Vec<Finding> {
     found.collect()
 }
 
-fn scheduler(queues: &Queues) -> Option<Finding> {
-    let what = match &queues.scheduler {
-        Some(leader) if !leader.ttl.is_zero() => return None,
-        Some(leader) => format!("process {} held its lock last, and that has run out", leader.holder),
-        None => "nobody has ever held its lock".to_owned(),
-    };
-    Some(finding(
-        (Severity::Warning, "no_scheduler"),
-        "scheduler",
-        format!("{what}: delayed and retried jobs do not come due, schedules do not fire"),
-        "start `tikkun serve` with SERVICE_ROLE `all`, `worker` or `scheduler`",
-    ))
-}
-
 fn outbox(facts: &Facts) -> Option<Finding> {
     let outbox = facts.database.as_ref().ok()?;
     let waited = age(facts.now, outbox.oldest?)?;
@@ -256,7 +243,7 @@ fn outbox(facts: &Facts) -> Option<Finding> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::facts::{Rules, UnknownFunction};
+    use super::super::facts::{ForeignSchedule, Rules, UnknownFunction};
     use super::*;
     use crate::queue::{LeadershipState, PausedQueue, ProcessRecord, QueueCounts};
     use crate::store::OutboxSummary;
@@ -283,6 +270,8 @@ mod tests {
                 unpicked_after: Duration::from_secs(60),
                 outbox_alarm_after: Duration::from_secs(3600),
                 reconcile_grace: Duration::from_secs(30),
+                stuck_grace: Duration::from_secs(30),
+                foreign_schedules: Vec::new(),
             },
             database: Ok(OutboxSummary::default()),
             queues: Ok(Queues { processes: vec![process], scheduler: Some(leader), ..Queues::default() }),
@@ -338,6 +327,19 @@ mod tests {
     fn a_lock_that_has_run_out_is_nobodys() {
         let over = |queues: &mut Queues| queues.scheduler.as_mut().unwrap().ttl = Duration::ZERO;
         assert_eq!(sick(over), [(Severity::Warning, "no_scheduler")]);
+    }
+
+    #[test]
+    fn a_schedule_whose_jobs_would_fail_here_is_a_warning_and_any_other_a_notice() {
+        let of = |queue: &str| {
+            let mut facts = well();
+            let schedule =
+                ForeignSchedule { name: "weekly".into(), function: "f".into(), queue: queue.into() };
+            facts.rules.foreign_schedules.push(schedule);
+            told(&facts)
+        };
+        assert_eq!(of("maintenance"), [(Severity::Warning, "schedule_unknown_function")]);
+        assert_eq!(of("python"), [(Severity::Notice, "schedule_unknown_function")]);
     }
 
     #[test]

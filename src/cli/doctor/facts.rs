@@ -44,6 +44,21 @@ pub(super) struct Rules {
     pub outbox_alarm_after: Duration,
     /// How long a row may be without its entry.
     pub reconcile_grace: Duration,
+    /// A job that is out of time for longer does not yield.
+    pub stuck_grace: Duration,
+    /// Schedules of this configuration whose function this build does not have.
+    pub foreign_schedules: Vec<ForeignSchedule>,
+}
+
+/// A schedule of somebody else's function.
+#[derive(Clone, Debug)]
+pub(super) struct ForeignSchedule {
+    /// What it is called.
+    pub name: String,
+    /// What it calls.
+    pub function: KindName,
+    /// Where its jobs wait.
+    pub queue: QueueName,
 }
 
 /// What the broker says.

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use chrono::Utc;
 
-use super::facts::{Facts, Patient, Queues, Rules, UnknownFunction};
+use super::facts::{Facts, ForeignSchedule, Patient, Queues, Rules, UnknownFunction};
 use crate::actors::SCHEDULER_ROLE;
 use crate::blob::BlobStore;
 use crate::config::Settings;
@@ -59,7 +59,20 @@ fn rules(settings: &Settings) -> Rules {
         unpicked_after: settings.deletion.unpicked_after,
         outbox_alarm_after: settings.rescuer.outbox_alarm_after,
         reconcile_grace: settings.rescuer.reconcile_grace,
+        stuck_grace: settings.service.drain_timeout,
+        foreign_schedules: foreign_schedules(settings),
     }
+}
+
+fn foreign_schedules(settings: &Settings) -> Vec<ForeignSchedule> {
+    let diagnostics = settings.diagnostics.enabled;
+    let foreign = settings.schedules.iter().filter(|one| !is_registered(&one.kind, diagnostics));
+    let foreign = foreign.map(|one| ForeignSchedule {
+        name: one.name.clone(),
+        function: one.kind.clone(),
+        queue: one.queue.clone(),
+    });
+    foreign.collect()
 }
 
 async fn look<P, T>(

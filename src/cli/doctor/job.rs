@@ -5,7 +5,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use super::diagnosis::{Finding, Severity, age, finding};
 use super::facts::{Facts, Patient, Queues};
 use crate::job::background::{BackgroundJob, PauseReason, Status};
-use crate::job::{JobRecord, JobState};
+use crate::job::{JobRecord, JobState, Limit};
 
 /// A due job is put into its queue well within this; twice the lock of a scheduler.
 const PROMOTED_WITHIN: TimeDelta = TimeDelta::seconds(150);
@@ -183,7 +183,41 @@ fn open_entry(facts: &Facts, entry: &JobRecord, queues: &Queues) -> Option<Findi
                 )
             })
         }
-        _ => None,
+        JobState::Started => started(facts, entry),
+        JobState::Queued | JobState::Finished | JobState::Failed | JobState::Canceled => None,
+    }
+}
+
+/// A job that a living process has in hand. How long one may take that was enqueued without a limit only its
+/// worker knows.
+fn started(facts: &Facts, entry: &JobRecord) -> Option<Finding> {
+    let ran = entry.started_at.and_then(|at| age(facts.now, at))?;
+    let limit = entry.timeout.and_then(Limit::duration);
+    let subject = format!("job {}", entry.id);
+    let span = humantime::format_duration;
+    match limit.filter(|limit| ran > *limit + facts.rules.stuck_grace) {
+        Some(limit) => Some(finding(
+            (Severity::Warning, "over_time"),
+            subject,
+            format!(
+                "it runs for {}, and its limit is {}: its code does not yield, or waits out an outage",
+                span(ran),
+                span(limit)
+            ),
+            "look at `running` and `stuck_threads` in /api/jobs/health of its worker: a thread that does not come back \
+             is given up, and too many of them (`service.max_stuck`) end the process; to be quicker restart it: the \
+             job is handed over or failed by its policy",
+        )),
+        None => Some(finding(
+            (Severity::Notice, "runs"),
+            subject,
+            format!(
+                "it runs{}, as attempt {}, under a live process",
+                since(facts, entry.started_at),
+                entry.attempt
+            ),
+            "nothing: wait, or look at its progress in /api/jobs/health of its worker",
+        )),
     }
 }
 

@@ -1,12 +1,13 @@
 //! `tikkun doctor`: what is wrong, or why one job does not move, and what to do about it.
 //!
 //! `facts` says what is looked at, `gather` looks, `diagnosis` judges without looking at anything itself,
-//! `job` does the same for one job.
+//! `job` does the same for one job, `timekeeping` for what comes due by itself.
 
 mod diagnosis;
 mod facts;
 mod gather;
 mod job;
+mod timekeeping;
 
 use std::time::Duration;
 

@@ -15,10 +15,10 @@ use crate::job::{JobId, JobRecord, JobState, KindName, NewJob, ProcessId, QueueN
 use super::database::{Database, fault};
 use super::doorbell::Doorbell;
 use super::leases::{Leases, processes};
-use super::{enqueue, fetch, look, pauses, role, schedules, settle, upkeep};
+use super::{enqueue, fetch, look, pauses, requeue, role, schedules, settle, upkeep};
 use crate::queue::broker::{
-    Broker, Delivery, Enqueued, JobFilter, LeadershipState, Orphan, ProcessRecord, QueueCounts, Settled,
-    Settlement, Verdict,
+    Broker, Delivery, Enqueued, JobFilter, LeadershipState, Orphan, ProcessRecord, QueueCounts, Requeued,
+    Settled, Settlement, Verdict,
 };
 use crate::queue::upkeep::{Budget, PausedQueue, ScheduleMark, ScheduleStep};
 
@@ -201,6 +201,14 @@ impl Broker for Embedded {
 
     async fn cancel(&self, id: &JobId) -> Result<Option<JobState>, Fault> {
         look::cancel(&self.database, id).await.map_err(|error| fault(error, format!("cancel job {id}")))
+    }
+
+    async fn requeue(&self, ids: &[JobId]) -> Result<Vec<Requeued>, Fault> {
+        let done = requeue::requeue(&self.database, ids)
+            .await
+            .map_err(|error| fault(error, format!("put {} jobs back", ids.len())))?;
+        done.queues.iter().for_each(|queue| self.doorbell.ring(queue));
+        Ok(done.answers)
     }
 
     async fn counts(&self) -> Result<BTreeMap<QueueName, QueueCounts>, Fault> {

@@ -11,9 +11,9 @@ use parking_lot::Mutex;
 use crate::job::ProcessId;
 
 use super::database::{Database, millis, now, time};
-use super::incarnation;
 use super::lease_watch::{Lease, LeaseWatch};
 use super::row::{JobRow, batch, unreadable};
+use super::{incarnation, role};
 use crate::queue::broker::{Orphan, ProcessRecord};
 
 /// What this process knows of leases beyond the file.
@@ -64,7 +64,7 @@ impl Leases {
     }
 
     /// Ends a lease: what is unsettled becomes an orphan at once, and with nothing left the process
-    /// is forgotten.
+    /// is forgotten. What it led is free.
     pub async fn end(&self, database: &Database, process: &ProcessId) -> Result<(), sqlx::Error> {
         let mut tx = database.write().await?;
         // First marked, so that deliveries that remain have a lost owner.
@@ -72,6 +72,7 @@ impl Leases {
             .bind(process.as_str())
             .execute(&mut *tx)
             .await?;
+        role::forfeit(&mut tx, process).await?;
         forget_idle(&mut tx).await?;
         tx.commit().await?;
         self.granted.lock().remove(process);
@@ -119,11 +120,14 @@ async fn read(database: &Database) -> Result<(Vec<Lease>, bool), sqlx::Error> {
 async fn declare_lost(tx: &mut sqlx::SqliteConnection, over: &[Lease]) -> Result<(), sqlx::Error> {
     for lease in over {
         // Not if it was renewed since it was looked at.
-        sqlx::query("UPDATE tikkun_processes SET lost = 1 WHERE id = ?1 AND renewals = ?2")
+        let lost = sqlx::query("UPDATE tikkun_processes SET lost = 1 WHERE id = ?1 AND renewals = ?2")
             .bind(lease.process.as_str())
             .bind(lease.renewals)
             .execute(&mut *tx)
             .await?;
+        if lost.rows_affected() > 0 {
+            role::forfeit(tx, &lease.process).await?;
+        }
     }
     Ok(())
 }

@@ -2,7 +2,7 @@
 //!
 //! Read in this order: `database` (one writer, a few readers), `enqueue`, `fetch`, `settle` (the path
 //! of a job), `leases` with `lease_watch` and `incarnation` (who lives), `doorbell` (who is woken),
-//! `pauses`, `unique` and `schedules` (what people and the clock ask for).
+//! `pauses`, `requeue`, `unique` and `schedules` (what people and the clock ask for).
 
 mod broker;
 mod database;
@@ -15,6 +15,7 @@ mod leases;
 mod look;
 mod pauses;
 mod place;
+mod requeue;
 mod role;
 mod row;
 mod schedules;

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use sqlx::sqlite::SqliteConnection;
+
 use crate::job::ProcessId;
 
 use super::database::{Database, millis, now, time};
@@ -38,6 +40,16 @@ pub async fn resign(database: &Database, role: &str, process: &ProcessId) -> Res
         .bind(role)
         .bind(process.as_str())
         .execute(database.writer())
+        .await?;
+    Ok(())
+}
+
+/// Takes every role from a process that is lost: nobody waits for a leader who is known to be dead.
+pub async fn forfeit(connection: &mut SqliteConnection, process: &ProcessId) -> Result<(), sqlx::Error> {
+    // In the transaction that declares it lost: a leader whose lease lives keeps its roles.
+    sqlx::query("UPDATE tikkun_roles SET lease_until = 0 WHERE holder = ?1")
+        .bind(process.as_str())
+        .execute(connection)
         .await?;
     Ok(())
 }

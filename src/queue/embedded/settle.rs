@@ -71,6 +71,7 @@ pub async fn settle(database: &Database, settlements: &[Settlement]) -> Result<V
     return_rows(&mut tx, &sorted.returned, now, &mut done).await?;
     crate::failpoint::reach("queue.settle.before_commit");
     tx.commit().await?;
+    crate::failpoint::reach("queue.settle.after_commit");
     let answer = |one: &Settlement| match done.remove(one.execution.as_str()) {
         true => Settled::Done,
         false => Settled::NotOurs,

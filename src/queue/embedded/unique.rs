@@ -46,6 +46,33 @@ pub async fn claim(tx: &mut SqliteConnection, job: &NewJob) -> Result<Option<Job
     Ok(None)
 }
 
+/// Takes the key of a job that comes back, for as long as the job is open. Some: this other job holds it.
+pub async fn reclaim(tx: &mut SqliteConnection, id: &JobId, key: &str) -> Result<Option<JobId>, sqlx::Error> {
+    // Its own period may still run, which is no reason to refuse it.
+    let holder: Option<String> = sqlx::query_scalar(
+        "SELECT job FROM tikkun_unique_keys WHERE name = ?1 AND job <> ?2 AND (open OR until > ?3)",
+    )
+    .bind(key)
+    .bind(id.as_str())
+    .bind(now())
+    .fetch_optional(&mut *tx)
+    .await?;
+    if let Some(holder) = holder {
+        return Ok(Some(holder.into()));
+    }
+    // Only over a key that nobody else holds; a period of its own goes on.
+    sqlx::query(
+        "INSERT INTO tikkun_unique_keys (name, job, open, until) VALUES (?1, ?2, 1, 0)
+         ON CONFLICT (name) DO UPDATE SET open = 1, until = iif(job = excluded.job, until, 0),
+             job = excluded.job",
+    )
+    .bind(key)
+    .bind(id.as_str())
+    .execute(tx)
+    .await?;
+    Ok(None)
+}
+
 /// Forgets up to `max` keys that nobody holds any more.
 pub async fn forget(database: &Database, max: u32) -> Result<(), sqlx::Error> {
     let now = now();

@@ -84,12 +84,12 @@ impl Step {
         match self {
             Self::Configuration => "`tikkun config` shows what is in force; config/default.toml explains it",
             Self::Queue => {
-                "see that `service.data` is a folder on a local disk that this user may write to, and that no \
-                 other program holds the queue's file"
+                "see that `service.data` is a folder on a local disk that this user may write to, with room on that \
+                 disk, and that no other program holds the queue's file"
             }
             Self::Database => {
-                "see that `store.url` names a database that this user may write to, that no other program \
-                 holds it, and that its tables are there (`store.migrate`)"
+                "see that `store.url` names a database that this user may write to, with room on its disk, that \
+                 no other program holds it, and that its tables are there (`store.migrate`)"
             }
             Self::Attachments => {
                 "see that `attachments.folder` is a folder that this user may write to, with room on its disk; for \
@@ -97,7 +97,10 @@ impl Step {
                  and s3:DeleteObject"
             }
             Self::Lease => "see whether the queue is slow or busy; `--set log.level=debug` tells more",
-            Self::Canary => "see whether this machine is overloaded; `--set log.level=debug` tells more",
+            Self::Canary => {
+                "see whether a queue is paused (`tikkun queues list`) or this machine is overloaded; `--set \
+                 log.level=debug` tells more"
+            }
             Self::CleanUp => {
                 "nothing is lost: the canary's record is dropped by any running service, and objects under \
                  `tikkun-selftest/` may be deleted"

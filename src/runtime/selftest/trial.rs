@@ -35,12 +35,13 @@ const NOBODY: BusinessId = BusinessId(0);
 pub async fn run(settings: Settings, configured: Duration, limit: Duration) -> Report {
     let report = Report::empty().with(Step::Configuration, Outcome::Passed, configured);
     let trial = Trial { limit, report: RefCell::new(report) };
+    let queues = [settings.worker.queues.clone(), vec![QueueName::from(QUEUE)]].concat();
     let made = Made { canary: JobId::from(format!("{QUEUE}-{}", uuid::Uuid::new_v4().simple())) };
     let ports = trial.back_ends(&settings, &made).await;
     if let Some(ports) = ports {
         let started = start(for_trial(settings, limit), ports.clone());
         if let Some(service) = trial.step(Step::Lease, started).await {
-            trial.step(Step::Canary, canary(&*ports.broker, &made)).await;
+            trial.step(Step::Canary, canary(&*ports.broker, &queues, &made)).await;
             service.run_until(std::future::ready(())).await;
         }
         trial.clean_up(clean_up(&ports, &made)).await;
@@ -146,7 +147,8 @@ async fn start(settings: Settings, ports: Ports) -> Result<Service, String> {
     Ok(service)
 }
 
-async fn canary(broker: &dyn Broker, made: &Made) -> Result<(), String> {
+async fn canary(broker: &dyn Broker, queues: &[QueueName], made: &Made) -> Result<(), String> {
+    none_is_paused(broker, queues).await?;
     let mut args = Args::positional([json!(QUEUE), json!(1)]);
     args.named.insert("sent".to_owned(), json!(made.canary));
     let expected = json!({ "positional": args.positional, "named": args.named });
@@ -168,6 +170,20 @@ async fn canary(broker: &dyn Broker, made: &Made) -> Result<(), String> {
             Some(state) if state.is_open() => tokio::time::sleep(LOOK).await,
             _ => return Err(format!("the job did not come back as it went in: {job:?}")),
         }
+    }
+}
+
+/// A canary would come through beside a paused queue, and what waits there would not.
+async fn none_is_paused(broker: &dyn Broker, queues: &[QueueName]) -> Result<(), String> {
+    let paused = broker.paused().await.map_err(|fault| fault.chain())?;
+    match queues.iter().find_map(|queue| Some((queue, paused.get(queue)?))) {
+        Some((queue, pause)) => Err(format!(
+            "nothing is fetched from queue `{queue}`: paused by {} since {}; `tikkun queues resume {queue}` lets it \
+             go on",
+            pause.by.escape_debug(),
+            pause.since.format("%Y-%m-%dT%H:%M:%SZ")
+        )),
+        None => Ok(()),
     }
 }
 

@@ -5,16 +5,16 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use chrono::Utc;
 use serde_json::json;
-use sqlx::sqlite::SqliteRow;
 
 use super::connection::Database;
 use super::fault::During;
-use super::row::{self, select_jobs};
-use super::{attempts, list, moment, people};
+use super::{list, moment};
 use crate::fault::Fault;
 use crate::job::background::{BackgroundJob, Status};
 use crate::job::{BackgroundJobId, BusinessId, JobId};
+use crate::store::row::{self, readable, select_jobs};
 use crate::store::{BackgroundJobs, Begin, Begun, EndAttempt, NewRequest, Person, Requested, Watched};
+use crate::store::{attempt_steps, person_steps};
 
 /// One row as last committed.
 const GET: &str = select_jobs!("where j.id = ?1");
@@ -84,11 +84,11 @@ impl SqliteBackgroundJobs {
 #[async_trait]
 impl BackgroundJobs for SqliteBackgroundJobs {
     async fn request(&self, request: &NewRequest) -> Result<Requested, Fault> {
-        people::request(&self.database, request).await
+        person_steps::request(&self.database, request).await
     }
 
     async fn fail_unqueued(&self, id: BackgroundJobId, error: &str) -> Result<bool, Fault> {
-        people::fail_unqueued(&self.database, id, error).await
+        person_steps::fail_unqueued(&self.database, id, error).await
     }
 
     async fn get(&self, id: BackgroundJobId) -> Result<Option<BackgroundJob>, Fault> {
@@ -118,19 +118,19 @@ impl BackgroundJobs for SqliteBackgroundJobs {
     }
 
     async fn begin_attempt(&self, begin: &Begin) -> Result<Begun, Fault> {
-        attempts::begin(&self.database, begin).await
+        attempt_steps::begin(&self.database, begin).await
     }
 
     async fn end_attempt(&self, id: BackgroundJobId, attempt: u32, end: &EndAttempt) -> Result<bool, Fault> {
-        attempts::end(&self.database, id, attempt, end).await
+        attempt_steps::end(&self.database, id, attempt, end).await
     }
 
     async fn person(&self, person: &Person) -> Result<Option<Result<BackgroundJob, Status>>, Fault> {
-        people::wish(&self.database, person).await
+        person_steps::wish(&self.database, person).await
     }
 
     async fn revive(&self, id: BackgroundJobId, attempt: u32) -> Result<bool, Fault> {
-        attempts::revive(&self.database, id, attempt).await
+        attempt_steps::revive(&self.database, id, attempt).await
     }
 
     async fn beat(&self, rows: &[(BackgroundJobId, u32)]) -> Result<Vec<BackgroundJobId>, Fault> {
@@ -175,22 +175,6 @@ impl BackgroundJobs for SqliteBackgroundJobs {
         let mut tx = self.database.write(what).await?;
         sqlx::query(CHECK).bind(moment::to_text(Utc::now())).execute(&mut *tx).await.during(what)?;
         tx.commit().await.during(what)
-    }
-}
-
-/// The row; none, and a line in the log, where somebody wrote what cannot be read: the others go on.
-fn readable(row: &SqliteRow) -> Option<BackgroundJob> {
-    match row::tracked(row) {
-        Ok(tracked) => Some(tracked.job),
-        Err(fault) => {
-            let id: Option<i64> = row::get(row, "id").ok();
-            tracing::warn!(
-                background_job = id,
-                error = fault.chain(),
-                "an active row cannot be read; passed over"
-            );
-            None
-        }
     }
 }
 

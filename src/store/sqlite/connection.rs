@@ -103,7 +103,7 @@ async fn prepare(options: &SqliteConnectOptions, what: &str, schema: Schema) -> 
 
 async fn prepare_once(options: &SqliteConnectOptions, what: &str, schema: Schema) -> Result<(), Fault> {
     let mut connection = SqliteConnection::connect_with(options).await.during(what)?;
-    if schema == Schema::Migrate {
+    if matches!(schema, Schema::Migrate | Schema::MigrateOrWarn) {
         migrate(&mut connection, what).await?;
     } else if let Some(missing) = missing(&mut connection).await {
         let text =

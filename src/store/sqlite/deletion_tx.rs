@@ -9,12 +9,13 @@ use sqlx::{AssertSqlSafe, Sqlite, Transaction};
 
 use super::connection::Database;
 use super::fault::{During, refused_or_fault};
-use super::{list, moment, row};
+use super::{list, moment};
 use crate::fault::Fault;
 use crate::job::{BackgroundJobId, BusinessId};
 use crate::store::deletion::{
     CLEANUP_HOLD, Candidates, DeletionTx, Deletions, LockedJob, Moved, Scope, StepFault,
 };
+use crate::store::row::{self, Cells as _};
 use crate::store::{Condemned, Pass, SetAside};
 
 /// The row as it is until the commit: the transaction is the only writer.
@@ -39,6 +40,13 @@ const SELECT_SWEEP: &str = "
     where business_id = ?1 and is_deleted is not true and id <= ?2
       and not exists (select 1 from tikkun_set_aside s where s.background_job_id = ?3 and s.receipt_id = receipts.id)
     order by id limit ?4";
+
+/// What an earlier row of the tenant set aside and is live, behind the cursor.
+const SELECT_SET_ASIDE: &str = "
+    select r.id from tikkun_set_aside s cross join receipts r on r.id = s.receipt_id
+    where s.background_job_id = ?1 and s.receipt_id > ?2
+      and +r.business_id = ?3 and r.is_deleted is not true
+    order by s.receipt_id limit ?4";
 
 /// Marks live receipts of the tenant only, whatever the list says.
 const MARK: &str = "
@@ -99,24 +107,25 @@ impl DeletionTx for SqliteDeletionTx {
         let what = format!("lock background job {job}");
         let found = sqlx::query(LOCK_JOB).bind(job.0).fetch_optional(&mut *self.tx).await.during(&what)?;
         let Some(found) = found else { return Ok(None) };
-        self.schema_version = row::get(&found, "schema_version")?;
+        self.schema_version = found.needed("schema_version")?;
         Ok(Some(LockedJob {
-            business_id: BusinessId(row::get(&found, "business_id")?),
+            business_id: BusinessId(found.needed("business_id")?),
             status: row::status(&found, job)?,
-            attempt: row::get(&found, "attempt")?,
+            attempt: row::count(&found, "attempt")?,
             progress: row::progress(&found)?,
             cursor: row::cursor(&found, job)?,
-            recovering: row::get(&found, "recovering")?,
+            recovering: found.flag("recovering")?,
         }))
     }
 
     async fn select_ids(&mut self, scope: &Scope<'_>, limit: u32) -> Result<Vec<i64>, Fault> {
         let tenant = scope.business_id.0;
-        let query = match scope.pass {
-            Pass::Forward => {
+        let query = match (scope.only_set_aside_of, scope.pass) {
+            (Some(of), _) => sqlx::query_scalar(SELECT_SET_ASIDE).bind(of.0).bind(scope.last_id).bind(tenant),
+            (None, Pass::Forward) => {
                 sqlx::query_scalar(SELECT_FORWARD).bind(tenant).bind(scope.last_id).bind(scope.upper_id)
             }
-            Pass::Sweep => {
+            (None, Pass::Sweep) => {
                 sqlx::query_scalar(SELECT_SWEEP).bind(tenant).bind(scope.upper_id).bind(scope.job.0)
             }
         };
@@ -261,6 +270,7 @@ mod tests {
             LOCK_JOB,
             SELECT_FORWARD,
             SELECT_SWEEP,
+            SELECT_SET_ASIDE,
             MARK,
             &queries.candidates,
             &queries.plan,

@@ -4,20 +4,18 @@
 //! - Any number of processes of one host may hold the file open; a network file system will not do.
 //! - Times are UTC text as SQLAlchemy writes it; [`moment`] alone converts.
 
-mod attempts;
 mod background_jobs;
+mod cells;
 mod connection;
 mod deletion_tx;
 mod fault;
 mod list;
 mod moment;
-mod moves;
 mod outbox;
-mod people;
 mod plan;
 mod receipts;
 mod references;
-mod row;
+mod status_tx;
 mod trial;
 
 use std::path::Path;

@@ -4,15 +4,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use chrono::{DateTime, Utc};
-use sqlx::sqlite::SqliteRow;
+use chrono::Utc;
 
 use super::connection::Database;
 use super::fault::During;
-use super::{list, moment, row};
+use super::{list, moment};
 use crate::blob::BlobTarget;
-use crate::fault::{Fault, FaultKind};
+use crate::fault::Fault;
 use crate::job::{BackgroundJobId, Backoff, BusinessId};
+use crate::store::outbox_row::{later, outbox_row};
+use crate::store::row::Cells as _;
 use crate::store::{CleanupOutbox, Condemned, OutboxRow, OutboxSummary};
 
 /// Due objects of one store, oldest first, held back from everybody else in the same statement.
@@ -49,14 +50,16 @@ const POSTPONE: &str = "
 
 /// How many are left and since when.
 const SUMMARY: &str = "
-    select count(*) filter (where parked_at is null), min(condemned_at) filter (where parked_at is null),
-           count(*) filter (where parked_at is not null)
+    select count(*) filter (where parked_at is null) as pending,
+           min(condemned_at) filter (where parked_at is null) as oldest,
+           count(*) filter (where parked_at is not null) as parked
     from tikkun_cleanup_outbox";
 
 /// The same of one tenant.
 const SUMMARY_OF_TENANT: &str = "
-    select count(*) filter (where parked_at is null), min(condemned_at) filter (where parked_at is null),
-           count(*) filter (where parked_at is not null)
+    select count(*) filter (where parked_at is null) as pending,
+           min(condemned_at) filter (where parked_at is null) as oldest,
+           count(*) filter (where parked_at is not null) as parked
     from tikkun_cleanup_outbox where business_id = ?1";
 
 /// The newest error among those left.
@@ -163,19 +166,21 @@ impl CleanupOutbox for SqliteOutbox {
         let what = "sum up the outbox";
         let mut tx = self.database.read().begin().await.during(what)?;
         let query = match business_id {
-            Some(tenant) => sqlx::query_as(SUMMARY_OF_TENANT).bind(tenant.0),
-            None => sqlx::query_as(SUMMARY),
+            Some(tenant) => sqlx::query(SUMMARY_OF_TENANT).bind(tenant.0),
+            None => sqlx::query(SUMMARY),
         };
-        let (pending, oldest, parked): (i64, Option<String>, i64) =
-            query.fetch_one(&mut *tx).await.during(what)?;
+        let sums = query.fetch_one(&mut *tx).await.during(what)?;
         let last_error: Option<String> = sqlx::query_scalar(NEWEST_ERROR)
             .bind(business_id.map(|tenant| tenant.0))
             .fetch_optional(&mut *tx)
             .await
             .during(what)?;
-        let oldest = oldest.map(|text| time(&text, "condemned_at")).transpose()?;
-        let [pending, parked] = [pending, parked].map(i64::unsigned_abs);
-        Ok(OutboxSummary { pending, oldest, last_error, parked })
+        Ok(OutboxSummary {
+            pending: sums.needed("pending")?.unsigned_abs(),
+            oldest: sums.time("oldest")?,
+            last_error,
+            parked: sums.needed("parked")?.unsigned_abs(),
+        })
     }
 
     async fn list(&self, max: u32) -> Result<Vec<OutboxRow>, Fault> {
@@ -210,35 +215,4 @@ impl SqliteOutbox {
         changed.sort_unstable();
         Ok(changed)
     }
-}
-
-fn outbox_row(found: &SqliteRow) -> Result<OutboxRow, Fault> {
-    let at = |column| time(&row::get::<String>(found, column)?, column);
-    Ok(OutboxRow {
-        id: row::get(found, "id")?,
-        job: BackgroundJobId(row::get(found, "background_job_id")?),
-        business_id: BusinessId(row::get(found, "business_id")?),
-        target: BlobTarget { driver: row::get(found, "driver")?, bucket: row::get(found, "bucket")? },
-        key: row::get(found, "key")?,
-        bytes: row::get(found, "bytes")?,
-        condemned_at: at("condemned_at")?,
-        attempts: row::get(found, "attempts")?,
-        next_try_at: at("next_try_at")?,
-        parked_at: row::get::<Option<String>>(found, "parked_at")?
-            .map(|t| time(&t, "parked_at"))
-            .transpose()?,
-        last_error: row::get(found, "last_error")?,
-    })
-}
-
-fn time(text: &str, column: &str) -> Result<DateTime<Utc>, Fault> {
-    moment::parse(text).ok_or_else(|| {
-        Fault::new(FaultKind::Permanent, format!("the outbox has no time in {column}: `{text}`"))
-    })
-}
-
-/// A delay too long for a calendar becomes ten years, which sorts behind every other.
-fn later(now: DateTime<Utc>, by: Duration) -> DateTime<Utc> {
-    let decade = chrono::Duration::days(3650);
-    now + chrono::Duration::from_std(by).map_or(decade, |by| by.min(decade))
 }

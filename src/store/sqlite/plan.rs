@@ -5,13 +5,11 @@ use sqlx::AssertSqlSafe;
 use super::connection::Database;
 use super::fault::During;
 use super::receipts::COUNT_LIVE;
-use super::references::rule;
-use super::row;
 use crate::blob::BlobTarget;
-use crate::fault::{Fault, FaultKind};
+use crate::fault::Fault;
 use crate::job::BusinessId;
 use crate::job::background::DELETE_RECEIPTS_ALL;
-use crate::store::{DeletionPlan, Kept};
+use crate::store::{DeletionPlan, keep_rules};
 
 /// Tells whether the known foreign keys are still all there are; the first statement pins the snapshot.
 const SCHEMA_VERSION: &str = "select schema_version from pragma_schema_version";
@@ -47,38 +45,5 @@ pub(super) async fn look(
         .fetch_optional(&mut *tx)
         .await
         .during(&what)?;
-    let mut plan = DeletionPlan {
-        receipts: receipts.unsigned_abs(),
-        attachments: 0,
-        objects: 0,
-        bytes: 0,
-        kept: Vec::new(),
-        target: target.clone(),
-        last_rate,
-    };
-    for found in &rows {
-        let number = |column| row::get::<i64>(found, column).map(i64::unsigned_abs);
-        let attachments = number("attachments")?;
-        match kept(row::get(found, "broken")?, row::get(found, "reference")?)? {
-            Some(reason) => plan.kept.push((reason, attachments)),
-            None => {
-                plan.attachments = attachments;
-                plan.objects = number("objects")?;
-                plan.bytes = number("bytes")?;
-            }
-        }
-    }
-    plan.kept.sort();
-    Ok(plan)
-}
-
-fn kept(broken: Option<String>, reference: Option<String>) -> Result<Option<Kept>, Fault> {
-    Ok(match broken.as_deref() {
-        None => reference.map(Kept::Reference),
-        Some(rule::OTHER_BUSINESS) => Some(Kept::OtherBusiness),
-        Some(rule::FOREIGN_PURPOSE) => Some(Kept::ForeignPurpose),
-        Some(rule::LIVE_RECEIPT) => Some(Kept::LiveReceipt),
-        Some(rule::SHARED_PATH) => Some(Kept::SharedPath),
-        Some(other) => return Err(Fault::new(FaultKind::Permanent, format!("no rule is called `{other}`"))),
-    })
+    keep_rules::plan(receipts, target, last_rate, &rows)
 }

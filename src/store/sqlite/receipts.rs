@@ -17,9 +17,11 @@ use crate::store::{BatchOrder, BatchOutcome, DeletionPlan, Receipts, SetAside};
 pub(super) const COUNT_LIVE: &str =
     "select count(*) from receipts where business_id = ?1 and is_deleted is not true";
 
-/// What a job set aside, by id.
+/// What a job set aside and is live, by id.
 const LIST_SET_ASIDE: &str = "
-    select receipt_id, reason from tikkun_set_aside where background_job_id = ?1 order by receipt_id limit ?2";
+    select s.receipt_id, s.reason from tikkun_set_aside s cross join receipts r on r.id = s.receipt_id
+    where s.background_job_id = ?1 and r.is_deleted is not true
+    order by s.receipt_id limit ?2";
 
 /// Receipts in one file.
 pub(super) struct SqliteReceipts {

@@ -7,6 +7,7 @@ use sqlx::{Row, Sqlite, Transaction};
 
 use super::fault::During;
 use crate::fault::Fault;
+use crate::store::keep_rules::{all_hold, first_broken, text};
 
 /// Lists each foreign key onto attachments but the two of receipts; the schema cannot change under
 /// the transaction's lock. Of a key over several columns the one onto `id` stands for all.
@@ -24,41 +25,6 @@ const LIST: &str = "
 const OF_BATCH: &str = "select value from json_each(?2)";
 /// The receipts of a deletion of all; none of them is marked yet.
 const OF_TENANT: &str = "select id from receipts where business_id = ?1 and is_deleted is not true";
-/// Receipts that still need an attachment once a batch is marked.
-const LIVE: &str = "l.is_deleted is not true";
-/// Receipts that would still need it once all of the tenant's are marked.
-const LIVE_OF_OTHERS: &str = "l.is_deleted is not true and l.business_id <> ?1";
-
-/// What must hold of an attachment `a` of tenant ?1 before it may go, each with the word for its
-/// absence. One text for the batch and for the plan, so that they cannot differ.
-fn rules(live: &str) -> [(&'static str, String); 4] {
-    [
-        (rule::OTHER_BUSINESS, "a.business_id = ?1".to_owned()),
-        (rule::FOREIGN_PURPOSE, "a.purpose in ('receipt_source', 'receipt_preview')".to_owned()),
-        (
-            rule::LIVE_RECEIPT,
-            format!(
-                "(not exists (select 1 from receipts l where l.attachment_id = a.id and {live})
-      and not exists (select 1 from receipts l where l.preview_attachment_id = a.id and {live}))"
-            ),
-        ),
-        (
-            rule::SHARED_PATH,
-            "(coalesce(a.storage_path, '') = '' or not exists (
-          select 1 from attachments o where o.storage_path = a.storage_path and o.id <> a.id))"
-                .to_owned(),
-        ),
-    ]
-}
-
-/// Words for rules that do not hold.
-pub(super) mod rule {
-    pub(in super::super) const OTHER_BUSINESS: &str = "other_business";
-    pub(in super::super) const FOREIGN_PURPOSE: &str = "foreign_purpose";
-    pub(in super::super) const LIVE_RECEIPT: &str = "live_receipt";
-    pub(in super::super) const SHARED_PATH: &str = "shared_path";
-}
-
 /// The attachments that the given receipts point to, as `pointed`.
 fn pointed(receipts: &str) -> String {
     format!(
@@ -129,11 +95,7 @@ fn references(
 
 fn queries(references: &[Reference]) -> Queries {
     let kept = kept(references);
-    let holds: Vec<String> = rules(LIVE).into_iter().map(|(_, rule)| rule).collect();
-    let broken: String = rules(LIVE_OF_OTHERS)
-        .iter()
-        .map(|(word, rule)| format!("when ({rule}) is not true then '{word}' "))
-        .collect();
+    let broken = first_broken();
     Queries {
         candidates: format!(
             "{}
@@ -142,13 +104,13 @@ fn queries(references: &[Reference]) -> Queries {
     where {}
     order by a.id",
             pointed(OF_BATCH),
-            holds.join("\n      and ")
+            all_hold()
         ),
         plan: format!(
             "{}
     select broken, case when broken is null then kept end as reference, count(*) as attachments,
            sum(keyed) as objects, sum(case when keyed then coalesce(file_size, 0) else 0 end) as bytes
-    from (select case {broken}end as broken, {kept} as kept, coalesce(a.storage_path, '') <> '' as keyed,
+    from (select {broken} as broken, {kept} as kept, coalesce(a.storage_path, '') <> '' as keyed,
                  a.file_size
           from pointed cross join attachments a on a.id = pointed.id)
     group by 1, 2",
@@ -180,10 +142,6 @@ fn kept(references: &[Reference]) -> String {
 
 fn name(identifier: &str) -> String {
     format!("\"{}\"", identifier.replace('"', "\"\""))
-}
-
-fn text(value: &str) -> String {
-    format!("'{}'", value.replace('\'', "''"))
 }
 
 #[cfg(test)]

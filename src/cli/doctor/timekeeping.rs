@@ -1,0 +1,38 @@
+//! Whether anybody keeps time, and whether what comes due can be run. Pure.
+
+use super::diagnosis::{Finding, Severity, finding};
+use super::facts::{Facts, ForeignSchedule, Queues};
+
+/// Whether anybody leads.
+pub(super) fn scheduler(queues: &Queues) -> Option<Finding> {
+    let what = match &queues.scheduler {
+        Some(leader) if !leader.ttl.is_zero() => return None,
+        Some(leader) => format!("process {} held its lock last, and that has run out", leader.holder),
+        None => "nobody has ever held its lock".to_owned(),
+    };
+    Some(finding(
+        (Severity::Warning, "no_scheduler"),
+        "scheduler",
+        format!("{what}: delayed and retried jobs do not come due, schedules do not fire"),
+        "start `tikkun serve` with SERVICE_ROLE `all`, `worker` or `scheduler`",
+    ))
+}
+
+/// Schedules whose function this build does not have.
+pub(super) fn schedules(facts: &Facts, queues: &Queues) -> Vec<Finding> {
+    let foreign = facts.rules.foreign_schedules.iter().filter(|_| facts.asked.is_none());
+    let found = foreign.map(|ForeignSchedule { name, function, queue }| {
+        let ours = queues.listened_to(queue) || facts.rules.own_queues.contains(queue);
+        let severity = if ours { Severity::Warning } else { Severity::Notice };
+        finding(
+            (severity, "schedule_unknown_function"),
+            format!("schedule {name}"),
+            format!(
+                "it calls `{function}`, which this build has not registered; its jobs wait in `{queue}`{}",
+                if ours { ", where a worker of this build fails them" } else { "" }
+            ),
+            "correct `function`, or give the schedule a `queue` that only the worker listens to which has the function",
+        )
+    });
+    found.collect()
+}

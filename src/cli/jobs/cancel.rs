@@ -1,0 +1,95 @@
+//! `jobs cancel`: takes jobs out of their queues, and stops background jobs.
+
+use actix::Addr;
+use serde_json::{Value, json};
+
+use super::super::ending::Complaint;
+use super::super::page;
+use super::chosen::{Chosen, Meant};
+use super::told::Told;
+use super::tracker::{is_ours, tracker};
+use crate::actors::{AskPerson, StatusTracker};
+use crate::config::Settings;
+use crate::job::background::BackgroundJob;
+use crate::job::{JobRecord, JobState};
+use crate::kinds::carried_row;
+use crate::runtime::Ports;
+use crate::store::{Person, PersonMove};
+
+/// What programs read and what people read; or why nothing was changed.
+type Answer = Result<(Value, String), String>;
+
+pub(super) async fn cancel(
+    chosen: Chosen,
+    settings: &Settings,
+    ports: &Ports,
+    json: bool,
+) -> Result<(), Complaint> {
+    let mut told = Told::new(json, chosen.is_single());
+    let tracker = tracker(settings, ports);
+    for (id, meant) in chosen.find(ports, JobState::Queued).await? {
+        let answer = match meant {
+            Meant::Row(row, _) => cancel_row(&row, &tracker).await?,
+            Meant::Entry(entry) => cancel_entry(&entry, ports).await?,
+            Meant::Nothing(why) => Err(why),
+        };
+        match answer {
+            Ok((facts, text)) => told.done(facts, &text),
+            Err(why) => told.left(&id, &why),
+        }
+    }
+    told.end()
+}
+
+async fn cancel_row(row: &BackgroundJob, tracker: &Addr<StatusTracker>) -> Result<Answer, Complaint> {
+    if let Err(why) = is_ours(row) {
+        return Ok(Err(why));
+    }
+    let wish = Person {
+        id: row.id,
+        business_id: row.business_id,
+        wish: PersonMove::Cancel,
+        by: "command line".to_owned(),
+        queue_job: None,
+    };
+    let answer = tracker.send(AskPerson(wish)).await;
+    let answer =
+        answer.map_err(|lost| Complaint::failed(format!("the tracker did not answer: {lost}")))??;
+    Ok(match answer {
+        Some(Ok(changed)) => Ok(cancelled(json!(changed.id), changed.status.as_str())),
+        Some(Err(status)) => Err(format!(
+            "background job {} is {status}; only a queued, running or paused one can be cancelled",
+            row.id
+        )),
+        None => Err(format!("background job {} has gone meanwhile", row.id)),
+    })
+}
+
+async fn cancel_entry(entry: &JobRecord, ports: &Ports) -> Result<Answer, Complaint> {
+    if let Some(row) = carried_row(entry)
+        && let Some(row) = ports.store.background_jobs.get(row).await?
+        && row.status.is_active()
+        && entry.state.is_open()
+    {
+        return Ok(Err(format!(
+            "job `{}` carries background job {}, which is {} and would be enqueued anew; cancel that: `tikkun \
+             jobs cancel {}`",
+            entry.id, row.id, row.status, row.id
+        )));
+    }
+    let before = entry.state;
+    Ok(match ports.broker.cancel(&entry.id).await? {
+        Some(JobState::Canceled) if before != JobState::Canceled => {
+            Ok(cancelled(json!(entry.id), JobState::Canceled.as_str()))
+        }
+        Some(state) => {
+            Err(format!("job `{}` is {state}; only a queued or scheduled one can be taken out", entry.id))
+        }
+        None => Err(format!("job `{}` has gone meanwhile", entry.id)),
+    })
+}
+
+fn cancelled(id: Value, state: &str) -> (Value, String) {
+    let name = id.as_str().map_or_else(|| id.to_string(), str::to_owned);
+    (json!({ "id": id, "state": state }), format!("{} is {state}", page::safe(&name)))
+}

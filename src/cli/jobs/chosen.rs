@@ -1,0 +1,157 @@
+//! Which jobs are meant: by id, or all that match.
+
+use clap::Args;
+
+use super::super::ending::Complaint;
+use super::super::page;
+use crate::job::background::BackgroundJob;
+use crate::job::{BackgroundJobId, JobId, JobRecord, JobState};
+use crate::queue::JobFilter;
+use crate::runtime::Ports;
+
+/// The most jobs that one command changes, unless it is told otherwise.
+const AT_ONCE: u32 = 1000;
+
+/// One job, by id.
+#[derive(Debug, Args)]
+pub(super) struct Named {
+    /// The id of a job in its queue, or the number of a row of background_jobs.
+    pub id: String,
+}
+
+/// What must hold of a job.
+#[derive(Debug, Args)]
+pub(super) struct Matching {
+    /// Only of this queue.
+    #[arg(long)]
+    queue: Option<String>,
+    /// Only in this state: queued, scheduled, started, finished, failed or canceled.
+    #[arg(long, value_parser = state)]
+    state: Option<JobState>,
+    /// Only of this function, written as it was enqueued.
+    #[arg(long)]
+    function: Option<String>,
+}
+
+/// Jobs that are to be changed.
+#[derive(Debug, Args)]
+pub(super) struct Chosen {
+    /// Ids of jobs in their queues, or numbers of rows of background_jobs.
+    ids: Vec<String>,
+    #[command(flatten)]
+    matching: Matching,
+    /// At most so many of those that match: 1000 unless told otherwise.
+    #[arg(long, value_parser = clap::value_parser!(u32).range(1..))]
+    limit: Option<u32>,
+}
+
+/// What an id stands for: a row with the entry that carries it, or an entry alone.
+#[derive(Debug)]
+pub(super) enum Meant {
+    /// A row of `background_jobs`.
+    Row(Box<BackgroundJob>, Option<JobRecord>),
+    /// A job of a queue.
+    Entry(JobRecord),
+    /// Nothing, and why.
+    Nothing(String),
+}
+
+impl Matching {
+    /// The broker's filter; without a state of its own it takes `state`.
+    pub(super) fn filter(self, state: Option<JobState>, limit: u32) -> JobFilter {
+        JobFilter {
+            queue: self.queue.map(Into::into),
+            state: self.state.or(state),
+            kind: self.function.map(Into::into),
+            limit,
+        }
+    }
+
+    fn is_given(&self) -> bool {
+        self.queue.is_some() || self.state.is_some() || self.function.is_some()
+    }
+}
+
+impl Chosen {
+    /// Whether jobs are named one by one.
+    pub(super) fn by_id(&self) -> bool {
+        !self.ids.is_empty()
+    }
+
+    /// Whether exactly one job is named.
+    pub(super) fn is_single(&self) -> bool {
+        self.ids.len() == 1
+    }
+
+    /// The jobs, each once, with what they were called; those that only match are in `state` unless a state
+    /// is given.
+    pub(super) async fn find(
+        self,
+        ports: &Ports,
+        state: JobState,
+    ) -> Result<Vec<(String, Meant)>, Complaint> {
+        match (self.by_id(), self.matching.is_given() || self.limit.is_some()) {
+            (true, true) => {
+                Err(Complaint::usage("give ids, or --queue, --state and --function, but not both"))
+            }
+            (false, _) if !self.matching.is_given() => Err(Complaint::usage(format!(
+                "which jobs? give ids, or one of --queue, --state and --function, as in `--state {state}`"
+            ))),
+            (true, false) => {
+                let mut found = Vec::new();
+                for (place, id) in self.ids.iter().enumerate() {
+                    if !self.ids.iter().take(place).any(|before| before == id) {
+                        found.push((id.clone(), meant(id, ports).await?));
+                    }
+                }
+                Ok(found)
+            }
+            (false, _) => {
+                let limit = self.limit.unwrap_or(AT_ONCE);
+                let jobs = ports.broker.jobs(&self.matching.filter(Some(state), limit)).await?;
+                if jobs.is_empty() {
+                    eprintln!("tikkun: no job matches");
+                } else if jobs.len() >= limit as usize {
+                    eprintln!("tikkun: these are the newest {limit}; older ones may match too");
+                }
+                Ok(jobs.into_iter().map(|job| (job.id.to_string(), Meant::Entry(job))).collect())
+            }
+        }
+    }
+}
+
+/// What `id` stands for: a row if there is one of that number, else a job of a queue.
+pub(super) async fn meant(id: &str, ports: &Ports) -> Result<Meant, Complaint> {
+    let row = match id.parse() {
+        Ok(number) => ports.store.background_jobs.get(BackgroundJobId(number)).await?,
+        Err(_) => None,
+    };
+    let Some(row) = row else {
+        let entry = ports.broker.job(&JobId::from(id)).await?;
+        return Ok(entry.map_or_else(|| Meant::Nothing(unknown(id)), Meant::Entry));
+    };
+    let entry = match &row.note.queue_job {
+        Some(id) => ports.broker.job(id).await?,
+        None => None,
+    };
+    Ok(Meant::Row(Box::new(row), entry))
+}
+
+fn unknown(id: &str) -> String {
+    let shown = page::safe(id);
+    match id.parse::<i64>() {
+        Ok(_) => format!(
+            "there is no background job {shown} and no queue job of that id; `tikkun jobs list` shows what is there"
+        ),
+        Err(_) => format!(
+            "there is no job `{shown}`; `tikkun jobs list` shows what is there, and ended jobs are dropped in time"
+        ),
+    }
+}
+
+fn state(word: &str) -> Result<JobState, String> {
+    JobState::parse(word).ok_or_else(|| {
+        let words: Vec<&str> = JobState::ALL.iter().map(|state| state.as_str()).collect();
+        format!("expected one of {}", words.join(", "))
+    })
+}

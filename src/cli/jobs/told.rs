@@ -1,0 +1,51 @@
+//! What became of each job that a command was to change.
+
+use serde_json::{Value, json};
+
+use super::super::ending::Complaint;
+use super::super::{FAILED, page};
+
+/// Collects the answers; a single job that was named is answered alone, several as a list.
+pub(super) struct Told {
+    json: bool,
+    single: bool,
+    answers: Vec<Value>,
+    left: usize,
+}
+
+impl Told {
+    /// For a command about one named job (`single`) or about several.
+    pub(super) fn new(json: bool, single: bool) -> Self {
+        Self { json, single, answers: Vec::new(), left: 0 }
+    }
+
+    /// It was changed; `facts` is what programs read, `text` what people read.
+    pub(super) fn done(&mut self, facts: Value, text: &str) {
+        if self.json {
+            self.answers.push(facts);
+        } else {
+            page::line(text);
+        }
+    }
+
+    /// It was left as it is.
+    pub(super) fn left(&mut self, id: &str, why: &str) {
+        self.left += 1;
+        eprintln!("tikkun: {why}");
+        if !self.single {
+            self.answers.push(json!({ "id": id, "error": why }));
+        }
+    }
+
+    /// The end: a complaint when any was left as it was.
+    pub(super) fn end(mut self) -> Result<(), Complaint> {
+        if self.json && !self.single {
+            page::json(&Value::Array(self.answers));
+        } else if self.json
+            && let Some(answer) = self.answers.pop()
+        {
+            page::json(&answer);
+        }
+        if self.left > 0 { Err(Complaint::said(FAILED)) } else { Ok(()) }
+    }
+}

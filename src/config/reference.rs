@@ -1,0 +1,97 @@
+//! The manual as data: each key with what its comment says.
+
+use super::environment::{DEPLOYMENT, own_variable};
+use super::keys::{LISTS, MANUAL};
+
+/// One key of the manual.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Explained {
+    /// The section, or the list of tables, that it stands in.
+    pub section: String,
+    /// Whether that is a list of tables.
+    pub in_list: bool,
+    /// The key by itself.
+    pub key: String,
+    /// What it is when nothing is said, in the manual's words; none: it must be given.
+    pub default: Option<String>,
+    /// The environment variables that set it, the deployment's own first; none for keys of a list.
+    pub variables: Vec<String>,
+    /// What it is for.
+    pub text: String,
+}
+
+/// Words at the beginning of a line with which the end of a comment begins.
+const FACTS: [&str; 3] = ["Environment: ", "Default: ", "Needed."];
+
+/// Every key, in the order of the manual.
+#[must_use]
+pub fn reference() -> Vec<Explained> {
+    let mut found = Vec::new();
+    let (mut section, mut comment) = (String::new(), Vec::new());
+    for line in MANUAL.lines() {
+        if let Some(text) = line.strip_prefix("# ") {
+            comment.push(text);
+            continue;
+        }
+        // The example of a list is written as comments without a space.
+        let code = line.trim_start_matches('#');
+        if let Some((key, _)) = code.split_once(" = ") {
+            found.push(explained(&section, key, &comment));
+        } else if let Some(name) = code.strip_prefix('[') {
+            section = name.trim_matches(['[', ']']).to_owned();
+        }
+        comment.clear();
+    }
+    found
+}
+
+fn explained(section: &str, key: &str, comment: &[&str]) -> Explained {
+    let is_fact = |line: &&str| FACTS.iter().any(|fact| line.starts_with(fact));
+    let at = comment.iter().position(is_fact).unwrap_or(comment.len());
+    let (text, facts) = comment.split_at(at);
+    let facts = facts.join(" ");
+    let default = facts.split_once("Default: ").map(|(_, rest)| rest.trim_end_matches('.').to_owned());
+    let in_list = LISTS.contains(&section);
+    Explained {
+        section: section.to_owned(),
+        in_list,
+        key: key.to_owned(),
+        default,
+        variables: if in_list { Vec::new() } else { variables(&format!("{section}.{key}")) },
+        text: text.join(" "),
+    }
+}
+
+fn variables(key: &str) -> Vec<String> {
+    let deployment = DEPLOYMENT.iter().filter(|(_, known)| *known == key).map(|(name, _)| (*name).to_owned());
+    deployment.chain([own_variable(key)]).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::keys::Keys;
+
+    #[test]
+    fn every_key_is_explained_once_and_says_the_variable_that_its_comment_names() {
+        let all = reference();
+        let own: Vec<_> = all.iter().filter(|one| !one.in_list).collect();
+        let mut names: Vec<_> = own.iter().map(|one| format!("{}.{}", one.section, one.key)).collect();
+        names.sort();
+        assert_eq!(names, Keys::from_manual().unwrap().names().collect::<Vec<_>>());
+        for one in &own {
+            assert!(!one.text.is_empty() && one.default.is_some(), "{one:?}");
+        }
+        let named = MANUAL.matches("# Environment: ").count();
+        assert_eq!(own.iter().filter(|one| one.variables.len() == 2).count(), named);
+        assert_eq!(named, DEPLOYMENT.len());
+    }
+
+    #[test]
+    fn needed_keys_of_a_list_have_no_default() {
+        let needed: Vec<_> = reference().into_iter().filter(|one| one.default.is_none()).collect();
+        let keys: Vec<_> = needed.iter().map(|one| one.key.as_str()).collect();
+        assert_eq!(keys, ["name", "cron", "function"]);
+        assert!(needed.iter().all(|one| one.in_list && one.section == "schedule"));
+    }
+}

@@ -1,0 +1,91 @@
+//! What systemd, or whatever speaks its language, is told of this process: that it serves, lives, leaves.
+//! Where nobody listens nothing is said.
+//!
+//! A sign of life comes from the control plane itself and only while `/healthz` would say yes: when its
+//! thread is blocked, or one of its loops stands still, none comes, and a fresh process is started.
+
+use std::time::Duration;
+
+use actix_web::web;
+use sd_notify::NotifyState;
+use tokio::sync::watch;
+
+use crate::http::Probes;
+
+/// The process drains.
+pub(super) const STOPPING: NotifyState<'static> = NotifyState::Stopping;
+/// Longest wait until the other side takes what it is told.
+const DEADLINE: Duration = Duration::from_secs(5);
+
+/// Tells that the process serves, once its first lease is held; from then on, where a watchdog is wanted,
+/// that it lives.
+pub(super) async fn attend(mut lease_held: watch::Receiver<bool>, probes: web::Data<Probes>) {
+    if lease_held.wait_for(|held| *held).await.is_err() {
+        return;
+    }
+    tell(NotifyState::Ready).await;
+    let period = sd_notify::watchdog_enabled().filter(|period| !period.is_zero());
+    if let Some(period) = period {
+        // Half of its patience, as its own manual has it.
+        signs_of_life(period / 2, || probes.stopped(), async || tell(NotifyState::Watchdog).await).await;
+    }
+}
+
+/// Tells one thing. The control plane never waits for a socket itself.
+pub(super) async fn tell(what: NotifyState<'static>) {
+    let told = actix_rt::task::spawn_blocking(move || sd_notify::notify(&[what]));
+    match tokio::time::timeout(DEADLINE, told).await {
+        Ok(Ok(Ok(()))) => {}
+        Ok(Ok(Err(error))) => tracing::warn!(%error, "the service manager at NOTIFY_SOCKET cannot be told"),
+        Ok(Err(error)) => tracing::warn!(%error, "the service manager cannot be told"),
+        Err(_) => tracing::warn!("the service manager at NOTIFY_SOCKET does not listen"),
+    }
+}
+
+async fn signs_of_life(every: Duration, stopped: impl Fn() -> Vec<String>, sign: impl AsyncFn()) {
+    let mut was_well = true;
+    loop {
+        let stopped = stopped();
+        let well = stopped.is_empty();
+        if well {
+            sign().await;
+        } else if was_well {
+            tracing::error!(?stopped, "no sign of life is given any more: these loops stand still");
+        }
+        was_well = well;
+        tokio::time::sleep(every).await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::supervision::Turns;
+    use std::cell::Cell;
+
+    #[actix_rt::test]
+    async fn no_sign_of_life_is_given_while_a_loop_stands_still() {
+        let turns = Turns::default();
+        let probes = |longest| Probes::new(turns.clone(), longest);
+        let (patient, strict) = (probes(Duration::from_secs(3600)), probes(Duration::ZERO));
+        let _loop = turns.register("fetch");
+        // Alive, alive, then judged by the strict probes for three looks, then alive again.
+        let (looks, signs) = (Cell::new(0), Cell::new(0));
+        let judge = || {
+            looks.set(looks.get() + 1);
+            if (3..6).contains(&looks.get()) { strict.stopped() } else { patient.stopped() }
+        };
+        let (told, heard) = tokio::sync::oneshot::channel();
+        let told = Cell::new(Some(told));
+        let sign = async || {
+            signs.set(signs.get() + 1);
+            if signs.get() == 3 {
+                told.take().unwrap().send(looks.get()).unwrap();
+            }
+        };
+        tokio::select! {
+            () = signs_of_life(Duration::from_millis(1), judge, sign) => {}
+            look = heard => assert_eq!(look, Ok(6), "the third sign comes with the sixth look"),
+        }
+    }
+}

@@ -1,0 +1,107 @@
+//! What is seen of a service from outside: its socket, and what the window reads.
+
+use std::net::{SocketAddr, TcpListener};
+use std::sync::Arc;
+use std::time::Duration;
+
+use actix_web::web;
+
+use super::identity::worker_config;
+use super::ports::tracked_deletions;
+use super::service::{Service, StartError};
+use crate::actors::Requests;
+use crate::http::{
+    Facade, HealthReader, HttpSettings, Limiter, Planning, QueueDesk, StuckAfter, Thresholds, Window, serve,
+};
+
+impl Service {
+    pub(super) fn open_window(&mut self, socket: TcpListener) -> std::io::Result<()> {
+        let http = &self.settings.http;
+        let settings = HttpSettings {
+            secret: http.internal_secret.clone().map(Arc::new),
+            body_limit: usize::try_from(http.body_limit.0).unwrap_or(usize::MAX),
+            timeout: http.request_timeout,
+        };
+        let window = Window {
+            probes: self.probes.clone(),
+            health: web::Data::new(self.health_reader()),
+            queues: web::Data::new(self.queue_desk()),
+            facade: self.settings.service.role.serves_receipts().then(|| web::Data::new(self.facade())),
+        };
+        let (server, address) = serve(socket, &settings, window)?;
+        self.window = Some((server.handle(), address));
+        actix_rt::spawn(async move {
+            if let Err(error) = server.await {
+                tracing::error!(%error, "the window broke");
+            }
+        });
+        Ok(())
+    }
+
+    /// Half of a request's time: the answer must still come when a back end does not.
+    fn back_end_deadline(&self) -> Duration {
+        self.settings.http.request_timeout / 2
+    }
+
+    fn health_reader(&self) -> HealthReader {
+        let settings = &self.settings;
+        HealthReader {
+            broker: Arc::clone(&self.ports.broker),
+            store: self.ports.store.clone(),
+            children: self.tree.table.clone(),
+            running: self.tree.running.clone(),
+            worker: worker_config(settings),
+            schedules: settings.schedules.as_slice().into(),
+            thresholds: Thresholds {
+                failed: settings.http.degraded_failed,
+                queued: settings.http.degraded_queued,
+                cleanup_age: settings.deletion.storage_delete.then_some(settings.rescuer.outbox_alarm_after),
+            },
+            deadline: self.back_end_deadline(),
+        }
+    }
+
+    fn queue_desk(&self) -> QueueDesk {
+        let worker = &self.settings.worker;
+        QueueDesk {
+            broker: Arc::clone(&self.ports.broker),
+            known: worker.known_queues.iter().chain(&worker.queues).cloned().collect(),
+            deadline: self.back_end_deadline(),
+        }
+    }
+
+    fn facade(&self) -> Facade {
+        let settings = &self.settings;
+        Facade {
+            requests: Requests {
+                tracker: self.tree.tracker.clone(),
+                broker: Arc::clone(&self.ports.broker),
+                tracked: tracked_deletions(settings),
+                deadline: self.back_end_deadline(),
+            },
+            jobs: Arc::clone(&self.ports.store.background_jobs),
+            limiter: Limiter::new(settings.http.delete_all_per_minute),
+            stuck_after: StuckAfter {
+                unpicked: settings.deletion.unpicked_after,
+                silent: settings.deletion.stale_after,
+            },
+            planning: Planning {
+                receipts: Arc::clone(&self.ports.store.receipts),
+                target: self.ports.blobs.target().clone(),
+                batch: settings.deletion.batch,
+                throttle: settings.deletion.throttle,
+            },
+            deadline: self.back_end_deadline(),
+        }
+    }
+}
+
+/// Bound before anything else starts: an address in use is the most common reason not to.
+pub(super) fn listen(address: SocketAddr) -> Result<TcpListener, StartError> {
+    let bind = || {
+        let socket = TcpListener::bind(address)?;
+        socket.set_nonblocking(true)?;
+        Ok(socket)
+    };
+    bind().map_err(|source| StartError::Listen { address, source })
+}

@@ -1,0 +1,136 @@
+//! The order of steps when an attempt begins, ends, or is revived, written once for every database.
+
+use chrono::{DateTime, Utc};
+
+use super::attempt::{self, Decision, EndStep, Tracked};
+use super::background_jobs::{Begin, Begun, EndAttempt, NotBegun};
+use super::row_move::RowMove;
+use super::status_tx::{NoteEnd, NoteStart, StatusChanges, StatusTx};
+use crate::fault::{Fault, FaultKind};
+use crate::job::BackgroundJobId;
+use crate::job::background::{BackgroundJob, Cursor, Move, PauseReason};
+
+/// Begins an attempt.
+pub(super) async fn begin<D: StatusChanges>(database: &D, begin: &Begin) -> Result<Begun, Fault> {
+    let mut tx = database.begin_change(&format!("begin an attempt of background job {}", begin.id)).await?;
+    let Some(tracked) = tx.lock(begin.id).await? else {
+        return Ok(Begun::Refused(NotBegun::Missing));
+    };
+    let now = Utc::now();
+    let begun = match attempt::decide(&tracked, begin, now) {
+        Decision::Refuse(reason) => return Ok(Begun::Refused(reason)),
+        Decision::Poison { barren, reason } => {
+            let end = EndAttempt::Failed { error: reason.clone() };
+            let ending = Ending { end: &end, barren: Some(barren), now };
+            ending.carry_out(&mut tx, &tracked.job).await?;
+            Begun::Refused(NotBegun::Poison(reason))
+        }
+        Decision::Start { attempt, barren } => {
+            let start = NoteStart { before: &tracked.job, attempt, queue_job: &begin.queue_job, barren, now };
+            Begun::Started(Box::new(carry_out_start(&mut tx, &start).await?))
+        }
+    };
+    tx.commit().await?;
+    Ok(begun)
+}
+
+async fn carry_out_start(tx: &mut impl StatusTx, start: &NoteStart<'_>) -> Result<BackgroundJob, Fault> {
+    let (job, now) = (start.before, start.now);
+    tx.make(&RowMove { id: job.id, step: Move::Start, from: job.status, error: None, now }).await?;
+    tx.note_start(start).await?;
+    cover(tx, job).await?;
+    let started = tx.lock(job.id).await?;
+    started.map(|tracked| tracked.job).ok_or_else(|| vanished(job.id))
+}
+
+/// Writes the upper id and the total where they are missing; nobody counts before the first batch.
+async fn cover(tx: &mut impl StatusTx, job: &BackgroundJob) -> Result<(), Fault> {
+    if job.cursor.upper_id.is_some() && job.progress.total > 0 {
+        return Ok(());
+    }
+    let upper = upper_id(tx, job).await?;
+    let mut total = job.progress.total;
+    if total <= 0 {
+        let (live, _) = tx.covered(job.business_id, Some(upper)).await?;
+        total = live + job.progress.processed;
+    }
+    let cursor = Cursor { upper_id: Some(upper), ..job.cursor.clone() };
+    tx.cover(job.id, &cursor, total).await
+}
+
+/// The last receipt that a row covers: as its cursor says or, where the web application made it, the newest
+/// that existed when the row was made.
+pub(super) async fn upper_id(tx: &mut impl StatusTx, job: &BackgroundJob) -> Result<i64, Fault> {
+    match job.cursor.upper_id {
+        Some(upper) => Ok(upper),
+        None => Ok(tx.newest_at(job.business_id, job.created_at).await?.unwrap_or(0)),
+    }
+}
+
+/// An end that was decided upon.
+struct Ending<'a> {
+    end: &'a EndAttempt,
+    barren: Option<u32>,
+    now: DateTime<Utc>,
+}
+
+impl Ending<'_> {
+    async fn carry_out(&self, tx: &mut impl StatusTx, job: &BackgroundJob) -> Result<(), Fault> {
+        let Self { end, barren, now } = *self;
+        let step = end.transition();
+        tx.make(&RowMove { id: job.id, step, from: job.status, error: end.error(), now }).await?;
+        let pause = match step {
+            Move::Continue => Some(PauseReason::Continuation),
+            Move::Pause => Some(PauseReason::Person),
+            _ => None,
+        };
+        let (attempt, by) = (job.note.attempt, end.paused_by());
+        tx.note_end(&NoteEnd { id: job.id, attempt, ended: step.to(), pause, by, barren, now }).await
+    }
+}
+
+/// Ends an attempt.
+pub(super) async fn end<D: StatusChanges>(
+    database: &D,
+    id: BackgroundJobId,
+    attempt: u32,
+    end: &EndAttempt,
+) -> Result<bool, Fault> {
+    let mut tx = database.begin_change(&format!("end attempt {attempt} of background job {id}")).await?;
+    let Some(tracked) = tx.lock(id).await? else { return Ok(false) };
+    match attempt::end_step(&tracked, attempt, end) {
+        EndStep::NotOurs => return Ok(false),
+        EndStep::Repeated => return Ok(true),
+        EndStep::Apply => {}
+    }
+    let ending = Ending { end, barren: None, now: Utc::now() };
+    ending.carry_out(&mut tx, &tracked.job).await?;
+    tx.commit().await?;
+    Ok(true)
+}
+
+/// Brings a row back from the web application's stale rule.
+pub(super) async fn revive<D: StatusChanges>(
+    database: &D,
+    id: BackgroundJobId,
+    attempt: u32,
+) -> Result<bool, Fault> {
+    let mut tx = database.begin_change(&format!("revive background job {id}")).await?;
+    let Some(tracked) = tx.lock(id).await? else { return Ok(false) };
+    if !attempt::may_revive(&tracked, attempt) {
+        return Ok(false);
+    }
+    let Tracked { job, .. } = tracked;
+    if tx.other_active(&job).await? {
+        return Ok(false);
+    }
+    let now = Utc::now();
+    tx.make(&RowMove { id, step: Move::Revive, from: job.status, error: None, now }).await?;
+    tx.note_revived(id, now).await?;
+    tx.commit().await?;
+    Ok(true)
+}
+
+fn vanished(id: BackgroundJobId) -> Fault {
+    Fault::new(FaultKind::Retryable, format!("background job {id} vanished"))
+}

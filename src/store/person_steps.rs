@@ -1,0 +1,106 @@
+//! The order of steps of people's requests and wishes, written once for every database.
+
+use chrono::Utc;
+
+use super::attempt_steps::upper_id;
+use super::background_jobs::{Coverage, NewRequest, Person, PersonMove, Requested};
+use super::row_move::RowMove;
+use super::status_tx::{NewRow, NotePerson, StatusChanges, StatusTx};
+use crate::fault::{Fault, FaultKind};
+use crate::job::BackgroundJobId;
+use crate::job::background::{BackgroundJob, Cursor, Move, PauseReason, Status};
+
+/// Makes a row, unless the tenant has an active one or nothing to delete.
+pub(super) async fn request<D: StatusChanges>(
+    database: &D,
+    request: &NewRequest,
+) -> Result<Requested, Fault> {
+    let what = format!("request {} for business {}", request.job_type, request.business_id);
+    let mut tx = database.begin_change(&what).await?;
+    if let Some(job) = tx.active(request.business_id, &request.job_type).await? {
+        return Ok(Requested::Active(Box::new(job)));
+    }
+    let Some((total, cursor)) = covered(&mut tx, request).await? else {
+        return Ok(Requested::Nothing);
+    };
+    let now = Utc::now();
+    let Some(id) = tx.insert(&NewRow { request, total, cursor: &cursor, now }).await? else {
+        let winner = tx.active(request.business_id, &request.job_type).await?;
+        return winner.map(|job| Requested::Active(Box::new(job))).ok_or_else(|| gone(&what));
+    };
+    tx.note_carrier(id, &request.queue_job, now).await?;
+    let made = tx.lock(id).await?.ok_or_else(|| gone(&what))?;
+    tx.commit().await?;
+    Ok(Requested::Created(Box::new(made.job)))
+}
+
+/// How many receipts a request is about, and its cursor; none: about nothing.
+async fn covered(tx: &mut impl StatusTx, request: &NewRequest) -> Result<Option<(i64, Cursor)>, Fault> {
+    let tenant = request.business_id;
+    let mut set_aside_of = None;
+    let (total, upper) = match request.covers {
+        Coverage::Everything => tx.covered(tenant, None).await?,
+        Coverage::RestOf(earlier) => {
+            let found = tx.lock(earlier).await?.map(|tracked| tracked.job);
+            let Some(job) = found.filter(|job| job.business_id == tenant) else { return Ok(None) };
+            let upper = upper_id(tx, &job).await?;
+            tx.covered(tenant, Some(upper)).await?
+        }
+        Coverage::SetAsideOf(earlier) => {
+            set_aside_of = Some(earlier);
+            tx.set_aside_of(tenant, earlier).await?
+        }
+    };
+    Ok(upper.map(|upper| (total, Cursor { upper_id: Some(upper), set_aside_of, ..Cursor::default() })))
+}
+
+/// Fails a row that could not be enqueued.
+pub(super) async fn fail_unqueued<D: StatusChanges>(
+    database: &D,
+    id: BackgroundJobId,
+    error: &str,
+) -> Result<bool, Fault> {
+    let what = format!("fail background job {id}, which could not be enqueued");
+    let mut tx = database.begin_change(&what).await?;
+    let now = Utc::now();
+    let step = RowMove { id, step: Move::FailUnqueued, from: Status::Queued, error: Some(error), now };
+    if !tx.make(&step).await? {
+        return Ok(false);
+    }
+    tx.note_unqueued(id, now).await?;
+    tx.commit().await?;
+    Ok(true)
+}
+
+/// Carries out a wish.
+pub(super) async fn wish<D: StatusChanges>(
+    database: &D,
+    person: &Person,
+) -> Result<Option<Result<BackgroundJob, Status>>, Fault> {
+    let what = format!("change background job {} for {}", person.id, person.by);
+    let mut tx = database.begin_change(&what).await?;
+    let found = tx.lock(person.id).await?.map(|tracked| tracked.job);
+    let Some(job) = found.filter(|job| job.business_id == person.business_id) else { return Ok(None) };
+    let step = person.wish.transition();
+    if !step.allowed(job.status, job.note.pause_reason) {
+        return Ok(Some(Err(job.status)));
+    }
+    let now = Utc::now();
+    tx.make(&RowMove { id: job.id, step, from: job.status, error: None, now }).await?;
+    let note = NotePerson {
+        id: job.id,
+        pause: (person.wish == PersonMove::Pause).then_some(PauseReason::Person),
+        by: &person.by,
+        cancelled: person.wish == PersonMove::Cancel,
+        queue_job: person.queue_job.as_ref(),
+        now,
+    };
+    tx.note_person(&note).await?;
+    let changed = tx.lock(job.id).await?.ok_or_else(|| gone(&what))?;
+    tx.commit().await?;
+    Ok(Some(Ok(changed.job)))
+}
+
+fn gone(what: &str) -> Fault {
+    Fault::new(FaultKind::Retryable, format!("{what}: the row vanished"))
+}

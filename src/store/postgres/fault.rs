@@ -1,0 +1,164 @@
+//! What PostgreSQL's errors mean to a caller.
+
+use sqlx::error::DatabaseError;
+
+use crate::fault::{Fault, FaultKind};
+use crate::store::deletion::StepFault;
+
+/// SQLSTATE codes (PostgreSQL manual, appendix "PostgreSQL Error Codes").
+mod code {
+    pub(super) const READ_ONLY: &str = "25006";
+    pub(super) const SERIALIZATION_FAILURE: &str = "40001";
+    pub(super) const STATEMENT_COMPLETION_UNKNOWN: &str = "40003";
+    pub(super) const DEADLOCK: &str = "40P01";
+    pub(super) const LOCK_NOT_AVAILABLE: &str = "55P03";
+    pub(super) const QUERY_CANCELED: &str = "57014";
+    pub(super) const CANNOT_CONNECT_NOW: &str = "57P03";
+    pub(super) const NO_SUCH_DATABASE: &str = "3D000";
+    pub(super) const NO_SUCH_COLUMN: &str = "42703";
+    pub(super) const NO_SUCH_TABLE: &str = "42P01";
+}
+
+/// Classes of codes, by their first two characters.
+mod class {
+    /// Connection exceptions, those of a pooler too.
+    pub(super) const CONNECTION: &str = "08";
+    /// Who may connect; a password is rotated in two steps, so it may soon be right.
+    pub(super) const AUTHORIZATION: &str = "28";
+    /// Too many connections, full disk, out of memory.
+    pub(super) const RESOURCES: &str = "53";
+    /// Shutdown, crash of a neighbour, not yet started.
+    pub(super) const INTERVENTION: &str = "57";
+    /// Errors of the disk.
+    pub(super) const SYSTEM: &str = "58";
+    /// All classes of which PostgreSQL itself never blames a single row. What a trigger raises under a code
+    /// of its own is in none of them.
+    pub(super) const NEVER_A_ROW: [&str; 26] = [
+        "00", "01", "02", "03", "08", "0A", "0B", "25", "26", "28", "2D", "34", "3B", "3D", "3F", "40", "42",
+        "53", "54", "55", "57", "58", "72", "F0", "HV", "XX",
+    ];
+}
+
+/// Gives errors of the database the name of what was tried.
+pub(super) trait During<T> {
+    /// An error becomes a fault while doing `what`.
+    fn during(self, what: &str) -> Result<T, Fault>;
+}
+
+impl<T> During<T> for Result<T, sqlx::Error> {
+    fn during(self, what: &str) -> Result<T, Fault> {
+        self.map_err(|error| Fault::new(kind(&error), what).because(error))
+    }
+}
+
+/// The same, where a refusal of single rows is to be told from everything else.
+pub(super) fn refused_or_fault(error: sqlx::Error, what: &str) -> StepFault {
+    match error.as_database_error() {
+        Some(answer) if refuses_a_row(&code_of(answer)) => StepFault::Refused(answer.message().to_owned()),
+        _ => StepFault::Fault(Fault::new(kind(&error), what).because(error)),
+    }
+}
+
+/// Whether a table or column that a statement names is not there, or not any more.
+pub(super) fn names_something_gone(error: &sqlx::Error) -> bool {
+    let code = error.as_database_error().map(code_of);
+    code.is_some_and(|code| code == code::NO_SUCH_TABLE || code == code::NO_SUCH_COLUMN)
+}
+
+/// Whether nobody listens yet, or somebody who is about to be ready.
+pub(super) fn may_come_up(error: &sqlx::Error) -> bool {
+    match error {
+        sqlx::Error::Io(cause) => cause.kind() == std::io::ErrorKind::ConnectionRefused,
+        sqlx::Error::Database(answer) => code_of(answer.as_ref()) == code::CANNOT_CONNECT_NOW,
+        _ => false,
+    }
+}
+
+/// What the caller should do about an error.
+pub(super) fn kind(error: &sqlx::Error) -> FaultKind {
+    match error {
+        sqlx::Error::Database(answer) => kind_of_code(&code_of(answer.as_ref())),
+        sqlx::Error::Io(_)
+        | sqlx::Error::Tls(_)
+        | sqlx::Error::PoolTimedOut
+        | sqlx::Error::PoolClosed
+        | sqlx::Error::WorkerCrashed
+        | sqlx::Error::BeginFailed => FaultKind::Unavailable,
+        // A conversation cut short can end in the middle of a message.
+        sqlx::Error::Protocol(_) => FaultKind::Retryable,
+        _ => FaultKind::Permanent,
+    }
+}
+
+fn code_of(answer: &dyn DatabaseError) -> String {
+    answer.code().map(std::borrow::Cow::into_owned).unwrap_or_default()
+}
+
+fn kind_of_code(code: &str) -> FaultKind {
+    match code {
+        code::SERIALIZATION_FAILURE
+        | code::STATEMENT_COMPLETION_UNKNOWN
+        | code::DEADLOCK
+        | code::LOCK_NOT_AVAILABLE
+        | code::QUERY_CANCELED => FaultKind::Retryable,
+        code::READ_ONLY | code::NO_SUCH_DATABASE => FaultKind::Unavailable,
+        _ => match class_of(code) {
+            class::CONNECTION
+            | class::AUTHORIZATION
+            | class::RESOURCES
+            | class::INTERVENTION
+            | class::SYSTEM => FaultKind::Unavailable,
+            _ => FaultKind::Permanent,
+        },
+    }
+}
+
+/// A constraint, a trigger's `raise`, or a value that does not fit: other rows may still be changed.
+fn refuses_a_row(code: &str) -> bool {
+    !code.is_empty() && !class::NEVER_A_ROW.contains(&class_of(code))
+}
+
+fn class_of(code: &str) -> &str {
+    code.get(..2).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn outages_are_waited_for_unlucky_tries_repeated_and_mistakes_told() {
+        let table = [
+            ("08006", FaultKind::Unavailable),
+            ("25006", FaultKind::Unavailable),
+            ("28P01", FaultKind::Unavailable),
+            ("53300", FaultKind::Unavailable),
+            ("57P01", FaultKind::Unavailable),
+            ("57P02", FaultKind::Unavailable),
+            ("57P03", FaultKind::Unavailable),
+            ("58030", FaultKind::Unavailable),
+            ("40001", FaultKind::Retryable),
+            ("40P01", FaultKind::Retryable),
+            ("55P03", FaultKind::Retryable),
+            ("57014", FaultKind::Retryable),
+            ("42703", FaultKind::Permanent),
+            ("42501", FaultKind::Permanent),
+            ("23505", FaultKind::Permanent),
+            ("", FaultKind::Permanent),
+        ];
+        for (code, expected) in table {
+            assert_eq!(kind_of_code(code), expected, "{code}");
+        }
+        assert_eq!(kind(&sqlx::Error::PoolTimedOut), FaultKind::Unavailable);
+    }
+
+    #[test]
+    fn constraints_and_triggers_refuse_rows_and_nothing_else_does() {
+        for code in ["23503", "23514", "22001", "P0001", "44000", "45000", "T0001"] {
+            assert!(refuses_a_row(code), "{code}");
+        }
+        for code in ["42703", "42501", "40P01", "55P03", "57014", "53300", "25006", "XX000", ""] {
+            assert!(!refuses_a_row(code), "{code}");
+        }
+    }
+}

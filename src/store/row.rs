@@ -1,0 +1,144 @@
+//! Reading a row of `background_jobs` with our record of it, whatever the database.
+
+use chrono::{DateTime, Utc};
+
+use super::attempt::{Tracked, Trail};
+use crate::fault::{Fault, FaultKind};
+use crate::job::background::{BackgroundJob, Cursor, Note, PauseReason, Status};
+use crate::job::{BackgroundJobId, BusinessId, JobId, Progress};
+
+/// A select of rows with our record, ended by the given text.
+macro_rules! select_jobs {
+    ($tail:literal) => {
+        concat!(
+            "select j.id, j.business_id, j.requested_by_user_id, j.job_type, j.status, ",
+            "coalesce(j.total, 0) as total, coalesce(j.processed, 0) as processed, ",
+            "coalesce(j.succeeded, 0) as succeeded, coalesce(j.failed_count, 0) as failed_count, ",
+            "j.last_error, j.cursor, j.created_at, j.updated_at, j.started_at, j.finished_at, j.heartbeat_at, ",
+            "coalesce(n.attempt, 0) as attempt, n.queue_job, n.pause_reason, n.waiting_for, n.rate, ",
+            "n.eta_seconds, coalesce(n.barren_attempts, 0) as barren_attempts, n.changed_by, ",
+            "n.start_last_id, n.start_processed, coalesce(n.revived, false) as revived, n.ended, ",
+            "coalesce(n.cancelled_by_person, false) as cancelled_by_person ",
+            "from background_jobs j left join tikkun_background_jobs n on n.background_job_id = j.id ",
+            $tail
+        )
+    };
+}
+pub(super) use select_jobs;
+
+/// A row that a database answered with, value by value.
+pub(super) trait Cells {
+    /// A whole number.
+    fn number(&self, column: &str) -> Result<Option<i64>, Fault>;
+    /// A number with a fraction.
+    fn real(&self, column: &str) -> Result<Option<f64>, Fault>;
+    /// A text.
+    fn text(&self, column: &str) -> Result<Option<String>, Fault>;
+    /// Yes or no.
+    fn flag(&self, column: &str) -> Result<bool, Fault>;
+    /// A time; where times are text, a text that is none is a permanent fault.
+    fn time(&self, column: &str) -> Result<Option<DateTime<Utc>>, Fault>;
+
+    /// A whole number that is never missing.
+    fn needed(&self, column: &str) -> Result<i64, Fault> {
+        self.number(column)?.ok_or_else(|| broken(format!("the column {column} is null")))
+    }
+}
+
+/// The row as values.
+pub(super) fn tracked(row: &impl Cells) -> Result<Tracked, Fault> {
+    let job = job(row)?;
+    let trail = Trail {
+        start_last_id: row.number("start_last_id")?,
+        start_processed: row.number("start_processed")?,
+        revived: row.flag("revived")?,
+        ended: row.text("ended")?.as_deref().and_then(Status::parse),
+        cancelled_by_person: row.flag("cancelled_by_person")?,
+    };
+    Ok(Tracked { job, trail })
+}
+
+/// The row; none, and a line in the log, where somebody wrote what cannot be read: the others go on.
+pub(super) fn readable(row: &impl Cells) -> Option<BackgroundJob> {
+    match tracked(row) {
+        Ok(tracked) => Some(tracked.job),
+        Err(fault) => {
+            let id = row.number("id").ok().flatten();
+            tracing::warn!(
+                background_job = id,
+                error = fault.chain(),
+                "an active row cannot be read; passed over"
+            );
+            None
+        }
+    }
+}
+
+fn job(row: &impl Cells) -> Result<BackgroundJob, Fault> {
+    let id = BackgroundJobId(row.needed("id")?);
+    Ok(BackgroundJob {
+        id,
+        business_id: BusinessId(row.needed("business_id")?),
+        requested_by_user_id: row.number("requested_by_user_id")?,
+        job_type: row.text("job_type")?.unwrap_or_default(),
+        status: status(row, id)?,
+        progress: progress(row)?,
+        last_error: row.text("last_error")?,
+        cursor: cursor(row, id)?,
+        created_at: time(row, id, "created_at")?,
+        updated_at: time(row, id, "updated_at")?,
+        started_at: time(row, id, "started_at")?,
+        finished_at: time(row, id, "finished_at")?,
+        heartbeat_at: time(row, id, "heartbeat_at")?,
+        note: note(row)?,
+    })
+}
+
+fn note(row: &impl Cells) -> Result<Note, Fault> {
+    Ok(Note {
+        attempt: count(row, "attempt")?,
+        queue_job: row.text("queue_job")?.map(JobId::from),
+        pause_reason: row.text("pause_reason")?.as_deref().and_then(PauseReason::parse),
+        waiting_for: row.text("waiting_for")?,
+        rate: row.real("rate")?,
+        eta_seconds: row.real("eta_seconds")?,
+        barren_attempts: count(row, "barren_attempts")?,
+        changed_by: row.text("changed_by")?,
+    })
+}
+
+/// The counters.
+pub(super) fn progress(row: &impl Cells) -> Result<Progress, Fault> {
+    Ok(Progress {
+        total: row.needed("total")?,
+        processed: row.needed("processed")?,
+        succeeded: row.needed("succeeded")?,
+        failed: row.needed("failed_count")?,
+    })
+}
+
+/// A number of ours that is never negative.
+pub(super) fn count(row: &impl Cells, column: &str) -> Result<u32, Fault> {
+    let number = row.needed(column)?;
+    u32::try_from(number).map_err(|error| broken(format!("{column} is {number}")).because(error))
+}
+
+/// The status; a word that is none of the six is named, not guessed.
+pub(super) fn status(row: &impl Cells, id: BackgroundJobId) -> Result<Status, Fault> {
+    let word = row.text("status")?.unwrap_or_default();
+    Status::parse(&word).ok_or_else(|| broken(format!("background job {id} has the unknown status `{word}`")))
+}
+
+/// The cursor; a broken one is named, not guessed.
+pub(super) fn cursor(row: &impl Cells, id: BackgroundJobId) -> Result<Cursor, Fault> {
+    let text = row.text("cursor")?;
+    Cursor::parse(text.as_deref()).map_err(|error| broken(format!("background job {id}")).because(error))
+}
+
+fn time(row: &impl Cells, id: BackgroundJobId, column: &str) -> Result<Option<DateTime<Utc>>, Fault> {
+    row.time(column).map_err(|fault| Fault::new(fault.kind(), format!("background job {id}")).because(fault))
+}
+
+fn broken(context: String) -> Fault {
+    Fault::new(FaultKind::Permanent, context)
+}

@@ -1,0 +1,45 @@
+//! A change of one row's status, as values; adapters hold the one statement that makes it.
+
+use chrono::{DateTime, Utc};
+
+use crate::job::BackgroundJobId;
+use crate::job::background::{Move, Status};
+
+/// A change of one row.
+pub(super) struct RowMove<'a> {
+    /// The row.
+    pub(super) id: BackgroundJobId,
+    /// The change.
+    pub(super) step: Move,
+    /// Where the row must stand.
+    pub(super) from: Status,
+    /// Goes into `last_error`; none leaves it.
+    pub(super) error: Option<&'a str>,
+    /// When.
+    pub(super) now: DateTime<Utc>,
+}
+
+impl RowMove<'_> {
+    /// What is tried, in words.
+    pub(super) fn what(&self) -> String {
+        format!("move background job {} from {} to {}", self.id, self.from, self.step.to())
+    }
+
+    /// What `finished_at` is afterwards.
+    pub(super) fn finished_at(&self) -> Option<DateTime<Utc>> {
+        (!self.step.to().is_active()).then_some(self.now)
+    }
+
+    /// What `started_at` is afterwards, if it has no value yet.
+    pub(super) fn started_at(&self) -> Option<DateTime<Utc>> {
+        (self.step == Move::Start).then_some(self.now)
+    }
+
+    /// The heartbeat; none leaves it. A resumed row gets a fresh one, lest the web application's stale
+    /// rule fail it while it waits.
+    pub(super) fn heartbeat_at(&self) -> Option<DateTime<Utc>> {
+        let shows_life =
+            matches!(self.step, Move::Start | Move::Continue | Move::Complete | Move::Revive | Move::Resume);
+        shows_life.then_some(self.now)
+    }
+}

@@ -1,0 +1,81 @@
+//! A database that SQLAlchemy made, and a row that Python inserted.
+
+use serde_json::Value;
+
+use crate::ground::Ground;
+
+#[tokio::test]
+async fn deletion_that_python_asked_for_ends_with_exact_counts() {
+    let ground = Ground::new().await;
+    let tenant = ground.tenant(7, 300).await;
+    let job: i64 = ground.application(&["request", "7"]).parse().unwrap();
+    let mut service = ground.service().start().await;
+    ground.enqueue("entry", job).await;
+    let row = ground.completed(&mut service, job, &tenant).await;
+    assert_eq!(row.attempt, 1);
+    let seen: Value = serde_json::from_str(&ground.application(&["read", &job.to_string()])).unwrap();
+    assert_eq!(
+        (&seen["status"], &seen["succeeded"], &seen["last_error"]),
+        (&"completed".into(), &300.into(), &Value::Null)
+    );
+    assert!(seen["finished_at"].as_str() > seen["started_at"].as_str() && seen["started_at"].is_string());
+    service.says("attachments are kept because something we do not know refers to them").await;
+    assert!(service.lines("is missing, so that").is_empty(), "these models lack no index");
+    assert_eq!(service.restarts(), 0);
+}
+
+#[tokio::test]
+async fn facade_asks_and_cancels_on_the_same_tables() {
+    let ground = Ground::new().await;
+    ground.tenant(7, 60).await;
+    let mut service = ground.service().set("TIKKUN_DELETION__THROTTLE", "10m").start().await;
+    let job = service.delete_all(7);
+    ground.processed(&mut service, job, 20).await;
+    service.owner(7, "POST", &format!("/api/receipts/jobs/{job}/cancel")).expect(200);
+    service.says(&format!("🛑 Job {job} was cancelled - stopping")).await;
+    assert_eq!(ground.row(job).await.status, "cancelled");
+    assert_eq!(ground.live(7).await, 40);
+    let seen = ground.application(&["read", &job.to_string()]);
+    assert!(seen.contains("\"status\": \"cancelled\""), "{seen}");
+}
+
+#[tokio::test]
+async fn indexes_that_are_missing_are_named_with_the_statement_that_makes_them() {
+    let ground = Ground::new().await;
+    let drop =
+        "drop index idx_background_jobs_unique_active, ix_receipts_attachment_id, idx_receipts_business,
+                    ix_attachments_storage_path;
+                alter table receipts drop constraint receipts_preview_attachment_id_fkey";
+    ground.run(drop).await;
+    let mut service = ground.service().start().await;
+    let mut made = Vec::new();
+    for line in [
+        service.says("an index on receipts (attachment_id) is missing").await,
+        service.says("an index on receipts (business_id, id) is missing").await,
+        service.says("an index on attachments (storage_path) is missing").await,
+        service.says("an index on background_jobs (business_id, job_type) is missing").await,
+        service.says("receipts.preview_attachment_id has no foreign key onto attachments").await,
+    ] {
+        made.push(line.split_once("make it with: ").unwrap().1.trim_end_matches('"').to_owned());
+    }
+    for statement in &made {
+        ground.run(statement).await;
+    }
+    assert_eq!(service.terminate().await, Some(0));
+    let service = ground.service().start().await;
+    let left = [service.lines("is missing, so that"), service.lines("has no foreign key")].concat();
+    assert!(left.is_empty(), "{left:?}");
+}
+
+#[tokio::test]
+async fn service_without_the_applications_tables_says_which_database_was_meant() {
+    let ground = Ground::new().await;
+    ground.run("drop table receipts cascade").await;
+    let mut process = ground.service().spawn();
+    assert_eq!(process.exited().await.code(), Some(1));
+    let said = process.tail();
+    assert!(said.contains(&format!("/{} lacks the table receipts", ground.database)), "{said}");
+    let mut loose = ground.service().set("STRICT_SCHEMA_CHECK", "0").start().await;
+    loose.says("lacks the table receipts").await;
+    loose.call("GET", "/healthz", &[]).expect(200);
+}

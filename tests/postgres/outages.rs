@@ -1,0 +1,67 @@
+//! A server that goes away in the middle of a deletion is waited for.
+
+use std::time::Duration;
+
+use crate::ground::Ground;
+use crate::server::Server;
+
+/// How the server goes away.
+#[derive(Clone, Copy, PartialEq)]
+enum Departure {
+    Shutdown,
+    Killed,
+}
+
+async fn deletion_outlives(departure: Departure) {
+    let server = Server::start();
+    let ground = Ground::on(&server).await;
+    let tenant = ground.tenant(7, 400).await;
+    let mut service = ground.service().set("TIKKUN_DELETION__THROTTLE", "30ms").start().await;
+    let job = service.delete_all(7);
+    ground.processed(&mut service, job, 40).await;
+    match departure {
+        Departure::Shutdown => server.stop(),
+        Departure::Killed => server.kill(),
+    }
+    service.says("⏳ [RECEIPTS_DELETE] Backing off 2s after 1 failures").await;
+    service.says("⏳ [RECEIPTS_DELETE] Backing off 4s after 2 failures").await;
+    service.call("GET", "/healthz", &[]).expect(200);
+    assert_eq!(service.get("/api/jobs/health").status, 500, "the database is named as out of reach");
+    server.start_again();
+    service.says("✓ [RECEIPTS_DELETE] Batch complete (recovered!)").await;
+    let row = ground.completed(&mut service, job, &tenant).await;
+    assert_eq!(row.attempt, 1, "the attempt outlived the outage");
+    assert_eq!(service.restarts(), 0, "waiting is no crash");
+    service
+        .until("health", async |service| (service.get("/api/jobs/health").status == 200).then_some(()))
+        .await;
+}
+
+#[tokio::test]
+async fn deletion_outlives_a_shutdown_of_the_database() {
+    deletion_outlives(Departure::Shutdown).await;
+}
+
+#[tokio::test]
+async fn deletion_outlives_a_database_that_was_killed() {
+    deletion_outlives(Departure::Killed).await;
+}
+
+#[tokio::test]
+async fn process_killed_with_the_database_resumes_when_both_are_back() {
+    let server = Server::start();
+    let ground = Ground::on(&server).await;
+    let tenant = ground.tenant(7, 200).await;
+    let start = ground.service().set("TIKKUN_DELETION__THROTTLE", "30ms").set("TIKKUN_LEASE__TTL", "1s");
+    let start = start.set("TIKKUN_LEASE__RENEW", "200ms");
+    let mut service = start.start().await;
+    let job = service.delete_all(7);
+    ground.processed(&mut service, job, 40).await;
+    server.kill();
+    service.process.kill();
+    server.start_again();
+    let mut next = start.start().await;
+    let row = ground.completed(&mut next, job, &tenant).await;
+    assert_eq!(row.attempt, 2);
+    tokio::time::timeout(Duration::from_secs(20), next.terminate()).await.expect("an end");
+}

@@ -1,0 +1,93 @@
+//! A listener and ends that its broker can never write.
+#![allow(
+    missing_docs,
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a failed expectation is what a test is for"
+)]
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use actix::{Actor, Addr};
+use chrono::Utc;
+use serde_json::{Value, json};
+use tikkun::actors::{ListenerPorts, ListenerSettings, QueueListener, Settle, SlotPool};
+use tikkun::job::{Args, JobState, Limit, NewJob};
+use tikkun::queue::{Broker, Delivery, ProcessRecord, Settled, Settlement, Verdict, open_embedded};
+use tikkun::supervision::Turns;
+
+const QUEUE: &str = "q";
+const DEADLINE: Duration = Duration::from_secs(20);
+
+async fn leased(broker: &dyn Broker) -> ProcessRecord {
+    let me = ProcessRecord {
+        id: "me".into(),
+        host: "host".into(),
+        pid: std::process::id(),
+        queues: vec![QUEUE.into()],
+        started_at: Utc::now(),
+        lease_until: Utc::now(),
+    };
+    broker.renew_lease(&me, DEADLINE * 10).await.unwrap();
+    me
+}
+
+/// A listener without slots: it only settles.
+fn listener(broker: &Arc<dyn Broker>, me: &ProcessRecord) -> Addr<QueueListener> {
+    let ports = ListenerPorts {
+        broker: Arc::clone(broker),
+        slots: SlotPool::new(Vec::new(), BTreeMap::new()),
+        process: me.id.clone(),
+        turn: Turns::default().register(QUEUE),
+    };
+    let settings =
+        ListenerSettings { queue: QUEUE.into(), rank: 0, batch: 1, patience: DEADLINE, deadline: DEADLINE };
+    QueueListener::new(ports, settings).start()
+}
+
+fn ack(delivery: &Delivery, result: Value) -> Settle {
+    Settle(Settlement {
+        job: delivery.job.id.clone(),
+        queue: delivery.job.queue.clone(),
+        execution: delivery.execution.clone(),
+        verdict: Verdict::Ack { result, keep: Limit::Never },
+    })
+}
+
+#[actix_rt::test]
+async fn end_that_can_never_be_written_buries_its_job_and_holds_up_no_other() {
+    let folder = tempfile::tempdir().unwrap();
+    let broker = open_embedded(folder.path()).await.unwrap();
+    let me = leased(&*broker).await;
+    let jobs = ["before", "deep", "after"].map(|id| NewJob::new(id, QUEUE, "tests.job", Args::default()));
+    broker.enqueue(&jobs).await.unwrap();
+    let lent = broker.fetch(&QUEUE.into(), 3, &me.id).await.unwrap();
+    // SQLite reads JSON up to a depth of 1000.
+    let deep = (0..1500).fold(json!(1), |inner, _| json!([inner]));
+    let listener = listener(&broker, &me);
+    let all = tokio::time::timeout(DEADLINE, async {
+        tokio::join!(
+            listener.send(ack(&lent[0], json!(1))),
+            listener.send(ack(&lent[1], deep)),
+            listener.send(ack(&lent[2], json!(2))),
+        )
+    });
+    let (before, deep, after) = all.await.expect("all three to be settled");
+    for settled in [before, deep, after] {
+        assert_eq!(settled.unwrap(), Some(Settled::Done));
+    }
+    for (id, state) in
+        [("before", JobState::Finished), ("deep", JobState::Failed), ("after", JobState::Finished)]
+    {
+        let job = broker.job(&id.into()).await.unwrap().unwrap();
+        assert_eq!((id, job.state), (id, state));
+        if id == "deep" {
+            let error = job.error.unwrap();
+            assert!(error.contains("the queue cannot take how (") && error.contains("JSON"), "{error}");
+        }
+    }
+}

@@ -1,0 +1,426 @@
+//! What only PostgreSQL can get wrong.
+
+use std::time::Duration;
+
+use secrecy::SecretString;
+use sqlx::postgres::PgConnectOptions;
+use sqlx::{AssertSqlSafe, Connection as _, PgConnection};
+use tikkun::config::PostgresSettings;
+use tikkun::fault::FaultKind;
+use tikkun::job::background::BackgroundJob;
+use tikkun::store::{BatchOutcome, Pass, Schema, migrate_postgres, open_postgres};
+
+use crate::rig::{OTHER, Rig, TENANT, keys, order, postgres, postgres_on};
+use crate::server::{Server, settings};
+
+async fn refusal(settings: &PostgresSettings, schema: Schema) -> String {
+    let fault = open_postgres(settings, schema).await.err().expect("a refusal");
+    assert_eq!(fault.kind(), FaultKind::Permanent, "{}", fault.chain());
+    fault.chain()
+}
+
+#[tokio::test]
+async fn everything_that_is_missing_is_told_at_once_with_the_databases_name() {
+    let server = Server::shared();
+    let database = server.database().await;
+    let sql = "alter table receipts drop column deleted_at, drop column is_deleted cascade; drop table attachments cascade";
+    server.run(&database, sql).await;
+    let settings = server.settings(&database);
+    let text = refusal(&settings, Schema::Migrate).await;
+    for part in
+        [&settings.place, "column receipts.is_deleted", "column receipts.deleted_at", "table attachments"]
+    {
+        assert!(text.contains(part), "{part} in {text}");
+    }
+    open_postgres(&settings, Schema::Warn).await.expect("a warning is enough");
+    open_postgres(&settings, Schema::MigrateOrWarn).await.expect("a warning is enough");
+}
+
+#[tokio::test]
+async fn a_wrong_database_gets_no_table() {
+    let server = Server::shared();
+    let database = server.empty_database().await;
+    let settings = server.settings(&database);
+    let text = refusal(&settings, Schema::Migrate).await;
+    assert!(text.contains("table background_jobs, the table receipts, the table attachments"), "{text}");
+    server.run(&database, "create table receipts (id serial primary key)").await;
+    let fault = migrate_postgres(&settings, true).await.unwrap_err().chain();
+    assert!(fault.contains("receipts of them is there already"), "{fault}");
+    server.run(&database, "drop table receipts").await;
+    let made = migrate_postgres(&settings, true).await.unwrap();
+    assert_eq!((made.application, made.versions), (true, vec![1]));
+    let again = migrate_postgres(&settings, true).await.unwrap();
+    assert_eq!((again.application, again.versions.len()), (false, 0));
+}
+
+#[tokio::test]
+async fn nothing_of_the_applications_is_changed_by_a_migration() {
+    let server = Server::shared();
+    let database = server.empty_database().await;
+    server.run(&database, include_str!("../../src/store/postgres/application_tables.sql")).await;
+    let rig = postgres_on_empty(server, &database).await;
+    let others = "select count(*) from pg_class where relnamespace = 'public'::regnamespace and relkind = 'r'
+        and relname not like 'tikkun%' and relname not in ('background_jobs', 'receipts', 'attachments')";
+    assert_eq!(rig.number(others).await, 0, "tables are ours or the application's");
+    let triggers = "select count(*) from pg_trigger where tgrelid = 'background_jobs'::regclass";
+    assert_eq!(rig.number(triggers).await, 0, "no constraint of ours leads to the application's row");
+}
+
+async fn postgres_on_empty(server: &Server, database: &str) -> Rig {
+    let settings = server.settings(database);
+    open_postgres(&settings, Schema::Migrate).await.unwrap_or_else(|fault| panic!("{}", fault.chain()));
+    postgres_on(&settings).await
+}
+
+#[tokio::test]
+async fn eight_first_openings_at_once_all_succeed() {
+    let server = Server::shared();
+    let database = server.empty_database().await;
+    server.run(&database, include_str!("../../src/store/postgres/application_tables.sql")).await;
+    let settings = server.settings(&database);
+    let openings = (0..8).map(|_| open_postgres(&settings, Schema::Migrate));
+    for opened in futures::future::join_all(openings).await {
+        let store = opened.unwrap_or_else(|fault| panic!("{}", fault.chain()));
+        store.background_jobs.check().await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn a_role_that_may_make_nothing_works_with_what_is_there() {
+    let server = Server::shared();
+    let database = server.database().await;
+    let role = format!("worker_of_{database}");
+    server
+        .run(
+            &database,
+            &format!(
+                "create role {role} login; revoke create on schema public from public;
+                 grant select, insert, update on background_jobs to {role};
+                 grant usage on all sequences in schema public to {role};
+                 grant select, update on receipts to {role};
+                 grant select, update, delete on attachments to {role};
+                 grant select, insert, update, delete on tikkun_background_jobs, tikkun_set_aside,
+                     tikkun_cleanup_outbox, tikkun_store_check to {role};
+                 grant select on tikkun_store_migrations to {role}"
+            ),
+        )
+        .await;
+    let owner = postgres_on(&server.settings(&database)).await;
+    owner.seed(9).await;
+    let opened = open_postgres(&server.settings_as(&role, &database), Schema::Migrate).await;
+    let mut rig = owner;
+    rig.store = opened.unwrap_or_else(|fault| panic!("{}", fault.chain()));
+    let job = rig.started().await;
+    rig.delete_all(&job, 4).await;
+    assert!(rig.live(TENANT).await.is_empty() && rig.attachments().await.is_empty());
+    assert!(matches!(rig.request("q2").await, tikkun::store::Requested::Active(_)));
+    rig.store.background_jobs.check().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_whole_deletion_goes_through_a_pooler_in_transaction_mode() {
+    let server = Server::start();
+    let database = server.database().await;
+    let url = server.pooler(2, &database);
+    let settings = settings(&url, "the pooler");
+    let mut rig = postgres_on(&server.settings(&database)).await;
+    migrate_postgres(&settings, false).await.unwrap_or_else(|fault| panic!("{}", fault.chain()));
+    rig.store = open_postgres(&settings, Schema::Require).await.unwrap_or_else(|f| panic!("{}", f.chain()));
+    rig.seed(60).await;
+    rig.raw.refuse("update", "receipts", "old.id in (7, 41)").await;
+    let job = rig.started().await;
+    let jobs = &rig.store.background_jobs;
+    let busy = async {
+        for _ in 0..60 {
+            let beats = [(job.id, job.note.attempt)];
+            let (beat, got, checked) = tokio::join!(jobs.beat(&beats), jobs.get(job.id), jobs.check());
+            assert!(beat.unwrap().is_empty() && got.unwrap().is_some());
+            checked.unwrap();
+        }
+    };
+    let (batches, ()) = tokio::join!(rig.delete_all(&job, 7), busy);
+    assert_eq!(keys(&batches).len(), 58);
+    assert_eq!(rig.live(TENANT).await, [7, 41]);
+    let progress = rig.get(job.id).await.progress;
+    assert_eq!((progress.processed, progress.succeeded, progress.failed), (60, 58, 2));
+    let options: PgConnectOptions = url.parse().unwrap();
+    let mut pooled = PgConnection::connect_with(&options.extra_float_digits(None)).await.unwrap();
+    for _ in 0..8 {
+        let left =
+            sqlx::raw_sql("select name from pg_prepared_statements").fetch_all(&mut pooled).await.unwrap();
+        assert!(left.is_empty(), "a statement outlived its transaction on a connection that is shared");
+    }
+    let plan = rig.store.receipts.plan(TENANT, &crate::rig::target()).await.unwrap();
+    assert_eq!(plan.receipts, 2);
+}
+
+/// Receipts `1..=rounds`, each with an attachment of its own, and the row of their deletion.
+async fn rounds_of_one(rig: &Rig, rounds: i64) -> BackgroundJob {
+    rig.run(&format!(
+        "insert into attachments (id, business_id, purpose, storage_path)
+             select i, {TENANT}, 'receipt_source', 'key/' || i from generate_series(1, {rounds}) i;
+         insert into receipts (id, business_id, attachment_id, is_deleted, created_at)
+             select i, {TENANT}, i, false, null from generate_series(1, {rounds}) i"
+    ))
+    .await;
+    rig.started().await
+}
+
+/// A transaction that links the attachment of a round to a live receipt: each third by the other column,
+/// each fifth by bringing a deleted receipt back. It takes up to three milliseconds until its commit.
+async fn link(rig: &Rig, round: i64, id: i64, column: &str) -> String {
+    let link = if round % 5 == 0 {
+        let dead = format!(
+            "insert into receipts (id, business_id, {column}, is_deleted) values ({id}, {OTHER}, {round}, true)"
+        );
+        rig.run(&dead).await;
+        format!("update receipts set is_deleted = false where id = {id}")
+    } else {
+        format!("insert into receipts (id, business_id, {column}) values ({id}, {OTHER}, {round})")
+    };
+    format!("begin; {link}; select pg_sleep({}); commit", f64::from(fastrand::u8(..4)) / 1000.0)
+}
+
+#[tokio::test]
+async fn an_attachment_linked_by_a_concurrent_transaction_is_never_deleted_a_thousand_times() {
+    const ROUNDS: i64 = 1000;
+    let server = Server::shared();
+    let database = server.database().await;
+    let rig = postgres_on(&server.settings(&database)).await;
+    let mut linker = PgConnection::connect(&server.url(&database)).await.unwrap();
+    let job = rounds_of_one(&rig, ROUNDS).await;
+    let order = order(&job, 1, Pass::Forward);
+    let (mut kept, mut refused) = (0, 0);
+    for round in 1..=ROUNDS {
+        let column = if round % 3 == 0 { "preview_attachment_id" } else { "attachment_id" };
+        let id = ROUNDS + round;
+        let transaction = link(&rig, round, id, column).await;
+        // Some begin before the batch, some in the middle of it, some after its locks.
+        let (wait, later) = (fastrand::u64(..1500), fastrand::u64(..12_000));
+        let delete = async {
+            tokio::time::sleep(Duration::from_micros(wait)).await;
+            rig.store.receipts.delete_batch(&order).await.unwrap_or_else(|fault| panic!("{}", fault.chain()))
+        };
+        let link = async {
+            tokio::time::sleep(Duration::from_micros(later)).await;
+            sqlx::raw_sql(AssertSqlSafe(transaction)).execute(&mut linker).await
+        };
+        let (outcome, linked) = tokio::join!(delete, link);
+        let BatchOutcome::Deleted(batch) = outcome else { panic!("{outcome:?}") };
+        assert_eq!(batch.deleted, 1, "round {round}");
+        let pointer = format!("select {column} from receipts where id = {id} and is_deleted is not true");
+        let there = rig.number(&format!("select count(*) from attachments where id = {round}")).await;
+        match (linked, rig.raw.numbers(&pointer).await.as_slice()) {
+            (Ok(_), [Some(attachment)]) => {
+                assert_eq!((*attachment, there, batch.condemned.len()), (round, 1, 0), "round {round}");
+                kept += 1;
+            }
+            // Revived too late: without its pointer, and seen to be so.
+            (Ok(_), [None]) if round % 5 == 0 => assert_eq!((there, batch.condemned.len()), (0, 1)),
+            (Err(error), []) => {
+                assert!(error.to_string().contains("foreign key"), "{error}");
+                assert_eq!((there, batch.condemned.len()), (0, 1), "round {round}");
+                sqlx::raw_sql("rollback").execute(&mut linker).await.unwrap();
+                refused += 1;
+            }
+            other => panic!("round {round}: {other:?}"),
+        }
+    }
+    assert!(kept > 20 && refused > 20, "both orders happened: kept {kept}, refused {refused}");
+}
+
+#[tokio::test]
+async fn a_row_that_is_locked_for_too_long_is_a_retryable_fault_and_nothing_happened() {
+    let server = Server::shared();
+    let database = server.database().await;
+    let patient = server.settings(&database);
+    let hasty = PostgresSettings { lock_timeout: Duration::from_millis(50), ..patient.clone() };
+    let rig = postgres_on(&hasty).await;
+    rig.seed(3).await;
+    let job = rig.started().await;
+    let holder = postgres_on(&patient).await;
+    let (locked, release) = (tokio::sync::Notify::new(), tokio::sync::Notify::new());
+    let hold = async {
+        let pool = sqlx::PgPool::connect(&server.url(&database)).await.unwrap();
+        let mut tx = pool.begin().await.unwrap();
+        sqlx::query("select id from attachments where id = 2 for update").execute(&mut *tx).await.unwrap();
+        locked.notify_one();
+        release.notified().await;
+        tx.rollback().await.unwrap();
+    };
+    let attempt = async {
+        locked.notified().await;
+        let fault = rig.store.receipts.delete_batch(&order(&job, 50, Pass::Forward)).await.unwrap_err();
+        assert_eq!(fault.kind(), FaultKind::Retryable, "{}", fault.chain());
+        assert_eq!(rig.live(TENANT).await.len(), 3);
+        release.notify_one();
+    };
+    tokio::join!(hold, attempt);
+    assert_eq!(holder.good_batch(&job, 50, Pass::Forward).await.deleted, 3);
+}
+
+#[tokio::test]
+async fn a_database_that_cannot_be_reached_is_unavailable_and_its_password_stays_unsaid() {
+    let server = Server::shared();
+    let mut nowhere = server.settings("postgres");
+    nowhere.url = SecretString::from("postgres://u:hunter2@127.0.0.1:1/app");
+    nowhere.place = "127.0.0.1:1/app".into();
+    nowhere.acquire_timeout = Duration::from_millis(300);
+    for schema in [Schema::Migrate, Schema::Warn] {
+        let fault = open_postgres(&nowhere, schema).await.err().unwrap();
+        assert_eq!(fault.kind(), FaultKind::Unavailable, "{}", fault.chain());
+        assert!(fault.chain().contains("127.0.0.1:1/app") && !fault.chain().contains("hunter2"));
+    }
+    let fault = open_postgres(&server.settings("no_such_database"), Schema::Migrate).await.err().unwrap();
+    assert_eq!(fault.kind(), FaultKind::Unavailable, "{}", fault.chain());
+}
+
+#[tokio::test]
+async fn a_primary_that_became_read_only_is_unavailable_and_left_for_a_new_one() {
+    let server = Server::start();
+    let database = server.database().await;
+    let rig = postgres_on(&server.settings(&database)).await;
+    rig.seed(3).await;
+    let job = rig.started().await;
+    rig.run(&format!("alter database {database} set default_transaction_read_only = on")).await;
+    server.stop();
+    server.start_again();
+    let fault = rig.store.receipts.delete_batch(&order(&job, 50, Pass::Forward)).await.unwrap_err();
+    assert_eq!(fault.kind(), FaultKind::Unavailable, "{}", fault.chain());
+    server
+        .run("postgres", &format!("alter database {database} set default_transaction_read_only = off"))
+        .await;
+    // The connections that were made while it was read-only are not used again.
+    for _ in 0..8 {
+        rig.store.background_jobs.check().await.unwrap_or_else(|fault| panic!("{}", fault.chain()));
+    }
+    assert_eq!(rig.good_batch(&job, 50, Pass::Forward).await.deleted, 3);
+}
+
+#[tokio::test]
+async fn a_server_that_died_in_the_middle_is_unavailable_and_the_next_batch_is_right() {
+    let server = Server::start();
+    let rig = postgres_on(&server.settings(&server.database().await)).await;
+    rig.seed(6).await;
+    let job = rig.started().await;
+    rig.good_batch(&job, 2, Pass::Forward).await;
+    for round in 0..2 {
+        if round == 0 {
+            server.stop()
+        } else {
+            server.kill()
+        }
+        let mut settings = server.settings("postgres");
+        settings.acquire_timeout = Duration::from_millis(300);
+        let fault = open_postgres(&settings, Schema::Require).await.err().unwrap();
+        assert_eq!(fault.kind(), FaultKind::Unavailable, "{}", fault.chain());
+        server.start_again();
+        let batch = rig.good_batch(&job, 2, Pass::Forward).await;
+        assert_eq!((batch.deleted, batch.first_id), (2, 3 + 2 * round), "found again by itself");
+    }
+    assert_eq!(rig.get(job.id).await.progress.succeeded, 6);
+}
+
+#[tokio::test]
+async fn a_deferred_constraint_blames_its_row_and_not_the_batch() {
+    let rig = postgres().await;
+    rig.seed(9).await;
+    rig.run(
+        "create function late() returns trigger language plpgsql as
+         $$ begin if old.id = 4 then raise exception 'this row is sealed late'; end if; return null; end $$;
+         create constraint trigger late after update on receipts deferrable initially deferred
+         for each row execute function late()",
+    )
+    .await;
+    let job = rig.started().await;
+    let batch = rig.good_batch(&job, 50, Pass::Forward).await;
+    assert_eq!((batch.deleted, batch.set_aside.len()), (8, 1));
+    assert_eq!(rig.live(TENANT).await, [4]);
+}
+
+#[tokio::test]
+async fn a_renamed_reference_is_heeded_under_its_new_name() {
+    let rig = postgres().await;
+    rig.seed(4).await;
+    rig.run(
+        "create table quotes (file integer references attachments (id)); insert into quotes values (1), (4)",
+    )
+    .await;
+    let job = rig.started().await;
+    let kept = rig.good_batch(&job, 1, Pass::Forward).await.kept_for;
+    assert_eq!(kept, [("quotes.file".to_owned(), 1)]);
+    rig.run("alter table quotes rename column file to paper; alter table quotes rename to offers").await;
+    let fault = rig.store.receipts.delete_batch(&order(&job, 9, Pass::Forward)).await.unwrap_err();
+    assert_eq!(fault.kind(), FaultKind::Retryable, "{}", fault.chain());
+    let batch = rig.good_batch(&job, 9, Pass::Forward).await;
+    assert_eq!((batch.deleted, batch.kept_for), (3, vec![("offers.paper".to_owned(), 1)]));
+    assert_eq!(rig.attachments().await, [1, 4]);
+}
+
+#[tokio::test]
+async fn wider_and_narrower_columns_are_adopted_as_they_are() {
+    let rig = postgres().await;
+    rig.run(
+        "alter table receipts alter id type bigint, alter attachment_id type bigint,
+             alter deleted_at type timestamptz, alter created_at type timestamptz, alter is_deleted set not null;
+         alter table attachments alter id type bigint, alter file_size type integer, alter storage_path type text;
+         alter table background_jobs alter id type bigint, alter business_id type bigint, alter total type bigint,
+             alter created_at type timestamptz, alter heartbeat_at type timestamptz, alter job_type type text",
+    )
+    .await;
+    rig.seed(5).await;
+    let job = rig.started().await;
+    assert!(job.created_at.is_some() && job.heartbeat_at.is_some());
+    let batches = rig.delete_all(&job, 2).await;
+    assert_eq!((keys(&batches).len(), rig.live(TENANT).await.len()), (5, 0));
+    let row = rig.get(job.id).await;
+    assert!(row.heartbeat_at >= job.heartbeat_at);
+    assert_eq!(rig.store.outbox.list(9).await.unwrap()[0].bytes, Some(10));
+}
+
+#[tokio::test]
+async fn a_deletion_with_prepared_statements_is_the_same_deletion() {
+    let server = Server::shared();
+    let database = server.database().await;
+    let prepared = PostgresSettings { prepared_statements: true, ..server.settings(&database) };
+    let rig = postgres_on(&prepared).await;
+    rig.seed(60).await;
+    rig.raw.refuse("update", "receipts", "old.id in (7, 41)").await;
+    let job = rig.started().await;
+    let batches = rig.delete_all(&job, 4).await;
+    assert_eq!((keys(&batches).len(), rig.live(TENANT).await), (58, vec![7, 41]));
+    assert_eq!(rig.get(job.id).await.progress.succeeded, 58);
+}
+
+#[tokio::test]
+async fn a_batch_reads_its_own_receipts_and_not_all_that_are_left() {
+    const RECEIPTS: i64 = 4000;
+    let server = Server::shared();
+    let database = server.database().await;
+    let mut rig = postgres_on(&server.settings(&database)).await;
+    rig.run(&format!(
+        "insert into receipts (id, business_id, is_deleted, created_at)
+             select i, {TENANT}, false, null from generate_series(1, {RECEIPTS}) i;
+         analyze receipts"
+    ))
+    .await;
+    let job = rig.started().await;
+    rig.run("select pg_stat_reset()").await;
+    let batches = rig.delete_all(&job, 50).await;
+    assert_eq!(batches.len(), 80);
+    // What a session has read is told when it ends.
+    rig.store = postgres_on(&server.settings(&database)).await.store;
+    let read = "select coalesce(sum(idx_tup_read), 0) + (select seq_tup_read from pg_stat_user_tables
+                    where relname = 'receipts') from pg_stat_user_indexes where relname = 'receipts'";
+    let began = std::time::Instant::now();
+    let mut seen = 0;
+    while seen < RECEIPTS {
+        assert!(
+            began.elapsed() < Duration::from_secs(30),
+            "waited in vain for the server's own count: {seen}"
+        );
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        seen = rig.number(read).await;
+    }
+    assert!(seen < 12 * RECEIPTS, "{seen} rows read for {RECEIPTS} receipts");
+}
