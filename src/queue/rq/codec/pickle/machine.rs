@@ -3,9 +3,9 @@
 //! Every step reads at least one byte and pays for what it keeps, so both time and memory are bounded by
 //! the payload and the limits.
 
-use std::borrow::Cow;
 use std::collections::HashMap;
 
+use super::atom;
 use super::classes::Class;
 use super::input::Input;
 use super::node::{Id, Node};
@@ -92,7 +92,7 @@ impl<'a> Machine<'a> {
     }
 
     fn step(&mut self, op: u8) -> Result<(), Refusal> {
-        if let Some(atom) = self.atom(op)? {
+        if let Some(atom) = atom::read(op, &mut self.input)? {
             return self.push(atom);
         }
         match op {
@@ -114,55 +114,6 @@ impl<'a> Machine<'a> {
             op::REDUCE | op::NEWOBJ => self.make(op),
             op::BUILD => self.state(),
             other => Err(Refusal::new(op::refused(other))),
-        }
-    }
-
-    /// A value that one instruction gives.
-    fn atom(&mut self, op: u8) -> Result<Option<Node<'a>>, Refusal> {
-        let input = &mut self.input;
-        Ok(Some(match op {
-            op::NONE => Node::None,
-            op::NEWTRUE => Node::Bool(true),
-            op::NEWFALSE => Node::Bool(false),
-            op::BININT => Node::Int(input.i32()?.into()),
-            op::BININT1 => Node::Int(input.byte()?.into()),
-            op::BININT2 => Node::Int(input.u16()?.into()),
-            op::LONG1 => {
-                let length = input.byte()?;
-                Node::Long(input.take(length.into())?)
-            }
-            op::LONG4 => {
-                let length = input.i32()?;
-                let length = u64::try_from(length)
-                    .map_err(|_| Refusal::new(format!("an int of {length} bytes cannot be")))?;
-                Node::Long(input.take(length)?)
-            }
-            op::BINFLOAT => Node::Float(input.f64()?),
-            op::SHORT_BINUNICODE | op::BINUNICODE | op::BINUNICODE8 => {
-                let length = Self::length(input, op)?;
-                Node::Str(input.text(length)?)
-            }
-            op::SHORT_BINBYTES | op::BINBYTES | op::BINBYTES8 => {
-                let length = Self::length(input, op)?;
-                Node::Bytes(Cow::Borrowed(input.take(length)?))
-            }
-            op::BYTEARRAY8 => {
-                let length = input.u64()?;
-                Node::ByteArray(Cow::Borrowed(input.take(length)?))
-            }
-            op::EMPTY_LIST => Node::List(Vec::new()),
-            op::EMPTY_TUPLE => Node::Tuple(Vec::new()),
-            op::EMPTY_DICT => Node::Dict(Vec::new()),
-            op::EMPTY_SET => Node::Set(Vec::new()),
-            _ => return Ok(None),
-        }))
-    }
-
-    fn length(input: &mut Input<'a>, op: u8) -> Result<u64, Refusal> {
-        match op {
-            op::SHORT_BINUNICODE | op::SHORT_BINBYTES => input.byte().map(u64::from),
-            op::BINUNICODE | op::BINBYTES => input.u32().map(u64::from),
-            _ => input.u64(),
         }
     }
 

@@ -8,6 +8,7 @@
 //! - Refused, each by name: every other class or function, older protocols, objects outside the pickle,
 //!   values that contain themselves, text that is no Unicode (a lone surrogate could not be given back).
 
+mod atom;
 mod classes;
 mod input;
 mod machine;
