@@ -4,6 +4,8 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
+use super::exact::{self, Shown};
+
 /// Positional and named arguments, as in a Python call.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -50,7 +52,7 @@ impl Args {
     }
 
     /// Reads the arguments as `T`: a struct takes positions in the order of its fields, or names, or
-    /// both when `parameters` tells the order of the names.
+    /// both when `parameters` tells the order of the names. What JSON cannot hold reads as [`exact`] says.
     ///
     /// # Errors
     /// When a value is missing, of the wrong type, or given twice.
@@ -59,7 +61,7 @@ impl Args {
             return self.read_none();
         }
         let value = self.as_value(parameters)?;
-        serde_json::from_value(value).map_err(|e| self.error(e.to_string()))
+        exact::read(value).map_err(|e| self.error(e.to_string()))
     }
 
     /// No arguments fit `()`, an empty tuple, and a struct whose fields all have defaults.
@@ -95,6 +97,19 @@ impl Args {
         Ok(Value::Object(all))
     }
 
+    fn write(&self, to: &mut impl std::fmt::Write) -> std::fmt::Result {
+        let names = std::iter::repeat_n(None, self.positional.len()).chain(self.named.keys().map(Some));
+        let values = self.positional.iter().chain(self.named.values());
+        for (place, (name, value)) in names.zip(values).enumerate() {
+            let gap = if place > 0 { ", " } else { "" };
+            match name {
+                Some(name) => write!(to, "{gap}{name}={}", Shown(value))?,
+                None => write!(to, "{gap}{}", Shown(value))?,
+            }
+        }
+        Ok(())
+    }
+
     fn error(&self, reason: String) -> ArgsError {
         ArgsError { given: self.to_string(), reason }
     }
@@ -109,13 +124,27 @@ impl ArgsError {
 
 impl std::fmt::Display for Args {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let positional = self.positional.iter().map(Value::to_string);
-        let named = self.named.iter().map(|(k, v)| format!("{k}={v}"));
-        let text = positional.chain(named).collect::<Vec<_>>().join(", ");
-        match text.char_indices().nth(SHOWN_CHARS) {
-            Some((cut, _)) => write!(f, "({}…)", text.get(..cut).unwrap_or_default()),
-            None => write!(f, "({text})"),
+        let mut shown = Clipped { text: String::from("("), left: SHOWN_CHARS };
+        match self.write(&mut shown) {
+            Ok(()) => write!(f, "{})", shown.text),
+            Err(_) => write!(f, "{}…)", shown.text),
         }
+    }
+}
+
+/// Takes so many characters and refuses the rest: a payload of megabytes is not written out to be cut.
+struct Clipped {
+    text: String,
+    left: usize,
+}
+
+impl std::fmt::Write for Clipped {
+    fn write_str(&mut self, text: &str) -> std::fmt::Result {
+        for char in text.chars() {
+            self.left = self.left.checked_sub(1).ok_or(std::fmt::Error)?;
+            self.text.push(char);
+        }
+        Ok(())
     }
 }
 
@@ -172,5 +201,19 @@ mod tests {
     fn long_arguments_are_cut_at_a_character() {
         let shown = Args::positional([json!("ק".repeat(200))]).to_string();
         assert_eq!(shown.chars().count(), SHOWN_CHARS + 3);
+    }
+
+    #[test]
+    fn what_json_cannot_hold_is_read_and_shown_naturally() {
+        #[derive(Debug, PartialEq, Deserialize)]
+        struct Send {
+            at: chrono::NaiveDate,
+            price: String,
+        }
+        let mut args = Args::positional([json!({ "$date": "2026-01-02" })]);
+        args.named.insert("price".into(), json!({ "$decimal": "1.10" }));
+        assert_eq!(args.to_string(), "(2026-01-02, price=1.10)");
+        let read = args.read::<Send>(&["at", "price"]).unwrap();
+        assert_eq!(read, Send { at: "2026-01-02".parse().unwrap(), price: "1.10".into() });
     }
 }

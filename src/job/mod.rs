@@ -9,6 +9,7 @@ mod args;
 pub mod background;
 mod context;
 mod cron;
+pub mod exact;
 mod id;
 mod kind;
 mod outcome;

@@ -11,6 +11,7 @@ use futures::future::BoxFuture;
 use serde::Deserialize;
 use serde_json::json;
 
+use crate::job::exact::Exact;
 use crate::job::{
     Args, ArgsError, BoxedJob, Completion, Job, JobContext, JobError, JobResult, JobSettings, Progress,
     QueueEnd, Registry, StopReason,
@@ -59,7 +60,9 @@ impl BoxedJob for Echo {
 
     fn run<'a>(&'a self, args: &'a Args, _: &'a JobContext) -> BoxFuture<'a, JobResult> {
         Box::pin(async move {
-            Ok(Completion::Finished(json!({ "positional": args.positional, "named": args.named })))
+            // Names that look like a tag stay names.
+            let named = Exact::of_object(&args.named).map_err(JobError::permanent)?.into_value();
+            Ok(Completion::Finished(json!({ "positional": args.positional, "named": named })))
         })
     }
 
@@ -197,6 +200,20 @@ mod tests {
         let given = args(json!([1, "ק"]), json!({ "a": null }));
         let back = run("tikkun.echo", given.clone(), &Rehearsal::new()).await;
         assert_eq!(back, Ok(Completion::Finished(serde_json::to_value(given).unwrap())));
+    }
+
+    #[actix_rt::test]
+    async fn echo_keeps_what_json_cannot_hold() {
+        let given =
+            args(json!([{ "$tuple": [{ "$int": "99999999999999999999" }] }]), json!({ "$uuid": "x" }));
+        let back = run("tikkun.echo", given.clone(), &Arc::default()).await;
+        assert_eq!(
+            back,
+            Ok(Completion::Finished(json!({
+                "positional": given.positional,
+                "named": { "$dict": [["$uuid", "x"]] },
+            })))
+        );
     }
 
     #[actix_rt::test]

@@ -6,6 +6,7 @@
 
 mod broker;
 mod embedded;
+mod rq;
 mod upkeep;
 
 pub use broker::{

@@ -1,0 +1,177 @@
+//! Python's `datetime` family, to the microsecond.
+
+use std::fmt;
+
+use chrono::{NaiveDateTime, NaiveTime};
+
+/// Microseconds in a second.
+const MICROS: i64 = 1_000_000;
+/// An offset lies strictly between minus and plus one day.
+const DAY: i64 = 86_400 * MICROS;
+/// The longest `timedelta`, in days.
+const MOST_DAYS: i64 = 999_999_999;
+
+/// A `datetime.datetime`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Moment {
+    /// What the clock on the wall shows.
+    pub local: NaiveDateTime,
+    /// The second of two equal times, when clocks are put back.
+    pub fold: bool,
+    /// None: naive.
+    pub offset: Option<Offset>,
+}
+
+/// A `datetime.time`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Clock {
+    /// What the clock shows.
+    pub local: NaiveTime,
+    /// The second of two equal times, when clocks are put back.
+    pub fold: bool,
+    /// None: naive.
+    pub offset: Option<Offset>,
+}
+
+/// A `datetime.timezone`: a fixed distance from UTC.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Offset {
+    micros: i64,
+    name: Option<Box<str>>,
+}
+
+impl Offset {
+    /// An offset in microseconds, with a name of its own or without; none when it is a day or more.
+    #[must_use]
+    pub fn new(micros: i64, name: Option<&str>) -> Option<Self> {
+        (-DAY < micros && micros < DAY).then(|| Self { micros, name: name.map(Box::from) })
+    }
+
+    /// Microseconds east of UTC.
+    #[must_use]
+    pub fn micros(&self) -> i64 {
+        self.micros
+    }
+
+    /// The name that it was given.
+    #[must_use]
+    pub fn name(&self) -> Option<&str> {
+        self.name.as_deref()
+    }
+
+    /// The offset as a length of time.
+    #[must_use]
+    pub fn span(&self) -> Span {
+        let days = self.micros.div_euclid(DAY);
+        let rest = self.micros.rem_euclid(DAY);
+        Span { days, seconds: rest / MICROS, micros: rest % MICROS }
+    }
+}
+
+/// A `datetime.timedelta`, in Python's normal form: only the days can be negative.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Span {
+    days: i64,
+    seconds: i64,
+    micros: i64,
+}
+
+impl Span {
+    /// A length of time; none when it is not in normal form or longer than Python allows.
+    #[must_use]
+    pub fn new(days: i64, seconds: i64, micros: i64) -> Option<Self> {
+        let fits = (-MOST_DAYS..=MOST_DAYS).contains(&days)
+            && (0..86_400).contains(&seconds)
+            && (0..MICROS).contains(&micros);
+        fits.then_some(Self { days, seconds, micros })
+    }
+
+    /// Days, seconds, microseconds.
+    #[must_use]
+    pub fn parts(&self) -> [i64; 3] {
+        [self.days, self.seconds, self.micros]
+    }
+
+    /// The whole in microseconds; none when 64 bits do not hold it.
+    #[must_use]
+    pub fn total_micros(&self) -> Option<i64> {
+        self.days.checked_mul(DAY)?.checked_add(self.seconds * MICROS + self.micros)
+    }
+
+    /// The whole in seconds.
+    #[must_use]
+    #[expect(clippy::cast_precision_loss, reason = "seconds as a float are as exact as Python's own")]
+    pub fn total_seconds(&self) -> f64 {
+        (self.days * 86_400 + self.seconds) as f64 + self.micros as f64 / MICROS as f64
+    }
+}
+
+impl fmt::Display for Offset {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let sign = if self.micros < 0 { '-' } else { '+' };
+        let (seconds, micros) = (self.micros.abs() / MICROS, self.micros.abs() % MICROS);
+        write!(f, "{sign}{:02}:{:02}", seconds / 3600, seconds / 60 % 60)?;
+        if seconds % 60 != 0 || micros != 0 {
+            write!(f, ":{:02}", seconds % 60)?;
+        }
+        if micros != 0 { write!(f, ".{micros:06}") } else { Ok(()) }
+    }
+}
+
+impl fmt::Display for Moment {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}T", self.local.date())?;
+        clock(self.local.time(), self.offset.as_ref(), f)
+    }
+}
+
+impl fmt::Display for Clock {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        clock(self.local, self.offset.as_ref(), f)
+    }
+}
+
+/// Fraction and offset only where there are any, as Python's `isoformat` has it.
+fn clock(time: NaiveTime, offset: Option<&Offset>, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    use chrono::Timelike as _;
+    write!(f, "{:02}:{:02}:{:02}", time.hour(), time.minute(), time.second())?;
+    let micros = time.nanosecond() / 1000;
+    if micros != 0 {
+        write!(f, ".{micros:06}")?;
+    }
+    offset.map_or(Ok(()), |offset| write!(f, "{offset}"))
+}
+
+impl fmt::Display for Span {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (hours, minutes) = (self.seconds / 3600, self.seconds / 60 % 60);
+        if self.days != 0 {
+            write!(f, "{}d ", self.days)?;
+        }
+        write!(f, "{hours}:{minutes:02}:{:02}", self.seconds % 60)?;
+        if self.micros != 0 { write!(f, ".{:06}", self.micros) } else { Ok(()) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn offsets_show_no_more_than_they_have() {
+        let shown = |micros| Offset::new(micros, None).unwrap().to_string();
+        assert_eq!(shown(0), "+00:00");
+        assert_eq!(shown(-5_400 * MICROS), "-01:30");
+        assert_eq!(shown(3_601 * MICROS), "+01:00:01");
+        assert_eq!(shown(1), "+00:00:00.000001");
+        assert_eq!(Offset::new(DAY, None), None);
+    }
+
+    #[test]
+    fn an_offset_west_is_a_span_in_normal_form() {
+        let west = Offset::new(-1, None).unwrap().span();
+        assert_eq!(west.parts(), [-1, 86_399, 999_999]);
+        assert_eq!(west.total_micros(), Some(-1));
+        assert_eq!(Span::new(0, 86_400, 0), None);
+    }
+}

@@ -1,0 +1,274 @@
+//! [`Exact`]: a value as Python has it, and its form as a `serde_json` value.
+
+use chrono::NaiveDate;
+use num_bigint::BigInt;
+use serde_json::{Map, Value};
+use uuid::Uuid;
+
+use super::tags;
+use super::times::{Clock, Moment, Offset, Span};
+
+/// A value of Python's built-in kinds.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Exact {
+    /// `None`.
+    None,
+    /// `bool`.
+    Bool(bool),
+    /// `int` of 64 bits.
+    Int(i64),
+    /// `int` beyond; [`Exact::int`] chooses.
+    Big(BigInt),
+    /// `float`.
+    Float(f64),
+    /// `str`.
+    Str(String),
+    /// `bytes`.
+    Bytes(Vec<u8>),
+    /// `bytearray`.
+    ByteArray(Vec<u8>),
+    /// `list`.
+    List(Vec<Exact>),
+    /// `tuple`.
+    Tuple(Vec<Exact>),
+    /// `set`.
+    Set(Vec<Exact>),
+    /// `frozenset`.
+    FrozenSet(Vec<Exact>),
+    /// `dict`, in its order.
+    Dict(Vec<(Exact, Exact)>),
+    /// `datetime.datetime`.
+    DateTime(Box<Moment>),
+    /// `datetime.date`.
+    Date(NaiveDate),
+    /// `datetime.time`.
+    Time(Box<Clock>),
+    /// `datetime.timedelta`.
+    TimeDelta(Span),
+    /// `datetime.timezone`.
+    TimeZone(Offset),
+    /// `uuid.UUID`.
+    Uuid(Uuid),
+    /// `decimal.Decimal`, as it was spelled; [`Exact::decimal`] checks.
+    Decimal(String),
+}
+
+/// A value is nested too deeply to be walked through.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("it is nested more than {DEPTH} levels deep")]
+pub struct TooDeep;
+
+/// Deepest nesting; each level is a few hundred bytes of stack.
+pub const DEPTH: usize = 200;
+
+impl Exact {
+    /// An integer, in the variant that it belongs to.
+    #[must_use]
+    pub fn int(int: BigInt) -> Self {
+        i64::try_from(&int).map_or(Self::Big(int), Self::Int)
+    }
+
+    /// A decimal number; none when the text is not one that Python's `Decimal` prints.
+    #[must_use]
+    pub fn decimal(text: &str) -> Option<Self> {
+        is_decimal(text).then(|| Self::Decimal(text.to_owned()))
+    }
+
+    /// Reads a JSON value, tags understood.
+    ///
+    /// # Errors
+    /// When it is nested deeper than [`DEPTH`].
+    pub fn of(value: &Value) -> Result<Self, TooDeep> {
+        Self::within(value, DEPTH)
+    }
+
+    /// Reads a JSON object as a dictionary, also when it looks like a tag.
+    ///
+    /// # Errors
+    /// When it is nested deeper than [`DEPTH`].
+    pub fn of_object(map: &Map<String, Value>) -> Result<Self, TooDeep> {
+        Self::object(map, DEPTH)
+    }
+
+    /// The JSON form.
+    #[must_use]
+    pub fn into_value(self) -> Value {
+        match self {
+            Self::None => Value::Null,
+            Self::Bool(bool) => Value::Bool(bool),
+            Self::Int(int) => int.into(),
+            Self::Str(text) => Value::String(text),
+            Self::List(items) => Value::Array(items.into_iter().map(Self::into_value).collect()),
+            Self::Dict(pairs) if is_object(&pairs) => object(pairs),
+            Self::Float(float) if float.is_finite() => float.into(),
+            Self::Big(int) => match u64::try_from(&int) {
+                Ok(int) => int.into(),
+                Err(_) => tags::written(Self::Big(int)),
+            },
+            beyond => tags::written(beyond),
+        }
+    }
+
+    /// Whether Python takes it as a key.
+    #[must_use]
+    pub fn is_hashable(&self) -> bool {
+        match self {
+            Self::ByteArray(_) | Self::List(_) | Self::Set(_) | Self::Dict(_) => false,
+            Self::Tuple(items) => items.iter().all(Self::is_hashable),
+            _ => true,
+        }
+    }
+
+    pub(super) fn within(value: &Value, depth: usize) -> Result<Self, TooDeep> {
+        let below = depth.checked_sub(1).ok_or(TooDeep)?;
+        Ok(match value {
+            Value::Null => Self::None,
+            Value::Bool(bool) => Self::Bool(*bool),
+            Value::String(text) => Self::Str(text.clone()),
+            Value::Number(number) => Self::number(number),
+            Value::Array(items) => {
+                Self::List(items.iter().map(|item| Self::within(item, below)).collect::<Result<_, _>>()?)
+            }
+            Value::Object(map) => match tags::lone(map) {
+                Some((tag, content)) => match tags::read(tag, content, below)? {
+                    Some(read) => read,
+                    None => Self::object(map, depth)?,
+                },
+                None => Self::object(map, depth)?,
+            },
+        })
+    }
+
+    fn object(map: &Map<String, Value>, depth: usize) -> Result<Self, TooDeep> {
+        let below = depth.checked_sub(1).ok_or(TooDeep)?;
+        let pair =
+            |(key, value): (&String, &Value)| Ok((Self::Str(key.clone()), Self::within(value, below)?));
+        map.iter().map(pair).collect::<Result<_, _>>().map(Self::Dict)
+    }
+
+    fn number(number: &serde_json::Number) -> Self {
+        match (number.as_i64(), number.as_u64()) {
+            (Some(int), _) => Self::Int(int),
+            (None, Some(int)) => Self::int(int.into()),
+            (None, None) => Self::Float(number.as_f64().unwrap_or(f64::NAN)),
+        }
+    }
+}
+
+/// Whether a JSON object says the same as these pairs.
+pub(super) fn is_object(pairs: &[(Exact, Exact)]) -> bool {
+    let keys = pairs.iter().map(|(key, _)| match key {
+        Exact::Str(key) => Some(key.as_str()),
+        _ => None,
+    });
+    !tags::looks_tagged(keys.clone().flatten()) && keys.clone().all(|key| key.is_some())
+}
+
+fn object(pairs: Vec<(Exact, Exact)>) -> Value {
+    let text = |(key, value)| match key {
+        Exact::Str(key) => Some((key, Exact::into_value(value))),
+        _ => None,
+    };
+    Value::Object(pairs.into_iter().filter_map(text).collect())
+}
+
+/// Sign, digits, point, exponent; or one of the names that are no numbers.
+fn is_decimal(text: &str) -> bool {
+    let unsigned = text.strip_prefix(['-', '+']).unwrap_or(text);
+    if unsigned == "Infinity" {
+        return true;
+    }
+    if let Some(payload) = unsigned.strip_prefix("NaN").or_else(|| unsigned.strip_prefix("sNaN")) {
+        return is_digits(payload);
+    }
+    let (digits, exponent) = unsigned.split_once(['E', 'e']).unwrap_or((unsigned, "0"));
+    let (whole, part) = digits.split_once('.').unwrap_or((digits, ""));
+    let power = exponent.strip_prefix(['-', '+']).unwrap_or(exponent);
+    let none = power.is_empty() || whole.is_empty() && part.is_empty();
+    !none && power.len() <= 19 && is_digits(whole) && is_digits(part) && is_digits(power)
+}
+
+fn is_digits(text: &str) -> bool {
+    text.len() <= tags::MOST_DIGITS && text.bytes().all(|b| b.is_ascii_digit())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn again(value: Value) -> Value {
+        Exact::of(&value).unwrap().into_value()
+    }
+
+    #[test]
+    fn every_tag_reads_back_as_written() {
+        let all = json!([
+            { "$int": "340282366920938463463374607431768211456" },
+            { "$float": "inf" }, { "$float": "-inf" },
+            { "$bytes": "AP8=" }, { "$bytearray": "" },
+            { "$tuple": [1, { "$tuple": [] }] }, { "$set": [1, "a"] }, { "$frozenset": [] },
+            { "$dict": [[1, "one"], [{ "$tuple": [1, 2] }, []]] },
+            { "$dict": [["$int", "7"]] },
+            { "$datetime": "2026-01-02T03:04:05.000006+00:00" },
+            { "$datetime": ["2026-01-02T03:04:05", { "fold": true }] },
+            { "$date": "2026-01-02" }, { "$time": "03:04:05" },
+            { "$timedelta": [-1, 86_399, 999_999] },
+            { "$timezone": ["-05:00", { "name": "EST" }] },
+            { "$uuid": "12345678-1234-5678-1234-567812345678" },
+            { "$decimal": "1.10" }, { "$decimal": "-0E-7" }, { "$decimal": "sNaN12" },
+        ]);
+        for value in all.as_array().unwrap() {
+            assert_eq!(&again(value.clone()), value);
+            assert!(!matches!(Exact::of(value).unwrap(), Exact::Str(_)), "{value}");
+        }
+        let Exact::Float(nan) = Exact::of(&json!({ "$float": "nan" })).unwrap() else { panic!() };
+        assert!(nan.is_nan());
+    }
+
+    #[test]
+    fn plain_values_stay_as_they_are() {
+        let plain =
+            json!({ "z": [1, -1, u64::MAX, 1.0, -0.0, "ק", null, true, {}], "a": { "$x": 1, "y": 2 } });
+        assert_eq!(again(plain.clone()).to_string(), plain.to_string(), "the order of keys included");
+        assert!(!tags::has_tags(&plain));
+    }
+
+    #[test]
+    fn content_that_does_not_fit_its_tag_leaves_a_plain_object() {
+        for odd in [
+            json!({ "$int": 5 }),
+            json!({ "$int": "five" }),
+            json!({ "$datetime": "yesterday" }),
+            json!({ "$dict": [[1]] }),
+            json!({ "$dict": [[[1], 2]] }),
+            json!({ "$set": [[1]] }),
+            json!({ "$decimal": "1,5" }),
+            json!({ "$bytes": "?" }),
+            json!({ "$unknown": 1 }),
+            json!({ "$timedelta": [0, 86_400, 0] }),
+        ] {
+            assert!(matches!(Exact::of(&odd).unwrap(), Exact::Dict(_)), "{odd}");
+            assert_eq!(again(again(odd.clone())), again(odd));
+        }
+    }
+
+    #[test]
+    fn a_callers_dictionary_is_never_taken_for_a_tag() {
+        let dict = Exact::Dict(vec![(Exact::Str("$uuid".into()), Exact::Str(Uuid::nil().to_string()))]);
+        let value = dict.clone().into_value();
+        assert!(value.get("$dict").is_some());
+        assert_eq!(Exact::of(&value).unwrap(), dict);
+        let mixed = Exact::Dict(vec![(Exact::Int(1), Exact::None), (Exact::Str("$x".into()), Exact::None)]);
+        assert_eq!(Exact::of(&mixed.clone().into_value()).unwrap(), mixed);
+    }
+
+    #[test]
+    fn too_deep_is_said_not_walked() {
+        let mut deep = json!(1);
+        for _ in 0..DEPTH {
+            deep = json!([deep]);
+        }
+        assert_eq!(Exact::of(&deep), Err(TooDeep));
+    }
+}

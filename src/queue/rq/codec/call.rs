@@ -1,0 +1,197 @@
+//! A job's `data`: which function is called, and with what.
+
+use serde_json::{Map, Value};
+
+use super::limits::Limits;
+use super::refusal::{Refusal, shown};
+use super::serializer::Serializer;
+use super::{pickle, zlib};
+use crate::job::exact::Exact;
+use crate::job::{Args, ArgsError, KindName};
+
+/// A call that was read.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Call {
+    /// The function.
+    pub kind: KindName,
+    /// Its arguments; what JSON cannot hold carries [tags](crate::job::exact).
+    pub args: Args,
+    /// What wrote it, and must write the result.
+    pub serializer: Serializer,
+}
+
+/// A call that could not be read, and what could still be told of it.
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+#[error("{error}")]
+pub struct CallError {
+    /// The function, when it came before the trouble.
+    pub kind: Option<KindName>,
+    /// What wrote it, when that is clear.
+    pub serializer: Option<Serializer>,
+    /// What is wrong.
+    pub error: ArgsError,
+}
+
+/// Reads `data`.
+///
+/// # Errors
+/// When it is beyond the limits, neither a pickle nor JSON, holds anything that is no plain value, or is
+/// no call of a plain function.
+pub fn decode_call(data: &[u8], limits: &Limits) -> Result<Call, CallError> {
+    let failed = |refusal: Refusal| failure(data, None, None, &refusal);
+    if data.len() > limits.stored {
+        return Err(failed(Refusal::new(format!("the limit is {} bytes", limits.stored))));
+    }
+    let plain = zlib::expand(data, limits.plain).map_err(failed)?;
+    let unknown = || Refusal::new("it is neither a pickle of protocol 2 or later nor JSON");
+    let serializer = Serializer::detect(&plain).ok_or_else(|| failed(unknown()))?;
+    let read = match serializer {
+        Serializer::Pickle => pickle::read(&plain, limits)
+            .map_err(|stopped| failure(data, stopped.first_text, Some(serializer), &stopped.refusal))?,
+        Serializer::Json => serializer
+            .read(&plain, limits)
+            .map_err(|refusal| failure(data, None, Some(serializer), &refusal))?,
+    };
+    call(read, serializer).map_err(|(name, refusal)| failure(data, name, Some(serializer), &refusal))
+}
+
+/// Writes `data`.
+///
+/// # Errors
+/// When the arguments are nested too deeply.
+pub fn encode_call(kind: &KindName, args: &Args, serializer: Serializer) -> Result<Vec<u8>, ArgsError> {
+    let exact = || {
+        let positional = args.positional.iter().map(Exact::of).collect::<Result<_, _>>()?;
+        Ok(Exact::Tuple(vec![
+            Exact::Str(kind.as_str().to_owned()),
+            Exact::None,
+            Exact::Tuple(positional),
+            Exact::of_object(&args.named)?,
+        ]))
+    };
+    let told =
+        |error: crate::job::exact::TooDeep| ArgsError::undecodable(args.to_string(), error.to_string());
+    Ok(zlib::compress(&serializer.write(&exact().map_err(told)?)))
+}
+
+/// The four parts of a call, told apart.
+fn call(read: Exact, serializer: Serializer) -> Result<Call, (Option<String>, Refusal)> {
+    let shape = || Refusal::new("it is no call: expected function, instance, arguments, named arguments");
+    let (Exact::Tuple(parts) | Exact::List(parts)) = read else { return Err((None, shape())) };
+    let Ok([function, instance, positional, named]) = <[Exact; 4]>::try_from(parts) else {
+        return Err((None, shape()));
+    };
+    let Exact::Str(name) = function else { return Err((None, shape())) };
+    let args = match (instance, positional, named) {
+        (Exact::None, Exact::Tuple(positional) | Exact::List(positional), Exact::Dict(named)) => {
+            arguments(positional, named)
+        }
+        (Exact::None, ..) => Err(shape()),
+        _ => Err(Refusal::new(format!(
+            "`{}` is a method of an object that was stored with it; enqueue a plain function",
+            shown(&name)
+        ))),
+    };
+    match args {
+        Ok(args) => Ok(Call { kind: KindName::from(name), args, serializer }),
+        Err(refusal) => Err((Some(name), refusal)),
+    }
+}
+
+fn arguments(positional: Vec<Exact>, pairs: Vec<(Exact, Exact)>) -> Result<Args, Refusal> {
+    let mut named = Map::<String, Value>::new();
+    for (key, value) in pairs {
+        let Exact::Str(key) = key else {
+            return Err(Refusal::new("a named argument has a name that is no text"));
+        };
+        named.insert(key, value.into_value());
+    }
+    Ok(Args { positional: positional.into_iter().map(Exact::into_value).collect(), named })
+}
+
+fn failure(
+    data: &[u8],
+    name: Option<String>,
+    serializer: Option<Serializer>,
+    refusal: &Refusal,
+) -> CallError {
+    let form = serializer.map_or("data", Serializer::name);
+    let given = match &name {
+        Some(name) => format!("of `{}` ({} bytes of {form})", shown(name), data.len()),
+        None => format!("({} bytes of {form})", data.len()),
+    };
+    CallError {
+        kind: name.map(KindName::from),
+        serializer,
+        error: ArgsError::undecodable(given, refusal.to_string()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn hex(text: &str) -> Vec<u8> {
+        let digits: Vec<_> = text.bytes().filter(|b| !b.is_ascii_whitespace()).collect();
+        digits
+            .chunks(2)
+            .map(|two| u8::from_str_radix(std::str::from_utf8(two).unwrap(), 16).unwrap())
+            .collect()
+    }
+
+    fn decode(data: &[u8]) -> Result<Call, CallError> {
+        decode_call(data, &Limits::default())
+    }
+
+    #[test]
+    fn the_call_of_the_specification_is_read_in_each_of_its_forms() {
+        let call = Call {
+            kind: "pkg.mod.func".into(),
+            args: Args::positional([json!(27)]),
+            serializer: Serializer::Pickle,
+        };
+        let stored =
+            hex("789c6b609d2ac500011a3d3c05d9e97ab9f9297a69a579c953fcbca55ba7d44e2999a20700a8c90b27");
+        assert_eq!(decode(&stored).unwrap(), call);
+        let by_hand = [&hex("8004288c0c")[..], b"pkg.mod.func", &hex("4e284b1b747d2875742e")[..]].concat();
+        assert_eq!(decode(&by_hand).unwrap(), call, "raw bytes are read too");
+        let json = Call { serializer: Serializer::Json, ..call.clone() };
+        assert_eq!(decode(br#"["pkg.mod.func", null, [27], {}]"#).unwrap(), json);
+        for call in [call, json] {
+            let data = encode_call(&call.kind, &call.args, call.serializer).unwrap();
+            assert_eq!(decode(&data).unwrap(), call);
+        }
+    }
+
+    #[test]
+    fn a_method_is_refused_by_name() {
+        let told = decode(br#"["run", {"a": 1}, [], {}]"#).unwrap_err();
+        assert_eq!(told.kind, Some("run".into()));
+        assert!(told.to_string().contains("`run` is a method of an object"), "{told}");
+    }
+
+    #[test]
+    fn what_is_no_call_is_told_without_its_bytes() {
+        for (data, part) in [
+            (&b"garbage"[..], "neither a pickle"),
+            (b"", "neither a pickle"),
+            (b"\x78\x9c\x00", "cut off"),
+            (b"[1, null, [], {}]", "no call"),
+            (b"[\"f\", null, []]", "no call"),
+            (b"{}", "no call"),
+            (b"[\"f\", null, 5, {}]", "no call"),
+            (b"(S'f'\nNt.", "protocol 2 or later"),
+        ] {
+            let told = decode(data).unwrap_err().to_string();
+            assert!(told.contains(part) && told.len() < 300, "{data:?}: {told}");
+        }
+    }
+
+    #[test]
+    fn a_payload_that_is_too_long_is_not_looked_into() {
+        let limits = Limits { stored: 10, ..Limits::default() };
+        let told = decode_call(&[b'['; 11], &limits).unwrap_err().to_string();
+        assert_eq!(told, "cannot read the arguments (11 bytes of data): the limit is 10 bytes");
+    }
+}

@@ -1,0 +1,203 @@
+//! RQ's JSON: what Python's `json` writes and reads, integers of any size and `NaN` included.
+
+use jiter::{Jiter, JiterError, NumberAny, NumberInt, Peek};
+
+use super::limits::{Budget, Limits, Weight};
+use super::refusal::Refusal;
+use crate::job::exact::Exact;
+
+/// Reads a whole payload.
+pub fn read(payload: &[u8], limits: &Limits) -> Result<Exact, Refusal> {
+    let mut reader = Reader { input: Jiter::new(payload).with_allow_inf_nan(), budget: Budget::new(limits) };
+    let first = reader.input.peek().map_err(|error| reader.refusal(&error))?;
+    let value = reader.value(first, limits.depth)?;
+    reader.input.finish().map_err(|error| reader.refusal(&error))?;
+    Ok(value)
+}
+
+struct Reader<'j> {
+    input: Jiter<'j>,
+    budget: Budget,
+}
+
+impl Reader<'_> {
+    fn value(&mut self, peek: Peek, depth: usize) -> Result<Exact, Refusal> {
+        let below = self.budget.below(depth)?;
+        match peek {
+            Peek::Array => self.list(below),
+            Peek::Object => self.dict(below),
+            Peek::String => {
+                let text = self.input.known_str().map(ToOwned::to_owned);
+                let text = text.map_err(|error| self.refusal(&error))?;
+                self.budget.value(Weight::Plain, text.len())?;
+                Ok(Exact::Str(text))
+            }
+            scalar => self.scalar(scalar),
+        }
+    }
+
+    fn scalar(&mut self, peek: Peek) -> Result<Exact, Refusal> {
+        let read = match peek {
+            Peek::Null => self.input.known_null().map(|()| Exact::None),
+            Peek::True | Peek::False => self.input.known_bool(peek).map(Exact::Bool),
+            number => self.input.known_number(number).map(|number| match number {
+                NumberAny::Int(NumberInt::Int(int)) => Exact::Int(int),
+                NumberAny::Int(NumberInt::BigInt(int)) => Exact::int(int),
+                NumberAny::Float(float) => Exact::Float(float),
+            }),
+        };
+        let value = read.map_err(|error| self.refusal(&error))?;
+        let (weight, text) = match &value {
+            Exact::Big(int) => (Weight::Tagged, usize::try_from(int.bits()).unwrap_or(usize::MAX)),
+            Exact::Float(float) if !float.is_finite() => (Weight::Tagged, 0),
+            _ => (Weight::Plain, 0),
+        };
+        self.budget.value(weight, text)?;
+        Ok(value)
+    }
+
+    fn list(&mut self, depth: usize) -> Result<Exact, Refusal> {
+        self.budget.value(Weight::Plain, 0)?;
+        let mut items = Vec::new();
+        let mut next = self.input.known_array();
+        while let Some(peek) = next.map_err(|error| self.refusal(&error))? {
+            items.push(self.value(peek, depth)?);
+            next = self.input.array_step();
+        }
+        Ok(Exact::List(items))
+    }
+
+    fn dict(&mut self, depth: usize) -> Result<Exact, Refusal> {
+        self.budget.value(Weight::Tagged, 0)?;
+        let mut pairs = Vec::new();
+        let mut next = self.input.known_object().map(|key| key.map(ToOwned::to_owned));
+        while let Some(key) = next.map_err(|error| self.refusal(&error))? {
+            self.budget.value(Weight::Entry, key.len())?;
+            let peek = self.input.peek().map_err(|error| self.refusal(&error))?;
+            pairs.push((Exact::Str(key), self.value(peek, depth)?));
+            next = self.input.next_key().map(|key| key.map(ToOwned::to_owned));
+        }
+        Ok(Exact::Dict(pairs))
+    }
+
+    fn refusal(&self, error: &JiterError) -> Refusal {
+        Refusal::new(format!("it is not JSON: {}", error.description(&self.input)))
+    }
+}
+
+/// Writes a value as `json.dumps` does. What JSON has no form for is written as people read it: a tuple or
+/// set as an array, a datetime, UUID or decimal as its text, bytes as text; a key as its text.
+pub fn write(value: &Exact) -> String {
+    let mut text = String::new();
+    put(value, &mut text);
+    text
+}
+
+fn put(value: &Exact, to: &mut String) {
+    match value {
+        Exact::List(items) | Exact::Tuple(items) | Exact::Set(items) | Exact::FrozenSet(items) => {
+            to.push('[');
+            for (place, item) in items.iter().enumerate() {
+                to.push_str(if place > 0 { ", " } else { "" });
+                put(item, to);
+            }
+            to.push(']');
+        }
+        Exact::Dict(pairs) => {
+            to.push('{');
+            for (place, (key, value)) in pairs.iter().enumerate() {
+                to.push_str(if place > 0 { ", " } else { "" });
+                quoted(&text(key), to);
+                to.push_str(": ");
+                put(value, to);
+            }
+            to.push('}');
+        }
+        Exact::Float(float) if float.is_nan() => to.push_str("NaN"),
+        Exact::Float(float) if float.is_infinite() => {
+            to.push_str(if *float > 0.0 { "Infinity" } else { "-Infinity" });
+        }
+        Exact::None | Exact::Bool(_) | Exact::Int(_) | Exact::Big(_) | Exact::Float(_) => {
+            to.push_str(&value.to_string());
+        }
+        beyond => quoted(&text(beyond), to),
+    }
+}
+
+/// A value as a key, or as the text that stands for it.
+fn text(value: &Exact) -> String {
+    match value {
+        Exact::Str(text) => text.clone(),
+        Exact::Bytes(bytes) | Exact::ByteArray(bytes) => String::from_utf8_lossy(bytes).into_owned(),
+        other => other.to_string(),
+    }
+}
+
+/// ASCII only, as Python does it by default.
+fn quoted(text: &str, to: &mut String) {
+    to.push('"');
+    for char in text.chars() {
+        match char {
+            '"' => to.push_str("\\\""),
+            '\\' => to.push_str("\\\\"),
+            '\n' => to.push_str("\\n"),
+            ' '..='~' => to.push(char),
+            other => {
+                for unit in other.encode_utf16(&mut [0; 2]) {
+                    to.push_str(&format!("\\u{unit:04x}"));
+                }
+            }
+        }
+    }
+    to.push('"');
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(text: &str) -> Result<Exact, Refusal> {
+        super::read(text.as_bytes(), &Limits::default())
+    }
+
+    #[test]
+    fn what_python_writes_comes_back_the_same() {
+        for text in [
+            r#"["pkg.mod.func", null, [1, "two"], {"k": [1, null, true], "b": false}]"#,
+            "[123456789012345678901234567890, -123456789012345678901234567890, 1.5, 1.0, -0.0]",
+            r#"["\u05e7\n\"\\\u0001\ud83d\ude00", NaN, Infinity, -Infinity]"#,
+            r#"{"$uuid": "x"}"#,
+        ] {
+            assert_eq!(write(&read(text).unwrap()), text);
+        }
+    }
+
+    #[test]
+    fn what_is_not_json_is_told_with_its_place() {
+        let told = read("[1, 2").unwrap_err().to_string();
+        assert!(told.starts_with("it is not JSON") && told.contains("column"), "{told}");
+        for bad in ["[1] 2", "{1: 2}", "[\"\\ud800\"]", "[1e]", ""] {
+            assert!(read(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn nesting_and_values_are_bounded() {
+        let deep = "[".repeat(100_000);
+        assert!(read(&deep).unwrap_err().to_string().contains("100 levels"));
+        let wide = format!("[{}0]", "0,".repeat(600_000));
+        assert!(read(&wide).is_err());
+        let digits = "9".repeat(5000);
+        assert!(read(&digits).is_err());
+    }
+
+    #[test]
+    fn what_json_lacks_is_written_as_text() {
+        let value = Exact::Tuple(vec![
+            Exact::decimal("1.10").unwrap(),
+            Exact::Bytes(b"ok".to_vec()),
+            Exact::Dict(vec![(Exact::Int(1), Exact::Set(vec![Exact::None]))]),
+        ]);
+        assert_eq!(write(&value), r#"["1.10", "ok", {"1": [null]}]"#);
+    }
+}

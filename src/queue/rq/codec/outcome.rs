@@ -1,0 +1,150 @@
+//! How jobs end on the wire: return values, tracebacks, and `meta`.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use serde_json::{Map, Value};
+
+use super::limits::Limits;
+use super::refusal::{Refusal, shown};
+use super::serializer::Serializer;
+use super::zlib;
+use crate::job::exact::Exact;
+
+/// What RQ itself stores in place of a value that cannot be written.
+const UNSERIALIZABLE: &str = "Unserializable return value";
+
+/// The `return_value` of a result entry; none for null: the field is left out.
+#[must_use]
+pub fn encode_result(value: &Value, serializer: Serializer) -> Option<String> {
+    if value.is_null() {
+        return None;
+    }
+    let exact = Exact::of(value).unwrap_or_else(|_| Exact::Str(UNSERIALIZABLE.to_owned()));
+    Some(STANDARD.encode(serializer.write(&exact)))
+}
+
+/// A `return_value`, read.
+///
+/// # Errors
+/// When it is too long, no base64, or holds what is no plain value.
+pub fn decode_result(text: &str, limits: &Limits) -> Result<Value, Refusal> {
+    let payload = unbase64(text, limits)?;
+    // A JSON result may be a bare number or text: whatever is no pickle.
+    let serializer = Serializer::detect(&payload).unwrap_or(Serializer::Json);
+    serializer.read(&payload, limits).map(Exact::into_value)
+}
+
+/// The `exc_string` of a result entry.
+#[must_use]
+pub fn encode_exc(text: &str) -> String {
+    STANDARD.encode(zlib::compress(text.as_bytes()))
+}
+
+/// An `exc_string`, read; what is no UTF-8 in it is replaced.
+///
+/// # Errors
+/// When it is too long, no base64, or a broken stream.
+pub fn decode_exc(text: &str, limits: &Limits) -> Result<String, Refusal> {
+    let stored = unbase64(text, limits)?;
+    Ok(String::from_utf8_lossy(&zlib::expand(&stored, limits.plain)?).into_owned())
+}
+
+/// The `meta` of a job's hash: not compressed.
+///
+/// # Errors
+/// When it is nested too deeply.
+pub fn encode_meta(meta: &Map<String, Value>, serializer: Serializer) -> Result<Vec<u8>, Refusal> {
+    Exact::of_object(meta).map(|exact| serializer.write(&exact)).map_err(Refusal::new)
+}
+
+/// A job's `meta`, read, and which serializer it came from. One that cannot be held here must be left in
+/// Redis as it is.
+///
+/// # Errors
+/// When it is too long, in no known form, or no dictionary whose keys are text.
+pub fn decode_meta(stored: &[u8], limits: &Limits) -> Result<(Map<String, Value>, Serializer), Refusal> {
+    if stored.len() > limits.plain {
+        return Err(Refusal::new(format!("the meta is longer than {} bytes", limits.plain)));
+    }
+    let unknown = || Refusal::new("the meta is neither a pickle nor JSON");
+    let serializer = Serializer::detect(stored).ok_or_else(unknown)?;
+    let Exact::Dict(pairs) = serializer.read(stored, limits)? else {
+        return Err(Refusal::new("the meta is no dictionary"));
+    };
+    let text = |(key, value): (Exact, Exact)| match key {
+        Exact::Str(key) => Ok((key, value.into_value())),
+        other => {
+            Err(Refusal::new(format!("the meta has a key that is no text: {}", shown(&other.to_string()))))
+        }
+    };
+    Ok((pairs.into_iter().map(text).collect::<Result<_, _>>()?, serializer))
+}
+
+fn unbase64(text: &str, limits: &Limits) -> Result<Vec<u8>, Refusal> {
+    if text.len() > limits.plain {
+        return Err(Refusal::new(format!("it is longer than {} bytes", limits.plain)));
+    }
+    STANDARD.decode(text).map_err(|error| Refusal::new(format!("it is no base64: {error}")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn results_are_those_of_the_specification() {
+        assert_eq!(encode_result(&json!(27), Serializer::Pickle).as_deref(), Some("gARLGy4="));
+        assert_eq!(encode_result(&Value::Null, Serializer::Pickle), None);
+        for (text, value) in [
+            ("gAVLGy4=", json!(27)),
+            ("gARLGy4=", json!(27)),
+            ("gAWVBgAAAAAAAABKQv8CAC4=", json!(196_418)),
+            ("gAWVFQAAAAAAAAB9lCiMAWGUSwGMAWKUXZQoiE5ldS4=", json!({ "a": 1, "b": [true, null] })),
+        ] {
+            assert_eq!(decode_result(text, &Limits::default()).unwrap(), value);
+        }
+    }
+
+    #[test]
+    fn results_read_back_as_written_in_either_form() {
+        let value = json!({ "a": [1, 2.5, "ק"], "n": { "$int": "99999999999999999999" } });
+        for serializer in [Serializer::Pickle, Serializer::Json] {
+            let text = encode_result(&value, serializer).unwrap();
+            assert_eq!(decode_result(&text, &Limits::default()).unwrap(), value);
+            let number = encode_result(&json!(5), serializer).unwrap();
+            assert_eq!(decode_result(&number, &Limits::default()).unwrap(), json!(5));
+        }
+        assert!(decode_result("!", &Limits::default()).unwrap_err().to_string().contains("base64"));
+    }
+
+    #[test]
+    fn a_result_that_is_too_deep_is_replaced_as_rq_does() {
+        let mut deep = json!(1);
+        for _ in 0..300 {
+            deep = json!([deep]);
+        }
+        let text = encode_result(&deep, Serializer::Json).unwrap();
+        assert_eq!(decode_result(&text, &Limits::default()).unwrap(), json!(UNSERIALIZABLE));
+    }
+
+    #[test]
+    fn tracebacks_read_back_as_written() {
+        let text = "Traceback (most recent call last):\nValueError: ק";
+        assert_eq!(decode_exc(&encode_exc(text), &Limits::default()).unwrap(), text);
+        assert_eq!(decode_exc("", &Limits::default()).unwrap(), "");
+        assert!(decode_exc("eJw=", &Limits::default()).is_err());
+    }
+
+    #[test]
+    fn meta_keeps_its_serializer() {
+        let Value::Object(meta) = json!({ "who": "me", "$x": 1 }) else { panic!("an object") };
+        for serializer in [Serializer::Pickle, Serializer::Json] {
+            let stored = encode_meta(&meta, serializer).unwrap();
+            assert_eq!(decode_meta(&stored, &Limits::default()).unwrap(), (meta.clone(), serializer));
+        }
+        assert!(decode_meta(b"", &Limits::default()).unwrap_err().to_string().contains("neither"));
+        let numbers = Serializer::Pickle.write(&Exact::Dict(vec![(Exact::Int(1), Exact::None)]));
+        assert!(decode_meta(&numbers, &Limits::default()).unwrap_err().to_string().contains("no text: 1"));
+    }
+}

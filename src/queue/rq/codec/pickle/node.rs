@@ -1,0 +1,56 @@
+//! What lies on the machine's stack: values that refer to others by number.
+
+use std::borrow::Cow;
+
+use super::classes::Class;
+use crate::job::exact::Exact;
+
+/// The number of a node.
+pub type Id = u32;
+
+/// A value under construction. Text and bytes still lie in the payload.
+#[derive(Clone, Debug)]
+pub enum Node<'a> {
+    None,
+    Bool(bool),
+    Int(i64),
+    /// Little-endian two's complement.
+    Long(&'a [u8]),
+    Float(f64),
+    Str(&'a str),
+    Bytes(Cow<'a, [u8]>),
+    ByteArray(Cow<'a, [u8]>),
+    List(Vec<Id>),
+    Tuple(Vec<Id>),
+    Set(Vec<Id>),
+    FrozenSet(Vec<Id>),
+    Dict(Vec<(Id, Id)>),
+    Class(Class),
+    /// A `uuid.UUID` whose state has not come yet.
+    BlankUuid,
+    /// A value without others inside.
+    Ready(Exact),
+}
+
+impl Node<'_> {
+    /// What it is, for messages.
+    pub fn noun(&self) -> &'static str {
+        match self {
+            Self::None => "None",
+            Self::Bool(_) => "a bool",
+            Self::Int(_) | Self::Long(_) => "an int",
+            Self::Float(_) => "a float",
+            Self::Str(_) => "a str",
+            Self::Bytes(_) => "bytes",
+            Self::ByteArray(_) => "a bytearray",
+            Self::List(_) => "a list",
+            Self::Tuple(_) => "a tuple",
+            Self::Set(_) => "a set",
+            Self::FrozenSet(_) => "a frozenset",
+            Self::Dict(_) => "a dict",
+            Self::Class(_) => "a class",
+            Self::BlankUuid => "an unfinished UUID",
+            Self::Ready(_) => "a value",
+        }
+    }
+}

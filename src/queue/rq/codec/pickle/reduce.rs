@@ -1,0 +1,159 @@
+//! Values of the known classes, made from what the pickle gives their constructors.
+
+use std::borrow::Cow;
+
+use chrono::{NaiveDate, NaiveDateTime, NaiveTime};
+use num_bigint::{BigInt, Sign};
+use uuid::Uuid;
+
+use super::classes::Class;
+use super::node::{Id, Node};
+use crate::job::exact::{Clock, Exact, Moment, Offset, Span};
+use crate::queue::rq::codec::limits::Budget;
+use crate::queue::rq::codec::refusal::Refusal;
+
+/// Longest text of a decimal and longest name of a time zone that are kept.
+const MOST_TEXT: usize = 10_000;
+/// No constructor of a plain value takes more.
+const MOST_ARGUMENTS: usize = 3;
+/// The bit of a month or an hour that says: the second of two equal times.
+const FOLD: u8 = 0x80;
+
+/// What calling a class gives. What it copies is paid for: a reference may be repeated at will.
+pub fn call<'a>(
+    class: Class,
+    args: &[Id],
+    nodes: &[Node<'a>],
+    budget: &mut Budget,
+) -> Result<Node<'a>, Refusal> {
+    let wrong = || Refusal::new(format!("`{}` is called in a way that is not known", class.name()));
+    if args.len() > MOST_ARGUMENTS {
+        return Err(wrong());
+    }
+    let given: Vec<_> = args.iter().filter_map(|arg| nodes.get(*arg as usize)).collect();
+    budget.take(given.iter().map(|node| weight(node)).sum())?;
+    let made = match (class, given.as_slice()) {
+        (Class::OrderedDict, []) | (Class::DefaultDict, [] | [Node::Class(_) | Node::None]) => {
+            Some(Node::Dict(Vec::new()))
+        }
+        (Class::Set, []) => Some(Node::Set(Vec::new())),
+        (Class::FrozenSet, []) => Some(Node::FrozenSet(Vec::new())),
+        (Class::Set, [Node::List(items)]) => Some(Node::Set(items.clone())),
+        (Class::FrozenSet, [Node::List(items)]) => Some(Node::FrozenSet(items.clone())),
+        (Class::Bytes, []) => Some(Node::Bytes(Cow::Borrowed(&[]))),
+        (Class::ByteArray, []) => Some(Node::ByteArray(Cow::Borrowed(&[]))),
+        (Class::ByteArray, [Node::Bytes(bytes)]) => Some(Node::ByteArray(bytes.clone())),
+        (Class::ByteArray, [Node::Str(text), Node::Str("latin-1" | "latin1")]) => {
+            latin1(text).map(Node::ByteArray)
+        }
+        (Class::Encode, [Node::Str(text), Node::Str("latin-1" | "latin1")]) => latin1(text).map(Node::Bytes),
+        (class, given) => plain(class, given).map(Node::Ready),
+    };
+    made.ok_or_else(wrong)
+}
+
+/// What copying a node may take.
+fn weight(node: &Node<'_>) -> usize {
+    match node {
+        Node::Str(text) => text.len(),
+        Node::Bytes(bytes) => bytes.len(),
+        Node::List(items) => items.len() * size_of::<Id>(),
+        Node::Ready(Exact::TimeZone(offset)) => offset.name().map_or(0, str::len),
+        _ => size_of::<Node<'_>>(),
+    }
+}
+
+/// How protocol 2 holds bytes: as text in which each character is one byte.
+fn latin1<'a>(text: &str) -> Option<Cow<'a, [u8]>> {
+    text.chars().map(|char| u8::try_from(u32::from(char)).ok()).collect::<Option<Vec<_>>>().map(Cow::Owned)
+}
+
+fn plain(class: Class, given: &[&Node<'_>]) -> Option<Exact> {
+    match (class, given) {
+        (Class::Decimal, [Node::Str(text)]) if text.len() <= MOST_TEXT => Exact::decimal(text),
+        (Class::DateTime, [Node::Bytes(state), zone @ ..]) => moment(state, offset(zone)?),
+        (Class::Time, [Node::Bytes(state), zone @ ..]) => clock(state, offset(zone)?),
+        (Class::Date, [Node::Bytes(state)]) => match **state {
+            [high, low, month, day] => date([high, low, month, day]).map(Exact::Date),
+            _ => None,
+        },
+        (Class::TimeDelta, [days, seconds, micros]) => {
+            Span::new(small(days)?, small(seconds)?, small(micros)?).map(Exact::TimeDelta)
+        }
+        (Class::TimeZone, [Node::Ready(Exact::TimeDelta(span))]) => {
+            Offset::new(span.total_micros()?, None).map(Exact::TimeZone)
+        }
+        (Class::TimeZone, [Node::Ready(Exact::TimeDelta(span)), Node::Str(name)])
+            if name.len() <= MOST_TEXT =>
+        {
+            Offset::new(span.total_micros()?, Some(name)).map(Exact::TimeZone)
+        }
+        _ => None,
+    }
+}
+
+/// The time zone that may follow a state; none of the outer option: it is something else.
+#[expect(clippy::option_option, reason = "naive, aware, or neither")]
+fn offset(rest: &[&Node<'_>]) -> Option<Option<Offset>> {
+    match rest {
+        [] | [Node::None] => Some(None),
+        [Node::Ready(Exact::TimeZone(offset))] => Some(Some(offset.clone())),
+        _ => None,
+    }
+}
+
+fn moment(state: &[u8], offset: Option<Offset>) -> Option<Exact> {
+    let [high, low, month, day, hour, minute, second, micros @ ..] = state else { return None };
+    let date = date([*high, *low, month & !FOLD, *day])?;
+    let time = time([*hour, *minute, *second], micros)?;
+    let local = NaiveDateTime::new(date, time);
+    Some(Exact::DateTime(Box::new(Moment { local, fold: month & FOLD != 0, offset })))
+}
+
+fn clock(state: &[u8], offset: Option<Offset>) -> Option<Exact> {
+    let [hour, minute, second, micros @ ..] = state else { return None };
+    let local = time([hour & !FOLD, *minute, *second], micros)?;
+    Some(Exact::Time(Box::new(Clock { local, fold: hour & FOLD != 0, offset })))
+}
+
+fn date([high, low, month, day]: [u8; 4]) -> Option<NaiveDate> {
+    let year = i32::from(u16::from_be_bytes([high, low]));
+    (1..=9999).contains(&year).then(|| NaiveDate::from_ymd_opt(year, month.into(), day.into()))?
+}
+
+fn time([hour, minute, second]: [u8; 3], micros: &[u8]) -> Option<NaiveTime> {
+    let [high, middle, low] = micros else { return None };
+    let micros = u32::from_be_bytes([0, *high, *middle, *low]);
+    if micros >= 1_000_000 {
+        return None;
+    }
+    NaiveTime::from_hms_micro_opt(hour.into(), minute.into(), second.into(), micros)
+}
+
+fn small(node: &Node<'_>) -> Option<i64> {
+    match node {
+        Node::Int(int) => Some(*int),
+        Node::Long(bytes) if bytes.len() <= 8 => i64::try_from(BigInt::from_signed_bytes_le(bytes)).ok(),
+        _ => None,
+    }
+}
+
+/// The UUID whose state this is: a dict with its number under `int`.
+pub fn uuid(state: &Node<'_>, nodes: &[Node<'_>]) -> Option<Uuid> {
+    let Node::Dict(pairs) = state else { return None };
+    let node = |id: Id| nodes.get(id as usize);
+    // More than the number and `is_safe` was never written.
+    let number = pairs.iter().take(4).find_map(|(key, value)| match node(*key)? {
+        Node::Str("int") => node(*value),
+        _ => None,
+    })?;
+    match number {
+        Node::Int(int) => u128::try_from(*int).ok(),
+        Node::Long(bytes) if bytes.len() <= 17 => match BigInt::from_signed_bytes_le(bytes).into_parts() {
+            (Sign::Minus, _) => None,
+            (_, int) => u128::try_from(int).ok(),
+        },
+        _ => None,
+    }
+    .map(Uuid::from_u128)
+}

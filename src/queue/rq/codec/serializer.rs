@@ -1,0 +1,52 @@
+//! Which of RQ's serializers wrote a payload.
+
+use super::limits::Limits;
+use super::refusal::Refusal;
+use super::{json, pickle};
+use crate::job::exact::Exact;
+
+/// The serializer of a job. Nothing in Redis names it; what is written back must be written with the same.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Serializer {
+    /// RQ's default.
+    #[default]
+    Pickle,
+    /// RQ's `JSONSerializer`.
+    Json,
+}
+
+impl Serializer {
+    /// Tells by the first byte; none when it is neither's.
+    #[must_use]
+    pub fn detect(payload: &[u8]) -> Option<Self> {
+        match payload.first()? {
+            0x80 => Some(Self::Pickle),
+            b'[' | b'{' => Some(Self::Json),
+            _ => None,
+        }
+    }
+
+    /// Reads a payload.
+    pub(super) fn read(self, payload: &[u8], limits: &Limits) -> Result<Exact, Refusal> {
+        match self {
+            Self::Pickle => pickle::read(payload, limits).map_err(|stopped| stopped.refusal),
+            Self::Json => json::read(payload, limits),
+        }
+    }
+
+    /// Writes a value.
+    pub(super) fn write(self, value: &Exact) -> Vec<u8> {
+        match self {
+            Self::Pickle => pickle::write(value),
+            Self::Json => json::write(value).into_bytes(),
+        }
+    }
+
+    /// Its name in messages.
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Self::Pickle => "pickle",
+            Self::Json => "JSON",
+        }
+    }
+}

@@ -1,0 +1,121 @@
+//! zlib streams, expanded up to a limit and no further.
+
+use std::borrow::Cow;
+use std::io::Write as _;
+
+use flate2::write::ZlibEncoder;
+use flate2::{Compression, Decompress, FlushDecompress, Status};
+
+use super::refusal::Refusal;
+
+/// The least that the output grows by.
+const STEP: usize = 4096;
+
+/// Why a stream was not expanded.
+#[derive(Debug, PartialEq, Eq)]
+enum Failed {
+    TooLong,
+    Truncated,
+    NotZlib,
+}
+
+/// Expands a stream; bytes that are none are taken as they are, as RQ does it. What follows the end of the
+/// stream is ignored, as Python does it.
+pub fn expand(stored: &[u8], limit: usize) -> Result<Cow<'_, [u8]>, Refusal> {
+    let too_long = || Refusal::new(format!("expanded it is longer than {limit} bytes"));
+    match inflate(stored, limit) {
+        Ok(plain) => Ok(Cow::Owned(plain)),
+        Err(Failed::TooLong) => Err(too_long()),
+        Err(Failed::Truncated) if is_header(stored) => {
+            Err(Refusal::new("its zlib stream is cut off before its end"))
+        }
+        Err(Failed::NotZlib) if is_header(stored) => Err(Refusal::new("its zlib stream is damaged")),
+        Err(_) if stored.len() > limit => Err(too_long()),
+        Err(_) => Ok(Cow::Borrowed(stored)),
+    }
+}
+
+/// Compresses as Python's `zlib.compress` does by default.
+pub fn compress(plain: &[u8]) -> Vec<u8> {
+    let mut encoder = ZlibEncoder::new(Vec::new(), Compression::default());
+    // Writing into memory cannot fail; if it ever did, the bytes as they are would be read just as well.
+    match encoder.write_all(plain).and_then(|()| encoder.finish()) {
+        Ok(stream) => stream,
+        Err(_) => plain.to_vec(),
+    }
+}
+
+/// The first byte of a deflate stream with a window of 32 KiB; no pickle and no JSON begins with it.
+fn is_header(stored: &[u8]) -> bool {
+    stored.first() == Some(&0x78)
+}
+
+fn inflate(stored: &[u8], limit: usize) -> Result<Vec<u8>, Failed> {
+    let mut stream = Decompress::new(true);
+    let mut plain = Vec::new();
+    let mut rest = stored;
+    loop {
+        if plain.len() == plain.capacity() {
+            // One byte beyond the limit tells a payload that fits exactly from one that does not.
+            let room = (limit + 1).saturating_sub(plain.len());
+            plain.reserve_exact(plain.len().max(STEP).min(room));
+        }
+        let (fed, made) = (stream.total_in(), plain.len());
+        let status = stream.decompress_vec(rest, &mut plain, FlushDecompress::None);
+        let used = usize::try_from(stream.total_in() - fed).unwrap_or(usize::MAX);
+        rest = rest.get(used..).unwrap_or_default();
+        if plain.len() > limit {
+            return Err(Failed::TooLong);
+        }
+        match status {
+            Ok(Status::StreamEnd) => return Ok(plain),
+            Ok(_) if used == 0 && plain.len() == made => return Err(Failed::Truncated),
+            Ok(_) => {}
+            Err(_) => return Err(Failed::NotZlib),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_stream_is_expanded_up_to_the_limit() {
+        let plain = vec![7_u8; 100_000];
+        let stream = compress(&plain);
+        assert!(stream.starts_with(&[0x78, 0x9c]), "python's default level");
+        assert_eq!(expand(&stream, 100_000).unwrap(), plain);
+        let told = expand(&stream, 99_999).unwrap_err().to_string();
+        assert_eq!(told, "expanded it is longer than 99999 bytes");
+    }
+
+    #[test]
+    fn a_bomb_stops_at_the_limit() {
+        let bomb = compress(&vec![0_u8; 50 << 20]);
+        assert!(bomb.len() < 64 << 10);
+        assert!(expand(&bomb, 1 << 16).is_err());
+    }
+
+    #[test]
+    fn bytes_that_are_no_stream_are_taken_as_they_are() {
+        for raw in [&b"\x80\x04N."[..], b"[]", b"", b"\xff"] {
+            assert!(matches!(expand(raw, 10).unwrap(), Cow::Borrowed(same) if same == raw));
+        }
+        assert!(expand(b"[1, 2]", 3).is_err());
+    }
+
+    #[test]
+    fn what_follows_a_stream_is_ignored_and_what_is_missing_is_told() {
+        let stream = compress(b"abc");
+        assert_eq!(*expand(&[&stream[..], b"junk"].concat(), 10).unwrap(), *b"abc");
+        assert_eq!(*expand(&[&stream[..], &stream[..]].concat(), 10).unwrap(), *b"abc");
+        for cut in 1..stream.len() {
+            let told = expand(&stream[..cut], 10).unwrap_err().to_string();
+            assert!(told.contains("cut off"), "{cut}: {told}");
+        }
+        let mut damaged = stream;
+        *damaged.last_mut().unwrap() ^= 1;
+        assert!(expand(&damaged, 10).unwrap_err().to_string().contains("damaged"));
+    }
+}
