@@ -20,8 +20,12 @@ mod leases;
 mod looking;
 #[path = "broker/pauses.rs"]
 mod pauses;
+#[path = "servers/redis.rs"]
+mod redis_server;
 #[path = "broker/requeue.rs"]
 mod requeue;
+#[path = "broker/rq.rs"]
+mod rq;
 #[path = "broker/time.rs"]
 mod time;
 #[path = "broker/unique.rs"]
@@ -126,3 +130,4 @@ macro_rules! claims {
 }
 
 claims!(on_sqlite, crate::embedded::Folder::new());
+claims!(on_redis, crate::rq::Prefix::new());

@@ -97,7 +97,7 @@ fn defaults_are_as_the_contract_says() {
     assert_eq!(deletion.timeout, Limit::After(seconds(1800)));
     assert_eq!(deletion.failure_ttl, Limit::After(seconds(86_400)));
     assert_eq!(deletion.outage_limit, Limit::Never);
-    assert_eq!(settings.broker.engine, BrokerEngine::Embedded { file: "./data/queue.db".into() });
+    assert_eq!(queue_file(&settings), "./data/queue.db");
     assert_eq!(sqlite_file(&settings), Path::new("./data/tikkun.db"));
     assert_eq!(settings.attachments.folder, PathBuf::from("./data/attachments"));
 }
@@ -334,21 +334,30 @@ fn a_section_that_is_a_value_is_explained() {
     assert_eq!(only_problem(loaded), expected);
 }
 
-// ---- engines that are not there yet ----
+// ---- engines ----
+
+/// The file of the embedded queue.
+fn queue_file(settings: &Settings) -> &str {
+    match &settings.broker.engine {
+        BrokerEngine::Embedded { file } => file.to_str().unwrap(),
+        other => panic!("{other:?}"),
+    }
+}
 
 #[test]
-fn engines_of_later_versions_are_refused_by_name_with_masked_urls() {
+fn redis_is_taken_as_its_urls_say_and_never_shown_with_its_password() {
+    for url in ["redis://user:hunter2@host:6379/0", "rediss://:hunter2@host", "unix:///run/redis.sock"] {
+        let loaded = with_env(&[("REDIS_URL", url), ("RQ_KEY_PREFIX", "shop")]).unwrap();
+        let BrokerEngine::Redis(redis) = &loaded.settings.broker.engine else { panic!("{url}") };
+        assert_eq!(redis.key_prefix, "shop");
+        let shown = format!("{:?} {:?}", loaded.settings, loaded.settings.broker.shown);
+        assert!(!shown.contains("hunter2"), "{shown}");
+    }
+}
+
+#[test]
+fn urls_of_no_engine_are_refused_with_their_passwords_masked() {
     let table = [
-        (
-            "REDIS_URL",
-            "redis://user:hunter2@host:6379/0",
-            "`broker.url` (from env REDIS_URL) asks for `redis://user:***@host:6379/0`, but this build has no engine for Redis yet",
-        ),
-        (
-            "REDIS_URL",
-            "rediss://:hunter2@host",
-            "`broker.url` (from env REDIS_URL) asks for `rediss://:***@host`, but this build has no engine for Redis yet",
-        ),
         (
             "REDIS_URL",
             "host:6379",
@@ -463,7 +472,7 @@ fn sqlite_urls_give_relative_and_absolute_files() {
         assert_eq!(sqlite_file(&settings), Path::new(file));
     }
     let moved = with_flags(&[("service.data", "/srv/tikkun")]).unwrap().settings;
-    assert_eq!(moved.broker.engine, BrokerEngine::Embedded { file: "/srv/tikkun/queue.db".into() });
+    assert_eq!(queue_file(&moved), "/srv/tikkun/queue.db");
 }
 
 fn sqlite_file(settings: &Settings) -> &Path {
@@ -787,7 +796,7 @@ fn errors_never_hold_a_secret() {
         vec![("R2_ENDPOINT", "https://u:hunter2@h")],
         vec![("R2_ENDPOINT", "hunter2")],
         vec![("TIKKUN_ATTACHMENTS__S3_ENDPOINT", "https://u:hunter2@h")],
-        vec![("REDIS_URL", "redis://:hunter2@h")],
+        vec![("REDIS_URL", "http://:hunter2@h")],
         vec![("TIKKUN_HTTP__INTERNAL_SECERT", "hunter2")],
         vec![("REDIS_URL", "redis://:hunter2@h"), ("TIKKUN_BROKER__URL", "redis://:hunter2@i")],
         vec![("INTERNAL_SECRET", "hunter2"), ("TIKKUN_HTTP__INTERNAL_SECRET", "x")],

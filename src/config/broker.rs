@@ -2,11 +2,14 @@
 
 use std::path::{Path, PathBuf};
 
+use secrecy::SecretString;
+
 use super::private::{Address, EMBEDDED};
 use super::reader::Reader;
+use super::size::ByteSize;
 
 /// Which engine keeps the queues. The next one is one more variant and one more arm below.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum BrokerEngine {
     /// A file of our own.
@@ -14,6 +17,21 @@ pub enum BrokerEngine {
         /// The file.
         file: PathBuf,
     },
+    /// Redis, in RQ's format.
+    Redis(RedisSettings),
+}
+
+/// How to reach a Redis, and how to read what lies there.
+#[derive(Clone, Debug)]
+pub struct RedisSettings {
+    /// The URL, which may hold a password.
+    pub url: SecretString,
+    /// What every key of RQ begins with.
+    pub key_prefix: String,
+    /// The longest payload as it is stored.
+    pub payload_limit: ByteSize,
+    /// The longest payload once it is expanded.
+    pub expanded_limit: ByteSize,
 }
 
 /// `[broker]`.
@@ -31,23 +49,29 @@ const FILE: &str = "queue.db";
 impl BrokerSettings {
     pub(super) fn read(reader: &mut Reader<'_>, data: &Path) -> Self {
         let url: Address = reader.get("broker.url");
-        let engine = BrokerEngine::Embedded { file: data.join(FILE) };
-        match (url.expose(), url.scheme().as_deref()) {
-            ("" | EMBEDDED, _) => {}
-            (_, Some("redis" | "rediss")) => {
-                let (named, masked) = (reader.name("broker.url"), url.masked());
-                reader.refuse(format!(
-                    "{named} asks for `{masked}`, but this build has no engine for Redis yet: leave it empty \
-                     (REDIS_URL included) for the embedded queue"
-                ));
+        let redis = RedisSettings {
+            url: SecretString::from(url.expose()),
+            key_prefix: reader.read("broker.key_prefix", "text without spaces", |prefix: &String| {
+                !prefix.is_empty() && !prefix.contains(char::is_whitespace)
+            }),
+            payload_limit: reader.get("broker.payload_limit"),
+            expanded_limit: reader.get("broker.expanded_limit"),
+        };
+        let embedded = BrokerEngine::Embedded { file: data.join(FILE) };
+        let engine = match (url.expose(), url.scheme().as_deref()) {
+            ("" | EMBEDDED, _) => embedded,
+            (text, Some("redis" | "rediss" | "unix" | "redis+unix")) if url::Url::parse(text).is_ok() => {
+                BrokerEngine::Redis(redis)
             }
             _ => {
                 let (named, masked) = (reader.name("broker.url"), url.masked());
                 reader.refuse(format!(
-                    "{named} is `{masked}`, expected `embedded`, `redis://host:6379/0` or `rediss://…`"
+                    "{named} is `{masked}`, expected `embedded`, `redis://host:6379/0`, `rediss://…` or \
+                     `unix:///path/of/the.sock`"
                 ));
+                embedded
             }
-        }
+        };
         Self { engine, shown: url.masked() }
     }
 }

@@ -11,8 +11,9 @@ pub(super) const CONFIG_VARIABLE: &str = "TIKKUN_CONFIG";
 const PREFIX: &str = "TIKKUN_";
 
 /// Names that the deployment already uses, and the keys they stand for.
-pub(super) const DEPLOYMENT: [(&str, &str); 14] = [
+pub(super) const DEPLOYMENT: [(&str, &str); 15] = [
     ("REDIS_URL", "broker.url"),
+    ("RQ_KEY_PREFIX", "broker.key_prefix"),
     ("DATABASE_URL", "store.url"),
     ("RQ_QUEUES", "worker.queues"),
     ("SERVICE_ROLE", "service.role"),

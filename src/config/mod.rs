@@ -41,7 +41,7 @@ mod value;
 mod worker;
 
 pub use attachments::{AttachmentDriver, AttachmentSettings, R2Settings, S3Settings};
-pub use broker::{BrokerEngine, BrokerSettings};
+pub use broker::{BrokerEngine, BrokerSettings, RedisSettings};
 pub use deletion::DeletionSettings;
 pub use diagnostics::DiagnosticsSettings;
 pub use http::HttpSettings;

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::upkeep::{Budget, PausedQueue, ScheduleMark, ScheduleStep};
@@ -113,7 +113,7 @@ pub enum Settled {
 }
 
 /// Who a process is, for those who look at the workers.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ProcessRecord {
     /// One start of one process.
     pub id: ProcessId,

@@ -14,4 +14,5 @@ pub use broker::{
     Settled, Settlement, Verdict,
 };
 pub use embedded::open as open_embedded;
+pub use rq::{RqSettings, open as open_rq};
 pub use upkeep::{Budget, PausedQueue, ScheduleMark, ScheduleStep};

@@ -1,12 +1,12 @@
 //! What people and the clock ask of a broker: pauses, budgets, schedules.
 
 use chrono::{DateTime, Utc};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::job::NewJob;
 
 /// Why nothing comes from a queue.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PausedQueue {
     /// Who paused it, in that person's own words.
     pub by: String,

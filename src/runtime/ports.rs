@@ -13,7 +13,7 @@ use crate::fault::{Fault, FaultKind};
 use crate::job::Job as _;
 use crate::job::background::DELETE_RECEIPTS_ALL;
 use crate::kinds::DeleteReceipts;
-use crate::queue::{Broker, open_embedded};
+use crate::queue::{Broker, RqSettings, open_embedded, open_rq};
 use crate::store::{
     Migrated, Schema, Store, TrialData, migrate_postgres, open_postgres, open_sqlite, open_sqlite_trial,
 };
@@ -55,9 +55,9 @@ impl Ports {
     /// # Errors
     /// As [`open`](Self::open), and when a local file is missing.
     pub async fn open_found(settings: &Settings) -> Result<Self, OpenError> {
-        let BrokerEngine::Embedded { file: queue } = &settings.broker.engine;
+        let queue = queue_file(settings).map(|file| ("the queue", file));
         let tables = tables_file(settings).map(|file| ("the database", file));
-        for (what, file) in [("the queue", queue.as_path())].into_iter().chain(tables) {
+        for (what, file) in queue.into_iter().chain(tables) {
             if !file.is_file() {
                 let text = format!(
                     "there is no file {}; name the service's data folder with --data, or run `tikkun serve` first",
@@ -84,12 +84,16 @@ impl Reach {
     /// Tries all three for at most `limit` each; makes nothing that is not there, and migrates no tables of
     /// the application.
     pub async fn found(settings: &Settings, limit: Duration) -> Self {
-        let BrokerEngine::Embedded { file: queue } = &settings.broker.engine;
-        let tables = tables_file(settings);
+        let (queue, tables) = (queue_file(settings), tables_file(settings));
         let folder = &settings.attachments.folder;
         let local = matches!(settings.attachments.driver, AttachmentDriver::Local);
         let (broker, store, blobs) = futures::join!(
-            opened("the queue", missing(queue, queue.is_file()), limit, open_embedded(parent(queue))),
+            opened(
+                "the queue",
+                queue.and_then(|file| missing(file, file.is_file())),
+                limit,
+                open_queue(settings)
+            ),
             opened(
                 "the database",
                 tables.and_then(|file| missing(file, file.is_file())),
@@ -108,16 +112,20 @@ impl Reach {
     }
 }
 
+/// The file of the queue, where it is in one.
+fn queue_file(settings: &Settings) -> Option<&Path> {
+    match &settings.broker.engine {
+        BrokerEngine::Embedded { file } => Some(file),
+        BrokerEngine::Redis(_) => None,
+    }
+}
+
 /// The file of the tables, where they are in one.
 fn tables_file(settings: &Settings) -> Option<&Path> {
     match &settings.store.engine {
         StoreEngine::Sqlite { file } => Some(file),
         StoreEngine::Postgres(_) => None,
     }
-}
-
-fn parent(file: &Path) -> &Path {
-    file.parent().unwrap_or(file)
 }
 
 fn missing(path: &Path, there: bool) -> Option<Fault> {
@@ -165,10 +173,20 @@ fn schema(settings: &Settings) -> Schema {
 }
 
 pub(super) async fn open_broker(settings: &Settings) -> Result<Arc<dyn Broker>, OpenError> {
-    let opened = match &settings.broker.engine {
+    open_queue(settings).await.map_err(|fault| OpenError { what: "the queue", fault })
+}
+
+async fn open_queue(settings: &Settings) -> Result<Arc<dyn Broker>, Fault> {
+    match &settings.broker.engine {
         BrokerEngine::Embedded { file } => open_embedded(file.parent().unwrap_or(file)).await,
-    };
-    opened.map_err(|fault| OpenError { what: "the queue", fault })
+        BrokerEngine::Redis(redis) => open_rq(&RqSettings {
+            url: redis.url.clone(),
+            prefix: redis.key_prefix.clone(),
+            slots: if settings.service.role.runs_jobs() { settings.worker.slots } else { 0 },
+            payload_limit: usize::try_from(redis.payload_limit.0).unwrap_or(usize::MAX),
+            expanded_limit: usize::try_from(redis.expanded_limit.0).unwrap_or(usize::MAX),
+        }),
+    }
 }
 
 pub(super) async fn open_store(settings: &Settings) -> Result<Store, OpenError> {

@@ -1,4 +1,59 @@
-//! The broker on Redis, in the format of Python's RQ.
+//! The broker on Redis, in RQ's own format: its keys, its hashes, its registries, so that RQ's enqueuers, readers
+//! and dashboards cannot tell the difference. Nothing outside this folder knows RQ's names.
+//!
+//! Read in this order: `keys` and `wire` (what lies on the server), `codec` (a call and its result), `scripts` (the atomic
+//! steps), `server` with `lent` (the path of a job), `wait` (who is woken), `workers` (what RQ's readers see), `look`.
 
-#[allow(dead_code, unused_imports, reason = "the broker that reads and writes with it comes next")]
+mod broker;
 mod codec;
+mod keys;
+mod lent;
+mod link;
+mod look;
+mod scripts;
+mod server;
+mod wait;
+mod wire;
+mod workers;
+
+use std::sync::Arc;
+
+use crate::fault::{Fault, FaultKind};
+
+use super::broker::Broker;
+
+/// What it takes to reach the server.
+#[derive(Clone, Debug)]
+pub struct RqSettings {
+    /// `redis://`, `rediss://` or `unix://`, with user, password and database. Never printed.
+    pub url: secrecy::SecretString,
+    /// What every key of RQ begins with.
+    pub prefix: String,
+    /// How many jobs it runs at a time: so many RQ workers.
+    pub slots: usize,
+    /// The longest payload in bytes, as stored.
+    pub payload_limit: usize,
+    /// The longest payload in bytes, expanded.
+    pub expanded_limit: usize,
+}
+
+/// Prepares the way to the server; it need not be reachable yet.
+///
+/// # Errors
+/// A permanent one when the URL is none.
+pub fn open(settings: &RqSettings) -> Result<Arc<dyn Broker>, Fault> {
+    use secrecy::ExposeSecret as _;
+    let client = redis::Client::open(settings.url.expose_secret()).map_err(|error| {
+        // The error may quote the URL, which holds a password.
+        Fault::new(FaultKind::Permanent, format!("understand the URL of Redis ({})", error.category()))
+    })?;
+    let workers = workers::Workers::new(settings.slots);
+    let limits = codec::Limits {
+        stored: settings.payload_limit,
+        plain: settings.expanded_limit,
+        ..codec::Limits::default()
+    };
+    let server =
+        server::Server::new(link::Link::new(client), keys::Keys::new(&settings.prefix), workers, limits);
+    Ok(Arc::new(broker::Rq::new(server)))
+}

@@ -19,11 +19,8 @@ mod zlib;
 #[cfg(test)]
 mod tests;
 
-pub use call::{Call, CallError, decode_call, encode_call};
-pub use fields::{
-    epoch, parse_epoch, parse_intervals, parse_texts, parse_timestamp, timestamp, write_intervals,
-};
+pub use call::{decode_call, encode_call};
+pub use fields::{parse_intervals, parse_timestamp, write_intervals};
 pub use limits::Limits;
 pub use outcome::{decode_exc, decode_meta, decode_result, encode_exc, encode_meta, encode_result};
-pub use refusal::Refusal;
 pub use serializer::Serializer;

@@ -1,0 +1,79 @@
+//! The names of RQ's keys, and of ours beside them.
+
+/// Builds names under two prefixes.
+#[derive(Clone, Debug)]
+pub(super) struct Keys {
+    /// RQ's own, `rq` unless the application says otherwise.
+    pub(super) rq: String,
+    /// What RQ does not know of.
+    pub(super) ours: String,
+}
+
+impl Keys {
+    /// Names under RQ's `prefix`; ours are under it too, so that two applications on one server stay apart.
+    pub(super) fn new(prefix: &str) -> Self {
+        Self { rq: prefix.to_owned(), ours: format!("{prefix}:tikkun") }
+    }
+
+    /// The set of queues.
+    pub(super) fn queues(&self) -> String {
+        format!("{}:queues", self.rq)
+    }
+
+    /// The list of a queue.
+    pub(super) fn queue(&self, name: &str) -> String {
+        format!("{}:queue:{name}", self.rq)
+    }
+
+    /// The queue that a member of the set of queues names.
+    pub(super) fn queue_of<'a>(&self, member: &'a str) -> Option<&'a str> {
+        member.strip_prefix(self.rq.as_str())?.strip_prefix(":queue:")
+    }
+
+    /// A registry of a queue: `wip`, `finished`, `failed`, `deferred`, `scheduled` or `canceled`.
+    pub(super) fn registry(&self, kind: &str, queue: &str) -> String {
+        format!("{}:{kind}:{queue}", self.rq)
+    }
+
+    /// The hash of a job.
+    pub(super) fn job(&self, id: &str) -> String {
+        format!("{}:job:{id}", self.rq)
+    }
+
+    /// The stream of a job's outcomes.
+    pub(super) fn results(&self, id: &str) -> String {
+        format!("{}:results:{id}", self.rq)
+    }
+
+    /// The switch that stops all fetching.
+    pub(super) fn suspended(&self) -> String {
+        format!("{}:suspended", self.rq)
+    }
+
+    /// Queues that people have paused.
+    pub(super) fn paused(&self) -> String {
+        format!("{}:paused", self.ours)
+    }
+
+    /// How far each schedule has come.
+    pub(super) fn schedules(&self) -> String {
+        format!("{}:schedules", self.ours)
+    }
+
+    /// What a check writes.
+    pub(super) fn check(&self) -> String {
+        format!("{}:check", self.ours)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_queue_is_found_again_in_its_key() {
+        let keys = Keys::new("rq");
+        assert_eq!(keys.queue_of(&keys.queue("a:b")), Some("a:b"));
+        assert_eq!(keys.queue_of("other:queue:a"), None);
+    }
+}

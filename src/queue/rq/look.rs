@@ -1,0 +1,187 @@
+//! Looking at jobs.
+
+use std::collections::BTreeSet;
+
+use super::server::{Fields, Server};
+use super::wire::{self, Hash, LastOutcome};
+use crate::fault::Fault;
+use crate::job::{JobId, JobRecord, JobState, KindName, QueueName};
+use crate::queue::broker::JobFilter;
+
+/// Jobs that are read in one round trip.
+const AT_ONCE: usize = 500;
+/// At least so many of each list are looked at for the newest, since RQ's lists are ordered by other times.
+const REACH: usize = 1000;
+
+/// A list or registry, and how its newest are read.
+const PLACES: [(&str, JobState); 6] = [
+    ("wip", JobState::Started),
+    ("scheduled", JobState::Scheduled),
+    ("deferred", JobState::Scheduled),
+    ("finished", JobState::Finished),
+    ("failed", JobState::Failed),
+    ("canceled", JobState::Canceled),
+];
+
+impl Server {
+    /// Every queue ever used.
+    pub(super) async fn queues(&self) -> Result<Vec<QueueName>, Fault> {
+        let mut commands = redis::pipe();
+        commands.smembers(self.keys.queues());
+        let (members,): (Vec<String>,) = self.link.ask(&commands, || "list queues".to_owned()).await?;
+        let mut queues: Vec<QueueName> =
+            members.iter().filter_map(|member| self.keys.queue_of(member)).map(QueueName::from).collect();
+        queues.sort();
+        Ok(queues)
+    }
+
+    /// One job.
+    pub(super) async fn job(&self, id: &JobId) -> Result<Option<JobRecord>, Fault> {
+        let found = self.read(&[id.as_str().to_owned()], || format!("look at job {id}")).await?;
+        self.with_outcomes(found, || format!("look at job {id}")).await.map(|mut records| records.pop())
+    }
+
+    /// Jobs by filter, newest first.
+    pub(super) async fn jobs(&self, filter: &JobFilter) -> Result<Vec<JobRecord>, Fault> {
+        let what = || "list jobs".to_owned();
+        let limit = usize::try_from(filter.limit).unwrap_or(usize::MAX);
+        let queues = match &filter.queue {
+            Some(queue) => vec![queue.clone()],
+            None => self.queues().await?,
+        };
+        let reach = limit.saturating_mul(2).max(REACH);
+        let mut ids = BTreeSet::new();
+        for queue in &queues {
+            self.newest(queue, filter.state, reach, &mut ids).await?;
+        }
+        let ids: Vec<String> = ids.into_iter().collect();
+        let mut found = self.read(&ids, what).await?;
+        found.retain(|(_, hash)| filter.state.is_none_or(|state| hash.state() == state));
+        found.sort_by(|(_, a), (_, b)| b.made().cmp(a.made()));
+        if let Some(kind) = &filter.kind {
+            found.retain(|(id, hash)| hash.clone().into_record(id, None, &self.limits).0.kind == *kind);
+        }
+        found.truncate(limit);
+        self.with_outcomes(found, what).await
+    }
+
+    /// Jobs of a function that can still run.
+    pub(super) async fn open_jobs(&self, kind: &KindName) -> Result<Vec<JobRecord>, Fault> {
+        let what = || format!("list open jobs of {kind}");
+        let mut open = Vec::new();
+        for queue in self.queues().await? {
+            let mut ids = BTreeSet::new();
+            for state in [JobState::Queued, JobState::Scheduled, JobState::Started] {
+                self.newest(&queue, Some(state), usize::MAX, &mut ids).await?;
+            }
+            let ids: Vec<String> = ids.into_iter().collect();
+            for some in ids.chunks(AT_ONCE) {
+                for (id, hash) in self.read(some, what).await? {
+                    let (record, _) = hash.into_record(&id, None, &self.limits);
+                    if record.state.is_open()
+                        && (record.kind == *kind || record.kind.as_str() == kind.short())
+                    {
+                        open.push(record);
+                    }
+                }
+            }
+        }
+        open.sort_by_key(|record| record.created_at);
+        Ok(open)
+    }
+
+    /// Ids of the newest jobs of a queue in a state, as far as its lists tell; `reach` of each list.
+    async fn newest(
+        &self,
+        queue: &QueueName,
+        state: Option<JobState>,
+        reach: usize,
+        ids: &mut BTreeSet<String>,
+    ) -> Result<(), Fault> {
+        let name = queue.as_str();
+        let last = isize::try_from(reach).unwrap_or(isize::MAX).saturating_sub(1);
+        let mut commands = redis::pipe();
+        if state.is_none_or(|state| state == JobState::Queued) {
+            let list = self.keys.queue(name);
+            // Those that were put at the head are new, too.
+            commands.lrange(&list, -1 - last, -1).lrange(&list, 0, last);
+        }
+        for (kind, _) in PLACES.iter().filter(|(_, of)| state.is_none_or(|state| state == *of)) {
+            commands.zrevrange(self.keys.registry(kind, name), 0, last);
+        }
+        let found: Vec<Vec<String>> = self.link.ask(&commands, || format!("list jobs of `{queue}`")).await?;
+        for member in found.into_iter().flatten() {
+            ids.insert(member);
+        }
+        Ok(())
+    }
+
+    /// The hashes of jobs that are there. An id may be a member of the registry of running jobs.
+    async fn read(&self, ids: &[String], what: impl Fn() -> String) -> Result<Vec<(String, Hash)>, Fault> {
+        let mut found: Vec<(String, Hash)> = Vec::with_capacity(ids.len());
+        for some in ids.chunks(AT_ONCE) {
+            let mut commands = redis::pipe();
+            for id in some {
+                commands.hgetall(self.keys.job(id));
+            }
+            let hashes: Vec<Fields> = self.link.ask(&commands, &what).await?;
+            let mut again = Vec::new();
+            for (id, hash) in some.iter().zip(hashes) {
+                match (hash.is_empty(), wire::split_member(id)) {
+                    (false, _) => found.push((id.clone(), Hash(hash))),
+                    (true, (plain, Some(_))) => again.push(plain.to_owned()),
+                    (true, (_, None)) => {}
+                }
+            }
+            if !again.is_empty() {
+                let mut commands = redis::pipe();
+                for id in &again {
+                    commands.hgetall(self.keys.job(id));
+                }
+                let hashes: Vec<Fields> = self.link.ask(&commands, &what).await?;
+                let there = again.into_iter().zip(hashes).filter(|(_, hash)| !hash.is_empty());
+                found.extend(there.map(|(id, hash)| (id, Hash(hash))));
+            }
+        }
+        found.sort_by(|(a, _), (b, _)| a.cmp(b));
+        found.dedup_by(|(a, _), (b, _)| a == b);
+        Ok(found)
+    }
+
+    /// Records with their newest outcome and, for jobs that Python scheduled, when they are due.
+    async fn with_outcomes(
+        &self,
+        found: Vec<(String, Hash)>,
+        what: impl Fn() -> String,
+    ) -> Result<Vec<JobRecord>, Fault> {
+        let mut records = Vec::with_capacity(found.len());
+        let mut found = found.into_iter().peekable();
+        while found.peek().is_some() {
+            let some: Vec<_> = found.by_ref().take(AT_ONCE).collect();
+            let mut commands = redis::pipe();
+            for (id, hash) in &some {
+                commands.cmd("XREVRANGE").arg(self.keys.results(id)).arg("+").arg("-").arg("COUNT").arg(1);
+                commands.zscore(self.keys.registry("scheduled", hash.queue()), id);
+            }
+            let answers: Vec<redis::Value> = self.link.ask(&commands, &what).await?;
+            let mut answers = answers.into_iter();
+            for (id, hash) in some {
+                let last = answers.next().and_then(last_outcome);
+                let due: Option<f64> =
+                    answers.next().and_then(|value| redis::from_redis_value(value).ok().flatten());
+                let (mut record, _) = hash.into_record(&id, last.as_ref(), &self.limits);
+                if record.state == JobState::Scheduled && record.due_at.is_none() {
+                    record.due_at = due.and_then(|score| wire::from_millis((score * 1000.0) as i64));
+                }
+                records.push(record);
+            }
+        }
+        Ok(records)
+    }
+}
+
+/// The newest entry of a stream, as a list of one.
+fn last_outcome(answer: redis::Value) -> Option<LastOutcome> {
+    let entries: Vec<(String, Fields)> = redis::from_redis_value(answer).ok()?;
+    entries.into_iter().next().map(|(_, fields)| LastOutcome(fields))
+}

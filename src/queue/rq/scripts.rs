@@ -1,0 +1,73 @@
+//! The atomic steps, each one script on the server: a round trip for many jobs, and nothing half done.
+
+use redis::Script;
+
+/// Script text behind the functions that all share.
+macro_rules! script {
+    ($name:literal) => {
+        Script::new(concat!(
+            include_str!("scripts/prelude.lua"),
+            include_str!(concat!("scripts/", $name, ".lua"))
+        ))
+    };
+}
+
+macro_rules! scripts {
+    ($($(#[$doc:meta])* $field:ident = $name:literal;)*) => {
+        /// Every script, ready to be called by its digest; the server is given the text when it does not know it.
+        pub(super) struct Scripts {
+            $($(#[$doc])* pub(super) $field: Script,)*
+        }
+
+        impl Scripts {
+            pub(super) fn new() -> Self {
+                Self { $($field: script!($name),)* }
+            }
+        }
+    };
+}
+
+scripts! {
+    /// Puts jobs in.
+    enqueue = "enqueue";
+    /// Takes jobs for free slots.
+    take = "take";
+    /// Ends deliveries.
+    settle = "settle";
+    /// What a process holds.
+    held = "held";
+    /// Makes or renews a lease.
+    renew = "renew";
+    /// Ends a lease.
+    end_lease = "end_lease";
+    /// Who lives.
+    processes = "processes";
+    /// Deliveries without a live process.
+    orphans = "orphans";
+    /// Moves due jobs.
+    promote = "promote";
+    /// Drops what has been kept long enough.
+    expire = "expire";
+    /// Drops what is beyond the budget.
+    trim = "trim";
+    /// Takes one step of a schedule.
+    mark_schedule = "mark_schedule";
+    /// Takes a leadership.
+    lead = "lead";
+    /// Gives it up.
+    resign = "resign";
+    /// Tells who has it.
+    leadership = "leadership";
+    /// Takes a job out.
+    cancel = "cancel";
+    /// Puts ended jobs back.
+    requeue = "requeue";
+    /// Counts jobs by state.
+    counts = "counts";
+    /// Registers RQ workers.
+    birth = "birth";
+    /// Keeps them alive.
+    beat = "beat";
+    /// Takes them off the registers.
+    death = "death";
+}

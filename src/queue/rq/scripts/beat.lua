@@ -1,0 +1,36 @@
+-- Says that workers and what they run are alive. ARGV[3]: process; [4…]: names of its workers.
+-- Answers the executions that the process holds no longer by RQ's registries.
+
+local now, beat, lost = stamp(), epoch(), {}
+for i = 4, #ARGV do
+  local name = key('worker', ARGV[i])
+  if call('EXISTS', name) == 1 then
+    call('HSET', name, 'last_heartbeat', now)
+    call('EXPIRE', name, call('HEXISTS', name, 'current_job') == 1 and 90 or WORKER_TTL)
+  end
+end
+local lent = call('HGETALL', ours('deliveries'))
+for i = 1, #lent, 2 do
+  local process, worker, queue = string.match(lent[i + 1], '^(%S+) (%S+) %S+ (.*)$')
+  if process == ARGV[3] then
+    local member = lent[i]
+    local id, execution = string.match(member, '^(.*):([^:]*)$')
+    local fields = call('HMGET', key('job', id), 'status', 'timeout')
+    if fields[1] and call('ZSCORE', key('wip', queue), member) then
+      local timeout = tonumber(fields[2] or '') or 180
+      local ttl = (timeout > 0 and math.min(timeout, 30) or 30) + 60
+      call('ZADD', key('wip', queue), 'XX', whole(SECONDS + ttl), member)
+      call('HSET', key('job', id), 'last_heartbeat', now)
+      if call('EXISTS', key('execution', member)) == 1 then
+        call('HSET', key('execution', member), 'last_heartbeat', beat)
+        call('EXPIRE', key('execution', member), ttl)
+      end
+      call('ZADD', key('executions', id), 'XX', whole(SECONDS + ttl + 60), execution)
+      call('EXPIRE', key('executions', id), ttl + 60)
+      call('EXPIRE', key('worker', worker, 'executions'), ttl + 60)
+    else
+      lost[#lost + 1] = execution
+    end
+  end
+end
+return lost

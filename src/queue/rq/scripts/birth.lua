@@ -1,0 +1,16 @@
+-- Registers workers, one for each slot, unless they are registered. ARGV[3]: queues with commas; [4]: pid; [5]: host;
+-- [6]: version; [7…]: names.
+
+for i = 7, #ARGV do
+  local name = key('worker', ARGV[i])
+  local found = call('HMGET', name, 'birth', 'death')
+  if not found[1] or found[2] then
+    call('DEL', name)
+    call('HSET', name, 'birth', stamp(), 'last_heartbeat', stamp(), 'queues', ARGV[3], 'pid', ARGV[4],
+      'hostname', ARGV[5], 'ip_address', 'unknown', 'version', ARGV[6], 'python_version', 'n/a (tikkun)', 'state', 'idle')
+  end
+  call('SADD', key('workers'), name)
+  for queue in string.gmatch(ARGV[3], '[^,]+') do call('SADD', key('workers', queue), name) end
+  call('EXPIRE', name, WORKER_TTL)
+end
+return 1

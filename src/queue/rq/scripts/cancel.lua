@@ -1,0 +1,16 @@
+-- Takes a waiting job out. ARGV[3]: id. Answers the status it has afterwards; nothing when there is no such job.
+
+local id = ARGV[3]
+local name = key('job', id)
+local job = as_table(call('HGETALL', name))
+if not job.status then return false end
+local waits = { queued = true, scheduled = true, deferred = true }
+if not waits[job.status] then return job.status end
+if job.status == 'queued' then call('LREM', key('queue', job.origin), 1, id) end
+call('ZREM', key('scheduled', job.origin), id)
+call('ZREM', key('deferred', job.origin), id)
+call('HSET', name, 'status', 'canceled', 'ended_at', stamp())
+call('HDEL', name, 'x_due')
+call('ZADD', key('canceled', job.origin), whole(SECONDS), id)
+keep(id, tonumber(job.failure_ttl or '') or FAILURE_TTL)
+return 'canceled'

@@ -1,0 +1,164 @@
+-- What the scripts share. ARGV[1] is RQ's prefix, ARGV[2] ours. Time is the server's own.
+
+local RQ, OURS = ARGV[1], ARGV[2]
+local call = redis.call
+local clock = call('TIME')
+local SECONDS, MICROS = tonumber(clock[1]), tonumber(clock[2])
+local MILLIS = SECONDS * 1000 + math.floor(MICROS / 1000)
+
+-- RQ's own spans, in seconds.
+local RESULT_TTL, FAILURE_TTL, WORKER_TTL, DEAD_TTL = 500, 31536000, 480, 60
+
+local function key(...) return table.concat({ RQ, ... }, ':') end
+local function ours(...) return table.concat({ OURS, ... }, ':') end
+
+-- RQ's form of a time; `micros` later than now. Days become dates by the usual shift to a year that begins in March.
+local function stamp(micros)
+  local all = MICROS + (micros or 0)
+  local seconds = SECONDS + math.floor(all / 1000000)
+  local day, second = math.floor(seconds / 86400) + 719468, seconds % 86400
+  local era = math.floor(day / 146097)
+  local of_era = day - era * 146097
+  local year = math.floor((of_era - math.floor(of_era / 1460) + math.floor(of_era / 36524)
+    - math.floor(of_era / 146096)) / 365)
+  local of_year = of_era - (365 * year + math.floor(year / 4) - math.floor(year / 100))
+  local march = math.floor((5 * of_year + 2) / 153)
+  local month = march < 10 and march + 3 or march - 9
+  year = year + era * 400 + (month <= 2 and 1 or 0)
+  return string.format('%04d-%02d-%02dT%02d:%02d:%02d.%06dZ', year, month,
+    of_year - math.floor((153 * march + 2) / 5) + 1,
+    math.floor(second / 3600), math.floor(second / 60) % 60, second % 60, all % 1000000)
+end
+
+-- Seconds since the epoch with a fraction, as executions and results have it.
+local function epoch() return string.format('%d.%06d', SECONDS, MICROS) end
+
+-- Numbers without an exponent.
+local function whole(number) return string.format('%d', number) end
+
+local function as_table(flat)
+  local found = {}
+  for i = 1, #flat, 2 do found[flat[i]] = flat[i + 1] end
+  return found
+end
+
+local function push(queue, id, to_head)
+  call(to_head and 'LPUSH' or 'RPUSH', key('queue', queue), id)
+end
+
+local function live(name, ttl)
+  if ttl < 0 then call('PERSIST', name) else call('EXPIRE', name, ttl) end
+end
+
+-- Job, its dependents and its dependencies live equally long; -1 is for ever. Most jobs have neither.
+local function keep(id, ttl, job)
+  live(key('job', id), ttl)
+  if job and job.waited_for then live(key('job', id, 'dependents'), ttl) end
+  if not job or job.dependency_ids then live(RQ .. ':job::' .. id .. ':dependencies', ttl) end
+end
+
+local function forget(id)
+  call('DEL', key('job', id), key('job', id, 'dependents'), RQ .. ':job::' .. id .. ':dependencies',
+    key('results', id))
+end
+
+-- Waits in its queue again: what it did before stays on record.
+local function wait_again(id, queue, to_head)
+  call('HSET', key('job', id), 'status', 'queued', 'enqueued_at', stamp())
+  call('HDEL', key('job', id), 'x_due')
+  call('PERSIST', key('job', id))
+  push(queue, id, to_head)
+end
+
+local function wait_until(id, queue, delay_ms)
+  local due = math.ceil((MILLIS + delay_ms) / 1000)
+  call('HSET', key('job', id), 'status', 'scheduled', 'x_due', whole(MILLIS + delay_ms))
+  call('SADD', key('queues'), key('queue', queue))
+  call('ZADD', key('scheduled', queue), whole(due), id)
+end
+
+-- Lets go those that waited for `id`, which has ended `well` or not. One waits no longer when every other
+-- dependency is met, and its own status still says that it waits.
+local function release_dependents(id, well, job)
+  local waiting = call('SMEMBERS', key('job', id, 'dependents'))
+  if job then job.waited_for = #waiting > 0 end
+  for _, child in ipairs(waiting) do
+    local job = as_table(call('HGETALL', key('job', child)))
+    local lenient = job.allow_dependency_failures == '1'
+    local free = job.status == 'deferred' and (well or lenient)
+    if free then
+      for _, other in ipairs(call('SMEMBERS', RQ .. ':job::' .. child .. ':dependencies')) do
+        local status = other ~= id and call('HGET', key('job', other), 'status')
+        if status and status ~= 'finished' and not (lenient and status == 'failed') then free = false end
+      end
+    end
+    if free then
+      call('ZREM', key('deferred', job.origin), child)
+      wait_again(child, job.origin, job.enqueue_at_front == '1')
+      call('SREM', key('job', id, 'dependents'), child)
+    end
+  end
+end
+
+-- A process that is lost leads nothing.
+local function forfeit(process)
+  for _, role in ipairs(call('SMEMBERS', ours('roles'))) do
+    if call('HGET', ours('role', role), 'holder') == process then call('HSET', ours('role', role), 'until', '0') end
+  end
+end
+
+-- Whether a job can still run.
+local OPEN = { queued = true, scheduled = true, started = true, deferred = true, ready_to_enqueue = true, rate_limited = true }
+
+-- The other job that holds a unique key; nil when none does.
+local function holder_of(unique, id)
+  local held = as_table(call('HGETALL', ours('unique', unique)))
+  if not held.job or held.job == id then return nil end
+  local open = OPEN[call('HGET', key('job', held.job), 'status') or '']
+  if open or tonumber(held['until']) > MILLIS then return held.job end
+  return nil
+end
+
+-- Holds a key: by its job while that is open, and by the time for the period.
+local function hold(unique, id, period_ms)
+  local name = ours('unique', unique)
+  local until_ms = period_ms and MILLIS + period_ms or 0
+  call('HSET', name, 'job', id, 'until', whole(until_ms))
+end
+
+-- Puts one job in. `fields` is a flat list for its hash. 1: it waits; 0: its id is there; or the holder of its key.
+local function enqueue(id, queue, how, fields)
+  local name = key('job', id)
+  if call('EXISTS', name) == 1 then return 0 end
+  if how.unique then
+    local holder = holder_of(how.unique, id)
+    if holder then return holder end
+    hold(how.unique, id, how.period_ms)
+    call('HSET', name, 'x_unique', how.unique)
+  end
+  -- Jobs of one call are a microsecond apart, so that they can be listed in their order.
+  local made = stamp(how.place)
+  call('HSET', name, 'created_at', made, 'origin', queue, unpack(fields))
+  call('SADD', key('queues'), key('queue', queue))
+  if how.delay_ms and how.delay_ms > 0 then
+    wait_until(id, queue, how.delay_ms)
+  else
+    call('HSET', name, 'status', 'queued', 'enqueued_at', made)
+    push(queue, id, how.to_head)
+  end
+  return 1
+end
+
+-- Reads jobs out of ARGV from `first` on: id, queue, how as JSON, the number of fields, the fields.
+local function enqueue_all(first)
+  local answers = {}
+  while ARGV[first] do
+    local count, fields = tonumber(ARGV[first + 3]), {}
+    for i = 1, count do fields[i] = ARGV[first + 3 + i] end
+    local how = cjson.decode(ARGV[first + 2])
+    answers[#answers + 1] = enqueue(ARGV[first], ARGV[first + 1], how, fields)
+    first = first + 4 + count
+  end
+  return answers
+end
+

@@ -1,0 +1,24 @@
+-- Puts failed and canceled jobs back at the tail of their queues. ARGV[3…]: ids. Answers for each: 1, or its status, or
+-- empty when it is gone, or the other job that holds its key behind a `!`.
+
+local answers = {}
+for i = 3, #ARGV do
+  local id = ARGV[i]
+  local job = as_table(call('HGETALL', key('job', id)))
+  local ended = job.status == 'failed' or job.status == 'stopped' or job.status == 'canceled'
+  local holder = ended and job.x_unique and holder_of(job.x_unique, id)
+  if not ended then
+    answers[#answers + 1] = job.status or ''
+  elseif holder then
+    answers[#answers + 1] = '!' .. holder
+  else
+    if job.x_unique then call('HSET', ours('unique', job.x_unique), 'job', id) end
+    call('ZREM', key('failed', job.origin), id)
+    call('ZREM', key('canceled', job.origin), id)
+    call('HSET', key('job', id), 'ended_at', '')
+    call('PERSIST', key('results', id))
+    wait_again(id, job.origin, false)
+    answers[#answers + 1] = '1'
+  end
+end
+return answers

@@ -1,0 +1,161 @@
+-- Ends deliveries, each only while its execution holds the job. ARGV[3…]: for each a JSON object and the text of its
+-- outcome, which may be any bytes. Answers 1 where it counted, else 0.
+
+-- What is done once for all ends of this call.
+local sweep = { keys = {}, deliveries = {}, wip = {}, finished = {}, failed = {} }
+
+local function later(list, queue, ...)
+  local of = list[queue]
+  if not of then
+    of = {}
+    list[queue] = of
+  end
+  for _, value in ipairs({ ... }) do of[#of + 1] = value end
+end
+
+-- How it ran, if its execution holds the job; then all that says that it runs goes with the end of this call.
+local function let_go(id, queue, execution)
+  local member = id .. ':' .. execution
+  if sweep[member] or not call('ZSCORE', key('wip', queue), member) then return nil end
+  sweep[member] = true
+  later(sweep.wip, queue, member)
+  local lent = call('HGET', ours('deliveries'), member)
+  sweep.deliveries[#sweep.deliveries + 1] = member
+  sweep.keys[#sweep.keys + 1] = key('execution', member)
+  sweep.keys[#sweep.keys + 1] = key('executions', id)
+  local worker, made = string.match(lent or '', '^%S+ (%S+) (%S+) ')
+  if not worker then return { worker = '', made = epoch() } end
+  sweep.keys[#sweep.keys + 1] = key('worker', worker, 'executions')
+  return { worker = worker, made = made }
+end
+
+-- The worker is free again; `field` counts how its job ended.
+local function free(run, field)
+  local name = key('worker', run.worker)
+  if run.worker == '' or call('HDEL', name, 'current_job') == 0 then return end
+  call('HSET', name, 'state', 'idle')
+  if field then
+    call('HINCRBY', name, field, 1)
+    local worked = SECONDS + MICROS / 1e6 - tonumber(run.made)
+    call('HINCRBYFLOAT', name, 'total_working_time', string.format('%.6f', math.max(worked, 0)))
+  end
+end
+
+local function record(id, execution, run, kind, field, text, ttl)
+  local entry = { 'type', kind, 'worker_name', run.worker, 'execution_id', execution,
+    'execution_started_at', run.made, 'execution_ended_at', epoch() }
+  if text ~= '' then
+    entry[#entry + 1] = field
+    entry[#entry + 1] = text
+  end
+  local name = key('results', id)
+  call('XADD', name, 'MAXLEN', '10', '*', unpack(entry))
+  if ttl < 0 then call('PERSIST', name) else call('EXPIRE', name, ttl) end
+end
+
+-- RQ's repetition: the next run is decided at the good end of this one.
+local function repeats(id, queue, job)
+  local left = tonumber(job.repeats_left or '') or 0
+  if left <= 0 then return false end
+  local intervals = cjson.decode(job.repeat_intervals or '[0]')
+  local wait = intervals[1] or 0
+  if #intervals > 1 then
+    table.remove(intervals, 1)
+    call('HSET', key('job', id), 'repeat_intervals', cjson.encode(intervals))
+  end
+  call('HSET', key('job', id), 'repeats_left', whole(left - 1))
+  if wait == 0 then wait_again(id, queue, false) else wait_until(id, queue, wait * 1000) end
+  return true
+end
+
+local verdicts = {}
+
+function verdicts.ack(s, run, job, text)
+  free(run, 'successful_job_count')
+  if s.keep == 0 then
+    release_dependents(s.id, true, job)
+    forget(s.id)
+    return
+  end
+  call('HSET', key('job', s.id), 'status', 'finished', 'ended_at', stamp())
+  record(s.id, s.execution, run, '1', 'return_value', text, s.keep)
+  later(sweep.finished, s.queue, s.keep < 0 and '+inf' or whole(SECONDS + s.keep), s.id)
+  release_dependents(s.id, true, job)
+  if not repeats(s.id, s.queue, job) then keep(s.id, s.keep, job) end
+end
+
+function verdicts.bury(s, run, job, text)
+  free(run, 'failed_job_count')
+  if s.keep == 0 then
+    release_dependents(s.id, false, job)
+    forget(s.id)
+    return
+  end
+  call('HSET', key('job', s.id), 'status', 'failed', 'ended_at', stamp())
+  call('HINCRBY', key('job', s.id), 'x_failures', 1)
+  record(s.id, s.execution, run, '2', 'exc_string', text, s.keep)
+  later(sweep.failed, s.queue, s.keep < 0 and '-1' or whole(SECONDS + s.keep), s.id)
+  release_dependents(s.id, false, job)
+  keep(s.id, s.keep, job)
+end
+
+function verdicts.retry(s, run, job, text)
+  free(run, 'failed_job_count')
+  local name = key('job', s.id)
+  call('HINCRBY', name, 'x_failures', 1)
+  local left = tonumber(job.retries_left or '')
+  if left then call('HSET', name, 'retries_left', whole(math.max(left - 1, 0))) end
+  call('HSET', name, 'ended_at', stamp())
+  record(s.id, s.execution, run, '2', 'exc_string', text, FAILURE_TTL)
+  if s.delay_ms > 0 then
+    wait_until(s.id, s.queue, s.delay_ms)
+  else
+    wait_again(s.id, s.queue, job.enqueue_at_front_on_retry == '1')
+  end
+end
+
+function verdicts.back(s, run)
+  free(run)
+  wait_again(s.id, s.queue, s.to_head)
+end
+
+function verdicts.rescue(s, run)
+  free(run)
+  call('HINCRBY', key('job', s.id), 'x_orphaned', 1)
+  wait_again(s.id, s.queue, true)
+end
+
+local WANTED = { 'status', 'repeats_left', 'repeat_intervals', 'retries_left', 'enqueue_at_front_on_retry', 'dependency_ids' }
+
+local function wanted(id)
+  local values, job = call('HMGET', key('job', id), unpack(WANTED)), {}
+  for i, field in ipairs(WANTED) do job[field] = values[i] or nil end
+  return job
+end
+
+local answers = {}
+for i = 3, #ARGV, 2 do
+  local s, text = cjson.decode(ARGV[i]), ARGV[i + 1]
+  local run = let_go(s.id, s.queue, s.execution)
+  local job = run and wanted(s.id)
+  local counts = job and job.status
+  if counts == 'canceled' then
+    -- A person took it out while it ran: what it did is recorded, where it stands is not.
+    free(run)
+    if s.verdict == 'ack' and s.keep ~= 0 then record(s.id, s.execution, run, '1', 'return_value', text, s.keep) end
+  elseif counts then
+    verdicts[s.verdict](s, run, job, text)
+  elseif run then
+    free(run)
+  end
+  answers[#answers + 1] = counts and 1 or 0
+end
+
+for queue, members in pairs(sweep.wip) do call('ZREM', key('wip', queue), unpack(members)) end
+for queue, pairs_of in pairs(sweep.finished) do call('ZADD', key('finished', queue), unpack(pairs_of)) end
+for queue, pairs_of in pairs(sweep.failed) do call('ZADD', key('failed', queue), unpack(pairs_of)) end
+if #sweep.deliveries > 0 then
+  call('HDEL', ours('deliveries'), unpack(sweep.deliveries))
+  call('DEL', unpack(sweep.keys))
+end
+return answers

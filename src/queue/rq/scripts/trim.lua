@@ -1,0 +1,43 @@
+-- Drops ended jobs of queues that keep more than the budget, oldest first, at most ARGV[3].
+-- [4]: how many finished ones a queue keeps; [5]: how many failed and canceled ones; 0 keeps all. Answers how many.
+
+-- Ids that share a score, as those kept for ever do, are told apart by when they ended; of so many at most.
+local TIED = 5000
+local left = tonumber(ARGV[3])
+
+local function oldest(registry, count)
+  local ids = call('ZRANGE', registry, 0, count - 1, 'WITHSCORES')
+  local score = ids[#ids]
+  local tied = call('ZRANGEBYSCORE', registry, score, score, 'LIMIT', 0, TIED)
+  local found = {}
+  for i = 1, #ids, 2 do
+    if ids[i + 1] ~= score then found[#found + 1] = ids[i] end
+  end
+  local ended = {}
+  for _, id in ipairs(tied) do ended[id] = call('HGET', key('job', id), 'ended_at') or '' end
+  table.sort(tied, function(a, b)
+    if ended[a] == ended[b] then return a < b end
+    return ended[a] < ended[b]
+  end)
+  for _, id in ipairs(tied) do
+    if #found < count then found[#found + 1] = id end
+  end
+  return found
+end
+
+for _, full in ipairs(call('SMEMBERS', key('queues'))) do
+  local queue = string.sub(full, #key('queue', '') + 1)
+  local budgets = { finished = tonumber(ARGV[4]), failed = tonumber(ARGV[5]), canceled = tonumber(ARGV[5]) }
+  for _, kind in ipairs({ 'finished', 'failed', 'canceled' }) do
+    local registry = key(kind, queue)
+    local excess = call('ZCARD', registry) - budgets[kind]
+    if budgets[kind] > 0 and excess > 0 and left > 0 then
+      for _, id in ipairs(oldest(registry, math.min(excess, left))) do
+        call('ZREM', registry, id)
+        if not OPEN[call('HGET', key('job', id), 'status') or ''] then forget(id) end
+        left = left - 1
+      end
+    end
+  end
+end
+return tonumber(ARGV[3]) - left

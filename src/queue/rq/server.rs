@@ -1,0 +1,220 @@
+//! The path of a job on the server: in, out, and to its end.
+
+use std::collections::HashMap;
+
+use parking_lot::Mutex;
+use redis::ScriptInvocation;
+use serde::Serialize;
+use serde_json::json;
+
+use super::codec::{self, Limits, Serializer};
+use super::keys::Keys;
+use super::link::Link;
+use super::scripts::Scripts;
+use super::wire::{self, Hash};
+use super::workers::Workers;
+use crate::fault::Fault;
+use crate::job::{ExecutionId, JobId, JobState, Limit, NewJob, ProcessId, QueueEnd, QueueName};
+use crate::queue::broker::{Delivery, Enqueued, Settled, Settlement, Verdict};
+
+/// A hash as a script answers it.
+pub(super) type Fields = HashMap<String, Vec<u8>>;
+
+/// The time of a fetch, the names of fields, and for each job its place among the slots, its id and its fields.
+type Taken = (String, Vec<String>, Vec<(usize, String, Vec<Option<Vec<u8>>>)>);
+
+/// What the calls share.
+pub(super) struct Server {
+    pub(super) link: Link,
+    pub(super) scripts: Scripts,
+    pub(super) keys: Keys,
+    pub(super) workers: Workers,
+    /// What a payload may cost.
+    pub(super) limits: Limits,
+    /// How our own jobs are written.
+    serializer: Serializer,
+    /// How the results of running jobs are to be written.
+    lent: Mutex<HashMap<ExecutionId, Serializer>>,
+}
+
+impl Server {
+    pub(super) fn new(link: Link, keys: Keys, workers: Workers, limits: Limits) -> Self {
+        Self {
+            link,
+            scripts: Scripts::new(),
+            keys,
+            workers,
+            limits,
+            serializer: Serializer::default(),
+            lent: Mutex::default(),
+        }
+    }
+
+    /// A call with the prefixes that every script begins with.
+    pub(super) fn prepare<'a>(&self, script: &'a redis::Script) -> ScriptInvocation<'a> {
+        let mut call = script.prepare_invoke();
+        call.arg(&self.keys.rq).arg(&self.keys.ours);
+        call
+    }
+
+    /// Adds jobs to a call that puts them in.
+    pub(super) fn add_jobs(&self, call: &mut ScriptInvocation<'_>, jobs: &[NewJob]) -> Result<(), Fault> {
+        for (place, job) in jobs.iter().enumerate() {
+            let how = How::of(place, job);
+            let fields = wire::fields(job, self.serializer)?;
+            call.arg(job.id.as_str())
+                .arg(job.queue.as_str())
+                .arg(json!(how).to_string())
+                .arg(fields.len() * 2);
+            for (name, value) in fields {
+                call.arg(name).arg(value);
+            }
+        }
+        Ok(())
+    }
+
+    /// Puts jobs in.
+    pub(super) async fn enqueue(&self, jobs: &[NewJob]) -> Result<Vec<Enqueued>, Fault> {
+        if jobs.is_empty() {
+            return Ok(Vec::new());
+        }
+        let mut call = self.prepare(&self.scripts.enqueue);
+        self.add_jobs(&mut call, jobs)?;
+        let answers: Vec<redis::Value> =
+            self.link.invoke(&call, || format!("enqueue {} jobs", jobs.len())).await?;
+        Ok(answers.into_iter().map(enqueued).collect())
+    }
+
+    /// Lends up to `max` jobs. Run it as a task of its own: half of it must not happen.
+    pub(super) async fn take(
+        &self,
+        queue: &QueueName,
+        max: u32,
+        process: &ProcessId,
+    ) -> Result<Vec<Delivery>, Fault> {
+        let executions: Vec<ExecutionId> = (0..max).map(|_| new_execution()).collect();
+        let names = self.workers.assign(&executions);
+        let mut call = self.prepare(&self.scripts.take);
+        call.arg(queue.as_str()).arg(process.as_str());
+        for (execution, name) in executions.iter().zip(names) {
+            call.arg(execution.as_str()).arg(name);
+        }
+        let taken: Result<Taken, _> = self.link.invoke(&call, || format!("fetch from `{queue}`")).await;
+        let (now, names, taken) = match taken {
+            Ok(taken) => taken,
+            Err(fault) => {
+                self.workers.release(&executions);
+                return Err(fault);
+            }
+        };
+        let used = taken.len();
+        self.workers.release(executions.iter().skip(used));
+        let started_at = wire::time(&now);
+        let delivery = |(slot, id, values): (usize, String, Vec<Option<Vec<u8>>>)| {
+            let fields =
+                names.iter().zip(values).filter_map(|(name, value)| Some((name.clone(), value?))).collect();
+            let mut delivery = self.delivery(executions.get(slot)?.clone(), &id, fields);
+            delivery.job.state = JobState::Started;
+            delivery.job.attempt = delivery.job.attempt.saturating_add(1);
+            delivery.job.started_at = started_at;
+            Some(delivery)
+        };
+        Ok(taken.into_iter().filter_map(delivery).collect())
+    }
+
+    /// A delivery, whose serializer is remembered for its end.
+    pub(super) fn delivery(&self, execution: ExecutionId, id: &str, fields: Fields) -> Delivery {
+        let (job, serializer) = Hash(fields).into_record(id, None, &self.limits);
+        self.lent.lock().insert(execution.clone(), serializer);
+        Delivery { job, execution }
+    }
+
+    /// Ends deliveries.
+    pub(super) async fn settle(&self, settlements: &[Settlement]) -> Result<Vec<Settled>, Fault> {
+        if settlements.is_empty() {
+            return Ok(Vec::new());
+        }
+        let mut call = self.prepare(&self.scripts.settle);
+        for one in settlements {
+            let serializer = self.lent.lock().get(&one.execution).copied().unwrap_or_default();
+            let (how, text) = ending(one, serializer);
+            call.arg(how.to_string()).arg(text);
+        }
+        let answers: Vec<u8> =
+            self.link.invoke(&call, || format!("settle {} deliveries", settlements.len())).await?;
+        self.workers.release(settlements.iter().map(|one| &one.execution));
+        let mut lent = self.lent.lock();
+        for one in settlements {
+            lent.remove(&one.execution);
+        }
+        Ok(answers
+            .into_iter()
+            .map(|counted| if counted == 1 { Settled::Done } else { Settled::NotOurs })
+            .collect())
+    }
+}
+
+/// How a job comes in. What does not hold is left out: the script would take a null for something.
+#[derive(Serialize)]
+struct How<'a> {
+    /// Its place in the call.
+    place: usize,
+    to_head: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    delay_ms: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    unique: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    period_ms: Option<u64>,
+}
+
+impl<'a> How<'a> {
+    fn of(place: usize, job: &'a NewJob) -> Self {
+        let period = job.unique.as_ref().and_then(|unique| unique.period);
+        Self {
+            place,
+            to_head: job.end == QueueEnd::Head,
+            delay_ms: job.delay.map(wire::millis),
+            unique: job.unique.as_ref().map(|unique| unique.key.as_str()),
+            period_ms: period.map(wire::millis),
+        }
+    }
+}
+
+fn new_execution() -> ExecutionId {
+    ExecutionId::from(uuid::Uuid::new_v4().simple().to_string())
+}
+
+fn enqueued(answer: redis::Value) -> Enqueued {
+    match answer {
+        redis::Value::Int(1) => Enqueued::Accepted,
+        redis::Value::Int(_) => Enqueued::Exists,
+        holder => match redis::from_redis_value::<String>(holder) {
+            Ok(holder) => Enqueued::Duplicate(JobId::from(holder)),
+            Err(_) => Enqueued::Exists,
+        },
+    }
+}
+
+/// What the script is told of an end, and the text of its outcome.
+fn ending(one: &Settlement, serializer: Serializer) -> (serde_json::Value, String) {
+    let keep = |limit: Limit| wire::seconds(limit);
+    let (verdict, keep, delay_ms, to_head, text) = match &one.verdict {
+        Verdict::Ack { result, keep: limit } => {
+            ("ack", keep(*limit), 0, false, codec::encode_result(result, serializer).unwrap_or_default())
+        }
+        Verdict::Bury { error, keep: limit } => ("bury", keep(*limit), 0, false, trace(error)),
+        Verdict::RetryAt { delay, error } => ("retry", 0, wire::millis(*delay), false, trace(error)),
+        Verdict::GiveBack { end } => ("back", 0, 0, *end == QueueEnd::Head, String::new()),
+        Verdict::Rescue => ("rescue", 0, 0, true, String::new()),
+    };
+    let how = json!({
+        "id": one.job, "queue": one.queue, "execution": one.execution, "verdict": verdict, "keep": keep,
+        "delay_ms": delay_ms, "to_head": to_head,
+    });
+    (how, text)
+}
+
+fn trace(error: &str) -> String {
+    codec::encode_exc(&wire::trace_of(error))
+}

@@ -1,0 +1,285 @@
+//! A job as its hash holds it, and as the runtime knows it.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use chrono::{DateTime, TimeZone as _, Utc};
+use serde_json::{Map, Value};
+
+use super::codec::{self, Limits, Serializer};
+use crate::fault::{Fault, FaultKind};
+use crate::job::{JobId, JobRecord, JobState, KindName, Limit, NewJob, QueueName, Retries};
+
+/// The kind of a job whose call cannot be read.
+const UNREADABLE: &str = "(unreadable)";
+
+/// The fields of a hash.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Hash(pub(super) HashMap<String, Vec<u8>>);
+
+/// The newest outcome of a job.
+#[derive(Clone, Debug, Default)]
+pub(super) struct LastOutcome(pub(super) HashMap<String, Vec<u8>>);
+
+impl Hash {
+    /// A field as text; one that is missing, empty or no text is none.
+    fn text(&self, field: &str) -> Option<&str> {
+        let bytes = self.0.get(field)?;
+        std::str::from_utf8(bytes).ok().filter(|text| !text.is_empty())
+    }
+
+    fn number(&self, field: &str) -> Option<i64> {
+        self.text(field)?.parse().ok()
+    }
+
+    fn count(&self, field: &str) -> u32 {
+        self.number(field).and_then(|number| u32::try_from(number).ok()).unwrap_or(0)
+    }
+
+    fn time(&self, field: &str) -> Option<DateTime<Utc>> {
+        time(self.text(field)?)
+    }
+
+    /// -1 is without end, as in RQ.
+    fn limit(&self, field: &str) -> Option<Limit> {
+        self.number(field).map(|seconds| {
+            u64::try_from(seconds).map_or(Limit::Never, |s| Limit::After(Duration::from_secs(s)))
+        })
+    }
+
+    fn retries(&self) -> Option<Retries> {
+        let left = u32::try_from(self.number("retries_left")?).unwrap_or(0);
+        let intervals = self.text("retry_intervals").and_then(|text| codec::parse_intervals(text).ok());
+        // A list of one zero is RQ's way of writing none.
+        let intervals = intervals.filter(|intervals| *intervals != [Duration::ZERO]).unwrap_or_default();
+        Some(Retries { left, intervals })
+    }
+
+    /// Where it stands; words that we do not know are words of a newer RQ for something that waits.
+    pub(super) fn state(&self) -> JobState {
+        state(self.text("status").unwrap_or_default())
+    }
+
+    /// Its queue.
+    pub(super) fn queue(&self) -> &str {
+        self.text("origin").unwrap_or_default()
+    }
+
+    /// When it was made: what lists are ordered by.
+    pub(super) fn made(&self) -> &str {
+        self.text("created_at").unwrap_or_default()
+    }
+
+    /// The record, and the serializer that its result wants. A call that cannot be read is an error inside the
+    /// record, and its bytes are left alone.
+    pub(super) fn into_record(
+        self,
+        id: &str,
+        last: Option<&LastOutcome>,
+        limits: &Limits,
+    ) -> (JobRecord, Serializer) {
+        let data = self.0.get("data").map_or(&[][..], Vec::as_slice);
+        let (kind, args, serializer) = match codec::decode_call(data, limits) {
+            Ok(call) => (call.kind, Ok(call.args), call.serializer),
+            Err(call) => {
+                let kind = call.kind.unwrap_or_else(|| KindName::from(UNREADABLE));
+                (kind, Err(call.error), call.serializer.unwrap_or_default())
+            }
+        };
+        let state = self.state();
+        let is_final = matches!(state, JobState::Finished | JobState::Failed | JobState::Canceled);
+        let record = JobRecord {
+            id: JobId::from(id),
+            queue: QueueName::from(self.text("origin").unwrap_or_default()),
+            kind,
+            args,
+            state,
+            attempt: self.count("x_attempt"),
+            failures: self.count("x_failures"),
+            orphaned: self.count("x_orphaned"),
+            timeout: self.limit("timeout"),
+            retries: self.retries(),
+            result_ttl: self.limit("result_ttl"),
+            failure_ttl: self.limit("failure_ttl"),
+            created_at: self.time("created_at").unwrap_or(DateTime::UNIX_EPOCH),
+            enqueued_at: self.time("enqueued_at"),
+            due_at: self.number("x_due").filter(|_| state == JobState::Scheduled).and_then(from_millis),
+            started_at: self.time("started_at"),
+            ended_at: self.time("ended_at").filter(|_| is_final),
+            result: last.filter(|_| state == JobState::Finished).and_then(|last| last.result(limits)),
+            error: last.and_then(|last| last.error(limits)),
+            meta: self.meta(limits),
+        };
+        (record, serializer)
+    }
+
+    /// One that cannot be read stays on the server as it is, and nobody here sees it.
+    fn meta(&self, limits: &Limits) -> Map<String, Value> {
+        let read = self.0.get("meta").and_then(|bytes| codec::decode_meta(bytes, limits).ok());
+        read.map(|(meta, _)| meta).unwrap_or_default()
+    }
+}
+
+impl LastOutcome {
+    fn text(&self, field: &str) -> Option<&str> {
+        std::str::from_utf8(self.0.get(field)?).ok()
+    }
+
+    /// Some for a job that ended well, also when it returned nothing.
+    fn result(&self, limits: &Limits) -> Option<Value> {
+        match (self.text("type"), self.text("return_value")) {
+            (Some("1"), None) => Some(Value::Null),
+            (Some("1"), Some(text)) => Some(
+                codec::decode_result(text, limits)
+                    .unwrap_or_else(|refusal| Value::String(format!("(unreadable: {refusal})"))),
+            ),
+            _ => None,
+        }
+    }
+
+    /// The message alone where we wrote it, else the last line of a traceback.
+    fn error(&self, limits: &Limits) -> Option<String> {
+        if !matches!(self.text("type"), Some("2" | "3" | "5")) {
+            return None;
+        }
+        let trace = codec::decode_exc(self.text("exc_string")?, limits);
+        Some(
+            trace.map_or_else(
+                |refusal| format!("(unreadable: {refusal})"),
+                |trace| message_of(&trace).to_owned(),
+            ),
+        )
+    }
+}
+
+/// The fields of a new job; what the script adds itself is left out.
+pub(super) fn fields(job: &NewJob, serializer: Serializer) -> Result<Vec<(&'static str, Vec<u8>)>, Fault> {
+    let unwritable = || Fault::new(FaultKind::Permanent, format!("write job {}", job.id));
+    let data =
+        codec::encode_call(&job.kind, &job.args, serializer).map_err(|error| unwritable().because(error))?;
+    let mut fields = vec![
+        ("data", data),
+        ("description", format!("{}{}", job.kind, job.args).into_bytes()),
+        ("started_at", Vec::new()),
+        ("ended_at", Vec::new()),
+        ("last_heartbeat", Vec::new()),
+        ("worker_name", Vec::new()),
+        ("success_callback_name", Vec::new()),
+        ("failure_callback_name", Vec::new()),
+        ("stopped_callback_name", Vec::new()),
+        ("group_id", Vec::new()),
+    ];
+    for (name, limit) in
+        [("timeout", job.timeout), ("result_ttl", job.result_ttl), ("failure_ttl", job.failure_ttl)]
+    {
+        if let Some(limit) = limit {
+            fields.push((name, seconds(limit).to_string().into_bytes()));
+        }
+    }
+    if let Some(retries) = &job.retries {
+        fields.push(("retries_left", retries.left.to_string().into_bytes()));
+        // RQ writes a list of one zero for none.
+        let none = [Duration::ZERO];
+        let intervals = if retries.intervals.is_empty() { &none[..] } else { &retries.intervals };
+        fields.push(("retry_intervals", codec::write_intervals(intervals).into_bytes()));
+    }
+    if job.end == crate::job::QueueEnd::Head {
+        fields.push(("enqueue_at_front", b"1".to_vec()));
+    }
+    if !job.meta.is_empty() {
+        let meta = codec::encode_meta(&job.meta, serializer).map_err(|error| unwritable().because(error))?;
+        fields.push(("meta", meta));
+    }
+    Ok(fields)
+}
+
+/// RQ's number for a span: -1 without end. A part of a second counts as a whole one; zero stays zero.
+pub(super) fn seconds(limit: Limit) -> i64 {
+    limit.duration().map_or(-1, whole_seconds)
+}
+
+fn whole_seconds(span: Duration) -> i64 {
+    let up = u64::from(span.subsec_nanos() > 0);
+    i64::try_from(span.as_secs().saturating_add(up)).unwrap_or(i64::MAX)
+}
+
+/// The state that RQ's word stands for.
+pub(super) fn state(word: &str) -> JobState {
+    match word {
+        "queued" | "created" => JobState::Queued,
+        "started" => JobState::Started,
+        "finished" => JobState::Finished,
+        "failed" | "stopped" => JobState::Failed,
+        "canceled" => JobState::Canceled,
+        // Scheduled and deferred, and whatever a newer RQ may hold back for.
+        _ => JobState::Scheduled,
+    }
+}
+
+/// A time as RQ writes it; none where there is none, or none that can be read.
+pub(super) fn time(text: &str) -> Option<DateTime<Utc>> {
+    codec::parse_timestamp(text).ok().flatten()
+}
+
+/// A span in milliseconds.
+pub(super) fn millis(span: Duration) -> u64 {
+    u64::try_from(span.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// Milliseconds since the epoch.
+pub(super) fn from_millis(millis: i64) -> Option<DateTime<Utc>> {
+    Utc.timestamp_millis_opt(millis).single()
+}
+
+/// Id and execution of a member of the registry of running jobs; RQ 1 has the id alone.
+pub(super) fn split_member(member: &str) -> (&str, Option<&str>) {
+    member.rsplit_once(':').map_or((member, None), |(id, execution)| (id, Some(execution)))
+}
+
+/// What opens a traceback of ours, so that readers which look for the last line find the message.
+const TRACE: &str = "Traceback (most recent call last):\n  run by tikkun\n";
+/// RQ's own class for a job that took too long.
+const TIMED_OUT: &str = "rq.timeouts.JobTimeoutException: ";
+/// The class that stands for every other failure.
+const FAILED: &str = "tikkun.JobFailed: ";
+
+/// A failure as people and tools read it in Python: the last line names a class and says what happened.
+pub(super) fn trace_of(message: &str) -> String {
+    let class = if message.starts_with("Task exceeded maximum timeout value") { TIMED_OUT } else { FAILED };
+    format!("{TRACE}{class}{message}")
+}
+
+fn message_of(trace: &str) -> &str {
+    match trace.strip_prefix(TRACE) {
+        Some(ours) => ours.strip_prefix(TIMED_OUT).or_else(|| ours.strip_prefix(FAILED)).unwrap_or(ours),
+        None => trace.trim_end().lines().last().unwrap_or_default(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn spans_are_whole_seconds_rounded_up_and_minus_one_has_no_end() {
+        assert_eq!(seconds(Limit::Never), -1);
+        assert_eq!(seconds(Limit::After(Duration::ZERO)), 0);
+        assert_eq!(seconds(Limit::After(Duration::from_millis(1))), 1);
+        assert_eq!(seconds(Limit::After(Duration::from_secs(1800))), 1800);
+    }
+
+    #[test]
+    fn a_failure_ends_with_a_class_and_its_message_and_is_read_back_whole() {
+        for message in ["no luck", "two\nlines", "Task exceeded maximum timeout value (5 seconds)"] {
+            assert_eq!(message_of(&trace_of(message)), message);
+        }
+        assert!(trace_of("no luck").ends_with("\ntikkun.JobFailed: no luck"));
+        assert_eq!(message_of("Traceback\n  File x\nValueError: bad\n"), "ValueError: bad");
+    }
+
+    #[test]
+    fn the_id_of_a_running_job_is_what_stands_before_the_last_colon() {
+        assert_eq!(split_member("a:b:e"), ("a:b", Some("e")));
+        assert_eq!(split_member("plain"), ("plain", None));
+    }
+}

@@ -1,0 +1,106 @@
+//! RQ workers: one name for each slot, since its readers show one current job for each worker.
+
+use std::collections::HashMap;
+
+use parking_lot::Mutex;
+
+use crate::job::ExecutionId;
+use crate::queue::broker::ProcessRecord;
+
+/// What of a process's id its workers' names carry.
+const SHORT: usize = 8;
+
+/// The names of this process's workers, and who has which.
+pub(super) struct Workers {
+    slots: usize,
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    names: Vec<String>,
+    free: Vec<String>,
+    busy: HashMap<ExecutionId, String>,
+}
+
+impl Workers {
+    /// A worker for each of `slots`; they have names once the process has its lease.
+    pub(super) fn new(slots: usize) -> Self {
+        Self { slots, state: Mutex::default() }
+    }
+
+    /// Names the workers after host and process, the first time, and answers every name.
+    pub(super) fn named_after(&self, process: &ProcessRecord) -> Vec<String> {
+        let mut state = self.state.lock();
+        if state.names.is_empty() {
+            let plain = |c: char| if c.is_ascii_alphanumeric() || ".-_".contains(c) { c } else { '-' };
+            let host: String = process.host.chars().map(plain).collect();
+            let id: String = process.id.as_str().chars().take(SHORT).map(plain).collect();
+            state.names = (1..=self.slots).map(|slot| format!("tikkun.{host}.{id}.{slot}")).collect();
+            // The first is taken first.
+            state.free = state.names.iter().rev().cloned().collect();
+        }
+        state.names.clone()
+    }
+
+    /// Every name.
+    pub(super) fn names(&self) -> Vec<String> {
+        self.state.lock().names.clone()
+    }
+
+    /// Names for new executions; beyond the slots they share the last one.
+    pub(super) fn assign(&self, executions: &[ExecutionId]) -> Vec<String> {
+        let mut state = self.state.lock();
+        let spare = state.names.last().cloned().unwrap_or_else(|| "tikkun".to_owned());
+        let mut assigned = Vec::with_capacity(executions.len());
+        for execution in executions {
+            let name = state.free.pop().unwrap_or_else(|| spare.clone());
+            state.busy.insert(execution.clone(), name.clone());
+            assigned.push(name);
+        }
+        assigned
+    }
+
+    /// These executions are over, or never began.
+    pub(super) fn release<'a>(&self, executions: impl IntoIterator<Item = &'a ExecutionId>) {
+        let mut state = self.state.lock();
+        for execution in executions {
+            if let Some(name) = state.busy.remove(execution)
+                && state.names.contains(&name)
+                && !state.free.contains(&name)
+            {
+                state.free.push(name);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn process() -> ProcessRecord {
+        let now = chrono::DateTime::UNIX_EPOCH;
+        ProcessRecord {
+            id: "0123456789".into(),
+            host: "a host:1".into(),
+            pid: 1,
+            queues: Vec::new(),
+            started_at: now,
+            lease_until: now,
+        }
+    }
+
+    #[test]
+    fn names_are_lent_and_come_back() {
+        let workers = Workers::new(2);
+        let names = workers.named_after(&process());
+        assert_eq!(names, ["tikkun.a-host-1.01234567.1", "tikkun.a-host-1.01234567.2"]);
+        let ids: Vec<ExecutionId> = ["a", "b", "c"].into_iter().map(ExecutionId::from).collect();
+        assert_eq!(workers.assign(&ids), [&*names[0], &*names[1], &*names[1]]);
+        workers.release(&ids);
+        assert_eq!(workers.assign(&ids[..2]).len(), 2);
+        assert!(workers.state.lock().free.is_empty(), "no name is free twice");
+        assert_eq!(workers.named_after(&process()), names, "named once");
+    }
+}
