@@ -74,6 +74,8 @@ macro_rules! claims {
                 a_buried_job_is_failed_and_keeps_its_error,
                 a_job_given_back_loses_nothing,
                 a_rescued_job_counts_its_orphaning_and_comes_next,
+                a_stopped_job_has_failed_whatever_retries_are_left,
+                a_forwarded_job_waits_elsewhere_as_it_was,
                 keeping_for_no_time_drops_at_once,
                 an_older_execution_settles_nothing,
                 settling_twice_counts_once,

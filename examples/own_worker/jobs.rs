@@ -96,7 +96,7 @@ impl Job for ReadDocument {
             match ctx.sleep(PAGE).await {
                 Ok(()) => {}
                 Err(StopReason::Draining) => return Ok(Completion::Continue(QueueEnd::Head)),
-                Err(reason @ StopReason::TimedOut) => return Err(JobError::retryable(reason)),
+                Err(reason) => return Err(reason.error()),
             }
             ctx.report(Progress { total: pages, processed: page, succeeded: page, failed: 0 });
         }

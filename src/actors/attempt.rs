@@ -11,11 +11,14 @@ use super::verdict::{after_attempt, bury};
 use super::{Fence, JobEnded};
 use crate::job::{
     Args, ArgsError, BoxedJob, Completion, Control as _, JobContext, JobError, JobRecord, JobResult,
-    JobSettings, KindName, QueueEnd, Registry, StopReason,
+    JobSettings, KindName, QueueEnd, QueueName, Registry, StopReason,
 };
 use crate::queue::{Delivery, Verdict};
 use crate::story::STORY;
 use crate::supervision::{Panic, catch_panic};
+
+/// How long a job that a person stopped may take to do so: RQ kills it at once.
+const ORDERED_GRACE: Duration = Duration::from_secs(1);
 
 /// A kind of job, with arguments that it can read.
 pub(super) struct Found {
@@ -24,11 +27,33 @@ pub(super) struct Found {
     known_as: String,
 }
 
+/// Why a job cannot be begun.
+pub(super) enum NotFound {
+    /// This process does not have its function.
+    Unknown(JobError),
+    /// Its payload is not what its function takes.
+    Unreadable(JobError),
+}
+
+impl NotFound {
+    fn into_error(self) -> JobError {
+        match self {
+            Self::Unknown(error) | Self::Unreadable(error) => error,
+        }
+    }
+}
+
 /// Looks the function up and reads its arguments.
-pub(super) fn find(registry: &Registry, record: &JobRecord) -> Result<Found, JobError> {
-    let job = registry.find(&record.kind).map_err(JobError::permanent)?;
-    let args = record.args.clone().map_err(|error| unreadable(registry, &error))?;
-    let known_as = job.known_as(&args).map_err(|error| unreadable(registry, &error))?;
+pub(super) fn find(registry: &Registry, record: &JobRecord) -> Result<Found, NotFound> {
+    let job = match (registry.find(&record.kind), &record.args) {
+        (Ok(job), _) => job,
+        // What cannot even be read is no function that somebody else may have.
+        (Err(_), Err(error)) => return Err(NotFound::Unreadable(unreadable(registry, error))),
+        (Err(unknown), Ok(_)) => return Err(NotFound::Unknown(JobError::permanent(unknown))),
+    };
+    let unreadable = |error| NotFound::Unreadable(unreadable(registry, &error));
+    let args = record.args.clone().map_err(unreadable)?;
+    let known_as = job.known_as(&args).map_err(unreadable)?;
     let known_as = known_as.unwrap_or_else(|| record.id.to_string());
     Ok(Found { job: Arc::clone(job), args, known_as })
 }
@@ -44,26 +69,29 @@ pub(super) struct Attempt {
     pub(super) control: Arc<AttemptControl>,
     pub(super) grace: Duration,
     pub(super) fence: Fence,
+    /// Where the queue's jobs go whose function this process does not have; none: they fail.
+    pub(super) elsewhere: Option<QueueName>,
 }
 
 impl Attempt {
-    pub(super) async fn run(&self, found: Result<Found, JobError>) -> JobEnded {
-        let verdict = match found {
-            Ok(found) => self.run_found(&found).await,
-            Err(error) => self.unknown(error),
+    pub(super) async fn run(&self, found: Result<Found, NotFound>) -> JobEnded {
+        let verdict = match (found, &self.elsewhere) {
+            (Ok(found), _) => self.run_found(&found).await,
+            (Err(NotFound::Unknown(_)), Some(queue)) => self.forward(queue),
+            (Err(error), _) => self.unknown(error.into_error()),
         };
         JobEnded::new(&self.delivery, verdict)
     }
 
     /// The job's code held another thread until that was given up.
-    pub(super) async fn fail_stuck(&self, found: Result<Found, JobError>, tell_kind: bool) -> JobEnded {
+    pub(super) async fn fail_stuck(&self, found: Result<Found, NotFound>, tell_kind: bool) -> JobEnded {
         let error = format!("{}; its code never yielded, so its thread was given up", self.timed_out());
         let verdict = match found {
             Ok(found) => {
                 let ctx = self.context();
                 self.conclude(&found, Err(self.failed_by_timeout(error)), tell_kind.then_some(&ctx)).await
             }
-            Err(error) => self.unknown(error),
+            Err(error) => self.unknown(error.into_error()),
         };
         JobEnded::new(&self.delivery, verdict)
     }
@@ -85,6 +113,13 @@ impl Attempt {
     fn unknown(&self, error: JobError) -> Verdict {
         self.log_failed(self.delivery.job.id.as_str(), &error.message, false);
         bury(&self.delivery.job, &self.settings, error.message)
+    }
+
+    fn forward(&self, queue: &QueueName) -> Verdict {
+        let job = &self.delivery.job;
+        tracing::info!(job.id = %job.id, job.kind = %job.kind, queue.name = %job.queue, to = %queue,
+            "this process does not have the job's function; it waits in another queue now");
+        Verdict::Forward { queue: queue.clone() }
     }
 
     fn context(&self) -> JobContext {
@@ -115,7 +150,7 @@ impl Attempt {
     async fn conclude(&self, found: &Found, ended: JobResult, tell: Option<&JobContext>) -> Verdict {
         let verdict = after_attempt(&self.delivery.job, &self.settings, ended, fastrand::f64());
         match &verdict {
-            Verdict::Bury { error, .. } => {
+            Verdict::Bury { error, .. } | Verdict::Stop { error, .. } => {
                 self.log_failed(&found.known_as, error, false);
                 if let Some(ctx) = tell {
                     self.tell_kind(found, ctx, error).await;
@@ -136,10 +171,14 @@ impl Attempt {
             () = self.control.time_is_up() => self.control.request_stop(StopReason::TimedOut),
             _ = self.control.stopped() => {}
         }
-        let stopped = tokio::time::timeout(self.grace, &mut body).await;
+        let by_person = |reason: &StopReason| matches!(reason, StopReason::Stopped | StopReason::Killed);
+        let ordered = self.control.stop_requested().filter(by_person);
+        let grace = if ordered.is_some() { self.grace.min(ORDERED_GRACE) } else { self.grace };
+        let stopped = tokio::time::timeout(grace, &mut body).await;
         match (stopped.map(outcome), self.control.stop_requested()) {
             (Ok(Ok(Completion::Finished(result))), _) => Ok(Completion::Finished(result)),
             (_, Some(StopReason::TimedOut)) => Err(self.failed_by_timeout(self.timed_out())),
+            (_, Some(reason)) if by_person(&reason) => Err(reason.error()),
             (Ok(ended), _) => ended,
             (Err(_), _) => Ok(Completion::Continue(QueueEnd::Head)),
         }

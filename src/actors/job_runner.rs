@@ -7,12 +7,12 @@ use std::time::Duration;
 use actix::ActorFutureExt as _;
 use actix::{Actor, Context, Handler, Message, ResponseActFuture, Supervised, WrapFuture};
 
-use super::attempt::{Attempt, Found, find};
+use super::attempt::{Attempt, Found, NotFound, find};
 use super::attempt_control::AttemptControl;
 use super::running::InHand;
 use super::{Fence, Running};
 use crate::failpoint;
-use crate::job::{JobError, QueueEnd, Registry, StopReason};
+use crate::job::{QueueEnd, Registry, StopReason};
 use crate::queue::{Delivery, Settlement, Verdict};
 
 /// The actor.
@@ -90,7 +90,7 @@ impl JobRunner {
     }
 
     /// Puts an attempt together and into the list.
-    fn take(&mut self, delivery: Delivery) -> (Attempt, Result<Found, JobError>, InHand) {
+    fn take(&mut self, delivery: Delivery) -> (Attempt, Result<Found, NotFound>, InHand) {
         let found = find(&self.registry, &delivery.job);
         let settings = found.as_ref().map(|found| found.job.settings()).unwrap_or_default();
         let control = Arc::new(AttemptControl::new(delivery.job.time_limit(&settings)));
@@ -100,7 +100,8 @@ impl JobRunner {
         self.current = Some(Arc::clone(&control));
         let in_hand = self.running.take_in_hand(&delivery, &control, &self.fence);
         let (grace, fence) = (self.grace, self.fence.clone());
-        (Attempt { delivery, settings, control, grace, fence }, found, in_hand)
+        let elsewhere = self.registry.elsewhere(&delivery.job.queue).cloned();
+        (Attempt { delivery, settings, control, grace, fence, elsewhere }, found, in_hand)
     }
 
     /// Answers with the end of an attempt.

@@ -251,7 +251,8 @@ fn verdict_word(verdict: &Verdict) -> &'static str {
     match verdict {
         Verdict::Rescue | Verdict::GiveBack { .. } => "runs again",
         Verdict::RetryAt { .. } => "is tried again",
-        Verdict::Bury { .. } => "failed",
+        Verdict::Bury { .. } | Verdict::Stop { .. } => "failed",
+        Verdict::Forward { .. } => "waits in another queue",
         Verdict::Ack { .. } => "finished",
     }
 }

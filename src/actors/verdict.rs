@@ -48,6 +48,9 @@ fn after_failure(job: &JobRecord, settings: &JobSettings, error: JobError, chanc
     let delay = match error.kind {
         JobErrorKind::Retryable => job.retry_delay(settings, chance),
         JobErrorKind::Permanent => None,
+        JobErrorKind::Stopped => {
+            return Verdict::Stop { error: error.message, keep: failure_ttl(job, settings) };
+        }
     };
     match delay {
         Some(delay) => Verdict::RetryAt { delay, error: error.message },
@@ -80,7 +83,7 @@ pub(super) fn after_death(job: &JobRecord, settings: &JobSettings, died: &str, c
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::job::{Args, NewJob, QueueEnd, Retries, RetryPolicy};
+    use crate::job::{Args, NewJob, QueueEnd, Retries, RetryPolicy, StopReason};
     use std::time::Duration;
 
     fn job() -> JobRecord {
@@ -110,6 +113,15 @@ mod tests {
         assert_eq!(again, Verdict::RetryAt { delay: Duration::ZERO, error: "x".into() });
         let never = after_attempt(&job, &JobSettings::default(), Err(JobError::permanent("x")), 0.5);
         assert!(matches!(never, Verdict::Bury { .. }));
+    }
+
+    #[test]
+    fn a_stopped_job_is_not_tried_again_and_known_as_stopped() {
+        let mut job = job();
+        job.retries = Some(Retries { left: 3, intervals: vec![] });
+        let end = |error| after_attempt(&job, &JobSettings::default(), Err(error), 0.5);
+        assert!(matches!(end(StopReason::Stopped.error()), Verdict::Stop { .. }));
+        assert!(matches!(end(StopReason::Killed.error()), Verdict::RetryAt { .. }));
     }
 
     #[test]

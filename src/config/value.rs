@@ -201,6 +201,34 @@ impl Value for Vec<String> {
     }
 }
 
+/// Texts by name: `a=x,b=y`, or a table.
+impl Value for BTreeMap<String, String> {
+    const EXPECTED: &'static str = "texts by name: `{ high = \"x\" }` in a file, `high=x,low=y` elsewhere";
+
+    fn from_text(text: &str) -> Option<Self> {
+        let pairs = text.split(',').map(str::trim).filter(|pair| !pair.is_empty());
+        pairs
+            .map(|pair| {
+                let (name, text) = pair.split_once('=')?;
+                Some((name.trim().to_owned(), text.trim().to_owned()))
+            })
+            .collect()
+    }
+
+    fn from_toml(value: &toml::Value) -> Option<Self> {
+        let pairs = value.as_table()?.iter();
+        pairs.map(|(name, text)| Some((name.trim().to_owned(), text.as_str()?.trim().to_owned()))).collect()
+    }
+
+    fn show(&self) -> String {
+        self.iter().map(|(name, text)| format!("{name}={text}")).collect::<Vec<_>>().join(",")
+    }
+
+    fn stand_in() -> Self {
+        Self::new()
+    }
+}
+
 /// Numbers by name: `a=1,b=2`, or a table.
 impl Value for BTreeMap<String, usize> {
     const EXPECTED: &'static str =

@@ -22,6 +22,8 @@ pub struct WorkerSettings {
     pub threads: usize,
     /// The most slots a queue may take; a queue that is not named may take all.
     pub queue_caps: BTreeMap<QueueName, usize>,
+    /// By queue, where jobs go whose function this process does not have; the others fail.
+    pub forward_unknown: BTreeMap<QueueName, QueueName>,
     /// How long one look into an empty queue waits.
     pub fetch_patience: Duration,
 }
@@ -47,8 +49,18 @@ impl WorkerSettings {
             threads => threads.min(slots),
         };
         let queue_caps = caps(reader);
+        let forward_unknown = forwards(reader, &queues);
         let fetch_patience = reader.duration("worker.fetch_patience");
-        Self { queues, queues_as_given, known_queues, slots, threads, queue_caps, fetch_patience }
+        Self {
+            queues,
+            queues_as_given,
+            known_queues,
+            slots,
+            threads,
+            queue_caps,
+            forward_unknown,
+            fetch_patience,
+        }
     }
 
     /// Queues whose jobs this process leaves to somebody else.
@@ -92,6 +104,24 @@ fn queue_list(reader: &mut Reader<'_>, key: &'static str) -> Vec<QueueName> {
 
 fn is_name(name: &str) -> bool {
     !name.is_empty() && !name.chars().any(char::is_control)
+}
+
+/// What a queue does with a function that is not here, in words.
+const FORWARD: &str = "forward:";
+
+fn forwards(reader: &mut Reader<'_>, listened: &[QueueName]) -> BTreeMap<QueueName, QueueName> {
+    let expected = "`fail` or `forward:QUEUE` by queue, as in `{ default = \"forward:python\" }` in a file, \
+                    `default=forward:python` elsewhere, to a queue that this process does not listen to";
+    let to = |what: &str| what.strip_prefix(FORWARD).map(QueueName::from);
+    let is_fine = |(name, what): (&String, &String)| {
+        let forwards = to(what).is_some_and(|queue| is_name(queue.as_str()) && !listened.contains(&queue));
+        is_name(name) && (what == "fail" || forwards)
+    };
+    let given: BTreeMap<String, String> =
+        reader.read("worker.unknown_function", expected, |given: &BTreeMap<String, String>| {
+            given.iter().all(is_fine)
+        });
+    given.iter().filter_map(|(name, what)| Some((QueueName::from(name), to(what)?))).collect()
 }
 
 fn caps(reader: &mut Reader<'_>) -> BTreeMap<QueueName, usize> {

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use futures::future::BoxFuture;
 
-use super::{JobId, KindName, Progress, QueueName};
+use super::{JobError, JobId, KindName, Progress, QueueName};
 
 /// Why a job is asked to stop at its next safe point.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -15,6 +15,21 @@ pub enum StopReason {
     Draining,
     /// The job's time is up.
     TimedOut,
+    /// A person stopped this job: it fails for good.
+    Stopped,
+    /// A person ended this attempt, as one kills a process: a failed attempt, tried again by its policy.
+    Killed,
+}
+
+impl StopReason {
+    /// How a job that does not rest ends when it is asked to: its error.
+    #[must_use]
+    pub fn error(self) -> JobError {
+        match self {
+            Self::Draining | Self::TimedOut | Self::Killed => JobError::retryable(self),
+            Self::Stopped => JobError::stopped(self),
+        }
+    }
 }
 
 impl fmt::Display for StopReason {
@@ -22,6 +37,9 @@ impl fmt::Display for StopReason {
         f.write_str(match self {
             Self::Draining => "the process is draining",
             Self::TimedOut => "the job's time is up",
+            // RQ's own words, which its users know.
+            Self::Stopped => "Job stopped by user, work-horse terminated.",
+            Self::Killed => "Work-horse terminated unexpectedly: a person ended this attempt",
         })
     }
 }

@@ -41,6 +41,8 @@ pub enum JobErrorKind {
     Retryable,
     /// No attempt will ever succeed: straight to failed.
     Permanent,
+    /// A person stopped the job: failed for good, and known as stopped.
+    Stopped,
 }
 
 impl JobError {
@@ -52,6 +54,11 @@ impl JobError {
     /// No attempt will ever succeed.
     pub fn permanent(message: impl fmt::Display) -> Self {
         Self { kind: JobErrorKind::Permanent, message: message.to_string() }
+    }
+
+    /// A person stopped the job.
+    pub fn stopped(message: impl fmt::Display) -> Self {
+        Self { kind: JobErrorKind::Stopped, message: message.to_string() }
     }
 }
 

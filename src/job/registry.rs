@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use futures::future::BoxFuture;
 
-use super::{Args, ArgsError, Job, JobContext, JobError, JobResult, JobSettings, KindName};
+use super::{Args, ArgsError, Job, JobContext, JobError, JobResult, JobSettings, KindName, QueueName};
 
 /// A kind of job with its argument type hidden: what runners hold.
 pub trait BoxedJob: Send + Sync {
@@ -60,6 +60,8 @@ impl<J: Job> BoxedJob for J {
 #[derive(Clone, Default)]
 pub struct Registry {
     kinds: BTreeMap<&'static str, Arc<dyn BoxedJob>>,
+    /// By queue, where jobs go whose function is not here.
+    elsewhere: BTreeMap<QueueName, QueueName>,
 }
 
 /// Two kinds that want the same name.
@@ -80,6 +82,19 @@ pub struct UnknownFunction {
 }
 
 impl Registry {
+    /// Sends jobs of some queues whose function is not here to other queues, instead of failing them.
+    #[must_use]
+    pub fn forwarding(mut self, elsewhere: BTreeMap<QueueName, QueueName>) -> Self {
+        self.elsewhere = elsewhere;
+        self
+    }
+
+    /// Where jobs of `queue` go whose function is not here; none: they fail.
+    #[must_use]
+    pub fn elsewhere(&self, queue: &QueueName) -> Option<&QueueName> {
+        self.elsewhere.get(queue)
+    }
+
     /// Adds a kind. A second kind of the same name takes the first one's place.
     #[must_use]
     pub fn with(self, job: impl Job) -> Self {

@@ -254,6 +254,11 @@ impl Deletion<'_> {
                 self.finish_clean_up().await;
                 Some(Err(timed_out()))
             }
+            StopReason::Stopped | StopReason::Killed => {
+                tracing::info!(target: STORY, { job.id = %self.row.id }, "🛑 Job {} was stopped by a person", self.row.id);
+                self.finish_clean_up().await;
+                Some(Err(reason.error()))
+            }
         }
     }
 

@@ -99,7 +99,7 @@ impl Job for Sleep {
             match slept {
                 Ok(()) => {}
                 Err(StopReason::Draining) => return Ok(Completion::Continue(QueueEnd::Head)),
-                Err(reason @ StopReason::TimedOut) => return Err(JobError::retryable(reason)),
+                Err(reason) => return Err(reason.error()),
             }
             let (total, done) = (i64::from(SLEEP_STEPS), i64::from(step));
             ctx.report(Progress { total, processed: done, succeeded: done, failed: 0 });

@@ -28,6 +28,7 @@ impl Stopped {
         match self {
             Self::Asked(StopReason::Draining) => Ok(Completion::Continue(QueueEnd::Head)),
             Self::Asked(StopReason::TimedOut) => Err(timed_out()),
+            Self::Asked(reason) => Err(reason.error()),
             Self::Fault(fault) => Err(JobError::from(fault)),
         }
     }

@@ -93,6 +93,19 @@ pub enum Verdict {
         /// How long it is kept.
         keep: Limit,
     },
+    /// A person stopped it while it ran: failed for good, whatever retries are left; kept for `keep`.
+    Stop {
+        /// What readers are told.
+        error: String,
+        /// How long it is kept.
+        keep: Limit,
+    },
+    /// Goes to the tail of another queue, whose workers have its function. Costs no retry, and nothing of the
+    /// job is changed but its queue.
+    Forward {
+        /// Where to.
+        queue: QueueName,
+    },
     /// Goes back unharmed: a continuation, a drain, a runner lost. Costs no retry.
     GiveBack {
         /// Where in its queue.

@@ -88,7 +88,8 @@ impl Planter<'_> {
         let batches = role.runs_jobs().then(Arbiter::new);
         let thread = batches.as_ref().map_or_else(|| self.control.clone(), Arbiter::handle);
         let deletion = self.delete_receipts(tracker.clone(), (deletions, thread));
-        let registry = Arc::new(registry(self.own.clone(), deletion, self.settings.diagnostics.enabled));
+        let registry = registry(self.own.clone(), deletion, self.settings.diagnostics.enabled);
+        let registry = Arc::new(registry.forwarding(self.settings.worker.forward_unknown.clone()));
         warn_of_foreign(self.settings, &registry);
         let (mut runners, mut listeners) = (None, Vec::new());
         if role.runs_jobs() {

@@ -62,6 +62,39 @@ pub async fn a_buried_job_is_failed_and_keeps_its_error(fresh: &dyn Fresh) {
     assert!(job.ended_at.is_some() && job.result.is_none());
 }
 
+pub async fn a_stopped_job_has_failed_whatever_retries_are_left(fresh: &dyn Fresh) {
+    let broker = leased(fresh).await;
+    let mut new = job("a");
+    new.retries = Some(Retries { left: 3, intervals: vec![] });
+    let delivery = one(&*broker, new).await;
+    let verdict = Verdict::Stop { error: "stopped by a person".into(), keep: Limit::After(LONG) };
+    assert_eq!(settle(&*broker, &delivery, verdict).await, Settled::Done);
+    let job = record(&*broker, "a").await;
+    assert_eq!((job.state, job.retries.unwrap().left), (JobState::Failed, 3));
+    assert_eq!(job.error.as_deref(), Some("stopped by a person"));
+    assert_eq!((counts(&*broker).await.failed, fetch(&*broker, 9).await), (1, vec![]));
+}
+
+pub async fn a_forwarded_job_waits_elsewhere_as_it_was(fresh: &dyn Fresh) {
+    let broker = leased(fresh).await;
+    let mut new = job("a");
+    new.retries = Some(Retries { left: 3, intervals: vec![LONG] });
+    new.timeout = Some(Limit::After(LONG));
+    let delivery = one(&*broker, new).await;
+    let forward = Verdict::Forward { queue: "other".into() };
+    let waiter = broker.clone();
+    let woken = tokio::spawn(async move { waiter.wait(&"other".into(), LONG).await });
+    assert_eq!(settle(&*broker, &delivery, forward).await, Settled::Done);
+    assert!(in_time("a ring in the other queue", woken).await.unwrap().unwrap());
+    assert_eq!(counts(&*broker).await, Default::default());
+    assert_eq!(broker.counts().await.unwrap()[&"other".into()].queued, 1);
+    assert_eq!(fetch(&*broker, 9).await, []);
+    let again = broker.fetch(&"other".into(), 9, &me()).await.unwrap().remove(0).job;
+    let before = delivery.job;
+    assert_eq!((&again.args, &again.retries, again.timeout), (&before.args, &before.retries, before.timeout));
+    assert_eq!((again.queue.as_str(), again.failures, again.orphaned), ("other", 0, 0));
+}
+
 pub async fn a_job_given_back_loses_nothing(fresh: &dyn Fresh) {
     let broker = leased(fresh).await;
     let mut new = job("a");
@@ -111,8 +144,10 @@ fn every_verdict() -> Vec<Verdict> {
         retry(Duration::ZERO),
         retry(LONG),
         bury(Limit::Never),
+        Verdict::Stop { error: "stopped".into(), keep: Limit::Never },
         Verdict::GiveBack { end: QueueEnd::Head },
         Verdict::Rescue,
+        Verdict::Forward { queue: "other".into() },
     ]
 }
 
@@ -152,20 +187,20 @@ pub async fn settling_twice_counts_once(fresh: &dyn Fresh) {
 
 pub async fn a_slice_is_answered_in_its_order(fresh: &dyn Fresh) {
     let broker = leased(fresh).await;
-    let names: Vec<_> = (0..7).map(|n| format!("job-{n}")).collect();
+    let names: Vec<_> = (0..9).map(|n| format!("job-{n}")).collect();
     enqueue(&*broker, &names.iter().map(String::as_str).collect::<Vec<_>>()).await;
-    let lent = fetch(&*broker, 7).await;
+    let lent = fetch(&*broker, 9).await;
     settle(&*broker, &lent[2], ack()).await;
     let mut slice: Vec<_> = lent.iter().zip(every_verdict()).map(|(one, how)| settlement(one, how)).collect();
     slice.push(settlement(&lent[0], Verdict::Rescue));
-    let mut expected = [Settled::Done; 8];
+    let mut expected = [Settled::Done; 10];
     expected[2] = Settled::NotOurs;
-    expected[7] = Settled::NotOurs;
+    expected[9] = Settled::NotOurs;
     assert_eq!(broker.settle(&slice).await.unwrap(), expected);
     assert_eq!(broker.settle(&[]).await.unwrap(), []);
     let job = record(&*broker, "job-0").await;
     assert_eq!((job.state, job.orphaned), (JobState::Finished, 0), "the first of two counted");
     let counts = counts(&*broker).await;
     assert_eq!((counts.queued, counts.scheduled, counts.started), (2, 1, 0));
-    assert_eq!((counts.finished, counts.failed), (2, 1));
+    assert_eq!((counts.finished, counts.failed), (2, 2));
 }

@@ -1,7 +1,7 @@
 //! Jobs that nobody here can run fail in words that help.
 
 use serde_json::json;
-use tikkun::job::{Args, NewJob};
+use tikkun::job::{Args, JobState, NewJob};
 
 use crate::ground::{Entry, FUNCTION, Ground};
 use crate::process::Service;
@@ -75,4 +75,25 @@ async fn queue_does_not_fill_up_with_what_has_ended() {
     let health = service.health();
     assert_eq!(health["summary"], json!({ "total_queued": 0, "total_failed": 0 }));
     assert_eq!(health["queues"]["maintenance"]["finished"], 0);
+}
+
+#[tokio::test]
+async fn a_function_of_somebody_else_goes_to_their_queue_as_it_was() {
+    let ground = Ground::new().await;
+    let forward = ("TIKKUN_WORKER__UNKNOWN_FUNCTION", "default=forward:python");
+    let mut service = ground.service().set(forward.0, forward.1).start().await;
+    let retries = Some(tikkun::job::Retries { left: 2, intervals: Vec::new() });
+    let theirs = NewJob { retries, ..NewJob::new("theirs", "default", "shop.jobs.theirs", Args::default()) };
+    let low = NewJob::new("low", "maintenance", "shop.jobs.theirs", Args::default());
+    ground.broker().await.enqueue(&[theirs, low]).await.unwrap();
+    let job = async |id: &str| ground.broker().await.job(&id.into()).await.unwrap().unwrap();
+    service
+        .until("both jobs to be decided on", async |_| {
+            let states = (job("theirs").await.queue == "python".into(), job("low").await.state);
+            (states == (true, JobState::Failed)).then_some(())
+        })
+        .await;
+    let theirs = job("theirs").await;
+    assert_eq!((theirs.state, theirs.failures, theirs.retries.unwrap().left), (JobState::Queued, 0, 2));
+    assert!(job("low").await.error.unwrap().contains("unknown function `shop.jobs.theirs`"));
 }

@@ -90,8 +90,12 @@ impl Broker for Embedded {
             .await
             .map_err(|error| fault(error, format!("settle {} deliveries", settlements.len())))?;
         for one in settlements {
-            if !matches!(one.verdict, Verdict::Ack { .. } | Verdict::Bury { .. }) {
-                self.doorbell.ring(&one.queue);
+            match &one.verdict {
+                Verdict::Ack { .. } | Verdict::Bury { .. } | Verdict::Stop { .. } => {}
+                Verdict::Forward { queue } => self.doorbell.ring(queue),
+                Verdict::RetryAt { .. } | Verdict::GiveBack { .. } | Verdict::Rescue => {
+                    self.doorbell.ring(&one.queue);
+                }
             }
         }
         Ok(answers)

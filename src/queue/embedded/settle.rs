@@ -49,12 +49,21 @@ struct Returned<'a> {
     error: Option<&'a str>,
 }
 
+/// A delivery whose job waits in another queue from now on.
+#[derive(Serialize)]
+struct Forwarded<'a> {
+    execution: &'a str,
+    queue: &'a str,
+}
+
 /// Settlements by what happens to the row.
 #[derive(Default)]
 struct Sorted<'a> {
     dropped: Vec<Dropped<'a>>,
     ended: Vec<Ended<'a>>,
     returned: Vec<Returned<'a>>,
+    /// Of the returned ones.
+    forwarded: Vec<Forwarded<'a>>,
 }
 
 /// Ends deliveries; of two settlements of one delivery the first counts.
@@ -64,11 +73,13 @@ pub async fn settle(database: &Database, settlements: &[Settlement]) -> Result<V
     }
     let mut tx = database.write().await?;
     let now = now();
-    let sorted = sort(&mut tx, settlements, now).await?;
+    let mut sorted = sort(&mut tx, settlements, now).await?;
     let mut done = HashSet::with_capacity(settlements.len());
     drop_rows(&mut tx, &sorted.dropped, &mut done).await?;
     end_rows(&mut tx, &sorted.ended, now, &mut done).await?;
     return_rows(&mut tx, &sorted.returned, now, &mut done).await?;
+    sorted.forwarded.retain(|one| done.contains(one.execution));
+    forward_rows(&mut tx, &sorted.forwarded).await?;
     crate::failpoint::reach("queue.settle.before_commit");
     tx.commit().await?;
     crate::failpoint::reach("queue.settle.after_commit");
@@ -89,7 +100,9 @@ async fn sort<'a>(
     let mut seen = HashSet::with_capacity(settlements.len());
     for one in settlements.iter().filter(|one| seen.insert(one.execution.as_str())) {
         match &one.verdict {
-            Verdict::Ack { keep, .. } | Verdict::Bury { keep, .. } if is_zero(*keep) => {
+            Verdict::Ack { keep, .. } | Verdict::Bury { keep, .. } | Verdict::Stop { keep, .. }
+                if is_zero(*keep) =>
+            {
                 sorted.dropped.push(Dropped { job: one.job.as_str(), execution: one.execution.as_str() });
             }
             Verdict::Ack { result, keep } => {
@@ -97,7 +110,7 @@ async fn sort<'a>(
                     .ended
                     .push(Ended { result: Some(result), ..ended(one, JobState::Finished, *keep, now) });
             }
-            Verdict::Bury { error, keep } => {
+            Verdict::Bury { error, keep } | Verdict::Stop { error, keep } => {
                 let ended = ended(one, JobState::Failed, *keep, now);
                 sorted.ended.push(Ended { error: Some(error), failures: 1, ..ended });
             }
@@ -109,6 +122,11 @@ async fn sort<'a>(
                 let (state, due_at) = (JobState::Scheduled.as_str(), Some(now + millis(*delay)));
                 let returned = returned(one, 0);
                 sorted.returned.push(Returned { state, due_at, failures: 1, error: Some(error), ..returned });
+            }
+            Verdict::Forward { queue } => {
+                let position = places.next(tx, queue.as_str(), QueueEnd::Tail).await?;
+                sorted.returned.push(returned(one, position));
+                sorted.forwarded.push(Forwarded { execution: one.execution.as_str(), queue: queue.as_str() });
             }
             Verdict::GiveBack { end } => {
                 let position = places.next(tx, one.queue.as_str(), *end).await?;
@@ -232,5 +250,20 @@ async fn return_rows(
     .fetch_all(tx)
     .await?;
     done.extend(returned);
+    Ok(())
+}
+
+async fn forward_rows(tx: &mut SqliteConnection, rows: &[Forwarded<'_>]) -> Result<(), sqlx::Error> {
+    if rows.is_empty() {
+        return Ok(());
+    }
+    // Only jobs that went back in this transaction; the place was taken in the new queue already.
+    sqlx::query(
+        "UPDATE tikkun_jobs SET queue = given.value ->> 'queue' FROM json_each(?1) AS given
+         WHERE tikkun_jobs.execution = given.value ->> 'execution' AND tikkun_jobs.state = 'queued'",
+    )
+    .bind(batch(rows)?)
+    .execute(tx)
+    .await?;
     Ok(())
 }

@@ -14,7 +14,7 @@ use super::scripts::Scripts;
 use super::wire::{self, Hash};
 use super::workers::Workers;
 use crate::fault::Fault;
-use crate::job::{ExecutionId, JobId, JobState, Limit, NewJob, ProcessId, QueueEnd, QueueName};
+use crate::job::{ExecutionId, JobId, JobState, NewJob, ProcessId, QueueEnd, QueueName};
 use crate::queue::broker::{Delivery, Enqueued, Settled, Settlement, Verdict};
 
 /// A hash as a script answers it.
@@ -138,7 +138,7 @@ impl Server {
         for one in settlements {
             let serializer = self.lent.lock().get(&one.execution).copied().unwrap_or_default();
             let (how, text) = ending(one, serializer);
-            call.arg(how.to_string()).arg(text);
+            call.arg(json!(how).to_string()).arg(text);
         }
         let answers: Vec<u8> =
             self.link.invoke(&call, || format!("settle {} deliveries", settlements.len())).await?;
@@ -196,23 +196,63 @@ fn enqueued(answer: redis::Value) -> Enqueued {
     }
 }
 
+/// What the script is told of an end.
+#[derive(Serialize)]
+struct Ending<'a> {
+    id: &'a JobId,
+    queue: &'a QueueName,
+    execution: &'a ExecutionId,
+    verdict: &'static str,
+    keep: i64,
+    delay_ms: u64,
+    to_head: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    to: Option<&'a QueueName>,
+}
+
 /// What the script is told of an end, and the text of its outcome.
-fn ending(one: &Settlement, serializer: Serializer) -> (serde_json::Value, String) {
-    let keep = |limit: Limit| wire::seconds(limit);
-    let (verdict, keep, delay_ms, to_head, text) = match &one.verdict {
-        Verdict::Ack { result, keep: limit } => {
-            ("ack", keep(*limit), 0, false, codec::encode_result(result, serializer).unwrap_or_default())
-        }
-        Verdict::Bury { error, keep: limit } => ("bury", keep(*limit), 0, false, trace(error)),
-        Verdict::RetryAt { delay, error } => ("retry", 0, wire::millis(*delay), false, trace(error)),
-        Verdict::GiveBack { end } => ("back", 0, 0, *end == QueueEnd::Head, String::new()),
-        Verdict::Rescue => ("rescue", 0, 0, true, String::new()),
+fn ending(one: &Settlement, serializer: Serializer) -> (Ending<'_>, String) {
+    let mut ending = Ending {
+        id: &one.job,
+        queue: &one.queue,
+        execution: &one.execution,
+        verdict: "back",
+        keep: 0,
+        delay_ms: 0,
+        to_head: false,
+        to: None,
     };
-    let how = json!({
-        "id": one.job, "queue": one.queue, "execution": one.execution, "verdict": verdict, "keep": keep,
-        "delay_ms": delay_ms, "to_head": to_head,
-    });
-    (how, text)
+    let text = match &one.verdict {
+        Verdict::Ack { result, keep } => {
+            (ending.verdict, ending.keep) = ("ack", wire::seconds(*keep));
+            codec::encode_result(result, serializer).unwrap_or_default()
+        }
+        Verdict::Bury { error, keep } => {
+            (ending.verdict, ending.keep) = ("bury", wire::seconds(*keep));
+            trace(error)
+        }
+        Verdict::Stop { error, keep } => {
+            (ending.verdict, ending.keep) = ("stop", wire::seconds(*keep));
+            codec::encode_exc(error)
+        }
+        Verdict::RetryAt { delay, error } => {
+            (ending.verdict, ending.delay_ms) = ("retry", wire::millis(*delay));
+            trace(error)
+        }
+        Verdict::Forward { queue } => {
+            (ending.verdict, ending.to) = ("forward", Some(queue));
+            String::new()
+        }
+        Verdict::GiveBack { end } => {
+            ending.to_head = *end == QueueEnd::Head;
+            String::new()
+        }
+        Verdict::Rescue => {
+            ending.verdict = "rescue";
+            String::new()
+        }
+    };
+    (ending, text)
 }
 
 fn trace(error: &str) -> String {

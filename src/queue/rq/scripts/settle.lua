@@ -99,6 +99,27 @@ function verdicts.bury(s, run, job, text)
   keep(s.id, s.keep, job)
 end
 
+-- RQ leaves `ended_at` empty and lets dependents wait.
+function verdicts.stop(s, run, job, text)
+  free(run, 'failed_job_count')
+  if s.keep == 0 then
+    forget(s.id)
+    return
+  end
+  call('HSET', key('job', s.id), 'status', 'stopped')
+  call('HINCRBY', key('job', s.id), 'x_failures', 1)
+  record(s.id, s.execution, run, '2', 'exc_string', text, s.keep)
+  later(sweep.failed, s.queue, s.keep < 0 and '-1' or whole(SECONDS + s.keep), s.id)
+  keep(s.id, s.keep, job)
+end
+
+function verdicts.forward(s, run)
+  free(run)
+  call('HSET', key('job', s.id), 'origin', s.to)
+  call('SADD', key('queues'), key('queue', s.to))
+  wait_again(s.id, s.to, false)
+end
+
 function verdicts.retry(s, run, job, text)
   free(run, 'failed_job_count')
   local name = key('job', s.id)
