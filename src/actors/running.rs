@@ -11,7 +11,7 @@ use tokio::time::Instant;
 
 use super::attempt_control::AttemptControl;
 use super::fence::{Blamed, Fence};
-use crate::job::{ExecutionId, JobId, KindName, Progress, QueueName};
+use crate::job::{ExecutionId, JobId, KindName, Progress, QueueName, StopReason};
 use crate::queue::Delivery;
 
 /// The jobs in hand. Clones show the same.
@@ -92,6 +92,22 @@ impl Running {
             }
         }
         lost
+    }
+
+    /// Asks the job of this id to stop for good; `false` when it does not run here.
+    pub(super) fn stop(&self, job: &JobId) -> bool {
+        let entries = self.0.lock();
+        let mut found = entries.values().filter(|entry| entry.job == *job).peekable();
+        let runs = found.peek().is_some();
+        found.for_each(|entry| entry.control.request_stop(StopReason::Stopped));
+        runs
+    }
+
+    /// Asks this execution to end as a failed attempt; `false` when it does not run here.
+    pub(super) fn kill(&self, execution: &ExecutionId) -> bool {
+        let entries = self.0.lock();
+        let found = entries.get(execution);
+        found.inspect(|entry| entry.control.request_stop(StopReason::Killed)).is_some()
     }
 
     /// Takes everything on a lost thread off the list.

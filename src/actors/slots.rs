@@ -22,6 +22,10 @@ struct State {
     next: u64,
     held: BTreeMap<usize, u32>,
     caps: BTreeMap<usize, u32>,
+    /// Slots that are left, busy ones included.
+    left: usize,
+    /// Slots that go as soon as they are free.
+    retiring: usize,
 }
 
 struct Waiter {
@@ -54,7 +58,15 @@ impl SlotPool {
     /// A pool over these runners. `caps` limits how many slots the queue of a rank may hold.
     #[must_use]
     pub fn new(runners: Vec<RunnerPlace>, caps: BTreeMap<usize, u32>) -> Arc<Self> {
-        let state = State { free: runners, waiting: BTreeMap::new(), next: 0, held: BTreeMap::new(), caps };
+        let state = State {
+            left: runners.len(),
+            free: runners,
+            waiting: BTreeMap::new(),
+            next: 0,
+            held: BTreeMap::new(),
+            caps,
+            retiring: 0,
+        };
         Arc::new(Self { state: Mutex::new(state) })
     }
 
@@ -77,9 +89,27 @@ impl SlotPool {
         self.state.lock().free.len()
     }
 
+    /// Takes one slot out of service, a free one at once, else the next that becomes free; says how many are
+    /// left in service.
+    pub fn retire_one(&self) -> usize {
+        let mut state = self.state.lock();
+        if state.left == 0 {
+            return 0;
+        }
+        state.left -= 1;
+        if state.free.pop().is_none() {
+            state.retiring += 1;
+        }
+        state.left
+    }
+
     fn take_back(self: &Arc<Self>, rank: usize, runner: RunnerPlace) {
         let mut state = self.state.lock();
-        state.free.push(runner);
+        if state.retiring > 0 {
+            state.retiring -= 1;
+        } else {
+            state.free.push(runner);
+        }
         if let Some(held) = state.held.get_mut(&rank) {
             *held = held.saturating_sub(1);
         }
@@ -163,6 +193,17 @@ mod tests {
         assert!(more.try_recv().is_err());
         drop(capped);
         assert_eq!(more.await.unwrap().len(), 1);
+    }
+
+    #[actix_rt::test]
+    async fn a_retired_slot_is_granted_no_more() {
+        let pool = pool(2, &[]);
+        let busy = pool.request(0, 1).await.unwrap();
+        assert_eq!((pool.retire_one(), pool.free()), (1, 0), "the free one goes first");
+        assert_eq!(pool.retire_one(), 0);
+        drop(busy);
+        assert_eq!((pool.free(), pool.retire_one()), (0, 0));
+        assert!(pool.request(0, 1).try_recv().is_err());
     }
 
     #[actix_rt::test]

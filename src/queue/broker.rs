@@ -56,6 +56,17 @@ pub enum Requeued {
     Duplicate(JobId),
 }
 
+/// What a person asks of a process past its queues.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Order {
+    /// This job shall end for good, if it runs here.
+    Stop(JobId),
+    /// This execution shall end as a failed attempt.
+    Kill(ExecutionId),
+    /// One slot takes no more jobs; what runs in it goes on to its end.
+    RetireSlot,
+}
+
 /// How one delivery ends.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Settlement {
@@ -231,6 +242,14 @@ pub trait Broker: Send + Sync + 'static {
     /// before and another saw it, so its deliveries may have been rescued (the lease lives again all the
     /// same).
     async fn renew_lease(&self, process: &ProcessRecord, ttl: Duration) -> Result<bool, Fault>;
+
+    /// What people ask of `process`, as soon as there is something; empty after `patience`. Where nobody can
+    /// ask, it only waits. An order that was not received is lost.
+    async fn orders(&self, process: &ProcessId, patience: Duration) -> Result<Vec<Order>, Fault> {
+        let _ = process;
+        tokio::time::sleep(patience).await;
+        Ok(Vec::new())
+    }
 
     /// Ends the lease of a process that settles nothing any more.
     async fn end_lease(&self, process: &ProcessId) -> Result<(), Fault>;

@@ -10,8 +10,8 @@ mod rq;
 mod upkeep;
 
 pub use broker::{
-    Broker, Delivery, Enqueued, JobFilter, LeadershipState, Orphan, ProcessRecord, QueueCounts, Requeued,
-    Settled, Settlement, Verdict,
+    Broker, Delivery, Enqueued, JobFilter, LeadershipState, Order, Orphan, ProcessRecord, QueueCounts,
+    Requeued, Settled, Settlement, Verdict,
 };
 pub use embedded::open as open_embedded;
 pub use rq::{RqSettings, open as open_rq};

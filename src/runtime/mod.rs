@@ -3,6 +3,7 @@
 
 mod builder;
 mod identity;
+mod listening;
 pub mod logging;
 mod ports;
 mod runner_threads;

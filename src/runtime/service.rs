@@ -9,7 +9,7 @@ use actix_web::dev::ServerHandle;
 use actix_web::web;
 
 use super::identity::this_process;
-use super::shutdown::{Leave, Signals, gave_up, too_many_stuck};
+use super::shutdown::{Leave, Signals, all_retired, gave_up, too_many_stuck};
 use super::tree::{Planter, Tree};
 use super::window::listen;
 use super::{OpenError, Ports, ServiceBuilder, service_manager};
@@ -177,6 +177,7 @@ impl Service {
         let leave = tokio::select! {
             signal = self.signals.next() => Leave::Told(signal),
             () = stop => Leave::Told("request"),
+            () = all_retired(self.tree.all_retired.clone()) => Leave::Told("shutdown of every worker"),
             escalation = gave_up(self.tree.top.gave_up()) => Leave::GaveUp(escalation),
             stuck = too_many_stuck(self.tree.table.stuck_threads(), most) => Leave::Stuck(stuck),
         };

@@ -48,6 +48,13 @@ pub(super) async fn gave_up(mut told: watch::Receiver<Option<Escalation>>) -> Es
     }
 }
 
+/// Completes when every slot has been retired.
+pub(super) async fn all_retired(mut told: watch::Receiver<bool>) {
+    if told.wait_for(|retired| *retired).await.is_err() {
+        futures::future::pending().await
+    }
+}
+
 /// Completes when so many threads are stuck.
 pub(super) async fn too_many_stuck(mut told: watch::Receiver<StuckThreads>, most: usize) -> usize {
     loop {

@@ -8,10 +8,10 @@
 //!         ├─ runner_watch                           (replaces a thread whose job never yields)
 //!         ├─ scheduler
 //!         ├─ rescuer
-//!         └─ listeners ──── queue_listener/maintenance …
+//!         ├─ listeners ──── queue_listener/maintenance …
+//!         └─ order_taker
 //! ```
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -24,9 +24,8 @@ use super::ports::tracked_deletions;
 use super::runner_threads::{RunnerKit, Threads};
 use super::schedules::warn_of_foreign;
 use crate::actors::{
-    BatchPorts, CleanUpMode, Clock, Journal, LeaseKeeper, ListenerPorts, ListenerSettings, QueueListener,
-    Rescuer, RescuerPorts, RescuerSettings, RunnerPlace, RunnerWatch, Running, Scheduler, SchedulerSettings,
-    SlotPool, StatusTracker, TrackerSettings,
+    BatchPorts, CleanUpMode, Clock, Journal, LeaseKeeper, QueueListener, Rescuer, RescuerPorts,
+    RescuerSettings, RunnerWatch, Running, Scheduler, SchedulerSettings, StatusTracker, TrackerSettings,
 };
 use crate::config::Settings;
 use crate::job::{Registry, Retention};
@@ -38,15 +37,13 @@ use crate::supervision::{
 };
 
 /// Longest wait for one answer of a back end, where no setting says so: half of what a health check may take.
-const DEADLINE: Duration = Duration::from_secs(5);
+pub(super) const DEADLINE: Duration = Duration::from_secs(5);
 /// Longest wait for one batch's transaction: large batches on slow disks need more than one answer.
 const TRANSACTION_DEADLINE: Duration = Duration::from_secs(60);
 /// Longest wait for one call to the storage.
 const STORAGE_DEADLINE: Duration = Duration::from_secs(30);
-/// The most jobs in one fetch.
-const FETCH_BATCH: u32 = 64;
 /// Messages that a tracker or listener holds before senders wait.
-const MAILBOX: usize = 1024;
+pub(super) const MAILBOX: usize = 1024;
 
 /// The running actors, and what the window needs of them.
 pub(super) struct Tree {
@@ -58,6 +55,8 @@ pub(super) struct Tree {
     pub runners: Option<Arc<Threads>>,
     pub listeners: Vec<Addr<QueueListener>>,
     pub lease_held: watch::Receiver<bool>,
+    /// True once people have retired every slot.
+    pub all_retired: watch::Receiver<bool>,
     batches: Option<Arbiter>,
 }
 
@@ -98,14 +97,17 @@ impl Planter<'_> {
         if role.schedules() {
             self.timekeepers(&top, &registry).await?;
         }
+        let (retired, all_retired) = watch::channel(false);
         if let Some(runners) = &runners {
-            listeners = self.listeners(&top, runners.places()).await?;
+            let slots = self.slots(runners.places());
+            listeners = self.listeners(&top, &slots).await?;
+            self.order_taker(&top, slots, &running, retired).await?;
         }
         let turns = self.turns.clone();
-        Ok(Tree { top, table, turns, running, tracker, runners, listeners, lease_held, batches })
+        Ok(Tree { top, table, turns, running, tracker, runners, listeners, lease_held, all_retired, batches })
     }
 
-    fn supervisor(&self, name: &str) -> SupervisorSpec {
+    pub(super) fn supervisor(&self, name: &str) -> SupervisorSpec {
         let told = &self.settings.supervision;
         let backoff =
             RestartBackoff { first: told.delay_first, cap: told.delay_cap, ..RestartBackoff::default() };
@@ -115,7 +117,7 @@ impl Planter<'_> {
             .backoff(backoff)
     }
 
-    fn child(&self, name: impl Into<String>) -> ChildSpec {
+    pub(super) fn child(&self, name: impl Into<String>) -> ChildSpec {
         ChildSpec::permanent(name).heartbeat(self.settings.supervision.heartbeat)
     }
 
@@ -252,40 +254,6 @@ impl Planter<'_> {
             budget: Budget { finished: retention.max_finished, failed: retention.max_failed },
             schedules: schedules.as_slice().into(),
         }
-    }
-
-    async fn listeners(
-        &self,
-        top: &Supervisor,
-        runners: Vec<RunnerPlace>,
-    ) -> Result<Vec<Addr<QueueListener>>, StartError> {
-        let branch = top.branch(self.supervisor("listeners")).await?;
-        let worker = &self.settings.worker;
-        let cap = |queue| worker.queue_caps.get(queue).map(|cap| u32::try_from(*cap).unwrap_or(u32::MAX));
-        let caps: BTreeMap<_, _> =
-            worker.queues.iter().enumerate().filter_map(|(rank, queue)| Some((rank, cap(queue)?))).collect();
-        let slots = SlotPool::new(runners, caps);
-        let mut listeners = Vec::new();
-        for (rank, queue) in worker.queues.iter().enumerate() {
-            let name = format!("queue_listener/{queue}");
-            let ports = ListenerPorts {
-                broker: Arc::clone(&self.ports.broker),
-                slots: Arc::clone(&slots),
-                process: self.process.id.clone(),
-                turn: self.turns.register(&name),
-            };
-            let settings = ListenerSettings {
-                queue: queue.clone(),
-                rank,
-                batch: FETCH_BATCH,
-                patience: worker.fetch_patience,
-                deadline: DEADLINE,
-            };
-            let make = move || QueueListener::new(ports, settings);
-            let spec = self.child(name).mailbox(MAILBOX);
-            listeners.push(branch.start(spec, &self.control, make).await?.address());
-        }
-        Ok(listeners)
     }
 }
 

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use tikkun::queue::{Broker, RqSettings, open_rq};
+use tikkun::queue::{Broker, Order, RqSettings, open_rq};
 
 use crate::ground::*;
 use crate::redis_server::SHARED;
@@ -32,4 +32,67 @@ impl Fresh for Prefix {
     async fn open(&self) -> Arc<dyn Broker> {
         open_rq(&self.settings()).unwrap_or_else(|fault| panic!("{}", fault.chain()))
     }
+}
+
+/// Publishes a command as RQ's client does, until somebody listens.
+async fn command(prefix: &Prefix, worker: &str, payload: serde_json::Value) {
+    let client = redis::Client::open(SHARED.url()).unwrap();
+    let mut connection = client.get_multiplexed_async_connection().await.unwrap();
+    eventually("somebody to listen to the worker's channel", async || {
+        let channel = format!("{}:pubsub:{worker}", prefix.0);
+        let heard: i64 = redis::cmd("PUBLISH")
+            .arg(channel)
+            .arg(payload.to_string())
+            .query_async(&mut connection)
+            .await
+            .unwrap();
+        (heard > 0).then_some(())
+    })
+    .await;
+}
+
+/// The next order, while `payload` is published.
+async fn ordered(prefix: &Prefix, broker: &dyn Broker, worker: &str, payload: serde_json::Value) -> Order {
+    let next = eventually("an order", async || broker.orders(&me(), LONG).await.unwrap().into_iter().next());
+    in_time("the order", futures::future::join(next, command(prefix, worker, payload))).await.0
+}
+
+#[tokio::test]
+async fn commands_on_a_workers_channel_become_orders() {
+    let prefix = Prefix::new();
+    let broker = leased(&prefix).await;
+    let delivery = one(&*broker, job("a")).await;
+    let worker = format!("tikkun.host.{ME}.1");
+    let stop = serde_json::json!({ "command": "stop-job", "job_id": "a" });
+    assert_eq!(ordered(&prefix, &*broker, &worker, stop).await, Order::Stop("a".into()));
+    let execution = delivery.execution.clone();
+    let one = serde_json::json!({ "command": "stop-execution", "job_id": "a", "execution_id": execution });
+    assert_eq!(ordered(&prefix, &*broker, &worker, one).await, Order::Stop("a".into()));
+    let kill = serde_json::json!({ "command": "kill-horse" });
+    assert_eq!(ordered(&prefix, &*broker, &worker, kill).await, Order::Kill(execution));
+    let shutdown = serde_json::json!({ "command": "shutdown" });
+    assert_eq!(ordered(&prefix, &*broker, &worker, shutdown).await, Order::RetireSlot);
+}
+
+#[tokio::test]
+async fn what_is_no_command_of_ours_is_passed_over() {
+    let prefix = Prefix::new();
+    let broker = leased(&prefix).await;
+    let worker = format!("tikkun.host.{ME}.2");
+    let nonsense = [
+        serde_json::json!("no object"),
+        serde_json::json!({ "command": "dance" }),
+        serde_json::json!({ "command": "kill-horse" }),
+        serde_json::json!({ "command": "stop-execution", "job_id": "a", "execution_id": "other" }),
+    ];
+    let listening = async {
+        for payload in nonsense {
+            command(&prefix, &worker, payload).await;
+        }
+        command(&prefix, &worker, serde_json::json!({ "command": "shutdown" })).await;
+    };
+    let next =
+        eventually("the only order", async || broker.orders(&me(), LONG).await.unwrap().into_iter().next());
+    let (order, ()) = in_time("the only order", futures::future::join(next, listening)).await;
+    assert_eq!(order, Order::RetireSlot, "an idle worker has nothing to kill");
 }

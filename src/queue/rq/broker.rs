@@ -1,106 +1,38 @@
 //! The port, on Redis in RQ's own format.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use parking_lot::Mutex;
-use serde::{Deserialize, Serialize};
-use tokio::time::Instant;
 
+use super::leases::{self, Leases};
 use super::lent::Lent;
+use super::marks::{mark, stored};
+use super::orders::Orders;
 use super::server::{Fields, Server};
 use super::wait::Waiters;
 use super::wire;
 use crate::fault::{Fault, FaultKind};
 use crate::job::{ExecutionId, JobId, JobRecord, JobState, KindName, NewJob, ProcessId, QueueName};
 use crate::queue::broker::{
-    Broker, Delivery, Enqueued, JobFilter, LeadershipState, Orphan, ProcessRecord, QueueCounts, Requeued,
-    Settled, Settlement,
+    Broker, Delivery, Enqueued, JobFilter, LeadershipState, Order, Orphan, ProcessRecord, QueueCounts,
+    Requeued, Settled, Settlement,
 };
 use crate::queue::upkeep::{Budget, PausedQueue, ScheduleMark, ScheduleStep};
-
-/// Time between two signs of life in RQ's registries, whose own rule is 30 s.
-const BEAT: Duration = Duration::from_secs(10);
 
 /// The broker.
 pub(super) struct Rq {
     server: Arc<Server>,
     waiters: Waiters,
-    /// Who got a lease here: one that is missing on the server was lost and forgotten.
-    granted: Mutex<HashSet<ProcessId>>,
-    /// When RQ's registries were last told that this process lives.
-    beaten: Mutex<Option<Instant>>,
-}
-
-/// How far a schedule has come, as it is written down.
-#[derive(Serialize, Deserialize)]
-struct StoredMark {
-    rule: String,
-    until: i64,
-    last: Option<i64>,
+    orders: Orders,
+    leases: Leases,
 }
 
 impl Rq {
-    pub(super) fn new(server: Server) -> Self {
-        Self {
-            server: Arc::new(server),
-            waiters: Waiters::default(),
-            granted: Mutex::default(),
-            beaten: Mutex::default(),
-        }
+    pub(super) fn new(server: Server, orders: Orders) -> Self {
+        Self { server: Arc::new(server), waiters: Waiters::default(), orders, leases: Leases::default() }
     }
-
-    /// Tells RQ's readers that the workers of this process live, and what they run.
-    async fn beat(&self, process: &ProcessRecord) -> Result<(), Fault> {
-        let due = |beaten: Option<Instant>| beaten.is_none_or(|at| at.elapsed() >= BEAT);
-        if !due(*self.beaten.lock()) {
-            return Ok(());
-        }
-        let server = &self.server;
-        let queues = queue_list(&process.queues);
-        let mut birth = server.prepare(&server.scripts.birth);
-        let names = server.workers.named_after(process);
-        birth.arg(queues).arg(process.pid).arg(&process.host).arg(VERSION).arg(&names);
-        let _: u8 = server.link.invoke(&birth, || "register RQ workers".to_owned()).await?;
-        let mut beat = server.prepare(&server.scripts.beat);
-        beat.arg(process.id.as_str()).arg(&names);
-        let lost: Vec<String> = server.link.invoke(&beat, || "keep RQ workers alive".to_owned()).await?;
-        for execution in lost {
-            tracing::warn!(
-                execution,
-                "a running job was taken off RQ's registers by somebody else; its end will not count"
-            );
-        }
-        *self.beaten.lock() = Some(Instant::now());
-        Ok(())
-    }
-}
-
-/// What RQ's readers show as the worker's version.
-const VERSION: &str = concat!("3.0.0+tikkun-", env!("CARGO_PKG_VERSION"));
-
-fn queue_list(queues: &[QueueName]) -> String {
-    queues.iter().map(QueueName::as_str).collect::<Vec<_>>().join(",")
-}
-
-fn stored(mark: &ScheduleMark) -> Result<String, Fault> {
-    let stored = StoredMark {
-        rule: mark.rule.clone(),
-        until: mark.until.timestamp_millis(),
-        last: mark.last.map(|last| last.timestamp_millis()),
-    };
-    serde_json::to_string(&stored)
-        .map_err(|error| Fault::new(FaultKind::Permanent, "write the mark of a schedule").because(error))
-}
-
-fn mark(name: &str, text: &str) -> Result<ScheduleMark, Fault> {
-    let unreadable =
-        || Fault::new(FaultKind::Permanent, format!("read the mark `{text}` of the schedule `{name}`"));
-    let stored: StoredMark = serde_json::from_str(text).map_err(|error| unreadable().because(error))?;
-    let until = wire::from_millis(stored.until).ok_or_else(unreadable)?;
-    Ok(ScheduleMark { rule: stored.rule, until, last: stored.last.and_then(wire::from_millis) })
 }
 
 #[async_trait]
@@ -142,71 +74,23 @@ impl Broker for Rq {
     }
 
     async fn renew_lease(&self, process: &ProcessRecord, ttl: Duration) -> Result<bool, Fault> {
-        let server = &self.server;
-        let record = serde_json::to_string(process)
-            .map_err(|error| Fault::new(FaultKind::Permanent, "write down a process").because(error))?;
-        let mut call = server.prepare(&server.scripts.renew);
-        call.arg(process.id.as_str()).arg(record).arg(wire::millis(ttl));
-        let before: i8 =
-            server.link.invoke(&call, || format!("renew the lease of process {}", process.id)).await?;
-        let was_granted = !self.granted.lock().insert(process.id.clone());
-        if let Err(fault) = self.beat(process).await {
-            tracing::warn!(error = fault.chain(), "RQ's registers could not be told that this process lives");
-        }
-        Ok(match before {
-            1 => true,
-            0 => false,
-            _ => !was_granted,
-        })
+        self.leases.renew(&self.server, process, ttl).await
+    }
+
+    async fn orders(&self, process: &ProcessId, patience: Duration) -> Result<Vec<Order>, Fault> {
+        self.orders.next(&self.server, process, patience).await
     }
 
     async fn end_lease(&self, process: &ProcessId) -> Result<(), Fault> {
-        let server = &self.server;
-        let mut death = server.prepare(&server.scripts.death);
-        let queues: Vec<QueueName> = self
-            .processes()
-            .await?
-            .into_iter()
-            .filter(|record| record.id == *process)
-            .flat_map(|record| record.queues)
-            .collect();
-        death.arg(queue_list(&queues)).arg(server.workers.names());
-        let mut call = server.prepare(&server.scripts.end_lease);
-        call.arg(process.as_str());
-        let _: u8 = server.link.invoke(&call, || format!("end the lease of process {process}")).await?;
-        let _: u8 = server.link.invoke(&death, || "take RQ workers off the registers".to_owned()).await?;
-        self.granted.lock().remove(process);
-        *self.beaten.lock() = None;
-        Ok(())
+        self.leases.end(&self.server, process).await
     }
 
     async fn processes(&self) -> Result<Vec<ProcessRecord>, Fault> {
-        let server = &self.server;
-        let call = server.prepare(&server.scripts.processes);
-        let found: Vec<(String, i64)> = server.link.invoke(&call, || "list processes".to_owned()).await?;
-        let mut processes = Vec::with_capacity(found.len());
-        for (text, until) in found {
-            let mut record: ProcessRecord = serde_json::from_str(&text).map_err(|error| {
-                Fault::new(FaultKind::Permanent, format!("read the process `{text}`")).because(error)
-            })?;
-            record.lease_until = wire::from_millis(until).unwrap_or(record.lease_until);
-            processes.push(record);
-        }
-        processes.sort_by(|a, b| (a.started_at, &a.id).cmp(&(b.started_at, &b.id)));
-        Ok(processes)
+        leases::processes(&self.server).await
     }
 
     async fn orphans(&self, max: u32) -> Result<Vec<Orphan>, Fault> {
-        let server = &self.server;
-        let mut call = server.prepare(&server.scripts.orphans);
-        call.arg(max);
-        let found: Vec<(String, String, String, String, Fields)> =
-            server.link.invoke(&call, || "look for orphans".to_owned()).await?;
-        let orphan = |(execution, process, _, id, fields): (String, String, String, String, Fields)| Orphan {
-            delivery: server.delivery(ExecutionId::from(execution), &id, fields),
-            process: ProcessId::from(process),
-        };
-        Ok(found.into_iter().map(orphan).collect())
+        leases::orphans(&self.server, max).await
     }
 
     async fn promote_due(&self, max: u32) -> Result<u32, Fault> {

@@ -45,6 +45,21 @@ impl Keys {
         format!("{}:results:{id}", self.rq)
     }
 
+    /// The channel on which a worker gets commands.
+    pub(super) fn commands(&self, worker: &str) -> String {
+        format!("{}:pubsub:{worker}", self.rq)
+    }
+
+    /// The worker that a channel belongs to.
+    pub(super) fn worker_of<'a>(&self, channel: &'a str) -> Option<&'a str> {
+        channel.strip_prefix(self.rq.as_str())?.strip_prefix(":pubsub:")
+    }
+
+    /// The channel on which a process hears itself.
+    pub(super) fn echo(&self, process: &str) -> String {
+        format!("{}:echo:{process}", self.ours)
+    }
+
     /// The switch that stops all fetching.
     pub(super) fn suspended(&self) -> String {
         format!("{}:suspended", self.rq)

@@ -2,14 +2,18 @@
 //! and dashboards cannot tell the difference. Nothing outside this folder knows RQ's names.
 //!
 //! Read in this order: `keys` and `wire` (what lies on the server), `codec` (a call and its result), `scripts` (the atomic
-//! steps), `server` with `lent` (the path of a job), `wait` (who is woken), `workers` (what RQ's readers see), `look`.
+//! steps), `server` with `lent` (the path of a job), `wait` (who is woken), `leases` and `workers` (what RQ's readers see), `orders`
+//! (what people ask of them), `look`.
 
 mod broker;
 mod codec;
 mod keys;
+mod leases;
 mod lent;
 mod link;
 mod look;
+mod marks;
+mod orders;
 mod scripts;
 mod server;
 mod wait;
@@ -53,7 +57,11 @@ pub fn open(settings: &RqSettings) -> Result<Arc<dyn Broker>, Fault> {
         plain: settings.expanded_limit,
         ..codec::Limits::default()
     };
-    let server =
-        server::Server::new(link::Link::new(client), keys::Keys::new(&settings.prefix), workers, limits);
-    Ok(Arc::new(broker::Rq::new(server)))
+    let server = server::Server::new(
+        link::Link::new(client.clone()),
+        keys::Keys::new(&settings.prefix),
+        workers,
+        limits,
+    );
+    Ok(Arc::new(broker::Rq::new(server, orders::Orders::new(client))))
 }

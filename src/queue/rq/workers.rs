@@ -18,9 +18,14 @@ pub(super) struct Workers {
 
 #[derive(Default)]
 struct State {
+    named: bool,
     names: Vec<String>,
     free: Vec<String>,
     busy: HashMap<ExecutionId, String>,
+    /// Retired while they were busy: they go when their job has ended.
+    retiring: Vec<String>,
+    /// Retired and idle: to be taken off the registers.
+    retired: Vec<String>,
 }
 
 impl Workers {
@@ -32,7 +37,8 @@ impl Workers {
     /// Names the workers after host and process, the first time, and answers every name.
     pub(super) fn named_after(&self, process: &ProcessRecord) -> Vec<String> {
         let mut state = self.state.lock();
-        if state.names.is_empty() {
+        if !state.named {
+            state.named = true;
             let plain = |c: char| if c.is_ascii_alphanumeric() || ".-_".contains(c) { c } else { '-' };
             let host: String = process.host.chars().map(plain).collect();
             let id: String = process.id.as_str().chars().take(SHORT).map(plain).collect();
@@ -46,6 +52,34 @@ impl Workers {
     /// Every name.
     pub(super) fn names(&self) -> Vec<String> {
         self.state.lock().names.clone()
+    }
+
+    /// What a worker runs.
+    pub(super) fn execution_of(&self, worker: &str) -> Option<ExecutionId> {
+        let state = self.state.lock();
+        state.busy.iter().find(|(_, name)| *name == worker).map(|(execution, _)| execution.clone())
+    }
+
+    /// Takes a worker out of service, at once or at the end of its job; `false` when it is none of ours, or
+    /// was told before.
+    pub(super) fn retire(&self, worker: &str) -> bool {
+        let mut state = self.state.lock();
+        let known = state.names.len();
+        state.names.retain(|name| name != worker);
+        if state.names.len() == known {
+            return false;
+        }
+        let before = state.free.len();
+        state.free.retain(|name| name != worker);
+        let list = if state.free.len() < before { &mut state.retired } else { &mut state.retiring };
+        list.push(worker.to_owned());
+        true
+    }
+
+    /// Workers that are busy and go at the end of their job, and those that have gone.
+    pub(super) fn leaving(&self) -> (Vec<String>, Vec<String>) {
+        let mut state = self.state.lock();
+        (state.retiring.clone(), std::mem::take(&mut state.retired))
     }
 
     /// Names for new executions; beyond the slots they share the last one.
@@ -65,10 +99,11 @@ impl Workers {
     pub(super) fn release<'a>(&self, executions: impl IntoIterator<Item = &'a ExecutionId>) {
         let mut state = self.state.lock();
         for execution in executions {
-            if let Some(name) = state.busy.remove(execution)
-                && state.names.contains(&name)
-                && !state.free.contains(&name)
-            {
+            let Some(name) = state.busy.remove(execution) else { continue };
+            if let Some(place) = state.retiring.iter().position(|retiring| *retiring == name) {
+                state.retiring.swap_remove(place);
+                state.retired.push(name);
+            } else if state.names.contains(&name) && !state.free.contains(&name) {
                 state.free.push(name);
             }
         }
@@ -89,6 +124,22 @@ mod tests {
             started_at: now,
             lease_until: now,
         }
+    }
+
+    #[test]
+    fn a_retired_worker_goes_at_the_end_of_its_job_and_is_told_once() {
+        let workers = Workers::new(2);
+        let names = workers.named_after(&process());
+        let ids: Vec<ExecutionId> = vec!["a".into()];
+        workers.assign(&ids);
+        assert_eq!(workers.execution_of(&names[0]), Some("a".into()));
+        assert!(workers.retire(&names[0]) && !workers.retire(&names[0]) && !workers.retire("other"));
+        assert_eq!(workers.leaving(), (vec![names[0].clone()], vec![]));
+        workers.release(&ids);
+        assert_eq!(workers.leaving(), (vec![], vec![names[0].clone()]));
+        assert_eq!(workers.leaving(), (vec![], vec![]));
+        assert!(workers.retire(&names[1]));
+        assert_eq!(workers.leaving().1, [names[1].clone()]);
     }
 
     #[test]
