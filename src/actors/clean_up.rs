@@ -6,9 +6,9 @@ use std::time::Duration;
 use super::deadline::answer_in;
 use crate::blob::{BlobStore, KeyFault};
 use crate::failpoint;
-use crate::fault::Fault;
+use crate::fault::{Fault, FaultKind};
 use crate::job::Backoff;
-use crate::store::{CleanupOutbox, Condemned};
+use crate::store::{CleanupOutbox, Condemned, StillThere};
 
 /// How a clean-up went.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -87,7 +87,7 @@ pub(super) async fn delete_in_one_call(
 /// Objects that are still there go back to the outbox, each with its error, to be tried later.
 pub(super) async fn give_back(
     outbox: &dyn CleanupOutbox,
-    left: &[(i64, String)],
+    left: &[StillThere],
     limits: &CleanUpLimits,
 ) -> Result<(), Fault> {
     if left.is_empty() {
@@ -97,20 +97,22 @@ pub(super) async fn give_back(
 }
 
 /// Which rows of the outbox are done, and which stay with what error.
-fn sort_out(chunk: &[Condemned], deleted: &Result<Vec<KeyFault>, Fault>) -> (Vec<i64>, Vec<(i64, String)>) {
+fn sort_out(chunk: &[Condemned], deleted: &Result<Vec<KeyFault>, Fault>) -> (Vec<i64>, Vec<StillThere>) {
+    let still_there = |object: &Condemned, fault: &Fault| StillThere {
+        id: object.id,
+        error: fault.chain(),
+        refused: fault.kind() == FaultKind::Permanent,
+    };
     match deleted {
         Ok(faults) => {
-            let left: Vec<(i64, String)> = faults
+            let left: Vec<StillThere> = faults
                 .iter()
-                .filter_map(|fault| chunk.get(fault.index).map(|object| (object.id, fault.fault.chain())))
+                .filter_map(|fault| Some(still_there(chunk.get(fault.index)?, &fault.fault)))
                 .collect();
-            let kept: HashSet<i64> = left.iter().map(|(id, _)| *id).collect();
+            let kept: HashSet<i64> = left.iter().map(|object| object.id).collect();
             (chunk.iter().map(|object| object.id).filter(|id| !kept.contains(id)).collect(), left)
         }
-        Err(fault) => {
-            let error = fault.chain();
-            (Vec::new(), chunk.iter().map(|object| (object.id, error.clone())).collect())
-        }
+        Err(fault) => (Vec::new(), chunk.iter().map(|object| still_there(object, fault)).collect()),
     }
 }
 
@@ -128,7 +130,7 @@ mod tests {
         let fault = Fault::new(FaultKind::Permanent, "access denied");
         let (gone, left) = sort_out(&chunk(), &Ok(vec![KeyFault { index: 1, fault }]));
         assert_eq!(gone, [1, 3]);
-        assert_eq!(left, [(2, "access denied".to_owned())]);
+        assert_eq!(left, [StillThere { id: 2, error: "access denied".to_owned(), refused: true }]);
     }
 
     #[test]
@@ -136,5 +138,6 @@ mod tests {
         let (gone, left) = sort_out(&chunk(), &Err(Fault::new(FaultKind::Unavailable, "no answer")));
         assert!(gone.is_empty());
         assert_eq!(left.len(), 3);
+        assert!(left.iter().all(|object| !object.refused), "it says nothing about any of them");
     }
 }

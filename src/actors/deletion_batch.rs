@@ -19,7 +19,7 @@ use crate::failpoint;
 use crate::fault::Fault;
 use crate::job::BackgroundJobId;
 use crate::job::background::Status;
-use crate::store::{Batch, BatchOrder, Condemned, Pass};
+use crate::store::{Batch, BatchOrder, Condemned, Pass, StillThere};
 use crate::story::STORY;
 
 /// How long a batch waits for the storage to keep up. After that the storage counts as out of reach: rows
@@ -202,7 +202,10 @@ impl DeletionBatch {
     fn give_back(&self, objects: Vec<Condemned>, error: String, ctx: &mut Context<Self>) {
         let (ports, job) = (self.ports.clone(), self.job);
         let given_back = async move {
-            let left: Vec<_> = objects.iter().map(|object| (object.id, error.clone())).collect();
+            // An outage says nothing about any of them.
+            let kept =
+                |object: &Condemned| StillThere { id: object.id, error: error.clone(), refused: false };
+            let left: Vec<_> = objects.iter().map(kept).collect();
             match give_back(&*ports.outbox, &left, &ports.limits()).await {
                 Ok(()) => {
                     let failed = u32::try_from(left.len()).unwrap_or(u32::MAX);

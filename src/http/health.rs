@@ -40,13 +40,14 @@ pub struct Thresholds {
     pub failed: u64,
     /// More queued jobs than this.
     pub queued: u64,
-    /// An object that has waited longer to be deleted raises an alarm; none while objects stay on purpose.
+    /// An object that has waited longer to be deleted raises an alarm, and one that the storage refused does
+    /// at once; none while objects stay on purpose.
     pub cleanup_age: Option<Duration>,
 }
 
 impl Thresholds {
     fn overdue(&self, outbox: &OutboxSummary) -> bool {
-        self.cleanup_age.is_some_and(|most| age(outbox).is_some_and(|age| age > most))
+        self.cleanup_age.is_some_and(|most| outbox.refused > 0 || age(outbox).is_some_and(|age| age > most))
     }
 }
 
@@ -190,6 +191,7 @@ impl HealthReader {
                 "oldest_seconds": age.map(|age| age.as_secs()),
                 "alarm": self.thresholds.overdue(outbox),
                 "last_error": outbox.last_error,
+                "refused": outbox.refused,
                 "parked": outbox.parked,
                 "storage_delete": self.thresholds.cleanup_age.is_some(),
             })
@@ -300,6 +302,9 @@ mod tests {
         let oldest = Some(Utc::now() - chrono::TimeDelta::hours(2));
         overdue.outbox = Ok(OutboxSummary { pending: 1, oldest, ..OutboxSummary::default() });
         assert_eq!(status(&overdue, THRESHOLDS), "degraded");
+        let mut refused = reading(0, 0, 75);
+        refused.outbox = Ok(OutboxSummary { pending: 1, refused: 1, ..OutboxSummary::default() });
+        assert_eq!(status(&refused, THRESHOLDS), "degraded", "only a person can help");
         let off = Thresholds { cleanup_age: None, ..THRESHOLDS };
         assert_eq!(status(&overdue, off), "healthy", "they stay on purpose");
         let mut broken = reading(0, 0, 75);

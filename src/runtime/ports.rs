@@ -189,7 +189,21 @@ async fn open_queue(settings: &Settings) -> Result<Arc<dyn Broker>, Fault> {
     }
 }
 
+/// Makes the data folder where the database lies in it. Any other folder that is missing may be a disk that is not
+/// there now.
+async fn data_folder(settings: &Settings) -> Result<(), OpenError> {
+    let data = &settings.service.data;
+    if tables_file(settings).and_then(Path::parent) != Some(data.as_path()) {
+        return Ok(());
+    }
+    tokio::fs::create_dir_all(data).await.map_err(|error| {
+        let text = format!("make the data folder {}", data.display());
+        OpenError { what: "the database", fault: Fault::new(FaultKind::Permanent, text).because(error) }
+    })
+}
+
 pub(super) async fn open_store(settings: &Settings) -> Result<Store, OpenError> {
+    data_folder(settings).await?;
     let opened = open_tables(settings, schema(settings)).await;
     opened.map_err(|fault| OpenError { what: "the database", fault })
 }

@@ -27,7 +27,7 @@ pub use background_jobs::{
     BackgroundJobs, Begin, Begun, Coverage, EndAttempt, NewRequest, NotBegun, Person, PersonMove, Requested,
     Watched,
 };
-pub use outbox::{CleanupOutbox, Condemned, OutboxRow, OutboxSummary};
+pub use outbox::{CleanupOutbox, Condemned, OutboxRow, OutboxSummary, StillThere};
 pub use plan::{DeletionPlan, Estimate, Kept};
 pub use postgres::{migrate as migrate_postgres, open as open_postgres};
 pub use receipts::{Batch, BatchOrder, BatchOutcome, Pass, Receipts, SetAside};

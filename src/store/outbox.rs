@@ -19,6 +19,17 @@ pub struct Condemned {
     pub key: String,
 }
 
+/// An object that is still there after a try.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StillThere {
+    /// The outbox row.
+    pub id: i64,
+    /// Why.
+    pub error: String,
+    /// The store refused it: without a person's hand the same will happen again.
+    pub refused: bool,
+}
+
 /// What is left in the outbox.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub struct OutboxSummary {
@@ -28,6 +39,8 @@ pub struct OutboxSummary {
     pub oldest: Option<DateTime<Utc>>,
     /// The newest error among them.
     pub last_error: Option<String>,
+    /// Those that the store refused at their last try.
+    pub refused: u64,
     /// Objects that a person has set aside; none of the above.
     pub parked: u64,
 }
@@ -76,7 +89,7 @@ pub trait CleanupOutbox: Send + Sync + 'static {
     async fn confirm(&self, ids: &[i64]) -> Result<(), Fault>;
 
     /// These objects are still there: counts the attempt, keeps the error, sets the next try by `backoff`.
-    async fn postpone(&self, failed: &[(i64, String)], backoff: &Backoff) -> Result<(), Fault>;
+    async fn postpone(&self, failed: &[StillThere], backoff: &Backoff) -> Result<(), Fault>;
 
     /// What is left, of one tenant or of all.
     async fn summary(&self, business_id: Option<BusinessId>) -> Result<OutboxSummary, Fault>;

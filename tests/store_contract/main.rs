@@ -100,6 +100,7 @@ macro_rules! contract {
                 a_claimed_object_is_nobody_elses
                 fresh_objects_are_held_for_their_batch
                 a_postponed_object_waits_longer_each_time
+                a_refused_object_is_counted_until_it_is_tried_with_another_end
                 confirmed_objects_are_gone_and_the_summary_says_so
                 a_claim_takes_only_its_store_and_its_job
                 a_parked_object_is_left_alone_until_it_is_put_back

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use tikkun::blob::BlobTarget;
 use tikkun::job::{BackgroundJobId, Backoff};
-use tikkun::store::{Condemned, Pass};
+use tikkun::store::{Condemned, Pass, StillThere};
 
 use crate::rig::{OTHER, Rig, TENANT, target};
 
@@ -46,6 +46,24 @@ pub async fn fresh_objects_are_held_for_their_batch(rig: &Rig) {
     assert_eq!(rig.store.outbox.summary(None).await.unwrap().pending, 2);
 }
 
+fn still_there(id: i64, error: &str) -> StillThere {
+    StillThere { id, error: error.to_owned(), refused: false }
+}
+
+pub async fn a_refused_object_is_counted_until_it_is_tried_with_another_end(rig: &Rig) {
+    let condemned = due(rig, 2).await;
+    let outbox = &rig.store.outbox;
+    let refused = async || outbox.summary(Some(TENANT)).await.unwrap().refused;
+    let locked = StillThere { refused: true, ..still_there(condemned[0].id, "it is locked") };
+    outbox.postpone(std::slice::from_ref(&locked), &Backoff::BATCH).await.unwrap();
+    assert_eq!(refused().await, 1);
+    outbox.park(&[locked.id]).await.unwrap();
+    assert_eq!(refused().await, 0, "a person knows of it");
+    outbox.unpark(None).await.unwrap();
+    outbox.postpone(&[still_there(locked.id, "no answer")], &Backoff::BATCH).await.unwrap();
+    assert_eq!(refused().await, 0);
+}
+
 pub async fn a_postponed_object_waits_longer_each_time(rig: &Rig) {
     let condemned = due(rig, 2).await;
     let backoff = Backoff {
@@ -56,7 +74,8 @@ pub async fn a_postponed_object_waits_longer_each_time(rig: &Rig) {
     };
     let mut waits = Vec::new();
     for round in 1..=3 {
-        let failed = [(condemned[0].id, format!("round {round}")), (404_404, "not there".to_owned())];
+        let failed =
+            [still_there(condemned[0].id, &format!("round {round}")), still_there(404_404, "not there")];
         rig.store.outbox.postpone(&failed, &backoff).await.unwrap();
         let wait = rig.raw.seconds("last_error_at", "next_try_at");
         waits.push(rig.number(&format!("select {wait} from tikkun_cleanup_outbox where attempts > 0")).await);
@@ -117,7 +136,7 @@ pub async fn a_parked_object_is_left_alone_until_it_is_put_back(rig: &Rig) {
 pub async fn the_list_tells_all_of_each_object_oldest_first(rig: &Rig) {
     let condemned = due(rig, 3).await;
     let outbox = &rig.store.outbox;
-    outbox.postpone(&[(condemned[1].id, "no such bucket".to_owned())], &Backoff::BATCH).await.unwrap();
+    outbox.postpone(&[still_there(condemned[1].id, "no such bucket")], &Backoff::BATCH).await.unwrap();
     outbox.park(&[condemned[2].id]).await.unwrap();
     let rows = outbox.list(10).await.unwrap();
     let shown: Vec<_> = rows.iter().map(|row| Condemned { id: row.id, key: row.key.clone() }).collect();

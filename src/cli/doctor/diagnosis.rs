@@ -220,6 +220,16 @@ fn unknown(facts: &Facts, queues: &Queues) -> Vec<Finding> {
 
 fn outbox(facts: &Facts) -> Option<Finding> {
     let outbox = facts.database.as_ref().ok()?;
+    if outbox.refused > 0 {
+        let error = outbox.last_error.as_deref().unwrap_or("no error is noted");
+        return Some(finding(
+            (Severity::Warning, "outbox_refused"),
+            "clean-up outbox",
+            format!("the storage refuses to delete {} objects; the last error: {error}", outbox.refused),
+            "mend what the error names; they are tried again by themselves, or at once with `tikkun outbox drain`; \
+             `tikkun outbox park ID` sets aside what shall stay",
+        ));
+    }
     let waited = age(facts.now, outbox.oldest?)?;
     if waited <= facts.rules.outbox_alarm_after {
         return None;
@@ -364,11 +374,13 @@ mod tests {
     fn the_outbox_is_old_after_its_alarm_and_not_before() {
         let mut facts = well();
         let since = |hours| Some(facts.now - chrono::TimeDelta::hours(hours));
-        let young = OutboxSummary { pending: 1, oldest: since(1), last_error: None, parked: 0 };
+        let young = OutboxSummary { pending: 1, oldest: since(1), ..OutboxSummary::default() };
         let old = OutboxSummary { oldest: since(2), ..young.clone() };
         facts.database = Ok(young);
         assert_eq!(told(&facts), []);
         facts.database = Ok(old);
         assert_eq!(told(&facts), [(Severity::Warning, "outbox_old")]);
+        facts.database = Ok(OutboxSummary { pending: 1, refused: 1, ..OutboxSummary::default() });
+        assert_eq!(told(&facts), [(Severity::Warning, "outbox_refused")]);
     }
 }

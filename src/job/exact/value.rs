@@ -77,7 +77,7 @@ impl Exact {
     /// Reads a JSON value, tags understood.
     ///
     /// # Errors
-    /// When it is nested deeper than [`DEPTH`].
+    /// When it is nested deeper than 200 levels.
     pub fn of(value: &Value) -> Result<Self, TooDeep> {
         Self::within(value, DEPTH)
     }
@@ -85,7 +85,7 @@ impl Exact {
     /// Reads a JSON object as a dictionary, also when it looks like a tag.
     ///
     /// # Errors
-    /// When it is nested deeper than [`DEPTH`].
+    /// When it is nested deeper than 200 levels.
     pub fn of_object(map: &Map<String, Value>) -> Result<Self, TooDeep> {
         Self::object(map, DEPTH)
     }

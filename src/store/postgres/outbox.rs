@@ -15,7 +15,7 @@ use crate::fault::Fault;
 use crate::job::{BackgroundJobId, Backoff, BusinessId};
 use crate::store::outbox_row::{later, outbox_row};
 use crate::store::row::Cells as _;
-use crate::store::{CleanupOutbox, Condemned, OutboxRow, OutboxSummary};
+use crate::store::{CleanupOutbox, Condemned, OutboxRow, OutboxSummary, StillThere};
 
 /// Due objects of one store, and of one job where one is named, oldest first, held back from everybody
 /// else in the same statement; what somebody else is taking at this moment is passed over.
@@ -40,15 +40,17 @@ const ATTEMPTS: &str =
 /// One more attempt for each, with its own error and next try.
 const POSTPONE: &str = "
     update tikkun_cleanup_outbox o
-    set attempts = p.attempts, next_try_at = p.next_try_at, last_error = p.last_error, last_error_at = $5
-    from unnest($1::bigint[], $2::integer[], $3::timestamp[], $4::text[])
-        as p (id, attempts, next_try_at, last_error)
+    set attempts = p.attempts, next_try_at = p.next_try_at, last_error = p.last_error, refused = p.refused,
+        last_error_at = $6
+    from unnest($1::bigint[], $2::integer[], $3::timestamp[], $4::text[], $5::boolean[])
+        as p (id, attempts, next_try_at, last_error, refused)
     where o.id = p.id";
 
 /// How many are left and since when, of all or of one tenant.
 const SUMMARY: &str = "
     select count(*) filter (where parked_at is null) as pending,
            min(condemned_at) filter (where parked_at is null) as oldest,
+           count(*) filter (where parked_at is null and refused) as refused,
            count(*) filter (where parked_at is not null) as parked
     from tikkun_cleanup_outbox where ($1::bigint is null or business_id = $1)";
 
@@ -144,28 +146,31 @@ impl CleanupOutbox for PostgresOutbox {
         tx.commit().await.during(what)
     }
 
-    async fn postpone(&self, failed: &[(i64, String)], backoff: &Backoff) -> Result<(), Fault> {
+    async fn postpone(&self, failed: &[StillThere], backoff: &Backoff) -> Result<(), Fault> {
         let what = "postpone objects that could not be deleted";
         let now = Utc::now();
-        let ids: Vec<i64> = failed.iter().map(|(id, _)| *id).collect();
+        let ids: Vec<i64> = failed.iter().map(|object| object.id).collect();
         let mut tx = self.database.write(what).await?;
         let attempts: Vec<(i64, i32)> = tuples(ATTEMPTS).bind(&ids).fetch_all(&mut *tx).await.during(what)?;
         let attempts: HashMap<i64, i32> = attempts.into_iter().collect();
-        let (mut ids, mut tries, mut nexts, mut errors) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
-        for (id, error) in failed {
-            let Some(tried) = attempts.get(id).map(|tried| tried.saturating_add(1)) else { continue };
+        let (mut ids, mut tries, mut nexts) = (Vec::new(), Vec::new(), Vec::new());
+        let (mut errors, mut refused) = (Vec::new(), Vec::new());
+        for object in failed {
+            let Some(tried) = attempts.get(&object.id).map(|tried| tried.saturating_add(1)) else { continue };
             let wait = backoff.delay(tried.unsigned_abs(), fastrand::f64());
             let next: NaiveDateTime = later(now, wait).naive_utc();
-            ids.push(*id);
+            ids.push(object.id);
             tries.push(tried);
             nexts.push(next);
-            errors.push(error.as_str());
+            errors.push(object.error.as_str());
+            refused.push(object.refused);
         }
         query(POSTPONE)
             .bind(ids)
             .bind(tries)
             .bind(nexts)
             .bind(errors)
+            .bind(refused)
             .bind(now.naive_utc())
             .execute(&mut *tx)
             .await
@@ -184,6 +189,7 @@ impl CleanupOutbox for PostgresOutbox {
             pending: sums.needed("pending")?.unsigned_abs(),
             oldest: sums.time("oldest")?,
             last_error,
+            refused: sums.needed("refused")?.unsigned_abs(),
             parked: sums.needed("parked")?.unsigned_abs(),
         })
     }

@@ -39,10 +39,6 @@ impl Database {
     /// Opens, and looks after the tables.
     pub(super) async fn open(path: &Path, schema: Schema) -> Result<Self, Fault> {
         let what = format!("open the store {}", path.display());
-        if let Some(folder) = path.parent().filter(|_| makes(schema)) {
-            let made = tokio::fs::create_dir_all(folder).await;
-            made.map_err(|error| Fault::new(FaultKind::Permanent, what.clone()).because(error))?;
-        }
         let options = SqliteConnectOptions::new()
             .filename(path)
             .create_if_missing(true)
@@ -92,11 +88,6 @@ impl Database {
     }
 }
 
-/// Whether what is missing is made.
-fn makes(schema: Schema) -> bool {
-    matches!(schema, Schema::Migrate | Schema::MigrateOrWarn)
-}
-
 /// Makes the file and migrates it, again and again while other processes do the same.
 async fn prepare(options: &SqliteConnectOptions, what: &str, schema: Schema) -> Result<(), Fault> {
     let deadline = Instant::now() + OPENING;
@@ -112,7 +103,7 @@ async fn prepare(options: &SqliteConnectOptions, what: &str, schema: Schema) -> 
 
 async fn prepare_once(options: &SqliteConnectOptions, what: &str, schema: Schema) -> Result<(), Fault> {
     let mut connection = SqliteConnection::connect_with(options).await.during(what)?;
-    if makes(schema) {
+    if matches!(schema, Schema::Migrate | Schema::MigrateOrWarn) {
         migrate(&mut connection, what).await?;
     } else if let Some(missing) = missing(&mut connection).await {
         let text =

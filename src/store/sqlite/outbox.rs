@@ -14,7 +14,7 @@ use crate::fault::Fault;
 use crate::job::{BackgroundJobId, Backoff, BusinessId};
 use crate::store::outbox_row::{later, outbox_row};
 use crate::store::row::Cells as _;
-use crate::store::{CleanupOutbox, Condemned, OutboxRow, OutboxSummary};
+use crate::store::{CleanupOutbox, Condemned, OutboxRow, OutboxSummary, StillThere};
 
 /// Due objects of one store, oldest first, held back from everybody else in the same statement.
 const CLAIM: &str = "
@@ -44,7 +44,8 @@ const ATTEMPTS: &str =
 /// One more attempt for each, with its own error and next try.
 const POSTPONE: &str = "
     update tikkun_cleanup_outbox
-    set attempts = p.value ->> 1, next_try_at = p.value ->> 2, last_error = p.value ->> 3, last_error_at = ?2
+    set attempts = p.value ->> 1, next_try_at = p.value ->> 2, last_error = p.value ->> 3, refused = p.value ->> 4,
+        last_error_at = ?2
     from json_each(?1) p
     where tikkun_cleanup_outbox.id = p.value ->> 0";
 
@@ -52,6 +53,7 @@ const POSTPONE: &str = "
 const SUMMARY: &str = "
     select count(*) filter (where parked_at is null) as pending,
            min(condemned_at) filter (where parked_at is null) as oldest,
+           count(*) filter (where parked_at is null and refused) as refused,
            count(*) filter (where parked_at is not null) as parked
     from tikkun_cleanup_outbox";
 
@@ -59,6 +61,7 @@ const SUMMARY: &str = "
 const SUMMARY_OF_TENANT: &str = "
     select count(*) filter (where parked_at is null) as pending,
            min(condemned_at) filter (where parked_at is null) as oldest,
+           count(*) filter (where parked_at is null and refused) as refused,
            count(*) filter (where parked_at is not null) as parked
     from tikkun_cleanup_outbox where business_id = ?1";
 
@@ -137,20 +140,20 @@ impl CleanupOutbox for SqliteOutbox {
         tx.commit().await.during(what)
     }
 
-    async fn postpone(&self, failed: &[(i64, String)], backoff: &Backoff) -> Result<(), Fault> {
+    async fn postpone(&self, failed: &[StillThere], backoff: &Backoff) -> Result<(), Fault> {
         let what = "postpone objects that could not be deleted";
         let now = Utc::now();
-        let ids: Vec<i64> = failed.iter().map(|(id, _)| *id).collect();
+        let ids: Vec<i64> = failed.iter().map(|object| object.id).collect();
         let mut tx = self.database.write(what).await?;
         let attempts: Vec<(i64, u32)> =
             sqlx::query_as(ATTEMPTS).bind(list::json(&ids)?).fetch_all(&mut *tx).await.during(what)?;
         let attempts: std::collections::HashMap<i64, u32> = attempts.into_iter().collect();
         let rows: Vec<_> = failed
             .iter()
-            .filter_map(|(id, error)| {
-                let tried = attempts.get(id)?.saturating_add(1);
+            .filter_map(|object| {
+                let tried = attempts.get(&object.id)?.saturating_add(1);
                 let next = later(now, backoff.delay(tried, fastrand::f64()));
-                Some((id, tried, moment::to_text(next), error))
+                Some((object.id, tried, moment::to_text(next), &object.error, object.refused))
             })
             .collect();
         sqlx::query(POSTPONE)
@@ -179,6 +182,7 @@ impl CleanupOutbox for SqliteOutbox {
             pending: sums.needed("pending")?.unsigned_abs(),
             oldest: sums.time("oldest")?,
             last_error,
+            refused: sums.needed("refused")?.unsigned_abs(),
             parked: sums.needed("parked")?.unsigned_abs(),
         })
     }
