@@ -42,7 +42,7 @@ async fn example_runs_its_jobs_retries_one_shows_progress_and_leaves() {
     let said = String::from_utf8(ended.stdout).unwrap();
     assert!(ended.status.success(), "{said} {}", String::from_utf8_lossy(&ended.stderr));
     for line in [
-        "reminder-27: finished after 2 attempts, 1 failed: {\"attempt\":2,\"sent_to\":\"dana@example.com\"}\n",
+        "reminder-27: finished after 2 attempts, 1 failed: {\"sent_to\":\"dana@example.com\",\"attempt\":2}\n",
         "document-1: finished after 1 attempts, 0 failed: {\"pages\":10}\n",
         "Drained\n",
     ] {
