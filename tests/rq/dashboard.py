@@ -33,7 +33,7 @@ def main(url, queue, *jobs):
     setup_rq_connection(app)
     client, found = app.test_client(), {}
     for page in pages(queue, jobs):
-        answer = client.get(page)
+        answer = client.get(page, follow_redirects=True)
         found[page] = {'status': answer.status_code, 'data': answer.get_json(silent=True)}
     print(json.dumps(found))
 
