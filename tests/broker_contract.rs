@@ -21,6 +21,7 @@ mod looking;
 #[path = "broker/pauses.rs"]
 mod pauses;
 #[path = "servers/redis.rs"]
+#[allow(dead_code, reason = "other test binaries use the rest")]
 mod redis_server;
 #[path = "broker/requeue.rs"]
 mod requeue;

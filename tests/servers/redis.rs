@@ -1,6 +1,7 @@
-//! A Redis of the tests' own: one for each test binary, on a socket in a temporary folder, gone with the process
-//! that started it, however that ends.
+//! A Redis of the tests' own: one for each test binary, on a socket in a temporary folder and, where that is asked
+//! for, on a free port; gone with the process that started it, however that ends.
 
+use std::net::TcpListener;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::sync::LazyLock;
@@ -13,7 +14,7 @@ const PATIENCE: Duration = Duration::from_secs(20);
 
 /// Starts the server and ends it when this pipe closes, which it does when the test process is gone.
 const WATCHED: &str = r#"
-redis-server --port 0 --unixsocket "$1/redis.sock" --dir "$1" --save '' --appendonly no --daemonize no >"$1/log" 2>&1 &
+redis-server --bind 127.0.0.1 --port "$2" --databases 256 --unixsocket "$1/redis.sock" --dir "$1" --save '' --appendonly no --daemonize no >"$1/log" 2>&1 &
 read -r _
 kill -9 $!
 "#;
@@ -21,6 +22,7 @@ kill -9 $!
 /// A running server.
 pub struct Redis {
     folder: TempDir,
+    port: u16,
     _watched: Child,
 }
 
@@ -29,26 +31,42 @@ pub static SHARED: LazyLock<Redis> = LazyLock::new(Redis::start);
 
 impl Redis {
     /// Starts one and waits until it answers.
-    #[allow(clippy::disallowed_methods, reason = "no actor lives on a thread that starts a server")]
     pub fn start() -> Self {
+        Self::start_on(0).unwrap_or_else(|log| panic!("redis-server did not start; its log:\n{log}"))
+    }
+
+    /// Starts one that listens on a free port too; another one when somebody was quicker.
+    pub fn start_with_port() -> Self {
+        let port = || TcpListener::bind(("127.0.0.1", 0)).unwrap().local_addr().unwrap().port();
+        let started = (0..5).find_map(|_| Self::start_on(port()).ok());
+        started.expect("one port of five that stays free")
+    }
+
+    /// The log of one that could not have its port.
+    #[allow(clippy::disallowed_methods, reason = "no actor lives on a thread that starts a server")]
+    fn start_on(port: u16) -> Result<Self, String> {
         let folder = tempfile::tempdir().unwrap();
         let watched = Command::new("sh")
             .args(["-c", WATCHED, "redis"])
             .arg(folder.path())
+            .arg(port.to_string())
             .stdin(Stdio::piped())
             .spawn()
             .expect("sh starts");
-        let redis = Self { folder, _watched: watched };
+        let redis = Self { folder, port, _watched: watched };
         let began = Instant::now();
         while !redis.answers() {
             let log = std::fs::read_to_string(redis.folder.path().join("log")).unwrap_or_default();
+            if log.contains("Failed listening") {
+                return Err(log);
+            }
             assert!(
                 began.elapsed() < PATIENCE,
                 "redis-server did not answer within {PATIENCE:?}; `tests/run` installs it. Its log:\n{log}"
             );
             std::thread::sleep(Duration::from_millis(10));
         }
-        redis
+        Ok(redis)
     }
 
     fn socket(&self) -> PathBuf {
@@ -63,5 +81,10 @@ impl Redis {
     /// Where it is, as the configuration has it.
     pub fn url(&self) -> String {
         format!("redis+unix://{}", self.socket().display())
+    }
+
+    /// Where one of its databases is, for those who know no sockets.
+    pub fn tcp_url(&self, database: u32) -> String {
+        format!("redis://127.0.0.1:{}/{database}", self.port)
     }
 }

@@ -1,0 +1,77 @@
+//! The queue on Redis, held against the real RQ: every line of a checklist is a test for each version that it names.
+//!
+//! The outcome is the table in `CONFORMANCE.md`, which a whole run compares with what is there, or writes when
+//! `CONFORMANCE=write` says so.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    missing_docs,
+    reason = "a failed expectation is how a test speaks"
+)]
+
+#[path = "../service/client.rs"]
+#[allow(dead_code, reason = "other test binaries use the rest")]
+mod client;
+mod control;
+mod deletion;
+mod failures;
+mod ground;
+mod lines;
+#[path = "../postgres/ground.rs"]
+#[allow(dead_code, reason = "other test binaries use the rest")]
+mod postgres;
+#[path = "../service/process.rs"]
+#[allow(dead_code, reason = "other test binaries use the rest")]
+mod process;
+mod python;
+mod queues;
+#[path = "../servers/redis.rs"]
+#[allow(dead_code, reason = "other test binaries use the rest")]
+mod redis_server;
+mod results;
+mod running;
+#[path = "../servers/s3.rs"]
+#[allow(dead_code, reason = "other test binaries use the rest")]
+mod s3;
+#[path = "../servers/postgres.rs"]
+#[allow(dead_code, reason = "other test binaries use the rest")]
+mod server;
+mod table;
+mod workers;
+
+use std::process::ExitCode;
+
+use libtest_mimic::{Arguments, Trial};
+
+use crate::lines::{LINES, State};
+use crate::python::ALL;
+
+/// Tests that wait at the same time; few of them compute.
+const THREADS: usize = 24;
+
+fn main() -> ExitCode {
+    let mut arguments = Arguments::from_args();
+    arguments.test_threads.get_or_insert(THREADS);
+    let mut trials = deletion::trials();
+    for line in LINES {
+        for &version in ALL.iter().filter(|version| line.on.contains(version)) {
+            let name =
+                format!("line_{:02}_{}::rq_{}", line.number, line.name, version.number().replace('.', "_"));
+            let check = line.check;
+            let trial = Trial::test(name, move || {
+                check(version);
+                Ok(())
+            });
+            trials.push(trial.with_ignored_flag(line.state == State::NotYet));
+        }
+    }
+    let whole = arguments.filter.is_none() && arguments.skip.is_empty() && !arguments.list;
+    let conclusion = libtest_mimic::run(&arguments, trials);
+    ground::end_shared();
+    if conclusion.has_failed() || (whole && !table::holds()) {
+        return ExitCode::FAILURE;
+    }
+    ExitCode::SUCCESS
+}
