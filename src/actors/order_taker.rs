@@ -5,7 +5,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use actix::{Actor, AsyncContext, Context, Supervised, WrapFuture};
-use tokio::sync::watch;
 
 use super::deadline::answer_in;
 use super::{Running, SlotPool};
@@ -35,8 +34,6 @@ pub struct OrderTaker {
     pub deadline: Duration,
     /// Told at each turn.
     pub turn: Turn,
-    /// Becomes true when the last slot is retired.
-    pub retired: watch::Sender<bool>,
 }
 
 impl Actor for OrderTaker {
@@ -85,9 +82,6 @@ impl OrderTaker {
             Order::RetireSlot => {
                 let left = self.slots.retire_one();
                 tracing::info!(left, "told to retire a slot");
-                if left == 0 {
-                    self.retired.send_replace(true);
-                }
             }
         }
     }

@@ -7,13 +7,15 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use parking_lot::Mutex;
-use tokio::sync::oneshot;
+use tokio::sync::{oneshot, watch};
 
 use super::{Post, RunnerPlace};
 
 /// All slots of the process.
 pub struct SlotPool {
     state: Mutex<State>,
+    /// True once every slot is retired and idle.
+    gone: watch::Sender<bool>,
 }
 
 struct State {
@@ -67,7 +69,7 @@ impl SlotPool {
             caps,
             retiring: 0,
         };
-        Arc::new(Self { state: Mutex::new(state) })
+        Arc::new(Self { state: Mutex::new(state), gone: watch::Sender::new(false) })
     }
 
     /// Asks for up to `want` slots for the queue of `rank`; the answer has at least one. Lower ranks
@@ -100,13 +102,21 @@ impl SlotPool {
         if state.free.pop().is_none() {
             state.retiring += 1;
         }
+        self.gone.send_if_modified(|gone| std::mem::replace(gone, state.is_gone()) != *gone);
         state.left
+    }
+
+    /// Becomes true when every slot is retired, and what ran in the last one has ended.
+    #[must_use]
+    pub fn gone(&self) -> watch::Receiver<bool> {
+        self.gone.subscribe()
     }
 
     fn take_back(self: &Arc<Self>, rank: usize, runner: RunnerPlace) {
         let mut state = self.state.lock();
         if state.retiring > 0 {
             state.retiring -= 1;
+            self.gone.send_if_modified(|gone| std::mem::replace(gone, state.is_gone()) != *gone);
         } else {
             state.free.push(runner);
         }
@@ -131,6 +141,10 @@ impl SlotPool {
 }
 
 impl State {
+    fn is_gone(&self) -> bool {
+        self.left == 0 && self.retiring == 0
+    }
+
     fn next_grant(&mut self) -> Option<(Waiter, Vec<RunnerPlace>, usize)> {
         self.waiting.retain(|_, waiter| !waiter.grant.is_closed());
         let (place, count) = self.waiting.iter().find_map(|(place, waiter)| {
@@ -201,7 +215,10 @@ mod tests {
         let busy = pool.request(0, 1).await.unwrap();
         assert_eq!((pool.retire_one(), pool.free()), (1, 0), "the free one goes first");
         assert_eq!(pool.retire_one(), 0);
+        let gone = pool.gone();
+        assert!(!*gone.borrow(), "a job is still running");
         drop(busy);
+        assert!(*gone.borrow());
         assert_eq!((pool.free(), pool.retire_one()), (0, 0));
         assert!(pool.request(0, 1).try_recv().is_err());
     }

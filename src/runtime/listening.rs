@@ -4,7 +4,6 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use actix::Addr;
-use tokio::sync::watch;
 
 use super::tree::{DEADLINE, MAILBOX, Planter};
 use crate::actors::{
@@ -56,13 +55,12 @@ impl Planter<'_> {
         Ok(listeners)
     }
 
-    /// Who hears what people ask of this process; `retired` tells when they have retired all of it.
+    /// Who hears what people ask of this process.
     pub(super) async fn order_taker(
         &self,
         top: &Supervisor,
         slots: Arc<SlotPool>,
         running: &Running,
-        retired: watch::Sender<bool>,
     ) -> Result<(), StartError> {
         let taker = OrderTaker {
             broker: Arc::clone(&self.ports.broker),
@@ -72,7 +70,6 @@ impl Planter<'_> {
             patience: self.settings.worker.fetch_patience,
             deadline: DEADLINE,
             turn: self.turns.register("order_taker"),
-            retired,
         };
         top.start(self.child("order_taker"), &self.control, move || taker).await?;
         Ok(())

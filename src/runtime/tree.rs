@@ -97,11 +97,12 @@ impl Planter<'_> {
         if role.schedules() {
             self.timekeepers(&top, &registry).await?;
         }
-        let (retired, all_retired) = watch::channel(false);
+        let mut all_retired = watch::Sender::new(false).subscribe();
         if let Some(runners) = &runners {
             let slots = self.slots(runners.places());
             listeners = self.listeners(&top, &slots).await?;
-            self.order_taker(&top, slots, &running, retired).await?;
+            all_retired = slots.gone();
+            self.order_taker(&top, slots, &running).await?;
         }
         let turns = self.turns.clone();
         Ok(Tree { top, table, turns, running, tracker, runners, listeners, lease_held, all_retired, batches })

@@ -175,14 +175,14 @@ pub const LINES: &[Line] = &[
         ALL,
         running::cleanup_leaves_it,
     ),
-    not_yet(
+    holds(
         24,
         ("stop_job", "stop-job stops it without a retry; dependents stay deferred"),
         ALL,
         control::stop_job,
     ),
-    not_yet(25, ("stop_other_job", "stop-job for another job changes nothing"), ALL, control::stop_other_job),
-    not_yet(26, ("kill_horse", "kill-horse fails the job; the worker goes on"), ALL, control::kill_horse),
+    holds(25, ("stop_other_job", "stop-job for another job changes nothing"), ALL, control::stop_other_job),
+    holds(26, ("kill_horse", "kill-horse fails the job; the worker goes on"), ALL, control::kill_horse),
     holds(
         27,
         ("cancel", "a canceled job never runs and is in the canceled registry alone"),
@@ -256,14 +256,14 @@ pub const LINES: &[Line] = &[
         ALL,
         workers::info,
     ),
-    not_yet(39, ("shutdown", "shutdown lets the job end; the worker leaves"), ALL, control::shutdown),
+    holds(39, ("shutdown", "shutdown lets the job end; the worker leaves"), ALL, control::shutdown),
     not_yet(
         40,
         ("terminated", "after SIGTERM the date of the request is shown, the job ends, the worker leaves"),
         ALL,
         control::terminated,
     ),
-    not_yet(
+    holds(
         41,
         ("suspended", "suspended workers say so and start nothing until resumed"),
         ALL,
