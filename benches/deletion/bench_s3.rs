@@ -2,6 +2,7 @@
 //! by line, so that neither its time nor its memory counts as ours.
 
 #[allow(dead_code, reason = "the benchmark makes no trouble")]
+#[allow(clippy::unwrap_used, clippy::panic, reason = "a server of the tests")]
 #[path = "../../tests/servers/s3.rs"]
 mod s3;
 
