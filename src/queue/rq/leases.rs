@@ -61,7 +61,9 @@ impl Leases {
             .filter(|record| record.id == *process)
             .flat_map(|record| record.queues)
             .collect();
-        death.arg(queue_list(&queues)).arg(server.workers.names());
+        // Those that were retired and are still on the registers go, too.
+        let (retiring, retired) = server.workers.leaving();
+        death.arg(queue_list(&queues)).arg(server.workers.names()).arg(retiring).arg(retired);
         let mut call = server.prepare(&server.scripts.end_lease);
         call.arg(process.as_str());
         let _: u8 = server.link.invoke(&call, || format!("end the lease of process {process}")).await?;

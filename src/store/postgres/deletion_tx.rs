@@ -4,6 +4,9 @@
 //! statement of its own, which sees everything that was committed before the locks were held. Whoever
 //! links one later has to wait for our commit at the foreign key, and is refused. The receipts that
 //! point to them and are deleted are locked too: whoever revives one waits, and finds it without pointer.
+//!
+//! A list of ids is handed over as a value that is found out only when the statement runs: where it could count
+//! them, the planner would hold them against the index of all the tenant's rows, again in each batch.
 
 use std::sync::Arc;
 
@@ -54,27 +57,35 @@ const SELECT_SET_ASIDE: &str = "
 /// Marks live receipts of the tenant only, whatever the list says; answers with what each pointed to.
 const MARK: &str = "
     update receipts set is_deleted = true, deleted_at = $1, updated_at = $1
-    where id = any($2) and business_id = $3 and is_deleted is not true
-    returning attachment_id, preview_attachment_id";
+    where id = any((select $2::bigint[])::bigint[]) and business_id = $3 and is_deleted is not true
+    returning id, attachment_id, preview_attachment_id";
 
 /// Nobody can link, change or drop these attachments before our commit, nor revive a receipt that points
 /// to one. In the order of their ids, so that two batches wait for each other in turn.
 const LOCK_ATTACHMENTS: &str = "
     with held as materialized (
              select a.id from attachments a
-             where a.id = any($1) and a.business_id = $2 and a.purpose in ('receipt_source', 'receipt_preview')
+             where a.id = any((select $1::bigint[])::bigint[]) and a.business_id = $2
+               and a.purpose in ('receipt_source', 'receipt_preview')
              order by a.id for update),
          dead as materialized (
              select r.id from receipts r
-             where (r.attachment_id = any($1) or r.preview_attachment_id = any($1)) and r.is_deleted is true
+             where (r.attachment_id = any((select $1::bigint[])::bigint[])
+                    or r.preview_attachment_id = any((select $1::bigint[])::bigint[])) and r.is_deleted is true
              for no key update)
     select id::bigint from held where (select count(*) from dead) >= 0";
 
-/// An attachment's row goes and its object comes into the outbox in one statement; receipts that pointed
-/// to it are set to null by their foreign keys.
+/// An attachment's row goes and its object comes into the outbox in one statement; every receipt that points
+/// to it is set to null by its foreign keys. Those of the batch are set to null here, once each: the keys would
+/// rewrite a receipt for each of its attachments, and find nothing left to do.
 const CONDEMN: &str = "
-    with gone as (
-        delete from attachments where id = any($7) and business_id = $2
+    with cut as (
+        update receipts set attachment_id = case when attachment_id = any($7) then null else attachment_id end,
+            preview_attachment_id = case when preview_attachment_id = any($7) then null else preview_attachment_id end
+        where id = any((select $8::bigint[])::bigint[]) and business_id = $2
+          and (attachment_id = any($7) or preview_attachment_id = any($7))),
+    gone as (
+        delete from attachments where id = any((select $7::bigint[])::bigint[]) and business_id = $2
         returning id, storage_path, file_size)
     insert into tikkun_cleanup_outbox
         (background_job_id, business_id, driver, bucket, key, bytes, condemned_at, next_try_at)
@@ -104,7 +115,9 @@ const RECOVERED: &str = "
 pub(super) struct PostgresDeletionTx {
     tx: Tx,
     database: Arc<Database>,
-    /// What the marked receipts pointed to.
+    /// The marked receipts.
+    marked: Vec<i64>,
+    /// What they pointed to.
     pointed: Vec<i64>,
 }
 
@@ -114,7 +127,7 @@ impl Deletions for Arc<Database> {
 
     async fn begin(&self) -> Result<PostgresDeletionTx, Fault> {
         let tx = self.batch("begin a deletion batch").await?;
-        Ok(PostgresDeletionTx { tx, database: Self::clone(self), pointed: Vec::new() })
+        Ok(PostgresDeletionTx { tx, database: Self::clone(self), marked: Vec::new(), pointed: Vec::new() })
     }
 }
 
@@ -166,6 +179,7 @@ impl DeletionTx for PostgresDeletionTx {
             .await
             .map_err(|error| refused_or_fault(error, "mark the receipts of a batch"))?;
         for row in &rows {
+            self.marked.push(row.needed("id")?);
             self.pointed.extend(row.number("attachment_id")?);
             self.pointed.extend(row.number("preview_attachment_id")?);
         }
@@ -210,6 +224,7 @@ impl DeletionTx for PostgresDeletionTx {
             .bind(scope.now.naive_utc())
             .bind((scope.now + CLEANUP_HOLD).naive_utc())
             .bind(attachments)
+            .bind(&self.marked)
             .fetch_all(&mut *self.tx)
             .await
             .map_err(|error| refused_or_fault(error, "condemn the attachments of a batch"))?;

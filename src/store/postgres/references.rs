@@ -138,7 +138,7 @@ fn queries(fingerprint: String, references: &[Reference]) -> Queries {
             "
     select a.id::bigint, {kept} as kept, ({FINGERPRINT}) as fingerprint
     from attachments a
-    where a.id = any($2) and {}
+    where a.id = any((select $2::bigint[])::bigint[]) and {}
     order by a.id",
             all_hold()
         ),

@@ -44,7 +44,6 @@ create table tikkun_cleanup_outbox (
     parked_at timestamp
 );
 create index idx_tikkun_cleanup_outbox_due on tikkun_cleanup_outbox (next_try_at) where parked_at is null;
-create index idx_tikkun_cleanup_outbox_job on tikkun_cleanup_outbox (background_job_id, next_try_at);
 create index idx_tikkun_cleanup_outbox_business on tikkun_cleanup_outbox (business_id);
 
 -- One row, rewritten to learn whether the database can be written to.
