@@ -256,7 +256,7 @@ pub const LINES: &[Line] = &[
         ALL,
         workers::info,
     ),
-    holds(39, ("shutdown", "shutdown lets the job end; the worker leaves"), ALL, control::shutdown),
+    not_yet(39, ("shutdown", "shutdown lets the job end; the worker leaves"), ALL, control::shutdown),
     not_yet(
         40,
         ("terminated", "after SIGTERM the date of the request is shown, the job ends, the worker leaves"),
