@@ -1,6 +1,6 @@
 //! The queue on Redis, held against the real RQ: every line of a checklist is a test for each version that it names.
 //!
-//! The outcome is the table in `CONFORMANCE.md`, which a whole run compares with what is there, or writes when
+//! The outcome is the table in the README, which a whole run compares with what is there, or writes when
 //! `CONFORMANCE=write` says so.
 #![allow(
     clippy::unwrap_used,

@@ -6,17 +6,9 @@ use std::path::Path;
 use crate::lines::{LINES, State};
 use crate::python::ALL;
 
-const HEAD: &str = "# Conformance with RQ
-
-Made by `CONFORMANCE=write cargo test --test conformance`; every run of that target compares it with what its tests say. Each line is
-held against the real library of three versions: a client of that version enqueues, tikkun runs the jobs, and the client's own
-API says what became of them.
-
-✓ holds · – not for this version, or held on another · not yet: written down as a test that is not expected to hold
-
-| # | line | rq 1.16.2 | rq 2.12.0 | rq 3.0.0 |
-|---|---|---|---|---|
-";
+const BEGIN: &str = "<!-- conformance: begin -->\n";
+const END: &str = "<!-- conformance: end -->";
+const HEAD: &str = "| # | line | rq 1.16.2 | rq 2.12.0 | rq 3.0.0 |\n|---|---|---|---|---|\n";
 
 fn table() -> String {
     let mut text = HEAD.to_owned();
@@ -32,16 +24,26 @@ fn table() -> String {
     text
 }
 
-/// Whether the file says the same; it is written when that is asked for.
+/// The page with the table of today between its marks.
+fn with_table(page: &str) -> String {
+    let (before, rest) =
+        page.split_once(BEGIN).unwrap_or_else(|| panic!("README.md has no `{}`", BEGIN.trim()));
+    let (_, after) = rest.split_once(END).unwrap_or_else(|| panic!("README.md has no `{END}`"));
+    format!("{before}{BEGIN}{}{END}{after}", table())
+}
+
+/// Whether the README says the same; it is written when that is asked for.
 #[allow(clippy::disallowed_methods, reason = "whoever starts the tests asks for the file")]
 pub fn holds() -> bool {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("CONFORMANCE.md");
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("README.md");
+    let page = fs::read_to_string(&path).unwrap();
+    let wanted = with_table(&page);
     if std::env::var_os("CONFORMANCE").is_some_and(|word| word == "write") {
-        fs::write(&path, table()).unwrap();
+        fs::write(&path, &wanted).unwrap();
+        return true;
     }
-    let same = fs::read_to_string(&path).is_ok_and(|text| text == table());
-    if !same {
-        eprintln!("CONFORMANCE.md is old: CONFORMANCE=write cargo test --test conformance");
+    if page != wanted {
+        eprintln!("the checklist in README.md is old: CONFORMANCE=write cargo test --test conformance");
     }
-    same
+    page == wanted
 }
