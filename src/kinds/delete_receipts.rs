@@ -9,7 +9,8 @@ use actix_rt::ArbiterHandle;
 use serde::Deserialize;
 use serde_json::json;
 
-use super::deletion::{Deletion, at_rest};
+use super::deletion::Deletion;
+use super::deletion_endings::at_rest;
 use super::deletion_pace::{Limits, Pace};
 use super::deletion_settings::DeletionSettings;
 use super::tracker_line::{Stopped, TrackerLine, Until, patiently};

@@ -3,38 +3,25 @@
 //! The row's cursor is the only memory. [`Pace`] holds the rules; [`DeletionBatch`] does each batch; the
 //! tracker moves the row.
 
-use std::pin::pin;
 use std::time::Duration;
 
 use actix::Addr;
-use serde_json::{Value, json};
+use serde_json::json;
 use tokio::time::Instant;
 
 use super::deletion_pace::{AfterFault, Pace};
 use super::deletion_settings::DeletionSettings;
-use super::tracker_line::{Stopped, TrackerLine, log_backoff, restarting, timed_out};
-use crate::actors::{BatchDone, DeletionBatch, EndedAttempt, FinishCleanUp, Revive, RunBatch, Waiting};
+use super::tracker_line::{TrackerLine, log_backoff, restarting};
+use crate::actors::{BatchDone, DeletionBatch, RunBatch, Waiting};
 use crate::failpoint;
 use crate::fault::{Fault, FaultKind};
-use crate::job::background::{AtRuntimeLimit, BackgroundJob, Status};
-use crate::job::{Completion, JobContext, JobError, JobResult, QueueEnd, StopReason};
+use crate::job::background::{BackgroundJob, Status};
+use crate::job::{Completion, JobContext, JobError, JobResult, StopReason};
 use crate::store::{BackgroundJobs, Batch, EndAttempt};
 use crate::story::STORY;
 
 /// How long a wait may last before the row is looked at again: a person who cancels is not kept waiting.
 const LOOK: Duration = Duration::from_secs(1);
-
-/// How long a job that has to stop waits for its last objects: what is left is in the outbox.
-const PARTING: Duration = Duration::from_secs(2);
-
-/// The queue job's result when its row is not to be worked on.
-pub(super) fn at_rest(status: Status) -> Value {
-    match status {
-        Status::Cancelled => json!({ "cancelled": true }),
-        Status::Paused => json!({ "paused": true }),
-        other => json!({ "skipped": other.as_str() }),
-    }
-}
 
 /// One attempt at one row.
 pub(super) struct Deletion<'a> {
@@ -126,17 +113,6 @@ impl Deletion<'_> {
         }
     }
 
-    /// The row does not take the end of this attempt: it is not ours, or was taken from us and is brought
-    /// back; then there is no result yet.
-    async fn lost(&mut self) -> Option<JobResult> {
-        match self.look().await {
-            Some(Status::Running) | None => {
-                Some(Err(JobError::retryable("the row changed while the attempt ended")))
-            }
-            status => self.not_ours(status).await,
-        }
-    }
-
     /// The row's own counters, which all attempts together have made. The row is completed already: a
     /// database that cannot be read now changes nothing of that.
     async fn summary(&self) -> JobResult {
@@ -149,47 +125,6 @@ impl Deletion<'_> {
             "deleted": progress.succeeded,
             "failed": progress.failed,
         })))
-    }
-
-    /// The row is not ours: it stops here, keeps its checkpoint and overwrites nothing.
-    async fn not_ours(&mut self, status: Option<Status>) -> Option<JobResult> {
-        self.finish_clean_up().await;
-        let id = self.row.id;
-        match status {
-            Some(Status::Cancelled) => {
-                tracing::info!(target: STORY, { job.id = %id }, "🛑 Job {id} was cancelled - stopping")
-            }
-            Some(Status::Paused) => {
-                tracing::info!(target: STORY, { job.id = %id }, "🛑 Job {id} was paused - stopping")
-            }
-            Some(Status::Running) => {
-                tracing::info!(target: STORY, { job.id = %id }, "🛑 Job {id} goes on in a newer attempt - stopping")
-            }
-            Some(Status::Failed) if self.settings.revive_stale => {
-                let attempt = self.row.note.attempt;
-                match self.tracker.ask(self.ctx, || Revive { id, attempt }).await {
-                    Ok(true) => {
-                        tracing::warn!(
-                            "job {id} was marked as failed from outside while it was alive; it goes on"
-                        );
-                        return None;
-                    }
-                    // A revival whose answer was lost is refused the second time.
-                    Ok(false) if self.look().await == Some(Status::Running) => return None,
-                    Ok(false) => {
-                        tracing::info!(target: STORY, { job.id = %id }, "🛑 Job {id} was marked as failed - stopping")
-                    }
-                    Err(stopped) => return Some(stopped.into_result()),
-                }
-            }
-            Some(other) => {
-                tracing::info!(target: STORY, { job.id = %id }, "🛑 Job {id} is {other} - stopping")
-            }
-            None => {
-                return Some(Err(JobError::permanent(format!("row {id} of background_jobs is gone"))));
-            }
-        }
-        Some(Ok(Completion::Finished(status.map_or(Value::Null, at_rest))))
     }
 
     async fn after_fault(&mut self, fault: &Fault) -> Option<JobResult> {
@@ -239,73 +174,9 @@ impl Deletion<'_> {
     }
 
     /// The row's status, where it can be read at all.
-    async fn look(&self) -> Option<Status> {
+    pub(super) async fn look(&self) -> Option<Status> {
         let read = tokio::time::timeout(LOOK, self.jobs.get(self.row.id)).await;
         read.ok()?.ok()?.map(|row| row.status)
-    }
-
-    async fn stop(&mut self, reason: StopReason) -> Option<JobResult> {
-        match reason {
-            StopReason::Draining => {
-                tracing::info!(target: STORY, { job.id = %self.row.id }, "🛑 Job {} rests while this process drains", self.row.id);
-                self.rest(QueueEnd::Head).await
-            }
-            StopReason::TimedOut => {
-                self.finish_clean_up().await;
-                Some(Err(timed_out()))
-            }
-            StopReason::Stopped | StopReason::Killed => {
-                tracing::info!(target: STORY, { job.id = %self.row.id }, "🛑 Job {} was stopped by a person", self.row.id);
-                self.finish_clean_up().await;
-                Some(Err(reason.error()))
-            }
-        }
-    }
-
-    /// The checkpoint is committed already; the row rests and the same queue job goes back. A row that
-    /// could not be told rests all the same: its next attempt begins from running.
-    async fn rest(&mut self, end: QueueEnd) -> Option<JobResult> {
-        self.finish_clean_up().await;
-        match self.end(EndAttempt::Continuation).await {
-            Ok(true) | Err(Stopped::Asked(_)) => Some(Ok(Completion::Continue(end))),
-            Ok(false) => self.lost().await,
-            Err(Stopped::Fault(fault)) => Some(Err(JobError::from(fault))),
-        }
-    }
-
-    /// The run has used up its time.
-    async fn make_room(&mut self) -> Option<JobResult> {
-        let (id, limit) = (self.row.id, self.settings.runtime_limit.as_secs());
-        tracing::info!(target: STORY, { job.id = %id }, "⏱️ Runtime limit reached ({limit}s) - pausing job");
-        if self.settings.at_runtime_limit == AtRuntimeLimit::Continue {
-            return self.rest(QueueEnd::Tail).await;
-        }
-        match self.end(EndAttempt::Paused { by: format!("the runtime limit ({limit}s)") }).await {
-            Ok(true) => {
-                tracing::info!(target: STORY, { job.id = %id }, "🛑 Job {id} waits until a person resumes it");
-                Some(Ok(Completion::Finished(at_rest(Status::Paused))))
-            }
-            Ok(false) => self.lost().await,
-            Err(stopped) => Some(stopped.into_result()),
-        }
-    }
-
-    async fn end(&self, end: EndAttempt) -> Result<bool, Stopped> {
-        let (id, attempt) = (self.row.id, self.row.note.attempt);
-        self.tracker.ask(self.ctx, || EndedAttempt { id, attempt, end: end.clone() }).await
-    }
-
-    /// Has the objects of all batches so far deleted, as far as the storage does it in time; not for long
-    /// once the job is to stop. What is left is in the outbox.
-    async fn finish_clean_up(&self) {
-        let mut finished = pin!(self.batches.send(FinishCleanUp));
-        let finished = tokio::select! {
-            done = &mut finished => Some(done),
-            _ = self.ctx.stopped() => tokio::time::timeout(PARTING, finished).await.ok(),
-        };
-        if let Some(Err(lost)) = finished {
-            tracing::debug!(background_job = %self.row.id, %lost, "the batch actor restarts; the outbox has its objects");
-        }
     }
 
     async fn waiting(&self, waiting_for: Option<String>) {

@@ -2,6 +2,7 @@
 
 mod delete_receipts;
 mod deletion;
+mod deletion_endings;
 mod deletion_pace;
 mod deletion_settings;
 mod diagnostics;

@@ -28,6 +28,8 @@
 //! tagged form as it stands; so does a field that serde has to buffer first (`flatten`, untagged enums).
 //! [`Exact`] is the value itself, for a job that wants to look or to answer with more than JSON holds.
 
+mod answered;
+mod key;
 mod natural;
 mod shown;
 mod tags;

@@ -5,6 +5,8 @@ use serde::de::{DeserializeOwned, Deserializer, Error as _, IntoDeserializer, Un
 use serde::forward_to_deserialize_any;
 use serde_json::{Error, Value};
 
+use super::answered::answered;
+use super::key::Key;
 use super::tags;
 use super::value::Exact;
 
@@ -30,17 +32,7 @@ pub fn read<T: DeserializeOwned>(arguments: Value) -> Result<T, Error> {
 /// Gives a visitor what its type hint asks for.
 struct Natural(Exact);
 
-/// A key that is text; a number or a truth value where the map's type wants one, as `serde_json` does it.
-struct Key(String);
-
 impl IntoDeserializer<'_, Error> for Natural {
-    type Deserializer = Self;
-    fn into_deserializer(self) -> Self {
-        self
-    }
-}
-
-impl IntoDeserializer<'_, Error> for Key {
     type Deserializer = Self;
     fn into_deserializer(self) -> Self {
         self
@@ -157,15 +149,6 @@ fn named<'de, V: Visitor<'de>>(pairs: Vec<(Exact, Exact)>, visitor: V) -> Result
     entries.end().map(|()| read)
 }
 
-/// Several hints that are answered alike.
-macro_rules! answered {
-    ($($hint:ident)* => $by:ident) => {$(
-        fn $hint<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
-            self.$by(visitor)
-        }
-    )*};
-}
-
 impl<'de> Deserializer<'de> for Natural {
     type Error = Error;
 
@@ -251,60 +234,6 @@ impl<'de> Deserializer<'de> for Natural {
                 .deserialize_enum(name, variants, visitor),
             other => Self(other).deserialize_any(visitor),
         }
-    }
-}
-
-impl Key {
-    fn number<'de, V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
-        match serde_json::from_str::<Value>(&self.0) {
-            Ok(number @ Value::Number(_)) => number.deserialize_any(visitor),
-            _ => visitor.visit_string(self.0),
-        }
-    }
-}
-
-impl<'de> Deserializer<'de> for Key {
-    type Error = Error;
-
-    answered! { deserialize_i8 deserialize_i16 deserialize_i32 deserialize_i64 deserialize_i128 => number }
-    answered! { deserialize_u8 deserialize_u16 deserialize_u32 deserialize_u64 deserialize_u128 => number }
-    answered! { deserialize_f32 deserialize_f64 => number }
-
-    forward_to_deserialize_any! {
-        char str string bytes byte_buf unit unit_struct seq tuple tuple_struct map struct identifier ignored_any
-    }
-
-    fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
-        visitor.visit_string(self.0)
-    }
-
-    fn deserialize_bool<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
-        match self.0.as_str() {
-            "true" => visitor.visit_bool(true),
-            "false" => visitor.visit_bool(false),
-            _ => visitor.visit_string(self.0),
-        }
-    }
-
-    fn deserialize_option<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
-        visitor.visit_some(self)
-    }
-
-    fn deserialize_newtype_struct<V: Visitor<'de>>(
-        self,
-        _: &'static str,
-        visitor: V,
-    ) -> Result<V::Value, Error> {
-        visitor.visit_newtype_struct(self)
-    }
-
-    fn deserialize_enum<V: Visitor<'de>>(
-        self,
-        name: &'static str,
-        variants: &'static [&'static str],
-        visitor: V,
-    ) -> Result<V::Value, Error> {
-        IntoDeserializer::<Error>::into_deserializer(self.0).deserialize_enum(name, variants, visitor)
     }
 }
 
