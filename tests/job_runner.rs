@@ -17,7 +17,7 @@ use serde_json::{Value, json};
 use tikkun::actors::{Blamed, FailStuck, Fence, JobEnded, JobRunner, RunJob, Running, StopForDrain};
 use tikkun::job::{
     Args, ArgsError, Completion, Job, JobContext, JobError, JobRecord, JobResult, JobSettings, Limit, NewJob,
-    Progress, QueueEnd, Registry, Retries, RetryPolicy,
+    OrphanPolicy, Progress, QueueEnd, Registry, Retries, RetryPolicy,
 };
 use tikkun::queue::{Delivery, Verdict};
 
@@ -73,6 +73,19 @@ impl Job for Deaf {
     }
 }
 
+/// As deaf, but what it has done is not lost.
+struct Resuming;
+impl Job for Resuming {
+    const NAME: &'static str = "tests.resuming";
+    type Args = ();
+    fn settings(&self) -> JobSettings {
+        JobSettings { orphan: OrphanPolicy::RunAgain { at_most: 1 }, ..JobSettings::default() }
+    }
+    async fn run(&self, (): (), ctx: &JobContext) -> JobResult {
+        Deaf.run((), ctx).await
+    }
+}
+
 /// Waits for something out of its hands, for longer than its own time limit.
 struct Patient;
 impl Job for Patient {
@@ -116,6 +129,7 @@ fn bench_behind(fence: Fence) -> Bench {
     let hopeless = Hopeless(Arc::clone(&told));
     let registry =
         Registry::default().with(Echo).with(Panics).with(Polite).with(Deaf).with(Patient).with(hopeless);
+    let registry = registry.with(Resuming);
     let running = Running::default();
     let runner =
         JobRunner::new(Arc::new(registry), Duration::from_millis(100), running.clone()).behind(fence).start();
@@ -132,6 +146,15 @@ impl Bench {
         let ended = tokio::time::timeout(DEADLINE, self.runner.send(RunJob { delivery })).await;
         let JobEnded(settlement) = ended.expect("waited for the job to end").unwrap();
         settlement.verdict
+    }
+
+    /// Asks it to drain as soon as the job is in hand.
+    async fn run_until_drained(&self, job: JobRecord) -> Verdict {
+        let stop = async {
+            self.busy().await;
+            self.runner.send(StopForDrain).await.unwrap();
+        };
+        futures::join!(self.run(job), stop).0
     }
 
     /// Waits until the runner has a job in hand.
@@ -215,16 +238,21 @@ async fn waiting_for_an_outage_is_not_counted_as_time() {
 }
 
 #[actix_rt::test]
-async fn drain_lets_a_polite_job_checkpoint_and_hands_a_deaf_one_over() {
-    for (kind, end) in [("tests.polite", QueueEnd::Tail), ("tests.deaf", QueueEnd::Head)] {
-        let bench = bench();
-        let stop = async {
-            bench.busy().await;
-            bench.runner.send(StopForDrain).await.unwrap();
-        };
-        let (verdict, ()) = futures::join!(bench.run(record(kind, &[])), stop);
-        assert_eq!(verdict, Verdict::GiveBack { end }, "{kind}");
+async fn drain_lets_a_polite_job_checkpoint_and_gives_back_one_that_can_resume() {
+    for (kind, end) in [("tests.polite", QueueEnd::Tail), ("tests.resuming", QueueEnd::Head)] {
+        assert_eq!(bench().run_until_drained(record(kind, &[])).await, Verdict::GiveBack { end }, "{kind}");
     }
+}
+
+#[actix_rt::test]
+async fn drain_cuts_a_deaf_job_off_as_a_failed_attempt_when_its_grace_is_over() {
+    let error = buried(bench().run_until_drained(record("tests.deaf", &[])).await);
+    let words = "its process had to leave, and the job did not end within the 100ms that it was left";
+    assert_eq!(error, words);
+    let retries = Some(Retries { left: 1, intervals: Vec::new() });
+    let job = JobRecord { retries, ..record("tests.deaf", &[]) };
+    let verdict = bench().run_until_drained(job).await;
+    assert_eq!(verdict, Verdict::RetryAt { delay: Duration::ZERO, error: words.into() });
 }
 
 #[actix_rt::test]

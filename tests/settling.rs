@@ -19,6 +19,7 @@ use tikkun::actors::{ListenerPorts, ListenerSettings, QueueListener, Settle, Slo
 use tikkun::job::{Args, JobState, Limit, NewJob};
 use tikkun::queue::{Broker, Delivery, ProcessRecord, Settled, Settlement, Verdict, open_embedded};
 use tikkun::supervision::Turns;
+use tokio::sync::watch;
 
 const QUEUE: &str = "q";
 const DEADLINE: Duration = Duration::from_secs(20);
@@ -42,6 +43,7 @@ fn listener(broker: &Arc<dyn Broker>, me: &ProcessRecord) -> Addr<QueueListener>
         broker: Arc::clone(broker),
         slots: SlotPool::new(Vec::new(), BTreeMap::new()),
         process: me.id.clone(),
+        leased: watch::Sender::new(true).subscribe(),
         turn: Turns::default().register(QUEUE),
     };
     let settings =

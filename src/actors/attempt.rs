@@ -11,7 +11,7 @@ use super::verdict::{after_attempt, bury};
 use super::{Fence, JobEnded};
 use crate::job::{
     Args, ArgsError, BoxedJob, Completion, Control as _, JobContext, JobError, JobRecord, JobResult,
-    JobSettings, KindName, QueueEnd, QueueName, Registry, StopReason,
+    JobSettings, KindName, OrphanPolicy, QueueEnd, QueueName, Registry, StopReason,
 };
 use crate::queue::{Delivery, Verdict};
 use crate::story::STORY;
@@ -180,7 +180,18 @@ impl Attempt {
             (_, Some(StopReason::TimedOut)) => Err(self.failed_by_timeout(self.timed_out())),
             (_, Some(reason)) if by_person(&reason) => Err(reason.error()),
             (Ok(ended), _) => ended,
-            (Err(_), _) => Ok(Completion::Continue(QueueEnd::Head)),
+            (Err(_), _) => self.cut_off(),
+        }
+    }
+
+    /// The process leaves before the job has ended: what had to be done for a death has to be done for this.
+    fn cut_off(&self) -> JobResult {
+        match self.settings.orphan {
+            OrphanPolicy::RunAgain { .. } => Ok(Completion::Continue(QueueEnd::Head)),
+            OrphanPolicy::AsFailure => Err(JobError::retryable(format!(
+                "its process had to leave, and the job did not end within the {} that it was left",
+                humantime::format_duration(self.grace)
+            ))),
         }
     }
 

@@ -37,6 +37,7 @@ mod slots;
 mod status_tracker;
 mod tenure;
 mod verdict;
+mod waiting;
 
 pub use batch_ports::{BatchPorts, CleanUpMode};
 pub use clean_up::{CleanUpLimits, CleanedUp, delete_objects};

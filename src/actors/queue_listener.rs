@@ -19,7 +19,7 @@ use super::deadline::answer_in;
 use super::settling::settle_loop;
 use super::{JobEnded, Slot, SlotPool};
 use crate::failpoint;
-use crate::fault::Fault;
+use crate::fault::{Fault, FaultKind};
 use crate::job::{Backoff, ExecutionId, ProcessId, QueueName};
 use crate::queue::{Broker, Delivery, Settled, Settlement};
 use crate::supervision::Turn;
@@ -37,6 +37,8 @@ pub struct ListenerPorts {
     pub slots: Arc<SlotPool>,
     /// Under whose lease.
     pub process: ProcessId,
+    /// Whether that lease is held: nothing is fetched before it is.
+    pub leased: watch::Receiver<bool>,
     /// Told at each turn of the fetch loop.
     pub turn: Turn,
 }
@@ -138,20 +140,27 @@ impl Handler<Drain> for QueueListener {
     }
 }
 
-/// Waits for work, waits for slots, takes as many jobs as slots were granted.
+/// Waits for the lease, for work, for slots; takes as many jobs as slots were granted.
 async fn fetch_loop(desk: Arc<Desk>, me: Recipient<Settle>) {
     let mut draining = desk.draining.subscribe();
     let stop = draining.wait_for(|draining| *draining);
     let turns = async {
+        desk.wait_for_lease().await;
         desk.give_back_unknown(&me).await;
-        let (mut more_waits, mut failures) = (false, 0);
+        // The first look is a fetch; the queues below wait for it.
+        let (mut looked, mut more_waits, mut failures) = (false, false, 0);
         loop {
-            if !more_waits {
+            if looked && !more_waits {
+                desk.ports.slots.looked(desk.settings.rank);
                 desk.wait_for_work().await;
             }
-            let slots = desk.granted_slots().await;
+            let slots = desk.granted_slots(looked).await;
             let wanted = slots.len();
-            match desk.fetch_for(slots, &me).await {
+            let fetched = desk.fetch_for(slots, &me).await;
+            let first = !looked;
+            looked |= !matches!(&fetched, Err(fault) if fault.kind() == FaultKind::Unavailable);
+            match fetched {
+                Ok(0) if first => {}
                 // Work was announced, but it was another's, or it is not to be had now.
                 Ok(0) => tokio::time::sleep(OUTAGE.delay(1, fastrand::f64())).await,
                 Ok(fetched) => {
@@ -175,36 +184,6 @@ async fn fetch_loop(desk: Arc<Desk>, me: Recipient<Settle>) {
 }
 
 impl Desk {
-    async fn wait_for_work(&self) {
-        let mut failures = 0;
-        loop {
-            self.ports.turn.beat();
-            let longest = self.settings.patience + self.settings.deadline;
-            let waited = self.ports.broker.wait(&self.settings.queue, self.settings.patience);
-            match answer_in(longest, "wait for work", waited).await {
-                Ok(true) => return,
-                // A fetch would be a write for nothing.
-                Ok(false) => failures = 0,
-                Err(fault) => self.outage(&mut failures, &fault).await,
-            }
-        }
-    }
-
-    /// The loop turns while it waits, however long the jobs before it take.
-    async fn granted_slots(&self) -> Vec<Slot> {
-        loop {
-            let mut granted = self.ports.slots.request(self.settings.rank, self.settings.batch);
-            loop {
-                self.ports.turn.beat();
-                match tokio::time::timeout(self.settings.patience, &mut granted).await {
-                    Ok(Ok(slots)) => return slots,
-                    Ok(Err(_)) => break,
-                    Err(_) => {}
-                }
-            }
-        }
-    }
-
     /// Fetches for these slots, and says how many jobs came.
     async fn fetch_for(self: &Arc<Self>, slots: Vec<Slot>, me: &Recipient<Settle>) -> Result<usize, Fault> {
         let want = u32::try_from(slots.len()).unwrap_or(u32::MAX);
@@ -215,7 +194,9 @@ impl Desk {
             self.held.lock().insert(delivery.execution.clone());
             actix_rt::spawn(carry(Arc::clone(self), delivery, slot, me.clone()));
         }
-        failpoint::reach("queue_listener.fetched");
+        if fetched > 0 {
+            failpoint::reach("queue_listener.fetched");
+        }
         Ok(fetched)
     }
 

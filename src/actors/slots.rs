@@ -3,7 +3,7 @@
 //! A slot is a runner's place for one job. It goes back by itself when dropped, so neither a panic nor
 //! a cancelled future can leak one.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use parking_lot::Mutex;
@@ -24,6 +24,8 @@ struct State {
     next: u64,
     held: BTreeMap<usize, u32>,
     caps: BTreeMap<usize, u32>,
+    /// Ranks whose queue has not been looked at yet: nobody below them is served.
+    unseen: BTreeSet<usize>,
     /// Slots that are left, busy ones included.
     left: usize,
     /// Slots that go as soon as they are free.
@@ -67,6 +69,7 @@ impl SlotPool {
             next: 0,
             held: BTreeMap::new(),
             caps,
+            unseen: BTreeSet::new(),
             retiring: 0,
         };
         Arc::new(Self { state: Mutex::new(state), gone: watch::Sender::new(false) })
@@ -84,6 +87,20 @@ impl SlotPool {
         drop(state);
         self.grant();
         granted
+    }
+
+    /// The listeners of the first `ranks` queues start together: none is served before those above it have
+    /// [looked](Self::looked).
+    pub fn await_looks(&self, ranks: usize) {
+        self.state.lock().unseen.extend(0..ranks);
+    }
+
+    /// The queue of `rank` has been looked at, and if more waits there, it has asked for slots.
+    pub fn looked(self: &Arc<Self>, rank: usize) {
+        let first = self.state.lock().unseen.remove(&rank);
+        if first {
+            self.grant();
+        }
     }
 
     /// Slots that no job has.
@@ -147,7 +164,9 @@ impl State {
 
     fn next_grant(&mut self) -> Option<(Waiter, Vec<RunnerPlace>, usize)> {
         self.waiting.retain(|_, waiter| !waiter.grant.is_closed());
-        let (place, count) = self.waiting.iter().find_map(|(place, waiter)| {
+        let last = self.unseen.first().copied().unwrap_or(usize::MAX);
+        let in_turn = self.waiting.range(..=(last, u64::MAX));
+        let (place, count) = in_turn.into_iter().find_map(|(place, waiter)| {
             let room = self.room(place.0).min(waiter.want) as usize;
             (room > 0).then_some((*place, room))
         })?;
@@ -195,6 +214,23 @@ mod tests {
         assert!(low.try_recv().is_err());
         drop(held);
         assert_eq!(low.await.unwrap().len(), 1);
+    }
+
+    #[actix_rt::test]
+    async fn at_the_start_no_queue_is_served_before_those_above_it_have_looked() {
+        let pool = pool(1, &[]);
+        pool.await_looks(3);
+        let (mut last, mut middle, first) = (pool.request(2, 1), pool.request(1, 1), pool.request(0, 1));
+        drop(first.await.unwrap());
+        assert!(middle.try_recv().is_err(), "the first has a slot, but has not fetched with it");
+        let again = pool.request(0, 1);
+        pool.looked(0);
+        drop(again.await.unwrap());
+        let held = middle.try_recv().unwrap();
+        pool.looked(1);
+        assert!(last.try_recv().is_err(), "there is one slot");
+        drop(held);
+        assert_eq!(last.await.unwrap().len(), 1);
     }
 
     #[actix_rt::test]

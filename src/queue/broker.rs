@@ -251,6 +251,13 @@ pub trait Broker: Send + Sync + 'static {
         Ok(Vec::new())
     }
 
+    /// Tells those who look at the workers that `process` takes nothing more, and leaves once what it holds is
+    /// settled. Where nobody looks, does nothing.
+    async fn announce_leave(&self, process: &ProcessId) -> Result<(), Fault> {
+        let _ = process;
+        Ok(())
+    }
+
     /// Ends the lease of a process that settles nothing any more.
     async fn end_lease(&self, process: &ProcessId) -> Result<(), Fault>;
 

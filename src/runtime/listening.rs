@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use actix::Addr;
+use tokio::sync::watch;
 
 use super::tree::{DEADLINE, MAILBOX, Planter};
 use crate::actors::{
@@ -21,7 +22,9 @@ impl Planter<'_> {
         let cap = |queue| worker.queue_caps.get(queue).map(|cap| u32::try_from(*cap).unwrap_or(u32::MAX));
         let caps: BTreeMap<_, _> =
             worker.queues.iter().enumerate().filter_map(|(rank, queue)| Some((rank, cap(queue)?))).collect();
-        SlotPool::new(runners, caps)
+        let slots = SlotPool::new(runners, caps);
+        slots.await_looks(worker.queues.len());
+        slots
     }
 
     /// A listener for each queue.
@@ -29,6 +32,7 @@ impl Planter<'_> {
         &self,
         top: &Supervisor,
         slots: &Arc<SlotPool>,
+        leased: &watch::Receiver<bool>,
     ) -> Result<Vec<Addr<QueueListener>>, StartError> {
         let branch = top.branch(self.supervisor("listeners")).await?;
         let worker = &self.settings.worker;
@@ -39,6 +43,7 @@ impl Planter<'_> {
                 broker: Arc::clone(&self.ports.broker),
                 slots: Arc::clone(slots),
                 process: self.process.id.clone(),
+                leased: leased.clone(),
                 turn: self.turns.register(&name),
             };
             let settings = ListenerSettings {

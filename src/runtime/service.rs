@@ -24,6 +24,8 @@ use crate::supervision::Turns;
 const SILENT_WAITS: u32 = 4;
 /// Longest wait for the actors to stop, after the drain: two that refuse use up their time to stop.
 const STOP_ACTORS: Duration = Duration::from_secs(10);
+/// Longest wait until those who look at the workers are told that this one leaves.
+const ANNOUNCE: Duration = Duration::from_secs(2);
 /// Longest wait for requests in hand when the window closes.
 const CLOSE_WINDOW: Duration = Duration::from_secs(2);
 
@@ -210,10 +212,19 @@ impl Service {
         if let Some(runners) = &self.tree.runners {
             runners.drain();
         }
-        let settled =
-            futures::future::join_all(self.tree.listeners.iter().map(|listener| listener.send(Drain)));
+        let (broker, process) = (&self.ports.broker, &self.process.id);
+        let announced = tokio::time::timeout(ANNOUNCE, broker.announce_leave(process));
+        let listeners = self.tree.listeners.iter();
+        let settled = futures::future::join_all(listeners.map(|listener| listener.send(Drain)));
+        let drained = async {
+            let (answers, announced) = futures::join!(settled, announced);
+            if let Ok(Err(fault)) = announced {
+                tracing::warn!(error = fault.chain(), "nobody was told that this process is leaving");
+            }
+            answers
+        };
         tokio::select! {
-            answers = settled => answers.iter().all(Result::is_ok),
+            answers = drained => answers.iter().all(Result::is_ok),
             () = tokio::time::sleep(self.settings.service.drain_timeout) => {
                 tracing::warn!("jobs did not stop within {}; they are handed over",
                     humantime::format_duration(self.settings.service.drain_timeout));

@@ -1,9 +1,11 @@
 //! Lines 24 to 26, 39 to 41 and 44: what people tell workers to do.
 
+use std::time::Duration;
+
 use rustix::process::Signal;
 use serde_json::{Value, json};
 
-use crate::ground::{Place, last_line, registries, text};
+use crate::ground::{Place, RUNTIME, last_line, registries, text};
 use crate::python::Version;
 
 pub fn stop_job(version: Version) {
@@ -43,29 +45,53 @@ pub fn kill_horse(version: Version) {
     assert_eq!(place.end_of(&place.enqueue("--func tikkun.noop"))["status"], "finished");
 }
 
+fn is_listed(place: &Place, worker: &str) -> bool {
+    place.workers().iter().any(|listed| listed["name"] == worker)
+}
+
+/// Two workers are told, one of which is busy; with the second one the process leaves.
 pub fn shutdown(version: Version) {
     let place = Place::new(version);
-    let _service = place.serve("default", 1);
+    let mut service = place.serve("default", 2);
     let id = place.enqueue("--func tikkun.sleep --arg 2");
     let worker = text(&place.becomes(&id, "started")["worker_name"]);
+    assert!(is_listed(&place, &worker), "a job runs on a worker that is seen");
     place.ask(&format!("shutdown {worker}"));
     assert_eq!(place.end_of(&id)["status"], "finished");
-    place.until("the worker to leave", || {
-        place.workers().iter().all(|left| left["name"] != *worker).then_some(())
-    });
+    place.until("the worker to leave", || (!is_listed(&place, &worker)).then_some(()));
+    let next = place.end_of(&place.enqueue("--func tikkun.noop"));
+    let other = text(&next["worker_name"]);
+    assert!(next["status"] == "finished" && other != worker && is_listed(&place, &other), "{next}");
+    place.ask(&format!("shutdown {other}"));
+    place.until("no worker", || place.workers().is_empty().then_some(()));
+    assert!(RUNTIME.block_on(service.process.exited()).success());
+    let kept = place.enqueue("--func tikkun.noop");
+    assert_eq!(place.job(&kept)["status"], "queued");
 }
+
+/// Longest time that a killed worker may be seen.
+const KILLED: Duration = Duration::from_secs(90);
 
 pub fn terminated(version: Version) {
     let place = Place::new(version);
-    let service = place.serve("default", 1);
+    let mut service = place.serve("default", 1);
     let id = place.enqueue("--func tikkun.sleep --arg 3 --kwarg deaf=true");
-    place.becomes(&id, "started");
+    let worker = text(&place.becomes(&id, "started")["worker_name"]);
     service.signal(Signal::TERM);
     place.until("the date of the request", || {
-        place.workers().iter().any(|worker| !worker["shutdown_requested_date"].is_null()).then_some(())
+        place.workers().iter().any(|worker| worker["shutdown_requested_date"].is_string()).then_some(())
     });
-    assert_eq!(place.end_of(&id)["status"], "finished");
+    let waits = place.enqueue("--func tikkun.noop");
+    let job = place.end_of(&id);
+    assert_eq!((&job["status"], text(&job["worker_name"])), (&json!("finished"), worker), "{job}");
     place.until("no worker", || place.workers().is_empty().then_some(()));
+    assert!(RUNTIME.block_on(service.process.exited()).success());
+    assert_eq!(place.job(&waits)["status"], "queued");
+    let mut service = place.serve("default", 1);
+    assert_eq!(place.end_of(&waits)["status"], "finished");
+    service.process.kill();
+    assert_eq!(place.workers().len(), 1, "nobody has said that it is gone");
+    place.until_within(KILLED, "no worker", || place.workers().is_empty().then_some(()));
 }
 
 pub fn suspended(version: Version) {
@@ -80,14 +106,32 @@ pub fn suspended(version: Version) {
     assert_eq!(place.end_of(&id)["status"], "finished");
 }
 
-/// Three jobs under a key that admits one at a time; two of them wait for a slot.
+/// A limit that admits one at a time, on a service of its own: what waits is not taken, what ended well, failed, is to be
+/// tried again later, was canceled or died makes room, and nobody but this service says so.
 pub fn rate_limited(version: Version) {
-    let place = Place::shared(version);
-    let ids: Vec<_> =
-        (0..3).map(|_| place.enqueue("--func tikkun.sleep --arg 0.2 --rate-limit one=1")).collect();
+    let place = Place::new(version);
+    let mut service = place.serve("default", 4);
+    let limited = |line: &str| place.enqueue(&format!("{line} --rate-limit one=1"));
+    let ids: Vec<_> = (0..3).map(|_| limited("--func tikkun.sleep --arg 0.2")).collect();
+    let retried = limited("--func tikkun.fail --arg no --retry 1 --interval 1");
+    let canceled = limited("--func tikkun.noop");
+    place.ask(&format!("cancel {canceled}"));
+    let last = limited("--func tikkun.noop");
     let jobs: Vec<_> = ids.iter().map(|id| place.end_of(id)).collect();
     for pair in jobs.windows(2) {
         let (before, after) = (&pair[0]["timestamps"]["ended_at"], &pair[1]["timestamps"]["started_at"]);
         assert!(text(before) <= text(after), "{before} {after}");
     }
+    assert_eq!(place.end_of(&last)["status"], "finished");
+    assert_eq!(place.end_of(&retried)["retry"]["retries_left"], 0);
+    place.until("the limit to be forgotten", || (place.raw("KEYS rq:rl*") == json!([])).then_some(()));
+
+    let died = limited("--func tikkun.sleep --arg 50");
+    place.becomes(&died, "started");
+    let waits = limited("--func tikkun.noop");
+    assert_eq!(place.job(&waits)["status"], "rate_limited");
+    service.process.kill();
+    let _next = place.serve("default", 4);
+    assert_eq!(place.end_of(&waits)["status"], "finished");
+    assert_eq!(place.end_of(&died)["status"], "failed");
 }

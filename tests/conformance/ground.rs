@@ -132,13 +132,18 @@ impl Place {
     }
 
     /// Waits until `look` finds something, and says what it waited for if it never does.
-    pub fn until<T>(&self, what: &str, mut look: impl FnMut() -> Option<T>) -> T {
+    pub fn until<T>(&self, what: &str, look: impl FnMut() -> Option<T>) -> T {
+        self.until_within(DEADLINE, what, look)
+    }
+
+    /// As [`Self::until`], for a span that the claim itself names.
+    pub fn until_within<T>(&self, span: Duration, what: &str, mut look: impl FnMut() -> Option<T>) -> T {
         let began = Instant::now();
         loop {
             if let Some(found) = look() {
                 return found;
             }
-            assert!(began.elapsed() < DEADLINE, "waited in vain for {what}");
+            assert!(began.elapsed() < span, "waited in vain for {what}, for {span:?}");
             pause(Duration::from_millis(50));
         }
     }

@@ -1,15 +1,7 @@
-//! The checklist. A line that holds one day is flipped by its state.
+//! The checklist.
 
 use crate::python::{ALL, ONLY_3, SINCE_2, Version};
 use crate::{control, failures, queues, results, running, workers};
-
-/// Whether a line is expected to hold.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum State {
-    Holds,
-    /// Its test is there, and ignored.
-    NotYet,
-}
 
 /// A line of the checklist.
 pub struct Line {
@@ -20,7 +12,6 @@ pub struct Line {
     pub claim: &'static str,
     /// The versions that it is held against.
     pub on: &'static [Version],
-    pub state: State,
     pub check: fn(Version),
 }
 
@@ -30,16 +21,7 @@ const fn holds(
     on: &'static [Version],
     check: fn(Version),
 ) -> Line {
-    Line { number, name, claim, on, state: State::Holds, check }
-}
-
-const fn not_yet(
-    number: u8,
-    (name, claim): (&'static str, &'static str),
-    on: &'static [Version],
-    check: fn(Version),
-) -> Line {
-    Line { number, name, claim, on, state: State::NotYet, check }
+    Line { number, name, claim, on, check }
 }
 
 pub const LINES: &[Line] = &[
@@ -207,10 +189,7 @@ pub const LINES: &[Line] = &[
     holds(30, ("order", "100 jobs start in their order; one at the front starts first"), ALL, queues::order),
     holds(
         31,
-        (
-            "priority",
-            "no job of the second queue starts while the first has one, in a service that has started",
-        ),
+        ("priority", "no job of the second queue starts while the first has one"),
         ALL,
         queues::priority,
     ),
@@ -256,10 +235,18 @@ pub const LINES: &[Line] = &[
         ALL,
         workers::info,
     ),
-    not_yet(39, ("shutdown", "shutdown lets the job end; the worker leaves"), ALL, control::shutdown),
-    not_yet(
+    holds(
+        39,
+        ("shutdown", "shutdown lets the job end; the worker takes no other and leaves"),
+        ALL,
+        control::shutdown,
+    ),
+    holds(
         40,
-        ("terminated", "after SIGTERM the date of the request is shown, the job ends, the worker leaves"),
+        (
+            "terminated",
+            "after SIGTERM the date of the request is shown, the job ends, the worker leaves; killed, it is gone in 90 s",
+        ),
         ALL,
         control::terminated,
     ),
@@ -276,9 +263,12 @@ pub const LINES: &[Line] = &[
         workers::dashboard,
     ),
     holds(43, ("scheduler_pid", "the scheduler of a queue has a pid"), ALL, workers::scheduler_pid),
-    not_yet(
+    holds(
         44,
-        ("rate_limit", "three jobs under a rate limit of one run one after another"),
+        (
+            "rate_limit",
+            "jobs under a rate limit of one run one after another; a failure, a cancel, a death make room",
+        ),
         ONLY_3,
         control::rate_limited,
     ),

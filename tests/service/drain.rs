@@ -1,6 +1,74 @@
 //! Asked to leave, a process stops at the next safe point, and the next one goes on from there.
 
-use crate::ground::Ground;
+use rustix::process::Signal;
+use serde_json::json;
+use tikkun::job::{Args, NewJob};
+
+use crate::ground::{Entry, Ground};
+use crate::process::Service;
+
+/// A job that knows no safe point runs here from now on.
+async fn deaf(ground: &Ground, service: &mut Service, seconds: f64) {
+    let args = Args::positional([json!(seconds), json!(true)]);
+    let job = NewJob::new("deaf", "default", "tikkun.sleep", args);
+    ground.broker().await.enqueue(&[job]).await.unwrap();
+    service.says("JOB PICKED queue='default' job_id=deaf").await;
+}
+
+async fn end_of_deaf(ground: &Ground) -> Entry {
+    ground.entries().await.into_iter().find(|entry| entry.id == "deaf").unwrap()
+}
+
+#[tokio::test]
+async fn asked_to_leave_it_lets_a_job_without_safe_points_end() {
+    let ground = Ground::new().await;
+    let mut service = ground.service().set("TIKKUN_DIAGNOSTICS__ENABLED", "true").start().await;
+    deaf(&ground, &mut service, 2.0).await;
+    assert_eq!(service.terminate().await, Some(0));
+    let entry = end_of_deaf(&ground).await;
+    assert_eq!(
+        (entry.state.as_str(), entry.attempt, entry.failures),
+        ("finished", 1, 0),
+        "{:?}",
+        entry.error
+    );
+}
+
+#[tokio::test]
+async fn asked_to_leave_it_cuts_a_job_off_that_does_not_end_in_time_and_says_so() {
+    let ground = Ground::new().await;
+    let start = ground.service().set("TIKKUN_DIAGNOSTICS__ENABLED", "true");
+    let mut service = start.set("TIKKUN_SERVICE__DRAIN_TIMEOUT", "2s").start().await;
+    deaf(&ground, &mut service, 3600.0).await;
+    assert_eq!(service.terminate().await, Some(0));
+    let entry = end_of_deaf(&ground).await;
+    assert_eq!((entry.state.as_str(), entry.orphaned), ("failed", 0));
+    assert!(
+        entry
+            .error
+            .unwrap()
+            .contains("its process had to leave, and the job did not end within the 1s 500ms")
+    );
+}
+
+#[tokio::test]
+async fn asked_twice_it_leaves_at_once_and_the_next_one_rescues_the_job_by_its_policy() {
+    let ground = Ground::new().await;
+    let start = ground.service().set("TIKKUN_DIAGNOSTICS__ENABLED", "true");
+    let mut service = start.clone().set("TIKKUN_SERVICE__DRAIN_TIMEOUT", "1h").start().await;
+    deaf(&ground, &mut service, 3600.0).await;
+    service.signal(Signal::TERM);
+    service.says("draining: no new jobs").await;
+    assert_eq!(service.terminate().await, Some(0));
+    assert_eq!(end_of_deaf(&ground).await.state, "started");
+    let mut next = start.start().await;
+    let entry = next
+        .until("the job's end", async |_| {
+            Some(end_of_deaf(&ground).await).filter(|entry| entry.state == "failed")
+        })
+        .await;
+    assert!(entry.error.unwrap().contains("died while it ran this job"));
+}
 
 #[tokio::test]
 async fn lost_on_deploy_nothing_a_resting_job_leaves_at_once_and_goes_on() {

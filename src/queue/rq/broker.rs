@@ -74,11 +74,17 @@ impl Broker for Rq {
     }
 
     async fn renew_lease(&self, process: &ProcessRecord, ttl: Duration) -> Result<bool, Fault> {
+        self.server.workers.named_after(process);
+        self.orders.begin(&self.server, process).await?;
         self.leases.renew(&self.server, process, ttl).await
     }
 
     async fn orders(&self, process: &ProcessId, patience: Duration) -> Result<Vec<Order>, Fault> {
         self.orders.next(&self.server, process, patience).await
+    }
+
+    async fn announce_leave(&self, _: &ProcessId) -> Result<(), Fault> {
+        Leases::leave(&self.server).await
     }
 
     async fn end_lease(&self, process: &ProcessId) -> Result<(), Fault> {

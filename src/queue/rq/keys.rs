@@ -35,6 +35,16 @@ impl Keys {
         format!("{}:{kind}:{queue}", self.rq)
     }
 
+    /// The set of rate limits in use.
+    pub(super) fn limits(&self) -> String {
+        format!("{}:rl-keys", self.rq)
+    }
+
+    /// Jobs that wait for a place under a rate limit.
+    pub(super) fn limited(&self, limit: &str) -> String {
+        format!("{}:rl:{limit}:rate_limited", self.rq)
+    }
+
     /// The hash of a job.
     pub(super) fn job(&self, id: &str) -> String {
         format!("{}:job:{id}", self.rq)

@@ -1,6 +1,6 @@
 //! Who lives: our own lease for each process, and RQ's registers of its workers beside it.
 
-use std::collections::HashSet;
+use std::collections::HashMap;
 use std::time::Duration;
 
 use parking_lot::Mutex;
@@ -21,8 +21,8 @@ const VERSION: &str = concat!("3.0.0+tikkun-", env!("CARGO_PKG_VERSION"));
 /// What this process knows of leases beyond the server.
 #[derive(Default)]
 pub(super) struct Leases {
-    /// Who got a lease here: one that is missing on the server was lost and forgotten.
-    granted: Mutex<HashSet<ProcessId>>,
+    /// Who got a lease here, for which queues: one that is missing on the server was lost and forgotten.
+    granted: Mutex<HashMap<ProcessId, Vec<QueueName>>>,
     /// When RQ's registers were last told that this process lives.
     beaten: Mutex<Option<Instant>>,
 }
@@ -37,13 +37,21 @@ impl Leases {
     ) -> Result<bool, Fault> {
         let record = serde_json::to_string(process)
             .map_err(|error| Fault::new(FaultKind::Permanent, "write down a process").because(error))?;
+        let was_granted = self.granted.lock().contains_key(&process.id);
+        // With the first lease jobs come: by then their workers are on the registers.
+        if !was_granted {
+            self.tell_readers(server, process).await?;
+        }
         let mut call = server.prepare(&server.scripts.renew);
         call.arg(process.id.as_str()).arg(record).arg(wire::millis(ttl));
         let before: i8 =
             server.link.invoke(&call, || format!("renew the lease of process {}", process.id)).await?;
-        let was_granted = !self.granted.lock().insert(process.id.clone());
-        if let Err(fault) = self.beat(server, process).await {
-            tracing::warn!(error = fault.chain(), "RQ's registers could not be told that this process lives");
+        self.granted.lock().insert(process.id.clone(), process.queues.clone());
+        if was_granted {
+            // The lease holds, whatever became of the rest.
+            if let Err(fault) = self.tell_readers(server, process).await {
+                tracing::warn!(error = fault.chain(), "RQ's registers could not be told in time");
+            }
         }
         Ok(match before {
             1 => true,
@@ -54,16 +62,9 @@ impl Leases {
 
     /// Ends a lease: what is unsettled is an orphan from now on.
     pub(super) async fn end(&self, server: &Server, process: &ProcessId) -> Result<(), Fault> {
+        let queues = self.granted.lock().get(process).cloned().unwrap_or_default();
         let mut death = server.prepare(&server.scripts.death);
-        let queues: Vec<QueueName> = processes(server)
-            .await?
-            .into_iter()
-            .filter(|record| record.id == *process)
-            .flat_map(|record| record.queues)
-            .collect();
-        // Those that were retired and are still on the registers go, too.
-        let (retiring, retired) = server.workers.leaving();
-        death.arg(queue_list(&queues)).arg(server.workers.names()).arg(retiring).arg(retired);
+        death.arg(queue_list(&queues)).arg(server.workers.all());
         let mut call = server.prepare(&server.scripts.end_lease);
         call.arg(process.as_str());
         let _: u8 = server.link.invoke(&call, || format!("end the lease of process {process}")).await?;
@@ -73,14 +74,36 @@ impl Leases {
         Ok(())
     }
 
+    /// Takes all workers out of service, each at the end of its job; the busy ones show since when.
+    pub(super) async fn leave(server: &Server) -> Result<(), Fault> {
+        server.workers.retire_all();
+        note_request(server).await
+    }
+
+    /// Only an outage is the caller's to wait for: readers that cannot be told otherwise are no reason not to work.
+    async fn tell_readers(&self, server: &Server, process: &ProcessRecord) -> Result<(), Fault> {
+        match self.beat(server, process).await {
+            Err(fault) if fault.kind() != FaultKind::Unavailable => {
+                tracing::warn!(
+                    error = fault.chain(),
+                    "RQ's registers could not be told that this process lives"
+                );
+                Ok(())
+            }
+            told => told,
+        }
+    }
+
     /// Tells RQ's readers that the workers of this process live, and what they run.
     async fn beat(&self, server: &Server, process: &ProcessRecord) -> Result<(), Fault> {
         let queues = queue_list(&process.queues);
-        let (retiring, retired) = server.workers.leaving();
+        let retired = server.workers.retired();
         if !retired.is_empty() {
             let mut death = server.prepare(&server.scripts.death);
-            death.arg(&queues).arg(retired);
+            death.arg(&queues).arg(&retired);
             let _: u8 = server.link.invoke(&death, || "take RQ workers off the registers".to_owned()).await?;
+            // Not before: a call that was given up half-way is made again.
+            server.workers.forget(&retired);
         }
         let due = |beaten: Option<Instant>| beaten.is_none_or(|at| at.elapsed() >= BEAT);
         if !due(*self.beaten.lock()) {
@@ -91,7 +114,7 @@ impl Leases {
         birth.arg(queues).arg(process.pid).arg(&process.host).arg(VERSION).arg(&names);
         let _: u8 = server.link.invoke(&birth, || "register RQ workers".to_owned()).await?;
         let mut beat = server.prepare(&server.scripts.beat);
-        beat.arg(process.id.as_str()).arg(&names).arg(retiring);
+        beat.arg(process.id.as_str()).arg(&names).arg(server.workers.retiring());
         let lost: Vec<String> = server.link.invoke(&beat, || "keep RQ workers alive".to_owned()).await?;
         for execution in lost {
             tracing::warn!(
@@ -102,6 +125,18 @@ impl Leases {
         *self.beaten.lock() = Some(Instant::now());
         Ok(())
     }
+}
+
+/// Notes on busy workers that they were asked to leave, and when.
+pub(super) async fn note_request(server: &Server) -> Result<(), Fault> {
+    let busy = server.workers.retiring();
+    if busy.is_empty() {
+        return Ok(());
+    }
+    let mut call = server.prepare(&server.scripts.asked_to_leave);
+    call.arg(busy);
+    let _: u8 = server.link.invoke(&call, || "note that RQ workers were asked to leave".to_owned()).await?;
+    Ok(())
 }
 
 fn queue_list(queues: &[QueueName]) -> String {

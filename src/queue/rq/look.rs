@@ -54,8 +54,15 @@ impl Server {
         for queue in &queues {
             self.newest(queue, filter.state, reach, &mut ids).await?;
         }
+        let limited = match filter.state {
+            None | Some(JobState::Scheduled) => self.limited().await?,
+            Some(_) => BTreeSet::new(),
+        };
+        ids.extend(limited.iter().cloned());
         let ids: Vec<String> = ids.into_iter().collect();
         let mut found = self.read(&ids, what).await?;
+        let asked_for = |hash: &Hash| queues.iter().any(|queue| queue.as_str() == hash.queue());
+        found.retain(|(id, hash)| !limited.contains(id) || asked_for(hash));
         found.retain(|(_, hash)| filter.state.is_none_or(|state| hash.state() == state));
         found.sort_by(|(_, a), (_, b)| b.made().cmp(a.made()));
         if let Some(kind) = &filter.kind {
@@ -69,8 +76,9 @@ impl Server {
     pub(super) async fn open_jobs(&self, kind: &KindName) -> Result<Vec<JobRecord>, Fault> {
         let what = || format!("list open jobs of {kind}");
         let mut open = Vec::new();
+        let mut limited = self.limited().await?;
         for queue in self.queues().await? {
-            let mut ids = BTreeSet::new();
+            let mut ids = std::mem::take(&mut limited);
             for state in [JobState::Queued, JobState::Scheduled, JobState::Started] {
                 self.newest(&queue, Some(state), usize::MAX, &mut ids).await?;
             }
@@ -88,6 +96,23 @@ impl Server {
         }
         open.sort_by_key(|record| record.created_at);
         Ok(open)
+    }
+
+    /// Ids of all jobs that wait for a place under one of RQ's rate limits.
+    async fn limited(&self) -> Result<BTreeSet<String>, Fault> {
+        let what = || "list jobs under rate limits".to_owned();
+        let mut commands = redis::pipe();
+        commands.smembers(self.keys.limits());
+        let (limits,): (Vec<String>,) = self.link.ask(&commands, what).await?;
+        if limits.is_empty() {
+            return Ok(BTreeSet::new());
+        }
+        let mut commands = redis::pipe();
+        for limit in &limits {
+            commands.zrange(self.keys.limited(limit), 0, -1);
+        }
+        let found: Vec<Vec<String>> = self.link.ask(&commands, what).await?;
+        Ok(found.into_iter().flatten().collect())
     }
 
     /// Ids of the newest jobs of a queue in a state, as far as its lists tell; `reach` of each list.

@@ -1,6 +1,7 @@
 //! What people ask of RQ's workers, over their channels. A channel that has gone deaf is noticed by a word of
 //! our own that does not come back, and subscribed to anew.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures::StreamExt as _;
@@ -8,13 +9,15 @@ use parking_lot::Mutex;
 use redis::Client;
 use redis::aio::PubSub;
 use serde::Deserialize;
+use tokio::sync::watch;
 use tokio::time::{Instant, timeout};
 
+use super::leases;
 use super::link::fault;
 use super::server::Server;
 use crate::fault::{Fault, FaultKind};
 use crate::job::{JobId, ProcessId};
-use crate::queue::broker::Order;
+use crate::queue::broker::{Order, ProcessRecord};
 
 /// Longest wait for a connection and a subscription.
 const CONNECT: Duration = Duration::from_secs(3);
@@ -22,8 +25,6 @@ const CONNECT: Duration = Duration::from_secs(3);
 const SILENCE: Duration = Duration::from_secs(15);
 /// Longest wait for our own word.
 const ECHO: Duration = Duration::from_secs(3);
-/// Time between two looks for names, before the first lease.
-const NAMELESS: Duration = Duration::from_millis(200);
 
 /// A command as RQ's client publishes it.
 #[derive(Debug, Deserialize)]
@@ -47,38 +48,62 @@ struct Line {
 pub(super) struct Orders {
     client: Client,
     idle: Mutex<Option<Line>>,
+    /// Becomes true with the first subscription.
+    begun: watch::Sender<bool>,
 }
 
 impl Orders {
     pub(super) fn new(client: Client) -> Self {
-        Self { client, idle: Mutex::new(None) }
+        Self { client, idle: Mutex::new(None), begun: watch::Sender::new(false) }
+    }
+
+    /// Subscribes for the first time, before anybody can see a worker: whatever a worker is told is heard. Does
+    /// nothing from then on.
+    pub(super) async fn begin(&self, server: &Server, process: &ProcessRecord) -> Result<(), Fault> {
+        if *self.begun.borrow() {
+            return Ok(());
+        }
+        // Without queues it runs nothing, and nobody listens here.
+        if !process.queues.is_empty() {
+            match self.subscribe(server, &process.id).await {
+                Ok(line) => *self.idle.lock() = Some(line),
+                Err(fault) if fault.kind() == FaultKind::Unavailable => return Err(fault),
+                // Some servers allow no channels: jobs run without commands.
+                Err(fault) => tracing::warn!(error = fault.chain(), "RQ's commands will not be heard"),
+            }
+        }
+        self.begun.send_replace(true);
+        Ok(())
     }
 
     /// As [`Broker::orders`](crate::queue::Broker::orders).
     pub(super) async fn next(
         &self,
-        server: &Server,
+        server: &Arc<Server>,
         process: &ProcessId,
         patience: Duration,
     ) -> Result<Vec<Order>, Fault> {
         let end = Instant::now() + patience;
-        let names = server.workers.names();
-        if names.is_empty() {
-            tokio::time::sleep(NAMELESS.min(patience)).await;
+        let mut begun = self.begun.subscribe();
+        if tokio::time::timeout_at(end, begun.wait_for(|begun| *begun)).await.is_err() {
             return Ok(Vec::new());
         }
         let idle = self.idle.lock().take();
         let mut line = match idle {
             Some(line) => line,
-            None => self.subscribe(server, process, &names).await?,
+            None => self.subscribe(server, process).await?,
         };
         let order = line.listen(server, &server.keys.echo(process.as_str()), end).await?;
         *self.idle.lock() = Some(line);
+        if order == Some(Order::RetireSlot) {
+            note_request(Arc::clone(server));
+        }
         Ok(order.into_iter().collect())
     }
 
-    async fn subscribe(&self, server: &Server, process: &ProcessId, names: &[String]) -> Result<Line, Fault> {
-        let mut channels: Vec<String> = names.iter().map(|name| server.keys.commands(name)).collect();
+    async fn subscribe(&self, server: &Server, process: &ProcessId) -> Result<Line, Fault> {
+        let workers = server.workers.all();
+        let mut channels: Vec<String> = workers.iter().map(|name| server.keys.commands(name)).collect();
         channels.push(server.keys.echo(process.as_str()));
         let subscribed = async {
             let mut line = self.client.get_async_pubsub().await?;
@@ -120,6 +145,15 @@ impl Line {
         }
         Ok(None)
     }
+}
+
+/// In its own time: the order is not to wait for it.
+fn note_request(server: Arc<Server>) {
+    tokio::spawn(async move {
+        if let Err(fault) = leases::note_request(&server).await {
+            tracing::warn!(error = fault.chain(), "RQ's readers do not see that a worker was asked to leave");
+        }
+    });
 }
 
 /// What a message asks for; none: nothing of ours, or nothing that we know.

@@ -68,6 +68,8 @@ scripts! {
     birth = "birth";
     /// Keeps them alive.
     beat = "beat";
+    /// Notes that they were asked to leave.
+    asked_to_leave = "asked_to_leave";
     /// Takes them off the registers.
     death = "death";
 }

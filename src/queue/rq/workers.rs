@@ -19,12 +19,15 @@ pub(super) struct Workers {
 #[derive(Default)]
 struct State {
     named: bool,
+    /// Every name, those out of service included.
+    all: Vec<String>,
+    /// Names in service.
     names: Vec<String>,
     free: Vec<String>,
     busy: HashMap<ExecutionId, String>,
     /// Retired while they were busy: they go when their job has ended.
     retiring: Vec<String>,
-    /// Retired and idle: to be taken off the registers.
+    /// Retired and idle: to be taken off the registers, until they are.
     retired: Vec<String>,
 }
 
@@ -34,7 +37,7 @@ impl Workers {
         Self { slots, state: Mutex::default() }
     }
 
-    /// Names the workers after host and process, the first time, and answers every name.
+    /// Names the workers after host and process, the first time, and answers the names in service.
     pub(super) fn named_after(&self, process: &ProcessRecord) -> Vec<String> {
         let mut state = self.state.lock();
         if !state.named {
@@ -43,15 +46,16 @@ impl Workers {
             let host: String = process.host.chars().map(plain).collect();
             let id: String = process.id.as_str().chars().take(SHORT).map(plain).collect();
             state.names = (1..=self.slots).map(|slot| format!("tikkun.{host}.{id}.{slot}")).collect();
+            state.all = state.names.clone();
             // The first is taken first.
             state.free = state.names.iter().rev().cloned().collect();
         }
         state.names.clone()
     }
 
-    /// Every name.
-    pub(super) fn names(&self) -> Vec<String> {
-        self.state.lock().names.clone()
+    /// Every name, also of workers that are out of service: what they run can still be stopped.
+    pub(super) fn all(&self) -> Vec<String> {
+        self.state.lock().all.clone()
     }
 
     /// What a worker runs.
@@ -63,29 +67,36 @@ impl Workers {
     /// Takes a worker out of service, at once or at the end of its job; `false` when it is none of ours, or
     /// was told before.
     pub(super) fn retire(&self, worker: &str) -> bool {
-        let mut state = self.state.lock();
-        let known = state.names.len();
-        state.names.retain(|name| name != worker);
-        if state.names.len() == known {
-            return false;
-        }
-        let before = state.free.len();
-        state.free.retain(|name| name != worker);
-        let list = if state.free.len() < before { &mut state.retired } else { &mut state.retiring };
-        list.push(worker.to_owned());
-        true
+        self.state.lock().retire(worker)
     }
 
-    /// Workers that are busy and go at the end of their job, and those that have gone.
-    pub(super) fn leaving(&self) -> (Vec<String>, Vec<String>) {
+    /// Takes every worker out of service, each at once or at the end of its job.
+    pub(super) fn retire_all(&self) {
         let mut state = self.state.lock();
-        (state.retiring.clone(), std::mem::take(&mut state.retired))
+        for worker in state.names.clone() {
+            state.retire(&worker);
+        }
+    }
+
+    /// Workers that are busy and go at the end of their job.
+    pub(super) fn retiring(&self) -> Vec<String> {
+        self.state.lock().retiring.clone()
+    }
+
+    /// Workers that have gone, and may still be on the registers.
+    pub(super) fn retired(&self) -> Vec<String> {
+        self.state.lock().retired.clone()
+    }
+
+    /// These are off the registers.
+    pub(super) fn forget(&self, gone: &[String]) {
+        self.state.lock().retired.retain(|name| !gone.contains(name));
     }
 
     /// Names for new executions; beyond the slots they share the last one.
     pub(super) fn assign(&self, executions: &[ExecutionId]) -> Vec<String> {
         let mut state = self.state.lock();
-        let spare = state.names.last().cloned().unwrap_or_else(|| "tikkun".to_owned());
+        let spare = state.all.last().cloned().unwrap_or_else(|| "tikkun".to_owned());
         let mut assigned = Vec::with_capacity(executions.len());
         for execution in executions {
             let name = state.free.pop().unwrap_or_else(|| spare.clone());
@@ -101,12 +112,30 @@ impl Workers {
         for execution in executions {
             let Some(name) = state.busy.remove(execution) else { continue };
             if let Some(place) = state.retiring.iter().position(|retiring| *retiring == name) {
-                state.retiring.swap_remove(place);
-                state.retired.push(name);
+                // The last name may be shared.
+                if !state.busy.values().any(|busy| *busy == name) {
+                    state.retiring.swap_remove(place);
+                    state.retired.push(name);
+                }
             } else if state.names.contains(&name) && !state.free.contains(&name) {
                 state.free.push(name);
             }
         }
+    }
+}
+
+impl State {
+    fn retire(&mut self, worker: &str) -> bool {
+        let known = self.names.len();
+        self.names.retain(|name| name != worker);
+        if self.names.len() == known {
+            return false;
+        }
+        let before = self.free.len();
+        self.free.retain(|name| name != worker);
+        let list = if self.free.len() < before { &mut self.retired } else { &mut self.retiring };
+        list.push(worker.to_owned());
+        true
     }
 }
 
@@ -134,12 +163,24 @@ mod tests {
         workers.assign(&ids);
         assert_eq!(workers.execution_of(&names[0]), Some("a".into()));
         assert!(workers.retire(&names[0]) && !workers.retire(&names[0]) && !workers.retire("other"));
-        assert_eq!(workers.leaving(), (vec![names[0].clone()], vec![]));
+        assert_eq!((workers.retiring(), workers.retired()), (vec![names[0].clone()], vec![]));
         workers.release(&ids);
-        assert_eq!(workers.leaving(), (vec![], vec![names[0].clone()]));
-        assert_eq!(workers.leaving(), (vec![], vec![]));
+        assert_eq!((workers.retiring(), workers.retired()), (vec![], vec![names[0].clone()]));
+        workers.forget(&names[..1]);
         assert!(workers.retire(&names[1]));
-        assert_eq!(workers.leaving().1, [names[1].clone()]);
+        assert_eq!(workers.retired(), [names[1].clone()]);
+        assert_eq!(workers.all(), names, "what the last jobs run can still be stopped");
+    }
+
+    #[test]
+    fn a_worker_that_has_gone_is_told_of_until_it_is_off_the_registers() {
+        let workers = Workers::new(2);
+        let names = workers.named_after(&process());
+        workers.assign(&["a".into()]);
+        workers.retire_all();
+        assert_eq!(workers.retiring(), [names[0].clone()]);
+        assert_eq!((workers.retired(), workers.retired()), (names[1..].to_vec(), names[1..].to_vec()));
+        assert!(workers.named_after(&process()).is_empty(), "none is registered anew");
     }
 
     #[test]

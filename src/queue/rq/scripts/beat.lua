@@ -5,14 +5,14 @@ local now, beat, lost = stamp(), epoch(), {}
 local suspended = call('EXISTS', key('suspended')) == 1
 for i = 4, #ARGV do
   local name = key('worker', ARGV[i])
-  if call('EXISTS', name) == 1 then
+  if call('EXISTS', name) == 1 and call('HEXISTS', name, 'death') == 0 then
     call('HSET', name, 'last_heartbeat', now)
     if suspended and call('HEXISTS', name, 'current_job') == 0 then
       call('HSET', name, 'state', 'suspended')
     elseif call('HGET', name, 'state') == 'suspended' then
       call('HSET', name, 'state', 'idle')
     end
-    call('EXPIRE', name, call('HEXISTS', name, 'current_job') == 1 and 90 or WORKER_TTL)
+    call('EXPIRE', name, WORKER_TTL)
   end
 end
 local lent = call('HGETALL', ours('deliveries'))

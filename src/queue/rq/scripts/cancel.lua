@@ -4,7 +4,7 @@ local id = ARGV[3]
 local name = key('job', id)
 local job = as_table(call('HGETALL', name))
 if not job.status then return false end
-local waits = { queued = true, scheduled = true, deferred = true }
+local waits = { queued = true, scheduled = true, deferred = true, rate_limited = true }
 if not waits[job.status] then return job.status end
 if job.status == 'queued' then call('LREM', key('queue', job.origin), 1, id) end
 call('ZREM', key('scheduled', job.origin), id)
@@ -12,5 +12,9 @@ call('ZREM', key('deferred', job.origin), id)
 call('HSET', name, 'status', 'canceled', 'ended_at', stamp())
 call('HDEL', name, 'x_due')
 call('ZADD', key('canceled', job.origin), whole(SECONDS), id)
+if job.rate_limit_key then
+  call('ZREM', key('rl', job.rate_limit_key, 'rate_limited'), id)
+  give_place_back(job.rate_limit_key, id)
+end
 keep(id, tonumber(job.failure_ttl or '') or FAILURE_TTL)
 return 'canceled'

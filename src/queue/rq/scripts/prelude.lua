@@ -6,8 +6,9 @@ local clock = call('TIME')
 local SECONDS, MICROS = tonumber(clock[1]), tonumber(clock[2])
 local MILLIS = SECONDS * 1000 + math.floor(MICROS / 1000)
 
--- RQ's own spans, in seconds.
-local RESULT_TTL, FAILURE_TTL, WORKER_TTL, DEAD_TTL = 500, 31536000, 480, 60
+-- RQ's own spans, in seconds. Its idle workers speak so seldom that they are believed for 480; ours are killed as quickly as
+-- busy ones, and seen to be gone as quickly.
+local RESULT_TTL, FAILURE_TTL, WORKER_TTL, DEAD_TTL = 500, 31536000, 90, 60
 
 local function key(...) return table.concat({ RQ, ... }, ':') end
 local function ours(...) return table.concat({ OURS, ... }, ':') end
@@ -62,12 +63,59 @@ local function forget(id)
     key('results', id))
 end
 
--- Waits in its queue again: what it did before stays on record.
+-- RQ 3's rate limits: a limit admits so many jobs at a time. One that is admitted waits in its queue or runs; the others wait in
+-- a set of the limit's own, oldest first.
+
+-- Admits waiting jobs while there is room; a limit without jobs is forgotten.
+local function admit(limit)
+  local name = key('rl', limit)
+  local allowed, waiting = name .. ':allowed', name .. ':rate_limited'
+  local room = (tonumber(call('HGET', name, 'concurrency') or '') or 0) - call('ZCARD', allowed)
+  while room > 0 do
+    local id = call('ZPOPMIN', waiting)[1]
+    if not id then break end
+    local job = call('HMGET', key('job', id), 'status', 'origin', 'enqueue_at_front')
+    -- One that was canceled or deleted meanwhile waits no longer.
+    if job[1] == 'rate_limited' and job[2] then
+      call('ZADD', allowed, epoch(), id)
+      call('HSET', key('job', id), 'status', 'queued', 'enqueued_at', stamp())
+      push(job[2], id, job[3] == '1')
+      room = room - 1
+    end
+  end
+  if call('EXISTS', allowed, waiting) == 0 then
+    call('SREM', key('rl-keys'), limit)
+    call('DEL', name)
+  end
+end
+
+-- Gives back the place of a job that neither waits in its queue nor runs any more.
+local function give_place_back(limit, id)
+  if call('ZREM', key('rl', limit, 'allowed'), id) == 1 then admit(limit) end
+end
+
+-- The same for a job whose hash is gone, and with it the name of its limit.
+local function give_places_back(id)
+  for _, limit in ipairs(call('SMEMBERS', key('rl-keys'))) do give_place_back(limit, id) end
+end
+
+-- Waits in its queue again, or for a place under its limit if it has none: what it did before stays on record.
 local function wait_again(id, queue, to_head)
-  call('HSET', key('job', id), 'status', 'queued', 'enqueued_at', stamp())
-  call('HDEL', key('job', id), 'x_due')
-  call('PERSIST', key('job', id))
-  push(queue, id, to_head)
+  local name = key('job', id)
+  local limit, most = unpack(call('HMGET', name, 'rate_limit_key', 'rate_limit_concurrency'))
+  call('HDEL', name, 'x_due')
+  call('PERSIST', name)
+  if not limit or not most or call('ZSCORE', key('rl', limit, 'allowed'), id) then
+    call('HSET', name, 'status', 'queued', 'enqueued_at', stamp())
+    push(queue, id, to_head)
+    return
+  end
+  call('HSET', name, 'status', 'rate_limited')
+  if to_head then call('HSET', name, 'enqueue_at_front', '1') end
+  call('SADD', key('rl-keys'), limit)
+  call('HSET', key('rl', limit), 'concurrency', most)
+  call('ZADD', key('rl', limit, 'rate_limited'), epoch(), id)
+  admit(limit)
 end
 
 local function wait_until(id, queue, delay_ms)

@@ -146,7 +146,8 @@ function verdicts.rescue(s, run)
   wait_again(s.id, s.queue, true)
 end
 
-local WANTED = { 'status', 'repeats_left', 'repeat_intervals', 'retries_left', 'enqueue_at_front_on_retry', 'dependency_ids' }
+local WANTED = { 'status', 'repeats_left', 'repeat_intervals', 'retries_left', 'enqueue_at_front_on_retry', 'dependency_ids',
+  'rate_limit_key' }
 
 local function wanted(id)
   local values, job = call('HMGET', key('job', id), unpack(WANTED)), {}
@@ -168,6 +169,11 @@ for i = 3, #ARGV, 2 do
     verdicts[s.verdict](s, run, job, text)
   elseif run then
     free(run)
+    give_places_back(s.id)
+  end
+  if counts and job.rate_limit_key then
+    local status = call('HGET', key('job', s.id), 'status')
+    if status ~= 'queued' and status ~= 'started' then give_place_back(job.rate_limit_key, s.id) end
   end
   answers[#answers + 1] = counts and 1 or 0
 end

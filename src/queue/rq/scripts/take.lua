@@ -48,7 +48,7 @@ while used < slots do
   for _, id in ipairs(ids) do
     local fields = call('HMGET', key('job', id), unpack(FIELDS))
     -- One that was canceled or deleted meanwhile is nobody's any more.
-    if fields[1] == 'queued' and fields[2] then start(id, fields) end
+    if fields[1] == 'queued' and fields[2] then start(id, fields) elseif not fields[1] then give_places_back(id) end
   end
 end
 if used > 0 then

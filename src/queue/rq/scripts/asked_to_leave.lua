@@ -1,0 +1,7 @@
+-- Notes on workers that they were asked to leave, the first time. ARGV[3…]: names.
+
+for i = 3, #ARGV do
+  local name = key('worker', ARGV[i])
+  if call('EXISTS', name) == 1 then call('HSETNX', name, 'shutdown_requested_date', stamp()) end
+end
+return 1
