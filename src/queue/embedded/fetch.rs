@@ -82,6 +82,8 @@ pub async fn fetch(
         let (delivery, _) = row.into_delivery()?;
         lent.deliveries.push(delivery);
     }
-    crate::failpoint::reach("queue.fetch.after_commit");
+    if !lent.deliveries.is_empty() {
+        crate::failpoint::reach("queue.fetch.after_commit");
+    }
     Ok(lent)
 }
