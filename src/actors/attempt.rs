@@ -167,6 +167,8 @@ impl Attempt {
         let body = catch_panic(found.job.run(&found.args, ctx));
         tokio::pin!(body);
         tokio::select! {
+            // The body first: one that ends in its first turn needs no timer.
+            biased;
             ended = &mut body => return outcome(ended),
             () = self.control.time_is_up() => self.control.request_stop(StopReason::TimedOut),
             _ = self.control.stopped() => {}

@@ -131,7 +131,12 @@ pub(super) async fn reconcile(
     let jobs = &ports.store.background_jobs;
     // Rows first: an entry that is made in between can only make a gap smaller.
     let rows = answer_in(deadline, "list active rows", jobs.active(&tracked.job_type, ROWS)).await?;
-    let entries = answer_in(deadline, "list open entries", ports.broker.open_jobs(&tracked.kind)).await?;
+    let wanting: Vec<_> = rows.iter().filter(|row| needs_entry(row)).collect();
+    // A look at every entry costs as much as the queues are long; mostly no row wants one.
+    let entries = match wanting.as_slice() {
+        [] => Vec::new(),
+        _ => answer_in(deadline, "list open entries", ports.broker.open_jobs(&tracked.kind)).await?,
+    };
     let carried: BTreeSet<_> = entries.iter().filter_map(|entry| tracked.row_of(entry)).collect();
 
     ports.turn.beat();
@@ -139,7 +144,7 @@ pub(super) async fn reconcile(
         rows.iter().filter(|row| is_continuation(row)).map(|row| (row.id, row.note.attempt)).collect();
     answer_in(deadline, "keep paused rows alive", jobs.beat(&resting)).await?;
 
-    let gaps: Vec<_> = rows.iter().filter(|row| needs_entry(row) && !carried.contains(&row.id)).collect();
+    let gaps: Vec<_> = wanting.into_iter().filter(|row| !carried.contains(&row.id)).collect();
     for row in suspects.ripe(&gaps, Instant::now(), tracked.grace) {
         ports.turn.beat();
         let id = JobId::from(uuid::Uuid::new_v4().to_string());

@@ -5,7 +5,6 @@ use std::collections::HashMap;
 use parking_lot::Mutex;
 use redis::ScriptInvocation;
 use serde::Serialize;
-use serde_json::json;
 
 use super::codec::{self, Limits, Serializer};
 use super::keys::Keys;
@@ -13,7 +12,7 @@ use super::link::Link;
 use super::scripts::Scripts;
 use super::wire::{self, Hash};
 use super::workers::Workers;
-use crate::fault::Fault;
+use crate::fault::{Fault, FaultKind};
 use crate::job::{ExecutionId, JobId, JobState, NewJob, ProcessId, QueueEnd, QueueName};
 use crate::queue::broker::{Delivery, Enqueued, Settled, Settlement, Verdict};
 
@@ -64,7 +63,7 @@ impl Server {
             let fields = wire::fields(job, self.serializer)?;
             call.arg(job.id.as_str())
                 .arg(job.queue.as_str())
-                .arg(json!(how).to_string())
+                .arg(told(&how)?)
                 .arg(fields.len() * 2);
             for (name, value) in fields {
                 call.arg(name).arg(value);
@@ -138,7 +137,7 @@ impl Server {
         for one in settlements {
             let serializer = self.lent.lock().get(&one.execution).copied().unwrap_or_default();
             let (how, text) = ending(one, serializer);
-            call.arg(json!(how).to_string()).arg(text);
+            call.arg(told(&how)?).arg(text);
         }
         let answers: Vec<u8> =
             self.link.invoke(&call, || format!("settle {} deliveries", settlements.len())).await?;
@@ -179,6 +178,12 @@ impl<'a> How<'a> {
             period_ms: period.map(wire::millis),
         }
     }
+}
+
+/// What a script is told, as JSON.
+fn told(what: &impl Serialize) -> Result<String, Fault> {
+    serde_json::to_string(what)
+        .map_err(|error| Fault::new(FaultKind::Permanent, "write down what a script is told").because(error))
 }
 
 fn new_execution() -> ExecutionId {

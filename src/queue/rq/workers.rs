@@ -24,11 +24,18 @@ struct State {
     /// Names in service.
     names: Vec<String>,
     free: Vec<String>,
-    busy: HashMap<ExecutionId, String>,
+    busy: HashMap<ExecutionId, Assigned>,
     /// Retired while they were busy: they go when their job has ended.
     retiring: Vec<String>,
     /// Retired and idle: to be taken off the registers, until they are.
     retired: Vec<String>,
+}
+
+/// The worker of an execution.
+struct Assigned {
+    name: String,
+    /// Another execution has it, too, and gives it back.
+    shared: bool,
 }
 
 impl Workers {
@@ -61,7 +68,7 @@ impl Workers {
     /// What a worker runs.
     pub(super) fn execution_of(&self, worker: &str) -> Option<ExecutionId> {
         let state = self.state.lock();
-        state.busy.iter().find(|(_, name)| *name == worker).map(|(execution, _)| execution.clone())
+        state.busy.iter().find(|(_, assigned)| assigned.name == worker).map(|(execution, _)| execution.clone())
     }
 
     /// Takes a worker out of service, at once or at the end of its job; `false` when it is none of ours, or
@@ -99,8 +106,10 @@ impl Workers {
         let spare = state.all.last().cloned().unwrap_or_else(|| "tikkun".to_owned());
         let mut assigned = Vec::with_capacity(executions.len());
         for execution in executions {
-            let name = state.free.pop().unwrap_or_else(|| spare.clone());
-            state.busy.insert(execution.clone(), name.clone());
+            let free = state.free.pop();
+            let shared = free.is_none();
+            let name = free.unwrap_or_else(|| spare.clone());
+            state.busy.insert(execution.clone(), Assigned { name: name.clone(), shared });
             assigned.push(name);
         }
         assigned
@@ -110,14 +119,14 @@ impl Workers {
     pub(super) fn release<'a>(&self, executions: impl IntoIterator<Item = &'a ExecutionId>) {
         let mut state = self.state.lock();
         for execution in executions {
-            let Some(name) = state.busy.remove(execution) else { continue };
+            let Some(Assigned { name, shared }) = state.busy.remove(execution) else { continue };
             if let Some(place) = state.retiring.iter().position(|retiring| *retiring == name) {
                 // The last name may be shared.
-                if !state.busy.values().any(|busy| *busy == name) {
+                if !state.busy.values().any(|busy| busy.name == name) {
                     state.retiring.swap_remove(place);
                     state.retired.push(name);
                 }
-            } else if state.names.contains(&name) && !state.free.contains(&name) {
+            } else if !shared {
                 state.free.push(name);
             }
         }

@@ -3,13 +3,12 @@
 use std::borrow::Cow;
 use std::io::Write as _;
 
+use flate2::Compression;
 use flate2::write::ZlibEncoder;
-use flate2::{Compression, Decompress, FlushDecompress, Status};
+// Without flate2's window of 32 KiB, which costs more than a small payload.
+use miniz_oxide::inflate::{TINFLStatus, decompress_to_vec_zlib_with_limit};
 
 use super::refusal::Refusal;
-
-/// The least that the output grows by.
-const STEP: usize = 4096;
 
 /// Why a stream was not expanded.
 #[derive(Debug, PartialEq, Eq)]
@@ -51,28 +50,15 @@ fn is_header(stored: &[u8]) -> bool {
 }
 
 fn inflate(stored: &[u8], limit: usize) -> Result<Vec<u8>, Failed> {
-    let mut stream = Decompress::new(true);
-    let mut plain = Vec::new();
-    let mut rest = stored;
-    loop {
-        if plain.len() == plain.capacity() {
-            // One byte beyond the limit tells a payload that fits exactly from one that does not.
-            let room = (limit + 1).saturating_sub(plain.len());
-            plain.reserve_exact(plain.len().max(STEP).min(room));
-        }
-        let (fed, made) = (stream.total_in(), plain.len());
-        let status = stream.decompress_vec(rest, &mut plain, FlushDecompress::None);
-        let used = usize::try_from(stream.total_in() - fed).unwrap_or(usize::MAX);
-        rest = rest.get(used..).unwrap_or_default();
-        if plain.len() > limit {
-            return Err(Failed::TooLong);
-        }
-        match status {
-            Ok(Status::StreamEnd) => return Ok(plain),
-            Ok(_) if used == 0 && plain.len() == made => return Err(Failed::Truncated),
-            Ok(_) => {}
-            Err(_) => return Err(Failed::NotZlib),
-        }
+    // One byte beyond the limit tells a payload that fits exactly from one that does not.
+    match decompress_to_vec_zlib_with_limit(stored, limit.saturating_add(1)) {
+        Ok(plain) if plain.len() > limit => Err(Failed::TooLong),
+        Ok(plain) => Ok(plain),
+        Err(failed) => Err(match failed.status {
+            TINFLStatus::HasMoreOutput => Failed::TooLong,
+            TINFLStatus::FailedCannotMakeProgress | TINFLStatus::NeedsMoreInput => Failed::Truncated,
+            _ => Failed::NotZlib,
+        }),
     }
 }
 

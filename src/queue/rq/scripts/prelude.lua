@@ -10,11 +10,17 @@ local MILLIS = SECONDS * 1000 + math.floor(MICROS / 1000)
 -- busy ones, and seen to be gone as quickly.
 local RESULT_TTL, FAILURE_TTL, WORKER_TTL, DEAD_TTL = 500, 31536000, 90, 60
 
-local function key(...) return table.concat({ RQ, ... }, ':') end
-local function ours(...) return table.concat({ OURS, ... }, ':') end
+local function key(kind, name, part)
+  if part then return RQ .. ':' .. kind .. ':' .. name .. ':' .. part end
+  return name and RQ .. ':' .. kind .. ':' .. name or RQ .. ':' .. kind
+end
+local function ours(kind, name) return name and OURS .. ':' .. kind .. ':' .. name or OURS .. ':' .. kind end
 
 -- RQ's form of a time; `micros` later than now. Days become dates by the usual shift to a year that begins in March.
+local stamps = {}
 local function stamp(micros)
+  local known = stamps[micros or 0]
+  if known then return known end
   local all = MICROS + (micros or 0)
   local seconds = SECONDS + math.floor(all / 1000000)
   local day, second = math.floor(seconds / 86400) + 719468, seconds % 86400
@@ -26,13 +32,16 @@ local function stamp(micros)
   local march = math.floor((5 * of_year + 2) / 153)
   local month = march < 10 and march + 3 or march - 9
   year = year + era * 400 + (month <= 2 and 1 or 0)
-  return string.format('%04d-%02d-%02dT%02d:%02d:%02d.%06dZ', year, month,
+  local made = string.format('%04d-%02d-%02dT%02d:%02d:%02d.%06dZ', year, month,
     of_year - math.floor((153 * march + 2) / 5) + 1,
     math.floor(second / 3600), math.floor(second / 60) % 60, second % 60, all % 1000000)
+  stamps[micros or 0] = made
+  return made
 end
 
 -- Seconds since the epoch with a fraction, as executions and results have it.
-local function epoch() return string.format('%d.%06d', SECONDS, MICROS) end
+local EPOCH = string.format('%d.%06d', SECONDS, MICROS)
+local function epoch() return EPOCH end
 
 -- Numbers without an exponent.
 local function whole(number) return string.format('%d', number) end

@@ -4,26 +4,47 @@
 -- What is done once for all ends of this call.
 local sweep = { keys = {}, deliveries = {}, wip = {}, finished = {}, failed = {} }
 
-local function later(list, queue, ...)
+local function later(list, queue, first, second)
   local of = list[queue]
   if not of then
     of = {}
     list[queue] = of
   end
-  for _, value in ipairs({ ... }) do of[#of + 1] = value end
+  of[#of + 1] = first
+  of[#of + 1] = second
+end
+
+-- What is read once for all of them: by place in ARGV what is to end, by member the score by which its execution holds
+-- its job and what was lent, and whether anybody waits for any of the jobs.
+local ends, held, lent, is_waited_for = {}, {}, {}, false
+
+local function read()
+  local members, waiting, by_queue = {}, {}, {}
+  for i = 3, #ARGV, 2 do
+    local s = cjson.decode(ARGV[i])
+    s.member = s.id .. ':' .. s.execution
+    ends[i] = s
+    members[#members + 1] = s.member
+    waiting[#waiting + 1] = key('job', s.id, 'dependents')
+    later(by_queue, s.queue, s.member)
+  end
+  for queue, of in pairs(by_queue) do
+    for i, score in ipairs(call('ZMSCORE', key('wip', queue), unpack(of))) do held[of[i]] = score end
+  end
+  for i, what in ipairs(call('HMGET', ours('deliveries'), unpack(members))) do lent[members[i]] = what end
+  is_waited_for = call('EXISTS', unpack(waiting)) > 0
 end
 
 -- How it ran, if its execution holds the job; then all that says that it runs goes with the end of this call.
-local function let_go(id, queue, execution)
-  local member = id .. ':' .. execution
-  if sweep[member] or not call('ZSCORE', key('wip', queue), member) then return nil end
-  sweep[member] = true
-  later(sweep.wip, queue, member)
-  local lent = call('HGET', ours('deliveries'), member)
+local function let_go(s)
+  local member = s.member
+  if not held[member] then return nil end
+  held[member] = nil
+  later(sweep.wip, s.queue, member)
   sweep.deliveries[#sweep.deliveries + 1] = member
   sweep.keys[#sweep.keys + 1] = key('execution', member)
-  sweep.keys[#sweep.keys + 1] = key('executions', id)
-  local worker, made = string.match(lent or '', '^%S+ (%S+) (%S+) ')
+  sweep.keys[#sweep.keys + 1] = key('executions', s.id)
+  local worker, made = string.match(lent[member] or '', '^%S+ (%S+) (%S+) ')
   if not worker then return { worker = '', made = epoch() } end
   sweep.keys[#sweep.keys + 1] = key('worker', worker, 'executions')
   return { worker = worker, made = made }
@@ -31,26 +52,34 @@ end
 
 -- The worker is free again; `field` counts how its job ended.
 local function free(run, field)
+  if run.worker == '' then return end
   local name = key('worker', run.worker)
-  if run.worker == '' or call('HDEL', name, 'current_job') == 0 then return end
-  call('HSET', name, 'state', 'idle')
+  local had = call('HMGET', name, 'current_job', 'total_working_time', field or 'state')
+  if not had[1] then return end
+  call('HDEL', name, 'current_job')
   if field then
-    call('HINCRBY', name, field, 1)
-    local worked = SECONDS + MICROS / 1e6 - tonumber(run.made)
-    call('HINCRBYFLOAT', name, 'total_working_time', string.format('%.6f', math.max(worked, 0)))
+    local worked = math.max(SECONDS + MICROS / 1e6 - tonumber(run.made), 0) + (tonumber(had[2] or '') or 0)
+    call('HSET', name, 'state', 'idle', field, whole((tonumber(had[3] or '') or 0) + 1),
+      'total_working_time', string.format('%.6f', worked))
+  else
+    call('HSET', name, 'state', 'idle')
   end
 end
 
 local function record(id, execution, run, kind, field, text, ttl)
-  local entry = { 'type', kind, 'worker_name', run.worker, 'execution_id', execution,
-    'execution_started_at', run.made, 'execution_ended_at', epoch() }
-  if text ~= '' then
-    entry[#entry + 1] = field
-    entry[#entry + 1] = text
-  end
   local name = key('results', id)
-  call('XADD', name, 'MAXLEN', '10', '*', unpack(entry))
-  if ttl < 0 then call('PERSIST', name) else call('EXPIRE', name, ttl) end
+  if text ~= '' then
+    call('XADD', name, 'MAXLEN', '10', '*', 'type', kind, 'worker_name', run.worker, 'execution_id', execution,
+      'execution_started_at', run.made, 'execution_ended_at', epoch(), field, text)
+  else
+    call('XADD', name, 'MAXLEN', '10', '*', 'type', kind, 'worker_name', run.worker, 'execution_id', execution,
+      'execution_started_at', run.made, 'execution_ended_at', epoch())
+  end
+  live(name, ttl)
+end
+
+local function release(id, well, job)
+  if is_waited_for then release_dependents(id, well, job) end
 end
 
 -- RQ's repetition: the next run is decided at the good end of this one.
@@ -73,21 +102,21 @@ local verdicts = {}
 function verdicts.ack(s, run, job, text)
   free(run, 'successful_job_count')
   if s.keep == 0 then
-    release_dependents(s.id, true, job)
+    release(s.id, true, job)
     forget(s.id)
     return
   end
   call('HSET', key('job', s.id), 'status', 'finished', 'ended_at', stamp())
   record(s.id, s.execution, run, '1', 'return_value', text, s.keep)
   later(sweep.finished, s.queue, s.keep < 0 and '+inf' or whole(SECONDS + s.keep), s.id)
-  release_dependents(s.id, true, job)
+  release(s.id, true, job)
   if not repeats(s.id, s.queue, job) then keep(s.id, s.keep, job) end
 end
 
 function verdicts.bury(s, run, job, text)
   free(run, 'failed_job_count')
   if s.keep == 0 then
-    release_dependents(s.id, false, job)
+    release(s.id, false, job)
     forget(s.id)
     return
   end
@@ -95,7 +124,7 @@ function verdicts.bury(s, run, job, text)
   call('HINCRBY', key('job', s.id), 'x_failures', 1)
   record(s.id, s.execution, run, '2', 'exc_string', text, s.keep)
   later(sweep.failed, s.queue, s.keep < 0 and '-1' or whole(SECONDS + s.keep), s.id)
-  release_dependents(s.id, false, job)
+  release(s.id, false, job)
   keep(s.id, s.keep, job)
 end
 
@@ -156,9 +185,10 @@ local function wanted(id)
 end
 
 local answers = {}
+if ARGV[3] then read() end
 for i = 3, #ARGV, 2 do
-  local s, text = cjson.decode(ARGV[i]), ARGV[i + 1]
-  local run = let_go(s.id, s.queue, s.execution)
+  local s, text = ends[i], ARGV[i + 1]
+  local run = let_go(s)
   local job = run and wanted(s.id)
   local counts = job and job.status
   if counts == 'canceled' then

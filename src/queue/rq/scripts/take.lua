@@ -22,7 +22,7 @@ local function start(id, fields)
   wip[#wip + 1] = whole(SECONDS + ttl)
   wip[#wip + 1] = member
   lent[#lent + 1] = member
-  lent[#lent + 1] = table.concat({ process, worker, beat, queue }, ' ')
+  lent[#lent + 1] = process .. ' ' .. worker .. ' ' .. beat .. ' ' .. queue
   local name, execution_key, executions = key('job', id), key('execution', member), key('executions', id)
   call('HSET', name, 'status', 'started', 'started_at', now, 'last_heartbeat', now, 'worker_name', worker,
     'x_attempt', whole((tonumber(fields[4] or '') or 0) + 1))
@@ -37,6 +37,11 @@ local function start(id, fields)
     call('HSET', key('worker', worker), 'state', 'busy', 'current_job', id)
     call('SADD', mine, member)
     call('EXPIRE', mine, ttl + 60)
+  end
+  -- What is missing at the end need not be said.
+  for i = #FIELDS, 1, -1 do
+    if fields[i] then break end
+    fields[i] = nil
   end
   taken[#taken + 1] = { used, id, fields }
   used = used + 1
