@@ -8,6 +8,7 @@ use std::fs::OpenOptions;
 use std::io::Write as _;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant, SystemTime};
 
 use clap::{Parser, Subcommand};
@@ -56,8 +57,10 @@ enum What {
 }
 
 /// Does nothing, or tells how long it waited.
+#[derive(Default)]
 struct Noop {
     waits: Option<PathBuf>,
+    begun: Arc<AtomicU64>,
 }
 
 impl Job for Noop {
@@ -65,6 +68,7 @@ impl Job for Noop {
     type Args = (u64,);
 
     async fn run(&self, (sent,): (u64,), _: &JobContext) -> JobResult {
+        self.begun.fetch_add(1, Ordering::Relaxed);
         if let (1.., Some(waits)) = (sent, &self.waits) {
             let waited = now().saturating_sub(sent);
             writeln!(OpenOptions::new().append(true).create(true).open(waits)?, "{waited}")?;
@@ -99,7 +103,7 @@ fn main() -> Result<(), Box<dyn Error>> {
 async fn carry_out(settings: Settings, what: What) -> Result<(), Box<dyn Error>> {
     match what {
         What::Work { waits } => {
-            let service = Service::builder(settings).with(Noop { waits }).start().await?;
+            let service = Service::builder(settings).with(Noop { waits, ..Noop::default() }).start().await?;
             let ended = service.run_until(std::future::pending()).await;
             if ended == Ended::Drained { Ok(()) } else { Err("not everything was settled".into()) }
         }
@@ -147,24 +151,23 @@ async fn fill(broker: &dyn Broker, count: u64) -> Result<(), Box<dyn Error>> {
 async fn drain(settings: Settings, count: u64) -> Result<(), Box<dyn Error>> {
     fill(&*Ports::open(&settings).await?.broker, count).await?;
     let began = Instant::now();
-    let service = Service::builder(settings).with(Noop { waits: None }).start().await?;
+    let begun = Arc::<AtomicU64>::default();
+    let noop = Noop { waits: None, begun: Arc::clone(&begun) };
+    let service = Service::builder(settings).with(noop).start().await?;
     let broker = Arc::clone(&service.ports().broker);
     let emptied = async {
-        loop {
-            let counts = broker.counts().await.unwrap_or_default();
-            if counts.values().any(|counts| counts.finished >= count) {
-                return;
-            }
+        // Counting what has ended is work for the queue: only when every job has begun.
+        while begun.load(Ordering::Relaxed) < count || !has_ended(&*broker, count).await {
             tokio::time::sleep(LOOK).await;
         }
+        report(count, began);
     };
-    let ended = service
-        .run_until(async {
-            emptied.await;
-            report(count, began)
-        })
-        .await;
+    let ended = service.run_until(emptied).await;
     if ended == Ended::Drained { Ok(()) } else { Err("not everything was settled".into()) }
+}
+
+async fn has_ended(broker: &dyn Broker, count: u64) -> bool {
+    broker.counts().await.is_ok_and(|counts| counts.values().any(|counts| counts.finished >= count))
 }
 
 fn report(jobs: u64, began: Instant) {

@@ -55,7 +55,7 @@ def peers(program, scale):
         Peer("sidekiq", "Sidekiq, 10 threads", ["sidekiq", "-r", DRIVERS / "sidekiq_jobs.rb", "-c", "10"], sidekiq,
              40_000, ("llen", "queue:default")),
         ours("tikkun-4", "Tikkun, 4 slots", 4, 20_000),
-        ours("tikkun", "Tikkun, 64 slots", 64, 60_000),
+        ours("tikkun", "Tikkun, 128 slots", 128, 60_000),
     ]
     for peer in found:
         peer.jobs = max(100, int(peer.jobs * scale))
@@ -214,7 +214,7 @@ def wide(ground, program):
 def embedded(program, jobs):
     """Jobs a second through the embedded engine, each durable, from the start of the service on."""
     with tempfile.TemporaryDirectory(dir=REPORT.parent / "target", prefix="bench-embedded-") as data:
-        done = subprocess.run([program, "--data", data, "--slots", "64", "drain", str(jobs)], capture_output=True,
+        done = subprocess.run([program, "--data", data, "--slots", "128", "drain", str(jobs)], capture_output=True,
                               text=True, timeout=3 * PATIENCE)
     if done.returncode:
         raise SystemExit(f"the embedded engine failed:\n{done.stderr[-2000:]}")
@@ -251,8 +251,8 @@ def table(rounds, found):
 
 def beside(rest, rates):
     return (f"At rest with 8 queues and 32 slots Tikkun has {rest['memory']:.0f} MiB and takes {rest['idle_cpu']:.1f} % of a "
-            f"core. Its embedded engine, which needs no Redis and writes every step to the disk, does "
-            f"{statistics.median(rates):,.0f} jobs/s.")
+            f"core. Its embedded engine, which needs no Redis and writes every step to the disk, "
+            f"does {statistics.median(rates):,.0f} jobs/s with 128 slots.")
 
 
 def machine(ground, options, loads, found):

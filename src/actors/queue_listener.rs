@@ -28,6 +28,9 @@ use crate::supervision::Turn;
 const OUTAGE: Backoff =
     Backoff { first: Duration::from_millis(100), factor: 2.0, cap: Duration::from_secs(5), jitter: 0.2 };
 
+/// The most jobs in the first fetch after a wait; one that is full is followed by a whole batch.
+const AFTER_A_WAIT: u32 = 8;
+
 /// What a listener needs of the process.
 #[derive(Clone)]
 pub struct ListenerPorts {
@@ -154,7 +157,9 @@ async fn fetch_loop(desk: Arc<Desk>, me: Recipient<Settle>) {
                 desk.ports.slots.looked(desk.settings.rank);
                 desk.wait_for_work().await;
             }
-            let slots = desk.granted_slots(looked).await;
+            // Single jobs are the rule after a wait: slots that are asked for in vain cost time.
+            let most = if more_waits { desk.settings.batch } else { desk.settings.batch.min(AFTER_A_WAIT) };
+            let slots = desk.granted_slots(most, looked).await;
             let wanted = slots.len();
             let fetched = desk.fetch_for(slots, &me).await;
             let first = !looked;

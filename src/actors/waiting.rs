@@ -36,12 +36,12 @@ impl Desk {
         }
     }
 
-    /// Waits for slots, however long the jobs before it take. Whoever has `looked` before says so only once
-    /// it is in the line.
-    pub(super) async fn granted_slots(&self, looked: bool) -> Vec<Slot> {
+    /// Waits for `most` slots or fewer, however long the jobs before it take. Whoever has `looked` before says
+    /// so only once it is in the line.
+    pub(super) async fn granted_slots(&self, most: u32, looked: bool) -> Vec<Slot> {
         let (slots, rank) = (&self.ports.slots, self.settings.rank);
         loop {
-            let mut granted = slots.request(rank, self.settings.batch);
+            let mut granted = slots.request(rank, most);
             if looked {
                 slots.looked(rank);
             }

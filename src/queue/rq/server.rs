@@ -61,10 +61,7 @@ impl Server {
         for (place, job) in jobs.iter().enumerate() {
             let how = How::of(place, job);
             let fields = wire::fields(job, self.serializer)?;
-            call.arg(job.id.as_str())
-                .arg(job.queue.as_str())
-                .arg(told(&how)?)
-                .arg(fields.len() * 2);
+            call.arg(job.id.as_str()).arg(job.queue.as_str()).arg(told(&how)?).arg(fields.len() * 2);
             for (name, value) in fields {
                 call.arg(name).arg(value);
             }
@@ -91,7 +88,7 @@ impl Server {
         max: u32,
         process: &ProcessId,
     ) -> Result<Vec<Delivery>, Fault> {
-        let executions: Vec<ExecutionId> = (0..max).map(|_| new_execution()).collect();
+        let executions = new_executions(max);
         let names = self.workers.assign(&executions);
         let mut call = self.prepare(&self.scripts.take);
         call.arg(queue.as_str()).arg(process.as_str());
@@ -186,8 +183,11 @@ fn told(what: &impl Serialize) -> Result<String, Fault> {
         .map_err(|error| Fault::new(FaultKind::Permanent, "write down what a script is told").because(error))
 }
 
-fn new_execution() -> ExecutionId {
-    ExecutionId::from(uuid::Uuid::new_v4().simple().to_string())
+/// Ids that nobody else has: one draw, and those that follow it.
+fn new_executions(count: u32) -> Vec<ExecutionId> {
+    let first = uuid::Uuid::new_v4().as_u128();
+    let id = |place: u32| ExecutionId::from(format!("{:032x}", first.wrapping_add(u128::from(place))));
+    (0..count).map(id).collect()
 }
 
 fn enqueued(answer: redis::Value) -> Enqueued {

@@ -19,6 +19,16 @@ const BLOCK: Duration = Duration::from_secs(5);
 /// Time between two looks at a queue that is paused, or at one whose jobs cannot be taken.
 const LOOK: Duration = Duration::from_millis(100);
 
+/// What blocking once was good for.
+enum Waited {
+    /// There is something in the list.
+    Work,
+    /// So is there, but nobody may take it.
+    HeldBack,
+    /// There was nothing.
+    InVain,
+}
+
 /// Connections that wait, by queue, while nobody waits on them.
 #[derive(Default)]
 pub(super) struct Waiters {
@@ -43,19 +53,17 @@ impl Waiters {
                 tokio::time::sleep(LOOK.min(left)).await;
                 continue;
             }
-            if self.block(server, queue, left).await? {
+            match self.block(server, queue, left).await? {
+                Waited::Work => return Ok(true),
+                Waited::InVain if left.is_zero() => return Ok(false),
                 // Paused while it waited: then there is nothing to fetch.
-                if !is_held_back(server, queue).await? {
-                    return Ok(true);
-                }
-            } else if left.is_zero() {
-                return Ok(false);
+                Waited::InVain | Waited::HeldBack => {}
             }
         }
     }
 
     /// Blocks once; a connection that is given up in the middle is not used again.
-    async fn block(&self, server: &Server, queue: &QueueName, left: Duration) -> Result<bool, Fault> {
+    async fn block(&self, server: &Server, queue: &QueueName, left: Duration) -> Result<Waited, Fault> {
         let what = || format!("wait for `{queue}`");
         let longest = BLOCK.min(left);
         let idle = self.idle.lock().remove(queue);
@@ -66,13 +74,20 @@ impl Waiters {
         let list = server.keys.queue(queue.as_str());
         // Zero would block for ever.
         let seconds = longest.as_secs_f64().max(0.001);
-        let mut command = redis::cmd("BLMOVE");
-        command.arg(&list).arg(&list).arg("LEFT").arg("LEFT").arg(seconds);
-        let answer: redis::RedisResult<Option<Vec<u8>>> = command.query_async(&mut connection).await;
+        // The looks wait behind it on the server, so that they cost no round trip when there is work.
+        let mut commands = redis::pipe();
+        commands.cmd("BLMOVE").arg(&list).arg(&list).arg("LEFT").arg("LEFT").arg(seconds);
+        look(&mut commands, server, queue);
+        let answer: redis::RedisResult<(Option<Vec<u8>>, bool, bool)> =
+            commands.query_async(&mut connection).await;
         match answer {
-            Ok(head) => {
+            Ok((head, suspended, paused)) => {
                 self.idle.lock().insert(queue.clone(), connection);
-                Ok(head.is_some())
+                Ok(match (head, suspended || paused) {
+                    (None, _) => Waited::InVain,
+                    (Some(_), true) => Waited::HeldBack,
+                    (Some(_), false) => Waited::Work,
+                })
             }
             Err(error) => {
                 if !is_of_connection(&error) {
@@ -84,10 +99,15 @@ impl Waiters {
     }
 }
 
+/// Asks whether everything is suspended, and whether this queue is paused.
+fn look(commands: &mut redis::Pipeline, server: &Server, queue: &QueueName) {
+    commands.exists(server.keys.suspended()).hexists(server.keys.paused(), queue.as_str());
+}
+
 /// Whether nothing may be fetched from the queue now.
 async fn is_held_back(server: &Server, queue: &QueueName) -> Result<bool, Fault> {
     let mut commands = redis::pipe();
-    commands.exists(server.keys.suspended()).hexists(server.keys.paused(), queue.as_str());
+    look(&mut commands, server, queue);
     let (suspended, paused): (bool, bool) =
         server.link.ask(&commands, || format!("look whether `{queue}` is paused")).await?;
     Ok(suspended || paused)

@@ -68,7 +68,11 @@ impl Workers {
     /// What a worker runs.
     pub(super) fn execution_of(&self, worker: &str) -> Option<ExecutionId> {
         let state = self.state.lock();
-        state.busy.iter().find(|(_, assigned)| assigned.name == worker).map(|(execution, _)| execution.clone())
+        state
+            .busy
+            .iter()
+            .find(|(_, assigned)| assigned.name == worker)
+            .map(|(execution, _)| execution.clone())
     }
 
     /// Takes a worker out of service, at once or at the end of its job; `false` when it is none of ours, or

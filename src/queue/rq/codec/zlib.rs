@@ -7,8 +7,12 @@ use flate2::Compression;
 use flate2::write::ZlibEncoder;
 // Without flate2's window of 32 KiB, which costs more than a small payload.
 use miniz_oxide::inflate::{TINFLStatus, decompress_to_vec_zlib_with_limit};
+use miniz_oxide::{MZ_ADLER32_INIT, mz_adler32_oxide};
 
 use super::refusal::Refusal;
+
+/// Up to so many bytes a compressor takes longer to set up than it saves.
+const STORED: u16 = 128;
 
 /// Why a stream was not expanded.
 #[derive(Debug, PartialEq, Eq)]
@@ -34,14 +38,25 @@ pub fn expand(stored: &[u8], limit: usize) -> Result<Cow<'_, [u8]>, Refusal> {
     }
 }
 
-/// Compresses as Python's `zlib.compress` does by default.
+/// A stream as Python's `zlib.compress` makes it by default; a short one holds its bytes as they are.
 pub fn compress(plain: &[u8]) -> Vec<u8> {
+    if let Ok(length @ ..=STORED) = u16::try_from(plain.len()) {
+        return store(plain, length);
+    }
     let mut encoder = ZlibEncoder::new(Vec::new(), Compression::default());
     // Writing into memory cannot fail; if it ever did, the bytes as they are would be read just as well.
     match encoder.write_all(plain).and_then(|()| encoder.finish()) {
         Ok(stream) => stream,
         Err(_) => plain.to_vec(),
     }
+}
+
+/// One block that is stored (RFC 1951, 3.2.4), in a zlib stream (RFC 1950).
+fn store(plain: &[u8], length: u16) -> Vec<u8> {
+    let sum = mz_adler32_oxide(MZ_ADLER32_INIT, plain);
+    let parts: [&[u8]; 5] =
+        [&[0x78, 0x9c, 1], &length.to_le_bytes(), &(!length).to_le_bytes(), plain, &sum.to_be_bytes()];
+    parts.concat()
 }
 
 /// The first byte of a deflate stream with a window of 32 KiB; no pickle and no JSON begins with it.
@@ -74,6 +89,16 @@ mod tests {
         assert_eq!(expand(&stream, 100_000).unwrap(), plain);
         let told = expand(&stream, 99_999).unwrap_err().to_string();
         assert_eq!(told, "expanded it is longer than 99999 bytes");
+    }
+
+    #[test]
+    fn streams_short_and_long_are_read_back() {
+        for length in [0, 1, 127, 128, 129, 5000] {
+            let plain: Vec<u8> = (0..length).map(|byte| byte as u8).collect();
+            let stream = compress(&plain);
+            assert!(stream.starts_with(&[0x78, 0x9c]), "{length}");
+            assert_eq!(expand(&stream, 5000).unwrap(), plain);
+        }
     }
 
     #[test]

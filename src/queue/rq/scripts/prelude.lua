@@ -183,6 +183,9 @@ local function hold(unique, id, period_ms)
   call('HSET', name, 'job', id, 'until', whole(until_ms))
 end
 
+-- Queues that jobs of this call were put into.
+local filled = {}
+
 -- Puts one job in. `fields` is a flat list for its hash. 1: it waits; 0: its id is there; or the holder of its key.
 local function enqueue(id, queue, how, fields)
   local name = key('job', id)
@@ -195,12 +198,15 @@ local function enqueue(id, queue, how, fields)
   end
   -- Jobs of one call are a microsecond apart, so that they can be listed in their order.
   local made = stamp(how.place)
-  call('HSET', name, 'created_at', made, 'origin', queue, unpack(fields))
-  call('SADD', key('queues'), key('queue', queue))
+  if not filled[queue] then
+    filled[queue] = true
+    call('SADD', key('queues'), key('queue', queue))
+  end
   if how.delay_ms and how.delay_ms > 0 then
+    call('HSET', name, 'created_at', made, 'origin', queue, unpack(fields))
     wait_until(id, queue, how.delay_ms)
   else
-    call('HSET', name, 'status', 'queued', 'enqueued_at', made)
+    call('HSET', name, 'created_at', made, 'origin', queue, 'status', 'queued', 'enqueued_at', made, unpack(fields))
     push(queue, id, how.to_head)
   end
   return 1
