@@ -250,9 +250,9 @@ def table(rounds, found):
 
 
 def beside(rest, rates):
-    return (f"At rest with 8 queues and 32 slots Tikkun has {rest['memory']:.0f} MiB and takes {rest['idle_cpu']:.1f} % of a "
-            f"core. Its embedded engine, which needs no Redis and writes every step to the disk, "
-            f"does {statistics.median(rates):,.0f} jobs/s with 128 slots.")
+    return (f"At rest with 8 queues and 32 slots Tikkun has {rest['memory']:.0f} MiB and takes "
+            f"{rest['idle_cpu']:.1f} % of a core. Its embedded engine, which needs no Redis and writes "
+            f"every step to the disk, does {statistics.median(rates):,.0f} jobs/s with 128 slots.")
 
 
 def machine(ground, options, loads, found):
@@ -268,8 +268,9 @@ def machine(ground, options, loads, found):
         versions += [f"BullMQ {package['version']}", f"Node {answer('node', '--version').lstrip('v')}"]
     if "sidekiq" in names:
         versions += [answer("sidekiq", "--version"), f"Ruby {answer('ruby', '-e', 'print RUBY_VERSION')}"]
-    return (f"Measured on {time.strftime('%Y-%m-%d')}: {os.cpu_count()} cores ({model.group(1) if model else 'unknown'}), "
-            f"{memory:.0f} GiB, Linux {platform.release().split('-')[0]}; {', '.join(versions)}. {options.rounds} rounds; "
+    cores = f"{os.cpu_count()} cores ({model.group(1) if model else 'unknown'})"
+    return (f"Measured on {time.strftime('%Y-%m-%d')}: {cores}, {memory:.0f} GiB, Linux "
+            f"{platform.release().split('-')[0]}; {', '.join(versions)}. {options.rounds} rounds; "
             f"the load of the last minute was {min(loads):.1f} to {max(loads):.1f} when they began.")
 
 

@@ -1,4 +1,4 @@
-"""One RQ worker of the class that is named: Worker forks for each job, SimpleWorker does not. As by default, but quiet."""
+"""One RQ worker of the class that is named: Worker forks for each job, SimpleWorker does not. Quiet, else default."""
 import logging
 import os
 import sys
