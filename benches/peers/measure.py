@@ -23,7 +23,7 @@ MARKS = ("<!-- peers: begin -->", "<!-- peers: end -->")
 # Seconds after which whatever is waited for has failed.
 PATIENCE = 60
 # Jobs of one measurement of the pickup, and their rate.
-PACED, PER_SECOND = 100, 25
+PACED, PER_SECOND = 80, 20
 # Seconds without any job.
 REST = 4
 RQ_DONE = "zcard", "rq:finished:bench"
