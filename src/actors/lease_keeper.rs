@@ -12,6 +12,9 @@ use crate::failpoint;
 use crate::queue::{Broker, ProcessRecord};
 use crate::supervision::Turn;
 
+/// Time between tries while the broker is out of reach.
+const AGAIN: Duration = Duration::from_secs(1);
+
 /// The actor.
 #[derive(Clone)]
 pub struct LeaseKeeper {
@@ -42,7 +45,7 @@ impl Supervised for LeaseKeeper {}
 
 impl LeaseKeeper {
     async fn keep(self) {
-        let mut last_renewed = None;
+        let (mut last_renewed, mut failing) = (None, false);
         loop {
             self.turn.beat();
             failpoint::reach("lease_keeper.renew");
@@ -55,10 +58,21 @@ impl LeaseKeeper {
                         tracing::warn!(process.id = %self.process.id,
                             "the lease had run out; jobs of this process may have been given to others");
                     }
+                    if std::mem::take(&mut failing) {
+                        tracing::info!(process.id = %self.process.id, "✓ the lease is renewed (recovered!)");
+                    }
                     last_renewed = Some(asked);
                     self.held.send_if_modified(|held| !std::mem::replace(held, true));
                 }
-                Err(fault) => self.missed(last_renewed, &fault),
+                Err(fault) => {
+                    if !std::mem::replace(&mut failing, true) {
+                        tracing::warn!(process.id = %self.process.id, error = fault.chain(), "the lease cannot be renewed now; trying again");
+                    }
+                    self.missed(last_renewed, &fault);
+                    // Soon: without a lease nothing is fetched.
+                    tokio::time::sleep_until(asked + self.renew.min(AGAIN)).await;
+                    continue;
+                }
             }
             tokio::time::sleep_until(asked + self.renew).await;
         }

@@ -23,6 +23,7 @@ mod job_runner;
 mod journal;
 mod lease_keeper;
 mod order_taker;
+mod outage;
 mod outbox_alarm;
 mod queue_listener;
 mod reconcile;

@@ -16,17 +16,14 @@ use tokio::sync::{Notify, oneshot, watch};
 
 use super::carrier::carry_out;
 use super::deadline::answer_in;
+use super::outage::{OUTAGE, Outage};
 use super::settling::settle_loop;
 use super::{JobEnded, Slot, SlotPool};
 use crate::failpoint;
 use crate::fault::{Fault, FaultKind};
-use crate::job::{Backoff, ExecutionId, ProcessId, QueueName};
+use crate::job::{ExecutionId, ProcessId, QueueName};
 use crate::queue::{Broker, Delivery, Settled, Settlement};
 use crate::supervision::Turn;
-
-/// Waits between tries while the broker is out of reach: soon back, never a storm.
-const OUTAGE: Backoff =
-    Backoff { first: Duration::from_millis(100), factor: 2.0, cap: Duration::from_secs(5), jitter: 0.2 };
 
 /// The most jobs in the first fetch after a wait; one that is full is followed by a whole batch.
 const AFTER_A_WAIT: u32 = 8;
@@ -151,7 +148,7 @@ async fn fetch_loop(desk: Arc<Desk>, me: Recipient<Settle>) {
         desk.wait_for_lease().await;
         desk.give_back_unknown(&me).await;
         // The first look is a fetch; the queues below wait for it.
-        let (mut looked, mut more_waits, mut failures) = (false, false, 0);
+        let (mut looked, mut more_waits, mut outage) = (false, false, Outage::default());
         loop {
             if looked && !more_waits {
                 desk.ports.slots.looked(desk.settings.rank);
@@ -169,13 +166,13 @@ async fn fetch_loop(desk: Arc<Desk>, me: Recipient<Settle>) {
                 // Work was announced, but it was another's, or it is not to be had now.
                 Ok(0) => tokio::time::sleep(OUTAGE.delay(1, fastrand::f64())).await,
                 Ok(fetched) => {
-                    failures = 0;
+                    outage.over(&desk.settings.queue);
                     more_waits = fetched == wanted;
                     continue;
                 }
                 // A broker that answers reads may still refuse every fetch.
                 Err(fault) => {
-                    desk.outage(&mut failures, &fault).await;
+                    desk.wait_out(&mut outage, &fault).await;
                     desk.give_back_unknown(&me).await;
                 }
             }
@@ -208,7 +205,7 @@ impl Desk {
     /// A fetch may have been carried out without its answer reaching us: what the broker lent to this
     /// process and nobody here carries goes back.
     async fn give_back_unknown(self: &Arc<Self>, me: &Recipient<Settle>) {
-        let mut failures = 0;
+        let mut outage = Outage::default();
         loop {
             self.ports.turn.beat();
             let held = self.ports.broker.held(&self.settings.queue, &self.ports.process);
@@ -220,21 +217,15 @@ impl Desk {
                             actix_rt::spawn(hand_in(Arc::clone(self), back, me.clone()));
                         }
                     }
-                    return;
+                    return outage.over(&self.settings.queue);
                 }
-                Err(fault) => self.outage(&mut failures, &fault).await,
+                Err(fault) => self.wait_out(&mut outage, &fault).await,
             }
         }
     }
 
-    pub(super) async fn outage(&self, failures: &mut u32, fault: &Fault) {
-        *failures += 1;
-        let pause = OUTAGE.delay(*failures, fastrand::f64());
-        if *failures == 1 {
-            tracing::warn!(queue.name = %self.settings.queue, error = fault.chain(), "broker does not serve the queue; waiting");
-        }
-        self.ports.turn.beat();
-        tokio::time::sleep(pause).await;
+    pub(super) async fn wait_out(&self, outage: &mut Outage, fault: &Fault) {
+        outage.wait(&self.settings.queue, fault, &self.ports.turn).await;
     }
 
     fn let_go(&self, execution: &ExecutionId) {

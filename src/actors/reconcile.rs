@@ -17,6 +17,7 @@ use crate::failpoint;
 use crate::fault::Fault;
 use crate::job::background::{BackgroundJob, PauseReason, Status};
 use crate::job::{Args, BackgroundJobId, JobId, JobRecord, KindName, Limit, NewJob, QueueName};
+use crate::queue::Enqueued;
 
 /// The leadership under which rows are reconciled.
 const ROLE: &str = "reconcile";
@@ -43,6 +44,8 @@ pub struct TrackedKind {
     pub failure_ttl: Limit,
     /// How long a gap must have stood before it is closed.
     pub grace: Duration,
+    /// How long the process of a running row has to write its entry back, after the queue has lost everything.
+    pub grace_after_loss: Duration,
     /// Time after which the leadership may change hands.
     pub leadership_ttl: Duration,
 }
@@ -80,8 +83,13 @@ struct Suspect {
 }
 
 impl Suspects {
-    /// Which of the rows without an entry have stood unchanged for `grace`. Forgets all others.
-    fn ripe(&self, gaps: &[&BackgroundJob], now: Instant, grace: Duration) -> Vec<BackgroundJobId> {
+    /// Which of the rows without an entry have stood unchanged for their grace. Forgets rows that are no gap now.
+    fn ripe<'a>(
+        &self,
+        gaps: &[&'a BackgroundJob],
+        now: Instant,
+        grace: impl Fn(&BackgroundJob) -> Duration,
+    ) -> Vec<&'a BackgroundJob> {
         let mut seen = self.0.lock();
         let mut still = BTreeMap::new();
         let mut ripe = Vec::new();
@@ -92,14 +100,26 @@ impl Suspects {
                 Some(known) if (known.status, known.attempt) == (fresh.status, fresh.attempt) => *known,
                 _ => fresh,
             };
-            if now.saturating_duration_since(suspect.since) >= grace {
-                ripe.push(row.id);
+            if now.saturating_duration_since(suspect.since) >= grace(row) {
+                ripe.push(*row);
             } else {
                 still.insert(row.id, suspect);
             }
         }
         *seen = still;
         ripe
+    }
+}
+
+impl TrackedKind {
+    /// How long a row may be without an entry. On a queue that has lost everything there is nothing to wait for, but
+    /// for the process that works on the row.
+    fn grace_of(&self, row: &BackgroundJob, lost: bool) -> Duration {
+        match (lost, row.status) {
+            (false, _) => self.grace,
+            (true, Status::Running) => self.grace.min(self.grace_after_loss),
+            (true, _) => Duration::ZERO,
+        }
     }
 }
 
@@ -116,16 +136,26 @@ fn is_continuation(row: &BackgroundJob) -> bool {
     row.status == Status::Paused && row.note.pause_reason == Some(PauseReason::Continuation)
 }
 
-/// Looks at all active rows of one kind once. Running it twice changes nothing the second time.
+/// What a reconciliation goes by.
+pub(super) struct Look<'a> {
+    /// Gaps that were seen before.
+    pub(super) suspects: &'a Suspects,
+    /// Longest wait for one answer.
+    pub(super) deadline: Duration,
+    /// Whether the queue has lost everything, and what rows tell of is not back.
+    pub(super) lost: bool,
+}
+
+/// Looks at all active rows of one kind once; says whether no gap is left. Running it twice changes nothing the second
+/// time.
 pub(super) async fn reconcile(
     ports: &RescuerPorts,
     tracked: &TrackedKind,
-    suspects: &Suspects,
-    deadline: Duration,
-) -> Result<(), Fault> {
+    &Look { suspects, deadline, lost }: &Look<'_>,
+) -> Result<bool, Fault> {
     let lead = ports.broker.lead(ROLE, &ports.process, tracked.leadership_ttl);
     if !answer_in(deadline, "lead the reconciliation", lead).await? {
-        return Ok(());
+        return Ok(false);
     }
     ports.turn.beat();
     let jobs = &ports.store.background_jobs;
@@ -145,18 +175,28 @@ pub(super) async fn reconcile(
     answer_in(deadline, "keep paused rows alive", jobs.beat(&resting)).await?;
 
     let gaps: Vec<_> = wanting.into_iter().filter(|row| !carried.contains(&row.id)).collect();
-    for row in suspects.ripe(&gaps, Instant::now(), tracked.grace) {
+    let ripe = suspects.ripe(&gaps, Instant::now(), |row| tracked.grace_of(row, lost));
+    for row in &ripe {
         ports.turn.beat();
-        let id = JobId::from(uuid::Uuid::new_v4().to_string());
-        answer_in(deadline, "note the new entry", jobs.carried_by(row, &id)).await?;
-        failpoint::reach("reconcile.noted");
-        let entry = [tracked.entry(id.clone(), row)];
-        answer_in(deadline, "enqueue a row anew", ports.broker.enqueue(&entry)).await?;
-        tracing::warn!(background_job = %row, job.id = %id, queue.name = %tracked.queue,
-            "a row had no entry in its queue; enqueued it anew");
+        // What was lost comes back under its own name, however many processes bring it back.
+        let known = row.note.queue_job.clone().filter(|_| lost);
+        let id = known.clone().unwrap_or_else(|| JobId::from(uuid::Uuid::new_v4().to_string()));
+        if known.is_none() {
+            answer_in(deadline, "note the new entry", jobs.carried_by(row.id, &id)).await?;
+            failpoint::reach("reconcile.noted");
+        }
+        let entry = [tracked.entry(id.clone(), row.id)];
+        let made = answer_in(deadline, "enqueue a row anew", ports.broker.enqueue(&entry)).await?;
+        if made.contains(&Enqueued::Accepted) {
+            let what = if lost { FORGOTTEN } else { MISSING };
+            tracing::warn!(background_job = %row.id, job.id = %id, queue.name = %tracked.queue, "{what}");
+        }
     }
-    Ok(())
+    Ok(ripe.len() == gaps.len())
 }
+
+const MISSING: &str = "a row had no entry in its queue; enqueued it anew";
+const FORGOTTEN: &str = "the queue has lost the entry of a row; wrote it anew from the database";
 
 #[cfg(test)]
 mod tests {
@@ -195,24 +235,50 @@ mod tests {
 
     #[test]
     fn a_gap_is_closed_once_and_only_after_it_stood_unchanged() {
-        let (suspects, grace) = (Suspects::default(), Duration::from_secs(30));
+        let (suspects, _ | grace) = (Suspects::default(), Duration::from_secs(30));
         let start = Instant::now();
         let at = |seconds| start + Duration::from_secs(seconds);
         let mut job = row(7, Status::Queued, None);
-        assert!(suspects.ripe(&[&job], at(0), grace).is_empty());
+        assert!(suspects.ripe(&[&job], at(0), |_| grace).is_empty());
         job.note.attempt = 1;
-        assert!(suspects.ripe(&[&job], at(40), grace).is_empty(), "it moved meanwhile");
+        assert!(suspects.ripe(&[&job], at(40), |_| grace).is_empty(), "it moved meanwhile");
         job.updated_at = Some(chrono::DateTime::UNIX_EPOCH);
-        assert_eq!(suspects.ripe(&[&job], at(70), grace), [BackgroundJobId(7)], "a heartbeat is no carrier");
-        assert!(suspects.ripe(&[&job], at(71), grace).is_empty(), "the second look changes nothing");
+        let ripe = suspects.ripe(&[&job], at(70), |_| grace);
+        assert_eq!(ripe.first().map(|row| row.id), Some(BackgroundJobId(7)), "a heartbeat is no carrier");
+        drop(ripe);
+        assert!(suspects.ripe(&[&job], at(71), |_| grace).is_empty(), "the second look changes nothing");
     }
 
     #[test]
     fn a_gap_that_closed_by_itself_is_forgotten() {
-        let (suspects, grace) = (Suspects::default(), Duration::from_secs(30));
+        let (suspects, _ | grace) = (Suspects::default(), Duration::from_secs(30));
         let (start, job) = (Instant::now(), row(7, Status::Queued, None));
-        suspects.ripe(&[&job], start, grace);
-        suspects.ripe(&[], start + grace, grace);
-        assert!(suspects.ripe(&[&job], start + grace * 2, grace).is_empty());
+        suspects.ripe(&[&job], start, |_| grace);
+        suspects.ripe(&[], start + grace, |_| grace);
+        assert!(suspects.ripe(&[&job], start + grace * 2, |_| grace).is_empty());
+    }
+
+    #[test]
+    fn after_a_loss_only_rows_that_somebody_works_on_wait_for_their_process() {
+        let seconds = Duration::from_secs;
+        let tracked = TrackedKind {
+            job_type: "t".into(),
+            kind: "k".into(),
+            parameter: "row",
+            queue: "q".into(),
+            timeout: Limit::Never,
+            result_ttl: Limit::Never,
+            failure_ttl: Limit::Never,
+            grace: seconds(30),
+            grace_after_loss: seconds(15),
+            leadership_ttl: seconds(90),
+        };
+        let graces = |status, reason| {
+            let row = row(7, status, reason);
+            (tracked.grace_of(&row, false).as_secs(), tracked.grace_of(&row, true).as_secs())
+        };
+        assert_eq!(graces(Status::Queued, None), (30, 0));
+        assert_eq!(graces(Status::Paused, Some(PauseReason::Continuation)), (30, 0));
+        assert_eq!(graces(Status::Running, None), (30, 15));
     }
 }

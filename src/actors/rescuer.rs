@@ -11,7 +11,7 @@ use tokio::time::Instant;
 use super::clean_up::{CleanUpLimits, CleanedUp, delete_objects};
 use super::deadline::answer_in;
 use super::outbox_alarm::OutboxAlarm;
-use super::reconcile::{Suspects, TrackedKind, reconcile};
+use super::reconcile::{Look, Suspects, TrackedKind, reconcile};
 use super::verdict::after_death;
 use crate::blob::BlobStore;
 use crate::failpoint;
@@ -101,10 +101,11 @@ impl Rescuer {
             self.ports.turn.beat();
             if due {
                 faults.extend(self.watch_outbox(&mut alarm).await.err());
-                match self.reconcile_all(&suspects).await {
-                    Ok(()) => reconciled = Some(Instant::now()),
-                    Err(fault) => faults.push(fault),
-                }
+            }
+            match self.keep_together(&suspects, due).await {
+                Ok(()) if due => reconciled = Some(Instant::now()),
+                Ok(()) => {}
+                Err(fault) => faults.push(fault),
             }
             for fault in faults.iter().filter(|_| !failing) {
                 tracing::warn!(error = fault.chain(), "the rescuer cannot do its work; trying again");
@@ -239,9 +240,20 @@ impl Rescuer {
         Ok((u32::try_from(condemned.len()).unwrap_or(u32::MAX), cleaned))
     }
 
-    async fn reconcile_all(&self, suspects: &Suspects) -> Result<(), Fault> {
+    /// Rows and entries, when it is `due`, and for as long as the queue has lost what rows tell of.
+    async fn keep_together(&self, suspects: &Suspects, due: bool) -> Result<(), Fault> {
+        let (broker, deadline) = (&self.ports.broker, self.settings.deadline);
+        let forgotten = answer_in(deadline, "look what the queue has lost", broker.forgotten()).await?;
+        if !due && forgotten.is_none() {
+            return Ok(());
+        }
+        let look = Look { suspects, deadline, lost: forgotten.is_some() };
+        let mut whole = true;
         for tracked in &self.settings.tracked {
-            reconcile(&self.ports, tracked, suspects, self.settings.deadline).await?;
+            whole &= reconcile(&self.ports, tracked, &look).await?;
+        }
+        if let Some(memory) = forgotten.filter(|_| whole) {
+            answer_in(deadline, "note what is back", broker.brought_back(&memory)).await?;
         }
         Ok(())
     }

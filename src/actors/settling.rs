@@ -9,6 +9,7 @@ use std::sync::Arc;
 use tokio::sync::oneshot;
 
 use super::deadline::answer_in;
+use super::outage::Outage;
 use super::queue_listener::Desk;
 use crate::fault::{Fault, FaultKind};
 use crate::job::Retention;
@@ -54,21 +55,24 @@ impl Desk {
 
     /// Waits out whatever passes; a fault that does not pass is the answer.
     async fn settle_together(&self, settlements: &[Settlement]) -> Result<Vec<Settled>, Fault> {
-        let mut failures = 0;
+        let mut outage = Outage::default();
         loop {
             let settled = self.ports.broker.settle(settlements);
             match answer_in(self.settings.deadline, "settle", settled).await {
                 Err(fault) if fault.kind() != FaultKind::Permanent => {
-                    self.outage(&mut failures, &fault).await
+                    self.wait_out(&mut outage, &fault).await
                 }
-                answer => return answer,
+                answer => {
+                    outage.over(&self.settings.queue);
+                    return answer;
+                }
             }
         }
     }
 
     /// Settles one job so, or else as failed. A broker that takes not even that is broken: asked again.
     async fn settle_alone(&self, one: &Settlement) -> Settled {
-        let (mut settlement, mut failures) = (one.clone(), 0);
+        let (mut settlement, mut outage) = (one.clone(), Outage::default());
         loop {
             match self.settle_together(slice::from_ref(&settlement)).await {
                 Ok(settled) => return settled.first().copied().unwrap_or(Settled::NotOurs),
@@ -76,7 +80,7 @@ impl Desk {
                     tracing::error!(job.id = %one.job, queue.name = %one.queue, error = fault.chain(),
                         "the end of a job cannot be written as it is; the job is buried");
                     settlement.verdict = unwritable(&fault);
-                    self.outage(&mut failures, &fault).await;
+                    self.wait_out(&mut outage, &fault).await;
                 }
             }
         }

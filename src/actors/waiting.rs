@@ -2,6 +2,7 @@
 
 use super::Slot;
 use super::deadline::answer_in;
+use super::outage::Outage;
 use super::queue_listener::Desk;
 
 impl Desk {
@@ -22,16 +23,16 @@ impl Desk {
 
     /// Waits until there may be something to fetch.
     pub(super) async fn wait_for_work(&self) {
-        let mut failures = 0;
+        let mut outage = Outage::default();
         loop {
             self.ports.turn.beat();
             let longest = self.settings.patience + self.settings.deadline;
             let waited = self.ports.broker.wait(&self.settings.queue, self.settings.patience);
             match answer_in(longest, "wait for work", waited).await {
-                Ok(true) => return,
+                Ok(true) => return outage.over(&self.settings.queue),
                 // A fetch would be a write for nothing.
-                Ok(false) => failures = 0,
-                Err(fault) => self.outage(&mut failures, &fault).await,
+                Ok(false) => outage.over(&self.settings.queue),
+                Err(fault) => self.wait_out(&mut outage, &fault).await,
             }
         }
     }

@@ -47,6 +47,15 @@ fn answer(good: bool, status: &str, stopped: Vec<String>) -> HttpResponse {
     answer.json(json!({ "status": status, "stopped": stopped }))
 }
 
+/// Everything is up but for the one thing that another has to grant.
+fn starting(stopped: Vec<String>) -> HttpResponse {
+    HttpResponse::ServiceUnavailable().json(json!({
+        "status": "starting",
+        "stopped": stopped,
+        "why": "the queue has not granted the first lease yet; the log says what it answers, if it answers",
+    }))
+}
+
 /// Alive: the control plane turns and the fetch loops advance, also while they wait out an outage.
 async fn healthz(probes: web::Data<Probes>) -> HttpResponse {
     let stopped = probes.stopped();
@@ -60,13 +69,16 @@ async fn readyz(probes: web::Data<Probes>) -> HttpResponse {
         return answer(false, "leaving", stopped);
     }
     if !probes.started.load(Ordering::Acquire) {
-        return answer(false, "starting", stopped);
+        return starting(stopped);
     }
     answer(stopped.is_empty(), if stopped.is_empty() { "ready" } else { "stopped" }, stopped)
 }
 
 /// Started: everything was opened once.
 async fn startupz(probes: web::Data<Probes>) -> HttpResponse {
-    let started = probes.started.load(Ordering::Acquire);
-    answer(started, if started { "started" } else { "starting" }, Vec::new())
+    if probes.started.load(Ordering::Acquire) {
+        answer(true, "started", Vec::new())
+    } else {
+        starting(Vec::new())
+    }
 }

@@ -8,7 +8,7 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::upkeep::{Budget, PausedQueue, ScheduleMark, ScheduleStep};
+use super::upkeep::{Budget, PausedQueue, Risk, ScheduleMark, ScheduleStep};
 use crate::fault::Fault;
 use crate::job::{
     ExecutionId, JobId, JobRecord, JobState, KindName, Limit, NewJob, ProcessId, QueueEnd, QueueName,
@@ -326,6 +326,23 @@ pub trait Broker: Send + Sync + 'static {
 
     /// Jobs by queue and state, for every queue ever used.
     async fn counts(&self) -> Result<BTreeMap<QueueName, QueueCounts>, Fault>;
+
+    /// The mark of a memory that has lost what it held, until that is [brought back](Self::brought_back); none where
+    /// nothing was lost. Jobs that a live process runs come back by themselves, under the executions that they have.
+    async fn forgotten(&self) -> Result<Option<String>, Fault> {
+        Ok(None)
+    }
+
+    /// Notes that all that is known elsewhere is back in this memory.
+    async fn brought_back(&self, memory: &str) -> Result<(), Fault> {
+        let _ = memory;
+        Ok(())
+    }
+
+    /// How jobs may be lost here, as far as it says.
+    async fn risks(&self) -> Result<Vec<Risk>, Fault> {
+        Ok(Vec::new())
+    }
 
     /// Completes when the broker answers: one round trip that proves that it can be written to.
     async fn check(&self) -> Result<(), Fault>;

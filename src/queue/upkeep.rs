@@ -1,4 +1,4 @@
-//! What people and the clock ask of a broker: pauses, budgets, schedules.
+//! What people and the clock ask of a broker: pauses, budgets, schedules; and what to fear from it.
 
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
@@ -45,4 +45,16 @@ pub struct ScheduleStep {
     pub to: ScheduleMark,
     /// What came due in between.
     pub jobs: Vec<NewJob>,
+}
+
+/// How the place where jobs wait may lose them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Risk {
+    /// When its memory is full it drops keys, whatever they hold.
+    Evicts {
+        /// The name of the rule by which it does so.
+        policy: String,
+    },
+    /// It writes nothing to a disk: a restart loses everything.
+    Forgets,
 }

@@ -6,6 +6,7 @@ mod identity;
 mod listening;
 pub mod logging;
 mod ports;
+mod risks;
 mod runner_threads;
 mod schedules;
 pub mod selftest;
@@ -17,6 +18,7 @@ mod window;
 
 pub use builder::ServiceBuilder;
 pub use ports::{OpenError, Ports, Reach, migrate, open_trial, tracked_deletions};
+pub use risks::in_words as risk_in_words;
 pub use service::{Ended, Service, StartError};
 
 /// The loop that a service lives in: `System::new().block_on(…)`.

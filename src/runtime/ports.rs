@@ -277,6 +277,7 @@ pub fn tracked_deletions(settings: &Settings) -> TrackedKind {
         result_ttl: deletion.result_ttl,
         failure_ttl: deletion.failure_ttl,
         grace: settings.rescuer.reconcile_grace,
+        grace_after_loss: settings.lease.ttl,
         // A leader may miss two looks before another takes its place.
         leadership_ttl: settings.rescuer.reconcile_interval * 3,
     }

@@ -1,6 +1,7 @@
 //! One process of the service, from its first socket to its last settlement.
 
 use std::net::{SocketAddr, TcpListener};
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
@@ -10,9 +11,9 @@ use actix_web::web;
 
 use super::identity::this_process;
 use super::shutdown::{Leave, Signals, all_retired, gave_up, too_many_stuck};
-use super::tree::{Planter, Tree};
+use super::tree::{DEADLINE, Planter, Tree};
 use super::window::listen;
-use super::{OpenError, Ports, ServiceBuilder, service_manager};
+use super::{OpenError, Ports, ServiceBuilder, risks, service_manager};
 use crate::actors::{Drain, Running};
 use crate::config::Settings;
 use crate::http::Probes;
@@ -99,6 +100,7 @@ impl Service {
         let ports = Ports::open(&settings).await?;
         let mut service = Self::assemble((settings, own), ports, signals, socket).await?;
         service.attended = true;
+        risks::warn(Arc::clone(&service.ports.broker), service.tree.lease_held.clone(), DEADLINE);
         actix_rt::spawn(service_manager::attend(service.tree.lease_held.clone(), service.probes.clone()));
         Ok(service)
     }

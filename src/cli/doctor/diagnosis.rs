@@ -10,6 +10,8 @@ use serde::Serialize;
 use super::facts::{Facts, Queues};
 use super::{job, timekeeping};
 use crate::job::QueueName;
+use crate::queue::Risk;
+use crate::runtime::risk_in_words;
 
 /// How bad it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -68,6 +70,7 @@ pub(super) fn diagnose(facts: &Facts) -> Vec<Finding> {
         findings.extend(concerned.iter().filter_map(|queue| paused(facts, queues, queue)));
         findings.extend(lost(facts, queues, &concerned));
         findings.extend(unknown(facts, queues));
+        findings.extend(risks(facts, queues));
         findings.extend(timekeeping::scheduler(queues));
         findings.extend(timekeeping::schedules(facts, queues));
     }
@@ -218,6 +221,25 @@ fn unknown(facts: &Facts, queues: &Queues) -> Vec<Finding> {
     found.collect()
 }
 
+fn risks(facts: &Facts, queues: &Queues) -> Vec<Finding> {
+    let risks = queues.risks.iter().filter(|_| facts.asked.is_none());
+    let found = risks.map(|risk| {
+        let (severity, to_do) = match risk {
+            Risk::Evicts { .. } => (
+                (Severity::Warning, "queue_evicts"),
+                "give that Redis `maxmemory-policy noeviction`, and enough memory: then a full one refuses what is new \
+                 instead of dropping what it has",
+            ),
+            Risk::Forgets => (
+                (Severity::Notice, "queue_forgets"),
+                "give that Redis `appendonly yes`, or live with it: deletions come back from the database by themselves",
+            ),
+        };
+        finding(severity, "queue", risk_in_words(risk), to_do)
+    });
+    found.collect()
+}
+
 fn outbox(facts: &Facts) -> Option<Finding> {
     let outbox = facts.database.as_ref().ok()?;
     if outbox.refused > 0 {
@@ -358,6 +380,14 @@ mod tests {
         let of = |queue: &'static str| sick(move |queues| queues.unknown.push(unknown(queue)));
         assert_eq!(of("maintenance"), [(Severity::Warning, "unknown_function")]);
         assert_eq!(of("python"), [(Severity::Notice, "unknown_function")]);
+    }
+
+    #[test]
+    fn a_broker_that_drops_jobs_is_a_warning_and_one_that_forgets_when_it_ends_a_notice() {
+        let risky = |risk: Risk| sick(move |queues| queues.risks.push(risk));
+        let evicts = Risk::Evicts { policy: "allkeys-lru".into() };
+        assert_eq!(risky(evicts), [(Severity::Warning, "queue_evicts")]);
+        assert_eq!(risky(Risk::Forgets), [(Severity::Notice, "queue_forgets")]);
     }
 
     #[test]

@@ -7,7 +7,7 @@ use chrono::{DateTime, Utc};
 
 use crate::job::background::BackgroundJob;
 use crate::job::{JobRecord, KindName, QueueName};
-use crate::queue::{LeadershipState, PausedQueue, ProcessRecord, QueueCounts};
+use crate::queue::{LeadershipState, PausedQueue, ProcessRecord, QueueCounts, Risk};
 use crate::store::OutboxSummary;
 
 /// Everything known at one moment. A back end that cannot be reached is its own error's text.
@@ -76,6 +76,8 @@ pub(super) struct Queues {
     pub unknown: Vec<UnknownFunction>,
     /// Jobs that are lent to no live process.
     pub lost: Vec<JobRecord>,
+    /// How jobs may be lost with the broker.
+    pub risks: Vec<Risk>,
 }
 
 /// Waiting jobs of a function that nobody registered.

@@ -128,6 +128,7 @@ async fn read_queues(broker: &dyn Broker, diagnostics: bool) -> Result<Queues, F
             .map(|((queue, function), jobs)| UnknownFunction { queue, function, jobs })
             .collect(),
         lost,
+        risks: broker.risks().await?,
     })
 }
 

@@ -10,6 +10,7 @@ use super::leases::{self, Leases};
 use super::lent::Lent;
 use super::marks::{mark, stored};
 use super::orders::Orders;
+use super::risks;
 use super::server::{Fields, Server};
 use super::wait::Waiters;
 use super::wire;
@@ -19,7 +20,7 @@ use crate::queue::broker::{
     Broker, Delivery, Enqueued, JobFilter, LeadershipState, Order, Orphan, ProcessRecord, QueueCounts,
     Requeued, Settled, Settlement,
 };
-use crate::queue::upkeep::{Budget, PausedQueue, ScheduleMark, ScheduleStep};
+use crate::queue::upkeep::{Budget, PausedQueue, Risk, ScheduleMark, ScheduleStep};
 
 /// The broker.
 pub(super) struct Rq {
@@ -248,6 +249,22 @@ impl Broker for Rq {
             (QueueName::from(queue), QueueCounts { queued, scheduled, started, finished, failed, canceled })
         };
         Ok(rows.into_iter().map(counts).collect())
+    }
+
+    async fn forgotten(&self) -> Result<Option<String>, Fault> {
+        let call = self.server.prepare(&self.server.scripts.forgotten);
+        self.server.link.invoke(&call, || "look what Redis has forgotten".to_owned()).await
+    }
+
+    async fn brought_back(&self, memory: &str) -> Result<(), Fault> {
+        let mut call = self.server.prepare(&self.server.scripts.brought_back);
+        call.arg(memory);
+        let _: u8 = self.server.link.invoke(&call, || "note what is back in Redis".to_owned()).await?;
+        Ok(())
+    }
+
+    async fn risks(&self) -> Result<Vec<Risk>, Fault> {
+        risks::of(&self.server).await
     }
 
     async fn check(&self) -> Result<(), Fault> {

@@ -85,6 +85,11 @@ impl Keys {
         format!("{}:schedules", self.ours)
     }
 
+    /// The mark by which a server that has forgotten everything is known.
+    pub(super) fn memory(&self) -> String {
+        format!("{}:memory", self.ours)
+    }
+
     /// What a check writes.
     pub(super) fn check(&self) -> String {
         format!("{}:check", self.ours)

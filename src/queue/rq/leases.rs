@@ -43,9 +43,16 @@ impl Leases {
             self.tell_readers(server, process).await?;
         }
         let mut call = server.prepare(&server.scripts.renew);
-        call.arg(process.id.as_str()).arg(record).arg(wire::millis(ttl));
-        let before: i8 =
+        let millis = wire::millis(ttl);
+        server.memory.belongs_to(process, millis);
+        let new = uuid::Uuid::new_v4().simple().to_string();
+        call.arg(process.id.as_str()).arg(record).arg(millis).arg(server.memory.known().mark).arg(new);
+        let (before, mark): (i8, String) =
             server.link.invoke(&call, || format!("renew the lease of process {}", process.id)).await?;
+        let forgot = server.found_mark(&mark).await?;
+        if forgot {
+            *self.beaten.lock() = None;
+        }
         self.granted.lock().insert(process.id.clone(), process.queues.clone());
         if was_granted {
             // The lease holds, whatever became of the rest.
@@ -56,7 +63,7 @@ impl Leases {
         Ok(match before {
             1 => true,
             0 => false,
-            _ => !was_granted,
+            _ => forgot || !was_granted,
         })
     }
 
@@ -139,7 +146,7 @@ pub(super) async fn note_request(server: &Server) -> Result<(), Fault> {
     Ok(())
 }
 
-fn queue_list(queues: &[QueueName]) -> String {
+pub(super) fn queue_list(queues: &[QueueName]) -> String {
     queues.iter().map(QueueName::as_str).collect::<Vec<_>>().join(",")
 }
 
@@ -162,7 +169,7 @@ pub(super) async fn processes(server: &Server) -> Result<Vec<ProcessRecord>, Fau
 /// Deliveries of processes without a lease.
 pub(super) async fn orphans(server: &Server, max: u32) -> Result<Vec<Orphan>, Fault> {
     let mut call = server.prepare(&server.scripts.orphans);
-    call.arg(max);
+    call.arg(max).arg(server.memory.known().ttl);
     let found: Vec<(String, String, String, String, Fields)> =
         server.link.invoke(&call, || "look for orphans".to_owned()).await?;
     let orphan = |(execution, process, _, id, fields): (String, String, String, String, Fields)| Orphan {

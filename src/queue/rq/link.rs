@@ -9,10 +9,11 @@ use redis::{AsyncConnectionConfig, Client, FromRedisValue, RedisError, RedisResu
 
 use crate::fault::{Fault, FaultKind};
 
-/// Longest wait for a connection.
-const CONNECT: Duration = Duration::from_secs(3);
+/// Longest wait for a connection. Together with [`ANSWER`] it is less than callers wait: one that gives up first
+/// would leave a dead connection behind.
+const CONNECT: Duration = Duration::from_millis(1500);
 /// Longest wait for an answer to a short call.
-const ANSWER: Duration = Duration::from_secs(10);
+const ANSWER: Duration = Duration::from_secs(3);
 /// A blocking call is given this much longer than it asked the server to block.
 const LATE: Duration = Duration::from_secs(3);
 

@@ -66,7 +66,7 @@ impl Server {
         found.retain(|(_, hash)| filter.state.is_none_or(|state| hash.state() == state));
         found.sort_by(|(_, a), (_, b)| b.made().cmp(a.made()));
         if let Some(kind) = &filter.kind {
-            found.retain(|(id, hash)| hash.clone().into_record(id, None, &self.limits).0.kind == *kind);
+            found.retain(|(id, hash)| hash.record(id, None, &self.limits).0.kind == *kind);
         }
         found.truncate(limit);
         self.with_outcomes(found, what).await
@@ -85,7 +85,7 @@ impl Server {
             let ids: Vec<String> = ids.into_iter().collect();
             for some in ids.chunks(AT_ONCE) {
                 for (id, hash) in self.read(some, what).await? {
-                    let (record, _) = hash.into_record(&id, None, &self.limits);
+                    let (record, _) = hash.record(&id, None, &self.limits);
                     if record.state.is_open()
                         && (record.kind == *kind || record.kind.as_str() == kind.short())
                     {
@@ -194,7 +194,7 @@ impl Server {
                 let last = answers.next().and_then(last_outcome);
                 let due: Option<f64> =
                     answers.next().and_then(|value| redis::from_redis_value(value).ok().flatten());
-                let (mut record, _) = hash.into_record(&id, last.as_ref(), &self.limits);
+                let (mut record, _) = hash.record(&id, last.as_ref(), &self.limits);
                 if record.state == JobState::Scheduled && record.due_at.is_none() {
                     record.due_at = due.and_then(|score| wire::from_millis((score * 1000.0) as i64));
                 }

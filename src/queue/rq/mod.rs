@@ -3,7 +3,7 @@
 //!
 //! Read in this order: `keys` and `wire` (what lies on the server), `codec` (a call and its result), `scripts` (the atomic
 //! steps), `server` with `lent` (the path of a job), `wait` (who is woken), `leases` and `workers` (what RQ's readers see), `orders`
-//! (what people ask of them), `look`.
+//! (what people ask of them), `memory` and `risks` (a server that forgets), `look`.
 
 mod broker;
 mod codec;
@@ -13,7 +13,9 @@ mod lent;
 mod link;
 mod look;
 mod marks;
+mod memory;
 mod orders;
+mod risks;
 mod scripts;
 mod server;
 mod wait;

@@ -72,4 +72,10 @@ scripts! {
     asked_to_leave = "asked_to_leave";
     /// Takes them off the registers.
     death = "death";
+    /// Writes back what a server has forgotten of a process.
+    write_back = "write_back";
+    /// Whether something is to be brought back from the database.
+    forgotten = "forgotten";
+    /// Notes that it is back.
+    brought_back = "brought_back";
 }

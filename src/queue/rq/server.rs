@@ -9,6 +9,7 @@ use serde::Serialize;
 use super::codec::{self, Limits, Serializer};
 use super::keys::Keys;
 use super::link::Link;
+use super::memory::Memory;
 use super::scripts::Scripts;
 use super::wire::{self, Hash};
 use super::workers::Workers;
@@ -32,8 +33,19 @@ pub(super) struct Server {
     pub(super) limits: Limits,
     /// How our own jobs are written.
     serializer: Serializer,
-    /// How the results of running jobs are to be written.
-    lent: Mutex<HashMap<ExecutionId, Serializer>>,
+    /// What the server remembers.
+    pub(super) memory: Memory,
+    /// The jobs that are out.
+    pub(super) lent: Mutex<HashMap<ExecutionId, Out>>,
+}
+
+/// A job that is out.
+pub(super) struct Out {
+    pub(super) id: String,
+    /// As it was fetched.
+    pub(super) hash: Hash,
+    /// How its result is to be written.
+    serializer: Serializer,
 }
 
 impl Server {
@@ -45,6 +57,7 @@ impl Server {
             workers,
             limits,
             serializer: Serializer::default(),
+            memory: Memory::default(),
             lent: Mutex::default(),
         }
     }
@@ -118,31 +131,52 @@ impl Server {
         Ok(taken.into_iter().filter_map(delivery).collect())
     }
 
-    /// A delivery, whose serializer is remembered for its end.
+    /// A delivery, which is remembered until its end.
     pub(super) fn delivery(&self, execution: ExecutionId, id: &str, fields: Fields) -> Delivery {
-        let (job, serializer) = Hash(fields).into_record(id, None, &self.limits);
-        self.lent.lock().insert(execution.clone(), serializer);
+        let hash = Hash(fields);
+        let (job, serializer) = hash.record(id, None, &self.limits);
+        self.lent.lock().insert(execution.clone(), Out { id: id.to_owned(), hash, serializer });
         Delivery { job, execution }
     }
 
-    /// Ends deliveries.
+    /// Ends deliveries. One that is refused by a server which has forgotten it is written back and ended then.
     pub(super) async fn settle(&self, settlements: &[Settlement]) -> Result<Vec<Settled>, Fault> {
-        if settlements.is_empty() {
-            return Ok(Vec::new());
+        let before = self.memory.known();
+        let mut settled = self.settle_once(settlements).await?;
+        let refused = settled.contains(&Settled::NotOurs);
+        let forgot = if refused { self.forgot_since(&before).await? } else { None };
+        if forgot.is_some() {
+            let pairs = settlements.iter().zip(&settled);
+            let refused: Vec<_> = pairs
+                .filter(|(_, settled)| **settled == Settled::NotOurs)
+                .map(|(one, _)| one.clone())
+                .collect();
+            let mut again = self.settle_once(&refused).await?.into_iter();
+            for one in settled.iter_mut().filter(|settled| **settled == Settled::NotOurs) {
+                *one = again.next().unwrap_or(Settled::NotOurs);
+            }
         }
-        let mut call = self.prepare(&self.scripts.settle);
-        for one in settlements {
-            let serializer = self.lent.lock().get(&one.execution).copied().unwrap_or_default();
-            let (how, text) = ending(one, serializer);
-            call.arg(told(&how)?).arg(text);
-        }
-        let answers: Vec<u8> =
-            self.link.invoke(&call, || format!("settle {} deliveries", settlements.len())).await?;
         self.workers.release(settlements.iter().map(|one| &one.execution));
         let mut lent = self.lent.lock();
         for one in settlements {
             lent.remove(&one.execution);
         }
+        Ok(settled)
+    }
+
+    async fn settle_once(&self, settlements: &[Settlement]) -> Result<Vec<Settled>, Fault> {
+        if settlements.is_empty() {
+            return Ok(Vec::new());
+        }
+        let mut call = self.prepare(&self.scripts.settle);
+        for one in settlements {
+            let serializer =
+                self.lent.lock().get(&one.execution).map(|out| out.serializer).unwrap_or_default();
+            let (how, text) = ending(one, serializer);
+            call.arg(told(&how)?).arg(text);
+        }
+        let answers: Vec<u8> =
+            self.link.invoke(&call, || format!("settle {} deliveries", settlements.len())).await?;
         Ok(answers
             .into_iter()
             .map(|counted| if counted == 1 { Settled::Done } else { Settled::NotOurs })

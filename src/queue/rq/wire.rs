@@ -72,8 +72,8 @@ impl Hash {
 
     /// The record, and the serializer that its result wants. A call that cannot be read is an error inside the
     /// record, and its bytes are left alone.
-    pub(super) fn into_record(
-        self,
+    pub(super) fn record(
+        &self,
         id: &str,
         last: Option<&LastOutcome>,
         limits: &Limits,

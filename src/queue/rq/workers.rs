@@ -65,6 +65,12 @@ impl Workers {
         self.state.lock().all.clone()
     }
 
+    /// Every execution that a worker has, with the worker's name.
+    pub(super) fn busy(&self) -> Vec<(ExecutionId, String)> {
+        let state = self.state.lock();
+        state.busy.iter().map(|(execution, name)| (execution.clone(), name.clone())).collect()
+    }
+
     /// What a worker runs.
     pub(super) fn execution_of(&self, worker: &str) -> Option<ExecutionId> {
         let state = self.state.lock();

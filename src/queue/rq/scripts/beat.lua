@@ -33,6 +33,12 @@ for i = 1, #lent, 2 do
       end
       call('ZADD', key('executions', id), 'XX', whole(SECONDS + ttl + 60), execution)
       call('EXPIRE', key('executions', id), ttl + 60)
+      local busy = key('worker', worker)
+      if call('EXISTS', busy) == 1 and call('HEXISTS', busy, 'current_job') == 0 then
+        -- Registered anew while it worked.
+        call('HSET', busy, 'state', 'busy', 'current_job', id)
+        call('SADD', key('worker', worker, 'executions'), member)
+      end
       call('EXPIRE', key('worker', worker, 'executions'), ttl + 60)
     else
       lost[#lost + 1] = execution

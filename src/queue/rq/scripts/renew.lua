@@ -1,10 +1,18 @@
--- Makes or renews the lease of a process. ARGV[3]: process; [4]: its record; [5]: milliseconds.
--- Answers 1: unbroken; 0: another saw that it had run out; -1: there was none.
+-- Makes or renews the lease of a process. ARGV[3]: process; [4]: its record; [5]: milliseconds; [6]: the mark of the
+-- memory that the process knows, empty for none; [7]: the mark for an empty server.
+-- Answers 1: unbroken; 0: another saw that it had run out; -1: there was none; and the mark.
 
-local process = ARGV[3]
+local process, memory = ARGV[3], ours('memory')
 local before = call('ZSCORE', ours('leases'), process)
 local lost = call('SREM', ours('lost'), process) == 1
 call('ZADD', ours('leases'), whole(MILLIS + tonumber(ARGV[5])), process)
 call('HSET', ours('processes'), process, ARGV[4])
-if lost then return 0 end
-return before and 1 or -1
+local mark = call('HGET', memory, 'mark')
+if not mark then
+  mark = ARGV[7]
+  call('HSET', memory, 'mark', mark)
+end
+-- Somebody knew another: what rows tell of has to be brought back.
+if ARGV[6] ~= '' and ARGV[6] ~= mark then call('HSET', memory, 'forgot', '1') end
+if lost then return { 0, mark } end
+return { before and 1 or -1, mark }

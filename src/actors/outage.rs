@@ -1,0 +1,44 @@
+//! Waits out a broker that is out of reach: soon back, never a storm, and seen in the log.
+
+use std::time::Duration;
+
+use crate::fault::Fault;
+use crate::job::{Backoff, QueueName};
+use crate::story::STORY;
+use crate::supervision::Turn;
+
+/// Waits between tries. The longest is well within the five seconds after which a queue is served again.
+pub(super) const OUTAGE: Backoff =
+    Backoff { first: Duration::from_millis(100), factor: 2.0, cap: Duration::from_secs(2), jitter: 0.2 };
+
+/// One outage as one loop of a listener sees it.
+#[derive(Debug, Default)]
+pub(super) struct Outage {
+    failures: u32,
+}
+
+impl Outage {
+    /// Waits before the next try. The first fault is told with its cause; of the waits, fewer and fewer are told.
+    pub(super) async fn wait(&mut self, queue: &QueueName, fault: &Fault, turn: &Turn) {
+        self.failures += 1;
+        let (failures, pause) = (self.failures, OUTAGE.delay(self.failures, fastrand::f64()));
+        if failures == 1 {
+            tracing::warn!(queue.name = %queue, error = fault.chain(), "broker does not serve the queue; waiting");
+        }
+        if failures.is_power_of_two() {
+            tracing::warn!(
+                target: STORY, { queue.name = %queue, failures, pause_ms = pause.as_millis() as u64 },
+                "⏳ [QUEUE] Backing off {:.1}s after {failures} failures queue='{queue}'", pause.as_secs_f64()
+            );
+        }
+        turn.beat();
+        tokio::time::sleep(pause).await;
+    }
+
+    /// The broker has answered.
+    pub(super) fn over(&mut self, queue: &QueueName) {
+        if std::mem::take(&mut self.failures) > 0 {
+            tracing::info!(target: STORY, { queue.name = %queue }, "✓ [QUEUE] Served again queue='{queue}' (recovered!)");
+        }
+    }
+}

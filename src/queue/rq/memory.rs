@@ -1,0 +1,145 @@
+//! Amnesia: a mark of ours tells a server that has forgotten everything from one on which a job was deleted.
+//!
+//! Whoever renews its lease first on an empty server puts a mark there. A process that finds another mark than it
+//! knew writes back what it holds: its lease, its queues and the jobs that it runs, under the executions that they
+//! have. What nobody runs is brought back from the database by whoever leads the reconciliation.
+
+use parking_lot::Mutex;
+use tokio::sync::{Mutex as Turns, MutexGuard};
+
+use super::leases::queue_list;
+use super::server::Server;
+use super::wire::Hash;
+use crate::fault::{Fault, FaultKind};
+use crate::job::ExecutionId;
+use crate::queue::broker::ProcessRecord;
+
+/// What this process knows of the server's memory.
+#[derive(Default)]
+pub(super) struct Memory {
+    known: Mutex<Known>,
+    /// Writing back is done by one at a time, so that a job which has ended meanwhile is not written back.
+    turns: Turns<()>,
+}
+
+/// The mark, and who this process is.
+#[derive(Clone, Default)]
+pub(super) struct Known {
+    /// The mark that was found last; empty before the first lease.
+    pub(super) mark: String,
+    /// Whose lease it is.
+    process: Option<ProcessRecord>,
+    /// How long the lease holds, in milliseconds; 0 before the first.
+    pub(super) ttl: u64,
+}
+
+/// A job that this process runs, as it must be written back.
+struct Held {
+    execution: ExecutionId,
+    worker: String,
+    id: String,
+    queue: String,
+    fields: Vec<(String, Vec<u8>)>,
+}
+
+impl Memory {
+    /// What was known last.
+    pub(super) fn known(&self) -> Known {
+        self.known.lock().clone()
+    }
+
+    /// Notes whose lease it is, before the first renewal is answered.
+    pub(super) fn belongs_to(&self, process: &ProcessRecord, ttl: u64) {
+        let mut known = self.known.lock();
+        known.process = Some(process.clone());
+        known.ttl = ttl;
+    }
+}
+
+impl Server {
+    /// Takes note of the server's mark; says whether it has forgotten what this process told it, which then is
+    /// written back.
+    pub(super) async fn found_mark(&self, mark: &str) -> Result<bool, Fault> {
+        let known = self.memory.known();
+        if known.mark == mark {
+            return Ok(false);
+        }
+        if !known.mark.is_empty() {
+            tracing::warn!(
+                process.id = known.process.as_ref().map(|process| process.id.as_str()),
+                "Redis has forgotten everything (emptied, evicted, or started anew without its data): this process \
+                 registers again and writes back the jobs that it runs; what waited there and has no row in \
+                 background_jobs is lost"
+            );
+            let _turn = self.memory.turns.lock().await;
+            self.write_back().await?;
+        }
+        mark.clone_into(&mut self.memory.known.lock().mark);
+        Ok(!known.mark.is_empty())
+    }
+
+    /// Some when the server's memory is another one than `before`: what this process runs is back on it then, and
+    /// nobody else writes back as long as the answer is held.
+    pub(super) async fn forgot_since(&self, before: &Known) -> Result<Option<MutexGuard<'_, ()>>, Fault> {
+        if before.mark.is_empty() {
+            return Ok(None);
+        }
+        let mut commands = redis::pipe();
+        commands.hget(self.keys.memory(), "mark");
+        let (mark,): (Option<String>,) =
+            self.link.ask(&commands, || "look whether Redis remembers".to_owned()).await?;
+        if mark.as_deref() == Some(&*before.mark) {
+            return Ok(None);
+        }
+        let turn = self.memory.turns.lock().await;
+        self.write_back().await?;
+        Ok(Some(turn))
+    }
+
+    /// In its turn only: writes back the lease, the queues and the running jobs of this process, as far as they are not there.
+    async fn write_back(&self) -> Result<(), Fault> {
+        let known = self.memory.known();
+        let Some(process) = known.process else { return Ok(()) };
+        let record = serde_json::to_string(&process)
+            .map_err(|error| Fault::new(FaultKind::Permanent, "write down a process").because(error))?;
+        let mut call = self.prepare(&self.scripts.write_back);
+        call.arg(process.id.as_str()).arg(record).arg(known.ttl).arg(queue_list(&process.queues));
+        for held in self.held_here() {
+            call.arg(held.execution.as_str()).arg(held.worker).arg(held.id).arg(held.queue);
+            call.arg(held.fields.len() * 2);
+            for (name, value) in held.fields {
+                call.arg(name).arg(value);
+            }
+        }
+        let back: Vec<(String, String)> =
+            self.link.invoke(&call, || "write back what Redis has forgotten".to_owned()).await?;
+        for (id, queue) in back {
+            tracing::warn!(
+                job.id = id,
+                queue.name = queue,
+                "wrote back a running job that Redis had forgotten"
+            );
+        }
+        Ok(())
+    }
+
+    /// Every job that one of our workers has.
+    fn held_here(&self) -> Vec<Held> {
+        let lent = self.lent.lock();
+        let held = |(execution, worker): (ExecutionId, String)| {
+            let (id, hash) = lent.get(&execution).map(|lent| (lent.id.clone(), lent.hash.clone()))?;
+            Some(Held { worker, queue: hash.queue().to_owned(), fields: fields(&id, hash), id, execution })
+        };
+        self.workers.busy().into_iter().filter_map(held).collect()
+    }
+}
+
+/// The hash as it was fetched, with what a fetch leaves out and can be told.
+fn fields(id: &str, hash: Hash) -> Vec<(String, Vec<u8>)> {
+    let (record, _) = hash.record(id, None, &super::codec::Limits::default());
+    let mut fields: Vec<_> = hash.0.into_iter().collect();
+    if let Ok(args) = record.args {
+        fields.push(("description".to_owned(), format!("{}{args}", record.kind).into_bytes()));
+    }
+    fields
+}

@@ -1,0 +1,57 @@
+//! How this server may lose jobs: what it does when its memory is full, and when it starts again.
+
+use std::collections::HashMap;
+
+use super::server::Server;
+use crate::fault::Fault;
+use crate::queue::upkeep::Risk;
+
+/// The only rule under which a full server refuses writes instead of dropping keys.
+const KEEPS_ALL: &str = "noeviction";
+
+/// Asks the server. A hosted one may refuse to tell how it writes to its disk: then nothing is said of that.
+pub(super) async fn of(server: &Server) -> Result<Vec<Risk>, Fault> {
+    let what = || "ask Redis how it keeps its data".to_owned();
+    let mut commands = redis::pipe();
+    commands.cmd("INFO").arg("memory").cmd("INFO").arg("persistence");
+    let (memory, persistence): (String, String) = server.link.ask(&commands, what).await?;
+    let mut config = redis::pipe();
+    config.cmd("CONFIG").arg("GET").arg("save");
+    let save: Result<(HashMap<String, String>,), Fault> = server.link.ask(&config, what).await;
+    let points = save.ok().and_then(|(mut config,)| config.remove("save"));
+    Ok(found(&memory, &persistence, points.as_deref()))
+}
+
+/// What follows from the answers; `points` is when it saves, none when it does not tell.
+fn found(memory: &str, persistence: &str, points: Option<&str>) -> Vec<Risk> {
+    let mut risks = Vec::new();
+    if let Some(policy) = line(memory, "maxmemory_policy").filter(|policy| *policy != KEEPS_ALL) {
+        risks.push(Risk::Evicts { policy: policy.to_owned() });
+    }
+    if line(persistence, "aof_enabled") == Some("0") && points.is_some_and(str::is_empty) {
+        risks.push(Risk::Forgets);
+    }
+    risks
+}
+
+fn line<'a>(info: &'a str, name: &str) -> Option<&'a str> {
+    info.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':')).map(str::trim)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_server_that_drops_keys_or_writes_nothing_down_is_a_risk_and_silence_is_none() {
+        let evicts = Risk::Evicts { policy: "allkeys-lru".into() };
+        let (lru, keeps) =
+            ("# Memory\r\nmaxmemory_policy:allkeys-lru\r\n", "maxmemory_policy:noeviction\r\n");
+        let (off, on) = ("aof_enabled:0\r\n", "aof_enabled:1\r\n");
+        assert_eq!(found(lru, off, Some("")), [evicts, Risk::Forgets]);
+        assert_eq!(found(keeps, on, Some("")), []);
+        assert_eq!(found(keeps, off, Some("3600 1")), []);
+        assert_eq!(found(keeps, off, None), []);
+        assert_eq!(found("", "", None), []);
+    }
+}

@@ -1,0 +1,36 @@
+//! What may be lost with the place where jobs wait, said once at the start.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::watch;
+
+use crate::queue::{Broker, Risk};
+
+/// What a person should know of a risk.
+#[must_use]
+pub fn in_words(risk: &Risk) -> String {
+    match risk {
+        Risk::Evicts { policy } => format!(
+            "Redis has `maxmemory-policy {policy}`: when its memory is full it drops keys, jobs among them, without a \
+             word; set `maxmemory-policy noeviction`"
+        ),
+        Risk::Forgets => "Redis writes nothing to its disk (neither `save` nor `appendonly`): when it starts again, jobs \
+                          that waited there are gone, but for those that a row of background_jobs tells of; set \
+                          `appendonly yes`"
+            .to_owned(),
+    }
+}
+
+/// Says them as soon as the broker has granted the first lease.
+pub(super) fn warn(broker: Arc<dyn Broker>, mut lease_held: watch::Receiver<bool>, deadline: Duration) {
+    actix_rt::spawn(async move {
+        if lease_held.wait_for(|held| *held).await.is_err() {
+            return;
+        }
+        // One that refuses to tell, or is away again, is no reason for a word: `doctor` asks anew.
+        if let Ok(Ok(risks)) = tokio::time::timeout(deadline, broker.risks()).await {
+            risks.iter().for_each(|risk| tracing::warn!("{}", in_words(risk)));
+        }
+    });
+}
