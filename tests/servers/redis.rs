@@ -14,7 +14,7 @@ const PATIENCE: Duration = Duration::from_secs(20);
 
 /// Starts the server and ends it when this pipe closes, which it does when the test process is gone.
 const WATCHED: &str = r#"
-redis-server --bind 127.0.0.1 --port "$2" --databases 256 --unixsocket "$1/redis.sock" --dir "$1" --save '' --appendonly no --daemonize no >"$1/log" 2>&1 &
+redis-server --bind 127.0.0.1 --port "$2" --databases 256 --unixsocket "$1/redis.sock" --dir "$1" --save '' --appendonly "$3" --appendfsync always --daemonize no >"$1/log" 2>&1 &
 read -r _
 kill -9 $!
 "#;
@@ -23,7 +23,9 @@ kill -9 $!
 pub struct Redis {
     folder: TempDir,
     port: u16,
-    _watched: Child,
+    /// Whether it writes everything to its disk before it answers.
+    keeps: bool,
+    watched: Child,
 }
 
 /// The one that the tests of this binary share; each of them works under a prefix of its own.
@@ -35,6 +37,33 @@ impl Redis {
         Self::start_on(0).unwrap_or_else(|log| panic!("redis-server did not start; its log:\n{log}"))
     }
 
+    /// Starts one that has its data again when it is started again.
+    pub fn start_keeping() -> Self {
+        let mut redis = Self::start();
+        redis.stop();
+        redis.keeps = true;
+        redis.start_again();
+        redis
+    }
+
+    /// `kill -9`, and nothing of it is left but what is on its disk.
+    pub fn stop(&mut self) {
+        drop(self.watched.stdin.take());
+        self.watched.wait().unwrap();
+    }
+
+    /// Starts it where it was.
+    pub fn start_again(&mut self) {
+        self.watched = spawn(&self.folder, self.port, self.keeps);
+        self.wait().unwrap_or_else(|log| panic!("redis-server did not start again; its log:\n{log}"));
+    }
+
+    /// A command by its own client; the answer as text.
+    pub fn ask(&self, words: &[&str]) -> String {
+        let answer = Command::new("redis-cli").arg("-s").arg(self.socket()).args(words).output().unwrap();
+        String::from_utf8(answer.stdout).unwrap().trim().to_owned()
+    }
+
     /// Starts one that listens on a free port too; another one when somebody was quicker.
     pub fn start_with_port() -> Self {
         let port = || TcpListener::bind(("127.0.0.1", 0)).unwrap().local_addr().unwrap().port();
@@ -43,20 +72,19 @@ impl Redis {
     }
 
     /// The log of one that could not have its port.
-    #[allow(clippy::disallowed_methods, reason = "no actor lives on a thread that starts a server")]
     fn start_on(port: u16) -> Result<Self, String> {
         let folder = tempfile::tempdir().unwrap();
-        let watched = Command::new("sh")
-            .args(["-c", WATCHED, "redis"])
-            .arg(folder.path())
-            .arg(port.to_string())
-            .stdin(Stdio::piped())
-            .spawn()
-            .expect("sh starts");
-        let redis = Self { folder, port, _watched: watched };
+        let watched = spawn(&folder, port, false);
+        let redis = Self { folder, port, keeps: false, watched };
+        redis.wait()?;
+        Ok(redis)
+    }
+
+    #[allow(clippy::disallowed_methods, reason = "no actor lives on a thread that starts a server")]
+    fn wait(&self) -> Result<(), String> {
         let began = Instant::now();
-        while !redis.answers() {
-            let log = std::fs::read_to_string(redis.folder.path().join("log")).unwrap_or_default();
+        while !self.answers() {
+            let log = std::fs::read_to_string(self.folder.path().join("log")).unwrap_or_default();
             if log.contains("Failed listening") {
                 return Err(log);
             }
@@ -66,10 +94,11 @@ impl Redis {
             );
             std::thread::sleep(Duration::from_millis(10));
         }
-        Ok(redis)
+        Ok(())
     }
 
-    fn socket(&self) -> PathBuf {
+    /// Its socket.
+    pub fn socket(&self) -> PathBuf {
         self.folder.path().join("redis.sock")
     }
 
@@ -87,4 +116,15 @@ impl Redis {
     pub fn tcp_url(&self, database: u32) -> String {
         format!("redis://127.0.0.1:{}/{database}", self.port)
     }
+}
+
+fn spawn(folder: &TempDir, port: u16, keeps: bool) -> Child {
+    Command::new("sh")
+        .args(["-c", WATCHED, "redis"])
+        .arg(folder.path())
+        .arg(port.to_string())
+        .arg(if keeps { "yes" } else { "no" })
+        .stdin(Stdio::piped())
+        .spawn()
+        .expect("sh starts")
 }

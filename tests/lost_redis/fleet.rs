@@ -1,0 +1,196 @@
+//! Processes that take each other's places, and the work that keeps all of them busy on every queue.
+
+use std::collections::BTreeSet;
+use std::time::{Duration, Instant};
+
+use redis::aio::MultiplexedConnection;
+use tikkun::job::{NewJob, Retries};
+
+use crate::ground::Tenant;
+use crate::place::{Place, QUEUES, sleep};
+use crate::process::{Process, Start};
+use crate::registers::{Seen, look};
+
+/// The promise: so long after its process was killed a job is dealt with by its policy.
+const PROMISED: Duration = Duration::from_secs(30);
+/// Plain jobs of one queue that are open at a time: more than all processes have slots for it.
+const STOCK: usize = 9;
+/// Deletions that are under way at a time.
+const DELETIONS: i64 = 4;
+const RECEIPTS: i64 = 400;
+
+/// A delivery whose process was killed.
+struct Victim {
+    member: String,
+    since: Instant,
+}
+
+pub struct Fleet<'a> {
+    place: &'a Place,
+    connection: MultiplexedConnection,
+    start: Start,
+    workers: Vec<Process>,
+    victims: Vec<Victim>,
+    /// Every job that was put in.
+    pub jobs: Vec<String>,
+    pub tenants: Vec<(Tenant, i64)>,
+    pub kills: u64,
+    /// Jobs in hand when their process was killed.
+    pub in_hand: usize,
+    /// The longest that one of them waited.
+    pub longest: Duration,
+    /// Looks at all registers.
+    pub looks: u64,
+}
+
+impl<'a> Fleet<'a> {
+    pub async fn new(place: &'a Place, processes: usize) -> Self {
+        let caps: Vec<_> = QUEUES.iter().map(|queue| format!("{queue}=2")).collect();
+        let start = place
+            .service()
+            .set("LOG_LEVEL", "INFO")
+            .set("TIKKUN_WORKER__QUEUE_CAPS", &caps.join(","))
+            .set("TIKKUN_RESCUER__INTERVAL", "500ms")
+            .set("TIKKUN_RESCUER__RECONCILE_INTERVAL", "2s")
+            .set("TIKKUN_DELETION__THROTTLE", "200ms")
+            .set("TIKKUN_DELETION__RUNTIME_LIMIT", "3s")
+            .set("TIKKUN_DELETION__RESULT_TTL", "never");
+        let client = redis::Client::open(place.redis.url()).unwrap();
+        Self {
+            place,
+            connection: client.get_multiplexed_async_connection().await.unwrap(),
+            workers: (0..processes).map(|_| start.spawn()).collect(),
+            start,
+            victims: Vec::new(),
+            jobs: Vec::new(),
+            tenants: Vec::new(),
+            kills: 0,
+            in_hand: 0,
+            longest: Duration::ZERO,
+            looks: 0,
+        }
+    }
+
+    /// Brings in what keeps every queue busy.
+    pub async fn stock_up(&mut self, chance: &mut fastrand::Rng) {
+        let counts = self.place.broker.counts().await.unwrap();
+        for queue in QUEUES.iter().filter(|queue| **queue != "maintenance") {
+            let open = counts
+                .get(&(*queue).into())
+                .map_or(0, |counts| counts.queued + counts.scheduled + counts.started);
+            let missing = STOCK.saturating_sub(usize::try_from(open).unwrap());
+            let jobs: Vec<_> = (0..missing).map(|_| self.next_job(queue, chance)).collect();
+            if !jobs.is_empty() {
+                self.place.enqueue(&jobs).await;
+                self.jobs.extend(jobs.iter().map(|job| job.id.to_string()));
+            }
+        }
+        let active = "select count(*) from background_jobs where status in ('queued', 'running', 'paused')";
+        for _ in self.place.ground.number(active).await..DELETIONS {
+            let tenant = self
+                .place
+                .ground
+                .tenant(10 * (i64::try_from(self.tenants.len()).unwrap() + 1), RECEIPTS)
+                .await;
+            let row = self.place.ground.plain_row(&tenant).await;
+            self.place.enqueue_row(&format!("row-{row}"), row).await;
+            self.tenants.push((tenant, row));
+        }
+    }
+
+    /// Every third job may not run twice: its name says so.
+    fn next_job(&self, queue: &str, chance: &mut fastrand::Rng) -> NewJob {
+        let once = chance.u8(0..3) == 0;
+        let id = format!("{}-{}", if once { "once" } else { "again" }, fastrand::u64(..));
+        let seconds = f64::from(chance.u32(300..2500)) / 1000.0;
+        let retries = if once { None } else { Some(Retries { left: 1000, intervals: vec![] }) };
+        NewJob { retries, ..sleep(&id, queue, seconds) }
+    }
+
+    /// Looks at everything: no job is in no list, and what a killed process held is dealt with in time.
+    pub async fn look(&mut self) -> Seen {
+        let seen = look(&mut self.connection, &self.jobs).await;
+        self.looks += 1;
+        assert!(seen.astray.is_empty(), "not in exactly one list: {:#?}", seen.astray);
+        let longest = &mut self.longest;
+        self.victims.retain(|victim| {
+            let waits = seen.deliveries.contains_key(&victim.member);
+            let took = victim.since.elapsed();
+            assert!(
+                took < PROMISED,
+                "{} was held by a killed process and is not dealt with after {took:?}",
+                victim.member
+            );
+            *longest = (*longest).max(took);
+            waits
+        });
+        seen
+    }
+
+    /// Kills a process as soon as one holds jobs on every queue, at a moment that the dice choose; another takes its
+    /// place.
+    pub async fn kill_one(&mut self, chance: &mut fastrand::Rng) {
+        let began = Instant::now();
+        let mut moment = None;
+        loop {
+            self.stock_up(chance).await;
+            let seen = self.look().await;
+            let on_all = |process: &&Process| {
+                let queues: BTreeSet<_> =
+                    seen.of(process.pid()).into_iter().map(|(_, queue)| queue.to_owned()).collect();
+                queues.len() == QUEUES.len()
+            };
+            let full: Vec<_> = self.workers.iter().filter(on_all).map(Process::pid).collect();
+            let due = moment.is_some_and(|moment| Instant::now() >= moment);
+            match chance.choice(full) {
+                Some(pid) if due => return self.kill(pid).await,
+                Some(_) if moment.is_none() => {
+                    moment = Some(Instant::now() + Duration::from_millis(chance.u64(0..700)));
+                }
+                _ => {}
+            }
+            let tails = || self.workers.iter().map(Process::tail).collect::<Vec<_>>().join("\n---\n");
+            assert!(
+                began.elapsed() < PROMISED * 2,
+                "no process came to hold jobs on every queue:\n{}",
+                tails()
+            );
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    }
+
+    async fn kill(&mut self, pid: u32) {
+        let place = self.workers.iter().position(|process| process.pid() == pid).unwrap();
+        self.workers[place].kill();
+        let since = Instant::now();
+        let seen = self.look().await;
+        let held: Vec<_> = seen.of(pid).into_iter().map(|(member, _)| member.to_owned()).collect();
+        self.in_hand += held.len();
+        self.victims.extend(held.into_iter().map(|member| Victim { member, since }));
+        self.kills += 1;
+        self.workers[place] = self.start.spawn();
+    }
+
+    /// Waits until everything that came in has ended.
+    pub async fn all_has_ended(&mut self) {
+        let began = Instant::now();
+        loop {
+            self.look().await;
+            let counts = self.place.broker.counts().await.unwrap();
+            let open: u64 = counts.values().map(|one| one.queued + one.scheduled + one.started).sum();
+            if open == 0 {
+                return;
+            }
+            let tails = || self.workers.iter().map(Process::tail).collect::<Vec<_>>().join("\n---\n");
+            assert!(began.elapsed() < PROMISED * 4, "{open} jobs have not ended:\n{}", tails());
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    }
+
+    /// One that lives, for those who wait by its log.
+    pub async fn survivor(&mut self) -> crate::process::Service {
+        let mut process = self.workers.remove(0);
+        let address = process.until("`tikkun serves`", async |process| process.address()).await;
+        crate::process::Service { process, address }
+    }
+}

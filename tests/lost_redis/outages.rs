@@ -1,0 +1,103 @@
+//! Redis is away for a while: that is waited for.
+
+use std::time::Duration;
+
+use tikkun::job::JobState;
+
+use crate::place::{Place, QUEUES, plain, size, sleep, within};
+
+/// Within this time of its return every queue is served again.
+const PROMISED: Duration = Duration::from_secs(5);
+
+#[tokio::test]
+async fn zombie_consumer_every_queue_is_served_again_and_nobody_begins_again() {
+    // Longer than a lease, so that all of them run out.
+    let outage = Duration::from_secs(size("OUTAGE_SECONDS", 7));
+    let mut place = Place::keeping().await;
+    let tenant = place.ground.tenant(7, 200).await;
+    let row = place.ground.plain_row(&tenant).await;
+    let start = place.service().set("TIKKUN_DELETION__THROTTLE", "300ms");
+    let mut fleet = [start.start().await, start.start().await];
+    place.enqueue_row("entry", row).await;
+    place.ground.processed(&mut fleet[0], row, 20).await;
+    let long = outage.as_secs_f64() + 6.0;
+    place.enqueue(&[sleep("long", "low", long)]).await;
+    place.becomes("long", JobState::Started).await;
+
+    place.redis.stop();
+    let over = tokio::time::Instant::now() + outage;
+    for one in &mut fleet {
+        for queue in QUEUES {
+            one.says(&format!("after 1 failures queue='{queue}'")).await;
+        }
+        one.says("⏳ [QUEUE] Backing off").await;
+        one.call("GET", "/healthz", &[]).expect(200);
+        assert_eq!(one.health()["status"], "unhealthy");
+    }
+    tokio::time::sleep_until(over).await;
+    place.redis.start_again();
+
+    let jobs: Vec<_> =
+        QUEUES.iter().map(|queue| plain(&format!("on-{queue}"), queue, "tikkun.echo", 1.into())).collect();
+    within(PROMISED, "jobs on eight queues to be done", async || {
+        place.broker.enqueue(&jobs).await.ok()?;
+        for job in &jobs {
+            place.broker.job(&job.id).await.ok().flatten().filter(|job| job.state == JobState::Finished)?;
+        }
+        Some(())
+    })
+    .await;
+    for one in &mut fleet {
+        for queue in QUEUES {
+            one.says(&format!("✓ [QUEUE] Served again queue='{queue}' (recovered!)")).await;
+        }
+        one.says("✓ the lease is renewed (recovered!)").await;
+        assert_eq!(one.restarts(), 0, "the log's end:\n{}", one.process.tail());
+        one.call("GET", "/readyz", &[]).expect(200);
+    }
+    let row = place.ground.completed(&mut fleet[0], row, &tenant).await;
+    assert_eq!(row.attempt, 1, "a lease that nobody could renew is no death");
+    for id in ["entry", "long"] {
+        let job = place.becomes(id, JobState::Finished).await;
+        assert_eq!((job.attempt, job.failures, job.orphaned), (1, 0, 0), "{job:?}");
+    }
+    let rescued: Vec<_> = fleet.iter().flat_map(|one| one.lines("rescued a job")).collect();
+    assert!(rescued.is_empty(), "{rescued:#?}");
+}
+
+#[tokio::test]
+async fn service_that_starts_before_redis_waits_for_it_and_says_so() {
+    let mut place = Place::forgetful().await;
+    place.redis.stop();
+    let mut service = place.service().start().await;
+    service.says("the lease cannot be renewed now").await;
+    service.says("⏳ [QUEUE] Backing off").await;
+    service.call("GET", "/healthz", &[]).expect(200);
+    for probe in ["/readyz", "/startupz"] {
+        let answer = service.call("GET", probe, &[]).expect(503).json();
+        assert_eq!(answer["status"], "starting", "{answer}");
+        assert!(
+            answer["why"].as_str().unwrap().contains("the queue has not granted the first lease"),
+            "{answer}"
+        );
+    }
+    place.redis.start_again();
+    place.redis.ask(&["CONFIG", "SET", "maxmemory-policy", "allkeys-lru"]);
+    let ready = async |service: &crate::process::Service| {
+        (service.call("GET", "/readyz", &[]).status == 200).then_some(())
+    };
+    service.until("readiness", ready).await;
+    place.enqueue(&[plain("first", "high", "tikkun.echo", 1.into())]).await;
+    place.becomes("first", JobState::Finished).await;
+    assert_eq!(service.restarts(), 0);
+    service.says("Redis writes nothing to its disk").await;
+}
+
+#[tokio::test]
+async fn redis_that_may_drop_jobs_is_named_at_the_start() {
+    let place = Place::forgetful().await;
+    place.redis.ask(&["CONFIG", "SET", "maxmemory-policy", "allkeys-lru"]);
+    let mut service = place.service().start().await;
+    let told = service.says("maxmemory-policy allkeys-lru").await;
+    assert!(told.contains("WARN") && told.contains("noeviction"), "{told}");
+}
