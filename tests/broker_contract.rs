@@ -18,6 +18,8 @@ mod ground;
 mod leases;
 #[path = "broker/looking.rs"]
 mod looking;
+#[path = "broker/lost.rs"]
+mod lost;
 #[path = "broker/pauses.rs"]
 mod pauses;
 #[path = "servers/redis.rs"]

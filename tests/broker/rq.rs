@@ -16,7 +16,12 @@ impl Prefix {
         Self(format!("rq-{}", uuid::Uuid::new_v4().simple()))
     }
 
-    fn settings(&self) -> RqSettings {
+    /// What every key of this test begins with.
+    pub fn name(&self) -> &str {
+        &self.0
+    }
+
+    pub fn settings(&self) -> RqSettings {
         RqSettings {
             url: SHARED.url().into(),
             prefix: self.0.clone(),
@@ -35,7 +40,7 @@ impl Fresh for Prefix {
 }
 
 /// Publishes a command as RQ's client does, until somebody listens.
-async fn command(prefix: &Prefix, worker: &str, payload: serde_json::Value) {
+pub async fn command(prefix: &Prefix, worker: &str, payload: serde_json::Value) {
     let client = redis::Client::open(SHARED.url()).unwrap();
     let mut connection = client.get_multiplexed_async_connection().await.unwrap();
     eventually("somebody to listen to the worker's channel", async || {

@@ -1,6 +1,7 @@
 //! Processes that take each other's places, and the work that keeps all of them busy on every queue.
 
 use std::collections::BTreeSet;
+use std::ops::Range;
 use std::time::{Duration, Instant};
 
 use redis::aio::MultiplexedConnection;
@@ -13,11 +14,53 @@ use crate::registers::{Seen, look};
 
 /// The promise: so long after its process was killed a job is dealt with by its policy.
 const PROMISED: Duration = Duration::from_secs(30);
-/// Plain jobs of one queue that are open at a time: more than all processes have slots for it.
-const STOCK: usize = 9;
-/// Deletions that are under way at a time.
-const DELETIONS: i64 = 4;
+/// Plain jobs that wait in each queue: more than a process has slots for it.
+const STOCK: u64 = 5;
 const RECEIPTS: i64 = 400;
+
+/// How large a run is, and with what settings.
+pub struct Plan {
+    pub kills: u64,
+    pub seed: u64,
+}
+
+impl Plan {
+    /// A long run changes no setting that has to do with rescue.
+    fn is_full(&self) -> bool {
+        self.kills >= 100
+    }
+
+    /// Deletions that are under way at a time: those of dead processes, too, which wait for their lease to run out.
+    fn deletions(&self) -> i64 {
+        if self.is_full() { 16 } else { 4 }
+    }
+
+    /// How long a plain job takes, in milliseconds.
+    fn spans(&self) -> Range<u32> {
+        if self.is_full() { 1500..6000 } else { 300..2500 }
+    }
+
+    fn start(&self, place: &Place) -> Start {
+        let caps: Vec<_> = QUEUES.iter().map(|queue| format!("{queue}=2")).collect();
+        let start = place
+            .service()
+            .set("LOG_LEVEL", "INFO")
+            .set("TIKKUN_WORKER__QUEUE_CAPS", &caps.join(","))
+            .set("TIKKUN_DELETION__RUNTIME_LIMIT", "5s")
+            .set("TIKKUN_DELETION__RESULT_TTL", "never");
+        if self.is_full() {
+            return start
+                .set("TIKKUN_LEASE__TTL", "15s")
+                .set("TIKKUN_LEASE__RENEW", "5s")
+                .set("TIKKUN_RESCUER__INTERVAL", "3s")
+                .set("TIKKUN_DELETION__THROTTLE", "800ms");
+        }
+        start
+            .set("TIKKUN_RESCUER__INTERVAL", "500ms")
+            .set("TIKKUN_RESCUER__RECONCILE_INTERVAL", "2s")
+            .set("TIKKUN_DELETION__THROTTLE", "200ms")
+    }
+}
 
 /// A delivery whose process was killed.
 struct Victim {
@@ -26,6 +69,7 @@ struct Victim {
 }
 
 pub struct Fleet<'a> {
+    plan: &'a Plan,
     place: &'a Place,
     connection: MultiplexedConnection,
     start: Start,
@@ -44,19 +88,11 @@ pub struct Fleet<'a> {
 }
 
 impl<'a> Fleet<'a> {
-    pub async fn new(place: &'a Place, processes: usize) -> Self {
-        let caps: Vec<_> = QUEUES.iter().map(|queue| format!("{queue}=2")).collect();
-        let start = place
-            .service()
-            .set("LOG_LEVEL", "INFO")
-            .set("TIKKUN_WORKER__QUEUE_CAPS", &caps.join(","))
-            .set("TIKKUN_RESCUER__INTERVAL", "500ms")
-            .set("TIKKUN_RESCUER__RECONCILE_INTERVAL", "2s")
-            .set("TIKKUN_DELETION__THROTTLE", "200ms")
-            .set("TIKKUN_DELETION__RUNTIME_LIMIT", "3s")
-            .set("TIKKUN_DELETION__RESULT_TTL", "never");
+    pub async fn new(plan: &'a Plan, place: &'a Place, processes: usize) -> Self {
+        let start = plan.start(place);
         let client = redis::Client::open(place.redis.url()).unwrap();
         Self {
+            plan,
             place,
             connection: client.get_multiplexed_async_connection().await.unwrap(),
             workers: (0..processes).map(|_| start.spawn()).collect(),
@@ -75,10 +111,8 @@ impl<'a> Fleet<'a> {
     pub async fn stock_up(&mut self, chance: &mut fastrand::Rng) {
         let counts = self.place.broker.counts().await.unwrap();
         for queue in QUEUES.iter().filter(|queue| **queue != "maintenance") {
-            let open = counts
-                .get(&(*queue).into())
-                .map_or(0, |counts| counts.queued + counts.scheduled + counts.started);
-            let missing = STOCK.saturating_sub(usize::try_from(open).unwrap());
+            let waiting = counts.get(&(*queue).into()).map_or(0, |counts| counts.queued);
+            let missing = STOCK.saturating_sub(waiting);
             let jobs: Vec<_> = (0..missing).map(|_| self.next_job(queue, chance)).collect();
             if !jobs.is_empty() {
                 self.place.enqueue(&jobs).await;
@@ -86,7 +120,7 @@ impl<'a> Fleet<'a> {
             }
         }
         let active = "select count(*) from background_jobs where status in ('queued', 'running', 'paused')";
-        for _ in self.place.ground.number(active).await..DELETIONS {
+        for _ in self.place.ground.number(active).await..self.plan.deletions() {
             let tenant = self
                 .place
                 .ground
@@ -102,7 +136,7 @@ impl<'a> Fleet<'a> {
     fn next_job(&self, queue: &str, chance: &mut fastrand::Rng) -> NewJob {
         let once = chance.u8(0..3) == 0;
         let id = format!("{}-{}", if once { "once" } else { "again" }, fastrand::u64(..));
-        let seconds = f64::from(chance.u32(300..2500)) / 1000.0;
+        let seconds = f64::from(chance.u32(self.plan.spans())) / 1000.0;
         let retries = if once { None } else { Some(Retries { left: 1000, intervals: vec![] }) };
         NewJob { retries, ..sleep(&id, queue, seconds) }
     }
@@ -155,7 +189,7 @@ impl<'a> Fleet<'a> {
                 "no process came to hold jobs on every queue:\n{}",
                 tails()
             );
-            tokio::time::sleep(Duration::from_millis(10)).await;
+            tokio::time::sleep(Duration::from_millis(20)).await;
         }
     }
 

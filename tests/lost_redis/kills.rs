@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use tikkun::job::{JobRecord, JobState};
 
-use crate::fleet::Fleet;
+use crate::fleet::{Fleet, Plan};
 use crate::place::{Place, size};
 
 /// Each effect of a deletion leaves a line here, however often it happens.
@@ -20,12 +20,12 @@ const LEDGER: &str = "
 
 #[tokio::test]
 async fn killed_with_jobs_on_eight_queues_each_comes_back_in_time_and_nothing_happens_twice() {
-    let (kills, seed) = (size("KILLS", 4), size("KILLS_SEED", 20_261_125));
+    let plan = Plan { kills: size("KILLS", 4), seed: size("KILLS_SEED", 20_261_125) };
     let place = Place::keeping().await;
     place.ground.run(LEDGER).await;
-    let mut chance = fastrand::Rng::with_seed(seed);
-    let mut fleet = Fleet::new(&place, 2).await;
-    while fleet.kills < kills {
+    let mut chance = fastrand::Rng::with_seed(plan.seed);
+    let mut fleet = Fleet::new(&plan, &place, 2).await;
+    while fleet.kills < plan.kills {
         fleet.kill_one(&mut chance).await;
     }
     fleet.all_has_ended().await;
@@ -53,9 +53,10 @@ async fn killed_with_jobs_on_eight_queues_each_comes_back_in_time_and_nothing_ha
         *ends.entry(end_by_policy(&job)).or_default() += 1;
     }
     println!(
-        "kills: {}, seed: {seed}, jobs in hand then: {}, the longest wait of one: {:.1?}, looks at all registers: {}, \
+        "kills: {}, seed: {}, jobs in hand then: {}, the longest wait of one: {:.1?}, looks at all registers: {}, \
          deletions: {}, plain jobs: {ends:?}",
         fleet.kills,
+        plan.seed,
         fleet.in_hand,
         fleet.longest,
         fleet.looks,

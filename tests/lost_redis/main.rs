@@ -1,7 +1,7 @@
 //! The whole service on a Redis that is emptied, stopped and started again under it, and as processes that are killed
 //! while they hold jobs on eight queues: what is promised of jobs and rows then.
 //!
-//! `OUTAGE_SECONDS=120` makes the outage as long as that, `KILLS=100` kills so many processes, `KILLS_SEED=…` repeats the
+//! `OUTAGE_SECONDS=120` makes the outage as long as that, `KILLS=100` kills so many processes, on the settings that ship, `KILLS_SEED=…` repeats the
 //! dice of a run (not its races).
 #![allow(
     clippy::unwrap_used,

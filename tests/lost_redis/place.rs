@@ -69,8 +69,9 @@ impl Place {
         self.until("the queue to take jobs", async || self.broker.enqueue(jobs).await.ok().map(drop)).await;
     }
 
+    /// The job, as soon as the queue tells.
     pub async fn job(&self, id: &str) -> Option<JobRecord> {
-        self.broker.job(&JobId::from(id)).await.unwrap_or_else(|fault| panic!("{}", fault.chain()))
+        self.until("the queue to answer", async || self.broker.job(&JobId::from(id)).await.ok()).await
     }
 
     /// The job once it is in this state.
