@@ -235,7 +235,7 @@ mod tests {
 
     #[test]
     fn a_gap_is_closed_once_and_only_after_it_stood_unchanged() {
-        let (suspects, _ | grace) = (Suspects::default(), Duration::from_secs(30));
+        let (suspects, grace) = (Suspects::default(), Duration::from_secs(30));
         let start = Instant::now();
         let at = |seconds| start + Duration::from_secs(seconds);
         let mut job = row(7, Status::Queued, None);
@@ -251,7 +251,7 @@ mod tests {
 
     #[test]
     fn a_gap_that_closed_by_itself_is_forgotten() {
-        let (suspects, _ | grace) = (Suspects::default(), Duration::from_secs(30));
+        let (suspects, grace) = (Suspects::default(), Duration::from_secs(30));
         let (start, job) = (Instant::now(), row(7, Status::Queued, None));
         suspects.ripe(&[&job], start, |_| grace);
         suspects.ripe(&[], start + grace, |_| grace);

@@ -1,7 +1,10 @@
 //! Redis has forgotten everything: nobody types anything, and everything that a row tells of ends as it should.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
+use rustix::process::Signal;
+use sqlx::Connection as _;
 use tikkun::job::JobState;
 
 use crate::place::{Place, plain, sleep};
@@ -130,4 +133,41 @@ async fn plain_job_that_runs_ends_with_its_result_and_everything_is_registered_a
     place.enqueue(&[plain("after", "broadcasts", "tikkun.echo", 1.into())]).await;
     place.becomes("after", JobState::Finished).await;
     assert_eq!(service.restarts(), 0);
+}
+
+/// Stops a process at a moment when it holds no lock on the tables: SQLite's locks know no lease.
+async fn freeze(place: &Place, service: &Service) {
+    for _ in 0..50 {
+        service.signal(Signal::STOP);
+        let mut tables = place.ground.connect("tikkun.db").await;
+        sqlx::raw_sql("pragma busy_timeout = 100").execute(&mut tables).await.unwrap();
+        let free = sqlx::raw_sql("begin immediate; rollback").execute(&mut tables).await.is_ok();
+        tables.close().await.unwrap();
+        if free {
+            return;
+        }
+        service.signal(Signal::CONT);
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    panic!("the process held a lock each time it was stopped");
+}
+
+#[tokio::test]
+async fn deletion_that_still_runs_while_another_brings_its_entry_back_is_fenced_off() {
+    let place = Place::forgetful().await;
+    let slow = place.service().set("TIKKUN_DELETION__THROTTLE", "250ms");
+    let mut frozen = slow.start().await;
+    let row = half_deleted(&place, &mut frozen).await;
+    let mut heir = slow.start().await;
+    heir.until("a lease", async |heir| (heir.call("GET", "/readyz", &[]).status == 200).then_some(())).await;
+    freeze(&place, &frozen).await;
+    place.redis.ask(&["FLUSHALL"]);
+    heir.says(REBUILT).await;
+    let second = async || Some(place.ground.row(row).await).filter(|row| row.attempt == 2);
+    place.until("the second attempt", second).await;
+    frozen.signal(Signal::CONT);
+    frozen.says("goes on in a newer attempt - stopping").await;
+    frozen.says("its end is not counted").await;
+    is_exactly_deleted(&place, &mut heir, row, 2).await;
+    assert_eq!(place.becomes("entry", JobState::Finished).await.result.unwrap()["deleted"], 400);
 }

@@ -3,16 +3,7 @@
 -- [4]: how long a lease holds, in milliseconds, 0 when that is not known.
 -- Answers for each: execution, process, queue, id, hash.
 
--- When nobody has looked for long, the server was out of reach, or all were: leases may have run out because nobody
--- could renew them. Who lives gets the time of a lease to say so.
-local ttl, looked = tonumber(ARGV[4]), tonumber(call('GET', ours('looked')) or '')
-call('SET', ours('looked'), whole(MILLIS))
-if ttl > 0 and looked and MILLIS - looked > ttl / 2 then
-  for _, process in ipairs(call('ZRANGEBYSCORE', ours('leases'), '-inf', whole(MILLIS + ttl))) do
-    call('ZADD', ours('leases'), whole(MILLIS + ttl), process)
-  end
-end
-
+heard(tonumber(ARGV[4]))
 for _, process in ipairs(call('ZRANGEBYSCORE', ours('leases'), '-inf', whole(MILLIS))) do
   call('ZREM', ours('leases'), process)
   call('SADD', ours('lost'), process)

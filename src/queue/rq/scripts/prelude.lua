@@ -164,6 +164,18 @@ local function forfeit(process)
   end
 end
 
+-- Somebody's word that the server can be reached. When there was none for half of `ttl`, leases may have run out because
+-- nobody could renew them: who lives gets the time of a lease to say so.
+local function heard(ttl)
+  local last = tonumber(call('GET', ours('heard')) or '')
+  call('SET', ours('heard'), whole(MILLIS))
+  if ttl > 0 and last and MILLIS - last > ttl / 2 then
+    for _, process in ipairs(call('ZRANGEBYSCORE', ours('leases'), '-inf', whole(MILLIS + ttl))) do
+      call('ZADD', ours('leases'), whole(MILLIS + ttl), process)
+    end
+  end
+end
+
 -- Whether a job can still run.
 local OPEN = { queued = true, scheduled = true, started = true, deferred = true, ready_to_enqueue = true, rate_limited = true }
 
