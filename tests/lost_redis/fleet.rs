@@ -32,7 +32,12 @@ impl Plan {
 
     /// Deletions that are under way at a time: those of dead processes, too, which wait for their lease to run out.
     fn deletions(&self) -> i64 {
-        if self.is_full() { 16 } else { 4 }
+        if self.is_full() { 12 } else { 4 }
+    }
+
+    /// Tenants that are there before anything runs: more than there is time to delete.
+    fn tenants(&self) -> i64 {
+        if self.is_full() { 90 } else { 10 }
     }
 
     /// How long a plain job takes, in milliseconds.
@@ -53,7 +58,7 @@ impl Plan {
                 .set("TIKKUN_LEASE__TTL", "15s")
                 .set("TIKKUN_LEASE__RENEW", "5s")
                 .set("TIKKUN_RESCUER__INTERVAL", "3s")
-                .set("TIKKUN_DELETION__THROTTLE", "800ms");
+                .set("TIKKUN_DELETION__THROTTLE", "1s");
         }
         start
             .set("TIKKUN_RESCUER__INTERVAL", "500ms")
@@ -77,7 +82,10 @@ pub struct Fleet<'a> {
     victims: Vec<Victim>,
     /// Every job that was put in.
     pub jobs: Vec<String>,
-    pub tenants: Vec<(Tenant, i64)>,
+    /// Tenants whose deletion was asked for, with its row.
+    pub deletions: Vec<(Tenant, i64)>,
+    /// Tenants whose turn has not come.
+    rest: Vec<Tenant>,
     pub kills: u64,
     /// Jobs in hand when their process was killed.
     pub in_hand: usize,
@@ -90,6 +98,10 @@ pub struct Fleet<'a> {
 impl<'a> Fleet<'a> {
     pub async fn new(plan: &'a Plan, place: &'a Place, processes: usize) -> Self {
         let start = plan.start(place);
+        let mut rest = Vec::new();
+        for number in 1..=plan.tenants() {
+            rest.push(place.ground.tenant(10 * number, RECEIPTS).await);
+        }
         let client = redis::Client::open(place.redis.url()).unwrap();
         Self {
             plan,
@@ -99,7 +111,8 @@ impl<'a> Fleet<'a> {
             start,
             victims: Vec::new(),
             jobs: Vec::new(),
-            tenants: Vec::new(),
+            deletions: Vec::new(),
+            rest,
             kills: 0,
             in_hand: 0,
             longest: Duration::ZERO,
@@ -121,14 +134,10 @@ impl<'a> Fleet<'a> {
         }
         let active = "select count(*) from background_jobs where status in ('queued', 'running', 'paused')";
         for _ in self.place.ground.number(active).await..self.plan.deletions() {
-            let tenant = self
-                .place
-                .ground
-                .tenant(10 * (i64::try_from(self.tenants.len()).unwrap() + 1), RECEIPTS)
-                .await;
+            let tenant = self.rest.pop().expect("more tenants than there is time to delete");
             let row = self.place.ground.plain_row(&tenant).await;
             self.place.enqueue_row(&format!("row-{row}"), row).await;
-            self.tenants.push((tenant, row));
+            self.deletions.push((tenant, row));
         }
     }
 

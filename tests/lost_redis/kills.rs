@@ -30,7 +30,7 @@ async fn killed_with_jobs_on_eight_queues_each_comes_back_in_time_and_nothing_ha
     }
     fleet.all_has_ended().await;
     let mut survivor = fleet.survivor().await;
-    for (tenant, row) in &fleet.tenants {
+    for (tenant, row) in &fleet.deletions {
         place.ground.becomes(&mut survivor, *row, "completed").await;
         let entry = place.job(&format!("row-{row}")).await.expect("the entry of a row");
         assert_eq!(
@@ -41,7 +41,7 @@ async fn killed_with_jobs_on_eight_queues_each_comes_back_in_time_and_nothing_ha
         );
     }
     place.ground.drained(&mut survivor).await;
-    for (tenant, row) in &fleet.tenants {
+    for (tenant, row) in &fleet.deletions {
         place.ground.is_deleted(tenant, &place.ground.row(*row).await).await;
     }
     let twice = "select count(*) - count(distinct effect || ' ' || what) from ledger";
@@ -60,7 +60,7 @@ async fn killed_with_jobs_on_eight_queues_each_comes_back_in_time_and_nothing_ha
         fleet.in_hand,
         fleet.longest,
         fleet.looks,
-        fleet.tenants.len()
+        fleet.deletions.len()
     );
 }
 
