@@ -224,7 +224,7 @@ fn unknown(facts: &Facts, queues: &Queues) -> Vec<Finding> {
 fn risks(facts: &Facts, queues: &Queues) -> Vec<Finding> {
     let risks = queues.risks.iter().filter(|_| facts.asked.is_none());
     let found = risks.map(|risk| {
-        let (severity, to_do) = match risk {
+        let (graded, to_do) = match risk {
             Risk::Evicts { .. } => (
                 (Severity::Warning, "queue_evicts"),
                 "give that Redis `maxmemory-policy noeviction`, and enough memory: then a full one refuses what is new \
@@ -235,7 +235,7 @@ fn risks(facts: &Facts, queues: &Queues) -> Vec<Finding> {
                 "give that Redis `appendonly yes`, or live with it: deletions come back from the database by themselves",
             ),
         };
-        finding(severity, "queue", risk_in_words(risk), to_do)
+        finding(graded, "queue", risk_in_words(risk), to_do)
     });
     found.collect()
 }
