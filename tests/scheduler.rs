@@ -118,6 +118,7 @@ async fn run_and_forget(broker: &dyn Broker) {
         queue: one.job.queue,
         execution: one.execution,
         verdict: Verdict::Ack { result: serde_json::Value::Null, keep },
+        remark: None,
     };
     broker.settle(&lent.into_iter().map(done).collect::<Vec<_>>()).await.unwrap();
 }

@@ -57,6 +57,7 @@ fn ack(delivery: &Delivery, result: Value) -> Settle {
         queue: delivery.job.queue.clone(),
         execution: delivery.execution.clone(),
         verdict: Verdict::Ack { result, keep: Limit::Never },
+        remark: None,
     })
 }
 

@@ -7,6 +7,7 @@ use std::task::Poll;
 use std::time::Duration;
 
 use super::attempt_control::AttemptControl;
+use super::callback::{Called, Ended};
 use super::verdict::{after_attempt, bury};
 use super::{Fence, JobEnded};
 use crate::job::{
@@ -69,31 +70,34 @@ pub(super) struct Attempt {
     pub(super) control: Arc<AttemptControl>,
     pub(super) grace: Duration,
     pub(super) fence: Fence,
-    /// Where the queue's jobs go whose function this process does not have; none: they fail.
-    pub(super) elsewhere: Option<QueueName>,
+    /// What this process has, for the job's callbacks; and where jobs go whose function it does not have.
+    pub(super) registry: Arc<Registry>,
 }
+
+/// What becomes of the job, and what its record says besides.
+type Concluded = (Verdict, Option<String>);
 
 impl Attempt {
     pub(super) async fn run(&self, found: Result<Found, NotFound>) -> JobEnded {
-        let verdict = match (found, &self.elsewhere) {
+        let (verdict, remark) = match (found, self.registry.elsewhere(&self.delivery.job.queue)) {
             (Ok(found), _) => self.run_found(&found).await,
-            (Err(NotFound::Unknown(_)), Some(queue)) => self.forward(queue),
-            (Err(error), _) => self.unknown(error.into_error()),
+            (Err(NotFound::Unknown(_)), Some(queue)) => (self.forward(queue), None),
+            (Err(error), _) => self.unknown(error.into_error()).await,
         };
-        JobEnded::new(&self.delivery, verdict)
+        JobEnded::new(&self.delivery, verdict).remarked(remark)
     }
 
     /// The job's code held another thread until that was given up.
     pub(super) async fn fail_stuck(&self, found: Result<Found, NotFound>, tell_kind: bool) -> JobEnded {
         let error = format!("{}; its code never yielded, so its thread was given up", self.timed_out());
-        let verdict = match found {
+        let (verdict, remark) = match found {
             Ok(found) => {
                 let ctx = self.context();
                 self.conclude(&found, Err(self.failed_by_timeout(error)), tell_kind.then_some(&ctx)).await
             }
-            Err(error) => self.unknown(error.into_error()),
+            Err(error) => self.unknown(error.into_error()).await,
         };
-        JobEnded::new(&self.delivery, verdict)
+        JobEnded::new(&self.delivery, verdict).remarked(remark)
     }
 
     /// Gives `work` its turns, and notes each, for as long as the thread is in force. Behind a fallen fence
@@ -110,9 +114,11 @@ impl Attempt {
         .await
     }
 
-    fn unknown(&self, error: JobError) -> Verdict {
-        self.log_failed(self.delivery.job.id.as_str(), &error.message, false);
-        bury(&self.delivery.job, &self.settings, error.message)
+    async fn unknown(&self, error: JobError) -> Concluded {
+        let (ended, remark) = self.call_back(Err(error)).await;
+        let error = ended.err().map(|error| error.message).unwrap_or_default();
+        self.log_failed(self.delivery.job.id.as_str(), &error, false);
+        (bury(&self.delivery.job, &self.settings, error), remark)
     }
 
     fn forward(&self, queue: &QueueName) -> Verdict {
@@ -128,7 +134,7 @@ impl Attempt {
         JobContext::new(job.id.clone(), job.queue.clone(), job.kind.clone(), job.attempt, control)
     }
 
-    async fn run_found(&self, found: &Found) -> Verdict {
+    async fn run_found(&self, found: &Found) -> Concluded {
         let job = &self.delivery.job;
         tracing::info!(
             target: STORY, { job.id = found.known_as, job.kind = %job.kind, job.attempt = job.attempt, queue.name = %job.queue },
@@ -141,13 +147,14 @@ impl Attempt {
         tracing::debug!(job.id = %job.id, job.kind = %job.kind, duration_ms, "the attempt ended");
         if self.fence.has_fallen() {
             // It held its thread too long: its end has been decided elsewhere.
-            return Verdict::GiveBack { end: QueueEnd::Head };
+            return (Verdict::GiveBack { end: QueueEnd::Head }, None);
         }
         self.conclude(found, ended, Some(&ctx)).await
     }
 
     /// What becomes of the job; its kind hears in `tell` of a failure for good.
-    async fn conclude(&self, found: &Found, ended: JobResult, tell: Option<&JobContext>) -> Verdict {
+    async fn conclude(&self, found: &Found, ended: JobResult, tell: Option<&JobContext>) -> Concluded {
+        let (ended, remark) = self.call_back(ended).await;
         let verdict = after_attempt(&self.delivery.job, &self.settings, ended, fastrand::f64());
         match &verdict {
             Verdict::Bury { error, .. } | Verdict::Stop { error, .. } => {
@@ -159,7 +166,30 @@ impl Attempt {
             Verdict::RetryAt { error, .. } => self.log_failed(&found.known_as, error, true),
             _ => {}
         }
-        verdict
+        (verdict, remark)
+    }
+
+    /// Calls what the job's enqueuer named for this end; a callback that fails changes the end as it does in RQ.
+    async fn call_back(&self, mut ended: JobResult) -> (JobResult, Option<String>) {
+        let job = &self.delivery.job;
+        if job.callbacks.is_empty() {
+            return (ended, None);
+        }
+        let told = Ended { id: &job.id, queue: &job.queue, attempt: job.attempt };
+        let mut remark = None;
+        if let Ok(Completion::Finished(result)) = &ended {
+            let called = Called::after_success(&self.registry, &job.callbacks, told, result).await;
+            remark = called.remark;
+            if let Some(error) = called.error {
+                ended = Err(JobError::retryable(error));
+            }
+        }
+        if let Err(error) = &mut ended {
+            let called = Called::after_error(&self.registry, &job.callbacks, told, error).await;
+            remark = called.remark.or(remark);
+            error.message = called.error.unwrap_or_else(|| std::mem::take(&mut error.message));
+        }
+        (ended, remark)
     }
 
     /// The body, within its time, with its panics caught.

@@ -65,7 +65,14 @@ impl JobEnded {
             queue: delivery.job.queue.clone(),
             execution: delivery.execution.clone(),
             verdict,
+            remark: None,
         })
+    }
+
+    /// The job's record says this, too.
+    pub(super) fn remarked(mut self, remark: Option<String>) -> Self {
+        self.0.remark = remark;
+        self
     }
 
     /// The job goes back to the head of its queue as if it had never left.
@@ -100,8 +107,8 @@ impl JobRunner {
         self.current = Some(Arc::clone(&control));
         let in_hand = self.running.take_in_hand(&delivery, &control, &self.fence);
         let (grace, fence) = (self.grace, self.fence.clone());
-        let elsewhere = self.registry.elsewhere(&delivery.job.queue).cloned();
-        (Attempt { delivery, settings, control, grace, fence, elsewhere }, found, in_hand)
+        let registry = Arc::clone(&self.registry);
+        (Attempt { delivery, settings, control, grace, fence, registry }, found, in_hand)
     }
 
     /// Answers with the end of an attempt.

@@ -1,4 +1,4 @@
-//! Brings back what is lost: jobs of dead processes, objects that could not be deleted, rows whose
+//! Brings back what is lost: jobs of dead processes and of other workers, objects that could not be deleted, rows whose
 //! queue entry is gone. Nothing survives a restart; every action may be repeated, by any process.
 
 use std::sync::Arc;
@@ -8,16 +8,19 @@ use actix::{Actor, AsyncContext, Context, Supervised, WrapFuture};
 use chrono::Utc;
 use tokio::time::Instant;
 
+use super::callback::{Called, Ended};
 use super::clean_up::{CleanUpLimits, CleanedUp, delete_objects};
 use super::deadline::answer_in;
+use super::not_running::NotRunning;
 use super::outbox_alarm::OutboxAlarm;
 use super::reconcile::{Look, Suspects, TrackedKind, reconcile};
+use super::tending::Tending;
 use super::verdict::after_death;
 use crate::blob::BlobStore;
 use crate::failpoint;
 use crate::fault::Fault;
 use crate::job::{
-    Backoff, BoxedJob, Control, JobContext, JobError, JobRecord, ProcessId, Progress, Registry, StopReason,
+    Backoff, BoxedJob, JobContext, JobError, JobRecord, ProcessId, Registry,
 };
 use crate::queue::{Broker, Orphan, Settled, Settlement, Verdict};
 use crate::store::Store;
@@ -90,12 +93,15 @@ impl Rescuer {
         let mut failing = false;
         let suspects = Suspects::default();
         let mut alarm = OutboxAlarm::default();
+        let mut tending = Tending::default();
         loop {
             self.ports.turn.beat();
             failpoint::reach("rescuer.tick");
             let due = reconciled.is_none_or(|at| at.elapsed() >= self.settings.reconcile_interval);
             let mut faults = Vec::new();
             faults.extend(self.rescue_jobs().await.err());
+            self.ports.turn.beat();
+            faults.extend(tending.tend(&self.ports, self.settings.deadline).await.err());
             self.ports.turn.beat();
             faults.extend(self.clean_up().await.err());
             self.ports.turn.beat();
@@ -148,9 +154,13 @@ impl Rescuer {
     async fn decide(&self, Orphan { delivery, process }: &Orphan) -> Option<Settlement> {
         let job = &delivery.job;
         let died = format!("process {process} died while it ran this job (attempt {})", job.attempt);
+        let mut remark = None;
         let verdict = match self.ports.registry.find(&job.kind) {
             Ok(kind) => {
                 let verdict = after_death(job, &kind.settings(), &died, fastrand::f64());
+                if let Verdict::Bury { error, .. } | Verdict::RetryAt { error, .. } = &verdict {
+                    remark = self.call_back(job, error).await;
+                }
                 if let Verdict::Bury { error, .. } = &verdict {
                     self.tell_kind(&**kind, job, error).await?;
                 }
@@ -164,7 +174,22 @@ impl Rescuer {
             queue: job.queue.clone(),
             execution: delivery.execution.clone(),
             verdict,
+            remark,
         })
+    }
+
+    /// Calls what the job's enqueuer named for a failed attempt. That it fails in turn, or takes too long, is logged.
+    async fn call_back(&self, job: &JobRecord, error: &str) -> Option<String> {
+        let told = Ended { id: &job.id, queue: &job.queue, attempt: job.attempt };
+        let error = JobError::permanent(error);
+        let called = Called::after_error(&self.ports.registry, &job.callbacks, told, &error);
+        match tokio::time::timeout(self.settings.deadline, called).await {
+            Ok(called) => called.remark,
+            Err(_) => {
+                tracing::warn!(job.id = %job.id, "the failure callback of an orphaned job did not end in time");
+                None
+            }
+        }
     }
 
     /// Gives the kind a chance to bring its own records in line; none when it does not in time.
@@ -266,30 +291,5 @@ fn verdict_word(verdict: &Verdict) -> &'static str {
         Verdict::Bury { .. } | Verdict::Stop { .. } => "failed",
         Verdict::Forward { .. } => "waits in another queue",
         Verdict::Ack { .. } => "finished",
-    }
-}
-
-/// The control of a job that does not run any more.
-struct NotRunning;
-
-impl Control for NotRunning {
-    fn stop_requested(&self) -> Option<StopReason> {
-        None
-    }
-
-    fn stopped(&self) -> futures::future::BoxFuture<'_, StopReason> {
-        Box::pin(futures::future::pending())
-    }
-
-    fn sleep(&self, duration: Duration) -> futures::future::BoxFuture<'_, ()> {
-        Box::pin(tokio::time::sleep(duration))
-    }
-
-    fn report(&self, _: Progress) {}
-
-    fn set_waiting(&self, _: bool) {}
-
-    fn time_left(&self) -> Option<Duration> {
-        None
     }
 }

@@ -7,6 +7,7 @@
 
 mod args;
 pub mod background;
+mod callback;
 mod context;
 mod cron;
 pub mod exact;
@@ -21,6 +22,7 @@ mod retry;
 mod schedule;
 
 pub use args::{Args, ArgsError};
+pub use callback::{Callback, Callbacks};
 pub use context::{Control, JobContext, StopReason};
 pub use cron::CronRule;
 pub use id::{BackgroundJobId, BusinessId, ExecutionId, JobId, KindName, ProcessId, QueueName, ReceiptId};

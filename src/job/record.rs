@@ -7,7 +7,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use serde::{Deserialize, Serialize, Serializer};
 use serde_json::{Map, Value};
 
-use super::{Args, ArgsError, Job, JobId, JobSettings, KindName, QueueEnd, QueueName};
+use super::{Args, ArgsError, Callbacks, Job, JobId, JobSettings, KindName, QueueEnd, QueueName};
 
 /// A span of time that may be without end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -232,6 +232,12 @@ pub struct JobRecord {
     pub error: Option<String>,
     /// Free for the application.
     pub meta: Map<String, Value>,
+    /// What its enqueuer wants to be called at its end.
+    #[serde(skip_serializing_if = "Callbacks::is_empty")]
+    pub callbacks: Callbacks,
+    /// What else is to be known of its end: a callback that nobody here has.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub remark: Option<String>,
 }
 
 fn args_or_error<S: Serializer>(args: &Result<Args, ArgsError>, to: S) -> Result<S::Ok, S::Error> {
@@ -267,6 +273,8 @@ impl JobRecord {
             result: None,
             error: None,
             meta: job.meta,
+            callbacks: Callbacks::default(),
+            remark: None,
         }
     }
 

@@ -8,7 +8,7 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::upkeep::{Budget, PausedQueue, Risk, ScheduleMark, ScheduleStep};
+use super::upkeep::{Abandoned, Budget, PausedQueue, Risk, ScheduleMark, ScheduleStep};
 use crate::fault::Fault;
 use crate::job::{
     ExecutionId, JobId, JobRecord, JobState, KindName, Limit, NewJob, ProcessId, QueueEnd, QueueName,
@@ -78,6 +78,8 @@ pub struct Settlement {
     pub execution: ExecutionId,
     /// What becomes of the job.
     pub verdict: Verdict,
+    /// What else its record is to say; kept where enqueuers can name callbacks, the one thing that needs it.
+    pub remark: Option<String>,
 }
 
 /// What becomes of a delivered job.
@@ -268,6 +270,13 @@ pub trait Broker: Send + Sync + 'static {
     /// settles one first decides. It may have to watch a lease for as long as that lasts, so call it at
     /// least three times in one lease. Processes with nothing left are forgotten.
     async fn orphans(&self, max: u32) -> Result<Vec<Orphan>, Fault>;
+
+    /// Looks after jobs and entries that workers which are none of ours left behind, about `max` of each sort;
+    /// says which jobs it moved. Where nobody else works there are none.
+    async fn tend(&self, max: u32) -> Result<Vec<Abandoned>, Fault> {
+        let _ = max;
+        Ok(Vec::new())
+    }
 
     /// Puts up to `max` scheduled and retried jobs that are due into their queues; says how many.
     async fn promote_due(&self, max: u32) -> Result<u32, Fault>;

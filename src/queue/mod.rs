@@ -15,4 +15,4 @@ pub use broker::{
 };
 pub use embedded::open as open_embedded;
 pub use rq::{RqSettings, open as open_rq};
-pub use upkeep::{Budget, PausedQueue, Risk, ScheduleMark, ScheduleStep};
+pub use upkeep::{Abandoned, Budget, Fate, PausedQueue, Risk, ScheduleMark, ScheduleStep};

@@ -3,7 +3,7 @@
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
-use crate::job::NewJob;
+use crate::job::{Callback, JobId, NewJob, QueueName};
 
 /// Why nothing comes from a queue.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -57,4 +57,28 @@ pub enum Risk {
     },
     /// It writes nothing to a disk: a restart loses everything.
     Forgets,
+}
+
+/// What became of a job that a worker of somebody else had left behind.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fate {
+    /// It had not begun, and waits at the head of its queue.
+    Returned,
+    /// It is tried again; that costs a retry.
+    Retried,
+    /// It has failed.
+    Failed,
+}
+
+/// A job that a worker of somebody else had left behind, and that was looked after.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Abandoned {
+    /// The job.
+    pub job: JobId,
+    /// Its queue.
+    pub queue: QueueName,
+    /// What became of it.
+    pub fate: Fate,
+    /// What its enqueuer wants to be called after a failed attempt.
+    pub on_failure: Option<Callback>,
 }

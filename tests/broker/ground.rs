@@ -77,6 +77,7 @@ pub fn settlement(delivery: &Delivery, verdict: Verdict) -> Settlement {
         queue: delivery.job.queue.clone(),
         execution: delivery.execution.clone(),
         verdict,
+        remark: None,
     }
 }
 

@@ -266,6 +266,7 @@ mod tests {
             queue: lent.job.queue,
             execution: lent.execution,
             verdict: Verdict::GiveBack { end: QueueEnd::Tail },
+            remark: None,
         };
         assert_rings(&embedded, "a ring for a job given back", embedded.settle(&[back])).await;
         embedded.fetch(&"q".into(), 1, &me.id).await.unwrap();

@@ -47,6 +47,7 @@ fn give_back(delivery: Delivery) -> Settlement {
         queue: delivery.job.queue,
         execution: delivery.execution,
         verdict: Verdict::GiveBack { end: QueueEnd::Head },
+        remark: None,
     }
 }
 

@@ -7,7 +7,7 @@ use serde_json::{Map, Value};
 use sqlx::FromRow;
 
 use crate::job::{
-    Args, ArgsError, ExecutionId, JobRecord, JobState, Limit, NewJob, ProcessId, QueueEnd, Retries,
+    Args, ArgsError, Callbacks, ExecutionId, JobRecord, JobState, Limit, NewJob, ProcessId, QueueEnd, Retries,
 };
 
 use super::database::{millis, time};
@@ -74,6 +74,8 @@ impl JobRow {
             result: self.result.map(|text| serde_json::from_str(&text)).transpose().map_err(unreadable)?,
             error: self.error,
             meta: serde_json::from_str(&self.meta).map_err(unreadable)?,
+            callbacks: Callbacks::default(),
+            remark: None,
         })
     }
 

@@ -12,6 +12,7 @@ use super::marks::{mark, stored};
 use super::orders::Orders;
 use super::risks;
 use super::server::{Fields, Server};
+use super::tend;
 use super::wait::Waiters;
 use super::wire;
 use crate::fault::{Fault, FaultKind};
@@ -20,7 +21,7 @@ use crate::queue::broker::{
     Broker, Delivery, Enqueued, JobFilter, LeadershipState, Order, Orphan, ProcessRecord, QueueCounts,
     Requeued, Settled, Settlement,
 };
-use crate::queue::upkeep::{Budget, PausedQueue, Risk, ScheduleMark, ScheduleStep};
+use crate::queue::upkeep::{Abandoned, Budget, PausedQueue, Risk, ScheduleMark, ScheduleStep};
 
 /// The broker.
 pub(super) struct Rq {
@@ -98,6 +99,10 @@ impl Broker for Rq {
 
     async fn orphans(&self, max: u32) -> Result<Vec<Orphan>, Fault> {
         leases::orphans(&self.server, max).await
+    }
+
+    async fn tend(&self, max: u32) -> Result<Vec<Abandoned>, Fault> {
+        tend::tend(&self.server, max).await
     }
 
     async fn promote_due(&self, max: u32) -> Result<u32, Fault> {

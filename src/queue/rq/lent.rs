@@ -50,5 +50,6 @@ fn give_back(delivery: Delivery) -> Settlement {
         queue: delivery.job.queue,
         execution: delivery.execution,
         verdict: Verdict::GiveBack { end: QueueEnd::Head },
+        remark: None,
     }
 }

@@ -1,11 +1,12 @@
 //! The broker on Redis, in RQ's own format: its keys, its hashes, its registries, so that RQ's enqueuers, readers
 //! and dashboards cannot tell the difference. Nothing outside this folder knows RQ's names.
 //!
-//! Read in this order: `keys` and `wire` (what lies on the server), `codec` (a call and its result), `scripts` (the atomic
+//! Read in this order: `keys` and `wire` (what lies on the server), `codec` (a call and its result), `callbacks`, `scripts` (the atomic
 //! steps), `server` with `lent` (the path of a job), `wait` (who is woken), `leases` and `workers` (what RQ's readers see), `orders`
-//! (what people ask of them), `memory` and `risks` (a server that forgets), `look`.
+//! (what people ask of them), `memory` and `risks` (a server that forgets), `look`, `tend` (what RQ's own workers left behind).
 
 mod broker;
+mod callbacks;
 mod codec;
 mod keys;
 mod leases;
@@ -18,6 +19,7 @@ mod orders;
 mod risks;
 mod scripts;
 mod server;
+mod tend;
 mod wait;
 mod wire;
 mod workers;

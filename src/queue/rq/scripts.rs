@@ -50,6 +50,10 @@ scripts! {
     expire = "expire";
     /// Drops what is beyond the budget.
     trim = "trim";
+    /// Brings back what workers of others left behind.
+    tend = "tend";
+    /// Takes what is gone out of groups.
+    tend_groups = "tend_groups";
     /// Takes one step of a schedule.
     mark_schedule = "mark_schedule";
     /// Takes a leadership.

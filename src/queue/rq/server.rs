@@ -247,6 +247,8 @@ struct Ending<'a> {
     to_head: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
     to: Option<&'a QueueName>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    remark: Option<&'a str>,
 }
 
 /// What the script is told of an end, and the text of its outcome.
@@ -260,6 +262,7 @@ fn ending(one: &Settlement, serializer: Serializer) -> (Ending<'_>, String) {
         delay_ms: 0,
         to_head: false,
         to: None,
+        remark: one.remark.as_deref(),
     };
     let text = match &one.verdict {
         Verdict::Ack { result, keep } => {

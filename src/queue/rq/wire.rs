@@ -6,6 +6,7 @@ use std::time::Duration;
 use chrono::{DateTime, TimeZone as _, Utc};
 use serde_json::{Map, Value};
 
+use super::callbacks::callbacks;
 use super::codec::{self, Limits, Serializer};
 use crate::fault::{Fault, FaultKind};
 use crate::job::{JobId, JobRecord, JobState, KindName, Limit, NewJob, QueueName, Retries};
@@ -23,7 +24,7 @@ pub(super) struct LastOutcome(pub(super) HashMap<String, Vec<u8>>);
 
 impl Hash {
     /// A field as text; one that is missing, empty or no text is none.
-    fn text(&self, field: &str) -> Option<&str> {
+    pub(super) fn text(&self, field: &str) -> Option<&str> {
         let bytes = self.0.get(field)?;
         std::str::from_utf8(bytes).ok().filter(|text| !text.is_empty())
     }
@@ -109,6 +110,8 @@ impl Hash {
             result: last.filter(|_| state == JobState::Finished).and_then(|last| last.result(limits)),
             error: last.and_then(|last| last.error(limits)),
             meta: self.meta(limits),
+            callbacks: callbacks(&self),
+            remark: self.text("x_remark").map(str::to_owned),
         };
         (record, serializer)
     }

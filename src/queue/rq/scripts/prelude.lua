@@ -52,6 +52,14 @@ local function as_table(flat)
   return found
 end
 
+-- Some fields of a job: none when there is no such job, or what is under its name is no hash.
+local function fields_of(id, names)
+  local values, job = redis.pcall('HMGET', key('job', id), unpack(names)), {}
+  if values.err then return job end
+  for i, field in ipairs(names) do job[field] = values[i] or nil end
+  return job
+end
+
 local function push(queue, id, to_head)
   call(to_head and 'LPUSH' or 'RPUSH', key('queue', queue), id)
 end

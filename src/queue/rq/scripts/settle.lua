@@ -197,6 +197,7 @@ for i = 3, #ARGV, 2 do
     if s.verdict == 'ack' and s.keep ~= 0 then record(s.id, s.execution, run, '1', 'return_value', text, s.keep) end
   elseif counts then
     verdicts[s.verdict](s, run, job, text)
+    if s.remark and call('EXISTS', key('job', s.id)) == 1 then call('HSET', key('job', s.id), 'x_remark', s.remark) end
   elseif run then
     free(run)
     give_places_back(s.id)

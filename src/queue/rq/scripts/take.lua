@@ -3,12 +3,20 @@
 -- Answers: the time; the names of the fields; for each job taken its place among the slots, its id and its fields.
 
 local FIELDS = { 'status', 'data', 'timeout', 'x_attempt', 'origin', 'created_at', 'enqueued_at', 'retries_left',
-  'retry_intervals', 'result_ttl', 'failure_ttl', 'x_failures', 'x_orphaned', 'meta' }
+  'retry_intervals', 'result_ttl', 'failure_ttl', 'x_failures', 'x_orphaned', 'meta',
+  'success_callback_name', 'failure_callback_name', 'stopped_callback_name' }
+-- Looked up only for a job that names one of the last three.
+local TIMES = { 'success_callback_timeout', 'failure_callback_timeout', 'stopped_callback_timeout' }
+
+local NAMES = {}
+for _, names in ipairs({ FIELDS, TIMES }) do
+  for _, name in ipairs(names) do NAMES[#NAMES + 1] = name end
+end
 
 local queue, process, now, beat = ARGV[3], ARGV[4], stamp(), epoch()
 local lease = call('ZSCORE', ours('leases'), process)
 local held_back = call('EXISTS', key('suspended')) == 1 or call('HEXISTS', ours('paused'), queue) == 1
-if held_back or not lease or tonumber(lease) <= MILLIS then return { now, FIELDS, {} } end
+if held_back or not lease or tonumber(lease) <= MILLIS then return { now, NAMES, {} } end
 
 local slots, used, taken, wip, lent = (#ARGV - 4) / 2, 0, {}, {}, {}
 -- The workers of a process are registered together, and run out together.
@@ -51,13 +59,21 @@ while used < slots do
   local ids = call('LPOP', key('queue', queue), slots - used)
   if not ids or #ids == 0 then break end
   for _, id in ipairs(ids) do
-    local fields = call('HMGET', key('job', id), unpack(FIELDS))
-    -- One that was canceled or deleted meanwhile is nobody's any more.
-    if fields[1] == 'queued' and fields[2] then start(id, fields) elseif not fields[1] then give_places_back(id) end
+    local fields = redis.pcall('HMGET', key('job', id), unpack(FIELDS))
+    local last = #FIELDS
+    if (fields[last] or '') .. (fields[last - 1] or '') .. (fields[last - 2] or '') ~= '' then
+      for i, time in ipairs(call('HMGET', key('job', id), unpack(TIMES))) do fields[last + i] = time end
+    end
+    -- One that was canceled or deleted meanwhile is nobody's any more, nor one whose name is no hash's.
+    if fields[1] == 'queued' and fields[2] then
+      start(id, fields)
+    elseif not fields[1] then
+      give_places_back(id)
+    end
   end
 end
 if used > 0 then
   call('ZADD', key('wip', queue), unpack(wip))
   call('HSET', ours('deliveries'), unpack(lent))
 end
-return { now, FIELDS, taken }
+return { now, NAMES, taken }

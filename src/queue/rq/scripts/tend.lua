@@ -1,0 +1,165 @@
+-- Does for jobs that workers of others left behind what RQ's own maintenance does, in queues whose registries none of
+-- them is cleaning at this moment: all in one step, so nobody needs RQ's lock to be kept from doing it twice.
+-- ARGV[3]: how many entries of each list are looked at; [4]: the grace of the intermediate list in milliseconds; [5]: what
+-- is recorded of an abandoned job; [6]: of one that was stuck. Answers for each job touched: id, queue, its fate, and the
+-- name and the time of its failure callback; and for each queue that could not be looked after, why.
+
+local LOOK, GRACE, ABANDONED, STUCK = tonumber(ARGV[3]), tonumber(ARGV[4]), ARGV[5], ARGV[6]
+local touched, troubles = {}, {}
+
+local WANTED = { 'status', 'retries_left', 'retry_intervals', 'enqueue_at_front_on_retry', 'failure_ttl', 'dependency_ids',
+  'x_failures', 'worker_name', 'failure_callback_name', 'failure_callback_timeout', 'enqueued_at' }
+
+local function tell(id, queue, fate, job)
+  touched[#touched + 1] = { id, queue, fate, job.failure_callback_name or '', job.failure_callback_timeout or '' }
+end
+
+-- RQ's rule: the list from its end, with the retries that are left before this one is spent.
+local function interval(job, left)
+  local read, list = pcall(cjson.decode, job.retry_intervals or '[]')
+  if not read or type(list) ~= 'table' then return 0 end
+  return tonumber(list[math.max(#list - left, 0) + 1]) or 0
+end
+
+local function fail(id, queue, job, text)
+  local keep_for = tonumber(job.failure_ttl or '') or FAILURE_TTL
+  release_dependents(id, false, job)
+  if keep_for == 0 then return forget(id) end
+  call('HSET', key('job', id), 'status', 'failed', 'ended_at', stamp())
+  call('XADD', key('results', id), 'MAXLEN', '10', '*', 'type', '2', 'worker_name', '', 'exc_string', text)
+  live(key('results', id), keep_for)
+  call('ZADD', key('failed', queue), keep_for < 0 and '-1' or whole(SECONDS + keep_for), id)
+  keep(id, keep_for, job)
+end
+
+-- A job that had begun: tried again if it has retries left, else failed, as RQ does it.
+local function give_up(id, queue, job, text)
+  call('HSET', key('job', id), 'x_failures', whole((tonumber(job.x_failures or '') or 0) + 1))
+  local left = tonumber(job.retries_left or '') or 0
+  if left > 0 then
+    call('HSET', key('job', id), 'retries_left', whole(left - 1), 'ended_at', stamp())
+    local wait = interval(job, left)
+    if wait > 0 then wait_until(id, queue, wait * 1000) else wait_again(id, queue, job.enqueue_at_front_on_retry == '1') end
+    tell(id, queue, 'retried', job)
+  else
+    fail(id, queue, job, text)
+    tell(id, queue, 'failed', job)
+  end
+end
+
+local function bring_back(id, queue, job)
+  push(queue, id, true)
+  tell(id, queue, 'returned', job)
+end
+
+-- Id and execution of a member; RQ 1 has the id alone, and an id may hold a colon.
+local function parted(member)
+  if call('EXISTS', key('job', member)) == 1 then return member end
+  local id, execution = string.match(member, '^(.*):([^:]*)$')
+  return id or member, execution
+end
+
+-- Whether a worker still says that it runs this, on the server's clock and not on its own: the execution or the
+-- worker's own hash would be gone.
+local function is_alive(member, id, execution, job)
+  if execution then return call('EXISTS', key('execution', member)) == 1 end
+  local worker = call('HMGET', key('worker', job.worker_name or ''), 'state', 'current_job', 'death')
+  return worker[1] == 'busy' and worker[2] == id and not worker[3]
+end
+
+local function started(queue)
+  local wip = key('wip', queue)
+  for _, member in ipairs(call('ZRANGEBYSCORE', wip, 0, whole(SECONDS), 'LIMIT', 0, LOOK)) do
+    local id, execution = parted(member)
+    local job = fields_of(id, WANTED)
+    -- What was lent to a process of ours is the business of those who watch its lease.
+    if call('HEXISTS', ours('deliveries'), member) == 0 and not is_alive(member, id, execution, job) then
+      call('ZREM', wip, member)
+      if execution then
+        call('ZREM', key('executions', id), execution)
+        call('SREM', key('worker', job.worker_name or '', 'executions'), member)
+      end
+      call('LREM', key('queue', queue, 'intermediate'), 1, id)
+      if job.status == 'started' then
+        give_up(id, queue, job, ABANDONED)
+      elseif job.status == 'scheduled' and not call('ZSCORE', key('scheduled', queue), id) then
+        -- Its worker died between two steps of a retry: the retry is not spent yet.
+        give_up(id, queue, job, ABANDONED)
+      elseif job.status == 'queued' and not call('LPOS', key('queue', queue), id) then
+        -- Registered, and never begun.
+        bring_back(id, queue, job)
+      end
+    end
+  end
+end
+
+-- Ids that a worker popped and never registered. RQ fails them; they have not begun, so they go back to the head. How long
+-- one stays is our own count: RQ's mark of the first look outlives a job that comes by a second time.
+local function intermediate(queue)
+  local list, seen = key('queue', queue, 'intermediate'), ours('seen', queue)
+  local ids = call('LRANGE', list, 0, LOOK - 1)
+  local known = as_table(call('HGETALL', seen))
+  call('DEL', seen)
+  for i = #ids, 1, -1 do
+    local id = ids[i]
+    local job = fields_of(id, WANTED)
+    local runs = call('ZSCORE', key('wip', queue), id) or call('EXISTS', key('executions', id)) == 1
+    local since, of = string.match(known[id] or '', '^(%d+) (.*)$')
+    if not job.status then
+      call('LREM', list, 1, id)
+    elseif not runs and (not since or of ~= (job.enqueued_at or '')) then
+      call('HSET', seen, id, whole(MILLIS) .. ' ' .. (job.enqueued_at or ''))
+    elseif not runs and MILLIS - tonumber(since) < GRACE then
+      call('HSET', seen, id, known[id])
+    elseif not runs then
+      call('LREM', list, 1, id)
+      call('DEL', key('queue', queue, 'intermediate', 'first_seen', id))
+      if job.status == 'queued' then bring_back(id, queue, job) end
+      if job.status == 'started' then give_up(id, queue, job, STUCK) end
+    end
+  end
+end
+
+-- Jobs of RQ 3 whose last dependency ended, and whose worker died before it pushed them: it takes a moment.
+local function ready(queue)
+  for _, id in ipairs(call('ZRANGEBYSCORE', key('ready', queue), 0, whole(SECONDS - 10), 'LIMIT', 0, LOOK)) do
+    call('ZREM', key('ready', queue), id)
+    local job = fields_of(id, { 'status', 'enqueue_at_front' })
+    if job.status == 'ready_to_enqueue' then
+      wait_again(id, queue, job.enqueue_at_front == '1')
+      tell(id, queue, 'returned', job)
+    end
+  end
+end
+
+-- RQ never cleans this registry; deferred jobs with a time to live of their own go without a trace.
+local function deferred(queue)
+  for _, id in ipairs(call('ZRANDMEMBER', key('deferred', queue), LOOK)) do
+    if call('EXISTS', key('job', id)) == 0 then call('ZREM', key('deferred', queue), id) end
+  end
+end
+
+local function workers(...)
+  local register = key('workers', ...)
+  for _, name in ipairs(call('SRANDMEMBER', register, LOOK)) do
+    if call('EXISTS', name) == 0 then
+      call('SREM', register, name)
+      call('SREM', key('workers'), name)
+    end
+  end
+end
+
+-- A key of the wrong type spoils its own queue's turn and no other's.
+local function look_after(queue)
+  for _, step in ipairs({ started, intermediate, ready, deferred, workers }) do
+    local done, why = pcall(step, queue)
+    if not done then troubles[#troubles + 1] = queue .. ': ' .. (type(why) == 'table' and why.err or tostring(why)) end
+  end
+end
+
+for _, full in ipairs(call('SMEMBERS', key('queues'))) do
+  local queue = string.sub(full, #key('queue', '') + 1)
+  if #touched < LOOK and call('EXISTS', key('clean_registries', queue)) == 0 then look_after(queue) end
+end
+workers()
+return { touched, troubles }
