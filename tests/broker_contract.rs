@@ -29,6 +29,10 @@ mod redis_server;
 mod requeue;
 #[path = "broker/rq.rs"]
 mod rq;
+#[path = "broker/spoiled.rs"]
+mod spoiled;
+#[path = "broker/tending.rs"]
+mod tending;
 #[path = "broker/time.rs"]
 mod time;
 #[path = "broker/unique.rs"]

@@ -1,10 +1,13 @@
 //! Keeps the rows that people watch and the entries in the queue together.
 //!
-//! A row that waits for a queue entry which nobody has is enqueued anew. Clocks of different hosts are
+//! A row that waits for a queue entry which nobody has is enqueued anew. Entries are asked for by the ids that rows
+//! know; only for a row that has none, or lost it, and stands like that for a while, the queues are searched, and what is
+//! found is remembered: what a look costs goes by the rows and not by the queues. Clocks of different hosts are
 //! not compared: a gap counts only when it was seen unchanged for a while on this process's own clock.
 //! An entry whose row is at rest needs nothing: its attempt is refused and it ends quietly.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::pin::pin;
 use std::time::Duration;
 
 use parking_lot::Mutex;
@@ -71,9 +74,18 @@ impl TrackedKind {
     }
 }
 
-/// Gaps that were seen and not closed yet.
+/// A search may take so many times as long as an answer.
+const SEARCH: u32 = 20;
+
+/// Time between two signs of life during a search.
+const SIGN: Duration = Duration::from_millis(500);
+
+/// Gaps that were seen and not closed yet, and entries that rows do not know of.
 #[derive(Debug, Default)]
-pub(super) struct Suspects(Mutex<BTreeMap<BackgroundJobId, Suspect>>);
+pub(super) struct Suspects {
+    gaps: Mutex<BTreeMap<BackgroundJobId, Suspect>>,
+    entries: Mutex<BTreeMap<BackgroundJobId, JobId>>,
+}
 
 #[derive(Clone, Copy, Debug)]
 struct Suspect {
@@ -90,7 +102,7 @@ impl Suspects {
         now: Instant,
         grace: impl Fn(&BackgroundJob) -> Duration,
     ) -> Vec<&'a BackgroundJob> {
-        let mut seen = self.0.lock();
+        let mut seen = self.gaps.lock();
         let mut still = BTreeMap::new();
         let mut ripe = Vec::new();
         for row in gaps {
@@ -108,6 +120,15 @@ impl Suspects {
         }
         *seen = still;
         ripe
+    }
+
+    /// The ids under which these rows may have an entry. Forgets all other rows.
+    fn known_entries(&self, rows: &[BackgroundJob]) -> Vec<JobId> {
+        let mut found = self.entries.lock();
+        found.retain(|id, _| rows.iter().any(|row| row.id == *id));
+        let noted = rows.iter().filter_map(|row| row.note.queue_job.clone());
+        let known: BTreeSet<_> = noted.chain(found.values().cloned()).collect();
+        known.into_iter().collect()
     }
 }
 
@@ -159,14 +180,11 @@ pub(super) async fn reconcile(
     }
     ports.turn.beat();
     let jobs = &ports.store.background_jobs;
-    // Rows first: an entry that is made in between can only make a gap smaller.
+    // Rows first: an entry that is made in between can only make a gap smaller. An id that is older than its row's
+    // newest entry only lets the row look like a gap, and then it is searched for.
     let rows = answer_in(deadline, "list active rows", jobs.active(&tracked.job_type, ROWS)).await?;
-    let wanting: Vec<_> = rows.iter().filter(|row| needs_entry(row)).collect();
-    // A look at every entry costs as much as the queues are long; mostly no row wants one.
-    let entries = match wanting.as_slice() {
-        [] => Vec::new(),
-        _ => answer_in(deadline, "list open entries", ports.broker.open_jobs(&tracked.kind)).await?,
-    };
+    let known = suspects.known_entries(&rows);
+    let entries = answer_in(deadline, "look at the rows' entries", ports.broker.open_of(&known)).await?;
     let carried: BTreeSet<_> = entries.iter().filter_map(|entry| tracked.row_of(entry)).collect();
 
     ports.turn.beat();
@@ -174,9 +192,10 @@ pub(super) async fn reconcile(
         rows.iter().filter(|row| is_continuation(row)).map(|row| (row.id, row.note.attempt)).collect();
     answer_in(deadline, "keep paused rows alive", jobs.beat(&resting)).await?;
 
-    let gaps: Vec<_> = wanting.into_iter().filter(|row| !carried.contains(&row.id)).collect();
+    let gaps: Vec<_> = rows.iter().filter(|row| needs_entry(row) && !carried.contains(&row.id)).collect();
     let ripe = suspects.ripe(&gaps, Instant::now(), |row| tracked.grace_of(row, lost));
-    for row in &ripe {
+    let none_unripe = ripe.len() == gaps.len();
+    for row in without_entry(ports, tracked, suspects, ripe, deadline).await? {
         ports.turn.beat();
         // What was lost comes back under its own name, however many processes bring it back.
         let known = row.note.queue_job.clone().filter(|_| lost);
@@ -192,11 +211,38 @@ pub(super) async fn reconcile(
             tracing::warn!(background_job = %row.id, job.id = %id, queue.name = %tracked.queue, "{what}");
         }
     }
-    Ok(ripe.len() == gaps.len())
+    Ok(none_unripe)
 }
 
 const MISSING: &str = "a row had no entry in its queue; enqueued it anew";
 const FORGOTTEN: &str = "the queue has lost the entry of a row; wrote it anew from the database";
+
+/// Those of the rows for which no entry is found anywhere, either.
+async fn without_entry<'a>(
+    ports: &RescuerPorts,
+    tracked: &TrackedKind,
+    suspects: &Suspects,
+    mut rows: Vec<&'a BackgroundJob>,
+    deadline: Duration,
+) -> Result<Vec<&'a BackgroundJob>, Fault> {
+    if rows.is_empty() {
+        return Ok(rows);
+    }
+    let search = ports.broker.open_jobs(&tracked.kind);
+    let mut search = pin!(answer_in(deadline * SEARCH, "search for entries", search));
+    let entries = loop {
+        tokio::select! {
+            found = &mut search => break found?,
+            () = tokio::time::sleep(SIGN) => ports.turn.beat(),
+        }
+    };
+    for entry in entries {
+        let Some(row) = tracked.row_of(&entry) else { continue };
+        rows.retain(|other| other.id != row);
+        suspects.entries.lock().insert(row, entry.id);
+    }
+    Ok(rows)
+}
 
 #[cfg(test)]
 mod tests {

@@ -321,8 +321,18 @@ pub trait Broker: Send + Sync + 'static {
     /// Jobs by filter, newest first.
     async fn jobs(&self, filter: &JobFilter) -> Result<Vec<JobRecord>, Fault>;
 
+    /// Those of these jobs that are queued, scheduled or started. Costs as much as there are `ids`, however long
+    /// the queues are.
+    async fn open_of(&self, ids: &[JobId]) -> Result<Vec<JobRecord>, Fault> {
+        let mut open = Vec::new();
+        for id in ids {
+            open.extend(self.job(id).await?.filter(|job| job.state.is_open()));
+        }
+        Ok(open)
+    }
+
     /// Jobs of a function that are queued, scheduled or started, under either of its names; `kind` is
-    /// the full one.
+    /// the full one. A search: it may have to read every queue.
     async fn open_jobs(&self, kind: &KindName) -> Result<Vec<JobRecord>, Fault>;
 
     /// Takes a queued or scheduled job out. The state it is in afterwards; none: no such job.

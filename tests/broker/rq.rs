@@ -32,6 +32,70 @@ impl Prefix {
     }
 }
 
+/// The server itself, asked about keys under the prefix.
+impl Prefix {
+    async fn run<T: redis::FromRedisValue>(&self, command: &redis::Cmd) -> T {
+        let client = redis::Client::open(SHARED.url()).unwrap();
+        let mut connection = client.get_multiplexed_async_connection().await.unwrap();
+        command.query_async(&mut connection).await.unwrap()
+    }
+
+    /// A command whose second word, and each but the last of a few that take several, is a key.
+    fn command(&self, words: &[&str]) -> redis::Cmd {
+        let mut command = redis::cmd(words[0]);
+        let keys = match words[0] {
+            "TIME" => 0,
+            "LMOVE" => 2,
+            "DEL" | "EXISTS" => words.len() - 1,
+            _ => 1,
+        };
+        for (place, word) in words[1..].iter().enumerate() {
+            match place < keys {
+                true => command.arg(self.key(word)),
+                false => command.arg(*word),
+            };
+        }
+        command
+    }
+
+    pub fn key(&self, name: &str) -> String {
+        format!("{}:{name}", self.0)
+    }
+
+    pub async fn ask(&self, words: &[&str]) {
+        self.run::<redis::Value>(&self.command(words)).await;
+    }
+
+    /// The same, with more words that are keys.
+    pub async fn ask_with_keys(&self, words: &[&str], keys: &[&str]) {
+        let mut command = self.command(words);
+        for key in keys {
+            command.arg(self.key(key));
+        }
+        self.run::<redis::Value>(&command).await;
+    }
+
+    pub async fn ask_number(&self, words: &[&str]) -> i64 {
+        self.run(&self.command(words)).await
+    }
+
+    pub async fn ask_text(&self, words: &[&str]) -> String {
+        self.run(&self.command(words)).await
+    }
+
+    pub async fn ask_bytes(&self, words: &[&str]) -> Vec<u8> {
+        self.run::<Option<Vec<u8>>>(&self.command(words)).await.unwrap_or_default()
+    }
+
+    pub async fn ask_list(&self, words: &[&str]) -> Vec<String> {
+        self.run(&self.command(words)).await
+    }
+
+    pub async fn set_field(&self, key: &str, field: &str, value: &[u8]) {
+        self.run::<redis::Value>(redis::cmd("HSET").arg(self.key(key)).arg(field).arg(value)).await;
+    }
+}
+
 #[async_trait]
 impl Fresh for Prefix {
     async fn open(&self) -> Arc<dyn Broker> {

@@ -211,6 +211,10 @@ impl Broker for Rq {
         self.server.jobs(filter).await
     }
 
+    async fn open_of(&self, ids: &[JobId]) -> Result<Vec<JobRecord>, Fault> {
+        self.server.open_of(ids).await
+    }
+
     async fn open_jobs(&self, kind: &KindName) -> Result<Vec<JobRecord>, Fault> {
         self.server.open_jobs(kind).await
     }

@@ -54,6 +54,23 @@ impl Link {
         self.kept(answer.await, what)
     }
 
+    /// As [`Self::ask`]; where a key holds something of another type there is no answer.
+    pub(super) async fn ask_each<T: FromRedisValue>(
+        &self,
+        commands: &mut redis::Pipeline,
+        what: impl FnOnce() -> String,
+    ) -> Result<Vec<Option<T>>, Fault> {
+        let what = what();
+        let answers: Vec<RedisResult<T>> = self.ask(commands.ignore_errors(), || what.clone()).await?;
+        let answer = |answer: RedisResult<T>| match answer {
+            Ok(answer) => Ok(Some(answer)),
+            Err(error) if error.code() == Some("WRONGTYPE") => Ok(None),
+            // A server that refuses to answer has not said that there is nothing.
+            Err(error) => Err(fault(error, what.clone())),
+        };
+        answers.into_iter().map(answer).collect()
+    }
+
     /// A connection for calls that block for `longest` at most.
     pub(super) async fn blocking(&self, longest: Duration) -> Result<MultiplexedConnection, RedisError> {
         let config = AsyncConnectionConfig::new()

@@ -5,11 +5,11 @@ use std::collections::BTreeSet;
 use super::server::{Fields, Server};
 use super::wire::{self, Hash, LastOutcome};
 use crate::fault::Fault;
-use crate::job::{JobId, JobRecord, JobState, KindName, QueueName};
+use crate::job::{JobId, JobRecord, JobState, QueueName};
 use crate::queue::broker::JobFilter;
 
 /// Jobs that are read in one round trip.
-const AT_ONCE: usize = 500;
+pub(super) const AT_ONCE: usize = 500;
 /// At least so many of each list are looked at for the newest, since RQ's lists are ordered by other times.
 const REACH: usize = 1000;
 
@@ -72,34 +72,8 @@ impl Server {
         self.with_outcomes(found, what).await
     }
 
-    /// Jobs of a function that can still run.
-    pub(super) async fn open_jobs(&self, kind: &KindName) -> Result<Vec<JobRecord>, Fault> {
-        let what = || format!("list open jobs of {kind}");
-        let mut open = Vec::new();
-        let mut limited = self.limited().await?;
-        for queue in self.queues().await? {
-            let mut ids = std::mem::take(&mut limited);
-            for state in [JobState::Queued, JobState::Scheduled, JobState::Started] {
-                self.newest(&queue, Some(state), usize::MAX, &mut ids).await?;
-            }
-            let ids: Vec<String> = ids.into_iter().collect();
-            for some in ids.chunks(AT_ONCE) {
-                for (id, hash) in self.read(some, what).await? {
-                    let (record, _) = hash.record(&id, None, &self.limits);
-                    if record.state.is_open()
-                        && (record.kind == *kind || record.kind.as_str() == kind.short())
-                    {
-                        open.push(record);
-                    }
-                }
-            }
-        }
-        open.sort_by_key(|record| record.created_at);
-        Ok(open)
-    }
-
     /// Ids of all jobs that wait for a place under one of RQ's rate limits.
-    async fn limited(&self) -> Result<BTreeSet<String>, Fault> {
+    pub(super) async fn limited(&self) -> Result<BTreeSet<String>, Fault> {
         let what = || "list jobs under rate limits".to_owned();
         let mut commands = redis::pipe();
         commands.smembers(self.keys.limits());
@@ -116,7 +90,7 @@ impl Server {
     }
 
     /// Ids of the newest jobs of a queue in a state, as far as its lists tell; `reach` of each list.
-    async fn newest(
+    pub(super) async fn newest(
         &self,
         queue: &QueueName,
         state: Option<JobState>,
@@ -142,14 +116,15 @@ impl Server {
     }
 
     /// The hashes of jobs that are there. An id may be a member of the registry of running jobs.
-    async fn read(&self, ids: &[String], what: impl Fn() -> String) -> Result<Vec<(String, Hash)>, Fault> {
+    pub(super) async fn read(&self, ids: &[String], what: impl Fn() -> String) -> Result<Vec<(String, Hash)>, Fault> {
         let mut found: Vec<(String, Hash)> = Vec::with_capacity(ids.len());
         for some in ids.chunks(AT_ONCE) {
             let mut commands = redis::pipe();
             for id in some {
                 commands.hgetall(self.keys.job(id));
             }
-            let hashes: Vec<Fields> = self.link.ask(&commands, &what).await?;
+            let hashes: Vec<Option<Fields>> = self.link.ask_each(&mut commands, &what).await?;
+            let hashes = hashes.into_iter().map(Option::unwrap_or_default);
             let mut again = Vec::new();
             for (id, hash) in some.iter().zip(hashes) {
                 match (hash.is_empty(), wire::split_member(id)) {
@@ -163,7 +138,8 @@ impl Server {
                 for id in &again {
                     commands.hgetall(self.keys.job(id));
                 }
-                let hashes: Vec<Fields> = self.link.ask(&commands, &what).await?;
+                let hashes: Vec<Option<Fields>> = self.link.ask_each(&mut commands, &what).await?;
+                let hashes = hashes.into_iter().map(Option::unwrap_or_default);
                 let there = again.into_iter().zip(hashes).filter(|(_, hash)| !hash.is_empty());
                 found.extend(there.map(|(id, hash)| (id, Hash(hash))));
             }
@@ -188,8 +164,8 @@ impl Server {
                 commands.cmd("XREVRANGE").arg(self.keys.results(id)).arg("+").arg("-").arg("COUNT").arg(1);
                 commands.zscore(self.keys.registry("scheduled", hash.queue()), id);
             }
-            let answers: Vec<redis::Value> = self.link.ask(&commands, &what).await?;
-            let mut answers = answers.into_iter();
+            let answers: Vec<Option<redis::Value>> = self.link.ask_each(&mut commands, &what).await?;
+            let mut answers = answers.into_iter().map(Option::unwrap_or_default);
             for (id, hash) in some {
                 let last = answers.next().and_then(last_outcome);
                 let due: Option<f64> =

@@ -3,7 +3,8 @@
 //!
 //! Read in this order: `keys` and `wire` (what lies on the server), `codec` (a call and its result), `callbacks`, `scripts` (the atomic
 //! steps), `server` with `lent` (the path of a job), `wait` (who is woken), `leases` and `workers` (what RQ's readers see), `orders`
-//! (what people ask of them), `memory` and `risks` (a server that forgets), `look`, `tend` (what RQ's own workers left behind).
+//! (what people ask of them), `memory` and `risks` (a server that forgets), `look` and `search`, `tend` (what RQ's own
+//! workers left behind).
 
 mod broker;
 mod callbacks;
@@ -18,6 +19,7 @@ mod memory;
 mod orders;
 mod risks;
 mod scripts;
+mod search;
 mod server;
 mod tend;
 mod wait;

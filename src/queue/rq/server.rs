@@ -20,8 +20,9 @@ use crate::queue::broker::{Delivery, Enqueued, Settled, Settlement, Verdict};
 /// A hash as a script answers it.
 pub(super) type Fields = HashMap<String, Vec<u8>>;
 
-/// The time of a fetch, the names of fields, and for each job its place among the slots, its id and its fields.
-type Taken = (String, Vec<String>, Vec<(usize, String, Vec<Option<Vec<u8>>>)>);
+/// The time of a fetch, the names of fields, for each job its place among the slots, its id and its fields, and the
+/// ids that stood for nothing that can be run.
+type Taken = (String, Vec<String>, Vec<(usize, String, Vec<Option<Vec<u8>>>)>, Vec<String>);
 
 /// What the calls share.
 pub(super) struct Server {
@@ -109,13 +110,18 @@ impl Server {
             call.arg(execution.as_str()).arg(name);
         }
         let taken: Result<Taken, _> = self.link.invoke(&call, || format!("fetch from `{queue}`")).await;
-        let (now, names, taken) = match taken {
+        let (now, names, taken, broken) = match taken {
             Ok(taken) => taken,
             Err(fault) => {
                 self.workers.release(&executions);
                 return Err(fault);
             }
         };
+        for id in broken {
+            tracing::error!(job.id = id, queue.name = %queue,
+                "an entry of a queue was no job: its key is missing fields or holds no hash; the entry is gone, the key \
+                 is as it was");
+        }
         let used = taken.len();
         self.workers.release(executions.iter().skip(used));
         let started_at = wire::time(&now);

@@ -21,9 +21,9 @@ for i = 1, #lent, 2 do
   if process == ARGV[3] then
     local member = lent[i]
     local id, execution = string.match(member, '^(.*):([^:]*)$')
-    local fields = call('HMGET', key('job', id), 'status', 'timeout')
-    if fields[1] and call('ZSCORE', key('wip', queue), member) then
-      local timeout = tonumber(fields[2] or '') or 180
+    local fields = fields_of(id, { 'status', 'timeout' })
+    if fields.status and call('ZSCORE', key('wip', queue), member) then
+      local timeout = tonumber(fields.timeout or '') or 180
       local ttl = (timeout > 0 and math.min(timeout, 30) or 30) + 60
       call('ZADD', key('wip', queue), 'XX', whole(SECONDS + ttl), member)
       call('HSET', key('job', id), 'last_heartbeat', now)

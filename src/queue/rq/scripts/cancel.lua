@@ -2,7 +2,7 @@
 
 local id = ARGV[3]
 local name = key('job', id)
-local job = as_table(call('HGETALL', name))
+local job = as_table(hash_of(id))
 if not job.status then return false end
 local waits = { queued = true, scheduled = true, deferred = true, rate_limited = true }
 if not waits[job.status] then return job.status end

@@ -7,7 +7,7 @@ for _, full in ipairs(call('SMEMBERS', key('queues'))) do
     if left > 0 then
       for _, id in ipairs(call('ZRANGEBYSCORE', registry, 0, whole(SECONDS), 'LIMIT', 0, left)) do
         call('ZREM', registry, id)
-        local status = call('HGET', key('job', id), 'status')
+        local status = status_of(id)
         -- One that runs again is in other hands.
         if not OPEN[status or ''] then forget(id) end
         left = left - 1

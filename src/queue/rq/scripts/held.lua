@@ -5,7 +5,7 @@ for i = 1, #lent, 2 do
   local process, queue = string.match(lent[i + 1], '^(%S+) %S+ %S+ (.*)$')
   if process == ARGV[4] and queue == ARGV[3] then
     local id, execution = string.match(lent[i], '^(.*):([^:]*)$')
-    local hash = call('HGETALL', key('job', id))
+    local hash = hash_of(id)
     if #hash > 0 then found[#found + 1] = { execution, id, hash } end
   end
 end

@@ -16,7 +16,7 @@ for i = 1, #lent, 2 do
   busy[process] = true
   if #found < max and not call('ZSCORE', ours('leases'), process) then
     local id, execution = string.match(lent[i], '^(.*):([^:]*)$')
-    local hash = call('HGETALL', key('job', id))
+    local hash = hash_of(id)
     if #hash == 0 or not call('ZSCORE', key('wip', queue), lent[i]) then
       -- Deleted, or given up by another's maintenance: there is nothing to bring back.
       call('HDEL', ours('deliveries'), lent[i])

@@ -52,13 +52,20 @@ local function as_table(flat)
   return found
 end
 
--- Some fields of a job: none when there is no such job, or what is under its name is no hash.
+-- A job is read so that one under whose name there is no hash is none, and holds nobody else up.
+local function hash_of(id)
+  local hash = redis.pcall('HGETALL', key('job', id))
+  return hash.err and {} or hash
+end
+
 local function fields_of(id, names)
   local values, job = redis.pcall('HMGET', key('job', id), unpack(names)), {}
   if values.err then return job end
   for i, field in ipairs(names) do job[field] = values[i] or nil end
   return job
 end
+
+local function status_of(id) return fields_of(id, { 'status' }).status end
 
 local function push(queue, id, to_head)
   call(to_head and 'LPUSH' or 'RPUSH', key('queue', queue), id)
@@ -148,12 +155,12 @@ local function release_dependents(id, well, job)
   local waiting = call('SMEMBERS', key('job', id, 'dependents'))
   if job then job.waited_for = #waiting > 0 end
   for _, child in ipairs(waiting) do
-    local job = as_table(call('HGETALL', key('job', child)))
+    local job = as_table(hash_of(child))
     local lenient = job.allow_dependency_failures == '1'
-    local free = job.status == 'deferred' and (well or lenient)
+    local free = job.status == 'deferred' and job.origin and (well or lenient)
     if free then
       for _, other in ipairs(call('SMEMBERS', RQ .. ':job::' .. child .. ':dependencies')) do
-        local status = other ~= id and call('HGET', key('job', other), 'status')
+        local status = other ~= id and status_of(other)
         if status and status ~= 'finished' and not (lenient and status == 'failed') then free = false end
       end
     end
@@ -191,7 +198,7 @@ local OPEN = { queued = true, scheduled = true, started = true, deferred = true,
 local function holder_of(unique, id)
   local held = as_table(call('HGETALL', ours('unique', unique)))
   if not held.job or held.job == id then return nil end
-  local open = OPEN[call('HGET', key('job', held.job), 'status') or '']
+  local open = OPEN[status_of(held.job) or '']
   if open or tonumber(held['until']) > MILLIS then return held.job end
   return nil
 end

@@ -19,9 +19,9 @@ for _, full in ipairs(queues) do
     local due = left > 0 and call('ZRANGEBYSCORE', key('scheduled', queue), 0, whole(SECONDS), 'LIMIT', 0, left) or {}
     for _, id in ipairs(due) do
       call('ZREM', key('scheduled', queue), id)
-      local fields = call('HMGET', key('job', id), 'status', 'enqueue_at_front', 'enqueue_at_front_on_retry', 'ended_at')
-      if fields[1] == 'scheduled' then
-        wait_again(id, queue, fields[2] == '1' or (fields[3] == '1' and (fields[4] or '') ~= ''))
+      local job = fields_of(id, { 'status', 'enqueue_at_front', 'enqueue_at_front_on_retry', 'ended_at' })
+      if job.status == 'scheduled' then
+        wait_again(id, queue, job.enqueue_at_front == '1' or (job.enqueue_at_front_on_retry == '1' and (job.ended_at or '') ~= ''))
         left = left - 1
       end
     end

@@ -4,7 +4,7 @@
 local answers = {}
 for i = 3, #ARGV do
   local id = ARGV[i]
-  local job = as_table(call('HGETALL', key('job', id)))
+  local job = as_table(hash_of(id))
   local ended = job.status == 'failed' or job.status == 'stopped' or job.status == 'canceled'
   local holder = ended and job.x_unique and holder_of(job.x_unique, id)
   if not ended then

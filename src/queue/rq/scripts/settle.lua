@@ -178,10 +178,14 @@ end
 local WANTED = { 'status', 'repeats_left', 'repeat_intervals', 'retries_left', 'enqueue_at_front_on_retry', 'dependency_ids',
   'rate_limit_key' }
 
-local function wanted(id)
-  local values, job = call('HMGET', key('job', id), unpack(WANTED)), {}
-  for i, field in ipairs(WANTED) do job[field] = values[i] or nil end
-  return job
+-- What lies around a job may be of any type: then this job fails saying so, and the others of the call do not.
+local function conclude(s, run, job, text)
+  local done, why = pcall(verdicts[s.verdict], s, run, job, text)
+  if done then return end
+  why = type(why) == 'table' and why.err or tostring(why)
+  call('HSET', key('job', s.id), 'status', 'failed', 'ended_at', stamp(), 'x_remark', 'its end could not be written: ' .. why)
+  call('ZADD', key('failed', s.queue), whole(SECONDS + FAILURE_TTL), s.id)
+  call('EXPIRE', key('job', s.id), FAILURE_TTL)
 end
 
 local answers = {}
@@ -189,14 +193,14 @@ if ARGV[3] then read() end
 for i = 3, #ARGV, 2 do
   local s, text = ends[i], ARGV[i + 1]
   local run = let_go(s)
-  local job = run and wanted(s.id)
+  local job = run and fields_of(s.id, WANTED)
   local counts = job and job.status
   if counts == 'canceled' then
     -- A person took it out while it ran: what it did is recorded, where it stands is not.
     free(run)
     if s.verdict == 'ack' and s.keep ~= 0 then record(s.id, s.execution, run, '1', 'return_value', text, s.keep) end
   elseif counts then
-    verdicts[s.verdict](s, run, job, text)
+    conclude(s, run, job, text)
     if s.remark and call('EXISTS', key('job', s.id)) == 1 then call('HSET', key('job', s.id), 'x_remark', s.remark) end
   elseif run then
     free(run)

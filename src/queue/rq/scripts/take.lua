@@ -1,6 +1,7 @@
 -- Takes jobs from the head of a queue, registers them and marks them as started: at no moment is a job in no list.
 -- ARGV[3]: queue; [4]: process; then for each free slot an execution and a worker.
--- Answers: the time; the names of the fields; for each job taken its place among the slots, its id and its fields.
+-- Answers: the time; the names of the fields; for each job taken its place among the slots, its id and its fields; the ids
+-- that stood for nothing that can be run.
 
 local FIELDS = { 'status', 'data', 'timeout', 'x_attempt', 'origin', 'created_at', 'enqueued_at', 'retries_left',
   'retry_intervals', 'result_ttl', 'failure_ttl', 'x_failures', 'x_orphaned', 'meta',
@@ -16,9 +17,9 @@ end
 local queue, process, now, beat = ARGV[3], ARGV[4], stamp(), epoch()
 local lease = call('ZSCORE', ours('leases'), process)
 local held_back = call('EXISTS', key('suspended')) == 1 or call('HEXISTS', ours('paused'), queue) == 1
-if held_back or not lease or tonumber(lease) <= MILLIS then return { now, NAMES, {} } end
+if held_back or not lease or tonumber(lease) <= MILLIS then return { now, NAMES, {}, {} } end
 
-local slots, used, taken, wip, lent = (#ARGV - 4) / 2, 0, {}, {}, {}
+local slots, used, taken, wip, lent, broken = (#ARGV - 4) / 2, 0, {}, {}, {}, {}
 -- The workers of a process are registered together, and run out together.
 local registered = slots > 0 and call('EXISTS', key('worker', ARGV[6])) == 1
 
@@ -64,9 +65,11 @@ while used < slots do
     if (fields[last] or '') .. (fields[last - 1] or '') .. (fields[last - 2] or '') ~= '' then
       for i, time in ipairs(call('HMGET', key('job', id), unpack(TIMES))) do fields[last + i] = time end
     end
-    -- One that was canceled or deleted meanwhile is nobody's any more, nor one whose name is no hash's.
+    -- One that was canceled or deleted meanwhile is nobody's any more.
     if fields[1] == 'queued' and fields[2] then
       start(id, fields)
+    elseif fields.err or fields[1] == 'queued' or (fields[2] and not fields[1]) then
+      broken[#broken + 1] = id
     elseif not fields[1] then
       give_places_back(id)
     end
@@ -76,4 +79,4 @@ if used > 0 then
   call('ZADD', key('wip', queue), unpack(wip))
   call('HSET', ours('deliveries'), unpack(lent))
 end
-return { now, NAMES, taken }
+return { now, NAMES, taken, broken }

@@ -14,7 +14,7 @@ local function oldest(registry, count)
     if ids[i + 1] ~= score then found[#found + 1] = ids[i] end
   end
   local ended = {}
-  for _, id in ipairs(tied) do ended[id] = call('HGET', key('job', id), 'ended_at') or '' end
+  for _, id in ipairs(tied) do ended[id] = fields_of(id, { 'ended_at' }).ended_at or '' end
   table.sort(tied, function(a, b)
     if ended[a] == ended[b] then return a < b end
     return ended[a] < ended[b]
@@ -34,7 +34,7 @@ for _, full in ipairs(call('SMEMBERS', key('queues'))) do
     if budgets[kind] > 0 and excess > 0 and left > 0 then
       for _, id in ipairs(oldest(registry, math.min(excess, left))) do
         call('ZREM', registry, id)
-        if not OPEN[call('HGET', key('job', id), 'status') or ''] then forget(id) end
+        if not OPEN[status_of(id) or ''] then forget(id) end
         left = left - 1
       end
     end

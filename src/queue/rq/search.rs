@@ -1,0 +1,98 @@
+//! Jobs that can still run: by their ids, which is cheap, or by their function, which is a search.
+
+use std::collections::BTreeSet;
+
+use super::codec;
+use super::look::AT_ONCE;
+use super::server::Server;
+use super::wire;
+use crate::fault::Fault;
+use crate::job::{JobId, JobRecord, JobState, KindName, QueueName};
+
+/// Ids of a queue that are read in one round trip.
+const WINDOW: isize = 5000;
+
+/// A job's status and call.
+type Glance = (Option<Vec<u8>>, Option<Vec<u8>>);
+
+impl Server {
+    /// Those of these jobs that can still run.
+    pub(super) async fn open_of(&self, ids: &[JobId]) -> Result<Vec<JobRecord>, Fault> {
+        let ids: Vec<String> = ids.iter().map(JobId::to_string).collect();
+        let found = self.read(&ids, || format!("look at {} jobs", ids.len())).await?;
+        let record = |(id, hash): (String, wire::Hash)| hash.into_record(&id, None, &self.limits).0;
+        Ok(found.into_iter().map(record).filter(|job| job.state.is_open()).collect())
+    }
+
+    /// Jobs of a function that can still run.
+    pub(super) async fn open_jobs(&self, kind: &KindName) -> Result<Vec<JobRecord>, Fault> {
+        let mut of_kind = BTreeSet::new();
+        let limited: Vec<String> = self.limited().await?.into_iter().collect();
+        self.glance(&limited, kind, &mut of_kind).await?;
+        for queue in self.queues().await? {
+            self.search_waiting(&queue, kind, &mut of_kind).await?;
+            let mut members = BTreeSet::new();
+            for state in [JobState::Scheduled, JobState::Started] {
+                self.newest(&queue, Some(state), usize::MAX, &mut members).await?;
+            }
+            // One of running jobs may be an id with its execution.
+            let ids = members.iter().flat_map(|member| [member, wire::split_member(member).0]);
+            let registered: Vec<String> = ids.map(str::to_owned).collect();
+            self.glance(&registered, kind, &mut of_kind).await?;
+        }
+        let ids: Vec<JobId> = of_kind.into_iter().map(JobId::from).collect();
+        let mut open = self.open_of(&ids).await?;
+        open.sort_by_key(|record| record.created_at);
+        Ok(open)
+    }
+
+    /// Counts from the tail, for the head is where jobs leave: what is counted from there moves under the search.
+    async fn search_waiting(
+        &self,
+        queue: &QueueName,
+        kind: &KindName,
+        of_kind: &mut BTreeSet<String>,
+    ) -> Result<(), Fault> {
+        let list = self.keys.queue(queue.as_str());
+        let mut last = -1;
+        loop {
+            let mut commands = redis::pipe();
+            commands.lrange(&list, last + 1 - WINDOW, last);
+            let (ids,): (Vec<String>,) =
+                self.link.ask(&commands, || format!("search the queue `{queue}`")).await?;
+            self.glance(&ids, kind, of_kind).await?;
+            if isize::try_from(ids.len()).unwrap_or(WINDOW) < WINDOW {
+                return Ok(());
+            }
+            last -= WINDOW;
+        }
+    }
+
+    /// Notes which of these are open jobs of the function.
+    async fn glance(
+        &self,
+        ids: &[String],
+        kind: &KindName,
+        of_kind: &mut BTreeSet<String>,
+    ) -> Result<(), Fault> {
+        for some in ids.chunks(AT_ONCE) {
+            let mut commands = redis::pipe();
+            for id in some {
+                commands.hmget(self.keys.job(id), &["status", "data"]);
+            }
+            let found: Vec<Option<Glance>> =
+                self.link.ask_each(&mut commands, || format!("look for jobs of {kind}")).await?;
+            for (id, glance) in some.iter().zip(found) {
+                let (status, data) = glance.unwrap_or_default();
+                let status = String::from_utf8(status.unwrap_or_default()).unwrap_or_default();
+                let call = codec::decode_call(&data.unwrap_or_default(), &self.limits);
+                let found = call.as_ref().map_or_else(|error| error.kind.as_ref(), |call| Some(&call.kind));
+                let is_it = found.is_some_and(|found| found == kind || found.as_str() == kind.short());
+                if is_it && wire::state(&status).is_open() {
+                    of_kind.insert(id.to_owned());
+                }
+            }
+        }
+        Ok(())
+    }
+}
