@@ -79,6 +79,9 @@ async fn something_else(prefix: &Prefix, key: &str) {
 async fn spoil(prefix: &Prefix) -> Vec<String> {
     let mut ways = Vec::new();
     for _ in 0..fastrand::usize(1..=4) {
+        if prefix.ask_text(&["TYPE", "job:j"]).await != "hash" {
+            return ways;
+        }
         match fastrand::u8(..10) {
             0 => {
                 something_else(prefix, "job:j").await;

@@ -66,7 +66,7 @@ impl Broker for Rq {
         let held: Vec<(String, String, Fields)> =
             server.link.invoke(&call, || format!("list deliveries from `{queue}`")).await?;
         let delivery = |(execution, id, fields): (String, String, Fields)| {
-            server.delivery(ExecutionId::from(execution), &id, fields)
+            server.delivery(ExecutionId::from(execution), queue, &id, fields)
         };
         Ok(held.into_iter().map(delivery).collect())
     }

@@ -172,8 +172,8 @@ pub(super) async fn orphans(server: &Server, max: u32) -> Result<Vec<Orphan>, Fa
     call.arg(max).arg(server.memory.known().ttl);
     let found: Vec<(String, String, String, String, Fields)> =
         server.link.invoke(&call, || "look for orphans".to_owned()).await?;
-    let orphan = |(execution, process, _, id, fields): (String, String, String, String, Fields)| Orphan {
-        delivery: server.delivery(ExecutionId::from(execution), &id, fields),
+    let orphan = |(execution, process, queue, id, fields): (String, String, String, String, Fields)| Orphan {
+        delivery: server.delivery(ExecutionId::from(execution), &QueueName::from(queue), &id, fields),
         process: ProcessId::from(process),
     };
     Ok(found.into_iter().map(orphan).collect())

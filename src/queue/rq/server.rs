@@ -128,7 +128,7 @@ impl Server {
         let delivery = |(slot, id, values): (usize, String, Vec<Option<Vec<u8>>>)| {
             let fields =
                 names.iter().zip(values).filter_map(|(name, value)| Some((name.clone(), value?))).collect();
-            let mut delivery = self.delivery(executions.get(slot)?.clone(), &id, fields);
+            let mut delivery = self.delivery(executions.get(slot)?.clone(), queue, &id, fields);
             delivery.job.state = JobState::Started;
             delivery.job.attempt = delivery.job.attempt.saturating_add(1);
             delivery.job.started_at = started_at;
@@ -137,10 +137,18 @@ impl Server {
         Ok(taken.into_iter().filter_map(delivery).collect())
     }
 
-    /// A delivery, which is remembered until its end.
-    pub(super) fn delivery(&self, execution: ExecutionId, id: &str, fields: Fields) -> Delivery {
+    /// A delivery, which is remembered until its end. It is from the queue that it was taken from, whatever its own
+    /// fields say.
+    pub(super) fn delivery(
+        &self,
+        execution: ExecutionId,
+        queue: &QueueName,
+        id: &str,
+        fields: Fields,
+    ) -> Delivery {
         let hash = Hash(fields);
-        let (job, serializer) = hash.record(id, None, &self.limits);
+        let (mut job, serializer) = hash.record(id, None, &self.limits);
+        job.queue = queue.clone();
         self.lent.lock().insert(execution.clone(), Out { id: id.to_owned(), hash, serializer });
         Delivery { job, execution }
     }

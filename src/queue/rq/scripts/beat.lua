@@ -31,7 +31,7 @@ for i = 1, #lent, 2 do
         call('HSET', key('execution', member), 'last_heartbeat', beat)
         call('EXPIRE', key('execution', member), ttl)
       end
-      call('ZADD', key('executions', id), 'XX', whole(SECONDS + ttl + 60), execution)
+      try('ZADD', key('executions', id), 'XX', whole(SECONDS + ttl + 60), execution)
       call('EXPIRE', key('executions', id), ttl + 60)
       local busy = key('worker', worker)
       if call('EXISTS', busy) == 1 and call('HEXISTS', busy, 'current_job') == 0 then

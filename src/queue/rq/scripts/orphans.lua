@@ -22,7 +22,7 @@ for i = 1, #lent, 2 do
       call('HDEL', ours('deliveries'), lent[i])
       call('ZREM', key('wip', queue), lent[i])
       call('DEL', key('execution', lent[i]))
-      call('ZREM', key('executions', id), execution)
+      try('ZREM', key('executions', id), execution)
       if #hash == 0 then give_places_back(id) end
     else
       found[#found + 1] = { execution, process, queue, id, hash }

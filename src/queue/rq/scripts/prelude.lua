@@ -2,6 +2,8 @@
 
 local RQ, OURS = ARGV[1], ARGV[2]
 local call = redis.call
+-- For a list that is there for readers alone: what else lies under its name is no reason to lose a job.
+local try = redis.pcall
 local clock = call('TIME')
 local SECONDS, MICROS = tonumber(clock[1]), tonumber(clock[2])
 local MILLIS = SECONDS * 1000 + math.floor(MICROS / 1000)

@@ -39,7 +39,7 @@ local function start(id, fields)
   call('HSET', execution_key, 'id', execution, 'job_id', id, 'created_at', beat, 'last_heartbeat', beat,
     'worker_name', worker)
   call('EXPIRE', execution_key, ttl)
-  call('ZADD', executions, whole(SECONDS + ttl + 60), execution)
+  try('ZADD', executions, whole(SECONDS + ttl + 60), execution)
   call('EXPIRE', executions, ttl + 60)
   if registered then
     local mine = key('worker', worker, 'executions')

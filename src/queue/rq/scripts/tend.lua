@@ -76,7 +76,7 @@ local function started(queue)
     if call('HEXISTS', ours('deliveries'), member) == 0 and not is_alive(member, id, execution, job) then
       call('ZREM', wip, member)
       if execution then
-        call('ZREM', key('executions', id), execution)
+        try('ZREM', key('executions', id), execution)
         call('SREM', key('worker', job.worker_name or '', 'executions'), member)
       end
       call('LREM', key('queue', queue, 'intermediate'), 1, id)
