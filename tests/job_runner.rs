@@ -16,10 +16,11 @@ use actix::{Actor, Addr};
 use serde_json::{Value, json};
 use tikkun::actors::{Blamed, FailStuck, Fence, JobEnded, JobRunner, RunJob, Running, StopForDrain};
 use tikkun::job::{
+    Callback, Callbacks,
     Args, ArgsError, Completion, Job, JobContext, JobError, JobRecord, JobResult, JobSettings, Limit, NewJob,
     OrphanPolicy, Progress, QueueEnd, Registry, Retries, RetryPolicy,
 };
-use tikkun::queue::{Delivery, Verdict};
+use tikkun::queue::{Delivery, Settlement, Verdict};
 
 const DEADLINE: Duration = Duration::from_secs(20);
 /// Longer than any test waits: a job that ends after it was not stopped.
@@ -114,10 +115,45 @@ impl Job for Hopeless {
     }
 }
 
+type Calls = Arc<parking_lot::Mutex<Vec<(String, Value)>>>;
+
+/// A callback that notes how it was called.
+struct Called(Calls);
+impl Job for Called {
+    const NAME: &'static str = "tests.called";
+    type Args = (String, Value);
+    async fn run(&self, call: (String, Value), _: &JobContext) -> JobResult {
+        self.0.lock().push(call);
+        Ok(Completion::done())
+    }
+}
+
+/// A callback that fails, whatever it is called with.
+struct Objects;
+impl Job for Objects {
+    const NAME: &'static str = "tests.objects";
+    type Args = (String, Value);
+    async fn run(&self, _: (String, Value), _: &JobContext) -> JobResult {
+        Err(JobError::retryable("it objects"))
+    }
+}
+
+/// A job whose enqueuer named functions for its end; an empty name is none.
+fn calling(job: JobRecord, success: &str, failure: &str, stopped: &str) -> JobRecord {
+    let callback = |name: &str| {
+        let timeout = Duration::from_secs(1);
+        (!name.is_empty()).then(|| Callback { function: name.into(), timeout })
+    };
+    let callbacks =
+        Callbacks { success: callback(success), failure: callback(failure), stopped: callback(stopped) };
+    JobRecord { callbacks, ..job }
+}
+
 struct Bench {
     runner: Addr<JobRunner>,
     running: Running,
     told: Arc<AtomicU32>,
+    calls: Calls,
 }
 
 fn bench() -> Bench {
@@ -126,14 +162,15 @@ fn bench() -> Bench {
 
 fn bench_behind(fence: Fence) -> Bench {
     let told = Arc::new(AtomicU32::new(0));
+    let calls = Calls::default();
     let hopeless = Hopeless(Arc::clone(&told));
     let registry =
         Registry::default().with(Echo).with(Panics).with(Polite).with(Deaf).with(Patient).with(hopeless);
-    let registry = registry.with(Resuming);
+    let registry = registry.with(Resuming).with(Called(Arc::clone(&calls))).with(Objects);
     let running = Running::default();
     let runner =
         JobRunner::new(Arc::new(registry), Duration::from_millis(100), running.clone()).behind(fence).start();
-    Bench { runner, running, told }
+    Bench { runner, running, told, calls }
 }
 
 fn record(kind: &str, args: &[Value]) -> JobRecord {
@@ -142,10 +179,14 @@ fn record(kind: &str, args: &[Value]) -> JobRecord {
 
 impl Bench {
     async fn run(&self, job: JobRecord) -> Verdict {
+        self.end_of(job).await.verdict
+    }
+
+    async fn end_of(&self, job: JobRecord) -> Settlement {
         let delivery = Box::new(Delivery { job, execution: "e".into() });
         let ended = tokio::time::timeout(DEADLINE, self.runner.send(RunJob { delivery })).await;
         let JobEnded(settlement) = ended.expect("waited for the job to end").unwrap();
-        settlement.verdict
+        settlement
     }
 
     /// Asks it to drain as soon as the job is in hand.
@@ -308,4 +349,73 @@ async fn stuck_job_fails_by_its_policy_in_rqs_words() {
         let words = "Task exceeded maximum timeout value (180 seconds); its code never yielded";
         assert!(error.starts_with(words), "{error}");
     }
+}
+
+#[actix_rt::test]
+async fn callbacks_are_called_with_the_id_and_what_came_of_the_job() {
+    let bench = bench();
+    let good = calling(record("tests.echo", &[json!({ "a": 1 })]), "tests.called", "tests.objects", "");
+    assert!(matches!(bench.run(good).await, Verdict::Ack { .. }));
+    let bad = calling(record("tests.hopeless", &[]), "tests.objects", "tests.called", "");
+    assert_eq!(buried(bench.run(bad).await), "it cannot be");
+    let stranger = calling(record("tests.nobody", &[]), "", "called", "");
+    assert!(buried(bench.run(stranger).await).contains("unknown function"));
+    let calls = bench.calls.lock();
+    assert_eq!(calls[..2], [("j".into(), json!({ "a": 1 })), ("j".into(), json!("it cannot be"))]);
+    assert!(calls[2].1.as_str().unwrap().contains("tests.nobody"), "{calls:?}");
+}
+
+#[actix_rt::test]
+async fn a_failure_callback_is_called_for_an_attempt_that_is_tried_again() {
+    let bench = bench();
+    let verdict = bench.run(calling(record("tests.panics", &[]), "", "tests.called", "")).await;
+    assert!(matches!(verdict, Verdict::RetryAt { .. }), "{verdict:?}");
+    assert_eq!(bench.calls.lock().len(), 1);
+}
+
+#[actix_rt::test]
+async fn a_success_callback_that_fails_fails_the_job_and_is_told_to_the_other() {
+    let bench = bench();
+    let job = calling(record("tests.echo", &[json!(1)]), "tests.objects", "tests.called", "");
+    let error = buried(bench.run(job).await);
+    assert_eq!(error, "callback `tests.objects`: it objects");
+    assert_eq!(*bench.calls.lock(), [("j".to_owned(), json!(error))]);
+}
+
+#[actix_rt::test]
+async fn a_failure_callback_that_fails_takes_the_place_of_the_error() {
+    let job = calling(record("tests.hopeless", &[]), "", "tests.objects", "");
+    assert_eq!(buried(bench().run(job).await), "callback `tests.objects`: it objects");
+}
+
+#[actix_rt::test]
+async fn a_callback_that_takes_too_long_has_failed() {
+    let slow = Registry::default().with(Echo).with(Sleeps);
+    let runner = JobRunner::new(Arc::new(slow), Duration::from_millis(100), Running::default()).start();
+    let job = calling(record("tests.echo", &[json!(1)]), "tests.sleeps", "", "");
+    let delivery = Box::new(Delivery { job, execution: "e".into() });
+    let ended = tokio::time::timeout(DEADLINE, runner.send(RunJob { delivery })).await.unwrap().unwrap();
+    let error = buried(ended.0.verdict);
+    assert_eq!(error, "callback `tests.sleeps`: Task exceeded maximum timeout value (1 seconds)");
+}
+
+/// A callback that does not end.
+struct Sleeps;
+impl Job for Sleeps {
+    const NAME: &'static str = "tests.sleeps";
+    type Args = (String, Value);
+    async fn run(&self, _: (String, Value), ctx: &JobContext) -> JobResult {
+        ctx.sleep(FOR_EVER).await.map_err(|reason| reason.error())?;
+        Ok(Completion::done())
+    }
+}
+
+#[actix_rt::test]
+async fn a_callback_nobody_registered_leaves_the_end_as_it_is_and_is_noted() {
+    let ended = bench().end_of(calling(record("tests.echo", &[json!(1)]), "app.thanks", "", "")).await;
+    assert!(matches!(ended.verdict, Verdict::Ack { .. }), "{ended:?}");
+    let remark = ended.remark.unwrap();
+    assert_eq!(remark, "the callback `app.thanks` is not registered here and was not called");
+    let plain = bench().end_of(record("tests.echo", &[json!(1)])).await;
+    assert_eq!(plain.remark, None);
 }

@@ -18,6 +18,7 @@ mod control;
 mod deletion;
 mod failures;
 mod ground;
+mod leftovers;
 mod lines;
 #[path = "../postgres/ground.rs"]
 #[allow(dead_code, reason = "other test binaries use the rest")]
@@ -55,6 +56,7 @@ fn main() -> ExitCode {
     let mut arguments = Arguments::from_args();
     arguments.test_threads.get_or_insert(THREADS);
     let mut trials = deletion::trials();
+    trials.extend(leftovers::trials());
     for line in LINES {
         for &version in ALL.iter().filter(|version| line.on.contains(version)) {
             let name =

@@ -49,6 +49,17 @@ impl Version {
         program
     }
 
+    /// A worker of RQ itself, which runs each job within its own process: whoever kills it kills the job.
+    pub fn worker(self, url: &str, name: &str, queue: &str) -> Child {
+        Command::new(self.program("python"))
+            .args(["-m", "rq.cli", "worker", "-w", "rq.worker.SimpleWorker", "-n", name, "-u", url, queue])
+            .env("PYTHONPATH", script("functions"))
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap()
+    }
+
     pub fn python(self) -> &'static Python {
         static PYTHONS: [LazyLock<Python>; 3] = [
             LazyLock::new(|| Python::start(Version::Rq1)),

@@ -132,7 +132,8 @@ async fn read_queues(broker: &dyn Broker, diagnostics: bool) -> Result<Queues, F
     })
 }
 
-/// Jobs that are lent out, but to none of the processes that live. The order of the looks matters: a job is
+/// Jobs that are lent out, but to none of the processes that live; those that a worker which is none of ours began are
+/// its own. The order of the looks matters: a job is
 /// listed before its process, so a process that has just come is no reason to call its jobs lost.
 async fn lost(broker: &dyn Broker) -> Result<Vec<JobRecord>, Fault> {
     let filter = JobFilter { state: Some(JobState::Started), limit: LOOK_AT, ..JobFilter::default() };
@@ -145,7 +146,7 @@ async fn lost(broker: &dyn Broker) -> Result<Vec<JobRecord>, Fault> {
         }
     }
     let mut lost = Vec::new();
-    for job in started.into_iter().filter(|job| !held.contains(&job.id)) {
+    for job in started.into_iter().filter(|job| job.attempt > 0 && !held.contains(&job.id)) {
         // It may have ended or been fetched anew meanwhile.
         let again = broker.job(&job.id).await?;
         if again.is_some_and(|again| again.state == JobState::Started && again.attempt == job.attempt) {

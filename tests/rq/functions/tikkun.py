@@ -1,5 +1,12 @@
 """What a Python worker beside the service runs under the names of the service's own functions."""
 
+import time
+
 
 def noop():
     """Does nothing, well."""
+
+
+def sleep(seconds):
+    """Takes its time."""
+    time.sleep(seconds)

@@ -1,0 +1,164 @@
+//! What keeping rows and queue entries together costs a Redis whose queues are long: it goes by the rows.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a failed expectation is what a test is for"
+)]
+
+#[path = "servers/redis.rs"]
+#[allow(dead_code, reason = "other test binaries use the rest")]
+mod redis_server;
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use actix::Actor as _;
+use serde_json::json;
+use sqlx::AssertSqlSafe;
+use sqlx::Connection as _;
+use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
+use tikkun::actors::{Rescuer, RescuerPorts, RescuerSettings, TrackedKind};
+use tikkun::blob::open_directory;
+use tikkun::job::{Args, Backoff, Limit, NewJob, Registry};
+use tikkun::queue::{Broker, RqSettings, open_rq};
+use tikkun::store::{Schema, open_sqlite};
+use tikkun::supervision::Turns;
+
+use crate::redis_server::Redis;
+
+const DEADLINE: Duration = Duration::from_secs(60);
+const DELETION: &str = "server.jobs.delete_receipts_job.delete_receipts_batch_job";
+const QUEUE: &str = "maintenance";
+/// Jobs of others that wait in the same queue.
+const PLAIN: usize = 20_000;
+/// Rows, each with an entry that the web application enqueued: its id is in no row.
+const ROWS: i64 = 5;
+/// Looks whose cost is measured.
+const LOOKS: usize = 10;
+/// The most bytes that all of these looks may read. The ids alone of the waiting jobs are more than this in each look.
+const BYTES: i64 = 250_000;
+
+fn tracked() -> TrackedKind {
+    TrackedKind {
+        job_type: "delete_receipts_all".into(),
+        kind: DELETION.into(),
+        parameter: "background_job_id",
+        queue: QUEUE.into(),
+        timeout: Limit::Never,
+        result_ttl: Limit::Never,
+        failure_ttl: Limit::Never,
+        grace: Duration::from_millis(300),
+        leadership_ttl: DEADLINE,
+    }
+}
+
+fn settings() -> RescuerSettings {
+    let first = Duration::from_secs(1);
+    RescuerSettings {
+        interval: Duration::from_millis(20),
+        deadline: DEADLINE,
+        outbox_batch: 1,
+        outbox_backoff: Backoff { first, factor: 2.0, cap: first, jitter: 0.0 },
+        storage_delete: false,
+        outbox_alarm_after: DEADLINE,
+        reconcile_interval: Duration::from_millis(50),
+        tracked: vec![tracked()],
+    }
+}
+
+/// Asks the server how much it has done.
+struct Meter(redis::aio::MultiplexedConnection);
+
+impl Meter {
+    async fn number(&mut self, section: &str, name: &str) -> i64 {
+        let told: String = redis::cmd("INFO").arg(section).query_async(&mut self.0).await.unwrap();
+        let text = told.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':')?.split(',').next());
+        // A command that was never given is in no list.
+        text.map_or(0, |text| text.trim_start_matches("calls=").parse().unwrap())
+    }
+
+    async fn searches(&mut self) -> i64 {
+        self.number("commandstats", "cmdstat_lrange").await
+    }
+
+    async fn bytes(&mut self) -> i64 {
+        self.number("stats", "total_net_output_bytes").await
+    }
+}
+
+async fn until(what: &str, mut holds: impl AsyncFnMut() -> bool) {
+    let began = Instant::now();
+    while !holds().await {
+        assert!(began.elapsed() < DEADLINE, "waited in vain for {what}");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}
+
+/// Lets the reconciliation look so many times more.
+async fn looks(broker: &dyn Broker, count: usize) {
+    let mut ticks = BTreeSet::new();
+    until("the reconciliation to look", async || {
+        let state = broker.leadership("reconcile").await.unwrap();
+        ticks.extend(state.and_then(|state| state.last_tick));
+        ticks.len() > count
+    })
+    .await;
+}
+
+#[actix_rt::test]
+async fn a_look_reads_the_entries_of_its_rows_and_not_the_queue() {
+    let redis = Redis::start();
+    let folder = tempfile::tempdir().unwrap();
+    let broker = open_rq(&RqSettings {
+        url: redis.url().into(),
+        prefix: "rq".into(),
+        slots: 1,
+        payload_limit: 1 << 20,
+        expanded_limit: 1 << 20,
+    })
+    .unwrap();
+    let entry = |id: i64| NewJob::new(format!("entry-{id}"), QUEUE, DELETION, Args::positional([json!(id)]));
+    let plain = |n: usize| NewJob::new(format!("plain-{n}"), QUEUE, "shop.jobs.noop", Args::default());
+    let jobs: Vec<_> = (0..PLAIN).map(plain).chain((1..=ROWS).map(entry)).collect();
+    for some in jobs.chunks(1000) {
+        broker.enqueue(some).await.unwrap();
+    }
+
+    let file = folder.path().join("tikkun.db");
+    let store = open_sqlite(&file, Schema::Migrate).await.unwrap();
+    let mut rows = SqliteConnection::connect_with(&SqliteConnectOptions::new().filename(&file)).await.unwrap();
+    for id in 1..=ROWS {
+        let sql = format!(
+            "insert into background_jobs (id, business_id, job_type, status, created_at, updated_at)
+             select {id}, {id}, 'delete_receipts_all', 'queued', t, t
+             from (select strftime('%Y-%m-%d %H:%M:%f000', 'now') as t)"
+        );
+        sqlx::raw_sql(AssertSqlSafe(sql)).execute(&mut rows).await.unwrap();
+    }
+
+    let client = redis::Client::open(redis.url()).unwrap();
+    let mut meter = Meter(client.get_multiplexed_async_connection().await.unwrap());
+    let ports = RescuerPorts {
+        broker: Arc::clone(&broker),
+        store,
+        blobs: open_directory(folder.path()).await.unwrap(),
+        registry: Arc::new(Registry::default()),
+        process: "me".into(),
+        turn: Turns::default().register("rescuer"),
+    };
+    Rescuer { ports, settings: settings() }.start();
+
+    until("the one search for entries that no row knows of", async || meter.searches().await > 0).await;
+    // The search itself ends within this look, for a look is one after the other.
+    looks(&*broker, 2).await;
+    let (searches, bytes) = (meter.searches().await, meter.bytes().await);
+    looks(&*broker, LOOKS).await;
+    let read = meter.bytes().await - bytes;
+    assert_eq!(meter.searches().await, searches, "what was found is remembered");
+    assert!(read < BYTES, "{LOOKS} looks at {ROWS} rows read {read} bytes");
+    let waiting = broker.counts().await.unwrap()[&QUEUE.into()].queued;
+    assert_eq!(waiting, PLAIN as u64 + ROWS as u64, "no row was enqueued anew");
+}
