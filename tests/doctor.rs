@@ -374,8 +374,13 @@ async fn a_job_has_failed() {
     ward.enqueue("x", "default", "shop.send", &[]).await;
     let lent = ward.broker.fetch(&"default".into(), 1, &"alive".into()).await.unwrap().remove(0);
     let bury = Verdict::Bury { error: "no route to host".into(), keep: Limit::Never };
-    let settlement =
-        Settlement { job: lent.job.id, queue: lent.job.queue, execution: lent.execution, verdict: bury, remark: None };
+    let settlement = Settlement {
+        job: lent.job.id,
+        queue: lent.job.queue,
+        execution: lent.execution,
+        verdict: bury,
+        remark: None,
+    };
     ward.broker.settle(&[settlement]).await.unwrap();
     ward.names(&["x"], &["failed"], &["no route to host", "tikkun jobs retry x"]);
 }

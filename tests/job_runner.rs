@@ -16,9 +16,8 @@ use actix::{Actor, Addr};
 use serde_json::{Value, json};
 use tikkun::actors::{Blamed, FailStuck, Fence, JobEnded, JobRunner, RunJob, Running, StopForDrain};
 use tikkun::job::{
-    Callback, Callbacks,
-    Args, ArgsError, Completion, Job, JobContext, JobError, JobRecord, JobResult, JobSettings, Limit, NewJob,
-    OrphanPolicy, Progress, QueueEnd, Registry, Retries, RetryPolicy,
+    Args, ArgsError, Callback, Callbacks, Completion, Job, JobContext, JobError, JobRecord, JobResult,
+    JobSettings, Limit, NewJob, OrphanPolicy, Progress, QueueEnd, Registry, Retries, RetryPolicy,
 };
 use tikkun::queue::{Delivery, Settlement, Verdict};
 

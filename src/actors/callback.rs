@@ -28,7 +28,12 @@ pub(super) struct Called {
 
 impl Called {
     /// Calls, with the job's id and `rest`; nothing where there is nobody to call.
-    async fn of(registry: &Registry, callback: Option<&Callback>, ended: Ended<'_>, rest: Option<Value>) -> Self {
+    async fn of(
+        registry: &Registry,
+        callback: Option<&Callback>,
+        ended: Ended<'_>,
+        rest: Option<Value>,
+    ) -> Self {
         let Some(callback) = callback else { return Self::default() };
         let function = &callback.function;
         let Ok(kind) = registry.find(function) else {

@@ -19,9 +19,7 @@ use super::verdict::after_death;
 use crate::blob::BlobStore;
 use crate::failpoint;
 use crate::fault::Fault;
-use crate::job::{
-    Backoff, BoxedJob, JobContext, JobError, JobRecord, ProcessId, Registry,
-};
+use crate::job::{Backoff, BoxedJob, JobContext, JobError, JobRecord, ProcessId, Registry};
 use crate::queue::{Broker, Orphan, Settled, Settlement, Verdict};
 use crate::store::Store;
 use crate::supervision::{Turn, catch_panic};

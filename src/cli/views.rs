@@ -35,6 +35,7 @@ pub(super) fn queue_job(job: &JobRecord) -> Vec<Fact> {
         ("ended_at", json!(job.ended_at.map(time))),
         ("result", json!(job.result)),
         ("error", json!(job.error)),
+        ("remark", json!(job.remark)),
     ]
 }
 

@@ -17,7 +17,9 @@ const LONG_AGO: &str = "1000";
 async fn overdue(prefix: &Prefix, broker: &dyn Broker, id: &str, member: &str, fields: &[&str]) {
     enqueue(broker, &[id]).await;
     prefix.ask(&["LREM", "queue:q", "1", id]).await;
-    prefix.ask(&[&["HSET", &format!("job:{id}"), "status", "started", "worker_name", "w"], fields].concat()).await;
+    prefix
+        .ask(&[&["HSET", &format!("job:{id}"), "status", "started", "worker_name", "w"], fields].concat())
+        .await;
     prefix.ask(&["ZADD", "wip:q", LONG_AGO, member]).await;
 }
 
@@ -67,8 +69,14 @@ async fn an_abandoned_job_with_retries_left_is_tried_again_at_its_interval() {
     let prefix = Prefix::new();
     let broker = leased(&prefix).await;
     overdue(&prefix, &*broker, "now", "now:e", &["retries_left", "2", "retry_intervals", "[0]"]).await;
-    overdue(&prefix, &*broker, "later", "later:e", &["retries_left", "2", "retry_intervals", "[10, 300, 600]"])
-        .await;
+    overdue(
+        &prefix,
+        &*broker,
+        "later",
+        "later:e",
+        &["retries_left", "2", "retry_intervals", "[10, 300, 600]"],
+    )
+    .await;
     // Its worker died between two steps of a retry.
     overdue(&prefix, &*broker, "torn", "torn:e", &["status", "scheduled", "retries_left", "1"]).await;
     let all = [("later", Fate::Retried), ("now", Fate::Retried), ("torn", Fate::Retried)];
@@ -132,7 +140,8 @@ async fn of_many_processes_one_looks_after_a_job() {
     let prefix = Prefix::new();
     let broker = leased(&prefix).await;
     for number in 0..20 {
-        overdue(&prefix, &*broker, &format!("j{number}"), &format!("j{number}:e"), &["retries_left", "1"]).await;
+        overdue(&prefix, &*broker, &format!("j{number}"), &format!("j{number}:e"), &["retries_left", "1"])
+            .await;
     }
     let others: Vec<Arc<dyn Broker>> = vec![prefix.open().await, prefix.open().await, prefix.open().await];
     let looks = others.iter().map(|other| other.tend(MAX));
@@ -216,7 +225,11 @@ async fn a_job_that_was_registered_and_never_begun_comes_back_unharmed() {
     overdue(&prefix, &*broker, "waits", "waits:e", &["status", "queued"]).await;
     prefix.ask(&["RPUSH", "queue:q", "waits"]).await;
     assert_eq!(tend(&*broker).await, fates(&[("lost", Fate::Returned)]));
-    assert_eq!(prefix.ask_list(&["LRANGE", "queue:q", "0", "-1"]).await, ["lost", "waits"], "and nobody twice");
+    assert_eq!(
+        prefix.ask_list(&["LRANGE", "queue:q", "0", "-1"]).await,
+        ["lost", "waits"],
+        "and nobody twice"
+    );
 }
 
 #[tokio::test]

@@ -94,11 +94,15 @@ fn killed_workers(version: Version) {
 
     let job = place.becomes(&failing, "failed");
     assert_eq!(registries(&job), ["failed"], "{job}");
-    assert!(last_line(&job).starts_with("Moved to FailedJobRegistry, due to AbandonedJobError, at 2"), "{job}");
+    assert!(
+        last_line(&job).starts_with("Moved to FailedJobRegistry, due to AbandonedJobError, at 2"),
+        "{job}"
+    );
     assert!((850..=900).contains(&job["redis_ttl"]["job"].as_i64().unwrap()), "{job}");
     let job = place.becomes(&retried, "scheduled");
     assert_eq!((registries(&job), &job["retry"]["retries_left"]), (vec!["scheduled".to_owned()], &json!(1)));
-    place.until("the third to wait again", || (place.job(&again)["retry"]["retries_left"] == 0).then_some(()));
+    place
+        .until("the third to wait again", || (place.job(&again)["retry"]["retries_left"] == 0).then_some(()));
     // The live worker is busy: the job waits.
     assert_eq!(place.job(&again)["status"], "queued");
     let job = place.job(&running);
@@ -125,7 +129,11 @@ fn popped_only(version: Version) {
     let earlier = format!("{} {enqueued}", at.parse::<i64>().unwrap() - 61_000);
     place.ask_words(["raw", "--", "HSET", "rq:tikkun:seen:default", &id, &earlier]);
     let job = place.end_of(&id);
-    assert_eq!((&job["status"], registries(&job)), (&json!("finished"), vec!["finished".to_owned()]), "{job}");
+    assert_eq!(
+        (&job["status"], registries(&job)),
+        (&json!("finished"), vec!["finished".to_owned()]),
+        "{job}"
+    );
     assert_eq!(place.ask("registries")["intermediate"], json!([]));
 }
 
@@ -141,7 +149,11 @@ fn callbacks(version: Version) {
     assert!(last_line(&job).contains("callback `tikkun.fail`"), "{job}");
     let remark = |job: &Value| text(&place.raw(&format!("HGET rq:job:{} x_remark", text(&job["id"]))));
     let job = end("--func tikkun.noop --on-success app.thanks");
-    assert_eq!((&job["status"], registries(&job)), (&json!("finished"), vec!["finished".to_owned()]), "{job}");
+    assert_eq!(
+        (&job["status"], registries(&job)),
+        (&json!("finished"), vec!["finished".to_owned()]),
+        "{job}"
+    );
     assert!(remark(&job).contains("`app.thanks` is not registered here"), "{}", remark(&job));
     let job = end("--func tikkun.fail --arg no-luck --on-failure app.sorry");
     assert!(last_line(&job).contains("no-luck") && remark(&job).contains("app.sorry"), "{job}");
@@ -158,13 +170,19 @@ fn doctor(version: Version) {
     place.enqueue("--queue python --func app.jobs.in_python --count 300");
     let mut command = Command::new(env!("CARGO_BIN_EXE_tikkun"));
     command.env_clear().current_dir(place.data()).args(["doctor", "--json", "--data"]).arg(place.data());
-    command.env("REDIS_URL", &place.url).env("RQ_QUEUES", "default").env("TIKKUN_DIAGNOSTICS__ENABLED", "true");
+    command
+        .env("REDIS_URL", &place.url)
+        .env("RQ_QUEUES", "default")
+        .env("TIKKUN_DIAGNOSTICS__ENABLED", "true");
     let told = command.output().unwrap();
-    let told: Value = serde_json::from_slice(&told.stdout).unwrap_or_else(|error| panic!("{error}: {told:?}"));
+    let told: Value =
+        serde_json::from_slice(&told.stdout).unwrap_or_else(|error| panic!("{error}: {told:?}"));
     let findings = told["findings"].as_array().unwrap();
     let unknown = |severity: &str, function: &str| {
         findings.iter().any(|one| {
-            one["code"] == "unknown_function" && one["severity"] == severity && one.to_string().contains(function)
+            one["code"] == "unknown_function"
+                && one["severity"] == severity
+                && one.to_string().contains(function)
         })
     };
     assert!(unknown("warning", "app.jobs.send_all"), "{told:#}");

@@ -116,7 +116,11 @@ impl Server {
     }
 
     /// The hashes of jobs that are there. An id may be a member of the registry of running jobs.
-    pub(super) async fn read(&self, ids: &[String], what: impl Fn() -> String) -> Result<Vec<(String, Hash)>, Fault> {
+    pub(super) async fn read(
+        &self,
+        ids: &[String],
+        what: impl Fn() -> String,
+    ) -> Result<Vec<(String, Hash)>, Fault> {
         let mut found: Vec<(String, Hash)> = Vec::with_capacity(ids.len());
         for some in ids.chunks(AT_ONCE) {
             let mut commands = redis::pipe();
