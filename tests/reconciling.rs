@@ -52,6 +52,7 @@ fn tracked() -> TrackedKind {
         failure_ttl: Limit::Never,
         grace: Duration::from_millis(300),
         leadership_ttl: DEADLINE,
+        grace_after_loss: Duration::from_millis(300),
     }
 }
 

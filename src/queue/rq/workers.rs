@@ -68,7 +68,7 @@ impl Workers {
     /// Every execution that a worker has, with the worker's name.
     pub(super) fn busy(&self) -> Vec<(ExecutionId, String)> {
         let state = self.state.lock();
-        state.busy.iter().map(|(execution, name)| (execution.clone(), name.clone())).collect()
+        state.busy.iter().map(|(execution, assigned)| (execution.clone(), assigned.name.clone())).collect()
     }
 
     /// What a worker runs.
