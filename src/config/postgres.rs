@@ -25,7 +25,7 @@ pub struct PostgresSettings {
     pub statement_timeout: Duration,
     /// Longest wait for one lock.
     pub lock_timeout: Duration,
-    /// Whether statements of a batch are prepared once a connection.
+    /// Whether statements of a batch are prepared once a connection, where nothing stands between.
     pub prepared_statements: bool,
 }
 

@@ -1,14 +1,15 @@
 //! The order of steps of one batch, written once for every database; adapters hold only the statements.
 //!
-//! A batch first runs whole, without savepoints. When the database refuses to change some row, all of
-//! it is rolled back and run again with every refusable step split under savepoints until the rows
-//! that cannot be changed stand alone. Any other fault ends the batch, rolled back.
+//! A batch first runs whole: its receipts are taken, what they alone needed is found, and everything is changed in
+//! one step. When the database refuses to change some row, all of it is rolled back and run again step by
+//! step, each split under savepoints until the rows that cannot be changed stand alone. Any other fault ends the
+//! batch, rolled back.
 
 use std::collections::BTreeMap;
 
 use chrono::Utc;
 
-use super::deletion::{Candidates, DeletionTx, Deletions, LockedJob, Moved, Scope, StepFault};
+use super::deletion::{Change, DeletionTx, Deletions, LockedJob, Moved, Needless, Scope, StepFault, Taken};
 use super::outbox::Condemned;
 use super::receipts::{Batch, BatchOrder, BatchOutcome, Pass, SetAside};
 use crate::fault::{Fault, FaultKind};
@@ -31,7 +32,7 @@ pub(super) async fn run_batch<D: Deletions>(db: &D, order: &BatchOrder) -> Resul
     })
 }
 
-/// Whether refusable steps run at once or split under savepoints.
+/// Whether everything is changed at once, or step by step and split under savepoints.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Care {
     Whole,
@@ -67,44 +68,88 @@ async fn steps<T: DeletionTx>(tx: &mut T, order: &BatchOrder, care: Care) -> Res
         // A list that is written down gets no latecomers.
         return Ok(BatchOutcome::Empty);
     }
-    let ids = tx.select_ids(&scope, order.limit.max(1)).await?;
-    let (Some(&first_id), Some(&last_id)) = (ids.first(), ids.last()) else { return Ok(BatchOutcome::Empty) };
+    let taken = tx.take(&scope, order.limit.max(1)).await?;
+    let (Some(&first_id), Some(&last_id)) = (taken.ids.first(), taken.ids.last()) else {
+        return Ok(BatchOutcome::Empty);
+    };
+    let selected = count(taken.ids.len());
     tracing::info!(
-        target: STORY, { job.id = %order.job, receipts = ids.len(), first_id, last_id },
-        "🔄 [RECEIPTS_DELETE] Processing batch: {} receipts (IDs {first_id}-{last_id})", ids.len()
+        target: STORY, { job.id = %order.job, receipts = selected, first_id, last_id },
+        "🔄 [RECEIPTS_DELETE] Processing batch: {selected} receipts (IDs {first_id}-{last_id})"
     );
-
-    let marked = change(tx, &scope, (Step::Mark, care), &ids).await?;
-    crate::failpoint::reach("deletion.after_mark");
-    let set_aside: Vec<SetAside> = marked.refused.iter().map(SetAside::from).collect();
-    if !set_aside.is_empty() {
-        tx.set_aside(&scope, &set_aside).await?;
-    }
-    let gone: Vec<i64> = ids.iter().copied().filter(|id| !marked.refused.contains_key(id)).collect();
-    let (condemned, kept_for) = condemn(tx, &scope, care, &gone).await?;
+    let batch = Batch { first_id, last_id, selected, progress: row.progress, ..Batch::default() };
+    let delete = Delete { row: &row, scope: &scope, taken };
+    let batch = match care {
+        Care::Whole => delete.whole(tx, batch).await?,
+        Care::Split => delete.split(tx, batch).await?,
+    };
     crate::failpoint::reach("deletion.after_outbox");
-
-    let mut batch = Batch {
-        first_id,
-        last_id,
-        selected: count(ids.len()),
-        deleted: marked.changed,
-        set_aside,
-        condemned,
-        kept_for: kept_for.into_iter().collect(),
-        progress: row.progress,
-    };
-    batch.progress = advanced(row.progress, &batch);
-    let cursor = Cursor { last_id: row.cursor.last_id.max(last_id), ..row.cursor };
-    let moved = Moved {
-        job: order.job,
-        cursor: &cursor,
-        progress: batch.progress,
-        recovered: row.recovering,
-        now: scope.now,
-    };
-    tx.move_cursor(&moved).await?;
     Ok(BatchOutcome::Deleted(Box::new(batch)))
+}
+
+/// What a batch has to do once its receipts are known.
+struct Delete<'a> {
+    row: &'a LockedJob,
+    scope: &'a Scope<'a>,
+    taken: Taken,
+}
+
+impl Delete<'_> {
+    /// Everything in one step.
+    async fn whole<T: DeletionTx>(&self, tx: &mut T, mut batch: Batch) -> Result<Batch, StepFault> {
+        let receipts = self.taken.live.as_slice();
+        let found = tx.needless(self.scope, receipts).await?;
+        crate::failpoint::reach("deletion.after_mark");
+        batch.deleted = count(receipts.len());
+        batch.kept_for = found.kept_for.into_iter().collect();
+        let (cursor, progress) = self.advanced(&batch);
+        let moved = Some(self.moved(&cursor, progress));
+        let attachments = found.condemnable.as_slice();
+        batch.condemned = tx.change(self.scope, &Change { receipts, attachments, moved }).await?;
+        batch.progress = progress;
+        Ok(batch)
+    }
+
+    /// Step by step, and each step in parts where rows are refused. A receipt that cannot be marked is live,
+    /// and keeps its attachments.
+    async fn split<T: DeletionTx>(&self, tx: &mut T, mut batch: Batch) -> Result<Batch, StepFault> {
+        let marked = in_parts(tx, self.scope, Step::Mark, &self.taken.live).await?;
+        crate::failpoint::reach("deletion.after_mark");
+        batch.deleted = count(marked.changed.len());
+        batch.set_aside = marked.refused.iter().map(SetAside::from).collect();
+        if !batch.set_aside.is_empty() {
+            tx.set_aside(self.scope, &batch.set_aside).await?;
+        }
+        let Needless { condemnable, mut kept_for } = tx.needless(self.scope, &marked.changed).await?;
+        let gone = in_parts(tx, self.scope, Step::Condemn, &condemnable).await?;
+        for reason in gone.refused.into_values() {
+            *kept_for.entry(reason).or_default() += 1;
+        }
+        batch.condemned = gone.condemned;
+        batch.kept_for = kept_for.into_iter().collect();
+        let (cursor, progress) = self.advanced(&batch);
+        let moved = Some(self.moved(&cursor, progress));
+        tx.change(self.scope, &Change { moved, ..Change::default() }).await?;
+        batch.progress = progress;
+        Ok(batch)
+    }
+
+    /// Cursor and counters behind the batch.
+    fn advanced(&self, batch: &Batch) -> (Cursor, Progress) {
+        let (cursor, before) = (&self.row.cursor, self.row.progress);
+        let processed = before.processed + i64::from(batch.selected);
+        let progress = Progress {
+            total: before.total.max(processed),
+            processed,
+            succeeded: before.succeeded + i64::from(batch.deleted),
+            failed: before.failed + i64::from(count(batch.set_aside.len())),
+        };
+        (Cursor { last_id: cursor.last_id.max(batch.last_id), ..cursor.clone() }, progress)
+    }
+
+    fn moved<'a>(&self, cursor: &'a Cursor, progress: Progress) -> Moved<'a> {
+        Moved { cursor, progress, recovered: self.row.recovering }
+    }
 }
 
 fn scope<'a>(row: &LockedJob, order: &'a BatchOrder) -> Result<Scope<'a>, Fault> {
@@ -127,16 +172,6 @@ fn scope<'a>(row: &LockedJob, order: &'a BatchOrder) -> Result<Scope<'a>, Fault>
     })
 }
 
-fn advanced(before: Progress, batch: &Batch) -> Progress {
-    let processed = before.processed + i64::from(batch.selected);
-    Progress {
-        total: before.total.max(processed),
-        processed,
-        succeeded: before.succeeded + i64::from(batch.deleted),
-        failed: before.failed + i64::from(count(batch.set_aside.len())),
-    }
-}
-
 fn count(length: usize) -> u32 {
     u32::try_from(length).unwrap_or(u32::MAX)
 }
@@ -145,26 +180,6 @@ impl From<(&i64, &String)> for SetAside {
     fn from((id, reason): (&i64, &String)) -> Self {
         Self { receipt: ReceiptId(*id), reason: reason.clone() }
     }
-}
-
-async fn condemn<T: DeletionTx>(
-    tx: &mut T,
-    scope: &Scope<'_>,
-    care: Care,
-    receipts: &[i64],
-) -> Result<(Vec<Condemned>, BTreeMap<String, u32>), StepFault> {
-    if receipts.is_empty() {
-        return Ok(Default::default());
-    }
-    let Candidates { condemnable, mut kept_for } = tx.candidates(scope, receipts).await?;
-    if condemnable.is_empty() {
-        return Ok((Vec::new(), kept_for));
-    }
-    let done = change(tx, scope, (Step::Condemn, care), &condemnable).await?;
-    for reason in done.refused.into_values() {
-        *kept_for.entry(reason).or_default() += 1;
-    }
-    Ok((done.condemned, kept_for))
 }
 
 /// A step that the database may refuse because of single rows.
@@ -177,32 +192,34 @@ enum Step {
 /// What a step did.
 #[derive(Default)]
 struct Done {
-    changed: u32,
+    /// Rows that were changed.
+    changed: Vec<i64>,
     condemned: Vec<Condemned>,
     /// Rows that cannot be changed, each with its reason.
     refused: BTreeMap<i64, String>,
 }
 
-/// Takes a step for all `ids` at once or, with care, for halves of halves, until each refused row
-/// stands alone: about 2 log n more tries for each such row.
-async fn change<T: DeletionTx>(
+/// Takes a step for all `ids`, and for halves of halves where it is refused, until each refused row stands
+/// alone: about 2 log n more tries for each such row.
+async fn in_parts<T: DeletionTx>(
     tx: &mut T,
     scope: &Scope<'_>,
-    (step, care): (Step, Care),
+    step: Step,
     ids: &[i64],
 ) -> Result<Done, StepFault> {
-    if care == Care::Whole {
-        return take(tx, scope, step, ids).await;
-    }
     let mut done = Done::default();
-    let mut open = vec![ids];
+    let mut open: Vec<&[i64]> = if ids.is_empty() { Vec::new() } else { vec![ids] };
     while let Some(part) = open.pop() {
         tx.savepoint().await?;
-        match (take(tx, scope, step, part).await, part) {
-            (Ok(mut part), _) => {
+        let change = match step {
+            Step::Mark => Change { receipts: part, ..Change::default() },
+            Step::Condemn => Change { attachments: part, ..Change::default() },
+        };
+        match (tx.change(scope, &change).await, part) {
+            (Ok(mut condemned), _) => {
                 tx.release().await?;
-                done.changed += part.changed;
-                done.condemned.append(&mut part.condemned);
+                done.changed.extend_from_slice(part);
+                done.condemned.append(&mut condemned);
             }
             (Err(StepFault::Refused(reason)), [id]) => {
                 tx.rollback_to().await?;
@@ -217,18 +234,6 @@ async fn change<T: DeletionTx>(
         }
     }
     Ok(done)
-}
-
-async fn take<T: DeletionTx>(
-    tx: &mut T,
-    scope: &Scope<'_>,
-    step: Step,
-    ids: &[i64],
-) -> Result<Done, StepFault> {
-    Ok(match step {
-        Step::Mark => Done { changed: tx.mark(scope, ids).await?, ..Done::default() },
-        Step::Condemn => Done { condemned: tx.condemn(scope, ids).await?, ..Done::default() },
-    })
 }
 
 #[cfg(test)]
@@ -283,33 +288,34 @@ mod tests {
             }))
         }
 
-        async fn select_ids(&mut self, _: &Scope<'_>, _: u32) -> Result<Vec<i64>, Fault> {
-            self.note("select");
-            Ok(self.ids.clone())
+        async fn take(&mut self, _: &Scope<'_>, _: u32) -> Result<Taken, Fault> {
+            self.note("take");
+            Ok(Taken { ids: self.ids.clone(), live: self.ids.clone() })
         }
 
-        async fn mark(&mut self, _: &Scope<'_>, ids: &[i64]) -> Result<u32, StepFault> {
-            self.note(format!("mark {ids:?}"));
-            if ids.contains(&2) { Err(StepFault::Refused("sealed".into())) } else { Ok(count(ids.len())) }
+        async fn needless(&mut self, _: &Scope<'_>, gone: &[i64]) -> Result<Needless, Fault> {
+            self.note("look");
+            Ok(Needless { condemnable: gone.to_vec(), kept_for: BTreeMap::new() })
         }
 
-        async fn candidates(&mut self, _: &Scope<'_>, ids: &[i64]) -> Result<Candidates, Fault> {
-            self.note("candidates");
-            Ok(Candidates { condemnable: ids.to_vec(), kept_for: BTreeMap::new() })
-        }
-
-        async fn condemn(&mut self, _: &Scope<'_>, ids: &[i64]) -> Result<Vec<Condemned>, StepFault> {
-            self.note(format!("condemn {ids:?}"));
-            Ok(ids.iter().map(|id| Condemned { id: *id, key: id.to_string() }).collect())
+        async fn change(&mut self, _: &Scope<'_>, change: &Change<'_>) -> Result<Vec<Condemned>, StepFault> {
+            if !change.receipts.is_empty() {
+                self.note(format!("mark {:?}", change.receipts));
+            }
+            if !change.attachments.is_empty() {
+                self.note(format!("condemn {:?}", change.attachments));
+            }
+            if let Some(moved) = &change.moved {
+                self.note(format!("move to {}", moved.cursor.last_id));
+            }
+            if change.receipts.contains(&2) {
+                return Err(StepFault::Refused("sealed".into()));
+            }
+            Ok(change.attachments.iter().map(|id| Condemned { id: *id, key: id.to_string() }).collect())
         }
 
         async fn set_aside(&mut self, _: &Scope<'_>, rows: &[SetAside]) -> Result<(), Fault> {
             self.note(format!("set aside {}", rows.len()));
-            Ok(())
-        }
-
-        async fn move_cursor(&mut self, moved: &Moved<'_>) -> Result<(), Fault> {
-            self.note(format!("move to {}", moved.cursor.last_id));
             Ok(())
         }
 
@@ -349,15 +355,15 @@ mod tests {
     #[tokio::test]
     async fn a_good_batch_needs_no_savepoint() {
         let (_, steps) = run(&Script::new([1, 3]), 1).await;
-        assert_eq!(steps, "begin lock select mark [1, 3] candidates condemn [1, 3] move to 3 commit");
+        assert_eq!(steps, "begin lock take look mark [1, 3] condemn [1, 3] move to 3 commit");
     }
 
     #[tokio::test]
     async fn a_refusal_starts_the_batch_over_with_care() {
         let (outcome, steps) = run(&Script::new(1..=4), 1).await;
-        let expected = "begin lock select mark [1, 2, 3, 4] rollback \
-            begin lock select ( mark [1, 2, 3, 4] undone) ( mark [1, 2] undone) ( mark [1] ) ( mark [2] undone) \
-            ( mark [3, 4] ) set aside 1 candidates ( condemn [1, 3, 4] ) move to 4 commit";
+        let expected = "begin lock take look mark [1, 2, 3, 4] condemn [1, 2, 3, 4] move to 4 rollback \
+            begin lock take ( mark [1, 2, 3, 4] undone) ( mark [1, 2] undone) ( mark [1] ) ( mark [2] undone) \
+            ( mark [3, 4] ) set aside 1 look ( condemn [1, 3, 4] ) move to 4 commit";
         assert_eq!(steps, expected);
         let BatchOutcome::Deleted(batch) = outcome else { panic!("{outcome:?}") };
         let expected = Progress { total: 4, processed: 4, succeeded: 3, failed: 1 };
@@ -372,6 +378,6 @@ mod tests {
             (BatchOutcome::NotOurs(Some(Status::Running)), "begin lock rollback")
         );
         let (outcome, steps) = run(&Script::new([]), 1).await;
-        assert_eq!((outcome, steps.as_str()), (BatchOutcome::Empty, "begin lock select rollback"));
+        assert_eq!((outcome, steps.as_str()), (BatchOutcome::Empty, "begin lock take rollback"));
     }
 }

@@ -70,28 +70,44 @@ pub(super) struct Scope<'a> {
     pub(super) now: DateTime<Utc>,
 }
 
-/// Attachments of marked receipts.
+/// The receipts of a batch.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Candidates {
+pub(super) struct Taken {
+    /// All of them, ascending: the cursor moves behind the last.
+    pub(super) ids: Vec<i64>,
+    /// Those that are live still, and stay so until the commit if this batch does not change them.
+    pub(super) live: Vec<i64>,
+}
+
+/// Attachments of a batch.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Needless {
     /// Those that may go.
     pub(super) condemnable: Vec<i64>,
     /// Those that a table we do not know keeps, as `table.column`: count.
     pub(super) kept_for: BTreeMap<String, u32>,
 }
 
+/// What one step changes.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Change<'a> {
+    /// Receipts that are marked as deleted.
+    pub(super) receipts: &'a [i64],
+    /// Attachments whose objects come into the outbox, and whose rows go.
+    pub(super) attachments: &'a [i64],
+    /// Where the job stands then.
+    pub(super) moved: Option<Moved<'a>>,
+}
+
 /// Cursor and counters as they shall stand.
 #[derive(Clone, Debug)]
 pub(super) struct Moved<'a> {
-    /// The row.
-    pub(super) job: BackgroundJobId,
-    /// Its cursor.
+    /// The row's cursor.
     pub(super) cursor: &'a Cursor,
     /// Its counters.
     pub(super) progress: Progress,
     /// Whether the note is to be cleared of barren attempts and revival.
     pub(super) recovered: bool,
-    /// The time of the batch.
-    pub(super) now: DateTime<Utc>,
 }
 
 /// A database that can begin a batch.
@@ -110,24 +126,18 @@ pub(super) trait DeletionTx: Send + Sized {
     /// Locks the job row against every other writer.
     async fn lock_job(&mut self, job: BackgroundJobId) -> Result<Option<LockedJob>, Fault>;
 
-    /// The ids of the next live receipts, ascending.
-    async fn select_ids(&mut self, scope: &Scope<'_>, limit: u32) -> Result<Vec<i64>, Fault>;
+    /// The next live receipts. Nobody else can change them, nor the attachments they point to, before the end.
+    async fn take(&mut self, scope: &Scope<'_>, limit: u32) -> Result<Taken, Fault>;
 
-    /// Marks receipts as deleted; the answer counts them.
-    async fn mark(&mut self, scope: &Scope<'_>, receipts: &[i64]) -> Result<u32, StepFault>;
+    /// The attachments of taken receipts that nothing live needs once those of `gone` are deleted.
+    async fn needless(&mut self, scope: &Scope<'_>, gone: &[i64]) -> Result<Needless, Fault>;
 
-    /// The attachments of marked receipts that nothing live needs, locked.
-    async fn candidates(&mut self, scope: &Scope<'_>, receipts: &[i64]) -> Result<Candidates, Fault>;
-
-    /// Writes attachments' objects into the outbox and deletes their rows. A row without a key leaves
+    /// Changes rows, and answers with the objects that came into the outbox. An attachment without a key leaves
     /// no object behind.
-    async fn condemn(&mut self, scope: &Scope<'_>, attachments: &[i64]) -> Result<Vec<Condemned>, StepFault>;
+    async fn change(&mut self, scope: &Scope<'_>, change: &Change<'_>) -> Result<Vec<Condemned>, StepFault>;
 
     /// Notes receipts that cannot be changed.
     async fn set_aside(&mut self, scope: &Scope<'_>, rows: &[SetAside]) -> Result<(), Fault>;
-
-    /// Writes cursor and counters.
-    async fn move_cursor(&mut self, moved: &Moved<'_>) -> Result<(), Fault>;
 
     /// Opens the savepoint; there is at most one.
     async fn savepoint(&mut self) -> Result<(), Fault>;

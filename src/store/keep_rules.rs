@@ -1,29 +1,30 @@
 //! What must hold of an attachment before it may go: one text for the batch and for the plan of every
 //! database, so that they cannot differ.
 //!
-//! The texts speak of an attachment `a` and of the tenant `$1`.
+//! The texts speak of an attachment `a`, of the tenant `$1`, and of the receipts `gone` that a batch deletes.
 
 use super::plan::{DeletionPlan, Kept};
 use super::row::Cells;
 use crate::blob::BlobTarget;
 use crate::fault::{Fault, FaultKind};
 
-/// Receipts that still need an attachment once a batch is marked.
-const LIVE: &str = "l.is_deleted is not true";
+/// Receipts that still need an attachment once those of a batch are deleted.
+const LIVE: &str = "l.is_deleted is not true and l.id not in (select id from gone)";
 /// Receipts that would still need it once all of the tenant's are marked.
 const LIVE_OF_OTHERS: &str = "l.is_deleted is not true and l.business_id <> $1";
 
 /// What must hold of an attachment `a` of tenant $1 before it may go, each with the word for its
-/// absence. One text for the batch and for the plan, so that they cannot differ.
-fn rules(live: &str) -> [(&'static str, String); 4] {
+/// absence. One text for the batch and for the plan, so that they cannot differ. `receipts` is where all are
+/// found that may point to `a`.
+fn rules(receipts: &str, live: &str) -> [(&'static str, String); 4] {
     [
         (rule::OTHER_BUSINESS, "a.business_id = $1".to_owned()),
         (rule::FOREIGN_PURPOSE, "a.purpose in ('receipt_source', 'receipt_preview')".to_owned()),
         (
             rule::LIVE_RECEIPT,
             format!(
-                "(not exists (select 1 from receipts l where l.attachment_id = a.id and {live})
-      and not exists (select 1 from receipts l where l.preview_attachment_id = a.id and {live}))"
+                "(not exists (select 1 from {receipts} l where l.attachment_id = a.id and {live})
+      and not exists (select 1 from {receipts} l where l.preview_attachment_id = a.id and {live}))"
             ),
         ),
         (
@@ -43,16 +44,17 @@ mod rule {
     pub(super) const SHARED_PATH: &str = "shared_path";
 }
 
-/// The condition that nothing keeps `a`, once a batch's receipts are marked.
-pub(super) fn all_hold() -> String {
-    let holds: Vec<String> = rules(LIVE).into_iter().map(|(_, rule)| rule).collect();
+/// The condition that nothing keeps `a` once the receipts of `gone` are deleted. `receipts` has all others that
+/// point to it.
+pub(super) fn all_hold(receipts: &str) -> String {
+    let holds: Vec<String> = rules(receipts, LIVE).into_iter().map(|(_, rule)| rule).collect();
     holds.join("\n      and ")
 }
 
 /// The word for the first rule that would not hold of `a` once all of the tenant's receipts are marked,
 /// or null.
 pub(super) fn first_broken() -> String {
-    let cases: String = rules(LIVE_OF_OTHERS)
+    let cases: String = rules("receipts", LIVE_OF_OTHERS)
         .iter()
         .map(|(word, rule)| format!("when ({rule}) is not true then '{word}' "))
         .collect();

@@ -239,7 +239,7 @@ pub fn settings(url: &str, place: &str) -> PostgresSettings {
         acquire_timeout: Duration::from_secs(20),
         statement_timeout: Duration::from_secs(20),
         lock_timeout: Duration::from_secs(10),
-        prepared_statements: false,
+        prepared_statements: true,
     }
 }
 

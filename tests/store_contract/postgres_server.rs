@@ -379,11 +379,11 @@ async fn wider_and_narrower_columns_are_adopted_as_they_are() {
 }
 
 #[tokio::test]
-async fn a_deletion_with_prepared_statements_is_the_same_deletion() {
+async fn a_deletion_without_prepared_statements_is_the_same_deletion() {
     let server = Server::shared();
     let database = server.database().await;
-    let prepared = PostgresSettings { prepared_statements: true, ..server.settings(&database) };
-    let rig = postgres_on(&prepared).await;
+    let plain = PostgresSettings { prepared_statements: false, ..server.settings(&database) };
+    let rig = postgres_on(&plain).await;
     rig.seed(60).await;
     rig.raw.refuse("update", "receipts", "old.id in (7, 41)").await;
     let job = rig.started().await;

@@ -2,9 +2,10 @@
 //!
 //! Nothing is kept in a session, so that a pooler may hand each transaction another one: timeouts are set
 //! in the message that begins the transaction, locks end with the transaction, and statements have no name
-//! unless the settings say that nobody stands between.
+//! unless it was seen that nobody stands between ([`Between`]).
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use secrecy::ExposeSecret;
@@ -14,8 +15,9 @@ use sqlx::{
     Row as _, Transaction,
 };
 use tokio::time::Instant;
+use uuid::Uuid;
 
-use super::fault::{During, may_come_up};
+use super::fault::{During, kind, may_come_up};
 use super::references::ReferenceCache;
 use crate::config::PostgresSettings;
 use crate::fault::{Fault, FaultKind};
@@ -26,10 +28,26 @@ const LIFETIME: Duration = Duration::from_secs(1800);
 const NAMED: usize = 16;
 /// Pause between two tries to reach a server that is not up yet.
 const PAUSE: Duration = Duration::from_millis(100);
+/// A connection that has rested for less is taken on trust while all goes well.
+const FRESH: Duration = Duration::from_secs(1);
 /// How we are called among the server's sessions.
 const APPLICATION_NAME: &str = "tikkun";
 /// What a connection answers that cannot write: a standby, or a primary that has become one.
 const CAN_WRITE: &str = "show transaction_read_only";
+
+/// A setting of ours in a session of the server. A pooler refuses it or drops it, for it cannot know it.
+const MARK: &str = "tikkun.mark";
+/// What the server has under that name.
+const READ_MARK: &str = "select coalesce(current_setting('tikkun.mark', true), '')";
+
+/// What stands between us and the server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Between {
+    /// Nothing: a connection is a session of the server, known by this mark, and may keep statements.
+    Nothing(Uuid),
+    /// A pooler, perhaps: what a session keeps would turn up in somebody else's.
+    Pooler,
+}
 
 /// A transaction.
 pub(super) type Tx = Transaction<'static, Postgres>;
@@ -40,8 +58,10 @@ pub(super) struct Database {
     openings: Openings,
     place: String,
     patience: Duration,
+    /// Whether the last batch was committed: until something goes wrong, connections are taken on trust.
+    calm: Arc<AtomicBool>,
     /// Whether the statements of a batch have names, so that each connection plans them once.
-    pub(super) prepared: bool,
+    pub(super) named: bool,
     /// Which foreign keys lead to attachments.
     pub(super) references: ReferenceCache,
 }
@@ -75,20 +95,29 @@ impl Openings {
 
 impl Database {
     /// On connections that are made when they are needed.
-    pub(super) fn new(settings: &PostgresSettings) -> Result<Self, Fault> {
+    pub(super) fn new(settings: &PostgresSettings, between: Between) -> Result<Self, Fault> {
+        let calm = Arc::new(AtomicBool::new(false));
         let pool = PgPoolOptions::new()
             .max_connections(settings.max_connections)
             .acquire_timeout(settings.acquire_timeout)
             .max_lifetime(LIFETIME)
             .test_before_acquire(false)
-            .before_acquire(|connection, _| Box::pin(can_write(connection)))
-            .connect_lazy_with(options(settings)?);
+            .after_connect(move |connection, _| Box::pin(is_still(connection, between)))
+            .before_acquire({
+                let calm = Arc::clone(&calm);
+                move |connection, rested| {
+                    let trusted = rested.idle_for < FRESH && calm.load(Ordering::Acquire);
+                    Box::pin(async move { Ok(trusted || can_write(connection).await?) })
+                }
+            })
+            .connect_lazy_with(options(settings, between)?);
         Ok(Self {
             pool,
             openings: Openings::new(settings),
             place: settings.place.clone(),
             patience: settings.acquire_timeout,
-            prepared: settings.prepared_statements,
+            calm,
+            named: between != Between::Pooler,
             references: ReferenceCache::default(),
         })
     }
@@ -100,7 +129,14 @@ impl Database {
 
     /// Begins the transaction of a batch.
     pub(super) async fn batch(&self, what: &str) -> Result<Tx, Fault> {
-        self.begin(&self.openings.batch, what).await
+        let begun = self.begin(&self.openings.batch, what).await;
+        self.calm.store(false, Ordering::Release);
+        begun
+    }
+
+    /// A batch was committed.
+    pub(super) fn went_well(&self) {
+        self.calm.store(true, Ordering::Release);
     }
 
     /// Begins a transaction that only reads, and sees one moment.
@@ -109,7 +145,13 @@ impl Database {
     }
 
     async fn begin(&self, opening: &Arc<str>, what: &str) -> Result<Tx, Fault> {
-        match self.pool.begin_with(AssertSqlSafe(Arc::clone(opening))).await {
+        let begin = || self.pool.begin_with(AssertSqlSafe(Arc::clone(opening)));
+        let mut begun = begin().await;
+        // A connection that was taken on trust may have been lost meanwhile.
+        if begun.as_ref().is_err_and(is_lost) && self.calm.swap(false, Ordering::AcqRel) {
+            begun = begin().await;
+        }
+        match begun {
             Err(sqlx::Error::PoolTimedOut) => {
                 let within = humantime::format_duration(self.patience);
                 let text = format!("{what}: no connection to {} within {within}", self.place);
@@ -120,6 +162,11 @@ impl Database {
     }
 }
 
+/// Whether another connection may do better.
+fn is_lost(error: &sqlx::Error) -> bool {
+    kind(error) == FaultKind::Unavailable && !matches!(error, sqlx::Error::PoolTimedOut)
+}
+
 /// Whether an idle connection is alive and leads to a server that takes writes. After a failover the old
 /// primary may go on answering for long; a new connection finds the new one.
 async fn can_write(connection: &mut PgConnection) -> Result<bool, sqlx::Error> {
@@ -128,13 +175,31 @@ async fn can_write(connection: &mut PgConnection) -> Result<bool, sqlx::Error> {
     Ok(read_only == "off")
 }
 
-/// One connection of its own, for what is done once. A server that is about to come up is waited for as long
-/// as for a connection of the pool.
-pub(super) async fn connect(settings: &PostgresSettings) -> Result<PgConnection, Fault> {
+/// Whether nothing stands between still: a connection that leads elsewhere now must not keep statements.
+async fn is_still(connection: &mut PgConnection, between: Between) -> Result<(), sqlx::Error> {
+    let Between::Nothing(mark) = between else { return Ok(()) };
+    if has_mark(connection, mark).await? {
+        return Ok(());
+    }
+    let text = "a pooler stands before the database now; start this process again";
+    Err(std::io::Error::other(text).into())
+}
+
+async fn has_mark(connection: &mut PgConnection, mark: Uuid) -> Result<bool, sqlx::Error> {
+    let answer = connection.fetch_one(sqlx::raw_sql(READ_MARK)).await?;
+    Ok(answer.try_get::<String, _>(0)? == mark.to_string())
+}
+
+/// One connection of its own, for what is done once, and what stands between. A server that is about to come up
+/// is waited for as long as for a connection of the pool.
+pub(super) async fn connect(settings: &PostgresSettings) -> Result<(PgConnection, Between), Fault> {
     let what = format!("connect to {}", settings.place);
-    let (options, deadline) = (options(settings)?, Instant::now() + settings.acquire_timeout);
+    let mut between =
+        if settings.prepared_statements { Between::Nothing(Uuid::new_v4()) } else { Between::Pooler };
+    let deadline = Instant::now() + settings.acquire_timeout;
     loop {
-        match tokio::time::timeout_at(deadline, PgConnection::connect_with(&options)).await {
+        let options = options(settings, between)?;
+        match tokio::time::timeout_at(deadline, connect_with(&options, between)).await {
             Err(_) => {
                 let within = humantime::format_duration(settings.acquire_timeout);
                 return Err(Fault::new(FaultKind::Unavailable, format!("{what}: no answer within {within}")));
@@ -142,19 +207,33 @@ pub(super) async fn connect(settings: &PostgresSettings) -> Result<PgConnection,
             Ok(Err(error)) if may_come_up(&error) && Instant::now() + PAUSE < deadline => {
                 tokio::time::sleep(PAUSE).await;
             }
+            // Whatever is the matter, the plain way tells it better.
+            Ok(Err(sqlx::Error::Database(_))) if between != Between::Pooler => between = Between::Pooler,
             Ok(connected) => return connected.during(&what),
         }
     }
 }
 
-fn options(settings: &PostgresSettings) -> Result<PgConnectOptions, Fault> {
+async fn connect_with(
+    options: &PgConnectOptions,
+    between: Between,
+) -> Result<(PgConnection, Between), sqlx::Error> {
+    let mut connection = PgConnection::connect_with(options).await?;
+    match between {
+        Between::Nothing(mark) if has_mark(&mut connection, mark).await? => Ok((connection, between)),
+        _ => Ok((connection, Between::Pooler)),
+    }
+}
+
+fn options(settings: &PostgresSettings, between: Between) -> Result<PgConnectOptions, Fault> {
     let options: PgConnectOptions =
         settings.url.expose_secret().parse().during(&format!("read the address of {}", settings.place))?;
     let named = options.get_application_name().is_some();
     let options = if named { options } else { options.application_name(APPLICATION_NAME) };
+    let options = match between {
+        Between::Nothing(mark) => options.statement_cache_capacity(NAMED).options([(MARK, mark)]),
+        Between::Pooler => options.statement_cache_capacity(0),
+    };
     // Poolers refuse what they do not know about at the start of a session.
-    Ok(options
-        .statement_cache_capacity(if settings.prepared_statements { NAMED } else { 0 })
-        .extra_float_digits(None)
-        .disable_statement_logging())
+    Ok(options.extra_float_digits(None).disable_statement_logging())
 }

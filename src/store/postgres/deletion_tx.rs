@@ -1,9 +1,10 @@
-//! The statements of a deletion batch: seven on the usual way, whatever the size of the batch.
+//! The statements of a deletion batch: six messages on the usual way, whatever the size of the batch. They begin,
+//! lock the job, take receipts and attachments, look at what else needs those, change everything, commit.
 //!
 //! Why nobody can lose an attachment to a race: the attachments are locked first, then looked at by a
 //! statement of its own, which sees everything that was committed before the locks were held. Whoever
-//! links one later has to wait for our commit at the foreign key, and is refused. The receipts that
-//! point to them and are deleted are locked too: whoever revives one waits, and finds it without pointer.
+//! links one later has to wait for our commit at the foreign key, and is refused. Deleted receipts that point
+//! to one are locked too: whoever revives one waits, and finds it without pointer.
 //!
 //! A list of ids is handed over as a value that is found out only when the statement runs: where it could count
 //! them, the planner would hold them against the index of all the tenant's rows, again in each batch.
@@ -14,14 +15,43 @@ use async_trait::async_trait;
 
 use super::connection::{Database, Tx};
 use super::fault::{During, refused_or_fault};
+use super::references::References;
 use super::statement::{query, scalar, tuples};
 use crate::fault::Fault;
 use crate::job::{BackgroundJobId, BusinessId};
 use crate::store::deletion::{
-    CLEANUP_HOLD, Candidates, DeletionTx, Deletions, LockedJob, Moved, Scope, StepFault,
+    CLEANUP_HOLD, Change, DeletionTx, Deletions, LockedJob, Needless, Scope, StepFault, Taken,
 };
 use crate::store::row::{self, Cells as _};
 use crate::store::{Condemned, Pass, SetAside};
+
+/// Takes the receipts that the given text chooses: those of them that are live still cannot be changed by anyone
+/// else before our commit, nor can anyone link, change or drop the attachments of the tenant that they point
+/// to. Each table in the order of its ids, so that two batches wait for each other in turn.
+macro_rules! take {
+    ($chosen:literal) => {
+        concat!(
+            "
+    with chosen as materialized (",
+            $chosen,
+            "),
+    live as materialized (
+        select r.id, r.attachment_id, r.preview_attachment_id from receipts r
+        where r.id = any(array(select id from chosen)) and r.business_id = $1 and r.is_deleted is not true
+        order by r.id for no key update),
+    pointed as materialized (
+        select attachment_id as id from live where attachment_id is not null
+        union select preview_attachment_id from live where preview_attachment_id is not null),
+    held as materialized (
+        select a.id from attachments a
+        where a.id = any(array(select id from pointed)) and a.business_id = $1
+          and a.purpose in ('receipt_source', 'receipt_preview')
+        order by a.id for update)
+    select array(select id::bigint from chosen), array(select id::bigint from live),
+           array(select id::bigint from pointed), array(select id::bigint from held)"
+        )
+    };
+}
 
 /// Row and fence as last committed, and nobody can change them before our commit. A row without a note
 /// was never begun by us.
@@ -36,60 +66,57 @@ const LOCK_JOB: &str = "
 
 /// The next live receipts behind the cursor, each once. Ordered by the column, not by what is answered: the
 /// index has that order already.
-const SELECT_FORWARD: &str = "
-    select r.id::bigint from receipts r
-    where r.business_id = $1 and r.is_deleted is not true and r.id > $2 and r.id <= $3
-    order by r.id limit $4";
+const TAKE_FORWARD: &str = take!(
+    "select r.id from receipts r
+     where r.business_id = $1 and r.is_deleted is not true and r.id > $3 and r.id <= $4
+     order by r.id limit $2"
+);
 
 /// Live receipts of the request wherever they are, but for those set aside.
-const SELECT_SWEEP: &str = "
-    select r.id::bigint from receipts r
-    where r.business_id = $1 and r.is_deleted is not true and r.id <= $2
-      and not exists (select 1 from tikkun_set_aside s where s.background_job_id = $3 and s.receipt_id = r.id)
-    order by r.id limit $4";
+const TAKE_SWEEP: &str = take!(
+    "select r.id from receipts r
+     where r.business_id = $1 and r.is_deleted is not true and r.id <= $3
+       and not exists (select 1 from tikkun_set_aside s where s.background_job_id = $4 and s.receipt_id = r.id)
+     order by r.id limit $2"
+);
 
 /// What an earlier row of the tenant set aside and is live, behind the cursor.
-const SELECT_SET_ASIDE: &str = "
-    select r.id::bigint from tikkun_set_aside s join receipts r on r.id = s.receipt_id
-    where s.background_job_id = $1 and s.receipt_id > $2 and r.business_id = $3 and r.is_deleted is not true
-    order by s.receipt_id limit $4";
+const TAKE_SET_ASIDE: &str = take!(
+    "select r.id from tikkun_set_aside s join receipts r on r.id = s.receipt_id
+     where s.background_job_id = $4 and s.receipt_id > $3 and r.business_id = $1 and r.is_deleted is not true
+     order by s.receipt_id limit $2"
+);
 
-/// Marks live receipts of the tenant only, whatever the list says; answers with what each pointed to.
-const MARK: &str = "
-    update receipts set is_deleted = true, deleted_at = $1, updated_at = $1
-    where id = any((select $2::bigint[])::bigint[]) and business_id = $3 and is_deleted is not true
-    returning id, attachment_id, preview_attachment_id";
+/// Those attachments that a receipt pointed to only after its batch was looked for, locked as all others are.
+const HOLD: &str = "
+    select a.id::bigint from attachments a
+    where a.id = any((select $1::bigint[])::bigint[]) and a.business_id = $2
+      and a.purpose in ('receipt_source', 'receipt_preview')
+    order by a.id for update";
 
-/// Nobody can link, change or drop these attachments before our commit, nor revive a receipt that points
-/// to one. In the order of their ids, so that two batches wait for each other in turn.
-const LOCK_ATTACHMENTS: &str = "
-    with held as materialized (
-             select a.id from attachments a
-             where a.id = any((select $1::bigint[])::bigint[]) and a.business_id = $2
-               and a.purpose in ('receipt_source', 'receipt_preview')
-             order by a.id for update),
-         dead as materialized (
-             select r.id from receipts r
-             where (r.attachment_id = any((select $1::bigint[])::bigint[])
-                    or r.preview_attachment_id = any((select $1::bigint[])::bigint[])) and r.is_deleted is true
-             for no key update)
-    select id::bigint from held where (select count(*) from dead) >= 0";
-
-/// An attachment's row goes and its object comes into the outbox in one statement; every receipt that points
-/// to it is set to null by its foreign keys. Those of the batch are set to null here, once each: the keys would
-/// rewrite a receipt for each of its attachments, and find nothing left to do.
-const CONDEMN: &str = "
-    with cut as (
-        update receipts set attachment_id = case when attachment_id = any($7) then null else attachment_id end,
-            preview_attachment_id = case when preview_attachment_id = any($7) then null else preview_attachment_id end
-        where id = any((select $8::bigint[])::bigint[]) and business_id = $2
-          and (attachment_id = any($7) or preview_attachment_id = any($7))),
+/// Receipts are marked, those of the tenant only and whatever the list says, and lose their pointers to what goes:
+/// the foreign keys would rewrite a receipt for each of its attachments, and find nothing left to do. An
+/// attachment's row goes and its object comes into the outbox. The job's row moves from what was locked, only
+/// while it is running. All of it or nothing.
+const CHANGE: &str = "
+    with marked as (
+        update receipts set is_deleted = true, deleted_at = $1, updated_at = $1,
+            attachment_id =
+                case when attachment_id in (select unnest($4::bigint[])) then null else attachment_id end,
+            preview_attachment_id =
+                case when preview_attachment_id in (select unnest($4::bigint[])) then null else preview_attachment_id end
+        where id = any((select $3::bigint[])::bigint[]) and business_id = $2 and is_deleted is not true),
     gone as (
-        delete from attachments where id = any((select $7::bigint[])::bigint[]) and business_id = $2
-        returning id, storage_path, file_size)
+        delete from attachments where id = any((select $4::bigint[])::bigint[]) and business_id = $2
+        returning id, storage_path, file_size),
+    moved as (
+        update background_jobs
+        set cursor = $9, total = $10, processed = $11, succeeded = $12, failed_count = $13,
+            updated_at = $1, heartbeat_at = $1
+        where id = $5 and status = 'running' and $9 is not null)
     insert into tikkun_cleanup_outbox
         (background_job_id, business_id, driver, bucket, key, bytes, condemned_at, next_try_at)
-    select $1, $2, $3, $4, storage_path, file_size, $5, $6
+    select $5, $2, $6, $7, storage_path, file_size, $1, $8
     from gone where coalesce(storage_path, '') <> '' order by id
     returning id, key";
 
@@ -98,13 +125,6 @@ const SET_ASIDE: &str = "
     insert into tikkun_set_aside (background_job_id, receipt_id, reason, created_at)
     select $1, aside.receipt_id, aside.reason, $2 from unnest($3::bigint[], $4::text[]) as aside (receipt_id, reason)
     on conflict (background_job_id, receipt_id) do update set reason = excluded.reason";
-
-/// Moves what the locked row held, only while it is running.
-const MOVE_CURSOR: &str = "
-    update background_jobs
-    set cursor = $2, total = $3, processed = $4, succeeded = $5, failed_count = $6,
-        updated_at = $7, heartbeat_at = $7
-    where id = $1 and status = 'running'";
 
 /// A good batch ends the count of barren attempts and allows another revival.
 const RECOVERED: &str = "
@@ -115,10 +135,8 @@ const RECOVERED: &str = "
 pub(super) struct PostgresDeletionTx {
     tx: Tx,
     database: Arc<Database>,
-    /// The marked receipts.
-    marked: Vec<i64>,
-    /// What they pointed to.
-    pointed: Vec<i64>,
+    /// The locked attachments.
+    held: Vec<i64>,
 }
 
 #[async_trait]
@@ -127,7 +145,7 @@ impl Deletions for Arc<Database> {
 
     async fn begin(&self) -> Result<PostgresDeletionTx, Fault> {
         let tx = self.batch("begin a deletion batch").await?;
-        Ok(PostgresDeletionTx { tx, database: Self::clone(self), marked: Vec::new(), pointed: Vec::new() })
+        Ok(PostgresDeletionTx { tx, database: Self::clone(self), held: Vec::new() })
     }
 }
 
@@ -136,7 +154,7 @@ impl DeletionTx for PostgresDeletionTx {
     async fn lock_job(&mut self, job: BackgroundJobId) -> Result<Option<LockedJob>, Fault> {
         let what = format!("lock background job {job}");
         let found = query(LOCK_JOB)
-            .persistent(self.database.prepared)
+            .persistent(self.database.named)
             .bind(job.0)
             .fetch_optional(&mut *self.tx)
             .await
@@ -152,60 +170,34 @@ impl DeletionTx for PostgresDeletionTx {
         }))
     }
 
-    async fn select_ids(&mut self, scope: &Scope<'_>, limit: u32) -> Result<Vec<i64>, Fault> {
-        let tenant = scope.business_id.0;
-        let query = match (scope.only_set_aside_of, scope.pass) {
-            (Some(of), _) => scalar(SELECT_SET_ASIDE).bind(of.0).bind(scope.last_id).bind(tenant),
-            (None, Pass::Forward) => {
-                scalar(SELECT_FORWARD).bind(tenant).bind(scope.last_id).bind(scope.upper_id)
-            }
-            (None, Pass::Sweep) => scalar(SELECT_SWEEP).bind(tenant).bind(scope.upper_id).bind(scope.job.0),
+    async fn take(&mut self, scope: &Scope<'_>, limit: u32) -> Result<Taken, Fault> {
+        let (statement, from, other) = match (scope.only_set_aside_of, scope.pass) {
+            (Some(of), _) => (TAKE_SET_ASIDE, scope.last_id, of.0),
+            (None, Pass::Forward) => (TAKE_FORWARD, scope.last_id, scope.upper_id),
+            (None, Pass::Sweep) => (TAKE_SWEEP, scope.upper_id, scope.job.0),
         };
-        query
-            .persistent(self.database.prepared)
+        let (ids, live, pointed, held): (Vec<i64>, Vec<i64>, Vec<i64>, Vec<i64>) = tuples(statement)
+            .persistent(self.database.named)
+            .bind(scope.business_id.0)
             .bind(i64::from(limit))
-            .fetch_all(&mut *self.tx)
+            .bind(from)
+            .bind(other)
+            .fetch_one(&mut *self.tx)
             .await
-            .during("select the receipts of a batch")
+            .during("take the receipts of a batch")?;
+        self.held = held;
+        self.hold_late(scope, pointed).await?;
+        Ok(Taken { ids, live })
     }
 
-    async fn mark(&mut self, scope: &Scope<'_>, receipts: &[i64]) -> Result<u32, StepFault> {
-        let rows = query(MARK)
-            .persistent(self.database.prepared)
-            .bind(scope.now.naive_utc())
-            .bind(receipts)
-            .bind(scope.business_id.0)
-            .fetch_all(&mut *self.tx)
-            .await
-            .map_err(|error| refused_or_fault(error, "mark the receipts of a batch"))?;
-        for row in &rows {
-            self.marked.push(row.needed("id")?);
-            self.pointed.extend(row.number("attachment_id")?);
-            self.pointed.extend(row.number("preview_attachment_id")?);
-        }
-        Ok(u32::try_from(rows.len()).unwrap_or(u32::MAX))
-    }
-
-    async fn candidates(&mut self, scope: &Scope<'_>, _: &[i64]) -> Result<Candidates, Fault> {
-        let mut found = Candidates::default();
-        self.pointed.sort_unstable();
-        self.pointed.dedup();
-        if self.pointed.is_empty() {
+    async fn needless(&mut self, scope: &Scope<'_>, gone: &[i64]) -> Result<Needless, Fault> {
+        let mut found = Needless::default();
+        if self.held.is_empty() || gone.is_empty() {
             return Ok(found);
         }
-        let held: Vec<i64> = scalar(LOCK_ATTACHMENTS)
-            .persistent(self.database.prepared)
-            .bind(&self.pointed)
-            .bind(scope.business_id.0)
-            .fetch_all(&mut *self.tx)
-            .await
-            .during("lock the attachments of a batch")?;
-        if held.is_empty() {
-            return Ok(found);
-        }
-        let named = self.database.prepared;
-        let look = self.database.references.needless(&mut self.tx, scope.business_id, &held, named);
-        for (id, kept) in look.await? {
+        let batch =
+            References { tenant: scope.business_id, held: &self.held, gone, named: self.database.named };
+        for (id, kept) in self.database.references.needless(&mut self.tx, &batch).await? {
             match kept {
                 None => found.condemnable.push(id),
                 Some(reference) => *found.kept_for.entry(reference).or_default() += 1,
@@ -214,20 +206,31 @@ impl DeletionTx for PostgresDeletionTx {
         Ok(found)
     }
 
-    async fn condemn(&mut self, scope: &Scope<'_>, attachments: &[i64]) -> Result<Vec<Condemned>, StepFault> {
-        let mut rows: Vec<(i64, String)> = tuples(CONDEMN)
-            .persistent(self.database.prepared)
-            .bind(scope.job.0)
+    async fn change(&mut self, scope: &Scope<'_>, change: &Change<'_>) -> Result<Vec<Condemned>, StepFault> {
+        let moved = change.moved.as_ref();
+        let progress = moved.map(|moved| moved.progress).unwrap_or_default();
+        let mut rows: Vec<(i64, String)> = tuples(CHANGE)
+            .persistent(self.database.named)
+            .bind(scope.now.naive_utc())
             .bind(scope.business_id.0)
+            .bind(change.receipts)
+            .bind(change.attachments)
+            .bind(scope.job.0)
             .bind(&scope.target.driver)
             .bind(&scope.target.bucket)
-            .bind(scope.now.naive_utc())
             .bind((scope.now + CLEANUP_HOLD).naive_utc())
-            .bind(attachments)
-            .bind(&self.marked)
+            .bind(moved.map(|moved| moved.cursor.to_string()))
+            .bind(progress.total)
+            .bind(progress.processed)
+            .bind(progress.succeeded)
+            .bind(progress.failed)
             .fetch_all(&mut *self.tx)
             .await
-            .map_err(|error| refused_or_fault(error, "condemn the attachments of a batch"))?;
+            .map_err(|error| refused_or_fault(error, "change the rows of a batch"))?;
+        if moved.is_some_and(|moved| moved.recovered) {
+            let recovered = query(RECOVERED).bind(scope.job.0).bind(scope.now.naive_utc());
+            recovered.execute(&mut *self.tx).await.during("note that a deletion has recovered")?;
+        }
         rows.sort_unstable();
         Ok(rows.into_iter().map(|(id, key)| Condemned { id, key }).collect())
     }
@@ -243,27 +246,6 @@ impl DeletionTx for PostgresDeletionTx {
             .execute(&mut *self.tx)
             .await
             .during("set receipts aside")?;
-        Ok(())
-    }
-
-    async fn move_cursor(&mut self, moved: &Moved<'_>) -> Result<(), Fault> {
-        let now = moved.now.naive_utc();
-        let what = format!("move the cursor of background job {}", moved.job);
-        query(MOVE_CURSOR)
-            .persistent(self.database.prepared)
-            .bind(moved.job.0)
-            .bind(moved.cursor.to_string())
-            .bind(moved.progress.total)
-            .bind(moved.progress.processed)
-            .bind(moved.progress.succeeded)
-            .bind(moved.progress.failed)
-            .bind(now)
-            .execute(&mut *self.tx)
-            .await
-            .during(&what)?;
-        if moved.recovered {
-            query(RECOVERED).bind(moved.job.0).bind(now).execute(&mut *self.tx).await.during(&what)?;
-        }
         Ok(())
     }
 
@@ -283,7 +265,9 @@ impl DeletionTx for PostgresDeletionTx {
     }
 
     async fn commit(self) -> Result<(), Fault> {
-        self.tx.commit().await.during("commit a deletion batch")
+        self.tx.commit().await.during("commit a deletion batch")?;
+        self.database.went_well();
+        Ok(())
     }
 
     async fn rollback(self) {
@@ -293,6 +277,24 @@ impl DeletionTx for PostgresDeletionTx {
 }
 
 impl PostgresDeletionTx {
+    /// A receipt that somebody changed while we waited for it may point to what the statement that took it could
+    /// not see yet.
+    async fn hold_late(&mut self, scope: &Scope<'_>, mut pointed: Vec<i64>) -> Result<(), Fault> {
+        pointed.retain(|id| self.held.binary_search(id).is_err());
+        if pointed.is_empty() {
+            return Ok(());
+        }
+        let late: Vec<i64> = scalar(HOLD)
+            .persistent(self.database.named)
+            .bind(&pointed)
+            .bind(scope.business_id.0)
+            .fetch_all(&mut *self.tx)
+            .await
+            .during("lock the attachments of a batch")?;
+        self.held.extend(late);
+        Ok(())
+    }
+
     async fn plain(&mut self, statement: &'static str) -> Result<(), Fault> {
         sqlx::raw_sql(statement).execute(&mut *self.tx).await.during(statement)?;
         Ok(())

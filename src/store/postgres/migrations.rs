@@ -54,7 +54,7 @@ const NOTE: &str = "
 /// tables of the application are there, or when the role may not make tables.
 pub async fn migrate(settings: &PostgresSettings, application_tables: bool) -> Result<Migrated, Fault> {
     let what = format!("bring the tables of {} up to date", settings.place);
-    let mut connection = connect(settings).await?;
+    let (mut connection, _) = connect(settings).await?;
     let mut tx = connection.begin().await.during(&what)?;
     query(TAKE_LOCK).bind(LOCK).execute(&mut *tx).await.during(&what)?;
     let application = application_tables && make_application_tables(&mut tx, settings).await?;

@@ -35,10 +35,10 @@ use crate::fault::Fault;
 /// # Errors
 /// Unavailable when it cannot be reached; permanent when it lacks what `schema` requires, naming all of it.
 pub async fn open(settings: &PostgresSettings, schema: Schema) -> Result<Store, Fault> {
-    let mut first = connection::connect(settings).await?;
+    let (mut first, between) = connection::connect(settings).await?;
     schema::look_after(&mut first, &settings.place, schema).await?;
     first.close().await.during(&format!("look at {}", settings.place))?;
-    let database = Arc::new(connection::Database::new(settings)?);
+    let database = Arc::new(connection::Database::new(settings, between)?);
     Ok(Store {
         background_jobs: Arc::new(background_jobs::PostgresBackgroundJobs::new(Arc::clone(&database))),
         receipts: Arc::new(receipts::PostgresReceipts::new(Arc::clone(&database))),

@@ -7,7 +7,7 @@ use sqlx::AssertSqlSafe;
 
 use super::connection::Tx;
 use super::fault::{During, kind, names_something_gone};
-use super::statement::{scalar, tuples};
+use super::statement::{query, scalar, tuples};
 use crate::fault::{Fault, FaultKind};
 use crate::job::BusinessId;
 use crate::store::keep_rules::{all_hold, first_broken, text};
@@ -34,8 +34,28 @@ const FINGERPRINT: &str = "
 
 /// What is tried when the locked attachments are looked at.
 const LOOK: &str = "find the attachments of a batch";
-/// Looks at the attachments of a batch, each after the foreign keys onto them have changed.
-const LOOKS: u32 = 3;
+/// Looks at the attachments of a batch, each after foreign keys onto them have changed or receipts were locked.
+const LOOKS: u32 = 5;
+
+/// Nobody can revive these receipts before our commit. In the order of their ids.
+const LOCK_DEAD: &str =
+    "select 1 from receipts where id = any((select $1::bigint[])::bigint[]) order by id for no key update";
+
+/// The locked attachments of a batch.
+pub(super) struct References<'a> {
+    /// Whose.
+    pub(super) tenant: BusinessId,
+    /// Which.
+    pub(super) held: &'a [i64],
+    /// The receipts that are to be deleted.
+    pub(super) gone: &'a [i64],
+    /// Whether the look is a statement with a name.
+    pub(super) named: bool,
+}
+
+/// An attachment that nothing live needs: its id, what keeps it all the same, the foreign keys as they are now,
+/// and all deleted receipts beyond the batch that point to one of the locked attachments.
+type Seen = (i64, Option<String>, String, Vec<i64>);
 
 /// A foreign key onto attachments.
 struct Reference {
@@ -49,8 +69,8 @@ struct Reference {
 pub(super) struct Queries {
     /// What the foreign keys were when these were made.
     fingerprint: String,
-    /// Of the attachments `$2`, locked before, those that nothing live needs, each with the name of a
-    /// reference that keeps it, and with what the foreign keys are now.
+    /// Of the attachments `$2`, locked before, those that nothing live needs once the receipts `$3` are
+    /// deleted: rows of [`Seen`].
     candidates: String,
     /// The same look at all receipts of a tenant, in sums: by the first rule that does not hold and by
     /// reference, attachments, objects and bytes.
@@ -64,30 +84,34 @@ pub(super) struct ReferenceCache {
 }
 
 impl ReferenceCache {
-    /// Which of the locked attachments of a tenant nothing live needs, each with the name of a reference that
-    /// keeps it: by a statement of its own, which sees all that was committed before the locks were held.
+    /// Which of the locked attachments nothing live needs, each with the name of a reference that keeps it: by a
+    /// statement of its own, which sees all that was committed before the locks were held. Where deleted
+    /// receipts point to them, too, those are locked, and it looks again.
     pub(super) async fn needless(
         &self,
         tx: &mut Tx,
-        tenant: BusinessId,
-        held: &[i64],
-        named: bool,
+        batch: &References<'_>,
     ) -> Result<Vec<(i64, Option<String>)>, Fault> {
         let mut queries = self.known(tx).await?;
+        let mut locked = Vec::new();
         for _ in 0..LOOKS {
-            let query = tuples(AssertSqlSafe(queries.candidates.as_str())).persistent(named);
-            let rows: Result<Vec<(i64, Option<String>, String)>, _> =
-                query.bind(tenant.0).bind(held).fetch_all(&mut **tx).await;
+            let look = tuples(AssertSqlSafe(queries.candidates.as_str())).persistent(batch.named);
+            let look = look.bind(batch.tenant.0).bind(batch.held).bind(batch.gone);
+            let rows: Result<Vec<Seen>, _> = look.fetch_all(&mut **tx).await;
             let rows = rows.map_err(|error| self.unseen(error))?;
-            if rows.iter().all(|(.., fingerprint)| *fingerprint == queries.fingerprint) {
-                return Ok(rows.into_iter().map(|(id, kept, _)| (id, kept)).collect());
+            if rows.iter().any(|(_, _, fingerprint, _)| *fingerprint != queries.fingerprint) {
+                queries = self.learn(tx).await?;
+                continue;
             }
-            queries = self.learn(tx).await?;
+            let dead = rows.first().map(|(.., dead)| dead.as_slice()).unwrap_or_default();
+            if dead.iter().all(|id| locked.contains(id)) {
+                return Ok(rows.into_iter().map(|(id, kept, ..)| (id, kept)).collect());
+            }
+            locked = dead.to_vec();
+            query(LOCK_DEAD).bind(dead).execute(&mut **tx).await.during(LOOK)?;
         }
-        Err(Fault::new(
-            FaultKind::Retryable,
-            format!("{LOOK}: the foreign keys onto them change all the time"),
-        ))
+        let text = format!("{LOOK}: what refers to them changes all the time");
+        Err(Fault::new(FaultKind::Retryable, text))
     }
 
     /// What a look ran into. A table or column that was renamed, which changes no fingerprint, is found by its
@@ -136,11 +160,18 @@ fn queries(fingerprint: String, references: &[Reference]) -> Queries {
         fingerprint,
         candidates: format!(
             "
-    select a.id::bigint, {kept} as kept, ({FINGERPRINT}) as fingerprint
+    with gone as materialized (select unnest($3::bigint[]) as id),
+    pointing as materialized (
+        select r.id, r.attachment_id, r.preview_attachment_id, r.is_deleted from receipts r
+        where (r.attachment_id = any((select $2::bigint[])::bigint[])
+               or r.preview_attachment_id = any((select $2::bigint[])::bigint[]))
+          and r.id not in (select id from gone))
+    select a.id::bigint, {kept} as kept, ({FINGERPRINT}) as fingerprint,
+           array(select id::bigint from pointing where is_deleted is true order by id) as dead
     from attachments a
     where a.id = any((select $2::bigint[])::bigint[]) and {}
     order by a.id",
-            all_hold()
+            all_hold("pointing")
         ),
         plan: format!(
             "

@@ -13,7 +13,7 @@ use super::{list, moment};
 use crate::fault::Fault;
 use crate::job::{BackgroundJobId, BusinessId};
 use crate::store::deletion::{
-    CLEANUP_HOLD, Candidates, DeletionTx, Deletions, LockedJob, Moved, Scope, StepFault,
+    CLEANUP_HOLD, Change, DeletionTx, Deletions, LockedJob, Moved, Needless, Scope, StepFault, Taken,
 };
 use crate::store::row::{self, Cells as _};
 use crate::store::{Condemned, Pass, SetAside};
@@ -118,7 +118,7 @@ impl DeletionTx for SqliteDeletionTx {
         }))
     }
 
-    async fn select_ids(&mut self, scope: &Scope<'_>, limit: u32) -> Result<Vec<i64>, Fault> {
+    async fn take(&mut self, scope: &Scope<'_>, limit: u32) -> Result<Taken, Fault> {
         let tenant = scope.business_id.0;
         let query = match (scope.only_set_aside_of, scope.pass) {
             (Some(of), _) => sqlx::query_scalar(SELECT_SET_ASIDE).bind(of.0).bind(scope.last_id).bind(tenant),
@@ -129,29 +129,24 @@ impl DeletionTx for SqliteDeletionTx {
                 sqlx::query_scalar(SELECT_SWEEP).bind(tenant).bind(scope.upper_id).bind(scope.job.0)
             }
         };
-        query.bind(limit).fetch_all(&mut *self.tx).await.during("select the receipts of a batch")
+        let ids: Vec<i64> =
+            query.bind(limit).fetch_all(&mut *self.tx).await.during("take the receipts of a batch")?;
+        // Nobody else writes before the commit.
+        Ok(Taken { live: ids.clone(), ids })
     }
 
-    async fn mark(&mut self, scope: &Scope<'_>, receipts: &[i64]) -> Result<u32, StepFault> {
-        let done = sqlx::query(MARK)
-            .bind(moment::to_text(scope.now))
-            .bind(list::json(receipts)?)
-            .bind(scope.business_id.0)
-            .execute(&mut *self.tx)
-            .await
-            .map_err(|error| refused_or_fault(error, "mark the receipts of a batch"))?;
-        Ok(u32::try_from(done.rows_affected()).unwrap_or(u32::MAX))
-    }
-
-    async fn candidates(&mut self, scope: &Scope<'_>, receipts: &[i64]) -> Result<Candidates, Fault> {
+    async fn needless(&mut self, scope: &Scope<'_>, gone: &[i64]) -> Result<Needless, Fault> {
+        if gone.is_empty() {
+            return Ok(Needless::default());
+        }
         let queries = self.database.references.queries(&mut self.tx, self.schema_version).await?;
         let rows: Vec<(i64, Option<String>)> = sqlx::query_as(AssertSqlSafe(queries.candidates.as_str()))
             .bind(scope.business_id.0)
-            .bind(list::json(receipts)?)
+            .bind(list::json(gone)?)
             .fetch_all(&mut *self.tx)
             .await
             .during("find the attachments of a batch")?;
-        let mut found = Candidates::default();
+        let mut found = Needless::default();
         for (id, kept) in rows {
             match kept {
                 None => found.condemnable.push(id),
@@ -161,22 +156,18 @@ impl DeletionTx for SqliteDeletionTx {
         Ok(found)
     }
 
-    async fn condemn(&mut self, scope: &Scope<'_>, attachments: &[i64]) -> Result<Vec<Condemned>, StepFault> {
-        let refused = |error| refused_or_fault(error, "condemn the attachments of a batch");
-        let ids = list::json(attachments)?;
-        let mut rows: Vec<(i64, String)> = sqlx::query_as(WRITE_OUTBOX)
-            .bind(scope.job.0)
-            .bind(&scope.target.driver)
-            .bind(&scope.target.bucket)
-            .bind(moment::to_text(scope.now))
-            .bind(moment::to_text(scope.now + CLEANUP_HOLD))
-            .bind(&ids)
-            .fetch_all(&mut *self.tx)
-            .await
-            .map_err(refused)?;
-        sqlx::query(DROP_ATTACHMENTS).bind(&ids).execute(&mut *self.tx).await.map_err(refused)?;
-        rows.sort_unstable();
-        Ok(rows.into_iter().map(|(id, key)| Condemned { id, key }).collect())
+    async fn change(&mut self, scope: &Scope<'_>, change: &Change<'_>) -> Result<Vec<Condemned>, StepFault> {
+        if !change.receipts.is_empty() {
+            self.mark(scope, change.receipts).await?;
+        }
+        let condemned = match change.attachments {
+            [] => Vec::new(),
+            attachments => self.condemn(scope, attachments).await?,
+        };
+        if let Some(moved) = &change.moved {
+            self.move_cursor(scope, moved).await?;
+        }
+        Ok(condemned)
     }
 
     async fn set_aside(&mut self, scope: &Scope<'_>, rows: &[SetAside]) -> Result<(), Fault> {
@@ -188,26 +179,6 @@ impl DeletionTx for SqliteDeletionTx {
             .execute(&mut *self.tx)
             .await
             .during("set receipts aside")?;
-        Ok(())
-    }
-
-    async fn move_cursor(&mut self, moved: &Moved<'_>) -> Result<(), Fault> {
-        let now = moment::to_text(moved.now);
-        let what = format!("move the cursor of background job {}", moved.job);
-        sqlx::query(MOVE_CURSOR)
-            .bind(moved.job.0)
-            .bind(moved.cursor.to_string())
-            .bind(moved.progress.total)
-            .bind(moved.progress.processed)
-            .bind(moved.progress.succeeded)
-            .bind(moved.progress.failed)
-            .bind(&now)
-            .execute(&mut *self.tx)
-            .await
-            .during(&what)?;
-        if moved.recovered {
-            sqlx::query(RECOVERED).bind(moved.job.0).bind(&now).execute(&mut *self.tx).await.during(&what)?;
-        }
         Ok(())
     }
 
@@ -239,6 +210,55 @@ impl DeletionTx for SqliteDeletionTx {
 }
 
 impl SqliteDeletionTx {
+    async fn mark(&mut self, scope: &Scope<'_>, receipts: &[i64]) -> Result<(), StepFault> {
+        sqlx::query(MARK)
+            .bind(moment::to_text(scope.now))
+            .bind(list::json(receipts)?)
+            .bind(scope.business_id.0)
+            .execute(&mut *self.tx)
+            .await
+            .map_err(|error| refused_or_fault(error, "mark the receipts of a batch"))?;
+        Ok(())
+    }
+
+    async fn condemn(&mut self, scope: &Scope<'_>, attachments: &[i64]) -> Result<Vec<Condemned>, StepFault> {
+        let refused = |error| refused_or_fault(error, "condemn the attachments of a batch");
+        let ids = list::json(attachments)?;
+        let mut rows: Vec<(i64, String)> = sqlx::query_as(WRITE_OUTBOX)
+            .bind(scope.job.0)
+            .bind(&scope.target.driver)
+            .bind(&scope.target.bucket)
+            .bind(moment::to_text(scope.now))
+            .bind(moment::to_text(scope.now + CLEANUP_HOLD))
+            .bind(&ids)
+            .fetch_all(&mut *self.tx)
+            .await
+            .map_err(refused)?;
+        sqlx::query(DROP_ATTACHMENTS).bind(&ids).execute(&mut *self.tx).await.map_err(refused)?;
+        rows.sort_unstable();
+        Ok(rows.into_iter().map(|(id, key)| Condemned { id, key }).collect())
+    }
+
+    async fn move_cursor(&mut self, scope: &Scope<'_>, moved: &Moved<'_>) -> Result<(), Fault> {
+        let now = moment::to_text(scope.now);
+        let what = format!("move the cursor of background job {}", scope.job);
+        sqlx::query(MOVE_CURSOR)
+            .bind(scope.job.0)
+            .bind(moved.cursor.to_string())
+            .bind(moved.progress.total)
+            .bind(moved.progress.processed)
+            .bind(moved.progress.succeeded)
+            .bind(moved.progress.failed)
+            .bind(&now)
+            .execute(&mut *self.tx)
+            .await
+            .during(&what)?;
+        if moved.recovered {
+            sqlx::query(RECOVERED).bind(scope.job.0).bind(&now).execute(&mut *self.tx).await.during(&what)?;
+        }
+        Ok(())
+    }
+
     async fn plain(&mut self, statement: &'static str) -> Result<(), Fault> {
         sqlx::query(statement).execute(&mut *self.tx).await.during(statement)?;
         Ok(())

@@ -21,7 +21,7 @@ const LIST: &str = "
           where g.id = f.id and lower(coalesce(g.\"to\", 'id')) = 'id'))
     order by 1, 2";
 
-/// The receipts of a batch, listed in ?2; they are marked already.
+/// The receipts of a batch, listed in ?2.
 const OF_BATCH: &str = "select value from json_each(?2)";
 /// The receipts of a deletion of all; none of them is marked yet.
 const OF_TENANT: &str = "select id from receipts where business_id = ?1 and is_deleted is not true";
@@ -104,7 +104,7 @@ fn queries(references: &[Reference]) -> Queries {
     where {}
     order by a.id",
             pointed(OF_BATCH),
-            all_hold()
+            all_hold("receipts")
         ),
         plan: format!(
             "{}
