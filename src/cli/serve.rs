@@ -3,7 +3,7 @@
 use clap::Args;
 
 use super::{Common, FAILED, GAVE_UP, OK, begin_logging};
-use crate::runtime::{Ended, Service};
+use crate::runtime::{Ended, Service, StartError};
 
 /// Options of `serve`.
 #[derive(Debug, Args)]
@@ -34,6 +34,10 @@ impl Serve {
                     Ended::Drained | Ended::DrainedInPart => OK,
                     Ended::GaveUp => GAVE_UP,
                 },
+                Err(StartError::Left(signal)) => {
+                    tracing::info!(signal, "tikkun has left before it had started");
+                    OK
+                }
                 Err(error) => {
                     eprintln!("tikkun: {error}");
                     FAILED

@@ -45,6 +45,28 @@ pub fn serve(
     settings: &HttpSettings,
     window: Window,
 ) -> std::io::Result<(Server, SocketAddr)> {
+    open(socket, settings, move |config| window.clone().routes(config))
+}
+
+impl Window {
+    fn routes(self, config: &mut web::ServiceConfig) {
+        let api = web::scope("/api").wrap(from_fn(with_secret));
+        let api = api.configure(health::routes).configure(queues::routes);
+        let api = match self.facade {
+            Some(facade) => api.app_data(facade).configure(facade::routes),
+            None => api,
+        };
+        config.app_data(self.probes).app_data(self.health).app_data(self.queues);
+        config.configure(probes::routes).service(api);
+    }
+}
+
+/// Serves these routes, behind the gate.
+pub(super) fn open(
+    socket: TcpListener,
+    settings: &HttpSettings,
+    routes: impl Fn(&mut web::ServiceConfig) + Clone + Send + 'static,
+) -> std::io::Result<(Server, SocketAddr)> {
     let address = socket.local_addr()?;
     let gate = web::Data::new(Gate {
         secret: settings.secret.clone(),
@@ -53,22 +75,11 @@ pub fn serve(
     });
     let limit = web::PayloadConfig::new(settings.body_limit);
     let server = HttpServer::new(move || {
-        let Window { probes, health, queues: desk, facade } = window.clone();
-        let api = web::scope("/api").wrap(from_fn(with_secret));
-        let api = api.configure(health::routes).configure(queues::routes);
-        let api = match facade {
-            Some(facade) => api.app_data(facade).configure(facade::routes),
-            None => api,
-        };
         App::new()
             .app_data(gate.clone())
             .app_data(limit.clone())
-            .app_data(probes)
-            .app_data(health)
-            .app_data(desk)
             .wrap(from_fn(bounded))
-            .configure(probes::routes)
-            .service(api)
+            .configure(routes.clone())
     })
     .workers(1)
     .client_request_timeout(settings.timeout)

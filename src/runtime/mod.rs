@@ -5,6 +5,7 @@ mod builder;
 mod identity;
 mod listening;
 pub mod logging;
+mod opening;
 mod ports;
 mod risks;
 mod runner_threads;

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use secrecy::ExposeSecret;
 
+use super::opening::Opening;
 use crate::actors::TrackedKind;
 use crate::blob::{BlobStore, S3Keys, S3Place, open_directory, open_s3};
 use crate::config::{AttachmentDriver, AttachmentSettings, BrokerEngine, Settings, StoreEngine};
@@ -37,6 +38,17 @@ pub struct OpenError {
     fault: Fault,
 }
 
+impl OpenError {
+    pub(super) fn new(what: &'static str, fault: Fault) -> Self {
+        Self { what, fault }
+    }
+
+    /// Whether a later try may do better.
+    pub(super) fn is_outage(&self) -> bool {
+        self.fault.is_retryable()
+    }
+}
+
 impl Ports {
     /// Opens all three.
     ///
@@ -45,6 +57,15 @@ impl Ports {
     pub async fn open(settings: &Settings) -> Result<Self, OpenError> {
         let broker = open_broker(settings).await?;
         let store = open_store(settings).await?;
+        let blobs = open_blobs(settings).await?;
+        Ok(Self { broker, store, blobs })
+    }
+
+    /// Opens all three, and waits for those that are out of reach.
+    pub(super) async fn open_patiently(settings: &Settings, opening: &Opening) -> Result<Self, OpenError> {
+        let (queue, tables) = (queue_file(settings), tables_file(settings));
+        let broker = opening.reach(queue.is_some(), async || open_broker(settings).await).await?;
+        let store = opening.reach(tables.is_some(), async || open_store(settings).await).await?;
         let blobs = open_blobs(settings).await?;
         Ok(Self { broker, store, blobs })
     }
@@ -63,7 +84,7 @@ impl Ports {
                     "there is no file {}; name the service's data folder with --data, or run `tikkun serve` first",
                     file.display()
                 );
-                return Err(OpenError { what, fault: Fault::new(FaultKind::Permanent, text) });
+                return Err(OpenError::new(what, Fault::new(FaultKind::Permanent, text)));
             }
         }
         Self::open(settings).await
@@ -145,7 +166,7 @@ async fn opened<T>(
         Some(fault) => Err(fault),
         None => tokio::time::timeout(limit, open).await.map_err(late).and_then(|answer| answer),
     };
-    opened.map_err(|fault| OpenError { what, fault })
+    opened.map_err(|fault| OpenError::new(what, fault))
 }
 
 /// Opens the tables for trial rows, for the demonstration and its count.
@@ -160,7 +181,7 @@ pub async fn open_trial(settings: &Settings) -> Result<Arc<dyn TrialData>, OpenE
             "trial rows are made in a SQLite file only, never beside an application's own",
         )),
     };
-    opened.map_err(|fault| OpenError { what: "the database for trial rows", fault })
+    opened.map_err(|fault| OpenError::new("the database for trial rows", fault))
 }
 
 fn schema(settings: &Settings) -> Schema {
@@ -173,7 +194,7 @@ fn schema(settings: &Settings) -> Schema {
 }
 
 pub(super) async fn open_broker(settings: &Settings) -> Result<Arc<dyn Broker>, OpenError> {
-    open_queue(settings).await.map_err(|fault| OpenError { what: "the queue", fault })
+    open_queue(settings).await.map_err(|fault| OpenError::new("the queue", fault))
 }
 
 async fn open_queue(settings: &Settings) -> Result<Arc<dyn Broker>, Fault> {
@@ -198,14 +219,14 @@ async fn data_folder(settings: &Settings) -> Result<(), OpenError> {
     }
     tokio::fs::create_dir_all(data).await.map_err(|error| {
         let text = format!("make the data folder {}", data.display());
-        OpenError { what: "the database", fault: Fault::new(FaultKind::Permanent, text).because(error) }
+        OpenError::new("the database", Fault::new(FaultKind::Permanent, text).because(error))
     })
 }
 
 pub(super) async fn open_store(settings: &Settings) -> Result<Store, OpenError> {
     data_folder(settings).await?;
     let opened = open_tables(settings, schema(settings)).await;
-    opened.map_err(|fault| OpenError { what: "the database", fault })
+    opened.map_err(|fault| OpenError::new("the database", fault))
 }
 
 async fn open_tables(settings: &Settings, schema: Schema) -> Result<Store, Fault> {
@@ -225,7 +246,7 @@ pub async fn migrate(settings: &Settings, application_tables: bool) -> Result<Mi
         StoreEngine::Sqlite { file } => open_sqlite(file, Schema::Migrate).await.map(|_| Migrated::default()),
         StoreEngine::Postgres(postgres) => migrate_postgres(postgres, application_tables).await,
     };
-    migrated.map_err(|fault| OpenError { what: "the database", fault })
+    migrated.map_err(|fault| OpenError::new("the database", fault))
 }
 
 pub(super) async fn open_blobs(settings: &Settings) -> Result<Arc<dyn BlobStore>, OpenError> {
@@ -234,7 +255,7 @@ pub(super) async fn open_blobs(settings: &Settings) -> Result<Arc<dyn BlobStore>
         AttachmentDriver::R2 => open_s3(r2_place(&settings.attachments)).await,
         AttachmentDriver::S3 => open_s3(s3_place(&settings.attachments)).await,
     };
-    opened.map_err(|fault| OpenError { what: "the attachments", fault })
+    opened.map_err(|fault| OpenError::new("the attachments", fault))
 }
 
 fn r2_place(AttachmentSettings { r2, .. }: &AttachmentSettings) -> S3Place {

@@ -12,8 +12,8 @@ use actix_web::web;
 use super::identity::this_process;
 use super::shutdown::{Leave, Signals, all_retired, gave_up, too_many_stuck};
 use super::tree::{DEADLINE, Planter, Tree};
-use super::window::listen;
-use super::{OpenError, Ports, ServiceBuilder, risks, service_manager};
+use super::window::{close, listen};
+use super::{OpenError, Ports, ServiceBuilder, opening, risks, service_manager};
 use crate::actors::{Drain, Running};
 use crate::config::Settings;
 use crate::http::Probes;
@@ -27,8 +27,8 @@ const SILENT_WAITS: u32 = 4;
 const STOP_ACTORS: Duration = Duration::from_secs(10);
 /// Longest wait until those who look at the workers are told that this one leaves.
 const ANNOUNCE: Duration = Duration::from_secs(2);
-/// Longest wait for requests in hand when the window closes.
-const CLOSE_WINDOW: Duration = Duration::from_secs(2);
+/// Longest wait until the broker has taken the lease back.
+const FAREWELL: Duration = Duration::from_secs(2);
 
 /// A process that serves.
 pub struct Service {
@@ -68,6 +68,9 @@ pub enum StartError {
         /// Why not.
         source: std::io::Error,
     },
+    /// It was told to leave while it waited for a back end.
+    #[error("told to leave ({0}) before everything was open")]
+    Left(&'static str),
     /// Two kinds of jobs have one name.
     #[error("cannot start: {0}")]
     Kinds(#[from] KindClash),
@@ -95,9 +98,9 @@ impl Service {
     }
 
     pub(super) async fn start_with(settings: Settings, own: Registry) -> Result<Self, StartError> {
-        let signals = Signals::listen()?;
+        let mut signals = Signals::listen()?;
         let socket = settings.http.enabled.then(|| listen(settings.http.address())).transpose()?;
-        let ports = Ports::open(&settings).await?;
+        let ports = opening::open(&settings, socket.as_ref(), &mut signals).await?;
         let mut service = Self::assemble((settings, own), ports, signals, socket).await?;
         service.attended = true;
         risks::warn(Arc::clone(&service.ports.broker), service.tree.lease_held.clone(), DEADLINE);
@@ -251,17 +254,15 @@ impl Service {
             self.ports.broker.resign(role, &self.process.id).await?;
             self.ports.broker.end_lease(&self.process.id).await
         };
-        match tokio::time::timeout(CLOSE_WINDOW, farewell).await {
+        match tokio::time::timeout(FAREWELL, farewell).await {
             Ok(Ok(())) => {}
             Ok(Err(fault)) => {
                 tracing::warn!(error = fault.chain(), "the lease is not given back; it runs out by itself")
             }
             Err(_) => tracing::warn!("the lease is not given back in time; it runs out by itself"),
         }
-        if let Some((window, _)) = self.window
-            && tokio::time::timeout(CLOSE_WINDOW, window.stop(true)).await.is_err()
-        {
-            window.stop(false).await;
+        if let Some((window, _)) = &self.window {
+            close(window).await;
         }
         tracing::info!("tikkun has left");
     }

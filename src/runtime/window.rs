@@ -4,24 +4,24 @@ use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::time::Duration;
 
+use actix_web::dev::{Server, ServerHandle};
 use actix_web::web;
+use tokio::sync::watch;
 
 use super::identity::worker_config;
 use super::ports::tracked_deletions;
 use super::service::{Service, StartError};
 use crate::actors::Requests;
+use crate::config::Settings;
 use crate::http::{
-    Facade, HealthReader, HttpSettings, Limiter, Planning, QueueDesk, StuckAfter, Thresholds, Window, serve,
+    Facade, HealthReader, HttpSettings, Limiter, Planning, Probes, QueueDesk, StuckAfter, Thresholds, Window,
+    serve, serve_lobby,
 };
+use crate::supervision::Turns;
 
 impl Service {
     pub(super) fn open_window(&mut self, socket: TcpListener) -> std::io::Result<()> {
-        let http = &self.settings.http;
-        let settings = HttpSettings {
-            secret: http.internal_secret.clone().map(Arc::new),
-            body_limit: usize::try_from(http.body_limit.0).unwrap_or(usize::MAX),
-            timeout: http.request_timeout,
-        };
+        let settings = http_settings(&self.settings);
         let window = Window {
             probes: self.probes.clone(),
             health: web::Data::new(self.health_reader()),
@@ -30,11 +30,7 @@ impl Service {
         };
         let (server, address) = serve(socket, &settings, window)?;
         self.window = Some((server.handle(), address));
-        actix_rt::spawn(async move {
-            if let Err(error) = server.await {
-                tracing::error!(%error, "the window broke");
-            }
-        });
+        attend(server);
         Ok(())
     }
 
@@ -93,6 +89,58 @@ impl Service {
             },
             deadline: self.back_end_deadline(),
         }
+    }
+}
+
+fn http_settings(settings: &Settings) -> HttpSettings {
+    HttpSettings {
+        secret: settings.http.internal_secret.clone().map(Arc::new),
+        body_limit: usize::try_from(settings.http.body_limit.0).unwrap_or(usize::MAX),
+        timeout: settings.http.request_timeout,
+    }
+}
+
+fn attend(server: Server) {
+    actix_rt::spawn(async move {
+        if let Err(error) = server.await {
+            tracing::error!(%error, "the window broke");
+        }
+    });
+}
+
+/// Longest wait for requests in hand when a window closes.
+pub(super) const CLOSE: Duration = Duration::from_secs(2);
+
+/// Closes a window, its requests in hand first.
+pub(super) async fn close(window: &ServerHandle) {
+    if tokio::time::timeout(CLOSE, window.stop(true)).await.is_err() {
+        window.stop(false).await;
+    }
+}
+
+/// The window of a process that waits for its back ends. It has a copy of the socket: whoever comes in between
+/// is served by the window that follows.
+pub(super) struct Lobby {
+    server: ServerHandle,
+}
+
+impl Lobby {
+    pub(super) fn open(
+        settings: &Settings,
+        socket: &TcpListener,
+        waits: watch::Receiver<Option<String>>,
+    ) -> std::io::Result<Self> {
+        // Nothing turns yet that could stand still.
+        let probes = web::Data::new(Probes::new(Turns::default(), Duration::MAX));
+        let (server, address) = serve_lobby(socket.try_clone()?, &http_settings(settings), probes, waits)?;
+        tracing::info!(address = %address, "tikkun waits for its back ends");
+        let lobby = Self { server: server.handle() };
+        attend(server);
+        Ok(lobby)
+    }
+
+    pub(super) async fn close(self) {
+        close(&self.server).await;
     }
 }
 

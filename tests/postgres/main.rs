@@ -16,6 +16,7 @@ mod client;
 mod commands;
 mod going_back;
 mod ground;
+mod late_database;
 mod outages;
 #[path = "../service/process.rs"]
 #[allow(dead_code, reason = "other test binaries use the rest")]

@@ -271,8 +271,18 @@ async fn a_database_that_cannot_be_reached_is_unavailable_and_its_password_stays
         assert_eq!(fault.kind(), FaultKind::Unavailable, "{}", fault.chain());
         assert!(fault.chain().contains("127.0.0.1:1/app") && !fault.chain().contains("hunter2"));
     }
+}
+
+#[tokio::test]
+async fn a_database_that_is_not_there_is_a_mistake_and_not_an_outage() {
+    let server = Server::shared();
     let fault = open_postgres(&server.settings("no_such_database"), Schema::Migrate).await.err().unwrap();
-    assert_eq!(fault.kind(), FaultKind::Unavailable, "{}", fault.chain());
+    assert_eq!(fault.kind(), FaultKind::Permanent, "{}", fault.chain());
+    assert!(fault.chain().contains("no_such_database") && fault.chain().contains("DATABASE_URL"));
+    let mut stranger = server.settings("postgres");
+    stranger.url = SecretString::from(server.url("postgres").replacen("tikkun@", "nobody_here@", 1));
+    let fault = open_postgres(&stranger, Schema::Migrate).await.err().unwrap();
+    assert_eq!(fault.kind(), FaultKind::Permanent, "{}", fault.chain());
 }
 
 #[tokio::test]

@@ -17,7 +17,7 @@ use sqlx::{
 use tokio::time::Instant;
 use uuid::Uuid;
 
-use super::fault::{During, kind, may_come_up};
+use super::fault::{During, kind, may_come_up, turns_away};
 use super::references::ReferenceCache;
 use crate::config::PostgresSettings;
 use crate::fault::{Fault, FaultKind};
@@ -209,6 +209,10 @@ pub(super) async fn connect(settings: &PostgresSettings) -> Result<(PgConnection
             }
             // Whatever is the matter, the plain way tells it better.
             Ok(Err(sqlx::Error::Database(_))) if between != Between::Pooler => between = Between::Pooler,
+            Ok(Err(error)) if turns_away(&error) => {
+                let text = format!("{what}: it answers, but not to this address; check DATABASE_URL");
+                return Err(Fault::new(FaultKind::Permanent, text).because(error));
+            }
             Ok(connected) => return connected.during(&what),
         }
     }

@@ -74,6 +74,13 @@ pub(super) fn may_come_up(error: &sqlx::Error) -> bool {
     }
 }
 
+/// Whether somebody is there who does not let us in, or has no such database: at the start a mistake in the
+/// address is more likely than anything that passes.
+pub(super) fn turns_away(error: &sqlx::Error) -> bool {
+    let code = error.as_database_error().map(code_of);
+    code.is_some_and(|code| code == code::NO_SUCH_DATABASE || class_of(&code) == class::AUTHORIZATION)
+}
+
 /// What the caller should do about an error.
 pub(super) fn kind(error: &sqlx::Error) -> FaultKind {
     match error {

@@ -33,7 +33,8 @@ use crate::fault::Fault;
 /// Opens the database, and looks after its tables as `schema` says.
 ///
 /// # Errors
-/// Unavailable when it cannot be reached; permanent when it lacks what `schema` requires, naming all of it.
+/// Unavailable when it cannot be reached; permanent when it turns us away, or lacks what `schema` requires,
+/// naming all of it.
 pub async fn open(settings: &PostgresSettings, schema: Schema) -> Result<Store, Fault> {
     let (mut first, between) = connection::connect(settings).await?;
     schema::look_after(&mut first, &settings.place, schema).await?;

@@ -1,0 +1,45 @@
+//! The window of a process that waits for its back ends: probes as ever, and for everything else the reason.
+
+use std::net::{SocketAddr, TcpListener};
+use std::time::Duration;
+
+use actix_web::dev::Server;
+use actix_web::http::StatusCode;
+use actix_web::middleware::from_fn;
+use actix_web::{HttpResponse, web};
+use tokio::sync::watch;
+
+use super::gate::with_secret;
+use super::server::{HttpSettings, open};
+use super::{Probes, Problem, probes};
+
+/// When whoever asks may come back.
+const COME_BACK: Duration = Duration::from_secs(5);
+
+/// Why the process waits; none: it is about to serve.
+type Waits = watch::Receiver<Option<String>>;
+
+/// Serves on a socket until the back ends are open.
+///
+/// # Errors
+/// When the socket cannot be used.
+pub fn serve_lobby(
+    socket: TcpListener,
+    settings: &HttpSettings,
+    probes: web::Data<Probes>,
+    waits: Waits,
+) -> std::io::Result<(Server, SocketAddr)> {
+    let waits = web::Data::new(waits);
+    open(socket, settings, move |config| {
+        let api = web::scope("/api").wrap(from_fn(with_secret)).default_service(web::to(reason));
+        config.app_data(probes.clone()).app_data(waits.clone()).configure(probes::routes).service(api);
+    })
+}
+
+async fn reason(waits: web::Data<Waits>) -> Result<HttpResponse, Problem> {
+    let message = match &*waits.borrow() {
+        Some(reason) => format!("this process has not started: {reason}"),
+        None => "this process has not started".to_owned(),
+    };
+    Err(Problem::new(StatusCode::SERVICE_UNAVAILABLE, "starting", message).retry_after(COME_BACK))
+}

@@ -1,0 +1,128 @@
+//! Opens what the service works with, and waits for what is out of reach: an outage is a wait at the start, too.
+//!
+//! What no wait can mend, such as a wrong password, or a database or tables that are not there, ends the start at
+//! once. While it waits, the process says so: in the log, in its probes, to whoever asks with the secret.
+
+use std::net::TcpListener;
+use std::pin::pin;
+use std::time::Duration;
+
+use sd_notify::NotifyState;
+use tokio::sync::watch;
+
+use super::service::StartError;
+use super::service_manager::tell;
+use super::shutdown::Signals;
+use super::window::Lobby;
+use super::{OpenError, Ports};
+use crate::config::Settings;
+use crate::job::Backoff;
+use crate::story::STORY;
+
+/// Back ends that answer within this time are not worth a window of their own.
+const AT_ONCE: Duration = Duration::from_millis(300);
+/// How much longer than the next pause a service manager is asked to wait: as long as one more try may take.
+const ONE_TRY: Duration = Duration::from_secs(60);
+
+/// Opens all back ends, however long it takes. Meanwhile the socket answers, and a signal ends the wait.
+pub(super) async fn open(
+    settings: &Settings,
+    socket: Option<&TcpListener>,
+    signals: &mut Signals,
+) -> Result<Ports, StartError> {
+    let opening = Opening::default();
+    let mut ports = pin!(Ports::open_patiently(settings, &opening));
+    if let Ok(opened) = tokio::time::timeout(AT_ONCE, &mut ports).await {
+        return Ok(opened?);
+    }
+    let lobby = socket.map(|socket| Lobby::open(settings, socket, opening.waits.subscribe())).transpose()?;
+    let opened = tokio::select! {
+        opened = &mut ports => opened.map_err(StartError::from),
+        signal = signals.next() => Err(StartError::Left(signal)),
+    };
+    if let Some(lobby) = lobby {
+        lobby.close().await;
+    }
+    opened
+}
+
+/// The back ends on their way to being open.
+pub(super) struct Opening {
+    /// Why the process waits; none while it does not.
+    waits: watch::Sender<Option<String>>,
+    /// Pauses between two tries.
+    backoff: Backoff,
+}
+
+impl Default for Opening {
+    fn default() -> Self {
+        Self { waits: watch::Sender::new(None), backoff: Backoff::BATCH }
+    }
+}
+
+impl Opening {
+    /// Opens one back end. One that is reached over a network is waited for while it is out of reach; a file of
+    /// this host is there or is not.
+    pub(super) async fn reach<T>(
+        &self,
+        is_file: bool,
+        open: impl AsyncFn() -> Result<T, OpenError>,
+    ) -> Result<T, OpenError> {
+        let mut failures = 0;
+        loop {
+            match open().await {
+                Err(error) if error.is_outage() && !is_file => {
+                    failures += 1;
+                    self.wait(&error, failures).await;
+                }
+                opened => {
+                    if failures > 0 && opened.is_ok() {
+                        tracing::info!(target: STORY, { failures }, "✓ [START] Opened (recovered!)");
+                    }
+                    self.waits.send_replace(None);
+                    return opened;
+                }
+            }
+        }
+    }
+
+    async fn wait(&self, error: &OpenError, failures: u32) {
+        let delay = self.backoff.plain(failures);
+        tracing::warn!(%error, "the start waits for a back end that is out of reach");
+        tracing::warn!(
+            target: STORY, { delay_s = delay.as_secs(), failures },
+            "⏳ [START] Backing off {}s after {failures} failures", delay.as_secs()
+        );
+        self.waits.send_replace(Some(error.to_string()));
+        let longer = u32::try_from((delay + ONE_TRY).as_micros()).unwrap_or(u32::MAX);
+        tell(NotifyState::ExtendTimeoutUsec(longer)).await;
+        tokio::time::sleep(delay).await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::Cell;
+
+    use super::*;
+    use crate::fault::{Fault, FaultKind};
+
+    async fn reached(is_file: bool, answers: &[Option<FaultKind>]) -> (bool, usize) {
+        let asked = Cell::new(0);
+        let open = async || {
+            let answer = answers[asked.replace(asked.get() + 1)];
+            answer.map_or(Ok(()), |kind| Err(OpenError::new("the database", Fault::new(kind, "no answer"))))
+        };
+        let backoff = Backoff { first: Duration::ZERO, ..Backoff::BATCH };
+        let opened = Opening { backoff, ..Opening::default() }.reach(is_file, open).await;
+        (opened.is_ok(), asked.get())
+    }
+
+    #[tokio::test]
+    async fn an_outage_is_waited_out_and_a_mistake_is_told_at_once() {
+        let (out, unlucky, wrong) = (FaultKind::Unavailable, FaultKind::Retryable, FaultKind::Permanent);
+        assert_eq!(reached(false, &[Some(out), Some(unlucky), Some(out), None]).await, (true, 4));
+        assert_eq!(reached(false, &[Some(out), Some(wrong)]).await, (false, 2));
+        assert_eq!(reached(true, &[Some(out)]).await, (false, 1));
+    }
+}
