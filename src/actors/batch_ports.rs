@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use actix::Recipient;
+use tokio::time::Instant;
 
 use super::Progressed;
 use super::clean_up::CleanUpLimits;
@@ -64,19 +65,21 @@ impl BatchPorts {
     /// Runs one batch's transaction, and tells of it.
     pub(super) async fn run(&self, order: &BatchOrder) -> Result<BatchDone, Fault> {
         failpoint::reach("deletion.before_transaction");
+        let began = Instant::now();
         let deleted = self.receipts.delete_batch(order);
         let batch = match answer_in(self.transaction_deadline, "delete a batch", deleted).await? {
             BatchOutcome::Deleted(batch) => batch,
             BatchOutcome::Empty => return Ok(BatchDone::Empty),
             BatchOutcome::NotOurs(status) => return Ok(BatchDone::NotOurs(status)),
         };
+        let took = began.elapsed();
         failpoint::reach("deletion.after_commit");
         let told = Progressed { id: order.job, attempt: order.attempt, progress: batch.progress };
         if self.tracker.try_send(told).is_err() {
             tracing::debug!(background_job = %order.job, "a progress message was dropped; the next one tells more");
         }
         log_batch(order.job, &batch);
-        Ok(BatchDone::Deleted(batch))
+        Ok(BatchDone::Deleted { batch, took })
     }
 
     /// The waits of a clean-up.

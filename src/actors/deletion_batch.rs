@@ -31,7 +31,6 @@ pub struct DeletionBatch {
     ports: BatchPorts,
     job: BackgroundJobId,
     attempt: u32,
-    limit: u32,
     lane: CleanUpLane,
     /// Tells those who wait for the lane what it has come to.
     state: watch::Sender<LaneState>,
@@ -45,10 +44,15 @@ struct LaneState {
     is_empty: bool,
 }
 
-/// Asks for the next batch of a pass.
+/// Asks for the next batch.
 #[derive(Clone, Copy, Debug, Message)]
 #[rtype(result = "Result<BatchDone, Fault>")]
-pub struct RunBatch(pub Pass);
+pub struct RunBatch {
+    /// In which pass.
+    pub pass: Pass,
+    /// Of how many receipts at most.
+    pub limit: u32,
+}
 
 /// Asks that the objects of all batches so far be deleted now. The answer comes when each of them is gone or
 /// back in the outbox with its error, or when the storage has had its time.
@@ -59,8 +63,13 @@ pub struct FinishCleanUp;
 /// What became of a batch.
 #[derive(Clone, Debug, PartialEq)]
 pub enum BatchDone {
-    /// Committed; its condemned objects are on their way, and not in here any more.
-    Deleted(Box<Batch>),
+    /// Committed.
+    Deleted {
+        /// Its condemned objects are on their way, and not in here any more.
+        batch: Box<Batch>,
+        /// How long its transaction took.
+        took: Duration,
+    },
     /// Nothing is left in this pass.
     Empty,
     /// The row is not this attempt's any more.
@@ -68,12 +77,12 @@ pub enum BatchDone {
 }
 
 impl DeletionBatch {
-    /// Batches of at most `limit` receipts for one attempt at one row.
+    /// For one attempt at one row.
     #[must_use]
-    pub fn new(ports: BatchPorts, job: BackgroundJobId, attempt: u32, limit: u32) -> Self {
+    pub fn new(ports: BatchPorts, job: BackgroundJobId, attempt: u32) -> Self {
         let lane = CleanUpLane::new(ports.clean_up == CleanUpMode::Gathered);
         let (state, _) = watch::channel(LaneState { has_room: true, is_empty: true });
-        Self { ports, job, attempt, limit, lane, state, alarm: None }
+        Self { ports, job, attempt, lane, state, alarm: None }
     }
 }
 
@@ -97,12 +106,12 @@ impl Supervised for DeletionBatch {
 impl Handler<RunBatch> for DeletionBatch {
     type Result = ResponseActFuture<Self, Result<BatchDone, Fault>>;
 
-    fn handle(&mut self, RunBatch(pass): RunBatch, _: &mut Self::Context) -> Self::Result {
+    fn handle(&mut self, RunBatch { pass, limit }: RunBatch, _: &mut Self::Context) -> Self::Result {
         failpoint::reach("deletion_batch.run");
         let order = BatchOrder {
             job: self.job,
             attempt: self.attempt,
-            limit: self.limit,
+            limit,
             pass,
             target: self.ports.blobs.target().clone(),
         };
@@ -116,7 +125,7 @@ impl Handler<RunBatch> for DeletionBatch {
             async move { ports.run(&order).await }.into_actor(this)
         });
         Box::pin(batch.map(|mut done, this, ctx| {
-            if let Ok(BatchDone::Deleted(batch)) = &mut done {
+            if let Ok(BatchDone::Deleted { batch, .. }) = &mut done {
                 this.take_in(std::mem::take(&mut batch.condemned), ctx);
             }
             done

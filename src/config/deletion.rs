@@ -17,8 +17,10 @@ words!(AtRuntimeLimit, "`continue` or `pause`", Continue, {
 pub struct DeletionSettings {
     /// Where deletion jobs are enqueued.
     pub queue: QueueName,
-    /// Receipts in one transaction.
+    /// Receipts in one transaction, or in the first.
     pub batch: u32,
+    /// The time that batches grow and shrink to; `never`: their size stays.
+    pub batch_time: Limit,
     /// Pause between two batches; may be zero.
     pub throttle: Duration,
     /// After so long a run checkpoints and stops.
@@ -55,6 +57,7 @@ impl DeletionSettings {
         Self {
             queue: QueueName::from(queue),
             batch: reader.within("deletion.batch", 1..=1000),
+            batch_time: reader.get("deletion.batch_time"),
             throttle: reader.get("deletion.throttle"),
             runtime_limit: reader.duration("deletion.runtime_limit"),
             at_runtime_limit: reader.get("deletion.at_runtime_limit"),

@@ -9,6 +9,7 @@ use actix_rt::ArbiterHandle;
 use serde::Deserialize;
 use serde_json::json;
 
+use super::batch_size::BatchSize;
 use super::deletion::Deletion;
 use super::deletion_endings::at_rest;
 use super::deletion_pace::{Limits, Pace};
@@ -190,9 +191,9 @@ impl DeleteReceipts {
             "🧾 JOB start type=delete_receipts business_id={} job_id={}", row.business_id, row.id
         );
         let attempt = row.note.attempt;
-        let (ports, id, limit) = (self.batches.clone(), row.id, self.settings.batch);
+        let (ports, id) = (self.batches.clone(), row.id);
         let spec = ChildSpec::transient(format!("deletion_batch/{id}.{attempt}"));
-        let batch = move || DeletionBatch::new(ports, id, attempt, limit);
+        let batch = move || DeletionBatch::new(ports, id, attempt);
         let child = self.supervisor.start(spec, &self.thread, batch).await?.owned();
         let pace = Pace::new(Limits {
             runtime: self.settings.runtime_limit,
@@ -201,6 +202,7 @@ impl DeleteReceipts {
         });
         let (settings, jobs, tracker, batches) =
             (&self.settings, &*self.jobs, &self.tracker, child.address());
-        Deletion { settings, jobs, tracker, ctx, row, batches, pace }.run().await
+        let size = BatchSize::new(settings.batch, settings.batch_time);
+        Deletion { settings, jobs, tracker, ctx, row, batches, pace, size }.run().await
     }
 }

@@ -9,6 +9,7 @@ use actix::Addr;
 use serde_json::json;
 use tokio::time::Instant;
 
+use super::batch_size::BatchSize;
 use super::deletion_pace::{AfterFault, Pace};
 use super::deletion_settings::DeletionSettings;
 use super::tracker_line::{TrackerLine, log_backoff, restarting};
@@ -17,7 +18,7 @@ use crate::failpoint;
 use crate::fault::{Fault, FaultKind};
 use crate::job::background::{BackgroundJob, Status};
 use crate::job::{Completion, JobContext, JobError, JobResult, StopReason};
-use crate::store::{BackgroundJobs, Batch, EndAttempt};
+use crate::store::{BackgroundJobs, EndAttempt};
 use crate::story::STORY;
 
 /// How long a wait may last before the row is looked at again: a person who cancels is not kept waiting.
@@ -39,6 +40,8 @@ pub(super) struct Deletion<'a> {
     pub batches: Addr<DeletionBatch>,
     /// When to go on.
     pub pace: Pace,
+    /// How many receipts at a time.
+    pub size: BatchSize,
 }
 
 impl Deletion<'_> {
@@ -51,12 +54,18 @@ impl Deletion<'_> {
                 return result;
             }
             let began = Instant::now();
-            let done = match self.batches.send(RunBatch(self.pace.pass())).await {
+            let done = match self.batches.send(self.next_batch()).await {
                 Ok(done) => done,
                 Err(lost) => Err(restarting(lost)),
             };
             let ended = match done {
-                Ok(BatchDone::Deleted(batch)) => self.after_batch(&batch, began.elapsed()).await,
+                Ok(BatchDone::Deleted { batch, took }) => {
+                    let is_full = batch.selected >= self.size.next();
+                    if is_full {
+                        self.size.good(took);
+                    }
+                    self.after_batch(is_full, began.elapsed()).await
+                }
                 Ok(BatchDone::Empty) => self.after_empty(began.elapsed()).await,
                 Ok(BatchDone::NotOurs(status)) => self.not_ours(status).await,
                 Err(fault) => {
@@ -72,12 +81,16 @@ impl Deletion<'_> {
         }
     }
 
-    async fn after_batch(&mut self, batch: &Batch, took: Duration) -> Option<JobResult> {
+    fn next_batch(&self) -> RunBatch {
+        RunBatch { pass: self.pace.pass(), limit: self.size.next() }
+    }
+
+    async fn after_batch(&mut self, is_full: bool, took: Duration) -> Option<JobResult> {
         if self.pace.good(took) {
             tracing::info!(target: STORY, { job.id = %self.row.id }, "✓ [RECEIPTS_DELETE] Batch complete (recovered!)");
             self.waiting(None).await;
         }
-        if batch.selected < self.settings.batch {
+        if !is_full {
             // Nothing is left in this pass: there is nobody to make room for.
             return None;
         }
@@ -131,6 +144,9 @@ impl Deletion<'_> {
     }
 
     async fn after_fault(&mut self, fault: &Fault) -> Option<JobResult> {
+        if fault.kind() == FaultKind::Retryable {
+            self.size.unlucky();
+        }
         match self.pace.fault(fault.kind()) {
             AfterFault::GiveUp { failures } => {
                 self.finish_clean_up().await;

@@ -8,8 +8,10 @@ use crate::job::{Limit, Retention};
 /// The numbers of `[deletion]` that the job itself needs.
 #[derive(Clone, Debug)]
 pub struct DeletionSettings {
-    /// Receipts in one transaction.
+    /// Receipts in one transaction, or in the first.
     pub batch: u32,
+    /// The time that batches grow and shrink to.
+    pub batch_time: Limit,
     /// Rest between batches.
     pub throttle: Duration,
     /// Time after which the job makes room for others.

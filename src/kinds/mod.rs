@@ -1,5 +1,6 @@
 //! The jobs that Tikkun brings along: one file each, and one line in [`registry`].
 
+mod batch_size;
 mod delete_receipts;
 mod deletion;
 mod deletion_endings;
