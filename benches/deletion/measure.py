@@ -237,7 +237,7 @@ def main():
     words = argparse.ArgumentParser()
     words.add_argument("--programs", type=pathlib.Path, required=True)
     words.add_argument("--receipts", type=int, default=100_000)
-    words.add_argument("--row-by-row", type=int, default=5_000, help="receipts for the ORM, which is slow")
+    words.add_argument("--row-by-row", type=int, default=2_000, help="receipts for the ORM, which is slow")
     words.add_argument("--rounds", type=int, default=3)
     words.add_argument("--only", default="", help="only cases whose kind contains this: orm, sets, tikkun")
     words.add_argument("--left-out", action="store_true", help="only cases without storage")

@@ -230,6 +230,36 @@ async fn an_attachment_linked_by_a_concurrent_transaction_is_never_deleted_a_tho
 }
 
 #[tokio::test]
+async fn an_attachment_that_came_while_a_batch_waited_for_its_receipt_goes_with_it() {
+    let server = Server::shared();
+    let database = server.database().await;
+    let rig = postgres_on(&server.settings(&database)).await;
+    rig.seed(3).await;
+    let job = rig.started().await;
+    let mut other = PgConnection::connect(&server.url(&database)).await.unwrap();
+    let swap = format!(
+        "begin;
+         insert into attachments (id, business_id, purpose, storage_path)
+             values (99, {TENANT}, 'receipt_source', 'late/99');
+         update receipts set attachment_id = 99 where id = 2"
+    );
+    sqlx::raw_sql(AssertSqlSafe(swap)).execute(&mut other).await.unwrap();
+    let commit = async {
+        let waiting = "select count(*) from pg_stat_activity
+            where datname = current_database() and wait_event_type = 'Lock'";
+        let began = std::time::Instant::now();
+        while rig.number(waiting).await == 0 {
+            assert!(began.elapsed() < Duration::from_secs(20), "waited in vain for a batch that waits");
+        }
+        sqlx::raw_sql("commit").execute(&mut other).await.unwrap();
+    };
+    let (batch, ()) = tokio::join!(rig.good_batch(&job, 50, Pass::Forward), commit);
+    assert_eq!(batch.deleted, 3);
+    assert!(keys(&[batch]).contains(&"late/99".to_owned()));
+    assert_eq!(rig.attachments().await, [2], "nothing of the batch points to it any more");
+}
+
+#[tokio::test]
 async fn a_row_that_is_locked_for_too_long_is_a_retryable_fault_and_nothing_happened() {
     let server = Server::shared();
     let database = server.database().await;
