@@ -58,13 +58,16 @@ impl Keys {
     }
 }
 
-/// The candidate that is most like `name`, if one is like it at all.
+/// The candidate that is most like `name`, if one is like it at all; first of all one that `name` only adds to.
 pub(super) fn nearest<'a>(name: &str, candidates: impl Iterator<Item = &'a str>) -> Option<&'a str> {
     candidates
-        .map(|candidate| (strsim::normalized_damerau_levenshtein(name, candidate), candidate))
-        .filter(|(likeness, _)| *likeness >= ALIKE)
-        .max_by(|(a, _), (b, _)| a.total_cmp(b))
-        .map(|(_, candidate)| candidate)
+        .map(|candidate| {
+            let likeness = strsim::normalized_damerau_levenshtein(name, candidate);
+            (name.starts_with(candidate), likeness, candidate)
+        })
+        .filter(|(_, likeness, _)| *likeness >= ALIKE)
+        .max_by(|a, b| a.0.cmp(&b.0).then(a.1.total_cmp(&b.1)))
+        .map(|(.., candidate)| candidate)
 }
 
 fn last_part(key: &str) -> &str {

@@ -92,6 +92,24 @@ async fn an_abandoned_job_with_retries_left_is_tried_again_at_its_interval() {
 }
 
 #[tokio::test]
+async fn an_abandoned_job_gives_its_place_under_a_rate_limit_to_the_next() {
+    let prefix = Prefix::new();
+    let broker = leased(&prefix).await;
+    let limited = ["rate_limit_key", "l", "rate_limit_concurrency", "1"];
+    overdue(&prefix, &*broker, "dead", "dead:e", &limited).await;
+    enqueue(&*broker, &["next"]).await;
+    prefix.ask(&["LREM", "queue:q", "1", "next"]).await;
+    prefix.ask(&[&["HSET", "job:next", "status", "rate_limited"][..], &limited].concat()).await;
+    prefix.ask(&["SADD", "rl-keys", "l"]).await;
+    prefix.ask(&["HSET", "rl:l", "concurrency", "1"]).await;
+    prefix.ask(&["ZADD", "rl:l:allowed", "1", "dead"]).await;
+    prefix.ask(&["ZADD", "rl:l:rate_limited", "2", "next"]).await;
+    assert_eq!(tend(&*broker).await, fates(&[("dead", Fate::Failed)]));
+    assert_eq!(prefix.ask_list(&["LRANGE", "queue:q", "0", "-1"]).await, ["next"]);
+    assert_eq!(prefix.ask_list(&["ZRANGE", "rl:l:allowed", "0", "-1"]).await, ["next"]);
+}
+
+#[tokio::test]
 async fn a_live_workers_job_is_left_alone_however_overdue_it_looks() {
     let prefix = Prefix::new();
     let broker = leased(&prefix).await;

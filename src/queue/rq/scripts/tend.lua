@@ -8,7 +8,8 @@ local LOOK, GRACE, ABANDONED, STUCK = tonumber(ARGV[3]), tonumber(ARGV[4]), ARGV
 local touched, troubles = {}, {}
 
 local WANTED = { 'status', 'retries_left', 'retry_intervals', 'enqueue_at_front_on_retry', 'failure_ttl', 'dependency_ids',
-  'x_failures', 'worker_name', 'failure_callback_name', 'failure_callback_timeout', 'enqueued_at' }
+  'x_failures', 'worker_name', 'failure_callback_name', 'failure_callback_timeout', 'enqueued_at',
+  'rate_limit_key' }
 
 local function tell(id, queue, fate, job)
   touched[#touched + 1] = { id, queue, fate, job.failure_callback_name or '', job.failure_callback_timeout or '' }
@@ -34,17 +35,20 @@ end
 
 -- A job that had begun: tried again if it has retries left, else failed, as RQ does it.
 local function give_up(id, queue, job, text)
+  local stays = false
   call('HSET', key('job', id), 'x_failures', whole((tonumber(job.x_failures or '') or 0) + 1))
   local left = tonumber(job.retries_left or '') or 0
   if left > 0 then
     call('HSET', key('job', id), 'retries_left', whole(left - 1), 'ended_at', stamp())
     local wait = interval(job, left)
-    if wait > 0 then wait_until(id, queue, wait * 1000) else wait_again(id, queue, job.enqueue_at_front_on_retry == '1') end
+    stays = wait == 0
+    if stays then wait_again(id, queue, job.enqueue_at_front_on_retry == '1') else wait_until(id, queue, wait * 1000) end
     tell(id, queue, 'retried', job)
   else
     fail(id, queue, job, text)
     tell(id, queue, 'failed', job)
   end
+  if job.rate_limit_key and not stays then give_place_back(job.rate_limit_key, id) end
 end
 
 local function bring_back(id, queue, job)
