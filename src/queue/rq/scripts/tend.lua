@@ -117,7 +117,7 @@ local function intermediate(queue)
       call('HSET', seen, id, known[id])
     elseif not runs then
       call('LREM', list, 1, id)
-      call('DEL', key('queue', queue, 'intermediate', 'first_seen', id))
+      call('DEL', key('queue', queue, 'intermediate') .. ':first_seen:' .. id)
       if job.status == 'queued' then bring_back(id, queue, job) end
       if job.status == 'started' then give_up(id, queue, job, STUCK) end
     end
