@@ -44,7 +44,7 @@ SEED = """
 
 # From this size on, to what takes the time.
 TUNED = "from 50"
-BATCH_TIME = "50ms"
+TARGET_TIME = "50ms"
 
 
 class Case:
@@ -136,7 +136,7 @@ class Ground:
 
     def tikkun(self, case, database, wanted):
         settings = {"deletion.batch": 50 if case.batch == TUNED else case.batch,
-                    "deletion.batch_time": BATCH_TIME if case.batch == TUNED else "never", "deletion.throttle": "0s", "deletion.runtime_limit": "29m",
+                    "deletion.target_time": TARGET_TIME if case.batch == TUNED else "never", "deletion.throttle": "0s", "deletion.runtime_limit": "29m",
                     "deletion.storage_delete": str(case.storage).lower(),
                     "store.prepared_statements": str(self.prepared).lower()}
         if self.s3:

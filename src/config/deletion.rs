@@ -20,7 +20,7 @@ pub struct DeletionSettings {
     /// Receipts in one transaction, or in the first.
     pub batch: u32,
     /// The time that batches grow and shrink to; `never`: their size stays.
-    pub batch_time: Limit,
+    pub target_time: Limit,
     /// Pause between two batches; may be zero.
     pub throttle: Duration,
     /// After so long a run checkpoints and stops.
@@ -57,7 +57,7 @@ impl DeletionSettings {
         Self {
             queue: QueueName::from(queue),
             batch: reader.within("deletion.batch", 1..=1000),
-            batch_time: reader.get("deletion.batch_time"),
+            target_time: reader.get("deletion.target_time"),
             throttle: reader.get("deletion.throttle"),
             runtime_limit: reader.duration("deletion.runtime_limit"),
             at_runtime_limit: reader.get("deletion.at_runtime_limit"),

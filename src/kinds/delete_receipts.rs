@@ -202,7 +202,7 @@ impl DeleteReceipts {
         });
         let (settings, jobs, tracker, batches) =
             (&self.settings, &*self.jobs, &self.tracker, child.address());
-        let size = BatchSize::new(settings.batch, settings.batch_time);
+        let size = BatchSize::new(settings.batch, settings.target_time);
         Deletion { settings, jobs, tracker, ctx, row, batches, pace, size }.run().await
     }
 }

@@ -11,7 +11,7 @@ pub struct DeletionSettings {
     /// Receipts in one transaction, or in the first.
     pub batch: u32,
     /// The time that batches grow and shrink to.
-    pub batch_time: Limit,
+    pub target_time: Limit,
     /// Rest between batches.
     pub throttle: Duration,
     /// Time after which the job makes room for others.

@@ -159,7 +159,7 @@ impl Planter<'_> {
         let store = &self.ports.store;
         let settings = DeletionSettings {
             batch: told.batch,
-            batch_time: told.batch_time,
+            target_time: told.target_time,
             throttle: told.throttle,
             runtime_limit: told.runtime_limit,
             at_runtime_limit: told.at_runtime_limit,
