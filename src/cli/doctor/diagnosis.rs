@@ -92,16 +92,18 @@ fn unreachable(facts: &Facts) -> Vec<Finding> {
             "database",
             "database_unreachable",
             facts.database.as_ref().err(),
-            "jobs wait until it answers and go on by themselves; look at the file named here: is it there \
-             (`--data`, `DATABASE_URL`), may this user write to it, is the disk full, does another program hold \
-             it locked, is its schema in place (RUN_MIGRATIONS_ON_START=1)",
+            "jobs wait until it answers and go on by themselves. A server: is it up, does the network reach it, are \
+             user, password and database those that were meant (`DATABASE_URL`). A file: is it there (`--data`), may \
+             this user write to it, is the disk full, does another program hold it locked. Tables of Tikkun: \
+             `tikkun migrate`, or RUN_MIGRATIONS_ON_START=1",
         ),
         (
             "queue",
             "queue_unreachable",
             facts.queues.as_ref().err(),
-            "nothing is fetched until it answers; look at the file named here: is it there (`--data`; `tikkun \
-             serve` makes it), may this user write to it, is the disk full, does another program hold it locked",
+            "nothing is fetched until it answers. Redis: is it up, does the network reach it, are user, password and \
+             database those that were meant (`REDIS_URL`). A file: is it there (`--data`; `tikkun serve` makes it), \
+             may this user write to it, is the disk full, does another program hold it locked",
         ),
         (
             "attachments",
