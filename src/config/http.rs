@@ -23,6 +23,12 @@ pub struct HttpSettings {
     pub body_limit: ByteSize,
     /// The longest a request may take.
     pub request_timeout: Duration,
+    /// How often the page's state is read while somebody looks.
+    pub page_interval: Duration,
+    /// How long a sign-in lasts.
+    pub session_time: Duration,
+    /// Whether the page and `/api/v1` change nothing.
+    pub read_only: bool,
     /// Delete-all requests that one business may make in a minute.
     pub delete_all_per_minute: u32,
     /// More failed jobs than this: `degraded`.
@@ -56,6 +62,11 @@ impl HttpSettings {
                 (1 << 10..=64 << 20).contains(&size.0)
             }),
             request_timeout: reader.duration("http.request_timeout"),
+            page_interval: reader.read("http.page_interval", "a duration of 100ms or more", |time: &Duration| {
+                *time >= Duration::from_millis(100)
+            }),
+            session_time: reader.duration("http.session_time"),
+            read_only: reader.get("http.read_only"),
             delete_all_per_minute: reader.within("http.delete_all_per_minute", 1..=6000),
             degraded_failed: reader.get("http.degraded_failed"),
             degraded_queued: reader.get("http.degraded_queued"),

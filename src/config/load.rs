@@ -15,7 +15,6 @@ pub struct Loaded {
     pub settings: Settings,
     /// Logged once by whoever loaded them.
     pub warnings: Vec<Warning>,
-    entries: Vec<Entry>,
 }
 
 impl Settings {
@@ -27,10 +26,11 @@ impl Settings {
         let keys = Keys::from_manual().map_err(|problem| ConfigError::new(vec![problem]))?;
         let (layers, problems) = sources.layers(&keys);
         let mut reader = Reader::new(&keys, &layers, problems);
-        let settings = Self::read(&mut reader);
+        let mut settings = Self::read(&mut reader);
         contradictions::check(&settings, &mut reader);
         if reader.problems.is_empty() {
-            Ok(Loaded { settings, warnings: reader.warnings, entries: reader.entries })
+            settings.entries = reader.entries;
+            Ok(Loaded { settings, warnings: reader.warnings })
         } else {
             Err(ConfigError::new(reader.problems))
         }
@@ -41,12 +41,12 @@ impl Loaded {
     /// Every key with its value and origin, in the order of the manual.
     #[must_use]
     pub fn effective(&self) -> &[Entry] {
-        &self.entries
+        &self.settings.entries
     }
 
     /// Where the value of a key came from.
     #[must_use]
     pub fn origin(&self, key: &str) -> Option<&Origin> {
-        self.entries.iter().find(|entry| entry.key == key).map(|entry| &entry.origin)
+        self.settings.entries.iter().find(|entry| entry.key == key).map(|entry| &entry.origin)
     }
 }

@@ -5,6 +5,7 @@ use super::broker::BrokerSettings;
 use super::deletion::DeletionSettings;
 use super::diagnostics::DiagnosticsSettings;
 use super::http::HttpSettings;
+use super::layers::Entry;
 use super::lease::LeaseSettings;
 use super::log::LogSettings;
 use super::reader::Reader;
@@ -54,6 +55,8 @@ pub struct Settings {
     pub store: StoreSettings,
     /// Where attached files lie.
     pub attachments: AttachmentSettings,
+    /// All of this as people may see it, in the order of the manual, each with where it came from.
+    pub entries: Vec<Entry>,
 }
 
 impl Settings {
@@ -78,6 +81,7 @@ impl Settings {
             broker: BrokerSettings::read(reader, &data),
             store: StoreSettings::read(reader, &data),
             attachments: AttachmentSettings::read(reader, &data),
+            entries: Vec::new(),
         }
     }
 }

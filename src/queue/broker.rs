@@ -195,6 +195,11 @@ pub struct JobFilter {
     pub state: Option<JobState>,
     /// Only of this function, as it was enqueued.
     pub kind: Option<KindName>,
+    /// Only those whose id or function contains this text; small and capital letters of ASCII are the same.
+    pub text: Option<String>,
+    /// Only those that are listed after this job, however the list has grown since. A job that is gone
+    /// meanwhile ends the list.
+    pub after: Option<JobId>,
     /// At most so many, newest first.
     pub limit: u32,
 }

@@ -165,6 +165,10 @@ pub trait BackgroundJobs: Send + Sync + 'static {
     /// left out and said in the log: it must not keep the others from being looked after.
     async fn active(&self, job_type: &str, max: u32) -> Result<Vec<BackgroundJob>, Fault>;
 
+    /// The newest rows of a type, of all tenants, at most `max`. What cannot be read is left out as in
+    /// [`active`](Self::active).
+    async fn newest(&self, job_type: &str, max: u32) -> Result<Vec<BackgroundJob>, Fault>;
+
     /// Begins an attempt: queued, paused for continuation or crashed becomes running, attempt + 1.
     /// For rows made by the web application it writes the upper id, and the total where it is 0.
     async fn begin_attempt(&self, begin: &Begin) -> Result<Begun, Fault>;

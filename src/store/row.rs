@@ -67,7 +67,7 @@ pub(super) fn readable(row: &impl Cells) -> Option<BackgroundJob> {
             tracing::warn!(
                 background_job = id,
                 error = fault.chain(),
-                "an active row cannot be read; passed over"
+                "a row cannot be read; passed over"
             );
             None
         }

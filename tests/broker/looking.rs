@@ -87,7 +87,7 @@ pub async fn jobs_are_filtered_newest_first(fresh: &dyn Fresh) {
         .unwrap();
     broker.enqueue(&[NewJob::new("g", "other", "x", Args::positional([json!(1)]))]).await.unwrap();
     let found = async |queue: Option<&str>, state: Option<JobState>, kind: Option<&str>, limit: u32| {
-        let filter = JobFilter { queue: queue.map(Into::into), state, kind: kind.map(Into::into), limit };
+        let filter = JobFilter { queue: queue.map(Into::into), state, kind: kind.map(Into::into), limit, ..JobFilter::default() };
         let jobs = broker.jobs(&filter).await.unwrap();
         jobs.iter().map(|job| job.id.as_str()).collect::<Vec<_>>().concat()
     };
@@ -102,6 +102,16 @@ pub async fn jobs_are_filtered_newest_first(fresh: &dyn Fresh) {
     assert_eq!(found(None, Some(JobState::Failed), None, 100).await, "");
     assert_eq!(found(None, Some(JobState::Canceled), None, 100).await, "");
     assert_eq!(found(None, None, Some("y"), 100).await, "e");
+    let after = async |text: Option<&str>, after: &str| {
+        let (text, after) = (text.map(str::to_owned), Some(after.into()));
+        let jobs = broker.jobs(&JobFilter { text, after, limit: 2, ..JobFilter::default() }).await.unwrap();
+        jobs.iter().map(|job| job.id.as_str()).collect::<Vec<_>>().concat()
+    };
+    assert_eq!(after(None, "f").await, "ed");
+    assert_eq!(after(Some("X"), "f").await, "dc");
+    assert_eq!(after(Some("b"), "f").await, "b");
+    assert_eq!(after(None, "a").await, "");
+    assert_eq!(after(None, "gone").await, "");
 }
 
 pub async fn a_check_succeeds(fresh: &dyn Fresh) {

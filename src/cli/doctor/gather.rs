@@ -110,7 +110,7 @@ async fn read_queues(broker: &dyn Broker, diagnostics: bool) -> Result<Queues, F
                 continue;
             }
             let filter =
-                JobFilter { queue: Some(queue.clone()), state: Some(state), kind: None, limit: LOOK_AT };
+                JobFilter { queue: Some(queue.clone()), state: Some(state), limit: LOOK_AT, ..JobFilter::default() };
             for job in
                 broker.jobs(&filter).await?.into_iter().filter(|job| !is_registered(&job.kind, diagnostics))
             {

@@ -64,6 +64,7 @@ impl Matching {
             state: self.state.or(state),
             kind: self.function.map(Into::into),
             limit,
+            ..JobFilter::default()
         }
     }
 

@@ -33,6 +33,14 @@ pub async fn jobs(database: &Database, filter: &JobFilter) -> Result<Vec<JobReco
     if let Some(kind) = &filter.kind {
         sql.push(" AND +kind = ").push_bind(kind.as_str());
     }
+    if let Some(text) = &filter.text {
+        let text = text.to_ascii_lowercase();
+        sql.push(" AND (instr(lower(id), ").push_bind(text.clone());
+        sql.push(") OR instr(lower(kind), ").push_bind(text).push("))");
+    }
+    if let Some(id) = &filter.after {
+        sql.push(" AND seq < (SELECT seq FROM tikkun_jobs WHERE id = ").push_bind(id.as_str()).push(")");
+    }
     sql.push(" ORDER BY seq DESC LIMIT ").push_bind(filter.limit);
     // One statement, so that the list is of one moment.
     let rows: Vec<JobRow> = sql.build_query_as().fetch_all(database.readers()).await?;

@@ -45,6 +45,13 @@ impl Server {
     pub(super) async fn jobs(&self, filter: &JobFilter) -> Result<Vec<JobRecord>, Fault> {
         let what = || "list jobs".to_owned();
         let limit = usize::try_from(filter.limit).unwrap_or(usize::MAX);
+        let mark = match &filter.after {
+            None => None,
+            Some(after) => match self.read(&[after.as_str().to_owned()], what).await?.pop() {
+                Some((id, hash)) => Some((hash.made().to_owned(), id)),
+                None => return Ok(Vec::new()),
+            },
+        };
         let queues = match &filter.queue {
             Some(queue) => vec![queue.clone()],
             None => self.queues().await?,
@@ -64,9 +71,19 @@ impl Server {
         let asked_for = |hash: &Hash| queues.iter().any(|queue| queue.as_str() == hash.queue());
         found.retain(|(id, hash)| !limited.contains(id) || asked_for(hash));
         found.retain(|(_, hash)| filter.state.is_none_or(|state| hash.state() == state));
-        found.sort_by(|(_, a), (_, b)| b.made().cmp(a.made()));
+        found.sort_by(|(one, a), (two, b)| (b.made(), two).cmp(&(a.made(), one)));
         if let Some(kind) = &filter.kind {
             found.retain(|(id, hash)| hash.record(id, None, &self.limits).0.kind == *kind);
+        }
+        if let Some(text) = &filter.text {
+            let text = text.to_ascii_lowercase();
+            let has = |of: &str| of.to_ascii_lowercase().contains(&text);
+            found.retain(|(id, hash)| {
+                has(id) || has(hash.clone().into_record(id, None, &self.limits).0.kind.as_str())
+            });
+        }
+        if let Some((made, after)) = mark {
+            found.retain(|(id, hash)| (hash.made(), id.as_str()) < (made.as_str(), after.as_str()));
         }
         found.truncate(limit);
         self.with_outcomes(found, what).await

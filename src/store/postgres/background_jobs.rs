@@ -30,6 +30,9 @@ const ALL_ACTIVE: &str = select_jobs!(
     "where j.status in ('queued', 'running', 'paused') and j.job_type = $1 order by j.id limit $2"
 );
 
+/// The newest rows of all tenants, whatever became of them, along the primary key.
+const NEWEST: &str = select_jobs!("where j.job_type = $1 order by j.id desc limit $2");
+
 /// Moves only rows that are still under the attempt that beats, by the newest of row and fence; in the
 /// order of their ids, so that nobody waits for us in a circle. The answer names them.
 const BEAT: &str = "
@@ -117,6 +120,13 @@ impl BackgroundJobs for PostgresBackgroundJobs {
         let what = format!("read active rows of {job_type}");
         let mut tx = self.database.read(&what).await?;
         let query = query(ALL_ACTIVE).bind(job_type).bind(i64::from(max));
+        Ok(query.fetch_all(&mut *tx).await.during(&what)?.iter().filter_map(readable).collect())
+    }
+
+    async fn newest(&self, job_type: &str, max: u32) -> Result<Vec<BackgroundJob>, Fault> {
+        let what = format!("read the newest rows of {job_type}");
+        let mut tx = self.database.read(&what).await?;
+        let query = query(NEWEST).bind(job_type).bind(i64::from(max));
         Ok(query.fetch_all(&mut *tx).await.during(&what)?.iter().filter_map(readable).collect())
     }
 

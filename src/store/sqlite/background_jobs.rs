@@ -30,6 +30,9 @@ const ALL_ACTIVE: &str = select_jobs!(
     "where j.status in ('queued', 'running', 'paused') and j.job_type = ?1 order by j.id limit ?2"
 );
 
+/// The newest rows of all tenants, whatever became of them, along the primary key.
+const NEWEST: &str = select_jobs!("where j.job_type = ?1 order by j.id desc limit ?2");
+
 /// Moves only rows that are still under the attempt that beats; the answer names them.
 const BEAT: &str = "
     update background_jobs set heartbeat_at = ?2, updated_at = ?2
@@ -114,6 +117,12 @@ impl BackgroundJobs for SqliteBackgroundJobs {
             .fetch_all(self.database.read())
             .await
             .during(&format!("read active rows of {job_type}"))?;
+        Ok(rows.iter().filter_map(readable).collect())
+    }
+
+    async fn newest(&self, job_type: &str, max: u32) -> Result<Vec<BackgroundJob>, Fault> {
+        let query = sqlx::query(NEWEST).bind(job_type).bind(max).fetch_all(self.database.read());
+        let rows = query.await.during(&format!("read the newest rows of {job_type}"))?;
         Ok(rows.iter().filter_map(readable).collect())
     }
 
