@@ -62,9 +62,11 @@ impl HttpSettings {
                 (1 << 10..=64 << 20).contains(&size.0)
             }),
             request_timeout: reader.duration("http.request_timeout"),
-            page_interval: reader.read("http.page_interval", "a duration of 100ms or more", |time: &Duration| {
-                *time >= Duration::from_millis(100)
-            }),
+            page_interval: reader.read(
+                "http.page_interval",
+                "a duration of 100ms or more",
+                |time: &Duration| *time >= Duration::from_millis(100),
+            ),
             session_time: reader.duration("http.session_time"),
             read_only: reader.get("http.read_only"),
             delete_all_per_minute: reader.within("http.delete_all_per_minute", 1..=6000),

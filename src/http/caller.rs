@@ -7,6 +7,7 @@ use actix_web::http::StatusCode;
 use actix_web::{FromRequest, HttpRequest};
 
 use super::Problem;
+use super::deletion_desk::Wisher;
 use crate::job::BusinessId;
 
 /// Roles that may delete everything and stop it again.
@@ -31,9 +32,10 @@ impl Caller {
         Err(Problem::new(StatusCode::FORBIDDEN, "forbidden", message))
     }
 
-    /// The person, for the record.
-    pub(super) fn name(&self) -> String {
-        self.user_id.map_or_else(|| format!("role {}", self.role), |id| format!("user {id}"))
+    /// The person and the tenant, for the record.
+    pub(super) fn wisher(&self) -> Wisher {
+        let name = self.user_id.map_or_else(|| format!("role {}", self.role), |id| format!("user {id}"));
+        Wisher { business_id: self.business_id, user_id: self.user_id, name }
     }
 }
 

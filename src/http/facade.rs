@@ -3,7 +3,6 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use actix::{Handler, Message};
 use actix_web::http::StatusCode;
 use actix_web::{HttpResponse, web};
 use chrono::Utc;
@@ -12,12 +11,11 @@ use serde_json::{Value, json};
 use super::caller::Caller;
 use super::views::{JobView, QueueService, StuckAfter, stuck_reason};
 use super::{Limiter, Planning, Problem, plan, retry};
-use crate::actors::{AskPerson, RequestFault, Requests, StatusTracker, new_queue_job};
-use crate::failpoint;
+use crate::actors::Requests;
 use crate::fault::{Fault, FaultKind};
-use crate::job::background::{BackgroundJob, Status};
+use crate::job::background::BackgroundJob;
 use crate::job::{BackgroundJobId, BusinessId};
-use crate::store::{BackgroundJobs, Coverage, NewRequest, Person, PersonMove, Requested};
+use crate::store::{BackgroundJobs, Coverage, PersonMove, Requested};
 
 /// What the facade works with.
 pub struct Facade {
@@ -26,7 +24,7 @@ pub struct Facade {
     /// Reads rows.
     pub jobs: Arc<dyn BackgroundJobs>,
     /// How often a tenant may ask.
-    pub limiter: Limiter,
+    pub limiter: Limiter<BusinessId>,
     /// When a job is shown as stuck.
     pub stuck_after: StuckAfter,
     /// What a plan is made from.
@@ -71,7 +69,7 @@ async fn delete_all(
     Ok(answer)
 }
 
-fn too_often(wait: Duration) -> Problem {
+pub(super) fn too_often(wait: Duration) -> Problem {
     let seconds = wait.as_secs_f64().ceil();
     let message = format!("a deletion was requested less than a minute ago; try again in {seconds} seconds");
     Problem::new(StatusCode::TOO_MANY_REQUESTS, "too_many_requests", message).retry_after(wait)
@@ -133,29 +131,11 @@ async fn resume(
     _body: web::Bytes,
 ) -> Result<HttpResponse, Problem> {
     let job = facade.wish(&caller, job_id(&id)?, PersonMove::Resume).await?;
-    let queue_job = job.note.queue_job.clone().unwrap_or_else(new_queue_job);
-    failpoint::reach("facade.resumed");
-    if let Err(fault) = facade.requests.enqueue(&job, queue_job).await {
-        // Back to where it was, so that the next try finds it as this one did.
-        facade.wish(&caller, job.id, PersonMove::Pause).await?;
-        return Err(Problem::unavailable("queue", &fault));
-    }
-    failpoint::reach("requests.enqueued");
     Ok(HttpResponse::Ok().json(changed(&job, "resumed; it goes on from its checkpoint")))
 }
 
 fn changed(job: &BackgroundJob, message: &str) -> Value {
     json!({ "success": true, "job_id": job.id, "status": job.status, "message": message })
-}
-
-/// Why a wish cannot be granted, and when it could be.
-fn not_allowed(id: BackgroundJobId, wish: PersonMove, status: Status) -> Problem {
-    let (code, when) = match wish {
-        PersonMove::Cancel => ("not_cancellable", "only a queued, running or paused job can be cancelled"),
-        PersonMove::Pause => ("not_pausable", "only a queued or running job can be paused"),
-        PersonMove::Resume => ("not_resumable", "only a job that a person paused can be resumed"),
-    };
-    Problem::new(StatusCode::BAD_REQUEST, code, format!("job {id} is {status}; {when}"))
 }
 
 pub(super) fn job_id(text: &str) -> Result<BackgroundJobId, Problem> {
@@ -167,23 +147,12 @@ pub(super) fn job_id(text: &str) -> Result<BackgroundJobId, Problem> {
 }
 
 impl Facade {
-    /// Asks the tracker.
-    async fn ask<M, T>(&self, message: M) -> Result<T, Problem>
-    where
-        M: Message<Result = Result<T, Fault>> + Send + 'static,
-        T: Send + 'static,
-        StatusTracker: Handler<M>,
-    {
-        let answer = self.requests.ask(message).await;
-        answer.map_err(|fault| Problem::unavailable("database", &fault))
-    }
-
     pub(super) async fn read<T>(&self, answer: impl Future<Output = Result<T, Fault>>) -> Result<T, Problem> {
         let answer = self.within(answer).await;
         answer.map_err(|fault| Problem::unavailable("database", &fault))
     }
 
-    async fn within<T>(&self, answer: impl Future<Output = Result<T, Fault>>) -> Result<T, Fault> {
+    pub(super) async fn within<T>(&self, answer: impl Future<Output = Result<T, Fault>>) -> Result<T, Fault> {
         match tokio::time::timeout(self.deadline, answer).await {
             Ok(answer) => answer,
             Err(_) => Err(Fault::new(FaultKind::Unavailable, "no answer in time")),
@@ -213,34 +182,12 @@ impl Facade {
     ) -> Result<BackgroundJob, Problem> {
         caller.manages()?;
         self.deletion_of(caller, id).await?;
-        let person = Person {
-            id,
-            business_id: caller.business_id,
-            wish,
-            by: caller.name(),
-            // An entry that a person's pause ended cannot be used again.
-            queue_job: (wish == PersonMove::Resume).then(new_queue_job),
-        };
-        match self.ask(AskPerson(person)).await? {
-            None => Err(Problem::no_such_job(id)),
-            Some(Ok(job)) => Ok(job),
-            Some(Err(status)) => Err(not_allowed(id, wish, status)),
-        }
+        self.carry_out(&caller.wisher(), id, wish).await
     }
 
     /// Makes a row for what `covers` says, and its queue job.
     pub(super) async fn request(&self, caller: &Caller, covers: Coverage) -> Result<HttpResponse, Problem> {
-        let request = NewRequest {
-            business_id: caller.business_id,
-            user_id: caller.user_id,
-            job_type: self.requests.tracked.job_type.clone(),
-            queue_job: new_queue_job(),
-            covers,
-        };
-        let requested = self.requests.request(request).await.map_err(|fault| match fault {
-            RequestFault::Database(fault) => Problem::unavailable("database", &fault),
-            RequestFault::Queue(fault) => Problem::unavailable("queue", &fault),
-        })?;
+        let requested = self.make(&caller.wisher(), covers).await?;
         Ok(match requested {
             Requested::Active(job) => HttpResponse::Ok().json(already_running(&job)),
             Requested::Nothing => HttpResponse::Ok().json(json!({
@@ -268,7 +215,7 @@ impl Facade {
     }
 
     /// Whether anybody listens to the queue of these jobs.
-    async fn queue_service(&self) -> QueueService {
+    pub(super) async fn queue_service(&self) -> QueueService {
         let processes = self.within(self.requests.broker.processes()).await.ok();
         let served = processes
             .map(|all| all.iter().any(|process| process.queues.contains(&self.requests.tracked.queue)));

@@ -7,14 +7,17 @@ use actix_web::body::{BoxBody, MessageBody};
 use actix_web::dev::{ServiceRequest, ServiceResponse};
 use actix_web::http::{StatusCode, header};
 use actix_web::middleware::Next;
-use actix_web::{Error, ResponseError as _, web};
+use actix_web::{Error, HttpRequest, HttpResponse, ResponseError as _, web};
 use secrecy::{ExposeSecret, SecretString};
 use subtle::ConstantTimeEq as _;
 
 use super::Problem;
 
 /// The header that carries the secret.
-const SECRET_HEADER: &str = "X-Internal-Secret";
+pub(super) const SECRET_HEADER: &str = "X-Internal-Secret";
+
+/// Where errors are problem details.
+const V1: &str = "/api/v1/";
 
 /// What the gate asks for.
 #[derive(Clone)]
@@ -29,7 +32,7 @@ pub(super) struct Gate {
 
 impl Gate {
     /// Compares in a time that does not depend on where the difference is. The length may show.
-    fn knows(&self, given: Option<&header::HeaderValue>) -> bool {
+    pub(super) fn knows(&self, given: Option<&header::HeaderValue>) -> bool {
         match (&self.secret, given) {
             (Some(secret), Some(given)) => {
                 bool::from(secret.expose_secret().as_bytes().ct_eq(given.as_bytes()))
@@ -70,7 +73,8 @@ pub(super) async fn bounded(
     if gate.too_large(&request) {
         let message = format!("the request's body is larger than {} bytes", gate.body_limit);
         let problem = Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "body_too_large", message);
-        return Ok(request.into_response(problem.error_response()));
+        let answer = shaped(request.request(), &problem);
+        return Ok(request.into_response(answer));
     }
     // The request must not be held on to: routing needs it alone.
     match tokio::time::timeout(gate.timeout, next.call(request)).await {
@@ -86,16 +90,22 @@ pub(super) async fn bounded(
 /// An error that is not JSON was made by the framework.
 fn in_our_form(answer: ServiceResponse<BoxBody>) -> ServiceResponse<BoxBody> {
     let status = answer.status();
-    let json = answer.headers().get(header::CONTENT_TYPE).is_some_and(|kind| kind == "application/json");
+    let ours = |kind: &header::HeaderValue| kind == "application/json" || kind == "application/problem+json";
+    let json = answer.headers().get(header::CONTENT_TYPE).is_some_and(ours);
     if json || !(status.is_client_error() || status.is_server_error()) {
         return answer;
     }
     let (request, old) = answer.into_parts();
-    let mut new = Problem::of_status(status).error_response();
+    let mut new = shaped(&request, &Problem::of_status(status));
     for (name, value) in old.headers().iter().filter(|(name, _)| *name == header::ALLOW) {
         new.headers_mut().append(name.clone(), value.clone());
     }
     ServiceResponse::new(request, new)
+}
+
+/// The form of the part of the window that was asked.
+fn shaped(request: &HttpRequest, problem: &Problem) -> HttpResponse {
+    if request.path().starts_with(V1) { problem.to_details() } else { problem.error_response() }
 }
 
 #[cfg(test)]

@@ -46,7 +46,7 @@ pub struct Thresholds {
 }
 
 impl Thresholds {
-    fn overdue(&self, outbox: &OutboxSummary) -> bool {
+    pub(super) fn overdue(&self, outbox: &OutboxSummary) -> bool {
         self.cleanup_age.is_some_and(|most| outbox.refused > 0 || age(outbox).is_some_and(|age| age > most))
     }
 }
@@ -155,7 +155,7 @@ async fn worker_config(reader: web::Data<HealthReader>) -> HttpResponse {
 }
 
 impl HealthReader {
-    async fn within<T>(&self, answer: impl Future<Output = Result<T, Fault>>) -> Result<T, Fault> {
+    pub(super) async fn within<T>(&self, answer: impl Future<Output = Result<T, Fault>>) -> Result<T, Fault> {
         match tokio::time::timeout(self.deadline, answer).await {
             Ok(answer) => answer,
             Err(_) => Err(Fault::new(FaultKind::Unavailable, "no answer in time")),
@@ -223,7 +223,7 @@ impl HealthReader {
 }
 
 /// How long the oldest object has waited.
-fn age(outbox: &OutboxSummary) -> Option<Duration> {
+pub(super) fn age(outbox: &OutboxSummary) -> Option<Duration> {
     outbox.oldest.and_then(|at| (Utc::now() - at).to_std().ok())
 }
 
@@ -245,7 +245,7 @@ fn scheduler_view(leader: Option<&LeadershipState>) -> Value {
     })
 }
 
-fn schedule_view(schedule: &Schedule, mark: Option<&ScheduleMark>, now: DateTime<Utc>) -> Value {
+pub(super) fn schedule_view(schedule: &Schedule, mark: Option<&ScheduleMark>, now: DateTime<Utc>) -> Value {
     json!({
         "name": schedule.name,
         "cron": schedule.rule.fields(),

@@ -1,34 +1,33 @@
-//! At most so many requests a minute for each tenant, in this process.
+//! At most so many requests a minute for each tenant, or each guest, in this process.
 
 use std::collections::{HashMap, VecDeque};
+use std::hash::Hash;
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 
-use crate::job::BusinessId;
-
 /// The window.
 const MINUTE: Duration = Duration::from_secs(60);
 
-/// Tenants are swept out when there are more than this many.
+/// Who is quiet is swept out when there are more than this many.
 const SWEEP_AT: usize = 10_000;
 
-/// Counts requests of tenants.
+/// Counts requests by who makes them.
 #[derive(Debug)]
-pub struct Limiter {
+pub struct Limiter<K> {
     per_minute: u32,
-    recent: Mutex<HashMap<BusinessId, VecDeque<Instant>>>,
+    recent: Mutex<HashMap<K, VecDeque<Instant>>>,
 }
 
-impl Limiter {
-    /// Lets `per_minute` requests of each tenant pass; 0: no limit.
+impl<K: Eq + Hash> Limiter<K> {
+    /// Lets `per_minute` requests of each pass; 0: no limit.
     #[must_use]
     pub fn new(per_minute: u32) -> Self {
-        Self { per_minute, recent: Mutex::default() }
+        Self { per_minute, recent: Mutex::new(HashMap::new()) }
     }
 
     /// Whether one more may pass at `now`; else how long to wait. Counts nothing.
-    pub(super) fn check(&self, tenant: BusinessId, now: Instant) -> Result<(), Duration> {
+    pub(super) fn check(&self, who: K, now: Instant) -> Result<(), Duration> {
         if self.per_minute == 0 {
             return Ok(());
         }
@@ -38,7 +37,7 @@ impl Limiter {
                 times.back().is_some_and(|at| now.saturating_duration_since(*at) < MINUTE)
             });
         }
-        let Some(times) = recent.get_mut(&tenant) else { return Ok(()) };
+        let Some(times) = recent.get_mut(&who) else { return Ok(()) };
         while times.front().is_some_and(|at| now.saturating_duration_since(*at) >= MINUTE) {
             times.pop_front();
         }
@@ -51,9 +50,9 @@ impl Limiter {
     }
 
     /// Counts one that passed.
-    pub(super) fn count(&self, tenant: BusinessId, now: Instant) {
+    pub(super) fn count(&self, who: K, now: Instant) {
         if self.per_minute > 0 {
-            self.recent.lock().entry(tenant).or_default().push_back(now);
+            self.recent.lock().entry(who).or_default().push_back(now);
         }
     }
 }
@@ -61,6 +60,7 @@ impl Limiter {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::job::BusinessId;
 
     #[test]
     fn one_a_minute_for_each_tenant() {

@@ -1,14 +1,18 @@
-//! The window: probes, health, worker config, queues and the receipts facade.
+//! The window: probes, health, worker config, queues, the receipts facade, and the page with its API.
 //!
 //! Probes are open and say nothing secret; everything under `/api` wants `X-Internal-Secret`. Every
 //! answer of an error is JSON with a stable `code`.
 
+mod api;
+mod board;
 mod caller;
+mod deletion_desk;
 mod facade;
 mod gate;
 mod health;
 mod limiter;
 mod lobby;
+mod page;
 mod plan;
 mod probes;
 mod problem;
@@ -17,6 +21,8 @@ mod retry;
 mod server;
 mod views;
 
+pub use api::Entrance;
+pub use board::{Board, BoardReader, Identity};
 pub use facade::Facade;
 pub use health::{HealthReader, Thresholds, WorkerConfig};
 pub use limiter::Limiter;
@@ -25,5 +31,5 @@ pub use plan::Planning;
 pub use probes::Probes;
 pub use problem::Problem;
 pub use queues::QueueDesk;
-pub use server::{HttpSettings, Window, serve};
+pub use server::{HttpSettings, PageParts, Window, serve};
 pub use views::StuckAfter;

@@ -4,7 +4,7 @@ use std::fmt;
 use std::time::Duration;
 
 use actix_web::http::{StatusCode, header};
-use actix_web::{HttpResponse, ResponseError};
+use actix_web::{HttpResponse, HttpResponseBuilder, ResponseError};
 use serde_json::json;
 
 use crate::fault::Fault;
@@ -51,6 +51,30 @@ impl Problem {
         Self::new(StatusCode::SERVICE_UNAVAILABLE, "unavailable", message).retry_after(Duration::from_secs(5))
     }
 
+    /// As RFC 9457 writes it, for `/api/v1`.
+    #[must_use]
+    pub fn to_details(&self) -> HttpResponse {
+        let mut answer = self.builder();
+        answer.content_type("application/problem+json").body(
+            json!({
+                "type": format!("urn:tikkun:problem:{}", self.code),
+                "title": self.status.canonical_reason().unwrap_or("Error"),
+                "status": self.status.as_u16(),
+                "detail": self.message,
+                "code": self.code,
+            })
+            .to_string(),
+        )
+    }
+
+    fn builder(&self) -> HttpResponseBuilder {
+        let mut answer = HttpResponse::build(self.status);
+        if let Some(wait) = self.retry_after {
+            answer.insert_header((header::RETRY_AFTER, wait.as_secs_f64().ceil().to_string()));
+        }
+        answer
+    }
+
     /// An error that the web framework made, in our form.
     #[must_use]
     pub fn of_status(status: StatusCode) -> Self {
@@ -80,10 +104,6 @@ impl ResponseError for Problem {
     }
 
     fn error_response(&self) -> HttpResponse {
-        let mut answer = HttpResponse::build(self.status);
-        if let Some(wait) = self.retry_after {
-            answer.insert_header((header::RETRY_AFTER, wait.as_secs_f64().ceil().to_string()));
-        }
-        answer.json(json!({ "success": false, "code": self.code, "message": self.message }))
+        self.builder().json(json!({ "success": false, "code": self.code, "message": self.message }))
     }
 }

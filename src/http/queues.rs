@@ -64,7 +64,7 @@ fn operator(request: &HttpRequest) -> Result<String, Problem> {
 
 impl QueueDesk {
     /// A queue that is known, was used or is paused; a slip of the pen pauses nothing.
-    async fn find(&self, name: &str) -> Result<QueueName, Problem> {
+    pub(super) async fn find(&self, name: &str) -> Result<QueueName, Problem> {
         let queue = QueueName::from(name);
         let broker = &self.broker;
         let known = self.known.contains(&queue)
@@ -76,7 +76,10 @@ impl QueueDesk {
             .ok_or_else(|| Problem::new(StatusCode::NOT_FOUND, "queue_not_found", message()))
     }
 
-    async fn within<T>(&self, answer: impl Future<Output = Result<T, Fault>>) -> Result<T, Problem> {
+    pub(super) async fn within<T>(
+        &self,
+        answer: impl Future<Output = Result<T, Fault>>,
+    ) -> Result<T, Problem> {
         let late = |_| Fault::new(FaultKind::Unavailable, "no answer in time");
         let answer = tokio::time::timeout(self.deadline, answer).await.map_err(late);
         answer.and_then(|answer| answer).map_err(|fault| Problem::unavailable("broker", &fault))

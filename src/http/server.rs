@@ -9,8 +9,12 @@ use actix_web::middleware::from_fn;
 use actix_web::{App, HttpServer, web};
 use secrecy::SecretString;
 
+use super::api::Configuration;
 use super::gate::{Gate, bounded, with_secret};
-use super::{Facade, HealthReader, Probes, QueueDesk, facade, health, probes, queues};
+use super::{
+    Board, Entrance, Facade, HealthReader, Probes, QueueDesk, api, facade, health, page, probes, queues,
+};
+use crate::config::Entry;
 
 /// What the server is told by configuration.
 #[derive(Clone)]
@@ -34,6 +38,19 @@ pub struct Window {
     pub queues: web::Data<QueueDesk>,
     /// Served in the roles `api` and `all`.
     pub facade: Option<web::Data<Facade>>,
+    /// Served where the facade is.
+    pub page: Option<PageParts>,
+}
+
+/// What the page and its API are made of.
+#[derive(Clone)]
+pub struct PageParts {
+    /// Who comes in.
+    pub entrance: web::Data<Entrance>,
+    /// What is seen.
+    pub board: web::Data<Board>,
+    /// What is in force; secrets are masked.
+    pub configuration: Vec<Entry>,
 }
 
 /// Serves on a socket that is open already, so that its port is known before anything else starts.
@@ -52,12 +69,14 @@ impl Window {
     fn routes(self, config: &mut web::ServiceConfig) {
         let api = web::scope("/api").wrap(from_fn(with_secret));
         let api = api.configure(health::routes).configure(queues::routes);
-        let api = match self.facade {
-            Some(facade) => api.app_data(facade).configure(facade::routes),
+        let api = match &self.facade {
+            Some(facade) => api.app_data(facade.clone()).configure(facade::routes),
             None => api,
         };
         config.app_data(self.probes).app_data(self.health).app_data(self.queues);
-        config.configure(probes::routes).service(api);
+        config.configure(probes::routes);
+        with_page(config, self.page, self.facade.as_ref());
+        config.service(api);
     }
 }
 
@@ -87,4 +106,16 @@ pub(super) fn open(
     .listen(socket)?
     .run();
     Ok((server, address))
+}
+
+/// Must come before `/api`, which would turn everything below it away.
+fn with_page(config: &mut web::ServiceConfig, page: Option<PageParts>, facade: Option<&web::Data<Facade>>) {
+    let (Some(page), Some(facade)) = (page, facade) else { return };
+    config
+        .app_data(facade.clone())
+        .app_data(page.entrance)
+        .app_data(page.board)
+        .app_data(web::Data::new(Configuration(page.configuration)))
+        .configure(api::routes)
+        .configure(page::routes);
 }

@@ -4,14 +4,16 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use crate::job::background::{BackgroundJob, Status};
 
 /// One background job.
-#[derive(Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, ToSchema)]
 pub(super) struct JobView {
     job_id: i64,
     job_type: String,
+    #[schema(value_type = String, example = "running")]
     status: Status,
     total: i64,
     processed: i64,

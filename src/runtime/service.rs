@@ -16,7 +16,7 @@ use super::window::{close, listen};
 use super::{OpenError, Ports, ServiceBuilder, opening, risks, service_manager};
 use crate::actors::{Drain, Running};
 use crate::config::Settings;
-use crate::http::Probes;
+use crate::http::{Board, Probes};
 use crate::job::{KindClash, Registry};
 use crate::queue::ProcessRecord;
 use crate::supervision::Turns;
@@ -38,6 +38,8 @@ pub struct Service {
     pub(super) tree: Tree,
     pub(super) probes: web::Data<Probes>,
     pub(super) window: Option<(ServerHandle, SocketAddr)>,
+    /// What the page shows, where there is a page.
+    pub(super) board: Option<web::Data<Board>>,
     pub(super) signals: Signals,
     /// Whether a service manager, where there is one, is told how this process is.
     pub(super) attended: bool,
@@ -135,8 +137,17 @@ impl Service {
         let tree = planter.plant().await?;
         let longest = longest_wait(&settings);
         let probes = web::Data::new(Probes::new(tree.turns.clone(), longest * SILENT_WAITS));
-        let mut service =
-            Self { settings, ports, process, tree, probes, window: None, signals, attended: false };
+        let mut service = Self {
+            settings,
+            ports,
+            process,
+            tree,
+            probes,
+            window: None,
+            board: None,
+            signals,
+            attended: false,
+        };
         if let Some(socket) = socket {
             service.open_window(socket)?;
         }
@@ -260,6 +271,9 @@ impl Service {
                 tracing::warn!(error = fault.chain(), "the lease is not given back; it runs out by itself")
             }
             Err(_) => tracing::warn!("the lease is not given back in time; it runs out by itself"),
+        }
+        if let Some(board) = &self.board {
+            board.close();
         }
         if let Some((window, _)) = &self.window {
             close(window).await;

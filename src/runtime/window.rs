@@ -14,8 +14,8 @@ use super::service::{Service, StartError};
 use crate::actors::Requests;
 use crate::config::Settings;
 use crate::http::{
-    Facade, HealthReader, HttpSettings, Limiter, Planning, Probes, QueueDesk, StuckAfter, Thresholds, Window,
-    serve, serve_lobby,
+    Board, BoardReader, Entrance, Facade, HealthReader, HttpSettings, Identity, Limiter, PageParts, Planning,
+    Probes, QueueDesk, StuckAfter, Thresholds, Window, serve, serve_lobby,
 };
 use crate::supervision::Turns;
 
@@ -27,7 +27,10 @@ impl Service {
             health: web::Data::new(self.health_reader()),
             queues: web::Data::new(self.queue_desk()),
             facade: self.settings.service.role.serves_receipts().then(|| web::Data::new(self.facade())),
+            page: None,
         };
+        let window = Window { page: self.page(&window), ..window };
+        self.board = window.page.as_ref().map(|page| page.board.clone());
         let (server, address) = serve(socket, &settings, window)?;
         self.window = Some((server.handle(), address));
         attend(server);
@@ -55,6 +58,27 @@ impl Service {
             },
             deadline: self.back_end_deadline(),
         }
+    }
+
+    /// The page, and what keeps its board.
+    fn page(&self, window: &Window) -> Option<PageParts> {
+        let http = &self.settings.http;
+        let facade = window.facade.clone()?;
+        let role = self.settings.service.role;
+        let slots = if role.runs_jobs() { self.settings.worker.slots } else { 0 };
+        let identity = Identity {
+            process: self.process.clone(),
+            role: role.to_string(),
+            slots: u64::try_from(slots).unwrap_or(u64::MAX),
+            read_only: http.read_only,
+            interval: http.page_interval,
+        };
+        let board = web::Data::new(Board::new(http.page_interval));
+        let (kept, reader) = (board.clone(), BoardReader { health: window.health.clone(), facade, identity });
+        actix_rt::spawn(async move { kept.keep(&reader).await });
+        let secret = http.internal_secret.clone().map(Arc::new);
+        let entrance = web::Data::new(Entrance::new(secret, http.session_time, http.read_only));
+        Some(PageParts { entrance, board, configuration: self.settings.entries.clone() })
     }
 
     fn queue_desk(&self) -> QueueDesk {

@@ -64,11 +64,7 @@ pub(super) fn readable(row: &impl Cells) -> Option<BackgroundJob> {
         Ok(tracked) => Some(tracked.job),
         Err(fault) => {
             let id = row.number("id").ok().flatten();
-            tracing::warn!(
-                background_job = id,
-                error = fault.chain(),
-                "a row cannot be read; passed over"
-            );
+            tracing::warn!(background_job = id, error = fault.chain(), "a row cannot be read; passed over");
             None
         }
     }

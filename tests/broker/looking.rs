@@ -87,7 +87,13 @@ pub async fn jobs_are_filtered_newest_first(fresh: &dyn Fresh) {
         .unwrap();
     broker.enqueue(&[NewJob::new("g", "other", "x", Args::positional([json!(1)]))]).await.unwrap();
     let found = async |queue: Option<&str>, state: Option<JobState>, kind: Option<&str>, limit: u32| {
-        let filter = JobFilter { queue: queue.map(Into::into), state, kind: kind.map(Into::into), limit, ..JobFilter::default() };
+        let filter = JobFilter {
+            queue: queue.map(Into::into),
+            state,
+            kind: kind.map(Into::into),
+            limit,
+            ..JobFilter::default()
+        };
         let jobs = broker.jobs(&filter).await.unwrap();
         jobs.iter().map(|job| job.id.as_str()).collect::<Vec<_>>().concat()
     };

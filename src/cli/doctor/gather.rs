@@ -109,8 +109,12 @@ async fn read_queues(broker: &dyn Broker, diagnostics: bool) -> Result<Queues, F
             if waiting == 0 {
                 continue;
             }
-            let filter =
-                JobFilter { queue: Some(queue.clone()), state: Some(state), limit: LOOK_AT, ..JobFilter::default() };
+            let filter = JobFilter {
+                queue: Some(queue.clone()),
+                state: Some(state),
+                limit: LOOK_AT,
+                ..JobFilter::default()
+            };
             for job in
                 broker.jobs(&filter).await?.into_iter().filter(|job| !is_registered(&job.kind, diagnostics))
             {

@@ -1,0 +1,143 @@
+//! `/api/v1/deletions/…`: deletions of all tenants: watched, paused, resumed, cancelled, requested anew.
+
+use actix_web::http::StatusCode;
+use actix_web::{HttpResponse, web};
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use super::details::{Details, ProblemDetails};
+use super::entrance::Visitor;
+use crate::http::Problem;
+use crate::http::board::{Board, DeletionRow, deletion_row};
+use crate::http::deletion_desk::Wisher;
+use crate::http::facade::{Facade, job_id};
+use crate::job::BackgroundJobId;
+use crate::job::background::{BackgroundJob, Status};
+use crate::store::{Coverage, PersonMove, Requested};
+
+/// Receipts that a deletion could not change, of which so many are shown.
+const ROWS: u32 = 200;
+
+/// Active and recent deletions.
+#[derive(Serialize, ToSchema)]
+pub(super) struct DeletionList {
+    /// Newest first.
+    deletions: Vec<DeletionRow>,
+}
+
+/// One deletion, with what it could not do.
+#[derive(Serialize, ToSchema)]
+pub(super) struct DeletionDetail {
+    #[serde(flatten)]
+    row: DeletionRow,
+    /// Receipts that could not be changed, and the database's reason for each.
+    failed_rows: Vec<FailedRow>,
+}
+
+/// A receipt that could not be changed.
+#[derive(Serialize, ToSchema)]
+pub(super) struct FailedRow {
+    /// Which.
+    receipt_id: i64,
+    /// Why.
+    reason: String,
+}
+
+/// What became of a request for a deletion.
+#[derive(Serialize, ToSchema)]
+pub(super) struct DeletionRequested {
+    /// The deletion; none where there is nothing to delete.
+    pub(super) deletion: Option<DeletionRow>,
+    /// Whether it is new; otherwise it was under way already.
+    pub(super) created: bool,
+}
+
+/// Active deletions, and the newest of the others
+#[utoipa::path(get, path = "/api/v1/deletions", tag = "deletions",
+    responses((status = 200, body = DeletionList), (status = 401, body = ProblemDetails),
+        (status = 503, body = ProblemDetails)))]
+pub(super) async fn list(board: web::Data<Board>) -> Result<HttpResponse, Details> {
+    let leaving = || Problem::of_status(StatusCode::INTERNAL_SERVER_ERROR);
+    let snapshot = board.now().await.ok_or_else(leaving)?;
+    Ok(HttpResponse::Ok().json(DeletionList { deletions: snapshot.deletions.clone() }))
+}
+
+/// One deletion
+#[utoipa::path(get, path = "/api/v1/deletions/{id}", tag = "deletions", params(("id" = i64, Path)),
+    responses((status = 200, body = DeletionDetail), (status = 400, body = ProblemDetails),
+        (status = 401, body = ProblemDetails), (status = 404, body = ProblemDetails),
+        (status = 503, body = ProblemDetails)))]
+pub(super) async fn show(facade: web::Data<Facade>, id: web::Path<String>) -> Result<HttpResponse, Details> {
+    let job = find(&facade, job_id(&id)?).await?;
+    let failed_rows = if job.progress.failed > 0 {
+        facade.read(facade.planning.receipts.set_aside(job.id, ROWS)).await?
+    } else {
+        Vec::new()
+    };
+    let failed_rows = failed_rows.into_iter();
+    Ok(HttpResponse::Ok().json(DeletionDetail {
+        row: deletion_row(&job, &facade.queue_service().await, Vec::new()),
+        failed_rows: failed_rows
+            .map(|row| FailedRow { receipt_id: row.receipt.0, reason: row.reason })
+            .collect(),
+    }))
+}
+
+/// Pause, resume, cancel, retry, or retry_failed_rows
+#[utoipa::path(post, path = "/api/v1/deletions/{id}/{action}", tag = "deletions",
+    params(("id" = i64, Path),
+        ("action" = String, Path, description = "`pause`, `resume`, `cancel`; `retry` requests what a failed or cancelled one left, `retry_failed_rows` what an ended one could not change"),
+        ("Idempotency-Key" = Option<String>, Header)),
+    responses((status = 200, body = DeletionRequested), (status = 202, body = DeletionRequested),
+        (status = 400, body = ProblemDetails), (status = 401, body = ProblemDetails),
+        (status = 403, body = ProblemDetails), (status = 404, body = ProblemDetails),
+        (status = 503, body = ProblemDetails)))]
+pub(super) async fn act(
+    facade: web::Data<Facade>,
+    visitor: Visitor,
+    path: web::Path<(String, String)>,
+) -> Result<HttpResponse, Details> {
+    let (id, action) = path.into_inner();
+    let job = find(&facade, job_id(&id)?).await?;
+    let wisher = Wisher { business_id: job.business_id, user_id: None, name: visitor.name };
+    let wish = match action.as_str() {
+        "pause" => PersonMove::Pause,
+        "resume" => PersonMove::Resume,
+        "cancel" => PersonMove::Cancel,
+        "retry" if matches!(job.status, Status::Failed | Status::Cancelled) => {
+            return requested(&facade, facade.make(&wisher, Coverage::RestOf(job.id)).await?).await;
+        }
+        "retry_failed_rows" if !job.status.is_active() => {
+            return requested(&facade, facade.make(&wisher, Coverage::SetAsideOf(job.id)).await?).await;
+        }
+        "retry" | "retry_failed_rows" => {
+            let message =
+                format!("deletion {id} is {}; what it leaves can be requested once it has ended", job.status);
+            return Err(Details::new(StatusCode::BAD_REQUEST, "not_retryable", message));
+        }
+        _ => return Err(Problem::of_status(StatusCode::NOT_FOUND).into()),
+    };
+    let job = facade.carry_out(&wisher, job.id, wish).await?;
+    let row = deletion_row(&job, &facade.queue_service().await, Vec::new());
+    Ok(HttpResponse::Ok().json(DeletionRequested { deletion: Some(row), created: false }))
+}
+
+/// The answer to a request: 202 where there is a new deletion.
+pub(super) async fn requested(facade: &Facade, requested: Requested) -> Result<HttpResponse, Details> {
+    let (job, created) = match requested {
+        Requested::Created(job) => (Some(job), true),
+        Requested::Active(job) => (Some(job), false),
+        Requested::Nothing => (None, false),
+    };
+    let service = facade.queue_service().await;
+    let deletion = job.map(|job| deletion_row(&job, &service, Vec::new()));
+    let mut answer = if created { HttpResponse::Accepted() } else { HttpResponse::Ok() };
+    Ok(answer.json(DeletionRequested { deletion, created }))
+}
+
+/// A deletion of whichever tenant; a row of another type is as if it were not there.
+async fn find(facade: &Facade, id: BackgroundJobId) -> Result<BackgroundJob, Problem> {
+    let found = facade.read(facade.jobs.get(id)).await?;
+    let found = found.filter(|job| job.job_type == facade.requests.tracked.job_type);
+    found.ok_or_else(|| Problem::no_such_job(id))
+}

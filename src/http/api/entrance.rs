@@ -1,0 +1,195 @@
+//! Who comes in, and what every change must bring: the one place that no change gets around.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use actix_web::body::{BoxBody, MessageBody};
+use actix_web::dev::{Payload, ServiceRequest, ServiceResponse};
+use actix_web::http::{Method, StatusCode, header};
+use actix_web::middleware::Next;
+use actix_web::{Error, FromRequest, HttpMessage as _, HttpRequest, ResponseError as _, web};
+use futures::stream;
+use secrecy::SecretString;
+use subtle::ConstantTimeEq as _;
+
+use super::details::Details;
+use super::once::{Kept, Once, Turn};
+use super::seal::Sealer;
+use super::session::{COOKIE, CSRF_HEADER, Session};
+use crate::http::caller::person;
+use crate::http::gate::SECRET_HEADER;
+use crate::http::{Limiter, Problem};
+
+/// Wrong secrets that one address may try in a minute.
+const WRONG_SECRETS: u32 = 10;
+/// The header that names a change.
+const KEY_HEADER: &str = "Idempotency-Key";
+/// Longest such name.
+const KEY_CHARS: usize = 200;
+
+/// What the entrance asks for.
+pub struct Entrance {
+    secret: Option<Arc<SecretString>>,
+    sealer: Option<Sealer>,
+    pub(super) session_time: Duration,
+    pub(super) read_only: bool,
+    pub(super) failures: Limiter<Option<IpAddr>>,
+    once: Once,
+}
+
+/// Who came in.
+#[derive(Clone, Debug)]
+pub(super) struct Visitor {
+    /// For the record: the name given at sign-in, or the number in `X-User-Id`.
+    pub name: String,
+    /// When the sign-in ends, in seconds since the epoch; none where the secret itself was shown.
+    pub until: Option<i64>,
+    /// The token that goes with the cookie.
+    csrf: Option<String>,
+}
+
+impl Entrance {
+    /// Without a secret nobody comes in.
+    #[must_use]
+    pub fn new(secret: Option<Arc<SecretString>>, session_time: Duration, read_only: bool) -> Self {
+        let sealer = secret.as_deref().and_then(Sealer::new);
+        let failures = Limiter::new(WRONG_SECRETS);
+        Self { secret, sealer, session_time, read_only, failures, once: Once::default() }
+    }
+
+    /// Whether this is the secret.
+    pub(super) fn knows(&self, given: &str) -> bool {
+        use secrecy::ExposeSecret as _;
+        let same =
+            |secret: &Arc<SecretString>| secret.expose_secret().as_bytes().ct_eq(given.as_bytes()).into();
+        self.secret.as_ref().is_some_and(same)
+    }
+
+    /// What seals sessions; none where nobody can come in.
+    pub(super) fn seals(&self) -> Option<&Sealer> {
+        self.sealer.as_ref()
+    }
+
+    /// The session that the request's cookie stands for.
+    pub(super) fn session(&self, request: &HttpRequest) -> Option<Session> {
+        let cookie = request.cookie(COOKIE)?;
+        Session::read(self.sealer.as_ref()?, cookie.value())
+    }
+
+    fn visitor(&self, request: &HttpRequest) -> Result<Visitor, Problem> {
+        if let Some(given) = request.headers().get(SECRET_HEADER) {
+            let known = given.to_str().is_ok_and(|given| self.knows(given));
+            let name = person(request)?.map_or_else(|| "http".to_owned(), |id| format!("user {id}"));
+            return known
+                .then_some(Visitor { name, until: None, csrf: None })
+                .ok_or_else(Problem::unauthorized);
+        }
+        let session = self.session(request).ok_or_else(Problem::unauthorized)?;
+        Ok(Visitor { name: session.name, until: Some(session.until), csrf: Some(session.csrf) })
+    }
+
+    fn may_change(&self, visitor: &Visitor, request: &HttpRequest) -> Result<(), Problem> {
+        if self.read_only {
+            let message = "this service only shows; `http.read_only` is set";
+            return Err(Problem::new(StatusCode::FORBIDDEN, "read_only", message));
+        }
+        let Some(token) = &visitor.csrf else { return Ok(()) };
+        let given = request.headers().get(CSRF_HEADER);
+        if given.is_some_and(|given| given.as_bytes().ct_eq(token.as_bytes()).into()) {
+            return Ok(());
+        }
+        let message = format!("the header {CSRF_HEADER} does not carry the token of this session");
+        Err(Problem::new(StatusCode::FORBIDDEN, "csrf", message))
+    }
+}
+
+impl FromRequest for Visitor {
+    type Error = Details;
+    type Future = std::future::Ready<Result<Self, Details>>;
+
+    fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
+        let visitor = request.extensions().get::<Self>().cloned();
+        std::future::ready(visitor.ok_or_else(|| Problem::unauthorized().into()))
+    }
+}
+
+/// Lets in who may; a change only with what it must bring, once, and never without a line in the log.
+pub(super) async fn enter(
+    request: ServiceRequest,
+    next: Next<impl MessageBody + 'static>,
+) -> Result<ServiceResponse<BoxBody>, Error> {
+    let Some(entrance) = request.app_data::<web::Data<Entrance>>().cloned() else {
+        return Err(Details(Problem::of_status(StatusCode::INTERNAL_SERVER_ERROR)).into());
+    };
+    let visitor = match entrance.visitor(request.request()) {
+        Ok(visitor) => visitor,
+        Err(problem) => return Ok(request.into_response(problem.to_details())),
+    };
+    request.extensions_mut().insert(visitor.clone());
+    if [Method::GET, Method::HEAD].contains(request.method()) {
+        return next.call(request).await.map(ServiceResponse::map_into_boxed_body);
+    }
+    let what = format!("{} {}", request.method(), request.path());
+    let peer = request.peer_addr();
+    let answer = match entrance.may_change(&visitor, request.request()) {
+        Ok(()) => change(&entrance, &visitor, (request, next)).await?,
+        Err(problem) => request.into_response(problem.to_details()),
+    };
+    let status = answer.status().as_u16();
+    tracing::info!(target: "tikkun::audit", who = visitor.name, what, status, ?peer, "change");
+    Ok(answer)
+}
+
+/// Carries a change out, or answers again what it was answered the first time.
+async fn change(
+    entrance: &Entrance,
+    visitor: &Visitor,
+    (mut request, next): (ServiceRequest, Next<impl MessageBody + 'static>),
+) -> Result<ServiceResponse<BoxBody>, Error> {
+    let Some(key) = key_of(request.request()) else {
+        return next.call(request).await.map(ServiceResponse::map_into_boxed_body);
+    };
+    let body = match request.extract::<web::Bytes>().await {
+        Ok(body) => body,
+        Err(error) => {
+            let status = error.as_response_error().status_code();
+            return Ok(request.into_response(Problem::of_status(status).to_details()));
+        }
+    };
+    let print = Once::print(&[request.method().as_str(), request.path()], &body);
+    let payload = Box::pin(stream::once(std::future::ready(Ok(body))));
+    request.set_payload(Payload::Stream { payload });
+    let turn = match entrance.once.turn(&format!("{}|{key}", visitor.name), print) {
+        Ok(turn) => turn,
+        Err(problem) => return Ok(request.into_response(problem.to_details())),
+    };
+    match turn {
+        Turn::Again(kept) => Ok(request.into_response(kept.answer())),
+        Turn::First(ticket) => {
+            let answer = match next.call(request).await {
+                Ok(answer) => answer.map_into_boxed_body(),
+                Err(error) => return Err(error),
+            };
+            let (request, answer) = answer.into_parts();
+            let kept = Kept::of(answer)
+                .await
+                .map_err(|_| Details(Problem::of_status(StatusCode::INTERNAL_SERVER_ERROR)))?;
+            let answer = kept.answer();
+            ticket.keep(kept);
+            Ok(ServiceResponse::new(request, answer))
+        }
+    }
+}
+
+fn key_of(request: &HttpRequest) -> Option<String> {
+    let key = request.headers().get(KEY_HEADER)?.to_str().ok()?.trim();
+    (!key.is_empty()).then(|| key.chars().take(KEY_CHARS).collect())
+}
+
+/// What every answer of the API carries.
+pub(super) fn headers() -> actix_web::middleware::DefaultHeaders {
+    actix_web::middleware::DefaultHeaders::new()
+        .add((header::CACHE_CONTROL, "no-store"))
+        .add((header::X_CONTENT_TYPE_OPTIONS, "nosniff"))
+}

@@ -1,0 +1,99 @@
+//! `/api/v1/events`: the board as it changes, by Server-Sent Events.
+//!
+//! Each event is one section of the board and replaces what the viewer had of it, so nothing is lost by
+//! missing one: `Last-Event-ID` says which sections are new, and a slow viewer is sent the newest alone.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use actix_web::http::{StatusCode, header};
+use actix_web::web::{self, Bytes};
+use actix_web::{HttpRequest, HttpResponse};
+use chrono::Utc;
+use futures::{Stream, stream};
+use tokio::sync::watch;
+
+use super::details::{Details, ProblemDetails};
+use super::entrance::Visitor;
+use crate::http::board::{Board, Posted};
+
+/// A line at least so often, so that whoever stands between keeps the connection, and a dead one is found.
+const HEARTBEAT: Duration = Duration::from_secs(15);
+/// Open streams at the same time.
+const VIEWERS: usize = 1000;
+/// How long a browser waits before it comes back, in milliseconds.
+const COME_BACK: &str = "retry: 1500\n\n";
+
+/// One viewer's place in the stream.
+struct Viewer {
+    board: web::Data<Board>,
+    posted: watch::Receiver<Posted>,
+    seen: u64,
+    waiting: VecDeque<Bytes>,
+    until: Option<i64>,
+}
+
+/// The board as it changes: events named after its sections, each with the section as JSON
+#[utoipa::path(get, path = "/api/v1/events", tag = "board",
+    params(("Last-Event-ID" = Option<String>, Header, description = "The id of the last event seen: only sections that changed since are sent")),
+    responses((status = 200, body = String, content_type = "text/event-stream"),
+        (status = 401, body = ProblemDetails), (status = 503, body = ProblemDetails)))]
+pub(super) async fn events(
+    board: web::Data<Board>,
+    visitor: Visitor,
+    request: HttpRequest,
+) -> Result<HttpResponse, Details> {
+    if board.viewers() >= VIEWERS {
+        let message = "too many people look at this service now; close a page, or come back later";
+        return Err(Details::new(StatusCode::SERVICE_UNAVAILABLE, "too_many_viewers", message));
+    }
+    let mut posted = board.look();
+    let last = request.headers().get("Last-Event-ID").and_then(|id| id.to_str().ok());
+    let (seen, missed) = {
+        let newest = posted.borrow_and_update();
+        (newest.look, board.since(&newest, last))
+    };
+    let waiting = [Bytes::from_static(COME_BACK.as_bytes()), missed];
+    let waiting = waiting.into_iter().filter(|bytes| !bytes.is_empty()).collect();
+    let viewer = Viewer { board: web::Data::clone(&board), posted, seen, waiting, until: visitor.until };
+    Ok(HttpResponse::Ok()
+        .content_type("text/event-stream")
+        .insert_header((header::CACHE_CONTROL, "no-store"))
+        .insert_header(("X-Accel-Buffering", "no"))
+        .streaming(changes(viewer)))
+}
+
+fn changes(viewer: Viewer) -> impl Stream<Item = Result<Bytes, actix_web::Error>> {
+    stream::unfold(viewer, async |mut viewer| {
+        let next = viewer.next().await?;
+        Some((Ok(next), viewer))
+    })
+}
+
+impl Viewer {
+    /// What is to be sent next; none at the end of the sign-in, and when the window closes.
+    async fn next(&mut self) -> Option<Bytes> {
+        loop {
+            if let Some(bytes) = self.waiting.pop_front() {
+                return Some(bytes);
+            }
+            let changed = tokio::time::timeout(HEARTBEAT, self.posted.changed()).await;
+            let over = self.until.is_some_and(|until| until <= Utc::now().timestamp());
+            if self.board.is_closed() || over {
+                return None;
+            }
+            match changed {
+                Ok(changed) => changed.ok()?,
+                Err(_) => return Some(Bytes::from_static(b": still here\n\n")),
+            }
+            let newest = self.posted.borrow_and_update();
+            let in_turn = newest.look == self.seen + 1;
+            let bytes = if in_turn { newest.changes.clone() } else { self.board.later(&newest, self.seen) };
+            self.seen = newest.look;
+            drop(newest);
+            if !bytes.is_empty() {
+                self.waiting.push_back(bytes);
+            }
+        }
+    }
+}

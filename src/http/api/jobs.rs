@@ -1,0 +1,286 @@
+//! `/api/v1/jobs/…`: jobs of the queues: listed, looked at, taken out, run once more.
+
+use actix_web::http::StatusCode;
+use actix_web::{HttpResponse, web};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use utoipa::{IntoParams, ToSchema};
+
+use super::details::{Details, ProblemDetails};
+use crate::http::QueueDesk;
+use crate::http::facade::Facade;
+use crate::http::views::time;
+use crate::job::{JobId, JobRecord, JobState, Limit};
+use crate::queue::{JobFilter, Requeued};
+
+/// Jobs on one page when nothing else is asked for.
+const PAGE: u32 = 50;
+/// Jobs on one page at most.
+const LARGEST_PAGE: u32 = 500;
+
+/// Which jobs to list.
+#[derive(Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+pub(super) struct Wanted {
+    /// Only of this queue.
+    queue: Option<String>,
+    /// Only in this state: `queued`, `scheduled`, `started`, `finished`, `failed` or `canceled`.
+    state: Option<String>,
+    /// Only of this function, as it was enqueued.
+    function: Option<String>,
+    /// Only those whose id or function contains this text.
+    search: Option<String>,
+    /// Where the page before ended: its `next_cursor`.
+    cursor: Option<String>,
+    /// Jobs on the page, up to 500; 50 when nothing is said.
+    limit: Option<u32>,
+}
+
+/// One page of jobs.
+#[derive(Serialize, ToSchema)]
+pub(super) struct JobPage {
+    /// Newest first.
+    jobs: Vec<JobSummary>,
+    /// What to ask for the next page; none at the end.
+    next_cursor: Option<String>,
+}
+
+/// A job in a list.
+#[derive(Serialize, ToSchema)]
+pub(super) struct JobSummary {
+    /// The queue's id of the job.
+    #[schema(example = "2f1d0d4c-7b5a-4a44-9d44-0c1c44b1d7a2")]
+    id: String,
+    /// Its queue.
+    #[schema(example = "default")]
+    queue: String,
+    /// Its function.
+    #[schema(example = "server.jobs.reports.weekly")]
+    function: String,
+    /// Where it stands.
+    #[schema(value_type = String, example = "failed")]
+    state: JobState,
+    /// Times it was started.
+    attempt: u32,
+    /// Attempts that failed.
+    failures: u32,
+    /// When it was made.
+    created_at: String,
+    /// When its last attempt began.
+    started_at: Option<String>,
+    /// When it ended.
+    ended_at: Option<String>,
+    /// Why its last attempt failed, in one line.
+    error: Option<String>,
+}
+
+/// All that is known of a job.
+#[derive(Serialize, ToSchema)]
+pub(super) struct JobDetail {
+    #[serde(flatten)]
+    summary: JobSummary,
+    /// Its arguments, or why they cannot be read.
+    args: Value,
+    /// What it returned.
+    result: Option<Value>,
+    /// Why its last attempt failed, all of it.
+    error_text: Option<String>,
+    /// Times its process died under it.
+    orphaned: u32,
+    /// Seconds for one attempt; -1 without end.
+    timeout_seconds: Option<f64>,
+    /// Retries left of those that it was enqueued with.
+    retries_left: Option<u32>,
+    /// The deletion that it carries, by its number.
+    deletion: Option<i64>,
+    /// What happened to it, oldest first.
+    timeline: Vec<Moment>,
+}
+
+/// Something that happened to a job.
+#[derive(Serialize, ToSchema)]
+pub(super) struct Moment {
+    /// When.
+    at: String,
+    /// `created`, `enqueued`, `due`, `started` or the state in which it ended.
+    #[schema(example = "started")]
+    event: &'static str,
+}
+
+/// What became of a job.
+#[derive(Serialize, ToSchema)]
+pub(super) struct JobChange {
+    /// The job.
+    pub(super) id: String,
+    /// The state in which it is now.
+    #[schema(example = "queued")]
+    pub(super) state: String,
+    /// Whether that is new.
+    pub(super) changed: bool,
+}
+
+impl JobSummary {
+    pub(super) fn new(job: &JobRecord) -> Self {
+        let last_line = |error: &String| error.trim_end().rsplit('\n').next().unwrap_or_default().to_owned();
+        Self {
+            id: job.id.to_string(),
+            queue: job.queue.to_string(),
+            function: job.kind.to_string(),
+            state: job.state,
+            attempt: job.attempt,
+            failures: job.failures,
+            created_at: time(job.created_at),
+            started_at: job.started_at.map(time),
+            ended_at: job.ended_at.map(time),
+            error: job.error.as_ref().map(last_line),
+        }
+    }
+}
+
+impl JobDetail {
+    fn new(job: JobRecord, deletion: Option<i64>) -> Self {
+        let moments = [
+            ("created", Some(job.created_at)),
+            ("enqueued", job.enqueued_at),
+            ("due", job.due_at),
+            ("started", job.started_at),
+            (job.state.as_str(), job.ended_at),
+        ];
+        let mut moments: Vec<_> = moments.into_iter().filter_map(|(event, at)| Some((at?, event))).collect();
+        moments.sort_by_key(|(at, _)| *at);
+        let args = match &job.args {
+            Ok(args) => serde_json::to_value(args).unwrap_or(Value::Null),
+            Err(error) => serde_json::json!({ "error": error.to_string() }),
+        };
+        Self {
+            summary: JobSummary::new(&job),
+            args,
+            orphaned: job.orphaned,
+            timeout_seconds: job.timeout.map(|limit| match limit {
+                Limit::Never => -1.0,
+                Limit::After(time) => time.as_secs_f64(),
+            }),
+            retries_left: job.retries.as_ref().map(|retries| retries.left),
+            deletion,
+            timeline: moments.into_iter().map(|(at, event)| Moment { at: time(at), event }).collect(),
+            result: job.result,
+            error_text: job.error,
+        }
+    }
+}
+
+/// The words of a filter as the queue understands them.
+pub(super) fn filter(
+    (queue, state, function): (Option<&str>, Option<&str>, Option<&str>),
+    search: Option<&str>,
+    limit: u32,
+) -> Result<JobFilter, Details> {
+    let given = |text: Option<&str>| text.map(str::trim).filter(|text| !text.is_empty()).map(str::to_owned);
+    let state = match given(state) {
+        None => None,
+        Some(word) => Some(JobState::parse(&word).ok_or_else(|| {
+            let all = JobState::ALL.map(JobState::as_str).join(", ");
+            let message = format!("`{word}` is no state; expected one of {all}");
+            Details::new(StatusCode::BAD_REQUEST, "bad_filter", message)
+        })?),
+    };
+    let (queue, kind) = (given(queue).map(Into::into), given(function).map(Into::into));
+    Ok(JobFilter { queue, state, kind, text: given(search), limit, after: None })
+}
+
+/// Jobs of the queues, newest first, page by page
+#[utoipa::path(get, path = "/api/v1/jobs", tag = "jobs", params(Wanted),
+    responses((status = 200, body = JobPage), (status = 400, body = ProblemDetails),
+        (status = 401, body = ProblemDetails), (status = 503, body = ProblemDetails)))]
+pub(super) async fn list(
+    desk: web::Data<QueueDesk>,
+    wanted: web::Query<Wanted>,
+) -> Result<HttpResponse, Details> {
+    let size = wanted.limit.unwrap_or(PAGE).clamp(1, LARGEST_PAGE);
+    let words = (wanted.queue.as_deref(), wanted.state.as_deref(), wanted.function.as_deref());
+    let mut filter = filter(words, wanted.search.as_deref(), size + 1)?;
+    filter.after = wanted.cursor.as_deref().filter(|cursor| !cursor.is_empty()).map(JobId::from);
+    let mut jobs = desk.within(desk.broker.jobs(&filter)).await?;
+    let more = jobs.len() > size as usize;
+    jobs.truncate(size as usize);
+    let next_cursor = jobs.last().filter(|_| more).map(|job| job.id.to_string());
+    Ok(HttpResponse::Ok().json(JobPage { jobs: jobs.iter().map(JobSummary::new).collect(), next_cursor }))
+}
+
+/// All that is known of a job
+#[utoipa::path(get, path = "/api/v1/jobs/{id}", tag = "jobs", params(("id" = String, Path)),
+    responses((status = 200, body = JobDetail), (status = 401, body = ProblemDetails),
+        (status = 404, body = ProblemDetails), (status = 503, body = ProblemDetails)))]
+pub(super) async fn show(
+    desk: web::Data<QueueDesk>,
+    facade: web::Data<Facade>,
+    id: web::Path<String>,
+) -> Result<HttpResponse, Details> {
+    let job = desk.within(desk.broker.job(&JobId::from(id.as_str()))).await?;
+    let job = job.ok_or_else(|| no_such_job(&id))?;
+    let tracked = &facade.requests.tracked;
+    let carries = job.kind == tracked.kind || job.kind.as_str() == tracked.kind.short();
+    let deletion = job.args.as_ref().ok().filter(|_| carries).and_then(|args| {
+        args.positional.first().or_else(|| args.named.get(tracked.parameter)).and_then(Value::as_i64)
+    });
+    Ok(HttpResponse::Ok().json(JobDetail::new(job, deletion)))
+}
+
+/// Take a waiting job out of its queue
+#[utoipa::path(post, path = "/api/v1/jobs/{id}/cancel", tag = "jobs",
+    params(("id" = String, Path), ("Idempotency-Key" = Option<String>, Header)),
+    responses((status = 200, body = JobChange), (status = 401, body = ProblemDetails),
+        (status = 403, body = ProblemDetails), (status = 404, body = ProblemDetails),
+        (status = 409, body = ProblemDetails), (status = 503, body = ProblemDetails)))]
+pub(super) async fn cancel(
+    desk: web::Data<QueueDesk>,
+    id: web::Path<String>,
+) -> Result<HttpResponse, Details> {
+    match desk.within(desk.broker.cancel(&JobId::from(id.as_str()))).await? {
+        None => Err(no_such_job(&id)),
+        Some(JobState::Canceled) => Ok(HttpResponse::Ok().json(JobChange {
+            id: id.into_inner(),
+            state: JobState::Canceled.to_string(),
+            changed: true,
+        })),
+        Some(state) => {
+            let message = format!("job {id} is {state}; only a queued or scheduled job can be taken out");
+            Err(Details::new(StatusCode::CONFLICT, "not_cancellable", message))
+        }
+    }
+}
+
+/// Run a failed or canceled job once more
+#[utoipa::path(post, path = "/api/v1/jobs/{id}/retry", tag = "jobs",
+    params(("id" = String, Path), ("Idempotency-Key" = Option<String>, Header)),
+    responses((status = 200, body = JobChange), (status = 401, body = ProblemDetails),
+        (status = 403, body = ProblemDetails), (status = 404, body = ProblemDetails),
+        (status = 409, body = ProblemDetails), (status = 503, body = ProblemDetails)))]
+pub(super) async fn retry(
+    desk: web::Data<QueueDesk>,
+    id: web::Path<String>,
+) -> Result<HttpResponse, Details> {
+    let ids = [JobId::from(id.as_str())];
+    let answer = desk.within(desk.broker.requeue(&ids)).await?.pop().unwrap_or(Requeued::Missing);
+    match answer {
+        Requeued::Missing => Err(no_such_job(&id)),
+        Requeued::Waits => Ok(HttpResponse::Ok().json(JobChange {
+            id: id.into_inner(),
+            state: JobState::Queued.to_string(),
+            changed: true,
+        })),
+        Requeued::Is(state) => {
+            let message = format!("job {id} is {state}; only a failed or canceled job can be run once more");
+            Err(Details::new(StatusCode::CONFLICT, "not_retryable", message))
+        }
+        Requeued::Duplicate(other) => {
+            let message = format!("job {other} holds the unique key of job {id}; wait until it has ended");
+            Err(Details::new(StatusCode::CONFLICT, "duplicate", message))
+        }
+    }
+}
+
+fn no_such_job(id: &str) -> Details {
+    let message = format!("there is no job `{id}`; ended jobs are dropped after their time");
+    Details::new(StatusCode::NOT_FOUND, "job_not_found", message)
+}

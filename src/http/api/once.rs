@@ -1,0 +1,177 @@
+//! Idempotency keys: a change that is sent twice under one key happens once and is answered the same.
+//!
+//! Kept in this process for ten minutes; what must hold longer holds by itself (one active deletion a
+//! tenant, a job that was cancelled stays so).
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use actix_web::HttpResponse;
+use actix_web::body::{BoxBody, to_bytes};
+use actix_web::http::{StatusCode, header};
+use actix_web::web::Bytes;
+use parking_lot::Mutex;
+use sha2::{Digest as _, Sha256};
+
+use crate::http::Problem;
+
+/// How long an answer is kept.
+const KEEP: Duration = Duration::from_secs(600);
+/// Answers that are kept at most; past that the keys that have ended go first.
+const MOST: usize = 2000;
+
+/// A change's method, path and body in short.
+pub(super) type Print = [u8; 32];
+
+/// The keys that were used.
+#[derive(Clone, Default)]
+pub(super) struct Once(Arc<Mutex<HashMap<String, Use>>>);
+
+struct Use {
+    at: Instant,
+    print: Print,
+    /// None while it is under way.
+    answer: Option<Kept>,
+}
+
+/// An answer that can be given again.
+#[derive(Clone, Debug)]
+pub(super) struct Kept {
+    status: StatusCode,
+    kind: Option<header::HeaderValue>,
+    body: Bytes,
+}
+
+/// Whose turn it is.
+pub(super) enum Turn {
+    /// It was answered already.
+    Again(Kept),
+    /// It has not happened yet.
+    First(Ticket),
+}
+
+/// The right to carry a change out. Dropped, the key is free again.
+pub(super) struct Ticket {
+    once: Once,
+    key: String,
+}
+
+impl Once {
+    /// The same for the same change.
+    pub(super) fn print(words: &[&str], body: &[u8]) -> Print {
+        let mut hash = Sha256::new();
+        for part in words.iter().map(|word| word.as_bytes()).chain([body]) {
+            hash.update((part.len() as u64).to_be_bytes());
+            hash.update(part);
+        }
+        hash.finalize().into()
+    }
+
+    /// Whether this key's change is to be carried out.
+    ///
+    /// # Errors
+    /// When it is under way, when the key stands for another change, and when too many are kept.
+    pub(super) fn turn(&self, key: &str, print: Print) -> Result<Turn, Problem> {
+        let now = Instant::now();
+        let mut uses = self.0.lock();
+        uses.retain(|_, one| one.answer.is_none() || now.saturating_duration_since(one.at) < KEEP);
+        let conflict = |status, code, text: &str| Err(Problem::new(status, code, text));
+        match uses.get(key) {
+            Some(one) if one.print != print => conflict(
+                StatusCode::UNPROCESSABLE_ENTITY,
+                "idempotency_key_reused",
+                "this Idempotency-Key was used for another change; take a new one",
+            ),
+            Some(Use { answer: None, .. }) => conflict(
+                StatusCode::CONFLICT,
+                "in_progress",
+                "the change with this Idempotency-Key is under way; ask again in a moment",
+            ),
+            Some(Use { answer: Some(kept), .. }) => Ok(Turn::Again(kept.clone())),
+            None if uses.len() >= MOST => conflict(
+                StatusCode::SERVICE_UNAVAILABLE,
+                "too_many_keys",
+                "too many changes with an Idempotency-Key in ten minutes; send this one without, or later",
+            ),
+            None => {
+                uses.insert(key.to_owned(), Use { at: now, print, answer: None });
+                Ok(Turn::First(Ticket { once: self.clone(), key: key.to_owned() }))
+            }
+        }
+    }
+}
+
+impl Ticket {
+    /// Keeps what was answered, unless it may be better the next time.
+    pub(super) fn keep(self, kept: Kept) {
+        if !kept.status.is_server_error()
+            && let Some(one) = self.once.0.lock().get_mut(&self.key)
+        {
+            one.answer = Some(kept);
+        }
+    }
+}
+
+impl Drop for Ticket {
+    fn drop(&mut self) {
+        let mut uses = self.once.0.lock();
+        if uses.get(&self.key).is_some_and(|one| one.answer.is_none()) {
+            uses.remove(&self.key);
+        }
+    }
+}
+
+impl Kept {
+    /// Takes an answer apart.
+    pub(super) async fn of(answer: HttpResponse<BoxBody>) -> Result<Self, Box<dyn std::error::Error>> {
+        let status = answer.status();
+        let kind = answer.headers().get(header::CONTENT_TYPE).cloned();
+        Ok(Self { status, kind, body: to_bytes(answer.into_body()).await? })
+    }
+
+    /// The answer.
+    pub(super) fn answer(&self) -> HttpResponse {
+        let mut answer = HttpResponse::build(self.status);
+        if let Some(kind) = &self.kind {
+            answer.insert_header((header::CONTENT_TYPE, kind.clone()));
+        }
+        answer.body(self.body.clone())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn kept(status: StatusCode) -> Kept {
+        Kept { status, kind: None, body: Bytes::from_static(b"done") }
+    }
+
+    fn first(once: &Once, print: Print) -> Ticket {
+        match once.turn("k", print) {
+            Ok(Turn::First(ticket)) => ticket,
+            Ok(Turn::Again(_)) => panic!("answered already"),
+            Err(problem) => panic!("{problem}"),
+        }
+    }
+
+    #[test]
+    fn a_key_is_carried_out_once_and_answered_again() {
+        let (once, print) = (Once::default(), Once::print(&["POST", "/a"], b"{}"));
+        let ticket = first(&once, print);
+        assert!(once.turn("k", print).is_err_and(|problem| problem.to_string().contains("in_progress")));
+        ticket.keep(kept(StatusCode::OK));
+        assert!(matches!(once.turn("k", print), Ok(Turn::Again(kept)) if kept.status == StatusCode::OK));
+        let other = Once::print(&["POST", "/b"], b"{}");
+        assert!(once.turn("k", other).is_err_and(|problem| problem.to_string().contains("reused")));
+    }
+
+    #[test]
+    fn what_broke_may_be_tried_again() {
+        let (once, print) = (Once::default(), Once::print(&["POST", "/a"], b""));
+        drop(first(&once, print));
+        first(&once, print).keep(kept(StatusCode::SERVICE_UNAVAILABLE));
+        first(&once, print).keep(kept(StatusCode::OK));
+    }
+}

@@ -1,0 +1,150 @@
+//! `/api/v1/tenants/{id}/deletion…`: one tenant's deletion: what is under way, what it would take, requesting it.
+
+use std::time::Instant;
+
+use actix_web::http::StatusCode;
+use actix_web::{HttpResponse, web};
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use super::deletions::{DeletionRequested, requested};
+use super::details::{Details, ProblemDetails};
+use super::entrance::Visitor;
+use crate::http::Problem;
+use crate::http::board::{DeletionRow, deletion_row};
+use crate::http::deletion_desk::Wisher;
+use crate::http::facade::{Facade, too_often};
+use crate::job::BusinessId;
+use crate::store::{Coverage, Kept};
+
+/// A tenant's newest deletion.
+#[derive(Serialize, ToSchema)]
+pub(super) struct TenantDeletion {
+    /// The tenant.
+    business_id: i64,
+    /// Receipts that it has now.
+    receipts: i64,
+    /// The active one, or the newest.
+    deletion: Option<DeletionRow>,
+}
+
+/// What a deletion would do now.
+#[derive(Serialize, ToSchema)]
+pub(super) struct PlanView {
+    /// Receipts that would be marked as deleted.
+    receipts: u64,
+    /// Attachments whose rows would be dropped.
+    attachments: u64,
+    /// Files that would go.
+    objects: u64,
+    /// Their size, as far as it is known.
+    bytes: u64,
+    /// Attachments that would stay, and why.
+    kept: Vec<KeptView>,
+    /// Seconds that it would take.
+    seconds: f64,
+    /// Batches that it would take.
+    batches: u64,
+    /// What the seconds come from: `last_rate`, or `throttle`, and then it takes longer.
+    basis: &'static str,
+}
+
+/// Attachments that would stay.
+#[derive(Serialize, ToSchema)]
+pub(super) struct KeptView {
+    /// A stable word.
+    #[schema(example = "live_receipt")]
+    reason: &'static str,
+    /// The table and column that refers to them, where that is the reason.
+    reference: Option<String>,
+    /// How many.
+    count: u64,
+}
+
+/// A request that shows that somebody meant it.
+#[derive(Deserialize, ToSchema)]
+pub(super) struct DeletionWish {
+    /// The tenant's number once more.
+    #[schema(example = 789)]
+    confirm: i64,
+}
+
+/// A tenant's newest deletion, and how many receipts it has
+#[utoipa::path(get, path = "/api/v1/tenants/{id}/deletion", tag = "deletions", params(("id" = i64, Path)),
+    responses((status = 200, body = TenantDeletion), (status = 400, body = ProblemDetails),
+        (status = 401, body = ProblemDetails), (status = 503, body = ProblemDetails)))]
+pub(super) async fn show(facade: web::Data<Facade>, id: web::Path<String>) -> Result<HttpResponse, Details> {
+    let tenant = tenant(&id)?;
+    let kind = &facade.requests.tracked.job_type;
+    let job = facade.read(facade.jobs.latest(tenant, kind)).await?;
+    let receipts = facade.read(facade.planning.receipts.count_live(tenant)).await?;
+    let service = facade.queue_service().await;
+    let deletion = job.map(|job| deletion_row(&job, &service, Vec::new()));
+    Ok(HttpResponse::Ok().json(TenantDeletion { business_id: tenant.0, receipts, deletion }))
+}
+
+/// What a deletion of all the tenant's receipts would do now, without doing it
+#[utoipa::path(get, path = "/api/v1/tenants/{id}/deletion/plan", tag = "deletions", params(("id" = i64, Path)),
+    responses((status = 200, body = PlanView), (status = 400, body = ProblemDetails),
+        (status = 401, body = ProblemDetails), (status = 503, body = ProblemDetails)))]
+pub(super) async fn plan(facade: web::Data<Facade>, id: web::Path<String>) -> Result<HttpResponse, Details> {
+    let planning = &facade.planning;
+    let plan = facade.read(planning.receipts.plan(tenant(&id)?, &planning.target)).await?;
+    let estimate = plan.estimate(planning.batch, planning.throttle);
+    let kept = plan.kept.iter().map(|(reason, count)| KeptView {
+        reason: reason.code(),
+        reference: match reason {
+            Kept::Reference(column) => Some(column.clone()),
+            _ => None,
+        },
+        count: *count,
+    });
+    Ok(HttpResponse::Ok().json(PlanView {
+        receipts: plan.receipts,
+        attachments: plan.attachments,
+        objects: plan.objects,
+        bytes: plan.bytes,
+        kept: kept.collect(),
+        seconds: estimate.seconds,
+        batches: estimate.batches,
+        basis: estimate.basis,
+    }))
+}
+
+/// Delete all receipts that the tenant has now
+#[utoipa::path(post, path = "/api/v1/tenants/{id}/deletion", tag = "deletions", request_body = DeletionWish,
+    params(("id" = i64, Path), ("Idempotency-Key" = Option<String>, Header)),
+    responses((status = 200, body = DeletionRequested), (status = 202, body = DeletionRequested),
+        (status = 400, body = ProblemDetails), (status = 401, body = ProblemDetails),
+        (status = 403, body = ProblemDetails), (status = 409, body = ProblemDetails),
+        (status = 429, body = ProblemDetails), (status = 503, body = ProblemDetails)))]
+pub(super) async fn request(
+    facade: web::Data<Facade>,
+    visitor: Visitor,
+    (id, body): (web::Path<String>, web::Bytes),
+) -> Result<HttpResponse, Details> {
+    let tenant = tenant(&id)?;
+    let wish: DeletionWish = serde_json::from_slice(&body).map_err(|error| {
+        Details::new(StatusCode::BAD_REQUEST, "bad_request", format!("the body cannot be read: {error}"))
+    })?;
+    if wish.confirm != tenant.0 {
+        let message =
+            format!("`confirm` is {}, and the tenant is {tenant}; they must be the same", wish.confirm);
+        return Err(Details::new(StatusCode::CONFLICT, "not_confirmed", message));
+    }
+    facade.limiter.check(tenant, Instant::now()).map_err(too_often)?;
+    let wisher = Wisher { business_id: tenant, user_id: None, name: visitor.name };
+    let answer = requested(&facade, facade.make(&wisher, Coverage::Everything).await?).await?;
+    if answer.status() == StatusCode::ACCEPTED {
+        facade.limiter.count(tenant, Instant::now());
+    }
+    Ok(answer)
+}
+
+fn tenant(text: &str) -> Result<BusinessId, Problem> {
+    text.parse().map(BusinessId).map_err(|_| {
+        let shown: String = text.chars().take(50).collect();
+        let message = format!("`{shown}` is no tenant; expected its number");
+        Problem::new(StatusCode::BAD_REQUEST, "bad_tenant", message)
+    })
+}

@@ -1,0 +1,141 @@
+//! The last two minutes of what was read: enough for small charts and honest estimates.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::time::{Duration, Instant};
+
+use super::shapes::Totals;
+
+/// Time between two points of a chart.
+const STEP: Duration = Duration::from_secs(2);
+/// Points of a chart.
+const POINTS: usize = 60;
+/// A longer pause between two looks makes everything before it worthless.
+const GAP: Duration = Duration::from_secs(10);
+/// The time that a rate is counted over.
+const MINUTE: Duration = Duration::from_secs(60);
+
+/// What was seen before.
+#[derive(Debug, Default)]
+pub(in crate::http) struct History {
+    last_look: Option<Instant>,
+    queues: BTreeMap<String, Track>,
+    deletions: BTreeMap<i64, VecDeque<(Instant, i64)>>,
+}
+
+/// One queue's chart.
+#[derive(Debug)]
+struct Track {
+    begun: Instant,
+    last: Totals,
+    depth: VecDeque<u64>,
+    done: VecDeque<u64>,
+}
+
+impl History {
+    /// Begins a look; forgets everything when nobody had looked for a while.
+    pub(super) fn look(&mut self, now: Instant) {
+        if self.last_look.is_some_and(|last| now.saturating_duration_since(last) > GAP) {
+            self.queues.clear();
+            self.deletions.clear();
+        }
+        self.last_look = Some(now);
+    }
+
+    /// Takes what a queue has now; answers its chart: waiting jobs, and jobs that ended, by step.
+    pub(super) fn queue(&mut self, now: Instant, name: &str, counts: Totals) -> (Vec<u64>, Vec<u64>) {
+        let track = self.queues.entry(name.to_owned()).or_insert_with(|| Track {
+            begun: now,
+            last: counts,
+            depth: VecDeque::from([counts.queued]),
+            done: VecDeque::from([0]),
+        });
+        while now.saturating_duration_since(track.begun) >= STEP {
+            track.begun += STEP;
+            track.depth.push_back(counts.queued);
+            track.done.push_back(0);
+        }
+        // Kept jobs also vanish with time: only what came on top has ended.
+        let ended = counts.finished.saturating_sub(track.last.finished)
+            + counts.failed.saturating_sub(track.last.failed);
+        track.last = counts;
+        if let Some(done) = track.done.back_mut() {
+            *done += ended;
+        }
+        if let Some(depth) = track.depth.back_mut() {
+            *depth = counts.queued;
+        }
+        for points in [&mut track.depth, &mut track.done] {
+            let many = points.len().saturating_sub(POINTS);
+            points.drain(..many);
+        }
+        (track.depth.iter().copied().collect(), track.done.iter().copied().collect())
+    }
+
+    /// Takes how far a deletion is; answers its receipts per second, look by look.
+    pub(super) fn deletion(&mut self, now: Instant, id: i64, processed: i64) -> Vec<f64> {
+        let looks = self.deletions.entry(id).or_default();
+        let due = looks.back().is_none_or(|(at, _)| now.saturating_duration_since(*at) >= STEP / 2);
+        if due {
+            looks.push_back((now, processed));
+        }
+        while looks.front().is_some_and(|(at, _)| now.saturating_duration_since(*at) > MINUTE) {
+            looks.pop_front();
+        }
+        let pairs = looks.iter().zip(looks.iter().skip(1));
+        pairs
+            .map(|((then, before), (at, after))| {
+                let seconds = at.saturating_duration_since(*then).as_secs_f64().max(0.001);
+                ((after - before).max(0) as f64 / seconds * 10.0).round() / 10.0
+            })
+            .collect()
+    }
+
+    /// Forgets deletions that are not under way.
+    pub(super) fn keep_deletions(&mut self, keep: impl Fn(i64) -> bool) {
+        self.deletions.retain(|id, _| keep(*id));
+    }
+}
+
+/// Jobs that ended in the last minute of a chart.
+pub(super) fn last_minute(done: &[u64]) -> u64 {
+    done.iter().rev().take((MINUTE.as_secs() / STEP.as_secs()) as usize).sum()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn counts(queued: u64, finished: u64) -> Totals {
+        Totals { queued, finished, ..Totals::default() }
+    }
+
+    #[test]
+    fn chart_moves_with_time_and_counts_only_what_came_on_top() {
+        let (mut history, start) = (History::default(), Instant::now());
+        history.queue(start, "q", counts(5, 100));
+        let (depth, done) = history.queue(start + STEP, "q", counts(3, 102));
+        assert_eq!((depth, done), (vec![5, 3], vec![0, 2]));
+        let (_, done) = history.queue(start + STEP * 2, "q", counts(3, 50));
+        assert_eq!(done, [0, 2, 0]);
+        assert_eq!(last_minute(&done), 2);
+        let (depth, _) = history.queue(start + STEP * 500, "q", counts(3, 50));
+        assert_eq!(depth.len(), POINTS);
+    }
+
+    #[test]
+    fn rate_is_receipts_per_second_between_looks() {
+        let (mut history, start) = (History::default(), Instant::now());
+        assert!(history.deletion(start, 1, 0).is_empty());
+        assert_eq!(history.deletion(start + STEP, 1, 100), [50.0]);
+        assert_eq!(history.deletion(start + STEP * 2, 1, 100), [50.0, 0.0]);
+    }
+
+    #[test]
+    fn a_long_pause_begins_anew() {
+        let (mut history, start) = (History::default(), Instant::now());
+        history.look(start);
+        history.queue(start, "q", counts(5, 1));
+        history.look(start + GAP * 2);
+        assert_eq!(history.queue(start + GAP * 2, "q", counts(9, 7)), (vec![9], vec![0]));
+    }
+}

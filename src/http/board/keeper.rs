@@ -1,0 +1,195 @@
+//! Keeps the newest look, as text that is made once and sent to all.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use actix_web::web::Bytes;
+use serde::Serialize;
+use tokio::sync::{Notify, watch};
+use tokio::time::{Instant, MissedTickBehavior};
+
+use super::history::History;
+use super::reader::BoardReader;
+use super::shapes::Snapshot;
+use crate::supervision::catch_panic;
+
+/// Sections of a look.
+const SECTIONS: usize = 6;
+
+/// One look as it is sent.
+#[derive(Clone, Debug, Default)]
+pub(in crate::http) struct Posted {
+    /// Grows by one with each look; 0 before the first.
+    pub look: u64,
+    /// What was seen.
+    pub snapshot: Arc<Snapshot>,
+    /// What changed since the look before, ready to send.
+    pub changes: Bytes,
+    sections: [Section; SECTIONS],
+    at: Option<Instant>,
+}
+
+/// One section's text, and the look at which it last changed.
+#[derive(Clone, Debug, Default)]
+struct Section {
+    look: u64,
+    data: String,
+    event: Bytes,
+}
+
+/// The board.
+pub struct Board {
+    /// Tells this process's looks from another's.
+    start: String,
+    interval: Duration,
+    posted: watch::Sender<Posted>,
+    wanted: Notify,
+    closed: AtomicBool,
+}
+
+impl Board {
+    /// An empty board, read every `interval` while somebody looks.
+    #[must_use]
+    pub fn new(interval: Duration) -> Self {
+        Self {
+            start: uuid::Uuid::new_v4().simple().to_string().chars().take(8).collect(),
+            interval,
+            posted: watch::Sender::new(Posted::default()),
+            wanted: Notify::new(),
+            closed: AtomicBool::new(false),
+        }
+    }
+
+    /// Reads for as long as the process lives. A look that panics is logged, and the next one comes.
+    pub async fn keep(&self, reader: &BoardReader) {
+        let mut history = History::default();
+        let mut ticks = tokio::time::interval(self.interval);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        while !self.is_closed() {
+            if self.posted.receiver_count() == 0 {
+                self.wanted.notified().await;
+                continue;
+            }
+            ticks.tick().await;
+            match catch_panic(reader.read(&mut history)).await {
+                Ok(snapshot) => self.post(snapshot),
+                Err(panic) => tracing::error!(%panic, "a look at the service failed"),
+            }
+        }
+    }
+
+    /// Somebody looks, until what is returned is dropped.
+    pub(in crate::http) fn look(&self) -> watch::Receiver<Posted> {
+        let viewer = self.posted.subscribe();
+        self.wanted.notify_one();
+        viewer
+    }
+
+    /// A look that is not old; waits for the next one where there is none. Cancel safe.
+    pub(in crate::http) async fn now(&self) -> Option<Arc<Snapshot>> {
+        let fresh = |posted: &Posted| posted.at.is_some_and(|at| at.elapsed() < self.interval * 2);
+        let mut viewer = self.look();
+        viewer.wait_for(fresh).await.ok().map(|posted| Arc::clone(&posted.snapshot))
+    }
+
+    /// Everything that a viewer misses who saw the look named `last`, which is what an event's id says.
+    pub(in crate::http) fn since(&self, posted: &Posted, last: Option<&str>) -> Bytes {
+        let seen = last.and_then(|id| id.split_once('.')).filter(|(start, _)| *start == self.start);
+        self.later(posted, seen.and_then(|(_, look)| look.parse().ok()).unwrap_or(0))
+    }
+
+    /// Everything that changed after the look number `seen`.
+    pub(in crate::http) fn later(&self, posted: &Posted, seen: u64) -> Bytes {
+        let missed = posted.sections.iter().filter(|section| section.look > seen);
+        missed.flat_map(|section| section.event.iter().copied()).collect()
+    }
+
+    /// How many look.
+    pub(in crate::http) fn viewers(&self) -> usize {
+        self.posted.receiver_count()
+    }
+
+    /// Ends every stream: the window closes.
+    pub fn close(&self) {
+        self.closed.store(true, Ordering::Release);
+        self.wanted.notify_one();
+        self.posted.send_modify(|_| {});
+    }
+
+    /// Whether the window closes.
+    pub(in crate::http) fn is_closed(&self) -> bool {
+        self.closed.load(Ordering::Acquire)
+    }
+
+    fn post(&self, snapshot: Snapshot) {
+        self.posted.send_modify(|posted| {
+            posted.look += 1;
+            let look = posted.look;
+            let texts: [(&str, Option<String>); SECTIONS] = [
+                ("overview", text(&snapshot.overview)),
+                ("queues", text(&snapshot.queues)),
+                ("workers", text(&snapshot.workers)),
+                ("running", text(&snapshot.running)),
+                ("deletions", text(&snapshot.deletions)),
+                ("tree", text(&snapshot.tree)),
+            ];
+            let mut changes = Vec::new();
+            for (section, (name, data)) in posted.sections.iter_mut().zip(texts) {
+                let Some(data) = data.filter(|data| *data != section.data) else { continue };
+                let event = format!("id: {}.{look}\nevent: {name}\ndata: {data}\n\n", self.start);
+                changes.extend_from_slice(event.as_bytes());
+                *section = Section { look, data, event: event.into() };
+            }
+            posted.changes = changes.into();
+            posted.snapshot = Arc::new(snapshot);
+            posted.at = Some(Instant::now());
+        });
+    }
+}
+
+fn text(section: &impl Serialize) -> Option<String> {
+    let written = serde_json::to_string(section);
+    written.inspect_err(|error| tracing::error!(%error, "a section of the board cannot be written")).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::shapes::WorkerState;
+    use super::*;
+
+    fn snapshot(workers: u32) -> Snapshot {
+        let worker = |pid| WorkerState {
+            id: String::new(),
+            host: String::new(),
+            pid,
+            queues: Vec::new(),
+            started_at: String::new(),
+            here: false,
+        };
+        Snapshot { workers: (0..workers).map(worker).collect(), ..Snapshot::default() }
+    }
+
+    fn events(bytes: &Bytes) -> Vec<String> {
+        let text = String::from_utf8(bytes.to_vec()).unwrap();
+        text.lines().filter_map(|line| line.strip_prefix("event: ")).map(str::to_owned).collect()
+    }
+
+    #[test]
+    fn only_what_changed_is_sent_and_a_returning_viewer_gets_what_was_missed() {
+        let board = Board::new(Duration::from_secs(1));
+        board.post(snapshot(1));
+        assert_eq!(events(&board.posted.borrow().changes).len(), SECTIONS);
+        let first = format!("{}.1", board.start);
+        board.post(snapshot(1));
+        assert!(board.posted.borrow().changes.is_empty());
+        board.post(snapshot(2));
+        assert_eq!(events(&board.posted.borrow().changes), ["workers"]);
+        let posted = board.posted.borrow().clone();
+        assert_eq!(events(&board.since(&posted, Some(&first))), ["workers"]);
+        assert!(board.since(&posted, Some(&format!("{}.3", board.start))).is_empty());
+        for stranger in [None, Some("other.3"), Some("nonsense")] {
+            assert_eq!(events(&board.since(&posted, stranger)).len(), SECTIONS, "{stranger:?}");
+        }
+    }
+}

@@ -1,0 +1,20 @@
+//! The board: the state of everything, read once for all who look, and only while somebody looks.
+//!
+//! [`BoardReader`] asks the ports, [`Board`] keeps what was read: one text for each section, made once, sent
+//! to every viewer who has not seen it. A slow viewer gets the newest text and never a queue of old ones.
+
+mod history;
+mod keeper;
+mod reader;
+mod reasons;
+mod shapes;
+
+pub(super) use history::History;
+pub use keeper::Board;
+pub(super) use keeper::Posted;
+pub use reader::{BoardReader, Identity};
+pub(super) use shapes::{
+    CleanupState, DeletionRow, Overview, ProcessState, QueueState, Reason, RunningState, SchedulerState,
+    Severity, Snapshot, SupervisionChild, SupervisionPanic, SupervisionRole, SupervisionTree, Totals,
+    WorkerState,
+};

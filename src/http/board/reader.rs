@@ -1,0 +1,294 @@
+//! Asks the ports and the actors' tables for everything that the board shows: one question each, together.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use actix_web::web;
+use chrono::Utc;
+
+use super::history::{History, last_minute};
+use super::reasons::{Evidence, reasons};
+use super::shapes::{
+    CleanupState, DeletionRow, Overview, ProcessState, QueueState, RunningState, SchedulerState, Snapshot,
+    SupervisionChild, SupervisionPanic, SupervisionRole, SupervisionTree, Totals, WorkerState,
+};
+use crate::actors::{RunningJob, SCHEDULER_ROLE};
+use crate::fault::Fault;
+use crate::http::facade::Facade;
+use crate::http::health::{HealthReader, age};
+use crate::http::views::{JobView, QueueService, time};
+use crate::job::QueueName;
+use crate::job::background::BackgroundJob;
+use crate::queue::{LeadershipState, PausedQueue, ProcessRecord, QueueCounts};
+use crate::store::OutboxSummary;
+use crate::supervision::{PanicRecord, TreeStatus};
+
+/// Active deletions that are shown at most.
+const ACTIVE: u32 = 200;
+/// Recent deletions that are shown beside them.
+const RECENT: u32 = 30;
+
+/// Who answers.
+#[derive(Clone, Debug)]
+pub struct Identity {
+    /// The process.
+    pub process: ProcessRecord,
+    /// What it is there for.
+    pub role: String,
+    /// Jobs it runs at the same time.
+    pub slots: u64,
+    /// Whether the page changes nothing.
+    pub read_only: bool,
+    /// How often the board is read.
+    pub interval: Duration,
+}
+
+/// Reads the board.
+pub struct BoardReader {
+    /// The queues, the outbox and the actors' table.
+    pub health: web::Data<HealthReader>,
+    /// The deletions.
+    pub facade: web::Data<Facade>,
+    /// Who answers.
+    pub identity: Identity,
+}
+
+/// What was read; an error where a back end did not answer.
+struct Reading {
+    counts: Result<BTreeMap<QueueName, QueueCounts>, Fault>,
+    paused: Result<BTreeMap<QueueName, PausedQueue>, Fault>,
+    scheduler: Result<Option<LeadershipState>, Fault>,
+    processes: Result<Vec<ProcessRecord>, Fault>,
+    outbox: Result<OutboxSummary, Fault>,
+    active: Result<Vec<BackgroundJob>, Fault>,
+    newest: Result<Vec<BackgroundJob>, Fault>,
+}
+
+impl BoardReader {
+    /// One look at everything.
+    pub(in crate::http) async fn read(&self, history: &mut History) -> Snapshot {
+        let reading = self.ask().await;
+        let now = Instant::now();
+        history.look(now);
+        let workers = reading.processes.as_deref().unwrap_or_default();
+        let queues = self.queues(&reading, workers, (now, history));
+        let children = self.health.children.snapshot();
+        let leader = reading.scheduler.as_ref().ok().and_then(Option::as_ref);
+        let outbox = reading.outbox.as_ref().ok();
+        let (status, reasons) = reasons(&Evidence {
+            queues: (reading.counts.is_ok() && reading.paused.is_ok()).then_some(&queues[..]),
+            outbox: outbox.filter(|_| reading.active.is_ok()),
+            scheduled: leader.is_some_and(|leader| !leader.ttl.is_zero()),
+            stuck_threads: children.stuck_threads,
+            thresholds: self.health.thresholds,
+        });
+        let overview = Overview {
+            status,
+            reasons,
+            totals: queues.iter().fold(Totals::default(), |sum, queue| sum.plus(queue.counts)),
+            per_minute: queues.iter().map(|queue| queue.per_minute).sum(),
+            scheduler: scheduler(leader),
+            cleanup: outbox.map(|outbox| self.cleanup(outbox)),
+            process: self.process(),
+        };
+        Snapshot {
+            overview,
+            queues,
+            workers: workers.iter().map(|process| self.worker(process)).collect(),
+            running: self.health.running.list().iter().map(running).collect(),
+            deletions: self.deletions(reading, (now, history)),
+            tree: tree(children),
+        }
+    }
+
+    async fn ask(&self) -> Reading {
+        let (health, jobs) = (&self.health, &self.facade.jobs);
+        let kind = &self.facade.requests.tracked.job_type;
+        let (counts, paused, scheduler, processes, outbox, active, newest) = futures::join!(
+            health.within(health.broker.counts()),
+            health.within(health.broker.paused()),
+            health.within(health.broker.leadership(SCHEDULER_ROLE)),
+            health.within(health.broker.processes()),
+            health.within(health.store.outbox.summary(None)),
+            health.within(jobs.active(kind, ACTIVE)),
+            health.within(jobs.newest(kind, RECENT)),
+        );
+        Reading { counts, paused, scheduler, processes, outbox, active, newest }
+    }
+
+    /// Every known queue in the worker's order, then those that were used or paused besides.
+    fn queues(
+        &self,
+        reading: &Reading,
+        workers: &[ProcessRecord],
+        (now, history): (Instant, &mut History),
+    ) -> Vec<QueueState> {
+        let (none, nobody) = (BTreeMap::new(), BTreeMap::new());
+        let counts = reading.counts.as_ref().unwrap_or(&none);
+        let paused = reading.paused.as_ref().unwrap_or(&nobody);
+        let worker = &self.health.worker;
+        let mut names: Vec<QueueName> =
+            worker.configured_queues.iter().chain(&worker.all_known_queues).map(QueueName::from).collect();
+        names.extend(counts.keys().chain(paused.keys()).cloned());
+        let mut seen = std::collections::BTreeSet::new();
+        names.retain(|name| seen.insert(name.clone()));
+        let state = |name: QueueName| {
+            let counts = Totals::from(counts.get(&name).copied().unwrap_or_default());
+            let (depth, done) = history.queue(now, name.as_str(), counts);
+            let pause = paused.get(&name);
+            QueueState {
+                counts,
+                workers: workers.iter().filter(|worker| worker.queues.contains(&name)).count(),
+                paused: pause.is_some(),
+                paused_by: pause.map(|pause| pause.by.clone()),
+                paused_since: pause.map(|pause| time(pause.since)),
+                per_minute: last_minute(&done),
+                name: name.to_string(),
+                depth,
+                done,
+            }
+        };
+        names.into_iter().map(state).collect()
+    }
+
+    fn deletions(&self, reading: Reading, (now, history): (Instant, &mut History)) -> Vec<DeletionRow> {
+        let tracked = &self.facade.requests.tracked;
+        let listens = |all: &Vec<ProcessRecord>| all.iter().any(|one| one.queues.contains(&tracked.queue));
+        let service = QueueService {
+            stuck_after: self.facade.stuck_after,
+            queue: tracked.queue.to_string(),
+            served: reading.processes.as_ref().ok().map(listens),
+        };
+        let mut rows: BTreeMap<i64, BackgroundJob> = BTreeMap::new();
+        for job in reading.newest.unwrap_or_default().into_iter().chain(reading.active.unwrap_or_default()) {
+            rows.insert(job.id.0, job);
+        }
+        history.keep_deletions(|id| rows.get(&id).is_some_and(|job| job.status.is_active()));
+        let row = |job: BackgroundJob| {
+            let active = job.status.is_active();
+            let rates =
+                if active { history.deletion(now, job.id.0, job.progress.processed) } else { Vec::new() };
+            deletion_row(&job, &service, rates)
+        };
+        rows.into_values().rev().map(row).collect()
+    }
+
+    fn cleanup(&self, outbox: &OutboxSummary) -> CleanupState {
+        CleanupState {
+            pending: outbox.pending,
+            oldest_seconds: age(outbox).map(|age| age.as_secs()),
+            refused: outbox.refused,
+            parked: outbox.parked,
+            alarm: self.health.thresholds.overdue(outbox),
+            last_error: outbox.last_error.clone(),
+        }
+    }
+
+    fn process(&self) -> ProcessState {
+        let Identity { process, role, slots, read_only, interval } = &self.identity;
+        let planning = &self.facade.planning;
+        ProcessState {
+            id: process.id.to_string(),
+            role: role.clone(),
+            version: env!("CARGO_PKG_VERSION"),
+            started_at: time(process.started_at),
+            slots: *slots,
+            read_only: *read_only,
+            batch: planning.batch,
+            throttle_ms: whole_millis(planning.throttle),
+            interval_ms: whole_millis(*interval),
+        }
+    }
+
+    fn worker(&self, process: &ProcessRecord) -> WorkerState {
+        WorkerState {
+            id: process.id.to_string(),
+            host: process.host.clone(),
+            pid: process.pid,
+            queues: process.queues.iter().map(ToString::to_string).collect(),
+            started_at: time(process.started_at),
+            here: process.id == self.identity.process.id,
+        }
+    }
+}
+
+fn whole_millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// One deletion; the time left reaches from its best speed to its average, as far as they are known.
+pub(in crate::http) fn deletion_row(
+    job: &BackgroundJob,
+    service: &QueueService,
+    rates: Vec<f64>,
+) -> DeletionRow {
+    let now = Utc::now();
+    let left = (job.progress.total - job.progress.processed).max(0) as f64;
+    let since_start = job.started_at.and_then(|at| (now - at).to_std().ok());
+    let average = since_start.map(|time| job.progress.processed as f64 / time.as_secs_f64().max(1.0));
+    let moving = rates.iter().rev().take(15).copied();
+    let speeds: Vec<f64> = moving.chain(job.note.rate).chain(average).filter(|rate| *rate > 0.0).collect();
+    let known = job.status == crate::job::background::Status::Running && left > 0.0;
+    let bound = |better: fn(f64, f64) -> f64| {
+        let speed = speeds.iter().copied().reduce(better).filter(|_| known)?;
+        Some((left / speed).ceil())
+    };
+    DeletionRow {
+        job: JobView::new(job, now, service),
+        business_id: job.business_id.0,
+        queue_job: job.note.queue_job.as_ref().map(ToString::to_string),
+        eta_low: bound(f64::max),
+        eta_high: bound(f64::min),
+        rates,
+    }
+}
+
+fn scheduler(leader: Option<&LeadershipState>) -> SchedulerState {
+    SchedulerState {
+        lock_held: leader.is_some_and(|leader| !leader.ttl.is_zero()),
+        holder: leader.map(|leader| leader.holder.to_string()),
+        last_tick: leader.and_then(|leader| leader.last_tick).map(time),
+    }
+}
+
+fn running(job: &RunningJob) -> RunningState {
+    RunningState {
+        job_id: job.job_id.to_string(),
+        function: job.function.to_string(),
+        queue: job.queue.to_string(),
+        attempt: job.attempt,
+        since: time(job.since),
+        total: job.progress.map(|progress| progress.total),
+        processed: job.progress.map(|progress| progress.processed),
+    }
+}
+
+fn tree(status: TreeStatus) -> SupervisionTree {
+    let panic = |record: PanicRecord| SupervisionPanic {
+        message: record.message,
+        place: record.place,
+        at: time(record.at),
+    };
+    let word = |state| serde_json::to_value(state).ok().and_then(|word| word.as_str().map(str::to_owned));
+    let child = |child: crate::supervision::ChildStatus| SupervisionChild {
+        name: child.name,
+        supervisor: child.supervisor,
+        state: word(child.state).unwrap_or_default(),
+        restarts: child.restarts,
+        since: time(child.since),
+        last_panic: child.last_panic.map(panic),
+    };
+    let role = |role: crate::supervision::RoleStatus| SupervisionRole {
+        role: role.role,
+        present: role.present,
+        started: role.started,
+        restarts: role.restarts,
+        panics: role.panics,
+        last_panic: role.last_panic.map(panic),
+    };
+    SupervisionTree {
+        children: status.children.into_iter().map(child).collect(),
+        roles: status.roles.into_iter().map(role).collect(),
+        stuck_threads: status.stuck_threads,
+    }
+}

@@ -1,0 +1,198 @@
+// What happens when somebody clicks, types or sends a form: one listener each, whatever is drawn anew.
+
+import { CallProblem, call, close, follow, session } from "./client.js";
+import { h } from "./dom.js";
+import { t } from "./i18n.js";
+import { told } from "./parts.js";
+import { changed, state } from "./state.js";
+
+const PAGE = 100;
+const enc = encodeURIComponent;
+
+/** Says something for a moment, aloud for those who listen. */
+export function say(text, look = "") {
+  const toast = h("p.toast", { class: look }, text);
+  document.getElementById("toasts").append(toast);
+  setTimeout(() => toast.remove(), 6000);
+}
+
+/** Asks before something that cannot be taken back. With `typed`, that text must be written first. */
+function ask({ title, text, go, danger, typed, list }) {
+  const dialog = document.getElementById("dialog");
+  return new Promise((answer) => {
+    const input = typed && h("input", { id: "typed", type: "text", inputmode: "numeric", autocomplete: "off", dir: "ltr", "aria-label": t("tenant_number") });
+    const yes = h("button", { type: "button", id: "dialog-yes", class: danger ? "danger" : "primary", disabled: Boolean(typed) }, go);
+    const no = h("button.quiet", { type: "button", id: "dialog-no" }, t("cancel_dialog"));
+    dialog.replaceChildren(h("h2", { id: "dialog-title" }, title), h("p", null, text), list ?? "", input ?? "", h("div.dialog-foot", null, no, yes));
+    input?.addEventListener("input", () => { yes.disabled = input.value.trim() !== typed; });
+    const end = (value) => { dialog.close(); answer(value); };
+    yes.addEventListener("click", () => end(true));
+    no.addEventListener("click", () => end(false));
+    dialog.oncancel = () => answer(false);
+    dialog.showModal();
+  });
+}
+
+async function change(path, body) {
+  const answer = await call("POST", path, body ?? {});
+  say(t("done"), "good");
+  return answer;
+}
+
+/** Fetches into a part of the state; an answer that a newer question has overtaken is dropped. */
+async function into(part, fetching, take) {
+  const mine = (part.turn = (part.turn ?? 0) + 1);
+  part.busy = true;
+  changed();
+  try {
+    const answer = await fetching;
+    if (part.turn !== mine) return;
+    part.problem = null;
+    take(answer);
+  } catch (error) {
+    if (part.turn === mine) part.problem = error;
+  }
+  if (part.turn === mine) part.busy = false;
+  changed();
+}
+
+function jobsPath(cursor) {
+  const { search, queue, state: word } = state.jobs.filter;
+  const wanted = Object.entries({ search, queue, state: word, cursor, limit: PAGE }).filter(([, value]) => value);
+  return `/jobs?${wanted.map(([name, value]) => `${name}=${enc(value)}`).join("&")}`;
+}
+
+export const load = {
+  jobs: () => into(state.jobs, call("GET", jobsPath()), (page) => { state.jobs.rows = page.jobs; state.jobs.next = page.next_cursor; }),
+  more: () => into(state.jobs, call("GET", jobsPath(state.jobs.next)), (page) => {
+    const known = new Set(state.jobs.rows.map((job) => job.id));
+    state.jobs.rows = [...state.jobs.rows, ...page.jobs.filter((job) => !known.has(job.id))];
+    state.jobs.next = page.next_cursor;
+  }),
+  job: () => into(state.job, call("GET", `/jobs/${enc(state.job.id)}`), (detail) => { state.job.detail = detail; }),
+  deletion: () => into(state.deletion, call("GET", `/deletions/${enc(state.deletion.id)}`), (detail) => { state.deletion.detail = detail; }),
+  config: () => into(state.config, call("GET", "/config"), (found) => { state.config.entries = found.entries; }),
+  tenant: () => {
+    const id = enc(state.tenant.id);
+    return into(state.tenant, Promise.all([call("GET", `/tenants/${id}/deletion`), call("GET", `/tenants/${id}/deletion/plan`)]), ([found, plan]) => Object.assign(state.tenant, { found, plan }));
+  },
+};
+
+const acts = {
+  "pause-queue": ({ queue }) => change(`/queues/${enc(queue)}/pause`),
+  "resume-queue": ({ queue }) => change(`/queues/${enc(queue)}/resume`),
+  "jobs-refresh": () => load.jobs(),
+  "jobs-more": () => load.more(),
+  "jobs-state": ({ state: word }) => { state.jobs.filter.state = word; return load.jobs(); },
+  "job-refresh": () => load.job(),
+  "job-retry": async ({ id }) => { await change(`/jobs/${enc(id)}/retry`); await load.job(); },
+  "job-cancel": async ({ id }) => {
+    if (!(await ask({ title: t("cancel_job_title"), text: t("cancel_job_text"), go: t("cancel"), danger: true }))) return;
+    await change(`/jobs/${enc(id)}/cancel`);
+    await load.job();
+  },
+  bulk: ({ action }) => bulk(action),
+  deletion: async ({ id, action }) => {
+    const answer = await change(`/deletions/${id}/${action}`);
+    if (answer.created) location.hash = `#/deletions/${answer.deletion.job_id}`;
+  },
+  "deletion-cancel": async ({ id }) => {
+    const sure = await ask({ title: t("cancel_deletion_title"), text: t("cancel_deletion_text"), go: t("cancel_deletion"), danger: true });
+    if (sure) await change(`/deletions/${id}/cancel`);
+  },
+  "deletion-refresh": () => load.deletion(),
+  "delete-all": async ({ tenant, receipts }) => {
+    const title = t("delete_title", { n: Number(receipts), id: tenant });
+    if (!(await ask({ title, text: t("delete_text"), go: t("delete_now"), danger: true, typed: tenant }))) return;
+    const answer = await call("POST", `/tenants/${tenant}/deletion`, { confirm: Number(tenant) });
+    say(t(answer.created ? "deletion_requested" : answer.deletion ? "deletion_was_active" : "tenant_none"), "good");
+    if (answer.deletion) location.hash = `#/deletions/${answer.deletion.job_id}`;
+  },
+  "config-refresh": () => load.config(),
+  "sign-out": async () => {
+    await call("DELETE", "/session");
+    close();
+    state.session = null;
+    changed();
+  },
+};
+
+async function bulk(action) {
+  const { search, queue, state: word } = state.jobs.filter;
+  const wish = { action, search: search || null, queue: queue || null, state: word || null };
+  const first = await call("POST", "/jobs/bulk", wish);
+  if (first.ids.length === 0) return say(t("bulk_none"));
+  const shown = first.ids.slice(0, 8);
+  const list = h("ul.kept", null, shown.map((id) => h("li", { dir: "ltr" }, id)), first.ids.length > shown.length && h("li", null, "…"));
+  const sure = await ask({ title: t(`bulk_${action}_title`, { n: first.ids.length }), text: t("bulk_text"), go: t(action), danger: action === "cancel", list });
+  if (!sure) return;
+  const done = await call("POST", "/jobs/bulk", { action, ids: first.ids, confirm: first.confirm });
+  say(t("bulk_done", { n: done.results.filter((one) => one.changed).length, of: done.results.length }), "good");
+  await load.jobs();
+}
+
+const forms = {
+  signin: async (data) => {
+    state.signin = { problem: null, busy: true };
+    changed();
+    try {
+      state.session = await call("POST", "/session", { secret: data.get("secret"), name: data.get("name") });
+      state.signin = { problem: null, busy: false };
+      follow();
+      document.getElementById("main").focus();
+      dispatchEvent(new HashChangeEvent("hashchange"));
+    } catch (error) {
+      state.signin = { problem: error, busy: false };
+    }
+    changed();
+  },
+  jobs: () => load.jobs(),
+  config: () => {},
+  tenant: (data) => {
+    Object.assign(state.tenant, { id: data.get("tenant").trim(), found: null, plan: null });
+    return load.tenant();
+  },
+};
+
+let typing = 0;
+const inputs = {
+  jobs: (input) => {
+    state.jobs.filter[input.name] = input.value;
+    clearTimeout(typing);
+    typing = setTimeout(() => load.jobs(), input.type === "search" ? 250 : 0);
+  },
+  config: (input) => { state.config.search = input.value; changed(); },
+  language: (input) => dispatchEvent(new CustomEvent("language", { detail: input.value })),
+  theme: (input) => dispatchEvent(new CustomEvent("theme", { detail: input.value })),
+};
+
+async function careful(doing) {
+  try {
+    await doing;
+  } catch (error) {
+    if (!(error instanceof CallProblem)) throw error;
+    say(told(error), "bad");
+    if (error.code === "csrf") await session();
+  }
+}
+
+/** Listens, once. */
+export function listen() {
+  document.addEventListener("click", (event) => {
+    const at = event.target.closest("[data-act]");
+    if (!at || at.disabled || at.getAttribute("aria-busy")) return;
+    at.setAttribute("aria-busy", "true");
+    careful(Promise.resolve().then(() => acts[at.dataset.act](at.dataset))).finally(() => at.removeAttribute("aria-busy"));
+  });
+  document.addEventListener("submit", (event) => {
+    event.preventDefault();
+    careful(Promise.resolve(forms[event.target.dataset.form]?.(new FormData(event.target))));
+  });
+  for (const name of ["input", "change"]) {
+    document.addEventListener(name, (event) => {
+      const kind = event.target.dataset?.input;
+      if (kind && (name === "change") === (event.target.tagName === "SELECT")) inputs[kind](event.target);
+    });
+  }
+}
+

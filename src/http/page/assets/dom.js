@@ -1,0 +1,86 @@
+// Elements from data, and the smallest change that makes one tree of them into another: focus, selection and
+// running transitions survive a look that comes twice a second.
+
+const SVG = "http://www.w3.org/2000/svg";
+const DRAWN = new Set(["svg", "path", "rect", "circle", "line", "g", "polyline", "title"]);
+
+/** An element: `h("p.muted", { id: "x" }, "text", child)`. Nothing and false are left out. */
+export function h(name, attributes, ...children) {
+  const [tag, ...classes] = name.split(".");
+  const drawn = DRAWN.has(tag) && (tag !== "title" || attributes?.svg);
+  const element = drawn ? document.createElementNS(SVG, tag) : document.createElement(tag);
+  if (classes.length) element.setAttribute("class", classes.join(" "));
+  for (const [key, value] of Object.entries(attributes ?? {})) {
+    if (value === undefined || value === null || value === false || key === "svg") continue;
+    if (key === "class") element.setAttribute("class", [...classes, value].filter(Boolean).join(" "));
+    else if (key === "value" && "value" in element) { element.value = value; element.setAttribute("value", value); }
+    else element.setAttribute(key, value === true ? "" : value);
+  }
+  add(element, children);
+  return element;
+}
+
+function add(element, children) {
+  for (const child of children.flat(Infinity)) {
+    if (child === undefined || child === null || child === false || child === "") continue;
+    element.append(child instanceof Node ? child : String(child));
+  }
+}
+
+/** Makes `element` hold `children`, touching only what differs. */
+export function show(element, ...children) {
+  const wanted = document.createElement(element.tagName);
+  add(wanted, children);
+  morphChildren(element, wanted);
+}
+
+function same(a, b) {
+  return a.nodeType === b.nodeType && a.nodeName === b.nodeName
+    && (a.nodeType !== 1 || a.getAttribute("data-key") === b.getAttribute("data-key"));
+}
+
+function morphChildren(from, to) {
+  const wanted = [...to.childNodes];
+  let at = from.firstChild;
+  for (const node of wanted) {
+    if (at && !same(at, node) && node.nodeType === 1 && node.hasAttribute("data-key")) {
+      const found = [...from.children].find((one) => same(one, node));
+      if (found) { from.insertBefore(found, at); at = found; }
+    }
+    if (at && same(at, node)) {
+      morph(at, node);
+      at = at.nextSibling;
+    } else {
+      from.insertBefore(node, at);
+    }
+  }
+  while (at) {
+    const next = at.nextSibling;
+    at.remove();
+    at = next;
+  }
+}
+
+function morph(from, to) {
+  if (from.nodeType !== 1) {
+    if (from.nodeValue !== to.nodeValue) from.nodeValue = to.nodeValue;
+    return;
+  }
+  for (const { name } of [...from.attributes]) {
+    if (!to.hasAttribute(name) && !(name === "open" && from.nodeName === "DETAILS")) from.removeAttribute(name);
+  }
+  for (const { name, value } of to.attributes) {
+    if (from.getAttribute(name) !== value) from.setAttribute(name, value);
+  }
+  if (from instanceof HTMLInputElement || from instanceof HTMLSelectElement) {
+    // What somebody types is theirs until they leave the field.
+    if (document.activeElement !== from && to.hasAttribute("value") && from.value !== to.value) from.value = to.value;
+  }
+  if (from instanceof HTMLOptionElement) from.selected = to.hasAttribute("selected");
+  morphChildren(from, to);
+}
+
+/** Text that stays left to right in any language: ids, functions, numbers with signs. */
+export function ltr(text, name = "bdi") {
+  return h(name, { dir: "ltr" }, text);
+}

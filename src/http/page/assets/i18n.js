@@ -1,0 +1,66 @@
+// Words, numbers and times in the language of the reader.
+
+import { en } from "./en.js";
+import { he } from "./he.js";
+import { state } from "./state.js";
+
+const DICTIONARIES = { en, he };
+const made = new Map();
+
+function format(kind, make) {
+  const name = `${state.language} ${kind}`;
+  if (!made.has(name)) made.set(name, make(state.language === "he" ? "he-IL" : "en-GB"));
+  return made.get(name);
+}
+
+/** The text for a key, with its blanks filled in; numbers are written as the reader writes them. */
+export function t(key, blanks = {}) {
+  const text = DICTIONARIES[state.language][key] ?? en[key] ?? key;
+  return text.replace(/\{(\w+)\}/g, (_, name) => {
+    const value = blanks[name];
+    return typeof value === "number" ? number(value) : String(value ?? "");
+  });
+}
+
+/** The text for a word of the service, or the word itself where there is none. */
+export function word(kind, name) {
+  const key = `${kind}_${name}`;
+  return DICTIONARIES[state.language][key] ?? en[key] ?? name;
+}
+
+export function number(value, digits = 0) {
+  return format(`number ${digits}`, (tag) => new Intl.NumberFormat(tag, { maximumFractionDigits: digits })).format(value);
+}
+
+export function time(iso) {
+  if (!iso) return "–";
+  const make = (tag) => new Intl.DateTimeFormat(tag, { dateStyle: "short", timeStyle: "medium" });
+  return format("time", make).format(new Date(iso));
+}
+
+export function ago(iso) {
+  if (!iso) return "–";
+  return span(Math.max(0, (Date.now() - new Date(iso)) / 1000));
+}
+
+/** A span of time in at most two units. */
+export function span(seconds) {
+  const s = Math.round(seconds);
+  if (s < 60) return t("span_s", { s });
+  if (s < 3600) return t("span_m", { m: Math.floor(s / 60), s: s % 60 });
+  if (s < 86_400) return t("span_h", { h: Math.floor(s / 3600), m: Math.floor((s % 3600) / 60) });
+  return t("span_d", { d: Math.floor(s / 86_400), h: Math.floor((s % 86_400) / 3600) });
+}
+
+export function bytes(value) {
+  const units = ["B", "KB", "MB", "GB", "TB"];
+  const power = Math.min(units.length - 1, Math.floor(Math.log(Math.max(1, value)) / Math.log(1000)));
+  return `${number(value / 1000 ** power, power ? 1 : 0)} ${units[power]}`;
+}
+
+/** Language and direction, on the page itself. */
+export function speak(language) {
+  state.language = language in DICTIONARIES ? language : "en";
+  document.documentElement.lang = state.language;
+  document.documentElement.dir = state.language === "he" ? "rtl" : "ltr";
+}

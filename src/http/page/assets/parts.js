@@ -1,0 +1,112 @@
+// Pieces that several views are made of.
+
+import { bar } from "./charts.js";
+import { h, ltr } from "./dom.js";
+import { ago, number, span, t, word } from "./i18n.js";
+import { mayChange } from "./state.js";
+
+const GOOD = new Set(["finished", "completed", "running", "started", "healthy"]);
+const BAD = new Set(["failed", "unhealthy", "hung"]);
+const ODD = new Set(["paused", "restarting", "degraded", "warning", "canceled", "cancelled"]);
+
+export function tone(name) {
+  return GOOD.has(name) ? "good" : BAD.has(name) ? "bad" : ODD.has(name) ? "odd" : "calm";
+}
+
+/** A state in words with its colour; the colour says nothing that the word does not. */
+export function badge(name, kind = "state") {
+  return h("span.badge", { class: tone(name) }, word(kind, name));
+}
+
+export function page(title, ...children) {
+  return [h("div.page-head", null, h("h1", null, title)), ...children];
+}
+
+export function card(title, aside, ...children) {
+  return h("section.card", null, title && h("div.card-head", null, h("h2", null, title), aside), ...children);
+}
+
+export function empty(text) {
+  return h("p.empty", null, text);
+}
+
+/** What went wrong, and the way out of it. */
+export function problem(error, again) {
+  return h("div.problem", { role: "alert" }, h("p", null, told(error)),
+    again && h("button", { type: "button", "data-act": again }, t("retry_load")));
+}
+
+/** The words for a problem: ours where there are some, else the service's own. */
+export function told(error) {
+  const key = `problem_${error.code}`;
+  const own = t(key);
+  return own === key ? error.message : own;
+}
+
+export function button(label, act, data = {}, extra = {}) {
+  const { class: look, always, ...more } = extra;
+  if (!always && !mayChange()) return null;
+  const attributes = Object.fromEntries(Object.entries(data).map(([key, value]) => [`data-${key}`, value]));
+  return h("button", { type: "button", class: look, "data-act": act, ...attributes, ...more }, label);
+}
+
+/** A table that scrolls by itself where the screen is narrow. */
+export function table(label, heads, rows) {
+  return h("div.scroll", { tabindex: 0, role: "region", "aria-label": label },
+    h("table", null,
+      h("thead", null, h("tr", null, heads.map((head) => h("th", { scope: "col", class: head.end && "end" }, head.text ?? head)))),
+      h("tbody", null, rows)));
+}
+
+export function code(text) {
+  return ltr(text, "code");
+}
+
+/** The last part of a dotted name first: it is what people look for. */
+export function functionName(name) {
+  const short = name.split(".").pop();
+  return h("span.fn", { title: name }, ltr(short, "code"));
+}
+
+export function progressLine(deletion) {
+  return h("p.counts", null,
+    h("strong", null, number(deletion.processed)), ` ${t("of")} `, h("strong", null, number(deletion.total)),
+    h("span.dot", { "aria-hidden": "true" }, "·"),
+    h("span.good-text", null, `${number(deletion.succeeded)} ${t("deleted_ok")}`),
+    deletion.failed_count > 0 && [h("span.dot", { "aria-hidden": "true" }, "·"), h("span.bad-text", null, `${number(deletion.failed_count)} ${t("failed_rows")}`)]);
+}
+
+export function deletionBar(deletion) {
+  const look = deletion.status === "failed" ? "bad" : deletion.status === "paused" ? "odd" : deletion.status === "completed" ? "good" : "";
+  return bar(deletion.percent, t("deletion", { id: deletion.job_id }), look);
+}
+
+/** Time left as far as it can be told honestly: a range, and nothing while there is nothing to go by. */
+export function eta(deletion) {
+  const { eta_low: low, eta_high: high } = deletion;
+  if (low == null) return "–";
+  if (high == null || high - low < 2 || high < low * 1.15) return t("eta_about", { low: span(low) });
+  return t("eta_range", { low: span(low), high: span(high) });
+}
+
+export function deletionCard(deletion) {
+  return h("article.deletion", { "data-key": `d${deletion.job_id}` },
+    h("div.deletion-head", null,
+      h("a.strong", { href: `#/deletions/${deletion.job_id}` }, t("deletion", { id: deletion.job_id })),
+      h("span.muted", null, t("tenant_n", { id: deletion.business_id })),
+      badge(deletion.status),
+      h("span.percent", null, `${number(deletion.percent, 1)}%`)),
+    deletionBar(deletion),
+    h("div.deletion-foot", null, progressLine(deletion),
+      deletion.status === "running" && h("p.muted", null, deletion.rate_per_second != null && t("per_second", { n: Math.round(deletion.rate_per_second) }), " · ", eta(deletion)),
+      deletion.finished_at && h("p.muted", null, t("took", { time: span((new Date(deletion.finished_at) - new Date(deletion.started_at ?? deletion.created_at)) / 1000) }))),
+    deletion.is_stuck && h("p.bad-text", null, t("stuck")));
+}
+
+export function facts(pairs) {
+  return h("dl.facts", null, pairs.filter(Boolean).map(([name, value]) => h("div", null, h("dt", null, name), h("dd", null, value))));
+}
+
+export function since(iso) {
+  return h("time", { datetime: iso ?? undefined, title: iso }, iso ? ago(iso) : "–");
+}

@@ -1,0 +1,115 @@
+//! The page's files and the headers they travel with: no inline code, no strangers, no framing.
+
+use std::sync::LazyLock;
+
+use actix_web::http::header;
+use actix_web::{HttpRequest, HttpResponse, web};
+use sha2::{Digest as _, Sha256};
+
+/// A file of the page.
+struct File {
+    path: &'static str,
+    kind: &'static str,
+    text: &'static str,
+}
+
+const SCRIPT: &str = "text/javascript; charset=utf-8";
+
+macro_rules! script {
+    ($name:literal) => {
+        File { path: concat!("/page/", $name), kind: SCRIPT, text: include_str!(concat!("assets/", $name)) }
+    };
+}
+
+/// All of them.
+const FILES: &[File] = &[
+    File { path: "/", kind: "text/html; charset=utf-8", text: include_str!("assets/index.html") },
+    File { path: "/page/app.css", kind: "text/css; charset=utf-8", text: include_str!("assets/app.css") },
+    File { path: "/page/mark.svg", kind: "image/svg+xml", text: include_str!("assets/mark.svg") },
+    script!("app.js"),
+    script!("actions.js"),
+    script!("charts.js"),
+    script!("client.js"),
+    script!("dom.js"),
+    script!("en.js"),
+    script!("he.js"),
+    script!("i18n.js"),
+    script!("parts.js"),
+    script!("state.js"),
+    script!("view-config.js"),
+    script!("view-deletion.js"),
+    script!("view-deletions.js"),
+    script!("view-job.js"),
+    script!("view-jobs.js"),
+    script!("view-overview.js"),
+    script!("view-signin.js"),
+    script!("view-tree.js"),
+];
+
+/// Everything comes from here, and nothing is written into the markup.
+const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; \
+     form-action 'none'; base-uri 'none'; frame-ancestors 'none'";
+
+/// Changes with any file, so that a browser never mixes two versions.
+static TAG: LazyLock<String> = LazyLock::new(|| {
+    let mut hash = Sha256::new();
+    for file in FILES {
+        hash.update(file.text);
+    }
+    hash.finalize().iter().take(8).map(|byte| format!("{byte:02x}")).collect()
+});
+
+/// The page's addresses.
+pub(in crate::http) fn routes(config: &mut web::ServiceConfig) {
+    for file in FILES {
+        config.service(
+            web::resource(file.path)
+                .route(web::get().to(async |request: HttpRequest| answer(&request, file))),
+        );
+    }
+}
+
+fn answer(request: &HttpRequest, file: &'static File) -> HttpResponse {
+    let tag = header::EntityTag::new_strong(TAG.clone());
+    let known = request.headers().get(header::IF_NONE_MATCH).and_then(|given| given.to_str().ok());
+    let same = known.is_some_and(|given| given.split(',').any(|one| one.trim() == tag.to_string()));
+    let mut answer = if same { HttpResponse::NotModified() } else { HttpResponse::Ok() };
+    answer
+        .insert_header(header::ETag(tag))
+        .insert_header((header::CACHE_CONTROL, "no-cache"))
+        .insert_header((header::CONTENT_SECURITY_POLICY, POLICY))
+        .insert_header((header::X_CONTENT_TYPE_OPTIONS, "nosniff"))
+        .insert_header((header::REFERRER_POLICY, "no-referrer"))
+        .insert_header(("Cross-Origin-Opener-Policy", "same-origin"));
+    if same { answer.finish() } else { answer.content_type(file.kind).body(file.text) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn first_load_is_small() {
+        let bytes: usize = FILES.iter().map(|file| file.text.len()).sum();
+        assert!(bytes < 150_000, "the page has {bytes} bytes");
+    }
+
+    #[test]
+    fn nothing_comes_from_elsewhere_and_nothing_is_inline() {
+        for file in FILES {
+            let elsewhere = file.text.replace("http://www.w3.org/", "");
+            assert!(!elsewhere.contains("http://") && !elsewhere.contains("https://"), "{}", file.path);
+            assert!(!file.text.contains("innerHTML") && !file.text.contains("style=\""), "{}", file.path);
+        }
+    }
+
+    #[test]
+    fn both_languages_say_everything() {
+        let keys = |path: &str| -> Vec<&str> {
+            let file = FILES.iter().find(|file| file.path.ends_with(path)).unwrap();
+            let lines = file.text.lines().filter_map(|line| line.trim().split_once(": "));
+            lines.map(|(key, _)| key).filter(|key| !key.starts_with("//")).collect()
+        };
+        assert_eq!(keys("/en.js"), keys("/he.js"));
+    }
+}
