@@ -86,12 +86,19 @@ fn readme_names_every_command_and_every_exit_code() {
 /// The paths in the code of the window, in the order of its files.
 fn paths() -> Vec<String> {
     let mut found = Vec::new();
-    for entry in fs::read_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("src/http")).unwrap() {
-        let code = fs::read_to_string(entry.unwrap().path()).unwrap();
-        let code = code.split("\n#[cfg(test)]").next().unwrap().to_owned();
-        for opening in ["resource(\"", "route(\"", "scope(\""] {
-            let after = code.split(opening).skip(1);
-            found.extend(after.filter_map(|rest| rest.split('"').next()).map(str::to_owned));
+    let mut open = vec![Path::new(env!("CARGO_MANIFEST_DIR")).join("src/http")];
+    while let Some(folder) = open.pop() {
+        for path in fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()) {
+            if path.is_dir() {
+                open.push(path);
+            } else if path.extension().is_some_and(|ending| ending == "rs") {
+                let code = fs::read_to_string(path).unwrap();
+                let code = code.split("\n#[cfg(test)]").next().unwrap().to_owned();
+                for opening in ["resource(\"", "route(\"", "scope(\""] {
+                    let after = code.split(opening).skip(1);
+                    found.extend(after.filter_map(|rest| rest.split('"').next()).map(str::to_owned));
+                }
+            }
         }
     }
     assert!(found.len() > 10, "{found:?}");

@@ -70,7 +70,7 @@ pub fn call_in_chunks(
 
 fn head(method: &str, path: &str, headers: &[(&str, &str)], framing: &str) -> String {
     let headers: String = headers.iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect();
-    format!("{method} {path} HTTP/1.1\r\nHost: tikkun\r\nConnection: close\r\n{headers}{framing}\r\n\r\n")
+    format!("{method} {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n{headers}{framing}\r\n\r\n")
 }
 
 /// Reads while it writes: a server that has heard enough answers before the body is through.

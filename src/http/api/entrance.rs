@@ -8,15 +8,15 @@ use actix_web::body::{BoxBody, MessageBody};
 use actix_web::dev::{Payload, ServiceRequest, ServiceResponse};
 use actix_web::http::{Method, StatusCode, header};
 use actix_web::middleware::Next;
-use actix_web::{Error, FromRequest, HttpMessage as _, HttpRequest, ResponseError as _, web};
+use actix_web::{Error, FromRequest, HttpMessage as _, HttpRequest, web};
 use futures::stream;
-use secrecy::SecretString;
+use secrecy::{ExposeSecret as _, SecretString};
 use subtle::ConstantTimeEq as _;
 
 use super::details::Details;
 use super::once::{Kept, Once, Turn};
 use super::seal::Sealer;
-use super::session::{COOKIE, CSRF_HEADER, Session};
+use super::session::{CSRF_HEADER, Session, cookie_in};
 use crate::http::caller::person;
 use crate::http::gate::SECRET_HEADER;
 use crate::http::{Limiter, Problem};
@@ -60,7 +60,6 @@ impl Entrance {
 
     /// Whether this is the secret.
     pub(super) fn knows(&self, given: &str) -> bool {
-        use secrecy::ExposeSecret as _;
         let same =
             |secret: &Arc<SecretString>| secret.expose_secret().as_bytes().ct_eq(given.as_bytes()).into();
         self.secret.as_ref().is_some_and(same)
@@ -73,8 +72,7 @@ impl Entrance {
 
     /// The session that the request's cookie stands for.
     pub(super) fn session(&self, request: &HttpRequest) -> Option<Session> {
-        let cookie = request.cookie(COOKIE)?;
-        Session::read(self.sealer.as_ref()?, cookie.value())
+        Session::read(self.sealer.as_ref()?, cookie_in(request)?)
     }
 
     fn visitor(&self, request: &HttpRequest) -> Result<Visitor, Problem> {

@@ -1,4 +1,5 @@
 //! `/api/v1/jobs/…`: jobs of the queues: listed, looked at, taken out, run once more.
+#![allow(unused_qualifications, reason = "the macro that describes queries writes them")]
 
 use actix_web::http::StatusCode;
 use actix_web::{HttpResponse, web};

@@ -2,8 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use actix_web::cookie::{Cookie, SameSite, time};
-use actix_web::http::StatusCode;
+use actix_web::http::{StatusCode, header};
 use actix_web::{HttpRequest, HttpResponse, web};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD as BASE64;
@@ -124,9 +123,8 @@ pub(super) async fn sign_in(
         return Err(Details::new(StatusCode::UNAUTHORIZED, "unauthorized", "this is not the secret"));
     };
     tracing::info!(target: "tikkun::audit", who = session.name, ?peer, "signed in");
-    let age = i64::try_from(entrance.session_time.as_secs()).unwrap_or(i64::MAX);
-    let cookie = cookie_of(&request, cookie, time::Duration::seconds(age));
-    Ok(HttpResponse::Ok().cookie(cookie).json(SessionState::of(Some(session), entrance.read_only)))
+    let cookie = cookie_of(&request, &cookie, entrance.session_time);
+    Ok(HttpResponse::Ok().insert_header(cookie).json(SessionState::of(Some(session), entrance.read_only)))
 }
 
 /// Sign out
@@ -134,19 +132,24 @@ pub(super) async fn sign_in(
     responses((status = 200, body = SessionState)))]
 pub(super) async fn sign_out(entrance: web::Data<Entrance>, request: HttpRequest) -> HttpResponse {
     // Without the token a stranger's page could sign people out; that harms nobody, and SameSite forbids it.
-    let cookie = cookie_of(&request, String::new(), time::Duration::ZERO);
-    HttpResponse::Ok().cookie(cookie).json(SessionState::of(None, entrance.read_only))
+    let cookie = cookie_of(&request, "", Duration::ZERO);
+    HttpResponse::Ok().insert_header(cookie).json(SessionState::of(None, entrance.read_only))
 }
 
 /// Scripts cannot read it, other sites cannot send it, and where the page came by TLS it comes by nothing else.
-fn cookie_of(request: &HttpRequest, text: String, age: time::Duration) -> Cookie<'static> {
-    Cookie::build(COOKIE, text)
-        .path("/")
-        .http_only(true)
-        .same_site(SameSite::Strict)
-        .secure(request.connection_info().scheme() == "https")
-        .max_age(age)
-        .finish()
+/// Its text needs no quoting: digits, dots and base64 for URLs.
+fn cookie_of(request: &HttpRequest, text: &str, age: Duration) -> (header::HeaderName, String) {
+    let secure = if request.connection_info().scheme() == "https" { "; Secure" } else { "" };
+    let age = age.as_secs();
+    let cookie = format!("{COOKIE}={text}; Path=/; HttpOnly; SameSite=Strict; Max-Age={age}{secure}");
+    (header::SET_COOKIE, cookie)
+}
+
+/// The text of our cookie, among those that came.
+pub(super) fn cookie_in(request: &HttpRequest) -> Option<&str> {
+    let lines = request.headers().get_all(header::COOKIE).filter_map(|line| line.to_str().ok());
+    let mut pairs = lines.flat_map(|line| line.split(';')).filter_map(|pair| pair.trim().split_once('='));
+    pairs.find_map(|(name, text)| (name == COOKIE).then_some(text))
 }
 
 #[cfg(test)]

@@ -9,12 +9,8 @@ mod reader;
 mod reasons;
 mod shapes;
 
-pub(super) use history::History;
 pub use keeper::Board;
 pub(super) use keeper::Posted;
+pub(super) use reader::deletion_row;
 pub use reader::{BoardReader, Identity};
-pub(super) use shapes::{
-    CleanupState, DeletionRow, Overview, ProcessState, QueueState, Reason, RunningState, SchedulerState,
-    Severity, Snapshot, SupervisionChild, SupervisionPanic, SupervisionRole, SupervisionTree, Totals,
-    WorkerState,
-};
+pub(super) use shapes::{DeletionRow, Snapshot, SupervisionTree};

@@ -1,0 +1,199 @@
+//! The API by plain calls: who comes in, what a change must bring, what is answered.
+
+use std::io::{Read as _, Write as _};
+use std::net::TcpStream;
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use tikkun::job::{Args, NewJob};
+
+use crate::client::{Answer, call_with_body};
+use crate::ground::Ground;
+use crate::process::{SECRET, Service};
+
+const KNOWN: (&str, &str) = ("X-Internal-Secret", SECRET);
+
+fn post(service: &Service, path: &str, headers: &[(&str, &str)], body: &Value) -> Answer {
+    call_with_body(service.address, ("POST", path), headers, body.to_string().as_bytes())
+}
+
+/// A problem's code, after a look at its form.
+fn code(answer: &Answer) -> String {
+    assert_eq!(answer.header("Content-Type"), Some("application/problem+json"), "{answer:?}");
+    let problem = answer.json();
+    assert_eq!(problem["status"], answer.status, "{answer:?}");
+    for part in ["type", "title", "detail"] {
+        assert!(!problem[part].as_str().unwrap().is_empty(), "{answer:?}");
+    }
+    problem["code"].as_str().unwrap().to_owned()
+}
+
+/// Cookie and token of somebody who signed in.
+fn signed_in(service: &Service) -> (String, String) {
+    let body = json!({ "secret": SECRET, "name": "Dana" });
+    let answer = post(service, "/api/v1/session", &[], &body).expect(200);
+    let cookie = answer.header("Set-Cookie").unwrap().to_owned();
+    for part in ["HttpOnly", "SameSite=Strict", "Path=/"] {
+        assert!(cookie.contains(part), "{cookie}");
+    }
+    assert!(!cookie.contains(SECRET), "{cookie}");
+    let token = answer.json()["csrf_token"].as_str().unwrap().to_owned();
+    (cookie.split(';').next().unwrap().to_owned(), token)
+}
+
+#[tokio::test]
+async fn nobody_comes_in_without_the_secret_and_a_change_wants_the_sessions_token() {
+    let ground = Ground::new().await;
+    let service = ground.service().start().await;
+    for path in ["/api/v1/overview", "/api/v1/config", "/api/v1/events", "/api/v1/nothing"] {
+        assert_eq!(code(&service.call("GET", path, &[]).expect(401)), "unauthorized", "{path}");
+    }
+    let wrong = post(&service, "/api/v1/session", &[], &json!({ "secret": "guessed" })).expect(401);
+    assert_eq!(code(&wrong), "unauthorized");
+    assert!(wrong.header("Set-Cookie").is_none());
+    let (cookie, token) = signed_in(&service);
+    let cookie = ("Cookie", cookie.as_str());
+    service.call("GET", "/api/v1/overview", &[cookie]).expect(200);
+    let pause = "/api/v1/queues/default/pause";
+    assert_eq!(code(&service.call("POST", pause, &[cookie]).expect(403)), "csrf");
+    assert_eq!(
+        code(&service.call("POST", pause, &[cookie, ("X-CSRF-Token", "made up")]).expect(403)),
+        "csrf"
+    );
+    let done = service.call("POST", pause, &[cookie, ("X-CSRF-Token", &token)]).expect(200).json();
+    assert_eq!((&done["paused"], &done["changed"]), (&json!(true), &json!(true)));
+    let forged = format!("{}x", cookie.1);
+    service.call("GET", "/api/v1/overview", &[("Cookie", &forged)]).expect(401);
+    let lines = service.lines(pause);
+    assert!(lines.iter().any(|line| line.contains("Dana") && line.contains("200")), "{lines:?}");
+    assert!(service.lines(SECRET).is_empty());
+}
+
+#[tokio::test]
+async fn too_many_wrong_secrets_are_not_listened_to() {
+    let ground = Ground::new().await;
+    let service = ground.service().start().await;
+    for _ in 0..10 {
+        post(&service, "/api/v1/session", &[], &json!({ "secret": "guessed" })).expect(401);
+    }
+    let answer = post(&service, "/api/v1/session", &[], &json!({ "secret": SECRET })).expect(429);
+    assert_eq!(code(&answer), "too_many_requests");
+    assert!(answer.header("Retry-After").is_some());
+}
+
+#[tokio::test]
+async fn a_service_that_only_shows_refuses_every_change() {
+    let ground = Ground::new().await;
+    let service = ground.service().set("TIKKUN_HTTP__READ_ONLY", "true").start().await;
+    for path in ["/api/v1/queues/default/pause", "/api/v1/jobs/x/cancel", "/api/v1/tenants/7/deletion"] {
+        assert_eq!(code(&service.call("POST", path, &[KNOWN]).expect(403)), "read_only", "{path}");
+    }
+    service.call("GET", "/api/v1/overview", &[KNOWN]).expect(200);
+}
+
+#[tokio::test]
+async fn a_change_that_is_sent_twice_happens_once() {
+    let ground = Ground::new().await;
+    let service = ground.service().start().await;
+    let key = ("Idempotency-Key", "one");
+    let pause = "/api/v1/queues/default/pause";
+    let first = service.call("POST", pause, &[KNOWN, key]).expect(200);
+    let again = service.call("POST", pause, &[KNOWN, key]).expect(200);
+    assert_eq!(first.body, again.body);
+    assert_eq!(again.json()["changed"], true);
+    let other = service.call("POST", "/api/v1/queues/high/pause", &[KNOWN, key]).expect(422);
+    assert_eq!(code(&other), "idempotency_key_reused");
+    assert_eq!(service.call("POST", pause, &[KNOWN]).expect(200).json()["changed"], false);
+}
+
+#[tokio::test]
+async fn jobs_come_page_by_page_and_many_are_changed_only_after_a_second_look() {
+    let ground = Ground::new().await;
+    let service = ground.service().set("RQ_QUEUES", "maintenance").start().await;
+    let job = |i: i32| NewJob::new(format!("job-{i}"), "default", "shop.greet", Args::default());
+    ground.broker().await.enqueue(&(1..=7).map(job).collect::<Vec<_>>()).await.unwrap();
+    let (mut seen, mut cursor) = (Vec::new(), String::new());
+    loop {
+        let path = format!("/api/v1/jobs?queue=default&limit=3&cursor={cursor}");
+        let page = service.call("GET", &path, &[KNOWN]).expect(200).json();
+        seen.extend(
+            page["jobs"].as_array().unwrap().iter().map(|job| job["id"].as_str().unwrap().to_owned()),
+        );
+        match page["next_cursor"].as_str() {
+            Some(next) => next.clone_into(&mut cursor),
+            None => break,
+        }
+    }
+    assert_eq!(seen, ["job-7", "job-6", "job-5", "job-4", "job-3", "job-2", "job-1"]);
+    let found = service.call("GET", "/api/v1/jobs?search=JOB-4", &[KNOWN]).expect(200).json();
+    assert_eq!(found["jobs"].as_array().unwrap().len(), 1);
+    assert_eq!(code(&service.call("GET", "/api/v1/jobs?state=lost", &[KNOWN]).expect(400)), "bad_filter");
+    let wish = json!({ "action": "cancel", "queue": "default" });
+    let first = post(&service, "/api/v1/jobs/bulk", &[KNOWN], &wish).expect(200).json();
+    assert_eq!((first["ids"].as_array().unwrap().len(), &first["done"]), (7, &json!(false)));
+    let waiting = service.call("GET", "/api/v1/jobs?state=queued", &[KNOWN]).json();
+    assert_eq!(waiting["jobs"].as_array().unwrap().len(), 7, "nothing was changed by asking");
+    let fewer = json!({ "action": "cancel", "ids": ["job-1"], "confirm": first["confirm"] });
+    assert_eq!(code(&post(&service, "/api/v1/jobs/bulk", &[KNOWN], &fewer).expect(409)), "not_confirmed");
+    let sure = json!({ "action": "cancel", "ids": first["ids"], "confirm": first["confirm"] });
+    let done = post(&service, "/api/v1/jobs/bulk", &[KNOWN], &sure).expect(200).json();
+    assert!(done["results"].as_array().unwrap().iter().all(|one| one["changed"] == true), "{done}");
+    let one = service.call("GET", "/api/v1/jobs/job-1", &[KNOWN]).expect(200).json();
+    assert_eq!((&one["state"], &one["timeline"][0]["event"]), (&json!("canceled"), &json!("created")));
+    let again = service.call("POST", "/api/v1/jobs/job-1/retry", &[KNOWN]).expect(200).json();
+    assert_eq!(again["state"], "queued");
+    let twice = service.call("POST", "/api/v1/jobs/job-1/retry", &[KNOWN]).expect(409);
+    assert_eq!(code(&twice), "not_retryable");
+    assert_eq!(code(&service.call("GET", "/api/v1/jobs/none", &[KNOWN]).expect(404)), "job_not_found");
+}
+
+/// Reads a stream until it holds `text`, and answers all of it.
+fn stream_until(service: &Service, last: Option<&str>, text: &str) -> String {
+    let mut stream = TcpStream::connect(service.address).unwrap();
+    stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+    let last = last.map(|id| format!("Last-Event-ID: {id}\r\n")).unwrap_or_default();
+    write!(
+        stream,
+        "GET /api/v1/events HTTP/1.1\r\nHost: localhost\r\nX-Internal-Secret: {SECRET}\r\n{last}\r\n"
+    )
+    .unwrap();
+    let (mut all, mut bytes) = (String::new(), [0; 4096]);
+    while !all.contains(text) {
+        let length =
+            stream.read(&mut bytes).unwrap_or_else(|error| panic!("{error}: waited for {text} in {all}"));
+        assert!(length > 0, "the stream ended before {text}: {all}");
+        all.push_str(&String::from_utf8_lossy(&bytes[..length]));
+    }
+    all
+}
+
+#[tokio::test]
+async fn a_viewer_who_comes_back_is_sent_only_what_changed() {
+    let ground = Ground::new().await;
+    let service = ground.service().set("TIKKUN_HTTP__PAGE_INTERVAL", "100ms").start().await;
+    let first = stream_until(&service, None, "event: tree");
+    for section in ["overview", "queues", "workers", "running", "deletions", "tree"] {
+        assert!(first.contains(&format!("event: {section}\n")), "{first}");
+    }
+    let id = first.lines().filter_map(|line| line.strip_prefix("id: ")).next_back().unwrap();
+    service.call("POST", "/api/v1/queues/low/pause", &[KNOWN]).expect(200);
+    let second = stream_until(&service, Some(id), "\"paused\":true");
+    assert!(!second.contains("event: workers\n") || !second.contains("event: tree\n"), "{second}");
+}
+
+#[tokio::test]
+async fn the_description_knows_every_address_and_secrets_are_masked() {
+    let ground = Ground::new().await;
+    let service = ground.service().start().await;
+    let described = service.call("GET", "/api/v1/openapi.json", &[KNOWN]).expect(200).json();
+    let code = include_str!("../../src/http/api/routes.rs");
+    for path in code.split("resource(\"").skip(1).map(|rest| rest.split('"').next().unwrap()) {
+        let path = format!("/api/v1{}", path.trim_start_matches("/api/v1"));
+        assert!(described["paths"][&path].is_object(), "{path} is not described");
+    }
+    let config = service.call("GET", "/api/v1/config", &[KNOWN]).expect(200);
+    assert!(!config.body.contains(SECRET) && config.body.contains("http.internal_secret"), "{config:?}");
+    let page = service.call("GET", "/", &[]).expect(200);
+    let policy = page.header("Content-Security-Policy").unwrap();
+    assert!(policy.contains("default-src 'none'") && !policy.contains("unsafe"), "{policy}");
+}

@@ -1,0 +1,176 @@
+//! A real Chromium without a window, driven through chromedriver: the WebDriver protocol is JSON over HTTP, so
+//! the client that the other tests have is enough.
+
+use std::io::{BufRead as _, BufReader};
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use base64::Engine as _;
+use serde_json::{Value, json};
+
+use crate::client::{call_with_body, try_call};
+
+/// Only a failing test waits so long.
+const DEADLINE: Duration = Duration::from_secs(30);
+/// Time between two looks.
+const LOOK: Duration = Duration::from_millis(50);
+
+/// One browser; closed when dropped.
+pub struct Browser {
+    driver: Child,
+    at: SocketAddr,
+    session: String,
+}
+
+impl Browser {
+    /// Starts a browser with a window of this size.
+    pub fn open(width: u32, height: u32) -> Self {
+        let mut driver = Command::new("chromedriver")
+            .arg("--port=0")
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("chromedriver, of Debian's package chromium-driver: tests/run installs it");
+        let mut said = BufReader::new(driver.stdout.take().unwrap()).lines().map_while(Result::ok);
+        let port = said
+            .find_map(|line| line.split_once("on port ")?.1.trim_end_matches('.').parse().ok())
+            .expect("chromedriver to say its port");
+        // It goes on talking, and dies when nobody listens.
+        std::thread::spawn(move || said.for_each(drop));
+        let at = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+        let arguments = [
+            "--headless=new",
+            "--no-sandbox",
+            "--disable-gpu",
+            "--disable-dev-shm-usage",
+            "--hide-scrollbars",
+            "--force-color-profile=srgb",
+            &format!("--window-size={width},{height}"),
+        ];
+        let wanted = json!({ "capabilities": { "alwaysMatch": {
+            "browserName": "chrome",
+            "goog:chromeOptions": { "args": arguments },
+            "goog:loggingPrefs": { "browser": "ALL" },
+        } } });
+        let mut browser = Self { driver, at, session: String::new() };
+        let opened = browser.post("", &wanted);
+        opened["sessionId"].as_str().unwrap().clone_into(&mut browser.session);
+        browser.post(
+            "/chromium/send_command",
+            &json!({ "cmd": "Emulation.setDeviceMetricsOverride",
+                "params": { "width": width, "height": height, "deviceScaleFactor": 1, "mobile": false } }),
+        );
+        browser
+    }
+
+    fn path(&self, rest: &str) -> String {
+        if self.session.is_empty() {
+            "/session".to_owned()
+        } else {
+            format!("/session/{}{rest}", self.session)
+        }
+    }
+
+    fn post(&self, rest: &str, body: &Value) -> Value {
+        let path = self.path(rest);
+        let kind = [("Content-Type", "application/json")];
+        let answer = call_with_body(self.at, ("POST", &path), &kind, body.to_string().as_bytes());
+        assert_eq!(answer.status, 200, "{path} {body}: {}", answer.body);
+        answer.json()["value"].take()
+    }
+
+    pub fn go(&self, url: &str) {
+        self.post("/url", &json!({ "url": url }));
+    }
+
+    /// What a script answers.
+    pub fn run(&self, script: &str, args: &[Value]) -> Value {
+        self.post("/execute/sync", &json!({ "script": script, "args": args }))
+    }
+
+    /// What a script hands to the function that is its last argument.
+    pub fn run_until_told(&self, script: &str) -> Value {
+        self.post("/execute/async", &json!({ "script": script, "args": [] }))
+    }
+
+    /// Waits until a script answers something that is true, and says what it waited for if it never does.
+    pub fn until(&self, what: &str, script: &str) -> Value {
+        let began = Instant::now();
+        loop {
+            let found = self.run(script, &[]);
+            if !matches!(found, Value::Null | Value::Bool(false)) {
+                return found;
+            }
+            if began.elapsed() > DEADLINE {
+                let page = self.run("return document.body.innerText", &[]);
+                panic!("waited in vain for {what}; the page says:\n{}", page.as_str().unwrap_or_default());
+            }
+            std::thread::sleep(LOOK);
+        }
+    }
+
+    fn element(&self, css: &str) -> String {
+        self.until(&format!("`{css}`"), &format!("return document.querySelector({css:?}) !== null"));
+        let found = self.post("/element", &json!({ "using": "css selector", "value": css }));
+        found.as_object().unwrap().values().next().unwrap().as_str().unwrap().to_owned()
+    }
+
+    /// Clicks as a hand does.
+    pub fn click(&self, css: &str) {
+        let element = self.element(css);
+        self.post(&format!("/element/{element}/click"), &json!({}));
+    }
+
+    /// Types as a hand does.
+    pub fn write(&self, css: &str, text: &str) {
+        let element = self.element(css);
+        self.post(&format!("/element/{element}/value"), &json!({ "text": text }));
+    }
+
+    /// Chooses one of a list.
+    pub fn choose(&self, css: &str, value: &str) {
+        self.element(css);
+        let script =
+            "const [css, value] = arguments; const list = document.querySelector(css); list.value = value;
+            list.dispatchEvent(new Event('change', { bubbles: true }))";
+        self.run(script, &[json!(css), json!(value)]);
+    }
+
+    /// Signs in with the secret, in a language.
+    pub fn sign_in(&self, url: &str, secret: &str, language: &str) {
+        self.go(url);
+        self.choose("#language", language);
+        self.write("#secret", secret);
+        self.write("#name", "Dana");
+        self.click(".signin button");
+        self.until("the overview", "return document.querySelector('.health-word') !== null");
+    }
+
+    /// What the console has said since the last time that somebody asked.
+    pub fn complaints(&self) -> Vec<String> {
+        let log = self.post("/se/log", &json!({ "type": "browser" }));
+        let lines =
+            log.as_array().unwrap().iter().map(|line| format!("{}: {}", line["level"], line["message"]));
+        lines.collect()
+    }
+
+    /// Writes down what can be seen.
+    pub fn picture(&self, path: &Path) {
+        let answer = try_call(self.at, "GET", &self.path("/screenshot"), &[]).unwrap();
+        let bytes = answer.json()["value"]
+            .as_str()
+            .map(|text| base64::engine::general_purpose::STANDARD.decode(text).expect("a picture in base64"));
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(path, bytes.expect("a picture")).unwrap();
+    }
+}
+
+impl Drop for Browser {
+    fn drop(&mut self) {
+        let _ = try_call(self.at, "DELETE", &self.path(""), &[]);
+        let _ = self.driver.kill();
+        let _ = self.driver.wait();
+    }
+}

@@ -1,0 +1,116 @@
+//! What a person sees and does: a deletion that moves, buttons that work, a stream that comes back.
+
+use crate::browser::Browser;
+use crate::ground::Ground;
+use crate::process::{SECRET, Service};
+use crate::wire::Wire;
+
+/// The bar's own value, as a screen reader hears it.
+const BAR: &str =
+    "return Number(document.querySelector('.live [role=progressbar]')?.getAttribute('aria-valuenow') ?? 0)";
+
+/// A deletion that takes long enough to be looked at, on a page that is signed in.
+async fn a_deletion(ground: &Ground, service: &Service, browser: &Browser, language: &str) -> i64 {
+    ground.tenant(789, 3000).await;
+    browser.sign_in(&format!("http://{}/", service.address), SECRET, language);
+    let job = service.delete_all(789);
+    browser.go(&format!("http://{}/#/deletions/{job}", service.address));
+    job
+}
+
+fn slow(ground: &Ground) -> crate::process::Start {
+    ground.service().set("TIKKUN_DELETION__BATCH", "10").set("TIKKUN_DELETION__THROTTLE", "100ms")
+}
+
+fn bar(browser: &Browser) -> f64 {
+    browser.run(BAR, &[]).as_f64().unwrap()
+}
+
+fn moves(browser: &Browser) -> f64 {
+    let before = bar(browser);
+    browser.until("the bar to move", &format!("{} > {before}", BAR)).as_bool().unwrap();
+    bar(browser)
+}
+
+fn words(browser: &Browser, css: &str, text: &str) {
+    let script = format!("return document.querySelector({css:?})?.textContent.includes({text:?})");
+    browser.until(&format!("`{text}` in `{css}`"), &script);
+}
+
+async fn a_deletion_moves_and_obeys(language: &str, texts: [&str; 4]) {
+    let [title, paused, running, cancelled] = texts;
+    let ground = Ground::new().await;
+    let mut service = slow(&ground).start().await;
+    let browser = Browser::open(1280, 900);
+    let job = a_deletion(&ground, &service, &browser, language).await;
+    words(&browser, ".live h2", title);
+    moves(&browser);
+    moves(&browser);
+    browser.click("#act-pause");
+    words(&browser, ".head-side .badge", paused);
+    ground.becomes(&mut service, job, "paused").await;
+    browser.click("#act-resume");
+    words(&browser, ".head-side .badge", running);
+    moves(&browser);
+    browser.click("#act-cancel");
+    browser.click("#dialog-yes");
+    words(&browser, ".head-side .badge", cancelled);
+    ground.becomes(&mut service, job, "cancelled").await;
+    let direction = browser.run("return document.documentElement.dir", &[]);
+    assert_eq!(direction, if language == "he" { "rtl" } else { "ltr" });
+    assert_eq!(browser.complaints(), Vec::<String>::new());
+    let audited = service.lines("/api/v1/deletions");
+    assert_eq!(audited.len(), 3, "{audited:?}");
+    assert!(audited.iter().all(|line| line.contains("Dana")), "{audited:?}");
+}
+
+#[tokio::test]
+async fn a_deletion_moves_and_obeys_in_english() {
+    a_deletion_moves_and_obeys("en", ["Deleting receipts", "paused", "running", "cancelled"]).await;
+}
+
+#[tokio::test]
+async fn a_deletion_moves_and_obeys_in_hebrew() {
+    a_deletion_moves_and_obeys("he", ["מוחק קבלות", "מושהה", "רץ", "בוטל"]).await;
+}
+
+#[tokio::test]
+async fn a_broken_stream_recovers_by_itself() {
+    let ground = Ground::new().await;
+    let service = slow(&ground).start().await;
+    let wire = Wire::to(service.address);
+    let browser = Browser::open(1280, 900);
+    ground.tenant(789, 3000).await;
+    browser.sign_in(&format!("http://{}/", wire.address), SECRET, "en");
+    let job = service.delete_all(789);
+    browser.go(&format!("http://{}/#/deletions/{job}", wire.address));
+    moves(&browser);
+    assert_eq!(browser.complaints(), Vec::<String>::new());
+    wire.cut();
+    words(&browser, ".link", "Reconnecting");
+    let before = bar(&browser);
+    wire.mend();
+    words(&browser, ".link", "Live");
+    assert!(moves(&browser) > before);
+}
+
+#[tokio::test]
+async fn a_dry_run_says_what_would_go_and_the_deletion_wants_the_number_typed() {
+    let ground = Ground::new().await;
+    ground.tenant(789, 40).await;
+    let mut service = ground.service().start().await;
+    let browser = Browser::open(1280, 900);
+    browser.sign_in(&format!("http://{}/", service.address), SECRET, "en");
+    browser.go(&format!("http://{}/#/deletions", service.address));
+    browser.write("#tenant", "789");
+    browser.click(".lookup button");
+    words(&browser, ".figures", "40");
+    browser.click("[data-act=delete-all]");
+    assert_eq!(browser.run("return document.querySelector('#dialog-yes').disabled", &[]), true);
+    browser.write("#typed", "789");
+    browser.click("#dialog-yes");
+    let job = browser.until("the deletion's page", "return location.hash.match(/deletions\\/(\\d+)/)?.[1]");
+    ground.becomes(&mut service, job.as_str().unwrap().parse().unwrap(), "completed").await;
+    words(&browser, ".head-side .badge", "completed");
+    assert_eq!(browser.complaints(), Vec::<String>::new());
+}

@@ -1,0 +1,27 @@
+//! The page and its API: the API by plain calls, the page in a real Chromium.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    missing_docs,
+    reason = "a failed expectation is how a test speaks"
+)]
+
+mod api;
+mod browser;
+#[path = "../service/client.rs"]
+#[allow(dead_code, reason = "the other tests of the whole service need more of it")]
+mod client;
+mod eyes;
+#[path = "../service/ground.rs"]
+#[allow(dead_code, reason = "the other tests of the whole service need more of it")]
+mod ground;
+mod looks;
+#[path = "../service/process.rs"]
+#[allow(dead_code, reason = "the other tests of the whole service need more of it")]
+mod process;
+#[path = "../servers/s3.rs"]
+#[allow(dead_code, reason = "each test program needs a part of it")]
+mod s3;
+mod wire;
