@@ -6,8 +6,7 @@ use crate::process::{SECRET, Service};
 use crate::wire::Wire;
 
 /// The bar's own value, as a screen reader hears it.
-const BAR: &str =
-    "return Number(document.querySelector('.live [role=progressbar]')?.getAttribute('aria-valuenow') ?? 0)";
+const BAR: &str = "return Number(document.querySelector('.progress-card [role=progressbar]')?.getAttribute('aria-valuenow') ?? 0)";
 
 /// A deletion that takes long enough to be looked at, on a page that is signed in.
 async fn a_deletion(ground: &Ground, service: &Service, browser: &Browser, language: &str) -> i64 {
@@ -43,7 +42,7 @@ async fn a_deletion_moves_and_obeys(language: &str, texts: [&str; 4]) {
     let mut service = slow(&ground).start().await;
     let browser = Browser::open(1280, 900);
     let job = a_deletion(&ground, &service, &browser, language).await;
-    words(&browser, ".live h2", title);
+    words(&browser, ".progress-card h2", title);
     moves(&browser);
     moves(&browser);
     browser.click("#act-pause");

@@ -107,6 +107,10 @@ export function facts(pairs) {
   return h("dl.facts", null, pairs.filter(Boolean).map(([name, value]) => h("div", null, h("dt", null, name), h("dd", null, value))));
 }
 
+export function past(iso) {
+  return iso ? h("time.nowrap", { datetime: iso, title: iso }, t("time_ago", { time: ago(iso) })) : "–";
+}
+
 export function since(iso) {
   return h("time", { datetime: iso ?? undefined, title: iso }, iso ? ago(iso) : "–");
 }

@@ -15,19 +15,19 @@ export function deletion() {
     h("div.page-head", null,
       h("div", null, h("h1", null, t("deletion", { id: String(one.job_id) })), h("p.muted", null, t("tenant_n", { id: String(one.business_id) }))),
       h("div.head-side", null, badge(one.status), ...buttons(one))),
-    h("section.card.live", null,
+    h("section.card.progress-card", null,
       h("div.live-head", null, h("h2", null, t("deleting")), h("span.live-percent", null, `${number(one.percent, 1)}%`)),
       deletionBar(one), progressLine(one),
       note(one)),
     h("div.columns.even", null,
-      card(t("rate_now"), null, facts([
+      card(t("pace"), null, facts([
         [t("rate_now"), one.status === "running" && one.rate_per_second != null ? t("per_second", { n: Math.round(one.rate_per_second) }) : "–"],
         [t("eta"), one.status === "running" ? eta(one) : "–"],
         [t("attempt"), number(one.attempt)],
       ]), rateChart(one.rates ?? [], t("speed_label")), why(one)),
       card(t("timeline"), null, facts([
         [t("created"), time(one.created_at)],
-        [t("since"), time(one.started_at)],
+        [t("started"), time(one.started_at)],
         [t("ended"), time(one.finished_at)],
         one.finished_at && one.started_at && [t("progress"), t("took", { time: span((new Date(one.finished_at) - new Date(one.started_at)) / 1000) })],
         one.queue_job && [t("job"), h("a", { href: `#/jobs/${encodeURIComponent(one.queue_job)}` }, ltr(one.queue_job.slice(0, 8)))],

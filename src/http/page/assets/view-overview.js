@@ -37,7 +37,7 @@ function tiles({ totals, per_minute, process }, running) {
   return h("div.tiles", null,
     tile(t("waiting"), totals.queued, totals.scheduled > 0 && t("scheduled_more", { n: totals.scheduled }), "", "#/jobs?state=queued"),
     tile(t("running"), totals.started, process.slots > 0 && t("slots_of", { n: process.slots }), "", "#/jobs?state=started"),
-    tile(t("per_minute"), per_minute, `${number(totals.finished)} ${t("finished")}`, "", "#/jobs?state=finished"),
+    tile(t("per_minute"), per_minute, t("finished_kept", { n: totals.finished }), "", "#/jobs?state=finished"),
     tile(t("failed"), totals.failed, "", totals.failed > 0 ? "bad" : "", "#/jobs?state=failed"));
 }
 

@@ -13,11 +13,11 @@ export function signin() {
     h("p.muted", null, t("brand_line")),
     h("form", { "data-form": "signin", autocomplete: "on" },
       h("p", null, t("sign_in_text")),
+      h("label", null, h("span", null, t("your_name")),
+        h("input", { id: "name", name: "name", type: "text", autocomplete: "username", maxlength: 60, "aria-describedby": "name-hint" })),
+      h("p.hint", { id: "name-hint" }, t("your_name_hint")),
       h("label", null, h("span", null, t("secret")),
         h("input", { id: "secret", name: "secret", type: "password", autocomplete: "current-password", required: true, dir: "ltr", "aria-describedby": problem ? "signin-problem" : undefined })),
-      h("label", null, h("span", null, t("your_name")),
-        h("input", { id: "name", name: "name", type: "text", autocomplete: "name", maxlength: 60, "aria-describedby": "name-hint" })),
-      h("p.hint", { id: "name-hint" }, t("your_name_hint")),
       problem && h("p.bad-text", { id: "signin-problem", role: "alert" }, told(problem)),
       h("button.primary", { type: "submit", disabled: busy }, t("sign_in"))));
 }

@@ -12,14 +12,14 @@ export function tree() {
   const end = (text) => ({ text, end: true });
   return page(t("tree"), h("p.lead", null, t("tree_text")),
     tree.stuck_threads > 0 && h("p.callout.bad", { role: "status" }, t("reason_stuck_threads", { count: tree.stuck_threads })),
-    card(null, null, tops.length ? h("ul.tree", null, tops.map((top) => branch(top, tree.children))) : empty(t("tree_empty"))),
-    card(t("roles"), null, table(t("roles"), [t("role"), end(t("present")), end(t("ever_started")), end(t("restarts")), end(t("panics")), t("last_panic")],
-      tree.roles.map((one) => h("tr", { "data-key": one.role },
-        h("th", { scope: "row" }, ltr(one.role)),
-        h("td.end", null, number(one.present)), h("td.end", null, number(one.started)),
-        h("td.end", { class: one.restarts > 0 ? "odd-text" : "" }, number(one.restarts)),
-        h("td.end", { class: one.panics > 0 ? "bad-text" : "" }, number(one.panics)),
-        h("td", null, one.last_panic ? panic(one.last_panic) : h("span.muted", null, t("no_panic"))))))));
+    h("div.columns.even", null,
+      card(null, null, tops.length ? h("ul.tree", null, tops.map((top) => branch(top, tree.children))) : empty(t("tree_empty"))),
+      card(t("roles"), null, table(t("roles"), [t("role"), end(t("present")), end(t("ever_started")), end(t("restarts")), end(t("panics"))],
+        tree.roles.map((one) => h("tr", { "data-key": one.role },
+          h("th", { scope: "row" }, ltr(one.role), one.last_panic && panic(one.last_panic)),
+          h("td.end", null, number(one.present)), h("td.end", null, number(one.started)),
+          h("td.end", { class: one.restarts > 0 ? "odd-text" : "zero" }, number(one.restarts)),
+          h("td.end", { class: one.panics > 0 ? "bad-text" : "zero" }, number(one.panics))))))));
 }
 
 function branch(child, all) {
