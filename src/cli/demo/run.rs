@@ -41,6 +41,7 @@ pub(super) async fn perform(stage: &Stage) -> Result<(), Complaint> {
         let _ = stopped.await;
     }));
     stage.screen.say(&format!("service: http://{address}, X-Internal-Secret: {}", stage.secret));
+    stage.screen.say(&format!("page: http://{address}/ (the same secret signs in)"));
 
     let front = Front::new(format!("http://{address}"), stage.secret.clone());
     let acts = Acts { stage, ports: &ports, trial: &*trial, front };
