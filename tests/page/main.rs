@@ -4,8 +4,9 @@
     clippy::expect_used,
     clippy::indexing_slicing,
     clippy::panic,
+    clippy::disallowed_methods,
     missing_docs,
-    reason = "a failed expectation is how a test speaks"
+    reason = "a failed expectation is how a test speaks; no actor lives on its thread, and it may be told to keep pictures"
 )]
 
 mod api;
