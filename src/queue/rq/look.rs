@@ -78,9 +78,7 @@ impl Server {
         if let Some(text) = &filter.text {
             let text = text.to_ascii_lowercase();
             let has = |of: &str| of.to_ascii_lowercase().contains(&text);
-            found.retain(|(id, hash)| {
-                has(id) || has(hash.clone().into_record(id, None, &self.limits).0.kind.as_str())
-            });
+            found.retain(|(id, hash)| has(id) || has(hash.record(id, None, &self.limits).0.kind.as_str()));
         }
         if let Some((made, after)) = mark {
             found.retain(|(id, hash)| (hash.made(), id.as_str()) < (made.as_str(), after.as_str()));
