@@ -6,8 +6,9 @@
 //! links one later has to wait for our commit at the foreign key, and is refused. Deleted receipts that point
 //! to one are locked too: whoever revives one waits, and finds it without pointer.
 //!
-//! A list of ids is handed over as a value that is found out only when the statement runs: where it could count
-//! them, the planner would hold them against the index of all the tenant's rows, again in each batch.
+//! A list of ids is handed over as a value that is found out only when the statement runs, and `business_id + 0`
+//! is in no index: else the planner would hold the list against the index of all the tenant's rows, again in each
+//! batch.
 
 use std::sync::Arc;
 
@@ -37,14 +38,14 @@ macro_rules! take {
             "),
     live as materialized (
         select r.id, r.attachment_id, r.preview_attachment_id from receipts r
-        where r.id = any(array(select id from chosen)) and r.business_id = $1 and r.is_deleted is not true
+        where r.id = any(array(select id from chosen)) and r.business_id + 0 = $1 and r.is_deleted is not true
         order by r.id for no key update),
     pointed as materialized (
         select attachment_id as id from live where attachment_id is not null
         union select preview_attachment_id from live where preview_attachment_id is not null),
     held as materialized (
         select a.id from attachments a
-        where a.id = any(array(select id from pointed)) and a.business_id = $1
+        where a.id = any(array(select id from pointed)) and a.business_id + 0 = $1
           and a.purpose in ('receipt_source', 'receipt_preview')
         order by a.id for update)
     select array(select id::bigint from chosen), array(select id::bigint from live),
@@ -90,7 +91,7 @@ const TAKE_SET_ASIDE: &str = take!(
 /// Those attachments that a receipt pointed to only after its batch was looked for, locked as all others are.
 const HOLD: &str = "
     select a.id::bigint from attachments a
-    where a.id = any((select $1::bigint[])::bigint[]) and a.business_id = $2
+    where a.id = any((select $1::bigint[])::bigint[]) and a.business_id + 0 = $2
       and a.purpose in ('receipt_source', 'receipt_preview')
     order by a.id for update";
 
@@ -105,9 +106,9 @@ const CHANGE: &str = "
                 case when attachment_id in (select unnest($4::bigint[])) then null else attachment_id end,
             preview_attachment_id =
                 case when preview_attachment_id in (select unnest($4::bigint[])) then null else preview_attachment_id end
-        where id = any((select $3::bigint[])::bigint[]) and business_id = $2 and is_deleted is not true),
+        where id = any((select $3::bigint[])::bigint[]) and business_id + 0 = $2 and is_deleted is not true),
     gone as (
-        delete from attachments where id = any((select $4::bigint[])::bigint[]) and business_id = $2
+        delete from attachments where id = any((select $4::bigint[])::bigint[]) and business_id + 0 = $2
         returning id, storage_path, file_size),
     moved as (
         update background_jobs
