@@ -201,7 +201,7 @@ export const en = {
   tree_text: "Every actor of this process, who restarts it, and what it went through. A panic restarts one of them and nothing else.",
   tree_empty: "This process has no supervised actors.",
   restarts: "Restarts",
-  restarts_n: "{n} restarts",
+  restarts_n: "began again {n}×",
   panics: "Panics",
   ever_started: "Ever started",
   present: "Now",
