@@ -64,7 +64,9 @@ async fn every_view_is_fit_for_all_eyes_and_the_console_stays_silent() {
     let broker = ground.broker().await;
     let jobs = |kind: &str, count: i32, queue: &str, args: Args| -> Vec<NewJob> {
         let name = kind.rsplit('.').next().unwrap();
-        (1..=count).map(|i| NewJob::new(format!("{name}-in-{queue}-{i}"), queue, kind, args.clone())).collect()
+        (1..=count)
+            .map(|i| NewJob::new(format!("{name}-in-{queue}-{i}"), queue, kind, args.clone()))
+            .collect()
     };
     let text = Args::positional([json!("hello")]);
     broker.enqueue(&jobs("tikkun.echo", 40, "default", text.clone())).await.unwrap();

@@ -1,6 +1,9 @@
 //! `/api/v1/openapi.json`: this API, described by the code that serves it.
 
+use std::sync::LazyLock;
+
 use actix_web::HttpResponse;
+use serde_json::{Map, Value, json};
 use utoipa::openapi::security::{ApiKey, ApiKeyValue, SecurityScheme};
 use utoipa::{Modify, OpenApi};
 
@@ -23,6 +26,9 @@ use crate::http::gate::SECRET_HEADER;
 )]
 pub(super) struct Description;
 
+/// Where the form of problems is described.
+const PROBLEM: &str = "#/components/schemas/ProblemDetails";
+
 /// The two ways in.
 struct Doors;
 
@@ -36,8 +42,49 @@ impl Modify for Doors {
     }
 }
 
+/// The description as it is served, made once.
+static WRITTEN: LazyLock<Value> = LazyLock::new(|| {
+    let mut written = json!(Description::openapi());
+    let paths = written.get_mut("paths").and_then(Value::as_object_mut);
+    for item in paths.into_iter().flat_map(|paths| paths.values_mut()) {
+        for (method, operation) in item.as_object_mut().into_iter().flatten() {
+            if let Some(answers) = operation.get_mut("responses").and_then(Value::as_object_mut) {
+                complete(method, answers);
+            }
+        }
+    }
+    written
+});
+
+/// Adds what any operation may answer, and gives problems the media type that they travel under.
+fn complete(method: &str, answers: &mut Map<String, Value>) {
+    let anywhere: &[(&str, &str)] = match method {
+        "get" => &[("504", "no answer in time")],
+        _ => &[
+            ("409", "a change with this Idempotency-Key is under way"),
+            ("413", "the body is too large"),
+            ("422", "this Idempotency-Key was used for another change"),
+            ("504", "no answer in time; it may still have been carried out"),
+        ],
+    };
+    for (status, text) in anywhere {
+        let problem = || json!({ "schema": { "$ref": PROBLEM } });
+        answers
+            .entry(*status)
+            .or_insert_with(|| json!({ "description": text, "content": { "application/json": problem() } }));
+    }
+    for content in answers.values_mut().filter_map(|answer| answer.get_mut("content")?.as_object_mut()) {
+        let is_problem = |body: &Value| body.pointer("/schema/$ref").is_some_and(|name| name == PROBLEM);
+        if content.get("application/json").is_some_and(is_problem)
+            && let Some(body) = content.remove("application/json")
+        {
+            content.insert("application/problem+json".to_owned(), body);
+        }
+    }
+}
+
 /// This description
-#[utoipa::path(get, path = "/api/v1/openapi.json", tag = "board", responses((status = 200, body = serde_json::Value)))]
+#[utoipa::path(get, path = "/api/v1/openapi.json", tag = "board", responses((status = 200, body = Value)))]
 pub(super) async fn openapi() -> HttpResponse {
-    HttpResponse::Ok().json(Description::openapi())
+    HttpResponse::Ok().json(&*WRITTEN)
 }

@@ -31,6 +31,7 @@ export const en = {
   none: "none",
   health: "Health",
   status_healthy: "All is well",
+  status_noted: "It works; worth knowing",
   status_degraded: "Unusual",
   status_warning: "Something does not work",
   status_unhealthy: "A back end is out of reach",

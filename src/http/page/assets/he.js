@@ -31,6 +31,7 @@ export const he = {
   none: "אין",
   health: "מצב השירות",
   status_healthy: "הכול תקין",
+  status_noted: "הכול פועל; כדאי לדעת",
   status_degraded: "חריג",
   status_warning: "משהו אינו פועל",
   status_unhealthy: "רכיב אינו זמין",

@@ -25,7 +25,7 @@ export function overview() {
 function health({ status, reasons }) {
   return h("section.card.health", { class: tone(status), "aria-label": t("health") },
     h("p.eyebrow", null, t("health")),
-    h("p.health-word", null, h("span.lamp", { "aria-hidden": "true" }), word("status", status)),
+    h("p.health-word", null, h("span.lamp", { "aria-hidden": "true" }), word("status", status === "healthy" && reasons.length > 0 ? "noted" : status)),
     reasons.length === 0 ? h("p.muted", null, t("health_fine"))
       : h("ul.reasons", null, reasons.map((one) => h("li", { class: one.severity }, t(`reason_${one.code}`, one)))));
 }
