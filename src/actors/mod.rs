@@ -40,6 +40,7 @@ mod slots;
 mod status_tracker;
 mod tending;
 mod tenure;
+mod tracker_messages;
 mod verdict;
 mod waiting;
 
@@ -61,7 +62,7 @@ pub use runner_watch::{RunnerThreads, RunnerWatch};
 pub use running::{Running, RunningJob};
 pub use scheduler::{SCHEDULER_ROLE, Scheduler, SchedulerSettings};
 pub use slots::{Slot, SlotPool};
-pub use status_tracker::{
-    AskPerson, BeginAttempt, EndedAttempt, FailUnqueued, Progressed, RequestJob, Revive, StatusTracker,
-    TrackerSettings, Waiting,
+pub use status_tracker::{StatusTracker, TrackerSettings};
+pub use tracker_messages::{
+    AskPerson, BeginAttempt, EndedAttempt, FailUnqueued, Progressed, RequestJob, Revive, Waiting,
 };

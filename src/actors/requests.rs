@@ -7,7 +7,8 @@ use actix::{Addr, Handler, Message};
 
 use super::deadline::answer_in;
 use super::reconcile::TrackedKind;
-use super::status_tracker::{FailUnqueued, RequestJob, StatusTracker};
+use super::status_tracker::StatusTracker;
+use super::tracker_messages::{FailUnqueued, RequestJob};
 use crate::failpoint;
 use crate::fault::{Fault, FaultKind};
 use crate::job::JobId;

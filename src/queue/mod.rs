@@ -5,14 +5,15 @@
 //! deliveries are orphans, which the Rescuer settles by their kind's policy.
 
 mod broker;
+mod delivery;
 mod embedded;
 mod rq;
+mod seen;
 mod upkeep;
 
-pub use broker::{
-    Broker, Delivery, Enqueued, JobFilter, LeadershipState, Order, Orphan, ProcessRecord, QueueCounts,
-    Requeued, Settled, Settlement, Verdict,
-};
+pub use broker::Broker;
+pub use delivery::{Delivery, Enqueued, Order, Orphan, Requeued, Settled, Settlement, Verdict};
 pub use embedded::open as open_embedded;
 pub use rq::{RqSettings, open as open_rq};
+pub use seen::{JobFilter, LeadershipState, ProcessRecord, QueueCounts};
 pub use upkeep::{Abandoned, Budget, Fate, PausedQueue, Risk, ScheduleMark, ScheduleStep};

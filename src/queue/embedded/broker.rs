@@ -16,10 +16,9 @@ use super::database::{Database, fault};
 use super::doorbell::Doorbell;
 use super::leases::{Leases, processes};
 use super::{enqueue, fetch, look, pauses, requeue, role, schedules, settle, upkeep};
-use crate::queue::broker::{
-    Broker, Delivery, Enqueued, JobFilter, LeadershipState, Orphan, ProcessRecord, QueueCounts, Requeued,
-    Settled, Settlement, Verdict,
-};
+use crate::queue::broker::Broker;
+use crate::queue::delivery::{Delivery, Enqueued, Orphan, Requeued, Settled, Settlement, Verdict};
+use crate::queue::seen::{JobFilter, LeadershipState, ProcessRecord, QueueCounts};
 use crate::queue::upkeep::{Budget, PausedQueue, ScheduleMark, ScheduleStep};
 
 /// The broker.

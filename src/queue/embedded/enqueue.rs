@@ -10,7 +10,7 @@ use super::database::{Database, millis, now};
 use super::place::Places;
 use super::row::{NewRow, batch};
 use super::unique;
-use crate::queue::broker::Enqueued;
+use crate::queue::delivery::Enqueued;
 
 /// Rows of one statement; bounds the text that carries them.
 const AT_ONCE: usize = 500;

@@ -12,7 +12,7 @@ use crate::job::{ProcessId, QueueEnd, QueueName};
 use super::database::{Database, now};
 use super::row::JobRow;
 use super::settle::settle;
-use crate::queue::broker::{Delivery, Settlement, Verdict};
+use crate::queue::delivery::{Delivery, Settlement, Verdict};
 
 /// Deliveries nobody has received yet. Dropped: they go back to the head of their queue.
 pub struct Lent {

@@ -14,7 +14,8 @@ use super::database::{Database, millis, now, time};
 use super::lease_watch::{Lease, LeaseWatch};
 use super::row::{JobRow, batch, unreadable};
 use super::{incarnation, role};
-use crate::queue::broker::{Orphan, ProcessRecord};
+use crate::queue::delivery::Orphan;
+use crate::queue::seen::ProcessRecord;
 
 /// What this process knows of leases beyond the file.
 #[derive(Debug, Default)]

@@ -8,7 +8,8 @@ use crate::job::{JobId, JobRecord, JobState, KindName, ProcessId, QueueName};
 
 use super::database::{Database, now};
 use super::row::{JobRow, state};
-use crate::queue::broker::{Delivery, JobFilter, QueueCounts};
+use crate::queue::delivery::Delivery;
+use crate::queue::seen::{JobFilter, QueueCounts};
 
 /// How long a canceled job is kept that was enqueued without a failure time of its own, in
 /// milliseconds: as long as RQ keeps failures, a year.

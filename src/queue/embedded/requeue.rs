@@ -8,7 +8,7 @@ use super::database::{Database, now};
 use super::place::Places;
 use super::row::state;
 use super::unique;
-use crate::queue::broker::Requeued;
+use crate::queue::delivery::Requeued;
 
 /// The answers, and the queues in which something waits now.
 pub struct Answers {

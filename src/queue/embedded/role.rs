@@ -7,7 +7,7 @@ use sqlx::sqlite::SqliteConnection;
 use crate::job::ProcessId;
 
 use super::database::{Database, millis, now, time};
-use crate::queue::broker::LeadershipState;
+use crate::queue::seen::LeadershipState;
 
 /// Takes or renews `role`; `false` when another holds it.
 pub async fn lead(

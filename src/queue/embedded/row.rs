@@ -11,7 +11,7 @@ use crate::job::{
 };
 
 use super::database::{millis, time};
-use crate::queue::broker::Delivery;
+use crate::queue::delivery::Delivery;
 
 /// How a limit without end is written; RQ's own sign.
 const NEVER: i64 = -1;

@@ -14,7 +14,7 @@ use crate::job::{JobState, Limit, QueueEnd};
 use super::database::{Database, millis, now};
 use super::place::Places;
 use super::row::batch;
-use crate::queue::broker::{Settled, Settlement, Verdict};
+use crate::queue::delivery::{Settled, Settlement, Verdict};
 
 /// A delivery whose job is dropped.
 #[derive(Serialize)]

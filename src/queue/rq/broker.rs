@@ -17,10 +17,9 @@ use super::wait::Waiters;
 use super::wire;
 use crate::fault::{Fault, FaultKind};
 use crate::job::{ExecutionId, JobId, JobRecord, JobState, KindName, NewJob, ProcessId, QueueName};
-use crate::queue::broker::{
-    Broker, Delivery, Enqueued, JobFilter, LeadershipState, Order, Orphan, ProcessRecord, QueueCounts,
-    Requeued, Settled, Settlement,
-};
+use crate::queue::broker::Broker;
+use crate::queue::delivery::{Delivery, Enqueued, Order, Orphan, Requeued, Settled, Settlement};
+use crate::queue::seen::{JobFilter, LeadershipState, ProcessRecord, QueueCounts};
 use crate::queue::upkeep::{Abandoned, Budget, PausedQueue, Risk, ScheduleMark, ScheduleStep};
 
 /// The broker.

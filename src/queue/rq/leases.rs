@@ -10,7 +10,8 @@ use super::server::{Fields, Server};
 use super::wire;
 use crate::fault::{Fault, FaultKind};
 use crate::job::{ExecutionId, ProcessId, QueueName};
-use crate::queue::broker::{Orphan, ProcessRecord};
+use crate::queue::delivery::Orphan;
+use crate::queue::seen::ProcessRecord;
 
 /// Time between two signs of life in RQ's registries, whose own rule is 30 s.
 const BEAT: Duration = Duration::from_secs(10);

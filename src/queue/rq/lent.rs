@@ -7,7 +7,7 @@ use tokio::runtime::Handle;
 
 use super::server::Server;
 use crate::job::QueueEnd;
-use crate::queue::broker::{Delivery, Settlement, Verdict};
+use crate::queue::delivery::{Delivery, Settlement, Verdict};
 
 /// Deliveries nobody has received yet.
 pub(super) struct Lent {

@@ -6,7 +6,7 @@ use super::server::{Fields, Server};
 use super::wire::{self, Hash, LastOutcome};
 use crate::fault::Fault;
 use crate::job::{JobId, JobRecord, JobState, QueueName};
-use crate::queue::broker::JobFilter;
+use crate::queue::seen::JobFilter;
 
 /// Jobs that are read in one round trip.
 pub(super) const AT_ONCE: usize = 500;

@@ -12,7 +12,7 @@ use super::server::Server;
 use super::wire::Hash;
 use crate::fault::{Fault, FaultKind};
 use crate::job::ExecutionId;
-use crate::queue::broker::ProcessRecord;
+use crate::queue::seen::ProcessRecord;
 
 /// What this process knows of the server's memory.
 #[derive(Default)]

@@ -2,13 +2,14 @@
 //! and dashboards cannot tell the difference. Nothing outside this folder knows RQ's names.
 //!
 //! Read in this order: `keys` and `wire` (what lies on the server), `codec` (a call and its result), `callbacks`, `scripts` (the atomic
-//! steps), `server` with `lent` (the path of a job), `wait` (who is woken), `leases` and `workers` (what RQ's readers see), `orders`
+//! steps), `server` with `lent` and `ending` (the path of a job), `wait` (who is woken), `leases` and `workers` (what RQ's readers see), `orders`
 //! (what people ask of them), `memory` and `risks` (a server that forgets), `look` and `search`, `tend` (what RQ's own
 //! workers left behind).
 
 mod broker;
 mod callbacks;
 mod codec;
+mod ending;
 mod keys;
 mod leases;
 mod lent;

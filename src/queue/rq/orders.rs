@@ -17,7 +17,8 @@ use super::link::fault;
 use super::server::Server;
 use crate::fault::{Fault, FaultKind};
 use crate::job::{JobId, ProcessId};
-use crate::queue::broker::{Order, ProcessRecord};
+use crate::queue::delivery::Order;
+use crate::queue::seen::ProcessRecord;
 
 /// Longest wait for a connection and a subscription.
 const CONNECT: Duration = Duration::from_secs(3);

@@ -6,7 +6,8 @@ use parking_lot::Mutex;
 use redis::ScriptInvocation;
 use serde::Serialize;
 
-use super::codec::{self, Limits, Serializer};
+use super::codec::{Limits, Serializer};
+use super::ending::ending;
 use super::keys::Keys;
 use super::link::Link;
 use super::memory::Memory;
@@ -15,7 +16,7 @@ use super::wire::{self, Hash};
 use super::workers::Workers;
 use crate::fault::{Fault, FaultKind};
 use crate::job::{ExecutionId, JobId, JobState, NewJob, ProcessId, QueueEnd, QueueName};
-use crate::queue::broker::{Delivery, Enqueued, Settled, Settlement, Verdict};
+use crate::queue::delivery::{Delivery, Enqueued, Settled, Settlement};
 
 /// A hash as a script answers it.
 pub(super) type Fields = HashMap<String, Vec<u8>>;
@@ -247,70 +248,4 @@ fn enqueued(answer: redis::Value) -> Enqueued {
             Err(_) => Enqueued::Exists,
         },
     }
-}
-
-/// What the script is told of an end.
-#[derive(Serialize)]
-struct Ending<'a> {
-    id: &'a JobId,
-    queue: &'a QueueName,
-    execution: &'a ExecutionId,
-    verdict: &'static str,
-    keep: i64,
-    delay_ms: u64,
-    to_head: bool,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    to: Option<&'a QueueName>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    remark: Option<&'a str>,
-}
-
-/// What the script is told of an end, and the text of its outcome.
-fn ending(one: &Settlement, serializer: Serializer) -> (Ending<'_>, String) {
-    let mut ending = Ending {
-        id: &one.job,
-        queue: &one.queue,
-        execution: &one.execution,
-        verdict: "back",
-        keep: 0,
-        delay_ms: 0,
-        to_head: false,
-        to: None,
-        remark: one.remark.as_deref(),
-    };
-    let text = match &one.verdict {
-        Verdict::Ack { result, keep } => {
-            (ending.verdict, ending.keep) = ("ack", wire::seconds(*keep));
-            codec::encode_result(result, serializer).unwrap_or_default()
-        }
-        Verdict::Bury { error, keep } => {
-            (ending.verdict, ending.keep) = ("bury", wire::seconds(*keep));
-            trace(error)
-        }
-        Verdict::Stop { error, keep } => {
-            (ending.verdict, ending.keep) = ("stop", wire::seconds(*keep));
-            codec::encode_exc(error)
-        }
-        Verdict::RetryAt { delay, error } => {
-            (ending.verdict, ending.delay_ms) = ("retry", wire::millis(*delay));
-            trace(error)
-        }
-        Verdict::Forward { queue } => {
-            (ending.verdict, ending.to) = ("forward", Some(queue));
-            String::new()
-        }
-        Verdict::GiveBack { end } => {
-            ending.to_head = *end == QueueEnd::Head;
-            String::new()
-        }
-        Verdict::Rescue => {
-            ending.verdict = "rescue";
-            String::new()
-        }
-    };
-    (ending, text)
-}
-
-fn trace(error: &str) -> String {
-    codec::encode_exc(&wire::trace_of(error))
 }

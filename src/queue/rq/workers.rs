@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use parking_lot::Mutex;
 
 use crate::job::ExecutionId;
-use crate::queue::broker::ProcessRecord;
+use crate::queue::seen::ProcessRecord;
 
 /// What of a process's id its workers' names carry.
 const SHORT: usize = 8;

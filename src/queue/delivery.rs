@@ -1,0 +1,131 @@
+//! A job on its way out of its queue, and to its end.
+
+use std::time::Duration;
+
+use serde_json::Value;
+
+use crate::job::{ExecutionId, JobId, JobRecord, JobState, Limit, ProcessId, QueueEnd, QueueName};
+
+/// A job lent to this process.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Delivery {
+    /// The job as it was at the fetch; its state is started and its attempt counts this one.
+    pub job: JobRecord,
+    /// Shown again to settle.
+    pub execution: ExecutionId,
+}
+
+/// A delivery whose process let its lease run out.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Orphan {
+    /// What was delivered.
+    pub delivery: Delivery,
+    /// To whom.
+    pub process: ProcessId,
+}
+
+/// What enqueueing did with one job.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Enqueued {
+    /// It waits now.
+    Accepted,
+    /// A job with this id is there already; nothing was changed.
+    Exists,
+    /// This other job holds its unique key; nothing was changed.
+    Duplicate(JobId),
+}
+
+/// What asking for another run of an ended job did.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Requeued {
+    /// It waits at the tail of its queue.
+    Waits,
+    /// No such job.
+    Missing,
+    /// It is in this state, from which it does not go back; nothing was changed.
+    Is(JobState),
+    /// This other job holds its unique key; nothing was changed.
+    Duplicate(JobId),
+}
+
+/// What a person asks of a process past its queues.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Order {
+    /// This job shall end for good, if it runs here.
+    Stop(JobId),
+    /// This execution shall end as a failed attempt.
+    Kill(ExecutionId),
+    /// One slot takes no more jobs; what runs in it goes on to its end.
+    RetireSlot,
+}
+
+/// How one delivery ends.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Settlement {
+    /// The job.
+    pub job: JobId,
+    /// Its queue.
+    pub queue: QueueName,
+    /// The delivery that is settled.
+    pub execution: ExecutionId,
+    /// What becomes of the job.
+    pub verdict: Verdict,
+    /// What else its record is to say; kept where enqueuers can name callbacks, the one thing that needs it.
+    pub remark: Option<String>,
+}
+
+/// What becomes of a delivered job.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Verdict {
+    /// Ended well; kept for `keep`.
+    Ack {
+        /// Its return value.
+        result: Value,
+        /// How long it is kept; zero drops it at once.
+        keep: Limit,
+    },
+    /// Failed, and is tried again after `delay`. Costs a retry.
+    RetryAt {
+        /// Zero puts it back into its queue at once.
+        delay: Duration,
+        /// Why it failed.
+        error: String,
+    },
+    /// Failed for good; kept for `keep`.
+    Bury {
+        /// Why it failed.
+        error: String,
+        /// How long it is kept.
+        keep: Limit,
+    },
+    /// A person stopped it while it ran: failed for good, whatever retries are left; kept for `keep`.
+    Stop {
+        /// What readers are told.
+        error: String,
+        /// How long it is kept.
+        keep: Limit,
+    },
+    /// Goes to the tail of another queue, whose workers have its function. Costs no retry, and nothing of the
+    /// job is changed but its queue.
+    Forward {
+        /// Where to.
+        queue: QueueName,
+    },
+    /// Goes back unharmed: a continuation, a drain, a runner lost. Costs no retry.
+    GiveBack {
+        /// Where in its queue.
+        end: QueueEnd,
+    },
+    /// Goes back to the head of its queue because its process died. Costs no retry, but is counted in
+    /// `orphaned`.
+    Rescue,
+}
+
+/// Whether a settlement counted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Settled {
+    /// It did.
+    Done,
+    /// The job was settled, rescued or deleted meanwhile: this delivery's effects on the queue are void.
+    NotOurs,
+}

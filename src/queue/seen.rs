@@ -1,0 +1,85 @@
+//! What is seen of queues and of those who serve them.
+
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
+
+use crate::job::{JobId, JobState, KindName, ProcessId, QueueName};
+
+/// Who a process is, for those who look at the workers.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ProcessRecord {
+    /// One start of one process.
+    pub id: ProcessId,
+    /// The host's name.
+    pub host: String,
+    /// The operating system's process id.
+    pub pid: u32,
+    /// The queues it listens to, in order.
+    pub queues: Vec<QueueName>,
+    /// When it started.
+    pub started_at: DateTime<Utc>,
+    /// Until when its lease holds.
+    pub lease_until: DateTime<Utc>,
+}
+
+/// Jobs of one queue by state.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct QueueCounts {
+    /// Waiting.
+    pub queued: u64,
+    /// Waiting for their time.
+    pub scheduled: u64,
+    /// Running.
+    pub started: u64,
+    /// Ended well and kept.
+    pub finished: u64,
+    /// Ended badly and kept.
+    pub failed: u64,
+    /// Taken out and kept.
+    pub canceled: u64,
+}
+
+impl QueueCounts {
+    /// The count of one state.
+    pub fn of_mut(&mut self, state: JobState) -> &mut u64 {
+        match state {
+            JobState::Queued => &mut self.queued,
+            JobState::Scheduled => &mut self.scheduled,
+            JobState::Started => &mut self.started,
+            JobState::Finished => &mut self.finished,
+            JobState::Failed => &mut self.failed,
+            JobState::Canceled => &mut self.canceled,
+        }
+    }
+}
+
+/// Which jobs to list. Fields that are none do not restrict.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct JobFilter {
+    /// Only of this queue.
+    pub queue: Option<QueueName>,
+    /// Only in this state.
+    pub state: Option<JobState>,
+    /// Only of this function, as it was enqueued.
+    pub kind: Option<KindName>,
+    /// Only those whose id or function contains this text; small and capital letters of ASCII are the same.
+    pub text: Option<String>,
+    /// Only those that are listed after this job, however the list has grown since. A job that is gone
+    /// meanwhile ends the list.
+    pub after: Option<JobId>,
+    /// At most so many, newest first.
+    pub limit: u32,
+}
+
+/// What is known of a leadership.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct LeadershipState {
+    /// The process that leads.
+    pub holder: ProcessId,
+    /// Time until it must have renewed; zero when it has run out.
+    pub ttl: Duration,
+    /// When the leader last did its work.
+    pub last_tick: Option<DateTime<Utc>>,
+}
