@@ -90,6 +90,7 @@ macro_rules! contract {
                 another_tenants_row_is_not_there
                 the_latest_row_is_an_active_one_first
                 active_rows_come_oldest_first
+                newest_rows_come_newest_first_whatever_became_of_them
                 a_broken_row_hides_no_other_active_one
                 a_new_carrier_is_noted
                 the_rest_of_a_request_leaves_out_what_came_later

@@ -123,6 +123,21 @@ pub async fn active_rows_come_oldest_first(rig: &Rig) {
     assert_eq!(active(2).await, [3, 2]);
 }
 
+pub async fn newest_rows_come_newest_first_whatever_became_of_them(rig: &Rig) {
+    rig.run(&format!(
+        "insert into background_jobs (business_id, job_type, status) values
+         (3, '{DELETE_RECEIPTS_ALL}', 'completed'), (2, 'other', 'queued'), (2, '{DELETE_RECEIPTS_ALL}', 'running'),
+         (1, '{DELETE_RECEIPTS_ALL}', 'failed')"
+    ))
+    .await;
+    let newest = async |max| {
+        let rows = rig.store.background_jobs.newest(DELETE_RECEIPTS_ALL, max).await.unwrap();
+        rows.iter().map(|job| job.business_id.0).collect::<Vec<_>>()
+    };
+    assert_eq!(newest(10).await, [1, 2, 3]);
+    assert_eq!(newest(2).await, [1, 2]);
+}
+
 pub async fn a_broken_row_hides_no_other_active_one(rig: &Rig) {
     rig.run(&format!(
         "insert into background_jobs (business_id, job_type, status, cursor, created_at) values
