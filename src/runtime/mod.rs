@@ -18,7 +18,8 @@ mod tree;
 mod window;
 
 pub use builder::ServiceBuilder;
-pub use ports::{OpenError, Ports, Reach, migrate, open_trial, tracked_deletions};
+pub use opening::OpenError;
+pub use ports::{Ports, Reach, migrate, open_trial, tracked_deletions};
 pub use risks::in_words as risk_in_words;
 pub use service::{Ended, Service, StartError};
 

@@ -10,12 +10,13 @@ use std::time::Duration;
 use sd_notify::NotifyState;
 use tokio::sync::watch;
 
+use super::Ports;
 use super::service::StartError;
 use super::service_manager::tell;
 use super::shutdown::Signals;
 use super::window::Lobby;
-use super::{OpenError, Ports};
 use crate::config::Settings;
+use crate::fault::Fault;
 use crate::job::Backoff;
 use crate::story::STORY;
 
@@ -23,6 +24,25 @@ use crate::story::STORY;
 const AT_ONCE: Duration = Duration::from_millis(300);
 /// How much longer than the next pause a service manager is asked to wait: as long as one more try may take.
 const ONE_TRY: Duration = Duration::from_secs(60);
+
+/// A back end that cannot be opened.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot open {what}: {}", fault.chain())]
+pub struct OpenError {
+    what: &'static str,
+    fault: Fault,
+}
+
+impl OpenError {
+    pub(super) fn new(what: &'static str, fault: Fault) -> Self {
+        Self { what, fault }
+    }
+
+    /// Whether a later try may do better.
+    pub(super) fn is_outage(&self) -> bool {
+        self.fault.is_retryable()
+    }
+}
 
 /// Opens all back ends, however long it takes. Meanwhile the socket answers, and a signal ends the wait.
 pub(super) async fn open(
@@ -105,7 +125,7 @@ mod tests {
     use std::cell::Cell;
 
     use super::*;
-    use crate::fault::{Fault, FaultKind};
+    use crate::fault::FaultKind;
 
     async fn reached(is_file: bool, answers: &[Option<FaultKind>]) -> (bool, usize) {
         let asked = Cell::new(0);

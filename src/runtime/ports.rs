@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use secrecy::ExposeSecret;
 
-use super::opening::Opening;
+use super::opening::{OpenError, Opening};
 use crate::actors::TrackedKind;
 use crate::blob::{BlobStore, S3Keys, S3Place, open_directory, open_s3};
 use crate::config::{AttachmentDriver, AttachmentSettings, BrokerEngine, Settings, StoreEngine};
@@ -28,25 +28,6 @@ pub struct Ports {
     pub store: Store,
     /// Where objects lie.
     pub blobs: Arc<dyn BlobStore>,
-}
-
-/// A back end that cannot be opened.
-#[derive(Debug, thiserror::Error)]
-#[error("cannot open {what}: {}", fault.chain())]
-pub struct OpenError {
-    what: &'static str,
-    fault: Fault,
-}
-
-impl OpenError {
-    pub(super) fn new(what: &'static str, fault: Fault) -> Self {
-        Self { what, fault }
-    }
-
-    /// Whether a later try may do better.
-    pub(super) fn is_outage(&self) -> bool {
-        self.fault.is_retryable()
-    }
 }
 
 impl Ports {

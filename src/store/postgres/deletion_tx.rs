@@ -6,9 +6,8 @@
 //! links one later has to wait for our commit at the foreign key, and is refused. Deleted receipts that point
 //! to one are locked too: whoever revives one waits, and finds it without pointer.
 //!
-//! A list of ids is handed over as a value that is found out only when the statement runs, and `business_id + 0`
-//! is in no index: else the planner would hold the list against the index of all the tenant's rows, again in each
-//! batch.
+//! A list of ids is found out only when the statement runs, and `business_id + 0` is in no index: else the planner
+//! would hold the list against the index of all the tenant's rows, again in each batch.
 
 use std::sync::Arc;
 
@@ -239,14 +238,8 @@ impl DeletionTx for PostgresDeletionTx {
     async fn set_aside(&mut self, scope: &Scope<'_>, rows: &[SetAside]) -> Result<(), Fault> {
         let ids: Vec<i64> = rows.iter().map(|row| row.receipt.0).collect();
         let reasons: Vec<&str> = rows.iter().map(|row| row.reason.as_str()).collect();
-        query(SET_ASIDE)
-            .bind(scope.job.0)
-            .bind(scope.now.naive_utc())
-            .bind(&ids)
-            .bind(&reasons)
-            .execute(&mut *self.tx)
-            .await
-            .during("set receipts aside")?;
+        let query = query(SET_ASIDE).bind(scope.job.0).bind(scope.now.naive_utc()).bind(&ids).bind(&reasons);
+        query.execute(&mut *self.tx).await.during("set receipts aside")?;
         Ok(())
     }
 
