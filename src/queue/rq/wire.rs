@@ -110,7 +110,7 @@ impl Hash {
             result: last.filter(|_| state == JobState::Finished).and_then(|last| last.result(limits)),
             error: last.and_then(|last| last.error(limits)),
             meta: self.meta(limits),
-            callbacks: callbacks(&self),
+            callbacks: callbacks(self),
             remark: self.text("x_remark").map(str::to_owned),
         };
         (record, serializer)
