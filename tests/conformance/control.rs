@@ -119,7 +119,7 @@ pub fn rate_limited(version: Version) {
     let last = limited("--func tikkun.noop");
     let mut jobs: Vec<_> = ids.iter().map(|id| place.end_of(id)).collect();
     // RQ's client notes its arrival in whole seconds: of two in the same one either may be the first.
-    jobs.sort_by_key(|job| text(&job["timestamps"]["started_at"]).to_owned());
+    jobs.sort_by_key(|job| text(&job["timestamps"]["started_at"]));
     for pair in jobs.windows(2) {
         let (before, after) = (&pair[0]["timestamps"]["ended_at"], &pair[1]["timestamps"]["started_at"]);
         assert!(text(before) <= text(after), "{before} {after}");
