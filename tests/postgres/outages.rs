@@ -1,8 +1,11 @@
 //! A server that goes away in the middle of a deletion is waited for.
 
+use std::io::Write as _;
+use std::net::TcpStream;
 use std::time::Duration;
 
 use crate::ground::Ground;
+use crate::process::{SECRET, Service};
 use crate::server::Server;
 
 /// How the server goes away.
@@ -12,6 +15,15 @@ enum Departure {
     Killed,
 }
 
+/// Somebody who follows the board until the connection is dropped.
+fn follow(service: &Service) -> TcpStream {
+    let mut stream = TcpStream::connect(service.address).unwrap();
+    let request =
+        format!("GET /api/v1/events HTTP/1.1\r\nHost: localhost\r\nX-Internal-Secret: {SECRET}\r\n\r\n");
+    stream.write_all(request.as_bytes()).unwrap();
+    stream
+}
+
 async fn deletion_outlives(departure: Departure) {
     let server = Server::start();
     let ground = Ground::on(&server).await;
@@ -19,6 +31,9 @@ async fn deletion_outlives(departure: Departure) {
     let mut service = ground.service().set("TIKKUN_DELETION__THROTTLE", "30ms").start().await;
     let job = service.delete_all(7);
     ground.processed(&mut service, job, 40).await;
+    let viewer = follow(&service);
+    let row = |service: &Service| service.get("/api/v1/overview").json()["deletions"][0]["status"].clone();
+    service.until("a look", async |service| (row(service) == "running").then_some(())).await;
     match departure {
         Departure::Shutdown => server.stop(),
         Departure::Killed => server.kill(),
@@ -27,6 +42,11 @@ async fn deletion_outlives(departure: Departure) {
     service.says("⏳ [RECEIPTS_DELETE] Backing off 4s after 2 failures").await;
     service.call("GET", "/healthz", &[]).expect(200);
     assert_eq!(service.get("/api/jobs/health").status, 500, "the database is named as out of reach");
+    service.get("/api/v1/deletions").expect(503);
+    let board = service.get("/api/v1/overview").expect(200).json();
+    assert_eq!(board["overview"]["status"], "unhealthy", "{board}");
+    assert_eq!(board["deletions"][0]["status"], "running", "it is shown as it was last seen: {board}");
+    drop(viewer);
     server.start_again();
     service.says("✓ [RECEIPTS_DELETE] Batch complete (recovered!)").await;
     let row = ground.completed(&mut service, job, &tenant).await;

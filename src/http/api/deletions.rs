@@ -1,5 +1,7 @@
 //! `/api/v1/deletions/…`: deletions of all tenants: watched, paused, resumed, cancelled, requested anew.
 
+use std::time::Duration;
+
 use actix_web::http::StatusCode;
 use actix_web::{HttpResponse, web};
 use serde::Serialize;
@@ -7,6 +9,7 @@ use utoipa::ToSchema;
 
 use super::details::{Details, ProblemDetails};
 use super::entrance::Visitor;
+use super::overview::closing;
 use crate::http::Problem;
 use crate::http::board::{Board, DeletionRow, deletion_row};
 use crate::http::deletion_desk::Wisher;
@@ -17,6 +20,8 @@ use crate::store::{Coverage, PersonMove, Requested};
 
 /// Receipts that a deletion could not change, of which so many are shown.
 const ROWS: u32 = 200;
+/// When whoever asked during an outage may come back.
+const COME_BACK: Duration = Duration::from_secs(5);
 
 /// Active and recent deletions.
 #[derive(Serialize, ToSchema)]
@@ -57,8 +62,12 @@ pub(super) struct DeletionRequested {
     responses((status = 200, body = DeletionList), (status = 401, body = ProblemDetails),
         (status = 503, body = ProblemDetails)))]
 pub(super) async fn list(board: web::Data<Board>) -> Result<HttpResponse, Details> {
-    let leaving = || Problem::of_status(StatusCode::INTERNAL_SERVER_ERROR);
-    let snapshot = board.now().await.ok_or_else(leaving)?;
+    let snapshot = board.now().await.ok_or_else(closing)?;
+    if !snapshot.deletions_known {
+        let message = "the database is out of reach, and so is what its deletions do; try again in a moment";
+        let problem = Problem::new(StatusCode::SERVICE_UNAVAILABLE, "unavailable", message);
+        return Err(problem.retry_after(COME_BACK).into());
+    }
     Ok(HttpResponse::Ok().json(DeletionList { deletions: snapshot.deletions.clone() }))
 }
 

@@ -1,7 +1,8 @@
 //! `/api/v1/events`: the board as it changes, by Server-Sent Events.
 //!
 //! Each event is one section of the board and replaces what the viewer had of it, so nothing is lost by
-//! missing one: `Last-Event-ID` says which sections are new, and a slow viewer is sent the newest alone.
+//! missing one: a slow viewer is sent the newest alone. Behind the sections of one look stands its id, which comes
+//! back as `Last-Event-ID` and says which sections are new.
 
 use std::collections::VecDeque;
 use std::time::Duration;

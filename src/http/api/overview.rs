@@ -24,7 +24,8 @@ pub(super) async fn tree(board: web::Data<Board>) -> Result<HttpResponse, Detail
     Ok(HttpResponse::Ok().json(&snapshot.tree))
 }
 
-fn closing() -> Details {
+/// What whoever asks a window that closes is told.
+pub(super) fn closing() -> Details {
     Details::new(
         StatusCode::SERVICE_UNAVAILABLE,
         "unavailable",

@@ -1,9 +1,13 @@
-//! The last two minutes of what was read: enough for small charts and honest estimates.
+//! The last two minutes of what was read: enough for small charts and honest estimates; and the last good look of
+//! each back end, which stands while that one does not answer.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::time::{Duration, Instant};
 
-use super::shapes::Totals;
+use super::paced::Paced;
+use super::shapes::{DeletionRow, QueueState, Totals, WorkerState};
+use crate::job::background::BackgroundJob;
+use crate::store::OutboxSummary;
 
 /// Time between two points of a chart.
 const STEP: Duration = Duration::from_secs(2);
@@ -17,9 +21,26 @@ const MINUTE: Duration = Duration::from_secs(60);
 /// What was seen before.
 #[derive(Debug, Default)]
 pub(in crate::http) struct History {
+    /// The outbox in short, whose every row is counted.
+    pub(super) outbox: Paced<OutboxSummary>,
+    /// The newest deletions, which may lie far apart among other jobs.
+    pub(super) newest: Paced<Vec<BackgroundJob>>,
+    /// What back ends said when they last answered.
+    pub(super) seen: Seen,
     last_look: Option<Instant>,
     queues: BTreeMap<String, Track>,
     deletions: BTreeMap<i64, VecDeque<(Instant, i64)>>,
+}
+
+/// The last good look.
+#[derive(Debug, Default)]
+pub(super) struct Seen {
+    /// None: the broker has not answered yet.
+    pub queues: Option<Vec<QueueState>>,
+    /// Processes that held a lease.
+    pub workers: Vec<WorkerState>,
+    /// Active and recent deletions.
+    pub deletions: Vec<DeletionRow>,
 }
 
 /// One queue's chart.
@@ -35,8 +56,7 @@ impl History {
     /// Begins a look; forgets everything when nobody had looked for a while.
     pub(super) fn look(&mut self, now: Instant) {
         if self.last_look.is_some_and(|last| now.saturating_duration_since(last) > GAP) {
-            self.queues.clear();
-            self.deletions.clear();
+            *self = Self::default();
         }
         self.last_look = Some(now);
     }
@@ -88,6 +108,13 @@ impl History {
                 ((after - before).max(0) as f64 / seconds * 10.0).round() / 10.0
             })
             .collect()
+    }
+
+    /// Takes which deletions are under way; one that was and is not any more is among the newest now.
+    pub(super) fn under_way(&mut self, active: &[BackgroundJob]) {
+        if self.deletions.keys().any(|id| active.iter().all(|job| job.id.0 != *id)) {
+            self.newest.forget();
+        }
     }
 
     /// Forgets deletions that are not under way.

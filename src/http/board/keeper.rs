@@ -30,7 +30,7 @@ pub(in crate::http) struct Posted {
     at: Option<Instant>,
 }
 
-/// One section's text, and the look at which it last changed.
+/// One section's text, and the look at which it last changed. The event carries no id: see [`Board::chunk`].
 #[derive(Clone, Debug, Default)]
 struct Section {
     look: u64,
@@ -90,7 +90,8 @@ impl Board {
     pub(in crate::http) async fn now(&self) -> Option<Arc<Snapshot>> {
         let fresh = |posted: &Posted| posted.at.is_some_and(|at| at.elapsed() < self.interval * 2);
         let mut viewer = self.look();
-        viewer.wait_for(fresh).await.ok().map(|posted| Arc::clone(&posted.snapshot))
+        let posted = viewer.wait_for(|posted| self.is_closed() || fresh(posted)).await.ok()?;
+        (!self.is_closed()).then(|| Arc::clone(&posted.snapshot))
     }
 
     /// Everything that a viewer misses who saw the look named `last`, which is what an event's id says.
@@ -102,7 +103,17 @@ impl Board {
     /// Everything that changed after the look number `seen`.
     pub(in crate::http) fn later(&self, posted: &Posted, seen: u64) -> Bytes {
         let missed = posted.sections.iter().filter(|section| section.look > seen);
-        missed.flat_map(|section| section.event.iter().copied()).collect()
+        self.chunk(missed.map(|section| &section.event), posted.look)
+    }
+
+    /// Sections that are sent together, and behind the last of them the id of the look: a viewer whose connection
+    /// breaks on the way still has the id of what it holds whole.
+    fn chunk<'a>(&self, events: impl Iterator<Item = &'a Bytes>, look: u64) -> Bytes {
+        let mut chunk: Vec<u8> = events.flatten().copied().collect();
+        if !chunk.is_empty() {
+            chunk.extend_from_slice(format!("id: {}.{look}\n\n", self.start).as_bytes());
+        }
+        chunk.into()
     }
 
     /// How many look.
@@ -134,14 +145,13 @@ impl Board {
                 ("deletions", text(&snapshot.deletions)),
                 ("tree", text(&snapshot.tree)),
             ];
-            let mut changes = Vec::new();
             for (section, (name, data)) in posted.sections.iter_mut().zip(texts) {
                 let Some(data) = data.filter(|data| *data != section.data) else { continue };
-                let event = format!("id: {}.{look}\nevent: {name}\ndata: {data}\n\n", self.start);
-                changes.extend_from_slice(event.as_bytes());
-                *section = Section { look, data, event: event.into() };
+                let event = format!("event: {name}\ndata: {data}\n\n").into();
+                *section = Section { look, data, event };
             }
-            posted.changes = changes.into();
+            let changed = posted.sections.iter().filter(|section| section.look == look);
+            posted.changes = self.chunk(changed.map(|section| &section.event), look);
             posted.snapshot = Arc::new(snapshot);
             posted.at = Some(Instant::now());
         });
@@ -155,7 +165,7 @@ fn text(section: &impl Serialize) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::shapes::WorkerState;
+    use super::super::shapes::{QueueState, WorkerState};
     use super::*;
 
     fn snapshot(workers: u32) -> Snapshot {
@@ -191,5 +201,41 @@ mod tests {
         for stranger in [None, Some("other.3"), Some("nonsense")] {
             assert_eq!(events(&board.since(&posted, stranger)).len(), SECTIONS, "{stranger:?}");
         }
+    }
+
+    /// What `Last-Event-ID` a browser sends that was cut off after `sent`.
+    fn last_id(sent: &[u8]) -> Option<String> {
+        let text = String::from_utf8(sent.to_vec()).unwrap();
+        let whole = text.rsplit_once("\n\n").map_or("", |(whole, _)| whole);
+        whole.lines().filter_map(|line| line.strip_prefix("id: ")).next_back().map(str::to_owned)
+    }
+
+    #[test]
+    fn a_viewer_cut_off_anywhere_misses_no_section() {
+        let board = Board::new(Duration::from_secs(1));
+        board.post(snapshot(1));
+        let first = format!("{}.1", board.start);
+        board.post(Snapshot { queues: vec![QueueState::default()], ..snapshot(2) });
+        let posted = board.posted.borrow().clone();
+        assert_eq!(events(&posted.changes), ["queues", "workers"]);
+        for cut in 0..=posted.changes.len() {
+            let sent = posted.changes.slice(..cut);
+            let id = last_id(&sent).unwrap_or_else(|| first.clone());
+            let whole = sent.windows(2).filter(|pair| *pair == b"\n\n").count();
+            let mut seen: Vec<String> = events(&sent).into_iter().take(whole).collect();
+            seen.extend(events(&board.since(&posted, Some(&id))));
+            assert!(
+                ["queues", "workers"].iter().all(|name| seen.iter().any(|one| one == name)),
+                "{cut}: {seen:?}"
+            );
+        }
+        assert_eq!(last_id(&posted.changes), Some(format!("{}.2", board.start)));
+    }
+
+    #[tokio::test]
+    async fn whoever_asks_a_closed_board_is_told_at_once() {
+        let board = Board::new(Duration::from_secs(1));
+        board.close();
+        assert!(board.now().await.is_none());
     }
 }

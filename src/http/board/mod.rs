@@ -5,6 +5,7 @@
 
 mod history;
 mod keeper;
+mod paced;
 mod reader;
 mod reasons;
 mod shapes;

@@ -67,11 +67,13 @@ struct Reading {
 impl BoardReader {
     /// One look at everything.
     pub(in crate::http) async fn read(&self, history: &mut History) -> Snapshot {
-        let reading = self.ask().await;
+        history.look(Instant::now());
+        let reading = self.ask(history).await;
         let now = Instant::now();
-        history.look(now);
-        let workers = reading.processes.as_deref().unwrap_or_default();
-        let queues = self.queues(&reading, workers, (now, history));
+        if let Ok(processes) = &reading.processes {
+            history.seen.workers = processes.iter().map(|process| self.worker(process)).collect();
+        }
+        let queues = self.queues(&reading, (now, history));
         let children = self.health.children.snapshot();
         let leader = reading.scheduler.as_ref().ok().and_then(Option::as_ref);
         let outbox = reading.outbox.as_ref().ok();
@@ -94,38 +96,54 @@ impl BoardReader {
         Snapshot {
             overview,
             queues,
-            workers: workers.iter().map(|process| self.worker(process)).collect(),
+            workers: history.seen.workers.clone(),
             running: self.health.running.list().iter().map(running).collect(),
+            deletions_known: reading.active.is_ok() && reading.newest.is_ok(),
             deletions: self.deletions(reading, (now, history)),
             tree: tree(children),
         }
     }
 
-    async fn ask(&self) -> Reading {
+    async fn ask(&self, history: &mut History) -> Reading {
         let (health, jobs) = (&self.health, &self.facade.jobs);
         let kind = &self.facade.requests.tracked.job_type;
-        let (counts, paused, scheduler, processes, outbox, active, newest) = futures::join!(
+        let (counts, paused, scheduler, processes, outbox, active) = futures::join!(
             health.within(health.broker.counts()),
             health.within(health.broker.paused()),
             health.within(health.broker.leadership(SCHEDULER_ROLE)),
             health.within(health.broker.processes()),
-            health.within(health.store.outbox.summary(None)),
+            history.outbox.read(health.within(health.store.outbox.summary(None))),
             health.within(jobs.active(kind, ACTIVE)),
-            health.within(jobs.newest(kind, RECENT)),
         );
+        history.under_way(active.as_deref().unwrap_or_default());
+        let newest = history.newest.read(health.within(jobs.newest(kind, RECENT))).await;
         Reading { counts, paused, scheduler, processes, outbox, active, newest }
     }
 
+    /// The queues as they are, or as they last were while the broker does not answer. Charts go on with what was read
+    /// alone: a broker that comes back has not finished all its jobs at that moment.
+    fn queues(&self, reading: &Reading, (now, history): (Instant, &mut History)) -> Vec<QueueState> {
+        let workers = &history.seen.workers.clone()[..];
+        let (Ok(counts), Ok(paused)) = (&reading.counts, &reading.paused) else {
+            let unknown =
+                || self.states((&BTreeMap::new(), &BTreeMap::new(), workers), |_, _| <_>::default());
+            return history.seen.queues.clone().unwrap_or_else(unknown);
+        };
+        let states = self.states((counts, paused, workers), |name, totals| history.queue(now, name, totals));
+        history.seen.queues = Some(states.clone());
+        states
+    }
+
     /// Every known queue in the worker's order, then those that were used or paused besides.
-    fn queues(
+    fn states(
         &self,
-        reading: &Reading,
-        workers: &[ProcessRecord],
-        (now, history): (Instant, &mut History),
+        (counts, paused, workers): (
+            &BTreeMap<QueueName, QueueCounts>,
+            &BTreeMap<QueueName, PausedQueue>,
+            &[WorkerState],
+        ),
+        mut chart: impl FnMut(&str, Totals) -> (Vec<u64>, Vec<u64>),
     ) -> Vec<QueueState> {
-        let (none, nobody) = (BTreeMap::new(), BTreeMap::new());
-        let counts = reading.counts.as_ref().unwrap_or(&none);
-        let paused = reading.paused.as_ref().unwrap_or(&nobody);
         let worker = &self.health.worker;
         let mut names: Vec<QueueName> =
             worker.configured_queues.iter().chain(&worker.all_known_queues).map(QueueName::from).collect();
@@ -134,11 +152,14 @@ impl BoardReader {
         names.retain(|name| seen.insert(name.clone()));
         let state = |name: QueueName| {
             let counts = Totals::from(counts.get(&name).copied().unwrap_or_default());
-            let (depth, done) = history.queue(now, name.as_str(), counts);
+            let (depth, done) = chart(name.as_str(), counts);
             let pause = paused.get(&name);
             QueueState {
                 counts,
-                workers: workers.iter().filter(|worker| worker.queues.contains(&name)).count(),
+                workers: workers
+                    .iter()
+                    .filter(|worker| worker.queues.iter().any(|one| one == name.as_str()))
+                    .count(),
                 paused: pause.is_some(),
                 paused_by: pause.map(|pause| pause.by.clone()),
                 paused_since: pause.map(|pause| time(pause.since)),
@@ -159,8 +180,11 @@ impl BoardReader {
             queue: tracked.queue.to_string(),
             served: reading.processes.as_ref().ok().map(listens),
         };
+        let (Ok(newest), Ok(active)) = (reading.newest, reading.active) else {
+            return history.seen.deletions.clone();
+        };
         let mut rows: BTreeMap<i64, BackgroundJob> = BTreeMap::new();
-        for job in reading.newest.unwrap_or_default().into_iter().chain(reading.active.unwrap_or_default()) {
+        for job in newest.into_iter().chain(active) {
             rows.insert(job.id.0, job);
         }
         history.keep_deletions(|id| rows.get(&id).is_some_and(|job| job.status.is_active()));
@@ -170,7 +194,9 @@ impl BoardReader {
                 if active { history.deletion(now, job.id.0, job.progress.processed) } else { Vec::new() };
             deletion_row(&job, &service, rates)
         };
-        rows.into_values().rev().map(row).collect()
+        let rows: Vec<DeletionRow> = rows.into_values().rev().map(row).collect();
+        history.seen.deletions.clone_from(&rows);
+        rows
     }
 
     fn cleanup(&self, outbox: &OutboxSummary) -> CleanupState {

@@ -11,16 +11,19 @@ use crate::queue::QueueCounts;
 pub(in crate::http) struct Snapshot {
     /// Health and totals.
     pub overview: Overview,
-    /// Every known or used queue, in the worker's order.
+    /// Every known or used queue, in the worker's order; as it was last seen while the broker does not answer.
     pub queues: Vec<QueueState>,
     /// Processes that hold a lease.
     pub workers: Vec<WorkerState>,
     /// What runs in this process.
     pub running: Vec<RunningState>,
-    /// Active and recent deletions, newest first.
+    /// Active and recent deletions, newest first; as they were last seen while the database does not answer.
     pub deletions: Vec<DeletionRow>,
     /// The actors of this process.
     pub tree: SupervisionTree,
+    /// Whether the database said what the deletions are; otherwise it is what it said before.
+    #[serde(skip)]
+    pub deletions_known: bool,
 }
 
 /// Health and totals.

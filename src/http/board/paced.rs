@@ -1,0 +1,80 @@
+//! What is dear to read where there is much of it: read so seldom that reading stays a small part of the time.
+
+use std::future::Future;
+use std::time::Instant;
+
+use crate::fault::Fault;
+
+/// After a reading, so many times what it took goes by before the next: a twentieth of the time at most.
+const REST: u32 = 19;
+
+/// The last reading, for as long as it stands for the next ones.
+#[derive(Debug)]
+pub(super) struct Paced<T> {
+    last: Option<(T, Instant)>,
+}
+
+impl<T> Default for Paced<T> {
+    fn default() -> Self {
+        Self { last: None }
+    }
+}
+
+impl<T: Clone> Paced<T> {
+    /// The last reading, or a new one where that has stood long enough.
+    ///
+    /// # Errors
+    /// Those of the reading; the next call reads anew.
+    pub(super) async fn read(&mut self, reading: impl Future<Output = Result<T, Fault>>) -> Result<T, Fault> {
+        let begun = Instant::now();
+        if let Some((value, due)) = &self.last
+            && begun < *due
+        {
+            return Ok(value.clone());
+        }
+        self.last = None;
+        let value = reading.await?;
+        let ended = Instant::now();
+        self.last = Some((value.clone(), ended + (ended - begun) * REST));
+        Ok(value)
+    }
+
+    /// Lets the next call read anew: something is known to have changed.
+    pub(super) fn forget(&mut self) {
+        self.last = None;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fault::FaultKind;
+    use std::time::Duration;
+
+    /// A reading that takes as long as it is told.
+    async fn reading(value: u32, takes: Duration) -> Result<u32, Fault> {
+        let begun = Instant::now();
+        while begun.elapsed() < takes {
+            tokio::task::yield_now().await;
+        }
+        Ok(value)
+    }
+
+    #[tokio::test]
+    async fn a_slow_reading_stands_and_one_that_was_forgotten_does_not() {
+        let (mut paced, slow) = (Paced::default(), Duration::from_millis(50));
+        assert_eq!(paced.read(reading(1, slow)).await.unwrap(), 1);
+        assert_eq!(paced.read(reading(2, slow)).await.unwrap(), 1);
+        paced.forget();
+        assert_eq!(paced.read(reading(3, slow)).await.unwrap(), 3);
+    }
+
+    #[tokio::test]
+    async fn a_reading_that_failed_is_no_reading() {
+        let mut paced = Paced::default();
+        let failed =
+            paced.read(async { Err(Fault::new(FaultKind::Unavailable, "the database is away")) }).await;
+        assert!(failed.is_err());
+        assert_eq!(paced.read(reading(4, Duration::ZERO)).await.unwrap(), 4);
+    }
+}
