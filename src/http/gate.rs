@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use actix_web::body::{BoxBody, MessageBody};
 use actix_web::dev::{ServiceRequest, ServiceResponse};
+use actix_web::error::InternalError;
 use actix_web::http::{StatusCode, header};
 use actix_web::middleware::Next;
 use actix_web::{Error, HttpRequest, HttpResponse, ResponseError as _, web};
@@ -77,12 +78,15 @@ pub(super) async fn bounded(
         return Ok(request.into_response(answer));
     }
     // The request must not be held on to: routing needs it alone.
+    let details = request.path().starts_with(V1);
     match tokio::time::timeout(gate.timeout, next.call(request)).await {
         Ok(answer) => Ok(in_our_form(answer?.map_into_boxed_body())),
         Err(_) => {
             let waited = humantime::format_duration(gate.timeout);
             let message = format!("no answer within {waited}; it may still have been carried out");
-            Err(Problem::new(StatusCode::GATEWAY_TIMEOUT, "timeout", message).into())
+            let problem = Problem::new(StatusCode::GATEWAY_TIMEOUT, "timeout", message);
+            let answer = if details { problem.to_details() } else { problem.error_response() };
+            Err(InternalError::from_response(problem, answer).into())
         }
     }
 }

@@ -6,10 +6,10 @@ use std::time::Duration;
 use actix_web::dev::Server;
 use actix_web::http::StatusCode;
 use actix_web::middleware::from_fn;
-use actix_web::{HttpResponse, web};
+use actix_web::{HttpRequest, HttpResponse, web};
 use tokio::sync::watch;
 
-use super::gate::with_secret;
+use super::gate::{Gate, SECRET_HEADER, with_secret};
 use super::server::{HttpSettings, open};
 use super::{Probes, Problem, probes};
 
@@ -31,15 +31,31 @@ pub fn serve_lobby(
 ) -> std::io::Result<(Server, SocketAddr)> {
     let waits = web::Data::new(waits);
     open(socket, settings, move |config| {
+        let page = web::scope("/api/v1").default_service(web::to(reason_of_page));
         let api = web::scope("/api").wrap(from_fn(with_secret)).default_service(web::to(reason));
-        config.app_data(probes.clone()).app_data(waits.clone()).configure(probes::routes).service(api);
+        config.app_data(probes.clone()).app_data(waits.clone()).configure(probes::routes);
+        config.service(page).service(api);
     })
 }
 
 async fn reason(waits: web::Data<Waits>) -> Result<HttpResponse, Problem> {
-    let message = match &*waits.borrow() {
+    Err(starting(waits.borrow().as_deref()))
+}
+
+/// An open page waits, and its person stays signed in; why it waits is for those who show the secret.
+async fn reason_of_page(
+    gate: web::Data<Gate>,
+    waits: web::Data<Waits>,
+    request: HttpRequest,
+) -> HttpResponse {
+    let known = gate.knows(request.headers().get(SECRET_HEADER));
+    starting(waits.borrow().as_deref().filter(|_| known)).to_details()
+}
+
+fn starting(reason: Option<&str>) -> Problem {
+    let message = match reason {
         Some(reason) => format!("this process has not started: {reason}"),
-        None => "this process has not started".to_owned(),
+        None => "this process has not started; it waits for a back end".to_owned(),
     };
-    Err(Problem::new(StatusCode::SERVICE_UNAVAILABLE, "starting", message).retry_after(COME_BACK))
+    Problem::new(StatusCode::SERVICE_UNAVAILABLE, "starting", message).retry_after(COME_BACK)
 }

@@ -13,6 +13,8 @@ use crate::supervision::Turns;
 pub struct Probes {
     /// The loops that must turn.
     pub turns: Turns,
+    /// Set once the back ends are open.
+    pub opened: AtomicBool,
     /// Set once everything runs.
     pub started: AtomicBool,
     /// Set once the process begins to drain or gives up.
@@ -22,10 +24,25 @@ pub struct Probes {
 }
 
 impl Probes {
-    /// Probes of a process that starts.
+    /// Probes of a process whose back ends are open, and that starts.
     #[must_use]
     pub fn new(turns: Turns, longest_turn: Duration) -> Self {
-        Self { turns, started: AtomicBool::new(false), leaving: AtomicBool::new(false), longest_turn }
+        Self { turns, opened: true.into(), started: false.into(), leaving: false.into(), longest_turn }
+    }
+
+    /// Probes of a process that waits for its back ends: no loop turns yet.
+    #[must_use]
+    pub fn of_lobby() -> Self {
+        Self { opened: false.into(), ..Self::new(Turns::default(), Duration::MAX) }
+    }
+
+    /// What a process that has not started waits for.
+    fn waits_for(&self) -> &'static str {
+        if self.opened.load(Ordering::Acquire) {
+            "the queue has not granted the first lease yet; the log says what it answers, if it answers"
+        } else {
+            "a back end is out of reach; the log says which, and so does /api to whoever has the secret"
+        }
     }
 
     /// Loops that have not turned for too long: the process is alive while there are none.
@@ -48,12 +65,9 @@ fn answer(good: bool, status: &str, stopped: Vec<String>) -> HttpResponse {
 }
 
 /// Everything is up but for the one thing that another has to grant.
-fn starting(stopped: Vec<String>) -> HttpResponse {
-    HttpResponse::ServiceUnavailable().json(json!({
-        "status": "starting",
-        "stopped": stopped,
-        "why": "the queue has not granted the first lease yet; the log says what it answers, if it answers",
-    }))
+fn starting(probes: &Probes, stopped: Vec<String>) -> HttpResponse {
+    let why = probes.waits_for();
+    HttpResponse::ServiceUnavailable().json(json!({ "status": "starting", "stopped": stopped, "why": why }))
 }
 
 /// Alive: the control plane turns and the fetch loops advance, also while they wait out an outage.
@@ -69,7 +83,7 @@ async fn readyz(probes: web::Data<Probes>) -> HttpResponse {
         return answer(false, "leaving", stopped);
     }
     if !probes.started.load(Ordering::Acquire) {
-        return starting(stopped);
+        return starting(&probes, stopped);
     }
     answer(stopped.is_empty(), if stopped.is_empty() { "ready" } else { "stopped" }, stopped)
 }
@@ -79,6 +93,6 @@ async fn startupz(probes: web::Data<Probes>) -> HttpResponse {
     if probes.started.load(Ordering::Acquire) {
         answer(true, "started", Vec::new())
     } else {
-        starting(Vec::new())
+        starting(&probes, Vec::new())
     }
 }

@@ -47,7 +47,8 @@ impl Problem {
     #[must_use]
     pub fn unavailable(what: &'static str, fault: &Fault) -> Self {
         tracing::warn!(error = fault.chain(), "{what} does not serve a request");
-        let message = format!("the {what} is out of reach; nothing was changed, try again in a moment");
+        let message =
+            format!("the {what} is out of reach; a change may not have happened, try again in a moment");
         Self::new(StatusCode::SERVICE_UNAVAILABLE, "unavailable", message).retry_after(Duration::from_secs(5))
     }
 

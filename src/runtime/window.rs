@@ -17,7 +17,6 @@ use crate::http::{
     Board, BoardReader, Entrance, Facade, HealthReader, HttpSettings, Identity, Limiter, PageParts, Planning,
     Probes, QueueDesk, StuckAfter, Thresholds, Window, serve, serve_lobby,
 };
-use crate::supervision::Turns;
 
 impl Service {
     pub(super) fn open_window(&mut self, socket: TcpListener) -> std::io::Result<()> {
@@ -155,7 +154,7 @@ impl Lobby {
         waits: watch::Receiver<Option<String>>,
     ) -> std::io::Result<Self> {
         // Nothing turns yet that could stand still.
-        let probes = web::Data::new(Probes::new(Turns::default(), Duration::MAX));
+        let probes = web::Data::new(Probes::of_lobby());
         let (server, address) = serve_lobby(socket.try_clone()?, &http_settings(settings), probes, waits)?;
         tracing::info!(address = %address, "tikkun waits for its back ends");
         let lobby = Self { server: server.handle() };

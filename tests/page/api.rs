@@ -70,6 +70,17 @@ async fn nobody_comes_in_without_the_secret_and_a_change_wants_the_sessions_toke
 }
 
 #[tokio::test]
+async fn a_wrong_secret_is_told_nothing_else_and_a_right_one_which_header_is_wrong() {
+    let ground = Ground::new().await;
+    let service = ground.service().start().await;
+    let user = ("X-User-Id", "nobody");
+    let wrong = service.call("GET", "/api/v1/overview", &[("X-Internal-Secret", "guessed"), user]);
+    assert_eq!(code(&wrong.expect(401)), "unauthorized");
+    let right = service.call("GET", "/api/v1/overview", &[KNOWN, user]).expect(400);
+    assert!(right.json()["detail"].as_str().unwrap().contains("X-User-Id"), "{right:?}");
+}
+
+#[tokio::test]
 async fn too_many_wrong_secrets_are_not_listened_to() {
     let ground = Ground::new().await;
     let service = ground.service().start().await;
@@ -107,6 +118,25 @@ async fn a_change_that_is_sent_twice_happens_once() {
 }
 
 #[tokio::test]
+async fn what_was_refused_under_a_key_may_pass_under_the_same_key() {
+    let ground = Ground::new().await;
+    let service = ground.service().start().await;
+    let key = ("Idempotency-Key", "again");
+    let cancel = "/api/v1/jobs/late/cancel";
+    assert_eq!(code(&service.call("POST", cancel, &[KNOWN, key]).expect(404)), "job_not_found");
+    let job = NewJob::new("late", "nobody_listens", "shop.greet", Args::default());
+    ground.broker().await.enqueue(&[job]).await.unwrap();
+    let done = service.call("POST", cancel, &[KNOWN, key]).expect(200).json();
+    assert_eq!((&done["state"], &done["changed"]), (&json!("canceled"), &json!(true)));
+}
+
+/// A confirmation that claims to be younger than it is.
+fn aged(confirm: &Value) -> String {
+    let (at, seal) = confirm.as_str().unwrap().split_once('.').unwrap();
+    format!("{}.{seal}", at.parse::<i64>().unwrap() + 1)
+}
+
+#[tokio::test]
 async fn jobs_come_page_by_page_and_many_are_changed_only_after_a_second_look() {
     let ground = Ground::new().await;
     let service = ground.service().set("RQ_QUEUES", "maintenance").start().await;
@@ -135,6 +165,8 @@ async fn jobs_come_page_by_page_and_many_are_changed_only_after_a_second_look() 
     assert_eq!(waiting["jobs"].as_array().unwrap().len(), 7, "nothing was changed by asking");
     let fewer = json!({ "action": "cancel", "ids": ["job-1"], "confirm": first["confirm"] });
     assert_eq!(code(&post(&service, "/api/v1/jobs/bulk", &[KNOWN], &fewer).expect(409)), "not_confirmed");
+    let old = json!({ "action": "cancel", "ids": first["ids"], "confirm": aged(&first["confirm"]) });
+    assert_eq!(code(&post(&service, "/api/v1/jobs/bulk", &[KNOWN], &old).expect(409)), "not_confirmed");
     let sure = json!({ "action": "cancel", "ids": first["ids"], "confirm": first["confirm"] });
     let done = post(&service, "/api/v1/jobs/bulk", &[KNOWN], &sure).expect(200).json();
     assert!(done["results"].as_array().unwrap().iter().all(|one| one["changed"] == true), "{done}");
@@ -147,7 +179,12 @@ async fn jobs_come_page_by_page_and_many_are_changed_only_after_a_second_look() 
     assert_eq!(code(&service.call("GET", "/api/v1/jobs/none", &[KNOWN]).expect(404)), "job_not_found");
 }
 
-/// Reads a stream until it holds `text`, and answers all of it.
+/// The id behind the first sections of a stream, once it is there whole.
+fn id_in(stream: &str) -> Option<&str> {
+    stream.split_once("\nid: ")?.1.split_once("\n\n").map(|(id, _)| id)
+}
+
+/// Reads a stream until it holds `text` and an id, and answers all of it.
 fn stream_until(service: &Service, last: Option<&str>, text: &str) -> String {
     let mut stream = TcpStream::connect(service.address).unwrap();
     stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
@@ -158,7 +195,7 @@ fn stream_until(service: &Service, last: Option<&str>, text: &str) -> String {
     )
     .unwrap();
     let (mut all, mut bytes) = (String::new(), [0; 4096]);
-    while !all.contains(text) {
+    while !all.contains(text) || id_in(&all).is_none() {
         let length =
             stream.read(&mut bytes).unwrap_or_else(|error| panic!("{error}: waited for {text} in {all}"));
         assert!(length > 0, "the stream ended before {text}: {all}");
@@ -175,7 +212,7 @@ async fn a_viewer_who_comes_back_is_sent_only_what_changed() {
     for section in ["overview", "queues", "workers", "running", "deletions", "tree"] {
         assert!(first.contains(&format!("event: {section}\n")), "{first}");
     }
-    let id = first.lines().filter_map(|line| line.strip_prefix("id: ")).next_back().unwrap();
+    let id = id_in(&first).unwrap();
     service.call("POST", "/api/v1/queues/low/pause", &[KNOWN]).expect(200);
     let second = stream_until(&service, Some(id), "\"paused\":true");
     assert!(!second.contains("event: workers\n") || !second.contains("event: tree\n"), "{second}");

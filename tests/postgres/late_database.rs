@@ -29,9 +29,14 @@ async fn service_waits_for_a_database_that_comes_up_later() {
     let address = waits(&mut process).await;
     get(&process, address, "/healthz", &[]).expect(200);
     for probe in ["/startupz", "/readyz"] {
-        assert_eq!(get(&process, address, probe, &[]).expect(503).json()["status"], "starting");
+        let told = get(&process, address, probe, &[]).expect(503).json();
+        assert_eq!(told["status"], "starting");
+        assert!(told["why"].as_str().unwrap().contains("a back end is out of reach"), "{told}");
     }
     get(&process, address, "/api/jobs/health", &[]).expect(401);
+    let page = get(&process, address, "/api/v1/session", &[]).expect(503).json();
+    assert_eq!(page["code"], "starting", "an open page waits and signs nobody out");
+    assert!(!page["detail"].as_str().unwrap().contains("database"), "{page}");
     for line in ["⏳ [START] Backing off 2s after 1 failures", "⏳ [START] Backing off 4s after 2 failures"]
     {
         process.until(line, async |process| process.lines(line).first().cloned()).await;

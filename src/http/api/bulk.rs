@@ -2,18 +2,28 @@
 
 use actix_web::http::StatusCode;
 use actix_web::{HttpResponse, web};
+use chrono::Utc;
+use futures::future::join_all;
 use serde::{Deserialize, Serialize};
+use subtle::ConstantTimeEq as _;
 use utoipa::ToSchema;
 
 use super::details::{Details, ProblemDetails};
 use super::entrance::{Entrance, Visitor};
 use super::jobs::{JobChange, filter};
+use super::seal::Sealer;
 use crate::http::{Problem, QueueDesk};
 use crate::job::{JobId, JobState};
 use crate::queue::Requeued;
 
 /// Jobs in one change at most.
 const MOST: u32 = 1000;
+/// Seconds for which a confirmation holds.
+const CONFIRMED: i64 = 600;
+/// What is said of a job where the queue did not answer.
+const UNKNOWN: &str = "unknown";
+/// Jobs that are taken out at the same time.
+const AT_ONCE: usize = 32;
 
 /// What is to be done to many jobs.
 #[derive(Deserialize, ToSchema)]
@@ -45,7 +55,7 @@ pub(super) struct BulkAnswer {
     ids: Vec<String>,
     /// Send the same action again with these ids and this word.
     confirm: Option<String>,
-    /// What became of each.
+    /// What became of each; `unknown` where the queue did not answer.
     results: Vec<JobChange>,
 }
 
@@ -70,22 +80,39 @@ pub(super) async fn bulk(
             return Err(bad("bad_action", format!("`{other}` is no action; expected `retry` or `cancel`")));
         }
     };
-    let seal = |ids: &[String]| {
-        let text = format!("{}\n{}\n{}", visitor.name, wish.action, ids.join("\n"));
-        entrance.seals().map(|sealer| sealer.seal("bulk", &text))
-    };
+    let now = Utc::now().timestamp();
     let Some(confirm) = &wish.confirm else {
         let ids = if wish.ids.is_empty() { chosen(&desk, &wish, suits).await? } else { wish.ids.clone() };
-        let confirm = seal(&ids);
+        let confirm =
+            entrance.seals().map(|sealer| confirmation(sealer, (&visitor, &wish.action, &ids), now));
         return Ok(HttpResponse::Ok().json(BulkAnswer { done: false, ids, confirm, results: Vec::new() }));
     };
-    if wish.ids.len() > MOST as usize || seal(&wish.ids).as_ref() != Some(confirm) {
-        let message = "`confirm` does not belong to these ids and this action; ask again without it first";
+    let meant = (&visitor, wish.action.as_str(), &wish.ids[..]);
+    let confirms = |sealer: &Sealer| confirms(sealer, meant, confirm, now);
+    if wish.ids.len() > MOST as usize || !entrance.seals().is_some_and(confirms) {
+        let message = "`confirm` does not belong to these ids and this action, or is older than ten minutes; ask again \
+                       without it first";
         return Err(Details::new(StatusCode::CONFLICT, "not_confirmed", message));
     }
-    let results = carry_out(&desk, &wish).await?;
+    // Before it happens: whatever becomes of the answer, the log knows what was meant.
     tracing::info!(target: "tikkun::audit", who = visitor.name, action = wish.action, jobs = ?wish.ids, "bulk change");
+    let results = carry_out(&desk, &wish).await?;
     Ok(HttpResponse::Ok().json(BulkAnswer { done: true, ids: wish.ids, confirm: None, results }))
+}
+
+/// Says that this person was shown these ids at this time, in seconds since the epoch.
+fn confirmation(sealer: &Sealer, (who, action, ids): (&Visitor, &str, &[String]), at: i64) -> String {
+    let text = serde_json::json!([who.name, action, ids, at]).to_string();
+    format!("{at}.{}", sealer.seal("bulk", &text))
+}
+
+/// Whether that is what the person was shown, not long ago.
+fn confirms(sealer: &Sealer, meant: (&Visitor, &str, &[String]), given: &str, now: i64) -> bool {
+    let at = given.split_once('.').and_then(|(at, _)| at.parse::<i64>().ok());
+    at.is_some_and(|at| {
+        (0..=CONFIRMED).contains(&(now - at))
+            && bool::from(confirmation(sealer, meant, at).as_bytes().ct_eq(given.as_bytes()))
+    })
 }
 
 /// The jobs that the filter and the action mean, at most [`MOST`].
@@ -115,11 +142,28 @@ async fn carry_out(desk: &QueueDesk, wish: &BulkWish) -> Result<Vec<JobChange>, 
         });
         return Ok(told.collect());
     }
-    let mut told = Vec::with_capacity(ids.len());
-    for id in &ids {
-        let state = desk.within(desk.broker.cancel(id)).await?;
-        let word = state.map_or_else(|| "missing".to_owned(), |state| state.to_string());
-        told.push(change(id, word, state == Some(JobState::Canceled)));
+    let (mut told, mut lost) = (Vec::with_capacity(ids.len()), None);
+    for some in ids.chunks(AT_ONCE) {
+        // Once the queue is gone, the others are left alone.
+        let asked = some.iter().take(if lost.is_some() { 0 } else { AT_ONCE });
+        let answers = join_all(asked.map(|id| desk.within(desk.broker.cancel(id)))).await;
+        let mut answers = answers.into_iter();
+        for id in some {
+            let word = match answers.next() {
+                Some(Ok(Some(state))) => state.to_string(),
+                Some(Ok(None)) => "missing".to_owned(),
+                Some(Err(problem)) => {
+                    lost = Some(problem);
+                    UNKNOWN.to_owned()
+                }
+                None => UNKNOWN.to_owned(),
+            };
+            let canceled = word == JobState::Canceled.as_str();
+            told.push(change(id, word, canceled));
+        }
     }
-    Ok(told)
+    match lost {
+        Some(problem) if told.iter().all(|one| one.state == UNKNOWN) => Err(problem),
+        _ => Ok(told),
+    }
 }

@@ -1,6 +1,6 @@
 //! Who comes in, and what every change must bring: the one place that no change gets around.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -77,11 +77,11 @@ impl Entrance {
 
     fn visitor(&self, request: &HttpRequest) -> Result<Visitor, Problem> {
         if let Some(given) = request.headers().get(SECRET_HEADER) {
-            let known = given.to_str().is_ok_and(|given| self.knows(given));
+            if !given.to_str().is_ok_and(|given| self.knows(given)) {
+                return Err(Problem::unauthorized());
+            }
             let name = person(request)?.map_or_else(|| "http".to_owned(), |id| format!("user {id}"));
-            return known
-                .then_some(Visitor { name, until: None, csrf: None })
-                .ok_or_else(Problem::unauthorized);
+            return Ok(Visitor { name, until: None, csrf: None });
         }
         let session = self.session(request).ok_or_else(Problem::unauthorized)?;
         Ok(Visitor { name: session.name, until: Some(session.until), csrf: Some(session.csrf) })
@@ -129,14 +129,35 @@ pub(super) async fn enter(
         return next.call(request).await.map(ServiceResponse::map_into_boxed_body);
     }
     let what = format!("{} {}", request.method(), request.path());
-    let peer = request.peer_addr();
+    let mut line = AuditLine { who: visitor.name.clone(), what, peer: request.peer_addr(), status: None };
     let answer = match entrance.may_change(&visitor, request.request()) {
         Ok(()) => change(&entrance, &visitor, (request, next)).await?,
         Err(problem) => request.into_response(problem.to_details()),
     };
-    let status = answer.status().as_u16();
-    tracing::info!(target: "tikkun::audit", who = visitor.name, what, status, ?peer, "change");
+    line.status = Some(answer.status().as_u16());
     Ok(answer)
+}
+
+/// The line that every change leaves in the log, also one whose answer did not come in time: it may have been
+/// carried out all the same.
+struct AuditLine {
+    who: String,
+    what: String,
+    peer: Option<SocketAddr>,
+    /// None while there is no answer.
+    status: Option<u16>,
+}
+
+impl Drop for AuditLine {
+    fn drop(&mut self) {
+        let Self { who, what, peer, status } = self;
+        match status {
+            Some(status) => tracing::info!(target: "tikkun::audit", who, what, status, ?peer, "change"),
+            None => {
+                tracing::warn!(target: "tikkun::audit", who, what, ?peer, "change without an answer in time")
+            }
+        }
+    }
 }
 
 /// Carries a change out, or answers again what it was answered the first time.
@@ -165,10 +186,10 @@ async fn change(
     match turn {
         Turn::Again(kept) => Ok(request.into_response(kept.answer())),
         Turn::First(ticket) => {
-            let answer = match next.call(request).await {
-                Ok(answer) => answer.map_into_boxed_body(),
-                Err(error) => return Err(error),
-            };
+            let answer = next.call(request).await?.map_into_boxed_body();
+            if !answer.status().is_success() {
+                return Ok(answer);
+            }
             let (request, answer) = answer.into_parts();
             let kept = Kept::of(answer)
                 .await

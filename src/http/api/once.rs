@@ -1,5 +1,6 @@
 //! Idempotency keys: a change that is sent twice under one key happens once and is answered the same.
 //!
+//! What was refused has changed nothing and is not kept: the next try may pass.
 //! Kept in this process for ten minutes; what must hold longer holds by itself (one active deletion a
 //! tenant, a job that was cancelled stays so).
 
@@ -18,8 +19,10 @@ use crate::http::Problem;
 
 /// How long an answer is kept.
 const KEEP: Duration = Duration::from_secs(600);
-/// Answers that are kept at most; past that the keys that have ended go first.
+/// Answers that are kept at most.
 const MOST: usize = 2000;
+/// Bytes of answers that are kept at most; one of a thousand jobs takes a tenth of a megabyte.
+const MOST_BYTES: usize = 16 << 20;
 
 /// A change's method, path and body in short.
 pub(super) type Print = [u8; 32];
@@ -89,7 +92,7 @@ impl Once {
                 "the change with this Idempotency-Key is under way; ask again in a moment",
             ),
             Some(Use { answer: Some(kept), .. }) => Ok(Turn::Again(kept.clone())),
-            None if uses.len() >= MOST => conflict(
+            None if uses.len() >= MOST || bytes(&uses) >= MOST_BYTES => conflict(
                 StatusCode::SERVICE_UNAVAILABLE,
                 "too_many_keys",
                 "too many changes with an Idempotency-Key in ten minutes; send this one without, or later",
@@ -102,12 +105,14 @@ impl Once {
     }
 }
 
+fn bytes(uses: &HashMap<String, Use>) -> usize {
+    uses.values().filter_map(|one| one.answer.as_ref()).map(|kept| kept.body.len()).sum()
+}
+
 impl Ticket {
-    /// Keeps what was answered, unless it may be better the next time.
+    /// Keeps what was answered to a change that was carried out.
     pub(super) fn keep(self, kept: Kept) {
-        if !kept.status.is_server_error()
-            && let Some(one) = self.once.0.lock().get_mut(&self.key)
-        {
+        if let Some(one) = self.once.0.lock().get_mut(&self.key) {
             one.answer = Some(kept);
         }
     }
@@ -168,10 +173,20 @@ mod tests {
     }
 
     #[test]
-    fn what_broke_may_be_tried_again() {
+    fn what_was_not_carried_out_may_be_tried_again() {
         let (once, print) = (Once::default(), Once::print(&["POST", "/a"], b""));
         drop(first(&once, print));
-        first(&once, print).keep(kept(StatusCode::SERVICE_UNAVAILABLE));
         first(&once, print).keep(kept(StatusCode::OK));
+    }
+
+    #[test]
+    fn answers_are_kept_within_a_number_of_bytes() {
+        let once = Once::default();
+        let print = Once::print(&["POST", "/a"], b"");
+        let large = Kept { body: Bytes::from(vec![b'x'; MOST_BYTES]), ..kept(StatusCode::OK) };
+        first(&once, print).keep(large);
+        let refused = once.turn("another", print);
+        assert!(refused.is_err_and(|problem| problem.to_string().contains("too_many_keys")));
+        assert!(matches!(once.turn("k", print), Ok(Turn::Again(_))));
     }
 }

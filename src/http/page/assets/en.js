@@ -229,7 +229,7 @@ export const en = {
   problem_too_many_requests: "Too often. Try again in a minute.",
   problem_read_only: "This service takes no changes from the page.",
   problem_csrf: "The sign-in is too old for this page. Load it again.",
-  problem_unavailable: "A back end is out of reach; nothing was changed. Try again in a moment.",
+  problem_unavailable: "A back end is out of reach; a change may not have happened. Look, and try again in a moment.",
   problem_job_not_found: "There is no such job any more: ended jobs are dropped after their time.",
   problem_not_confirmed: "The confirmation does not fit. Look again and repeat it.",
   span_s: "{s} s",
