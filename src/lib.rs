@@ -10,6 +10,7 @@ pub mod fault;
 pub mod http;
 pub mod job;
 pub mod kinds;
+pub mod measure;
 pub mod queue;
 pub mod runtime;
 pub mod store;

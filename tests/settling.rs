@@ -17,6 +17,7 @@ use chrono::Utc;
 use serde_json::{Value, json};
 use tikkun::actors::{ListenerPorts, ListenerSettings, QueueListener, Settle, SlotPool};
 use tikkun::job::{Args, JobState, Limit, NewJob};
+use tikkun::measure::QueueMeter;
 use tikkun::queue::{Broker, Delivery, ProcessRecord, Settled, Settlement, Verdict, open_embedded};
 use tikkun::supervision::Turns;
 use tokio::sync::watch;
@@ -45,6 +46,7 @@ fn listener(broker: &Arc<dyn Broker>, me: &ProcessRecord) -> Addr<QueueListener>
         process: me.id.clone(),
         leased: watch::Sender::new(true).subscribe(),
         turn: Turns::default().register(QUEUE),
+        meter: Arc::new(QueueMeter::new(QUEUE, std::iter::empty())),
     };
     let settings =
         ListenerSettings { queue: QUEUE.into(), rank: 0, batch: 1, patience: DEADLINE, deadline: DEADLINE };

@@ -14,6 +14,7 @@ use crate::blob::BlobStore;
 use crate::failpoint;
 use crate::fault::Fault;
 use crate::job::{BackgroundJobId, Backoff};
+use crate::measure::list::{BATCH_SECONDS_TAKEN, RECEIPTS};
 use crate::store::{Batch, BatchOrder, BatchOutcome, CleanupOutbox, Receipts};
 use crate::story::STORY;
 
@@ -73,6 +74,7 @@ impl BatchPorts {
             BatchOutcome::NotOurs(status) => return Ok(BatchDone::NotOurs(status)),
         };
         let took = began.elapsed();
+        count(&batch, took);
         failpoint::reach("deletion.after_commit");
         let told = Progressed { id: order.job, attempt: order.attempt, progress: batch.progress };
         if self.tracker.try_send(told).is_err() {
@@ -86,6 +88,12 @@ impl BatchPorts {
     pub(super) fn limits(&self) -> CleanUpLimits {
         CleanUpLimits { deadline: self.storage_deadline, backoff: self.outbox_backoff }
     }
+}
+
+fn count(batch: &Batch, took: Duration) {
+    BATCH_SECONDS_TAKEN.histogram(&[]).record(took);
+    RECEIPTS.counter(&["deleted"]).increment(batch.deleted.into());
+    RECEIPTS.counter(&["set_aside"]).increment(batch.set_aside.len() as u64);
 }
 
 fn log_batch(job: BackgroundJobId, batch: &Batch) {

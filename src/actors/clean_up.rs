@@ -8,6 +8,7 @@ use crate::blob::{BlobStore, KeyFault};
 use crate::failpoint;
 use crate::fault::{Fault, FaultKind};
 use crate::job::Backoff;
+use crate::measure::list::OBJECTS;
 use crate::store::{CleanupOutbox, Condemned, StillThere};
 
 /// How a clean-up went.
@@ -73,6 +74,8 @@ pub(super) async fn delete_in_one_call(
     let deleted = answer_in(limits.deadline, "delete objects", blobs.delete(&keys)).await;
     failpoint::reach("deletion.after_storage");
     let (gone, left) = sort_out(chunk, &deleted);
+    OBJECTS.counter(&["deleted"]).increment(gone.len() as u64);
+    OBJECTS.counter(&["failed"]).increment(left.len() as u64);
     if !gone.is_empty() {
         answer_in(limits.deadline, "confirm deleted objects", outbox.confirm(&gone)).await?;
     }

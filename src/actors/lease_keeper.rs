@@ -9,6 +9,7 @@ use tokio::sync::watch;
 
 use super::deadline::answer_in;
 use crate::failpoint;
+use crate::measure::list::LEASE_HELD;
 use crate::queue::{Broker, ProcessRecord};
 use crate::supervision::Turn;
 
@@ -63,6 +64,7 @@ impl LeaseKeeper {
                     }
                     last_renewed = Some(asked);
                     self.held.send_if_modified(|held| !std::mem::replace(held, true));
+                    LEASE_HELD.gauge(&[]).set(1.0);
                 }
                 Err(fault) => {
                     if !std::mem::replace(&mut failing, true) {
@@ -81,6 +83,9 @@ impl LeaseKeeper {
     /// Trust counts from when the last good renewal was asked for, not from when it was answered.
     fn missed(&self, last_renewed: Option<tokio::time::Instant>, fault: &crate::fault::Fault) {
         let expired = last_renewed.is_none_or(|at| at.elapsed() >= self.ttl);
+        if expired {
+            LEASE_HELD.gauge(&[]).set(0.0);
+        }
         let changed = expired && self.held.send_if_modified(|held| std::mem::replace(held, false));
         if changed {
             tracing::warn!(process.id = %self.process.id, error = fault.chain(), "the lease has run out and cannot be renewed");

@@ -38,6 +38,7 @@ mod scheduler;
 mod settling;
 mod slots;
 mod status_tracker;
+mod tally;
 mod tending;
 mod tenure;
 mod tracker_messages;

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use crate::fault::Fault;
 use crate::job::{Backoff, QueueName};
+use crate::measure::list::QUEUE_OUTAGE;
 use crate::story::STORY;
 use crate::supervision::Turn;
 
@@ -23,6 +24,7 @@ impl Outage {
         self.failures += 1;
         let (failures, pause) = (self.failures, OUTAGE.delay(self.failures, fastrand::f64()));
         if failures == 1 {
+            QUEUE_OUTAGE.gauge(&[queue.as_str()]).set(1.0);
             tracing::warn!(queue.name = %queue, error = fault.chain(), "broker does not serve the queue; waiting");
         }
         if failures.is_power_of_two() {
@@ -38,6 +40,7 @@ impl Outage {
     /// The broker has answered.
     pub(super) fn over(&mut self, queue: &QueueName) {
         if std::mem::take(&mut self.failures) > 0 {
+            QUEUE_OUTAGE.gauge(&[queue.as_str()]).set(0.0);
             tracing::info!(target: STORY, { queue.name = %queue }, "✓ [QUEUE] Served again queue='{queue}' (recovered!)");
         }
     }

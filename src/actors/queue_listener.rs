@@ -18,10 +18,12 @@ use super::carrier::carry_out;
 use super::deadline::answer_in;
 use super::outage::{OUTAGE, Outage};
 use super::settling::settle_loop;
+use super::tally;
 use super::{JobEnded, Slot, SlotPool};
 use crate::failpoint;
 use crate::fault::{Fault, FaultKind};
 use crate::job::{ExecutionId, ProcessId, QueueName};
+use crate::measure::{AttemptEnd, QueueMeter};
 use crate::queue::{Broker, Delivery, Settled, Settlement};
 use crate::supervision::Turn;
 
@@ -41,6 +43,8 @@ pub struct ListenerPorts {
     pub leased: watch::Receiver<bool>,
     /// Told at each turn of the fetch loop.
     pub turn: Turn,
+    /// Counts the attempts.
+    pub meter: Arc<QueueMeter>,
 }
 
 /// What a listener is told by configuration.
@@ -246,23 +250,28 @@ impl Desk {
 
 /// Carries one delivery through its runner to its settlement, through restarts of either.
 async fn carry(desk: Arc<Desk>, delivery: Delivery, slot: Slot, me: Recipient<Settle>) {
+    let mut under_way = tally::begin(&desk.ports.meter, &delivery.job);
     let ended = carry_out(&slot, delivery).await;
     drop(slot);
-    hand_in(desk, ended, me).await;
+    under_way.ended();
+    under_way.settled(hand_in(desk, ended, me).await);
 }
 
-async fn hand_in(desk: Arc<Desk>, JobEnded(settlement): JobEnded, me: Recipient<Settle>) {
-    loop {
+/// Has an end written down, and says what it came to.
+async fn hand_in(desk: Arc<Desk>, JobEnded(settlement): JobEnded, me: Recipient<Settle>) -> AttemptEnd {
+    let _message = desk.ports.meter.message();
+    let end = loop {
         match me.send(Settle(settlement.clone())).await {
             Ok(Some(settled)) => {
                 if settled == Settled::NotOurs {
                     tracing::warn!(job.id = %settlement.job, queue.name = %settlement.queue,
                         "the job was taken from this process before it ended; its end is not counted");
                 }
-                break;
+                break tally::end_of(&settlement.verdict, settled);
             }
             Ok(None) | Err(_) => tokio::time::sleep(OUTAGE.delay(1, fastrand::f64())).await,
         }
-    }
+    };
     desk.let_go(&settlement.execution);
+    end
 }

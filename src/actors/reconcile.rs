@@ -20,6 +20,7 @@ use crate::failpoint;
 use crate::fault::Fault;
 use crate::job::background::{BackgroundJob, PauseReason, Status};
 use crate::job::{Args, BackgroundJobId, JobId, JobRecord, KindName, Limit, NewJob, QueueName};
+use crate::measure::list::JOBS_ENQUEUED_ANEW;
 use crate::queue::Enqueued;
 
 /// The leadership under which rows are reconciled.
@@ -207,6 +208,7 @@ pub(super) async fn reconcile(
         let entry = [tracked.entry(id.clone(), row.id)];
         let made = answer_in(deadline, "enqueue a row anew", ports.broker.enqueue(&entry)).await?;
         if made.contains(&Enqueued::Accepted) {
+            JOBS_ENQUEUED_ANEW.counter(&[]).increment(1);
             let what = if lost { FORGOTTEN } else { MISSING };
             tracing::warn!(background_job = %row.id, job.id = %id, queue.name = %tracked.queue, "{what}");
         }

@@ -13,6 +13,7 @@ use crate::failpoint;
 use crate::fault::{Fault, FaultKind};
 use crate::job::JobId;
 use crate::job::background::BackgroundJob;
+use crate::measure::Unanswered;
 use crate::queue::Broker;
 use crate::store::{NewRequest, Requested};
 
@@ -88,6 +89,7 @@ impl Requests {
         StatusTracker: Handler<M>,
     {
         let lost = |error| Fault::new(FaultKind::Retryable, "the tracker restarts").because(error);
+        let _message = Unanswered::at("status_tracker");
         self.tracker.send(message).await.unwrap_or_else(|error| Err(lost(error)))
     }
 }

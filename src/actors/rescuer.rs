@@ -20,6 +20,7 @@ use crate::blob::BlobStore;
 use crate::failpoint;
 use crate::fault::Fault;
 use crate::job::{Backoff, BoxedJob, JobContext, JobError, JobRecord, ProcessId, Registry};
+use crate::measure::list::JOBS_RESCUED;
 use crate::queue::{Broker, Orphan, Settled, Settlement, Verdict};
 use crate::store::Store;
 use crate::supervision::{Turn, catch_panic};
@@ -137,6 +138,7 @@ impl Rescuer {
         let settled = answer_in(self.settings.deadline, "settle orphans", settled).await?;
         for (settlement, settled) in settlements.iter().zip(settled) {
             if settled == Settled::Done {
+                JOBS_RESCUED.counter(&[outcome(&settlement.verdict)]).increment(1);
                 tracing::warn!(
                     job.id = %settlement.job, queue.name = %settlement.queue,
                     verdict = verdict_word(&settlement.verdict),
@@ -279,6 +281,15 @@ impl Rescuer {
             answer_in(deadline, "note what is back", broker.brought_back(&memory)).await?;
         }
         Ok(())
+    }
+}
+
+/// What counts of a verdict: only these three come from a death.
+fn outcome(verdict: &Verdict) -> &'static str {
+    match verdict {
+        Verdict::Bury { .. } => "failed",
+        Verdict::RetryAt { .. } => "retried",
+        _ => "returned",
     }
 }
 

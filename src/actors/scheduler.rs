@@ -15,6 +15,7 @@ use super::tenure::Tenure;
 use crate::failpoint;
 use crate::fault::Fault;
 use crate::job::{ProcessId, Schedule};
+use crate::measure::list::SCHEDULER_LEADS;
 use crate::queue::{Broker, Budget};
 use crate::supervision::Turn;
 
@@ -88,6 +89,7 @@ impl Scheduler {
                 Err(fault) => {
                     // What was asked for may have happened all the same.
                     lead = Lead::default();
+                    SCHEDULER_LEADS.gauge(&[]).set(0.0);
                     if !out_of_reach {
                         tracing::warn!(
                             error = fault.chain(),
@@ -136,6 +138,7 @@ impl Scheduler {
         }
         let leads = self.broker.lead(SCHEDULER_ROLE, &self.process, ttl);
         let leads = answer_in(self.settings.deadline, "lead the schedule", leads).await?;
+        SCHEDULER_LEADS.gauge(&[]).set(if leads { 1.0 } else { 0.0 });
         if lead.tenure.answered(leads, asked) {
             lead.timetable = None;
         }

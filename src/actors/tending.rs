@@ -10,6 +10,7 @@ use super::callback::{Called, Ended};
 use super::deadline::answer_in;
 use crate::fault::Fault;
 use crate::job::{Callbacks, JobError};
+use crate::measure::list::JOBS_ABANDONED;
 use crate::queue::{Abandoned, Fate};
 
 /// Time between two looks. RQ's own workers look every ten minutes.
@@ -46,11 +47,12 @@ impl Tending {
 }
 
 fn tell(one: &Abandoned) {
-    let fate = match one.fate {
-        Fate::Returned => "waits in its queue again",
-        Fate::Retried => "is tried again",
-        Fate::Failed => "failed",
+    let (outcome, fate) = match one.fate {
+        Fate::Returned => ("returned", "waits in its queue again"),
+        Fate::Retried => ("retried", "is tried again"),
+        Fate::Failed => ("failed", "failed"),
     };
+    JOBS_ABANDONED.counter(&[outcome]).increment(1);
     tracing::warn!(job.id = %one.job, queue.name = %one.queue, fate,
         "a worker that is none of ours died and left a job behind");
 }

@@ -3,6 +3,7 @@
 mod blob_store;
 mod directory;
 mod key_path;
+mod measured;
 mod s3;
 
 use std::path::Path;
@@ -18,7 +19,7 @@ use crate::fault::Fault;
 /// # Errors
 /// Unavailable when the folder can be neither made nor resolved.
 pub async fn open_directory(folder: &Path) -> Result<Arc<dyn BlobStore>, Fault> {
-    Ok(Arc::new(directory::Directory::open(folder).await?))
+    Ok(measured::measured(directory::Directory::open(folder).await?, "directory"))
 }
 
 /// Opens a bucket as a store. Nothing is asked of it yet, so an outage does not show here.
@@ -26,5 +27,5 @@ pub async fn open_directory(folder: &Path) -> Result<Arc<dyn BlobStore>, Fault> 
 /// # Errors
 /// Permanent when the bucket's region is not known.
 pub async fn open_s3(place: S3Place) -> Result<Arc<dyn BlobStore>, Fault> {
-    Ok(Arc::new(s3::Bucket::open(place).await?))
+    Ok(measured::measured(s3::Bucket::open(place).await?, "s3"))
 }

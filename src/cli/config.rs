@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 use super::ending::{Complaint, finish};
 use super::{Common, page};
 use crate::config::{Entry, Explained, reference};
+use crate::measure;
 
 /// Options of `config`.
 #[derive(Debug, Args)]
@@ -13,10 +14,17 @@ pub(super) struct ShowConfig {
     /// Prints every key there is with its default, its environment variable and what it is for, as Markdown.
     #[arg(long)]
     reference: bool,
+    /// Prints every metric there is with its labels and what it means, as Markdown.
+    #[arg(long, conflicts_with = "reference")]
+    metrics: bool,
 }
 
 impl ShowConfig {
     pub(super) fn run(self, common: &Common) -> u8 {
+        if self.metrics {
+            page::line(measure::reference().trim_end());
+            return finish(Ok(()));
+        }
         if self.reference {
             explain(common.json);
             return finish(Ok(()));

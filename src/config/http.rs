@@ -23,6 +23,8 @@ pub struct HttpSettings {
     pub body_limit: ByteSize,
     /// The longest a request may take.
     pub request_timeout: Duration,
+    /// Whether figures are counted and `/metrics` is served.
+    pub metrics: bool,
     /// How often the page's state is read while somebody looks.
     pub page_interval: Duration,
     /// How long a sign-in lasts.
@@ -62,6 +64,7 @@ impl HttpSettings {
                 (1 << 10..=64 << 20).contains(&size.0)
             }),
             request_timeout: reader.duration("http.request_timeout"),
+            metrics: reader.get("http.metrics"),
             page_interval: reader.read(
                 "http.page_interval",
                 "a duration of 100ms or more",

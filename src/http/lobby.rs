@@ -10,8 +10,9 @@ use actix_web::{HttpRequest, HttpResponse, web};
 use tokio::sync::watch;
 
 use super::gate::{Gate, SECRET_HEADER, with_secret};
-use super::server::{HttpSettings, open};
-use super::{Probes, Problem, probes};
+use super::server::{HttpSettings, open, with_metrics};
+use super::{MetricsDesk, Probes, Problem, probes};
+use crate::measure::Exposition;
 
 /// When whoever asks may come back.
 const COME_BACK: Duration = Duration::from_secs(5);
@@ -27,13 +28,16 @@ pub fn serve_lobby(
     socket: TcpListener,
     settings: &HttpSettings,
     probes: web::Data<Probes>,
-    waits: Waits,
+    (waits, exposition): (Waits, Option<Exposition>),
 ) -> std::io::Result<(Server, SocketAddr)> {
     let waits = web::Data::new(waits);
+    let desk = |exposition| MetricsDesk { exposition, probes: probes.clone(), look: None };
+    let desk = exposition.map(|exposition| web::Data::new(desk(exposition)));
     open(socket, settings, move |config| {
         let page = web::scope("/api/v1").default_service(web::to(reason_of_page));
         let api = web::scope("/api").wrap(from_fn(with_secret)).default_service(web::to(reason));
         config.app_data(probes.clone()).app_data(waits.clone()).configure(probes::routes);
+        with_metrics(config, desk.clone());
         config.service(page).service(api);
     })
 }

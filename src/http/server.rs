@@ -12,7 +12,8 @@ use secrecy::SecretString;
 use super::api::Configuration;
 use super::gate::{Gate, bounded, with_secret};
 use super::{
-    Board, Entrance, Facade, HealthReader, Probes, QueueDesk, api, facade, health, page, probes, queues,
+    Board, Entrance, Facade, HealthReader, MetricsDesk, Probes, QueueDesk, api, facade, health, metrics,
+    page, probes, queues,
 };
 use crate::config::Entry;
 
@@ -32,6 +33,8 @@ pub struct HttpSettings {
 pub struct Window {
     /// Served in every role.
     pub probes: web::Data<Probes>,
+    /// Served in every role, where figures are counted.
+    pub metrics: Option<web::Data<MetricsDesk>>,
     /// Served in every role.
     pub health: web::Data<HealthReader>,
     /// Served in every role.
@@ -75,6 +78,7 @@ impl Window {
         };
         config.app_data(self.probes).app_data(self.health).app_data(self.queues);
         config.configure(probes::routes);
+        with_metrics(config, self.metrics);
         with_page(config, self.page, self.facade.as_ref());
         config.service(api);
     }
@@ -106,6 +110,12 @@ pub(super) fn open(
     .listen(socket)?
     .run();
     Ok((server, address))
+}
+
+pub(super) fn with_metrics(config: &mut web::ServiceConfig, desk: Option<web::Data<MetricsDesk>>) {
+    if let Some(desk) = desk {
+        config.app_data(desk).configure(metrics::routes);
+    }
 }
 
 /// Must come before `/api`, which would turn everything below it away.

@@ -149,6 +149,16 @@ impl Registry {
         }
     }
 
+    /// Each dotted name, with every spelling under which its kind is found.
+    pub fn spellings(&self) -> impl Iterator<Item = (&'static str, Vec<String>)> + '_ {
+        self.names().map(|name| {
+            let short = KindName::from(KindName::from(name).short());
+            let found = self.find(&short).is_ok_and(|kind| kind.name() == name && short.as_str() != name);
+            let spellings = std::iter::once(name.to_owned()).chain(found.then(|| short.to_string()));
+            (name, spellings.collect())
+        })
+    }
+
     /// The dotted names, sorted.
     pub fn names(&self) -> impl Iterator<Item = &'static str> + '_ {
         self.kinds.keys().copied()
@@ -200,6 +210,14 @@ mod tests {
         let registry = Registry::default().with(Named);
         assert!(registry.find(&"a.b.named".into()).is_ok());
         assert!(registry.find(&"named".into()).is_ok());
+    }
+
+    #[test]
+    fn spellings_are_those_under_which_a_kind_is_found() {
+        let registry = Registry::default().with(Named);
+        let all: Vec<_> = registry.spellings().collect();
+        assert_eq!(all, [("a.b.named", vec!["a.b.named".to_owned(), "named".to_owned()])]);
+        assert!(all.iter().flat_map(|(_, all)| all).all(|one| registry.find(&one.as_str().into()).is_ok()));
     }
 
     #[test]

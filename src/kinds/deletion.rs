@@ -18,6 +18,8 @@ use crate::failpoint;
 use crate::fault::{Fault, FaultKind};
 use crate::job::background::{BackgroundJob, Status};
 use crate::job::{Completion, JobContext, JobError, JobResult, StopReason};
+use crate::measure::list::BATCH_FAULTS;
+use crate::measure::{Unanswered, kind_word};
 use crate::store::{BackgroundJobs, EndAttempt};
 use crate::story::STORY;
 
@@ -54,10 +56,7 @@ impl Deletion<'_> {
                 return result;
             }
             let began = Instant::now();
-            let done = match self.batches.send(self.next_batch()).await {
-                Ok(done) => done,
-                Err(lost) => Err(restarting(lost)),
-            };
+            let done = self.batch().await;
             let ended = match done {
                 Ok(BatchDone::Deleted { batch, took }) => {
                     let is_full = batch.selected >= self.size.next();
@@ -79,6 +78,17 @@ impl Deletion<'_> {
                 return result;
             }
         }
+    }
+
+    async fn batch(&self) -> Result<BatchDone, Fault> {
+        let message = Unanswered::at("deletion_batch");
+        let done = self.batches.send(self.next_batch()).await;
+        drop(message);
+        let done = done.unwrap_or_else(|lost| Err(restarting(lost)));
+        if let Err(fault) = &done {
+            BATCH_FAULTS.counter(&[kind_word(fault.kind())]).increment(1);
+        }
+        done
     }
 
     fn next_batch(&self) -> RunBatch {

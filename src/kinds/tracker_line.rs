@@ -7,6 +7,7 @@ use actix::{Addr, Handler, MailboxError, Message};
 use crate::actors::StatusTracker;
 use crate::fault::{Fault, FaultKind};
 use crate::job::{Backoff, Completion, JobContext, JobError, JobResult, QueueEnd, StopReason};
+use crate::measure::Unanswered;
 use crate::story::STORY;
 
 /// The line.
@@ -102,6 +103,7 @@ impl TrackerLine {
         T: Send + 'static,
         StatusTracker: Handler<M>,
     {
+        let _message = Unanswered::at("status_tracker");
         self.0.send(message).await.unwrap_or_else(|lost| Err(restarting(lost)))
     }
 }

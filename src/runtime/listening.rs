@@ -10,6 +10,8 @@ use super::tree::{DEADLINE, MAILBOX, Planter};
 use crate::actors::{
     ListenerPorts, ListenerSettings, OrderTaker, QueueListener, RunnerPlace, Running, SlotPool,
 };
+use crate::job::Registry;
+use crate::measure::QueueMeter;
 use crate::supervision::{StartError, Supervisor};
 
 /// The most jobs in one fetch.
@@ -33,6 +35,7 @@ impl Planter<'_> {
         top: &Supervisor,
         slots: &Arc<SlotPool>,
         leased: &watch::Receiver<bool>,
+        registry: &Registry,
     ) -> Result<Vec<Addr<QueueListener>>, StartError> {
         let branch = top.branch(self.supervisor("listeners")).await?;
         let worker = &self.settings.worker;
@@ -45,6 +48,7 @@ impl Planter<'_> {
                 process: self.process.id.clone(),
                 leased: leased.clone(),
                 turn: self.turns.register(&name),
+                meter: Arc::new(QueueMeter::new(queue.as_str(), registry.spellings())),
             };
             let settings = ListenerSettings {
                 queue: queue.clone(),

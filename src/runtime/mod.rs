@@ -2,6 +2,7 @@
 //! window, and takes all of it down again in the order of the pipeline.
 
 mod builder;
+mod figures;
 mod identity;
 mod listening;
 pub mod logging;

@@ -11,6 +11,7 @@ use sd_notify::NotifyState;
 use tokio::sync::watch;
 
 use super::Ports;
+use super::figures::Figures;
 use super::service::StartError;
 use super::service_manager::tell;
 use super::shutdown::Signals;
@@ -47,7 +48,7 @@ impl OpenError {
 /// Opens all back ends, however long it takes. Meanwhile the socket answers, and a signal ends the wait.
 pub(super) async fn open(
     settings: &Settings,
-    socket: Option<&TcpListener>,
+    (socket, figures): (Option<&TcpListener>, Option<&Figures>),
     signals: &mut Signals,
 ) -> Result<Ports, StartError> {
     let opening = Opening::default();
@@ -55,7 +56,8 @@ pub(super) async fn open(
     if let Ok(opened) = tokio::time::timeout(AT_ONCE, &mut ports).await {
         return Ok(opened?);
     }
-    let lobby = socket.map(|socket| Lobby::open(settings, socket, opening.waits.subscribe())).transpose()?;
+    let lobby = |socket| Lobby::open(settings, socket, opening.waits.subscribe(), figures);
+    let lobby = socket.map(lobby).transpose()?;
     let opened = tokio::select! {
         opened = &mut ports => opened.map_err(StartError::from),
         signal = signals.next() => Err(StartError::Left(signal)),

@@ -9,6 +9,7 @@ use actix_rt::Arbiter;
 use actix_web::dev::ServerHandle;
 use actix_web::web;
 
+use super::figures::Figures;
 use super::identity::this_process;
 use super::shutdown::{Leave, Signals, all_retired, gave_up, too_many_stuck};
 use super::tree::{DEADLINE, Planter, Tree};
@@ -41,6 +42,8 @@ pub struct Service {
     /// What the page shows, where there is a page.
     pub(super) board: Option<web::Data<Board>>,
     pub(super) signals: Signals,
+    /// What is counted, where somebody may ask.
+    pub(super) figures: Option<Figures>,
     /// Whether a service manager, where there is one, is told how this process is.
     pub(super) attended: bool,
 }
@@ -102,8 +105,9 @@ impl Service {
     pub(super) async fn start_with(settings: Settings, own: Registry) -> Result<Self, StartError> {
         let mut signals = Signals::listen()?;
         let socket = settings.http.enabled.then(|| listen(settings.http.address())).transpose()?;
-        let ports = opening::open(&settings, socket.as_ref(), &mut signals).await?;
-        let mut service = Self::assemble((settings, own), ports, signals, socket).await?;
+        let figures = Figures::begin(&settings);
+        let ports = opening::open(&settings, (socket.as_ref(), figures.as_ref()), &mut signals).await?;
+        let mut service = Self::assemble((settings, own), ports, signals, (socket, figures)).await?;
         service.attended = true;
         risks::warn(Arc::clone(&service.ports.broker), service.tree.lease_held.clone(), DEADLINE);
         actix_rt::spawn(service_manager::attend(service.tree.lease_held.clone(), service.probes.clone()));
@@ -116,14 +120,14 @@ impl Service {
     /// When the actors do not start.
     pub(super) async fn start_behind(mut settings: Settings, ports: Ports) -> Result<Self, StartError> {
         settings.http.enabled = false;
-        Self::assemble((settings, Registry::default()), ports, Signals::listen()?, None).await
+        Self::assemble((settings, Registry::default()), ports, Signals::listen()?, (None, None)).await
     }
 
     async fn assemble(
         (settings, own): (Settings, Registry),
         ports: Ports,
         signals: Signals,
-        socket: Option<TcpListener>,
+        (socket, figures): (Option<TcpListener>, Option<Figures>),
     ) -> Result<Self, StartError> {
         let process = this_process(&settings);
         let planter = Planter {
@@ -146,6 +150,7 @@ impl Service {
             window: None,
             board: None,
             signals,
+            figures,
             attended: false,
         };
         if let Some(socket) = socket {

@@ -100,7 +100,7 @@ impl Planter<'_> {
         let mut all_retired = watch::Sender::new(false).subscribe();
         if let Some(runners) = &runners {
             let slots = self.slots(runners.places());
-            listeners = self.listeners(&top, &slots, &lease_held).await?;
+            listeners = self.listeners(&top, &slots, &lease_held, &registry).await?;
             all_retired = slots.gone();
             self.order_taker(&top, slots, &running).await?;
         }

@@ -8,14 +8,15 @@ use actix_web::dev::{Server, ServerHandle};
 use actix_web::web;
 use tokio::sync::watch;
 
+use super::figures::Figures;
 use super::identity::worker_config;
 use super::ports::tracked_deletions;
 use super::service::{Service, StartError};
 use crate::actors::Requests;
 use crate::config::Settings;
 use crate::http::{
-    Board, BoardReader, Entrance, Facade, HealthReader, HttpSettings, Identity, Limiter, PageParts, Planning,
-    Probes, QueueDesk, StuckAfter, Thresholds, Window, serve, serve_lobby,
+    Board, BoardReader, Entrance, Facade, HealthReader, HttpSettings, Identity, Limiter, MetricsDesk,
+    MetricsLook, PageParts, Planning, Probes, QueueDesk, StuckAfter, Thresholds, Window, serve, serve_lobby,
 };
 
 impl Service {
@@ -23,12 +24,13 @@ impl Service {
         let settings = http_settings(&self.settings);
         let window = Window {
             probes: self.probes.clone(),
+            metrics: None,
             health: web::Data::new(self.health_reader()),
             queues: web::Data::new(self.queue_desk()),
             facade: self.settings.service.role.serves_receipts().then(|| web::Data::new(self.facade())),
             page: None,
         };
-        let window = Window { page: self.page(&window), ..window };
+        let window = Window { page: self.page(&window), metrics: self.metrics(&window), ..window };
         self.board = window.page.as_ref().map(|page| page.board.clone());
         let (server, address) = serve(socket, &settings, window)?;
         self.window = Some((server.handle(), address));
@@ -57,6 +59,14 @@ impl Service {
             },
             deadline: self.back_end_deadline(),
         }
+    }
+
+    /// Whoever answers scrapes.
+    fn metrics(&self, window: &Window) -> Option<web::Data<MetricsDesk>> {
+        let job_type = tracked_deletions(&self.settings).job_type;
+        let look = MetricsLook::new(window.health.clone(), job_type);
+        let exposition = self.figures.as_ref()?.exposition.clone();
+        Some(web::Data::new(MetricsDesk { exposition, probes: self.probes.clone(), look: Some(look) }))
     }
 
     /// The page, and what keeps its board.
@@ -152,10 +162,13 @@ impl Lobby {
         settings: &Settings,
         socket: &TcpListener,
         waits: watch::Receiver<Option<String>>,
+        figures: Option<&Figures>,
     ) -> std::io::Result<Self> {
         // Nothing turns yet that could stand still.
         let probes = web::Data::new(Probes::of_lobby());
-        let (server, address) = serve_lobby(socket.try_clone()?, &http_settings(settings), probes, waits)?;
+        let exposition = figures.map(|figures| figures.exposition.clone());
+        let (server, address) =
+            serve_lobby(socket.try_clone()?, &http_settings(settings), probes, (waits, exposition))?;
         tracing::info!(address = %address, "tikkun waits for its back ends");
         let lobby = Self { server: server.handle() };
         attend(server);

@@ -9,6 +9,7 @@ mod background_jobs;
 mod batch;
 mod deletion;
 mod keep_rules;
+mod measured;
 mod outbox;
 mod outbox_row;
 mod person_steps;

@@ -29,6 +29,7 @@ use std::sync::Arc;
 use crate::fault::Fault;
 
 use super::broker::Broker;
+use super::measured::measured;
 
 /// Opens the queue in `folder`, making both when they are missing. Several processes of this host may
 /// have it open. Call it on a runtime that lives as long as the broker.
@@ -36,5 +37,5 @@ use super::broker::Broker;
 /// # Errors
 /// A permanent one that names the folder when it cannot be made or written to.
 pub async fn open(folder: &Path) -> Result<Arc<dyn Broker>, Fault> {
-    Ok(Arc::new(broker::Embedded::open(folder).await?))
+    Ok(measured(broker::Embedded::open(folder).await?, "embedded"))
 }

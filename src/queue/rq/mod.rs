@@ -32,6 +32,7 @@ use std::sync::Arc;
 use crate::fault::{Fault, FaultKind};
 
 use super::broker::Broker;
+use super::measured::measured;
 
 /// What it takes to reach the server.
 #[derive(Clone, Debug)]
@@ -70,5 +71,5 @@ pub fn open(settings: &RqSettings) -> Result<Arc<dyn Broker>, Fault> {
         workers,
         limits,
     );
-    Ok(Arc::new(broker::Rq::new(server, orders::Orders::new(client))))
+    Ok(measured(broker::Rq::new(server, orders::Orders::new(client)), "redis"))
 }

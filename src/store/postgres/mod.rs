@@ -26,6 +26,7 @@ pub use migrations::migrate;
 use sqlx::Connection as _;
 
 use self::fault::During as _;
+use super::measured::measured;
 use super::{Schema, Store};
 use crate::config::PostgresSettings;
 use crate::fault::Fault;
@@ -40,9 +41,10 @@ pub async fn open(settings: &PostgresSettings, schema: Schema) -> Result<Store, 
     schema::look_after(&mut first, &settings.place, schema).await?;
     first.close().await.during(&format!("look at {}", settings.place))?;
     let database = Arc::new(connection::Database::new(settings, between)?);
-    Ok(Store {
+    let store = Store {
         background_jobs: Arc::new(background_jobs::PostgresBackgroundJobs::new(Arc::clone(&database))),
         receipts: Arc::new(receipts::PostgresReceipts::new(Arc::clone(&database))),
         outbox: Arc::new(outbox::PostgresOutbox::new(database)),
-    })
+    };
+    Ok(measured(store, "postgres"))
 }

@@ -21,6 +21,7 @@ mod trial;
 use std::path::Path;
 use std::sync::Arc;
 
+use super::measured::measured;
 use super::{Schema, Store, TrialData};
 use crate::fault::Fault;
 
@@ -31,11 +32,12 @@ use crate::fault::Fault;
 /// something else, was made by a newer version, or lacks what `schema` requires.
 pub async fn open(path: &Path, schema: Schema) -> Result<Store, Fault> {
     let database = Arc::new(connection::Database::open(path, schema).await?);
-    Ok(Store {
+    let store = Store {
         background_jobs: Arc::new(background_jobs::SqliteBackgroundJobs::new(Arc::clone(&database))),
         receipts: Arc::new(receipts::SqliteReceipts::new(Arc::clone(&database))),
         outbox: Arc::new(outbox::SqliteOutbox::new(database)),
-    })
+    };
+    Ok(measured(store, "sqlite"))
 }
 
 /// Opens the file for trial rows.

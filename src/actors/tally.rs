@@ -1,0 +1,50 @@
+//! What is counted of an attempt, from the fetch to the settlement.
+
+use std::time::Duration;
+
+use crate::job::JobRecord;
+use crate::measure::{AttemptEnd, QueueMeter, UnderWay};
+use crate::queue::{Settled, Verdict};
+
+/// An attempt begins.
+pub(super) fn begin(meter: &QueueMeter, job: &JobRecord) -> UnderWay {
+    meter.begin(job.kind.as_str(), waited(job))
+}
+
+/// How long a job that was just fetched has waited in its queue. Clocks that differ make no wait negative.
+fn waited(job: &JobRecord) -> Option<Duration> {
+    let waited = job.started_at? - job.enqueued_at?;
+    Some(waited.to_std().unwrap_or_default())
+}
+
+/// What a verdict makes of an attempt, once it is settled.
+pub(super) fn end_of(verdict: &Verdict, settled: Settled) -> AttemptEnd {
+    match (settled, verdict) {
+        (Settled::NotOurs, _) => AttemptEnd::Fenced,
+        (Settled::Done, Verdict::Ack { .. }) => AttemptEnd::Finished,
+        (Settled::Done, Verdict::RetryAt { .. }) => AttemptEnd::Retried,
+        (Settled::Done, Verdict::Bury { .. }) => AttemptEnd::Failed,
+        (Settled::Done, Verdict::Stop { .. }) => AttemptEnd::Stopped,
+        (Settled::Done, Verdict::Forward { .. }) => AttemptEnd::Forwarded,
+        (Settled::Done, Verdict::GiveBack { .. } | Verdict::Rescue) => AttemptEnd::Returned,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use chrono::{DateTime, TimeDelta};
+
+    use super::*;
+    use crate::job::{Args, NewJob};
+
+    #[test]
+    fn a_wait_goes_from_the_queue_to_the_start_and_is_never_negative() {
+        let now = DateTime::UNIX_EPOCH;
+        let mut job = JobRecord::of(NewJob::new("a", "q", "k", Args::default()), now);
+        assert_eq!(waited(&job), None, "it has not started");
+        job.started_at = Some(now + TimeDelta::seconds(3));
+        assert_eq!(waited(&job), Some(Duration::from_secs(3)));
+        job.started_at = Some(now - TimeDelta::seconds(3));
+        assert_eq!(waited(&job), Some(Duration::ZERO));
+    }
+}

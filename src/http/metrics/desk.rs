@@ -1,0 +1,47 @@
+//! Answers a scrape.
+
+use std::sync::atomic::Ordering;
+
+use actix_web::{HttpResponse, web};
+
+use super::look::MetricsLook;
+use super::own_process;
+use crate::http::Probes;
+use crate::measure::Exposition;
+use crate::measure::list::{READY, STOPPED_LOOPS};
+
+/// What the text format is called.
+const TEXT: &str = "text/plain; version=0.0.4; charset=utf-8";
+
+/// Answers with everything that was counted, and with what is read for it.
+pub struct MetricsDesk {
+    /// What was counted.
+    pub exposition: Exposition,
+    /// How this process is.
+    pub probes: web::Data<Probes>,
+    /// What is read; none while the process waits for its back ends.
+    pub look: Option<MetricsLook>,
+}
+
+pub(in crate::http) fn routes(config: &mut web::ServiceConfig) {
+    config.service(web::resource("/metrics").route(web::get().to(metrics)));
+}
+
+async fn metrics(desk: web::Data<MetricsDesk>) -> HttpResponse {
+    desk.probe();
+    own_process::read();
+    if let Some(look) = &desk.look {
+        look.bring_up_to_date().await;
+    }
+    HttpResponse::Ok().content_type(TEXT).body(desk.exposition.render())
+}
+
+impl MetricsDesk {
+    fn probe(&self) {
+        let stopped = self.probes.stopped().len();
+        let started = self.probes.started.load(Ordering::Acquire);
+        let ready = started && stopped == 0 && !self.probes.leaving.load(Ordering::Acquire);
+        STOPPED_LOOPS.gauge(&[]).set(stopped as f64);
+        READY.gauge(&[]).set(f64::from(u8::from(ready)));
+    }
+}

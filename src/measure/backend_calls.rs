@@ -1,0 +1,94 @@
+//! Calls to one back end: how long each took, and whether it went well.
+
+use std::time::Instant;
+
+use super::list::{CALLS, FAULTS};
+use crate::fault::{Fault, FaultKind};
+
+/// Counts the calls to one back end.
+#[derive(Clone, Copy, Debug)]
+pub struct BackendCalls {
+    backend: &'static str,
+    engine: &'static str,
+}
+
+impl BackendCalls {
+    /// Calls to `backend` (queue, database or storage), which is such an `engine`.
+    #[must_use]
+    pub const fn to(backend: &'static str, engine: &'static str) -> Self {
+        Self { backend, engine }
+    }
+
+    /// Makes a call, and counts how it went. Cancel safe as far as the call is: one that is dropped counts as
+    /// unanswered.
+    ///
+    /// # Errors
+    /// Those of the call.
+    pub async fn timed<T>(
+        &self,
+        operation: &'static str,
+        call: impl Future<Output = Result<T, Fault>>,
+    ) -> Result<T, Fault> {
+        let mut open = Open { calls: *self, operation, answered: false };
+        let began = Instant::now();
+        let answer = call.await;
+        open.answered = true;
+        CALLS.histogram(&[self.backend, self.engine, operation]).record(began.elapsed());
+        self.note(operation, &answer);
+        answer
+    }
+
+    /// The same for a call that waits on purpose, and may be given up at any time: only its faults count.
+    ///
+    /// # Errors
+    /// Those of the call.
+    pub async fn patient<T>(
+        &self,
+        operation: &'static str,
+        call: impl Future<Output = Result<T, Fault>>,
+    ) -> Result<T, Fault> {
+        let answer = call.await;
+        self.note(operation, &answer);
+        answer
+    }
+
+    /// Counts a fault in a part of an answer.
+    pub fn fault(&self, operation: &str, fault: &Fault) {
+        self.count(operation, kind_word(fault.kind()));
+    }
+
+    fn note<T>(&self, operation: &str, answer: &Result<T, Fault>) {
+        if let Err(fault) = answer {
+            self.fault(operation, fault);
+        }
+    }
+
+    fn count(&self, operation: &str, kind: &str) {
+        FAULTS.counter(&[self.backend, self.engine, operation, kind]).increment(1);
+    }
+}
+
+/// The word for what to do about a fault.
+#[must_use]
+pub fn kind_word(kind: FaultKind) -> &'static str {
+    match kind {
+        FaultKind::Unavailable => "unavailable",
+        FaultKind::Retryable => "retryable",
+        FaultKind::Permanent => "permanent",
+    }
+}
+
+/// A call without an answer.
+struct Open {
+    calls: BackendCalls,
+    operation: &'static str,
+    answered: bool,
+}
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        if !self.answered {
+            self.calls.count(self.operation, "unanswered");
+        }
+    }
+}

@@ -1,0 +1,28 @@
+//! Messages on their way: counted from the sending to the answer.
+
+use metrics::Gauge;
+
+use super::list::ACTOR_MESSAGES;
+
+/// A message without an answer; counted until it is dropped.
+pub struct Unanswered(Gauge);
+
+impl Unanswered {
+    /// One more message to the actors of `role`.
+    #[must_use]
+    pub fn at(role: &str) -> Self {
+        Self::counted(ACTOR_MESSAGES.gauge(&[role]))
+    }
+
+    /// The same, where the gauge is at hand.
+    pub(super) fn counted(gauge: Gauge) -> Self {
+        gauge.increment(1.0);
+        Self(gauge)
+    }
+}
+
+impl Drop for Unanswered {
+    fn drop(&mut self) {
+        self.0.decrement(1.0);
+    }
+}

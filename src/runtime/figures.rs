@@ -1,0 +1,43 @@
+//! Has everything counted that machines watch.
+
+use std::time::{Duration, SystemTime};
+
+use tokio::time::MissedTickBehavior;
+use tokio_util::task::AbortOnDropHandle;
+
+use crate::config::Settings;
+use crate::measure::list::{BUILD_INFO, SLOTS, START_TIME};
+use crate::measure::{Exposition, install};
+
+/// Time between two sums: what histograms are given in between takes up room.
+const ADD_UP: Duration = Duration::from_secs(1);
+
+/// What is counted, and added up for as long as this lives.
+pub(super) struct Figures {
+    pub exposition: Exposition,
+    _sums: AbortOnDropHandle<()>,
+}
+
+impl Figures {
+    /// Begins to count, where somebody may ask for it. It must come before whatever counts.
+    pub(super) fn begin(settings: &Settings) -> Option<Self> {
+        let wanted = settings.http.enabled && settings.http.metrics;
+        let exposition = wanted.then(install).flatten()?;
+        let role = settings.service.role;
+        BUILD_INFO.gauge(&[env!("CARGO_PKG_VERSION"), &role.to_string()]).set(1.0);
+        let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        START_TIME.gauge(&[]).set(since.as_secs_f64());
+        SLOTS.gauge(&[]).set(if role.runs_jobs() { settings.worker.slots as f64 } else { 0.0 });
+        let sums = actix_rt::spawn(add_up(exposition.clone()));
+        Some(Self { exposition, _sums: AbortOnDropHandle::new(sums) })
+    }
+}
+
+async fn add_up(exposition: Exposition) {
+    let mut ticks = tokio::time::interval(ADD_UP);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        ticks.tick().await;
+        exposition.add_up();
+    }
+}
