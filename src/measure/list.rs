@@ -39,7 +39,7 @@ list! {
              fenced came too late, for the job had been given to somebody else, and does not count.";
         JOB_RUN = Histogram "tikkun_job_run_seconds" ["queue", "function"] in JOB_SECONDS
             "Time from the moment a job was taken out of its queue until its attempt ended, before the end is written \
-             down. The same attempts are counted in tikkun_job_attempts_total.";
+             down. The slot is held for so long.";
         JOB_WAIT = Histogram "tikkun_job_wait_seconds" ["queue", "function"] in JOB_SECONDS
             "Time from the moment a job last came into its queue until it was taken out to run; for a delayed job or \
              a retry from the moment it was due and the scheduler had put it there. On Redis the beginning is the \
@@ -131,7 +131,7 @@ list! {
             "Time of one call to the queue, the database or the storage that was answered, well or not. Calls that \
              wait for work on purpose are left out.";
         FAULTS = Counter "tikkun_backend_faults_total" ["backend", "engine", "operation", "kind"]
-            "Calls that did not go well, by what to do about it: unavailable (out of reach), retryable (unlucky), \
+            "Calls that did not go well, and objects that one of them could not delete, by what to do about it: unavailable (out of reach), retryable (unlucky), \
              permanent (a person is needed), unanswered (given up before an answer, mostly at a deadline).";
         READABLE = Gauge "tikkun_backend_readable" ["backend"]
             "1 when the queue and the database answered the look for these figures, 0 when not: then what was to be \

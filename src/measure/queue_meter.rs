@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use metrics::{Counter, Gauge, Histogram};
 
 use super::Unanswered;
-use super::list::{ACTOR_MESSAGES, JOB_ATTEMPTS, JOB_RUN, JOB_WAIT, JOBS_IN_FLIGHT};
+use super::list::{ACTOR_MESSAGES, JOB_ATTEMPTS, JOB_RUN, JOB_WAIT, JOBS_IN_FLIGHT, QUEUE_OUTAGE};
 
 /// Stands for every function that is not registered.
 const OTHER: &str = "other";
@@ -71,7 +71,9 @@ impl QueueMeter {
         }
         let (in_flight, messages) =
             (JOBS_IN_FLIGHT.gauge(&[queue]), ACTOR_MESSAGES.gauge(&["queue_listener"]));
+        // Both are there before the first job comes.
         in_flight.increment(0.0);
+        QUEUE_OUTAGE.gauge(&[queue]).increment(0.0);
         Self { queue: queue.to_owned(), spelled, meters, in_flight, messages }
     }
 
