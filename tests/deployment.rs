@@ -152,6 +152,10 @@ fn pod_is_configured_probed_and_given_its_time() {
         assert_eq!(container[probe]["httpGet"]["port"], container["ports"][0]["name"], "{probe}");
     }
     assert_eq!(container["ports"][0]["containerPort"], settings.http.port);
+    let annotations = &pod["metadata"]["annotations"];
+    assert_eq!((&annotations["prometheus.io/scrape"], settings.http.metrics), (&"true".into(), true));
+    assert_eq!(annotations["prometheus.io/port"], settings.http.port.to_string());
+    assert_eq!(annotations["prometheus.io/path"], "/metrics");
 
     let pre_stop = container["lifecycle"]["preStop"]["sleep"]["seconds"].as_u64().unwrap();
     let grace = Duration::from_secs(pod["spec"]["terminationGracePeriodSeconds"].as_u64().unwrap());

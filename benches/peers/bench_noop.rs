@@ -38,6 +38,9 @@ struct Command {
     slots: usize,
     #[arg(long, default_value_t = 1)]
     threads: usize,
+    /// Counts for /metrics, too.
+    #[arg(long)]
+    metrics: bool,
     #[command(subcommand)]
     what: What,
 }
@@ -91,7 +94,8 @@ fn main() -> Result<(), Box<dyn Error>> {
     let command = Command::parse();
     let sources = Sources::none()
         .set("service.data", command.data.display().to_string())
-        .set("http.enabled", "false")
+        .set("http.enabled", command.metrics.to_string())
+        .set("http.port", "0")
         .set("broker.url", &command.broker)
         .set("worker.queues", &command.queues)
         .set("worker.slots", command.slots.to_string())
