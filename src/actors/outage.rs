@@ -23,8 +23,9 @@ impl Outage {
     pub(super) async fn wait(&mut self, queue: &QueueName, fault: &Fault, turn: &Turn) {
         self.failures += 1;
         let (failures, pause) = (self.failures, OUTAGE.delay(self.failures, fastrand::f64()));
+        // Each time: another loop of the same queue may have been served meanwhile.
+        QUEUE_OUTAGE.gauge(&[queue.as_str()]).set(1.0);
         if failures == 1 {
-            QUEUE_OUTAGE.gauge(&[queue.as_str()]).set(1.0);
             tracing::warn!(queue.name = %queue, error = fault.chain(), "broker does not serve the queue; waiting");
         }
         if failures.is_power_of_two() {
