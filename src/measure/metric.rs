@@ -42,19 +42,16 @@ pub struct Metric {
 
 impl Metric {
     /// The counter under these values of its labels.
-    #[must_use]
     pub fn counter(&self, values: &[&str]) -> Counter {
         metrics::counter!(self.name, self.labelled(values))
     }
 
     /// The gauge under these values of its labels.
-    #[must_use]
     pub fn gauge(&self, values: &[&str]) -> Gauge {
         metrics::gauge!(self.name, self.labelled(values))
     }
 
     /// The histogram under these values of its labels.
-    #[must_use]
     pub fn histogram(&self, values: &[&str]) -> Histogram {
         metrics::histogram!(self.name, self.labelled(values))
     }
