@@ -1,6 +1,6 @@
-//! The window: probes, health, worker config, queues, the receipts facade, and the page with its API.
+//! The window: probes, metrics, health, worker config, queues, the receipts facade, and the page with its API.
 //!
-//! Probes are open and say nothing secret; everything under `/api` wants `X-Internal-Secret`. Every
+//! Probes and metrics are open and say nothing secret; everything under `/api` wants `X-Internal-Secret`. Every
 //! answer of an error is JSON with a stable `code`.
 
 mod api;

@@ -69,14 +69,54 @@ fn describe() {
 }
 
 impl Exposition {
-    /// Everything, in Prometheus' text format.
+    /// Everything, in Prometheus' text format, in an order in which people find things again.
     #[must_use]
     pub fn render(&self) -> String {
-        self.0.render()
+        in_order(&self.0.render())
     }
 
     /// Adds up what histograms were given since the last time. Until then each value takes up room.
     pub fn add_up(&self) {
         self.0.run_upkeep();
+    }
+}
+
+/// Metrics by name, series by label. There is an empty line behind each metric, and none in it.
+fn in_order(text: &str) -> String {
+    let metrics = text.split("\n\n").map(str::trim).filter(|metric| !metric.is_empty());
+    let mut metrics: Vec<String> = metrics
+        .map(|metric| {
+            let mut lines: Vec<&str> = metric.lines().collect();
+            lines.sort_by(|one, other| labels(one).cmp(&labels(other)));
+            lines.join("\n")
+        })
+        .collect();
+    metrics.sort_unstable();
+    metrics.join("\n\n") + "\n"
+}
+
+/// What tells a series apart, none for a comment. Buckets of one series stay in their order, which is by number.
+fn labels(line: &str) -> Option<&str> {
+    if line.starts_with('#') {
+        return None;
+    }
+    let inner = line.split_once('{').map_or("", |(_, inner)| inner);
+    let end = if inner.starts_with("le=\"") { Some(0) } else { inner.find(",le=\"") };
+    inner.get(..end.or_else(|| inner.rfind('}')).unwrap_or_default())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn series_are_by_label_and_buckets_stay_as_they_were() {
+        let given = "# HELP b x\n# TYPE b histogram\nb_bucket{q=\"z\",le=\"5\"} 1\nb_bucket{q=\"z\",le=\"15\"} 1\nb_sum{q=\"z\"} 1\n\
+                     b_bucket{q=\"a\",le=\"5\"} 1\nb_bucket{q=\"a\",le=\"15\"} 1\nb_sum{q=\"a\"} 1\n\n\
+                     # TYPE a gauge\na{schedule=\"2\"} 1\na{schedule=\"1\"} 1\n\n";
+        let wanted = "# HELP b x\n# TYPE b histogram\nb_bucket{q=\"a\",le=\"5\"} 1\nb_bucket{q=\"a\",le=\"15\"} 1\nb_sum{q=\"a\"} 1\n\
+                      b_bucket{q=\"z\",le=\"5\"} 1\nb_bucket{q=\"z\",le=\"15\"} 1\nb_sum{q=\"z\"} 1\n\n\
+                      # TYPE a gauge\na{schedule=\"1\"} 1\na{schedule=\"2\"} 1\n";
+        assert_eq!(in_order(given), wanted);
     }
 }
