@@ -20,6 +20,7 @@ use tikkun::job::{
     JobSettings, Limit, NewJob, OrphanPolicy, Progress, QueueEnd, Registry, Retries, RetryPolicy,
 };
 use tikkun::queue::{Delivery, Settlement, Verdict};
+use tracing::Span;
 
 const DEADLINE: Duration = Duration::from_secs(20);
 /// Longer than any test waits: a job that ends after it was not stopped.
@@ -183,7 +184,8 @@ impl Bench {
 
     async fn end_of(&self, job: JobRecord) -> Settlement {
         let delivery = Box::new(Delivery { job, execution: "e".into() });
-        let ended = tokio::time::timeout(DEADLINE, self.runner.send(RunJob { delivery })).await;
+        let ended =
+            tokio::time::timeout(DEADLINE, self.runner.send(RunJob { delivery, span: Span::none() })).await;
         let JobEnded(settlement) = ended.expect("waited for the job to end").unwrap();
         settlement
     }
@@ -339,7 +341,8 @@ async fn stuck_job_fails_by_its_policy_in_rqs_words() {
     for (failures, retried) in [(0, true), (1, false)] {
         let job = JobRecord { failures, ..record("tests.panics", &[]) };
         let delivery = Box::new(Delivery { job, execution: "e".into() });
-        let ended = bench.runner.send(FailStuck { delivery, tell_kind: true }).await.unwrap();
+        let ended =
+            bench.runner.send(FailStuck { delivery, tell_kind: true, span: Span::none() }).await.unwrap();
         let (error, again) = match ended.0.verdict {
             Verdict::RetryAt { error, .. } => (error, true),
             other => (buried(other), false),
@@ -393,7 +396,10 @@ async fn a_callback_that_takes_too_long_has_failed() {
     let runner = JobRunner::new(Arc::new(slow), Duration::from_millis(100), Running::default()).start();
     let job = calling(record("tests.echo", &[json!(1)]), "tests.sleeps", "", "");
     let delivery = Box::new(Delivery { job, execution: "e".into() });
-    let ended = tokio::time::timeout(DEADLINE, runner.send(RunJob { delivery })).await.unwrap().unwrap();
+    let ended = tokio::time::timeout(DEADLINE, runner.send(RunJob { delivery, span: Span::none() }))
+        .await
+        .unwrap()
+        .unwrap();
     let error = buried(ended.0.verdict);
     assert_eq!(error, "callback `tests.sleeps`: Task exceeded maximum timeout value (1 seconds)");
 }

@@ -81,7 +81,7 @@ impl Attempt {
     pub(super) async fn run(&self, found: Result<Found, NotFound>) -> JobEnded {
         let (verdict, remark) = match (found, self.registry.elsewhere(&self.delivery.job.queue)) {
             (Ok(found), _) => self.run_found(&found).await,
-            (Err(NotFound::Unknown(_)), Some(queue)) => (self.forward(queue), None),
+            (Err(NotFound::Unknown(_)), Some(queue)) => (Self::forward(queue), None),
             (Err(error), _) => self.unknown(error.into_error()).await,
         };
         JobEnded::new(&self.delivery, verdict).remarked(remark)
@@ -121,9 +121,8 @@ impl Attempt {
         (bury(&self.delivery.job, &self.settings, error), remark)
     }
 
-    fn forward(&self, queue: &QueueName) -> Verdict {
-        let job = &self.delivery.job;
-        tracing::info!(job.id = %job.id, job.kind = %job.kind, queue.name = %job.queue, to = %queue,
+    fn forward(queue: &QueueName) -> Verdict {
+        tracing::info!(to = %queue,
             "this process does not have the job's function; it waits in another queue now");
         Verdict::Forward { queue: queue.clone() }
     }
@@ -144,7 +143,7 @@ impl Attempt {
         let started = tokio::time::Instant::now();
         let ended = self.body(found, &ctx).await;
         let duration_ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
-        tracing::debug!(job.id = %job.id, job.kind = %job.kind, duration_ms, "the attempt ended");
+        tracing::debug!(duration_ms, "the attempt ended");
         if self.fence.has_fallen() {
             // It held its thread too long: its end has been decided elsewhere.
             return (Verdict::GiveBack { end: QueueEnd::Head }, None);
@@ -241,7 +240,7 @@ impl Attempt {
     async fn tell_kind(&self, found: &Found, ctx: &JobContext, error: &str) {
         let error = JobError::permanent(error);
         if let Err(panic) = catch_panic(found.job.failed(&found.args, &error, ctx)).await {
-            tracing::error!(job.id = %ctx.job, %panic, "the job's own clean-up after its failure panicked");
+            tracing::error!(%panic, "the job's own clean-up after its failure panicked");
         }
     }
 
@@ -251,7 +250,9 @@ impl Attempt {
 
     fn log_failed(&self, known_as: &str, error: &str, again: bool) {
         let job = &self.delivery.job;
-        tracing::warn!(job.id = known_as, error, again, "an attempt failed");
+        #[cfg(feature = "opentelemetry")]
+        super::attempt_export::failed(error);
+        tracing::warn!(error, again, "an attempt failed");
         tracing::error!(
             target: STORY, { job.id = known_as, queue.name = %job.queue, job.kind = %job.kind, job.attempt = job.attempt, again, error },
             "❌ JOB FAILED queue='{}' job_id={known_as} function={}",

@@ -1,5 +1,8 @@
 //! Takes one delivery to the runner of its slot, and to that runner's successor when the thread is lost.
 
+use tracing::Span;
+
+use super::attempt_span::attempt_span;
 use super::job_runner::{FailStuck, JobEnded, RunJob};
 use super::{Post, Slot};
 use crate::queue::Delivery;
@@ -42,7 +45,7 @@ pub(super) async fn carry_out(slot: &Slot, delivery: Delivery) -> JobEnded {
         match errand.after_loss(blamed) {
             Some(next) => errand = next,
             None => {
-                tracing::warn!(job.id = %delivery.job.id, "the thread of the job's runner was lost; the job goes back to its queue");
+                tracing::warn!("the thread of the job's runner was lost; the job goes back to its queue");
                 return JobEnded::given_back(&delivery);
             }
         }
@@ -53,11 +56,15 @@ pub(super) async fn carry_out(slot: &Slot, delivery: Delivery) -> JobEnded {
 async fn ask(post: &Post, errand: Errand, delivery: &Delivery) -> JobEnded {
     let boxed = Box::new(delivery.clone());
     let ended = match errand {
-        Errand::Run => post.runner.send(RunJob { delivery: boxed }).await,
-        Errand::Fail { tell_kind } => post.runner.send(FailStuck { delivery: boxed, tell_kind }).await,
+        Errand::Run => post.runner.send(RunJob { delivery: boxed, span: Span::current() }).await,
+        Errand::Fail { tell_kind } => {
+            // The lost thread may hold the first span for ever.
+            let span = attempt_span(&delivery.job);
+            post.runner.send(FailStuck { delivery: boxed, tell_kind, span }).await
+        }
     };
     ended.unwrap_or_else(|error| {
-        tracing::warn!(job.id = %delivery.job.id, %error, "the runner was lost; the job goes back to its queue");
+        tracing::warn!(%error, "the runner was lost; the job goes back to its queue");
         JobEnded::given_back(delivery)
     })
 }

@@ -11,6 +11,7 @@ use actix::{
 };
 use tokio::sync::watch;
 use tokio::time::Instant;
+use tracing::{Instrument as _, Span};
 
 use super::batch_ports::{BatchPorts, CleanUpMode};
 use super::clean_up::{CleanedUp, delete_in_one_call, give_back};
@@ -31,6 +32,8 @@ pub struct DeletionBatch {
     ports: BatchPorts,
     job: BackgroundJobId,
     attempt: u32,
+    /// The attempt's.
+    span: Span,
     lane: CleanUpLane,
     /// Tells those who wait for the lane what it has come to.
     state: watch::Sender<LaneState>,
@@ -82,7 +85,14 @@ impl DeletionBatch {
     pub fn new(ports: BatchPorts, job: BackgroundJobId, attempt: u32) -> Self {
         let lane = CleanUpLane::new(ports.clean_up == CleanUpMode::Gathered);
         let (state, _) = watch::channel(LaneState { has_room: true, is_empty: true });
-        Self { ports, job, attempt, lane, state, alarm: None }
+        Self { ports, job, attempt, span: Span::none(), lane, state, alarm: None }
+    }
+
+    /// The same, with its log lines in an attempt's span.
+    #[must_use]
+    pub fn within(mut self, span: Span) -> Self {
+        self.span = span;
+        self
     }
 }
 
@@ -116,13 +126,14 @@ impl Handler<RunBatch> for DeletionBatch {
             target: self.ports.blobs.target().clone(),
         };
         let ports = self.ports.clone();
+        let span = tracing::info_span!(parent: &self.span, "batch", limit);
         let room = self.when(ROOM, |state| state.has_room).into_actor(self);
         let batch = room.then(move |has_room, this, ctx| {
             if !has_room {
                 this.lane.out_of_reach("the storage does not keep up".to_owned(), Instant::now());
                 this.advance(ctx);
             }
-            async move { ports.run(&order).await }.into_actor(this)
+            async move { ports.run(&order).await }.instrument(span).into_actor(this)
         });
         Box::pin(batch.map(|mut done, this, ctx| {
             if let Ok(BatchDone::Deleted { batch, .. }) = &mut done {
@@ -146,7 +157,7 @@ impl Handler<FinishCleanUp> for DeletionBatch {
                 tracing::warn!(background_job = %job, "the storage takes too long; the outbox keeps its objects");
             }
         };
-        Box::pin(finished.into_actor(self))
+        Box::pin(finished.instrument(self.span.clone()).into_actor(self))
     }
 }
 
@@ -158,6 +169,7 @@ impl DeletionBatch {
             self.lane.take_in(condemned, Instant::now());
             self.advance(ctx);
         } else if !condemned.is_empty() {
+            let _attempt = self.span.enter();
             let stay = condemned.len();
             tracing::info!(
                 target: STORY, { job.id = %self.job, stay },
@@ -187,6 +199,7 @@ impl DeletionBatch {
 
     fn call(&self, objects: Vec<Condemned>, ctx: &mut Context<Self>) {
         let (ports, job) = (self.ports.clone(), self.job);
+        let span = tracing::info_span!(parent: &self.span, "clean_up", objects = objects.len());
         let called = async move {
             let limits = ports.limits();
             let called = delete_in_one_call(&*ports.blobs, &*ports.outbox, &objects, &limits).await;
@@ -202,7 +215,7 @@ impl DeletionBatch {
             };
             (objects.len(), refused)
         };
-        ctx.spawn(called.into_actor(self).map(|(objects, refused), this, ctx| {
+        ctx.spawn(called.instrument(span).into_actor(self).map(|(objects, refused), this, ctx| {
             this.lane.ended(objects, refused, Instant::now());
             this.advance(ctx);
         }));
@@ -224,7 +237,7 @@ impl DeletionBatch {
             }
             left.len()
         };
-        ctx.spawn(given_back.into_actor(self).map(|objects, this, ctx| {
+        ctx.spawn(given_back.instrument(self.span.clone()).into_actor(self).map(|objects, this, ctx| {
             this.lane.given_back(objects);
             this.advance(ctx);
         }));

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use actix::ActorFutureExt as _;
 use actix::{Actor, Context, Handler, Message, ResponseActFuture, Supervised, WrapFuture};
+use tracing::{Instrument as _, Span};
 
 use super::attempt::{Attempt, Found, NotFound, find};
 use super::attempt_control::AttemptControl;
@@ -37,6 +38,8 @@ pub struct JobRunner {
 pub struct RunJob {
     /// The job, and the delivery it came with.
     pub delivery: Box<Delivery>,
+    /// In which all of it lies.
+    pub span: Span,
 }
 
 /// Asks to fail a job whose code never yielded, by its policy; the answer is how it ended.
@@ -47,6 +50,8 @@ pub struct FailStuck {
     pub delivery: Box<Delivery>,
     /// Whether its kind is to hear of it.
     pub tell_kind: bool,
+    /// In which all of it lies.
+    pub span: Span,
 }
 
 /// How a job ended, ready to be settled.
@@ -112,8 +117,12 @@ impl JobRunner {
     }
 
     /// Answers with the end of an attempt.
-    fn answer(&self, ended: impl Future<Output = JobEnded> + 'static) -> ResponseActFuture<Self, JobEnded> {
-        Box::pin(ended.into_actor(self).map(|ended, runner, _| {
+    fn answer(
+        &self,
+        ended: impl Future<Output = JobEnded> + 'static,
+        span: Span,
+    ) -> ResponseActFuture<Self, JobEnded> {
+        Box::pin(ended.instrument(span).into_actor(self).map(|ended, runner, _| {
             runner.current = None;
             ended
         }))
@@ -137,13 +146,14 @@ impl Supervised for JobRunner {
 impl Handler<RunJob> for JobRunner {
     type Result = ResponseActFuture<Self, JobEnded>;
 
-    fn handle(&mut self, RunJob { delivery }: RunJob, _: &mut Self::Context) -> Self::Result {
+    fn handle(&mut self, RunJob { delivery, span }: RunJob, _: &mut Self::Context) -> Self::Result {
         let (attempt, found, in_hand) = self.take(*delivery);
         failpoint::reach("job_runner.run");
-        self.answer(async move {
+        let ended = async move {
             let _in_hand = in_hand;
             attempt.in_turns(attempt.run(found)).await
-        })
+        };
+        self.answer(ended, span)
     }
 }
 
@@ -152,15 +162,16 @@ impl Handler<FailStuck> for JobRunner {
 
     fn handle(
         &mut self,
-        FailStuck { delivery, tell_kind }: FailStuck,
+        FailStuck { delivery, tell_kind, span }: FailStuck,
         _: &mut Self::Context,
     ) -> Self::Result {
         let (attempt, found, in_hand) = self.take(*delivery);
         attempt.control.request_stop(StopReason::TimedOut);
-        self.answer(async move {
+        let ended = async move {
             let _in_hand = in_hand;
             attempt.in_turns(attempt.fail_stuck(found, tell_kind)).await
-        })
+        };
+        self.answer(ended, span)
     }
 }
 

@@ -10,6 +10,9 @@
 
 mod attempt;
 mod attempt_control;
+#[cfg(feature = "opentelemetry")]
+mod attempt_export;
+mod attempt_span;
 mod batch_ports;
 mod callback;
 mod carrier;
@@ -45,6 +48,7 @@ mod tracker_messages;
 mod verdict;
 mod waiting;
 
+pub use attempt_span::ATTEMPT;
 pub use batch_ports::{BatchPorts, CleanUpMode};
 pub use clean_up::{CleanUpLimits, CleanedUp, delete_objects};
 pub use clock::Clock;

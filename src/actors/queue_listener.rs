@@ -13,7 +13,9 @@ use actix::{
 };
 use parking_lot::Mutex;
 use tokio::sync::{Notify, oneshot, watch};
+use tracing::Instrument as _;
 
+use super::attempt_span::attempt_span;
 use super::carrier::carry_out;
 use super::deadline::answer_in;
 use super::outage::{OUTAGE, Outage};
@@ -198,7 +200,8 @@ impl Desk {
         let fetched = deliveries.len();
         for (delivery, slot) in deliveries.into_iter().zip(slots) {
             self.held.lock().insert(delivery.execution.clone());
-            actix_rt::spawn(carry(Arc::clone(self), delivery, slot, me.clone()));
+            let span = attempt_span(&delivery.job);
+            actix_rt::spawn(carry(Arc::clone(self), delivery, slot, me.clone()).instrument(span));
         }
         if fetched > 0 {
             failpoint::reach("queue_listener.fetched");
@@ -261,7 +264,8 @@ async fn carry(desk: Arc<Desk>, delivery: Delivery, slot: Slot, me: Recipient<Se
 async fn hand_in(desk: Arc<Desk>, JobEnded(settlement): JobEnded, me: Recipient<Settle>) -> AttemptEnd {
     let _message = desk.ports.meter.message();
     let end = loop {
-        match me.send(Settle(settlement.clone())).await {
+        let settled = me.send(Settle(settlement.clone())).instrument(tracing::debug_span!("settle"));
+        match settled.await {
             Ok(Some(settled)) => {
                 if settled == Settled::NotOurs {
                     tracing::warn!(job.id = %settlement.job, queue.name = %settlement.queue,

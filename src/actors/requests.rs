@@ -11,8 +11,8 @@ use super::status_tracker::StatusTracker;
 use super::tracker_messages::{FailUnqueued, RequestJob};
 use crate::failpoint;
 use crate::fault::{Fault, FaultKind};
-use crate::job::JobId;
 use crate::job::background::BackgroundJob;
+use crate::job::{JobId, TraceContext};
 use crate::measure::Unanswered;
 use crate::queue::Broker;
 use crate::store::{NewRequest, Requested};
@@ -46,19 +46,28 @@ impl Requests {
     ///
     /// # Errors
     /// Says which back end is out of reach.
-    pub async fn request(&self, request: NewRequest) -> Result<Requested, RequestFault> {
+    pub async fn request(
+        &self,
+        request: NewRequest,
+        trace: Option<&TraceContext>,
+    ) -> Result<Requested, RequestFault> {
         let queue_job = request.queue_job.clone();
         let requested = self.ask(RequestJob(request)).await.map_err(RequestFault::Database)?;
         if let Requested::Created(row) = &requested {
             failpoint::reach("requests.requested");
-            self.put_in(row, queue_job).await.map_err(RequestFault::Queue)?;
+            self.put_in(row, queue_job, trace).await.map_err(RequestFault::Queue)?;
             failpoint::reach("requests.enqueued");
         }
         Ok(requested)
     }
 
-    async fn put_in(&self, row: &BackgroundJob, queue_job: JobId) -> Result<(), Fault> {
-        let Err(fault) = self.enqueue(row, queue_job).await else { return Ok(()) };
+    async fn put_in(
+        &self,
+        row: &BackgroundJob,
+        queue_job: JobId,
+        trace: Option<&TraceContext>,
+    ) -> Result<(), Fault> {
+        let Err(fault) = self.enqueue(row, queue_job, trace).await else { return Ok(()) };
         failpoint::reach("requests.not_enqueued");
         let error = "the job could not be put into its queue".to_owned();
         if let Err(stays) = self.ask(FailUnqueued { id: row.id, error }).await {
@@ -68,13 +77,22 @@ impl Requests {
         Err(fault)
     }
 
-    /// Puts the queue job of a row in; one that is there already is left as it is.
+    /// Puts the queue job of a row in, as a part of the trace that asked for it; one that is there already is left as
+    /// it is.
     ///
     /// # Errors
     /// When the broker is out of reach, or does not answer in time.
-    pub async fn enqueue(&self, row: &BackgroundJob, queue_job: JobId) -> Result<(), Fault> {
-        let entry = [self.tracked.entry(queue_job, row.id)];
-        answer_in(self.deadline, "enqueue the job of a row", self.broker.enqueue(&entry)).await?;
+    pub async fn enqueue(
+        &self,
+        row: &BackgroundJob,
+        queue_job: JobId,
+        trace: Option<&TraceContext>,
+    ) -> Result<(), Fault> {
+        let mut entry = self.tracked.entry(queue_job, row.id);
+        if let Some(trace) = trace {
+            trace.write_into(&mut entry.meta);
+        }
+        answer_in(self.deadline, "enqueue the job of a row", self.broker.enqueue(&[entry])).await?;
         Ok(())
     }
 

@@ -30,6 +30,8 @@ use std::process::ExitCode;
 use clap::{Args, Parser, Subcommand};
 
 use crate::config::{ConfigError, Loaded, Settings, Sources, WarningLevel};
+#[cfg(feature = "opentelemetry")]
+use crate::runtime::export::Exporter;
 use crate::runtime::{OpenError, Ports, logging};
 use ending::Complaint;
 
@@ -182,17 +184,41 @@ fn tell(error: &ConfigError) -> u8 {
 
 /// Starts logging, and says what loading had to say.
 fn begin_logging(loaded: &Loaded) -> Result<(), u8> {
-    if let Err(error) = logging::init(&loaded.settings.log) {
-        eprintln!("tikkun: {error}");
-        return Err(USAGE);
+    logging::init(&loaded.settings.log).map_err(|error| cannot(&error))?;
+    warn_of(loaded);
+    Ok(())
+}
+
+/// The same, and exports spans where that is asked for: while what is answered lives.
+#[cfg(feature = "opentelemetry")]
+fn begin_tracing(loaded: &Loaded) -> Result<Option<Exporter>, u8> {
+    if !loaded.settings.traces.export {
+        return begin_logging(loaded).map(|()| None);
     }
+    let exporter = Exporter::new(loaded.settings.traces).map_err(|error| cannot(&error))?;
+    logging::init_with_export(&loaded.settings.log, &exporter).map_err(|error| cannot(&error))?;
+    warn_of(loaded);
+    Ok(Some(exporter))
+}
+
+/// The same: this build exports no spans.
+#[cfg(not(feature = "opentelemetry"))]
+fn begin_tracing(loaded: &Loaded) -> Result<(), u8> {
+    begin_logging(loaded)
+}
+
+fn cannot(error: &dyn std::error::Error) -> u8 {
+    eprintln!("tikkun: {error}");
+    USAGE
+}
+
+fn warn_of(loaded: &Loaded) {
     for warning in &loaded.warnings {
         match warning.level {
             WarningLevel::Warn => tracing::warn!("{}", warning.text),
             WarningLevel::Error => tracing::error!("{}", warning.text),
         }
     }
-    Ok(())
 }
 
 fn key_value(text: &str) -> Result<(String, String), String> {

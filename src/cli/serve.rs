@@ -2,7 +2,7 @@
 
 use clap::Args;
 
-use super::{Common, FAILED, GAVE_UP, OK, begin_logging};
+use super::{Common, FAILED, GAVE_UP, OK, begin_tracing};
 use crate::runtime::{Ended, Service, StartError};
 
 /// Options of `serve`.
@@ -24,9 +24,10 @@ impl Serve {
             Ok(loaded) => loaded,
             Err(code) => return code,
         };
-        if let Err(code) = begin_logging(&loaded) {
-            return code;
-        }
+        let _exporter = match begin_tracing(&loaded) {
+            Ok(exporter) => exporter,
+            Err(code) => return code,
+        };
         let settings = loaded.settings;
         actix_rt::System::new().block_on(async move {
             match Service::start(settings).await {

@@ -7,6 +7,7 @@ use super::problem::{ConfigError, Warning};
 use super::reader::Reader;
 use super::settings::Settings;
 use super::sources::Sources;
+use super::traces::TraceSettings;
 
 /// Settings that fit together, and what is worth saying about them.
 #[derive(Clone, Debug)]
@@ -28,6 +29,7 @@ impl Settings {
         let mut reader = Reader::new(&keys, &layers, problems);
         let mut settings = Self::read(&mut reader);
         contradictions::check(&settings, &mut reader);
+        settings.traces = TraceSettings::read(&sources.env, &mut reader.warnings);
         if reader.problems.is_empty() {
             settings.entries = reader.entries;
             Ok(Loaded { settings, warnings: reader.warnings })

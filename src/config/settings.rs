@@ -16,6 +16,7 @@ use super::scheduler::SchedulerSettings;
 use super::service::ServiceSettings;
 use super::store::StoreSettings;
 use super::supervision::SupervisionSettings;
+use super::traces::TraceSettings;
 use super::tracker::TrackerSettings;
 use super::worker::WorkerSettings;
 use crate::job::Schedule;
@@ -55,6 +56,8 @@ pub struct Settings {
     pub store: StoreSettings,
     /// Where attached files lie.
     pub attachments: AttachmentSettings,
+    /// Whether spans are exported; said by OpenTelemetry's own variables alone.
+    pub traces: TraceSettings,
     /// All of this as people may see it, in the order of the manual, each with where it came from.
     pub entries: Vec<Entry>,
 }
@@ -81,6 +84,7 @@ impl Settings {
             broker: BrokerSettings::read(reader, &data),
             store: StoreSettings::read(reader, &data),
             attachments: AttachmentSettings::read(reader, &data),
+            traces: TraceSettings::default(),
             entries: Vec::new(),
         }
     }

@@ -8,7 +8,7 @@ use actix_web::{FromRequest, HttpRequest};
 
 use super::Problem;
 use super::deletion_desk::Wisher;
-use crate::job::BusinessId;
+use crate::job::{BusinessId, TraceContext};
 
 /// Roles that may delete everything and stop it again.
 const MANAGERS: [&str; 3] = ["owner", "admin", "system_admin"];
@@ -19,6 +19,8 @@ pub(super) struct Caller {
     pub business_id: BusinessId,
     pub user_id: Option<i64>,
     role: String,
+    /// The trace that the request belongs to.
+    trace: Option<TraceContext>,
 }
 
 impl Caller {
@@ -35,7 +37,7 @@ impl Caller {
     /// The person and the tenant, for the record.
     pub(super) fn wisher(&self) -> Wisher {
         let name = self.user_id.map_or_else(|| format!("role {}", self.role), |id| format!("user {id}"));
-        Wisher { business_id: self.business_id, user_id: self.user_id, name }
+        Wisher { business_id: self.business_id, user_id: self.user_id, name, trace: self.trace.clone() }
     }
 }
 
@@ -55,7 +57,18 @@ fn read(request: &HttpRequest) -> Result<Caller, Problem> {
     })?;
     let user_id = number(request, "X-User-Id")?;
     let role = text(request, "X-User-Role").unwrap_or_default().to_owned();
-    Ok(Caller { business_id: BusinessId(business_id), user_id, role })
+    Ok(Caller { business_id: BusinessId(business_id), user_id, role, trace: trace(request) })
+}
+
+/// The trace that a request names in W3C's headers; one that cannot be read is as good as none.
+pub(super) fn trace(request: &HttpRequest) -> Option<TraceContext> {
+    let parent = text(request, "traceparent")?;
+    let states: Vec<_> =
+        request.headers().get_all("tracestate").filter_map(|value| value.to_str().ok()).collect();
+    let state = (!states.is_empty()).then(|| states.join(","));
+    TraceContext::parse(parent, state.as_deref())
+        .inspect_err(|bad| tracing::debug!(%bad, "the trace of a request is ignored"))
+        .ok()
 }
 
 /// The person alone, where no tenant matters.

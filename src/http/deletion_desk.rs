@@ -9,7 +9,7 @@ use crate::actors::{AskPerson, RequestFault, StatusTracker, new_queue_job};
 use crate::failpoint;
 use crate::fault::Fault;
 use crate::job::background::{BackgroundJob, Status};
-use crate::job::{BackgroundJobId, BusinessId};
+use crate::job::{BackgroundJobId, BusinessId, TraceContext};
 use crate::store::{Coverage, NewRequest, Person, PersonMove, Requested};
 
 /// Who wishes, and for which tenant.
@@ -21,6 +21,8 @@ pub(super) struct Wisher {
     pub user_id: Option<i64>,
     /// The person, for the record.
     pub name: String,
+    /// The trace that the wish belongs to.
+    pub trace: Option<TraceContext>,
 }
 
 impl Facade {
@@ -46,7 +48,7 @@ impl Facade {
         if wish == PersonMove::Resume {
             let queue_job = job.note.queue_job.clone().unwrap_or_else(new_queue_job);
             failpoint::reach("facade.resumed");
-            if let Err(fault) = self.requests.enqueue(&job, queue_job).await {
+            if let Err(fault) = self.requests.enqueue(&job, queue_job, wisher.trace.as_ref()).await {
                 // Back to where it was, so that the next try finds it as this one did.
                 self.moved(wisher, id, PersonMove::Pause).await?;
                 return Err(Problem::unavailable("queue", &fault));
@@ -86,7 +88,7 @@ impl Facade {
             queue_job: new_queue_job(),
             covers,
         };
-        self.requests.request(request).await.map_err(|fault| match fault {
+        self.requests.request(request, wisher.trace.as_ref()).await.map_err(|fault| match fault {
             RequestFault::Database(fault) => Problem::unavailable("database", &fault),
             RequestFault::Queue(fault) => Problem::unavailable("queue", &fault),
         })

@@ -20,6 +20,7 @@ mod registry;
 mod rehearsal;
 mod retry;
 mod schedule;
+mod trace;
 
 pub use args::{Args, ArgsError};
 pub use callback::{Callback, Callbacks};
@@ -34,3 +35,4 @@ pub use registry::{BoxedJob, KindClash, Registry, UnknownFunction};
 pub use rehearsal::Rehearsal;
 pub use retry::{Backoff, RetryPolicy};
 pub use schedule::{Missed, Schedule};
+pub use trace::{BadTrace, TraceContext, TraceId};

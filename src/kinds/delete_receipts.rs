@@ -8,6 +8,7 @@ use actix::Addr;
 use actix_rt::ArbiterHandle;
 use serde::Deserialize;
 use serde_json::json;
+use tracing::Span;
 
 use super::batch_size::BatchSize;
 use super::deletion::Deletion;
@@ -193,7 +194,8 @@ impl DeleteReceipts {
         let attempt = row.note.attempt;
         let (ports, id) = (self.batches.clone(), row.id);
         let spec = ChildSpec::transient(format!("deletion_batch/{id}.{attempt}"));
-        let batch = move || DeletionBatch::new(ports, id, attempt);
+        let span = Span::current();
+        let batch = move || DeletionBatch::new(ports, id, attempt).within(span);
         let child = self.supervisor.start(spec, &self.thread, batch).await?.owned();
         let pace = Pace::new(Limits {
             runtime: self.settings.runtime_limit,

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use actix::{Addr, Handler, MailboxError, Message};
+use tracing::Instrument as _;
 
 use crate::actors::StatusTracker;
 use crate::fault::{Fault, FaultKind};
@@ -104,7 +105,8 @@ impl TrackerLine {
         StatusTracker: Handler<M>,
     {
         let _message = Unanswered::at("status_tracker");
-        self.0.send(message).await.unwrap_or_else(|lost| Err(restarting(lost)))
+        let answer = self.0.send(message).instrument(tracing::debug_span!("tracker"));
+        answer.await.unwrap_or_else(|lost| Err(restarting(lost)))
     }
 }
 

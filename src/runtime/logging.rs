@@ -1,7 +1,8 @@
 //! How log lines are written: on standard error, so that standard output is free for what a command answers.
 //!
 //! Text mode puts the message first, letter for letter, then the fields and the spans' fields; one event
-//! is always one line, whatever a message holds. JSON mode writes one object a line with the same facts.
+//! is always one line, whatever a message holds. The lines that people know by heart stay without both. JSON mode writes
+//! one object a line with all of that for every line.
 
 use std::fmt;
 use std::io::{IsTerminal, stderr};
@@ -10,11 +11,18 @@ use tracing::field::{Field, Visit};
 use tracing::{Event, Level, Subscriber};
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::field::MakeExt;
+#[cfg(feature = "opentelemetry")]
+use tracing_subscriber::filter::LevelFilter;
 use tracing_subscriber::fmt::format::{self, FormatEvent, FormatFields, Writer};
 use tracing_subscriber::fmt::time::{FormatTime, SystemTime};
 use tracing_subscriber::fmt::{FmtContext, FormattedFields, MakeWriter};
+use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::registry::LookupSpan;
+use tracing_subscriber::{Layer, Registry};
 
+#[cfg(feature = "opentelemetry")]
+use super::export::Exporter;
+use super::json_line::JsonLine;
 use crate::config::{LogFormat, LogLevel, LogSettings};
 use crate::story::STORY;
 
@@ -36,7 +44,8 @@ pub enum LoggingError {
 }
 
 /// Crates that tell their own story at `info`; of these only warnings are of interest.
-const QUIET: [&str; 8] = ["actix_http", "actix_server", "actix_web", "aws_", "h2", "hyper", "rustls", "sqlx"];
+const QUIET: [&str; 9] =
+    ["actix_http", "actix_server", "actix_web", "aws_", "h2", "hyper", "opentelemetry", "rustls", "sqlx"];
 
 /// Writes log lines from now on, for the whole process.
 ///
@@ -45,6 +54,30 @@ const QUIET: [&str; 8] = ["actix_http", "actix_server", "actix_web", "aws_", "h2
 pub fn init(settings: &LogSettings) -> Result<(), LoggingError> {
     let subscriber = subscriber(settings, stderr, stderr().is_terminal())?;
     tracing::subscriber::set_global_default(subscriber).map_err(LoggingError::AlreadySet)
+}
+
+/// The same, and sends spans to a collector as loud as lines are written, from `info` on.
+///
+/// # Errors
+/// When the filter cannot be read, or when somebody else has set up logging in this process.
+#[cfg(feature = "opentelemetry")]
+pub fn init_with_export(settings: &LogSettings, exporter: &Exporter) -> Result<(), LoggingError> {
+    let most = most(settings.level).max(LevelFilter::INFO);
+    let lines = lines(settings.format, stderr, stderr().is_terminal()).with_filter(filter(settings)?);
+    let subscriber = Registry::default().with(exporter.layer(most, &QUIET)).with(lines);
+    tracing::subscriber::set_global_default(subscriber).map_err(LoggingError::AlreadySet)
+}
+
+/// The level that lines are written up to.
+#[cfg(feature = "opentelemetry")]
+fn most(level: LogLevel) -> LevelFilter {
+    match level {
+        LogLevel::Trace => LevelFilter::TRACE,
+        LogLevel::Debug => LevelFilter::DEBUG,
+        LogLevel::Info => LevelFilter::INFO,
+        LogLevel::Warning => LevelFilter::WARN,
+        LogLevel::Error | LogLevel::Critical => LevelFilter::ERROR,
+    }
 }
 
 /// What [`init`] sets up, onto any writer and with or without colours.
@@ -59,14 +92,22 @@ pub fn subscriber<W>(
 where
     W: for<'a> MakeWriter<'a> + Send + Sync + 'static,
 {
-    let builder =
-        tracing_subscriber::fmt().with_env_filter(filter(settings)?).with_writer(writer).with_ansi(colours);
-    Ok(match settings.format {
-        LogFormat::Text => Box::new(
-            builder.fmt_fields(format::debug_fn(write_field).delimited(" ")).event_format(TextLine).finish(),
-        ),
-        LogFormat::Json => Box::new(builder.json().flatten_event(true).with_span_list(false).finish()),
-    })
+    Ok(Box::new(Registry::default().with(filter(settings)?).with(lines(settings.format, writer, colours))))
+}
+
+/// What writes the lines.
+fn lines<S, W>(format: LogFormat, writer: W, colours: bool) -> Box<dyn Layer<S> + Send + Sync>
+where
+    S: Subscriber + for<'a> LookupSpan<'a>,
+    W: for<'a> MakeWriter<'a> + Send + Sync + 'static,
+{
+    let layer = tracing_subscriber::fmt::layer().with_writer(writer).with_ansi(colours);
+    match format {
+        LogFormat::Text => {
+            Box::new(layer.fmt_fields(format::debug_fn(write_field).delimited(" ")).event_format(TextLine))
+        }
+        LogFormat::Json => Box::new(layer.fmt_fields(format::JsonFields::new()).event_format(JsonLine)),
+    }
 }
 
 fn filter(settings: &LogSettings) -> Result<EnvFilter, LoggingError> {
@@ -113,9 +154,10 @@ where
         if !facts.message.is_empty() {
             write!(line, " {}", facts.message)?;
         }
-        if event.metadata().target() != STORY {
-            line.write_str(&facts.fields)?;
+        if event.metadata().target() == STORY {
+            return writeln!(line);
         }
+        line.write_str(&facts.fields)?;
         for span in ctx.event_scope().into_iter().flat_map(|scope| scope.from_root()) {
             let extensions = span.extensions();
             match extensions.get::<FormattedFields<N>>() {
@@ -229,6 +271,41 @@ mod tests {
             format!(" INFO {PICKED} queue.name=\"maintenance\" duration_ms=5 job.id=a-1 job.attempt=2")
         );
         assert_eq!(without_time(&lines[1]), format!(" WARN {LIMIT} job.id=a-1 job.attempt=2"));
+    }
+
+    #[test]
+    fn lines_that_people_know_by_heart_stay_without_the_fields_of_their_span() {
+        let speak = || {
+            let span = tracing::info_span!("attempt", job.id = %"a-1");
+            let _in = span.enter();
+            tracing::info!(target: STORY, queue.name = "maintenance", "{PICKED}");
+        };
+        let text = logged(&settings(LogFormat::Text, LogLevel::Info, None), speak);
+        assert_eq!(without_time(&text[0]), format!(" INFO {PICKED}"));
+        let json = logged(&settings(LogFormat::Json, LogLevel::Info, None), speak);
+        let line: serde_json::Value = serde_json::from_str(&json[0]).unwrap();
+        assert_eq!((&line["queue.name"], &line["span"]["job.id"]), (&"maintenance".into(), &"a-1".into()));
+    }
+
+    #[test]
+    fn json_lines_carry_the_fields_of_all_spans_around_them() {
+        let lines = logged(&settings(LogFormat::Json, LogLevel::Info, None), || {
+            let outer =
+                tracing::info_span!("attempt", job.id = %"a \"quoted\" id", trace.id = tracing::field::Empty);
+            let _outer = outer.enter();
+            let inner = tracing::info_span!("batch", limit = 50);
+            let _inner = inner.enter();
+            outer.record("trace.id", "4bf9");
+            tracing::warn!("no fields");
+        });
+        let line: serde_json::Value = serde_json::from_str(&lines[0]).unwrap();
+        assert_eq!((&line["level"], &line["message"]), (&"WARN".into(), &"no fields".into()));
+        assert_eq!(line["target"], module_path!());
+        let expected = serde_json::json!({
+            "name": "batch", "job.id": "a \"quoted\" id", "trace.id": "4bf9", "limit": 50,
+        });
+        assert_eq!(line["span"], expected);
+        assert!(line["timestamp"].as_str().unwrap().ends_with('Z'), "{line}");
     }
 
     #[test]

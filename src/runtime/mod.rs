@@ -2,8 +2,11 @@
 //! window, and takes all of it down again in the order of the pipeline.
 
 mod builder;
+#[cfg(feature = "opentelemetry")]
+pub mod export;
 mod figures;
 mod identity;
+mod json_line;
 mod listening;
 pub mod logging;
 mod opening;

@@ -125,7 +125,7 @@ async fn request_anew(
         queue_job: new_queue_job(),
         covers,
     };
-    match requests.request(request).await {
+    match requests.request(request, None).await {
         Ok(Requested::Created(made)) => {
             let total = made.progress.total;
             let facts = json!({ "id": row.id, "retried_as": made.id, "state": made.status, "total": total });

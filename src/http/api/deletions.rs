@@ -108,7 +108,8 @@ pub(super) async fn act(
 ) -> Result<HttpResponse, Details> {
     let (id, action) = path.into_inner();
     let job = find(&facade, job_id(&id)?).await?;
-    let wisher = Wisher { business_id: job.business_id, user_id: None, name: visitor.name };
+    let Visitor { name, trace, .. } = visitor;
+    let wisher = Wisher { business_id: job.business_id, user_id: None, name, trace };
     let wish = match action.as_str() {
         "pause" => PersonMove::Pause,
         "resume" => PersonMove::Resume,

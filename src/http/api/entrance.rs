@@ -17,9 +17,10 @@ use super::details::Details;
 use super::once::{Kept, Once, Turn};
 use super::seal::Sealer;
 use super::session::{CSRF_HEADER, Session, cookie_in};
-use crate::http::caller::person;
+use crate::http::caller::{person, trace};
 use crate::http::gate::SECRET_HEADER;
 use crate::http::{Limiter, Problem};
+use crate::job::TraceContext;
 
 /// Wrong secrets that one address may try in a minute.
 const WRONG_SECRETS: u32 = 10;
@@ -47,6 +48,8 @@ pub(super) struct Visitor {
     pub until: Option<i64>,
     /// The token that goes with the cookie.
     csrf: Option<String>,
+    /// The trace that the request belongs to.
+    pub trace: Option<TraceContext>,
 }
 
 impl Entrance {
@@ -81,10 +84,11 @@ impl Entrance {
                 return Err(Problem::unauthorized());
             }
             let name = person(request)?.map_or_else(|| "http".to_owned(), |id| format!("user {id}"));
-            return Ok(Visitor { name, until: None, csrf: None });
+            return Ok(Visitor { name, until: None, csrf: None, trace: trace(request) });
         }
         let session = self.session(request).ok_or_else(Problem::unauthorized)?;
-        Ok(Visitor { name: session.name, until: Some(session.until), csrf: Some(session.csrf) })
+        let (until, csrf) = (Some(session.until), Some(session.csrf));
+        Ok(Visitor { name: session.name, until, csrf, trace: trace(request) })
     }
 
     fn may_change(&self, visitor: &Visitor, request: &HttpRequest) -> Result<(), Problem> {

@@ -133,7 +133,7 @@ pub(super) async fn request(
         return Err(Details::new(StatusCode::CONFLICT, "not_confirmed", message));
     }
     facade.limiter.check(tenant, Instant::now()).map_err(too_often)?;
-    let wisher = Wisher { business_id: tenant, user_id: None, name: visitor.name };
+    let wisher = Wisher { business_id: tenant, user_id: None, name: visitor.name, trace: visitor.trace };
     let answer = requested(&facade, facade.make(&wisher, Coverage::Everything).await?).await?;
     if answer.status() == StatusCode::ACCEPTED {
         facade.limiter.count(tenant, Instant::now());

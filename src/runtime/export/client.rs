@@ -1,0 +1,67 @@
+//! HTTP to the collector, for the one thread that sends: it may block, nobody else waits for it.
+
+use std::error::Error;
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
+use hyper_util::client::legacy::connect::HttpConnector;
+use opentelemetry_http::hyper::HyperClient;
+use opentelemetry_http::{Bytes, HttpClient, HttpError, Request, Response};
+use parking_lot::Mutex;
+use tokio::runtime::{Builder, Runtime};
+
+/// Longest wait for one answer; OTEL_EXPORTER_OTLP_TIMEOUT bounds all tries together.
+const ANSWER: Duration = Duration::from_secs(10);
+
+/// Why the collector could not be reached the last time.
+pub(super) type LastError = Arc<Mutex<Option<String>>>;
+
+/// The client, with the runtime that its connections live in.
+pub(super) struct BlockingClient {
+    runtime: Runtime,
+    client: HyperClient<HttpsConnector<HttpConnector>>,
+    last_error: LastError,
+}
+
+impl BlockingClient {
+    /// A client that trusts what this machine trusts.
+    ///
+    /// # Errors
+    /// When no runtime can be made, or the machine's certificates cannot be read.
+    pub(super) fn new(last_error: LastError) -> std::io::Result<Self> {
+        let provider = rustls::crypto::ring::default_provider();
+        let connector = HttpsConnectorBuilder::new().with_provider_and_native_roots(provider)?;
+        let connector = connector.https_or_http().enable_http1().build();
+        let client = HyperClient::new(connector, ANSWER, None);
+        let runtime = Builder::new_current_thread().enable_all().build()?;
+        Ok(Self { runtime, client, last_error })
+    }
+}
+
+impl fmt::Debug for BlockingClient {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("BlockingClient").finish_non_exhaustive()
+    }
+}
+
+#[async_trait]
+impl HttpClient for BlockingClient {
+    async fn send_bytes(&self, request: Request<Bytes>) -> Result<Response<Bytes>, HttpError> {
+        let answer = self.runtime.block_on(self.client.send_bytes(request));
+        *self.last_error.lock() = answer.as_ref().err().map(|error| chain(&**error));
+        answer
+    }
+}
+
+/// An error with what caused it: the library that asked keeps neither.
+fn chain(error: &(dyn Error + 'static)) -> String {
+    let (mut text, mut cause) = (error.to_string(), error.source());
+    while let Some(next) = cause {
+        text = format!("{text}: {next}");
+        cause = next.source();
+    }
+    text
+}

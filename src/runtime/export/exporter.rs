@@ -1,0 +1,88 @@
+//! The exporter of a process: made before its first span, told to send what is left after its last.
+
+use std::time::Duration;
+
+use opentelemetry::InstrumentationScope;
+use opentelemetry::trace::TracerProvider as _;
+use opentelemetry_otlp::{ExporterBuildError, Protocol, WithExportConfig as _, WithHttpConfig as _};
+use opentelemetry_sdk::Resource;
+use opentelemetry_sdk::trace::SdkTracerProvider;
+use tracing::{Level, Metadata};
+use tracing_subscriber::filter::{LevelFilter, filter_fn};
+use tracing_subscriber::{Layer, Registry};
+
+use super::client::{BlockingClient, LastError};
+use super::watched::Watched;
+use crate::config::TraceSettings;
+
+/// Longest wait for what is left, when the process leaves.
+const FAREWELL: Duration = Duration::from_secs(5);
+
+/// Why spans cannot be exported.
+#[derive(Debug, thiserror::Error)]
+pub enum ExportError {
+    /// A variable of OpenTelemetry's is not what it should be.
+    #[error("spans cannot be exported: {0}; correct the OTEL_ variable, or set OTEL_SDK_DISABLED=true")]
+    Settings(#[from] ExporterBuildError),
+    /// The operating system refuses something.
+    #[error("spans cannot be exported: {0}")]
+    System(#[from] std::io::Error),
+}
+
+/// Sends spans while it lives, and what is left when it is dropped: within five seconds, or not at all.
+#[derive(Debug)]
+#[must_use = "spans go out while it lives"]
+pub struct Exporter {
+    provider: SdkTracerProvider,
+}
+
+impl Exporter {
+    /// Makes ready to send to where the environment says.
+    ///
+    /// # Errors
+    /// When the environment names what cannot be used.
+    pub fn new(settings: TraceSettings) -> Result<Self, ExportError> {
+        let last_error = LastError::default();
+        let otlp = opentelemetry_otlp::SpanExporter::builder()
+            .with_http()
+            .with_protocol(Protocol::HttpBinary)
+            .with_http_client(BlockingClient::new(LastError::clone(&last_error))?)
+            .build()?;
+        let resource = Resource::builder();
+        let resource = if settings.named { resource } else { resource.with_service_name("tikkun") };
+        let provider = SdkTracerProvider::builder()
+            .with_resource(resource.build())
+            .with_batch_exporter(Watched::new(otlp, last_error))
+            .build();
+        Ok(Self { provider })
+    }
+
+    /// What hears of spans: those as loud as `most` that are not of the crates in `quiet`, and warnings within them. An
+    /// error's line is left out: whether the attempt has failed is for the attempt to say.
+    pub(in crate::runtime) fn layer(
+        &self,
+        most: LevelFilter,
+        quiet: &'static [&'static str],
+    ) -> Box<dyn Layer<Registry> + Send + Sync> {
+        let scope = InstrumentationScope::builder("tikkun").with_version(env!("CARGO_PKG_VERSION")).build();
+        let wanted = move |of: &Metadata<'_>| {
+            let heard = if of.is_span() { most >= *of.level() } else { *of.level() == Level::WARN };
+            heard && !quiet.iter().any(|name| of.target().starts_with(name))
+        };
+        let layer = tracing_opentelemetry::layer()
+            .with_tracer(self.provider.tracer_with_scope(scope))
+            .with_location(false)
+            .with_threads(false)
+            .with_target(false)
+            .with_tracked_inactivity(false);
+        Box::new(layer.with_filter(filter_fn(wanted).with_max_level_hint(most)))
+    }
+}
+
+impl Drop for Exporter {
+    fn drop(&mut self) {
+        if let Err(error) = self.provider.shutdown_with_timeout(FAREWELL) {
+            tracing::warn!(%error, "the last spans did not reach the OpenTelemetry collector");
+        }
+    }
+}
