@@ -5,23 +5,26 @@
 #
 # SIGTERM drains. Give it longer to stop than `service.drain_timeout` (30 s) and its actors (10 s) take:
 # docker stop --time 45.
+#
+# Spans for an OpenTelemetry collector: --build-arg FEATURES=opentelemetry.
 
 FROM rust:1.95-slim-bookworm AS build
+ARG FEATURES=
 WORKDIR /build
 # The dependencies alone first: they stay cached until the lockfile changes. What Cargo.toml names beside the
 # program is not built here, but has to be there.
 COPY Cargo.toml Cargo.lock ./
 RUN mkdir -p src tests/conformance benches/deletion benches/peers \
     && echo 'fn main() {}' > src/main.rs \
-    && touch src/lib.rs README.md tests/conformance/main.rs benches/deletion/bench_s3.rs \
+    && touch src/lib.rs README.md tests/conformance/main.rs tests/telemetry.rs benches/deletion/bench_s3.rs \
         benches/peers/bench_noop.rs \
-    && cargo build --release --locked \
+    && cargo build --release --locked --features "$FEATURES" \
     && rm -r src
 COPY README.md ./
 COPY config ./config
 COPY src ./src
 # Older than what was just built for the dependencies' sake, they would be left as they are.
-RUN touch src/main.rs src/lib.rs && cargo build --release --locked
+RUN touch src/main.rs src/lib.rs && cargo build --release --locked --features "$FEATURES"
 
 FROM debian:bookworm-slim
 RUN groupadd --gid 10001 tikkun \

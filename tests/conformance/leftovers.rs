@@ -5,7 +5,7 @@ use std::process::{Child, Command, ExitStatus};
 use libtest_mimic::Trial;
 use serde_json::{Value, json};
 
-use crate::ground::{Place, last_line, registries, text};
+use crate::ground::{Place, RUNTIME, last_line, registries, text};
 use crate::python::{ALL, Version};
 
 type Claim = (&'static str, fn(Version));
@@ -15,6 +15,7 @@ const CLAIMS: &[Claim] = &[
     ("a_job_that_a_python_worker_popped_and_never_began_runs", popped_only),
     ("callbacks_are_called_where_they_are_registered", callbacks),
     ("the_doctor_names_functions_that_wait_for_somebody_else", doctor),
+    ("the_trace_that_python_leaves_in_the_meta_is_in_every_line_of_the_attempt", traces),
 ];
 
 pub fn trials() -> Vec<Trial> {
@@ -188,4 +189,29 @@ fn doctor(version: Version) {
     assert!(unknown("warning", "app.jobs.send_all"), "{told:#}");
     assert!(unknown("notice", "app.jobs.in_python"), "{told:#}");
     assert!(!told.to_string().contains(&running), "a Python worker's job is not lost: {told:#}");
+}
+
+fn traces(version: Version) {
+    const TRACE: &str = "4bf92f3577b34da6a3ce929d0e0e4736";
+    let place = Place::new(version);
+    let start = place.start("default", 1).set("TIKKUN_LOG__FORMAT", "json");
+    let service = RUNTIME.block_on(start.start());
+    for serializer in ["pickle", "json"] {
+        let parent = format!("00-{TRACE}-00f067aa0ba902b7-01");
+        let meta = format!("--meta traceparent={parent} --meta tracestate=vendor=1 --meta user=7");
+        let id = place.enqueue(&format!("--serializer {serializer} --func tikkun.noop {meta}"));
+        let ended = place.ask(&format!("wait {id} --serializer {serializer} --timeout 60"));
+        assert_eq!(ended["meta"]["traceparent"], parent, "{ended}");
+        let lines = place.until("the lines of the attempt", || {
+            let lines: Vec<Value> =
+                service.lines("\"span\":").iter().map(|line| serde_json::from_str(line).unwrap()).collect();
+            let lines: Vec<Value> = lines.into_iter().filter(|line| line["span"]["job.id"] == id).collect();
+            lines.iter().any(|line| line["message"] == "the attempt ended").then_some(lines)
+        });
+        assert!(lines.iter().any(|line| text(&line["message"]).contains("JOB PICKED")), "{lines:#?}");
+        for line in &lines {
+            let span = &line["span"];
+            assert_eq!((&span["trace.id"], &span["job.attempt"]), (&json!(TRACE), &json!(1)), "{line}");
+        }
+    }
 }

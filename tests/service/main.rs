@@ -35,6 +35,7 @@ mod s3;
 mod schedules;
 mod storage;
 mod takeover;
+mod traces;
 #[cfg(feature = "failpoints")]
 mod transitions;
 mod web_application;

@@ -108,7 +108,9 @@ impl Process {
     pub fn address(&self) -> Option<SocketAddr> {
         let log = self.log.lock();
         let line = log.iter().find(|line| line.contains("tikkun serves"))?;
-        line.split_once("address=\"")?.1.split('"').next()?.parse().ok()
+        // In text, and in JSON.
+        let after = line.split_once("address=\"").or_else(|| line.split_once("\"address\":\""))?.1;
+        after.split('"').next()?.parse().ok()
     }
 
     /// Waits until `look` finds something, and says what it waited for if it never does.
