@@ -278,7 +278,7 @@ mod tests {
         let speak = || {
             let span = tracing::info_span!("attempt", job.id = %"a-1");
             let _in = span.enter();
-            tracing::info!(target: STORY, queue.name = "maintenance", "{PICKED}");
+            tracing::info!(target: STORY, { queue.name = "maintenance" }, "{PICKED}");
         };
         let text = logged(&settings(LogFormat::Text, LogLevel::Info, None), speak);
         assert_eq!(without_time(&text[0]), format!(" INFO {PICKED}"));
