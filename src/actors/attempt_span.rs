@@ -17,7 +17,8 @@ pub(super) fn attempt_span(job: &JobRecord) -> Span {
         ATTEMPT,
         job.id = %job.id,
         job.kind = %job.kind,
-        job.attempt = job.attempt,
+        // Signed, for exporters write other numbers as text.
+        job.attempt = i64::from(job.attempt),
         queue.name = %job.queue,
         trace.id = trace_of(job).map(field::display),
     );

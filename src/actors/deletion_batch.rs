@@ -126,7 +126,7 @@ impl Handler<RunBatch> for DeletionBatch {
             target: self.ports.blobs.target().clone(),
         };
         let ports = self.ports.clone();
-        let span = tracing::info_span!(parent: &self.span, "batch", limit);
+        let span = tracing::info_span!(parent: &self.span, "batch", limit = i64::from(limit));
         let room = self.when(ROOM, |state| state.has_room).into_actor(self);
         let batch = room.then(move |has_room, this, ctx| {
             if !has_room {
@@ -199,7 +199,8 @@ impl DeletionBatch {
 
     fn call(&self, objects: Vec<Condemned>, ctx: &mut Context<Self>) {
         let (ports, job) = (self.ports.clone(), self.job);
-        let span = tracing::info_span!(parent: &self.span, "clean_up", objects = objects.len());
+        let count = i64::try_from(objects.len()).unwrap_or(i64::MAX);
+        let span = tracing::info_span!(parent: &self.span, "clean_up", objects = count);
         let called = async move {
             let limits = ports.limits();
             let called = delete_in_one_call(&*ports.blobs, &*ports.outbox, &objects, &limits).await;

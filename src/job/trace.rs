@@ -246,7 +246,7 @@ mod tests {
     #[test]
     fn a_later_version_may_say_more_and_a_bad_state_is_dropped() {
         let later = format!("01-{TRACE}-00f067aa0ba902b7-00-more");
-        let read = TraceContext::parse(&later, Some("a=\n")).unwrap();
+        let read = TraceContext::parse(&later, Some("a=\nb=1")).unwrap();
         assert_eq!((read.is_sampled(), read.state()), (false, None));
         let long = "x".repeat(LONGEST_STATE + 1);
         assert_eq!(TraceContext::parse(PARENT_TEXT, Some(&long)).unwrap().state(), None);

@@ -108,7 +108,7 @@ async fn trace_of_a_request_reaches_the_job_through_the_pages_api_and_through_a_
     let service = ground.service().set("RQ_QUEUES", "high").start().await;
     let headers = owner("7", &[("traceparent", PARENT)]);
     let answer = call(&service, "/api/v1/tenants/7/deletion", &headers, br#"{"confirm": 7}"#);
-    let row = answer["deletion"]["id"].as_i64().unwrap_or_else(|| panic!("{answer}"));
+    let row = answer["deletion"]["job_id"].as_i64().unwrap_or_else(|| panic!("{answer}"));
     let first = ground.carrier(row).await.id;
     assert_eq!(meta(&ground, &first).await, json!({ "traceparent": PARENT }));
     service.owner(7, "POST", &format!("/api/receipts/jobs/{row}/pause")).expect(200);
