@@ -39,7 +39,7 @@ async fn leased(broker: &dyn Broker) -> ProcessRecord {
 }
 
 /// A listener without slots: it only settles.
-fn listener(broker: &Arc<dyn Broker>, me: &ProcessRecord) -> Addr<QueueListener> {
+fn listener(broker: &Arc<dyn Broker>, me: &ProcessRecord, stray_interval: Duration) -> Addr<QueueListener> {
     let ports = ListenerPorts {
         broker: Arc::clone(broker),
         slots: SlotPool::new(Vec::new(), BTreeMap::new()),
@@ -48,8 +48,14 @@ fn listener(broker: &Arc<dyn Broker>, me: &ProcessRecord) -> Addr<QueueListener>
         turn: Turns::default().register(QUEUE),
         meter: Arc::new(QueueMeter::new(QUEUE, std::iter::empty())),
     };
-    let settings =
-        ListenerSettings { queue: QUEUE.into(), rank: 0, batch: 1, patience: DEADLINE, deadline: DEADLINE };
+    let settings = ListenerSettings {
+        queue: QUEUE.into(),
+        rank: 0,
+        batch: 1,
+        patience: DEADLINE,
+        deadline: DEADLINE,
+        stray_interval,
+    };
     QueueListener::new(ports, settings).start()
 }
 
@@ -73,7 +79,7 @@ async fn end_that_can_never_be_written_buries_its_job_and_holds_up_no_other() {
     let lent = broker.fetch(&QUEUE.into(), 3, &me.id).await.unwrap();
     // SQLite reads JSON up to a depth of 1000.
     let deep = (0..1500).fold(json!(1), |inner, _| json!([inner]));
-    let listener = listener(&broker, &me);
+    let listener = listener(&broker, &me, DEADLINE);
     let all = tokio::time::timeout(DEADLINE, async {
         tokio::join!(
             listener.send(ack(&lent[0], json!(1))),
@@ -93,6 +99,24 @@ async fn end_that_can_never_be_written_buries_its_job_and_holds_up_no_other() {
         if id == "deep" {
             let error = job.error.unwrap();
             assert!(error.contains("the queue cannot take how (") && error.contains("JSON"), "{error}");
+        }
+    }
+}
+
+#[actix_rt::test]
+async fn what_is_lent_to_this_process_and_carried_by_nobody_goes_back_however_often_that_happens() {
+    let folder = tempfile::tempdir().unwrap();
+    let broker = open_embedded(folder.path()).await.unwrap();
+    let me = leased(&*broker).await;
+    broker.enqueue(&[NewJob::new("stray", QUEUE, "tests.job", Args::default())]).await.unwrap();
+    let _listener = listener(&broker, &me, Duration::from_millis(20));
+    // The first time may be found by the look that each listener begins with.
+    for time in 1..=3 {
+        assert_eq!(broker.fetch(&QUEUE.into(), 1, &me.id).await.unwrap().len(), 1);
+        let began = std::time::Instant::now();
+        while broker.job(&"stray".into()).await.unwrap().unwrap().state != JobState::Queued {
+            assert!(began.elapsed() < DEADLINE, "waited in vain for the job to go back, time {time}");
+            tokio::time::sleep(Duration::from_millis(5)).await;
         }
     }
 }

@@ -41,6 +41,7 @@ mod scheduler;
 mod settling;
 mod slots;
 mod status_tracker;
+mod strays;
 mod tally;
 mod tending;
 mod tenure;

@@ -38,11 +38,13 @@ impl Outage {
         tokio::time::sleep(pause).await;
     }
 
-    /// The broker has answered.
-    pub(super) fn over(&mut self, queue: &QueueName) {
-        if std::mem::take(&mut self.failures) > 0 {
+    /// The broker has answered; `true` when it had not before.
+    pub(super) fn over(&mut self, queue: &QueueName) -> bool {
+        let was_away = std::mem::take(&mut self.failures) > 0;
+        if was_away {
             QUEUE_OUTAGE.gauge(&[queue.as_str()]).set(0.0);
             tracing::info!(target: STORY, { queue.name = %queue }, "✓ [QUEUE] Served again queue='{queue}' (recovered!)");
         }
+        was_away
     }
 }

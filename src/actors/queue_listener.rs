@@ -20,6 +20,7 @@ use super::carrier::carry_out;
 use super::deadline::answer_in;
 use super::outage::{OUTAGE, Outage};
 use super::settling::settle_loop;
+use super::strays::watch_for_strays;
 use super::tally;
 use super::{JobEnded, Slot, SlotPool};
 use crate::failpoint;
@@ -62,6 +63,8 @@ pub struct ListenerSettings {
     pub patience: Duration,
     /// Longest wait for one answer of the broker.
     pub deadline: Duration,
+    /// Time between looks for jobs that are lent to this process and that nobody here carries.
+    pub stray_interval: Duration,
 }
 
 /// The actor: a shell around its desk.
@@ -78,6 +81,10 @@ pub(super) struct Desk {
     pub(super) settings: ListenerSettings,
     held: Mutex<HashSet<ExecutionId>>,
     held_changed: Notify,
+    /// Held while a fetch is under way.
+    pub(super) fetching: tokio::sync::Mutex<()>,
+    /// Told when the broker serves the queue again after it did not.
+    pub(super) outage_over: Notify,
     pub(super) unsettled: Mutex<Vec<(Settlement, oneshot::Sender<Settled>)>>,
     pub(super) unsettled_changed: Notify,
     draining: watch::Sender<bool>,
@@ -102,6 +109,8 @@ impl QueueListener {
             settings,
             held: Mutex::default(),
             held_changed: Notify::new(),
+            fetching: tokio::sync::Mutex::default(),
+            outage_over: Notify::new(),
             unsettled: Mutex::default(),
             unsettled_changed: Notify::new(),
             draining: watch::Sender::new(false),
@@ -116,7 +125,8 @@ impl Actor for QueueListener {
     fn started(&mut self, ctx: &mut Self::Context) {
         let me = ctx.address().recipient();
         self.me = Some(me.clone());
-        ctx.spawn(fetch_loop(Arc::clone(&self.desk), me).into_actor(self));
+        ctx.spawn(fetch_loop(Arc::clone(&self.desk), me.clone()).into_actor(self));
+        ctx.spawn(watch_for_strays(Arc::clone(&self.desk), me).into_actor(self));
         ctx.spawn(settle_loop(Arc::clone(&self.desk)).into_actor(self));
         failpoint::reach("queue_listener.started");
     }
@@ -172,7 +182,7 @@ async fn fetch_loop(desk: Arc<Desk>, me: Recipient<Settle>) {
                 // Work was announced, but it was another's, or it is not to be had now.
                 Ok(0) => tokio::time::sleep(OUTAGE.delay(1, fastrand::f64())).await,
                 Ok(fetched) => {
-                    outage.over(&desk.settings.queue);
+                    desk.served(&mut outage);
                     more_waits = fetched == wanted;
                     continue;
                 }
@@ -195,11 +205,12 @@ impl Desk {
     /// Fetches for these slots, and says how many jobs came.
     async fn fetch_for(self: &Arc<Self>, slots: Vec<Slot>, me: &Recipient<Settle>) -> Result<usize, Fault> {
         let want = u32::try_from(slots.len()).unwrap_or(u32::MAX);
+        let _fetching = self.fetching.lock().await;
         let fetched = self.ports.broker.fetch(&self.settings.queue, want, &self.ports.process);
         let deliveries = answer_in(self.settings.deadline, "fetch", fetched).await?;
         let fetched = deliveries.len();
         for (delivery, slot) in deliveries.into_iter().zip(slots) {
-            self.held.lock().insert(delivery.execution.clone());
+            self.hold(&delivery.execution);
             let span = attempt_span(&delivery.job);
             actix_rt::spawn(carry(Arc::clone(self), delivery, slot, me.clone()).instrument(span));
         }
@@ -209,25 +220,20 @@ impl Desk {
         Ok(fetched)
     }
 
-    /// A fetch may have been carried out without its answer reaching us: what the broker lent to this
-    /// process and nobody here carries goes back.
-    async fn give_back_unknown(self: &Arc<Self>, me: &Recipient<Settle>) {
-        let mut outage = Outage::default();
-        loop {
-            self.ports.turn.beat();
-            let held = self.ports.broker.held(&self.settings.queue, &self.ports.process);
-            match answer_in(self.settings.deadline, "list own deliveries", held).await {
-                Ok(deliveries) => {
-                    for delivery in deliveries {
-                        if self.held.lock().insert(delivery.execution.clone()) {
-                            let back = JobEnded::given_back(&delivery);
-                            actix_rt::spawn(hand_in(Arc::clone(self), back, me.clone()));
-                        }
-                    }
-                    return outage.over(&self.settings.queue);
-                }
-                Err(fault) => self.wait_out(&mut outage, &fault).await,
-            }
+    /// What is in hand.
+    pub(super) fn held(&self) -> HashSet<ExecutionId> {
+        self.held.lock().clone()
+    }
+
+    /// Takes it in hand; `false` when it is already.
+    pub(super) fn hold(&self, execution: &ExecutionId) -> bool {
+        self.held.lock().insert(execution.clone())
+    }
+
+    /// The broker has answered: after an outage it may have gone back in time.
+    pub(super) fn served(&self, outage: &mut Outage) {
+        if outage.over(&self.settings.queue) {
+            self.outage_over.notify_one();
         }
     }
 
@@ -260,8 +266,12 @@ async fn carry(desk: Arc<Desk>, delivery: Delivery, slot: Slot, me: Recipient<Se
     under_way.settled(hand_in(desk, ended, me).await);
 }
 
-/// Has an end written down, and says what it came to.
-async fn hand_in(desk: Arc<Desk>, JobEnded(settlement): JobEnded, me: Recipient<Settle>) -> AttemptEnd {
+/// Has an end written down, however often that must be asked for, and says what it came to.
+pub(super) async fn hand_in(
+    desk: Arc<Desk>,
+    JobEnded(settlement): JobEnded,
+    me: Recipient<Settle>,
+) -> AttemptEnd {
     let _message = desk.ports.meter.message();
     let end = loop {
         let settled = me.send(Settle(settlement.clone())).instrument(tracing::debug_span!("settle"));

@@ -63,7 +63,7 @@ impl Desk {
                     self.wait_out(&mut outage, &fault).await
                 }
                 answer => {
-                    outage.over(&self.settings.queue);
+                    self.served(&mut outage);
                     return answer;
                 }
             }

@@ -29,9 +29,13 @@ impl Desk {
             let longest = self.settings.patience + self.settings.deadline;
             let waited = self.ports.broker.wait(&self.settings.queue, self.settings.patience);
             match answer_in(longest, "wait for work", waited).await {
-                Ok(true) => return outage.over(&self.settings.queue),
-                // A fetch would be a write for nothing.
-                Ok(false) => outage.over(&self.settings.queue),
+                // With nothing there a fetch would be a write for nothing.
+                Ok(work) => {
+                    self.served(&mut outage);
+                    if work {
+                        return;
+                    }
+                }
                 Err(fault) => self.wait_out(&mut outage, &fault).await,
             }
         }

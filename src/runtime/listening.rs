@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use actix::Addr;
 use tokio::sync::watch;
@@ -16,6 +17,8 @@ use crate::supervision::{StartError, Supervisor};
 
 /// The most jobs in one fetch.
 const FETCH_BATCH: u32 = 64;
+/// Time between looks for jobs that nobody here carries: each reads what the process holds once a queue.
+const STRAY_INTERVAL: Duration = Duration::from_secs(30);
 
 impl Planter<'_> {
     /// The slots of the process, with the caps of its queues.
@@ -56,6 +59,7 @@ impl Planter<'_> {
                 batch: FETCH_BATCH,
                 patience: worker.fetch_patience,
                 deadline: DEADLINE,
+                stray_interval: STRAY_INTERVAL,
             };
             let make = move || QueueListener::new(ports, settings);
             let spec = self.child(name).mailbox(MAILBOX);

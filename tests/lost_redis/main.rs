@@ -30,6 +30,7 @@ mod process;
 #[allow(dead_code, reason = "other test binaries use the rest")]
 mod redis_server;
 mod registers;
+mod rollback;
 #[path = "../servers/s3.rs"]
 #[allow(dead_code, reason = "other test binaries use the rest")]
 mod s3;

@@ -65,7 +65,7 @@ impl Broker for Rq {
         let held: Vec<(String, String, Fields)> =
             server.link.invoke(&call, || format!("list deliveries from `{queue}`")).await?;
         let delivery = |(execution, id, fields): (String, String, Fields)| {
-            server.delivery(ExecutionId::from(execution), queue, &id, fields)
+            server.shown(ExecutionId::from(execution), queue, &id, fields)
         };
         Ok(held.into_iter().map(delivery).collect())
     }

@@ -154,6 +154,19 @@ impl Server {
         Delivery { job, execution }
     }
 
+    /// The same of one that is only looked at: nothing is remembered of it.
+    pub(super) fn shown(
+        &self,
+        execution: ExecutionId,
+        queue: &QueueName,
+        id: &str,
+        fields: Fields,
+    ) -> Delivery {
+        let (mut job, _) = Hash(fields).record(id, None, &self.limits);
+        job.queue = queue.clone();
+        Delivery { job, execution }
+    }
+
     /// Ends deliveries. One that is refused by a server which has forgotten it is written back and ended then.
     pub(super) async fn settle(&self, settlements: &[Settlement]) -> Result<Vec<Settled>, Fault> {
         let before = self.memory.known();
