@@ -1,5 +1,6 @@
-//! Calls what an enqueuer named for the end of its job, when that is a kind of job of this process. It may be called
-//! twice for one end: a process that dies before the end is written leaves the end to another.
+//! Calls what an enqueuer named for the end of its job, when that is a kind of job of this process. At the end of an
+//! attempt it may be called twice: a process that dies before the end is written leaves the end to another. For a job
+//! whose process died it is called at most once.
 
 use std::sync::Arc;
 
@@ -37,10 +38,10 @@ impl Called {
         let Some(callback) = callback else { return Self::default() };
         let function = &callback.function;
         let Ok(kind) = registry.find(function) else {
-            let remark = format!("the callback `{function}` is not registered here and was not called");
+            let remark = Self::unregistered(registry, callback);
             tracing::warn!(job.id = %ended.id, queue.name = %ended.queue, callback = %function,
                 "a job's enqueuer wants a function to be called that is not registered here; the job's end stands");
-            return Self { remark: Some(remark), error: None };
+            return Self { remark, error: None };
         };
         let args = Args::positional([json!(ended.id)].into_iter().chain(rest));
         let (id, queue) = (ended.id.clone(), ended.queue.clone());
@@ -56,6 +57,13 @@ impl Called {
         tracing::warn!(job.id = %ended.id, queue.name = %ended.queue, callback = %function, error,
             "a function that was called after a job failed");
         Self { remark: None, error: Some(format!("callback `{function}`: {error}")) }
+    }
+
+    /// What the job's record says of one that cannot be called.
+    pub(super) fn unregistered(registry: &Registry, callback: &Callback) -> Option<String> {
+        let function = &callback.function;
+        let nobody = registry.find(function).is_err();
+        nobody.then(|| format!("the callback `{function}` is not registered here and was not called"))
     }
 
     /// A job that ended well.

@@ -8,6 +8,7 @@
 //!
 //! Actors know ports and messages, never an adapter, and not who supervises them.
 
+mod aside;
 mod attempt;
 mod attempt_control;
 #[cfg(feature = "opentelemetry")]
@@ -28,6 +29,7 @@ mod journal;
 mod lease_keeper;
 mod not_running;
 mod order_taker;
+mod orphans;
 mod outage;
 mod outbox_alarm;
 mod queue_listener;

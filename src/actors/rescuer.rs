@@ -8,25 +8,20 @@ use actix::{Actor, AsyncContext, Context, Supervised, WrapFuture};
 use chrono::Utc;
 use tokio::time::Instant;
 
-use super::callback::{Called, Ended};
+use super::aside::Asides;
 use super::clean_up::{CleanUpLimits, CleanedUp, delete_objects};
 use super::deadline::answer_in;
-use super::not_running::NotRunning;
+use super::orphans::rescue;
 use super::outbox_alarm::OutboxAlarm;
 use super::reconcile::{Look, Suspects, TrackedKind, reconcile};
 use super::tending::Tending;
-use super::verdict::after_death;
 use crate::blob::BlobStore;
 use crate::failpoint;
 use crate::fault::Fault;
-use crate::job::{Backoff, BoxedJob, JobContext, JobError, JobRecord, ProcessId, Registry};
-use crate::measure::list::JOBS_RESCUED;
-use crate::queue::{Broker, Orphan, Settled, Settlement, Verdict};
+use crate::job::{Backoff, ProcessId, Registry};
+use crate::queue::Broker;
 use crate::store::Store;
-use crate::supervision::{Turn, catch_panic};
-
-/// The most orphans in one look: bounds the size of one transaction.
-const ORPHANS: u32 = 200;
+use crate::supervision::Turn;
 
 /// What a rescuer needs of the process.
 #[derive(Clone)]
@@ -93,14 +88,15 @@ impl Rescuer {
         let suspects = Suspects::default();
         let mut alarm = OutboxAlarm::default();
         let mut tending = Tending::default();
+        let asides = Asides::default();
         loop {
             self.ports.turn.beat();
             failpoint::reach("rescuer.tick");
             let due = reconciled.is_none_or(|at| at.elapsed() >= self.settings.reconcile_interval);
             let mut faults = Vec::new();
-            faults.extend(self.rescue_jobs().await.err());
+            faults.extend(rescue(&self.ports, &asides, self.settings.deadline).await.err());
             self.ports.turn.beat();
-            faults.extend(tending.tend(&self.ports, self.settings.deadline).await.err());
+            faults.extend(tending.tend(&self.ports, &asides, self.settings.deadline).await.err());
             self.ports.turn.beat();
             faults.extend(self.clean_up().await.err());
             self.ports.turn.beat();
@@ -117,95 +113,6 @@ impl Rescuer {
             }
             failing = !faults.is_empty();
             tokio::time::sleep(self.settings.interval).await;
-        }
-    }
-
-    /// Deliveries of dead processes, each by the policy of its kind.
-    async fn rescue_jobs(&self) -> Result<(), Fault> {
-        let orphans =
-            answer_in(self.settings.deadline, "look for orphans", self.ports.broker.orphans(ORPHANS));
-        let orphans = orphans.await?;
-        if orphans.is_empty() {
-            return Ok(());
-        }
-        let mut settlements = Vec::with_capacity(orphans.len());
-        for orphan in &orphans {
-            self.ports.turn.beat();
-            settlements.extend(self.decide(orphan).await);
-        }
-        failpoint::reach("rescuer.decided");
-        let settled = self.ports.broker.settle(&settlements);
-        let settled = answer_in(self.settings.deadline, "settle orphans", settled).await?;
-        for (settlement, settled) in settlements.iter().zip(settled) {
-            if settled == Settled::Done {
-                JOBS_RESCUED.counter(&[outcome(&settlement.verdict)]).increment(1);
-                tracing::warn!(
-                    job.id = %settlement.job, queue.name = %settlement.queue,
-                    verdict = verdict_word(&settlement.verdict),
-                    "rescued a job whose process died"
-                );
-            }
-        }
-        Ok(())
-    }
-
-    /// What becomes of an orphan; none while its kind cannot be told that it failed: then the next look
-    /// finds it again.
-    async fn decide(&self, Orphan { delivery, process }: &Orphan) -> Option<Settlement> {
-        let job = &delivery.job;
-        let died = format!("process {process} died while it ran this job (attempt {})", job.attempt);
-        let mut remark = None;
-        let verdict = match self.ports.registry.find(&job.kind) {
-            Ok(kind) => {
-                let verdict = after_death(job, &kind.settings(), &died, fastrand::f64());
-                if let Verdict::Bury { error, .. } | Verdict::RetryAt { error, .. } = &verdict {
-                    remark = self.call_back(job, error).await;
-                }
-                if let Verdict::Bury { error, .. } = &verdict {
-                    self.tell_kind(&**kind, job, error).await?;
-                }
-                verdict
-            }
-            // Whoever fetches it next says what is registered there.
-            Err(_) => Verdict::Rescue,
-        };
-        Some(Settlement {
-            job: job.id.clone(),
-            queue: job.queue.clone(),
-            execution: delivery.execution.clone(),
-            verdict,
-            remark,
-        })
-    }
-
-    /// Calls what the job's enqueuer named for a failed attempt. That it fails in turn, or takes too long, is logged.
-    async fn call_back(&self, job: &JobRecord, error: &str) -> Option<String> {
-        let told = Ended { id: &job.id, queue: &job.queue, attempt: job.attempt };
-        let error = JobError::permanent(error);
-        let called = Called::after_error(&self.ports.registry, &job.callbacks, told, &error);
-        match tokio::time::timeout(self.settings.deadline, called).await {
-            Ok(called) => called.remark,
-            Err(_) => {
-                tracing::warn!(job.id = %job.id, "the failure callback of an orphaned job did not end in time");
-                None
-            }
-        }
-    }
-
-    /// Gives the kind a chance to bring its own records in line; none when it does not in time.
-    async fn tell_kind(&self, kind: &dyn BoxedJob, job: &JobRecord, error: &str) -> Option<()> {
-        let Ok(args) = &job.args else { return Some(()) };
-        let (id, queue) = (job.id.clone(), job.queue.clone());
-        let ctx = JobContext::new(id, queue, job.kind.clone(), job.attempt, Arc::new(NotRunning));
-        let error = JobError::permanent(error);
-        let told = catch_panic(kind.failed(args, &error, &ctx));
-        match tokio::time::timeout(self.settings.deadline, told).await {
-            Ok(Ok(())) => Some(()),
-            Ok(Err(panic)) => {
-                tracing::error!(job.id = %job.id, %panic, "the job's own clean-up after its failure panicked");
-                Some(())
-            }
-            Err(_) => None,
         }
     }
 
@@ -281,24 +188,5 @@ impl Rescuer {
             answer_in(deadline, "note what is back", broker.brought_back(&memory)).await?;
         }
         Ok(())
-    }
-}
-
-/// What counts of a verdict: only these three come from a death.
-fn outcome(verdict: &Verdict) -> &'static str {
-    match verdict {
-        Verdict::Bury { .. } => "failed",
-        Verdict::RetryAt { .. } => "retried",
-        _ => "returned",
-    }
-}
-
-fn verdict_word(verdict: &Verdict) -> &'static str {
-    match verdict {
-        Verdict::Rescue | Verdict::GiveBack { .. } => "runs again",
-        Verdict::RetryAt { .. } => "is tried again",
-        Verdict::Bury { .. } | Verdict::Stop { .. } => "failed",
-        Verdict::Forward { .. } => "waits in another queue",
-        Verdict::Ack { .. } => "finished",
     }
 }

@@ -1,13 +1,14 @@
 //! Looks after jobs that workers of others left behind, from time to time: how they fare is the queue's own rule, and
-//! whoever is to be called after a failure is called here. A crash in between leaves that call out.
+//! whoever is to be called after a failure is called after that, at most once: a crash in between leaves the call out.
 
 use std::time::Duration;
 
 use tokio::time::Instant;
 
 use super::RescuerPorts;
-use super::callback::{Called, Ended};
+use super::aside::Asides;
 use super::deadline::answer_in;
+use super::orphans::{Failure, tell_enqueuers};
 use crate::fault::Fault;
 use crate::job::{Callbacks, JobError};
 use crate::measure::list::JOBS_ABANDONED;
@@ -25,7 +26,12 @@ pub(super) struct Tending(Option<Instant>);
 
 impl Tending {
     /// Looks, if it is time; again at once as long as there is very much.
-    pub(super) async fn tend(&mut self, ports: &RescuerPorts, deadline: Duration) -> Result<(), Fault> {
+    pub(super) async fn tend(
+        &mut self,
+        ports: &RescuerPorts,
+        asides: &Asides,
+        deadline: Duration,
+    ) -> Result<(), Fault> {
         if self.0.is_some_and(|last| last.elapsed() < EVERY) {
             return Ok(());
         }
@@ -33,12 +39,15 @@ impl Tending {
         loop {
             let found = ports.broker.tend(AT_ONCE);
             let found = answer_in(deadline, "look after what others left behind", found).await?;
-            for one in &found {
-                ports.turn.beat();
-                tell(one);
-                call_back(ports, one, deadline).await;
-            }
-            if found.len() < AT_ONCE as usize || Instant::now() >= until {
+            let is_all = found.len() < AT_ONCE as usize;
+            found.iter().for_each(tell);
+            tell_enqueuers(
+                (&ports.registry, asides),
+                found.into_iter().filter_map(failure).collect(),
+                deadline,
+            );
+            ports.turn.beat();
+            if is_all || Instant::now() >= until {
                 self.0 = Some(Instant::now());
                 return Ok(());
             }
@@ -57,17 +66,12 @@ fn tell(one: &Abandoned) {
         "a worker that is none of ours died and left a job behind");
 }
 
-/// A callback that fails changes nothing any more; that it did is logged.
-async fn call_back(ports: &RescuerPorts, one: &Abandoned, deadline: Duration) {
-    if one.fate == Fate::Returned || one.on_failure.is_none() {
-        return;
+fn failure(one: Abandoned) -> Option<Failure> {
+    if one.fate == Fate::Returned {
+        return None;
     }
-    let callbacks = Callbacks { failure: one.on_failure.clone(), ..Callbacks::default() };
-    let ended = Ended { id: &one.job, queue: &one.queue, attempt: 1 };
+    let callbacks = Callbacks { failure: one.on_failure, ..Callbacks::default() };
     // The type of RQ's error, which is all that RQ tells.
     let error = JobError::permanent("AbandonedJobError");
-    let called = Called::after_error(&ports.registry, &callbacks, ended, &error);
-    if tokio::time::timeout(deadline, called).await.is_err() {
-        tracing::warn!(job.id = %one.job, "the failure callback of an abandoned job did not end in time");
-    }
+    Some(Failure { job: one.job, queue: one.queue, attempt: 1, callbacks, error })
 }

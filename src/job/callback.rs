@@ -11,6 +11,9 @@ use super::KindName;
 /// Here it is a kind of job that this process has registered, called in place and not enqueued. It gets by
 /// position the id of the job that has ended and, after that, what it returned or the text of its error; with a stopped
 /// job the id alone. So its `Args` are `(String, serde_json::Value)`, `(String, String)` or `(String,)`.
+///
+/// After an attempt it may be called twice: it is called before the end is written, and a process that dies in between
+/// leaves the end to another. For a job whose process died it is called at most once, after that is written.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Callback {
     /// Its name.

@@ -58,8 +58,9 @@ pub trait Job: Send + Sync + 'static {
     /// Dropped at its next await when it ignores its timeout.
     fn run(&self, args: Self::Args, ctx: &JobContext) -> impl Future<Output = JobResult> + Send;
 
-    /// Called once when the job has failed for good, however that came about (error, panic, timeout,
-    /// too many crashes), before the queue is told. Bring your own records in line here.
+    /// Called when the job has failed for good, however that came about (error, panic, timeout, too many
+    /// crashes), before the queue is told: once, and again only when the process dies before that. Bring your own
+    /// records in line here.
     fn failed(
         &self,
         args: Self::Args,

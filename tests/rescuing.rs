@@ -1,0 +1,228 @@
+//! What becomes of the jobs of a dead process, and who hears of it.
+#![allow(
+    missing_docs,
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a failed expectation is what a test is for"
+)]
+
+#[path = "servers/redis.rs"]
+#[allow(dead_code, reason = "other test binaries use the rest")]
+mod redis_server;
+
+use std::sync::Arc;
+use std::sync::mpsc;
+use std::time::{Duration, Instant};
+
+use actix::Actor as _;
+use chrono::Utc;
+use parking_lot::Mutex;
+use tikkun::actors::{Rescuer, RescuerPorts, RescuerSettings};
+use tikkun::blob::{BlobStore, open_directory};
+use tikkun::job::{
+    Args, Backoff, Completion, Job, JobContext, JobError, JobResult, JobSettings, JobState, NewJob, Registry,
+};
+use tikkun::queue::{Broker, ProcessRecord, RqSettings, open_rq};
+use tikkun::store::{Schema, Store, open_sqlite};
+use tikkun::supervision::Turns;
+use tokio::sync::Semaphore;
+
+use crate::redis_server::Redis;
+
+const QUEUE: &str = "q";
+/// Only a failing test waits so long.
+const DEADLINE: Duration = Duration::from_secs(20);
+/// What a dead job's kind and enqueuer are left.
+const CALL: Duration = Duration::from_millis(300);
+
+/// A job that its process does not survive; what is told of its failure holds the thread, if it is told to.
+struct Mortal(Option<Held>);
+impl Job for Mortal {
+    const NAME: &'static str = "tests.mortal";
+    type Args = (String,);
+    fn settings(&self) -> JobSettings {
+        JobSettings { queue: QUEUE, ..JobSettings::default() }
+    }
+    async fn run(&self, _: (String,), _: &JobContext) -> JobResult {
+        Ok(Completion::done())
+    }
+    async fn failed(&self, (how,): (String,), _: &JobError, _: &JobContext) {
+        if let Some(held) = self.0.as_ref().filter(|_| how == "holds") {
+            held.hold();
+        }
+    }
+}
+
+/// Holds a thread until it is let go.
+#[derive(Clone)]
+struct Held {
+    let_go: Arc<Mutex<mpsc::Receiver<()>>>,
+    /// For each time whether it was let go by the test, and not by the end of its patience.
+    ends: Arc<Mutex<Vec<bool>>>,
+}
+
+impl Held {
+    fn new() -> (mpsc::Sender<()>, Self) {
+        let (sender, receiver) = mpsc::channel();
+        (sender, Self { let_go: Arc::new(Mutex::new(receiver)), ends: Arc::default() })
+    }
+
+    fn hold(&self) {
+        let let_go = self.let_go.lock().recv_timeout(DEADLINE / 2) != Err(mpsc::RecvTimeoutError::Timeout);
+        self.ends.lock().push(let_go);
+    }
+}
+
+/// Called for a failed job: notes it, and waits until it is let go.
+struct Sorry {
+    calls: Arc<Mutex<Vec<String>>>,
+    let_go: Arc<Semaphore>,
+}
+impl Job for Sorry {
+    const NAME: &'static str = "tests.sorry";
+    type Args = (String, String);
+    async fn run(&self, (id, _): (String, String), _: &JobContext) -> JobResult {
+        self.calls.lock().push(id);
+        drop(self.let_go.acquire().await);
+        Ok(Completion::done())
+    }
+}
+
+/// Called for a failed job: holds its thread.
+struct Stubborn(Held);
+impl Job for Stubborn {
+    const NAME: &'static str = "tests.stubborn";
+    type Args = (String, String);
+    async fn run(&self, _: (String, String), _: &JobContext) -> JobResult {
+        self.0.hold();
+        Ok(Completion::done())
+    }
+}
+
+struct Ground {
+    redis: Redis,
+    broker: Arc<dyn Broker>,
+    store: Store,
+    blobs: Arc<dyn BlobStore>,
+    _folder: tempfile::TempDir,
+}
+
+impl Ground {
+    async fn new() -> Self {
+        let (redis, folder) = (Redis::start(), tempfile::tempdir().unwrap());
+        let broker = open_rq(&RqSettings {
+            url: redis.url().into(),
+            prefix: "rq".into(),
+            slots: 1,
+            payload_limit: 1 << 20,
+            expanded_limit: 1 << 20,
+        })
+        .unwrap();
+        let store = open_sqlite(&folder.path().join("tikkun.db"), Schema::Migrate).await.unwrap();
+        let blobs = open_directory(folder.path()).await.unwrap();
+        Self { redis, broker, store, blobs, _folder: folder }
+    }
+
+    /// A process dies while it runs these; for each its argument and what its enqueuer wants called after it failed.
+    async fn dies_with(&self, jobs: &[(&str, &str, &str)]) {
+        let job = |(id, how, _): &(&str, &str, &str)| {
+            NewJob::new(*id, QUEUE, "tests.mortal", Args::positional([(*how).into()]))
+        };
+        let new: Vec<_> = jobs.iter().map(job).collect();
+        self.broker.enqueue(&new).await.unwrap();
+        for (id, _, callback) in jobs.iter().filter(|(_, _, callback)| !callback.is_empty()) {
+            self.redis.ask(&["HSET", &format!("rq:job:{id}"), "failure_callback_name", callback]);
+        }
+        let dead = ProcessRecord {
+            id: "dead".into(),
+            host: "host".into(),
+            pid: std::process::id(),
+            queues: vec![QUEUE.into()],
+            started_at: Utc::now(),
+            lease_until: Utc::now(),
+        };
+        self.broker.renew_lease(&dead, DEADLINE * 10).await.unwrap();
+        let lent = self.broker.fetch(&QUEUE.into(), 100, &dead.id).await.unwrap();
+        assert_eq!(lent.len(), jobs.len());
+        self.broker.end_lease(&dead.id).await.unwrap();
+    }
+
+    /// One of those that look for orphans.
+    fn rescuer(&self, name: &str, registry: Registry) {
+        let ports = RescuerPorts {
+            broker: Arc::clone(&self.broker),
+            store: self.store.clone(),
+            blobs: Arc::clone(&self.blobs),
+            registry: Arc::new(registry),
+            process: name.into(),
+            turn: Turns::default().register("rescuer"),
+        };
+        let first = Duration::from_secs(1);
+        let settings = RescuerSettings {
+            interval: Duration::from_millis(20),
+            deadline: CALL,
+            outbox_batch: 1,
+            outbox_backoff: Backoff { first, factor: 2.0, cap: first, jitter: 0.0 },
+            storage_delete: false,
+            outbox_alarm_after: DEADLINE,
+            reconcile_interval: DEADLINE,
+            tracked: Vec::new(),
+        };
+        Rescuer { ports, settings }.start();
+    }
+
+    async fn has_failed(&self, id: &str) {
+        until(&format!("job {id} to have failed"), async || {
+            self.broker.job(&id.into()).await.unwrap().unwrap().state == JobState::Failed
+        })
+        .await;
+    }
+}
+
+async fn until(what: &str, mut holds: impl AsyncFnMut() -> bool) {
+    let began = Instant::now();
+    while !holds().await {
+        assert!(began.elapsed() < DEADLINE, "waited in vain for {what}");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}
+
+#[actix_rt::test]
+async fn one_death_is_told_once_however_many_look_for_it() {
+    let ground = Ground::new().await;
+    ground.dies_with(&[("a", "", "tests.sorry"), ("b", "", "tests.sorry"), ("c", "", "app.nobody")]).await;
+    let (calls, let_go) = (Arc::<Mutex<Vec<String>>>::default(), Arc::new(Semaphore::new(0)));
+    for name in ["one", "two", "three"] {
+        let sorry = Sorry { calls: Arc::clone(&calls), let_go: Arc::clone(&let_go) };
+        ground.rescuer(name, Registry::default().with(Mortal(None)).with(sorry));
+    }
+    for id in ["a", "b", "c"] {
+        ground.has_failed(id).await;
+    }
+    until("both calls", async || calls.lock().len() >= 2).await;
+    let_go.add_permits(100);
+    let mut told = calls.lock().clone();
+    told.sort();
+    assert_eq!(told, ["a", "b"]);
+    let remark = ground.redis.ask(&["HGET", "rq:job:c", "x_remark"]);
+    assert_eq!(remark, "the callback `app.nobody` is not registered here and was not called");
+}
+
+#[actix_rt::test]
+async fn what_is_told_of_a_death_may_hold_its_thread_and_everything_else_goes_on() {
+    let ground = Ground::new().await;
+    ground.dies_with(&[("a", "", "tests.stubborn"), ("b", "holds", ""), ("c", "", "")]).await;
+    let ((let_a_go, stubborn), (let_b_go, mortal)) = (Held::new(), Held::new());
+    let (of_a, of_b) = (Arc::clone(&stubborn.ends), Arc::clone(&mortal.ends));
+    ground.rescuer("one", Registry::default().with(Mortal(Some(mortal))).with(Stubborn(stubborn)));
+    for id in ["a", "b", "c"] {
+        ground.has_failed(id).await;
+    }
+    // This thread has had its turns, whoever held another.
+    let_a_go.send(()).unwrap();
+    let_b_go.send(()).unwrap();
+    until("both to be let go", async || of_a.lock().len() + of_b.lock().len() == 2).await;
+    assert_eq!((of_a.lock().clone(), of_b.lock().clone()), (vec![true], vec![true]));
+}
