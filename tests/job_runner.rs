@@ -341,8 +341,7 @@ async fn stuck_job_fails_by_its_policy_in_rqs_words() {
     for (failures, retried) in [(0, true), (1, false)] {
         let job = JobRecord { failures, ..record("tests.panics", &[]) };
         let delivery = Box::new(Delivery { job, execution: "e".into() });
-        let ended =
-            bench.runner.send(FailStuck { delivery, tell_kind: true, span: Span::none() }).await.unwrap();
+        let ended = bench.runner.send(FailStuck { delivery, tell: true, span: Span::none() }).await.unwrap();
         let (error, again) = match ended.0.verdict {
             Verdict::RetryAt { error, .. } => (error, true),
             other => (buried(other), false),
@@ -402,6 +401,18 @@ async fn a_callback_that_takes_too_long_has_failed() {
         .unwrap();
     let error = buried(ended.0.verdict);
     assert_eq!(error, "callback `tests.sleeps`: Task exceeded maximum timeout value (1 seconds)");
+}
+
+#[actix_rt::test]
+async fn nobody_hears_of_a_stuck_job_once_what_was_called_for_it_held_a_thread_too() {
+    let bench = bench();
+    for (tell, calls) in [(true, 1), (false, 1)] {
+        let job = calling(record("tests.hopeless", &[]), "", "tests.called", "");
+        let delivery = Box::new(Delivery { job, execution: "e".into() });
+        let ended = bench.runner.send(FailStuck { delivery, tell }).await.unwrap();
+        assert!(buried(ended.0.verdict).contains("its code never yielded"));
+        assert_eq!(bench.calls.lock().len(), calls, "told: {tell}");
+    }
 }
 
 /// A callback that does not end.

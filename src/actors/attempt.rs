@@ -88,14 +88,14 @@ impl Attempt {
     }
 
     /// The job's code held another thread until that was given up.
-    pub(super) async fn fail_stuck(&self, found: Result<Found, NotFound>, tell_kind: bool) -> JobEnded {
+    pub(super) async fn fail_stuck(&self, found: Result<Found, NotFound>, tell: bool) -> JobEnded {
         let error = format!("{}; its code never yielded, so its thread was given up", self.timed_out());
         let (verdict, remark) = match found {
             Ok(found) => {
                 let ctx = self.context();
-                self.conclude(&found, Err(self.failed_by_timeout(error)), tell_kind.then_some(&ctx)).await
+                self.conclude(&found, Err(self.failed_by_timeout(error)), tell.then_some(&ctx)).await
             }
-            Err(error) => self.unknown(error.into_error()).await,
+            Err(error) => self.unknown(error.into_error(), tell).await,
         };
         JobEnded::new(&self.delivery, verdict).remarked(remark)
     }
@@ -114,8 +114,8 @@ impl Attempt {
         .await
     }
 
-    async fn unknown(&self, error: JobError) -> Concluded {
-        let (ended, remark) = self.call_back(Err(error)).await;
+    async fn unknown(&self, error: JobError, tell: bool) -> Concluded {
+        let (ended, remark) = if tell { self.call_back(Err(error)).await } else { (Err(error), None) };
         let error = ended.err().map(|error| error.message).unwrap_or_default();
         self.log_failed(self.delivery.job.id.as_str(), &error, false);
         (bury(&self.delivery.job, &self.settings, error), remark)
@@ -151,9 +151,10 @@ impl Attempt {
         self.conclude(found, ended, Some(&ctx)).await
     }
 
-    /// What becomes of the job; its kind hears in `tell` of a failure for good.
+    /// What becomes of the job; its enqueuer hears of that, and its kind of a failure for good. Without `tell` nobody
+    /// does: their code has held a thread already.
     async fn conclude(&self, found: &Found, ended: JobResult, tell: Option<&JobContext>) -> Concluded {
-        let (ended, remark) = self.call_back(ended).await;
+        let (ended, remark) = if tell.is_some() { self.call_back(ended).await } else { (ended, None) };
         let verdict = after_attempt(&self.delivery.job, &self.settings, ended, fastrand::f64());
         match &verdict {
             Verdict::Bury { error, .. } | Verdict::Stop { error, .. } => {

@@ -14,8 +14,8 @@ enum Errand {
     Run,
     /// Its code held the last thread: fail it.
     Fail {
-        /// Its kind still has to hear of it.
-        tell_kind: bool,
+        /// Its kind and its enqueuer still have to hear of it.
+        tell: bool,
     },
 }
 
@@ -24,10 +24,10 @@ impl Errand {
     fn after_loss(self, blamed: bool) -> Option<Self> {
         match (self, blamed) {
             (Self::Run, false) => None,
-            (Self::Run, true) => Some(Self::Fail { tell_kind: true }),
-            (Self::Fail { tell_kind }, false) => Some(Self::Fail { tell_kind }),
-            // The kind's own code for its failure held the thread: it has heard enough.
-            (Self::Fail { .. }, true) => Some(Self::Fail { tell_kind: false }),
+            (Self::Run, true) => Some(Self::Fail { tell: true }),
+            (Self::Fail { tell }, false) => Some(Self::Fail { tell }),
+            // What was called for its failure held the thread: they have heard enough.
+            (Self::Fail { .. }, true) => Some(Self::Fail { tell: false }),
         }
     }
 }
@@ -57,10 +57,10 @@ async fn ask(post: &Post, errand: Errand, delivery: &Delivery) -> JobEnded {
     let boxed = Box::new(delivery.clone());
     let ended = match errand {
         Errand::Run => post.runner.send(RunJob { delivery: boxed, span: Span::current() }).await,
-        Errand::Fail { tell_kind } => {
+        Errand::Fail { tell } => {
             // The lost thread may hold the first span for ever.
             let span = attempt_span(&delivery.job);
-            post.runner.send(FailStuck { delivery: boxed, tell_kind, span }).await
+            post.runner.send(FailStuck { delivery: boxed, tell, span }).await
         }
     };
     ended.unwrap_or_else(|error| {
@@ -74,8 +74,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_the_job_that_held_the_thread_fails_and_its_kind_is_told_at_most_once() {
-        let (told, untold) = (Errand::Fail { tell_kind: true }, Errand::Fail { tell_kind: false });
+    fn only_the_job_that_held_the_thread_fails_and_it_is_told_at_most_once() {
+        let (told, untold) = (Errand::Fail { tell: true }, Errand::Fail { tell: false });
         assert_eq!(Errand::Run.after_loss(false), None, "a neighbour goes back unharmed");
         assert_eq!(Errand::Run.after_loss(true), Some(told));
         assert_eq!(

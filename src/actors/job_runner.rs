@@ -48,8 +48,8 @@ pub struct RunJob {
 pub struct FailStuck {
     /// The job, and the delivery it came with.
     pub delivery: Box<Delivery>,
-    /// Whether its kind is to hear of it.
-    pub tell_kind: bool,
+    /// Whether its kind and its enqueuer are to hear of it.
+    pub tell: bool,
     /// In which all of it lies.
     pub span: Span,
 }
@@ -162,14 +162,14 @@ impl Handler<FailStuck> for JobRunner {
 
     fn handle(
         &mut self,
-        FailStuck { delivery, tell_kind, span }: FailStuck,
+        FailStuck { delivery, tell, span }: FailStuck,
         _: &mut Self::Context,
     ) -> Self::Result {
         let (attempt, found, in_hand) = self.take(*delivery);
         attempt.control.request_stop(StopReason::TimedOut);
         let ended = async move {
             let _in_hand = in_hand;
-            attempt.in_turns(attempt.fail_stuck(found, tell_kind)).await
+            attempt.in_turns(attempt.fail_stuck(found, tell)).await
         };
         self.answer(ended, span)
     }
