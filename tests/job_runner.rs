@@ -20,6 +20,7 @@ use tikkun::job::{
     JobSettings, Limit, NewJob, OrphanPolicy, Progress, QueueEnd, Registry, Retries, RetryPolicy,
 };
 use tikkun::queue::{Delivery, Settlement, Verdict};
+use tokio::sync::Semaphore;
 use tracing::Span;
 
 const DEADLINE: Duration = Duration::from_secs(20);
@@ -413,6 +414,65 @@ async fn nobody_hears_of_a_stuck_job_once_what_was_called_for_it_held_a_thread_t
         assert!(buried(ended.0.verdict).contains("its code never yielded"));
         assert_eq!(bench.calls.lock().len(), calls, "told: {tell}");
     }
+}
+
+/// A callback that does not end, and says when it has begun.
+struct Endless(Arc<Semaphore>);
+impl Job for Endless {
+    const NAME: &'static str = "tests.endless";
+    type Args = (String, Value);
+    async fn run(&self, _: (String, Value), _: &JobContext) -> JobResult {
+        self.0.add_permits(1);
+        std::future::pending().await
+    }
+}
+
+/// Runs a job with that callback at each end, and drains: as soon as it is called or, `early`, as soon as the job
+/// is in hand.
+async fn drained(early: bool, job: JobRecord) -> Settlement {
+    let (called, running) = (Arc::new(Semaphore::new(0)), Running::default());
+    let registry = Registry::default().with(Echo).with(Deaf).with(Endless(Arc::clone(&called)));
+    let runner = JobRunner::new(Arc::new(registry), Duration::from_millis(100), running.clone()).start();
+    let mut job = calling(job, "tests.endless", "tests.endless", "");
+    for callback in [&mut job.callbacks.success, &mut job.callbacks.failure].into_iter().flatten() {
+        callback.timeout = FOR_EVER;
+    }
+    let delivery = Box::new(Delivery { job, execution: "e".into() });
+    let ended = runner.send(RunJob { delivery });
+    let stop = async {
+        while early && running.list().is_empty() {
+            tokio::task::yield_now().await;
+        }
+        if !early {
+            called.acquire().await.unwrap().forget();
+        }
+        runner.send(StopForDrain).await.unwrap();
+    };
+    let both = tokio::time::timeout(DEADLINE, async { futures::join!(ended, stop).0 }).await;
+    both.expect("waited for the job to end").unwrap().0
+}
+
+#[actix_rt::test]
+async fn drain_does_not_wait_for_the_callback_of_a_job_that_has_ended_well() {
+    let ended = drained(false, record("tests.echo", &[json!(1)])).await;
+    assert!(matches!(ended.verdict, Verdict::Ack { .. }), "{ended:?}");
+    let remark = ended.remark.expect("a remark");
+    assert!(remark.contains("`tests.endless`") && remark.contains("process had to leave"), "{remark}");
+}
+
+#[actix_rt::test]
+async fn drain_does_not_wait_for_the_callback_of_a_job_that_it_cut_off() {
+    let ended = drained(true, record("tests.deaf", &[])).await;
+    let error = buried(ended.verdict);
+    assert!(error.starts_with("its process had to leave, and the job did not end"), "{error}");
+    assert!(ended.remark.expect("a remark").contains("`tests.endless`"));
+}
+
+#[actix_rt::test]
+async fn drain_does_not_wait_for_the_callback_of_a_job_that_ran_out_of_time() {
+    let timeout = Some(Limit::After(Duration::from_millis(1)));
+    let ended = drained(false, JobRecord { timeout, ..record("tests.deaf", &[]) }).await;
+    assert!(buried(ended.verdict).contains("exceeded maximum timeout"));
 }
 
 /// A callback that does not end.

@@ -82,7 +82,7 @@ impl Attempt {
         let (verdict, remark) = match (found, self.registry.elsewhere(&self.delivery.job.queue)) {
             (Ok(found), _) => self.run_found(&found).await,
             (Err(NotFound::Unknown(_)), Some(queue)) => (Self::forward(queue), None),
-            (Err(error), _) => self.unknown(error.into_error()).await,
+            (Err(error), _) => self.unknown(error.into_error(), true).await,
         };
         JobEnded::new(&self.delivery, verdict).remarked(remark)
     }
@@ -169,7 +169,8 @@ impl Attempt {
         (verdict, remark)
     }
 
-    /// Calls what the job's enqueuer named for this end; a callback that fails changes the end as it does in RQ.
+    /// Calls what the job's enqueuer named for this end; a callback that fails changes the end as it does in RQ. One
+    /// that outlasts a drain is dropped: the end must be written, or the whole job runs again.
     async fn call_back(&self, mut ended: JobResult) -> (JobResult, Option<String>) {
         let job = &self.delivery.job;
         if job.callbacks.is_empty() {
@@ -178,18 +179,31 @@ impl Attempt {
         let told = Ended { id: &job.id, queue: &job.queue, attempt: job.attempt };
         let mut remark = None;
         if let Ok(Completion::Finished(result)) = &ended {
-            let called = Called::after_success(&self.registry, &job.callbacks, told, result).await;
+            let call = Called::after_success(&self.registry, &job.callbacks, told, result);
+            let called = self.before_leaving(call).await;
+            let called = called.unwrap_or_else(|| Called::dropped(&job.callbacks, None));
             remark = called.remark;
             if let Some(error) = called.error {
                 ended = Err(JobError::retryable(error));
             }
         }
         if let Err(error) = &mut ended {
-            let called = Called::after_error(&self.registry, &job.callbacks, told, error).await;
+            let call = Called::after_error(&self.registry, &job.callbacks, told, error);
+            let called = self.before_leaving(call).await;
+            let called = called.unwrap_or_else(|| Called::dropped(&job.callbacks, Some(&*error)));
             remark = called.remark.or(remark);
             error.message = called.error.unwrap_or_else(|| std::mem::take(&mut error.message));
         }
         (ended, remark)
+    }
+
+    /// What comes of it, if it comes before half of the time is over that a drain keeps for writing ends down.
+    async fn before_leaving<T>(&self, work: impl Future<Output = T>) -> Option<T> {
+        tokio::select! {
+            biased;
+            done = work => Some(done),
+            () = self.control.drained_for(self.grace + self.grace / 6) => None,
+        }
     }
 
     /// The body, within its time, with its panics caught.
@@ -240,8 +254,16 @@ impl Attempt {
     /// Gives the kind a chance to bring its own records in line. A panic in there changes nothing.
     async fn tell_kind(&self, found: &Found, ctx: &JobContext, error: &str) {
         let error = JobError::permanent(error);
-        if let Err(panic) = catch_panic(found.job.failed(&found.args, &error, ctx)).await {
-            tracing::error!(%panic, "the job's own clean-up after its failure panicked");
+        match self.before_leaving(catch_panic(found.job.failed(&found.args, &error, ctx))).await {
+            Some(Ok(())) => {}
+            Some(Err(panic)) => {
+                tracing::error!(%panic, "the job's own clean-up after its failure panicked");
+            }
+            None => {
+                tracing::error!(
+                    "the job's own clean-up after its failure did not end before the process had to leave"
+                );
+            }
         }
     }
 

@@ -12,6 +12,8 @@ use crate::job::{Control, Limit, Progress, StopReason};
 /// One attempt's clock and requests to stop.
 pub(super) struct AttemptControl {
     stop: watch::Sender<Option<StopReason>>,
+    /// Since when the process wants to leave, whatever the job was asked before.
+    draining: watch::Sender<Option<Instant>>,
     clock: Mutex<Clock>,
     clock_changed: Notify,
     progress: Mutex<Option<Progress>>,
@@ -78,6 +80,7 @@ impl AttemptControl {
     pub(super) fn new(limit: Limit) -> Self {
         Self {
             stop: watch::Sender::new(None),
+            draining: watch::Sender::new(None),
             clock: Mutex::new(Clock {
                 limit,
                 used: Duration::ZERO,
@@ -104,11 +107,28 @@ impl AttemptControl {
 
     /// Asks the job to stop; the first reason stays.
     pub(super) fn request_stop(&self, reason: StopReason) {
+        if reason == StopReason::Draining {
+            self.draining.send_if_modified(|since| {
+                let first = since.is_none();
+                since.get_or_insert_with(Instant::now);
+                first
+            });
+        }
         self.stop.send_if_modified(|stop| {
             let first = stop.is_none();
             stop.get_or_insert(reason);
             first
         });
+    }
+
+    /// Completes when the process has wanted to leave for so long. Cancel safe.
+    pub(super) async fn drained_for(&self, time: Duration) {
+        let mut draining = self.draining.subscribe();
+        let since = draining.wait_for(Option::is_some).await.ok().and_then(|since| *since);
+        match since {
+            Some(since) => tokio::time::sleep_until(since + time).await,
+            None => futures::future::pending().await,
+        }
     }
 
     /// The latest progress the job told.

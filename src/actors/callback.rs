@@ -66,6 +66,23 @@ impl Called {
         nobody.then(|| format!("the callback `{function}` is not registered here and was not called"))
     }
 
+    /// One that did not end before its process had to leave, as [`Self::after_error`] or [`Self::after_success`]
+    /// would have called it.
+    pub(super) fn dropped(callbacks: &Callbacks, error: Option<&JobError>) -> Self {
+        let callback = match error {
+            None => &callbacks.success,
+            Some(error) if error.kind == JobErrorKind::Stopped => &callbacks.stopped,
+            Some(_) => &callbacks.failure,
+        };
+        let remark = |callback: &Callback| {
+            format!(
+                "the callback `{}` did not end before its process had to leave, and was dropped",
+                callback.function
+            )
+        };
+        Self { remark: callback.as_ref().map(remark), error: None }
+    }
+
     /// A job that ended well.
     pub(super) async fn after_success(
         registry: &Registry,

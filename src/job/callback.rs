@@ -13,7 +13,8 @@ use super::KindName;
 /// job the id alone. So its `Args` are `(String, serde_json::Value)`, `(String, String)` or `(String,)`.
 ///
 /// After an attempt it may be called twice: it is called before the end is written, and a process that dies in between
-/// leaves the end to another. For a job whose process died it is called at most once, after that is written.
+/// leaves the end to another. For a job whose process died it is called at most once, after that is written. A drain
+/// drops one that outlasts it, and the end of the job stands.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Callback {
     /// Its name.
