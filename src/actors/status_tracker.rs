@@ -30,6 +30,8 @@ pub struct TrackerSettings {
     pub heartbeat_interval: Duration,
     /// Longest wait for one answer of the database.
     pub deadline: Duration,
+    /// The same where it counts a tenant's receipts.
+    pub counting_deadline: Duration,
 }
 
 /// The actor.
@@ -74,7 +76,7 @@ impl Handler<BeginAttempt> for StatusTracker {
         let tracker = self.clone();
         Box::pin(
             async move {
-                let begun = tracker.within("begin an attempt", tracker.jobs.begin_attempt(&begin)).await?;
+                let begun = tracker.counted("begin an attempt", tracker.jobs.begin_attempt(&begin)).await?;
                 failpoint::reach("status_tracker.begun");
                 if let Begun::Started(job) = &begun {
                     tracker.journal.adopt(job, Instant::now());
@@ -134,7 +136,7 @@ impl Handler<RequestJob> for StatusTracker {
     fn handle(&mut self, RequestJob(request): RequestJob, _: &mut Self::Context) -> Self::Result {
         let tracker = self.clone();
         Box::pin(
-            async move { tracker.within("request a job", tracker.jobs.request(&request)).await }
+            async move { tracker.counted("request a job", tracker.jobs.request(&request)).await }
                 .into_actor(self),
         )
     }
@@ -196,6 +198,15 @@ impl StatusTracker {
         answer: impl Future<Output = Result<T, Fault>>,
     ) -> Result<T, Fault> {
         answer_in(self.settings.deadline, what, answer).await
+    }
+
+    /// The first attempt at a row and a request count receipts: cut off in the middle, they would begin anew each time.
+    async fn counted<T>(
+        &self,
+        what: &str,
+        answer: impl Future<Output = Result<T, Fault>>,
+    ) -> Result<T, Fault> {
+        answer_in(self.settings.counting_deadline, what, answer).await
     }
 
     /// A heartbeat may have found the row failed and forgotten it: it is ours again.

@@ -1,6 +1,7 @@
 //! `[store]`: the database with the tables.
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use super::postgres::{PostgresSettings, is_postgres};
 use super::private::Address;
@@ -32,10 +33,24 @@ pub struct StoreSettings {
     pub strict_schema: bool,
 }
 
+/// Least time for one transaction that reads or changes many rows: large batches on slow disks need more than one
+/// answer.
+const TRANSACTION: Duration = Duration::from_secs(60);
+
 /// The database in the data folder.
 const FILE: &str = "tikkun.db";
 
 impl StoreSettings {
+    /// Longest wait for one transaction that reads or changes many rows. It is no shorter than what two of its
+    /// statements may take: where their limit is raised, it must count.
+    #[must_use]
+    pub fn transaction_deadline(&self) -> Duration {
+        match &self.engine {
+            StoreEngine::Postgres(told) => TRANSACTION.max(told.statement_timeout * 2),
+            StoreEngine::Sqlite { .. } => TRANSACTION,
+        }
+    }
+
     pub(super) fn read(reader: &mut Reader<'_>, data: &Path) -> Self {
         let url: Address = reader.get("store.url");
         let engine = engine(reader, &url);

@@ -38,8 +38,6 @@ use crate::supervision::{
 
 /// Longest wait for one answer of a back end, where no setting says so: half of what a health check may take.
 pub(super) const DEADLINE: Duration = Duration::from_secs(5);
-/// Longest wait for one batch's transaction: large batches on slow disks need more than one answer.
-const TRANSACTION_DEADLINE: Duration = Duration::from_secs(60);
 /// Longest wait for one call to the storage.
 const STORAGE_DEADLINE: Duration = Duration::from_secs(30);
 /// Messages that a tracker or listener holds before senders wait.
@@ -128,6 +126,7 @@ impl Planter<'_> {
             progress_interval: told.progress_interval,
             heartbeat_interval: told.heartbeat_interval,
             deadline: told.deadline,
+            counting_deadline: self.settings.store.transaction_deadline(),
         };
         let jobs = Arc::clone(&self.ports.store.background_jobs);
         let turn = self.turns.register("status_tracker");
@@ -176,7 +175,7 @@ impl Planter<'_> {
             outbox: Arc::clone(&store.outbox),
             blobs: Arc::clone(&self.ports.blobs),
             tracker: tracker.clone().recipient(),
-            transaction_deadline: TRANSACTION_DEADLINE,
+            transaction_deadline: self.settings.store.transaction_deadline(),
             storage_deadline: STORAGE_DEADLINE,
             outbox_backoff: self.settings.rescuer.outbox_backoff(),
             clean_up: CleanUpMode::of(told.storage_delete, told.throttle),

@@ -17,6 +17,7 @@ pub(super) fn tracker(settings: &Settings, ports: &Ports) -> Addr<StatusTracker>
         progress_interval: told.progress_interval,
         heartbeat_interval: told.heartbeat_interval,
         deadline: told.deadline,
+        counting_deadline: settings.store.transaction_deadline(),
     };
     let turn = Turns::default().register("status_tracker");
     let jobs = Arc::clone(&ports.store.background_jobs);
