@@ -8,7 +8,6 @@ use tokio::time::Instant;
 
 use super::Progressed;
 use super::clean_up::CleanUpLimits;
-use super::deadline::answer_in;
 use super::deletion_batch::BatchDone;
 use crate::blob::BlobStore;
 use crate::failpoint;
@@ -68,7 +67,10 @@ impl BatchPorts {
         failpoint::reach("deletion.before_transaction");
         let began = Instant::now();
         let deleted = self.receipts.delete_batch(order);
-        let batch = match answer_in(self.transaction_deadline, "delete a batch", deleted).await? {
+        let Ok(outcome) = tokio::time::timeout(self.transaction_deadline, deleted).await else {
+            return Ok(BatchDone::CutOff { after: self.transaction_deadline });
+        };
+        let batch = match outcome? {
             BatchOutcome::Deleted(batch) => batch,
             BatchOutcome::Empty => return Ok(BatchDone::Empty),
             BatchOutcome::NotOurs(status) => return Ok(BatchDone::NotOurs(status)),

@@ -77,6 +77,12 @@ pub enum BatchDone {
     Empty,
     /// The row is not this attempt's any more.
     NotOurs(Option<Status>),
+    /// Its transaction did not end in its time, and was dropped: the database is out of reach, or the batch is too
+    /// large for it.
+    CutOff {
+        /// After so long.
+        after: Duration,
+    },
 }
 
 impl DeletionBatch {

@@ -36,9 +36,12 @@ impl BatchSize {
         self.next = u32::try_from(fitting).unwrap_or(MOST).clamp(least, most);
     }
 
-    /// A batch met others at its rows, or took too long: the next gives them room.
+    /// A batch met others at its rows, or took too long for the database: the next has half as many, and at most as
+    /// many as the first.
     pub(super) fn unlucky(&mut self) {
-        self.next = self.next.min(self.first);
+        if self.aim.duration().is_some() {
+            self.next = (self.next / 2).clamp(1, self.first.max(1));
+        }
     }
 }
 
@@ -68,14 +71,20 @@ mod tests {
     }
 
     #[test]
-    fn an_unlucky_batch_goes_back_to_the_first_size() {
+    fn an_unlucky_batch_is_halved_and_at_most_the_first_size() {
         let mut size = BatchSize::new(50, AIM);
-        size.good(Duration::from_millis(1));
+        assert_eq!(sizes(&mut size, 100, 3), [100, 200, 400]);
         size.unlucky();
         assert_eq!(size.next(), 50);
-        size.good(Duration::from_secs(9));
         size.unlucky();
         assert_eq!(size.next(), 25);
+    }
+
+    #[test]
+    fn before_ten_failures_in_a_row_the_largest_batch_has_become_the_smallest() {
+        let mut size = BatchSize::new(MOST, AIM);
+        let sizes: Vec<_> = (0..10).map(|_| (size.unlucky(), size.next()).1).collect();
+        assert_eq!(sizes, [500, 250, 125, 62, 31, 15, 7, 3, 1, 1]);
     }
 
     #[test]
@@ -83,6 +92,7 @@ mod tests {
         let mut size = BatchSize::new(50, Limit::Never);
         size.good(Duration::ZERO);
         size.good(Duration::from_secs(9));
+        size.unlucky();
         assert_eq!(size.next(), 50);
     }
 }

@@ -67,12 +67,11 @@ impl Deletion<'_> {
                 }
                 Ok(BatchDone::Empty) => self.after_empty(began.elapsed()).await,
                 Ok(BatchDone::NotOurs(status)) => self.not_ours(status).await,
-                Err(fault) => {
-                    if fault.kind() == FaultKind::Unavailable {
-                        self.ctx.refund(began.elapsed());
-                    }
-                    self.after_fault(&fault).await
+                Ok(BatchDone::CutOff { after }) => {
+                    self.size.unlucky();
+                    self.after_fault(&cut_off(after), began.elapsed()).await
                 }
+                Err(fault) => self.after_fault(&fault, began.elapsed()).await,
             };
             if let Some(result) = ended {
                 return result;
@@ -153,9 +152,11 @@ impl Deletion<'_> {
         })))
     }
 
-    async fn after_fault(&mut self, fault: &Fault) -> Option<JobResult> {
-        if fault.kind() == FaultKind::Retryable {
-            self.size.unlucky();
+    async fn after_fault(&mut self, fault: &Fault, took: Duration) -> Option<JobResult> {
+        match fault.kind() {
+            FaultKind::Retryable => self.size.unlucky(),
+            FaultKind::Unavailable => self.ctx.refund(took),
+            FaultKind::Permanent => {}
         }
         match self.pace.fault(fault.kind()) {
             AfterFault::GiveUp { failures } => {
@@ -214,4 +215,10 @@ impl Deletion<'_> {
             tracing::debug!(background_job = %self.row.id, "the tracker restarts; what the job waits for is told later");
         }
     }
+}
+
+/// It may be an outage, so it is waited for and counts toward nothing.
+fn cut_off(after: Duration) -> Fault {
+    let text = format!("delete a batch: no answer within {}", humantime::format_duration(after));
+    Fault::new(FaultKind::Unavailable, text)
 }
