@@ -204,12 +204,17 @@ impl Server {
     /// PgBouncer in transaction mode in front of all databases, with so many connections to each; its URL
     /// of a database.
     pub fn pooler(&self, connections: u32, database: &str) -> String {
+        self.pooler_with("", connections, database)
+    }
+
+    /// The same with a line of its configuration besides.
+    pub fn pooler_with(&self, line: &str, connections: u32, database: &str) -> String {
         let port = free_port();
         let folder = self.folder.display();
         let ini = format!(
             "[databases]\n* = host=127.0.0.1 port={}\n[pgbouncer]\nlisten_addr = 127.0.0.1\nlisten_port = {port}\n\
              unix_socket_dir = {folder}\nauth_type = any\npool_mode = transaction\ndefault_pool_size = {connections}\n\
-             max_client_conn = 100\nlogfile = {folder}/pgbouncer.log\npidfile = {folder}/pgbouncer.pid\n",
+             max_client_conn = 100\nlogfile = {folder}/pgbouncer.log\npidfile = {folder}/pgbouncer.pid\n{line}\n",
             self.port
         );
         // `any` logs in as the user of the database's line.

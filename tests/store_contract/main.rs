@@ -13,6 +13,7 @@ mod deletion;
 mod model;
 mod outbox;
 mod people;
+mod pooler_later;
 mod postgres_server;
 mod refusals;
 mod rig;

@@ -2,7 +2,8 @@
 //!
 //! Nothing is kept in a session, so that a pooler may hand each transaction another one: timeouts are set
 //! in the message that begins the transaction, locks end with the transaction, and statements have no name
-//! unless it was seen that nobody stands between ([`Between`]).
+//! unless it was seen that nobody stands between ([`Between`]). A pooler that appears later is seen by the first
+//! connection that leads to it: from then on no statement has a name.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -17,7 +18,7 @@ use sqlx::{
 use tokio::time::Instant;
 use uuid::Uuid;
 
-use super::fault::{During, kind, may_come_up, turns_away};
+use super::fault::{During, kind, may_come_up, refuses_our_start, turns_away};
 use super::references::ReferenceCache;
 use crate::config::PostgresSettings;
 use crate::fault::{Fault, FaultKind};
@@ -55,13 +56,15 @@ pub(super) type Tx = Transaction<'static, Postgres>;
 /// One database.
 pub(super) struct Database {
     pool: PgPool,
+    /// How to connect when a pooler stands between.
+    pooled: PgConnectOptions,
     openings: Openings,
     place: String,
     patience: Duration,
     /// Whether the last batch was committed: until something goes wrong, connections are taken on trust.
     calm: Arc<AtomicBool>,
-    /// Whether the statements of a batch have names, so that each connection plans them once.
-    pub(super) named: bool,
+    /// Whether nothing stands between, as far as was seen.
+    direct: Arc<AtomicBool>,
     /// Which foreign keys lead to attachments.
     pub(super) references: ReferenceCache,
 }
@@ -97,12 +100,19 @@ impl Database {
     /// On connections that are made when they are needed.
     pub(super) fn new(settings: &PostgresSettings, between: Between) -> Result<Self, Fault> {
         let calm = Arc::new(AtomicBool::new(false));
+        let direct = Arc::new(AtomicBool::new(between != Between::Pooler));
         let pool = PgPoolOptions::new()
             .max_connections(settings.max_connections)
             .acquire_timeout(settings.acquire_timeout)
             .max_lifetime(LIFETIME)
             .test_before_acquire(false)
-            .after_connect(move |connection, _| Box::pin(is_still(connection, between)))
+            .after_connect({
+                let direct = Arc::clone(&direct);
+                move |connection, _| {
+                    let direct = Arc::clone(&direct);
+                    Box::pin(async move { look_between(connection, between, &direct).await })
+                }
+            })
             .before_acquire({
                 let calm = Arc::clone(&calm);
                 move |connection, rested| {
@@ -113,13 +123,19 @@ impl Database {
             .connect_lazy_with(options(settings, between)?);
         Ok(Self {
             pool,
+            pooled: options(settings, Between::Pooler)?,
             openings: Openings::new(settings),
             place: settings.place.clone(),
             patience: settings.acquire_timeout,
             calm,
-            named: between != Between::Pooler,
+            direct,
             references: ReferenceCache::default(),
         })
+    }
+
+    /// Whether the statements of a batch have names, so that each connection plans them once.
+    pub(super) fn named(&self) -> bool {
+        self.direct.load(Ordering::Acquire)
     }
 
     /// Begins a writing transaction.
@@ -151,6 +167,12 @@ impl Database {
         if begun.as_ref().is_err_and(is_lost) && self.calm.swap(false, Ordering::AcqRel) {
             begun = begin().await;
         }
+        // Most poolers refuse a mark.
+        if begun.as_ref().is_err_and(refuses_our_start) && self.named() {
+            pooler_appeared(&self.direct);
+            self.pool.set_connect_options(self.pooled.clone());
+            begun = begin().await;
+        }
         match begun {
             Err(sqlx::Error::PoolTimedOut) => {
                 let within = humantime::format_duration(self.patience);
@@ -175,14 +197,23 @@ async fn can_write(connection: &mut PgConnection) -> Result<bool, sqlx::Error> {
     Ok(read_only == "off")
 }
 
-/// Whether nothing stands between still: a connection that leads elsewhere now must not keep statements.
-async fn is_still(connection: &mut PgConnection, between: Between) -> Result<(), sqlx::Error> {
+/// Sees whether a new connection leads to the server itself still. One that does not may not keep statements.
+async fn look_between(
+    connection: &mut PgConnection,
+    between: Between,
+    direct: &AtomicBool,
+) -> Result<(), sqlx::Error> {
     let Between::Nothing(mark) = between else { return Ok(()) };
-    if has_mark(connection, mark).await? {
-        return Ok(());
+    if direct.load(Ordering::Acquire) && !has_mark(connection, mark).await? {
+        pooler_appeared(direct);
     }
-    let text = "a pooler stands before the database now; start this process again";
-    Err(std::io::Error::other(text).into())
+    Ok(())
+}
+
+fn pooler_appeared(direct: &AtomicBool) {
+    if direct.swap(false, Ordering::AcqRel) {
+        tracing::warn!("a pooler stands before the database now: statements have no names from here on");
+    }
 }
 
 async fn has_mark(connection: &mut PgConnection, mark: Uuid) -> Result<bool, sqlx::Error> {

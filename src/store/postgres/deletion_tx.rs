@@ -154,7 +154,7 @@ impl DeletionTx for PostgresDeletionTx {
     async fn lock_job(&mut self, job: BackgroundJobId) -> Result<Option<LockedJob>, Fault> {
         let what = format!("lock background job {job}");
         let found = query(LOCK_JOB)
-            .persistent(self.database.named)
+            .persistent(self.database.named())
             .bind(job.0)
             .fetch_optional(&mut *self.tx)
             .await
@@ -177,7 +177,7 @@ impl DeletionTx for PostgresDeletionTx {
             (None, Pass::Sweep) => (TAKE_SWEEP, scope.upper_id, scope.job.0),
         };
         let (ids, live, pointed, held): (Vec<i64>, Vec<i64>, Vec<i64>, Vec<i64>) = tuples(statement)
-            .persistent(self.database.named)
+            .persistent(self.database.named())
             .bind(scope.business_id.0)
             .bind(i64::from(limit))
             .bind(from)
@@ -196,7 +196,7 @@ impl DeletionTx for PostgresDeletionTx {
             return Ok(found);
         }
         let batch =
-            References { tenant: scope.business_id, held: &self.held, gone, named: self.database.named };
+            References { tenant: scope.business_id, held: &self.held, gone, named: self.database.named() };
         for (id, kept) in self.database.references.needless(&mut self.tx, &batch).await? {
             match kept {
                 None => found.condemnable.push(id),
@@ -210,7 +210,7 @@ impl DeletionTx for PostgresDeletionTx {
         let moved = change.moved.as_ref();
         let progress = moved.map(|moved| moved.progress).unwrap_or_default();
         let mut rows: Vec<(i64, String)> = tuples(CHANGE)
-            .persistent(self.database.named)
+            .persistent(self.database.named())
             .bind(scope.now.naive_utc())
             .bind(scope.business_id.0)
             .bind(change.receipts)
@@ -279,7 +279,7 @@ impl PostgresDeletionTx {
             return Ok(());
         }
         let late: Vec<i64> = scalar(HOLD)
-            .persistent(self.database.named)
+            .persistent(self.database.named())
             .bind(&pointed)
             .bind(scope.business_id.0)
             .fetch_all(&mut *self.tx)

@@ -14,6 +14,7 @@ mod code {
     pub(super) const LOCK_NOT_AVAILABLE: &str = "55P03";
     pub(super) const QUERY_CANCELED: &str = "57014";
     pub(super) const CANNOT_CONNECT_NOW: &str = "57P03";
+    pub(super) const PROTOCOL_VIOLATION: &str = "08P01";
     pub(super) const NO_SUCH_DATABASE: &str = "3D000";
     pub(super) const NO_SUCH_COLUMN: &str = "42703";
     pub(super) const NO_SUCH_TABLE: &str = "42P01";
@@ -79,6 +80,11 @@ pub(super) fn may_come_up(error: &sqlx::Error) -> bool {
 pub(super) fn turns_away(error: &sqlx::Error) -> bool {
     let code = error.as_database_error().map(code_of);
     code.is_some_and(|code| code == code::NO_SUCH_DATABASE || class_of(&code) == class::AUTHORIZATION)
+}
+
+/// Whether somebody does not take what we say at the start of a session, as PgBouncer does not.
+pub(super) fn refuses_our_start(error: &sqlx::Error) -> bool {
+    error.as_database_error().is_some_and(|answer| code_of(answer) == code::PROTOCOL_VIOLATION)
 }
 
 /// What the caller should do about an error.
