@@ -92,6 +92,7 @@ macro_rules! contract {
                 the_latest_row_is_an_active_one_first
                 active_rows_come_oldest_first
                 newest_rows_come_newest_first_whatever_became_of_them
+                a_row_of_ours_stays_among_the_newest_behind_very_many_others
                 a_broken_row_hides_no_other_active_one
                 a_new_carrier_is_noted
                 the_rest_of_a_request_leaves_out_what_came_later

@@ -123,6 +123,19 @@ pub async fn active_rows_come_oldest_first(rig: &Rig) {
     assert_eq!(active(2).await, [3, 2]);
 }
 
+pub async fn a_row_of_ours_stays_among_the_newest_behind_very_many_others(rig: &Rig) {
+    let id = rig.web_row().await;
+    rig.begin(id).await;
+    rig.run(
+        "insert into background_jobs (id, business_id, job_type, status, created_at, updated_at)
+         with recursive n (i) as (select 100 union all select i + 1 from n where i < 30100)
+         select i, i, 'something_else', 'completed', '2026-01-01 10:00:00', '2026-01-01 10:00:00' from n",
+    )
+    .await;
+    let newest = rig.store.background_jobs.newest(DELETE_RECEIPTS_ALL, 10).await.unwrap();
+    assert_eq!(newest.iter().map(|row| row.id).collect::<Vec<_>>(), [id]);
+}
+
 pub async fn newest_rows_come_newest_first_whatever_became_of_them(rig: &Rig) {
     rig.run(&format!(
         "insert into background_jobs (business_id, job_type, status) values

@@ -7,7 +7,7 @@ use sqlx::postgres::PgConnectOptions;
 use sqlx::{AssertSqlSafe, Connection as _, PgConnection};
 use tikkun::config::PostgresSettings;
 use tikkun::fault::FaultKind;
-use tikkun::job::background::BackgroundJob;
+use tikkun::job::background::{BackgroundJob, DELETE_RECEIPTS_ALL};
 use tikkun::store::{BatchOutcome, Pass, Schema, migrate_postgres, open_postgres};
 
 use crate::rig::{OTHER, Rig, TENANT, keys, order, postgres, postgres_on};
@@ -48,7 +48,7 @@ async fn a_wrong_database_gets_no_table() {
     assert!(fault.contains("receipts of them is there already"), "{fault}");
     server.run(&database, "drop table receipts").await;
     let made = migrate_postgres(&settings, true).await.unwrap();
-    assert_eq!((made.application, made.versions), (true, vec![1, 2]));
+    assert_eq!((made.application, made.versions), (true, vec![1, 2, 3]));
     let again = migrate_postgres(&settings, true).await.unwrap();
     assert_eq!((again.application, again.versions.len()), (false, 0));
 }
@@ -466,4 +466,41 @@ async fn a_batch_reads_its_own_receipts_and_not_all_that_are_left() {
         seen = rig.number(read).await;
     }
     assert!(seen < 12 * RECEIPTS, "{seen} rows read for {RECEIPTS} receipts");
+}
+
+#[tokio::test]
+async fn a_look_at_the_newest_reads_little_of_what_is_long() {
+    const OTHERS: i64 = 60_000;
+    let server = Server::shared();
+    let database = server.database().await;
+    let mut rig = postgres_on(&server.settings(&database)).await;
+    rig.run(&format!(
+        "insert into background_jobs (business_id, job_type, status)
+             select i, 'something_else', 'completed' from generate_series(1, {OTHERS}) i;
+         insert into tikkun_cleanup_outbox (background_job_id, business_id, driver, bucket, key, condemned_at,
+                 attempts, next_try_at, last_error, last_error_at)
+             select 1, i % 50, 'local', 'b', 'key/' || i, t, 1, t, 'error ' || i, t + i * interval '1 second'
+             from generate_series(1, 20000) i, (select timestamp '2026-01-01' as t) as times;
+         analyze background_jobs; analyze tikkun_cleanup_outbox"
+    ))
+    .await;
+    rig.run("select pg_stat_reset()").await;
+    let summary = rig.store.outbox.summary(None).await.unwrap();
+    assert_eq!((summary.pending, summary.last_error.as_deref()), (20_000, Some("error 20000")));
+    assert_eq!(rig.store.background_jobs.newest(DELETE_RECEIPTS_ALL, 30).await.unwrap(), []);
+    // What a session has read is told when it ends, all of it at once.
+    rig.store = postgres_on(&server.settings(&database)).await.store;
+    let read = "select (seq_tup_read + coalesce((select sum(idx_tup_read) from pg_stat_user_indexes
+                    where relname = 'background_jobs'), 0))::bigint
+                from pg_stat_user_tables where relname = 'background_jobs'";
+    let errors = "select idx_tup_read from pg_stat_user_indexes
+                where indexrelname = 'idx_tikkun_cleanup_outbox_error'";
+    let began = std::time::Instant::now();
+    while rig.number(read).await == 0 || rig.number(errors).await == 0 {
+        assert!(began.elapsed() < Duration::from_secs(30), "waited in vain for the server's own counts");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    let (rows, errors) = (rig.number(read).await, rig.number(errors).await);
+    assert!(rows < OTHERS / 2, "{rows} rows of background_jobs read");
+    assert!(errors < 100, "{errors} rows of the outbox read for one error");
 }

@@ -30,8 +30,21 @@ const ALL_ACTIVE: &str = select_jobs!(
     "where j.status in ('queued', 'running', 'paused') and j.job_type = $1 order by j.id limit $2"
 );
 
-/// The newest rows of all tenants, whatever became of them, along the primary key.
-const NEWEST: &str = select_jobs!("where j.job_type = $1 order by j.id desc limit $2");
+/// The newest rows of all tenants, whatever became of them: those among the last ids of the table, and those that
+/// have a note of ours. However many rows of other types there are, no more than those ids are read, along the
+/// primary keys; a row that fell behind them before we ever had it in hand is not among the newest.
+const NEWEST: &str = select_jobs!(
+    "where j.job_type = $1 and j.id in (
+         select id from (
+             select id from background_jobs
+             where id > (select coalesce(max(id), 0) from background_jobs) - 10000 and job_type = $1
+             order by id desc limit $2) recent
+         union
+         select background_job_id from (
+             select background_job_id from tikkun_background_jobs
+             order by background_job_id desc limit $2) noted)
+     order by j.id desc limit $2"
+);
 
 /// Moves only rows that are still under the attempt that beats, by the newest of row and fence; in the
 /// order of their ids, so that nobody waits for us in a circle. The answer names them.

@@ -54,7 +54,7 @@ const SUMMARY: &str = "
            count(*) filter (where parked_at is not null) as parked
     from tikkun_cleanup_outbox where ($1::bigint is null or business_id = $1)";
 
-/// The newest error among those left.
+/// The newest error among those left, the first in an index that has nothing but errors.
 const NEWEST_ERROR: &str = "
     select last_error from tikkun_cleanup_outbox
     where ($1::bigint is null or business_id = $1) and last_error is not null and parked_at is null
