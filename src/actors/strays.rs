@@ -52,9 +52,9 @@ impl Desk {
         let listed = self.ports.broker.held(&self.settings.queue, &self.ports.process);
         let listed = answer_in(self.settings.deadline, "list own deliveries", listed).await?;
         for delivery in strays(listed, &before) {
-            tracing::warn!(job.id = %delivery.job.id, queue.name = %delivery.job.queue,
-                "nobody here carries a job that the queue has lent to this process; it goes back to its queue");
             if self.hold(&delivery.execution) {
+                tracing::warn!(job.id = %delivery.job.id, queue.name = %delivery.job.queue,
+                    "nobody here carries a job that the queue has lent to this process; it goes back to its queue");
                 actix_rt::spawn(hand_in(Arc::clone(self), JobEnded::given_back(&delivery), me.clone()));
             }
         }
