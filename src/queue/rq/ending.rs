@@ -4,15 +4,13 @@ use serde::Serialize;
 
 use super::codec::{self, Serializer};
 use super::wire;
-use crate::job::{ExecutionId, JobId, QueueEnd, QueueName};
+use crate::job::{QueueEnd, QueueName};
 use crate::queue::delivery::{Settlement, Verdict};
 
-/// What the script is told of an end.
+/// How a delivery ends, as the script is told: the same words for all that end alike.
 #[derive(Serialize)]
 pub(super) struct Ending<'a> {
-    id: &'a JobId,
     queue: &'a QueueName,
-    execution: &'a ExecutionId,
     verdict: &'static str,
     keep: i64,
     delay_ms: u64,
@@ -23,12 +21,10 @@ pub(super) struct Ending<'a> {
     remark: Option<&'a str>,
 }
 
-/// What the script is told of an end, and the text of its outcome.
+/// How a delivery ends, and the text of its outcome.
 pub(super) fn ending(one: &Settlement, serializer: Serializer) -> (Ending<'_>, String) {
     let mut ending = Ending {
-        id: &one.job,
         queue: &one.queue,
-        execution: &one.execution,
         verdict: "back",
         keep: 0,
         delay_ms: 0,

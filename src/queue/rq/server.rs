@@ -21,9 +21,9 @@ use crate::queue::delivery::{Delivery, Enqueued, Settled, Settlement};
 /// A hash as a script answers it.
 pub(super) type Fields = HashMap<String, Vec<u8>>;
 
-/// The time of a fetch, the names of fields, for each job its place among the slots, its id and its fields, and the
-/// ids that stood for nothing that can be run.
-type Taken = (String, Vec<String>, Vec<(usize, String, Vec<Option<Vec<u8>>>)>, Vec<String>);
+/// The time of a fetch, the names of fields, the ids of jobs in the order of the slots, the fields of each, and the ids
+/// that stood for nothing that can be run.
+type Taken = (String, Vec<String>, Vec<String>, Vec<Vec<Option<Vec<u8>>>>, Vec<String>);
 
 /// What the calls share.
 pub(super) struct Server {
@@ -111,7 +111,7 @@ impl Server {
             call.arg(execution.as_str()).arg(name);
         }
         let taken: Result<Taken, _> = self.link.invoke(&call, || format!("fetch from `{queue}`")).await;
-        let (now, names, taken, broken) = match taken {
+        let (now, names, taken, known, broken) = match taken {
             Ok(taken) => taken,
             Err(fault) => {
                 self.workers.release(&executions);
@@ -126,16 +126,16 @@ impl Server {
         let used = taken.len();
         self.workers.release(executions.iter().skip(used));
         let started_at = wire::time(&now);
-        let delivery = |(slot, id, values): (usize, String, Vec<Option<Vec<u8>>>)| {
+        let delivery = |((execution, id), values): ((ExecutionId, String), Vec<Option<Vec<u8>>>)| {
             let fields =
                 names.iter().zip(values).filter_map(|(name, value)| Some((name.clone(), value?))).collect();
-            let mut delivery = self.delivery(executions.get(slot)?.clone(), queue, &id, fields);
+            let mut delivery = self.delivery(execution, queue, &id, fields);
             delivery.job.state = JobState::Started;
             delivery.job.attempt = delivery.job.attempt.saturating_add(1);
             delivery.job.started_at = started_at;
-            Some(delivery)
+            delivery
         };
-        Ok(taken.into_iter().filter_map(delivery).collect())
+        Ok(executions.into_iter().zip(taken).zip(known).map(delivery).collect())
     }
 
     /// A delivery, which is remembered until its end. It is from the queue that it was taken from, whatever its own
@@ -201,7 +201,7 @@ impl Server {
             let serializer =
                 self.lent.lock().get(&one.execution).map(|out| out.serializer).unwrap_or_default();
             let (how, text) = ending(one, serializer);
-            call.arg(told(&how)?).arg(text);
+            call.arg(one.job.as_str()).arg(one.execution.as_str()).arg(told(&how)?).arg(text);
         }
         let answers: Vec<u8> =
             self.link.invoke(&call, || format!("settle {} deliveries", settlements.len())).await?;

@@ -48,6 +48,18 @@ local function epoch() return EPOCH end
 -- Numbers without an exponent.
 local function whole(number) return string.format('%d', number) end
 
+-- When something that lives for `ttl` seconds dies. As the text of a moment: Redis would write a number out, and make a moment
+-- of a span, for each key anew.
+local deaths = {}
+local function in_seconds(ttl)
+  local known = deaths[ttl]
+  if not known then
+    known = string.format('%.0f', MILLIS + ttl * 1000)
+    deaths[ttl] = known
+  end
+  return known
+end
+
 local function as_table(flat)
   local found = {}
   for i = 1, #flat, 2 do found[flat[i]] = flat[i + 1] end
@@ -74,7 +86,7 @@ local function push(queue, id, to_head)
 end
 
 local function live(name, ttl)
-  if ttl < 0 then call('PERSIST', name) else call('EXPIRE', name, ttl) end
+  if ttl < 0 then call('PERSIST', name) else call('PEXPIREAT', name, in_seconds(ttl)) end
 end
 
 -- Job, its dependents and its dependencies live equally long; -1 is for ever. Most jobs have neither.
