@@ -165,3 +165,22 @@ async fn what_is_no_command_of_ours_is_passed_over() {
     let (order, ()) = in_time("the only order", futures::future::join(next, listening)).await;
     assert_eq!(order, Order::RetireSlot, "an idle worker has nothing to kill");
 }
+
+#[tokio::test]
+async fn a_callback_that_is_the_only_one_keeps_its_own_time() {
+    let names = ["success_callback_name", "failure_callback_name", "stopped_callback_name"];
+    for (place, name) in names.into_iter().enumerate() {
+        let prefix = Prefix::new();
+        let broker = leased(&prefix).await;
+        enqueue(&*broker, &["a"]).await;
+        // RQ 1 writes no field for a callback that is not there.
+        prefix.ask(&[&["HDEL", "job:a"][..], &names].concat()).await;
+        prefix.ask(&["HSET", "job:a", name, "app.told", &name.replace("_name", "_timeout"), "7"]).await;
+        let callbacks = fetch(&*broker, 1).await.pop().unwrap().job.callbacks;
+        let callbacks = [callbacks.success, callbacks.failure, callbacks.stopped];
+        for (other, callback) in callbacks.into_iter().enumerate() {
+            let told = callback.map(|callback| (callback.function.to_string(), callback.timeout.as_secs()));
+            assert_eq!(told, (other == place).then(|| ("app.told".to_owned(), 7)), "{name}");
+        }
+    }
+}
