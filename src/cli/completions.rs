@@ -3,6 +3,7 @@
 use clap::{Args, CommandFactory as _};
 use clap_complete::{Shell, generate};
 
+use super::advice::Advice;
 use super::ending::{Complaint, finish};
 use super::{Cli, page};
 
@@ -21,8 +22,9 @@ impl Completions {
     fn print(self) -> Result<(), Complaint> {
         let mut script = Vec::new();
         generate(self.shell, &mut Cli::command(), "tikkun", &mut script);
-        let script = String::from_utf8(script)
-            .map_err(|error| Complaint::failed(format!("cannot write the completions: {error}")))?;
+        let script = String::from_utf8(script).map_err(|error| {
+            Complaint::failed(format!("cannot write the completions: {error}"), Advice::Again)
+        })?;
         page::line(script.trim_end());
         Ok(())
     }

@@ -4,6 +4,7 @@ use clap::Args;
 use serde_json::{Value, json};
 
 use super::ending::{Complaint, finish};
+use super::table::{Cell, Fit, Table, text};
 use super::{Common, page};
 use crate::config::{Entry, Explained, reference};
 use crate::measure;
@@ -39,9 +40,11 @@ fn show(common: &Common) -> Result<(), Complaint> {
         let entry = |entry: &Entry| json!({ "key": entry.key, "value": entry.value, "origin": entry.origin.to_string() });
         page::json(&Value::Array(loaded.effective().iter().map(entry).collect()));
     } else {
-        let row = |entry: &Entry| vec![entry.key.to_owned(), entry.value.clone(), entry.origin.to_string()];
-        let rows: Vec<_> = loaded.effective().iter().map(row).collect();
-        page::line(&page::table(&["KEY", "VALUE", "FROM"], &rows));
+        let row = |entry: &Entry| -> Vec<Cell> {
+            vec![entry.key.into(), entry.value.clone().into(), entry.origin.to_string().into()]
+        };
+        let columns = [text("KEY", Fit::Whole), text("VALUE", Fit::Shorter), text("FROM", Fit::Whole)];
+        Table::list(columns, loaded.effective().iter().map(row).collect()).wrapped().print();
     }
     for warning in &loaded.warnings {
         eprintln!("tikkun: warning: {}", page::safe(&warning.text));

@@ -1,52 +1,81 @@
-//! How a command ends: its exit code, and the one line on standard error that says why.
+//! How a command ends: its exit code, and on standard error why, and what to do next.
 
-use super::{FAILED, OK, USAGE};
+use super::advice::Advice;
+use super::{FAILED, OK, USAGE, page};
 use crate::fault::Fault;
-use crate::runtime::OpenError;
+use crate::runtime::{OpenError, StartError};
 
 /// Why a command did not do what it was asked for.
 #[derive(Debug)]
 pub(super) struct Complaint {
     code: u8,
-    text: Option<String>,
+    /// None when everything was said already.
+    said: Option<(String, Advice)>,
 }
 
 impl Complaint {
     /// It could not be done.
-    pub(super) fn failed(text: impl Into<String>) -> Self {
-        Self { code: FAILED, text: Some(text.into()) }
+    pub(super) fn failed(text: impl Into<String>, next: Advice) -> Self {
+        Self { code: FAILED, said: Some((text.into(), next)) }
     }
 
-    /// The command line is wrong; nothing was done.
-    pub(super) fn usage(text: impl Into<String>) -> Self {
-        Self { code: USAGE, text: Some(text.into()) }
+    /// The command line or the configuration is wrong; nothing was done.
+    pub(super) fn usage(text: impl Into<String>, next: Advice) -> Self {
+        Self { code: USAGE, said: Some((text.into(), next)) }
     }
 
     /// Everything was said already; only the code is left.
     pub(super) fn said(code: u8) -> Self {
-        Self { code, text: None }
+        Self { code, said: None }
+    }
+
+    /// What happened and what to do next, where it was not said already.
+    pub(super) fn parts(self) -> Option<(String, Advice)> {
+        self.said
     }
 }
 
 impl From<Fault> for Complaint {
     fn from(fault: Fault) -> Self {
-        Self::failed(fault.chain())
+        Self::failed(fault.chain(), Advice::of_fault(fault.kind()))
     }
 }
 
 impl From<OpenError> for Complaint {
     fn from(error: OpenError) -> Self {
-        Self::failed(error.to_string())
+        Self::failed(error.to_string(), Advice::of_open(&error))
     }
+}
+
+impl From<StartError> for Complaint {
+    fn from(error: StartError) -> Self {
+        Self::failed(error.to_string(), Advice::of_start(&error))
+    }
+}
+
+/// Tells something on standard error, with what to do next.
+pub(super) fn tell(text: &str, next: &Advice) {
+    eprintln!("tikkun: {}", lines(text));
+    hint(next);
+}
+
+/// What to do next, on standard error.
+pub(super) fn hint(next: &Advice) {
+    eprintln!("  try: {}", page::safe(&next.to_string()));
+}
+
+/// Several lines are meant where they come from us; anything else that steers a terminal is not.
+fn lines(text: &str) -> String {
+    text.lines().map(page::safe).collect::<Vec<_>>().join("\n")
 }
 
 /// The exit code; a complaint is told first.
 pub(super) fn finish(ended: Result<(), Complaint>) -> u8 {
     match ended {
         Ok(()) => OK,
-        Err(Complaint { code, text }) => {
-            if let Some(text) = text {
-                eprintln!("tikkun: {text}");
+        Err(Complaint { code, said }) => {
+            if let Some((text, next)) = said {
+                tell(&text, &next);
             }
             code
         }

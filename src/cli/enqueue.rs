@@ -5,8 +5,9 @@ use std::time::Duration;
 use clap::Args as ClapArgs;
 use serde_json::{Map, Value, json};
 
+use super::advice::Advice;
 use super::ending::{Complaint, finish};
-use super::{Common, key_value, page, spans};
+use super::{Common, key_value, known, page, spans};
 use crate::config::Settings;
 use crate::job::{Args, JobId, Limit, NewJob, QueueEnd, QueueName, Retries};
 use crate::kinds::is_deletion;
@@ -26,7 +27,7 @@ pub(super) struct Enqueue {
     #[arg(allow_negative_numbers = true)]
     args: Vec<String>,
     /// The queue; without it `deletion.queue` for the deletion of receipts, else `default`.
-    #[arg(long, value_parser = name)]
+    #[arg(long, value_parser = known::queue(), hide_possible_values = true)]
     queue: Option<String>,
     /// An argument by name; may be repeated.
     #[arg(long, value_name = "KEY=JSON", value_parser = key_value)]
@@ -69,10 +70,8 @@ impl Enqueue {
         let job = self.into_job(settings)?;
         let answers = ports.broker.enqueue(std::slice::from_ref(&job)).await?;
         if answers.contains(&Enqueued::Exists) {
-            return Err(Complaint::failed(format!(
-                "a job with the id `{}` exists already and was left as it is; `tikkun jobs show {}` shows it",
-                job.id, job.id
-            )));
+            let text = format!("a job with the id `{}` exists already and was left as it is", job.id);
+            return Err(Complaint::failed(text, Advice::OtherId(job.id.to_string())));
         }
         if json {
             let state = if job.delay.is_some() { "scheduled" } else { "queued" };
@@ -90,9 +89,8 @@ impl Enqueue {
         let mut named = Map::new();
         for (key, value) in self.named {
             if named.contains_key(&key) {
-                return Err(Complaint::usage(format!(
-                    "--named gives `{key}` twice; expected each name once"
-                )));
+                let text = format!("--named gives `{key}` twice; expected each name once");
+                return Err(Complaint::usage(text, Advice::Help("enqueue")));
             }
             named.insert(key, json_or_text(value));
         }

@@ -6,15 +6,16 @@ use awc::Client;
 use clap::{Args, ValueEnum};
 use serde_json::{Value, json};
 
+use super::advice::Advice;
 use super::ending::{Complaint, finish};
-use super::reach::loopback;
+use super::reach::{base, own_address};
 use super::{Common, page, spans};
 
 /// Options of `health`.
 #[derive(Debug, Args)]
 pub(super) struct Health {
     /// Where the service is; without it this machine and `http.port`.
-    #[arg(long, value_parser = base)]
+    #[arg(long, value_parser = base, value_hint = clap::ValueHint::Url)]
     url: Option<String>,
     /// What to ask.
     #[arg(long, value_enum, default_value_t = Probe::Live)]
@@ -69,31 +70,21 @@ impl Health {
                         page::line(&page::safe(said));
                         Ok(())
                     }
-                    _ => Err(Complaint::failed(format!(
-                        "{url} answered {status} ({}), expected 200{}",
-                        page::safe(said),
-                        stopped(&body)
-                    ))),
+                    _ => {
+                        let text =
+                            format!("{url} answered {status} ({said}), expected 200{}", stopped(&body));
+                        Err(Complaint::failed(text, Advice::LookAtHealth))
+                    }
                 }
             }
             Err(why) => {
                 if common.json {
                     page::json(&json!({ "url": url, "ok": false, "status": null, "error": why }));
                 }
-                Err(Complaint::failed(format!(
-                    "no answer from {url}: {why}; is `tikkun serve` running there?"
-                )))
+                Err(Complaint::failed(format!("no answer from {url}: {why}"), Advice::StartService))
             }
         }
     }
-}
-
-fn own_address(common: &Common) -> Result<String, Complaint> {
-    let http = common.load(Vec::new()).map_err(Complaint::said)?.settings.http;
-    if http.port == 0 {
-        return Err(Complaint::usage("`http.port` is 0, so nobody knows the port; say where with --url"));
-    }
-    Ok(format!("http://{}", loopback(http.address())))
 }
 
 async fn ask(url: &str, timeout: Duration) -> Result<(u16, Value), String> {
@@ -104,8 +95,7 @@ async fn ask(url: &str, timeout: Duration) -> Result<(u16, Value), String> {
         let body = answer.json::<Value>().await.unwrap_or_default();
         Ok((answer.status().as_u16(), body))
     };
-    let late = || format!("nothing came within {}", humantime::format_duration(timeout));
-    tokio::time::timeout(timeout, exchange).await.unwrap_or_else(|_| Err(late()))
+    tokio::time::timeout(timeout, exchange).await.unwrap_or_else(|_| Err(page::late(timeout)))
 }
 
 fn stopped(body: &Value) -> String {
@@ -116,15 +106,5 @@ fn stopped(body: &Value) -> String {
         .flatten()
         .filter_map(Value::as_str)
         .collect();
-    if names.is_empty() { String::new() } else { format!("; stopped: {}", page::safe(&names.join(", "))) }
-}
-
-/// `http://host:port`, without what would come after it.
-fn base(text: &str) -> Result<String, String> {
-    let trimmed = text.trim_end_matches('/');
-    let parsed = url::Url::parse(trimmed).ok().filter(|url| url.scheme() == "http" && url.has_host());
-    match parsed {
-        Some(url) if url.query().is_none() && url.fragment().is_none() => Ok(trimmed.to_owned()),
-        _ => Err("expected http:// with host and port, such as http://127.0.0.1:8080".to_owned()),
-    }
+    if names.is_empty() { String::new() } else { format!("; stopped: {}", names.join(", ")) }
 }

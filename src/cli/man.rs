@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use clap::{Args, CommandFactory as _};
 use clap_mangen::{Man, generate_to};
 
+use super::advice::Advice;
 use super::ending::{Complaint, finish};
 use super::{Cli, page};
 
@@ -12,7 +13,7 @@ use super::{Cli, page};
 #[derive(Debug, Args)]
 pub(super) struct Manual {
     /// Writes the pages of all commands into this folder, which must exist.
-    #[arg(long, value_name = "FOLDER")]
+    #[arg(long, value_name = "FOLDER", value_hint = clap::ValueHint::DirPath)]
     to: Option<PathBuf>,
 }
 
@@ -26,7 +27,9 @@ fn print() -> Result<(), Complaint> {
     let mut text = Vec::new();
     let rendered = Man::new(Cli::command()).render(&mut text).map_err(|error| error.to_string());
     let text = rendered.and_then(|()| String::from_utf8(text).map_err(|error| error.to_string()));
-    let text = text.map_err(|error| Complaint::failed(format!("cannot write the manual page: {error}")))?;
+    let text = text.map_err(|error| {
+        Complaint::failed(format!("cannot write the manual page: {error}"), Advice::Again)
+    })?;
     page::line(text.trim_end());
     Ok(())
 }
@@ -34,8 +37,7 @@ fn print() -> Result<(), Complaint> {
 fn write(folder: &Path) -> Result<(), Complaint> {
     generate_to(Cli::command(), folder).map_err(|error| {
         let place = folder.display();
-        Complaint::failed(format!(
-            "cannot write the manual pages into {place}: {error}; name a folder that is there"
-        ))
+        let text = format!("cannot write the manual pages into {place}: {error}");
+        Complaint::failed(text, Advice::MakeFolder(place.to_string()))
     })
 }

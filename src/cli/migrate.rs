@@ -3,6 +3,7 @@
 use clap::Args;
 use serde_json::json;
 
+use super::advice::Advice;
 use super::ending::{Complaint, finish};
 use super::{Common, page};
 use crate::runtime::{logging, migrate};
@@ -22,7 +23,8 @@ impl Migrate {
 
     fn carry_out(self, common: &Common) -> Result<(), Complaint> {
         let settings = common.load(Vec::new()).map_err(Complaint::said)?.settings;
-        logging::init(&settings.log).map_err(|error| Complaint::usage(error.to_string()))?;
+        logging::init(&settings.log)
+            .map_err(|error| Complaint::usage(error.to_string(), Advice::ReadReference))?;
         let migrating = migrate(&settings, self.with_application_tables);
         let done = actix_rt::System::new().block_on(migrating)?;
         if common.json {

@@ -1,8 +1,10 @@
 //! The command line: one file for each command, and the exit codes.
 //!
 //! Commands reach the back ends through [`Ports`] and know no adapter. What they answer goes to standard
-//! output, everything else to standard error; nothing needs a terminal.
+//! output, everything else to standard error: what happened, and in a line of its own what to do next
+//! ([`advice`]). Only `top` needs a terminal.
 
+mod advice;
 mod completions;
 mod config;
 mod demo;
@@ -11,6 +13,7 @@ mod ending;
 mod enqueue;
 mod health;
 mod jobs;
+mod known;
 mod man;
 mod migrate;
 mod outbox;
@@ -21,18 +24,22 @@ mod reach;
 mod selftest;
 mod serve;
 mod spans;
+mod table;
+mod tone;
+mod top;
 mod views;
 mod watch;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, Parser, Subcommand, ValueHint};
 
 use crate::config::{ConfigError, Loaded, Settings, Sources, WarningLevel};
 #[cfg(feature = "opentelemetry")]
 use crate::runtime::export::Exporter;
 use crate::runtime::{OpenError, Ports, logging};
+use advice::Advice;
 use ending::Complaint;
 
 /// Everything is well.
@@ -61,13 +68,13 @@ pub struct Cli {
 #[derive(Clone, Debug, Args)]
 struct Common {
     /// The configuration file; without it TIKKUN_CONFIG, or ./tikkun.toml if it is there.
-    #[arg(long, global = true, value_name = "FILE")]
+    #[arg(long, global = true, value_name = "FILE", value_hint = ValueHint::FilePath)]
     config: Option<PathBuf>,
     /// Sets one key, as in `--set deletion.batch=100`; may be repeated.
     #[arg(long = "set", global = true, value_name = "KEY=VALUE", value_parser = key_value)]
     set: Vec<(String, String)>,
     /// The data folder; the same as `--set service.data=…`.
-    #[arg(long, global = true, value_name = "FOLDER")]
+    #[arg(long, global = true, value_name = "FOLDER", value_hint = ValueHint::DirPath)]
     data: Option<String>,
     /// Answers as JSON, for programs.
     #[arg(long, global = true)]
@@ -86,6 +93,8 @@ enum Command {
     Jobs(jobs::Jobs),
     /// Lists queues, pauses them and lets them go on.
     Queues(queues::Queues),
+    /// Shows the running service live: queues, running jobs, deletions, actors.
+    Top(top::Top),
     /// Follows a background job until it ends: exit code 0 when it completed, 1 when it did not.
     Watch(watch::Watch),
     /// Objects that are still to be deleted from storage: lists, deletes, sets aside.
@@ -120,6 +129,7 @@ pub fn main() -> ExitCode {
         Command::Enqueue(enqueue) => enqueue.run(&common),
         Command::Jobs(jobs) => jobs.run(&common),
         Command::Queues(queues) => queues.run(&common),
+        Command::Top(top) => top.run(&common),
         Command::Watch(watch) => watch.run(&common),
         Command::Outbox(outbox) => outbox.run(&common),
         Command::Plan(plan) => plan.run(&common),
@@ -165,7 +175,8 @@ impl Common {
         W: AsyncFnOnce(Settings, Ports) -> Result<(), Complaint>,
     {
         let settings = self.load(Vec::new()).map_err(Complaint::said)?.settings;
-        logging::init(&settings.log).map_err(|error| Complaint::usage(error.to_string()))?;
+        logging::init(&settings.log)
+            .map_err(|error| Complaint::usage(error.to_string(), Advice::ReadReference))?;
         actix_rt::System::new().block_on(async move {
             let ports = open(&settings).await?;
             work(settings, ports).await
@@ -178,7 +189,7 @@ fn tell(error: &ConfigError) -> u8 {
     for problem in error.problems() {
         eprintln!("  {}", problem.text);
     }
-    eprintln!("`tikkun config` shows what is in force; config/default.toml explains every key.");
+    ending::hint(&Advice::ReadReference);
     USAGE
 }
 
@@ -208,7 +219,7 @@ fn begin_tracing(loaded: &Loaded) -> Result<(), u8> {
 }
 
 fn cannot(error: &dyn std::error::Error) -> u8 {
-    eprintln!("tikkun: {error}");
+    ending::tell(&error.to_string(), &Advice::ReadReference);
     USAGE
 }
 

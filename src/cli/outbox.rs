@@ -7,9 +7,12 @@ use chrono::{DateTime, Utc};
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 
+use super::advice::Advice;
 use super::ending::{Complaint, finish};
+use super::table::{Cell, Fit, Table, number, text};
+use super::tone::Tone;
 use super::views::{Fact, time};
-use super::{Common, FAILED, page};
+use super::{Common, FAILED, page, spans};
 use crate::actors::{CleanUpLimits, delete_objects};
 use crate::config::Settings;
 use crate::runtime::Ports;
@@ -82,27 +85,48 @@ impl Outbox {
 }
 
 async fn list(ports: &Ports, limit: u32, json: bool) -> Result<(), Complaint> {
-    let rows = ports.store.outbox.list(limit).await?;
+    let mut rows = ports.store.outbox.list(limit.saturating_add(1)).await?;
+    let more = rows.len() > limit as usize;
+    rows.truncate(limit as usize);
     let now = Utc::now();
     if json {
         page::json(&rows.iter().map(|row| page::object(facts(row, now))).collect());
     } else if rows.is_empty() {
-        eprintln!("tikkun: the outbox is empty");
+        eprintln!("tikkun: the outbox is empty: storage owes nothing");
     } else {
-        let header = ["ID", "STATE", "AGE", "TRIES", "KEY", "LAST ERROR"];
-        page::line(&page::table(&header, &rows.iter().map(|row| cells(row, now)).collect::<Vec<_>>()));
+        let columns = [
+            number("ID", Fit::Whole),
+            text("STATE", Fit::Whole),
+            text("AGE", Fit::Whole),
+            number("TRIES", Fit::Whole),
+            text("KEY", Fit::Shorter),
+            text("LAST ERROR", Fit::Shorter),
+        ];
+        Table::list(columns, rows.iter().map(|row| cells(row, now)).collect()).print();
+        if more {
+            eprintln!(
+                "tikkun: these are the oldest {limit}; `tikkun outbox list --limit {}` shows more",
+                limit.saturating_mul(10)
+            );
+        }
     }
     Ok(())
 }
 
-fn cells(row: &OutboxRow, now: DateTime<Utc>) -> Vec<String> {
+fn cells(row: &OutboxRow, now: DateTime<Utc>) -> Vec<Cell> {
+    let state = state(row, now);
+    let tone = match state {
+        "parked" => Tone::Quiet,
+        _ if row.attempts > 0 => Tone::Warn,
+        _ => Tone::Plain,
+    };
     vec![
-        row.id.to_string(),
-        state(row, now).to_owned(),
-        humantime::format_duration(Duration::from_secs(age(row, now))).to_string(),
-        row.attempts.to_string(),
-        row.key.clone(),
-        row.last_error.clone().unwrap_or_else(|| "-".to_owned()),
+        row.id.to_string().into(),
+        Cell::new(state, tone),
+        spans::short(age(row, now) as f64).into(),
+        Cell::count(row.attempts.into(), Tone::Warn),
+        row.key.clone().into(),
+        row.last_error.clone().unwrap_or_else(|| "-".to_owned()).into(),
     ]
 }
 
@@ -168,9 +192,10 @@ async fn drain(settings: &Settings, ports: &Ports, json: bool) -> Result<(), Com
     match left.pending {
         0 => Ok(()),
         _ if json => Err(Complaint::said(FAILED)),
-        stay => Err(Complaint::failed(format!(
-            "{stay} objects stay, not due yet, of another store or not to be deleted; `tikkun outbox list` shows them"
-        ))),
+        stay => {
+            let text = format!("{stay} objects stay, not due yet, of another store or not to be deleted");
+            Err(Complaint::failed(text, Advice::ListOutbox))
+        }
     }
 }
 
@@ -185,5 +210,5 @@ fn told(what: &str, done: &[i64], asked: &[i64], json: bool) -> Result<(), Compl
     if missing.is_empty() {
         return Ok(());
     }
-    Err(Complaint::failed(format!("the outbox has no {}; `tikkun outbox list` shows it", missing.join(", "))))
+    Err(Complaint::failed(format!("the outbox has no {}", missing.join(", ")), Advice::ListOutbox))
 }

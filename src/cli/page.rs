@@ -1,16 +1,21 @@
-//! What a command prints on standard output: lines, aligned tables, JSON.
+//! What a command prints on standard output: lines, facts, JSON.
 //!
 //! A reader that has gone, as in `tikkun jobs list | head -1`, is no error. Control characters are
 //! escaped: what strangers call their jobs must not steer a terminal.
 
-use std::io::Write as _;
+use std::io::{IsTerminal as _, Write as _, stdout};
+use std::time::Duration;
 
+use anstream::{AutoStream, ColorChoice};
 use serde_json::Value;
+
+use super::table::{Cell, Table};
+use super::tone::Tone;
 
 /// Prints one line.
 pub(super) fn line(text: &str) {
     // Nobody is left to tell.
-    let _ = writeln!(std::io::stdout(), "{text}");
+    let _ = writeln!(stdout(), "{text}");
 }
 
 /// Prints a JSON value: indented when a person may read it, else as one line.
@@ -18,35 +23,32 @@ pub(super) fn json(value: &Value) {
     line(&format!("{value:#}"));
 }
 
-/// Rows in columns as wide as their widest cell; the last one is as wide as it needs.
-pub(super) fn table(header: &[&str], rows: &[Vec<String>]) -> String {
-    let header: Vec<String> = header.iter().map(|name| (*name).to_owned()).collect();
-    let rows: Vec<Vec<String>> = std::iter::once(&header)
-        .filter(|header| !header.is_empty())
-        .chain(rows)
-        .map(|row| row.iter().map(|cell| safe(cell)).collect())
-        .collect();
-    let columns = rows.iter().map(Vec::len).max().unwrap_or(0);
-    let width = |column: usize| {
-        rows.iter().filter_map(|row| row.get(column)).map(|cell| cell.chars().count()).max().unwrap_or(0)
-    };
-    let widths: Vec<usize> = (0..columns).map(width).collect();
-    let line = |row: &Vec<String>| {
-        let cells = row.iter().zip(&widths).map(|(cell, width)| format!("{cell:<width$}"));
-        cells.collect::<Vec<_>>().join("  ").trim_end().to_owned()
-    };
-    rows.iter().map(line).collect::<Vec<_>>().join("\n")
+/// How wide the terminal is that standard output goes to; none where it goes elsewhere.
+pub(super) fn width() -> Option<u16> {
+    let size = stdout().is_terminal().then(crossterm::terminal::size)?;
+    size.ok().map(|(width, _)| width).filter(|width| *width > 0)
+}
+
+/// Whether standard output is a terminal that shows colours, and nobody has asked for none (`NO_COLOR`).
+pub(super) fn colours() -> bool {
+    AutoStream::choice(&stdout()) != ColorChoice::Never
 }
 
 /// Names and values under each other.
-pub(super) fn facts(facts: &[(&'static str, Value)]) -> String {
-    let rows: Vec<_> = facts.iter().map(|(name, value)| vec![(*name).to_owned(), plain(value)]).collect();
-    table(&[], &rows)
+pub(super) fn facts(facts: &[(&'static str, Value)]) -> Table {
+    let row =
+        |(name, value): &(&'static str, Value)| vec![Cell::new(*name, Tone::Quiet), plain(value).into()];
+    Table::facts(facts.iter().map(row).collect())
 }
 
 /// The facts as a JSON object.
 pub(super) fn object(facts: Vec<(&'static str, Value)>) -> Value {
     facts.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
+}
+
+/// That an answer did not come in time.
+pub(super) fn late(limit: Duration) -> String {
+    format!("nothing came within {}", humantime::format_duration(limit))
 }
 
 /// A value as a person reads it.
@@ -58,11 +60,17 @@ fn plain(value: &Value) -> String {
     }
 }
 
-/// Text in one line without control characters.
+/// Text in one line without control characters, and without those that turn the order of letters around.
 pub(super) fn safe(text: &str) -> String {
     let mut shown = String::with_capacity(text.len());
     for c in text.chars() {
-        if c.is_control() { shown.extend(c.escape_default()) } else { shown.push(c) }
+        if c.is_control() {
+            shown.extend(c.escape_default());
+        } else if matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}') {
+            shown.extend(c.escape_unicode());
+        } else {
+            shown.push(c);
+        }
     }
     shown
 }
@@ -73,18 +81,8 @@ mod tests {
     use serde_json::json;
 
     #[test]
-    fn columns_are_aligned_and_lines_have_no_tail() {
-        let rows = [vec!["a".into(), "long".into(), "x".into()], vec!["bcd".into(), "é".into(), "".into()]];
-        assert_eq!(table(&["ID", "N", "S"], &rows), "ID   N     S\na    long  x\nbcd  é");
-    }
-
-    #[test]
-    fn a_cell_cannot_steer_the_terminal() {
-        assert_eq!(table(&[], &[vec!["a\x1b[2J\nb".into()]]), "a\\u{1b}[2J\\nb");
-    }
-
-    #[test]
     fn nothing_known_is_a_dash() {
-        assert_eq!(facts(&[("result", json!(null)), ("error", json!("no"))]), "result  -\nerror   no");
+        let table = facts(&[("result", json!(null)), ("error", json!("no"))]);
+        assert_eq!(table.draw(None, false), "result  -\nerror   no");
     }
 }

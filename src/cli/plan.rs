@@ -4,6 +4,7 @@ use clap::Args;
 use serde_json::json;
 
 use super::ending::{Complaint, finish};
+use super::table::{Cell, Fit, Table, text};
 use super::{Common, page};
 use crate::config::Settings;
 use crate::job::BusinessId;
@@ -33,14 +34,18 @@ impl Plan {
             }
             page::json(&body);
         } else {
-            page::line(&page::table(&["WHAT", "HOW MANY"], &rows(&plan, &estimate)));
+            let columns = [text("WHAT", Fit::Whole), text("HOW MANY", Fit::Shorter)];
+            Table::list(columns, rows(&plan, &estimate)).print();
+            if plan.receipts == 0 {
+                eprintln!("tikkun: business {} has no receipt to delete", self.business_id);
+            }
         }
         Ok(())
     }
 }
 
-fn rows(plan: &DeletionPlan, estimate: &Estimate) -> Vec<Vec<String>> {
-    let row = |what: &str, many: String| vec![what.to_owned(), many];
+fn rows(plan: &DeletionPlan, estimate: &Estimate) -> Vec<Vec<Cell>> {
+    let row = |what: &str, many: String| vec![Cell::from(what), many.into()];
     let mut rows = vec![
         row("receipts to delete", plan.receipts.to_string()),
         row("attachments to drop", plan.attachments.to_string()),

@@ -5,11 +5,15 @@ use std::collections::BTreeSet;
 use clap::{Args, Subcommand};
 use serde_json::json;
 
-use super::ending::{Complaint, finish};
+use super::advice::Advice;
+use super::ending::{self, Complaint, finish};
+use super::table::{Cell, Fit, Table, number, text};
+use super::tone::Tone;
 use super::views::time;
-use super::{Common, enqueue, page};
+use super::{Common, known, page};
 use crate::config::Settings;
 use crate::job::QueueName;
+use crate::queue::{PausedQueue, QueueCounts};
 use crate::runtime::Ports;
 
 /// Who pauses, as people see it who look at the queue.
@@ -35,7 +39,7 @@ enum QueuesCommand {
 #[derive(Debug, Args)]
 struct Named {
     /// The queue.
-    #[arg(value_parser = enqueue::name)]
+    #[arg(value_parser = known::queue(), hide_possible_values = true)]
     queue: String,
 }
 
@@ -66,31 +70,44 @@ async fn list(settings: &Settings, ports: &Ports, json: bool) -> Result<(), Comp
             "queue": name, "jobs": jobs, "listeners": listeners, "paused": pause.is_some(),
             "paused_by": pause.map(|pause| &pause.by), "paused_since": pause.map(|pause| time(pause.since)),
         }));
-        let numbers = [jobs.queued, jobs.scheduled, jobs.started, jobs.finished, jobs.failed, jobs.canceled];
-        let state = pause
-            .map_or_else(|| "-".to_owned(), |pause| format!("by {} since {}", pause.by, time(pause.since)));
-        let mut row = vec![name.to_string()];
-        row.extend(numbers.iter().map(ToString::to_string));
-        row.extend([listeners.to_string(), state]);
-        rows.push(row);
+        rows.push(row(name, jobs, listeners, pause));
     }
     if json {
         page::json(&values.into());
-    } else {
-        let header = [
-            "QUEUE",
-            "QUEUED",
-            "SCHEDULED",
-            "STARTED",
-            "FINISHED",
-            "FAILED",
-            "CANCELED",
-            "LISTENERS",
-            "PAUSED",
-        ];
-        page::line(&page::table(&header, &rows));
+        return Ok(());
     }
+    let columns = [
+        text("QUEUE", Fit::Whole),
+        number("QUEUED", Fit::Whole),
+        number("SCHEDULED", Fit::Spare),
+        number("STARTED", Fit::Whole),
+        number("FINISHED", Fit::Whole),
+        number("FAILED", Fit::Whole),
+        number("CANCELED", Fit::Spare),
+        number("LISTENERS", Fit::Whole),
+        text("PAUSED", Fit::Shorter),
+    ];
+    Table::list(columns, rows).print();
     Ok(())
+}
+
+fn row(name: &QueueName, jobs: QueueCounts, listeners: usize, pause: Option<&PausedQueue>) -> Vec<Cell> {
+    let unheard = listeners == 0 && jobs.queued > 0;
+    let state = pause.map_or_else(
+        || Cell::new("-", Tone::Quiet),
+        |pause| Cell::new(format!("by {} since {}", pause.by, time(pause.since)), Tone::Warn),
+    );
+    vec![
+        Cell::new(name.as_str(), if pause.is_some() { Tone::Warn } else { Tone::Plain }),
+        Cell::count(jobs.queued, Tone::Plain),
+        Cell::count(jobs.scheduled, Tone::Plain),
+        Cell::count(jobs.started, Tone::Busy),
+        Cell::count(jobs.finished, Tone::Good),
+        Cell::count(jobs.failed, Tone::Bad),
+        Cell::count(jobs.canceled, Tone::Plain),
+        Cell::new(listeners.to_string(), if unheard { Tone::Bad } else { Tone::Plain }),
+        state,
+    ]
 }
 
 impl Named {
@@ -106,7 +123,8 @@ impl Named {
         let used = ports.broker.counts().await?.contains_key(&queue);
         if !used && !settings.worker.known_queues.contains(&queue) && !settings.worker.queues.contains(&queue)
         {
-            eprintln!("tikkun: warning: queue `{queue}` was never used and is none of the known ones");
+            let text = format!("warning: queue `{queue}` was never used and is none of the known ones");
+            ending::tell(&text, &Advice::ListQueues(queue.to_string()));
         }
         Ok(())
     }

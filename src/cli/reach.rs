@@ -1,6 +1,50 @@
-//! Where this machine reaches an address that something listens on.
+//! Where the running service is, and what lets a command in.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+
+use secrecy::SecretString;
+
+use super::Common;
+use super::advice::Advice;
+use super::ending::Complaint;
+use crate::config::HttpSettings;
+
+/// A running service, with the secret that it wants to see.
+#[derive(Clone, Debug)]
+pub(super) struct Place {
+    /// `http://host:port`.
+    pub base: String,
+    /// What `X-Internal-Secret` carries.
+    pub secret: SecretString,
+}
+
+impl Place {
+    /// The service at `url`, else the one that the settings of this machine describe.
+    pub(super) fn find(url: Option<String>, common: &Common) -> Result<Self, Complaint> {
+        let http = common.load(Vec::new()).map_err(Complaint::said)?.settings.http;
+        let base = url.map_or_else(|| address_of(&http), Ok)?;
+        let secret = http.internal_secret.ok_or_else(|| {
+            let text = "`http.internal_secret` is not set, and the service tells strangers nothing";
+            Complaint::usage(text, Advice::GiveSecret)
+        })?;
+        Ok(Self { base, secret })
+    }
+}
+
+/// Where this machine's service is, by its settings alone.
+pub(super) fn own_address(common: &Common) -> Result<String, Complaint> {
+    address_of(&common.load(Vec::new()).map_err(Complaint::said)?.settings.http)
+}
+
+fn address_of(http: &HttpSettings) -> Result<String, Complaint> {
+    if !http.enabled {
+        return Err(Complaint::usage("`http.enabled` is false, so nothing listens", Advice::GiveUrl));
+    }
+    if http.port == 0 {
+        return Err(Complaint::usage("`http.port` is 0, so nobody knows the port", Advice::GiveUrl));
+    }
+    Ok(format!("http://{}", loopback(http.address())))
+}
 
 /// The address itself, but loopback for one that stands for all of them.
 pub(super) fn loopback(address: SocketAddr) -> SocketAddr {
@@ -10,6 +54,16 @@ pub(super) fn loopback(address: SocketAddr) -> SocketAddr {
         ip => ip,
     };
     SocketAddr::new(ip, address.port())
+}
+
+/// `http://host:port`, without what would come after it.
+pub(super) fn base(text: &str) -> Result<String, String> {
+    let trimmed = text.trim_end_matches('/');
+    let parsed = url::Url::parse(trimmed).ok().filter(|url| url.scheme() == "http" && url.has_host());
+    match parsed {
+        Some(url) if url.query().is_none() && url.fragment().is_none() => Ok(trimmed.to_owned()),
+        _ => Err("expected http:// with host and port, such as http://127.0.0.1:8080".to_owned()),
+    }
 }
 
 #[cfg(test)]

@@ -2,7 +2,8 @@
 
 use clap::Args;
 
-use super::{Common, FAILED, GAVE_UP, OK, begin_tracing};
+use super::ending::finish;
+use super::{Common, GAVE_UP, OK, begin_tracing};
 use crate::runtime::{Ended, Service, StartError};
 
 /// Options of `serve`.
@@ -39,10 +40,7 @@ impl Serve {
                     tracing::info!(signal, "tikkun has left before it had started");
                     OK
                 }
-                Err(error) => {
-                    eprintln!("tikkun: {error}");
-                    FAILED
-                }
+                Err(error) => finish(Err(error.into())),
             }
         })
     }

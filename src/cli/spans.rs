@@ -40,9 +40,30 @@ pub(super) fn limit(text: &str) -> Result<Limit, String> {
     }
 }
 
+/// A time in its two largest units, as people say it.
+pub(super) fn short(seconds: f64) -> String {
+    let all = seconds.max(0.0).round() as u64;
+    let (days, hours, minutes, seconds) = (all / 86_400, all / 3600 % 24, all / 60 % 60, all % 60);
+    match (days, hours, minutes) {
+        (0, 0, 0) => format!("{seconds}s"),
+        (0, 0, _) => format!("{minutes}m {seconds}s"),
+        (0, _, _) => format!("{hours}h {minutes}m"),
+        _ => format!("{days}d {hours}h"),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_time_is_told_in_its_two_largest_units() {
+        let told = [(0.4, "0s"), (61.0, "1m 1s"), (3720.0, "1h 2m"), (93_600.0, "1d 2h"), (-5.0, "0s")];
+        for (seconds, words) in told {
+            assert_eq!(short(seconds), words);
+        }
+        assert!(short(f64::NAN).ends_with('s') && short(f64::INFINITY).contains('d'));
+    }
 
     #[test]
     fn a_duration_needs_its_unit() {

@@ -7,6 +7,7 @@ use clap::Args;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde_json::Value;
 
+use super::advice::Advice;
 use super::ending::{Complaint, finish};
 use super::views::{background_job, paused_by};
 use super::{Common, page, spans};
@@ -14,6 +15,9 @@ use crate::job::BackgroundJobId;
 use crate::job::background::{BackgroundJob, PauseReason, Status};
 use crate::queue::Broker;
 use crate::runtime::Ports;
+
+/// How far in cells, then how far, how fast and how long still in words.
+const BAR: &str = "{bar:24.cyan/dim} {msg}";
 
 /// Options of `watch`.
 #[derive(Debug, Args)]
@@ -53,15 +57,16 @@ impl Watch {
                     }
                 }
                 Ok(None) => {
-                    return Err(Complaint::failed(format!(
-                        "there is no background job {}; `tikkun jobs list` shows the queues, `--data` names the \
-                         folder that is looked into",
-                        self.id
-                    )));
+                    screen.close();
+                    let text = format!("there is no background job {}", self.id);
+                    return Err(Complaint::failed(text, Advice::ListDeletions));
                 }
                 Err(fault) if fault.is_retryable() => {
                     if !std::mem::replace(&mut silent, true) {
-                        eprintln!("tikkun: cannot look now, going on to try: {}", fault.chain());
+                        screen.say(&format!(
+                            "cannot look now, going on to try: {}",
+                            page::safe(&fault.chain())
+                        ));
                     }
                 }
                 Err(fault) => return Err(fault.into()),
@@ -79,10 +84,11 @@ async fn listened_to(broker: &dyn Broker, queue: &str) -> bool {
 
 fn ended(job: &BackgroundJob) -> Result<(), Complaint> {
     let why = job.last_error.as_ref().map_or_else(String::new, |error| format!(": {}", page::safe(error)));
+    let next = Advice::RetryDeletion(job.id.to_string());
     match job.status {
         Status::Completed => Ok(()),
-        Status::Cancelled => Err(Complaint::failed(format!("background job {} was cancelled", job.id))),
-        status => Err(Complaint::failed(format!("background job {} {status}{why}", job.id))),
+        Status::Cancelled => Err(Complaint::failed(format!("background job {} was cancelled", job.id), next)),
+        status => Err(Complaint::failed(format!("background job {} {status}{why}", job.id), next)),
     }
 }
 
@@ -98,7 +104,7 @@ fn in_words(job: &BackgroundJob, unheard: Option<&str>) -> String {
         text += &format!(", {rate:.0}/s");
     }
     if let (Status::Running, Some(eta)) = (job.status, job.note.eta_seconds) {
-        text += &format!(", {eta:.0} s left");
+        text += &format!(", {} left", spans::short(eta));
     }
     if let Some(what) = job.note.waiting_for.as_ref().filter(|_| job.status.is_active()) {
         text += &format!(", waits: {}", page::safe(what));
@@ -127,7 +133,7 @@ enum Screen {
 impl Screen {
     fn bar() -> Self {
         let bar = ProgressBar::with_draw_target(Some(0), ProgressDrawTarget::stdout());
-        let style = ProgressStyle::with_template("{bar:30} {msg}");
+        let style = ProgressStyle::with_template(BAR);
         Self::Bar(bar.with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar())))
     }
 
@@ -150,6 +156,14 @@ impl Screen {
                 }
             }
             Self::Lines { .. } => {}
+        }
+    }
+
+    /// A word beside the progress, on standard error.
+    fn say(&self, text: &str) {
+        match self {
+            Self::Bar(bar) => bar.suspend(|| eprintln!("tikkun: {text}")),
+            Self::Lines { .. } | Self::Json { .. } => eprintln!("tikkun: {text}"),
         }
     }
 

@@ -32,15 +32,35 @@ const ONE_TRY: Duration = Duration::from_secs(60);
 pub struct OpenError {
     what: &'static str,
     fault: Fault,
+    local: bool,
 }
 
 impl OpenError {
     pub(super) fn new(what: &'static str, fault: Fault) -> Self {
-        Self { what, fault }
+        Self { what, fault, local: false }
+    }
+
+    /// Notes whether the back end is a file or a folder of this host.
+    pub(super) fn of_a_file(mut self, local: bool) -> Self {
+        self.local = local;
+        self
+    }
+
+    /// Whether the back end is the database.
+    #[must_use]
+    pub fn is_database(&self) -> bool {
+        self.what == "the database"
+    }
+
+    /// Whether the back end is a file or a folder of this host.
+    #[must_use]
+    pub fn is_local(&self) -> bool {
+        self.local
     }
 
     /// Whether a later try may do better.
-    pub(super) fn is_outage(&self) -> bool {
+    #[must_use]
+    pub fn is_outage(&self) -> bool {
         self.fault.is_retryable()
     }
 }

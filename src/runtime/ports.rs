@@ -65,7 +65,7 @@ impl Ports {
                     "there is no file {}; name the service's data folder with --data, or run `tikkun serve` first",
                     file.display()
                 );
-                return Err(OpenError::new(what, Fault::new(FaultKind::Permanent, text)));
+                return Err(OpenError::new(what, Fault::new(FaultKind::Permanent, text)).of_a_file(true));
             }
         }
         Self::open(settings).await
@@ -175,7 +175,8 @@ fn schema(settings: &Settings) -> Schema {
 }
 
 pub(super) async fn open_broker(settings: &Settings) -> Result<Arc<dyn Broker>, OpenError> {
-    open_queue(settings).await.map_err(|fault| OpenError::new("the queue", fault))
+    let local = queue_file(settings).is_some();
+    open_queue(settings).await.map_err(|fault| OpenError::new("the queue", fault).of_a_file(local))
 }
 
 async fn open_queue(settings: &Settings) -> Result<Arc<dyn Broker>, Fault> {
@@ -200,14 +201,14 @@ async fn data_folder(settings: &Settings) -> Result<(), OpenError> {
     }
     tokio::fs::create_dir_all(data).await.map_err(|error| {
         let text = format!("make the data folder {}", data.display());
-        OpenError::new("the database", Fault::new(FaultKind::Permanent, text).because(error))
+        OpenError::new("the database", Fault::new(FaultKind::Permanent, text).because(error)).of_a_file(true)
     })
 }
 
 pub(super) async fn open_store(settings: &Settings) -> Result<Store, OpenError> {
     data_folder(settings).await?;
-    let opened = open_tables(settings, schema(settings)).await;
-    opened.map_err(|fault| OpenError::new("the database", fault))
+    let (opened, local) = (open_tables(settings, schema(settings)).await, tables_file(settings).is_some());
+    opened.map_err(|fault| OpenError::new("the database", fault).of_a_file(local))
 }
 
 async fn open_tables(settings: &Settings, schema: Schema) -> Result<Store, Fault> {
@@ -227,7 +228,8 @@ pub async fn migrate(settings: &Settings, application_tables: bool) -> Result<Mi
         StoreEngine::Sqlite { file } => open_sqlite(file, Schema::Migrate).await.map(|_| Migrated::default()),
         StoreEngine::Postgres(postgres) => migrate_postgres(postgres, application_tables).await,
     };
-    migrated.map_err(|fault| OpenError::new("the database", fault))
+    let local = tables_file(settings).is_some();
+    migrated.map_err(|fault| OpenError::new("the database", fault).of_a_file(local))
 }
 
 pub(super) async fn open_blobs(settings: &Settings) -> Result<Arc<dyn BlobStore>, OpenError> {
@@ -236,7 +238,8 @@ pub(super) async fn open_blobs(settings: &Settings) -> Result<Arc<dyn BlobStore>
         AttachmentDriver::R2 => open_s3(r2_place(&settings.attachments)).await,
         AttachmentDriver::S3 => open_s3(s3_place(&settings.attachments)).await,
     };
-    opened.map_err(|fault| OpenError::new("the attachments", fault))
+    let local = matches!(settings.attachments.driver, AttachmentDriver::Local);
+    opened.map_err(|fault| OpenError::new("the attachments", fault).of_a_file(local))
 }
 
 fn r2_place(AttachmentSettings { r2, .. }: &AttachmentSettings) -> S3Place {

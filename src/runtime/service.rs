@@ -66,7 +66,7 @@ pub enum StartError {
     #[error(transparent)]
     Open(#[from] OpenError),
     /// The window cannot be opened.
-    #[error("cannot listen on {address}: {source}; choose another with --port or `http.port`")]
+    #[error("cannot listen on {address}: {source}")]
     Listen {
         /// Where.
         address: SocketAddr,

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use super::plan::{ARRIVED, Group, NEIGHBOURS, REQUESTED};
 use super::seed::{Arrived, Seeded};
+use crate::cli::advice::Advice;
 use crate::cli::ending::Complaint;
 use crate::job::BackgroundJobId;
 use crate::job::background::{BackgroundJob, Status};
@@ -70,7 +71,9 @@ pub(super) async fn look(
         attachments: trial.count_attachments().await?,
         objects,
         missing,
-        files: files.map_err(|lost| Complaint::failed(format!("counting files was cut short: {lost}")))??,
+        files: files.map_err(|lost| {
+            Complaint::failed(format!("counting files was cut short: {lost}"), Advice::Again)
+        })??,
         pending: store.outbox.summary(None).await?.pending,
         job: store.background_jobs.get(job).await?,
     })
@@ -80,7 +83,10 @@ pub(super) async fn look(
 fn count_files(root: PathBuf) -> Result<u64, Complaint> {
     let (mut files, mut folders) = (0, vec![root]);
     while let Some(folder) = folders.pop() {
-        let failed = |error| Complaint::failed(format!("cannot look into {}: {error}", folder.display()));
+        let failed = |error| {
+            let text = format!("cannot look into {}: {error}", folder.display());
+            Complaint::failed(text, Advice::OtherTemporary)
+        };
         for entry in std::fs::read_dir(&folder).map_err(failed)? {
             let entry = entry.map_err(failed)?;
             if entry.file_type().map_err(failed)?.is_dir() {

@@ -6,6 +6,7 @@ use awc::{Client, ClientRequest};
 use serde_json::Value;
 
 use super::plan::{TENANT, USER};
+use crate::cli::advice::Advice;
 use crate::cli::ending::Complaint;
 
 /// Longest wait for one answer.
@@ -29,7 +30,10 @@ impl Front {
         let (status, body) = self.send(self.client.post(self.url(path)), path).await?;
         match (status, body.get("job_id").and_then(Value::as_i64)) {
             (202, Some(id)) => Ok(id),
-            _ => Err(Complaint::failed(format!("POST {path} answered {status}, expected 202: {body}"))),
+            _ => {
+                let text = format!("POST {path} answered {status}, expected 202: {body}");
+                Err(Complaint::failed(text, Advice::ReportDemo))
+            }
         }
     }
 
@@ -39,7 +43,8 @@ impl Front {
         match self.send(self.client.get(self.url(&path)), &path).await? {
             (200, body) => Ok(body),
             (status, body) => {
-                Err(Complaint::failed(format!("GET {path} answered {status}, expected 200: {body}")))
+                let text = format!("GET {path} answered {status}, expected 200: {body}");
+                Err(Complaint::failed(text, Advice::ReportDemo))
             }
         }
     }
@@ -54,13 +59,13 @@ impl Front {
             .insert_header(("X-Business-Id", TENANT.to_string()))
             .insert_header(("X-User-Id", USER.to_string()))
             .insert_header(("X-User-Role", "owner"));
-        let mut answer = request
-            .send()
-            .await
-            .map_err(|error| Complaint::failed(format!("no answer to {path}: {error}")))?;
+        let mut answer = request.send().await.map_err(|error| {
+            Complaint::failed(format!("no answer to {path}: {error}"), Advice::ReportDemo)
+        })?;
         let body = answer.json::<Value>().await;
-        let body =
-            body.map_err(|error| Complaint::failed(format!("no JSON in the answer to {path}: {error}")))?;
+        let body = body.map_err(|error| {
+            Complaint::failed(format!("no JSON in the answer to {path}: {error}"), Advice::ReportDemo)
+        })?;
         Ok((answer.status().as_u16(), body))
     }
 }

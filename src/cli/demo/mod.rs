@@ -19,6 +19,7 @@ use std::time::Duration;
 use clap::Args;
 use tempfile::TempDir;
 
+use super::advice::Advice;
 use super::ending::{Complaint, finish};
 use super::{Common, spans, tell};
 use crate::config::{Settings, Sources};
@@ -62,9 +63,8 @@ impl Demo {
 
     fn perform(self, common: &Common) -> Result<(), Complaint> {
         if common.config.is_some() || common.data.is_some() {
-            return Err(Complaint::usage(
-                "demo makes data and settings of its own; leave out --config and --data, single keys go by --set",
-            ));
+            let text = "demo makes data and settings of its own; leave out --config and --data, single keys go by --set";
+            return Err(Complaint::usage(text, Advice::Help("demo")));
         }
         let mut folder = make_folder()?;
         let (secret, screen) = (made_up_secret(), Screen::new());
@@ -73,8 +73,8 @@ impl Demo {
         let settings = Settings::load(&sources).map_err(|error| Complaint::said(tell(&error)))?.settings;
         let subscriber = logging::subscriber(&settings.log, screen.clone(), stderr().is_terminal());
         let set = subscriber.map(tracing::subscriber::set_global_default);
-        set.map_err(|error| Complaint::usage(error.to_string()))?
-            .map_err(|error| Complaint::failed(format!("cannot write log lines: {error}")))?;
+        set.map_err(|error| Complaint::usage(error.to_string(), Advice::ReadReference))?
+            .map_err(|error| Complaint::failed(format!("cannot write log lines: {error}"), Advice::Again))?;
         folder.disable_cleanup(self.keep);
         let stage = Stage {
             settings,
@@ -119,9 +119,7 @@ impl Demo {
 
 fn make_folder() -> Result<TempDir, Complaint> {
     tempfile::Builder::new().prefix("tikkun-demo-").tempdir().map_err(|error| {
-        Complaint::failed(format!(
-            "cannot make a temporary folder: {error}; TMPDIR names another place for it"
-        ))
+        Complaint::failed(format!("cannot make a temporary folder: {error}"), Advice::OtherTemporary)
     })
 }
 

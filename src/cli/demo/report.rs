@@ -4,6 +4,8 @@ use serde_json::{Value, json};
 
 use super::check::Fact;
 use crate::cli::page;
+use crate::cli::table::{Cell, Fit, Table, number, text};
+use crate::cli::tone::Tone;
 
 /// How it went.
 pub(super) struct Report {
@@ -29,18 +31,23 @@ impl Report {
         if json {
             return page::json(&self.as_json());
         }
-        let number = |number: u64| format!("{number:>9}");
         let row = |fact: &Fact| {
             vec![
-                fact.what.clone(),
-                fact.before.map_or_else(|| format!("{:>9}", "-"), number),
-                number(fact.expected),
-                number(fact.found),
-                (if fact.right() { "✓" } else { "✗ differs" }).to_owned(),
+                Cell::from(fact.what.as_str()),
+                fact.before.map_or_else(|| "-".to_owned(), |before| before.to_string()).into(),
+                fact.expected.to_string().into(),
+                fact.found.to_string().into(),
+                if fact.right() { Cell::new("✓", Tone::Good) } else { Cell::new("✗ differs", Tone::Bad) },
             ]
         };
-        let rows: Vec<_> = self.facts.iter().map(row).collect();
-        page::line(&page::table(&["COUNTED AFTERWARDS", "   BEFORE", " EXPECTED", "    FOUND", ""], &rows));
+        let columns = [
+            text("COUNTED AFTERWARDS", Fit::Whole),
+            number("BEFORE", Fit::Whole),
+            number("EXPECTED", Fit::Whole),
+            number("FOUND", Fit::Whole),
+            text("", Fit::Whole),
+        ];
+        Table::list(columns, self.facts.iter().map(row).collect()).print();
         page::line(&self.speed());
         page::line(match self.differences().as_str() {
             "" => "everything that had to go is gone, and everything that had to stay is there",

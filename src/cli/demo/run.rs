@@ -13,6 +13,7 @@ use super::front::Front;
 use super::plan::Plan;
 use super::report::{Report, peak_memory};
 use super::seed::{Arrived, Seeded, Seeder};
+use crate::cli::advice::Advice;
 use crate::cli::ending::Complaint;
 use crate::cli::reach::loopback;
 use crate::job::BackgroundJobId;
@@ -31,9 +32,10 @@ const CLEAN_UP: Duration = Duration::from_secs(150);
 pub(super) async fn perform(stage: &Stage) -> Result<(), Complaint> {
     let trial = open_trial(&stage.settings).await?;
     let service = Service::start(stage.settings.clone()).await;
-    let service = service.map_err(|error| Complaint::failed(error.to_string()))?;
+    let service = service.map_err(Complaint::from)?;
     let address = service.address().map(loopback);
-    let address = address.ok_or_else(|| Complaint::failed("the service has no window"))?;
+    let address =
+        address.ok_or_else(|| Complaint::failed("the service has no window", Advice::ReportDemo))?;
     let ports = service.ports().clone();
     let (stop, stopped) = oneshot::channel::<()>();
     let mut serving = actix_rt::spawn(service.run_until(async {
@@ -47,7 +49,7 @@ pub(super) async fn perform(stage: &Stage) -> Result<(), Complaint> {
     let acts = Acts { stage, ports: &ports, trial: &*trial, front };
     let played = tokio::select! {
         played = acts.play() => played,
-        _ = &mut serving => return Err(Complaint::failed("the demonstration was stopped before the deletion was done")),
+        _ = &mut serving => return Err(Complaint::failed("the demonstration was stopped before the deletion was done", Advice::Again)),
     };
     let (job, seeded, arrived) = match played {
         Ok(played) => played,
@@ -78,7 +80,7 @@ async fn leave(stop: oneshot::Sender<()>, serving: JoinHandle<Ended>) {
 fn verdict(differences: &str) -> Result<(), Complaint> {
     match differences {
         "" => Ok(()),
-        _ => Err(Complaint::failed(format!("the count differs: {differences}"))),
+        _ => Err(Complaint::failed(format!("the count differs: {differences}"), Advice::ReportDemo)),
     }
 }
 
@@ -128,7 +130,8 @@ impl Acts<'_> {
                 status @ ("failed" | "cancelled") => {
                     let error =
                         seen.get("last_error").and_then(Value::as_str).unwrap_or("no reason is known");
-                    return Err(Complaint::failed(format!("background job {job} {status}: {error}")));
+                    let text = format!("background job {job} {status}: {error}");
+                    return Err(Complaint::failed(text, Advice::ReportDemo));
                 }
                 _ => tokio::time::sleep(LOOK).await,
             }

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use super::plan::{ARRIVALS, Group, NEIGHBOURS, Plan, Rows, content};
+use crate::cli::advice::Advice;
 use crate::cli::ending::Complaint;
 use crate::store::{TrialAttachment, TrialData, TrialReceipt};
 
@@ -55,10 +56,8 @@ impl Seeder<'_> {
             done += chunk.len() as u64;
             let written = self.write(chunk).await?;
             if written.refused > 0 {
-                return Err(Complaint::failed(format!(
-                    "{} trial receipts were not inserted",
-                    written.refused
-                )));
+                let text = format!("{} trial receipts were not inserted", written.refused);
+                return Err(Complaint::failed(text, Advice::ReportDemo));
             }
             seeded.add(&written);
             tell(done);
@@ -88,7 +87,9 @@ impl Seeder<'_> {
             rows.iter().map(|row| (row.storage_path.clone(), row.id)).collect();
         let (root, count) = (self.root.clone(), files.len() as u64);
         let written = tokio::task::spawn_blocking(move || write_files(&root, &files)).await;
-        written.map_err(|lost| Complaint::failed(format!("writing trial files was cut short: {lost}")))??;
+        written.map_err(|lost| {
+            Complaint::failed(format!("writing trial files was cut short: {lost}"), Advice::Again)
+        })??;
         self.trial.insert_attachments(&rows).await?;
         let inserted = self.trial.insert_receipts(&receipts).await?;
         let refused = (receipts.len() as u64).saturating_sub(inserted);
@@ -122,7 +123,8 @@ impl Seeded {
 
 fn write_files(root: &Path, files: &BTreeMap<String, i64>) -> Result<(), Complaint> {
     let failed = |path: &Path, error: std::io::Error| {
-        Complaint::failed(format!("cannot write the trial file {}: {error}", path.display()))
+        let text = format!("cannot write the trial file {}: {error}", path.display());
+        Complaint::failed(text, Advice::OtherTemporary)
     };
     let mut folders = BTreeSet::new();
     for (key, id) in files {

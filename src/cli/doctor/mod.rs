@@ -16,6 +16,7 @@ use serde_json::json;
 
 use self::diagnosis::{Finding, Severity, diagnose};
 use self::gather::gather;
+use super::advice::Advice;
 use super::ending::{Complaint, finish};
 use super::{Common, FAILED, page, spans};
 use crate::runtime::logging;
@@ -38,7 +39,8 @@ impl Doctor {
 
     fn examine(self, common: &Common) -> Result<(), Complaint> {
         let settings = common.load(Vec::new()).map_err(Complaint::said)?.settings;
-        logging::init(&settings.log).map_err(|error| Complaint::usage(error.to_string()))?;
+        logging::init(&settings.log)
+            .map_err(|error| Complaint::usage(error.to_string(), Advice::ReadReference))?;
         let asked = self.job.as_deref();
         let facts = actix_rt::System::new().block_on(gather(&settings, self.limit, asked));
         let findings = diagnose(&facts);

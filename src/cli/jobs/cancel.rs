@@ -3,6 +3,7 @@
 use actix::Addr;
 use serde_json::{Value, json};
 
+use super::super::advice::Advice;
 use super::super::ending::Complaint;
 use super::super::page;
 use super::chosen::{Chosen, Meant};
@@ -17,7 +18,7 @@ use crate::runtime::Ports;
 use crate::store::{Person, PersonMove};
 
 /// What programs read and what people read; or why nothing was changed.
-type Answer = Result<(Value, String), String>;
+type Answer = Result<(Value, String), Complaint>;
 
 pub(super) async fn cancel(
     chosen: Chosen,
@@ -27,7 +28,7 @@ pub(super) async fn cancel(
 ) -> Result<(), Complaint> {
     let mut told = Told::new(json, chosen.is_single());
     let tracker = tracker(settings, ports);
-    for (id, meant) in chosen.find(ports, JobState::Queued).await? {
+    for (id, meant) in chosen.find(ports, ("jobs cancel", JobState::Queued)).await? {
         let answer = match meant {
             Meant::Row(row, _) => cancel_row(&row, &tracker).await?,
             Meant::Entry(entry) => cancel_entry(&entry, ports).await?,
@@ -35,7 +36,7 @@ pub(super) async fn cancel(
         };
         match answer {
             Ok((facts, text)) => told.done(facts, &text),
-            Err(why) => told.left(&id, &why),
+            Err(why) => told.left(&id, why),
         }
     }
     told.end()
@@ -53,15 +54,21 @@ async fn cancel_row(row: &BackgroundJob, tracker: &Addr<StatusTracker>) -> Resul
         queue_job: None,
     };
     let answer = tracker.send(AskPerson(wish)).await;
-    let answer =
-        answer.map_err(|lost| Complaint::failed(format!("the tracker did not answer: {lost}")))??;
+    let answer = answer
+        .map_err(|lost| Complaint::failed(format!("the tracker did not answer: {lost}"), Advice::Again))??;
     Ok(match answer {
         Some(Ok(changed)) => Ok(cancelled(json!(changed.id), changed.status.as_str())),
-        Some(Err(status)) => Err(format!(
-            "background job {} is {status}; only a queued, running or paused one can be cancelled",
-            row.id
+        Some(Err(status)) => Err(Complaint::failed(
+            format!(
+                "background job {} is {status}; only a queued, running or paused one can be cancelled",
+                row.id
+            ),
+            Advice::ShowJob(row.id.to_string()),
         )),
-        None => Err(format!("background job {} has gone meanwhile", row.id)),
+        None => Err(Complaint::failed(
+            format!("background job {} has gone meanwhile", row.id),
+            Advice::ListDeletions,
+        )),
     })
 }
 
@@ -71,11 +78,11 @@ async fn cancel_entry(entry: &JobRecord, ports: &Ports) -> Result<Answer, Compla
         && row.status.is_active()
         && entry.state.is_open()
     {
-        return Ok(Err(format!(
-            "job `{}` carries background job {}, which is {} and would be enqueued anew; cancel that: `tikkun \
-             jobs cancel {}`",
-            entry.id, row.id, row.status, row.id
-        )));
+        let text = format!(
+            "job `{}` carries background job {}, which is {} and would be enqueued anew",
+            entry.id, row.id, row.status
+        );
+        return Ok(Err(Complaint::failed(text, Advice::CancelJob(row.id.to_string()))));
     }
     let before = entry.state;
     Ok(match ports.broker.cancel(&entry.id).await? {
@@ -83,9 +90,11 @@ async fn cancel_entry(entry: &JobRecord, ports: &Ports) -> Result<Answer, Compla
             Ok(cancelled(json!(entry.id), JobState::Canceled.as_str()))
         }
         Some(state) => {
-            Err(format!("job `{}` is {state}; only a queued or scheduled one can be taken out", entry.id))
+            let text =
+                format!("job `{}` is {state}; only a queued or scheduled one can be taken out", entry.id);
+            Err(Complaint::failed(text, Advice::ShowJob(entry.id.to_string())))
         }
-        None => Err(format!("job `{}` has gone meanwhile", entry.id)),
+        None => Err(Complaint::failed(format!("job `{}` has gone meanwhile", entry.id), Advice::ListJobs)),
     })
 }
 

@@ -2,8 +2,9 @@
 
 use clap::Args;
 
-use super::super::ending::Complaint;
-use super::super::page;
+use super::super::advice::Advice;
+use super::super::ending::{self, Complaint};
+use super::super::known;
 use crate::job::background::BackgroundJob;
 use crate::job::{BackgroundJobId, JobId, JobRecord, JobState};
 use crate::queue::JobFilter;
@@ -23,10 +24,10 @@ pub(super) struct Named {
 #[derive(Debug, Args)]
 pub(super) struct Matching {
     /// Only of this queue.
-    #[arg(long)]
+    #[arg(long, value_parser = known::queue(), hide_possible_values = true)]
     queue: Option<String>,
-    /// Only in this state: queued, scheduled, started, finished, failed or canceled.
-    #[arg(long, value_parser = state)]
+    /// Only in this state.
+    #[arg(long, value_parser = known::state())]
     state: Option<JobState>,
     /// Only of this function, written as it was enqueued.
     #[arg(long)]
@@ -53,19 +54,27 @@ pub(super) enum Meant {
     /// A job of a queue.
     Entry(JobRecord),
     /// Nothing, and why.
-    Nothing(String),
+    Nothing(Complaint),
 }
 
 impl Matching {
     /// The broker's filter; without a state of its own it takes `state`.
-    pub(super) fn filter(self, state: Option<JobState>, limit: u32) -> JobFilter {
+    pub(super) fn filter(&self, state: Option<JobState>, limit: u32) -> JobFilter {
         JobFilter {
-            queue: self.queue.map(Into::into),
+            queue: self.queue.clone().map(Into::into),
             state: self.state.or(state),
-            kind: self.function.map(Into::into),
+            kind: self.function.clone().map(Into::into),
             limit,
             ..JobFilter::default()
         }
+    }
+
+    /// The filters as they are typed, with a space after each.
+    pub(super) fn as_flags(&self) -> String {
+        let state = self.state.map(|state| state.as_str().to_owned());
+        let all = [("--queue", &self.queue), ("--state", &state), ("--function", &self.function)];
+        let given = all.into_iter().filter_map(|(flag, value)| Some((flag, value.as_ref()?)));
+        given.map(|(flag, value)| format!("{flag} {} ", quoted(value))).collect()
     }
 
     fn is_given(&self) -> bool {
@@ -84,20 +93,24 @@ impl Chosen {
         self.ids.len() == 1
     }
 
-    /// The jobs, each once, with what they were called; those that only match are in `state` unless a state
-    /// is given.
+    /// The jobs that `command` is to change, each once, with what they were called; those that only match are
+    /// in `state` unless a state is given.
     pub(super) async fn find(
         self,
         ports: &Ports,
-        state: JobState,
+        (command, state): (&'static str, JobState),
     ) -> Result<Vec<(String, Meant)>, Complaint> {
         match (self.by_id(), self.matching.is_given() || self.limit.is_some()) {
             (true, true) => {
-                Err(Complaint::usage("give ids, or --queue, --state and --function, but not both"))
+                let text = "give ids, or --queue, --state and --function, but not both";
+                Err(Complaint::usage(text, Advice::Help(command)))
             }
-            (false, _) if !self.matching.is_given() => Err(Complaint::usage(format!(
-                "which jobs? give ids, or one of --queue, --state and --function, as in `--state {state}`"
-            ))),
+            (false, _) if !self.matching.is_given() => Err(Complaint::usage(
+                format!(
+                    "which jobs? give ids, or one of --queue, --state and --function, as in `--state {state}`"
+                ),
+                Advice::Help(command),
+            )),
             (true, false) => {
                 let mut found = Vec::new();
                 for (place, id) in self.ids.iter().enumerate() {
@@ -111,13 +124,23 @@ impl Chosen {
                 let limit = self.limit.unwrap_or(AT_ONCE);
                 let jobs = ports.broker.jobs(&self.matching.filter(Some(state), limit)).await?;
                 if jobs.is_empty() {
-                    eprintln!("tikkun: no job matches");
+                    ending::tell("no job matches", &Advice::FewerFilters);
                 } else if jobs.len() >= limit as usize {
                     eprintln!("tikkun: these are the newest {limit}; older ones may match too");
                 }
                 Ok(jobs.into_iter().map(|job| (job.id.to_string(), Meant::Entry(job))).collect())
             }
         }
+    }
+}
+
+/// A word as a shell takes it for one.
+pub(super) fn quoted(word: &str) -> String {
+    let plain = |c: char| c.is_alphanumeric() || "-_./:@%+".contains(c);
+    if !word.is_empty() && word.chars().all(plain) {
+        word.to_owned()
+    } else {
+        format!("'{}'", word.replace('\'', "'\\''"))
     }
 }
 
@@ -138,21 +161,10 @@ pub(super) async fn meant(id: &str, ports: &Ports) -> Result<Meant, Complaint> {
     Ok(Meant::Row(Box::new(row), entry))
 }
 
-fn unknown(id: &str) -> String {
-    let shown = page::safe(id);
-    match id.parse::<i64>() {
-        Ok(_) => format!(
-            "there is no background job {shown} and no queue job of that id; `tikkun jobs list` shows what is there"
-        ),
-        Err(_) => format!(
-            "there is no job `{shown}`; `tikkun jobs list` shows what is there, and ended jobs are dropped in time"
-        ),
-    }
-}
-
-fn state(word: &str) -> Result<JobState, String> {
-    JobState::parse(word).ok_or_else(|| {
-        let words: Vec<&str> = JobState::ALL.iter().map(|state| state.as_str()).collect();
-        format!("expected one of {}", words.join(", "))
-    })
+fn unknown(id: &str) -> Complaint {
+    let text = match id.parse::<i64>() {
+        Ok(_) => format!("there is no background job {id} and no queue job of that id"),
+        Err(_) => format!("there is no job `{id}`"),
+    };
+    Complaint::failed(text, Advice::ListJobs)
 }

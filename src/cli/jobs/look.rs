@@ -3,11 +3,14 @@
 use clap::Args;
 use serde_json::{Value, json};
 
-use super::super::ending::Complaint;
+use super::super::advice::Advice;
+use super::super::ending::{self, Complaint};
 use super::super::page;
+use super::super::table::{Cell, Fit, Table, number, text};
+use super::super::tone::Tone;
 use super::super::views::{background_job, queue_job, time};
-use super::chosen::{Matching, Meant, Named, meant};
-use crate::job::JobRecord;
+use super::chosen::{Matching, Meant, Named, meant, quoted};
+use crate::job::{JobId, JobRecord};
 use crate::runtime::Ports;
 
 /// Options of `jobs list`.
@@ -18,6 +21,9 @@ pub(super) struct List {
     /// At most so many.
     #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..))]
     limit: u32,
+    /// Only those that come after this job in the list.
+    #[arg(long, value_name = "ID")]
+    after: Option<String>,
 }
 
 /// Options of `jobs failed-rows`.
@@ -32,41 +38,80 @@ pub(super) struct FailedRows {
 
 impl List {
     pub(super) async fn list(self, ports: &Ports, json: bool) -> Result<(), Complaint> {
-        let jobs = ports.broker.jobs(&self.matching.filter(None, self.limit)).await?;
+        let mut filter = self.matching.filter(None, self.limit.saturating_add(1));
+        filter.after = self.after.as_deref().map(JobId::from);
+        self.check(ports).await?;
+        let mut jobs = ports.broker.jobs(&filter).await?;
+        let more = jobs.len() > self.limit as usize;
+        jobs.truncate(self.limit as usize);
         if json {
             page::json(&jobs.iter().map(|job| page::object(queue_job(job))).collect());
-        } else if jobs.is_empty() {
-            eprintln!("tikkun: no job matches");
-        } else {
-            let header = ["ID", "QUEUE", "STATE", "ATTEMPT", "CREATED", "FUNCTION"];
-            page::line(&page::table(&header, &jobs.iter().map(row).collect::<Vec<_>>()));
+        } else if !jobs.is_empty() {
+            table(&jobs).print();
+        }
+        match jobs.last() {
+            None if self.after.is_some() => eprintln!("tikkun: that was the end of the list"),
+            None => ending::tell("no job matches", &Advice::FewerFilters),
+            Some(last) if more => ending::tell(
+                &format!("these are {}; there are more", jobs.len()),
+                &Advice::NextPage(format!(
+                    "{}--after {}",
+                    self.matching.as_flags(),
+                    quoted(last.id.as_str())
+                )),
+            ),
+            Some(_) => {}
         }
         Ok(())
     }
+
+    /// A place in the list that is gone would look like its end.
+    async fn check(&self, ports: &Ports) -> Result<(), Complaint> {
+        let Some(id) = self.after.as_deref() else { return Ok(()) };
+        match ports.broker.job(&JobId::from(id)).await? {
+            Some(_) => Ok(()),
+            None => {
+                let text = format!("there is no job `{id}` to go on after");
+                Err(Complaint::failed(text, Advice::ListJobs))
+            }
+        }
+    }
 }
 
-fn row(job: &JobRecord) -> Vec<String> {
+fn table(jobs: &[JobRecord]) -> Table {
+    let columns = [
+        text("ID", Fit::Whole),
+        text("QUEUE", Fit::Whole),
+        text("STATE", Fit::Whole),
+        number("ATTEMPT", Fit::Spare),
+        text("CREATED", Fit::Spare),
+        text("FUNCTION", Fit::Shorter),
+    ];
+    Table::list(columns, jobs.iter().map(row).collect())
+}
+
+fn row(job: &JobRecord) -> Vec<Cell> {
     let args = job.args.as_ref().map_or_else(|_| "(?)".to_owned(), ToString::to_string);
     vec![
-        job.id.to_string(),
-        job.queue.to_string(),
-        job.state.to_string(),
-        job.attempt.to_string(),
-        time(job.created_at),
-        format!("{}{args}", job.kind),
+        job.id.as_str().into(),
+        job.queue.as_str().into(),
+        Cell::new(job.state.as_str(), Tone::of_job(job.state)),
+        Cell::count(job.attempt.into(), if job.attempt > 1 { Tone::Warn } else { Tone::Plain }),
+        time(job.created_at).into(),
+        format!("{}{args}", job.kind).into(),
     ]
 }
 
 /// All that is known of one job.
 pub(super) async fn show(named: &Named, ports: &Ports, json: bool) -> Result<(), Complaint> {
     match meant(&named.id, ports).await? {
-        Meant::Nothing(why) => Err(Complaint::failed(why)),
+        Meant::Nothing(why) => Err(why),
         Meant::Entry(entry) => {
             let entry = queue_job(&entry);
             if json {
                 page::json(&page::object(entry))
             } else {
-                page::line(&page::facts(&entry))
+                page::facts(&entry).print();
             }
             Ok(())
         }
@@ -78,9 +123,12 @@ pub(super) async fn show(named: &Named, ports: &Ports, json: bool) -> Result<(),
                 page::json(&page::object(facts));
                 return Ok(());
             }
-            page::line(&page::facts(&facts));
+            page::facts(&facts).print();
             match entry {
-                Some(entry) => page::line(&format!("\nin its queue:\n{}", page::facts(&entry))),
+                Some(entry) => {
+                    page::line("\nin its queue:");
+                    page::facts(&entry).print();
+                }
                 None => page::line("\nin its queue: nothing is known of it there any more"),
             }
             if row.progress.failed > 0 {
@@ -96,10 +144,10 @@ impl FailedRows {
         let id = match meant(&self.named.id, ports).await? {
             Meant::Row(row, _) => row.id,
             Meant::Entry(entry) => {
-                let why = "is a job of a queue; give the number of a background job";
-                return Err(Complaint::failed(format!("`{}` {why}", entry.id)));
+                let why = format!("`{}` is a job of a queue; give the number of a background job", entry.id);
+                return Err(Complaint::failed(why, Advice::ListDeletions));
             }
-            Meant::Nothing(why) => return Err(Complaint::failed(why)),
+            Meant::Nothing(why) => return Err(why),
         };
         let rows = ports.store.receipts.set_aside(id, self.limit).await?;
         if json {
@@ -109,9 +157,9 @@ impl FailedRows {
         } else if rows.is_empty() {
             eprintln!("tikkun: background job {id} left no receipt behind that it could not change");
         } else {
-            let rows: Vec<_> =
-                rows.into_iter().map(|row| vec![row.receipt.to_string(), row.reason]).collect();
-            page::line(&page::table(&["RECEIPT", "REASON"], &rows));
+            let columns = [number("RECEIPT", Fit::Whole), text("REASON", Fit::Shorter)];
+            let row = |row: crate::store::SetAside| vec![row.receipt.to_string().into(), row.reason.into()];
+            Table::list(columns, rows.into_iter().map(row).collect()).wrapped().print();
         }
         Ok(())
     }

@@ -7,6 +7,7 @@ use std::time::Duration;
 use clap::Args;
 use serde_json::json;
 
+use super::super::advice::Advice;
 use super::super::ending::Complaint;
 use super::super::page;
 use super::chosen::{Chosen, Meant};
@@ -39,9 +40,8 @@ pub(super) struct Retry {
 impl Retry {
     pub(super) async fn retry(self, settings: &Settings, ports: &Ports, json: bool) -> Result<(), Complaint> {
         if self.failed_rows && !self.chosen.by_id() {
-            return Err(Complaint::usage(
-                "--failed-rows wants the number of a background job, as in `tikkun jobs retry 27 --failed-rows`",
-            ));
+            let text = "--failed-rows wants the number of a background job, as in `tikkun jobs retry 27 --failed-rows`";
+            return Err(Complaint::usage(text, Advice::Help("jobs retry")));
         }
         let mut told = Told::new(json, self.chosen.is_single());
         let requests = Requests {
@@ -51,18 +51,18 @@ impl Retry {
             deadline: DEADLINE,
         };
         let mut entries = Vec::new();
-        for (id, meant) in self.chosen.find(ports, JobState::Failed).await? {
+        for (id, meant) in self.chosen.find(ports, ("jobs retry", JobState::Failed)).await? {
             match meant {
                 Meant::Row(row, _) => request_anew(&row, self.failed_rows, &requests, &mut told).await?,
                 Meant::Entry(entry) if self.failed_rows => {
                     let why = format!("`{}` is a job of a queue; only a background job has rows", entry.id);
-                    told.left(&id, &why);
+                    told.left(&id, Complaint::failed(why, Advice::ShowJob(entry.id.to_string())));
                 }
                 Meant::Entry(entry) => match carrier(&entry, ports).await? {
-                    Some(why) => told.left(&id, &why),
+                    Some(why) => told.left(&id, why),
                     None => entries.push(entry.id),
                 },
-                Meant::Nothing(why) => told.left(&id, &why),
+                Meant::Nothing(why) => told.left(&id, why),
             }
         }
         for some in entries.chunks(AT_ONCE) {
@@ -74,34 +74,35 @@ impl Retry {
 }
 
 /// Why a job that carries a row does not go back by itself.
-async fn carrier(entry: &JobRecord, ports: &Ports) -> Result<Option<String>, Complaint> {
+async fn carrier(entry: &JobRecord, ports: &Ports) -> Result<Option<Complaint>, Complaint> {
     let Some(row) = carried_row(entry) else { return Ok(None) };
     let Some(row) = ports.store.background_jobs.get(row).await? else { return Ok(None) };
-    let hint = if row.status.is_active() {
-        "reconciliation looks after it".to_owned()
+    let text = format!("job `{}` carries background job {}, which is {}", entry.id, row.id, row.status);
+    let (text, next) = if row.status.is_active() {
+        (format!("{text}; reconciliation looks after it"), Advice::WatchDeletion(row.id.to_string()))
     } else {
-        format!("retry that: `tikkun jobs retry {}`", row.id)
+        (text, Advice::RetryDeletion(row.id.to_string()))
     };
-    Ok(Some(format!("job `{}` carries background job {}, which is {}; {hint}", entry.id, row.id, row.status)))
+    Ok(Some(Complaint::failed(text, next)))
 }
 
 fn tell(told: &mut Told, id: &JobId, answer: &Requeued) {
-    let shown = page::safe(id.as_str());
-    match answer {
-        Requeued::Waits => told.done(json!({ "id": id, "state": "queued" }), &format!("{shown} is queued")),
-        Requeued::Missing => told.left(id.as_str(), &format!("job `{shown}` has gone meanwhile")),
-        Requeued::Is(state) => {
-            let why = format!("job `{shown}` is {state}; only a failed or canceled one can be retried");
-            told.left(id.as_str(), &why);
+    let why = match answer {
+        Requeued::Waits => {
+            let text = format!("{} is queued", page::safe(id.as_str()));
+            return told.done(json!({ "id": id, "state": "queued" }), &text);
         }
-        Requeued::Duplicate(of) => {
-            let why = format!(
-                "job `{shown}` has the unique key of job `{}`, which is open",
-                page::safe(of.as_str())
-            );
-            told.left(id.as_str(), &why);
-        }
-    }
+        Requeued::Missing => Complaint::failed(format!("job `{id}` has gone meanwhile"), Advice::ListJobs),
+        Requeued::Is(state) => Complaint::failed(
+            format!("job `{id}` is {state}; only a failed or canceled one can be retried"),
+            Advice::ShowJob(id.to_string()),
+        ),
+        Requeued::Duplicate(of) => Complaint::failed(
+            format!("job `{id}` has the unique key of job `{of}`, which is open"),
+            Advice::ShowJob(of.to_string()),
+        ),
+    };
+    told.left(id.as_str(), why);
 }
 
 async fn request_anew(
@@ -114,7 +115,7 @@ async fn request_anew(
     let covers = match is_ours(row).and_then(|()| coverage(row, failed_rows)) {
         Ok(covers) => covers,
         Err(why) => {
-            told.left(&name, &why);
+            told.left(&name, why);
             return Ok(());
         }
     };
@@ -131,30 +132,37 @@ async fn request_anew(
             let facts = json!({ "id": row.id, "retried_as": made.id, "state": made.status, "total": total });
             told.done(facts, &format!("{name} is retried as background job {}: {total} receipts", made.id));
         }
-        Ok(Requested::Active(active)) => told.left(
-            &name,
-            &format!("background job {} of the same business is {}; wait for it", active.id, active.status),
-        ),
+        Ok(Requested::Active(active)) => {
+            let why = format!("background job {} of the same business is {}", active.id, active.status);
+            told.left(&name, Complaint::failed(why, Advice::WatchDeletion(active.id.to_string())));
+        }
         Ok(Requested::Nothing) => {
-            told.left(&name, &format!("background job {name} has left nothing to delete"))
+            let why = format!("background job {name} has left nothing to delete");
+            told.left(&name, Complaint::failed(why, Advice::ShowJob(name.clone())));
         }
         Err(RequestFault::Database(fault) | RequestFault::Queue(fault)) => return Err(fault.into()),
     }
     Ok(())
 }
 
-fn coverage(row: &BackgroundJob, failed_rows: bool) -> Result<Coverage, String> {
+fn coverage(row: &BackgroundJob, failed_rows: bool) -> Result<Coverage, Complaint> {
     match (row.status, failed_rows) {
-        (status, true) if status.is_active() => Err(format!(
-            "background job {} is {status}; its failed rows can be retried once it has ended",
-            row.id
+        (status, true) if status.is_active() => Err(Complaint::failed(
+            format!(
+                "background job {} is {status}; its failed rows can be retried once it has ended",
+                row.id
+            ),
+            Advice::WatchDeletion(row.id.to_string()),
         )),
         (_, true) => Ok(Coverage::SetAsideOf(row.id)),
         (Status::Failed | Status::Cancelled, false) => Ok(Coverage::RestOf(row.id)),
-        (status, false) => Err(format!(
-            "background job {} is {status}; only a failed or cancelled one can be retried, or the rows that it \
-             could not change: `tikkun jobs retry {} --failed-rows`",
-            row.id, row.id
+        (status, false) => Err(Complaint::failed(
+            format!(
+                "background job {} is {status}; only a failed or cancelled one can be retried, or the rows that it \
+                 could not change: `tikkun jobs retry {} --failed-rows`",
+                row.id, row.id
+            ),
+            Advice::ShowJob(row.id.to_string()),
         )),
     }
 }

@@ -2,7 +2,8 @@
 
 use serde_json::{Value, json};
 
-use super::super::ending::Complaint;
+use super::super::advice::Advice;
+use super::super::ending::{Complaint, hint};
 use super::super::{FAILED, page};
 
 /// Collects the answers; a single job that was named is answered alone, several as a list.
@@ -11,12 +12,13 @@ pub(super) struct Told {
     single: bool,
     answers: Vec<Value>,
     left: usize,
+    hints: Vec<Advice>,
 }
 
 impl Told {
     /// For a command about one named job (`single`) or about several.
     pub(super) fn new(json: bool, single: bool) -> Self {
-        Self { json, single, answers: Vec::new(), left: 0 }
+        Self { json, single, answers: Vec::new(), left: 0, hints: Vec::new() }
     }
 
     /// It was changed; `facts` is what programs read, `text` what people read.
@@ -28,17 +30,22 @@ impl Told {
         }
     }
 
-    /// It was left as it is.
-    pub(super) fn left(&mut self, id: &str, why: &str) {
+    /// It was left as it is; what to do next is said at the end, the same only once.
+    pub(super) fn left(&mut self, id: &str, why: Complaint) {
         self.left += 1;
-        eprintln!("tikkun: {why}");
+        let Some((why, next)) = why.parts() else { return };
+        eprintln!("tikkun: {}", page::safe(&why));
         if !self.single {
             self.answers.push(json!({ "id": id, "error": why }));
+        }
+        if !self.hints.contains(&next) {
+            self.hints.push(next);
         }
     }
 
     /// The end: a complaint when any was left as it was.
     pub(super) fn end(mut self) -> Result<(), Complaint> {
+        self.hints.iter().for_each(hint);
         if self.json && !self.single {
             page::json(&Value::Array(self.answers));
         } else if self.json

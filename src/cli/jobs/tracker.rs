@@ -4,6 +4,8 @@ use std::sync::Arc;
 
 use actix::{Actor as _, Addr};
 
+use super::super::advice::Advice;
+use super::super::ending::Complaint;
 use crate::actors::{Journal, StatusTracker, TrackerSettings};
 use crate::config::Settings;
 use crate::job::background::{BackgroundJob, DELETE_RECEIPTS_ALL};
@@ -25,12 +27,13 @@ pub(super) fn tracker(settings: &Settings, ports: &Ports) -> Addr<StatusTracker>
 }
 
 /// Rows of other types belong to the application.
-pub(super) fn is_ours(row: &BackgroundJob) -> Result<(), String> {
+pub(super) fn is_ours(row: &BackgroundJob) -> Result<(), Complaint> {
     if row.job_type == DELETE_RECEIPTS_ALL {
         return Ok(());
     }
-    Err(format!(
+    let text = format!(
         "background job {} is of type `{}`; only jobs of type `{DELETE_RECEIPTS_ALL}` are ours to change",
         row.id, row.job_type
-    ))
+    );
+    Err(Complaint::failed(text, Advice::ByTheApplication))
 }

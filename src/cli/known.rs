@@ -1,0 +1,40 @@
+//! Words that shells complete: what is known before anything runs.
+
+use std::ffi::OsStr;
+
+use clap::builder::{PossibleValue, PossibleValuesParser, StringValueParser, TypedValueParser};
+use clap::{Arg, Command, Error};
+
+use super::enqueue::name;
+use crate::job::JobState;
+
+/// The queues that the deployment has; any other name is taken too.
+const QUEUES: [&str; 8] =
+    ["high", "default", "low", "receipts", "receipts_sync", "maintenance", "recordings", "broadcasts"];
+
+/// A queue's name: completed among the usual ones, and free.
+pub(super) fn queue() -> impl TypedValueParser<Value = String> {
+    Suggested.try_map(|text| name(&text))
+}
+
+/// A job's state: one of the words, and no other.
+pub(super) fn state() -> impl TypedValueParser<Value = JobState> {
+    let words = PossibleValuesParser::new(JobState::ALL.map(JobState::as_str));
+    words.try_map(|word| JobState::parse(&word).ok_or_else(|| format!("`{word}` is no state of a job")))
+}
+
+/// Text that shells complete with the usual queues.
+#[derive(Clone)]
+struct Suggested;
+
+impl TypedValueParser for Suggested {
+    type Value = String;
+
+    fn parse_ref(&self, command: &Command, arg: Option<&Arg>, value: &OsStr) -> Result<String, Error> {
+        StringValueParser::new().parse_ref(command, arg, value)
+    }
+
+    fn possible_values(&self) -> Option<Box<dyn Iterator<Item = PossibleValue> + '_>> {
+        Some(Box::new(QUEUES.into_iter().map(PossibleValue::new)))
+    }
+}

@@ -1,0 +1,150 @@
+//! The lines above the panes: who answers, how it is and why, and the numbers of all queues together.
+
+use std::time::Instant;
+
+use super::super::spans::short;
+use super::super::tone::Tone;
+use super::board::Reason;
+use super::state::{Line, View};
+
+/// A piece of a line.
+pub(super) type Piece = (String, Tone);
+
+/// Who answers.
+pub(super) fn title(view: &View) -> Vec<Piece> {
+    let process = &view.board.overview.process;
+    let mut pieces = vec![(format!("tikkun {}", process.version).trim_end().to_owned(), Tone::Plain)];
+    pieces.push((format!("  {}", view.base), Tone::Quiet));
+    if !process.role.is_empty() {
+        let only = if process.read_only { ", only shows" } else { "" };
+        pieces.push((format!("  {}{only}", process.role), Tone::Quiet));
+    }
+    pieces
+}
+
+/// How the line to the service stands.
+pub(super) fn line(view: &View, now: Instant) -> Piece {
+    match &view.line {
+        Line::Opening => ("○ connecting".to_owned(), Tone::Quiet),
+        Line::Live => ("● live".to_owned(), Tone::Good),
+        Line::Away { why, since, again } => {
+            let away = short(now.saturating_duration_since(*since).as_secs_f64());
+            let again = again.saturating_duration_since(now).as_secs_f64().ceil();
+            (format!("✕ away for {away}, next try in {}: {why}", short(again)), Tone::Bad)
+        }
+    }
+}
+
+/// How it is, and why, worst first; at most `lines` lines.
+pub(super) fn health(view: &View, lines: usize) -> Vec<Vec<Piece>> {
+    let overview = &view.board.overview;
+    let status = match overview.status.as_str() {
+        "" => return vec![vec![("nothing was heard yet".to_owned(), Tone::Quiet)]],
+        status => (status.to_owned(), of_status(status)),
+    };
+    let mut all: Vec<Vec<Piece>> = vec![vec![status]];
+    for (place, reason) in overview.reasons.iter().enumerate() {
+        let piece = (in_words(reason), of_severity(&reason.severity));
+        match (all.last_mut(), place) {
+            (Some(first), 0) => first.extend([("  ".to_owned(), Tone::Plain), piece]),
+            _ => all.push(vec![("  ".to_owned(), Tone::Plain), piece]),
+        }
+    }
+    let more = all.len().saturating_sub(lines.max(1));
+    all.truncate(lines.max(1));
+    if let Some(last) = all.last_mut().filter(|_| more > 0) {
+        last.push((format!("  (and {more} more)"), Tone::Quiet));
+    }
+    all
+}
+
+/// The numbers of all queues together.
+pub(super) fn totals(view: &View) -> Vec<Piece> {
+    let overview = &view.board.overview;
+    let totals = &overview.totals;
+    let mut pieces = Vec::new();
+    let mut add = |name: &str, number: u64, tone: Tone| {
+        let tone = tone.of_count(number);
+        pieces.extend([(format!("{name} "), Tone::Quiet), (format!("{number}  "), tone)]);
+    };
+    add("queued", totals.queued, Tone::Plain);
+    add("started", totals.started, Tone::Busy);
+    add("finished/min", overview.per_minute, Tone::Good);
+    add("failed", totals.failed, Tone::Bad);
+    if let Some(owed) = &overview.cleanup {
+        add("outbox", owed.pending, if owed.alarm { Tone::Bad } else { Tone::Warn });
+        for (word, number) in [("refused", owed.refused), ("parked", owed.parked)] {
+            if number > 0 {
+                add(word, number, Tone::Warn);
+            }
+        }
+        if let Some(oldest) = owed.oldest_seconds.filter(|_| owed.pending > 0) {
+            pieces.push((format!("(oldest {})  ", short(oldest as f64)), Tone::Quiet));
+        }
+    }
+    let stuck = view.board.tree.stuck_threads;
+    if stuck > 0 {
+        pieces.extend([("stuck threads ".to_owned(), Tone::Quiet), (format!("{stuck}  "), Tone::Bad)]);
+    }
+    if let Some(error) = overview.cleanup.as_ref().and_then(|owed| owed.last_error.as_ref()) {
+        pieces.push((format!("last: {error}"), Tone::Quiet));
+    }
+    pieces
+}
+
+/// A reason as a person says it; one that is not known here is told by its own word.
+fn in_words(reason: &Reason) -> String {
+    let queue = reason.queue.as_deref().unwrap_or("-");
+    let count = reason.count.unwrap_or(0);
+    let limit = reason.limit.map(|limit| format!(", more than {limit}")).unwrap_or_default();
+    match reason.code.as_str() {
+        "broker_unreachable" => "the queue is out of reach: jobs wait".to_owned(),
+        "database_unreachable" => "the database is out of reach: jobs wait".to_owned(),
+        "no_scheduler" => "nobody keeps time: delayed jobs do not come due".to_owned(),
+        "cleanup_overdue" => format!("storage owes {count} objects for too long"),
+        "many_failed" => format!("{count} jobs have failed{limit}"),
+        "many_queued" => format!("{count} jobs wait{limit}"),
+        "stuck_threads" => format!("{count} threads do not come back"),
+        "queue_paused" => format!("queue {queue} is paused, {count} jobs wait"),
+        "nobody_listens" => format!("nobody listens to queue {queue}, {count} jobs wait"),
+        other => other.replace('_', " "),
+    }
+}
+
+fn of_status(status: &str) -> Tone {
+    match status {
+        "healthy" => Tone::Good,
+        "unhealthy" => Tone::Bad,
+        _ => Tone::Warn,
+    }
+}
+
+fn of_severity(severity: &str) -> Tone {
+    match severity {
+        "unhealthy" => Tone::Bad,
+        "warning" | "degraded" => Tone::Warn,
+        _ => Tone::Plain,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn health_says_the_worst_first_and_counts_what_has_no_room() {
+        let mut view = View::new(String::new());
+        assert_eq!(health(&view, 3)[0][0].0, "nothing was heard yet");
+        view.board.overview.status = "degraded".into();
+        let reason = |code: &str| Reason { code: code.into(), count: Some(7), ..Reason::default() };
+        view.board.overview.reasons = ["many_failed", "nobody_listens", "of_tomorrow"].map(reason).into();
+        let told = |lines| {
+            let all = health(&view, lines);
+            all.into_iter()
+                .map(|line| line.into_iter().map(|(text, _)| text).collect::<String>())
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(told(1), ["degraded  7 jobs have failed  (and 2 more)"]);
+        assert_eq!(told(9)[1..], ["  nobody listens to queue -, 7 jobs wait", "  of tomorrow"]);
+    }
+}

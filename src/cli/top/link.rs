@@ -1,0 +1,226 @@
+//! The line to the service: its stream of events, its state at one moment, and changes that a person asks for.
+//!
+//! A line that breaks is made anew for as long as somebody looks. Only an answer that no wait can mend ends it.
+
+use std::time::Duration;
+
+use awc::Client;
+use awc::error::PayloadError;
+use futures::StreamExt as _;
+use secrecy::ExposeSecret as _;
+use serde_json::Value;
+use tokio::sync::mpsc;
+
+use super::super::advice::Advice;
+use super::super::ending::Complaint;
+use super::super::page;
+use super::super::reach::Place;
+use super::events::{Event, Events};
+use super::state::Change;
+use crate::job::Backoff;
+
+/// Longest wait for the head of an answer.
+const ANSWER: Duration = Duration::from_secs(5);
+/// The service gives a sign of life every fifteen seconds; three missed ones are a dead line.
+const SILENCE: Duration = Duration::from_secs(45);
+/// Waits between tries: short at first, since most outages are a restart.
+const AGAIN: Backoff =
+    Backoff { first: Duration::from_millis(500), cap: Duration::from_secs(5), ..Backoff::BATCH };
+/// The largest state at one moment that is read.
+const LARGEST: usize = 16 << 20;
+
+/// What is heard over the line.
+#[derive(Debug)]
+pub(super) enum News {
+    /// It stands.
+    Live,
+    /// A section of the board.
+    Section { name: String, data: String },
+    /// It broke, and why; the next try comes after so long.
+    Away { why: String, again: Duration },
+    /// No wait can mend this.
+    Refused(Complaint),
+    /// What became of a change.
+    Told(Result<String, String>),
+}
+
+/// The line.
+#[derive(Clone)]
+pub(super) struct Link {
+    client: Client,
+    place: Place,
+}
+
+/// Why there is no answer.
+enum Broken {
+    /// Out of reach, or not ready.
+    Away(String),
+    /// Not for us, or not such a service.
+    Refused(Complaint),
+}
+
+impl Link {
+    pub(super) fn new(place: Place) -> Self {
+        // A stream lives long: each wait has a deadline of its own instead.
+        Self { client: Client::builder().disable_timeout().finish(), place }
+    }
+
+    /// Tells what it hears until nobody listens any more. A listener that has gone is no error.
+    pub(super) async fn follow(self, news: mpsc::Sender<News>) {
+        let (mut last, mut failures) = (None, 0);
+        while !news.is_closed() {
+            match self.stream(&news, &mut last, &mut failures).await {
+                Broken::Refused(complaint) => {
+                    let _ = news.send(News::Refused(complaint)).await;
+                    return;
+                }
+                Broken::Away(why) => {
+                    failures += 1;
+                    let again = AGAIN.plain(failures);
+                    let _ = news.send(News::Away { why, again }).await;
+                    tokio::select! {
+                        () = tokio::time::sleep(again) => {}
+                        () = news.closed() => {}
+                    }
+                }
+            }
+        }
+    }
+
+    /// One stream, to its end.
+    async fn stream(
+        &self,
+        news: &mpsc::Sender<News>,
+        last: &mut Option<String>,
+        failures: &mut u32,
+    ) -> Broken {
+        let mut stream = match self.open(last.as_deref()).await {
+            Ok(stream) => stream,
+            Err(broken) => return broken,
+        };
+        *failures = 0;
+        let mut events = Events::default();
+        if news.send(News::Live).await.is_err() {
+            return Broken::Away("nobody looks any more".to_owned());
+        }
+        loop {
+            let bytes = match tokio::time::timeout(SILENCE, stream.next()).await {
+                Ok(Some(Ok(bytes))) => bytes,
+                Ok(Some(Err(error))) => return Broken::Away(format!("the stream broke: {error}")),
+                Ok(None) => return Broken::Away("the service has closed the stream".to_owned()),
+                Err(_) => return Broken::Away("no sign of life".to_owned()),
+            };
+            let whole = match events.take(&bytes) {
+                Ok(whole) => whole,
+                Err(why) => return Broken::Away(why),
+            };
+            for Event { id, name, data } in whole {
+                *last = id.or_else(|| last.take());
+                if news.send(News::Section { name, data }).await.is_err() {
+                    return Broken::Away("nobody looks any more".to_owned());
+                }
+            }
+        }
+    }
+
+    async fn open(
+        &self,
+        last: Option<&str>,
+    ) -> Result<
+        impl futures::Stream<Item = Result<actix_web::web::Bytes, PayloadError>> + Unpin + use<>,
+        Broken,
+    > {
+        let mut request = self.client.get(self.url(&["events"])?);
+        if let Some(id) = last {
+            request = request.insert_header(("Last-Event-ID", id));
+        }
+        let request = request.insert_header(self.secret());
+        let late = || Broken::Away(page::late(ANSWER));
+        let answer = tokio::time::timeout(ANSWER, request.send()).await.map_err(|_| late())?;
+        let answer = answer.map_err(|error| Broken::Away(error.to_string()))?;
+        match answer.status().as_u16() {
+            200 => Ok(answer),
+            status => Err(self.declined(status, "")),
+        }
+    }
+
+    /// The board at this moment, as JSON.
+    pub(super) async fn look(&self) -> Result<Value, Complaint> {
+        self.overview().await.map_err(|broken| match broken {
+            Broken::Away(why) => Complaint::failed(
+                format!("no answer from {}: {}", self.place.base, page::safe(&why)),
+                Advice::StartService,
+            ),
+            Broken::Refused(complaint) => complaint,
+        })
+    }
+
+    async fn overview(&self) -> Result<Value, Broken> {
+        let request = self.client.get(self.url(&["overview"])?).insert_header(self.secret());
+        let exchange = async {
+            let mut answer = request.send().await.map_err(|error| Broken::Away(error.to_string()))?;
+            let body = answer.json::<Value>().limit(LARGEST).await;
+            match (answer.status().as_u16(), body) {
+                (200, Ok(body)) => Ok(body),
+                (200, Err(error)) => Err(Broken::Away(format!("what it says is no JSON: {error}"))),
+                (status, body) => Err(self.declined(status, detail(&body.unwrap_or_default()))),
+            }
+        };
+        let answered = tokio::time::timeout(ANSWER, exchange).await;
+        answered.unwrap_or_else(|_| Err(Broken::Away(page::late(ANSWER))))
+    }
+
+    /// Asks for a change; both answers are words for a person.
+    pub(super) async fn ask(&self, change: &Change) -> Result<String, String> {
+        let url = self.url(&change.path()).map_err(|_| "the service's address cannot be used".to_owned())?;
+        let request = self.client.post(url).insert_header(self.secret());
+        let exchange = async {
+            let mut answer = request.send().await.map_err(|error| error.to_string())?;
+            let body = answer.json::<Value>().await.unwrap_or_default();
+            match answer.status().as_u16() {
+                200 | 202 => Ok(change.done()),
+                status => Err(format!("{status} {}", page::safe(detail(&body)))),
+            }
+        };
+        let answered = tokio::time::timeout(ANSWER, exchange).await;
+        answered.unwrap_or_else(|_| Err(page::late(ANSWER))).map_err(|why| format!("{change}: {why}"))
+    }
+
+    /// What an answer that is no 200 means.
+    fn declined(&self, status: u16, detail: &str) -> Broken {
+        let base = &self.place.base;
+        match status {
+            401 | 403 => {
+                let text = format!(
+                    "{base} answered {status}: it does not know the secret in `http.internal_secret` of this command"
+                );
+                Broken::Refused(Complaint::failed(text, Advice::CorrectSecret))
+            }
+            404 => {
+                let text = format!("{base} answered 404: it has no /api/v1");
+                Broken::Refused(Complaint::failed(text, Advice::AskAWindow))
+            }
+            _ if detail.is_empty() => Broken::Away(format!("it answered {status}")),
+            _ => Broken::Away(format!("it answered {status}: {detail}")),
+        }
+    }
+
+    fn url<S: AsRef<str>>(&self, path: &[S]) -> Result<String, Broken> {
+        let text = format!("{}/api/v1", self.place.base);
+        let mut url = url::Url::parse(&text).map_err(|error| Broken::Away(format!("{text}: {error}")))?;
+        if let Ok(mut segments) = url.path_segments_mut() {
+            segments.extend(path);
+        }
+        Ok(url.into())
+    }
+
+    fn secret(&self) -> (&'static str, &str) {
+        ("X-Internal-Secret", self.place.secret.expose_secret())
+    }
+}
+
+/// What problem details say.
+fn detail(body: &Value) -> &str {
+    let said = body.get("detail").or_else(|| body.get("message"));
+    said.and_then(Value::as_str).unwrap_or_default()
+}

@@ -1,0 +1,427 @@
+//! What the view knows and what a key means to it: decisions only, no terminal and no network.
+
+use std::fmt;
+use std::time::{Duration, Instant};
+
+use super::super::page;
+use super::board::Board;
+use super::link::News;
+
+/// How long an answer to a person stays in the last line.
+const NOTICE: Duration = Duration::from_secs(8);
+
+/// A part of the screen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Pane {
+    /// The queues.
+    Queues,
+    /// Jobs in hand.
+    Running,
+    /// Deletions.
+    Deletions,
+    /// Supervised actors.
+    Actors,
+}
+
+impl Pane {
+    /// From top to bottom.
+    pub(super) const ALL: [Self; 4] = [Self::Queues, Self::Running, Self::Deletions, Self::Actors];
+
+    /// Its place from the top.
+    pub(super) fn place(self) -> usize {
+        Self::ALL.iter().position(|pane| *pane == self).unwrap_or_default()
+    }
+
+    fn step(self, by: usize) -> Self {
+        let next = Self::ALL.into_iter().cycle().nth(self.place() + by);
+        next.unwrap_or(self)
+    }
+}
+
+/// What a key asks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Key {
+    /// Leave.
+    Quit,
+    /// Leave what is open, else leave.
+    Escape,
+    /// The pane below, or above.
+    NextPane,
+    PreviousPane,
+    /// The row above, below, far above, far below.
+    Up,
+    Down,
+    PageUp,
+    PageDown,
+    Home,
+    End,
+    /// Hold, or let go on.
+    Pause,
+    Resume,
+    /// Answers to a question.
+    Yes,
+    No,
+    /// The keys.
+    Help,
+}
+
+/// Something to change.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Change {
+    /// Hold it, else let it go on.
+    pub pause: bool,
+    /// What.
+    pub target: Target,
+}
+
+/// What can be held.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Target {
+    /// A queue.
+    Queue(String),
+    /// A deletion.
+    Deletion(i64),
+}
+
+impl Change {
+    fn verb(&self) -> &'static str {
+        if self.pause { "pause" } else { "resume" }
+    }
+
+    /// Where the service takes it.
+    pub(super) fn path(&self) -> [String; 3] {
+        let (kind, name) = match &self.target {
+            Target::Queue(name) => ("queues", name.clone()),
+            Target::Deletion(id) => ("deletions", id.to_string()),
+        };
+        [kind.to_owned(), name, self.verb().to_owned()]
+    }
+
+    /// The words when it has happened.
+    pub(super) fn done(&self) -> String {
+        format!("{} {}", self.target, if self.pause { "is paused" } else { "goes on" })
+    }
+}
+
+impl fmt::Display for Change {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}", self.verb(), self.target)
+    }
+}
+
+impl fmt::Display for Target {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Queue(name) => write!(f, "queue {}", page::safe(name)),
+            Self::Deletion(id) => write!(f, "deletion {id}"),
+        }
+    }
+}
+
+/// What is to be done after a key.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Step {
+    /// Draw again.
+    Stay,
+    /// Leave.
+    Quit,
+    /// Ask the service for this.
+    Ask(Change),
+}
+
+/// How the line stands.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Line {
+    /// Nothing was heard yet.
+    Opening,
+    /// It stands.
+    Live,
+    /// It is broken since a moment, and will be tried again at another.
+    Away { why: String, since: Instant, again: Instant },
+}
+
+/// The view.
+#[derive(Debug)]
+pub(super) struct View {
+    /// Where the service is.
+    pub base: String,
+    /// What it said last.
+    pub board: Board,
+    /// Whether it says anything now.
+    pub line: Line,
+    /// The pane that keys move in.
+    pub pane: Pane,
+    /// The chosen row of each pane.
+    pub rows: [usize; 4],
+    /// What waits for a yes.
+    pub question: Option<Change>,
+    /// Whether the keys are explained.
+    pub help: bool,
+    notice: Option<(String, Instant)>,
+}
+
+impl View {
+    pub(super) fn new(base: String) -> Self {
+        Self {
+            base,
+            board: Board::default(),
+            line: Line::Opening,
+            pane: Pane::Queues,
+            rows: [0; 4],
+            question: None,
+            help: false,
+            notice: None,
+        }
+    }
+
+    /// Takes what was heard. What cannot be read is told, and what was known before stays.
+    pub(super) fn hear(&mut self, news: News, now: Instant) {
+        match news {
+            News::Live => self.line = Line::Live,
+            News::Away { why, again } => {
+                let since = match &self.line {
+                    Line::Away { since, .. } => *since,
+                    Line::Opening | Line::Live => now,
+                };
+                self.line = Line::Away { why, since, again: now + again };
+                self.question = None;
+            }
+            News::Section { name, data } => {
+                if let Err(error) = self.board.take(&name, &data) {
+                    self.say(format!("the section `{name}` cannot be read: {error}"), now);
+                }
+                self.hold_rows();
+            }
+            News::Told(Ok(text) | Err(text)) => self.say(text, now),
+            News::Refused(_) => {}
+        }
+    }
+
+    /// What was said to the person lately.
+    pub(super) fn notice(&self, now: Instant) -> Option<&str> {
+        let fresh = |(_, at): &&(String, Instant)| now.saturating_duration_since(*at) < NOTICE;
+        self.notice.as_ref().filter(fresh).map(|(text, _)| text.as_str())
+    }
+
+    /// Does what a key asks for.
+    pub(super) fn press(&mut self, key: Key, now: Instant) -> Step {
+        self.notice = None;
+        if key == Key::Quit {
+            return Step::Quit;
+        }
+        if let Some(change) = self.question.take() {
+            match key {
+                Key::Yes => return Step::Ask(change),
+                Key::No | Key::Escape => self.say("nothing was changed".to_owned(), now),
+                _ => self.question = Some(change),
+            }
+            return Step::Stay;
+        }
+        if std::mem::replace(&mut self.help, false) {
+            return Step::Stay;
+        }
+        match key {
+            Key::Escape => return Step::Quit,
+            Key::NextPane => self.pane = self.pane.step(1),
+            Key::PreviousPane => self.pane = self.pane.step(Pane::ALL.len() - 1),
+            Key::Help => self.help = true,
+            Key::Pause | Key::Resume => self.wish(key == Key::Pause, now),
+            _ => self.walk(key),
+        }
+        Step::Stay
+    }
+
+    /// How many rows a pane has.
+    pub(super) fn count(&self, pane: Pane) -> usize {
+        match pane {
+            Pane::Queues => self.board.queues.len(),
+            Pane::Running => self.board.running.len(),
+            Pane::Deletions => self.board.deletions.len(),
+            Pane::Actors => self.board.tree.children.len(),
+        }
+    }
+
+    fn say(&mut self, text: String, now: Instant) {
+        self.notice = Some((text, now));
+    }
+
+    fn walk(&mut self, key: Key) {
+        const PAGE: usize = 10;
+        let last = self.count(self.pane).saturating_sub(1);
+        if let Some(row) = self.rows.get_mut(self.pane.place()) {
+            *row = match key {
+                Key::Up => row.saturating_sub(1),
+                Key::Down => *row + 1,
+                Key::PageUp => row.saturating_sub(PAGE),
+                Key::PageDown => *row + PAGE,
+                Key::Home => 0,
+                Key::End => last,
+                _ => *row,
+            }
+            .min(last);
+        }
+    }
+
+    /// A list that became shorter takes the chosen row along.
+    fn hold_rows(&mut self) {
+        for pane in Pane::ALL {
+            let last = self.count(pane).saturating_sub(1);
+            if let Some(row) = self.rows.get_mut(pane.place()) {
+                *row = (*row).min(last);
+            }
+        }
+    }
+
+    /// Asks for a yes, or says why not.
+    fn wish(&mut self, pause: bool, now: Instant) {
+        match self.chosen(pause) {
+            Ok(target) => self.question = Some(Change { pause, target }),
+            Err(why) => self.say(why, now),
+        }
+    }
+
+    /// What would be changed.
+    fn chosen(&self, pause: bool) -> Result<Target, String> {
+        let row = self.rows.get(self.pane.place()).copied().unwrap_or_default();
+        let target = match self.pane {
+            Pane::Queues => {
+                self.board.queues.get(row).map(|queue| (Target::Queue(queue.name.clone()), queue.paused))
+            }
+            Pane::Deletions => match self.board.deletions.get(row) {
+                Some(deletion) if !deletion.is_active() => {
+                    let (id, status) = (deletion.job_id, &deletion.status);
+                    let verb = if pause { "pause" } else { "resume" };
+                    return Err(format!("deletion {id} is {status}; there is nothing to {verb}"));
+                }
+                deletion => deletion.map(|deletion| {
+                    (Target::Deletion(deletion.job_id), deletion.paused_by.as_deref() == Some("person"))
+                }),
+            },
+            Pane::Running | Pane::Actors => {
+                return Err("queues and deletions can be paused; Tab goes to them".to_owned());
+            }
+        };
+        let (target, paused) = target.ok_or_else(|| "there is nothing here to pause".to_owned())?;
+        if self.line != Line::Live {
+            return Err("the service is away; nothing can be changed now".to_owned());
+        }
+        if self.board.overview.process.read_only {
+            return Err("this service only shows: `http.read_only` is set".to_owned());
+        }
+        match (pause, paused) {
+            (true, true) => Err(format!("{target} is paused already; r resumes it")),
+            (false, false) => Err(format!("{target} is not paused")),
+            _ => Ok(target),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn view() -> (View, Instant) {
+        let (mut view, now) = (View::new("http://here".into()), Instant::now());
+        let queues = r#"[{"name":"high"},{"name":"דואר","paused":true}]"#;
+        let deletions = r#"[{"job_id":28,"status":"running"},{"job_id":27,"status":"completed"}]"#;
+        view.hear(News::Live, now);
+        for (name, data) in [("queues", queues), ("deletions", deletions)] {
+            view.hear(News::Section { name: name.into(), data: data.into() }, now);
+        }
+        (view, now)
+    }
+
+    fn press(view: &mut View, now: Instant, keys: &[Key]) -> Vec<Step> {
+        keys.iter().map(|key| view.press(*key, now)).collect()
+    }
+
+    #[test]
+    fn a_queue_is_paused_only_after_a_yes_and_by_the_name_that_was_shown() {
+        let (mut view, now) = view();
+        assert_eq!(view.press(Key::Pause, now), Step::Stay);
+        assert_eq!(view.question.as_ref().unwrap().to_string(), "pause queue high");
+        view.hear(News::Section { name: "queues".into(), data: r#"[{"name":"other"}]"#.into() }, now);
+        let Step::Ask(change) = view.press(Key::Yes, now) else { panic!("not asked") };
+        assert_eq!(change.path(), ["queues", "high", "pause"]);
+        assert_eq!(change.done(), "queue high is paused");
+    }
+
+    #[test]
+    fn a_no_and_an_escape_change_nothing_and_stay() {
+        for key in [Key::No, Key::Escape] {
+            let (mut view, now) = view();
+            assert_eq!(
+                press(&mut view, now, &[Key::Pause, Key::Down, key]),
+                [Step::Stay, Step::Stay, Step::Stay]
+            );
+            assert_eq!((view.question.clone(), view.notice(now)), (None, Some("nothing was changed")));
+            assert_eq!(view.notice(now + NOTICE), None);
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_changed_says_why() {
+        let said = |keys: &[Key], change: fn(&mut View)| {
+            let (mut view, now) = view();
+            change(&mut view);
+            press(&mut view, now, keys);
+            assert_eq!(view.question, None, "{keys:?}");
+            view.notice(now).unwrap().to_owned()
+        };
+        let nothing: fn(&mut View) = |_| {};
+        assert!(said(&[Key::Resume], nothing).contains("high is not paused"));
+        assert!(said(&[Key::Down, Key::Pause], nothing).contains("דואר is paused already"));
+        assert!(said(&[Key::NextPane, Key::Pause], nothing).contains("queues and deletions"));
+        assert!(
+            said(&[Key::NextPane, Key::NextPane, Key::End, Key::Pause], nothing).contains("is completed")
+        );
+        let read_only: fn(&mut View) = |view| view.board.overview.process.read_only = true;
+        assert!(said(&[Key::Pause], read_only).contains("http.read_only"));
+        let away: fn(&mut View) = |view| {
+            view.hear(News::Away { why: "gone".into(), again: Duration::ZERO }, Instant::now());
+        };
+        assert!(said(&[Key::Pause], away).contains("is away"));
+    }
+
+    #[test]
+    fn quit_leaves_from_everywhere_and_escape_closes_what_is_open_first() {
+        let (mut view, now) = view();
+        assert_eq!(
+            press(&mut view, now, &[Key::Help, Key::Escape, Key::Escape]),
+            [Step::Stay, Step::Stay, Step::Quit]
+        );
+        assert_eq!(press(&mut view, now, &[Key::Pause, Key::Quit]), [Step::Stay, Step::Quit]);
+    }
+
+    #[test]
+    fn rows_stay_within_their_list_even_when_it_shrinks() {
+        let (mut view, now) = view();
+        press(&mut view, now, &[Key::PageDown]);
+        assert_eq!(view.rows[0], 1);
+        view.hear(News::Section { name: "queues".into(), data: "[]".into() }, now);
+        assert_eq!(view.rows[0], 0);
+        press(&mut view, now, &[Key::Down, Key::End, Key::Up, Key::PreviousPane]);
+        assert_eq!((view.rows[0], view.pane), (0, Pane::Actors));
+    }
+
+    #[test]
+    fn an_outage_is_counted_from_its_beginning_and_ends_by_itself() {
+        let (mut view, now) = view();
+        let away = || News::Away { why: "connection refused".into(), again: Duration::from_secs(1) };
+        view.hear(away(), now);
+        view.hear(away(), now + Duration::from_secs(5));
+        let Line::Away { since, again, .. } = &view.line else { panic!("{:?}", view.line) };
+        assert_eq!((*since, *again), (now, now + Duration::from_secs(6)));
+        assert_eq!(view.board.queues.len(), 2, "what was known stays on the screen");
+        view.hear(News::Live, now);
+        assert_eq!(view.line, Line::Live);
+    }
+
+    #[test]
+    fn a_section_that_cannot_be_read_is_told() {
+        let (mut view, now) = view();
+        view.hear(News::Section { name: "queues".into(), data: "rain".into() }, now);
+        assert!(view.notice(now).unwrap().contains("`queues` cannot be read"));
+        assert_eq!(view.board.queues.len(), 2);
+    }
+}
