@@ -114,7 +114,9 @@ impl Table {
             table.force_no_tty()
         };
         if !self.facts {
-            table.set_header(self.columns.iter().map(|column| column.title));
+            let mut head = Row::from(self.columns.iter().map(|column| column.title).collect::<Vec<_>>());
+            head.max_height(1);
+            table.set_header(head);
         }
         for cells in &self.rows {
             let mut row = Row::from(cells.iter().map(drawn).collect::<Vec<_>>());

@@ -359,7 +359,7 @@ mod tests {
             "‖ דואר",
             "paused by דנה",
             "running (1)",
-            "delete_receipts_",
+            "delete_receipts_batch_job",
             "████████░░░░░░░░",
             "500/1000",
             "120/s",
@@ -455,7 +455,7 @@ mod tests {
     fn a_name_cannot_steer_the_terminal() {
         let mut view = view();
         view.board.queues[0].name = "\u{1b}[2J\u{202e}x".into();
-        let (text, _) = shown(&view, (80, 24), true);
+        let (text, _) = shown(&view, (120, 24), true);
         assert!(text.contains("\\u{1b}[2J\\u{202e}x"), "{text}");
     }
 

@@ -83,7 +83,7 @@ pub(super) fn sheet(view: &View, pane: Pane, now: DateTime<Utc>) -> Sheet {
         Pane::Running => Sheet {
             columns: vec![
                 text("running", 0, 0),
-                text("queue", 12, 80),
+                text("queue", 12, 100),
                 number("try", 3, 90),
                 text("progress", 16, 60),
                 number("done", 13, 0),
@@ -102,8 +102,8 @@ pub(super) fn sheet(view: &View, pane: Pane, now: DateTime<Utc>) -> Sheet {
                 number("done", 13, 0),
                 number("rate", 7, 70),
                 number("left", 9, 50),
-                number("failed", 6, 80),
-                text("note", 36, 120),
+                number("failed", 6, 100),
+                text("note", 30, 120),
             ],
             rows: board.deletions.iter().map(deletion).collect(),
             nothing: "nobody has asked for a deletion yet",
@@ -161,7 +161,7 @@ fn running(job: &Running, view: &View, now: DateTime<Utc>) -> Vec<Cell> {
         _ => String::new(),
     };
     vec![
-        plain(&job.function),
+        plain(job.function.rsplit('.').next().unwrap_or_default()),
         cell(&job.queue, Tone::Quiet),
         cell(job.attempt.to_string(), if job.attempt > 1 { Tone::Warn } else { Tone::Quiet }),
         cell(
@@ -260,9 +260,20 @@ pub(super) fn detail(view: &View) -> Option<String> {
         }
         Pane::Running => {
             let job = view.board.running.get(row)?;
-            Some(format!("job {} of queue {}, attempt {}", job.job_id, job.queue, job.attempt))
+            Some(format!(
+                "{} in queue {}, job {}, attempt {}",
+                job.function, job.queue, job.job_id, job.attempt
+            ))
         }
-        Pane::Deletions => view.board.deletions.get(row).and_then(note),
+        Pane::Deletions => {
+            let deletion = view.board.deletions.get(row)?;
+            let failed = (deletion.failed_count > 0).then(|| {
+                let (rows, id) = (deletion.failed_count, deletion.job_id);
+                format!("{rows} rows failed, `tikkun jobs failed-rows {id}` lists them")
+            });
+            let all: Vec<String> = note(deletion).into_iter().chain(failed).collect();
+            (!all.is_empty()).then(|| all.join("; "))
+        }
         Pane::Actors => {
             let panic = view.board.tree.children.get(row)?.last_panic.as_ref()?;
             Some(format!("{} ({})", panic.message, panic.place))

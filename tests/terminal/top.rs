@@ -1,0 +1,183 @@
+//! `tikkun top` in a real terminal, against a real service.
+
+use rustix::process::Signal;
+use serde_json::Value;
+
+use super::desk::{Desk, SECRET, Served, TIKKUN, signal};
+use super::pty::Terminal;
+
+/// Runs the program and then shows how it left the terminal: the exit code, and the terminal's own settings.
+const THEN_LOOK: &str = "\"$0\" \"$@\"; echo \"left with $?\"; stty -a; echo that was all";
+
+fn top(desk: &Desk, served: &Served, size: (u16, u16), env: &[(&str, &str)]) -> Terminal {
+    let url = served.url();
+    Terminal::start(
+        desk,
+        size,
+        &["sh", "-c", THEN_LOOK, TIKKUN, "top", "--url", &url, "--interval", "50ms"],
+        env,
+    )
+}
+
+/// The terminal reads lines and echoes them again, and shows its own screen and cursor.
+#[track_caller]
+fn is_as_before(terminal: &Terminal, code: i32) {
+    terminal.until_seen("that was all");
+    let text = terminal.text();
+    assert!(text.contains(&format!("left with {code}\n")), "{text}");
+    assert!(text.contains(" icanon") && text.contains(" echo "), "{text}");
+    assert!(terminal.is_restored(), "{text}");
+}
+
+/// Receipts that the first deletion on the screen has handled, of so many.
+fn processed(text: &str, total: i64) -> Option<i64> {
+    let line = text.lines().find(|line| line.contains(" of business 789"))?;
+    let word = line.split_whitespace().find(|word| word.ends_with(&format!("/{total}")))?;
+    word.split('/').next()?.parse().ok()
+}
+
+#[test]
+fn top_shows_a_deletion_moving_and_leaves_the_terminal_as_it_was() {
+    let desk = Desk::with_data();
+    let id = desk.deletion(3000);
+    let served = desk.serve(0);
+    let terminal = top(&desk, &served, (24, 100), &[]);
+    terminal.until_seen("● live");
+    terminal.until_seen("maintenance");
+    desk.run(&["enqueue", "delete_receipts_batch_job", &id.to_string(), "--id", "carrier"]);
+    let moved = |text: &str| processed(text, 3000).filter(|done| *done > 0);
+    let first = terminal.until("a deletion that has begun", moved);
+    terminal.until("a deletion that goes on", |text| moved(text).filter(|done| *done > first));
+    terminal.until_seen("delete_receipts_batch_job");
+    terminal.until_seen("█");
+    terminal.press("q");
+    is_as_before(&terminal, 0);
+    served.end();
+}
+
+#[test]
+fn a_queue_is_paused_and_resumed_by_keys_after_a_question() {
+    let desk = Desk::new();
+    let served = desk.serve(0);
+    let terminal = top(&desk, &served, (24, 80), &[]);
+    let paused = || {
+        let listed: Value = serde_json::from_slice(&desk.run(&["queues", "list", "--json"]).stdout).unwrap();
+        let high = listed.as_array().unwrap().iter().find(|queue| queue["queue"] == "high").unwrap().clone();
+        high["paused"].as_bool().unwrap()
+    };
+    terminal.until_seen("receipts_sync");
+    terminal.press("p");
+    terminal.until_seen("pause queue high? y yes, n no");
+    terminal.press("n");
+    terminal.until_seen("nothing was changed");
+    assert!(!paused());
+    terminal.press("p");
+    terminal.until_seen("pause queue high? y yes, n no");
+    terminal.press("y");
+    terminal.until_seen("queue high is paused");
+    terminal.until_seen("‖ high");
+    assert!(paused());
+    terminal.press("r");
+    terminal.until_seen("resume queue high? y yes, n no");
+    terminal.press("y");
+    terminal.until("a queue that goes on", |text| (!text.contains('‖')).then_some(()));
+    assert!(!paused());
+    terminal.press("?");
+    terminal.until_seen("leave; the service goes on");
+    terminal.press("x\u{3}");
+    is_as_before(&terminal, 0);
+    served.end();
+}
+
+#[test]
+fn an_outage_is_a_wait_that_is_seen_and_ends_by_itself() {
+    let desk = Desk::new();
+    let served = desk.serve(0);
+    let port = served.port();
+    let terminal = top(&desk, &served, (10, 40), &[]);
+    terminal.until_seen("● live");
+    served.end();
+    terminal.until_seen("✕ away for");
+    terminal.resize(24, 80);
+    terminal.until_seen("receipts_sync");
+    let served = desk.serve(port);
+    terminal.until_seen("● live");
+    terminal.press("\u{1b}");
+    is_as_before(&terminal, 0);
+    served.end();
+}
+
+#[test]
+fn a_panic_and_a_signal_give_the_terminal_back() {
+    let desk = Desk::new();
+    let served = desk.serve(0);
+    let terminal =
+        top(&desk, &served, (24, 80), &[("FAILPOINTS", "top.frame=3*off->1*panic(as the test wishes)")]);
+    terminal.until_seen("as the test wishes");
+    is_as_before(&terminal, 101);
+
+    let url = served.url();
+    let terminal = Terminal::start(&desk, (24, 80), &[TIKKUN, "top", "--url", &url], &[]);
+    terminal.until_seen("● live");
+    assert!(!terminal.is_restored());
+    signal(&terminal.child, Signal::TERM);
+    let (code, terminal) = terminal.ended();
+    assert_eq!(code, Some(0));
+    terminal.until("the usual screen", |_| terminal.is_restored().then_some(()));
+    served.end();
+}
+
+#[test]
+fn a_wrong_secret_ends_the_view_with_what_to_do() {
+    let desk = Desk::new();
+    let served = desk.serve(0);
+    let terminal =
+        top(&desk, &served, (24, 80), &[("INTERNAL_SECRET", "another-secret-than-the-service-has")]);
+    terminal.until_seen("that was all");
+    let text = terminal.text();
+    assert!(
+        text.contains("answered 401") && text.contains("try: ") && text.contains("left with 1"),
+        "{text}"
+    );
+    served.end();
+}
+
+#[test]
+fn colours_stay_away_where_nobody_wants_them() {
+    let desk = Desk::new();
+    let served = desk.serve(0);
+    let coloured = |env: &[(&str, &str)]| {
+        let terminal = top(&desk, &served, (24, 80), env);
+        terminal.until_seen("● live");
+        terminal.until_seen("receipts_sync");
+        terminal.press("q");
+        is_as_before(&terminal, 0);
+        let bytes = terminal.bytes();
+        bytes.contains("\u{1b}[38;5;") || (30..38).any(|code| bytes.contains(&format!("\u{1b}[{code}m")))
+    };
+    assert!(coloured(&[]));
+    assert!(!coloured(&[("NO_COLOR", "1")]));
+    served.end();
+}
+
+#[test]
+fn one_frame_is_printed_for_scripts_as_text_and_as_json() {
+    let desk = Desk::new();
+    let served = desk.serve(0);
+    let url = served.url();
+    let look = |args: &[&str]| {
+        let ended = desk.run_with(&[&["top", "--url", &url], args].concat(), &[("INTERNAL_SECRET", SECRET)]);
+        assert!(ended.status.success(), "{}", String::from_utf8_lossy(&ended.stderr));
+        String::from_utf8(ended.stdout).unwrap()
+    };
+    let text = look(&["--once"]);
+    for words in
+        ["tikkun ", "healthy", "queues (8)", "receipts_sync", "nothing runs in this process", "actors ("]
+    {
+        assert!(text.contains(words), "no `{words}` in:\n{text}");
+    }
+    assert!(!text.contains('\u{1b}') && text.lines().all(|line| line.trim_end() == line), "{text}");
+    let json: Value = serde_json::from_str(&look(&["--json"])).unwrap();
+    assert_eq!(json["queues"][0]["name"], "high");
+    served.end();
+}
