@@ -38,3 +38,15 @@ impl TypedValueParser for Suggested {
         Some(Box::new(QUEUES.into_iter().map(PossibleValue::new)))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::{Settings, Sources};
+
+    #[test]
+    fn the_queues_that_shells_complete_are_those_that_are_known_by_default() {
+        let known = Settings::load(&Sources::none()).unwrap().settings.worker.known_queues;
+        assert_eq!(known.iter().map(|queue| queue.as_str()).collect::<Vec<_>>(), QUEUES);
+    }
+}

@@ -53,8 +53,11 @@ pub const GAVE_UP: u8 = 70;
 
 /// Background jobs that heal themselves.
 ///
-/// Exit codes: 0 done; 1 it could not be done; 2 the command line or the configuration is wrong;
-/// 70 the service could not heal itself and wants to be started anew.
+/// Exit codes: 0 done; 1 it could not be done, or the answer is no; 2 the command line or the configuration is
+/// wrong, and nothing was done; 70 the service could not heal itself and wants to be started anew.
+///
+/// An error says on standard error what happened, and after `try:` what to do next. Colours are used on
+/// terminals only, and not where NO_COLOR is set.
 #[derive(Debug, Parser)]
 #[command(name = "tikkun", version, propagate_version = true, max_term_width = 100)]
 pub struct Cli {

@@ -35,7 +35,7 @@ impl Plan {
             page::json(&body);
         } else {
             let columns = [text("WHAT", Fit::Whole), text("HOW MANY", Fit::Shorter)];
-            Table::list(columns, rows(&plan, &estimate)).print();
+            Table::list(columns, rows(&plan, &estimate)).wrapped().print();
             if plan.receipts == 0 {
                 eprintln!("tikkun: business {} has no receipt to delete", self.business_id);
             }

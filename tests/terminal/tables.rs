@@ -80,7 +80,7 @@ fn names_in_json_never_change() {
     ];
     assert_eq!(names(&json(&["jobs", "show", &id, "--json"])), row);
     assert_eq!(json(&["outbox", "list", "--json"]), serde_json::json!([]));
-    let plan = ["receipts", "attachments", "objects", "bytes", "kept", "estimate", "business_id"];
+    let plan = ["receipts", "attachments", "objects", "bytes", "kept", "storage", "estimate", "business_id"];
     assert_eq!(names(&json(&["plan", "789", "--json"])), plan);
 }
 

@@ -87,10 +87,14 @@ fn table(jobs: &[JobRecord]) -> Table {
         text("CREATED", Fit::Spare),
         text("FUNCTION", Fit::Shorter),
     ];
-    Table::list(columns, jobs.iter().map(row).collect())
+    // The last part of a function's name tells more than the first, where there is no room for both.
+    let narrow = page::width().is_some_and(|width| width < 120);
+    Table::list(columns, jobs.iter().map(|job| row(job, narrow)).collect())
 }
 
-fn row(job: &JobRecord) -> Vec<Cell> {
+fn row(job: &JobRecord, narrow: bool) -> Vec<Cell> {
+    let name = job.kind.as_str();
+    let name = if narrow { name.rsplit('.').next().unwrap_or(name) } else { name };
     let args = job.args.as_ref().map_or_else(|_| "(?)".to_owned(), ToString::to_string);
     vec![
         job.id.as_str().into(),
@@ -98,7 +102,7 @@ fn row(job: &JobRecord) -> Vec<Cell> {
         Cell::new(job.state.as_str(), Tone::of_job(job.state)),
         Cell::count(job.attempt.into(), if job.attempt > 1 { Tone::Warn } else { Tone::Plain }),
         time(job.created_at).into(),
-        format!("{}{args}", job.kind).into(),
+        format!("{name}{args}").into(),
     ]
 }
 

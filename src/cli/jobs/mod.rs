@@ -23,7 +23,7 @@ pub(super) struct Jobs {
 
 #[derive(Debug, Subcommand)]
 enum JobsCommand {
-    /// Lists jobs of the queues, newest first.
+    /// Lists jobs of the queues, newest first; with --json as an array of objects.
     List(look::List),
     /// Shows all that is known of one job.
     Show(Named),

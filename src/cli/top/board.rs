@@ -42,7 +42,6 @@ pub(super) struct Overview {
     pub reasons: Vec<Reason>,
     pub totals: Totals,
     pub per_minute: u64,
-    pub scheduler: Scheduler,
     pub cleanup: Option<Cleanup>,
     pub process: Process,
 }
@@ -64,15 +63,7 @@ pub(super) struct Reason {
 pub(super) struct Totals {
     pub queued: u64,
     pub started: u64,
-    pub finished: u64,
     pub failed: u64,
-}
-
-/// Who keeps time.
-#[derive(Clone, Debug, Default, Deserialize)]
-#[serde(default)]
-pub(super) struct Scheduler {
-    pub lock_held: bool,
 }
 
 /// What storage owes.

@@ -118,7 +118,8 @@ impl Painter {
         let wide = u16::try_from(state.width()).unwrap_or(u16::MAX).saturating_add(1).min(area.width);
         let right = Rect { x: area.right().saturating_sub(wide), width: wide, ..area };
         Clear.render(right, buffer);
-        state.alignment(Alignment::Right).render(right, buffer);
+        // One that is too long is cut at its end, like everything else.
+        state.render(right, buffer);
     }
 
     fn body(&self, view: &View, now: Moment, area: Rect, buffer: &mut Buffer) {

@@ -62,34 +62,40 @@ pub(super) fn health(view: &View, lines: usize) -> Vec<Vec<Piece>> {
 pub(super) fn totals(view: &View) -> Vec<Piece> {
     let overview = &view.board.overview;
     let totals = &overview.totals;
-    let mut pieces = Vec::new();
-    let mut add = |name: &str, number: u64, tone: Tone| {
-        let tone = tone.of_count(number);
-        pieces.extend([(format!("{name} "), Tone::Quiet), (format!("{number}  "), tone)]);
-    };
-    add("queued", totals.queued, Tone::Plain);
-    add("started", totals.started, Tone::Busy);
-    add("finished/min", overview.per_minute, Tone::Good);
-    add("failed", totals.failed, Tone::Bad);
+    let mut pieces = [
+        number("queued", totals.queued, Tone::Plain),
+        number("started", totals.started, Tone::Busy),
+        number("finished/min", overview.per_minute, Tone::Good),
+        number("failed", totals.failed, Tone::Bad),
+    ]
+    .concat();
     if let Some(owed) = &overview.cleanup {
-        add("outbox", owed.pending, if owed.alarm { Tone::Bad } else { Tone::Warn });
-        for (word, number) in [("refused", owed.refused), ("parked", owed.parked)] {
-            if number > 0 {
-                add(word, number, Tone::Warn);
-            }
-        }
+        pieces.extend(number("outbox", owed.pending, if owed.alarm { Tone::Bad } else { Tone::Warn }));
         if let Some(oldest) = owed.oldest_seconds.filter(|_| owed.pending > 0) {
             pieces.push((format!("(oldest {})  ", short(oldest as f64)), Tone::Quiet));
         }
+        for (word, many) in [("refused", owed.refused), ("parked", owed.parked)] {
+            if many > 0 {
+                pieces.extend(number(word, many, Tone::Warn));
+            }
+        }
     }
-    let stuck = view.board.tree.stuck_threads;
-    if stuck > 0 {
-        pieces.extend([("stuck threads ".to_owned(), Tone::Quiet), (format!("{stuck}  "), Tone::Bad)]);
+    if overview.process.slots > 0 {
+        let used = format!("{}/{}  ", view.board.running.len(), overview.process.slots);
+        pieces.extend([("slots ".to_owned(), Tone::Quiet), (used, Tone::Plain)]);
+    }
+    if view.board.tree.stuck_threads > 0 {
+        pieces.extend(number("stuck threads", view.board.tree.stuck_threads, Tone::Bad));
     }
     if let Some(error) = overview.cleanup.as_ref().and_then(|owed| owed.last_error.as_ref()) {
-        pieces.push((format!("last: {error}"), Tone::Quiet));
+        pieces.push((format!("outbox: {error}"), Tone::Quiet));
     }
     pieces
+}
+
+/// A number with its name.
+fn number(name: &str, many: u64, tone: Tone) -> Vec<Piece> {
+    vec![(format!("{name} "), Tone::Quiet), (format!("{many}  "), tone.of_count(many))]
 }
 
 /// A reason as a person says it; one that is not known here is told by its own word.

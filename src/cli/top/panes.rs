@@ -69,7 +69,7 @@ pub(super) fn sheet(view: &View, pane: Pane, now: DateTime<Utc>) -> Sheet {
         Pane::Queues => Sheet {
             columns: vec![
                 text("queues", 0, 0),
-                number("queued", 7, 0),
+                number("queued", 6, 0),
                 number("started", 7, 0),
                 number("/min", 5, 0),
                 number("failed", 6, 0),
@@ -149,11 +149,16 @@ fn running(job: &Running, view: &View, now: DateTime<Utc>) -> Vec<Cell> {
     let carried =
         view.board.deletions.iter().find(|deletion| deletion.queue_job.as_ref() == Some(&job.job_id));
     let seconds = seconds_since(&job.since, now);
+    // A job that carries a deletion is as far as that is.
+    let (done, total) = match (job.processed, job.total, carried) {
+        (None, None, Some(deletion)) => (Some(deletion.processed), Some(deletion.total)),
+        (done, total, _) => (done, total),
+    };
     let rate = carried.and_then(|deletion| deletion.rate_per_second).or_else(|| {
-        let (done, seconds) = (job.processed?, seconds.filter(|seconds| *seconds >= 1.0)?);
+        let (done, seconds) = (done?, seconds.filter(|seconds| *seconds >= 1.0)?);
         (done > 0).then(|| done as f64 / seconds)
     });
-    let left = match (carried, job.total, job.processed, rate) {
+    let left = match (carried, total, done, rate) {
         (Some(deletion), ..) => time_left(deletion),
         (None, Some(total), Some(done), Some(rate)) if rate > 0.0 => {
             short((total - done).max(0) as f64 / rate)
@@ -164,11 +169,8 @@ fn running(job: &Running, view: &View, now: DateTime<Utc>) -> Vec<Cell> {
         plain(job.function.rsplit('.').next().unwrap_or_default()),
         cell(&job.queue, Tone::Quiet),
         cell(job.attempt.to_string(), if job.attempt > 1 { Tone::Warn } else { Tone::Quiet }),
-        cell(
-            job.total.map(|total| bar(job.processed.unwrap_or(0), total, 16)).unwrap_or_default(),
-            Tone::Busy,
-        ),
-        plain(match (job.processed, job.total) {
+        cell(total.map(|total| bar(done.unwrap_or(0), total, 16)).unwrap_or_default(), Tone::Busy),
+        plain(match (done, total) {
             (Some(done), Some(total)) => format!("{done}/{total}"),
             (Some(done), None) => done.to_string(),
             _ => "-".to_owned(),
@@ -328,6 +330,14 @@ mod tests {
             r#"[{"function":"f","since":"2026-01-01T00:00:00Z","total":300,"processed":100,"attempt":1}]"#;
         let row = row(&view("running", job), Pane::Running);
         assert_eq!(row[4..], ["100/300", "1.0/s", "3m 20s", "1m 40s"]);
+    }
+
+    #[test]
+    fn a_job_that_carries_a_deletion_is_as_far_as_that() {
+        let mut view = view("running", r#"[{"job_id":"c","since":"2026-01-01T00:00:00Z"}]"#);
+        let deletion = r#"[{"queue_job":"c","status":"running","processed":5,"total":10,"rate_per_second":2.5,"eta_seconds":2}]"#;
+        view.hear(News::Section { name: "deletions".into(), data: deletion.into() }, Instant::now());
+        assert_eq!(row(&view, Pane::Running)[3..7], ["████████░░░░░░░░", "5/10", "2.5/s", "2s"]);
     }
 
     #[test]
