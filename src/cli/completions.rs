@@ -23,7 +23,7 @@ impl Completions {
         let mut script = Vec::new();
         generate(self.shell, &mut Cli::command(), "tikkun", &mut script);
         let script = String::from_utf8(script).map_err(|error| {
-            Complaint::failed(format!("cannot write the completions: {error}"), Advice::Again)
+            Complaint::failed(format!("cannot write the completions: {error}"), Advice::AGAIN)
         })?;
         page::line(script.trim_end());
         Ok(())

@@ -71,7 +71,7 @@ impl Enqueue {
         let answers = ports.broker.enqueue(std::slice::from_ref(&job)).await?;
         if answers.contains(&Enqueued::Exists) {
             let text = format!("a job with the id `{}` exists already and was left as it is", job.id);
-            return Err(Complaint::failed(text, Advice::OtherId(job.id.to_string())));
+            return Err(Complaint::failed(text, Advice::other_id(&job.id)));
         }
         if json {
             let state = if job.delay.is_some() { "scheduled" } else { "queued" };
@@ -90,7 +90,7 @@ impl Enqueue {
         for (key, value) in self.named {
             if named.contains_key(&key) {
                 let text = format!("--named gives `{key}` twice; expected each name once");
-                return Err(Complaint::usage(text, Advice::Help("enqueue")));
+                return Err(Complaint::usage(text, Advice::help("enqueue")));
             }
             named.insert(key, json_or_text(value));
         }

@@ -73,7 +73,7 @@ impl Health {
                     _ => {
                         let text =
                             format!("{url} answered {status} ({said}), expected 200{}", stopped(&body));
-                        Err(Complaint::failed(text, Advice::LookAtHealth))
+                        Err(Complaint::failed(text, Advice::LOOK_AT_HEALTH))
                     }
                 }
             }
@@ -81,7 +81,7 @@ impl Health {
                 if common.json {
                     page::json(&json!({ "url": url, "ok": false, "status": null, "error": why }));
                 }
-                Err(Complaint::failed(format!("no answer from {url}: {why}"), Advice::StartService))
+                Err(Complaint::failed(format!("no answer from {url}: {why}"), Advice::START_SERVICE))
             }
         }
     }

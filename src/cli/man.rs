@@ -28,7 +28,7 @@ fn print() -> Result<(), Complaint> {
     let rendered = Man::new(Cli::command()).render(&mut text).map_err(|error| error.to_string());
     let text = rendered.and_then(|()| String::from_utf8(text).map_err(|error| error.to_string()));
     let text = text.map_err(|error| {
-        Complaint::failed(format!("cannot write the manual page: {error}"), Advice::Again)
+        Complaint::failed(format!("cannot write the manual page: {error}"), Advice::AGAIN)
     })?;
     page::line(text.trim_end());
     Ok(())
@@ -38,6 +38,6 @@ fn write(folder: &Path) -> Result<(), Complaint> {
     generate_to(Cli::command(), folder).map_err(|error| {
         let place = folder.display();
         let text = format!("cannot write the manual pages into {place}: {error}");
-        Complaint::failed(text, Advice::MakeFolder(place.to_string()))
+        Complaint::failed(text, Advice::make_folder(&place))
     })
 }

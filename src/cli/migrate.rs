@@ -24,7 +24,7 @@ impl Migrate {
     fn carry_out(self, common: &Common) -> Result<(), Complaint> {
         let settings = common.load(Vec::new()).map_err(Complaint::said)?.settings;
         logging::init(&settings.log)
-            .map_err(|error| Complaint::usage(error.to_string(), Advice::ReadReference))?;
+            .map_err(|error| Complaint::usage(error.to_string(), Advice::READ_REFERENCE))?;
         let migrating = migrate(&settings, self.with_application_tables);
         let done = actix_rt::System::new().block_on(migrating)?;
         if common.json {

@@ -179,7 +179,7 @@ impl Common {
     {
         let settings = self.load(Vec::new()).map_err(Complaint::said)?.settings;
         logging::init(&settings.log)
-            .map_err(|error| Complaint::usage(error.to_string(), Advice::ReadReference))?;
+            .map_err(|error| Complaint::usage(error.to_string(), Advice::READ_REFERENCE))?;
         actix_rt::System::new().block_on(async move {
             let ports = open(&settings).await?;
             work(settings, ports).await
@@ -192,7 +192,7 @@ fn tell(error: &ConfigError) -> u8 {
     for problem in error.problems() {
         eprintln!("  {}", problem.text);
     }
-    ending::hint(&Advice::ReadReference);
+    ending::hint(&Advice::READ_REFERENCE);
     USAGE
 }
 
@@ -222,7 +222,7 @@ fn begin_tracing(loaded: &Loaded) -> Result<(), u8> {
 }
 
 fn cannot(error: &dyn std::error::Error) -> u8 {
-    ending::tell(&error.to_string(), &Advice::ReadReference);
+    ending::tell(&error.to_string(), &Advice::READ_REFERENCE);
     USAGE
 }
 

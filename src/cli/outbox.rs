@@ -194,7 +194,7 @@ async fn drain(settings: &Settings, ports: &Ports, json: bool) -> Result<(), Com
         _ if json => Err(Complaint::said(FAILED)),
         stay => {
             let text = format!("{stay} objects stay, not due yet, of another store or not to be deleted");
-            Err(Complaint::failed(text, Advice::ListOutbox))
+            Err(Complaint::failed(text, Advice::LIST_OUTBOX))
         }
     }
 }
@@ -210,5 +210,5 @@ fn told(what: &str, done: &[i64], asked: &[i64], json: bool) -> Result<(), Compl
     if missing.is_empty() {
         return Ok(());
     }
-    Err(Complaint::failed(format!("the outbox has no {}", missing.join(", ")), Advice::ListOutbox))
+    Err(Complaint::failed(format!("the outbox has no {}", missing.join(", ")), Advice::LIST_OUTBOX))
 }

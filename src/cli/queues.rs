@@ -124,7 +124,7 @@ impl Named {
         if !used && !settings.worker.known_queues.contains(&queue) && !settings.worker.queues.contains(&queue)
         {
             let text = format!("warning: queue `{queue}` was never used and is none of the known ones");
-            ending::tell(&text, &Advice::ListQueues(queue.to_string()));
+            ending::tell(&text, &Advice::list_queues(&queue));
         }
         Ok(())
     }

@@ -25,7 +25,7 @@ impl Place {
         let base = url.map_or_else(|| address_of(&http), Ok)?;
         let secret = http.internal_secret.ok_or_else(|| {
             let text = "`http.internal_secret` is not set, and the service tells strangers nothing";
-            Complaint::usage(text, Advice::GiveSecret)
+            Complaint::usage(text, Advice::GIVE_SECRET)
         })?;
         Ok(Self { base, secret })
     }
@@ -38,10 +38,10 @@ pub(super) fn own_address(common: &Common) -> Result<String, Complaint> {
 
 fn address_of(http: &HttpSettings) -> Result<String, Complaint> {
     if !http.enabled {
-        return Err(Complaint::usage("`http.enabled` is false, so nothing listens", Advice::GiveUrl));
+        return Err(Complaint::usage("`http.enabled` is false, so nothing listens", Advice::GIVE_URL));
     }
     if http.port == 0 {
-        return Err(Complaint::usage("`http.port` is 0, so nobody knows the port", Advice::GiveUrl));
+        return Err(Complaint::usage("`http.port` is 0, so nobody knows the port", Advice::GIVE_URL));
     }
     Ok(format!("http://{}", loopback(http.address())))
 }

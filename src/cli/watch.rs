@@ -59,7 +59,7 @@ impl Watch {
                 Ok(None) => {
                     screen.close();
                     let text = format!("there is no background job {}", self.id);
-                    return Err(Complaint::failed(text, Advice::ListDeletions));
+                    return Err(Complaint::failed(text, Advice::LIST_DELETIONS));
                 }
                 Err(fault) if fault.is_retryable() => {
                     if !std::mem::replace(&mut silent, true) {
@@ -84,7 +84,7 @@ async fn listened_to(broker: &dyn Broker, queue: &str) -> bool {
 
 fn ended(job: &BackgroundJob) -> Result<(), Complaint> {
     let why = job.last_error.as_ref().map_or_else(String::new, |error| format!(": {}", page::safe(error)));
-    let next = Advice::RetryDeletion(job.id.to_string());
+    let next = Advice::retry_deletion(job.id);
     match job.status {
         Status::Completed => Ok(()),
         Status::Cancelled => Err(Complaint::failed(format!("background job {} was cancelled", job.id), next)),

@@ -72,7 +72,7 @@ pub(super) async fn look(
         objects,
         missing,
         files: files.map_err(|lost| {
-            Complaint::failed(format!("counting files was cut short: {lost}"), Advice::Again)
+            Complaint::failed(format!("counting files was cut short: {lost}"), Advice::AGAIN)
         })??,
         pending: store.outbox.summary(None).await?.pending,
         job: store.background_jobs.get(job).await?,
@@ -85,7 +85,7 @@ fn count_files(root: PathBuf) -> Result<u64, Complaint> {
     while let Some(folder) = folders.pop() {
         let failed = |error| {
             let text = format!("cannot look into {}: {error}", folder.display());
-            Complaint::failed(text, Advice::OtherTemporary)
+            Complaint::failed(text, Advice::OTHER_TEMPORARY)
         };
         for entry in std::fs::read_dir(&folder).map_err(failed)? {
             let entry = entry.map_err(failed)?;

@@ -32,7 +32,7 @@ impl Front {
             (202, Some(id)) => Ok(id),
             _ => {
                 let text = format!("POST {path} answered {status}, expected 202: {body}");
-                Err(Complaint::failed(text, Advice::ReportDemo))
+                Err(Complaint::failed(text, Advice::REPORT_DEMO))
             }
         }
     }
@@ -44,7 +44,7 @@ impl Front {
             (200, body) => Ok(body),
             (status, body) => {
                 let text = format!("GET {path} answered {status}, expected 200: {body}");
-                Err(Complaint::failed(text, Advice::ReportDemo))
+                Err(Complaint::failed(text, Advice::REPORT_DEMO))
             }
         }
     }
@@ -60,11 +60,11 @@ impl Front {
             .insert_header(("X-User-Id", USER.to_string()))
             .insert_header(("X-User-Role", "owner"));
         let mut answer = request.send().await.map_err(|error| {
-            Complaint::failed(format!("no answer to {path}: {error}"), Advice::ReportDemo)
+            Complaint::failed(format!("no answer to {path}: {error}"), Advice::REPORT_DEMO)
         })?;
         let body = answer.json::<Value>().await;
         let body = body.map_err(|error| {
-            Complaint::failed(format!("no JSON in the answer to {path}: {error}"), Advice::ReportDemo)
+            Complaint::failed(format!("no JSON in the answer to {path}: {error}"), Advice::REPORT_DEMO)
         })?;
         Ok((answer.status().as_u16(), body))
     }

@@ -64,7 +64,7 @@ impl Demo {
     fn perform(self, common: &Common) -> Result<(), Complaint> {
         if common.config.is_some() || common.data.is_some() {
             let text = "demo makes data and settings of its own; leave out --config and --data, single keys go by --set";
-            return Err(Complaint::usage(text, Advice::Help("demo")));
+            return Err(Complaint::usage(text, Advice::help("demo")));
         }
         let mut folder = make_folder()?;
         let (secret, screen) = (made_up_secret(), Screen::new());
@@ -73,8 +73,8 @@ impl Demo {
         let settings = Settings::load(&sources).map_err(|error| Complaint::said(tell(&error)))?.settings;
         let subscriber = logging::subscriber(&settings.log, screen.clone(), stderr().is_terminal());
         let set = subscriber.map(tracing::subscriber::set_global_default);
-        set.map_err(|error| Complaint::usage(error.to_string(), Advice::ReadReference))?
-            .map_err(|error| Complaint::failed(format!("cannot write log lines: {error}"), Advice::Again))?;
+        set.map_err(|error| Complaint::usage(error.to_string(), Advice::READ_REFERENCE))?
+            .map_err(|error| Complaint::failed(format!("cannot write log lines: {error}"), Advice::AGAIN))?;
         folder.disable_cleanup(self.keep);
         let stage = Stage {
             settings,
@@ -119,7 +119,7 @@ impl Demo {
 
 fn make_folder() -> Result<TempDir, Complaint> {
     tempfile::Builder::new().prefix("tikkun-demo-").tempdir().map_err(|error| {
-        Complaint::failed(format!("cannot make a temporary folder: {error}"), Advice::OtherTemporary)
+        Complaint::failed(format!("cannot make a temporary folder: {error}"), Advice::OTHER_TEMPORARY)
     })
 }
 

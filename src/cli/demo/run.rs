@@ -35,7 +35,7 @@ pub(super) async fn perform(stage: &Stage) -> Result<(), Complaint> {
     let service = service.map_err(Complaint::from)?;
     let address = service.address().map(loopback);
     let address =
-        address.ok_or_else(|| Complaint::failed("the service has no window", Advice::ReportDemo))?;
+        address.ok_or_else(|| Complaint::failed("the service has no window", Advice::REPORT_DEMO))?;
     let ports = service.ports().clone();
     let (stop, stopped) = oneshot::channel::<()>();
     let mut serving = actix_rt::spawn(service.run_until(async {
@@ -49,7 +49,7 @@ pub(super) async fn perform(stage: &Stage) -> Result<(), Complaint> {
     let acts = Acts { stage, ports: &ports, trial: &*trial, front };
     let played = tokio::select! {
         played = acts.play() => played,
-        _ = &mut serving => return Err(Complaint::failed("the demonstration was stopped before the deletion was done", Advice::Again)),
+        _ = &mut serving => return Err(Complaint::failed("the demonstration was stopped before the deletion was done", Advice::AGAIN)),
     };
     let (job, seeded, arrived) = match played {
         Ok(played) => played,
@@ -80,7 +80,7 @@ async fn leave(stop: oneshot::Sender<()>, serving: JoinHandle<Ended>) {
 fn verdict(differences: &str) -> Result<(), Complaint> {
     match differences {
         "" => Ok(()),
-        _ => Err(Complaint::failed(format!("the count differs: {differences}"), Advice::ReportDemo)),
+        _ => Err(Complaint::failed(format!("the count differs: {differences}"), Advice::REPORT_DEMO)),
     }
 }
 
@@ -131,7 +131,7 @@ impl Acts<'_> {
                     let error =
                         seen.get("last_error").and_then(Value::as_str).unwrap_or("no reason is known");
                     let text = format!("background job {job} {status}: {error}");
-                    return Err(Complaint::failed(text, Advice::ReportDemo));
+                    return Err(Complaint::failed(text, Advice::REPORT_DEMO));
                 }
                 _ => tokio::time::sleep(LOOK).await,
             }

@@ -57,7 +57,7 @@ impl Seeder<'_> {
             let written = self.write(chunk).await?;
             if written.refused > 0 {
                 let text = format!("{} trial receipts were not inserted", written.refused);
-                return Err(Complaint::failed(text, Advice::ReportDemo));
+                return Err(Complaint::failed(text, Advice::REPORT_DEMO));
             }
             seeded.add(&written);
             tell(done);
@@ -88,7 +88,7 @@ impl Seeder<'_> {
         let (root, count) = (self.root.clone(), files.len() as u64);
         let written = tokio::task::spawn_blocking(move || write_files(&root, &files)).await;
         written.map_err(|lost| {
-            Complaint::failed(format!("writing trial files was cut short: {lost}"), Advice::Again)
+            Complaint::failed(format!("writing trial files was cut short: {lost}"), Advice::AGAIN)
         })??;
         self.trial.insert_attachments(&rows).await?;
         let inserted = self.trial.insert_receipts(&receipts).await?;
@@ -124,7 +124,7 @@ impl Seeded {
 fn write_files(root: &Path, files: &BTreeMap<String, i64>) -> Result<(), Complaint> {
     let failed = |path: &Path, error: std::io::Error| {
         let text = format!("cannot write the trial file {}: {error}", path.display());
-        Complaint::failed(text, Advice::OtherTemporary)
+        Complaint::failed(text, Advice::OTHER_TEMPORARY)
     };
     let mut folders = BTreeSet::new();
     for (key, id) in files {

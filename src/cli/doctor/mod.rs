@@ -40,7 +40,7 @@ impl Doctor {
     fn examine(self, common: &Common) -> Result<(), Complaint> {
         let settings = common.load(Vec::new()).map_err(Complaint::said)?.settings;
         logging::init(&settings.log)
-            .map_err(|error| Complaint::usage(error.to_string(), Advice::ReadReference))?;
+            .map_err(|error| Complaint::usage(error.to_string(), Advice::READ_REFERENCE))?;
         let asked = self.job.as_deref();
         let facts = actix_rt::System::new().block_on(gather(&settings, self.limit, asked));
         let findings = diagnose(&facts);

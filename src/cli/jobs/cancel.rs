@@ -55,7 +55,7 @@ async fn cancel_row(row: &BackgroundJob, tracker: &Addr<StatusTracker>) -> Resul
     };
     let answer = tracker.send(AskPerson(wish)).await;
     let answer = answer
-        .map_err(|lost| Complaint::failed(format!("the tracker did not answer: {lost}"), Advice::Again))??;
+        .map_err(|lost| Complaint::failed(format!("the tracker did not answer: {lost}"), Advice::AGAIN))??;
     Ok(match answer {
         Some(Ok(changed)) => Ok(cancelled(json!(changed.id), changed.status.as_str())),
         Some(Err(status)) => Err(Complaint::failed(
@@ -63,11 +63,11 @@ async fn cancel_row(row: &BackgroundJob, tracker: &Addr<StatusTracker>) -> Resul
                 "background job {} is {status}; only a queued, running or paused one can be cancelled",
                 row.id
             ),
-            Advice::ShowJob(row.id.to_string()),
+            Advice::show_job(row.id),
         )),
         None => Err(Complaint::failed(
             format!("background job {} has gone meanwhile", row.id),
-            Advice::ListDeletions,
+            Advice::LIST_DELETIONS,
         )),
     })
 }
@@ -82,7 +82,7 @@ async fn cancel_entry(entry: &JobRecord, ports: &Ports) -> Result<Answer, Compla
             "job `{}` carries background job {}, which is {} and would be enqueued anew",
             entry.id, row.id, row.status
         );
-        return Ok(Err(Complaint::failed(text, Advice::CancelJob(row.id.to_string()))));
+        return Ok(Err(Complaint::failed(text, Advice::cancel_job(row.id))));
     }
     let before = entry.state;
     Ok(match ports.broker.cancel(&entry.id).await? {
@@ -92,9 +92,9 @@ async fn cancel_entry(entry: &JobRecord, ports: &Ports) -> Result<Answer, Compla
         Some(state) => {
             let text =
                 format!("job `{}` is {state}; only a queued or scheduled one can be taken out", entry.id);
-            Err(Complaint::failed(text, Advice::ShowJob(entry.id.to_string())))
+            Err(Complaint::failed(text, Advice::show_job(&entry.id)))
         }
-        None => Err(Complaint::failed(format!("job `{}` has gone meanwhile", entry.id), Advice::ListJobs)),
+        None => Err(Complaint::failed(format!("job `{}` has gone meanwhile", entry.id), Advice::LIST_JOBS)),
     })
 }
 

@@ -2,7 +2,7 @@
 
 use clap::Args;
 
-use super::super::advice::Advice;
+use super::super::advice::{Advice, quoted};
 use super::super::ending::{self, Complaint};
 use super::super::known;
 use crate::job::background::BackgroundJob;
@@ -103,13 +103,13 @@ impl Chosen {
         match (self.by_id(), self.matching.is_given() || self.limit.is_some()) {
             (true, true) => {
                 let text = "give ids, or --queue, --state and --function, but not both";
-                Err(Complaint::usage(text, Advice::Help(command)))
+                Err(Complaint::usage(text, Advice::help(command)))
             }
             (false, _) if !self.matching.is_given() => Err(Complaint::usage(
                 format!(
                     "which jobs? give ids, or one of --queue, --state and --function, as in `--state {state}`"
                 ),
-                Advice::Help(command),
+                Advice::help(command),
             )),
             (true, false) => {
                 let mut found = Vec::new();
@@ -124,23 +124,13 @@ impl Chosen {
                 let limit = self.limit.unwrap_or(AT_ONCE);
                 let jobs = ports.broker.jobs(&self.matching.filter(Some(state), limit)).await?;
                 if jobs.is_empty() {
-                    ending::tell("no job matches", &Advice::FewerFilters);
+                    ending::tell("no job matches", &Advice::FEWER_FILTERS);
                 } else if jobs.len() >= limit as usize {
                     eprintln!("tikkun: these are the newest {limit}; older ones may match too");
                 }
                 Ok(jobs.into_iter().map(|job| (job.id.to_string(), Meant::Entry(job))).collect())
             }
         }
-    }
-}
-
-/// A word as a shell takes it for one.
-pub(super) fn quoted(word: &str) -> String {
-    let plain = |c: char| c.is_alphanumeric() || "-_./:@%+".contains(c);
-    if !word.is_empty() && word.chars().all(plain) {
-        word.to_owned()
-    } else {
-        format!("'{}'", word.replace('\'', "'\\''"))
     }
 }
 
@@ -166,5 +156,5 @@ fn unknown(id: &str) -> Complaint {
         Ok(_) => format!("there is no background job {id} and no queue job of that id"),
         Err(_) => format!("there is no job `{id}`"),
     };
-    Complaint::failed(text, Advice::ListJobs)
+    Complaint::failed(text, Advice::LIST_JOBS)
 }

@@ -3,13 +3,13 @@
 use clap::Args;
 use serde_json::{Value, json};
 
-use super::super::advice::Advice;
+use super::super::advice::{Advice, quoted};
 use super::super::ending::{self, Complaint};
 use super::super::page;
 use super::super::table::{Cell, Fit, Table, number, text};
 use super::super::tone::Tone;
 use super::super::views::{background_job, queue_job, time};
-use super::chosen::{Matching, Meant, Named, meant, quoted};
+use super::chosen::{Matching, Meant, Named, meant};
 use crate::job::{JobId, JobRecord};
 use crate::runtime::Ports;
 
@@ -51,10 +51,10 @@ impl List {
         }
         match jobs.last() {
             None if self.after.is_some() => eprintln!("tikkun: that was the end of the list"),
-            None => ending::tell("no job matches", &Advice::FewerFilters),
+            None => ending::tell("no job matches", &Advice::FEWER_FILTERS),
             Some(last) if more => ending::tell(
                 &format!("these are {}; there are more", jobs.len()),
-                &Advice::NextPage(format!(
+                &Advice::next_page(format!(
                     "{}--after {}",
                     self.matching.as_flags(),
                     quoted(last.id.as_str())
@@ -72,7 +72,7 @@ impl List {
             Some(_) => Ok(()),
             None => {
                 let text = format!("there is no job `{id}` to go on after");
-                Err(Complaint::failed(text, Advice::ListJobs))
+                Err(Complaint::failed(text, Advice::LIST_JOBS))
             }
         }
     }
@@ -149,7 +149,7 @@ impl FailedRows {
             Meant::Row(row, _) => row.id,
             Meant::Entry(entry) => {
                 let why = format!("`{}` is a job of a queue; give the number of a background job", entry.id);
-                return Err(Complaint::failed(why, Advice::ListDeletions));
+                return Err(Complaint::failed(why, Advice::LIST_DELETIONS));
             }
             Meant::Nothing(why) => return Err(why),
         };

@@ -41,7 +41,7 @@ impl Retry {
     pub(super) async fn retry(self, settings: &Settings, ports: &Ports, json: bool) -> Result<(), Complaint> {
         if self.failed_rows && !self.chosen.by_id() {
             let text = "--failed-rows wants the number of a background job, as in `tikkun jobs retry 27 --failed-rows`";
-            return Err(Complaint::usage(text, Advice::Help("jobs retry")));
+            return Err(Complaint::usage(text, Advice::help("jobs retry")));
         }
         let mut told = Told::new(json, self.chosen.is_single());
         let requests = Requests {
@@ -56,7 +56,7 @@ impl Retry {
                 Meant::Row(row, _) => request_anew(&row, self.failed_rows, &requests, &mut told).await?,
                 Meant::Entry(entry) if self.failed_rows => {
                     let why = format!("`{}` is a job of a queue; only a background job has rows", entry.id);
-                    told.left(&id, Complaint::failed(why, Advice::ShowJob(entry.id.to_string())));
+                    told.left(&id, Complaint::failed(why, Advice::show_job(&entry.id)));
                 }
                 Meant::Entry(entry) => match carrier(&entry, ports).await? {
                     Some(why) => told.left(&id, why),
@@ -79,9 +79,9 @@ async fn carrier(entry: &JobRecord, ports: &Ports) -> Result<Option<Complaint>, 
     let Some(row) = ports.store.background_jobs.get(row).await? else { return Ok(None) };
     let text = format!("job `{}` carries background job {}, which is {}", entry.id, row.id, row.status);
     let (text, next) = if row.status.is_active() {
-        (format!("{text}; reconciliation looks after it"), Advice::WatchDeletion(row.id.to_string()))
+        (format!("{text}; reconciliation looks after it"), Advice::watch_deletion(row.id))
     } else {
-        (text, Advice::RetryDeletion(row.id.to_string()))
+        (text, Advice::retry_deletion(row.id))
     };
     Ok(Some(Complaint::failed(text, next)))
 }
@@ -92,14 +92,14 @@ fn tell(told: &mut Told, id: &JobId, answer: &Requeued) {
             let text = format!("{} is queued", page::safe(id.as_str()));
             return told.done(json!({ "id": id, "state": "queued" }), &text);
         }
-        Requeued::Missing => Complaint::failed(format!("job `{id}` has gone meanwhile"), Advice::ListJobs),
+        Requeued::Missing => Complaint::failed(format!("job `{id}` has gone meanwhile"), Advice::LIST_JOBS),
         Requeued::Is(state) => Complaint::failed(
             format!("job `{id}` is {state}; only a failed or canceled one can be retried"),
-            Advice::ShowJob(id.to_string()),
+            Advice::show_job(id),
         ),
         Requeued::Duplicate(of) => Complaint::failed(
             format!("job `{id}` has the unique key of job `{of}`, which is open"),
-            Advice::ShowJob(of.to_string()),
+            Advice::show_job(of),
         ),
     };
     told.left(id.as_str(), why);
@@ -134,11 +134,11 @@ async fn request_anew(
         }
         Ok(Requested::Active(active)) => {
             let why = format!("background job {} of the same business is {}", active.id, active.status);
-            told.left(&name, Complaint::failed(why, Advice::WatchDeletion(active.id.to_string())));
+            told.left(&name, Complaint::failed(why, Advice::watch_deletion(&active.id)));
         }
         Ok(Requested::Nothing) => {
             let why = format!("background job {name} has left nothing to delete");
-            told.left(&name, Complaint::failed(why, Advice::ShowJob(name.clone())));
+            told.left(&name, Complaint::failed(why, Advice::show_job(&name)));
         }
         Err(RequestFault::Database(fault) | RequestFault::Queue(fault)) => return Err(fault.into()),
     }
@@ -152,7 +152,7 @@ fn coverage(row: &BackgroundJob, failed_rows: bool) -> Result<Coverage, Complain
                 "background job {} is {status}; its failed rows can be retried once it has ended",
                 row.id
             ),
-            Advice::WatchDeletion(row.id.to_string()),
+            Advice::watch_deletion(row.id),
         )),
         (_, true) => Ok(Coverage::SetAsideOf(row.id)),
         (Status::Failed | Status::Cancelled, false) => Ok(Coverage::RestOf(row.id)),
@@ -162,7 +162,7 @@ fn coverage(row: &BackgroundJob, failed_rows: bool) -> Result<Coverage, Complain
                  could not change: `tikkun jobs retry {} --failed-rows`",
                 row.id, row.id
             ),
-            Advice::ShowJob(row.id.to_string()),
+            Advice::show_job(row.id),
         )),
     }
 }

@@ -35,5 +35,5 @@ pub(super) fn is_ours(row: &BackgroundJob) -> Result<(), Complaint> {
         "background job {} is of type `{}`; only jobs of type `{DELETE_RECEIPTS_ALL}` are ours to change",
         row.id, row.job_type
     );
-    Err(Complaint::failed(text, Advice::ByTheApplication))
+    Err(Complaint::failed(text, Advice::BY_THE_APPLICATION))
 }

@@ -15,8 +15,8 @@ use super::super::advice::Advice;
 use super::super::ending::Complaint;
 use super::super::page;
 use super::super::reach::Place;
+use super::change::Change;
 use super::events::{Event, Events};
-use super::state::Change;
 use crate::job::Backoff;
 
 /// Longest wait for the head of an answer.
@@ -149,7 +149,7 @@ impl Link {
         self.overview().await.map_err(|broken| match broken {
             Broken::Away(why) => Complaint::failed(
                 format!("no answer from {}: {}", self.place.base, page::safe(&why)),
-                Advice::StartService,
+                Advice::START_SERVICE,
             ),
             Broken::Refused(complaint) => complaint,
         })
@@ -194,11 +194,11 @@ impl Link {
                 let text = format!(
                     "{base} answered {status}: it does not know the secret in `http.internal_secret` of this command"
                 );
-                Broken::Refused(Complaint::failed(text, Advice::CorrectSecret))
+                Broken::Refused(Complaint::failed(text, Advice::CORRECT_SECRET))
             }
             404 => {
                 let text = format!("{base} answered 404: it has no /api/v1");
-                Broken::Refused(Complaint::failed(text, Advice::AskAWindow))
+                Broken::Refused(Complaint::failed(text, Advice::ASK_A_WINDOW))
             }
             _ if detail.is_empty() => Broken::Away(format!("it answered {status}")),
             _ => Broken::Away(format!("it answered {status}: {detail}")),

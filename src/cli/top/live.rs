@@ -72,7 +72,7 @@ pub(super) async fn live(link: Link, mut view: View, interval: Duration) -> Resu
 }
 
 fn no_screen(error: &io::Error) -> Complaint {
-    Complaint::failed(format!("cannot draw on this terminal: {error}"), Advice::NoTerminal)
+    Complaint::failed(format!("cannot draw on this terminal: {error}"), Advice::NO_TERMINAL)
 }
 
 /// Signals that ask to leave; the terminal is given back first.

@@ -5,6 +5,7 @@
 //! [`screen`] has the terminal, [`live`] turns the wheel.
 
 mod board;
+mod change;
 mod draw;
 mod events;
 mod head;
@@ -28,6 +29,8 @@ use draw::{Moment, Painter};
 use link::Link;
 use state::View;
 
+/// The eye sees no more frames than these, and they cost time.
+const FASTEST: Duration = Duration::from_millis(20);
 /// Width of a frame where no terminal says its own.
 const WIDTH: u16 = 120;
 
@@ -37,7 +40,7 @@ pub(super) struct Top {
     /// Where the service is; without it this machine and `http.port`.
     #[arg(long, value_parser = base, value_hint = clap::ValueHint::Url)]
     url: Option<String>,
-    /// Draws at most this often; keys are answered at once.
+    /// Time between two frames, 20ms or more; keys are answered at once.
     #[arg(long, default_value = "500ms", value_parser = spans::some_time)]
     interval: Duration,
     /// Prints everything once as plain text, and leaves; with --json as the service says it.
@@ -52,8 +55,9 @@ impl Top {
 
     fn show(self, common: &Common) -> Result<(), Complaint> {
         let once = self.once || common.json;
-        if !once && !(stdin().is_terminal() && stdout().is_terminal()) {
-            return Err(Complaint::usage("top draws on a terminal, and this is none", Advice::NoTerminal));
+        let terminal = stdin().is_terminal() && stdout().is_terminal();
+        if !(once || terminal) {
+            return Err(Complaint::usage("top draws on a terminal, and this is none", Advice::NO_TERMINAL));
         }
         let place = Place::find(self.url, common)?;
         let view = View::new(place.base.clone());
@@ -62,7 +66,7 @@ impl Top {
         if once {
             return system.block_on(look(&link, view, common.json));
         }
-        system.block_on(live::live(link, view, self.interval))
+        system.block_on(live::live(link, view, self.interval.max(FASTEST)))
     }
 }
 
@@ -75,7 +79,7 @@ async fn look(link: &Link, mut view: View, json: bool) -> Result<(), Complaint> 
     }
     view.board = serde_json::from_value(said).map_err(|error| {
         let text = format!("what {} says of itself cannot be read: {error}", view.base);
-        Complaint::failed(text, Advice::SameVersion)
+        Complaint::failed(text, Advice::SAME_VERSION)
     })?;
     view.line = state::Line::Live;
     let lines = Painter { colours: false }.print(&view, Moment::now(), page::width().unwrap_or(WIDTH));

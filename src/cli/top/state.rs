@@ -1,10 +1,9 @@
 //! What the view knows and what a key means to it: decisions only, no terminal and no network.
 
-use std::fmt;
 use std::time::{Duration, Instant};
 
-use super::super::page;
 use super::board::Board;
+use super::change::{Change, Target};
 use super::link::News;
 
 /// How long an answer to a person stays in the last line.
@@ -63,59 +62,6 @@ pub(super) enum Key {
     No,
     /// The keys.
     Help,
-}
-
-/// Something to change.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Change {
-    /// Hold it, else let it go on.
-    pub pause: bool,
-    /// What.
-    pub target: Target,
-}
-
-/// What can be held.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Target {
-    /// A queue.
-    Queue(String),
-    /// A deletion.
-    Deletion(i64),
-}
-
-impl Change {
-    fn verb(&self) -> &'static str {
-        if self.pause { "pause" } else { "resume" }
-    }
-
-    /// Where the service takes it.
-    pub(super) fn path(&self) -> [String; 3] {
-        let (kind, name) = match &self.target {
-            Target::Queue(name) => ("queues", name.clone()),
-            Target::Deletion(id) => ("deletions", id.to_string()),
-        };
-        [kind.to_owned(), name, self.verb().to_owned()]
-    }
-
-    /// The words when it has happened.
-    pub(super) fn done(&self) -> String {
-        format!("{} {}", self.target, if self.pause { "is paused" } else { "goes on" })
-    }
-}
-
-impl fmt::Display for Change {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} {}", self.verb(), self.target)
-    }
-}
-
-impl fmt::Display for Target {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Queue(name) => write!(f, "queue {}", page::safe(name)),
-            Self::Deletion(id) => write!(f, "deletion {id}"),
-        }
-    }
 }
 
 /// What is to be done after a key.
