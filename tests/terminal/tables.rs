@@ -8,6 +8,58 @@ use super::pty::Terminal;
 
 const LONG: &str = "server.jobs.reports.weekly_summary_of_everything_that_happened_in_the_shop";
 
+/// The names of a queue's job.
+const JOB: [&str; 20] = [
+    "id",
+    "queue",
+    "function",
+    "args",
+    "state",
+    "attempt",
+    "failures",
+    "orphaned",
+    "timeout_seconds",
+    "retries_left",
+    "result_ttl_seconds",
+    "failure_ttl_seconds",
+    "created_at",
+    "enqueued_at",
+    "due_at",
+    "started_at",
+    "ended_at",
+    "result",
+    "error",
+    "remark",
+];
+/// The names of a background job.
+const ROW: [&str; 25] = [
+    "job_id",
+    "job_type",
+    "business_id",
+    "requested_by_user_id",
+    "status",
+    "total",
+    "processed",
+    "succeeded",
+    "failed_count",
+    "percent",
+    "last_error",
+    "cursor",
+    "created_at",
+    "updated_at",
+    "started_at",
+    "finished_at",
+    "heartbeat_at",
+    "attempt",
+    "queue_job",
+    "paused_by",
+    "waiting_for",
+    "rate_per_second",
+    "eta_seconds",
+    "changed_by",
+    "queue_entry",
+];
+
 fn out(desk: &Desk, args: &[&str]) -> (String, String) {
     let ended = desk.run(args);
     assert!(ended.status.success(), "{args:?}: {}", String::from_utf8_lossy(&ended.stderr));
@@ -22,63 +74,14 @@ fn names(value: &Value) -> Vec<&str> {
 fn names_in_json_never_change() {
     let desk = Desk::with_data();
     let json = |args: &[&str]| -> Value { serde_json::from_str(&out(&desk, args).0).unwrap() };
-    let job = [
-        "id",
-        "queue",
-        "function",
-        "args",
-        "state",
-        "attempt",
-        "failures",
-        "orphaned",
-        "timeout_seconds",
-        "retries_left",
-        "result_ttl_seconds",
-        "failure_ttl_seconds",
-        "created_at",
-        "enqueued_at",
-        "due_at",
-        "started_at",
-        "ended_at",
-        "result",
-        "error",
-        "remark",
-    ];
-    assert_eq!(names(&json(&["jobs", "list", "--json"])[0]), job);
-    assert_eq!(names(&json(&["jobs", "show", "warm-up", "--json"])), job);
+    assert_eq!(names(&json(&["jobs", "list", "--json"])[0]), JOB);
+    assert_eq!(names(&json(&["jobs", "show", "warm-up", "--json"])), JOB);
     let queue = ["queue", "jobs", "listeners", "paused", "paused_by", "paused_since"];
     assert_eq!(names(&json(&["queues", "list", "--json"])[0]), queue);
     let counts = ["queued", "scheduled", "started", "finished", "failed", "canceled"];
     assert_eq!(names(&json(&["queues", "list", "--json"])[0]["jobs"]), counts);
     let id = desk.deletion(3).to_string();
-    let row = [
-        "job_id",
-        "job_type",
-        "business_id",
-        "requested_by_user_id",
-        "status",
-        "total",
-        "processed",
-        "succeeded",
-        "failed_count",
-        "percent",
-        "last_error",
-        "cursor",
-        "created_at",
-        "updated_at",
-        "started_at",
-        "finished_at",
-        "heartbeat_at",
-        "attempt",
-        "queue_job",
-        "paused_by",
-        "waiting_for",
-        "rate_per_second",
-        "eta_seconds",
-        "changed_by",
-        "queue_entry",
-    ];
-    assert_eq!(names(&json(&["jobs", "show", &id, "--json"])), row);
+    assert_eq!(names(&json(&["jobs", "show", &id, "--json"])), ROW);
     assert_eq!(json(&["outbox", "list", "--json"]), serde_json::json!([]));
     let plan = ["receipts", "attachments", "objects", "bytes", "kept", "storage", "estimate", "business_id"];
     assert_eq!(names(&json(&["plan", "789", "--json"])), plan);
