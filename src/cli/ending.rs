@@ -1,5 +1,7 @@
 //! How a command ends: its exit code, and on standard error why, and what to do next.
 
+use std::io::{Write as _, stderr};
+
 use super::advice::Advice;
 use super::{FAILED, OK, USAGE, page};
 use crate::fault::Fault;
@@ -55,13 +57,14 @@ impl From<StartError> for Complaint {
 
 /// Tells something on standard error, with what to do next.
 pub(super) fn tell(text: &str, next: &Advice) {
-    eprintln!("tikkun: {}", lines(text));
+    // Nobody is left to tell when standard error is gone.
+    let _ = writeln!(stderr(), "tikkun: {}", lines(text));
     hint(next);
 }
 
 /// What to do next, on standard error.
 pub(super) fn hint(next: &Advice) {
-    eprintln!("  try: {}", page::safe(&next.to_string()));
+    let _ = writeln!(stderr(), "  try: {}", page::safe(&next.to_string()));
 }
 
 /// Several lines are meant where they come from us; anything else that steers a terminal is not.

@@ -1,5 +1,7 @@
 //! `tikkun top` in a real terminal, against a real service.
 
+use std::io::Read as _;
+
 use rustix::process::Signal;
 use serde_json::Value;
 
@@ -124,6 +126,25 @@ fn a_panic_and_a_signal_give_the_terminal_back() {
     let (code, terminal) = terminal.ended();
     assert_eq!(code, Some(0));
     terminal.until("the usual screen", |_| terminal.is_restored().then_some(()));
+    served.end();
+}
+
+#[test]
+fn a_terminal_that_goes_away_is_no_crash() {
+    let desk = Desk::new();
+    let served = desk.serve(0);
+    let (mut pty, pts) = pty_process::blocking::open().unwrap();
+    pty.resize(pty_process::Size::new(24, 80)).unwrap();
+    let command = pty_process::blocking::Command::new(TIKKUN).args(["top", "--url", &served.url()]);
+    let mut child = command.env("INTERNAL_SECRET", SECRET).current_dir(desk.path()).spawn(pts).unwrap();
+    let (mut some, mut drawn) = ([0; 4096], Vec::new());
+    while !String::from_utf8_lossy(&drawn).contains("live") {
+        let count = pty.read(&mut some).unwrap();
+        drawn.extend_from_slice(&some[..count]);
+    }
+    drop(pty);
+    let ended = child.wait().unwrap();
+    assert!(ended.code().is_some(), "{ended}");
     served.end();
 }
 

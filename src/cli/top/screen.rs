@@ -20,8 +20,8 @@ impl Screen {
         match ratatui::try_init() {
             Ok(terminal) => Ok(Self { terminal, painter }),
             Err(error) => {
-                // Some of the way may have been gone already.
-                ratatui::restore();
+                // Some of the way may have been gone already; the error that matters is the first one.
+                let _ = ratatui::try_restore();
                 Err(error)
             }
         }
@@ -40,7 +40,8 @@ impl Screen {
 
 impl Drop for Screen {
     fn drop(&mut self) {
-        ratatui::restore();
+        // A terminal that has gone away wants nothing back.
+        let _ = ratatui::try_restore();
     }
 }
 
