@@ -29,11 +29,12 @@ const AT_ONCE: usize = 32;
 #[derive(Deserialize, ToSchema)]
 pub(super) struct BulkWish {
     /// `retry` or `cancel`.
-    #[schema(example = "retry")]
+    #[schema(example = "retry", pattern = "^(retry|cancel)$")]
     action: String,
     /// Only of this queue.
     queue: Option<String>,
     /// Only in this state; without it those that the action suits.
+    #[schema(pattern = "^(queued|scheduled|started|finished|failed|canceled)?$")]
     state: Option<String>,
     /// Only of this function.
     function: Option<String>,

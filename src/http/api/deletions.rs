@@ -95,7 +95,7 @@ pub(super) async fn show(facade: web::Data<Facade>, id: web::Path<String>) -> Re
 /// Pause, resume, cancel, retry, or retry_failed_rows
 #[utoipa::path(post, path = "/api/v1/deletions/{id}/{action}", tag = "deletions",
     params(("id" = i64, Path),
-        ("action" = String, Path, description = "`pause`, `resume`, `cancel`; `retry` requests what a failed or cancelled one left, `retry_failed_rows` what an ended one could not change"),
+        ("action" = String, Path, pattern = "^(pause|resume|cancel|retry|retry_failed_rows)$", description = "`pause`, `resume`, `cancel`; `retry` requests what a failed or cancelled one left, `retry_failed_rows` what an ended one could not change"),
         ("Idempotency-Key" = Option<String>, Header)),
     responses((status = 200, body = DeletionRequested), (status = 202, body = DeletionRequested),
         (status = 400, body = ProblemDetails), (status = 401, body = ProblemDetails),

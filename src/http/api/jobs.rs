@@ -26,6 +26,7 @@ pub(super) struct Wanted {
     /// Only of this queue.
     queue: Option<String>,
     /// Only in this state: `queued`, `scheduled`, `started`, `finished`, `failed` or `canceled`.
+    #[param(pattern = "^(queued|scheduled|started|finished|failed|canceled)?$")]
     state: Option<String>,
     /// Only of this function, as it was enqueued.
     function: Option<String>,
@@ -33,8 +34,8 @@ pub(super) struct Wanted {
     search: Option<String>,
     /// Where the page before ended: its `next_cursor`.
     cursor: Option<String>,
-    /// Jobs on the page, up to 500; 50 when nothing is said.
-    limit: Option<u32>,
+    /// Jobs on the page, from 1 to 500, whatever is said; 50 when nothing is said.
+    limit: Option<i64>,
 }
 
 /// One page of jobs.
@@ -197,7 +198,8 @@ pub(super) async fn list(
     desk: web::Data<QueueDesk>,
     wanted: web::Query<Wanted>,
 ) -> Result<HttpResponse, Details> {
-    let size = wanted.limit.unwrap_or(PAGE).clamp(1, LARGEST_PAGE);
+    let size = wanted.limit.map_or(PAGE, |limit| u32::try_from(limit.max(1)).unwrap_or(LARGEST_PAGE));
+    let size = size.min(LARGEST_PAGE);
     let words = (wanted.queue.as_deref(), wanted.state.as_deref(), wanted.function.as_deref());
     let mut filter = filter(words, wanted.search.as_deref(), size + 1)?;
     filter.after = wanted.cursor.as_deref().filter(|cursor| !cursor.is_empty()).map(JobId::from);

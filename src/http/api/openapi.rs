@@ -7,6 +7,7 @@ use serde_json::{Map, Value, json};
 use utoipa::openapi::security::{ApiKey, ApiKeyValue, SecurityScheme};
 use utoipa::{Modify, OpenApi};
 
+use super::details::ProblemDetails;
 use super::session::COOKIE;
 use super::{bulk, configuration, deletions, events, jobs, overview, queues, session, tenants};
 use crate::http::gate::SECRET_HEADER;
@@ -46,8 +47,11 @@ impl Modify for Doors {
 static WRITTEN: LazyLock<Value> = LazyLock::new(|| {
     let mut written = json!(Description::openapi());
     let paths = written.get_mut("paths").and_then(Value::as_object_mut);
-    for item in paths.into_iter().flat_map(|paths| paths.values_mut()) {
+    for (path, item) in paths.into_iter().flatten() {
         for (method, operation) in item.as_object_mut().into_iter().flatten() {
+            if let Some(name) = operation.get_mut("operationId") {
+                *name = json!(operation_name(method, path));
+            }
             if let Some(answers) = operation.get_mut("responses").and_then(Value::as_object_mut) {
                 complete(method, answers);
             }
@@ -55,6 +59,12 @@ static WRITTEN: LazyLock<Value> = LazyLock::new(|| {
     }
     written
 });
+
+/// A name that no other operation has, for programs that make a function of each: `post_jobs_id_cancel`.
+fn operation_name(method: &str, path: &str) -> String {
+    let parts = path.trim_start_matches("/api/v1").split(|c: char| !c.is_ascii_alphanumeric());
+    [method].into_iter().chain(parts).filter(|part| !part.is_empty()).collect::<Vec<_>>().join("_")
+}
 
 /// Adds what any operation may answer, and gives problems the media type that they travel under.
 fn complete(method: &str, answers: &mut Map<String, Value>) {
@@ -84,7 +94,8 @@ fn complete(method: &str, answers: &mut Map<String, Value>) {
 }
 
 /// This description
-#[utoipa::path(get, path = "/api/v1/openapi.json", tag = "board", responses((status = 200, body = Value)))]
+#[utoipa::path(get, path = "/api/v1/openapi.json", tag = "board",
+    responses((status = 200, body = Value), (status = 401, body = ProblemDetails)))]
 pub(super) async fn openapi() -> HttpResponse {
     HttpResponse::Ok().json(&*WRITTEN)
 }
