@@ -133,6 +133,7 @@ macro_rules! claims {
                 open_jobs_are_found_under_both_names,
                 counts_follow_every_step,
                 jobs_are_filtered_newest_first,
+                every_job_is_listed_once_however_many_there_are,
                 a_check_succeeds;
         }
     };

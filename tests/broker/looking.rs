@@ -120,6 +120,39 @@ pub async fn jobs_are_filtered_newest_first(fresh: &dyn Fresh) {
     assert_eq!(after(None, "gone").await, "");
 }
 
+pub async fn every_job_is_listed_once_however_many_there_are(fresh: &dyn Fresh) {
+    let broker = leased(fresh).await;
+    let ids: Vec<String> = (0..1800).map(|number| format!("job-{number:04}")).collect();
+    let queue = |number: usize| if number.is_multiple_of(3) { "other" } else { QUEUE };
+    let new = |(number, id): (usize, &String)| NewJob::new(id.as_str(), queue(number), "x", Args::default());
+    let jobs: Vec<_> = ids.iter().enumerate().map(new).collect();
+    for some in jobs.chunks(450) {
+        broker.enqueue(some).await.unwrap();
+    }
+    for id in ids.iter().skip(1).step_by(5) {
+        cancel(&*broker, id).await;
+    }
+    let pages = async |queue: Option<&str>, text: Option<&str>| {
+        let (mut seen, mut after) = (Vec::new(), None);
+        loop {
+            let (queue, text) = (queue.map(Into::into), text.map(str::to_owned));
+            let filter = JobFilter { queue, text, after, limit: 170, ..JobFilter::default() };
+            let page = broker.jobs(&filter).await.unwrap();
+            let Some(last) = page.last() else { return seen };
+            after = Some(last.id.clone());
+            seen.extend(page.into_iter().map(|job| job.id.to_string()));
+        }
+    };
+    let newest_first = |keep: &dyn Fn(usize) -> bool| {
+        let kept = ids.iter().enumerate().rev().filter(|(number, _)| keep(*number));
+        kept.map(|(_, id)| id.clone()).collect::<Vec<_>>()
+    };
+    assert!(pages(None, None).await == newest_first(&|_| true), "all");
+    assert!(pages(Some("other"), None).await == newest_first(&|number| number % 3 == 0), "one queue");
+    assert_eq!(pages(None, Some("JOB-0007")).await, ["job-0007"], "an old one, by its id");
+    assert_eq!(pages(None, Some("nowhere")).await, [""; 0]);
+}
+
 pub async fn a_check_succeeds(fresh: &dyn Fresh) {
     let broker = fresh.open().await;
     broker.check().await.unwrap();

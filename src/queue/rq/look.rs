@@ -6,15 +6,12 @@ use super::server::{Fields, Server};
 use super::wire::{self, Hash, LastOutcome};
 use crate::fault::Fault;
 use crate::job::{JobId, JobRecord, JobState, QueueName};
-use crate::queue::seen::JobFilter;
 
 /// Jobs that are read in one round trip.
 pub(super) const AT_ONCE: usize = 500;
-/// At least so many of each list are looked at for the newest, since RQ's lists are ordered by other times.
-const REACH: usize = 1000;
 
 /// A list or registry, and how its newest are read.
-const PLACES: [(&str, JobState); 6] = [
+pub(super) const PLACES: [(&str, JobState); 6] = [
     ("wip", JobState::Started),
     ("scheduled", JobState::Scheduled),
     ("deferred", JobState::Scheduled),
@@ -39,52 +36,6 @@ impl Server {
     pub(super) async fn job(&self, id: &JobId) -> Result<Option<JobRecord>, Fault> {
         let found = self.read(&[id.as_str().to_owned()], || format!("look at job {id}")).await?;
         self.with_outcomes(found, || format!("look at job {id}")).await.map(|mut records| records.pop())
-    }
-
-    /// Jobs by filter, newest first.
-    pub(super) async fn jobs(&self, filter: &JobFilter) -> Result<Vec<JobRecord>, Fault> {
-        let what = || "list jobs".to_owned();
-        let limit = usize::try_from(filter.limit).unwrap_or(usize::MAX);
-        let mark = match &filter.after {
-            None => None,
-            Some(after) => match self.read(&[after.as_str().to_owned()], what).await?.pop() {
-                Some((id, hash)) => Some((hash.made().to_owned(), id)),
-                None => return Ok(Vec::new()),
-            },
-        };
-        let queues = match &filter.queue {
-            Some(queue) => vec![queue.clone()],
-            None => self.queues().await?,
-        };
-        let reach = limit.saturating_mul(2).max(REACH);
-        let mut ids = BTreeSet::new();
-        for queue in &queues {
-            self.newest(queue, filter.state, reach, &mut ids).await?;
-        }
-        let limited = match filter.state {
-            None | Some(JobState::Scheduled) => self.limited().await?,
-            Some(_) => BTreeSet::new(),
-        };
-        ids.extend(limited.iter().cloned());
-        let ids: Vec<String> = ids.into_iter().collect();
-        let mut found = self.read(&ids, what).await?;
-        let asked_for = |hash: &Hash| queues.iter().any(|queue| queue.as_str() == hash.queue());
-        found.retain(|(id, hash)| !limited.contains(id) || asked_for(hash));
-        found.retain(|(_, hash)| filter.state.is_none_or(|state| hash.state() == state));
-        found.sort_by(|(one, a), (two, b)| (b.made(), two).cmp(&(a.made(), one)));
-        if let Some(kind) = &filter.kind {
-            found.retain(|(id, hash)| hash.record(id, None, &self.limits).0.kind == *kind);
-        }
-        if let Some(text) = &filter.text {
-            let text = text.to_ascii_lowercase();
-            let has = |of: &str| of.to_ascii_lowercase().contains(&text);
-            found.retain(|(id, hash)| has(id) || has(hash.record(id, None, &self.limits).0.kind.as_str()));
-        }
-        if let Some((made, after)) = mark {
-            found.retain(|(id, hash)| (hash.made(), id.as_str()) < (made.as_str(), after.as_str()));
-        }
-        found.truncate(limit);
-        self.with_outcomes(found, what).await
     }
 
     /// Ids of all jobs that wait for a place under one of RQ's rate limits.
@@ -169,7 +120,7 @@ impl Server {
     }
 
     /// Records with their newest outcome and, for jobs that Python scheduled, when they are due.
-    async fn with_outcomes(
+    pub(super) async fn with_outcomes(
         &self,
         found: Vec<(String, Hash)>,
         what: impl Fn() -> String,

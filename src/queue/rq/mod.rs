@@ -3,7 +3,7 @@
 //!
 //! Read in this order: `keys` and `wire` (what lies on the server), `codec` (a call and its result), `callbacks`, `scripts` (the atomic
 //! steps), `server` with `lent` and `ending` (the path of a job), `wait` (who is woken), `leases` and `workers` (what RQ's readers see), `orders`
-//! (what people ask of them), `memory` and `risks` (a server that forgets), `look` and `search`, `tend` (what RQ's own
+//! (what people ask of them), `memory` and `risks` (a server that forgets), `look` and `search`, `outline` and `listing`, `tend` (what RQ's own
 //! workers left behind).
 
 mod broker;
@@ -14,10 +14,12 @@ mod keys;
 mod leases;
 mod lent;
 mod link;
+mod listing;
 mod look;
 mod marks;
 mod memory;
 mod orders;
+mod outline;
 mod risks;
 mod scripts;
 mod search;

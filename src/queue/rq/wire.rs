@@ -12,7 +12,7 @@ use crate::fault::{Fault, FaultKind};
 use crate::job::{JobId, JobRecord, JobState, KindName, Limit, NewJob, QueueName, Retries};
 
 /// The kind of a job whose call cannot be read.
-const UNREADABLE: &str = "(unreadable)";
+pub(super) const UNREADABLE: &str = "(unreadable)";
 
 /// The fields of a hash.
 #[derive(Clone, Debug, Default)]
@@ -64,11 +64,6 @@ impl Hash {
     /// Its queue.
     pub(super) fn queue(&self) -> &str {
         self.text("origin").unwrap_or_default()
-    }
-
-    /// When it was made: what lists are ordered by.
-    pub(super) fn made(&self) -> &str {
-        self.text("created_at").unwrap_or_default()
     }
 
     /// The record, and the serializer that its result wants. A call that cannot be read is an error inside the

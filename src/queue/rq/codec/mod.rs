@@ -1,13 +1,14 @@
 //! What RQ writes into its fields, read and written: pure functions, without Redis.
 //!
-//! Read in this order: `call` (a job's `data`), `outcome` (return values, tracebacks and `meta`), `fields`
-//! (times and lists). Beneath them: `serializer` (pickle or JSON, told by the first byte), `pickle` (an
-//! interpreter that executes nothing), `json`, `zlib`, and `limits`, which everything read is held to.
+//! Read in this order: `call` (a job's `data`) and `head` (its function alone), `outcome` (return values, tracebacks
+//! and `meta`), `fields` (times and lists). Beneath them: `serializer` (pickle or JSON, told by the first byte),
+//! `pickle` (an interpreter that executes nothing), `json`, `zlib`, and `limits`, which everything read is held to.
 //!
 //! Whatever is wrong with what was read is a [`Refusal`]: a sentence that names it and never repeats it.
 
 mod call;
 mod fields;
+mod head;
 mod json;
 mod limits;
 mod outcome;
@@ -21,6 +22,7 @@ mod tests;
 
 pub use call::{decode_call, encode_call};
 pub use fields::{parse_intervals, parse_timestamp, write_intervals};
+pub use head::Heads;
 pub use limits::Limits;
 pub use outcome::{decode_exc, decode_meta, decode_result, encode_exc, encode_meta, encode_result};
 pub use serializer::Serializer;

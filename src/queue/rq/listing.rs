@@ -1,0 +1,212 @@
+//! Lists of jobs, newest first: RQ's lists and registries, each read from its newest end, window by window,
+//! and merged.
+//!
+//! None of them is ordered by when its jobs were made, which is what people expect, but all of them nearly
+//! are. A job is found in its place when it stands no further than [`SLACK`] from it; one that stands further
+//! off may be missing from a page.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::look::PLACES;
+use super::outline::{Choice, Outline};
+use super::server::Server;
+use crate::fault::Fault;
+use crate::job::{JobRecord, JobState, QueueName};
+use crate::queue::seen::JobFilter;
+
+/// Entries that are read of a list at a time.
+const WINDOW: usize = 400;
+/// How far from its place a job may stand.
+const SLACK: usize = 200;
+/// Jobs that a search for a function or a text looks at, the newest ones: it has to look into each.
+const SEARCHED: usize = 10_000;
+
+/// A list or registry, and how far it has been read.
+#[derive(Debug)]
+struct Line {
+    key: String,
+    /// A list has its newest entries at its end, a registry has the highest scores.
+    is_list: bool,
+    /// Entries that were passed, from the newest.
+    at: usize,
+    /// Whether there is more.
+    more: bool,
+    /// When the oldest job that was read was made.
+    oldest: Option<String>,
+}
+
+impl Line {
+    /// Asks for `count` entries after the first `at`, newest first, or in a list the other way round.
+    fn ask(&self, commands: &mut redis::Pipeline, at: usize, count: usize) {
+        let at = isize::try_from(at).unwrap_or(isize::MAX / 2);
+        let count = isize::try_from(count).unwrap_or(isize::MAX / 2);
+        if self.is_list {
+            commands.lrange(&self.key, -(at + count), -(at + 1));
+        } else {
+            commands.zrevrange(&self.key, at, at + count - 1);
+        }
+    }
+}
+
+impl Server {
+    /// Jobs by filter, newest first.
+    pub(super) async fn jobs(&self, filter: &JobFilter) -> Result<Vec<JobRecord>, Fault> {
+        let what = || "list jobs".to_owned();
+        let limit = usize::try_from(filter.limit).unwrap_or(usize::MAX);
+        let mark = match &filter.after {
+            None => None,
+            Some(after) => match self.outlines(&[after.as_str().to_owned()], false).await?.pop().flatten() {
+                Some(job) => Some((job.made, job.id)),
+                None => return Ok(Vec::new()),
+            },
+        };
+        let queues = match &filter.queue {
+            Some(queue) => vec![queue.clone()],
+            None => self.queues().await?,
+        };
+        let limited = match filter.state {
+            None | Some(JobState::Scheduled) => self.limited().await?,
+            Some(_) => BTreeSet::new(),
+        };
+        let choice = Choice::new(filter, limited);
+        let mut lines = self.lines(&queues, filter.state);
+        if let Some((made, _)) = &mark {
+            self.pass(&mut lines, made).await?;
+        }
+        let mut pool = self.strays(&lines, &choice, filter).await?;
+        let mut chosen: BTreeSet<Outline> = BTreeSet::new();
+        let mut looked = pool.len();
+        loop {
+            looked += self.read_on(&mut lines, choice.searches(), &mut pool).await?;
+            for job in safe(&lines, &mut pool) {
+                let is_after = mark.as_ref().is_none_or(|(made, id)| (&job.made, &job.id) < (made, id));
+                if is_after && choice.wants(&job) {
+                    chosen.insert(job);
+                }
+            }
+            let ends = lines.iter().all(|line| !line.more) || (choice.searches() && looked >= SEARCHED);
+            if chosen.len() >= limit || ends {
+                break;
+            }
+        }
+        let ids: Vec<String> = chosen.into_iter().rev().take(limit).map(|job| job.id).collect();
+        let mut found: BTreeMap<String, _> = self.read(&ids, what).await?.into_iter().collect();
+        let found = ids.into_iter().filter_map(|id| found.remove_entry(&id)).collect();
+        self.with_outcomes(found, what).await
+    }
+
+    fn lines(&self, queues: &[QueueName], state: Option<JobState>) -> Vec<Line> {
+        let line = |key, is_list| Line { key, is_list, at: 0, more: true, oldest: None };
+        let of_queue = |queue: &QueueName| {
+            let name = queue.as_str();
+            let list = state
+                .is_none_or(|state| state == JobState::Queued)
+                .then(|| line(self.keys.queue(name), true));
+            let registries = PLACES.iter().filter(|(_, of)| state.is_none_or(|state| state == *of));
+            let registries = registries.map(|(kind, _)| line(self.keys.registry(kind, name), false));
+            list.into_iter().chain(registries).collect::<Vec<_>>()
+        };
+        queues.iter().flat_map(of_queue).collect()
+    }
+
+    /// Jobs that stand at no end that is read: those at the heads of lists, for what is put there is new, too;
+    /// those under rate limits; and the one whose whole id is searched for.
+    async fn strays(
+        &self,
+        lines: &[Line],
+        choice: &Choice<'_>,
+        filter: &JobFilter,
+    ) -> Result<BTreeMap<String, Outline>, Fault> {
+        let mut commands = redis::pipe();
+        for line in lines.iter().filter(|line| line.is_list) {
+            commands.lrange(&line.key, 0, isize::try_from(SLACK).unwrap_or(isize::MAX));
+        }
+        let heads: Vec<Vec<String>> =
+            self.link.ask(&commands, || "list the heads of queues".to_owned()).await?;
+        let ids: BTreeSet<String> = heads
+            .into_iter()
+            .flatten()
+            .chain(choice.homeless.iter().cloned())
+            .chain(filter.text.clone())
+            .collect();
+        let ids: Vec<String> = ids.into_iter().collect();
+        let found = self.outlines(&ids, choice.searches()).await?;
+        Ok(found.into_iter().flatten().map(|job| (job.id.clone(), job)).collect())
+    }
+
+    /// Reads the next window of each line that has more; answers how many jobs were looked at.
+    async fn read_on(
+        &self,
+        lines: &mut [Line],
+        kinds: bool,
+        pool: &mut BTreeMap<String, Outline>,
+    ) -> Result<usize, Fault> {
+        let mut open: Vec<&mut Line> = lines.iter_mut().filter(|line| line.more).collect();
+        let mut commands = redis::pipe();
+        for line in &open {
+            line.ask(&mut commands, line.at, WINDOW);
+        }
+        let windows: Vec<Vec<String>> = self.link.ask(&commands, || "list jobs".to_owned()).await?;
+        let ids: Vec<String> = windows.iter().flatten().cloned().collect();
+        let mut outlines = self.outlines(&ids, kinds).await?.into_iter();
+        for (line, window) in open.iter_mut().zip(&windows) {
+            line.at += window.len();
+            line.more = window.len() == WINDOW;
+            for job in outlines.by_ref().take(window.len()).flatten() {
+                if line.oldest.as_ref().is_none_or(|oldest| job.made < *oldest) {
+                    line.oldest = Some(job.made.clone());
+                }
+                pool.insert(job.id.clone(), job);
+            }
+        }
+        Ok(ids.len())
+    }
+
+    /// Passes what was made later than `made` in each line, as far as [`SLACK`] lets it: halving, all lines at once.
+    async fn pass(&self, lines: &mut [Line], made: &str) -> Result<(), Fault> {
+        let what = || "find the page of a list".to_owned();
+        let mut commands = redis::pipe();
+        for line in lines.iter() {
+            if line.is_list {
+                commands.llen(&line.key)
+            } else {
+                commands.zcard(&line.key)
+            };
+        }
+        let lengths: Vec<usize> = self.link.ask(&commands, what).await?;
+        let mut spans: Vec<(usize, usize)> = lengths.into_iter().map(|length| (0, length)).collect();
+        while spans.iter().any(|(from, to)| to - from > SLACK / 2) {
+            let mut commands = redis::pipe();
+            for (line, (from, to)) in lines.iter().zip(&spans) {
+                line.ask(&mut commands, usize::midpoint(*from, *to), 1);
+            }
+            let middles: Vec<Vec<String>> = self.link.ask(&commands, what).await?;
+            let ids: Vec<String> =
+                middles.into_iter().map(|ids| ids.into_iter().next().unwrap_or_default()).collect();
+            for ((from, to), job) in spans.iter_mut().zip(self.outlines(&ids, false).await?) {
+                let middle = usize::midpoint(*from, *to);
+                // One that is gone says nothing: passing less is only slower.
+                if job.is_some_and(|job| job.made.as_str() > made) {
+                    *from = middle;
+                } else {
+                    *to = middle;
+                }
+            }
+        }
+        for (line, (from, _)) in lines.iter_mut().zip(spans) {
+            line.at = from.saturating_sub(SLACK);
+        }
+        Ok(())
+    }
+}
+
+/// Takes out of the pool what no line can have something newer than.
+fn safe(lines: &[Line], pool: &mut BTreeMap<String, Outline>) -> Vec<Outline> {
+    let open: Vec<_> = lines.iter().filter(|line| line.more).collect();
+    // A line that has more, but of what was read nothing is left, says nothing yet.
+    if open.iter().any(|line| line.oldest.is_none()) {
+        return Vec::new();
+    }
+    let bound = open.iter().filter_map(|line| line.oldest.as_deref()).max().unwrap_or_default();
+    pool.extract_if(.., |_, job| open.is_empty() || job.made.as_str() > bound).map(|(_, job)| job).collect()
+}

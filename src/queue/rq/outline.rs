@@ -1,0 +1,118 @@
+//! As much of a job as a list needs to know before it chooses: thousands are looked at for one page.
+
+use std::collections::BTreeSet;
+
+use super::codec::Heads;
+use super::look::AT_ONCE;
+use super::server::Server;
+use super::wire::{self, UNREADABLE};
+use crate::fault::Fault;
+use crate::job::{JobState, KindName};
+use crate::queue::seen::JobFilter;
+
+/// What a job is, in short. Ordered by when it was made, then by its id.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Outline {
+    /// When it was made, as it is written.
+    pub(super) made: String,
+    /// Its id.
+    pub(super) id: String,
+    queue: String,
+    status: String,
+    /// Its function, where that was asked for.
+    kind: Option<String>,
+}
+
+/// What is asked of a hash: when, where, how, and perhaps the call.
+type Parts = (Option<Vec<u8>>, Option<Vec<u8>>, Option<Vec<u8>>, Option<Vec<u8>>);
+
+/// What a list chooses by.
+pub(super) struct Choice<'a> {
+    filter: &'a JobFilter,
+    text: Option<String>,
+    /// Jobs that are found in no queue's lists: only their hash tells which queue they are of.
+    pub(super) homeless: BTreeSet<String>,
+}
+
+impl<'a> Choice<'a> {
+    pub(super) fn new(filter: &'a JobFilter, homeless: BTreeSet<String>) -> Self {
+        Self { filter, text: filter.text.as_ref().map(|text| text.to_ascii_lowercase()), homeless }
+    }
+
+    /// Whether the function has to be known.
+    pub(super) fn searches(&self) -> bool {
+        self.filter.kind.is_some() || self.text.is_some()
+    }
+
+    /// Whether a job is asked for.
+    pub(super) fn wants(&self, job: &Outline) -> bool {
+        let kind = job.kind.as_deref().unwrap_or_default();
+        let of_queue =
+            |queue: &crate::job::QueueName| queue.as_str() == job.queue || !self.homeless.contains(&job.id);
+        let has = |of: &str, text: &str| of.to_ascii_lowercase().contains(text);
+        self.filter.queue.as_ref().is_none_or(of_queue)
+            && self.filter.state.is_none_or(|state| job.state() == state)
+            && self.filter.kind.as_ref().is_none_or(|wanted| wanted.as_str() == kind)
+            && self.text.as_ref().is_none_or(|text| has(&job.id, text) || has(kind, text))
+    }
+}
+
+impl Outline {
+    fn state(&self) -> JobState {
+        wire::state(&self.status)
+    }
+}
+
+impl Server {
+    /// Outlines of those of these jobs that are there, one for each id, in their order; with the function where
+    /// `kinds` says so. An id may be a member of the registry of running jobs.
+    pub(super) async fn outlines(&self, ids: &[String], kinds: bool) -> Result<Vec<Option<Outline>>, Fault> {
+        let mut found = self.outlines_of(ids, kinds).await?;
+        let missing =
+            ids.iter().enumerate().filter(|(place, _)| found.get(*place).is_some_and(Option::is_none));
+        let again: Vec<(usize, String)> = missing
+            .filter_map(|(place, id)| match wire::split_member(id) {
+                (plain, Some(_)) => Some((place, plain.to_owned())),
+                (_, None) => None,
+            })
+            .collect();
+        let (places, plain): (Vec<usize>, Vec<String>) = again.into_iter().unzip();
+        for (place, outline) in places.into_iter().zip(self.outlines_of(&plain, kinds).await?) {
+            if let Some(slot) = found.get_mut(place) {
+                *slot = outline;
+            }
+        }
+        Ok(found)
+    }
+
+    async fn outlines_of(&self, ids: &[String], kinds: bool) -> Result<Vec<Option<Outline>>, Fault> {
+        let mut heads = Heads::new(&self.limits);
+        let mut found = Vec::with_capacity(ids.len());
+        // The fourth is a field that no job has, where the call is not asked for.
+        let fields = ["created_at", "origin", "status", if kinds { "data" } else { "" }];
+        for some in ids.chunks(AT_ONCE) {
+            let mut commands = redis::pipe();
+            for id in some {
+                commands.hmget(self.keys.job(id), &fields);
+            }
+            let answers: Vec<Option<Parts>> =
+                self.link.ask_each(&mut commands, || format!("list {} jobs", ids.len())).await?;
+            for (id, parts) in some.iter().zip(answers) {
+                let (made, queue, status, data) = parts.unwrap_or_default();
+                let text = |bytes: Option<Vec<u8>>| String::from_utf8(bytes?).ok();
+                let kind = |data: Option<Vec<u8>>| {
+                    let kind = heads.kind(&data.unwrap_or_default());
+                    kind.map_or_else(|| UNREADABLE.to_owned(), |kind: KindName| kind.to_string())
+                };
+                found.push((made.is_some() || status.is_some()).then(|| Outline {
+                    made: text(made).unwrap_or_default(),
+                    id: id.clone(),
+                    queue: text(queue).unwrap_or_default(),
+                    status: text(status).unwrap_or_default(),
+                    kind: kinds.then_some(data).map(kind),
+                }));
+            }
+        }
+        Ok(found)
+    }
+}
