@@ -51,7 +51,7 @@ class Ground:
     def environment(self):
         found = {"PATH": os.environ["PATH"], "TIKKUN_SERVICE__DATA": str(self.data), "TIKKUN_HTTP__PORT": "0",
                  "INTERNAL_SECRET": SECRET, "RQ_QUEUES": ",".join(QUEUES), "TIKKUN_DIAGNOSTICS__ENABLED": "true",
-                 "TIKKUN_WORKER__SLOTS": "32", "TIKKUN_WORKER__THREADS": "1", "LOG_LEVEL": "ERROR"}
+                 "TIKKUN_WORKER__SLOTS": "128", "TIKKUN_WORKER__THREADS": "1", "LOG_LEVEL": "ERROR"}
         if self.redis:
             found["REDIS_URL"] = self.redis.url
         if self.postgres:

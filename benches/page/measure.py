@@ -47,7 +47,7 @@ def main():
     words.add_argument("--pages", type=int, default=200)
     words.add_argument("--rate", type=int, default=1_000, help="jobs a second that are offered to the busy service")
     words.add_argument("--seconds", type=int, default=8, help="how long each stretch is measured")
-    words.add_argument("--jobs", type=int, default=40_000, help="jobs of the stretch with all slots at work")
+    words.add_argument("--jobs", type=int, default=20_000, help="jobs of the stretch with all slots at work")
     words.add_argument("--ended", type=int, default=100_000, help="ended jobs under the lists")
     words.add_argument("--calls", type=int, default=40, help="calls of each list")
     words.add_argument("--print", action="store_true", help="print the tables and change no file")
