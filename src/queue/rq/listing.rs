@@ -76,16 +76,18 @@ impl Server {
         let mut pool = self.strays(&lines, &choice, filter).await?;
         let mut chosen: BTreeSet<Outline> = BTreeSet::new();
         let mut looked = pool.len();
+        let is_wanted = |job: &Outline| {
+            mark.as_ref().is_none_or(|(made, id)| (&job.made, &job.id) < (made, id)) && choice.wants(job)
+        };
         loop {
             looked += self.read_on(&mut lines, choice.searches(), &mut pool).await?;
-            for job in safe(&lines, &mut pool) {
-                let is_after = mark.as_ref().is_none_or(|(made, id)| (&job.made, &job.id) < (made, id));
-                if is_after && choice.wants(&job) {
-                    chosen.insert(job);
-                }
+            chosen.extend(safe(&lines, &mut pool).into_iter().filter(is_wanted));
+            if choice.searches() && looked >= SEARCHED {
+                // It looks no further; what it has seen of older ones is better than nothing.
+                chosen.extend(std::mem::take(&mut pool).into_values().filter(is_wanted));
+                break;
             }
-            let ends = lines.iter().all(|line| !line.more) || (choice.searches() && looked >= SEARCHED);
-            if chosen.len() >= limit || ends {
+            if chosen.len() >= limit || lines.iter().all(|line| !line.more) {
                 break;
             }
         }
@@ -121,8 +123,7 @@ impl Server {
         for line in lines.iter().filter(|line| line.is_list) {
             commands.lrange(&line.key, 0, isize::try_from(SLACK).unwrap_or(isize::MAX));
         }
-        let heads: Vec<Vec<String>> =
-            self.link.ask(&commands, || "list the heads of queues".to_owned()).await?;
+        let heads = self.lists(&commands, "list the heads of queues").await?;
         let ids: BTreeSet<String> = heads
             .into_iter()
             .flatten()
@@ -132,6 +133,14 @@ impl Server {
         let ids: Vec<String> = ids.into_iter().collect();
         let found = self.outlines(&ids, choice.searches()).await?;
         Ok(found.into_iter().flatten().map(|job| (job.id.clone(), job)).collect())
+    }
+
+    /// The lists that these commands answer with; none where nothing is asked.
+    async fn lists(&self, commands: &redis::Pipeline, what: &str) -> Result<Vec<Vec<String>>, Fault> {
+        if commands.is_empty() {
+            return Ok(Vec::new());
+        }
+        self.link.ask(commands, || what.to_owned()).await
     }
 
     /// Reads the next window of each line that has more; answers how many jobs were looked at.
@@ -146,7 +155,7 @@ impl Server {
         for line in &open {
             line.ask(&mut commands, line.at, WINDOW);
         }
-        let windows: Vec<Vec<String>> = self.link.ask(&commands, || "list jobs".to_owned()).await?;
+        let windows = self.lists(&commands, "list jobs").await?;
         let ids: Vec<String> = windows.iter().flatten().cloned().collect();
         let mut outlines = self.outlines(&ids, kinds).await?.into_iter();
         for (line, window) in open.iter_mut().zip(&windows) {
@@ -164,6 +173,9 @@ impl Server {
 
     /// Passes what was made later than `made` in each line, as far as [`SLACK`] lets it: halving, all lines at once.
     async fn pass(&self, lines: &mut [Line], made: &str) -> Result<(), Fault> {
+        if lines.is_empty() {
+            return Ok(());
+        }
         let what = || "find the page of a list".to_owned();
         let mut commands = redis::pipe();
         for line in lines.iter() {
@@ -180,7 +192,7 @@ impl Server {
             for (line, (from, to)) in lines.iter().zip(&spans) {
                 line.ask(&mut commands, usize::midpoint(*from, *to), 1);
             }
-            let middles: Vec<Vec<String>> = self.link.ask(&commands, what).await?;
+            let middles = self.lists(&commands, "find the page of a list").await?;
             let ids: Vec<String> =
                 middles.into_iter().map(|ids| ids.into_iter().next().unwrap_or_default()).collect();
             for ((from, to), job) in spans.iter_mut().zip(self.outlines(&ids, false).await?) {
