@@ -21,9 +21,10 @@ def machine(options, loads):
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
     cores = f"{os.cpu_count()} cores ({model.group(1) if model else 'unknown'})"
     under = "Redis" if options.redis else "the embedded engine"
+    others = " Others used the machine, too." if loads[0] > 1 else ""
     return (f"Measured on {time.strftime('%Y-%m-%d')}: {cores}, {memory:.0f} GiB, Linux "
             f"{platform.release().split('-')[0]}, {under}. {options.rounds} rounds; the load of the last minute was "
-            f"{min(loads):.1f} to {max(loads):.1f} when a part began.")
+            f"{min(loads):.1f} to {max(loads):.1f} when a part began.{others}")
 
 
 def say(line):

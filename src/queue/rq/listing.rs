@@ -15,11 +15,11 @@ use crate::job::{JobRecord, JobState, QueueName};
 use crate::queue::seen::JobFilter;
 
 /// Entries that are read of a list at a time.
-const WINDOW: usize = 400;
+const WINDOW: usize = 256;
 /// How far from its place a job may stand.
-const SLACK: usize = 200;
+const SLACK: usize = 128;
 /// Jobs that a search for a function or a text looks at, the newest ones: it has to look into each.
-const SEARCHED: usize = 10_000;
+const SEARCHED: usize = 8_000;
 
 /// A list or registry, and how far it has been read.
 #[derive(Debug)]
