@@ -8,6 +8,8 @@
     reason = "a failed expectation is what a test is for"
 )]
 
+#[path = "broker/attempts.rs"]
+mod attempts;
 #[path = "broker/delivery.rs"]
 mod delivery;
 #[path = "broker/embedded.rs"]
@@ -135,6 +137,11 @@ macro_rules! claims {
                 jobs_are_filtered_newest_first,
                 every_job_is_listed_once_however_many_there_are,
                 a_check_succeeds;
+            attempts:
+                every_attempt_keeps_its_error_and_its_times,
+                a_job_that_a_person_runs_again_keeps_the_attempt_before,
+                of_many_attempts_the_newest_are_kept_and_go_with_their_job,
+                a_running_job_is_asked_to_stop_and_its_process_hears_it;
         }
     };
 }

@@ -230,6 +230,8 @@ pub struct JobRecord {
     pub result: Option<Value>,
     /// Why its last attempt failed.
     pub error: Option<String>,
+    /// Whether it failed because a person stopped it.
+    pub stopped: bool,
     /// Free for the application.
     pub meta: Map<String, Value>,
     /// What its enqueuer wants to be called at its end.
@@ -272,6 +274,7 @@ impl JobRecord {
             ended_at: None,
             result: None,
             error: None,
+            stopped: false,
             meta: job.meta,
             callbacks: Callbacks::default(),
             remark: None,

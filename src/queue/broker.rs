@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 
-use super::delivery::{Delivery, Enqueued, Order, Orphan, Requeued, Settled, Settlement};
-use super::seen::{JobFilter, LeadershipState, ProcessRecord, QueueCounts};
+use super::delivery::{Delivery, Enqueued, Order, Orphan, Requeued, Settled, Settlement, StopAsked};
+use super::seen::{AttemptRecord, JobFilter, LeadershipState, ProcessRecord, QueueCounts};
 use super::upkeep::{Abandoned, Budget, PausedQueue, Risk, ScheduleMark, ScheduleStep};
 use crate::fault::Fault;
 use crate::job::{JobId, JobRecord, JobState, KindName, NewJob, ProcessId, QueueName};
@@ -46,13 +46,12 @@ pub trait Broker: Send + Sync + 'static {
     /// same).
     async fn renew_lease(&self, process: &ProcessRecord, ttl: Duration) -> Result<bool, Fault>;
 
-    /// What people ask of `process`, as soon as there is something; empty after `patience`. Where nobody can
-    /// ask, it only waits. An order that was not received is lost.
-    async fn orders(&self, process: &ProcessId, patience: Duration) -> Result<Vec<Order>, Fault> {
-        let _ = process;
-        tokio::time::sleep(patience).await;
-        Ok(Vec::new())
-    }
+    /// What people ask of `process`, as soon as there is something; empty after `patience`. An order that was not
+    /// received may be lost.
+    async fn orders(&self, process: &ProcessId, patience: Duration) -> Result<Vec<Order>, Fault>;
+
+    /// Asks whoever runs a job to stop it for good; it may end otherwise before that is heard.
+    async fn stop(&self, id: &JobId) -> Result<StopAsked, Fault>;
 
     /// Tells those who look at the workers that `process` takes nothing more, and leaves once what it holds is
     /// settled. Where nobody looks, does nothing.
@@ -118,6 +117,9 @@ pub trait Broker: Send + Sync + 'static {
 
     /// One job.
     async fn job(&self, id: &JobId) -> Result<Option<JobRecord>, Fault>;
+
+    /// The newest attempts at a job, newest first. One that gave its job back unfinished leaves no entry.
+    async fn attempts(&self, id: &JobId) -> Result<Vec<AttemptRecord>, Fault>;
 
     /// Jobs by filter, newest first.
     async fn jobs(&self, filter: &JobFilter) -> Result<Vec<JobRecord>, Fault>;

@@ -48,6 +48,19 @@ pub enum Requeued {
     Duplicate(JobId),
 }
 
+/// What became of the wish that a job stop.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StopAsked {
+    /// Whoever runs it has been told.
+    Told,
+    /// It runs, and whoever runs it hears no orders.
+    Unheard,
+    /// It does not run; it is in this state.
+    Is(JobState),
+    /// No such job.
+    Missing,
+}
+
 /// What a person asks of a process past its queues.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Order {

@@ -13,8 +13,8 @@ mod seen;
 mod upkeep;
 
 pub use broker::Broker;
-pub use delivery::{Delivery, Enqueued, Order, Orphan, Requeued, Settled, Settlement, Verdict};
+pub use delivery::{Delivery, Enqueued, Order, Orphan, Requeued, Settled, Settlement, StopAsked, Verdict};
 pub use embedded::open as open_embedded;
 pub use rq::{RqSettings, open as open_rq};
-pub use seen::{JobFilter, LeadershipState, ProcessRecord, QueueCounts};
+pub use seen::{AttemptOutcome, AttemptRecord, JobFilter, LeadershipState, ProcessRecord, QueueCounts};
 pub use upkeep::{Abandoned, Budget, Fate, PausedQueue, Risk, ScheduleMark, ScheduleStep};

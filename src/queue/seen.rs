@@ -55,6 +55,39 @@ impl QueueCounts {
     }
 }
 
+/// One attempt at a job. Fields that are none are not known, or have not happened yet.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct AttemptRecord {
+    /// Which; rescues and continuations count.
+    pub number: Option<u32>,
+    /// Who ran it: a process, or one of RQ's workers.
+    pub runner: Option<String>,
+    /// When it began.
+    pub started_at: Option<DateTime<Utc>>,
+    /// When it ended.
+    pub ended_at: Option<DateTime<Utc>>,
+    /// How.
+    pub outcome: AttemptOutcome,
+    /// Why it failed, all of it.
+    pub error: Option<String>,
+}
+
+/// How an attempt ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum AttemptOutcome {
+    /// It has not.
+    Running,
+    /// Well.
+    Finished,
+    /// With an error.
+    Failed,
+    /// A person stopped it.
+    Stopped,
+    /// Its process died under it.
+    Lost,
+}
+
 /// Which jobs to list. Fields that are none do not restrict.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct JobFilter {

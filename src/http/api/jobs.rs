@@ -4,14 +4,12 @@
 use actix_web::http::StatusCode;
 use actix_web::{HttpResponse, web};
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
 use utoipa::{IntoParams, ToSchema};
 
 use super::details::{Details, ProblemDetails};
 use crate::http::QueueDesk;
-use crate::http::facade::Facade;
 use crate::http::views::time;
-use crate::job::{JobId, JobRecord, JobState, Limit};
+use crate::job::{JobId, JobRecord, JobState};
 use crate::queue::{JobFilter, Requeued};
 
 /// Jobs on one page when nothing else is asked for.
@@ -62,6 +60,8 @@ pub(super) struct JobSummary {
     /// Where it stands.
     #[schema(value_type = String, example = "failed")]
     state: JobState,
+    /// Whether it failed because a person stopped it.
+    stopped: bool,
     /// Times it was started.
     attempt: u32,
     /// Attempts that failed.
@@ -74,39 +74,6 @@ pub(super) struct JobSummary {
     ended_at: Option<String>,
     /// Why its last attempt failed, in one line.
     error: Option<String>,
-}
-
-/// All that is known of a job.
-#[derive(Serialize, ToSchema)]
-pub(super) struct JobDetail {
-    #[serde(flatten)]
-    summary: JobSummary,
-    /// Its arguments, or why they cannot be read.
-    args: Value,
-    /// What it returned.
-    result: Option<Value>,
-    /// Why its last attempt failed, all of it.
-    error_text: Option<String>,
-    /// Times its process died under it.
-    orphaned: u32,
-    /// Seconds for one attempt; -1 without end.
-    timeout_seconds: Option<f64>,
-    /// Retries left of those that it was enqueued with.
-    retries_left: Option<u32>,
-    /// The deletion that it carries, by its number.
-    deletion: Option<i64>,
-    /// What happened to it, oldest first.
-    timeline: Vec<Moment>,
-}
-
-/// Something that happened to a job.
-#[derive(Serialize, ToSchema)]
-pub(super) struct Moment {
-    /// When.
-    at: String,
-    /// `created`, `enqueued`, `due`, `started` or the state in which it ended.
-    #[schema(example = "started")]
-    event: &'static str,
 }
 
 /// What became of a job.
@@ -129,44 +96,13 @@ impl JobSummary {
             queue: job.queue.to_string(),
             function: job.kind.to_string(),
             state: job.state,
+            stopped: job.stopped,
             attempt: job.attempt,
             failures: job.failures,
             created_at: time(job.created_at),
             started_at: job.started_at.map(time),
             ended_at: job.ended_at.map(time),
             error: job.error.as_ref().map(last_line),
-        }
-    }
-}
-
-impl JobDetail {
-    fn new(job: JobRecord, deletion: Option<i64>) -> Self {
-        let moments = [
-            ("created", Some(job.created_at)),
-            ("enqueued", job.enqueued_at),
-            ("due", job.due_at),
-            ("started", job.started_at),
-            (job.state.as_str(), job.ended_at),
-        ];
-        let mut moments: Vec<_> = moments.into_iter().filter_map(|(event, at)| Some((at?, event))).collect();
-        moments.sort_by_key(|(at, _)| *at);
-        let args = match &job.args {
-            Ok(args) => serde_json::to_value(args).unwrap_or(Value::Null),
-            Err(error) => serde_json::json!({ "error": error.to_string() }),
-        };
-        Self {
-            summary: JobSummary::new(&job),
-            args,
-            orphaned: job.orphaned,
-            timeout_seconds: job.timeout.map(|limit| match limit {
-                Limit::Never => -1.0,
-                Limit::After(time) => time.as_secs_f64(),
-            }),
-            retries_left: job.retries.as_ref().map(|retries| retries.left),
-            deletion,
-            timeline: moments.into_iter().map(|(at, event)| Moment { at: time(at), event }).collect(),
-            result: job.result,
-            error_text: job.error,
         }
     }
 }
@@ -208,25 +144,6 @@ pub(super) async fn list(
     jobs.truncate(size as usize);
     let next_cursor = jobs.last().filter(|_| more).map(|job| job.id.to_string());
     Ok(HttpResponse::Ok().json(JobPage { jobs: jobs.iter().map(JobSummary::new).collect(), next_cursor }))
-}
-
-/// All that is known of a job
-#[utoipa::path(get, path = "/api/v1/jobs/{id}", tag = "jobs", params(("id" = String, Path)),
-    responses((status = 200, body = JobDetail), (status = 401, body = ProblemDetails),
-        (status = 404, body = ProblemDetails), (status = 503, body = ProblemDetails)))]
-pub(super) async fn show(
-    desk: web::Data<QueueDesk>,
-    facade: web::Data<Facade>,
-    id: web::Path<String>,
-) -> Result<HttpResponse, Details> {
-    let job = desk.within(desk.broker.job(&JobId::from(id.as_str()))).await?;
-    let job = job.ok_or_else(|| no_such_job(&id))?;
-    let tracked = &facade.requests.tracked;
-    let carries = job.kind == tracked.kind || job.kind.as_str() == tracked.kind.short();
-    let deletion = job.args.as_ref().ok().filter(|_| carries).and_then(|args| {
-        args.positional.first().or_else(|| args.named.get(tracked.parameter)).and_then(Value::as_i64)
-    });
-    Ok(HttpResponse::Ok().json(JobDetail::new(job, deletion)))
 }
 
 /// Take a waiting job out of its queue
@@ -283,7 +200,7 @@ pub(super) async fn retry(
     }
 }
 
-fn no_such_job(id: &str) -> Details {
+pub(super) fn no_such_job(id: &str) -> Details {
     let message = format!("there is no job `{id}`; ended jobs are dropped after their time");
     Details::new(StatusCode::NOT_FOUND, "job_not_found", message)
 }

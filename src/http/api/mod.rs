@@ -10,6 +10,7 @@ mod deletions;
 mod details;
 mod entrance;
 mod events;
+mod job;
 mod jobs;
 mod once;
 mod openapi;

@@ -15,10 +15,13 @@ use crate::job::{JobId, JobRecord, JobState, KindName, NewJob, ProcessId, QueueN
 use super::database::{Database, fault};
 use super::doorbell::Doorbell;
 use super::leases::{Leases, processes};
-use super::{enqueue, fetch, look, pauses, requeue, role, schedules, settle, upkeep};
+use super::stops::Stops;
+use super::{enqueue, fetch, history, look, pauses, requeue, role, schedules, settle, upkeep};
 use crate::queue::broker::Broker;
-use crate::queue::delivery::{Delivery, Enqueued, Orphan, Requeued, Settled, Settlement, Verdict};
-use crate::queue::seen::{JobFilter, LeadershipState, ProcessRecord, QueueCounts};
+use crate::queue::delivery::{
+    Delivery, Enqueued, Order, Orphan, Requeued, Settled, Settlement, StopAsked, Verdict,
+};
+use crate::queue::seen::{AttemptRecord, JobFilter, LeadershipState, ProcessRecord, QueueCounts};
 use crate::queue::upkeep::{Budget, PausedQueue, ScheduleMark, ScheduleStep};
 
 /// The broker.
@@ -26,6 +29,7 @@ pub struct Embedded {
     database: Arc<Database>,
     leases: Leases,
     doorbell: Arc<Doorbell>,
+    stops: Stops,
     /// Ends with the broker.
     _watcher: AbortOnDropHandle<()>,
 }
@@ -36,7 +40,8 @@ impl Embedded {
         let database = Arc::new(Database::open(folder).await?);
         let doorbell = Arc::new(Doorbell::default());
         let watcher = tokio::spawn(Arc::clone(&doorbell).watch(Arc::clone(&database)));
-        Ok(Self { database, leases: Leases::default(), doorbell, _watcher: AbortOnDropHandle::new(watcher) })
+        let _watcher = AbortOnDropHandle::new(watcher);
+        Ok(Self { database, leases: Leases::default(), doorbell, stops: Stops::default(), _watcher })
     }
 }
 
@@ -105,6 +110,15 @@ impl Broker for Embedded {
             .renew(&self.database, process, ttl)
             .await
             .map_err(|error| fault(error, format!("renew the lease of process {}", process.id)))
+    }
+
+    async fn orders(&self, process: &ProcessId, patience: Duration) -> Result<Vec<Order>, Fault> {
+        let orders = self.stops.next(&self.database, process, patience).await;
+        orders.map_err(|error| fault(error, "look for jobs to stop"))
+    }
+
+    async fn stop(&self, id: &JobId) -> Result<StopAsked, Fault> {
+        self.stops.ask(&self.database, id).await.map_err(|error| fault(error, format!("stop job {id}")))
     }
 
     async fn end_lease(&self, process: &ProcessId) -> Result<(), Fault> {
@@ -190,6 +204,12 @@ impl Broker for Embedded {
 
     async fn job(&self, id: &JobId) -> Result<Option<JobRecord>, Fault> {
         look::job(&self.database, id).await.map_err(|error| fault(error, format!("look at job {id}")))
+    }
+
+    async fn attempts(&self, id: &JobId) -> Result<Vec<AttemptRecord>, Fault> {
+        history::attempts(&self.database, id)
+            .await
+            .map_err(|error| fault(error, format!("look at the attempts at job {id}")))
     }
 
     async fn jobs(&self, filter: &JobFilter) -> Result<Vec<JobRecord>, Fault> {

@@ -2,13 +2,15 @@
 //!
 //! Read in this order: `database` (one writer, a few readers), `enqueue`, `fetch`, `settle` (the path
 //! of a job), `leases` with `lease_watch` and `incarnation` (who lives), `doorbell` (who is woken),
-//! `pauses`, `requeue`, `unique` and `schedules` (what people and the clock ask for).
+//! `history` (the attempts before the last), `pauses`, `requeue`, `stops`, `unique` and `schedules` (what people and
+//! the clock ask for).
 
 mod broker;
 mod database;
 mod doorbell;
 mod enqueue;
 mod fetch;
+mod history;
 mod incarnation;
 mod lease_watch;
 mod leases;
@@ -20,6 +22,7 @@ mod role;
 mod row;
 mod schedules;
 mod settle;
+mod stops;
 mod unique;
 mod upkeep;
 

@@ -5,6 +5,7 @@ use sqlx::sqlite::SqliteConnection;
 use crate::job::{JobId, JobState, QueueEnd, QueueName};
 
 use super::database::{Database, now};
+use super::history::entry;
 use super::place::Places;
 use super::row::state;
 use super::unique;
@@ -71,13 +72,16 @@ async fn refusal(
 }
 
 async fn put_back(tx: &mut SqliteConnection, id: &JobId, position: i64) -> Result<(), sqlx::Error> {
-    // What it did before stays on record; only its end is taken back.
-    sqlx::query(
+    // What it did before stays on record; only its end is taken back, and the attempt that had it becomes history.
+    sqlx::query(concat!(
         "UPDATE tikkun_jobs
          SET state = 'queued', position = ?2, to_head = 0, enqueued_at = ?3, due_at = NULL,
-             ended_at = NULL, expires_at = NULL
+             ended_at = NULL, expires_at = NULL, stopped = 0,
+             history = CASE WHEN state = 'failed' THEN ",
+        entry!("iif(stopped, 'stopped', 'failed')", "ended_at", "error"),
+        " ELSE history END
          WHERE id = ?1 AND state IN ('failed', 'canceled')",
-    )
+    ))
     .bind(id.as_str())
     .bind(position)
     .bind(now())

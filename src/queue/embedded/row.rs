@@ -45,6 +45,7 @@ pub struct JobRow {
     ended_at: Option<i64>,
     result: Option<String>,
     error: Option<String>,
+    stopped: bool,
     meta: String,
 }
 
@@ -73,6 +74,7 @@ impl JobRow {
             ended_at: self.ended_at.map(time),
             result: self.result.map(|text| serde_json::from_str(&text)).transpose().map_err(unreadable)?,
             error: self.error,
+            stopped: self.stopped,
             meta: serde_json::from_str(&self.meta).map_err(unreadable)?,
             callbacks: Callbacks::default(),
             remark: None,

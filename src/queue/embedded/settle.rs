@@ -12,6 +12,7 @@ use sqlx::sqlite::SqliteConnection;
 use crate::job::{JobState, Limit, QueueEnd};
 
 use super::database::{Database, millis, now};
+use super::history::entry;
 use super::place::Places;
 use super::row::batch;
 use crate::queue::delivery::{Settled, Settlement, Verdict};
@@ -34,6 +35,7 @@ struct Ended<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     result: Option<&'a Value>,
     error: Option<&'a str>,
+    stopped: bool,
 }
 
 /// A delivery whose job waits again.
@@ -111,8 +113,9 @@ async fn sort<'a>(
                     .push(Ended { result: Some(result), ..ended(one, JobState::Finished, *keep, now) });
             }
             Verdict::Bury { error, keep } | Verdict::Stop { error, keep } => {
+                let stopped = matches!(one.verdict, Verdict::Stop { .. });
                 let ended = ended(one, JobState::Failed, *keep, now);
-                sorted.ended.push(Ended { error: Some(error), failures: 1, ..ended });
+                sorted.ended.push(Ended { error: Some(error), failures: 1, stopped, ..ended });
             }
             Verdict::RetryAt { delay, error } if delay.is_zero() => {
                 let position = places.next(tx, one.queue.as_str(), QueueEnd::Tail).await?;
@@ -154,6 +157,7 @@ fn ended(one: &Settlement, state: JobState, keep: Limit, now: i64) -> Ended<'_> 
         expires_at: keep.duration().map(|keep| now + millis(keep)),
         result: None,
         error: None,
+        stopped: false,
     }
 }
 
@@ -207,7 +211,7 @@ async fn end_rows(
         "UPDATE tikkun_jobs
          SET state = given.value ->> 'state', ended_at = ?2, expires_at = given.value ->> 'expires_at',
              failures = failures + (given.value ->> 'failures'), result = given.value -> 'result',
-             error = coalesce(given.value ->> 'error', error)
+             error = coalesce(given.value ->> 'error', error), stopped = given.value ->> 'stopped'
          FROM json_each(?1) AS given
          WHERE tikkun_jobs.execution = given.value ->> 'execution' AND tikkun_jobs.state = 'started'
            AND +tikkun_jobs.id = given.value ->> 'job'
@@ -231,20 +235,26 @@ async fn return_rows(
         return Ok(());
     }
     // Only a job that is still lent under this very execution goes back; a failed attempt costs one of
-    // the job's own retries, if it brought some.
-    let returned: Vec<String> = sqlx::query_scalar(
+    // the job's own retries, if it brought some, and leaves its entry in the history with the same write.
+    let returned: Vec<String> = sqlx::query_scalar(concat!(
         "UPDATE tikkun_jobs
          SET state = given.value ->> 'state', position = given.value ->> 'position', to_head = 0,
              due_at = given.value ->> 'due_at', failures = failures + (given.value ->> 'failures'),
              orphaned = orphaned + (given.value ->> 'orphaned'),
              retries_left = max(retries_left - (given.value ->> 'failures'), 0),
              error = coalesce(given.value ->> 'error', error),
-             enqueued_at = iif(given.value ->> 'state' = 'queued', ?2, enqueued_at)
+             enqueued_at = iif(given.value ->> 'state' = 'queued', ?2, enqueued_at),
+             history = CASE
+                 WHEN given.value ->> 'failures' THEN ",
+        entry!("'failed'", "?2", "given.value ->> 'error'"),
+        "        WHEN given.value ->> 'orphaned' THEN ",
+        entry!("'lost'", "?2", "NULL"),
+        "        ELSE history END
          FROM json_each(?1) AS given
          WHERE tikkun_jobs.execution = given.value ->> 'execution' AND tikkun_jobs.state = 'started'
            AND +tikkun_jobs.id = given.value ->> 'job'
          RETURNING execution",
-    )
+    ))
     .bind(batch(rows)?)
     .bind(now)
     .fetch_all(tx)

@@ -18,8 +18,8 @@ use super::wire;
 use crate::fault::{Fault, FaultKind};
 use crate::job::{ExecutionId, JobId, JobRecord, JobState, KindName, NewJob, ProcessId, QueueName};
 use crate::queue::broker::Broker;
-use crate::queue::delivery::{Delivery, Enqueued, Order, Orphan, Requeued, Settled, Settlement};
-use crate::queue::seen::{JobFilter, LeadershipState, ProcessRecord, QueueCounts};
+use crate::queue::delivery::{Delivery, Enqueued, Order, Orphan, Requeued, Settled, Settlement, StopAsked};
+use crate::queue::seen::{AttemptRecord, JobFilter, LeadershipState, ProcessRecord, QueueCounts};
 use crate::queue::upkeep::{Abandoned, Budget, PausedQueue, Risk, ScheduleMark, ScheduleStep};
 
 /// The broker.
@@ -82,6 +82,10 @@ impl Broker for Rq {
 
     async fn orders(&self, process: &ProcessId, patience: Duration) -> Result<Vec<Order>, Fault> {
         self.orders.next(&self.server, process, patience).await
+    }
+
+    async fn stop(&self, id: &JobId) -> Result<StopAsked, Fault> {
+        self.server.stop(id).await
     }
 
     async fn announce_leave(&self, _: &ProcessId) -> Result<(), Fault> {
@@ -208,6 +212,10 @@ impl Broker for Rq {
 
     async fn jobs(&self, filter: &JobFilter) -> Result<Vec<JobRecord>, Fault> {
         self.server.jobs(filter).await
+    }
+
+    async fn attempts(&self, id: &JobId) -> Result<Vec<AttemptRecord>, Fault> {
+        self.server.attempts(id).await
     }
 
     async fn open_of(&self, ids: &[JobId]) -> Result<Vec<JobRecord>, Fault> {

@@ -3,9 +3,10 @@
 //!
 //! Read in this order: `keys` and `wire` (what lies on the server), `codec` (a call and its result), `callbacks`, `scripts` (the atomic
 //! steps), `server` with `lent` and `ending` (the path of a job), `wait` (who is woken), `leases` and `workers` (what RQ's readers see), `orders`
-//! (what people ask of them), `memory` and `risks` (a server that forgets), `look` and `search`, `outline` and `listing`, `tend` (what RQ's own
-//! workers left behind).
+//! (what people ask of them), `memory` and `risks` (a server that forgets), `look`, `attempts` and `search`, `outline` and `listing`, `stop`, `tend`
+//! (what RQ's own workers left behind).
 
+mod attempts;
 mod broker;
 mod callbacks;
 mod codec;
@@ -24,6 +25,7 @@ mod risks;
 mod scripts;
 mod search;
 mod server;
+mod stop;
 mod tend;
 mod wait;
 mod wire;

@@ -33,6 +33,11 @@ impl Hash {
         self.text(field)?.parse().ok()
     }
 
+    /// Times that it was started by ours.
+    pub(super) fn attempts(&self) -> u32 {
+        self.count("x_attempt")
+    }
+
     fn count(&self, field: &str) -> u32 {
         self.number(field).and_then(|number| u32::try_from(number).ok()).unwrap_or(0)
     }
@@ -59,6 +64,11 @@ impl Hash {
     /// Where it stands; words that we do not know are words of a newer RQ for something that waits.
     pub(super) fn state(&self) -> JobState {
         state(self.text("status").unwrap_or_default())
+    }
+
+    /// Whether a person stopped it.
+    pub(super) fn is_stopped(&self) -> bool {
+        self.text("status") == Some("stopped")
     }
 
     /// Its queue.
@@ -104,6 +114,7 @@ impl Hash {
             ended_at: self.time("ended_at").filter(|_| is_final),
             result: last.filter(|_| state == JobState::Finished).and_then(|last| last.result(limits)),
             error: last.and_then(|last| last.error(limits)),
+            stopped: self.is_stopped(),
             meta: self.meta(limits),
             callbacks: callbacks(self),
             remark: self.text("x_remark").map(str::to_owned),
@@ -245,6 +256,11 @@ const FAILED: &str = "tikkun.JobFailed: ";
 pub(super) fn trace_of(message: &str) -> String {
     let class = if message.starts_with("Task exceeded maximum timeout value") { TIMED_OUT } else { FAILED };
     format!("{TRACE}{class}{message}")
+}
+
+/// All that a failure says: the message where we wrote it, else the whole traceback.
+pub(super) fn whole_error(trace: &str) -> &str {
+    if trace.starts_with(TRACE) { message_of(trace) } else { trace.trim_end() }
 }
 
 fn message_of(trace: &str) -> &str {

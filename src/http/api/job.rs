@@ -1,0 +1,191 @@
+//! `/api/v1/jobs/{id}`: one job, with its attempts; asking one that runs to stop.
+
+use actix_web::http::StatusCode;
+use actix_web::{HttpResponse, web};
+use serde::Serialize;
+use serde_json::Value;
+use utoipa::ToSchema;
+
+use super::details::{Details, ProblemDetails};
+use super::jobs::{JobSummary, no_such_job};
+use crate::http::QueueDesk;
+use crate::http::facade::Facade;
+use crate::http::views::time;
+use crate::job::{JobId, JobRecord, Limit};
+use crate::queue::{AttemptOutcome, AttemptRecord, StopAsked};
+
+/// All that is known of a job.
+#[derive(Serialize, ToSchema)]
+pub(super) struct JobDetail {
+    #[serde(flatten)]
+    summary: JobSummary,
+    /// Its arguments, or why they cannot be read.
+    args: Value,
+    /// What it returned.
+    result: Option<Value>,
+    /// Why its last attempt failed, all of it.
+    error_text: Option<String>,
+    /// Times its process died under it.
+    orphaned: u32,
+    /// Seconds for one attempt; -1 without end.
+    timeout_seconds: Option<f64>,
+    /// Retries left of those that it was enqueued with.
+    retries_left: Option<u32>,
+    /// The deletion that it carries, by its number.
+    deletion: Option<i64>,
+    /// What happened to it, oldest first.
+    timeline: Vec<Moment>,
+    /// The newest attempts, newest first. One that gave the job back unfinished is not listed, nor is on Redis one
+    /// whose process died.
+    attempts: Vec<AttemptView>,
+}
+
+/// Something that happened to a job.
+#[derive(Serialize, ToSchema)]
+pub(super) struct Moment {
+    /// When.
+    at: String,
+    /// `created`, `enqueued`, `due`, `started`, `stopped` or the state in which it ended.
+    #[schema(example = "started")]
+    event: &'static str,
+}
+
+/// One attempt.
+#[derive(Serialize, ToSchema)]
+pub(super) struct AttemptView {
+    /// Which, where that is known.
+    number: Option<u32>,
+    /// The process that ran it, or RQ's name of the worker.
+    runner: Option<String>,
+    /// When it began.
+    started_at: Option<String>,
+    /// When it ended.
+    ended_at: Option<String>,
+    /// How long it took.
+    took_ms: Option<i64>,
+    /// `running`, `finished`, `failed`, `stopped` by a person, or `lost` with its process.
+    #[schema(value_type = String, example = "failed")]
+    outcome: AttemptOutcome,
+    /// Why it failed, all of it.
+    error: Option<String>,
+}
+
+/// That a job was asked to stop.
+#[derive(Serialize, ToSchema)]
+pub(super) struct StopRequested {
+    /// The job.
+    id: String,
+    /// Its state when it was asked; how it ended is seen by looking at it again.
+    #[schema(example = "started")]
+    state: &'static str,
+    /// Whether whoever runs it was told.
+    asked: bool,
+}
+
+impl AttemptView {
+    fn new(attempt: AttemptRecord) -> Self {
+        let took = attempt.ended_at.zip(attempt.started_at).map(|(end, start)| end - start);
+        Self {
+            number: attempt.number,
+            runner: attempt.runner,
+            started_at: attempt.started_at.map(time),
+            ended_at: attempt.ended_at.map(time),
+            took_ms: took.map(|took| took.num_milliseconds().max(0)),
+            outcome: attempt.outcome,
+            error: attempt.error,
+        }
+    }
+}
+
+impl JobDetail {
+    fn new(job: JobRecord, attempts: Vec<AttemptRecord>, deletion: Option<i64>) -> Self {
+        let end = if job.stopped { "stopped" } else { job.state.as_str() };
+        let moments = [
+            ("created", Some(job.created_at)),
+            ("enqueued", job.enqueued_at),
+            ("due", job.due_at),
+            ("started", job.started_at),
+            (end, job.ended_at),
+        ];
+        let mut moments: Vec<_> = moments.into_iter().filter_map(|(event, at)| Some((at?, event))).collect();
+        moments.sort_by_key(|(at, _)| *at);
+        let args = match &job.args {
+            Ok(args) => serde_json::to_value(args).unwrap_or(Value::Null),
+            Err(error) => serde_json::json!({ "error": error.to_string() }),
+        };
+        Self {
+            summary: JobSummary::new(&job),
+            args,
+            orphaned: job.orphaned,
+            timeout_seconds: job.timeout.map(|limit| match limit {
+                Limit::Never => -1.0,
+                Limit::After(time) => time.as_secs_f64(),
+            }),
+            retries_left: job.retries.as_ref().map(|retries| retries.left),
+            deletion,
+            timeline: moments.into_iter().map(|(at, event)| Moment { at: time(at), event }).collect(),
+            attempts: attempts.into_iter().map(AttemptView::new).collect(),
+            result: job.result,
+            error_text: job.error,
+        }
+    }
+}
+
+/// All that is known of a job
+#[utoipa::path(get, path = "/api/v1/jobs/{id}", tag = "jobs", params(("id" = String, Path)),
+    responses((status = 200, body = JobDetail), (status = 401, body = ProblemDetails),
+        (status = 404, body = ProblemDetails), (status = 503, body = ProblemDetails)))]
+pub(super) async fn show(
+    desk: web::Data<QueueDesk>,
+    facade: web::Data<Facade>,
+    id: web::Path<String>,
+) -> Result<HttpResponse, Details> {
+    let name = JobId::from(id.as_str());
+    let (job, attempts) =
+        futures::try_join!(desk.within(desk.broker.job(&name)), desk.within(desk.broker.attempts(&name)))?;
+    let job = job.ok_or_else(|| no_such_job(&id))?;
+    let deletion = deletion_of(&job, &facade);
+    Ok(HttpResponse::Ok().json(JobDetail::new(job, attempts, deletion)))
+}
+
+/// The deletion that a job carries.
+fn deletion_of(job: &JobRecord, facade: &Facade) -> Option<i64> {
+    let tracked = &facade.requests.tracked;
+    let carries = job.kind == tracked.kind || job.kind.as_str() == tracked.kind.short();
+    let args = job.args.as_ref().ok().filter(|_| carries)?;
+    args.positional.first().or_else(|| args.named.get(tracked.parameter)).and_then(Value::as_i64)
+}
+
+/// Ask a running job to stop for good; it ends as failed, and `stopped`
+#[utoipa::path(post, path = "/api/v1/jobs/{id}/stop", tag = "jobs",
+    params(("id" = String, Path), ("Idempotency-Key" = Option<String>, Header)),
+    responses((status = 202, body = StopRequested), (status = 401, body = ProblemDetails),
+        (status = 403, body = ProblemDetails), (status = 404, body = ProblemDetails),
+        (status = 409, body = ProblemDetails), (status = 503, body = ProblemDetails)))]
+pub(super) async fn stop(
+    desk: web::Data<QueueDesk>,
+    facade: web::Data<Facade>,
+    id: web::Path<String>,
+) -> Result<HttpResponse, Details> {
+    let name = JobId::from(id.as_str());
+    let refused = |code, message| Err(Details::new(StatusCode::CONFLICT, code, message));
+    let job = desk.within(desk.broker.job(&name)).await?.ok_or_else(|| no_such_job(&id))?;
+    if let Some(deletion) = deletion_of(&job, &facade) {
+        let message = format!("job {id} carries deletion {deletion}; pause or cancel that instead");
+        return refused("carries_deletion", message);
+    }
+    match desk.within(desk.broker.stop(&name)).await? {
+        StopAsked::Told => Ok(HttpResponse::Accepted().json(StopRequested {
+            id: id.into_inner(),
+            state: "started",
+            asked: true,
+        })),
+        StopAsked::Missing => Err(no_such_job(&id)),
+        StopAsked::Is(state) => {
+            refused("not_running", format!("job {id} is {state}; only a running job can be asked to stop"))
+        }
+        StopAsked::Unheard => {
+            refused("not_heard", format!("whoever runs job {id} hears no orders now; ask again in a moment"))
+        }
+    }
+}
