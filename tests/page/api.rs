@@ -234,3 +234,77 @@ async fn the_description_knows_every_address_and_secrets_are_masked() {
     let policy = page.header("Content-Security-Policy").unwrap();
     assert!(policy.contains("default-src 'none'") && !policy.contains("unsafe"), "{policy}");
 }
+
+/// Looks at a job until it is as it should be.
+fn job_until(service: &Service, id: &str, wanted: &str, is: impl Fn(&Value) -> bool) -> Value {
+    let began = std::time::Instant::now();
+    loop {
+        let job = service.call("GET", &format!("/api/v1/jobs/{id}"), &[KNOWN]).expect(200).json();
+        if is(&job) {
+            return job;
+        }
+        assert!(began.elapsed() < Duration::from_secs(30), "waited for {wanted}: {job}");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+#[tokio::test]
+async fn a_jobs_attempts_are_told_with_their_errors() {
+    let ground = Ground::new().await;
+    let service = ground.service().set("TIKKUN_DIAGNOSTICS__ENABLED", "true").start().await;
+    let retries = Some(tikkun::job::Retries { left: 2, intervals: vec![Duration::from_millis(1)] });
+    let failing = NewJob {
+        retries,
+        ..NewJob::new("f", "default", "tikkun.fail", Args::positional([json!("no luck at all")]))
+    };
+    ground.broker().await.enqueue(&[failing]).await.unwrap();
+    let job = job_until(&service, "f", "its failure", |job| job["state"] == "failed");
+    let attempts = job["attempts"].as_array().unwrap();
+    assert_eq!(attempts.iter().map(|one| one["number"].as_u64().unwrap()).collect::<Vec<_>>(), [3, 2, 1]);
+    for one in attempts {
+        assert_eq!(one["outcome"], "failed", "{job}");
+        assert!(one["error"].as_str().unwrap().contains("no luck at all"), "{job}");
+        assert!(
+            one["started_at"].is_string() && one["took_ms"].is_i64() && one["runner"].is_string(),
+            "{job}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_running_job_stops_when_asked_and_says_so_once() {
+    let ground = Ground::new().await;
+    let service = ground.service().set("TIKKUN_DIAGNOSTICS__ENABLED", "true").start().await;
+    let sleep = NewJob::new("s", "default", "tikkun.sleep", Args::positional([json!(600)]));
+    ground.broker().await.enqueue(&[sleep]).await.unwrap();
+    job_until(&service, "s", "its start", |job| job["state"] == "started");
+    assert_eq!(code(&service.call("POST", "/api/v1/jobs/none/stop", &[KNOWN]).expect(404)), "job_not_found");
+    let key = ("Idempotency-Key", "stop it");
+    let first = service.call("POST", "/api/v1/jobs/s/stop", &[KNOWN, key]).expect(202);
+    assert_eq!(first.json()["asked"], true);
+    let job = job_until(&service, "s", "its end", |job| job["state"] == "failed");
+    assert_eq!((&job["stopped"], &job["attempts"][0]["outcome"]), (&json!(true), &json!("stopped")));
+    let again = service.call("POST", "/api/v1/jobs/s/stop", &[KNOWN, key]).expect(202);
+    assert_eq!(first.body, again.body, "it is the same change");
+    let late = service.call("POST", "/api/v1/jobs/s/stop", &[KNOWN]).expect(409);
+    assert_eq!(code(&late), "not_running");
+    assert!(service.lines("POST /api/v1/jobs/s/stop").iter().any(|line| line.contains("202")));
+}
+
+#[tokio::test]
+async fn a_job_that_carries_a_deletion_is_not_stopped_behind_its_back() {
+    let ground = Ground::new().await;
+    ground.tenant(789, 500).await;
+    let service = ground.service();
+    let service =
+        service.set("TIKKUN_DELETION__BATCH", "10").set("TIKKUN_DELETION__THROTTLE", "200ms").start().await;
+    let deletion = service.delete_all(789);
+    let queue_job = || {
+        let path = format!("/api/v1/deletions/{deletion}");
+        let one = service.call("GET", &path, &[KNOWN]).expect(200).json();
+        one["queue_job"].as_str().map(str::to_owned)
+    };
+    let id = queue_job().expect("the job that carries it");
+    let refused = service.call("POST", &format!("/api/v1/jobs/{id}/stop"), &[KNOWN]).expect(409);
+    assert_eq!(code(&refused), "carries_deletion");
+}

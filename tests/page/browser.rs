@@ -9,24 +9,30 @@ use std::time::{Duration, Instant};
 
 use base64::Engine as _;
 use serde_json::{Value, json};
+use tempfile::TempDir;
 
 /// Only a failing test waits so long.
 const DEADLINE: Duration = Duration::from_secs(30);
 /// Time between two looks.
 const LOOK: Duration = Duration::from_millis(50);
 
-/// One browser; closed when dropped.
+/// One browser; closed when dropped. A test ends with [`Browser::end`].
 pub struct Browser {
     driver: Child,
     at: SocketAddr,
     session: String,
+    /// What the browser leaves lying about lies in here, and goes with it.
+    folder: TempDir,
+    ended: bool,
 }
 
 impl Browser {
     /// Starts a browser with a window of this size.
     pub fn open(width: u32, height: u32) -> Self {
+        let folder = tempfile::tempdir().unwrap();
         let mut driver = Command::new("chromedriver")
             .arg("--port=0")
+            .env("TMPDIR", folder.path())
             .stdout(Stdio::piped())
             .stderr(Stdio::null())
             .spawn()
@@ -52,7 +58,7 @@ impl Browser {
             "goog:chromeOptions": { "args": arguments },
             "goog:loggingPrefs": { "browser": "ALL" },
         } } });
-        let mut browser = Self { driver, at, session: String::new() };
+        let mut browser = Self { driver, at, session: String::new(), folder, ended: false };
         let opened = browser.post("", &wanted);
         opened["sessionId"].as_str().unwrap().clone_into(&mut browser.session);
         browser.post(
@@ -180,6 +186,23 @@ impl Browser {
         lines.collect()
     }
 
+    /// The end of a test: the console has said nothing since somebody last asked, but lines that hold one of these.
+    pub fn end(mut self, allowed: &[&str]) {
+        self.ended = true;
+        let mut said = self.complaints();
+        said.retain(|line| !allowed.iter().any(|one| line.contains(one)));
+        assert_eq!(said, Vec::<String>::new(), "the console is not silent");
+    }
+
+    /// Closes the window and waits until that is done; whoever has failed already wants no other failure.
+    fn close(&self) {
+        let Ok(mut stream) = TcpStream::connect(self.at) else { return };
+        let _ = stream.set_read_timeout(Some(DEADLINE));
+        let path = self.path("");
+        let _ = write!(stream, "DELETE {path} HTTP/1.1\r\nHost: localhost\r\nContent-Length: 0\r\n\r\n");
+        let _ = stream.read(&mut [0; 1024]);
+    }
+
     /// Writes down what can be seen.
     pub fn picture(&self, path: &Path) {
         let bytes = self
@@ -193,10 +216,22 @@ impl Browser {
 
 impl Drop for Browser {
     fn drop(&mut self) {
-        if !std::thread::panicking() {
-            self.ask("DELETE", &self.path(""), "");
+        if !self.session.is_empty() {
+            self.close();
         }
         let _ = self.driver.kill();
         let _ = self.driver.wait();
+        // The last of its processes may still write there.
+        let began = Instant::now();
+        while std::fs::remove_dir_all(self.folder.path()).is_err() && self.folder.path().exists() {
+            if began.elapsed() > DEADLINE {
+                eprintln!("the browser's folder {} could not be removed", self.folder.path().display());
+                break;
+            }
+            std::thread::sleep(LOOK);
+        }
+        if !std::thread::panicking() {
+            assert!(self.ended, "a test with a browser must end by asking whether its console was silent");
+        }
     }
 }

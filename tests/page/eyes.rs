@@ -1,5 +1,10 @@
 //! What a person sees and does: a deletion that moves, buttons that work, a stream that comes back.
 
+use std::time::Duration;
+
+use serde_json::json;
+use tikkun::job::{Args, NewJob, Retries};
+
 use crate::browser::Browser;
 use crate::ground::Ground;
 use crate::process::{SECRET, Service};
@@ -57,10 +62,10 @@ async fn a_deletion_moves_and_obeys(language: &str, texts: [&str; 4]) {
     ground.becomes(&mut service, job, "cancelled").await;
     let direction = browser.run("return document.documentElement.dir", &[]);
     assert_eq!(direction, if language == "he" { "rtl" } else { "ltr" });
-    assert_eq!(browser.complaints(), Vec::<String>::new());
     let audited = service.lines("/api/v1/deletions");
     assert_eq!(audited.len(), 3, "{audited:?}");
     assert!(audited.iter().all(|line| line.contains("Dana")), "{audited:?}");
+    browser.end(&[]);
 }
 
 #[tokio::test]
@@ -91,6 +96,11 @@ async fn a_broken_stream_recovers_by_itself() {
     wire.mend();
     words(&browser, ".link", "Live");
     assert!(moves(&browser) > before);
+    // What the browser itself says of the stream that was broken, and of the calls that asked whether it can come back.
+    browser.end(&[
+        "/api/v1/events - Failed to load resource: net::ERR_",
+        "/api/v1/session - Failed to load resource: net::ERR_",
+    ]);
 }
 
 #[tokio::test]
@@ -111,5 +121,72 @@ async fn a_dry_run_says_what_would_go_and_the_deletion_wants_the_number_typed() 
     let job = browser.until("the deletion's page", "return location.hash.match(/deletions\\/(\\d+)/)?.[1]");
     ground.becomes(&mut service, job.as_str().unwrap().parse().unwrap(), "completed").await;
     words(&browser, ".head-side .badge", "completed");
-    assert_eq!(browser.complaints(), Vec::<String>::new());
+    browser.end(&[]);
+}
+
+async fn a_running_job_is_stopped(language: &str, texts: [&str; 3]) {
+    let [running, stopped, again] = texts;
+    let ground = Ground::new().await;
+    let service = ground.service().set("TIKKUN_DIAGNOSTICS__ENABLED", "true").start().await;
+    let sleep = NewJob::new("long", "default", "tikkun.sleep", Args::positional([json!(600)]));
+    ground.broker().await.enqueue(&[sleep]).await.unwrap();
+    let browser = Browser::open(1280, 900);
+    browser.sign_in(&format!("http://{}/", service.address), SECRET, language);
+    browser.go(&format!("http://{}/#/jobs/long", service.address));
+    words(&browser, ".attempt .badge", running);
+    browser.click("#act-stop");
+    browser.click("#dialog-no");
+    browser.click("#act-stop");
+    browser.click("#dialog-yes");
+    words(&browser, ".head-side .badge", stopped);
+    words(&browser, ".attempt .badge", stopped);
+    words(&browser, "#act-retry", again);
+    let audited = service.lines("/api/v1/jobs/long/stop");
+    assert!(audited.len() == 1 && audited[0].contains("Dana"), "{audited:?}");
+    browser.end(&[]);
+}
+
+#[tokio::test]
+async fn a_running_job_is_stopped_in_english() {
+    a_running_job_is_stopped("en", ["running", "stopped", "Run once more"]).await;
+}
+
+#[tokio::test]
+async fn a_running_job_is_stopped_in_hebrew() {
+    a_running_job_is_stopped("he", ["רץ", "נעצר", "הרצה נוספת"]).await;
+}
+
+#[tokio::test]
+async fn a_job_shows_every_attempt_and_opens_the_errors_before_the_last_on_demand() {
+    let ground = Ground::new().await;
+    let service = ground.service().set("TIKKUN_DIAGNOSTICS__ENABLED", "true").start().await;
+    let retries = Some(Retries { left: 1, intervals: vec![Duration::from_millis(1)] });
+    let args = Args::positional([json!("the mail server said 421")]);
+    let failing = NewJob { retries, ..NewJob::new("f", "default", "tikkun.fail", args) };
+    ground.broker().await.enqueue(&[failing]).await.unwrap();
+    let browser = Browser::open(1280, 900);
+    browser.sign_in(&format!("http://{}/", service.address), SECRET, "en");
+    browser.go(&format!("http://{}/#/jobs/f", service.address));
+    browser.until("two attempts", "return document.querySelectorAll('.attempt').length === 2");
+    words(&browser, ".attempt > pre", "421");
+    words(&browser, ".attempt summary", "421");
+    browser.click(".attempt summary");
+    browser.until("the error before", "return document.querySelector('.attempt details').open");
+    browser.end(&[]);
+}
+
+#[tokio::test]
+async fn no_time_left_is_told_before_there_is_enough_to_go_by() {
+    for (language, estimating) in [("en", "estimating"), ("he", "מעריך")] {
+        let ground = Ground::new().await;
+        let service = slow(&ground).set("TIKKUN_HTTP__PAGE_INTERVAL", "100ms").start().await;
+        let browser = Browser::open(1280, 900);
+        a_deletion(&ground, &service, &browser, language).await;
+        words(&browser, ".facts", estimating);
+        let told = format!(
+            "return [...document.querySelectorAll('.facts dd')].length > 1 && !document.querySelector('.facts').textContent.includes({estimating:?})"
+        );
+        browser.until("the time left, once it can be told", &told);
+        browser.end(&[]);
+    }
 }

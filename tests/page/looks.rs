@@ -98,7 +98,7 @@ async fn every_view_is_fit_for_all_eyes_and_the_console_stays_silent() {
         }
     }
     assert!(found.is_empty(), "{}", found.join("\n"));
-    assert_eq!(browser.complaints(), Vec::<String>::new());
+    browser.end(&[]);
 }
 
 #[tokio::test]
@@ -124,4 +124,5 @@ async fn a_narrow_screen_scrolls_in_one_direction_only_and_signing_in_is_fit_for
         browser
             .picture(&Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("screenshots/narrow-{view}.png")));
     }
+    browser.end(&[]);
 }

@@ -3,6 +3,7 @@
 //! [`BoardReader`] asks the ports, [`Board`] keeps what was read: one text for each section, made once, sent
 //! to every viewer who has not seen it. A slow viewer gets the newest text and never a queue of old ones.
 
+mod eta;
 mod history;
 mod keeper;
 mod paced;
@@ -10,8 +11,8 @@ mod reader;
 mod reasons;
 mod shapes;
 
+pub(super) use eta::deletion_row;
 pub use keeper::Board;
 pub(super) use keeper::Posted;
-pub(super) use reader::deletion_row;
 pub use reader::{BoardReader, Identity};
 pub(super) use shapes::{DeletionRow, Snapshot, SupervisionTree};

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use actix_web::web;
-use chrono::Utc;
 
+use super::eta::deletion_row;
 use super::history::{History, last_minute};
 use super::reasons::{Evidence, reasons};
 use super::shapes::{
@@ -16,7 +16,7 @@ use crate::actors::{RunningJob, SCHEDULER_ROLE};
 use crate::fault::Fault;
 use crate::http::facade::Facade;
 use crate::http::health::{HealthReader, age};
-use crate::http::views::{JobView, QueueService, time};
+use crate::http::views::{QueueService, time};
 use crate::job::QueueName;
 use crate::job::background::BackgroundJob;
 use crate::queue::{LeadershipState, PausedQueue, ProcessRecord, QueueCounts};
@@ -240,33 +240,6 @@ impl BoardReader {
 
 fn whole_millis(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
-}
-
-/// One deletion; the time left reaches from its best speed to its average, as far as they are known.
-pub(in crate::http) fn deletion_row(
-    job: &BackgroundJob,
-    service: &QueueService,
-    rates: Vec<f64>,
-) -> DeletionRow {
-    let now = Utc::now();
-    let left = (job.progress.total - job.progress.processed).max(0) as f64;
-    let since_start = job.started_at.and_then(|at| (now - at).to_std().ok());
-    let average = since_start.map(|time| job.progress.processed as f64 / time.as_secs_f64().max(1.0));
-    let moving = rates.iter().rev().take(15).copied();
-    let speeds: Vec<f64> = moving.chain(job.note.rate).chain(average).filter(|rate| *rate > 0.0).collect();
-    let known = job.status == crate::job::background::Status::Running && left > 0.0;
-    let bound = |better: fn(f64, f64) -> f64| {
-        let speed = speeds.iter().copied().reduce(better).filter(|_| known)?;
-        Some((left / speed).ceil())
-    };
-    DeletionRow {
-        job: JobView::new(job, now, service),
-        business_id: job.business_id.0,
-        queue_job: job.note.queue_job.as_ref().map(ToString::to_string),
-        eta_low: bound(f64::max),
-        eta_high: bound(f64::min),
-        rates,
-    }
 }
 
 fn scheduler(leader: Option<&LeadershipState>) -> SchedulerState {

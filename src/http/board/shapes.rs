@@ -236,7 +236,7 @@ pub(in crate::http) struct DeletionRow {
     pub business_id: i64,
     /// The queue job that carries it.
     pub queue_job: Option<String>,
-    /// Seconds left if it goes as fast as it did at its best.
+    /// Seconds left if it goes as fast as it did at its best; none before there is enough to go by.
     pub eta_low: Option<f64>,
     /// Seconds left if it goes as slowly as it did on average.
     pub eta_high: Option<f64>,

@@ -78,6 +78,24 @@ export const load = {
   },
 };
 
+/** While somebody looks at a job that has not ended, news of the board lead to another look, once a second at most. */
+let looking = 0;
+function lookAgain() {
+  const { id, detail } = state.job;
+  if (looking || !state.session || state.route[0] !== "job" || !["queued", "scheduled", "started"].includes(detail?.state)) return;
+  looking = setTimeout(async () => {
+    looking = 0;
+    try {
+      const found = await call("GET", `/jobs/${enc(id)}`);
+      if (state.job.id === id) state.job.detail = found;
+    } catch (error) {
+      // Out of reach: the last look stays, and the lamp above says why.
+      if (error.status === 404 && state.job.id === id) state.job.problem = error;
+    }
+    changed();
+  }, 1000);
+}
+
 const acts = {
   "pause-queue": ({ queue }) => change(`/queues/${enc(queue)}/pause`),
   "resume-queue": ({ queue }) => change(`/queues/${enc(queue)}/resume`),
@@ -89,6 +107,12 @@ const acts = {
   "job-cancel": async ({ id }) => {
     if (!(await ask({ title: t("cancel_job_title"), text: t("cancel_job_text"), go: t("cancel"), danger: true }))) return;
     await change(`/jobs/${enc(id)}/cancel`);
+    await load.job();
+  },
+  "job-stop": async ({ id }) => {
+    if (!(await ask({ title: t("stop_job_title"), text: t("stop_job_text"), go: t("stop"), danger: true }))) return;
+    await call("POST", `/jobs/${enc(id)}/stop`, {});
+    say(t("stop_asked"), "good");
     await load.job();
   },
   bulk: ({ action }) => bulk(action),
@@ -188,6 +212,7 @@ export function listen() {
     event.preventDefault();
     careful(Promise.resolve(forms[event.target.dataset.form]?.(new FormData(event.target))));
   });
+  for (const section of ["running", "queues"]) addEventListener(`board-${section}`, lookAgain);
   for (const name of ["input", "change"]) {
     document.addEventListener(name, (event) => {
       const kind = event.target.dataset?.input;

@@ -66,6 +66,7 @@ export function follow() {
       heard = Date.now();
       state.board[section] = JSON.parse(event.data);
       link("live");
+      dispatchEvent(new Event(`board-${section}`));
       changed();
     });
   }

@@ -6,8 +6,8 @@ import { ago, number, span, t, word } from "./i18n.js";
 import { mayChange } from "./state.js";
 
 const GOOD = new Set(["finished", "completed", "running", "started", "healthy"]);
-const BAD = new Set(["failed", "unhealthy", "hung"]);
-const ODD = new Set(["paused", "restarting", "degraded", "warning", "canceled", "cancelled"]);
+const BAD = new Set(["failed", "unhealthy", "hung", "lost"]);
+const ODD = new Set(["paused", "restarting", "degraded", "warning", "canceled", "cancelled", "stopped"]);
 
 export function tone(name) {
   return GOOD.has(name) ? "good" : BAD.has(name) ? "bad" : ODD.has(name) ? "odd" : "calm";
@@ -16,6 +16,11 @@ export function tone(name) {
 /** A state in words with its colour; the colour says nothing that the word does not. */
 export function badge(name, kind = "state") {
   return h("span.badge", { class: tone(name) }, word(kind, name));
+}
+
+/** Where a job stands: one that a person stopped has failed, and is called what it is. */
+export function standing(job) {
+  return job.stopped ? "stopped" : job.state;
 }
 
 export function page(title, ...children) {
@@ -81,10 +86,10 @@ export function deletionBar(deletion) {
   return bar(deletion.percent, t("deletion", { id: deletion.job_id }), look);
 }
 
-/** Time left as far as it can be told honestly: a range, and nothing while there is nothing to go by. */
+/** Time left as far as it can be told honestly: a range, and only words while there is too little to go by. */
 export function eta(deletion) {
   const { eta_low: low, eta_high: high } = deletion;
-  if (low == null) return "–";
+  if (low == null) return t("estimating");
   if (high == null || high - low < 2 || high < low * 1.15) return t("eta_about", { low: span(low) });
   return t("eta_range", { low: span(low), high: span(high) });
 }
@@ -98,7 +103,7 @@ export function deletionCard(deletion) {
       h("span.percent", null, `${number(deletion.percent, 1)}%`)),
     deletionBar(deletion),
     h("div.deletion-foot", null, progressLine(deletion),
-      deletion.status === "running" && h("p.muted", null, deletion.rate_per_second != null && t("per_second", { n: Math.round(deletion.rate_per_second) }), " · ", eta(deletion)),
+      deletion.status === "running" && h("p.muted", null, deletion.rate_per_second != null && [t("per_second", { n: Math.round(deletion.rate_per_second) }), " · "], h("span.eta", null, eta(deletion))),
       deletion.finished_at && h("p.muted", null, t("took", { time: span((new Date(deletion.finished_at) - new Date(deletion.started_at ?? deletion.created_at)) / 1000) }))),
     deletion.is_stuck && h("p.bad-text", null, t("stuck")));
 }

@@ -1,9 +1,9 @@
-// One job of a queue: what it is, what happened to it, why it failed.
+// One job of a queue: what it is, what happened to it, how each attempt went.
 
 import { bar } from "./charts.js";
 import { h, ltr } from "./dom.js";
 import { number, span, t, time, word } from "./i18n.js";
-import { badge, button, card, facts, page, problem } from "./parts.js";
+import { badge, button, card, empty, facts, page, problem, since, standing } from "./parts.js";
 import { state } from "./state.js";
 
 export function job() {
@@ -12,13 +12,10 @@ export function job() {
   if (wrong) return [back, ...page(t("job"), problem(wrong, "job-refresh"))];
   if (!detail) return [back, ...page(t("job"), h("p.loading", null, t("loading")))];
   const live = state.board.running?.find((one) => one.job_id === detail.id);
-  const waits = ["queued", "scheduled"].includes(detail.state), ended = ["failed", "canceled"].includes(detail.state);
   return [back,
     h("div.page-head", null,
-      h("div", null, h("h1", null, ltr(detail.function.split(".").pop())), h("p.under", null, ltr(detail.function), " · ", ltr(detail.id))),
-      h("div.head-side", null, badge(detail.state),
-        ended && button(t("retry"), "job-retry", { id: detail.id }, { class: "primary" }),
-        waits && button(t("cancel"), "job-cancel", { id: detail.id }, { class: "danger" }))),
+      h("div.title", null, h("h1", null, ltr(detail.function.split(".").pop())), h("p.under", null, ltr(detail.function), " · ", ltr(detail.id))),
+      h("div.head-side", null, badge(standing(detail)), buttons(detail))),
     live?.total > 0 && card(t("progress"), null, bar((live.processed * 100) / live.total, t("progress")),
       h("p.counts", null, h("strong", null, number(live.processed)), ` ${t("of")} `, h("strong", null, number(live.total)))),
     h("div.columns.even", null,
@@ -32,9 +29,41 @@ export function job() {
         detail.timeout_seconds != null && [t("timeout"), detail.timeout_seconds < 0 ? t("no_end") : span(detail.timeout_seconds)],
         detail.retries_left != null && [t("retries_left"), number(detail.retries_left)],
       ]), detail.deletion != null && h("p", null, h("a", { href: `#/deletions/${detail.deletion}` }, t("carries", { id: String(detail.deletion) }))))),
-    detail.error_text && card(t("error"), null, pre(detail.error_text, "bad")),
+    attempts(detail),
     card(t("arguments"), null, pre(written(detail.args))),
     detail.result != null && card(t("result"), null, pre(written(detail.result)))];
+}
+
+function buttons(detail) {
+  const waits = ["queued", "scheduled"].includes(detail.state), ended = ["failed", "canceled"].includes(detail.state);
+  return [
+    ended && button(t("retry"), "job-retry", { id: detail.id }, { class: "primary", id: "act-retry" }),
+    waits && button(t("cancel"), "job-cancel", { id: detail.id }, { class: "danger", id: "act-cancel" }),
+    detail.state === "started" && detail.deletion == null && button(t("stop"), "job-stop", { id: detail.id }, { class: "danger", id: "act-stop" }),
+  ];
+}
+
+/** Newest first; the newest error is open, those before it are a click away. */
+function attempts(detail) {
+  const all = detail.attempts;
+  if (all.length === 0) return card(t("attempts"), null, detail.error_text ? pre(detail.error_text, "bad") : empty(t("attempts_empty")));
+  return card(t("attempts"), null, h("ol.attempts", null, all.map((one, index) =>
+    h("li.attempt", { "data-key": one.started_at + one.runner + one.number },
+      h("div.attempt-head", null,
+        badge(one.outcome, "outcome"),
+        one.number != null && h("strong", null, t("attempt_n", { n: one.number })),
+        one.started_at && h("time.muted", { datetime: one.started_at }, time(one.started_at)),
+        h("span.muted", null, one.outcome === "running" ? since(one.started_at) : one.took_ms != null && t("took", { time: took(one.took_ms) })),
+        one.runner && h("span.runner", { title: t("runner") }, ltr(one.runner))),
+      one.error && (index === 0 ? pre(one.error, "bad") : h("details", null, h("summary", null, ltr(lastLine(one.error))), pre(one.error, "bad")))))));
+}
+
+function took(ms) {
+  return ms < 1000 ? t("span_ms", { ms }) : span(ms / 1000);
+}
+
+function lastLine(text) {
+  return text.trimEnd().split("\n").pop();
 }
 
 function written(value) {
@@ -49,4 +78,3 @@ function written(value) {
 function pre(text, look) {
   return h("pre", { dir: "ltr", class: look, tabindex: 0 }, h("code", null, text));
 }
-

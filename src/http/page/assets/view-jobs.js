@@ -2,7 +2,7 @@
 
 import { h, ltr } from "./dom.js";
 import { number, t, word } from "./i18n.js";
-import { badge, button, card, empty, functionName, page, past, problem, table } from "./parts.js";
+import { badge, button, card, empty, functionName, page, past, problem, standing, table } from "./parts.js";
 import { state } from "./state.js";
 
 const STATES = ["queued", "scheduled", "started", "finished", "failed", "canceled"];
@@ -36,7 +36,7 @@ function list(rows) {
   const heads = [t("function"), t("state"), t("queue"), { text: t("attempt"), end: true }, t("created"), t("ended"), t("error")];
   return table(t("jobs"), heads, rows.map((job) => h("tr.row", { "data-key": job.id },
     h("th", { scope: "row" }, h("a", { href: `#/jobs/${encodeURIComponent(job.id)}` }, functionName(job.function)), h("span.under", null, ltr(job.id))),
-    h("td", null, badge(job.state)), h("td", null, ltr(job.queue)), h("td.end", null, number(job.attempt)),
+    h("td", null, badge(standing(job))), h("td", null, ltr(job.queue)), h("td.end", null, number(job.attempt)),
     h("td", null, past(job.created_at)), h("td", null, past(job.ended_at)),
     h("td.error-cell", null, job.error && ltr(job.error)))));
 }
