@@ -9,6 +9,7 @@ pub mod failpoint;
 pub mod fault;
 pub mod http;
 pub mod job;
+pub mod job_log;
 pub mod kinds;
 pub mod measure;
 pub mod queue;

@@ -19,6 +19,7 @@ const LAYERS: [(&str, u8); 16] = [
     ("failpoint", 0),
     ("fault", 0),
     ("job", 0),
+    ("job_log", 0),
     ("story", 0),
     ("config", 1),
     ("measure", 1),

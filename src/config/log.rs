@@ -3,7 +3,9 @@
 use tracing_subscriber::EnvFilter;
 
 use super::reader::Reader;
+use super::size::ByteSize;
 use super::value::words;
+use crate::job_log::JobLogBounds;
 
 /// How much is written; Python's names, and `trace` below them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -54,6 +56,8 @@ pub struct LogSettings {
     pub format: LogFormat,
     /// Takes the place of `level` where it is set: `info,tikkun::queue=debug`.
     pub filter: Option<String>,
+    /// How many lines are kept for those who look at a job.
+    pub job_lines: JobLogBounds,
 }
 
 impl LogSettings {
@@ -67,8 +71,19 @@ impl LogSettings {
                 is_filter,
             ))
             .filter(|filter: &String| !filter.is_empty()),
+            job_lines: JobLogBounds {
+                lines: reader.within("log.job_lines", 0..=10_000),
+                bytes: job_memory(reader),
+            },
         }
     }
+}
+
+fn job_memory(reader: &mut Reader<'_>) -> usize {
+    let bounds = (64 << 10)..=(1 << 30);
+    let size: ByteSize = reader
+        .read("log.job_memory", "a size from 64KiB to 1GiB", |size: &ByteSize| bounds.contains(&size.0));
+    usize::try_from(size.0).unwrap_or(usize::MAX)
 }
 
 fn is_filter(text: &String) -> bool {

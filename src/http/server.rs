@@ -9,13 +9,15 @@ use actix_web::middleware::from_fn;
 use actix_web::{App, HttpServer, web};
 use secrecy::SecretString;
 
-use super::api::Configuration;
+use super::api::{Configuration, JobLogDesk};
 use super::gate::{Gate, bounded, with_secret};
 use super::{
     Board, Entrance, Facade, HealthReader, MetricsDesk, Probes, QueueDesk, api, facade, health, metrics,
     page, probes, queues,
 };
 use crate::config::Entry;
+use crate::job_log::JobLog;
+use crate::queue::ProcessRecord;
 
 /// What the server is told by configuration.
 #[derive(Clone)]
@@ -52,6 +54,10 @@ pub struct PageParts {
     pub entrance: web::Data<Entrance>,
     /// What is seen.
     pub board: web::Data<Board>,
+    /// The lines of the jobs that ran here.
+    pub job_log: Arc<JobLog>,
+    /// Who answers.
+    pub process: ProcessRecord,
     /// What is in force; secrets are masked.
     pub configuration: Vec<Entry>,
 }
@@ -125,6 +131,7 @@ fn with_page(config: &mut web::ServiceConfig, page: Option<PageParts>, facade: O
         .app_data(facade.clone())
         .app_data(page.entrance)
         .app_data(page.board)
+        .app_data(web::Data::new(JobLogDesk { log: page.job_log, process: page.process }))
         .app_data(web::Data::new(Configuration(page.configuration)))
         .configure(api::routes)
         .configure(page::routes);

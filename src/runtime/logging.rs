@@ -22,8 +22,10 @@ use tracing_subscriber::{Layer, Registry};
 
 #[cfg(feature = "opentelemetry")]
 use super::export::Exporter;
+use super::job_lines::JobLinesLayer;
 use super::json_line::JsonLine;
 use crate::config::{LogFormat, LogLevel, LogSettings};
+use crate::job_log::JobLog;
 use crate::story::STORY;
 
 /// Why log lines cannot be written as asked.
@@ -52,6 +54,7 @@ const QUIET: [&str; 9] =
 /// # Errors
 /// When the filter cannot be read, or when somebody else has set up logging in this process.
 pub fn init(settings: &LogSettings) -> Result<(), LoggingError> {
+    JobLog::of_process().keep(settings.job_lines);
     let subscriber = subscriber(settings, stderr, stderr().is_terminal())?;
     tracing::subscriber::set_global_default(subscriber).map_err(LoggingError::AlreadySet)
 }
@@ -64,7 +67,9 @@ pub fn init(settings: &LogSettings) -> Result<(), LoggingError> {
 pub fn init_with_export(settings: &LogSettings, exporter: &Exporter) -> Result<(), LoggingError> {
     let most = most(settings.level).max(LevelFilter::INFO);
     let lines = lines(settings.format, stderr, stderr().is_terminal()).with_filter(filter(settings)?);
-    let subscriber = Registry::default().with(exporter.layer(most, &QUIET)).with(lines);
+    let kept = job_lines(settings).map(|kept| filter(settings).map(|filter| kept.with_filter(filter)));
+    let subscriber = Registry::default().with(exporter.layer(most, &QUIET)).with(lines).with(kept.transpose()?);
+    JobLog::of_process().keep(settings.job_lines);
     tracing::subscriber::set_global_default(subscriber).map_err(LoggingError::AlreadySet)
 }
 
@@ -92,7 +97,13 @@ pub fn subscriber<W>(
 where
     W: for<'a> MakeWriter<'a> + Send + Sync + 'static,
 {
-    Ok(Box::new(Registry::default().with(filter(settings)?).with(lines(settings.format, writer, colours))))
+    let lines = lines(settings.format, writer, colours);
+    Ok(Box::new(Registry::default().with(filter(settings)?).with(lines).with(job_lines(settings))))
+}
+
+/// What keeps the newest lines of each job, where that is wanted.
+fn job_lines(settings: &LogSettings) -> Option<JobLinesLayer> {
+    (settings.job_lines.lines > 0).then(|| JobLinesLayer(JobLog::of_process()))
 }
 
 /// What writes the lines.
@@ -171,9 +182,9 @@ where
 
 /// The parts of one event, already safe to print in one line.
 #[derive(Default)]
-struct Facts {
-    message: String,
-    fields: String,
+pub(super) struct Facts {
+    pub(super) message: String,
+    pub(super) fields: String,
 }
 
 impl Visit for Facts {
@@ -240,7 +251,12 @@ mod tests {
     }
 
     fn settings(format: LogFormat, level: LogLevel, filter: Option<&str>) -> LogSettings {
-        LogSettings { level, format, filter: filter.map(str::to_owned) }
+        LogSettings {
+            level,
+            format,
+            filter: filter.map(str::to_owned),
+            job_lines: crate::job_log::JobLogBounds { lines: 0, bytes: 0 },
+        }
     }
 
     fn logged(settings: &LogSettings, work: impl FnOnce()) -> Vec<String> {

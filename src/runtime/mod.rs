@@ -6,6 +6,7 @@ mod builder;
 pub mod export;
 mod figures;
 mod identity;
+mod job_lines;
 mod json_line;
 mod listening;
 pub mod logging;

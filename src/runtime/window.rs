@@ -18,6 +18,7 @@ use crate::http::{
     Board, BoardReader, Entrance, Facade, HealthReader, HttpSettings, Identity, Limiter, MetricsDesk,
     MetricsLook, PageParts, Planning, Probes, QueueDesk, StuckAfter, Thresholds, Window, serve, serve_lobby,
 };
+use crate::job_log::JobLog;
 
 impl Service {
     pub(super) fn open_window(&mut self, socket: TcpListener) -> std::io::Result<()> {
@@ -83,11 +84,14 @@ impl Service {
             interval: http.page_interval,
         };
         let board = web::Data::new(Board::new(http.page_interval));
-        let (kept, reader) = (board.clone(), BoardReader { health: window.health.clone(), facade, identity });
+        let (kept, job_log) = (board.clone(), JobLog::of_process());
+        let health = window.health.clone();
+        let reader = BoardReader { health, facade, job_log: Arc::clone(&job_log), identity };
         actix_rt::spawn(async move { kept.keep(&reader).await });
         let secret = http.internal_secret.clone().map(Arc::new);
         let entrance = web::Data::new(Entrance::new(secret, http.session_time, http.read_only));
-        Some(PageParts { entrance, board, configuration: self.settings.entries.clone() })
+        let (process, configuration) = (self.process.clone(), self.settings.entries.clone());
+        Some(PageParts { entrance, board, job_log, process, configuration })
     }
 
     fn queue_desk(&self) -> QueueDesk {

@@ -11,6 +11,7 @@ mod details;
 mod entrance;
 mod events;
 mod job;
+mod job_log;
 mod jobs;
 mod once;
 mod openapi;
@@ -23,4 +24,5 @@ mod tenants;
 
 pub(super) use configuration::Configuration;
 pub use entrance::Entrance;
+pub(super) use job_log::JobLogDesk;
 pub(super) use routes::routes;

@@ -9,7 +9,7 @@ use utoipa::{Modify, OpenApi};
 
 use super::details::ProblemDetails;
 use super::session::COOKIE;
-use super::{bulk, configuration, deletions, events, job, jobs, overview, queues, session, tenants};
+use super::{bulk, configuration, deletions, events, job, job_log, jobs, overview, queues, session, tenants};
 use crate::http::gate::SECRET_HEADER;
 
 /// The description.
@@ -19,7 +19,7 @@ use crate::http::gate::SECRET_HEADER;
     paths(
         session::show, session::sign_in, session::sign_out, overview::overview, overview::tree, events::events,
         configuration::config, queues::pause, queues::resume, jobs::list, job::show, jobs::cancel, jobs::retry,
-        job::stop, bulk::bulk, deletions::list, deletions::show, deletions::act, tenants::show, tenants::plan, tenants::request,
+        job::stop, job_log::log, bulk::bulk, deletions::list, deletions::show, deletions::act, tenants::show, tenants::plan, tenants::request,
         openapi,
     ),
     security(("secret" = []), ("session" = [])),

@@ -4,7 +4,9 @@ use actix_web::middleware::from_fn;
 use actix_web::web;
 
 use super::entrance::{enter, headers};
-use super::{bulk, configuration, deletions, events, job, jobs, openapi, overview, queues, session, tenants};
+use super::{
+    bulk, configuration, deletions, events, job, job_log, jobs, openapi, overview, queues, session, tenants,
+};
 
 /// The addresses; must come before `/api`.
 pub(in crate::http) fn routes(config: &mut web::ServiceConfig) {
@@ -27,6 +29,7 @@ pub(in crate::http) fn routes(config: &mut web::ServiceConfig) {
         .service(web::resource("/jobs/bulk").route(web::post().to(bulk::bulk)))
         .service(web::resource("/jobs/{id}").route(web::get().to(job::show)))
         .service(web::resource("/jobs/{id}/cancel").route(web::post().to(jobs::cancel)))
+        .service(web::resource("/jobs/{id}/log").route(web::get().to(job_log::log)))
         .service(web::resource("/jobs/{id}/stop").route(web::post().to(job::stop)))
         .service(web::resource("/jobs/{id}/retry").route(web::post().to(jobs::retry)))
         .service(web::resource("/deletions").route(web::get().to(deletions::list)))

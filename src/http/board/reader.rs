@@ -1,6 +1,7 @@
 //! Asks the ports and the actors' tables for everything that the board shows: one question each, together.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use actix_web::web;
@@ -19,6 +20,7 @@ use crate::http::health::{HealthReader, age};
 use crate::http::views::{QueueService, time};
 use crate::job::QueueName;
 use crate::job::background::BackgroundJob;
+use crate::job_log::JobLog;
 use crate::queue::{LeadershipState, PausedQueue, ProcessRecord, QueueCounts};
 use crate::store::OutboxSummary;
 use crate::supervision::{PanicRecord, TreeStatus};
@@ -49,6 +51,8 @@ pub struct BoardReader {
     pub health: web::Data<HealthReader>,
     /// The deletions.
     pub facade: web::Data<Facade>,
+    /// The lines of the jobs that ran here.
+    pub job_log: Arc<JobLog>,
     /// Who answers.
     pub identity: Identity,
 }
@@ -97,7 +101,7 @@ impl BoardReader {
             overview,
             queues,
             workers: history.seen.workers.clone(),
-            running: self.health.running.list().iter().map(running).collect(),
+            running: self.health.running.list().iter().map(|job| self.running(job)).collect(),
             deletions_known: reading.active.is_ok() && reading.newest.is_ok(),
             deletions: self.deletions(reading, (now, history)),
             tree: tree(children),
@@ -236,6 +240,19 @@ impl BoardReader {
             here: process.id == self.identity.process.id,
         }
     }
+
+    fn running(&self, job: &RunningJob) -> RunningState {
+        RunningState {
+            job_id: job.job_id.to_string(),
+            function: job.function.to_string(),
+            queue: job.queue.to_string(),
+            attempt: job.attempt,
+            since: time(job.since),
+            total: job.progress.map(|progress| progress.total),
+            processed: job.progress.map(|progress| progress.processed),
+            lines: self.job_log.count(job.job_id.as_str()),
+        }
+    }
 }
 
 fn whole_millis(duration: Duration) -> u64 {
@@ -247,18 +264,6 @@ fn scheduler(leader: Option<&LeadershipState>) -> SchedulerState {
         lock_held: leader.is_some_and(|leader| !leader.ttl.is_zero()),
         holder: leader.map(|leader| leader.holder.to_string()),
         last_tick: leader.and_then(|leader| leader.last_tick).map(time),
-    }
-}
-
-fn running(job: &RunningJob) -> RunningState {
-    RunningState {
-        job_id: job.job_id.to_string(),
-        function: job.function.to_string(),
-        queue: job.queue.to_string(),
-        attempt: job.attempt,
-        since: time(job.since),
-        total: job.progress.map(|progress| progress.total),
-        processed: job.progress.map(|progress| progress.processed),
     }
 }
 

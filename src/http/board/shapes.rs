@@ -224,6 +224,8 @@ pub(in crate::http) struct RunningState {
     pub total: Option<i64>,
     /// Items handled, where the job told.
     pub processed: Option<i64>,
+    /// Lines that it has logged here.
+    pub lines: u64,
 }
 
 /// One deletion.
