@@ -3,6 +3,7 @@
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
+use ipnet::IpNet;
 use secrecy::{ExposeSecret, SecretString};
 
 use super::reader::Reader;
@@ -31,6 +32,8 @@ pub struct HttpSettings {
     pub session_time: Duration,
     /// Whether the page and `/api/v1` change nothing.
     pub read_only: bool,
+    /// Who is believed about whom they speak for.
+    pub trusted_proxies: Vec<IpNet>,
     /// Delete-all requests that one business may make in a minute.
     pub delete_all_per_minute: u32,
     /// More failed jobs than this: `degraded`.
@@ -72,6 +75,7 @@ impl HttpSettings {
             ),
             session_time: reader.duration("http.session_time"),
             read_only: reader.get("http.read_only"),
+            trusted_proxies: reader.get("http.trusted_proxies"),
             delete_all_per_minute: reader.within("http.delete_all_per_minute", 1..=6000),
             degraded_failed: reader.get("http.degraded_failed"),
             degraded_queued: reader.get("http.degraded_queued"),

@@ -20,6 +20,7 @@ mod lease;
 mod load;
 mod log;
 mod mask;
+mod networks;
 mod postgres;
 mod private;
 mod problem;

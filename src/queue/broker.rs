@@ -6,7 +6,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 
 use super::delivery::{Delivery, Enqueued, Order, Orphan, Requeued, Settled, Settlement, StopAsked};
-use super::seen::{AttemptRecord, JobFilter, LeadershipState, ProcessRecord, QueueCounts};
+use super::seen::{AttemptRecord, JobFilter, JobsFound, LeadershipState, ProcessRecord, QueueCounts};
 use super::upkeep::{Abandoned, Budget, PausedQueue, Risk, ScheduleMark, ScheduleStep};
 use crate::fault::Fault;
 use crate::job::{JobId, JobRecord, JobState, KindName, NewJob, ProcessId, QueueName};
@@ -122,7 +122,12 @@ pub trait Broker: Send + Sync + 'static {
     async fn attempts(&self, id: &JobId) -> Result<Vec<AttemptRecord>, Fault>;
 
     /// Jobs by filter, newest first.
-    async fn jobs(&self, filter: &JobFilter) -> Result<Vec<JobRecord>, Fault>;
+    async fn jobs(&self, filter: &JobFilter) -> Result<Vec<JobRecord>, Fault> {
+        self.search(filter).await.map(|found| found.jobs)
+    }
+
+    /// The same, and whether every job was looked at. A text that is a job's whole id always finds it.
+    async fn search(&self, filter: &JobFilter) -> Result<JobsFound, Fault>;
 
     /// Those of these jobs that are queued, scheduled or started. Costs as much as there are `ids`, however long
     /// the queues are.

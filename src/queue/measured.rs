@@ -7,8 +7,8 @@ use std::time::Duration;
 use async_trait::async_trait;
 
 use super::broker::Broker;
-use super::delivery::{Delivery, Enqueued, Order, Orphan, Requeued, Settled, Settlement};
-use super::seen::{JobFilter, LeadershipState, ProcessRecord, QueueCounts};
+use super::delivery::{Delivery, Enqueued, Order, Orphan, Requeued, Settled, Settlement, StopAsked};
+use super::seen::{AttemptRecord, JobFilter, JobsFound, LeadershipState, ProcessRecord, QueueCounts};
 use super::upkeep::{Abandoned, Budget, PausedQueue, Risk, ScheduleMark, ScheduleStep};
 use crate::fault::Fault;
 use crate::job::{JobId, JobRecord, JobState, KindName, NewJob, ProcessId, QueueName};
@@ -44,6 +44,7 @@ count! {
     timed settle(settlements: &[Settlement]) -> Vec<Settled>;
     timed renew_lease(process: &ProcessRecord, ttl: Duration) -> bool;
     patient orders(process: &ProcessId, patience: Duration) -> Vec<Order>;
+    timed stop(id: &JobId) -> StopAsked;
     timed announce_leave(process: &ProcessId) -> ();
     timed end_lease(process: &ProcessId) -> ();
     timed processes() -> Vec<ProcessRecord>;
@@ -61,7 +62,9 @@ count! {
     timed resign(role: &str, process: &ProcessId) -> ();
     timed leadership(role: &str) -> Option<LeadershipState>;
     timed job(id: &JobId) -> Option<JobRecord>;
+    timed attempts(id: &JobId) -> Vec<AttemptRecord>;
     timed jobs(filter: &JobFilter) -> Vec<JobRecord>;
+    timed search(filter: &JobFilter) -> JobsFound;
     timed open_of(ids: &[JobId]) -> Vec<JobRecord>;
     timed open_jobs(kind: &KindName) -> Vec<JobRecord>;
     timed cancel(id: &JobId) -> Option<JobState>;

@@ -16,5 +16,7 @@ pub use broker::Broker;
 pub use delivery::{Delivery, Enqueued, Order, Orphan, Requeued, Settled, Settlement, StopAsked, Verdict};
 pub use embedded::open as open_embedded;
 pub use rq::{RqSettings, open as open_rq};
-pub use seen::{AttemptOutcome, AttemptRecord, JobFilter, LeadershipState, ProcessRecord, QueueCounts};
+pub use seen::{
+    AttemptOutcome, AttemptRecord, JobFilter, JobsFound, LeadershipState, ProcessRecord, QueueCounts,
+};
 pub use upkeep::{Abandoned, Budget, Fate, PausedQueue, Risk, ScheduleMark, ScheduleStep};

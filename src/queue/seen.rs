@@ -5,7 +5,7 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
-use crate::job::{JobId, JobState, KindName, ProcessId, QueueName};
+use crate::job::{JobId, JobRecord, JobState, KindName, ProcessId, QueueName};
 
 /// Who a process is, for those who look at the workers.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -104,6 +104,15 @@ pub struct JobFilter {
     pub after: Option<JobId>,
     /// At most so many, newest first.
     pub limit: u32,
+}
+
+/// What a search has found.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct JobsFound {
+    /// Newest first.
+    pub jobs: Vec<JobRecord>,
+    /// Whether it looked as far as it had to; `false`: a search has looked into the newest jobs only, and there are more.
+    pub complete: bool,
 }
 
 /// What is known of a leadership.

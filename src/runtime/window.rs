@@ -16,7 +16,8 @@ use crate::actors::Requests;
 use crate::config::Settings;
 use crate::http::{
     Board, BoardReader, Entrance, Facade, HealthReader, HttpSettings, Identity, Limiter, MetricsDesk,
-    MetricsLook, PageParts, Planning, Probes, QueueDesk, StuckAfter, Thresholds, Window, serve, serve_lobby,
+    MetricsLook, PageParts, Planning, Probes, QueueDesk, StuckAfter, Thresholds, TrustedProxies, Window,
+    serve, serve_lobby,
 };
 use crate::job_log::JobLog;
 
@@ -89,7 +90,8 @@ impl Service {
         let reader = BoardReader { health, facade, job_log: Arc::clone(&job_log), identity };
         actix_rt::spawn(async move { kept.keep(&reader).await });
         let secret = http.internal_secret.clone().map(Arc::new);
-        let entrance = web::Data::new(Entrance::new(secret, http.session_time, http.read_only));
+        let proxies = TrustedProxies::new(http.trusted_proxies.clone());
+        let entrance = web::Data::new(Entrance::new(secret, http.session_time, http.read_only, proxies));
         let (process, configuration) = (self.process.clone(), self.settings.entries.clone());
         Some(PageParts { entrance, board, job_log, process, configuration })
     }

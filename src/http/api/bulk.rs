@@ -52,8 +52,10 @@ pub(super) struct BulkWish {
 pub(super) struct BulkAnswer {
     /// Whether anything was changed.
     done: bool,
-    /// The jobs that would be changed.
+    /// The jobs that would be changed, at most 1000.
     ids: Vec<String>,
+    /// Whether these are all that match; `false`: there may be more.
+    complete: bool,
     /// Send the same action again with these ids and this word.
     confirm: Option<String>,
     /// What became of each; `unknown` where the queue did not answer.
@@ -83,10 +85,17 @@ pub(super) async fn bulk(
     };
     let now = Utc::now().timestamp();
     let Some(confirm) = &wish.confirm else {
-        let ids = if wish.ids.is_empty() { chosen(&desk, &wish, suits).await? } else { wish.ids.clone() };
+        let (ids, complete) =
+            if wish.ids.is_empty() { chosen(&desk, &wish, suits).await? } else { (wish.ids.clone(), true) };
         let confirm =
             entrance.seals().map(|sealer| confirmation(sealer, (&visitor, &wish.action, &ids), now));
-        return Ok(HttpResponse::Ok().json(BulkAnswer { done: false, ids, confirm, results: Vec::new() }));
+        return Ok(HttpResponse::Ok().json(BulkAnswer {
+            done: false,
+            ids,
+            complete,
+            confirm,
+            results: Vec::new(),
+        }));
     };
     let meant = (&visitor, wish.action.as_str(), &wish.ids[..]);
     let confirms = |sealer: &Sealer| confirms(sealer, meant, confirm, now);
@@ -98,7 +107,13 @@ pub(super) async fn bulk(
     // Before it happens: whatever becomes of the answer, the log knows what was meant.
     tracing::info!(target: "tikkun::audit", who = visitor.name, action = wish.action, jobs = ?wish.ids, "bulk change");
     let results = carry_out(&desk, &wish).await?;
-    Ok(HttpResponse::Ok().json(BulkAnswer { done: true, ids: wish.ids, confirm: None, results }))
+    Ok(HttpResponse::Ok().json(BulkAnswer {
+        done: true,
+        ids: wish.ids,
+        complete: true,
+        confirm: None,
+        results,
+    }))
 }
 
 /// Says that this person was shown these ids at this time, in seconds since the epoch.
@@ -116,18 +131,24 @@ fn confirms(sealer: &Sealer, meant: (&Visitor, &str, &[String]), given: &str, no
     })
 }
 
-/// The jobs that the filter and the action mean, at most [`MOST`].
-async fn chosen(desk: &QueueDesk, wish: &BulkWish, suits: &[JobState]) -> Result<Vec<String>, Details> {
+/// The jobs that the filter and the action mean, at most [`MOST`], and whether those are all.
+async fn chosen(
+    desk: &QueueDesk,
+    wish: &BulkWish,
+    suits: &[JobState],
+) -> Result<(Vec<String>, bool), Details> {
     let words = (wish.queue.as_deref(), wish.state.as_deref(), wish.function.as_deref());
     let filter = filter(words, wish.search.as_deref(), MOST)?;
-    let mut ids = Vec::new();
+    let (mut ids, mut complete) = (Vec::new(), true);
     for state in suits.iter().filter(|state| filter.state.is_none_or(|only| only == **state)) {
         let left = MOST.saturating_sub(u32::try_from(ids.len()).unwrap_or(MOST));
         let filter = crate::queue::JobFilter { state: Some(*state), limit: left, ..filter.clone() };
-        let jobs = desk.within(desk.broker.jobs(&filter)).await?;
-        ids.extend(jobs.iter().map(|job| job.id.to_string()));
+        let found = desk.within(desk.broker.search(&filter)).await?;
+        complete &= found.complete;
+        ids.extend(found.jobs.iter().map(|job| job.id.to_string()));
     }
-    Ok(ids)
+    let complete = complete && ids.len() < MOST as usize;
+    Ok((ids, complete))
 }
 
 async fn carry_out(desk: &QueueDesk, wish: &BulkWish) -> Result<Vec<JobChange>, Problem> {

@@ -1,6 +1,6 @@
 //! Who comes in, and what every change must bring: the one place that no change gets around.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,6 +9,7 @@ use actix_web::dev::{Payload, ServiceRequest, ServiceResponse};
 use actix_web::http::{Method, StatusCode, header};
 use actix_web::middleware::Next;
 use actix_web::{Error, FromRequest, HttpMessage as _, HttpRequest, web};
+use chrono::Utc;
 use futures::stream;
 use secrecy::{ExposeSecret as _, SecretString};
 use subtle::ConstantTimeEq as _;
@@ -17,9 +18,10 @@ use super::details::Details;
 use super::once::{Kept, Once, Turn};
 use super::seal::Sealer;
 use super::session::{CSRF_HEADER, Session, cookie_in};
+use super::signed_out::SignedOut;
 use crate::http::caller::{person, trace};
 use crate::http::gate::SECRET_HEADER;
-use crate::http::{Limiter, Problem};
+use crate::http::{Limiter, Problem, TrustedProxies};
 use crate::job::TraceContext;
 
 /// Wrong secrets that one address may try in a minute.
@@ -36,6 +38,8 @@ pub struct Entrance {
     pub(super) session_time: Duration,
     pub(super) read_only: bool,
     pub(super) failures: Limiter<Option<IpAddr>>,
+    pub(super) proxies: TrustedProxies,
+    signed_out: SignedOut,
     once: Once,
 }
 
@@ -46,6 +50,8 @@ pub(super) struct Visitor {
     pub name: String,
     /// When the sign-in ends, in seconds since the epoch; none where the secret itself was shown.
     pub until: Option<i64>,
+    /// What tells the session from others.
+    mark: Option<String>,
     /// The token that goes with the cookie.
     csrf: Option<String>,
     /// The trace that the request belongs to.
@@ -55,10 +61,16 @@ pub(super) struct Visitor {
 impl Entrance {
     /// Without a secret nobody comes in.
     #[must_use]
-    pub fn new(secret: Option<Arc<SecretString>>, session_time: Duration, read_only: bool) -> Self {
+    pub fn new(
+        secret: Option<Arc<SecretString>>,
+        session_time: Duration,
+        read_only: bool,
+        proxies: TrustedProxies,
+    ) -> Self {
         let sealer = secret.as_deref().and_then(Sealer::new);
         let failures = Limiter::new(WRONG_SECRETS);
-        Self { secret, sealer, session_time, read_only, failures, once: Once::default() }
+        let (signed_out, once) = (SignedOut::default(), Once::default());
+        Self { secret, sealer, session_time, read_only, failures, proxies, signed_out, once }
     }
 
     /// Whether this is the secret.
@@ -75,7 +87,22 @@ impl Entrance {
 
     /// The session that the request's cookie stands for.
     pub(super) fn session(&self, request: &HttpRequest) -> Option<Session> {
-        Session::read(self.sealer.as_ref()?, cookie_in(request)?)
+        let session = Session::read(self.sealer.as_ref()?, cookie_in(request)?)?;
+        (!self.signed_out.has(&session.mark, session.until)).then_some(session)
+    }
+
+    /// Ends a session before its time.
+    pub(super) fn sign_out(&self, session: &Session) {
+        let now = Utc::now().timestamp();
+        let latest = now.saturating_add(i64::try_from(self.session_time.as_secs()).unwrap_or(i64::MAX));
+        self.signed_out.end(session, now, latest);
+    }
+
+    /// Whether somebody who came in may still be here.
+    pub(super) fn still_knows(&self, visitor: &Visitor) -> bool {
+        let Some(until) = visitor.until else { return true };
+        let ended = visitor.mark.as_ref().is_some_and(|mark| self.signed_out.has(mark, until));
+        until > Utc::now().timestamp() && !ended
     }
 
     fn visitor(&self, request: &HttpRequest) -> Result<Visitor, Problem> {
@@ -84,11 +111,12 @@ impl Entrance {
                 return Err(Problem::unauthorized());
             }
             let name = person(request)?.map_or_else(|| "http".to_owned(), |id| format!("user {id}"));
-            return Ok(Visitor { name, until: None, csrf: None, trace: trace(request) });
+            return Ok(Visitor { name, until: None, mark: None, csrf: None, trace: trace(request) });
         }
         let session = self.session(request).ok_or_else(Problem::unauthorized)?;
-        let (until, csrf) = (Some(session.until), Some(session.csrf));
-        Ok(Visitor { name: session.name, until, csrf, trace: trace(request) })
+        let Session { mark, name, until, csrf } = session;
+        let (until, mark, csrf) = (Some(until), Some(mark), Some(csrf));
+        Ok(Visitor { name, until, mark, csrf, trace: trace(request) })
     }
 
     fn may_change(&self, visitor: &Visitor, request: &HttpRequest) -> Result<(), Problem> {
@@ -133,7 +161,8 @@ pub(super) async fn enter(
         return next.call(request).await.map(ServiceResponse::map_into_boxed_body);
     }
     let what = format!("{} {}", request.method(), request.path());
-    let mut line = AuditLine { who: visitor.name.clone(), what, peer: request.peer_addr(), status: None };
+    let peer = entrance.proxies.client(request.request());
+    let mut line = AuditLine { who: visitor.name.clone(), what, peer, status: None };
     let answer = match entrance.may_change(&visitor, request.request()) {
         Ok(()) => change(&entrance, &visitor, (request, next)).await?,
         Err(problem) => request.into_response(problem.to_details()),
@@ -147,7 +176,7 @@ pub(super) async fn enter(
 struct AuditLine {
     who: String,
     what: String,
-    peer: Option<SocketAddr>,
+    peer: Option<IpAddr>,
     /// None while there is no answer.
     status: Option<u16>,
 }

@@ -10,12 +10,11 @@ use std::time::Duration;
 use actix_web::http::{StatusCode, header};
 use actix_web::web::{self, Bytes};
 use actix_web::{HttpRequest, HttpResponse};
-use chrono::Utc;
 use futures::{Stream, stream};
 use tokio::sync::watch;
 
 use super::details::{Details, ProblemDetails};
-use super::entrance::Visitor;
+use super::entrance::{Entrance, Visitor};
 use crate::http::board::{Board, Posted};
 
 /// A line at least so often, so that whoever stands between keeps the connection, and a dead one is found.
@@ -31,7 +30,8 @@ struct Viewer {
     posted: watch::Receiver<Posted>,
     seen: u64,
     waiting: VecDeque<Bytes>,
-    until: Option<i64>,
+    visitor: Visitor,
+    entrance: web::Data<Entrance>,
 }
 
 /// The board as it changes: events named after its sections, each with the section as JSON
@@ -40,7 +40,7 @@ struct Viewer {
     responses((status = 200, body = String, content_type = "text/event-stream"),
         (status = 401, body = ProblemDetails), (status = 503, body = ProblemDetails)))]
 pub(super) async fn events(
-    board: web::Data<Board>,
+    (board, entrance): (web::Data<Board>, web::Data<Entrance>),
     visitor: Visitor,
     request: HttpRequest,
 ) -> Result<HttpResponse, Details> {
@@ -56,7 +56,7 @@ pub(super) async fn events(
     };
     let waiting = [Bytes::from_static(COME_BACK.as_bytes()), missed];
     let waiting = waiting.into_iter().filter(|bytes| !bytes.is_empty()).collect();
-    let viewer = Viewer { board: web::Data::clone(&board), posted, seen, waiting, until: visitor.until };
+    let viewer = Viewer { board: web::Data::clone(&board), posted, seen, waiting, visitor, entrance };
     Ok(HttpResponse::Ok()
         .content_type("text/event-stream")
         .insert_header((header::CACHE_CONTROL, "no-store"))
@@ -72,15 +72,14 @@ fn changes(viewer: Viewer) -> impl Stream<Item = Result<Bytes, actix_web::Error>
 }
 
 impl Viewer {
-    /// What is to be sent next; none at the end of the sign-in, and when the window closes.
+    /// What is to be sent next; none after signing out, at the end of its time, and when the window closes.
     async fn next(&mut self) -> Option<Bytes> {
         loop {
             if let Some(bytes) = self.waiting.pop_front() {
                 return Some(bytes);
             }
             let changed = tokio::time::timeout(HEARTBEAT, self.posted.changed()).await;
-            let over = self.until.is_some_and(|until| until <= Utc::now().timestamp());
-            if self.board.is_closed() || over {
+            if self.board.is_closed() || !self.entrance.still_knows(&self.visitor) {
                 return None;
             }
             match changed {

@@ -10,7 +10,7 @@ use super::details::{Details, ProblemDetails};
 use crate::http::QueueDesk;
 use crate::http::views::time;
 use crate::job::{JobId, JobRecord, JobState};
-use crate::queue::{JobFilter, Requeued};
+use crate::queue::{JobFilter, JobsFound, Requeued};
 
 /// Jobs on one page when nothing else is asked for.
 const PAGE: u32 = 50;
@@ -43,6 +43,9 @@ pub(super) struct JobPage {
     jobs: Vec<JobSummary>,
     /// What to ask for the next page; none at the end.
     next_cursor: Option<String>,
+    /// Whether every job was looked at. `false`: on Redis only about the newest thousand of each list are, and there are
+    /// more; narrow by queue or state, or search for a whole id, which always finds it.
+    complete: bool,
 }
 
 /// A job in a list.
@@ -139,11 +142,12 @@ pub(super) async fn list(
     let words = (wanted.queue.as_deref(), wanted.state.as_deref(), wanted.function.as_deref());
     let mut filter = filter(words, wanted.search.as_deref(), size + 1)?;
     filter.after = wanted.cursor.as_deref().filter(|cursor| !cursor.is_empty()).map(JobId::from);
-    let mut jobs = desk.within(desk.broker.jobs(&filter)).await?;
+    let JobsFound { mut jobs, complete } = desk.within(desk.broker.search(&filter)).await?;
     let more = jobs.len() > size as usize;
     jobs.truncate(size as usize);
     let next_cursor = jobs.last().filter(|_| more).map(|job| job.id.to_string());
-    Ok(HttpResponse::Ok().json(JobPage { jobs: jobs.iter().map(JobSummary::new).collect(), next_cursor }))
+    let jobs = jobs.iter().map(JobSummary::new).collect();
+    Ok(HttpResponse::Ok().json(JobPage { jobs, next_cursor, complete }))
 }
 
 /// Take a waiting job out of its queue

@@ -20,6 +20,7 @@ mod queues;
 mod routes;
 mod seal;
 mod session;
+mod signed_out;
 mod tenants;
 
 pub(super) use configuration::Configuration;

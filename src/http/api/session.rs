@@ -24,6 +24,8 @@ const NAME_CHARS: usize = 60;
 /// A sign-in that holds.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Session {
+    /// What tells it from every other one.
+    pub mark: String,
     /// Who, as they said themselves.
     pub name: String,
     /// Until when, in seconds since the epoch.
@@ -76,9 +78,9 @@ impl Session {
             return None;
         }
         let mut parts = text.split('.');
-        let (until, _nonce, name) = (parts.next()?.parse().ok()?, parts.next()?, parts.next()?);
+        let (until, mark, name) = (parts.next()?.parse().ok()?, parts.next()?.to_owned(), parts.next()?);
         let name = String::from_utf8(BASE64.decode(name).ok()?).ok()?;
-        (until > Utc::now().timestamp()).then(|| Self { name, until, csrf: sealer.seal("csrf", text) })
+        (until > Utc::now().timestamp()).then(|| Self { mark, name, until, csrf: sealer.seal("csrf", text) })
     }
 }
 
@@ -106,7 +108,7 @@ pub(super) async fn sign_in(
     request: HttpRequest,
     body: web::Bytes,
 ) -> Result<HttpResponse, Details> {
-    let peer = request.peer_addr().map(|address| address.ip());
+    let peer = entrance.proxies.client(&request);
     if let Err(wait) = entrance.failures.check(peer, Instant::now()) {
         let message = "too many wrong secrets; try again in a minute";
         let details = Details::new(StatusCode::TOO_MANY_REQUESTS, "too_many_requests", message);
@@ -127,11 +129,16 @@ pub(super) async fn sign_in(
     Ok(HttpResponse::Ok().insert_header(cookie).json(SessionState::of(Some(session), entrance.read_only)))
 }
 
-/// Sign out
+/// Sign out: the cookie opens nothing any more, whoever kept it
 #[utoipa::path(delete, path = "/api/v1/session", tag = "session", security(()),
     responses((status = 200, body = SessionState)))]
 pub(super) async fn sign_out(entrance: web::Data<Entrance>, request: HttpRequest) -> HttpResponse {
     // Without the token a stranger's page could sign people out; that harms nobody, and SameSite forbids it.
+    if let Some(session) = entrance.session(&request) {
+        entrance.sign_out(&session);
+        let peer = entrance.proxies.client(&request);
+        tracing::info!(target: "tikkun::audit", who = session.name, ?peer, "signed out");
+    }
     let cookie = cookie_of(&request, "", Duration::ZERO);
     HttpResponse::Ok().insert_header(cookie).json(SessionState::of(None, entrance.read_only))
 }

@@ -21,7 +21,7 @@ use crate::queue::broker::Broker;
 use crate::queue::delivery::{
     Delivery, Enqueued, Order, Orphan, Requeued, Settled, Settlement, StopAsked, Verdict,
 };
-use crate::queue::seen::{AttemptRecord, JobFilter, LeadershipState, ProcessRecord, QueueCounts};
+use crate::queue::seen::{AttemptRecord, JobFilter, JobsFound, LeadershipState, ProcessRecord, QueueCounts};
 use crate::queue::upkeep::{Budget, PausedQueue, ScheduleMark, ScheduleStep};
 
 /// The broker.
@@ -212,8 +212,9 @@ impl Broker for Embedded {
             .map_err(|error| fault(error, format!("look at the attempts at job {id}")))
     }
 
-    async fn jobs(&self, filter: &JobFilter) -> Result<Vec<JobRecord>, Fault> {
-        look::jobs(&self.database, filter).await.map_err(|error| fault(error, "list jobs"))
+    async fn search(&self, filter: &JobFilter) -> Result<JobsFound, Fault> {
+        let jobs = look::jobs(&self.database, filter).await.map_err(|error| fault(error, "list jobs"))?;
+        Ok(JobsFound { jobs, complete: true })
     }
 
     async fn open_jobs(&self, kind: &KindName) -> Result<Vec<JobRecord>, Fault> {

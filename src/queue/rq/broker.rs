@@ -19,7 +19,7 @@ use crate::fault::{Fault, FaultKind};
 use crate::job::{ExecutionId, JobId, JobRecord, JobState, KindName, NewJob, ProcessId, QueueName};
 use crate::queue::broker::Broker;
 use crate::queue::delivery::{Delivery, Enqueued, Order, Orphan, Requeued, Settled, Settlement, StopAsked};
-use crate::queue::seen::{AttemptRecord, JobFilter, LeadershipState, ProcessRecord, QueueCounts};
+use crate::queue::seen::{AttemptRecord, JobFilter, JobsFound, LeadershipState, ProcessRecord, QueueCounts};
 use crate::queue::upkeep::{Abandoned, Budget, PausedQueue, Risk, ScheduleMark, ScheduleStep};
 
 /// The broker.
@@ -210,7 +210,7 @@ impl Broker for Rq {
         self.server.job(id).await
     }
 
-    async fn jobs(&self, filter: &JobFilter) -> Result<Vec<JobRecord>, Fault> {
+    async fn search(&self, filter: &JobFilter) -> Result<JobsFound, Fault> {
         self.server.jobs(filter).await
     }
 

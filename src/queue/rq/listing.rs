@@ -11,8 +11,8 @@ use super::look::PLACES;
 use super::outline::{Choice, Outline};
 use super::server::Server;
 use crate::fault::Fault;
-use crate::job::{JobRecord, JobState, QueueName};
-use crate::queue::seen::JobFilter;
+use crate::job::{JobState, QueueName};
+use crate::queue::seen::{JobFilter, JobsFound};
 
 /// Entries that are read of a list at a time.
 const WINDOW: usize = 256;
@@ -49,15 +49,15 @@ impl Line {
 }
 
 impl Server {
-    /// Jobs by filter, newest first.
-    pub(super) async fn jobs(&self, filter: &JobFilter) -> Result<Vec<JobRecord>, Fault> {
+    /// Jobs by filter, newest first; a search that has looked into many says so, and looks no further.
+    pub(super) async fn jobs(&self, filter: &JobFilter) -> Result<JobsFound, Fault> {
         let what = || "list jobs".to_owned();
         let limit = usize::try_from(filter.limit).unwrap_or(usize::MAX);
         let mark = match &filter.after {
             None => None,
             Some(after) => match self.outlines(&[after.as_str().to_owned()], false).await?.pop().flatten() {
                 Some(job) => Some((job.made, job.id)),
-                None => return Ok(Vec::new()),
+                None => return Ok(JobsFound { jobs: Vec::new(), complete: true }),
             },
         };
         let queues = match &filter.queue {
@@ -75,7 +75,7 @@ impl Server {
         }
         let mut pool = self.strays(&lines, &choice, filter).await?;
         let mut chosen: BTreeSet<Outline> = BTreeSet::new();
-        let mut looked = pool.len();
+        let (mut looked, mut complete) = (pool.len(), true);
         let is_wanted = |job: &Outline| {
             mark.as_ref().is_none_or(|(made, id)| (&job.made, &job.id) < (made, id)) && choice.wants(job)
         };
@@ -85,6 +85,7 @@ impl Server {
             if choice.searches() && looked >= SEARCHED {
                 // It looks no further; what it has seen of older ones is better than nothing.
                 chosen.extend(std::mem::take(&mut pool).into_values().filter(is_wanted));
+                complete = lines.iter().all(|line| !line.more);
                 break;
             }
             if chosen.len() >= limit || lines.iter().all(|line| !line.more) {
@@ -94,7 +95,7 @@ impl Server {
         let ids: Vec<String> = chosen.into_iter().rev().take(limit).map(|job| job.id).collect();
         let mut found: BTreeMap<String, _> = self.read(&ids, what).await?.into_iter().collect();
         let found = ids.into_iter().filter_map(|id| found.remove_entry(&id)).collect();
-        self.with_outcomes(found, what).await
+        Ok(JobsFound { jobs: self.with_outcomes(found, what).await?, complete })
     }
 
     fn lines(&self, queues: &[QueueName], state: Option<JobState>) -> Vec<Line> {

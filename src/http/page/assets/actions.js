@@ -6,7 +6,8 @@ import { t } from "./i18n.js";
 import { told } from "./parts.js";
 import { changed, state } from "./state.js";
 
-const PAGE = 100;
+/** Jobs on the first page, and on those that follow. */
+const PAGE = 100, NEXT = 500;
 const enc = encodeURIComponent;
 
 /** Says something for a moment, aloud for those who listen. */
@@ -58,18 +59,18 @@ async function into(part, fetching, take) {
 
 function jobsPath(cursor) {
   const { search, queue, state: word } = state.jobs.filter;
-  const wanted = Object.entries({ search, queue, state: word, cursor, limit: PAGE }).filter(([, value]) => value);
+  const wanted = Object.entries({ search, queue, state: word, cursor, limit: cursor ? NEXT : PAGE }).filter(([, value]) => value);
   return `/jobs?${wanted.map(([name, value]) => `${name}=${enc(value)}`).join("&")}`;
 }
 
 export const load = {
-  jobs: () => into(state.jobs, call("GET", jobsPath()), (page) => { state.jobs.rows = page.jobs; state.jobs.next = page.next_cursor; }),
+  jobs: () => into(state.jobs, call("GET", jobsPath()), (page) => { Object.assign(state.jobs, { rows: page.jobs, next: page.next_cursor, complete: page.complete }); }),
   more: () => into(state.jobs, call("GET", jobsPath(state.jobs.next)), (page) => {
     const known = new Set(state.jobs.rows.map((job) => job.id));
     state.jobs.rows = [...state.jobs.rows, ...page.jobs.filter((job) => !known.has(job.id))];
-    state.jobs.next = page.next_cursor;
+    Object.assign(state.jobs, { next: page.next_cursor, complete: page.complete });
   }),
-  job: () => into(state.job, call("GET", `/jobs/${enc(state.job.id)}`), (detail) => { state.job.detail = detail; }),
+  job: () => into(state.job, job(state.job.id), (found) => Object.assign(state.job, found)),
   deletion: () => into(state.deletion, call("GET", `/deletions/${enc(state.deletion.id)}`), (detail) => { state.deletion.detail = detail; }),
   config: () => into(state.config, call("GET", "/config"), (found) => { state.config.entries = found.entries; }),
   tenant: () => {
@@ -77,6 +78,12 @@ export const load = {
     return into(state.tenant, Promise.all([call("GET", `/tenants/${id}/deletion`), call("GET", `/tenants/${id}/deletion/plan`)]), ([found, plan]) => Object.assign(state.tenant, { found, plan }));
   },
 };
+
+/** A job, and what this process has logged of it. */
+async function job(id) {
+  const [detail, log] = await Promise.all([call("GET", `/jobs/${enc(id)}`), call("GET", `/jobs/${enc(id)}/log`)]);
+  return { detail, log };
+}
 
 /** While somebody looks at a job that has not ended, news of the board lead to another look, once a second at most. */
 let looking = 0;
@@ -86,8 +93,8 @@ function lookAgain() {
   looking = setTimeout(async () => {
     looking = 0;
     try {
-      const found = await call("GET", `/jobs/${enc(id)}`);
-      if (state.job.id === id) state.job.detail = found;
+      const found = await job(id);
+      if (state.job.id === id) Object.assign(state.job, found);
     } catch (error) {
       // Out of reach: the last look stays, and the lamp above says why.
       if (error.status === 404 && state.job.id === id) state.job.problem = error;
@@ -147,7 +154,7 @@ async function bulk(action) {
   const first = await call("POST", "/jobs/bulk", wish);
   if (first.ids.length === 0) return say(t("bulk_none"));
   const shown = first.ids.slice(0, 8);
-  const list = h("ul.kept", null, shown.map((id) => h("li", { dir: "ltr" }, id)), first.ids.length > shown.length && h("li", null, "…"));
+  const list = h("ul.kept", null, shown.map((id) => h("li", { dir: "ltr" }, id)), first.ids.length > shown.length && h("li", null, "…"), !first.complete && h("li.odd-text", null, t("bulk_part")));
   const sure = await ask({ title: t(`bulk_${action}_title`, { n: first.ids.length }), text: t("bulk_text"), go: t(action), danger: action === "cancel", list });
   if (!sure) return;
   const done = await call("POST", "/jobs/bulk", { action, ids: first.ids, confirm: first.confirm });

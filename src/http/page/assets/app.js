@@ -9,7 +9,7 @@ import { config } from "./view-config.js";
 import { deletion } from "./view-deletion.js";
 import { deletions } from "./view-deletions.js";
 import { job } from "./view-job.js";
-import { jobs } from "./view-jobs.js";
+import { jobs, scrolled } from "./view-jobs.js";
 import { overview } from "./view-overview.js";
 import { signin } from "./view-signin.js";
 import { tree } from "./view-tree.js";
@@ -32,7 +32,19 @@ function draw() {
   if (!state.session) return show(main, signin());
   const [view] = state.route;
   document.title = `${t(`nav_${navOf(view)}`)} · Tikkun`;
+  const before = document.querySelector(".log"), atEnd = !before || before.scrollHeight - before.scrollTop - before.clientHeight < 8;
   show(main, state.session.read_only && h("p.callout.calm", null, t("read_only")), ...VIEWS[view]());
+  // Who reads the newest line goes on reading the newest.
+  const log = atEnd && document.querySelector(".log");
+  if (log) log.scrollTop = log.scrollHeight;
+  look();
+}
+
+/** After scrolling and drawing: the rows that are seen now, and the next page where the last one is near. */
+function look() {
+  const { moved, near } = scrolled();
+  if (near) load.more();
+  if (moved) changed();
 }
 
 const navOf = (view) => NAV.find((name) => name === view || ONE[name] === view) ?? "overview";
@@ -67,7 +79,7 @@ function arrive(view, id, query) {
     for (const name of ["queue", "state", "search"]) if (query.has(name)) state.jobs.filter[name] = query.get(name);
     load.jobs();
   }
-  if (view === "job") { Object.assign(state.job, { id, detail: null, problem: null }); load.job(); }
+  if (view === "job") { Object.assign(state.job, { id, detail: null, log: null, problem: null }); load.job(); }
   if (view === "deletion") { Object.assign(state.deletion, { id, detail: null, problem: null }); load.deletion(); }
   if (view === "config") load.config();
 }
@@ -81,6 +93,8 @@ function dress(theme) {
 addEventListener("language", ({ detail }) => { speak(detail); memory.set("language", detail); changed(); });
 addEventListener("theme", ({ detail }) => { dress(detail); memory.set("theme", detail); changed(); });
 addEventListener("hashchange", route);
+addEventListener("scroll", look, { passive: true });
+addEventListener("resize", look);
 // Times that are counted from now go on while nothing else changes.
 setInterval(changed, 1000);
 

@@ -39,10 +39,22 @@ function same(a, b) {
     && (a.nodeType !== 1 || a.getAttribute("data-key") === b.getAttribute("data-key"));
 }
 
+const key = (node) => (node.nodeType === 1 ? node.getAttribute("data-key") : null);
+
 function morphChildren(from, to) {
   const wanted = [...to.childNodes];
+  const keys = new Set(wanted.map(key));
   let at = from.firstChild;
+  // What has a key that nobody wants goes first: then what stays need not be moved.
+  const pass = () => {
+    while (at && key(at) !== null && !keys.has(key(at))) {
+      const next = at.nextSibling;
+      at.remove();
+      at = next;
+    }
+  };
   for (const node of wanted) {
+    pass();
     if (at && !same(at, node) && node.nodeType === 1 && node.hasAttribute("data-key")) {
       const found = [...from.children].find((one) => same(one, node));
       if (found) { from.insertBefore(found, at); at = found; }

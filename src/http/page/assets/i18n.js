@@ -43,6 +43,20 @@ export function ago(iso) {
   return span(Math.max(0, (Date.now() - new Date(iso)) / 1000));
 }
 
+/** How long ago in one unit: for lists, which shall not flicker. */
+export function longAgo(iso) {
+  const s = Math.max(0, (Date.now() - new Date(iso)) / 1000);
+  if (s < 60) return t("just_now");
+  const [unit, n] = s < 3600 ? ["m", s / 60] : s < 86_400 ? ["h", s / 3600] : ["d", s / 86_400];
+  return t("time_ago", { time: t(`one_${unit}`, { n: Math.floor(n) }) });
+}
+
+/** The time of day to the millisecond. */
+export function clock(iso) {
+  const make = (tag) => new Intl.DateTimeFormat(tag, { hour: "2-digit", minute: "2-digit", second: "2-digit", fractionalSecondDigits: 3 });
+  return format("clock", make).format(new Date(iso));
+}
+
 /** A span of time in at most two units. */
 export function span(seconds) {
   const s = Math.round(seconds);

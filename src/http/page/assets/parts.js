@@ -2,7 +2,7 @@
 
 import { bar } from "./charts.js";
 import { h, ltr } from "./dom.js";
-import { ago, number, span, t, word } from "./i18n.js";
+import { ago, longAgo, number, span, t, time, word } from "./i18n.js";
 import { mayChange } from "./state.js";
 
 const GOOD = new Set(["finished", "completed", "running", "started", "healthy"]);
@@ -31,8 +31,9 @@ export function card(title, aside, ...children) {
   return h("section.card", null, title && h("div.card-head", null, h("h2", null, title), aside), ...children);
 }
 
+/** Words that say what to do next; a command in `backticks` stays left to right and in one piece. */
 export function empty(text) {
-  return h("p.empty", null, text);
+  return h("p.empty", null, text.split("`").map((part, index) => (index % 2 ? code(part) : part)));
 }
 
 /** What went wrong, and the way out of it. */
@@ -56,9 +57,9 @@ export function button(label, act, data = {}, extra = {}) {
 }
 
 /** A table that scrolls by itself where the screen is narrow. */
-export function table(label, heads, rows) {
+export function table(label, heads, rows, more) {
   return h("div.scroll", { tabindex: 0, role: "region", "aria-label": label },
-    h("table", null,
+    h("table", more ?? null,
       h("thead", null, h("tr", null, heads.map((head) => h("th", { scope: "col", class: head.end && "end" }, head.text ?? head)))),
       h("tbody", null, rows)));
 }
@@ -113,7 +114,7 @@ export function facts(pairs) {
 }
 
 export function past(iso) {
-  return iso ? h("time.nowrap", { datetime: iso, title: iso }, t("time_ago", { time: ago(iso) })) : "–";
+  return iso ? h("time.nowrap", { datetime: iso, title: time(iso) }, longAgo(iso)) : "–";
 }
 
 export function since(iso) {

@@ -8,8 +8,8 @@ export const state = {
   language: "en",
   theme: "auto",
   /** What single views have fetched and what people have typed there. */
-  jobs: { filter: { search: "", queue: "", state: "" }, rows: null, next: null, problem: null, busy: false },
-  job: { id: null, detail: null, problem: null },
+  jobs: { filter: { search: "", queue: "", state: "" }, rows: null, next: null, complete: true, problem: null, busy: false },
+  job: { id: null, detail: null, log: null, problem: null },
   deletion: { id: null, detail: null, problem: null },
   tenant: { id: "", found: null, plan: null, problem: null, busy: false },
   config: { entries: null, search: "", problem: null },

@@ -2,7 +2,7 @@
 
 import { bar } from "./charts.js";
 import { h, ltr } from "./dom.js";
-import { number, span, t, time, word } from "./i18n.js";
+import { clock, number, span, t, time, word } from "./i18n.js";
 import { badge, button, card, empty, facts, page, problem, since, standing } from "./parts.js";
 import { state } from "./state.js";
 
@@ -30,6 +30,7 @@ export function job() {
         detail.retries_left != null && [t("retries_left"), number(detail.retries_left)],
       ]), detail.deletion != null && h("p", null, h("a", { href: `#/deletions/${detail.deletion}` }, t("carries", { id: String(detail.deletion) }))))),
     attempts(detail),
+    log(state.job.log),
     card(t("arguments"), null, pre(written(detail.args))),
     detail.result != null && card(t("result"), null, pre(written(detail.result)))];
 }
@@ -54,12 +55,29 @@ function attempts(detail) {
         one.number != null && h("strong", null, t("attempt_n", { n: one.number })),
         one.started_at && h("time.muted", { datetime: one.started_at }, time(one.started_at)),
         h("span.muted", null, one.outcome === "running" ? since(one.started_at) : one.took_ms != null && t("took", { time: took(one.took_ms) })),
-        one.runner && h("span.runner", { title: t("runner") }, ltr(one.runner))),
+        one.runner && h("span.runner", { title: `${t("runner")}: ${one.runner}` }, ltr(short(one.runner)))),
       one.error && (index === 0 ? pre(one.error, "bad") : h("details", null, h("summary", null, ltr(lastLine(one.error))), pre(one.error, "bad")))))));
+}
+
+/** What this process has logged of the job; it says whose lines these are, so that nobody takes them for all there are. */
+function log(found) {
+  if (!found) return null;
+  const { lines, dropped, since: start } = found;
+  if (lines.length === 0) return card(t("log"), null, empty(t("log_empty", { time: time(start) })));
+  return card(t("log"), null,
+    h("p.muted.about", null, t("log_about", { time: time(start) }), dropped > 0 && ` ${t("log_dropped", { n: dropped })}`),
+    h("div.log", { dir: "ltr", tabindex: 0, role: "region", "aria-label": t("log") }, h("ol", null, lines.map((one, index) =>
+      h("li", { "data-key": `l${dropped + index}` },
+        h("time", { datetime: one.at }, clock(one.at)), h("span.level", { class: one.level.toLowerCase() }, one.level), h("span", null, one.text))))));
 }
 
 function took(ms) {
   return ms < 1000 ? t("span_ms", { ms }) : span(ms / 1000);
+}
+
+/** A process's id is long and says nothing; its beginning tells it from others. */
+function short(runner) {
+  return /^[0-9a-f-]{32,36}$/.test(runner) ? runner.slice(0, 8) : runner;
 }
 
 function lastLine(text) {
