@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use tempfile::TempDir;
-use tikkun::queue::{Broker, ProcessRecord, open_embedded};
+use tikkun::queue::{AttemptOutcome, Broker, ProcessRecord, Verdict, open_embedded};
 
 use crate::ground::*;
 
@@ -73,4 +73,17 @@ async fn a_dropped_broker_leaves_nothing_behind_that_watches() {
         (alive <= before).then_some(())
     })
     .await;
+}
+
+#[tokio::test]
+async fn an_attempt_whose_process_died_is_told_as_lost() {
+    let folder = Folder::new();
+    let broker = leased(&folder).await;
+    let first = one(&*broker, job("a")).await;
+    settle(&*broker, &first, Verdict::Rescue).await;
+    let second = fetch(&*broker, 1).await.pop().unwrap();
+    settle(&*broker, &second, ack()).await;
+    let attempts = broker.attempts(&"a".into()).await.unwrap();
+    let told: Vec<_> = attempts.iter().map(|attempt| (attempt.number, attempt.outcome)).collect();
+    assert_eq!(told, [(Some(2), AttemptOutcome::Finished), (Some(1), AttemptOutcome::Lost)]);
 }

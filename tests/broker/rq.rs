@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use tikkun::queue::{Broker, Order, RqSettings, open_rq};
+use tikkun::queue::{Broker, JobFilter, Order, RqSettings, open_rq};
 
 use crate::ground::*;
 use crate::redis_server::SHARED;
@@ -183,4 +183,27 @@ async fn a_callback_that_is_the_only_one_keeps_its_own_time() {
             assert_eq!(told, (other == place).then(|| ("app.told".to_owned(), 7)), "{name}");
         }
     }
+}
+
+#[tokio::test]
+async fn a_search_that_has_looked_into_many_says_so_and_a_whole_id_is_found_all_the_same() {
+    let prefix = Prefix::new();
+    let broker = leased(&prefix).await;
+    let jobs: Vec<_> = (0..9000).map(|number| job(&format!("job-{number}"))).collect();
+    let search = async |text: Option<&str>, queue: Option<&str>| {
+        let (text, queue) = (text.map(str::to_owned), queue.map(Into::into));
+        broker.search(&JobFilter { text, queue, limit: 10, ..JobFilter::default() }).await.unwrap()
+    };
+    broker.enqueue(&jobs[..1000]).await.unwrap();
+    assert!(search(Some("nowhere"), None).await.complete, "all were looked at");
+    for some in jobs[1000..].chunks(1000) {
+        broker.enqueue(some).await.unwrap();
+    }
+    let found = search(Some("nowhere"), None).await;
+    assert!(!found.complete && found.jobs.is_empty());
+    assert!(search(None, None).await.complete, "a list goes on page by page");
+    let old = search(Some("job-1002"), None).await;
+    assert_eq!(old.jobs.iter().map(|job| job.id.as_str()).collect::<Vec<_>>(), ["job-1002"]);
+    assert!(search(Some("job-1002"), Some("other")).await.jobs.is_empty(), "it is in another queue");
+    assert!(search(Some("job-9999"), None).await.jobs.is_empty());
 }

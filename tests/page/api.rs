@@ -308,3 +308,89 @@ async fn a_job_that_carries_a_deletion_is_not_stopped_behind_its_back() {
     let refused = service.call("POST", &format!("/api/v1/jobs/{id}/stop"), &[KNOWN]).expect(409);
     assert_eq!(code(&refused), "carries_deletion");
 }
+
+#[tokio::test]
+async fn a_jobs_log_lines_are_told_and_whose_they_are() {
+    let ground = Ground::new().await;
+    let service = ground.service().set("TIKKUN_DIAGNOSTICS__ENABLED", "true").start().await;
+    let failing =
+        NewJob::new("f", "default", "tikkun.fail", Args::positional([json!("no luck"), json!(true)]));
+    let other = NewJob::new("g", "default", "tikkun.noop", Args::default());
+    ground.broker().await.enqueue(&[failing, other]).await.unwrap();
+    job_until(&service, "f", "its failure", |job| job["state"] == "failed");
+    let log = service.call("GET", "/api/v1/jobs/f/log", &[KNOWN]).expect(200).json();
+    let lines: Vec<&str> =
+        log["lines"].as_array().unwrap().iter().map(|line| line["text"].as_str().unwrap()).collect();
+    assert!(lines.iter().any(|line| line.contains("JOB PICKED") && line.contains("job_id=f")), "{log}");
+    assert!(lines.iter().any(|line| line.contains("no luck")), "{log}");
+    assert!(!lines.iter().any(|line| line.contains("job_id=g")), "{log}");
+    assert!(log["lines"].as_array().unwrap().iter().any(|line| line["level"] == "ERROR"), "{log}");
+    assert!(log["about"].as_str().unwrap().contains("this process") && log["since"].is_string(), "{log}");
+    let nothing = service.call("GET", "/api/v1/jobs/none/log", &[KNOWN]).expect(200).json();
+    assert_eq!((&nothing["lines"], &nothing["dropped"]), (&json!([]), &json!(0)));
+}
+
+#[tokio::test]
+async fn signing_out_ends_that_session_for_whoever_kept_its_cookie_and_no_other() {
+    let ground = Ground::new().await;
+    let service = ground.service().set("TIKKUN_HTTP__PAGE_INTERVAL", "100ms").start().await;
+    let ((one, _), (other, _)) = (signed_in(&service), signed_in(&service));
+    let (one, other) = (("Cookie", one.as_str()), ("Cookie", other.as_str()));
+    let mut stream = TcpStream::connect(service.address).unwrap();
+    stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+    write!(stream, "GET /api/v1/events HTTP/1.1\r\nHost: localhost\r\nCookie: {}\r\n\r\n", one.1).unwrap();
+    let mut bytes = [0; 4096];
+    assert!(stream.read(&mut bytes).unwrap() > 0, "the stream is open");
+    service.call("DELETE", "/api/v1/session", &[one]).expect(200);
+    service.call("GET", "/api/v1/overview", &[one]).expect(401);
+    assert_eq!(service.call("GET", "/api/v1/session", &[one]).expect(200).json()["signed_in"], false);
+    service.call("GET", "/api/v1/overview", &[other]).expect(200);
+    let mut said = Vec::new();
+    loop {
+        let length = stream.read(&mut bytes).unwrap_or_else(|error| panic!("{error}: the stream goes on"));
+        said.extend_from_slice(&bytes[..length]);
+        if length == 0 || said.ends_with(b"0\r\n\r\n") {
+            break;
+        }
+        // Something has to happen, or nothing is sent.
+        service.call("POST", "/api/v1/queues/default/pause", &[KNOWN]).expect(200);
+        service.call("POST", "/api/v1/queues/default/resume", &[KNOWN]).expect(200);
+    }
+    let audited = service.lines("signed out");
+    assert!(audited.len() == 1 && audited[0].contains("Dana"), "{audited:?}");
+}
+
+/// A wrong secret, by way of a proxy that says so.
+fn guess(service: &Service, headers: &[(&str, &str)]) -> u16 {
+    post(service, "/api/v1/session", headers, &json!({ "secret": "guessed" })).status
+}
+
+#[tokio::test]
+async fn a_guest_who_claims_to_be_another_each_time_is_counted_as_one() {
+    let ground = Ground::new().await;
+    let service = ground.service().start().await;
+    for number in 0..10 {
+        let claimed = format!("198.51.100.{number}");
+        let forwarded = format!("for={claimed}");
+        assert_eq!(guess(&service, &[("X-Forwarded-For", &claimed), ("Forwarded", &forwarded)]), 401);
+    }
+    assert_eq!(guess(&service, &[("X-Forwarded-For", "192.0.2.1")]), 429, "nobody is believed");
+}
+
+#[tokio::test]
+async fn behind_a_trusted_proxy_each_guest_is_counted_alone() {
+    let ground = Ground::new().await;
+    let service = ground.service().set("TIKKUN_HTTP__TRUSTED_PROXIES", "127.0.0.0/8,::1").start().await;
+    for number in 0..10 {
+        let claimed = format!("203.0.113.{number}, 198.51.100.7");
+        assert_eq!(guess(&service, &[("X-Forwarded-For", &claimed)]), 401, "{claimed}");
+    }
+    assert_eq!(
+        guess(&service, &[("X-Forwarded-For", "192.0.2.1, 198.51.100.7")]),
+        429,
+        "it is the same guest"
+    );
+    assert_eq!(guess(&service, &[("X-Forwarded-For", "198.51.100.8")]), 401, "this one has guessed nothing");
+    let lines = service.lines("a sign-in was refused");
+    assert!(lines.last().unwrap().contains("198.51.100.8"), "{lines:?}");
+}

@@ -106,14 +106,21 @@ async fn a_narrow_screen_scrolls_in_one_direction_only_and_signing_in_is_fit_for
     let axe = std::fs::read_to_string(Path::new(env!("CARGO_TARGET_TMPDIR")).join("axe/package/axe.min.js"))
         .expect("axe-core: tests/run fetches it");
     let ground = Ground::new().await;
-    let service = ground.service().start().await;
-    let browser = Browser::open(390, 844);
+    ground.tenant(789, 300).await;
+    let slow = ground.service().set("TIKKUN_DELETION__BATCH", "10").set("TIKKUN_DELETION__THROTTLE", "1s");
+    let service = slow.set("TIKKUN_DIAGNOSTICS__ENABLED", "true").start().await;
+    let args = Args::positional([json!("the mail server said 421: try again later")]);
+    let failing = NewJob::new("2f1d0d4c-7b5a-4a44-9d44-0c1c44b1d7a2", "receipts", "tikkun.fail", args);
+    ground.broker().await.enqueue(&[failing]).await.unwrap();
+    let browser = Browser::open(360, 780);
     let base = format!("http://{}/", service.address);
     browser.go(&base);
     browser.until("the sign-in", "return document.querySelector('#secret') !== null");
     assert_eq!(findings(&browser, &axe), Vec::<String>::new());
     browser.sign_in(&base, SECRET, "he");
-    for view in ["overview", "jobs", "deletions", "tree", "config"] {
+    let job = "jobs/2f1d0d4c-7b5a-4a44-9d44-0c1c44b1d7a2";
+    let deletion = format!("deletions/{}", service.delete_all(789));
+    for view in ["overview", "jobs", job, "deletions", &deletion, "tree", "config"] {
         browser.go(&format!("{base}#/{view}"));
         browser.until(
             view,
@@ -121,8 +128,10 @@ async fn a_narrow_screen_scrolls_in_one_direction_only_and_signing_in_is_fit_for
         );
         let over = browser.run("return document.documentElement.scrollWidth - innerWidth", &[]);
         assert!(over.as_i64().unwrap() <= 0, "{view} is {over} pixels too wide");
-        browser
-            .picture(&Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("screenshots/narrow-{view}.png")));
+        browser.picture(
+            &Path::new(env!("CARGO_TARGET_TMPDIR"))
+                .join(format!("screenshots/narrow-{}.png", &view.replace('/', "-"))),
+        );
     }
     browser.end(&[]);
 }
