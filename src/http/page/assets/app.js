@@ -53,7 +53,7 @@ function head() {
   const option = (value, text, chosen) => h("option", { value, selected: chosen === value }, text);
   const at = navOf(state.route[0]);
   return [
-    h("a.brand", { href: "#/overview" }, h("img", { src: "/page/mark.svg", alt: "", width: 28, height: 28 }), h("span", null, "Tikkun")),
+    h("a.brand", { href: "#/overview", "aria-label": "Tikkun" }, h("img", { src: "/page/mark.svg", alt: "", width: 28, height: 28 }), h("span", null, "Tikkun")),
     state.session ? h("nav", { "aria-label": t("nav") }, NAV.map((name) => h("a", { href: `#/${name}`, "aria-current": name === at ? "page" : undefined }, t(`nav_${name}`)))) : h("span.spacer"),
     h("div.top-side", null,
       state.session && h("span.link", { class: state.link, role: "status" }, h("span.lamp", { "aria-hidden": "true" }), t(`link_${state.link}`)),

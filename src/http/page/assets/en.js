@@ -10,7 +10,7 @@ export const en = {
   nav_config: "Configuration",
   language: "Language",
   theme: "Appearance",
-  theme_auto: "As the system",
+  theme_auto: "System",
   theme_light: "Light",
   theme_dark: "Dark",
   link_live: "Live",

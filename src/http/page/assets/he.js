@@ -10,7 +10,7 @@ export const he = {
   nav_config: "הגדרות",
   language: "שפה",
   theme: "מראה",
-  theme_auto: "כמו במערכת",
+  theme_auto: "מערכת",
   theme_light: "בהיר",
   theme_dark: "כהה",
   link_live: "מתעדכן",
