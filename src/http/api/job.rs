@@ -11,7 +11,7 @@ use super::jobs::{JobSummary, no_such_job};
 use crate::http::QueueDesk;
 use crate::http::facade::Facade;
 use crate::http::views::time;
-use crate::job::{JobId, JobRecord, Limit};
+use crate::job::{JobId, JobRecord, JobState, Limit};
 use crate::queue::{AttemptOutcome, AttemptRecord, StopAsked};
 
 /// All that is known of a job.
@@ -99,16 +99,6 @@ impl AttemptView {
 
 impl JobDetail {
     fn new(job: JobRecord, attempts: Vec<AttemptRecord>, deletion: Option<i64>) -> Self {
-        let end = if job.stopped { "stopped" } else { job.state.as_str() };
-        let moments = [
-            ("created", Some(job.created_at)),
-            ("enqueued", job.enqueued_at),
-            ("due", job.due_at),
-            ("started", job.started_at),
-            (end, job.ended_at),
-        ];
-        let mut moments: Vec<_> = moments.into_iter().filter_map(|(event, at)| Some((at?, event))).collect();
-        moments.sort_by_key(|(at, _)| *at);
         let args = match &job.args {
             Ok(args) => serde_json::to_value(args).unwrap_or(Value::Null),
             Err(error) => serde_json::json!({ "error": error.to_string() }),
@@ -123,12 +113,27 @@ impl JobDetail {
             }),
             retries_left: job.retries.as_ref().map(|retries| retries.left),
             deletion,
-            timeline: moments.into_iter().map(|(at, event)| Moment { at: time(at), event }).collect(),
+            timeline: timeline(&job),
             attempts: attempts.into_iter().map(AttemptView::new).collect(),
             result: job.result,
             error_text: job.error,
         }
     }
+}
+
+/// What happened, in the order of a job's life: steps that follow at once may bear times in another order.
+fn timeline(job: &JobRecord) -> Vec<Moment> {
+    let (enqueued, started) = (("enqueued", job.enqueued_at), ("started", job.started_at));
+    let end = (if job.stopped { "stopped" } else { job.state.as_str() }, job.ended_at);
+    // What waits in its queue came there after its last attempt.
+    let (then, later) = if job.state == JobState::Queued { (started, enqueued) } else { (enqueued, started) };
+    let moments = [("created", Some(job.created_at)), then, later, ("due", job.due_at), end];
+    let mut moments: Vec<_> = moments.into_iter().filter_map(|(event, at)| Some((at?, event))).collect();
+    if job.state == JobState::Canceled {
+        // It may have been taken out of either place.
+        moments.sort_by_key(|(at, _)| *at);
+    }
+    moments.into_iter().map(|(at, event)| Moment { at: time(at), event }).collect()
 }
 
 /// All that is known of a job

@@ -200,6 +200,7 @@ export const en = {
   per_second: "{n} receipts/s",
   eta: "Time left",
   eta_range: "{low} to {high}",
+  time_left: "{time} left",
   estimating: "estimating…",
   eta_about: "about {low}",
   took: "Took {time}",

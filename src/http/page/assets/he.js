@@ -200,6 +200,7 @@ export const he = {
   per_second: "{n} קבלות בשנייה",
   eta: "זמן שנותר",
   eta_range: "{low} עד {high}",
+  time_left: "נותרו {time}",
   estimating: "מעריך…",
   eta_about: "בערך {low}",
   took: "ארך {time}",
