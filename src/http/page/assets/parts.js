@@ -104,7 +104,7 @@ export function deletionCard(deletion) {
       h("span.percent", null, `${number(deletion.percent, 1)}%`)),
     deletionBar(deletion),
     h("div.deletion-foot", null, progressLine(deletion),
-      deletion.status === "running" && h("p.muted", null, deletion.rate_per_second != null && [t("per_second", { n: Math.round(deletion.rate_per_second) }), " · "], h("span.eta", null, deletion.eta_low == null ? t("estimating") : t("time_left", { time: eta(deletion) }))),
+      deletion.status === "running" && h("p.muted", null, deletion.rate_per_second != null && deletion.eta_low != null && [t("per_second", { n: Math.round(deletion.rate_per_second) }), " · "], h("span.eta", null, deletion.eta_low == null ? t("estimating") : t("time_left", { time: eta(deletion) }))),
       deletion.finished_at && h("p.muted", null, t("took", { time: span((new Date(deletion.finished_at) - new Date(deletion.started_at ?? deletion.created_at)) / 1000) }))),
     deletion.is_stuck && h("p.bad-text", null, t("stuck")));
 }

@@ -21,7 +21,7 @@ export function deletion() {
       note(one)),
     h("div.columns.even", null,
       card(t("pace"), null, facts([
-        [t("rate_now"), one.status === "running" && one.rate_per_second != null ? t("per_second", { n: Math.round(one.rate_per_second) }) : "–"],
+        [t("rate_now"), one.status === "running" && one.rate_per_second != null && one.eta_low != null ? t("per_second", { n: Math.round(one.rate_per_second) }) : "–"],
         [t("eta"), one.status === "running" ? eta(one) : "–"],
         [t("attempt"), number(one.attempt)],
       ]), rateChart(one.rates ?? [], t("speed_label")), why(one)),
