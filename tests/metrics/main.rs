@@ -7,7 +7,10 @@
     missing_docs,
     reason = "a failed expectation is how a test speaks"
 )]
-#![cfg_attr(not(feature = "failpoints"), allow(dead_code, reason = "half of the claims need fail points"))]
+#![cfg_attr(
+    not(feature = "failpoints"),
+    allow(dead_code, unused_imports, reason = "half of the claims need fail points")
+)]
 
 #[path = "../service/client.rs"]
 #[allow(dead_code, reason = "the other tests of the whole service need more of it")]
