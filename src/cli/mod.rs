@@ -215,10 +215,14 @@ fn begin_tracing(loaded: &Loaded) -> Result<Option<Exporter>, u8> {
     Ok(Some(exporter))
 }
 
+/// What this build does not have.
+#[cfg(not(feature = "opentelemetry"))]
+enum Exporter {}
+
 /// The same: this build exports no spans.
 #[cfg(not(feature = "opentelemetry"))]
-fn begin_tracing(loaded: &Loaded) -> Result<(), u8> {
-    begin_logging(loaded)
+fn begin_tracing(loaded: &Loaded) -> Result<Option<Exporter>, u8> {
+    begin_logging(loaded).map(|()| None)
 }
 
 fn cannot(error: &dyn std::error::Error) -> u8 {
