@@ -4,8 +4,9 @@
 use std::time::Duration;
 
 use chrono::Utc;
+use serde::Serialize;
+use utoipa::ToSchema;
 
-use super::shapes::DeletionRow;
 use crate::http::views::{JobView, QueueService};
 use crate::job::background::{BackgroundJob, Status};
 
@@ -15,6 +16,24 @@ const WARM_UP: Duration = Duration::from_secs(3);
 const TOGETHER: usize = 3;
 /// Looks that count, newest first.
 const LOOKS: usize = 15;
+
+/// One deletion.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+pub(in crate::http) struct DeletionRow {
+    /// What the application's page shows, too.
+    #[serde(flatten)]
+    pub job: JobView,
+    /// The tenant.
+    pub business_id: i64,
+    /// The queue job that carries it.
+    pub queue_job: Option<String>,
+    /// Seconds left if it goes as fast as it did at its best; none before there is enough to go by.
+    pub eta_low: Option<f64>,
+    /// Seconds left if it goes as slowly as it did on average.
+    pub eta_high: Option<f64>,
+    /// Receipts per second over the last minute that was looked at, oldest first.
+    pub rates: Vec<f64>,
+}
 
 /// One deletion; `rates` are its receipts per second, look by look, oldest first.
 pub(in crate::http) fn deletion_row(

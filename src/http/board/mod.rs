@@ -11,8 +11,8 @@ mod reader;
 mod reasons;
 mod shapes;
 
-pub(super) use eta::deletion_row;
+pub(super) use eta::{DeletionRow, deletion_row};
 pub use keeper::Board;
 pub(super) use keeper::Posted;
 pub use reader::{BoardReader, Identity};
-pub(super) use shapes::{DeletionRow, Snapshot, SupervisionTree};
+pub(super) use shapes::{Snapshot, SupervisionTree};

@@ -6,11 +6,11 @@ use std::time::{Duration, Instant};
 
 use actix_web::web;
 
-use super::eta::deletion_row;
+use super::eta::{DeletionRow, deletion_row};
 use super::history::{History, last_minute};
 use super::reasons::{Evidence, reasons};
 use super::shapes::{
-    CleanupState, DeletionRow, Overview, ProcessState, QueueState, RunningState, SchedulerState, Snapshot,
+    CleanupState, Overview, ProcessState, QueueState, RunningState, SchedulerState, Snapshot,
     SupervisionChild, SupervisionPanic, SupervisionRole, SupervisionTree, Totals, WorkerState,
 };
 use crate::actors::{RunningJob, SCHEDULER_ROLE};

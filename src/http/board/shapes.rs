@@ -3,7 +3,7 @@
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use crate::http::views::JobView;
+use super::eta::DeletionRow;
 use crate::queue::QueueCounts;
 
 /// Everything at one moment.
@@ -226,24 +226,6 @@ pub(in crate::http) struct RunningState {
     pub processed: Option<i64>,
     /// Lines that it has logged here.
     pub lines: u64,
-}
-
-/// One deletion.
-#[derive(Clone, Debug, Serialize, ToSchema)]
-pub(in crate::http) struct DeletionRow {
-    /// What the application's page shows, too.
-    #[serde(flatten)]
-    pub job: JobView,
-    /// The tenant.
-    pub business_id: i64,
-    /// The queue job that carries it.
-    pub queue_job: Option<String>,
-    /// Seconds left if it goes as fast as it did at its best; none before there is enough to go by.
-    pub eta_low: Option<f64>,
-    /// Seconds left if it goes as slowly as it did on average.
-    pub eta_high: Option<f64>,
-    /// Receipts per second over the last minute that was looked at, oldest first.
-    pub rates: Vec<f64>,
 }
 
 /// The actors of this process.
