@@ -15,7 +15,7 @@ use std::path::{Path, PathBuf};
 
 /// Every module of the crate with its layer. A module may use modules of lower layers, and of its own
 /// layer only where `SIDEWAYS` says so.
-const LAYERS: [(&str, u8); 16] = [
+const LAYERS: [(&str, u8); 17] = [
     ("failpoint", 0),
     ("fault", 0),
     ("job", 0),

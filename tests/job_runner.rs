@@ -410,7 +410,7 @@ async fn nobody_hears_of_a_stuck_job_once_what_was_called_for_it_held_a_thread_t
     for (tell, calls) in [(true, 1), (false, 1)] {
         let job = calling(record("tests.hopeless", &[]), "", "tests.called", "");
         let delivery = Box::new(Delivery { job, execution: "e".into() });
-        let ended = bench.runner.send(FailStuck { delivery, tell }).await.unwrap();
+        let ended = bench.runner.send(FailStuck { delivery, tell, span: Span::none() }).await.unwrap();
         assert!(buried(ended.0.verdict).contains("its code never yielded"));
         assert_eq!(bench.calls.lock().len(), calls, "told: {tell}");
     }
@@ -438,7 +438,7 @@ async fn drained(early: bool, job: JobRecord) -> Settlement {
         callback.timeout = FOR_EVER;
     }
     let delivery = Box::new(Delivery { job, execution: "e".into() });
-    let ended = runner.send(RunJob { delivery });
+    let ended = runner.send(RunJob { delivery, span: Span::none() });
     let stop = async {
         while early && running.list().is_empty() {
             tokio::task::yield_now().await;

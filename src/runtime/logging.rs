@@ -68,7 +68,8 @@ pub fn init_with_export(settings: &LogSettings, exporter: &Exporter) -> Result<(
     let most = most(settings.level).max(LevelFilter::INFO);
     let lines = lines(settings.format, stderr, stderr().is_terminal()).with_filter(filter(settings)?);
     let kept = job_lines(settings).map(|kept| filter(settings).map(|filter| kept.with_filter(filter)));
-    let subscriber = Registry::default().with(exporter.layer(most, &QUIET)).with(lines).with(kept.transpose()?);
+    let subscriber =
+        Registry::default().with(exporter.layer(most, &QUIET)).with(lines).with(kept.transpose()?);
     JobLog::of_process().keep(settings.job_lines);
     tracing::subscriber::set_global_default(subscriber).map_err(LoggingError::AlreadySet)
 }

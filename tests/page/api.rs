@@ -310,6 +310,30 @@ async fn a_job_that_carries_a_deletion_is_not_stopped_behind_its_back() {
 }
 
 #[tokio::test]
+async fn a_job_that_carries_a_deletion_is_taken_out_and_run_again_as_a_deletion_only() {
+    let ground = Ground::new().await;
+    ground.tenant(789, 50).await;
+    let service = ground.service().set("RQ_QUEUES", "low").start().await;
+    let deletion = service.delete_all(789);
+    let shown = |deletion: i64| {
+        service.call("GET", &format!("/api/v1/deletions/{deletion}"), &[KNOWN]).expect(200).json()
+    };
+    let id = shown(deletion)["queue_job"].as_str().unwrap().to_owned();
+    for action in ["cancel", "retry"] {
+        let refused = service.call("POST", &format!("/api/v1/jobs/{id}/{action}"), &[KNOWN]).expect(409);
+        assert_eq!(code(&refused), "carries_deletion", "{action}");
+    }
+    for wish in [json!({ "action": "cancel" }), json!({ "action": "cancel", "ids": [id] })] {
+        let meant = post(&service, "/api/v1/jobs/bulk", &[KNOWN], &wish).expect(200).json();
+        assert_eq!(meant["ids"], json!([]), "{wish}");
+    }
+    assert_eq!(shown(deletion)["status"], "queued");
+    service.call("POST", &format!("/api/v1/deletions/{deletion}/cancel"), &[KNOWN]).expect(200);
+    let refused = service.call("POST", &format!("/api/v1/jobs/{id}/retry"), &[KNOWN]).expect(409);
+    assert!(refused.json()["detail"].as_str().unwrap().contains("retry the deletion"), "{refused:?}");
+}
+
+#[tokio::test]
 async fn a_jobs_log_lines_are_told_and_whose_they_are() {
     let ground = Ground::new().await;
     let service = ground.service().set("TIKKUN_DIAGNOSTICS__ENABLED", "true").start().await;

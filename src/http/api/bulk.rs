@@ -8,10 +8,12 @@ use serde::{Deserialize, Serialize};
 use subtle::ConstantTimeEq as _;
 use utoipa::ToSchema;
 
+use super::carrying::deletion_of;
 use super::details::{Details, ProblemDetails};
 use super::entrance::{Entrance, Visitor};
 use super::jobs::{JobChange, filter};
 use super::seal::Sealer;
+use crate::http::facade::Facade;
 use crate::http::{Problem, QueueDesk};
 use crate::job::{JobId, JobState};
 use crate::queue::Requeued;
@@ -52,7 +54,8 @@ pub(super) struct BulkWish {
 pub(super) struct BulkAnswer {
     /// Whether anything was changed.
     done: bool,
-    /// The jobs that would be changed, at most 1000.
+    /// The jobs that would be changed, at most 1000; without those that carry deletions, which are cancelled and
+    /// retried as deletions.
     ids: Vec<String>,
     /// Whether these are all that match; `false`: there may be more.
     complete: bool,
@@ -69,7 +72,7 @@ pub(super) struct BulkAnswer {
         (status = 401, body = ProblemDetails), (status = 403, body = ProblemDetails),
         (status = 409, body = ProblemDetails), (status = 503, body = ProblemDetails)))]
 pub(super) async fn bulk(
-    (desk, entrance): (web::Data<QueueDesk>, web::Data<Entrance>),
+    (desk, facade, entrance): (web::Data<QueueDesk>, web::Data<Facade>, web::Data<Entrance>),
     visitor: Visitor,
     body: web::Bytes,
 ) -> Result<HttpResponse, Details> {
@@ -85,8 +88,11 @@ pub(super) async fn bulk(
     };
     let now = Utc::now().timestamp();
     let Some(confirm) = &wish.confirm else {
-        let (ids, complete) =
-            if wish.ids.is_empty() { chosen(&desk, &wish, suits).await? } else { (wish.ids.clone(), true) };
+        let (ids, complete) = if wish.ids.is_empty() {
+            chosen((&desk, &facade), &wish, suits).await?
+        } else {
+            (named(&desk, &facade, &wish.ids).await?, true)
+        };
         let confirm =
             entrance.seals().map(|sealer| confirmation(sealer, (&visitor, &wish.action, &ids), now));
         return Ok(HttpResponse::Ok().json(BulkAnswer {
@@ -131,9 +137,24 @@ fn confirms(sealer: &Sealer, meant: (&Visitor, &str, &[String]), given: &str, no
     })
 }
 
-/// The jobs that the filter and the action mean, at most [`MOST`], and whether those are all.
+/// Of these ids those of jobs that carry no deletion; one that is not there is told of when it comes to it.
+async fn named(desk: &QueueDesk, facade: &Facade, ids: &[String]) -> Result<Vec<String>, Details> {
+    let mut named = Vec::with_capacity(ids.len());
+    for some in ids.chunks(AT_ONCE) {
+        let look = async |id: &String| desk.within(desk.broker.job(&JobId::from(id.as_str()))).await;
+        for (id, job) in some.iter().zip(join_all(some.iter().map(look)).await) {
+            if job?.is_none_or(|job| deletion_of(&job, facade).is_none()) {
+                named.push(id.clone());
+            }
+        }
+    }
+    Ok(named)
+}
+
+/// The jobs that the filter and the action mean, at most [`MOST`], and whether those are all. Those that carry
+/// deletions are left out: they are cancelled and retried as deletions.
 async fn chosen(
-    desk: &QueueDesk,
+    (desk, facade): (&QueueDesk, &Facade),
     wish: &BulkWish,
     suits: &[JobState],
 ) -> Result<(Vec<String>, bool), Details> {
@@ -145,7 +166,8 @@ async fn chosen(
         let filter = crate::queue::JobFilter { state: Some(*state), limit: left, ..filter.clone() };
         let found = desk.within(desk.broker.search(&filter)).await?;
         complete &= found.complete;
-        ids.extend(found.jobs.iter().map(|job| job.id.to_string()));
+        let meant = found.jobs.iter().filter(|job| deletion_of(job, facade).is_none());
+        ids.extend(meant.map(|job| job.id.to_string()));
     }
     let complete = complete && ids.len() < MOST as usize;
     Ok((ids, complete))

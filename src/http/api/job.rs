@@ -6,6 +6,7 @@ use serde::Serialize;
 use serde_json::Value;
 use utoipa::ToSchema;
 
+use super::carrying::{carries, deletion_of};
 use super::details::{Details, ProblemDetails};
 use super::jobs::{JobSummary, no_such_job};
 use crate::http::QueueDesk;
@@ -153,14 +154,6 @@ pub(super) async fn show(
     Ok(HttpResponse::Ok().json(JobDetail::new(job, attempts, deletion)))
 }
 
-/// The deletion that a job carries.
-fn deletion_of(job: &JobRecord, facade: &Facade) -> Option<i64> {
-    let tracked = &facade.requests.tracked;
-    let carries = job.kind == tracked.kind || job.kind.as_str() == tracked.kind.short();
-    let args = job.args.as_ref().ok().filter(|_| carries)?;
-    args.positional.first().or_else(|| args.named.get(tracked.parameter)).and_then(Value::as_i64)
-}
-
 /// Ask a running job to stop for good; it ends as failed, and `stopped`
 #[utoipa::path(post, path = "/api/v1/jobs/{id}/stop", tag = "jobs",
     params(("id" = String, Path), ("Idempotency-Key" = Option<String>, Header)),
@@ -177,7 +170,7 @@ pub(super) async fn stop(
     let job = desk.within(desk.broker.job(&name)).await?.ok_or_else(|| no_such_job(&id))?;
     if let Some(deletion) = deletion_of(&job, &facade) {
         let message = format!("job {id} carries deletion {deletion}; pause or cancel that instead");
-        return refused("carries_deletion", message);
+        return Err(carries(message));
     }
     match desk.within(desk.broker.stop(&name)).await? {
         StopAsked::Told => Ok(HttpResponse::Accepted().json(StopRequested {

@@ -6,8 +6,10 @@ use actix_web::{HttpResponse, web};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
+use super::carrying::{may_be_taken_out, may_run_again};
 use super::details::{Details, ProblemDetails};
 use crate::http::QueueDesk;
+use crate::http::facade::Facade;
 use crate::http::views::time;
 use crate::job::{JobId, JobRecord, JobState};
 use crate::queue::{JobFilter, JobsFound, Requeued};
@@ -158,9 +160,15 @@ pub(super) async fn list(
         (status = 409, body = ProblemDetails), (status = 503, body = ProblemDetails)))]
 pub(super) async fn cancel(
     desk: web::Data<QueueDesk>,
+    facade: web::Data<Facade>,
     id: web::Path<String>,
 ) -> Result<HttpResponse, Details> {
-    match desk.within(desk.broker.cancel(&JobId::from(id.as_str()))).await? {
+    let name = JobId::from(id.as_str());
+    let job = desk.within(desk.broker.job(&name)).await?.ok_or_else(|| no_such_job(&id))?;
+    if job.state.is_open() {
+        may_be_taken_out(&job, &facade).await?;
+    }
+    match desk.within(desk.broker.cancel(&name)).await? {
         None => Err(no_such_job(&id)),
         Some(JobState::Canceled) => Ok(HttpResponse::Ok().json(JobChange {
             id: id.into_inner(),
@@ -182,10 +190,13 @@ pub(super) async fn cancel(
         (status = 409, body = ProblemDetails), (status = 503, body = ProblemDetails)))]
 pub(super) async fn retry(
     desk: web::Data<QueueDesk>,
+    facade: web::Data<Facade>,
     id: web::Path<String>,
 ) -> Result<HttpResponse, Details> {
-    let ids = [JobId::from(id.as_str())];
-    let answer = desk.within(desk.broker.requeue(&ids)).await?.pop().unwrap_or(Requeued::Missing);
+    let name = JobId::from(id.as_str());
+    let job = desk.within(desk.broker.job(&name)).await?.ok_or_else(|| no_such_job(&id))?;
+    may_run_again(&job, &facade).await?;
+    let answer = desk.within(desk.broker.requeue(&[name])).await?.pop().unwrap_or(Requeued::Missing);
     match answer {
         Requeued::Missing => Err(no_such_job(&id)),
         Requeued::Waits => Ok(HttpResponse::Ok().json(JobChange {

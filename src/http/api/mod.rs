@@ -5,6 +5,7 @@
 //! is written into the log, and may carry an idempotency key.
 
 mod bulk;
+mod carrying;
 mod configuration;
 mod deletions;
 mod details;

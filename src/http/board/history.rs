@@ -4,8 +4,9 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::time::{Duration, Instant};
 
+use super::eta::DeletionRow;
 use super::paced::Paced;
-use super::shapes::{DeletionRow, QueueState, Totals, WorkerState};
+use super::shapes::{QueueState, Totals, WorkerState};
 use crate::job::background::BackgroundJob;
 use crate::store::OutboxSummary;
 

@@ -38,8 +38,8 @@ export function job() {
 function buttons(detail) {
   const waits = ["queued", "scheduled"].includes(detail.state), ended = ["failed", "canceled"].includes(detail.state);
   return [
-    ended && button(t("retry"), "job-retry", { id: detail.id }, { class: "primary", id: "act-retry" }),
-    waits && button(t("cancel"), "job-cancel", { id: detail.id }, { class: "danger", id: "act-cancel" }),
+    ended && detail.deletion == null && button(t("retry"), "job-retry", { id: detail.id }, { class: "primary", id: "act-retry" }),
+    waits && detail.deletion == null && button(t("cancel"), "job-cancel", { id: detail.id }, { class: "danger", id: "act-cancel" }),
     detail.state === "started" && detail.deletion == null && button(t("stop"), "job-stop", { id: detail.id }, { class: "danger", id: "act-stop" }),
   ];
 }
