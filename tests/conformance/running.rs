@@ -58,11 +58,12 @@ pub fn cleanup_leaves_it(version: Version) {
 pub fn cancel_waiting(version: Version) {
     let place = Place::new(version);
     let _service = place.serve("default", 1);
-    let busy = place.enqueue("--func tikkun.sleep --arg 2");
+    let busy = place.enqueue("--func tikkun.sleep --arg 600");
     place.becomes(&busy, "started");
     let id = place.enqueue("--func tikkun.noop");
     place.ask(&format!("cancel {id}"));
-    place.end_of(&busy);
+    place.ask(&format!("stop-job {busy}"));
+    place.becomes(&busy, "stopped");
     place.end_of(&place.enqueue("--func tikkun.noop"));
     let job = place.job(&id);
     assert_eq!(
@@ -74,7 +75,7 @@ pub fn cancel_waiting(version: Version) {
 pub fn delete_running(version: Version) {
     let place = Place::new(version);
     let _service = place.serve("default", 1);
-    let id = place.enqueue("--func tikkun.sleep --arg 2");
+    let id = place.enqueue("--func tikkun.sleep --arg 10");
     place.becomes(&id, "started");
     place.ask(&format!("delete {id}"));
     // There is one slot: the next job runs after the end of this one.

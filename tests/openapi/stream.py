@@ -31,7 +31,7 @@ def events(answer):
         if name:
             event[name] = value
         else:
-            if "data" in event:
+            if "data" in event or "id" in event:
                 yield event
             event = {}
 
@@ -59,8 +59,13 @@ def main():
     described(answer, responses)
     missing, count = set(schemas["Snapshot"]["properties"]), 0
     for event in events(answer):
+        if "data" not in event:
+            # The id of a look, behind its sections.
+            if not missing:
+                break
+            continue
         section = schemas["Snapshot"]["properties"].get(event["event"])
-        if section is None or not event["id"]:
+        if section is None:
             raise SystemExit(f"an event that is not described: {event}")
         try:
             validator(section).validate(json.loads(event["data"]))
@@ -68,8 +73,6 @@ def main():
             raise SystemExit(f"event {event['event']} is not as described: {error}\n{event['data']}") from None
         missing.discard(event["event"])
         count += 1
-        if not missing:
-            break
     answer.close()
     if missing:
         raise SystemExit(f"the stream ended before {', '.join(sorted(missing))}")

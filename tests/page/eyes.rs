@@ -62,7 +62,7 @@ async fn a_deletion_moves_and_obeys(language: &str, texts: [&str; 4]) {
     ground.becomes(&mut service, job, "cancelled").await;
     let direction = browser.run("return document.documentElement.dir", &[]);
     assert_eq!(direction, if language == "he" { "rtl" } else { "ltr" });
-    let audited = service.lines("/api/v1/deletions");
+    let audited = service.says_times("/api/v1/deletions", 3).await;
     assert_eq!(audited.len(), 3, "{audited:?}");
     assert!(audited.iter().all(|line| line.contains("Dana")), "{audited:?}");
     browser.end(&[]);
@@ -127,7 +127,7 @@ async fn a_dry_run_says_what_would_go_and_the_deletion_wants_the_number_typed() 
 async fn a_running_job_is_stopped(language: &str, texts: [&str; 3]) {
     let [running, stopped, again] = texts;
     let ground = Ground::new().await;
-    let service = ground.service().set("TIKKUN_DIAGNOSTICS__ENABLED", "true").start().await;
+    let mut service = ground.service().set("TIKKUN_DIAGNOSTICS__ENABLED", "true").start().await;
     let sleep = NewJob::new("long", "default", "tikkun.sleep", Args::positional([json!(600)]));
     ground.broker().await.enqueue(&[sleep]).await.unwrap();
     let browser = Browser::open(1280, 900);
@@ -141,7 +141,7 @@ async fn a_running_job_is_stopped(language: &str, texts: [&str; 3]) {
     words(&browser, ".head-side .badge", stopped);
     words(&browser, ".attempt .badge", stopped);
     words(&browser, "#act-retry", again);
-    let audited = service.lines("/api/v1/jobs/long/stop");
+    let audited = service.says_times("/api/v1/jobs/long/stop", 1).await;
     assert!(audited.len() == 1 && audited[0].contains("Dana"), "{audited:?}");
     browser.end(&[]);
 }

@@ -6,7 +6,7 @@ const LONGEST: usize = 16 << 20;
 /// One event.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Event {
-    /// What `Last-Event-ID` says after it.
+    /// What `Last-Event-ID` says after it. The service says it behind the sections of a look, in an event without data.
     pub id: Option<String>,
     /// The section.
     pub name: String,
@@ -43,7 +43,7 @@ impl Events {
     fn line(&mut self, line: &str) -> Option<Event> {
         if line.is_empty() {
             let event = std::mem::take(&mut self.event);
-            return (!event.data.is_empty()).then_some(event);
+            return (!event.data.is_empty() || event.id.is_some()).then_some(event);
         }
         let (field, value) = line.split_once(':')?;
         let value = value.strip_prefix(' ').unwrap_or(value);

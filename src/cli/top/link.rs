@@ -116,6 +116,9 @@ impl Link {
             };
             for Event { id, name, data } in whole {
                 *last = id.or_else(|| last.take());
+                if data.is_empty() {
+                    continue;
+                }
                 if news.send(News::Section { name, data }).await.is_err() {
                     return Broken::Away("nobody looks any more".to_owned());
                 }

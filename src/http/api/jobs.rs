@@ -45,8 +45,8 @@ pub(super) struct JobPage {
     jobs: Vec<JobSummary>,
     /// What to ask for the next page; none at the end.
     next_cursor: Option<String>,
-    /// Whether every job was looked at. `false`: on Redis only about the newest thousand of each list are, and there are
-    /// more; narrow by queue or state, or search for a whole id, which always finds it.
+    /// Whether it looked as far as it had to. `false`: on Redis a search for a function or a text looks into the newest
+    /// 8,000 jobs, and there are more; a whole id always finds its job.
     complete: bool,
 }
 

@@ -64,16 +64,17 @@ impl Server {
             Some(queue) => vec![queue.clone()],
             None => self.queues().await?,
         };
-        let limited = match filter.state {
+        let mut homeless = match filter.state {
             None | Some(JobState::Scheduled) => self.limited().await?,
             Some(_) => BTreeSet::new(),
         };
-        let choice = Choice::new(filter, limited);
+        homeless.extend(filter.text.clone());
+        let choice = Choice::new(filter, homeless);
         let mut lines = self.lines(&queues, filter.state);
         if let Some((made, _)) = &mark {
             self.pass(&mut lines, made).await?;
         }
-        let mut pool = self.strays(&lines, &choice, filter).await?;
+        let mut pool = self.strays(&lines, &choice).await?;
         let mut chosen: BTreeSet<Outline> = BTreeSet::new();
         let (mut looked, mut complete) = (pool.len(), true);
         let is_wanted = |job: &Outline| {
@@ -114,23 +115,14 @@ impl Server {
 
     /// Jobs that stand at no end that is read: those at the heads of lists, for what is put there is new, too;
     /// those under rate limits; and the one whose whole id is searched for.
-    async fn strays(
-        &self,
-        lines: &[Line],
-        choice: &Choice<'_>,
-        filter: &JobFilter,
-    ) -> Result<BTreeMap<String, Outline>, Fault> {
+    async fn strays(&self, lines: &[Line], choice: &Choice<'_>) -> Result<BTreeMap<String, Outline>, Fault> {
         let mut commands = redis::pipe();
         for line in lines.iter().filter(|line| line.is_list) {
             commands.lrange(&line.key, 0, isize::try_from(SLACK).unwrap_or(isize::MAX));
         }
         let heads = self.lists(&commands, "list the heads of queues").await?;
-        let ids: BTreeSet<String> = heads
-            .into_iter()
-            .flatten()
-            .chain(choice.homeless.iter().cloned())
-            .chain(filter.text.clone())
-            .collect();
+        let ids: BTreeSet<String> =
+            heads.into_iter().flatten().chain(choice.homeless.iter().cloned()).collect();
         let ids: Vec<String> = ids.into_iter().collect();
         let found = self.outlines(&ids, choice.searches()).await?;
         Ok(found.into_iter().flatten().map(|job| (job.id.clone(), job)).collect())

@@ -30,7 +30,8 @@ type Parts = (Option<Vec<u8>>, Option<Vec<u8>>, Option<Vec<u8>>, Option<Vec<u8>>
 pub(super) struct Choice<'a> {
     filter: &'a JobFilter,
     text: Option<String>,
-    /// Jobs that are found in no queue's lists: only their hash tells which queue they are of.
+    /// Jobs that are looked for besides those in the queues' lists, under rate limits or by their whole id: only their hash
+    /// tells which queue they are of.
     pub(super) homeless: BTreeSet<String>,
 }
 

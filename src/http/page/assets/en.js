@@ -100,7 +100,7 @@ export const en = {
   more: "Show more",
   shown_jobs: "{n} jobs",
   shown_jobs_more: "{n} jobs so far",
-  jobs_reach: "Only about the newest thousand of each list are looked at here, and there are more. Narrow by queue or state, or search for a job's whole id: that always finds it.",
+  jobs_reach: "The search has looked into the newest 8,000 jobs, and there are more. Narrow by queue or state, or search for a job's whole id: that always finds it.",
   retry_all: "Retry matching…",
   cancel_all: "Cancel matching…",
   jobs_empty: "No job is like this. Take away part of the filter, or enqueue one: `tikkun enqueue tikkun.echo hello`",
