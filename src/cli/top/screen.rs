@@ -1,6 +1,7 @@
 //! The terminal, given back as it was on every way out, and its keys.
 
 use std::io;
+use std::mem::ManuallyDrop;
 
 use crossterm::event::{Event, KeyCode, KeyEvent, KeyEventKind, KeyModifiers};
 use ratatui::DefaultTerminal;
@@ -10,7 +11,8 @@ use super::state::{Key, View};
 
 /// The screen while the view has it. A panic gives it back, too, before it is told.
 pub(super) struct Screen {
-    terminal: DefaultTerminal,
+    /// Never dropped: where the terminal has gone away its drop prints that, panics over it, and aborts.
+    terminal: ManuallyDrop<DefaultTerminal>,
     painter: Painter,
 }
 
@@ -18,7 +20,7 @@ impl Screen {
     /// Takes the terminal.
     pub(super) fn open(painter: Painter) -> io::Result<Self> {
         match ratatui::try_init() {
-            Ok(terminal) => Ok(Self { terminal, painter }),
+            Ok(terminal) => Ok(Self { terminal: ManuallyDrop::new(terminal), painter }),
             Err(error) => {
                 // Some of the way may have been gone already; the error that matters is the first one.
                 let _ = ratatui::try_restore();
@@ -41,6 +43,7 @@ impl Screen {
 impl Drop for Screen {
     fn drop(&mut self) {
         // A terminal that has gone away wants nothing back.
+        let _ = self.terminal.show_cursor();
         let _ = ratatui::try_restore();
     }
 }
