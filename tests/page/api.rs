@@ -17,6 +17,13 @@ fn post(service: &Service, path: &str, headers: &[(&str, &str)], body: &Value) -
     call_with_body(service.address, ("POST", path), headers, body.to_string().as_bytes())
 }
 
+/// Waits for so many lines of the log that hold `text`, and answers all of them.
+pub async fn audited(service: &mut Service, text: &str, times: usize) -> Vec<String> {
+    let enough = |lines: &Vec<String>| lines.len() >= times;
+    let what = format!("{times} times the line `{text}`");
+    service.until(&what, async |service| Some(service.lines(text)).filter(enough)).await
+}
+
 /// A problem's code, after a look at its form.
 fn code(answer: &Answer) -> String {
     assert_eq!(answer.header("Content-Type"), Some("application/problem+json"), "{answer:?}");
@@ -64,7 +71,7 @@ async fn nobody_comes_in_without_the_secret_and_a_change_wants_the_sessions_toke
     assert_eq!((&done["paused"], &done["changed"]), (&json!(true), &json!(true)));
     let forged = format!("{}x", cookie.1);
     service.call("GET", "/api/v1/overview", &[("Cookie", &forged)]).expect(401);
-    let lines = service.says_times(pause, 3).await;
+    let lines = audited(&mut service, pause, 3).await;
     assert!(lines.iter().any(|line| line.contains("Dana") && line.contains("200")), "{lines:?}");
     assert!(service.lines(SECRET).is_empty());
 }
@@ -288,7 +295,7 @@ async fn a_running_job_stops_when_asked_and_says_so_once() {
     assert_eq!(first.body, again.body, "it is the same change");
     let late = service.call("POST", "/api/v1/jobs/s/stop", &[KNOWN]).expect(409);
     assert_eq!(code(&late), "not_running");
-    let audited = service.says_times("POST /api/v1/jobs/s/stop", 3).await;
+    let audited = audited(&mut service, "POST /api/v1/jobs/s/stop", 3).await;
     assert!(audited.iter().any(|line| line.contains("202")), "{audited:?}");
 }
 
@@ -381,7 +388,7 @@ async fn signing_out_ends_that_session_for_whoever_kept_its_cookie_and_no_other(
         service.call("POST", "/api/v1/queues/default/pause", &[KNOWN]).expect(200);
         service.call("POST", "/api/v1/queues/default/resume", &[KNOWN]).expect(200);
     }
-    let audited = service.says_times("signed out", 1).await;
+    let audited = audited(&mut service, "signed out", 1).await;
     assert!(audited.len() == 1 && audited[0].contains("Dana"), "{audited:?}");
 }
 

@@ -5,6 +5,7 @@ use std::time::Duration;
 use serde_json::json;
 use tikkun::job::{Args, NewJob, Retries};
 
+use crate::api::audited;
 use crate::browser::Browser;
 use crate::ground::Ground;
 use crate::process::{SECRET, Service};
@@ -62,7 +63,7 @@ async fn a_deletion_moves_and_obeys(language: &str, texts: [&str; 4]) {
     ground.becomes(&mut service, job, "cancelled").await;
     let direction = browser.run("return document.documentElement.dir", &[]);
     assert_eq!(direction, if language == "he" { "rtl" } else { "ltr" });
-    let audited = service.says_times("/api/v1/deletions", 3).await;
+    let audited = audited(&mut service, "/api/v1/deletions", 3).await;
     assert_eq!(audited.len(), 3, "{audited:?}");
     assert!(audited.iter().all(|line| line.contains("Dana")), "{audited:?}");
     browser.end(&[]);
@@ -141,7 +142,7 @@ async fn a_running_job_is_stopped(language: &str, texts: [&str; 3]) {
     words(&browser, ".head-side .badge", stopped);
     words(&browser, ".attempt .badge", stopped);
     words(&browser, "#act-retry", again);
-    let audited = service.says_times("/api/v1/jobs/long/stop", 1).await;
+    let audited = audited(&mut service, "/api/v1/jobs/long/stop", 1).await;
     assert!(audited.len() == 1 && audited[0].contains("Dana"), "{audited:?}");
     browser.end(&[]);
 }

@@ -139,13 +139,6 @@ impl Process {
         kill_process(pid, signal).unwrap();
     }
 
-    /// Waits for so many lines that hold `text`, and answers all of them.
-    pub async fn says_times(&mut self, text: &str, times: usize) -> Vec<String> {
-        let enough = |lines: &Vec<String>| lines.len() >= times;
-        let what = format!("{times} times the line `{text}`");
-        self.until(&what, async |service| Some(service.lines(text)).filter(enough)).await
-    }
-
     /// The lines that hold `text`.
     pub fn lines(&self, text: &str) -> Vec<String> {
         self.log.lock().iter().filter(|line| line.contains(text)).cloned().collect()
