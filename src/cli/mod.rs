@@ -2,7 +2,7 @@
 //!
 //! Commands reach the back ends through [`Ports`] and know no adapter. What they answer goes to standard
 //! output, everything else to standard error: what happened, and in a line of its own what to do next
-//! ([`advice`]). Only `top` needs a terminal.
+//! (`advice`). Only `top` needs a terminal.
 
 mod advice;
 mod completions;
