@@ -11,7 +11,7 @@ use super::state::{Key, View};
 
 /// The screen while the view has it. A panic gives it back, too, before it is told.
 pub(super) struct Screen {
-    /// Never dropped: where the terminal has gone away its drop prints that, panics over it, and aborts.
+    /// Its own end would tell a terminal that has gone away that it has, and die of that.
     terminal: ManuallyDrop<DefaultTerminal>,
     painter: Painter,
 }
