@@ -44,7 +44,10 @@ impl Drop for Screen {
     fn drop(&mut self) {
         // A terminal that has gone away wants nothing back.
         let _ = self.terminal.show_cursor();
-        let _ = ratatui::try_restore();
+        // A panic has given the screen back before it was told; once more would draw over what it told.
+        if !std::thread::panicking() {
+            let _ = ratatui::try_restore();
+        }
     }
 }
 
