@@ -3,6 +3,7 @@
 use std::io::{BufRead as _, BufReader};
 use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
+use std::thread::JoinHandle;
 use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process};
@@ -103,8 +104,8 @@ impl Desk {
         let serves = serves.expect("the service says that it serves");
         let address = serves.split("address=\"").nth(1).unwrap().trim_end_matches('"').to_owned();
         // Somebody must go on reading, or the service blocks on a full pipe.
-        std::thread::spawn(move || lines.map_while(Result::ok).for_each(drop));
-        Served { child, address }
+        let log = Some(std::thread::spawn(move || lines.map_while(Result::ok).collect()));
+        Served { child, address, log }
     }
 }
 
@@ -112,6 +113,7 @@ impl Desk {
 pub struct Served {
     child: Child,
     address: String,
+    log: Option<JoinHandle<Vec<String>>>,
 }
 
 impl Served {
@@ -126,7 +128,9 @@ impl Served {
     /// Ends it as an orchestrator does.
     pub fn end(mut self) {
         signal(&self.child, Signal::TERM);
-        assert_eq!(self.child.wait().unwrap().code(), Some(0));
+        let ended = self.child.wait().unwrap();
+        let log = self.log.take().unwrap().join().unwrap();
+        assert!(ended.success(), "the service ended with {ended}:\n{}", log.join("\n"));
     }
 }
 

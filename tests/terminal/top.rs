@@ -1,11 +1,12 @@
 //! `tikkun top` in a real terminal, against a real service.
 
 use std::io::Read as _;
+use std::time::Instant;
 
 use rustix::process::Signal;
 use serde_json::Value;
 
-use super::desk::{Desk, SECRET, Served, TIKKUN, signal};
+use super::desk::{Desk, PATIENCE, SECRET, Served, TIKKUN, signal};
 use super::pty::Terminal;
 
 /// Runs the program and then shows how it left the terminal: the exit code, and the terminal's own settings.
@@ -191,7 +192,14 @@ fn one_frame_is_printed_for_scripts_as_text_and_as_json() {
         assert!(ended.status.success(), "{}", String::from_utf8_lossy(&ended.stderr));
         String::from_utf8(ended.stdout).unwrap()
     };
-    let text = look(&["--once"]);
+    let end = Instant::now() + PATIENCE;
+    // A service that has just started has yet to take its place.
+    let text = loop {
+        let text = look(&["--once"]);
+        if text.contains("\nhealthy\n") || Instant::now() > end {
+            break text;
+        }
+    };
     for words in
         ["tikkun ", "healthy", "queues (8)", "receipts_sync", "nothing runs in this process", "actors ("]
     {
