@@ -279,6 +279,7 @@ impl Service {
         }
         if let Some(board) = &self.board {
             board.close();
+            board.ended().await;
         }
         if let Some((window, _)) = &self.window {
             close(window).await;

@@ -99,6 +99,7 @@ fn an_outage_is_a_wait_that_is_seen_and_ends_by_itself() {
     let port = served.port();
     let terminal = top(&desk, &served, (10, 40), &[]);
     terminal.until_seen("● live");
+    terminal.until_seen("default");
     served.end();
     terminal.until_seen("✕ away for");
     terminal.resize(24, 80);

@@ -6,8 +6,6 @@ const LONGEST: usize = 16 << 20;
 /// One event.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Event {
-    /// What `Last-Event-ID` says after it. The service says it behind the sections of a look, in an event without data.
-    pub id: Option<String>,
     /// The section.
     pub name: String,
     /// The section as JSON.
@@ -19,9 +17,16 @@ pub(super) struct Event {
 pub(super) struct Events {
     rest: Vec<u8>,
     event: Event,
+    id: Option<String>,
+    last: Option<String>,
 }
 
 impl Events {
+    /// What `Last-Event-ID` says after what was taken: the id of the last whole event, also of one without data.
+    pub(super) fn last(&self) -> Option<&str> {
+        self.last.as_deref()
+    }
+
     /// The events that `bytes` complete.
     ///
     /// # Errors
@@ -43,12 +48,13 @@ impl Events {
     fn line(&mut self, line: &str) -> Option<Event> {
         if line.is_empty() {
             let event = std::mem::take(&mut self.event);
-            return (!event.data.is_empty() || event.id.is_some()).then_some(event);
+            self.last = self.id.take().or_else(|| self.last.take());
+            return (!event.data.is_empty()).then_some(event);
         }
         let (field, value) = line.split_once(':')?;
         let value = value.strip_prefix(' ').unwrap_or(value);
         match field {
-            "id" => self.event.id = Some(value.to_owned()),
+            "id" => self.id = Some(value.to_owned()),
             "event" => value.clone_into(&mut self.event.name),
             "data" => {
                 if !self.event.data.is_empty() {
@@ -68,14 +74,14 @@ mod tests {
 
     #[test]
     fn events_come_whole_however_their_bytes_are_cut() {
-        let text = "retry: 1500\n\nid: a.1\nevent: queues\ndata: [\"קבלות\"]\n\n: still here\n\nevent: tree\ndata: 1\ndata: 2\n\nevent: half\n";
+        let text = "retry: 1500\n\nid: a.1\nevent: queues\ndata: [\"קבלות\"]\n\n: still here\n\nevent: tree\ndata: 1\ndata: 2\n\nid: a.2\n\nid: a.3\nevent: half\n";
         let (mut events, mut found) = (Events::default(), Vec::new());
         for byte in text.as_bytes() {
             found.extend(events.take(&[*byte]).unwrap());
         }
         let named: Vec<_> = found.iter().map(|event| (event.name.as_str(), event.data.as_str())).collect();
         assert_eq!(named, [("queues", "[\"קבלות\"]"), ("tree", "1\n2")]);
-        assert_eq!((found[0].id.as_deref(), found[1].id.as_deref()), (Some("a.1"), None));
+        assert_eq!(events.last(), Some("a.2"));
     }
 
     #[test]

@@ -114,14 +114,13 @@ impl Link {
                 Ok(whole) => whole,
                 Err(why) => return Broken::Away(why),
             };
-            for Event { id, name, data } in whole {
-                *last = id.or_else(|| last.take());
-                if data.is_empty() {
-                    continue;
-                }
+            for Event { name, data } in whole {
                 if news.send(News::Section { name, data }).await.is_err() {
                     return Broken::Away("nobody looks any more".to_owned());
                 }
+            }
+            if let Some(id) = events.last() {
+                *last = Some(id.to_owned());
             }
         }
     }

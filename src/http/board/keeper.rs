@@ -1,13 +1,13 @@
 //! Keeps the newest look, as text that is made once and sent to all.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use actix_web::web::Bytes;
 use serde::Serialize;
-use tokio::sync::{Notify, watch};
+use tokio::sync::{Mutex, Notify, watch};
 use tokio::time::{Instant, MissedTickBehavior};
+use tokio_util::sync::CancellationToken;
 
 use super::history::History;
 use super::reader::BoardReader;
@@ -45,7 +45,9 @@ pub struct Board {
     interval: Duration,
     posted: watch::Sender<Posted>,
     wanted: Notify,
-    closed: AtomicBool,
+    closed: CancellationToken,
+    /// Held by whoever keeps it.
+    kept: Mutex<()>,
 }
 
 impl Board {
@@ -57,16 +59,22 @@ impl Board {
             interval,
             posted: watch::Sender::new(Posted::default()),
             wanted: Notify::new(),
-            closed: AtomicBool::new(false),
+            closed: CancellationToken::new(),
+            kept: Mutex::new(()),
         }
     }
 
-    /// Reads for as long as the process lives. A look that panics is logged, and the next one comes.
+    /// Reads until the window closes. A look that panics is logged, and the next one comes.
     pub async fn keep(&self, reader: &BoardReader) {
+        let _kept = self.kept.lock().await;
+        self.closed.run_until_cancelled(self.keep_on(reader)).await;
+    }
+
+    async fn keep_on(&self, reader: &BoardReader) {
         let mut history = History::default();
         let mut ticks = tokio::time::interval(self.interval);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        while !self.is_closed() {
+        loop {
             if self.posted.receiver_count() == 0 {
                 self.wanted.notified().await;
                 continue;
@@ -123,14 +131,19 @@ impl Board {
 
     /// Ends every stream: the window closes.
     pub fn close(&self) {
-        self.closed.store(true, Ordering::Release);
-        self.wanted.notify_one();
+        self.closed.cancel();
         self.posted.send_modify(|_| {});
+    }
+
+    /// Waits, once it is closed, until nobody keeps it any more. A look in hand has connections that must go home
+    /// while there is still a runtime; without that the process would end with a panic. Cancel safe.
+    pub async fn ended(&self) {
+        drop(self.kept.lock().await);
     }
 
     /// Whether the window closes.
     pub(in crate::http) fn is_closed(&self) -> bool {
-        self.closed.load(Ordering::Acquire)
+        self.closed.is_cancelled()
     }
 
     fn post(&self, snapshot: Snapshot) {
