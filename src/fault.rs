@@ -50,17 +50,22 @@ impl Fault {
     /// The context and all causes, joined with `: `.
     #[must_use]
     pub fn chain(&self) -> String {
-        let mut text = self.context.clone();
-        let mut cause = self.source();
-        while let Some(error) = cause {
-            let next = error.to_string();
-            if !text.ends_with(&next) {
-                text = format!("{text}: {next}");
-            }
-            cause = error.source();
-        }
-        text
+        causes(self)
     }
+}
+
+/// An error and all that caused it, joined with `: `; a cause that its error repeats stands once.
+#[must_use]
+pub fn causes(error: &(dyn Error + 'static)) -> String {
+    let (mut text, mut cause) = (error.to_string(), error.source());
+    while let Some(error) = cause {
+        let next = error.to_string();
+        if !text.ends_with(&next) {
+            text = format!("{text}: {next}");
+        }
+        cause = error.source();
+    }
+    text
 }
 
 impl fmt::Display for Fault {

@@ -167,3 +167,17 @@ fn front_pages_hold_no_code_and_nothing_is_a_drawer() {
         );
     }
 }
+
+/// Versions with a published fault that a request from outside can reach: name, and how the bad versions begin.
+const FAULTY: [(&str, &str); 1] = [("h2", "0.3.")];
+
+#[test]
+fn no_crate_of_a_version_with_a_published_fault_is_built_in() {
+    let lock = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("Cargo.lock")).unwrap();
+    let lock: toml::Table = lock.parse().unwrap();
+    for package in lock["package"].as_array().unwrap() {
+        let (name, version) = (package["name"].as_str().unwrap(), package["version"].as_str().unwrap());
+        let faulty = FAULTY.iter().any(|(bad, begins)| name == *bad && version.starts_with(begins));
+        assert!(!faulty, "{name} {version} has a published fault");
+    }
+}

@@ -15,11 +15,14 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, channel};
 use std::time::{Duration, Instant};
 
-use awc::error::SendRequestError;
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 use tikkun::job::{Args, JobRecord, JobState, Limit, NewJob};
 use tikkun::queue::{Broker, open_embedded};
+
+#[path = "service/client.rs"]
+#[allow(dead_code, reason = "other tests ask more")]
+mod client;
 
 const DEADLINE: Duration = Duration::from_secs(60);
 const SECRET: &str = "a-secret-for-tests-that-is-long-enough";
@@ -110,11 +113,15 @@ impl Service {
 }
 
 async fn get(address: &str, path: &str) -> (u16, Value) {
-    let client = awc::Client::builder().timeout(DEADLINE).finish();
-    let request = client.get(format!("http://{address}{path}")).insert_header(("X-Internal-Secret", SECRET));
-    let mut answer = request.send().await.unwrap_or_else(|error| panic!("{path}: {error}"));
-    let body = answer.body().await.unwrap();
-    (answer.status().as_u16(), serde_json::from_slice(&body).unwrap_or(Value::Null))
+    let answer = try_get(address, path).await.unwrap_or_else(|| panic!("nobody answers {path}"));
+    (answer.status, serde_json::from_str(&answer.body).unwrap_or(Value::Null))
+}
+
+/// None when nobody listens there any more.
+async fn try_get(address: &str, path: &str) -> Option<client::Answer> {
+    let (address, path) = (address.parse().unwrap(), path.to_owned());
+    let ask = move || client::try_call(address, "GET", &path, &[("X-Internal-Secret", SECRET)]);
+    tokio::task::spawn_blocking(ask).await.unwrap()
 }
 
 /// The queue that service and test share.
@@ -166,13 +173,12 @@ impl Queue {
 /// Asks a process whether it lives, over and over, each time within the deadline that it gives itself for
 /// an answer, until nobody listens there any more; says how often it answered.
 async fn answers_until_it_leaves(address: String) -> u32 {
-    let client = awc::Client::builder().timeout(REQUEST_DEADLINE).finish();
     let mut answers = 0;
     loop {
-        match client.get(format!("http://{address}/healthz")).send().await {
-            Ok(answer) => assert_eq!(answer.status().as_u16(), 200, "after {answers} good answers"),
-            Err(SendRequestError::Timeout) => panic!("no answer within {REQUEST_DEADLINE:?}"),
-            Err(_) => return answers,
+        let asked = tokio::time::timeout(REQUEST_DEADLINE, try_get(&address, "/healthz")).await;
+        match asked.unwrap_or_else(|_| panic!("no answer within {REQUEST_DEADLINE:?}")) {
+            Some(answer) => assert_eq!(answer.status, 200, "after {answers} good answers"),
+            None => return answers,
         }
         answers += 1;
         tokio::time::sleep(Duration::from_millis(10)).await;

@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
-use awc::Client;
 use clap::{Args, ValueEnum};
 use serde_json::{Value, json};
 
 use super::advice::Advice;
+use super::client::Client;
 use super::ending::{Complaint, finish};
 use super::reach::{base, own_address};
 use super::{Common, page, spans};
@@ -88,12 +88,11 @@ impl Health {
 }
 
 async fn ask(url: &str, timeout: Duration) -> Result<(u16, Value), String> {
-    let client = Client::builder().disable_timeout().finish();
     let exchange = async {
-        let mut answer = client.get(url).send().await.map_err(|error| error.to_string())?;
+        let answer = Client::new().get(url, &[]).await?;
+        let status = answer.status;
         // Anything that answers 200 is well, whatever it says.
-        let body = answer.json::<Value>().await.unwrap_or_default();
-        Ok((answer.status().as_u16(), body))
+        Ok((status, answer.json().await.unwrap_or_default()))
     };
     tokio::time::timeout(timeout, exchange).await.unwrap_or_else(|_| Err(page::late(timeout)))
 }

@@ -2,12 +2,13 @@
 
 use std::time::Duration;
 
-use awc::{Client, ClientRequest};
 use serde_json::Value;
 
 use super::plan::{TENANT, USER};
 use crate::cli::advice::Advice;
+use crate::cli::client::{Answer, Client, Header};
 use crate::cli::ending::Complaint;
+use crate::cli::page;
 
 /// Longest wait for one answer.
 const PATIENCE: Duration = Duration::from_secs(15);
@@ -21,13 +22,14 @@ pub(super) struct Front {
 
 impl Front {
     pub(super) fn new(base: String, secret: String) -> Self {
-        Self { client: Client::builder().timeout(PATIENCE).finish(), base, secret }
+        Self { client: Client::new(), base, secret }
     }
 
     /// Asks to delete everything; the answer is the background job's id.
     pub(super) async fn delete_all(&self) -> Result<i64, Complaint> {
         let path = "/api/receipts/delete_all";
-        let (status, body) = self.send(self.client.post(self.url(path)), path).await?;
+        let (status, body) =
+            self.exchange(path, async |url, headers| self.client.post(url, headers).await).await?;
         match (status, body.get("job_id").and_then(Value::as_i64)) {
             (202, Some(id)) => Ok(id),
             _ => {
@@ -40,7 +42,7 @@ impl Front {
     /// A background job as the application's pages see it.
     pub(super) async fn job(&self, id: i64) -> Result<Value, Complaint> {
         let path = format!("/api/receipts/jobs/{id}");
-        match self.send(self.client.get(self.url(&path)), &path).await? {
+        match self.exchange(&path, async |url, headers| self.client.get(url, headers).await).await? {
             (200, body) => Ok(body),
             (status, body) => {
                 let text = format!("GET {path} answered {status}, expected 200: {body}");
@@ -49,23 +51,26 @@ impl Front {
         }
     }
 
-    fn url(&self, path: &str) -> String {
-        format!("{}{path}", self.base)
-    }
-
-    async fn send(&self, request: ClientRequest, path: &str) -> Result<(u16, Value), Complaint> {
-        let request = request
-            .insert_header(("X-Internal-Secret", self.secret.as_str()))
-            .insert_header(("X-Business-Id", TENANT.to_string()))
-            .insert_header(("X-User-Id", USER.to_string()))
-            .insert_header(("X-User-Role", "owner"));
-        let mut answer = request.send().await.map_err(|error| {
+    /// Asks as the tenant's owner; the answer is its status and its JSON.
+    async fn exchange(
+        &self,
+        path: &str,
+        ask: impl AsyncFnOnce(&str, &[Header<'_>]) -> Result<Answer, String>,
+    ) -> Result<(u16, Value), Complaint> {
+        let (tenant, user) = (TENANT.to_string(), USER.to_string());
+        let headers = [
+            ("X-Internal-Secret", self.secret.as_str()),
+            ("X-Business-Id", &tenant),
+            ("X-User-Id", &user),
+            ("X-User-Role", "owner"),
+        ];
+        let exchange = async {
+            let answer = ask(&format!("{}{path}", self.base), &headers).await?;
+            Ok((answer.status, answer.json().await?))
+        };
+        let answered = tokio::time::timeout(PATIENCE, exchange).await;
+        answered.unwrap_or_else(|_| Err(page::late(PATIENCE))).map_err(|error: String| {
             Complaint::failed(format!("no answer to {path}: {error}"), Advice::REPORT_DEMO)
-        })?;
-        let body = answer.json::<Value>().await;
-        let body = body.map_err(|error| {
-            Complaint::failed(format!("no JSON in the answer to {path}: {error}"), Advice::REPORT_DEMO)
-        })?;
-        Ok((answer.status().as_u16(), body))
+        })
     }
 }

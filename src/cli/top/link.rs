@@ -4,14 +4,13 @@
 
 use std::time::Duration;
 
-use awc::Client;
-use awc::error::PayloadError;
 use futures::StreamExt as _;
 use secrecy::ExposeSecret as _;
 use serde_json::Value;
 use tokio::sync::mpsc;
 
 use super::super::advice::Advice;
+use super::super::client::{Answer, Client, Header};
 use super::super::ending::Complaint;
 use super::super::page;
 use super::super::reach::Place;
@@ -26,8 +25,6 @@ const SILENCE: Duration = Duration::from_secs(45);
 /// Waits between tries: short at first, since most outages are a restart.
 const AGAIN: Backoff =
     Backoff { first: Duration::from_millis(500), cap: Duration::from_secs(5), ..Backoff::BATCH };
-/// The largest state at one moment that is read.
-const LARGEST: usize = 16 << 20;
 
 /// What is heard over the line.
 #[derive(Debug)]
@@ -61,8 +58,7 @@ enum Broken {
 
 impl Link {
     pub(super) fn new(place: Place) -> Self {
-        // A stream lives long: each wait has a deadline of its own instead.
-        Self { client: Client::builder().disable_timeout().finish(), place }
+        Self { client: Client::new(), place }
     }
 
     /// Tells what it hears until nobody listens any more. A listener that has gone is no error.
@@ -95,7 +91,7 @@ impl Link {
         failures: &mut u32,
     ) -> Broken {
         let mut stream = match self.open(last.as_deref()).await {
-            Ok(stream) => stream,
+            Ok(answer) => answer.stream(),
             Err(broken) => return broken,
         };
         *failures = 0;
@@ -125,22 +121,13 @@ impl Link {
         }
     }
 
-    async fn open(
-        &self,
-        last: Option<&str>,
-    ) -> Result<
-        impl futures::Stream<Item = Result<actix_web::web::Bytes, PayloadError>> + Unpin + use<>,
-        Broken,
-    > {
-        let mut request = self.client.get(self.url(&["events"])?);
-        if let Some(id) = last {
-            request = request.insert_header(("Last-Event-ID", id));
-        }
-        let request = request.insert_header(self.secret());
-        let late = || Broken::Away(page::late(ANSWER));
-        let answer = tokio::time::timeout(ANSWER, request.send()).await.map_err(|_| late())?;
-        let answer = answer.map_err(|error| Broken::Away(error.to_string()))?;
-        match answer.status().as_u16() {
+    async fn open(&self, last: Option<&str>) -> Result<Answer, Broken> {
+        let mut headers = vec![self.secret()];
+        headers.extend(last.map(|id| ("Last-Event-ID", id)));
+        let url = self.url(&["events"])?;
+        let answer = tokio::time::timeout(ANSWER, self.client.get(&url, &headers)).await;
+        let answer = answer.unwrap_or_else(|_| Err(page::late(ANSWER))).map_err(Broken::Away)?;
+        match answer.status {
             200 => Ok(answer),
             status => Err(self.declined(status, "")),
         }
@@ -158,11 +145,10 @@ impl Link {
     }
 
     async fn overview(&self) -> Result<Value, Broken> {
-        let request = self.client.get(self.url(&["overview"])?).insert_header(self.secret());
+        let url = self.url(&["overview"])?;
         let exchange = async {
-            let mut answer = request.send().await.map_err(|error| Broken::Away(error.to_string()))?;
-            let body = answer.json::<Value>().limit(LARGEST).await;
-            match (answer.status().as_u16(), body) {
+            let answer = self.client.get(&url, &[self.secret()]).await.map_err(Broken::Away)?;
+            match (answer.status, answer.json().await) {
                 (200, Ok(body)) => Ok(body),
                 (200, Err(error)) => Err(Broken::Away(format!("what it says is no JSON: {error}"))),
                 (status, body) => Err(self.declined(status, detail(&body.unwrap_or_default()))),
@@ -175,11 +161,11 @@ impl Link {
     /// Asks for a change; both answers are words for a person.
     pub(super) async fn ask(&self, change: &Change) -> Result<String, String> {
         let url = self.url(&change.path()).map_err(|_| "the service's address cannot be used".to_owned())?;
-        let request = self.client.post(url).insert_header(self.secret());
         let exchange = async {
-            let mut answer = request.send().await.map_err(|error| error.to_string())?;
-            let body = answer.json::<Value>().await.unwrap_or_default();
-            match answer.status().as_u16() {
+            let answer = self.client.post(&url, &[self.secret()]).await?;
+            let status = answer.status;
+            let body = answer.json().await.unwrap_or_default();
+            match status {
                 200 | 202 => Ok(change.done()),
                 status => Err(format!("{status} {}", page::safe(detail(&body)))),
             }
@@ -216,7 +202,7 @@ impl Link {
         Ok(url.into())
     }
 
-    fn secret(&self) -> (&'static str, &str) {
+    fn secret(&self) -> Header<'_> {
         ("X-Internal-Secret", self.place.secret.expose_secret())
     }
 }

@@ -1,6 +1,5 @@
 //! HTTP to the collector, for the one thread that sends: it may block, nobody else waits for it.
 
-use std::error::Error;
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,6 +11,8 @@ use opentelemetry_http::hyper::HyperClient;
 use opentelemetry_http::{Bytes, HttpClient, HttpError, Request, Response};
 use parking_lot::Mutex;
 use tokio::runtime::{Builder, Runtime};
+
+use crate::fault::causes;
 
 /// Longest wait for one answer; OTEL_EXPORTER_OTLP_TIMEOUT bounds all tries together.
 const ANSWER: Duration = Duration::from_secs(10);
@@ -51,17 +52,7 @@ impl fmt::Debug for BlockingClient {
 impl HttpClient for BlockingClient {
     async fn send_bytes(&self, request: Request<Bytes>) -> Result<Response<Bytes>, HttpError> {
         let answer = self.runtime.block_on(self.client.send_bytes(request));
-        *self.last_error.lock() = answer.as_ref().err().map(|error| chain(&**error));
+        *self.last_error.lock() = answer.as_ref().err().map(|error| causes(&**error));
         answer
     }
-}
-
-/// An error with what caused it: the library that asked keeps neither.
-fn chain(error: &(dyn Error + 'static)) -> String {
-    let (mut text, mut cause) = (error.to_string(), error.source());
-    while let Some(next) = cause {
-        text = format!("{text}: {next}");
-        cause = next.source();
-    }
-    text
 }
