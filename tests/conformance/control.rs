@@ -23,7 +23,7 @@ pub fn stop_job(version: Version) {
 
 pub fn stop_other_job(version: Version) {
     let place = Place::shared(version);
-    let id = place.enqueue("--func tikkun.sleep --arg 2");
+    let id = place.enqueue("--func tikkun.sleep --arg 12");
     let worker = text(&place.becomes(&id, "started")["worker_name"]);
     let told = place.ask_words([
         "raw",
@@ -53,7 +53,7 @@ fn is_listed(place: &Place, worker: &str) -> bool {
 pub fn shutdown(version: Version) {
     let place = Place::new(version);
     let mut service = place.serve("default", 2);
-    let id = place.enqueue("--func tikkun.sleep --arg 2");
+    let id = place.enqueue("--func tikkun.sleep --arg 12");
     let worker = text(&place.becomes(&id, "started")["worker_name"]);
     assert!(is_listed(&place, &worker), "a job runs on a worker that is seen");
     place.ask(&format!("shutdown {worker}"));
@@ -75,7 +75,7 @@ const KILLED: Duration = Duration::from_secs(90);
 pub fn terminated(version: Version) {
     let place = Place::new(version);
     let mut service = place.serve("default", 1);
-    let id = place.enqueue("--func tikkun.sleep --arg 3 --kwarg deaf=true");
+    let id = place.enqueue("--func tikkun.sleep --arg 12 --kwarg deaf=true");
     let worker = text(&place.becomes(&id, "started")["worker_name"]);
     service.signal(Signal::TERM);
     place.until("the date of the request", || {

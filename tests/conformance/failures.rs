@@ -77,7 +77,7 @@ pub fn retries_wait(version: Version) {
 /// A panic, a timeout and a failure are alike here; this one ends well the second time because it is told to.
 pub fn retry_succeeds(version: Version) {
     let place = Place::shared(version);
-    let id = place.enqueue("--func tikkun.sleep --arg 3 --timeout 1 --retry 1 --interval 3");
+    let id = place.enqueue("--func tikkun.sleep --arg 12 --timeout 1 --retry 1 --interval 12");
     place.becomes(&id, "scheduled");
     // The cause is mended while it waits.
     place.raw(&format!("HSET rq:job:{id} timeout 30"));
@@ -102,7 +102,7 @@ pub fn unreadable_payload(version: Version) {
     let job = failed(place, "--func tikkun.echo --eval Stranger() --retry 0");
     assert!(last_line(&job).contains("Stranger"), "{job}");
     // Scheduled first: its payload is spoiled before it can run.
-    let id = place.enqueue("--func tikkun.echo --in 2");
+    let id = place.enqueue("--func tikkun.echo --in 12");
     place.raw(&format!("HSET rq:job:{id} data garbage"));
     let status = place.until("the garbage to fail", || {
         let status = place.raw(&format!("HGET rq:job:{id} status"));

@@ -40,7 +40,7 @@ pub fn priority(version: Version) {
 
 pub fn due(version: Version) {
     let place = Place::shared(version);
-    let id = place.enqueue("--func tikkun.noop --in 2");
+    let id = place.enqueue("--func tikkun.noop --in 12");
     let waits = place.job(&id);
     assert_eq!((&waits["status"], registries(&waits)), (&json!("scheduled"), vec!["scheduled".to_owned()]));
     let due = waits["in_registries"]["scheduled"].as_f64().unwrap();
@@ -54,12 +54,12 @@ pub fn due(version: Version) {
 
 pub fn dependents(version: Version) {
     let place = Place::shared(version);
-    let a = place.enqueue("--func tikkun.sleep --arg 1");
+    let a = place.enqueue("--func tikkun.sleep --arg 12");
     let b = place.enqueue(&format!("--func tikkun.noop --depends-on {a}"));
     assert_eq!(place.job(&b)["status"], "deferred");
     let (a, b) = (place.end_of(&a), place.end_of(&b));
     assert!(b["status"] == "finished" && started(&b) >= text(&a["timestamps"]["ended_at"]), "{b}");
-    let bad = place.enqueue("--func tikkun.fail --arg no --in 2");
+    let bad = place.enqueue("--func tikkun.fail --arg no --in 12");
     let strict = place.enqueue(&format!("--func tikkun.noop --depends-on {bad}"));
     let lenient = place.enqueue(&format!("--func tikkun.noop --depends-on {bad} --allow-failure"));
     assert_eq!(place.end_of(&lenient)["status"], "finished");
@@ -69,8 +69,8 @@ pub fn dependents(version: Version) {
 
 pub fn two_dependencies(version: Version) {
     let place = Place::shared(version);
-    let a = place.enqueue("--queue default --func tikkun.sleep --arg 2");
-    let b = place.enqueue("--queue second --func tikkun.sleep --arg 2");
+    let a = place.enqueue("--queue default --func tikkun.sleep --arg 12");
+    let b = place.enqueue("--queue second --func tikkun.sleep --arg 12");
     let c = place.enqueue(&format!("--func tikkun.noop --depends-on {a} --depends-on {b}"));
     let job = place.end_of(&c);
     let ends = [&a, &b].map(|id| text(&place.job(id)["timestamps"]["ended_at"]));

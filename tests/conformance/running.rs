@@ -10,7 +10,7 @@ use crate::results::traces;
 
 pub fn seen_running(version: Version) {
     let place = Place::shared(version);
-    let id = place.enqueue("--func tikkun.sleep --arg 3");
+    let id = place.enqueue("--func tikkun.sleep --arg 12");
     let job = place.becomes(&id, "started");
     assert!(text(&job["worker_name"]).starts_with("tikkun."), "{job}");
     assert_eq!(registries(&job), ["started"]);
@@ -24,7 +24,7 @@ pub fn seen_running(version: Version) {
 pub fn worker_busy(version: Version) {
     let place = Place::new(version);
     let _service = place.serve("default", 1);
-    let id = place.enqueue("--func tikkun.sleep --arg 2");
+    let id = place.enqueue("--func tikkun.sleep --arg 12");
     place.becomes(&id, "started");
     let worker = &place.workers()[0];
     assert_eq!((&worker["state"], &worker["current_job_id"]), (&json!("busy"), &json!(id)), "{worker}");
