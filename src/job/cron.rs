@@ -1,14 +1,18 @@
 //! When a schedule comes due: five fields in one time zone.
 //!
-//! Where a clock goes forward, a fixed time in the gap comes due right after it. Where it goes back, a
-//! fixed time comes due once, at its first passing. Steps and wildcards follow the hours as they pass.
+//! A rule whose minutes and hours are numbers, lists or ranges names fixed times of the day. Where a clock goes
+//! forward, a fixed time in the gap comes due right after it; where it goes back, a fixed time comes due once, at
+//! its first passing. A rule with `*` or `*/n` for minutes or hours is an interval: it follows the hours as they pass.
 
-use std::fmt;
+use std::{fmt, iter};
 
-use chrono::{DateTime, Timelike, Utc};
+use chrono::{DateTime, LocalResult, NaiveDateTime, TimeDelta, TimeZone as _, Timelike, Utc};
 use chrono_tz::Tz;
 use croner::Cron;
 use croner::parser::{CronParser, Seconds, Year};
+
+/// Minutes that a wall clock has ever left out at once: Samoa left out a day when it crossed the date line.
+const LONGEST_GAP: i64 = 24 * 60;
 
 /// Five fields and the time zone they are read in.
 #[derive(Clone, Debug)]
@@ -43,24 +47,71 @@ impl CronRule {
     #[must_use]
     pub fn next_after(&self, moment: DateTime<Utc>) -> Option<DateTime<Utc>> {
         let from = whole_seconds(moment).with_timezone(&self.zone);
-        let next = self.cron.find_next_occurrence(&from, false).ok()?;
-        Some(next.with_timezone(&Utc))
+        if !self.is_fixed() {
+            let next = self.cron.find_next_occurrence(&from, false).ok()?;
+            return Some(next.with_timezone(&Utc));
+        }
+        let mut wall = from.naive_local();
+        loop {
+            wall = self.cron.find_next_occurrence(&wall.and_utc(), false).ok()?.naive_utc();
+            // At the second passing of an hour, what stands before it on the wall clock has come due at the first.
+            if let Some(due) = self.due(wall).filter(|due| *due > moment) {
+                return Some(due);
+            }
+        }
     }
 
     /// The last `most` times after `after`, up to and with `until`, in their order.
     #[must_use]
     pub fn latest(&self, after: DateTime<Utc>, until: DateTime<Utc>, most: usize) -> Vec<DateTime<Utc>> {
-        let mut found = Vec::new();
-        let mut from = whole_seconds(until).with_timezone(&self.zone);
-        while found.len() < most
-            && let Ok(time) = self.cron.find_previous_occurrence(&from, found.is_empty())
-            && time > after
-        {
-            found.push(time.with_timezone(&Utc));
-            from = time;
-        }
+        let back: Box<dyn Iterator<Item = DateTime<Utc>>> = if self.is_fixed() {
+            Box::new(self.fixed_back(until))
+        } else {
+            Box::new(self.passing_back(until))
+        };
+        let mut found: Vec<_> = back.take_while(|time| *time > after).take(most).collect();
         found.reverse();
         found
+    }
+
+    /// Times that follow the hours as they pass, back from `until`.
+    fn passing_back(&self, until: DateTime<Utc>) -> impl Iterator<Item = DateTime<Utc>> {
+        let from = whole_seconds(until).with_timezone(&self.zone);
+        let last = self.cron.find_previous_occurrence(&from, true).ok();
+        iter::successors(last, |time| self.cron.find_previous_occurrence(time, false).ok())
+            .map(|time| time.with_timezone(&Utc))
+    }
+
+    /// Fixed times of the day, back from `until`. Those of one gap come due together, as one.
+    fn fixed_back(&self, until: DateTime<Utc>) -> impl Iterator<Item = DateTime<Utc>> {
+        let from = whole_seconds(until).with_timezone(&self.zone);
+        let wall = match self.zone.from_local_datetime(&from.naive_local()) {
+            // At the second passing of an hour, all of that hour has come due at the first.
+            LocalResult::Ambiguous(first, second) if second == from => from.naive_local() + (second - first),
+            _ => from.naive_local(),
+        };
+        let before = |wall: NaiveDateTime, inclusive| {
+            self.cron.find_previous_occurrence(&wall.and_utc(), inclusive).ok().map(|time| time.naive_utc())
+        };
+        let mut last = None;
+        iter::successors(before(wall, true), move |wall| before(*wall, false))
+            .filter_map(|wall| self.due(wall))
+            .filter(move |due| *due <= until && last.replace(*due) != Some(*due))
+    }
+
+    /// When a fixed time comes due that the wall clock of the zone shows once, twice or never.
+    fn due(&self, wall: NaiveDateTime) -> Option<DateTime<Utc>> {
+        let shown = |minutes| self.zone.from_local_datetime(&(wall + TimeDelta::minutes(minutes))).earliest();
+        (0..=LONGEST_GAP).find_map(shown).map(|time| time.with_timezone(&Utc))
+    }
+
+    /// Whether the times of the day stand in the rule as numbers.
+    fn is_fixed(&self) -> bool {
+        let mut fields = self.text.split_whitespace();
+        match fields.next() {
+            Some(name) if name.starts_with('@') => !name.eq_ignore_ascii_case("@hourly"),
+            minutes => minutes.into_iter().chain(fields.next()).all(|field| !field.contains(['*', '?'])),
+        }
     }
 }
 
@@ -122,6 +173,28 @@ mod tests {
     }
 
     #[test]
+    fn lists_and_ranges_are_fixed_times_too() {
+        let spring = |fields| due(fields, "2026-03-26T21:59:00Z", "2026-03-27T20:00:00Z");
+        assert_eq!(spring("0 2,14 * * *"), ["27 03:00 IDT", "27 14:00 IDT"]);
+        assert_eq!(spring("0,30 2 * * *"), ["27 03:00 IDT"], "what the gap held comes due once");
+        assert_eq!(spring("0 1-3 * * *"), ["27 01:00 IST", "27 03:00 IDT"]);
+        assert_eq!(spring("30 2-4/2 * * *"), ["27 03:00 IDT", "27 04:30 IDT"]);
+        let autumn = |fields| due(fields, "2026-10-24T20:59:00Z", "2026-10-25T20:00:00Z");
+        assert_eq!(autumn("30 1,13 * * *"), ["25 01:30 IDT", "25 13:30 IST"]);
+        assert_eq!(autumn("0 1-3 * * *"), ["25 01:00 IDT", "25 02:00 IST", "25 03:00 IST"]);
+        assert_eq!(autumn("0 0,12 * * *"), ["25 00:00 IDT", "25 12:00 IST"]);
+    }
+
+    #[test]
+    fn midnight_is_a_fixed_time_where_clocks_change_at_midnight() {
+        let rule = |fields| CronRule::parse(fields, chrono_tz::Asia::Beirut).unwrap();
+        for fields in ["0 0,12 * * *", "@daily"] {
+            let due = rule(fields).next_after(at("2026-03-28T20:00:00Z"));
+            assert_eq!(due, Some(at("2026-03-28T22:00:00Z")), "{fields}: 01:00 follows 23:59 there");
+        }
+    }
+
+    #[test]
     fn steps_follow_the_hours_as_they_pass() {
         let spring = due("*/30 * * * *", "2026-03-26T23:00:00Z", "2026-03-27T00:30:00Z");
         assert_eq!(spring, ["27 01:30 IST", "27 03:00 IDT", "27 03:30 IDT"]);
@@ -153,19 +226,20 @@ mod tests {
     proptest! {
         #[test]
         fn back_and_forth_agree_around_every_change_of_the_clock(
-            (minute, hour) in (0u32..60, 0u32..5),
+            minutes in "[0-9]|[1-5][0-9]|0,30|5-7|\\*/20",
+            hours in "[0-4]|0,12|1-3|2,14|\\*|\\*/2",
             start in 1_770_000_000i64..1_795_000_000,
         ) {
-            let rule = CronRule::parse(&format!("{minute} {hour} * * *"), Jerusalem).unwrap();
+            let rule = CronRule::parse(&format!("{minutes} {hours} * * *"), Jerusalem).unwrap();
             let after = DateTime::from_timestamp(start, 0).unwrap();
-            let until = after + chrono::TimeDelta::days(30);
+            let until = after + TimeDelta::days(30);
             let mut forth = Vec::new();
             let mut next = rule.next_after(after);
             while let Some(time) = next.filter(|time| *time <= until) {
                 forth.push(time);
                 next = rule.next_after(time);
             }
-            prop_assert_eq!(rule.latest(after, until, 100), forth);
+            prop_assert_eq!(rule.latest(after, until, 10_000), forth);
         }
     }
 }
