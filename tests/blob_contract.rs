@@ -39,27 +39,6 @@ impl Backend {
     }
 }
 
-/// Keys that must be refused as permanent, whatever stands behind them.
-const ESCAPES: [&str; 17] = [
-    "",
-    "/",
-    "/etc/passwd",
-    "..",
-    "../outside.txt",
-    "7/../../outside.txt",
-    "7/..",
-    "7/./a",
-    "./a",
-    "7//a",
-    "7/a/",
-    "//a",
-    "7/a\0b",
-    "..\\outside.txt",
-    "7\\a",
-    "C:\\a",
-    "7/..\\a",
-];
-
 fn names(faults: &[KeyFault]) -> Vec<(usize, FaultKind)> {
     faults.iter().map(|fault| (fault.index, fault.fault.kind())).collect()
 }
@@ -77,7 +56,7 @@ macro_rules! suite {
                 a_written_object_replaces_the_older_one
                 deleting_is_safe_to_repeat
                 a_mixed_batch_names_only_the_keys_that_are_still_there
-                escapes_are_refused_for_good
+                what_no_store_can_hold_is_refused_for_good
                 keys_may_be_unicode
                 a_thousand_keys_go_in_one_call_and_no_more
                 listing_is_ordered_and_bounded
@@ -127,13 +106,17 @@ async fn deleting_is_safe_to_repeat(store: &dyn BlobStore) {
 async fn a_mixed_batch_names_only_the_keys_that_are_still_there(store: &dyn BlobStore) {
     store.put("7/a", b"x").await.unwrap();
     store.put("7/b", b"x").await.unwrap();
-    let faults = store.delete(&keys(&["7/a", "../x", "7/missing", "/x", "7/b"])).await.unwrap();
+    let faults = store.delete(&keys(&["7/a", "", "7/missing", "7/a\0b", "7/b"])).await.unwrap();
     assert_eq!(names(&faults), [(1, FaultKind::Permanent), (3, FaultKind::Permanent)]);
     assert!(store.list("", 10).await.unwrap().is_empty());
 }
 
-async fn escapes_are_refused_for_good(store: &dyn BlobStore) {
-    for key in ESCAPES {
+async fn what_no_store_can_hold_is_refused_for_good(store: &dyn BlobStore) {
+    are_refused_for_good(store, &["", "7/a\0b", ".tikkun-own", "7/.tikkun-own"]).await;
+}
+
+async fn are_refused_for_good(store: &dyn BlobStore, refused: &[&str]) {
+    for key in refused {
         assert_eq!(store.put(key, b"x").await.unwrap_err().kind(), FaultKind::Permanent, "put {key:?}");
         assert_eq!(store.size(key).await.unwrap_err().kind(), FaultKind::Permanent, "size {key:?}");
         let faults = store.delete(&keys(&[key])).await.unwrap();
@@ -199,6 +182,31 @@ mod folder {
     use std::path::PathBuf;
 
     use super::*;
+
+    /// Keys that are no path inside the folder.
+    const ESCAPES: [&str; 15] = [
+        "/",
+        "/etc/passwd",
+        "..",
+        "../outside.txt",
+        "7/../../outside.txt",
+        "7/..",
+        "7/./a",
+        "./a",
+        "7//a",
+        "7/a/",
+        "//a",
+        "..\\outside.txt",
+        "7\\a",
+        "C:\\a",
+        "7/..\\a",
+    ];
+
+    #[tokio::test]
+    async fn keys_that_lead_outside_are_refused_for_good() {
+        let backend = Backend::directory().await;
+        are_refused_for_good(backend.store.as_ref(), &ESCAPES).await;
+    }
 
     fn inside(backend: &Backend, path: &str) -> PathBuf {
         backend.folder.path().join("blobs").join(path)
@@ -494,14 +502,58 @@ mod bucket {
     #[tokio::test]
     async fn a_store_that_refuses_bulk_is_asked_one_by_one_and_not_asked_for_bulk_again() {
         let (server, store, keys) = start(40).await;
-        server.script([Trouble::Answer(501, "NotImplemented", "no bulk here")]);
+        let no_bulk = Trouble::Answer(501, "NotImplemented", "no bulk here");
+        server.script([no_bulk.clone(), no_bulk]);
+        assert_eq!(store.bulk_refusal(), None);
         assert!(store.delete(&keys).await.unwrap().is_empty());
         assert!(server.keys().is_empty());
         assert_eq!(store.max_keys(), 100, "fewer keys in a call that takes longer");
+        assert!(store.bulk_refusal().unwrap().contains("no bulk here"));
         keys.iter().for_each(|key| server.put(key));
         assert!(store.delete(&keys).await.unwrap().is_empty());
         assert!(server.keys().is_empty());
-        assert_eq!((server.asked("POST ?delete"), server.asked("DELETE")), (1, 80));
+        assert_eq!((server.asked("POST ?delete"), server.asked("DELETE")), (2, 80));
+    }
+
+    #[tokio::test]
+    async fn a_store_that_takes_one_checksum_alone_is_asked_in_bulk_with_that_one() {
+        for (checksum, requests) in [("content-md5", 2), ("x-amz-checksum-crc32", 3)] {
+            let (server, store, keys) = start(1000).await;
+            server.take_only(checksum);
+            assert!(store.delete(&keys).await.unwrap().is_empty(), "{checksum}");
+            keys.iter().for_each(|key| server.put(key));
+            assert!(store.delete(&keys).await.unwrap().is_empty(), "{checksum}");
+            assert!(server.keys().is_empty() && store.bulk_refusal().is_none(), "{checksum}");
+            assert_eq!(server.requests(), vec!["POST ?delete"; requests], "{checksum}: it is asked for once");
+        }
+    }
+
+    /// No path, but text that S3 takes for a key.
+    const ODD: [&str; 10] = ["/", "7//a", "/a", "7/a/", "./7/a", "7/./a", "../7/a", "7/..", "7\\a", "C:\\a"];
+
+    #[tokio::test]
+    async fn keys_that_are_no_path_go_and_take_no_other_object_with_them() {
+        let (server, store, _) = start(0).await;
+        let odd = keys(&ODD);
+        odd.iter().for_each(|key| server.put(key));
+        server.put("7/a");
+        server.put("a");
+        assert!(store.delete(&odd).await.unwrap().is_empty());
+        assert_eq!(server.keys(), keys(&["7/a", "a"]).into_iter().collect());
+    }
+
+    #[tokio::test]
+    async fn one_by_one_a_key_that_a_url_may_change_stays_with_the_reason() {
+        let (server, store, _) = start(0).await;
+        let odd = keys(&ODD);
+        odd.iter().for_each(|key| server.put(key));
+        server.put("7/a");
+        let no_bulk = Trouble::Answer(501, "NotImplemented", "no bulk here");
+        server.script([no_bulk.clone(), no_bulk]);
+        let left = store.delete(&odd).await.unwrap();
+        assert_eq!(names(&left), [4, 5, 6, 7].map(|index| (index, FaultKind::Permanent)));
+        assert!(left[0].fault.chain().contains("in bulk"), "{}", left[0].fault.chain());
+        assert_eq!(server.keys(), keys(&["7/a", "./7/a", "7/./a", "../7/a", "7/.."]).into_iter().collect());
     }
 
     #[tokio::test]
@@ -509,6 +561,7 @@ mod bucket {
         let (server, store, keys) = start(3).await;
         let first = keys[..1].to_vec();
         server.script([
+            Trouble::Answer(400, "MalformedXML", "what is this"),
             Trouble::Answer(400, "MalformedXML", "what is this"),
             Trouble::Answer(403, "AccessDenied", "under retention"),
         ]);

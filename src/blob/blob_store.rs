@@ -25,8 +25,8 @@ pub struct KeyFault {
 
 /// A place where objects lie under keys.
 ///
-/// Keys are relative paths with `/`; one that would lead outside is refused as permanent. A key is
-/// never used twice, so deleting is safe to repeat, and a missing object counts as deleted.
+/// What a store cannot hold under a key is refused as permanent: a folder takes relative paths that stay inside, S3
+/// takes any text. A key is never used twice, so deleting is safe to repeat, and a missing object counts as deleted.
 #[async_trait]
 pub trait BlobStore: Send + Sync + 'static {
     /// Which store this is.
@@ -35,6 +35,12 @@ pub trait BlobStore: Send + Sync + 'static {
     /// The most keys that one call of [`delete`](Self::delete) should be given now. It may change: a bucket
     /// that takes keys only one by one wants fewer.
     fn max_keys(&self) -> usize;
+
+    /// The words with which the store has refused to delete many objects in one request; none while it takes that,
+    /// or has not been asked.
+    fn bulk_refusal(&self) -> Option<String> {
+        None
+    }
 
     /// Writes an object. After success it survives a crash of the machine.
     async fn put(&self, key: &str, content: &[u8]) -> Result<(), Fault>;

@@ -29,6 +29,10 @@ impl<S: BlobStore> BlobStore for Measured<S> {
         self.store.max_keys()
     }
 
+    fn bulk_refusal(&self) -> Option<String> {
+        self.store.bulk_refusal()
+    }
+
     async fn put(&self, key: &str, content: &[u8]) -> Result<(), Fault> {
         self.calls.timed("put", self.store.put(key, content)).await
     }

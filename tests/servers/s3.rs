@@ -28,6 +28,9 @@ pub const KEY_ID: &str = "AKIDTEST";
 /// The key's secret.
 pub const SECRET: &str = "hunter2-hunter2-hunter2";
 
+/// What a bulk deletion may prove itself with.
+const CHECKSUMS: [&str; 2] = ["content-md5", "x-amz-checksum-crc32"];
+
 /// What happens to a request.
 #[derive(Clone, Debug)]
 pub enum Trouble {
@@ -52,6 +55,8 @@ struct State {
     /// What happens to every request that no script is left for.
     always: Mutex<Option<Trouble>>,
     versioned: Mutex<bool>,
+    /// The one checksum that bulk deletions may carry.
+    only: Mutex<Option<&'static str>>,
     requests: Mutex<Vec<String>>,
 }
 
@@ -92,6 +97,10 @@ impl S3Server {
     /// From now on every request meets this, or nothing.
     pub fn always(&self, trouble: Option<Trouble>) {
         *self.state.always.lock() = trouble;
+    }
+
+    pub fn take_only(&self, checksum: &'static str) {
+        *self.state.only.lock() = Some(checksum);
     }
 
     pub fn keep_versions(&self) {
@@ -232,7 +241,15 @@ impl S3 for Bucket {
         request: S3Request<DeleteObjectsInput>,
     ) -> S3Result<S3Response<DeleteObjectsOutput>> {
         self.check(&request.input.bucket)?;
-        assert!(request.headers.contains_key("content-md5"), "stores that are not Amazon's need it");
+        let carries = |name: &str| request.headers.contains_key(name);
+        let others: Vec<_> = CHECKSUMS.iter().filter(|name| carries(name)).collect();
+        assert_eq!(others.len(), 1, "some stores refuse a request with two checksums: {others:?}");
+        if self.0.only.lock().is_some_and(|only| !carries(only)) {
+            return Err(s3_error!(
+                InvalidRequest,
+                "Missing required header for this request: Content-MD5 or checksum"
+            ));
+        }
         let trouble = request.extensions.get::<KeyTrouble>().cloned();
         let (mut deleted, mut errors) = (Vec::new(), Vec::new());
         let quiet = request.input.delete.quiet == Some(true);

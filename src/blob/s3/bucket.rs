@@ -1,7 +1,7 @@
 //! A bucket as a store.
 //!
-//! Keys go in bulk where the store takes that; where it refuses, they go one by one for an hour, then
-//! bulk is tried again. Nothing is asked of the store when it is opened: an outage is no reason not to
+//! Keys go in bulk where the store takes that, with the checksum that it takes; where it refuses both, they go one
+//! by one for an hour, then bulk is tried again. Nothing is asked of the store when it is opened: an outage is no reason not to
 //! start.
 
 use std::collections::{HashMap, HashSet};
@@ -12,7 +12,7 @@ use aws_sdk_s3::Client;
 use aws_sdk_s3::primitives::ByteStream;
 use parking_lot::Mutex;
 
-use super::bulk::{self, Bulk};
+use super::bulk::{self, Bulk, Checksum};
 use super::key;
 use super::patience::patiently;
 use super::place::S3Place;
@@ -39,7 +39,10 @@ pub(in crate::blob) struct Bucket {
     place: S3Place,
     target: BlobTarget,
     versions: Versions,
-    bulk_refused: Mutex<Option<Instant>>,
+    /// The checksum that a bulk request is given first.
+    checksum: Mutex<Checksum>,
+    /// Since when, and with which words.
+    bulk_refused: Mutex<Option<(Instant, String)>>,
 }
 
 impl Bucket {
@@ -47,7 +50,14 @@ impl Bucket {
     pub(in crate::blob) async fn open(place: S3Place) -> Result<Self, Fault> {
         let client = place.client().await?;
         let target = BlobTarget { driver: place.driver.to_owned(), bucket: place.bucket.clone() };
-        Ok(Self { client, place, target, versions: Versions::default(), bulk_refused: Mutex::new(None) })
+        Ok(Self {
+            client,
+            place,
+            target,
+            versions: Versions::default(),
+            checksum: Mutex::new(Checksum::Md5),
+            bulk_refused: Mutex::new(None),
+        })
     }
 
     fn asked(&self, what: impl Into<String>) -> Asked<'_> {
@@ -55,28 +65,46 @@ impl Bucket {
     }
 
     fn takes_bulk(&self) -> bool {
-        self.bulk_refused.lock().is_none_or(|at| at.elapsed() >= REFUSAL)
+        self.bulk_refusal().is_none()
     }
 
     /// Keys in bulk, or one by one where the store refuses that.
     async fn delete_many(&self, keys: &[&str]) -> Result<Vec<(String, Fault)>, Fault> {
-        let asked = self.asked(format!("delete {} objects", keys.len()));
-        if keys.is_empty() {
-            return Ok(Vec::new());
-        }
+        let what = match keys {
+            [] => return Ok(Vec::new()),
+            [key] => format!("delete the object {key:?}"),
+            _ => format!("delete {} objects", keys.len()),
+        };
+        let asked = self.asked(what);
         if self.takes_bulk() {
-            match bulk::delete(&self.client, &asked, &self.versions, keys).await? {
+            match self.delete_in_bulk(&asked, keys).await? {
                 Bulk::Done(left) => return Ok(left),
                 Bulk::Refused(words) => {
                     tracing::warn!(
                         error = words,
                         "the store takes no bulk deletions; objects go one by one for an hour"
                     );
-                    *self.bulk_refused.lock() = Some(Instant::now());
+                    *self.bulk_refused.lock() = Some((Instant::now(), words));
                 }
             }
         }
         single::delete(&self.client, &asked, &self.versions, keys).await
+    }
+
+    /// In bulk, with one checksum or the other.
+    async fn delete_in_bulk(&self, asked: &Asked<'_>, keys: &[&str]) -> Result<Bulk, Fault> {
+        let first = *self.checksum.lock();
+        let mut refusals = Vec::new();
+        for checksum in [first, first.other()] {
+            match bulk::delete(&self.client, asked, &self.versions, checksum, keys).await? {
+                Bulk::Done(left) => {
+                    *self.checksum.lock() = checksum;
+                    return Ok(Bulk::Done(left));
+                }
+                Bulk::Refused(words) => refusals.push(format!("with {checksum:?}: {words}")),
+            }
+        }
+        Ok(Bulk::Refused(refusals.join("; ")))
     }
 
     async fn write(&self, key: &str, content: &[u8]) -> Result<(), Fault> {
@@ -101,13 +129,18 @@ impl BlobStore for Bucket {
         if self.takes_bulk() { MAX_KEYS } else { MAX_SINGLE }
     }
 
+    fn bulk_refusal(&self) -> Option<String> {
+        let refused = self.bulk_refused.lock();
+        refused.as_ref().filter(|(at, _)| at.elapsed() < REFUSAL).map(|(_, words)| words.clone())
+    }
+
     async fn put(&self, key: &str, content: &[u8]) -> Result<(), Fault> {
-        key::check(key)?;
+        key::check_for_url(key)?;
         self.write(key, content).await
     }
 
     async fn size(&self, key: &str) -> Result<Option<u64>, Fault> {
-        key::check(key)?;
+        key::check_for_url(key)?;
         let asked = self.asked(format!("look at the object {key:?}"));
         match patiently(|| self.client.head_object().bucket(asked.bucket).key(key).send()).await {
             Ok(found) => Ok(Some(found.content_length().unwrap_or_default().unsigned_abs())),
@@ -171,8 +204,7 @@ impl BlobStore for Bucket {
     async fn check(&self) -> Result<(), Fault> {
         let key = format!("{RESERVED}check/{}", uuid::Uuid::new_v4().simple());
         self.write(&key, b"tikkun").await?;
-        let asked = self.asked("delete what was just written");
-        let left = single::delete(&self.client, &asked, &self.versions, &[&key]).await?;
+        let left = self.delete_many(&[&key]).await?;
         left.into_iter().next().map_or(Ok(()), |(_, fault)| Err(fault))
     }
 }

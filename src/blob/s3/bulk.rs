@@ -17,6 +17,26 @@ use crate::fault::{Fault, FaultKind};
 /// Codes under which an object is as gone as it can be.
 const GONE: [&str; 2] = ["NoSuchKey", "NoSuchVersion"];
 
+/// How a bulk request proves that it came whole. Amazon takes either; other stores take one, and some refuse a
+/// request that carries both.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Checksum {
+    /// `Content-MD5`, which older stores ask for.
+    Md5,
+    /// The SDK's own, in `x-amz-checksum-crc32`.
+    Crc32,
+}
+
+impl Checksum {
+    /// The one to try when a store refuses this.
+    pub(super) fn other(self) -> Self {
+        match self {
+            Self::Md5 => Self::Crc32,
+            Self::Crc32 => Self::Md5,
+        }
+    }
+}
+
 /// What became of a bulk request.
 pub(super) enum Bulk {
     /// Keys that are still there, each with its reason.
@@ -31,18 +51,21 @@ pub(super) async fn delete(
     client: &Client,
     asked: &Asked<'_>,
     versions: &Versions,
+    checksum: Checksum,
     keys: &[&str],
 ) -> Result<Bulk, Fault> {
     let request = request(keys, versions.is_known())
         .map_err(|error| Fault::new(FaultKind::Permanent, asked.what.clone()).because(error))?;
     let ask = || {
         let call = client.delete_objects().bucket(asked.bucket).delete(request.clone());
-        // The SDK adds a newer checksum; stores that are not Amazon's may know only this one.
         call.customize()
-            .mutate_request(|request| {
+            .mutate_request(move |request| {
                 let digest = request.body().bytes().map(|body| BASE64.encode(Md5::digest(body)));
-                if let Some(digest) = digest {
-                    request.headers_mut().insert("content-md5", digest);
+                if let (Checksum::Md5, Some(digest)) = (checksum, digest) {
+                    let headers = request.headers_mut();
+                    headers.remove("x-amz-checksum-crc32");
+                    headers.remove("x-amz-sdk-checksum-algorithm");
+                    headers.insert("content-md5", digest);
                 }
             })
             .send()

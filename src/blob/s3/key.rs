@@ -6,21 +6,34 @@ use crate::fault::{Fault, FaultKind};
 /// S3 takes keys of at most so many bytes.
 const LONGEST: usize = 1024;
 
-/// Refuses what no store takes, so that a key means the same everywhere: relative, `/` between parts,
-/// no part empty, `.`, `..` or the store's own; no backslash, no NUL.
+/// Refuses what no bucket can hold, and what would be the store's own. To S3 a key is text, so empty parts, `.`
+/// and `..` are as good as any other.
 pub(super) fn check(key: &str) -> Result<(), Fault> {
-    let fits = |part: &str| {
-        !matches!(part, "" | "." | "..") && !part.starts_with(RESERVED) && !part.contains(['\\', '\0'])
-    };
-    if !key.split('/').all(fits) {
-        let why = "expected a relative path without empty parts, `.`, `..`, backslash or NUL";
-        return Err(Fault::new(FaultKind::Permanent, format!("refuse the key {key:?}: {why}")));
+    if key.is_empty() || key.contains('\0') {
+        return Err(refused(key, "expected text without NUL"));
+    }
+    if key.split('/').any(|part| part.starts_with(RESERVED)) {
+        return Err(refused(key, &format!("names that begin with `{RESERVED}` are the store's own")));
     }
     if key.len() > LONGEST {
-        let why = format!("it has {} bytes, S3 takes at most {LONGEST}", key.len());
-        return Err(Fault::new(FaultKind::Permanent, format!("refuse the key {key:?}: {why}")));
+        let bytes = key.len();
+        return Err(refused(key, &format!("it has {bytes} bytes, S3 takes at most {LONGEST}")));
     }
     Ok(())
+}
+
+/// Refuses besides what a URL does not carry: on its way `.` and `..` may be resolved, and then it names
+/// another object.
+pub(super) fn check_for_url(key: &str) -> Result<(), Fault> {
+    check(key)?;
+    if key.split('/').any(|part| matches!(part, "." | "..")) {
+        return Err(refused(key, "with the parts `.` or `..` it can only be deleted in bulk"));
+    }
+    Ok(())
+}
+
+fn refused(key: &str, why: &str) -> Fault {
+    Fault::new(FaultKind::Permanent, format!("refuse the key {key:?}: {why}"))
 }
 
 /// Whether XML carries the key as it is. A bulk request is XML, which has no way to write most control

@@ -4,6 +4,7 @@
 use aws_sdk_s3::Client;
 use futures::{StreamExt as _, TryStreamExt as _, stream};
 
+use super::key;
 use super::patience::patiently;
 use super::refusal::{Asked, answer, is_about_the_key};
 use super::versions::Versions;
@@ -31,6 +32,9 @@ async fn delete_one(
     versions: &Versions,
     key: &str,
 ) -> Result<Option<(String, Fault)>, Fault> {
+    if let Err(fault) = key::check_for_url(key) {
+        return Ok(Some((key.to_owned(), fault)));
+    }
     let asked = Asked { what: format!("delete the object {key:?}"), ..asked.clone() };
     let error = match patiently(|| client.delete_object().bucket(asked.bucket).key(key).send()).await {
         Ok(output) => {

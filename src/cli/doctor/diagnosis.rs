@@ -75,6 +75,7 @@ pub(super) fn diagnose(facts: &Facts) -> Vec<Finding> {
         findings.extend(timekeeping::schedules(facts, queues));
     }
     findings.extend(outbox(facts));
+    findings.extend(one_by_one(facts));
     findings.extend(job::nobody(facts));
     findings.extend(facts.patients.iter().flat_map(|patient| job::diagnose(facts, patient)));
     findings.sort_by_key(|finding| finding.severity);
@@ -242,6 +243,17 @@ fn risks(facts: &Facts, queues: &Queues) -> Vec<Finding> {
     found.collect()
 }
 
+fn one_by_one(facts: &Facts) -> Option<Finding> {
+    let words = facts.attachments.as_ref().ok()?.as_ref().filter(|_| facts.asked.is_none())?;
+    Some(finding(
+        (Severity::Notice, "attachments_one_by_one"),
+        "attachments",
+        format!("the store takes no request that deletes many objects: {words}"),
+        "every object costs a request of its own, so that clean-up takes longer and may cost more; allow bulk deletions \
+         (DeleteObjects) there, or live with it",
+    ))
+}
+
 fn outbox(facts: &Facts) -> Option<Finding> {
     let outbox = facts.database.as_ref().ok()?;
     if outbox.refused > 0 {
@@ -309,7 +321,7 @@ mod tests {
             },
             database: Ok(OutboxSummary::default()),
             queues: Ok(Queues { processes: vec![process], scheduler: Some(leader), ..Queues::default() }),
-            attachments: Ok(()),
+            attachments: Ok(None),
             asked: None,
             patients: Vec::new(),
         }
@@ -355,6 +367,14 @@ mod tests {
         facts.database = Err("locked".into());
         let codes: Vec<_> = told(&facts).into_iter().map(|(_, code)| code).collect();
         assert_eq!(codes, ["database_unreachable", "queue_unreachable", "attachments_unreachable"]);
+    }
+
+    #[test]
+    fn a_store_that_takes_objects_one_by_one_is_mentioned_with_its_words() {
+        let facts = Facts { attachments: Ok(Some("501 NotImplemented".into())), ..well() };
+        let found = diagnose(&facts);
+        assert_eq!(told(&facts), [(Severity::Notice, "attachments_one_by_one")]);
+        assert!(found[0].what.contains("501 NotImplemented"), "{found:?}");
     }
 
     #[test]

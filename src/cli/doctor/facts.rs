@@ -21,8 +21,8 @@ pub(super) struct Facts {
     pub database: Result<OutboxSummary, String>,
     /// The queues.
     pub queues: Result<Queues, String>,
-    /// Whether attachments can be reached.
-    pub attachments: Result<(), String>,
+    /// Whether attachments can be reached; if so, with which words their store refuses bulk deletions.
+    pub attachments: Result<Option<String>, String>,
     /// The job that was asked for; none: the whole service is examined.
     pub asked: Option<String>,
     /// The jobs under examination: the one asked for, or every active background job up to a limit.

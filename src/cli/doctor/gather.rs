@@ -30,7 +30,9 @@ pub(super) async fn gather(settings: &Settings, limit: Duration, asked: Option<&
     let (database, queues, attachments) = futures::join!(
         look(&reach.store, limit, outbox),
         look(&reach.broker, limit, async |broker| read_queues(&**broker, diagnostics).await),
-        look(&reach.blobs, limit, async |blobs: &Arc<dyn BlobStore>| blobs.check().await),
+        look(&reach.blobs, limit, async |blobs: &Arc<dyn BlobStore>| {
+            blobs.check().await.map(|()| blobs.bulk_refusal())
+        }),
     );
     // A back end that has just failed is not asked again.
     let store = reach.store.as_ref().ok().filter(|_| database.is_ok());
