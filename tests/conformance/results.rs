@@ -85,6 +85,8 @@ pub fn python_values(version: Version) {
         "--eval=UUID('12345678123456781234567812345678')",
         "--eval=Decimal('1.10')",
         "--eval=(1,(2,),b'x')",
+        "--eval=zones(datetime(2026,6,1,12,30))",
+        "--eval=zones(datetime(2026,10,25,1,30))",
     ];
     let id = echoes(version, &words);
     let job = Place::shared(version).end_of(id.as_str().unwrap());

@@ -572,9 +572,21 @@ class Stranger:
 
 def evaluated(word: str) -> Any:
     """A Python expression of ours; types that JSON cannot tell apart need one."""
-    names = {'datetime': datetime, 'date': date, 'timedelta': timedelta, 'timezone': timezone,
+    names = {'zones': zones, 'datetime': datetime, 'date': date, 'timedelta': timedelta, 'timezone': timezone,
              'Decimal': decimal.Decimal, 'UUID': uuid.UUID, 'Stranger': Stranger}
     return eval(word, names)  # noqa: S307 - the tests' own words
+
+
+def zones(local: datetime) -> list[datetime]:
+    """The same wall clock in a zone of each library that applications use."""
+    import zoneinfo
+
+    import pytz
+    from dateutil import tz
+
+    place = 'Asia/Jerusalem'
+    others = [zoneinfo.ZoneInfo(place), pytz.utc, pytz.FixedOffset(-90), tz.tzutc(), tz.tzoffset('X', 3600), tz.gettz(place)]
+    return [pytz.timezone(place).localize(local)] + [local.replace(tzinfo=zone) for zone in others]
 
 
 def pair(word: str) -> tuple[str, Any]:

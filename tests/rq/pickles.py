@@ -5,7 +5,8 @@
     python pickles.py check   reads lines of hex; answers each with the value's tagged JSON, then its
                               pickles of protocols 2 to 5, all separated by tabs.
 
-pickles.tsv was made by running `make` with CPython 3.7, 3.8, 3.11 and 3.13, each distinct line kept once.
+pickles.tsv was made by running `make` with CPython 3.7, 3.8, 3.11 and 3.13, each distinct line kept once; the time zones
+of libraries with pytz 2026.6, and python-dateutil 2.9.0 and 4.0.0.
 """
 import base64
 import collections
@@ -189,6 +190,44 @@ def more():
     yield "surrogate", "\ud800", "!no Unicode"
 
 
+def zones():
+    """Datetimes in time zones of libraries, where these are installed."""
+    try:
+        import zoneinfo
+
+        import pytz
+        from dateutil import tz
+    except ImportError:
+        return
+    noon = dt.datetime(2026, 6, 1, 12)
+
+    def at(offset, *zone):
+        return {"$datetime": ["2026-06-01T12:00:00" + offset, {"zone": list(zone)}]}
+
+    place, file = "Asia/Jerusalem", "Etc/GMT-2"
+    yield "zoneinfo", noon.replace(tzinfo=zoneinfo.ZoneInfo(place)), at("+03:00", "zoneinfo", place, True)
+    alone = zoneinfo.ZoneInfo.no_cache(place)
+    yield "zoneinfo_alone", noon.replace(tzinfo=alone), at("+03:00", "zoneinfo", place, False)
+    yield "pytz", pytz.timezone(place).localize(noon), at("+03:00", "pytz", place, 10800, 3600, "IDT")
+    yield "pytz_static", noon.replace(tzinfo=pytz.timezone(file)), at("+02:00", "pytz", file)
+    yield "pytz_utc", noon.replace(tzinfo=pytz.utc), at("+00:00", "pytz.utc")
+    yield "pytz_fixed", noon.replace(tzinfo=pytz.FixedOffset(-90)), at("-01:30", "pytz.fixed", -90)
+    yield "dateutil_utc", noon.replace(tzinfo=tz.tzutc()), at("+00:00", "dateutil.utc")
+    named, bare = tz.tzoffset("X", 3600), tz.tzoffset(None, -3600)
+    yield "dateutil_offset", noon.replace(tzinfo=named), at("+01:00", "dateutil.offset", "X", 3600000000)
+    yield "dateutil_bare", noon.replace(tzinfo=bare), at("-01:00", "dateutil.offset", None, -3600000000)
+    found = pickle.dumps(tz.gettz(file), 4)
+    kept = file if b"_unpickle" in found else "/usr/share/zoneinfo/" + file
+    yield "dateutil_file", noon.replace(tzinfo=tz.gettz(file)), at("+02:00", "dateutil.file", kept)
+    yield "time_utc", dt.time(3, 4, tzinfo=pytz.utc), {"$time": ["03:04:00+00:00", {"zone": ["pytz.utc"]}]}
+    yield "time_zone", dt.time(3, 4, tzinfo=zoneinfo.ZoneInfo(place)), "!has no offset without a date"
+    yield "zone", zoneinfo.ZoneInfo(place), "!by itself"
+    yield "local", noon.replace(tzinfo=tz.tzlocal()), "!dateutil.tz.tz.tzlocal"
+    yield "rule", noon.replace(tzinfo=tz.tzstr("EST5EDT")), "!dateutil."
+    method = noon.replace(tzinfo=zoneinfo.ZoneInfo(place)), getattr
+    yield "getattr", method, "!builtins.getattr"
+
+
 class System:
     def __reduce__(self):
         return os.system, ("false",)
@@ -197,7 +236,7 @@ class System:
 def make():
     with open(os.path.join(os.path.dirname(os.path.abspath(__file__)), "values.json"), encoding="utf-8") as file:
         table = [(name, read(value), value) for name, value in json.load(file).items()]
-    for name, value, expected in table + list(more()):
+    for name, value, expected in table + list(more()) + list(zones()):
         for protocol in range(2, pickle.HIGHEST_PROTOCOL + 1):
             if name == "fold" and protocol < 4:
                 continue

@@ -18,7 +18,8 @@
 //! | `$decimal` | the digits as given | `String`, `f64`, an integer type when it is whole |
 //!
 //! A datetime or time that is the second of two equal ones (Python's `fold`), and a time zone with a name
-//! of its own, is written `["…", {"fold": true, "name": "IST"}]` instead of the bare text.
+//! of its own, is written `["…", {"fold": true, "name": "IST"}]` instead of the bare text. One in a time zone of
+//! zoneinfo, pytz or dateutil carries its offset in the text, and beside it under `zone` what that zone is made from.
 //!
 //! `$dict` is used for dictionaries whose keys are not all text, and for those with one key that begins
 //! with `$`: so no dictionary of the caller is ever taken for a tag. An object that looks like a tag but
@@ -36,9 +37,11 @@ mod tags;
 mod time_text;
 mod times;
 mod value;
+mod zone;
 
 pub use natural::read;
 pub use shown::Shown;
 pub use tags::has_tags;
 pub use times::{Clock, Moment, Offset, Span};
 pub use value::{Exact, TooDeep};
+pub use zone::Zone;

@@ -4,12 +4,14 @@ use chrono::{NaiveDate, NaiveDateTime, NaiveTime, Timelike as _};
 use serde_json::{Map, Value};
 
 use super::times::{Clock, Moment, Offset};
+use super::zone::Zone;
 
 /// What stands beside a text that does not say everything.
 #[derive(Default)]
 struct Beside {
     fold: bool,
     name: Option<String>,
+    zone: Option<Zone>,
 }
 
 /// A datetime's content; none when it does not fit.
@@ -17,6 +19,7 @@ pub fn moment(content: &Value) -> Option<Moment> {
     let (text, beside) = parts(content)?;
     let (date, time) = text.split_once('T')?;
     let (time, offset) = time_of_day(time, beside.name.as_deref())?;
+    let offset = in_zone(offset, beside.zone)?;
     Some(Moment { local: NaiveDateTime::new(day(date)?, time), fold: beside.fold, offset })
 }
 
@@ -24,13 +27,14 @@ pub fn moment(content: &Value) -> Option<Moment> {
 pub fn clock(content: &Value) -> Option<Clock> {
     let (text, beside) = parts(content)?;
     let (local, offset) = time_of_day(text, beside.name.as_deref())?;
+    let offset = in_zone(offset, beside.zone)?;
     Some(Clock { local, fold: beside.fold, offset })
 }
 
 /// A time zone's content.
 pub fn offset(content: &Value) -> Option<Offset> {
     let (text, beside) = parts(content)?;
-    if beside.fold { None } else { distance(text, beside.name.as_deref()) }
+    if beside.fold || beside.zone.is_some() { None } else { distance(text, beside.name.as_deref()) }
 }
 
 /// A date, in the years that Python has.
@@ -48,6 +52,9 @@ pub fn written(text: String, fold: bool, offset: Option<&Offset>) -> Value {
     }
     if let Some(name) = offset.and_then(Offset::name) {
         beside.insert("name".into(), name.into());
+    }
+    if let Some(zone) = offset.and_then(Offset::zone) {
+        beside.insert("zone".into(), zone.to_json());
     }
     if beside.is_empty() { text.into() } else { Value::Array(vec![text.into(), Value::Object(beside)]) }
 }
@@ -69,10 +76,21 @@ fn beside(given: &Map<String, Value>) -> Option<Beside> {
         match (key.as_str(), value) {
             ("fold", Value::Bool(fold)) => read.fold = *fold,
             ("name", Value::String(name)) => read.name = Some(name.clone()),
+            ("zone", zone) => read.zone = Some(Zone::from_json(zone)?),
             _ => return None,
         }
     }
     Some(read)
+}
+
+/// The offset with the zone that it was taken from; none of the outer option: there is a zone, and no offset.
+#[expect(clippy::option_option, reason = "naive, aware, or neither")]
+fn in_zone(offset: Option<Offset>, zone: Option<Zone>) -> Option<Option<Offset>> {
+    match (offset, zone) {
+        (offset, None) => Some(offset),
+        (Some(offset), Some(zone)) => Offset::of_zone(offset.micros(), zone).map(Some),
+        (None, Some(_)) => None,
+    }
 }
 
 /// `03:04:05.000006+02:00`, fraction and offset only where there are any.

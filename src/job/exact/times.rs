@@ -4,6 +4,8 @@ use std::fmt;
 
 use chrono::{NaiveDateTime, NaiveTime};
 
+use super::zone::Zone;
+
 /// Microseconds in a second.
 const MICROS: i64 = 1_000_000;
 /// An offset lies strictly between minus and plus one day.
@@ -33,18 +35,37 @@ pub struct Clock {
     pub offset: Option<Offset>,
 }
 
-/// A `datetime.timezone`: a fixed distance from UTC.
+/// A `datetime.timezone`: a fixed distance from UTC. Or how far a zone of a library is from UTC at a moment.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Offset {
     micros: i64,
     name: Option<Box<str>>,
+    zone: Option<Box<Zone>>,
 }
 
 impl Offset {
     /// An offset in microseconds, with a name of its own or without; none when it is a day or more.
     #[must_use]
     pub fn new(micros: i64, name: Option<&str>) -> Option<Self> {
-        (-DAY < micros && micros < DAY).then(|| Self { micros, name: name.map(Box::from) })
+        (-DAY < micros && micros < DAY).then(|| Self { micros, name: name.map(Box::from), zone: None })
+    }
+
+    /// The offset of a library's zone, which goes back with the value.
+    #[must_use]
+    pub fn of_zone(micros: i64, zone: Zone) -> Option<Self> {
+        Self::new(micros, None).map(|offset| Self { zone: Some(Box::new(zone)), ..offset })
+    }
+
+    /// The library's zone that it was taken from.
+    #[must_use]
+    pub fn zone(&self) -> Option<&Zone> {
+        self.zone.as_deref()
+    }
+
+    /// Bytes of text in it.
+    #[must_use]
+    pub fn text(&self) -> usize {
+        self.name().map_or(0, str::len) + self.zone().map_or(0, Zone::text)
     }
 
     /// Microseconds east of UTC.

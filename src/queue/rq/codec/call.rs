@@ -46,8 +46,9 @@ pub fn decode_call(data: &[u8], limits: &Limits) -> Result<Call, CallError> {
     let unknown = || Refusal::new("it is neither a pickle of protocol 2 or later nor JSON");
     let serializer = Serializer::detect(&plain).ok_or_else(|| failed(unknown()))?;
     let read = match serializer {
-        Serializer::Pickle => pickle::read(&plain, limits)
-            .map_err(|stopped| failure(data, stopped.first_text, Some(serializer), &stopped.refusal))?,
+        Serializer::Pickle => pickle::read(&plain, limits).map_err(|stopped| {
+            failure(data, stopped.first_text, Some(serializer), &stopped.refusal.of_call())
+        })?,
         Serializer::Json => serializer
             .read(&plain, limits)
             .map_err(|refusal| failure(data, None, Some(serializer), &refusal))?,
@@ -161,6 +162,47 @@ mod tests {
         for call in [call, json] {
             let data = encode_call(&call.kind, &call.args, call.serializer).unwrap();
             assert_eq!(decode(&data).unwrap(), call);
+        }
+    }
+
+    #[test]
+    fn a_class_of_the_applications_own_is_refused_with_the_argument_that_holds_it() {
+        // Pickles of protocols 2 and 5: an object in a list, in a dictionary, one made with named arguments, an instance.
+        for (payload, argument, class) in [
+            (
+                "8002285801000000664e4b015d636170702e6d6f64656c730a557365720a29817d580200000069644b07736261867d742e",
+                "argument 2: ",
+                "app.models.User",
+            ),
+            (
+                "8005952b00000000000000288c01664e4b015d8c0a6170702e6d6f64656c738c04557365729329817d8c0269644b07736261867d742e",
+                "argument 2: ",
+                "app.models.User",
+            ),
+            (
+                "8002285801000000664e297d580300000077686f7d580100000061636170702e6d6f64656c730a557365720a29817d580200000069644b0773627373742e",
+                "argument `who`: ",
+                "app.models.User",
+            ),
+            (
+                "8005953200000000000000288c01664e297d8c0377686f7d8c01618c0a6170702e6d6f64656c738c04557365729329817d8c0269644b0773627373742e",
+                "argument `who`: ",
+                "app.models.User",
+            ),
+            (
+                "8005953100000000000000288c01664e4b014b028c0a6170702e6d6f64656c738c0654616767656493297d8c01614b0173928c01784b0173877d742e",
+                "argument 3: ",
+                "app.models.Tagged",
+            ),
+            (
+                "8005952600000000000000288c01668c0a6170702e6d6f64656c738c04557365729329817d8c0269644b077362297d742e",
+                "",
+                "app.models.User",
+            ),
+        ] {
+            let told = decode(&hex(payload)).unwrap_err();
+            assert_eq!(told.kind, Some("f".into()));
+            assert!(told.to_string().contains(&format!("{argument}it holds `{class}`, and only")), "{told}");
         }
     }
 

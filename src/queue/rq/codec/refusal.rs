@@ -4,8 +4,23 @@ use std::fmt::Display;
 
 /// A sentence for people. It names what is wrong and where, never the payload itself.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{0}")]
-pub struct Refusal(String);
+#[error("{reason}")]
+pub struct Refusal {
+    reason: String,
+    /// Where in the value it is, the innermost first.
+    places: Vec<Place>,
+}
+
+/// A step on the way down into a value.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Place {
+    /// By number, from 0.
+    Item(usize),
+    /// By a key that is text, fit for a message.
+    Key(String),
+    /// By any other key.
+    Other,
+}
 
 /// Longest name that a message repeats.
 const NAME_CHARS: usize = 120;
@@ -13,7 +28,23 @@ const NAME_CHARS: usize = 120;
 impl Refusal {
     /// Says it.
     pub fn new(reason: impl Display) -> Self {
-        Self(reason.to_string())
+        Self { reason: reason.to_string(), places: Vec::new() }
+    }
+
+    /// The same, met on the way down through `place`.
+    pub fn at(mut self, place: Place) -> Self {
+        self.places.push(place);
+        self
+    }
+
+    /// Says for the value of a whole call which argument it is.
+    pub fn of_call(self) -> Self {
+        let argument = match self.places.as_slice() {
+            [.., Place::Item(place), Place::Item(2)] => format!("argument {}", place + 1),
+            [.., Place::Key(name), Place::Item(3)] => format!("argument `{name}`"),
+            _ => return self,
+        };
+        Self { reason: format!("{argument}: {}", self.reason), ..self }
     }
 }
 

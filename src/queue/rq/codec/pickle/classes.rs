@@ -22,9 +22,23 @@ pub enum Class {
     Encode,
     /// What a `defaultdict` makes its values with; worth nothing by itself.
     Factory,
+    /// `getattr`, which pickles of `zoneinfo` call to find a method.
+    GetAttr,
+    ZoneInfo,
+    /// `zoneinfo.ZoneInfo._unpickle`.
+    UnpickleZoneInfo,
+    /// `pytz._p`: a zone by its name.
+    Pytz,
+    PytzUtc,
+    PytzFixed,
+    DateutilUtc,
+    DateutilOffset,
+    DateutilFile,
+    /// `dateutil.tz._tzfile._unpickle`.
+    UnpickleDateutilFile,
 }
 
-const CLASSES: [(&str, &str, Class); 20] = [
+const CLASSES: [(&str, &str, Class); 36] = [
     ("datetime", "datetime", Class::DateTime),
     ("datetime", "date", Class::Date),
     ("datetime", "time", Class::Time),
@@ -45,6 +59,22 @@ const CLASSES: [(&str, &str, Class); 20] = [
     ("builtins", "float", Class::Factory),
     ("builtins", "str", Class::Factory),
     ("builtins", "tuple", Class::Factory),
+    ("builtins", "getattr", Class::GetAttr),
+    ("zoneinfo", "ZoneInfo", Class::ZoneInfo),
+    ("backports.zoneinfo", "ZoneInfo", Class::ZoneInfo),
+    ("zoneinfo", "ZoneInfo._unpickle", Class::UnpickleZoneInfo),
+    ("pytz", "_p", Class::Pytz),
+    ("pytz", "_UTC", Class::PytzUtc),
+    ("pytz", "FixedOffset", Class::PytzFixed),
+    ("dateutil.tz.tz", "tzutc", Class::DateutilUtc),
+    ("dateutil.tz", "tzutc", Class::DateutilUtc),
+    ("dateutil.tz.tz", "tzoffset", Class::DateutilOffset),
+    ("dateutil.tz", "tzoffset", Class::DateutilOffset),
+    ("dateutil.tz.tz", "tzfile", Class::DateutilFile),
+    ("dateutil.tz", "tzfile", Class::DateutilFile),
+    ("dateutil.zoneinfo", "tzfile", Class::DateutilFile),
+    ("dateutil.tz._tzfile", "tzfile", Class::DateutilFile),
+    ("dateutil.tz._tzfile", "_unpickle", Class::UnpickleDateutilFile),
 ];
 
 impl Class {
@@ -53,18 +83,30 @@ impl Class {
         CLASSES.iter().find(|(.., class)| *class == self).map_or("?", |(_, name, _)| name)
     }
 
-    /// The class of a name.
-    pub fn find(module: &str, name: &str) -> Result<Self, Refusal> {
+    /// That it stands where a value is wanted.
+    pub fn as_value(self) -> Refusal {
+        let (module, name) = CLASSES
+            .iter()
+            .find(|(.., class)| *class == self)
+            .map_or(("?", "?"), |(module, name, _)| (*module, *name));
+        foreign(module, name)
+    }
+
+    /// The class of a name; none when its values are not plain.
+    pub fn find(module: &str, name: &str) -> Option<Self> {
         // Protocol 2 writes the module's name of Python 2.
         let known = if module == "__builtin__" { "builtins" } else { module };
         let class = CLASSES.iter().find(|(home, own, _)| *home == known && *own == name);
-        class.map(|(_, _, class)| *class).ok_or_else(|| {
-            Refusal::new(format!(
-                "it holds `{}.{}`, and only plain values can be read: numbers, text, bytes, lists, tuples, dicts, \
-                 sets, None, datetimes, UUIDs, decimals",
-                shown(module),
-                shown(name)
-            ))
-        })
+        class.map(|(_, _, class)| *class)
     }
+}
+
+/// That a value of a class cannot be read.
+pub fn foreign(module: &str, name: &str) -> Refusal {
+    Refusal::new(format!(
+        "it holds `{}.{}`, and only plain values can be read: numbers, text, bytes, lists, tuples, dicts, sets, None, \
+         datetimes, UUIDs, decimals",
+        shown(module),
+        shown(name)
+    ))
 }

@@ -12,7 +12,8 @@ use super::node::{Id, Node};
 use super::opcode as op;
 use super::reduce;
 use super::tree::Tree;
-use crate::job::exact::Exact;
+use super::zones;
+use crate::job::exact::{Exact, Zone};
 use crate::queue::rq::codec::limits::{Budget, Limits};
 use crate::queue::rq::codec::refusal::Refusal;
 
@@ -111,7 +112,7 @@ impl<'a> Machine<'a> {
             op::TUPLE | op::TUPLE1 | op::TUPLE2 | op::TUPLE3 | op::FROZENSET => self.collect(op),
             op::APPEND | op::APPENDS | op::SETITEM | op::SETITEMS | op::ADDITEMS => self.fill(op),
             op::GLOBAL | op::STACK_GLOBAL => self.class(op),
-            op::REDUCE | op::NEWOBJ => self.make(op),
+            op::REDUCE | op::NEWOBJ | op::NEWOBJ_EX => self.make(op),
             op::BUILD => self.state(),
             other => Err(Refusal::new(op::refused(other))),
         }
@@ -164,29 +165,38 @@ impl<'a> Machine<'a> {
                 }
                 dict.extend(pairs.0.iter().map(|[key, value]| (*key, *value)));
             }
+            (_, Node::Foreign(..)) => {}
             (_, other) => return Err(Refusal::new(format!("{} cannot be added to", other.noun()))),
         }
         Ok(())
     }
 
     fn class(&mut self, op: u8) -> Result<(), Refusal> {
-        let class = if op == op::GLOBAL {
-            let module = self.input.line()?;
-            Class::find(module, self.input.line()?)?
+        let (module, name) = if op == op::GLOBAL {
+            (self.input.line()?, self.input.line()?)
         } else {
             let (name, module) = (self.pop()?, self.pop()?);
             match (self.node(module)?, self.node(name)?) {
-                (Node::Str(module), Node::Str(name)) => Class::find(module, name)?,
+                (Node::Str(module), Node::Str(name)) => (*module, *name),
                 _ => return Err(Refusal::new("a class has a name that is no text")),
             }
         };
-        self.push(Node::Class(class))
+        self.push(Class::find(module, name).map_or(Node::Foreign(module, name), Node::Class))
     }
 
     fn make(&mut self, op: u8) -> Result<(), Refusal> {
+        if op == op::NEWOBJ_EX {
+            // Its named arguments: only classes of others take any.
+            self.pop()?;
+        }
         let (args, class) = (self.pop()?, self.pop()?);
-        let Node::Class(class) = *self.node(class)? else {
-            return Err(Refusal::new("something that is no class is called"));
+        let class = match self.node(class)? {
+            Node::Class(class) => *class,
+            Node::Foreign(module, name) => {
+                let foreign = self.of_another(args).unwrap_or(Node::Foreign(module, name));
+                return self.push(foreign);
+            }
+            _ => return Err(Refusal::new("something that is no class is called")),
         };
         let Self { nodes, budget, .. } = self;
         let Some(Node::Tuple(args)) = nodes.get(args as usize) else {
@@ -194,7 +204,9 @@ impl<'a> Machine<'a> {
         };
         let made = match (op, class, args.as_slice()) {
             (op::NEWOBJ, Class::Uuid, []) => Node::BlankUuid,
-            (op::NEWOBJ, ..) => {
+            (op::NEWOBJ, Class::DateutilOffset, []) => Node::BlankZone,
+            (op::NEWOBJ, Class::DateutilUtc, []) => Node::Zone(Zone::DateutilUtc),
+            (op::NEWOBJ | op::NEWOBJ_EX, ..) => {
                 return Err(Refusal::new(format!("`{}` is made in a way that is not known", class.name())));
             }
             (_, class, args) => reduce::call(class, args, nodes, budget)?,
@@ -207,11 +219,24 @@ impl<'a> Machine<'a> {
         let target = self.top()?;
         let finished = match (self.node(target)?, self.node(state)?) {
             (Node::BlankUuid, state) => reduce::uuid(state, &self.nodes)
+                .map(|uuid| Node::Ready(Exact::Uuid(uuid)))
                 .ok_or_else(|| Refusal::new("a `uuid.UUID` has no number of 128 bits"))?,
+            (Node::BlankZone, state) => zones::stated(state, &self.nodes)
+                .map(Node::Zone)
+                .ok_or_else(|| Refusal::new("a `dateutil.tz.tzoffset` has no name and offset"))?,
+            // A file of time zones is read where it is used; its content came along.
+            (Node::Foreign(..) | Node::Zone(Zone::DateutilFile(_)), _) => return Ok(()),
             (other, _) => return Err(Refusal::new(format!("{} is given attributes", other.noun()))),
         };
-        *self.node_mut(target)? = Node::Ready(Exact::Uuid(finished));
+        *self.node_mut(target)? = finished;
         Ok(())
+    }
+
+    /// The class of another that a function of Python's own was given to make an object of.
+    fn of_another(&self, args: Id) -> Option<Node<'a>> {
+        let Node::Tuple(args) = self.node(args).ok()? else { return None };
+        let first = self.node(*args.first()?).ok()?;
+        matches!(first, Node::Foreign(..)).then(|| first.clone())
     }
 
     fn push(&mut self, node: Node<'a>) -> Result<(), Refusal> {

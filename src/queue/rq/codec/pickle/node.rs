@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 
 use super::classes::Class;
-use crate::job::exact::Exact;
+use crate::job::exact::{Exact, Zone};
 
 /// The number of a node.
 pub type Id = u32;
@@ -26,6 +26,12 @@ pub enum Node<'a> {
     FrozenSet(Vec<Id>),
     Dict(Vec<(Id, Id)>),
     Class(Class),
+    /// Another class, or what came of one: nothing is done with it, and a value that holds it is refused by its name.
+    Foreign(&'a str, &'a str),
+    /// A time zone of a library, which is worth something beside a time.
+    Zone(Zone),
+    /// A `dateutil.tz.tzoffset` whose attributes have not come yet.
+    BlankZone,
     /// A `uuid.UUID` whose state has not come yet.
     BlankUuid,
     /// A value without others inside.
@@ -48,7 +54,9 @@ impl Node<'_> {
             Self::Set(_) => "a set",
             Self::FrozenSet(_) => "a frozenset",
             Self::Dict(_) => "a dict",
-            Self::Class(_) => "a class",
+            Self::Class(_) | Self::Foreign(..) => "a class",
+            Self::Zone(_) => "a time zone",
+            Self::BlankZone => "an unfinished time zone",
             Self::BlankUuid => "an unfinished UUID",
             Self::Ready(_) => "a value",
         }

@@ -27,7 +27,7 @@ opcodes! {
     EMPTY_DICT = b'}', SETITEM = b's', SETITEMS = b'u',
     EMPTY_SET = 0x8f, ADDITEMS = 0x90, FROZENSET = 0x91,
     MEMOIZE = 0x94, BINPUT = b'q', LONG_BINPUT = b'r', BINGET = b'h', LONG_BINGET = b'j',
-    GLOBAL = b'c', STACK_GLOBAL = 0x93, REDUCE = b'R', NEWOBJ = 0x81, BUILD = b'b',
+    GLOBAL = b'c', STACK_GLOBAL = 0x93, REDUCE = b'R', NEWOBJ = 0x81, NEWOBJ_EX = 0x92, BUILD = b'b',
     }
     refused {
     INT = b'I': "text of protocol 0",
@@ -51,7 +51,6 @@ opcodes! {
     EXT1 = 0x82: "a class by number (extension code)",
     EXT2 = 0x83: "a class by number (extension code)",
     EXT4 = 0x84: "a class by number (extension code)",
-    NEWOBJ_EX = 0x92: "an object made with named arguments",
     NEXT_BUFFER = 0x97: "a buffer outside the pickle",
     READONLY_BUFFER = 0x98: "a buffer outside the pickle",
     }

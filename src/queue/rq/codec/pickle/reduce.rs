@@ -8,14 +8,15 @@ use uuid::Uuid;
 
 use super::classes::Class;
 use super::node::{Id, Node};
-use crate::job::exact::{Clock, Exact, Moment, Offset, Span};
+use super::zones;
+use crate::job::exact::{Clock, Exact, Moment, Offset, Span, Zone};
 use crate::queue::rq::codec::limits::Budget;
 use crate::queue::rq::codec::refusal::Refusal;
 
 /// Longest text of a decimal and longest name of a time zone that are kept.
-const MOST_TEXT: usize = 10_000;
+pub const MOST_TEXT: usize = 10_000;
 /// No constructor of a plain value takes more.
-const MOST_ARGUMENTS: usize = 3;
+const MOST_ARGUMENTS: usize = 4;
 /// The bit of a month or an hour that says: the second of two equal times.
 const FOLD: u8 = 0x80;
 
@@ -32,6 +33,9 @@ pub fn call<'a>(
     }
     let given: Vec<_> = args.iter().filter_map(|arg| nodes.get(*arg as usize)).collect();
     budget.take(given.iter().map(|node| weight(node)).sum())?;
+    if let Some(foreign) = given.iter().find(|node| matches!(node, Node::Foreign(..))) {
+        return Ok((*foreign).clone());
+    }
     let made = match (class, given.as_slice()) {
         (Class::OrderedDict, []) | (Class::DefaultDict, [] | [Node::Class(_) | Node::None]) => {
             Some(Node::Dict(Vec::new()))
@@ -47,7 +51,25 @@ pub fn call<'a>(
             latin1(text).map(Node::ByteArray)
         }
         (Class::Encode, [Node::Str(text), Node::Str("latin-1" | "latin1")]) => latin1(text).map(Node::Bytes),
-        (class, given) => plain(class, given).map(Node::Ready),
+        (Class::GetAttr, [Node::Class(Class::ZoneInfo), Node::Str("_unpickle")]) => {
+            Some(Node::Class(Class::UnpickleZoneInfo))
+        }
+        (Class::GetAttr, _) => Some(Node::Foreign("builtins", "getattr")),
+        (Class::DateTime, [Node::Bytes(state), Node::Zone(zone)]) => Some(Node::Ready(in_zone(state, zone)?)),
+        (Class::Time, [Node::Bytes(state), Node::Zone(zone)]) => {
+            let offset = zone.fixed_micros().and_then(|micros| Offset::of_zone(micros, zone.clone()));
+            let offset = offset.ok_or_else(|| {
+                Refusal::new(format!(
+                    "it holds a time of day in {}, which has no offset without a date",
+                    zone.shown()
+                ))
+            })?;
+            clock(state, Some(offset)).map(Node::Ready)
+        }
+        (class, given) => match zones::made(class, given) {
+            Some(zone) => Some(Node::Zone(zone)),
+            None => plain(class, given).map(Node::Ready),
+        },
     };
     made.ok_or_else(wrong)
 }
@@ -58,7 +80,8 @@ fn weight(node: &Node<'_>) -> usize {
         Node::Str(text) => text.len(),
         Node::Bytes(bytes) => bytes.len(),
         Node::List(items) => items.len() * size_of::<Id>(),
-        Node::Ready(Exact::TimeZone(offset)) => offset.name().map_or(0, str::len),
+        Node::Ready(Exact::TimeZone(offset)) => offset.text(),
+        Node::Zone(zone) => zone.text(),
         _ => size_of::<Node<'_>>(),
     }
 }
@@ -102,6 +125,18 @@ fn offset(rest: &[&Node<'_>]) -> Option<Option<Offset>> {
     }
 }
 
+/// A datetime in a library's zone, as far from UTC as that zone is then.
+fn in_zone(state: &[u8], zone: &Zone) -> Result<Exact, Refusal> {
+    let Some(Exact::DateTime(naive)) = moment(state, None) else {
+        return Err(Refusal::new("it holds a datetime that is none"));
+    };
+    let micros = zone.micros_at(naive.local, naive.fold);
+    let offset = micros.and_then(|micros| Offset::of_zone(micros, zone.clone())).ok_or_else(|| {
+        Refusal::new(format!("it holds a datetime in {}, a time zone that is not known here", zone.shown()))
+    })?;
+    Ok(Exact::DateTime(Box::new(Moment { offset: Some(offset), ..*naive })))
+}
+
 fn moment(state: &[u8], offset: Option<Offset>) -> Option<Exact> {
     let [high, low, month, day, hour, minute, second, micros @ ..] = state else { return None };
     let date = date([*high, *low, month & !FOLD, *day])?;
@@ -130,7 +165,7 @@ fn time([hour, minute, second]: [u8; 3], micros: &[u8]) -> Option<NaiveTime> {
     NaiveTime::from_hms_micro_opt(hour.into(), minute.into(), second.into(), micros)
 }
 
-fn small(node: &Node<'_>) -> Option<i64> {
+pub fn small(node: &Node<'_>) -> Option<i64> {
     match node {
         Node::Int(int) => Some(*int),
         Node::Long(bytes) if bytes.len() <= 8 => i64::try_from(BigInt::from_signed_bytes_le(bytes)).ok(),

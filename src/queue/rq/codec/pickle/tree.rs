@@ -2,10 +2,11 @@
 
 use num_bigint::BigInt;
 
+use super::classes::foreign;
 use super::node::{Id, Node};
-use crate::job::exact::Exact;
+use crate::job::exact::{Exact, Offset};
 use crate::queue::rq::codec::limits::{Budget, Weight};
-use crate::queue::rq::codec::refusal::Refusal;
+use crate::queue::rq::codec::refusal::{Place, Refusal, shown};
 
 /// Longest integer, in bytes: the longest that has no more digits than Python will print (4300).
 const MOST_INT_BYTES: usize = 1785;
@@ -71,6 +72,14 @@ impl<'n, 'a> Tree<'n, 'a> {
             Node::Bytes(bytes) => Exact::Bytes(bytes.to_vec()),
             Node::ByteArray(bytes) => Exact::ByteArray(bytes.to_vec()),
             Node::Ready(value) => value.clone(),
+            Node::Class(class) => return Err(class.as_value()),
+            Node::Foreign(module, name) => return Err(foreign(module, name)),
+            Node::Zone(zone) => {
+                let zone = zone.shown();
+                return Err(Refusal::new(format!(
+                    "it holds {zone} by itself: a time zone is read beside a datetime only"
+                )));
+            }
             other => {
                 return Err(Refusal::new(format!("it holds {} as a value", other.noun())));
             }
@@ -86,7 +95,10 @@ impl<'n, 'a> Tree<'n, 'a> {
 
     fn items(&mut self, items: &[Id], depth: usize) -> Result<Vec<Exact>, Refusal> {
         self.budget.value(Weight::Plain, 0)?;
-        items.iter().map(|item| self.value(*item, depth)).collect()
+        let item = |(place, item): (usize, &Id)| {
+            self.value(*item, depth).map_err(|refusal| refusal.at(Place::Item(place)))
+        };
+        items.iter().enumerate().map(item).collect()
     }
 
     fn pairs(&mut self, pairs: &[(Id, Id)], depth: usize) -> Result<Vec<(Exact, Exact)>, Refusal> {
@@ -98,7 +110,11 @@ impl<'n, 'a> Tree<'n, 'a> {
             if !key.is_hashable() {
                 return Err(Refusal::new("a dict has a key that Python would not take"));
             }
-            unfolded.push((key, self.value(*value, depth)?));
+            let value = self.value(*value, depth).map_err(|refusal| match &key {
+                Exact::Str(name) => refusal.at(Place::Key(shown(name))),
+                _ => refusal.at(Place::Other),
+            })?;
+            unfolded.push((key, value));
         }
         Ok(unfolded)
     }
@@ -128,7 +144,7 @@ fn name_of_zone(node: &Node<'_>) -> usize {
         Node::Ready(Exact::TimeZone(offset)) => Some(offset),
         _ => None,
     };
-    offset.and_then(|offset| offset.name()).map_or(0, str::len)
+    offset.map_or(0, Offset::text)
 }
 
 fn hashable(items: Vec<Exact>) -> Result<Vec<Exact>, Refusal> {

@@ -4,6 +4,7 @@ use chrono::{Datelike as _, NaiveDate, NaiveTime, Timelike as _};
 use num_bigint::BigInt;
 
 use super::opcode as op;
+use super::zones;
 use crate::job::exact::{Exact, Offset, Span};
 
 const PROTOCOL: u8 = 4;
@@ -148,6 +149,11 @@ fn stated(state: Vec<u8>, offset: Option<&Offset>, out: &mut Vec<u8>) {
 }
 
 fn zone(offset: &Offset, out: &mut Vec<u8>) {
+    if let Some(zone) = offset.zone() {
+        let ([module, name], arguments) = zones::call_of(zone);
+        call(module, name, out, |out| arguments.iter().for_each(|argument| put(argument, out)));
+        return;
+    }
     call("datetime", "timezone", out, |out| {
         delta(offset.span(), out);
         if let Some(name) = offset.name() {

@@ -122,7 +122,7 @@ fn what_is_no_plain_value_is_refused_by_name() {
         (&b"cos\nsystem\n\x8c\x02ls\x85R"[..], "`os.system`"),
         (b"\x8c\x08builtins\x8c\x04eval\x93", "`builtins.eval`"),
         (b"cbuiltins\ngetattr\n", "`builtins.getattr`"),
-        (b"cdatetime\ndatetime\n", "a class as a value"),
+        (b"cdatetime\ndatetime\n", "it holds `datetime.datetime`"),
         (b"cbuiltins\nlist\n)R", "`list` is called"),
         (b"cuuid\nUUID\n)\x81", "unfinished UUID"),
         (b"cuuid\nUUID\n)\x81}b", "no number"),
