@@ -83,7 +83,9 @@ impl Parameters {
         let mut given: Vec<(String, String)> = Vec::new();
         for (name, value) in url.query_pairs() {
             if !value.is_empty() && given.iter().all(|(known, _)| *known != name) {
-                given.push((name.into_owned(), value.into_owned()));
+                // redis-py decodes what was decoded once more.
+                let value = percent_decode_str(&value).decode_utf8_lossy().into_owned();
+                given.push((name.into_owned(), value));
             }
         }
         Self(given)

@@ -44,6 +44,7 @@ fn redis_addresses_mean_what_they_mean_to_redis_py() {
         ("redis://u@h", "redis://u:@h:6379/0"),
         ("redis://u:hun%2Fter2@h", "redis://u:hun%2Fter2@h:6379/0"),
         ("redis://h?username=u&password=hunter2", "redis://u:hunter2@h:6379/0"),
+        ("redis://h?password=hun%252Fter2", "redis://:hun%2Fter2@h:6379/0"),
         ("redis://a:b@h?username=u&password=hunter2", "redis://a:b@h:6379/0"),
         ("redis:///4?host=other&port=7", "redis://other:7/4"),
         ("redis://h:1?host=other&port=7", "redis://h:1/0"),
