@@ -15,7 +15,7 @@ use std::sync::Arc;
 
 use s3::S3Server;
 use tempfile::TempDir;
-use tikkun::blob::{BlobStore, KeyFault, S3Keys, S3Place, open_directory, open_s3};
+use tikkun::blob::{BlobStore, KeyFault, S3Keys, S3Place, S3Way, open_directory, open_s3};
 use tikkun::fault::FaultKind;
 
 /// A store, and what has to live as long.
@@ -406,7 +406,8 @@ mod bucket {
             region: Some("auto".into()),
             endpoint: Some(server.endpoint()),
             path_style: true,
-            keys: Some(S3Keys { id: KEY_ID.into(), secret: SECRET.into() }),
+            keys: Some(S3Keys { id: KEY_ID.into(), secret: SECRET.into(), token: None }),
+            way: S3Way::default(),
         }
     }
 

@@ -64,6 +64,7 @@ macro_rules! claims {
         on_backend! { $backend, $fresh;
             delivery:
                 jobs_come_in_order_and_the_head_comes_first,
+                odd_names_of_queues_are_names,
                 two_fetchers_share_out_every_job_exactly_once,
                 a_job_is_delivered_as_it_was_enqueued,
                 an_id_that_is_there_is_not_enqueued_again,

@@ -6,6 +6,11 @@
     reason = "a test that fails should stop where it fails"
 )]
 
+#[path = "config/addresses.rs"]
+mod addresses;
+#[path = "config/credentials.rs"]
+mod credentials;
+
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -791,8 +796,7 @@ fn secrets_are_kept_but_never_printed() {
 #[test]
 fn errors_never_hold_a_secret() {
     let sources = [
-        vec![("INTERNAL_SECRET", "hunter2 ")],
-        vec![("INTERNAL_SECRET", "hunter2\n")],
+        vec![("INTERNAL_SECRET", "hunter2\n hunter2")],
         vec![("R2_ENDPOINT", "https://u:hunter2@h")],
         vec![("R2_ENDPOINT", "hunter2")],
         vec![("TIKKUN_ATTACHMENTS__S3_ENDPOINT", "https://u:hunter2@h")],

@@ -319,6 +319,21 @@ async fn the_bucket_refuses() {
 }
 
 #[tokio::test]
+async fn the_configuration_says_what_is_passed_over() {
+    let ward = Ward::well().await;
+    let odd = ["--set", "worker.queues=maintenance,a b"];
+    let told = ward.doctor(&odd, 0);
+    let found = &told["findings"][0];
+    assert_eq!((&found["severity"], &found["code"]), (&json!("notice"), &json!("configuration")), "{told:#}");
+    assert!(found["what"].as_str().unwrap().contains("`a b`"), "{told:#}");
+    assert_eq!(
+        told["findings"].as_array().unwrap().len(),
+        1,
+        "what is left to others shows elsewhere: {told:#}"
+    );
+}
+
+#[tokio::test]
 async fn the_outbox_is_old() {
     let ward = Ward::well().await;
     ward.sql(

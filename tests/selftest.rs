@@ -200,6 +200,31 @@ async fn bucket_that_refuses_something_fails_the_attachments_and_names_it() {
 }
 
 #[actix_rt::test]
+async fn key_that_the_library_cannot_bear_fails_the_attachments() {
+    let (folder, server) = (tempfile::tempdir().unwrap(), S3Server::start());
+    let profile = folder.path().join("credentials");
+    fs::write(&profile, "[default]\naws_access_key_id = A\u{1}B\naws_secret_access_key = s\n").unwrap();
+    let file = format!("AWS_SHARED_CREDENTIALS_FILE={}", profile.display());
+    let options = bucket(&server);
+    let without_key: Vec<&str> = options.iter().map(String::as_str).take(options.len() - 4).collect();
+    let data = folder.path().join("data");
+    let error = only_failure_under(&["env", &file], &data, "attachments", &without_key).await;
+    assert!(error.contains("put (storage on s3)") && error.contains("panic at"), "{error}");
+}
+
+#[actix_rt::test]
+async fn key_with_a_line_end_opens_the_bucket() {
+    let (folder, server) = (tempfile::tempdir().unwrap(), S3Server::start());
+    let mut options = bucket(&server);
+    for one in options.iter_mut().filter(|one| one.contains("access_key")) {
+        one.push('\n');
+    }
+    let options: Vec<&str> = options.iter().map(String::as_str).collect();
+    let (code, printed) = selftest(folder.path(), &options).await;
+    assert_eq!(code, 0, "{printed}");
+}
+
+#[actix_rt::test]
 async fn locked_queue_fails_the_queue_in_its_time() {
     let folder = tempfile::tempdir().unwrap();
     drop(open_embedded(folder.path()).await.unwrap());

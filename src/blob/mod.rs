@@ -10,7 +10,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 pub use blob_store::{BlobStore, BlobTarget, KeyFault};
-pub use s3::{S3Keys, S3Place};
+pub use s3::{S3Keys, S3Place, S3Way};
 
 use crate::fault::Fault;
 

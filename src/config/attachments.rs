@@ -7,8 +7,10 @@ use secrecy::{ExposeSecret, SecretString};
 use super::environment::variable;
 use super::private::Address;
 use super::problem::Warning;
-use super::reader::Reader;
-use super::value::words;
+use super::proxy::ProxySettings;
+use super::reader::{QUOTES, Reader};
+use super::trust;
+use super::value::{is_quoted, words};
 
 /// Which kind of storage.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,6 +40,8 @@ pub struct AttachmentSettings {
     pub r2: R2Settings,
     /// What the driver `s3` needs.
     pub s3: S3Settings,
+    /// The proxy on the way to the bucket, as HTTPS_PROXY and its kin say.
+    pub proxy: Option<ProxySettings>,
 }
 
 /// What it takes to reach R2. Empty text: not set.
@@ -70,17 +74,35 @@ pub struct S3Settings {
     pub access_key_id: SecretString,
     /// Secret of the access key.
     pub secret_access_key: SecretString,
+    /// What belongs to a key that is lent for a while, as AWS_SESSION_TOKEN says.
+    pub session_token: SecretString,
 }
 
 /// The folder in the data folder.
 const FOLDER: &str = "attachments";
 
 impl AttachmentSettings {
-    pub(super) fn read(reader: &mut Reader<'_>, data: &Path) -> Self {
+    pub(super) fn read(reader: &mut Reader<'_>, data: &Path, ca_file: Option<&Path>) -> Self {
         let driver = reader.get("attachments.driver");
         let folder: String = reader.get("attachments.folder");
         let folder = if folder.is_empty() { data.join(FOLDER) } else { PathBuf::from(folder) };
-        let settings = Self { driver, folder, r2: R2Settings::read(reader), s3: S3Settings::read(reader) };
+        let (r2, mut s3) = (R2Settings::read(reader), S3Settings::read(reader));
+        let endpoint = match driver {
+            AttachmentDriver::Local => None,
+            AttachmentDriver::R2 => Some(("attachments.r2_endpoint", r2.endpoint())),
+            AttachmentDriver::S3 => {
+                s3.mend_from_variables(reader);
+                Some(("attachments.s3_endpoint", s3.endpoint.clone()))
+            }
+        };
+        let proxy = endpoint.and_then(|(key, endpoint)| {
+            let is_plain = endpoint.to_ascii_lowercase().starts_with("http://");
+            if !is_plain {
+                trust::check_roots(reader, key, ca_file);
+            }
+            ProxySettings::read(reader, is_plain)
+        });
+        let settings = Self { driver, folder, r2, s3, proxy };
         settings.check(reader);
         settings
     }
@@ -130,9 +152,9 @@ impl R2Settings {
                 "letters and digits, or nothing",
                 is_account,
             ),
-            bucket: reader.get("attachments.r2_bucket"),
-            access_key_id: reader.get("attachments.r2_access_key_id"),
-            secret_access_key: reader.get("attachments.r2_secret_access_key"),
+            bucket: name(reader, "attachments.r2_bucket"),
+            access_key_id: key_part(reader, "attachments.r2_access_key_id"),
+            secret_access_key: key_part(reader, "attachments.r2_secret_access_key"),
             endpoint: endpoint(reader, "attachments.r2_endpoint"),
         }
     }
@@ -160,12 +182,32 @@ impl R2Settings {
 impl S3Settings {
     fn read(reader: &mut Reader<'_>) -> Self {
         Self {
-            bucket: reader.get("attachments.s3_bucket"),
-            region: reader.get("attachments.s3_region"),
+            bucket: name(reader, "attachments.s3_bucket"),
+            region: name(reader, "attachments.s3_region"),
             endpoint: endpoint(reader, "attachments.s3_endpoint"),
             path_style: reader.get("attachments.s3_path_style"),
-            access_key_id: reader.get("attachments.s3_access_key_id"),
-            secret_access_key: reader.get("attachments.s3_secret_access_key"),
+            access_key_id: key_part(reader, "attachments.s3_access_key_id"),
+            secret_access_key: key_part(reader, "attachments.s3_secret_access_key"),
+            session_token: SecretString::from(""),
+        }
+    }
+
+    /// Takes what AWS's own variables say in the place of AWS's chain where they cannot be used as they are: a line
+    /// end in one of them makes the SDK panic. All others are left to the chain.
+    fn mend_from_variables(&mut self, reader: &mut Reader<'_>) {
+        let regions = ["AWS_REGION", "AWS_DEFAULT_REGION"];
+        if let Some(region) = regions.into_iter().find(|name| reader.variable(name).is_some())
+            && self.region.is_empty()
+            && needs_mending(reader, region)
+        {
+            self.region = mended(reader, region);
+        }
+        let names = ["AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"];
+        let is_set = names.into_iter().take(2).all(|name| reader.variable(name).is_some());
+        let is_broken = names.into_iter().any(|name| needs_mending(reader, name));
+        if is_empty(&self.access_key_id) && is_set && is_broken {
+            let [id, secret, token] = names.map(|name| SecretString::from(mended(reader, name)));
+            (self.access_key_id, self.secret_access_key, self.session_token) = (id, secret, token);
         }
     }
 
@@ -178,6 +220,44 @@ impl S3Settings {
             ("attachments.s3_secret_access_key", no_secret && !no_id),
         ])
     }
+}
+
+/// A part of an access key: it goes into a header, and none was ever given out with quotes around it.
+fn key_part(reader: &mut Reader<'_>, key: &'static str) -> SecretString {
+    let expected = "part of an access key: visible ASCII characters, without quotes around them";
+    reader.read(key, expected, |secret: &SecretString| is_key_part(secret.expose_secret()))
+}
+
+fn is_key_part(text: &str) -> bool {
+    text.chars().all(|c| c.is_ascii_graphic()) && !is_quoted(text)
+}
+
+/// A name within an address.
+fn name(reader: &mut Reader<'_>, key: &'static str) -> String {
+    let fits =
+        |name: &String| !name.contains(|c: char| c.is_control() || c.is_whitespace()) && !is_quoted(name);
+    reader.read(key, "a name without blanks and quotes, or nothing", fits)
+}
+
+fn needs_mending(reader: &Reader<'_>, variable: &str) -> bool {
+    reader.variable(variable).is_some_and(|text| !is_key_part(text))
+}
+
+/// A variable of AWS's own without the blanks at its ends; one that cannot be used even so is refused. Empty: not set.
+fn mended(reader: &mut Reader<'_>, variable: &str) -> String {
+    let Some(given) = reader.variable(variable) else { return String::new() };
+    let text = given.trim();
+    if !is_key_part(text) {
+        let quotes = if is_quoted(text) { QUOTES } else { "" };
+        reader.refuse(format!(
+            "the environment variable {variable} cannot be used, expected visible ASCII characters{quotes}"
+        ));
+    } else if text != given {
+        reader.warnings.push(Warning::warn(format!(
+            "{variable} begins or ends with blanks or a line end, which are left out"
+        )));
+    }
+    text.to_owned()
 }
 
 fn is_empty(secret: &SecretString) -> bool {

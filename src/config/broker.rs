@@ -6,6 +6,7 @@ use secrecy::SecretString;
 
 use super::private::{Address, EMBEDDED};
 use super::reader::Reader;
+use super::redis;
 use super::size::ByteSize;
 
 /// Which engine keeps the queues. The next one is one more variant and one more arm below.
@@ -24,7 +25,7 @@ pub enum BrokerEngine {
 /// How to reach a Redis, and how to read what lies there.
 #[derive(Clone, Debug)]
 pub struct RedisSettings {
-    /// The URL, which may hold a password.
+    /// The URL as the adapter takes it, which may hold a password.
     pub url: SecretString,
     /// What every key of RQ begins with.
     pub key_prefix: String,
@@ -47,30 +48,30 @@ pub struct BrokerSettings {
 const FILE: &str = "queue.db";
 
 impl BrokerSettings {
-    pub(super) fn read(reader: &mut Reader<'_>, data: &Path) -> Self {
+    pub(super) fn read(reader: &mut Reader<'_>, data: &Path, ca_file: Option<&Path>) -> Self {
         let url: Address = reader.get("broker.url");
-        let redis = RedisSettings {
-            url: SecretString::from(url.expose()),
-            key_prefix: reader.read("broker.key_prefix", "text without spaces", |prefix: &String| {
-                !prefix.is_empty() && !prefix.contains(char::is_whitespace)
-            }),
-            payload_limit: reader.get("broker.payload_limit"),
-            expanded_limit: reader.get("broker.expanded_limit"),
-        };
-        let embedded = BrokerEngine::Embedded { file: data.join(FILE) };
-        let engine = match (url.expose(), url.scheme().as_deref()) {
-            ("" | EMBEDDED, _) => embedded,
-            (text, Some("redis" | "rediss" | "unix" | "redis+unix")) if url::Url::parse(text).is_ok() => {
-                BrokerEngine::Redis(redis)
-            }
+        let target = match url.scheme().as_deref() {
+            Some("redis" | "rediss" | "unix" | "redis+unix") => redis::target(reader, &url, ca_file),
+            _ if matches!(url.expose(), "" | EMBEDDED) => None,
             _ => {
                 let (named, masked) = (reader.name("broker.url"), url.masked());
                 reader.refuse(format!(
                     "{named} is `{masked}`, expected `embedded`, `redis://host:6379/0`, `rediss://…` or \
                      `unix:///path/of/the.sock`"
                 ));
-                embedded
+                None
             }
+        };
+        let key_prefix = reader.read("broker.key_prefix", "text without spaces", |prefix: &String| {
+            !prefix.is_empty() && !prefix.contains(char::is_whitespace)
+        });
+        let payload_limit = reader.get("broker.payload_limit");
+        let expanded_limit = reader.get("broker.expanded_limit");
+        let engine = match target {
+            Some(url) => {
+                BrokerEngine::Redis(RedisSettings { url, key_prefix, payload_limit, expanded_limit })
+            }
+            None => BrokerEngine::Embedded { file: data.join(FILE) },
         };
         Self { engine, shown: url.masked() }
     }

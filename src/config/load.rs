@@ -26,7 +26,7 @@ impl Settings {
     pub fn load(sources: &Sources) -> Result<Loaded, ConfigError> {
         let keys = Keys::from_manual().map_err(|problem| ConfigError::new(vec![problem]))?;
         let (layers, problems) = sources.layers(&keys);
-        let mut reader = Reader::new(&keys, &layers, problems);
+        let mut reader = Reader::new(&keys, &layers, &sources.env, problems);
         let mut settings = Self::read(&mut reader);
         contradictions::check(&settings, &mut reader);
         settings.traces = TraceSettings::read(&sources.env, &mut reader.warnings);

@@ -3,14 +3,18 @@
 use secrecy::{ExposeSecret, SecretString};
 
 use super::mask::masked_url;
-use super::value::{Privacy, Value};
+use super::value::{Privacy, Value, is_quoted};
 
 impl Value for SecretString {
-    const EXPECTED: &'static str = "text";
+    const EXPECTED: &'static str = "text without line ends and other control characters";
     const PRIVACY: Privacy = Privacy::Secret;
 
+    /// What stands in a file often ends with a line end, and no secret is meant to: [`Reader::read`] says so.
+    ///
+    /// [`Reader::read`]: super::reader::Reader::read
     fn from_text(text: &str) -> Option<Self> {
-        Some(Self::from(text))
+        let text = text.trim();
+        (!text.contains(char::is_control)).then(|| Self::from(text))
     }
 
     fn show(&self) -> String {
@@ -39,6 +43,15 @@ impl Address {
         if self.expose() == EMBEDDED { EMBEDDED.to_owned() } else { masked_url(self.expose()) }
     }
 
+    /// The address taken apart, with the part before `://` in lower case. A user without a host, which no URL may be
+    /// without, is at `localhost`; none: it is no URL.
+    pub(super) fn url(&self) -> Option<url::Url> {
+        let (scheme, rest) = self.expose().split_once("://")?;
+        let (authority, tail) = rest.split_at(rest.find(['/', '?']).unwrap_or(rest.len()));
+        let host = if authority.ends_with('@') { "localhost" } else { "" };
+        url::Url::parse(&format!("{}://{authority}{host}{tail}", scheme.to_ascii_lowercase())).ok()
+    }
+
     /// The part before `://`, in lower case.
     pub(super) fn scheme(&self) -> Option<String> {
         self.expose().split_once("://").map(|(scheme, _)| scheme.to_ascii_lowercase())
@@ -46,11 +59,14 @@ impl Address {
 }
 
 impl Value for Address {
-    const EXPECTED: &'static str = "a URL";
+    const EXPECTED: &'static str = "a URL in one line, without quotes";
     const PRIVACY: Privacy = Privacy::Url;
 
+    /// Whoever takes a URL apart drops line ends within it without a word.
     fn from_text(text: &str) -> Option<Self> {
-        Some(Self(SecretString::from(text.trim())))
+        let text = text.trim();
+        let fits = !text.contains(char::is_control) && !is_quoted(text);
+        fits.then(|| Self(SecretString::from(text)))
     }
 
     fn show(&self) -> String {

@@ -31,6 +31,8 @@ pub struct Warning {
     pub level: WarningLevel,
     /// What, in one line.
     pub text: String,
+    /// Whether it is about a queue that is left to others: that shows in the queues themselves, too.
+    pub of_queues: bool,
 }
 
 impl ConfigError {
@@ -53,11 +55,16 @@ impl Problem {
 
 impl Warning {
     pub(super) fn warn(text: impl Into<String>) -> Self {
-        Self { level: WarningLevel::Warn, text: text.into() }
+        Self { level: WarningLevel::Warn, text: text.into(), of_queues: false }
     }
 
     pub(super) fn error(text: impl Into<String>) -> Self {
-        Self { level: WarningLevel::Error, text: text.into() }
+        Self { level: WarningLevel::Error, text: text.into(), of_queues: false }
+    }
+
+    /// The same, about a queue that is left to others.
+    pub(super) fn of_queues(self) -> Self {
+        Self { of_queues: true, ..self }
     }
 }
 

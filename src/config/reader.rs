@@ -8,20 +8,36 @@ use super::environment::variable;
 use super::keys::Keys;
 use super::layers::{Entry, Given, Layers, Origin, Raw};
 use super::problem::{Problem, Warning};
-use super::value::{Privacy, Value};
+use super::value::{Privacy, Value, is_quoted};
+
+/// What is said of a value in quotes that cannot be used.
+pub(super) const QUOTES: &str =
+    "; the quotes are taken as part of it (`docker --env-file` does not take them off): leave them out";
 
 /// What the sections are read from.
 pub(super) struct Reader<'a> {
     keys: &'a Keys,
     layers: &'a Layers,
+    env: &'a [(String, String)],
     pub(super) entries: Vec<Entry>,
     pub(super) problems: Vec<Problem>,
     pub(super) warnings: Vec<Warning>,
 }
 
 impl<'a> Reader<'a> {
-    pub(super) fn new(keys: &'a Keys, layers: &'a Layers, problems: Vec<Problem>) -> Self {
-        Self { keys, layers, entries: Vec::new(), problems, warnings: Vec::new() }
+    pub(super) fn new(
+        keys: &'a Keys,
+        layers: &'a Layers,
+        env: &'a [(String, String)],
+        problems: Vec<Problem>,
+    ) -> Self {
+        Self { keys, layers, env, entries: Vec::new(), problems, warnings: Vec::new() }
+    }
+
+    /// An environment variable that is no key's: one that other programs know, too. Blank ones are not set.
+    pub(super) fn variable(&self, name: &str) -> Option<&'a str> {
+        let found = self.env.iter().find(|(known, value)| known == name && !value.trim().is_empty());
+        found.map(|(_, value)| value.as_str())
     }
 
     /// A value of any kind that its type allows.
@@ -58,6 +74,7 @@ impl<'a> Reader<'a> {
         };
         match value.filter(|value| fits(value)) {
             Some(value) => {
+                self.warn_of_ends::<T>(key);
                 self.entries.push(Entry { key, value: value.show(), origin });
                 value
             }
@@ -99,13 +116,31 @@ impl<'a> Reader<'a> {
         self.problems.push(Problem::new(text));
     }
 
+    /// Blanks at the ends of a secret are left out, and quotes are not: a person may have meant either otherwise.
+    fn warn_of_ends<T: Value>(&mut self, key: &str) {
+        let Some(given) = self.layers.last(key) else { return };
+        let text = given.raw.text();
+        let what = if T::PRIVACY == Privacy::Secret && text.trim() != text {
+            "begins or ends with blanks or a line end, which are left out"
+        } else if matches!(given.origin, Origin::Env(_)) && is_quoted(&text) {
+            "begins and ends with a quote, which is taken as part of it: `docker --env-file` does not take quotes off"
+        } else {
+            return;
+        };
+        self.warnings.push(Warning::warn(format!("{} {what}", self.name(key))));
+    }
+
     fn unusable<T: Value>(&mut self, key: &str, expected: &str) {
-        let text = match self.layers.last(key) {
+        let given = self.layers.last(key);
+        let is_quoted =
+            given.is_some_and(|given| matches!(given.raw, Raw::Text(_)) && is_quoted(&given.raw.text()));
+        let quotes = if is_quoted { QUOTES } else { "" };
+        let text = match given {
             Some(given) if T::PRIVACY == Privacy::Secret => {
-                format!("`{key}` (from {}) cannot be used, expected {expected}", given.origin)
+                format!("`{key}` (from {}) cannot be used, expected {expected}{quotes}", given.origin)
             }
             Some(given) => format!(
-                "`{key}` is `{}` (from {}), expected {expected}",
+                "`{key}` is `{}` (from {}), expected {expected}{quotes}",
                 given.raw.shown(T::PRIVACY),
                 given.origin
             ),

@@ -18,6 +18,7 @@ use super::store::StoreSettings;
 use super::supervision::SupervisionSettings;
 use super::traces::TraceSettings;
 use super::tracker::TrackerSettings;
+use super::trust::TlsSettings;
 use super::worker::WorkerSettings;
 use crate::job::Schedule;
 
@@ -26,6 +27,8 @@ use crate::job::Schedule;
 pub struct Settings {
     /// What this process is for, where it keeps things, how it stops.
     pub service: ServiceSettings,
+    /// Whom the service trusts when it speaks TLS.
+    pub tls: TlsSettings,
     /// How much is written, and how.
     pub log: LogSettings,
     /// The window to the outside.
@@ -67,8 +70,11 @@ impl Settings {
     pub(super) fn read(reader: &mut Reader<'_>) -> Self {
         let service = ServiceSettings::read(reader);
         let data = service.data.clone();
+        let tls = TlsSettings::read(reader);
+        let ca_file = tls.ca_file.clone();
         Self {
             service,
+            tls,
             log: LogSettings::read(reader),
             http: HttpSettings::read(reader),
             worker: WorkerSettings::read(reader),
@@ -81,9 +87,9 @@ impl Settings {
             tracker: TrackerSettings::read(reader),
             supervision: SupervisionSettings::read(reader),
             diagnostics: DiagnosticsSettings::read(reader),
-            broker: BrokerSettings::read(reader, &data),
-            store: StoreSettings::read(reader, &data),
-            attachments: AttachmentSettings::read(reader, &data),
+            broker: BrokerSettings::read(reader, &data, ca_file.as_deref()),
+            store: StoreSettings::read(reader, &data, ca_file.as_deref()),
+            attachments: AttachmentSettings::read(reader, &data, ca_file.as_deref()),
             traces: TraceSettings::default(),
             entries: Vec::new(),
         }

@@ -51,9 +51,9 @@ impl StoreSettings {
         }
     }
 
-    pub(super) fn read(reader: &mut Reader<'_>, data: &Path) -> Self {
+    pub(super) fn read(reader: &mut Reader<'_>, data: &Path, ca_file: Option<&Path>) -> Self {
         let url: Address = reader.get("store.url");
-        let engine = engine(reader, &url);
+        let engine = engine(reader, &url, ca_file);
         Self {
             engine: engine.unwrap_or_else(|| StoreEngine::Sqlite { file: data.join(FILE) }),
             shown: url.masked(),
@@ -64,8 +64,8 @@ impl StoreSettings {
 }
 
 /// The engine that the URL asks for; none: the default, or something that was refused.
-fn engine(reader: &mut Reader<'_>, url: &Address) -> Option<StoreEngine> {
-    let postgres = PostgresSettings::read(reader, url);
+fn engine(reader: &mut Reader<'_>, url: &Address, ca_file: Option<&Path>) -> Option<StoreEngine> {
+    let postgres = PostgresSettings::read(reader, url, ca_file);
     if url.expose().is_empty() {
         return None;
     }

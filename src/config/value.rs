@@ -18,6 +18,12 @@ pub(super) enum Privacy {
     Secret,
 }
 
+/// Whether a text begins and ends with the same quote.
+pub(super) fn is_quoted(text: &str) -> bool {
+    let text = text.trim();
+    text.len() > 1 && ['"', '\''].into_iter().any(|quote| text.starts_with(quote) && text.ends_with(quote))
+}
+
 /// A type that settings can have.
 pub(super) trait Value: Sized {
     /// Completes the sentence "expected …".

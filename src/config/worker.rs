@@ -79,7 +79,7 @@ impl WorkerSettings {
                  another worker takes them; add it to RQ_QUEUES"
             )));
         }
-        warnings
+        warnings.into_iter().map(Warning::of_queues).collect()
     }
 }
 
@@ -96,10 +96,32 @@ fn queue_list(reader: &mut Reader<'_>, key: &'static str) -> Vec<QueueName> {
                 .warnings
                 .push(Warning::warn(format!("{named} names `{queue}` twice: the repeat is dropped")));
         } else {
+            if let Some(hint) = oddity(queue.as_str()) {
+                let named = reader.name(key);
+                reader.warnings.push(Warning::warn(format!(
+                    "{named} names the queue `{queue}`, which is served under just this name; {hint}"
+                )));
+            }
             queues.push(queue);
         }
     }
     queues
+}
+
+/// What may be meant by a queue's name that RQ takes, and hardly anybody gives.
+fn oddity(name: &str) -> Option<&'static str> {
+    match name {
+        _ if name.contains(['"', '\'']) => Some(
+            "if the quotes are not part of it, leave them out: `docker --env-file` does not take them off",
+        ),
+        _ if name.contains('#') => {
+            Some("if a comment was meant, put it into a line of its own: what follows a `#` is not cut off")
+        }
+        _ if name.contains([';', '|']) || name.contains(char::is_whitespace) => {
+            Some("if several queues were meant, put commas between them")
+        }
+        _ => None,
+    }
 }
 
 fn is_name(name: &str) -> bool {

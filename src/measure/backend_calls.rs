@@ -4,6 +4,7 @@ use std::time::Instant;
 
 use super::list::{CALLS, FAULTS};
 use crate::fault::{Fault, FaultKind};
+use crate::supervision::catch_panic;
 
 /// Counts the calls to one back end.
 #[derive(Clone, Copy, Debug)]
@@ -31,7 +32,7 @@ impl BackendCalls {
     ) -> Result<T, Fault> {
         let mut open = Open { calls: *self, operation, answered: false };
         let began = Instant::now();
-        let answer = call.await;
+        let answer = self.unpanicked(operation, call).await;
         open.answered = true;
         CALLS.histogram(&[self.backend, self.engine, operation]).record(began.elapsed());
         self.note(operation, &answer);
@@ -47,9 +48,26 @@ impl BackendCalls {
         operation: &'static str,
         call: impl Future<Output = Result<T, Fault>>,
     ) -> Result<T, Fault> {
-        let answer = call.await;
+        let answer = self.unpanicked(operation, call).await;
         self.note(operation, &answer);
         answer
+    }
+
+    /// A panic in the library that makes the call is a refusal that a person has to look into, and no fault of the
+    /// actor that asked.
+    async fn unpanicked<T>(
+        &self,
+        operation: &str,
+        call: impl Future<Output = Result<T, Fault>>,
+    ) -> Result<T, Fault> {
+        let panicked = |panic| {
+            let text = format!(
+                "{operation} ({} on {}): the library that asks it gave up",
+                self.backend, self.engine
+            );
+            Err(Fault::new(FaultKind::Permanent, text).because(panic))
+        };
+        catch_panic(call).await.unwrap_or_else(panicked)
     }
 
     /// Counts a fault in a part of an answer.
@@ -89,6 +107,26 @@ impl Drop for Open {
     fn drop(&mut self) {
         if !self.answered {
             self.calls.count(self.operation, "unanswered");
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_panic_of_a_library_is_a_refusal_with_its_text_that_counts_as_one() {
+        let calls = BackendCalls::to("storage", "s3");
+        let broken = async || -> Result<(), Fault> { panic!("no such header value") };
+        for fault in [calls.timed("put", broken()).await, calls.patient("put", broken()).await] {
+            let fault = fault.unwrap_err();
+            assert_eq!(fault.kind(), FaultKind::Permanent);
+            let told = fault.chain();
+            assert!(
+                told.starts_with("put (storage on s3)") && told.contains("no such header value"),
+                "{told}"
+            );
         }
     }
 }

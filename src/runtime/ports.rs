@@ -8,7 +8,7 @@ use secrecy::ExposeSecret;
 
 use super::opening::{OpenError, Opening};
 use crate::actors::TrackedKind;
-use crate::blob::{BlobStore, S3Keys, S3Place, open_directory, open_s3};
+use crate::blob::{BlobStore, S3Keys, S3Place, S3Way, open_directory, open_s3};
 use crate::config::{AttachmentDriver, AttachmentSettings, BrokerEngine, Settings, StoreEngine};
 use crate::fault::{Fault, FaultKind};
 use crate::job::Job as _;
@@ -18,6 +18,7 @@ use crate::queue::{Broker, RqSettings, open_embedded, open_rq};
 use crate::store::{
     Migrated, Schema, Store, TrialData, migrate_postgres, open_postgres, open_sqlite, open_sqlite_trial,
 };
+use crate::supervision::catch_panic;
 
 /// Everything outside this process.
 #[derive(Clone)]
@@ -174,12 +175,24 @@ fn schema(settings: &Settings) -> Schema {
     }
 }
 
+/// A panic in a library that opens a back end is a refusal, too.
+async fn opened_calmly<T>(open: impl Future<Output = Result<T, Fault>>) -> Result<T, Fault> {
+    let opened = catch_panic(open).await;
+    opened.unwrap_or_else(|panic| {
+        Err(Fault::new(FaultKind::Permanent, "the library that opens it gave up").because(panic))
+    })
+}
+
 pub(super) async fn open_broker(settings: &Settings) -> Result<Arc<dyn Broker>, OpenError> {
     let local = queue_file(settings).is_some();
     open_queue(settings).await.map_err(|fault| OpenError::new("the queue", fault).of_a_file(local))
 }
 
 async fn open_queue(settings: &Settings) -> Result<Arc<dyn Broker>, Fault> {
+    opened_calmly(queue_of(settings)).await
+}
+
+async fn queue_of(settings: &Settings) -> Result<Arc<dyn Broker>, Fault> {
     match &settings.broker.engine {
         BrokerEngine::Embedded { file } => open_embedded(file.parent().unwrap_or(file)).await,
         BrokerEngine::Redis(redis) => open_rq(&RqSettings {
@@ -212,10 +225,13 @@ pub(super) async fn open_store(settings: &Settings) -> Result<Store, OpenError> 
 }
 
 async fn open_tables(settings: &Settings, schema: Schema) -> Result<Store, Fault> {
-    match &settings.store.engine {
-        StoreEngine::Sqlite { file } => open_sqlite(file, schema).await,
-        StoreEngine::Postgres(postgres) => open_postgres(postgres, schema).await,
-    }
+    opened_calmly(async {
+        match &settings.store.engine {
+            StoreEngine::Sqlite { file } => open_sqlite(file, schema).await,
+            StoreEngine::Postgres(postgres) => open_postgres(postgres, schema).await,
+        }
+    })
+    .await
 }
 
 /// Brings the tables up to date, as a step of its own. On PostgreSQL those of the application are made only
@@ -233,11 +249,18 @@ pub async fn migrate(settings: &Settings, application_tables: bool) -> Result<Mi
 }
 
 pub(super) async fn open_blobs(settings: &Settings) -> Result<Arc<dyn BlobStore>, OpenError> {
-    let opened = match &settings.attachments.driver {
-        AttachmentDriver::Local => open_directory(&settings.attachments.folder).await,
-        AttachmentDriver::R2 => open_s3(r2_place(&settings.attachments)).await,
-        AttachmentDriver::S3 => open_s3(s3_place(&settings.attachments)).await,
+    let open = async {
+        match &settings.attachments.driver {
+            AttachmentDriver::Local => open_directory(&settings.attachments.folder).await,
+            AttachmentDriver::R2 => {
+                open_s3(S3Place { way: way(settings), ..r2_place(&settings.attachments) }).await
+            }
+            AttachmentDriver::S3 => {
+                open_s3(S3Place { way: way(settings), ..s3_place(&settings.attachments) }).await
+            }
+        }
     };
+    let opened = opened_calmly(open).await;
     let local = matches!(settings.attachments.driver, AttachmentDriver::Local);
     opened.map_err(|fault| OpenError::new("the attachments", fault).of_a_file(local))
 }
@@ -250,15 +273,24 @@ fn r2_place(AttachmentSettings { r2, .. }: &AttachmentSettings) -> S3Place {
         region: Some("auto".to_owned()),
         endpoint: Some(r2.endpoint()),
         path_style: true,
-        keys: Some(S3Keys { id: r2.access_key_id.clone(), secret: r2.secret_access_key.clone() }),
+        keys: Some(S3Keys {
+            id: r2.access_key_id.clone(),
+            secret: r2.secret_access_key.clone(),
+            token: None,
+        }),
+        way: S3Way::default(),
     }
 }
 
 fn s3_place(AttachmentSettings { s3, .. }: &AttachmentSettings) -> S3Place {
     let given = |text: &str| (!text.is_empty()).then(|| text.to_owned());
     let has_keys = !s3.access_key_id.expose_secret().is_empty();
-    let keys =
-        has_keys.then(|| S3Keys { id: s3.access_key_id.clone(), secret: s3.secret_access_key.clone() });
+    let has_token = !s3.session_token.expose_secret().is_empty();
+    let keys = has_keys.then(|| S3Keys {
+        id: s3.access_key_id.clone(),
+        secret: s3.secret_access_key.clone(),
+        token: has_token.then(|| s3.session_token.clone()),
+    });
     S3Place {
         driver: "s3",
         bucket: s3.bucket.clone(),
@@ -266,7 +298,12 @@ fn s3_place(AttachmentSettings { s3, .. }: &AttachmentSettings) -> S3Place {
         endpoint: given(&s3.endpoint),
         path_style: s3.path_style,
         keys,
+        way: S3Way::default(),
     }
+}
+
+fn way(settings: &Settings) -> S3Way {
+    S3Way { ca_file: settings.tls.ca_file.clone(), proxy: settings.attachments.proxy.clone() }
 }
 
 /// The background jobs whose rows and queue entries are kept together.

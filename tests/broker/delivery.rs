@@ -23,6 +23,19 @@ pub async fn jobs_come_in_order_and_the_head_comes_first(fresh: &dyn Fresh) {
     assert_eq!(fetch(&*broker, 4).await, []);
 }
 
+pub async fn odd_names_of_queues_are_names(fresh: &dyn Fresh) {
+    let broker = leased(fresh).await;
+    for name in ["\"a\"", "a b", "a;b", "a # c", "קבלות"] {
+        let new = tikkun::job::NewJob { queue: name.into(), ..job(name) };
+        broker.enqueue(&[new]).await.unwrap();
+        assert!(broker.wait(&name.into(), Duration::from_secs(1)).await.unwrap(), "{name}");
+        let fetched = broker.fetch(&name.into(), 1, &ME.into()).await.unwrap();
+        assert_eq!(ids(&fetched), [name]);
+        assert_eq!(settle(&*broker, &fetched[0], ack()).await, Settled::Done, "{name}");
+        assert_eq!(broker.counts().await.unwrap()[&name.into()].finished, 1, "{name}");
+    }
+}
+
 pub async fn two_fetchers_share_out_every_job_exactly_once(fresh: &dyn Fresh) {
     const JOBS: usize = 500;
     let (first, second) = (leased(fresh).await, fresh.open().await);

@@ -1,10 +1,11 @@
 //! Objects in a bucket: they follow their receipts, in few calls, and an outage of the storage holds up no row.
 
+use std::fs;
 use std::time::Duration;
 
 use crate::ground::Ground;
 use crate::process::Service;
-use crate::s3::{KEY_ID, SECRET, Trouble};
+use crate::s3::{BUCKET, KEY_ID, SECRET, Trouble};
 
 const SLOW_DOWN: Trouble = Trouble::Answer(503, "SlowDown", "reduce your request rate");
 
@@ -89,6 +90,27 @@ async fn objects_that_stay_in_the_bucket_stay_in_the_outbox_with_their_reason() 
     assert_eq!(ground.number(reason).await, 1);
     ground.run("update tikkun_cleanup_outbox set next_try_at = '2026-01-01 00:00:00.000000'").await;
     ground.completed(&mut service, job, &tenant).await;
+}
+
+#[tokio::test]
+async fn library_that_panics_over_a_key_is_a_refusal_that_health_tells_of() {
+    let ground = Ground::in_s3().await;
+    ground.tenant(7, 20).await;
+    let profile = ground.path().join("credentials");
+    fs::write(&profile, "[default]\naws_access_key_id = A\u{1}B\naws_secret_access_key = s\n").unwrap();
+    let start = ground.service().set("ATTACHMENT_STORAGE_DRIVER", "s3");
+    let start = start.set("TIKKUN_ATTACHMENTS__S3_BUCKET", BUCKET);
+    let start = start.set("TIKKUN_ATTACHMENTS__S3_ENDPOINT", &ground.bucket().endpoint());
+    let mut service = start.set("AWS_SHARED_CREDENTIALS_FILE", profile.to_str().unwrap()).start().await;
+    let job = service.delete_all(7);
+    ground.becomes(&mut service, job, "completed").await;
+    let look = async |service: &Service| {
+        let cleanup = service.health()["cleanup_pending"].clone();
+        let error = cleanup["last_error"].as_str()?;
+        (cleanup["refused"].as_u64()? > 0 && error.contains("panic at")).then_some(())
+    };
+    service.until("a refusal with the text of the panic", look).await;
+    assert_eq!((service.restarts(), service.lines("panicked").len()), (0, 0), "no actor broke");
 }
 
 #[tokio::test]

@@ -13,4 +13,4 @@ mod single;
 mod versions;
 
 pub(super) use bucket::Bucket;
-pub use place::{S3Keys, S3Place};
+pub use place::{S3Keys, S3Place, S3Way};

@@ -1,18 +1,23 @@
 //! Where a bucket lies, and a client that reaches it.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use aws_config::SdkConfig;
 use aws_sdk_s3::Client;
+use aws_sdk_s3::config::RuntimeComponents;
 use aws_sdk_s3::config::retry::RetryConfig;
 use aws_sdk_s3::config::timeout::TimeoutConfig;
 use aws_sdk_s3::config::{
     BehaviorVersion, Builder, Credentials, Region, RequestChecksumCalculation, ResponseChecksumValidation,
     SharedHttpClient,
 };
-use aws_smithy_http_client::tls::{Provider, rustls_provider::CryptoMode};
+use aws_smithy_http_client::Connector;
+use aws_smithy_http_client::proxy::{ProxyConfig, ProxyError};
+use aws_smithy_http_client::tls::{Provider, TlsContext, TrustStore, rustls_provider::CryptoMode};
 use secrecy::{ExposeSecret, SecretString};
 
+use crate::config::{ProxySettings, trusted_roots};
 use crate::fault::{Fault, FaultKind};
 
 /// Longest wait for a connection.
@@ -43,6 +48,17 @@ pub struct S3Place {
     pub path_style: bool,
     /// The access key; none: AWS's own chain looks for one.
     pub keys: Option<S3Keys>,
+    /// How the store is reached.
+    pub way: S3Way,
+}
+
+/// The way to a store.
+#[derive(Clone, Debug, Default)]
+pub struct S3Way {
+    /// A file of authorities that are trusted beside the system's.
+    pub ca_file: Option<PathBuf>,
+    /// The proxy between.
+    pub proxy: Option<ProxySettings>,
 }
 
 /// An access key.
@@ -52,12 +68,14 @@ pub struct S3Keys {
     pub id: SecretString,
     /// Its secret.
     pub secret: SecretString,
+    /// What belongs to a key that is lent for a while; none: it is for good.
+    pub token: Option<SecretString>,
 }
 
 impl S3Place {
     /// A client for the bucket. Nothing is asked of the store yet.
     pub(super) async fn client(&self) -> Result<Client, Fault> {
-        let http = http_client();
+        let http = self.way.http_client()?;
         let own = self.own_chain(&http).await;
         let region = self.region(own.as_ref())?;
         let timeouts = TimeoutConfig::builder()
@@ -80,10 +98,10 @@ impl S3Place {
             None => config,
         };
         let config = match &self.keys {
-            Some(S3Keys { id, secret }) => config.credentials_provider(Credentials::new(
+            Some(S3Keys { id, secret, token }) => config.credentials_provider(Credentials::new(
                 id.expose_secret(),
                 secret.expose_secret(),
-                None,
+                token.as_ref().map(|token| token.expose_secret().to_owned()),
                 None,
                 "tikkun",
             )),
@@ -128,8 +146,33 @@ impl S3Place {
     }
 }
 
-fn http_client() -> SharedHttpClient {
-    aws_smithy_http_client::Builder::new().tls_provider(Provider::Rustls(CryptoMode::Ring)).build_https()
+impl S3Way {
+    /// A client that trusts what the configuration says, and nothing that was compiled in.
+    fn http_client(&self) -> Result<SharedHttpClient, Fault> {
+        // Without an authority every certificate is refused; a store without TLS needs none.
+        let roots = trusted_roots(self.ca_file.as_deref()).unwrap_or_default();
+        let trust = TrustStore::empty().with_pem_certificate(roots);
+        let cannot = || Fault::new(FaultKind::Permanent, "make a client for the store");
+        let tls = TlsContext::builder().with_trust_store(trust).build();
+        let tls = tls.map_err(|error| cannot().because(error))?;
+        let proxy = self.proxy.as_ref().map(proxy).transpose().map_err(|error| cannot().because(error))?;
+        let client = aws_smithy_http_client::Builder::new();
+        Ok(client.build_with_connector_fn(move |settings, components| {
+            let mut connector = Connector::builder();
+            connector.set_connector_settings(settings.cloned());
+            connector.set_sleep_impl(components.and_then(RuntimeComponents::sleep_impl));
+            connector.set_proxy_config(proxy.clone());
+            connector.tls_provider(Provider::Rustls(CryptoMode::Ring)).tls_context(tls.clone()).build()
+        }))
+    }
+}
+
+fn proxy(told: &ProxySettings) -> Result<ProxyConfig, ProxyError> {
+    let config = ProxyConfig::all(told.url.as_str())?.no_proxy(&told.except);
+    Ok(match &told.login {
+        Some((user, password)) => config.with_basic_auth(user, password.expose_secret()),
+        None => config,
+    })
 }
 
 #[cfg(test)]
@@ -137,7 +180,7 @@ mod tests {
     use super::*;
 
     fn place() -> S3Place {
-        let keys = S3Keys { id: "hunter2".into(), secret: "hunter2".into() };
+        let keys = S3Keys { id: "hunter2".into(), secret: "hunter2".into(), token: Some("hunter2".into()) };
         S3Place {
             driver: "s3",
             bucket: "b".into(),
@@ -145,6 +188,7 @@ mod tests {
             endpoint: Some("http://127.0.0.1:9".into()),
             path_style: true,
             keys: Some(keys),
+            way: S3Way::default(),
         }
     }
 

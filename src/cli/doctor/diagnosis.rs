@@ -76,6 +76,7 @@ pub(super) fn diagnose(facts: &Facts) -> Vec<Finding> {
     }
     findings.extend(outbox(facts));
     findings.extend(one_by_one(facts));
+    findings.extend(configuration(facts));
     findings.extend(job::nobody(facts));
     findings.extend(facts.patients.iter().flat_map(|patient| job::diagnose(facts, patient)));
     findings.sort_by_key(|finding| finding.severity);
@@ -85,6 +86,19 @@ pub(super) fn diagnose(facts: &Facts) -> Vec<Finding> {
 /// So long, in words, in whole seconds; none before it was.
 pub(super) fn age(now: DateTime<Utc>, since: DateTime<Utc>) -> Option<Duration> {
     (now - since).to_std().ok().map(|age| Duration::from_secs(age.as_secs()))
+}
+
+/// What the service logs at its start; of no matter to one job.
+fn configuration(facts: &Facts) -> Vec<Finding> {
+    let told = facts.warnings.iter().filter(|_| facts.asked.is_none()).map(|text| {
+        finding(
+            (Severity::Notice, "configuration"),
+            "configuration",
+            text,
+            "correct the setting, or leave it if it is meant; `tikkun config` shows what is in force",
+        )
+    });
+    told.collect()
 }
 
 fn unreachable(facts: &Facts) -> Vec<Finding> {
@@ -308,6 +322,7 @@ mod tests {
         let leader =
             LeadershipState { holder: "p".into(), ttl: Duration::from_secs(9), last_tick: Some(now) };
         Facts {
+            warnings: Vec::new(),
             now,
             rules: Rules {
                 deletion_queue: "maintenance".into(),

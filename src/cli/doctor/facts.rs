@@ -17,6 +17,8 @@ pub(super) struct Facts {
     pub now: DateTime<Utc>,
     /// From when on something counts as wrong.
     pub rules: Rules,
+    /// What the configuration says that was probably not meant.
+    pub warnings: Vec<String>,
     /// The clean-up outbox, read after the database had been written to.
     pub database: Result<OutboxSummary, String>,
     /// The queues.

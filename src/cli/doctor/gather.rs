@@ -10,7 +10,7 @@ use chrono::Utc;
 use super::facts::{Facts, ForeignSchedule, Patient, Queues, Rules, UnknownFunction};
 use crate::actors::SCHEDULER_ROLE;
 use crate::blob::BlobStore;
-use crate::config::Settings;
+use crate::config::{Loaded, Settings};
 use crate::fault::{Fault, FaultKind};
 use crate::job::background::{BackgroundJob, DELETE_RECEIPTS_ALL};
 use crate::job::{BackgroundJobId, Job as _, JobId, JobRecord, JobState};
@@ -24,7 +24,8 @@ use crate::store::{OutboxSummary, Store};
 const LOOK_AT: u32 = 200;
 
 /// Looks at the whole service, or at what matters to the job `asked`.
-pub(super) async fn gather(settings: &Settings, limit: Duration, asked: Option<&str>) -> Facts {
+pub(super) async fn gather(loaded: &Loaded, limit: Duration, asked: Option<&str>) -> Facts {
+    let settings = &loaded.settings;
     let reach = Reach::found(settings, limit).await;
     let diagnostics = settings.diagnostics.enabled;
     let (database, queues, attachments) = futures::join!(
@@ -45,12 +46,19 @@ pub(super) async fn gather(settings: &Settings, limit: Duration, asked: Option<&
     Facts {
         now: Utc::now(),
         rules: rules(settings),
+        warnings: warnings(loaded),
         database,
         queues,
         attachments,
         asked: asked.map(str::to_owned),
         patients,
     }
+}
+
+/// What is no matter of the queues, which are looked at.
+fn warnings(loaded: &Loaded) -> Vec<String> {
+    let told = loaded.warnings.iter().filter(|warning| !warning.of_queues);
+    told.map(|warning| warning.text.clone()).collect()
 }
 
 fn rules(settings: &Settings) -> Rules {

@@ -38,11 +38,11 @@ impl Doctor {
     }
 
     fn examine(self, common: &Common) -> Result<(), Complaint> {
-        let settings = common.load(Vec::new()).map_err(Complaint::said)?.settings;
-        logging::init(&settings.log)
+        let loaded = common.load(Vec::new()).map_err(Complaint::said)?;
+        logging::init(&loaded.settings.log)
             .map_err(|error| Complaint::usage(error.to_string(), Advice::READ_REFERENCE))?;
         let asked = self.job.as_deref();
-        let facts = actix_rt::System::new().block_on(gather(&settings, self.limit, asked));
+        let facts = actix_rt::System::new().block_on(gather(&loaded, self.limit, asked));
         let findings = diagnose(&facts);
         let well = findings.iter().all(|finding| finding.severity == Severity::Notice);
         if common.json {

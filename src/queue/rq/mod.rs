@@ -1,11 +1,12 @@
 //! The broker on Redis, in RQ's own format: its keys, its hashes, its registries, so that RQ's enqueuers, readers
 //! and dashboards cannot tell the difference. Nothing outside this folder knows RQ's names.
 //!
-//! Read in this order: `keys` and `wire` (what lies on the server), `codec` (a call and its result), `callbacks`, `scripts` (the atomic
+//! Read in this order: `address` and `link` (the way to the server), `keys` and `wire` (what lies on the server), `codec` (a call and its result), `callbacks`, `scripts` (the atomic
 //! steps), `server` with `lent` and `ending` (the path of a job), `wait` (who is woken), `leases` and `workers` (what RQ's readers see), `orders`
 //! (what people ask of them), `memory` and `risks` (a server that forgets), `look`, `attempts` and `search`, `outline` and `listing`, `stop`, `tend`
 //! (what RQ's own workers left behind).
 
+mod address;
 mod attempts;
 mod broker;
 mod callbacks;
@@ -33,7 +34,7 @@ mod workers;
 
 use std::sync::Arc;
 
-use crate::fault::{Fault, FaultKind};
+use crate::fault::Fault;
 
 use super::broker::Broker;
 use super::measured::measured;
@@ -41,7 +42,8 @@ use super::measured::measured;
 /// What it takes to reach the server.
 #[derive(Clone, Debug)]
 pub struct RqSettings {
-    /// `redis://`, `rediss://` or `unix://`, with user, password and database. Never printed.
+    /// `redis://`, `rediss://` or `unix://`, with user, password and database, and for `rediss://` redis-py's
+    /// `ssl_ca_certs`, `ssl_certfile` and `ssl_keyfile`. Never printed.
     pub url: secrecy::SecretString,
     /// What every key of RQ begins with.
     pub prefix: String,
@@ -56,13 +58,10 @@ pub struct RqSettings {
 /// Prepares the way to the server; it need not be reachable yet.
 ///
 /// # Errors
-/// A permanent one when the URL is none.
+/// A permanent one when the URL is none, or a file that it names cannot be used.
 pub fn open(settings: &RqSettings) -> Result<Arc<dyn Broker>, Fault> {
     use secrecy::ExposeSecret as _;
-    let client = redis::Client::open(settings.url.expose_secret()).map_err(|error| {
-        // The error may quote the URL, which holds a password.
-        Fault::new(FaultKind::Permanent, format!("understand the URL of Redis ({})", error.category()))
-    })?;
+    let client = address::client(settings.url.expose_secret())?;
     let workers = workers::Workers::new(settings.slots);
     let limits = codec::Limits {
         stored: settings.payload_limit,

@@ -1,0 +1,44 @@
+//! What an address says behind its `?`, and what becomes of a parameter that nobody here knows.
+
+use super::keys::nearest;
+
+/// Beginnings of names that say which server, database, user or protection is meant.
+const WEIGHTY: [&str; 12] =
+    ["ssl", "tls", "gss", "host", "port", "user", "pass", "db", "database", "server", "channel", "target"];
+
+/// Why a parameter that nobody knows may not be passed over: it looks like one of `known`, or like one that says
+/// which server, database, user or protection is meant. None: it may.
+pub(super) fn suspicion(name: &str, known: &[&str]) -> Option<String> {
+    let plain: String = name.to_ascii_lowercase().chars().filter(|c| !"-_".contains(*c)).collect();
+    let same = known.iter().find(|one| one.replace('_', "") == plain);
+    if let Some(meant) = same.copied().or_else(|| nearest(name, known.iter().copied())) {
+        return Some(format!("`{name}` is no parameter; did you mean `{meant}`?"));
+    }
+    let weighty = WEIGHTY.iter().any(|beginning| plain.starts_with(beginning));
+    weighty.then(|| format!("`{name}` is no parameter, and could not be passed over safely: leave it out"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_could_change_the_server_or_its_protection_is_not_passed_over() {
+        let known = ["sslmode", "host", "channel_binding"];
+        let table = [
+            ("SSLMODE", Some("did you mean `sslmode`")),
+            ("ssl-mode", Some("did you mean `sslmode`")),
+            ("slmode", Some("did you mean `sslmode`")),
+            ("channelBinding", Some("did you mean `channel_binding`")),
+            ("hostname", Some("leave it out")),
+            ("sslsomething_new", Some("leave it out")),
+            ("pool_timeout", None),
+            ("schema", None),
+        ];
+        for (name, expected) in table {
+            let said = suspicion(name, &known);
+            assert_eq!(said.is_some(), expected.is_some(), "{name}: {said:?}");
+            assert!(said.unwrap_or_default().contains(expected.unwrap_or_default()), "{name}");
+        }
+    }
+}

@@ -1,0 +1,272 @@
+//! The way to each back end, as its address says: the database and the password of a Redis; with TLS who is trusted, by
+//! which setting, and alike everywhere; the proxy on the way to a bucket.
+#![allow(
+    missing_docs,
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a failed expectation is what a test is for"
+)]
+
+#[path = "tls/certificates.rs"]
+mod certificates;
+#[path = "servers/postgres.rs"]
+#[allow(dead_code, reason = "other test binaries use the rest")]
+mod postgres_server;
+#[path = "servers/redis.rs"]
+#[allow(dead_code, reason = "other test binaries use the rest")]
+mod redis_server;
+#[path = "tls/relay.rs"]
+mod relay;
+#[path = "servers/s3.rs"]
+#[allow(dead_code, reason = "other test binaries use the rest")]
+mod s3;
+
+use std::net::TcpListener;
+use std::os::unix::fs::{MetadataExt as _, chown};
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::sync::LazyLock;
+use std::time::{Duration, Instant};
+
+use certificates::Certificates;
+use postgres_server::Server;
+use redis_server::Redis;
+use relay::{Proxy, TlsFront};
+use s3::{BUCKET, KEY_ID, S3Server, SECRET};
+use sqlx::{Connection as _, PgConnection};
+use tempfile::TempDir;
+
+/// Longest wait for a server.
+const PATIENCE: Duration = Duration::from_secs(20);
+/// The certificates of all tests.
+static MADE: LazyLock<Certificates> = LazyLock::new(Certificates::make);
+
+/// What a command says, and its exit code.
+fn tikkun(args: &[&str], env: &[(&str, &str)]) -> (i32, String) {
+    let folder = tempfile::tempdir().unwrap();
+    let mut command = Command::new(env!("CARGO_BIN_EXE_tikkun"));
+    command.env_clear().envs(env.iter().copied()).current_dir(folder.path()).args(args);
+    let ended = command.stdin(Stdio::null()).output().unwrap();
+    let said = [ended.stdout, ended.stderr].concat();
+    (ended.status.code().unwrap(), String::from_utf8(said).unwrap())
+}
+
+/// Each variable for authorities, and whether it is to name the right ones.
+fn trusts(file: &str) -> [(&'static str, String); 3] {
+    ["SSL_CERT_FILE", "TIKKUN_TLS__CA_FILE", "SSL_CERT_DIR"].map(|name| {
+        let folder = Path::new(file).parent().unwrap().display().to_string();
+        (name, if name == "SSL_CERT_DIR" { folder } else { file.to_owned() })
+    })
+}
+
+/// A Redis that speaks nothing but TLS; gone with the process that started it, however that ends.
+struct TlsRedis {
+    port: u16,
+    watched: Child,
+    _folder: TempDir,
+}
+
+/// Starts the server and ends it when this pipe closes.
+const WATCHED: &str = r#"
+cd "$1"
+redis-server --bind 127.0.0.1 --port 0 --tls-port "$2" --tls-cert-file "$3/server.pem" --tls-key-file "$3/server.key" \
+    --tls-ca-cert-file "$3/ca/ca.pem" --tls-auth-clients "$4" --save '' --daemonize no >log 2>&1 &
+read -r _
+kill -9 $!
+"#;
+
+impl TlsRedis {
+    fn start(clients: &str) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let watched = Command::new("/bin/sh")
+            .args(["-c", WATCHED, "sh"])
+            .args([folder.path(), Path::new(&port.to_string()), MADE.folder(), Path::new(clients)])
+            .stdin(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let began = Instant::now();
+        while std::net::TcpStream::connect(("127.0.0.1", port)).is_err() {
+            let log = std::fs::read_to_string(folder.path().join("log")).unwrap_or_default();
+            assert!(began.elapsed() < PATIENCE, "redis-server does not answer; its log:\n{log}");
+            std::thread::yield_now();
+        }
+        Self { port, watched, _folder: folder }
+    }
+
+    /// Whether a job goes in, and what is said.
+    fn answers(&self, host: &str, query: &str, env: &[(&str, &str)]) -> (bool, String) {
+        let url = format!("rediss://{host}:{}/0{query}", self.port);
+        let (code, said) = tikkun(&["enqueue", "f"], &[env, &[("REDIS_URL", &url)]].concat());
+        (code == 0, said)
+    }
+}
+
+impl Drop for TlsRedis {
+    fn drop(&mut self) {
+        drop(self.watched.stdin.take());
+        let _ = self.watched.wait();
+    }
+}
+
+#[test]
+fn jobs_go_into_the_database_that_the_address_names() {
+    let redis = Redis::start_with_port();
+    assert_eq!(redis.ask(&["config", "set", "requirepass", "hunter2"]), "OK");
+    let (tcp, socket) = (redis.tcp_url(9), redis.socket().display().to_string());
+    for (database, url) in [
+        ("2", format!("{tcp}?db=2&password=hunter2")),
+        ("3", tcp.replace("://", "://:hunter2@").replace("/9", "/3/")),
+        ("4", format!("unix://{socket}?db=4&password=hunter2")),
+        ("5", format!("unix://default:hunter2@{socket}?db=5&socket_timeout=3")),
+    ] {
+        let size = || redis.ask(&["--no-auth-warning", "-a", "hunter2", "-n", database, "dbsize"]);
+        assert_eq!(size(), "0");
+        let (code, said) = tikkun(&["enqueue", "f"], &[("REDIS_URL", &url)]);
+        assert_eq!(code, 0, "{url}: {said}");
+        assert_ne!(size(), "0", "{url}");
+    }
+}
+
+#[test]
+fn redis_is_trusted_by_whatever_names_its_authority() {
+    let redis = TlsRedis::start("no");
+    let ca = MADE.path("ca/ca.pem");
+    for (name, value) in trusts(&ca) {
+        let (answers, said) = redis.answers("localhost", "", &[(name, &value)]);
+        assert!(answers, "{name}: {said}");
+    }
+    for (host, query, expected) in [
+        ("localhost", "", false),
+        ("localhost", &*format!("?ssl_ca_certs={ca}"), true),
+        ("localhost", &*format!("?ssl_ca_certs={}", MADE.path("other.pem")), false),
+        ("localhost", "?ssl_cert_reqs=none", true),
+        ("127.0.0.1", &*format!("?ssl_ca_certs={ca}"), false),
+        ("127.0.0.1", &*format!("?ssl_ca_certs={ca}&ssl_check_hostname=false"), true),
+        ("127.0.0.1", "?ssl_check_hostname=false", false),
+    ] {
+        let (answers, said) = redis.answers(host, query, &[]);
+        assert_eq!(answers, expected, "{host}{query}: {said}");
+        assert!(expected || said.contains("certificate"), "{host}{query}: {said}");
+    }
+    let (answers, said) = redis.answers("localhost", "", &[("SSL_CERT_FILE", "/nowhere.pem")]);
+    assert!(!answers && said.contains("/nowhere.pem") && said.contains("SSL_CERT_FILE"), "{said}");
+}
+
+#[test]
+fn redis_that_wants_a_certificate_gets_it() {
+    let redis = TlsRedis::start("yes");
+    let trust = format!("?ssl_ca_certs={}", MADE.path("ca/ca.pem"));
+    assert!(!redis.answers("localhost", &trust, &[]).0);
+    let pair = format!("&ssl_certfile={}&ssl_keyfile={}", MADE.path("client.pem"), MADE.path("client.key"));
+    let (answers, said) = redis.answers("localhost", &format!("{trust}{pair}"), &[]);
+    assert!(answers, "{said}");
+    let both = format!("?ssl_cert_reqs=none&ssl_certfile={}", MADE.path("both.pem"));
+    let (answers, said) = redis.answers("localhost", &both, &[]);
+    assert!(answers, "{said}");
+}
+
+/// Makes the server speak TLS with the certificate of the tests.
+async fn with_tls(server: &Server) {
+    let mut connection = PgConnection::connect(&server.url("postgres")).await.unwrap();
+    let folder: String = sqlx::query_scalar("show data_directory").fetch_one(&mut connection).await.unwrap();
+    let owner = std::fs::metadata(&folder).unwrap();
+    for (made, name) in [("server.pem", "server.crt"), ("server.key", "server.key")] {
+        let file = Path::new(&folder).join(name);
+        // With the permissions of the original.
+        std::fs::copy(MADE.path(made), &file).unwrap();
+        chown(&file, Some(owner.uid()), Some(owner.gid())).unwrap();
+    }
+    sqlx::query("alter system set ssl = on").execute(&mut connection).await.unwrap();
+    sqlx::query("select pg_reload_conf()").execute(&mut connection).await.unwrap();
+    let began = Instant::now();
+    let secure = format!("{}?sslmode=require", server.url("postgres"));
+    while PgConnection::connect(&secure).await.is_err() {
+        assert!(began.elapsed() < PATIENCE, "PostgreSQL does not speak TLS");
+        tokio::task::yield_now().await;
+    }
+}
+
+#[tokio::test]
+async fn postgres_is_trusted_by_whatever_names_its_authority() {
+    let server = Server::shared();
+    with_tls(server).await;
+    let base = server.url(&server.empty_database().await).replace("127.0.0.1", "localhost");
+    let answers = |query: &str, env: &[(&str, &str)]| {
+        let url = format!("{base}{query}");
+        let env = [env, &[("DATABASE_URL", &*url), ("TIKKUN_STORE__ACQUIRE_TIMEOUT", "3s")]].concat();
+        let (code, said) = tikkun(&["migrate"], &env);
+        (code == 0, said)
+    };
+    let ca = MADE.path("ca/ca.pem");
+    for (name, value) in trusts(&ca) {
+        for query in ["?sslmode=verify-full", "?sslmode=verify-ca", "?sslrootcert=system"] {
+            let (answers, said) = answers(query, &[(name, &value)]);
+            assert!(answers, "{name} {query}: {said}");
+        }
+    }
+    for (query, expected) in [
+        ("?sslmode=require".to_owned(), true),
+        ("?sslmode=verify-full".to_owned(), false),
+        ("?sslrootcert=system".to_owned(), false),
+        (format!("?sslmode=verify-full&sslrootcert={ca}"), true),
+        (format!("?sslmode=require&sslrootcert={ca}"), true),
+        (format!("?sslmode=require&sslrootcert={}", MADE.path("other.pem")), false),
+    ] {
+        let (answers, said) = answers(&query, &[]);
+        assert_eq!(answers, expected, "{query}: {said}");
+        assert!(expected || said.contains("certificate"), "{query}: {said}");
+    }
+    let (works, said) = answers("", &[("PGSSLMODE", "verify-full"), ("PGSSLROOTCERT", &ca)]);
+    assert!(works, "{said}");
+}
+
+#[test]
+fn bucket_behind_a_proxy_is_reached_and_trusted_by_whatever_names_its_authority() {
+    let server = S3Server::start();
+    let front = TlsFront::start(&server.endpoint(), &MADE);
+    let proxy = Proxy::start(front.address());
+    let endpoint = "https://store.invalid:8443";
+    let base = [
+        ("ATTACHMENT_STORAGE_DRIVER", "r2"),
+        ("R2_ENDPOINT", endpoint),
+        ("R2_BUCKET_NAME", BUCKET),
+        ("R2_ACCESS_KEY_ID", KEY_ID),
+        ("R2_SECRET_ACCESS_KEY", SECRET),
+    ];
+    let selftest = |env: &[(&str, &str)]| tikkun(&["selftest", "--limit", "20s"], &[&base[..], env].concat());
+    let ca = MADE.path("ca/ca.pem");
+    for (name, value) in trusts(&ca) {
+        let (code, said) = selftest(&[("HTTPS_PROXY", &proxy.url()), (name, &value)]);
+        assert_eq!(code, 0, "{name}: {said}");
+    }
+    assert!(
+        proxy.asked().iter().all(|line| line == "CONNECT store.invalid:8443 HTTP/1.1"),
+        "{:?}",
+        proxy.asked()
+    );
+    let before = proxy.asked().len();
+    assert!(before > 0);
+    let (code, said) =
+        selftest(&[("HTTPS_PROXY", &proxy.url()), ("SSL_CERT_FILE", &ca), ("NO_PROXY", ".invalid")]);
+    assert!(code == 1 && proxy.asked().len() == before, "nothing goes through it: {said}");
+    let (code, said) = selftest(&[("HTTPS_PROXY", &proxy.url())]);
+    assert!(code == 1 && said.contains("certificate"), "{said}");
+}
+
+#[test]
+fn a_wrong_file_ends_the_start_at_once() {
+    for (name, url) in [
+        ("DATABASE_URL", "postgres://127.0.0.1:9/d?sslmode=verify-full&sslrootcert=/nowhere.pem"),
+        ("DATABASE_URL", "postgres://127.0.0.1:9/d?sslcert=/nowhere.pem&sslkey=/nowhere.pem"),
+        ("DATABASE_URL", "postgres://127.0.0.1:9/d?channel_binding=require"),
+        ("DATABASE_URL", "postgres://127.0.0.1:9/d?SSLMODE=verify-full"),
+        ("REDIS_URL", "rediss://127.0.0.1:9/0?ssl_ca_certs=/nowhere.pem"),
+    ] {
+        let (code, said) = tikkun(&["serve"], &[(name, url), ("TIKKUN_HTTP__PORT", "0")]);
+        assert_eq!(code, 2, "{url}: {said}");
+        assert!(said.contains(name), "{said}");
+    }
+}

@@ -1,0 +1,53 @@
+//! An authority, another one that vouches for nobody here, and certificates of a server and a client.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use tempfile::TempDir;
+
+/// Files in a folder of their own, all in PEM.
+pub struct Certificates {
+    folder: TempDir,
+}
+
+/// What makes them; the authority's certificate has a folder to itself, as SSL_CERT_DIR wants it.
+const MADE: &str = r#"
+set -e
+cd "$1"
+mkdir ca
+authority() {
+    openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 30 -subj "/CN=$1" \
+        -keyout "$1.key" -out "$2" -addext basicConstraints=critical,CA:TRUE -addext keyUsage=critical,keyCertSign
+}
+signed() {
+    openssl req -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -subj "/CN=$1" -keyout "$1.key" -out "$1.csr"
+    printf '%s\n' "$2" 'basicConstraints=CA:FALSE' >"$1.ext"
+    openssl x509 -req -in "$1.csr" -CA ca/ca.pem -CAkey authority.key -CAcreateserial -days 30 \
+        -extfile "$1.ext" -out "$1.pem"
+}
+authority authority ca/ca.pem
+authority other other.pem
+signed server 'subjectAltName=DNS:localhost,DNS:store.invalid'
+signed client 'extendedKeyUsage=clientAuth'
+cat client.pem client.key >both.pem
+chmod 600 server.key
+"#;
+
+impl Certificates {
+    pub fn make() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let made = Command::new("/bin/sh").args(["-c", MADE, "sh"]).arg(folder.path()).output();
+        let made = made.unwrap();
+        assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+        Self { folder }
+    }
+
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
+    pub fn path(&self, name: &str) -> String {
+        let path: PathBuf = self.folder.path().join(name);
+        path.to_str().unwrap().to_owned()
+    }
+}
