@@ -57,6 +57,10 @@ impl Receipts for Slow {
         self.inner.count_live(business_id).await
     }
 
+    async fn hindrances(&self) -> Result<Vec<String>, Fault> {
+        self.inner.hindrances().await
+    }
+
     async fn set_aside(&self, job: BackgroundJobId, max: u32) -> Result<Vec<SetAside>, Fault> {
         self.inner.set_aside(job, max).await
     }

@@ -116,7 +116,7 @@ fn log_batch(job: BackgroundJobId, batch: &Batch) {
         tracing::warn!(
             reference,
             count,
-            "attachments are kept because something we do not know refers to them"
+            "attachments of deleted receipts are kept: what refers to them, or why the database does not let them go"
         );
     }
 }

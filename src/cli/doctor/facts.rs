@@ -19,6 +19,8 @@ pub(super) struct Facts {
     pub rules: Rules,
     /// The clean-up outbox, read after the database had been written to.
     pub database: Result<OutboxSummary, String>,
+    /// What in the database may keep our changes from being made.
+    pub hindrances: Vec<String>,
     /// The queues.
     pub queues: Result<Queues, String>,
     /// Whether attachments can be reached.

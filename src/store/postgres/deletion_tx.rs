@@ -1,5 +1,6 @@
-//! The statements of a deletion batch: six messages on the usual way, whatever the size of the batch. They begin,
-//! lock the job, take receipts and attachments, look at what else needs those, change everything, commit.
+//! The statements of a deletion batch: seven messages on the usual way, whatever the size of the batch. They begin,
+//! lock the job, take receipts and attachments, look at what else needs those, change everything, look at what that
+//! has come to, commit. Step by step each change is a plain statement, which rules may rewrite.
 //!
 //! Why nobody can lose an attachment to a race: the attachments are locked first, then looked at by a
 //! statement of its own, which sees everything that was committed before the locks were held. Whoever
@@ -14,13 +15,14 @@ use std::sync::Arc;
 use async_trait::async_trait;
 
 use super::connection::{Database, Tx};
-use super::fault::{During, refused_or_fault};
-use super::references::References;
+use super::fault::{During, is_outgrown, refused_or_fault};
+use super::references::{HOLD, References};
 use super::statement::{query, scalar, tuples};
-use crate::fault::Fault;
+use crate::fault::{Fault, FaultKind};
 use crate::job::{BackgroundJobId, BusinessId};
 use crate::store::deletion::{
-    CLEANUP_HOLD, Change, DeletionTx, Deletions, LockedJob, Needless, Scope, StepFault, Taken,
+    CLEANUP_HOLD, Change, DeletionTx, Deletions, LEFT_AS_IT_WAS, LockedJob, Moved, Needless, Scope,
+    StepFault, Taken,
 };
 use crate::store::row::{self, Cells as _};
 use crate::store::{Condemned, Pass, SetAside};
@@ -87,17 +89,10 @@ const TAKE_SET_ASIDE: &str = take!(
      order by s.receipt_id limit $2"
 );
 
-/// Those attachments that a receipt pointed to only after its batch was looked for, locked as all others are.
-const HOLD: &str = "
-    select a.id::bigint from attachments a
-    where a.id = any((select $1::bigint[])::bigint[]) and a.business_id + 0 = $2
-      and a.purpose in ('receipt_source', 'receipt_preview')
-    order by a.id for update";
-
 /// Receipts are marked, those of the tenant only and whatever the list says, and lose their pointers to what goes:
 /// the foreign keys would rewrite a receipt for each of its attachments, and find nothing left to do. An
-/// attachment's row goes and its object comes into the outbox. The job's row moves from what was locked, only
-/// while it is running. All of it or nothing.
+/// attachment's row goes, and its object comes into the outbox unless a row that stays shares it. The job's row moves
+/// from what was locked, only while it is running. All of it or nothing.
 const CHANGE: &str = "
     with marked as (
         update receipts set is_deleted = true, deleted_at = $1, updated_at = $1,
@@ -117,8 +112,65 @@ const CHANGE: &str = "
     insert into tikkun_cleanup_outbox
         (background_job_id, business_id, driver, bucket, key, bytes, condemned_at, next_try_at)
     select $5, $2, $6, $7, storage_path, file_size, $1, $8
-    from gone where coalesce(storage_path, '') <> '' order by id
+    from gone g
+    where coalesce(storage_path, '') <> ''
+      and not exists (select 1 from gone o where o.storage_path = g.storage_path and o.id < g.id)
+      and not exists (select 1 from attachments o
+                      where o.storage_path = g.storage_path and o.id not in (select id from gone))
+    order by id
     returning id, key";
+
+/// How the rows of a batch stand after the change, triggers and all: receipts that are deleted, attachments that are
+/// still there, and whether the job's row has moved.
+const STANDING: &str = "
+    select (select count(*) from receipts
+            where id = any((select $2::bigint[])::bigint[]) and business_id + 0 = $1 and is_deleted is true),
+           (select count(*) from attachments where id = any((select $3::bigint[])::bigint[])),
+           exists (select 1 from background_jobs where id = $4 and processed = $5)";
+
+/// Receipts of a list that are live as they stand now.
+const STILL_LIVE: &str = "
+    select id::bigint from receipts
+    where id = any((select $2::bigint[])::bigint[]) and business_id + 0 = $1 and is_deleted is not true
+    order by id";
+
+/// Marks live receipts of the tenant only, whatever the list says.
+const MARK: &str = "
+    update receipts set is_deleted = true, deleted_at = $1, updated_at = $1
+    where id = any((select $2::bigint[])::bigint[]) and business_id + 0 = $3 and is_deleted is not true";
+
+/// The objects of attachments that are about to go, but for those that a row shares which is not among them.
+const WRITE_OUTBOX: &str = "
+    insert into tikkun_cleanup_outbox
+        (background_job_id, business_id, driver, bucket, key, bytes, condemned_at, next_try_at)
+    select $1, $2, $3, $4, a.storage_path, a.file_size, $5, $6 from attachments a
+    where a.id = any((select $7::bigint[])::bigint[]) and coalesce(a.storage_path, '') <> ''
+      and not exists (select 1 from attachments o where o.storage_path = a.storage_path and o.id <> a.id
+                      and (o.id < a.id or not o.id = any((select $7::bigint[])::bigint[])))
+    order by a.id
+    returning id, key";
+
+/// Drops attachments of the tenant; receipts that point to them are set to null by their foreign keys.
+const DROP_ATTACHMENTS: &str =
+    "delete from attachments where id = any((select $1::bigint[])::bigint[]) and business_id + 0 = $2";
+
+/// Moves what the locked row held, only while it is running.
+const MOVE_CURSOR: &str = "
+    update background_jobs
+    set cursor = $2, total = $3, processed = $4, succeeded = $5, failed_count = $6,
+        updated_at = $7, heartbeat_at = $7
+    where id = $1 and status = 'running'";
+
+/// Attachments of a list that are not there for us, although receipts point to them: hidden, or not to be locked.
+const NOT_SHOWN: &str = "
+    select count(*) from unnest($1::bigint[]) as p (id)
+    where row_security_active('attachments') and not exists (
+        select 1 from attachments a
+        where a.id = p.id and (a.business_id is distinct from $2::bigint
+              or a.purpose is null or a.purpose not in ('receipt_source', 'receipt_preview')))";
+/// Why such an attachment stays.
+const NOT_TO_BE_LOCKED: &str =
+    "a policy of row security on attachments hides it or lets nobody lock it; `tikkun doctor` names it";
 
 /// A receipt is set aside once a job; the newest reason stands.
 const SET_ASIDE: &str = "
@@ -131,12 +183,17 @@ const RECOVERED: &str = "
     update tikkun_background_jobs set revived = false, barren_attempts = 0, updated_at = $2
     where background_job_id = $1";
 
+/// What is tried when rows are changed.
+const CHANGING: &str = "change the rows of a batch";
+
 /// A batch's transaction.
 pub(super) struct PostgresDeletionTx {
     tx: Tx,
     database: Arc<Database>,
     /// The locked attachments.
     held: Vec<i64>,
+    /// How many of those that the receipts point to row security keeps from us.
+    not_shown: u32,
 }
 
 #[async_trait]
@@ -145,7 +202,15 @@ impl Deletions for Arc<Database> {
 
     async fn begin(&self) -> Result<PostgresDeletionTx, Fault> {
         let tx = self.batch("begin a deletion batch").await?;
-        Ok(PostgresDeletionTx { tx, database: Self::clone(self), held: Vec::new() })
+        Ok(PostgresDeletionTx { tx, database: Self::clone(self), held: Vec::new(), not_shown: 0 })
+    }
+
+    fn forgets_statements(&self, fault: &Fault) -> bool {
+        let outgrown = is_outgrown(fault);
+        if outgrown {
+            self.forget_statements();
+        }
+        outgrown
     }
 }
 
@@ -192,45 +257,35 @@ impl DeletionTx for PostgresDeletionTx {
 
     async fn needless(&mut self, scope: &Scope<'_>, gone: &[i64]) -> Result<Needless, Fault> {
         let mut found = Needless::default();
-        if self.held.is_empty() || gone.is_empty() {
+        if gone.is_empty() {
             return Ok(found);
         }
-        let batch =
-            References { tenant: scope.business_id, held: &self.held, gone, named: self.database.named() };
-        for (id, kept) in self.database.references.needless(&mut self.tx, &batch).await? {
-            match kept {
-                None => found.condemnable.push(id),
-                Some(reference) => *found.kept_for.entry(reference).or_default() += 1,
-            }
+        if !self.held.is_empty() {
+            let (held, named) = (self.held.as_slice(), self.database.named());
+            let batch = References { tenant: scope.business_id, held, gone, named };
+            found = self.database.references.needless(&mut self.tx, &batch).await?;
+        }
+        if self.not_shown > 0 {
+            *found.withheld.entry(NOT_TO_BE_LOCKED.to_owned()).or_default() += self.not_shown;
         }
         Ok(found)
     }
 
+    async fn still_live(&mut self, scope: &Scope<'_>, ids: &[i64]) -> Result<Vec<i64>, Fault> {
+        let query = scalar(STILL_LIVE).bind(scope.business_id.0).bind(ids);
+        query.fetch_all(&mut *self.tx).await.during("look at receipts that could not be locked")
+    }
+
     async fn change(&mut self, scope: &Scope<'_>, change: &Change<'_>) -> Result<Vec<Condemned>, StepFault> {
-        let moved = change.moved.as_ref();
-        let progress = moved.map(|moved| moved.progress).unwrap_or_default();
-        let mut rows: Vec<(i64, String)> = tuples(CHANGE)
-            .persistent(self.database.named())
-            .bind(scope.now.naive_utc())
-            .bind(scope.business_id.0)
-            .bind(change.receipts)
-            .bind(change.attachments)
-            .bind(scope.job.0)
-            .bind(&scope.target.driver)
-            .bind(&scope.target.bucket)
-            .bind((scope.now + CLEANUP_HOLD).naive_utc())
-            .bind(moved.map(|moved| moved.cursor.to_string()))
-            .bind(progress.total)
-            .bind(progress.processed)
-            .bind(progress.succeeded)
-            .bind(progress.failed)
-            .fetch_all(&mut *self.tx)
-            .await
-            .map_err(|error| refused_or_fault(error, "change the rows of a batch"))?;
-        if moved.is_some_and(|moved| moved.recovered) {
+        let mut rows = match &change.moved {
+            Some(moved) if !change.receipts.is_empty() => self.change_at_once(scope, change, moved).await?,
+            _ => self.change_plainly(scope, change).await?,
+        };
+        if change.moved.as_ref().is_some_and(|moved| moved.recovered) {
             let recovered = query(RECOVERED).bind(scope.job.0).bind(scope.now.naive_utc());
             recovered.execute(&mut *self.tx).await.during("note that a deletion has recovered")?;
         }
+        self.stands(scope, change).await?;
         rows.sort_unstable();
         Ok(rows.into_iter().map(|(id, key)| Condemned { id, key }).collect())
     }
@@ -271,6 +326,96 @@ impl DeletionTx for PostgresDeletionTx {
 }
 
 impl PostgresDeletionTx {
+    /// All of a batch in one statement.
+    async fn change_at_once(
+        &mut self,
+        scope: &Scope<'_>,
+        change: &Change<'_>,
+        moved: &Moved<'_>,
+    ) -> Result<Vec<(i64, String)>, StepFault> {
+        tuples(CHANGE)
+            .persistent(self.database.named())
+            .bind(scope.now.naive_utc())
+            .bind(scope.business_id.0)
+            .bind(change.receipts)
+            .bind(change.attachments)
+            .bind(scope.job.0)
+            .bind(&scope.target.driver)
+            .bind(&scope.target.bucket)
+            .bind((scope.now + CLEANUP_HOLD).naive_utc())
+            .bind(moved.cursor.to_string())
+            .bind(moved.progress.total)
+            .bind(moved.progress.processed)
+            .bind(moved.progress.succeeded)
+            .bind(moved.progress.failed)
+            .fetch_all(&mut *self.tx)
+            .await
+            .map_err(|error| refused_or_fault(error, CHANGING))
+    }
+
+    /// The same in plain statements.
+    async fn change_plainly(
+        &mut self,
+        scope: &Scope<'_>,
+        change: &Change<'_>,
+    ) -> Result<Vec<(i64, String)>, StepFault> {
+        let refused = |error| refused_or_fault(error, CHANGING);
+        let (now, tenant) = (scope.now.naive_utc(), scope.business_id.0);
+        if !change.receipts.is_empty() {
+            let mark = query(MARK).bind(now).bind(change.receipts).bind(tenant);
+            mark.execute(&mut *self.tx).await.map_err(refused)?;
+        }
+        let mut objects = Vec::new();
+        if !change.attachments.is_empty() {
+            let write = tuples(WRITE_OUTBOX)
+                .bind(scope.job.0)
+                .bind(tenant)
+                .bind(&scope.target.driver)
+                .bind(&scope.target.bucket)
+                .bind(now)
+                .bind((scope.now + CLEANUP_HOLD).naive_utc())
+                .bind(change.attachments);
+            objects = write.fetch_all(&mut *self.tx).await.map_err(refused)?;
+            let drop = query(DROP_ATTACHMENTS).bind(change.attachments).bind(tenant);
+            drop.execute(&mut *self.tx).await.map_err(refused)?;
+        }
+        if let Some(moved) = &change.moved {
+            let move_cursor = query(MOVE_CURSOR)
+                .bind(scope.job.0)
+                .bind(moved.cursor.to_string())
+                .bind(moved.progress.total)
+                .bind(moved.progress.processed)
+                .bind(moved.progress.succeeded)
+                .bind(moved.progress.failed)
+                .bind(now);
+            move_cursor.execute(&mut *self.tx).await.during(CHANGING)?;
+        }
+        Ok(objects)
+    }
+
+    /// Whether the rows are as they were to become, each.
+    async fn stands(&mut self, scope: &Scope<'_>, change: &Change<'_>) -> Result<(), StepFault> {
+        let processed = change.moved.as_ref().map(|moved| moved.progress.processed);
+        let (deleted, there, moved): (i64, i64, bool) = tuples(STANDING)
+            .persistent(self.database.named())
+            .bind(scope.business_id.0)
+            .bind(change.receipts)
+            .bind(change.attachments)
+            .bind(scope.job.0)
+            .bind(processed)
+            .fetch_one(&mut *self.tx)
+            .await
+            .during("look at what a batch has changed")?;
+        if usize::try_from(deleted) != Ok(change.receipts.len()) || there != 0 {
+            return Err(StepFault::Refused(LEFT_AS_IT_WAS.to_owned()));
+        }
+        if processed.is_some() && !moved {
+            let text = format!("move the cursor of background job {}: {LEFT_AS_IT_WAS}", scope.job);
+            return Err(Fault::new(FaultKind::Permanent, text).into());
+        }
+        Ok(())
+    }
+
     /// A receipt that somebody changed while we waited for it may point to what the statement that took it could
     /// not see yet.
     async fn hold_late(&mut self, scope: &Scope<'_>, mut pointed: Vec<i64>) -> Result<(), Fault> {
@@ -285,7 +430,14 @@ impl PostgresDeletionTx {
             .fetch_all(&mut *self.tx)
             .await
             .during("lock the attachments of a batch")?;
+        pointed.retain(|id| !late.contains(id));
         self.held.extend(late);
+        if !pointed.is_empty() {
+            let count = scalar(NOT_SHOWN).bind(&pointed).bind(scope.business_id.0);
+            let count: i64 =
+                count.fetch_one(&mut *self.tx).await.during("look for attachments of a batch")?;
+            self.not_shown = u32::try_from(count).unwrap_or(u32::MAX);
+        }
         Ok(())
     }
 
