@@ -660,7 +660,7 @@ async fn a_limit_in_time_asks_for_a_smaller_batch() {
 }
 
 #[tokio::test]
-async fn a_server_that_closes_what_takes_too_long_is_met_by_a_new_connection_and_fewer_receipts() {
+async fn a_statement_that_takes_too_long_asks_for_a_smaller_batch() {
     let server = Server::shared();
     let database = server.database().await;
     let hasty =
