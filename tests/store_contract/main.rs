@@ -71,6 +71,7 @@ macro_rules! contract {
                 an_attachment_that_a_trigger_keeps_without_an_error_keeps_its_object
                 an_attachment_that_comes_back_at_once_keeps_its_object
                 a_job_row_that_does_not_move_is_a_fault_and_nothing_happened
+                an_attachment_whose_pointer_a_trigger_keeps_stays
                 what_may_keep_rows_is_named
                 a_completed_row_says_what_is_missing_or_nothing
             }

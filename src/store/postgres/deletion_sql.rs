@@ -96,12 +96,19 @@ pub(super) const CHANGE: &str = "
     order by id
     returning id, key";
 
-/// How the rows of a batch stand after the change, triggers and all: receipts that are deleted, attachments that are
-/// still there, and whether the job's row has moved.
+/// How the rows of a batch stand after the change, triggers and all: receipts that are deleted; attachments that are
+/// still there, and receipts that point to one although a foreign key should have set them to null, which a trigger
+/// can keep it from; whether the job's row has moved.
 pub(super) const STANDING: &str = "
     select (select count(*) from receipts
             where id = any((select $2::bigint[])::bigint[]) and business_id + 0 = $1 and is_deleted is true),
-           (select count(*) from attachments where id = any((select $3::bigint[])::bigint[])),
+           (select count(*) from attachments where id = any((select $3::bigint[])::bigint[]))
+           + (select count(*) from receipts r
+              where (r.attachment_id = any((select $3::bigint[])::bigint[])
+                     or r.preview_attachment_id = any((select $3::bigint[])::bigint[]))
+                and (select count(*) from pg_constraint c
+                     where c.contype = 'f' and c.conrelid = to_regclass('receipts')
+                       and c.confrelid = to_regclass('attachments')) > 1),
            exists (select 1 from background_jobs where id = $4 and processed = $5)";
 
 /// Receipts of a list that are live as they stand now.

@@ -64,8 +64,11 @@ const DELETED: &str = "
     select count(*) from json_each(?1) one cross join receipts r on r.id = one.value
     where +r.business_id = ?2 and r.is_deleted is true";
 
-/// How many attachments of a list are still there.
-const THERE: &str = "select count(*) from json_each(?1) one cross join attachments a on a.id = one.value";
+/// How many attachments of a list are still there, or pointed to although a foreign key should have set that to null.
+const THERE: &str = "
+    select count(*) from json_each(?1) one where one.value in (select id from attachments)
+     or exists (select 1 from receipts r where r.attachment_id = one.value)
+     or exists (select 1 from receipts r where r.preview_attachment_id = one.value)";
 
 /// Every object is in the outbox before its attachment is gone: same transaction. Not one that an attachment shares
 /// which is not among them; of those that share one, the first stands for all.
