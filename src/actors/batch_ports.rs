@@ -116,7 +116,10 @@ fn log_batch(job: BackgroundJobId, batch: &Batch) {
         tracing::warn!(
             reference,
             count,
-            "attachments of deleted receipts are kept: what refers to them, or why the database does not let them go"
+            "attachments are kept because something we do not know refers to them"
         );
+    }
+    for (reason, count) in &batch.withheld {
+        tracing::warn!(reason, count, "attachments of deleted receipts stay, with their objects");
     }
 }

@@ -165,8 +165,8 @@ impl Delete<'_> {
     fn advanced(&self, batch: &mut Batch, kept_for: Kept, withheld: Kept) -> (Cursor, Progress) {
         let (cursor, before) = (&self.row.cursor, self.row.progress);
         let kept = kept_in_all(cursor.attachments_kept.clone(), &withheld);
-        batch.kept_for = kept_for.into_iter().chain(withheld).collect();
-        batch.kept_for.sort();
+        batch.kept_for = kept_for.into_iter().collect();
+        batch.withheld = withheld.into_iter().collect();
         let processed = before.processed + i64::from(batch.selected);
         let progress = Progress {
             total: before.total.max(processed),

@@ -59,9 +59,10 @@ pub struct Batch {
     /// Objects of condemned attachments, now in the outbox and held back for this batch's own clean-up.
     /// An attachment without a key is condemned too, and leaves no object.
     pub condemned: Vec<Condemned>,
-    /// Attachments kept because a table we do not know refers to them, as `table.column`: count; and
-    /// those the database refused to drop, under its reason.
+    /// Attachments kept because a table we do not know refers to them, as `table.column`: count.
     pub kept_for: Vec<(String, u32)>,
+    /// Attachments that the database did not let go, by reason: count.
+    pub withheld: Vec<(String, u32)>,
     /// The row's counters after the commit.
     pub progress: Progress,
 }

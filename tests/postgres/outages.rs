@@ -98,7 +98,7 @@ async fn a_transaction_that_the_server_ends_for_its_idleness_comes_again_smaller
     let start = ground.service().set("TIKKUN_DELETION__MAX_FAILURES", "1");
     let mut service = start.failing("deletion.after_mark=1*sleep(4000)->off").start().await;
     let job = service.delete_all(7);
-    service.says("Processing batch: 25 receipts").await;
+    service.says("Processing batch: 10 receipts").await;
     let row = ground.completed(&mut service, job, &tenant).await;
     assert_eq!((row.attempt, row.last_error), (1, None));
     assert!(service.lines("Backing off").is_empty());

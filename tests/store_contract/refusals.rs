@@ -65,8 +65,8 @@ pub async fn an_attachment_that_cannot_be_dropped_is_kept_and_reported(rig: &Rig
     let job = rig.started().await;
     let batch = rig.good_batch(&job, 50, Pass::Forward).await;
     assert_eq!((batch.deleted, batch.condemned.len()), (20, 18));
-    assert_eq!(batch.kept_for.len(), 1);
-    assert!(batch.kept_for[0].0.contains("this row is sealed") && batch.kept_for[0].1 == 2);
+    assert_eq!(batch.withheld.len(), 1);
+    assert!(batch.withheld[0].0.contains("this row is sealed") && batch.withheld[0].1 == 2);
     assert_eq!(rig.attachments().await, [4, 11]);
     assert_eq!(rig.store.outbox.summary(None).await.unwrap().pending, 18, "no object of a kept row");
 }
@@ -90,7 +90,7 @@ async fn two_of_twenty_stay(rig: &Rig, job: &BackgroundJob) {
     assert_eq!((batch.selected, batch.deleted, aside), (20, 18, vec![4, 11]));
     assert!(batch.set_aside[0].reason.contains("left it as it was"), "{:?}", batch.set_aside);
     assert_eq!((rig.live(TENANT).await, rig.attachments().await), (vec![4, 11], vec![4, 11]));
-    assert_eq!((batch.condemned.len(), batch.kept_for), (18, vec![]));
+    assert_eq!((batch.condemned.len(), batch.withheld), (18, vec![]));
     assert_eq!(rig.number("select count(*) from tikkun_cleanup_outbox").await, 18);
     assert_eq!(rig.batch(job, 50, Pass::Forward).await, BatchOutcome::Empty);
     assert_eq!(rig.batch(job, 50, Pass::Sweep).await, BatchOutcome::Empty);
@@ -139,8 +139,8 @@ async fn two_attachments_stay(rig: &Rig) {
         "select count(*) from tikkun_cleanup_outbox where key like '%/4.pdf' or key like '%/11.pdf'";
     assert_eq!(rig.number(objects).await, 0, "no object of a row that is there");
     let kept = rig.get(job.id).await.cursor.attachments_kept.unwrap();
-    assert_eq!((kept.count, batch.kept_for.iter().map(|(_, count)| count).sum::<u32>()), (2, 2));
-    assert!(batch.kept_for.iter().any(|(reason, _)| *reason == kept.reason), "{kept:?} {:?}", batch.kept_for);
+    assert_eq!((kept.count, batch.withheld.iter().map(|(_, count)| count).sum::<u32>()), (2, 2));
+    assert!(batch.withheld.iter().any(|(reason, _)| *reason == kept.reason), "{kept:?} {:?}", batch.withheld);
 }
 
 pub async fn an_attachment_that_a_trigger_keeps_without_an_error_keeps_its_object(rig: &Rig) {
