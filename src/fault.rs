@@ -19,13 +19,14 @@ pub enum FaultKind {
 pub struct Fault {
     kind: FaultKind,
     context: String,
+    smaller_may_do: bool,
     source: Option<Box<dyn Error + Send + Sync>>,
 }
 
 impl Fault {
     /// A fault of `kind`; `context` says what was tried, with names, and holds no secret.
     pub fn new(kind: FaultKind, context: impl Into<String>) -> Self {
-        Self { kind, context: context.into(), source: None }
+        Self { kind, context: context.into(), smaller_may_do: false, source: None }
     }
 
     /// Adds the cause.
@@ -33,6 +34,19 @@ impl Fault {
     pub fn because(mut self, source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
         self.source = Some(source.into());
         self
+    }
+
+    /// Notes that a limit in time was met, which less work at once may keep.
+    #[must_use]
+    pub fn at_a_time_limit(mut self) -> Self {
+        self.smaller_may_do = true;
+        self
+    }
+
+    /// Whether the same may work at once with less work in one piece.
+    #[must_use]
+    pub fn smaller_may_do(&self) -> bool {
+        self.smaller_may_do
     }
 
     /// What the caller should do.

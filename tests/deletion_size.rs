@@ -1,4 +1,4 @@
-//! A deletion whose batches are larger than its database can bear.
+//! A deletion whose database cannot do as it is asked: batches are too large for it, or rows stay as they are.
 #![allow(
     missing_docs,
     clippy::unwrap_used,
@@ -15,17 +15,19 @@ use actix::Actor as _;
 use async_trait::async_trait;
 use parking_lot::Mutex;
 use serde_json::json;
-use sqlx::Connection as _;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
+use sqlx::{AssertSqlSafe, Connection as _};
 use tikkun::actors::{BatchPorts, CleanUpMode, Journal, StatusTracker, TrackerSettings};
 use tikkun::blob::{BlobTarget, open_directory};
-use tikkun::fault::Fault;
-use tikkun::job::background::{AtRuntimeLimit, Status};
+use tikkun::fault::{Fault, FaultKind};
+use tikkun::job::background::{AtRuntimeLimit, BackgroundJob, Status};
 use tikkun::job::{
-    Args, BackgroundJobId, Backoff, BusinessId, Completion, Limit, Registry, Rehearsal, Retention,
+    Args, BackgroundJobId, Backoff, BusinessId, Completion, JobResult, Limit, Registry, Rehearsal, Retention,
 };
 use tikkun::kinds::{DeleteReceipts, DeletionSettings, DeletionTeam, registry};
-use tikkun::store::{BatchOrder, BatchOutcome, DeletionPlan, Receipts, Schema, SetAside, open_sqlite};
+use tikkun::store::{
+    Batch, BatchOrder, BatchOutcome, DeletionPlan, Pass, Receipts, Schema, SetAside, open_sqlite,
+};
 use tikkun::supervision::{HealthTable, Strategy, Supervisor, SupervisorSpec, Turns};
 
 const DELETION: &str = "server.jobs.delete_receipts_job.delete_receipts_batch_job";
@@ -37,24 +39,39 @@ const TRANSACTION: Duration = Duration::from_millis(50);
 const FIRST: u32 = 100;
 const MANAGED: u32 = 60;
 
-/// Never comes to the end of a batch that is too large.
-struct Slow {
+/// What a database does to a batch instead of deleting it; none: it deletes it.
+type Hindrance = dyn Fn(&BatchOrder) -> Option<Hindered> + Send + Sync;
+
+enum Hindered {
+    /// It never comes to its end.
+    Hangs,
+    /// It ends so.
+    Ends(Result<BatchOutcome, Fault>),
+}
+
+struct Hindering {
     inner: Arc<dyn Receipts>,
     asked: Arc<Mutex<Vec<u32>>>,
+    hindrance: Box<Hindrance>,
 }
 
 #[async_trait]
-impl Receipts for Slow {
+impl Receipts for Hindering {
     async fn delete_batch(&self, order: &BatchOrder) -> Result<BatchOutcome, Fault> {
         self.asked.lock().push(order.limit);
-        if order.limit > MANAGED {
-            std::future::pending::<()>().await;
+        match (self.hindrance)(order) {
+            Some(Hindered::Hangs) => std::future::pending().await,
+            Some(Hindered::Ends(outcome)) => outcome,
+            None => self.inner.delete_batch(order).await,
         }
-        self.inner.delete_batch(order).await
     }
 
     async fn count_live(&self, business_id: BusinessId) -> Result<i64, Fault> {
         self.inner.count_live(business_id).await
+    }
+
+    async fn hindrances(&self) -> Result<Vec<String>, Fault> {
+        self.inner.hindrances().await
     }
 
     async fn set_aside(&self, job: BackgroundJobId, max: u32) -> Result<Vec<SetAside>, Fault> {
@@ -83,16 +100,34 @@ fn settings() -> DeletionSettings {
     }
 }
 
-#[actix_rt::test]
-async fn a_batch_that_never_ends_in_time_comes_again_with_half_as_many_receipts() {
+/// The same with batches that stay as large as they are.
+fn steady() -> DeletionSettings {
+    DeletionSettings { target_time: Limit::Never, ..settings() }
+}
+
+/// What a deletion came to.
+struct Ended {
+    result: JobResult,
+    row: BackgroundJob,
+    /// How many receipts each batch was to have.
+    asked: Vec<u32>,
+}
+
+/// Runs the deletion 27 on a file that `sql` has been run on.
+async fn deletion(
+    settings: DeletionSettings,
+    transaction_deadline: Duration,
+    sql: &str,
+    hindrance: impl Fn(&BatchOrder) -> Option<Hindered> + Send + Sync + 'static,
+) -> Ended {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("tikkun.db");
     let store = open_sqlite(&file, Schema::Migrate).await.unwrap();
     let mut rows =
         SqliteConnection::connect_with(&SqliteConnectOptions::new().filename(&file)).await.unwrap();
     let row = "insert into background_jobs (id, business_id, job_type, status, created_at, updated_at)
-        values (27, 7, 'delete_receipts_all', 'queued', '2026-01-01 10:00:00', '2026-01-01 10:00:00')";
-    sqlx::raw_sql(row).execute(&mut rows).await.unwrap();
+        values (27, 7, 'delete_receipts_all', 'queued', '2026-01-01 10:00:00', '2026-01-01 10:00:00');";
+    sqlx::raw_sql(AssertSqlSafe(format!("{row} {sql}"))).execute(&mut rows).await.unwrap();
 
     let jobs = Arc::clone(&store.background_jobs);
     let often = Duration::from_millis(100);
@@ -110,22 +145,142 @@ async fn a_batch_that_never_ends_in_time_comes_again_with_half_as_many_receipts(
     let supervisor = Supervisor::top(spec, HealthTable::new(), &thread).unwrap();
     let asked = Arc::<Mutex<Vec<u32>>>::default();
     let first = Duration::from_secs(1);
+    let receipts = Hindering {
+        inner: Arc::clone(&store.receipts),
+        asked: Arc::clone(&asked),
+        hindrance: Box::new(hindrance),
+    };
     let batches = BatchPorts {
-        receipts: Arc::new(Slow { inner: Arc::clone(&store.receipts), asked: Arc::clone(&asked) }),
+        receipts: Arc::new(receipts),
         outbox: Arc::clone(&store.outbox),
         blobs: open_directory(folder.path()).await.unwrap(),
         tracker: tracker.clone().recipient(),
-        transaction_deadline: TRANSACTION,
+        transaction_deadline,
         storage_deadline: DEADLINE,
         outbox_backoff: Backoff { first, factor: 2.0, cap: first, jitter: 0.0 },
         clean_up: CleanUpMode::Off,
     };
     let team = DeletionTeam { tracker, jobs: Arc::clone(&jobs), batches, supervisor, thread };
-    let registry = registry(Registry::default(), DeleteReceipts::new(settings(), team), false);
+    let registry = registry(Registry::default(), DeleteReceipts::new(settings, team), false);
     let kind = registry.find(&DELETION.into()).unwrap();
     let (args, ctx) = (Args::positional([json!(27)]), Rehearsal::new().context(DELETION));
-    let ended = tokio::time::timeout(DEADLINE, kind.run(&args, &ctx)).await.expect("waited for the deletion");
-    assert!(matches!(ended, Ok(Completion::Finished(_))), "{ended:?}");
-    assert_eq!(asked.lock()[..2], [FIRST, FIRST / 2]);
-    assert_eq!(jobs.get(BackgroundJobId(27)).await.unwrap().unwrap().status, Status::Completed);
+    let result =
+        tokio::time::timeout(DEADLINE, kind.run(&args, &ctx)).await.expect("waited for the deletion");
+    let row = jobs.get(BackgroundJobId(27)).await.unwrap().unwrap();
+    let asked = asked.lock().clone();
+    Ended { result, row, asked }
+}
+
+/// Live receipts `1..=n` of the tenant.
+fn receipts(n: u32) -> String {
+    format!(
+        "with recursive ids(id) as (select 1 union all select id + 1 from ids where id < {n})
+         insert into receipts (id, business_id, created_at) select id, 7, '2026-01-01 09:00:00' from ids;"
+    )
+}
+
+/// A trigger that leaves such receipts as they are, without an error.
+fn kept(condition: &str) -> String {
+    format!(
+        "create trigger guard before update on receipts when {condition} begin select raise(ignore); end;"
+    )
+}
+
+#[actix_rt::test]
+async fn a_batch_that_never_ends_in_time_comes_again_with_half_as_many_receipts() {
+    let hangs = |order: &BatchOrder| (order.limit > MANAGED).then_some(Hindered::Hangs);
+    let ended = deletion(settings(), TRANSACTION, "", hangs).await;
+    assert!(matches!(ended.result, Ok(Completion::Finished(_))), "{:?}", ended.result);
+    assert_eq!(ended.asked[..2], [FIRST, FIRST / 2]);
+    assert_eq!(ended.row.status, Status::Completed);
+}
+
+#[actix_rt::test]
+async fn a_limit_in_time_of_the_database_costs_no_failure_while_a_smaller_batch_is_possible() {
+    let limited = |order: &BatchOrder| {
+        let fault = Fault::new(FaultKind::Retryable, "delete a batch").at_a_time_limit();
+        (order.limit > 1).then_some(Hindered::Ends(Err(fault)))
+    };
+    let settings = DeletionSettings { max_failures: 1, ..steady() };
+    let ended = deletion(settings, DEADLINE, &receipts(3), limited).await;
+    assert!(matches!(ended.result, Ok(Completion::Finished(_))), "{:?}", ended.result);
+    assert_eq!(ended.asked[..8], [100, 50, 25, 12, 6, 3, 1, 1]);
+    assert_eq!((ended.row.status, ended.row.progress.succeeded), (Status::Completed, 3));
+    assert_eq!(ended.row.last_error, None);
+}
+
+#[actix_rt::test]
+async fn a_limit_in_time_that_no_batch_keeps_spends_failures() {
+    let limited = |_: &BatchOrder| {
+        let fault = Fault::new(FaultKind::Retryable, "delete a batch").at_a_time_limit();
+        Some(Hindered::Ends(Err(fault)))
+    };
+    let settings = DeletionSettings { max_failures: 1, ..steady() };
+    let ended = deletion(settings, DEADLINE, &receipts(3), limited).await;
+    assert_eq!(ended.asked, [100, 50, 25, 12, 6, 3, 1]);
+    assert!(ended.result.unwrap_err().message.contains("1 batches in a row failed"));
+}
+
+#[actix_rt::test]
+async fn a_deletion_that_changed_nothing_has_failed_with_the_first_reason() {
+    let ended = deletion(steady(), DEADLINE, &(receipts(250) + &kept("true")), |_| None).await;
+    let error = ended.result.unwrap_err();
+    assert!(error.message.starts_with("none of 250 receipts was deleted; 250 of 250"), "{}", error.message);
+    assert!(
+        error.message.contains("the first, receipt 1: the database left it as it was"),
+        "{}",
+        error.message
+    );
+    assert_eq!(
+        (ended.row.progress.failed, ended.asked.len()),
+        (250, 5),
+        "three batches, and a look after each pass"
+    );
+}
+
+#[actix_rt::test]
+async fn a_deletion_that_changed_some_is_completed_and_says_what_is_missing() {
+    let ended = deletion(steady(), DEADLINE, &(receipts(250) + &kept("old.id in (7, 201)")), |_| None).await;
+    assert!(matches!(ended.result, Ok(Completion::Finished(_))), "{:?}", ended.result);
+    let progress = ended.row.progress;
+    assert_eq!((ended.row.status, progress.succeeded, progress.failed), (Status::Completed, 248, 2));
+    let error = ended.row.last_error.unwrap();
+    assert!(error.starts_with("2 of 250 receipts could not be deleted; the first, receipt 7: "), "{error}");
+}
+
+#[actix_rt::test]
+async fn a_deletion_of_all_leaves_no_error_of_what_is_past() {
+    let unlucky = Mutex::new(1);
+    let deadlock = move |_: &BatchOrder| {
+        let mut left = unlucky.lock();
+        *left -= 1;
+        let fault = || Fault::new(FaultKind::Retryable, "deadlock detected");
+        (*left == 0).then(|| Hindered::Ends(Err(fault())))
+    };
+    let ended = deletion(steady(), DEADLINE, &receipts(3), deadlock).await;
+    assert_eq!((ended.row.status, ended.row.progress.succeeded), (Status::Completed, 3));
+    assert_eq!(ended.row.last_error, None, "the deadlock is over");
+}
+
+#[actix_rt::test]
+async fn a_sweep_that_makes_no_progress_ends_and_keeps_to_the_throttle() {
+    fn batch() -> Batch {
+        Batch { first_id: 1, last_id: 3, selected: 3, deleted: 3, ..Batch::default() }
+    }
+    let again = |order: &BatchOrder| {
+        (order.pass == Pass::Sweep).then(|| Hindered::Ends(Ok(BatchOutcome::Deleted(Box::new(batch())))))
+    };
+    let ended = deletion(steady(), DEADLINE, &receipts(3), again).await;
+    let error = ended.result.unwrap_err();
+    assert!(
+        error.message.contains("the last sweep makes no progress: receipts such as 1"),
+        "{}",
+        error.message
+    );
+    assert_eq!(ended.asked.len(), 2 + 101);
+    // A batch of the sweep is not full, and rests all the same: so it comes to the end of its time.
+    let (throttle, runtime_limit) = (Duration::from_millis(10), Duration::from_millis(50));
+    let settings = DeletionSettings { throttle, runtime_limit, ..steady() };
+    let ended = deletion(settings, DEADLINE, &receipts(3), again).await;
+    assert!(matches!(ended.result, Ok(Completion::Continue(_))), "{:?}", ended.result);
 }

@@ -348,6 +348,17 @@ async fn the_outbox_is_old() {
 }
 
 #[tokio::test]
+async fn the_database_may_keep_rows() {
+    let ward = Ward::well().await;
+    ward.sql(
+        "tikkun.db",
+        "create trigger guard before update on receipts when old.id = 4 begin select raise(ignore); end",
+    )
+    .await;
+    ward.names(&[], &["database_hinders"], &["trigger guard on receipts", "set aside"]);
+}
+
+#[tokio::test]
 async fn a_person_paused_the_job() {
     let ward = Ward::well().await;
     let note = "insert into tikkun_background_jobs (background_job_id, attempt, pause_reason, changed_by)

@@ -119,4 +119,7 @@ fn log_batch(job: BackgroundJobId, batch: &Batch) {
             "attachments are kept because something we do not know refers to them"
         );
     }
+    for (reason, count) in &batch.withheld {
+        tracing::warn!(reason, count, "attachments of deleted receipts stay, with their objects");
+    }
 }

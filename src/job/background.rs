@@ -185,9 +185,21 @@ pub struct Cursor {
     /// The request is only about what this earlier row set aside; none: about everything up to the upper id.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub set_aside_of: Option<BackgroundJobId>,
+    /// Attachments that the database did not let go, although no receipt needs them; none: there are none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub attachments_kept: Option<AttachmentsKept>,
     /// Keys that others wrote.
     #[serde(flatten)]
     pub other: Map<String, Value>,
+}
+
+/// Attachments of deleted receipts whose rows and objects are still there.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AttachmentsKept {
+    /// How many.
+    pub count: i64,
+    /// Why the first of them is.
+    pub reason: String,
 }
 
 impl Cursor {

@@ -36,6 +36,14 @@ impl BatchSize {
         self.next = u32::try_from(fitting).unwrap_or(MOST).clamp(least, most);
     }
 
+    /// A batch ran into a limit in time of the database: the next has half as many, also where sizes stay otherwise.
+    /// `false`: none is smaller.
+    pub(super) fn smaller(&mut self) -> bool {
+        let can_be = self.next > 1;
+        self.next = (self.next / 2).max(1);
+        can_be
+    }
+
     /// A batch met others at its rows, or took too long for the database: the next has half as many, and at most as
     /// many as the first.
     pub(super) fn unlucky(&mut self) {
@@ -85,6 +93,16 @@ mod tests {
         let mut size = BatchSize::new(MOST, AIM);
         let sizes: Vec<_> = (0..10).map(|_| (size.unlucky(), size.next()).1).collect();
         assert_eq!(sizes, [500, 250, 125, 62, 31, 15, 7, 3, 1, 1]);
+    }
+
+    #[test]
+    fn a_limit_in_time_halves_every_batch_until_none_is_smaller() {
+        for aim in [AIM, Limit::Never] {
+            let mut size = BatchSize::new(50, aim);
+            let sizes: Vec<_> = (0..7).map(|_| (size.smaller(), size.next())).collect();
+            let expected = [(true, 25), (true, 12), (true, 6), (true, 3), (true, 1), (false, 1), (false, 1)];
+            assert_eq!(sizes, expected);
+        }
     }
 
     #[test]

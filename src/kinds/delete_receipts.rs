@@ -205,6 +205,7 @@ impl DeleteReceipts {
         let (settings, jobs, tracker, batches) =
             (&self.settings, &*self.jobs, &self.tracker, child.address());
         let size = BatchSize::new(settings.batch, settings.target_time);
-        Deletion { settings, jobs, tracker, ctx, row, batches, pace, size }.run().await
+        let receipts = &*self.batches.receipts;
+        Deletion { settings, jobs, receipts, tracker, ctx, row, batches, pace, size }.run().await
     }
 }

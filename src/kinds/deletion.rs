@@ -10,9 +10,10 @@ use serde_json::json;
 use tokio::time::Instant;
 
 use super::batch_size::BatchSize;
+use super::deletion_outcome::Outcome;
 use super::deletion_pace::{AfterFault, Pace};
 use super::deletion_settings::DeletionSettings;
-use super::tracker_line::{TrackerLine, log_backoff, restarting};
+use super::tracker_line::{Stopped, TrackerLine, Until, log_backoff, patiently, restarting};
 use crate::actors::{BatchDone, DeletionBatch, RunBatch, Waiting};
 use crate::failpoint;
 use crate::fault::{Fault, FaultKind};
@@ -20,7 +21,7 @@ use crate::job::background::{BackgroundJob, Status};
 use crate::job::{Completion, JobContext, JobError, JobResult, StopReason};
 use crate::measure::list::BATCH_FAULTS;
 use crate::measure::{Unanswered, kind_word};
-use crate::store::{BackgroundJobs, EndAttempt};
+use crate::store::{BackgroundJobs, Batch, EndAttempt, Pass, Receipts};
 use crate::story::STORY;
 
 /// How long a wait may last before the row is looked at again: a person who cancels is not kept waiting.
@@ -32,6 +33,8 @@ pub(super) struct Deletion<'a> {
     pub settings: &'a DeletionSettings,
     /// Reads the row.
     pub jobs: &'a dyn BackgroundJobs,
+    /// Tells what was set aside.
+    pub receipts: &'a dyn Receipts,
     /// Moves the row.
     pub tracker: &'a TrackerLine,
     /// The runtime's side of the job.
@@ -63,7 +66,10 @@ impl Deletion<'_> {
                     if is_full {
                         self.size.good(took);
                     }
-                    self.after_batch(is_full, began.elapsed()).await
+                    match self.gets_on(&batch) {
+                        Ok(()) => self.after_batch(is_full, began.elapsed()).await,
+                        Err(error) => self.give_up(error).await,
+                    }
                 }
                 Ok(BatchDone::Empty) => self.after_empty(began.elapsed()).await,
                 Ok(BatchDone::NotOurs(status)) => self.not_ours(status).await,
@@ -99,7 +105,7 @@ impl Deletion<'_> {
             tracing::info!(target: STORY, { job.id = %self.row.id }, "✓ [RECEIPTS_DELETE] Batch complete (recovered!)");
             self.waiting(None).await;
         }
-        if !is_full {
+        if !is_full && self.pace.pass() == Pass::Forward {
             // Nothing is left in this pass: there is nobody to make room for.
             return None;
         }
@@ -122,7 +128,16 @@ impl Deletion<'_> {
         }
         self.finish_clean_up().await;
         failpoint::reach("deletion.before_completed");
-        match self.end(EndAttempt::Completed).await {
+        let end = match self.outcome().await {
+            Ok(Outcome::All) => EndAttempt::Completed,
+            Ok(Outcome::Some(error)) => EndAttempt::CompletedBut { error },
+            Ok(Outcome::Nothing(error)) => return Some(Err(JobError::permanent(error))),
+            Err(stopped) => return Some(stopped.into_result()),
+        };
+        if let EndAttempt::CompletedBut { error } = &end {
+            tracing::warn!(background_job = %self.row.id, error, "a deletion is completed, but not all of it is done");
+        }
+        match self.end(end).await {
             Ok(true) => {
                 tracing::info!(
                     target: STORY, { job.id = %self.row.id, business_id = %self.row.business_id },
@@ -136,6 +151,15 @@ impl Deletion<'_> {
             Ok(false) => self.lost().await,
             Err(stopped) => Some(stopped.into_result()),
         }
+    }
+
+    /// What all attempts together have come to.
+    async fn outcome(&self) -> Result<Outcome, Stopped> {
+        let id = self.row.id;
+        let row = patiently(self.ctx, Until::Asked, || self.jobs.get(id)).await?;
+        let Some(row) = row else { return Ok(Outcome::All) };
+        let set_aside = patiently(self.ctx, Until::Asked, || self.receipts.set_aside(id, 1)).await?;
+        Ok(Outcome::of(&row.progress, set_aside.first(), row.cursor.attachments_kept.as_ref()))
     }
 
     /// The row's own counters, which all attempts together have made. The row is completed already: a
@@ -152,7 +176,33 @@ impl Deletion<'_> {
         })))
     }
 
+    /// Whether a batch of the sweep brought it further.
+    fn gets_on(&mut self, batch: &Batch) -> Result<(), String> {
+        if self.pace.pass() == Pass::Forward || self.pace.swept(batch.first_id, batch.last_id) {
+            return Ok(());
+        }
+        Err(format!(
+            "the last sweep makes no progress: receipts such as {} are live again each time they have been marked as \
+             deleted; find what sets is_deleted back",
+            batch.first_id
+        ))
+    }
+
+    async fn give_up(&mut self, error: String) -> Option<JobResult> {
+        self.finish_clean_up().await;
+        Some(Err(JobError::permanent(error)))
+    }
+
     async fn after_fault(&mut self, fault: &Fault, took: Duration) -> Option<JobResult> {
+        if fault.smaller_may_do() && self.size.smaller() {
+            self.pace.spent(took);
+            tracing::warn!(
+                error = fault.chain(),
+                receipts = self.size.next(),
+                "a batch ran into a limit in time of the database; the next one is smaller"
+            );
+            return None;
+        }
         match fault.kind() {
             FaultKind::Retryable => self.size.unlucky(),
             FaultKind::Unavailable => self.ctx.refund(took),
@@ -160,9 +210,8 @@ impl Deletion<'_> {
         }
         match self.pace.fault(fault.kind()) {
             AfterFault::GiveUp { failures } => {
-                self.finish_clean_up().await;
-                let text = format!("{failures} batches in a row failed; the last error: {}", fault.chain());
-                Some(Err(JobError::permanent(text)))
+                self.give_up(format!("{failures} batches in a row failed; the last error: {}", fault.chain()))
+                    .await
             }
             AfterFault::Wait { delay, failures, outage } => {
                 log_backoff(delay, failures, fault);

@@ -6,6 +6,10 @@ use crate::fault::FaultKind;
 use crate::job::{Backoff, Limit};
 use crate::store::Pass;
 
+/// How often the sweep begins anew before it gives up. Receipts whose ids commit late are below what it has passed, too,
+/// but they have all come once the transactions that were under way at the request have ended.
+const SWEEPS: u32 = 100;
+
 /// What bounds an attempt.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Limits {
@@ -26,6 +30,10 @@ pub(super) struct Pace {
     outages: u32,
     waited: Duration,
     worked: Duration,
+    /// The last receipt of the sweep so far.
+    swept_to: Option<i64>,
+    /// How often the sweep had to begin anew, at a receipt that it had passed.
+    sweeps: u32,
 }
 
 /// What to do after a batch that failed.
@@ -57,6 +65,8 @@ impl Pace {
             outages: 0,
             waited: Duration::ZERO,
             worked: Duration::ZERO,
+            swept_to: None,
+            sweeps: 0,
         }
     }
 
@@ -76,6 +86,16 @@ impl Pace {
     /// ids do not commit in order.
     pub(super) fn empty(&mut self) -> bool {
         std::mem::replace(&mut self.pass, Pass::Sweep) == Pass::Sweep
+    }
+
+    /// A batch of the sweep had these receipts. `false`: the sweep makes no progress, for what it has passed comes back
+    /// again and again.
+    pub(super) fn swept(&mut self, first_id: i64, last_id: i64) -> bool {
+        if self.swept_to.is_some_and(|passed| first_id <= passed) {
+            self.sweeps += 1;
+        }
+        self.swept_to = Some(last_id);
+        self.sweeps < SWEEPS
     }
 
     /// Time that counts, such as a throttle.
@@ -168,6 +188,17 @@ mod tests {
         assert!(!pace.empty());
         assert_eq!(pace.pass(), Pass::Sweep);
         assert!(pace.empty());
+    }
+
+    #[test]
+    fn a_sweep_that_meets_the_same_receipts_again_and_again_ends() {
+        let mut pace = pace();
+        assert!(
+            (0..1000).all(|batch| pace.swept(batch * 50, batch * 50 + 49)),
+            "it goes on while it gets on"
+        );
+        let met = (0..1000).take_while(|_| pace.swept(1, 50)).count();
+        assert_eq!(met, 99);
     }
 
     #[test]

@@ -4,6 +4,7 @@ mod batch_size;
 mod delete_receipts;
 mod deletion;
 mod deletion_endings;
+mod deletion_outcome;
 mod deletion_pace;
 mod deletion_settings;
 mod diagnostics;

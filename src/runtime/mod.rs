@@ -25,7 +25,7 @@ mod window;
 pub use builder::ServiceBuilder;
 pub use opening::OpenError;
 pub use ports::{Ports, Reach, migrate, open_trial, tracked_deletions};
-pub use risks::in_words as risk_in_words;
+pub use risks::{hindrances_in_words, in_words as risk_in_words};
 pub use service::{Ended, Service, StartError};
 
 /// The loop that a service lives in: `System::new().block_on(…)`.

@@ -1,4 +1,4 @@
-//! What may be lost with the place where jobs wait, said once at the start.
+//! What may be lost with the place where jobs wait, and what may keep rows from being deleted, said once at the start.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -6,6 +6,7 @@ use std::time::Duration;
 use tokio::sync::watch;
 
 use crate::queue::{Broker, Risk};
+use crate::store::Receipts;
 
 /// What a person should know of a risk.
 #[must_use]
@@ -33,4 +34,25 @@ pub(super) fn warn(broker: Arc<dyn Broker>, mut lease_held: watch::Receiver<bool
             risks.iter().for_each(|risk| tracing::warn!("{}", in_words(risk)));
         }
     });
+}
+
+/// Says what in the database may keep changes of ours from being made.
+pub(super) fn warn_of_hindrances(receipts: Arc<dyn Receipts>, deadline: Duration) {
+    actix_rt::spawn(async move {
+        // A database that is away again is no reason for a word, either.
+        let Ok(Ok(found)) = tokio::time::timeout(deadline, receipts.hindrances()).await else { return };
+        if !found.is_empty() {
+            tracing::warn!("{}", hindrances_in_words(&found));
+        }
+    });
+}
+
+/// What a person should know of them.
+#[must_use]
+pub fn hindrances_in_words(found: &[String]) -> String {
+    format!(
+        "the database may keep rows from being deleted, or hide them: {}; what it keeps is set aside, counted in \
+         failed_count and named in last_error",
+        found.join(", ")
+    )
 }

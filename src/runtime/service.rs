@@ -110,6 +110,7 @@ impl Service {
         let mut service = Self::assemble((settings, own), ports, signals, (socket, figures)).await?;
         service.attended = true;
         risks::warn(Arc::clone(&service.ports.broker), service.tree.lease_held.clone(), DEADLINE);
+        risks::warn_of_hindrances(Arc::clone(&service.ports.store.receipts), DEADLINE);
         actix_rt::spawn(service_manager::attend(service.tree.lease_held.clone(), service.probes.clone()));
         Ok(service)
     }

@@ -94,17 +94,17 @@ impl EndAttempt {
     #[must_use]
     pub fn transition(&self) -> Move {
         match self {
-            Self::Completed => Move::Complete,
+            Self::Completed | Self::CompletedBut { .. } => Move::Complete,
             Self::Failed { .. } => Move::Fail,
             Self::Continuation => Move::Continue,
             Self::Paused { .. } => Move::Pause,
         }
     }
 
-    /// Goes into `last_error`; none leaves that.
+    /// Goes into `last_error`; none leaves that, but for a completed row, which has none then.
     pub(super) fn error(&self) -> Option<&str> {
         match self {
-            Self::Failed { error } => Some(error),
+            Self::Failed { error } | Self::CompletedBut { error } => Some(error),
             Self::Completed | Self::Continuation | Self::Paused { .. } => None,
         }
     }
@@ -113,7 +113,7 @@ impl EndAttempt {
     pub(super) fn paused_by(&self) -> Option<&str> {
         match self {
             Self::Paused { by } => Some(by),
-            Self::Completed | Self::Failed { .. } | Self::Continuation => None,
+            Self::Completed | Self::CompletedBut { .. } | Self::Failed { .. } | Self::Continuation => None,
         }
     }
 }

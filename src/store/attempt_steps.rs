@@ -36,7 +36,7 @@ pub(super) async fn begin<D: StatusChanges>(database: &D, begin: &Begin) -> Resu
 
 async fn carry_out_start(tx: &mut impl StatusTx, start: &NoteStart<'_>) -> Result<BackgroundJob, Fault> {
     let (job, now) = (start.before, start.now);
-    tx.make(&RowMove { id: job.id, step: Move::Start, from: job.status, error: None, now }).await?;
+    tx.must_make(&RowMove { id: job.id, step: Move::Start, from: job.status, error: None, now }).await?;
     tx.note_start(start).await?;
     cover(tx, job).await?;
     let started = tx.lock(job.id).await?;
@@ -78,7 +78,7 @@ impl Ending<'_> {
     async fn carry_out(&self, tx: &mut impl StatusTx, job: &BackgroundJob) -> Result<(), Fault> {
         let Self { end, barren, now } = *self;
         let step = end.transition();
-        tx.make(&RowMove { id: job.id, step, from: job.status, error: end.error(), now }).await?;
+        tx.must_make(&RowMove { id: job.id, step, from: job.status, error: end.error(), now }).await?;
         let pause = match step {
             Move::Continue => Some(PauseReason::Continuation),
             Move::Pause => Some(PauseReason::Person),
@@ -125,7 +125,7 @@ pub(super) async fn revive<D: StatusChanges>(
         return Ok(false);
     }
     let now = Utc::now();
-    tx.make(&RowMove { id, step: Move::Revive, from: job.status, error: None, now }).await?;
+    tx.must_make(&RowMove { id, step: Move::Revive, from: job.status, error: None, now }).await?;
     tx.note_revived(id, now).await?;
     tx.commit().await?;
     Ok(true)

@@ -86,8 +86,13 @@ pub enum NotBegun {
 /// How an attempt ends.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum EndAttempt {
-    /// All done.
+    /// All done; what went wrong in between is past, and `last_error` becomes null.
     Completed,
+    /// Done, but not all of what was asked for.
+    CompletedBut {
+        /// What is not done, and why: goes into `last_error`.
+        error: String,
+    },
     /// Given up.
     Failed {
         /// Goes into `last_error`.

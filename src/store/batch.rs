@@ -2,23 +2,35 @@
 //!
 //! A batch first runs whole: its receipts are taken, what they alone needed is found, and everything is changed in
 //! one step. When the database refuses to change some row, all of it is rolled back and run again step by
-//! step, each split under savepoints until the rows that cannot be changed stand alone. Any other fault ends the
-//! batch, rolled back.
+//! step, each split under savepoints until the rows that cannot be changed stand alone. The same is done where a row
+//! is not as it should be after the change, although there was no error. Any other fault ends the batch, rolled back.
 
 use std::collections::BTreeMap;
 
 use chrono::Utc;
 
-use super::deletion::{Change, DeletionTx, Deletions, LockedJob, Moved, Needless, Scope, StepFault, Taken};
+use super::deletion::{
+    Change, DeletionTx, Deletions, LEFT_AS_IT_WAS, LockedJob, Moved, Needless, Scope, StepFault, Taken,
+};
 use super::outbox::Condemned;
 use super::receipts::{Batch, BatchOrder, BatchOutcome, Pass, SetAside};
 use crate::fault::{Fault, FaultKind};
-use crate::job::background::{Cursor, Status};
+use crate::job::background::{AttachmentsKept, Cursor, Status};
 use crate::job::{Progress, ReceiptId};
 use crate::story::STORY;
 
+/// Characters of a reason that the cursor keeps.
+const LONGEST_REASON: usize = 300;
+
 /// Deletes one batch in one transaction; see [`Receipts::delete_batch`](super::Receipts::delete_batch).
 pub(super) async fn run_batch<D: Deletions>(db: &D, order: &BatchOrder) -> Result<BatchOutcome, Fault> {
+    match run_once(db, order).await {
+        Err(fault) if db.forgets_statements(&fault) => run_once(db, order).await,
+        done => done,
+    }
+}
+
+async fn run_once<D: Deletions>(db: &D, order: &BatchOrder) -> Result<BatchOutcome, Fault> {
     match in_one_transaction(db, order, Care::Whole).await {
         Err(StepFault::Refused(_)) => {}
         Err(StepFault::Fault(fault)) => return Err(fault),
@@ -98,13 +110,15 @@ impl Delete<'_> {
     /// Everything in one step.
     async fn whole<T: DeletionTx>(&self, tx: &mut T, mut batch: Batch) -> Result<Batch, StepFault> {
         let receipts = self.taken.live.as_slice();
-        let found = tx.needless(self.scope, receipts).await?;
+        if !self.passed_by(tx).await?.is_empty() {
+            return Err(StepFault::Refused(LEFT_AS_IT_WAS.to_owned()));
+        }
+        let Needless { condemnable, kept_for, withheld } = tx.needless(self.scope, receipts).await?;
         crate::failpoint::reach("deletion.after_mark");
         batch.deleted = count(receipts.len());
-        batch.kept_for = found.kept_for.into_iter().collect();
-        let (cursor, progress) = self.advanced(&batch);
+        let (cursor, progress) = self.advanced(&mut batch, kept_for, withheld);
         let moved = Some(self.moved(&cursor, progress));
-        let attachments = found.condemnable.as_slice();
+        let attachments = condemnable.as_slice();
         batch.condemned = tx.change(self.scope, &Change { receipts, attachments, moved }).await?;
         batch.progress = progress;
         Ok(batch)
@@ -113,30 +127,46 @@ impl Delete<'_> {
     /// Step by step, and each step in parts where rows are refused. A receipt that cannot be marked is live,
     /// and keeps its attachments.
     async fn split<T: DeletionTx>(&self, tx: &mut T, mut batch: Batch) -> Result<Batch, StepFault> {
-        let marked = in_parts(tx, self.scope, Step::Mark, &self.taken.live).await?;
+        let mut marked = in_parts(tx, self.scope, Step::Mark, &self.taken.live).await?;
+        let passed_by = self.passed_by(tx).await?;
+        marked.refused.extend(passed_by.into_iter().map(|id| (id, LEFT_AS_IT_WAS.to_owned())));
         crate::failpoint::reach("deletion.after_mark");
         batch.deleted = count(marked.changed.len());
         batch.set_aside = marked.refused.iter().map(SetAside::from).collect();
         if !batch.set_aside.is_empty() {
             tx.set_aside(self.scope, &batch.set_aside).await?;
         }
-        let Needless { condemnable, mut kept_for } = tx.needless(self.scope, &marked.changed).await?;
+        let Needless { condemnable, kept_for, mut withheld } =
+            tx.needless(self.scope, &marked.changed).await?;
         let gone = in_parts(tx, self.scope, Step::Condemn, &condemnable).await?;
         for reason in gone.refused.into_values() {
-            *kept_for.entry(reason).or_default() += 1;
+            *withheld.entry(reason).or_default() += 1;
         }
         batch.condemned = gone.condemned;
-        batch.kept_for = kept_for.into_iter().collect();
-        let (cursor, progress) = self.advanced(&batch);
+        let (cursor, progress) = self.advanced(&mut batch, kept_for, withheld);
         let moved = Some(self.moved(&cursor, progress));
         tx.change(self.scope, &Change { moved, ..Change::default() }).await?;
         batch.progress = progress;
         Ok(batch)
     }
 
-    /// Cursor and counters behind the batch.
-    fn advanced(&self, batch: &Batch) -> (Cursor, Progress) {
+    /// Receipts of the batch that could not be locked and are live all the same: a policy of row security shows them,
+    /// but lets nobody change them. One that somebody else has deleted meanwhile is none of them.
+    async fn passed_by<T: DeletionTx>(&self, tx: &mut T) -> Result<Vec<i64>, Fault> {
+        let Taken { ids, live } = &self.taken;
+        let others: Vec<i64> = ids.iter().filter(|id| live.binary_search(id).is_err()).copied().collect();
+        if others.is_empty() {
+            return Ok(others);
+        }
+        tx.still_live(self.scope, &others).await
+    }
+
+    /// Cursor and counters behind the batch, which is told which attachments stay.
+    fn advanced(&self, batch: &mut Batch, kept_for: Kept, withheld: Kept) -> (Cursor, Progress) {
         let (cursor, before) = (&self.row.cursor, self.row.progress);
+        let kept = kept_in_all(cursor.attachments_kept.clone(), &withheld);
+        batch.kept_for = kept_for.into_iter().collect();
+        batch.withheld = withheld.into_iter().collect();
         let processed = before.processed + i64::from(batch.selected);
         let progress = Progress {
             total: before.total.max(processed),
@@ -144,12 +174,27 @@ impl Delete<'_> {
             succeeded: before.succeeded + i64::from(batch.deleted),
             failed: before.failed + i64::from(count(batch.set_aside.len())),
         };
-        (Cursor { last_id: cursor.last_id.max(batch.last_id), ..cursor.clone() }, progress)
+        let last_id = cursor.last_id.max(batch.last_id);
+        (Cursor { last_id, attachments_kept: kept, ..cursor.clone() }, progress)
     }
 
     fn moved<'a>(&self, cursor: &'a Cursor, progress: Progress) -> Moved<'a> {
         Moved { cursor, progress, recovered: self.row.recovering }
     }
+}
+
+/// Attachments that stay, by reason: count.
+type Kept = BTreeMap<String, u32>;
+
+/// What the database withheld in all batches so far.
+fn kept_in_all(before: Option<AttachmentsKept>, withheld: &Kept) -> Option<AttachmentsKept> {
+    let Some((first, _)) = withheld.first_key_value() else { return before };
+    let before = before.unwrap_or_else(|| AttachmentsKept {
+        count: 0,
+        reason: first.chars().take(LONGEST_REASON).collect(),
+    });
+    let more: i64 = withheld.values().copied().map(i64::from).sum();
+    Some(AttachmentsKept { count: before.count + more, ..before })
 }
 
 fn scope<'a>(row: &LockedJob, order: &'a BatchOrder) -> Result<Scope<'a>, Fault> {
@@ -247,16 +292,18 @@ mod tests {
     use crate::blob::BlobTarget;
     use crate::job::{BackgroundJobId, BusinessId};
 
-    /// Writes down each step; refuses to mark the receipt 2.
+    /// Writes down each step; refuses to mark the receipt 2, and does not let the receipt 9 be locked.
     #[derive(Clone)]
     struct Script {
         steps: Arc<Mutex<Vec<String>>>,
         ids: Vec<i64>,
+        /// Whether the next statement is one that the tables have outgrown.
+        outgrown: Arc<Mutex<bool>>,
     }
 
     impl Script {
         fn new(ids: impl IntoIterator<Item = i64>) -> Self {
-            Self { steps: Arc::default(), ids: ids.into_iter().collect() }
+            Self { steps: Arc::default(), ids: ids.into_iter().collect(), outgrown: Arc::default() }
         }
 
         fn note(&self, step: impl Into<String>) {
@@ -271,6 +318,10 @@ mod tests {
         async fn begin(&self) -> Result<Self, Fault> {
             self.note("begin");
             Ok(self.clone())
+        }
+
+        fn forgets_statements(&self, fault: &Fault) -> bool {
+            fault.to_string() == "outgrown"
         }
     }
 
@@ -290,12 +341,21 @@ mod tests {
 
         async fn take(&mut self, _: &Scope<'_>, _: u32) -> Result<Taken, Fault> {
             self.note("take");
-            Ok(Taken { ids: self.ids.clone(), live: self.ids.clone() })
+            if std::mem::take(&mut *self.outgrown.lock()) {
+                return Err(Fault::new(FaultKind::Permanent, "outgrown"));
+            }
+            let live = self.ids.iter().filter(|id| **id != 9).copied().collect();
+            Ok(Taken { ids: self.ids.clone(), live })
         }
 
         async fn needless(&mut self, _: &Scope<'_>, gone: &[i64]) -> Result<Needless, Fault> {
             self.note("look");
-            Ok(Needless { condemnable: gone.to_vec(), kept_for: BTreeMap::new() })
+            Ok(Needless { condemnable: gone.to_vec(), ..Needless::default() })
+        }
+
+        async fn still_live(&mut self, _: &Scope<'_>, ids: &[i64]) -> Result<Vec<i64>, Fault> {
+            self.note(format!("look again {ids:?}"));
+            Ok(ids.to_vec())
         }
 
         async fn change(&mut self, _: &Scope<'_>, change: &Change<'_>) -> Result<Vec<Condemned>, StepFault> {
@@ -368,6 +428,36 @@ mod tests {
         let BatchOutcome::Deleted(batch) = outcome else { panic!("{outcome:?}") };
         let expected = Progress { total: 4, processed: 4, succeeded: 3, failed: 1 };
         assert_eq!((batch.progress, batch.condemned.len()), (expected, 3));
+    }
+
+    #[tokio::test]
+    async fn a_receipt_that_cannot_be_locked_and_is_live_is_set_aside() {
+        let (outcome, steps) = run(&Script::new([1, 9]), 1).await;
+        let expected = "begin lock take look again [9] rollback \
+            begin lock take ( mark [1] ) look again [9] set aside 1 look ( condemn [1] ) move to 9 commit";
+        assert_eq!(steps, expected);
+        let BatchOutcome::Deleted(batch) = outcome else { panic!("{outcome:?}") };
+        let expected = Progress { total: 2, processed: 2, succeeded: 1, failed: 1 };
+        assert_eq!((batch.progress, batch.set_aside[0].receipt), (expected, ReceiptId(9)));
+    }
+
+    #[tokio::test]
+    async fn a_statement_that_the_tables_have_outgrown_is_tried_anew_at_once_and_once_only() {
+        let script = Script::new([1]);
+        *script.outgrown.lock() = true;
+        let (_, steps) = run(&script, 1).await;
+        assert_eq!(
+            steps,
+            "begin lock take rollback begin lock take look mark [1] condemn [1] move to 1 commit"
+        );
+    }
+
+    #[test]
+    fn what_the_database_withheld_adds_up_under_its_first_reason() {
+        let withheld = |count| Kept::from([("a guard".to_owned(), count), ("b".to_owned(), 1)]);
+        let kept = kept_in_all(None, &withheld(2));
+        let kept = kept_in_all(kept, &withheld(3));
+        assert_eq!(kept, Some(AttachmentsKept { count: 7, reason: "a guard".into() }));
     }
 
     #[tokio::test]

@@ -17,10 +17,15 @@ use crate::job::{BackgroundJobId, BusinessId, Progress};
 /// The batch's own clean-up has this long before anybody else may claim its objects.
 pub(super) const CLEANUP_HOLD: Duration = Duration::from_secs(60);
 
+/// Why a row is not changed where the database gave no reason.
+pub(super) const LEFT_AS_IT_WAS: &str = "the database left it as it was without an error: a trigger, a rule or a policy \
+    of row security keeps it; `tikkun doctor` names them";
+
 /// Why a statement that changes rows did not.
 #[derive(Debug)]
 pub(super) enum StepFault {
-    /// The database answered that a row may not be changed so: a constraint or a trigger. Fewer rows may do.
+    /// The database answered that a row may not be changed so, or left one as it was without an error: a constraint,
+    /// a trigger, a rule, a policy of row security. Fewer rows may do.
     Refused(String),
     /// Anything else.
     Fault(Fault),
@@ -86,6 +91,8 @@ pub(super) struct Needless {
     pub(super) condemnable: Vec<i64>,
     /// Those that a table we do not know keeps, as `table.column`: count.
     pub(super) kept_for: BTreeMap<String, u32>,
+    /// Those that the database does not let us judge or lock, by reason: count.
+    pub(super) withheld: BTreeMap<String, u32>,
 }
 
 /// What one step changes.
@@ -118,6 +125,10 @@ pub(super) trait Deletions: Send + Sync {
 
     /// Begins a writing transaction.
     async fn begin(&self) -> Result<Self::Tx, Fault>;
+
+    /// Whether a fault says nothing but that a connection kept a statement which the tables have outgrown. It is
+    /// thrown away then, and the same can be done anew at once.
+    fn forgets_statements(&self, fault: &Fault) -> bool;
 }
 
 /// The statements of a batch. Dropped, the transaction is rolled back.
@@ -132,8 +143,13 @@ pub(super) trait DeletionTx: Send + Sized {
     /// The attachments of taken receipts that nothing live needs once those of `gone` are deleted.
     async fn needless(&mut self, scope: &Scope<'_>, gone: &[i64]) -> Result<Needless, Fault>;
 
-    /// Changes rows, and answers with the objects that came into the outbox. An attachment without a key leaves
-    /// no object behind.
+    /// Those of `ids` that are live as they stand now.
+    async fn still_live(&mut self, scope: &Scope<'_>, ids: &[i64]) -> Result<Vec<i64>, Fault>;
+
+    /// Changes rows, looks at how they stand then, and answers with the objects that came into the outbox. A single
+    /// row that is not as it should be makes all of it refused, and the caller takes it back: a change without an
+    /// error is not yet a change. An attachment without a key leaves no object behind; of several that share a key,
+    /// the last one does.
     async fn change(&mut self, scope: &Scope<'_>, change: &Change<'_>) -> Result<Vec<Condemned>, StepFault>;
 
     /// Notes receipts that cannot be changed.

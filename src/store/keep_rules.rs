@@ -15,26 +15,22 @@ const LIVE_OF_OTHERS: &str = "l.is_deleted is not true and l.business_id <> $1";
 
 /// What must hold of an attachment `a` of tenant $1 before it may go, each with the word for its
 /// absence. One text for the batch and for the plan, so that they cannot differ. `receipts` is where all are
-/// found that may point to `a`.
-fn rules(receipts: &str, live: &str) -> [(&'static str, String); 4] {
+/// found that may point to `a`. Of others that share its path the same must hold, which each query sees to.
+fn rules(receipts: &str, live: &str) -> [(&'static str, String); 3] {
     [
         // The sum keeps the index of all the tenant's attachments out of a look at a few of them.
         (rule::OTHER_BUSINESS, "a.business_id + 0 = $1".to_owned()),
         (rule::FOREIGN_PURPOSE, "a.purpose in ('receipt_source', 'receipt_preview')".to_owned()),
-        (
-            rule::LIVE_RECEIPT,
-            format!(
-                "(not exists (select 1 from {receipts} l where l.attachment_id = a.id and {live})
-      and not exists (select 1 from {receipts} l where l.preview_attachment_id = a.id and {live}))"
-            ),
-        ),
-        (
-            rule::SHARED_PATH,
-            "(coalesce(a.storage_path, '') = '' or not exists (
-          select 1 from attachments o where o.storage_path = a.storage_path and o.id <> a.id))"
-                .to_owned(),
-        ),
+        (rule::LIVE_RECEIPT, format!("not {}", pointed_to(receipts, live))),
     ]
+}
+
+/// Whether a receipt `l` for which `which` holds points to `a`, by either column.
+fn pointed_to(receipts: &str, which: &str) -> String {
+    format!(
+        "(exists (select 1 from {receipts} l where l.attachment_id = a.id and {which})
+      or exists (select 1 from {receipts} l where l.preview_attachment_id = a.id and {which}))"
+    )
 }
 
 /// Words for rules that do not hold.
@@ -45,11 +41,12 @@ mod rule {
     pub(super) const SHARED_PATH: &str = "shared_path";
 }
 
-/// The condition that nothing keeps `a` once the receipts of `gone` are deleted. `receipts` has all others that
-/// point to it.
+/// The condition that nothing keeps `a` once the receipts of `gone` are deleted, but perhaps a reference or a path that
+/// it shares; and that a deleted receipt is why it goes. `receipts` has all that point to it.
 pub(super) fn all_hold(receipts: &str) -> String {
-    let holds: Vec<String> = rules(receipts, LIVE).into_iter().map(|(_, rule)| rule).collect();
-    holds.join("\n      and ")
+    let holds = rules(receipts, LIVE).into_iter().map(|(_, rule)| rule);
+    let deleted = pointed_to(receipts, "(l.is_deleted is true or l.id in (select id from gone))");
+    holds.chain([deleted]).collect::<Vec<_>>().join("\n      and ")
 }
 
 /// The word for the first rule that would not hold of `a` once all of the tenant's receipts are marked,
@@ -61,6 +58,30 @@ pub(super) fn first_broken() -> String {
         .collect();
     format!("case {cases}end")
 }
+
+/// The sums of a plan, for [`plan`]: of rows `looked` with `id`, whether it is one that the tenant's live receipts point
+/// to (`asked`), `path`, `file_size`, the first rule that is `broken` and the `reference` that keeps it. The others
+/// of `looked` share a path with one that is asked for, and a deleted receipt points to them: they go along or keep it.
+/// Rows that share a path go together or not at all, and leave one object.
+pub(super) const SUMS: &str = "
+    free as materialized (select id from looked where broken is null and reference is null),
+    judged as (
+        select looked.*, case
+            when broken is not null then broken
+            when path <> '' and exists (
+                select 1 from attachments o
+                where o.storage_path = looked.path and o.id <> looked.id and o.id not in (select id from free))
+            then 'shared_path' end as verdict
+        from looked),
+    summed as (
+        select verdict as broken, case when verdict is null then reference end as reference, asked, file_size,
+            path <> '' and not exists (
+                select 1 from attachments o where o.storage_path = judged.path and o.id < judged.id) as leaves
+        from judged)
+    select broken, reference, count(*) as attachments, count(*) filter (where leaves) as objects,
+        cast(coalesce(sum(file_size) filter (where leaves), 0) as bigint) as bytes
+    from summed where asked or (broken is null and reference is null)
+    group by 1, 2";
 
 /// A text as SQL writes it.
 pub(super) fn text(value: &str) -> String {

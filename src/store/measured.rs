@@ -69,6 +69,7 @@ count! {
         delete_batch(order: &BatchOrder) -> BatchOutcome;
         count_live(business_id: BusinessId) -> i64;
         set_aside(job: BackgroundJobId, max: u32) -> Vec<SetAside>;
+        hindrances() -> Vec<String>;
         plan(business_id: BusinessId, target: &BlobTarget) -> DeletionPlan;
     }
 }

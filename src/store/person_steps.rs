@@ -86,7 +86,7 @@ pub(super) async fn wish<D: StatusChanges>(
         return Ok(Some(Err(job.status)));
     }
     let now = Utc::now();
-    tx.make(&RowMove { id: job.id, step, from: job.status, error: None, now }).await?;
+    tx.must_make(&RowMove { id: job.id, step, from: job.status, error: None, now }).await?;
     let note = NotePerson {
         id: job.id,
         pause: (person.wish == PersonMove::Pause).then_some(PauseReason::Person),

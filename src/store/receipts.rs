@@ -59,9 +59,10 @@ pub struct Batch {
     /// Objects of condemned attachments, now in the outbox and held back for this batch's own clean-up.
     /// An attachment without a key is condemned too, and leaves no object.
     pub condemned: Vec<Condemned>,
-    /// Attachments kept because a table we do not know refers to them, as `table.column`: count; and
-    /// those the database refused to drop, under its reason.
+    /// Attachments kept because a table we do not know refers to them, as `table.column`: count.
     pub kept_for: Vec<(String, u32)>,
+    /// Attachments that the database did not let go, by reason: count.
+    pub withheld: Vec<(String, u32)>,
     /// The row's counters after the commit.
     pub progress: Progress,
 }
@@ -82,7 +83,8 @@ pub trait Receipts: Send + Sync + 'static {
     /// their attachments into the outbox, move cursor and counters. Dropped at an await, it may or
     /// may not have been committed; the cursor in the row tells, so the next call is right either way.
     ///
-    /// Receipts that the database refuses to change are set aside, not a fault. A cursor without an
+    /// Receipts that the database refuses to change, or leaves as they are without an error, are set aside, not a
+    /// fault. A cursor without an
     /// upper id, which only a stranger's hand can make, is a permanent one.
     async fn delete_batch(&self, order: &BatchOrder) -> Result<BatchOutcome, Fault>;
 
@@ -91,6 +93,10 @@ pub trait Receipts: Send + Sync + 'static {
 
     /// Receipts that a job set aside and that are still live, with reasons, by id, at most `max`.
     async fn set_aside(&self, job: BackgroundJobId, max: u32) -> Result<Vec<SetAside>, Fault>;
+
+    /// Triggers, rules and policies of row security that may keep our changes of `receipts`, `attachments` and
+    /// `background_jobs` from being made, each as `trigger guard on receipts`.
+    async fn hindrances(&self) -> Result<Vec<String>, Fault>;
 
     /// What a deletion of this tenant's receipts would do if it were requested now, by the rules of the
     /// batch. Reads only: one look at one moment, however many receipts there are.

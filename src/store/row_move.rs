@@ -2,6 +2,8 @@
 
 use chrono::{DateTime, Utc};
 
+use super::deletion::LEFT_AS_IT_WAS;
+use crate::fault::{Fault, FaultKind};
 use crate::job::BackgroundJobId;
 use crate::job::background::{Move, Status};
 
@@ -13,7 +15,7 @@ pub(super) struct RowMove<'a> {
     pub(super) step: Move,
     /// Where the row must stand.
     pub(super) from: Status,
-    /// Goes into `last_error`; none leaves it.
+    /// Goes into `last_error`; none leaves it, unless the row is completed: then nothing is wrong any more.
     pub(super) error: Option<&'a str>,
     /// When.
     pub(super) now: DateTime<Utc>,
@@ -23,6 +25,16 @@ impl RowMove<'_> {
     /// What is tried, in words.
     pub(super) fn what(&self) -> String {
         format!("move background job {} from {} to {}", self.id, self.from, self.step.to())
+    }
+
+    /// Whether `last_error` becomes what the change says, null included.
+    pub(super) fn replaces_error(&self) -> bool {
+        self.error.is_some() || self.step == Move::Complete
+    }
+
+    /// The fault of a row that stands as it stood, although it is locked and its status was read under the lock.
+    pub(super) fn left_as_it_was(&self) -> Fault {
+        Fault::new(FaultKind::Permanent, format!("{}: {LEFT_AS_IT_WAS}", self.what()))
     }
 
     /// What `finished_at` is afterwards.

@@ -85,3 +85,21 @@ async fn process_killed_with_the_database_resumes_when_both_are_back() {
     assert_eq!(row.attempt, 2);
     tokio::time::timeout(Duration::from_secs(20), next.terminate()).await.expect("an end");
 }
+
+#[cfg(feature = "failpoints")]
+#[tokio::test]
+async fn a_transaction_that_the_server_ends_for_its_idleness_comes_again_smaller_and_spends_no_failure() {
+    let server = Server::shared();
+    let ground = Ground::on(server).await;
+    let tenant = ground.tenant(7, 100).await;
+    ground
+        .run(&format!("alter database {} set idle_in_transaction_session_timeout = '2s'", ground.database))
+        .await;
+    let start = ground.service().set("TIKKUN_DELETION__MAX_FAILURES", "1");
+    let mut service = start.failing("deletion.after_mark=1*sleep(4000)->off").start().await;
+    let job = service.delete_all(7);
+    service.says("Processing batch: 10 receipts").await;
+    let row = ground.completed(&mut service, job, &tenant).await;
+    assert_eq!((row.attempt, row.last_error), (1, None));
+    assert!(service.lines("Backing off").is_empty());
+}

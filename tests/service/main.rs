@@ -19,6 +19,7 @@ mod facade;
 mod fairness;
 mod ground;
 mod healing;
+mod hindered;
 mod kills;
 mod outages;
 mod outbox;

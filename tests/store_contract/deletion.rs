@@ -167,6 +167,52 @@ pub async fn a_row_without_a_key_leaves_no_object(rig: &Rig) {
     assert_eq!(rig.store.outbox.summary(None).await.unwrap().pending, 0);
 }
 
+/// Receipts `1..=n`, each with an attachment of its own, and all attachments with one path.
+async fn share_a_path(rig: &Rig, n: i64) {
+    rig.seed(n).await;
+    rig.run("update attachments set storage_path = 'one/key'").await;
+}
+
+pub async fn attachments_that_share_a_path_go_together_with_their_object(rig: &Rig) {
+    for limit in [50, 2, 1] {
+        rig.run("delete from receipts; delete from attachments; delete from tikkun_cleanup_outbox").await;
+        share_a_path(rig, 3).await;
+        let job = rig.started().await;
+        let batches = rig.delete_all(&job, limit).await;
+        assert_eq!(
+            (keys(&batches), rig.attachments().await),
+            (vec!["one/key".to_owned()], vec![]),
+            "{limit}"
+        );
+        let last = batches.last().unwrap();
+        assert_eq!((last.last_id, last.condemned.len()), (3, 1), "no sooner than with the last, {limit}");
+        rig.set(job.id, "status = 'completed'").await;
+    }
+}
+
+pub async fn a_path_that_something_live_shares_keeps_all_its_rows(rig: &Rig) {
+    share_a_path(rig, 3).await;
+    rig.run(&format!("update receipts set business_id = {OTHER} where id = 3")).await;
+    rig.run(&format!("update attachments set business_id = {OTHER} where id = 3")).await;
+    let job = rig.started().await;
+    let batches = rig.delete_all(&job, 50).await;
+    assert_eq!((keys(&batches).len(), rig.attachments().await), (0, vec![1, 2, 3]));
+}
+
+pub async fn a_shared_path_goes_with_the_last_row_that_the_database_lets_go(rig: &Rig) {
+    share_a_path(rig, 3).await;
+    rig.raw.refuse("delete", "attachments", "old.id = 2").await;
+    let job = rig.started().await;
+    let batch = rig.good_batch(&job, 50, Pass::Forward).await;
+    assert_eq!((batch.deleted, rig.attachments().await), (3, vec![2]));
+    assert!(batch.condemned.is_empty(), "the row that stays has its object");
+    rig.raw.allow("delete", "attachments").await;
+    rig.receipt(4, TENANT, Some(2), None).await;
+    rig.set(job.id, r#"cursor = '{"last_id": 3, "upper_id": 4}'"#).await;
+    assert_eq!(keys(&[rig.good_batch(&job, 50, Pass::Forward).await]), ["one/key"]);
+    assert!(rig.attachments().await.is_empty());
+}
+
 pub async fn the_row_shows_the_batchs_progress(rig: &Rig) {
     rig.seed(3).await;
     let job = rig.started().await;

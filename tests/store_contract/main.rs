@@ -51,6 +51,9 @@ macro_rules! contract {
                 a_table_made_between_batches_is_heeded
                 keys_of_others_stay_in_the_cursor
                 a_row_without_a_key_leaves_no_object
+                attachments_that_share_a_path_go_together_with_their_object
+                a_path_that_something_live_shares_keeps_all_its_rows
+                a_shared_path_goes_with_the_last_row_that_the_database_lets_go
                 the_row_shows_the_batchs_progress
                 a_cursor_without_an_upper_id_is_named
             }
@@ -61,6 +64,16 @@ macro_rules! contract {
                 the_sweep_passes_over_what_was_set_aside
                 an_attachment_that_cannot_be_dropped_is_kept_and_reported
                 a_trigger_that_breaks_off_the_transaction_breaks_nothing_for_the_next
+                a_receipt_that_a_trigger_keeps_without_an_error_is_set_aside
+                a_receipt_whose_mark_is_taken_back_at_once_is_set_aside
+                a_receipt_that_is_kept_without_an_error_is_set_aside_in_the_sweep_too
+                receipts_that_are_all_kept_without_an_error_end_both_passes
+                an_attachment_that_a_trigger_keeps_without_an_error_keeps_its_object
+                an_attachment_that_comes_back_at_once_keeps_its_object
+                a_job_row_that_does_not_move_is_a_fault_and_nothing_happened
+                an_attachment_whose_pointer_a_trigger_keeps_stays
+                what_may_keep_rows_is_named
+                a_completed_row_says_what_is_missing_or_nothing
             }
             attempts {
                 a_queued_row_starts_once_and_is_covered

@@ -56,22 +56,40 @@ impl Graph {
         self.receipts.get(id).filter(|r| r.tenant == TENANT && r.live && *id <= upper)
     }
 
-    /// Attachments that the whole deletion takes: pointed to by a receipt that goes, by none that stays,
-    /// and by no dead one that cannot be changed, for its foreign key would have to become null.
+    fn points(&self, id: i64, which: impl Fn(i64, &Receipt) -> bool) -> bool {
+        self.receipts.iter().any(|(r, receipt)| receipt.points_to.contains(&Some(id)) && which(*r, receipt))
+    }
+
+    /// All attachments with the path of this one, itself among them.
+    fn sharing(&self, id: i64) -> Vec<i64> {
+        let path = self.attachments[&id].path.as_deref().filter(|path| !path.is_empty());
+        let of_path =
+            |(other, a): &(&i64, &Attachment)| **other == id || (path.is_some() && a.path.as_deref() == path);
+        self.attachments.iter().filter(of_path).map(|(id, _)| *id).collect()
+    }
+
+    /// Whether nothing but a path that it shares may keep this attachment once `goes` tells which receipts go: a
+    /// deleted receipt points to it, and no live one.
+    fn is_free(&self, id: i64, goes: impl Fn(i64) -> bool) -> bool {
+        let a = &self.attachments[&id];
+        a.tenant == TENANT
+            && a.purpose != "contract"
+            && self.points(id, |r, receipt| !receipt.live || goes(r))
+            && !self.points(id, |r, receipt| receipt.live && !goes(r))
+    }
+
+    /// Attachments that the whole deletion takes: free like all that share their path, one of which a receipt that
+    /// goes points to; but none that a dead receipt points to which cannot be changed, for its foreign key would have
+    /// to become null.
     fn condemned(&self, upper: i64) -> BTreeSet<i64> {
-        let goes = |id: &i64| self.covered(id, upper).is_some_and(|receipt| !receipt.refuses);
-        let points = |receipt: &Receipt, id: i64| receipt.points_to.contains(&Some(id));
-        let wanted = |(id, a): &(&i64, &Attachment)| {
-            let path_shared = a.path.as_deref().is_some_and(|path| !path.is_empty())
-                && self.attachments.iter().any(|(other, b)| other != *id && b.path == a.path);
-            a.tenant == TENANT
-                && a.purpose != "contract"
-                && !path_shared
-                && self.receipts.iter().any(|(r, receipt)| goes(r) && points(receipt, **id))
-                && !self.receipts.iter().any(|(r, receipt)| receipt.live && !goes(r) && points(receipt, **id))
-                && !self.receipts.values().any(|r| !r.live && r.refuses && points(r, **id))
+        let goes = |id: i64| self.covered(&id, upper).is_some_and(|receipt| !receipt.refuses);
+        let taken = |id: &i64| {
+            let sharing = self.sharing(*id);
+            sharing.iter().all(|one| self.is_free(*one, goes))
+                && sharing.iter().any(|one| self.points(*one, |r, _| goes(r)))
+                && !self.points(*id, |_, receipt| !receipt.live && receipt.refuses)
         };
-        self.attachments.iter().filter(wanted).map(|(id, _)| *id).collect()
+        self.attachments.keys().copied().filter(taken).collect()
     }
 
     async fn write(&self, rig: &Rig) {
@@ -137,10 +155,12 @@ pub async fn random_graphs_end_as_the_model_says(rig: &Rig) {
         let progress = rig.get(job.id).await.progress;
         let refused = covered.iter().filter(|receipt| receipt.refuses).count() as i64;
         assert_eq!((progress.processed, progress.failed), (covered.len() as i64, refused), "seed {seed}");
-        let objects = condemned
+        let keys: BTreeSet<_> = condemned
             .iter()
-            .filter(|id| graph.attachments[id].path.as_deref().is_some_and(|path| !path.is_empty()))
-            .count();
+            .filter(|id| graph.sharing(**id).iter().all(|one| condemned.contains(one)))
+            .filter_map(|id| graph.attachments[id].path.as_deref().filter(|path| !path.is_empty()))
+            .collect();
+        let objects = keys.len();
         assert_eq!(batches.iter().map(|batch| batch.condemned.len()).sum::<usize>(), objects, "seed {seed}");
         rig.set(job.id, "status = 'completed'").await;
     }
@@ -155,8 +175,9 @@ fn kept(graph: &Graph, listed: &BTreeSet<i64>) -> BTreeMap<Kept, u64> {
         if !holders.iter().any(|r| r.tenant == TENANT) {
             continue;
         }
-        let path_of_another = a.path.as_deref().is_some_and(|path| !path.is_empty())
-            && graph.attachments.iter().any(|(other, b)| other != id && b.path == a.path);
+        let goes = |r: i64| graph.receipts[&r].live && graph.receipts[&r].tenant == TENANT;
+        let stays = |one: &i64| one != id && (!graph.is_free(*one, goes) || listed.contains(one));
+        let path_of_another = graph.sharing(*id).iter().any(stays);
         let reason = if a.tenant != TENANT {
             Kept::OtherBusiness
         } else if a.purpose == "contract" {

@@ -1,7 +1,9 @@
 //! Claims about rows that the database refuses to change.
 
+use tikkun::fault::FaultKind;
 use tikkun::job::ReceiptId;
-use tikkun::store::{BatchOutcome, Pass};
+use tikkun::job::background::BackgroundJob;
+use tikkun::store::{BatchOutcome, EndAttempt, Pass};
 
 use crate::rig::{Rig, TENANT, order};
 
@@ -63,8 +65,8 @@ pub async fn an_attachment_that_cannot_be_dropped_is_kept_and_reported(rig: &Rig
     let job = rig.started().await;
     let batch = rig.good_batch(&job, 50, Pass::Forward).await;
     assert_eq!((batch.deleted, batch.condemned.len()), (20, 18));
-    assert_eq!(batch.kept_for.len(), 1);
-    assert!(batch.kept_for[0].0.contains("this row is sealed") && batch.kept_for[0].1 == 2);
+    assert_eq!(batch.withheld.len(), 1);
+    assert!(batch.withheld[0].0.contains("this row is sealed") && batch.withheld[0].1 == 2);
     assert_eq!(rig.attachments().await, [4, 11]);
     assert_eq!(rig.store.outbox.summary(None).await.unwrap().pending, 18, "no object of a kept row");
 }
@@ -79,4 +81,121 @@ pub async fn a_trigger_that_breaks_off_the_transaction_breaks_nothing_for_the_ne
     assert_eq!((rig.live(TENANT).await.len(), rig.attachments().await.len()), (3, 3));
     rig.raw.mend().await;
     assert_eq!(rig.good_batch(&job, 50, Pass::Forward).await.deleted, 3);
+}
+
+/// Receipts 4 and 11 of 20 stay live; they keep their attachments, are set aside, and the sweep ends.
+async fn two_of_twenty_stay(rig: &Rig, job: &BackgroundJob) {
+    let batch = rig.good_batch(job, 50, Pass::Forward).await;
+    let aside: Vec<i64> = batch.set_aside.iter().map(|row| row.receipt.0).collect();
+    assert_eq!((batch.selected, batch.deleted, aside), (20, 18, vec![4, 11]));
+    assert!(batch.set_aside[0].reason.contains("left it as it was"), "{:?}", batch.set_aside);
+    assert_eq!((rig.live(TENANT).await, rig.attachments().await), (vec![4, 11], vec![4, 11]));
+    assert_eq!((batch.condemned.len(), batch.withheld), (18, vec![]));
+    assert_eq!(rig.number("select count(*) from tikkun_cleanup_outbox").await, 18);
+    assert_eq!(rig.batch(job, 50, Pass::Forward).await, BatchOutcome::Empty);
+    assert_eq!(rig.batch(job, 50, Pass::Sweep).await, BatchOutcome::Empty);
+    let progress = rig.get(job.id).await.progress;
+    assert_eq!((progress.total, progress.processed, progress.succeeded, progress.failed), (20, 20, 18, 2));
+}
+
+pub async fn a_receipt_that_a_trigger_keeps_without_an_error_is_set_aside(rig: &Rig) {
+    rig.seed(20).await;
+    rig.raw.ignore("update", "receipts", "old.id in (4, 11)").await;
+    two_of_twenty_stay(rig, &rig.started().await).await;
+}
+
+pub async fn a_receipt_whose_mark_is_taken_back_at_once_is_set_aside(rig: &Rig) {
+    rig.seed(20).await;
+    rig.raw.revive("new.id in (4, 11)").await;
+    two_of_twenty_stay(rig, &rig.started().await).await;
+}
+
+pub async fn a_receipt_that_is_kept_without_an_error_is_set_aside_in_the_sweep_too(rig: &Rig) {
+    rig.seed(3).await;
+    let job = rig.started().await;
+    rig.set(job.id, r#"cursor = '{"last_id": 3, "upper_id": 3}'"#).await;
+    rig.raw.ignore("update", "receipts", "old.id <> 2").await;
+    let swept = rig.good_batch(&job, 50, Pass::Sweep).await;
+    assert_eq!((swept.deleted, swept.set_aside.len(), swept.condemned.len()), (1, 2, 1));
+    assert_eq!(rig.batch(&job, 50, Pass::Sweep).await, BatchOutcome::Empty);
+}
+
+pub async fn receipts_that_are_all_kept_without_an_error_end_both_passes(rig: &Rig) {
+    rig.seed(7).await;
+    rig.raw.ignore("update", "receipts", "old.business_id = 789").await;
+    let job = rig.started().await;
+    let batches = rig.delete_all(&job, 5).await;
+    assert_eq!(batches.iter().map(|batch| batch.set_aside.len()).collect::<Vec<_>>(), [5, 2]);
+    assert_eq!((rig.live(TENANT).await.len(), rig.attachments().await.len()), (7, 7));
+}
+
+/// Attachments 4 and 11 of 20 stay with their objects, and the cursor says so.
+async fn two_attachments_stay(rig: &Rig) {
+    let job = rig.started().await;
+    let batch = rig.good_batch(&job, 50, Pass::Forward).await;
+    assert_eq!((batch.deleted, batch.condemned.len(), batch.set_aside.len()), (20, 18, 0));
+    assert_eq!(rig.attachments().await, [4, 11]);
+    let objects =
+        "select count(*) from tikkun_cleanup_outbox where key like '%/4.pdf' or key like '%/11.pdf'";
+    assert_eq!(rig.number(objects).await, 0, "no object of a row that is there");
+    let kept = rig.get(job.id).await.cursor.attachments_kept.unwrap();
+    assert_eq!((kept.count, batch.withheld.iter().map(|(_, count)| count).sum::<u32>()), (2, 2));
+    assert!(batch.withheld.iter().any(|(reason, _)| *reason == kept.reason), "{kept:?} {:?}", batch.withheld);
+}
+
+pub async fn an_attachment_that_a_trigger_keeps_without_an_error_keeps_its_object(rig: &Rig) {
+    rig.seed(20).await;
+    rig.raw.ignore("delete", "attachments", "old.id in (4, 11)").await;
+    two_attachments_stay(rig).await;
+}
+
+pub async fn an_attachment_that_comes_back_at_once_keeps_its_object(rig: &Rig) {
+    rig.seed(20).await;
+    rig.raw.restore("old.id in (4, 11)").await;
+    two_attachments_stay(rig).await;
+}
+
+pub async fn a_job_row_that_does_not_move_is_a_fault_and_nothing_happened(rig: &Rig) {
+    rig.seed(3).await;
+    let job = rig.started().await;
+    rig.raw.ignore("update", "background_jobs", "old.id > 0").await;
+    let fault = rig.store.receipts.delete_batch(&order(&job, 50, Pass::Forward)).await.unwrap_err();
+    assert_eq!(fault.kind(), FaultKind::Permanent, "{}", fault.chain());
+    assert_eq!((rig.live(TENANT).await.len(), rig.attachments().await.len()), (3, 3));
+    let ended = rig.store.background_jobs.end_attempt(job.id, job.note.attempt, &EndAttempt::Completed).await;
+    assert!(ended.unwrap_err().chain().contains("left it as it was"), "it is not said to have ended");
+}
+
+pub async fn what_may_keep_rows_is_named(rig: &Rig) {
+    assert_eq!(rig.store.receipts.hindrances().await.unwrap(), Vec::<String>::new());
+    rig.raw.ignore("update", "receipts", "old.id = 4").await;
+    rig.raw.restore("old.id = 4").await;
+    assert_eq!(
+        rig.store.receipts.hindrances().await.unwrap(),
+        ["trigger ignore_update_receipts on receipts", "trigger restore on attachments"]
+    );
+}
+
+pub async fn a_completed_row_says_what_is_missing_or_nothing(rig: &Rig) {
+    let job = rig.started().await;
+    rig.set(job.id, "last_error = 'a deadlock that is over'").await;
+    assert!(rig.store.background_jobs.end_attempt(job.id, 1, &EndAttempt::Completed).await.unwrap());
+    assert_eq!(rig.get(job.id).await.last_error, None);
+    let job = rig.started().await;
+    rig.set(job.id, "last_error = 'a deadlock that is over'").await;
+    let end = EndAttempt::CompletedBut { error: "2 of 20".into() };
+    for _ in 0..2 {
+        assert!(rig.store.background_jobs.end_attempt(job.id, 1, &end).await.unwrap());
+    }
+    let row = rig.get(job.id).await;
+    assert_eq!((row.status.as_str(), row.last_error.as_deref()), ("completed", Some("2 of 20")));
+}
+
+pub async fn an_attachment_whose_pointer_a_trigger_keeps_stays(rig: &Rig) {
+    rig.seed(20).await;
+    rig.receipt(30, TENANT, Some(4), None).await;
+    rig.receipt(31, TENANT, None, Some(11)).await;
+    rig.run("update receipts set is_deleted = true where id in (30, 31)").await;
+    rig.raw.ignore("update", "receipts", "old.id in (30, 31)").await;
+    two_attachments_stay(rig).await;
 }

@@ -32,6 +32,12 @@ pub trait Raw: Send + Sync {
     /// Makes the database refuse every change of rows of `table` for which `condition` holds of `old`;
     /// `on` is `update` or `delete`.
     async fn refuse(&self, on: &str, table: &str, condition: &str);
+    /// Makes the database leave such rows as they are, without an error.
+    async fn ignore(&self, on: &str, table: &str, condition: &str);
+    /// Makes the database take a receipt's mark back after each update for which `condition` holds of `new`.
+    async fn revive(&self, condition: &str);
+    /// Makes the database put such attachments back after they were deleted.
+    async fn restore(&self, condition: &str);
     /// Takes such a refusal back.
     async fn allow(&self, on: &str, table: &str);
     /// Makes an update of the receipt 2 break off more than its own statement, until it is mended.
@@ -98,6 +104,31 @@ impl Raw for SqliteRaw {
         self.try_run(&sql).await.unwrap();
     }
 
+    async fn ignore(&self, on: &str, table: &str, condition: &str) {
+        let sql = format!(
+            "create trigger ignore_{on}_{table} before {on} on {table} when {condition}
+             begin select raise(ignore); end"
+        );
+        self.try_run(&sql).await.unwrap();
+    }
+
+    async fn revive(&self, condition: &str) {
+        let sql = format!(
+            "create trigger revive after update of is_deleted on receipts when new.is_deleted and {condition}
+             begin update receipts set is_deleted = 0 where id = new.id; end"
+        );
+        self.try_run(&sql).await.unwrap();
+    }
+
+    async fn restore(&self, condition: &str) {
+        let sql = format!(
+            "create trigger restore after delete on attachments when {condition} begin
+             insert into attachments (id, business_id, purpose, storage_path)
+             values (old.id, old.business_id, old.purpose, old.storage_path); end"
+        );
+        self.try_run(&sql).await.unwrap();
+    }
+
     async fn allow(&self, on: &str, table: &str) {
         self.try_run(&format!("drop trigger refuse_{on}_{table}")).await.unwrap();
     }
@@ -140,6 +171,35 @@ impl Raw for PostgresRaw {
              $$ begin raise exception 'this row is sealed'; end $$;
              create trigger refuse_{on}_{table} before {on} on {table} for each row when ({condition})
              execute function seal()"
+        );
+        self.try_run(&sql).await.unwrap();
+    }
+
+    async fn ignore(&self, on: &str, table: &str, condition: &str) {
+        let sql = format!(
+            "create or replace function ignore() returns trigger language plpgsql as $$ begin return null; end $$;
+             create trigger ignore_{on}_{table} before {on} on {table} for each row when ({condition})
+             execute function ignore()"
+        );
+        self.try_run(&sql).await.unwrap();
+    }
+
+    async fn revive(&self, condition: &str) {
+        let sql = format!(
+            "create function revive() returns trigger language plpgsql as
+             $$ begin update receipts set is_deleted = false where id = new.id; return null; end $$;
+             create trigger revive after update of is_deleted on receipts for each row
+             when (new.is_deleted and {condition}) execute function revive()"
+        );
+        self.try_run(&sql).await.unwrap();
+    }
+
+    async fn restore(&self, condition: &str) {
+        let sql = format!(
+            "create function restore() returns trigger language plpgsql as
+             $$ begin insert into attachments select old.*; return null; end $$;
+             create trigger restore after delete on attachments for each row when ({condition})
+             execute function restore()"
         );
         self.try_run(&sql).await.unwrap();
     }

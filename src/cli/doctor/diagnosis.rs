@@ -11,7 +11,7 @@ use super::facts::{Facts, Queues};
 use super::{job, timekeeping};
 use crate::job::QueueName;
 use crate::queue::Risk;
-use crate::runtime::risk_in_words;
+use crate::runtime::{hindrances_in_words, risk_in_words};
 
 /// How bad it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -74,6 +74,7 @@ pub(super) fn diagnose(facts: &Facts) -> Vec<Finding> {
         findings.extend(timekeeping::scheduler(queues));
         findings.extend(timekeeping::schedules(facts, queues));
     }
+    findings.extend(hindrances(facts));
     findings.extend(outbox(facts));
     findings.extend(one_by_one(facts));
     findings.extend(configuration(facts));
@@ -268,6 +269,17 @@ fn one_by_one(facts: &Facts) -> Option<Finding> {
     ))
 }
 
+fn hindrances(facts: &Facts) -> Option<Finding> {
+    let found = Some(&facts.hindrances).filter(|found| !found.is_empty() && facts.asked.is_none())?;
+    Some(finding(
+        (Severity::Warning, "database_hinders"),
+        "database",
+        hindrances_in_words(found),
+        "nothing, where they are meant so and touch no receipt that shall go; else change them, or give this service a \
+         role that row security does not bind (`alter role … bypassrls`) or whose policies show and allow all rows",
+    ))
+}
+
 fn outbox(facts: &Facts) -> Option<Finding> {
     let outbox = facts.database.as_ref().ok()?;
     if outbox.refused > 0 {
@@ -335,6 +347,7 @@ mod tests {
                 foreign_schedules: Vec::new(),
             },
             database: Ok(OutboxSummary::default()),
+            hindrances: Vec::new(),
             queues: Ok(Queues { processes: vec![process], scheduler: Some(leader), ..Queues::default() }),
             attachments: Ok(None),
             asked: None,

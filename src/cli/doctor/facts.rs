@@ -21,6 +21,8 @@ pub(super) struct Facts {
     pub warnings: Vec<String>,
     /// The clean-up outbox, read after the database had been written to.
     pub database: Result<OutboxSummary, String>,
+    /// What in the database may keep our changes from being made.
+    pub hindrances: Vec<String>,
     /// The queues.
     pub queues: Result<Queues, String>,
     /// Whether attachments can be reached; if so, with which words their store refuses bulk deletions.

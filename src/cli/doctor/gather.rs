@@ -29,12 +29,16 @@ pub(super) async fn gather(loaded: &Loaded, limit: Duration, asked: Option<&str>
     let reach = Reach::found(settings, limit).await;
     let diagnostics = settings.diagnostics.enabled;
     let (database, queues, attachments) = futures::join!(
-        look(&reach.store, limit, outbox),
+        look(&reach.store, limit, read_database),
         look(&reach.broker, limit, async |broker| read_queues(&**broker, diagnostics).await),
         look(&reach.blobs, limit, async |blobs: &Arc<dyn BlobStore>| {
             blobs.check().await.map(|()| blobs.bulk_refusal())
         }),
     );
+    let (database, hindrances) = match database {
+        Ok((outbox, hindrances)) => (Ok(outbox), hindrances),
+        Err(error) => (Err(error), Vec::new()),
+    };
     // A back end that has just failed is not asked again.
     let store = reach.store.as_ref().ok().filter(|_| database.is_ok());
     let broker = reach.broker.as_ref().ok().filter(|_| queues.is_ok()).map(|broker| &**broker);
@@ -48,6 +52,7 @@ pub(super) async fn gather(loaded: &Loaded, limit: Duration, asked: Option<&str>
         rules: rules(settings),
         warnings: warnings(loaded),
         database,
+        hindrances,
         queues,
         attachments,
         asked: asked.map(str::to_owned),
@@ -104,9 +109,9 @@ async fn within<T>(limit: Duration, answer: impl Future<Output = Result<T, Fault
     tokio::time::timeout(limit, answer).await.unwrap_or_else(|_| late())
 }
 
-async fn outbox(store: &Store) -> Result<OutboxSummary, Fault> {
+async fn read_database(store: &Store) -> Result<(OutboxSummary, Vec<String>), Fault> {
     store.background_jobs.check().await?;
-    store.outbox.summary(None).await
+    Ok((store.outbox.summary(None).await?, store.receipts.hindrances().await?))
 }
 
 async fn read_queues(broker: &dyn Broker, diagnostics: bool) -> Result<Queues, Fault> {

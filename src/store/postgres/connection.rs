@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use secrecy::ExposeSecret;
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use sqlx::{
@@ -65,6 +66,8 @@ pub(super) struct Database {
     calm: Arc<AtomicBool>,
     /// Whether nothing stands between, as far as was seen.
     direct: Arc<AtomicBool>,
+    /// Connections that were made before keep statements that the tables have outgrown.
+    outgrown: Arc<Mutex<Option<Instant>>>,
     /// Which foreign keys lead to attachments.
     pub(super) references: ReferenceCache,
 }
@@ -101,6 +104,7 @@ impl Database {
     pub(super) fn new(settings: &PostgresSettings, between: Between) -> Result<Self, Fault> {
         let calm = Arc::new(AtomicBool::new(false));
         let direct = Arc::new(AtomicBool::new(between != Between::Pooler));
+        let outgrown = Arc::new(Mutex::new(None::<Instant>));
         let pool = PgPoolOptions::new()
             .max_connections(settings.max_connections)
             .acquire_timeout(settings.acquire_timeout)
@@ -114,10 +118,12 @@ impl Database {
                 }
             })
             .before_acquire({
-                let calm = Arc::clone(&calm);
+                let (calm, outgrown) = (Arc::clone(&calm), Arc::clone(&outgrown));
                 move |connection, rested| {
+                    let made = Instant::now().checked_sub(rested.age);
+                    let usable = outgrown.lock().is_none_or(|since| made.is_some_and(|made| made > since));
                     let trusted = rested.idle_for < FRESH && calm.load(Ordering::Acquire);
-                    Box::pin(async move { Ok(trusted || can_write(connection).await?) })
+                    Box::pin(async move { Ok(usable && (trusted || can_write(connection).await?)) })
                 }
             })
             .connect_lazy_with(options(settings, between)?);
@@ -129,6 +135,7 @@ impl Database {
             patience: settings.acquire_timeout,
             calm,
             direct,
+            outgrown,
             references: ReferenceCache::default(),
         })
     }
@@ -148,6 +155,12 @@ impl Database {
         let begun = self.begin(&self.openings.batch, what).await;
         self.calm.store(false, Ordering::Release);
         begun
+    }
+
+    /// Uses no connection any more that was made until now, nor any statement that one keeps.
+    pub(super) fn forget_statements(&self) {
+        tracing::info!("the tables have changed: statements are prepared anew");
+        *self.outgrown.lock() = Some(Instant::now());
     }
 
     /// A batch was committed.

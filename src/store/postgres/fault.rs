@@ -1,6 +1,9 @@
 //! What PostgreSQL's errors mean to a caller.
 
+use std::error::Error as _;
+
 use sqlx::error::DatabaseError;
+use sqlx::postgres::PgDatabaseError;
 
 use crate::fault::{Fault, FaultKind};
 use crate::store::deletion::StepFault;
@@ -14,6 +17,11 @@ mod code {
     pub(super) const LOCK_NOT_AVAILABLE: &str = "55P03";
     pub(super) const QUERY_CANCELED: &str = "57014";
     pub(super) const CANNOT_CONNECT_NOW: &str = "57P03";
+    pub(super) const FEATURE_NOT_SUPPORTED: &str = "0A000";
+    pub(super) const NO_SUCH_STATEMENT: &str = "26000";
+    pub(super) const IDLE_IN_TRANSACTION: &str = "25P03";
+    pub(super) const TRANSACTION_TIMEOUT: &str = "25P04";
+    pub(super) const NO_PRIVILEGE: &str = "42501";
     pub(super) const PROTOCOL_VIOLATION: &str = "08P01";
     pub(super) const NO_SUCH_DATABASE: &str = "3D000";
     pub(super) const NO_SUCH_COLUMN: &str = "42703";
@@ -48,16 +56,33 @@ pub(super) trait During<T> {
 
 impl<T> During<T> for Result<T, sqlx::Error> {
     fn during(self, what: &str) -> Result<T, Fault> {
-        self.map_err(|error| Fault::new(kind(&error), what).because(error))
+        self.map_err(|error| fault(error, what))
     }
+}
+
+/// An error while doing `what`.
+pub(super) fn fault(error: sqlx::Error, what: &str) -> Fault {
+    let at_a_limit = error.as_database_error().is_some_and(|answer| is_a_time_limit(&code_of(answer)));
+    let fault = Fault::new(kind(&error), what).because(error);
+    if at_a_limit { fault.at_a_time_limit() } else { fault }
 }
 
 /// The same, where a refusal of single rows is to be told from everything else.
 pub(super) fn refused_or_fault(error: sqlx::Error, what: &str) -> StepFault {
     match error.as_database_error() {
-        Some(answer) if refuses_a_row(&code_of(answer)) => StepFault::Refused(answer.message().to_owned()),
-        _ => StepFault::Fault(Fault::new(kind(&error), what).because(error)),
+        Some(answer) if refuses_a_row(&code_of(answer), routine(answer)) => {
+            StepFault::Refused(answer.message().to_owned())
+        }
+        _ => StepFault::Fault(fault(error, what)),
     }
+}
+
+/// Whether the server did not take a statement that a connection has kept: the tables have changed since, or somebody
+/// threw it away.
+pub(super) fn is_outgrown(fault: &Fault) -> bool {
+    let error = fault.source().and_then(|cause| cause.downcast_ref::<sqlx::Error>());
+    let answer = error.and_then(sqlx::Error::as_database_error);
+    answer.is_some_and(|answer| is_stale(&code_of(answer), routine(answer)))
 }
 
 /// Whether a table or column that a statement names is not there, or not any more.
@@ -113,7 +138,9 @@ fn kind_of_code(code: &str) -> FaultKind {
         | code::STATEMENT_COMPLETION_UNKNOWN
         | code::DEADLOCK
         | code::LOCK_NOT_AVAILABLE
-        | code::QUERY_CANCELED => FaultKind::Retryable,
+        | code::QUERY_CANCELED
+        | code::IDLE_IN_TRANSACTION
+        | code::TRANSACTION_TIMEOUT => FaultKind::Retryable,
         code::READ_ONLY | code::NO_SUCH_DATABASE => FaultKind::Unavailable,
         _ => match class_of(code) {
             class::CONNECTION
@@ -126,10 +153,38 @@ fn kind_of_code(code: &str) -> FaultKind {
     }
 }
 
-/// A constraint, a trigger's `raise`, or a value that does not fit: other rows may still be changed.
-fn refuses_a_row(code: &str) -> bool {
-    !code.is_empty() && !class::NEVER_A_ROW.contains(&class_of(code))
+/// A limit in time that less work at once may keep. After the two of an open transaction the server has closed the
+/// connection.
+fn is_a_time_limit(code: &str) -> bool {
+    [code::LOCK_NOT_AVAILABLE, code::QUERY_CANCELED, code::IDLE_IN_TRANSACTION, code::TRANSACTION_TIMEOUT]
+        .contains(&code)
 }
+
+/// A constraint, a trigger's `raise`, a policy of row security, or a value that does not fit: other rows may still be
+/// changed. A rule does not allow the one statement that changes all, but may allow plain ones.
+fn refuses_a_row(code: &str, routine: &str) -> bool {
+    match code {
+        code::NO_PRIVILEGE => routine == CHECKS_POLICIES || routine == RAISES,
+        code::FEATURE_NOT_SUPPORTED => !is_stale(code, routine),
+        _ => !code.is_empty() && !class::NEVER_A_ROW.contains(&class_of(code)),
+    }
+}
+
+fn is_stale(code: &str, routine: &str) -> bool {
+    code == code::NO_SUCH_STATEMENT || (code == code::FEATURE_NOT_SUPPORTED && routine == PLANS_ANEW)
+}
+
+/// The server's own routine that an answer comes from: the text of a message depends on the server's language.
+fn routine(answer: &dyn DatabaseError) -> &str {
+    answer.try_downcast_ref::<PgDatabaseError>().and_then(PgDatabaseError::routine).unwrap_or_default()
+}
+
+/// Refuses a row that a policy of row security does not allow.
+const CHECKS_POLICIES: &str = "ExecWithCheckOptions";
+/// Carries out `raise` in PL/pgSQL.
+const RAISES: &str = "exec_stmt_raise";
+/// Finds that the answer of a kept statement would look different now.
+const PLANS_ANEW: &str = "RevalidateCachedQuery";
 
 fn class_of(code: &str) -> &str {
     code.get(..2).unwrap_or_default()
@@ -168,10 +223,22 @@ mod tests {
     #[test]
     fn constraints_and_triggers_refuse_rows_and_nothing_else_does() {
         for code in ["23503", "23514", "22001", "P0001", "44000", "45000", "T0001"] {
-            assert!(refuses_a_row(code), "{code}");
+            assert!(refuses_a_row(code, ""), "{code}");
         }
         for code in ["42703", "42501", "40P01", "55P03", "57014", "53300", "25006", "XX000", ""] {
-            assert!(!refuses_a_row(code), "{code}");
+            assert!(!refuses_a_row(code, ""), "{code}");
+        }
+        assert!(refuses_a_row("42501", CHECKS_POLICIES) && !refuses_a_row("42501", "aclcheck_error"));
+        assert!(refuses_a_row("0A000", "RewriteQuery") && !refuses_a_row("0A000", PLANS_ANEW));
+    }
+
+    #[test]
+    fn only_a_limit_in_time_asks_for_less_work() {
+        for code in ["25P03", "25P04", "57014", "55P03"] {
+            assert!(is_a_time_limit(code) && kind_of_code(code) == FaultKind::Retryable, "{code}");
+        }
+        for code in ["40P01", "25006", "57P01", "08006", ""] {
+            assert!(!is_a_time_limit(code), "{code}");
         }
     }
 }

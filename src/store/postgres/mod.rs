@@ -9,6 +9,7 @@
 mod background_jobs;
 mod cells;
 mod connection;
+mod deletion_sql;
 mod deletion_tx;
 mod fault;
 mod migrations;

@@ -24,6 +24,31 @@ const LIST_SET_ASIDE: &str = "
     where s.background_job_id = $1 and r.is_deleted is not true
     order by s.receipt_id limit $2";
 
+/// Triggers of changes that we make, rules, and policies of row security that hold for us. A table whose row security
+/// has no policy shows nothing. Triggers on other columns than ours do not fire.
+const HINDRANCES: &str = "
+    with ours as (
+        select t.name, t.columns, c.oid as id from (values
+            ('background_jobs', '{status,cursor,total,processed,succeeded,failed_count,last_error,updated_at,
+                started_at,finished_at,heartbeat_at}'::text[]),
+            ('receipts', '{is_deleted,deleted_at,updated_at,attachment_id,preview_attachment_id}'),
+            ('attachments', '{}')) as t (name, columns)
+        join pg_class c on c.oid = to_regclass(t.name))
+    select found from (
+        select format('trigger %s on %s', g.tgname, o.name) as found from ours o join pg_trigger g on g.tgrelid = o.id
+        where not g.tgisinternal and g.tgenabled in ('O', 'A')
+          and g.tgtype::integer & (case when o.name = 'attachments' then 8 else 16 end) <> 0
+          and (coalesce(g.tgattr::text, '') = '' or exists (
+              select 1 from pg_attribute a
+              where a.attrelid = o.id and a.attnum = any(g.tgattr::smallint[]) and a.attname = any(o.columns)))
+        union
+        select format('rule %s on %s', r.rulename, o.name) from ours o join pg_rewrite r on r.ev_class = o.id
+        union
+        select coalesce('policy ' || p.polname, 'row security without a policy') || ' on ' || o.name
+        from ours o left join pg_policy p on p.polrelid = o.id
+        where row_security_active(o.id)) as hindrances
+    order by found";
+
 /// Receipts in one database.
 pub(super) struct PostgresReceipts {
     database: Arc<Database>,
@@ -54,6 +79,12 @@ impl Receipts for PostgresReceipts {
         let query = tuples(LIST_SET_ASIDE).bind(job.0).bind(i64::from(max));
         let rows: Vec<(i64, String)> = query.fetch_all(&mut *tx).await.during(&what)?;
         Ok(rows.into_iter().map(|(id, reason)| SetAside { receipt: ReceiptId(id), reason }).collect())
+    }
+
+    async fn hindrances(&self) -> Result<Vec<String>, Fault> {
+        let what = "look for triggers, rules and policies";
+        let mut tx = self.database.read(what).await?;
+        scalar(HINDRANCES).fetch_all(&mut *tx).await.during(what)
     }
 
     async fn plan(&self, business_id: BusinessId, target: &BlobTarget) -> Result<DeletionPlan, Fault> {

@@ -6,11 +6,12 @@ use parking_lot::Mutex;
 use sqlx::AssertSqlSafe;
 
 use super::connection::Tx;
-use super::fault::{During, kind, names_something_gone};
+use super::fault::{During, fault, names_something_gone};
 use super::statement::{query, scalar, tuples};
 use crate::fault::{Fault, FaultKind};
 use crate::job::BusinessId;
-use crate::store::keep_rules::{all_hold, first_broken, text};
+use crate::store::deletion::Needless;
+use crate::store::keep_rules::{SUMS, all_hold, first_broken, text};
 
 /// Each foreign key onto attachments but the two of receipts, with names as SQL writes them and as people
 /// do. Of a key over several columns the one onto `id` stands for all; of a partitioned table its root.
@@ -37,6 +38,34 @@ const LOOK: &str = "find the attachments of a batch";
 /// Looks at the attachments of a batch, each after foreign keys onto them have changed or receipts were locked.
 const LOOKS: u32 = 5;
 
+/// Those attachments of the tenant cannot be linked, changed or dropped before our commit. In the order of their ids.
+pub(super) const HOLD: &str = "
+    select a.id::bigint from attachments a
+    where a.id = any((select $1::bigint[])::bigint[]) and a.business_id + 0 = $2
+      and a.purpose in ('receipt_source', 'receipt_preview')
+    order by a.id for update";
+
+/// Whether a policy of row security may hide rows that need an attachment, or its path: then nothing can be said of
+/// any. A policy that shows all rows hides none.
+const HIDES: &str = "
+    select exists (
+        select 1 from pg_class t
+        where (t.oid in (to_regclass('receipts'), to_regclass('attachments')) or t.oid in (
+                  select c.conrelid from pg_constraint c
+                  where c.contype = 'f' and c.confrelid = to_regclass('attachments')))
+          and row_security_active(t.oid)
+          and not (select coalesce(bool_or(p.permissive and p.all_rows), false)
+                          and coalesce(bool_and(p.permissive or p.all_rows), true)
+                   from (select polpermissive as permissive,
+                                coalesce(pg_get_expr(polqual, polrelid), '') = 'true' as all_rows
+                         from pg_policy
+                         where polrelid = t.oid and polcmd in ('r', '*')
+                           and exists (select 1 from unnest(polroles) as role where
+                                       case when role = 0 then true else pg_has_role(role, 'usage') end)) p))";
+/// Why nothing can be said of attachments then.
+const HIDDEN: &str = "a policy of row security on receipts, attachments or a table that refers to them may hide what needs \
+    them; `tikkun doctor` names it";
+
 /// Nobody can revive these receipts before our commit. In the order of their ids.
 const LOCK_DEAD: &str =
     "select 1 from receipts where id = any((select $1::bigint[])::bigint[]) order by id for no key update";
@@ -53,9 +82,10 @@ pub(super) struct References<'a> {
     pub(super) named: bool,
 }
 
-/// An attachment that nothing live needs: its id, what keeps it all the same, the foreign keys as they are now,
-/// and all deleted receipts beyond the batch that point to one of the locked attachments.
-type Seen = (i64, Option<String>, String, Vec<i64>);
+/// One look: the attachments that nothing live needs; those of the rest that a reference keeps, and by which; the
+/// foreign keys as they are now; all deleted receipts beyond the batch that point to one that was looked at; the
+/// attachments that share a path with one of them, and go along or keep it; whether row security hides rows.
+type Seen = (Vec<i64>, Vec<i64>, Vec<String>, String, Vec<i64>, Vec<i64>, bool);
 
 /// A foreign key onto attachments.
 struct Reference {
@@ -70,7 +100,7 @@ pub(super) struct Queries {
     /// What the foreign keys were when these were made.
     fingerprint: String,
     /// Of the attachments `$2`, locked before, those that nothing live needs once the receipts `$3` are
-    /// deleted: rows of [`Seen`].
+    /// deleted, as [`Seen`].
     candidates: String,
     /// The same look at all receipts of a tenant, in sums: by the first rule that does not hold and by
     /// reference, attachments, objects and bytes.
@@ -84,31 +114,41 @@ pub(super) struct ReferenceCache {
 }
 
 impl ReferenceCache {
-    /// Which of the locked attachments nothing live needs, each with the name of a reference that keeps it: by a
-    /// statement of its own, which sees all that was committed before the locks were held. Where deleted
-    /// receipts point to them, too, those are locked, and it looks again.
-    pub(super) async fn needless(
-        &self,
-        tx: &mut Tx,
-        batch: &References<'_>,
-    ) -> Result<Vec<(i64, Option<String>)>, Fault> {
+    /// Which of the locked attachments nothing live needs: by a statement of its own, which sees all that was
+    /// committed before the locks were held. Where others share a path with them, or deleted receipts point to them,
+    /// too, those are locked, and it looks again.
+    pub(super) async fn needless(&self, tx: &mut Tx, batch: &References<'_>) -> Result<Needless, Fault> {
         let mut queries = self.known(tx).await?;
-        let mut locked = Vec::new();
+        let (mut held, mut locked) = (batch.held.to_vec(), batch.gone.to_vec());
         for _ in 0..LOOKS {
             let look = tuples(AssertSqlSafe(queries.candidates.as_str())).persistent(batch.named);
-            let look = look.bind(batch.tenant.0).bind(batch.held).bind(batch.gone);
-            let rows: Result<Vec<Seen>, _> = look.fetch_all(&mut **tx).await;
-            let rows = rows.map_err(|error| self.unseen(error))?;
-            if rows.iter().any(|(_, _, fingerprint, _)| *fingerprint != queries.fingerprint) {
+            let look = look.bind(batch.tenant.0).bind(&held).bind(batch.gone);
+            let seen: Result<Seen, _> = look.fetch_one(&mut **tx).await;
+            let (free, kept, references, fingerprint, dead, sharing, hidden) =
+                seen.map_err(|error| self.unseen(error))?;
+            if fingerprint != queries.fingerprint {
                 queries = self.learn(tx).await?;
                 continue;
             }
-            let dead = rows.first().map(|(.., dead)| dead.as_slice()).unwrap_or_default();
-            if dead.iter().all(|id| locked.contains(id)) {
-                return Ok(rows.into_iter().map(|(id, kept, ..)| (id, kept)).collect());
+            let unknown = |ids: &[i64], known: &[i64]| ids.iter().any(|id| !known.contains(id));
+            if unknown(&sharing, &held) {
+                query(HOLD).bind(&sharing).bind(batch.tenant.0).execute(&mut **tx).await.during(LOOK)?;
+                held.extend(sharing);
+            } else if unknown(&dead, &locked) {
+                query(LOCK_DEAD).bind(&dead).execute(&mut **tx).await.during(LOOK)?;
+                locked.extend(dead);
+            } else if hidden && !free.is_empty() {
+                let withheld = u32::try_from(free.len()).unwrap_or(u32::MAX);
+                return Ok(Needless {
+                    withheld: [(HIDDEN.to_owned(), withheld)].into(),
+                    ..Needless::default()
+                });
+            } else {
+                let mut found = Needless { condemnable: free, ..Needless::default() };
+                let ours = kept.into_iter().zip(references).filter(|(id, _)| batch.held.contains(id));
+                ours.for_each(|(_, reference)| *found.kept_for.entry(reference).or_default() += 1);
+                return Ok(found);
             }
-            locked = dead.to_vec();
-            query(LOCK_DEAD).bind(dead).execute(&mut **tx).await.during(LOOK)?;
         }
         let text = format!("{LOOK}: what refers to them changes all the time");
         Err(Fault::new(FaultKind::Retryable, text))
@@ -121,7 +161,7 @@ impl ReferenceCache {
             *self.newest.lock() = None;
             return Fault::new(FaultKind::Retryable, LOOK).because(error);
         }
-        Fault::new(kind(&error), LOOK).because(error)
+        fault(error, LOOK)
     }
 
     /// The queries as last made.
@@ -161,16 +201,33 @@ fn queries(fingerprint: String, references: &[Reference]) -> Queries {
         candidates: format!(
             "
     with gone as materialized (select unnest($3::bigint[]) as id),
+    held as materialized (
+        select a.id, coalesce(a.storage_path, '') as path from attachments a
+        where a.id = any((select $2::bigint[])::bigint[])),
+    sharing as materialized (
+        select o.id, o.ours, o.path
+        from (select distinct path from held where path <> '') p cross join lateral (
+            select a.id, a.storage_path as path,
+                   a.business_id + 0 = $1 and a.purpose in ('receipt_source', 'receipt_preview') as ours
+            from attachments a where a.storage_path = p.path offset 0) o),
     pointing as materialized (
         select r.id, r.attachment_id, r.preview_attachment_id, r.is_deleted from receipts r
-        where (r.attachment_id = any((select $2::bigint[])::bigint[])
-               or r.preview_attachment_id = any((select $2::bigint[])::bigint[]))
-          and r.id not in (select id from gone))
-    select a.id::bigint, {kept} as kept, ({FINGERPRINT}) as fingerprint,
-           array(select id::bigint from pointing where is_deleted is true order by id) as dead
-    from attachments a
-    where a.id = any((select $2::bigint[])::bigint[]) and {}
-    order by a.id",
+        where r.attachment_id = any((select $2::bigint[])::bigint[])
+           or r.preview_attachment_id = any((select $2::bigint[])::bigint[])),
+    looked as materialized (
+        select a.id, coalesce(a.storage_path, '') as path, {kept} as kept
+        from attachments a
+        where a.id = any((select $2::bigint[])::bigint[]) and {}),
+    free as materialized (select id, path from looked where kept is null)
+    select array(select id::bigint from free
+                 where path not in (select path from sharing where id not in (select id from free)) order by id),
+           array(select id::bigint from looked where kept is not null order by id),
+           array(select kept from looked where kept is not null order by id),
+           ({FINGERPRINT}),
+           array(select distinct id::bigint from pointing where is_deleted is true order by 1),
+           array(select id::bigint from sharing
+                 where ours and id not in (select id from held) order by 1),
+           ({HIDES})",
             all_hold("pointing")
         ),
         plan: format!(
@@ -180,13 +237,19 @@ fn queries(fingerprint: String, references: &[Reference]) -> Queries {
              where business_id = $1 and is_deleted is not true and attachment_id is not null
              union
              select preview_attachment_id from receipts
-             where business_id = $1 and is_deleted is not true and preview_attachment_id is not null)
-    select broken, case when broken is null then kept end as reference, count(*) as attachments,
-           count(*) filter (where keyed) as objects,
-           coalesce(sum(file_size) filter (where keyed), 0)::bigint as bytes
-    from (select {broken} as broken, {kept} as kept, coalesce(a.storage_path, '') <> '' as keyed, a.file_size
-          from pointed join attachments a on a.id = pointed.id) looked
-    group by 1, 2"
+             where business_id = $1 and is_deleted is not true and preview_attachment_id is not null),
+    sharing as materialized (
+             select distinct o.id
+             from pointed join attachments p on p.id = pointed.id
+             join attachments o on o.storage_path = p.storage_path and o.id <> p.id
+             where p.storage_path <> '' and o.id not in (select id from pointed)
+               and (exists (select 1 from receipts r where r.attachment_id = o.id)
+                    or exists (select 1 from receipts r where r.preview_attachment_id = o.id))),
+    looked as materialized (
+             select a.id, w.asked, coalesce(a.storage_path, '') as path, a.file_size,
+                    {broken} as broken, {kept} as reference
+             from (select id, true as asked from pointed union all select id, false from sharing) w
+             join attachments a on a.id = w.id),{SUMS}"
         ),
     }
 }

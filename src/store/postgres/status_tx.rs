@@ -34,7 +34,7 @@ const ACTIVE: &str = select_jobs!(
 /// Changes a row only from the status that was decided upon; `started_at` keeps its first value.
 const MOVE: &str = "
     update background_jobs
-    set status = $3, last_error = coalesce($4, last_error), finished_at = $5,
+    set status = $3, last_error = case when $9 then $4 else last_error end, finished_at = $5,
         started_at = coalesce(started_at, $6), heartbeat_at = coalesce($7, heartbeat_at), updated_at = $8
     where id = $1 and status = $2";
 
@@ -158,6 +158,7 @@ impl StatusTx for PostgresStatusTx {
             .bind(row_move.started_at().map(|at| at.naive_utc()))
             .bind(row_move.heartbeat_at().map(|at| at.naive_utc()))
             .bind(row_move.now.naive_utc())
+            .bind(row_move.replaces_error())
             .execute(&mut *self.tx)
             .await
             .during(&row_move.what())?;

@@ -1,4 +1,4 @@
-//! The statements of a deletion batch: seven on the usual way, whatever the size of the batch.
+//! The statements of a deletion batch: nine on the usual way, whatever the size of the batch.
 //!
 //! Lists of ids travel as one JSON parameter.
 
@@ -10,10 +10,11 @@ use sqlx::{AssertSqlSafe, Sqlite, Transaction};
 use super::connection::Database;
 use super::fault::{During, refused_or_fault};
 use super::{list, moment};
-use crate::fault::Fault;
+use crate::fault::{Fault, FaultKind};
 use crate::job::{BackgroundJobId, BusinessId};
 use crate::store::deletion::{
-    CLEANUP_HOLD, Change, DeletionTx, Deletions, LockedJob, Moved, Needless, Scope, StepFault, Taken,
+    CLEANUP_HOLD, Change, DeletionTx, Deletions, LEFT_AS_IT_WAS, LockedJob, Moved, Needless, Scope,
+    StepFault, Taken,
 };
 use crate::store::row::{self, Cells as _};
 use crate::store::{Condemned, Pass, SetAside};
@@ -53,13 +54,33 @@ const MARK: &str = "
     update receipts set is_deleted = 1, deleted_at = ?1, updated_at = ?1
     where id in (select value from json_each(?2)) and +business_id = ?3 and is_deleted is not true";
 
-/// Every object is in the outbox before its attachment is gone: same transaction.
+/// Receipts of a list that are live as they stand now.
+const STILL_LIVE: &str = "
+    select r.id from json_each(?1) one cross join receipts r on r.id = one.value
+    where +r.business_id = ?2 and r.is_deleted is not true order by r.id";
+
+/// How many of a list are deleted as they stand now, triggers and all.
+const DELETED: &str = "
+    select count(*) from json_each(?1) one cross join receipts r on r.id = one.value
+    where +r.business_id = ?2 and r.is_deleted is true";
+
+/// How many attachments of a list are still there, or pointed to although a foreign key should have set that to null.
+const THERE: &str = "
+    select count(*) from json_each(?1) one where one.value in (select id from attachments)
+     or exists (select 1 from receipts r where r.attachment_id = one.value)
+     or exists (select 1 from receipts r where r.preview_attachment_id = one.value)";
+
+/// Every object is in the outbox before its attachment is gone: same transaction. Not one that an attachment shares
+/// which is not among them; of those that share one, the first stands for all.
 const WRITE_OUTBOX: &str = "
     insert into tikkun_cleanup_outbox
         (background_job_id, business_id, driver, bucket, key, bytes, condemned_at, next_try_at)
     select ?1, a.business_id, ?2, ?3, a.storage_path, a.file_size, ?4, ?5
     from json_each(?6) gone cross join attachments a on a.id = gone.value
     where coalesce(a.storage_path, '') <> ''
+      and not exists (
+          select 1 from attachments o where o.storage_path = a.storage_path and o.id <> a.id
+          and (o.id < a.id or o.id not in (select value from json_each(?6))))
     returning id, key";
 
 /// Drops condemned rows; receipts that pointed to them are set to null by their foreign keys.
@@ -98,6 +119,11 @@ impl Deletions for Arc<Database> {
     async fn begin(&self) -> Result<SqliteDeletionTx, Fault> {
         let tx = self.write("begin a deletion batch").await?;
         Ok(SqliteDeletionTx { tx, database: Self::clone(self), schema_version: 0 })
+    }
+
+    /// SQLite itself prepares such a statement anew.
+    fn forgets_statements(&self, _: &Fault) -> bool {
+        false
     }
 }
 
@@ -156,6 +182,11 @@ impl DeletionTx for SqliteDeletionTx {
         Ok(found)
     }
 
+    async fn still_live(&mut self, scope: &Scope<'_>, ids: &[i64]) -> Result<Vec<i64>, Fault> {
+        let query = sqlx::query_scalar(STILL_LIVE).bind(list::json(ids)?).bind(scope.business_id.0);
+        query.fetch_all(&mut *self.tx).await.during("look at receipts of a batch")
+    }
+
     async fn change(&mut self, scope: &Scope<'_>, change: &Change<'_>) -> Result<Vec<Condemned>, StepFault> {
         if !change.receipts.is_empty() {
             self.mark(scope, change.receipts).await?;
@@ -211,14 +242,17 @@ impl DeletionTx for SqliteDeletionTx {
 
 impl SqliteDeletionTx {
     async fn mark(&mut self, scope: &Scope<'_>, receipts: &[i64]) -> Result<(), StepFault> {
+        let (ids, what) = (list::json(receipts)?, "mark the receipts of a batch");
         sqlx::query(MARK)
             .bind(moment::to_text(scope.now))
-            .bind(list::json(receipts)?)
+            .bind(&ids)
             .bind(scope.business_id.0)
             .execute(&mut *self.tx)
             .await
-            .map_err(|error| refused_or_fault(error, "mark the receipts of a batch"))?;
-        Ok(())
+            .map_err(|error| refused_or_fault(error, what))?;
+        let deleted = sqlx::query_scalar(DELETED).bind(&ids).bind(scope.business_id.0);
+        let deleted: i64 = deleted.fetch_one(&mut *self.tx).await.during(what)?;
+        all_done(usize::try_from(deleted) == Ok(receipts.len()))
     }
 
     async fn condemn(&mut self, scope: &Scope<'_>, attachments: &[i64]) -> Result<Vec<Condemned>, StepFault> {
@@ -235,6 +269,9 @@ impl SqliteDeletionTx {
             .await
             .map_err(refused)?;
         sqlx::query(DROP_ATTACHMENTS).bind(&ids).execute(&mut *self.tx).await.map_err(refused)?;
+        let there: i64 =
+            sqlx::query_scalar(THERE).bind(&ids).fetch_one(&mut *self.tx).await.map_err(refused)?;
+        all_done(there == 0)?;
         rows.sort_unstable();
         Ok(rows.into_iter().map(|(id, key)| Condemned { id, key }).collect())
     }
@@ -242,7 +279,7 @@ impl SqliteDeletionTx {
     async fn move_cursor(&mut self, scope: &Scope<'_>, moved: &Moved<'_>) -> Result<(), Fault> {
         let now = moment::to_text(scope.now);
         let what = format!("move the cursor of background job {}", scope.job);
-        sqlx::query(MOVE_CURSOR)
+        let done = sqlx::query(MOVE_CURSOR)
             .bind(scope.job.0)
             .bind(moved.cursor.to_string())
             .bind(moved.progress.total)
@@ -253,6 +290,9 @@ impl SqliteDeletionTx {
             .execute(&mut *self.tx)
             .await
             .during(&what)?;
+        if done.rows_affected() != 1 {
+            return Err(Fault::new(FaultKind::Permanent, format!("{what}: {LEFT_AS_IT_WAS}")));
+        }
         if moved.recovered {
             sqlx::query(RECOVERED).bind(scope.job.0).bind(&now).execute(&mut *self.tx).await.during(&what)?;
         }
@@ -265,13 +305,32 @@ impl SqliteDeletionTx {
     }
 }
 
+/// What a step came to whose statement brought no error.
+fn all_done(done: bool) -> Result<(), StepFault> {
+    if done { Ok(()) } else { Err(StepFault::Refused(LEFT_AS_IT_WAS.to_owned())) }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::store::sqlite::references::queries_without_references;
 
     /// What may be read from end to end: the batch itself, never a table.
-    const SMALL: [&str; 4] = ["json_each", "gone", "pointed", "pragma_schema_version"];
+    const SMALL: [&str; 13] = [
+        "json_each",
+        "one",
+        "gone",
+        "pointed",
+        "pragma_schema_version",
+        "paths",
+        "sharing",
+        "wanted",
+        "w",
+        "looked",
+        "free",
+        "judged",
+        "summed",
+    ];
 
     async fn plan(database: &Database, query: &str) -> Vec<String> {
         let explain = AssertSqlSafe(format!("explain query plan {query}"));
@@ -292,6 +351,9 @@ mod tests {
             SELECT_SWEEP,
             SELECT_SET_ASIDE,
             MARK,
+            STILL_LIVE,
+            DELETED,
+            THERE,
             &queries.candidates,
             &queries.plan,
             WRITE_OUTBOX,

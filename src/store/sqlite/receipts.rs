@@ -23,6 +23,13 @@ const LIST_SET_ASIDE: &str = "
     where s.background_job_id = ?1 and r.is_deleted is not true
     order by s.receipt_id limit ?2";
 
+/// Triggers on what we change; one that only speaks of insertions does not fire then.
+const HINDRANCES: &str = "
+    select 'trigger ' || name || ' on ' || tbl_name as found from sqlite_master
+    where type = 'trigger' and lower(tbl_name) in ('background_jobs', 'receipts', 'attachments')
+      and (sql like '%update%' or sql like '%delete%')
+    order by found";
+
 /// Receipts in one file.
 pub(super) struct SqliteReceipts {
     database: Arc<Database>,
@@ -54,6 +61,11 @@ impl Receipts for SqliteReceipts {
             .await
             .during(&format!("read what background job {job} set aside"))?;
         Ok(rows.into_iter().map(|(id, reason)| SetAside { receipt: ReceiptId(id), reason }).collect())
+    }
+
+    async fn hindrances(&self) -> Result<Vec<String>, Fault> {
+        let rows = sqlx::query_scalar(HINDRANCES).fetch_all(self.database.read()).await;
+        rows.during("look for triggers")
     }
 
     async fn plan(&self, business_id: BusinessId, target: &BlobTarget) -> Result<DeletionPlan, Fault> {

@@ -7,7 +7,7 @@ use sqlx::{Row, Sqlite, Transaction};
 
 use super::fault::During;
 use crate::fault::Fault;
-use crate::store::keep_rules::{all_hold, first_broken, text};
+use crate::store::keep_rules::{SUMS, all_hold, first_broken, text};
 
 /// Lists each foreign key onto attachments but the two of receipts; the schema cannot change under
 /// the transaction's lock. Of a key over several columns the one onto `id` stands for all.
@@ -98,22 +98,39 @@ fn queries(references: &[Reference]) -> Queries {
     let broken = first_broken();
     Queries {
         candidates: format!(
-            "{}
-    select a.id, {kept} as kept
-    from pointed cross join attachments a on a.id = pointed.id
-    where {}
-    order by a.id",
+            "{},
+    paths(path) as materialized (
+        select distinct a.storage_path from pointed cross join attachments a on a.id = pointed.id
+        where a.storage_path <> ''),
+    sharing(id, path) as materialized (
+        select o.id, o.storage_path from paths cross join attachments o on o.storage_path = paths.path),
+    wanted(id) as materialized (select id from pointed union select id from sharing),
+    looked(id, path, reference) as materialized (
+        select a.id, coalesce(a.storage_path, ''), {kept}
+        from wanted cross join attachments a on a.id = wanted.id
+        where {}),
+    free(id) as materialized (select id from looked where reference is null)
+    select id, reference from looked
+    where case when reference is not null then id in (select id from pointed)
+          else path not in (select path from sharing where id not in (select id from free)) end
+    order by id",
             pointed(OF_BATCH),
             all_hold("receipts")
         ),
         plan: format!(
-            "{}
-    select broken, case when broken is null then kept end as reference, count(*) as attachments,
-           sum(keyed) as objects, sum(case when keyed then coalesce(file_size, 0) else 0 end) as bytes
-    from (select {broken} as broken, {kept} as kept, coalesce(a.storage_path, '') <> '' as keyed,
-                 a.file_size
-          from pointed cross join attachments a on a.id = pointed.id)
-    group by 1, 2",
+            "{},
+    sharing(id) as materialized (
+        select distinct o.id
+        from pointed cross join attachments p on p.id = pointed.id
+        cross join attachments o on o.storage_path = p.storage_path and o.id <> p.id
+        where p.storage_path <> '' and o.id not in (select id from pointed)
+          and (exists (select 1 from receipts r where r.attachment_id = o.id)
+               or exists (select 1 from receipts r where r.preview_attachment_id = o.id))),
+    looked as materialized (
+        select a.id as id, w.asked as asked, coalesce(a.storage_path, '') as path, a.file_size as file_size,
+               {broken} as broken, {kept} as reference
+        from (select id, true as asked from pointed union all select id, false from sharing) w
+        cross join attachments a on a.id = w.id),{SUMS}",
             pointed(OF_TENANT)
         ),
     }

@@ -1,0 +1,92 @@
+//! What a deletion has come to when nothing is left to look at: a pure rule.
+
+use crate::job::Progress;
+use crate::job::background::AttachmentsKept;
+use crate::store::SetAside;
+
+/// All of what was asked for, some, or nothing.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Outcome {
+    /// All of it.
+    All,
+    /// Some; what is missing, and why the first of it is.
+    Some(String),
+    /// Nothing; why.
+    Nothing(String),
+}
+
+impl Outcome {
+    /// From the row's counters, the first receipt that was set aside, and the attachments that the database kept.
+    pub(super) fn of(
+        progress: &Progress,
+        set_aside: Option<&SetAside>,
+        kept: Option<&AttachmentsKept>,
+    ) -> Self {
+        let Progress { total, processed, succeeded, failed } = *progress;
+        let mut missing = Vec::new();
+        if failed > 0 {
+            let first = set_aside.map(|row| format!("; the first, receipt {}: {}", row.receipt, row.reason));
+            let first = first.unwrap_or_default();
+            missing.push(format!("{failed} of {total} receipts could not be deleted{first}"));
+        }
+        if total > processed {
+            missing.push(format!(
+                "{} of {total} receipts that were counted at the start were not found: deleted by others meanwhile, or \
+                 hidden by a policy of row security",
+                total - processed
+            ));
+        }
+        if let Some(AttachmentsKept { count, reason }) = kept {
+            missing.push(format!(
+                "{count} attachments of deleted receipts are still there, with their objects: {reason}"
+            ));
+        }
+        if total > 0 && succeeded <= 0 {
+            missing.insert(0, format!("none of {total} receipts was deleted"));
+            return Self::Nothing(missing.join("; "));
+        }
+        if missing.is_empty() { Self::All } else { Self::Some(missing.join("; ")) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::job::ReceiptId;
+
+    fn progress(total: i64, succeeded: i64, failed: i64) -> Progress {
+        Progress { total, processed: succeeded + failed, succeeded, failed }
+    }
+
+    fn sealed() -> SetAside {
+        SetAside { receipt: ReceiptId(3), reason: "this row is sealed".into() }
+    }
+
+    #[test]
+    fn all_is_all_and_leaves_nothing_to_say() {
+        assert_eq!(Outcome::of(&progress(300, 300, 0), None, None), Outcome::All);
+        assert_eq!(Outcome::of(&progress(0, 0, 0), None, None), Outcome::All, "nothing was asked for");
+    }
+
+    #[test]
+    fn some_says_how_many_are_missing_and_the_first_reason() {
+        let text = "50 of 500 receipts could not be deleted; the first, receipt 3: this row is sealed";
+        let outcome = Outcome::of(&progress(500, 450, 50), Some(&sealed()), None);
+        assert_eq!(outcome, Outcome::Some(text.into()));
+        let Outcome::Some(text) = Outcome::of(&progress(300, 200, 0), None, None) else { panic!() };
+        assert!(text.starts_with("100 of 300 receipts that were counted"), "{text}");
+        let kept = AttachmentsKept { count: 7, reason: "a guard".into() };
+        let Outcome::Some(text) = Outcome::of(&progress(9, 9, 0), None, Some(&kept)) else { panic!() };
+        assert_eq!(text, "7 attachments of deleted receipts are still there, with their objects: a guard");
+    }
+
+    #[test]
+    fn nothing_is_a_failure_with_its_first_reason() {
+        let Outcome::Nothing(text) = Outcome::of(&progress(300, 0, 300), Some(&sealed()), None) else {
+            panic!()
+        };
+        assert!(text.starts_with("none of 300 receipts was deleted; 300 of 300"), "{text}");
+        assert!(text.ends_with("receipt 3: this row is sealed"), "{text}");
+        assert!(matches!(Outcome::of(&progress(300, 0, 0), None, None), Outcome::Nothing(_)));
+    }
+}

@@ -1,0 +1,167 @@
+//! The statements of a deletion batch, as text.
+//!
+//! A list of ids is found out only when the statement runs, and `business_id + 0` is in no index: else the planner
+//! would hold the list against the index of all the tenant's rows, again in each batch.
+
+/// Takes the receipts that the given text chooses: those of them that are live still cannot be changed by anyone
+/// else before our commit, nor can anyone link, change or drop the attachments of the tenant that they point
+/// to. Each table in the order of its ids, so that two batches wait for each other in turn.
+macro_rules! take {
+    ($chosen:literal) => {
+        concat!(
+            "
+    with chosen as materialized (",
+            $chosen,
+            "),
+    live as materialized (
+        select r.id, r.attachment_id, r.preview_attachment_id from receipts r
+        where r.id = any(array(select id from chosen)) and r.business_id + 0 = $1 and r.is_deleted is not true
+        order by r.id for no key update),
+    pointed as materialized (
+        select attachment_id as id from live where attachment_id is not null
+        union select preview_attachment_id from live where preview_attachment_id is not null),
+    held as materialized (
+        select a.id from attachments a
+        where a.id = any(array(select id from pointed)) and a.business_id + 0 = $1
+          and a.purpose in ('receipt_source', 'receipt_preview')
+        order by a.id for update)
+    select array(select id::bigint from chosen), array(select id::bigint from live),
+           array(select id::bigint from pointed), array(select id::bigint from held)"
+        )
+    };
+}
+
+/// Row and fence as last committed, and nobody can change them before our commit. A row without a note
+/// was never begun by us.
+pub(super) const LOCK_JOB: &str = "
+    select j.business_id, j.status, j.cursor, coalesce(j.total, 0) as total,
+           coalesce(j.processed, 0) as processed, coalesce(j.succeeded, 0) as succeeded,
+           coalesce(j.failed_count, 0) as failed_count, n.attempt,
+           (n.revived or n.barren_attempts > 0) as recovering
+    from background_jobs j join tikkun_background_jobs n on n.background_job_id = j.id
+    where j.id = $1
+    for no key update of j, n";
+
+/// The next live receipts behind the cursor, each once. Ordered by the column, not by what is answered: the
+/// index has that order already.
+pub(super) const TAKE_FORWARD: &str = take!(
+    "select r.id from receipts r
+     where r.business_id = $1 and r.is_deleted is not true and r.id > $3 and r.id <= $4
+     order by r.id limit $2"
+);
+
+/// Live receipts of the request wherever they are, but for those set aside.
+pub(super) const TAKE_SWEEP: &str = take!(
+    "select r.id from receipts r
+     where r.business_id = $1 and r.is_deleted is not true and r.id <= $3
+       and not exists (select 1 from tikkun_set_aside s where s.background_job_id = $4 and s.receipt_id = r.id)
+     order by r.id limit $2"
+);
+
+/// What an earlier row of the tenant set aside and is live, behind the cursor.
+pub(super) const TAKE_SET_ASIDE: &str = take!(
+    "select r.id from tikkun_set_aside s join receipts r on r.id = s.receipt_id
+     where s.background_job_id = $4 and s.receipt_id > $3 and r.business_id = $1 and r.is_deleted is not true
+     order by s.receipt_id limit $2"
+);
+
+/// Receipts are marked, those of the tenant only and whatever the list says, and lose their pointers to what goes:
+/// the foreign keys would rewrite a receipt for each of its attachments, and find nothing left to do. An
+/// attachment's row goes, and its object comes into the outbox unless a row that stays shares it. The job's row moves
+/// from what was locked, only while it is running. All of it or nothing.
+pub(super) const CHANGE: &str = "
+    with marked as (
+        update receipts set is_deleted = true, deleted_at = $1, updated_at = $1,
+            attachment_id =
+                case when attachment_id in (select unnest($4::bigint[])) then null else attachment_id end,
+            preview_attachment_id =
+                case when preview_attachment_id in (select unnest($4::bigint[])) then null else preview_attachment_id end
+        where id = any((select $3::bigint[])::bigint[]) and business_id + 0 = $2 and is_deleted is not true),
+    gone as (
+        delete from attachments where id = any((select $4::bigint[])::bigint[]) and business_id + 0 = $2
+        returning id, storage_path, file_size),
+    moved as (
+        update background_jobs
+        set cursor = $9, total = $10, processed = $11, succeeded = $12, failed_count = $13,
+            updated_at = $1, heartbeat_at = $1
+        where id = $5 and status = 'running' and $9 is not null)
+    insert into tikkun_cleanup_outbox
+        (background_job_id, business_id, driver, bucket, key, bytes, condemned_at, next_try_at)
+    select $5, $2, $6, $7, storage_path, file_size, $1, $8
+    from gone g
+    where coalesce(storage_path, '') <> ''
+      and not exists (select 1 from gone o where o.storage_path = g.storage_path and o.id < g.id)
+      and not exists (select 1 from attachments o
+                      where o.storage_path = g.storage_path and o.id not in (select id from gone))
+    order by id
+    returning id, key";
+
+/// How the rows of a batch stand after the change, triggers and all: receipts that are deleted; attachments that are
+/// still there, and receipts that point to one although a foreign key should have set them to null, which a trigger
+/// can keep it from; whether the job's row has moved.
+pub(super) const STANDING: &str = "
+    select (select count(*) from receipts
+            where id = any((select $2::bigint[])::bigint[]) and business_id + 0 = $1 and is_deleted is true),
+           (select count(*) from attachments where id = any((select $3::bigint[])::bigint[]))
+           + (select count(*) from receipts r
+              where (r.attachment_id = any((select $3::bigint[])::bigint[])
+                     or r.preview_attachment_id = any((select $3::bigint[])::bigint[]))
+                and (select count(*) from pg_constraint c
+                     where c.contype = 'f' and c.conrelid = to_regclass('receipts')
+                       and c.confrelid = to_regclass('attachments')) > 1),
+           exists (select 1 from background_jobs where id = $4 and processed = $5)";
+
+/// Receipts of a list that are live as they stand now.
+pub(super) const STILL_LIVE: &str = "
+    select id::bigint from receipts
+    where id = any((select $2::bigint[])::bigint[]) and business_id + 0 = $1 and is_deleted is not true
+    order by id";
+
+/// Marks live receipts of the tenant only, whatever the list says.
+pub(super) const MARK: &str = "
+    update receipts set is_deleted = true, deleted_at = $1, updated_at = $1
+    where id = any((select $2::bigint[])::bigint[]) and business_id + 0 = $3 and is_deleted is not true";
+
+/// The objects of attachments that are about to go, but for those that a row shares which is not among them.
+pub(super) const WRITE_OUTBOX: &str = "
+    insert into tikkun_cleanup_outbox
+        (background_job_id, business_id, driver, bucket, key, bytes, condemned_at, next_try_at)
+    select $1, $2, $3, $4, a.storage_path, a.file_size, $5, $6 from attachments a
+    where a.id = any((select $7::bigint[])::bigint[]) and coalesce(a.storage_path, '') <> ''
+      and not exists (select 1 from attachments o where o.storage_path = a.storage_path and o.id <> a.id
+                      and (o.id < a.id or not o.id = any((select $7::bigint[])::bigint[])))
+    order by a.id
+    returning id, key";
+
+/// Drops attachments of the tenant; receipts that point to them are set to null by their foreign keys.
+pub(super) const DROP_ATTACHMENTS: &str =
+    "delete from attachments where id = any((select $1::bigint[])::bigint[]) and business_id + 0 = $2";
+
+/// Moves what the locked row held, only while it is running.
+pub(super) const MOVE_CURSOR: &str = "
+    update background_jobs
+    set cursor = $2, total = $3, processed = $4, succeeded = $5, failed_count = $6,
+        updated_at = $7, heartbeat_at = $7
+    where id = $1 and status = 'running'";
+
+/// Attachments of a list that are not there for us, although receipts point to them: hidden, or not to be locked.
+pub(super) const NOT_SHOWN: &str = "
+    select count(*) from unnest($1::bigint[]) as p (id)
+    where row_security_active('attachments') and not exists (
+        select 1 from attachments a
+        where a.id = p.id and (a.business_id is distinct from $2::bigint
+              or a.purpose is null or a.purpose not in ('receipt_source', 'receipt_preview')))";
+/// Why such an attachment stays.
+pub(super) const NOT_TO_BE_LOCKED: &str =
+    "a policy of row security on attachments hides it or lets nobody lock it; `tikkun doctor` names it";
+
+/// A receipt is set aside once a job; the newest reason stands.
+pub(super) const SET_ASIDE: &str = "
+    insert into tikkun_set_aside (background_job_id, receipt_id, reason, created_at)
+    select $1, aside.receipt_id, aside.reason, $2 from unnest($3::bigint[], $4::text[]) as aside (receipt_id, reason)
+    on conflict (background_job_id, receipt_id) do update set reason = excluded.reason";
+
+/// A good batch ends the count of barren attempts and allows another revival.
+pub(super) const RECOVERED: &str = "
+    update tikkun_background_jobs set revived = false, barren_attempts = 0, updated_at = $2
+    where background_job_id = $1";

@@ -1,0 +1,72 @@
+//! The database keeps rows as they are, and gives no error.
+
+use crate::ground::Ground;
+
+/// Leaves such rows as they are.
+async fn keeps(ground: &Ground, change: &str, table: &str, condition: &str) {
+    ground
+        .run(format!(
+            "create trigger guard before {change} on {table} when {condition} begin select raise(ignore); end"
+        ))
+        .await;
+}
+
+#[tokio::test]
+async fn receipts_that_a_trigger_keeps_stay_whole_and_the_row_and_the_log_say_so() {
+    let ground = Ground::new().await;
+    ground.tenant(7, 60).await;
+    keeps(&ground, "update", "receipts", "old.id in (70003, 70055)").await;
+    let mut service = ground.service().start().await;
+    let line = service.says("the database may keep rows from being deleted").await;
+    assert!(line.contains("trigger guard on receipts"), "{line}");
+    let job = service.delete_all(7);
+    let row = ground.becomes(&mut service, job, "completed").await;
+    assert_eq!((row.total, row.processed, row.succeeded, row.failed_count), (60, 60, 58, 2));
+    let error = row.last_error.unwrap();
+    assert!(
+        error.starts_with("2 of 60 receipts could not be deleted; the first, receipt 70003: "),
+        "{error}"
+    );
+    ground.drained(&mut service).await;
+    assert_eq!(ground.live(7).await, 2);
+    ground.is_consistent().await;
+    let torn = "select count(*) from receipts r where not is_deleted and business_id = 7
+        and not exists (select 1 from attachments a where a.id = r.attachment_id)";
+    assert_eq!(ground.number(torn).await, 0, "a live receipt has its attachment");
+}
+
+#[tokio::test]
+async fn attachments_that_a_trigger_keeps_have_their_files_and_the_row_says_so() {
+    let ground = Ground::new().await;
+    ground.tenant(7, 60).await;
+    keeps(&ground, "delete", "attachments", "old.id in (70003, 70055)").await;
+    let mut service = ground.service().start().await;
+    let job = service.delete_all(7);
+    let row = ground.becomes(&mut service, job, "completed").await;
+    assert_eq!((row.succeeded, row.failed_count), (60, 0));
+    let error = row.last_error.unwrap();
+    assert!(
+        error.starts_with("2 attachments of deleted receipts are still there, with their objects"),
+        "{error}"
+    );
+    ground.drained(&mut service).await;
+    assert_eq!(ground.number("select count(*) from attachments where id in (70003, 70055)").await, 2);
+    ground.is_consistent().await;
+}
+
+#[tokio::test]
+async fn a_deletion_that_may_change_nothing_fails_with_the_reason_and_so_does_its_queue_job() {
+    let ground = Ground::new().await;
+    ground.tenant(7, 60).await;
+    keeps(&ground, "update", "receipts", "old.business_id = 7").await;
+    let mut service = ground.service().start().await;
+    let job = service.delete_all(7);
+    let row = ground.becomes(&mut service, job, "failed").await;
+    assert_eq!((row.succeeded, row.failed_count), (0, 60));
+    let error = row.last_error.unwrap();
+    assert!(error.starts_with("none of 60 receipts was deleted; 60 of 60 receipts could not be"), "{error}");
+    let entry = ground.carrier_ended(&mut service, job).await;
+    assert_eq!((entry.state.as_str(), entry.error.as_deref()), ("failed", Some(error.as_str())));
+    assert_eq!(ground.live(7).await, 60);
+    ground.is_consistent().await;
+}
