@@ -184,6 +184,13 @@ pub(super) async fn reconcile(
     // Rows first: an entry that is made in between can only make a gap smaller. An id that is older than its row's
     // newest entry only lets the row look like a gap, and then it is searched for.
     let rows = answer_in(deadline, "list active rows", jobs.active(&tracked.job_type, ROWS)).await?;
+    for row in rows
+        .iter()
+        .filter(|row| row.cursor.upper_id.or(row.cursor.first_look.map(|look| look.newest_id)).is_none())
+    {
+        ports.turn.beat();
+        answer_in(deadline, "look at a row for the first time", jobs.look(row.id)).await?;
+    }
     let known = suspects.known_entries(&rows);
     let entries = answer_in(deadline, "look at the rows' entries", ports.broker.open_of(&known)).await?;
     let carried: BTreeSet<_> = entries.iter().filter_map(|entry| tracked.row_of(entry)).collect();

@@ -7,8 +7,6 @@
 
 use std::collections::BTreeMap;
 
-use chrono::Utc;
-
 use super::deletion::{Change, DeletionTx, Deletions, LockedJob, Moved, Needless, Scope, StepFault, Taken};
 use super::outbox::Condemned;
 use super::receipts::{Batch, BatchOrder, BatchOutcome, Pass, SetAside};
@@ -166,9 +164,10 @@ fn scope<'a>(row: &LockedJob, order: &'a BatchOrder) -> Result<Scope<'a>, Fault>
         pass: order.pass,
         last_id: row.cursor.last_id,
         upper_id,
+        dated: row.cursor.dated,
         only_set_aside_of: row.cursor.set_aside_of,
         target: &order.target,
-        now: Utc::now(),
+        now: row.now,
     })
 }
 
@@ -285,6 +284,7 @@ mod tests {
                 progress: Progress::default(),
                 cursor: Cursor { upper_id: Some(9), ..Cursor::default() },
                 recovering: false,
+                now: chrono::DateTime::UNIX_EPOCH,
             }))
         }
 

@@ -40,8 +40,13 @@ pub(super) async fn gather(settings: &Settings, limit: Duration, asked: Option<&
         Ok(patients) => (queues, patients),
         Err(fault) => (queues.and(Err(fault.chain())), Vec::new()),
     };
+    // Rows have the database's time.
+    let now = match store {
+        Some(store) => within(limit, store.background_jobs.now()).await.ok(),
+        None => None,
+    };
     Facts {
-        now: Utc::now(),
+        now: now.unwrap_or_else(Utc::now),
         rules: rules(settings),
         database,
         queues,

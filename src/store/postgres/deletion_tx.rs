@@ -59,7 +59,7 @@ const LOCK_JOB: &str = "
     select j.business_id, j.status, j.cursor, coalesce(j.total, 0) as total,
            coalesce(j.processed, 0) as processed, coalesce(j.succeeded, 0) as succeeded,
            coalesce(j.failed_count, 0) as failed_count, n.attempt,
-           (n.revived or n.barren_attempts > 0) as recovering
+           (n.revived or n.barren_attempts > 0) as recovering, now() at time zone 'utc' as now
     from background_jobs j join tikkun_background_jobs n on n.background_job_id = j.id
     where j.id = $1
     for no key update of j, n";
@@ -76,6 +76,21 @@ const TAKE_FORWARD: &str = take!(
 const TAKE_SWEEP: &str = take!(
     "select r.id from receipts r
      where r.business_id = $1 and r.is_deleted is not true and r.id <= $3
+       and not exists (select 1 from tikkun_set_aside s where s.background_job_id = $4 and s.receipt_id = r.id)
+     order by r.id limit $2"
+);
+
+/// The same two where creation times restrict the request.
+const TAKE_DATED_FORWARD: &str = take!(
+    "select r.id from receipts r
+     where r.business_id = $1 and r.is_deleted is not true and r.id > $3 and r.id <= $4
+       and (r.created_at <= $5 or (r.created_at is null and $6))
+     order by r.id limit $2"
+);
+const TAKE_DATED_SWEEP: &str = take!(
+    "select r.id from receipts r
+     where r.business_id = $1 and r.is_deleted is not true and r.id <= $3
+       and (r.created_at <= $5 or (r.created_at is null and $6))
        and not exists (select 1 from tikkun_set_aside s where s.background_job_id = $4 and s.receipt_id = r.id)
      order by r.id limit $2"
 );
@@ -167,24 +182,30 @@ impl DeletionTx for PostgresDeletionTx {
             progress: row::progress(&found)?,
             cursor: row::cursor(&found, job)?,
             recovering: found.flag("recovering")?,
+            now: found.time("now")?.unwrap_or_default(),
         }))
     }
 
     async fn take(&mut self, scope: &Scope<'_>, limit: u32) -> Result<Taken, Fault> {
-        let (statement, from, other) = match (scope.only_set_aside_of, scope.pass) {
-            (Some(of), _) => (TAKE_SET_ASIDE, scope.last_id, of.0),
-            (None, Pass::Forward) => (TAKE_FORWARD, scope.last_id, scope.upper_id),
-            (None, Pass::Sweep) => (TAKE_SWEEP, scope.upper_id, scope.job.0),
+        let dated = scope.dated.filter(|_| scope.only_set_aside_of.is_none());
+        let (statement, from, other) = match (scope.only_set_aside_of, scope.pass, dated) {
+            (Some(of), ..) => (TAKE_SET_ASIDE, scope.last_id, of.0),
+            (None, Pass::Forward, None) => (TAKE_FORWARD, scope.last_id, scope.upper_id),
+            (None, Pass::Forward, Some(_)) => (TAKE_DATED_FORWARD, scope.last_id, scope.upper_id),
+            (None, Pass::Sweep, None) => (TAKE_SWEEP, scope.upper_id, scope.job.0),
+            (None, Pass::Sweep, Some(_)) => (TAKE_DATED_SWEEP, scope.upper_id, scope.job.0),
         };
-        let (ids, live, pointed, held): (Vec<i64>, Vec<i64>, Vec<i64>, Vec<i64>) = tuples(statement)
+        let mut take = tuples(statement)
             .persistent(self.database.named())
             .bind(scope.business_id.0)
             .bind(i64::from(limit))
             .bind(from)
-            .bind(other)
-            .fetch_one(&mut *self.tx)
-            .await
-            .during("take the receipts of a batch")?;
+            .bind(other);
+        if let Some(dated) = dated {
+            take = take.bind(dated.until.naive_utc()).bind(dated.undated);
+        }
+        let (ids, live, pointed, held): (Vec<i64>, Vec<i64>, Vec<i64>, Vec<i64>) =
+            take.fetch_one(&mut *self.tx).await.during("take the receipts of a batch")?;
         self.held = held;
         self.hold_late(scope, pointed).await?;
         Ok(Taken { ids, live })
