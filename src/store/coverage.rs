@@ -175,7 +175,10 @@ pub(super) async fn bound(
     let upper = first_after.map_or(look.newest_id, |first| look.newest_id.min(first - 1));
     let dated = Dated { until: reading.possible, undated: reading.undated };
     let dated = (!reading.undated || seen.by_hand > 0).then_some(dated);
-    let (covered, _) = tx.covered(job.business_id, Some(upper), dated.as_ref()).await?;
+    let covered = match dated {
+        None if upper == look.newest_id => seen.live,
+        _ => tx.covered(job.business_id, Some(upper), dated.as_ref()).await?.0,
+    };
     let left = LeftAlone { receipts: seen.live - covered, because: known.because(&reading) };
     let left = Some(left).filter(|left| left.receipts > 0);
     if let Some(left) = &left {
