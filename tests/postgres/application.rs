@@ -31,8 +31,9 @@ async fn job_that_is_in_its_queue_before_its_row_is_committed_waits_for_it() {
     let tenant = ground.tenant(7, 60).await;
     let mut application = ground.connect().await;
     let mut open = application.begin().await.unwrap();
-    let insert = "insert into background_jobs (business_id, job_type, status, created_at)
-         values (7, 'delete_receipts_all', 'queued', now() at time zone 'utc') returning id";
+    let insert = "insert into background_jobs
+             (business_id, job_type, status, total, processed, succeeded, failed_count, created_at)
+         values (7, 'delete_receipts_all', 'queued', 0, 0, 0, 0, now() at time zone 'utc') returning id";
     let job: i32 = sqlx::query_scalar(insert).fetch_one(&mut *open).await.unwrap();
     let mut service = ground.service().set("TIKKUN_DELETION__ROW_WAIT", "5m").start().await;
     ground.enqueue("entry", job.into()).await;
