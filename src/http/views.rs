@@ -117,7 +117,11 @@ pub(super) fn stuck_reason(job: &BackgroundJob, service: &QueueService) -> Optio
     };
     match job.status {
         Status::Queued => {
-            let waited = longer(job.updated_at.max(job.created_at), service.stuck_after.unpicked)?;
+            // A time that is still to come is of another clock.
+            let looked_at = job.cursor.first_look.map(|look| look.at);
+            let known = [job.updated_at, job.created_at, looked_at].into_iter().flatten();
+            let since = known.filter(|at| *at <= service.now).max();
+            let waited = longer(since, service.stuck_after.unpicked)?;
             Some(format!("queued for {waited} seconds and not picked up: {}", service.in_words()))
         }
         Status::Running => {
@@ -136,7 +140,7 @@ pub(super) fn stuck_reason(job: &BackgroundJob, service: &QueueService) -> Optio
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::job::background::{Cursor, Note};
+    use crate::job::background::{Cursor, FirstLook, Note};
     use crate::job::{BackgroundJobId, BusinessId, Progress};
     use chrono::TimeDelta;
 
@@ -172,6 +176,15 @@ mod tests {
         assert_eq!(stuck_reason(&job(Status::Queued, 60), &service(Some(false))), None);
         let reason = stuck_reason(&job(Status::Queued, 61), &service(Some(false))).unwrap();
         assert!(reason.contains("no worker listens to queue 'maintenance'"), "{reason}");
+    }
+
+    #[test]
+    fn a_row_whose_time_is_of_another_zone_waits_since_it_was_first_seen() {
+        let mut ahead = job(Status::Queued, -7200);
+        assert_eq!(stuck_reason(&ahead, &service(Some(true))), None);
+        let at = NOW - TimeDelta::seconds(61);
+        ahead.cursor.first_look = Some(FirstLook { newest_id: 1, at });
+        assert!(stuck_reason(&ahead, &service(Some(true))).unwrap().contains("61 seconds"));
     }
 
     #[test]

@@ -154,6 +154,28 @@ async fn job_that_is_in_its_queue_before_its_row_waits_for_it_and_spends_no_retr
 }
 
 #[tokio::test]
+async fn first_look_of_the_rescuer_bounds_a_row_that_waits_for_its_turn() {
+    let ground = Ground::new().await;
+    let tenant = ground.tenant(7, 60).await;
+    let job = ground.plain_row(&tenant).await;
+    let mut service = ground.service().set("TIKKUN_RESCUER__RECONCILE_INTERVAL", "100ms").start().await;
+    let looked =
+        format!("select count(*) from background_jobs where id = {job} and cursor like '%first_look%'");
+    service.until("a first look", async |_| (ground.number(looked.clone()).await == 1).then_some(())).await;
+    // By its time it was there before, and yet it came later.
+    ground
+        .run("insert into receipts (id, business_id, created_at) values (70901, 7, '2020-01-01')".to_owned())
+        .await;
+    ground.enqueue("entry", job).await;
+    let row = ground.becomes(&mut service, job, "completed").await;
+    assert_eq!((row.total, row.succeeded, row.last_error), (60, 60, None));
+    assert_eq!(
+        ground.number("select id from receipts where business_id = 7 and not is_deleted").await,
+        70901
+    );
+}
+
+#[tokio::test]
 async fn late_receipts_of_a_request_that_waited_long_stay_and_the_row_says_so() {
     let ground = Ground::new().await;
     let tenant = ground.tenant(7, 60).await;
