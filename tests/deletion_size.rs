@@ -93,6 +93,7 @@ fn settings() -> DeletionSettings {
         max_failures: 3,
         max_barren: 3,
         stale_after: DEADLINE,
+        row_wait: Duration::ZERO,
         revive_stale: true,
         outage_limit: Limit::Never,
         timeout: Limit::Never,

@@ -65,6 +65,7 @@ async fn dies_at_any_point(store: &Store, mut snapshot: impl AsyncFnMut() -> Str
     let begin = Begin {
         id: BackgroundJobId(1),
         queue_job: "q".into(),
+        entry_at: Some(chrono::Utc::now()),
         stale_after: Duration::from_secs(60),
         max_barren: 9,
     };

@@ -43,7 +43,13 @@ async fn what_counts_receipts_may_take_longer_than_a_single_write() {
     let turn = Turns::default().register("status_tracker");
     let jobs = Arc::clone(&store.background_jobs);
     let tracker = StatusTracker::new(jobs, Arc::new(Journal::default()), settings, turn).start();
-    let begin = Begin { id: BackgroundJobId(27), queue_job: "q".into(), stale_after: LONG, max_barren: 3 };
+    let begin = Begin {
+        id: BackgroundJobId(27),
+        queue_job: "q".into(),
+        entry_at: None,
+        stale_after: LONG,
+        max_barren: 3,
+    };
     let request = NewRequest {
         business_id: BusinessId(8),
         user_id: None,

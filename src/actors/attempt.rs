@@ -131,6 +131,7 @@ impl Attempt {
         let job = &self.delivery.job;
         let control = Arc::clone(&self.control) as _;
         JobContext::new(job.id.clone(), job.queue.clone(), job.kind.clone(), job.attempt, control)
+            .made_at(job.created_at)
     }
 
     async fn run_found(&self, found: &Found) -> Concluded {

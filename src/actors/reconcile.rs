@@ -17,7 +17,7 @@ use tokio::time::Instant;
 use super::RescuerPorts;
 use super::deadline::answer_in;
 use crate::failpoint;
-use crate::fault::Fault;
+use crate::fault::{Fault, FaultKind};
 use crate::job::background::{BackgroundJob, PauseReason, Status};
 use crate::job::{Args, BackgroundJobId, JobId, JobRecord, KindName, Limit, NewJob, QueueName};
 use crate::measure::list::JOBS_ENQUEUED_ANEW;
@@ -184,6 +184,7 @@ pub(super) async fn reconcile(
     // Rows first: an entry that is made in between can only make a gap smaller. An id that is older than its row's
     // newest entry only lets the row look like a gap, and then it is searched for.
     let rows = answer_in(deadline, "list active rows", jobs.active(&tracked.job_type, ROWS)).await?;
+    first_looks(ports, &rows, deadline).await?;
     let known = suspects.known_entries(&rows);
     let entries = answer_in(deadline, "look at the rows' entries", ports.broker.open_of(&known)).await?;
     let carried: BTreeSet<_> = entries.iter().filter_map(|entry| tracked.row_of(entry)).collect();
@@ -214,6 +215,23 @@ pub(super) async fn reconcile(
         }
     }
     Ok(none_unripe)
+}
+
+/// Takes note of what there is for rows that do not say what they cover, before more comes. One row that cannot be changed
+/// now holds up no other.
+async fn first_looks(ports: &RescuerPorts, rows: &[BackgroundJob], deadline: Duration) -> Result<(), Fault> {
+    let unbounded = |row: &&BackgroundJob| row.cursor.upper_id.is_none() && row.cursor.first_look.is_none();
+    for row in rows.iter().filter(unbounded) {
+        ports.turn.beat();
+        let look = ports.store.background_jobs.look(row.id);
+        match answer_in(deadline, "look at a row for the first time", look).await {
+            Err(fault) if fault.kind() == FaultKind::Unavailable => return Err(fault),
+            Err(fault) => tracing::warn!(background_job = %row.id, error = fault.chain(),
+                "what there was at the first look at a row cannot be noted now"),
+            Ok(()) => {}
+        }
+    }
+    Ok(())
 }
 
 const MISSING: &str = "a row had no entry in its queue; enqueued it anew";

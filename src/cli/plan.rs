@@ -59,6 +59,7 @@ fn rows(plan: &DeletionPlan, estimate: &Estimate) -> Vec<Vec<Cell>> {
         .iter()
         .map(|(reason, count)| row(&format!("attachments kept: {}", reason.in_words()), count.to_string()));
     rows.extend(kept);
+    rows.extend(plan.left_alone.as_ref().map(|left| row("the last deletion", left.to_string())));
     rows
 }
 

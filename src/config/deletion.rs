@@ -33,6 +33,8 @@ pub struct DeletionSettings {
     pub max_barren_attempts: u32,
     /// A heartbeat older than this is shown as stuck.
     pub stale_after: Duration,
+    /// How long the row of a job that has been picked may not be there yet.
+    pub row_wait: Duration,
     /// A job that waits unpicked for longer is shown as stuck.
     pub unpicked_after: Duration,
     /// Whether a job that was marked failed for staleness is taken up again.
@@ -64,6 +66,7 @@ impl DeletionSettings {
             max_failures: reader.within("deletion.max_failures", 1..=1000),
             max_barren_attempts: reader.within("deletion.max_barren_attempts", 1..=1000),
             stale_after: reader.duration("deletion.stale_after"),
+            row_wait: reader.get("deletion.row_wait"),
             unpicked_after: reader.duration("deletion.unpicked_after"),
             revive_stale: reader.get("deletion.revive_stale"),
             storage_delete: reader.get("deletion.storage_delete"),

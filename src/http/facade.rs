@@ -15,6 +15,7 @@ use crate::actors::Requests;
 use crate::fault::{Fault, FaultKind};
 use crate::job::background::BackgroundJob;
 use crate::job::{BackgroundJobId, BusinessId};
+use crate::queue::ProcessRecord;
 use crate::store::{BackgroundJobs, Coverage, PersonMove, Requested};
 
 /// What the facade works with.
@@ -95,10 +96,10 @@ async fn show(
 async fn status(facade: web::Data<Facade>, caller: Caller) -> Result<HttpResponse, Problem> {
     let job = facade.read(facade.jobs.latest(caller.business_id, &facade.requests.tracked.job_type)).await?;
     let service = facade.queue_service().await;
-    let stale = job.as_ref().and_then(|job| stuck_reason(job, Utc::now(), &service));
+    let stale = job.as_ref().and_then(|job| stuck_reason(job, &service));
     Ok(HttpResponse::Ok().json(json!({
         "has_active_job": job.as_ref().is_some_and(|job| job.status.is_active()),
-        "job": job.as_ref().map(|job| JobView::new(job, Utc::now(), &service)),
+        "job": job.as_ref().map(|job| JobView::new(job, &service)),
         "was_stale": stale.is_some(),
         "stale_reason": stale,
     })))
@@ -211,14 +212,20 @@ impl Facade {
     }
 
     async fn view(&self, job: &BackgroundJob) -> JobView {
-        JobView::new(job, Utc::now(), &self.queue_service().await)
+        JobView::new(job, &self.queue_service().await)
     }
 
-    /// Whether anybody listens to the queue of these jobs.
+    /// Whether anybody listens to the queue of these jobs, and the time by which they are judged.
     pub(super) async fn queue_service(&self) -> QueueService {
-        let processes = self.within(self.requests.broker.processes()).await.ok();
-        let served = processes
-            .map(|all| all.iter().any(|process| process.queues.contains(&self.requests.tracked.queue)));
-        QueueService { stuck_after: self.stuck_after, queue: self.requests.tracked.queue.to_string(), served }
+        let queue = &self.requests.tracked.queue;
+        let (processes, now) =
+            futures::join!(self.within(self.requests.broker.processes()), self.within(self.jobs.now()));
+        let listens = |all: Vec<ProcessRecord>| all.iter().any(|process| process.queues.contains(queue));
+        QueueService {
+            now: now.unwrap_or_else(|_| Utc::now()),
+            stuck_after: self.stuck_after,
+            queue: queue.to_string(),
+            served: processes.ok().map(listens),
+        }
     }
 }

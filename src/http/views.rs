@@ -45,9 +45,11 @@ pub struct StuckAfter {
     pub silent: Duration,
 }
 
-/// How the job's queue is served, for the words about a stuck job.
+/// What time it is and how the job's queue is served, for the words about a stuck job.
 #[derive(Clone, Debug)]
 pub(super) struct QueueService {
+    /// The database's time, for that is what rows have.
+    pub now: DateTime<Utc>,
     /// When a job is stuck.
     pub stuck_after: StuckAfter,
     /// The queue.
@@ -70,9 +72,9 @@ impl QueueService {
 }
 
 impl JobView {
-    /// The view at `now`.
-    pub(super) fn new(job: &BackgroundJob, now: DateTime<Utc>, queue: &QueueService) -> Self {
-        let stuck_reason = stuck_reason(job, now, queue);
+    /// The view at the time of `queue`.
+    pub(super) fn new(job: &BackgroundJob, queue: &QueueService) -> Self {
+        let stuck_reason = stuck_reason(job, queue);
         let progress = job.progress;
         Self {
             job_id: job.id.0,
@@ -108,18 +110,18 @@ pub(super) fn time(at: DateTime<Utc>) -> String {
 }
 
 /// Why a job does not move, in words that help; none while it does.
-pub(super) fn stuck_reason(
-    job: &BackgroundJob,
-    now: DateTime<Utc>,
-    service: &QueueService,
-) -> Option<String> {
+pub(super) fn stuck_reason(job: &BackgroundJob, service: &QueueService) -> Option<String> {
     let longer = |at: Option<DateTime<Utc>>, limit: Duration| {
-        let time = (now - at?).to_std().ok()?;
+        let time = (service.now - at?).to_std().ok()?;
         (time > limit).then_some(time.as_secs())
     };
     match job.status {
         Status::Queued => {
-            let waited = longer(job.updated_at.max(job.created_at), service.stuck_after.unpicked)?;
+            // A time that is still to come is of another clock.
+            let looked_at = job.cursor.first_look.map(|look| look.at);
+            let known = [job.updated_at, job.created_at, looked_at].into_iter().flatten();
+            let since = known.filter(|at| *at <= service.now).max();
+            let waited = longer(since, service.stuck_after.unpicked)?;
             Some(format!("queued for {waited} seconds and not picked up: {}", service.in_words()))
         }
         Status::Running => {
@@ -138,14 +140,15 @@ pub(super) fn stuck_reason(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::job::background::{Cursor, Note};
+    use crate::job::background::{Cursor, FirstLook, Note};
     use crate::job::{BackgroundJobId, BusinessId, Progress};
     use chrono::TimeDelta;
 
-    fn job(status: Status, age: i64) -> (BackgroundJob, DateTime<Utc>) {
-        let now = DateTime::UNIX_EPOCH + TimeDelta::days(1);
-        let then = Some(now - TimeDelta::seconds(age));
-        let job = BackgroundJob {
+    const NOW: DateTime<Utc> = DateTime::UNIX_EPOCH;
+
+    fn job(status: Status, age: i64) -> BackgroundJob {
+        let then = Some(NOW - TimeDelta::seconds(age));
+        BackgroundJob {
             id: BackgroundJobId(27),
             business_id: BusinessId(1),
             requested_by_user_id: None,
@@ -160,45 +163,48 @@ mod tests {
             finished_at: None,
             heartbeat_at: then,
             note: Note::default(),
-        };
-        (job, now)
+        }
     }
 
     fn service(served: Option<bool>) -> QueueService {
         let stuck_after = StuckAfter { unpicked: Duration::from_secs(60), silent: Duration::from_secs(120) };
-        QueueService { stuck_after, queue: "maintenance".into(), served }
+        QueueService { now: NOW, stuck_after, queue: "maintenance".into(), served }
     }
 
     #[test]
     fn a_queued_job_is_stuck_after_a_minute_and_the_reason_names_the_queue() {
-        let (fresh, now) = job(Status::Queued, 60);
-        assert_eq!(stuck_reason(&fresh, now, &service(Some(false))), None);
-        let (old, now) = job(Status::Queued, 61);
-        let reason = stuck_reason(&old, now, &service(Some(false))).unwrap();
+        assert_eq!(stuck_reason(&job(Status::Queued, 60), &service(Some(false))), None);
+        let reason = stuck_reason(&job(Status::Queued, 61), &service(Some(false))).unwrap();
         assert!(reason.contains("no worker listens to queue 'maintenance'"), "{reason}");
     }
 
     #[test]
+    fn a_row_whose_time_is_of_another_zone_waits_since_it_was_first_seen() {
+        let mut ahead = job(Status::Queued, -7200);
+        assert_eq!(stuck_reason(&ahead, &service(Some(true))), None);
+        let at = NOW - TimeDelta::seconds(61);
+        ahead.cursor.first_look = Some(FirstLook { newest_id: 1, at });
+        assert!(stuck_reason(&ahead, &service(Some(true))).unwrap().contains("61 seconds"));
+    }
+
+    #[test]
     fn a_running_job_is_stuck_without_a_heartbeat_for_two_minutes() {
-        let (fresh, now) = job(Status::Running, 120);
-        assert_eq!(stuck_reason(&fresh, now, &service(Some(true))), None);
-        let (old, now) = job(Status::Running, 121);
-        assert!(stuck_reason(&old, now, &service(Some(true))).unwrap().contains("121 seconds"));
+        assert_eq!(stuck_reason(&job(Status::Running, 120), &service(Some(true))), None);
+        let reason = stuck_reason(&job(Status::Running, 121), &service(Some(true))).unwrap();
+        assert!(reason.contains("121 seconds"), "{reason}");
     }
 
     #[test]
     fn jobs_at_rest_are_not_stuck() {
         for status in [Status::Paused, Status::Completed, Status::Failed, Status::Cancelled] {
-            let (old, now) = job(status, 10_000);
-            assert_eq!(stuck_reason(&old, now, &service(Some(false))), None);
+            assert_eq!(stuck_reason(&job(status, 10_000), &service(Some(false))), None);
         }
     }
 
     #[test]
     fn the_view_has_one_decimal_and_whole_seconds() {
-        let (running, now) = job(Status::Running, 1);
-        let view = serde_json::to_value(JobView::new(&running, now, &service(None))).unwrap();
+        let view = serde_json::to_value(JobView::new(&job(Status::Running, 1), &service(None))).unwrap();
         assert_eq!(view["percent"], 33.3);
-        assert_eq!(view["created_at"], "1970-01-01T23:59:59Z");
+        assert_eq!(view["created_at"], "1969-12-31T23:59:59Z");
     }
 }

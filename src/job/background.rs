@@ -182,6 +182,15 @@ pub struct Cursor {
     /// application made.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub upper_id: Option<i64>,
+    /// The first look of any process of ours at a row without an upper id, until that is decided.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub first_look: Option<FirstLook>,
+    /// Of the receipts up to the upper id only those made at such times; none: all.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub dated: Option<Dated>,
+    /// What the first look saw and the request leaves alone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub left: Option<LeftAlone>,
     /// The request is only about what this earlier row set aside; none: about everything up to the upper id.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub set_aside_of: Option<BackgroundJobId>,
@@ -219,6 +228,40 @@ impl Cursor {
 impl fmt::Display for Cursor {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&serde_json::to_string(self).map_err(|_| fmt::Error)?)
+    }
+}
+
+/// What there was when a row was first looked at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FirstLook {
+    /// The tenant's highest receipt.
+    pub newest_id: i64,
+    /// When, by the database's clock.
+    pub at: DateTime<Utc>,
+}
+
+/// A restriction by the receipts' creation times.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Dated {
+    /// None that was made later.
+    pub until: DateTime<Utc>,
+    /// Whether those without a creation time are among them.
+    pub undated: bool,
+}
+
+/// Receipts that a request leaves alone, because they came after it or may have.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LeftAlone {
+    /// How many.
+    pub receipts: i64,
+    /// Why, for people: the end of a sentence.
+    pub because: String,
+}
+
+impl fmt::Display for LeftAlone {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let what = if self.receipts == 1 { "receipt was" } else { "receipts were" };
+        write!(f, "{} {what} left alone {}; a new request covers them", self.receipts, self.because)
     }
 }
 

@@ -4,6 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use chrono::{DateTime, Utc};
 use futures::future::BoxFuture;
 
 use super::{JobError, JobId, KindName, Progress, QueueName};
@@ -75,6 +76,8 @@ pub struct JobContext {
     pub kind: KindName,
     /// Counts from 1; a rescue or a retry is another attempt.
     pub attempt: u32,
+    /// When its queue entry was made, in UTC, by whoever made it; none when that is not known.
+    pub created_at: Option<DateTime<Utc>>,
     control: Arc<dyn Control>,
 }
 
@@ -88,7 +91,14 @@ impl JobContext {
         attempt: u32,
         control: Arc<dyn Control>,
     ) -> Self {
-        Self { job, queue, kind, attempt, control }
+        Self { job, queue, kind, attempt, created_at: None, control }
+    }
+
+    /// The same, of a queue entry that was made then.
+    #[must_use]
+    pub fn made_at(self, created_at: DateTime<Utc>) -> Self {
+        // What has no time in its queue reads as the beginning of all times.
+        Self { created_at: Some(created_at).filter(|at| *at > DateTime::UNIX_EPOCH), ..self }
     }
 
     /// Why the job should stop now, if it should. Ask at every safe point.

@@ -3,11 +3,13 @@
 //! What it does in between is in [`deletion`](super::deletion).
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use actix::Addr;
 use actix_rt::ArbiterHandle;
 use serde::Deserialize;
 use serde_json::json;
+use tokio::time::Instant;
 use tracing::Span;
 
 use super::batch_size::BatchSize;
@@ -24,6 +26,9 @@ use crate::job::{
 use crate::store::{BackgroundJobs, Begin, Begun, EndAttempt, NotBegun};
 use crate::story::STORY;
 use crate::supervision::{ChildSpec, Supervisor};
+
+/// Time between two looks for a row that is not there yet.
+const LOOK: Duration = Duration::from_millis(250);
 
 /// The kind.
 pub struct DeleteReceipts {
@@ -83,6 +88,7 @@ impl Job for DeleteReceipts {
         let begin = Begin {
             id,
             queue_job: ctx.job.clone(),
+            entry_at: ctx.created_at,
             stale_after: self.settings.stale_after,
             max_barren: self.settings.max_barren,
         };
@@ -94,7 +100,10 @@ impl Job for DeleteReceipts {
             Err(stopped) => return stopped.into_result(),
         };
         match begun {
-            Begun::Started(row) => self.delete(*row, ctx).await,
+            Begun::Started(row) => match nothing_but_left_alone(&row) {
+                Some(error) => self.fail_at_once(&row, error, ctx).await,
+                None => self.delete(*row, ctx).await,
+            },
             Begun::Refused(NotBegun::AtRest(Status::Failed)) => self.has_failed(id, ctx).await,
             Begun::Refused(why) => refused(id, why),
         }
@@ -110,10 +119,15 @@ impl Job for DeleteReceipts {
     }
 }
 
+/// Why there is nothing to delete although there are receipts.
+fn nothing_but_left_alone(row: &BackgroundJob) -> Option<String> {
+    row.cursor.left.as_ref().filter(|_| row.progress.total == 0).map(ToString::to_string)
+}
+
 fn refused(id: BackgroundJobId, why: NotBegun) -> JobResult {
     match why {
         NotBegun::Missing => Err(JobError::permanent(format!(
-            "there is no row {id} in background_jobs; expected the id of a job row"
+            "there is no row {id} in background_jobs; expected the id of a job row, committed within deletion.row_wait"
         ))),
         NotBegun::Poison(reason) => Err(JobError::permanent(reason)),
         NotBegun::AtRest(status) => {
@@ -135,15 +149,40 @@ impl DeleteReceipts {
         Self { settings, tracker: TrackerLine(tracker), jobs, batches, supervisor, thread }
     }
 
+    /// The row. Its request may be enqueued before it is committed: for a while it is looked for again.
+    async fn awaited(&self, id: BackgroundJobId, ctx: &JobContext) -> Result<Option<BackgroundJob>, Stopped> {
+        let (until, mut said) = (Instant::now() + self.settings.row_wait, false);
+        loop {
+            let row = patiently(ctx, Until::Asked, || self.jobs.get(id)).await?;
+            let left = until.saturating_duration_since(Instant::now());
+            if row.is_some() || left.is_zero() {
+                return Ok(row);
+            }
+            if !std::mem::replace(&mut said, true) {
+                tracing::info!(background_job = %id, "the job's row is not there yet: its transaction may still be open");
+            }
+            ctx.without_clock(ctx.sleep(LOOK.min(left))).await.map_err(Stopped::Asked)?;
+        }
+    }
+
     /// A row of another type is not ours to touch, whoever sent its id here.
     async fn is_a_deletion(&self, id: BackgroundJobId, ctx: &JobContext) -> Result<(), JobResult> {
-        let row = patiently(ctx, Until::Asked, || self.jobs.get(id)).await;
-        match row.map_err(Stopped::into_result)? {
+        match self.awaited(id, ctx).await.map_err(Stopped::into_result)? {
             Some(row) if row.job_type != DELETE_RECEIPTS_ALL => Err(Err(JobError::permanent(format!(
                 "row {id} of background_jobs is of type `{}`; expected `{DELETE_RECEIPTS_ALL}`",
                 row.job_type
             )))),
             _ => Ok(()),
+        }
+    }
+
+    /// What was asked for cannot be done, and that is no success.
+    async fn fail_at_once(&self, row: &BackgroundJob, error: String, ctx: &JobContext) -> JobResult {
+        let (id, attempt) = (row.id, row.note.attempt);
+        let end = EndAttempt::Failed { error: error.clone() };
+        match self.tracker.ask(ctx, || EndedAttempt { id, attempt, end: end.clone() }).await {
+            Ok(_) => Err(JobError::permanent(error)),
+            Err(stopped) => stopped.into_result(),
         }
     }
 

@@ -1,7 +1,7 @@
 //! What a deletion has come to when nothing is left to look at: a pure rule.
 
 use crate::job::Progress;
-use crate::job::background::AttachmentsKept;
+use crate::job::background::Cursor;
 use crate::store::SetAside;
 
 /// All of what was asked for, some, or nothing.
@@ -16,12 +16,8 @@ pub(super) enum Outcome {
 }
 
 impl Outcome {
-    /// From the row's counters, the first receipt that was set aside, and the attachments that the database kept.
-    pub(super) fn of(
-        progress: &Progress,
-        set_aside: Option<&SetAside>,
-        kept: Option<&AttachmentsKept>,
-    ) -> Self {
+    /// From the row's counters, the first receipt that was set aside, and what the cursor says was left alone and kept.
+    pub(super) fn of(progress: &Progress, set_aside: Option<&SetAside>, cursor: &Cursor) -> Self {
         let Progress { total, processed, succeeded, failed } = *progress;
         let mut missing = Vec::new();
         if failed > 0 {
@@ -36,11 +32,13 @@ impl Outcome {
                 total - processed
             ));
         }
-        if let Some(AttachmentsKept { count, reason }) = kept {
+        if let Some(kept) = &cursor.attachments_kept {
             missing.push(format!(
-                "{count} attachments of deleted receipts are still there, with their objects: {reason}"
+                "{} attachments of deleted receipts are still there, with their objects: {}",
+                kept.count, kept.reason
             ));
         }
+        missing.extend(cursor.left.as_ref().map(ToString::to_string));
         if total > 0 && succeeded <= 0 {
             missing.insert(0, format!("none of {total} receipts was deleted"));
             return Self::Nothing(missing.join("; "));
@@ -53,6 +51,7 @@ impl Outcome {
 mod tests {
     use super::*;
     use crate::job::ReceiptId;
+    use crate::job::background::{AttachmentsKept, LeftAlone};
 
     fn progress(total: i64, succeeded: i64, failed: i64) -> Progress {
         Progress { total, processed: succeeded + failed, succeeded, failed }
@@ -64,29 +63,35 @@ mod tests {
 
     #[test]
     fn all_is_all_and_leaves_nothing_to_say() {
-        assert_eq!(Outcome::of(&progress(300, 300, 0), None, None), Outcome::All);
-        assert_eq!(Outcome::of(&progress(0, 0, 0), None, None), Outcome::All, "nothing was asked for");
+        assert_eq!(Outcome::of(&progress(300, 300, 0), None, &Cursor::default()), Outcome::All);
+        assert_eq!(Outcome::of(&progress(0, 0, 0), None, &Cursor::default()), Outcome::All, "nothing was asked for");
     }
 
     #[test]
     fn some_says_how_many_are_missing_and_the_first_reason() {
         let text = "50 of 500 receipts could not be deleted; the first, receipt 3: this row is sealed";
-        let outcome = Outcome::of(&progress(500, 450, 50), Some(&sealed()), None);
+        let outcome = Outcome::of(&progress(500, 450, 50), Some(&sealed()), &Cursor::default());
         assert_eq!(outcome, Outcome::Some(text.into()));
-        let Outcome::Some(text) = Outcome::of(&progress(300, 200, 0), None, None) else { panic!() };
+        let Outcome::Some(text) = Outcome::of(&progress(300, 200, 0), None, &Cursor::default()) else { panic!() };
         assert!(text.starts_with("100 of 300 receipts that were counted"), "{text}");
         let kept = AttachmentsKept { count: 7, reason: "a guard".into() };
-        let Outcome::Some(text) = Outcome::of(&progress(9, 9, 0), None, Some(&kept)) else { panic!() };
-        assert_eq!(text, "7 attachments of deleted receipts are still there, with their objects: a guard");
+        let left = LeftAlone { receipts: 2, because: "because they came later".into() };
+        let cursor = Cursor { attachments_kept: Some(kept), left: Some(left), ..Cursor::default() };
+        let Outcome::Some(text) = Outcome::of(&progress(9, 9, 0), None, &cursor) else { panic!() };
+        assert_eq!(
+            text,
+            "7 attachments of deleted receipts are still there, with their objects: a guard; 2 receipts were left alone \
+             because they came later; a new request covers them"
+        );
     }
 
     #[test]
     fn nothing_is_a_failure_with_its_first_reason() {
-        let Outcome::Nothing(text) = Outcome::of(&progress(300, 0, 300), Some(&sealed()), None) else {
+        let Outcome::Nothing(text) = Outcome::of(&progress(300, 0, 300), Some(&sealed()), &Cursor::default()) else {
             panic!()
         };
         assert!(text.starts_with("none of 300 receipts was deleted; 300 of 300"), "{text}");
         assert!(text.ends_with("receipt 3: this row is sealed"), "{text}");
-        assert!(matches!(Outcome::of(&progress(300, 0, 0), None, None), Outcome::Nothing(_)));
+        assert!(matches!(Outcome::of(&progress(300, 0, 0), None, &Cursor::default()), Outcome::Nothing(_)));
     }
 }

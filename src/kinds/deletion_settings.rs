@@ -24,6 +24,8 @@ pub struct DeletionSettings {
     pub max_barren: u32,
     /// A running row whose heartbeat is older may be taken over by another queue job.
     pub stale_after: Duration,
+    /// How long a row that is not there yet is looked for.
+    pub row_wait: Duration,
     /// Whether a row that the web application's stale rule failed is brought back.
     pub revive_stale: bool,
     /// How long an outage is waited out.

@@ -165,6 +165,7 @@ impl Planter<'_> {
             max_failures: told.max_failures,
             max_barren: told.max_barren_attempts,
             stale_after: told.stale_after,
+            row_wait: told.row_wait,
             revive_stale: told.revive_stale,
             outage_limit: told.outage_limit,
             timeout: told.timeout,

@@ -180,6 +180,7 @@ mod tests {
         Begin {
             id: BackgroundJobId(1),
             queue_job: queue_job.into(),
+            entry_at: None,
             stale_after: Duration::from_secs(60),
             max_barren: 2,
         }

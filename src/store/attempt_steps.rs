@@ -1,9 +1,11 @@
-//! The order of steps when an attempt begins, ends, or is revived, written once for every database.
+//! The order of steps when a row is first looked at, and when an attempt begins, ends, or is revived, written once for
+//! every database.
 
 use chrono::{DateTime, Utc};
 
 use super::attempt::{self, Decision, EndStep, Tracked};
 use super::background_jobs::{Begin, Begun, EndAttempt, NotBegun};
+use super::coverage;
 use super::row_move::RowMove;
 use super::status_tx::{NoteEnd, NoteStart, StatusChanges, StatusTx};
 use crate::fault::{Fault, FaultKind};
@@ -16,7 +18,7 @@ pub(super) async fn begin<D: StatusChanges>(database: &D, begin: &Begin) -> Resu
     let Some(tracked) = tx.lock(begin.id).await? else {
         return Ok(Begun::Refused(NotBegun::Missing));
     };
-    let now = Utc::now();
+    let now = tx.now().await?;
     let begun = match attempt::decide(&tracked, begin, now) {
         Decision::Refuse(reason) => return Ok(Begun::Refused(reason)),
         Decision::Poison { barren, reason } => {
@@ -27,44 +29,61 @@ pub(super) async fn begin<D: StatusChanges>(database: &D, begin: &Begin) -> Resu
         }
         Decision::Start { attempt, barren } => {
             let start = NoteStart { before: &tracked.job, attempt, queue_job: &begin.queue_job, barren, now };
-            Begun::Started(Box::new(carry_out_start(&mut tx, &start).await?))
+            Begun::Started(Box::new(carry_out_start(&mut tx, &start, begin.entry_at).await?))
         }
     };
     tx.commit().await?;
     Ok(begun)
 }
 
-async fn carry_out_start(tx: &mut impl StatusTx, start: &NoteStart<'_>) -> Result<BackgroundJob, Fault> {
+async fn carry_out_start(
+    tx: &mut impl StatusTx,
+    start: &NoteStart<'_>,
+    entry_at: Option<DateTime<Utc>>,
+) -> Result<BackgroundJob, Fault> {
     let (job, now) = (start.before, start.now);
     tx.must_make(&RowMove { id: job.id, step: Move::Start, from: job.status, error: None, now }).await?;
     tx.note_start(start).await?;
-    cover(tx, job).await?;
+    // An entry that we noted beside the row was made by us, later than the request.
+    let entry_at = entry_at.filter(|_| job.note.queue_job.as_ref() != Some(start.queue_job));
+    cover(tx, job, entry_at, now).await?;
     let started = tx.lock(job.id).await?;
     started.map(|tracked| tracked.job).ok_or_else(|| vanished(job.id))
 }
 
-/// Writes the upper id and the total where they are missing; nobody counts before the first batch.
-async fn cover(tx: &mut impl StatusTx, job: &BackgroundJob) -> Result<(), Fault> {
-    if job.cursor.upper_id.is_some() && job.progress.total > 0 {
-        return Ok(());
-    }
-    let upper = upper_id(tx, job).await?;
-    let mut total = job.progress.total;
-    if total <= 0 {
-        let (live, _) = tx.covered(job.business_id, Some(upper)).await?;
-        total = live + job.progress.processed;
-    }
-    let cursor = Cursor { upper_id: Some(upper), ..job.cursor.clone() };
+/// Writes what the row covers and the total where they are missing; nobody counts before the first batch.
+async fn cover(
+    tx: &mut impl StatusTx,
+    job: &BackgroundJob,
+    entry_at: Option<DateTime<Utc>>,
+    now: DateTime<Utc>,
+) -> Result<(), Fault> {
+    let given = job.progress.total;
+    let (cursor, live) = match job.cursor.upper_id {
+        Some(_) if given > 0 => return Ok(()),
+        Some(upper) => {
+            let (live, _) = tx.covered(job.business_id, Some(upper), job.cursor.dated.as_ref()).await?;
+            (job.cursor.clone(), live)
+        }
+        None => coverage::bound(tx, job, entry_at, now).await?,
+    };
+    // Whoever made the row may have counted, too, but not without what is left alone.
+    let total = if given > 0 && cursor.left.is_none() { given } else { live + job.progress.processed };
     tx.cover(job.id, &cursor, total).await
 }
 
-/// The last receipt that a row covers: as its cursor says or, where the web application made it, the newest
-/// that existed when the row was made.
-pub(super) async fn upper_id(tx: &mut impl StatusTx, job: &BackgroundJob) -> Result<i64, Fault> {
-    match job.cursor.upper_id {
-        Some(upper) => Ok(upper),
-        None => Ok(tx.newest_at(job.business_id, job.created_at).await?.unwrap_or(0)),
+/// Notes what there is at the first look at an active row that does not say what it covers. The first look stands, whoever
+/// looks again.
+pub(super) async fn look<D: StatusChanges>(database: &D, id: BackgroundJobId) -> Result<(), Fault> {
+    let mut tx = database.begin_change(&format!("look at background job {id}")).await?;
+    let Some(Tracked { job, .. }) = tx.lock(id).await? else { return Ok(()) };
+    if !job.status.is_active() || job.cursor.upper_id.is_some() || job.cursor.first_look.is_some() {
+        return Ok(());
     }
+    let now = tx.now().await?;
+    let first_look = Some(coverage::first_look(&mut tx, &job, now).await?);
+    tx.cover(id, &Cursor { first_look, ..job.cursor }, job.progress.total).await?;
+    tx.commit().await
 }
 
 /// An end that was decided upon.
@@ -103,7 +122,7 @@ pub(super) async fn end<D: StatusChanges>(
         EndStep::Repeated => return Ok(true),
         EndStep::Apply => {}
     }
-    let ending = Ending { end, barren: None, now: Utc::now() };
+    let ending = Ending { end, barren: None, now: tx.now().await? };
     ending.carry_out(&mut tx, &tracked.job).await?;
     tx.commit().await?;
     Ok(true)
@@ -124,7 +143,7 @@ pub(super) async fn revive<D: StatusChanges>(
     if tx.other_active(&job).await? {
         return Ok(false);
     }
-    let now = Utc::now();
+    let now = tx.now().await?;
     tx.must_make(&RowMove { id, step: Move::Revive, from: job.status, error: None, now }).await?;
     tx.note_revived(id, now).await?;
     tx.commit().await?;

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use async_trait::async_trait;
+use chrono::{DateTime, Utc};
 
 use crate::fault::Fault;
 use crate::job::background::{BackgroundJob, Status};
@@ -52,6 +53,8 @@ pub struct Begin {
     pub id: BackgroundJobId,
     /// The queue job that carries this attempt.
     pub queue_job: JobId,
+    /// When that queue job was made, in UTC; none when that is not known.
+    pub entry_at: Option<DateTime<Utc>>,
     /// A running row that another queue job carries is taken over when its heartbeat is older.
     pub stale_after: Duration,
     /// An attempt too many that died without moving the cursor fails the row as poison.
@@ -175,8 +178,13 @@ pub trait BackgroundJobs: Send + Sync + 'static {
     async fn newest(&self, job_type: &str, max: u32) -> Result<Vec<BackgroundJob>, Fault>;
 
     /// Begins an attempt: queued, paused for continuation or crashed becomes running, attempt + 1.
-    /// For rows made by the web application it writes the upper id, and the total where it is 0.
+    /// For rows made by the web application it writes the upper id, which is at most the highest id at the first look,
+    /// and the total where it is 0.
     async fn begin_attempt(&self, begin: &Begin) -> Result<Begun, Fault>;
+
+    /// Takes note of the highest receipt at the first look at an active row that does not say what it covers; the first
+    /// look stands, whoever looks again.
+    async fn look(&self, id: BackgroundJobId) -> Result<(), Fault>;
 
     /// Ends an attempt, if the row is running and the attempt is the newest. Repeating is answered
     /// `true` as long as the row stands where this end put it.
@@ -200,6 +208,9 @@ pub trait BackgroundJobs: Send + Sync + 'static {
 
     /// Notes the queue job that carries a row, when reconciliation made a new one.
     async fn carried_by(&self, id: BackgroundJobId, queue_job: &JobId) -> Result<(), Fault>;
+
+    /// The database's time, which wrote the heartbeats and by which they are judged.
+    async fn now(&self) -> Result<DateTime<Utc>, Fault>;
 
     /// Completes when the database answers and can be written to.
     async fn check(&self) -> Result<(), Fault>;

@@ -7,8 +7,6 @@
 
 use std::collections::BTreeMap;
 
-use chrono::Utc;
-
 use super::deletion::{
     Change, DeletionTx, Deletions, LEFT_AS_IT_WAS, LockedJob, Moved, Needless, Scope, StepFault, Taken,
 };
@@ -211,9 +209,10 @@ fn scope<'a>(row: &LockedJob, order: &'a BatchOrder) -> Result<Scope<'a>, Fault>
         pass: order.pass,
         last_id: row.cursor.last_id,
         upper_id,
+        dated: row.cursor.dated,
         only_set_aside_of: row.cursor.set_aside_of,
         target: &order.target,
-        now: Utc::now(),
+        now: row.now,
     })
 }
 
@@ -336,6 +335,7 @@ mod tests {
                 progress: Progress::default(),
                 cursor: Cursor { upper_id: Some(9), ..Cursor::default() },
                 recovering: false,
+                now: chrono::DateTime::UNIX_EPOCH,
             }))
         }
 

@@ -11,7 +11,7 @@ use super::outbox::Condemned;
 use super::receipts::{Pass, SetAside};
 use crate::blob::BlobTarget;
 use crate::fault::Fault;
-use crate::job::background::{Cursor, Status};
+use crate::job::background::{Cursor, Dated, Status};
 use crate::job::{BackgroundJobId, BusinessId, Progress};
 
 /// The batch's own clean-up has this long before anybody else may claim its objects.
@@ -52,6 +52,8 @@ pub(super) struct LockedJob {
     pub(super) cursor: Cursor,
     /// The note still counts barren attempts or a revival, which a good batch clears.
     pub(super) recovering: bool,
+    /// The database's time.
+    pub(super) now: DateTime<Utc>,
 }
 
 /// What a batch may touch.
@@ -67,6 +69,8 @@ pub(super) struct Scope<'a> {
     pub(super) last_id: i64,
     /// The last receipt of the request.
     pub(super) upper_id: i64,
+    /// Only receipts made at such times; none: all.
+    pub(super) dated: Option<Dated>,
     /// Only receipts that this row set aside.
     pub(super) only_set_aside_of: Option<BackgroundJobId>,
     /// Where objects lie.

@@ -103,6 +103,7 @@ pub(super) fn plan(
         kept: Vec::new(),
         target: target.clone(),
         last_rate,
+        left_alone: None,
     };
     for sum in sums {
         let number = |column| sum.needed(column).map(i64::unsigned_abs);

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use chrono::{DateTime, Utc};
 
 use super::Store;
 use super::background_jobs::{
@@ -54,12 +55,14 @@ count! {
         active(job_type: &str, max: u32) -> Vec<BackgroundJob>;
         newest(job_type: &str, max: u32) -> Vec<BackgroundJob>;
         begin_attempt(begin: &Begin) -> Begun;
+        look(id: BackgroundJobId) -> ();
         end_attempt(id: BackgroundJobId, attempt: u32, end: &EndAttempt) -> bool;
         person(person: &Person) -> Option<Result<BackgroundJob, Status>>;
         revive(id: BackgroundJobId, attempt: u32) -> bool;
         beat(rows: &[(BackgroundJobId, u32)]) -> Vec<BackgroundJobId>;
         watch(updates: &[Watched]) -> ();
         carried_by(id: BackgroundJobId, queue_job: &JobId) -> ();
+        now() -> DateTime<Utc>;
         check() -> ();
     }
 }

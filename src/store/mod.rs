@@ -7,6 +7,7 @@ mod attempt;
 mod attempt_steps;
 mod background_jobs;
 mod batch;
+mod coverage;
 mod deletion;
 mod keep_rules;
 mod measured;

@@ -1,9 +1,9 @@
 //! The order of steps of people's requests and wishes, written once for every database.
 
-use chrono::Utc;
+use chrono::{DateTime, Utc};
 
-use super::attempt_steps::upper_id;
 use super::background_jobs::{Coverage, NewRequest, Person, PersonMove, Requested};
+use super::coverage::bound;
 use super::row_move::RowMove;
 use super::status_tx::{NewRow, NotePerson, StatusChanges, StatusTx};
 use crate::fault::{Fault, FaultKind};
@@ -20,10 +20,10 @@ pub(super) async fn request<D: StatusChanges>(
     if let Some(job) = tx.active(request.business_id, &request.job_type).await? {
         return Ok(Requested::Active(Box::new(job)));
     }
-    let Some((total, cursor)) = covered(&mut tx, request).await? else {
+    let now = tx.now().await?;
+    let Some((total, cursor)) = covered(&mut tx, request, now).await? else {
         return Ok(Requested::Nothing);
     };
-    let now = Utc::now();
     let Some(id) = tx.insert(&NewRow { request, total, cursor: &cursor, now }).await? else {
         let winner = tx.active(request.business_id, &request.job_type).await?;
         return winner.map(|job| Requested::Active(Box::new(job))).ok_or_else(|| gone(&what));
@@ -35,23 +35,32 @@ pub(super) async fn request<D: StatusChanges>(
 }
 
 /// How many receipts a request is about, and its cursor; none: about nothing.
-async fn covered(tx: &mut impl StatusTx, request: &NewRequest) -> Result<Option<(i64, Cursor)>, Fault> {
+async fn covered(
+    tx: &mut impl StatusTx,
+    request: &NewRequest,
+    now: DateTime<Utc>,
+) -> Result<Option<(i64, Cursor)>, Fault> {
     let tenant = request.business_id;
-    let mut set_aside_of = None;
+    let (mut set_aside_of, mut dated) = (None, None);
     let (total, upper) = match request.covers {
-        Coverage::Everything => tx.covered(tenant, None).await?,
+        Coverage::Everything => tx.covered(tenant, None, None).await?,
         Coverage::RestOf(earlier) => {
             let found = tx.lock(earlier).await?.map(|tracked| tracked.job);
             let Some(job) = found.filter(|job| job.business_id == tenant) else { return Ok(None) };
-            let upper = upper_id(tx, &job).await?;
-            tx.covered(tenant, Some(upper)).await?
+            let cursor = match job.cursor.upper_id {
+                Some(_) => job.cursor,
+                None => bound(tx, &job, None, now).await?.0,
+            };
+            dated = cursor.dated;
+            tx.covered(tenant, cursor.upper_id, dated.as_ref()).await?
         }
         Coverage::SetAsideOf(earlier) => {
             set_aside_of = Some(earlier);
             tx.set_aside_of(tenant, earlier).await?
         }
     };
-    Ok(upper.map(|upper| (total, Cursor { upper_id: Some(upper), set_aside_of, ..Cursor::default() })))
+    let cursor = |upper| Cursor { upper_id: Some(upper), dated, set_aside_of, ..Cursor::default() };
+    Ok(upper.map(|upper| (total, cursor(upper))))
 }
 
 /// Fails a row that could not be enqueued.
@@ -62,7 +71,7 @@ pub(super) async fn fail_unqueued<D: StatusChanges>(
 ) -> Result<bool, Fault> {
     let what = format!("fail background job {id}, which could not be enqueued");
     let mut tx = database.begin_change(&what).await?;
-    let now = Utc::now();
+    let now = tx.now().await?;
     let step = RowMove { id, step: Move::FailUnqueued, from: Status::Queued, error: Some(error), now };
     if !tx.make(&step).await? {
         return Ok(false);
@@ -85,7 +94,7 @@ pub(super) async fn wish<D: StatusChanges>(
     if !step.allowed(job.status, job.note.pause_reason) {
         return Ok(Some(Err(job.status)));
     }
-    let now = Utc::now();
+    let now = tx.now().await?;
     tx.must_make(&RowMove { id: job.id, step, from: job.status, error: None, now }).await?;
     let note = NotePerson {
         id: job.id,

@@ -6,6 +6,7 @@ use serde::Serialize;
 use serde_json::{Value, json};
 
 use crate::blob::BlobTarget;
+use crate::job::background::LeftAlone;
 
 /// A deletion that was only looked at. It holds for the moment of the look, and as long as the database
 /// refuses no row: a refusal cannot be seen without trying.
@@ -25,6 +26,8 @@ pub struct DeletionPlan {
     pub target: BlobTarget,
     /// Receipts per second of the tenant's last completed deletion, pauses included.
     pub last_rate: Option<f64>,
+    /// What the tenant's newest deletion leaves alone; one that is requested now does not.
+    pub left_alone: Option<LeftAlone>,
 }
 
 /// Why an attachment would stay, in the order in which the reasons are tried.
@@ -97,6 +100,7 @@ impl DeletionPlan {
             "bytes": self.bytes,
             "kept": kept.collect::<Value>(),
             "storage": self.target,
+            "left_alone": self.left_alone,
             "estimate": estimate,
         })
     }
@@ -122,7 +126,8 @@ mod tests {
 
     fn plan(receipts: u64, last_rate: Option<f64>) -> DeletionPlan {
         let target = BlobTarget { driver: "local".into(), bucket: "b".into() };
-        DeletionPlan { receipts, attachments: 0, objects: 0, bytes: 0, kept: Vec::new(), target, last_rate }
+        let (kept, left_alone) = (Vec::new(), None);
+        DeletionPlan { receipts, attachments: 0, objects: 0, bytes: 0, kept, target, last_rate, left_alone }
     }
 
     #[test]

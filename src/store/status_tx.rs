@@ -6,9 +6,10 @@ use chrono::{DateTime, Utc};
 
 use super::attempt::Tracked;
 use super::background_jobs::NewRequest;
+use super::coverage::{Clocks, Reading, Seen};
 use super::row_move::RowMove;
 use crate::fault::Fault;
-use crate::job::background::{BackgroundJob, Cursor, PauseReason, Status};
+use crate::job::background::{BackgroundJob, Cursor, Dated, PauseReason, Status};
 use crate::job::{BackgroundJobId, BusinessId, JobId};
 
 /// The beginning of an attempt, for the note beside the row.
@@ -125,15 +126,26 @@ pub(super) trait StatusTx: Send + Sized {
     /// Whether the tenant has another active row, with which the unique index would collide.
     async fn other_active(&mut self, job: &BackgroundJob) -> Result<bool, Fault>;
 
-    /// The newest of the tenant's receipts that existed at a time; without a creation time it existed.
-    async fn newest_at(
+    /// The database's time, by which whatever it holds is judged.
+    async fn now(&mut self) -> Result<DateTime<Utc>, Fault>;
+
+    /// The highest of the tenant's live receipts.
+    async fn newest(&mut self, tenant: BusinessId) -> Result<Option<i64>, Fault>;
+
+    /// What is known of the clocks behind creation times.
+    async fn clocks(&mut self) -> Result<Clocks, Fault>;
+
+    /// What the creation times of the tenant's live receipts up to an id tell.
+    async fn seen(&mut self, tenant: BusinessId, up_to: i64, reading: &Reading) -> Result<Seen, Fault>;
+
+    /// How many live receipts there are up to an id and with such creation times, and the highest of them; without an
+    /// id: of all.
+    async fn covered(
         &mut self,
         tenant: BusinessId,
-        at: Option<DateTime<Utc>>,
-    ) -> Result<Option<i64>, Fault>;
-
-    /// How many live receipts there are up to an id, and the highest of them; without an id: of all.
-    async fn covered(&mut self, tenant: BusinessId, up_to: Option<i64>) -> Result<(i64, Option<i64>), Fault>;
+        up_to: Option<i64>,
+        dated: Option<&Dated>,
+    ) -> Result<(i64, Option<i64>), Fault>;
 
     /// How many of the tenant's receipts that an earlier row set aside are live, and the highest of them.
     async fn set_aside_of(

@@ -6,6 +6,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use sqlx::Connection as _;
+use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
 use tempfile::TempDir;
 use tikkun::queue::{AttemptOutcome, Broker, ProcessRecord, Verdict, open_embedded};
 
@@ -46,6 +48,25 @@ async fn a_killed_process_of_this_host_leaves_orphans_at_once() {
     let orphans = rescuer.orphans(9).await.unwrap();
     assert_eq!(orphans.len(), 1, "no lease has to run out first");
     assert_eq!(orphans[0].delivery, a);
+}
+
+#[tokio::test]
+async fn leadership_of_before_the_clock_was_set_back_ends_as_any_other() {
+    let folder = Folder::new();
+    let broker = leased(&folder).await;
+    let ttl = Duration::from_secs(1);
+    assert!(broker.lead("role", &me(), ttl).await.unwrap());
+    let file = SqliteConnectOptions::new().filename(folder.path().join("queue.db"));
+    let mut raw = SqliteConnection::connect_with(&file).await.unwrap();
+    let ahead =
+        "update tikkun_roles set lease_until = lease_until + 3600000, last_tick = last_tick + 3600000";
+    sqlx::raw_sql(ahead).execute(&mut raw).await.unwrap();
+    assert!(!broker.lead("role", &"other".into(), ttl).await.unwrap(), "its leader has its time");
+    eventually("another leader", async || {
+        broker.lead("role", &"other".into(), ttl).await.unwrap().then_some(())
+    })
+    .await;
+    assert!(!broker.lead("role", &me(), ttl).await.unwrap());
 }
 
 #[tokio::test]

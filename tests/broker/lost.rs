@@ -134,6 +134,73 @@ async fn leases_that_nobody_could_renew_are_no_deaths_until_their_owners_had_tim
     assert_eq!(settle(&*alive, &held.remove(0), ack()).await, Settled::Done);
 }
 
+/// What a server has to do with whose clock is ten minutes behind that of the one before it.
+async fn clock_falls_back(prefix: &Prefix, process: &str) {
+    let minutes = "600000";
+    let ours = |name: &str| format!("{}:tikkun:{name}", prefix.name());
+    ask::<redis::Value>(&["ZINCRBY", &ours("leases"), minutes, process]).await;
+    ask::<redis::Value>(&["INCRBY", &ours("heard"), minutes]).await;
+}
+
+#[tokio::test]
+async fn lease_of_a_clock_that_was_ahead_holds_no_longer_than_any_other() {
+    let prefix = Prefix::new();
+    let (dead, rescuer) = (prefix.open().await, prefix.open().await);
+    assert!(dead.renew_lease(&process("dead"), LEASE).await.unwrap());
+    assert!(rescuer.renew_lease(&process("rescuer"), LEASE).await.unwrap());
+    enqueue(&*dead, &["a"]).await;
+    assert_eq!(dead.fetch(&queue(), 1, &"dead".into()).await.unwrap().len(), 1);
+    assert!(dead.lead("role", &"dead".into(), LONG).await.unwrap());
+    clock_falls_back(&prefix, "dead").await;
+    let found = eventually("the orphan", async || {
+        assert!(
+            rescuer.renew_lease(&process("rescuer"), LEASE).await.unwrap(),
+            "whoever lives keeps its lease"
+        );
+        Some(rescuer.orphans(10).await.unwrap()).filter(|found| !found.is_empty())
+    })
+    .await;
+    assert_eq!(found[0].process, "dead".into());
+    assert!(rescuer.lead("role", &"rescuer".into(), LONG).await.unwrap(), "the lost lead nothing");
+}
+
+#[tokio::test]
+async fn lease_that_stands_still_is_over_however_often_the_clock_falls_back() {
+    let prefix = Prefix::new();
+    let (dead, rescuer) = (prefix.open().await, prefix.open().await);
+    assert!(dead.renew_lease(&process("dead"), LEASE).await.unwrap());
+    enqueue(&*dead, &["a"]).await;
+    assert_eq!(dead.fetch(&queue(), 1, &"dead".into()).await.unwrap().len(), 1);
+    eventually("the orphan", async || {
+        clock_falls_back(&prefix, "dead").await;
+        clock_falls_back(&prefix, "rescuer").await;
+        assert!(
+            rescuer.renew_lease(&process("rescuer"), LEASE).await.unwrap(),
+            "whoever lives keeps its lease"
+        );
+        Some(rescuer.orphans(10).await.unwrap()).filter(|found| !found.is_empty())
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn leadership_of_a_clock_that_was_ahead_ends_as_any_other() {
+    let prefix = Prefix::new();
+    let broker = leased(&prefix).await;
+    assert!(broker.lead("role", &me(), LEASE).await.unwrap());
+    let role = format!("{}:tikkun:role:role", prefix.name());
+    for field in ["until", "tick"] {
+        ask::<i64>(&["HINCRBY", &role, field, "600000"]).await;
+    }
+    assert!(broker.leadership("role").await.unwrap().unwrap().ttl <= LEASE);
+    assert!(!broker.lead("role", &"other".into(), LEASE).await.unwrap(), "its leader has its time");
+    eventually("another leader", async || {
+        broker.lead("role", &"other".into(), LEASE).await.unwrap().then_some(())
+    })
+    .await;
+    assert!(!broker.lead("role", &me(), LEASE).await.unwrap());
+}
+
 #[tokio::test]
 async fn scripts_that_the_server_has_dropped_are_loaded_again() {
     let prefix = Prefix::new();

@@ -1,6 +1,7 @@
 //! A database that SQLAlchemy made, and a row that Python inserted.
 
 use serde_json::Value;
+use sqlx::Connection as _;
 
 use crate::ground::Ground;
 
@@ -22,6 +23,53 @@ async fn deletion_that_python_asked_for_ends_with_exact_counts() {
     service.says("attachments are kept because something we do not know refers to them").await;
     assert!(service.lines("is missing, so that").is_empty(), "these models lack no index");
     assert_eq!(service.restarts(), 0);
+}
+
+#[tokio::test]
+async fn job_that_is_in_its_queue_before_its_row_is_committed_waits_for_it() {
+    let ground = Ground::new().await;
+    let tenant = ground.tenant(7, 60).await;
+    let mut application = ground.connect().await;
+    let mut open = application.begin().await.unwrap();
+    let insert = "insert into background_jobs
+             (business_id, job_type, status, total, processed, succeeded, failed_count, created_at)
+         values (7, 'delete_receipts_all', 'queued', 0, 0, 0, 0, now() at time zone 'utc') returning id";
+    let job: i32 = sqlx::query_scalar(insert).fetch_one(&mut *open).await.unwrap();
+    let mut service = ground.service().set("TIKKUN_DELETION__ROW_WAIT", "5m").start().await;
+    ground.enqueue("entry", job.into()).await;
+    service.says("the job's row is not there yet").await;
+    open.commit().await.unwrap();
+    let row = ground.completed(&mut service, job.into(), &tenant).await;
+    assert_eq!((row.attempt, row.last_error), (1, None));
+    assert!(service.lines("JOB FAILED").is_empty());
+    assert_eq!(service.lines("JOB PICKED").len(), 1, "its one entry carried it");
+}
+
+#[tokio::test]
+async fn database_in_a_zone_of_its_own_deletes_what_was_there_and_nothing_that_came_later() {
+    let ground = Ground::new().await;
+    let zone = "alter table receipts alter created_at set default now();
+         do $$ begin execute format('alter database %I set timezone = %L', current_database(), 'Asia/Jerusalem'); end $$";
+    ground.run(zone).await;
+    ground.tenant(7, 60).await;
+    // As the application's sessions insert them, which take the database's zone.
+    let insert = |ids: &str| {
+        format!(
+            "set timezone = 'Asia/Jerusalem'; insert into receipts (id, business_id, is_deleted) values {ids}"
+        )
+    };
+    ground.run(&insert("(70901, 7, false), (70902, 7, false)")).await;
+    let job: i64 = ground.application(&["request", "7"]).parse().unwrap();
+    let mut service = ground.service().set("TIKKUN_DELETION__THROTTLE", "1s").start().await;
+    ground.enqueue("entry", job).await;
+    ground.processed(&mut service, job, 1).await;
+    ground.run(&insert("(70903, 7, false)")).await;
+    let row = ground.becomes(&mut service, job, "completed").await;
+    assert_eq!((row.total, row.succeeded, row.last_error), (62, 62, None));
+    assert_eq!(
+        ground.number("select id::bigint from receipts where business_id = 7 and not is_deleted").await,
+        70903
+    );
 }
 
 #[tokio::test]

@@ -56,7 +56,7 @@ async fn undecodable_arguments_fail_and_stay_as_they_were() {
 #[tokio::test]
 async fn entry_for_a_row_that_is_not_there_fails_and_says_so() {
     let ground = Ground::new().await;
-    let mut service = ground.service().start().await;
+    let mut service = ground.service().set("TIKKUN_DELETION__ROW_WAIT", "100ms").start().await;
     ground.enqueue("a", 4711).await;
     let entry = failed(&ground, &mut service).await;
     assert!(entry.error.unwrap().contains("there is no row 4711 in background_jobs"));
@@ -67,6 +67,7 @@ async fn queue_does_not_fill_up_with_what_has_ended() {
     let ground = Ground::new().await;
     let tenant = ground.tenant(7, 20).await;
     let start = ground.service().set("TIKKUN_DELETION__RESULT_TTL", "100ms");
+    let start = start.set("TIKKUN_DELETION__ROW_WAIT", "100ms");
     let mut service = start.set("TIKKUN_DELETION__FAILURE_TTL", "100ms").start().await;
     ground.enqueue("there-is-no-such-row", 4711).await;
     let job = service.delete_all(7);

@@ -139,6 +139,81 @@ async fn row_without_cursor_covers_what_existed_when_it_was_made() {
 }
 
 #[tokio::test]
+async fn job_that_is_in_its_queue_before_its_row_waits_for_it_and_spends_no_retry() {
+    let ground = Ground::new().await;
+    let tenant = ground.tenant(7, 60).await;
+    let mut service = ground.service().set("TIKKUN_DELETION__ROW_WAIT", "5m").start().await;
+    ground.enqueue("entry", 1).await;
+    service.says("the job's row is not there yet").await;
+    assert_eq!(ground.plain_row(&tenant).await, 1);
+    let row = ground.completed(&mut service, 1, &tenant).await;
+    assert_eq!(row.attempt, 1);
+    let entry = ground.carrier_ended(&mut service, 1).await;
+    let entries = ground.entries().await.len();
+    assert_eq!((entry.state.as_str(), entry.attempt, entry.failures, entries), ("finished", 1, 0, 1));
+}
+
+#[tokio::test]
+async fn first_look_of_the_rescuer_bounds_a_row_that_waits_for_its_turn() {
+    let ground = Ground::new().await;
+    let tenant = ground.tenant(7, 60).await;
+    let job = ground.plain_row(&tenant).await;
+    let mut service = ground.service().set("TIKKUN_RESCUER__RECONCILE_INTERVAL", "100ms").start().await;
+    let looked =
+        format!("select count(*) from background_jobs where id = {job} and cursor like '%first_look%'");
+    service.until("a first look", async |_| (ground.number(looked.clone()).await == 1).then_some(())).await;
+    // By its time it was there before, and yet it came later.
+    ground
+        .run("insert into receipts (id, business_id, created_at) values (70901, 7, '2020-01-01')".to_owned())
+        .await;
+    ground.enqueue("entry", job).await;
+    let row = ground.becomes(&mut service, job, "completed").await;
+    assert_eq!((row.total, row.succeeded, row.last_error), (60, 60, None));
+    assert_eq!(
+        ground.number("select id from receipts where business_id = 7 and not is_deleted").await,
+        70901
+    );
+}
+
+#[tokio::test]
+async fn late_receipts_of_a_request_that_waited_long_stay_and_the_row_says_so() {
+    let ground = Ground::new().await;
+    let tenant = ground.tenant(7, 60).await;
+    let job = ground.plain_row(&tenant).await;
+    let hours_ago = |hours: u8| format!("strftime('%Y-%m-%d %H:%M:%f000', 'now', '-{hours} hours')");
+    ground
+        .run(format!(
+            "update background_jobs set created_at = {} where id = {job};
+             insert into receipts (id, business_id, created_at) values (70901, 7, {}), (70902, 7, '2020-01-01');
+             update receipts set is_deleted = 1 where id > 70001 and id < 70060",
+            hours_ago(3),
+            hours_ago(2)
+        ))
+        .await;
+    let mut service = ground.service().start().await;
+    ground.enqueue("entry", job).await;
+    let row = ground.becomes(&mut service, job, "completed").await;
+    assert_eq!((row.total, row.succeeded), (2, 2));
+    let said = row.last_error.unwrap();
+    assert!(said.starts_with("2 receipts were left alone"), "{said}");
+    service.says("2 receipts were left alone").await;
+    assert_eq!(ground.live(7).await, 2);
+    let plan = service.owner(7, "GET", "/api/receipts/delete_all/plan").expect(200).json();
+    assert_eq!((&plan["receipts"], &plan["left_alone"]["receipts"]), (&json!(2), &json!(2)));
+    // With nothing to delete but such receipts it is no success.
+    ground.run("update receipts set created_at = strftime('%Y-%m-%d %H:%M:%f000', 'now')".to_owned()).await;
+    let again = ground.plain_row(&tenant).await;
+    ground.run(format!("update background_jobs set created_at = {} where id = {again}", hours_ago(3))).await;
+    ground.enqueue("again", again).await;
+    let row = ground.becomes(&mut service, again, "failed").await;
+    assert!(row.last_error.unwrap().starts_with("2 receipts were left alone"));
+    assert_eq!(
+        (ground.live(7).await, ground.carrier_ended(&mut service, again).await.state.as_str()),
+        (2, "failed")
+    );
+}
+
+#[tokio::test]
 async fn status_drift_a_queued_row_without_an_entry_is_enqueued() {
     let ground = Ground::new().await;
     let tenant = ground.tenant(7, 60).await;

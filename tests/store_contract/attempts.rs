@@ -11,6 +11,13 @@ use crate::rig::{Rig, TENANT};
 
 const LONG_AGO: &str = "2026-01-01 00:00:00";
 
+fn begun(begun: Begun) -> BackgroundJob {
+    match begun {
+        Begun::Started(job) => *job,
+        Begun::Refused(reason) => panic!("{reason:?}"),
+    }
+}
+
 fn refused(begun: Begun) -> NotBegun {
     match begun {
         Begun::Refused(reason) => reason,
@@ -35,7 +42,7 @@ pub async fn a_queued_row_starts_once_and_is_covered(rig: &Rig) {
     rig.run("update receipts set created_at = '2026-01-28 19:00:00.000001' where id = 5").await;
     rig.run("update receipts set created_at = '2026-01-28T19:00:00' where id = 4").await;
     rig.run("update receipts set is_deleted = true where id = 1").await;
-    let id = rig.web_row().await;
+    let id = rig.web_row_of("2026-01-28T19:00:00Z".parse().unwrap()).await;
     let job = rig.begin(id).await;
     assert_eq!((job.status, job.note.attempt, job.progress.total), (Status::Running, 1, 3));
     assert_eq!(job.cursor.upper_id, Some(4), "the fifth came after the request");
@@ -55,10 +62,9 @@ pub async fn a_row_without_a_creation_time_covers_everything(rig: &Rig) {
     let id = rig.web_row().await;
     rig.set(id, "created_at = null, total = null").await;
     assert_eq!(rig.begin(id).await.cursor.upper_id, Some(0), "nothing is there yet");
-    rig.set(id, "cursor = null").await;
+    rig.set(id, "cursor = null, status = 'queued'").await;
     rig.seed(2).await;
-    rig.run("update receipts set created_at = '2099-01-01 00:00:00'").await;
-    let job = rig.begin(id).await;
+    let job = begun(rig.try_begin(id, "q2").await);
     assert_eq!((job.cursor.upper_id, job.progress.total), (Some(2), 2));
 }
 
@@ -305,7 +311,8 @@ pub async fn a_broken_cursor_is_named(rig: &Rig) {
 
 /// Beginning the row is a permanent fault that names it, and the value.
 pub async fn broken_row_is_named(rig: &Rig, id: BackgroundJobId, value: &str) {
-    let begin = Begin { id, queue_job: "q".into(), stale_after: Duration::ZERO, max_barren: 1 };
+    let begin =
+        Begin { id, queue_job: "q".into(), entry_at: None, stale_after: Duration::ZERO, max_barren: 1 };
     let fault = rig.store.background_jobs.begin_attempt(&begin).await.unwrap_err();
     assert_eq!(fault.kind(), FaultKind::Permanent);
     let text = fault.chain();

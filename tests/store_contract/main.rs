@@ -9,6 +9,7 @@
 
 mod attempts;
 mod concurrency;
+mod coverage;
 mod deletion;
 mod model;
 mod outbox;
@@ -95,6 +96,11 @@ macro_rules! contract {
                 watching_writes_only_for_the_newest_attempt
                 two_beginnings_at_once_share_no_attempt
                 a_broken_cursor_is_named
+            }
+            coverage {
+                the_first_look_bounds_a_row_whoever_begins_it
+                late_receipts_stay_whatever_one_of_them_says_of_its_time
+                the_rest_of_a_late_request_spares_what_that_left_alone
             }
             people {
                 a_request_twice_is_active

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use async_trait::async_trait;
+use chrono::{DateTime, Utc};
 use secrecy::ExposeSecret;
 use sqlx::postgres::PgPoolOptions;
 use sqlx::sqlite::{SqliteConnectOptions, SqlitePoolOptions};
@@ -288,9 +289,15 @@ impl Rig {
 
     /// A row as the web application makes it.
     pub async fn web_row(&self) -> BackgroundJobId {
+        self.web_row_of(Utc::now()).await
+    }
+
+    /// A row that the web application made then.
+    pub async fn web_row_of(&self, at: DateTime<Utc>) -> BackgroundJobId {
+        let at = at.format("%Y-%m-%dT%H:%M:%S%.6f");
         self.run(&format!(
             "insert into background_jobs (business_id, job_type, created_at, updated_at)
-             values ({TENANT}, '{DELETE_RECEIPTS_ALL}', '2026-01-28T19:00:00', '2026-01-28 19:00:00')"
+             values ({TENANT}, '{DELETE_RECEIPTS_ALL}', '{at}', '{at}')"
         ))
         .await;
         BackgroundJobId(self.number("select max(id) from background_jobs").await)
@@ -304,9 +311,25 @@ impl Rig {
         self.store.background_jobs.get(id).await.unwrap().unwrap()
     }
 
+    /// As carried by an entry of this moment.
     pub async fn try_begin(&self, id: BackgroundJobId, queue_job: &str) -> Begun {
-        let begin =
-            Begin { id, queue_job: queue_job.into(), stale_after: Duration::from_secs(120), max_barren: 3 };
+        self.try_begin_of(id, queue_job, Some(Utc::now())).await
+    }
+
+    /// As carried by an entry that was made then.
+    pub async fn try_begin_of(
+        &self,
+        id: BackgroundJobId,
+        queue_job: &str,
+        entry_at: Option<DateTime<Utc>>,
+    ) -> Begun {
+        let begin = Begin {
+            id,
+            queue_job: queue_job.into(),
+            entry_at,
+            stale_after: Duration::from_secs(120),
+            max_barren: 3,
+        };
         self.store.background_jobs.begin_attempt(&begin).await.unwrap()
     }
 

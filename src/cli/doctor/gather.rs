@@ -47,8 +47,13 @@ pub(super) async fn gather(loaded: &Loaded, limit: Duration, asked: Option<&str>
         Ok(patients) => (queues, patients),
         Err(fault) => (queues.and(Err(fault.chain())), Vec::new()),
     };
+    // Rows have the database's time.
+    let now = match store {
+        Some(store) => within(limit, store.background_jobs.now()).await.ok(),
+        None => None,
+    };
     Facts {
-        now: Utc::now(),
+        now: now.unwrap_or_else(Utc::now),
         rules: rules(settings),
         warnings: warnings(loaded),
         database,

@@ -47,6 +47,8 @@ pub(super) struct PlanView {
     batches: u64,
     /// What the seconds come from: `last_rate`, or `throttle`, and then it takes longer.
     basis: &'static str,
+    /// Receipts that the tenant's newest deletion leaves alone, and why; one that is requested now does not.
+    left_alone: Option<String>,
 }
 
 /// Attachments that would stay.
@@ -108,6 +110,7 @@ pub(super) async fn plan(facade: web::Data<Facade>, id: web::Path<String>) -> Re
         seconds: estimate.seconds,
         batches: estimate.batches,
         basis: estimate.basis,
+        left_alone: plan.left_alone.map(|left| left.to_string()),
     }))
 }
 

@@ -3,7 +3,6 @@
 
 use std::time::Duration;
 
-use chrono::Utc;
 use serde::Serialize;
 use utoipa::ToSchema;
 
@@ -41,10 +40,9 @@ pub(in crate::http) fn deletion_row(
     service: &QueueService,
     rates: Vec<f64>,
 ) -> DeletionRow {
-    let now = Utc::now();
     let progress = job.progress;
     let left = (progress.total - progress.processed).max(0) as f64;
-    let since_start = job.started_at.and_then(|at| (now - at).to_std().ok()).unwrap_or_default();
+    let since_start = job.started_at.and_then(|at| (service.now - at).to_std().ok()).unwrap_or_default();
     let known = job.status == Status::Running && left > 0.0;
     let speeds = known.then(|| speeds(&rates, job.note.rate, (progress.processed, since_start)));
     let bound = |better: fn(f64, f64) -> f64| {
@@ -52,7 +50,7 @@ pub(in crate::http) fn deletion_row(
         Some((left / speed).ceil())
     };
     DeletionRow {
-        job: JobView::new(job, now, service),
+        job: JobView::new(job, service),
         business_id: job.business_id.0,
         queue_job: job.note.queue_job.as_ref().map(ToString::to_string),
         eta_low: bound(f64::max),

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use actix_web::web;
+use chrono::{DateTime, Utc};
 
 use super::eta::{DeletionRow, deletion_row};
 use super::history::{History, last_minute};
@@ -66,6 +67,7 @@ struct Reading {
     outbox: Result<OutboxSummary, Fault>,
     active: Result<Vec<BackgroundJob>, Fault>,
     newest: Result<Vec<BackgroundJob>, Fault>,
+    now: Result<DateTime<Utc>, Fault>,
 }
 
 impl BoardReader {
@@ -111,17 +113,18 @@ impl BoardReader {
     async fn ask(&self, history: &mut History) -> Reading {
         let (health, jobs) = (&self.health, &self.facade.jobs);
         let kind = &self.facade.requests.tracked.job_type;
-        let (counts, paused, scheduler, processes, outbox, active) = futures::join!(
+        let (counts, paused, scheduler, processes, outbox, active, now) = futures::join!(
             health.within(health.broker.counts()),
             health.within(health.broker.paused()),
             health.within(health.broker.leadership(SCHEDULER_ROLE)),
             health.within(health.broker.processes()),
             history.outbox.read(health.within(health.store.outbox.summary(None))),
             health.within(jobs.active(kind, ACTIVE)),
+            health.within(jobs.now()),
         );
         history.under_way(active.as_deref().unwrap_or_default());
         let newest = history.newest.read(health.within(jobs.newest(kind, RECENT))).await;
-        Reading { counts, paused, scheduler, processes, outbox, active, newest }
+        Reading { counts, paused, scheduler, processes, outbox, active, newest, now }
     }
 
     /// The queues as they are, or as they last were while the broker does not answer. Charts go on with what was read
@@ -180,6 +183,7 @@ impl BoardReader {
         let tracked = &self.facade.requests.tracked;
         let listens = |all: &Vec<ProcessRecord>| all.iter().any(|one| one.queues.contains(&tracked.queue));
         let service = QueueService {
+            now: reading.now.unwrap_or_else(|_| Utc::now()),
             stuck_after: self.facade.stuck_after,
             queue: tracked.queue.to_string(),
             served: reading.processes.as_ref().ok().map(listens),

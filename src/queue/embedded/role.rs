@@ -17,20 +17,25 @@ pub async fn lead(
     ttl: Duration,
 ) -> Result<bool, sqlx::Error> {
     let now = now();
-    // One statement: of two that find the role free only one gets it.
-    let led = sqlx::query(
+    // One statement: of two that find the role free only one gets it. A tick in the future is from before the clock was set
+    // back: its leader is believed from now on for as long as it had asked for, and no longer.
+    let holder: Option<String> = sqlx::query_scalar(
         "INSERT INTO tikkun_roles (role, holder, lease_until, last_tick) VALUES (?1, ?2, ?3, ?4)
          ON CONFLICT (role) DO UPDATE
-         SET holder = excluded.holder, lease_until = excluded.lease_until, last_tick = excluded.last_tick
-         WHERE holder = excluded.holder OR lease_until <= excluded.last_tick",
+         SET holder = iif(holder = excluded.holder OR lease_until <= excluded.last_tick, excluded.holder, holder),
+             lease_until = iif(holder = excluded.holder OR lease_until <= excluded.last_tick, excluded.lease_until,
+                               excluded.last_tick + lease_until - last_tick),
+             last_tick = excluded.last_tick
+         WHERE holder = excluded.holder OR lease_until <= excluded.last_tick OR last_tick > excluded.last_tick
+         RETURNING holder",
     )
     .bind(role)
     .bind(process.as_str())
     .bind(now + millis(ttl))
     .bind(now)
-    .execute(database.writer())
+    .fetch_optional(database.writer())
     .await?;
-    Ok(led.rows_affected() > 0)
+    Ok(holder.as_deref() == Some(process.as_str()))
 }
 
 /// Gives `role` up, if `process` has it; when it last ticked stays known.

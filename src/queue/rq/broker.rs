@@ -101,7 +101,7 @@ impl Broker for Rq {
     }
 
     async fn orphans(&self, max: u32) -> Result<Vec<Orphan>, Fault> {
-        leases::orphans(&self.server, max).await
+        self.leases.orphans(&self.server, max).await
     }
 
     async fn tend(&self, max: u32) -> Result<Vec<Abandoned>, Fault> {

@@ -80,6 +80,16 @@ impl Keys {
         format!("{}:paused", self.ours)
     }
 
+    /// Until when the lease of each process holds.
+    pub(super) fn leases(&self) -> String {
+        format!("{}:leases", self.ours)
+    }
+
+    /// Who the processes are.
+    pub(super) fn processes(&self) -> String {
+        format!("{}:processes", self.ours)
+    }
+
     /// How far each schedule has come.
     pub(super) fn schedules(&self) -> String {
         format!("{}:schedules", self.ours)

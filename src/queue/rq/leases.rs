@@ -1,9 +1,13 @@
 //! Who lives: our own lease for each process, and RQ's registers of its workers beside it.
+//!
+//! A lease is over when its score has passed on the server's clock, or when it was watched standing still for its time:
+//! after a failover to a server whose clock is behind, scores lie too far ahead.
 
 use std::collections::HashMap;
 use std::time::Duration;
 
 use parking_lot::Mutex;
+use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 
 use super::server::{Fields, Server};
@@ -11,6 +15,7 @@ use super::wire;
 use crate::fault::{Fault, FaultKind};
 use crate::job::{ExecutionId, ProcessId, QueueName};
 use crate::queue::delivery::Orphan;
+use crate::queue::lease_watch::{Lease, LeaseWatch};
 use crate::queue::seen::ProcessRecord;
 
 /// Time between two signs of life in RQ's registries, whose own rule is 30 s.
@@ -26,6 +31,21 @@ pub(super) struct Leases {
     granted: Mutex<HashMap<ProcessId, Vec<QueueName>>>,
     /// When RQ's registers were last told that this process lives.
     beaten: Mutex<Option<Instant>>,
+    /// What was seen of the leases of all, and when.
+    watch: Mutex<(LeaseWatch, Option<Instant>)>,
+}
+
+/// A process as its lease has it on the server.
+#[derive(Serialize, Deserialize)]
+struct Written {
+    #[serde(flatten)]
+    process: ProcessRecord,
+    /// How long its lease lasts; 0 in those of older versions.
+    #[serde(default)]
+    ttl_ms: u64,
+    /// Another one with each renewal; none in those of older versions.
+    #[serde(default)]
+    renewal: Option<i64>,
 }
 
 impl Leases {
@@ -36,7 +56,9 @@ impl Leases {
         process: &ProcessRecord,
         ttl: Duration,
     ) -> Result<bool, Fault> {
-        let record = serde_json::to_string(process)
+        let millis = wire::millis(ttl);
+        let written = Written { process: process.clone(), ttl_ms: millis, renewal: Some(fastrand::i64(..)) };
+        let record = serde_json::to_string(&written)
             .map_err(|error| Fault::new(FaultKind::Permanent, "write down a process").because(error))?;
         let was_granted = self.granted.lock().contains_key(&process.id);
         // With the first lease jobs come: by then their workers are on the registers.
@@ -44,7 +66,6 @@ impl Leases {
             self.tell_readers(server, process).await?;
         }
         let mut call = server.prepare(&server.scripts.renew);
-        let millis = wire::millis(ttl);
         server.memory.belongs_to(process, millis);
         let new = uuid::Uuid::new_v4().simple().to_string();
         call.arg(process.id.as_str()).arg(record).arg(millis).arg(server.memory.known().mark).arg(new);
@@ -86,6 +107,60 @@ impl Leases {
     pub(super) async fn leave(server: &Server) -> Result<(), Fault> {
         server.workers.retire_all();
         note_request(server).await
+    }
+
+    /// Deliveries of processes without a lease.
+    pub(super) async fn orphans(&self, server: &Server, max: u32) -> Result<Vec<Orphan>, Fault> {
+        let ttl = server.memory.known().ttl;
+        let over = self.stand_still(server, ttl).await?;
+        let mut call = server.prepare(&server.scripts.orphans);
+        call.arg(max).arg(ttl);
+        for (process, score) in over {
+            call.arg(process.as_str()).arg(score);
+        }
+        let found: Vec<(String, String, String, String, Fields)> =
+            server.link.invoke(&call, || "look for orphans".to_owned()).await?;
+        let orphan =
+            |(execution, process, queue, id, fields): (String, String, String, String, Fields)| Orphan {
+                delivery: server.delivery(ExecutionId::from(execution), &QueueName::from(queue), &id, fields),
+                process: ProcessId::from(process),
+            };
+        Ok(found.into_iter().map(orphan).collect())
+    }
+
+    /// Takes a look at all leases; says which were watched standing still for their time, each with its score. `ttl` is that
+    /// of this process in milliseconds, for those that do not say their own.
+    async fn stand_still(&self, server: &Server, ttl: u64) -> Result<Vec<(ProcessId, i64)>, Fault> {
+        let mut commands = redis::pipe();
+        commands.zrange_withscores(server.keys.leases(), 0, -1).hgetall(server.keys.processes());
+        let (scores, records): (Vec<(String, f64)>, HashMap<String, String>) =
+            server.link.ask(&commands, || "look at leases".to_owned()).await?;
+        let lease = |(process, score): &(String, f64)| {
+            let written = records.get(process).and_then(|text| serde_json::from_str::<Written>(text).ok());
+            let (its_own, renewal) = written.map_or((0, None), |written| (written.ttl_ms, written.renewal));
+            let millis = if its_own > 0 { its_own } else { ttl };
+            Lease {
+                process: ProcessId::from(process.as_str()),
+                renewals: renewal.unwrap_or(*score as i64),
+                ttl: Duration::from_millis(millis),
+                gone: false,
+            }
+        };
+        let leases: Vec<_> = scores.iter().map(lease).filter(|lease| !lease.ttl.is_zero()).collect();
+        let now = Instant::now();
+        let mut guard = self.watch.lock();
+        let (watch, looked) = &mut *guard;
+        let gap = Duration::from_millis(ttl) / 2;
+        // Nobody may have been able to renew anything while this process could not look.
+        if looked.replace(now).is_none_or(|looked| now.duration_since(looked) > gap) {
+            *watch = LeaseWatch::default();
+        }
+        let over = watch.look(&leases, now.into_std());
+        let score = |lease: Lease| {
+            let (_, score) = scores.iter().find(|(process, _)| *process == lease.process.as_str())?;
+            Some((lease.process, *score as i64))
+        };
+        Ok(over.into_iter().filter_map(score).collect())
     }
 
     /// Only an outage is the caller's to wait for: readers that cannot be told otherwise are no reason not to work.
@@ -157,7 +232,7 @@ pub(super) async fn processes(server: &Server) -> Result<Vec<ProcessRecord>, Fau
     let found: Vec<(String, i64)> = server.link.invoke(&call, || "list processes".to_owned()).await?;
     let mut processes = Vec::with_capacity(found.len());
     for (text, until) in found {
-        let mut record: ProcessRecord = serde_json::from_str(&text).map_err(|error| {
+        let Written { process: mut record, .. } = serde_json::from_str(&text).map_err(|error| {
             Fault::new(FaultKind::Permanent, format!("read the process `{text}`")).because(error)
         })?;
         record.lease_until = wire::from_millis(until).unwrap_or(record.lease_until);
@@ -165,17 +240,4 @@ pub(super) async fn processes(server: &Server) -> Result<Vec<ProcessRecord>, Fau
     }
     processes.sort_by(|a, b| (a.started_at, &a.id).cmp(&(b.started_at, &b.id)));
     Ok(processes)
-}
-
-/// Deliveries of processes without a lease.
-pub(super) async fn orphans(server: &Server, max: u32) -> Result<Vec<Orphan>, Fault> {
-    let mut call = server.prepare(&server.scripts.orphans);
-    call.arg(max).arg(server.memory.known().ttl);
-    let found: Vec<(String, String, String, String, Fields)> =
-        server.link.invoke(&call, || "look for orphans".to_owned()).await?;
-    let orphan = |(execution, process, queue, id, fields): (String, String, String, String, Fields)| Orphan {
-        delivery: server.delivery(ExecutionId::from(execution), &QueueName::from(queue), &id, fields),
-        process: ProcessId::from(process),
-    };
-    Ok(found.into_iter().map(orphan).collect())
 }

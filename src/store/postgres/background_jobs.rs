@@ -3,12 +3,12 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use chrono::Utc;
+use chrono::{DateTime, NaiveDateTime, Utc};
 
 use super::connection::Database;
 use super::fault::During;
 use super::statement::{query, scalar};
-use super::status_tx::number;
+use super::status_tx::{NOW, number};
 use crate::fault::Fault;
 use crate::job::background::{BackgroundJob, Status};
 use crate::job::{BackgroundJobId, BusinessId, JobId};
@@ -20,7 +20,7 @@ use crate::store::{attempt_steps, person_steps};
 const GET: &str = select_jobs!("where j.id = $1");
 
 /// The tenant's active row, or else its newest.
-const LATEST: &str = select_jobs!(
+pub(super) const LATEST: &str = select_jobs!(
     "where j.business_id = $1 and j.job_type = $2
      order by j.status in ('queued', 'running', 'paused') desc, j.id desc limit 1"
 );
@@ -47,7 +47,8 @@ const NEWEST: &str = select_jobs!(
 );
 
 /// Moves only rows that are still under the attempt that beats, by the newest of row and fence; in the
-/// order of their ids, so that nobody waits for us in a circle. The answer names them.
+/// order of their ids, so that nobody waits for us in a circle. The time is the server's, whoever beats. The answer
+/// names them.
 const BEAT: &str = "
     with ours as materialized (
         select j.id
@@ -57,7 +58,7 @@ const BEAT: &str = "
         where j.status = 'running' or (j.status = 'paused' and n.pause_reason = 'continuation')
         order by j.id
         for no key update of j, n)
-    update background_jobs set heartbeat_at = $3, updated_at = $3
+    update background_jobs set heartbeat_at = now() at time zone 'utc', updated_at = now() at time zone 'utc'
     from ours where background_jobs.id = ours.id
     returning background_jobs.id::bigint";
 
@@ -75,21 +76,22 @@ const WATCH: &str = "
         for no key update of j, n),
     notes as (
         update tikkun_background_jobs n
-        set waiting_for = ours.waiting_for, rate = ours.rate, eta_seconds = ours.eta_seconds, updated_at = $7
+        set waiting_for = ours.waiting_for, rate = ours.rate, eta_seconds = ours.eta_seconds,
+            updated_at = now() at time zone 'utc'
         from ours where n.background_job_id = ours.id)
-    update background_jobs set last_error = ours.last_error, updated_at = $7
+    update background_jobs set last_error = ours.last_error, updated_at = now() at time zone 'utc'
     from ours where background_jobs.id = ours.id and ours.last_error is not null";
 
 /// Notes the carrier of a row that exists.
 const CARRIED_BY: &str = "
     insert into tikkun_background_jobs (background_job_id, queue_job, updated_at)
-    select id, $2, $3 from background_jobs where id = $1
+    select id, $2, now() at time zone 'utc' from background_jobs where id = $1
     on conflict (background_job_id) do update set
         queue_job = excluded.queue_job, updated_at = excluded.updated_at";
 
 /// A durable write that touches nothing else.
 const CHECK: &str = "
-    insert into tikkun_store_check (id, checked_at) values (1, $1)
+    insert into tikkun_store_check (id, checked_at) values (1, now() at time zone 'utc')
     on conflict (id) do update set checked_at = excluded.checked_at";
 
 /// Background jobs in one database.
@@ -147,6 +149,10 @@ impl BackgroundJobs for PostgresBackgroundJobs {
         attempt_steps::begin(&self.database, begin).await
     }
 
+    async fn look(&self, id: BackgroundJobId) -> Result<(), Fault> {
+        attempt_steps::look(&self.database, id).await
+    }
+
     async fn end_attempt(&self, id: BackgroundJobId, attempt: u32, end: &EndAttempt) -> Result<bool, Fault> {
         attempt_steps::end(&self.database, id, attempt, end).await
     }
@@ -164,13 +170,7 @@ impl BackgroundJobs for PostgresBackgroundJobs {
         let ids: Vec<i64> = rows.iter().map(|(id, _)| id.0).collect();
         let attempts: Vec<i32> = rows.iter().map(|(_, attempt)| number(*attempt)).collect();
         let mut tx = self.database.write(what).await?;
-        let ours: Vec<i64> = scalar(BEAT)
-            .bind(ids)
-            .bind(attempts)
-            .bind(Utc::now().naive_utc())
-            .fetch_all(&mut *tx)
-            .await
-            .during(what)?;
+        let ours: Vec<i64> = scalar(BEAT).bind(ids).bind(attempts).fetch_all(&mut *tx).await.during(what)?;
         tx.commit().await.during(what)?;
         Ok(rows.iter().map(|(id, _)| *id).filter(|id| !ours.contains(&id.0)).collect())
     }
@@ -185,7 +185,6 @@ impl BackgroundJobs for PostgresBackgroundJobs {
             .bind(updates.iter().map(|watched| watched.rate).collect::<Vec<_>>())
             .bind(updates.iter().map(|watched| watched.eta_seconds).collect::<Vec<_>>())
             .bind(updates.iter().map(|watched| watched.last_error.clone()).collect::<Vec<_>>())
-            .bind(Utc::now().naive_utc())
             .execute(&mut *tx)
             .await
             .during(what)?;
@@ -195,20 +194,21 @@ impl BackgroundJobs for PostgresBackgroundJobs {
     async fn carried_by(&self, id: BackgroundJobId, queue_job: &JobId) -> Result<(), Fault> {
         let what = format!("note the carrier of background job {id}");
         let mut tx = self.database.write(&what).await?;
-        query(CARRIED_BY)
-            .bind(id.0)
-            .bind(queue_job.as_str())
-            .bind(Utc::now().naive_utc())
-            .execute(&mut *tx)
-            .await
-            .during(&what)?;
+        query(CARRIED_BY).bind(id.0).bind(queue_job.as_str()).execute(&mut *tx).await.during(&what)?;
         tx.commit().await.during(&what)
+    }
+
+    async fn now(&self) -> Result<DateTime<Utc>, Fault> {
+        let what = "read the database's time";
+        let mut tx = self.database.read(what).await?;
+        let now: NaiveDateTime = scalar(NOW).fetch_one(&mut *tx).await.during(what)?;
+        Ok(now.and_utc())
     }
 
     async fn check(&self) -> Result<(), Fault> {
         let what = "check that the store can be written to";
         let mut tx = self.database.write(what).await?;
-        query(CHECK).bind(Utc::now().naive_utc()).execute(&mut *tx).await.during(what)?;
+        query(CHECK).execute(&mut *tx).await.during(what)?;
         tx.commit().await.during(what)
     }
 }

@@ -37,7 +37,7 @@ pub(super) const LOCK_JOB: &str = "
     select j.business_id, j.status, j.cursor, coalesce(j.total, 0) as total,
            coalesce(j.processed, 0) as processed, coalesce(j.succeeded, 0) as succeeded,
            coalesce(j.failed_count, 0) as failed_count, n.attempt,
-           (n.revived or n.barren_attempts > 0) as recovering
+           (n.revived or n.barren_attempts > 0) as recovering, now() at time zone 'utc' as now
     from background_jobs j join tikkun_background_jobs n on n.background_job_id = j.id
     where j.id = $1
     for no key update of j, n";
@@ -54,6 +54,21 @@ pub(super) const TAKE_FORWARD: &str = take!(
 pub(super) const TAKE_SWEEP: &str = take!(
     "select r.id from receipts r
      where r.business_id = $1 and r.is_deleted is not true and r.id <= $3
+       and not exists (select 1 from tikkun_set_aside s where s.background_job_id = $4 and s.receipt_id = r.id)
+     order by r.id limit $2"
+);
+
+/// The same two where creation times restrict the request.
+pub(super) const TAKE_DATED_FORWARD: &str = take!(
+    "select r.id from receipts r
+     where r.business_id = $1 and r.is_deleted is not true and r.id > $3 and r.id <= $4
+       and (r.created_at <= $5 or (r.created_at is null and $6))
+     order by r.id limit $2"
+);
+pub(super) const TAKE_DATED_SWEEP: &str = take!(
+    "select r.id from receipts r
+     where r.business_id = $1 and r.is_deleted is not true and r.id <= $3
+       and (r.created_at <= $5 or (r.created_at is null and $6))
        and not exists (select 1 from tikkun_set_aside s where s.background_job_id = $4 and s.receipt_id = r.id)
      order by r.id limit $2"
 );

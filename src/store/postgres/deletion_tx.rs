@@ -14,7 +14,7 @@ use async_trait::async_trait;
 use super::connection::{Database, Tx};
 use super::deletion_sql::{
     CHANGE, DROP_ATTACHMENTS, LOCK_JOB, MARK, MOVE_CURSOR, NOT_SHOWN, NOT_TO_BE_LOCKED, RECOVERED, SET_ASIDE,
-    STANDING, STILL_LIVE, TAKE_FORWARD, TAKE_SET_ASIDE, TAKE_SWEEP, WRITE_OUTBOX,
+    STANDING, STILL_LIVE, TAKE_DATED_FORWARD, TAKE_DATED_SWEEP, TAKE_FORWARD, TAKE_SET_ASIDE, TAKE_SWEEP, WRITE_OUTBOX,
 };
 use super::fault::{During, is_outgrown, refused_or_fault};
 use super::references::{HOLD, References};
@@ -77,24 +77,30 @@ impl DeletionTx for PostgresDeletionTx {
             progress: row::progress(&found)?,
             cursor: row::cursor(&found, job)?,
             recovering: found.flag("recovering")?,
+            now: found.time("now")?.unwrap_or_default(),
         }))
     }
 
     async fn take(&mut self, scope: &Scope<'_>, limit: u32) -> Result<Taken, Fault> {
-        let (statement, from, other) = match (scope.only_set_aside_of, scope.pass) {
-            (Some(of), _) => (TAKE_SET_ASIDE, scope.last_id, of.0),
-            (None, Pass::Forward) => (TAKE_FORWARD, scope.last_id, scope.upper_id),
-            (None, Pass::Sweep) => (TAKE_SWEEP, scope.upper_id, scope.job.0),
+        let dated = scope.dated.filter(|_| scope.only_set_aside_of.is_none());
+        let (statement, from, other) = match (scope.only_set_aside_of, scope.pass, dated) {
+            (Some(of), ..) => (TAKE_SET_ASIDE, scope.last_id, of.0),
+            (None, Pass::Forward, None) => (TAKE_FORWARD, scope.last_id, scope.upper_id),
+            (None, Pass::Forward, Some(_)) => (TAKE_DATED_FORWARD, scope.last_id, scope.upper_id),
+            (None, Pass::Sweep, None) => (TAKE_SWEEP, scope.upper_id, scope.job.0),
+            (None, Pass::Sweep, Some(_)) => (TAKE_DATED_SWEEP, scope.upper_id, scope.job.0),
         };
-        let (ids, live, pointed, held): (Vec<i64>, Vec<i64>, Vec<i64>, Vec<i64>) = tuples(statement)
+        let mut take = tuples(statement)
             .persistent(self.database.named())
             .bind(scope.business_id.0)
             .bind(i64::from(limit))
             .bind(from)
-            .bind(other)
-            .fetch_one(&mut *self.tx)
-            .await
-            .during("take the receipts of a batch")?;
+            .bind(other);
+        if let Some(dated) = dated {
+            take = take.bind(dated.until.naive_utc()).bind(dated.undated);
+        }
+        let (ids, live, pointed, held): (Vec<i64>, Vec<i64>, Vec<i64>, Vec<i64>) =
+            take.fetch_one(&mut *self.tx).await.during("take the receipts of a batch")?;
         self.held = held;
         self.hold_late(scope, pointed).await?;
         Ok(Taken { ids, live })

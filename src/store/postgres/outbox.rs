@@ -5,7 +5,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use chrono::{NaiveDateTime, Utc};
 
 use super::connection::Database;
 use super::fault::During;
@@ -13,19 +12,19 @@ use super::statement::{query, scalar, tuples};
 use crate::blob::BlobTarget;
 use crate::fault::Fault;
 use crate::job::{BackgroundJobId, Backoff, BusinessId};
-use crate::store::outbox_row::{later, outbox_row};
+use crate::store::outbox_row::outbox_row;
 use crate::store::row::Cells as _;
 use crate::store::{CleanupOutbox, Condemned, OutboxRow, OutboxSummary, StillThere};
 
 /// Due objects of one store, and of one job where one is named, oldest first, held back from everybody
-/// else in the same statement; what somebody else is taking at this moment is passed over.
+/// else in the same statement, by the server's clock; what somebody else is taking at this moment is passed over.
 const CLAIM: &str = "
-    update tikkun_cleanup_outbox o set next_try_at = $1
+    update tikkun_cleanup_outbox o set next_try_at = now() at time zone 'utc' + $1 * interval '1 second'
     from (
         select id from tikkun_cleanup_outbox
-        where parked_at is null and next_try_at <= $2 and driver = $3 and bucket = $4
-          and ($6::bigint is null or background_job_id = $6)
-        order by next_try_at, id limit $5
+        where parked_at is null and next_try_at <= now() at time zone 'utc' and driver = $2 and bucket = $3
+          and ($5::bigint is null or background_job_id = $5)
+        order by next_try_at, id limit $4
         for update skip locked) due
     where o.id = due.id
     returning o.id, o.key";
@@ -40,10 +39,10 @@ const ATTEMPTS: &str =
 /// One more attempt for each, with its own error and next try.
 const POSTPONE: &str = "
     update tikkun_cleanup_outbox o
-    set attempts = p.attempts, next_try_at = p.next_try_at, last_error = p.last_error, refused = p.refused,
-        last_error_at = $6
-    from unnest($1::bigint[], $2::integer[], $3::timestamp[], $4::text[], $5::boolean[])
-        as p (id, attempts, next_try_at, last_error, refused)
+    set attempts = p.attempts, next_try_at = now() at time zone 'utc' + p.wait * interval '1 second',
+        last_error = p.last_error, refused = p.refused, last_error_at = now() at time zone 'utc'
+    from unnest($1::bigint[], $2::integer[], $3::double precision[], $4::text[], $5::boolean[])
+        as p (id, attempts, wait, last_error, refused)
     where o.id = p.id";
 
 /// How many are left and since when, of all or of one tenant.
@@ -68,17 +67,18 @@ const LIST: &str = "
 
 /// Sets aside; what is aside keeps its time.
 const PARK: &str = "
-    update tikkun_cleanup_outbox set parked_at = coalesce(parked_at, $1) where id = any($2) returning id";
+    update tikkun_cleanup_outbox set parked_at = coalesce(parked_at, now() at time zone 'utc')
+    where id = any($1) returning id";
 
 /// Puts back; what was not aside keeps its next try.
 const UNPARK: &str = "
     update tikkun_cleanup_outbox
-    set next_try_at = case when parked_at is null then next_try_at else $1 end, parked_at = null
-    where id = any($2) returning id";
+    set next_try_at = case when parked_at is null then next_try_at else now() at time zone 'utc' end, parked_at = null
+    where id = any($1) returning id";
 
 /// Puts all back.
 const UNPARK_ALL: &str = "
-    update tikkun_cleanup_outbox set next_try_at = $1, parked_at = null
+    update tikkun_cleanup_outbox set next_try_at = now() at time zone 'utc', parked_at = null
     where parked_at is not null returning id";
 
 /// The outbox in one database.
@@ -92,7 +92,7 @@ impl PostgresOutbox {
         Self { database }
     }
 
-    /// Runs a statement with the time, and the ids where there are some.
+    /// Runs a statement with the ids where there are some.
     async fn change(
         &self,
         statement: &'static str,
@@ -100,7 +100,7 @@ impl PostgresOutbox {
         what: &str,
     ) -> Result<Vec<i64>, Fault> {
         let mut tx = self.database.write(what).await?;
-        let statement = scalar(statement).bind(Utc::now().naive_utc());
+        let statement = scalar(statement);
         let statement = match ids {
             Some(ids) => statement.bind(ids.to_vec()),
             None => statement,
@@ -122,11 +122,9 @@ impl CleanupOutbox for PostgresOutbox {
         hold: Duration,
     ) -> Result<Vec<Condemned>, Fault> {
         let what = "claim objects from the outbox";
-        let now = Utc::now();
         let mut tx = self.database.write(what).await?;
         let mut rows: Vec<(i64, String)> = tuples(CLAIM)
-            .bind(later(now, hold).naive_utc())
-            .bind(now.naive_utc())
+            .bind(hold.as_secs_f64())
             .bind(&target.driver)
             .bind(&target.bucket)
             .bind(i64::from(max))
@@ -148,30 +146,26 @@ impl CleanupOutbox for PostgresOutbox {
 
     async fn postpone(&self, failed: &[StillThere], backoff: &Backoff) -> Result<(), Fault> {
         let what = "postpone objects that could not be deleted";
-        let now = Utc::now();
         let ids: Vec<i64> = failed.iter().map(|object| object.id).collect();
         let mut tx = self.database.write(what).await?;
         let attempts: Vec<(i64, i32)> = tuples(ATTEMPTS).bind(&ids).fetch_all(&mut *tx).await.during(what)?;
         let attempts: HashMap<i64, i32> = attempts.into_iter().collect();
-        let (mut ids, mut tries, mut nexts) = (Vec::new(), Vec::new(), Vec::new());
+        let (mut ids, mut tries, mut waits) = (Vec::new(), Vec::new(), Vec::new());
         let (mut errors, mut refused) = (Vec::new(), Vec::new());
         for object in failed {
             let Some(tried) = attempts.get(&object.id).map(|tried| tried.saturating_add(1)) else { continue };
-            let wait = backoff.delay(tried.unsigned_abs(), fastrand::f64());
-            let next: NaiveDateTime = later(now, wait).naive_utc();
             ids.push(object.id);
             tries.push(tried);
-            nexts.push(next);
+            waits.push(backoff.delay(tried.unsigned_abs(), fastrand::f64()).as_secs_f64());
             errors.push(object.error.as_str());
             refused.push(object.refused);
         }
         query(POSTPONE)
             .bind(ids)
             .bind(tries)
-            .bind(nexts)
+            .bind(waits)
             .bind(errors)
             .bind(refused)
-            .bind(now.naive_utc())
             .execute(&mut *tx)
             .await
             .during(what)?;

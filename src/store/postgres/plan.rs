@@ -2,6 +2,7 @@
 
 use sqlx::AssertSqlSafe;
 
+use super::background_jobs::LATEST;
 use super::connection::Database;
 use super::fault::During;
 use super::receipts::COUNT_LIVE;
@@ -10,6 +11,7 @@ use crate::blob::BlobTarget;
 use crate::fault::Fault;
 use crate::job::BusinessId;
 use crate::job::background::DELETE_RECEIPTS_ALL;
+use crate::store::row::readable;
 use crate::store::{DeletionPlan, keep_rules};
 
 /// How fast the tenant's last completed deletion was, waits and pauses included.
@@ -41,5 +43,12 @@ pub(super) async fn look(
         .fetch_optional(&mut *tx)
         .await
         .during(&what)?;
-    keep_rules::plan(receipts, target, last_rate, &sums)
+    let newest = query(LATEST)
+        .bind(business_id.0)
+        .bind(DELETE_RECEIPTS_ALL)
+        .fetch_optional(&mut *tx)
+        .await
+        .during(&what)?;
+    let left_alone = newest.as_ref().and_then(readable).and_then(|job| job.cursor.left);
+    Ok(DeletionPlan { left_alone, ..keep_rules::plan(receipts, target, last_rate, &sums)? })
 }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, NaiveDateTime, Utc};
 use sqlx::Postgres;
 use sqlx::postgres::PgArguments;
 use sqlx::query::Query;
@@ -12,9 +12,10 @@ use super::connection::{Database, Tx};
 use super::fault::During;
 use super::statement::{query, scalar, tuples};
 use crate::fault::Fault;
-use crate::job::background::{BackgroundJob, Cursor, PauseReason};
+use crate::job::background::{BackgroundJob, Cursor, Dated, PauseReason};
 use crate::job::{BackgroundJobId, BusinessId, JobId};
 use crate::store::attempt::Tracked;
+use crate::store::coverage::{Clocks, Reading, Seen};
 use crate::store::row::{self, select_jobs};
 use crate::store::row_move::RowMove;
 use crate::store::status_tx::{NewRow, NoteEnd, NotePerson, NoteStart, StatusChanges, StatusTx};
@@ -91,16 +92,38 @@ const OTHER_ACTIVE: &str = "
     select exists (select 1 from background_jobs
     where business_id = $1 and job_type = $2 and id <> $3 and status in ('queued', 'running', 'paused'))";
 
-/// The newest of the tenant's receipts that existed at a time; without a creation time it existed.
-const NEWEST_AT: &str = "
-    select r.id::bigint from receipts r
-    where r.business_id = $1 and ($2 is null or r.created_at is null or r.created_at <= $2)
-    order by r.id desc limit 1";
+/// The server's time, whatever zone the session is in.
+pub(super) const NOW: &str = "select now() at time zone 'utc'";
+
+/// The tenant's highest live receipt, the first in an index.
+const NEWEST: &str = "
+    select id::bigint from receipts where business_id = $1 and is_deleted is not true
+    order by id desc limit 1";
+
+/// Whether both columns are in UTC, by their type or their default, and whether the database may have written the
+/// time of its own zone into a job's row.
+const CLOCKS: &str = "
+    select count(*) = 2 and bool_and(in_utc), coalesce(bool_or(of_job and by_default and not in_utc), false)
+    from (
+        select a.attrelid = to_regclass('background_jobs') as of_job, d.adbin is not null as by_default,
+               a.atttypid = 'timestamptz'::regtype
+                   or coalesce(pg_get_expr(d.adbin, d.adrelid) ~* '''(etc/)?utc''', false) as in_utc
+        from pg_attribute a left join pg_attrdef d on d.adrelid = a.attrelid and d.adnum = a.attnum
+        where a.attrelid in (to_regclass('background_jobs'), to_regclass('receipts'))
+          and a.attname = 'created_at' and not a.attisdropped) columns";
+
+/// What creation times tell of the live receipts that a first look saw.
+const SEEN: &str = "
+    select count(*), (min(id) filter (where created_at > $3 and created_at <= $4))::bigint,
+           coalesce(bool_or(created_at > $4 and created_at <= $5), false),
+           count(*) filter (where created_at > $5)
+    from receipts where business_id = $1 and is_deleted is not true and id <= $2";
 
 /// Live receipts of a request, and the last of them.
 const COVERED: &str = "
     select count(*), max(id)::bigint from receipts
-    where business_id = $1 and is_deleted is not true and id <= $2";
+    where business_id = $1 and is_deleted is not true and id <= $2
+      and ($3::timestamp is null or created_at <= $3 or (created_at is null and $4))";
 
 /// What an earlier row set aside and is live, and the last of it.
 const SET_ASIDE_OF: &str = "
@@ -222,17 +245,44 @@ impl StatusTx for PostgresStatusTx {
         query.fetch_one(&mut *self.tx).await.during(&self.what)
     }
 
-    async fn newest_at(
-        &mut self,
-        tenant: BusinessId,
-        at: Option<DateTime<Utc>>,
-    ) -> Result<Option<i64>, Fault> {
-        let query = scalar(NEWEST_AT).bind(tenant.0).bind(at.map(|at| at.naive_utc()));
-        query.fetch_optional(&mut *self.tx).await.during(&self.what)
+    async fn now(&mut self) -> Result<DateTime<Utc>, Fault> {
+        let now: NaiveDateTime = scalar(NOW).fetch_one(&mut *self.tx).await.during(&self.what)?;
+        Ok(now.and_utc())
     }
 
-    async fn covered(&mut self, tenant: BusinessId, up_to: Option<i64>) -> Result<(i64, Option<i64>), Fault> {
-        let query = tuples(COVERED).bind(tenant.0).bind(up_to.unwrap_or(i64::MAX));
+    async fn newest(&mut self, tenant: BusinessId) -> Result<Option<i64>, Fault> {
+        scalar(NEWEST).bind(tenant.0).fetch_optional(&mut *self.tx).await.during(&self.what)
+    }
+
+    async fn clocks(&mut self) -> Result<Clocks, Fault> {
+        let (comparable, row_in_zone) = tuples(CLOCKS).fetch_one(&mut *self.tx).await.during(&self.what)?;
+        Ok(Clocks { comparable, row_in_zone })
+    }
+
+    async fn seen(&mut self, tenant: BusinessId, up_to: i64, reading: &Reading) -> Result<Seen, Fault> {
+        let (live, first_after, other_clock, by_hand) = tuples(SEEN)
+            .bind(tenant.0)
+            .bind(up_to)
+            .bind(reading.after.map(|at| at.naive_utc()))
+            .bind(reading.clock_until.naive_utc())
+            .bind(reading.possible.naive_utc())
+            .fetch_one(&mut *self.tx)
+            .await
+            .during(&self.what)?;
+        Ok(Seen { live, first_after, other_clock, by_hand })
+    }
+
+    async fn covered(
+        &mut self,
+        tenant: BusinessId,
+        up_to: Option<i64>,
+        dated: Option<&Dated>,
+    ) -> Result<(i64, Option<i64>), Fault> {
+        let query = tuples(COVERED)
+            .bind(tenant.0)
+            .bind(up_to.unwrap_or(i64::MAX))
+            .bind(dated.map(|dated| dated.until.naive_utc()))
+            .bind(dated.is_some_and(|dated| dated.undated));
         query.fetch_one(&mut *self.tx).await.during(&self.what)
     }
 

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use chrono::Utc;
+use chrono::{DateTime, Utc};
 use serde_json::json;
 
 use super::connection::Database;
@@ -20,7 +20,7 @@ use crate::store::{attempt_steps, person_steps};
 const GET: &str = select_jobs!("where j.id = ?1");
 
 /// The tenant's active row, or else its newest.
-const LATEST: &str = select_jobs!(
+pub(super) const LATEST: &str = select_jobs!(
     "where j.business_id = ?1 and j.job_type = ?2
      order by j.status in ('queued', 'running', 'paused') desc, j.id desc limit 1"
 );
@@ -143,6 +143,10 @@ impl BackgroundJobs for SqliteBackgroundJobs {
         attempt_steps::begin(&self.database, begin).await
     }
 
+    async fn look(&self, id: BackgroundJobId) -> Result<(), Fault> {
+        attempt_steps::look(&self.database, id).await
+    }
+
     async fn end_attempt(&self, id: BackgroundJobId, attempt: u32, end: &EndAttempt) -> Result<bool, Fault> {
         attempt_steps::end(&self.database, id, attempt, end).await
     }
@@ -190,6 +194,11 @@ impl BackgroundJobs for SqliteBackgroundJobs {
             .await
             .during(&what)?;
         tx.commit().await.during(&what)
+    }
+
+    async fn now(&self) -> Result<DateTime<Utc>, Fault> {
+        // The file is on this host, and so is every process that has it open.
+        Ok(Utc::now())
     }
 
     async fn check(&self) -> Result<(), Fault> {

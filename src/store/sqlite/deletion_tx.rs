@@ -5,11 +5,13 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use chrono::Utc;
 use sqlx::{AssertSqlSafe, Sqlite, Transaction};
 
 use super::connection::Database;
 use super::fault::{During, refused_or_fault};
-use super::{list, moment};
+use super::list;
+use super::moment::{self, made};
 use crate::fault::{Fault, FaultKind};
 use crate::job::{BackgroundJobId, BusinessId};
 use crate::store::deletion::{
@@ -34,6 +36,23 @@ const SELECT_FORWARD: &str = "
     select id from receipts
     where business_id = ?1 and is_deleted is not true and id > ?2 and id <= ?3
     order by id limit ?4";
+
+/// The same two where creation times restrict the request.
+const SELECT_DATED_FORWARD: &str = concat!(
+    "select id from receipts
+     where business_id = ?1 and is_deleted is not true and id > ?2 and id <= ?3
+       and (",
+    made!(),
+    " <= ?5 or (created_at is null and ?6))
+     order by id limit ?4"
+);
+const SELECT_DATED_SWEEP: &str = concat!(
+    "select id from receipts
+     where business_id = ?1 and is_deleted is not true and id <= ?2
+       and (", made!(), " <= ?5 or (created_at is null and ?6))
+       and not exists (select 1 from tikkun_set_aside s where s.background_job_id = ?3 and s.receipt_id = receipts.id)
+     order by id limit ?4"
+);
 
 /// Live receipts of the request wherever they are, but for those set aside.
 const SELECT_SWEEP: &str = "
@@ -141,22 +160,29 @@ impl DeletionTx for SqliteDeletionTx {
             progress: row::progress(&found)?,
             cursor: row::cursor(&found, job)?,
             recovering: found.flag("recovering")?,
+            now: Utc::now(),
         }))
     }
 
     async fn take(&mut self, scope: &Scope<'_>, limit: u32) -> Result<Taken, Fault> {
         let tenant = scope.business_id.0;
+        let dated = scope.dated.filter(|_| scope.only_set_aside_of.is_none());
         let query = match (scope.only_set_aside_of, scope.pass) {
             (Some(of), _) => sqlx::query_scalar(SELECT_SET_ASIDE).bind(of.0).bind(scope.last_id).bind(tenant),
             (None, Pass::Forward) => {
-                sqlx::query_scalar(SELECT_FORWARD).bind(tenant).bind(scope.last_id).bind(scope.upper_id)
+                let statement = if dated.is_some() { SELECT_DATED_FORWARD } else { SELECT_FORWARD };
+                sqlx::query_scalar(statement).bind(tenant).bind(scope.last_id).bind(scope.upper_id)
             }
             (None, Pass::Sweep) => {
-                sqlx::query_scalar(SELECT_SWEEP).bind(tenant).bind(scope.upper_id).bind(scope.job.0)
+                let statement = if dated.is_some() { SELECT_DATED_SWEEP } else { SELECT_SWEEP };
+                sqlx::query_scalar(statement).bind(tenant).bind(scope.upper_id).bind(scope.job.0)
             }
         };
-        let ids: Vec<i64> =
-            query.bind(limit).fetch_all(&mut *self.tx).await.during("take the receipts of a batch")?;
+        let mut query = query.bind(limit);
+        if let Some(dated) = dated {
+            query = query.bind(moment::to_text(dated.until)).bind(dated.undated);
+        }
+        let ids: Vec<i64> = query.fetch_all(&mut *self.tx).await.during("take the receipts of a batch")?;
         // Nobody else writes before the commit.
         Ok(Taken { live: ids.clone(), ids })
     }

@@ -2,6 +2,14 @@
 
 use chrono::{DateTime, NaiveDateTime, Utc};
 
+/// The creation time of a receipt in the one form that sorts as time does.
+macro_rules! made {
+    () => {
+        "replace(rtrim(replace(created_at, 'T', ' '), 'Z'), '+00:00', '')"
+    };
+}
+pub(super) use made;
+
 /// The text for a time.
 pub(super) fn to_text(at: DateTime<Utc>) -> String {
     at.format("%Y-%m-%d %H:%M:%S%.6f").to_string()

@@ -1,7 +1,8 @@
-//! Looks at what a deletion would do: four statements over one snapshot.
+//! Looks at what a deletion would do: five statements over one snapshot.
 
 use sqlx::AssertSqlSafe;
 
+use super::background_jobs::LATEST;
 use super::connection::Database;
 use super::fault::During;
 use super::receipts::COUNT_LIVE;
@@ -9,6 +10,7 @@ use crate::blob::BlobTarget;
 use crate::fault::Fault;
 use crate::job::BusinessId;
 use crate::job::background::DELETE_RECEIPTS_ALL;
+use crate::store::row::readable;
 use crate::store::{DeletionPlan, keep_rules};
 
 /// Tells whether the known foreign keys are still all there are; the first statement pins the snapshot.
@@ -45,5 +47,12 @@ pub(super) async fn look(
         .fetch_optional(&mut *tx)
         .await
         .during(&what)?;
-    keep_rules::plan(receipts, target, last_rate, &rows)
+    let newest = sqlx::query(LATEST)
+        .bind(business_id.0)
+        .bind(DELETE_RECEIPTS_ALL)
+        .fetch_optional(&mut *tx)
+        .await
+        .during(&what)?;
+    let left_alone = newest.as_ref().and_then(readable).and_then(|job| job.cursor.left);
+    Ok(DeletionPlan { left_alone, ..keep_rules::plan(receipts, target, last_rate, &rows)? })
 }

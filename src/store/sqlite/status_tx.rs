@@ -8,11 +8,12 @@ use sqlx::{Sqlite, Transaction};
 
 use super::connection::Database;
 use super::fault::During;
-use super::moment;
+use super::moment::{self, made};
 use crate::fault::Fault;
-use crate::job::background::{BackgroundJob, Cursor, PauseReason};
+use crate::job::background::{BackgroundJob, Cursor, Dated, PauseReason};
 use crate::job::{BackgroundJobId, BusinessId, JobId};
 use crate::store::attempt::Tracked;
+use crate::store::coverage::{Clocks, Reading, Seen};
 use crate::store::row::{self, select_jobs};
 use crate::store::row_move::RowMove;
 use crate::store::status_tx::{NewRow, NoteEnd, NotePerson, NoteStart, StatusChanges, StatusTx};
@@ -79,17 +80,28 @@ const OTHER_ACTIVE: &str = "
     select exists (select 1 from background_jobs
     where business_id = ?1 and job_type = ?2 and id <> ?3 and status in ('queued', 'running', 'paused'))";
 
-/// The newest of the tenant's receipts that existed at a time; without a creation time it existed.
-const NEWEST_AT: &str = "
-    select id from receipts
-    where business_id = ?1
-      and (?2 is null or created_at is null or rtrim(replace(created_at, 'T', ' '), 'Z') <= ?2)
-    order by id desc limit 1";
+/// The tenant's highest live receipt, the first in an index.
+const NEWEST: &str = "
+    select id from receipts where business_id = ?1 and is_deleted is not true order by id desc limit 1";
+
+/// What creation times tell of the live receipts that a first look saw.
+const SEEN: &str = concat!(
+    "select count(*), min(id) filter (where made > ?3 and made <= ?4),
+            coalesce(max(made > ?4 and made <= ?5), 0), count(*) filter (where made > ?5)
+     from (select id, ",
+    made!(),
+    " as made from receipts
+           where business_id = ?1 and is_deleted is not true and id <= ?2)"
+);
 
 /// Live receipts of a request, and the last of them.
-const COVERED: &str = "
-    select count(*), max(id) from receipts
-    where business_id = ?1 and is_deleted is not true and id <= ?2";
+const COVERED: &str = concat!(
+    "select count(*), max(id) from receipts
+     where business_id = ?1 and is_deleted is not true and id <= ?2
+       and (?3 is null or ",
+    made!(),
+    " <= ?3 or (created_at is null and ?4))"
+);
 
 /// What an earlier row set aside and is live, and the last of it.
 const SET_ASIDE_OF: &str = "
@@ -210,17 +222,44 @@ impl StatusTx for SqliteStatusTx {
         query.bind(job.id.0).fetch_one(&mut *self.tx).await.during(&self.what)
     }
 
-    async fn newest_at(
-        &mut self,
-        tenant: BusinessId,
-        at: Option<DateTime<Utc>>,
-    ) -> Result<Option<i64>, Fault> {
-        let query = sqlx::query_scalar(NEWEST_AT).bind(tenant.0).bind(at.map(moment::to_text));
-        query.fetch_optional(&mut *self.tx).await.during(&self.what)
+    async fn now(&mut self) -> Result<DateTime<Utc>, Fault> {
+        // The file is on this host, and so is every process that has it open.
+        Ok(Utc::now())
     }
 
-    async fn covered(&mut self, tenant: BusinessId, up_to: Option<i64>) -> Result<(i64, Option<i64>), Fault> {
-        let query = sqlx::query_as(COVERED).bind(tenant.0).bind(up_to.unwrap_or(i64::MAX));
+    async fn newest(&mut self, tenant: BusinessId) -> Result<Option<i64>, Fault> {
+        sqlx::query_scalar(NEWEST).bind(tenant.0).fetch_optional(&mut *self.tx).await.during(&self.what)
+    }
+
+    async fn clocks(&mut self) -> Result<Clocks, Fault> {
+        // The tables are ours: times are in UTC, by the columns' defaults.
+        Ok(Clocks { comparable: true, row_in_zone: false })
+    }
+
+    async fn seen(&mut self, tenant: BusinessId, up_to: i64, reading: &Reading) -> Result<Seen, Fault> {
+        let (live, first_after, other_clock, by_hand) = sqlx::query_as(SEEN)
+            .bind(tenant.0)
+            .bind(up_to)
+            .bind(reading.after.map(moment::to_text))
+            .bind(moment::to_text(reading.clock_until))
+            .bind(moment::to_text(reading.possible))
+            .fetch_one(&mut *self.tx)
+            .await
+            .during(&self.what)?;
+        Ok(Seen { live, first_after, other_clock, by_hand })
+    }
+
+    async fn covered(
+        &mut self,
+        tenant: BusinessId,
+        up_to: Option<i64>,
+        dated: Option<&Dated>,
+    ) -> Result<(i64, Option<i64>), Fault> {
+        let query = sqlx::query_as(COVERED)
+            .bind(tenant.0)
+            .bind(up_to.unwrap_or(i64::MAX))
+            .bind(dated.map(|dated| moment::to_text(dated.until)))
+            .bind(dated.is_some_and(|dated| dated.undated));
         query.fetch_one(&mut *self.tx).await.during(&self.what)
     }
 

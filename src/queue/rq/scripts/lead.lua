@@ -2,7 +2,14 @@
 
 local name = ours('role', ARGV[3])
 local role = as_table(call('HGETALL', name))
-if role.holder and role.holder ~= ARGV[4] and tonumber(role['until']) > MILLIS then return 0 end
+if role.holder and role.holder ~= ARGV[4] and tonumber(role['until']) > MILLIS then
+  local tick = tonumber(role.tick)
+  -- A tick in the future is of a server whose clock was ahead: from now on for as long as was asked for, and no longer.
+  if tick > MILLIS then
+    call('HSET', name, 'until', whole(MILLIS + tonumber(role['until']) - tick), 'tick', whole(MILLIS))
+  end
+  return 0
+end
 call('SADD', ours('roles'), ARGV[3])
 call('HSET', name, 'holder', ARGV[4], 'until', whole(MILLIS + tonumber(ARGV[5])), 'tick', whole(MILLIS))
 return 1

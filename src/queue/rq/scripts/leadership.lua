@@ -2,4 +2,7 @@
 
 local role = as_table(call('HGETALL', ours('role', ARGV[3])))
 if not role.holder then return {} end
-return { role.holder, whole(math.max(tonumber(role['until']) - MILLIS, 0)), role.tick }
+local until_ms = tonumber(role['until'])
+-- No longer than it was asked for, whatever clock the server had then.
+local left = math.min(until_ms - MILLIS, until_ms - tonumber(role.tick))
+return { role.holder, whole(math.max(left, 0)), role.tick }

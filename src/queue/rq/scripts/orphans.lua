@@ -1,14 +1,22 @@
 -- Deliveries of processes without a lease, at most ARGV[3]. Processes whose lease has run out are lost, and with nothing
 -- left they are forgotten; a lost process leads nothing.
--- [4]: how long a lease holds, in milliseconds, 0 when that is not known.
+-- [4]: how long a lease holds, in milliseconds, 0 when that is not known; [5…]: leases that were watched standing still,
+-- each its process and its score: one that was renewed since is not over.
 -- Answers for each: execution, process, queue, id, hash.
 
-heard(tonumber(ARGV[4]))
-for _, process in ipairs(call('ZRANGEBYSCORE', ours('leases'), '-inf', whole(MILLIS))) do
+local function lose(process)
   call('ZREM', ours('leases'), process)
   call('SADD', ours('lost'), process)
   forfeit(process)
 end
+
+heard(tonumber(ARGV[4]))
+for i = 5, #ARGV, 2 do
+  local score = call('ZSCORE', ours('leases'), ARGV[i])
+  if score and tonumber(score) == tonumber(ARGV[i + 1]) then lose(ARGV[i]) end
+end
+clamp_leases(tonumber(ARGV[4]))
+for _, process in ipairs(call('ZRANGEBYSCORE', ours('leases'), '-inf', whole(MILLIS))) do lose(process) end
 local max, found, busy = tonumber(ARGV[3]), {}, {}
 local lent = call('HGETALL', ours('deliveries'))
 for i = 1, #lent, 2 do

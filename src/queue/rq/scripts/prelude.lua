@@ -205,6 +205,19 @@ local function heard(ttl)
   end
 end
 
+-- After a failover to a server whose clock is behind, leases reach further than any was given: from now on they hold for
+-- as long as their process asked for, `ttl` where it does not say, and no longer.
+local function clamp_leases(ttl)
+  if ttl <= 0 then return end
+  for _, process in ipairs(call('ZRANGEBYSCORE', ours('leases'), '(' .. whole(MILLIS + ttl), '+inf')) do
+    local read, record = pcall(cjson.decode, call('HGET', ours('processes'), process) or '')
+    local most = MILLIS + (read and tonumber(record.ttl_ms) or ttl)
+    if tonumber(call('ZSCORE', ours('leases'), process)) > most then
+      call('ZADD', ours('leases'), whole(most), process)
+    end
+  end
+end
+
 -- Whether a job can still run.
 local OPEN = { queued = true, scheduled = true, started = true, deferred = true, ready_to_enqueue = true, rate_limited = true }
 

@@ -1,0 +1,268 @@
+//! Which receipts a request covers that names no last one itself: a row that the web application made.
+//!
+//! Ids are given out in the order of time, so the highest id at the first look of any process of ours bounds the request
+//! from above. Creation times tell more, as far as their clock can be compared with that of the request: a column may be
+//! in the database's own zone, null, or set by hand. Where that cannot be told, a first look that comes soon after the
+//! request decides alone; after a late one every receipt stays that may have come after the request.
+
+use chrono::{DateTime, TimeDelta, Utc};
+
+use super::status_tx::StatusTx;
+use crate::fault::Fault;
+use crate::job::background::{BackgroundJob, Cursor, Dated, FirstLook, LeftAlone};
+
+/// A first look that comes within this time of the request decides alone. Clocks of different hosts may differ by as much.
+const SOON: TimeDelta = TimeDelta::seconds(60);
+/// No zone's clock is further from UTC.
+const ZONE: TimeDelta = TimeDelta::hours(14);
+/// With nothing to compare it to, a creation time counts for nothing, whatever it is.
+const EVER: TimeDelta = TimeDelta::days(365_000);
+/// Zones differ from UTC by whole quarters of an hour, in seconds.
+const QUARTER: i64 = 900;
+
+/// What the database says of the columns `created_at`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Clocks {
+    /// Those of receipts and of job rows are both in UTC, by their type or by the default that fills them.
+    pub(super) comparable: bool,
+    /// Job rows may have the time of the database's zone: their column is without a zone and filled by the database.
+    pub(super) row_in_zone: bool,
+}
+
+/// What is known of a request.
+struct Known {
+    look: FirstLook,
+    /// When its queue entry was made, in UTC; none when that entry is not the request's own.
+    entry: Option<DateTime<Utc>>,
+    /// When its row was made, by whatever clock.
+    row: Option<DateTime<Utc>>,
+    clocks: Clocks,
+}
+
+/// How the creation times of the receipts are to be read that the first look saw.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Reading {
+    /// A receipt with a later time, up to `clock_until`, came after the request, and so did all of higher ids. None: no
+    /// time tells so.
+    pub(super) after: Option<DateTime<Utc>>,
+    /// A later time, up to `possible`, shows that the times are on another clock; then none tells what came after.
+    pub(super) clock_until: DateTime<Utc>,
+    /// No clock of any zone showed a later time at the first look: it was set by hand, and its receipt is left alone.
+    pub(super) possible: DateTime<Utc>,
+    /// Whether receipts without a time are covered.
+    pub(super) undated: bool,
+}
+
+/// What the database found with a [`Reading`] among a tenant's live receipts up to the highest id of the first look.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Seen {
+    /// How many there are.
+    pub(super) live: i64,
+    /// The lowest id that came after the request.
+    pub(super) first_after: Option<i64>,
+    /// Whether their times are on another clock.
+    pub(super) other_clock: bool,
+    /// How many have a time that was set by hand.
+    pub(super) by_hand: i64,
+}
+
+/// How a row's creation time fits to its entry's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum RowTime {
+    /// The row has none.
+    Missing,
+    /// They are of one moment; the row's clock is so far ahead of UTC.
+    Ahead(TimeDelta),
+    /// The row may be older than the entry.
+    Older,
+}
+
+impl Known {
+    fn row_time(&self, entry: DateTime<Utc>) -> RowTime {
+        let Some(row) = self.row else { return RowTime::Missing };
+        let ahead = row - entry;
+        let quarters = (ahead.num_seconds() + QUARTER / 2).div_euclid(QUARTER);
+        let zone = TimeDelta::seconds(quarters * QUARTER);
+        let fits = (ahead - zone).abs() <= SOON && zone.abs() <= ZONE;
+        // A row that seems to be hours older is so, unless the database itself may have written the time of a zone.
+        if fits && (zone >= TimeDelta::zero() || self.clocks.row_in_zone) {
+            RowTime::Ahead(zone)
+        } else {
+            RowTime::Older
+        }
+    }
+
+    /// Some when the first look came soon after the request.
+    fn soon(&self) -> Option<RowTime> {
+        let entry = self.entry.filter(|entry| (self.look.at - *entry).abs() <= SOON)?;
+        Some(self.row_time(entry)).filter(|time| *time != RowTime::Older)
+    }
+
+    /// The request was not made later than this.
+    fn requested_by(&self) -> DateTime<Utc> {
+        [self.entry, self.row].into_iter().flatten().fold(self.look.at, DateTime::min)
+    }
+
+    fn reading(&self) -> Reading {
+        let (at, soon) = (self.look.at, self.soon());
+        let possible = at + ZONE + SOON;
+        match (self.row.filter(|_| self.clocks.comparable), soon) {
+            (Some(row), _) => Reading {
+                after: Some(row),
+                clock_until: at + SOON,
+                possible: at + SOON,
+                undated: soon.is_some(),
+            },
+            (None, Some(RowTime::Ahead(zone))) => {
+                Reading { after: self.row, clock_until: at + zone + SOON, possible, undated: true }
+            }
+            (None, Some(_)) => {
+                let ever = at + EVER;
+                Reading { after: None, clock_until: ever, possible: ever, undated: true }
+            }
+            (None, None) => Reading {
+                after: Some(self.requested_by() - ZONE),
+                clock_until: possible,
+                possible,
+                undated: false,
+            },
+        }
+    }
+
+    /// Why receipts are left alone, for people.
+    fn because(&self, reading: &Reading) -> String {
+        let minutes = |at: DateTime<Utc>| at.format("%Y-%m-%d %H:%M UTC");
+        if reading.undated {
+            let row = self.row.map(|at| format!(" ({})", minutes(at))).unwrap_or_default();
+            return format!(
+                "because they came after the request{row}, or have a creation time that no clock has shown yet"
+            );
+        }
+        format!(
+            "because they may have come after the request: it was first seen at {}, late after it was made, and they have \
+             no creation time, one after {}, or a higher id than such a receipt",
+            minutes(self.look.at),
+            minutes(reading.after.unwrap_or(self.look.at)),
+        )
+    }
+}
+
+/// The first look at a row: as its cursor has it, or now.
+pub(super) async fn first_look(
+    tx: &mut impl StatusTx,
+    job: &BackgroundJob,
+    now: DateTime<Utc>,
+) -> Result<FirstLook, Fault> {
+    if let Some(look) = job.cursor.first_look {
+        return Ok(look);
+    }
+    let newest_id = tx.newest(job.business_id).await?.unwrap_or(0);
+    Ok(FirstLook { newest_id, at: now })
+}
+
+/// What a row covers that does not say so itself: its cursor with that in it, and how many receipts these are.
+pub(super) async fn bound(
+    tx: &mut impl StatusTx,
+    job: &BackgroundJob,
+    entry: Option<DateTime<Utc>>,
+    now: DateTime<Utc>,
+) -> Result<(Cursor, i64), Fault> {
+    let look = first_look(tx, job, now).await?;
+    let known = Known { look, entry, row: job.created_at, clocks: tx.clocks().await? };
+    let reading = known.reading();
+    let seen = tx.seen(job.business_id, look.newest_id, &reading).await?;
+    let first_after = seen.first_after.filter(|_| !seen.other_clock);
+    let upper = first_after.map_or(look.newest_id, |first| look.newest_id.min(first - 1));
+    let dated = Dated { until: reading.possible, undated: reading.undated };
+    let dated = (!reading.undated || seen.by_hand > 0).then_some(dated);
+    let covered = match dated {
+        None if upper == look.newest_id => seen.live,
+        _ => tx.covered(job.business_id, Some(upper), dated.as_ref()).await?.0,
+    };
+    let left = LeftAlone { receipts: seen.live - covered, because: known.because(&reading) };
+    let left = Some(left).filter(|left| left.receipts > 0);
+    if let Some(left) = &left {
+        tracing::warn!(background_job = %job.id, upper_id = upper, "{left}");
+    } else if !known.clocks.comparable {
+        tracing::info!(
+            background_job = %job.id, upper_id = upper, first_look = %look.at,
+            "the times of receipts cannot be compared with that of the request; what the first look saw is covered"
+        );
+    }
+    Ok((Cursor { upper_id: Some(upper), first_look: None, dated, left, ..job.cursor.clone() }, covered))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Noon, and so many minutes.
+    fn at(minutes: i64) -> DateTime<Utc> {
+        DateTime::UNIX_EPOCH + TimeDelta::days(20_000) + TimeDelta::hours(12) + TimeDelta::minutes(minutes)
+    }
+
+    const UNKNOWN: Clocks = Clocks { comparable: false, row_in_zone: false };
+
+    /// A request of noon that was first seen so many minutes later, on clocks that cannot be compared.
+    fn known(seen: i64) -> Known {
+        let look = FirstLook { newest_id: 100, at: at(seen) };
+        Known { look, entry: Some(at(0)), row: Some(at(0)), clocks: UNKNOWN }
+    }
+
+    #[test]
+    fn soon_look_covers_what_it_saw_but_for_what_the_rows_own_clock_shows_to_be_later() {
+        let reading = known(1).reading();
+        let expected =
+            Reading { after: Some(at(0)), clock_until: at(2), possible: at(14 * 60 + 2), undated: true };
+        assert_eq!(reading, expected);
+    }
+
+    #[test]
+    fn late_look_leaves_whatever_may_have_come_after_the_request_in_any_zone() {
+        let expected = |after: i64, seen: i64| Reading {
+            after: Some(at(after - 14 * 60)),
+            clock_until: at(seen + 14 * 60 + 1),
+            possible: at(seen + 14 * 60 + 1),
+            undated: false,
+        };
+        assert_eq!(known(2).reading(), expected(0, 2));
+        let carried_by_another = Known { entry: None, ..known(0) };
+        assert_eq!(carried_by_another.reading(), expected(0, 0), "nobody tells when the request was made");
+        let older_row = Known { row: Some(at(-180)), ..known(0) };
+        assert_eq!(older_row.reading(), expected(-180, 0), "its entry was made anew hours later");
+        let looked_at_before = Known { entry: Some(at(30)), row: None, ..known(0) };
+        assert_eq!(looked_at_before.reading(), expected(0, 0), "the look was before the entry");
+    }
+
+    #[test]
+    fn row_in_a_zone_of_its_own_is_compared_on_its_own_clock() {
+        let ahead = Known { row: Some(at(120)), ..known(0) };
+        assert_eq!((ahead.reading().after, ahead.reading().clock_until), (Some(at(120)), at(121)));
+        let behind = Known { row: Some(at(-300)), ..known(0) };
+        assert!(!behind.reading().undated, "it may be five hours old");
+        let by_the_database = Known { clocks: Clocks { row_in_zone: true, ..UNKNOWN }, ..behind };
+        let reading = by_the_database.reading();
+        assert_eq!((reading.after, reading.clock_until, reading.undated), (Some(at(-300)), at(-299), true));
+        let odd = Known { row: Some(at(7)), ..known(0) };
+        assert!(!odd.reading().undated, "no zone is seven minutes from UTC");
+    }
+
+    #[test]
+    fn row_without_a_time_is_bounded_by_a_soon_look_alone() {
+        let reading = Known { row: None, ..known(1) }.reading();
+        assert_eq!((reading.after, reading.undated), (None, true));
+        assert!(!Known { row: None, ..known(2) }.reading().undated);
+    }
+
+    #[test]
+    fn clocks_that_are_both_in_utc_decide_however_late_the_look_is() {
+        let clocks = Clocks { comparable: true, row_in_zone: false };
+        let reading = Known { clocks, ..known(600) }.reading();
+        let expected =
+            Reading { after: Some(at(0)), clock_until: at(601), possible: at(601), undated: false };
+        assert_eq!(reading, expected);
+        assert!(Known { clocks, ..known(1) }.reading().undated, "without a time the look decides");
+        let undated_row = Known { clocks, row: None, ..known(600) }.reading();
+        assert_eq!(undated_row.after, Some(at(-14 * 60)), "there is nothing to compare");
+    }
+}

@@ -1,0 +1,207 @@
+//! Claims about which receipts a row of the web application covers, and about times that are all of one clock.
+
+use std::time::Duration;
+
+use chrono::{DateTime, TimeDelta, Utc};
+use tikkun::job::BackgroundJobId;
+use tikkun::job::background::{BackgroundJob, Status};
+use tikkun::store::{Begun, Coverage, EndAttempt, NewRequest, NotBegun, Pass, Requested};
+
+use crate::rig::{Rig, TENANT, postgres, postgres_on, target};
+use crate::server::Server;
+
+fn ago(minutes: i64) -> DateTime<Utc> {
+    Utc::now() - TimeDelta::minutes(minutes)
+}
+
+fn text(at: DateTime<Utc>) -> String {
+    format!("'{}'", at.format("%Y-%m-%d %H:%M:%S%.6f"))
+}
+
+/// A live receipt with this creation time, as SQL.
+async fn receipt(rig: &Rig, id: i64, made: &str) {
+    rig.run(&format!("insert into receipts (id, business_id, created_at) values ({id}, {TENANT}, {made})"))
+        .await;
+}
+
+/// The first attempt of an entry that was made then.
+async fn begin(rig: &Rig, id: BackgroundJobId, entry_at: DateTime<Utc>) -> BackgroundJob {
+    match rig.try_begin_of(id, "q1", Some(entry_at)).await {
+        Begun::Started(job) => *job,
+        Begun::Refused(reason) => panic!("{reason:?}"),
+    }
+}
+
+/// Deletes all that is covered, ends the attempt, and answers with what the row says then.
+async fn delete(rig: &Rig, job: &BackgroundJob) -> BackgroundJob {
+    rig.delete_all(job, 2).await;
+    let jobs = &rig.store.background_jobs;
+    assert!(jobs.end_attempt(job.id, job.note.attempt, &EndAttempt::Completed).await.unwrap());
+    rig.get(job.id).await
+}
+
+/// The columns are as an application has them whose times tell nothing of their clock.
+async fn clocks_are_unknown(rig: &Rig) {
+    rig.run(
+        "alter table receipts alter created_at set default now();
+             alter table background_jobs alter created_at drop default",
+    )
+    .await;
+}
+
+pub async fn the_first_look_bounds_a_row_whoever_begins_it(rig: &Rig) {
+    rig.seed(3).await;
+    let (now, jobs) = (Utc::now(), &rig.store.background_jobs);
+    let id = rig.web_row_of(now).await;
+    jobs.look(id).await.unwrap();
+    let seen = rig.get(id).await.cursor;
+    assert_eq!((seen.upper_id, seen.first_look.map(|look| look.newest_id)), (None, Some(3)));
+    // Its time says that it was there before, and yet it came later.
+    receipt(rig, 4, "'2026-01-01 10:00:00'").await;
+    jobs.look(id).await.unwrap();
+    assert_eq!(rig.get(id).await.cursor, seen, "the first look stands");
+    let job = begin(rig, id, now).await;
+    assert_eq!((job.cursor.upper_id, job.progress.total, &job.cursor.left), (Some(3), 3, &None));
+    let after = delete(rig, &job).await;
+    assert_eq!((after.status, after.last_error, rig.live(TENANT).await), (Status::Completed, None, vec![4]));
+    jobs.look(id).await.unwrap();
+    assert_eq!(rig.get(id).await.cursor.first_look, None, "a row that has its bound is left as it is");
+    jobs.look(BackgroundJobId(404)).await.unwrap();
+}
+
+pub async fn late_receipts_stay_whatever_one_of_them_says_of_its_time(rig: &Rig) {
+    rig.seed(5).await;
+    rig.run("update receipts set created_at = null where id = 2").await;
+    receipt(rig, 6, &text(ago(60))).await;
+    receipt(rig, 7, "null").await;
+    receipt(rig, 8, "'2020-01-01 00:00:00'").await;
+    let id = rig.web_row_of(ago(120)).await;
+    rig.set(id, "total = 8").await;
+    let job = begin(rig, id, ago(120)).await;
+    assert_eq!((job.cursor.upper_id, job.progress.total), (Some(5), 4));
+    let after = delete(rig, &job).await;
+    assert_eq!(rig.live(TENANT).await, [2, 6, 7, 8], "the second may have come late");
+    assert_eq!((after.status, after.progress.succeeded, after.progress.failed), (Status::Completed, 4, 0));
+    let said = after.last_error.unwrap();
+    assert!(
+        said.starts_with("4 receipts were left alone") && said.ends_with("a new request covers them"),
+        "{said}"
+    );
+    let plan = rig.store.receipts.plan(TENANT, &target()).await.unwrap();
+    assert_eq!((plan.receipts, plan.left_alone.map(|left| left.receipts)), (4, Some(4)));
+}
+
+pub async fn the_rest_of_a_late_request_spares_what_that_left_alone(rig: &Rig) {
+    rig.seed(5).await;
+    rig.run("update receipts set created_at = null where id = 2").await;
+    let job = begin(rig, rig.web_row_of(ago(120)).await, ago(120)).await;
+    rig.set(job.id, "status = 'failed'").await;
+    let rest = NewRequest { covers: Coverage::RestOf(job.id), ..rig.request_of("q2") };
+    let Requested::Created(rest) = rig.store.background_jobs.request(&rest).await.unwrap() else { panic!() };
+    assert_eq!(rest.progress.total, 4);
+    let rest = rig.begin(rest.id).await;
+    delete(rig, &rest).await;
+    assert_eq!(rig.live(TENANT).await, [2]);
+}
+
+#[tokio::test]
+async fn times_of_the_databases_own_zone_hide_no_receipt_that_was_there() {
+    let rig = postgres().await;
+    clocks_are_unknown(&rig).await;
+    rig.seed(3).await;
+    // Two hours ahead of UTC, as a default of `now()` writes them there.
+    receipt(&rig, 4, &text(ago(-110))).await;
+    receipt(&rig, 5, &text(ago(-119))).await;
+    rig.run("update receipts set created_at = null where id = 1").await;
+    let job = begin(&rig, rig.web_row().await, Utc::now()).await;
+    assert_eq!((job.cursor.upper_id, job.progress.total, &job.cursor.left), (Some(5), 5, &None));
+    assert_eq!(delete(&rig, &job).await.last_error, None);
+    assert!(rig.live(TENANT).await.is_empty());
+}
+
+#[tokio::test]
+async fn times_of_the_databases_own_zone_give_no_late_receipt_away() {
+    let rig = postgres().await;
+    clocks_are_unknown(&rig).await;
+    rig.seed(3).await;
+    rig.run("update receipts set created_at = null where id = 1").await;
+    // Five hours behind UTC: it came an hour after the request. And one that says it is older still.
+    receipt(&rig, 4, &text(ago(60 + 300))).await;
+    receipt(&rig, 5, "'2026-01-01 10:00:00'").await;
+    let job = begin(&rig, rig.web_row_of(ago(120)).await, ago(120)).await;
+    assert_eq!((job.cursor.upper_id, job.progress.total), (Some(3), 2));
+    let said = delete(&rig, &job).await.last_error.unwrap();
+    assert!(said.starts_with("3 receipts were left alone"), "{said}");
+    assert_eq!(rig.live(TENANT).await, [1, 4, 5]);
+}
+
+#[tokio::test]
+async fn receipts_between_the_request_and_its_first_look_stay_where_one_clock_shows_them() {
+    let rig = postgres().await;
+    rig.run("alter table receipts alter created_at drop default; alter table background_jobs alter created_at drop default")
+        .await;
+    rig.seed(3).await;
+    let requested = Utc::now() - TimeDelta::seconds(30);
+    receipt(&rig, 4, &text(requested + TimeDelta::seconds(10))).await;
+    receipt(&rig, 5, "'2026-01-01 10:00:00'").await;
+    let job = begin(&rig, rig.web_row_of(requested).await, requested).await;
+    assert_eq!((job.cursor.upper_id, job.progress.total), (Some(3), 3));
+    let said = delete(&rig, &job).await.last_error.unwrap();
+    assert!(said.starts_with("2 receipts were left alone because they came after the request"), "{said}");
+    assert_eq!(rig.live(TENANT).await, [4, 5]);
+}
+
+#[tokio::test]
+async fn entry_that_was_made_anew_does_not_tell_when_the_request_was_made() {
+    let rig = postgres().await;
+    clocks_are_unknown(&rig).await;
+    rig.seed(3).await;
+    receipt(&rig, 4, &text(ago(60))).await;
+    let id = rig.web_row_of(ago(180)).await;
+    assert_eq!(begin(&rig, id, Utc::now()).await.cursor.upper_id, Some(3), "the row is older than its entry");
+    rig.set(id, "status = 'completed'").await;
+    let other = rig.web_row().await;
+    rig.store.background_jobs.carried_by(other, &"q1".into()).await.unwrap();
+    receipt(&rig, 5, &text(Utc::now())).await;
+    assert_eq!(
+        begin(&rig, other, Utc::now()).await.cursor.upper_id,
+        Some(3),
+        "reconciliation made the entry"
+    );
+}
+
+#[tokio::test]
+async fn heartbeats_are_of_the_databases_clock_and_judged_by_it() {
+    let server = Server::shared();
+    let database = server.database().await;
+    // The server's clock is ten minutes behind that of this process, as far as statements are told.
+    let behind = "create schema clocks;
+         create function clocks.now() returns timestamptz language sql stable as
+             $$ select pg_catalog.now() - interval '10 minutes' $$;";
+    let path = format!("alter database {database} set search_path = clocks, public, pg_catalog");
+    server.run(&database, &format!("{behind} {path}")).await;
+    let rig = postgres_on(&server.settings(&database)).await;
+    let jobs = &rig.store.background_jobs;
+    rig.seed(2).await;
+    let now = jobs.now().await.unwrap();
+    let slack = TimeDelta::minutes(2);
+    assert!((Utc::now() - now - TimeDelta::minutes(10)).abs() < slack, "{now}");
+    let is_of_now = |row: &BackgroundJob| {
+        let beat = row.heartbeat_at.unwrap();
+        assert!((now - beat).abs() < slack && row.updated_at == Some(beat), "{now}: {row:?}");
+    };
+    let job = rig.started().await;
+    is_of_now(&job);
+    rig.set(job.id, "heartbeat_at = null").await;
+    assert!(jobs.beat(&[(job.id, 1)]).await.unwrap().is_empty());
+    is_of_now(&rig.get(job.id).await);
+    rig.set(job.id, "heartbeat_at = null").await;
+    rig.good_batch(&job, 1, Pass::Forward).await;
+    is_of_now(&rig.get(job.id).await);
+    let other = rig.try_begin(job.id, "q2").await;
+    assert!(matches!(other, Begun::Refused(NotBegun::Duplicate { .. })), "its carrier lives: {other:?}");
+    rig.delete_all(&job, 2).await;
+    let hour = Duration::from_secs(3600);
+    let held = rig.store.outbox.claim(&target(), None, 10, hour).await.unwrap();
+    assert!(held.is_empty(), "they are held for their batch: {held:?}");
+}
