@@ -18,6 +18,7 @@ mod look;
 mod pauses;
 mod place;
 mod requeue;
+mod resettled;
 mod role;
 mod row;
 mod schedules;
