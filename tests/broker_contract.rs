@@ -22,11 +22,15 @@ mod leases;
 mod looking;
 #[path = "broker/lost.rs"]
 mod lost;
+#[path = "broker/owners.rs"]
+mod owners;
 #[path = "broker/pauses.rs"]
 mod pauses;
 #[path = "servers/redis.rs"]
 #[allow(dead_code, reason = "other test binaries use the rest")]
 mod redis_server;
+#[path = "broker/releasing.rs"]
+mod releasing;
 #[path = "broker/requeue.rs"]
 mod requeue;
 #[path = "broker/rq.rs"]

@@ -38,7 +38,8 @@ pub trait Broker: Send + Sync + 'static {
     async fn held(&self, queue: &QueueName, process: &ProcessId) -> Result<Vec<Delivery>, Fault>;
 
     /// Ends deliveries, in one atomic step, each only if that execution still holds its job. The
-    /// answers are in the order of `settlements`.
+    /// answers are in the order of `settlements`. One that is told again because the answer was lost, through the
+    /// same broker, changes nothing and is answered as it would have been.
     async fn settle(&self, settlements: &[Settlement]) -> Result<Vec<Settled>, Fault>;
 
     /// Makes or renews the lease of a process, for `ttl` from now. `false`: its lease had run out

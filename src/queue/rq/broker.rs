@@ -11,7 +11,7 @@ use super::lent::Lent;
 use super::marks::{mark, stored};
 use super::orders::Orders;
 use super::risks;
-use super::server::{Fields, Server};
+use super::server::{Ended, Fields, Server};
 use super::tend;
 use super::wait::Waiters;
 use super::wire;
@@ -71,7 +71,17 @@ impl Broker for Rq {
     }
 
     async fn settle(&self, settlements: &[Settlement]) -> Result<Vec<Settled>, Fault> {
-        self.server.settle(settlements).await
+        let Ended { settled, more_to_release } = self.server.settle(settlements).await?;
+        if more_to_release {
+            // The end is written; what is left of this has its trace on the server, for whoever tends it.
+            let server = Arc::clone(&self.server);
+            tokio::spawn(async move {
+                if let Err(fault) = server.release(u32::MAX).await {
+                    tracing::warn!(error = fault.chain(), "dependents of ended jobs are let go later");
+                }
+            });
+        }
+        Ok(settled)
     }
 
     async fn renew_lease(&self, process: &ProcessRecord, ttl: Duration) -> Result<bool, Fault> {
@@ -119,7 +129,9 @@ impl Broker for Rq {
         let server = &self.server;
         let mut call = server.prepare(&server.scripts.expire);
         call.arg(max);
-        server.link.invoke(&call, || "drop ended jobs".to_owned()).await
+        let dropped = server.link.invoke(&call, || "drop ended jobs".to_owned()).await?;
+        server.free_keys().await?;
+        Ok(dropped)
     }
 
     async fn trim(&self, budget: Budget, max: u32) -> Result<u32, Fault> {

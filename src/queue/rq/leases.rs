@@ -1,6 +1,6 @@
 //! Who lives: our own lease for each process, and RQ's registers of its workers beside it.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
 use parking_lot::Mutex;
@@ -26,6 +26,8 @@ pub(super) struct Leases {
     granted: Mutex<HashMap<ProcessId, Vec<QueueName>>>,
     /// When RQ's registers were last told that this process lives.
     beaten: Mutex<Option<Instant>>,
+    /// Executions of which was told already that others have taken their jobs.
+    told: Mutex<HashSet<String>>,
 }
 
 impl Leases {
@@ -124,10 +126,12 @@ impl Leases {
         let mut beat = server.prepare(&server.scripts.beat);
         beat.arg(process.id.as_str()).arg(&names).arg(server.workers.retiring());
         let lost: Vec<String> = server.link.invoke(&beat, || "keep RQ workers alive".to_owned()).await?;
-        for execution in lost {
+        let told = std::mem::replace(&mut *self.told.lock(), lost.iter().cloned().collect());
+        for execution in lost.iter().filter(|execution| !told.contains(*execution)) {
             tracing::warn!(
                 execution,
-                "a running job was taken off RQ's registers by somebody else; its end will not count"
+                "a running job was canceled, deleted or taken over by somebody else; it runs on, and where it stands is \
+                 theirs to say"
             );
         }
         *self.beaten.lock() = Some(Instant::now());

@@ -25,6 +25,7 @@ mod risks;
 mod scripts;
 mod search;
 mod server;
+mod steps;
 mod stop;
 mod tend;
 mod wait;

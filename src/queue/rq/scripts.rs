@@ -48,6 +48,10 @@ scripts! {
     promote = "promote";
     /// Drops what has been kept long enough.
     expire = "expire";
+    /// Forgets unique keys that nobody holds.
+    free_keys = "free_keys";
+    /// Lets go dependents that were too many for one script.
+    release = "release";
     /// Drops what is beyond the budget.
     trim = "trim";
     /// Brings back what workers of others left behind.

@@ -12,13 +12,16 @@ end
 local max, found, busy = tonumber(ARGV[3]), {}, {}
 local lent = call('HGETALL', ours('deliveries'))
 for i = 1, #lent, 2 do
-  local process, queue = string.match(lent[i + 1], '^(%S+) %S+ %S+ (.*)$')
+  local process, worker, made, queue = string.match(lent[i + 1], '^(%S+) (%S+) (%S+) (.*)$')
   busy[process] = true
   if #found < max and not call('ZSCORE', ours('leases'), process) then
     local id, execution = string.match(lent[i], '^(.*):([^:]*)$')
     local hash = hash_of(id)
-    if #hash == 0 or not call('ZSCORE', key('wip', queue), lent[i]) then
-      -- Deleted, or given up by another's maintenance: there is nothing to bring back.
+    local job = as_table(hash)
+    local is_same, began_last = is_the_lent(job, worker, made)
+    local is_out = call('ZSCORE', key('wip', queue), lent[i]) or (began_last and job.status == 'started')
+    if #hash == 0 or not is_same or not is_out then
+      -- Deleted, put in anew, or given up by another's maintenance: there is nothing to bring back.
       call('HDEL', ours('deliveries'), lent[i])
       call('ZREM', key('wip', queue), lent[i])
       call('DEL', key('execution', lent[i]))

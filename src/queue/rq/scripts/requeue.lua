@@ -12,11 +12,16 @@ for i = 3, #ARGV do
   elseif holder then
     answers[#answers + 1] = '!' .. holder
   else
-    if job.x_unique then call('HSET', ours('unique', job.x_unique), 'job', id) end
-    call('ZREM', key('failed', job.origin), id)
-    call('ZREM', key('canceled', job.origin), id)
+    if job.x_unique then
+      call('HSET', ours('unique', job.x_unique), 'job', id)
+      call('PERSIST', ours('unique', job.x_unique))
+    end
+    leave(job.origin, id, 'finished', 'failed', 'canceled')
     call('HSET', key('job', id), 'ended_at', '')
-    call('PERSIST', key('results', id))
+    -- What was to go with the job at its end stays with it.
+    for _, name in ipairs({ key('results', id), key('job', id, 'dependents'), RQ .. ':job::' .. id .. ':dependencies' }) do
+      call('PERSIST', name)
+    end
     wait_again(id, job.origin, false)
     answers[#answers + 1] = '1'
   end

@@ -9,7 +9,7 @@ local touched, troubles = {}, {}
 
 local WANTED = { 'status', 'retries_left', 'retry_intervals', 'enqueue_at_front_on_retry', 'failure_ttl', 'dependency_ids',
   'x_failures', 'worker_name', 'failure_callback_name', 'failure_callback_timeout', 'enqueued_at',
-  'rate_limit_key' }
+  'rate_limit_key', 'x_unique' }
 
 local function tell(id, queue, fate, job)
   touched[#touched + 1] = { id, queue, fate, job.failure_callback_name or '', job.failure_callback_timeout or '' }
@@ -22,27 +22,33 @@ local function interval(job, left)
   return tonumber(list[math.max(#list - left, 0) + 1]) or 0
 end
 
+-- While another execution holds the job, that one decides where it stands.
 local function fail(id, queue, job, text)
-  local keep_for = tonumber(job.failure_ttl or '') or FAILURE_TTL
+  local keep_for, stays = tonumber(job.failure_ttl or '') or FAILURE_TTL, is_held(id)
   release_dependents(id, false, job)
+  if keep_for ~= 0 then
+    call('XADD', key('results', id), 'MAXLEN', '10', '*', 'type', '2', 'worker_name', '', 'exc_string', text)
+    live(key('results', id), keep_for)
+  end
+  if stays then return end
+  leave(queue, id, 'finished', 'canceled')
+  if job.x_unique then let_key_go(job.x_unique, id) end
   if keep_for == 0 then return forget(id) end
   call('HSET', key('job', id), 'status', 'failed', 'ended_at', stamp())
-  call('XADD', key('results', id), 'MAXLEN', '10', '*', 'type', '2', 'worker_name', '', 'exc_string', text)
-  live(key('results', id), keep_for)
   call('ZADD', key('failed', queue), keep_for < 0 and '-1' or whole(SECONDS + keep_for), id)
   keep(id, keep_for, job)
 end
 
 -- A job that had begun: tried again if it has retries left, else failed, as RQ does it.
 local function give_up(id, queue, job, text)
-  local stays = false
+  local stays = is_held(id)
   call('HSET', key('job', id), 'x_failures', whole((tonumber(job.x_failures or '') or 0) + 1))
   local left = tonumber(job.retries_left or '') or 0
   if left > 0 then
     call('HSET', key('job', id), 'retries_left', whole(left - 1), 'ended_at', stamp())
     local wait = interval(job, left)
-    stays = wait == 0
-    if stays then wait_again(id, queue, job.enqueue_at_front_on_retry == '1') else wait_until(id, queue, wait * 1000) end
+    stays = stays or wait == 0
+    if wait == 0 then wait_again(id, queue, job.enqueue_at_front_on_retry == '1') else wait_until(id, queue, wait * 1000) end
     tell(id, queue, 'retried', job)
   else
     fail(id, queue, job, text)

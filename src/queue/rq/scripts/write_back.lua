@@ -5,7 +5,7 @@
 local process, now, beat, back = ARGV[3], stamp(), epoch(), {}
 call('ZADD', ours('leases'), 'NX', whole(MILLIS + tonumber(ARGV[5])), process)
 call('HSETNX', ours('processes'), process, ARGV[4])
-for queue in string.gmatch(ARGV[6], '[^,]+') do call('SADD', key('queues'), key('queue', queue)) end
+for queue in string.gmatch(ARGV[6], '[^,]+') do list_queue(queue) end
 
 local i = 7
 while ARGV[i] do
@@ -19,7 +19,7 @@ while ARGV[i] do
     call('HSET', name, unpack(fields))
     call('HSET', name, 'status', 'started', 'started_at', now, 'last_heartbeat', now, 'worker_name', worker,
       'x_attempt', whole((tonumber(job.x_attempt or '') or 0) + 1))
-    call('SADD', key('queues'), key('queue', queue))
+    list_queue(queue)
     call('ZADD', key('wip', queue), whole(SECONDS + ttl), member)
     call('HSET', ours('deliveries'), member, table.concat({ process, worker, beat, queue }, ' '))
     call('HSET', key('execution', member), 'id', execution, 'job_id', id, 'created_at', beat, 'last_heartbeat', beat,
