@@ -6,12 +6,14 @@ local job = as_table(hash_of(id))
 if not job.status then return false end
 local waits = { queued = true, scheduled = true, deferred = true, rate_limited = true }
 if not waits[job.status] then return job.status end
+even_when_full()
+-- Marked first: whatever is refused afterwards, nobody runs it.
+call('ZADD', key('canceled', job.origin), whole(SECONDS), id)
+call('HSET', name, 'status', 'canceled', 'ended_at', stamp())
+call('HDEL', name, 'x_due')
 if job.status == 'queued' then call('LREM', key('queue', job.origin), 1, id) end
 call('ZREM', key('scheduled', job.origin), id)
 call('ZREM', key('deferred', job.origin), id)
-call('HSET', name, 'status', 'canceled', 'ended_at', stamp())
-call('HDEL', name, 'x_due')
-call('ZADD', key('canceled', job.origin), whole(SECONDS), id)
 if job.rate_limit_key then
   call('ZREM', key('rl', job.rate_limit_key, 'rate_limited'), id)
   give_place_back(job.rate_limit_key, id)

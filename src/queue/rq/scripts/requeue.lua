@@ -13,11 +13,11 @@ for i = 3, #ARGV do
     answers[#answers + 1] = '!' .. holder
   else
     if job.x_unique then call('HSET', ours('unique', job.x_unique), 'job', id) end
-    call('ZREM', key('failed', job.origin), id)
-    call('ZREM', key('canceled', job.origin), id)
+    wait_again(id, job.origin, false)
     call('HSET', key('job', id), 'ended_at', '')
     call('PERSIST', key('results', id))
-    wait_again(id, job.origin, false)
+    call('ZREM', key('failed', job.origin), id)
+    call('ZREM', key('canceled', job.origin), id)
     answers[#answers + 1] = '1'
   end
 end
