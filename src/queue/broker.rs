@@ -174,4 +174,11 @@ pub trait Broker: Send + Sync + 'static {
 
     /// Completes when the broker answers: one round trip that proves that it can be written to.
     async fn check(&self) -> Result<(), Fault>;
+
+    /// Completes when the broker does all that jobs need, tried on nothing that is a job's: what it refuses after that
+    /// has its reason in the one job that it is asked for. A permanent fault says in one sentence why it can never
+    /// carry jobs as it is: its version, what this user may do.
+    async fn prove(&self) -> Result<(), Fault> {
+        self.check().await
+    }
 }

@@ -12,9 +12,10 @@ use crate::job::ProcessId;
 
 use super::database::{Database, millis, now, time};
 use super::lease_watch::{Lease, LeaseWatch};
+use super::role;
 use super::row::{JobRow, batch, unreadable};
-use super::{incarnation, role};
 use crate::queue::delivery::Orphan;
+use crate::queue::incarnation;
 use crate::queue::seen::ProcessRecord;
 
 /// What this process knows of leases beyond the file.

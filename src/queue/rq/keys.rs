@@ -75,6 +75,11 @@ impl Keys {
         format!("{}:suspended", self.rq)
     }
 
+    /// Processes, by what they are called.
+    pub(super) fn processes(&self) -> String {
+        format!("{}:processes", self.ours)
+    }
+
     /// Queues that people have paused.
     pub(super) fn paused(&self) -> String {
         format!("{}:paused", self.ours)
@@ -88,6 +93,11 @@ impl Keys {
     /// The mark by which a server that has forgotten everything is known.
     pub(super) fn memory(&self) -> String {
         format!("{}:memory", self.ours)
+    }
+
+    /// A list that there never is.
+    pub(super) fn proof(&self) -> String {
+        format!("{}:proof:nothing", self.ours)
     }
 
     /// What a check writes.

@@ -4,13 +4,16 @@ use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
 use parking_lot::Mutex;
+use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 
 use super::server::{Fields, Server};
+use super::troubles::Troubles;
 use super::wire;
 use crate::fault::{Fault, FaultKind};
 use crate::job::{ExecutionId, ProcessId, QueueName};
 use crate::queue::delivery::Orphan;
+use crate::queue::incarnation;
 use crate::queue::seen::ProcessRecord;
 
 /// Time between two signs of life in RQ's registries, whose own rule is 30 s.
@@ -38,8 +41,7 @@ impl Leases {
         process: &ProcessRecord,
         ttl: Duration,
     ) -> Result<bool, Fault> {
-        let record = serde_json::to_string(process)
-            .map_err(|error| Fault::new(FaultKind::Permanent, "write down a process").because(error))?;
+        let record = written(process)?;
         let was_granted = self.granted.lock().contains_key(&process.id);
         // With the first lease jobs come: by then their workers are on the registers.
         if !was_granted {
@@ -171,12 +173,47 @@ pub(super) async fn processes(server: &Server) -> Result<Vec<ProcessRecord>, Fau
     Ok(processes)
 }
 
-/// Deliveries of processes without a lease.
-pub(super) async fn orphans(server: &Server, max: u32) -> Result<Vec<Orphan>, Fault> {
+/// A process as it is written down: with the mark by which others on its host see at once that it is dead.
+#[derive(Serialize, Deserialize)]
+struct Written {
+    #[serde(flatten)]
+    process: ProcessRecord,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    incarnation: Option<String>,
+}
+
+/// The record of a process.
+pub(super) fn written(process: &ProcessRecord) -> Result<String, Fault> {
+    let written = Written { process: process.clone(), incarnation: incarnation::mark(process.pid) };
+    serde_json::to_string(&written)
+        .map_err(|error| Fault::new(FaultKind::Permanent, "write down a process").because(error))
+}
+
+/// Processes of this host that are known to be dead, each with its record as it was read.
+async fn dead(server: &Server) -> Result<Vec<(String, String)>, Fault> {
+    let mut commands = redis::pipe();
+    commands.hgetall(server.keys.processes());
+    let (known,): (HashMap<String, String>,) =
+        server.link.ask(&commands, || "look who lives".to_owned()).await?;
+    let is_dead = |(_, text): &(String, String)| {
+        let written: Option<Written> = serde_json::from_str(text).ok();
+        let mark = written.and_then(|written| Some((written.process.pid, written.incarnation?)));
+        mark.is_some_and(|(pid, mark)| incarnation::is_gone(pid, &mark))
+    };
+    Ok(known.into_iter().filter(is_dead).collect())
+}
+
+/// Deliveries of processes without a lease. What cannot be told of a queue holds up no other.
+pub(super) async fn orphans(server: &Server, max: u32, troubles: &Troubles) -> Result<Vec<Orphan>, Fault> {
     let mut call = server.prepare(&server.scripts.orphans);
     call.arg(max).arg(server.memory.known().ttl);
-    let found: Vec<(String, String, String, String, Fields)> =
+    for (process, record) in dead(server).await? {
+        call.arg(process).arg(record);
+    }
+    type Found = (String, String, String, String, Fields);
+    let (found, untold): (Vec<Found>, Vec<String>) =
         server.link.invoke(&call, || "look for orphans".to_owned()).await?;
+    troubles.tell(untold, "whether jobs of a queue still run cannot be told");
     let orphan = |(execution, process, queue, id, fields): (String, String, String, String, Fields)| Orphan {
         delivery: server.delivery(ExecutionId::from(execution), &QueueName::from(queue), &id, fields),
         process: ProcessId::from(process),

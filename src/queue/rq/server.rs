@@ -22,9 +22,10 @@ use crate::queue::delivery::{Delivery, Enqueued, Settled, Settlement};
 /// A hash as a script answers it.
 pub(super) type Fields = HashMap<String, Vec<u8>>;
 
-/// The time of a fetch, the names of fields, the ids of jobs in the order of the slots, the fields of each, and the ids
-/// that stood for nothing that can be run.
-type Taken = (String, Vec<String>, Vec<String>, Vec<Vec<Option<Vec<u8>>>>, Vec<String>);
+/// The time of a fetch, the names of fields, the ids of jobs in the order of the slots, the fields of each, the ids
+/// that stood for nothing that can be run, and those that were dropped, each with the reason.
+type Taken =
+    (String, Vec<String>, Vec<String>, Vec<Vec<Option<Vec<u8>>>>, Vec<String>, Vec<(String, String)>);
 
 /// What the calls share.
 pub(super) struct Server {
@@ -131,7 +132,7 @@ impl Server {
             call.arg(execution.as_str()).arg(name);
         }
         let taken: Result<Taken, _> = self.link.invoke(&call, || format!("fetch from `{queue}`")).await;
-        let (now, names, taken, known, broken) = match taken {
+        let (now, names, taken, known, broken, dropped) = match taken {
             Ok(taken) => taken,
             Err(fault) => {
                 self.workers.release(&executions);
@@ -142,6 +143,9 @@ impl Server {
             tracing::error!(job.id = id, queue.name = %queue,
                 "an entry of a queue was no job: its key is missing fields or holds no hash; the entry is gone, the key \
                  is as it was");
+        }
+        for (id, reason) in dropped {
+            tracing::info!(job.id = id, queue.name = %queue, reason, "an entry of a queue was dropped");
         }
         let used = taken.len();
         self.workers.release(executions.iter().skip(used));

@@ -9,7 +9,7 @@ use parking_lot::Mutex;
 use redis::aio::MultiplexedConnection;
 use tokio::time::Instant;
 
-use super::link::{fault, is_of_connection};
+use super::link::{fault, is_of_connection, refusal};
 use super::server::Server;
 use crate::fault::Fault;
 use crate::job::QueueName;
@@ -93,10 +93,26 @@ impl Waiters {
                 if !is_of_connection(&error) {
                     self.idle.lock().insert(queue.clone(), connection);
                 }
+                // At its memory limit a server lets nobody wait so; what waits there frees memory when it has run.
+                if refusal(&error).is_some_and(|(code, _)| code == "OOM") {
+                    return look_again(server, queue, left).await;
+                }
                 Err(fault(error, what()))
             }
         }
     }
+}
+
+/// What to do where nobody can be woken: looks, and lets a moment pass when there is nothing.
+async fn look_again(server: &Server, queue: &QueueName, left: Duration) -> Result<Waited, Fault> {
+    let mut commands = redis::pipe();
+    commands.exists(server.keys.queue(queue.as_str()));
+    let (there,): (bool,) = server.link.ask(&commands, || format!("look into `{queue}`")).await?;
+    if there {
+        return Ok(Waited::Work);
+    }
+    tokio::time::sleep(LOOK.min(left)).await;
+    Ok(Waited::InVain)
 }
 
 /// Asks whether everything is suspended, and whether this queue is paused.

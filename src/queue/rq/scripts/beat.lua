@@ -1,6 +1,7 @@
 -- Says that workers and what they run are alive. ARGV[3]: process; [4…]: names of its workers.
 -- Answers the executions that the process holds no longer by RQ's registries.
 
+even_when_full()
 local now, beat, lost = stamp(), epoch(), {}
 local suspended = call('EXISTS', key('suspended')) == 1
 for i = 4, #ARGV do

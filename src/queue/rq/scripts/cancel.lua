@@ -6,6 +6,11 @@ local job = as_table(hash_of(id))
 if not job.status then return false end
 local waits = { queued = true, scheduled = true, deferred = true, rate_limited = true }
 if not waits[job.status] then return job.status end
+even_when_full()
+-- Marked first: whatever is refused afterwards, nobody runs it.
+call('ZADD', key('canceled', job.origin), whole(SECONDS), id)
+call('HSET', name, 'status', 'canceled', 'ended_at', stamp())
+call('HDEL', name, 'x_due')
 if job.status == 'queued' then
   -- Looked for from the end that it is nearer to: the middle of the list was put in before it or after it.
   local queue = key('queue', job.origin)
@@ -16,9 +21,6 @@ end
 call('ZREM', key('scheduled', job.origin), id)
 call('ZREM', key('deferred', job.origin), id)
 leave(job.origin, id, 'finished', 'failed')
-call('HSET', name, 'status', 'canceled', 'ended_at', stamp())
-call('HDEL', name, 'x_due')
-call('ZADD', key('canceled', job.origin), whole(SECONDS), id)
 if job.rate_limit_key then
   call('ZREM', key('rl', job.rate_limit_key, 'rate_limited'), id)
   give_place_back(job.rate_limit_key, id)

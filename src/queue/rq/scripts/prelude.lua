@@ -66,15 +66,25 @@ local function as_table(flat)
   return found
 end
 
+-- An error as text, as servers of both generations hand it to `pcall`.
+local function told(why) return type(why) == 'table' and why.err or tostring(why) end
+
+-- Whether a key holds something else than was looked for; any other refusal to read it has not said that there is nothing.
+local function is_something_else(answer)
+  if not answer.err then return false end
+  if not string.find(answer.err, 'WRONGTYPE', 1, true) then error(answer.err, 0) end
+  return true
+end
+
 -- A job is read so that one under whose name there is no hash is none, and holds nobody else up.
 local function hash_of(id)
   local hash = redis.pcall('HGETALL', key('job', id))
-  return hash.err and {} or hash
+  return is_something_else(hash) and {} or hash
 end
 
 local function fields_of(id, names)
   local values, job = redis.pcall('HMGET', key('job', id), unpack(names)), {}
-  if values.err then return job end
+  if is_something_else(values) then return job end
   for i, field in ipairs(names) do job[field] = values[i] or nil end
   return job
 end
@@ -90,10 +100,26 @@ local function list_queue(queue)
   call('SADD', key('queues'), key('queue', queue))
 end
 
--- The one place at which a job comes into a queue.
+-- Lets this script write on a server that is at its memory limit. There Redis refuses a script's first write if that may
+-- need memory, and no later one: deleting a key that there never is counts as a write that needs none.
+local function even_when_full() call('DEL', ours('nothing')) end
+
+-- Where a job moves it is put to its new place first and taken from the old one last: whatever is refused in between, it is
+-- in one of them.
+-- This is the one place at which a job comes into a queue.
 local function push(queue, id, to_head)
   list_queue(queue)
   call(to_head and 'LPUSH' or 'RPUSH', key('queue', queue), id)
+end
+
+-- The same, and sets fields of its hash, both or neither.
+local function push_as(queue, id, to_head, ...)
+  push(queue, id, to_head)
+  local done, why = pcall(call, 'HSET', key('job', id), ...)
+  if not done then
+    try('LREM', key('queue', queue), to_head and 1 or -1, id)
+    error(why, 0)
+  end
 end
 
 local function live(name, ttl)
@@ -150,16 +176,16 @@ local function admit(limit)
   local allowed, waiting = name .. ':allowed', name .. ':rate_limited'
   local room = (tonumber(call('HGET', name, 'concurrency') or '') or 0) - call('ZCARD', allowed)
   while room > 0 do
-    local id = call('ZPOPMIN', waiting)[1]
+    local id = call('ZRANGE', waiting, 0, 0)[1]
     if not id then break end
     local job = call('HMGET', key('job', id), 'status', 'origin', 'enqueue_at_front')
     -- One that was canceled or deleted meanwhile waits no longer.
     if job[1] == 'rate_limited' and job[2] then
       call('ZADD', allowed, epoch(), id)
-      call('HSET', key('job', id), 'status', 'queued', 'enqueued_at', stamp())
-      push(job[2], id, job[3] == '1')
+      push_as(job[2], id, job[3] == '1', 'status', 'queued', 'enqueued_at', stamp())
       room = room - 1
     end
+    call('ZREM', waiting, id)
   end
   if call('EXISTS', allowed, waiting) == 0 then
     call('SREM', key('rl-keys'), limit)
@@ -184,23 +210,22 @@ local function wait_again(id, queue, to_head)
   call('HDEL', name, 'x_due')
   call('PERSIST', name)
   if not limit or not most or call('ZSCORE', key('rl', limit, 'allowed'), id) then
-    call('HSET', name, 'status', 'queued', 'enqueued_at', stamp())
-    push(queue, id, to_head)
+    push_as(queue, id, to_head, 'status', 'queued', 'enqueued_at', stamp())
     return
   end
-  call('HSET', name, 'status', 'rate_limited')
-  if to_head then call('HSET', name, 'enqueue_at_front', '1') end
   call('SADD', key('rl-keys'), limit)
   call('HSET', key('rl', limit), 'concurrency', most)
   call('ZADD', key('rl', limit, 'rate_limited'), epoch(), id)
+  call('HSET', name, 'status', 'rate_limited')
+  if to_head then call('HSET', name, 'enqueue_at_front', '1') end
   admit(limit)
 end
 
 local function wait_until(id, queue, delay_ms)
   local due = math.ceil((MILLIS + delay_ms) / 1000)
-  call('HSET', key('job', id), 'status', 'scheduled', 'x_due', whole(MILLIS + delay_ms))
   list_queue(queue)
   call('ZADD', key('scheduled', queue), whole(due), id)
+  call('HSET', key('job', id), 'status', 'scheduled', 'x_due', whole(MILLIS + delay_ms))
 end
 
 -- So many dependents are looked at in one script; where there are more, the rest is put aside and let go in further steps.
@@ -217,8 +242,8 @@ local function release(id, child, well)
     local status = other ~= id and status_of(other)
     if status and status ~= 'finished' and not (lenient and status == 'failed') then return false end
   end
-  call('ZREM', key('deferred', job.origin), child)
   wait_again(child, job.origin, job.enqueue_at_front == '1')
+  call('ZREM', key('deferred', job.origin), child)
   return true
 end
 
@@ -301,17 +326,19 @@ local function enqueue(id, queue, how, fields)
   if how.unique then
     local holder = holder_of(how.unique, id)
     if holder then return holder end
-    hold(how.unique, id, how.period_ms)
-    call('HSET', name, 'x_unique', how.unique)
   end
   -- Jobs of one call are a microsecond apart, so that they can be listed in their order.
   local made = stamp(how.place)
   if how.delay_ms and how.delay_ms > 0 then
-    call('HSET', name, 'created_at', made, 'origin', queue, unpack(fields))
     wait_until(id, queue, how.delay_ms)
+    call('HSET', name, 'created_at', made, 'origin', queue, unpack(fields))
   else
-    call('HSET', name, 'created_at', made, 'origin', queue, 'status', 'queued', 'enqueued_at', made, unpack(fields))
-    push(queue, id, how.to_head)
+    push_as(queue, id, how.to_head, 'created_at', made, 'origin', queue, 'status', 'queued', 'enqueued_at', made,
+      unpack(fields))
+  end
+  if how.unique then
+    hold(how.unique, id, how.period_ms)
+    call('HSET', name, 'x_unique', how.unique)
   end
   return 1
 end

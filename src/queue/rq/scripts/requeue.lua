@@ -16,13 +16,13 @@ for i = 3, #ARGV do
       call('HSET', ours('unique', job.x_unique), 'job', id)
       call('PERSIST', ours('unique', job.x_unique))
     end
-    leave(job.origin, id, 'finished', 'failed', 'canceled')
+    wait_again(id, job.origin, false)
     call('HSET', key('job', id), 'ended_at', '')
     -- What was to go with the job at its end stays with it.
     for _, name in ipairs({ key('results', id), key('job', id, 'dependents'), RQ .. ':job::' .. id .. ':dependencies' }) do
       call('PERSIST', name)
     end
-    wait_again(id, job.origin, false)
+    leave(job.origin, id, 'finished', 'failed', 'canceled')
     answers[#answers + 1] = '1'
   end
 end

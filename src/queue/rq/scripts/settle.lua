@@ -44,7 +44,10 @@ local function read()
   end
   for queue, of in pairs(by_queue) do
     for i, score in ipairs(call('ZMSCORE', key('wip', queue), unpack(of))) do held[of[i]] = score end
+    -- No end is written that could not be let go.
+    call('ZREM', key('wip', queue), '')
   end
+  call('HDEL', ours('deliveries'), '')
   lent = call('HMGET', ours('deliveries'), unpack(members))
   waiting[#waiting + 1] = ours('releases')
   is_waited_for = call('EXISTS', unpack(waiting)) > 0
@@ -65,6 +68,7 @@ local function let_go(place)
   -- What every end asks of its job; what only some ask they read themselves.
   local job = try('HMGET', run.name, 'status', 'repeats_left', 'dependency_ids', 'rate_limit_key', 'x_unique', 'x_attempt',
     'worker_name', 'started_at', 'x_settled')
+  is_something_else(job)
   run.status, run.repeats_left, run.dependency_ids, run.rate_limit_key = job[1], job[2], job[3], job[4]
   run.unique, run.x_attempt, run.worker_name, run.started_at, run.settled = job[5], job[6], job[7], job[8], job[9]
   run.waited_for, run.stays = false, false
@@ -262,17 +266,82 @@ function verdicts.rescue()
   wait_again(run.id, run.how.queue, true)
 end
 
--- What lies around a job may be of any type: then this job fails saying so, and the others of the call do not.
+-- What the jobs of a queue have in common, by what it is to be.
+local COMMON = { queue = 'list', wip = 'zset', scheduled = 'zset', finished = 'zset', failed = 'zset' }
+
+local function spoiled(queue)
+  for kind, wanted in pairs(COMMON) do
+    local is = call('TYPE', key(kind, queue)).ok
+    if is ~= 'none' and is ~= wanted then return key(kind, queue) .. ': it is a ' .. is .. ', not a ' .. wanted end
+  end
+end
+
+-- Whether an end would be refused to any job that ends so; then what is refused, and why.
+local function refused_to_all(how)
+  local refused = prove()[1]
+  if refused then return refused[1] .. ': ' .. refused[2] end
+  return spoiled(how.queue) or how.to and spoiled(how.to)
+end
+
+-- Why ends of this call are held. A mark on their queue lets nobody begin with one before the cause is gone: what is written
+-- of an end before the refusal would be written with each try.
+local refusal
+local function hold_ends(queue, why)
+  refusal = refusal or why
+  try('SET', ours('held', queue), why, 'EX', 3600)
+end
+
+-- The job in hand keeps what says that it runs: so many keys and deliveries were to go before it.
+local function hold_on(keys, deliveries)
+  for i = #sweep.keys, keys + 1, -1 do sweep.keys[i] = nil end
+  for i = #sweep.deliveries, deliveries + 1, -1 do sweep.deliveries[i] = nil end
+  table.remove(sweep.wip[run.how.queue])
+end
+
+local function is_still_refused()
+  local seen = {}
+  for i = 5, #ARGV, 4 do
+    local how = how_of(ARGV[i])
+    local mark = not seen[how.queue] and ours('held', how.queue)
+    seen[how.queue] = true
+    if mark and call('EXISTS', mark) == 1 then
+      refusal = refused_to_all(how)
+      if refusal then return true end
+      call('DEL', mark)
+    end
+  end
+  return false
+end
+
+-- What an end changes that must not be changed twice.
+local COUNTS = { 'x_failures', 'x_orphaned', 'retries_left' }
+-- These put a job where others of its queue are, too.
+local MOVES = { retry = true, forward = true, back = true, rescue = true }
+
+-- What lies around a job may be of any type: then this job fails saying so, and the others of the call do not. What would be
+-- refused to any other job as well is not its fault: its end is held, and written when the caller asks again. Answers whether
+-- it is written.
 local function conclude()
-  local done, why = pcall(verdicts[run.how.verdict])
+  local done, why = false, nil
+  local refused = MOVES[run.how.verdict] and (spoiled(run.how.queue) or run.how.to and spoiled(run.how.to))
+  local counts = run.how.verdict ~= 'ack' and try('HMGET', run.name, unpack(COUNTS)) or {}
+  if not refused then done, why = pcall(verdicts[run.how.verdict]) end
   if not done then
-    why = type(why) == 'table' and why.err or tostring(why)
-    call('HSET', run.name, 'status', 'failed', 'ended_at', stamp(), 'x_remark', 'its end could not be written: ' .. why)
+    refused = refused or refused_to_all(run.how)
+    if refused then
+      for i, count in ipairs(counts) do
+        if count then try('HSET', run.name, COUNTS[i], count) else try('HDEL', run.name, COUNTS[i]) end
+      end
+      hold_ends(run.how.queue, refused)
+      return false
+    end
+    call('HSET', run.name, 'status', 'failed', 'ended_at', stamp(), 'x_remark', 'its end could not be written: ' .. told(why))
     call('ZADD', key('failed', run.how.queue), whole(SECONDS + FAILURE_TTL), run.id)
     live(run.name, FAILURE_TTL)
   end
   local remark = run.how.remark
   if remark and call('EXISTS', run.name) == 1 then call('HSET', run.name, 'x_remark', remark) end
+  return true
 end
 
 -- A person took it out while it ran: what it did is recorded, where it stands is not.
@@ -293,15 +362,18 @@ local function give_back_what_it_held()
 end
 
 local answers = {}
+even_when_full()
+if is_still_refused() then return redis.error_reply('REFUSED ' .. refusal) end
 if ARGV[3] then read() end
 for place = 1, #members do
-  local answer = 0
+  local answer, keys, deliveries = 0, #sweep.keys, #sweep.deliveries
   if not let_go(place) then
     answer = how_it_ended()
   elseif is_ours() then
+    local written = true
     answer = 1
-    if run.status == 'canceled' then canceled() else conclude() end
-    give_back_what_it_held()
+    if run.status == 'canceled' then canceled() else written = conclude() end
+    if written then give_back_what_it_held() else hold_on(keys, deliveries) end
   else
     free()
     if not run.status then give_places_back(run.id) end
@@ -310,11 +382,26 @@ for place = 1, #members do
 end
 answers[#answers + 1] = has_put_aside and 1 or 0
 
-for queue, members in pairs(sweep.wip) do call('ZREM', key('wip', queue), unpack(members)) end
-for queue, pairs_of in pairs(sweep.finished) do call('ZADD', key('finished', queue), unpack(pairs_of)) end
-for queue, pairs_of in pairs(sweep.failed) do call('ZADD', key('failed', queue), unpack(pairs_of)) end
+-- What cannot be listed as ended is not let go.
+local function list_ended(registry, ended)
+  for queue, pairs_of in pairs(ended) do
+    local listed = try('ZADD', key(registry, queue), unpack(pairs_of))
+    if type(listed) == 'table' then
+      hold_ends(queue, key(registry, queue) .. ': ' .. told(listed))
+      return false
+    end
+  end
+  return true
+end
+if not (list_ended('finished', sweep.finished) and list_ended('failed', sweep.failed)) then
+  return redis.error_reply('REFUSED ' .. refusal)
+end
+for queue, members in pairs(sweep.wip) do
+  if #members > 0 then call('ZREM', key('wip', queue), unpack(members)) end
+end
 if #sweep.deliveries > 0 then
   call('HDEL', ours('deliveries'), unpack(sweep.deliveries))
   call('DEL', unpack(sweep.keys))
 end
+if refusal then return redis.error_reply('REFUSED ' .. refusal) end
 return answers

@@ -26,17 +26,18 @@ end
 local function fail(id, queue, job, text)
   local keep_for, stays = tonumber(job.failure_ttl or '') or FAILURE_TTL, is_held(id)
   release_dependents(id, false, job)
+  if not stays then
+    leave(queue, id, 'finished', 'canceled')
+    if job.x_unique then let_key_go(job.x_unique, id) end
+    if keep_for == 0 then return forget(id) end
+    call('ZADD', key('failed', queue), keep_for < 0 and '-1' or whole(SECONDS + keep_for), id)
+    call('HSET', key('job', id), 'status', 'failed', 'ended_at', stamp())
+  end
   if keep_for ~= 0 then
-    call('XADD', key('results', id), 'MAXLEN', '10', '*', 'type', '2', 'worker_name', '', 'exc_string', text)
+    try('XADD', key('results', id), 'MAXLEN', '10', '*', 'type', '2', 'worker_name', '', 'exc_string', text)
     live(key('results', id), keep_for)
   end
-  if stays then return end
-  leave(queue, id, 'finished', 'canceled')
-  if job.x_unique then let_key_go(job.x_unique, id) end
-  if keep_for == 0 then return forget(id) end
-  call('HSET', key('job', id), 'status', 'failed', 'ended_at', stamp())
-  call('ZADD', key('failed', queue), keep_for < 0 and '-1' or whole(SECONDS + keep_for), id)
-  keep(id, keep_for, job)
+  if not stays then keep(id, keep_for, job) end
 end
 
 -- A job that had begun: tried again if it has retries left, else failed, as RQ does it.
@@ -77,30 +78,38 @@ local function is_alive(member, id, execution, job)
   return worker[1] == 'busy' and worker[2] == id and not worker[3]
 end
 
-local function started(queue)
-  local wip = key('wip', queue)
-  for _, member in ipairs(call('ZRANGEBYSCORE', wip, 0, whole(SECONDS), 'LIMIT', 0, LOOK)) do
-    local id, execution = parted(member)
-    local job = fields_of(id, WANTED)
-    -- What was lent to a process of ours is the business of those who watch its lease.
-    if call('HEXISTS', ours('deliveries'), member) == 0 and not is_alive(member, id, execution, job) then
-      call('ZREM', wip, member)
-      if execution then
-        try('ZREM', key('executions', id), execution)
-        call('SREM', key('worker', job.worker_name or '', 'executions'), member)
-      end
-      call('LREM', key('queue', queue, 'intermediate'), 1, id)
-      if job.status == 'started' then
-        give_up(id, queue, job, ABANDONED)
-      elseif job.status == 'scheduled' and not call('ZSCORE', key('scheduled', queue), id) then
-        -- Its worker died between two steps of a retry: the retry is not spent yet.
-        give_up(id, queue, job, ABANDONED)
-      elseif job.status == 'queued' and not call('LPOS', key('queue', queue), id) then
-        -- Registered, and never begun.
-        bring_back(id, queue, job)
-      end
-    end
+-- One that cannot be looked after holds up none of the others.
+local function each(queue, entries, look)
+  for _, entry in ipairs(entries) do
+    local done, why = pcall(look, queue, entry)
+    if not done then troubles[#troubles + 1] = queue .. ': ' .. told(why) end
   end
+end
+
+-- It leaves the registry last: whatever is refused before, the next look finds it again.
+local function abandoned(queue, member)
+  local id, execution = parted(member)
+  local job = fields_of(id, WANTED)
+  -- What was lent to a process of ours is the business of those who watch its lease.
+  if call('HEXISTS', ours('deliveries'), member) == 1 or is_alive(member, id, execution, job) then return end
+  -- It holds its job no longer; others may.
+  if execution then try('ZREM', key('executions', id), execution) end
+  if job.status == 'started' then
+    give_up(id, queue, job, ABANDONED)
+  elseif job.status == 'scheduled' and not call('ZSCORE', key('scheduled', queue), id) then
+    -- Its worker died between two steps of a retry: the retry is not spent yet.
+    give_up(id, queue, job, ABANDONED)
+  elseif job.status == 'queued' and not call('LPOS', key('queue', queue), id) then
+    -- Registered, and never begun.
+    bring_back(id, queue, job)
+  end
+  call('LREM', key('queue', queue, 'intermediate'), 1, id)
+  if execution then try('SREM', key('worker', job.worker_name or '', 'executions'), member) end
+  call('ZREM', key('wip', queue), member)
+end
+
+local function started(queue)
+  each(queue, call('ZRANGEBYSCORE', key('wip', queue), 0, whole(SECONDS), 'LIMIT', 0, LOOK), abandoned)
 end
 
 -- Ids that a worker popped and never registered. RQ fails them; they have not begun, so they go back to the head. How long
@@ -110,6 +119,8 @@ local function intermediate(queue)
   local ids = call('LRANGE', list, 0, LOOK - 1)
   local known = as_table(call('HGETALL', seen))
   call('DEL', seen)
+  -- Nothing is put into a queue that could not leave here.
+  call('LREM', list, 1, '')
   for i = #ids, 1, -1 do
     local id = ids[i]
     local job = fields_of(id, WANTED)
@@ -122,24 +133,26 @@ local function intermediate(queue)
     elseif not runs and MILLIS - tonumber(since) < GRACE then
       call('HSET', seen, id, known[id])
     elseif not runs then
-      call('LREM', list, 1, id)
-      call('DEL', key('queue', queue, 'intermediate') .. ':first_seen:' .. id)
       if job.status == 'queued' then bring_back(id, queue, job) end
       if job.status == 'started' then give_up(id, queue, job, STUCK) end
+      call('LREM', list, 1, id)
+      call('DEL', key('queue', queue, 'intermediate') .. ':first_seen:' .. id)
     end
   end
 end
 
 -- Jobs of RQ 3 whose last dependency ended, and whose worker died before it pushed them: it takes a moment.
-local function ready(queue)
-  for _, id in ipairs(call('ZRANGEBYSCORE', key('ready', queue), 0, whole(SECONDS - 10), 'LIMIT', 0, LOOK)) do
-    call('ZREM', key('ready', queue), id)
-    local job = fields_of(id, { 'status', 'enqueue_at_front' })
-    if job.status == 'ready_to_enqueue' then
-      wait_again(id, queue, job.enqueue_at_front == '1')
-      tell(id, queue, 'returned', job)
-    end
+local function make_ready(queue, id)
+  local job = fields_of(id, { 'status', 'enqueue_at_front' })
+  if job.status == 'ready_to_enqueue' then
+    wait_again(id, queue, job.enqueue_at_front == '1')
+    tell(id, queue, 'returned', job)
   end
+  call('ZREM', key('ready', queue), id)
+end
+
+local function ready(queue)
+  each(queue, call('ZRANGEBYSCORE', key('ready', queue), 0, whole(SECONDS - 10), 'LIMIT', 0, LOOK), make_ready)
 end
 
 -- RQ never cleans this registry; deferred jobs with a time to live of their own go without a trace.
@@ -163,7 +176,7 @@ end
 local function look_after(queue)
   for _, step in ipairs({ started, intermediate, ready, deferred, workers }) do
     local done, why = pcall(step, queue)
-    if not done then troubles[#troubles + 1] = queue .. ': ' .. (type(why) == 'table' and why.err or tostring(why)) end
+    if not done then troubles[#troubles + 1] = queue .. ': ' .. told(why) end
   end
 end
 
