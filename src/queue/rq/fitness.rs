@@ -9,11 +9,11 @@ use crate::fault::{Fault, FaultKind};
 const OLDEST: (u32, u32) = (6, 2);
 
 /// What an ACL has to allow: the commands within the scripts, those outside, and the scripts themselves.
-const COMMANDS: &str = "+blmove +client +config|get +del +evalsha +exists +expire +get +hdel +hello +hexists +hget +hgetall +hincrby \
-     +hmget +hset +hsetnx +hvals +info +lindex +llen +lpop +lpos +lpush +lrange +lrem +persist +pexpire +pexpireat \
-     +ping +pttl +publish +rename +rpush +sadd +scan +scard +script|load +select +set +smembers +smove +srandmember \
-     +srem +subscribe +sunionstore +time +type +unsubscribe +xadd +xrevrange +zadd +zcard +zcount +zmscore \
-     +zrandmember +zrange +zrangebyscore +zrem +zrevrange +zscore";
+const COMMANDS: &str = "+blmove +client +config|get +del +evalsha +exists +expire +get +hdel +hello +hexists +hget \
+     +hgetall +hincrby +hmget +hset +hsetnx +hvals +info +lindex +llen +lpop +lpos +lpush +lrange +lrem +persist \
+     +pexpire +pexpireat +ping +pttl +publish +rename +rpush +sadd +scan +scard +script|load +select +set +smembers \
+     +smove +srandmember +srem +subscribe +sunionstore +time +type +unsubscribe +xadd +xrevrange +zadd +zcard \
+     +zcount +zmscore +zrandmember +zrange +zrangebyscore +zrem +zrevrange +zscore";
 
 /// Parts of answers that say that this user may not do what was asked, of all versions.
 const DENIALS: [&str; 7] = [
