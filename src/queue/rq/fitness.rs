@@ -3,6 +3,7 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::server::Server;
+use super::wait::LEAST;
 use crate::fault::{Fault, FaultKind};
 
 /// The first version that has the commands used here: `BLMOVE`, `LPOP` of several, `ZMSCORE`.
@@ -117,7 +118,7 @@ async fn commands_are_served(server: &Server) -> Result<(), Fault> {
     let mut refused: Vec<(String, String)> = server.link.invoke(&call, what).await?;
     let mut outside = redis::pipe();
     let nothing = server.keys.proof();
-    outside.cmd("BLMOVE").arg(&nothing).arg(&nothing).arg("LEFT").arg("LEFT").arg(0.001);
+    outside.cmd("BLMOVE").arg(&nothing).arg(&nothing).arg("LEFT").arg("LEFT").arg(LEAST);
     outside.publish(server.keys.echo("proof"), "");
     let answers: Vec<redis::RedisResult<redis::Value>> =
         server.link.ask(outside.ignore_errors(), what).await?;

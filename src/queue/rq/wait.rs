@@ -16,6 +16,8 @@ use crate::job::QueueName;
 
 /// The longest that one call blocks: a connection that died silently is noticed that soon.
 const BLOCK: Duration = Duration::from_secs(5);
+/// The shortest that one call blocks, in seconds: zero blocks for ever, and Redis 6.2 cuts a millisecond down to zero.
+pub(super) const LEAST: f64 = 0.005;
 /// Time between two looks at a queue that is paused, or at one whose jobs cannot be taken.
 const LOOK: Duration = Duration::from_millis(100);
 
@@ -72,8 +74,7 @@ impl Waiters {
             None => server.link.blocking(BLOCK).await.map_err(|error| fault(error, what()))?,
         };
         let list = server.keys.queue(queue.as_str());
-        // Zero would block for ever.
-        let seconds = longest.as_secs_f64().max(0.001);
+        let seconds = longest.as_secs_f64().max(LEAST);
         // The looks wait behind it on the server, so that they cost no round trip when there is work.
         let mut commands = redis::pipe();
         commands.cmd("BLMOVE").arg(&list).arg(&list).arg("LEFT").arg("LEFT").arg(seconds);
