@@ -22,15 +22,23 @@ mod leases;
 mod looking;
 #[path = "broker/lost.rs"]
 mod lost;
+#[path = "broker/owners.rs"]
+mod owners;
 #[path = "broker/pauses.rs"]
 mod pauses;
 #[path = "servers/redis.rs"]
 #[allow(dead_code, reason = "other test binaries use the rest")]
 mod redis_server;
+#[path = "broker/refused.rs"]
+mod refused;
+#[path = "broker/releasing.rs"]
+mod releasing;
 #[path = "broker/requeue.rs"]
 mod requeue;
 #[path = "broker/rq.rs"]
 mod rq;
+#[path = "broker/same_id.rs"]
+mod same_id;
 #[path = "broker/spoiled.rs"]
 mod spoiled;
 #[path = "broker/tending.rs"]
@@ -93,6 +101,7 @@ macro_rules! claims {
             leases:
                 deliveries_of_a_lease_that_ran_out_are_orphans,
                 deliveries_under_a_live_lease_are_no_orphans,
+                a_killed_process_of_this_host_leaves_orphans_at_once,
                 ending_a_lease_orphans_what_is_unsettled,
                 orphans_are_listed_until_one_settles_them,
                 a_renewal_after_the_loss_says_so,

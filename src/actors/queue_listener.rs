@@ -19,7 +19,7 @@ use super::attempt_span::attempt_span;
 use super::carrier::carry_out;
 use super::deadline::answer_in;
 use super::outage::{OUTAGE, Outage};
-use super::settling::settle_loop;
+use super::settling::{Unsettled, settle_loop};
 use super::strays::watch_for_strays;
 use super::tally;
 use super::{JobEnded, Slot, SlotPool};
@@ -85,7 +85,7 @@ pub(super) struct Desk {
     pub(super) fetching: tokio::sync::Mutex<()>,
     /// Told when the broker serves the queue again after it did not.
     pub(super) outage_over: Notify,
-    pub(super) unsettled: Mutex<Vec<(Settlement, oneshot::Sender<Settled>)>>,
+    pub(super) unsettled: Mutex<Vec<Unsettled>>,
     pub(super) unsettled_changed: Notify,
     draining: watch::Sender<bool>,
 }
@@ -162,9 +162,14 @@ async fn fetch_loop(desk: Arc<Desk>, me: Recipient<Settle>) {
     let stop = draining.wait_for(|draining| *draining);
     let turns = async {
         desk.wait_for_lease().await;
+        // It gets the first slots, so nothing but the broker keeps it from fetching.
+        if desk.settings.rank == 0 {
+            desk.ports.turn.begins();
+        }
         desk.give_back_unknown(&me).await;
         // The first look is a fetch; the queues below wait for it.
-        let (mut looked, mut more_waits, mut outage) = (false, false, Outage::default());
+        let (mut looked, mut succeeded, mut more_waits, mut outage) =
+            (false, false, false, Outage::default());
         loop {
             if looked && !more_waits {
                 desk.ports.slots.looked(desk.settings.rank);
@@ -175,6 +180,12 @@ async fn fetch_loop(desk: Arc<Desk>, me: Recipient<Settle>) {
             let slots = desk.granted_slots(most, looked).await;
             let wanted = slots.len();
             let fetched = desk.fetch_for(slots, &me).await;
+            match &fetched {
+                Ok(_) => desk.ports.turn.succeeds(),
+                Err(_) if !succeeded => desk.ports.turn.begins(),
+                Err(_) => {}
+            }
+            succeeded |= fetched.is_ok();
             let first = !looked;
             looked |= !matches!(&fetched, Err(fault) if fault.kind() == FaultKind::Unavailable);
             match fetched {

@@ -1,7 +1,8 @@
 //! Writes what was handed in to a listener, everything that has gathered in one call, until it is written.
 //!
-//! An end that the broker can never take, whatever is wrong with it, must not hold up the others: then
-//! each is written by itself, and that one job is buried with the reason.
+//! An end that the broker can never take, whatever is wrong with it, must not hold up the others: then each is written
+//! by itself, and that one job is buried with the reason. A refusal alone does not say that: only an end that is
+//! refused again, after the broker has done all that it does for jobs, is to blame. Everything else waits.
 
 use std::slice;
 use std::sync::Arc;
@@ -18,73 +19,104 @@ use crate::queue::{Settled, Settlement, Verdict};
 /// The most settlements in one call: bounds the size of one transaction.
 const SETTLE_BATCH: usize = 500;
 
+/// A settlement, and whoever waits for it.
+pub(super) type Unsettled = (Settlement, oneshot::Sender<Settled>);
+
 /// Settles for as long as the listener lives.
 pub(super) async fn settle_loop(desk: Arc<Desk>) {
+    let (mut refused, mut outage) = (Vec::new(), Outage::default());
     loop {
         let changed = desk.unsettled_changed.notified();
-        let (settlements, answers) = desk.take_unsettled();
-        if settlements.is_empty() {
+        let unsettled = desk.take_unsettled(SETTLE_BATCH.saturating_sub(refused.len()).max(1));
+        if unsettled.is_empty() && refused.is_empty() {
             changed.await;
             continue;
         }
-        let settled = desk.settle(&settlements).await;
-        for (answer, settled) in answers.into_iter().zip(settled) {
-            // A carrier that is gone asks again or does not care.
-            let _ = answer.send(settled);
+        refused.extend(unsettled);
+        let (left, fault) = desk.settle(std::mem::take(&mut refused)).await;
+        refused = left;
+        match fault {
+            Some(fault) => desk.wait_out(&mut outage, &fault).await,
+            None => desk.served(&mut outage),
         }
     }
 }
 
 impl Desk {
-    fn take_unsettled(&self) -> (Vec<Settlement>, Vec<oneshot::Sender<Settled>>) {
+    fn take_unsettled(&self, most: usize) -> Vec<Unsettled> {
         let mut unsettled = self.unsettled.lock();
-        let count = unsettled.len().min(SETTLE_BATCH);
-        unsettled.drain(..count).unzip()
+        let count = unsettled.len().min(most);
+        unsettled.drain(..count).collect()
     }
 
-    async fn settle(&self, settlements: &[Settlement]) -> Vec<Settled> {
-        if let Ok(settled) = self.settle_together(settlements).await {
-            return settled;
-        }
-        let mut settled = Vec::with_capacity(settlements.len());
-        for one in settlements {
-            settled.push(self.settle_alone(one).await);
-        }
-        settled
-    }
-
-    /// Waits out whatever passes; a fault that does not pass is the answer.
-    async fn settle_together(&self, settlements: &[Settlement]) -> Result<Vec<Settled>, Fault> {
-        let mut outage = Outage::default();
-        loop {
-            let settled = self.ports.broker.settle(settlements);
-            match answer_in(self.settings.deadline, "settle", settled).await {
-                Err(fault) if fault.kind() != FaultKind::Permanent => {
-                    self.wait_out(&mut outage, &fault).await
-                }
-                answer => {
-                    self.served(&mut outage);
-                    return answer;
-                }
+    /// Tries once; what is not written comes back, with the reason.
+    async fn settle(&self, unsettled: Vec<Unsettled>) -> (Vec<Unsettled>, Option<Fault>) {
+        let settlements: Vec<_> = unsettled.iter().map(|(settlement, _)| settlement.clone()).collect();
+        let fault = match self.ask(&settlements).await {
+            Ok(settled) => {
+                unsettled.into_iter().zip(settled).for_each(|((_, answer), settled)| tell(answer, settled));
+                return (Vec::new(), None);
             }
+            Err(fault) => fault,
+        };
+        // One that refuses everybody is not asked for each.
+        if let Err(fault) = self.is_served_otherwise(fault).await {
+            return (unsettled, Some(fault));
         }
-    }
-
-    /// Settles one job so, or else as failed. A broker that takes not even that is broken: asked again.
-    async fn settle_alone(&self, one: &Settlement) -> Settled {
-        let (mut settlement, mut outage) = (one.clone(), Outage::default());
-        loop {
-            match self.settle_together(slice::from_ref(&settlement)).await {
-                Ok(settled) => return settled.first().copied().unwrap_or(Settled::NotOurs),
+        let (mut left, mut last) = (Vec::new(), None);
+        for (settlement, answer) in unsettled {
+            match self.settle_alone(&settlement).await {
+                Ok(settled) => tell(answer, settled),
                 Err(fault) => {
-                    tracing::error!(job.id = %one.job, queue.name = %one.queue, error = fault.chain(),
-                        "the end of a job cannot be written as it is; the job is buried");
-                    settlement.verdict = unwritable(&fault);
-                    self.wait_out(&mut outage, &fault).await;
+                    left.push((settlement, answer));
+                    last = Some(fault);
                 }
             }
         }
+        (left, last)
     }
+
+    /// Settles one job so; or as failed, when the broker refuses its end twice and serves all others in between. What
+    /// is refused even then is no fault of the end, which is tried again.
+    async fn settle_alone(&self, one: &Settlement) -> Result<Settled, Fault> {
+        let again = match self.ask(slice::from_ref(one)).await {
+            Err(fault) if fault.kind() == FaultKind::Permanent => {
+                self.is_served_otherwise(fault).await?;
+                self.ask(slice::from_ref(one)).await
+            }
+            answer => answer,
+        };
+        let fault = match again {
+            Err(fault) if fault.kind() == FaultKind::Permanent => fault,
+            answer => return answer.map(first),
+        };
+        let buried = Settlement { verdict: unwritable(&fault), ..one.clone() };
+        let settled = self.ask(slice::from_ref(&buried)).await.map(first)?;
+        tracing::error!(job.id = %one.job, queue.name = %one.queue, error = fault.chain(),
+            "the end of a job cannot be written as it is; the job is buried");
+        Ok(settled)
+    }
+
+    async fn ask(&self, settlements: &[Settlement]) -> Result<Vec<Settled>, Fault> {
+        answer_in(self.settings.deadline, "settle", self.ports.broker.settle(settlements)).await
+    }
+
+    /// Whether the broker, which has just answered with this fault, does all that jobs need; else why not.
+    async fn is_served_otherwise(&self, fault: Fault) -> Result<(), Fault> {
+        if fault.kind() == FaultKind::Unavailable {
+            return Err(fault);
+        }
+        answer_in(self.settings.deadline, "try what jobs need", self.ports.broker.prove()).await
+    }
+}
+
+/// A carrier that is gone asks again or does not care.
+fn tell(answer: oneshot::Sender<Settled>, settled: Settled) {
+    let _ = answer.send(settled);
+}
+
+fn first(settled: Vec<Settled>) -> Settled {
+    settled.first().copied().unwrap_or(Settled::NotOurs)
 }
 
 fn unwritable(fault: &Fault) -> Verdict {

@@ -51,7 +51,11 @@ impl From<OpenError> for Complaint {
 
 impl From<StartError> for Complaint {
     fn from(error: StartError) -> Self {
-        Self::failed(error.to_string(), Advice::of_start(&error))
+        let (text, next) = (error.to_string(), Advice::of_start(&error));
+        match error {
+            StartError::Open(error) if error.is_misfit() => Self::usage(text, next),
+            _ => Self::failed(text, next),
+        }
     }
 }
 

@@ -38,7 +38,9 @@ impl Probes {
 
     /// What a process that has not started waits for.
     fn waits_for(&self) -> &'static str {
-        if self.opened.load(Ordering::Acquire) {
+        if self.started.load(Ordering::Acquire) {
+            "no fetch from the queue has succeeded yet; the log says what it answers"
+        } else if self.opened.load(Ordering::Acquire) {
             "the queue has not granted the first lease yet; the log says what it answers, if it answers"
         } else {
             "a back end is out of reach; the log says which, and so does /api to whoever has the secret"
@@ -76,13 +78,16 @@ async fn healthz(probes: web::Data<Probes>) -> HttpResponse {
     answer(stopped.is_empty(), if stopped.is_empty() { "alive" } else { "stopped" }, stopped)
 }
 
-/// Ready: started, not leaving, and alive.
+/// Ready: started, not leaving, alive, and no fetch loop whose first fetch has not succeeded yet.
 async fn readyz(probes: web::Data<Probes>) -> HttpResponse {
     let stopped = probes.stopped();
     if probes.leaving.load(Ordering::Acquire) {
         return answer(false, "leaving", stopped);
     }
     if !probes.started.load(Ordering::Acquire) {
+        return starting(&probes, stopped);
+    }
+    if stopped.is_empty() && !probes.turns.unproven().is_empty() {
         return starting(&probes, stopped);
     }
     answer(stopped.is_empty(), if stopped.is_empty() { "ready" } else { "stopped" }, stopped)

@@ -7,7 +7,7 @@ use actix_web::http::{StatusCode, header};
 use actix_web::{HttpResponse, HttpResponseBuilder, ResponseError};
 use serde_json::json;
 
-use crate::fault::Fault;
+use crate::fault::{Fault, FaultKind};
 
 /// An error answer.
 #[derive(Debug)]
@@ -47,8 +47,9 @@ impl Problem {
     #[must_use]
     pub fn unavailable(what: &'static str, fault: &Fault) -> Self {
         tracing::warn!(error = fault.chain(), "{what} does not serve a request");
-        let message =
-            format!("the {what} is out of reach; a change may not have happened, try again in a moment");
+        let how =
+            if fault.kind() == FaultKind::Unavailable { "is out of reach" } else { "answers and refuses" };
+        let message = format!("the {what} {how}; a change may not have happened, try again in a moment");
         Self::new(StatusCode::SERVICE_UNAVAILABLE, "unavailable", message).retry_after(Duration::from_secs(5))
     }
 

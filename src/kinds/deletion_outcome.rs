@@ -64,7 +64,11 @@ mod tests {
     #[test]
     fn all_is_all_and_leaves_nothing_to_say() {
         assert_eq!(Outcome::of(&progress(300, 300, 0), None, &Cursor::default()), Outcome::All);
-        assert_eq!(Outcome::of(&progress(0, 0, 0), None, &Cursor::default()), Outcome::All, "nothing was asked for");
+        assert_eq!(
+            Outcome::of(&progress(0, 0, 0), None, &Cursor::default()),
+            Outcome::All,
+            "nothing was asked for"
+        );
     }
 
     #[test]
@@ -72,7 +76,9 @@ mod tests {
         let text = "50 of 500 receipts could not be deleted; the first, receipt 3: this row is sealed";
         let outcome = Outcome::of(&progress(500, 450, 50), Some(&sealed()), &Cursor::default());
         assert_eq!(outcome, Outcome::Some(text.into()));
-        let Outcome::Some(text) = Outcome::of(&progress(300, 200, 0), None, &Cursor::default()) else { panic!() };
+        let Outcome::Some(text) = Outcome::of(&progress(300, 200, 0), None, &Cursor::default()) else {
+            panic!()
+        };
         assert!(text.starts_with("100 of 300 receipts that were counted"), "{text}");
         let kept = AttachmentsKept { count: 7, reason: "a guard".into() };
         let left = LeftAlone { receipts: 2, because: "because they came later".into() };
@@ -87,7 +93,8 @@ mod tests {
 
     #[test]
     fn nothing_is_a_failure_with_its_first_reason() {
-        let Outcome::Nothing(text) = Outcome::of(&progress(300, 0, 300), Some(&sealed()), &Cursor::default()) else {
+        let Outcome::Nothing(text) = Outcome::of(&progress(300, 0, 300), Some(&sealed()), &Cursor::default())
+        else {
             panic!()
         };
         assert!(text.starts_with("none of 300 receipts was deleted; 300 of 300"), "{text}");

@@ -38,7 +38,8 @@ pub trait Broker: Send + Sync + 'static {
     async fn held(&self, queue: &QueueName, process: &ProcessId) -> Result<Vec<Delivery>, Fault>;
 
     /// Ends deliveries, in one atomic step, each only if that execution still holds its job. The
-    /// answers are in the order of `settlements`.
+    /// answers are in the order of `settlements`. One that is told again because the answer was lost, through the
+    /// same broker, changes nothing and is answered as it would have been.
     async fn settle(&self, settlements: &[Settlement]) -> Result<Vec<Settled>, Fault>;
 
     /// Makes or renews the lease of a process, for `ttl` from now. `false`: its lease had run out
@@ -173,4 +174,11 @@ pub trait Broker: Send + Sync + 'static {
 
     /// Completes when the broker answers: one round trip that proves that it can be written to.
     async fn check(&self) -> Result<(), Fault>;
+
+    /// Completes when the broker does all that jobs need, tried on nothing that is a job's: what it refuses after that
+    /// has its reason in the one job that it is asked for. A permanent fault says in one sentence why it can never
+    /// carry jobs as it is: its version, what this user may do.
+    async fn prove(&self) -> Result<(), Fault> {
+        self.check().await
+    }
 }

@@ -134,11 +134,24 @@ pub enum Verdict {
     Rescue,
 }
 
+impl Verdict {
+    /// Whether nothing is left of the job afterwards.
+    #[must_use]
+    pub fn drops(&self) -> bool {
+        match self {
+            Self::Ack { keep, .. } | Self::Bury { keep, .. } | Self::Stop { keep, .. } => {
+                keep.duration().is_some_and(|keep| keep.is_zero())
+            }
+            Self::RetryAt { .. } | Self::Forward { .. } | Self::GiveBack { .. } | Self::Rescue => false,
+        }
+    }
+}
+
 /// Whether a settlement counted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Settled {
-    /// It did.
+    /// It did, now or in an earlier call of which the answer was lost.
     Done,
-    /// The job was settled, rescued or deleted meanwhile: this delivery's effects on the queue are void.
+    /// The job was settled otherwise, rescued or deleted meanwhile: this delivery's effects on the queue are void.
     NotOurs,
 }

@@ -74,6 +74,7 @@ count! {
     timed brought_back(memory: &str) -> ();
     timed risks() -> Vec<Risk>;
     timed check() -> ();
+    timed prove() -> ();
 }
 
 #[cfg(test)]

@@ -7,6 +7,7 @@
 mod broker;
 mod delivery;
 mod embedded;
+mod incarnation;
 mod lease_watch;
 mod measured;
 mod rq;

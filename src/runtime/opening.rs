@@ -33,17 +33,30 @@ pub struct OpenError {
     what: &'static str,
     fault: Fault,
     local: bool,
+    misfit: bool,
 }
 
 impl OpenError {
     pub(super) fn new(what: &'static str, fault: Fault) -> Self {
-        Self { what, fault, local: false }
+        Self { what, fault, local: false, misfit: false }
     }
 
     /// Notes whether the back end is a file or a folder of this host.
     pub(super) fn of_a_file(mut self, local: bool) -> Self {
         self.local = local;
         self
+    }
+
+    /// Notes that the back end answers, and can never serve as it is.
+    pub(super) fn of_a_misfit(mut self) -> Self {
+        self.misfit = true;
+        self
+    }
+
+    /// Whether the configuration names a back end that answers and can never serve as it is.
+    #[must_use]
+    pub fn is_misfit(&self) -> bool {
+        self.misfit
     }
 
     /// Whether the back end is the database.

@@ -46,7 +46,7 @@ impl Ports {
     /// Opens all three, and waits for those that are out of reach.
     pub(super) async fn open_patiently(settings: &Settings, opening: &Opening) -> Result<Self, OpenError> {
         let (queue, tables) = (queue_file(settings), tables_file(settings));
-        let broker = opening.reach(queue.is_some(), async || open_broker(settings).await).await?;
+        let broker = opening.reach(queue.is_some(), async || open_fit_broker(settings).await).await?;
         let store = opening.reach(tables.is_some(), async || open_store(settings).await).await?;
         let blobs = open_blobs(settings).await?;
         Ok(Self { broker, store, blobs })
@@ -186,6 +186,17 @@ async fn opened_calmly<T>(open: impl Future<Output = Result<T, Fault>>) -> Resul
 pub(super) async fn open_broker(settings: &Settings) -> Result<Arc<dyn Broker>, OpenError> {
     let local = queue_file(settings).is_some();
     open_queue(settings).await.map_err(|fault| OpenError::new("the queue", fault).of_a_file(local))
+}
+
+/// The same of a broker that can carry jobs. One that does not answer now is waited for later, where its lease is.
+async fn open_fit_broker(settings: &Settings) -> Result<Arc<dyn Broker>, OpenError> {
+    let broker = open_broker(settings).await?;
+    match broker.prove().await {
+        Err(fault) if !fault.is_retryable() && queue_file(settings).is_none() => {
+            Err(OpenError::new("the queue", fault).of_a_misfit())
+        }
+        _ => Ok(broker),
+    }
 }
 
 async fn open_queue(settings: &Settings) -> Result<Arc<dyn Broker>, Fault> {

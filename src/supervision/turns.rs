@@ -2,7 +2,7 @@
 //!
 //! A hung actor is found by its heartbeat; this finds the one that answers while its work stands still.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -11,7 +11,11 @@ use parking_lot::Mutex;
 
 /// The loops of a process. Clones show the same.
 #[derive(Clone, Default)]
-pub struct Turns(Arc<Mutex<BTreeMap<String, Instant>>>);
+pub struct Turns {
+    last: Arc<Mutex<BTreeMap<String, Instant>>>,
+    /// Those that have begun with their work and not succeeded once.
+    unproven: Arc<Mutex<BTreeSet<Arc<str>>>>,
+}
 
 /// One loop's line to the table.
 #[derive(Clone)]
@@ -25,36 +29,53 @@ impl Turns {
     #[must_use]
     pub fn register(&self, name: &str) -> Turn {
         let turn = Turn { turns: self.clone(), name: Arc::from(name) };
-        self.0.lock().insert(name.to_owned(), Instant::now());
+        self.last.lock().insert(name.to_owned(), Instant::now());
         turn
     }
 
     /// The loops that have not turned for longer than `longest` at `now`, by name.
     #[must_use]
     pub fn overdue(&self, now: Instant, longest: Duration) -> Vec<String> {
-        let turns = self.0.lock();
+        let turns = self.last.lock();
         let stopped = turns.iter().filter(|(_, last)| now.saturating_duration_since(**last) > longest);
         stopped.map(|(name, _)| name.clone()).collect()
+    }
+
+    /// The loops whose work has not succeeded once, by name.
+    #[must_use]
+    pub fn unproven(&self) -> Vec<String> {
+        self.unproven.lock().iter().map(|name| name.to_string()).collect()
     }
 }
 
 impl Turn {
     /// The loop has turned. A loop that was retired stays so.
     pub fn beat(&self) {
-        if let Some(last) = self.turns.0.lock().get_mut(&*self.name) {
+        if let Some(last) = self.turns.last.lock().get_mut(&*self.name) {
             *last = Instant::now();
         }
     }
 
+    /// The loop begins with its work, which has never succeeded.
+    pub fn begins(&self) {
+        self.turns.unproven.lock().insert(Arc::clone(&self.name));
+    }
+
+    /// The loop's work has succeeded.
+    pub fn succeeds(&self) {
+        self.turns.unproven.lock().remove(&self.name);
+    }
+
     /// The loop has ended on purpose; nobody waits for it any more.
     pub fn retire(&self) {
-        self.turns.0.lock().remove(&*self.name);
+        self.turns.last.lock().remove(&*self.name);
+        self.succeeds();
     }
 }
 
 impl fmt::Debug for Turns {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_set().entries(self.0.lock().keys()).finish()
+        f.debug_set().entries(self.last.lock().keys()).finish()
     }
 }
 
@@ -73,5 +94,16 @@ mod tests {
         tick.retire();
         tick.beat();
         assert_eq!(turns.overdue(later, longest), ["fetch"]);
+    }
+
+    #[test]
+    fn a_loop_is_unproven_from_its_beginning_to_its_first_success() {
+        let turns = Turns::default();
+        let fetch = turns.register("fetch");
+        assert!(turns.unproven().is_empty(), "it has not begun");
+        fetch.begins();
+        assert_eq!(turns.unproven(), ["fetch"]);
+        fetch.succeeds();
+        assert!(turns.unproven().is_empty());
     }
 }

@@ -1,7 +1,6 @@
 //! The queue in a folder, and what only it promises.
 
 use std::path::Path;
-use std::process::Command;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,7 +8,7 @@ use async_trait::async_trait;
 use sqlx::Connection as _;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
 use tempfile::TempDir;
-use tikkun::queue::{AttemptOutcome, Broker, ProcessRecord, Verdict, open_embedded};
+use tikkun::queue::{AttemptOutcome, Broker, Verdict, open_embedded};
 
 use crate::ground::*;
 
@@ -31,23 +30,6 @@ impl Fresh for Folder {
     async fn open(&self) -> Arc<dyn Broker> {
         open_embedded(self.path()).await.unwrap_or_else(|fault| panic!("{}", fault.chain()))
     }
-}
-
-#[cfg(target_os = "linux")]
-#[tokio::test]
-async fn a_killed_process_of_this_host_leaves_orphans_at_once() {
-    let folder = Folder::new();
-    let (broker, rescuer) = (folder.open().await, folder.open().await);
-    let mut child = Command::new("sleep").arg("600").spawn().unwrap();
-    let dying = ProcessRecord { pid: child.id(), ..process(ME) };
-    assert!(broker.renew_lease(&dying, LONG).await.unwrap());
-    let a = one(&*broker, job("a")).await;
-    assert_eq!(rescuer.orphans(9).await.unwrap(), [], "it lives");
-    child.kill().unwrap();
-    child.wait().unwrap();
-    let orphans = rescuer.orphans(9).await.unwrap();
-    assert_eq!(orphans.len(), 1, "no lease has to run out first");
-    assert_eq!(orphans[0].delivery, a);
 }
 
 #[tokio::test]

@@ -1,9 +1,10 @@
 //! Who lives, who leads, and what becomes of the work of those who do not.
 
+use std::process::Command;
 use std::time::Duration;
 
 use tikkun::job::ProcessId;
-use tikkun::queue::{Broker, Orphan, Settled, Verdict};
+use tikkun::queue::{Broker, Orphan, ProcessRecord, Settled, Verdict};
 
 use crate::ground::*;
 
@@ -41,6 +42,23 @@ pub async fn deliveries_under_a_live_lease_are_no_orphans(fresh: &dyn Fresh) {
         assert!(alive.renew_lease(&process(ME), LONG).await.unwrap());
         assert_eq!(orphans(&*rescuer).await, []);
     }
+}
+
+pub async fn a_killed_process_of_this_host_leaves_orphans_at_once(fresh: &dyn Fresh) {
+    if !cfg!(target_os = "linux") {
+        return;
+    }
+    let (broker, rescuer) = (fresh.open().await, fresh.open().await);
+    let mut child = Command::new("sleep").arg("600").spawn().unwrap();
+    let dying = ProcessRecord { pid: child.id(), ..process(ME) };
+    assert!(broker.renew_lease(&dying, LONG).await.unwrap());
+    let a = one(&*broker, job("a")).await;
+    assert_eq!(rescuer.orphans(9).await.unwrap(), [], "it lives");
+    child.kill().unwrap();
+    child.wait().unwrap();
+    let orphans = rescuer.orphans(9).await.unwrap();
+    assert_eq!(orphans.len(), 1, "no lease has to run out first");
+    assert_eq!(orphans[0].delivery, a);
 }
 
 pub async fn ending_a_lease_orphans_what_is_unsettled(fresh: &dyn Fresh) {

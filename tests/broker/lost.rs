@@ -68,6 +68,28 @@ async fn end_that_comes_before_anybody_notices_counts_all_the_same() {
 }
 
 #[tokio::test]
+async fn an_end_whose_answer_was_lost_counts_when_it_is_told_again() {
+    let zero = Duration::ZERO;
+    let dropped = Verdict::Ack { result: serde_json::json!(1), keep: tikkun::job::Limit::After(zero) };
+    for verdict in [ack(), dropped, Verdict::Rescue] {
+        let prefix = Prefix::new();
+        let broker = leased(&prefix).await;
+        let known = one(&*broker, job("known")).await;
+        assert_eq!(settle(&*broker, &known, ack()).await, Settled::Done, "the script is on the server");
+        let delivery = one(&*broker, job("a")).await;
+        let settlement = [settlement(&delivery, verdict.clone())];
+        // It is sent with the first look at it, and nobody takes the answer.
+        let mut call = broker.settle(&settlement);
+        assert!(futures::poll!(&mut call).is_pending());
+        eventually("the end to be written", async || (counts(&*broker).await.started == 0).then_some(()))
+            .await;
+        drop(call);
+        assert_eq!(broker.settle(&settlement).await.unwrap(), [Settled::Done], "{verdict:?}");
+        assert_eq!(broker.settle(&settlement).await.unwrap(), [Settled::NotOurs], "that answer came");
+    }
+}
+
+#[tokio::test]
 async fn deleted_job_is_no_amnesia_and_is_not_written_back() {
     let prefix = Prefix::new();
     let broker = leased(&prefix).await;

@@ -91,6 +91,13 @@ impl Prefix {
         self.run(&self.command(words)).await
     }
 
+    /// Runs Lua on the server; `ARGV[1]` is the prefix with its colon.
+    pub async fn script(&self, lua: &str, words: &[&str]) {
+        let mut command = redis::cmd("EVAL");
+        command.arg(lua).arg(0).arg(self.key("")).arg(words);
+        self.run::<redis::Value>(&command).await;
+    }
+
     pub async fn set_field(&self, key: &str, field: &str, value: &[u8]) {
         self.run::<redis::Value>(redis::cmd("HSET").arg(self.key(key)).arg(field).arg(value)).await;
     }

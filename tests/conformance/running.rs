@@ -82,6 +82,16 @@ pub fn delete_running(version: Version) {
     place.end_of(&place.enqueue("--func tikkun.noop"));
     assert_eq!(place.try_ask(&format!("job {id}")).0, 1);
     assert_eq!(traces(&place, &id), Vec::<Value>::new());
+    let id = place.enqueue("--func tikkun.sleep --arg 5");
+    place.becomes(&id, "started");
+    place.ask(&format!("cancel {id}"));
+    place.end_of(&place.enqueue("--func tikkun.noop"));
+    assert_eq!(registries(&place.job(&id)), ["canceled"]);
+    // Nothing is left of either delivery, whatever RQ took off its registries meanwhile.
+    place.until("every delivery to be let go", || {
+        (place.ask_words(["raw", "--", "HLEN", "rq:tikkun:deliveries"]) == (0, json!(0))).then_some(())
+    });
+    assert!(place.workers().iter().all(|worker| worker["state"] == "idle"));
 }
 
 const KILLS: usize = 20;

@@ -29,6 +29,7 @@ mod process;
 #[path = "../servers/redis.rs"]
 #[allow(dead_code, reason = "other test binaries use the rest")]
 mod redis_server;
+mod refusals;
 mod registers;
 mod rollback;
 #[path = "../servers/s3.rs"]

@@ -32,6 +32,11 @@ impl Place {
         Self::on(Redis::start()).await
     }
 
+    /// The same, where it can be reached over a port too.
+    pub async fn with_port() -> Self {
+        Self::on(Redis::start_with_port()).await
+    }
+
     /// On one that has its data again then.
     pub async fn keeping() -> Self {
         Self::on(Redis::start_keeping()).await

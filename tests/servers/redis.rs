@@ -14,7 +14,9 @@ const PATIENCE: Duration = Duration::from_secs(20);
 
 /// Starts the server and ends it when this pipe closes, which it does when the test process is gone.
 const WATCHED: &str = r#"
-redis-server --bind 127.0.0.1 --port "$2" --databases 256 --unixsocket "$1/redis.sock" --dir "$1" --save '' --appendonly "$3" --appendfsync always --daemonize no >"$1/log" 2>&1 &
+folder=$1 port=$2 keeps=$3
+shift 3
+"${REDIS_SERVER:-redis-server}" --bind 127.0.0.1 --port "$port" --databases 256 --unixsocket "$folder/redis.sock" --dir "$folder" --save '' --appendonly "$keeps" --appendfsync always --daemonize no "$@" >"$folder/log" 2>&1 &
 read -r _
 kill -9 $!
 "#;
@@ -25,6 +27,8 @@ pub struct Redis {
     port: u16,
     /// Whether it writes everything to its disk before it answers.
     keeps: bool,
+    /// What else it is started with.
+    options: &'static [&'static str],
     watched: Child,
 }
 
@@ -34,7 +38,12 @@ pub static SHARED: LazyLock<Redis> = LazyLock::new(Redis::start);
 impl Redis {
     /// Starts one and waits until it answers.
     pub fn start() -> Self {
-        Self::start_on(0).unwrap_or_else(|log| panic!("redis-server did not start; its log:\n{log}"))
+        Self::start_as(&[])
+    }
+
+    /// Starts one with these options.
+    pub fn start_as(options: &'static [&'static str]) -> Self {
+        Self::start_on(0, options).unwrap_or_else(|log| panic!("redis-server did not start; its log:\n{log}"))
     }
 
     /// Starts one that has its data again when it is started again.
@@ -54,7 +63,7 @@ impl Redis {
 
     /// Starts it where it was.
     pub fn start_again(&mut self) {
-        self.watched = spawn(&self.folder, self.port, self.keeps);
+        self.watched = spawn(&self.folder, self.port, (self.keeps, self.options));
         self.wait().unwrap_or_else(|log| panic!("redis-server did not start again; its log:\n{log}"));
     }
 
@@ -67,15 +76,15 @@ impl Redis {
     /// Starts one that listens on a free port too; another one when somebody was quicker.
     pub fn start_with_port() -> Self {
         let port = || TcpListener::bind(("127.0.0.1", 0)).unwrap().local_addr().unwrap().port();
-        let started = (0..5).find_map(|_| Self::start_on(port()).ok());
+        let started = (0..5).find_map(|_| Self::start_on(port(), &[]).ok());
         started.expect("one port of five that stays free")
     }
 
     /// The log of one that could not have its port.
-    fn start_on(port: u16) -> Result<Self, String> {
+    fn start_on(port: u16, options: &'static [&'static str]) -> Result<Self, String> {
         let folder = tempfile::tempdir().unwrap();
-        let watched = spawn(&folder, port, false);
-        let redis = Self { folder, port, keeps: false, watched };
+        let watched = spawn(&folder, port, (false, options));
+        let redis = Self { folder, port, keeps: false, options, watched };
         redis.wait()?;
         Ok(redis)
     }
@@ -118,12 +127,13 @@ impl Redis {
     }
 }
 
-fn spawn(folder: &TempDir, port: u16, keeps: bool) -> Child {
+fn spawn(folder: &TempDir, port: u16, (keeps, options): (bool, &[&str])) -> Child {
     Command::new("sh")
         .args(["-c", WATCHED, "redis"])
         .arg(folder.path())
         .arg(port.to_string())
         .arg(if keeps { "yes" } else { "no" })
+        .args(options)
         .stdin(Stdio::piped())
         .spawn()
         .expect("sh starts")

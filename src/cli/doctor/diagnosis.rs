@@ -116,7 +116,7 @@ fn unreachable(facts: &Facts) -> Vec<Finding> {
         (
             "queue",
             "queue_unreachable",
-            facts.queues.as_ref().err(),
+            facts.queues.as_ref().err().filter(|unserved| !unserved.refuses).map(|unserved| &unserved.why),
             "nothing is fetched until it answers. Redis: is it up, does the network reach it, are user, password and \
              database those that were meant (`REDIS_URL`). A file: is it there (`--data`; `tikkun serve` makes it), \
              may this user write to it, is the disk full, does another program hold it locked",
@@ -133,7 +133,19 @@ fn unreachable(facts: &Facts) -> Vec<Finding> {
     let found = |(subject, code, error, to_do): (&str, _, Option<&String>, &str)| {
         Some(finding((Severity::Error, code), subject, error?, to_do))
     };
-    ports.into_iter().filter_map(found).collect()
+    ports.into_iter().filter_map(found).chain(refused(facts)).collect()
+}
+
+/// A queue that answers, and does not do what jobs need.
+fn refused(facts: &Facts) -> Option<Finding> {
+    let unserved = facts.queues.as_ref().err().filter(|unserved| unserved.refuses)?;
+    Some(finding(
+        (Severity::Error, "queue_refuses"),
+        "queue",
+        &unserved.why,
+        "it answers and refuses: mend what its answer names. What wants another server, user or password is set in \
+         `REDIS_URL`; everything else is waited out, and jobs go on by themselves",
+    ))
 }
 
 /// The queues that matter: those of the job that was asked for, else every one where something waits, every
@@ -315,8 +327,9 @@ fn outbox(facts: &Facts) -> Option<Finding> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::facts::{ForeignSchedule, Rules, UnknownFunction};
+    use super::super::facts::{ForeignSchedule, Patient, Rules, UnknownFunction, Unserved};
     use super::*;
+    use crate::job::{Args, JobRecord, JobState, NewJob};
     use crate::queue::{LeadershipState, PausedQueue, ProcessRecord, QueueCounts};
     use crate::store::OutboxSummary;
 
@@ -391,7 +404,7 @@ mod tests {
         facts.queues.as_mut().unwrap().scheduler = None;
         let expected = [(Severity::Error, "attachments_unreachable"), (Severity::Warning, "no_scheduler")];
         assert_eq!(told(&facts), expected);
-        facts.queues = Err("locked".into());
+        facts.queues = Err(Unserved { why: "locked".into(), refuses: false });
         facts.database = Err("locked".into());
         let codes: Vec<_> = told(&facts).into_iter().map(|(_, code)| code).collect();
         assert_eq!(codes, ["database_unreachable", "queue_unreachable", "attachments_unreachable"]);
@@ -403,6 +416,33 @@ mod tests {
         let found = diagnose(&facts);
         assert_eq!(told(&facts), [(Severity::Notice, "attachments_one_by_one")]);
         assert!(found[0].what.contains("501 NotImplemented"), "{found:?}");
+    }
+
+    #[test]
+    fn a_queue_that_answers_and_refuses_is_not_called_unreachable() {
+        let mut facts = well();
+        facts.queues = Err(Unserved { why: "NOPERM".into(), refuses: true });
+        assert_eq!(told(&facts), [(Severity::Error, "queue_refuses")]);
+    }
+
+    #[test]
+    fn that_a_job_runs_is_believed_of_a_lease_and_of_no_status() {
+        let mut facts = well();
+        let new = NewJob::new("a", "maintenance", "f", Args::default());
+        let entry = JobRecord {
+            state: JobState::Started,
+            attempt: 1,
+            started_at: Some(facts.now),
+            ..JobRecord::of(new, facts.now)
+        };
+        facts.asked = Some("a".to_owned());
+        facts.patients = vec![Patient { entry: Some(entry.clone()), registered: true, ..Patient::default() }];
+        assert_eq!(told(&facts), [(Severity::Error, "held_by_nobody")]);
+        facts.queues.as_mut().unwrap().held.insert(entry.id.clone());
+        assert_eq!(told(&facts), [(Severity::Notice, "runs")]);
+        facts.queues.as_mut().unwrap().held.clear();
+        facts.queues.as_mut().unwrap().lost.push(entry);
+        assert_eq!(told(&facts), [(Severity::Error, "worker_died")]);
     }
 
     #[test]

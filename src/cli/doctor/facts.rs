@@ -1,12 +1,12 @@
 //! What an examination looks at: values only, so that the diagnosis can be tested on made-up ones.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 
 use crate::job::background::BackgroundJob;
-use crate::job::{JobRecord, KindName, QueueName};
+use crate::job::{JobId, JobRecord, KindName, QueueName};
 use crate::queue::{LeadershipState, PausedQueue, ProcessRecord, QueueCounts, Risk};
 use crate::store::OutboxSummary;
 
@@ -24,13 +24,22 @@ pub(super) struct Facts {
     /// What in the database may keep our changes from being made.
     pub hindrances: Vec<String>,
     /// The queues.
-    pub queues: Result<Queues, String>,
+    pub queues: Result<Queues, Unserved>,
     /// Whether attachments can be reached; if so, with which words their store refuses bulk deletions.
     pub attachments: Result<Option<String>, String>,
     /// The job that was asked for; none: the whole service is examined.
     pub asked: Option<String>,
     /// The jobs under examination: the one asked for, or every active background job up to a limit.
     pub patients: Vec<Patient>,
+}
+
+/// Why nothing is known of the queues.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Unserved {
+    /// In words.
+    pub why: String,
+    /// It answers, and refuses.
+    pub refuses: bool,
 }
 
 /// Settings that say what is wrong.
@@ -80,6 +89,8 @@ pub(super) struct Queues {
     pub unknown: Vec<UnknownFunction>,
     /// Jobs that are lent to no live process.
     pub lost: Vec<JobRecord>,
+    /// Jobs that live processes hold under their leases, of the queues that matter.
+    pub held: HashSet<JobId>,
     /// How jobs may be lost with the broker.
     pub risks: Vec<Risk>,
 }

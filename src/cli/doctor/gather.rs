@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use chrono::Utc;
 
-use super::facts::{Facts, ForeignSchedule, Patient, Queues, Rules, UnknownFunction};
+use super::facts::{Facts, ForeignSchedule, Patient, Queues, Rules, UnknownFunction, Unserved};
 use crate::actors::SCHEDULER_ROLE;
 use crate::blob::BlobStore;
 use crate::config::{Loaded, Settings};
@@ -30,7 +30,7 @@ pub(super) async fn gather(loaded: &Loaded, limit: Duration, asked: Option<&str>
     let diagnostics = settings.diagnostics.enabled;
     let (database, queues, attachments) = futures::join!(
         look(&reach.store, limit, read_database),
-        look(&reach.broker, limit, async |broker| read_queues(&**broker, diagnostics).await),
+        look_at_queues(&reach.broker, limit, diagnostics),
         look(&reach.blobs, limit, async |blobs: &Arc<dyn BlobStore>| {
             blobs.check().await.map(|()| blobs.bulk_refusal())
         }),
@@ -45,7 +45,14 @@ pub(super) async fn gather(loaded: &Loaded, limit: Duration, asked: Option<&str>
     let patients = within(limit, patients(store, broker, diagnostics, asked)).await;
     let (queues, patients) = match patients {
         Ok(patients) => (queues, patients),
-        Err(fault) => (queues.and(Err(fault.chain())), Vec::new()),
+        Err(fault) => (queues.and(Err(unserved(&fault))), Vec::new()),
+    };
+    let queues = match (queues, broker) {
+        (Ok(queues), Some(broker)) => {
+            let held = within(limit, held(broker, &queues, &patients)).await;
+            held.map(|held| Queues { held, ..queues }).map_err(|fault| unserved(&fault))
+        }
+        (queues, _) => queues,
     };
     // Rows have the database's time.
     let now = match store {
@@ -106,6 +113,23 @@ async fn look<P, T>(
     }
 }
 
+async fn look_at_queues(
+    port: &Result<Arc<dyn Broker>, OpenError>,
+    limit: Duration,
+    diagnostics: bool,
+) -> Result<Queues, Unserved> {
+    match port {
+        Ok(broker) => {
+            within(limit, read_queues(&**broker, diagnostics)).await.map_err(|fault| unserved(&fault))
+        }
+        Err(error) => Err(Unserved { why: error.to_string(), refuses: false }),
+    }
+}
+
+fn unserved(fault: &Fault) -> Unserved {
+    Unserved { why: fault.chain(), refuses: fault.kind() != FaultKind::Unavailable }
+}
+
 async fn within<T>(limit: Duration, answer: impl Future<Output = Result<T, Fault>>) -> Result<T, Fault> {
     let late = || {
         let text = format!("no answer within {}", humantime::format_duration(limit));
@@ -120,7 +144,7 @@ async fn read_database(store: &Store) -> Result<(OutboxSummary, Vec<String>), Fa
 }
 
 async fn read_queues(broker: &dyn Broker, diagnostics: bool) -> Result<Queues, Fault> {
-    broker.check().await?;
+    broker.prove().await?;
     let lost = lost(broker).await?;
     let counts = broker.counts().await?;
     let mut unknown = BTreeMap::<_, usize>::new();
@@ -152,8 +176,23 @@ async fn read_queues(broker: &dyn Broker, diagnostics: bool) -> Result<Queues, F
             .map(|((queue, function), jobs)| UnknownFunction { queue, function, jobs })
             .collect(),
         lost,
+        held: HashSet::new(),
         risks: broker.risks().await?,
     })
+}
+
+/// Which jobs under examination, as far as they have started, a live process holds under its lease.
+async fn held(broker: &dyn Broker, queues: &Queues, patients: &[Patient]) -> Result<HashSet<JobId>, Fault> {
+    let started = patients.iter().filter_map(|one| one.entry.as_ref());
+    let started = started.filter(|entry| entry.state == JobState::Started);
+    let from: BTreeSet<_> = started.map(|entry| &entry.queue).collect();
+    let mut held = HashSet::new();
+    for process in &queues.processes {
+        for queue in &from {
+            held.extend(broker.held(queue, &process.id).await?.into_iter().map(|one| one.job.id));
+        }
+    }
+    Ok(held)
 }
 
 /// Jobs that are lent out, but to none of the processes that live; those that a worker which is none of ours began are

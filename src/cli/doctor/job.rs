@@ -183,15 +183,31 @@ fn open_entry(facts: &Facts, entry: &JobRecord, queues: &Queues) -> Option<Findi
                 )
             })
         }
-        JobState::Started => started(facts, entry),
+        JobState::Started => started(facts, entry, queues),
         JobState::Queued | JobState::Finished | JobState::Failed | JobState::Canceled => None,
     }
 }
 
-/// A job that a living process has in hand. How long one may take that was enqueued without a limit only its
-/// worker knows.
-fn started(facts: &Facts, entry: &JobRecord) -> Option<Finding> {
+/// A job that has started. How long one may take that was enqueued without a limit only its worker knows. That it runs is
+/// believed of what a live process holds under its lease, and of what no process of Tikkun ever began.
+fn started(facts: &Facts, entry: &JobRecord, queues: &Queues) -> Option<Finding> {
     let ran = entry.started_at.and_then(|at| age(facts.now, at))?;
+    if entry.attempt > 0 && !queues.held.contains(&entry.id) {
+        // One whose lease is over is told as such.
+        let is_lost = queues.lost.iter().any(|job| job.id == entry.id);
+        return (!is_lost).then(|| {
+            finding(
+                (Severity::Error, "held_by_nobody"),
+                format!("job {}", entry.id),
+                format!(
+                    "it is marked as started{}, and no process of Tikkun holds it: unless a worker of RQ runs it, nobody does",
+                    since(facts, entry.started_at)
+                ),
+                "look again in a moment: it may have just ended. If it stays so, put it into its queue anew under its id (in \
+                 Python `Queue(name).enqueue_job(Job.fetch(id))`): what lies in a queue is run, whatever its status says",
+            )
+        });
+    }
     let limit = entry.timeout.and_then(Limit::duration);
     let subject = format!("job {}", entry.id);
     let span = humantime::format_duration;

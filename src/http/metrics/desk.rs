@@ -40,7 +40,8 @@ impl MetricsDesk {
     fn probe(&self) {
         let stopped = self.probes.stopped().len();
         let started = self.probes.started.load(Ordering::Acquire);
-        let ready = started && stopped == 0 && !self.probes.leaving.load(Ordering::Acquire);
+        let proven = self.probes.turns.unproven().is_empty();
+        let ready = started && proven && stopped == 0 && !self.probes.leaving.load(Ordering::Acquire);
         STOPPED_LOOPS.gauge(&[]).set(stopped as f64);
         READY.gauge(&[]).set(f64::from(u8::from(ready)));
     }

@@ -15,6 +15,7 @@ use crate::job::{JobId, JobRecord, JobState, KindName, NewJob, ProcessId, QueueN
 use super::database::{Database, fault};
 use super::doorbell::Doorbell;
 use super::leases::{Leases, processes};
+use super::resettled::{self, Unanswered};
 use super::stops::Stops;
 use super::{enqueue, fetch, history, look, pauses, requeue, role, schedules, settle, upkeep};
 use crate::queue::broker::Broker;
@@ -30,6 +31,7 @@ pub struct Embedded {
     leases: Leases,
     doorbell: Arc<Doorbell>,
     stops: Stops,
+    unanswered: Unanswered,
     /// Ends with the broker.
     _watcher: AbortOnDropHandle<()>,
 }
@@ -41,7 +43,8 @@ impl Embedded {
         let doorbell = Arc::new(Doorbell::default());
         let watcher = tokio::spawn(Arc::clone(&doorbell).watch(Arc::clone(&database)));
         let _watcher = AbortOnDropHandle::new(watcher);
-        Ok(Self { database, leases: Leases::default(), doorbell, stops: Stops::default(), _watcher })
+        let (leases, stops, unanswered) = (Leases::default(), Stops::default(), Unanswered::default());
+        Ok(Self { database, leases, doorbell, stops, unanswered, _watcher })
     }
 }
 
@@ -90,9 +93,11 @@ impl Broker for Embedded {
     }
 
     async fn settle(&self, settlements: &[Settlement]) -> Result<Vec<Settled>, Fault> {
-        let answers = settle::settle(&self.database, settlements)
-            .await
-            .map_err(|error| fault(error, format!("settle {} deliveries", settlements.len())))?;
+        let failed = |error| fault(error, format!("settle {} deliveries", settlements.len()));
+        let begun = self.unanswered.begin(settlements);
+        let mut answers = settle::settle(&self.database, settlements).await.map_err(failed)?;
+        resettled::put_right(&self.database, settlements, &begun, &mut answers).await.map_err(failed)?;
+        self.unanswered.end(settlements);
         for one in settlements {
             match &one.verdict {
                 Verdict::Ack { .. } | Verdict::Bury { .. } | Verdict::Stop { .. } => {}

@@ -11,9 +11,10 @@ use parking_lot::Mutex;
 use crate::job::ProcessId;
 
 use super::database::{Database, millis, now, time};
+use super::role;
 use super::row::{JobRow, batch, unreadable};
-use super::{incarnation, role};
 use crate::queue::delivery::Orphan;
+use crate::queue::incarnation;
 use crate::queue::lease_watch::{Lease, LeaseWatch};
 use crate::queue::seen::ProcessRecord;
 

@@ -14,6 +14,7 @@ use crate::job::{JobState, Limit, QueueEnd};
 use super::database::{Database, millis, now};
 use super::history::entry;
 use super::place::Places;
+use super::resettled::mark;
 use super::row::batch;
 use crate::queue::delivery::{Settled, Settlement, Verdict};
 
@@ -49,6 +50,7 @@ struct Returned<'a> {
     failures: u32,
     orphaned: u32,
     error: Option<&'a str>,
+    mark: String,
 }
 
 /// A delivery whose job waits in another queue from now on.
@@ -102,9 +104,7 @@ async fn sort<'a>(
     let mut seen = HashSet::with_capacity(settlements.len());
     for one in settlements.iter().filter(|one| seen.insert(one.execution.as_str())) {
         match &one.verdict {
-            Verdict::Ack { keep, .. } | Verdict::Bury { keep, .. } | Verdict::Stop { keep, .. }
-                if is_zero(*keep) =>
-            {
+            Verdict::Ack { .. } | Verdict::Bury { .. } | Verdict::Stop { .. } if one.verdict.drops() => {
                 sorted.dropped.push(Dropped { job: one.job.as_str(), execution: one.execution.as_str() });
             }
             Verdict::Ack { result, keep } => {
@@ -144,10 +144,6 @@ async fn sort<'a>(
     Ok(sorted)
 }
 
-fn is_zero(keep: Limit) -> bool {
-    keep.duration().is_some_and(|keep| keep.is_zero())
-}
-
 fn ended(one: &Settlement, state: JobState, keep: Limit, now: i64) -> Ended<'_> {
     Ended {
         job: one.job.as_str(),
@@ -171,6 +167,7 @@ fn returned(one: &Settlement, position: i64) -> Returned<'_> {
         failures: 0,
         orphaned: 0,
         error: None,
+        mark: mark(one),
     }
 }
 
@@ -242,7 +239,7 @@ async fn return_rows(
              due_at = given.value ->> 'due_at', failures = failures + (given.value ->> 'failures'),
              orphaned = orphaned + (given.value ->> 'orphaned'),
              retries_left = max(retries_left - (given.value ->> 'failures'), 0),
-             error = coalesce(given.value ->> 'error', error),
+             error = coalesce(given.value ->> 'error', error), settled = given.value ->> 'mark',
              enqueued_at = iif(given.value ->> 'state' = 'queued', ?2, enqueued_at),
              history = CASE
                  WHEN given.value ->> 'failures' THEN ",

@@ -6,13 +6,15 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 
+use super::fitness::{self, Fitness};
 use super::leases::{self, Leases};
 use super::lent::Lent;
 use super::marks::{mark, stored};
 use super::orders::Orders;
 use super::risks;
-use super::server::{Fields, Server};
+use super::server::{Ended, Fields, Server};
 use super::tend;
+use super::troubles::Troubles;
 use super::wait::Waiters;
 use super::wire;
 use crate::fault::{Fault, FaultKind};
@@ -28,11 +30,22 @@ pub(super) struct Rq {
     waiters: Waiters,
     orders: Orders,
     leases: Leases,
+    fitness: Fitness,
+    not_promoted: Troubles,
+    not_rescued: Troubles,
 }
 
 impl Rq {
     pub(super) fn new(server: Server, orders: Orders) -> Self {
-        Self { server: Arc::new(server), waiters: Waiters::default(), orders, leases: Leases::default() }
+        Self {
+            server: Arc::new(server),
+            waiters: Waiters::default(),
+            orders,
+            leases: Leases::default(),
+            fitness: Fitness::default(),
+            not_promoted: Troubles::default(),
+            not_rescued: Troubles::default(),
+        }
     }
 }
 
@@ -71,10 +84,21 @@ impl Broker for Rq {
     }
 
     async fn settle(&self, settlements: &[Settlement]) -> Result<Vec<Settled>, Fault> {
-        self.server.settle(settlements).await
+        let Ended { settled, more_to_release } = self.server.settle(settlements).await?;
+        if more_to_release {
+            // The end is written; what is left of this has its trace on the server, for whoever tends it.
+            let server = Arc::clone(&self.server);
+            tokio::spawn(async move {
+                if let Err(fault) = server.release(u32::MAX).await {
+                    tracing::warn!(error = fault.chain(), "dependents of ended jobs are let go later");
+                }
+            });
+        }
+        Ok(settled)
     }
 
     async fn renew_lease(&self, process: &ProcessRecord, ttl: Duration) -> Result<bool, Fault> {
+        self.fitness.look_once(&self.server).await?;
         self.server.workers.named_after(process);
         self.orders.begin(&self.server, process).await?;
         self.leases.renew(&self.server, process, ttl).await
@@ -101,7 +125,7 @@ impl Broker for Rq {
     }
 
     async fn orphans(&self, max: u32) -> Result<Vec<Orphan>, Fault> {
-        self.leases.orphans(&self.server, max).await
+        self.leases.orphans(&self.server, max, &self.not_rescued).await
     }
 
     async fn tend(&self, max: u32) -> Result<Vec<Abandoned>, Fault> {
@@ -112,14 +136,19 @@ impl Broker for Rq {
         let server = &self.server;
         let mut call = server.prepare(&server.scripts.promote);
         call.arg(max).arg(gethostname::gethostname().to_string_lossy().as_ref()).arg(std::process::id());
-        server.link.invoke(&call, || "promote due jobs".to_owned()).await
+        let (moved, troubles): (u32, Vec<String>) =
+            server.link.invoke(&call, || "promote due jobs".to_owned()).await?;
+        self.not_promoted.tell(troubles, "due jobs of a queue cannot be put into it");
+        Ok(moved)
     }
 
     async fn expire(&self, max: u32) -> Result<u32, Fault> {
         let server = &self.server;
         let mut call = server.prepare(&server.scripts.expire);
         call.arg(max);
-        server.link.invoke(&call, || "drop ended jobs".to_owned()).await
+        let dropped = server.link.invoke(&call, || "drop ended jobs".to_owned()).await?;
+        server.free_keys().await?;
+        Ok(dropped)
     }
 
     async fn trim(&self, budget: Budget, max: u32) -> Result<u32, Fault> {
@@ -288,5 +317,9 @@ impl Broker for Rq {
         commands.set(self.server.keys.check(), chrono::Utc::now().timestamp());
         self.server.link.ask::<(String,)>(&commands, || "check the queue".to_owned()).await?;
         Ok(())
+    }
+
+    async fn prove(&self) -> Result<(), Fault> {
+        fitness::prove(&self.server).await
     }
 }

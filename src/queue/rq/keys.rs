@@ -100,6 +100,11 @@ impl Keys {
         format!("{}:memory", self.ours)
     }
 
+    /// A list that there never is.
+    pub(super) fn proof(&self) -> String {
+        format!("{}:proof:nothing", self.ours)
+    }
+
     /// What a check writes.
     pub(super) fn check(&self) -> String {
         format!("{}:check", self.ours)

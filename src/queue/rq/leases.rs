@@ -3,7 +3,7 @@
 //! A lease is over when its score has passed on the server's clock, or when it was watched standing still for its time:
 //! after a failover to a server whose clock is behind, scores lie too far ahead.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
 use parking_lot::Mutex;
@@ -11,10 +11,12 @@ use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 
 use super::server::{Fields, Server};
+use super::troubles::Troubles;
 use super::wire;
 use crate::fault::{Fault, FaultKind};
 use crate::job::{ExecutionId, ProcessId, QueueName};
 use crate::queue::delivery::Orphan;
+use crate::queue::incarnation;
 use crate::queue::lease_watch::{Lease, LeaseWatch};
 use crate::queue::seen::ProcessRecord;
 
@@ -33,19 +35,8 @@ pub(super) struct Leases {
     beaten: Mutex<Option<Instant>>,
     /// What was seen of the leases of all, and when.
     watch: Mutex<(LeaseWatch, Option<Instant>)>,
-}
-
-/// A process as its lease has it on the server.
-#[derive(Serialize, Deserialize)]
-struct Written {
-    #[serde(flatten)]
-    process: ProcessRecord,
-    /// How long its lease lasts; 0 in those of older versions.
-    #[serde(default)]
-    ttl_ms: u64,
-    /// Another one with each renewal; none in those of older versions.
-    #[serde(default)]
-    renewal: Option<i64>,
+    /// Executions of which was told already that others have taken their jobs.
+    told: Mutex<HashSet<String>>,
 }
 
 impl Leases {
@@ -57,9 +48,7 @@ impl Leases {
         ttl: Duration,
     ) -> Result<bool, Fault> {
         let millis = wire::millis(ttl);
-        let written = Written { process: process.clone(), ttl_ms: millis, renewal: Some(fastrand::i64(..)) };
-        let record = serde_json::to_string(&written)
-            .map_err(|error| Fault::new(FaultKind::Permanent, "write down a process").because(error))?;
+        let record = written(process, millis)?;
         let was_granted = self.granted.lock().contains_key(&process.id);
         // With the first lease jobs come: by then their workers are on the registers.
         if !was_granted {
@@ -109,17 +98,24 @@ impl Leases {
         note_request(server).await
     }
 
-    /// Deliveries of processes without a lease.
-    pub(super) async fn orphans(&self, server: &Server, max: u32) -> Result<Vec<Orphan>, Fault> {
+    /// Deliveries of processes without a lease. What cannot be told of a queue holds up no other.
+    pub(super) async fn orphans(
+        &self,
+        server: &Server,
+        max: u32,
+        troubles: &Troubles,
+    ) -> Result<Vec<Orphan>, Fault> {
         let ttl = server.memory.known().ttl;
-        let over = self.stand_still(server, ttl).await?;
+        let over = self.over(server, ttl).await?;
         let mut call = server.prepare(&server.scripts.orphans);
         call.arg(max).arg(ttl);
-        for (process, score) in over {
-            call.arg(process.as_str()).arg(score);
+        for (process, record) in over {
+            call.arg(process.as_str()).arg(record);
         }
-        let found: Vec<(String, String, String, String, Fields)> =
+        type Found = (String, String, String, String, Fields);
+        let (found, untold): (Vec<Found>, Vec<String>) =
             server.link.invoke(&call, || "look for orphans".to_owned()).await?;
+        troubles.tell(untold, "whether jobs of a queue still run cannot be told");
         let orphan =
             |(execution, process, queue, id, fields): (String, String, String, String, Fields)| Orphan {
                 delivery: server.delivery(ExecutionId::from(execution), &QueueName::from(queue), &id, fields),
@@ -128,25 +124,27 @@ impl Leases {
         Ok(found.into_iter().map(orphan).collect())
     }
 
-    /// Takes a look at all leases; says which were watched standing still for their time, each with its score. `ttl` is that
-    /// of this process in milliseconds, for those that do not say their own.
-    async fn stand_still(&self, server: &Server, ttl: u64) -> Result<Vec<(ProcessId, i64)>, Fault> {
+    /// Takes a look at all leases; says which are over, each with its record as it was read: those of processes of this
+    /// host that are known to be dead, and those that were watched standing still for their time. `ttl` is that of this
+    /// process in milliseconds, for those that do not say their own.
+    async fn over(&self, server: &Server, ttl: u64) -> Result<Vec<(ProcessId, String)>, Fault> {
         let mut commands = redis::pipe();
         commands.zrange_withscores(server.keys.leases(), 0, -1).hgetall(server.keys.processes());
         let (scores, records): (Vec<(String, f64)>, HashMap<String, String>) =
             server.link.ask(&commands, || "look at leases".to_owned()).await?;
         let lease = |(process, score): &(String, f64)| {
             let written = records.get(process).and_then(|text| serde_json::from_str::<Written>(text).ok());
-            let (its_own, renewal) = written.map_or((0, None), |written| (written.ttl_ms, written.renewal));
-            let millis = if its_own > 0 { its_own } else { ttl };
+            let its_own = written.as_ref().map_or(0, |written| written.ttl_ms);
+            let renewal = written.as_ref().and_then(|written| written.renewal);
             Lease {
                 process: ProcessId::from(process.as_str()),
                 renewals: renewal.unwrap_or(*score as i64),
-                ttl: Duration::from_millis(millis),
-                gone: false,
+                ttl: Duration::from_millis(if its_own > 0 { its_own } else { ttl }),
+                gone: written.is_some_and(|written| written.is_gone()),
             }
         };
-        let leases: Vec<_> = scores.iter().map(lease).filter(|lease| !lease.ttl.is_zero()).collect();
+        let known = |lease: &Lease| !lease.ttl.is_zero() || lease.gone;
+        let leases: Vec<_> = scores.iter().map(lease).filter(known).collect();
         let now = Instant::now();
         let mut guard = self.watch.lock();
         let (watch, looked) = &mut *guard;
@@ -155,12 +153,10 @@ impl Leases {
         if looked.replace(now).is_none_or(|looked| now.duration_since(looked) > gap) {
             *watch = LeaseWatch::default();
         }
-        let over = watch.look(&leases, now.into_std());
-        let score = |lease: Lease| {
-            let (_, score) = scores.iter().find(|(process, _)| *process == lease.process.as_str())?;
-            Some((lease.process, *score as i64))
-        };
-        Ok(over.into_iter().filter_map(score).collect())
+        let over = watch.look(&leases, now.into_std()).into_iter();
+        let with_record =
+            |lease: Lease| (records.get(lease.process.as_str()).cloned().unwrap_or_default(), lease.process);
+        Ok(over.map(with_record).map(|(record, process)| (process, record)).collect())
     }
 
     /// Only an outage is the caller's to wait for: readers that cannot be told otherwise are no reason not to work.
@@ -199,10 +195,12 @@ impl Leases {
         let mut beat = server.prepare(&server.scripts.beat);
         beat.arg(process.id.as_str()).arg(&names).arg(server.workers.retiring());
         let lost: Vec<String> = server.link.invoke(&beat, || "keep RQ workers alive".to_owned()).await?;
-        for execution in lost {
+        let told = std::mem::replace(&mut *self.told.lock(), lost.iter().cloned().collect());
+        for execution in lost.iter().filter(|execution| !told.contains(*execution)) {
             tracing::warn!(
                 execution,
-                "a running job was taken off RQ's registers by somebody else; its end will not count"
+                "a running job was canceled, deleted or taken over by somebody else; it runs on, and where it stands is \
+                 theirs to say"
             );
         }
         *self.beaten.lock() = Some(Instant::now());
@@ -240,4 +238,35 @@ pub(super) async fn processes(server: &Server) -> Result<Vec<ProcessRecord>, Fau
     }
     processes.sort_by(|a, b| (a.started_at, &a.id).cmp(&(b.started_at, &b.id)));
     Ok(processes)
+}
+
+/// A process as its lease has it on the server.
+#[derive(Serialize, Deserialize)]
+struct Written {
+    #[serde(flatten)]
+    process: ProcessRecord,
+    /// The mark by which others on its host see at once that it is dead.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    incarnation: Option<String>,
+    /// How long its lease lasts; 0 in those of older versions.
+    #[serde(default)]
+    ttl_ms: u64,
+    /// Another one with each renewal; none in those of older versions.
+    #[serde(default)]
+    renewal: Option<i64>,
+}
+
+impl Written {
+    /// Whether it ran on this host, and is surely dead.
+    fn is_gone(&self) -> bool {
+        self.incarnation.as_ref().is_some_and(|mark| incarnation::is_gone(self.process.pid, mark))
+    }
+}
+
+/// The record of a process that renews its lease for `ttl_ms`.
+pub(super) fn written(process: &ProcessRecord, ttl_ms: u64) -> Result<String, Fault> {
+    let incarnation = incarnation::mark(process.pid);
+    let written = Written { process: process.clone(), incarnation, ttl_ms, renewal: Some(fastrand::i64(..)) };
+    serde_json::to_string(&written)
+        .map_err(|error| Fault::new(FaultKind::Permanent, "write down a process").because(error))
 }

@@ -5,7 +5,9 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 use redis::aio::MultiplexedConnection;
-use redis::{AsyncConnectionConfig, Client, FromRedisValue, RedisError, RedisResult, ScriptInvocation};
+use redis::{
+    AsyncConnectionConfig, Client, ErrorKind, FromRedisValue, RedisError, RedisResult, ScriptInvocation,
+};
 
 use crate::fault::{Fault, FaultKind};
 
@@ -26,6 +28,11 @@ pub(super) struct Link {
 impl Link {
     pub(super) fn new(client: Client) -> Self {
         Self { client, shared: Mutex::new(None) }
+    }
+
+    /// As whom the server knows us.
+    pub(super) fn user(&self) -> &str {
+        self.client.get_connection_info().redis_settings().username().unwrap_or("default")
     }
 
     /// Calls a script on the shared connection.
@@ -110,22 +117,78 @@ pub(super) fn is_of_connection(error: &RedisError) -> bool {
         || error.is_unrecoverable_error()
 }
 
-/// What the caller should do about `error`.
+/// What the caller should do about `error`. Whatever the server refuses for a reason of its own, known here or not,
+/// says nothing about the request: the same is asked again. Only a key that holds something else, or an answer that
+/// cannot be read, stays as it is.
 pub(super) fn fault(error: RedisError, what: String) -> Fault {
-    let waits = is_of_connection(&error)
-        || matches!(
-            error.code(),
-            Some(
-                "LOADING"
-                    | "BUSY"
-                    | "READONLY"
-                    | "MASTERDOWN"
-                    | "OOM"
-                    | "CLUSTERDOWN"
-                    | "NOREPLICAS"
-                    | "MISCONF"
-            )
-        );
-    let kind = if waits { FaultKind::Unavailable } else { FaultKind::Permanent };
-    Fault::new(kind, what).because(error)
+    Fault::new(kind(&error), what).because(error)
+}
+
+fn kind(error: &RedisError) -> FaultKind {
+    if error.kind() == ErrorKind::AuthenticationFailed {
+        return FaultKind::Retryable;
+    }
+    if is_of_connection(error) {
+        return FaultKind::Unavailable;
+    }
+    let Some((code, text)) = refusal(error) else { return FaultKind::Permanent };
+    match &*code {
+        "LOADING" | "BUSY" | "MASTERDOWN" | "CLUSTERDOWN" | "TRYAGAIN" => FaultKind::Unavailable,
+        "WRONGTYPE" => FaultKind::Permanent,
+        // Redis 6.2 wraps whatever it refuses within a script.
+        "ERR" if text.contains("WRONGTYPE") => FaultKind::Permanent,
+        _ => FaultKind::Retryable,
+    }
+}
+
+/// The code and the text of what the server refused, of several commands the first; none: it is no refusal.
+pub(super) fn refusal(error: &RedisError) -> Option<(String, String)> {
+    let text = |one: &redis::ServerError| one.details().unwrap_or_default().to_owned();
+    let errors = error.clone().into_server_errors();
+    let first = errors.as_deref().and_then(<[_]>::first).map(|(_, one)| (one.code().to_owned(), text(one)));
+    first.or_else(|| Some((error.code()?.to_owned(), error.detail().unwrap_or_default().to_owned())))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn of(answer: &str) -> FaultKind {
+        let answer = redis::parse_redis_value(format!("-{answer}\r\n").as_bytes()).unwrap();
+        let error = answer.extract_error().unwrap_err();
+        fault(error, "settle".to_owned()).kind()
+    }
+
+    #[test]
+    fn what_the_server_refuses_for_its_own_reasons_is_asked_again_whatever_its_code() {
+        for answer in [
+            "NOAUTH Authentication required.",
+            "NOPERM this user has no permissions to run the 'evalsha' command",
+            "READONLY You can't write against a read only replica.",
+            "MISCONF Redis is configured to save RDB snapshots",
+            "OOM command not allowed when used memory > 'maxmemory'.",
+            "NOREPLICAS Not enough good replicas to write.",
+            "REFUSED XADD: ERR The user executing the script can't run this command or subcommand",
+            "ERR The user executing the script can't run this command or subcommand script: 0a, on @user_script:1.",
+            "ERR Error running script (call to f_0a): @user_script:1: @user_script: 1: -READONLY You can't write",
+            "SOMETHING that no Redis of today says",
+        ] {
+            assert_eq!(of(answer), FaultKind::Retryable, "{answer}");
+        }
+        for answer in
+            ["LOADING Redis is loading", "BUSY Redis is busy", "MASTERDOWN", "CLUSTERDOWN", "TRYAGAIN"]
+        {
+            assert_eq!(of(answer), FaultKind::Unavailable, "{answer}");
+        }
+    }
+
+    #[test]
+    fn a_key_of_another_type_stays_as_it_is() {
+        for answer in [
+            "WRONGTYPE Operation against a key holding the wrong kind of value script: 0a, on @user_script:1.",
+            "ERR Error running script (call to f_0a): @user_script:1: WRONGTYPE Operation against a key",
+        ] {
+            assert_eq!(of(answer), FaultKind::Permanent, "{answer}");
+        }
+    }
 }

@@ -7,10 +7,10 @@
 use parking_lot::Mutex;
 use tokio::sync::{Mutex as Turns, MutexGuard};
 
-use super::leases::queue_list;
+use super::leases::{queue_list, written};
 use super::server::Server;
 use super::wire::Hash;
-use crate::fault::{Fault, FaultKind};
+use crate::fault::Fault;
 use crate::job::ExecutionId;
 use crate::queue::seen::ProcessRecord;
 
@@ -100,8 +100,7 @@ impl Server {
     async fn write_back(&self) -> Result<(), Fault> {
         let known = self.memory.known();
         let Some(process) = known.process else { return Ok(()) };
-        let record = serde_json::to_string(&process)
-            .map_err(|error| Fault::new(FaultKind::Permanent, "write down a process").because(error))?;
+        let record = written(&process, known.ttl)?;
         let mut call = self.prepare(&self.scripts.write_back);
         call.arg(process.id.as_str()).arg(record).arg(known.ttl).arg(queue_list(&process.queues));
         for held in self.held_here() {

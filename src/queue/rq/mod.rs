@@ -3,8 +3,8 @@
 //!
 //! Read in this order: `address` and `link` (the way to the server), `keys` and `wire` (what lies on the server), `codec` (a call and its result), `callbacks`, `scripts` (the atomic
 //! steps), `server` with `lent` and `ending` (the path of a job), `wait` (who is woken), `leases` and `workers` (what RQ's readers see), `orders`
-//! (what people ask of them), `memory` and `risks` (a server that forgets), `look`, `attempts` and `search`, `outline` and `listing`, `stop`, `tend`
-//! (what RQ's own workers left behind).
+//! (what people ask of them), `fitness` (a server that cannot carry jobs), `memory` and `risks` (one that forgets), `look`, `attempts` and `search`, `outline` and `listing`, `stop`, `tend`
+//! (what RQ's own workers left behind), `troubles`.
 
 mod address;
 mod attempts;
@@ -12,6 +12,7 @@ mod broker;
 mod callbacks;
 mod codec;
 mod ending;
+mod fitness;
 mod keys;
 mod leases;
 mod lent;
@@ -26,8 +27,10 @@ mod risks;
 mod scripts;
 mod search;
 mod server;
+mod steps;
 mod stop;
 mod tend;
+mod troubles;
 mod wait;
 mod wire;
 mod workers;

@@ -2,18 +2,18 @@
 
 use redis::Script;
 
-/// Script text behind the functions that all share.
+/// Script text behind the functions that all share, and behind those that only some do.
 macro_rules! script {
-    ($name:literal) => {
+    ($($part:literal),+) => {
         Script::new(concat!(
             include_str!("scripts/prelude.lua"),
-            include_str!(concat!("scripts/", $name, ".lua"))
+            $(include_str!(concat!("scripts/", $part, ".lua"))),+
         ))
     };
 }
 
 macro_rules! scripts {
-    ($($(#[$doc:meta])* $field:ident = $name:literal;)*) => {
+    ($($(#[$doc:meta])* $field:ident = $($part:literal),+;)*) => {
         /// Every script, ready to be called by its digest; the server is given the text when it does not know it.
         pub(super) struct Scripts {
             $($(#[$doc])* pub(super) $field: Script,)*
@@ -21,7 +21,7 @@ macro_rules! scripts {
 
         impl Scripts {
             pub(super) fn new() -> Self {
-                Self { $($field: script!($name),)* }
+                Self { $($field: script!($($part),+),)* }
             }
         }
     };
@@ -33,7 +33,9 @@ scripts! {
     /// Takes jobs for free slots.
     take = "take";
     /// Ends deliveries.
-    settle = "settle";
+    settle = "proof", "settle";
+    /// Tries, on keys of no job, whether the server does all that is needed.
+    prove = "proof", "prove";
     /// What a process holds.
     held = "held";
     /// Makes or renews a lease.
@@ -48,6 +50,10 @@ scripts! {
     promote = "promote";
     /// Drops what has been kept long enough.
     expire = "expire";
+    /// Forgets unique keys that nobody holds.
+    free_keys = "free_keys";
+    /// Lets go dependents that were too many for one script.
+    release = "release";
     /// Drops what is beyond the budget.
     trim = "trim";
     /// Brings back what workers of others left behind.

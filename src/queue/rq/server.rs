@@ -12,6 +12,7 @@ use super::keys::Keys;
 use super::link::Link;
 use super::memory::Memory;
 use super::scripts::Scripts;
+use super::steps::FIRST_LOOK;
 use super::wire::{self, Hash};
 use super::workers::Workers;
 use crate::fault::{Fault, FaultKind};
@@ -21,9 +22,10 @@ use crate::queue::delivery::{Delivery, Enqueued, Settled, Settlement};
 /// A hash as a script answers it.
 pub(super) type Fields = HashMap<String, Vec<u8>>;
 
-/// The time of a fetch, the names of fields, the ids of jobs in the order of the slots, the fields of each, and the ids
-/// that stood for nothing that can be run.
-type Taken = (String, Vec<String>, Vec<String>, Vec<Vec<Option<Vec<u8>>>>, Vec<String>);
+/// The time of a fetch, the names of fields, the ids of jobs in the order of the slots, the fields of each, the ids
+/// that stood for nothing that can be run, and those that were dropped, each with the reason.
+type Taken =
+    (String, Vec<String>, Vec<String>, Vec<Vec<Option<Vec<u8>>>>, Vec<String>, Vec<(String, String)>);
 
 /// What the calls share.
 pub(super) struct Server {
@@ -37,6 +39,8 @@ pub(super) struct Server {
     serializer: Serializer,
     /// What the server remembers.
     pub(super) memory: Memory,
+    /// Where the next look for unique keys that nobody holds begins.
+    pub(super) next_look: Mutex<String>,
     /// The jobs that are out.
     pub(super) lent: Mutex<HashMap<ExecutionId, Out>>,
 }
@@ -48,6 +52,22 @@ pub(super) struct Out {
     pub(super) hash: Hash,
     /// How its result is to be written.
     serializer: Serializer,
+    /// Its end was sent once, and nobody knows yet whether it came there.
+    is_asked: bool,
+}
+
+/// What a call said of a settlement: that it counts.
+const COUNTS: u8 = 1;
+/// That its delivery ended just so before.
+const ENDED_SO: u8 = 2;
+/// That its delivery is over, and the job gone.
+const GONE: u8 = 3;
+
+/// How deliveries were settled.
+pub(super) struct Ended {
+    pub(super) settled: Vec<Settled>,
+    /// Dependents are left, to be let go in further steps.
+    pub(super) more_to_release: bool,
 }
 
 impl Server {
@@ -60,6 +80,7 @@ impl Server {
             limits,
             serializer: Serializer::default(),
             memory: Memory::default(),
+            next_look: Mutex::new(FIRST_LOOK.to_owned()),
             lent: Mutex::default(),
         }
     }
@@ -111,7 +132,7 @@ impl Server {
             call.arg(execution.as_str()).arg(name);
         }
         let taken: Result<Taken, _> = self.link.invoke(&call, || format!("fetch from `{queue}`")).await;
-        let (now, names, taken, known, broken) = match taken {
+        let (now, names, taken, known, broken, dropped) = match taken {
             Ok(taken) => taken,
             Err(fault) => {
                 self.workers.release(&executions);
@@ -122,6 +143,9 @@ impl Server {
             tracing::error!(job.id = id, queue.name = %queue,
                 "an entry of a queue was no job: its key is missing fields or holds no hash; the entry is gone, the key \
                  is as it was");
+        }
+        for (id, reason) in dropped {
+            tracing::info!(job.id = id, queue.name = %queue, reason, "an entry of a queue was dropped");
         }
         let used = taken.len();
         self.workers.release(executions.iter().skip(used));
@@ -150,7 +174,9 @@ impl Server {
         let hash = Hash(fields);
         let (mut job, serializer) = hash.record(id, None, &self.limits);
         job.queue = queue.clone();
-        self.lent.lock().insert(execution.clone(), Out { id: id.to_owned(), hash, serializer });
+        self.lent
+            .lock()
+            .insert(execution.clone(), Out { id: id.to_owned(), hash, serializer, is_asked: false });
         Delivery { job, execution }
     }
 
@@ -168,9 +194,9 @@ impl Server {
     }
 
     /// Ends deliveries. One that is refused by a server which has forgotten it is written back and ended then.
-    pub(super) async fn settle(&self, settlements: &[Settlement]) -> Result<Vec<Settled>, Fault> {
+    pub(super) async fn settle(&self, settlements: &[Settlement]) -> Result<Ended, Fault> {
         let before = self.memory.known();
-        let mut settled = self.settle_once(settlements).await?;
+        let Ended { mut settled, mut more_to_release } = self.settle_once(settlements).await?;
         let refused = settled.contains(&Settled::NotOurs);
         let forgot = if refused { self.forgot_since(&before).await? } else { None };
         if forgot.is_some() {
@@ -179,7 +205,9 @@ impl Server {
                 .filter(|(_, settled)| **settled == Settled::NotOurs)
                 .map(|(one, _)| one.clone())
                 .collect();
-            let mut again = self.settle_once(&refused).await?.into_iter();
+            let again = self.settle_once(&refused).await?;
+            more_to_release |= again.more_to_release;
+            let mut again = again.settled.into_iter();
             for one in settled.iter_mut().filter(|settled| **settled == Settled::NotOurs) {
                 *one = again.next().unwrap_or(Settled::NotOurs);
             }
@@ -189,26 +217,37 @@ impl Server {
         for one in settlements {
             lent.remove(&one.execution);
         }
-        Ok(settled)
+        Ok(Ended { settled, more_to_release })
     }
 
-    async fn settle_once(&self, settlements: &[Settlement]) -> Result<Vec<Settled>, Fault> {
+    async fn settle_once(&self, settlements: &[Settlement]) -> Result<Ended, Fault> {
         if settlements.is_empty() {
-            return Ok(Vec::new());
+            return Ok(Ended { settled: Vec::new(), more_to_release: false });
         }
         let mut call = self.prepare(&self.scripts.settle);
+        let mut asked_before = Vec::with_capacity(settlements.len());
         for one in settlements {
-            let serializer =
-                self.lent.lock().get(&one.execution).map(|out| out.serializer).unwrap_or_default();
+            let out = self.lent.lock().get_mut(&one.execution).map(|out| {
+                let asked_before = std::mem::replace(&mut out.is_asked, true);
+                (out.serializer, asked_before)
+            });
+            let (serializer, asked) = out.unwrap_or_default();
+            asked_before.push(asked);
             let (how, text) = ending(one, serializer);
             call.arg(one.job.as_str()).arg(one.execution.as_str()).arg(told(&how)?).arg(text);
         }
-        let answers: Vec<u8> =
+        let mut answers: Vec<u8> =
             self.link.invoke(&call, || format!("settle {} deliveries", settlements.len())).await?;
-        Ok(answers
-            .into_iter()
-            .map(|counted| if counted == 1 { Settled::Done } else { Settled::NotOurs })
-            .collect())
+        let more_to_release = answers.pop() == Some(1);
+        let settled = answers.into_iter().zip(settlements).zip(asked_before);
+        let settled = settled.map(|((answer, one), asked)| match answer {
+            COUNTS => Settled::Done,
+            // It counted the first time, and the answer was lost; or others ended it just so.
+            ENDED_SO if asked => Settled::Done,
+            GONE if asked && one.verdict.drops() => Settled::Done,
+            _ => Settled::NotOurs,
+        });
+        Ok(Ended { settled: settled.collect(), more_to_release })
     }
 }
 

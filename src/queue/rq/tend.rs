@@ -19,6 +19,9 @@ const GRACE: Duration = Duration::from_secs(60);
 /// The most groups, and of each the most jobs, in one look: the next one is ten minutes away.
 const GROUPS: u32 = 2000;
 
+/// The most steps of letting dependents go in one look.
+const RELEASES: u32 = 50;
+
 /// RQ's own words for a job whose worker never registered it.
 const STUCK: &str = "Job was stuck in intermediate queue.";
 
@@ -38,6 +41,8 @@ pub(super) async fn tend(server: &Server, max: u32) -> Result<Vec<Abandoned>, Fa
     for trouble in troubles {
         tracing::warn!(trouble, "RQ's registries of a queue cannot be looked after");
     }
+    // Also what a process that died in between has left.
+    server.release(RELEASES).await?;
     let mut groups = server.prepare(&server.scripts.tend_groups);
     groups.arg(GROUPS);
     let _: u64 = server.link.invoke(&groups, || "look after RQ's groups".to_owned()).await?;

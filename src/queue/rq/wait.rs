@@ -9,13 +9,15 @@ use parking_lot::Mutex;
 use redis::aio::MultiplexedConnection;
 use tokio::time::Instant;
 
-use super::link::{fault, is_of_connection};
+use super::link::{fault, is_of_connection, refusal};
 use super::server::Server;
 use crate::fault::Fault;
 use crate::job::QueueName;
 
 /// The longest that one call blocks: a connection that died silently is noticed that soon.
 const BLOCK: Duration = Duration::from_secs(5);
+/// The shortest that one call blocks, in seconds: zero blocks for ever, and Redis 6.2 cuts a millisecond down to zero.
+pub(super) const LEAST: f64 = 0.005;
 /// Time between two looks at a queue that is paused, or at one whose jobs cannot be taken.
 const LOOK: Duration = Duration::from_millis(100);
 
@@ -72,8 +74,7 @@ impl Waiters {
             None => server.link.blocking(BLOCK).await.map_err(|error| fault(error, what()))?,
         };
         let list = server.keys.queue(queue.as_str());
-        // Zero would block for ever.
-        let seconds = longest.as_secs_f64().max(0.001);
+        let seconds = longest.as_secs_f64().max(LEAST);
         // The looks wait behind it on the server, so that they cost no round trip when there is work.
         let mut commands = redis::pipe();
         commands.cmd("BLMOVE").arg(&list).arg(&list).arg("LEFT").arg("LEFT").arg(seconds);
@@ -93,10 +94,26 @@ impl Waiters {
                 if !is_of_connection(&error) {
                     self.idle.lock().insert(queue.clone(), connection);
                 }
+                // At its memory limit a server lets nobody wait so; what waits there frees memory when it has run.
+                if refusal(&error).is_some_and(|(code, _)| code == "OOM") {
+                    return look_again(server, queue, left).await;
+                }
                 Err(fault(error, what()))
             }
         }
     }
+}
+
+/// What to do where nobody can be woken: looks, and lets a moment pass when there is nothing.
+async fn look_again(server: &Server, queue: &QueueName, left: Duration) -> Result<Waited, Fault> {
+    let mut commands = redis::pipe();
+    commands.exists(server.keys.queue(queue.as_str()));
+    let (there,): (bool,) = server.link.ask(&commands, || format!("look into `{queue}`")).await?;
+    if there {
+        return Ok(Waited::Work);
+    }
+    tokio::time::sleep(LOOK.min(left)).await;
+    Ok(Waited::InVain)
 }
 
 /// Asks whether everything is suspended, and whether this queue is paused.

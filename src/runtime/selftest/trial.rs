@@ -96,7 +96,7 @@ impl Trial {
 
 async fn queue(settings: &Settings) -> Result<Arc<dyn Broker>, String> {
     let broker = open_broker(settings).await.map_err(|error| error.to_string())?;
-    broker.check().await.map_err(|fault| fault.chain())?;
+    broker.prove().await.map_err(|fault| fault.chain())?;
     Ok(broker)
 }
 

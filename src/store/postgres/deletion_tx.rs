@@ -14,7 +14,8 @@ use async_trait::async_trait;
 use super::connection::{Database, Tx};
 use super::deletion_sql::{
     CHANGE, DROP_ATTACHMENTS, LOCK_JOB, MARK, MOVE_CURSOR, NOT_SHOWN, NOT_TO_BE_LOCKED, RECOVERED, SET_ASIDE,
-    STANDING, STILL_LIVE, TAKE_DATED_FORWARD, TAKE_DATED_SWEEP, TAKE_FORWARD, TAKE_SET_ASIDE, TAKE_SWEEP, WRITE_OUTBOX,
+    STANDING, STILL_LIVE, TAKE_DATED_FORWARD, TAKE_DATED_SWEEP, TAKE_FORWARD, TAKE_SET_ASIDE, TAKE_SWEEP,
+    WRITE_OUTBOX,
 };
 use super::fault::{During, is_outgrown, refused_or_fault};
 use super::references::{HOLD, References};

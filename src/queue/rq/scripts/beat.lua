@@ -1,6 +1,7 @@
 -- Says that workers and what they run are alive. ARGV[3]: process; [4…]: names of its workers.
 -- Answers the executions that the process holds no longer by RQ's registries.
 
+even_when_full()
 local now, beat, lost = stamp(), epoch(), {}
 local suspended = call('EXISTS', key('suspended')) == 1
 for i = 4, #ARGV do
@@ -17,16 +18,18 @@ for i = 4, #ARGV do
 end
 local lent = call('HGETALL', ours('deliveries'))
 for i = 1, #lent, 2 do
-  local process, worker, queue = string.match(lent[i + 1], '^(%S+) (%S+) %S+ (.*)$')
+  local process, worker, made, queue = string.match(lent[i + 1], '^(%S+) (%S+) (%S+) (.*)$')
   if process == ARGV[3] then
     local member = lent[i]
     local id, execution = string.match(member, '^(.*):([^:]*)$')
-    local fields = fields_of(id, { 'status', 'timeout' })
-    if fields.status and call('ZSCORE', key('wip', queue), member) then
+    local fields = fields_of(id, { 'status', 'timeout', 'worker_name', 'started_at', 'x_attempt' })
+    if fields.status and is_the_lent(fields, worker, made) and call('ZSCORE', key('wip', queue), member) then
       local timeout = tonumber(fields.timeout or '') or 180
       local ttl = (timeout > 0 and math.min(timeout, 30) or 30) + 60
       call('ZADD', key('wip', queue), 'XX', whole(SECONDS + ttl), member)
       call('HSET', key('job', id), 'last_heartbeat', now)
+      -- The end of another run of it may have given it a time to live.
+      call('PERSIST', key('job', id))
       if call('EXISTS', key('execution', member)) == 1 then
         call('HSET', key('execution', member), 'last_heartbeat', beat)
         call('EXPIRE', key('execution', member), ttl)

@@ -1,6 +1,7 @@
 -- Registers workers, one for each slot, unless they are registered. ARGV[3]: queues with commas; [4]: pid; [5]: host;
 -- [6]: version; [7…]: names.
 
+even_when_full()
 for i = 7, #ARGV do
   local name = key('worker', ARGV[i])
   local found = call('HMGET', name, 'birth', 'death')

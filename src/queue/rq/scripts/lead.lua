@@ -2,6 +2,7 @@
 
 local name = ours('role', ARGV[3])
 local role = as_table(call('HGETALL', name))
+even_when_full()
 if role.holder and role.holder ~= ARGV[4] and tonumber(role['until']) > MILLIS then
   local tick = tonumber(role.tick)
   -- A tick in the future is of a server whose clock was ahead: from now on for as long as was asked for, and no longer.

@@ -3,6 +3,6 @@
 
 local before = call('HGET', ours('schedules'), ARGV[3]) or ''
 if before ~= ARGV[4] then return 0 end
-call('HSET', ours('schedules'), ARGV[3], ARGV[5])
 enqueue_all(6)
+call('HSET', ours('schedules'), ARGV[3], ARGV[5])
 return 1

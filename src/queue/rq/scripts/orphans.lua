@@ -1,32 +1,39 @@
 -- Deliveries of processes without a lease, at most ARGV[3]. Processes whose lease has run out are lost, and with nothing
 -- left they are forgotten; a lost process leads nothing.
--- [4]: how long a lease holds, in milliseconds, 0 when that is not known; [5…]: leases that were watched standing still,
--- each its process and its score: one that was renewed since is not over.
--- Answers for each: execution, process, queue, id, hash.
+-- [4]: how long a lease holds, in milliseconds, 0 when that is not known; then for each process whose lease is over, because it
+-- is known to be dead or was watched standing still, its name and its record: another process under its name, and one that
+-- has renewed its lease since, have another record.
+-- Answers for each: execution, process, queue, id, hash; and for each that could not be looked after, why.
+
+even_when_full()
+heard(tonumber(ARGV[4]))
 
 local function lose(process)
-  call('ZREM', ours('leases'), process)
   call('SADD', ours('lost'), process)
+  call('ZREM', ours('leases'), process)
   forfeit(process)
 end
-
-heard(tonumber(ARGV[4]))
 for i = 5, #ARGV, 2 do
-  local score = call('ZSCORE', ours('leases'), ARGV[i])
-  if score and tonumber(score) == tonumber(ARGV[i + 1]) then lose(ARGV[i]) end
+  local record = call('ZSCORE', ours('leases'), ARGV[i]) and (call('HGET', ours('processes'), ARGV[i]) or '')
+  if record == ARGV[i + 1] then lose(ARGV[i]) end
 end
 clamp_leases(tonumber(ARGV[4]))
 for _, process in ipairs(call('ZRANGEBYSCORE', ours('leases'), '-inf', whole(MILLIS))) do lose(process) end
-local max, found, busy = tonumber(ARGV[3]), {}, {}
+local max, found, busy, troubles = tonumber(ARGV[3]), {}, {}, {}
 local lent = call('HGETALL', ours('deliveries'))
 for i = 1, #lent, 2 do
-  local process, queue = string.match(lent[i + 1], '^(%S+) %S+ %S+ (.*)$')
+  local process, worker, made, queue = string.match(lent[i + 1], '^(%S+) (%S+) (%S+) (.*)$')
   busy[process] = true
   if #found < max and not call('ZSCORE', ours('leases'), process) then
     local id, execution = string.match(lent[i], '^(.*):([^:]*)$')
-    local hash = hash_of(id)
-    if #hash == 0 or not call('ZSCORE', key('wip', queue), lent[i]) then
-      -- Deleted, or given up by another's maintenance: there is nothing to bring back.
+    local hash, held = hash_of(id), try('ZSCORE', key('wip', queue), lent[i])
+    local job = as_table(hash)
+    local is_same, began_last = is_the_lent(job, worker, made)
+    if type(held) == 'table' then
+      -- It stays where it is: nobody can tell whether it is still held.
+      troubles[#troubles + 1] = queue .. ': ' .. told(held)
+    elseif #hash == 0 or not is_same or not (held or (began_last and job.status == 'started')) then
+      -- Deleted, put in anew, or given up by another's maintenance: there is nothing to bring back.
       call('HDEL', ours('deliveries'), lent[i])
       call('ZREM', key('wip', queue), lent[i])
       call('DEL', key('execution', lent[i]))
@@ -43,4 +50,4 @@ for _, process in ipairs(call('SMEMBERS', ours('lost'))) do
     call('HDEL', ours('processes'), process)
   end
 end
-return found
+return { found, troubles }

@@ -66,23 +66,60 @@ local function as_table(flat)
   return found
 end
 
+-- An error as text, as servers of both generations hand it to `pcall`.
+local function told(why) return type(why) == 'table' and why.err or tostring(why) end
+
+-- Whether a key holds something else than was looked for; any other refusal to read it has not said that there is nothing.
+local function is_something_else(answer)
+  if not answer.err then return false end
+  if not string.find(answer.err, 'WRONGTYPE', 1, true) then error(answer.err, 0) end
+  return true
+end
+
 -- A job is read so that one under whose name there is no hash is none, and holds nobody else up.
 local function hash_of(id)
   local hash = redis.pcall('HGETALL', key('job', id))
-  return hash.err and {} or hash
+  return is_something_else(hash) and {} or hash
 end
 
 local function fields_of(id, names)
   local values, job = redis.pcall('HMGET', key('job', id), unpack(names)), {}
-  if values.err then return job end
+  if is_something_else(values) then return job end
   for i, field in ipairs(names) do job[field] = values[i] or nil end
   return job
 end
 
 local function status_of(id) return fields_of(id, { 'status' }).status end
 
+-- Queues that this call has put on the list by which every reader finds them.
+local listed = {}
+
+local function list_queue(queue)
+  if listed[queue] then return end
+  listed[queue] = true
+  call('SADD', key('queues'), key('queue', queue))
+end
+
+-- Lets this script write on a server that is at its memory limit. There Redis refuses a script's first write if that may
+-- need memory, and no later one: deleting a key that there never is counts as a write that needs none.
+local function even_when_full() call('DEL', ours('nothing')) end
+
+-- Where a job moves it is put to its new place first and taken from the old one last: whatever is refused in between, it is
+-- in one of them.
+-- This is the one place at which a job comes into a queue.
 local function push(queue, id, to_head)
+  list_queue(queue)
   call(to_head and 'LPUSH' or 'RPUSH', key('queue', queue), id)
+end
+
+-- The same, and sets fields of its hash, both or neither.
+local function push_as(queue, id, to_head, ...)
+  push(queue, id, to_head)
+  local done, why = pcall(call, 'HSET', key('job', id), ...)
+  if not done then
+    try('LREM', key('queue', queue), to_head and 1 or -1, id)
+    error(why, 0)
+  end
 end
 
 local function live(name, ttl)
@@ -101,6 +138,35 @@ local function forget(id)
     key('results', id))
 end
 
+-- A job stands in the registry of its last end alone; what an earlier end left behind goes.
+local function leave(queue, id, ...)
+  for _, registry in ipairs({ ... }) do call('ZREM', key(registry, queue), id) end
+end
+
+-- Whether an entry of this registry is that of the job's last end: its status and its queue say so.
+local ENDS = { finished = { finished = true }, failed = { failed = true, stopped = true }, canceled = { canceled = true } }
+local function stands_in(registry, queue, id)
+  local job = fields_of(id, { 'status', 'origin' })
+  return ENDS[registry][job.status or ''] == true and (job.origin or queue) == queue
+end
+
+-- Whether a job, as `job` tells, still is the one that was lent to `worker` at the moment `made`; and whether that was its
+-- last start. The name and the microseconds tell a start. One that was deleted and put in anew counts its attempts anew,
+-- which clients of RQ leave alone when they put it in over the old one.
+local function is_the_lent(job, worker, made)
+  local has_begun = (job.started_at or '') ~= ''
+  if job.worker_name == worker and string.sub(job.started_at or '', 21, 26) == string.sub(made, -6) then return true, true end
+  local begun_by_us = has_begun and string.match(job.worker_name or '', '^tikkun')
+  local attempts = tonumber(job.x_attempt or '') or 0
+  return attempts > (begun_by_us and 1 or 0), false
+end
+
+-- Whether any execution still holds a job.
+local function is_held(id)
+  local others = try('ZCOUNT', key('executions', id), whole(SECONDS), '+inf')
+  return type(others) == 'number' and others > 0
+end
+
 -- RQ 3's rate limits: a limit admits so many jobs at a time. One that is admitted waits in its queue or runs; the others wait in
 -- a set of the limit's own, oldest first.
 
@@ -110,16 +176,16 @@ local function admit(limit)
   local allowed, waiting = name .. ':allowed', name .. ':rate_limited'
   local room = (tonumber(call('HGET', name, 'concurrency') or '') or 0) - call('ZCARD', allowed)
   while room > 0 do
-    local id = call('ZPOPMIN', waiting)[1]
+    local id = call('ZRANGE', waiting, 0, 0)[1]
     if not id then break end
     local job = call('HMGET', key('job', id), 'status', 'origin', 'enqueue_at_front')
     -- One that was canceled or deleted meanwhile waits no longer.
     if job[1] == 'rate_limited' and job[2] then
       call('ZADD', allowed, epoch(), id)
-      call('HSET', key('job', id), 'status', 'queued', 'enqueued_at', stamp())
-      push(job[2], id, job[3] == '1')
+      push_as(job[2], id, job[3] == '1', 'status', 'queued', 'enqueued_at', stamp())
       room = room - 1
     end
+    call('ZREM', waiting, id)
   end
   if call('EXISTS', allowed, waiting) == 0 then
     call('SREM', key('rl-keys'), limit)
@@ -144,46 +210,65 @@ local function wait_again(id, queue, to_head)
   call('HDEL', name, 'x_due')
   call('PERSIST', name)
   if not limit or not most or call('ZSCORE', key('rl', limit, 'allowed'), id) then
-    call('HSET', name, 'status', 'queued', 'enqueued_at', stamp())
-    push(queue, id, to_head)
+    push_as(queue, id, to_head, 'status', 'queued', 'enqueued_at', stamp())
     return
   end
-  call('HSET', name, 'status', 'rate_limited')
-  if to_head then call('HSET', name, 'enqueue_at_front', '1') end
   call('SADD', key('rl-keys'), limit)
   call('HSET', key('rl', limit), 'concurrency', most)
   call('ZADD', key('rl', limit, 'rate_limited'), epoch(), id)
+  call('HSET', name, 'status', 'rate_limited')
+  if to_head then call('HSET', name, 'enqueue_at_front', '1') end
   admit(limit)
 end
 
 local function wait_until(id, queue, delay_ms)
   local due = math.ceil((MILLIS + delay_ms) / 1000)
-  call('HSET', key('job', id), 'status', 'scheduled', 'x_due', whole(MILLIS + delay_ms))
-  call('SADD', key('queues'), key('queue', queue))
+  list_queue(queue)
   call('ZADD', key('scheduled', queue), whole(due), id)
+  call('HSET', key('job', id), 'status', 'scheduled', 'x_due', whole(MILLIS + delay_ms))
 end
 
--- Lets go those that waited for `id`, which has ended `well` or not. One waits no longer when every other
--- dependency is met, and its own status still says that it waits.
-local function release_dependents(id, well, job)
-  local waiting = call('SMEMBERS', key('job', id, 'dependents'))
-  if job then job.waited_for = #waiting > 0 end
-  for _, child in ipairs(waiting) do
-    local job = as_table(hash_of(child))
-    local lenient = job.allow_dependency_failures == '1'
-    local free = job.status == 'deferred' and job.origin and (well or lenient)
-    if free then
-      for _, other in ipairs(call('SMEMBERS', RQ .. ':job::' .. child .. ':dependencies')) do
-        local status = other ~= id and status_of(other)
-        if status and status ~= 'finished' and not (lenient and status == 'failed') then free = false end
-      end
-    end
-    if free then
-      call('ZREM', key('deferred', job.origin), child)
-      wait_again(child, job.origin, job.enqueue_at_front == '1')
-      call('SREM', key('job', id, 'dependents'), child)
-    end
+-- So many dependents are looked at in one script; where there are more, the rest is put aside and let go in further steps.
+local AT_ONCE = 100
+local still_to_look_at, has_put_aside = AT_ONCE, false
+
+-- Lets one go that waited for `id`, which has ended `well` or not. It waits no longer when every other dependency is met,
+-- and its own status still says that it waits.
+local function release(id, child, well)
+  local job = as_table(hash_of(child))
+  local lenient = job.allow_dependency_failures == '1'
+  if job.status ~= 'deferred' or not job.origin or not (well or lenient) then return false end
+  for _, other in ipairs(call('SMEMBERS', RQ .. ':job::' .. child .. ':dependencies')) do
+    local status = other ~= id and status_of(other)
+    if status and status ~= 'finished' and not (lenient and status == 'failed') then return false end
   end
+  wait_again(child, job.origin, job.enqueue_at_front == '1')
+  call('ZREM', key('deferred', job.origin), child)
+  return true
+end
+
+-- Lets go those that waited for `id`, or puts them aside under a name that whoever comes by finds.
+local function release_dependents(id, well, job)
+  local name, aside, list = key('job', id, 'dependents'), ours('release', id), ours('releases')
+  local count, in_steps = call('SCARD', name), call('HEXISTS', list, id) == 1
+  if job then job.waited_for = count > 0 end
+  if count <= still_to_look_at and not in_steps then
+    still_to_look_at = still_to_look_at - count
+    for _, child in ipairs(count > 0 and call('SMEMBERS', name) or {}) do
+      if release(id, child, well) then call('SREM', name, child) end
+    end
+    return
+  end
+  has_put_aside = true
+  call('HSET', list, id, well and '1' or '0')
+  if in_steps then
+    call('SUNIONSTORE', aside, aside, name)
+    call('DEL', name)
+  else
+    call('RENAME', name, aside)
+    call('PERSIST', aside)
+  end
+  if job then job.waited_for = false end
 end
 
 -- A process that is lost leads nothing.
@@ -226,8 +311,17 @@ local function holder_of(unique, id)
   local held = as_table(call('HGETALL', ours('unique', unique)))
   if not held.job or held.job == id then return nil end
   local open = OPEN[status_of(held.job) or '']
-  if open or tonumber(held['until']) > MILLIS then return held.job end
+  if open or (tonumber(held['until'] or '') or 0) > MILLIS then return held.job end
   return nil
+end
+
+-- The job has ended or is gone: its key goes, too, or lives to the end of its period.
+local function let_key_go(unique, id)
+  local name = ours('unique', unique)
+  local held = call('HMGET', name, 'job', 'until')
+  if held[1] ~= id then return end
+  local until_ms = tonumber(held[2] or '') or 0
+  if until_ms > MILLIS then call('PEXPIREAT', name, whole(until_ms)) else call('DEL', name) end
 end
 
 -- Holds a key: by its job while that is open, and by the time for the period.
@@ -235,10 +329,8 @@ local function hold(unique, id, period_ms)
   local name = ours('unique', unique)
   local until_ms = period_ms and MILLIS + period_ms or 0
   call('HSET', name, 'job', id, 'until', whole(until_ms))
+  call('PERSIST', name)
 end
-
--- Queues that jobs of this call were put into.
-local filled = {}
 
 -- Puts one job in. `fields` is a flat list for its hash. 1: it waits; 0: its id is there; or the holder of its key.
 local function enqueue(id, queue, how, fields)
@@ -247,21 +339,19 @@ local function enqueue(id, queue, how, fields)
   if how.unique then
     local holder = holder_of(how.unique, id)
     if holder then return holder end
-    hold(how.unique, id, how.period_ms)
-    call('HSET', name, 'x_unique', how.unique)
   end
   -- Jobs of one call are a microsecond apart, so that they can be listed in their order.
   local made = stamp(how.place)
-  if not filled[queue] then
-    filled[queue] = true
-    call('SADD', key('queues'), key('queue', queue))
-  end
   if how.delay_ms and how.delay_ms > 0 then
-    call('HSET', name, 'created_at', made, 'origin', queue, unpack(fields))
     wait_until(id, queue, how.delay_ms)
+    call('HSET', name, 'created_at', made, 'origin', queue, unpack(fields))
   else
-    call('HSET', name, 'created_at', made, 'origin', queue, 'status', 'queued', 'enqueued_at', made, unpack(fields))
-    push(queue, id, how.to_head)
+    push_as(queue, id, how.to_head, 'created_at', made, 'origin', queue, 'status', 'queued', 'enqueued_at', made,
+      unpack(fields))
+  end
+  if how.unique then
+    hold(how.unique, id, how.period_ms)
+    call('HSET', name, 'x_unique', how.unique)
   end
   return 1
 end

@@ -1,6 +1,7 @@
 -- Puts jobs that are due into their queues, at most ARGV[3], of the queues whose scheduler's lock is free or ours.
--- [4]: host; [5]: pid. Answers how many.
+-- [4]: host; [5]: pid. Answers how many, and for each queue whose jobs could not be moved, why.
 
+even_when_full()
 local queues = call('SMEMBERS', key('queues'))
 -- A number, for readers that take the lock's value for a process id.
 local name = call('GET', ours('scheduler'))
@@ -8,7 +9,30 @@ if not name then
   name = whole(SECONDS * 1000000 + MICROS)
   call('SET', ours('scheduler'), name)
 end
-local left, held = tonumber(ARGV[3]), {}
+local left, held, troubles = tonumber(ARGV[3]), {}, {}
+
+-- As RQ, whatever its status says, unless it is gone or was canceled.
+local function move(queue, id)
+  local job = fields_of(id, { 'status', 'enqueue_at_front', 'enqueue_at_front_on_retry', 'ended_at' })
+  local waits = job.status and job.status ~= 'canceled'
+  if waits then
+    wait_again(id, queue, job.enqueue_at_front == '1' or (job.enqueue_at_front_on_retry == '1' and (job.ended_at or '') ~= ''))
+  end
+  call('ZREM', key('scheduled', queue), id)
+  if waits then left = left - 1 end
+end
+
+local function come_due(queue)
+  local trouble
+  -- Nothing is put into a queue that could not leave here.
+  call('ZREM', key('scheduled', queue), '')
+  for _, id in ipairs(call('ZRANGEBYSCORE', key('scheduled', queue), 0, whole(SECONDS), 'LIMIT', 0, math.max(left, 0))) do
+    local done, why = pcall(move, queue, id)
+    if not done then trouble = why end
+  end
+  if trouble then error(trouble, 0) end
+end
+
 for _, full in ipairs(queues) do
   local queue = string.sub(full, #key('queue', '') + 1)
   local lock = key('scheduler-lock', queue)
@@ -16,15 +40,9 @@ for _, full in ipairs(queues) do
   if not holder then call('SET', lock, name, 'EX', 61) elseif holder == name then call('EXPIRE', lock, 61) end
   if not holder or holder == name then
     held[#held + 1] = queue
-    local due = left > 0 and call('ZRANGEBYSCORE', key('scheduled', queue), 0, whole(SECONDS), 'LIMIT', 0, left) or {}
-    for _, id in ipairs(due) do
-      call('ZREM', key('scheduled', queue), id)
-      local job = fields_of(id, { 'status', 'enqueue_at_front', 'enqueue_at_front_on_retry', 'ended_at' })
-      if job.status == 'scheduled' then
-        wait_again(id, queue, job.enqueue_at_front == '1' or (job.enqueue_at_front_on_retry == '1' and (job.ended_at or '') ~= ''))
-        left = left - 1
-      end
-    end
+    -- A key of the wrong type spoils its own queue's turn and no other's.
+    local done, why = pcall(come_due, queue)
+    if not done then troubles[#troubles + 1] = queue .. ': ' .. told(why) end
   end
 end
 if #held > 0 then
@@ -33,4 +51,4 @@ if #held > 0 then
   call('HSET', mine, 'hostname', ARGV[4], 'pid', ARGV[5], 'queues', table.concat(held, ','), 'last_heartbeat', stamp())
   call('EXPIRE', mine, 61)
 end
-return tonumber(ARGV[3]) - left
+return { tonumber(ARGV[3]) - left, troubles }

@@ -3,6 +3,7 @@
 -- Answers 1: unbroken; 0: another saw that it had run out; -1: there was none; and the mark.
 
 local process, memory = ARGV[3], ours('memory')
+even_when_full()
 heard(tonumber(ARGV[5]))
 local before = call('ZSCORE', ours('leases'), process)
 local lost = call('SREM', ours('lost'), process) == 1

@@ -12,12 +12,17 @@ for i = 3, #ARGV do
   elseif holder then
     answers[#answers + 1] = '!' .. holder
   else
-    if job.x_unique then call('HSET', ours('unique', job.x_unique), 'job', id) end
-    call('ZREM', key('failed', job.origin), id)
-    call('ZREM', key('canceled', job.origin), id)
-    call('HSET', key('job', id), 'ended_at', '')
-    call('PERSIST', key('results', id))
+    if job.x_unique then
+      call('HSET', ours('unique', job.x_unique), 'job', id)
+      call('PERSIST', ours('unique', job.x_unique))
+    end
     wait_again(id, job.origin, false)
+    call('HSET', key('job', id), 'ended_at', '')
+    -- What was to go with the job at its end stays with it.
+    for _, name in ipairs({ key('results', id), key('job', id, 'dependents'), RQ .. ':job::' .. id .. ':dependencies' }) do
+      call('PERSIST', name)
+    end
+    leave(job.origin, id, 'finished', 'failed', 'canceled')
     answers[#answers + 1] = '1'
   end
 end

@@ -1,5 +1,7 @@
 -- Ends deliveries, each only while its execution holds the job. ARGV[3…]: for each its job, its execution, how it ends as
--- JSON, and the text of its outcome, which may be any bytes. Answers 1 where it counted, else 0.
+-- JSON, and the text of its outcome, which may be any bytes. Answers 1 where it counts, else 0; and where
+-- the delivery is over, 2 when it ended just so, 3 when the job is gone, so that nobody can tell. At last 1 when dependents are
+-- left for further steps, else 0.
 
 local JOB, EXECUTION, EXECUTIONS = key('job', ''), key('execution', ''), key('executions', '')
 local RESULTS, WORKER = key('results', ''), key('worker', '')
@@ -29,7 +31,7 @@ local function how_of(text)
 end
 
 -- What is read once for all of them: the members by which they are known and what was lent, both by place; by member the
--- score by which its execution holds its job; and whether anybody waits for any of the jobs.
+-- score by which RQ's registry of running jobs knows it; and whether anybody waits for any of the jobs.
 local members, lent, held, is_waited_for = {}, {}, {}, false
 
 local function read()
@@ -42,8 +44,12 @@ local function read()
   end
   for queue, of in pairs(by_queue) do
     for i, score in ipairs(call('ZMSCORE', key('wip', queue), unpack(of))) do held[of[i]] = score end
+    -- No end is written that could not be let go.
+    call('ZREM', key('wip', queue), '')
   end
+  call('HDEL', ours('deliveries'), '')
   lent = call('HMGET', ours('deliveries'), unpack(members))
+  waiting[#waiting + 1] = ours('releases')
   is_waited_for = call('EXISTS', unpack(waiting)) > 0
 end
 
@@ -51,26 +57,79 @@ end
 -- does itself, making tables costs most.
 local run = {}
 
--- Fills it, if the execution holds the job; then all that says that it runs goes with the end of this call.
+-- Fills it, and says whether the delivery is still out; then all that says that it runs goes with the end of this call. Our
+-- own list tells: what a client of RQ takes off its registries is let go all the same.
+local let_go_of = {}
 local function let_go(place)
   local member = members[place]
-  if not held[member] then return false end
-  held[member] = nil
   local i, keys = 4 * place - 1, sweep.keys
   run.id, run.execution, run.how, run.text = ARGV[i], ARGV[i + 1], how_of(ARGV[i + 2]), ARGV[i + 3]
-  run.name = JOB .. run.id
+  run.name, run.is_registered = JOB .. run.id, held[member]
+  -- What every end asks of its job; what only some ask they read themselves.
+  local job = try('HMGET', run.name, 'status', 'repeats_left', 'dependency_ids', 'rate_limit_key', 'x_unique', 'x_attempt',
+    'worker_name', 'started_at', 'x_settled')
+  is_something_else(job)
+  run.status, run.repeats_left, run.dependency_ids, run.rate_limit_key = job[1], job[2], job[3], job[4]
+  run.unique, run.x_attempt, run.worker_name, run.started_at, run.settled = job[5], job[6], job[7], job[8], job[9]
+  run.waited_for, run.stays = false, false
+  if not lent[place] or let_go_of[member] then return false end
+  let_go_of[member] = true
   later(sweep.wip, run.how.queue, member)
   sweep.deliveries[#sweep.deliveries + 1] = member
   keys[#keys + 1] = EXECUTION .. member
-  keys[#keys + 1] = EXECUTIONS .. run.id
-  local worker, made = string.match(lent[place] or '', '^%S+ (%S+) (%S+) ')
+  local worker, made = string.match(lent[place], '^%S+ (%S+) (%S+) ')
   if worker then keys[#keys + 1] = WORKER .. worker .. ':executions' end
   run.worker, run.made = worker or '', made or epoch()
-  -- What every end asks of its job; what only some ask they read themselves.
-  local job = try('HMGET', run.name, 'status', 'repeats_left', 'dependency_ids', 'rate_limit_key')
-  run.status, run.repeats_left, run.dependency_ids, run.rate_limit_key = job[1], job[2], job[3], job[4]
-  run.waited_for = false
   return true
+end
+
+-- Where else a job may wait, by its status.
+local WAITS = { scheduled = 'scheduled', deferred = 'deferred', ready_to_enqueue = 'ready' }
+
+-- Whether it waits for another run already: it was put in again while it ran.
+local function waits_again()
+  local queue, found = call('HGET', run.name, 'origin') or run.how.queue, false
+  if run.status == 'queued' then
+    found = try('LPOS', key('queue', queue), run.id, 'RANK', '-1')
+  elseif run.status == 'rate_limited' and run.rate_limit_key then
+    found = try('ZSCORE', key('rl', run.rate_limit_key, 'rate_limited'), run.id)
+  elseif WAITS[run.status] then
+    found = try('ZSCORE', key(WAITS[run.status], queue), run.id)
+  end
+  return found and type(found) ~= 'table'
+end
+
+-- Whether the job as it stands is the one that this execution was lent. Then `run.stays` says that another run of it is still
+-- to come to its end, and decides where it stands.
+local function is_ours()
+  local is_same, began_last = is_the_lent(run, run.worker, run.made)
+  local as_begun = began_last and run.status == 'started'
+  if as_begun and run.x_attempt == '1' then
+    sweep.keys[#sweep.keys + 1] = EXECUTIONS .. run.id
+    return true
+  end
+  local removed = try('ZREM', EXECUTIONS .. run.id, run.execution)
+  if type(removed) == 'table' then sweep.keys[#sweep.keys + 1] = EXECUTIONS .. run.id end
+  -- Deleted, or given up by another's maintenance.
+  if not run.status or not is_same then return false end
+  if not (run.is_registered or as_begun or run.status == 'canceled') then return false end
+  run.stays = is_held(run.id) or (run.status ~= 'started' and waits_again())
+  return true
+end
+
+-- How this end is known again by who lost the answer and tells it a second time.
+local function mark() return run.execution .. ' ' .. run.how.verdict end
+
+-- What became of a delivery that is over.
+local function how_it_ended()
+  if run.settled == mark() then return 2 end
+  if run.how.verdict == 'ack' then
+    for _, entry in ipairs(try('XREVRANGE', RESULTS .. run.id, '+', '-')) do
+      local fields = as_table(entry[2])
+      if fields.execution_id == run.execution and fields.type == '1' then return 2 end
+    end
+  end
+  return run.status and 0 or 3
 end
 
 -- Seconds since something was taken; what was taken in one call has one time.
@@ -111,7 +170,7 @@ local function record(kind, field, ttl)
   live(name, ttl)
 end
 
-local function release(well)
+local function free_dependents(well)
   if is_waited_for then release_dependents(run.id, well, run) end
 end
 
@@ -134,55 +193,48 @@ local verdicts = {}
 
 function verdicts.ack()
   local ttl = run.how.keep
+  local is_kept = ttl ~= 0
   free('successful_job_count')
-  if ttl == 0 then
-    release(true)
-    forget(run.id)
-    return
+  if is_kept and not run.stays then
+    call('HSET', run.name, 'status', 'finished', 'ended_at', stamp())
+    later(sweep.finished, run.how.queue, ttl < 0 and '+inf' or whole(SECONDS + ttl), run.id)
   end
-  call('HSET', run.name, 'status', 'finished', 'ended_at', stamp())
-  record('1', 'return_value', ttl)
-  later(sweep.finished, run.how.queue, ttl < 0 and '+inf' or whole(SECONDS + ttl), run.id)
-  release(true)
-  if not repeats() then keep(run.id, ttl, run) end
+  if run.x_attempt ~= '1' and not run.stays then
+    leave(run.how.queue, run.id, 'failed', 'canceled', not is_kept and 'finished' or nil)
+  end
+  if is_kept then record('1', 'return_value', ttl) end
+  free_dependents(true)
+  if repeats() or run.stays then return end
+  if is_kept then keep(run.id, ttl, run) else forget(run.id) end
 end
 
-function verdicts.bury()
+-- Fails, for good. While another run goes on, that one decides where the job stands.
+local function close(status, ...)
   local ttl = run.how.keep
   free('failed_job_count')
-  if ttl == 0 then
-    release(false)
-    forget(run.id)
-    return
+  if not run.stays and run.x_attempt ~= '1' then leave(run.how.queue, run.id, 'finished', 'canceled') end
+  if run.stays then
+    call('HSET', run.name, 'x_settled', mark())
+  elseif ttl ~= 0 then
+    call('HSET', run.name, 'status', status, 'x_settled', mark(), ...)
+    later(sweep.failed, run.how.queue, ttl < 0 and '-1' or whole(SECONDS + ttl), run.id)
   end
-  call('HSET', run.name, 'status', 'failed', 'ended_at', stamp())
   call('HINCRBY', run.name, 'x_failures', 1)
-  record('2', 'exc_string', ttl)
-  later(sweep.failed, run.how.queue, ttl < 0 and '-1' or whole(SECONDS + ttl), run.id)
-  release(false)
-  keep(run.id, ttl, run)
+  if ttl ~= 0 then record('2', 'exc_string', ttl) end
+  if status == 'failed' then free_dependents(false) end
+  if run.stays then return end
+  if ttl ~= 0 then keep(run.id, ttl, run) else forget(run.id) end
 end
+
+function verdicts.bury() close('failed', 'ended_at', stamp()) end
 
 -- RQ leaves `ended_at` empty and lets dependents wait.
-function verdicts.stop()
-  local ttl = run.how.keep
-  free('failed_job_count')
-  if ttl == 0 then
-    forget(run.id)
-    return
-  end
-  call('HSET', run.name, 'status', 'stopped')
-  call('HINCRBY', run.name, 'x_failures', 1)
-  record('2', 'exc_string', ttl)
-  later(sweep.failed, run.how.queue, ttl < 0 and '-1' or whole(SECONDS + ttl), run.id)
-  keep(run.id, ttl, run)
-end
+function verdicts.stop() close('stopped') end
 
 function verdicts.forward()
   local to = run.how.to
   free()
-  call('HSET', run.name, 'origin', to)
-  call('SADD', key('queues'), key('queue', to))
+  call('HSET', run.name, 'origin', to, 'x_settled', mark())
   wait_again(run.id, to, false)
 end
 
@@ -192,7 +244,7 @@ function verdicts.retry()
   call('HINCRBY', run.name, 'x_failures', 1)
   local left = tonumber(job.retries_left or '')
   if left then call('HSET', run.name, 'retries_left', whole(math.max(left - 1, 0))) end
-  call('HSET', run.name, 'ended_at', stamp())
+  call('HSET', run.name, 'ended_at', stamp(), 'x_settled', mark())
   record('2', 'exc_string', FAILURE_TTL)
   if delay_ms > 0 then
     wait_until(run.id, run.how.queue, delay_ms)
@@ -203,57 +255,153 @@ end
 
 function verdicts.back()
   free()
+  call('HSET', run.name, 'x_settled', mark())
   wait_again(run.id, run.how.queue, run.how.to_head)
 end
 
 function verdicts.rescue()
   free()
   call('HINCRBY', run.name, 'x_orphaned', 1)
+  call('HSET', run.name, 'x_settled', mark())
   wait_again(run.id, run.how.queue, true)
 end
 
--- What lies around a job may be of any type: then this job fails saying so, and the others of the call do not.
+-- What the jobs of a queue have in common, by what it is to be.
+local COMMON = { queue = 'list', wip = 'zset', scheduled = 'zset', finished = 'zset', failed = 'zset' }
+
+local function spoiled(queue)
+  for kind, wanted in pairs(COMMON) do
+    local is = call('TYPE', key(kind, queue)).ok
+    if is ~= 'none' and is ~= wanted then return key(kind, queue) .. ': it is a ' .. is .. ', not a ' .. wanted end
+  end
+end
+
+-- Whether an end would be refused to any job that ends so; then what is refused, and why.
+local function refused_to_all(how)
+  local refused = prove()[1]
+  if refused then return refused[1] .. ': ' .. refused[2] end
+  return spoiled(how.queue) or how.to and spoiled(how.to)
+end
+
+-- Why ends of this call are held. A mark on their queue lets nobody begin with one before the cause is gone: what is written
+-- of an end before the refusal would be written with each try.
+local refusal
+local function hold_ends(queue, why)
+  refusal = refusal or why
+  try('SET', ours('held', queue), why, 'EX', 3600)
+end
+
+-- The job in hand keeps what says that it runs: so many keys and deliveries were to go before it.
+local function hold_on(keys, deliveries)
+  for i = #sweep.keys, keys + 1, -1 do sweep.keys[i] = nil end
+  for i = #sweep.deliveries, deliveries + 1, -1 do sweep.deliveries[i] = nil end
+  table.remove(sweep.wip[run.how.queue])
+end
+
+local function is_still_refused()
+  local seen = {}
+  for i = 5, #ARGV, 4 do
+    local how = how_of(ARGV[i])
+    local mark = not seen[how.queue] and ours('held', how.queue)
+    seen[how.queue] = true
+    if mark and call('EXISTS', mark) == 1 then
+      refusal = refused_to_all(how)
+      if refusal then return true end
+      call('DEL', mark)
+    end
+  end
+  return false
+end
+
+-- What an end changes that must not be changed twice.
+local COUNTS = { 'x_failures', 'x_orphaned', 'retries_left' }
+-- These put a job where others of its queue are, too.
+local MOVES = { retry = true, forward = true, back = true, rescue = true }
+
+-- What lies around a job may be of any type: then this job fails saying so, and the others of the call do not. What would be
+-- refused to any other job as well is not its fault: its end is held, and written when the caller asks again. Answers whether
+-- it is written.
 local function conclude()
-  local done, why = pcall(verdicts[run.how.verdict])
+  local done, why = false, nil
+  local refused = MOVES[run.how.verdict] and (spoiled(run.how.queue) or run.how.to and spoiled(run.how.to))
+  local counts = run.how.verdict ~= 'ack' and try('HMGET', run.name, unpack(COUNTS)) or {}
+  if not refused then done, why = pcall(verdicts[run.how.verdict]) end
   if not done then
-    why = type(why) == 'table' and why.err or tostring(why)
-    call('HSET', run.name, 'status', 'failed', 'ended_at', stamp(), 'x_remark', 'its end could not be written: ' .. why)
+    refused = refused or refused_to_all(run.how)
+    if refused then
+      for i, count in ipairs(counts) do
+        if count then try('HSET', run.name, COUNTS[i], count) else try('HDEL', run.name, COUNTS[i]) end
+      end
+      hold_ends(run.how.queue, refused)
+      return false
+    end
+    call('HSET', run.name, 'status', 'failed', 'ended_at', stamp(), 'x_remark', 'its end could not be written: ' .. told(why))
     call('ZADD', key('failed', run.how.queue), whole(SECONDS + FAILURE_TTL), run.id)
     live(run.name, FAILURE_TTL)
   end
   local remark = run.how.remark
   if remark and call('EXISTS', run.name) == 1 then call('HSET', run.name, 'x_remark', remark) end
+  return true
+end
+
+-- A person took it out while it ran: what it did is recorded, where it stands is not.
+local function canceled()
+  free()
+  call('HSET', run.name, 'x_settled', mark())
+  if run.how.verdict == 'ack' and run.how.keep ~= 0 then record('1', 'return_value', run.how.keep) end
+end
+
+-- What a job that has ended holds beside its own keys.
+local function give_back_what_it_held()
+  if not run.rate_limit_key and not run.unique then return end
+  local status = call('HGET', run.name, 'status') or ''
+  if run.rate_limit_key and status ~= 'queued' and status ~= 'started' then
+    give_place_back(run.rate_limit_key, run.id)
+  end
+  if run.unique and not OPEN[status] then let_key_go(run.unique, run.id) end
 end
 
 local answers = {}
+even_when_full()
+if is_still_refused() then return redis.error_reply('REFUSED ' .. refusal) end
 if ARGV[3] then read() end
 for place = 1, #members do
-  local counts = false
-  if let_go(place) then
-    counts = run.status
-    if counts == 'canceled' then
-      -- A person took it out while it ran: what it did is recorded, where it stands is not.
-      free()
-      if run.how.verdict == 'ack' and run.how.keep ~= 0 then record('1', 'return_value', run.how.keep) end
-    elseif counts then
-      conclude()
-    else
-      free()
-      give_places_back(run.id)
-    end
-    if counts and run.rate_limit_key then
-      local status = call('HGET', run.name, 'status')
-      if status ~= 'queued' and status ~= 'started' then give_place_back(run.rate_limit_key, run.id) end
+  local answer, keys, deliveries = 0, #sweep.keys, #sweep.deliveries
+  if not let_go(place) then
+    answer = how_it_ended()
+  elseif is_ours() then
+    local written = true
+    answer = 1
+    if run.status == 'canceled' then canceled() else written = conclude() end
+    if written then give_back_what_it_held() else hold_on(keys, deliveries) end
+  else
+    free()
+    if not run.status then give_places_back(run.id) end
+  end
+  answers[place] = answer
+end
+answers[#answers + 1] = has_put_aside and 1 or 0
+
+-- What cannot be listed as ended is not let go.
+local function list_ended(registry, ended)
+  for queue, pairs_of in pairs(ended) do
+    local listed = try('ZADD', key(registry, queue), unpack(pairs_of))
+    if type(listed) == 'table' then
+      hold_ends(queue, key(registry, queue) .. ': ' .. told(listed))
+      return false
     end
   end
-  answers[place] = counts and 1 or 0
+  return true
 end
-
-for queue, members in pairs(sweep.wip) do call('ZREM', key('wip', queue), unpack(members)) end
-for queue, pairs_of in pairs(sweep.finished) do call('ZADD', key('finished', queue), unpack(pairs_of)) end
-for queue, pairs_of in pairs(sweep.failed) do call('ZADD', key('failed', queue), unpack(pairs_of)) end
+if not (list_ended('finished', sweep.finished) and list_ended('failed', sweep.failed)) then
+  return redis.error_reply('REFUSED ' .. refusal)
+end
+for queue, members in pairs(sweep.wip) do
+  if #members > 0 then call('ZREM', key('wip', queue), unpack(members)) end
+end
 if #sweep.deliveries > 0 then
   call('HDEL', ours('deliveries'), unpack(sweep.deliveries))
   call('DEL', unpack(sweep.keys))
 end
+if refusal then return redis.error_reply('REFUSED ' .. refusal) end
 return answers

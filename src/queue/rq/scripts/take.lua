@@ -1,7 +1,9 @@
--- Takes jobs from the head of a queue, registers them and marks them as started: at no moment is a job in no list.
+-- Takes jobs from the head of a queue. They are registered and marked as started before they leave it, so that whatever the
+-- server refuses half-way, no job is in no list. As under RQ, what is taken is run, whatever its status says and whoever else
+-- runs it, unless its hash is gone or it was canceled.
 -- ARGV[3]: queue; [4]: process; then for each free slot an execution and a worker.
 -- Answers: the time; the names of the fields; the ids of the jobs taken, in the order of the slots; the fields of each; the
--- ids that stood for nothing that can be run.
+-- ids that stood for nothing that can be run; and for each id that was dropped, why.
 
 local NAMES = { 'status', 'data', 'timeout', 'x_attempt', 'success_callback_name', 'failure_callback_name',
   'stopped_callback_name', 'origin', 'created_at', 'enqueued_at', 'meta', 'result_ttl', 'failure_ttl', 'retries_left',
@@ -14,9 +16,9 @@ local queue, process, now, beat = ARGV[3], ARGV[4], stamp(), epoch()
 local JOB, EXECUTION, EXECUTIONS, WORKER = key('job', ''), key('execution', ''), key('executions', ''), key('worker', '')
 local lease = call('ZSCORE', ours('leases'), process)
 local held_back = call('EXISTS', key('suspended')) == 1 or call('HEXISTS', ours('paused'), queue) == 1
-if held_back or not lease or tonumber(lease) <= MILLIS then return { now, NAMES, {}, {}, {} } end
+if held_back or not lease or tonumber(lease) <= MILLIS then return { now, NAMES, {}, {}, {}, {} } end
 
-local slots, used, taken, known, wip, lent, broken = (#ARGV - 4) / 2, 0, {}, {}, {}, {}, {}
+local slots, used, taken, known, broken, dropped = (#ARGV - 4) / 2, 0, {}, {}, {}, {}
 -- The workers of a process are registered together, and run out together.
 local registered = slots > 0 and call('EXISTS', key('worker', ARGV[6])) == 1
 
@@ -33,29 +35,13 @@ local function span_of(timeout)
   return known
 end
 
-local function start(id, name, fields)
+-- One that is about to be taken, for the slot `used`. Of several runs of one id each is an attempt of its own.
+local attempts = {}
+local function entry_of(id, name, fields)
   local execution, worker = ARGV[5 + used * 2], ARGV[6 + used * 2]
-  local span = span_of(fields[3] or '')
-  local member = id .. ':' .. execution
-  wip[#wip + 1] = span.wip
-  wip[#wip + 1] = member
-  lent[#lent + 1] = member
-  lent[#lent + 1] = process .. ' ' .. worker .. ' ' .. beat .. ' ' .. queue
-  local execution_key, executions, mine = EXECUTION .. member, EXECUTIONS .. id, WORKER .. worker
+  if attempts[id] then fields[4] = attempts[id] end
   local attempt = fields[4] and whole((tonumber(fields[4]) or 0) + 1) or '1'
-  call('HSET', name, 'status', 'started', 'started_at', now, 'last_heartbeat', now, 'worker_name', worker,
-    'x_attempt', attempt)
-  call('PERSIST', name)
-  call('HSET', execution_key, 'id', execution, 'job_id', id, 'created_at', beat, 'last_heartbeat', beat,
-    'worker_name', worker)
-  call('PEXPIREAT', execution_key, span.execution)
-  try('ZADD', executions, span.entry, execution)
-  call('PEXPIREAT', executions, span.list)
-  if registered then
-    call('HSET', mine, 'state', 'busy', 'current_job', id)
-    call('SADD', mine .. ':executions', member)
-    call('PEXPIREAT', mine .. ':executions', span.list)
-  end
+  attempts[id] = attempt
   -- What is missing at the end need not be said.
   for i = #NAMES, 1, -1 do
     if fields[i] then break end
@@ -63,31 +49,88 @@ local function start(id, name, fields)
   end
   used = used + 1
   taken[used], known[used] = id, fields
+  return { id = id, name = name, execution = execution, member = id .. ':' .. execution, worker = worker, attempt = attempt,
+    span = span_of(fields[3] or '') }
+end
+
+-- Registers and marks the jobs at the head of the queue, and takes that many ids out of it. What is refused on the way is
+-- taken back: then all of them wait as before.
+local function lend(entries, count)
+  local wip, lent, members = {}, {}, {}
+  for i, entry in ipairs(entries) do
+    wip[2 * i - 1], wip[2 * i] = entry.span.wip, entry.member
+    lent[2 * i - 1], lent[2 * i] = entry.member, process .. ' ' .. entry.worker .. ' ' .. beat .. ' ' .. queue
+    members[i] = entry.member
+  end
+  local done, why = pcall(function()
+    if #entries > 0 then
+      call('ZADD', key('wip', queue), unpack(wip))
+      call('HSET', ours('deliveries'), unpack(lent))
+    end
+    for _, entry in ipairs(entries) do
+      call('HSET', entry.name, 'status', 'started', 'started_at', now, 'last_heartbeat', now, 'worker_name', entry.worker,
+        'x_attempt', entry.attempt)
+      call('PERSIST', entry.name)
+    end
+    call('LPOP', key('queue', queue), count)
+  end)
+  if done then return end
+  if #entries > 0 then
+    try('ZREM', key('wip', queue), unpack(members))
+    try('HDEL', ours('deliveries'), unpack(members))
+  end
+  error(why, 0)
+end
+
+-- What RQ's readers look at. That something else lies there is no reason not to run a job.
+local function show(entry)
+  local execution_key, executions, mine = EXECUTION .. entry.member, EXECUTIONS .. entry.id, WORKER .. entry.worker
+  local span = entry.span
+  try('HSET', execution_key, 'id', entry.execution, 'job_id', entry.id, 'created_at', beat, 'last_heartbeat', beat,
+    'worker_name', entry.worker)
+  try('PEXPIREAT', execution_key, span.execution)
+  try('ZADD', executions, span.entry, entry.execution)
+  try('PEXPIREAT', executions, span.list)
+  if registered then
+    try('HSET', mine, 'state', 'busy', 'current_job', entry.id)
+    try('SADD', mine .. ':executions', entry.member)
+    try('PEXPIREAT', mine .. ':executions', span.list)
+  end
 end
 
 local function is_named(field) return field and field ~= '' end
 
-while used < slots do
-  local ids = call('LPOP', key('queue', queue), slots - used)
-  if not ids or #ids == 0 then break end
+-- Sorts the ids at the head by what becomes of them, changing nothing.
+local function look(ids)
+  local entries, gone = {}, {}
   for _, id in ipairs(ids) do
     local name = JOB .. id
     local fields = try('HMGET', name, unpack(NAMES, 1, ALWAYS))
+    local odd = is_something_else(fields)
     if is_named(fields[5]) or is_named(fields[6]) or is_named(fields[7]) then
       for i, time in ipairs(call('HMGET', name, unpack(NAMES, ALWAYS + 1))) do fields[ALWAYS + i] = time end
     end
-    -- One that was canceled or deleted meanwhile is nobody's any more.
-    if fields[1] == 'queued' and fields[2] then
-      start(id, name, fields)
-    elseif fields.err or fields[1] == 'queued' or (fields[2] and not fields[1]) then
+    if fields[1] == 'canceled' then
+      dropped[#dropped + 1] = { id, 'it was canceled' }
+    elseif fields[2] then
+      entries[#entries + 1] = entry_of(id, name, fields)
+    elseif odd or fields[1] then
       broken[#broken + 1] = id
-    elseif not fields[1] then
-      give_places_back(id)
+    else
+      dropped[#dropped + 1] = { id, 'the job is gone' }
+      gone[#gone + 1] = id
     end
   end
+  return entries, gone
 end
-if used > 0 then
-  call('ZADD', key('wip', queue), unpack(wip))
-  call('HSET', ours('deliveries'), unpack(lent))
+
+while used < slots do
+  local ids = call('LRANGE', key('queue', queue), 0, slots - used - 1)
+  if #ids == 0 then break end
+  even_when_full()
+  local entries, gone = look(ids)
+  lend(entries, #ids)
+  for _, entry in ipairs(entries) do show(entry) end
+  for _, id in ipairs(gone) do pcall(give_places_back, id) end
 end
-return { now, NAMES, taken, known, broken }
+return { now, NAMES, taken, known, broken, dropped }

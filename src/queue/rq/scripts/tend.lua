@@ -9,7 +9,7 @@ local touched, troubles = {}, {}
 
 local WANTED = { 'status', 'retries_left', 'retry_intervals', 'enqueue_at_front_on_retry', 'failure_ttl', 'dependency_ids',
   'x_failures', 'worker_name', 'failure_callback_name', 'failure_callback_timeout', 'enqueued_at',
-  'rate_limit_key' }
+  'rate_limit_key', 'x_unique' }
 
 local function tell(id, queue, fate, job)
   touched[#touched + 1] = { id, queue, fate, job.failure_callback_name or '', job.failure_callback_timeout or '' }
@@ -22,27 +22,34 @@ local function interval(job, left)
   return tonumber(list[math.max(#list - left, 0) + 1]) or 0
 end
 
+-- While another execution holds the job, that one decides where it stands.
 local function fail(id, queue, job, text)
-  local keep_for = tonumber(job.failure_ttl or '') or FAILURE_TTL
+  local keep_for, stays = tonumber(job.failure_ttl or '') or FAILURE_TTL, is_held(id)
   release_dependents(id, false, job)
-  if keep_for == 0 then return forget(id) end
-  call('HSET', key('job', id), 'status', 'failed', 'ended_at', stamp())
-  call('XADD', key('results', id), 'MAXLEN', '10', '*', 'type', '2', 'worker_name', '', 'exc_string', text)
-  live(key('results', id), keep_for)
-  call('ZADD', key('failed', queue), keep_for < 0 and '-1' or whole(SECONDS + keep_for), id)
-  keep(id, keep_for, job)
+  if not stays then
+    leave(queue, id, 'finished', 'canceled')
+    if job.x_unique then let_key_go(job.x_unique, id) end
+    if keep_for == 0 then return forget(id) end
+    call('ZADD', key('failed', queue), keep_for < 0 and '-1' or whole(SECONDS + keep_for), id)
+    call('HSET', key('job', id), 'status', 'failed', 'ended_at', stamp())
+  end
+  if keep_for ~= 0 then
+    try('XADD', key('results', id), 'MAXLEN', '10', '*', 'type', '2', 'worker_name', '', 'exc_string', text)
+    live(key('results', id), keep_for)
+  end
+  if not stays then keep(id, keep_for, job) end
 end
 
 -- A job that had begun: tried again if it has retries left, else failed, as RQ does it.
 local function give_up(id, queue, job, text)
-  local stays = false
+  local stays = is_held(id)
   call('HSET', key('job', id), 'x_failures', whole((tonumber(job.x_failures or '') or 0) + 1))
   local left = tonumber(job.retries_left or '') or 0
   if left > 0 then
     call('HSET', key('job', id), 'retries_left', whole(left - 1), 'ended_at', stamp())
     local wait = interval(job, left)
-    stays = wait == 0
-    if stays then wait_again(id, queue, job.enqueue_at_front_on_retry == '1') else wait_until(id, queue, wait * 1000) end
+    stays = stays or wait == 0
+    if wait == 0 then wait_again(id, queue, job.enqueue_at_front_on_retry == '1') else wait_until(id, queue, wait * 1000) end
     tell(id, queue, 'retried', job)
   else
     fail(id, queue, job, text)
@@ -71,30 +78,38 @@ local function is_alive(member, id, execution, job)
   return worker[1] == 'busy' and worker[2] == id and not worker[3]
 end
 
-local function started(queue)
-  local wip = key('wip', queue)
-  for _, member in ipairs(call('ZRANGEBYSCORE', wip, 0, whole(SECONDS), 'LIMIT', 0, LOOK)) do
-    local id, execution = parted(member)
-    local job = fields_of(id, WANTED)
-    -- What was lent to a process of ours is the business of those who watch its lease.
-    if call('HEXISTS', ours('deliveries'), member) == 0 and not is_alive(member, id, execution, job) then
-      call('ZREM', wip, member)
-      if execution then
-        try('ZREM', key('executions', id), execution)
-        call('SREM', key('worker', job.worker_name or '', 'executions'), member)
-      end
-      call('LREM', key('queue', queue, 'intermediate'), 1, id)
-      if job.status == 'started' then
-        give_up(id, queue, job, ABANDONED)
-      elseif job.status == 'scheduled' and not call('ZSCORE', key('scheduled', queue), id) then
-        -- Its worker died between two steps of a retry: the retry is not spent yet.
-        give_up(id, queue, job, ABANDONED)
-      elseif job.status == 'queued' and not call('LPOS', key('queue', queue), id) then
-        -- Registered, and never begun.
-        bring_back(id, queue, job)
-      end
-    end
+-- One that cannot be looked after holds up none of the others.
+local function each(queue, entries, look)
+  for _, entry in ipairs(entries) do
+    local done, why = pcall(look, queue, entry)
+    if not done then troubles[#troubles + 1] = queue .. ': ' .. told(why) end
   end
+end
+
+-- It leaves the registry last: whatever is refused before, the next look finds it again.
+local function abandoned(queue, member)
+  local id, execution = parted(member)
+  local job = fields_of(id, WANTED)
+  -- What was lent to a process of ours is the business of those who watch its lease.
+  if call('HEXISTS', ours('deliveries'), member) == 1 or is_alive(member, id, execution, job) then return end
+  -- It holds its job no longer; others may.
+  if execution then try('ZREM', key('executions', id), execution) end
+  if job.status == 'started' then
+    give_up(id, queue, job, ABANDONED)
+  elseif job.status == 'scheduled' and not call('ZSCORE', key('scheduled', queue), id) then
+    -- Its worker died between two steps of a retry: the retry is not spent yet.
+    give_up(id, queue, job, ABANDONED)
+  elseif job.status == 'queued' and not call('LPOS', key('queue', queue), id) then
+    -- Registered, and never begun.
+    bring_back(id, queue, job)
+  end
+  call('LREM', key('queue', queue, 'intermediate'), 1, id)
+  if execution then try('SREM', key('worker', job.worker_name or '', 'executions'), member) end
+  call('ZREM', key('wip', queue), member)
+end
+
+local function started(queue)
+  each(queue, call('ZRANGEBYSCORE', key('wip', queue), 0, whole(SECONDS), 'LIMIT', 0, LOOK), abandoned)
 end
 
 -- Ids that a worker popped and never registered. RQ fails them; they have not begun, so they go back to the head. How long
@@ -104,6 +119,8 @@ local function intermediate(queue)
   local ids = call('LRANGE', list, 0, LOOK - 1)
   local known = as_table(call('HGETALL', seen))
   call('DEL', seen)
+  -- Nothing is put into a queue that could not leave here.
+  call('LREM', list, 1, '')
   for i = #ids, 1, -1 do
     local id = ids[i]
     local job = fields_of(id, WANTED)
@@ -116,24 +133,26 @@ local function intermediate(queue)
     elseif not runs and MILLIS - tonumber(since) < GRACE then
       call('HSET', seen, id, known[id])
     elseif not runs then
-      call('LREM', list, 1, id)
-      call('DEL', key('queue', queue, 'intermediate') .. ':first_seen:' .. id)
       if job.status == 'queued' then bring_back(id, queue, job) end
       if job.status == 'started' then give_up(id, queue, job, STUCK) end
+      call('LREM', list, 1, id)
+      call('DEL', key('queue', queue, 'intermediate') .. ':first_seen:' .. id)
     end
   end
 end
 
 -- Jobs of RQ 3 whose last dependency ended, and whose worker died before it pushed them: it takes a moment.
-local function ready(queue)
-  for _, id in ipairs(call('ZRANGEBYSCORE', key('ready', queue), 0, whole(SECONDS - 10), 'LIMIT', 0, LOOK)) do
-    call('ZREM', key('ready', queue), id)
-    local job = fields_of(id, { 'status', 'enqueue_at_front' })
-    if job.status == 'ready_to_enqueue' then
-      wait_again(id, queue, job.enqueue_at_front == '1')
-      tell(id, queue, 'returned', job)
-    end
+local function make_ready(queue, id)
+  local job = fields_of(id, { 'status', 'enqueue_at_front' })
+  if job.status == 'ready_to_enqueue' then
+    wait_again(id, queue, job.enqueue_at_front == '1')
+    tell(id, queue, 'returned', job)
   end
+  call('ZREM', key('ready', queue), id)
+end
+
+local function ready(queue)
+  each(queue, call('ZRANGEBYSCORE', key('ready', queue), 0, whole(SECONDS - 10), 'LIMIT', 0, LOOK), make_ready)
 end
 
 -- RQ never cleans this registry; deferred jobs with a time to live of their own go without a trace.
@@ -157,7 +176,7 @@ end
 local function look_after(queue)
   for _, step in ipairs({ started, intermediate, ready, deferred, workers }) do
     local done, why = pcall(step, queue)
-    if not done then troubles[#troubles + 1] = queue .. ': ' .. (type(why) == 'table' and why.err or tostring(why)) end
+    if not done then troubles[#troubles + 1] = queue .. ': ' .. told(why) end
   end
 end
 

@@ -33,8 +33,9 @@ for _, full in ipairs(call('SMEMBERS', key('queues'))) do
     local excess = call('ZCARD', registry) - budgets[kind]
     if budgets[kind] > 0 and excess > 0 and left > 0 then
       for _, id in ipairs(oldest(registry, math.min(excess, left))) do
+        -- An entry of an earlier end says nothing about a later one.
+        if stands_in(kind, queue, id) and not is_held(id) then forget(id) end
         call('ZREM', registry, id)
-        if not OPEN[status_of(id) or ''] then forget(id) end
         left = left - 1
       end
     end

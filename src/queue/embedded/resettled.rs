@@ -1,0 +1,169 @@
+//! Settlements that are told again because the answer was lost: they changed the file the first time, and are answered as they
+//! would have been then.
+
+use std::collections::HashSet;
+
+use parking_lot::Mutex;
+use serde::Serialize;
+
+use crate::job::{ExecutionId, JobState};
+
+use super::database::Database;
+use super::row::batch;
+use crate::queue::delivery::{Settled, Settlement, Verdict};
+
+/// Settlements that were begun and not answered yet, by their executions.
+#[derive(Default)]
+pub struct Unanswered(Mutex<HashSet<ExecutionId>>);
+
+impl Unanswered {
+    /// They begin; says of each whether it had begun before.
+    pub fn begin(&self, settlements: &[Settlement]) -> Vec<bool> {
+        let mut unanswered = self.0.lock();
+        settlements.iter().map(|one| !unanswered.insert(one.execution.clone())).collect()
+    }
+
+    /// Their answers are there.
+    pub fn end(&self, settlements: &[Settlement]) {
+        let mut unanswered = self.0.lock();
+        for one in settlements {
+            unanswered.remove(&one.execution);
+        }
+    }
+}
+
+/// How the row of a job that waits again tells by which settlement it does.
+pub fn mark(one: &Settlement) -> String {
+    let verdict = match &one.verdict {
+        Verdict::Ack { .. } => "ack",
+        Verdict::RetryAt { .. } => "retry",
+        Verdict::Bury { .. } => "bury",
+        Verdict::Stop { .. } => "stop",
+        Verdict::Forward { .. } => "forward",
+        Verdict::GiveBack { .. } => "back",
+        Verdict::Rescue => "rescue",
+    };
+    format!("{} {verdict}", one.execution)
+}
+
+/// A settlement that did not count now.
+#[derive(Serialize)]
+struct Refused<'a> {
+    job: &'a str,
+    execution: &'a str,
+    mark: String,
+    /// How its job stands if it counted; null where the mark alone tells.
+    state: Option<&'static str>,
+    stopped: bool,
+}
+
+/// Puts right the answers to what had counted before. `begun` says which settlements had begun before.
+pub async fn put_right(
+    database: &Database,
+    settlements: &[Settlement],
+    begun: &[bool],
+    answers: &mut [Settled],
+) -> Result<(), sqlx::Error> {
+    // What nobody began before was ended by others, however they did it.
+    let again = answers.iter().zip(begun).enumerate();
+    let again = again.filter(|(_, (answer, begun))| **answer == Settled::NotOurs && **begun);
+    let places: Vec<usize> = again.map(|(at, _)| at).collect();
+    if places.is_empty() {
+        return Ok(());
+    }
+    let refused: Vec<_> = places.iter().filter_map(|at| settlements.get(*at)).map(refused).collect();
+    // In the order of the batch: whether the job is gone, and whether this very settlement counted.
+    let found: Vec<(bool, bool)> = sqlx::query_as(
+        "SELECT job.id IS NULL,
+                coalesce(job.settled = given.value ->> 'mark', 0)
+                OR coalesce(job.execution = given.value ->> 'execution' AND job.state = given.value ->> 'state'
+                            AND job.stopped = given.value ->> 'stopped', 0)
+         FROM json_each(?1) AS given LEFT JOIN tikkun_jobs AS job ON job.id = given.value ->> 'job'
+         ORDER BY given.key",
+    )
+    .bind(batch(&refused)?)
+    .fetch_all(database.readers())
+    .await?;
+    for (at, (is_gone, counted)) in places.into_iter().zip(found) {
+        let was_dropped = is_gone && settlements.get(at).is_some_and(|one| one.verdict.drops());
+        if let Some(answer) = answers.get_mut(at).filter(|_| counted || was_dropped) {
+            *answer = Settled::Done;
+        }
+    }
+    Ok(())
+}
+
+fn refused(one: &Settlement) -> Refused<'_> {
+    let state = match &one.verdict {
+        Verdict::Ack { .. } => Some(JobState::Finished.as_str()),
+        Verdict::Bury { .. } | Verdict::Stop { .. } => Some(JobState::Failed.as_str()),
+        _ => None,
+    };
+    Refused {
+        job: one.job.as_str(),
+        execution: one.execution.as_str(),
+        mark: mark(one),
+        state,
+        stopped: matches!(one.verdict, Verdict::Stop { .. }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use serde_json::json;
+
+    use super::super::settle;
+    use super::*;
+    use crate::job::{Limit, QueueEnd};
+
+    fn settlement(verdict: Verdict) -> Settlement {
+        Settlement { job: "a".into(), queue: "q".into(), execution: "e".into(), verdict, remark: None }
+    }
+
+    async fn lent(database: &Database) {
+        for statement in [
+            "DELETE FROM tikkun_jobs",
+            "INSERT INTO tikkun_jobs (id, queue, kind, args, state, created_at, meta, execution, process)
+             VALUES ('a', 'q', 'k', '{}', 'started', 0, '{}', 'e', 'p')",
+        ] {
+            sqlx::query(statement).execute(database.writer()).await.unwrap();
+        }
+    }
+
+    #[tokio::test]
+    async fn an_end_whose_answer_was_lost_counts_when_it_is_told_again() {
+        let here = tempfile::tempdir().unwrap();
+        let database = Database::open(here.path()).await.unwrap();
+        let (long, zero) = (Limit::Never, Limit::After(Duration::ZERO));
+        let error = || "no".to_owned();
+        for verdict in [
+            Verdict::Ack { result: json!(1), keep: long },
+            Verdict::Ack { result: json!(1), keep: zero },
+            Verdict::Bury { error: error(), keep: long },
+            Verdict::Stop { error: error(), keep: long },
+            Verdict::RetryAt { delay: Duration::ZERO, error: error() },
+            Verdict::GiveBack { end: QueueEnd::Head },
+            Verdict::Forward { queue: "other".into() },
+        ] {
+            lent(&database).await;
+            let (one, others) = ([settlement(verdict)], [settlement(Verdict::Rescue)]);
+            let unanswered = Unanswered::default();
+            assert_eq!(unanswered.begin(&one), [false]);
+            assert_eq!(settle::settle(&database, &one).await.unwrap(), [Settled::Done]);
+            // Nobody heard that.
+            for (told, expected) in [(&one, Settled::Done), (&others, Settled::NotOurs)] {
+                assert_eq!(unanswered.begin(told), [true]);
+                let mut answers = settle::settle(&database, told).await.unwrap();
+                put_right(&database, told, &[true], &mut answers).await.unwrap();
+                assert_eq!(answers, [expected], "{:?} after {:?}", told[0].verdict, one[0].verdict);
+            }
+            unanswered.end(&one);
+            assert_eq!(unanswered.begin(&one), [false]);
+            let mut answers = vec![Settled::NotOurs];
+            put_right(&database, &one, &[false], &mut answers).await.unwrap();
+            assert_eq!(answers, [Settled::NotOurs], "others may have ended it just so");
+        }
+    }
+}

@@ -1,0 +1,105 @@
+//! Jobs that very many others wait for: those are let go in steps, and none is lost when the process dies in between.
+
+use std::time::Duration;
+
+use tikkun::job::{JobState, Limit};
+use tikkun::queue::{Settled, Verdict};
+
+use crate::ground::*;
+use crate::rq::Prefix;
+
+/// More than one script looks at.
+const MANY: usize = 450;
+
+/// Jobs that wait for `parent`, in a queue that nothing was put into directly.
+async fn dependents(prefix: &Prefix, parent: &str) {
+    let lua = "for i = 1, tonumber(ARGV[3]) do
+        local id = 'child-' .. i
+        redis.call('HSET', ARGV[1] .. 'job:' .. id, 'status', 'deferred', 'origin', 'lonely', 'data', '')
+        redis.call('SADD', ARGV[1] .. 'job:' .. ARGV[2] .. ':dependents', id)
+        redis.call('SADD', ARGV[1] .. 'job::' .. id .. ':dependencies', ARGV[2])
+        redis.call('ZADD', ARGV[1] .. 'deferred:lonely', '1', id)
+    end";
+    prefix.script(lua, &[parent, &MANY.to_string()]).await;
+}
+
+async fn released(prefix: &Prefix) -> usize {
+    usize::try_from(prefix.ask_number(&["LLEN", "queue:lonely"]).await).unwrap()
+}
+
+async fn all_are_free(prefix: &Prefix) {
+    let mut ids = prefix.ask_list(&["LRANGE", "queue:lonely", "0", "-1"]).await;
+    ids.sort();
+    ids.dedup();
+    assert_eq!((ids.len(), released(prefix).await), (MANY, MANY), "each once");
+    for gone in ["deferred:lonely", "tikkun:releases", "tikkun:release:a", "job:a:dependents"] {
+        assert_eq!(prefix.ask_number(&["EXISTS", gone]).await, 0, "{gone}");
+    }
+    let lonely = prefix.key("queue:lonely");
+    assert!(prefix.ask_list(&["SMEMBERS", "queues"]).await.contains(&lonely), "every reader finds it");
+}
+
+#[tokio::test]
+async fn very_many_dependents_are_let_go_in_steps() {
+    let prefix = Prefix::new();
+    let broker = leased(&prefix).await;
+    let delivery = one(&*broker, job("a")).await;
+    dependents(&prefix, "a").await;
+    // The job itself is gone at once.
+    let keep = Limit::After(Duration::ZERO);
+    let verdict = Verdict::Ack { result: serde_json::json!(1), keep };
+    assert_eq!(settle(&*broker, &delivery, verdict).await, Settled::Done);
+    eventually("all to wait in their queue", async || (released(&prefix).await == MANY).then_some(())).await;
+    all_are_free(&prefix).await;
+}
+
+#[tokio::test]
+async fn dependents_are_let_go_by_others_when_the_process_dies_between_two_steps() {
+    let prefix = Prefix::new();
+    let broker = leased(&prefix).await;
+    let delivery = one(&*broker, job("a")).await;
+    dependents(&prefix, "a").await;
+    let dies = prefix.settings();
+    let settlement = settlement(&delivery, ack());
+    // What it had begun ends with its runtime.
+    std::thread::spawn(move || {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async {
+            let broker = tikkun::queue::open_rq(&dies).unwrap_or_else(|fault| panic!("{}", fault.chain()));
+            assert_eq!(broker.settle(&[settlement]).await.unwrap(), [Settled::Done]);
+        });
+    })
+    .join()
+    .unwrap();
+    let before = released(&prefix).await;
+    assert!(before <= 200, "{before} in one script");
+    eventually("all to wait in their queue", async || {
+        broker.tend(100).await.unwrap();
+        (released(&prefix).await == MANY).then_some(())
+    })
+    .await;
+    all_are_free(&prefix).await;
+}
+
+#[tokio::test]
+async fn dependents_of_a_failed_job_wait_on_and_are_let_go_by_its_good_end() {
+    let prefix = Prefix::new();
+    let broker = leased(&prefix).await;
+    let delivery = one(&*broker, job("a")).await;
+    dependents(&prefix, "a").await;
+    let verdict = Verdict::Bury { error: "no".into(), keep: Limit::After(LONG) };
+    settle(&*broker, &delivery, verdict).await;
+    eventually("all to be looked at", async || {
+        (prefix.ask_number(&["EXISTS", "tikkun:releases"]).await == 0).then_some(())
+    })
+    .await;
+    assert_eq!(prefix.ask_number(&["SCARD", "job:a:dependents"]).await, MANY as i64);
+    assert!(prefix.ask_number(&["TTL", "job:a:dependents"]).await > 0, "they live as long as their job");
+    assert_eq!(released(&prefix).await, 0);
+    assert_eq!(record(&*broker, "child-7").await.state, JobState::Scheduled);
+    broker.requeue(&["a".into()]).await.unwrap();
+    let again = fetch(&*broker, 1).await.remove(0);
+    settle(&*broker, &again, ack()).await;
+    eventually("all to wait in their queue", async || (released(&prefix).await == MANY).then_some(())).await;
+    all_are_free(&prefix).await;
+}

@@ -1,0 +1,105 @@
+//! What lies in a queue is run: an id is not an attempt.
+
+use tikkun::job::JobState;
+use tikkun::queue::Settled;
+
+use crate::ground::*;
+use crate::rq::Prefix;
+
+#[tokio::test]
+async fn id_that_is_put_in_again_while_it_runs_is_run_again_as_an_execution_of_its_own() {
+    let prefix = Prefix::new();
+    let broker = leased(&prefix).await;
+    let first = one(&*broker, job("a")).await;
+    // As RQ's clients do it: the hash says that it waits, and the id lies in the list.
+    prefix.ask(&["HSET", "job:a", "status", "queued"]).await;
+    prefix.ask(&["RPUSH", "queue:q", "a"]).await;
+    let second = fetch(&*broker, 9).await.pop().expect("the second entry, while the first runs");
+    assert_ne!(first.execution, second.execution);
+    assert_eq!((second.job.attempt, &second.job.args), (2, &first.job.args));
+    assert_eq!(broker.held(&queue(), &me()).await.unwrap().len(), 2, "both run");
+    assert_eq!(settle(&*broker, &first, ack()).await, Settled::Done);
+    assert_eq!(settle(&*broker, &second, ack()).await, Settled::Done);
+    assert_eq!(record(&*broker, "a").await.state, JobState::Finished);
+    assert_eq!(counts(&*broker).await.started, 0);
+}
+
+#[tokio::test]
+async fn id_that_is_put_in_again_while_the_only_slot_is_taken_is_run_after_the_first_has_ended() {
+    let prefix = Prefix::new();
+    let broker = leased(&prefix).await;
+    let first = one(&*broker, job("a")).await;
+    prefix.ask(&["HSET", "job:a", "status", "queued"]).await;
+    prefix.ask(&["RPUSH", "queue:q", "a"]).await;
+    assert_eq!(settle(&*broker, &first, ack()).await, Settled::Done);
+    assert_eq!(ids(&fetch(&*broker, 9).await), ["a"]);
+    assert_eq!(prefix.ask_number(&["TTL", "job:a"]).await, -1, "what runs does not run out");
+}
+
+#[tokio::test]
+async fn two_entries_of_one_id_are_two_runs() {
+    let prefix = Prefix::new();
+    let broker = leased(&prefix).await;
+    enqueue(&*broker, &["a"]).await;
+    prefix.ask(&["RPUSH", "queue:q", "a"]).await;
+    let both = fetch(&*broker, 9).await;
+    assert_eq!(ids(&both), ["a", "a"]);
+    for delivery in &both {
+        assert_eq!(settle(&*broker, delivery, ack()).await, Settled::Done);
+    }
+}
+
+#[tokio::test]
+async fn whatever_its_status_says_what_lies_in_a_queue_is_run() {
+    for status in [
+        "queued",
+        "finished",
+        "failed",
+        "stopped",
+        "started",
+        "deferred",
+        "scheduled",
+        "rate_limited",
+        "odd",
+        "",
+    ] {
+        let prefix = Prefix::new();
+        let broker = leased(&prefix).await;
+        enqueue(&*broker, &["a", "b"]).await;
+        match status {
+            "" => prefix.ask(&["HDEL", "job:a", "status"]).await,
+            status => prefix.ask(&["HSET", "job:a", "status", status]).await,
+        }
+        let lent = fetch(&*broker, 9).await;
+        assert_eq!(ids(&lent), ["a", "b"], "{status}");
+        assert_eq!(settle(&*broker, &lent[0], ack()).await, Settled::Done, "{status}");
+        assert_eq!(record(&*broker, "a").await.state, JobState::Finished, "{status}");
+    }
+}
+
+#[tokio::test]
+async fn what_was_canceled_or_is_gone_is_dropped_and_its_neighbours_run() {
+    let prefix = Prefix::new();
+    let broker = leased(&prefix).await;
+    enqueue(&*broker, &["a", "b", "c"]).await;
+    prefix.ask(&["HSET", "job:a", "status", "canceled"]).await;
+    prefix.ask(&["DEL", "job:b"]).await;
+    assert_eq!(ids(&fetch(&*broker, 9).await), ["c"]);
+    assert_eq!(prefix.ask_number(&["LLEN", "queue:q"]).await, 0);
+}
+
+#[tokio::test]
+async fn what_comes_due_is_put_into_its_queue_whatever_its_status_says() {
+    for (status, comes) in [("scheduled", true), ("finished", true), ("started", true), ("canceled", false)] {
+        let prefix = Prefix::new();
+        let broker = leased(&prefix).await;
+        let mut due = job("a");
+        due.delay = Some(LONG);
+        broker.enqueue(&[due]).await.unwrap();
+        prefix.ask(&["HSET", "job:a", "status", status]).await;
+        prefix.ask(&["ZADD", "scheduled:q", "1", "a"]).await;
+        assert_eq!(broker.promote_due(9).await.unwrap(), u32::from(comes), "{status}");
+        assert_eq!(fetch(&*broker, 9).await.len(), usize::from(comes), "{status}");
+        assert_eq!(prefix.ask_number(&["ZCARD", "scheduled:q"]).await, 0, "{status}");
+    }
+}

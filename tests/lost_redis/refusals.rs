@@ -1,0 +1,109 @@
+//! A Redis that answers and refuses: at the start that is said and ends it, later it is waited for.
+
+use std::process::Command;
+
+use tikkun::job::JobState;
+
+use crate::place::{Place, QUEUES, sleep};
+use crate::redis_server::Redis;
+
+/// A service as a user of its own, who may do everything for now.
+fn restricted(place: &Place, password: &str) -> crate::process::Start {
+    place.redis.ask(&["ACL", "SETUSER", "svc", "on", ">secret", "~*", "&*", "+@all"]);
+    place
+        .service()
+        .set("REDIS_URL", &place.redis.tcp_url(0).replace("redis://", &format!("redis://svc:{password}@")))
+}
+
+#[tokio::test]
+async fn jobs_whose_ends_are_refused_are_finished_as_soon_as_that_is_allowed() {
+    let place = Place::with_port().await;
+    let mut service = restricted(&place, "secret").start().await;
+    let jobs: Vec<_> = QUEUES.iter().map(|queue| sleep(&format!("on-{queue}"), queue, 2.0)).collect();
+    place.enqueue(&jobs).await;
+    for job in &jobs {
+        place.becomes(job.id.as_str(), JobState::Started).await;
+    }
+    place.redis.ask(&["ACL", "SETUSER", "svc", "-xadd"]);
+    let told = service.says("Redis refuses XADD").await;
+    assert!(told.contains("WARN") && told.contains("ACL SETUSER"), "{told}");
+    service.says("after 2 failures queue='").await;
+    place.redis.ask(&["ACL", "SETUSER", "svc", "+@all"]);
+    for job in &jobs {
+        let job = place.becomes(job.id.as_str(), JobState::Finished).await;
+        assert_eq!((job.attempt, job.failures, &job.remark), (1, 0, &None), "{job:?}");
+    }
+    assert_eq!(service.restarts(), 0);
+}
+
+#[tokio::test]
+async fn process_whose_fetches_never_succeeded_is_alive_and_not_ready() {
+    let place = Place::forgetful().await;
+    place.enqueue(&[sleep("first", "high", 0.0)]).await;
+    place.redis.ask(&["SET", "rq:wip:high", "something else"]);
+    let mut service = place.service().start().await;
+    service.says("broker does not serve the queue").await;
+    service.call("GET", "/healthz", &[]).expect(200);
+    let answer = service.call("GET", "/readyz", &[]).expect(503).json();
+    assert!(answer["why"].as_str().unwrap().contains("no fetch from the queue has succeeded"), "{answer}");
+    place.redis.ask(&["DEL", "rq:wip:high"]);
+    place.becomes("first", JobState::Finished).await;
+    service.call("GET", "/readyz", &[]).expect(200);
+}
+
+#[tokio::test]
+async fn dead_process_of_this_host_is_noticed_long_before_its_lease_is_over() {
+    let place = Place::forgetful().await;
+    let start = place.service().set("TIKKUN_LEASE__TTL", "5m").set("TIKKUN_LEASE__RENEW", "1s");
+    let mut dying = start.start().await;
+    place.enqueue(&[sleep("left", "high", 600.0)]).await;
+    place.becomes("left", JobState::Started).await;
+    let mut other = start.start().await;
+    dying.process.kill();
+    other.says("rescued a job whose process died").await;
+}
+
+/// What a command of ours prints on this Redis, and its exit code.
+fn run(place: &Place, redis: &Redis, words: &[&str]) -> (Option<i32>, String) {
+    let output = Command::new(env!("CARGO_BIN_EXE_tikkun"))
+        .args(words)
+        .arg("--data")
+        .arg(place.ground.path())
+        .env_clear()
+        .env("REDIS_URL", redis.url())
+        .output()
+        .unwrap();
+    let said = [output.stdout, output.stderr].concat();
+    (output.status.code(), String::from_utf8(said).unwrap())
+}
+
+#[tokio::test]
+async fn server_that_can_never_carry_jobs_ends_the_start_and_is_named_by_doctor_and_selftest() {
+    let place = Place::with_port().await;
+    let cluster = Redis::start_as(&["--cluster-enabled", "yes"]);
+    let mut starting = place.service().set("REDIS_URL", &cluster.url()).spawn();
+    assert_eq!(starting.exited().await.code(), Some(2), "{}", starting.tail());
+    assert_eq!(starting.lines("a node of a Redis Cluster").len(), 1, "{}", starting.tail());
+    for (words, code, more) in
+        [(&["doctor", "--json"][..], 1, "\"queue_refuses\""), (&["selftest", "--json"][..], 1, "\"queue\"")]
+    {
+        let (ended, said) = run(&place, &cluster, words);
+        assert_eq!(ended, Some(code), "{said}");
+        assert!(said.contains("a node of a Redis Cluster") && said.contains(more), "{said}");
+        assert!(!said.contains("queue_unreachable"), "{said}");
+    }
+    let mut starting = restricted(&place, "wrong").spawn();
+    assert_eq!(starting.exited().await.code(), Some(2), "{}", starting.tail());
+    assert!(
+        !starting.lines("`svc`").is_empty() && starting.lines("wrong@").is_empty(),
+        "{}",
+        starting.tail()
+    );
+    let start = restricted(&place, "secret");
+    place.redis.ask(&["ACL", "SETUSER", "svc", "-lpop"]);
+    let mut starting = start.spawn();
+    assert_eq!(starting.exited().await.code(), Some(2), "{}", starting.tail());
+    assert!(!starting.lines("LPOP").is_empty() && !starting.lines("+lpop").is_empty(), "{}", starting.tail());
+    place.redis.ask(&["ACL", "SETUSER", "svc", "+@all"]);
+    start.start().await;
+}
