@@ -5,13 +5,14 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use sqlx::{AssertSqlSafe, Sqlite, Transaction};
+use sqlx::AssertSqlSafe;
 
 use super::connection::Database;
 use super::fault::{During, refused_or_fault};
 use super::{list, moment};
 use crate::fault::Fault;
 use crate::job::{BackgroundJobId, BusinessId};
+use crate::sqlite::WriteTransaction;
 use crate::store::deletion::{
     CLEANUP_HOLD, Change, DeletionTx, Deletions, LockedJob, Moved, Needless, Scope, StepFault, Taken,
 };
@@ -85,7 +86,7 @@ const RECOVERED: &str = "
 
 /// A batch's transaction.
 pub(super) struct SqliteDeletionTx {
-    tx: Transaction<'static, Sqlite>,
+    tx: WriteTransaction,
     database: Arc<Database>,
     /// Tells whether the known foreign keys are still all there are.
     schema_version: i64,
