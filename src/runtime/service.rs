@@ -16,8 +16,8 @@ use super::tree::{DEADLINE, Planter, Tree};
 use super::window::{close, listen};
 use super::{OpenError, Ports, ServiceBuilder, opening, risks, service_manager};
 use crate::actors::{Drain, Running};
-use crate::config::Settings;
-use crate::http::{Board, Probes};
+use crate::config::{Role, Settings};
+use crate::http::{Board, Probes, Writes};
 use crate::job::{KindClash, Registry};
 use crate::queue::ProcessRecord;
 use crate::supervision::Turns;
@@ -38,6 +38,8 @@ pub struct Service {
     pub(super) process: ProcessRecord,
     pub(super) tree: Tree,
     pub(super) probes: web::Data<Probes>,
+    /// Whether its writes succeed.
+    pub(super) writes: Writes,
     pub(super) window: Option<(ServerHandle, SocketAddr)>,
     /// What the page shows, where there is a page.
     pub(super) board: Option<web::Data<Board>>,
@@ -140,13 +142,18 @@ impl Service {
         };
         let tree = planter.plant().await?;
         let longest = longest_wait(&settings);
-        let probes = web::Data::new(Probes::new(tree.turns.clone(), longest * SILENT_WAITS));
+        let writes = Writes::begin(Arc::clone(&ports.broker), ports.store.clone(), DEADLINE);
+        // What is only seen and asked stays so while nothing can be written.
+        let needed_writes = (settings.service.role != Role::Api).then(|| writes.clone());
+        let probes = Probes { needed_writes, ..Probes::new(tree.turns.clone(), longest * SILENT_WAITS) };
+        let probes = web::Data::new(probes);
         let mut service = Self {
             settings,
             ports,
             process,
             tree,
             probes,
+            writes,
             window: None,
             board: None,
             signals,

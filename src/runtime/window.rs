@@ -59,6 +59,7 @@ impl Service {
                 queued: settings.http.degraded_queued,
                 cleanup_age: settings.deletion.storage_delete.then_some(settings.rescuer.outbox_alarm_after),
             },
+            writes: self.writes.clone(),
             deadline: self.back_end_deadline(),
         }
     }
