@@ -12,8 +12,9 @@ use actix_web::web;
 use super::figures::Figures;
 use super::identity::this_process;
 use super::shutdown::{Leave, Signals, all_retired, gave_up, too_many_stuck};
+use super::socket::listen;
 use super::tree::{DEADLINE, Planter, Tree};
-use super::window::{close, listen};
+use super::window::close;
 use super::{OpenError, Ports, ServiceBuilder, opening, risks, service_manager};
 use crate::actors::{Drain, Running};
 use crate::config::{Role, Settings};
@@ -101,11 +102,22 @@ impl Service {
     /// # Errors
     /// Names what cannot be opened or started; nothing is left running.
     pub async fn start(settings: Settings) -> Result<Self, StartError> {
-        Self::start_with(settings, Registry::default()).await
+        Self::start_with(settings, Registry::default(), Signals::listen()?).await
     }
 
-    pub(super) async fn start_with(settings: Settings, own: Registry) -> Result<Self, StartError> {
-        let mut signals = Signals::listen()?;
+    /// The same for a process that has listened to signals since its own start.
+    ///
+    /// # Errors
+    /// As [`start`](Self::start).
+    pub async fn start_under(settings: Settings, signals: Signals) -> Result<Self, StartError> {
+        Self::start_with(settings, Registry::default(), signals).await
+    }
+
+    pub(super) async fn start_with(
+        settings: Settings,
+        own: Registry,
+        mut signals: Signals,
+    ) -> Result<Self, StartError> {
         let socket = settings.http.enabled.then(|| listen(settings.http.address())).transpose()?;
         let figures = Figures::begin(&settings);
         let ports = opening::open(&settings, (socket.as_ref(), figures.as_ref()), &mut signals).await?;
