@@ -1,9 +1,9 @@
-# The image listens on all addresses, so it wants a secret: INTERNAL_SECRET.
+# The image listens on all addresses, IPv4 and IPv6, so it wants a secret: INTERNAL_SECRET.
 #
 #   docker build -t tikkun .
 #   docker run -p 8080:8080 -v tikkun-data:/data -e INTERNAL_SECRET=… tikkun
 #
-# SIGTERM drains. Give it longer to stop than `service.drain_timeout` (30 s) and its actors (10 s) take:
+# SIGTERM drains (as SIGINT, SIGQUIT and SIGHUP do). Give it longer to stop than `service.drain_timeout` (30 s) and its actors (10 s) take:
 # docker stop --time 45.
 #
 # Spans for an OpenTelemetry collector: --build-arg FEATURES=opentelemetry.
@@ -36,7 +36,7 @@ COPY --from=build /etc/ssl/certs/ca-certificates.crt /etc/ssl/certs/ca-certifica
 COPY --from=build /build/target/release/tikkun /usr/local/bin/tikkun
 USER 10001:10001
 ENV TIKKUN_SERVICE__DATA=/data \
-    TIKKUN_HTTP__BIND=0.0.0.0 \
+    TIKKUN_HTTP__BIND=:: \
     TIKKUN_HTTP__PORT=8080
 VOLUME /data
 EXPOSE 8080

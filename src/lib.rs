@@ -14,6 +14,7 @@ pub mod kinds;
 pub mod measure;
 pub mod queue;
 pub mod runtime;
+mod sqlite;
 pub mod store;
 pub mod story;
 pub mod supervision;

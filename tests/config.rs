@@ -571,6 +571,10 @@ fn contradictions_stop_the_start_and_name_both_sides() {
             "`http.bind` (from flag) is `0.0.0.0`, which others can reach, but there is no secret: set INTERNAL_SECRET or bind 127.0.0.1",
         ),
         (
+            &[("http.bind", "::")],
+            "`http.bind` (from flag) is `::`, which others can reach, but there is no secret: set INTERNAL_SECRET or bind 127.0.0.1",
+        ),
+        (
             &[("worker.queue_caps", "hihg=1")],
             "`worker.queue_caps` (from flag) caps the queue `hihg`, which is neither listened to nor known; did you mean `high`?",
         ),

@@ -102,7 +102,7 @@ fn production_file_is_a_worker_that_is_probed_from_outside() {
     let settings = &loaded.settings;
     assert_eq!(settings.service.role, Role::Worker);
     assert_eq!(settings.log.format, LogFormat::Json);
-    assert_eq!(settings.http.address().to_string(), "0.0.0.0:8080");
+    assert_eq!(settings.http.address().to_string(), "[::]:8080");
     assert!(settings.worker.listens_to("maintenance") && settings.worker.queues.len() == 1);
     assert!(!settings.store.migrate);
 }

@@ -142,7 +142,7 @@ fn environment_of_the_image_is_understood_and_wants_a_secret() {
     };
     let settings = load(Some("a-secret-of-some-length")).unwrap().settings;
     assert_eq!(settings.service.data, Path::new("/data"));
-    assert_eq!(settings.http.address().to_string(), "0.0.0.0:8080");
+    assert_eq!(settings.http.address().to_string(), "[::]:8080");
     let refused = load(None).unwrap_err().to_string();
     assert!(refused.to_lowercase().contains("internal_secret"), "{refused}");
 }

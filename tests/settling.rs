@@ -10,12 +10,12 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use actix::{Actor, Addr};
 use chrono::Utc;
 use serde_json::{Value, json};
-use tikkun::actors::{ListenerPorts, ListenerSettings, QueueListener, Settle, SlotPool};
+use tikkun::actors::{Drain, ListenerPorts, ListenerSettings, QueueListener, Settle, SlotPool};
 use tikkun::job::{Args, JobState, Limit, NewJob};
 use tikkun::measure::QueueMeter;
 use tikkun::queue::{Broker, Delivery, ProcessRecord, Settled, Settlement, Verdict, open_embedded};
@@ -40,12 +40,21 @@ async fn leased(broker: &dyn Broker) -> ProcessRecord {
 
 /// A listener without slots: it only settles.
 fn listener(broker: &Arc<dyn Broker>, me: &ProcessRecord, stray_interval: Duration) -> Addr<QueueListener> {
+    listener_among(&Turns::default(), broker, me, stray_interval)
+}
+
+fn listener_among(
+    turns: &Turns,
+    broker: &Arc<dyn Broker>,
+    me: &ProcessRecord,
+    stray_interval: Duration,
+) -> Addr<QueueListener> {
     let ports = ListenerPorts {
         broker: Arc::clone(broker),
         slots: SlotPool::new(Vec::new(), BTreeMap::new()),
         process: me.id.clone(),
         leased: watch::Sender::new(true).subscribe(),
-        turn: Turns::default().register(QUEUE),
+        turn: turns.register(QUEUE),
         meter: Arc::new(QueueMeter::new(QUEUE, std::iter::empty())),
     };
     let settings = ListenerSettings {
@@ -113,10 +122,27 @@ async fn what_is_lent_to_this_process_and_carried_by_nobody_goes_back_however_of
     // The first time may be found by the look that each listener begins with.
     for time in 1..=3 {
         assert_eq!(broker.fetch(&QUEUE.into(), 1, &me.id).await.unwrap().len(), 1);
-        let began = std::time::Instant::now();
+        let began = Instant::now();
         while broker.job(&"stray".into()).await.unwrap().unwrap().state != JobState::Queued {
             assert!(began.elapsed() < DEADLINE, "waited in vain for the job to go back, time {time}");
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
+    }
+}
+
+#[actix_rt::test]
+async fn fetch_loop_that_ended_for_a_drain_does_not_count_as_standing_still() {
+    let folder = tempfile::tempdir().unwrap();
+    let broker = open_embedded(folder.path()).await.unwrap();
+    let me = leased(&*broker).await;
+    let turns = Turns::default();
+    let listener = listener_among(&turns, &broker, &me, DEADLINE);
+    let (longest, later) = (Duration::from_secs(20), Instant::now() + Duration::from_secs(3600));
+    assert_eq!(turns.overdue(later, longest), [QUEUE]);
+    listener.send(Drain).await.unwrap();
+    let began = Instant::now();
+    while !turns.overdue(later, longest).is_empty() {
+        assert!(began.elapsed() < DEADLINE, "the loop is still waited for");
+        tokio::time::sleep(Duration::from_millis(5)).await;
     }
 }

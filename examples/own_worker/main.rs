@@ -47,7 +47,7 @@ async fn work(settings: Settings) -> Result<(), Box<dyn Error>> {
     broker.enqueue(&jobs).await?;
 
     let running = service.running();
-    // SIGTERM and SIGINT end it as well; either way jobs in hand stop at their next safe point.
+    // SIGTERM, SIGINT, SIGQUIT and SIGHUP end it as well; either way jobs in hand stop at their next safe point.
     let ended = service.run_until(until_ended(Arc::clone(&broker), &ids, &running)).await;
 
     for id in &ids {

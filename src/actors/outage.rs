@@ -12,16 +12,27 @@ use crate::supervision::Turn;
 pub(super) const OUTAGE: Backoff =
     Backoff { first: Duration::from_millis(100), factor: 2.0, cap: Duration::from_secs(2), jitter: 0.2 };
 
-/// One outage as one loop of a listener sees it.
+/// One outage as one loop of a listener sees it. It is over at the latest when that loop is.
 #[derive(Debug, Default)]
 pub(super) struct Outage {
     failures: u32,
+    /// The queue that is not served; none while it is.
+    queue: Option<QueueName>,
+}
+
+impl Drop for Outage {
+    fn drop(&mut self) {
+        if let Some(queue) = self.queue.take() {
+            QUEUE_OUTAGE.gauge(&[queue.as_str()]).set(0.0);
+        }
+    }
 }
 
 impl Outage {
     /// Waits before the next try. The first fault is told with its cause; of the waits, fewer and fewer are told.
     pub(super) async fn wait(&mut self, queue: &QueueName, fault: &Fault, turn: &Turn) {
         self.failures += 1;
+        self.queue = Some(queue.clone());
         let (failures, pause) = (self.failures, OUTAGE.delay(self.failures, fastrand::f64()));
         // Each time: another loop of the same queue may have been served meanwhile.
         QUEUE_OUTAGE.gauge(&[queue.as_str()]).set(1.0);
@@ -38,9 +49,15 @@ impl Outage {
         tokio::time::sleep(pause).await;
     }
 
+    /// Whether the broker has refused, and not answered since.
+    pub(super) fn is_on(&self) -> bool {
+        self.queue.is_some()
+    }
+
     /// The broker has answered; `true` when it had not before.
     pub(super) fn over(&mut self, queue: &QueueName) -> bool {
-        let was_away = std::mem::take(&mut self.failures) > 0;
+        self.failures = 0;
+        let was_away = self.queue.take().is_some();
         if was_away {
             QUEUE_OUTAGE.gauge(&[queue.as_str()]).set(0.0);
             tracing::info!(target: STORY, { queue.name = %queue }, "✓ [QUEUE] Served again queue='{queue}' (recovered!)");

@@ -171,7 +171,9 @@ async fn fetch_loop(desk: Arc<Desk>, me: Recipient<Settle>) {
         let (mut looked, mut succeeded, mut more_waits, mut outage) =
             (false, false, false, Outage::default());
         loop {
-            if looked && !more_waits {
+            // A fetch that was refused is repeated: the queue may be empty now, and then no work would ever end the
+            // outage.
+            if looked && !more_waits && !outage.is_on() {
                 desk.ports.slots.looked(desk.settings.rank);
                 desk.wait_for_work().await;
             }
@@ -188,12 +190,14 @@ async fn fetch_loop(desk: Arc<Desk>, me: Recipient<Settle>) {
             succeeded |= fetched.is_ok();
             let first = !looked;
             looked |= !matches!(&fetched, Err(fault) if fault.kind() == FaultKind::Unavailable);
+            if fetched.is_ok() {
+                desk.served(&mut outage);
+            }
             match fetched {
                 Ok(0) if first => {}
                 // Work was announced, but it was another's, or it is not to be had now.
                 Ok(0) => tokio::time::sleep(OUTAGE.delay(1, fastrand::f64())).await,
                 Ok(fetched) => {
-                    desk.served(&mut outage);
                     more_waits = fetched == wanted;
                     continue;
                 }
@@ -207,7 +211,8 @@ async fn fetch_loop(desk: Arc<Desk>, me: Recipient<Settle>) {
         }
     };
     tokio::select! {
-        _ = stop => {}
+        // It ends on purpose: nobody waits for its next turn.
+        _ = stop => desk.ports.turn.retire(),
         () = turns => {}
     }
 }

@@ -39,7 +39,7 @@ use clap::{Args, Parser, Subcommand, ValueHint};
 use crate::config::{ConfigError, Loaded, Settings, Sources, WarningLevel};
 #[cfg(feature = "opentelemetry")]
 use crate::runtime::export::Exporter;
-use crate::runtime::{OpenError, Ports, logging};
+use crate::runtime::{OpenError, Ports, logging, survive_user_signals};
 use advice::Advice;
 use ending::Complaint;
 
@@ -127,6 +127,9 @@ enum Command {
 pub fn main() -> ExitCode {
     let Cli { common, command } = Cli::parse();
     let _failpoints = crate::failpoint::arm();
+    if let Err(error) = survive_user_signals() {
+        return ExitCode::from(cannot(&error));
+    }
     ExitCode::from(match command {
         Command::Demo(demo) => demo.run(&common),
         Command::Serve(serve) => serve.run(&common),

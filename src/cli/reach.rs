@@ -1,6 +1,6 @@
 //! Where the running service is, and what lets a command in.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::{Ipv4Addr, SocketAddr};
 
 use secrecy::SecretString;
 
@@ -46,13 +46,10 @@ fn address_of(http: &HttpSettings) -> Result<String, Complaint> {
     Ok(format!("http://{}", loopback(http.address())))
 }
 
-/// The address itself, but loopback for one that stands for all of them.
+/// The address itself, but loopback for one that stands for all of them. A service on `::` serves IPv4 too, and
+/// where there is no IPv6 it serves nothing else.
 pub(super) fn loopback(address: SocketAddr) -> SocketAddr {
-    let ip = match address.ip() {
-        IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
-        IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
-        ip => ip,
-    };
+    let ip = if address.ip().is_unspecified() { Ipv4Addr::LOCALHOST.into() } else { address.ip() };
     SocketAddr::new(ip, address.port())
 }
 
@@ -72,9 +69,12 @@ mod tests {
 
     #[test]
     fn all_addresses_are_reached_at_loopback() {
-        for (bound, reached) in
-            [("0.0.0.0:80", "127.0.0.1:80"), ("[::]:80", "[::1]:80"), ("10.1.2.3:80", "10.1.2.3:80")]
-        {
+        for (bound, reached) in [
+            ("0.0.0.0:80", "127.0.0.1:80"),
+            ("[::]:80", "127.0.0.1:80"),
+            ("[::1]:80", "[::1]:80"),
+            ("10.1.2.3:80", "10.1.2.3:80"),
+        ] {
             assert_eq!(loopback(bound.parse().unwrap()).to_string(), reached);
         }
     }

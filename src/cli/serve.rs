@@ -4,7 +4,7 @@ use clap::Args;
 
 use super::ending::finish;
 use super::{Common, GAVE_UP, OK, begin_tracing};
-use crate::runtime::{Ended, Service, StartError};
+use crate::runtime::{Ended, Service, Signals, StartError};
 
 /// Options of `serve`.
 #[derive(Debug, Args)]
@@ -19,6 +19,12 @@ pub(super) struct Serve {
 
 impl Serve {
     pub(super) fn run(self, common: &Common) -> u8 {
+        // Before anything else: from here on a signal ends nothing without a word.
+        let system = actix_rt::System::new();
+        let signals = match system.block_on(async { Signals::listen() }) {
+            Ok(signals) => signals,
+            Err(error) => return finish(Err(StartError::from(error).into())),
+        };
         let port = self.port.map(|port| ("http.port".to_owned(), port.to_string()));
         let queues = self.queues.map(|queues| ("worker.queues".to_owned(), queues));
         let loaded = match common.load(port.into_iter().chain(queues).collect()) {
@@ -30,8 +36,8 @@ impl Serve {
             Err(code) => return code,
         };
         let settings = loaded.settings;
-        actix_rt::System::new().block_on(async move {
-            match Service::start(settings).await {
+        system.block_on(async move {
+            match Service::start_under(settings, signals).await {
                 Ok(service) => match service.run_until(std::future::pending()).await {
                     Ended::Drained | Ended::DrainedInPart => OK,
                     Ended::GaveUp => GAVE_UP,

@@ -9,8 +9,9 @@ use chrono::{DateTime, Utc};
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use super::Problem;
 use super::views::time;
+use super::writes::Refusals;
+use super::{Problem, Writes};
 use crate::actors::{Running, SCHEDULER_ROLE};
 use crate::fault::{Fault, FaultKind};
 use crate::job::{QueueName, Schedule};
@@ -67,6 +68,8 @@ pub struct HealthReader {
     pub schedules: Arc<[Schedule]>,
     /// When it is degraded.
     pub thresholds: Thresholds,
+    /// Whether writes succeed.
+    pub writes: Writes,
     /// Longest wait for each back end, so that the answer comes in time.
     pub deadline: Duration,
 }
@@ -105,6 +108,7 @@ struct Reading {
     paused: Result<Pauses, Fault>,
     scheduler: Result<Option<LeadershipState>, Fault>,
     outbox: Result<OutboxSummary, Fault>,
+    refusals: Refusals,
 }
 
 pub(super) fn routes(config: &mut web::ServiceConfig) {
@@ -163,13 +167,14 @@ impl HealthReader {
     }
 
     async fn read(&self) -> Reading {
-        let (counts, paused, scheduler, outbox) = futures::join!(
+        let (counts, paused, scheduler, outbox, refusals) = futures::join!(
             self.within(self.broker.counts()),
             self.within(self.broker.paused()),
             self.within(self.broker.leadership(SCHEDULER_ROLE)),
             self.within(self.store.outbox.summary(None)),
+            self.writes.refused(),
         );
-        Reading { counts, paused, scheduler, outbox }
+        Reading { counts, paused, scheduler, outbox, refusals }
     }
 
     fn body(&self, status: &str, reading: &Reading) -> Value {
@@ -199,6 +204,7 @@ impl HealthReader {
         json!({
             "status": status,
             "unreachable": unreachable,
+            "refuses_writes": reading.refusals,
             "queues": self.queues(counts, paused),
             "scheduler": scheduler_view(leader),
             "worker": self.worker,
@@ -259,10 +265,14 @@ pub(super) fn schedule_view(schedule: &Schedule, mark: Option<&ScheduleMark>, no
 
 /// The worst thing decides.
 fn status(reading: &Reading, thresholds: Thresholds) -> &'static str {
-    let Reading { counts: Ok(counts), paused: Ok(_), scheduler: Ok(leader), outbox: Ok(outbox) } = reading
+    let Reading { counts: Ok(counts), paused: Ok(_), scheduler: Ok(leader), outbox: Ok(outbox), refusals } =
+        reading
     else {
         return "unhealthy";
     };
+    if !refusals.is_empty() {
+        return "unhealthy";
+    }
     if leader.as_ref().is_none_or(|leader| leader.ttl.is_zero()) {
         return "warning";
     }
@@ -289,6 +299,7 @@ mod tests {
             paused: Ok(Pauses::new()),
             scheduler: Ok(Some(leader)),
             outbox: Ok(OutboxSummary::default()),
+            refusals: Refusals::new(),
         }
     }
 
@@ -307,6 +318,9 @@ mod tests {
         assert_eq!(status(&refused, THRESHOLDS), "degraded", "only a person can help");
         let off = Thresholds { cleanup_age: None, ..THRESHOLDS };
         assert_eq!(status(&overdue, off), "healthy", "they stay on purpose");
+        let mut full = reading(0, 0, 75);
+        full.refusals.insert("broker", "the disk is full".to_owned());
+        assert_eq!(status(&full, THRESHOLDS), "unhealthy", "it can be read, and no more");
         let mut broken = reading(0, 0, 75);
         broken.outbox = Err(Fault::new(FaultKind::Unavailable, "gone"));
         assert_eq!(status(&broken, THRESHOLDS), "unhealthy");

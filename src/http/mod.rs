@@ -22,6 +22,7 @@ mod queues;
 mod retry;
 mod server;
 mod views;
+mod writes;
 
 pub use api::Entrance;
 pub use board::{Board, BoardReader, Identity};
@@ -37,3 +38,4 @@ pub use problem::Problem;
 pub use queues::QueueDesk;
 pub use server::{HttpSettings, PageParts, Window, serve};
 pub use views::StuckAfter;
+pub use writes::Writes;

@@ -1,4 +1,4 @@
-//! `/healthz`, `/readyz`, `/startupz`: what this process itself can say, without asking anyone else.
+//! `/healthz`, `/readyz`, `/startupz`: what this process itself can say, and whether its writes succeed.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use actix_web::{HttpResponse, web};
 use serde_json::json;
 
+use super::Writes;
 use crate::supervision::Turns;
 
 /// What probes look at.
@@ -21,13 +22,22 @@ pub struct Probes {
     pub leaving: AtomicBool,
     /// Silence after which a loop counts as stopped.
     pub longest_turn: Duration,
+    /// Writes that it is not ready without; none where it is ready all the same.
+    pub needed_writes: Option<Writes>,
 }
 
 impl Probes {
     /// Probes of a process whose back ends are open, and that starts.
     #[must_use]
     pub fn new(turns: Turns, longest_turn: Duration) -> Self {
-        Self { turns, opened: true.into(), started: false.into(), leaving: false.into(), longest_turn }
+        Self {
+            turns,
+            opened: true.into(),
+            started: false.into(),
+            leaving: false.into(),
+            longest_turn,
+            needed_writes: None,
+        }
     }
 
     /// Probes of a process that waits for its back ends: no loop turns yet.
@@ -78,7 +88,7 @@ async fn healthz(probes: web::Data<Probes>) -> HttpResponse {
     answer(stopped.is_empty(), if stopped.is_empty() { "alive" } else { "stopped" }, stopped)
 }
 
-/// Ready: started, not leaving, alive, and no fetch loop whose first fetch has not succeeded yet.
+/// Ready: started, not leaving, alive, no fetch loop whose first fetch has not succeeded yet, and what it writes is taken.
 async fn readyz(probes: web::Data<Probes>) -> HttpResponse {
     let stopped = probes.stopped();
     if probes.leaving.load(Ordering::Acquire) {
@@ -89,6 +99,15 @@ async fn readyz(probes: web::Data<Probes>) -> HttpResponse {
     }
     if stopped.is_empty() && !probes.turns.unproven().is_empty() {
         return starting(&probes, stopped);
+    }
+    if let (true, Some(writes)) = (stopped.is_empty(), &probes.needed_writes)
+        && let refused = writes.refused().await
+        && !refused.is_empty()
+    {
+        let names: Vec<_> = refused.into_keys().collect();
+        let why = format!("no write to the {} succeeds; the log says why", names.join(" and the "));
+        return HttpResponse::ServiceUnavailable()
+            .json(json!({ "status": "writes refused", "stopped": stopped, "why": why }));
     }
     answer(stopped.is_empty(), if stopped.is_empty() { "ready" } else { "stopped" }, stopped)
 }

@@ -1,7 +1,8 @@
 //! The rule by which a lease is over: it was watched standing still for as long as it lasts.
 //!
 //! No wall clock decides, so a clock that jumps expires nobody. Time in which the watcher itself stood
-//! still (a stopped process, a paused machine) counts little: those it watches may have stood still too.
+//! still (a stopped process, a paused machine) counts little: those it watches may have stood still too. Time in
+//! which the watcher could not write (a full disk) does not count at all: nobody could renew a lease then.
 
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
@@ -44,6 +45,11 @@ impl LeaseWatch {
     pub fn look(&mut self, leases: &[Lease], now: Instant) -> Vec<Lease> {
         self.watched.retain(|process, _| leases.iter().any(|lease| lease.process == *process));
         leases.iter().filter(|lease| self.stands_still(lease, now) || lease.gone).cloned().collect()
+    }
+
+    /// Forgets what was seen: no lease could be renewed meanwhile.
+    pub fn begin_anew(&mut self) {
+        self.watched.clear();
     }
 
     fn stands_still(&mut self, lease: &Lease, now: Instant) -> bool {
@@ -101,6 +107,19 @@ mod tests {
         assert_eq!(watch.look(&[lease(1)], start + hour), [], "an hour unwatched is not an hour watched");
         assert_eq!(watch.look(&[lease(2)], start + hour + LOOK), [], "renewed as soon as it could");
         assert_eq!(watch.look(&[lease(2)], start + hour + LOOK * 2), []);
+    }
+
+    #[test]
+    fn time_in_which_nobody_could_write_does_not_count() {
+        let (mut watch, start) = (LeaseWatch::default(), Instant::now());
+        for look in 0..50 {
+            assert_eq!(watch.look(&[lease(7)], start + LOOK * look), [], "look {look}");
+            watch.begin_anew();
+        }
+        for look in 50..55 {
+            assert_eq!(watch.look(&[lease(7)], start + LOOK * look), [], "there is room again");
+        }
+        assert_eq!(watch.look(&[lease(7)], start + LOOK * 55), [lease(7)], "and still nobody renews it");
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! A process of one's own: the settings, and the jobs that it has beside Tikkun's.
 
 use super::service::{Service, StartError};
+use super::shutdown::Signals;
 use crate::config::Settings;
 use crate::job::{Job, KindClash, Registry};
 use crate::kinds::check_own;
@@ -75,7 +76,7 @@ impl ServiceBuilder {
             Some(clash) => Err(clash.into()),
             None => {
                 check_own(&self.own)?;
-                Service::start_with(self.settings, self.own).await
+                Service::start_with(self.settings, self.own, Signals::listen()?).await
             }
         }
     }

@@ -19,6 +19,7 @@ pub mod selftest;
 mod service;
 mod service_manager;
 mod shutdown;
+mod socket;
 mod tree;
 mod window;
 
@@ -27,6 +28,7 @@ pub use opening::OpenError;
 pub use ports::{Ports, Reach, migrate, open_trial, tracked_deletions};
 pub use risks::{hindrances_in_words, in_words as risk_in_words};
 pub use service::{Ended, Service, StartError};
+pub use shutdown::{Signals, survive_user_signals};
 
 /// The loop that a service lives in: `System::new().block_on(…)`.
 pub use actix_rt::System;

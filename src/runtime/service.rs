@@ -12,12 +12,13 @@ use actix_web::web;
 use super::figures::Figures;
 use super::identity::this_process;
 use super::shutdown::{Leave, Signals, all_retired, gave_up, too_many_stuck};
+use super::socket::listen;
 use super::tree::{DEADLINE, Planter, Tree};
-use super::window::{close, listen};
+use super::window::close;
 use super::{OpenError, Ports, ServiceBuilder, opening, risks, service_manager};
 use crate::actors::{Drain, Running};
-use crate::config::Settings;
-use crate::http::{Board, Probes};
+use crate::config::{Role, Settings};
+use crate::http::{Board, Probes, Writes};
 use crate::job::{KindClash, Registry};
 use crate::queue::ProcessRecord;
 use crate::supervision::Turns;
@@ -38,6 +39,8 @@ pub struct Service {
     pub(super) process: ProcessRecord,
     pub(super) tree: Tree,
     pub(super) probes: web::Data<Probes>,
+    /// Whether its writes succeed.
+    pub(super) writes: Writes,
     pub(super) window: Option<(ServerHandle, SocketAddr)>,
     /// What the page shows, where there is a page.
     pub(super) board: Option<web::Data<Board>>,
@@ -99,11 +102,22 @@ impl Service {
     /// # Errors
     /// Names what cannot be opened or started; nothing is left running.
     pub async fn start(settings: Settings) -> Result<Self, StartError> {
-        Self::start_with(settings, Registry::default()).await
+        Self::start_with(settings, Registry::default(), Signals::listen()?).await
     }
 
-    pub(super) async fn start_with(settings: Settings, own: Registry) -> Result<Self, StartError> {
-        let mut signals = Signals::listen()?;
+    /// The same for a process that has listened to signals since its own start.
+    ///
+    /// # Errors
+    /// As [`start`](Self::start).
+    pub async fn start_under(settings: Settings, signals: Signals) -> Result<Self, StartError> {
+        Self::start_with(settings, Registry::default(), signals).await
+    }
+
+    pub(super) async fn start_with(
+        settings: Settings,
+        own: Registry,
+        mut signals: Signals,
+    ) -> Result<Self, StartError> {
         let socket = settings.http.enabled.then(|| listen(settings.http.address())).transpose()?;
         let figures = Figures::begin(&settings);
         let ports = opening::open(&settings, (socket.as_ref(), figures.as_ref()), &mut signals).await?;
@@ -141,13 +155,18 @@ impl Service {
         };
         let tree = planter.plant().await?;
         let longest = longest_wait(&settings);
-        let probes = web::Data::new(Probes::new(tree.turns.clone(), longest * SILENT_WAITS));
+        let writes = Writes::begin(Arc::clone(&ports.broker), ports.store.clone(), DEADLINE);
+        // What is only seen and asked stays so while nothing can be written.
+        let needed_writes = (settings.service.role != Role::Api).then(|| writes.clone());
+        let probes = Probes { needed_writes, ..Probes::new(tree.turns.clone(), longest * SILENT_WAITS) };
+        let probes = web::Data::new(probes);
         let mut service = Self {
             settings,
             ports,
             process,
             tree,
             probes,
+            writes,
             window: None,
             board: None,
             signals,

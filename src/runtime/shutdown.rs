@@ -1,5 +1,7 @@
 //! What makes the process leave.
 
+use std::task::Poll;
+
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
 
@@ -16,24 +18,81 @@ pub(super) enum Leave {
     Stuck(usize),
 }
 
-/// SIGTERM and SIGINT. Listened to from the moment it is made.
-pub(super) struct Signals {
-    terminate: Signal,
-    interrupt: Signal,
+/// What a person, a terminal or an orchestrator sends. Listened to from the moment it is made.
+///
+/// A hangup that was ignored when the process started, as under `nohup`, stays ignored.
+#[derive(Debug)]
+pub struct Signals {
+    leave: [(&'static str, Option<Signal>); 4],
+    ignored: [(&'static str, Option<Signal>); 2],
 }
 
 impl Signals {
-    pub(super) fn listen() -> std::io::Result<Self> {
-        Ok(Self { terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? })
+    /// Begins to listen. Must be called inside an actix system.
+    ///
+    /// # Errors
+    /// When the operating system does not let it.
+    pub fn listen() -> std::io::Result<Self> {
+        let hangup = if hangup_is_ignored() { None } else { Some(signal(SignalKind::hangup())?) };
+        Ok(Self {
+            leave: [
+                ("SIGTERM", Some(signal(SignalKind::terminate())?)),
+                ("SIGINT", Some(signal(SignalKind::interrupt())?)),
+                ("SIGQUIT", Some(signal(SignalKind::quit())?)),
+                ("SIGHUP", hangup),
+            ],
+            ignored: [
+                ("SIGUSR1", Some(signal(SignalKind::user_defined1())?)),
+                ("SIGUSR2", Some(signal(SignalKind::user_defined2())?)),
+            ],
+        })
     }
 
-    /// The next one. Cancel safe.
+    /// The next one that asks to leave; the others are logged. Cancel safe.
     pub(super) async fn next(&mut self) -> &'static str {
-        tokio::select! {
-            _ = self.terminate.recv() => "SIGTERM",
-            _ = self.interrupt.recv() => "SIGINT",
+        loop {
+            tokio::select! {
+                asked = first_of(&mut self.leave) => return asked,
+                other = first_of(&mut self.ignored) => {
+                    tracing::info!(signal = other, "a signal without a meaning here; it is ignored");
+                }
+            }
         }
     }
+}
+
+/// The first of these that arrives. Cancel safe.
+async fn first_of(signals: &mut [(&'static str, Option<Signal>)]) -> &'static str {
+    std::future::poll_fn(|cx| {
+        for (name, signal) in signals.iter_mut() {
+            if signal.as_mut().is_some_and(|signal| signal.poll_recv(cx).is_ready()) {
+                return Poll::Ready(*name);
+            }
+        }
+        Poll::Pending
+    })
+    .await
+}
+
+/// Keeps signals without a meaning from ending a command that runs no service.
+///
+/// # Errors
+/// When the operating system does not let it.
+pub fn survive_user_signals() -> std::io::Result<()> {
+    // What is listened to once never ends the process any more, whoever listens later.
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build()?;
+    let _inside = runtime.enter();
+    for kind in [SignalKind::user_defined1(), SignalKind::user_defined2()] {
+        drop(signal(kind)?);
+    }
+    Ok(())
+}
+
+/// Whether whoever started this process had it ignore SIGHUP, by the bit mask in `/proc`.
+fn hangup_is_ignored() -> bool {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).is_some_and(|mask| mask & 1 == 1)
 }
 
 /// Completes when the tree gives up.

@@ -1,6 +1,6 @@
 //! What is seen of a service from outside: its socket, and what the window reads.
 
-use std::net::{SocketAddr, TcpListener};
+use std::net::TcpListener;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use tokio::sync::watch;
 use super::figures::Figures;
 use super::identity::worker_config;
 use super::ports::tracked_deletions;
-use super::service::{Service, StartError};
+use super::service::Service;
 use crate::actors::Requests;
 use crate::config::Settings;
 use crate::http::{
@@ -59,6 +59,7 @@ impl Service {
                 queued: settings.http.degraded_queued,
                 cleanup_age: settings.deletion.storage_delete.then_some(settings.rescuer.outbox_alarm_after),
             },
+            writes: self.writes.clone(),
             deadline: self.back_end_deadline(),
         }
     }
@@ -184,14 +185,4 @@ impl Lobby {
     pub(super) async fn close(self) {
         close(&self.server).await;
     }
-}
-
-/// Bound before anything else starts: an address in use is the most common reason not to.
-pub(super) fn listen(address: SocketAddr) -> Result<TcpListener, StartError> {
-    let bind = || {
-        let socket = TcpListener::bind(address)?;
-        socket.set_nonblocking(true)?;
-        Ok(socket)
-    };
-    bind().map_err(|source| StartError::Listen { address, source })
 }

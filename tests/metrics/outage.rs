@@ -1,7 +1,10 @@
 //! A queue that is lost: the process goes on answering, and says what it cannot read.
 
+use tikkun::job::{Args, NewJob};
+
 use crate::exposition::Exposition;
 use crate::ground::Ground;
+use crate::process::Service;
 use crate::redis::Redis;
 
 #[tokio::test]
@@ -16,7 +19,7 @@ async fn what_cannot_be_read_is_no_number_and_comes_back() {
     let well = |seen: &Exposition| {
         (seen.value(readable), seen.value(waiting), seen.value(outage)) == (Some(1.0), Some(0.0), Some(0.0))
     };
-    let scrape = async |service: &crate::process::Service| Exposition::scrape(service);
+    let scrape = async |service: &Service| Exposition::scrape(service);
     service.until("a queue that is read", async |it| Some(scrape(it).await).filter(well)).await.checked();
 
     redis.stop();
@@ -32,4 +35,62 @@ async fn what_cannot_be_read_is_no_number_and_comes_back() {
 
     redis.start_again();
     service.until("a queue that is back", async |it| Some(scrape(it).await).filter(well)).await;
+}
+
+#[tokio::test]
+async fn outage_of_a_fetch_is_over_when_the_next_one_is_answered_though_it_brings_nothing() {
+    let ground = Ground::new().await;
+    let mut service = ground.service().start().await;
+    let outage = "tikkun_queue_outage{queue=\"default\"}";
+    // The queue can be read, but no job may be taken out.
+    let refusing = "create trigger no_fetch before update on tikkun_jobs when new.state = 'started'
+                    begin select raise(abort, 'nobody takes this'); end";
+    let mut queue = ground.connect("queue.db").await;
+    sqlx::raw_sql(refusing).execute(&mut queue).await.unwrap();
+    let broker = ground.broker().await;
+    broker.enqueue(&[NewJob::new("a", "default", "tests.job", Args::default())]).await.unwrap();
+    let scraped = async |service: &Service, value: f64| {
+        (Exposition::scrape(service).value(outage) == Some(value)).then_some(())
+    };
+    service.until("an outage", async |service| scraped(service, 1.0).await).await;
+    broker.cancel(&"a".into()).await.unwrap();
+    sqlx::raw_sql("drop trigger no_fetch").execute(&mut queue).await.unwrap();
+    service.until("the end of the outage", async |service| scraped(service, 0.0).await).await;
+}
+
+#[tokio::test]
+async fn queue_that_answers_but_takes_no_writes_is_unhealthy_and_only_the_page_stays_ready() {
+    let ground = Ground::new().await;
+    let redis = Redis::start_keeping();
+    let start = ground.service().set("REDIS_URL", &redis.url());
+    let mut worker = start.clone().set("SERVICE_ROLE", "worker").start().await;
+    let mut page = start.set("SERVICE_ROLE", "api").start().await;
+    let well = async |service: &Service| {
+        let healthy = service.get("/api/jobs/health").status == 200 && service.get("/readyz").status == 200;
+        healthy.then_some(())
+    };
+    let refused = async |service: &Service| {
+        let answer = service.get("/api/jobs/health");
+        (answer.status == 500 && answer.json()["refuses_writes"]["broker"].is_string()).then_some(())
+    };
+    let refusals = [
+        (["config", "set", "min-replicas-to-write", "1"], ["config", "set", "min-replicas-to-write", "0"]),
+        (["config", "set", "maxmemory", "1"], ["config", "set", "maxmemory", "0"]),
+    ];
+    for (refuse, serve) in refusals {
+        worker.until("a worker that is well", well).await;
+        page.until("a page that is well", well).await;
+        redis.ask(&refuse);
+        worker.until("a worker that says so", refused).await;
+        page.until("a page that says so", refused).await;
+        worker.get("/readyz").expect(503);
+        worker.get("/healthz").expect(200);
+        page.get("/readyz").expect(200);
+        redis.ask(&serve);
+    }
+    worker.until("a worker that is well", well).await;
+    redis.ask(&["replicaof", "127.0.0.1", "1"]);
+    worker.until("a worker of a server that has become a replica", refused).await;
+    redis.ask(&["replicaof", "no", "one"]);
+    worker.until("a worker that is well", well).await;
 }

@@ -103,3 +103,28 @@ async fn a_transaction_that_the_server_ends_for_its_idleness_comes_again_smaller
     assert_eq!((row.attempt, row.last_error), (1, None));
     assert!(service.lines("Backing off").is_empty());
 }
+
+#[tokio::test]
+async fn database_that_has_become_read_only_is_unhealthy_and_not_ready() {
+    let server = Server::start();
+    let ground = Ground::on(&server).await;
+    let mut service = ground.service().start().await;
+    let well = async |service: &Service| {
+        let healthy = service.get("/api/jobs/health").status == 200 && service.get("/readyz").status == 200;
+        healthy.then_some(())
+    };
+    service.until("a service that is well", well).await;
+    // For the connections that are open, too.
+    ground.run("alter system set default_transaction_read_only = on").await;
+    ground.run("select pg_reload_conf()").await;
+    let refused = async |service: &Service| {
+        let answer = service.get("/api/jobs/health");
+        (answer.status == 500 && answer.json()["refuses_writes"]["database"].is_string()).then_some(())
+    };
+    service.until("a service that says so", refused).await;
+    service.get("/readyz").expect(503);
+    service.get("/healthz").expect(200);
+    ground.run("alter system reset default_transaction_read_only").await;
+    ground.run("select pg_reload_conf()").await;
+    service.until("a service that is well again", well).await;
+}

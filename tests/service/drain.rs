@@ -5,7 +5,7 @@ use serde_json::json;
 use tikkun::job::{Args, NewJob};
 
 use crate::ground::{Entry, Ground};
-use crate::process::Service;
+use crate::process::{Process, Service};
 
 /// A job that knows no safe point runs here from now on.
 async fn deaf(ground: &Ground, service: &mut Service, seconds: f64) {
@@ -155,4 +155,67 @@ async fn long_job_lets_a_short_one_pass() {
     ground.drained(&mut service).await;
     ground.is_deleted(&long, &long_row).await;
     ground.is_deleted(&short, &short_row).await;
+}
+
+#[tokio::test]
+async fn hangup_and_quit_drain_and_signals_without_a_meaning_are_ignored() {
+    for signal in [Signal::HUP, Signal::QUIT] {
+        let ground = Ground::new().await;
+        // Whoever runs the tests may have had them ignore a hangup, and that is kept.
+        let start = ground.service().under(&["env", "--default-signal=HUP"]);
+        let mut service = start.set("TIKKUN_DIAGNOSTICS__ENABLED", "true").start().await;
+        deaf(&ground, &mut service, 2.0).await;
+        for (nothing, name) in [(Signal::USR1, "SIGUSR1"), (Signal::USR2, "SIGUSR2")] {
+            service.signal(nothing);
+            service.says(&format!("it is ignored signal=\"{name}\"")).await;
+        }
+        service.signal(signal);
+        assert_eq!(service.process.exited().await.code(), Some(0), "{}", service.process.tail());
+        let entry = end_of_deaf(&ground).await;
+        assert_eq!((entry.state.as_str(), entry.attempt), ("finished", 1), "{:?}", entry.error);
+    }
+}
+
+#[tokio::test]
+async fn hangup_is_heard_while_the_start_waits_for_a_back_end() {
+    let ground = Ground::new().await;
+    let start = ground.service().set("DATABASE_URL", "postgres://nobody@127.0.0.1:1/nothing");
+    let mut process = start.under(&["env", "--default-signal=HUP"]).spawn();
+    let waits = async |process: &mut Process| process.lines("waits for its back ends").pop();
+    process.until("a start that waits", waits).await;
+    process.signal(Signal::USR1);
+    process.signal(Signal::HUP);
+    assert_eq!(process.exited().await.code(), Some(0), "{}", process.tail());
+    assert_eq!(process.lines("tikkun has left before it had started signal=\"SIGHUP\"").len(), 1);
+}
+
+#[tokio::test]
+async fn hangup_that_was_ignored_from_the_start_stays_ignored() {
+    let ground = Ground::new().await;
+    let mut service = ground.service().under(&["env", "--ignore-signal=HUP"]).start().await;
+    service.signal(Signal::HUP);
+    service.signal(Signal::USR1);
+    service.says("it is ignored signal=\"SIGUSR1\"").await;
+    service.call("GET", "/readyz", &[]).expect(200);
+    assert_eq!(service.terminate().await, Some(0));
+    assert_eq!(service.lines("draining").len(), 1);
+}
+
+#[tokio::test]
+async fn health_finds_a_service_on_every_address_of_both_protocols() {
+    let ground = Ground::new().await;
+    let mut service = ground.service().set("TIKKUN_HTTP__BIND", "::").start().await;
+    service.until("readiness", async |service| (service.get("/readyz").status == 200).then_some(())).await;
+    let port = service.address.port();
+    let over_ipv4 = std::net::SocketAddr::from(([127, 0, 0, 1], port));
+    crate::client::try_call(over_ipv4, "GET", "/healthz", &[]).expect("an answer over IPv4").expect(200);
+    let health = std::process::Command::new(env!("CARGO_BIN_EXE_tikkun"))
+        .arg("health")
+        .env_clear()
+        .env("TIKKUN_HTTP__BIND", "::")
+        .env("TIKKUN_HTTP__PORT", port.to_string())
+        .env("INTERNAL_SECRET", crate::process::SECRET)
+        .output()
+        .unwrap();
+    assert!(health.status.success(), "{health:?}");
 }

@@ -75,7 +75,11 @@ const ENTRY: &str = "
 
 impl Ground {
     pub async fn new() -> Self {
-        let folder = tempfile::tempdir().unwrap();
+        Self::in_folder(tempfile::tempdir().unwrap()).await
+    }
+
+    /// In a folder that is there already.
+    pub async fn in_folder(folder: tempfile::TempDir) -> Self {
         let path = folder.path().join("tikkun.db");
         drop(open_sqlite(&path, Schema::Migrate).await.unwrap());
         drop(open_embedded(folder.path()).await.unwrap());

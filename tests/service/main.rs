@@ -17,6 +17,7 @@ mod crashes;
 mod drain;
 mod facade;
 mod fairness;
+mod full_disk;
 mod ground;
 mod healing;
 mod hindered;

@@ -26,12 +26,14 @@ const TAIL: usize = 60;
 #[derive(Clone)]
 pub struct Start {
     environment: Vec<(String, String)>,
+    /// The program and its arguments that run the service's; none: it runs by itself.
+    wrapper: Vec<String>,
 }
 
 impl Start {
     /// As it ships.
     pub fn bare(data: &std::path::Path) -> Self {
-        Self { environment: Vec::new() }
+        Self { environment: Vec::new(), wrapper: Vec::new() }
             .set("TIKKUN_SERVICE__DATA", data.to_str().unwrap())
             .set("TIKKUN_SERVICE__DRAIN_TIMEOUT", "20s")
             .set("TIKKUN_HTTP__PORT", "0")
@@ -62,6 +64,12 @@ impl Start {
         self
     }
 
+    /// Run by this program, which must end in the service's place.
+    pub fn under(mut self, wrapper: &[&str]) -> Self {
+        self.wrapper = wrapper.iter().map(|word| (*word).to_owned()).collect();
+        self
+    }
+
     /// What breaks where, as in `deletion.before_commit=1*off->return`.
     pub fn failing(self, points: &str) -> Self {
         self.set("FAILPOINTS", points)
@@ -69,8 +77,10 @@ impl Start {
 
     /// Starts without waiting for anything.
     pub fn spawn(&self) -> Process {
-        let mut child = Command::new(env!("CARGO_BIN_EXE_tikkun"))
-            .arg("serve")
+        let mut line = self.wrapper.clone();
+        line.extend([env!("CARGO_BIN_EXE_tikkun").to_owned(), "serve".to_owned()]);
+        let mut child = Command::new(&line[0])
+            .args(&line[1..])
             .env_clear()
             .envs(self.environment.iter().cloned())
             .stdin(Stdio::null())

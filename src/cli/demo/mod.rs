@@ -23,7 +23,7 @@ use super::advice::Advice;
 use super::ending::{Complaint, finish};
 use super::{Common, spans, tell};
 use crate::config::{Settings, Sources};
-use crate::runtime::logging;
+use crate::runtime::{Signals, StartError, logging};
 use screen::Screen;
 
 /// Options of `demo`.
@@ -66,6 +66,9 @@ impl Demo {
             let text = "demo makes data and settings of its own; leave out --config and --data, single keys go by --set";
             return Err(Complaint::usage(text, Advice::help("demo")));
         }
+        // Before there is anything to take back.
+        let system = actix_rt::System::new();
+        let signals = system.block_on(async { Signals::listen() }).map_err(StartError::from)?;
         let mut folder = make_folder()?;
         let (secret, screen) = (made_up_secret(), Screen::new());
         let flags = self.flags(common, folder.path(), &secret);
@@ -89,7 +92,7 @@ impl Demo {
             folder.path().display(),
             if self.keep { "" } else { " (temporary)" }
         ));
-        let performed = actix_rt::System::new().block_on(run::perform(&stage));
+        let performed = system.block_on(run::perform(&stage, signals));
         if self.keep {
             screen.say(&format!("the data stays in {}", folder.path().display()));
         }

@@ -17,7 +17,7 @@ use crate::cli::advice::Advice;
 use crate::cli::ending::Complaint;
 use crate::cli::reach::loopback;
 use crate::job::BackgroundJobId;
-use crate::runtime::{Ended, Ports, Service, open_trial};
+use crate::runtime::{Ended, Ports, Service, Signals, open_trial};
 use crate::store::TrialData;
 
 /// Time between looks at the job.
@@ -29,9 +29,9 @@ const LOOKS: u32 = 20;
 const CLEAN_UP: Duration = Duration::from_secs(150);
 
 /// Everything, from the first row to the verdict.
-pub(super) async fn perform(stage: &Stage) -> Result<(), Complaint> {
+pub(super) async fn perform(stage: &Stage, signals: Signals) -> Result<(), Complaint> {
     let trial = open_trial(&stage.settings).await?;
-    let service = Service::start(stage.settings.clone()).await;
+    let service = Service::start_under(stage.settings.clone(), signals).await;
     let service = service.map_err(Complaint::from)?;
     let address = service.address().map(loopback);
     let address =

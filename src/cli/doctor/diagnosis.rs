@@ -166,7 +166,9 @@ fn unheard(facts: &Facts, queues: &Queues, queue: &QueueName) -> Option<Finding>
         return None;
     }
     let who = if queues.processes.is_empty() {
-        "no process lives at all".to_owned()
+        "no process lives there, as far as the queue shows (none holds a lease; one that could not write to the \
+         queue for as long as a lease lasts is not seen either, and its own log says so)"
+            .to_owned()
     } else {
         let each = |process: &crate::queue::ProcessRecord| {
             let heard: Vec<_> = process.queues.iter().map(QueueName::as_str).collect();

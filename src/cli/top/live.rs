@@ -76,21 +76,23 @@ fn no_screen(error: &io::Error) -> Complaint {
 }
 
 /// Signals that ask to leave; the terminal is given back first.
-struct Leave([Signal; 3]);
+struct Leave([Signal; 4]);
 
 impl Leave {
     fn listen() -> io::Result<Self> {
-        let [term, int, hang_up] =
-            [SignalKind::terminate(), SignalKind::interrupt(), SignalKind::hangup()].map(signal);
-        Ok(Self([term?, int?, hang_up?]))
+        let kinds =
+            [SignalKind::terminate(), SignalKind::interrupt(), SignalKind::hangup(), SignalKind::quit()];
+        let [term, int, hang_up, quit] = kinds.map(signal);
+        Ok(Self([term?, int?, hang_up?, quit?]))
     }
 
     async fn asked(&mut self) {
-        let Self([term, int, hang_up]) = self;
+        let Self([term, int, hang_up, quit]) = self;
         tokio::select! {
             _ = term.recv() => {}
             _ = int.recv() => {}
             _ = hang_up.recv() => {}
+            _ = quit.recv() => {}
         }
     }
 }

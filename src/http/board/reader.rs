@@ -81,12 +81,14 @@ impl BoardReader {
         }
         let queues = self.queues(&reading, (now, history));
         let children = self.health.children.snapshot();
+        let refusing = self.health.writes.refused().await.into_keys().collect();
         let leader = reading.scheduler.as_ref().ok().and_then(Option::as_ref);
         let outbox = reading.outbox.as_ref().ok();
         let (status, reasons) = reasons(&Evidence {
             queues: (reading.counts.is_ok() && reading.paused.is_ok()).then_some(&queues[..]),
             outbox: outbox.filter(|_| reading.active.is_ok()),
             scheduled: leader.is_some_and(|leader| !leader.ttl.is_zero()),
+            refusing,
             stuck_threads: children.stuck_threads,
             thresholds: self.health.thresholds,
         });

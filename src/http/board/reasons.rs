@@ -12,6 +12,8 @@ pub(super) struct Evidence<'a> {
     pub outbox: Option<&'a OutboxSummary>,
     /// Whether anybody keeps time.
     pub scheduled: bool,
+    /// Back ends that refuse writes: `broker`, `database`.
+    pub refusing: Vec<&'static str>,
     /// Threads that do not come back.
     pub stuck_threads: usize,
     /// What is unusual.
@@ -34,6 +36,12 @@ pub(super) fn reasons(evidence: &Evidence<'_>) -> (&'static str, Vec<Reason>) {
             });
         }
         Some(_) => {}
+    }
+    let read =
+        |name: &str| if name == "broker" { evidence.queues.is_some() } else { evidence.outbox.is_some() };
+    for name in evidence.refusing.iter().filter(|name| read(name)) {
+        let code = if *name == "broker" { "broker_refuses_writes" } else { "database_refuses_writes" };
+        found.push(reason(Severity::Unhealthy, code));
     }
     if evidence.stuck_threads > 0 {
         let count = u64::try_from(evidence.stuck_threads).ok();
@@ -87,7 +95,7 @@ mod tests {
 
     fn evidence<'a>(queues: Option<&'a [QueueState]>, outbox: Option<&'a OutboxSummary>) -> Evidence<'a> {
         let thresholds = Thresholds { failed: 100, queued: 1000, cleanup_age: None };
-        Evidence { queues, outbox, scheduled: true, stuck_threads: 0, thresholds }
+        Evidence { queues, outbox, scheduled: true, refusing: Vec::new(), stuck_threads: 0, thresholds }
     }
 
     #[test]
@@ -100,6 +108,10 @@ mod tests {
         assert_eq!((status, codes), ("degraded", vec!["many_failed", "nobody_listens"]));
         assert_eq!(found[1].queue.as_deref(), Some("low"));
         assert_eq!(reasons(&evidence(None, Some(&outbox))).0, "unhealthy");
+        let refusing = vec!["broker", "database"];
+        let (status, found) = reasons(&Evidence { refusing, ..evidence(None, Some(&outbox)) });
+        let codes: Vec<_> = found.iter().map(|reason| reason.code).collect();
+        assert_eq!((status, codes), ("unhealthy", vec!["broker_unreachable", "database_refuses_writes"]));
     }
 
     #[test]

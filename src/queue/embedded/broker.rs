@@ -12,7 +12,7 @@ use tokio_util::task::AbortOnDropHandle;
 use crate::fault::{Fault, FaultKind};
 use crate::job::{JobId, JobRecord, JobState, KindName, NewJob, ProcessId, QueueName};
 
-use super::database::{Database, fault};
+use super::database::{self, Database, fault};
 use super::doorbell::Doorbell;
 use super::leases::{Leases, processes};
 use super::resettled::{self, Unanswered};
@@ -39,7 +39,7 @@ pub struct Embedded {
 impl Embedded {
     /// Opens the file in `folder` and begins to watch it.
     pub async fn open(folder: &Path) -> Result<Self, Fault> {
-        let database = Arc::new(Database::open(folder).await?);
+        let database = Arc::new(database::open(folder).await?);
         let doorbell = Arc::new(Doorbell::default());
         let watcher = tokio::spawn(Arc::clone(&doorbell).watch(Arc::clone(&database)));
         let _watcher = AbortOnDropHandle::new(watcher);

@@ -34,6 +34,19 @@ impl Leases {
         process: &ProcessRecord,
         ttl: Duration,
     ) -> Result<bool, sqlx::Error> {
+        let renewed = self.try_renew(database, process, ttl).await;
+        if renewed.is_err() {
+            self.watch.lock().begin_anew();
+        }
+        renewed
+    }
+
+    async fn try_renew(
+        &self,
+        database: &Database,
+        process: &ProcessRecord,
+        ttl: Duration,
+    ) -> Result<bool, sqlx::Error> {
         let mut tx = database.write().await?;
         // Read in the transaction that renews: nobody can declare it lost in between.
         let lost: Option<bool> = sqlx::query_scalar("SELECT lost FROM tikkun_processes WHERE id = ?1")

@@ -164,15 +164,16 @@ pub async fn has_work(database: &Database, queue: &QueueName) -> Result<bool, sq
     .await
 }
 
-/// Writes, to prove that writing works.
+/// Writes, to prove that writing works; in a transaction, so that a connection that cannot is given up.
 pub async fn check(database: &Database) -> Result<(), sqlx::Error> {
+    let mut tx = database.write().await?;
     // Always the same row: the file does not grow by being checked.
     sqlx::query(
         "INSERT INTO tikkun_check (one, checked_at) VALUES (1, ?1)
          ON CONFLICT (one) DO UPDATE SET checked_at = excluded.checked_at",
     )
     .bind(now())
-    .execute(database.writer())
+    .execute(&mut *tx)
     .await?;
-    Ok(())
+    tx.commit().await
 }

@@ -1,7 +1,7 @@
 //! The broker in one SQLite file, for one host: no server to run, and every change durable.
 //!
-//! Read in this order: `database` (one writer, a few readers), `enqueue`, `fetch`, `settle` (the path
-//! of a job), `leases` (who lives; by `lease_watch` and `incarnation` beside this folder), `doorbell` (who is woken),
+//! Read in this order: `database` (the file), `enqueue`, `fetch`, `settle` (the path of a job), `leases` (who lives; by
+//! `lease_watch` and `incarnation` beside this folder), `doorbell` (who is woken),
 //! `history` (the attempts before the last), `pauses`, `requeue`, `stops`, `unique` and `schedules` (what people and
 //! the clock ask for).
 

@@ -135,7 +135,7 @@ mod tests {
     #[tokio::test]
     async fn an_end_whose_answer_was_lost_counts_when_it_is_told_again() {
         let here = tempfile::tempdir().unwrap();
-        let database = Database::open(here.path()).await.unwrap();
+        let database = super::super::database::open(here.path()).await.unwrap();
         let (long, zero) = (Limit::Never, Limit::After(Duration::ZERO));
         let error = || "no".to_owned();
         for verdict in [

@@ -5,8 +5,7 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use chrono::Utc;
-use sqlx::{AssertSqlSafe, Sqlite, Transaction};
+use sqlx::AssertSqlSafe;
 
 use super::connection::Database;
 use super::fault::{During, refused_or_fault};
@@ -14,6 +13,7 @@ use super::list;
 use super::moment::{self, made};
 use crate::fault::{Fault, FaultKind};
 use crate::job::{BackgroundJobId, BusinessId};
+use crate::sqlite::WriteTransaction;
 use crate::store::deletion::{
     CLEANUP_HOLD, Change, DeletionTx, Deletions, LEFT_AS_IT_WAS, LockedJob, Moved, Needless, Scope,
     StepFault, Taken,
@@ -125,7 +125,7 @@ const RECOVERED: &str = "
 
 /// A batch's transaction.
 pub(super) struct SqliteDeletionTx {
-    tx: Transaction<'static, Sqlite>,
+    tx: WriteTransaction,
     database: Arc<Database>,
     /// Tells whether the known foreign keys are still all there are.
     schema_version: i64,
@@ -160,7 +160,7 @@ impl DeletionTx for SqliteDeletionTx {
             progress: row::progress(&found)?,
             cursor: row::cursor(&found, job)?,
             recovering: found.flag("recovering")?,
-            now: Utc::now(),
+            now: chrono::Utc::now(),
         }))
     }
 

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use parking_lot::Mutex;
-use sqlx::{Row, Sqlite, Transaction};
+use sqlx::{Row, SqliteConnection};
 
 use super::fault::During;
 use crate::fault::Fault;
@@ -65,7 +65,7 @@ impl ReferenceCache {
     /// The queries for the schema of this version.
     pub(super) async fn queries(
         &self,
-        tx: &mut Transaction<'static, Sqlite>,
+        tx: &mut SqliteConnection,
         schema_version: i64,
     ) -> Result<Arc<Queries>, Fault> {
         if let Some((version, queries)) = &*self.newest.lock()
@@ -73,7 +73,7 @@ impl ReferenceCache {
         {
             return Ok(Arc::clone(queries));
         }
-        let rows = sqlx::query(LIST).fetch_all(&mut **tx).await;
+        let rows = sqlx::query(LIST).fetch_all(tx).await;
         let queries = Arc::new(queries(&references(rows).during("list foreign keys onto attachments")?));
         *self.newest.lock() = Some((schema_version, Arc::clone(&queries)));
         Ok(queries)

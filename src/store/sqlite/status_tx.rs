@@ -4,7 +4,6 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
-use sqlx::{Sqlite, Transaction};
 
 use super::connection::Database;
 use super::fault::During;
@@ -12,6 +11,7 @@ use super::moment::{self, made};
 use crate::fault::Fault;
 use crate::job::background::{BackgroundJob, Cursor, Dated, PauseReason};
 use crate::job::{BackgroundJobId, BusinessId, JobId};
+use crate::sqlite::WriteTransaction;
 use crate::store::attempt::Tracked;
 use crate::store::coverage::{Clocks, Reading, Seen};
 use crate::store::row::{self, select_jobs};
@@ -121,7 +121,7 @@ const INSERT: &str = "
 
 /// A change's transaction.
 pub(super) struct SqliteStatusTx {
-    tx: Transaction<'static, Sqlite>,
+    tx: WriteTransaction,
     what: String,
 }
 
@@ -296,7 +296,7 @@ impl StatusTx for SqliteStatusTx {
 }
 
 /// A statement that answers with nothing.
-type Statement<'q> = sqlx::query::Query<'q, Sqlite, sqlx::sqlite::SqliteArguments>;
+type Statement<'q> = sqlx::query::Query<'q, sqlx::Sqlite, sqlx::sqlite::SqliteArguments>;
 
 impl SqliteStatusTx {
     async fn execute(&mut self, query: Statement<'_>) -> Result<(), Fault> {

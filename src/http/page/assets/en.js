@@ -38,6 +38,8 @@ export const en = {
   health_fine: "Queue and database answer, somebody keeps time, and nothing waits for too long.",
   reason_broker_unreachable: "The queue does not answer. Jobs wait and go on by themselves once it is back.",
   reason_database_unreachable: "The database does not answer. Deletions wait and spend no retry.",
+  reason_broker_refuses_writes: "The queue can be read but not written to: is its disk or memory full, or is it read-only? Jobs wait and go on by themselves.",
+  reason_database_refuses_writes: "The database can be read but not written to: is its disk full, or is it read-only? Deletions wait and spend no retry.",
   reason_no_scheduler: "Nobody keeps time: delayed and retried jobs do not come due. Start a worker, or a process with the role scheduler.",
   reason_many_failed: "{count} jobs have failed; more than {limit} is unusual. Look at them under Jobs.",
   reason_many_queued: "{count} jobs wait; more than {limit} is unusual. Add slots, or another worker.",

@@ -1,0 +1,312 @@
+//! One open file: one connection that writes, a few that read.
+//!
+//! - Every writing transaction begins immediately: one that reads first and then writes would fail at once when
+//!   another process writes, in spite of the busy timeout.
+//! - A connection whose transaction did not end is given up. On a full disk SQLite rolls back by itself, so that
+//!   the rollback that follows fails; such a connection refuses every later transaction.
+//! - So is the writer after a transaction that was neither committed nor rolled back on purpose: one that was
+//!   opened while the disk was read-only stays read-only for as long as it lives.
+
+use std::ops::{Deref, DerefMut};
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use sqlx::migrate::{MigrateError, Migrator};
+use sqlx::sqlite::{
+    SqliteConnectOptions, SqliteConnection, SqliteJournalMode, SqlitePool, SqlitePoolOptions,
+    SqliteSynchronous,
+};
+use sqlx::{ConnectOptions, Connection, Sqlite, Transaction};
+use tokio::time::Instant;
+
+use super::fault::{During, kind};
+use crate::fault::{Fault, FaultKind};
+
+/// How long a call waits for a connection, and the writer for another process: well above any transaction of
+/// ours, below the deadlines of callers.
+const WAIT: Duration = Duration::from_secs(5);
+/// How long an opening tries against other processes that open at the same time: switching to WAL needs the file
+/// alone and answers busy at once.
+const OPENING: Duration = Duration::from_secs(15);
+/// Pause between such tries.
+const PAUSE: Duration = Duration::from_millis(20);
+/// Makes a transaction a writer from its first statement, so that a read in it cannot go stale.
+const BEGIN: &str = "BEGIN IMMEDIATE";
+
+/// What the users of the engine choose for themselves.
+#[derive(Clone, Copy, Debug)]
+pub struct Tuning {
+    /// Connections that read at the same time; they disturb neither the writer nor each other.
+    pub readers: u32,
+    /// Rows that may wait between SQLite's thread and us.
+    pub row_buffer: usize,
+    /// Settings of the writer beyond those that every writer has.
+    pub pragmas: &'static [(&'static str, &'static str)],
+}
+
+/// One open file.
+#[derive(Debug)]
+pub struct Database {
+    writer: SqlitePool,
+    readers: SqlitePool,
+    reading: SqliteConnectOptions,
+    /// A transaction of the writer has failed: its connection is not used again.
+    suspect: Arc<AtomicBool>,
+}
+
+/// A transaction that may write; nobody else writes until it ends. Dropped: rolled back, and its connection is
+/// given up.
+#[derive(Debug)]
+pub struct WriteTransaction {
+    doubt: Doubt,
+    tx: Transaction<'static, Sqlite>,
+}
+
+/// Has the writer's connection given up when dropped, unless its transaction has ended well.
+#[derive(Debug)]
+struct Doubt {
+    suspect: Arc<AtomicBool>,
+    ended: bool,
+}
+
+impl WriteTransaction {
+    /// Makes the changes last.
+    pub async fn commit(self) -> Result<(), sqlx::Error> {
+        let Self { mut doubt, tx } = self;
+        tx.commit().await?;
+        doubt.ended = true;
+        Ok(())
+    }
+
+    /// Takes the changes back.
+    pub async fn rollback(self) -> Result<(), sqlx::Error> {
+        let Self { mut doubt, tx } = self;
+        tx.rollback().await?;
+        doubt.ended = true;
+        Ok(())
+    }
+}
+
+impl Deref for WriteTransaction {
+    type Target = SqliteConnection;
+
+    fn deref(&self) -> &Self::Target {
+        &self.tx
+    }
+}
+
+impl DerefMut for WriteTransaction {
+    fn deref_mut(&mut self) -> &mut Self::Target {
+        &mut self.tx
+    }
+}
+
+impl Drop for Doubt {
+    fn drop(&mut self) {
+        if !self.ended {
+            self.suspect.store(true, Ordering::Release);
+        }
+    }
+}
+
+impl Database {
+    /// Opens the file and makes it where it is missing, and brings its tables up to date where there is a
+    /// `migrator`; again and again while other processes do the same.
+    ///
+    /// # Errors
+    /// Says that it happened while doing `what`.
+    pub async fn open(
+        path: &Path,
+        tuning: Tuning,
+        what: &str,
+        migrator: Option<&Migrator>,
+    ) -> Result<Self, Fault> {
+        let suspect = Arc::new(AtomicBool::new(false));
+        let deadline = Instant::now() + OPENING;
+        let writer = loop {
+            let writer = writer(path, tuning, &suspect);
+            match prepare(&writer, migrator, what).await {
+                Ok(()) => break writer,
+                Err(fault) => {
+                    writer.close().await;
+                    if fault.kind() != FaultKind::Retryable || Instant::now() >= deadline {
+                        return Err(fault);
+                    }
+                    tokio::time::sleep(PAUSE).await;
+                }
+            }
+        };
+        let reading = connection(path, tuning).pragma("query_only", "on");
+        let readers = pool(tuning.readers).connect_lazy_with(reading.clone());
+        Ok(Self { writer, readers, reading, suspect })
+    }
+
+    /// Begins a transaction that may write.
+    pub async fn write(&self) -> Result<WriteTransaction, sqlx::Error> {
+        let tx = self.writer.begin_with(BEGIN).await?;
+        Ok(WriteTransaction { doubt: Doubt { suspect: Arc::clone(&self.suspect), ended: false }, tx })
+    }
+
+    /// For single statements that write; each is a transaction of its own.
+    pub fn writer(&self) -> &SqlitePool {
+        &self.writer
+    }
+
+    /// For single statements that read; they wait for no writer.
+    pub fn readers(&self) -> &SqlitePool {
+        &self.readers
+    }
+
+    /// A connection of its own that reads, outside the pools.
+    pub async fn private_line(&self) -> Result<SqliteConnection, sqlx::Error> {
+        self.reading.connect().await
+    }
+}
+
+/// All migrations are one transaction: of several processes one migrates, the others find it done.
+async fn prepare(writer: &SqlitePool, migrator: Option<&Migrator>, what: &str) -> Result<(), Fault> {
+    let mut connection = writer.acquire().await.during(what)?;
+    let Some(migrator) = migrator else { return Ok(()) };
+    let mut tx = connection.begin_with(BEGIN).await.during(what)?;
+    migrator.run_direct(None, &mut *tx, false).await.map_err(|error| {
+        let kind = match &error {
+            MigrateError::Execute(cause) | MigrateError::ExecuteMigration(cause, _) => kind(cause),
+            _ => FaultKind::Permanent,
+        };
+        Fault::new(kind, format!("{what}: bring its tables up to date")).because(error)
+    })?;
+    tx.commit().await.during(what)
+}
+
+fn connection(path: &Path, tuning: Tuning) -> SqliteConnectOptions {
+    SqliteConnectOptions::new()
+        .filename(path)
+        .busy_timeout(WAIT)
+        .row_buffer_size(tuning.row_buffer)
+        .disable_statement_logging()
+}
+
+fn writer(path: &Path, tuning: Tuning, suspect: &Arc<AtomicBool>) -> SqlitePool {
+    let options = connection(path, tuning)
+        .create_if_missing(true)
+        .journal_mode(SqliteJournalMode::Wal)
+        .synchronous(SqliteSynchronous::Full)
+        .foreign_keys(true);
+    let options = tuning.pragmas.iter().fold(options, |options, (name, value)| options.pragma(*name, *value));
+    let suspect = Arc::clone(suspect);
+    let pool = pool(1).before_acquire(move |_, _| {
+        let usable = !suspect.swap(false, Ordering::AcqRel);
+        Box::pin(async move { Ok(usable) })
+    });
+    pool.connect_lazy_with(options)
+}
+
+fn pool(size: u32) -> SqlitePoolOptions {
+    SqlitePoolOptions::new()
+        .max_connections(size)
+        .acquire_timeout(WAIT)
+        .idle_timeout(None)
+        .max_lifetime(None)
+        .test_before_acquire(false)
+        .after_release(|connection, _| {
+            Box::pin(async move {
+                // Waits until a rollback that is on its way has been tried.
+                connection.ping().await?;
+                Ok(!connection.is_in_transaction())
+            })
+        })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TUNING: Tuning = Tuning { readers: 1, row_buffer: 16, pragmas: &[] };
+    const FILL: &str = "INSERT INTO filling (bytes) VALUES (zeroblob(4096))";
+
+    async fn opened(path: &Path) -> Database {
+        let database = Database::open(path, TUNING, "open a file", None).await.unwrap();
+        let table = sqlx::query("CREATE TABLE IF NOT EXISTS filling (bytes BLOB)");
+        table.execute(database.writer()).await.unwrap();
+        database
+    }
+
+    /// The file may not grow any more, for as long as the writer's connection lives.
+    async fn fill(database: &Database) {
+        sqlx::query("PRAGMA max_page_count = 4").execute(database.writer()).await.unwrap();
+        let full = loop {
+            if let Err(error) = sqlx::query(FILL).execute(database.writer()).await {
+                break error;
+            }
+        };
+        assert_eq!(kind(&full), FaultKind::Unavailable, "{full}");
+    }
+
+    #[tokio::test]
+    async fn writer_whose_rollback_fails_on_a_full_disk_is_given_up() {
+        let folder = tempfile::tempdir().unwrap();
+        let database = opened(&folder.path().join("file.db")).await;
+        fill(&database).await;
+        // SQLite ends the transaction itself, and the rollback finds none.
+        let mut tx = database.write().await.unwrap();
+        assert!(sqlx::query(FILL).execute(&mut *tx).await.is_err());
+        drop(tx);
+        // The new connection knows nothing of the limit: there is room again.
+        let mut tx = database.write().await.unwrap();
+        sqlx::query(FILL).execute(&mut *tx).await.unwrap();
+        tx.commit().await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn writer_whose_commit_fails_is_given_up() {
+        let folder = tempfile::tempdir().unwrap();
+        let database = opened(&folder.path().join("file.db")).await;
+        let mut tx = database.write().await.unwrap();
+        // Whatever ended it: the commit finds no transaction, and neither does the rollback.
+        sqlx::raw_sql("ROLLBACK").execute(&mut *tx).await.unwrap();
+        tx.commit().await.unwrap_err();
+        let mut tx = database.write().await.unwrap();
+        sqlx::query(FILL).execute(&mut *tx).await.unwrap();
+        tx.commit().await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn reader_whose_transaction_did_not_end_is_given_up() {
+        let folder = tempfile::tempdir().unwrap();
+        let database = opened(&folder.path().join("file.db")).await;
+        let mut tx = database.readers().begin().await.unwrap();
+        sqlx::raw_sql("COMMIT").execute(&mut *tx).await.unwrap();
+        drop(tx);
+        let tx = database.readers().begin_with("BEGIN").await;
+        assert!(tx.is_ok(), "{:?}", tx.err());
+    }
+
+    #[tokio::test]
+    async fn writer_that_was_opened_read_only_is_given_up_once_a_transaction_has_failed() {
+        let folder = tempfile::tempdir().unwrap();
+        let database = opened(&folder.path().join("file.db")).await;
+        // What a connection is that was opened while the disk was read-only: the transaction begins, and no more.
+        let mut tx = database.write().await.unwrap();
+        sqlx::query("PRAGMA query_only = on").execute(&mut *tx).await.unwrap();
+        let refused = sqlx::query(FILL).execute(&mut *tx).await.unwrap_err();
+        assert_eq!(kind(&refused), FaultKind::Unavailable, "{refused}");
+        drop(tx);
+        let mut tx = database.write().await.unwrap();
+        sqlx::query(FILL).execute(&mut *tx).await.unwrap();
+        tx.commit().await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn writer_is_kept_after_a_rollback_that_was_meant() {
+        let folder = tempfile::tempdir().unwrap();
+        let database = opened(&folder.path().join("file.db")).await;
+        // A setting of the connection shows whether it is the same one.
+        sqlx::query("PRAGMA cache_size = -77").execute(database.writer()).await.unwrap();
+        database.write().await.unwrap().rollback().await.unwrap();
+        let mut tx = database.write().await.unwrap();
+        let kept: i64 = sqlx::query_scalar("PRAGMA cache_size").fetch_one(&mut *tx).await.unwrap();
+        assert_eq!(kept, -77);
+    }
+}

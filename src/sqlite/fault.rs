@@ -1,0 +1,116 @@
+//! What SQLite's errors mean to a caller.
+
+use sqlx::error::DatabaseError;
+
+use crate::fault::{Fault, FaultKind};
+
+/// SQLite's primary result codes that do not mean a mistake of ours (sqlite.org/rescode.html).
+mod code {
+    pub(super) const PERM: i64 = 3;
+    pub(super) const ABORT: i64 = 4;
+    pub(super) const BUSY: i64 = 5;
+    pub(super) const LOCKED: i64 = 6;
+    pub(super) const NOMEM: i64 = 7;
+    pub(super) const READONLY: i64 = 8;
+    pub(super) const INTERRUPT: i64 = 9;
+    pub(super) const IOERR: i64 = 10;
+    pub(super) const FULL: i64 = 13;
+    pub(super) const CANTOPEN: i64 = 14;
+    pub(super) const PROTOCOL: i64 = 15;
+    pub(super) const SCHEMA: i64 = 17;
+    pub(super) const TOOBIG: i64 = 18;
+    pub(super) const CONSTRAINT: i64 = 19;
+    pub(super) const MISMATCH: i64 = 20;
+    pub(super) const NOLFS: i64 = 22;
+}
+
+/// Gives errors of the database the name of what was tried.
+pub trait During<T> {
+    /// An error becomes a fault while doing `what`.
+    fn during(self, what: &str) -> Result<T, Fault>;
+}
+
+impl<T> During<T> for Result<T, sqlx::Error> {
+    fn during(self, what: &str) -> Result<T, Fault> {
+        self.map_err(|error| fault(error, what))
+    }
+}
+
+/// What `error` means to the caller who tried `context`.
+pub fn fault(error: sqlx::Error, context: impl Into<String>) -> Fault {
+    Fault::new(kind(&error), context).because(error)
+}
+
+/// What the caller should do about an error.
+pub fn kind(error: &sqlx::Error) -> FaultKind {
+    match error {
+        sqlx::Error::Database(answer) => kind_of_code(primary(answer.as_ref())),
+        // The last two say that the connection is not as it should be: nothing of the request was tried.
+        sqlx::Error::Io(_)
+        | sqlx::Error::PoolTimedOut
+        | sqlx::Error::PoolClosed
+        | sqlx::Error::WorkerCrashed
+        | sqlx::Error::BeginFailed
+        | sqlx::Error::InvalidSavePointStatement => FaultKind::Unavailable,
+        _ => FaultKind::Permanent,
+    }
+}
+
+/// A constraint, a trigger's `raise`, or a value that does not fit: other rows may still be changed.
+pub fn refuses_a_row(answer: &dyn DatabaseError) -> bool {
+    matches!(primary(answer), code::CONSTRAINT | code::MISMATCH | code::TOOBIG)
+}
+
+/// The low byte names the kind of error, the rest its detail.
+fn primary(answer: &dyn DatabaseError) -> i64 {
+    answer.code().and_then(|code| code.parse::<i64>().ok()).unwrap_or_default() & 0xff
+}
+
+fn kind_of_code(primary: i64) -> FaultKind {
+    match primary {
+        code::BUSY | code::LOCKED | code::ABORT | code::INTERRUPT | code::SCHEMA | code::PROTOCOL => {
+            FaultKind::Retryable
+        }
+        code::PERM
+        | code::NOMEM
+        | code::READONLY
+        | code::IOERR
+        | code::FULL
+        | code::CANTOPEN
+        | code::NOLFS => FaultKind::Unavailable,
+        _ => FaultKind::Permanent,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn waiting_helps_against_locks_and_the_disk_but_not_against_mistakes() {
+        for passes_soon in [code::BUSY, 517 & 0xff, code::LOCKED, code::INTERRUPT] {
+            assert_eq!(kind_of_code(passes_soon), FaultKind::Retryable, "{passes_soon}");
+        }
+        let disk =
+            [code::FULL, code::IOERR, 778 & 0xff, code::READONLY, code::CANTOPEN, code::NOMEM, code::PERM];
+        for disk in disk {
+            assert_eq!(kind_of_code(disk), FaultKind::Unavailable, "{disk}");
+        }
+        for mistake in [0, 1, code::CONSTRAINT, code::TOOBIG] {
+            assert_eq!(kind_of_code(mistake), FaultKind::Permanent, "{mistake}");
+        }
+    }
+
+    #[test]
+    fn a_connection_that_is_not_as_it_should_be_is_no_mistake_of_the_caller() {
+        for error in [
+            sqlx::Error::PoolTimedOut,
+            sqlx::Error::WorkerCrashed,
+            sqlx::Error::BeginFailed,
+            sqlx::Error::InvalidSavePointStatement,
+        ] {
+            assert_eq!(kind(&error), FaultKind::Unavailable, "{error}");
+        }
+        assert_eq!(kind(&sqlx::Error::RowNotFound), FaultKind::Permanent);
+    }
+}

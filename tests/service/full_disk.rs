@@ -1,0 +1,210 @@
+//! A disk that is full for a while: everything waits and says so, then goes on; nothing is lost, nothing is blamed.
+
+use std::fs;
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use serde_json::{Value, json};
+use tikkun::job::{Args, NewJob};
+
+use crate::ground::Ground;
+use crate::process::{Service, Start};
+
+/// What the service's files lie on.
+enum Disk {
+    /// One of its own, so small that it can be filled.
+    Small { mounted: PathBuf },
+    /// Any: the service's process may not make files longer. For those who may not mount.
+    Limited,
+}
+
+impl Disk {
+    /// One of its own, where that is allowed.
+    fn small(folder: &Path) -> Self {
+        let mount =
+            Command::new("mount").args(["-t", "tmpfs", "-o", "size=6m", "tmpfs"]).arg(folder).status();
+        let mounted = mount.is_ok_and(|status| status.success());
+        if mounted { Self::Small { mounted: folder.to_owned() } } else { Self::Limited }
+    }
+
+    fn start(&self, start: Start) -> Start {
+        match self {
+            Self::Small { .. } => start,
+            // The signal that comes with the refusal would end the process.
+            Self::Limited => start.under(&["sh", "-c", "trap '' XFSZ; exec \"$@\"", "sh"]),
+        }
+    }
+
+    fn fill(&self, service: &Service) {
+        match self {
+            Self::Small { mounted } => {
+                let mut filling = fs::File::create(mounted.join("filling")).unwrap();
+                // The last bytes as well.
+                for piece in [4096, 1] {
+                    while filling.write_all(&vec![0; piece]).is_ok() {}
+                }
+            }
+            Self::Limited => limit(service, "1:"),
+        }
+    }
+
+    fn make_room(&self, service: &Service) {
+        match self {
+            Self::Small { mounted } => fs::remove_file(mounted.join("filling")).unwrap(),
+            Self::Limited => limit(service, "unlimited:"),
+        }
+    }
+}
+
+impl Drop for Disk {
+    fn drop(&mut self) {
+        if let Self::Small { mounted } = self {
+            let _ = Command::new("umount").arg("--lazy").arg(mounted).status();
+        }
+    }
+}
+
+/// Sets how long a file of the service may become.
+fn limit(service: &Service, size: &str) {
+    let pid = service.process.pid().to_string();
+    let done = Command::new("prlimit").args(["--pid", &pid, &format!("--fsize={size}")]).status().unwrap();
+    assert!(done.success());
+}
+
+fn sleeping(id: &str) -> NewJob {
+    NewJob::new(id, "default", "tikkun.sleep", Args::positional([json!(1.0)]))
+}
+
+/// Waits until the service says that neither back end takes writes, in every way it has.
+async fn refuses_writes(service: &mut Service) {
+    let both =
+        |health: &Value| ["broker", "database"].iter().all(|name| health["refuses_writes"][name].is_string());
+    let unhealthy = async |service: &Service| {
+        let answer = service.get("/api/jobs/health");
+        (answer.status == 500).then(|| answer.json()).filter(both)
+    };
+    let health = service.until("a health that names both back ends", unhealthy).await;
+    assert_eq!(health["status"], "unhealthy");
+    let ready = service.call("GET", "/readyz", &[]).expect(503);
+    assert_eq!(ready.json()["status"], "writes refused");
+    service.call("GET", "/healthz", &[]).expect(200);
+    // The page's state is read twice a second.
+    let board = async |service: &Service| {
+        let board = service.get("/api/v1/overview").expect(200).json();
+        (board["overview"]["status"] == "unhealthy").then_some(())
+    };
+    service.until("a page that says so", board).await;
+}
+
+async fn takes_writes(service: &mut Service) {
+    service
+        .until("a service that is well", async |service| {
+            let well = service.health()["status"] == "healthy" && service.get("/readyz").status == 200;
+            well.then_some(())
+        })
+        .await;
+    assert_eq!(service.restarts(), 0, "nobody began again");
+}
+
+async fn ride_out(disk: Disk, folder: tempfile::TempDir) {
+    let ground = Ground::in_folder(folder).await;
+    let tenant = ground.tenant(7, 200).await;
+    let start = ground.service().set("TIKKUN_DIAGNOSTICS__ENABLED", "true").set("TIKKUN_WORKER__SLOTS", "4");
+    // The lease runs out while the disk is full, and nobody may take the jobs for that.
+    let start = start.set("TIKKUN_LEASE__TTL", "2s").set("TIKKUN_LEASE__RENEW", "500ms");
+    let mut service = disk.start(start.set("TIKKUN_DELETION__THROTTLE", "100ms")).start().await;
+    let row = service.delete_all(7);
+    ground.processed(&mut service, row, 20).await;
+    let ids: Vec<_> = (0..8).map(|at| format!("sleeping-{at}")).collect();
+    let jobs: Vec<_> = ids.iter().map(|id| sleeping(id)).collect();
+    ground.broker().await.enqueue(&jobs).await.unwrap();
+    service.says("JOB PICKED queue='default' job_id=sleeping-0").await;
+
+    disk.fill(&service);
+    service.says("broker does not serve the queue; waiting").await;
+    service.says("the lease has run out and cannot be renewed").await;
+    refuses_writes(&mut service).await;
+
+    disk.make_room(&service);
+    service
+        .until("the end of every job", async |_| {
+            let entries = ground.entries().await;
+            let ended =
+                |id: &String| entries.iter().any(|entry| entry.id == *id && entry.state == "finished");
+            ids.iter().all(ended).then_some(())
+        })
+        .await;
+    for entry in ground.entries().await.into_iter().filter(|entry| entry.queue == "default") {
+        let all = (entry.attempt, entry.failures, entry.orphaned, entry.error);
+        assert_eq!(all, (1, 0, 0, None), "{} ran once, and nothing is held against it", entry.id);
+    }
+    ground.completed(&mut service, row, &tenant).await;
+    takes_writes(&mut service).await;
+    drop((service, ground));
+    drop(disk);
+}
+
+/// An idle service is wedged as easily as a busy one: it writes its lease.
+async fn ride_out_idle(disk: Disk, folder: tempfile::TempDir) {
+    let ground = Ground::in_folder(folder).await;
+    let start = ground.service().set("TIKKUN_DIAGNOSTICS__ENABLED", "true");
+    let start = start.set("TIKKUN_LEASE__TTL", "2s").set("TIKKUN_LEASE__RENEW", "500ms");
+    let mut service = disk.start(start).start().await;
+    takes_writes(&mut service).await;
+    for round in 0..3 {
+        disk.fill(&service);
+        refuses_writes(&mut service).await;
+        disk.make_room(&service);
+        takes_writes(&mut service).await;
+        let id = format!("after-{round}");
+        ground.broker().await.enqueue(&[sleeping(&id)]).await.unwrap();
+        service.says(&format!("JOB PICKED queue='default' job_id={id}")).await;
+    }
+    drop((service, ground));
+    drop(disk);
+}
+
+#[tokio::test]
+async fn full_disk_is_waited_out_and_said() {
+    let mount = tempfile::tempdir().unwrap();
+    let disk = Disk::small(mount.path());
+    ride_out(disk, tempfile::tempdir_in(mount.path()).unwrap()).await;
+}
+
+#[tokio::test]
+async fn disk_that_refuses_every_write_is_waited_out_and_said() {
+    ride_out(Disk::Limited, tempfile::tempdir().unwrap()).await;
+}
+
+#[tokio::test]
+async fn idle_service_goes_on_after_every_full_disk() {
+    let mount = tempfile::tempdir().unwrap();
+    let disk = Disk::small(mount.path());
+    ride_out_idle(disk, tempfile::tempdir_in(mount.path()).unwrap()).await;
+}
+
+#[tokio::test]
+async fn doctor_names_the_disk_and_does_not_say_that_nobody_lives() {
+    let mount = tempfile::tempdir().unwrap();
+    let disk = Disk::small(mount.path());
+    let ground = Ground::in_folder(tempfile::tempdir_in(mount.path()).unwrap()).await;
+    let mut service = disk.start(ground.service()).start().await;
+    takes_writes(&mut service).await;
+    disk.fill(&service);
+    refuses_writes(&mut service).await;
+    // Whoever may not mount limits the doctor as well.
+    let limited = matches!(disk, Disk::Limited);
+    let wrapper = if limited { "trap '' XFSZ; ulimit -f 0; exec \"$@\"" } else { "exec \"$@\"" };
+    let doctor = Command::new("sh")
+        .args(["-c", wrapper, "sh", env!("CARGO_BIN_EXE_tikkun"), "doctor", "--data"])
+        .arg(ground.path())
+        .output()
+        .unwrap();
+    let said = String::from_utf8(doctor.stdout).unwrap();
+    assert!(said.contains("queue_unreachable") && said.contains("database_unreachable"), "{said}");
+    assert!(said.contains("full") || said.contains("disk I/O error"), "{said}");
+    assert!(!said.contains("no process lives"), "{said}");
+    drop((service, ground));
+    drop(disk);
+}
