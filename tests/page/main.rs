@@ -26,4 +26,5 @@ mod process;
 #[path = "../servers/s3.rs"]
 #[allow(dead_code, reason = "each test program needs a part of it")]
 mod s3;
+mod secrets;
 mod wire;
