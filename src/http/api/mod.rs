@@ -7,8 +7,10 @@
 
 mod access;
 mod bulk;
+mod bulk_step;
 mod carrying;
 mod configuration;
+mod confirmation;
 mod deletions;
 mod details;
 mod entrance;
