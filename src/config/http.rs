@@ -78,7 +78,7 @@ impl HttpSettings {
                 "http.base_path",
                 "empty, or a path like `/tikkun`: it begins with a slash, ends with none, holds letters, digits and \
                  `-._~` between them, and is none that the service has itself",
-                is_base_path,
+                |path: &String| is_base_path(path),
             ),
             body_limit: reader.read("http.body_limit", "a size from 1KiB to 64MiB", |size: &ByteSize| {
                 (1 << 10..=64 << 20).contains(&size.0)
@@ -106,7 +106,7 @@ impl HttpSettings {
 }
 
 /// Whether a page asked for below this path is asked for by one name only.
-fn is_base_path(path: &String) -> bool {
+fn is_base_path(path: &str) -> bool {
     let fits = |part: &str| {
         !part.is_empty()
             && ![".", ".."].contains(&part)

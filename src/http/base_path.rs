@@ -59,7 +59,8 @@ mod tests {
     fn asked(base: &str, path: &str) -> (String, Option<String>) {
         let mut request = TestRequest::with_uri(path).to_srv_request();
         let answer = BasePath::new(base).take_off(&mut request);
-        let place = answer.map(|answer| answer.headers()[header::LOCATION].to_str().unwrap().to_owned());
+        let place =
+            answer.map(|answer| answer.headers().get(header::LOCATION).unwrap().to_str().unwrap().to_owned());
         assert_eq!(request.match_info().unprocessed(), request.path(), "it is routed by what it says");
         (request.uri().to_string(), place)
     }

@@ -113,6 +113,7 @@ fn guest(guests: &mut HashMap<Guest, Recent>, peer: Option<IpAddr>, now: Instant
 #[cfg(test)]
 mod tests {
     use super::*;
+    use actix_web::ResponseError as _;
     use actix_web::test::TestRequest;
 
     fn from(address: &str) -> HttpRequest {

@@ -134,7 +134,7 @@ impl JobDetail {
 /// A result as people read it: plain JSON in lines, what JSON cannot hold as Python writes it.
 fn in_full(result: &Value) -> String {
     let shown = Shown(result).to_string();
-    let is_plain = shown == result.to_string();
+    let is_plain = serde_json::to_string(result).is_ok_and(|plain| plain == shown);
     serde_json::to_string_pretty(result).ok().filter(|_| is_plain).unwrap_or(shown)
 }
 
