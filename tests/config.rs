@@ -575,6 +575,13 @@ fn contradictions_stop_the_start_and_name_both_sides() {
             "`http.bind` (from flag) is `::`, which others can reach, but there is no secret: set INTERNAL_SECRET or bind 127.0.0.1",
         ),
         (
+            &[
+                ("http.viewer_secret", "hunter2-hunter2-hunter2"),
+                ("http.internal_secret", "hunter2-hunter2-hunter2"),
+            ],
+            "`http.viewer_secret` (from flag) is the same as `http.internal_secret` (from flag): whoever is given one would hold the other; take another text",
+        ),
+        (
             &[("worker.queue_caps", "hihg=1")],
             "`worker.queue_caps` (from flag) caps the queue `hihg`, which is neither listened to nor known; did you mean `high`?",
         ),
@@ -589,6 +596,12 @@ fn what_only_looks_like_a_contradiction_is_accepted() {
     let table: &[&[(&str, &str)]] = &[
         &[("http.bind", "0.0.0.0"), ("http.internal_secret", "hunter2-hunter2-hunter2")],
         &[("http.bind", "0.0.0.0"), ("http.enabled", "false")],
+        &[
+            ("http.viewer_secret", "hunter2-hunter2-hunter2"),
+            ("http.operator_secret", "hunter3-hunter3-hunter3"),
+        ],
+        &[("http.viewer_secret", ""), ("http.operator_secret", "")],
+        &[("http.base_path", "/ops/tikkun")],
         &[("http.bind", "::1")],
         &[("http.bind", "127.8.8.8")],
         &[("deletion.timeout", "never"), ("deletion.runtime_limit", "5h")],
@@ -779,6 +792,27 @@ fn a_list_is_told_from_a_section() {
 }
 
 // ---- secrets ----
+
+#[test]
+fn a_page_secret_that_can_be_guessed_stops_the_start() {
+    for key in ["TIKKUN_HTTP__VIEWER_SECRET", "TIKKUN_HTTP__OPERATOR_SECRET"] {
+        for bad in ["hunter2", "hunter2-hunter2", "hunter2-hunter2-hunter2 ", "hunter2-hunter2-hunter2\n"] {
+            let problem = only_problem(with_env(&[(key, bad)]));
+            assert!(problem.contains("16 characters or more") && problem.contains(key), "{problem}");
+            assert!(!problem.contains("hunter2"), "{problem}");
+        }
+        let loaded = with_env(&[(key, "hunter2-hunter2-")]).unwrap();
+        assert!(loaded.warnings.iter().all(|warning| !warning.text.contains("guessed")));
+        assert!(!format!("{loaded:?} {:?}", loaded.effective()).contains("hunter2"));
+    }
+}
+
+#[test]
+fn a_base_path_that_cannot_be_one_is_refused() {
+    for bad in ["tikkun", "/tikkun/", "/", "//x", "/a/../b", "/a b", "/a;b", "/api", "/page/x", "/metrics"] {
+        assert!(only_problem(with_flags(&[("http.base_path", bad)])).contains("`http.base_path`"), "{bad}");
+    }
+}
 
 #[test]
 fn secrets_are_kept_but_never_printed() {

@@ -1,6 +1,9 @@
 //! Settings that are fine alone but cannot stand together.
 
+use secrecy::{ExposeSecret as _, SecretString};
+
 use super::environment::variable;
+use super::http::HttpSettings;
 use super::keys::nearest;
 use super::problem::Warning;
 use super::reader::Reader;
@@ -44,11 +47,30 @@ fn http(settings: &Settings, reader: &mut Reader<'_>) {
             variable("http.internal_secret")
         )
     });
+    secrets(http, reader);
     if http.secret_is_short() && reader.is_read("http.internal_secret") {
         let name = reader.name("http.internal_secret");
         reader
             .warnings
             .push(Warning::warn(format!("{name} is short enough to be guessed: use 32 characters or more")));
+    }
+}
+
+/// Whoever holds one of the secrets must not hold another by it.
+fn secrets(http: &HttpSettings, reader: &mut Reader<'_>) {
+    let viewer = ("http.viewer_secret", &http.viewer_secret);
+    let operator = ("http.operator_secret", &http.operator_secret);
+    let internal = ("http.internal_secret", &http.internal_secret);
+    for ((key, one), (other_key, other)) in [(viewer, operator), (viewer, internal), (operator, internal)] {
+        let text =
+            |secret: &Option<SecretString>| secret.as_ref().map(|secret| secret.expose_secret().to_owned());
+        let same = one.is_some() && text(one) == text(other);
+        contradiction(reader, &[key, other_key], same, |names| {
+            let (name, other) = (named(names, 0), named(names, 1));
+            format!(
+                "{name} is the same as {other}: whoever is given one would hold the other; take another text"
+            )
+        });
     }
 }
 

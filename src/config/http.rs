@@ -20,6 +20,12 @@ pub struct HttpSettings {
     pub port: u16,
     /// What callers of `/api` must show; none: every such call is a 401.
     pub internal_secret: Option<SecretString>,
+    /// What signs in on the page to look; none: nobody signs in only to look.
+    pub viewer_secret: Option<SecretString>,
+    /// What signs in on the page to change things; none: the internal secret does.
+    pub operator_secret: Option<SecretString>,
+    /// The path under which browsers see the page; empty at the root.
+    pub base_path: String,
     /// The largest request body.
     pub body_limit: ByteSize,
     /// The longest a request may take.
@@ -45,6 +51,9 @@ pub struct HttpSettings {
 /// A secret shorter than this can be guessed.
 const SHORT_SECRET: usize = 16;
 
+/// Where the service's own addresses begin: a page under one of them could not be told from them.
+const OWN_PATHS: [&str; 6] = ["api", "page", "metrics", "healthz", "readyz", "startupz"];
+
 impl HttpSettings {
     /// Where to listen.
     #[must_use]
@@ -63,6 +72,14 @@ impl HttpSettings {
                 fits_into_a_header,
             ))
             .filter(|secret| !secret.expose_secret().is_empty()),
+            viewer_secret: page_secret(reader, "http.viewer_secret"),
+            operator_secret: page_secret(reader, "http.operator_secret"),
+            base_path: reader.read(
+                "http.base_path",
+                "empty, or a path like `/tikkun`: it begins with a slash, ends with none, holds letters, digits and \
+                 `-._~` between them, and is none that the service has itself",
+                |path: &String| is_base_path(path),
+            ),
             body_limit: reader.read("http.body_limit", "a size from 1KiB to 64MiB", |size: &ByteSize| {
                 (1 << 10..=64 << 20).contains(&size.0)
             }),
@@ -86,6 +103,29 @@ impl HttpSettings {
     pub(super) fn secret_is_short(&self) -> bool {
         self.internal_secret.as_ref().is_some_and(|secret| secret.expose_secret().len() < SHORT_SECRET)
     }
+}
+
+/// Whether a page asked for below this path is asked for by one name only.
+fn is_base_path(path: &str) -> bool {
+    let fits = |part: &str| {
+        !part.is_empty()
+            && ![".", ".."].contains(&part)
+            && part.chars().all(|c| c.is_ascii_alphanumeric() || "-._~".contains(c))
+    };
+    let own = |rest: &str| rest.split('/').next().is_some_and(|first| OWN_PATHS.contains(&first));
+    path.is_empty() || path.strip_prefix('/').is_some_and(|rest| rest.split('/').all(fits) && !own(rest))
+}
+
+/// A secret that people are given to open the page with: none while it is empty, and never one that can be guessed.
+fn page_secret(reader: &mut Reader<'_>, key: &'static str) -> Option<SecretString> {
+    let expected = format!(
+        "empty, or text of {SHORT_SECRET} characters or more: visible ASCII characters, no space at either end"
+    );
+    let fits = |secret: &SecretString| {
+        let length = secret.expose_secret().len();
+        fits_into_a_header(secret) && (length == 0 || length >= SHORT_SECRET)
+    };
+    Some(reader.read(key, &expected, fits)).filter(|secret| !secret.expose_secret().is_empty())
 }
 
 /// Anything else could never match: servers trim header values and refuse control characters.

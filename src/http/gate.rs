@@ -1,4 +1,4 @@
-//! Who comes in: the secret in constant time, no body beyond the limit, no request beyond its time.
+//! Who comes in: the secret in constant time and not by guessing, no body beyond the limit, no request beyond its time.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,7 +12,8 @@ use actix_web::{Error, HttpRequest, HttpResponse, ResponseError as _, web};
 use secrecy::{ExposeSecret, SecretString};
 use subtle::ConstantTimeEq as _;
 
-use super::Problem;
+use super::base_path::BasePath;
+use super::{Guesses, Problem};
 
 /// The header that carries the secret.
 pub(super) const SECRET_HEADER: &str = "X-Internal-Secret";
@@ -29,9 +30,27 @@ pub(super) struct Gate {
     pub body_limit: usize,
     /// The longest time for one answer.
     pub timeout: Duration,
+    /// Wrong secrets of the last minute.
+    pub guesses: Arc<Guesses>,
+    /// Where browsers see the page.
+    pub base_path: BasePath,
 }
 
 impl Gate {
+    /// Whether a request shows the secret; one that shows none has guessed nothing.
+    ///
+    /// # Errors
+    /// When it does not, saying nothing of why; when whoever sent it has shown too many wrong ones.
+    pub(super) fn check(&self, request: &HttpRequest) -> Result<(), Problem> {
+        let given = request.headers().get(SECRET_HEADER).ok_or_else(Problem::unauthorized)?;
+        if self.guesses.judge(request, || self.knows(Some(given)))? {
+            return Ok(());
+        }
+        let (peer, path) = (self.guesses.peer(request), request.path());
+        tracing::warn!(target: "tikkun::audit", ?peer, path, "a wrong secret was refused");
+        Err(Problem::unauthorized())
+    }
+
     /// Compares in a time that does not depend on where the difference is. The length may show.
     pub(super) fn knows(&self, given: Option<&header::HeaderValue>) -> bool {
         match (&self.secret, given) {
@@ -53,24 +72,27 @@ pub(super) async fn with_secret(
     request: ServiceRequest,
     next: Next<impl MessageBody + 'static>,
 ) -> Result<ServiceResponse<BoxBody>, Error> {
-    let known = request
-        .app_data::<web::Data<Gate>>()
-        .is_some_and(|gate| gate.knows(request.headers().get(SECRET_HEADER)));
-    if known {
-        next.call(request).await.map(ServiceResponse::map_into_boxed_body)
-    } else {
-        Ok(request.into_response(Problem::unauthorized().error_response()))
+    let checked = match request.app_data::<web::Data<Gate>>() {
+        Some(gate) => gate.check(request.request()),
+        None => Err(Problem::unauthorized()),
+    };
+    match checked {
+        Ok(()) => next.call(request).await.map(ServiceResponse::map_into_boxed_body),
+        Err(problem) => Ok(request.into_response(problem.error_response())),
     }
 }
 
 /// Bounds every request, and gives every error the one form.
 pub(super) async fn bounded(
-    request: ServiceRequest,
+    mut request: ServiceRequest,
     next: Next<impl MessageBody + 'static>,
 ) -> Result<ServiceResponse<BoxBody>, Error> {
     let Some(gate) = request.app_data::<web::Data<Gate>>().cloned() else {
         return Err(Problem::of_status(StatusCode::INTERNAL_SERVER_ERROR).into());
     };
+    if let Some(elsewhere) = gate.base_path.take_off(&mut request) {
+        return Ok(request.into_response(elsewhere));
+    }
     if gate.too_large(&request) {
         let message = format!("the request's body is larger than {} bytes", gate.body_limit);
         let problem = Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "body_too_large", message);
@@ -118,7 +140,8 @@ mod tests {
 
     fn gate(secret: Option<&str>) -> Gate {
         let secret = secret.map(|text| Arc::new(SecretString::from(text)));
-        Gate { secret, body_limit: 10, timeout: Duration::from_secs(1) }
+        let (guesses, base_path) = (Arc::default(), BasePath::default());
+        Gate { secret, body_limit: 10, timeout: Duration::from_secs(1), guesses, base_path }
     }
 
     fn given(text: &str) -> Option<header::HeaderValue> {

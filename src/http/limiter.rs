@@ -1,4 +1,4 @@
-//! At most so many requests a minute for each tenant, or each guest, in this process.
+//! At most so many requests a minute for each tenant, in this process.
 
 use std::collections::{HashMap, VecDeque};
 use std::hash::Hash;

@@ -6,10 +6,10 @@ use std::time::Duration;
 use actix_web::dev::Server;
 use actix_web::http::StatusCode;
 use actix_web::middleware::from_fn;
-use actix_web::{HttpRequest, HttpResponse, web};
+use actix_web::{HttpRequest, HttpResponse, ResponseError as _, web};
 use tokio::sync::watch;
 
-use super::gate::{Gate, SECRET_HEADER, with_secret};
+use super::gate::{Gate, with_secret};
 use super::server::{HttpSettings, open, with_metrics};
 use super::{MetricsDesk, Probes, Problem, probes};
 use crate::measure::Exposition;
@@ -52,8 +52,10 @@ async fn reason_of_page(
     waits: web::Data<Waits>,
     request: HttpRequest,
 ) -> HttpResponse {
-    let known = gate.knows(request.headers().get(SECRET_HEADER));
-    starting(waits.borrow().as_deref().filter(|_| known)).to_details()
+    match gate.check(&request) {
+        Err(problem) if problem.status_code() == StatusCode::TOO_MANY_REQUESTS => problem.to_details(),
+        checked => starting(waits.borrow().as_deref().filter(|_| checked.is_ok())).to_details(),
+    }
 }
 
 fn starting(reason: Option<&str>) -> Problem {

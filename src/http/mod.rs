@@ -4,11 +4,13 @@
 //! answer of an error is JSON with a stable `code`.
 
 mod api;
+mod base_path;
 mod board;
 mod caller;
 mod deletion_desk;
 mod facade;
 mod gate;
+mod guesses;
 mod health;
 mod limiter;
 mod lobby;
@@ -24,9 +26,11 @@ mod server;
 mod views;
 mod writes;
 
-pub use api::Entrance;
+pub use api::{Entrance, PageRules, PageSecrets};
+pub use base_path::BasePath;
 pub use board::{Board, BoardReader, Identity};
 pub use facade::Facade;
+pub use guesses::Guesses;
 pub use health::{HealthReader, Thresholds, WorkerConfig};
 pub use limiter::Limiter;
 pub use lobby::serve_lobby;

@@ -12,8 +12,8 @@ use secrecy::SecretString;
 use super::api::{Configuration, JobLogDesk};
 use super::gate::{Gate, bounded, with_secret};
 use super::{
-    Board, Entrance, Facade, HealthReader, MetricsDesk, Probes, QueueDesk, api, facade, health, metrics,
-    page, probes, queues,
+    BasePath, Board, Entrance, Facade, Guesses, HealthReader, MetricsDesk, Probes, QueueDesk, api, facade,
+    health, metrics, page, probes, queues,
 };
 use crate::config::Entry;
 use crate::job_log::JobLog;
@@ -28,6 +28,10 @@ pub struct HttpSettings {
     pub body_limit: usize,
     /// The longest time for one answer, and for a client to send its request.
     pub timeout: Duration,
+    /// Wrong secrets of the last minute.
+    pub guesses: Arc<Guesses>,
+    /// Where browsers see the page.
+    pub base_path: BasePath,
 }
 
 /// What is seen through the window.
@@ -101,6 +105,8 @@ pub(super) fn open(
         secret: settings.secret.clone(),
         body_limit: settings.body_limit,
         timeout: settings.timeout,
+        guesses: Arc::clone(&settings.guesses),
+        base_path: settings.base_path.clone(),
     });
     let limit = web::PayloadConfig::new(settings.body_limit);
     let server = HttpServer::new(move || {

@@ -97,6 +97,16 @@ impl Args {
         Ok(Value::Object(all))
     }
 
+    /// All of them as they are written in a call, however long: `(27, ratio=1.0)`.
+    #[must_use]
+    pub fn in_full(&self) -> String {
+        let mut text = String::from("(");
+        match self.write(&mut text) {
+            Ok(()) => text + ")",
+            Err(_) => self.to_string(),
+        }
+    }
+
     fn write(&self, to: &mut impl std::fmt::Write) -> std::fmt::Result {
         let names = std::iter::repeat_n(None, self.positional.len()).chain(self.named.keys().map(Some));
         let values = self.positional.iter().chain(self.named.values());

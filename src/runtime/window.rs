@@ -15,15 +15,16 @@ use super::service::Service;
 use crate::actors::Requests;
 use crate::config::Settings;
 use crate::http::{
-    Board, BoardReader, Entrance, Facade, HealthReader, HttpSettings, Identity, Limiter, MetricsDesk,
-    MetricsLook, PageParts, Planning, Probes, QueueDesk, StuckAfter, Thresholds, TrustedProxies, Window,
-    serve, serve_lobby,
+    BasePath, Board, BoardReader, Entrance, Facade, Guesses, HealthReader, HttpSettings, Identity, Limiter,
+    MetricsDesk, MetricsLook, PageParts, PageRules, PageSecrets, Planning, Probes, QueueDesk, StuckAfter,
+    Thresholds, TrustedProxies, Window, serve, serve_lobby,
 };
 use crate::job_log::JobLog;
 
 impl Service {
     pub(super) fn open_window(&mut self, socket: TcpListener) -> std::io::Result<()> {
         let settings = http_settings(&self.settings);
+        let guesses = Arc::clone(&settings.guesses);
         let window = Window {
             probes: self.probes.clone(),
             metrics: None,
@@ -32,7 +33,7 @@ impl Service {
             facade: self.settings.service.role.serves_receipts().then(|| web::Data::new(self.facade())),
             page: None,
         };
-        let window = Window { page: self.page(&window), metrics: self.metrics(&window), ..window };
+        let window = Window { page: self.page(&window, guesses), metrics: self.metrics(&window), ..window };
         self.board = window.page.as_ref().map(|page| page.board.clone());
         let (server, address) = serve(socket, &settings, window)?;
         self.window = Some((server.handle(), address));
@@ -73,7 +74,7 @@ impl Service {
     }
 
     /// The page, and what keeps its board.
-    fn page(&self, window: &Window) -> Option<PageParts> {
+    fn page(&self, window: &Window, guesses: Arc<Guesses>) -> Option<PageParts> {
         let http = &self.settings.http;
         let facade = window.facade.clone()?;
         let role = self.settings.service.role;
@@ -90,9 +91,18 @@ impl Service {
         let health = window.health.clone();
         let reader = BoardReader { health, facade, job_log: Arc::clone(&job_log), identity };
         actix_rt::spawn(async move { kept.keep(&reader).await });
-        let secret = http.internal_secret.clone().map(Arc::new);
-        let proxies = TrustedProxies::new(http.trusted_proxies.clone());
-        let entrance = web::Data::new(Entrance::new(secret, http.session_time, http.read_only, proxies));
+        let secrets = PageSecrets {
+            internal: http.internal_secret.clone().map(Arc::new),
+            viewer: http.viewer_secret.clone().map(Arc::new),
+            operator: http.operator_secret.clone().map(Arc::new),
+        };
+        let rules = PageRules {
+            session_time: http.session_time,
+            read_only: http.read_only,
+            base_path: BasePath::new(&http.base_path),
+        };
+        let ended = Arc::clone(&self.ports.store.ended_sessions);
+        let entrance = web::Data::new(Entrance::new(secrets, rules, guesses, ended));
         let (process, configuration) = (self.process.clone(), self.settings.entries.clone());
         Some(PageParts { entrance, board, job_log, process, configuration })
     }
@@ -137,6 +147,8 @@ fn http_settings(settings: &Settings) -> HttpSettings {
         secret: settings.http.internal_secret.clone().map(Arc::new),
         body_limit: usize::try_from(settings.http.body_limit.0).unwrap_or(usize::MAX),
         timeout: settings.http.request_timeout,
+        guesses: Arc::new(Guesses::new(TrustedProxies::new(settings.http.trusted_proxies.clone()))),
+        base_path: BasePath::new(&settings.http.base_path),
     }
 }
 

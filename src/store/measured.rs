@@ -10,6 +10,7 @@ use super::Store;
 use super::background_jobs::{
     BackgroundJobs, Begin, Begun, EndAttempt, NewRequest, Person, Requested, Watched,
 };
+use super::ended_sessions::{EndedSession, EndedSessions};
 use super::outbox::{CleanupOutbox, Condemned, OutboxRow, OutboxSummary, StillThere};
 use super::plan::DeletionPlan;
 use super::receipts::{BatchOrder, BatchOutcome, Receipts, SetAside};
@@ -32,6 +33,7 @@ pub(super) fn measured(store: Store, engine: &'static str) -> Store {
         background_jobs: Arc::new(Measured { port: store.background_jobs, calls }),
         receipts: Arc::new(Measured { port: store.receipts, calls }),
         outbox: Arc::new(Measured { port: store.outbox, calls }),
+        ended_sessions: Arc::new(Measured { port: store.ended_sessions, calls }),
     }
 }
 
@@ -86,5 +88,12 @@ count! {
         list(max: u32) -> Vec<OutboxRow>;
         park(ids: &[i64]) -> Vec<i64>;
         unpark(ids: Option<&[i64]>) -> Vec<i64>;
+    }
+}
+
+count! {
+    EndedSessions {
+        end_session(session: &EndedSession, now: DateTime<Utc>) -> ();
+        ended(now: DateTime<Utc>, max: u32) -> Vec<EndedSession>;
     }
 }

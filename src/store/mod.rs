@@ -1,4 +1,4 @@
-//! The tables: ports for background jobs, receipts and the clean-up outbox, and their adapters.
+//! The tables: ports for background jobs, receipts, the clean-up outbox and ended sessions, and their adapters.
 //!
 //! One promise stands above all: marking receipts, condemning attachments, writing the outbox and
 //! moving cursor and counters are one transaction ([`Receipts::delete_batch`]).
@@ -9,6 +9,7 @@ mod background_jobs;
 mod batch;
 mod coverage;
 mod deletion;
+mod ended_sessions;
 mod keep_rules;
 mod measured;
 mod outbox;
@@ -29,6 +30,7 @@ pub use background_jobs::{
     BackgroundJobs, Begin, Begun, Coverage, EndAttempt, NewRequest, NotBegun, Person, PersonMove, Requested,
     Watched,
 };
+pub use ended_sessions::{EndedSession, EndedSessions};
 pub use outbox::{CleanupOutbox, Condemned, OutboxRow, OutboxSummary, StillThere};
 pub use plan::{DeletionPlan, Estimate, Kept};
 pub use postgres::{migrate as migrate_postgres, open as open_postgres};
@@ -58,6 +60,8 @@ pub struct Store {
     pub receipts: Arc<dyn Receipts>,
     /// Objects that are to be deleted.
     pub outbox: Arc<dyn CleanupOutbox>,
+    /// Sessions of the page that ended before their time.
+    pub ended_sessions: Arc<dyn EndedSessions>,
 }
 
 /// What a migration did.

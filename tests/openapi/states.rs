@@ -48,6 +48,8 @@ pub async fn every_state(ground: &Ground) -> (Service, Value) {
     let start = ground.service().set("TIKKUN_CONFIG", file.to_str().unwrap());
     let start = start.set("TIKKUN_DIAGNOSTICS__ENABLED", "true").set("TIKKUN_WORKER__SLOTS", "4");
     let start = start.set("TIKKUN_HTTP__PAGE_INTERVAL", "100ms");
+    // Each call of the hooks comes from another guest.
+    let start = start.set("TIKKUN_HTTP__TRUSTED_PROXIES", "127.0.0.0/8");
 
     // Quickly, what is to have ended.
     let mut quick = start.start().await;

@@ -11,9 +11,9 @@ use crate::client::{Answer, call_with_body};
 use crate::ground::Ground;
 use crate::process::{SECRET, Service};
 
-const KNOWN: (&str, &str) = ("X-Internal-Secret", SECRET);
+pub const KNOWN: (&str, &str) = ("X-Internal-Secret", SECRET);
 
-fn post(service: &Service, path: &str, headers: &[(&str, &str)], body: &Value) -> Answer {
+pub fn post(service: &Service, path: &str, headers: &[(&str, &str)], body: &Value) -> Answer {
     call_with_body(service.address, ("POST", path), headers, body.to_string().as_bytes())
 }
 
@@ -25,7 +25,7 @@ pub async fn audited(service: &mut Service, text: &str, times: usize) -> Vec<Str
 }
 
 /// A problem's code, after a look at its form.
-fn code(answer: &Answer) -> String {
+pub fn code(answer: &Answer) -> String {
     assert_eq!(answer.header("Content-Type"), Some("application/problem+json"), "{answer:?}");
     let problem = answer.json();
     assert_eq!(problem["status"], answer.status, "{answer:?}");

@@ -115,6 +115,28 @@ impl Browser {
         self.post("/url", &json!({ "url": url }));
     }
 
+    /// Loads the page anew.
+    pub fn reload(&self) {
+        self.post("/refresh", &json!({}));
+    }
+
+    /// Opens one more tab beside those that there are, and goes on there.
+    pub fn tab(&self) {
+        let opened = self.post("/window/new", &json!({ "type": "tab" }));
+        self.post("/window", &json!({ "handle": opened["handle"] }));
+    }
+
+    /// All tabs.
+    pub fn tabs(&self) -> Vec<String> {
+        let all = self.ask("GET", &self.path("/window/handles"), "");
+        all.as_array().unwrap().iter().map(|handle| handle.as_str().unwrap().to_owned()).collect()
+    }
+
+    /// Goes on in a tab.
+    pub fn look_at(&self, tab: &str) {
+        self.post("/window", &json!({ "handle": tab }));
+    }
+
     /// What a script answers.
     pub fn run(&self, script: &str, args: &[Value]) -> Value {
         self.post("/execute/sync", &json!({ "script": script, "args": args }))

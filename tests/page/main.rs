@@ -9,8 +9,10 @@
     reason = "a failed expectation is how a test speaks; no actor lives on its thread, and it may be told to keep pictures"
 )]
 
+mod addresses;
 mod api;
 mod browser;
+mod bulk;
 #[path = "../service/client.rs"]
 #[allow(dead_code, reason = "the other tests of the whole service need more of it")]
 mod client;
@@ -26,4 +28,5 @@ mod process;
 #[path = "../servers/s3.rs"]
 #[allow(dead_code, reason = "each test program needs a part of it")]
 mod s3;
+mod secrets;
 mod wire;

@@ -21,6 +21,11 @@ struct State {
 impl Wire {
     /// A wire to `service`.
     pub fn to(service: SocketAddr) -> Self {
+        Self::below(service, "")
+    }
+
+    /// A proxy that shows `service` under `path`, and takes that away from what it passes on.
+    pub fn below(service: SocketAddr, path: &'static str) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let (address, state) = (listener.local_addr().unwrap(), Arc::new(Mutex::new(State::default())));
         let shared = Arc::clone(&state);
@@ -33,8 +38,8 @@ impl Wire {
                 let server = TcpStream::connect(service).unwrap();
                 state.open.extend([client.try_clone().unwrap(), server.try_clone().unwrap()]);
                 let (client_too, server_too) = (client.try_clone().unwrap(), server.try_clone().unwrap());
-                std::thread::spawn(move || pump(client, server));
-                std::thread::spawn(move || pump(server_too, client_too));
+                std::thread::spawn(move || pump(client, server, path));
+                std::thread::spawn(move || pump(server_too, client_too, ""));
             }
         });
         Self { address, state }
@@ -56,10 +61,15 @@ impl Wire {
     }
 }
 
-fn pump(mut from: TcpStream, mut to: TcpStream) {
+/// Passes on what comes; of requests, which a browser sends in one piece, without `path`.
+fn pump(mut from: TcpStream, mut to: TcpStream, path: &str) {
     let mut bytes = [0; 16 * 1024];
     while let Ok(length @ 1..) = from.read(&mut bytes) {
-        if to.write_all(&bytes[..length]).is_err() {
+        let passed = match std::str::from_utf8(&bytes[..length]) {
+            Ok(text) if !path.is_empty() => text.replacen(&format!(" {path}/"), " /", 1).into_bytes(),
+            _ => bytes[..length].to_vec(),
+        };
+        if to.write_all(&passed).is_err() {
             break;
         }
     }

@@ -21,6 +21,7 @@ mod rig;
 #[path = "../servers/postgres.rs"]
 #[allow(dead_code, missing_docs, reason = "other test binaries use the rest")]
 mod server;
+mod sessions;
 mod sqlite_file;
 
 /// Makes a test of each claim on one backend.
@@ -127,6 +128,9 @@ macro_rules! contract {
                 a_claim_takes_only_its_store_and_its_job
                 a_parked_object_is_left_alone_until_it_is_put_back
                 the_list_tells_all_of_each_object_oldest_first
+            }
+            sessions {
+                an_ended_session_is_known_until_its_time_has_passed
             }
             concurrency {
                 a_link_made_during_the_deletion_keeps_its_attachment

@@ -74,6 +74,7 @@ async fn our_migrations_keep_to_their_own_table() {
             "receipts",
             "tikkun_background_jobs",
             "tikkun_cleanup_outbox",
+            "tikkun_ended_sessions",
             "tikkun_set_aside",
             "tikkun_store_check",
             "tikkun_store_migrations"

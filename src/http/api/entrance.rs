@@ -11,21 +11,20 @@ use actix_web::middleware::Next;
 use actix_web::{Error, FromRequest, HttpMessage as _, HttpRequest, web};
 use chrono::Utc;
 use futures::stream;
-use secrecy::{ExposeSecret as _, SecretString};
 use subtle::ConstantTimeEq as _;
 
+use super::access::{Access, PageSecrets};
 use super::details::Details;
 use super::once::{Kept, Once, Turn};
 use super::seal::Sealer;
-use super::session::{CSRF_HEADER, Session, cookie_in};
+use super::session::{CSRF_HEADER, Session, cookies_in};
 use super::signed_out::SignedOut;
 use crate::http::caller::{person, trace};
 use crate::http::gate::SECRET_HEADER;
-use crate::http::{Limiter, Problem, TrustedProxies};
+use crate::http::{BasePath, Guesses, Problem};
 use crate::job::TraceContext;
+use crate::store::EndedSessions;
 
-/// Wrong secrets that one address may try in a minute.
-const WRONG_SECRETS: u32 = 10;
 /// The header that names a change.
 const KEY_HEADER: &str = "Idempotency-Key";
 /// Longest such name.
@@ -33,14 +32,42 @@ const KEY_CHARS: usize = 200;
 
 /// What the entrance asks for.
 pub struct Entrance {
-    secret: Option<Arc<SecretString>>,
-    sealer: Option<Sealer>,
-    pub(super) session_time: Duration,
-    pub(super) read_only: bool,
-    pub(super) failures: Limiter<Option<IpAddr>>,
-    pub(super) proxies: TrustedProxies,
+    secrets: PageSecrets,
+    pub(super) sealers: Sealers,
+    pub(super) rules: PageRules,
+    guesses: Arc<Guesses>,
     signed_out: SignedOut,
     once: Once,
+}
+
+/// What holds for everybody who comes in.
+#[derive(Clone, Debug)]
+pub struct PageRules {
+    /// How long a sign-in holds.
+    pub session_time: Duration,
+    /// Whether nothing is changed, whoever asks.
+    pub read_only: bool,
+    /// Where browsers see the page.
+    pub base_path: BasePath,
+}
+
+/// What seals sessions, by what they allow; none where nobody can come in so.
+pub(super) struct Sealers {
+    viewer: Option<Sealer>,
+    operator: Option<Sealer>,
+}
+
+impl Sealers {
+    pub(super) fn new(secrets: &PageSecrets) -> Self {
+        Self { viewer: secrets.sealer(Access::Viewer), operator: secrets.sealer(Access::Operator) }
+    }
+
+    pub(super) fn of(&self, access: Access) -> Option<&Sealer> {
+        match access {
+            Access::Viewer => self.viewer.as_ref(),
+            Access::Operator => self.operator.as_ref(),
+        }
+    }
 }
 
 /// Who came in.
@@ -48,6 +75,8 @@ pub struct Entrance {
 pub(super) struct Visitor {
     /// For the record: the name given at sign-in, or the number in `X-User-Id`.
     pub name: String,
+    /// What they may do.
+    access: Access,
     /// When the sign-in ends, in seconds since the epoch; none where the secret itself was shown.
     pub until: Option<i64>,
     /// What tells the session from others.
@@ -62,66 +91,86 @@ impl Entrance {
     /// Without a secret nobody comes in.
     #[must_use]
     pub fn new(
-        secret: Option<Arc<SecretString>>,
-        session_time: Duration,
-        read_only: bool,
-        proxies: TrustedProxies,
+        secrets: PageSecrets,
+        rules: PageRules,
+        guesses: Arc<Guesses>,
+        ended: Arc<dyn EndedSessions>,
     ) -> Self {
-        let sealer = secret.as_deref().and_then(Sealer::new);
-        let failures = Limiter::new(WRONG_SECRETS);
-        let (signed_out, once) = (SignedOut::default(), Once::default());
-        Self { secret, sealer, session_time, read_only, failures, proxies, signed_out, once }
+        let sealers = Sealers::new(&secrets);
+        let (signed_out, once) = (SignedOut::new(ended), Once::default());
+        Self { secrets, sealers, rules, guesses, signed_out, once }
     }
 
-    /// Whether this is the secret.
-    pub(super) fn knows(&self, given: &str) -> bool {
-        let same =
-            |secret: &Arc<SecretString>| secret.expose_secret().as_bytes().ct_eq(given.as_bytes()).into();
-        self.secret.as_ref().is_some_and(same)
+    /// What this secret signs in for; none: it is wrong, and counted.
+    pub(super) fn signs_in(&self, request: &HttpRequest, given: &str) -> Result<Option<Access>, Problem> {
+        let mut access = None;
+        self.guesses.judge(request, || {
+            access = self.secrets.signs_in(given);
+            access.is_some()
+        })?;
+        Ok(access)
     }
 
-    /// What seals sessions; none where nobody can come in.
+    /// Who is at the other end of a request.
+    pub(super) fn peer(&self, request: &HttpRequest) -> Option<IpAddr> {
+        self.guesses.peer(request)
+    }
+
+    /// What seals confirmations of changes; none where nobody can make any.
     pub(super) fn seals(&self) -> Option<&Sealer> {
-        self.sealer.as_ref()
+        self.sealers.of(Access::Operator)
     }
 
-    /// The session that the request's cookie stands for.
-    pub(super) fn session(&self, request: &HttpRequest) -> Option<Session> {
-        let session = Session::read(self.sealer.as_ref()?, cookie_in(request)?)?;
-        (!self.signed_out.has(&session.mark, session.until)).then_some(session)
+    /// The session that a cookie of the request stands for, whether somebody signed out of it or not.
+    pub(super) fn sealed_session(&self, request: &HttpRequest) -> Option<Session> {
+        cookies_in(request).find_map(|cookie| Session::read(&self.sealers, cookie))
+    }
+
+    /// The session that a cookie of the request stands for.
+    pub(super) async fn session(&self, request: &HttpRequest) -> Result<Option<Session>, Problem> {
+        let Some(session) = self.sealed_session(request) else { return Ok(None) };
+        let ended = self.signed_out.has(&session.mark, session.until).await?;
+        Ok((!ended).then_some(session))
     }
 
     /// Ends a session before its time.
-    pub(super) fn sign_out(&self, session: &Session) {
+    pub(super) async fn sign_out(&self, session: &Session) -> Result<(), Problem> {
         let now = Utc::now().timestamp();
-        let latest = now.saturating_add(i64::try_from(self.session_time.as_secs()).unwrap_or(i64::MAX));
-        self.signed_out.end(session, now, latest);
+        let time = i64::try_from(self.rules.session_time.as_secs()).unwrap_or(i64::MAX);
+        self.signed_out.end(session, now, now.saturating_add(time)).await
     }
 
-    /// Whether somebody who came in may still be here.
-    pub(super) fn still_knows(&self, visitor: &Visitor) -> bool {
-        let Some(until) = visitor.until else { return true };
-        let ended = visitor.mark.as_ref().is_some_and(|mark| self.signed_out.has(mark, until));
+    /// Whether somebody who came in may still be here. While nobody can say, they may.
+    pub(super) async fn still_knows(&self, visitor: &Visitor) -> bool {
+        let (Some(until), Some(mark)) = (visitor.until, &visitor.mark) else { return true };
+        let ended = self.signed_out.has(mark, until).await.unwrap_or(false);
         until > Utc::now().timestamp() && !ended
     }
 
-    fn visitor(&self, request: &HttpRequest) -> Result<Visitor, Problem> {
+    async fn visitor(&self, request: &HttpRequest) -> Result<Visitor, Problem> {
         if let Some(given) = request.headers().get(SECRET_HEADER) {
-            if !given.to_str().is_ok_and(|given| self.knows(given)) {
+            if !self.guesses.judge(request, || self.secrets.is_internal(given.as_bytes()))? {
+                let (peer, path) = (self.peer(request), request.path());
+                tracing::warn!(target: "tikkun::audit", ?peer, path, "a wrong secret was refused");
                 return Err(Problem::unauthorized());
             }
             let name = person(request)?.map_or_else(|| "http".to_owned(), |id| format!("user {id}"));
-            return Ok(Visitor { name, until: None, mark: None, csrf: None, trace: trace(request) });
+            let (access, trace) = (Access::Operator, trace(request));
+            return Ok(Visitor { name, access, until: None, mark: None, csrf: None, trace });
         }
-        let session = self.session(request).ok_or_else(Problem::unauthorized)?;
-        let Session { mark, name, until, csrf } = session;
+        let session = self.session(request).await?.ok_or_else(Problem::unauthorized)?;
+        let Session { mark, name, access, until, csrf } = session;
         let (until, mark, csrf) = (Some(until), Some(mark), Some(csrf));
-        Ok(Visitor { name, until, mark, csrf, trace: trace(request) })
+        Ok(Visitor { name, access, until, mark, csrf, trace: trace(request) })
     }
 
     fn may_change(&self, visitor: &Visitor, request: &HttpRequest) -> Result<(), Problem> {
-        if self.read_only {
-            let message = "this service only shows; `http.read_only` is set";
+        let why = match visitor.access {
+            _ if self.rules.read_only => Some("this service only shows; `http.read_only` is set"),
+            Access::Viewer => Some("this session only looks: it was opened with the viewers' secret"),
+            Access::Operator => None,
+        };
+        if let Some(message) = why {
             return Err(Problem::new(StatusCode::FORBIDDEN, "read_only", message));
         }
         let Some(token) = &visitor.csrf else { return Ok(()) };
@@ -152,7 +201,7 @@ pub(super) async fn enter(
     let Some(entrance) = request.app_data::<web::Data<Entrance>>().cloned() else {
         return Err(Details(Problem::of_status(StatusCode::INTERNAL_SERVER_ERROR)).into());
     };
-    let visitor = match entrance.visitor(request.request()) {
+    let visitor = match entrance.visitor(request.request()).await {
         Ok(visitor) => visitor,
         Err(problem) => return Ok(request.into_response(problem.to_details())),
     };
@@ -161,7 +210,7 @@ pub(super) async fn enter(
         return next.call(request).await.map(ServiceResponse::map_into_boxed_body);
     }
     let what = format!("{} {}", request.method(), request.path());
-    let peer = entrance.proxies.client(request.request());
+    let peer = entrance.peer(request.request());
     let mut line = AuditLine { who: visitor.name.clone(), what, peer, status: None };
     let answer = match entrance.may_change(&visitor, request.request()) {
         Ok(()) => change(&entrance, &visitor, (request, next)).await?,

@@ -79,7 +79,7 @@ impl Viewer {
                 return Some(bytes);
             }
             let changed = tokio::time::timeout(HEARTBEAT, self.posted.changed()).await;
-            if self.board.is_closed() || !self.entrance.still_knows(&self.visitor) {
+            if self.board.is_closed() || !self.entrance.still_knows(&self.visitor).await {
                 return None;
             }
             match changed {

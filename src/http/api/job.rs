@@ -12,6 +12,7 @@ use super::jobs::{JobSummary, no_such_job};
 use crate::http::QueueDesk;
 use crate::http::facade::Facade;
 use crate::http::views::time;
+use crate::job::exact::Shown;
 use crate::job::{JobId, JobRecord, JobState, Limit};
 use crate::queue::{AttemptOutcome, AttemptRecord, StopAsked};
 
@@ -22,8 +23,14 @@ pub(super) struct JobDetail {
     summary: JobSummary,
     /// Its arguments, or why they cannot be read.
     args: Value,
+    /// The same as they were written, for people: programs that read numbers as JavaScript does round those of more
+    /// than 53 bits, and take `1.0` for `1`.
+    #[schema(example = "(27, ratio=1.0)")]
+    args_text: String,
     /// What it returned.
     result: Option<Value>,
+    /// The same as it was written.
+    result_text: Option<String>,
     /// Why its last attempt failed, all of it.
     error_text: Option<String>,
     /// Times its process died under it.
@@ -100,13 +107,15 @@ impl AttemptView {
 
 impl JobDetail {
     fn new(job: JobRecord, attempts: Vec<AttemptRecord>, deletion: Option<i64>) -> Self {
-        let args = match &job.args {
-            Ok(args) => serde_json::to_value(args).unwrap_or(Value::Null),
-            Err(error) => serde_json::json!({ "error": error.to_string() }),
+        let (args, args_text) = match &job.args {
+            Ok(args) => (serde_json::to_value(args).unwrap_or(Value::Null), args.in_full()),
+            Err(error) => (serde_json::json!({ "error": error.to_string() }), error.to_string()),
         };
         Self {
             summary: JobSummary::new(&job),
             args,
+            args_text,
+            result_text: job.result.as_ref().map(in_full),
             orphaned: job.orphaned,
             timeout_seconds: job.timeout.map(|limit| match limit {
                 Limit::Never => -1.0,
@@ -120,6 +129,13 @@ impl JobDetail {
             error_text: job.error,
         }
     }
+}
+
+/// A result as people read it: plain JSON in lines, what JSON cannot hold as Python writes it.
+fn in_full(result: &Value) -> String {
+    let shown = Shown(result).to_string();
+    let is_plain = serde_json::to_string(result).is_ok_and(|plain| plain == shown);
+    serde_json::to_string_pretty(result).ok().filter(|_| is_plain).unwrap_or(shown)
 }
 
 /// What happened, in the order of a job's life: steps that follow at once may bear times in another order.

@@ -1,12 +1,16 @@
 //! `/api/v1/…`: the API that the page uses, for programs too. Versioned: what is here keeps its shape.
 //!
 //! Errors are problem details (RFC 9457). Who comes in shows the internal secret in a header, or the
-//! cookie that signing in gave; with the cookie every change wants the session's CSRF token. Every change
+//! cookie that signing in gave; with the cookie every change wants the session's CSRF token, and one that was
+//! opened to look changes nothing. Every change
 //! is written into the log, and may carry an idempotency key.
 
+mod access;
 mod bulk;
+mod bulk_step;
 mod carrying;
 mod configuration;
+mod confirmation;
 mod deletions;
 mod details;
 mod entrance;
@@ -24,7 +28,8 @@ mod session;
 mod signed_out;
 mod tenants;
 
+pub use access::PageSecrets;
 pub(super) use configuration::Configuration;
-pub use entrance::Entrance;
+pub use entrance::{Entrance, PageRules};
 pub(super) use job_log::JobLogDesk;
 pub(super) use routes::routes;

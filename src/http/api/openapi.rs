@@ -69,8 +69,9 @@ fn operation_name(method: &str, path: &str) -> String {
 /// Adds what any operation may answer, and gives problems the media type that they travel under.
 fn complete(method: &str, answers: &mut Map<String, Value>) {
     let anywhere: &[(&str, &str)] = match method {
-        "get" => &[("504", "no answer in time")],
+        "get" => &[("429", "too many wrong secrets"), ("504", "no answer in time")],
         _ => &[
+            ("429", "too many wrong secrets"),
             ("409", "a change with this Idempotency-Key is under way"),
             ("413", "the body is too large"),
             ("422", "this Idempotency-Key was used for another change"),

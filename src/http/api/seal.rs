@@ -1,8 +1,9 @@
-//! What only this service can have written: sessions and confirmations, sealed with a key made from the
-//! internal secret. The secret itself never leaves.
+//! What only this service can have written: sessions and confirmations, sealed with a key derived from a secret. The
+//! secret itself never leaves.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD as BASE64;
+use hkdf::Hkdf;
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use secrecy::{ExposeSecret as _, SecretString};
 use sha2::Sha256;
@@ -13,15 +14,19 @@ use subtle::ConstantTimeEq as _;
 pub(super) struct Sealer(Hmac<Sha256>);
 
 impl Sealer {
-    /// A sealer for services that know `secret`; none if it cannot be a key.
-    pub(super) fn new(secret: &SecretString) -> Option<Self> {
-        Hmac::new_from_slice(secret.expose_secret().as_bytes()).ok().map(Self)
+    /// A sealer for services that know `secret`. Each `use_of` has a key of its own (HKDF, RFC 5869): what is sealed
+    /// with one says nothing about another. None only if the key had an impossible length.
+    pub(super) fn new(secret: &SecretString, use_of: &str) -> Option<Self> {
+        let mut key = [0; 32];
+        let secret = secret.expose_secret().as_bytes();
+        Hkdf::<Sha256>::new(Some(b"tikkun page"), secret).expand(use_of.as_bytes(), &mut key).ok()?;
+        Hmac::new_from_slice(&key).ok().map(Self)
     }
 
     /// The seal of a text for a purpose; a seal for one purpose is none for another.
     pub(super) fn seal(&self, purpose: &str, text: &str) -> String {
         let mut mac = self.0.clone();
-        for part in ["tikkun page", purpose, text] {
+        for part in [purpose, text] {
             mac.update(&(part.len() as u64).to_be_bytes());
             mac.update(part.as_bytes());
         }
@@ -40,11 +45,13 @@ mod tests {
 
     #[test]
     fn a_seal_holds_for_its_text_its_purpose_and_its_secret_alone() {
-        let sealer = Sealer::new(&SecretString::from("one")).unwrap();
+        let new = |secret, use_of| Sealer::new(&SecretString::from(secret), use_of).unwrap();
+        let sealer = new("one", "a viewer");
         let seal = sealer.seal("session", "text");
         assert!(sealer.holds("session", "text", &seal));
         assert!(!sealer.holds("csrf", "text", &seal) && !sealer.holds("session", "texts", &seal));
-        assert!(!Sealer::new(&SecretString::from("two")).unwrap().holds("session", "text", &seal));
+        assert!(!new("two", "a viewer").holds("session", "text", &seal));
+        assert!(!new("one", "an operator").holds("session", "text", &seal));
         assert_ne!(sealer.seal("a", "bc"), sealer.seal("ab", "c"));
         assert!(!seal.contains("one"));
     }

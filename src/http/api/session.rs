@@ -1,6 +1,6 @@
-//! `/api/v1/session`: signing in with the internal secret, once; from then on a sealed cookie speaks.
+//! `/api/v1/session`: signing in with a secret, once; from then on a sealed cookie speaks.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use actix_web::http::{StatusCode, header};
 use actix_web::{HttpRequest, HttpResponse, web};
@@ -10,9 +10,9 @@ use chrono::Utc;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+use super::access::Access;
 use super::details::{Details, ProblemDetails};
-use super::entrance::Entrance;
-use super::seal::Sealer;
+use super::entrance::{Entrance, Sealers};
 
 /// The cookie's name.
 pub(super) const COOKIE: &str = "tikkun_session";
@@ -28,6 +28,8 @@ pub(super) struct Session {
     pub mark: String,
     /// Who, as they said themselves.
     pub name: String,
+    /// What they may do.
+    pub access: Access,
     /// Until when, in seconds since the epoch.
     pub until: i64,
     /// What every change must show besides.
@@ -37,8 +39,8 @@ pub(super) struct Session {
 /// Who wants to sign in.
 #[derive(Deserialize, ToSchema)]
 pub(super) struct SignIn {
-    /// The service's internal secret.
-    #[schema(example = "the value of INTERNAL_SECRET")]
+    /// The secret for operators or for viewers; where there is none for operators, the internal secret.
+    #[schema(example = "the value of TIKKUN_HTTP__VIEWER_SECRET")]
     secret: String,
     /// Who it is, for the record of changes.
     #[schema(example = "Dana")]
@@ -55,48 +57,72 @@ pub(super) struct SessionState {
     name: Option<String>,
     /// What every change must carry in `X-CSRF-Token`.
     csrf_token: Option<String>,
+    /// `viewer` or `operator`.
+    role: Option<Access>,
     /// Whether changes are refused.
     read_only: bool,
 }
 
 impl Session {
     /// The cookie's text for a person, and the session it stands for.
-    pub(super) fn begin(sealer: &Sealer, name: &str, time: Duration) -> Option<(String, Self)> {
+    pub(super) fn begin(
+        sealers: &Sealers,
+        (access, name): (Access, &str),
+        time: Duration,
+    ) -> Option<(String, Self)> {
         let name: String = name.trim().chars().filter(|c| !c.is_control()).take(NAME_CHARS).collect();
         let name = if name.is_empty() { "page".to_owned() } else { name };
         let until = Utc::now().timestamp().saturating_add(i64::try_from(time.as_secs()).unwrap_or(i64::MAX));
         let nonce = uuid::Uuid::new_v4().simple();
-        let text = format!("{until}.{nonce}.{}", BASE64.encode(&name));
-        let cookie = format!("{text}.{}", sealer.seal("session", &text));
-        Self::read(sealer, &cookie).map(|session| (cookie, session))
+        let text = format!("{until}.{nonce}.{}.{}", word(access), BASE64.encode(&name));
+        let cookie = format!("{text}.{}", sealers.of(access)?.seal("session", &text));
+        Self::read(sealers, &cookie).map(|session| (cookie, session))
     }
 
-    /// The session that a cookie's text stands for, if it was sealed here and its time has not passed.
-    pub(super) fn read(sealer: &Sealer, cookie: &str) -> Option<Self> {
+    /// The session that a cookie's text stands for, if it was sealed here for what it allows and its time has not
+    /// passed.
+    pub(super) fn read(sealers: &Sealers, cookie: &str) -> Option<Self> {
         let (text, seal) = cookie.rsplit_once('.')?;
+        let mut parts = text.split('.');
+        let (until, mark) = (parts.next()?.parse().ok()?, parts.next()?.to_owned());
+        let (said, name) = (parts.next()?, parts.next()?);
+        let access = [Access::Viewer, Access::Operator].into_iter().find(|access| word(*access) == said)?;
+        let sealer = sealers.of(access)?;
         if !sealer.holds("session", text, seal) {
             return None;
         }
-        let mut parts = text.split('.');
-        let (until, mark, name) = (parts.next()?.parse().ok()?, parts.next()?.to_owned(), parts.next()?);
         let name = String::from_utf8(BASE64.decode(name).ok()?).ok()?;
-        (until > Utc::now().timestamp()).then(|| Self { mark, name, until, csrf: sealer.seal("csrf", text) })
+        let csrf = sealer.seal("csrf", text);
+        (until > Utc::now().timestamp()).then_some(Self { mark, name, access, until, csrf })
+    }
+}
+
+/// How a session says what it allows.
+fn word(access: Access) -> &'static str {
+    match access {
+        Access::Viewer => "v",
+        Access::Operator => "o",
     }
 }
 
 impl SessionState {
-    fn of(session: Option<Session>, read_only: bool) -> Self {
-        let signed_in = session.is_some();
+    fn of(session: Option<Session>, entrance: &Entrance) -> Self {
+        let (signed_in, role) = (session.is_some(), session.as_ref().map(|session| session.access));
+        let read_only = entrance.rules.read_only || role == Some(Access::Viewer);
         let (name, csrf_token) = session.map(|session| (session.name, session.csrf)).unzip();
-        Self { signed_in, name, csrf_token, read_only }
+        Self { signed_in, name, csrf_token, role, read_only }
     }
 }
 
 /// Whether this browser is signed in
 #[utoipa::path(get, path = "/api/v1/session", tag = "session", security(()),
-    responses((status = 200, body = SessionState)))]
-pub(super) async fn show(entrance: web::Data<Entrance>, request: HttpRequest) -> HttpResponse {
-    HttpResponse::Ok().json(SessionState::of(entrance.session(&request), entrance.read_only))
+    responses((status = 200, body = SessionState), (status = 503, body = ProblemDetails)))]
+pub(super) async fn show(
+    entrance: web::Data<Entrance>,
+    request: HttpRequest,
+) -> Result<HttpResponse, Details> {
+    let session = entrance.session(&request).await?;
+    Ok(HttpResponse::Ok().json(SessionState::of(session, &entrance)))
 }
 
 /// Sign in: the cookie comes back, the secret is not kept
@@ -108,73 +134,93 @@ pub(super) async fn sign_in(
     request: HttpRequest,
     body: web::Bytes,
 ) -> Result<HttpResponse, Details> {
-    let peer = entrance.proxies.client(&request);
-    if let Err(wait) = entrance.failures.check(peer, Instant::now()) {
-        let message = "too many wrong secrets; try again in a minute";
-        let details = Details::new(StatusCode::TOO_MANY_REQUESTS, "too_many_requests", message);
-        return Err(Details(details.0.retry_after(wait)));
-    }
     let wanted: SignIn = serde_json::from_slice(&body).map_err(|error| {
         Details::new(StatusCode::BAD_REQUEST, "bad_request", format!("the body cannot be read: {error}"))
     })?;
-    let sealer = entrance.seals().filter(|_| entrance.knows(&wanted.secret));
-    let begun = sealer.and_then(|sealer| Session::begin(sealer, &wanted.name, entrance.session_time));
+    let access = entrance.signs_in(&request, &wanted.secret)?;
+    let time = entrance.rules.session_time;
+    let begun = access.and_then(|access| Session::begin(&entrance.sealers, (access, &wanted.name), time));
+    let peer = entrance.peer(&request);
     let Some((cookie, session)) = begun else {
-        entrance.failures.count(peer, Instant::now());
         tracing::warn!(target: "tikkun::audit", ?peer, "a sign-in was refused");
         return Err(Details::new(StatusCode::UNAUTHORIZED, "unauthorized", "this is not the secret"));
     };
-    tracing::info!(target: "tikkun::audit", who = session.name, ?peer, "signed in");
-    let cookie = cookie_of(&request, &cookie, entrance.session_time);
-    Ok(HttpResponse::Ok().insert_header(cookie).json(SessionState::of(Some(session), entrance.read_only)))
+    tracing::info!(target: "tikkun::audit", who = session.name, role = ?session.access, ?peer, "signed in");
+    let cookie = cookie_of(&entrance, &request, (&cookie, time));
+    Ok(HttpResponse::Ok().insert_header(cookie).json(SessionState::of(Some(session), &entrance)))
 }
 
-/// Sign out: the cookie opens nothing any more, whoever kept it
+/// Sign out: the cookie opens nothing any more, whoever kept it, in whichever process
 #[utoipa::path(delete, path = "/api/v1/session", tag = "session", security(()),
-    responses((status = 200, body = SessionState)))]
-pub(super) async fn sign_out(entrance: web::Data<Entrance>, request: HttpRequest) -> HttpResponse {
+    responses((status = 200, body = SessionState), (status = 503, body = ProblemDetails)))]
+pub(super) async fn sign_out(
+    entrance: web::Data<Entrance>,
+    request: HttpRequest,
+) -> Result<HttpResponse, Details> {
     // Without the token a stranger's page could sign people out; that harms nobody, and SameSite forbids it.
-    if let Some(session) = entrance.session(&request) {
-        entrance.sign_out(&session);
-        let peer = entrance.proxies.client(&request);
+    if let Some(session) = entrance.sealed_session(&request) {
+        let peer = entrance.peer(&request);
         tracing::info!(target: "tikkun::audit", who = session.name, ?peer, "signed out");
+        entrance.sign_out(&session).await?;
     }
-    let cookie = cookie_of(&request, "", Duration::ZERO);
-    HttpResponse::Ok().insert_header(cookie).json(SessionState::of(None, entrance.read_only))
+    let cookie = cookie_of(&entrance, &request, ("", Duration::ZERO));
+    Ok(HttpResponse::Ok().insert_header(cookie).json(SessionState::of(None, &entrance)))
 }
 
 /// Scripts cannot read it, other sites cannot send it, and where the page came by TLS it comes by nothing else.
 /// Its text needs no quoting: digits, dots and base64 for URLs.
-fn cookie_of(request: &HttpRequest, text: &str, age: Duration) -> (header::HeaderName, String) {
+fn cookie_of(
+    entrance: &Entrance,
+    request: &HttpRequest,
+    (text, age): (&str, Duration),
+) -> (header::HeaderName, String) {
+    let (path, age) = (entrance.rules.base_path.of_cookie(), age.as_secs());
     let secure = if request.connection_info().scheme() == "https" { "; Secure" } else { "" };
-    let age = age.as_secs();
-    let cookie = format!("{COOKIE}={text}; Path=/; HttpOnly; SameSite=Strict; Max-Age={age}{secure}");
+    let cookie = format!("{COOKIE}={text}; Path={path}; HttpOnly; SameSite=Strict; Max-Age={age}{secure}");
     (header::SET_COOKIE, cookie)
 }
 
-/// The text of our cookie, among those that came.
-pub(super) fn cookie_in(request: &HttpRequest) -> Option<&str> {
+/// The texts of our cookies, among those that came: another service of this host may have set one, too.
+pub(super) fn cookies_in(request: &HttpRequest) -> impl Iterator<Item = &str> {
     let lines = request.headers().get_all(header::COOKIE).filter_map(|line| line.to_str().ok());
-    let mut pairs = lines.flat_map(|line| line.split(';')).filter_map(|pair| pair.trim().split_once('='));
-    pairs.find_map(|(name, text)| (name == COOKIE).then_some(text))
+    let pairs = lines.flat_map(|line| line.split(';')).filter_map(|pair| pair.trim().split_once('='));
+    pairs.filter_map(|(name, text)| (name == COOKIE).then_some(text))
 }
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::*;
+    use crate::http::api::access::PageSecrets;
     use secrecy::SecretString;
+
+    fn sealers(viewer: &str, operator: &str) -> Sealers {
+        let [viewer, operator] = [viewer, operator].map(|text| Some(Arc::new(SecretString::from(text))));
+        Sealers::new(&PageSecrets { internal: None, viewer, operator })
+    }
 
     #[test]
     fn a_session_holds_until_its_time_and_only_as_it_was_sealed() {
-        let sealer = Sealer::new(&SecretString::from("a secret")).unwrap();
-        let (cookie, session) = Session::begin(&sealer, " דנה\n", Duration::from_secs(60)).unwrap();
-        assert_eq!(Session::read(&sealer, &cookie), Some(session.clone()));
-        assert_eq!(session.name, "דנה");
-        assert!(!cookie.contains("secret"));
-        let later = cookie.replacen(char::is_numeric, "9", 1);
-        assert_eq!(Session::read(&sealer, &later), None);
-        assert_eq!(Session::begin(&sealer, "x", Duration::ZERO), None);
-        let stranger = Sealer::new(&SecretString::from("another")).unwrap();
-        assert_eq!(Session::read(&stranger, &cookie), None);
+        let known = sealers("to look", "a secret");
+        let minute = Duration::from_secs(60);
+        for access in [Access::Viewer, Access::Operator] {
+            let (cookie, session) = Session::begin(&known, (access, " דנה\n"), minute).unwrap();
+            assert_eq!(Session::read(&known, &cookie), Some(session.clone()));
+            assert_eq!((session.name.as_str(), session.access), ("דנה", access));
+            assert!(!cookie.contains("secret"));
+            let later = cookie.replacen(char::is_numeric, "9", 1);
+            assert_eq!(Session::read(&known, &later), None);
+            assert_eq!(Session::begin(&known, (access, "x"), Duration::ZERO), None);
+            assert_eq!(Session::read(&sealers("another", "secret"), &cookie), None);
+        }
+    }
+
+    #[test]
+    fn a_session_to_look_cannot_be_made_one_to_operate() {
+        let known = sealers("to look", "a secret");
+        let (cookie, _) = Session::begin(&known, (Access::Viewer, "x"), Duration::from_secs(60)).unwrap();
+        assert!(cookie.contains(".v."), "{cookie}");
+        assert_eq!(Session::read(&known, &cookie.replace(".v.", ".o.")), None);
     }
 }

@@ -11,6 +11,7 @@ mod cells;
 mod connection;
 mod deletion_sql;
 mod deletion_tx;
+mod ended_sessions;
 mod fault;
 mod migrations;
 mod outbox;
@@ -45,7 +46,8 @@ pub async fn open(settings: &PostgresSettings, schema: Schema) -> Result<Store, 
     let store = Store {
         background_jobs: Arc::new(background_jobs::PostgresBackgroundJobs::new(Arc::clone(&database))),
         receipts: Arc::new(receipts::PostgresReceipts::new(Arc::clone(&database))),
-        outbox: Arc::new(outbox::PostgresOutbox::new(database)),
+        outbox: Arc::new(outbox::PostgresOutbox::new(Arc::clone(&database))),
+        ended_sessions: Arc::new(ended_sessions::PostgresEndedSessions::new(database)),
     };
     Ok(measured(store, "postgres"))
 }

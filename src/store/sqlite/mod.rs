@@ -8,6 +8,7 @@ mod background_jobs;
 mod cells;
 mod connection;
 mod deletion_tx;
+mod ended_sessions;
 mod fault;
 mod list;
 mod moment;
@@ -35,7 +36,8 @@ pub async fn open(path: &Path, schema: Schema) -> Result<Store, Fault> {
     let store = Store {
         background_jobs: Arc::new(background_jobs::SqliteBackgroundJobs::new(Arc::clone(&database))),
         receipts: Arc::new(receipts::SqliteReceipts::new(Arc::clone(&database))),
-        outbox: Arc::new(outbox::SqliteOutbox::new(database)),
+        outbox: Arc::new(outbox::SqliteOutbox::new(Arc::clone(&database))),
+        ended_sessions: Arc::new(ended_sessions::SqliteEndedSessions::new(database)),
     };
     Ok(measured(store, "sqlite"))
 }

@@ -1,38 +1,15 @@
 // What happens when somebody clicks, types or sends a form: one listener each, whatever is drawn anew.
 
+import { bulk } from "./bulk.js";
 import { CallProblem, call, close, follow, session } from "./client.js";
-import { h } from "./dom.js";
+import { ask, say } from "./dialog.js";
 import { t } from "./i18n.js";
 import { told } from "./parts.js";
-import { changed, state } from "./state.js";
+import { changed, jobsAddress, state } from "./state.js";
 
 /** Jobs on the first page, and on those that follow. */
 const PAGE = 100, NEXT = 500;
 const enc = encodeURIComponent;
-
-/** Says something for a moment, aloud for those who listen. */
-export function say(text, look = "") {
-  const toast = h("p.toast", { class: look }, text);
-  document.getElementById("toasts").append(toast);
-  setTimeout(() => toast.remove(), 6000);
-}
-
-/** Asks before something that cannot be taken back. With `typed`, that text must be written first. */
-function ask({ title, text, go, danger, typed, list }) {
-  const dialog = document.getElementById("dialog");
-  return new Promise((answer) => {
-    const input = typed && h("input", { id: "typed", type: "text", inputmode: "numeric", autocomplete: "off", dir: "ltr", "aria-label": t("tenant_number") });
-    const yes = h("button", { type: "button", id: "dialog-yes", class: danger ? "danger" : "primary", disabled: Boolean(typed) }, go);
-    const no = h("button.quiet", { type: "button", id: "dialog-no" }, t("cancel_dialog"));
-    dialog.replaceChildren(h("h2", { id: "dialog-title" }, title), h("p", null, text), list ?? "", input ?? "", h("div.dialog-foot", null, no, yes));
-    input?.addEventListener("input", () => { yes.disabled = input.value.trim() !== typed; });
-    const end = (value) => { dialog.close(); answer(value); };
-    yes.addEventListener("click", () => end(true));
-    no.addEventListener("click", () => end(false));
-    dialog.oncancel = () => answer(false);
-    dialog.showModal();
-  });
-}
 
 async function change(path, body) {
   const answer = await call("POST", path, body ?? {});
@@ -57,15 +34,17 @@ async function into(part, fetching, take) {
   changed();
 }
 
-function jobsPath(cursor) {
-  const { search, queue, state: word } = state.jobs.filter;
+function jobsPath({ search, queue, state: word }, cursor) {
   const wanted = Object.entries({ search, queue, state: word, cursor, limit: cursor ? NEXT : PAGE }).filter(([, value]) => value);
   return `/jobs?${wanted.map(([name, value]) => `${name}=${enc(value)}`).join("&")}`;
 }
 
 export const load = {
-  jobs: () => into(state.jobs, call("GET", jobsPath()), (page) => { Object.assign(state.jobs, { rows: page.jobs, next: page.next_cursor, complete: page.complete }); }),
-  more: () => into(state.jobs, call("GET", jobsPath(state.jobs.next)), (page) => {
+  jobs: () => {
+    const shown = { ...state.jobs.filter };
+    return into(state.jobs, call("GET", jobsPath(shown)), (page) => { Object.assign(state.jobs, { shown, rows: page.jobs, next: page.next_cursor, complete: page.complete }); });
+  },
+  more: () => into(state.jobs, call("GET", jobsPath(state.jobs.shown, state.jobs.next)), (page) => {
     const known = new Set(state.jobs.rows.map((job) => job.id));
     state.jobs.rows = [...state.jobs.rows, ...page.jobs.filter((job) => !known.has(job.id))];
     Object.assign(state.jobs, { next: page.next_cursor, complete: page.complete });
@@ -108,7 +87,11 @@ const acts = {
   "resume-queue": ({ queue }) => change(`/queues/${enc(queue)}/resume`),
   "jobs-refresh": () => load.jobs(),
   "jobs-more": () => load.more(),
-  "jobs-state": ({ state: word }) => { state.jobs.filter.state = word; return load.jobs(); },
+  "jobs-state": ({ state: word }) => {
+    state.jobs.filter.state = word;
+    keepAddress();
+    return load.jobs();
+  },
   "job-refresh": () => load.job(),
   "job-retry": async ({ id }) => { await change(`/jobs/${enc(id)}/retry`); await load.job(); },
   "job-cancel": async ({ id }) => {
@@ -122,7 +105,7 @@ const acts = {
     say(t("stop_asked"), "good");
     await load.job();
   },
-  bulk: ({ action }) => bulk(action),
+  bulk: ({ action }) => bulk(action).finally(load.jobs),
   deletion: async ({ id, action }) => {
     const answer = await change(`/deletions/${id}/${action}`);
     if (answer.created) location.hash = `#/deletions/${answer.deletion.job_id}`;
@@ -135,7 +118,7 @@ const acts = {
   "delete-all": async ({ tenant, receipts }) => {
     const title = t("delete_title", { n: Number(receipts), id: tenant });
     if (!(await ask({ title, text: t("delete_text"), go: t("delete_now"), danger: true, typed: tenant }))) return;
-    const answer = await call("POST", `/tenants/${tenant}/deletion`, { confirm: Number(tenant) });
+    const answer = await call("POST", `/tenants/${tenant}/deletion`, `{"confirm":${tenant}}`);
     say(t(answer.created ? "deletion_requested" : answer.deletion ? "deletion_was_active" : "tenant_none"), "good");
     if (answer.deletion) location.hash = `#/deletions/${answer.deletion.job_id}`;
   },
@@ -147,20 +130,6 @@ const acts = {
     changed();
   },
 };
-
-async function bulk(action) {
-  const { search, queue, state: word } = state.jobs.filter;
-  const wish = { action, search: search || null, queue: queue || null, state: word || null };
-  const first = await call("POST", "/jobs/bulk", wish);
-  if (first.ids.length === 0) return say(t("bulk_none"));
-  const shown = first.ids.slice(0, 8);
-  const list = h("ul.kept", null, shown.map((id) => h("li", { dir: "ltr" }, id)), first.ids.length > shown.length && h("li", null, "…"), !first.complete && h("li.odd-text", null, t("bulk_part")));
-  const sure = await ask({ title: t(`bulk_${action}_title`, { n: first.ids.length }), text: t("bulk_text"), go: t(action), danger: action === "cancel", list });
-  if (!sure) return;
-  const done = await call("POST", "/jobs/bulk", { action, ids: first.ids, confirm: first.confirm });
-  say(t("bulk_done", { n: done.results.filter((one) => one.changed).length, of: done.results.length }), "good");
-  await load.jobs();
-}
 
 const forms = {
   signin: async (data) => {
@@ -185,10 +154,16 @@ const forms = {
   },
 };
 
+/** The address says what is filtered: loaded again or sent to somebody, it shows the same. */
+function keepAddress() {
+  history.replaceState(null, "", jobsAddress(state.jobs.filter));
+}
+
 let typing = 0;
 const inputs = {
   jobs: (input) => {
     state.jobs.filter[input.name] = input.value;
+    keepAddress();
     clearTimeout(typing);
     typing = setTimeout(() => load.jobs(), input.type === "search" ? 250 : 0);
   },

@@ -4,7 +4,7 @@ import { listen, load } from "./actions.js";
 import { follow, session } from "./client.js";
 import { h, show } from "./dom.js";
 import { speak, t } from "./i18n.js";
-import { changed, drawWith, state } from "./state.js";
+import { changed, drawWith, jobsAddress, state } from "./state.js";
 import { config } from "./view-config.js";
 import { deletion } from "./view-deletion.js";
 import { deletions } from "./view-deletions.js";
@@ -33,7 +33,7 @@ function draw() {
   const [view] = state.route;
   document.title = `${t(`nav_${navOf(view)}`)} · Tikkun`;
   const before = document.querySelector(".log"), atEnd = !before || before.scrollHeight - before.scrollTop - before.clientHeight < 8;
-  show(main, state.session.read_only && h("p.callout.calm", null, t("read_only")), ...VIEWS[view]());
+  show(main, state.session.read_only && h("p.callout.calm", null, t(state.session.role === "viewer" ? "viewer_only" : "read_only")), ...VIEWS[view]());
   // Who reads the newest line goes on reading the newest.
   const log = atEnd && document.querySelector(".log");
   if (log) log.scrollTop = log.scrollHeight;
@@ -53,7 +53,7 @@ function head() {
   const option = (value, text, chosen) => h("option", { value, selected: chosen === value }, text);
   const at = navOf(state.route[0]);
   return [
-    h("a.brand", { href: "#/overview", "aria-label": "Tikkun" }, h("img", { src: "/page/mark.svg", alt: "", width: 28, height: 28 }), h("span", null, "Tikkun")),
+    h("a.brand", { href: "#/overview", "aria-label": "Tikkun" }, h("img", { src: "page/mark.svg", alt: "", width: 28, height: 28 }), h("span", null, "Tikkun")),
     state.session ? h("nav", { "aria-label": t("nav") }, NAV.map((name) => h("a", { href: `#/${name}`, "aria-current": name === at ? "page" : undefined }, t(`nav_${name}`)))) : h("span.spacer"),
     h("div.top-side", null,
       state.session && h("span.link", { class: state.link, role: "status" }, h("span.lamp", { "aria-hidden": "true" }), t(`link_${state.link}`)),
@@ -65,7 +65,7 @@ function head() {
 
 function route() {
   const [path, query] = location.hash.replace(/^#\/?/, "").split("?");
-  const [name, id] = path.split("/").map(decodeURIComponent);
+  const [name, id] = path.split("/").map(decoded);
   const view = id && ONE[name] ? ONE[name] : VIEWS[name] && !Object.values(ONE).includes(name) ? name : "overview";
   const moved = state.route.join("/") !== [view, id].filter(Boolean).join("/");
   state.route = [view, id].filter(Boolean);
@@ -74,9 +74,19 @@ function route() {
   if (moved) scrollTo(0, 0);
 }
 
+/** The text that an address stands for; one that somebody has typed may stand for none. */
+function decoded(part) {
+  try {
+    return decodeURIComponent(part);
+  } catch {
+    return part;
+  }
+}
+
 function arrive(view, id, query) {
   if (view === "jobs") {
-    for (const name of ["queue", "state", "search"]) if (query.has(name)) state.jobs.filter[name] = query.get(name);
+    const filter = Object.fromEntries(["search", "queue", "state"].map((name) => [name, query.get(name) ?? ""]));
+    if (jobsAddress(filter) !== jobsAddress(state.jobs.filter)) Object.assign(state.jobs, { filter, rows: null, next: null });
     load.jobs();
   }
   if (view === "job") { Object.assign(state.job, { id, detail: null, log: null, problem: null }); load.job(); }

@@ -1,5 +1,6 @@
 // Talks to /api/v1: calls that fail with a problem that can be shown, and the stream that comes back by itself.
 
+import { exact } from "./exact.js";
 import { changed, state } from "./state.js";
 
 /** What went wrong with a call: a stable code, and words. */
@@ -11,20 +12,21 @@ export class CallProblem extends Error {
   }
 }
 
-export async function call(method, path, body) {
+/** One call; a `body` that is text is sent as it is. What may be repeated without harm needs no key of its own. */
+export async function call(method, path, body, { once = true } = {}) {
   const headers = { Accept: "application/json" };
   if (method !== "GET") {
     headers["X-CSRF-Token"] = state.session?.csrf_token ?? "";
-    headers["Idempotency-Key"] = key();
+    if (once) headers["Idempotency-Key"] = key();
     headers["Content-Type"] = "application/json";
   }
   let answer;
   try {
-    answer = await fetch(`/api/v1${path}`, { method, headers, body: body && JSON.stringify(body), cache: "no-store" });
+    answer = await fetch(`api/v1${path}`, { method, headers, body: typeof body === "object" ? JSON.stringify(body) : body, cache: "no-store" });
   } catch {
     throw new CallProblem(0, "offline", "the service cannot be reached");
   }
-  const json = await answer.json().catch(() => null);
+  const json = await answer.text().then(exact).catch(() => null);
   if (answer.ok) return json;
   if (answer.status === 401 && path !== "/session") signedOut();
   throw new CallProblem(answer.status, json?.code ?? "unknown", json?.detail ?? answer.statusText);
@@ -47,38 +49,82 @@ function signedOut() {
   changed();
 }
 
-const SECTIONS = ["overview", "queues", "workers", "running", "deletions", "tree"];
 /** Without a word for so long the connection is dead, whatever the browser thinks. */
 const SILENCE = 40_000;
-let source = null;
+let stream = null;
+let following = false;
 let again = 0;
 let heard = 0;
 
+/** One stream for all tabs of this browser. */
+function shared() {
+  const worker = new SharedWorker("page/stream.js", { name: "tikkun-1" });
+  const order = (word) => worker.port.postMessage(word);
+  worker.port.onmessage = ({ data }) => hear(data);
+  worker.onerror = () => {
+    stream = own();
+    if (following) stream.open();
+  };
+  return { open: () => order("open"), close: () => order("close"), leave: () => order("leave") };
+}
+
+/** A stream of this tab alone, where the browser can share none: open while somebody looks, so that the connections to
+    this host go to those tabs that are looked at. */
+function own() {
+  let source = null;
+  const close = () => {
+    source?.close();
+    source = null;
+  };
+  const open = () => {
+    if (source || document.hidden) return;
+    source = new EventSource("api/v1/events");
+    source.onopen = () => hear({ link: "live" });
+    source.onerror = () => {
+      hear({ link: "lost" });
+      if (source?.readyState === EventSource.CLOSED) {
+        close();
+        hear({ link: "ended" });
+      }
+    };
+    for (const section of ["overview", "queues", "workers", "running", "deletions", "tree"]) {
+      source.addEventListener(section, ({ data }) => hear({ section, data }));
+    }
+  };
+  document.addEventListener("visibilitychange", () => {
+    if (document.hidden) return close();
+    heard = Date.now();
+    if (following) open();
+  });
+  return { open, close, leave: close };
+}
+
+function hear({ link: word, section, data }) {
+  if (!following) return;
+  if (section) {
+    heard = Date.now();
+    state.board[section] = exact(data);
+    link("live");
+    dispatchEvent(new Event(`board-${section}`));
+    changed();
+  } else if (word === "ended") restart();
+  else link(word);
+}
+
 /** Follows the board until signed out. */
 export function follow() {
-  if (source || !state.session) return;
+  if (following || !state.session) return;
   clearTimeout(again);
   heard = Date.now();
-  source = new EventSource("/api/v1/events");
-  source.onopen = () => link("live");
-  for (const section of SECTIONS) {
-    source.addEventListener(section, (event) => {
-      heard = Date.now();
-      state.board[section] = JSON.parse(event.data);
-      link("live");
-      dispatchEvent(new Event(`board-${section}`));
-      changed();
-    });
-  }
-  source.onerror = () => {
-    link("lost");
-    // The browser comes back by itself, unless it was turned away.
-    if (source?.readyState === EventSource.CLOSED) restart();
-  };
+  following = true;
+  stream ??= "SharedWorker" in window ? shared() : own();
+  stream.open();
 }
 
 function restart() {
-  close();
+  following = false;
+  link("lost");
+  clearTimeout(again);
   again = setTimeout(async () => {
     try {
       await session();
@@ -90,15 +136,24 @@ function restart() {
 }
 
 setInterval(() => {
-  if (source && state.link === "live" && Date.now() - heard > SILENCE && !document.hidden) {
-    link("lost");
-    restart();
+  if (following && state.link === "live" && Date.now() - heard > SILENCE && !document.hidden) {
+    stream.close();
+    if (following) restart();
   }
 }, 5000);
 
+addEventListener("pagehide", () => stream?.leave());
+addEventListener("pageshow", ({ persisted }) => {
+  if (!persisted) return;
+  // The browser kept the page as it was when somebody left it.
+  stream = null;
+  following = false;
+  follow();
+});
+
 export function close() {
-  source?.close();
-  source = null;
+  following = false;
+  stream?.close();
 }
 
 function link(word) {

@@ -8,7 +8,7 @@ export const state = {
   language: "en",
   theme: "auto",
   /** What single views have fetched and what people have typed there. */
-  jobs: { filter: { search: "", queue: "", state: "" }, rows: null, next: null, complete: true, problem: null, busy: false },
+  jobs: { filter: { search: "", queue: "", state: "" }, shown: null, rows: null, next: null, complete: true, problem: null, busy: false },
   job: { id: null, detail: null, log: null, problem: null },
   deletion: { id: null, detail: null, problem: null },
   tenant: { id: "", found: null, plan: null, problem: null, busy: false },
@@ -32,6 +32,12 @@ export function changed() {
     asked = false;
     draw();
   });
+}
+
+/** The address of the jobs that a filter lets through; every part that is not there is open. */
+export function jobsAddress(filter) {
+  const parts = Object.entries(filter).filter(([, value]) => value).map(([name, value]) => `${name}=${encodeURIComponent(value)}`);
+  return `#/jobs${parts.length > 0 ? "?" : ""}${parts.join("&")}`;
 }
 
 /** Whether this person may change things. */

@@ -4,11 +4,11 @@ import { bar } from "./charts.js";
 import { h, ltr } from "./dom.js";
 import { clock, number, span, t, time, word } from "./i18n.js";
 import { badge, button, card, empty, facts, page, problem, since, standing } from "./parts.js";
-import { state } from "./state.js";
+import { jobsAddress, state } from "./state.js";
 
 export function job() {
   const { detail, problem: wrong } = state.job;
-  const back = h("p.back", null, h("a", { href: "#/jobs" }, t("back_to_jobs")));
+  const back = h("p.back", null, h("a", { href: jobsAddress(state.jobs.filter) }, t("back_to_jobs")));
   if (wrong) return [back, ...page(t("job"), problem(wrong, "job-refresh"))];
   if (!detail) return [back, ...page(t("job"), h("p.loading", null, t("loading")))];
   const live = state.board.running?.find((one) => one.job_id === detail.id);
@@ -31,8 +31,8 @@ export function job() {
       ]), detail.deletion != null && h("p", null, h("a", { href: `#/deletions/${detail.deletion}` }, t("carries", { id: String(detail.deletion) }))))),
     attempts(detail),
     log(state.job.log),
-    card(t("arguments"), null, pre(written(detail.args))),
-    detail.result != null && card(t("result"), null, pre(written(detail.result)))];
+    card(t("arguments"), null, pre(detail.args_text)),
+    detail.result_text != null && card(t("result"), null, pre(detail.result_text))];
 }
 
 function buttons(detail) {
@@ -82,15 +82,6 @@ function short(runner) {
 
 function lastLine(text) {
   return text.trimEnd().split("\n").pop();
-}
-
-function written(value) {
-  const { positional, named } = value ?? {};
-  if (Array.isArray(positional) && named) {
-    const parts = [...positional.map((one) => JSON.stringify(one)), ...Object.entries(named).map(([name, one]) => `${name}=${JSON.stringify(one)}`)];
-    return `(${parts.join(", ")})`;
-  }
-  return JSON.stringify(value, null, 2);
 }
 
 function pre(text, look) {

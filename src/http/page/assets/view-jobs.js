@@ -15,6 +15,8 @@ let shown = { first: 0, last: 0 };
 
 export function jobs() {
   const { filter, rows, next, complete, problem: wrong, busy } = state.jobs;
+  // What can be changed at once are the jobs that are seen, not those of a filter that is being typed.
+  const seen = state.jobs.shown?.state;
   const queues = state.board.queues ?? [];
   const option = (value, text, chosen) => h("option", { value, selected: chosen === value }, text);
   const any = rows?.length > 0;
@@ -30,8 +32,8 @@ export function jobs() {
       h("div.toolbar", null,
         h("p.muted", { role: "status" }, rows ? t(next ? "shown_jobs_more" : "shown_jobs", { n: rows.length }) : busy && t("loading")),
         h("span.spacer"),
-        any && ["", "failed", "canceled"].includes(filter.state) && button(t("retry_all"), "bulk", { action: "retry" }),
-        any && ["", "queued", "scheduled"].includes(filter.state) && button(t("cancel_all"), "bulk", { action: "cancel" }),
+        any && ["", "failed", "canceled"].includes(seen) && button(t("retry_all"), "bulk", { action: "retry" }),
+        any && ["", "queued", "scheduled"].includes(seen) && button(t("cancel_all"), "bulk", { action: "cancel" }),
         button(t("refresh"), "jobs-refresh", {}, { always: true, class: "quiet" })),
       wrong && problem(wrong, "jobs-refresh"),
       rows && !any && !wrong && empty(t("jobs_empty")),

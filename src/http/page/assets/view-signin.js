@@ -8,7 +8,7 @@ import { state } from "./state.js";
 export function signin() {
   const { problem, busy } = state.signin;
   return h("section.signin", null,
-    h("img.signin-mark", { src: "/page/mark.svg", alt: "", width: 56, height: 56 }),
+    h("img.signin-mark", { src: "page/mark.svg", alt: "", width: 56, height: 56 }),
     h("h1", null, "Tikkun"),
     h("p.muted", null, t("brand_line")),
     h("form", { "data-form": "signin", autocomplete: "on" },

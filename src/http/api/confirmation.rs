@@ -1,0 +1,135 @@
+//! What a person was shown before many jobs are changed, sealed: which filter, as things stood at which moment, and how
+//! far the change has come; or which ids. It holds for its person and its action alone, and for ten minutes.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD as BASE64;
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+
+use super::bulk::BulkWish;
+use super::seal::Sealer;
+
+/// Seconds for which a confirmation holds; each step gives a new one.
+const CONFIRMED: i64 = 600;
+/// What the two seals of a confirmation are for.
+const FILTER: &str = "bulk filter";
+const IDS: &str = "bulk ids";
+
+/// How far the change of all that match has come.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Place {
+    /// The moment, in milliseconds since the epoch: what came to stand where it stands later is left alone.
+    pub moment: i64,
+    /// Which of the states that the action suits.
+    pub state: usize,
+    /// The last job that was passed and left where it is.
+    pub after: Option<String>,
+    /// Times the list was begun anew because that job had gone.
+    pub again: u8,
+    /// Jobs that were changed.
+    pub changed: u64,
+    /// Jobs that could not be changed any more.
+    pub refused: u64,
+    /// A search may have left some out.
+    pub incomplete: bool,
+}
+
+/// What seals, for whom.
+#[derive(Clone, Copy)]
+pub(super) struct Confirms<'a> {
+    pub sealer: &'a Sealer,
+    /// The person.
+    pub who: &'a str,
+    /// Milliseconds since the epoch.
+    pub now: i64,
+}
+
+impl Confirms<'_> {
+    /// A confirmation of all that match, from `place` on, and of these ids.
+    pub(super) fn seal(self, wish: &BulkWish, place: Option<&Place>, ids: &[String]) -> String {
+        let place = place.and_then(|place| serde_json::to_vec(place).ok());
+        let place = place.map(|text| BASE64.encode(text)).unwrap_or_default();
+        let filter = self.sealer.seal(FILTER, &self.filter(wish, self.now, &place));
+        let ids = self.sealer.seal(IDS, &self.ids(wish, self.now, ids));
+        format!("{}.{place}.{filter}.{ids}", self.now)
+    }
+
+    /// How far the confirmed change of all that match has come; none: this is not its confirmation.
+    pub(super) fn place(self, wish: &BulkWish, given: &str) -> Option<Place> {
+        let (at, [place, filter, _]) = self.parts(given)?;
+        let is_ours = self.sealer.holds(FILTER, &self.filter(wish, at, place), filter);
+        // Where only ids were confirmed it is empty.
+        let text = BASE64.decode(place).ok().filter(|_| is_ours)?;
+        serde_json::from_slice(&text).ok()
+    }
+
+    /// Whether these ids were confirmed.
+    pub(super) fn confirms_ids(self, wish: &BulkWish, given: &str) -> bool {
+        let sealed = |(at, [_, _, seal]): (i64, [&str; 3])| {
+            self.sealer.holds(IDS, &self.ids(wish, at, &wish.ids), seal)
+        };
+        self.parts(given).is_some_and(sealed)
+    }
+
+    fn parts(self, given: &str) -> Option<(i64, [&str; 3])> {
+        let mut parts = given.split('.');
+        let at = parts.next()?.parse().ok()?;
+        let rest = [parts.next()?, parts.next()?, parts.next()?];
+        (0..=CONFIRMED * 1000).contains(&(self.now - at)).then_some((at, rest))
+    }
+
+    fn filter(self, wish: &BulkWish, at: i64, place: &str) -> String {
+        let BulkWish { action, queue, state, function, search, .. } = wish;
+        json!([self.who, action, queue, state, function, search, at, place]).to_string()
+    }
+
+    fn ids(self, wish: &BulkWish, at: i64, ids: &[String]) -> String {
+        json!([self.who, wish.action, ids, at]).to_string()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use secrecy::SecretString;
+
+    use super::*;
+
+    fn wish(action: &str, queue: Option<&str>, ids: &[&str]) -> BulkWish {
+        serde_json::from_value(json!({ "action": action, "queue": queue, "ids": ids })).unwrap()
+    }
+
+    #[test]
+    fn a_confirmation_holds_for_what_was_shown_alone() {
+        let sealer = Sealer::new(&SecretString::from("a secret"), "test").unwrap();
+        let dana = Confirms { sealer: &sealer, who: "Dana", now: 1_000_000 };
+        let place = Place { moment: 7, changed: 3, ..Place::default() };
+        let shown = wish("retry", Some("low"), &[]);
+        let given = dana.seal(&shown, Some(&place), &["a".to_owned()]);
+        assert_eq!(dana.place(&shown, &given), Some(place));
+        assert_eq!(Confirms { who: "Noa", ..dana }.place(&shown, &given), None);
+        assert_eq!(dana.place(&wish("cancel", Some("low"), &[]), &given), None);
+        assert_eq!(dana.place(&wish("retry", None, &[]), &given), None);
+        let later = Confirms { now: dana.now + CONFIRMED * 1000, ..dana };
+        assert!(later.place(&shown, &given).is_some());
+        assert_eq!(Confirms { now: later.now + 1, ..dana }.place(&shown, &given), None);
+        assert!(dana.confirms_ids(&wish("retry", None, &["a"]), &given));
+        for other in
+            [wish("cancel", None, &["a"]), wish("retry", None, &["a", "b"]), wish("retry", None, &[])]
+        {
+            assert!(!dana.confirms_ids(&other, &given));
+        }
+    }
+
+    #[test]
+    fn a_place_that_was_not_sealed_is_none() {
+        let sealer = Sealer::new(&SecretString::from("a secret"), "test").unwrap();
+        let confirms = Confirms { sealer: &sealer, who: "Dana", now: 1_000_000 };
+        let shown = wish("retry", None, &["a"]);
+        let of_ids = confirms.seal(&shown, None, &["a".to_owned()]);
+        assert_eq!(confirms.place(&shown, &of_ids), None);
+        for text in ["", "1000000", "1000000...", "x.y.z.w", "1000000.e30.."] {
+            assert_eq!(confirms.place(&shown, text), None, "{text}");
+            assert!(!confirms.confirms_ids(&shown, text), "{text}");
+        }
+    }
+}

@@ -1,0 +1,5 @@
+-- Sessions of the page that ended before their time, until that has passed: whoever kept the cookie stays outside.
+create table tikkun_ended_sessions (
+    mark text primary key,
+    holds_until timestamp not null
+);
