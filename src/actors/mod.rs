@@ -57,7 +57,7 @@ pub use clean_up::{CleanUpLimits, CleanedUp, delete_objects};
 pub use clock::Clock;
 pub use deletion_batch::{BatchDone, DeletionBatch, FinishCleanUp, RunBatch};
 pub use fence::{Blamed, Fence};
-pub use job_runner::{FailStuck, JobEnded, JobRunner, RunJob, StopForDrain};
+pub use job_runner::{EndLost, JobEnded, JobRunner, Loss, RunJob, StopForDrain};
 pub use journal::Journal;
 pub use lease_keeper::LeaseKeeper;
 pub use order_taker::OrderTaker;

@@ -20,6 +20,7 @@ use crate::fault::Fault;
 use crate::job::{BoxedJob, Callbacks, JobContext, JobError, JobId, JobRecord, QueueName, Registry};
 use crate::measure::list::JOBS_RESCUED;
 use crate::queue::{Orphan, Settled, Settlement, Verdict};
+use crate::supervision::catch;
 
 /// The most orphans in one look: bounds the size of one transaction.
 const ORPHANS: u32 = 200;
@@ -92,7 +93,10 @@ fn settlement(registry: &Registry, Orphan { delivery, process }: &Orphan) -> Set
     let job = &delivery.job;
     let died = format!("process {process} died while it ran this job (attempt {})", job.attempt);
     let verdict = match registry.find(&job.kind) {
-        Ok(kind) => after_death(job, &kind.settings(), &died, fastrand::f64()),
+        Ok(kind) => {
+            let settings = catch(|| kind.settings()).unwrap_or_default();
+            after_death(job, &settings, &died, fastrand::f64())
+        }
         // Whoever fetches it next says what is registered there.
         Err(_) => Verdict::Rescue,
     };

@@ -83,8 +83,8 @@ pub(super) struct Desk {
     held_changed: Notify,
     /// Held while a fetch is under way.
     pub(super) fetching: tokio::sync::Mutex<()>,
-    /// Told when the broker serves the queue again after it did not.
-    pub(super) outage_over: Notify,
+    /// Told when there may be strays: the broker serves the queue again after it did not, or who carried a job is lost.
+    pub(super) stray_look: Notify,
     pub(super) unsettled: Mutex<Vec<(Settlement, oneshot::Sender<Settled>)>>,
     pub(super) unsettled_changed: Notify,
     draining: watch::Sender<bool>,
@@ -110,7 +110,7 @@ impl QueueListener {
             held: Mutex::default(),
             held_changed: Notify::new(),
             fetching: tokio::sync::Mutex::default(),
-            outage_over: Notify::new(),
+            stray_look: Notify::new(),
             unsettled: Mutex::default(),
             unsettled_changed: Notify::new(),
             draining: watch::Sender::new(false),
@@ -210,9 +210,9 @@ impl Desk {
         let deliveries = answer_in(self.settings.deadline, "fetch", fetched).await?;
         let fetched = deliveries.len();
         for (delivery, slot) in deliveries.into_iter().zip(slots) {
-            self.hold(&delivery.execution);
+            let Some(held) = self.hold(&delivery.execution) else { continue };
             let span = attempt_span(&delivery.job);
-            actix_rt::spawn(carry(Arc::clone(self), delivery, slot, me.clone()).instrument(span));
+            actix_rt::spawn(carry(held, delivery, slot, me.clone()).instrument(span));
         }
         if fetched > 0 {
             failpoint::reach("queue_listener.fetched");
@@ -225,25 +225,21 @@ impl Desk {
         self.held.lock().clone()
     }
 
-    /// Takes it in hand; `false` when it is already.
-    pub(super) fn hold(&self, execution: &ExecutionId) -> bool {
-        self.held.lock().insert(execution.clone())
+    /// Takes it in hand; none when it is already.
+    pub(super) fn hold(self: &Arc<Self>, execution: &ExecutionId) -> Option<Held> {
+        let new = self.held.lock().insert(execution.clone());
+        new.then(|| Held { desk: Arc::clone(self), execution: execution.clone() })
     }
 
     /// The broker has answered: after an outage it may have gone back in time.
     pub(super) fn served(&self, outage: &mut Outage) {
         if outage.over(&self.settings.queue) {
-            self.outage_over.notify_one();
+            self.stray_look.notify_one();
         }
     }
 
     pub(super) async fn wait_out(&self, outage: &mut Outage, fault: &Fault) {
         outage.wait(&self.settings.queue, fault, &self.ports.turn).await;
-    }
-
-    fn let_go(&self, execution: &ExecutionId) {
-        self.held.lock().remove(execution);
-        self.held_changed.notify_waiters();
     }
 
     async fn nothing_held(&self) {
@@ -257,23 +253,37 @@ impl Desk {
     }
 }
 
+/// A delivery in hand, until it is settled. Whoever carries it may be lost in a panic: then it is a stray, which goes
+/// back to its queue.
+pub(super) struct Held {
+    desk: Arc<Desk>,
+    execution: ExecutionId,
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        self.desk.held.lock().remove(&self.execution);
+        self.desk.held_changed.notify_waiters();
+        if std::thread::panicking() {
+            self.desk.stray_look.notify_one();
+        }
+    }
+}
+
 /// Carries one delivery through its runner to its settlement, through restarts of either.
-async fn carry(desk: Arc<Desk>, delivery: Delivery, slot: Slot, me: Recipient<Settle>) {
-    let mut under_way = tally::begin(&desk.ports.meter, &delivery.job);
+async fn carry(held: Held, delivery: Delivery, slot: Slot, me: Recipient<Settle>) {
+    let mut under_way = tally::begin(&held.desk.ports.meter, &delivery.job);
     let ended = carry_out(&slot, delivery).await;
+    failpoint::reach("queue_listener.carried");
     drop(slot);
     under_way.ended();
-    under_way.settled(hand_in(desk, ended, me).await);
+    under_way.settled(hand_in(held, ended, me).await);
 }
 
 /// Has an end written down, however often that must be asked for, and says what it came to.
-pub(super) async fn hand_in(
-    desk: Arc<Desk>,
-    JobEnded(settlement): JobEnded,
-    me: Recipient<Settle>,
-) -> AttemptEnd {
-    let _message = desk.ports.meter.message();
-    let end = loop {
+pub(super) async fn hand_in(held: Held, JobEnded(settlement): JobEnded, me: Recipient<Settle>) -> AttemptEnd {
+    let _message = held.desk.ports.meter.message();
+    loop {
         let settled = me.send(Settle(settlement.clone())).instrument(tracing::debug_span!("settle"));
         match settled.await {
             Ok(Some(settled)) => {
@@ -285,7 +295,5 @@ pub(super) async fn hand_in(
             }
             Ok(None) | Err(_) => tokio::time::sleep(OUTAGE.delay(1, fastrand::f64())).await,
         }
-    };
-    desk.let_go(&settlement.execution);
-    end
+    }
 }

@@ -57,7 +57,7 @@ impl Server {
             None => None,
             Some(after) => match self.outlines(&[after.as_str().to_owned()], false).await?.pop().flatten() {
                 Some(job) => Some((job.made, job.id)),
-                None => return Ok(JobsFound { jobs: Vec::new(), complete: true }),
+                None => return Ok(JobsFound { jobs: Vec::new(), complete: false }),
             },
         };
         let queues = match &filter.queue {
