@@ -232,7 +232,7 @@ impl Bench {
     }
 
     async fn end_of(&self, job: JobRecord) -> Settlement {
-        let delivery = Box::new(Delivery { job, execution: "e".into() });
+        let delivery = Arc::new(Delivery { job, execution: "e".into() });
         let ended =
             tokio::time::timeout(DEADLINE, self.runner.send(RunJob { delivery, span: Span::none() })).await;
         let JobEnded(settlement) = ended.expect("waited for the job to end").unwrap();
@@ -389,7 +389,7 @@ async fn a_destructor_that_panics_in_a_job_out_of_time_harms_nobody_else() {
     let registry = Registry::default().with(Bomb).with(Echo);
     let runner = JobRunner::new(Arc::new(registry), Duration::ZERO, Running::default()).start();
     let run = async |job| {
-        let delivery = Box::new(Delivery { job, execution: "e".into() });
+        let delivery = Arc::new(Delivery { job, execution: "e".into() });
         let ended = runner.send(RunJob { delivery, span: Span::none() });
         tokio::time::timeout(DEADLINE, ended).await.expect("waited for an end").unwrap().0.verdict
     };
@@ -403,7 +403,7 @@ async fn a_destructor_that_panics_in_a_job_out_of_time_harms_nobody_else() {
 async fn a_kind_that_panics_before_its_job_begins_fails_that_job() {
     let registry = Registry::default().with(Unsettled);
     let runner = JobRunner::new(Arc::new(registry), Duration::ZERO, Running::default()).start();
-    let delivery = Box::new(Delivery { job: record("tests.unsettled", &[]), execution: "e".into() });
+    let delivery = Arc::new(Delivery { job: record("tests.unsettled", &[]), execution: "e".into() });
     let ended = runner.send(RunJob { delivery, span: Span::none() }).await.unwrap();
     let error = buried(ended.0.verdict);
     assert!(error.contains("panicked before it began") && error.contains("no settings"), "{error}");
@@ -413,7 +413,7 @@ async fn a_kind_that_panics_before_its_job_begins_fails_that_job() {
 async fn a_kind_has_its_time_and_no_more_for_what_it_does_after_a_failure() {
     let registry = Registry::default().with(Lingers);
     let runner = JobRunner::new(Arc::new(registry), Duration::ZERO, Running::default()).start();
-    let delivery = Box::new(Delivery { job: record("tests.lingers", &[]), execution: "e".into() });
+    let delivery = Arc::new(Delivery { job: record("tests.lingers", &[]), execution: "e".into() });
     let ended = runner.send(RunJob { delivery, span: Span::none() });
     let ended = tokio::time::timeout(DEADLINE, ended).await.expect("waited for an end").unwrap();
     assert_eq!(buried(ended.0.verdict), "it cannot be");
@@ -423,7 +423,7 @@ async fn a_kind_has_its_time_and_no_more_for_what_it_does_after_a_failure() {
 async fn a_job_that_lost_its_runner_ends_as_if_its_process_had_died() {
     let bench = bench();
     let lost = async |job: JobRecord| {
-        let (delivery, loss) = (Box::new(Delivery { job, execution: "e".into() }), Loss::Runner);
+        let (delivery, loss) = (Arc::new(Delivery { job, execution: "e".into() }), Loss::Runner);
         let asked = EndLost { delivery, loss, tell: true, span: Span::none() };
         bench.runner.send(asked).await.unwrap().0.verdict
     };
@@ -439,7 +439,7 @@ async fn stuck_job_fails_by_its_policy_in_rqs_words() {
     let bench = bench();
     for (failures, retried) in [(0, true), (1, false)] {
         let job = JobRecord { failures, ..record("tests.panics", &[]) };
-        let delivery = Box::new(Delivery { job, execution: "e".into() });
+        let delivery = Arc::new(Delivery { job, execution: "e".into() });
         let ended = bench
             .runner
             .send(EndLost { delivery, loss: Loss::Thread, tell: true, span: Span::none() })
@@ -497,7 +497,7 @@ async fn a_callback_that_takes_too_long_has_failed() {
     let slow = Registry::default().with(Echo).with(Sleeps);
     let runner = JobRunner::new(Arc::new(slow), Duration::from_millis(100), Running::default()).start();
     let job = calling(record("tests.echo", &[json!(1)]), "tests.sleeps", "", "");
-    let delivery = Box::new(Delivery { job, execution: "e".into() });
+    let delivery = Arc::new(Delivery { job, execution: "e".into() });
     let ended = tokio::time::timeout(DEADLINE, runner.send(RunJob { delivery, span: Span::none() }))
         .await
         .unwrap()
@@ -511,7 +511,7 @@ async fn nobody_hears_of_a_stuck_job_once_what_was_called_for_it_held_a_thread_t
     let bench = bench();
     for (tell, calls) in [(true, 1), (false, 1)] {
         let job = calling(record("tests.hopeless", &[]), "", "tests.called", "");
-        let delivery = Box::new(Delivery { job, execution: "e".into() });
+        let delivery = Arc::new(Delivery { job, execution: "e".into() });
         let ended = bench
             .runner
             .send(EndLost { delivery, loss: Loss::Thread, tell, span: Span::none() })
@@ -543,7 +543,7 @@ async fn drained(early: bool, job: JobRecord) -> Settlement {
     for callback in [&mut job.callbacks.success, &mut job.callbacks.failure].into_iter().flatten() {
         callback.timeout = FOR_EVER;
     }
-    let delivery = Box::new(Delivery { job, execution: "e".into() });
+    let delivery = Arc::new(Delivery { job, execution: "e".into() });
     let ended = runner.send(RunJob { delivery, span: Span::none() });
     let stop = async {
         while early && running.list().is_empty() {

@@ -42,7 +42,7 @@ async fn leased(broker: &dyn Broker) -> ProcessRecord {
 fn listener(broker: &Arc<dyn Broker>, me: &ProcessRecord, stray_interval: Duration) -> Addr<QueueListener> {
     let ports = ListenerPorts {
         broker: Arc::clone(broker),
-        slots: SlotPool::new(Vec::new(), BTreeMap::new()),
+        slots: SlotPool::new(Vec::new(), BTreeMap::new(), 0),
         process: me.id.clone(),
         leased: watch::Sender::new(true).subscribe(),
         turn: Turns::default().register(QUEUE),

@@ -24,7 +24,6 @@ const ORDERED_GRACE: Duration = Duration::from_secs(1);
 /// A kind of job, with arguments that it can read.
 pub(super) struct Found {
     pub(super) job: Arc<dyn BoxedJob>,
-    args: Args,
     known_as: String,
 }
 
@@ -53,10 +52,10 @@ fn find(registry: &Registry, record: &JobRecord) -> Result<Found, NotFound> {
         (Err(unknown), Ok(_)) => return Err(NotFound::Unknown(JobError::permanent(unknown))),
     };
     let unreadable = |error| NotFound::Unreadable(unreadable(registry, &error));
-    let args = record.args.clone().map_err(unreadable)?;
-    let known_as = job.known_as(&args).map_err(unreadable)?;
+    let args = record.args.as_ref().map_err(|error| unreadable(error.clone()))?;
+    let known_as = job.known_as(args).map_err(unreadable)?;
     let known_as = known_as.unwrap_or_else(|| record.id.to_string());
-    Ok(Found { job: Arc::clone(job), args, known_as })
+    Ok(Found { job: Arc::clone(job), known_as })
 }
 
 /// Looks the function up, and how it is treated. The kind's own code is asked for both: its panic is no more than a
@@ -79,7 +78,7 @@ fn unreadable(registry: &Registry, error: &ArgsError) -> JobError {
 
 /// One attempt at one job.
 pub(super) struct Attempt {
-    pub(super) delivery: Delivery,
+    pub(super) delivery: Arc<Delivery>,
     pub(super) settings: JobSettings,
     pub(super) control: Arc<AttemptControl>,
     pub(super) grace: Duration,
@@ -147,6 +146,10 @@ impl Attempt {
         let error = ended.err().map(|error| error.message).unwrap_or_default();
         self.log_failed(self.delivery.job.id.as_str(), &error, false);
         (bury(&self.delivery.job, &self.settings, error), remark)
+    }
+
+    fn args(&self) -> Result<&Args, JobError> {
+        self.delivery.job.args.as_ref().map_err(|error| unreadable(&self.registry, error))
     }
 
     fn forward(queue: &QueueName) -> Verdict {
@@ -244,7 +247,7 @@ impl Attempt {
 
     /// The body, within its time, with its panics caught.
     async fn body(&self, found: &Found, ctx: &JobContext) -> JobResult {
-        let body = catch_panic(found.job.run(&found.args, ctx));
+        let body = catch_panic(found.job.run(self.args()?, ctx));
         tokio::pin!(body);
         tokio::select! {
             // The body first: one that ends in its first turn needs no timer.
@@ -303,12 +306,12 @@ impl Attempt {
 
     /// Gives the kind a chance, and its time, to bring its own records in line. A panic in there changes nothing.
     async fn tell_kind(&self, found: &Found, ctx: &JobContext, error: &str) {
-        let error = JobError::permanent(error);
+        let (error, Ok(args)) = (JobError::permanent(error), self.args()) else { return };
         self.control.begin_hook(self.settings.failed_timeout);
         let told = async {
             tokio::select! {
                 biased;
-                told = catch_panic(found.job.failed(&found.args, &error, ctx)) => Some(told),
+                told = catch_panic(found.job.failed(args, &error, ctx)) => Some(told),
                 () = self.control.time_is_up() => None,
             }
         };

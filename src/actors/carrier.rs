@@ -1,5 +1,7 @@
 //! Takes one delivery to the runner of its slot, and to that runner's successor when it is lost.
 
+use std::sync::Arc;
+
 use actix::MailboxError;
 use tracing::Span;
 
@@ -45,7 +47,7 @@ impl Errand {
 }
 
 /// Carries a delivery to its end, through the loss of its runner or of the runner's thread.
-pub(super) async fn carry_out(slot: &Slot, delivery: Delivery) -> JobEnded {
+pub(super) async fn carry_out(slot: &Slot, delivery: Arc<Delivery>) -> JobEnded {
     let mut errand = Errand::Run;
     loop {
         let post = slot.post();
@@ -76,14 +78,14 @@ pub(super) async fn carry_out(slot: &Slot, delivery: Delivery) -> JobEnded {
 }
 
 /// A question dropped unanswered is void: what still waits in the mailbox is not begun.
-async fn ask(post: &Post, errand: Errand, delivery: &Delivery) -> Result<JobEnded, MailboxError> {
-    let boxed = Box::new(delivery.clone());
+async fn ask(post: &Post, errand: Errand, delivery: &Arc<Delivery>) -> Result<JobEnded, MailboxError> {
+    let shared = Arc::clone(delivery);
     match errand {
-        Errand::Run => post.runner.send(RunJob { delivery: boxed, span: Span::current() }).await,
+        Errand::Run => post.runner.send(RunJob { delivery: shared, span: Span::current() }).await,
         Errand::End { loss, tell } => {
             // A lost thread may hold the first span for ever.
             let span = attempt_span(&delivery.job);
-            post.runner.send(EndLost { delivery: boxed, loss, tell, span }).await
+            post.runner.send(EndLost { delivery: shared, loss, tell, span }).await
         }
     }
 }

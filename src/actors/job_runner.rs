@@ -37,7 +37,7 @@ pub struct JobRunner {
 #[rtype(result = "JobEnded")]
 pub struct RunJob {
     /// The job, and the delivery it came with.
-    pub delivery: Box<Delivery>,
+    pub delivery: Arc<Delivery>,
     /// In which all of it lies.
     pub span: Span,
 }
@@ -56,7 +56,7 @@ pub enum Loss {
 #[rtype(result = "JobEnded")]
 pub struct EndLost {
     /// The job, and the delivery it came with.
-    pub delivery: Box<Delivery>,
+    pub delivery: Arc<Delivery>,
     /// How it lost its runner.
     pub loss: Loss,
     /// Whether its kind and its enqueuer are to hear of it.
@@ -113,7 +113,7 @@ impl JobRunner {
     }
 
     /// Puts an attempt together and into the list.
-    fn take(&mut self, delivery: Delivery) -> (Attempt, Result<Found, NotFound>, InHand) {
+    fn take(&mut self, delivery: Arc<Delivery>) -> (Attempt, Result<Found, NotFound>, InHand) {
         let (found, settings) = look_up(&self.registry, &delivery.job);
         let control = Arc::new(AttemptControl::new(delivery.job.time_limit(&settings)));
         if self.draining {
@@ -157,7 +157,7 @@ impl Handler<RunJob> for JobRunner {
     type Result = ResponseActFuture<Self, JobEnded>;
 
     fn handle(&mut self, RunJob { delivery, span }: RunJob, _: &mut Self::Context) -> Self::Result {
-        let (attempt, found, in_hand) = self.take(*delivery);
+        let (attempt, found, in_hand) = self.take(delivery);
         failpoint::reach("job_runner.run");
         let ended = async move {
             let _in_hand = in_hand;
@@ -175,7 +175,7 @@ impl Handler<EndLost> for JobRunner {
         EndLost { delivery, loss, tell, span }: EndLost,
         _: &mut Self::Context,
     ) -> Self::Result {
-        let (attempt, found, in_hand) = self.take(*delivery);
+        let (attempt, found, in_hand) = self.take(delivery);
         attempt.control.request_stop(StopReason::TimedOut);
         let ended = async move {
             let _in_hand = in_hand;

@@ -48,6 +48,7 @@ mod tally;
 mod tending;
 mod tenure;
 mod tracker_messages;
+mod unfolding;
 mod verdict;
 mod waiting;
 

@@ -22,6 +22,7 @@ use super::outage::{OUTAGE, Outage};
 use super::settling::settle_loop;
 use super::strays::watch_for_strays;
 use super::tally;
+use super::unfolding::unfolded;
 use super::{JobEnded, Slot, SlotPool};
 use crate::failpoint;
 use crate::fault::{Fault, FaultKind};
@@ -87,7 +88,7 @@ pub(super) struct Desk {
     pub(super) stray_look: Notify,
     pub(super) unsettled: Mutex<Vec<(Settlement, oneshot::Sender<Settled>)>>,
     pub(super) unsettled_changed: Notify,
-    draining: watch::Sender<bool>,
+    pub(super) draining: watch::Sender<bool>,
 }
 
 /// Asks to settle a delivery; the answer comes after the broker has written it.
@@ -273,7 +274,10 @@ impl Drop for Held {
 /// Carries one delivery through its runner to its settlement, through restarts of either.
 async fn carry(held: Held, delivery: Delivery, slot: Slot, me: Recipient<Settle>) {
     let mut under_way = tally::begin(&held.desk.ports.meter, &delivery.job);
-    let ended = carry_out(&slot, delivery).await;
+    let ended = match unfolded(&held.desk, &slot, delivery).await {
+        Ok((delivery, _room)) => carry_out(&slot, delivery).await,
+        Err(ended) => ended,
+    };
     failpoint::reach("queue_listener.carried");
     drop(slot);
     under_way.ended();

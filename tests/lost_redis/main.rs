@@ -22,6 +22,7 @@ mod fleet;
 mod ground;
 mod kills;
 mod outages;
+mod payloads;
 mod place;
 #[path = "../service/process.rs"]
 #[allow(dead_code, reason = "other test binaries use the rest")]

@@ -45,7 +45,7 @@ pub async fn jobs(database: &Database, filter: &JobFilter) -> Result<Vec<JobReco
     sql.push(" ORDER BY seq DESC LIMIT ").push_bind(filter.limit);
     // One statement, so that the list is of one moment.
     let rows: Vec<JobRow> = sql.build_query_as().fetch_all(database.readers()).await?;
-    rows.into_iter().map(JobRow::into_record).collect()
+    rows.into_iter().map(JobRow::into_folded).collect()
 }
 
 /// The query for jobs of one state: written out, because only then can the index of that state answer.
@@ -79,7 +79,7 @@ pub async fn open_jobs(database: &Database, kind: &KindName) -> Result<Vec<JobRe
             .bind(kind.short())
             .fetch_all(database.readers())
             .await?;
-    rows.into_iter().map(JobRow::into_record).collect()
+    rows.into_iter().map(JobRow::into_folded).collect()
 }
 
 /// What `process` holds from `queue`.

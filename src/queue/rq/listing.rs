@@ -11,7 +11,7 @@ use super::look::PLACES;
 use super::outline::{Choice, Outline};
 use super::server::Server;
 use crate::fault::Fault;
-use crate::job::{JobState, QueueName};
+use crate::job::{JobRecord, JobState, QueueName};
 use crate::queue::seen::{JobFilter, JobsFound};
 
 /// Entries that are read of a list at a time.
@@ -96,7 +96,7 @@ impl Server {
         let ids: Vec<String> = chosen.into_iter().rev().take(limit).map(|job| job.id).collect();
         let mut found: BTreeMap<String, _> = self.read(&ids, what).await?.into_iter().collect();
         let found = ids.into_iter().filter_map(|id| found.remove_entry(&id)).collect();
-        Ok(JobsFound { jobs: self.with_outcomes(found, what).await?, complete })
+        Ok(JobsFound { jobs: self.with_outcomes(found, JobRecord::folded, what).await?, complete })
     }
 
     fn lines(&self, queues: &[QueueName], state: Option<JobState>) -> Vec<Line> {

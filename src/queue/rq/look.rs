@@ -35,7 +35,8 @@ impl Server {
     /// One job.
     pub(super) async fn job(&self, id: &JobId) -> Result<Option<JobRecord>, Fault> {
         let found = self.read(&[id.as_str().to_owned()], || format!("look at job {id}")).await?;
-        self.with_outcomes(found, || format!("look at job {id}")).await.map(|mut records| records.pop())
+        let records = self.with_outcomes(found, |job| job, || format!("look at job {id}")).await;
+        records.map(|mut records| records.pop())
     }
 
     /// Ids of all jobs that wait for a place under one of RQ's rate limits.
@@ -119,10 +120,11 @@ impl Server {
         Ok(found)
     }
 
-    /// Records with their newest outcome and, for jobs that Python scheduled, when they are due.
+    /// Records, each as `kept` leaves it, with their newest outcome and, for jobs that Python scheduled, when they are due.
     pub(super) async fn with_outcomes(
         &self,
         found: Vec<(String, Hash)>,
+        kept: impl Fn(JobRecord) -> JobRecord,
         what: impl Fn() -> String,
     ) -> Result<Vec<JobRecord>, Fault> {
         let mut records = Vec::with_capacity(found.len());
@@ -140,7 +142,8 @@ impl Server {
                 let last = answers.next().and_then(last_outcome);
                 let due: Option<f64> =
                     answers.next().and_then(|value| redis::from_redis_value(value).ok().flatten());
-                let (mut record, _) = hash.record(&id, last.as_ref(), &self.limits);
+                let (record, _) = hash.record(&id, last.as_ref(), &self.limits);
+                let mut record = kept(record);
                 if record.state == JobState::Scheduled && record.due_at.is_none() {
                     record.due_at = due.and_then(|score| wire::from_millis((score * 1000.0) as i64));
                 }

@@ -20,7 +20,7 @@ impl Server {
     pub(super) async fn open_of(&self, ids: &[JobId]) -> Result<Vec<JobRecord>, Fault> {
         let ids: Vec<String> = ids.iter().map(JobId::to_string).collect();
         let found = self.read(&ids, || format!("look at {} jobs", ids.len())).await?;
-        let record = |(id, hash): (String, wire::Hash)| hash.record(&id, None, &self.limits).0;
+        let record = |(id, hash): (String, wire::Hash)| hash.record(&id, None, &self.limits).0.folded();
         Ok(found.into_iter().map(record).filter(|job| job.state.is_open()).collect())
     }
 

@@ -6,7 +6,7 @@ use parking_lot::Mutex;
 use redis::ScriptInvocation;
 use serde::Serialize;
 
-use super::codec::{Limits, Serializer};
+use super::codec::{self, Limits, Serializer};
 use super::ending::ending;
 use super::keys::Keys;
 use super::link::Link;
@@ -15,7 +15,7 @@ use super::scripts::Scripts;
 use super::wire::{self, Hash};
 use super::workers::Workers;
 use crate::fault::{Fault, FaultKind};
-use crate::job::{ExecutionId, JobId, JobState, NewJob, ProcessId, QueueEnd, QueueName};
+use crate::job::{Args, ArgsError, ExecutionId, JobId, JobState, NewJob, ProcessId, QueueEnd, QueueName};
 use crate::queue::delivery::{Delivery, Enqueued, Settled, Settlement};
 
 /// A hash as a script answers it.
@@ -148,10 +148,19 @@ impl Server {
         fields: Fields,
     ) -> Delivery {
         let hash = Hash(fields);
-        let (mut job, serializer) = hash.record(id, None, &self.limits);
+        let (job, serializer) = hash.record(id, None, &self.limits);
+        let mut job = job.folded();
         job.queue = queue.clone();
         self.lent.lock().insert(execution.clone(), Out { id: id.to_owned(), hash, serializer });
         Delivery { job, execution }
+    }
+
+    /// The arguments of a delivery that is out; none of one that is not remembered.
+    pub(super) fn unfold(&self, delivery: &Delivery) -> Option<Result<Args, ArgsError>> {
+        let lent = self.lent.lock();
+        let data = lent.get(&delivery.execution)?.hash.0.get("data")?.clone();
+        drop(lent);
+        Some(codec::decode_call(&data, &self.limits).map(|call| call.args).map_err(|call| call.error))
     }
 
     /// The same of one that is only looked at: nothing is remembered of it.
@@ -162,7 +171,8 @@ impl Server {
         id: &str,
         fields: Fields,
     ) -> Delivery {
-        let (mut job, _) = Hash(fields).record(id, None, &self.limits);
+        let (job, _) = Hash(fields).record(id, None, &self.limits);
+        let mut job = job.folded();
         job.queue = queue.clone();
         Delivery { job, execution }
     }
