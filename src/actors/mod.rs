@@ -14,6 +14,7 @@ mod attempt_control;
 #[cfg(feature = "opentelemetry")]
 mod attempt_export;
 mod attempt_span;
+mod backlog;
 mod batch_ports;
 mod callback;
 mod carrier;

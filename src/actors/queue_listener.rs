@@ -16,6 +16,7 @@ use tokio::sync::{Notify, oneshot, watch};
 use tracing::Instrument as _;
 
 use super::attempt_span::attempt_span;
+use super::backlog::Backlog;
 use super::carrier::carry_out;
 use super::deadline::answer_in;
 use super::outage::{OUTAGE, Outage};
@@ -82,6 +83,8 @@ pub(super) struct Desk {
     pub(super) settings: ListenerSettings,
     held: Mutex<HashSet<ExecutionId>>,
     held_changed: Notify,
+    /// What has ended and is not settled.
+    pub(super) backlog: Backlog,
     /// Held while a fetch is under way.
     pub(super) fetching: tokio::sync::Mutex<()>,
     /// Told when there may be strays: the broker serves the queue again after it did not, or who carried a job is lost.
@@ -110,6 +113,7 @@ impl QueueListener {
             settings,
             held: Mutex::default(),
             held_changed: Notify::new(),
+            backlog: Backlog::default(),
             fetching: tokio::sync::Mutex::default(),
             stray_look: Notify::new(),
             unsettled: Mutex::default(),
@@ -171,6 +175,7 @@ async fn fetch_loop(desk: Arc<Desk>, me: Recipient<Settle>) {
                 desk.ports.slots.looked(desk.settings.rank);
                 desk.wait_for_work().await;
             }
+            desk.wait_for_settlements().await;
             // Single jobs are the rule after a wait: slots that are asked for in vain cost time.
             let most = if more_waits { desk.settings.batch } else { desk.settings.batch.min(AFTER_A_WAIT) };
             let slots = desk.granted_slots(most, looked).await;
@@ -286,7 +291,7 @@ async fn carry(held: Held, delivery: Delivery, slot: Slot, me: Recipient<Settle>
 
 /// Has an end written down, however often that must be asked for, and says what it came to.
 pub(super) async fn hand_in(held: Held, JobEnded(settlement): JobEnded, me: Recipient<Settle>) -> AttemptEnd {
-    let _message = held.desk.ports.meter.message();
+    let (_message, _waits) = (held.desk.ports.meter.message(), held.desk.backlog.enter());
     loop {
         let settled = me.send(Settle(settlement.clone())).instrument(tracing::debug_span!("settle"));
         match settled.await {

@@ -13,6 +13,7 @@
 )]
 
 mod amnesia;
+mod bounds;
 #[path = "../service/client.rs"]
 #[allow(dead_code, reason = "other test binaries use the rest")]
 mod client;
@@ -22,7 +23,6 @@ mod fleet;
 mod ground;
 mod kills;
 mod outages;
-mod payloads;
 mod place;
 #[path = "../service/process.rs"]
 #[allow(dead_code, reason = "other test binaries use the rest")]

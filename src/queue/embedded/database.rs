@@ -47,6 +47,8 @@ const CANNOT_OPEN: i32 = 14;
 pub struct Database {
     writer: SqlitePool,
     readers: SqlitePool,
+    /// Whose searches may take long, and keep no listener waiting.
+    people: SqlitePool,
     file: PathBuf,
 }
 
@@ -63,8 +65,9 @@ impl Database {
         })?;
         let file = folder.join(FILE);
         let writer = Self::open_writer(&file).await.map_err(refused)?;
-        let readers = pool(READERS).connect_lazy_with(connection(&file).pragma("query_only", "on"));
-        Ok(Self { writer, readers, file })
+        let read_only = || pool(READERS).connect_lazy_with(connection(&file).pragma("query_only", "on"));
+        let (readers, people) = (read_only(), read_only());
+        Ok(Self { writer, readers, people, file })
     }
 
     /// Several processes may make the file at once; changing the journal mode does not wait for them,
@@ -109,6 +112,11 @@ impl Database {
     /// For single statements that read; they wait for no writer.
     pub fn readers(&self) -> &SqlitePool {
         &self.readers
+    }
+
+    /// For what people look at, which may take long: nothing that the service itself reads waits for it.
+    pub fn people(&self) -> &SqlitePool {
+        &self.people
     }
 
     /// A connection of its own, outside the pools.

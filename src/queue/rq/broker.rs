@@ -270,7 +270,7 @@ impl Broker for Rq {
         let server = &self.server;
         let call = server.prepare(&server.scripts.counts);
         type Row = (String, u64, u64, u64, u64, u64, u64);
-        let rows: Vec<Row> = server.link.invoke(&call, || "count jobs".to_owned()).await?;
+        let rows: Vec<Row> = server.people.invoke(&call, || "count jobs".to_owned()).await?;
         let counts = |(queue, queued, scheduled, started, finished, failed, canceled): Row| {
             (QueueName::from(queue), QueueCounts { queued, scheduled, started, finished, failed, canceled })
         };

@@ -28,6 +28,8 @@ type Taken = (String, Vec<String>, Vec<String>, Vec<Vec<Option<Vec<u8>>>>, Vec<S
 /// What the calls share.
 pub(super) struct Server {
     pub(super) link: Link,
+    /// The way for what people look at: a long answer holds up no settlement.
+    pub(super) people: Link,
     pub(super) scripts: Scripts,
     pub(super) keys: Keys,
     pub(super) workers: Workers,
@@ -51,9 +53,10 @@ pub(super) struct Out {
 }
 
 impl Server {
-    pub(super) fn new(link: Link, keys: Keys, workers: Workers, limits: Limits) -> Self {
+    pub(super) fn new([link, people]: [Link; 2], keys: Keys, workers: Workers, limits: Limits) -> Self {
         Self {
             link,
+            people,
             scripts: Scripts::new(),
             keys,
             workers,

@@ -1,4 +1,7 @@
-//! What lies in Redis is small, and large once it is expanded: it must not cost the process more memory than it may.
+//! What must not grow without bound: payloads that are small in Redis and large once they are expanded, and ends that
+//! cannot be written down.
+
+use std::time::Duration;
 
 use serde_json::json;
 use tikkun::job::JobState;
@@ -48,4 +51,33 @@ async fn a_payload_that_never_fits_fails_in_words_and_holds_up_no_other() {
     place.becomes("plain", JobState::Finished).await;
     let error = place.becomes("bomb-0", JobState::Failed).await.error.unwrap();
     assert!(error.contains("have 1048576 bytes for theirs (worker.payload_budget)"), "{error:.300}");
+}
+
+#[tokio::test]
+async fn while_no_end_can_be_written_no_more_than_so_many_jobs_are_run() {
+    const JOBS: u64 = 2000;
+    let place = Place::forgetful().await;
+    place.redis.ask(&["ACL", "SETUSER", "default", "-xadd"]);
+    let jobs: Vec<_> = (0..JOBS)
+        .map(|number| plain(&format!("job-{number}"), "default", "tikkun.echo", json!(number)))
+        .collect();
+    place.enqueue(&jobs).await;
+    let _service = place.service().start().await;
+    let counts = async || place.broker.counts().await.unwrap().remove(&"default".into()).unwrap_or_default();
+    let (mut waiting, mut still) = (JOBS, 0);
+    // It has come to rest when nothing has been fetched for a hundred looks.
+    while still < 100 && waiting > 0 {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+        let now = counts().await.queued;
+        still = if now < JOBS && now == waiting { still + 1 } else { 0 };
+        waiting = now;
+    }
+    assert!(waiting > 0, "all were run, and no end is written");
+    place.redis.ask(&["ACL", "SETUSER", "default", "+xadd"]);
+    place
+        .until("every job to end", async || {
+            let counts = counts().await;
+            (counts.finished + counts.failed == JOBS).then_some(())
+        })
+        .await;
 }
