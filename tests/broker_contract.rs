@@ -75,6 +75,7 @@ macro_rules! claims {
                 odd_names_of_queues_are_names,
                 two_fetchers_share_out_every_job_exactly_once,
                 a_job_is_delivered_as_it_was_enqueued,
+                heavy_arguments_stay_folded_until_they_are_asked_for,
                 an_id_that_is_there_is_not_enqueued_again,
                 a_process_without_a_lease_gets_nothing,
                 waiting_ends_at_once_when_there_is_work,

@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use actix::{Actor, Addr};
 use serde_json::{Value, json};
-use tikkun::actors::{Blamed, FailStuck, Fence, JobEnded, JobRunner, RunJob, Running, StopForDrain};
+use tikkun::actors::{Blamed, EndLost, Fence, JobEnded, JobRunner, Loss, RunJob, Running, StopForDrain};
 use tikkun::job::{
     Args, ArgsError, Callback, Callbacks, Completion, Job, JobContext, JobError, JobRecord, JobResult,
     JobSettings, Limit, NewJob, OrphanPolicy, Progress, QueueEnd, Registry, Retries, RetryPolicy,
@@ -71,6 +71,54 @@ impl Job for Deaf {
     type Args = ();
     async fn run(&self, (): (), _: &JobContext) -> JobResult {
         tokio::time::sleep(FOR_EVER).await;
+        Ok(Completion::done())
+    }
+}
+
+/// As deaf, and what it holds panics when it is dropped.
+struct Bomb;
+impl Drop for Bomb {
+    fn drop(&mut self) {
+        panic!("in a destructor")
+    }
+}
+impl Job for Bomb {
+    const NAME: &'static str = "tests.bomb";
+    type Args = ();
+    fn settings(&self) -> JobSettings {
+        JobSettings { orphan: OrphanPolicy::RunAgain { at_most: 9 }, ..JobSettings::default() }
+    }
+    async fn run(&self, (): (), ctx: &JobContext) -> JobResult {
+        let _bomb = Bomb;
+        Deaf.run((), ctx).await
+    }
+}
+
+/// Fails, and never ends what it does then.
+struct Lingers;
+impl Job for Lingers {
+    const NAME: &'static str = "tests.lingers";
+    type Args = ();
+    fn settings(&self) -> JobSettings {
+        JobSettings { failed_timeout: Duration::from_millis(50), ..JobSettings::default() }
+    }
+    async fn run(&self, (): (), _: &JobContext) -> JobResult {
+        Err(JobError::permanent("it cannot be"))
+    }
+    async fn failed(&self, (): (), _: &JobError, _: &JobContext) {
+        std::future::pending().await
+    }
+}
+
+/// Cannot even say how it wants to be treated.
+struct Unsettled;
+impl Job for Unsettled {
+    const NAME: &'static str = "tests.unsettled";
+    type Args = ();
+    fn settings(&self) -> JobSettings {
+        panic!("no settings")
+    }
+    async fn run(&self, (): (), _: &JobContext) -> JobResult {
         Ok(Completion::done())
     }
 }
@@ -184,7 +232,7 @@ impl Bench {
     }
 
     async fn end_of(&self, job: JobRecord) -> Settlement {
-        let delivery = Box::new(Delivery { job, execution: "e".into() });
+        let delivery = Arc::new(Delivery { job, execution: "e".into() });
         let ended =
             tokio::time::timeout(DEADLINE, self.runner.send(RunJob { delivery, span: Span::none() })).await;
         let JobEnded(settlement) = ended.expect("waited for the job to end").unwrap();
@@ -337,12 +385,66 @@ async fn fence_that_falls_under_a_job_takes_its_next_turn_away() {
 }
 
 #[actix_rt::test]
+async fn a_destructor_that_panics_in_a_job_out_of_time_harms_nobody_else() {
+    let registry = Registry::default().with(Bomb).with(Echo);
+    let runner = JobRunner::new(Arc::new(registry), Duration::ZERO, Running::default()).start();
+    let run = async |job| {
+        let delivery = Arc::new(Delivery { job, execution: "e".into() });
+        let ended = runner.send(RunJob { delivery, span: Span::none() });
+        tokio::time::timeout(DEADLINE, ended).await.expect("waited for an end").unwrap().0.verdict
+    };
+    let timeout = Some(Limit::After(Duration::from_millis(50)));
+    let error = buried(run(JobRecord { timeout, ..record("tests.bomb", &[]) }).await);
+    assert!(error.contains("exceeded maximum timeout"), "{error}");
+    assert!(matches!(run(record("tests.echo", &[json!(1)])).await, Verdict::Ack { .. }));
+}
+
+#[actix_rt::test]
+async fn a_kind_that_panics_before_its_job_begins_fails_that_job() {
+    let registry = Registry::default().with(Unsettled);
+    let runner = JobRunner::new(Arc::new(registry), Duration::ZERO, Running::default()).start();
+    let delivery = Arc::new(Delivery { job: record("tests.unsettled", &[]), execution: "e".into() });
+    let ended = runner.send(RunJob { delivery, span: Span::none() }).await.unwrap();
+    let error = buried(ended.0.verdict);
+    assert!(error.contains("panicked before it began") && error.contains("no settings"), "{error}");
+}
+
+#[actix_rt::test]
+async fn a_kind_has_its_time_and_no_more_for_what_it_does_after_a_failure() {
+    let registry = Registry::default().with(Lingers);
+    let runner = JobRunner::new(Arc::new(registry), Duration::ZERO, Running::default()).start();
+    let delivery = Arc::new(Delivery { job: record("tests.lingers", &[]), execution: "e".into() });
+    let ended = runner.send(RunJob { delivery, span: Span::none() });
+    let ended = tokio::time::timeout(DEADLINE, ended).await.expect("waited for an end").unwrap();
+    assert_eq!(buried(ended.0.verdict), "it cannot be");
+}
+
+#[actix_rt::test]
+async fn a_job_that_lost_its_runner_ends_as_if_its_process_had_died() {
+    let bench = bench();
+    let lost = async |job: JobRecord| {
+        let (delivery, loss) = (Arc::new(Delivery { job, execution: "e".into() }), Loss::Runner);
+        let asked = EndLost { delivery, loss, tell: true, span: Span::none() };
+        bench.runner.send(asked).await.unwrap().0.verdict
+    };
+    assert_eq!(lost(record("tests.resuming", &[])).await, Verdict::Rescue);
+    let error = buried(lost(JobRecord { orphaned: 1, ..record("tests.resuming", &[]) }).await);
+    assert!(error.contains("the runner of this job broke under it"), "{error}");
+    assert!(buried(lost(record("tests.echo", &[json!(1)])).await).contains("broke under it"));
+    assert!(matches!(lost(record("tests.panics", &[])).await, Verdict::RetryAt { .. }));
+}
+
+#[actix_rt::test]
 async fn stuck_job_fails_by_its_policy_in_rqs_words() {
     let bench = bench();
     for (failures, retried) in [(0, true), (1, false)] {
         let job = JobRecord { failures, ..record("tests.panics", &[]) };
-        let delivery = Box::new(Delivery { job, execution: "e".into() });
-        let ended = bench.runner.send(FailStuck { delivery, tell: true, span: Span::none() }).await.unwrap();
+        let delivery = Arc::new(Delivery { job, execution: "e".into() });
+        let ended = bench
+            .runner
+            .send(EndLost { delivery, loss: Loss::Thread, tell: true, span: Span::none() })
+            .await
+            .unwrap();
         let (error, again) = match ended.0.verdict {
             Verdict::RetryAt { error, .. } => (error, true),
             other => (buried(other), false),
@@ -395,7 +497,7 @@ async fn a_callback_that_takes_too_long_has_failed() {
     let slow = Registry::default().with(Echo).with(Sleeps);
     let runner = JobRunner::new(Arc::new(slow), Duration::from_millis(100), Running::default()).start();
     let job = calling(record("tests.echo", &[json!(1)]), "tests.sleeps", "", "");
-    let delivery = Box::new(Delivery { job, execution: "e".into() });
+    let delivery = Arc::new(Delivery { job, execution: "e".into() });
     let ended = tokio::time::timeout(DEADLINE, runner.send(RunJob { delivery, span: Span::none() }))
         .await
         .unwrap()
@@ -409,8 +511,12 @@ async fn nobody_hears_of_a_stuck_job_once_what_was_called_for_it_held_a_thread_t
     let bench = bench();
     for (tell, calls) in [(true, 1), (false, 1)] {
         let job = calling(record("tests.hopeless", &[]), "", "tests.called", "");
-        let delivery = Box::new(Delivery { job, execution: "e".into() });
-        let ended = bench.runner.send(FailStuck { delivery, tell, span: Span::none() }).await.unwrap();
+        let delivery = Arc::new(Delivery { job, execution: "e".into() });
+        let ended = bench
+            .runner
+            .send(EndLost { delivery, loss: Loss::Thread, tell, span: Span::none() })
+            .await
+            .unwrap();
         assert!(buried(ended.0.verdict).contains("its code never yielded"));
         assert_eq!(bench.calls.lock().len(), calls, "told: {tell}");
     }
@@ -437,7 +543,7 @@ async fn drained(early: bool, job: JobRecord) -> Settlement {
     for callback in [&mut job.callbacks.success, &mut job.callbacks.failure].into_iter().flatten() {
         callback.timeout = FOR_EVER;
     }
-    let delivery = Box::new(Delivery { job, execution: "e".into() });
+    let delivery = Arc::new(Delivery { job, execution: "e".into() });
     let ended = runner.send(RunJob { delivery, span: Span::none() });
     let stop = async {
         while early && running.list().is_empty() {

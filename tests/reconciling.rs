@@ -25,7 +25,7 @@ use tikkun::blob::open_directory;
 use tikkun::job::{Args, Backoff, Limit, NewJob, Registry};
 use tikkun::queue::{Broker, RqSettings, open_rq};
 use tikkun::store::{Schema, open_sqlite};
-use tikkun::supervision::Turns;
+use tikkun::supervision::{HealthTable, Turns};
 
 use crate::redis_server::Redis;
 
@@ -152,6 +152,7 @@ async fn a_look_reads_the_entries_of_its_rows_and_not_the_queue() {
         registry: Arc::new(Registry::default()),
         process: "me".into(),
         turn: Turns::default().register("rescuer"),
+        table: HealthTable::new(),
     };
     Rescuer { ports, settings: settings() }.start();
 

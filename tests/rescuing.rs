@@ -26,7 +26,7 @@ use tikkun::job::{
 };
 use tikkun::queue::{Broker, ProcessRecord, RqSettings, open_rq};
 use tikkun::store::{Schema, Store, open_sqlite};
-use tikkun::supervision::Turns;
+use tikkun::supervision::{HealthTable, Turns};
 use tokio::sync::Semaphore;
 
 use crate::redis_server::Redis;
@@ -158,6 +158,7 @@ impl Ground {
             registry: Arc::new(registry),
             process: name.into(),
             turn: Turns::default().register("rescuer"),
+            table: HealthTable::new(),
         };
         let first = Duration::from_secs(1);
         let settings = RescuerSettings {

@@ -51,7 +51,7 @@ fn listener_among(
 ) -> Addr<QueueListener> {
     let ports = ListenerPorts {
         broker: Arc::clone(broker),
-        slots: SlotPool::new(Vec::new(), BTreeMap::new()),
+        slots: SlotPool::new(Vec::new(), BTreeMap::new(), 0),
         process: me.id.clone(),
         leased: watch::Sender::new(true).subscribe(),
         turn: turns.register(QUEUE),

@@ -305,13 +305,52 @@ async fn spinning_job_that_ends_after_all_changes_nothing_and_its_thread_ends() 
 async fn process_told_to_leave_does_not_wait_for_a_spinning_job() {
     let folder = tempfile::tempdir().unwrap();
     let queue = Queue::open(folder.path()).await;
-    let mut service = Service::start(folder.path(), &[]);
+    let mut service = Service::start(folder.path(), &["lease.ttl=10m"]);
     let spin =
         NewJob { timeout: Some(Limit::Never), ..NewJob::new("spin", QUEUE, "tikkun.spin", Args::default()) };
     queue.0.enqueue(&[spin]).await.unwrap();
     queue.until_state("spin", JobState::Started).await;
     service.terminate();
     assert_eq!(service.ended().await.code(), Some(0));
+    let leases = queue.0.processes().await.unwrap();
+    assert_eq!(leases.len(), 1, "nobody may run the job beside the code that still ran");
+}
+
+#[actix_rt::test]
+async fn jobs_that_hold_their_threads_within_their_time_do_not_end_the_process() {
+    let folder = tempfile::tempdir().unwrap();
+    let queue = Queue::open(folder.path()).await;
+    // Either of them holds its thread for far longer than a part of the service may be silent.
+    let service = Service::start(folder.path(), &["service.max_stuck=1", "supervision.heartbeat=1s"]);
+    let hour = Some(Limit::After(Duration::from_secs(FOR_EVER)));
+    let spin = |id: &str| {
+        let args = Args::positional([json!(5)]);
+        NewJob { timeout: hour, ..NewJob::new(id, QUEUE, "tikkun.spin", args) }
+    };
+    queue.0.enqueue(&[spin("long-1"), spin("long-2")]).await.unwrap();
+    for id in ["long-1", "long-2"] {
+        queue.until_state(id, JobState::Finished).await;
+    }
+    assert_eq!(service.stuck_threads().await, 0);
+}
+
+#[actix_rt::test]
+async fn a_persons_stop_is_heard_while_the_process_leaves() {
+    let folder = tempfile::tempdir().unwrap();
+    let queue = Queue::open(folder.path()).await;
+    let mut service = Service::start(folder.path(), &["service.drain_timeout=50s"]);
+    queue.enqueue("deaf", "tikkun.sleep", &[json!(FOR_EVER), json!(true)]).await;
+    queue.until_state("deaf", JobState::Started).await;
+    service.terminate();
+    let began = Instant::now();
+    while service.get("/readyz").await.0 != 503 {
+        assert!(began.elapsed() < DEADLINE, "waited {DEADLINE:?} for the drain to begin");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    queue.0.stop(&"deaf".into()).await.unwrap();
+    assert_eq!(service.ended().await.code(), Some(0));
+    let job = queue.job("deaf").await;
+    assert_eq!((job.state, job.stopped), (JobState::Failed, true), "{job:?}");
 }
 
 #[actix_rt::test]

@@ -1,5 +1,5 @@
 //! Runs code that speaks for dead jobs apart from everything else: each call has a thread to itself, for code that
-//! never yields keeps its thread, and nobody can take it back.
+//! never yields keeps its thread, and nobody can take it back. Such a thread counts as stuck until it comes back.
 //!
 //! Threads that come back are used again, and stay: connections that were made on one live no longer than it does.
 
@@ -10,7 +10,7 @@ use actix_rt::{Arbiter, ArbiterHandle};
 use parking_lot::Mutex;
 use tokio::sync::oneshot;
 
-use crate::supervision::catch_panic;
+use crate::supervision::{HealthTable, catch_panic};
 
 /// Calls at a time: more dead jobs than these wait for their turn.
 pub(super) const AT_ONCE: usize = 16;
@@ -20,7 +20,11 @@ pub(super) const COMES_BACK: Duration = Duration::from_secs(1);
 
 /// The threads. Clones are the same ones, and the last ends them.
 #[derive(Clone, Default)]
-pub(super) struct Asides(Arc<Idle>);
+pub(super) struct Asides {
+    idle: Arc<Idle>,
+    /// Where a thread is counted that does not come back.
+    table: HealthTable,
+}
 
 /// Threads without a call.
 #[derive(Default)]
@@ -48,30 +52,41 @@ pub(super) enum Aside<T> {
 }
 
 impl Asides {
+    /// None yet; what does not come back shows in `table`.
+    pub(super) fn new(table: HealthTable) -> Self {
+        Self { idle: Arc::default(), table }
+    }
+
     /// Runs the call for as long as `time`, also for a caller who does not wait any more.
     pub(super) async fn run<T: Send + 'static>(
         &self,
         time: Duration,
         call: impl Future<Output = T> + Send + 'static,
     ) -> Aside<T> {
-        let idle = self.0.0.lock().pop();
+        let idle = self.idle.0.lock().pop();
         let thread = idle.unwrap_or_else(|| Arbiter::new().handle());
         let (answer, answered) = oneshot::channel();
-        let asides = self.clone();
+        let (asides, work) = (self.clone(), self.table.watch_work("aside"));
+        let begun = work.clone();
         thread.spawn(async move {
+            begun.begin();
             let ended = match tokio::time::timeout(time, catch_panic(call)).await {
                 Ok(Ok(ended)) => Aside::Ended(ended),
                 Ok(Err(panic)) => Aside::Panicked(panic.to_string()),
                 Err(_) => Aside::TooLong,
             };
-            asides.0.0.lock().push(Arbiter::current());
+            begun.end();
+            asides.idle.0.lock().push(Arbiter::current());
             // Nobody may wait for it any more.
             let _ = answer.send(ended);
         });
         match tokio::time::timeout(time + COMES_BACK, answered).await {
             Ok(Ok(ended)) => ended,
             Ok(Err(_)) => Aside::TooLong,
-            Err(_) => Aside::NeverYields,
+            Err(_) => {
+                work.give_up();
+                Aside::NeverYields
+            }
         }
     }
 }
@@ -89,11 +104,16 @@ mod tests {
         assert_eq!(asides.run(LONG, async { 7 }).await, Aside::Ended(7));
         assert!(matches!(asides.run(LONG, async { panic!("no") }).await, Aside::<()>::Panicked(_)));
         assert_eq!(asides.run(TIME, std::future::pending::<()>()).await, Aside::TooLong);
-        assert_eq!(asides.0.0.lock().len(), 1, "one thread served them all");
+        assert_eq!(asides.idle.0.lock().len(), 1, "one thread served them all");
         let (let_go, held) = std::sync::mpsc::channel::<()>();
         assert_eq!(asides.run(TIME, async move { held.recv().is_ok() }).await, Aside::NeverYields);
-        assert_eq!(asides.0.0.lock().len(), 0, "nobody gets a thread that is held");
+        assert_eq!(asides.idle.0.lock().len(), 0, "nobody gets a thread that is held");
+        let mut stuck = asides.table.stuck_threads();
+        let counted = tokio::time::timeout(LONG, stuck.wait_for(|stuck| stuck.threads == 1)).await;
+        counted.expect("waited for the thread to count as stuck").unwrap();
         assert_eq!(asides.run(LONG, async { 8 }).await, Aside::Ended(8));
         let_go.send(()).expect("its thread still waits");
+        let back = tokio::time::timeout(LONG, stuck.wait_for(|stuck| stuck.threads == 0)).await;
+        back.expect("waited for the thread to count no more").unwrap();
     }
 }

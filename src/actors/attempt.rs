@@ -8,15 +8,15 @@ use std::time::Duration;
 
 use super::attempt_control::AttemptControl;
 use super::callback::{Called, Ended};
-use super::verdict::{after_attempt, bury};
-use super::{Fence, JobEnded};
+use super::verdict::{after_attempt, after_death, bury};
+use super::{Fence, JobEnded, Loss};
 use crate::job::{
-    Args, ArgsError, BoxedJob, Completion, Control as _, JobContext, JobError, JobRecord, JobResult,
-    JobSettings, KindName, OrphanPolicy, QueueEnd, QueueName, Registry, StopReason,
+    Args, ArgsError, BoxedJob, Callback, Completion, Control as _, JobContext, JobError, JobRecord,
+    JobResult, JobSettings, KindName, OrphanPolicy, QueueEnd, QueueName, Registry, StopReason,
 };
 use crate::queue::{Delivery, Verdict};
 use crate::story::STORY;
-use crate::supervision::{Panic, catch_panic};
+use crate::supervision::{Panic, catch, catch_panic};
 
 /// How long a job that a person stopped may take to do so: RQ kills it at once.
 const ORDERED_GRACE: Duration = Duration::from_secs(1);
@@ -24,7 +24,6 @@ const ORDERED_GRACE: Duration = Duration::from_secs(1);
 /// A kind of job, with arguments that it can read.
 pub(super) struct Found {
     pub(super) job: Arc<dyn BoxedJob>,
-    args: Args,
     known_as: String,
 }
 
@@ -45,7 +44,7 @@ impl NotFound {
 }
 
 /// Looks the function up and reads its arguments.
-pub(super) fn find(registry: &Registry, record: &JobRecord) -> Result<Found, NotFound> {
+fn find(registry: &Registry, record: &JobRecord) -> Result<Found, NotFound> {
     let job = match (registry.find(&record.kind), &record.args) {
         (Ok(job), _) => job,
         // What cannot even be read is no function that somebody else may have.
@@ -53,10 +52,24 @@ pub(super) fn find(registry: &Registry, record: &JobRecord) -> Result<Found, Not
         (Err(unknown), Ok(_)) => return Err(NotFound::Unknown(JobError::permanent(unknown))),
     };
     let unreadable = |error| NotFound::Unreadable(unreadable(registry, &error));
-    let args = record.args.clone().map_err(unreadable)?;
-    let known_as = job.known_as(&args).map_err(unreadable)?;
+    let args = record.args.as_ref().map_err(|error| unreadable(error.clone()))?;
+    let known_as = job.known_as(args).map_err(unreadable)?;
     let known_as = known_as.unwrap_or_else(|| record.id.to_string());
-    Ok(Found { job: Arc::clone(job), args, known_as })
+    Ok(Found { job: Arc::clone(job), known_as })
+}
+
+/// Looks the function up, and how it is treated. The kind's own code is asked for both: its panic is no more than a
+/// function that cannot be begun.
+pub(super) fn look_up(registry: &Registry, record: &JobRecord) -> (Result<Found, NotFound>, JobSettings) {
+    let look = || {
+        let found = find(registry, record);
+        let settings = found.as_ref().map(|found| found.job.settings()).unwrap_or_default();
+        (found, settings)
+    };
+    catch(look).unwrap_or_else(|panic| {
+        let error = JobError::permanent(format!("the job panicked before it began: {panic}"));
+        (Err(NotFound::Unreadable(error)), JobSettings::default())
+    })
 }
 
 fn unreadable(registry: &Registry, error: &ArgsError) -> JobError {
@@ -65,7 +78,7 @@ fn unreadable(registry: &Registry, error: &ArgsError) -> JobError {
 
 /// One attempt at one job.
 pub(super) struct Attempt {
-    pub(super) delivery: Delivery,
+    pub(super) delivery: Arc<Delivery>,
     pub(super) settings: JobSettings,
     pub(super) control: Arc<AttemptControl>,
     pub(super) grace: Duration,
@@ -87,13 +100,27 @@ impl Attempt {
         JobEnded::new(&self.delivery, verdict).remarked(remark)
     }
 
-    /// The job's code held another thread until that was given up.
-    pub(super) async fn fail_stuck(&self, found: Result<Found, NotFound>, tell: bool) -> JobEnded {
-        let error = format!("{}; its code never yielded, so its thread was given up", self.timed_out());
+    /// The runner that had the job was lost, or the thread that it was on.
+    pub(super) async fn end_lost(&self, found: Result<Found, NotFound>, loss: Loss, tell: bool) -> JobEnded {
+        let error = match loss {
+            Loss::Thread => self.failed_by_timeout(format!(
+                "{}; its code never yielded, so its thread was given up",
+                self.timed_out()
+            )),
+            Loss::Runner => {
+                let job = &self.delivery.job;
+                let broke = format!("the runner of this job broke under it (attempt {})", job.attempt);
+                match after_death(job, &self.settings, &broke, fastrand::f64()) {
+                    Verdict::Bury { error, .. } => JobError::permanent(error),
+                    Verdict::RetryAt { error, .. } => JobError::retryable(error),
+                    again => return JobEnded::new(&self.delivery, again),
+                }
+            }
+        };
         let (verdict, remark) = match found {
             Ok(found) => {
                 let ctx = self.context();
-                self.conclude(&found, Err(self.failed_by_timeout(error)), tell.then_some(&ctx)).await
+                self.conclude(&found, Err(error), tell.then_some(&ctx)).await
             }
             Err(error) => self.unknown(error.into_error(), tell).await,
         };
@@ -119,6 +146,10 @@ impl Attempt {
         let error = ended.err().map(|error| error.message).unwrap_or_default();
         self.log_failed(self.delivery.job.id.as_str(), &error, false);
         (bury(&self.delivery.job, &self.settings, error), remark)
+    }
+
+    fn args(&self) -> Result<&Args, JobError> {
+        self.delivery.job.args.as_ref().map_err(|error| unreadable(&self.registry, error))
     }
 
     fn forward(queue: &QueueName) -> Verdict {
@@ -181,7 +212,7 @@ impl Attempt {
         let mut remark = None;
         if let Ok(Completion::Finished(result)) = &ended {
             let call = Called::after_success(&self.registry, &job.callbacks, told, result);
-            let called = self.before_leaving(call).await;
+            let called = self.hook(Called::named(&job.callbacks, None), call).await;
             let called = called.unwrap_or_else(|| Called::dropped(&job.callbacks, None));
             remark = called.remark;
             if let Some(error) = called.error {
@@ -190,12 +221,20 @@ impl Attempt {
         }
         if let Err(error) = &mut ended {
             let call = Called::after_error(&self.registry, &job.callbacks, told, error);
-            let called = self.before_leaving(call).await;
+            let called = self.hook(Called::named(&job.callbacks, Some(&*error)), call).await;
             let called = called.unwrap_or_else(|| Called::dropped(&job.callbacks, Some(&*error)));
             remark = called.remark.or(remark);
             error.message = called.error.unwrap_or_else(|| std::mem::take(&mut error.message));
         }
         (ended, remark)
+    }
+
+    /// What comes of a call, which has the time of its callback.
+    async fn hook<T>(&self, callback: Option<&Callback>, call: impl Future<Output = T>) -> Option<T> {
+        if let Some(callback) = callback {
+            self.control.begin_hook(callback.timeout);
+        }
+        self.before_leaving(call).await
     }
 
     /// What comes of it, if it comes before half of the time is over that a drain keeps for writing ends down.
@@ -209,7 +248,7 @@ impl Attempt {
 
     /// The body, within its time, with its panics caught.
     async fn body(&self, found: &Found, ctx: &JobContext) -> JobResult {
-        let body = catch_panic(found.job.run(&found.args, ctx));
+        let body = catch_panic(found.job.run(self.args()?, ctx));
         tokio::pin!(body);
         tokio::select! {
             // The body first: one that ends in its first turn needs no timer.
@@ -218,16 +257,30 @@ impl Attempt {
             () = self.control.time_is_up() => self.control.request_stop(StopReason::TimedOut),
             _ = self.control.stopped() => {}
         }
-        let by_person = |reason: &StopReason| matches!(reason, StopReason::Stopped | StopReason::Killed);
-        let ordered = self.control.stop_requested().filter(by_person);
-        let grace = if ordered.is_some() { self.grace.min(ORDERED_GRACE) } else { self.grace };
-        let stopped = tokio::time::timeout(grace, &mut body).await;
-        match (stopped.map(outcome), self.control.stop_requested()) {
-            (Ok(Ok(Completion::Finished(result))), _) => Ok(Completion::Finished(result)),
+        let stopped = tokio::select! {
+            biased;
+            ended = &mut body => Some(outcome(ended)),
+            () = self.grace_is_over() => None,
+        };
+        match (stopped, self.control.stop_requested()) {
+            (Some(Ok(Completion::Finished(result))), _) => Ok(Completion::Finished(result)),
             (_, Some(StopReason::TimedOut)) => Err(self.failed_by_timeout(self.timed_out())),
-            (_, Some(reason)) if by_person(&reason) => Err(reason.error()),
-            (Ok(ended), _) => ended,
-            (Err(_), _) => self.cut_off(),
+            (_, Some(reason)) if reason.is_of_a_person() => Err(reason.error()),
+            (Some(ended), _) => ended,
+            (None, _) => self.cut_off(),
+        }
+    }
+
+    /// Completes when a job that was asked to stop has had its time for that. A person may ask while the process is
+    /// leaving already; then it has no longer than if nobody left.
+    async fn grace_is_over(&self) {
+        let ordered = async {
+            self.control.stopped_by_person().await;
+            tokio::time::sleep(self.grace.min(ORDERED_GRACE)).await;
+        };
+        tokio::select! {
+            () = tokio::time::sleep(self.grace) => {}
+            () = ordered => {}
         }
     }
 
@@ -252,13 +305,27 @@ impl Attempt {
         format!("Task exceeded maximum timeout value ({} seconds)", limit.as_secs())
     }
 
-    /// Gives the kind a chance to bring its own records in line. A panic in there changes nothing.
+    /// Gives the kind a chance, and its time, to bring its own records in line. A panic in there changes nothing.
     async fn tell_kind(&self, found: &Found, ctx: &JobContext, error: &str) {
-        let error = JobError::permanent(error);
-        match self.before_leaving(catch_panic(found.job.failed(&found.args, &error, ctx))).await {
-            Some(Ok(())) => {}
-            Some(Err(panic)) => {
+        let (error, Ok(args)) = (JobError::permanent(error), self.args()) else { return };
+        self.control.begin_hook(self.settings.failed_timeout);
+        let told = async {
+            tokio::select! {
+                biased;
+                told = catch_panic(found.job.failed(args, &error, ctx)) => Some(told),
+                () = self.control.time_is_up() => None,
+            }
+        };
+        match self.before_leaving(told).await {
+            Some(Some(Ok(()))) => {}
+            Some(Some(Err(panic))) => {
                 tracing::error!(%panic, "the job's own clean-up after its failure panicked");
+            }
+            Some(None) => {
+                tracing::error!(
+                    "the job's own clean-up after its failure did not end within {}, and was dropped",
+                    humantime::format_duration(self.settings.failed_timeout)
+                );
             }
             None => {
                 tracing::error!(

@@ -39,6 +39,11 @@ struct Clock {
 }
 
 impl Clock {
+    /// One that runs from now on.
+    fn new(limit: Limit) -> Self {
+        Self { limit, used: Duration::ZERO, running_since: Some(Instant::now()), waits: 0 }
+    }
+
     fn used(&self, now: Instant) -> Duration {
         self.used + self.running_since.map_or(Duration::ZERO, |since| now.saturating_duration_since(since))
     }
@@ -81,12 +86,7 @@ impl AttemptControl {
         Self {
             stop: watch::Sender::new(None),
             draining: watch::Sender::new(None),
-            clock: Mutex::new(Clock {
-                limit,
-                used: Duration::ZERO,
-                running_since: Some(Instant::now()),
-                waits: 0,
-            }),
+            clock: Mutex::new(Clock::new(limit)),
             clock_changed: Notify::new(),
             progress: Mutex::new(None),
             turn: Mutex::new(None),
@@ -105,7 +105,7 @@ impl AttemptControl {
         self.clock.lock().never_yields(turn, now, grace)
     }
 
-    /// Asks the job to stop; the first reason stays.
+    /// Asks the job to stop; the first reason stays, but what a person asks for counts also while the process leaves.
     pub(super) fn request_stop(&self, reason: StopReason) {
         if reason == StopReason::Draining {
             self.draining.send_if_modified(|since| {
@@ -115,10 +115,29 @@ impl AttemptControl {
             });
         }
         self.stop.send_if_modified(|stop| {
-            let first = stop.is_none();
-            stop.get_or_insert(reason);
-            first
+            let counts = match stop {
+                None => true,
+                Some(earlier) => *earlier == StopReason::Draining && reason.is_of_a_person(),
+            };
+            if counts {
+                *stop = Some(reason);
+            }
+            counts
         });
+    }
+
+    /// The attempt's code is over, and other code has the thread in its name, for so long: the clock begins anew.
+    pub(super) fn begin_hook(&self, time: Duration) {
+        *self.clock.lock() = Clock::new(Limit::After(time));
+        self.clock_changed.notify_one();
+    }
+
+    /// Completes when a person has asked the job to stop. Cancel safe.
+    pub(super) async fn stopped_by_person(&self) {
+        let by_person = |stop: &Option<StopReason>| stop.is_some_and(StopReason::is_of_a_person);
+        if self.stop.subscribe().wait_for(by_person).await.is_err() {
+            futures::future::pending().await
+        }
     }
 
     /// Completes when the process has wanted to leave for so long. Cancel safe.
@@ -249,5 +268,28 @@ mod tests {
         control.request_stop(StopReason::Draining);
         control.request_stop(StopReason::TimedOut);
         assert_eq!(control.stopped().await, StopReason::Draining);
+    }
+
+    #[actix_rt::test]
+    async fn a_persons_stop_counts_also_while_the_process_leaves() {
+        for order in [StopReason::Stopped, StopReason::Killed] {
+            let control = AttemptControl::new(Limit::Never);
+            control.request_stop(StopReason::Draining);
+            control.request_stop(order);
+            control.request_stop(StopReason::Draining);
+            control.stopped_by_person().await;
+            assert_eq!(control.stopped().await, order);
+        }
+    }
+
+    #[test]
+    fn code_that_is_called_after_the_attempt_has_a_time_of_its_own() {
+        let control = AttemptControl::new(Limit::Never);
+        let later = |seconds| Instant::now() + Duration::from_secs(seconds);
+        let _turn = control.begin_turn();
+        assert!(!control.never_yields(later(1_000_000), Duration::ZERO), "the attempt has all the time");
+        control.begin_hook(Duration::from_secs(10));
+        assert!(!control.never_yields(later(5), Duration::ZERO));
+        assert!(control.never_yields(later(11), Duration::ZERO));
     }
 }

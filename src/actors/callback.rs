@@ -66,21 +66,25 @@ impl Called {
         nobody.then(|| format!("the callback `{function}` is not registered here and was not called"))
     }
 
+    /// Whom the enqueuer named for this end.
+    pub(super) fn named<'a>(callbacks: &'a Callbacks, error: Option<&JobError>) -> Option<&'a Callback> {
+        match error {
+            None => callbacks.success.as_ref(),
+            Some(error) if error.kind == JobErrorKind::Stopped => callbacks.stopped.as_ref(),
+            Some(_) => callbacks.failure.as_ref(),
+        }
+    }
+
     /// One that did not end before its process had to leave, as [`Self::after_error`] or [`Self::after_success`]
     /// would have called it.
     pub(super) fn dropped(callbacks: &Callbacks, error: Option<&JobError>) -> Self {
-        let callback = match error {
-            None => &callbacks.success,
-            Some(error) if error.kind == JobErrorKind::Stopped => &callbacks.stopped,
-            Some(_) => &callbacks.failure,
-        };
         let remark = |callback: &Callback| {
             format!(
                 "the callback `{}` did not end before its process had to leave, and was dropped",
                 callback.function
             )
         };
-        Self { remark: callback.as_ref().map(remark), error: None }
+        Self { remark: Self::named(callbacks, error).map(remark), error: None }
     }
 
     /// A job that ended well.

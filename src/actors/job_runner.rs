@@ -1,5 +1,5 @@
 //! Runs one job at a time and says how it ended. Nothing survives a restart: a job in hand when the
-//! runner itself breaks goes back to its queue unharmed.
+//! runner itself breaks is treated as one whose process died under it.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,7 +8,7 @@ use actix::ActorFutureExt as _;
 use actix::{Actor, Context, Handler, Message, ResponseActFuture, Supervised, WrapFuture};
 use tracing::{Instrument as _, Span};
 
-use super::attempt::{Attempt, Found, NotFound, find};
+use super::attempt::{Attempt, Found, NotFound, look_up};
 use super::attempt_control::AttemptControl;
 use super::running::InHand;
 use super::{Fence, Running};
@@ -37,17 +37,28 @@ pub struct JobRunner {
 #[rtype(result = "JobEnded")]
 pub struct RunJob {
     /// The job, and the delivery it came with.
-    pub delivery: Box<Delivery>,
+    pub delivery: Arc<Delivery>,
     /// In which all of it lies.
     pub span: Span,
 }
 
-/// Asks to fail a job whose code never yielded, by its policy; the answer is how it ended.
+/// How a job lost the runner that had it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Loss {
+    /// Its code never yielded, and the thread was given up.
+    Thread,
+    /// The runner itself broke.
+    Runner,
+}
+
+/// Asks to end a job that lost its runner, by its policy; the answer is how it ended.
 #[derive(Message)]
 #[rtype(result = "JobEnded")]
-pub struct FailStuck {
+pub struct EndLost {
     /// The job, and the delivery it came with.
-    pub delivery: Box<Delivery>,
+    pub delivery: Arc<Delivery>,
+    /// How it lost its runner.
+    pub loss: Loss,
     /// Whether its kind and its enqueuer are to hear of it.
     pub tell: bool,
     /// In which all of it lies.
@@ -102,9 +113,8 @@ impl JobRunner {
     }
 
     /// Puts an attempt together and into the list.
-    fn take(&mut self, delivery: Delivery) -> (Attempt, Result<Found, NotFound>, InHand) {
-        let found = find(&self.registry, &delivery.job);
-        let settings = found.as_ref().map(|found| found.job.settings()).unwrap_or_default();
+    fn take(&mut self, delivery: Arc<Delivery>) -> (Attempt, Result<Found, NotFound>, InHand) {
+        let (found, settings) = look_up(&self.registry, &delivery.job);
         let control = Arc::new(AttemptControl::new(delivery.job.time_limit(&settings)));
         if self.draining {
             control.request_stop(StopReason::Draining);
@@ -147,7 +157,7 @@ impl Handler<RunJob> for JobRunner {
     type Result = ResponseActFuture<Self, JobEnded>;
 
     fn handle(&mut self, RunJob { delivery, span }: RunJob, _: &mut Self::Context) -> Self::Result {
-        let (attempt, found, in_hand) = self.take(*delivery);
+        let (attempt, found, in_hand) = self.take(delivery);
         failpoint::reach("job_runner.run");
         let ended = async move {
             let _in_hand = in_hand;
@@ -157,19 +167,19 @@ impl Handler<RunJob> for JobRunner {
     }
 }
 
-impl Handler<FailStuck> for JobRunner {
+impl Handler<EndLost> for JobRunner {
     type Result = ResponseActFuture<Self, JobEnded>;
 
     fn handle(
         &mut self,
-        FailStuck { delivery, tell, span }: FailStuck,
+        EndLost { delivery, loss, tell, span }: EndLost,
         _: &mut Self::Context,
     ) -> Self::Result {
-        let (attempt, found, in_hand) = self.take(*delivery);
+        let (attempt, found, in_hand) = self.take(delivery);
         attempt.control.request_stop(StopReason::TimedOut);
         let ended = async move {
             let _in_hand = in_hand;
-            attempt.in_turns(attempt.fail_stuck(found, tell)).await
+            attempt.in_turns(attempt.end_lost(found, loss, tell)).await
         };
         self.answer(ended, span)
     }

@@ -14,6 +14,7 @@ mod attempt_control;
 #[cfg(feature = "opentelemetry")]
 mod attempt_export;
 mod attempt_span;
+mod backlog;
 mod batch_ports;
 mod callback;
 mod carrier;
@@ -48,6 +49,7 @@ mod tally;
 mod tending;
 mod tenure;
 mod tracker_messages;
+mod unfolding;
 mod verdict;
 mod waiting;
 
@@ -57,7 +59,7 @@ pub use clean_up::{CleanUpLimits, CleanedUp, delete_objects};
 pub use clock::Clock;
 pub use deletion_batch::{BatchDone, DeletionBatch, FinishCleanUp, RunBatch};
 pub use fence::{Blamed, Fence};
-pub use job_runner::{FailStuck, JobEnded, JobRunner, RunJob, StopForDrain};
+pub use job_runner::{EndLost, JobEnded, JobRunner, Loss, RunJob, StopForDrain};
 pub use journal::Journal;
 pub use lease_keeper::LeaseKeeper;
 pub use order_taker::OrderTaker;

@@ -17,9 +17,10 @@ use super::not_running::NotRunning;
 use super::verdict::after_death;
 use crate::failpoint;
 use crate::fault::Fault;
-use crate::job::{BoxedJob, Callbacks, JobContext, JobError, JobId, JobRecord, QueueName, Registry};
+use crate::job::{Args, BoxedJob, Callbacks, JobContext, JobError, JobId, JobRecord, QueueName, Registry};
 use crate::measure::list::JOBS_RESCUED;
 use crate::queue::{Orphan, Settled, Settlement, Verdict};
+use crate::supervision::catch;
 
 /// The most orphans in one look: bounds the size of one transaction.
 const ORPHANS: u32 = 200;
@@ -40,7 +41,7 @@ pub(super) async fn rescue(ports: &RescuerPorts, asides: &Asides, deadline: Dura
         return Ok(());
     }
     ports.turn.beat();
-    let mut decided = decide((&*ports.registry, asides), orphans, deadline).await;
+    let mut decided = decide((ports, asides), orphans, deadline).await;
     ports.turn.beat();
     failpoint::reach("rescuer.decided");
     let settlements: Vec<_> = decided.iter().map(|(_, settlement)| settlement.clone()).collect();
@@ -62,25 +63,38 @@ pub(super) async fn rescue(ports: &RescuerPorts, asides: &Asides, deadline: Dura
 /// What becomes of each. One whose kind cannot be told in time that it failed is left out: the next look finds it
 /// again.
 async fn decide(
-    (registry, asides): (&Registry, &Asides),
+    (ports, asides): (&RescuerPorts, &Asides),
     orphans: Vec<Orphan>,
     deadline: Duration,
 ) -> Vec<(JobRecord, Settlement)> {
     let (mut decided, mut failed) = (Vec::with_capacity(orphans.len()), Vec::new());
     for orphan in orphans {
-        let settlement = settlement(registry, &orphan);
-        match registry.find(&orphan.delivery.job.kind) {
+        let settlement = settlement(&ports.registry, &orphan);
+        match ports.registry.find(&orphan.delivery.job.kind) {
             Ok(kind) if matches!(settlement.verdict, Verdict::Bury { .. }) => {
-                failed.push((Arc::clone(kind), orphan.delivery.job, settlement));
+                failed.push((Arc::clone(kind), orphan.delivery, settlement));
             }
             _ => decided.push((orphan.delivery.job, settlement)),
         }
     }
     // Whoever does not come to the end this time may be among the first the next time.
     fastrand::shuffle(&mut failed);
-    let told = futures::stream::iter(failed).map(|(kind, job, settlement)| async move {
+    // Of heavy arguments those of one job at a time.
+    let heavy = &tokio::sync::Mutex::new(());
+    let told = futures::stream::iter(failed).map(|(kind, delivery, settlement)| async move {
         let Verdict::Bury { error, .. } = &settlement.verdict else { return None };
-        tell_kind(kind, &job, error, (asides, deadline)).await.then_some((job, settlement))
+        let (args, _alone) = match &delivery.job.args {
+            Err(error) if error.weight_folded().is_some() => {
+                let alone = heavy.lock().await;
+                (ports.broker.unfold(&delivery).await.ok()?, Some(alone))
+            }
+            light => (light.clone(), None),
+        };
+        let told = match args {
+            Ok(args) => tell_kind(kind, &delivery.job, (args, error), (asides, deadline)).await,
+            Err(_) => true,
+        };
+        told.then_some((delivery.job, settlement))
     });
     let told = told.buffer_unordered(AT_ONCE).filter_map(std::future::ready);
     let overall = tokio::time::sleep(deadline * 2 + COMES_BACK);
@@ -92,7 +106,10 @@ fn settlement(registry: &Registry, Orphan { delivery, process }: &Orphan) -> Set
     let job = &delivery.job;
     let died = format!("process {process} died while it ran this job (attempt {})", job.attempt);
     let verdict = match registry.find(&job.kind) {
-        Ok(kind) => after_death(job, &kind.settings(), &died, fastrand::f64()),
+        Ok(kind) => {
+            let settings = catch(|| kind.settings()).unwrap_or_default();
+            after_death(job, &settings, &died, fastrand::f64())
+        }
         // Whoever fetches it next says what is registered there.
         Err(_) => Verdict::Rescue,
     };
@@ -112,10 +129,9 @@ fn settlement(registry: &Registry, Orphan { delivery, process }: &Orphan) -> Set
 async fn tell_kind(
     kind: Arc<dyn BoxedJob>,
     job: &JobRecord,
-    error: &str,
+    (args, error): (Args, &str),
     (asides, time): (&Asides, Duration),
 ) -> bool {
-    let Ok(args) = job.args.clone() else { return true };
     let (id, queue) = (job.id.clone(), job.queue.clone());
     let ctx = JobContext::new(id, queue, job.kind.clone(), job.attempt, Arc::new(NotRunning));
     let error = JobError::permanent(error);

@@ -16,12 +16,14 @@ use tokio::sync::{Notify, oneshot, watch};
 use tracing::Instrument as _;
 
 use super::attempt_span::attempt_span;
+use super::backlog::Backlog;
 use super::carrier::carry_out;
 use super::deadline::answer_in;
 use super::outage::{OUTAGE, Outage};
 use super::settling::{Unsettled, settle_loop};
 use super::strays::watch_for_strays;
 use super::tally;
+use super::unfolding::unfolded;
 use super::{JobEnded, Slot, SlotPool};
 use crate::failpoint;
 use crate::fault::{Fault, FaultKind};
@@ -81,13 +83,15 @@ pub(super) struct Desk {
     pub(super) settings: ListenerSettings,
     held: Mutex<HashSet<ExecutionId>>,
     held_changed: Notify,
+    /// What has ended and is not settled.
+    pub(super) backlog: Backlog,
     /// Held while a fetch is under way.
     pub(super) fetching: tokio::sync::Mutex<()>,
-    /// Told when the broker serves the queue again after it did not.
-    pub(super) outage_over: Notify,
+    /// Told when there may be strays: the broker serves the queue again after it did not, or who carried a job is lost.
+    pub(super) stray_look: Notify,
     pub(super) unsettled: Mutex<Vec<Unsettled>>,
     pub(super) unsettled_changed: Notify,
-    draining: watch::Sender<bool>,
+    pub(super) draining: watch::Sender<bool>,
 }
 
 /// Asks to settle a delivery; the answer comes after the broker has written it.
@@ -109,8 +113,9 @@ impl QueueListener {
             settings,
             held: Mutex::default(),
             held_changed: Notify::new(),
+            backlog: Backlog::default(),
             fetching: tokio::sync::Mutex::default(),
-            outage_over: Notify::new(),
+            stray_look: Notify::new(),
             unsettled: Mutex::default(),
             unsettled_changed: Notify::new(),
             draining: watch::Sender::new(false),
@@ -177,6 +182,7 @@ async fn fetch_loop(desk: Arc<Desk>, me: Recipient<Settle>) {
                 desk.ports.slots.looked(desk.settings.rank);
                 desk.wait_for_work().await;
             }
+            desk.wait_for_settlements().await;
             // Single jobs are the rule after a wait: slots that are asked for in vain cost time.
             let most = if more_waits { desk.settings.batch } else { desk.settings.batch.min(AFTER_A_WAIT) };
             let slots = desk.granted_slots(most, looked).await;
@@ -226,9 +232,9 @@ impl Desk {
         let deliveries = answer_in(self.settings.deadline, "fetch", fetched).await?;
         let fetched = deliveries.len();
         for (delivery, slot) in deliveries.into_iter().zip(slots) {
-            self.hold(&delivery.execution);
+            let Some(held) = self.hold(&delivery.execution) else { continue };
             let span = attempt_span(&delivery.job);
-            actix_rt::spawn(carry(Arc::clone(self), delivery, slot, me.clone()).instrument(span));
+            actix_rt::spawn(carry(held, delivery, slot, me.clone()).instrument(span));
         }
         if fetched > 0 {
             failpoint::reach("queue_listener.fetched");
@@ -241,25 +247,21 @@ impl Desk {
         self.held.lock().clone()
     }
 
-    /// Takes it in hand; `false` when it is already.
-    pub(super) fn hold(&self, execution: &ExecutionId) -> bool {
-        self.held.lock().insert(execution.clone())
+    /// Takes it in hand; none when it is already.
+    pub(super) fn hold(self: &Arc<Self>, execution: &ExecutionId) -> Option<Held> {
+        let new = self.held.lock().insert(execution.clone());
+        new.then(|| Held { desk: Arc::clone(self), execution: execution.clone() })
     }
 
     /// The broker has answered: after an outage it may have gone back in time.
     pub(super) fn served(&self, outage: &mut Outage) {
         if outage.over(&self.settings.queue) {
-            self.outage_over.notify_one();
+            self.stray_look.notify_one();
         }
     }
 
     pub(super) async fn wait_out(&self, outage: &mut Outage, fault: &Fault) {
         outage.wait(&self.settings.queue, fault, &self.ports.turn).await;
-    }
-
-    fn let_go(&self, execution: &ExecutionId) {
-        self.held.lock().remove(execution);
-        self.held_changed.notify_waiters();
     }
 
     async fn nothing_held(&self) {
@@ -273,23 +275,40 @@ impl Desk {
     }
 }
 
+/// A delivery in hand, until it is settled. Whoever carries it may be lost in a panic: then it is a stray, which goes
+/// back to its queue.
+pub(super) struct Held {
+    desk: Arc<Desk>,
+    execution: ExecutionId,
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        self.desk.held.lock().remove(&self.execution);
+        self.desk.held_changed.notify_waiters();
+        if std::thread::panicking() {
+            self.desk.stray_look.notify_one();
+        }
+    }
+}
+
 /// Carries one delivery through its runner to its settlement, through restarts of either.
-async fn carry(desk: Arc<Desk>, delivery: Delivery, slot: Slot, me: Recipient<Settle>) {
-    let mut under_way = tally::begin(&desk.ports.meter, &delivery.job);
-    let ended = carry_out(&slot, delivery).await;
+async fn carry(held: Held, delivery: Delivery, slot: Slot, me: Recipient<Settle>) {
+    let mut under_way = tally::begin(&held.desk.ports.meter, &delivery.job);
+    let ended = match unfolded(&held.desk, &slot, delivery).await {
+        Ok((delivery, _room)) => carry_out(&slot, delivery).await,
+        Err(ended) => ended,
+    };
+    failpoint::reach("queue_listener.carried");
     drop(slot);
     under_way.ended();
-    under_way.settled(hand_in(desk, ended, me).await);
+    under_way.settled(hand_in(held, ended, me).await);
 }
 
 /// Has an end written down, however often that must be asked for, and says what it came to.
-pub(super) async fn hand_in(
-    desk: Arc<Desk>,
-    JobEnded(settlement): JobEnded,
-    me: Recipient<Settle>,
-) -> AttemptEnd {
-    let _message = desk.ports.meter.message();
-    let end = loop {
+pub(super) async fn hand_in(held: Held, JobEnded(settlement): JobEnded, me: Recipient<Settle>) -> AttemptEnd {
+    let (_message, _waits) = (held.desk.ports.meter.message(), held.desk.backlog.enter());
+    loop {
         let settled = me.send(Settle(settlement.clone())).instrument(tracing::debug_span!("settle"));
         match settled.await {
             Ok(Some(settled)) => {
@@ -301,7 +320,5 @@ pub(super) async fn hand_in(
             }
             Ok(None) | Err(_) => tokio::time::sleep(OUTAGE.delay(1, fastrand::f64())).await,
         }
-    };
-    desk.let_go(&settlement.execution);
-    end
+    }
 }

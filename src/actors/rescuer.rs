@@ -21,7 +21,7 @@ use crate::fault::Fault;
 use crate::job::{Backoff, ProcessId, Registry};
 use crate::queue::Broker;
 use crate::store::Store;
-use crate::supervision::Turn;
+use crate::supervision::{HealthTable, Turn};
 
 /// What a rescuer needs of the process.
 #[derive(Clone)]
@@ -38,6 +38,8 @@ pub struct RescuerPorts {
     pub process: ProcessId,
     /// Told at each turn.
     pub turn: Turn,
+    /// Where threads are counted that do not come back.
+    pub table: HealthTable,
 }
 
 /// What a rescuer is told by configuration.
@@ -88,7 +90,7 @@ impl Rescuer {
         let suspects = Suspects::default();
         let mut alarm = OutboxAlarm::default();
         let mut tending = Tending::default();
-        let asides = Asides::default();
+        let asides = Asides::new(self.ports.table.clone());
         loop {
             self.ports.turn.beat();
             failpoint::reach("rescuer.tick");

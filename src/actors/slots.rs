@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use parking_lot::Mutex;
-use tokio::sync::{oneshot, watch};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot, watch};
 
 use super::{Post, RunnerPlace};
 
@@ -16,7 +16,21 @@ pub struct SlotPool {
     state: Mutex<State>,
     /// True once every slot is retired and idle.
     gone: watch::Sender<bool>,
+    payloads: Payloads,
 }
+
+/// The memory for the heavy arguments of all jobs in hand, in pieces of [`PIECE`] bytes. Who waits for room is served in
+/// the order of asking; light arguments ask for none, so no ordinary job waits behind a heavy one.
+struct Payloads {
+    budget: usize,
+    room: Arc<Semaphore>,
+}
+
+/// Bytes of memory in one permit.
+const PIECE: usize = 1 << 10;
+
+/// Room for the arguments of one job, until it is dropped.
+pub(super) struct Room(#[expect(dead_code, reason = "it is held, and not looked at")] OwnedSemaphorePermit);
 
 struct State {
     free: Vec<RunnerPlace>,
@@ -45,6 +59,18 @@ pub struct Slot {
 }
 
 impl Slot {
+    /// The memory for the heavy arguments of all jobs in hand.
+    pub(super) fn payload_budget(&self) -> usize {
+        self.pool.payloads.budget
+    }
+
+    /// Waits for room for arguments of that weight; none when there can never be enough. Cancel safe.
+    pub(super) async fn room(&self, weight: usize) -> Option<Room> {
+        let Payloads { budget, room } = &self.pool.payloads;
+        let pieces = u32::try_from(weight.div_ceil(PIECE)).ok().filter(|_| weight <= *budget)?;
+        Arc::clone(room).acquire_many_owned(pieces).await.ok().map(Room)
+    }
+
     /// The runner of this slot, as it is now.
     #[must_use]
     pub fn post(&self) -> Post {
@@ -59,9 +85,10 @@ impl Drop for Slot {
 }
 
 impl SlotPool {
-    /// A pool over these runners. `caps` limits how many slots the queue of a rank may hold.
+    /// A pool over these runners, with so many bytes of memory for the heavy arguments of their jobs. `caps` limits how
+    /// many slots the queue of a rank may hold.
     #[must_use]
-    pub fn new(runners: Vec<RunnerPlace>, caps: BTreeMap<usize, u32>) -> Arc<Self> {
+    pub fn new(runners: Vec<RunnerPlace>, caps: BTreeMap<usize, u32>, payload_budget: usize) -> Arc<Self> {
         let state = State {
             left: runners.len(),
             free: runners,
@@ -72,7 +99,9 @@ impl SlotPool {
             unseen: BTreeSet::new(),
             retiring: 0,
         };
-        Arc::new(Self { state: Mutex::new(state), gone: watch::Sender::new(false) })
+        let room = Semaphore::new((payload_budget / PIECE).min(Semaphore::MAX_PERMITS));
+        let payloads = Payloads { budget: payload_budget, room: Arc::new(room) };
+        Arc::new(Self { state: Mutex::new(state), gone: watch::Sender::new(false), payloads })
     }
 
     /// Asks for up to `want` slots for the queue of `rank`; the answer has at least one. Lower ranks
@@ -194,7 +223,7 @@ mod tests {
     fn pool(slots: usize, caps: &[(usize, u32)]) -> Arc<SlotPool> {
         let runner = JobRunner::new(Arc::new(Registry::default()), Duration::ZERO, Running::default());
         let runner = RunnerPlace::new(Post { runner: runner.start(), fence: Fence::default() });
-        SlotPool::new(vec![runner; slots], caps.iter().copied().collect())
+        SlotPool::new(vec![runner; slots], caps.iter().copied().collect(), 10 * PIECE)
     }
 
     #[actix_rt::test]
@@ -257,6 +286,19 @@ mod tests {
         assert!(*gone.borrow());
         assert_eq!((pool.free(), pool.retire_one()), (0, 0));
         assert!(pool.request(0, 1).try_recv().is_err());
+    }
+
+    #[actix_rt::test]
+    async fn heavy_arguments_wait_in_turn_for_room_and_what_never_fits_does_not_wait() {
+        let slots = pool(1, &[]).request(0, 1).await.unwrap();
+        let slot = slots.first().unwrap();
+        assert!(slot.room(10 * PIECE + 1).await.is_none(), "it is more than all there is");
+        let first = slot.room(6 * PIECE - 1).await.unwrap();
+        let (mut large, mut small) = (Box::pin(slot.room(5 * PIECE)), Box::pin(slot.room(PIECE)));
+        assert!(futures::poll!(&mut large).is_pending());
+        assert!(futures::poll!(&mut small).is_pending(), "those that come later do not starve the large one");
+        drop(first);
+        assert!(futures::join!(large, small).0.is_some());
     }
 
     #[actix_rt::test]

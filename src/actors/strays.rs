@@ -1,8 +1,8 @@
 //! Finds what the broker lent to this process and nobody here carries, and gives it back; else its lease would keep
 //! it for as long as the process lives.
 //!
-//! Two ways lead there: a fetch that was carried out without its answer reaching us, and a broker that has gone back
-//! in time and forgotten an end that it had acknowledged. That job runs again.
+//! Three ways lead there: a fetch that was carried out without its answer reaching us, a panic of the task that carried
+//! it, and a broker that has gone back in time and forgotten an end that it had acknowledged. That job runs again.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -17,12 +17,12 @@ use crate::fault::Fault;
 use crate::job::ExecutionId;
 use crate::queue::Delivery;
 
-/// Looks after each outage, and from time to time: a broker may go back so fast that nobody sees it away.
+/// Looks after each outage and each loss of a carrier, and from time to time: a broker may go back so fast that nobody sees it away.
 pub(super) async fn watch_for_strays(desk: Arc<Desk>, me: Recipient<Settle>) {
     loop {
-        let after_outage = desk.outage_over.notified();
+        let told = desk.stray_look.notified();
         // Whether it was told or the time is over: both are a reason to look.
-        let _ = tokio::time::timeout(desk.settings.stray_interval, after_outage).await;
+        let _ = tokio::time::timeout(desk.settings.stray_interval, told).await;
         if let Err(fault) = desk.give_strays_back(&me).await {
             tracing::debug!(queue.name = %desk.settings.queue, error = fault.chain(), "own deliveries are looked through later");
         }
@@ -52,10 +52,10 @@ impl Desk {
         let listed = self.ports.broker.held(&self.settings.queue, &self.ports.process);
         let listed = answer_in(self.settings.deadline, "list own deliveries", listed).await?;
         for delivery in strays(listed, &before) {
-            if self.hold(&delivery.execution) {
+            if let Some(held) = self.hold(&delivery.execution) {
                 tracing::warn!(job.id = %delivery.job.id, queue.name = %delivery.job.queue,
                     "nobody here carries a job that the queue has lent to this process; it goes back to its queue");
-                actix_rt::spawn(hand_in(Arc::clone(self), JobEnded::given_back(&delivery), me.clone()));
+                actix_rt::spawn(hand_in(held, JobEnded::given_back(&delivery), me.clone()));
             }
         }
         Ok(())

@@ -1,4 +1,4 @@
-//! What a listener waits for before it fetches: a lease, work, slots. Its loop turns all the while.
+//! What a listener waits for before it fetches: a lease, work, settlements, slots. Its loop turns all the while.
 
 use super::Slot;
 use super::deadline::answer_in;
@@ -38,6 +38,13 @@ impl Desk {
                 }
                 Err(fault) => self.wait_out(&mut outage, &fault).await,
             }
+        }
+    }
+
+    /// Waits until not too many ends wait to be settled: what is run while nothing can be written down piles up.
+    pub(super) async fn wait_for_settlements(&self) {
+        while tokio::time::timeout(self.settings.patience, self.backlog.has_room()).await.is_err() {
+            self.ports.turn.beat();
         }
     }
 

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::problem::Warning;
 use super::reader::Reader;
+use super::size::ByteSize;
 use crate::job::QueueName;
 
 /// `[worker]`.
@@ -24,12 +25,18 @@ pub struct WorkerSettings {
     pub queue_caps: BTreeMap<QueueName, usize>,
     /// By queue, where jobs go whose function this process does not have; the others fail.
     pub forward_unknown: BTreeMap<QueueName, QueueName>,
+    /// The most memory for the arguments of all jobs in hand that are not light.
+    pub payload_budget: ByteSize,
     /// How long one look into an empty queue waits.
     pub fetch_patience: Duration,
 }
 
 /// The deletion job lives in this queue by default.
 const MAINTENANCE: &str = "maintenance";
+
+/// Less would refuse ordinary jobs; more is counted in pieces of a KiB.
+const LEAST_BUDGET: ByteSize = ByteSize(1 << 20);
+const MOST_BUDGET: ByteSize = ByteSize(1 << 40);
 
 impl WorkerSettings {
     /// Whether some listener of this process fetches from `queue`.
@@ -50,6 +57,9 @@ impl WorkerSettings {
         };
         let queue_caps = caps(reader);
         let forward_unknown = forwards(reader, &queues);
+        let payload_budget = reader.read("worker.payload_budget", "1MiB to 1024GiB", |budget: &ByteSize| {
+            (LEAST_BUDGET..=MOST_BUDGET).contains(budget)
+        });
         let fetch_patience = reader.duration("worker.fetch_patience");
         Self {
             queues,
@@ -59,6 +69,7 @@ impl WorkerSettings {
             threads,
             queue_caps,
             forward_unknown,
+            payload_budget,
             fetch_patience,
         }
     }

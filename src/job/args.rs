@@ -24,6 +24,8 @@ pub struct Args {
 pub struct ArgsError {
     given: String,
     reason: String,
+    /// The weight of arguments that can be read, but are not expanded here.
+    folded: Option<usize>,
 }
 
 /// Longest rendering of arguments in an error or a description; RQ cuts at the same length.
@@ -107,6 +109,13 @@ impl Args {
         }
     }
 
+    /// Bytes of memory that the values take, roughly.
+    #[must_use]
+    pub fn weight(&self) -> usize {
+        let positional: usize = self.positional.iter().map(weight).sum();
+        positional.saturating_add(weight_of_object(&self.named))
+    }
+
     fn write(&self, to: &mut impl std::fmt::Write) -> std::fmt::Result {
         let names = std::iter::repeat_n(None, self.positional.len()).chain(self.named.keys().map(Some));
         let values = self.positional.iter().chain(self.named.values());
@@ -121,15 +130,47 @@ impl Args {
     }
 
     fn error(&self, reason: String) -> ArgsError {
-        ArgsError { given: self.to_string(), reason }
+        ArgsError::undecodable(self.to_string(), reason)
     }
 }
 
 impl ArgsError {
     /// The arguments could not even be decoded from the wire.
     pub fn undecodable(given: impl Into<String>, reason: impl Into<String>) -> Self {
-        Self { given: given.into(), reason: reason.into() }
+        Self { given: given.into(), reason: reason.into(), folded: None }
     }
+
+    /// Stands for arguments that can be read, but weigh so much that only the one who runs the job expands them.
+    #[must_use]
+    pub fn folded(weight: usize) -> Self {
+        let given = format!("of about {weight} bytes in memory");
+        Self { given, reason: "they are expanded for their job alone".to_owned(), folded: Some(weight) }
+    }
+
+    /// The weight of arguments that are not expanded here.
+    #[must_use]
+    pub fn weight_folded(&self) -> Option<usize> {
+        self.folded
+    }
+}
+
+/// What a value takes itself, and what an entry of an object adds.
+const VALUE: usize = size_of::<Value>();
+const ENTRY: usize = 2 * size_of::<String>();
+
+/// Bytes of memory that a value takes, roughly.
+pub(super) fn weight(value: &Value) -> usize {
+    let inner = match value {
+        Value::Null | Value::Bool(_) | Value::Number(_) => 0,
+        Value::String(text) => text.len(),
+        Value::Array(items) => items.iter().map(weight).sum(),
+        Value::Object(fields) => weight_of_object(fields),
+    };
+    VALUE.saturating_add(inner)
+}
+
+fn weight_of_object(fields: &Map<String, Value>) -> usize {
+    fields.iter().map(|(name, value)| ENTRY + name.len() + weight(value)).sum()
 }
 
 impl std::fmt::Display for Args {

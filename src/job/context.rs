@@ -23,6 +23,12 @@ pub enum StopReason {
 }
 
 impl StopReason {
+    /// Whether a person asked for it, and it is not to be forgotten for any other reason.
+    #[must_use]
+    pub fn is_of_a_person(self) -> bool {
+        matches!(self, Self::Stopped | Self::Killed)
+    }
+
     /// How a job that does not rest ends when it is asked to: its error.
     #[must_use]
     pub fn error(self) -> JobError {

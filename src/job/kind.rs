@@ -60,7 +60,8 @@ pub trait Job: Send + Sync + 'static {
 
     /// Called when the job has failed for good, however that came about (error, panic, timeout, too many
     /// crashes), before the queue is told: once, and again only when the process dies before that. Bring your own
-    /// records in line here.
+    /// records in line here. It has [its time](JobSettings::failed_timeout), and is
+    /// dropped after that.
     fn failed(
         &self,
         args: Self::Args,
@@ -79,6 +80,8 @@ pub struct JobSettings {
     pub queue: &'static str,
     /// Time for one attempt.
     pub timeout: Limit,
+    /// Time for [`Job::failed`]. What it does [without a clock](JobContext::without_clock) does not count.
+    pub failed_timeout: Duration,
     /// Whether an attempt that ran out of time has failed for good, whatever retries are left.
     pub final_timeout: bool,
     /// What happens after a failed attempt.
@@ -121,11 +124,12 @@ pub enum OrphanPolicy {
 }
 
 impl Default for JobSettings {
-    /// RQ's own defaults: 180 s, no retry, results kept 500 s, failures a year.
+    /// RQ's own defaults: 180 s, a minute for what follows a failure, no retry, results kept 500 s, failures a year.
     fn default() -> Self {
         Self {
             queue: "default",
             timeout: Limit::After(Duration::from_secs(180)),
+            failed_timeout: Duration::from_secs(60),
             final_timeout: false,
             retry: RetryPolicy::NEVER,
             retention: Retention::default(),

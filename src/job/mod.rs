@@ -30,7 +30,7 @@ pub use id::{BackgroundJobId, BusinessId, ExecutionId, JobId, KindName, ProcessI
 pub use kind::{Job, JobSettings, OrphanPolicy, Retention};
 pub use outcome::{Completion, JobError, JobErrorKind, JobResult, QueueEnd};
 pub use progress::{Estimate, Progress, RateMeter};
-pub use record::{JobRecord, JobState, Limit, NewJob, Retries, Unique};
+pub use record::{JobRecord, JobState, LIGHT, Limit, NewJob, Retries, Unique};
 pub use registry::{BoxedJob, KindClash, Registry, UnknownFunction};
 pub use rehearsal::Rehearsal;
 pub use retry::{Backoff, RetryPolicy};

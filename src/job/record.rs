@@ -7,6 +7,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use serde::{Deserialize, Serialize, Serializer};
 use serde_json::{Map, Value};
 
+use super::args::weight;
 use super::{Args, ArgsError, Callbacks, Job, JobId, JobSettings, KindName, QueueEnd, QueueName};
 
 /// A span of time that may be without end.
@@ -187,6 +188,9 @@ impl fmt::Display for JobState {
     }
 }
 
+/// The most that arguments or a result may weigh, in bytes of memory, to travel with a record of which many are held.
+pub const LIGHT: usize = 64 << 10;
+
 /// A job as its queue knows it. Fields that are none were not enqueued with the job, or have not
 /// happened yet.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -279,6 +283,18 @@ impl JobRecord {
             callbacks: Callbacks::default(),
             remark: None,
         }
+    }
+
+    /// The same without what weighs much: of arguments heavier than [`LIGHT`] their weight is left, of such a result
+    /// nothing. For records of which many are held.
+    #[must_use]
+    pub fn folded(mut self) -> Self {
+        let args = self.args.as_ref().map_or(0, Args::weight);
+        if args > LIGHT {
+            self.args = Err(ArgsError::folded(args));
+        }
+        self.result = self.result.filter(|result| weight(result) <= LIGHT);
+        self
     }
 
     /// The time one attempt has.

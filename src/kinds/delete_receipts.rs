@@ -76,6 +76,7 @@ impl Job for DeleteReceipts {
             retention: self.settings.retention,
             // The row itself counts attempts that die without moving the cursor.
             orphan: OrphanPolicy::RunAgain { at_most: u32::MAX },
+            ..JobSettings::default()
         }
     }
 

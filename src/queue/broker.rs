@@ -9,7 +9,7 @@ use super::delivery::{Delivery, Enqueued, Order, Orphan, Requeued, Settled, Sett
 use super::seen::{AttemptRecord, JobFilter, JobsFound, LeadershipState, ProcessRecord, QueueCounts};
 use super::upkeep::{Abandoned, Budget, PausedQueue, Risk, ScheduleMark, ScheduleStep};
 use crate::fault::Fault;
-use crate::job::{JobId, JobRecord, JobState, KindName, NewJob, ProcessId, QueueName};
+use crate::job::{Args, ArgsError, JobId, JobRecord, JobState, KindName, NewJob, ProcessId, QueueName};
 
 /// A place where jobs wait.
 ///
@@ -29,9 +29,15 @@ pub trait Broker: Send + Sync + 'static {
 
     /// Takes up to `max` jobs from the head of `queue`, registers them as started under the lease of
     /// `process`, and counts the attempt: one atomic step. Empty when nothing waits or the queue is
-    /// paused. A process without a live lease gets nothing. Cancel safe: what it took for a caller who no
+    /// paused. A process without a live lease gets nothing. Heavy arguments stay [folded](JobRecord::folded). Cancel safe: what it took for a caller who no
     /// longer listens goes back to the head by itself.
     async fn fetch(&self, queue: &QueueName, max: u32, process: &ProcessId) -> Result<Vec<Delivery>, Fault>;
+
+    /// The arguments of a delivery that stayed [folded](JobRecord::folded), or why they cannot be read.
+    async fn unfold(&self, delivery: &Delivery) -> Result<Result<Args, ArgsError>, Fault> {
+        let gone = || ArgsError::undecodable("of a job", "its entry is gone from the queue");
+        Ok(self.job(&delivery.job.id).await?.map_or_else(|| Err(gone()), |job| job.args))
+    }
 
     /// Deliveries from `queue` that `process` holds by the broker's own record: finds those whose fetch
     /// was carried out but never answered. Takes nothing.
@@ -122,7 +128,7 @@ pub trait Broker: Send + Sync + 'static {
     /// The newest attempts at a job, newest first. One that gave its job back unfinished leaves no entry.
     async fn attempts(&self, id: &JobId) -> Result<Vec<AttemptRecord>, Fault>;
 
-    /// Jobs by filter, newest first.
+    /// Jobs by filter, newest first, [folded](JobRecord::folded).
     async fn jobs(&self, filter: &JobFilter) -> Result<Vec<JobRecord>, Fault> {
         self.search(filter).await.map(|found| found.jobs)
     }
@@ -135,13 +141,13 @@ pub trait Broker: Send + Sync + 'static {
     async fn open_of(&self, ids: &[JobId]) -> Result<Vec<JobRecord>, Fault> {
         let mut open = Vec::new();
         for id in ids {
-            open.extend(self.job(id).await?.filter(|job| job.state.is_open()));
+            open.extend(self.job(id).await?.filter(|job| job.state.is_open()).map(JobRecord::folded));
         }
         Ok(open)
     }
 
     /// Jobs of a function that are queued, scheduled or started, under either of its names; `kind` is
-    /// the full one. A search: it may have to read every queue.
+    /// the full one. A search: it may have to read every queue. They come [folded](JobRecord::folded).
     async fn open_jobs(&self, kind: &KindName) -> Result<Vec<JobRecord>, Fault>;
 
     /// Takes a queued or scheduled job out. The state it is in afterwards; none: no such job.

@@ -11,7 +11,7 @@ use super::delivery::{Delivery, Enqueued, Order, Orphan, Requeued, Settled, Sett
 use super::seen::{AttemptRecord, JobFilter, JobsFound, LeadershipState, ProcessRecord, QueueCounts};
 use super::upkeep::{Abandoned, Budget, PausedQueue, Risk, ScheduleMark, ScheduleStep};
 use crate::fault::Fault;
-use crate::job::{JobId, JobRecord, JobState, KindName, NewJob, ProcessId, QueueName};
+use crate::job::{Args, ArgsError, JobId, JobRecord, JobState, KindName, NewJob, ProcessId, QueueName};
 use crate::measure::BackendCalls;
 
 /// The broker behind it.
@@ -40,6 +40,7 @@ count! {
     timed enqueue(jobs: &[NewJob]) -> Vec<Enqueued>;
     patient wait(queue: &QueueName, patience: Duration) -> bool;
     timed fetch(queue: &QueueName, max: u32, process: &ProcessId) -> Vec<Delivery>;
+    timed unfold(delivery: &Delivery) -> Result<Args, ArgsError>;
     timed held(queue: &QueueName, process: &ProcessId) -> Vec<Delivery>;
     timed settle(settlements: &[Settlement]) -> Vec<Settled>;
     timed renew_lease(process: &ProcessRecord, ttl: Duration) -> bool;

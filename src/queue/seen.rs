@@ -100,7 +100,7 @@ pub struct JobFilter {
     /// Only those whose id or function contains this text; small and capital letters of ASCII are the same.
     pub text: Option<String>,
     /// Only those that are listed after this job, however the list has grown since. A job that is gone
-    /// meanwhile ends the list.
+    /// meanwhile ends the list, which then is not complete.
     pub after: Option<JobId>,
     /// At most so many, newest first.
     pub limit: u32,
@@ -111,7 +111,8 @@ pub struct JobFilter {
 pub struct JobsFound {
     /// Newest first.
     pub jobs: Vec<JobRecord>,
-    /// Whether it looked as far as it had to; `false`: a search has looked into the newest jobs only, and there are more.
+    /// Whether it looked as far as it had to; `false`: a search has looked into the newest jobs only, and there are more,
+    /// or the job after which the list goes on is gone.
     pub complete: bool,
 }
 

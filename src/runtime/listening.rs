@@ -27,7 +27,7 @@ impl Planter<'_> {
         let cap = |queue| worker.queue_caps.get(queue).map(|cap| u32::try_from(*cap).unwrap_or(u32::MAX));
         let caps: BTreeMap<_, _> =
             worker.queues.iter().enumerate().filter_map(|(rank, queue)| Some((rank, cap(queue)?))).collect();
-        let slots = SlotPool::new(runners, caps);
+        let slots = SlotPool::new(runners, caps, worker.payload_budget.as_usize());
         slots.await_looks(worker.queues.len());
         slots
     }

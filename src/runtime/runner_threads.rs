@@ -24,8 +24,6 @@ pub(super) struct RunnerKit {
     pub grace: Duration,
     /// Where jobs in hand are shown.
     pub running: Running,
-    /// Longest silence of a runner.
-    pub heartbeat: Duration,
 }
 
 /// All of them.
@@ -92,7 +90,8 @@ impl Threads {
         let mut children = Vec::new();
         for slot in slots {
             let kit = &self.kit;
-            let spec = ChildSpec::permanent(format!("job_runner/{slot}{suffix}")).heartbeat(kit.heartbeat);
+            // How long a job may hold its thread is a question of its own time limit.
+            let spec = ChildSpec::permanent(format!("job_runner/{slot}{suffix}")).judged_elsewhere();
             let (registry, grace, running) = (Arc::clone(&kit.registry), kit.grace, kit.running.clone());
             let behind = fence.clone();
             let make = move || JobRunner::new(registry, grace, running).behind(behind);
@@ -121,11 +120,9 @@ impl Threads {
         }
     }
 
-    /// Ends the threads. What still runs there is dropped.
-    pub(super) fn end(&self) {
-        for thread in &self.state.lock().threads {
-            thread.arbiter.stop();
-        }
+    /// Hands the threads in force out, for the one who ends them.
+    pub(super) fn take(&self) -> Vec<Arbiter> {
+        self.state.lock().threads.drain(..).map(|thread| thread.arbiter).collect()
     }
 
     /// Puts a thread with these runners in the place of the one behind `fence`, and hands that one out.

@@ -27,6 +27,8 @@ use crate::supervision::Turns;
 const SILENT_WAITS: u32 = 4;
 /// Longest wait for the actors to stop, after the drain: two that refuse use up their time to stop.
 const STOP_ACTORS: Duration = Duration::from_secs(10);
+/// Longest wait for the threads of jobs to end after that: what yields is dropped at once.
+const END_THREADS: Duration = Duration::from_secs(1);
 /// Longest wait until those who look at the workers are told that this one leaves.
 const ANNOUNCE: Duration = Duration::from_secs(2);
 /// Longest wait until the broker has taken the lease back.
@@ -240,7 +242,7 @@ impl Service {
             }
         }
         let drained = self.drain().await;
-        self.close().await;
+        self.close(drained).await;
         match (leave, drained) {
             (Leave::Told(_), true) => Ended::Drained,
             (Leave::Told(_), false) => Ended::DrainedInPart,
@@ -278,17 +280,24 @@ impl Service {
         }
     }
 
-    /// Stops the actors, last started first, gives the lease back and closes the window.
-    async fn close(self) {
+    /// Stops the actors, last started first, gives the lease back and closes the window. While a job that is not
+    /// settled may still run here, the lease stays: nobody is to run it beside this process.
+    async fn close(mut self, drained: bool) {
         let bounded = tokio::time::timeout(STOP_ACTORS, self.tree.top.stop());
         if bounded.await.is_err() {
             tracing::warn!("actors did not stop in time");
         }
-        self.tree.end_threads();
+        let ended = self.tree.end_threads(END_THREADS).await;
+        if !drained && !ended {
+            tracing::warn!("code of a job still runs; the lease is not given back, it runs out by itself");
+        }
         let role = crate::actors::SCHEDULER_ROLE;
         let farewell = async {
             self.ports.broker.resign(role, &self.process.id).await?;
-            self.ports.broker.end_lease(&self.process.id).await
+            match drained || ended {
+                true => self.ports.broker.end_lease(&self.process.id).await,
+                false => Ok(()),
+            }
         };
         match tokio::time::timeout(FAREWELL, farewell).await {
             Ok(Ok(())) => {}

@@ -17,7 +17,7 @@ use std::time::Duration;
 
 use actix::Addr;
 use actix_rt::{Arbiter, ArbiterHandle};
-use tokio::sync::watch;
+use tokio::sync::{oneshot, watch};
 
 use super::Ports;
 use super::ports::tracked_deletions;
@@ -194,12 +194,7 @@ impl Planter<'_> {
         let branch = top.branch(self.supervisor("runners")).await?;
         // The rest of the time to drain is for writing down where the jobs stopped.
         let grace = self.settings.service.drain_timeout * 3 / 4;
-        let kit = RunnerKit {
-            registry: Arc::clone(registry),
-            grace,
-            running: running.clone(),
-            heartbeat: self.settings.supervision.heartbeat,
-        };
+        let kit = RunnerKit { registry: Arc::clone(registry), grace, running: running.clone() };
         let worker = &self.settings.worker;
         let threads = Threads::start(branch, kit, (worker.threads, worker.slots)).await?;
         let watch = RunnerWatch {
@@ -231,6 +226,7 @@ impl Planter<'_> {
                 registry: Arc::clone(registry),
                 process: self.process.id.clone(),
                 turn: self.turns.register("rescuer"),
+                table: top.table().clone(),
             },
             settings: RescuerSettings {
                 interval: told.interval,
@@ -260,13 +256,21 @@ impl Planter<'_> {
 }
 
 impl Tree {
-    /// Ends the threads of the runners and of the batches. What still runs there is dropped.
-    pub(super) fn end_threads(&self) {
-        if let Some(runners) = &self.runners {
-            runners.end();
+    /// Ends the threads of the runners and of the batches. What still runs there is dropped. Answers whether all
+    /// have ended in time, and no code of a job runs any more.
+    pub(super) async fn end_threads(&mut self, time: Duration) -> bool {
+        let mut threads = self.runners.as_ref().map(|runners| runners.take()).unwrap_or_default();
+        threads.extend(self.batches.take());
+        for thread in &threads {
+            thread.stop();
         }
-        if let Some(batches) = &self.batches {
-            batches.stop();
-        }
+        let (ended, all) = oneshot::channel();
+        // A thread of its own, which may be left behind: one that never yields is waited for in vain.
+        std::thread::spawn(move || {
+            let joined = threads.into_iter().all(|thread| thread.join().is_ok());
+            let _ = ended.send(joined);
+        });
+        let in_time = tokio::time::timeout(time, all).await;
+        matches!(in_time, Ok(Ok(true))) && self.table.snapshot().stuck_threads == 0
     }
 }

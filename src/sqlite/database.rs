@@ -51,6 +51,8 @@ pub struct Tuning {
 pub struct Database {
     writer: SqlitePool,
     readers: SqlitePool,
+    /// Whose searches may take long, and keep nobody else waiting.
+    people: SqlitePool,
     reading: SqliteConnectOptions,
     /// A transaction of the writer has failed: its connection is not used again.
     suspect: Arc<AtomicBool>,
@@ -139,8 +141,9 @@ impl Database {
             }
         };
         let reading = connection(path, tuning).pragma("query_only", "on");
-        let readers = pool(tuning.readers).connect_lazy_with(reading.clone());
-        Ok(Self { writer, readers, reading, suspect })
+        let read_only = || pool(tuning.readers).connect_lazy_with(reading.clone());
+        let (readers, people) = (read_only(), read_only());
+        Ok(Self { writer, readers, people, reading, suspect })
     }
 
     /// Begins a transaction that may write.
@@ -157,6 +160,11 @@ impl Database {
     /// For single statements that read; they wait for no writer.
     pub fn readers(&self) -> &SqlitePool {
         &self.readers
+    }
+
+    /// For what people look at, which may take long: nothing that the service itself reads waits for it.
+    pub fn people(&self) -> &SqlitePool {
+        &self.people
     }
 
     /// A connection of its own that reads, outside the pools.

@@ -5,6 +5,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use chrono::{DateTime, Utc};
 use parking_lot::RwLock;
@@ -13,7 +14,13 @@ use tokio::sync::watch;
 
 use super::failure::Failure;
 use super::pulse::Pulse;
-use super::watchdog::{StuckThreads, Watchdog};
+use super::watchdog::{StuckThreads, Watchdog, WatchedWork};
+
+/// Names children, and rows of every table.
+pub(super) fn next_key() -> u64 {
+    static NEXT: AtomicU64 = AtomicU64::new(1);
+    NEXT.fetch_add(1, Ordering::Relaxed)
+}
 
 /// What a child is doing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
@@ -133,6 +140,12 @@ impl HealthTable {
     #[must_use]
     pub fn stuck_threads(&self) -> watch::Receiver<StuckThreads> {
         self.watchdog.subscribe()
+    }
+
+    /// Looks at work on a thread outside the tree, which can be given up.
+    #[must_use]
+    pub fn watch_work(&self, name: &str) -> WatchedWork {
+        self.watchdog.watch_work(next_key(), name)
     }
 
     /// Adds a row under `key`, for a child of `supervisor`.

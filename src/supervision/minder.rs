@@ -60,7 +60,7 @@ where
     let Baggage { name, address, mailbox, shutdown, pulse, orders, reports } = baggage;
     match Shell::new(mailbox, make) {
         Ok(shell) => {
-            let heart = pulse.as_ref().map(|pulse| Heart::new(pulse.deadline()));
+            let heart = pulse.as_ref().and_then(|pulse| pulse.deadline()).map(Heart::new);
             let up = false;
             Minder { name, _address: address, shell, shutdown, pulse, heart, orders, reports, up }
                 .run()

@@ -8,6 +8,7 @@ use std::cell::{Cell, RefCell};
 use std::fmt;
 use std::future::poll_fn;
 use std::panic::{AssertUnwindSafe, PanicHookInfo, catch_unwind, set_hook, take_hook};
+use std::pin::Pin;
 use std::sync::Once;
 use std::thread;
 
@@ -41,14 +42,14 @@ thread_local! {
 
 /// Runs `future` to its end, or to its first panic; either way it is dropped within the same net.
 ///
-/// Cancel safe if `future` is. A panic in the destructor of a future that is dropped half-way, together
-/// with this one, is not caught here.
+/// Cancel safe if `future` is. Dropped half-way, together with this one, its panic is caught too, and logged: there
+/// is nobody to return it to.
 ///
 /// # Errors
 /// The panic.
 pub async fn catch_panic<F: Future>(future: F) -> Result<F::Output, Panic> {
-    let mut future = Some(Box::pin(future));
-    let end = poll_fn(|cx| match &mut future {
+    let mut net = Net(Some(Box::pin(future)));
+    let end = poll_fn(|cx| match &mut net.0 {
         Some(running) => match catch(|| running.as_mut().poll(cx)) {
             Ok(poll) => poll.map(Ok),
             Err(panic) => Err(panic).into(),
@@ -56,12 +57,25 @@ pub async fn catch_panic<F: Future>(future: F) -> Result<F::Output, Panic> {
         None => std::task::Poll::Pending,
     })
     .await;
-    let dropped = catch(|| drop(future.take()));
+    let dropped = catch(|| drop(net.0.take()));
     end.and_then(|output| dropped.map(|()| output))
 }
 
+/// Catches what the destructors of a future do that is dropped before its end.
+struct Net<F>(Option<Pin<Box<F>>>);
+
+impl<F> Drop for Net<F> {
+    fn drop(&mut self) {
+        if let Some(future) = self.0.take()
+            && let Err(panic) = catch(|| drop(future))
+        {
+            tracing::error!(%panic, "code that was dropped before its end panicked in a destructor");
+        }
+    }
+}
+
 /// Runs `turn`; its panic becomes a value.
-pub(super) fn catch<T>(turn: impl FnOnce() -> T) -> Result<T, Panic> {
+pub(crate) fn catch<T>(turn: impl FnOnce() -> T) -> Result<T, Panic> {
     install_hook();
     CATCHERS.set(CATCHERS.get().saturating_add(1));
     let end = catch_unwind(AssertUnwindSafe(turn));
@@ -150,6 +164,21 @@ mod tests {
             let _held = &bomb;
         });
         assert_eq!(end.await.unwrap_err().message, "in drop");
+    }
+
+    #[actix_rt::test]
+    async fn panic_in_a_destructor_of_a_future_that_is_dropped_half_way_is_caught() {
+        struct Bomb;
+        impl Drop for Bomb {
+            fn drop(&mut self) {
+                panic!("in drop");
+            }
+        }
+        let endless = catch_panic(async {
+            let _bomb = Bomb;
+            std::future::pending::<()>().await;
+        });
+        assert!(tokio::time::timeout(std::time::Duration::ZERO, endless).await.is_err());
     }
 
     #[test]

@@ -10,7 +10,8 @@ use parking_lot::Mutex;
 /// The pulse of one child.
 #[derive(Debug)]
 pub(super) struct Pulse {
-    deadline: Duration,
+    /// None: its turns may be of any length, and only one who abandons it makes its thread stuck.
+    deadline: Option<Duration>,
     beat: Mutex<Beat>,
 }
 
@@ -27,13 +28,13 @@ struct Beat {
 }
 
 impl Pulse {
-    /// The pulse of a child that comes back within `deadline`.
-    pub(super) fn new(deadline: Duration) -> Self {
+    /// The pulse of a child that comes back within `deadline`, if it has one.
+    pub(super) fn new(deadline: Option<Duration>) -> Self {
         Self { deadline, beat: Mutex::default() }
     }
 
     /// The longest turn that is not a hang.
-    pub(super) fn deadline(&self) -> Duration {
+    pub(super) fn deadline(&self) -> Option<Duration> {
         self.deadline
     }
 
@@ -73,13 +74,14 @@ impl Pulse {
 impl Beat {
     /// In a turn for longer than `deadline`; or its heartbeat, due every `deadline`, has not been its turn
     /// for twice as long: then something else holds the thread.
-    fn is_stuck(&self, now: Instant, deadline: Duration) -> bool {
+    fn is_stuck(&self, now: Instant, deadline: Option<Duration>) -> bool {
         let longer = |since: Instant, limit: Duration| now.saturating_duration_since(since) > limit;
-        match (self.turn, self.seen) {
-            (None, None) => false,
+        match (self.turn, self.seen, deadline) {
+            (None, None, _) => false,
             _ if self.abandoned => true,
-            (Some(turn), _) => longer(turn, deadline),
-            (None, Some(seen)) => longer(seen, deadline.saturating_mul(2)),
+            (_, _, None) => false,
+            (Some(turn), _, Some(deadline)) => longer(turn, deadline),
+            (None, Some(seen), Some(deadline)) => longer(seen, deadline.saturating_mul(2)),
         }
     }
 }
@@ -91,7 +93,7 @@ mod tests {
     const DEADLINE: Duration = Duration::from_secs(2);
 
     fn stuck_after(beat: impl Fn(&Pulse, Instant), seconds: u64) -> bool {
-        let (pulse, start) = (Pulse::new(DEADLINE), Instant::now());
+        let (pulse, start) = (Pulse::new(Some(DEADLINE)), Instant::now());
         beat(&pulse, start);
         pulse.stuck_thread(start + Duration::from_secs(seconds)).is_some()
     }
@@ -114,7 +116,7 @@ mod tests {
 
     #[test]
     fn abandoned_child_is_stuck_at_once_and_until_it_rests() {
-        let (pulse, start) = (Pulse::new(DEADLINE), Instant::now());
+        let (pulse, start) = (Pulse::new(Some(DEADLINE)), Instant::now());
         pulse.begin_turn(start);
         pulse.abandon();
         assert!(pulse.stuck_thread(start).is_some());
@@ -122,6 +124,16 @@ mod tests {
         assert!(pulse.stuck_thread(start).is_some(), "it has not stopped yet");
         pulse.rest();
         assert!(pulse.stuck_thread(start).is_none());
+    }
+
+    #[test]
+    fn without_a_deadline_a_turn_of_any_length_is_stuck_only_once_it_is_abandoned() {
+        let (pulse, start) = (Pulse::new(None), Instant::now());
+        pulse.begin_turn(start);
+        let later = start + Duration::from_secs(1_000_000);
+        assert!(pulse.stuck_thread(later).is_none());
+        pulse.abandon();
+        assert!(pulse.stuck_thread(later).is_some());
     }
 
     #[test]

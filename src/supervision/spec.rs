@@ -39,6 +39,9 @@ pub struct ChildSpec {
     /// Longest silence before it counts as hung; none: it is not watched. Keep it longer than anything the
     /// actor awaits with `ctx.wait`.
     pub heartbeat: Option<Duration>,
+    /// Its turns may be of any length, and its thread counts as stuck only once it is abandoned: somebody else judges
+    /// how long a turn may take.
+    pub judged_elsewhere: bool,
 }
 
 impl ChildSpec {
@@ -63,7 +66,14 @@ impl ChildSpec {
     }
 
     fn new(name: String, restart: Restart) -> Self {
-        Self { name, restart, shutdown: Self::SHUTDOWN, mailbox: Self::MAILBOX, heartbeat: None }
+        Self {
+            name,
+            restart,
+            shutdown: Self::SHUTDOWN,
+            mailbox: Self::MAILBOX,
+            heartbeat: None,
+            judged_elsewhere: false,
+        }
     }
 
     /// Sets how long it may take to stop.
@@ -84,6 +94,13 @@ impl ChildSpec {
     #[must_use]
     pub fn heartbeat(mut self, heartbeat: Duration) -> Self {
         self.heartbeat = Some(heartbeat);
+        self
+    }
+
+    /// Lets its turns take any time, until it is abandoned.
+    #[must_use]
+    pub fn judged_elsewhere(mut self) -> Self {
+        self.judged_elsewhere = true;
         self
     }
 }

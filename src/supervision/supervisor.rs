@@ -1,7 +1,6 @@
 //! The handle on a supervisor: start children, stop them, hear that it gave up.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::{error, fmt};
 
 use actix::dev::channel::{AddressReceiver, channel};
@@ -10,6 +9,7 @@ use actix_rt::{Arbiter, ArbiterHandle};
 use tokio::sync::{mpsc, oneshot, watch};
 
 use super::branch::Branch;
+use super::health::next_key;
 use super::limit::RestartHistory;
 use super::minder::{Baggage, mind};
 use super::protocol::{Child, Event, Order, Reports, Which};
@@ -56,12 +56,6 @@ struct Handle {
     /// The parent's events; none at the top.
     parent: Option<mpsc::UnboundedSender<Event>>,
     gave_up: watch::Receiver<Option<Escalation>>,
-}
-
-/// Names children, and rows of every table.
-fn next_key() -> u64 {
-    static NEXT: AtomicU64 = AtomicU64::new(1);
-    NEXT.fetch_add(1, Ordering::Relaxed)
 }
 
 impl Supervisor {
@@ -155,7 +149,8 @@ impl Supervisor {
         orders: mpsc::UnboundedReceiver<Order>,
     ) -> Baggage<A> {
         let name: Arc<str> = Arc::from(spec.name.as_str());
-        let pulse = spec.heartbeat.map(|deadline| Arc::new(Pulse::new(deadline)));
+        let is_watched = spec.heartbeat.is_some() || spec.judged_elsewhere;
+        let pulse = is_watched.then(|| Arc::new(Pulse::new(spec.heartbeat)));
         if let Some(pulse) = &pulse {
             self.0.table.watch(key, &name, pulse);
         }
@@ -176,9 +171,9 @@ impl Supervisor {
     }
 
     /// Gives up the thread of a child that does not come back from a turn. The child counts as stuck at once,
-    /// whatever its heartbeat (it must have one), and no restart and no stop waits for it any more; its name
-    /// stays in the table until its thread comes back and it stops, or that thread ends. The answer completes
-    /// then. Dropping it changes nothing.
+    /// whatever its heartbeat (it must have one, or be [judged elsewhere](ChildSpec::judged_elsewhere)), and no
+    /// restart and no stop waits for it any more; its name stays in the table until its thread comes back and it
+    /// stops, or that thread ends. The answer completes then. Dropping it changes nothing.
     pub fn abandon<A: Actor>(
         &self,
         child: &ChildHandle<A>,

@@ -53,7 +53,40 @@ impl Drop for Kennel {
     }
 }
 
+/// Work on a thread outside the tree, which is nobody's child. Its thread can be given up like that of a child; with
+/// the last clone it is no longer looked at.
+#[derive(Clone)]
+pub struct WatchedWork {
+    key: u64,
+    pulse: Arc<Pulse>,
+    watchdog: Watchdog,
+}
+
+impl WatchedWork {
+    /// The work begins, on this thread.
+    pub(crate) fn begin(&self) {
+        self.pulse.begin_turn(Instant::now());
+    }
+
+    /// The work is over: its thread came back.
+    pub(crate) fn end(&self) {
+        self.pulse.rest();
+    }
+
+    /// From now on its thread counts as stuck, until the work is over.
+    pub(crate) fn give_up(&self) {
+        self.watchdog.abandon(self.key);
+    }
+}
+
 impl Watchdog {
+    /// Looks at work outside the tree.
+    pub(super) fn watch_work(&self, key: u64, name: &str) -> WatchedWork {
+        let pulse = Arc::new(Pulse::new(None));
+        self.watch(key, name, &pulse);
+        WatchedWork { key, pulse, watchdog: self.clone() }
+    }
+
     pub(super) fn stuck(&self) -> StuckThreads {
         self.0.stuck.borrow().clone()
     }
@@ -109,7 +142,7 @@ impl Kennel {
         let mut found: Vec<(u64, String)> = Vec::new();
         for (key, name, pulse) in &watched.pulses {
             let Some(pulse) = pulse.upgrade() else { continue };
-            next = next.min(pulse.deadline() / 4);
+            next = pulse.deadline().map_or(next, |deadline| next.min(deadline / 4));
             if let Some(thread) = pulse.stuck_thread(now) {
                 threads.insert(thread);
                 found.push((*key, name.clone()));
@@ -148,7 +181,8 @@ mod tests {
     #[test]
     fn two_children_on_one_stuck_thread_count_as_one_thread() {
         let (kennel, start) = (Kennel::default(), Instant::now());
-        let pulses: Vec<Arc<Pulse>> = (0..2).map(|_| Arc::new(Pulse::new(Duration::from_secs(1)))).collect();
+        let pulses: Vec<Arc<Pulse>> =
+            (0..2).map(|_| Arc::new(Pulse::new(Some(Duration::from_secs(1))))).collect();
         for (pulse, key) in pulses.iter().zip(0..) {
             pulse.begin_turn(start);
             kennel.watched.lock().pulses.push((key, format!("child/{key}"), Arc::downgrade(pulse)));
@@ -165,7 +199,7 @@ mod tests {
     #[test]
     fn child_that_is_gone_is_not_looked_at() {
         let (kennel, start) = (Kennel::default(), Instant::now());
-        let pulse = Arc::new(Pulse::new(Duration::from_secs(1)));
+        let pulse = Arc::new(Pulse::new(Some(Duration::from_secs(1))));
         pulse.begin_turn(start);
         kennel.watched.lock().pulses.push((1, "gone".to_owned(), Arc::downgrade(&pulse)));
         drop(pulse);

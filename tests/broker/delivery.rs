@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use serde_json::json;
-use tikkun::job::{Args, JobState, Limit, QueueEnd, Retries};
-use tikkun::queue::{Enqueued, Settled, Verdict};
+use tikkun::job::{Args, JobRecord, JobState, LIGHT, Limit, QueueEnd, Retries};
+use tikkun::queue::{Enqueued, JobFilter, Settled, Verdict};
 
 use crate::ground::*;
 
@@ -63,6 +63,26 @@ pub async fn two_fetchers_share_out_every_job_exactly_once(fresh: &dyn Fresh) {
     all.extend(more);
     assert_eq!(all.len(), JOBS, "no job twice");
     assert_eq!(all.into_iter().collect::<BTreeSet<_>>(), names.into_iter().collect(), "no job left");
+}
+
+pub async fn heavy_arguments_stay_folded_until_they_are_asked_for(fresh: &dyn Fresh) {
+    let broker = leased(fresh).await;
+    let mut heavy = job("heavy");
+    heavy.args = Args::positional([json!("x".repeat(2 * LIGHT))]);
+    let (args, weight) = (heavy.args.clone(), heavy.args.weight());
+    let delivery = one(&*broker, heavy).await;
+    let folded = |job: &JobRecord| job.args.as_ref().unwrap_err().weight_folded();
+    assert_eq!(folded(&delivery.job), Some(weight));
+    assert_eq!(broker.unfold(&delivery).await.unwrap(), Ok(args.clone()));
+    assert_eq!(record(&*broker, "heavy").await.args, Ok(args), "one that is looked at alone is whole");
+    let held = broker.held(&queue(), &me()).await.unwrap();
+    assert_eq!(folded(&held[0].job), Some(weight));
+    let filter = JobFilter { limit: 9, ..JobFilter::default() };
+    assert_eq!(folded(&broker.jobs(&filter).await.unwrap()[0]), Some(weight));
+    let mut light = job("light");
+    light.args = Args::positional([json!("x".repeat(LIGHT / 2))]);
+    let args = light.args.clone();
+    assert_eq!(one(&*broker, light).await.job.args, Ok(args), "ordinary ones come at once");
 }
 
 pub async fn a_job_is_delivered_as_it_was_enqueued(fresh: &dyn Fresh) {

@@ -118,6 +118,12 @@ pub async fn jobs_are_filtered_newest_first(fresh: &dyn Fresh) {
     assert_eq!(after(Some("b"), "f").await, "b");
     assert_eq!(after(None, "a").await, "");
     assert_eq!(after(None, "gone").await, "");
+    let complete = async |after: &str| {
+        let filter = JobFilter { after: Some(after.into()), limit: 2, ..JobFilter::default() };
+        broker.search(&filter).await.unwrap().complete
+    };
+    assert!(complete("a").await, "nothing is older than the oldest");
+    assert!(!complete("gone").await, "nobody knows where a job stood that is gone");
 }
 
 pub async fn every_job_is_listed_once_however_many_there_are(fresh: &dyn Fresh) {

@@ -3,10 +3,11 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use tikkun::job::JobId;
 use tikkun::queue::{Broker, JobFilter, Order, RqSettings, open_rq};
 
 use crate::ground::*;
-use crate::redis_server::SHARED;
+use crate::redis_server::{Redis, SHARED};
 
 /// Keys that no other test has.
 pub struct Prefix(String);
@@ -190,6 +191,64 @@ async fn a_callback_that_is_the_only_one_keeps_its_own_time() {
             assert_eq!(told, (other == place).then(|| ("app.told".to_owned(), 7)), "{name}");
         }
     }
+}
+
+/// A server of its own, whose every command and connection is counted, with so many jobs in it.
+async fn counted(jobs: usize) -> (Redis, Arc<dyn Broker>) {
+    let redis = Redis::start();
+    let settings = RqSettings { url: redis.url().into(), prefix: "rq".into(), ..Prefix::new().settings() };
+    let broker = open_rq(&settings).unwrap_or_else(|fault| panic!("{}", fault.chain()));
+    let jobs: Vec<_> = (0..jobs).map(|number| job(&format!("job-{number:04}"))).collect();
+    for some in jobs.chunks(500) {
+        broker.enqueue(some).await.unwrap();
+    }
+    (redis, broker)
+}
+
+#[tokio::test]
+async fn jobs_under_a_rate_limit_are_listed_page_by_page_and_each_page_reads_its_own() {
+    let (redis, broker) = counted(3000).await;
+    let limited = "for at, id in ipairs(redis.call('LRANGE', KEYS[1], 0, -1)) do
+            redis.call('HSET', 'rq:job:' .. id, 'status', 'rate_limited')
+            redis.call('ZADD', 'rq:rl:l:rate_limited', at, id)
+        end
+        redis.call('DEL', KEYS[1])
+        redis.call('SADD', 'rq:rl-keys', 'l')";
+    redis.ask(&["EVAL", limited, "1", &format!("rq:queue:{}", queue())]);
+    redis.ask(&["CONFIG", "RESETSTAT"]);
+    let page = async |after: Option<JobId>| {
+        let filter = JobFilter { queue: Some(queue()), after, limit: 200, ..JobFilter::default() };
+        let found = broker.search(&filter).await.unwrap();
+        assert!(found.complete);
+        found.jobs.into_iter().map(|job| job.id).collect::<Vec<_>>()
+    };
+    let mut seen = page(None).await;
+    let stats = redis.ask(&["INFO", "commandstats"]);
+    let read = stats.split_once("cmdstat_hmget:calls=").and_then(|(_, rest)| rest.split(',').next());
+    assert!(read.unwrap().parse::<u32>().unwrap() < 1000, "{stats}");
+    loop {
+        let next = page(seen.last().cloned()).await;
+        if next.is_empty() {
+            break;
+        }
+        seen.extend(next);
+    }
+    let all: std::collections::BTreeSet<_> = seen.iter().cloned().collect();
+    assert_eq!((seen.len(), all.len()), (3000, 3000), "each is listed once");
+}
+
+#[tokio::test]
+async fn what_people_look_at_has_a_connection_of_its_own() {
+    let (redis, broker) = counted(1).await;
+    let connections = || {
+        let clients = redis.ask(&["CLIENT", "LIST"]);
+        clients.lines().filter(|line| !line.contains("cmd=client")).count()
+    };
+    assert_eq!(connections(), 1);
+    broker.search(&JobFilter { limit: 1, ..JobFilter::default() }).await.unwrap();
+    broker.job(&"job-0000".into()).await.unwrap();
+    broker.counts().await.unwrap();
+    assert_eq!(connections(), 2, "no long answer stands before that of a settlement");
 }
 
 #[tokio::test]

@@ -13,6 +13,7 @@
 )]
 
 mod amnesia;
+mod bounds;
 #[path = "../service/client.rs"]
 #[allow(dead_code, reason = "other test binaries use the rest")]
 mod client;

@@ -57,6 +57,38 @@ heals! {
 }
 
 #[tokio::test]
+async fn a_job_whose_carrier_panics_goes_back_to_its_queue() {
+    let ground = Ground::new().await;
+    let job = NewJob::new("carried", "default", "tikkun.noop", Args::default());
+    ground.broker().await.enqueue(&[job]).await.unwrap();
+    let start = ground.service().set("TIKKUN_DIAGNOSTICS__ENABLED", "true");
+    let mut service = start.failing("queue_listener.carried=1*panic").start().await;
+    service
+        .until("the job to run again and end", async |_| {
+            let entry = ground.entries().await.pop();
+            entry.filter(|entry| (entry.state.as_str(), entry.attempt) == ("finished", 2))
+        })
+        .await;
+    ground.drained(&mut service).await;
+}
+
+#[tokio::test]
+async fn a_job_under_which_its_runner_always_breaks_fails_in_the_end() {
+    let ground = Ground::new().await;
+    let job = NewJob::new("poison", "default", "tikkun.noop", Args::default());
+    ground.broker().await.enqueue(&[job]).await.unwrap();
+    let start = ground.service().set("TIKKUN_DIAGNOSTICS__ENABLED", "true");
+    let mut service = start.failing("job_runner.run=panic").start().await;
+    let entry = service
+        .until("the job to fail", async |_| {
+            ground.entries().await.pop().filter(|entry| entry.state == "failed")
+        })
+        .await;
+    assert_eq!(entry.attempt, 1, "{entry:?}");
+    service.get("/healthz").expect(200);
+}
+
+#[tokio::test]
 async fn panic_inside_a_batch_rolls_it_back_and_is_asked_again() {
     heals("deletion_batch", "deletion.before_commit").await;
 }

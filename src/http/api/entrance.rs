@@ -261,7 +261,7 @@ async fn change(
     let print = Once::print(&[request.method().as_str(), request.path()], &body);
     let payload = Box::pin(stream::once(std::future::ready(Ok(body))));
     request.set_payload(Payload::Stream { payload });
-    let turn = match entrance.once.turn(&format!("{}|{key}", visitor.name), print) {
+    let turn = match entrance.once.turn(&visitor.name, &key, print) {
         Ok(turn) => turn,
         Err(problem) => return Ok(request.into_response(problem.to_details())),
     };

@@ -46,7 +46,8 @@ pub(super) struct JobPage {
     /// What to ask for the next page; none at the end.
     next_cursor: Option<String>,
     /// Whether it looked as far as it had to. `false`: on Redis a search for a function or a text looks into the newest
-    /// 8,000 jobs, and there are more; a whole id always finds its job.
+    /// 8,000 jobs, and there are more (a whole id always finds its job), or the job that `cursor` names is gone: ask for the
+    /// first page again.
     complete: bool,
 }
 

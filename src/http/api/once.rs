@@ -19,10 +19,10 @@ use crate::http::Problem;
 
 /// How long an answer is kept.
 const KEEP: Duration = Duration::from_secs(600);
-/// Answers that are kept at most.
-const MOST: usize = 2000;
-/// Bytes of answers that are kept at most; one of a thousand jobs takes a tenth of a megabyte.
-const MOST_BYTES: usize = 16 << 20;
+/// Keys and bytes of answers that are kept at most, of one caller and of all; then the oldest answers go. One of a
+/// thousand jobs takes a tenth of a megabyte.
+const MOST_OF_ONE: Room = Room { keys: 500, bytes: 4 << 20 };
+const MOST: Room = Room { keys: 2000, bytes: 16 << 20 };
 
 /// A change's method, path and body in short.
 pub(super) type Print = [u8; 32];
@@ -31,7 +31,15 @@ pub(super) type Print = [u8; 32];
 #[derive(Clone, Default)]
 pub(super) struct Once(Arc<Mutex<HashMap<String, Use>>>);
 
+/// How much may be kept.
+struct Room {
+    keys: usize,
+    bytes: usize,
+}
+
 struct Use {
+    /// The caller.
+    who: String,
     at: Instant,
     print: Print,
     /// None while it is under way.
@@ -71,42 +79,65 @@ impl Once {
         hash.finalize().into()
     }
 
-    /// Whether this key's change is to be carried out.
+    /// Whether the change of this caller's key is to be carried out.
     ///
     /// # Errors
-    /// When it is under way, when the key stands for another change, and when too many are kept.
-    pub(super) fn turn(&self, key: &str, print: Print) -> Result<Turn, Problem> {
-        let now = Instant::now();
+    /// When it is under way, when the key stands for another change, and when too many are under way.
+    pub(super) fn turn(&self, who: &str, key: &str, print: Print) -> Result<Turn, Problem> {
+        let (now, key) = (Instant::now(), format!("{who}|{key}"));
         let mut uses = self.0.lock();
         uses.retain(|_, one| one.answer.is_none() || now.saturating_duration_since(one.at) < KEEP);
         let conflict = |status, code, text: &str| Err(Problem::new(status, code, text));
-        match uses.get(key) {
-            Some(one) if one.print != print => conflict(
-                StatusCode::UNPROCESSABLE_ENTITY,
-                "idempotency_key_reused",
-                "this Idempotency-Key was used for another change; take a new one",
-            ),
-            Some(Use { answer: None, .. }) => conflict(
-                StatusCode::CONFLICT,
-                "in_progress",
-                "the change with this Idempotency-Key is under way; ask again in a moment",
-            ),
-            Some(Use { answer: Some(kept), .. }) => Ok(Turn::Again(kept.clone())),
-            None if uses.len() >= MOST || bytes(&uses) >= MOST_BYTES => conflict(
+        match uses.get(&key) {
+            Some(one) if one.print != print => {
+                return conflict(
+                    StatusCode::UNPROCESSABLE_ENTITY,
+                    "idempotency_key_reused",
+                    "this Idempotency-Key was used for another change; take a new one",
+                );
+            }
+            Some(Use { answer: None, .. }) => {
+                return conflict(
+                    StatusCode::CONFLICT,
+                    "in_progress",
+                    "the change with this Idempotency-Key is under way; ask again in a moment",
+                );
+            }
+            Some(Use { answer: Some(kept), .. }) => return Ok(Turn::Again(kept.clone())),
+            None => {}
+        }
+        if !make_room(&mut uses, who) {
+            return conflict(
                 StatusCode::SERVICE_UNAVAILABLE,
                 "too_many_keys",
-                "too many changes with an Idempotency-Key in ten minutes; send this one without, or later",
-            ),
-            None => {
-                uses.insert(key.to_owned(), Use { at: now, print, answer: None });
-                Ok(Turn::First(Ticket { once: self.clone(), key: key.to_owned() }))
-            }
+                "too many changes with an Idempotency-Key are under way; send this one without, or later",
+            );
         }
+        uses.insert(key.clone(), Use { who: who.to_owned(), at: now, print, answer: None });
+        Ok(Turn::First(Ticket { once: self.clone(), key }))
     }
 }
 
-fn bytes(uses: &HashMap<String, Use>) -> usize {
-    uses.values().filter_map(|one| one.answer.as_ref()).map(|kept| kept.body.len()).sum()
+/// Drops the oldest answers until one more key fits, of its caller and of all; `false` when what is under way alone
+/// leaves no room: that is never dropped.
+fn make_room(uses: &mut HashMap<String, Use>, who: &str) -> bool {
+    for (most, of) in [(MOST_OF_ONE, Some(who)), (MOST, None)] {
+        let counts = |one: &Use| of.is_none_or(|who| one.who == who);
+        loop {
+            let counted = uses.values().filter(|one| counts(one));
+            let length = |one: &Use| one.answer.as_ref().map_or(0, |kept| kept.body.len());
+            let (keys, bytes) = counted.fold((0, 0), |(keys, bytes), one| (keys + 1, bytes + length(one)));
+            if keys < most.keys && bytes < most.bytes {
+                break;
+            }
+            let answered = uses.iter().filter(|(_, one)| counts(one) && one.answer.is_some());
+            let Some(oldest) = answered.min_by_key(|(_, one)| one.at).map(|(key, _)| key.clone()) else {
+                return false;
+            };
+            uses.remove(&oldest);
+        }
+    }
+    true
 }
 
 impl Ticket {
@@ -154,7 +185,7 @@ mod tests {
     }
 
     fn first(once: &Once, print: Print) -> Ticket {
-        match once.turn("k", print) {
+        match once.turn("me", "k", print) {
             Ok(Turn::First(ticket)) => ticket,
             Ok(Turn::Again(_)) => panic!("answered already"),
             Err(problem) => panic!("{problem}"),
@@ -165,11 +196,15 @@ mod tests {
     fn a_key_is_carried_out_once_and_answered_again() {
         let (once, print) = (Once::default(), Once::print(&["POST", "/a"], b"{}"));
         let ticket = first(&once, print);
-        assert!(once.turn("k", print).is_err_and(|problem| problem.to_string().contains("in_progress")));
+        assert!(
+            once.turn("me", "k", print).is_err_and(|problem| problem.to_string().contains("in_progress"))
+        );
         ticket.keep(kept(StatusCode::OK));
-        assert!(matches!(once.turn("k", print), Ok(Turn::Again(kept)) if kept.status == StatusCode::OK));
+        assert!(
+            matches!(once.turn("me", "k", print), Ok(Turn::Again(kept)) if kept.status == StatusCode::OK)
+        );
         let other = Once::print(&["POST", "/b"], b"{}");
-        assert!(once.turn("k", other).is_err_and(|problem| problem.to_string().contains("reused")));
+        assert!(once.turn("me", "k", other).is_err_and(|problem| problem.to_string().contains("reused")));
     }
 
     #[test]
@@ -180,13 +215,40 @@ mod tests {
     }
 
     #[test]
-    fn answers_are_kept_within_a_number_of_bytes() {
-        let once = Once::default();
-        let print = Once::print(&["POST", "/a"], b"");
-        let large = Kept { body: Bytes::from(vec![b'x'; MOST_BYTES]), ..kept(StatusCode::OK) };
-        first(&once, print).keep(large);
-        let refused = once.turn("another", print);
+    fn the_oldest_answers_make_room_for_new_ones_and_nobody_is_refused() {
+        let (once, print) = (Once::default(), Once::print(&["POST", "/a"], b""));
+        let of = |who: &str, key: &str| match once.turn(who, key, print) {
+            Ok(Turn::First(ticket)) => Some(ticket),
+            Ok(Turn::Again(_)) => None,
+            Err(problem) => panic!("{problem}"),
+        };
+        of("other", "k").unwrap().keep(kept(StatusCode::OK));
+        for number in 0..3 * MOST.keys {
+            of("page", &number.to_string()).unwrap().keep(kept(StatusCode::OK));
+        }
+        assert!(of("other", "k").is_none(), "one caller does not push out another's");
+        assert!(of("page", "0").is_some(), "its own oldest answers are gone");
+        let large = || Kept { body: Bytes::from(vec![b'x'; MOST_OF_ONE.bytes]), ..kept(StatusCode::OK) };
+        for number in 0..10 {
+            of("page", &format!("large-{number}")).unwrap().keep(large());
+        }
+        let held: usize =
+            once.0.lock().values().filter_map(|one| one.answer.as_ref()).map(|kept| kept.body.len()).sum();
+        assert!(held < 2 * MOST_OF_ONE.bytes, "{held}");
+    }
+
+    #[test]
+    fn what_is_under_way_is_never_dropped() {
+        let (once, print) = (Once::default(), Once::print(&["POST", "/a"], b""));
+        let tickets: Vec<_> =
+            (0..MOST_OF_ONE.keys).map(|key| once.turn("page", &key.to_string(), print)).collect();
+        let refused = once.turn("page", "more", print);
         assert!(refused.is_err_and(|problem| problem.to_string().contains("too_many_keys")));
-        assert!(matches!(once.turn("k", print), Ok(Turn::Again(_))));
+        assert!(
+            once.turn("page", "0", print).is_err_and(|problem| problem.to_string().contains("in_progress"))
+        );
+        assert!(matches!(once.turn("other", "more", print), Ok(Turn::First(_))));
+        drop(tickets);
+        assert!(matches!(once.turn("page", "more", print), Ok(Turn::First(_))));
     }
 }

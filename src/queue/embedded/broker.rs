@@ -219,7 +219,11 @@ impl Broker for Embedded {
 
     async fn search(&self, filter: &JobFilter) -> Result<JobsFound, Fault> {
         let jobs = look::jobs(&self.database, filter).await.map_err(|error| fault(error, "list jobs"))?;
-        Ok(JobsFound { jobs, complete: true })
+        let complete = match filter.after.as_ref().filter(|_| jobs.is_empty()) {
+            Some(after) => self.job(after).await?.is_some(),
+            None => true,
+        };
+        Ok(JobsFound { jobs, complete })
     }
 
     async fn open_jobs(&self, kind: &KindName) -> Result<Vec<JobRecord>, Fault> {

@@ -73,7 +73,7 @@ pub async fn attempts(database: &Database, id: &JobId) -> Result<Vec<AttemptReco
          FROM tikkun_jobs WHERE id = ?1",
     )
     .bind(id.as_str())
-    .fetch_optional(database.readers())
+    .fetch_optional(database.people())
     .await?;
     told.map_or_else(|| Ok(Vec::new()), Told::into_attempts)
 }

@@ -20,7 +20,7 @@ pub async fn job(database: &Database, id: &JobId) -> Result<Option<JobRecord>, s
     // One row at most: ids are unique.
     let row: Option<JobRow> = sqlx::query_as("SELECT * FROM tikkun_jobs WHERE id = ?1")
         .bind(id.as_str())
-        .fetch_optional(database.readers())
+        .fetch_optional(database.people())
         .await?;
     row.map(JobRow::into_record).transpose()
 }
@@ -44,8 +44,8 @@ pub async fn jobs(database: &Database, filter: &JobFilter) -> Result<Vec<JobReco
     }
     sql.push(" ORDER BY seq DESC LIMIT ").push_bind(filter.limit);
     // One statement, so that the list is of one moment.
-    let rows: Vec<JobRow> = sql.build_query_as().fetch_all(database.readers()).await?;
-    rows.into_iter().map(JobRow::into_record).collect()
+    let rows: Vec<JobRow> = sql.build_query_as().fetch_all(database.people()).await?;
+    rows.into_iter().map(JobRow::into_folded).collect()
 }
 
 /// The query for jobs of one state: written out, because only then can the index of that state answer.
@@ -77,9 +77,9 @@ pub async fn open_jobs(database: &Database, kind: &KindName) -> Result<Vec<JobRe
         sqlx::query_as("SELECT * FROM tikkun_jobs WHERE ended_at IS NULL AND kind IN (?1, ?2) ORDER BY seq")
             .bind(kind.as_str())
             .bind(kind.short())
-            .fetch_all(database.readers())
+            .fetch_all(database.people())
             .await?;
-    rows.into_iter().map(JobRow::into_record).collect()
+    rows.into_iter().map(JobRow::into_folded).collect()
 }
 
 /// What `process` holds from `queue`.
@@ -131,7 +131,7 @@ pub async fn counts(database: &Database) -> Result<BTreeMap<QueueName, QueueCoun
     let rows: Vec<CountsRow> = sqlx::query_as(
         "SELECT name, queued, scheduled, started, finished, failed, canceled FROM tikkun_queues",
     )
-    .fetch_all(database.readers())
+    .fetch_all(database.people())
     .await?;
     let count = |stored: i64| u64::try_from(stored).unwrap_or_default();
     let counts = |(name, queued, scheduled, started, finished, failed, canceled): CountsRow| {
@@ -176,4 +176,22 @@ pub async fn check(database: &Database) -> Result<(), sqlx::Error> {
     .execute(&mut *tx)
     .await?;
     tx.commit().await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn searches_of_people_keep_no_listener_waiting() {
+        let here = tempfile::tempdir().unwrap();
+        let database = super::super::database::open(here.path()).await.unwrap();
+        // As many as there are: whoever asks the same pool waits in vain.
+        let mut searches = Vec::new();
+        while searches.len() < database.people().options().get_max_connections() as usize {
+            searches.push(database.people().acquire().await.unwrap());
+        }
+        assert!(!has_work(&database, &"q".into()).await.unwrap());
+        assert_eq!(held(&database, &"q".into(), &"me".into()).await.unwrap(), []);
+    }
 }

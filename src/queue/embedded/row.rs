@@ -81,11 +81,16 @@ impl JobRow {
         })
     }
 
-    /// The job as it was lent, and to whom.
+    /// The job as one of many.
+    pub fn into_folded(self) -> Result<JobRecord, sqlx::Error> {
+        self.into_record().map(JobRecord::folded)
+    }
+
+    /// The job as it was lent, folded, and to whom.
     pub fn into_delivery(mut self) -> Result<(Delivery, ProcessId), sqlx::Error> {
         let execution = ExecutionId::from(self.execution.take().unwrap_or_default());
         let process = ProcessId::from(self.process.take().unwrap_or_default());
-        Ok((Delivery { job: self.into_record()?, execution }, process))
+        Ok((Delivery { job: self.into_record()?.folded(), execution }, process))
     }
 }
 

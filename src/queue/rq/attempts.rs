@@ -26,7 +26,7 @@ impl Server {
             .arg("-")
             .arg("COUNT")
             .arg(ENTRIES);
-        let (hash, entries): (Fields, Entries) = self.link.ask(&commands, what).await?;
+        let (hash, entries): (Fields, Entries) = self.people.ask(&commands, what).await?;
         if hash.is_empty() {
             return Ok(Vec::new());
         }

@@ -18,7 +18,9 @@ use super::troubles::Troubles;
 use super::wait::Waiters;
 use super::wire;
 use crate::fault::{Fault, FaultKind};
-use crate::job::{ExecutionId, JobId, JobRecord, JobState, KindName, NewJob, ProcessId, QueueName};
+use crate::job::{
+    Args, ArgsError, ExecutionId, JobId, JobRecord, JobState, KindName, NewJob, ProcessId, QueueName,
+};
 use crate::queue::broker::Broker;
 use crate::queue::delivery::{Delivery, Enqueued, Order, Orphan, Requeued, Settled, Settlement, StopAsked};
 use crate::queue::seen::{AttemptRecord, JobFilter, JobsFound, LeadershipState, ProcessRecord, QueueCounts};
@@ -69,6 +71,14 @@ impl Broker for Rq {
             Ok(lent) => Ok(lent?.received()),
             Err(died) => Err(Fault::new(FaultKind::Retryable, format!("fetch from `{queue}`")).because(died)),
         }
+    }
+
+    async fn unfold(&self, delivery: &Delivery) -> Result<Result<Args, ArgsError>, Fault> {
+        if let Some(args) = self.server.unfold(delivery) {
+            return Ok(args);
+        }
+        let gone = || ArgsError::undecodable("of a job", "its hash is gone from Redis");
+        Ok(self.job(&delivery.job.id).await?.map_or_else(|| Err(gone()), |job| job.args))
     }
 
     async fn held(&self, queue: &QueueName, process: &ProcessId) -> Result<Vec<Delivery>, Fault> {
@@ -289,7 +299,7 @@ impl Broker for Rq {
         let server = &self.server;
         let call = server.prepare(&server.scripts.counts);
         type Row = (String, u64, u64, u64, u64, u64, u64);
-        let rows: Vec<Row> = server.link.invoke(&call, || "count jobs".to_owned()).await?;
+        let rows: Vec<Row> = server.people.invoke(&call, || "count jobs".to_owned()).await?;
         let counts = |(queue, queued, scheduled, started, finished, failed, canceled): Row| {
             (QueueName::from(queue), QueueCounts { queued, scheduled, started, finished, failed, canceled })
         };

@@ -1,4 +1,4 @@
-//! Connections: one shared by all short calls, and one for each wait. A connection that failed or did not
+//! Connections: one shared by all short calls, one for what people look at, and one for each wait. A connection that failed or did not
 //! answer in time is not used again.
 
 use std::time::Duration;

@@ -11,7 +11,7 @@ use super::look::PLACES;
 use super::outline::{Choice, Outline};
 use super::server::Server;
 use crate::fault::Fault;
-use crate::job::{JobState, QueueName};
+use crate::job::{JobRecord, JobState, QueueName};
 use crate::queue::seen::{JobFilter, JobsFound};
 
 /// Entries that are read of a list at a time.
@@ -20,6 +20,8 @@ const WINDOW: usize = 256;
 const SLACK: usize = 128;
 /// Jobs that a search for a function or a text looks at, the newest ones: it has to look into each.
 const SEARCHED: usize = 8_000;
+/// Rate limits whose jobs are listed.
+const LIMITS: usize = 1_000;
 
 /// A list or registry, and how far it has been read.
 #[derive(Debug)]
@@ -31,6 +33,8 @@ struct Line {
     at: usize,
     /// Whether there is more.
     more: bool,
+    /// It holds jobs of any queue: only their hash tells which.
+    of_all: bool,
     /// When the oldest job that was read was made.
     oldest: Option<String>,
 }
@@ -57,26 +61,27 @@ impl Server {
             None => None,
             Some(after) => match self.outlines(&[after.as_str().to_owned()], false).await?.pop().flatten() {
                 Some(job) => Some((job.made, job.id)),
-                None => return Ok(JobsFound { jobs: Vec::new(), complete: true }),
+                None => return Ok(JobsFound { jobs: Vec::new(), complete: false }),
             },
         };
         let queues = match &filter.queue {
             Some(queue) => vec![queue.clone()],
             None => self.queues().await?,
         };
-        let mut homeless = match filter.state {
+        let mut limited = match filter.state {
             None | Some(JobState::Scheduled) => self.limited().await?,
-            Some(_) => BTreeSet::new(),
+            Some(_) => Vec::new(),
         };
-        homeless.extend(filter.text.clone());
-        let choice = Choice::new(filter, homeless);
-        let mut lines = self.lines(&queues, filter.state);
+        let mut complete = limited.len() <= LIMITS;
+        limited.truncate(LIMITS);
+        let choice = Choice::new(filter);
+        let mut lines = self.lines(&queues, filter.state, limited);
         if let Some((made, _)) = &mark {
             self.pass(&mut lines, made).await?;
         }
         let mut pool = self.strays(&lines, &choice).await?;
         let mut chosen: BTreeSet<Outline> = BTreeSet::new();
-        let (mut looked, mut complete) = (pool.len(), true);
+        let mut looked = pool.len();
         let is_wanted = |job: &Outline| {
             mark.as_ref().is_none_or(|(made, id)| (&job.made, &job.id) < (made, id)) && choice.wants(job)
         };
@@ -86,7 +91,7 @@ impl Server {
             if choice.searches() && looked >= SEARCHED {
                 // It looks no further; what it has seen of older ones is better than nothing.
                 chosen.extend(std::mem::take(&mut pool).into_values().filter(is_wanted));
-                complete = lines.iter().all(|line| !line.more);
+                complete &= lines.iter().all(|line| !line.more);
                 break;
             }
             if chosen.len() >= limit || lines.iter().all(|line| !line.more) {
@@ -96,11 +101,11 @@ impl Server {
         let ids: Vec<String> = chosen.into_iter().rev().take(limit).map(|job| job.id).collect();
         let mut found: BTreeMap<String, _> = self.read(&ids, what).await?.into_iter().collect();
         let found = ids.into_iter().filter_map(|id| found.remove_entry(&id)).collect();
-        Ok(JobsFound { jobs: self.with_outcomes(found, what).await?, complete })
+        Ok(JobsFound { jobs: self.with_outcomes(found, JobRecord::folded, what).await?, complete })
     }
 
-    fn lines(&self, queues: &[QueueName], state: Option<JobState>) -> Vec<Line> {
-        let line = |key, is_list| Line { key, is_list, at: 0, more: true, oldest: None };
+    fn lines(&self, queues: &[QueueName], state: Option<JobState>, limited: Vec<String>) -> Vec<Line> {
+        let line = |key, is_list| Line { key, is_list, at: 0, more: true, of_all: false, oldest: None };
         let of_queue = |queue: &QueueName| {
             let name = queue.as_str();
             let list = state
@@ -110,22 +115,27 @@ impl Server {
             let registries = registries.map(|(kind, _)| line(self.keys.registry(kind, name), false));
             list.into_iter().chain(registries).collect::<Vec<_>>()
         };
-        queues.iter().flat_map(of_queue).collect()
+        let limited = limited.into_iter().map(|key| Line { of_all: true, ..line(key, false) });
+        queues.iter().flat_map(of_queue).chain(limited).collect()
     }
 
-    /// Jobs that stand at no end that is read: those at the heads of lists, for what is put there is new, too;
-    /// those under rate limits; and the one whose whole id is searched for.
+    /// Jobs that stand at no end that is read: those at the heads of lists, for what is put there is new, too; and the
+    /// one whose whole id is searched for.
     async fn strays(&self, lines: &[Line], choice: &Choice<'_>) -> Result<BTreeMap<String, Outline>, Fault> {
         let mut commands = redis::pipe();
         for line in lines.iter().filter(|line| line.is_list) {
             commands.lrange(&line.key, 0, isize::try_from(SLACK).unwrap_or(isize::MAX));
         }
         let heads = self.lists(&commands, "list the heads of queues").await?;
-        let ids: BTreeSet<String> =
-            heads.into_iter().flatten().chain(choice.homeless.iter().cloned()).collect();
+        let ids: BTreeSet<String> = heads.into_iter().flatten().chain(choice.whole_id()).collect();
         let ids: Vec<String> = ids.into_iter().collect();
-        let found = self.outlines(&ids, choice.searches()).await?;
-        Ok(found.into_iter().flatten().map(|job| (job.id.clone(), job)).collect())
+        let found = self.outlines(&ids, choice.searches()).await?.into_iter().flatten();
+        let whole = choice.whole_id();
+        let stray = |mut job: Outline| {
+            job.homeless = whole.as_ref() == Some(&job.id);
+            (job.id.clone(), job)
+        };
+        Ok(found.map(stray).collect())
     }
 
     /// The lists that these commands answer with; none where nothing is asked.
@@ -133,7 +143,7 @@ impl Server {
         if commands.is_empty() {
             return Ok(Vec::new());
         }
-        self.link.ask(commands, || what.to_owned()).await
+        self.people.ask(commands, || what.to_owned()).await
     }
 
     /// Reads the next window of each line that has more; answers how many jobs were looked at.
@@ -154,7 +164,8 @@ impl Server {
         for (line, window) in open.iter_mut().zip(&windows) {
             line.at += window.len();
             line.more = window.len() == WINDOW;
-            for job in outlines.by_ref().take(window.len()).flatten() {
+            for mut job in outlines.by_ref().take(window.len()).flatten() {
+                job.homeless = line.of_all;
                 if line.oldest.as_ref().is_none_or(|oldest| job.made < *oldest) {
                     line.oldest = Some(job.made.clone());
                 }
@@ -178,7 +189,7 @@ impl Server {
                 commands.zcard(&line.key)
             };
         }
-        let lengths: Vec<usize> = self.link.ask(&commands, what).await?;
+        let lengths: Vec<usize> = self.people.ask(&commands, what).await?;
         let mut spans: Vec<(usize, usize)> = lengths.into_iter().map(|length| (0, length)).collect();
         while spans.iter().any(|(from, to)| to - from > SLACK / 2) {
             let mut commands = redis::pipe();

@@ -25,7 +25,7 @@ impl Server {
     pub(super) async fn queues(&self) -> Result<Vec<QueueName>, Fault> {
         let mut commands = redis::pipe();
         commands.smembers(self.keys.queues());
-        let (members,): (Vec<String>,) = self.link.ask(&commands, || "list queues".to_owned()).await?;
+        let (members,): (Vec<String>,) = self.people.ask(&commands, || "list queues".to_owned()).await?;
         let mut queues: Vec<QueueName> =
             members.iter().filter_map(|member| self.keys.queue_of(member)).map(QueueName::from).collect();
         queues.sort();
@@ -35,24 +35,17 @@ impl Server {
     /// One job.
     pub(super) async fn job(&self, id: &JobId) -> Result<Option<JobRecord>, Fault> {
         let found = self.read(&[id.as_str().to_owned()], || format!("look at job {id}")).await?;
-        self.with_outcomes(found, || format!("look at job {id}")).await.map(|mut records| records.pop())
+        let records = self.with_outcomes(found, |job| job, || format!("look at job {id}")).await;
+        records.map(|mut records| records.pop())
     }
 
-    /// Ids of all jobs that wait for a place under one of RQ's rate limits.
-    pub(super) async fn limited(&self) -> Result<BTreeSet<String>, Fault> {
-        let what = || "list jobs under rate limits".to_owned();
+    /// The keys of the jobs that wait for a place under RQ's rate limits, one for each limit; the last to come have the
+    /// highest scores.
+    pub(super) async fn limited(&self) -> Result<Vec<String>, Fault> {
         let mut commands = redis::pipe();
         commands.smembers(self.keys.limits());
-        let (limits,): (Vec<String>,) = self.link.ask(&commands, what).await?;
-        if limits.is_empty() {
-            return Ok(BTreeSet::new());
-        }
-        let mut commands = redis::pipe();
-        for limit in &limits {
-            commands.zrange(self.keys.limited(limit), 0, -1);
-        }
-        let found: Vec<Vec<String>> = self.link.ask(&commands, what).await?;
-        Ok(found.into_iter().flatten().collect())
+        let (limits,): (Vec<String>,) = self.people.ask(&commands, || "list rate limits".to_owned()).await?;
+        Ok(limits.iter().map(|limit| self.keys.limited(limit)).collect())
     }
 
     /// Ids of the newest jobs of a queue in a state, as far as its lists tell; `reach` of each list.
@@ -74,7 +67,8 @@ impl Server {
         for (kind, _) in PLACES.iter().filter(|(_, of)| state.is_none_or(|state| state == *of)) {
             commands.zrevrange(self.keys.registry(kind, name), 0, last);
         }
-        let found: Vec<Vec<String>> = self.link.ask(&commands, || format!("list jobs of `{queue}`")).await?;
+        let found: Vec<Vec<String>> =
+            self.people.ask(&commands, || format!("list jobs of `{queue}`")).await?;
         for member in found.into_iter().flatten() {
             ids.insert(member);
         }
@@ -93,7 +87,7 @@ impl Server {
             for id in some {
                 commands.hgetall(self.keys.job(id));
             }
-            let hashes: Vec<Option<Fields>> = self.link.ask_each(&mut commands, &what).await?;
+            let hashes: Vec<Option<Fields>> = self.people.ask_each(&mut commands, &what).await?;
             let hashes = hashes.into_iter().map(Option::unwrap_or_default);
             let mut again = Vec::new();
             for (id, hash) in some.iter().zip(hashes) {
@@ -108,7 +102,7 @@ impl Server {
                 for id in &again {
                     commands.hgetall(self.keys.job(id));
                 }
-                let hashes: Vec<Option<Fields>> = self.link.ask_each(&mut commands, &what).await?;
+                let hashes: Vec<Option<Fields>> = self.people.ask_each(&mut commands, &what).await?;
                 let hashes = hashes.into_iter().map(Option::unwrap_or_default);
                 let there = again.into_iter().zip(hashes).filter(|(_, hash)| !hash.is_empty());
                 found.extend(there.map(|(id, hash)| (id, Hash(hash))));
@@ -119,10 +113,11 @@ impl Server {
         Ok(found)
     }
 
-    /// Records with their newest outcome and, for jobs that Python scheduled, when they are due.
+    /// Records, each as `kept` leaves it, with their newest outcome and, for jobs that Python scheduled, when they are due.
     pub(super) async fn with_outcomes(
         &self,
         found: Vec<(String, Hash)>,
+        kept: impl Fn(JobRecord) -> JobRecord,
         what: impl Fn() -> String,
     ) -> Result<Vec<JobRecord>, Fault> {
         let mut records = Vec::with_capacity(found.len());
@@ -134,13 +129,14 @@ impl Server {
                 commands.cmd("XREVRANGE").arg(self.keys.results(id)).arg("+").arg("-").arg("COUNT").arg(1);
                 commands.zscore(self.keys.registry("scheduled", hash.queue()), id);
             }
-            let answers: Vec<Option<redis::Value>> = self.link.ask_each(&mut commands, &what).await?;
+            let answers: Vec<Option<redis::Value>> = self.people.ask_each(&mut commands, &what).await?;
             let mut answers = answers.into_iter().map(Option::unwrap_or_default);
             for (id, hash) in some {
                 let last = answers.next().and_then(last_outcome);
                 let due: Option<f64> =
                     answers.next().and_then(|value| redis::from_redis_value(value).ok().flatten());
-                let (mut record, _) = hash.record(&id, last.as_ref(), &self.limits);
+                let (record, _) = hash.record(&id, last.as_ref(), &self.limits);
+                let mut record = kept(record);
                 if record.state == JobState::Scheduled && record.due_at.is_none() {
                     record.due_at = due.and_then(|score| wire::from_millis((score * 1000.0) as i64));
                 }

@@ -72,7 +72,7 @@ pub fn open(settings: &RqSettings) -> Result<Arc<dyn Broker>, Fault> {
         ..codec::Limits::default()
     };
     let server = server::Server::new(
-        link::Link::new(client.clone()),
+        [link::Link::new(client.clone()), link::Link::new(client.clone())],
         keys::Keys::new(&settings.prefix),
         workers,
         limits,

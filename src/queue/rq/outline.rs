@@ -1,7 +1,5 @@
 //! As much of a job as a list needs to know before it chooses: thousands are looked at for one page.
 
-use std::collections::BTreeSet;
-
 use super::codec::Heads;
 use super::look::AT_ONCE;
 use super::server::Server;
@@ -21,6 +19,9 @@ pub(super) struct Outline {
     status: String,
     /// Its function, where that was asked for.
     kind: Option<String>,
+    /// It was found besides the queues' lists, under a rate limit or by its whole id: only its hash tells which queue it is
+    /// of.
+    pub(super) homeless: bool,
 }
 
 /// What is asked of a hash: when, where, how, and perhaps the call.
@@ -30,14 +31,16 @@ type Parts = (Option<Vec<u8>>, Option<Vec<u8>>, Option<Vec<u8>>, Option<Vec<u8>>
 pub(super) struct Choice<'a> {
     filter: &'a JobFilter,
     text: Option<String>,
-    /// Jobs that are looked for besides those in the queues' lists, under rate limits or by their whole id: only their hash
-    /// tells which queue they are of.
-    pub(super) homeless: BTreeSet<String>,
 }
 
 impl<'a> Choice<'a> {
-    pub(super) fn new(filter: &'a JobFilter, homeless: BTreeSet<String>) -> Self {
-        Self { filter, text: filter.text.as_ref().map(|text| text.to_ascii_lowercase()), homeless }
+    pub(super) fn new(filter: &'a JobFilter) -> Self {
+        Self { filter, text: filter.text.as_ref().map(|text| text.to_ascii_lowercase()) }
+    }
+
+    /// The id of the job, if the text is one.
+    pub(super) fn whole_id(&self) -> Option<String> {
+        self.filter.text.clone()
     }
 
     /// Whether the function has to be known.
@@ -48,8 +51,7 @@ impl<'a> Choice<'a> {
     /// Whether a job is asked for.
     pub(super) fn wants(&self, job: &Outline) -> bool {
         let kind = job.kind.as_deref().unwrap_or_default();
-        let of_queue =
-            |queue: &crate::job::QueueName| queue.as_str() == job.queue || !self.homeless.contains(&job.id);
+        let of_queue = |queue: &crate::job::QueueName| queue.as_str() == job.queue || !job.homeless;
         let has = |of: &str, text: &str| of.to_ascii_lowercase().contains(text);
         self.filter.queue.as_ref().is_none_or(of_queue)
             && self.filter.state.is_none_or(|state| job.state() == state)
@@ -97,7 +99,7 @@ impl Server {
                 commands.hmget(self.keys.job(id), &fields);
             }
             let answers: Vec<Option<Parts>> =
-                self.link.ask_each(&mut commands, || format!("list {} jobs", ids.len())).await?;
+                self.people.ask_each(&mut commands, || format!("list {} jobs", ids.len())).await?;
             for (id, parts) in some.iter().zip(answers) {
                 let (made, queue, status, data) = parts.unwrap_or_default();
                 let text = |bytes: Option<Vec<u8>>| String::from_utf8(bytes?).ok();
@@ -111,6 +113,7 @@ impl Server {
                     queue: text(queue).unwrap_or_default(),
                     status: text(status).unwrap_or_default(),
                     kind: kinds.then_some(data).map(kind),
+                    homeless: false,
                 }));
             }
         }

@@ -20,15 +20,16 @@ impl Server {
     pub(super) async fn open_of(&self, ids: &[JobId]) -> Result<Vec<JobRecord>, Fault> {
         let ids: Vec<String> = ids.iter().map(JobId::to_string).collect();
         let found = self.read(&ids, || format!("look at {} jobs", ids.len())).await?;
-        let record = |(id, hash): (String, wire::Hash)| hash.record(&id, None, &self.limits).0;
+        let record = |(id, hash): (String, wire::Hash)| hash.record(&id, None, &self.limits).0.folded();
         Ok(found.into_iter().map(record).filter(|job| job.state.is_open()).collect())
     }
 
     /// Jobs of a function that can still run.
     pub(super) async fn open_jobs(&self, kind: &KindName) -> Result<Vec<JobRecord>, Fault> {
         let mut of_kind = BTreeSet::new();
-        let limited: Vec<String> = self.limited().await?.into_iter().collect();
-        self.glance(&limited, kind, &mut of_kind).await?;
+        for limited in self.limited().await? {
+            self.search_limited(&limited, kind, &mut of_kind).await?;
+        }
         for queue in self.queues().await? {
             self.search_waiting(&queue, kind, &mut of_kind).await?;
             let mut members = BTreeSet::new();
@@ -59,12 +60,33 @@ impl Server {
             let mut commands = redis::pipe();
             commands.lrange(&list, last + 1 - WINDOW, last);
             let (ids,): (Vec<String>,) =
-                self.link.ask(&commands, || format!("search the queue `{queue}`")).await?;
+                self.people.ask(&commands, || format!("search the queue `{queue}`")).await?;
             self.glance(&ids, kind, of_kind).await?;
             if isize::try_from(ids.len()).unwrap_or(WINDOW) < WINDOW {
                 return Ok(());
             }
             last -= WINDOW;
+        }
+    }
+
+    /// Counts from the newest, for the oldest leave.
+    async fn search_limited(
+        &self,
+        limited: &str,
+        kind: &KindName,
+        of_kind: &mut BTreeSet<String>,
+    ) -> Result<(), Fault> {
+        let mut at = 0;
+        loop {
+            let mut commands = redis::pipe();
+            commands.zrevrange(limited, at, at + WINDOW - 1);
+            let (ids,): (Vec<String>,) =
+                self.people.ask(&commands, || "search jobs under rate limits".to_owned()).await?;
+            self.glance(&ids, kind, of_kind).await?;
+            if isize::try_from(ids.len()).unwrap_or(WINDOW) < WINDOW {
+                return Ok(());
+            }
+            at += WINDOW;
         }
     }
 
@@ -81,7 +103,7 @@ impl Server {
                 commands.hmget(self.keys.job(id), &["status", "data"]);
             }
             let found: Vec<Option<Glance>> =
-                self.link.ask_each(&mut commands, || format!("look for jobs of {kind}")).await?;
+                self.people.ask_each(&mut commands, || format!("look for jobs of {kind}")).await?;
             for (id, glance) in some.iter().zip(found) {
                 let (status, data) = glance.unwrap_or_default();
                 let status = String::from_utf8(status.unwrap_or_default()).unwrap_or_default();

@@ -6,7 +6,7 @@ use parking_lot::Mutex;
 use redis::ScriptInvocation;
 use serde::Serialize;
 
-use super::codec::{Limits, Serializer};
+use super::codec::{self, Limits, Serializer};
 use super::ending::ending;
 use super::keys::Keys;
 use super::link::Link;
@@ -16,7 +16,7 @@ use super::steps::FIRST_LOOK;
 use super::wire::{self, Hash};
 use super::workers::Workers;
 use crate::fault::{Fault, FaultKind};
-use crate::job::{ExecutionId, JobId, JobState, NewJob, ProcessId, QueueEnd, QueueName};
+use crate::job::{Args, ArgsError, ExecutionId, JobId, JobState, NewJob, ProcessId, QueueEnd, QueueName};
 use crate::queue::delivery::{Delivery, Enqueued, Settled, Settlement};
 
 /// A hash as a script answers it.
@@ -30,6 +30,8 @@ type Taken =
 /// What the calls share.
 pub(super) struct Server {
     pub(super) link: Link,
+    /// The way for what people look at: a long answer holds up no settlement.
+    pub(super) people: Link,
     pub(super) scripts: Scripts,
     pub(super) keys: Keys,
     pub(super) workers: Workers,
@@ -71,9 +73,10 @@ pub(super) struct Ended {
 }
 
 impl Server {
-    pub(super) fn new(link: Link, keys: Keys, workers: Workers, limits: Limits) -> Self {
+    pub(super) fn new([link, people]: [Link; 2], keys: Keys, workers: Workers, limits: Limits) -> Self {
         Self {
             link,
+            people,
             scripts: Scripts::new(),
             keys,
             workers,
@@ -172,12 +175,21 @@ impl Server {
         fields: Fields,
     ) -> Delivery {
         let hash = Hash(fields);
-        let (mut job, serializer) = hash.record(id, None, &self.limits);
+        let (job, serializer) = hash.record(id, None, &self.limits);
+        let mut job = job.folded();
         job.queue = queue.clone();
         self.lent
             .lock()
             .insert(execution.clone(), Out { id: id.to_owned(), hash, serializer, is_asked: false });
         Delivery { job, execution }
+    }
+
+    /// The arguments of a delivery that is out; none of one that is not remembered.
+    pub(super) fn unfold(&self, delivery: &Delivery) -> Option<Result<Args, ArgsError>> {
+        let lent = self.lent.lock();
+        let data = lent.get(&delivery.execution)?.hash.0.get("data")?.clone();
+        drop(lent);
+        Some(codec::decode_call(&data, &self.limits).map(|call| call.args).map_err(|call| call.error))
     }
 
     /// The same of one that is only looked at: nothing is remembered of it.
@@ -188,7 +200,8 @@ impl Server {
         id: &str,
         fields: Fields,
     ) -> Delivery {
-        let (mut job, _) = Hash(fields).record(id, None, &self.limits);
+        let (job, _) = Hash(fields).record(id, None, &self.limits);
+        let mut job = job.folded();
         job.queue = queue.clone();
         Delivery { job, execution }
     }

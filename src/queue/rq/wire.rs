@@ -14,6 +14,9 @@ use crate::job::{JobId, JobRecord, JobState, KindName, Limit, NewJob, QueueName,
 /// The kind of a job whose call cannot be read.
 pub(super) const UNREADABLE: &str = "(unreadable)";
 
+/// Bytes of memory that the meta of a job may take: it travels with every record, and is not counted there.
+const META: usize = 1 << 20;
+
 /// The fields of a hash.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Hash(pub(super) HashMap<String, Vec<u8>>);
@@ -124,7 +127,8 @@ impl Hash {
 
     /// One that cannot be read stays on the server as it is, and nobody here sees it.
     fn meta(&self, limits: &Limits) -> Map<String, Value> {
-        let read = self.0.get("meta").and_then(|bytes| codec::decode_meta(bytes, limits).ok());
+        let limits = Limits { memory: limits.memory.min(META), ..*limits };
+        let read = self.0.get("meta").and_then(|bytes| codec::decode_meta(bytes, &limits).ok());
         read.map(|(meta, _)| meta).unwrap_or_default()
     }
 }

@@ -1,0 +1,54 @@
+//! What lies in Redis is small, and large once it is expanded: it must not cost the process more memory than it may.
+
+use serde_json::json;
+use tikkun::job::JobState;
+
+use crate::place::{Place, plain};
+use crate::process::Service;
+
+const MIB: usize = 1 << 20;
+const BOMBS: usize = 10;
+
+/// The most memory that the process has had so far, in MiB.
+fn peak(service: &Service) -> usize {
+    let status = std::fs::read_to_string(format!("/proc/{}/status", service.process.pid())).unwrap();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
+    line.trim().trim_end_matches(" kB").parse::<usize>().unwrap() >> 10
+}
+
+/// Payloads that are some 14 KiB in Redis and 14 MiB in memory.
+async fn enqueue_bombs(place: &Place) {
+    let text = "a".repeat(14 * MIB);
+    for number in 0..BOMBS {
+        place.enqueue(&[plain(&format!("bomb-{number}"), "default", "tikkun.noop", json!(text))]).await;
+    }
+}
+
+#[tokio::test]
+async fn jobs_in_hand_take_no_more_memory_than_their_budget() {
+    let place = Place::forgetful().await;
+    enqueue_bombs(&place).await;
+    let start = place.service().set("TIKKUN_WORKER__PAYLOAD_BUDGET", "16MiB");
+    // What a thread has given back is not kept for that thread alone: what is measured is what is held.
+    let start = start.set("MALLOC_ARENA_MAX", "1");
+    let service = start.start().await;
+    for number in 0..BOMBS {
+        let job = place.becomes(&format!("bomb-{number}"), JobState::Failed).await;
+        let error = job.error.unwrap();
+        assert!(error.contains("aaa") && error.contains("registered: "), "it was looked at: {error:.300}");
+    }
+    // All of them together, twice, are 280 MiB; the process itself and what passes by have wide room.
+    let peak = peak(&service);
+    assert!(peak < 200, "it took {peak} MiB");
+}
+
+#[tokio::test]
+async fn a_payload_that_never_fits_fails_in_words_and_holds_up_no_other() {
+    let place = Place::forgetful().await;
+    enqueue_bombs(&place).await;
+    place.enqueue(&[plain("plain", "default", "tikkun.echo", json!(1))]).await;
+    let _service = place.service().set("TIKKUN_WORKER__PAYLOAD_BUDGET", "1MiB").start().await;
+    place.becomes("plain", JobState::Finished).await;
+    let error = place.becomes("bomb-0", JobState::Failed).await.error.unwrap();
+    assert!(error.contains("have 1048576 bytes for theirs (worker.payload_budget)"), "{error:.300}");
+}
