@@ -39,6 +39,7 @@ from __future__ import annotations
 
 import argparse
 import base64
+import contextlib
 import decimal
 import functools
 import enum
@@ -59,6 +60,7 @@ import rq
 from redis import Redis
 from rq import Queue, Retry, Worker
 from rq.command import send_kill_horse_command, send_shutdown_command, send_stop_job_command
+from rq.exceptions import NoSuchJobError
 from rq.job import Callback, Dependency, Job
 from rq.registry import (
     CanceledJobRegistry,
@@ -448,6 +450,9 @@ def cmd_wait(client: Client, args: argparse.Namespace) -> Any:
     while True:
         job = client.job(args.job_id)
         if plain(job.get_status()) in wanted:
+            # Its other fields were read before the status; one that is gone meanwhile is told as it was.
+            with contextlib.suppress(NoSuchJobError):
+                job = client.job(args.job_id)
             return describe_job(job)
         if time.monotonic() >= deadline:
             report = describe_job(job)
