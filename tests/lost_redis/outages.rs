@@ -19,6 +19,10 @@ async fn zombie_consumer_every_queue_is_served_again_and_nobody_begins_again() {
     let row = place.ground.plain_row(&tenant).await;
     let start = place.service().set("TIKKUN_DELETION__THROTTLE", "300ms");
     let mut fleet = [start.start().await, start.start().await];
+    for one in &mut fleet {
+        // One without a lease has no queue yet that could be lost.
+        one.until("readiness", async |one| (one.get("/readyz").status == 200).then_some(())).await;
+    }
     place.enqueue_row("entry", row).await;
     place.ground.processed(&mut fleet[0], row, 20).await;
     let long = outage.as_secs_f64() + 6.0;
@@ -54,7 +58,7 @@ async fn zombie_consumer_every_queue_is_served_again_and_nobody_begins_again() {
         }
         one.says("✓ the lease is renewed (recovered!)").await;
         assert_eq!(one.restarts(), 0, "the log's end:\n{}", one.process.tail());
-        one.call("GET", "/readyz", &[]).expect(200);
+        one.until("readiness", async |one| (one.get("/readyz").status == 200).then_some(())).await;
     }
     let row = place.ground.completed(&mut fleet[0], row, &tenant).await;
     assert_eq!(row.attempt, 1, "a lease that nobody could renew is no death");
