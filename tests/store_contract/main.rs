@@ -76,8 +76,6 @@ macro_rules! contract {
                 an_attachment_whose_pointer_a_trigger_keeps_stays
                 an_object_that_a_copy_of_its_attachment_takes_over_stays
                 a_live_receipt_that_a_trigger_links_to_an_attachment_keeps_it
-                a_receipt_that_a_trigger_moves_to_another_tenant_is_set_aside
-                a_receipt_that_a_trigger_removes_is_set_aside
                 a_cursor_that_a_trigger_keeps_is_a_fault_and_nothing_happened
                 what_may_keep_rows_is_named
                 a_completed_row_says_what_is_missing_or_nothing

@@ -698,25 +698,6 @@ async fn a_receipt_that_a_deferred_trigger_revives_at_the_commit_is_set_aside() 
 }
 
 #[tokio::test]
-async fn a_receipt_that_a_statements_trigger_revives_is_set_aside() {
-    let rig = postgres().await;
-    rig.seed(9).await;
-    rig.run(
-        "create function revive() returns trigger language plpgsql as
-         $$ begin
-             if pg_trigger_depth() = 1 then update receipts set is_deleted = false where id = 4; end if;
-             return null;
-         end $$;
-         create trigger revive after update on receipts for each statement execute function revive()",
-    )
-    .await;
-    let job = rig.started().await;
-    let batch = rig.good_batch(&job, 50, Pass::Forward).await;
-    assert_eq!(rig.live(TENANT).await, [4]);
-    assert_eq!((batch.deleted, batch.set_aside.len(), rig.attachments().await), (8, 1, vec![4]));
-}
-
-#[tokio::test]
 async fn a_live_receipt_keeps_its_attachment_where_no_foreign_key_holds_it() {
     let rig = postgres().await;
     rig.run(

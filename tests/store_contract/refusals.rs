@@ -220,20 +220,6 @@ pub async fn a_live_receipt_that_a_trigger_links_to_an_attachment_keeps_it(rig: 
     assert_eq!((rig.live(TENANT).await, rig.attachments().await), (vec![30], vec![4]));
 }
 
-pub async fn a_receipt_that_a_trigger_moves_to_another_tenant_is_set_aside(rig: &Rig) {
-    rig.seed(20).await;
-    let shift = "update receipts set business_id = 790 where id = new.id";
-    rig.raw.after("update", "receipts", "new.id in (4, 11) and new.business_id = 789", shift).await;
-    two_of_twenty_stay(rig, &rig.started().await).await;
-}
-
-pub async fn a_receipt_that_a_trigger_removes_is_set_aside(rig: &Rig) {
-    rig.seed(20).await;
-    let purge = "delete from receipts where id = new.id";
-    rig.raw.after("update", "receipts", "new.id in (4, 11)", purge).await;
-    two_of_twenty_stay(rig, &rig.started().await).await;
-}
-
 pub async fn a_cursor_that_a_trigger_keeps_is_a_fault_and_nothing_happened(rig: &Rig) {
     rig.seed(3).await;
     let job = rig.started().await;

@@ -360,7 +360,8 @@ mod tests {
     use crate::store::sqlite::references::queries_without_references;
 
     /// What may be read from end to end: the batch itself, never a table.
-    const SMALL: [&str; 13] = [
+    const SMALL: [&str; 14] = [
+        "CONSTANT",
         "json_each",
         "one",
         "gone",
