@@ -74,6 +74,10 @@ impl Receipts for Hindering {
         self.inner.hindrances().await
     }
 
+    async fn may_be_hidden(&self) -> Result<bool, Fault> {
+        self.inner.may_be_hidden().await
+    }
+
     async fn set_aside(&self, job: BackgroundJobId, max: u32) -> Result<Vec<SetAside>, Fault> {
         self.inner.set_aside(job, max).await
     }

@@ -159,7 +159,8 @@ impl Deletion<'_> {
         let row = patiently(self.ctx, Until::Asked, || self.jobs.get(id)).await?;
         let Some(row) = row else { return Ok(Outcome::All) };
         let set_aside = patiently(self.ctx, Until::Asked, || self.receipts.set_aside(id, 1)).await?;
-        Ok(Outcome::of(&row.progress, set_aside.first(), &row.cursor))
+        let hidden = patiently(self.ctx, Until::Asked, || self.receipts.may_be_hidden()).await?;
+        Ok(Outcome::of(&row.progress, set_aside.first(), &row.cursor, hidden))
     }
 
     /// The row's own counters, which all attempts together have made. The row is completed already: a

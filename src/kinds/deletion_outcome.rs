@@ -4,6 +4,10 @@ use crate::job::Progress;
 use crate::job::background::Cursor;
 use crate::store::SetAside;
 
+/// What is not seen cannot be deleted, nor counted.
+const HIDDEN: &str = "a policy of row security on receipts may hide some from the role of this service, and hidden ones \
+    are not deleted; `tikkun doctor` names it";
+
 /// All of what was asked for, some, or nothing.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Outcome {
@@ -16,8 +20,14 @@ pub(super) enum Outcome {
 }
 
 impl Outcome {
-    /// From the row's counters, the first receipt that was set aside, and what the cursor says was left alone and kept.
-    pub(super) fn of(progress: &Progress, set_aside: Option<&SetAside>, cursor: &Cursor) -> Self {
+    /// From the row's counters, the first receipt that was set aside, what the cursor says was left alone and kept, and
+    /// whether the database may have `hidden` receipts.
+    pub(super) fn of(
+        progress: &Progress,
+        set_aside: Option<&SetAside>,
+        cursor: &Cursor,
+        hidden: bool,
+    ) -> Self {
         let Progress { total, processed, succeeded, failed } = *progress;
         let mut missing = Vec::new();
         if failed > 0 {
@@ -39,7 +49,10 @@ impl Outcome {
             ));
         }
         missing.extend(cursor.left.as_ref().map(ToString::to_string));
-        if total > 0 && succeeded <= 0 {
+        if hidden {
+            missing.push(HIDDEN.to_owned());
+        }
+        if (total > 0 || hidden) && succeeded <= 0 {
             missing.insert(0, format!("none of {total} receipts was deleted"));
             return Self::Nothing(missing.join("; "));
         }
@@ -63,9 +76,9 @@ mod tests {
 
     #[test]
     fn all_is_all_and_leaves_nothing_to_say() {
-        assert_eq!(Outcome::of(&progress(300, 300, 0), None, &Cursor::default()), Outcome::All);
+        assert_eq!(Outcome::of(&progress(300, 300, 0), None, &Cursor::default(), false), Outcome::All);
         assert_eq!(
-            Outcome::of(&progress(0, 0, 0), None, &Cursor::default()),
+            Outcome::of(&progress(0, 0, 0), None, &Cursor::default(), false),
             Outcome::All,
             "nothing was asked for"
         );
@@ -74,16 +87,16 @@ mod tests {
     #[test]
     fn some_says_how_many_are_missing_and_the_first_reason() {
         let text = "50 of 500 receipts could not be deleted; the first, receipt 3: this row is sealed";
-        let outcome = Outcome::of(&progress(500, 450, 50), Some(&sealed()), &Cursor::default());
+        let outcome = Outcome::of(&progress(500, 450, 50), Some(&sealed()), &Cursor::default(), false);
         assert_eq!(outcome, Outcome::Some(text.into()));
-        let Outcome::Some(text) = Outcome::of(&progress(300, 200, 0), None, &Cursor::default()) else {
+        let Outcome::Some(text) = Outcome::of(&progress(300, 200, 0), None, &Cursor::default(), false) else {
             panic!()
         };
         assert!(text.starts_with("100 of 300 receipts that were counted"), "{text}");
         let kept = AttachmentsKept { count: 7, reason: "a guard".into() };
         let left = LeftAlone { receipts: 2, because: "because they came later".into() };
         let cursor = Cursor { attachments_kept: Some(kept), left: Some(left), ..Cursor::default() };
-        let Outcome::Some(text) = Outcome::of(&progress(9, 9, 0), None, &cursor) else { panic!() };
+        let Outcome::Some(text) = Outcome::of(&progress(9, 9, 0), None, &cursor, false) else { panic!() };
         assert_eq!(
             text,
             "7 attachments of deleted receipts are still there, with their objects: a guard; 2 receipts were left alone \
@@ -92,13 +105,29 @@ mod tests {
     }
 
     #[test]
+    fn receipts_that_may_be_hidden_are_never_all() {
+        let Outcome::Some(text) = Outcome::of(&progress(8, 8, 0), None, &Cursor::default(), true) else {
+            panic!()
+        };
+        assert!(text.starts_with("a policy of row security on receipts may hide some"), "{text}");
+        let Outcome::Nothing(text) = Outcome::of(&progress(0, 0, 0), None, &Cursor::default(), true) else {
+            panic!()
+        };
+        assert!(text.starts_with("none of 0 receipts was deleted; a policy"), "{text}");
+    }
+
+    #[test]
     fn nothing_is_a_failure_with_its_first_reason() {
-        let Outcome::Nothing(text) = Outcome::of(&progress(300, 0, 300), Some(&sealed()), &Cursor::default())
+        let Outcome::Nothing(text) =
+            Outcome::of(&progress(300, 0, 300), Some(&sealed()), &Cursor::default(), false)
         else {
             panic!()
         };
         assert!(text.starts_with("none of 300 receipts was deleted; 300 of 300"), "{text}");
         assert!(text.ends_with("receipt 3: this row is sealed"), "{text}");
-        assert!(matches!(Outcome::of(&progress(300, 0, 0), None, &Cursor::default()), Outcome::Nothing(_)));
+        assert!(matches!(
+            Outcome::of(&progress(300, 0, 0), None, &Cursor::default(), false),
+            Outcome::Nothing(_)
+        ));
     }
 }

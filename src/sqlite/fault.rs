@@ -14,6 +14,8 @@ mod code {
     pub(super) const READONLY: i64 = 8;
     pub(super) const INTERRUPT: i64 = 9;
     pub(super) const IOERR: i64 = 10;
+    /// Also what SQLite makes of a read that failed: the file may be as good as ever.
+    pub(super) const CORRUPT: i64 = 11;
     pub(super) const FULL: i64 = 13;
     pub(super) const CANTOPEN: i64 = 14;
     pub(super) const PROTOCOL: i64 = 15;
@@ -75,6 +77,7 @@ fn kind_of_code(primary: i64) -> FaultKind {
         | code::NOMEM
         | code::READONLY
         | code::IOERR
+        | code::CORRUPT
         | code::FULL
         | code::CANTOPEN
         | code::NOLFS => FaultKind::Unavailable,
@@ -91,8 +94,9 @@ mod tests {
         for passes_soon in [code::BUSY, 517 & 0xff, code::LOCKED, code::INTERRUPT] {
             assert_eq!(kind_of_code(passes_soon), FaultKind::Retryable, "{passes_soon}");
         }
-        let disk =
-            [code::FULL, code::IOERR, 778 & 0xff, code::READONLY, code::CANTOPEN, code::NOMEM, code::PERM];
+        let disk = [code::FULL, code::IOERR, 778 & 0xff, 8458 & 0xff, code::CORRUPT, code::READONLY]
+            .into_iter()
+            .chain([code::CANTOPEN, code::NOMEM, code::PERM]);
         for disk in disk {
             assert_eq!(kind_of_code(disk), FaultKind::Unavailable, "{disk}");
         }

@@ -17,6 +17,8 @@ const SOON: TimeDelta = TimeDelta::seconds(60);
 const ZONE: TimeDelta = TimeDelta::hours(14);
 /// With nothing to compare it to, a creation time counts for nothing, whatever it is.
 const EVER: TimeDelta = TimeDelta::days(365_000);
+/// Zones behind UTC are at least so far behind, by whole and half hours.
+const HOUR: TimeDelta = TimeDelta::hours(1);
 /// Zones differ from UTC by whole quarters of an hour, in seconds.
 const QUARTER: i64 = 900;
 
@@ -84,8 +86,9 @@ impl Known {
         let quarters = (ahead.num_seconds() + QUARTER / 2).div_euclid(QUARTER);
         let zone = TimeDelta::seconds(quarters * QUARTER);
         let fits = (ahead - zone).abs() <= SOON && zone.abs() <= ZONE;
+        let behind = zone <= -HOUR && (quarters % 2) == 0;
         // A row that seems to be hours older is so, unless the database itself may have written the time of a zone.
-        if fits && (zone >= TimeDelta::zero() || self.clocks.row_in_zone) {
+        if fits && (zone >= TimeDelta::zero() || (behind && self.clocks.row_in_zone)) {
             RowTime::Ahead(zone)
         } else {
             RowTime::Older
@@ -96,6 +99,11 @@ impl Known {
     fn soon(&self) -> Option<RowTime> {
         let entry = self.entry.filter(|entry| (self.look.at - *entry).abs() <= SOON)?;
         Some(self.row_time(entry)).filter(|time| *time != RowTime::Older)
+    }
+
+    /// A row that is older than its entry by whole hours, as if by the time of a zone.
+    fn seems_behind(&self) -> bool {
+        matches!(self.soon(), Some(RowTime::Ahead(zone)) if zone < TimeDelta::zero())
     }
 
     /// The request was not made later than this.
@@ -168,15 +176,24 @@ pub(super) async fn bound(
     now: DateTime<Utc>,
 ) -> Result<(Cursor, i64), Fault> {
     let look = first_look(tx, job, now).await?;
-    let known = Known { look, entry, row: job.created_at, clocks: tx.clocks().await? };
-    let reading = known.reading();
-    let seen = tx.seen(job.business_id, look.newest_id, &reading).await?;
+    let mut known = Known { look, entry, row: job.created_at, clocks: tx.clocks().await? };
+    let mut reading = known.reading();
+    let mut seen = tx.seen(job.business_id, look.newest_id, &reading).await?;
+    if seen.other_clock && known.seems_behind() {
+        // No receipt shows the zone that the row seems to be in: more likely its entry was made anew after whole hours.
+        known.clocks.row_in_zone = false;
+        reading = known.reading();
+        seen = tx.seen(job.business_id, look.newest_id, &reading).await?;
+    }
     let first_after = seen.first_after.filter(|_| !seen.other_clock);
     let upper = first_after.map_or(look.newest_id, |first| look.newest_id.min(first - 1));
-    let dated = Dated { until: reading.possible, undated: reading.undated };
-    let dated = (!reading.undated || seen.by_hand > 0).then_some(dated);
-    let covered = match dated {
-        None if upper == look.newest_id => seen.live,
+    // On one clock, what gets a low id later, which was given out again, is known by its time.
+    let exact = known.row.filter(|_| known.clocks.comparable);
+    let dated = Dated { until: exact.unwrap_or(reading.possible), undated: reading.undated };
+    let all = reading.undated && seen.by_hand == 0;
+    let dated = (exact.is_some() || !all).then_some(dated);
+    let covered = match upper == look.newest_id {
+        true if all => seen.live,
         _ => tx.covered(job.business_id, Some(upper), dated.as_ref()).await?.0,
     };
     let left = LeftAlone { receipts: seen.live - covered, because: known.because(&reading) };
@@ -240,6 +257,9 @@ mod tests {
         assert_eq!((ahead.reading().after, ahead.reading().clock_until), (Some(at(120)), at(121)));
         let behind = Known { row: Some(at(-300)), ..known(0) };
         assert!(!behind.reading().undated, "it may be five hours old");
+        let half_an_hour =
+            Known { row: Some(at(-30)), clocks: Clocks { row_in_zone: true, ..UNKNOWN }, ..known(0) };
+        assert!(!half_an_hour.reading().undated, "no zone is half an hour behind UTC");
         let by_the_database = Known { clocks: Clocks { row_in_zone: true, ..UNKNOWN }, ..behind };
         let reading = by_the_database.reading();
         assert_eq!((reading.after, reading.clock_until, reading.undated), (Some(at(-300)), at(-299), true));

@@ -75,6 +75,7 @@ count! {
         count_live(business_id: BusinessId) -> i64;
         set_aside(job: BackgroundJobId, max: u32) -> Vec<SetAside>;
         hindrances() -> Vec<String>;
+        may_be_hidden() -> bool;
         plan(business_id: BusinessId, target: &BlobTarget) -> DeletionPlan;
     }
 }

@@ -98,6 +98,9 @@ pub trait Receipts: Send + Sync + 'static {
     /// `background_jobs` from being made, each as `trigger guard on receipts`.
     async fn hindrances(&self) -> Result<Vec<String>, Fault>;
 
+    /// Whether the database may hide receipts from us, so that it cannot be told whether any is left.
+    async fn may_be_hidden(&self) -> Result<bool, Fault>;
+
     /// What a deletion of this tenant's receipts would do if it were requested now, by the rules of the
     /// batch. Reads only: one look at one moment, however many receipts there are.
     async fn plan(&self, business_id: BusinessId, target: &BlobTarget) -> Result<DeletionPlan, Fault>;

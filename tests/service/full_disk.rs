@@ -4,6 +4,7 @@ use std::fs;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::Duration;
 
 use serde_json::{Value, json};
 use tikkun::job::{Args, NewJob};
@@ -161,6 +162,67 @@ async fn ride_out_idle(disk: Disk, folder: tempfile::TempDir) {
         ground.broker().await.enqueue(&[sleeping(&id)]).await.unwrap();
         service.says(&format!("JOB PICKED queue='default' job_id={id}")).await;
     }
+    drop((service, ground));
+    drop(disk);
+}
+
+/// Whoever is told to leave on a full disk leaves, whoever starts on one is no mistake, and nothing is lost by either.
+#[tokio::test]
+async fn service_leaves_and_starts_on_a_full_disk() {
+    let mount = tempfile::tempdir().unwrap();
+    let disk = Disk::small(mount.path());
+    if matches!(disk, Disk::Limited) {
+        return;
+    }
+    let ground = Ground::in_folder(tempfile::tempdir_in(mount.path()).unwrap()).await;
+    let tenant = ground.tenant(7, 200).await;
+    let start = ground.service().set("TIKKUN_DIAGNOSTICS__ENABLED", "true");
+    let start = start.set("TIKKUN_DELETION__THROTTLE", "100ms").set("TIKKUN_SERVICE__DRAIN_TIMEOUT", "5s");
+    let mut service = start.start().await;
+    let row = service.delete_all(7);
+    ground.processed(&mut service, row, 20).await;
+    disk.fill(&service);
+    refuses_writes(&mut service).await;
+    assert_eq!(service.terminate().await, Some(0));
+    // What the end of the first has made room for is taken as well.
+    disk.fill(&service);
+    let mut early = start.spawn();
+    let ended = early
+        .until("a service that serves or ends", async |early| {
+            early.ended().map(|status| status.code()).or_else(|| early.address().map(|_| None))
+        })
+        .await;
+    assert_ne!(ended, Some(2), "a service manager starts it again");
+    drop(early);
+    disk.make_room(&service);
+    let mut next = start.start().await;
+    ground.completed(&mut next, row, &tenant).await;
+    takes_writes(&mut next).await;
+    drop((service, next, ground));
+    drop(disk);
+}
+
+/// Room comes and goes many times while a deletion runs: each batch is whole or not at all.
+#[tokio::test]
+async fn disk_that_fills_again_and_again_costs_nothing_but_time() {
+    let mount = tempfile::tempdir().unwrap();
+    let disk = Disk::small(mount.path());
+    let ground = Ground::in_folder(tempfile::tempdir_in(mount.path()).unwrap()).await;
+    let tenant = ground.tenant(7, 400).await;
+    let start = ground.service().set("TIKKUN_DIAGNOSTICS__ENABLED", "true");
+    let start = start.set("TIKKUN_DELETION__BATCH", "5").set("TIKKUN_DELETION__THROTTLE", "20ms");
+    let mut service = disk.start(start).start().await;
+    let row = service.delete_all(7);
+    ground.processed(&mut service, row, 20).await;
+    for round in 0..12_u64 {
+        disk.fill(&service);
+        // Each time at another moment of a batch.
+        tokio::time::sleep(Duration::from_millis(37 * round % 290)).await;
+        disk.make_room(&service);
+        tokio::time::sleep(Duration::from_millis(53 * round % 190)).await;
+    }
+    ground.completed(&mut service, row, &tenant).await;
+    takes_writes(&mut service).await;
     drop((service, ground));
     drop(disk);
 }

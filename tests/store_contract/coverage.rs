@@ -36,7 +36,9 @@ async fn begin(rig: &Rig, id: BackgroundJobId, entry_at: DateTime<Utc>) -> Backg
 async fn delete(rig: &Rig, job: &BackgroundJob) -> BackgroundJob {
     rig.delete_all(job, 2).await;
     let jobs = &rig.store.background_jobs;
-    assert!(jobs.end_attempt(job.id, job.note.attempt, &EndAttempt::Completed).await.unwrap());
+    let left = job.cursor.left.as_ref().map(|left| EndAttempt::CompletedBut { error: left.to_string() });
+    let end = left.unwrap_or(EndAttempt::Completed);
+    assert!(jobs.end_attempt(job.id, job.note.attempt, &end).await.unwrap());
     rig.get(job.id).await
 }
 
@@ -104,6 +106,16 @@ pub async fn the_rest_of_a_late_request_spares_what_that_left_alone(rig: &Rig) {
     assert_eq!(rig.live(TENANT).await, [2]);
 }
 
+pub async fn a_receipt_that_comes_late_under_a_low_id_stays(rig: &Rig) {
+    rig.seed(5).await;
+    rig.run("delete from receipts where id in (1, 2)").await;
+    let job = begin(rig, rig.web_row().await, Utc::now()).await;
+    receipt(rig, 1, &text(Utc::now())).await;
+    receipt(rig, 2, "'2026-01-01 10:00:00'").await;
+    delete(rig, &job).await;
+    assert_eq!(rig.live(TENANT).await, [1], "its id was given out again; the other one was committed late");
+}
+
 #[tokio::test]
 async fn times_of_the_databases_own_zone_hide_no_receipt_that_was_there() {
     let rig = postgres().await;
@@ -168,6 +180,43 @@ async fn entry_that_was_made_anew_does_not_tell_when_the_request_was_made() {
         Some(3),
         "reconciliation made the entry"
     );
+}
+
+#[tokio::test]
+async fn entry_that_was_made_anew_after_whole_hours_is_no_row_of_another_zone() {
+    for minutes in [30, 60, 300] {
+        let rig = postgres().await;
+        rig.run("alter table receipts alter created_at set default now(); alter table background_jobs alter created_at set default now()")
+            .await;
+        rig.seed(3).await;
+        receipt(&rig, 4, &text(ago(minutes / 2))).await;
+        let job = begin(&rig, rig.web_row_of(ago(minutes)).await, Utc::now()).await;
+        assert_eq!(job.cursor.upper_id, Some(3), "{minutes} minutes");
+    }
+}
+
+#[tokio::test]
+async fn columns_with_a_zone_are_read_in_utc_whatever_the_databases_zone_is() {
+    let server = Server::shared();
+    let database = server.database().await;
+    let zone = format!(
+        "alter table receipts alter created_at type timestamptz using created_at at time zone 'utc';
+         alter table background_jobs alter created_at type timestamptz using created_at at time zone 'utc';
+         alter database {database} set timezone = 'America/St_Johns'"
+    );
+    server.run(&database, &zone).await;
+    let rig = postgres_on(&server.settings(&database)).await;
+    let zoned = |at: DateTime<Utc>| format!("'{}'", at.to_rfc3339());
+    receipt(&rig, 1, &zoned(ago(300))).await;
+    receipt(&rig, 2, &zoned(ago(121))).await;
+    receipt(&rig, 3, &zoned(ago(118))).await;
+    receipt(&rig, 4, &zoned(ago(1))).await;
+    let id = rig.web_row_of(ago(120)).await;
+    rig.set(id, &format!("created_at = {}", zoned(ago(120)))).await;
+    let job = begin(&rig, id, ago(120)).await;
+    assert_eq!((job.cursor.upper_id, job.progress.total), (Some(2), 2));
+    delete(&rig, &job).await;
+    assert_eq!(rig.live(TENANT).await, [3, 4]);
 }
 
 #[tokio::test]

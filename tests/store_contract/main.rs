@@ -74,6 +74,9 @@ macro_rules! contract {
                 an_attachment_that_comes_back_at_once_keeps_its_object
                 a_job_row_that_does_not_move_is_a_fault_and_nothing_happened
                 an_attachment_whose_pointer_a_trigger_keeps_stays
+                an_object_that_a_copy_of_its_attachment_takes_over_stays
+                a_live_receipt_that_a_trigger_links_to_an_attachment_keeps_it
+                a_cursor_that_a_trigger_keeps_is_a_fault_and_nothing_happened
                 what_may_keep_rows_is_named
                 a_completed_row_says_what_is_missing_or_nothing
             }
@@ -102,6 +105,7 @@ macro_rules! contract {
                 the_first_look_bounds_a_row_whoever_begins_it
                 late_receipts_stay_whatever_one_of_them_says_of_its_time
                 the_rest_of_a_late_request_spares_what_that_left_alone
+                a_receipt_that_comes_late_under_a_low_id_stays
             }
             people {
                 a_request_twice_is_active

@@ -679,3 +679,92 @@ async fn a_statement_that_takes_too_long_asks_for_a_smaller_batch() {
     assert!(fault.smaller_may_do(), "{}", fault.chain());
     assert_eq!(rig.good_batch(&job, 2, Pass::Forward).await.deleted, 2);
 }
+
+#[tokio::test]
+async fn a_receipt_that_a_deferred_trigger_revives_at_the_commit_is_set_aside() {
+    let rig = postgres().await;
+    rig.seed(9).await;
+    rig.run(
+        "create function revive() returns trigger language plpgsql as
+         $$ begin update receipts set is_deleted = false where id = 4; return null; end $$;
+         create constraint trigger revive after update on receipts deferrable initially deferred
+         for each row when (new.id = 4 and new.is_deleted) execute function revive()",
+    )
+    .await;
+    let job = rig.started().await;
+    let batch = rig.good_batch(&job, 50, Pass::Forward).await;
+    assert_eq!((batch.deleted, batch.set_aside.len(), rig.attachments().await), (8, 1, vec![4]));
+    assert_eq!(rig.live(TENANT).await, [4]);
+}
+
+#[tokio::test]
+async fn a_live_receipt_keeps_its_attachment_where_no_foreign_key_holds_it() {
+    let rig = postgres().await;
+    rig.run(
+        "alter table receipts drop constraint receipts_attachment_id_fkey,
+             drop constraint receipts_preview_attachment_id_fkey",
+    )
+    .await;
+    crate::refusals::a_live_receipt_that_a_trigger_links_to_an_attachment_keeps_it(&rig).await;
+}
+
+#[tokio::test]
+async fn partitioned_receipts_are_deleted_like_others() {
+    let rig = postgres().await;
+    rig.run(
+        "create table parted (like receipts including defaults) partition by list (business_id);
+         drop table receipts cascade;
+         alter table parted rename to receipts;
+         alter table receipts alter id set not null;
+         create table receipts_of_789 partition of receipts for values in (789);
+         create table receipts_of_others partition of receipts default;
+         alter table receipts add primary key (id, business_id);
+         alter table receipts add foreign key (attachment_id) references attachments (id) on delete set null;
+         alter table receipts add foreign key (preview_attachment_id) references attachments (id) on delete set null",
+    )
+    .await;
+    rig.seed(9).await;
+    rig.receipt(30, OTHER, Some(4), None).await;
+    let job = rig.started().await;
+    rig.raw.ignore("update", "receipts", "old.id = 7").await;
+    let batch = rig.good_batch(&job, 50, Pass::Forward).await;
+    assert_eq!((batch.deleted, batch.set_aside.len(), rig.attachments().await), (8, 1, vec![4, 7]));
+    assert_eq!(rig.ids("select attachment_id from receipts where id = 30").await, [4]);
+}
+
+#[tokio::test]
+async fn receipts_behind_a_view_are_deleted_and_those_that_its_trigger_keeps_are_set_aside() {
+    let rig = postgres().await;
+    rig.seed(9).await;
+    rig.run(
+        "alter table receipts rename to all_receipts;
+         create view receipts as select * from all_receipts;
+         create function guard() returns trigger language plpgsql as
+         $$ begin
+             if old.id = 4 then return new; end if;
+             update all_receipts set is_deleted = new.is_deleted, attachment_id = new.attachment_id where id = old.id;
+             return new;
+         end $$;
+         create trigger guard instead of update on receipts for each row execute function guard()",
+    )
+    .await;
+    let job = rig.started().await;
+    let batch = rig.good_batch(&job, 50, Pass::Forward).await;
+    assert_eq!((batch.deleted, batch.set_aside.len()), (8, 1));
+    assert!(rig.attachments().await.contains(&4));
+    let torn = "select count(*) from receipts where is_deleted is not true and attachment_id is null";
+    assert_eq!(rig.number(torn).await, 0);
+    assert_eq!(rig.store.receipts.hindrances().await.unwrap().len(), 2);
+}
+
+#[tokio::test]
+async fn receipts_that_a_policy_hides_are_not_said_to_be_deleted() {
+    let rig = bound_by_policies(
+        "alter table receipts enable row level security; create policy few on receipts using (id > 12)",
+    )
+    .await;
+    let job = rig.started().await;
+    assert_eq!(job.progress.total, 8, "nobody counts what is not shown");
+    assert!(rig.store.receipts.may_be_hidden().await.unwrap());
+    assert!(!postgres().await.store.receipts.may_be_hidden().await.unwrap());
+}

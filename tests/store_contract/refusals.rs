@@ -199,3 +199,33 @@ pub async fn an_attachment_whose_pointer_a_trigger_keeps_stays(rig: &Rig) {
     rig.raw.ignore("update", "receipts", "old.id in (30, 31)").await;
     two_attachments_stay(rig).await;
 }
+
+pub async fn an_object_that_a_copy_of_its_attachment_takes_over_stays(rig: &Rig) {
+    rig.seed(20).await;
+    let copy = "insert into attachments (id, business_id, purpose, storage_path)
+        values (old.id + 1000, 790, 'trash', old.storage_path)";
+    rig.raw.after("delete", "attachments", "old.id in (4, 11)", copy).await;
+    two_attachments_stay(rig).await;
+}
+
+pub async fn a_live_receipt_that_a_trigger_links_to_an_attachment_keeps_it(rig: &Rig) {
+    rig.seed(20).await;
+    let job = rig.started().await;
+    rig.receipt(30, TENANT, None, None).await;
+    let link = "update receipts set attachment_id = old.attachment_id where id = 30";
+    rig.raw.after("update", "receipts", "old.id = 4 and new.is_deleted", link).await;
+    let batch = rig.good_batch(&job, 50, Pass::Forward).await;
+    assert_eq!((batch.deleted, batch.condemned.len(), batch.set_aside.len()), (20, 19, 0));
+    assert_eq!(rig.ids("select attachment_id from receipts where id = 30").await, [4]);
+    assert_eq!((rig.live(TENANT).await, rig.attachments().await), (vec![30], vec![4]));
+}
+
+pub async fn a_cursor_that_a_trigger_keeps_is_a_fault_and_nothing_happened(rig: &Rig) {
+    rig.seed(3).await;
+    let job = rig.started().await;
+    let back = "update background_jobs set cursor = old.cursor where id = new.id";
+    rig.raw.after("update", "background_jobs", "new.processed > old.processed", back).await;
+    let fault = rig.store.receipts.delete_batch(&order(&job, 2, Pass::Forward)).await.unwrap_err();
+    assert_eq!(fault.kind(), FaultKind::Permanent, "{}", fault.chain());
+    assert_eq!((rig.live(TENANT).await.len(), rig.attachments().await.len()), (3, 3));
+}

@@ -39,6 +39,8 @@ pub trait Raw: Send + Sync {
     async fn revive(&self, condition: &str);
     /// Makes the database put such attachments back after they were deleted.
     async fn restore(&self, condition: &str);
+    /// Makes the database run `statement` after each such change; `condition` and statement speak of `old` and `new`.
+    async fn after(&self, on: &str, table: &str, condition: &str, statement: &str);
     /// Takes such a refusal back.
     async fn allow(&self, on: &str, table: &str);
     /// Makes an update of the receipt 2 break off more than its own statement, until it is mended.
@@ -130,6 +132,13 @@ impl Raw for SqliteRaw {
         self.try_run(&sql).await.unwrap();
     }
 
+    async fn after(&self, on: &str, table: &str, condition: &str, statement: &str) {
+        let sql = format!(
+            "create trigger after_{on}_{table} after {on} on {table} when {condition} begin {statement}; end"
+        );
+        self.try_run(&sql).await.unwrap();
+    }
+
     async fn allow(&self, on: &str, table: &str) {
         self.try_run(&format!("drop trigger refuse_{on}_{table}")).await.unwrap();
     }
@@ -201,6 +210,16 @@ impl Raw for PostgresRaw {
              $$ begin insert into attachments select old.*; return null; end $$;
              create trigger restore after delete on attachments for each row when ({condition})
              execute function restore()"
+        );
+        self.try_run(&sql).await.unwrap();
+    }
+
+    async fn after(&self, on: &str, table: &str, condition: &str, statement: &str) {
+        let sql = format!(
+            "create function after_{on}_{table}() returns trigger language plpgsql as
+             $$ begin {statement}; return null; end $$;
+             create trigger after_{on}_{table} after {on} on {table} for each row when ({condition})
+             execute function after_{on}_{table}()"
         );
         self.try_run(&sql).await.unwrap();
     }

@@ -112,19 +112,22 @@ pub(super) const CHANGE: &str = "
     returning id, key";
 
 /// How the rows of a batch stand after the change, triggers and all: receipts that are deleted; attachments that are
-/// still there, and receipts that point to one although a foreign key should have set them to null, which a trigger
-/// can keep it from; whether the job's row has moved.
+/// still there, or have taken over the object of one that is gone; live receipts that point to one, and deleted ones
+/// that do although a foreign key should have set them to null, which a trigger can keep it from; whether the job's row
+/// has moved.
 pub(super) const STANDING: &str = "
     select (select count(*) from receipts
             where id = any((select $2::bigint[])::bigint[]) and business_id + 0 = $1 and is_deleted is true),
            (select count(*) from attachments where id = any((select $3::bigint[])::bigint[]))
+           + (select count(*) from attachments where storage_path = any((select $6::text[])::text[]))
            + (select count(*) from receipts r
               where (r.attachment_id = any((select $3::bigint[])::bigint[])
                      or r.preview_attachment_id = any((select $3::bigint[])::bigint[]))
-                and (select count(*) from pg_constraint c
+                and (r.is_deleted is not true or (
+                     select count(*) from pg_constraint c
                      where c.contype = 'f' and c.conrelid = to_regclass('receipts')
-                       and c.confrelid = to_regclass('attachments')) > 1),
-           exists (select 1 from background_jobs where id = $4 and processed = $5)";
+                       and c.confrelid = to_regclass('attachments')) > 1)),
+           exists (select 1 from background_jobs where id = $4 and processed = $5 and cursor = $7)";
 
 /// Receipts of a list that are live as they stand now.
 pub(super) const STILL_LIVE: &str = "

@@ -137,7 +137,7 @@ impl DeletionTx for PostgresDeletionTx {
             let recovered = query(RECOVERED).bind(scope.job.0).bind(scope.now.naive_utc());
             recovered.execute(&mut *self.tx).await.during("note that a deletion has recovered")?;
         }
-        self.stands(scope, change).await?;
+        self.stands(scope, change, &rows).await?;
         rows.sort_unstable();
         Ok(rows.into_iter().map(|(id, key)| Condemned { id, key }).collect())
     }
@@ -246,8 +246,15 @@ impl PostgresDeletionTx {
     }
 
     /// Whether the rows are as they were to become, each.
-    async fn stands(&mut self, scope: &Scope<'_>, change: &Change<'_>) -> Result<(), StepFault> {
-        let processed = change.moved.as_ref().map(|moved| moved.progress.processed);
+    async fn stands(
+        &mut self,
+        scope: &Scope<'_>,
+        change: &Change<'_>,
+        objects: &[(i64, String)],
+    ) -> Result<(), StepFault> {
+        let moved_to = change.moved.as_ref();
+        let processed = moved_to.map(|moved| moved.progress.processed);
+        let keys: Vec<&str> = objects.iter().map(|(_, key)| key.as_str()).collect();
         let (deleted, there, moved): (i64, i64, bool) = tuples(STANDING)
             .persistent(self.database.named())
             .bind(scope.business_id.0)
@@ -255,6 +262,8 @@ impl PostgresDeletionTx {
             .bind(change.attachments)
             .bind(scope.job.0)
             .bind(processed)
+            .bind(keys)
+            .bind(moved_to.map(|moved| moved.cursor.to_string()))
             .fetch_one(&mut *self.tx)
             .await
             .during("look at what a batch has changed")?;

@@ -7,6 +7,7 @@ use async_trait::async_trait;
 use super::connection::Database;
 use super::fault::During;
 use super::plan;
+use super::references::hides;
 use super::statement::{scalar, tuples};
 use crate::blob::BlobTarget;
 use crate::fault::Fault;
@@ -49,6 +50,9 @@ const HINDRANCES: &str = "
         where row_security_active(o.id)) as hindrances
     order by found";
 
+/// Whether a policy of row security may hide receipts from us.
+const HIDES: &str = hides!("t.oid = to_regclass('receipts')");
+
 /// Receipts in one database.
 pub(super) struct PostgresReceipts {
     database: Arc<Database>,
@@ -85,6 +89,12 @@ impl Receipts for PostgresReceipts {
         let what = "look for triggers, rules and policies";
         let mut tx = self.database.read(what).await?;
         scalar(HINDRANCES).fetch_all(&mut *tx).await.during(what)
+    }
+
+    async fn may_be_hidden(&self) -> Result<bool, Fault> {
+        let what = "look for policies that hide receipts";
+        let mut tx = self.database.read(what).await?;
+        scalar(HIDES).fetch_one(&mut *tx).await.during(what)
     }
 
     async fn plan(&self, business_id: BusinessId, target: &BlobTarget) -> Result<DeletionPlan, Fault> {

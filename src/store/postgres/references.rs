@@ -45,14 +45,17 @@ pub(super) const HOLD: &str = "
       and a.purpose in ('receipt_source', 'receipt_preview')
     order by a.id for update";
 
-/// Whether a policy of row security may hide rows that need an attachment, or its path: then nothing can be said of
-/// any. A policy that shows all rows hides none.
-const HIDES: &str = "
+/// Whether a policy of row security may hide rows of the given tables `t` from us. A policy that shows all rows hides
+/// none.
+macro_rules! hides {
+    ($tables:literal) => {
+        concat!(
+            "
     select exists (
         select 1 from pg_class t
-        where (t.oid in (to_regclass('receipts'), to_regclass('attachments')) or t.oid in (
-                  select c.conrelid from pg_constraint c
-                  where c.contype = 'f' and c.confrelid = to_regclass('attachments')))
+        where (",
+            $tables,
+            ")
           and row_security_active(t.oid)
           and not (select coalesce(bool_or(p.permissive and p.all_rows), false)
                           and coalesce(bool_and(p.permissive or p.all_rows), true)
@@ -61,7 +64,18 @@ const HIDES: &str = "
                          from pg_policy
                          where polrelid = t.oid and polcmd in ('r', '*')
                            and exists (select 1 from unnest(polroles) as role where
-                                       case when role = 0 then true else pg_has_role(role, 'usage') end)) p))";
+                                       case when role = 0 then true else pg_has_role(role, 'usage') end)) p))"
+        )
+    };
+}
+pub(super) use hides;
+
+/// Whether rows may be hidden that need an attachment, or its path: then nothing can be said of any.
+const HIDES: &str = hides!(
+    "t.oid in (to_regclass('receipts'), to_regclass('attachments')) or t.oid in (
+         select c.conrelid from pg_constraint c
+         where c.contype = 'f' and c.confrelid = to_regclass('attachments'))"
+);
 /// Why nothing can be said of attachments then.
 const HIDDEN: &str = "a policy of row security on receipts, attachments or a table that refers to them may hide what needs \
     them; `tikkun doctor` names it";

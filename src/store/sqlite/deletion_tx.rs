@@ -1,4 +1,4 @@
-//! The statements of a deletion batch: nine on the usual way, whatever the size of the batch.
+//! The statements of a deletion batch: a dozen on the usual way, whatever the size of the batch.
 //!
 //! Lists of ids travel as one JSON parameter.
 
@@ -83,11 +83,19 @@ const DELETED: &str = "
     select count(*) from json_each(?1) one cross join receipts r on r.id = one.value
     where +r.business_id = ?2 and r.is_deleted is true";
 
-/// How many attachments of a list are still there, or pointed to although a foreign key should have set that to null.
+/// How many attachments of a list a live receipt points to: a trigger may have linked it when others were marked.
+const LINKED: &str = "
+    select count(*) from json_each(?1) one
+    where exists (select 1 from receipts r where r.attachment_id = one.value and r.is_deleted is not true)
+       or exists (select 1 from receipts r where r.preview_attachment_id = one.value and r.is_deleted is not true)";
+
+/// How many attachments of a list are still there, or pointed to although a foreign key should have set that to null;
+/// and how many others have taken over an object that is to go.
 const THERE: &str = "
-    select count(*) from json_each(?1) one where one.value in (select id from attachments)
-     or exists (select 1 from receipts r where r.attachment_id = one.value)
-     or exists (select 1 from receipts r where r.preview_attachment_id = one.value)";
+    select (select count(*) from json_each(?1) one where one.value in (select id from attachments)
+            or exists (select 1 from receipts r where r.attachment_id = one.value)
+            or exists (select 1 from receipts r where r.preview_attachment_id = one.value))
+         + (select count(*) from json_each(?2) one cross join attachments o on o.storage_path = one.value)";
 
 /// Every object is in the outbox before its attachment is gone: same transaction. Not one that an attachment shares
 /// which is not among them; of those that share one, the first stands for all.
@@ -117,6 +125,10 @@ const MOVE_CURSOR: &str = "
     set cursor = ?2, total = ?3, processed = ?4, succeeded = ?5, failed_count = ?6,
         updated_at = ?7, heartbeat_at = ?7
     where id = ?1 and status = 'running'";
+
+/// Whether it stands there, triggers and all.
+const MOVED: &str =
+    "select exists (select 1 from background_jobs where id = ?1 and cursor = ?2 and processed = ?3)";
 
 /// A good batch ends the count of barren attempts and allows another revival.
 const RECOVERED: &str = "
@@ -284,6 +296,9 @@ impl SqliteDeletionTx {
     async fn condemn(&mut self, scope: &Scope<'_>, attachments: &[i64]) -> Result<Vec<Condemned>, StepFault> {
         let refused = |error| refused_or_fault(error, "condemn the attachments of a batch");
         let ids = list::json(attachments)?;
+        let linked: i64 =
+            sqlx::query_scalar(LINKED).bind(&ids).fetch_one(&mut *self.tx).await.map_err(refused)?;
+        all_done(linked == 0)?;
         let mut rows: Vec<(i64, String)> = sqlx::query_as(WRITE_OUTBOX)
             .bind(scope.job.0)
             .bind(&scope.target.driver)
@@ -295,8 +310,9 @@ impl SqliteDeletionTx {
             .await
             .map_err(refused)?;
         sqlx::query(DROP_ATTACHMENTS).bind(&ids).execute(&mut *self.tx).await.map_err(refused)?;
-        let there: i64 =
-            sqlx::query_scalar(THERE).bind(&ids).fetch_one(&mut *self.tx).await.map_err(refused)?;
+        let keys: Vec<&str> = rows.iter().map(|(_, key)| key.as_str()).collect();
+        let there = sqlx::query_scalar(THERE).bind(&ids).bind(list::json(&keys)?);
+        let there: i64 = there.fetch_one(&mut *self.tx).await.map_err(refused)?;
         all_done(there == 0)?;
         rows.sort_unstable();
         Ok(rows.into_iter().map(|(id, key)| Condemned { id, key }).collect())
@@ -305,9 +321,10 @@ impl SqliteDeletionTx {
     async fn move_cursor(&mut self, scope: &Scope<'_>, moved: &Moved<'_>) -> Result<(), Fault> {
         let now = moment::to_text(scope.now);
         let what = format!("move the cursor of background job {}", scope.job);
-        let done = sqlx::query(MOVE_CURSOR)
+        let cursor = moved.cursor.to_string();
+        sqlx::query(MOVE_CURSOR)
             .bind(scope.job.0)
-            .bind(moved.cursor.to_string())
+            .bind(&cursor)
             .bind(moved.progress.total)
             .bind(moved.progress.processed)
             .bind(moved.progress.succeeded)
@@ -316,7 +333,8 @@ impl SqliteDeletionTx {
             .execute(&mut *self.tx)
             .await
             .during(&what)?;
-        if done.rows_affected() != 1 {
+        let stands = sqlx::query_scalar(MOVED).bind(scope.job.0).bind(&cursor).bind(moved.progress.processed);
+        if !stands.fetch_one(&mut *self.tx).await.during(&what)? {
             return Err(Fault::new(FaultKind::Permanent, format!("{what}: {LEFT_AS_IT_WAS}")));
         }
         if moved.recovered {
@@ -342,7 +360,8 @@ mod tests {
     use crate::store::sqlite::references::queries_without_references;
 
     /// What may be read from end to end: the batch itself, never a table.
-    const SMALL: [&str; 13] = [
+    const SMALL: [&str; 14] = [
+        "CONSTANT",
         "json_each",
         "one",
         "gone",
@@ -379,6 +398,7 @@ mod tests {
             MARK,
             STILL_LIVE,
             DELETED,
+            LINKED,
             THERE,
             &queries.candidates,
             &queries.plan,
@@ -386,6 +406,7 @@ mod tests {
             DROP_ATTACHMENTS,
             SET_ASIDE,
             MOVE_CURSOR,
+            MOVED,
             RECOVERED,
         ];
         for statement in statements {

@@ -68,6 +68,11 @@ impl Receipts for SqliteReceipts {
         rows.during("look for triggers")
     }
 
+    async fn may_be_hidden(&self) -> Result<bool, Fault> {
+        // SQLite has no row security.
+        Ok(false)
+    }
+
     async fn plan(&self, business_id: BusinessId, target: &BlobTarget) -> Result<DeletionPlan, Fault> {
         plan::look(&self.database, business_id, target).await
     }
