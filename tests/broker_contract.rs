@@ -10,6 +10,8 @@
 
 #[path = "broker/attempts.rs"]
 mod attempts;
+#[path = "broker/bystanders.rs"]
+mod bystanders;
 #[path = "broker/delivery.rs"]
 mod delivery;
 #[path = "broker/embedded.rs"]
