@@ -8,6 +8,8 @@
     reason = "a failed expectation is what a test is for"
 )]
 
+#[path = "broker/again.rs"]
+mod again;
 #[path = "broker/attempts.rs"]
 mod attempts;
 #[path = "broker/bystanders.rs"]
