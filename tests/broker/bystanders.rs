@@ -71,6 +71,52 @@ async fn repetition_that_is_refused_is_made_once_when_it_is_let() {
 }
 
 #[tokio::test]
+async fn ends_of_one_call_are_written_once_each_whichever_of_them_is_refused() {
+    let commands =
+        ["zadd", "hget", "xadd", "pexpireat", "hincrby", "zrem"].map(|command| (Some(command), ""));
+    let keys = ["finished:q", "failed:q"].map(|key| (None, key));
+    for (command, key) in commands.into_iter().chain(keys) {
+        let told = format!("{command:?}, {key}");
+        let prefix = Prefix::new();
+        let (all, user) = (leased(&prefix).await, User::of(&prefix));
+        let retried = one(&*all, job("retried")).await;
+        prefix.ask(&["HSET", "job:retried", "x_unique", "key"]).await;
+        let ended = one(&*all, job("ended")).await;
+        let failed = one(&*all, job("failed")).await;
+        let again = repeated(&prefix, &*all, "again", "3", "[0]").await;
+        let retry = Verdict::RetryAt { delay: Duration::ZERO, error: "later".into() };
+        let ends = [
+            settlement(&retried, retry),
+            settlement(&ended, ack()),
+            settlement(&failed, fails()),
+            settlement(&again, ack()),
+        ];
+        match command {
+            Some(command) => user.may_not(command),
+            None => prefix.ask(&["SET", key, "something else"]).await,
+        }
+        for _ in 0..2 {
+            let _ = user.broker.settle(&ends).await;
+        }
+        user.may_all();
+        if command.is_none() {
+            prefix.ask(&["DEL", key]).await;
+        }
+        user.broker.settle(&ends).await.unwrap_or_else(|fault| panic!("{told}: {}", fault.chain()));
+        let mut waiting = prefix.ask_list(&["LRANGE", "queue:q", "0", "-1"]).await;
+        waiting.sort();
+        assert_eq!(waiting, ["again", "retried"], "{told}: each once");
+        assert_eq!(field(&prefix, "again", "repeats_left").await, "2", "{told}");
+        for id in ["retried", "failed"] {
+            assert_eq!(record(&*all, id).await.failures, 1, "{told}: {id}");
+        }
+        assert_eq!(record(&*all, "failed").await.state, JobState::Failed, "{told}");
+        assert_eq!(record(&*all, "ended").await.state, JobState::Finished, "{told}");
+        assert_eq!(prefix.ask_number(&["EXISTS", "tikkun:deliveries", "wip:q"]).await, 0, "{told}");
+    }
+}
+
+#[tokio::test]
 async fn what_an_end_gives_back_or_tells_readers_is_no_reason_to_lose_it() {
     let worker = format!("worker:tikkun.host.{ME}.1");
     let spoils = [

@@ -45,7 +45,9 @@ local function read()
   end
   for queue, of in pairs(by_queue) do
     for i, score in ipairs(call('ZMSCORE', key('wip', queue), unpack(of))) do held[of[i]] = score end
-    -- No end is written that could not be let go.
+    -- No end is written that could not be listed and let go.
+    call('ZADD', key('finished', queue), 'XX', '0', '')
+    call('ZADD', key('failed', queue), 'XX', '0', '')
     call('ZREM', key('wip', queue), '')
   end
   call('HDEL', ours('deliveries'), '')
@@ -355,6 +357,8 @@ local function give_back_what_it_held()
 end
 
 local function write()
+  -- What is asked afterwards is asked before anything moves, too: what is refused then would move twice.
+  if run.rate_limit_key or run.unique then call('HGET', run.name, 'status') end
   if run.status == 'canceled' then canceled() else verdicts[run.how.verdict]() end
   give_back_what_it_held()
 end
@@ -415,19 +419,8 @@ for place = 1, #members do
 end
 answers[#answers + 1] = has_put_aside and 1 or 0
 
--- What cannot be listed as ended is not let go.
-local function list_ended(registry, ended)
-  for queue, pairs_of in pairs(ended) do
-    local listed = try('ZADD', key(registry, queue), unpack(pairs_of))
-    if type(listed) == 'table' then
-      hold_ends(queue, key(registry, queue) .. ': ' .. told(listed))
-      return false
-    end
-  end
-  return true
-end
-if not (list_ended('finished', sweep.finished) and list_ended('failed', sweep.failed)) then
-  return redis.error_reply('REFUSED ' .. refusal)
+for _, registry in ipairs({ 'finished', 'failed' }) do
+  for queue, entries in pairs(sweep[registry]) do call('ZADD', key(registry, queue), unpack(entries)) end
 end
 for queue, members in pairs(sweep.wip) do
   if #members > 0 then call('ZREM', key('wip', queue), unpack(members)) end
