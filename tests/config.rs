@@ -796,7 +796,7 @@ fn a_list_is_told_from_a_section() {
 #[test]
 fn a_page_secret_that_can_be_guessed_stops_the_start() {
     for key in ["TIKKUN_HTTP__VIEWER_SECRET", "TIKKUN_HTTP__OPERATOR_SECRET"] {
-        for bad in ["hunter2", "hunter2-hunter2", "hunter2-hunter2-hunter2 ", "hunter2-hunter2-hunter2\n"] {
+        for bad in ["hunter2", "hunter2-hunter2", "hunter2-hunter2 ", "hunter2\n"] {
             let problem = only_problem(with_env(&[(key, bad)]));
             assert!(problem.contains("16 characters or more") && problem.contains(key), "{problem}");
             assert!(!problem.contains("hunter2"), "{problem}");

@@ -355,7 +355,15 @@ async fn the_database_may_keep_rows() {
         "create trigger guard before update on receipts when old.id = 4 begin select raise(ignore); end",
     )
     .await;
-    ward.names(&[], &["database_hinders"], &["trigger guard on receipts", "set aside"]);
+    let told = ward.doctor(&[], 0);
+    let finding = &told["findings"][0];
+    assert_eq!(
+        (&finding["severity"], &finding["code"]),
+        (&json!("notice"), &json!("database_hinders")),
+        "{told:#}"
+    );
+    let text = finding.to_string();
+    assert!(text.contains("trigger guard on receipts") && text.contains("set aside"), "{text}");
 }
 
 #[tokio::test]

@@ -188,7 +188,7 @@ async fn bucket_that_refuses_something_fails_the_attachments_and_names_it() {
     for (script, words) in [
         (vec![no()], "write the object \"tikkun-selftest/"),
         (vec![Trouble::Pass, no(), Trouble::Pass], "list objects under \"tikkun-selftest/"),
-        (vec![Trouble::Pass, Trouble::Pass, no()], "delete 1 objects in the bucket `attachments`"),
+        (vec![Trouble::Pass, Trouble::Pass, no()], "delete the object \"tikkun-selftest/"),
     ] {
         server.script(script);
         let error = only_failure(folder.path(), "attachments", &options).await;

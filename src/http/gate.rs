@@ -47,7 +47,7 @@ impl Gate {
             return Ok(());
         }
         let (peer, path) = (self.guesses.peer(request), request.path());
-        tracing::warn!(target: "tikkun::audit", ?peer, path, "a wrong secret was refused");
+        tracing::warn!(target: "tikkun::audit", peer = peer.map(tracing::field::display), path, "a wrong secret was refused");
         Err(Problem::unauthorized())
     }
 

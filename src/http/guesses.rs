@@ -69,7 +69,7 @@ impl Guesses {
             if recent.said.is_none_or(|at| now.saturating_duration_since(at) >= MINUTE) {
                 recent.said = Some(now);
                 let text = "more than ten wrong secrets in a minute; none from this peer is looked at";
-                tracing::warn!(target: "tikkun::audit", ?peer, path = request.path(), "{text}");
+                tracing::warn!(target: "tikkun::audit", peer = peer.map(tracing::field::display), path = request.path(), "{text}");
             }
             let message = "too many wrong secrets; try again in a minute";
             let problem = Problem::new(StatusCode::TOO_MANY_REQUESTS, "too_many_requests", message);

@@ -149,10 +149,10 @@ pub fn kept_by_default(version: Version) {
 
 pub fn blocked_client(version: Version) {
     let place = Place::shared(version);
-    let id = place.enqueue("--func tikkun.sleep --arg 12");
+    let id = place.enqueue("--func tikkun.sleep --arg 2");
     place.becomes(&id, "started");
     let began = place.now();
-    let latest = place.ask(&format!("latest {id} --timeout 60"));
+    let latest = place.ask(&format!("latest {id} --timeout 30"));
     assert_eq!(latest["type"], "SUCCESSFUL");
-    assert!(place.now() - began < 55.0, "it was woken, not timed out");
+    assert!(place.now() - began < 25.0, "it was woken, not timed out");
 }

@@ -184,8 +184,8 @@ async fn probes_are_open_and_say_nothing_secret() {
     let ground = Ground::new().await;
     let mut service = ground.service().start().await;
     service
-        .until("the process to have started", async |service| {
-            (service.call("GET", "/startupz", &[]).status == 200).then_some(())
+        .until("the process to be ready", async |service| {
+            (service.call("GET", "/readyz", &[]).status == 200).then_some(())
         })
         .await;
     for probe in ["/healthz", "/readyz", "/startupz"] {

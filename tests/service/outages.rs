@@ -20,7 +20,7 @@ async fn restart_storm_a_locked_database_is_waited_for_and_spends_no_restart() {
     assert_eq!(row.attempt, 1, "the attempt outlived the outage");
     assert_eq!(ground.carrier_ended(&mut service, job).await.failures, 0);
     assert_eq!(service.restarts(), 0);
-    service.get("/readyz").expect(200);
+    service.until("readiness", async |service| (service.get("/readyz").status == 200).then_some(())).await;
 }
 
 #[cfg(feature = "failpoints")]
@@ -83,7 +83,7 @@ async fn zombie_consumer_fetches_on_after_the_queue_was_out_of_reach() {
     ground.enqueue("entry", row).await;
     ground.completed(&mut service, row, &tenant).await;
     assert_eq!(service.restarts(), 0);
-    service.get("/readyz").expect(200);
+    service.until("readiness", async |service| (service.get("/readyz").status == 200).then_some(())).await;
 }
 
 #[tokio::test]

@@ -90,7 +90,19 @@ async fn a_job_under_which_its_runner_always_breaks_fails_in_the_end() {
 
 #[tokio::test]
 async fn panic_inside_a_batch_rolls_it_back_and_is_asked_again() {
-    heals("deletion_batch", "deletion.before_commit").await;
+    let ground = Ground::new().await;
+    let tenant = ground.tenant(7, 60).await;
+    let mut service = ground.service().failing("deletion.before_commit=1*panic").start().await;
+    let job = service.delete_all(7);
+    let row = ground.completed(&mut service, job, &tenant).await;
+    assert_eq!((row.attempt, row.last_error), (1, None));
+    // Under the store's port it is a refusal of the store: no actor breaks.
+    let told = service.lines("panic at");
+    assert!(
+        told.iter().any(|line| line.contains("deletion.before_commit") && line.contains(".rs:")),
+        "{told:?}"
+    );
+    assert_eq!((&service.role("deletion_batch")["panics"], service.restarts()), (&json!(0), 0));
 }
 
 #[tokio::test]

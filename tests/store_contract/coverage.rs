@@ -82,7 +82,7 @@ pub async fn late_receipts_stay_whatever_one_of_them_says_of_its_time(rig: &Rig)
     let after = delete(rig, &job).await;
     assert_eq!(rig.live(TENANT).await, [2, 6, 7, 8], "the second may have come late");
     assert_eq!((after.status, after.progress.succeeded, after.progress.failed), (Status::Completed, 4, 0));
-    let said = after.last_error.unwrap();
+    let said = after.cursor.left.unwrap().to_string();
     assert!(
         said.starts_with("4 receipts were left alone") && said.ends_with("a new request covers them"),
         "{said}"
@@ -130,7 +130,7 @@ async fn times_of_the_databases_own_zone_give_no_late_receipt_away() {
     receipt(&rig, 5, "'2026-01-01 10:00:00'").await;
     let job = begin(&rig, rig.web_row_of(ago(120)).await, ago(120)).await;
     assert_eq!((job.cursor.upper_id, job.progress.total), (Some(3), 2));
-    let said = delete(&rig, &job).await.last_error.unwrap();
+    let said = delete(&rig, &job).await.cursor.left.unwrap().to_string();
     assert!(said.starts_with("3 receipts were left alone"), "{said}");
     assert_eq!(rig.live(TENANT).await, [1, 4, 5]);
 }
@@ -146,7 +146,7 @@ async fn receipts_between_the_request_and_its_first_look_stay_where_one_clock_sh
     receipt(&rig, 5, "'2026-01-01 10:00:00'").await;
     let job = begin(&rig, rig.web_row_of(requested).await, requested).await;
     assert_eq!((job.cursor.upper_id, job.progress.total), (Some(3), 3));
-    let said = delete(&rig, &job).await.last_error.unwrap();
+    let said = delete(&rig, &job).await.cursor.left.unwrap().to_string();
     assert!(said.starts_with("2 receipts were left alone because they came after the request"), "{said}");
     assert_eq!(rig.live(TENANT).await, [4, 5]);
 }

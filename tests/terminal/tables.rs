@@ -83,7 +83,17 @@ fn names_in_json_never_change() {
     let id = desk.deletion(3).to_string();
     assert_eq!(names(&json(&["jobs", "show", &id, "--json"])), ROW);
     assert_eq!(json(&["outbox", "list", "--json"]), serde_json::json!([]));
-    let plan = ["receipts", "attachments", "objects", "bytes", "kept", "storage", "estimate", "business_id"];
+    let plan = [
+        "receipts",
+        "attachments",
+        "objects",
+        "bytes",
+        "kept",
+        "storage",
+        "left_alone",
+        "estimate",
+        "business_id",
+    ];
     assert_eq!(names(&json(&["plan", "789", "--json"])), plan);
 }
 

@@ -285,8 +285,9 @@ fn one_by_one(facts: &Facts) -> Option<Finding> {
 
 fn hindrances(facts: &Facts) -> Option<Finding> {
     let found = Some(&facts.hindrances).filter(|found| !found.is_empty() && facts.asked.is_none())?;
+    // Many a trigger only keeps `updated_at`: that there is one is nothing wrong.
     Some(finding(
-        (Severity::Warning, "database_hinders"),
+        (Severity::Notice, "database_hinders"),
         "database",
         hindrances_in_words(found),
         "nothing, where they are meant so and touch no receipt that shall go; else change them, or give this service a \

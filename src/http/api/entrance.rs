@@ -151,7 +151,7 @@ impl Entrance {
         if let Some(given) = request.headers().get(SECRET_HEADER) {
             if !self.guesses.judge(request, || self.secrets.is_internal(given.as_bytes()))? {
                 let (peer, path) = (self.peer(request), request.path());
-                tracing::warn!(target: "tikkun::audit", ?peer, path, "a wrong secret was refused");
+                tracing::warn!(target: "tikkun::audit", peer = peer.map(tracing::field::display), path, "a wrong secret was refused");
                 return Err(Problem::unauthorized());
             }
             let name = person(request)?.map_or_else(|| "http".to_owned(), |id| format!("user {id}"));
@@ -234,9 +234,11 @@ impl Drop for AuditLine {
     fn drop(&mut self) {
         let Self { who, what, peer, status } = self;
         match status {
-            Some(status) => tracing::info!(target: "tikkun::audit", who, what, status, ?peer, "change"),
+            Some(status) => {
+                tracing::info!(target: "tikkun::audit", who, what, status, peer = peer.map(tracing::field::display), "change")
+            }
             None => {
-                tracing::warn!(target: "tikkun::audit", who, what, ?peer, "change without an answer in time")
+                tracing::warn!(target: "tikkun::audit", who, what, peer = peer.map(tracing::field::display), "change without an answer in time")
             }
         }
     }

@@ -142,10 +142,10 @@ pub(super) async fn sign_in(
     let begun = access.and_then(|access| Session::begin(&entrance.sealers, (access, &wanted.name), time));
     let peer = entrance.peer(&request);
     let Some((cookie, session)) = begun else {
-        tracing::warn!(target: "tikkun::audit", ?peer, "a sign-in was refused");
+        tracing::warn!(target: "tikkun::audit", peer = peer.map(tracing::field::display), "a sign-in was refused");
         return Err(Details::new(StatusCode::UNAUTHORIZED, "unauthorized", "this is not the secret"));
     };
-    tracing::info!(target: "tikkun::audit", who = session.name, role = ?session.access, ?peer, "signed in");
+    tracing::info!(target: "tikkun::audit", who = session.name, role = ?session.access, peer = peer.map(tracing::field::display), "signed in");
     let cookie = cookie_of(&entrance, &request, (&cookie, time));
     Ok(HttpResponse::Ok().insert_header(cookie).json(SessionState::of(Some(session), &entrance)))
 }
@@ -160,7 +160,7 @@ pub(super) async fn sign_out(
     // Without the token a stranger's page could sign people out; that harms nobody, and SameSite forbids it.
     if let Some(session) = entrance.sealed_session(&request) {
         let peer = entrance.peer(&request);
-        tracing::info!(target: "tikkun::audit", who = session.name, ?peer, "signed out");
+        tracing::info!(target: "tikkun::audit", who = session.name, peer = peer.map(tracing::field::display), "signed out");
         entrance.sign_out(&session).await?;
     }
     let cookie = cookie_of(&entrance, &request, ("", Duration::ZERO));

@@ -15,13 +15,14 @@ use crate::job::{JobId, JobRecord, JobState, KindName, NewJob, ProcessId, QueueN
 use super::database::{self, Database, fault};
 use super::doorbell::Doorbell;
 use super::leases::{Leases, processes};
-use super::resettled::{self, Unanswered};
+use super::resettled;
 use super::stops::Stops;
 use super::{enqueue, fetch, history, look, pauses, requeue, role, schedules, settle, upkeep};
 use crate::queue::broker::Broker;
 use crate::queue::delivery::{
     Delivery, Enqueued, Order, Orphan, Requeued, Settled, Settlement, StopAsked, Verdict,
 };
+use crate::queue::lost_answers::LostAnswers;
 use crate::queue::seen::{AttemptRecord, JobFilter, JobsFound, LeadershipState, ProcessRecord, QueueCounts};
 use crate::queue::upkeep::{Budget, PausedQueue, ScheduleMark, ScheduleStep};
 
@@ -31,7 +32,7 @@ pub struct Embedded {
     leases: Leases,
     doorbell: Arc<Doorbell>,
     stops: Stops,
-    unanswered: Unanswered,
+    lost_answers: LostAnswers,
     /// Ends with the broker.
     _watcher: AbortOnDropHandle<()>,
 }
@@ -43,8 +44,8 @@ impl Embedded {
         let doorbell = Arc::new(Doorbell::default());
         let watcher = tokio::spawn(Arc::clone(&doorbell).watch(Arc::clone(&database)));
         let _watcher = AbortOnDropHandle::new(watcher);
-        let (leases, stops, unanswered) = (Leases::default(), Stops::default(), Unanswered::default());
-        Ok(Self { database, leases, doorbell, stops, unanswered, _watcher })
+        let (leases, stops, lost_answers) = (Leases::default(), Stops::default(), LostAnswers::default());
+        Ok(Self { database, leases, doorbell, stops, lost_answers, _watcher })
     }
 }
 
@@ -94,10 +95,12 @@ impl Broker for Embedded {
 
     async fn settle(&self, settlements: &[Settlement]) -> Result<Vec<Settled>, Fault> {
         let failed = |error| fault(error, format!("settle {} deliveries", settlements.len()));
-        let begun = self.unanswered.begin(settlements);
+        let asking = self.lost_answers.ask(settlements);
         let mut answers = settle::settle(&self.database, settlements).await.map_err(failed)?;
-        resettled::put_right(&self.database, settlements, &begun, &mut answers).await.map_err(failed)?;
-        self.unanswered.end(settlements);
+        resettled::put_right(&self.database, settlements, &asking.again, &mut answers)
+            .await
+            .map_err(failed)?;
+        asking.answered();
         for one in settlements {
             match &one.verdict {
                 Verdict::Ack { .. } | Verdict::Bury { .. } | Verdict::Stop { .. } => {}

@@ -1,36 +1,13 @@
 //! Settlements that are told again because the answer was lost: they changed the file the first time, and are answered as they
 //! would have been then.
 
-use std::collections::HashSet;
-
-use parking_lot::Mutex;
 use serde::Serialize;
 
-use crate::job::{ExecutionId, JobState};
+use crate::job::JobState;
 
 use super::database::Database;
 use super::row::batch;
 use crate::queue::delivery::{Settled, Settlement, Verdict};
-
-/// Settlements that were begun and not answered yet, by their executions.
-#[derive(Default)]
-pub struct Unanswered(Mutex<HashSet<ExecutionId>>);
-
-impl Unanswered {
-    /// They begin; says of each whether it had begun before.
-    pub fn begin(&self, settlements: &[Settlement]) -> Vec<bool> {
-        let mut unanswered = self.0.lock();
-        settlements.iter().map(|one| !unanswered.insert(one.execution.clone())).collect()
-    }
-
-    /// Their answers are there.
-    pub fn end(&self, settlements: &[Settlement]) {
-        let mut unanswered = self.0.lock();
-        for one in settlements {
-            unanswered.remove(&one.execution);
-        }
-    }
-}
 
 /// How the row of a job that waits again tells by which settlement it does.
 pub fn mark(one: &Settlement) -> String {
@@ -57,16 +34,16 @@ struct Refused<'a> {
     stopped: bool,
 }
 
-/// Puts right the answers to what had counted before. `begun` says which settlements had begun before.
+/// Puts right the answers to what had counted before. `again` says of which settlements an earlier answer was lost.
 pub async fn put_right(
     database: &Database,
     settlements: &[Settlement],
-    begun: &[bool],
+    again: &[bool],
     answers: &mut [Settled],
 ) -> Result<(), sqlx::Error> {
-    // What nobody began before was ended by others, however they did it.
-    let again = answers.iter().zip(begun).enumerate();
-    let again = again.filter(|(_, (answer, begun))| **answer == Settled::NotOurs && **begun);
+    // What nobody asked for before was ended by others, however they did it.
+    let again = answers.iter().zip(again).enumerate();
+    let again = again.filter(|(_, (answer, again))| **answer == Settled::NotOurs && **again);
     let places: Vec<usize> = again.map(|(at, _)| at).collect();
     if places.is_empty() {
         return Ok(());
@@ -149,18 +126,13 @@ mod tests {
         ] {
             lent(&database).await;
             let (one, others) = ([settlement(verdict)], [settlement(Verdict::Rescue)]);
-            let unanswered = Unanswered::default();
-            assert_eq!(unanswered.begin(&one), [false]);
             assert_eq!(settle::settle(&database, &one).await.unwrap(), [Settled::Done]);
             // Nobody heard that.
             for (told, expected) in [(&one, Settled::Done), (&others, Settled::NotOurs)] {
-                assert_eq!(unanswered.begin(told), [true]);
                 let mut answers = settle::settle(&database, told).await.unwrap();
                 put_right(&database, told, &[true], &mut answers).await.unwrap();
                 assert_eq!(answers, [expected], "{:?} after {:?}", told[0].verdict, one[0].verdict);
             }
-            unanswered.end(&one);
-            assert_eq!(unanswered.begin(&one), [false]);
             let mut answers = vec![Settled::NotOurs];
             put_right(&database, &one, &[false], &mut answers).await.unwrap();
             assert_eq!(answers, [Settled::NotOurs], "others may have ended it just so");

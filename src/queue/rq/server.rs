@@ -18,6 +18,7 @@ use super::workers::Workers;
 use crate::fault::{Fault, FaultKind};
 use crate::job::{Args, ArgsError, ExecutionId, JobId, JobState, NewJob, ProcessId, QueueEnd, QueueName};
 use crate::queue::delivery::{Delivery, Enqueued, Settled, Settlement};
+use crate::queue::lost_answers::LostAnswers;
 
 /// A hash as a script answers it.
 pub(super) type Fields = HashMap<String, Vec<u8>>;
@@ -45,6 +46,7 @@ pub(super) struct Server {
     pub(super) next_look: Mutex<String>,
     /// The jobs that are out.
     pub(super) lent: Mutex<HashMap<ExecutionId, Out>>,
+    lost_answers: LostAnswers,
 }
 
 /// A job that is out.
@@ -54,8 +56,6 @@ pub(super) struct Out {
     pub(super) hash: Hash,
     /// How its result is to be written.
     serializer: Serializer,
-    /// Its end was sent once, and nobody knows yet whether it came there.
-    is_asked: bool,
 }
 
 /// What a call said of a settlement: that it counts.
@@ -85,6 +85,7 @@ impl Server {
             memory: Memory::default(),
             next_look: Mutex::new(FIRST_LOOK.to_owned()),
             lent: Mutex::default(),
+            lost_answers: LostAnswers::default(),
         }
     }
 
@@ -178,9 +179,7 @@ impl Server {
         let (job, serializer) = hash.record(id, None, &self.limits);
         let mut job = job.folded();
         job.queue = queue.clone();
-        self.lent
-            .lock()
-            .insert(execution.clone(), Out { id: id.to_owned(), hash, serializer, is_asked: false });
+        self.lent.lock().insert(execution.clone(), Out { id: id.to_owned(), hash, serializer });
         Delivery { job, execution }
     }
 
@@ -238,29 +237,27 @@ impl Server {
             return Ok(Ended { settled: Vec::new(), more_to_release: false });
         }
         let mut call = self.prepare(&self.scripts.settle);
-        let mut asked_before = Vec::with_capacity(settlements.len());
+        let asking = self.lost_answers.ask(settlements);
         for one in settlements {
-            let out = self.lent.lock().get_mut(&one.execution).map(|out| {
-                let asked_before = std::mem::replace(&mut out.is_asked, true);
-                (out.serializer, asked_before)
-            });
-            let (serializer, asked) = out.unwrap_or_default();
-            asked_before.push(asked);
+            let serializer =
+                self.lent.lock().get(&one.execution).map(|out| out.serializer).unwrap_or_default();
             let (how, text) = ending(one, serializer);
             call.arg(one.job.as_str()).arg(one.execution.as_str()).arg(told(&how)?).arg(text);
         }
         let mut answers: Vec<u8> =
             self.link.invoke(&call, || format!("settle {} deliveries", settlements.len())).await?;
         let more_to_release = answers.pop() == Some(1);
-        let settled = answers.into_iter().zip(settlements).zip(asked_before);
-        let settled = settled.map(|((answer, one), asked)| match answer {
+        let settled = answers.into_iter().zip(settlements).zip(&asking.again);
+        let settled = settled.map(|((answer, one), again)| match answer {
             COUNTS => Settled::Done,
             // It counted the first time, and the answer was lost; or others ended it just so.
-            ENDED_SO if asked => Settled::Done,
-            GONE if asked && one.verdict.drops() => Settled::Done,
+            ENDED_SO if *again => Settled::Done,
+            GONE if *again && one.verdict.drops() => Settled::Done,
             _ => Settled::NotOurs,
         });
-        Ok(Ended { settled: settled.collect(), more_to_release })
+        let settled = settled.collect();
+        asking.answered();
+        Ok(Ended { settled, more_to_release })
     }
 }
 
