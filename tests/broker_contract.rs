@@ -8,8 +8,12 @@
     reason = "a failed expectation is what a test is for"
 )]
 
+#[path = "broker/again.rs"]
+mod again;
 #[path = "broker/attempts.rs"]
 mod attempts;
+#[path = "broker/bystanders.rs"]
+mod bystanders;
 #[path = "broker/delivery.rs"]
 mod delivery;
 #[path = "broker/embedded.rs"]

@@ -73,24 +73,24 @@ const ENDING: &[&str] = &[
 const IDS: [&str; 3] = ["a", "b", "c"];
 
 /// A user of its own, from whom commands can be taken and to whom they can be given back.
-struct User<'a> {
+pub struct User<'a> {
     prefix: &'a Prefix,
-    broker: Arc<dyn Broker>,
+    pub broker: Arc<dyn Broker>,
 }
 
 impl<'a> User<'a> {
-    fn of(prefix: &'a Prefix) -> Self {
+    pub fn of(prefix: &'a Prefix) -> Self {
         let keys = format!("~{}:*", prefix.name());
         SHARED.ask(&["ACL", "SETUSER", prefix.name(), "on", ">secret", &keys, "&*", "+@all"]);
         Self { prefix, broker: open_rq(&settings_of(prefix)).unwrap() }
     }
 
-    fn may_not(&self, command: &str) {
+    pub fn may_not(&self, command: &str) {
         let answer = SHARED.ask(&["ACL", "SETUSER", self.prefix.name(), &format!("-{command}")]);
         assert_eq!(answer, "OK", "{command}");
     }
 
-    fn may_all(&self) {
+    pub fn may_all(&self) {
         SHARED.ask(&["ACL", "SETUSER", self.prefix.name(), "+@all"]);
     }
 }

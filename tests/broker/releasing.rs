@@ -6,6 +6,7 @@ use tikkun::job::{JobState, Limit};
 use tikkun::queue::{Settled, Verdict};
 
 use crate::ground::*;
+use crate::refused::User;
 use crate::rq::Prefix;
 
 /// More than one script looks at.
@@ -101,5 +102,26 @@ async fn dependents_of_a_failed_job_wait_on_and_are_let_go_by_its_good_end() {
     let again = fetch(&*broker, 1).await.remove(0);
     settle(&*broker, &again, ack()).await;
     eventually("all to wait in their queue", async || (released(&prefix).await == MANY).then_some(())).await;
+    all_are_free(&prefix).await;
+}
+
+#[tokio::test]
+async fn dependents_that_may_not_be_let_go_for_a_while_are_let_go_afterwards() {
+    let prefix = Prefix::new();
+    let (broker, user) = (leased(&prefix).await, User::of(&prefix));
+    let delivery = one(&*broker, job("a")).await;
+    dependents(&prefix, "a").await;
+    user.may_not("rpush");
+    assert_eq!(user.broker.settle(&[settlement(&delivery, ack())]).await.unwrap(), [Settled::Done]);
+    for _ in 0..3 {
+        user.broker.tend(100).await.unwrap_err();
+    }
+    assert_eq!(released(&prefix).await, 0);
+    user.may_all();
+    eventually("all to wait in their queue", async || {
+        broker.tend(100).await.unwrap();
+        (released(&prefix).await == MANY).then_some(())
+    })
+    .await;
     all_are_free(&prefix).await;
 }

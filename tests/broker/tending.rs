@@ -309,3 +309,21 @@ async fn the_callback_of_an_abandoned_job_is_told() {
     assert_eq!((callback.function.as_str(), callback.timeout.as_secs()), ("app.sorry", 7));
     assert_eq!(broker.job(&JobId::from("a")).await.unwrap().unwrap().callbacks.failure, Some(callback));
 }
+
+#[tokio::test]
+async fn an_abandoned_job_whose_queue_takes_nothing_for_a_while_loses_no_retries() {
+    for (interval, list, count) in [("[0]", "queue:q", "LLEN"), ("[60]", "scheduled:q", "ZCARD")] {
+        let prefix = Prefix::new();
+        let broker = leased(&prefix).await;
+        overdue(&prefix, &*broker, "a", "a:e", &["retries_left", "2", "retry_intervals", interval]).await;
+        prefix.ask(&["SET", list, "something else"]).await;
+        for _ in 0..4 {
+            assert_eq!(tend(&*broker).await, [], "{list}");
+        }
+        prefix.ask(&["DEL", list]).await;
+        assert_eq!(tend(&*broker).await, fates(&[("a", Fate::Retried)]), "{list}");
+        assert_eq!(prefix.ask_number(&[count, list]).await, 1, "{list}");
+        let job = record(&*broker, "a").await;
+        assert_eq!((job.failures, job.retries.unwrap().left), (1, 1), "{list}: it costs one retry");
+    }
+}

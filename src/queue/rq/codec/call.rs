@@ -207,6 +207,17 @@ mod tests {
     }
 
     #[test]
+    fn a_zone_that_is_not_known_is_refused_with_the_argument_that_is_in_it() {
+        let told = decode(&hex(
+            "8004958500000000000000288c036d2e66944e4b018c086461746574696d65948c086461746574696d65949394430a07ea06010c000\
+             0000000948c086275696c74696e73948c07676574617474729493948c087a6f6e65696e666f948c085a6f6e65496e666f9493948c09\
+             5f756e7069636b6c6594869452948c03585858944b01869452948694529486947d9474942e",
+        ));
+        let told = told.unwrap_err().to_string();
+        assert!(told.contains("argument 2: it holds a datetime in zoneinfo.ZoneInfo(\"XXX\")"), "{told}");
+    }
+
+    #[test]
     fn a_method_is_refused_by_name() {
         let told = decode(br#"["run", {"a": 1}, [], {}]"#).unwrap_err();
         assert_eq!(told.kind, Some("run".into()));

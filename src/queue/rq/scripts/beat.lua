@@ -4,8 +4,7 @@
 even_when_full()
 local now, beat, lost = stamp(), epoch(), {}
 local suspended = call('EXISTS', key('suspended')) == 1
-for i = 4, #ARGV do
-  local name = key('worker', ARGV[i])
+local function keep_worker(name)
   if call('EXISTS', name) == 1 and call('HEXISTS', name, 'death') == 0 then
     call('HSET', name, 'last_heartbeat', now)
     if suspended and call('HEXISTS', name, 'current_job') == 0 then
@@ -16,36 +15,47 @@ for i = 4, #ARGV do
     call('EXPIRE', name, WORKER_TTL)
   end
 end
+
+local function show_execution(name, ttl)
+  if call('EXISTS', name) == 0 then return end
+  call('HSET', name, 'last_heartbeat', beat)
+  call('EXPIRE', name, ttl)
+end
+
+local function show_worker(worker, id, member)
+  local busy = key('worker', worker)
+  if call('EXISTS', busy) == 1 and call('HEXISTS', busy, 'current_job') == 0 then
+    -- Registered anew while it worked.
+    call('HSET', busy, 'state', 'busy', 'current_job', id)
+    call('SADD', key('worker', worker, 'executions'), member)
+  end
+end
+
+local function keep_job(member, worker, made, queue)
+  local id, execution = string.match(member, '^(.*):([^:]*)$')
+  local fields = fields_of(id, { 'status', 'timeout', 'worker_name', 'started_at', 'x_attempt', 'x_first_at' })
+  if not (fields.status and is_the_lent(fields, worker, made) and call('ZSCORE', key('wip', queue), member)) then
+    lost[#lost + 1] = execution
+    return
+  end
+  local timeout = tonumber(fields.timeout or '') or 180
+  local ttl = (timeout > 0 and math.min(timeout, 30) or 30) + 60
+  call('ZADD', key('wip', queue), 'XX', whole(SECONDS + ttl), member)
+  call('HSET', key('job', id), 'last_heartbeat', now)
+  -- The end of another run of it may have given it a time to live.
+  call('PERSIST', key('job', id))
+  unless_spoiled(show_execution, key('execution', member), ttl)
+  try('ZADD', key('executions', id), 'XX', whole(SECONDS + ttl + 60), execution)
+  call('EXPIRE', key('executions', id), ttl + 60)
+  unless_spoiled(show_worker, worker, id, member)
+  call('EXPIRE', key('worker', worker, 'executions'), ttl + 60)
+end
+
+-- What lies around one of them keeps none of the others from being seen alive.
+for i = 4, #ARGV do unless_spoiled(keep_worker, key('worker', ARGV[i])) end
 local lent = call('HGETALL', ours('deliveries'))
 for i = 1, #lent, 2 do
   local process, worker, made, queue = string.match(lent[i + 1], '^(%S+) (%S+) (%S+) (.*)$')
-  if process == ARGV[3] then
-    local member = lent[i]
-    local id, execution = string.match(member, '^(.*):([^:]*)$')
-    local fields = fields_of(id, { 'status', 'timeout', 'worker_name', 'started_at', 'x_attempt' })
-    if fields.status and is_the_lent(fields, worker, made) and call('ZSCORE', key('wip', queue), member) then
-      local timeout = tonumber(fields.timeout or '') or 180
-      local ttl = (timeout > 0 and math.min(timeout, 30) or 30) + 60
-      call('ZADD', key('wip', queue), 'XX', whole(SECONDS + ttl), member)
-      call('HSET', key('job', id), 'last_heartbeat', now)
-      -- The end of another run of it may have given it a time to live.
-      call('PERSIST', key('job', id))
-      if call('EXISTS', key('execution', member)) == 1 then
-        call('HSET', key('execution', member), 'last_heartbeat', beat)
-        call('EXPIRE', key('execution', member), ttl)
-      end
-      try('ZADD', key('executions', id), 'XX', whole(SECONDS + ttl + 60), execution)
-      call('EXPIRE', key('executions', id), ttl + 60)
-      local busy = key('worker', worker)
-      if call('EXISTS', busy) == 1 and call('HEXISTS', busy, 'current_job') == 0 then
-        -- Registered anew while it worked.
-        call('HSET', busy, 'state', 'busy', 'current_job', id)
-        call('SADD', key('worker', worker, 'executions'), member)
-      end
-      call('EXPIRE', key('worker', worker, 'executions'), ttl + 60)
-    else
-      lost[#lost + 1] = execution
-    end
-  end
+  if process == ARGV[3] then unless_spoiled(keep_job, lent[i], worker, made, queue) end
 end
 return lost

@@ -2,16 +2,19 @@
 -- [6]: version; [7…]: names.
 
 even_when_full()
+-- They are there for readers alone: what else lies under their names is no reason not to work.
+local function list(register, name) call('SADD', register, name) end
+
 for i = 7, #ARGV do
   local name = key('worker', ARGV[i])
-  local found = call('HMGET', name, 'birth', 'death')
-  if not found[1] or found[2] then
+  local found = redis.pcall('HMGET', name, 'birth', 'death')
+  if is_something_else(found) or not found[1] or found[2] then
     call('DEL', name)
     call('HSET', name, 'birth', stamp(), 'last_heartbeat', stamp(), 'queues', ARGV[3], 'pid', ARGV[4],
       'hostname', ARGV[5], 'ip_address', 'unknown', 'version', ARGV[6], 'python_version', 'n/a (tikkun)', 'state', 'idle')
   end
-  call('SADD', key('workers'), name)
-  for queue in string.gmatch(ARGV[3], '[^,]+') do call('SADD', key('workers', queue), name) end
+  unless_spoiled(list, key('workers'), name)
+  for queue in string.gmatch(ARGV[3], '[^,]+') do unless_spoiled(list, key('workers', queue), name) end
   call('EXPIRE', name, WORKER_TTL)
 end
 return 1

@@ -69,11 +69,21 @@ end
 -- An error as text, as servers of both generations hand it to `pcall`.
 local function told(why) return type(why) == 'table' and why.err or tostring(why) end
 
+local function is_of_type(why) return string.find(told(why), 'WRONGTYPE', 1, true) ~= nil end
+
 -- Whether a key holds something else than was looked for; any other refusal to read it has not said that there is nothing.
 local function is_something_else(answer)
-  if not answer.err then return false end
-  if not string.find(answer.err, 'WRONGTYPE', 1, true) then error(answer.err, 0) end
+  if type(answer) ~= 'table' or not answer.err then return false end
+  if not is_of_type(answer) then error(answer.err, 0) end
   return true
+end
+
+-- Does what is done beside a job: that something else lies under a name is no reason to leave the rest undone. Answers
+-- whether it was done.
+local function unless_spoiled(step, ...)
+  local done, why = pcall(step, ...)
+  if not done and not is_of_type(why) then error(why, 0) end
+  return done
 end
 
 -- A job is read so that one under whose name there is no hash is none, and holds nobody else up.
@@ -152,10 +162,11 @@ end
 
 -- Whether a job, as `job` tells, still is the one that was lent to `worker` at the moment `made`; and whether that was its
 -- last start. The name and the microseconds tell a start. One that was deleted and put in anew counts its attempts anew,
--- which clients of RQ leave alone when they put it in over the old one.
+-- and began later for the first time; clients of RQ leave both alone when they put it in over the old one.
 local function is_the_lent(job, worker, made)
   local has_begun = (job.started_at or '') ~= ''
   if job.worker_name == worker and string.sub(job.started_at or '', 21, 26) == string.sub(made, -6) then return true, true end
+  if (tonumber(job.x_first_at or '') or 0) > tonumber(made) then return false, false end
   local begun_by_us = has_begun and string.match(job.worker_name or '', '^tikkun')
   local attempts = tonumber(job.x_attempt or '') or 0
   return attempts > (begun_by_us and 1 or 0), false
@@ -170,22 +181,30 @@ end
 -- RQ 3's rate limits: a limit admits so many jobs at a time. One that is admitted waits in its queue or runs; the others wait in
 -- a set of the limit's own, oldest first.
 
--- Admits waiting jobs while there is room; a limit without jobs is forgotten.
+-- Admits waiting jobs while there is room; a limit without jobs is forgotten. One whose queue is something else waits on,
+-- and nobody waits for it.
 local function admit(limit)
   local name = key('rl', limit)
   local allowed, waiting = name .. ':allowed', name .. ':rate_limited'
   local room = (tonumber(call('HGET', name, 'concurrency') or '') or 0) - call('ZCARD', allowed)
+  local passed = 0
   while room > 0 do
-    local id = call('ZRANGE', waiting, 0, 0)[1]
+    local id = call('ZRANGE', waiting, passed, passed)[1]
     if not id then break end
-    local job = call('HMGET', key('job', id), 'status', 'origin', 'enqueue_at_front')
+    local job, done, why = fields_of(id, { 'status', 'origin', 'enqueue_at_front' }), true, nil
     -- One that was canceled or deleted meanwhile waits no longer.
-    if job[1] == 'rate_limited' and job[2] then
+    if job.status == 'rate_limited' and job.origin then
       call('ZADD', allowed, epoch(), id)
-      push_as(job[2], id, job[3] == '1', 'status', 'queued', 'enqueued_at', stamp())
-      room = room - 1
+      done, why = pcall(push_as, job.origin, id, job.enqueue_at_front == '1', 'status', 'queued', 'enqueued_at', stamp())
+      if done then room = room - 1 else call('ZREM', allowed, id) end
     end
-    call('ZREM', waiting, id)
+    if done then
+      call('ZREM', waiting, id)
+    elseif is_of_type(why) then
+      passed = passed + 1
+    else
+      error(why, 0)
+    end
   end
   if call('EXISTS', allowed, waiting) == 0 then
     call('SREM', key('rl-keys'), limit)
@@ -195,12 +214,16 @@ end
 
 -- Gives back the place of a job that neither waits in its queue nor runs any more.
 local function give_place_back(limit, id)
-  if call('ZREM', key('rl', limit, 'allowed'), id) == 1 then admit(limit) end
+  unless_spoiled(function()
+    if call('ZREM', key('rl', limit, 'allowed'), id) == 1 then admit(limit) end
+  end)
 end
 
 -- The same for a job whose hash is gone, and with it the name of its limit.
 local function give_places_back(id)
-  for _, limit in ipairs(call('SMEMBERS', key('rl-keys'))) do give_place_back(limit, id) end
+  local limits = redis.pcall('SMEMBERS', key('rl-keys'))
+  if is_something_else(limits) then return end
+  for _, limit in ipairs(limits) do give_place_back(limit, id) end
 end
 
 -- Waits in its queue again, or for a place under its limit if it has none: what it did before stays on record.
@@ -255,7 +278,10 @@ local function release_dependents(id, well, job)
   if count <= still_to_look_at and not in_steps then
     still_to_look_at = still_to_look_at - count
     for _, child in ipairs(count > 0 and call('SMEMBERS', name) or {}) do
-      if release(id, child, well) then call('SREM', name, child) end
+      -- What lies around one of them is no fault of the job, and keeps none of the others.
+      unless_spoiled(function()
+        if release(id, child, well) then call('SREM', name, child) end
+      end)
     end
     return
   end
@@ -318,8 +344,8 @@ end
 -- The job has ended or is gone: its key goes, too, or lives to the end of its period.
 local function let_key_go(unique, id)
   local name = ours('unique', unique)
-  local held = call('HMGET', name, 'job', 'until')
-  if held[1] ~= id then return end
+  local held = redis.pcall('HMGET', name, 'job', 'until')
+  if is_something_else(held) or held[1] ~= id then return end
   local until_ms = tonumber(held[2] or '') or 0
   if until_ms > MILLIS then call('PEXPIREAT', name, whole(until_ms)) else call('DEL', name) end
 end

@@ -8,8 +8,9 @@ for id, well in pairs(as_table(call('HGETALL', ours('releases')))) do
   still_to_look_at = still_to_look_at - #some
   local stay = 0
   for _, child in ipairs(some) do
-    -- What lies around one of them keeps none of the others.
+    -- What lies around one of them keeps none of the others; what else is refused is for the next step.
     local done, is_free = pcall(release, id, child, well == '1')
+    if not done and not is_of_type(is_free) then error(is_free, 0) end
     if lives == -2 or (done and is_free) then
       call('SREM', aside, child)
     else

@@ -35,6 +35,7 @@ end
 local members, lent, held, is_waited_for = {}, {}, {}, false
 
 local function read()
+  if not ARGV[3] then return end
   local waiting, by_queue = {}, {}
   for i = 3, #ARGV, 4 do
     local id, place = ARGV[i], #members + 1
@@ -44,7 +45,9 @@ local function read()
   end
   for queue, of in pairs(by_queue) do
     for i, score in ipairs(call('ZMSCORE', key('wip', queue), unpack(of))) do held[of[i]] = score end
-    -- No end is written that could not be let go.
+    -- No end is written that could not be listed and let go.
+    call('ZADD', key('finished', queue), 'XX', '0', '')
+    call('ZADD', key('failed', queue), 'XX', '0', '')
     call('ZREM', key('wip', queue), '')
   end
   call('HDEL', ours('deliveries'), '')
@@ -67,11 +70,12 @@ local function let_go(place)
   run.name, run.is_registered = JOB .. run.id, held[member]
   -- What every end asks of its job; what only some ask they read themselves.
   local job = try('HMGET', run.name, 'status', 'repeats_left', 'dependency_ids', 'rate_limit_key', 'x_unique', 'x_attempt',
-    'worker_name', 'started_at', 'x_settled')
+    'worker_name', 'started_at', 'x_settled', 'x_first_at')
   is_something_else(job)
   run.status, run.repeats_left, run.dependency_ids, run.rate_limit_key = job[1], job[2], job[3], job[4]
   run.unique, run.x_attempt, run.worker_name, run.started_at, run.settled = job[5], job[6], job[7], job[8], job[9]
-  run.waited_for, run.stays = false, false
+  run.x_first_at = job[10]
+  run.waited_for, run.stays, run.registry, run.score = false, false, nil, nil
   if not lent[place] or let_go_of[member] then return false end
   let_go_of[member] = true
   later(sweep.wip, run.how.queue, member)
@@ -123,11 +127,11 @@ local function mark() return run.execution .. ' ' .. run.how.verdict end
 -- What became of a delivery that is over.
 local function how_it_ended()
   if run.settled == mark() then return 2 end
-  if run.how.verdict == 'ack' then
-    for _, entry in ipairs(try('XREVRANGE', RESULTS .. run.id, '+', '-')) do
-      local fields = as_table(entry[2])
-      if fields.execution_id == run.execution and fields.type == '1' then return 2 end
-    end
+  -- The mark is that of the job's last end alone.
+  local kind = ({ ack = '1', bury = '2', stop = '2', retry = '2' })[run.how.verdict]
+  for _, entry in ipairs(kind and try('XREVRANGE', RESULTS .. run.id, '+', '-') or {}) do
+    local fields = as_table(entry[2])
+    if fields.execution_id == run.execution and fields.type == kind then return 2 end
   end
   return run.status and 0 or 3
 end
@@ -143,9 +147,7 @@ local function since(made)
   return known
 end
 
--- The worker is free again; `field` counts how its job ended.
-local function free(field)
-  if run.worker == '' then return end
+local function set_free(field)
   local name = WORKER .. run.worker
   local had = call('HMGET', name, 'current_job', 'total_working_time', field or 'state')
   if not had[1] then return end
@@ -156,6 +158,11 @@ local function free(field)
   else
     call('HSET', name, 'state', 'idle')
   end
+end
+
+-- The worker is free again; `field` counts how its job ended.
+local function free(field)
+  if run.worker ~= '' then unless_spoiled(set_free, field) end
 end
 
 local function record(kind, field, ttl)
@@ -174,9 +181,11 @@ local function free_dependents(well)
   if is_waited_for then release_dependents(run.id, well, run) end
 end
 
+local function repetitions() return run.repeats_left and tonumber(run.repeats_left) or 0 end
+
 -- RQ's repetition: the next run is decided at the good end of this one.
 local function repeats()
-  local left = run.repeats_left and tonumber(run.repeats_left) or 0
+  local left = repetitions()
   if left <= 0 then return false end
   local intervals = cjson.decode(call('HGET', run.name, 'repeat_intervals') or '[0]')
   local wait = intervals[1] or 0
@@ -197,12 +206,16 @@ function verdicts.ack()
   free('successful_job_count')
   if is_kept and not run.stays then
     call('HSET', run.name, 'status', 'finished', 'ended_at', stamp())
-    later(sweep.finished, run.how.queue, ttl < 0 and '+inf' or whole(SECONDS + ttl), run.id)
+    run.registry, run.score = sweep.finished, ttl < 0 and '+inf' or whole(SECONDS + ttl)
   end
   if run.x_attempt ~= '1' and not run.stays then
     leave(run.how.queue, run.id, 'failed', 'canceled', not is_kept and 'finished' or nil)
   end
-  if is_kept then record('1', 'return_value', ttl) end
+  if is_kept then
+    record('1', 'return_value', ttl)
+  elseif run.stays or repetitions() > 0 then
+    call('HSET', run.name, 'x_settled', mark())
+  end
   free_dependents(true)
   if repeats() or run.stays then return end
   if is_kept then keep(run.id, ttl, run) else forget(run.id) end
@@ -217,7 +230,7 @@ local function close(status, ...)
     call('HSET', run.name, 'x_settled', mark())
   elseif ttl ~= 0 then
     call('HSET', run.name, 'status', status, 'x_settled', mark(), ...)
-    later(sweep.failed, run.how.queue, ttl < 0 and '-1' or whole(SECONDS + ttl), run.id)
+    run.registry, run.score = sweep.failed, ttl < 0 and '-1' or whole(SECONDS + ttl)
   end
   call('HINCRBY', run.name, 'x_failures', 1)
   if ttl ~= 0 then record('2', 'exc_string', ttl) end
@@ -269,11 +282,17 @@ end
 -- What the jobs of a queue have in common, by what it is to be.
 local COMMON = { queue = 'list', wip = 'zset', scheduled = 'zset', finished = 'zset', failed = 'zset' }
 
+local function is_other(name, wanted)
+  local is = call('TYPE', name).ok
+  return is ~= 'none' and is ~= wanted and name .. ': it is a ' .. is .. ', not a ' .. wanted or nil
+end
+
 local function spoiled(queue)
   for kind, wanted in pairs(COMMON) do
-    local is = call('TYPE', key(kind, queue)).ok
-    if is ~= 'none' and is ~= wanted then return key(kind, queue) .. ': it is a ' .. is .. ', not a ' .. wanted end
+    local why = is_other(key(kind, queue), wanted)
+    if why then return why end
   end
+  return is_other(ours('deliveries'), 'hash')
 end
 
 -- Whether an end would be refused to any job that ends so; then what is refused, and why.
@@ -314,41 +333,17 @@ local function is_still_refused()
 end
 
 -- What an end changes that must not be changed twice.
-local COUNTS = { 'x_failures', 'x_orphaned', 'retries_left' }
+local COUNTS = { 'x_failures', 'x_orphaned', 'retries_left', 'repeats_left', 'repeat_intervals' }
 -- These put a job where others of its queue are, too.
 local MOVES = { retry = true, forward = true, back = true, rescue = true }
-
--- What lies around a job may be of any type: then this job fails saying so, and the others of the call do not. What would be
--- refused to any other job as well is not its fault: its end is held, and written when the caller asks again. Answers whether
--- it is written.
-local function conclude()
-  local done, why = false, nil
-  local refused = MOVES[run.how.verdict] and (spoiled(run.how.queue) or run.how.to and spoiled(run.how.to))
-  local counts = run.how.verdict ~= 'ack' and try('HMGET', run.name, unpack(COUNTS)) or {}
-  if not refused then done, why = pcall(verdicts[run.how.verdict]) end
-  if not done then
-    refused = refused or refused_to_all(run.how)
-    if refused then
-      for i, count in ipairs(counts) do
-        if count then try('HSET', run.name, COUNTS[i], count) else try('HDEL', run.name, COUNTS[i]) end
-      end
-      hold_ends(run.how.queue, refused)
-      return false
-    end
-    call('HSET', run.name, 'status', 'failed', 'ended_at', stamp(), 'x_remark', 'its end could not be written: ' .. told(why))
-    call('ZADD', key('failed', run.how.queue), whole(SECONDS + FAILURE_TTL), run.id)
-    live(run.name, FAILURE_TTL)
-  end
-  local remark = run.how.remark
-  if remark and call('EXISTS', run.name) == 1 then call('HSET', run.name, 'x_remark', remark) end
-  return true
-end
 
 -- A person took it out while it ran: what it did is recorded, where it stands is not.
 local function canceled()
   free()
   call('HSET', run.name, 'x_settled', mark())
-  if run.how.verdict == 'ack' and run.how.keep ~= 0 then record('1', 'return_value', run.how.keep) end
+  if run.how.verdict == 'ack' and run.how.keep ~= 0 then
+    unless_spoiled(record, '1', 'return_value', run.how.keep)
+  end
 end
 
 -- What a job that has ended holds beside its own keys.
@@ -361,19 +356,61 @@ local function give_back_what_it_held()
   if run.unique and not OPEN[status] then let_key_go(run.unique, run.id) end
 end
 
+local function write()
+  -- What is asked afterwards is asked before anything moves, too: what is refused then would move twice.
+  if run.rate_limit_key or run.unique then call('HGET', run.name, 'status') end
+  if run.status == 'canceled' then canceled() else verdicts[run.how.verdict]() end
+  give_back_what_it_held()
+end
+
+-- What lies around a job may be of any type: then this job fails saying so, and the others of the call do not. What would be
+-- refused to any other job as well is not its fault: its end is held, and written when the caller asks again. Answers whether
+-- it is written.
+local function conclude()
+  local done, why, refused = false, nil, nil
+  local moves, counts = MOVES[run.how.verdict] or repetitions() > 0, {}
+  if moves then refused = spoiled(run.how.queue) or run.how.to and spoiled(run.how.to) end
+  if moves or run.how.verdict ~= 'ack' then counts = try('HMGET', run.name, unpack(COUNTS)) end
+  if not refused then done, why = pcall(write) end
+  if not done then
+    refused = refused or refused_to_all(run.how)
+    if refused then
+      for i, count in ipairs(counts) do
+        if count then try('HSET', run.name, COUNTS[i], count) else try('HDEL', run.name, COUNTS[i]) end
+      end
+      hold_ends(run.how.queue, refused)
+      return false
+    end
+    call('HSET', run.name, 'status', 'failed', 'ended_at', stamp(), 'x_settled', mark(),
+      'x_remark', 'its end could not be written: ' .. told(why))
+    run.registry, run.score = sweep.failed, whole(SECONDS + FAILURE_TTL)
+    live(run.name, FAILURE_TTL)
+    give_back_what_it_held()
+  end
+  if run.registry then later(run.registry, run.how.queue, run.score, run.id) end
+  local remark = run.how.remark
+  if remark and call('EXISTS', run.name) == 1 then call('HSET', run.name, 'x_remark', remark) end
+  return true
+end
+
 local answers = {}
 even_when_full()
 if is_still_refused() then return redis.error_reply('REFUSED ' .. refusal) end
-if ARGV[3] then read() end
+local is_read, unread = pcall(read)
+if not is_read then
+  for i = 5, #ARGV, 4 do
+    local why = spoiled(how_of(ARGV[i]).queue)
+    if why then return redis.error_reply('REFUSED ' .. why) end
+  end
+  error(unread, 0)
+end
 for place = 1, #members do
   local answer, keys, deliveries = 0, #sweep.keys, #sweep.deliveries
   if not let_go(place) then
     answer = how_it_ended()
   elseif is_ours() then
-    local written = true
     answer = 1
-    if run.status == 'canceled' then canceled() else written = conclude() end
-    if written then give_back_what_it_held() else hold_on(keys, deliveries) end
+    if not conclude() then hold_on(keys, deliveries) end
   else
     free()
     if not run.status then give_places_back(run.id) end
@@ -382,19 +419,8 @@ for place = 1, #members do
 end
 answers[#answers + 1] = has_put_aside and 1 or 0
 
--- What cannot be listed as ended is not let go.
-local function list_ended(registry, ended)
-  for queue, pairs_of in pairs(ended) do
-    local listed = try('ZADD', key(registry, queue), unpack(pairs_of))
-    if type(listed) == 'table' then
-      hold_ends(queue, key(registry, queue) .. ': ' .. told(listed))
-      return false
-    end
-  end
-  return true
-end
-if not (list_ended('finished', sweep.finished) and list_ended('failed', sweep.failed)) then
-  return redis.error_reply('REFUSED ' .. refusal)
+for _, registry in ipairs({ 'finished', 'failed' }) do
+  for queue, entries in pairs(sweep[registry]) do call('ZADD', key(registry, queue), unpack(entries)) end
 end
 for queue, members in pairs(sweep.wip) do
   if #members > 0 then call('ZREM', key('wip', queue), unpack(members)) end

@@ -70,6 +70,8 @@ local function lend(entries, count)
     for _, entry in ipairs(entries) do
       call('HSET', entry.name, 'status', 'started', 'started_at', now, 'last_heartbeat', now, 'worker_name', entry.worker,
         'x_attempt', entry.attempt)
+      -- Executions from before it belong to another job that had its id.
+      if entry.attempt == '1' then call('HSET', entry.name, 'x_first_at', beat) end
       call('PERSIST', entry.name)
     end
     call('LPOP', key('queue', queue), count)

@@ -40,19 +40,20 @@ local function fail(id, queue, job, text)
   if not stays then keep(id, keep_for, job) end
 end
 
--- A job that had begun: tried again if it has retries left, else failed, as RQ does it.
+-- A job that had begun: tried again if it has retries left, else failed, as RQ does it. It moves first, and is counted then:
+-- what is refused is tried with each look, and must not cost a retry each time.
 local function give_up(id, queue, job, text)
-  local stays = is_held(id)
-  call('HSET', key('job', id), 'x_failures', whole((tonumber(job.x_failures or '') or 0) + 1))
+  local stays, failures = is_held(id), whole((tonumber(job.x_failures or '') or 0) + 1)
   local left = tonumber(job.retries_left or '') or 0
   if left > 0 then
-    call('HSET', key('job', id), 'retries_left', whole(left - 1), 'ended_at', stamp())
     local wait = interval(job, left)
     stays = stays or wait == 0
     if wait == 0 then wait_again(id, queue, job.enqueue_at_front_on_retry == '1') else wait_until(id, queue, wait * 1000) end
+    call('HSET', key('job', id), 'retries_left', whole(left - 1), 'ended_at', stamp(), 'x_failures', failures)
     tell(id, queue, 'retried', job)
   else
     fail(id, queue, job, text)
+    if call('EXISTS', key('job', id)) == 1 then call('HSET', key('job', id), 'x_failures', failures) end
     tell(id, queue, 'failed', job)
   end
   if job.rate_limit_key and not stays then give_place_back(job.rate_limit_key, id) end

@@ -30,7 +30,8 @@ for _, full in ipairs(call('SMEMBERS', key('queues'))) do
   local budgets = { finished = tonumber(ARGV[4]), failed = tonumber(ARGV[5]), canceled = tonumber(ARGV[5]) }
   for _, kind in ipairs({ 'finished', 'failed', 'canceled' }) do
     local registry = key(kind, queue)
-    local excess = call('ZCARD', registry) - budgets[kind]
+    local count = redis.pcall('ZCARD', registry)
+    local excess = (is_something_else(count) and 0 or count) - budgets[kind]
     if budgets[kind] > 0 and excess > 0 and left > 0 then
       for _, id in ipairs(oldest(registry, math.min(excess, left))) do
         -- An entry of an earlier end says nothing about a later one.

@@ -30,6 +30,8 @@ pub enum Node<'a> {
     Foreign(&'a str, &'a str),
     /// A time zone of a library, which is worth something beside a time.
     Zone(Zone),
+    /// A datetime in a zone that is not known here: a value that holds it is refused.
+    Elsewhere(Zone),
     /// A `dateutil.tz.tzoffset` whose attributes have not come yet.
     BlankZone,
     /// A `uuid.UUID` whose state has not come yet.
@@ -56,6 +58,7 @@ impl Node<'_> {
             Self::Dict(_) => "a dict",
             Self::Class(_) | Self::Foreign(..) => "a class",
             Self::Zone(_) => "a time zone",
+            Self::Elsewhere(_) => "a datetime",
             Self::BlankZone => "an unfinished time zone",
             Self::BlankUuid => "an unfinished UUID",
             Self::Ready(_) => "a value",

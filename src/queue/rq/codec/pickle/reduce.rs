@@ -55,7 +55,10 @@ pub fn call<'a>(
             Some(Node::Class(Class::UnpickleZoneInfo))
         }
         (Class::GetAttr, _) => Some(Node::Foreign("builtins", "getattr")),
-        (Class::DateTime, [Node::Bytes(state), Node::Zone(zone)]) => Some(Node::Ready(in_zone(state, zone)?)),
+        (Class::DateTime, [Node::Bytes(state), Node::Zone(zone)]) => {
+            let known = in_zone(state, zone)?;
+            Some(known.map_or_else(|| Node::Elsewhere(zone.clone()), Node::Ready))
+        }
         (Class::Time, [Node::Bytes(state), Node::Zone(zone)]) => {
             let offset = zone.fixed_micros().and_then(|micros| Offset::of_zone(micros, zone.clone()));
             let offset = offset.ok_or_else(|| {
@@ -81,7 +84,7 @@ fn weight(node: &Node<'_>) -> usize {
         Node::Bytes(bytes) => bytes.len(),
         Node::List(items) => items.len() * size_of::<Id>(),
         Node::Ready(Exact::TimeZone(offset)) => offset.text(),
-        Node::Zone(zone) => zone.text(),
+        Node::Zone(zone) | Node::Elsewhere(zone) => zone.text(),
         _ => size_of::<Node<'_>>(),
     }
 }
@@ -125,16 +128,14 @@ fn offset(rest: &[&Node<'_>]) -> Option<Option<Offset>> {
     }
 }
 
-/// A datetime in a library's zone, as far from UTC as that zone is then.
-fn in_zone(state: &[u8], zone: &Zone) -> Result<Exact, Refusal> {
+/// A datetime in a library's zone, as far from UTC as that zone is then; none where the zone is not known.
+fn in_zone(state: &[u8], zone: &Zone) -> Result<Option<Exact>, Refusal> {
     let Some(Exact::DateTime(naive)) = moment(state, None) else {
         return Err(Refusal::new("it holds a datetime that is none"));
     };
     let micros = zone.micros_at(naive.local, naive.fold);
-    let offset = micros.and_then(|micros| Offset::of_zone(micros, zone.clone())).ok_or_else(|| {
-        Refusal::new(format!("it holds a datetime in {}, a time zone that is not known here", zone.shown()))
-    })?;
-    Ok(Exact::DateTime(Box::new(Moment { offset: Some(offset), ..*naive })))
+    let offset = micros.and_then(|micros| Offset::of_zone(micros, zone.clone()));
+    Ok(offset.map(|offset| Exact::DateTime(Box::new(Moment { offset: Some(offset), ..*naive }))))
 }
 
 fn moment(state: &[u8], offset: Option<Offset>) -> Option<Exact> {

@@ -74,6 +74,12 @@ impl<'n, 'a> Tree<'n, 'a> {
             Node::Ready(value) => value.clone(),
             Node::Class(class) => return Err(class.as_value()),
             Node::Foreign(module, name) => return Err(foreign(module, name)),
+            Node::Elsewhere(zone) => {
+                let zone = zone.shown();
+                return Err(Refusal::new(format!(
+                    "it holds a datetime in {zone}, a time zone that is not known here"
+                )));
+            }
             Node::Zone(zone) => {
                 let zone = zone.shown();
                 return Err(Refusal::new(format!(
