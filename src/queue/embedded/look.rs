@@ -20,7 +20,7 @@ pub async fn job(database: &Database, id: &JobId) -> Result<Option<JobRecord>, s
     // One row at most: ids are unique.
     let row: Option<JobRow> = sqlx::query_as("SELECT * FROM tikkun_jobs WHERE id = ?1")
         .bind(id.as_str())
-        .fetch_optional(database.people())
+        .fetch_optional(database.readers())
         .await?;
     row.map(JobRow::into_record).transpose()
 }

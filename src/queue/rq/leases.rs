@@ -113,8 +113,11 @@ impl Leases {
             call.arg(process.as_str()).arg(record);
         }
         type Found = (String, String, String, String, Fields);
+        // While no write succeeds nobody can renew a lease. So what was watched counts only if this call goes through.
+        let watched = std::mem::take(&mut *self.watch.lock());
         let (found, untold): (Vec<Found>, Vec<String>) =
             server.link.invoke(&call, || "look for orphans".to_owned()).await?;
+        *self.watch.lock() = watched;
         troubles.tell(untold, "whether jobs of a queue still run cannot be told");
         let orphan =
             |(execution, process, queue, id, fields): (String, String, String, String, Fields)| Orphan {
@@ -125,8 +128,9 @@ impl Leases {
     }
 
     /// Takes a look at all leases; says which are over, each with its record as it was read: those of processes of this
-    /// host that are known to be dead, and those that were watched standing still for their time. `ttl` is that of this
-    /// process in milliseconds, for those that do not say their own.
+    /// host that are known to be dead, and those that were watched standing still for their time. Of one that does not
+    /// say how long it lasts, as those of older versions, its score alone decides. `ttl` is that of this process in
+    /// milliseconds.
     async fn over(&self, server: &Server, ttl: u64) -> Result<Vec<(ProcessId, String)>, Fault> {
         let mut commands = redis::pipe();
         commands.zrange_withscores(server.keys.leases(), 0, -1).hgetall(server.keys.processes());
@@ -134,12 +138,12 @@ impl Leases {
             server.link.ask(&commands, || "look at leases".to_owned()).await?;
         let lease = |(process, score): &(String, f64)| {
             let written = records.get(process).and_then(|text| serde_json::from_str::<Written>(text).ok());
-            let its_own = written.as_ref().map_or(0, |written| written.ttl_ms);
+            let ttl_ms = written.as_ref().map_or(0, |written| written.ttl_ms);
             let renewal = written.as_ref().and_then(|written| written.renewal);
             Lease {
                 process: ProcessId::from(process.as_str()),
                 renewals: renewal.unwrap_or(*score as i64),
-                ttl: Duration::from_millis(if its_own > 0 { its_own } else { ttl }),
+                ttl: Duration::from_millis(ttl_ms),
                 gone: written.is_some_and(|written| written.is_gone()),
             }
         };
@@ -248,7 +252,7 @@ struct Written {
     /// The mark by which others on its host see at once that it is dead.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     incarnation: Option<String>,
-    /// How long its lease lasts; 0 in those of older versions.
+    /// How long its lease lasts; 0 where it does not say, as in those of older versions.
     #[serde(default)]
     ttl_ms: u64,
     /// Another one with each renewal; none in those of older versions.

@@ -317,13 +317,14 @@ local function heard(ttl)
 end
 
 -- After a failover to a server whose clock is behind, leases reach further than any was given: from now on they hold for
--- as long as their process asked for, `ttl` where it does not say, and no longer.
+-- as long as their process asked for, and no longer. One that does not say, as those of older versions, is left alone.
 local function clamp_leases(ttl)
   if ttl <= 0 then return end
   for _, process in ipairs(call('ZRANGEBYSCORE', ours('leases'), '(' .. whole(MILLIS + ttl), '+inf')) do
     local read, record = pcall(cjson.decode, call('HGET', ours('processes'), process) or '')
-    local most = MILLIS + (read and tonumber(record.ttl_ms) or ttl)
-    if tonumber(call('ZSCORE', ours('leases'), process)) > most then
+    local its_own = read and tonumber(record.ttl_ms)
+    local most = its_own and MILLIS + its_own
+    if most and tonumber(call('ZSCORE', ours('leases'), process)) > most then
       call('ZADD', ours('leases'), whole(most), process)
     end
   end

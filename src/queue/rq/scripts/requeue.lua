@@ -14,6 +14,7 @@ for i = 3, #ARGV do
   else
     if job.x_unique then
       call('HSET', ours('unique', job.x_unique), 'job', id)
+      call('HSETNX', ours('unique', job.x_unique), 'until', '0')
       call('PERSIST', ours('unique', job.x_unique))
     end
     wait_again(id, job.origin, false)

@@ -49,7 +49,7 @@ local function entry_of(id, name, fields)
   end
   used = used + 1
   taken[used], known[used] = id, fields
-  return { id = id, name = name, execution = execution, member = id .. ':' .. execution, worker = worker, attempt = attempt,
+  return { id = id, name = name, was = fields[1], execution = execution, member = id .. ':' .. execution, worker = worker, attempt = attempt,
     span = span_of(fields[3] or '') }
 end
 
@@ -80,6 +80,7 @@ local function lend(entries, count)
   if #entries > 0 then
     try('ZREM', key('wip', queue), unpack(members))
     try('HDEL', ours('deliveries'), unpack(members))
+    for _, entry in ipairs(entries) do try('HSET', entry.name, 'status', entry.was or 'queued') end
   end
   error(why, 0)
 end

@@ -38,7 +38,7 @@ pub enum Class {
     UnpickleDateutilFile,
 }
 
-const CLASSES: [(&str, &str, Class); 36] = [
+const CLASSES: [(&str, &str, Class); 39] = [
     ("datetime", "datetime", Class::DateTime),
     ("datetime", "date", Class::Date),
     ("datetime", "time", Class::Time),
@@ -74,6 +74,10 @@ const CLASSES: [(&str, &str, Class); 36] = [
     ("dateutil.tz", "tzfile", Class::DateutilFile),
     ("dateutil.zoneinfo", "tzfile", Class::DateutilFile),
     ("dateutil.tz._tzfile", "tzfile", Class::DateutilFile),
+    // The functions that look a zone up by its name.
+    ("dateutil.tz", "gettz", Class::DateutilFile),
+    ("dateutil.tz.tz", "gettz", Class::DateutilFile),
+    ("dateutil.zoneinfo", "gettz", Class::DateutilFile),
     ("dateutil.tz._tzfile", "_unpickle", Class::UnpickleDateutilFile),
 ];
 

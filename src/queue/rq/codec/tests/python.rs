@@ -42,6 +42,15 @@ fn every_value_of_the_table_reads_back_as_written() {
     }
 }
 
+#[test]
+fn a_zone_that_is_looked_up_by_its_name_reads_back_as_written() {
+    let value = serde_json::json!({
+        "$datetime": ["2026-06-01T12:00:00+03:00", { "zone": ["dateutil.file", "Asia/Jerusalem"] }]
+    });
+    let again = read(&pickle::write(&Exact::of(&value).unwrap())).unwrap();
+    assert_eq!(again.into_value(), value);
+}
+
 /// What the system's Python makes of our pickles: the value with its types, and its own pickles of it.
 fn ask_python(payloads: &str) -> String {
     let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/rq/pickles.py");
