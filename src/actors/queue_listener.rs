@@ -173,8 +173,7 @@ async fn fetch_loop(desk: Arc<Desk>, me: Recipient<Settle>) {
         }
         desk.give_back_unknown(&me).await;
         // The first look is a fetch; the queues below wait for it.
-        let (mut looked, mut succeeded, mut more_waits, mut outage) =
-            (false, false, false, Outage::default());
+        let (mut looked, mut refused, mut more_waits, mut outage) = (false, false, false, Outage::default());
         loop {
             // A fetch that was refused is repeated: the queue may be empty now, and then no work would ever end the
             // outage.
@@ -185,15 +184,21 @@ async fn fetch_loop(desk: Arc<Desk>, me: Recipient<Settle>) {
             desk.wait_for_settlements().await;
             // Single jobs are the rule after a wait: slots that are asked for in vain cost time.
             let most = if more_waits { desk.settings.batch } else { desk.settings.batch.min(AFTER_A_WAIT) };
+            // Whether there is a slot says nothing of the broker.
+            if refused {
+                desk.ports.turn.waits();
+            }
             let slots = desk.granted_slots(most, looked).await;
+            if refused {
+                desk.ports.turn.begins();
+            }
             let wanted = slots.len();
             let fetched = desk.fetch_for(slots, &me).await;
             match &fetched {
                 Ok(_) => desk.ports.turn.succeeds(),
-                Err(_) if !succeeded => desk.ports.turn.begins(),
-                Err(_) => {}
+                Err(_) => desk.ports.turn.begins(),
             }
-            succeeded |= fetched.is_ok();
+            refused = fetched.is_err();
             let first = !looked;
             looked |= !matches!(&fetched, Err(fault) if fault.kind() == FaultKind::Unavailable);
             if fetched.is_ok() {

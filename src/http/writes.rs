@@ -61,6 +61,11 @@ impl Writes {
         Self { seen, asked, _tries: tries }
     }
 
+    /// Whether a back end refuses writes, as far as is known now.
+    pub(super) fn are_refused(&self) -> bool {
+        !self.seen.borrow().refusals.is_empty()
+    }
+
     /// The back ends that refuse writes.
     pub(super) async fn refused(&self) -> Refusals {
         let mut seen = self.seen.clone();

@@ -273,7 +273,7 @@ impl Service {
                     humantime::format_duration(self.settings.service.drain_timeout));
                 false
             }
-            signal = self.signals.next() => {
+            signal = self.signals.next_in_a_drain() => {
                 tracing::warn!(signal, "told to leave once more; jobs in hand are handed over");
                 false
             }

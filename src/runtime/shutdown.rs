@@ -59,6 +59,17 @@ impl Signals {
             }
         }
     }
+
+    /// The next one that asks to leave at once, while the process leaves already. A terminal that closes sends its
+    /// hangup twice, and a service manager may send one with its request: that is no second request. Cancel safe.
+    pub(super) async fn next_in_a_drain(&mut self) -> &'static str {
+        loop {
+            match self.next().await {
+                "SIGHUP" => tracing::info!(signal = "SIGHUP", "the process leaves already"),
+                asked => return asked,
+            }
+        }
+    }
 }
 
 /// The first of these that arrives. Cancel safe.

@@ -15,6 +15,7 @@ pub struct Turns {
     last: Arc<Mutex<BTreeMap<String, Instant>>>,
     /// Those that have begun with their work and not succeeded once.
     unproven: Arc<Mutex<BTreeSet<Arc<str>>>>,
+    proven: Arc<Mutex<BTreeSet<Arc<str>>>>,
 }
 
 /// One loop's line to the table.
@@ -56,14 +57,22 @@ impl Turn {
         }
     }
 
-    /// The loop begins with its work, which has never succeeded.
+    /// The loop begins with its work; it is unproven if that has never succeeded, in an earlier life neither.
     pub fn begins(&self) {
-        self.turns.unproven.lock().insert(Arc::clone(&self.name));
+        if !self.turns.proven.lock().contains(&self.name) {
+            self.turns.unproven.lock().insert(Arc::clone(&self.name));
+        }
+    }
+
+    /// The loop waits for something that says nothing of whether its work can be done.
+    pub fn waits(&self) {
+        self.turns.unproven.lock().remove(&self.name);
     }
 
     /// The loop's work has succeeded.
     pub fn succeeds(&self) {
-        self.turns.unproven.lock().remove(&self.name);
+        self.turns.proven.lock().insert(Arc::clone(&self.name));
+        self.waits();
     }
 
     /// The loop has ended on purpose; nobody waits for it any more.
@@ -103,7 +112,13 @@ mod tests {
         assert!(turns.unproven().is_empty(), "it has not begun");
         fetch.begins();
         assert_eq!(turns.unproven(), ["fetch"]);
+        fetch.waits();
+        assert!(turns.unproven().is_empty(), "it waits for a slot");
+        fetch.begins();
+        assert_eq!(turns.unproven(), ["fetch"]);
         fetch.succeeds();
         assert!(turns.unproven().is_empty());
+        fetch.begins();
+        assert!(turns.unproven().is_empty(), "in its next life it is known to work");
     }
 }

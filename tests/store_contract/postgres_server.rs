@@ -2,13 +2,14 @@
 
 use std::time::Duration;
 
+use chrono::{TimeDelta, Utc};
 use secrecy::SecretString;
 use sqlx::postgres::PgConnectOptions;
 use sqlx::{AssertSqlSafe, Connection as _, PgConnection};
 use tikkun::config::PostgresSettings;
 use tikkun::fault::FaultKind;
 use tikkun::job::background::{BackgroundJob, DELETE_RECEIPTS_ALL};
-use tikkun::store::{BatchOutcome, Pass, Schema, migrate_postgres, open_postgres};
+use tikkun::store::{BatchOutcome, EndedSession, Pass, Schema, migrate_postgres, open_postgres};
 
 use crate::rig::{OTHER, Rig, TENANT, keys, order, postgres, postgres_on};
 use crate::server::{Server, settings};
@@ -100,7 +101,7 @@ async fn a_role_that_may_make_nothing_works_with_what_is_there() {
                  grant select, update on receipts to {role};
                  grant select, update, delete on attachments to {role};
                  grant select, insert, update, delete on tikkun_background_jobs, tikkun_set_aside,
-                     tikkun_cleanup_outbox, tikkun_store_check to {role};
+                     tikkun_cleanup_outbox, tikkun_ended_sessions, tikkun_store_check to {role};
                  grant select on tikkun_store_migrations to {role}"
             ),
         )
@@ -115,6 +116,9 @@ async fn a_role_that_may_make_nothing_works_with_what_is_there() {
     assert!(rig.live(TENANT).await.is_empty() && rig.attachments().await.is_empty());
     assert!(matches!(rig.request("q2").await, tikkun::store::Requested::Active(_)));
     rig.store.background_jobs.check().await.unwrap();
+    let session = EndedSession { mark: "mark".into(), until: Utc::now() + TimeDelta::hours(1) };
+    rig.store.ended_sessions.end_session(&session, Utc::now()).await.unwrap();
+    assert_eq!(rig.store.ended_sessions.ended(Utc::now(), 9).await.unwrap().len(), 1);
 }
 
 #[tokio::test]

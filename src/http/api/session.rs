@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use actix_web::http::{StatusCode, header};
-use actix_web::{HttpRequest, HttpResponse, web};
+use actix_web::{HttpRequest, HttpResponse, ResponseError as _, web};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD as BASE64;
 use chrono::Utc;
@@ -157,13 +157,20 @@ pub(super) async fn sign_out(
     entrance: web::Data<Entrance>,
     request: HttpRequest,
 ) -> Result<HttpResponse, Details> {
+    let cookie = cookie_of(&entrance, &request, ("", Duration::ZERO));
     // Without the token a stranger's page could sign people out; that harms nobody, and SameSite forbids it.
     if let Some(session) = entrance.sealed_session(&request) {
         let peer = entrance.peer(&request);
         tracing::info!(target: "tikkun::audit", who = session.name, peer = peer.map(tracing::field::display), "signed out");
-        entrance.sign_out(&session).await?;
+        if let Err(refused) = entrance.sign_out(&session).await {
+            // The browser forgets it all the same.
+            let mut answer = refused.error_response();
+            if let Ok(value) = header::HeaderValue::try_from(cookie.1) {
+                answer.headers_mut().insert(cookie.0, value);
+            }
+            return Ok(answer);
+        }
     }
-    let cookie = cookie_of(&entrance, &request, ("", Duration::ZERO));
     Ok(HttpResponse::Ok().insert_header(cookie).json(SessionState::of(None, &entrance)))
 }
 

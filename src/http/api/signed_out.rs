@@ -81,7 +81,7 @@ impl SignedOut {
     async fn bring_up_to_date(&self) -> Result<(), Problem> {
         let mut reading = self.reading.lock().await;
         if reading.next.is_some_and(|next| Instant::now() < next) {
-            return Ok(());
+            return if reading.done { Ok(()) } else { Err(unread()) };
         }
         let most = u32::try_from(MOST).unwrap_or(u32::MAX).saturating_add(1);
         match within(PATIENCE, self.store.ended(Utc::now(), most)).await {
@@ -91,6 +91,8 @@ impl SignedOut {
                 Ok(())
             }
             Err(fault) if !reading.done && fault.is_retryable() => {
+                // Those who ask meanwhile need not wait for the same.
+                reading.next = Some(Instant::now() + FRESH);
                 Err(Problem::unavailable("database", &fault))
             }
             Err(fault) => {
@@ -101,6 +103,11 @@ impl SignedOut {
             }
         }
     }
+}
+
+fn unread() -> Problem {
+    let text = "it has not said yet which sessions were signed out";
+    Problem::unavailable("database", &Fault::new(FaultKind::Unavailable, text))
 }
 
 async fn within<T>(time: Duration, answer: impl Future<Output = Result<T, Fault>>) -> Result<T, Fault> {

@@ -41,7 +41,9 @@ impl MetricsDesk {
         let stopped = self.probes.stopped().len();
         let started = self.probes.started.load(Ordering::Acquire);
         let proven = self.probes.turns.unproven().is_empty();
-        let ready = started && proven && stopped == 0 && !self.probes.leaving.load(Ordering::Acquire);
+        let written = self.probes.needed_writes.as_ref().is_none_or(|writes| !writes.are_refused());
+        let ready =
+            started && proven && written && stopped == 0 && !self.probes.leaving.load(Ordering::Acquire);
         STOPPED_LOOPS.gauge(&[]).set(stopped as f64);
         READY.gauge(&[]).set(f64::from(u8::from(ready)));
     }
