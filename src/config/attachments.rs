@@ -86,7 +86,8 @@ impl AttachmentSettings {
         let driver = reader.get("attachments.driver");
         let folder: String = reader.get("attachments.folder");
         let folder = if folder.is_empty() { data.join(FOLDER) } else { PathBuf::from(folder) };
-        let (r2, mut s3) = (R2Settings::read(reader), S3Settings::read(reader));
+        let r2 = R2Settings::read(reader, driver == AttachmentDriver::R2);
+        let mut s3 = S3Settings::read(reader, driver == AttachmentDriver::S3);
         let endpoint = match driver {
             AttachmentDriver::Local => None,
             AttachmentDriver::R2 => Some(("attachments.r2_endpoint", r2.endpoint())),
@@ -144,7 +145,8 @@ impl AttachmentSettings {
 }
 
 impl R2Settings {
-    fn read(reader: &mut Reader<'_>) -> Self {
+    /// What is not in force may be anything: it goes nowhere.
+    fn read(reader: &mut Reader<'_>, in_force: bool) -> Self {
         let is_account = |id: &String| id.chars().all(|c| c.is_ascii_alphanumeric() || c == '-' || c == '.');
         Self {
             account_id: reader.read(
@@ -152,9 +154,9 @@ impl R2Settings {
                 "letters and digits, or nothing",
                 is_account,
             ),
-            bucket: name(reader, "attachments.r2_bucket"),
-            access_key_id: key_part(reader, "attachments.r2_access_key_id"),
-            secret_access_key: key_part(reader, "attachments.r2_secret_access_key"),
+            bucket: name(reader, "attachments.r2_bucket", in_force),
+            access_key_id: key_part(reader, "attachments.r2_access_key_id", in_force),
+            secret_access_key: secret_part(reader, "attachments.r2_secret_access_key", in_force),
             endpoint: endpoint(reader, "attachments.r2_endpoint"),
         }
     }
@@ -180,14 +182,14 @@ impl R2Settings {
 }
 
 impl S3Settings {
-    fn read(reader: &mut Reader<'_>) -> Self {
+    fn read(reader: &mut Reader<'_>, in_force: bool) -> Self {
         Self {
-            bucket: name(reader, "attachments.s3_bucket"),
-            region: name(reader, "attachments.s3_region"),
+            bucket: name(reader, "attachments.s3_bucket", in_force),
+            region: name(reader, "attachments.s3_region", in_force),
             endpoint: endpoint(reader, "attachments.s3_endpoint"),
             path_style: reader.get("attachments.s3_path_style"),
-            access_key_id: key_part(reader, "attachments.s3_access_key_id"),
-            secret_access_key: key_part(reader, "attachments.s3_secret_access_key"),
+            access_key_id: key_part(reader, "attachments.s3_access_key_id", in_force),
+            secret_access_key: secret_part(reader, "attachments.s3_secret_access_key", in_force),
             session_token: SecretString::from(""),
         }
     }
@@ -222,10 +224,17 @@ impl S3Settings {
     }
 }
 
-/// A part of an access key: it goes into a header, and none was ever given out with quotes around it.
-fn key_part(reader: &mut Reader<'_>, key: &'static str) -> SecretString {
+/// The id of an access key: it goes into a header, and none was ever given out with quotes around it.
+fn key_part(reader: &mut Reader<'_>, key: &'static str, in_force: bool) -> SecretString {
     let expected = "part of an access key: visible ASCII characters, without quotes around them";
-    reader.read(key, expected, |secret: &SecretString| is_key_part(secret.expose_secret()))
+    reader.read(key, expected, |id: &SecretString| !in_force || is_key_part(id.expose_secret()))
+}
+
+/// The secret of an access key, which is only counted with.
+fn secret_part(reader: &mut Reader<'_>, key: &'static str, in_force: bool) -> SecretString {
+    let expected = "part of an access key: text without control characters, and without quotes around it";
+    let fits = |secret: &str| !secret.contains(char::is_control) && !is_quoted(secret);
+    reader.read(key, expected, |secret: &SecretString| !in_force || fits(secret.expose_secret()))
 }
 
 fn is_key_part(text: &str) -> bool {
@@ -233,10 +242,10 @@ fn is_key_part(text: &str) -> bool {
 }
 
 /// A name within an address.
-fn name(reader: &mut Reader<'_>, key: &'static str) -> String {
+fn name(reader: &mut Reader<'_>, key: &'static str, in_force: bool) -> String {
     let fits =
         |name: &String| !name.contains(|c: char| c.is_control() || c.is_whitespace()) && !is_quoted(name);
-    reader.read(key, "a name without blanks and quotes, or nothing", fits)
+    reader.read(key, "a name without blanks and quotes, or nothing", |name: &String| !in_force || fits(name))
 }
 
 fn needs_mending(reader: &Reader<'_>, variable: &str) -> bool {

@@ -6,6 +6,7 @@ use secrecy::SecretString;
 use url::Url;
 
 use super::mask::masked_url;
+use super::problem::Warning;
 use super::reader::Reader;
 
 /// A proxy on the way to the outside.
@@ -39,9 +40,16 @@ impl ProxySettings {
             matches!(url.scheme(), "http" | "https") && !given.contains(|c: char| c.is_control() || c == '"')
         });
         let Some(mut url) = parsed else {
-            let masked = masked_url(&text);
-            reader
-                .refuse(format!("{name} is `{masked}`, expected `http://host:port` or `https://host:port`"));
+            let said = format!(
+                "{name} is `{}`, expected `http://host:port` or `https://host:port`",
+                masked_url(&text)
+            );
+            // Programs that know no such proxy pass this one over; the other two name the way to this very server.
+            if name.eq_ignore_ascii_case("all_proxy") {
+                reader.warnings.push(Warning::warn(format!("{said}; it is passed over")));
+            } else {
+                reader.refuse(said);
+            }
             return None;
         };
         let decoded = |text: &str| percent_decode_str(text).decode_utf8_lossy().into_owned();

@@ -4,18 +4,20 @@ use super::keys::nearest;
 
 /// Beginnings of names that say which server, database, user or protection is meant.
 const WEIGHTY: [&str; 12] =
-    ["ssl", "tls", "gss", "host", "port", "user", "pass", "db", "database", "server", "channel", "target"];
+    ["ssl", "tls", "gss", "host", "port", "user", "pass", "db", "database", "serv", "channel", "target"];
 
-/// Why a parameter that nobody knows may not be passed over: it looks like one of `known`, or like one that says
-/// which server, database, user or protection is meant. None: it may.
+/// Why a parameter that nobody knows may not be passed over: it looks like one that says which server, database,
+/// user or protection is meant, whether that is one of `known` or not. None: it may.
 pub(super) fn suspicion(name: &str, known: &[&str]) -> Option<String> {
     let plain: String = name.to_ascii_lowercase().chars().filter(|c| !"-_".contains(*c)).collect();
-    let same = known.iter().find(|one| one.replace('_', "") == plain);
-    if let Some(meant) = same.copied().or_else(|| nearest(name, known.iter().copied())) {
+    let is_weighty = |name: &str| WEIGHTY.iter().any(|beginning| name.starts_with(beginning));
+    let weighty: Vec<&str> = known.iter().copied().filter(|one| is_weighty(one)).collect();
+    let same = weighty.iter().find(|one| one.replace('_', "") == plain);
+    if let Some(meant) = same.copied().or_else(|| nearest(name, weighty.iter().copied())) {
         return Some(format!("`{name}` is no parameter; did you mean `{meant}`?"));
     }
-    let weighty = WEIGHTY.iter().any(|beginning| plain.starts_with(beginning));
-    weighty.then(|| format!("`{name}` is no parameter, and could not be passed over safely: leave it out"))
+    is_weighty(&plain)
+        .then(|| format!("`{name}` is no parameter, and could not be passed over safely: leave it out"))
 }
 
 #[cfg(test)]
@@ -24,7 +26,14 @@ mod tests {
 
     #[test]
     fn what_could_change_the_server_or_its_protection_is_not_passed_over() {
-        let known = ["sslmode", "host", "channel_binding"];
+        let known = [
+            "sslmode",
+            "host",
+            "channel_binding",
+            "connect_timeout",
+            "socket_timeout",
+            "health_check_interval",
+        ];
         let table = [
             ("SSLMODE", Some("did you mean `sslmode`")),
             ("ssl-mode", Some("did you mean `sslmode`")),
@@ -33,6 +42,9 @@ mod tests {
             ("hostname", Some("leave it out")),
             ("sslsomething_new", Some("leave it out")),
             ("pool_timeout", None),
+            ("command_timeout", None),
+            ("read_timeout", None),
+            ("connectTimeout", None),
             ("schema", None),
         ];
         for (name, expected) in table {

@@ -2,7 +2,7 @@
 
 use secrecy::ExposeSecret;
 
-use super::{only_problem, with_env};
+use super::{only_problem, problems, with_env};
 
 fn warnings(env: &[(&str, &str)]) -> Vec<String> {
     with_env(env).unwrap().warnings.into_iter().map(|warning| warning.text).collect()
@@ -72,6 +72,13 @@ fn variables_of_aws_with_a_line_end_are_mended_and_others_left_to_its_chain() {
 
 #[test]
 fn quotes_that_docker_keeps_are_named() {
+    let r2 = [
+        ("ATTACHMENT_STORAGE_DRIVER", "r2"),
+        ("R2_ACCOUNT_ID", "a"),
+        ("R2_BUCKET_NAME", "b"),
+        ("R2_ACCESS_KEY_ID", "i"),
+        ("R2_SECRET_ACCESS_KEY", "s"),
+    ];
     for (name, value) in [
         ("R2_ACCESS_KEY_ID", "\"hunter2\""),
         ("R2_SECRET_ACCESS_KEY", "'hunter2'"),
@@ -81,10 +88,15 @@ fn quotes_that_docker_keeps_are_named() {
         ("RUN_MIGRATIONS_ON_START", "\"1\""),
         ("DATABASE_URL", "\"postgres://u:hunter2@h/d\""),
     ] {
-        let told = only_problem(with_env(&[(name, value)]));
+        let others = r2.iter().filter(|(other, _)| *other != name).copied();
+        let told = problems(with_env(&others.chain([(name, value)]).collect::<Vec<_>>())).join("\n");
         let named = told.contains(name) && told.contains("`docker --env-file` does not take them off");
         assert!(named && !told.contains("hunter2"), "{told}");
     }
+    with_env(&[("R2_ACCESS_KEY_ID", "\"hunter2\"")]).expect("a driver that is not in force goes nowhere");
+    let others = r2.iter().filter(|(other, _)| *other != "R2_SECRET_ACCESS_KEY").copied();
+    let odd = others.chain([("R2_SECRET_ACCESS_KEY", "pass wörd")]).collect::<Vec<_>>();
+    with_env(&odd).expect("a secret goes into no header");
     // They may be part of it: the web application reads the same file.
     let secret = "\"a-very-secret-secret-of-32-letters\"";
     let told = warnings(&[("INTERNAL_SECRET", secret)]);
