@@ -294,6 +294,25 @@ async fn a_row_that_is_locked_for_too_long_is_a_retryable_fault_and_nothing_happ
 }
 
 #[tokio::test]
+async fn a_process_that_stops_in_the_middle_of_its_try_to_write_hinders_no_other() {
+    let server = Server::shared();
+    let database = server.database().await;
+    let patient = server.settings(&database);
+    let hasty = PostgresSettings { lock_timeout: Duration::from_millis(50), ..patient.clone() };
+    let store =
+        open_postgres(&hasty, Schema::Migrate).await.unwrap_or_else(|fault| panic!("{}", fault.chain()));
+    let pool = sqlx::PgPool::connect(&server.url(&database)).await.unwrap();
+    let mut stopped = pool.begin().await.unwrap();
+    let older = "insert into tikkun_store_check (id, checked_at) values (1, now())";
+    sqlx::query(older).execute(&mut *stopped).await.unwrap();
+    store.background_jobs.check().await.unwrap_or_else(|fault| panic!("{}", fault.chain()));
+    stopped.rollback().await.unwrap();
+    let left: i64 =
+        sqlx::query_scalar("select count(*) from tikkun_store_check").fetch_one(&pool).await.unwrap();
+    assert_eq!(left, 0, "a try leaves nothing behind");
+}
+
+#[tokio::test]
 async fn a_database_that_cannot_be_reached_is_unavailable_and_its_password_stays_unsaid() {
     let server = Server::shared();
     let mut nowhere = server.settings("postgres");

@@ -36,7 +36,7 @@ pub struct Entrance {
     pub(super) sealers: Sealers,
     pub(super) rules: PageRules,
     guesses: Arc<Guesses>,
-    signed_out: SignedOut,
+    signed_out: Arc<SignedOut>,
     once: Once,
 }
 
@@ -88,7 +88,7 @@ pub(super) struct Visitor {
 }
 
 impl Entrance {
-    /// Without a secret nobody comes in.
+    /// Without a secret nobody comes in. Must be called inside a runtime.
     #[must_use]
     pub fn new(
         secrets: PageSecrets,
@@ -97,7 +97,7 @@ impl Entrance {
         ended: Arc<dyn EndedSessions>,
     ) -> Self {
         let sealers = Sealers::new(&secrets);
-        let (signed_out, once) = (SignedOut::new(ended), Once::default());
+        let (signed_out, once) = (SignedOut::begin(ended), Once::default());
         Self { secrets, sealers, rules, guesses, signed_out, once }
     }
 

@@ -51,9 +51,14 @@ struct Ended {
 }
 
 impl SignedOut {
-    /// Kept in `store`.
-    pub(super) fn new(store: Arc<dyn EndedSessions>) -> Self {
-        Self { store, ended: Mutex::default(), reading: tokio::sync::Mutex::default() }
+    /// Kept in `store`, which is read at once: the page stays open to those who signed in if the database goes away
+    /// before anybody has looked. Must be called inside a runtime.
+    pub(super) fn begin(store: Arc<dyn EndedSessions>) -> Arc<Self> {
+        let begun = Arc::new(Self { store, ended: Mutex::default(), reading: tokio::sync::Mutex::default() });
+        let first = Arc::clone(&begun);
+        // What fails here is tried again, and told, when somebody comes.
+        tokio::spawn(async move { first.bring_up_to_date().await.ok() });
+        begun
     }
 
     /// Ends a session; `latest` is until when one that began now would hold. In this process it has ended whatever comes
@@ -150,7 +155,39 @@ impl Ended {
 
 #[cfg(test)]
 mod tests {
+    use async_trait::async_trait;
+
     use super::*;
+
+    /// Answers once, and is away from then on.
+    struct Leaving(Mutex<Option<Vec<EndedSession>>>);
+
+    #[async_trait]
+    impl EndedSessions for Leaving {
+        async fn end_session(&self, _: &EndedSession, _: DateTime<Utc>) -> Result<(), Fault> {
+            Err(unavailable())
+        }
+
+        async fn ended(&self, _: DateTime<Utc>, _: u32) -> Result<Vec<EndedSession>, Fault> {
+            self.0.lock().take().ok_or_else(unavailable)
+        }
+    }
+
+    fn unavailable() -> Fault {
+        Fault::new(FaultKind::Unavailable, "it is away")
+    }
+
+    #[tokio::test]
+    async fn a_database_that_goes_away_before_anybody_looked_shuts_nobody_out() {
+        let signed_out = SignedOut::begin(Arc::new(Leaving(Mutex::new(Some(found(1, 100))))));
+        while !signed_out.reading.lock().await.done {
+            tokio::task::yield_now().await;
+        }
+        signed_out.reading.lock().await.next = None;
+        assert!(signed_out.has("0", 100).await.unwrap() && !signed_out.has("1", 100).await.unwrap());
+        let never = SignedOut::begin(Arc::new(Leaving(Mutex::new(None))));
+        assert!(never.has("1", 100).await.is_err(), "nobody knows who signed out");
+    }
 
     fn found(count: usize, until: i64) -> Vec<EndedSession> {
         let until = DateTime::from_timestamp(until, 0).unwrap();

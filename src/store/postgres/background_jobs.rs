@@ -89,10 +89,12 @@ const CARRIED_BY: &str = "
     on conflict (background_job_id) do update set
         queue_job = excluded.queue_job, updated_at = excluded.updated_at";
 
-/// A durable write that touches nothing else.
+/// Together a durable write that touches nothing else and leaves nothing behind. The row is nobody else's, so that no
+/// process waits for another.
 const CHECK: &str = "
-    insert into tikkun_store_check (id, checked_at) values (1, now() at time zone 'utc')
-    on conflict (id) do update set checked_at = excluded.checked_at";
+    insert into tikkun_store_check (id, checked_at)
+    values (floor(random() * 2000000000)::integer, now() at time zone 'utc') returning id";
+const CHECKED: &str = "delete from tikkun_store_check where id = $1";
 
 /// Background jobs in one database.
 pub(super) struct PostgresBackgroundJobs {
@@ -208,7 +210,8 @@ impl BackgroundJobs for PostgresBackgroundJobs {
     async fn check(&self) -> Result<(), Fault> {
         let what = "check that the store can be written to";
         let mut tx = self.database.write(what).await?;
-        query(CHECK).execute(&mut *tx).await.during(what)?;
+        let row: i32 = scalar(CHECK).fetch_one(&mut *tx).await.during(what)?;
+        query(CHECKED).bind(row).execute(&mut *tx).await.during(what)?;
         tx.commit().await.during(what)
     }
 }

@@ -65,7 +65,12 @@ function shared() {
     stream = own();
     if (following) stream.open();
   };
-  return { open: () => order("open"), close: () => order("close"), leave: () => order("leave") };
+  const leave = () => {
+    order("leave");
+    // The worker has forgotten this tab: whoever comes back asks anew.
+    stream = null;
+  };
+  return { open: () => order("open"), close: () => order("close"), leave };
 }
 
 /** A stream of this tab alone, where the browser can share none: open while somebody looks, so that the connections to
@@ -137,7 +142,7 @@ function restart() {
 
 setInterval(() => {
   if (following && state.link === "live" && Date.now() - heard > SILENCE && !document.hidden) {
-    stream.close();
+    stream?.close();
     if (following) restart();
   }
 }, 5000);
@@ -146,7 +151,6 @@ addEventListener("pagehide", () => stream?.leave());
 addEventListener("pageshow", ({ persisted }) => {
   if (!persisted) return;
   // The browser kept the page as it was when somebody left it.
-  stream = null;
   following = false;
   follow();
 });
