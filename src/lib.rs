@@ -18,3 +18,7 @@ mod sqlite;
 pub mod store;
 pub mod story;
 pub mod supervision;
+
+#[cfg(doctest)]
+#[doc = include_str!("../docs/your-own-job.md")]
+struct SnippetsOfTheManual;

@@ -1,5 +1,5 @@
-//! What is written for people to look things up, held against the program: settings, commands, calls,
-//! manual pages and what shells complete.
+//! What is written for people to look things up, held against the program: settings, commands, calls, findings,
+//! metrics, tables, manual pages and what shells complete.
 #![allow(
     missing_docs,
     clippy::unwrap_used,
@@ -11,7 +11,7 @@
 
 use std::fs;
 use std::io::{ErrorKind, Write as _};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use tikkun::cli::{FAILED, GAVE_UP, OK, USAGE};
@@ -68,59 +68,100 @@ fn reference_of_settings_is_there_for_programs_too() {
 }
 
 #[test]
-fn readme_names_every_command_and_every_exit_code() {
-    let readme = file("README.md");
+fn page_of_the_command_line_names_every_command() {
+    let page = file("docs/cli.md");
     for command in commands() {
-        let named = format!("`tikkun {}", command.join(" "));
+        let row = format!("\n| `tikkun {}", command.join(" "));
         let ends = |rest: &str| rest.starts_with(['`', ' ']);
         assert!(
-            readme.match_indices(&named).any(|(at, _)| ends(&readme[at + named.len()..])),
-            "{named}` is not in README.md"
+            page.match_indices(&row).any(|(at, _)| ends(&page[at + row.len()..])),
+            "`tikkun {}` has no row in docs/cli.md",
+            command.join(" ")
         );
-    }
-    for code in [OK, FAILED, USAGE, GAVE_UP] {
-        assert!(readme.contains(&format!("\n| {code} |")), "exit code {code} is not in README.md");
     }
 }
 
-/// The paths in the code of the window, in the order of its files.
-fn paths() -> Vec<String> {
+#[test]
+fn pages_name_no_command_that_there_is_not() {
+    let known = listed(&[]);
+    let folder = fs::read_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("docs")).unwrap();
+    let pages = folder.map(|entry| format!("docs/{}", entry.unwrap().file_name().to_str().unwrap()));
+    let pages =
+        pages.filter(|name| name.ends_with(".md")).chain(["README.md", "CONTRIBUTING.md"].map(str::to_owned));
+    for name in pages {
+        let page = file(&name);
+        for rest in page.split("`tikkun ").skip(1) {
+            let word: String = rest.chars().take_while(|c| c.is_alphanumeric()).collect();
+            let is_stand_in = word.is_empty() || word.chars().all(|c| c.is_ascii_uppercase());
+            assert!(is_stand_in || known.contains(&word), "{name}: there is no command `tikkun {word}`");
+        }
+    }
+}
+
+#[test]
+fn page_of_operations_explains_every_exit_code() {
+    let page = file("docs/operations.md");
+    for code in [OK, FAILED, USAGE, GAVE_UP] {
+        assert!(page.contains(&format!("\n| {code} |")), "exit code {code} is not in docs/operations.md");
+    }
+}
+
+/// Every file of Rust code in a folder and those below it, before its tests.
+fn code_below(folder: &str) -> Vec<(PathBuf, String)> {
     let mut found = Vec::new();
-    let mut open = vec![Path::new(env!("CARGO_MANIFEST_DIR")).join("src/http")];
+    let mut open = vec![Path::new(env!("CARGO_MANIFEST_DIR")).join(folder)];
     while let Some(folder) = open.pop() {
         for path in fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()) {
             if path.is_dir() {
                 open.push(path);
             } else if path.extension().is_some_and(|ending| ending == "rs") {
-                let code = fs::read_to_string(path).unwrap();
+                let code = fs::read_to_string(&path).unwrap();
                 let code = code.split("\n#[cfg(test)]").next().unwrap().to_owned();
-                for opening in ["resource(\"", "route(\"", "scope(\""] {
-                    let after = code.split(opening).skip(1);
-                    found.extend(after.filter_map(|rest| rest.split('"').next()).map(str::to_owned));
-                }
+                found.push((path, code));
             }
         }
     }
-    assert!(found.len() > 10, "{found:?}");
+    found
+}
+
+/// The calls in the code of the HTTP side, as `GET /api/v1/jobs`.
+fn calls() -> Vec<String> {
+    let mut found = Vec::new();
+    for (file, code) in code_below("src/http") {
+        let scope = match file.strip_prefix(Path::new(env!("CARGO_MANIFEST_DIR")).join("src/http")).unwrap() {
+            file if file.starts_with("api") => "/api/v1",
+            file if ["facade.rs", "health.rs", "queues.rs"].iter().any(|name| file == Path::new(name)) => {
+                "/api"
+            }
+            _ => "",
+        };
+        for resource in code.split("resource(\"").skip(1) {
+            let path = resource.split('"').next().unwrap();
+            let scope = if path.starts_with("/api/") { "" } else { scope };
+            for (handler, method) in
+                [("web::get()", "GET"), ("web::post()", "POST"), ("web::delete()", "DELETE")]
+            {
+                found.extend(resource.contains(handler).then(|| format!("{method} {scope}{path}")));
+            }
+        }
+    }
+    assert!(found.len() > 40, "{found:?}");
     found
 }
 
 #[test]
-fn readme_names_every_call_of_the_window() {
-    let readme = file("README.md");
-    for path in paths() {
-        assert!(readme.contains(&path), "`{path}` is not in README.md");
+fn page_of_http_names_every_call() {
+    let page = file("docs/http-api.md");
+    for call in calls() {
+        assert!(page.contains(&format!("\n| `{call}` |")), "`{call}` has no row in docs/http-api.md");
     }
 }
 
 #[test]
-fn readme_explains_every_finding_of_the_doctor() {
-    let readme = file("README.md");
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/cli/doctor");
+fn page_of_operations_explains_every_finding_of_the_doctor() {
+    let page = file("docs/operations.md");
     let mut codes = Vec::new();
-    for entry in fs::read_dir(folder).unwrap() {
-        let code = fs::read_to_string(entry.unwrap().path()).unwrap();
-        let code = code.split("\n#[cfg(test)]").next().unwrap().to_owned();
+    for (_, code) in code_below("src/cli/doctor") {
         for opening in
             ["(severity, \"", "(Severity::Error, \"", "(Severity::Warning, \"", "(Severity::Notice, \""]
         {
@@ -132,9 +173,67 @@ fn readme_explains_every_finding_of_the_doctor() {
         codes.extend(unreachable);
     }
     assert!(codes.len() > 15, "{codes:?}");
+    let rows: Vec<_> = page.lines().filter(|line| line.starts_with("| `")).collect();
     for code in codes {
-        assert!(readme.contains(&format!("`{code}`")), "the finding `{code}` is not in README.md");
+        let names =
+            |row: &&str| row.split(" | ").next().is_some_and(|cell| cell.contains(&format!("`{code}`")));
+        assert!(rows.iter().any(names), "the finding `{code}` has no row in docs/operations.md");
     }
+}
+
+#[test]
+fn page_of_the_configuration_names_every_section_and_every_variable_of_a_deployment() {
+    let page = file("docs/configuration.md");
+    let all: serde_json::Value = serde_json::from_str(&tikkun(&["config", "--reference", "--json"])).unwrap();
+    let mut variables = 0;
+    for key in all.as_array().unwrap() {
+        let (section, _) = key["key"].as_str().unwrap().split_once('.').unwrap();
+        let brackets = if section == "schedule" { "[[schedule]]".to_owned() } else { format!("[{section}]") };
+        let row = format!("\n| [`{brackets}`](../config/REFERENCE.md#{section}) |");
+        assert!(page.contains(&row), "`{brackets}` has no row in docs/configuration.md");
+        for variable in key["environment"].as_array().into_iter().flatten() {
+            let variable = variable.as_str().unwrap();
+            if !variable.starts_with("TIKKUN_") {
+                assert!(
+                    page.contains(&format!("`{variable}`")),
+                    "`{variable}` is not in docs/configuration.md"
+                );
+                variables += 1;
+            }
+        }
+    }
+    assert!(variables > 10, "{variables} variables of a deployment");
+}
+
+#[test]
+fn page_of_metrics_names_metrics_that_there_are_and_where_all_of_them_stand() {
+    let (page, all) = (file("docs/observability.md"), tikkun(&["config", "--metrics"]));
+    assert!(
+        page.contains("](../config/METRICS.md)"),
+        "docs/observability.md does not link config/METRICS.md"
+    );
+    let named: Vec<_> = page.split('`').filter(|word| word.starts_with("tikkun_")).collect();
+    assert!(named.len() > 10, "{named:?}");
+    for metric in named {
+        assert!(all.contains(&format!("| `{metric}` |")), "there is no metric `{metric}`");
+    }
+}
+
+#[test]
+fn page_of_postgresql_names_every_table_of_tikkuns_own() {
+    let page = file("docs/postgresql.md");
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/store/postgres");
+    let mut sources = vec![fs::read_to_string(folder.join("migrations.rs")).unwrap()];
+    for entry in fs::read_dir(folder.join("migrations")).unwrap() {
+        sources.push(fs::read_to_string(entry.unwrap().path()).unwrap());
+    }
+    let (mut tables, sources) = (0, sources.join("\n"));
+    for made in sources.split("create table ").skip(1) {
+        let table = made.split([' ', '(']).next().unwrap();
+        assert!(page.contains(&format!("`{table}`")), "the table `{table}` is not in docs/postgresql.md");
+        tables += 1;
+    }
+    assert_eq!(tables, 6, "docs/migrating-from-rq.md says how many there are");
 }
 
 #[test]

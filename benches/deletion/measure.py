@@ -1,4 +1,4 @@
-"""Measures all cases in turn, round by round, and writes medians and ratios into PERFORMANCE.md."""
+"""Measures all cases in turn, round by round, and writes medians and ratios into docs/performance.md."""
 import argparse
 import json
 import os
@@ -19,7 +19,7 @@ from servers import S3, Postgres
 
 TENANT = 1
 HERE = pathlib.Path(__file__).resolve().parent
-REPORT = HERE.parent.parent / "PERFORMANCE.md"
+REPORT = HERE.parent.parent / "docs/performance.md"
 MARKS = ("<!-- measured: begin -->", "<!-- measured: end -->")
 SECRET = "bench-bench-bench-bench-bench-bench"
 PATIENCE = 1800

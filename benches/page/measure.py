@@ -1,4 +1,4 @@
-"""What the page costs: open pages on a busy service, lists over many ended jobs. Writes PERFORMANCE.md."""
+"""What the page costs: open pages on a busy service, lists over many ended jobs. Writes docs/performance.md."""
 import argparse
 import os
 import pathlib
@@ -12,7 +12,7 @@ import lists
 import pages
 from ground import HERE
 
-REPORT = HERE.parent.parent / "PERFORMANCE.md"
+REPORT = HERE.parent.parent / "docs/performance.md"
 PARTS = ("pages", "lists")
 
 

@@ -1,4 +1,4 @@
-"""Runs Tikkun and its peers in turn, round by round, and writes the table into PERFORMANCE.md."""
+"""Runs Tikkun and its peers in turn, round by round, and writes the table into docs/performance.md."""
 import argparse
 import json
 import os
@@ -18,7 +18,7 @@ from server import Server
 
 HERE = pathlib.Path(__file__).resolve().parent
 DRIVERS = HERE / "drivers"
-REPORT = HERE.parent.parent / "PERFORMANCE.md"
+REPORT = HERE.parent.parent / "docs/performance.md"
 MARKS = ("<!-- peers: begin -->", "<!-- peers: end -->")
 # Seconds after which whatever is waited for has failed.
 PATIENCE = 60

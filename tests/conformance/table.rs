@@ -1,7 +1,9 @@
 //! The table of what holds, made from the lines whose tests have just passed.
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+
+use libtest_mimic::Trial;
 
 use crate::lines::LINES;
 use crate::python::ALL;
@@ -23,23 +25,36 @@ fn table() -> String {
 /// The page with the table of today between its marks.
 fn with_table(page: &str) -> String {
     let (before, rest) =
-        page.split_once(BEGIN).unwrap_or_else(|| panic!("README.md has no `{}`", BEGIN.trim()));
-    let (_, after) = rest.split_once(END).unwrap_or_else(|| panic!("README.md has no `{END}`"));
+        page.split_once(BEGIN).unwrap_or_else(|| panic!("docs/testing.md has no `{}`", BEGIN.trim()));
+    let (_, after) = rest.split_once(END).unwrap_or_else(|| panic!("docs/testing.md has no `{END}`"));
     format!("{before}{BEGIN}{}{END}{after}", table())
 }
 
-/// Whether the README says the same; it is written when that is asked for.
+fn path() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/testing.md")
+}
+
+/// Whether the page is to be written and not compared.
 #[allow(clippy::disallowed_methods, reason = "whoever starts the tests asks for the file")]
-pub fn holds() -> bool {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("README.md");
-    let page = fs::read_to_string(&path).unwrap();
-    let wanted = with_table(&page);
-    if std::env::var_os("CONFORMANCE").is_some_and(|word| word == "write") {
-        fs::write(&path, &wanted).unwrap();
-        return true;
+fn is_to_be_written() -> bool {
+    std::env::var_os("CONFORMANCE").is_some_and(|word| word == "write")
+}
+
+/// The page has the table of today.
+pub fn trial() -> Trial {
+    Trial::test("checklist_in_docs_testing_md_is_of_these_lines", || {
+        let page = fs::read_to_string(path()).unwrap();
+        if is_to_be_written() || page == with_table(&page) {
+            return Ok(());
+        }
+        Err("the checklist in docs/testing.md is old: CONFORMANCE=write cargo test --test conformance".into())
+    })
+}
+
+/// Writes it, where that is asked for, once all lines have held.
+pub fn write() {
+    if is_to_be_written() {
+        let page = fs::read_to_string(path()).unwrap();
+        fs::write(path(), with_table(&page)).unwrap();
     }
-    if page != wanted {
-        eprintln!("the checklist in README.md is old: CONFORMANCE=write cargo test --test conformance");
-    }
-    page == wanted
 }

@@ -1,6 +1,6 @@
 //! How the page looks, to eyes and to axe-core: every view, in both languages and both appearances.
 //!
-//! `SCREENSHOTS=write` puts the pictures of the README into `docs/screenshots`.
+//! `SCREENSHOTS=write` puts the pictures of README and docs/page.md into `docs/screenshots`.
 
 use std::path::{Path, PathBuf};
 
@@ -22,7 +22,7 @@ const VIEWS: [(&str, &str); 7] = [
     ("config", "tbody tr"),
 ];
 
-/// Those that the README shows.
+/// Those that docs/page.md shows.
 const SHOWN: [(&str, &str); 3] = [("overview", "overview"), ("deletions/1", "deletion"), ("tree", "tree")];
 
 fn folder() -> PathBuf {
