@@ -255,10 +255,11 @@ impl PostgresDeletionTx {
         let moved_to = change.moved.as_ref();
         let processed = moved_to.map(|moved| moved.progress.processed);
         let keys: Vec<&str> = objects.iter().map(|(_, key)| key.as_str()).collect();
+        let marked = [change.marked, change.receipts].concat();
         let (deleted, there, moved): (i64, i64, bool) = tuples(STANDING)
             .persistent(self.database.named())
             .bind(scope.business_id.0)
-            .bind(change.receipts)
+            .bind(&marked)
             .bind(change.attachments)
             .bind(scope.job.0)
             .bind(processed)
@@ -267,7 +268,7 @@ impl PostgresDeletionTx {
             .fetch_one(&mut *self.tx)
             .await
             .during("look at what a batch has changed")?;
-        if usize::try_from(deleted) != Ok(change.receipts.len()) || there != 0 {
+        if usize::try_from(deleted) != Ok(marked.len()) || there != 0 {
             return Err(StepFault::Refused(LEFT_AS_IT_WAS.to_owned()));
         }
         if processed.is_some() && !moved {
