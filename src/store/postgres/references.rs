@@ -13,9 +13,49 @@ use crate::job::BusinessId;
 use crate::store::deletion::Needless;
 use crate::store::keep_rules::{SUMS, all_hold, first_broken, text};
 
+/// The tables that hold a table's rows: it, its partitions and the tables that inherit from it, and what lies beneath
+/// it where it is a view.
+macro_rules! holders {
+    ($table:literal) => {
+        concat!(
+            "(
+        with recursive holders as (
+            select to_regclass('",
+            $table,
+            "')::oid as id
+            union
+            select below.id from holders h cross join lateral (
+                select i.inhrelid as id from pg_inherits i where i.inhparent = h.id
+                union all
+                select d.refobjid
+                from pg_rewrite r join pg_depend d on d.classid = 'pg_rewrite'::regclass and d.objid = r.oid
+                where r.ev_class = h.id and r.rulename = '_RETURN'
+                  and d.refclassid = 'pg_class'::regclass and d.refobjid <> h.id) below)
+        select id from holders)"
+        )
+    };
+}
+
+/// Which constraints `c` are foreign keys onto attachments, wherever their rows lie. Of one that partitions have
+/// inherited, its root.
+macro_rules! onto_attachments {
+    () => {
+        concat!(
+            "c.contype = 'f' and c.confrelid in ",
+            holders!("attachments"),
+            " and not exists (
+            select 1 from pg_constraint root
+            where root.oid = c.conparentid and root.confrelid in ",
+            holders!("attachments"),
+            ")"
+        )
+    };
+}
+
 /// Each foreign key onto attachments but the two of receipts, with names as SQL writes them and as people
-/// do. Of a key over several columns the one onto `id` stands for all; of a partitioned table its root.
-const LIST: &str = "
+/// do. Of a key over several columns the one onto `id` stands for all.
+const LIST: &str = concat!(
+    "
     select distinct on (c.oid) c.conrelid::regclass::text, quote_ident(child.attname),
            quote_ident(parent.attname), t.relname || '.' || child.attname
     from pg_constraint c
@@ -23,15 +63,25 @@ const LIST: &str = "
     cross join lateral unnest(c.conkey, c.confkey) as k (child, parent)
     join pg_attribute child on child.attrelid = c.conrelid and child.attnum = k.child
     join pg_attribute parent on parent.attrelid = c.confrelid and parent.attnum = k.parent
-    where c.contype = 'f' and c.confrelid = to_regclass('attachments') and c.conparentid = 0
-      and not (c.conrelid = to_regclass('receipts') and child.attname in ('attachment_id', 'preview_attachment_id'))
-    order by c.oid, parent.attname <> 'id'";
+    where ",
+    onto_attachments!(),
+    " and not (child.attname in ('attachment_id', 'preview_attachment_id') and c.conrelid in ",
+    holders!("receipts"),
+    ")
+      and exists (
+          select 1 from pg_attribute a
+          where a.attrelid = to_regclass('attachments') and a.attname = parent.attname and not a.attisdropped)
+    order by c.oid, parent.attname <> 'id'"
+);
 
 /// The foreign keys onto attachments in one text: another text, other keys.
-const FINGERPRINT: &str = "
+const FINGERPRINT: &str = concat!(
+    "
     select coalesce(string_agg(c.oid::text, ' ' order by c.oid), '')
     from pg_constraint c
-    where c.contype = 'f' and c.confrelid = to_regclass('attachments') and c.conparentid = 0";
+    where ",
+    onto_attachments!()
+);
 
 /// What is tried when the locked attachments are looked at.
 const LOOK: &str = "find the attachments of a batch";
@@ -48,13 +98,13 @@ pub(super) const HOLD: &str = "
 /// Whether a policy of row security may hide rows of the given tables `t` from us. A policy that shows all rows hides
 /// none.
 macro_rules! hides {
-    ($tables:literal) => {
+    ($($tables:expr),+ $(,)?) => {
         concat!(
             "
     select exists (
         select 1 from pg_class t
         where (",
-            $tables,
+            $($tables,)+
             ")
           and row_security_active(t.oid)
           and not (select coalesce(bool_or(p.permissive and p.all_rows), false)
@@ -74,7 +124,9 @@ pub(super) use hides;
 const HIDES: &str = hides!(
     "t.oid in (to_regclass('receipts'), to_regclass('attachments')) or t.oid in (
          select c.conrelid from pg_constraint c
-         where c.contype = 'f' and c.confrelid = to_regclass('attachments'))"
+         where c.contype = 'f' and c.confrelid in ",
+    holders!("attachments"),
+    ")"
 );
 /// Why nothing can be said of attachments then.
 const HIDDEN: &str = "a policy of row security on receipts, attachments or a table that refers to them may hide what needs \
