@@ -18,7 +18,8 @@ use super::deletion_sql::{
     WRITE_OUTBOX,
 };
 use super::fault::{During, is_outgrown, refused_or_fault};
-use super::references::{HOLD, References};
+use super::reference_sql::HOLD;
+use super::references::References;
 use super::statement::{query, scalar, tuples};
 use crate::fault::{Fault, FaultKind};
 use crate::job::{BackgroundJobId, BusinessId};
