@@ -6,12 +6,15 @@
 //!   the rollback that follows fails; such a connection refuses every later transaction.
 //! - So is the writer after a transaction that was neither committed nor rolled back on purpose: one that was
 //!   opened while the disk was read-only stays read-only for as long as it lives.
+//! - Nothing is written to a file that is not at its path any more: nobody else would ever read it.
 
 use std::ops::{Deref, DerefMut};
-use std::path::Path;
+use std::os::unix::fs::MetadataExt as _;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
+use std::{fs, io};
 
 use sqlx::migrate::{MigrateError, Migrator};
 use sqlx::sqlite::{
@@ -54,8 +57,36 @@ pub struct Database {
     /// Whose searches may take long, and keep nobody else waiting.
     people: SqlitePool,
     reading: SqliteConnectOptions,
+    place: Place,
     /// A transaction of the writer has failed: its connection is not used again.
     suspect: Arc<AtomicBool>,
+}
+
+/// Where the file is, and which one was there when it was opened: device and inode.
+#[derive(Debug)]
+struct Place {
+    path: PathBuf,
+    opened: (u64, u64),
+}
+
+impl Place {
+    fn of(path: &Path) -> io::Result<Self> {
+        let there = fs::metadata(path)?;
+        Ok(Self { path: path.to_owned(), opened: (there.dev(), there.ino()) })
+    }
+
+    /// The connections go on with the file that they have opened, also after it was removed or another was put in its
+    /// place; whatever they wrote would be lost with them.
+    fn check(&self) -> Result<(), sqlx::Error> {
+        if Self::of(&self.path).is_ok_and(|there| there.opened == self.opened) {
+            return Ok(());
+        }
+        Err(sqlx::Error::Io(io::Error::other(format!(
+            "the file {} was removed, or another put in its place, while it was in use: put it back, or start this \
+             process again",
+            self.path.display()
+        ))))
+    }
 }
 
 /// A transaction that may write; nobody else writes until it ends. Dropped: rolled back, and its connection is
@@ -143,18 +174,20 @@ impl Database {
         let reading = connection(path, tuning).pragma("query_only", "on");
         let read_only = || pool(tuning.readers).connect_lazy_with(reading.clone());
         let (readers, people) = (read_only(), read_only());
-        Ok(Self { writer, readers, people, reading, suspect })
+        let place = Place::of(path).map_err(sqlx::Error::Io).during(what)?;
+        Ok(Self { writer, readers, people, reading, place, suspect })
     }
 
     /// Begins a transaction that may write.
     pub async fn write(&self) -> Result<WriteTransaction, sqlx::Error> {
-        let tx = self.writer.begin_with(BEGIN).await?;
+        let tx = self.writer()?.begin_with(BEGIN).await?;
         Ok(WriteTransaction { doubt: Doubt { suspect: Arc::clone(&self.suspect), ended: false }, tx })
     }
 
     /// For single statements that write; each is a transaction of its own.
-    pub fn writer(&self) -> &SqlitePool {
-        &self.writer
+    pub fn writer(&self) -> Result<&SqlitePool, sqlx::Error> {
+        self.place.check()?;
+        Ok(&self.writer)
     }
 
     /// For single statements that read; they wait for no writer.
@@ -237,15 +270,15 @@ mod tests {
     async fn opened(path: &Path) -> Database {
         let database = Database::open(path, TUNING, "open a file", None).await.unwrap();
         let table = sqlx::query("CREATE TABLE IF NOT EXISTS filling (bytes BLOB)");
-        table.execute(database.writer()).await.unwrap();
+        table.execute(database.writer().unwrap()).await.unwrap();
         database
     }
 
     /// The file may not grow any more, for as long as the writer's connection lives.
     async fn fill(database: &Database) {
-        sqlx::query("PRAGMA max_page_count = 4").execute(database.writer()).await.unwrap();
+        sqlx::query("PRAGMA max_page_count = 4").execute(database.writer().unwrap()).await.unwrap();
         let full = loop {
-            if let Err(error) = sqlx::query(FILL).execute(database.writer()).await {
+            if let Err(error) = sqlx::query(FILL).execute(database.writer().unwrap()).await {
                 break error;
             }
         };
@@ -311,10 +344,28 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let database = opened(&folder.path().join("file.db")).await;
         // A setting of the connection shows whether it is the same one.
-        sqlx::query("PRAGMA cache_size = -77").execute(database.writer()).await.unwrap();
+        sqlx::query("PRAGMA cache_size = -77").execute(database.writer().unwrap()).await.unwrap();
         database.write().await.unwrap().rollback().await.unwrap();
         let mut tx = database.write().await.unwrap();
         let kept: i64 = sqlx::query_scalar("PRAGMA cache_size").fetch_one(&mut *tx).await.unwrap();
         assert_eq!(kept, -77);
+    }
+
+    #[tokio::test]
+    async fn nothing_is_written_to_a_file_that_is_not_at_its_path_any_more() {
+        let folder = tempfile::tempdir().unwrap();
+        let (path, away) = (folder.path().join("file.db"), folder.path().join("away.db"));
+        let database = opened(&path).await;
+        fs::rename(&path, &away).unwrap();
+        let removed = database.write().await.unwrap_err();
+        assert_eq!(kind(&removed), FaultKind::Unavailable, "{removed}");
+        assert!(!path.exists(), "no other file is made in its place");
+        fs::write(&path, "another").unwrap();
+        let replaced = database.writer().unwrap_err();
+        assert!(replaced.to_string().contains("another put in its place"), "{replaced}");
+        fs::rename(&away, &path).unwrap();
+        let mut tx = database.write().await.unwrap();
+        sqlx::query(FILL).execute(&mut *tx).await.unwrap();
+        tx.commit().await.unwrap();
     }
 }

@@ -117,7 +117,8 @@ impl Delete<'_> {
         let (cursor, progress) = self.advanced(&mut batch, kept_for, withheld);
         let moved = Some(self.moved(&cursor, progress));
         let attachments = condemnable.as_slice();
-        batch.condemned = tx.change(self.scope, &Change { receipts, attachments, moved }).await?;
+        batch.condemned =
+            tx.change(self.scope, &Change { receipts, marked: &[], attachments, moved }).await?;
         batch.progress = progress;
         Ok(batch)
     }
@@ -136,14 +137,14 @@ impl Delete<'_> {
         }
         let Needless { condemnable, kept_for, mut withheld } =
             tx.needless(self.scope, &marked.changed).await?;
-        let gone = in_parts(tx, self.scope, Step::Condemn, &condemnable).await?;
+        let gone = in_parts(tx, self.scope, Step::Condemn { of: &marked.changed }, &condemnable).await?;
         for reason in gone.refused.into_values() {
             *withheld.entry(reason).or_default() += 1;
         }
         batch.condemned = gone.condemned;
         let (cursor, progress) = self.advanced(&mut batch, kept_for, withheld);
         let moved = Some(self.moved(&cursor, progress));
-        tx.change(self.scope, &Change { moved, ..Change::default() }).await?;
+        tx.change(self.scope, &Change { moved, marked: &marked.changed, ..Change::default() }).await?;
         batch.progress = progress;
         Ok(batch)
     }
@@ -228,9 +229,12 @@ impl From<(&i64, &String)> for SetAside {
 
 /// A step that the database may refuse because of single rows.
 #[derive(Clone, Copy)]
-enum Step {
+enum Step<'a> {
     Mark,
-    Condemn,
+    /// What these receipts pointed to, which were marked before.
+    Condemn {
+        of: &'a [i64],
+    },
 }
 
 /// What a step did.
@@ -248,7 +252,7 @@ struct Done {
 async fn in_parts<T: DeletionTx>(
     tx: &mut T,
     scope: &Scope<'_>,
-    step: Step,
+    step: Step<'_>,
     ids: &[i64],
 ) -> Result<Done, StepFault> {
     let mut done = Done::default();
@@ -256,10 +260,11 @@ async fn in_parts<T: DeletionTx>(
     while let Some(part) = open.pop() {
         tx.savepoint().await?;
         let change = match step {
-            Step::Mark => Change { receipts: part, ..Change::default() },
-            Step::Condemn => Change { attachments: part, ..Change::default() },
+            Step::Mark => Change { receipts: part, marked: &done.changed, ..Change::default() },
+            Step::Condemn { of } => Change { attachments: part, marked: of, ..Change::default() },
         };
-        match (tx.change(scope, &change).await, part) {
+        let changed = tx.change(scope, &change).await;
+        match (changed, part) {
             (Ok(mut condemned), _) => {
                 tx.release().await?;
                 done.changed.extend_from_slice(part);

@@ -104,6 +104,8 @@ pub(super) struct Needless {
 pub(super) struct Change<'a> {
     /// Receipts that are marked as deleted.
     pub(super) receipts: &'a [i64],
+    /// Receipts that earlier steps have marked: a trigger of this one may not take that back.
+    pub(super) marked: &'a [i64],
     /// Attachments whose objects come into the outbox, and whose rows go.
     pub(super) attachments: &'a [i64],
     /// Where the job stands then.

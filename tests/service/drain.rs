@@ -193,6 +193,7 @@ async fn hangup_is_heard_while_the_start_waits_for_a_back_end() {
 async fn hangup_that_was_ignored_from_the_start_stays_ignored() {
     let ground = Ground::new().await;
     let mut service = ground.service().under(&["env", "--ignore-signal=HUP"]).start().await;
+    service.until("readiness", async |service| (service.get("/readyz").status == 200).then_some(())).await;
     service.signal(Signal::HUP);
     service.signal(Signal::USR1);
     service.says("it is ignored signal=\"SIGUSR1\"").await;

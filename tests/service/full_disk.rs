@@ -270,3 +270,27 @@ async fn doctor_names_the_disk_and_does_not_say_that_nobody_lives() {
     drop((service, ground));
     drop(disk);
 }
+
+/// Whoever writes on into a file that was removed does work that nobody will ever see.
+#[tokio::test]
+async fn file_that_is_removed_under_the_service_takes_no_more_work_and_goes_on_when_it_is_back() {
+    let ground = Ground::new().await;
+    let tenant = ground.tenant(7, 200).await;
+    let mut service = ground.service().set("TIKKUN_DELETION__THROTTLE", "100ms").start().await;
+    let row = service.delete_all(7);
+    ground.processed(&mut service, row, 20).await;
+    let files = ["queue.db", "tikkun.db"]
+        .map(|name| (ground.path().join(name), ground.path().join("away").join(name)));
+    fs::create_dir(ground.path().join("away")).unwrap();
+    for (here, away) in &files {
+        fs::rename(here, away).unwrap();
+    }
+    refuses_writes(&mut service).await;
+    service.says("was removed, or another put in its place").await;
+    for (here, away) in &files {
+        assert!(!here.exists(), "nothing is made in its place");
+        fs::rename(away, here).unwrap();
+    }
+    ground.completed(&mut service, row, &tenant).await;
+    takes_writes(&mut service).await;
+}

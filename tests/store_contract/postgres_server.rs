@@ -791,3 +791,101 @@ async fn receipts_that_a_policy_hides_are_not_said_to_be_deleted() {
     assert!(rig.store.receipts.may_be_hidden().await.unwrap());
     assert!(!postgres().await.store.receipts.may_be_hidden().await.unwrap());
 }
+
+/// A contract needs the attachment 4 of 9, and its foreign key leads to where the rows lie.
+async fn a_contract_keeps_its_attachment(rig: &Rig, table: &str) {
+    rig.run(&format!(
+        "create table contracts (file integer references {table} (id) on delete cascade);
+         insert into contracts values (4)"
+    ))
+    .await;
+    let job = rig.started().await;
+    let batch = rig.good_batch(&job, 50, Pass::Forward).await;
+    assert_eq!((batch.deleted, batch.kept_for), (9, vec![("contracts.file".to_owned(), 1)]), "{table}");
+    assert_eq!((rig.attachments().await, rig.ids("select file from contracts").await), (vec![4], vec![4]));
+}
+
+#[tokio::test]
+async fn a_foreign_key_onto_a_partition_of_attachments_keeps_what_it_needs() {
+    let rig = postgres().await;
+    rig.run(
+        "create table parted (like attachments including defaults) partition by range (id);
+         drop table attachments cascade;
+         alter table parted rename to attachments;
+         alter table attachments alter id set not null, add primary key (id);
+         create table first_attachments partition of attachments for values from (minvalue) to (maxvalue);
+         alter table receipts add foreign key (attachment_id) references attachments (id) on delete set null;
+         alter table receipts add foreign key (preview_attachment_id) references attachments (id) on delete set null",
+    )
+    .await;
+    rig.seed(9).await;
+    a_contract_keeps_its_attachment(&rig, "first_attachments").await;
+}
+
+#[tokio::test]
+async fn a_foreign_key_onto_what_attachments_is_a_partition_of_keeps_what_it_needs() {
+    let rig = postgres().await;
+    rig.seed(9).await;
+    rig.run(
+        "create table all_files (like attachments including defaults) partition by range (id);
+         alter table all_files add primary key (id);
+         alter table all_files attach partition attachments for values from (minvalue) to (maxvalue)",
+    )
+    .await;
+    a_contract_keeps_its_attachment(&rig, "all_files").await;
+}
+
+#[tokio::test]
+async fn a_foreign_key_onto_the_table_beneath_a_view_keeps_what_it_needs() {
+    let rig = postgres().await;
+    rig.seed(9).await;
+    rig.run("alter table attachments rename to files; create view attachments as select * from files").await;
+    a_contract_keeps_its_attachment(&rig, "files").await;
+}
+
+#[tokio::test]
+async fn a_foreign_key_of_a_partition_of_receipts_keeps_no_attachment() {
+    let rig = postgres().await;
+    rig.run(
+        "create table parted (like receipts including defaults) partition by list (business_id);
+         drop table receipts cascade;
+         alter table parted rename to receipts;
+         create table receipts_of_789 partition of receipts for values in (789);
+         alter table receipts_of_789 add foreign key (attachment_id) references attachments (id) on delete set null",
+    )
+    .await;
+    rig.seed(9).await;
+    rig.good_batch(&rig.started().await, 50, Pass::Forward).await;
+    assert!(rig.attachments().await.is_empty());
+}
+
+#[tokio::test]
+async fn objects_whose_keys_differ_only_for_those_who_look_closely_go_each() {
+    let rig = postgres().await;
+    rig.run(
+        "create collation without_case (provider = icu, locale = 'und-u-ks-level2', deterministic = false);
+         alter table attachments alter storage_path type varchar(512) collate without_case",
+    )
+    .await;
+    rig.seed(3).await;
+    rig.run("update attachments set storage_path = case id when 1 then '789/A.pdf' else '789/a.pdf' end where id < 3")
+        .await;
+    let batches = rig.delete_all(&rig.started().await, 50).await;
+    assert_eq!(keys(&batches), ["789/A.pdf", "789/a.pdf", "789/receipt_source/2026/01/3.pdf"]);
+}
+
+#[tokio::test]
+async fn times_beyond_the_calendar_are_read_as_none() {
+    let rig = postgres().await;
+    rig.seed(3).await;
+    let id = rig.web_row().await;
+    for time in ["infinity", "-infinity", "290000-01-01"] {
+        rig.set(id, &format!("created_at = '{time}', finished_at = '{time}', heartbeat_at = '{time}'")).await;
+        let row = rig.get(id).await;
+        assert_eq!((row.created_at, row.finished_at, row.heartbeat_at), (None, None, None), "{time}");
+    }
+    let row = rig.begin(id).await;
+    assert_eq!(row.progress.total, 3, "what the first look saw");
+    rig.set(id, "created_at = '4700-01-01 BC'").await;
+    assert!(rig.get(id).await.created_at.is_some());
+}

@@ -229,3 +229,25 @@ pub async fn a_cursor_that_a_trigger_keeps_is_a_fault_and_nothing_happened(rig: 
     assert_eq!(fault.kind(), FaultKind::Permanent, "{}", fault.chain());
     assert_eq!((rig.live(TENANT).await.len(), rig.attachments().await.len()), (3, 3));
 }
+
+pub async fn a_receipt_that_a_later_mark_revives_is_not_counted_as_deleted(rig: &Rig) {
+    rig.seed(9).await;
+    let revive = "update receipts set is_deleted = false where id = 4";
+    rig.raw.after("update", "receipts", "new.id = 9 and new.is_deleted", revive).await;
+    let job = rig.started().await;
+    let batch = rig.good_batch(&job, 50, Pass::Forward).await;
+    assert_eq!((batch.deleted, batch.set_aside.len(), batch.condemned.len()), (8, 1, 8));
+    assert_eq!(rig.live(TENANT).await, rig.attachments().await, "what lives has its attachment");
+    assert_eq!(rig.batch(&job, 50, Pass::Sweep).await, BatchOutcome::Empty);
+}
+
+pub async fn an_attachment_whose_end_revives_a_receipt_stays(rig: &Rig) {
+    rig.seed(9).await;
+    let revive = "update receipts set is_deleted = false where id = 4";
+    rig.raw.after("delete", "attachments", "old.storage_path like '%/4.pdf'", revive).await;
+    let job = rig.started().await;
+    let batch = rig.good_batch(&job, 50, Pass::Forward).await;
+    assert_eq!((batch.deleted, batch.condemned.len(), rig.live(TENANT).await), (9, 8, vec![]));
+    assert_eq!(batch.withheld.iter().map(|(_, count)| count).sum::<u32>(), 1);
+    assert_eq!(rig.attachments().await, [4]);
+}

@@ -1,7 +1,8 @@
 //! What only a file can promise.
 
+use chrono::{FixedOffset, TimeDelta, Utc};
 use tikkun::fault::FaultKind;
-use tikkun::store::{Pass, Schema, open_sqlite};
+use tikkun::store::{Begun, Pass, Schema, open_sqlite};
 
 use crate::attempts::broken_row_is_named;
 use crate::rig::{TENANT, raw_pool, sqlite};
@@ -94,4 +95,29 @@ async fn a_time_that_is_none_is_named_and_hides_no_other_row() {
     broken_row_is_named(&rig, id, "yesterday").await;
     let active = rig.store.background_jobs.active("delete_receipts_all", 10).await.unwrap();
     assert_eq!(active.iter().map(|job| job.business_id.0).collect::<Vec<_>>(), [5]);
+}
+
+#[tokio::test]
+async fn creation_times_of_other_zones_are_reckoned_to_utc() {
+    let rig = sqlite().await;
+    rig.seed(1).await;
+    let requested = Utc::now() - TimeDelta::hours(2);
+    let zoned = |minutes: i64, hours: i32| {
+        let zone = FixedOffset::east_opt(hours * 3600).unwrap();
+        (requested + TimeDelta::minutes(minutes))
+            .with_timezone(&zone)
+            .format("%Y-%m-%dT%H:%M:%S%.6f%:z")
+            .to_string()
+    };
+    for (id, made) in [(2, zoned(-30, 7)), (3, zoned(30, -5)), (4, zoned(60, 0))] {
+        rig.run(&format!(
+            "insert into receipts (id, business_id, created_at) values ({id}, {TENANT}, '{made}')"
+        ))
+        .await;
+    }
+    let id = rig.web_row_of(requested).await;
+    let Begun::Started(job) = rig.try_begin_of(id, "q1", Some(requested)).await else { panic!() };
+    assert_eq!((job.cursor.upper_id, job.progress.total), (Some(2), 2));
+    rig.delete_all(&job, 2).await;
+    assert_eq!(rig.live(TENANT).await, [3, 4], "they came after the request");
 }

@@ -93,7 +93,7 @@ mod tests {
         .unwrap();
         assert_eq!(strangers, Vec::<String>::new());
         let synchronous: i64 =
-            sqlx::query_scalar("PRAGMA synchronous").fetch_one(database.writer()).await.unwrap();
+            sqlx::query_scalar("PRAGMA synchronous").fetch_one(database.writer().unwrap()).await.unwrap();
         assert_eq!(synchronous, 2, "FULL");
     }
 }

@@ -74,7 +74,7 @@ pub async fn fetch(
     .bind(max)
     .bind(process.as_str())
     .bind(now())
-    .fetch_all(database.writer())
+    .fetch_all(database.writer()?)
     .await?;
     // Rows come back in no order that SQLite promises.
     rows.sort_by_key(|row| row.position);

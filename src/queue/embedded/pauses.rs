@@ -17,7 +17,7 @@ pub async fn pause(database: &Database, queue: &QueueName, by: &str) -> Result<b
     .bind(queue.as_str())
     .bind(by)
     .bind(now())
-    .execute(database.writer())
+    .execute(database.writer()?)
     .await?;
     Ok(paused.rows_affected() > 0)
 }
@@ -27,7 +27,7 @@ pub async fn resume(database: &Database, queue: &QueueName) -> Result<bool, sqlx
     // The next fetch finds the queue as it was: pausing moved no job.
     let resumed = sqlx::query("DELETE FROM tikkun_paused_queues WHERE name = ?1")
         .bind(queue.as_str())
-        .execute(database.writer())
+        .execute(database.writer()?)
         .await?;
     Ok(resumed.rows_affected() > 0)
 }

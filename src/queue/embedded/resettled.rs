@@ -105,7 +105,7 @@ mod tests {
             "INSERT INTO tikkun_jobs (id, queue, kind, args, state, created_at, meta, execution, process)
              VALUES ('a', 'q', 'k', '{}', 'started', 0, '{}', 'e', 'p')",
         ] {
-            sqlx::query(statement).execute(database.writer()).await.unwrap();
+            sqlx::query(statement).execute(database.writer().unwrap()).await.unwrap();
         }
     }
 

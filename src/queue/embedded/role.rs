@@ -33,7 +33,7 @@ pub async fn lead(
     .bind(process.as_str())
     .bind(now + millis(ttl))
     .bind(now)
-    .fetch_optional(database.writer())
+    .fetch_optional(database.writer()?)
     .await?;
     Ok(holder.as_deref() == Some(process.as_str()))
 }
@@ -44,7 +44,7 @@ pub async fn resign(database: &Database, role: &str, process: &ProcessId) -> Res
     sqlx::query("UPDATE tikkun_roles SET lease_until = 0 WHERE role = ?1 AND holder = ?2")
         .bind(role)
         .bind(process.as_str())
-        .execute(database.writer())
+        .execute(database.writer()?)
         .await?;
     Ok(())
 }

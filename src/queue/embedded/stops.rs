@@ -91,7 +91,7 @@ async fn take(database: &Database, process: &ProcessId) -> Result<Vec<Order>, sq
     // One statement hears and forgets, so that a wish is carried out once.
     let jobs: Vec<String> = sqlx::query_scalar("DELETE FROM tikkun_stops WHERE process = ?1 RETURNING job")
         .bind(process.as_str())
-        .fetch_all(database.writer())
+        .fetch_all(database.writer()?)
         .await?;
     Ok(jobs.into_iter().map(|job| Order::Stop(JobId::from(job))).collect())
 }

@@ -84,7 +84,7 @@ pub async fn forget(database: &Database, max: u32) -> Result<(), sqlx::Error> {
             .await?;
     if any {
         // Judged again in the statement that deletes: a key that was taken anew stays.
-        sqlx::query(FORGET).bind(now).bind(max).execute(database.writer()).await?;
+        sqlx::query(FORGET).bind(now).bind(max).execute(database.writer()?).await?;
     }
     Ok(())
 }

@@ -85,7 +85,7 @@ pub async fn expire(database: &Database, max: u32) -> Result<u32, sqlx::Error> {
     )
     .bind(now)
     .bind(max)
-    .execute(database.writer())
+    .execute(database.writer()?)
     .await?;
     Ok(u32::try_from(dropped.rows_affected()).unwrap_or(u32::MAX))
 }

@@ -1,13 +1,20 @@
 //! The values of a row, as PostgreSQL answers with them: a column of the application may be wider or
 //! narrower than ours would be.
 
-use chrono::{DateTime, NaiveDateTime, Utc};
+use std::ops::RangeInclusive;
+
+use chrono::{DateTime, Datelike as _, TimeDelta, Utc};
 use sqlx::postgres::PgRow;
 use sqlx::{Row, TypeInfo, ValueRef};
 
 use super::fault::During;
 use crate::fault::Fault;
 use crate::store::row::Cells;
+
+/// 2000-01-01, from which PostgreSQL counts, in seconds.
+const EPOCH: i64 = 946_684_800;
+/// Years of times that can be counted with: to add a few centuries overflows nothing.
+const KNOWN: RangeInclusive<i32> = -4800..=200_000;
 
 impl Cells for PgRow {
     fn number(&self, column: &str) -> Result<Option<i64>, Fault> {
@@ -31,11 +38,17 @@ impl Cells for PgRow {
     }
 
     fn time(&self, column: &str) -> Result<Option<DateTime<Utc>>, Fault> {
-        if type_name(self, column)? == "TIMESTAMPTZ" {
-            return get(self, column);
-        }
-        Ok(get::<Option<NaiveDateTime>>(self, column)?.map(|at| at.and_utc()))
+        // Both types of time travel as the same number.
+        let since = self.try_get_unchecked::<Option<i64>, _>(column).during("read a row of the store")?;
+        Ok(since.and_then(moment))
     }
+}
+
+/// The moment so many microseconds after PostgreSQL's own epoch. None: it is beyond the calendar, such as `infinity`,
+/// and tells no more than a time that is missing.
+fn moment(since: i64) -> Option<DateTime<Utc>> {
+    let epoch = DateTime::from_timestamp(EPOCH, 0)?;
+    epoch.checked_add_signed(TimeDelta::microseconds(since)).filter(|at| KNOWN.contains(&at.year()))
 }
 
 fn get<'r, T>(row: &'r PgRow, column: &str) -> Result<T, Fault>

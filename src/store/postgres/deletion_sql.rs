@@ -82,7 +82,8 @@ pub(super) const TAKE_SET_ASIDE: &str = take!(
 
 /// Receipts are marked, those of the tenant only and whatever the list says, and lose their pointers to what goes:
 /// the foreign keys would rewrite a receipt for each of its attachments, and find nothing left to do. An
-/// attachment's row goes, and its object comes into the outbox unless a row that stays shares it. The job's row moves
+/// attachment's row goes, and its object comes into the outbox unless a row that stays shares it; objects differ by each
+/// byte of their keys, whatever the column's collation takes for equal. The job's row moves
 /// from what was locked, only while it is running. All of it or nothing.
 pub(super) const CHANGE: &str = "
     with marked as (
@@ -105,7 +106,8 @@ pub(super) const CHANGE: &str = "
     select $5, $2, $6, $7, storage_path, file_size, $1, $8
     from gone g
     where coalesce(storage_path, '') <> ''
-      and not exists (select 1 from gone o where o.storage_path = g.storage_path and o.id < g.id)
+      and not exists (select 1 from gone o
+                      where o.storage_path::text collate \"C\" = g.storage_path::text collate \"C\" and o.id < g.id)
       and not exists (select 1 from attachments o
                       where o.storage_path = g.storage_path and o.id not in (select id from gone))
     order by id
@@ -147,6 +149,7 @@ pub(super) const WRITE_OUTBOX: &str = "
     select $1, $2, $3, $4, a.storage_path, a.file_size, $5, $6 from attachments a
     where a.id = any((select $7::bigint[])::bigint[]) and coalesce(a.storage_path, '') <> ''
       and not exists (select 1 from attachments o where o.storage_path = a.storage_path and o.id <> a.id
+                      and o.storage_path::text collate \"C\" = a.storage_path::text collate \"C\"
                       and (o.id < a.id or not o.id = any((select $7::bigint[])::bigint[])))
     order by a.id
     returning id, key";

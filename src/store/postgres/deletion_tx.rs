@@ -18,7 +18,8 @@ use super::deletion_sql::{
     WRITE_OUTBOX,
 };
 use super::fault::{During, is_outgrown, refused_or_fault};
-use super::references::{HOLD, References};
+use super::reference_sql::HOLD;
+use super::references::References;
 use super::statement::{query, scalar, tuples};
 use crate::fault::{Fault, FaultKind};
 use crate::job::{BackgroundJobId, BusinessId};
@@ -255,10 +256,11 @@ impl PostgresDeletionTx {
         let moved_to = change.moved.as_ref();
         let processed = moved_to.map(|moved| moved.progress.processed);
         let keys: Vec<&str> = objects.iter().map(|(_, key)| key.as_str()).collect();
+        let marked = [change.marked, change.receipts].concat();
         let (deleted, there, moved): (i64, i64, bool) = tuples(STANDING)
             .persistent(self.database.named())
             .bind(scope.business_id.0)
-            .bind(change.receipts)
+            .bind(&marked)
             .bind(change.attachments)
             .bind(scope.job.0)
             .bind(processed)
@@ -267,7 +269,7 @@ impl PostgresDeletionTx {
             .fetch_one(&mut *self.tx)
             .await
             .during("look at what a batch has changed")?;
-        if usize::try_from(deleted) != Ok(change.receipts.len()) || there != 0 {
+        if usize::try_from(deleted) != Ok(marked.len()) || there != 0 {
             return Err(StepFault::Refused(LEFT_AS_IT_WAS.to_owned()));
         }
         if processed.is_some() && !moved {

@@ -17,6 +17,7 @@ mod migrations;
 mod outbox;
 mod plan;
 mod receipts;
+mod reference_sql;
 mod references;
 mod schema;
 mod statement;

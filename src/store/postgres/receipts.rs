@@ -7,7 +7,7 @@ use async_trait::async_trait;
 use super::connection::Database;
 use super::fault::During;
 use super::plan;
-use super::references::hides;
+use super::reference_sql::hides;
 use super::statement::{scalar, tuples};
 use crate::blob::BlobTarget;
 use crate::fault::Fault;

@@ -7,82 +7,17 @@ use sqlx::AssertSqlSafe;
 
 use super::connection::Tx;
 use super::fault::{During, fault, names_something_gone};
+use super::reference_sql::{FINGERPRINT, HIDDEN, HIDES, HOLD, LIST, LOCK_DEAD};
 use super::statement::{query, scalar, tuples};
 use crate::fault::{Fault, FaultKind};
 use crate::job::BusinessId;
 use crate::store::deletion::Needless;
 use crate::store::keep_rules::{SUMS, all_hold, first_broken, text};
 
-/// Each foreign key onto attachments but the two of receipts, with names as SQL writes them and as people
-/// do. Of a key over several columns the one onto `id` stands for all; of a partitioned table its root.
-const LIST: &str = "
-    select distinct on (c.oid) c.conrelid::regclass::text, quote_ident(child.attname),
-           quote_ident(parent.attname), t.relname || '.' || child.attname
-    from pg_constraint c
-    join pg_class t on t.oid = c.conrelid
-    cross join lateral unnest(c.conkey, c.confkey) as k (child, parent)
-    join pg_attribute child on child.attrelid = c.conrelid and child.attnum = k.child
-    join pg_attribute parent on parent.attrelid = c.confrelid and parent.attnum = k.parent
-    where c.contype = 'f' and c.confrelid = to_regclass('attachments') and c.conparentid = 0
-      and not (c.conrelid = to_regclass('receipts') and child.attname in ('attachment_id', 'preview_attachment_id'))
-    order by c.oid, parent.attname <> 'id'";
-
-/// The foreign keys onto attachments in one text: another text, other keys.
-const FINGERPRINT: &str = "
-    select coalesce(string_agg(c.oid::text, ' ' order by c.oid), '')
-    from pg_constraint c
-    where c.contype = 'f' and c.confrelid = to_regclass('attachments') and c.conparentid = 0";
-
 /// What is tried when the locked attachments are looked at.
 const LOOK: &str = "find the attachments of a batch";
 /// Looks at the attachments of a batch, each after foreign keys onto them have changed or receipts were locked.
 const LOOKS: u32 = 5;
-
-/// Those attachments of the tenant cannot be linked, changed or dropped before our commit. In the order of their ids.
-pub(super) const HOLD: &str = "
-    select a.id::bigint from attachments a
-    where a.id = any((select $1::bigint[])::bigint[]) and a.business_id + 0 = $2
-      and a.purpose in ('receipt_source', 'receipt_preview')
-    order by a.id for update";
-
-/// Whether a policy of row security may hide rows of the given tables `t` from us. A policy that shows all rows hides
-/// none.
-macro_rules! hides {
-    ($tables:literal) => {
-        concat!(
-            "
-    select exists (
-        select 1 from pg_class t
-        where (",
-            $tables,
-            ")
-          and row_security_active(t.oid)
-          and not (select coalesce(bool_or(p.permissive and p.all_rows), false)
-                          and coalesce(bool_and(p.permissive or p.all_rows), true)
-                   from (select polpermissive as permissive,
-                                coalesce(pg_get_expr(polqual, polrelid), '') = 'true' as all_rows
-                         from pg_policy
-                         where polrelid = t.oid and polcmd in ('r', '*')
-                           and exists (select 1 from unnest(polroles) as role where
-                                       case when role = 0 then true else pg_has_role(role, 'usage') end)) p))"
-        )
-    };
-}
-pub(super) use hides;
-
-/// Whether rows may be hidden that need an attachment, or its path: then nothing can be said of any.
-const HIDES: &str = hides!(
-    "t.oid in (to_regclass('receipts'), to_regclass('attachments')) or t.oid in (
-         select c.conrelid from pg_constraint c
-         where c.contype = 'f' and c.confrelid = to_regclass('attachments'))"
-);
-/// Why nothing can be said of attachments then.
-const HIDDEN: &str = "a policy of row security on receipts, attachments or a table that refers to them may hide what needs \
-    them; `tikkun doctor` names it";
-
-/// Nobody can revive these receipts before our commit. In the order of their ids.
-const LOCK_DEAD: &str =
-    "select 1 from receipts where id = any((select $1::bigint[])::bigint[]) order by id for no key update";
 
 /// The locked attachments of a batch.
 pub(super) struct References<'a> {

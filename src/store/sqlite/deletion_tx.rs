@@ -236,6 +236,7 @@ impl DeletionTx for SqliteDeletionTx {
         if let Some(moved) = &change.moved {
             self.move_cursor(scope, moved).await?;
         }
+        self.are_deleted(scope, &[change.marked, change.receipts].concat()).await?;
         Ok(condemned)
     }
 
@@ -288,8 +289,17 @@ impl SqliteDeletionTx {
             .execute(&mut *self.tx)
             .await
             .map_err(|error| refused_or_fault(error, what))?;
-        let deleted = sqlx::query_scalar(DELETED).bind(&ids).bind(scope.business_id.0);
-        let deleted: i64 = deleted.fetch_one(&mut *self.tx).await.during(what)?;
+        Ok(())
+    }
+
+    /// Whether each of these receipts is deleted, whatever triggers did.
+    async fn are_deleted(&mut self, scope: &Scope<'_>, receipts: &[i64]) -> Result<(), StepFault> {
+        if receipts.is_empty() {
+            return Ok(());
+        }
+        let deleted = sqlx::query_scalar(DELETED).bind(list::json(receipts)?).bind(scope.business_id.0);
+        let deleted: i64 =
+            deleted.fetch_one(&mut *self.tx).await.during("look at the receipts of a batch")?;
         all_done(usize::try_from(deleted) == Ok(receipts.len()))
     }
 

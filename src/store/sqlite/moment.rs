@@ -2,10 +2,13 @@
 
 use chrono::{DateTime, NaiveDateTime, Utc};
 
-/// The creation time of a receipt in the one form that sorts as time does.
+/// The creation time of a receipt in the one form that sorts as time does. One of another zone is reckoned to UTC, to the
+/// millisecond; one of a zone that SQLite does not understand is null, and is in no range.
 macro_rules! made {
     () => {
-        "replace(rtrim(replace(created_at, 'T', ' '), 'Z'), '+00:00', '')"
+        "case when created_at glob '*:*[+-][0-9]*' and created_at not glob '*+00:00'
+            then strftime('%Y-%m-%d %H:%M:%f000', created_at)
+            else replace(rtrim(replace(created_at, 'T', ' '), 'Z'), '+00:00', '') end"
     };
 }
 pub(super) use made;

@@ -1,0 +1,119 @@
+//! The statements about foreign keys onto `attachments` and what may hide rows, as text.
+
+/// The tables that hold a table's rows: it, its partitions and the tables that inherit from it, and what lies beneath
+/// it where it is a view.
+macro_rules! holders {
+    ($table:literal) => {
+        concat!(
+            "(
+        with recursive holders as (
+            select to_regclass('",
+            $table,
+            "')::oid as id
+            union
+            select below.id from holders h cross join lateral (
+                select i.inhrelid as id from pg_inherits i where i.inhparent = h.id
+                union all
+                select d.refobjid
+                from pg_rewrite r join pg_depend d on d.classid = 'pg_rewrite'::regclass and d.objid = r.oid
+                where r.ev_class = h.id and r.rulename = '_RETURN'
+                  and d.refclassid = 'pg_class'::regclass and d.refobjid <> h.id) below)
+        select id from holders)"
+        )
+    };
+}
+
+/// Which constraints `c` are foreign keys onto attachments, wherever their rows lie. Of one that partitions have
+/// inherited, its root.
+macro_rules! onto_attachments {
+    () => {
+        concat!(
+            "c.contype = 'f' and c.confrelid in ",
+            holders!("attachments"),
+            " and not exists (
+            select 1 from pg_constraint root
+            where root.oid = c.conparentid and root.confrelid in ",
+            holders!("attachments"),
+            ")"
+        )
+    };
+}
+
+/// Each foreign key onto attachments but the two of receipts, with names as SQL writes them and as people
+/// do. Of a key over several columns the one onto `id` stands for all.
+pub(super) const LIST: &str = concat!(
+    "
+    select distinct on (c.oid) c.conrelid::regclass::text, quote_ident(child.attname),
+           quote_ident(parent.attname), t.relname || '.' || child.attname
+    from pg_constraint c
+    join pg_class t on t.oid = c.conrelid
+    cross join lateral unnest(c.conkey, c.confkey) as k (child, parent)
+    join pg_attribute child on child.attrelid = c.conrelid and child.attnum = k.child
+    join pg_attribute parent on parent.attrelid = c.confrelid and parent.attnum = k.parent
+    where ",
+    onto_attachments!(),
+    " and not (child.attname in ('attachment_id', 'preview_attachment_id') and c.conrelid in ",
+    holders!("receipts"),
+    ")
+      and exists (
+          select 1 from pg_attribute a
+          where a.attrelid = to_regclass('attachments') and a.attname = parent.attname and not a.attisdropped)
+    order by c.oid, parent.attname <> 'id'"
+);
+
+/// The foreign keys onto attachments in one text: another text, other keys.
+pub(super) const FINGERPRINT: &str = concat!(
+    "
+    select coalesce(string_agg(c.oid::text, ' ' order by c.oid), '')
+    from pg_constraint c
+    where ",
+    onto_attachments!()
+);
+
+/// Those attachments of the tenant cannot be linked, changed or dropped before our commit. In the order of their ids.
+pub(super) const HOLD: &str = "
+    select a.id::bigint from attachments a
+    where a.id = any((select $1::bigint[])::bigint[]) and a.business_id + 0 = $2
+      and a.purpose in ('receipt_source', 'receipt_preview')
+    order by a.id for update";
+
+/// Whether a policy of row security may hide rows of the given tables `t` from us. A policy that shows all rows hides
+/// none.
+macro_rules! hides {
+    ($($tables:expr),+ $(,)?) => {
+        concat!(
+            "
+    select exists (
+        select 1 from pg_class t
+        where (",
+            $($tables,)+
+            ")
+          and row_security_active(t.oid)
+          and not (select coalesce(bool_or(p.permissive and p.all_rows), false)
+                          and coalesce(bool_and(p.permissive or p.all_rows), true)
+                   from (select polpermissive as permissive,
+                                coalesce(pg_get_expr(polqual, polrelid), '') = 'true' as all_rows
+                         from pg_policy
+                         where polrelid = t.oid and polcmd in ('r', '*')
+                           and exists (select 1 from unnest(polroles) as role where
+                                       case when role = 0 then true else pg_has_role(role, 'usage') end)) p))"
+        )
+    };
+}
+pub(super) use hides;
+
+/// Whether rows may be hidden that need an attachment, or its path: then nothing can be said of any.
+pub(super) const HIDES: &str = hides!(
+    "t.oid in (to_regclass('receipts'), to_regclass('attachments')) or t.oid in (
+         select c.conrelid from pg_constraint c
+         where c.contype = 'f' and c.confrelid in ",
+    holders!("attachments"),
+    ")"
+);
+/// Why nothing can be said of attachments then.
+pub(super) const HIDDEN: &str = "a policy of row security on receipts, attachments or a table that refers to them may hide what needs \
+    them; `tikkun doctor` names it";
+
+/// Nobody can revive these receipts before our commit. In the order of their ids.
+pub(super) const LOCK_DEAD: &str =
+    "select 1 from receipts where id = any((select $1::bigint[])::bigint[]) order by id for no key update";
