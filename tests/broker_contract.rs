@@ -43,6 +43,8 @@ mod requeue;
 mod rq;
 #[path = "broker/same_id.rs"]
 mod same_id;
+#[path = "broker/shared.rs"]
+mod shared;
 #[path = "broker/spoiled.rs"]
 mod spoiled;
 #[path = "broker/tending.rs"]

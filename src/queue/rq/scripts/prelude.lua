@@ -148,9 +148,10 @@ local function forget(id)
     key('results', id))
 end
 
--- A job stands in the registry of its last end alone; what an earlier end left behind goes.
+-- A job stands in the registry of its last end alone; what an earlier end left behind goes. In one that is something else
+-- nothing is listed.
 local function leave(queue, id, ...)
-  for _, registry in ipairs({ ... }) do call('ZREM', key(registry, queue), id) end
+  for _, registry in ipairs({ ... }) do unless_spoiled(call, 'ZREM', key(registry, queue), id) end
 end
 
 -- Whether an entry of this registry is that of the job's last end: its status and its queue say so.
@@ -212,10 +213,18 @@ local function admit(limit)
   end
 end
 
--- Gives back the place of a job that neither waits in its queue nor runs any more.
+-- Gives back the place of a job that neither waits in its queue nor runs any more. It keeps it while the server refuses to
+-- admit the next, who would wait in vain.
 local function give_place_back(limit, id)
   unless_spoiled(function()
-    if call('ZREM', key('rl', limit, 'allowed'), id) == 1 then admit(limit) end
+    local allowed = key('rl', limit, 'allowed')
+    local place = call('ZSCORE', allowed, id)
+    if not place then return end
+    call('ZREM', allowed, id)
+    local done, why = pcall(admit, limit)
+    if done then return end
+    if not is_of_type(why) then try('ZADD', allowed, place, id) end
+    error(why, 0)
   end)
 end
 
