@@ -26,6 +26,8 @@ mod leases;
 mod looking;
 #[path = "broker/lost.rs"]
 mod lost;
+#[path = "broker/odd.rs"]
+mod odd;
 #[path = "broker/owners.rs"]
 mod owners;
 #[path = "broker/pauses.rs"]
