@@ -80,3 +80,30 @@ async fn id_that_is_no_text_keeps_nobody_from_running() {
         assert_eq!(settle(&*broker, delivery, ack()).await, Settled::Done);
     }
 }
+
+#[tokio::test]
+async fn time_to_live_of_a_job_that_has_not_begun_counts_from_when_it_comes_into_its_queue() {
+    let prefix = Prefix::new();
+    let broker = leased(&prefix).await;
+    let parent = one(&*broker, job("parent")).await;
+    let child = ["status", "deferred", "origin", "q", "data", "x", "ttl", "60"];
+    prefix.ask(&[&["HSET", "job:child"], &child[..]].concat()).await;
+    prefix.ask(&["SADD", "job:parent:dependents", "child"]).await;
+    let mut due = job("due");
+    due.delay = Some(LONG);
+    broker.enqueue(&[due]).await.unwrap();
+    prefix.ask(&["HSET", "job:due", "ttl", "60"]).await;
+    prefix.ask(&["ZADD", "scheduled:q", "1", "due"]).await;
+    settle(&*broker, &parent, ack()).await;
+    broker.promote_due(9).await.unwrap();
+    for id in ["child", "due"] {
+        let lives = prefix.ask_number(&["TTL", &format!("job:{id}")]).await;
+        assert!((50..=60).contains(&lives), "{id}: {lives}");
+    }
+    for lent in fetch(&*broker, 9).await {
+        let name = format!("job:{}", lent.job.id);
+        assert_eq!(prefix.ask_number(&["TTL", &name]).await, -1, "it has begun");
+        settle(&*broker, &lent, Verdict::Rescue).await;
+        assert_eq!(prefix.ask_number(&["TTL", &name]).await, -1, "what has begun is brought back");
+    }
+}

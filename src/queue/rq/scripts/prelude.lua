@@ -235,12 +235,25 @@ local function give_places_back(id)
   for _, limit in ipairs(limits) do give_place_back(limit, id) end
 end
 
+-- A job that has not begun lives no longer than its client asked for, from when it comes into its queue, as RQ has it; any
+-- other until its end.
+local LONGEST = 1e10
+local function live_until_it_begins(id, ttl, started_at)
+  local seconds = tonumber(ttl or '') or 0
+  if (started_at or '') == '' and seconds > 0 and seconds < LONGEST then
+    keep(id, seconds, { dependency_ids = true })
+  else
+    call('PERSIST', key('job', id))
+  end
+end
+
 -- Waits in its queue again, or for a place under its limit if it has none: what it did before stays on record.
 local function wait_again(id, queue, to_head)
   local name = key('job', id)
-  local limit, most = unpack(call('HMGET', name, 'rate_limit_key', 'rate_limit_concurrency'))
+  local limit, most, ttl, started_at =
+    unpack(call('HMGET', name, 'rate_limit_key', 'rate_limit_concurrency', 'ttl', 'started_at'))
   call('HDEL', name, 'x_due')
-  call('PERSIST', name)
+  live_until_it_begins(id, ttl, started_at)
   if not limit or not most or call('ZSCORE', key('rl', limit, 'allowed'), id) then
     push_as(queue, id, to_head, 'status', 'queued', 'enqueued_at', stamp())
     return
