@@ -26,6 +26,8 @@ mod leases;
 mod looking;
 #[path = "broker/lost.rs"]
 mod lost;
+#[path = "broker/odd.rs"]
+mod odd;
 #[path = "broker/owners.rs"]
 mod owners;
 #[path = "broker/pauses.rs"]
@@ -43,6 +45,8 @@ mod requeue;
 mod rq;
 #[path = "broker/same_id.rs"]
 mod same_id;
+#[path = "broker/shared.rs"]
+mod shared;
 #[path = "broker/spoiled.rs"]
 mod spoiled;
 #[path = "broker/tending.rs"]

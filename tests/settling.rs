@@ -8,6 +8,10 @@
     reason = "a failed expectation is what a test is for"
 )]
 
+#[path = "servers/redis.rs"]
+#[allow(dead_code, reason = "other test binaries use the rest")]
+mod redis_server;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -18,7 +22,9 @@ use serde_json::{Value, json};
 use tikkun::actors::{Drain, ListenerPorts, ListenerSettings, QueueListener, Settle, SlotPool};
 use tikkun::job::{Args, JobState, Limit, NewJob};
 use tikkun::measure::QueueMeter;
-use tikkun::queue::{Broker, Delivery, ProcessRecord, Settled, Settlement, Verdict, open_embedded};
+use tikkun::queue::{
+    Broker, Delivery, ProcessRecord, RqSettings, Settled, Settlement, Verdict, open_embedded, open_rq,
+};
 use tikkun::supervision::Turns;
 use tokio::sync::watch;
 
@@ -112,6 +118,57 @@ async fn end_that_can_never_be_written_buries_its_job_and_holds_up_no_other() {
     }
 }
 
+async fn goes_back(broker: &dyn Broker, id: &str) {
+    let began = Instant::now();
+    while broker.job(&id.into()).await.unwrap().unwrap().state != JobState::Queued {
+        assert!(began.elapsed() < DEADLINE, "waited in vain for {id} to go back");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}
+
+#[actix_rt::test]
+async fn end_that_is_too_long_for_the_server_buries_its_job_and_holds_up_no_other() {
+    let server = redis_server::Redis::start();
+    // As managed servers have it; of those that are longer it ends the connection.
+    assert_eq!(server.ask(&["CONFIG", "SET", "proto-max-bulk-len", "1048576"]), "OK");
+    let (slots, limit) = (9, 16 << 20);
+    let settings = RqSettings {
+        url: server.url().into(),
+        prefix: "rq".into(),
+        slots,
+        payload_limit: limit,
+        expanded_limit: limit,
+    };
+    let broker = open_rq(&settings).unwrap();
+    let me = leased(&*broker).await;
+    let jobs = ["before", "long", "after"].map(|id| NewJob::new(id, QUEUE, "tests.job", Args::default()));
+    // What nobody carries goes back with the look that the listener begins with: the three are fetched after it.
+    broker.enqueue(&[NewJob::new("stray", QUEUE, "tests.job", Args::default())]).await.unwrap();
+    assert_eq!(broker.fetch(&QUEUE.into(), 1, &me.id).await.unwrap().len(), 1);
+    let listener = listener(&broker, &me, DEADLINE);
+    goes_back(&*broker, "stray").await;
+    assert_eq!(broker.cancel(&"stray".into()).await.unwrap(), Some(JobState::Canceled));
+    broker.enqueue(&jobs).await.unwrap();
+    let lent = broker.fetch(&QUEUE.into(), 3, &me.id).await.unwrap();
+    let all = tokio::time::timeout(DEADLINE, async {
+        tokio::join!(
+            listener.send(ack(&lent[0], json!(1))),
+            listener.send(ack(&lent[1], json!("x".repeat(3 << 20)))),
+            listener.send(ack(&lent[2], json!(2))),
+        )
+    });
+    let (before, long, after) = all.await.expect("all three to be settled");
+    for settled in [before, long, after] {
+        assert_eq!(settled.unwrap(), Some(Settled::Done));
+    }
+    for (id, state) in
+        [("before", JobState::Finished), ("long", JobState::Failed), ("after", JobState::Finished)]
+    {
+        let job = broker.job(&id.into()).await.unwrap().unwrap();
+        assert_eq!((id, job.state), (id, state), "{:?}", job.error);
+    }
+}
+
 #[actix_rt::test]
 async fn what_is_lent_to_this_process_and_carried_by_nobody_goes_back_however_often_that_happens() {
     let folder = tempfile::tempdir().unwrap();
@@ -120,13 +177,9 @@ async fn what_is_lent_to_this_process_and_carried_by_nobody_goes_back_however_of
     broker.enqueue(&[NewJob::new("stray", QUEUE, "tests.job", Args::default())]).await.unwrap();
     let _listener = listener(&broker, &me, Duration::from_millis(20));
     // The first time may be found by the look that each listener begins with.
-    for time in 1..=3 {
+    for _ in 0..3 {
         assert_eq!(broker.fetch(&QUEUE.into(), 1, &me.id).await.unwrap().len(), 1);
-        let began = Instant::now();
-        while broker.job(&"stray".into()).await.unwrap().unwrap().state != JobState::Queued {
-            assert!(began.elapsed() < DEADLINE, "waited in vain for the job to go back, time {time}");
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
+        goes_back(&*broker, "stray").await;
     }
 }
 

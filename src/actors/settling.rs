@@ -2,7 +2,8 @@
 //!
 //! An end that the broker can never take, whatever is wrong with it, must not hold up the others: then each is written
 //! by itself, and that one job is buried with the reason. A refusal alone does not say that: only an end that is
-//! refused again, after the broker has done all that it does for jobs, is to blame. Everything else waits.
+//! refused again, after the broker has done all that it does for jobs, is to blame. Everything else waits. Of a connection
+//! that breaks or a server that refuses for a reason of its own only a very long end may be the cause.
 
 use std::slice;
 use std::sync::Arc;
@@ -18,6 +19,10 @@ use crate::queue::{Settled, Settlement, Verdict};
 
 /// The most settlements in one call: bounds the size of one transaction.
 const SETTLE_BATCH: usize = 500;
+
+/// Bytes of an outcome beyond which a server may refuse it for its length, or end the connection that brings it; none
+/// allows less.
+const LONG: usize = 512 << 10;
 
 /// A settlement, and whoever waits for it.
 pub(super) type Unsettled = (Settlement, oneshot::Sender<Settled>);
@@ -63,12 +68,17 @@ impl Desk {
         if let Err(fault) = self.is_served_otherwise(fault).await {
             return (unsettled, Some(fault));
         }
-        let (mut left, mut last) = (Vec::new(), None);
+        let (mut left, mut last, mut is_away) = (Vec::new(), None, false);
         for (settlement, answer) in unsettled {
+            if is_away {
+                left.push((settlement, answer));
+                continue;
+            }
             match self.settle_alone(&settlement).await {
                 Ok(settled) => tell(answer, settled),
                 Err(fault) => {
                     left.push((settlement, answer));
+                    is_away = fault.kind() == FaultKind::Unavailable && self.prove().await.is_err();
                     last = Some(fault);
                 }
             }
@@ -80,16 +90,19 @@ impl Desk {
     /// is refused even then is no fault of the end, which is tried again.
     async fn settle_alone(&self, one: &Settlement) -> Result<Settled, Fault> {
         let again = match self.ask(slice::from_ref(one)).await {
-            Err(fault) if fault.kind() == FaultKind::Permanent => {
+            Err(fault) if may_be_to_blame(one, &fault) => {
                 self.is_served_otherwise(fault).await?;
                 self.ask(slice::from_ref(one)).await
             }
             answer => answer,
         };
         let fault = match again {
-            Err(fault) if fault.kind() == FaultKind::Permanent => fault,
+            Err(fault) if may_be_to_blame(one, &fault) => fault,
             answer => return answer.map(first),
         };
+        if fault.kind() != FaultKind::Permanent {
+            self.prove().await?;
+        }
         let buried = Settlement { verdict: unwritable(&fault), ..one.clone() };
         let settled = self.ask(slice::from_ref(&buried)).await.map(first)?;
         tracing::error!(job.id = %one.job, queue.name = %one.queue, error = fault.chain(),
@@ -103,11 +116,29 @@ impl Desk {
 
     /// Whether the broker, which has just answered with this fault, does all that jobs need; else why not.
     async fn is_served_otherwise(&self, fault: Fault) -> Result<(), Fault> {
-        if fault.kind() == FaultKind::Unavailable {
-            return Err(fault);
-        }
+        let proven = self.prove().await;
+        if fault.kind() == FaultKind::Unavailable { proven.map_err(|_| fault) } else { proven }
+    }
+
+    async fn prove(&self) -> Result<(), Fault> {
         answer_in(self.settings.deadline, "try what jobs need", self.ports.broker.prove()).await
     }
+}
+
+/// Whether a refusal may be the fault of this end, and not of the way to the broker or of the broker itself.
+fn may_be_to_blame(one: &Settlement, fault: &Fault) -> bool {
+    fault.kind() == FaultKind::Permanent || is_long(&one.verdict)
+}
+
+fn is_long(verdict: &Verdict) -> bool {
+    let length = match verdict {
+        Verdict::Ack { result, .. } => serde_json::to_vec(result).map_or(0, |text| text.len()),
+        Verdict::RetryAt { error, .. } | Verdict::Bury { error, .. } | Verdict::Stop { error, .. } => {
+            error.len()
+        }
+        Verdict::Forward { .. } | Verdict::GiveBack { .. } | Verdict::Rescue => 0,
+    };
+    length > LONG
 }
 
 /// A carrier that is gone asks again or does not care.

@@ -1,17 +1,23 @@
--- Takes a waiting job out. ARGV[3]: id. Answers the status it has afterwards; nothing when there is no such job.
+-- Takes a waiting job out. ARGV[3]: id. Answers the status it has afterwards; nothing when there is no such job. What was
+-- refused of it the last time is done the next.
 
 local id = ARGV[3]
 local name = key('job', id)
 local job = as_table(hash_of(id))
 if not job.status then return false end
 local waits = { queued = true, scheduled = true, deferred = true, rate_limited = true }
-if not waits[job.status] then return job.status end
+local once_more = job.status == 'canceled' and not is_held(id)
+if not waits[job.status] and not once_more then return job.status end
 even_when_full()
 -- Marked first: whatever is refused afterwards, nobody runs it.
-call('ZADD', key('canceled', job.origin), whole(SECONDS), id)
-call('HSET', name, 'status', 'canceled', 'ended_at', stamp())
+if not once_more then
+  if job.origin then call('ZADD', key('canceled', job.origin), whole(SECONDS), id) end
+  call('HSET', name, 'status', 'canceled', 'ended_at', stamp())
+end
 call('HDEL', name, 'x_due')
-if job.status == 'queued' then
+-- Of a job that does not say where it waits the entry stays, and whoever takes it drops it.
+job.origin = job.origin or ''
+if job.status == 'queued' or once_more then
   -- Looked for from the end that it is nearer to: the middle of the list was put in before it or after it.
   local queue = key('queue', job.origin)
   local middle = call('LINDEX', queue, math.floor(call('LLEN', queue) / 2))

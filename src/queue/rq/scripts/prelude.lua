@@ -148,9 +148,10 @@ local function forget(id)
     key('results', id))
 end
 
--- A job stands in the registry of its last end alone; what an earlier end left behind goes.
+-- A job stands in the registry of its last end alone; what an earlier end left behind goes. In one that is something else
+-- nothing is listed.
 local function leave(queue, id, ...)
-  for _, registry in ipairs({ ... }) do call('ZREM', key(registry, queue), id) end
+  for _, registry in ipairs({ ... }) do unless_spoiled(call, 'ZREM', key(registry, queue), id) end
 end
 
 -- Whether an entry of this registry is that of the job's last end: its status and its queue say so.
@@ -212,10 +213,18 @@ local function admit(limit)
   end
 end
 
--- Gives back the place of a job that neither waits in its queue nor runs any more.
+-- Gives back the place of a job that neither waits in its queue nor runs any more. It keeps it while the server refuses to
+-- admit the next, who would wait in vain.
 local function give_place_back(limit, id)
   unless_spoiled(function()
-    if call('ZREM', key('rl', limit, 'allowed'), id) == 1 then admit(limit) end
+    local allowed = key('rl', limit, 'allowed')
+    local place = call('ZSCORE', allowed, id)
+    if not place then return end
+    call('ZREM', allowed, id)
+    local done, why = pcall(admit, limit)
+    if done then return end
+    if not is_of_type(why) then try('ZADD', allowed, place, id) end
+    error(why, 0)
   end)
 end
 
@@ -226,12 +235,25 @@ local function give_places_back(id)
   for _, limit in ipairs(limits) do give_place_back(limit, id) end
 end
 
+-- A job that has not begun lives no longer than its client asked for, from when it comes into its queue, as RQ has it; any
+-- other until its end.
+local LONGEST = 1e10
+local function live_until_it_begins(id, ttl, started_at)
+  local seconds = tonumber(ttl or '') or 0
+  if (started_at or '') == '' and seconds > 0 and seconds < LONGEST then
+    keep(id, seconds, { dependency_ids = true })
+  else
+    call('PERSIST', key('job', id))
+  end
+end
+
 -- Waits in its queue again, or for a place under its limit if it has none: what it did before stays on record.
 local function wait_again(id, queue, to_head)
   local name = key('job', id)
-  local limit, most = unpack(call('HMGET', name, 'rate_limit_key', 'rate_limit_concurrency'))
+  local limit, most, ttl, started_at =
+    unpack(call('HMGET', name, 'rate_limit_key', 'rate_limit_concurrency', 'ttl', 'started_at'))
   call('HDEL', name, 'x_due')
-  call('PERSIST', name)
+  live_until_it_begins(id, ttl, started_at)
   if not limit or not most or call('ZSCORE', key('rl', limit, 'allowed'), id) then
     push_as(queue, id, to_head, 'status', 'queued', 'enqueued_at', stamp())
     return

@@ -7,7 +7,12 @@ local SORTS = { key('job', NOBODY), key('job', NOBODY, 'dependents'), RQ .. ':jo
   key('results', NOBODY), key('queue', NOBODY), key('queue', NOBODY, 'intermediate'), key('wip', NOBODY),
   key('finished', NOBODY), key('failed', NOBODY), key('deferred', NOBODY), key('scheduled', NOBODY), key('canceled', NOBODY),
   key('execution', NOBODY), key('executions', NOBODY), key('worker', NOBODY), key('workers', NOBODY),
-  key('scheduler', NOBODY), key('scheduler-lock', NOBODY), key('rl', NOBODY), ours('proof') }
+  key('scheduler', NOBODY), key('scheduler-lock', NOBODY), key('rl', NOBODY), ours('proof'), ours('unique', NOBODY),
+  ours('held', NOBODY), ours('release', NOBODY) }
+
+-- Those that all jobs share, each with a write that changes nothing.
+local ALL_SHARE = { [key('queues')] = 'SREM', [key('rl-keys')] = 'SREM', [ours('releases')] = 'HDEL',
+  [ours('deliveries')] = 'HDEL' }
 
 -- Answers what was refused: the command, or the key where all commands are allowed, and why.
 local function prove()
@@ -72,6 +77,12 @@ local function prove()
   for _, name in ipairs(known['DEL'] and {} or SORTS) do
     local answer = redis.pcall('DEL', name)
     if type(answer) == 'table' and answer.err then refused[#refused + 1] = { name, answer.err } end
+  end
+  for name, command in pairs(ALL_SHARE) do
+    local answer = not known[command] and redis.pcall(command, name, '')
+    if type(answer) == 'table' and answer.err and not is_of_type(answer) then
+      refused[#refused + 1] = { name, answer.err }
+    end
   end
   return refused
 end

@@ -5,7 +5,8 @@ local answers = {}
 for i = 3, #ARGV do
   local id = ARGV[i]
   local job = as_table(hash_of(id))
-  local ended = job.status == 'failed' or job.status == 'stopped' or job.status == 'canceled'
+  -- One that does not say where it belongs stays as it is.
+  local ended = (job.status == 'failed' or job.status == 'stopped' or job.status == 'canceled') and (job.origin or '') ~= ''
   local holder = ended and job.x_unique and holder_of(job.x_unique, id)
   if not ended then
     answers[#answers + 1] = job.status or ''

@@ -287,12 +287,24 @@ local function is_other(name, wanted)
   return is ~= 'none' and is ~= wanted and name .. ': it is a ' .. is .. ', not a ' .. wanted or nil
 end
 
+-- Queues that were looked at in this call and are as they should be.
+local sound = {}
+
 local function spoiled(queue)
+  if sound[queue] then return nil end
   for kind, wanted in pairs(COMMON) do
     local why = is_other(key(kind, queue), wanted)
     if why then return why end
   end
-  return is_other(ours('deliveries'), 'hash')
+  local why = is_other(key('queues'), 'set') or is_other(ours('deliveries'), 'hash') or is_other(ours('releases'), 'hash')
+  sound[queue] = not why
+  return why
+end
+
+-- The same of what the jobs of a limit have in common.
+local function spoiled_limit(limit)
+  return is_other(key('rl-keys'), 'set') or is_other(key('rl', limit), 'hash')
+    or is_other(key('rl', limit, 'allowed'), 'zset') or is_other(key('rl', limit, 'rate_limited'), 'zset')
 end
 
 -- Whether an end would be refused to any job that ends so; then what is refused, and why.
@@ -369,7 +381,11 @@ end
 local function conclude()
   local done, why, refused = false, nil, nil
   local moves, counts = MOVES[run.how.verdict] or repetitions() > 0, {}
-  if moves then refused = spoiled(run.how.queue) or run.how.to and spoiled(run.how.to) end
+  -- Whoever waits for this end needs as much as a job that moves.
+  if moves or is_waited_for or run.rate_limit_key then
+    refused = spoiled(run.how.queue) or run.how.to and spoiled(run.how.to)
+  end
+  if moves and run.rate_limit_key then refused = refused or spoiled_limit(run.rate_limit_key) end
   if moves or run.how.verdict ~= 'ack' then counts = try('HMGET', run.name, unpack(COUNTS)) end
   if not refused then done, why = pcall(write) end
   if not done then

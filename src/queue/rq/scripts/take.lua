@@ -42,6 +42,8 @@ local function entry_of(id, name, fields)
   if attempts[id] then fields[4] = attempts[id] end
   local attempt = fields[4] and whole((tonumber(fields[4]) or 0) + 1) or '1'
   attempts[id] = attempt
+  local is_moved = fields[8] ~= queue
+  fields[8] = queue
   -- What is missing at the end need not be said.
   for i = #NAMES, 1, -1 do
     if fields[i] then break end
@@ -50,6 +52,7 @@ local function entry_of(id, name, fields)
   used = used + 1
   taken[used], known[used] = id, fields
   return { id = id, name = name, was = fields[1], execution = execution, member = id .. ':' .. execution, worker = worker, attempt = attempt,
+    is_moved = is_moved,
     span = span_of(fields[3] or '') }
 end
 
@@ -72,6 +75,8 @@ local function lend(entries, count)
         'x_attempt', entry.attempt)
       -- Executions from before it belong to another job that had its id.
       if entry.attempt == '1' then call('HSET', entry.name, 'x_first_at', beat) end
+      -- It belongs to the queue whose entry was taken: there it is listed at its end, and looked for.
+      if entry.is_moved then call('HSET', entry.name, 'origin', queue) end
       call('PERSIST', entry.name)
     end
     call('LPOP', key('queue', queue), count)
@@ -101,6 +106,16 @@ local function show(entry)
   end
 end
 
+-- Whether an id is text, as every id of RQ is: another could be told to nobody here. What remains of text once every
+-- character beyond ASCII is taken for a blank is ASCII.
+local BEYOND_ASCII = { '[\194-\223]', '\224[\160-\191]', '[\225-\236\238\239][\128-\191]', '\237[\128-\159]',
+  '\240[\144-\191][\128-\191]', '[\241-\243][\128-\191][\128-\191]', '\244[\128-\143][\128-\191]' }
+local function is_text(id)
+  if not string.find(id, '[\128-\255]') then return true end
+  for _, beginning in ipairs(BEYOND_ASCII) do id = string.gsub(id, beginning .. '[\128-\191]', ' ') end
+  return not string.find(id, '[\128-\255]')
+end
+
 local function is_named(field) return field and field ~= '' end
 
 -- Sorts the ids at the head by what becomes of them, changing nothing.
@@ -108,7 +123,8 @@ local function look(ids)
   local entries, gone = {}, {}
   for _, id in ipairs(ids) do
     local name = JOB .. id
-    local fields = try('HMGET', name, unpack(NAMES, 1, ALWAYS))
+    local told = is_text(id) and id or string.gsub(id, '[\128-\255]', '?')
+    local fields = told == id and try('HMGET', name, unpack(NAMES, 1, ALWAYS)) or { 'no text' }
     local odd = is_something_else(fields)
     if is_named(fields[5]) or is_named(fields[6]) or is_named(fields[7]) then
       for i, time in ipairs(call('HMGET', name, unpack(NAMES, ALWAYS + 1))) do fields[ALWAYS + i] = time end
@@ -118,7 +134,7 @@ local function look(ids)
     elseif fields[2] then
       entries[#entries + 1] = entry_of(id, name, fields)
     elseif odd or fields[1] then
-      broken[#broken + 1] = id
+      broken[#broken + 1] = told
     else
       dropped[#dropped + 1] = { id, 'the job is gone' }
       gone[#gone + 1] = id

@@ -1,0 +1,109 @@
+//! Entries that no client of ours would make: of another queue, without one, no text, and such as may not live so long.
+
+use tikkun::job::{JobState, Limit};
+use tikkun::queue::{Requeued, Settled, Verdict};
+
+use crate::ground::*;
+use crate::rq::Prefix;
+
+fn fails() -> Verdict {
+    Verdict::Bury { error: "no".into(), keep: Limit::After(LONG) }
+}
+
+async fn in_registry(prefix: &Prefix, registry: &str) -> Vec<String> {
+    prefix.ask_list(&["ZRANGE", registry, "0", "-1"]).await
+}
+
+#[tokio::test]
+async fn job_whose_entry_was_moved_belongs_to_the_queue_that_it_is_taken_from() {
+    let later = Verdict::RetryAt { delay: LONG, error: "later".into() };
+    for (end, registry) in [(fails(), "failed:other"), (later, "scheduled:other")] {
+        let prefix = Prefix::new();
+        let broker = leased(&prefix).await;
+        enqueue(&*broker, &["a"]).await;
+        prefix.ask(&["LMOVE", "queue:q", "queue:other", "LEFT", "RIGHT"]).await;
+        let lent = broker.fetch(&"other".into(), 1, &me()).await.unwrap().remove(0);
+        settle(&*broker, &lent, end).await;
+        assert_eq!(in_registry(&prefix, registry).await, ["a"]);
+        broker.cancel(&"a".into()).await.unwrap();
+        assert_eq!(broker.requeue(&["a".into()]).await.unwrap(), [Requeued::Waits]);
+        // What an entry left behind would run a second time, or say that it failed.
+        assert_eq!(in_registry(&prefix, registry).await, Vec::<String>::new());
+        assert_eq!(ids(&broker.fetch(&"other".into(), 9, &me()).await.unwrap()), ["a"]);
+    }
+}
+
+#[tokio::test]
+async fn job_that_does_not_say_where_it_belongs_holds_up_no_other() {
+    let prefix = Prefix::new();
+    let broker = leased(&prefix).await;
+    for id in ["a", "b", "c"] {
+        let lent = one(&*broker, job(id)).await;
+        settle(&*broker, &lent, fails()).await;
+    }
+    prefix.ask(&["HDEL", "job:b", "origin"]).await;
+    let all = ["a", "b", "c"].map(Into::into);
+    let expected = [Requeued::Waits, Requeued::Is(JobState::Failed), Requeued::Waits];
+    assert_eq!(broker.requeue(&all).await.unwrap(), expected);
+    prefix.ask(&["HDEL", "job:c", "origin"]).await;
+    assert_eq!(broker.cancel(&"c".into()).await.unwrap(), Some(JobState::Canceled));
+    assert_eq!(prefix.ask_number(&["EXISTS", "canceled", "queue", "scheduled"]).await, 0);
+    prefix.ask(&["HDEL", "job:a", "origin"]).await;
+    let lent = fetch(&*broker, 9).await;
+    assert_eq!(ids(&lent), ["a"]);
+    settle(&*broker, &lent[0], fails()).await;
+    assert_eq!(
+        broker.requeue(&["a".into()]).await.unwrap(),
+        [Requeued::Waits],
+        "it belongs to this queue now"
+    );
+}
+
+#[tokio::test]
+async fn id_that_is_no_text_keeps_nobody_from_running() {
+    // Each of them is no UTF-8, in its own way; the hash is whole.
+    let lua = "for _, id in ipairs({ '\\255', '\\192\\128', '\\237\\160\\128', '\\244\\144\\128\\128', 'a\\195' }) do
+        redis.call('COPY', ARGV[1] .. 'job:a', ARGV[1] .. 'job:' .. id)
+        redis.call('LPUSH', ARGV[1] .. 'queue:q', id)
+    end";
+    let prefix = Prefix::new();
+    let broker = leased(&prefix).await;
+    let texts = ["a", "é", "ק", "\u{d7ff}", "\u{ffff}", "😀", "\u{10ffff}"];
+    enqueue(&*broker, &texts).await;
+    prefix.script(lua, &[]).await;
+    let lent = fetch(&*broker, 14).await;
+    assert_eq!(ids(&lent), texts);
+    assert_eq!(broker.held(&queue(), &me()).await.unwrap().len(), texts.len());
+    broker.end_lease(&me()).await.unwrap();
+    assert_eq!(broker.orphans(14).await.unwrap().len(), texts.len());
+    for delivery in &lent {
+        assert_eq!(settle(&*broker, delivery, ack()).await, Settled::Done);
+    }
+}
+
+#[tokio::test]
+async fn time_to_live_of_a_job_that_has_not_begun_counts_from_when_it_comes_into_its_queue() {
+    let prefix = Prefix::new();
+    let broker = leased(&prefix).await;
+    let parent = one(&*broker, job("parent")).await;
+    let child = ["status", "deferred", "origin", "q", "data", "x", "ttl", "60"];
+    prefix.ask(&[&["HSET", "job:child"], &child[..]].concat()).await;
+    prefix.ask(&["SADD", "job:parent:dependents", "child"]).await;
+    let mut due = job("due");
+    due.delay = Some(LONG);
+    broker.enqueue(&[due]).await.unwrap();
+    prefix.ask(&["HSET", "job:due", "ttl", "60"]).await;
+    prefix.ask(&["ZADD", "scheduled:q", "1", "due"]).await;
+    settle(&*broker, &parent, ack()).await;
+    broker.promote_due(9).await.unwrap();
+    for id in ["child", "due"] {
+        let lives = prefix.ask_number(&["TTL", &format!("job:{id}")]).await;
+        assert!((50..=60).contains(&lives), "{id}: {lives}");
+    }
+    for lent in fetch(&*broker, 9).await {
+        let name = format!("job:{}", lent.job.id);
+        assert_eq!(prefix.ask_number(&["TTL", &name]).await, -1, "it has begun");
+        settle(&*broker, &lent, Verdict::Rescue).await;
+        assert_eq!(prefix.ask_number(&["TTL", &name]).await, -1, "what has begun is brought back");
+    }
+}
