@@ -8,10 +8,10 @@ use tokio::time::Instant;
 
 use super::Progressed;
 use super::clean_up::CleanUpLimits;
-use super::deletion_batch::BatchDone;
 use crate::blob::BlobStore;
 use crate::failpoint;
 use crate::fault::Fault;
+use crate::job::background::Status;
 use crate::job::{BackgroundJobId, Backoff};
 use crate::measure::list::{BATCH_SECONDS_TAKEN, RECEIPTS};
 use crate::store::{Batch, BatchOrder, BatchOutcome, CleanupOutbox, Receipts};
@@ -59,6 +59,28 @@ impl CleanUpMode {
             (true, false) => Self::BatchByBatch,
         }
     }
+}
+
+/// What became of a batch.
+#[derive(Clone, Debug, PartialEq)]
+pub enum BatchDone {
+    /// Committed.
+    Deleted {
+        /// Its condemned objects are on their way, and not in here any more.
+        batch: Box<Batch>,
+        /// How long its transaction took.
+        took: Duration,
+    },
+    /// Nothing is left in this pass.
+    Empty,
+    /// The row is not this attempt's any more.
+    NotOurs(Option<Status>),
+    /// Its transaction did not end in its time, and was dropped: the database is out of reach, or the batch is too
+    /// large for it.
+    CutOff {
+        /// After so long.
+        after: Duration,
+    },
 }
 
 impl BatchPorts {

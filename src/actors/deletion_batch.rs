@@ -13,14 +13,13 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 use tracing::{Instrument as _, Span};
 
-use super::batch_ports::{BatchPorts, CleanUpMode};
+use super::batch_ports::{BatchDone, BatchPorts, CleanUpMode};
 use super::clean_up::{CleanedUp, delete_in_one_call, give_back};
 use super::clean_up_lane::{CleanUpLane, Next};
 use crate::failpoint;
 use crate::fault::Fault;
 use crate::job::BackgroundJobId;
-use crate::job::background::Status;
-use crate::store::{Batch, BatchOrder, Condemned, Pass, StillThere};
+use crate::store::{BatchOrder, Condemned, Pass, StillThere};
 use crate::story::STORY;
 
 /// How long a batch waits for the storage to keep up. After that the storage counts as out of reach: rows
@@ -62,28 +61,6 @@ pub struct RunBatch {
 #[derive(Clone, Copy, Debug, Message)]
 #[rtype(result = "()")]
 pub struct FinishCleanUp;
-
-/// What became of a batch.
-#[derive(Clone, Debug, PartialEq)]
-pub enum BatchDone {
-    /// Committed.
-    Deleted {
-        /// Its condemned objects are on their way, and not in here any more.
-        batch: Box<Batch>,
-        /// How long its transaction took.
-        took: Duration,
-    },
-    /// Nothing is left in this pass.
-    Empty,
-    /// The row is not this attempt's any more.
-    NotOurs(Option<Status>),
-    /// Its transaction did not end in its time, and was dropped: the database is out of reach, or the batch is too
-    /// large for it.
-    CutOff {
-        /// After so long.
-        after: Duration,
-    },
-}
 
 impl DeletionBatch {
     /// For one attempt at one row.

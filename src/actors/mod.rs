@@ -54,10 +54,10 @@ mod verdict;
 mod waiting;
 
 pub use attempt_span::ATTEMPT;
-pub use batch_ports::{BatchPorts, CleanUpMode};
+pub use batch_ports::{BatchDone, BatchPorts, CleanUpMode};
 pub use clean_up::{CleanUpLimits, CleanedUp, delete_objects};
 pub use clock::Clock;
-pub use deletion_batch::{BatchDone, DeletionBatch, FinishCleanUp, RunBatch};
+pub use deletion_batch::{DeletionBatch, FinishCleanUp, RunBatch};
 pub use fence::{Blamed, Fence};
 pub use job_runner::{EndLost, JobEnded, JobRunner, Loss, RunJob, StopForDrain};
 pub use journal::Journal;

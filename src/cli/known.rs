@@ -5,7 +5,6 @@ use std::ffi::OsStr;
 use clap::builder::{PossibleValue, PossibleValuesParser, StringValueParser, TypedValueParser};
 use clap::{Arg, Command, Error};
 
-use super::enqueue::name;
 use crate::job::JobState;
 
 /// The queues that the deployment has; any other name is taken too.
@@ -15,6 +14,14 @@ const QUEUES: [&str; 8] =
 /// A queue's name: completed among the usual ones, and free.
 pub(super) fn queue() -> impl TypedValueParser<Value = String> {
     Suggested.try_map(|text| name(&text))
+}
+
+/// A name that can be used on every command line.
+pub(super) fn name(text: &str) -> Result<String, String> {
+    if text.trim().is_empty() || text.contains(|c: char| c.is_control() || c == ',') {
+        return Err("expected a name that is not empty and has no comma or control character".to_owned());
+    }
+    Ok(text.to_owned())
 }
 
 /// A job's state: one of the words, and no other.
@@ -48,5 +55,11 @@ mod tests {
     fn the_queues_that_shells_complete_are_those_that_are_known_by_default() {
         let known = Settings::load(&Sources::none()).unwrap().settings.worker.known_queues;
         assert_eq!(known.iter().map(|queue| queue.as_str()).collect::<Vec<_>>(), QUEUES);
+    }
+
+    #[test]
+    fn a_name_is_not_empty() {
+        assert!(name("maintenance").is_ok());
+        assert!(name(" ").is_err() && name("a,b").is_err() && name("a\n").is_err());
     }
 }

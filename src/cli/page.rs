@@ -9,9 +9,6 @@ use std::time::Duration;
 use anstream::{AutoStream, ColorChoice};
 use serde_json::Value;
 
-use super::table::{Cell, Table};
-use super::tone::Tone;
-
 /// Prints one line.
 pub(super) fn line(text: &str) {
     // Nobody is left to tell.
@@ -34,13 +31,6 @@ pub(super) fn colours() -> bool {
     AutoStream::choice(&stdout()) != ColorChoice::Never
 }
 
-/// Names and values under each other.
-pub(super) fn facts(facts: &[(&'static str, Value)]) -> Table {
-    let row =
-        |(name, value): &(&'static str, Value)| vec![Cell::new(*name, Tone::Quiet), plain(value).into()];
-    Table::facts(facts.iter().map(row).collect())
-}
-
 /// The facts as a JSON object.
 pub(super) fn object(facts: Vec<(&'static str, Value)>) -> Value {
     facts.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
@@ -49,15 +39,6 @@ pub(super) fn object(facts: Vec<(&'static str, Value)>) -> Value {
 /// That an answer did not come in time.
 pub(super) fn late(limit: Duration) -> String {
     format!("nothing came within {}", humantime::format_duration(limit))
-}
-
-/// A value as a person reads it.
-fn plain(value: &Value) -> String {
-    match value {
-        Value::Null => "-".to_owned(),
-        Value::String(text) => text.clone(),
-        other => other.to_string(),
-    }
 }
 
 /// Text in one line without control characters, and without those that turn the order of letters around.
@@ -73,16 +54,4 @@ pub(super) fn safe(text: &str) -> String {
         }
     }
     shown
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use serde_json::json;
-
-    #[test]
-    fn nothing_known_is_a_dash() {
-        let table = facts(&[("result", json!(null)), ("error", json!("no"))]);
-        assert_eq!(table.draw(None, false), "result  -\nerror   no");
-    }
 }

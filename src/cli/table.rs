@@ -8,6 +8,8 @@ use comfy_table::{
     Table as Drawing,
 };
 
+use serde_json::Value;
+
 use super::page;
 use super::tone::Tone;
 
@@ -173,9 +175,27 @@ fn drawn(cell: &Cell) -> Drawn {
     }
 }
 
+/// Names and values under each other.
+pub(super) fn facts(facts: &[(&'static str, Value)]) -> Table {
+    let row =
+        |(name, value): &(&'static str, Value)| vec![Cell::new(*name, Tone::Quiet), plain(value).into()];
+    Table::facts(facts.iter().map(row).collect())
+}
+
+/// A value as a person reads it.
+fn plain(value: &Value) -> String {
+    match value {
+        Value::Null => "-".to_owned(),
+        Value::String(text) => text.clone(),
+        other => other.to_string(),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use unicode_width::UnicodeWidthStr as _;
+
+    use serde_json::json;
 
     use super::*;
 
@@ -258,5 +278,11 @@ mod tests {
             drawn.lines().count() > 2 && drawn.lines().nth(1).unwrap().starts_with("       word"),
             "{drawn}"
         );
+    }
+
+    #[test]
+    fn nothing_known_is_a_dash() {
+        let table = facts(&[("result", json!(null)), ("error", json!("no"))]);
+        assert_eq!(table.draw(None, false), "result  -\nerror   no");
     }
 }

@@ -4,7 +4,7 @@ use secrecy::{ExposeSecret as _, SecretString};
 
 use super::environment::variable;
 use super::http::HttpSettings;
-use super::keys::nearest;
+use super::nearest::nearest;
 use super::problem::Warning;
 use super::reader::Reader;
 use super::service::Role;

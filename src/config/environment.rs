@@ -1,7 +1,8 @@
 //! The environment: which variable means which key. The only place that reads it.
 
-use super::keys::{Keys, nearest};
+use super::keys::Keys;
 use super::layers::{Layers, Origin, Raw};
+use super::nearest::nearest;
 use super::problem::Problem;
 
 /// The variable that names the configuration file.

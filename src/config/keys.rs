@@ -1,7 +1,8 @@
-//! Every key there is, as the manual has them, and the nearest one to a name that is none.
+//! Every key there is, as the manual has them.
 
 use std::collections::BTreeMap;
 
+use super::nearest::nearest;
 use super::problem::Problem;
 
 /// `config/default.toml`: the manual, and the source of all defaults.
@@ -9,10 +10,10 @@ pub(super) const MANUAL: &str = include_str!("../../config/default.toml");
 
 /// What comes as a list of tables, `[[name]]`: explained in the manual, without a default, and only in
 /// files.
-pub(super) const LISTS: [&str; 1] = [super::schedule::LIST];
+pub(super) const LISTS: [&str; 1] = [SCHEDULES];
 
-/// How alike two names must be before one is suggested for the other, 0 to 1.
-const ALIKE: f64 = 0.6;
+/// The list of schedules.
+pub(super) const SCHEDULES: &str = "schedule";
 
 /// The known keys, `section.key`, with their defaults.
 pub(super) struct Keys {
@@ -56,18 +57,6 @@ impl Keys {
         let word = last_part(name);
         nearest(name, self.names()).or_else(|| self.names().find(|key| last_part(key) == word))
     }
-}
-
-/// The candidate that is most like `name`, if one is like it at all; first of all one that `name` only adds to.
-pub(super) fn nearest<'a>(name: &str, candidates: impl Iterator<Item = &'a str>) -> Option<&'a str> {
-    candidates
-        .map(|candidate| {
-            let likeness = strsim::normalized_damerau_levenshtein(name, candidate);
-            (name.starts_with(candidate), likeness, candidate)
-        })
-        .filter(|(_, likeness, _)| *likeness >= ALIKE)
-        .max_by(|a, b| a.0.cmp(&b.0).then(a.1.total_cmp(&b.1)))
-        .map(|(.., candidate)| candidate)
 }
 
 fn last_part(key: &str) -> &str {

@@ -21,6 +21,7 @@ mod libpq;
 mod load;
 mod log;
 mod mask;
+mod nearest;
 mod networks;
 mod postgres;
 mod private;

@@ -1,6 +1,6 @@
 //! What an address says behind its `?`, and what becomes of a parameter that nobody here knows.
 
-use super::keys::nearest;
+use super::nearest::nearest;
 
 /// Beginnings of names that say which server, database, user or protection is meant.
 const WEIGHTY: [&str; 12] =

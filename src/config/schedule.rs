@@ -5,15 +5,13 @@ use std::time::Duration;
 use chrono_tz::{TZ_VARIANTS, Tz};
 use serde_json::Value as Json;
 
-use super::keys::nearest;
+use super::keys::SCHEDULES;
 use super::layers::{Entry, Origin};
+use super::nearest::nearest;
 use super::reader::Reader;
 use super::table::{Key, TableReader, Unless};
 use super::value::{Value, words};
 use crate::job::{Args, CronRule, Limit, Missed, QueueName, Retries, Schedule};
-
-/// The list, as its tables are headed.
-pub(super) const LIST: &str = "schedule";
 
 /// The keys of one schedule, as the manual has them.
 pub(super) const KEYS: [Key; 12] = [
@@ -106,7 +104,7 @@ fn json(value: &toml::Value) -> Option<Json> {
 pub(super) fn read_all(reader: &mut Reader<'_>) -> Vec<Schedule> {
     let mut schedules = Vec::new();
     let mut names: Vec<&str> = Vec::new();
-    for (place, (origin, table)) in reader.tables(LIST).iter().enumerate() {
+    for (place, (origin, table)) in reader.tables(SCHEDULES).iter().enumerate() {
         let named = table.get("name").and_then(toml::Value::as_str);
         let title = named
             .map_or_else(|| format!("schedule number {}", place + 1), |name| format!("schedule `{name}`"));
@@ -128,7 +126,7 @@ pub(super) fn read_all(reader: &mut Reader<'_>) -> Vec<Schedule> {
 fn note(reader: &mut Reader<'_>, one: TableReader<'_>, origin: &Origin) {
     if one.problems.is_empty() {
         let value = toml::Value::Table(one.shown).to_string();
-        reader.entries.push(Entry { key: LIST, value, origin: origin.clone() });
+        reader.entries.push(Entry { key: SCHEDULES, value, origin: origin.clone() });
     }
     one.problems.into_iter().for_each(|problem| reader.refuse(problem));
 }

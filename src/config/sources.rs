@@ -4,8 +4,9 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 
 use super::environment::{self, CONFIG_VARIABLE};
-use super::keys::{Keys, LISTS, nearest};
+use super::keys::{Keys, LISTS};
 use super::layers::{Layers, Origin, Raw};
+use super::nearest::nearest;
 use super::problem::Problem;
 
 /// The file that is read when none is named.

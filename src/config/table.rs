@@ -1,8 +1,8 @@
 //! Reads one table of a list (`[[schedule]]`): typed values, key by key, with the table's name in every
 //! problem.
 
-use super::keys::nearest;
 use super::layers::Origin;
+use super::nearest::nearest;
 use super::value::Value;
 
 /// A key of such a table.

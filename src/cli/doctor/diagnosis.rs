@@ -2,64 +2,13 @@
 //! is it held up on purpose, is it lost. Pure.
 
 use std::collections::BTreeSet;
-use std::time::Duration;
-
-use chrono::{DateTime, Utc};
-use serde::Serialize;
 
 use super::facts::{Facts, Queues};
+use super::finding::{Finding, Severity, age, finding};
 use super::{job, timekeeping};
 use crate::job::QueueName;
 use crate::queue::Risk;
 use crate::runtime::{hindrances_in_words, risk_in_words};
-
-/// How bad it is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
-#[serde(rename_all = "lowercase")]
-pub(super) enum Severity {
-    /// Something does not move, and will not by itself.
-    Error,
-    /// Something waits, or will go wrong.
-    Warning,
-    /// Worth knowing; nothing is wrong.
-    Notice,
-}
-
-impl Severity {
-    /// The word for it.
-    pub(super) fn as_str(self) -> &'static str {
-        match self {
-            Self::Error => "ERROR",
-            Self::Warning => "WARNING",
-            Self::Notice => "notice",
-        }
-    }
-}
-
-/// One thing that was found.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub(super) struct Finding {
-    /// How bad it is.
-    pub severity: Severity,
-    /// What it is, for programs; never changes once published.
-    pub code: &'static str,
-    /// What it is about: `database`, `queue mail`, `job x`, `background job 27`.
-    pub subject: String,
-    /// The cause in words.
-    pub what: String,
-    /// What a person should do.
-    pub to_do: String,
-}
-
-/// A finding.
-pub(super) fn finding(
-    (severity, code): (Severity, &'static str),
-    subject: impl Into<String>,
-    what: impl Into<String>,
-    to_do: impl Into<String>,
-) -> Finding {
-    Finding { severity, code, subject: subject.into(), what: what.into(), to_do: to_do.into() }
-}
 
 /// Everything that is wrong, the worst first, else in the order of the questions.
 pub(super) fn diagnose(facts: &Facts) -> Vec<Finding> {
@@ -82,11 +31,6 @@ pub(super) fn diagnose(facts: &Facts) -> Vec<Finding> {
     findings.extend(facts.patients.iter().flat_map(|patient| job::diagnose(facts, patient)));
     findings.sort_by_key(|finding| finding.severity);
     findings
-}
-
-/// So long, in words, in whole seconds; none before it was.
-pub(super) fn age(now: DateTime<Utc>, since: DateTime<Utc>) -> Option<Duration> {
-    (now - since).to_std().ok().map(|age| Duration::from_secs(age.as_secs()))
 }
 
 /// What the service logs at its start; of no matter to one job.
@@ -331,6 +275,10 @@ fn outbox(facts: &Facts) -> Option<Finding> {
 #[cfg(test)]
 mod tests {
     use super::super::facts::{ForeignSchedule, Patient, Rules, UnknownFunction, Unserved};
+    use std::time::Duration;
+
+    use chrono::DateTime;
+
     use super::*;
     use crate::job::{Args, JobRecord, JobState, NewJob};
     use crate::queue::{LeadershipState, PausedQueue, ProcessRecord, QueueCounts};

@@ -2,8 +2,8 @@
 
 use chrono::{DateTime, TimeDelta, Utc};
 
-use super::diagnosis::{Finding, Severity, age, finding};
 use super::facts::{Facts, Patient, Queues};
+use super::finding::{Finding, Severity, age, finding};
 use crate::job::background::{BackgroundJob, PauseReason, Status};
 use crate::job::{JobRecord, JobState, Limit};
 

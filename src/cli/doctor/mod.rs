@@ -5,6 +5,7 @@
 
 mod diagnosis;
 mod facts;
+mod finding;
 mod gather;
 mod job;
 mod timekeeping;
@@ -14,7 +15,8 @@ use std::time::Duration;
 use clap::Args;
 use serde_json::json;
 
-use self::diagnosis::{Finding, Severity, diagnose};
+use self::diagnosis::diagnose;
+use self::finding::{Finding, Severity};
 use self::gather::gather;
 use super::advice::Advice;
 use super::ending::{Complaint, finish};

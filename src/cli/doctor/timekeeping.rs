@@ -1,7 +1,7 @@
 //! Whether anybody keeps time, and whether what comes due can be run. Pure.
 
-use super::diagnosis::{Finding, Severity, finding};
 use super::facts::{Facts, ForeignSchedule, Queues};
+use super::finding::{Finding, Severity, finding};
 
 /// Whether anybody leads.
 pub(super) fn scheduler(queues: &Queues) -> Option<Finding> {

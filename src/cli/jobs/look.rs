@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use super::super::advice::{Advice, quoted};
 use super::super::ending::{self, Complaint};
 use super::super::page;
-use super::super::table::{Cell, Fit, Table, number, text};
+use super::super::table::{self, Cell, Fit, Table, number, text};
 use super::super::tone::Tone;
 use super::super::views::{background_job, queue_job, time};
 use super::chosen::{Matching, Meant, Named, meant};
@@ -115,7 +115,7 @@ pub(super) async fn show(named: &Named, ports: &Ports, json: bool) -> Result<(),
             if json {
                 page::json(&page::object(entry))
             } else {
-                page::facts(&entry).print();
+                table::facts(&entry).print();
             }
             Ok(())
         }
@@ -127,11 +127,11 @@ pub(super) async fn show(named: &Named, ports: &Ports, json: bool) -> Result<(),
                 page::json(&page::object(facts));
                 return Ok(());
             }
-            page::facts(&facts).print();
+            table::facts(&facts).print();
             match entry {
                 Some(entry) => {
                     page::line("\nin its queue:");
-                    page::facts(&entry).print();
+                    table::facts(&entry).print();
                 }
                 None => page::line("\nin its queue: nothing is known of it there any more"),
             }
