@@ -130,9 +130,8 @@ fn calls() -> Vec<String> {
     for (file, code) in code_below("src/http") {
         let scope = match file.strip_prefix(Path::new(env!("CARGO_MANIFEST_DIR")).join("src/http")).unwrap() {
             file if file.starts_with("api") => "/api/v1",
-            file if ["facade.rs", "health.rs", "queues.rs"].iter().any(|name| file == Path::new(name)) => {
-                "/api"
-            }
+            file if file.starts_with("receipts") => "/api",
+            file if ["health.rs", "queues.rs"].iter().any(|name| file == Path::new(name)) => "/api",
             _ => "",
         };
         for resource in code.split("resource(\"").skip(1) {

@@ -7,7 +7,7 @@ use actix_web::http::StatusCode;
 use actix_web::{FromRequest, HttpRequest};
 
 use super::Problem;
-use super::deletion_desk::Wisher;
+use super::facade::Wisher;
 use crate::job::{BusinessId, TraceContext};
 
 /// Roles that may delete everything and stop it again.

@@ -1,22 +1,23 @@
-//! `/api/receipts/…`: deletions of one tenant: requested, watched, paused, resumed, cancelled.
+//! Deletions as people ask for them, one tenant's at a time: made, moved and read, for the application's own calls and for
+//! the page.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
+use actix::{Handler, Message};
 use actix_web::http::StatusCode;
-use actix_web::{HttpResponse, web};
 use chrono::Utc;
-use serde_json::{Value, json};
 
-use super::caller::Caller;
-use super::views::{JobView, QueueService, StuckAfter, stuck_reason};
-use super::{Limiter, Planning, Problem, plan, retry};
-use crate::actors::Requests;
+use super::views::{QueueService, StuckAfter};
+use super::{Limiter, Problem};
+use crate::actors::{AskPerson, RequestFault, Requests, StatusTracker, new_queue_job};
+use crate::blob::BlobTarget;
+use crate::failpoint;
 use crate::fault::{Fault, FaultKind};
-use crate::job::background::BackgroundJob;
-use crate::job::{BackgroundJobId, BusinessId};
+use crate::job::background::{BackgroundJob, Status};
+use crate::job::{BackgroundJobId, BusinessId, TraceContext};
 use crate::queue::ProcessRecord;
-use crate::store::{BackgroundJobs, Coverage, PersonMove, Requested};
+use crate::store::{BackgroundJobs, Coverage, NewRequest, Person, PersonMove, Receipts, Requested};
 
 /// What the facade works with.
 pub struct Facade {
@@ -34,117 +35,29 @@ pub struct Facade {
     pub deadline: Duration,
 }
 
-pub(super) fn routes(config: &mut web::ServiceConfig) {
-    config
-        .service(web::resource("/receipts/delete_all").route(web::post().to(delete_all)))
-        .service(web::resource("/receipts/delete_all/plan").route(web::get().to(plan::plan)))
-        .service(web::resource("/receipts/jobs/{id}").route(web::get().to(show)))
-        .service(web::resource("/receipts/delete-job/status").route(web::get().to(status)))
-        .service(web::resource("/receipts/jobs/{id}/cancel").route(web::post().to(cancel)))
-        .service(web::resource("/receipts/jobs/{id}/pause").route(web::post().to(pause)))
-        .service(web::resource("/receipts/jobs/{id}/resume").route(web::post().to(resume)))
-        .service(web::resource("/receipts/jobs/{id}/failed_rows").route(web::get().to(retry::failed_rows)))
-        .service(web::resource("/receipts/jobs/{id}/retry").route(web::post().to(retry::retry)))
-        .service(
-            web::resource("/receipts/jobs/{id}/retry_failed_rows")
-                .route(web::post().to(retry::retry_failed_rows)),
-        );
+/// What a plan is made from.
+pub struct Planning {
+    /// The tables.
+    pub receipts: Arc<dyn Receipts>,
+    /// Where objects lie.
+    pub target: BlobTarget,
+    /// Receipts in one batch.
+    pub batch: u32,
+    /// The rest between batches.
+    pub throttle: Duration,
 }
 
-/// The body is read, so that its limit holds, and not believed.
-async fn delete_all(
-    facade: web::Data<Facade>,
-    caller: Caller,
-    _body: web::Bytes,
-) -> Result<HttpResponse, Problem> {
-    caller.manages()?;
-    let limited = facade.limiter.check(caller.business_id, Instant::now());
-    if let Err(wait) = limited {
-        return facade.active_or(caller.business_id, too_often(wait)).await;
-    }
-    let answer = facade.request(&caller, Coverage::Everything).await?;
-    if answer.status() == StatusCode::ACCEPTED {
-        // Only now: a request that came to nothing must not keep the next one waiting.
-        facade.limiter.count(caller.business_id, Instant::now());
-    }
-    Ok(answer)
-}
-
-pub(super) fn too_often(wait: Duration) -> Problem {
-    let seconds = wait.as_secs_f64().ceil();
-    let message = format!("a deletion was requested less than a minute ago; try again in {seconds} seconds");
-    Problem::new(StatusCode::TOO_MANY_REQUESTS, "too_many_requests", message).retry_after(wait)
-}
-
-fn already_running(job: &BackgroundJob) -> Value {
-    json!({
-        "success": true, "job_id": job.id, "status": job.status, "total": job.progress.total,
-        "message": "a deletion is under way already",
-    })
-}
-
-async fn show(
-    facade: web::Data<Facade>,
-    caller: Caller,
-    id: web::Path<String>,
-) -> Result<HttpResponse, Problem> {
-    let id = job_id(&id)?;
-    let job = facade.deletion_of(&caller, id).await?;
-    Ok(HttpResponse::Ok().json(facade.view(&job).await))
-}
-
-async fn status(facade: web::Data<Facade>, caller: Caller) -> Result<HttpResponse, Problem> {
-    let job = facade.read(facade.jobs.latest(caller.business_id, &facade.requests.tracked.job_type)).await?;
-    let service = facade.queue_service().await;
-    let stale = job.as_ref().and_then(|job| stuck_reason(job, &service));
-    Ok(HttpResponse::Ok().json(json!({
-        "has_active_job": job.as_ref().is_some_and(|job| job.status.is_active()),
-        "job": job.as_ref().map(|job| JobView::new(job, &service)),
-        "was_stale": stale.is_some(),
-        "stale_reason": stale,
-    })))
-}
-
-async fn cancel(
-    facade: web::Data<Facade>,
-    caller: Caller,
-    id: web::Path<String>,
-    _body: web::Bytes,
-) -> Result<HttpResponse, Problem> {
-    let job = facade.wish(&caller, job_id(&id)?, PersonMove::Cancel).await?;
-    Ok(HttpResponse::Ok().json(changed(&job, "cancelled; it stops at its next batch")))
-}
-
-async fn pause(
-    facade: web::Data<Facade>,
-    caller: Caller,
-    id: web::Path<String>,
-    _body: web::Bytes,
-) -> Result<HttpResponse, Problem> {
-    let job = facade.wish(&caller, job_id(&id)?, PersonMove::Pause).await?;
-    Ok(HttpResponse::Ok().json(changed(&job, "paused; it stops at its next batch and keeps its place")))
-}
-
-async fn resume(
-    facade: web::Data<Facade>,
-    caller: Caller,
-    id: web::Path<String>,
-    _body: web::Bytes,
-) -> Result<HttpResponse, Problem> {
-    let job = facade.wish(&caller, job_id(&id)?, PersonMove::Resume).await?;
-    Ok(HttpResponse::Ok().json(changed(&job, "resumed; it goes on from its checkpoint")))
-}
-
-fn changed(job: &BackgroundJob, message: &str) -> Value {
-    json!({ "success": true, "job_id": job.id, "status": job.status, "message": message })
-}
-
-pub(super) fn job_id(text: &str) -> Result<BackgroundJobId, Problem> {
-    text.parse().map(BackgroundJobId).map_err(|_| {
-        let shown: String = text.chars().take(50).collect();
-        let message = format!("`{shown}` is no job id; expected a whole number");
-        Problem::new(StatusCode::BAD_REQUEST, "bad_job_id", message)
-    })
+/// Who wishes, and for which tenant.
+#[derive(Clone, Debug)]
+pub(super) struct Wisher {
+    /// The tenant.
+    pub business_id: BusinessId,
+    /// The person's number in the application, where there is one.
+    pub user_id: Option<i64>,
+    /// The person, for the record.
+    pub name: String,
+    /// The trace that the wish belongs to.
+    pub trace: Option<TraceContext>,
 }
 
 impl Facade {
@@ -160,59 +73,85 @@ impl Facade {
         }
     }
 
-    /// A deletion of the caller's tenant. Another's job, and a job of another type, is as if it were not
+    /// A deletion of this tenant. Another's job, and a job of another type, is as if it were not
     /// there.
     pub(super) async fn deletion_of(
         &self,
-        caller: &Caller,
+        tenant: BusinessId,
         id: BackgroundJobId,
     ) -> Result<BackgroundJob, Problem> {
         let found = self.read(self.jobs.get(id)).await?;
-        let theirs = |job: &BackgroundJob| {
-            job.business_id == caller.business_id && job.job_type == self.requests.tracked.job_type
-        };
+        let theirs =
+            |job: &BackgroundJob| job.business_id == tenant && job.job_type == self.requests.tracked.job_type;
         found.filter(theirs).ok_or_else(|| Problem::no_such_job(id))
     }
 
-    /// Carries out a person's wish for a deletion of their tenant.
-    async fn wish(
+    /// Asks the tracker.
+    async fn ask<M, T>(&self, message: M) -> Result<T, Problem>
+    where
+        M: Message<Result = Result<T, Fault>> + Send + 'static,
+        T: Send + 'static,
+        StatusTracker: Handler<M>,
+    {
+        let answer = self.requests.ask(message).await;
+        answer.map_err(|fault| Problem::unavailable("database", &fault))
+    }
+
+    /// Moves a row as somebody wishes; a resumed one is put into its queue again.
+    pub(super) async fn carry_out(
         &self,
-        caller: &Caller,
+        wisher: &Wisher,
         id: BackgroundJobId,
         wish: PersonMove,
     ) -> Result<BackgroundJob, Problem> {
-        caller.manages()?;
-        self.deletion_of(caller, id).await?;
-        self.carry_out(&caller.wisher(), id, wish).await
+        let job = self.moved(wisher, id, wish).await?;
+        if wish == PersonMove::Resume {
+            let queue_job = job.note.queue_job.clone().unwrap_or_else(new_queue_job);
+            failpoint::reach("facade.resumed");
+            if let Err(fault) = self.requests.enqueue(&job, queue_job, wisher.trace.as_ref()).await {
+                // Back to where it was, so that the next try finds it as this one did.
+                self.moved(wisher, id, PersonMove::Pause).await?;
+                return Err(Problem::unavailable("queue", &fault));
+            }
+            failpoint::reach("requests.enqueued");
+        }
+        Ok(job)
     }
 
-    /// Makes a row for what `covers` says, and its queue job.
-    pub(super) async fn request(&self, caller: &Caller, covers: Coverage) -> Result<HttpResponse, Problem> {
-        let requested = self.make(&caller.wisher(), covers).await?;
-        Ok(match requested {
-            Requested::Active(job) => HttpResponse::Ok().json(already_running(&job)),
-            Requested::Nothing => HttpResponse::Ok().json(json!({
-                "success": true, "job_id": null, "status": null, "total": 0,
-                "message": "there are no receipts to delete",
-            })),
-            Requested::Created(job) => HttpResponse::Accepted().json(json!({
-                "success": true, "job_id": job.id, "status": job.status, "total": job.progress.total,
-                "message": format!("deleting {} receipts", job.progress.total),
-            })),
-        })
-    }
-
-    /// The tenant's active job, or else `problem`.
-    async fn active_or(&self, tenant: BusinessId, problem: Problem) -> Result<HttpResponse, Problem> {
-        let job = self.read(self.jobs.latest(tenant, &self.requests.tracked.job_type)).await?;
-        match job.filter(|job| job.status.is_active()) {
-            Some(job) => Ok(HttpResponse::Ok().json(already_running(&job))),
-            None => Err(problem),
+    async fn moved(
+        &self,
+        wisher: &Wisher,
+        id: BackgroundJobId,
+        wish: PersonMove,
+    ) -> Result<BackgroundJob, Problem> {
+        let person = Person {
+            id,
+            business_id: wisher.business_id,
+            wish,
+            by: wisher.name.clone(),
+            // An entry that a person's pause ended cannot be used again.
+            queue_job: (wish == PersonMove::Resume).then(new_queue_job),
+        };
+        match self.ask(AskPerson(person)).await? {
+            None => Err(Problem::no_such_job(id)),
+            Some(Ok(job)) => Ok(job),
+            Some(Err(status)) => Err(not_allowed(id, wish, status)),
         }
     }
 
-    async fn view(&self, job: &BackgroundJob) -> JobView {
-        JobView::new(job, &self.queue_service().await)
+    /// Makes a row for what `covers` says, and its queue job.
+    pub(super) async fn make(&self, wisher: &Wisher, covers: Coverage) -> Result<Requested, Problem> {
+        let request = NewRequest {
+            business_id: wisher.business_id,
+            user_id: wisher.user_id,
+            job_type: self.requests.tracked.job_type.clone(),
+            queue_job: new_queue_job(),
+            covers,
+        };
+        self.requests.request(request, wisher.trace.as_ref()).await.map_err(|fault| match fault {
+            RequestFault::Database(fault) => Problem::unavailable("database", &fault),
+            RequestFault::Queue(fault) => Problem::unavailable("queue", &fault),
+        })
     }
 
     /// Whether anybody listens to the queue of these jobs, and the time by which they are judged.
@@ -228,4 +167,28 @@ impl Facade {
             served: processes.ok().map(listens),
         }
     }
+}
+
+/// Why a wish cannot be granted, and when it could be.
+fn not_allowed(id: BackgroundJobId, wish: PersonMove, status: Status) -> Problem {
+    let (code, when) = match wish {
+        PersonMove::Cancel => ("not_cancellable", "only a queued, running or paused job can be cancelled"),
+        PersonMove::Pause => ("not_pausable", "only a queued or running job can be paused"),
+        PersonMove::Resume => ("not_resumable", "only a job that a person paused can be resumed"),
+    };
+    Problem::new(StatusCode::BAD_REQUEST, code, format!("job {id} is {status}; {when}"))
+}
+
+pub(super) fn too_often(wait: Duration) -> Problem {
+    let seconds = wait.as_secs_f64().ceil();
+    let message = format!("a deletion was requested less than a minute ago; try again in {seconds} seconds");
+    Problem::new(StatusCode::TOO_MANY_REQUESTS, "too_many_requests", message).retry_after(wait)
+}
+
+pub(super) fn job_id(text: &str) -> Result<BackgroundJobId, Problem> {
+    text.parse().map(BackgroundJobId).map_err(|_| {
+        let shown: String = text.chars().take(50).collect();
+        let message = format!("`{shown}` is no job id; expected a whole number");
+        Problem::new(StatusCode::BAD_REQUEST, "bad_job_id", message)
+    })
 }

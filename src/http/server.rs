@@ -12,8 +12,8 @@ use secrecy::SecretString;
 use super::api::{Configuration, JobLogDesk};
 use super::gate::{Gate, bounded, with_secret};
 use super::{
-    BasePath, Board, Entrance, Facade, Guesses, HealthReader, MetricsDesk, Probes, QueueDesk, api, facade,
-    health, metrics, page, probes, queues,
+    BasePath, Board, Entrance, Facade, Guesses, HealthReader, MetricsDesk, Probes, QueueDesk, api, health,
+    metrics, page, probes, queues, receipts,
 };
 use crate::config::Entry;
 use crate::job_log::JobLog;
@@ -83,7 +83,7 @@ impl Window {
         let api = web::scope("/api").wrap(from_fn(with_secret));
         let api = api.configure(health::routes).configure(queues::routes);
         let api = match &self.facade {
-            Some(facade) => api.app_data(facade.clone()).configure(facade::routes),
+            Some(facade) => api.app_data(facade.clone()).configure(receipts::routes),
             None => api,
         };
         config.app_data(self.probes).app_data(self.health).app_data(self.queues);

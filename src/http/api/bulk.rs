@@ -3,39 +3,17 @@
 use actix_web::http::StatusCode;
 use actix_web::{HttpResponse, web};
 use chrono::Utc;
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::bulk_step::{MOST, Step};
+use super::bulk_wish::BulkWish;
 use super::confirmation::{Confirms, Place};
 use super::details::{Details, ProblemDetails};
 use super::entrance::{Entrance, Visitor};
 use super::jobs::JobChange;
 use crate::http::facade::Facade;
 use crate::http::{Problem, QueueDesk};
-
-/// What is to be done to many jobs.
-#[derive(Deserialize, ToSchema)]
-pub(super) struct BulkWish {
-    /// `retry` or `cancel`.
-    #[schema(example = "retry", pattern = "^(retry|cancel)$")]
-    pub action: String,
-    /// Only of this queue.
-    pub queue: Option<String>,
-    /// Only in this state; without it those that the action suits.
-    #[schema(pattern = "^(queued|scheduled|started|finished|failed|canceled)?$")]
-    pub state: Option<String>,
-    /// Only of this function.
-    pub function: Option<String>,
-    /// Only those whose id or function contains this text.
-    pub search: Option<String>,
-    /// These and no others; then the filter says nothing.
-    #[serde(default)]
-    pub ids: Vec<String>,
-    /// What the answer before gave; with it jobs are changed. The filter must be the same, or these the ids that came
-    /// with it.
-    pub confirm: Option<String>,
-}
 
 /// What would be done, or was done.
 #[derive(Default, Serialize, ToSchema)]

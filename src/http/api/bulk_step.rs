@@ -5,7 +5,7 @@ use chrono::DateTime;
 use futures::future::join_all;
 use tokio::time::{Instant, timeout_at};
 
-use super::bulk::BulkWish;
+use super::bulk_wish::BulkWish;
 use super::carrying::deletion_of;
 use super::confirmation::Place;
 use super::details::Details;

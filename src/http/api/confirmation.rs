@@ -6,7 +6,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD as BASE64;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
-use super::bulk::BulkWish;
+use super::bulk_wish::BulkWish;
 use super::seal::Sealer;
 
 /// Seconds for which a confirmation holds; each step gives a new one.

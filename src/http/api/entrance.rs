@@ -17,7 +17,7 @@ use super::access::{Access, PageSecrets};
 use super::details::Details;
 use super::once::{Kept, Once, Turn};
 use super::seal::Sealer;
-use super::session::{CSRF_HEADER, Session, cookies_in};
+use super::session::{CSRF_HEADER, Sealers, Session, cookies_in};
 use super::signed_out::SignedOut;
 use crate::http::caller::{person, trace};
 use crate::http::gate::SECRET_HEADER;
@@ -49,25 +49,6 @@ pub struct PageRules {
     pub read_only: bool,
     /// Where browsers see the page.
     pub base_path: BasePath,
-}
-
-/// What seals sessions, by what they allow; none where nobody can come in so.
-pub(super) struct Sealers {
-    viewer: Option<Sealer>,
-    operator: Option<Sealer>,
-}
-
-impl Sealers {
-    pub(super) fn new(secrets: &PageSecrets) -> Self {
-        Self { viewer: secrets.sealer(Access::Viewer), operator: secrets.sealer(Access::Operator) }
-    }
-
-    pub(super) fn of(&self, access: Access) -> Option<&Sealer> {
-        match access {
-            Access::Viewer => self.viewer.as_ref(),
-            Access::Operator => self.operator.as_ref(),
-        }
-    }
 }
 
 /// Who came in.

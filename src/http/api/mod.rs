@@ -8,6 +8,7 @@
 mod access;
 mod bulk;
 mod bulk_step;
+mod bulk_wish;
 mod carrying;
 mod configuration;
 mod confirmation;
@@ -25,6 +26,7 @@ mod queues;
 mod routes;
 mod seal;
 mod session;
+mod sign_in;
 mod signed_out;
 mod tenants;
 

@@ -5,16 +5,16 @@ use actix_web::web;
 
 use super::entrance::{enter, headers};
 use super::{
-    bulk, configuration, deletions, events, job, job_log, jobs, openapi, overview, queues, session, tenants,
+    bulk, configuration, deletions, events, job, job_log, jobs, openapi, overview, queues, sign_in, tenants,
 };
 
 /// The addresses; must come before `/api`.
 pub(in crate::http) fn routes(config: &mut web::ServiceConfig) {
     let session = web::resource("/api/v1/session")
         .wrap(headers())
-        .route(web::get().to(session::show))
-        .route(web::post().to(session::sign_in))
-        .route(web::delete().to(session::sign_out));
+        .route(web::get().to(sign_in::show))
+        .route(web::post().to(sign_in::sign_in))
+        .route(web::delete().to(sign_in::sign_out));
     let v1 = web::scope("/api/v1")
         .wrap(from_fn(enter))
         .wrap(headers())

@@ -12,8 +12,7 @@ use super::details::{Details, ProblemDetails};
 use super::entrance::Visitor;
 use crate::http::Problem;
 use crate::http::board::{DeletionRow, deletion_row};
-use crate::http::deletion_desk::Wisher;
-use crate::http::facade::{Facade, too_often};
+use crate::http::facade::{Facade, Wisher, too_often};
 use crate::job::BusinessId;
 use crate::store::{Coverage, Kept};
 

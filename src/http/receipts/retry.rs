@@ -4,9 +4,10 @@ use actix_web::http::StatusCode;
 use actix_web::{HttpResponse, web};
 use serde_json::{Value, json};
 
-use super::Problem;
-use super::caller::Caller;
-use super::facade::{Facade, job_id};
+use super::deletions::request;
+use crate::http::Problem;
+use crate::http::caller::Caller;
+use crate::http::facade::{Facade, job_id};
 use crate::job::background::Status;
 use crate::store::Coverage;
 
@@ -19,7 +20,7 @@ pub(super) async fn failed_rows(
     caller: Caller,
     id: web::Path<String>,
 ) -> Result<HttpResponse, Problem> {
-    let job = facade.deletion_of(&caller, job_id(&id)?).await?;
+    let job = facade.deletion_of(caller.business_id, job_id(&id)?).await?;
     let rows = facade.read(facade.planning.receipts.set_aside(job.id, ROWS)).await?;
     let row = |row: &crate::store::SetAside| json!({ "receipt_id": row.receipt, "reason": row.reason });
     Ok(HttpResponse::Ok().json(json!({
@@ -36,9 +37,9 @@ pub(super) async fn retry(
     _body: web::Bytes,
 ) -> Result<HttpResponse, Problem> {
     caller.manages()?;
-    let job = facade.deletion_of(&caller, job_id(&id)?).await?;
+    let job = facade.deletion_of(caller.business_id, job_id(&id)?).await?;
     match job.status {
-        Status::Failed | Status::Cancelled => facade.request(&caller, Coverage::RestOf(job.id)).await,
+        Status::Failed | Status::Cancelled => request(&facade, &caller, Coverage::RestOf(job.id)).await,
         status => {
             let message =
                 format!("job {} is {status}; only a failed or cancelled job can be retried", job.id);
@@ -55,11 +56,11 @@ pub(super) async fn retry_failed_rows(
     _body: web::Bytes,
 ) -> Result<HttpResponse, Problem> {
     caller.manages()?;
-    let job = facade.deletion_of(&caller, job_id(&id)?).await?;
+    let job = facade.deletion_of(caller.business_id, job_id(&id)?).await?;
     if job.status.is_active() {
         let message =
             format!("job {} is {}; its failed rows can be retried once it has ended", job.id, job.status);
         return Err(Problem::new(StatusCode::BAD_REQUEST, "not_retryable", message));
     }
-    facade.request(&caller, Coverage::SetAsideOf(job.id)).await
+    request(&facade, &caller, Coverage::SetAsideOf(job.id)).await
 }

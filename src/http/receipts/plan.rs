@@ -1,28 +1,11 @@
 //! `GET /api/receipts/delete_all/plan`: what a deletion would do, without doing it.
 
-use std::sync::Arc;
-use std::time::Duration;
-
 use actix_web::{HttpResponse, web};
 use serde_json::json;
 
-use super::Problem;
-use super::caller::Caller;
-use super::facade::Facade;
-use crate::blob::BlobTarget;
-use crate::store::Receipts;
-
-/// What a plan is made from.
-pub struct Planning {
-    /// The tables.
-    pub receipts: Arc<dyn Receipts>,
-    /// Where objects lie.
-    pub target: BlobTarget,
-    /// Receipts in one batch.
-    pub batch: u32,
-    /// The rest between batches.
-    pub throttle: Duration,
-}
+use crate::http::Problem;
+use crate::http::caller::Caller;
+use crate::http::facade::Facade;
 
 pub(super) async fn plan(facade: web::Data<Facade>, caller: Caller) -> Result<HttpResponse, Problem> {
     caller.manages()?;
