@@ -8,27 +8,7 @@ use serde::{Deserialize, Serialize, Serializer};
 use serde_json::{Map, Value};
 
 use super::args::weight;
-use super::{Args, ArgsError, Callbacks, Job, JobId, JobSettings, KindName, QueueEnd, QueueName};
-
-/// A span of time that may be without end.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Limit {
-    /// No end; RQ writes it as -1.
-    Never,
-    /// So long.
-    After(Duration),
-}
-
-impl Limit {
-    /// The time, if there is an end.
-    #[must_use]
-    pub fn duration(self) -> Option<Duration> {
-        match self {
-            Self::Never => None,
-            Self::After(duration) => Some(duration),
-        }
-    }
-}
+use super::{Args, ArgsError, Callbacks, Job, JobId, JobSettings, KindName, Limit, QueueEnd, QueueName};
 
 /// Retries that were enqueued with the job itself, as RQ's `Retry(max=…, interval=…)`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

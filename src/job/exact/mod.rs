@@ -30,6 +30,7 @@
 //! [`Exact`] is the value itself, for a job that wants to look or to answer with more than JSON holds.
 
 mod answered;
+mod digits;
 mod key;
 mod natural;
 mod shown;

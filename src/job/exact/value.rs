@@ -1,11 +1,15 @@
 //! [`Exact`]: a value as Python has it, and its form as a `serde_json` value.
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use chrono::NaiveDate;
 use num_bigint::BigInt;
 use serde_json::{Map, Value};
 use uuid::Uuid;
 
-use super::tags;
+use super::digits::{MOST_DIGITS, is_decimal};
+use super::tags::{lone, looks_tagged, tagged};
+use super::time_text;
 use super::times::{Clock, Moment, Offset, Span};
 
 /// A value of Python's built-in kinds.
@@ -103,9 +107,9 @@ impl Exact {
             Self::Float(float) if float.is_finite() => float.into(),
             Self::Big(int) => match u64::try_from(&int) {
                 Ok(int) => int.into(),
-                Err(_) => tags::written(Self::Big(int)),
+                Err(_) => written(Self::Big(int)),
             },
-            beyond => tags::written(beyond),
+            beyond => written(beyond),
         }
     }
 
@@ -129,8 +133,8 @@ impl Exact {
             Value::Array(items) => {
                 Self::List(items.iter().map(|item| Self::within(item, below)).collect::<Result<_, _>>()?)
             }
-            Value::Object(map) => match tags::lone(map) {
-                Some((tag, content)) => match tags::read(tag, content, below)? {
+            Value::Object(map) => match lone(map) {
+                Some((tag, content)) => match read(tag, content, below)? {
                     Some(read) => read,
                     None => Self::object(map, depth)?,
                 },
@@ -161,7 +165,7 @@ pub(super) fn is_object(pairs: &[(Exact, Exact)]) -> bool {
         Exact::Str(key) => Some(key.as_str()),
         _ => None,
     });
-    !tags::looks_tagged(keys.clone().flatten()) && keys.clone().all(|key| key.is_some())
+    !looks_tagged(keys.clone().flatten()) && keys.clone().all(|key| key.is_some())
 }
 
 fn object(pairs: Vec<(Exact, Exact)>) -> Value {
@@ -172,29 +176,114 @@ fn object(pairs: Vec<(Exact, Exact)>) -> Value {
     Value::Object(pairs.into_iter().filter_map(text).collect())
 }
 
-/// Sign, digits, point, exponent; or one of the names that are no numbers.
-fn is_decimal(text: &str) -> bool {
-    let unsigned = text.strip_prefix(['-', '+']).unwrap_or(text);
-    if unsigned == "Infinity" {
-        return true;
-    }
-    if let Some(payload) = unsigned.strip_prefix("NaN").or_else(|| unsigned.strip_prefix("sNaN")) {
-        return is_digits(payload);
-    }
-    let (digits, exponent) = unsigned.split_once(['E', 'e']).unwrap_or((unsigned, "0"));
-    let (whole, part) = digits.split_once('.').unwrap_or((digits, ""));
-    let power = exponent.strip_prefix(['-', '+']).unwrap_or(exponent);
-    let none = power.is_empty() || whole.is_empty() && part.is_empty();
-    !none && power.len() <= 19 && is_digits(whole) && is_digits(part) && is_digits(power)
+/// What stands under a tag; none when the content does not fit it.
+fn read(tag: &str, content: &Value, depth: usize) -> Result<Option<Exact>, TooDeep> {
+    Ok(match tag {
+        "$tuple" => items(content, depth)?.map(Exact::Tuple),
+        "$set" => items(content, depth)?.filter(|all| hashable(all)).map(Exact::Set),
+        "$frozenset" => items(content, depth)?.filter(|all| hashable(all)).map(Exact::FrozenSet),
+        "$dict" => pairs(content, depth)?.map(Exact::Dict),
+        _ => scalar(tag, content),
+    })
 }
 
-fn is_digits(text: &str) -> bool {
-    text.len() <= tags::MOST_DIGITS && text.bytes().all(|b| b.is_ascii_digit())
+fn scalar(tag: &str, content: &Value) -> Option<Exact> {
+    match tag {
+        "$datetime" => time_text::moment(content).map(|moment| Exact::DateTime(Box::new(moment))),
+        "$time" => time_text::clock(content).map(|clock| Exact::Time(Box::new(clock))),
+        "$timezone" => time_text::offset(content).map(Exact::TimeZone),
+        "$timedelta" => span(content),
+        _ => spelled(tag, content.as_str()?),
+    }
+}
+
+fn spelled(tag: &str, text: &str) -> Option<Exact> {
+    match tag {
+        "$int" if text.len() <= MOST_DIGITS => text.parse::<BigInt>().ok().map(Exact::int),
+        "$float" => match text {
+            "nan" => Some(Exact::Float(f64::NAN)),
+            "inf" => Some(Exact::Float(f64::INFINITY)),
+            "-inf" => Some(Exact::Float(f64::NEG_INFINITY)),
+            _ => None,
+        },
+        "$bytes" => STANDARD.decode(text).ok().map(Exact::Bytes),
+        "$bytearray" => STANDARD.decode(text).ok().map(Exact::ByteArray),
+        "$date" => time_text::day(text).map(Exact::Date),
+        "$uuid" => text.parse().ok().map(Exact::Uuid),
+        "$decimal" => Exact::decimal(text),
+        _ => None,
+    }
+}
+
+fn span(content: &Value) -> Option<Exact> {
+    let parts: Vec<i64> = content.as_array()?.iter().map(Value::as_i64).collect::<Option<_>>()?;
+    match parts.as_slice() {
+        [days, seconds, micros] => Span::new(*days, *seconds, *micros).map(Exact::TimeDelta),
+        _ => None,
+    }
+}
+
+fn items(content: &Value, depth: usize) -> Result<Option<Vec<Exact>>, TooDeep> {
+    let Value::Array(items) = content else { return Ok(None) };
+    items.iter().map(|item| Exact::within(item, depth)).collect::<Result<_, _>>().map(Some)
+}
+
+fn pairs(content: &Value, depth: usize) -> Result<Option<Vec<(Exact, Exact)>>, TooDeep> {
+    let Value::Array(pairs) = content else { return Ok(None) };
+    let mut read = Vec::with_capacity(pairs.len());
+    for pair in pairs {
+        let Some([key, value]) = pair.as_array().map(Vec::as_slice) else { return Ok(None) };
+        let key = Exact::within(key, depth)?;
+        if !key.is_hashable() {
+            return Ok(None);
+        }
+        read.push((key, Exact::within(value, depth)?));
+    }
+    Ok(Some(read))
+}
+
+fn hashable(all: &[Exact]) -> bool {
+    all.iter().all(Exact::is_hashable)
+}
+
+/// The tagged form of what JSON cannot hold.
+fn written(value: Exact) -> Value {
+    let all = |items: Vec<Exact>| Value::Array(items.into_iter().map(Exact::into_value).collect());
+    match value {
+        Exact::Tuple(items) => tagged("$tuple", all(items)),
+        Exact::Set(items) => tagged("$set", all(items)),
+        Exact::FrozenSet(items) => tagged("$frozenset", all(items)),
+        Exact::Dict(pairs) => {
+            let pair =
+                |(key, value): (Exact, Exact)| Value::Array(vec![key.into_value(), value.into_value()]);
+            tagged("$dict", Value::Array(pairs.into_iter().map(pair).collect()))
+        }
+        Exact::Big(int) => tagged("$int", int.to_string().into()),
+        Exact::Bytes(bytes) => tagged("$bytes", STANDARD.encode(bytes).into()),
+        Exact::ByteArray(bytes) => tagged("$bytearray", STANDARD.encode(bytes).into()),
+        Exact::DateTime(at) => {
+            tagged("$datetime", time_text::written(at.to_string(), at.fold, at.offset.as_ref()))
+        }
+        Exact::Time(at) => tagged("$time", time_text::written(at.to_string(), at.fold, at.offset.as_ref())),
+        Exact::Date(day) => tagged("$date", day.to_string().into()),
+        Exact::TimeDelta(span) => tagged("$timedelta", span.parts().to_vec().into()),
+        Exact::TimeZone(offset) => tagged("$timezone", zone(&offset)),
+        Exact::Uuid(uuid) => tagged("$uuid", uuid.to_string().into()),
+        Exact::Decimal(digits) => tagged("$decimal", digits.into()),
+        Exact::Float(float) if float.is_nan() => tagged("$float", "nan".into()),
+        Exact::Float(float) => tagged("$float", if float > 0.0 { "inf" } else { "-inf" }.into()),
+        plain => plain.into_value(),
+    }
+}
+
+fn zone(offset: &Offset) -> Value {
+    time_text::written(offset.to_string(), false, Some(offset))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::job::exact::tags::has_tags;
     use serde_json::json;
 
     fn again(value: Value) -> Value {
@@ -235,7 +324,7 @@ mod tests {
         let plain =
             json!({ "z": [1, -1, u64::MAX, 1.0, -0.0, "ק", null, true, {}], "a": { "$x": 1, "y": 2 } });
         assert_eq!(again(plain.clone()).to_string(), plain.to_string(), "the order of keys included");
-        assert!(!tags::has_tags(&plain));
+        assert!(!has_tags(&plain));
     }
 
     #[test]
