@@ -5,7 +5,7 @@ use chrono::{DateTime, Utc};
 
 use super::attempt::{self, Decision, EndStep, Tracked};
 use super::background_jobs::{Begin, Begun, EndAttempt, NotBegun};
-use super::coverage;
+use super::first_look;
 use super::row_move::RowMove;
 use super::status_tx::{NoteEnd, NoteStart, StatusChanges, StatusTx};
 use crate::fault::{Fault, FaultKind};
@@ -65,7 +65,7 @@ async fn cover(
             let (live, _) = tx.covered(job.business_id, Some(upper), job.cursor.dated.as_ref()).await?;
             (job.cursor.clone(), live)
         }
-        None => coverage::bound(tx, job, entry_at, now).await?,
+        None => first_look::bound(tx, job, entry_at, now).await?,
     };
     // Whoever made the row may have counted, too, but not without what is left alone.
     let total = if given > 0 && cursor.left.is_none() { given } else { live + job.progress.processed };
@@ -81,7 +81,7 @@ pub(super) async fn look<D: StatusChanges>(database: &D, id: BackgroundJobId) ->
         return Ok(());
     }
     let now = tx.now().await?;
-    let first_look = Some(coverage::first_look(&mut tx, &job, now).await?);
+    let first_look = Some(first_look::first_look(&mut tx, &job, now).await?);
     tx.cover(id, &Cursor { first_look, ..job.cursor }, job.progress.total).await?;
     tx.commit().await
 }

@@ -7,9 +7,7 @@
 
 use chrono::{DateTime, TimeDelta, Utc};
 
-use super::status_tx::StatusTx;
-use crate::fault::Fault;
-use crate::job::background::{BackgroundJob, Cursor, Dated, FirstLook, LeftAlone};
+use crate::job::background::FirstLook;
 
 /// A first look that comes within this time of the request decides alone. Clocks of different hosts may differ by as much.
 const SOON: TimeDelta = TimeDelta::seconds(60);
@@ -32,13 +30,13 @@ pub(super) struct Clocks {
 }
 
 /// What is known of a request.
-struct Known {
-    look: FirstLook,
+pub(super) struct Known {
+    pub(super) look: FirstLook,
     /// When its queue entry was made, in UTC; none when that entry is not the request's own.
-    entry: Option<DateTime<Utc>>,
+    pub(super) entry: Option<DateTime<Utc>>,
     /// When its row was made, by whatever clock.
-    row: Option<DateTime<Utc>>,
-    clocks: Clocks,
+    pub(super) row: Option<DateTime<Utc>>,
+    pub(super) clocks: Clocks,
 }
 
 /// How the creation times of the receipts are to be read that the first look saw.
@@ -102,7 +100,7 @@ impl Known {
     }
 
     /// A row that is older than its entry by whole hours, as if by the time of a zone.
-    fn seems_behind(&self) -> bool {
+    pub(super) fn seems_behind(&self) -> bool {
         matches!(self.soon(), Some(RowTime::Ahead(zone)) if zone < TimeDelta::zero())
     }
 
@@ -111,7 +109,7 @@ impl Known {
         [self.entry, self.row].into_iter().flatten().fold(self.look.at, DateTime::min)
     }
 
-    fn reading(&self) -> Reading {
+    pub(super) fn reading(&self) -> Reading {
         let (at, soon) = (self.look.at, self.soon());
         let possible = at + ZONE + SOON;
         match (self.row.filter(|_| self.clocks.comparable), soon) {
@@ -138,7 +136,7 @@ impl Known {
     }
 
     /// Why receipts are left alone, for people.
-    fn because(&self, reading: &Reading) -> String {
+    pub(super) fn because(&self, reading: &Reading) -> String {
         let minutes = |at: DateTime<Utc>| at.format("%Y-%m-%d %H:%M UTC");
         if reading.undated {
             let row = self.row.map(|at| format!(" ({})", minutes(at))).unwrap_or_default();
@@ -153,60 +151,6 @@ impl Known {
             minutes(reading.after.unwrap_or(self.look.at)),
         )
     }
-}
-
-/// The first look at a row: as its cursor has it, or now.
-pub(super) async fn first_look(
-    tx: &mut impl StatusTx,
-    job: &BackgroundJob,
-    now: DateTime<Utc>,
-) -> Result<FirstLook, Fault> {
-    if let Some(look) = job.cursor.first_look {
-        return Ok(look);
-    }
-    let newest_id = tx.newest(job.business_id).await?.unwrap_or(0);
-    Ok(FirstLook { newest_id, at: now })
-}
-
-/// What a row covers that does not say so itself: its cursor with that in it, and how many receipts these are.
-pub(super) async fn bound(
-    tx: &mut impl StatusTx,
-    job: &BackgroundJob,
-    entry: Option<DateTime<Utc>>,
-    now: DateTime<Utc>,
-) -> Result<(Cursor, i64), Fault> {
-    let look = first_look(tx, job, now).await?;
-    let mut known = Known { look, entry, row: job.created_at, clocks: tx.clocks().await? };
-    let mut reading = known.reading();
-    let mut seen = tx.seen(job.business_id, look.newest_id, &reading).await?;
-    if seen.other_clock && known.seems_behind() {
-        // No receipt shows the zone that the row seems to be in: more likely its entry was made anew after whole hours.
-        known.clocks.row_in_zone = false;
-        reading = known.reading();
-        seen = tx.seen(job.business_id, look.newest_id, &reading).await?;
-    }
-    let first_after = seen.first_after.filter(|_| !seen.other_clock);
-    let upper = first_after.map_or(look.newest_id, |first| look.newest_id.min(first - 1));
-    // On one clock, what gets a low id later, which was given out again, is known by its time.
-    let exact = known.row.filter(|_| known.clocks.comparable);
-    let dated = Dated { until: exact.unwrap_or(reading.possible), undated: reading.undated };
-    let all = reading.undated && seen.by_hand == 0;
-    let dated = (exact.is_some() || !all).then_some(dated);
-    let covered = match upper == look.newest_id {
-        true if all => seen.live,
-        _ => tx.covered(job.business_id, Some(upper), dated.as_ref()).await?.0,
-    };
-    let left = LeftAlone { receipts: seen.live - covered, because: known.because(&reading) };
-    let left = Some(left).filter(|left| left.receipts > 0);
-    if let Some(left) = &left {
-        tracing::warn!(background_job = %job.id, upper_id = upper, "{left}");
-    } else if !known.clocks.comparable {
-        tracing::info!(
-            background_job = %job.id, upper_id = upper, first_look = %look.at,
-            "the times of receipts cannot be compared with that of the request; what the first look saw is covered"
-        );
-    }
-    Ok((Cursor { upper_id: Some(upper), first_look: None, dated, left, ..job.cursor.clone() }, covered))
 }
 
 #[cfg(test)]

@@ -10,6 +10,7 @@ mod batch;
 mod coverage;
 mod deletion;
 mod ended_sessions;
+mod first_look;
 mod keep_rules;
 mod measured;
 mod outbox;

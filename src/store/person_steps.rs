@@ -3,7 +3,7 @@
 use chrono::{DateTime, Utc};
 
 use super::background_jobs::{Coverage, NewRequest, Person, PersonMove, Requested};
-use super::coverage::bound;
+use super::first_look::bound;
 use super::row_move::RowMove;
 use super::status_tx::{NewRow, NotePerson, StatusChanges, StatusTx};
 use crate::fault::{Fault, FaultKind};

@@ -13,14 +13,14 @@ use parking_lot::Mutex;
 use secrecy::ExposeSecret;
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use sqlx::{
-    AssertSqlSafe, ConnectOptions as _, Connection as _, Executor as _, PgConnection, PgPool, Postgres,
-    Row as _, Transaction,
+    AssertSqlSafe, ConnectOptions as _, Connection as _, Executor as _, PgConnection, PgPool, Row as _,
 };
 use tokio::time::Instant;
 use uuid::Uuid;
 
 use super::fault::{During, kind, may_come_up, refuses_our_start, turns_away};
 use super::references::ReferenceCache;
+use super::statement::Tx;
 use crate::config::PostgresSettings;
 use crate::fault::{Fault, FaultKind};
 
@@ -50,9 +50,6 @@ pub(super) enum Between {
     /// A pooler, perhaps: what a session keeps would turn up in somebody else's.
     Pooler,
 }
-
-/// A transaction.
-pub(super) type Tx = Transaction<'static, Postgres>;
 
 /// One database.
 pub(super) struct Database {

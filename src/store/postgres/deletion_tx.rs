@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 
-use super::connection::{Database, Tx};
+use super::connection::Database;
 use super::deletion_sql::{
     CHANGE, DROP_ATTACHMENTS, LOCK_JOB, MARK, MOVE_CURSOR, NOT_SHOWN, NOT_TO_BE_LOCKED, RECOVERED, SET_ASIDE,
     STANDING, STILL_LIVE, TAKE_DATED_FORWARD, TAKE_DATED_SWEEP, TAKE_FORWARD, TAKE_SET_ASIDE, TAKE_SWEEP,
@@ -20,7 +20,7 @@ use super::deletion_sql::{
 use super::fault::{During, is_outgrown, refused_or_fault};
 use super::reference_sql::HOLD;
 use super::references::References;
-use super::statement::{query, scalar, tuples};
+use super::statement::{Tx, query, scalar, tuples};
 use crate::fault::{Fault, FaultKind};
 use crate::job::{BackgroundJobId, BusinessId};
 use crate::store::deletion::{

@@ -5,9 +5,9 @@
 use sqlx::migrate::Migrator;
 use sqlx::{AssertSqlSafe, Connection as _, PgConnection, Postgres, Transaction};
 
+use super::application;
 use super::connection::connect;
 use super::fault::During;
-use super::schema;
 use super::statement::{query, scalar, tuples};
 use crate::config::PostgresSettings;
 use crate::fault::{Fault, FaultKind};
@@ -90,7 +90,7 @@ async fn make_application_tables(
     settings: &PostgresSettings,
 ) -> Result<bool, Fault> {
     let what = format!("make the application's tables in {}", settings.place);
-    let there = schema::application_tables(tx, &what).await?;
+    let there = application::present(tx, &what).await?;
     match there.as_slice() {
         [] => {}
         [_, _, _] => return Ok(false),

@@ -6,6 +6,7 @@
 //! - Locks are taken in one order, so that nobody waits in a circle: the job's row, its note, receipts,
 //!   attachments; rows of one table by their ids.
 
+mod application;
 mod background_jobs;
 mod cells;
 mod connection;

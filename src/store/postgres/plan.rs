@@ -5,7 +5,6 @@ use sqlx::AssertSqlSafe;
 use super::background_jobs::LATEST;
 use super::connection::Database;
 use super::fault::During;
-use super::receipts::COUNT_LIVE;
 use super::statement::{query, scalar};
 use crate::blob::BlobTarget;
 use crate::fault::Fault;
@@ -13,6 +12,10 @@ use crate::job::BusinessId;
 use crate::job::background::DELETE_RECEIPTS_ALL;
 use crate::store::row::readable;
 use crate::store::{DeletionPlan, keep_rules};
+
+/// Live receipts, from their partial index alone.
+pub(super) const COUNT_LIVE: &str =
+    "select count(*) from receipts where business_id = $1 and is_deleted is not true";
 
 /// How fast the tenant's last completed deletion was, waits and pauses included.
 const LAST_RATE: &str = "

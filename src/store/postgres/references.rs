@@ -5,10 +5,9 @@ use std::sync::Arc;
 use parking_lot::Mutex;
 use sqlx::AssertSqlSafe;
 
-use super::connection::Tx;
 use super::fault::{During, fault, names_something_gone};
 use super::reference_sql::{FINGERPRINT, HIDDEN, HIDES, HOLD, LIST, LOCK_DEAD};
-use super::statement::{query, scalar, tuples};
+use super::statement::{Tx, query, scalar, tuples};
 use crate::fault::{Fault, FaultKind};
 use crate::job::BusinessId;
 use crate::store::deletion::Needless;

@@ -2,63 +2,20 @@
 
 use std::collections::BTreeSet;
 
-use sqlx::{Connection as _, PgConnection, Postgres, Transaction};
+use sqlx::{Connection as _, PgConnection};
 
+use super::application::{self, NEEDED, names};
 use super::fault::During;
 use super::migrations;
 use super::statement::{scalar, tuples};
 use crate::fault::{Fault, FaultKind};
 use crate::store::Schema;
 
-/// The application's tables with the columns that our statements name.
-const NEEDED: [(&str, &[&str]); 3] = [
-    (
-        "background_jobs",
-        &[
-            "id",
-            "business_id",
-            "requested_by_user_id",
-            "job_type",
-            "status",
-            "total",
-            "processed",
-            "succeeded",
-            "failed_count",
-            "last_error",
-            "cursor",
-            "created_at",
-            "updated_at",
-            "started_at",
-            "finished_at",
-            "heartbeat_at",
-        ],
-    ),
-    (
-        "receipts",
-        &[
-            "id",
-            "business_id",
-            "attachment_id",
-            "preview_attachment_id",
-            "is_deleted",
-            "deleted_at",
-            "created_at",
-            "updated_at",
-        ],
-    ),
-    ("attachments", &["id", "business_id", "purpose", "storage_path", "file_size"]),
-];
-
 /// Columns of tables, where they are on the search path; a table without one is there without columns.
 const COLUMNS: &str = "
     select t.name, a.attname::text
     from unnest($1::text[]) as t (name)
     join pg_attribute a on a.attrelid = to_regclass(t.name) and a.attnum > 0 and not a.attisdropped";
-
-/// Which of the tables are there.
-const TABLES: &str = "
-    select t.name from unnest($1::text[]) with ordinality as t (name, at)
-    where to_regclass(t.name) is not null order by t.at";
 
 /// Valid indexes of tables: columns in their order, whether unique, the condition.
 const INDEXES: &str = "
@@ -157,14 +114,6 @@ impl Wanted {
     }
 }
 
-/// Which of the application's tables are there.
-pub(super) async fn application_tables(
-    tx: &mut Transaction<'_, Postgres>,
-    what: &str,
-) -> Result<Vec<String>, Fault> {
-    scalar(TABLES).bind(names()).fetch_all(&mut **tx).await.during(what)
-}
-
 /// Looks after the tables as `schema` says: migrates ours, and tells what is missing of the application's.
 pub(super) async fn look_after(
     connection: &mut PgConnection,
@@ -201,7 +150,7 @@ pub(super) async fn look_after(
 async fn missing(connection: &mut PgConnection, place: &str) -> Result<Vec<String>, Fault> {
     let what = format!("look at the tables of {place}");
     let mut tx = connection.begin().await.during(&what)?;
-    let tables = application_tables(&mut tx, &what).await?;
+    let tables = application::present(&mut tx, &what).await?;
     let columns: Vec<(String, String)> =
         tuples(COLUMNS).bind(names()).fetch_all(&mut *tx).await.during(&what)?;
     tx.commit().await.during(&what)?;
@@ -257,10 +206,6 @@ async fn tell_slow_ways(connection: &mut PgConnection, place: &str) -> Result<()
         );
     }
     Ok(())
-}
-
-fn names() -> Vec<&'static str> {
-    NEEDED.iter().map(|(table, _)| *table).collect()
 }
 
 #[cfg(test)]

@@ -3,7 +3,10 @@
 
 use sqlx::postgres::{PgArguments, PgRow};
 use sqlx::query::{Query, QueryAs, QueryScalar};
-use sqlx::{FromRow, Postgres, SqlSafeStr};
+use sqlx::{FromRow, Postgres, SqlSafeStr, Transaction};
+
+/// A transaction.
+pub(super) type Tx = Transaction<'static, Postgres>;
 
 /// A statement that answers with rows, or with none.
 pub(super) fn query<'q>(sql: impl SqlSafeStr) -> Query<'q, Postgres, PgArguments> {

@@ -8,9 +8,9 @@ use sqlx::Postgres;
 use sqlx::postgres::PgArguments;
 use sqlx::query::Query;
 
-use super::connection::{Database, Tx};
+use super::connection::Database;
 use super::fault::During;
-use super::statement::{query, scalar, tuples};
+use super::statement::{Tx, query, scalar, tuples};
 use crate::fault::Fault;
 use crate::job::background::{BackgroundJob, Cursor, Dated, PauseReason};
 use crate::job::{BackgroundJobId, BusinessId, JobId};

@@ -5,13 +5,16 @@ use sqlx::AssertSqlSafe;
 use super::background_jobs::LATEST;
 use super::connection::Database;
 use super::fault::During;
-use super::receipts::COUNT_LIVE;
 use crate::blob::BlobTarget;
 use crate::fault::Fault;
 use crate::job::BusinessId;
 use crate::job::background::DELETE_RECEIPTS_ALL;
 use crate::store::row::readable;
 use crate::store::{DeletionPlan, keep_rules};
+
+/// Live receipts, from their partial index alone.
+pub(super) const COUNT_LIVE: &str =
+    "select count(*) from receipts where business_id = ?1 and is_deleted is not true";
 
 /// Tells whether the known foreign keys are still all there are; the first statement pins the snapshot.
 const SCHEMA_VERSION: &str = "select schema_version from pragma_schema_version";

@@ -6,16 +6,12 @@ use async_trait::async_trait;
 
 use super::connection::Database;
 use super::fault::During;
-use super::plan;
+use super::plan::{self, COUNT_LIVE};
 use crate::blob::BlobTarget;
 use crate::fault::Fault;
 use crate::job::{BackgroundJobId, BusinessId, ReceiptId};
 use crate::store::batch::run_batch;
 use crate::store::{BatchOrder, BatchOutcome, DeletionPlan, Receipts, SetAside};
-
-/// Live receipts, from their partial index alone.
-pub(super) const COUNT_LIVE: &str =
-    "select count(*) from receipts where business_id = ?1 and is_deleted is not true";
 
 /// What a job set aside and is live, by id.
 const LIST_SET_ASIDE: &str = "

@@ -1,0 +1,62 @@
+//! The first look at a request, and what it comes to cover by it, in the transaction that begins its attempt.
+
+use chrono::{DateTime, Utc};
+
+use super::coverage::Known;
+use super::status_tx::StatusTx;
+use crate::fault::Fault;
+use crate::job::background::{BackgroundJob, Cursor, Dated, FirstLook, LeftAlone};
+
+/// The first look at a row: as its cursor has it, or now.
+pub(super) async fn first_look(
+    tx: &mut impl StatusTx,
+    job: &BackgroundJob,
+    now: DateTime<Utc>,
+) -> Result<FirstLook, Fault> {
+    if let Some(look) = job.cursor.first_look {
+        return Ok(look);
+    }
+    let newest_id = tx.newest(job.business_id).await?.unwrap_or(0);
+    Ok(FirstLook { newest_id, at: now })
+}
+
+/// What a row covers that does not say so itself: its cursor with that in it, and how many receipts these are.
+pub(super) async fn bound(
+    tx: &mut impl StatusTx,
+    job: &BackgroundJob,
+    entry: Option<DateTime<Utc>>,
+    now: DateTime<Utc>,
+) -> Result<(Cursor, i64), Fault> {
+    let look = first_look(tx, job, now).await?;
+    let mut known = Known { look, entry, row: job.created_at, clocks: tx.clocks().await? };
+    let mut reading = known.reading();
+    let mut seen = tx.seen(job.business_id, look.newest_id, &reading).await?;
+    if seen.other_clock && known.seems_behind() {
+        // No receipt shows the zone that the row seems to be in: more likely its entry was made anew after whole hours.
+        known.clocks.row_in_zone = false;
+        reading = known.reading();
+        seen = tx.seen(job.business_id, look.newest_id, &reading).await?;
+    }
+    let first_after = seen.first_after.filter(|_| !seen.other_clock);
+    let upper = first_after.map_or(look.newest_id, |first| look.newest_id.min(first - 1));
+    // On one clock, what gets a low id later, which was given out again, is known by its time.
+    let exact = known.row.filter(|_| known.clocks.comparable);
+    let dated = Dated { until: exact.unwrap_or(reading.possible), undated: reading.undated };
+    let all = reading.undated && seen.by_hand == 0;
+    let dated = (exact.is_some() || !all).then_some(dated);
+    let covered = match upper == look.newest_id {
+        true if all => seen.live,
+        _ => tx.covered(job.business_id, Some(upper), dated.as_ref()).await?.0,
+    };
+    let left = LeftAlone { receipts: seen.live - covered, because: known.because(&reading) };
+    let left = Some(left).filter(|left| left.receipts > 0);
+    if let Some(left) = &left {
+        tracing::warn!(background_job = %job.id, upper_id = upper, "{left}");
+    } else if !known.clocks.comparable {
+        tracing::info!(
+            background_job = %job.id, upper_id = upper, first_look = %look.at,
+            "the times of receipts cannot be compared with that of the request; what the first look saw is covered"
+        );
+    }
+    Ok((Cursor { upper_id: Some(upper), first_look: None, dated, left, ..job.cursor.clone() }, covered))
+}
