@@ -1,6 +1,5 @@
 //! What is enqueued, and what a queue keeps of it.
 
-use std::fmt;
 use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
@@ -8,7 +7,9 @@ use serde::{Deserialize, Serialize, Serializer};
 use serde_json::{Map, Value};
 
 use super::args::weight;
-use super::{Args, ArgsError, Callbacks, Job, JobId, JobSettings, KindName, Limit, QueueEnd, QueueName};
+use super::{
+    Args, ArgsError, Callbacks, Job, JobId, JobSettings, JobState, KindName, Limit, QueueEnd, QueueName,
+};
 
 /// Retries that were enqueued with the job itself, as RQ's `Retry(max=…, interval=…)`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -110,61 +111,6 @@ impl NewJob {
         J::Args: Serialize,
     {
         Ok(Self::new(id, queue, J::NAME, Args::of(args)?))
-    }
-}
-
-/// Where a queue entry stands; the words are RQ's.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum JobState {
-    /// Waits in its queue.
-    Queued,
-    /// Waits for its time.
-    Scheduled,
-    /// Runs.
-    Started,
-    /// Ended well.
-    Finished,
-    /// Ended badly, for good.
-    Failed,
-    /// Taken out before it ran.
-    Canceled,
-}
-
-impl JobState {
-    /// Every state, in the order of a job's life.
-    pub const ALL: [Self; 6] =
-        [Self::Queued, Self::Scheduled, Self::Started, Self::Finished, Self::Failed, Self::Canceled];
-
-    /// The word for it.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Queued => "queued",
-            Self::Scheduled => "scheduled",
-            Self::Started => "started",
-            Self::Finished => "finished",
-            Self::Failed => "failed",
-            Self::Canceled => "canceled",
-        }
-    }
-
-    /// The state that `word` names.
-    #[must_use]
-    pub fn parse(word: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|state| state.as_str() == word)
-    }
-
-    /// Whether the job can still run.
-    #[must_use]
-    pub fn is_open(self) -> bool {
-        matches!(self, Self::Queued | Self::Scheduled | Self::Started)
-    }
-}
-
-impl fmt::Display for JobState {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.as_str())
     }
 }
 
@@ -346,12 +292,5 @@ mod tests {
         job.retries = Some(Retries { left: 0, intervals: vec![] });
         job.failures = 0;
         assert_eq!(job.retry_delay(&settings, 0.5), None);
-    }
-
-    #[test]
-    fn every_state_reads_back_from_its_word() {
-        for state in JobState::ALL {
-            assert_eq!(JobState::parse(state.as_str()), Some(state));
-        }
     }
 }

@@ -1,0 +1,9 @@
+//! The row in `background_jobs` that people watch: its states, who may move them, its cursor.
+
+mod cursor;
+mod row;
+mod status;
+
+pub use cursor::{AttachmentsKept, Cursor, CursorError, Dated, FirstLook, LeftAlone};
+pub use row::{BackgroundJob, DELETE_RECEIPTS_ALL, Note};
+pub use status::{AtRuntimeLimit, Move, PauseReason, Status};
