@@ -6,8 +6,7 @@ use std::sync::Arc;
 use actix::{Actor, Addr};
 use tokio::sync::{mpsc, oneshot};
 
-use super::protocol::{Event, Which};
-use super::supervisor::stop_child;
+use super::protocol::{Event, Which, stop_child};
 
 /// A child that was started: its address, and the means to stop it.
 ///

@@ -85,14 +85,14 @@ pub(super) enum Verdict {
     Escalate(Failure),
 }
 
-impl Restart {
-    /// What follows when a child of this kind ends.
-    pub(super) fn verdict(self, end: &End) -> Verdict {
-        match (self, end) {
-            (Self::Temporary, _) | (Self::Transient, End::Normal) => Verdict::Forget,
-            (Self::Permanent, End::Normal) => Verdict::Restart(Failure::Left),
-            (_, End::Crash(lost @ Failure::Lost(_))) => Verdict::Escalate(lost.clone()),
-            (_, End::Crash(failure)) => Verdict::Restart(failure.clone()),
+impl End {
+    /// What follows when a child of this kind ends so.
+    pub(super) fn verdict(&self, kind: Restart) -> Verdict {
+        match (kind, self) {
+            (Restart::Temporary, _) | (Restart::Transient, Self::Normal) => Verdict::Forget,
+            (Restart::Permanent, Self::Normal) => Verdict::Restart(Failure::Left),
+            (_, Self::Crash(lost @ Failure::Lost(_))) => Verdict::Escalate(lost.clone()),
+            (_, Self::Crash(failure)) => Verdict::Restart(failure.clone()),
         }
     }
 }
@@ -105,18 +105,18 @@ mod tests {
     fn permanent_restarts_always_transient_after_a_crash_temporary_never() {
         let crash = End::Crash(Failure::Hung(Duration::from_secs(1)));
         let again = || Verdict::Restart(Failure::Hung(Duration::from_secs(1)));
-        assert_eq!(Restart::Permanent.verdict(&crash), again());
-        assert_eq!(Restart::Transient.verdict(&crash), again());
-        assert_eq!(Restart::Temporary.verdict(&crash), Verdict::Forget);
-        assert_eq!(Restart::Permanent.verdict(&End::Normal), Verdict::Restart(Failure::Left));
-        assert_eq!(Restart::Transient.verdict(&End::Normal), Verdict::Forget);
-        assert_eq!(Restart::Temporary.verdict(&End::Normal), Verdict::Forget);
+        assert_eq!(crash.verdict(Restart::Permanent), again());
+        assert_eq!(crash.verdict(Restart::Transient), again());
+        assert_eq!(crash.verdict(Restart::Temporary), Verdict::Forget);
+        assert_eq!(End::Normal.verdict(Restart::Permanent), Verdict::Restart(Failure::Left));
+        assert_eq!(End::Normal.verdict(Restart::Transient), Verdict::Forget);
+        assert_eq!(End::Normal.verdict(Restart::Temporary), Verdict::Forget);
     }
 
     #[test]
     fn lost_child_escalates_unless_temporary() {
         let lost = End::Crash(Failure::Lost(None));
-        assert_eq!(Restart::Transient.verdict(&lost), Verdict::Escalate(Failure::Lost(None)));
-        assert_eq!(Restart::Temporary.verdict(&lost), Verdict::Forget);
+        assert_eq!(lost.verdict(Restart::Transient), Verdict::Escalate(Failure::Lost(None)));
+        assert_eq!(lost.verdict(Restart::Temporary), Verdict::Forget);
     }
 }

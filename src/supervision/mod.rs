@@ -3,8 +3,9 @@
 //! Read in this order: [`ChildSpec`] and [`SupervisorSpec`] (what is wanted), [`Supervisor`] and
 //! [`ChildHandle`] (how to start and stop), [`RestartLimit`] and [`RestartBackoff`] (when enough is enough),
 //! [`Failure`] (how a child can end), [`HealthTable`] (what became of all of them). Inside: a `branch` decides
-//! for one supervisor, a `minder` gives one actor its turns within the net of its `shell`, a `heart` asks
-//! it for a sign of life, and the `watchdog` looks for threads that do not come back.
+//! for one supervisor, its `children` begin again and stop, a `minder` gives one actor its turns within the net
+//! of its `shell`, a `heart` asks it for a sign of life, and the `watchdog` looks for threads that do not come
+//! back.
 //!
 //! What a crash costs: the message in hand, and every other message whose answer the actor still owed, are
 //! answered with `Closed`, when the restart is decided. What waits in the mailbox is handled by the next life,
@@ -16,6 +17,7 @@
 mod backoff;
 mod branch;
 mod child;
+mod children;
 mod failure;
 mod health;
 mod heart;
@@ -26,7 +28,7 @@ mod protocol;
 mod pulse;
 mod shell;
 mod spec;
-mod stopping;
+mod start_error;
 mod supervisor;
 #[cfg(test)]
 mod tests;
@@ -41,6 +43,7 @@ pub use limit::RestartLimit;
 pub(crate) use panic::catch;
 pub use panic::{Panic, catch_panic};
 pub use spec::{ChildSpec, Restart, Strategy, SupervisorSpec};
-pub use supervisor::{StartError, Supervisor};
+pub use start_error::StartError;
+pub use supervisor::Supervisor;
 pub use turns::{Turn, Turns};
 pub use watchdog::{StuckThreads, WatchedWork};

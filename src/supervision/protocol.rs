@@ -42,6 +42,13 @@ pub(super) enum Which {
     Name(String),
 }
 
+/// Has a supervisor stop one child for good; false when there is none such.
+pub(super) async fn stop_child(events: &mpsc::UnboundedSender<Event>, which: Which) -> bool {
+    let (done, stopped) = oneshot::channel();
+    let _ = events.send(Event::StopChild { which, done });
+    stopped.await.unwrap_or(false)
+}
+
 /// A child, as its supervisor keeps it.
 pub(super) struct Child {
     pub(super) key: u64,

@@ -1,7 +1,7 @@
 //! The handle on a supervisor: start children, stop them, hear that it gave up.
 
+use std::fmt;
 use std::sync::Arc;
-use std::{error, fmt};
 
 use actix::dev::channel::{AddressReceiver, channel};
 use actix::{Actor, Addr, Supervised};
@@ -9,35 +9,13 @@ use actix_rt::{Arbiter, ArbiterHandle};
 use tokio::sync::{mpsc, oneshot, watch};
 
 use super::branch::Branch;
+use super::children::Children;
 use super::health::next_key;
 use super::limit::RestartHistory;
 use super::minder::{Baggage, mind};
-use super::protocol::{Child, Event, Order, Reports, Which};
+use super::protocol::{Child, Event, Order, Reports, Which, stop_child};
 use super::pulse::Pulse;
-use super::{ChildHandle, ChildSpec, Escalation, HealthTable, Restart, SupervisorSpec};
-
-/// Why a child did not start.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum StartError {
-    /// The supervisor is stopped, stopping, or gave up.
-    NotRunning,
-    /// A child of that name is there already.
-    NameTaken(String),
-    /// There is no arbiter on this thread, or its thread has ended.
-    NoArbiter,
-}
-
-impl fmt::Display for StartError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::NotRunning => f.write_str("the supervisor does not run"),
-            Self::NameTaken(name) => write!(f, "a child named `{name}` is there already"),
-            Self::NoArbiter => f.write_str("there is no arbiter to run on"),
-        }
-    }
-}
-
-impl error::Error for StartError {}
+use super::{ChildHandle, ChildSpec, Escalation, HealthTable, Restart, StartError, SupervisorSpec};
 
 /// Starts, watches, restarts and stops children. Clones are handles on the same supervisor.
 ///
@@ -224,12 +202,6 @@ impl fmt::Debug for Supervisor {
     }
 }
 
-pub(super) async fn stop_child(events: &mpsc::UnboundedSender<Event>, which: Which) -> bool {
-    let (done, stopped) = oneshot::channel();
-    let _ = events.send(Event::StopChild { which, done });
-    stopped.await.unwrap_or(false)
-}
-
 /// A supervisor about to start.
 struct Offshoot {
     key: u64,
@@ -251,19 +223,11 @@ impl Offshoot {
         let (events, heard) = mpsc::unbounded_channel();
         let (gave_up, told) = watch::channel(None);
         let branch = Branch {
-            key,
-            name: Arc::clone(&name),
             history: RestartHistory::new(spec.limit),
             spec,
-            table: table.clone(),
-            children: Vec::new(),
-            revival: Default::default(),
-            awaited: None,
-            standing: true,
+            children: Children::new((key, Arc::clone(&name)), table.clone(), events.clone(), reports),
             orders: received,
             events: heard,
-            to_self: events.clone(),
-            parent: reports,
             gave_up,
         };
         if !arbiter.spawn_fn(move || drop(actix_rt::spawn(branch.run()))) {
