@@ -14,7 +14,7 @@ use tracing_subscriber::Layer;
 use tracing_subscriber::layer::Context;
 use tracing_subscriber::registry::LookupSpan;
 
-use super::logging::Facts;
+use super::text_line::Facts;
 use crate::job_log::{JobLine, JobLog};
 use crate::story::STORY;
 

@@ -4,18 +4,14 @@
 //! is always one line, whatever a message holds. The lines that people know by heart stay without both. JSON mode writes
 //! one object a line with all of that for every line.
 
-use std::fmt;
 use std::io::{IsTerminal, stderr};
 
-use tracing::field::{Field, Visit};
-use tracing::{Event, Level, Subscriber};
+use tracing::Subscriber;
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::field::MakeExt;
 #[cfg(feature = "opentelemetry")]
 use tracing_subscriber::filter::LevelFilter;
-use tracing_subscriber::fmt::format::{self, FormatEvent, FormatFields, Writer};
-use tracing_subscriber::fmt::time::{FormatTime, SystemTime};
-use tracing_subscriber::fmt::{FmtContext, FormattedFields, MakeWriter};
+use tracing_subscriber::fmt::{MakeWriter, format};
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::registry::LookupSpan;
 use tracing_subscriber::{Layer, Registry};
@@ -24,9 +20,9 @@ use tracing_subscriber::{Layer, Registry};
 use super::export::Exporter;
 use super::job_lines::JobLinesLayer;
 use super::json_line::JsonLine;
+use super::text_line::{TextLine, write_field};
 use crate::config::{LogFormat, LogLevel, LogSettings};
 use crate::job_log::JobLog;
-use crate::story::STORY;
 
 /// Why log lines cannot be written as asked.
 #[derive(Debug, thiserror::Error)]
@@ -141,92 +137,6 @@ fn directives(level: LogLevel) -> String {
     QUIET.iter().fold(level.to_owned(), |text, name| format!("{text},{name}={quiet}"))
 }
 
-/// `2026-01-28T19:00:00.000000Z  INFO 🔨 JOB PICKED queue='maintenance' … job.attempt=1`
-struct TextLine;
-
-impl<S, N> FormatEvent<S, N> for TextLine
-where
-    S: Subscriber + for<'a> LookupSpan<'a>,
-    N: for<'a> FormatFields<'a> + 'static,
-{
-    fn format_event(
-        &self,
-        ctx: &FmtContext<'_, S, N>,
-        mut line: Writer<'_>,
-        event: &Event<'_>,
-    ) -> fmt::Result {
-        let mut facts = Facts::default();
-        event.record(&mut facts);
-        SystemTime.format_time(&mut line)?;
-        let level = *event.metadata().level();
-        match colour(level).filter(|_| line.has_ansi_escapes()) {
-            Some(colour) => write!(line, " \x1b[{colour}m{level:>5}\x1b[0m")?,
-            None => write!(line, " {level:>5}")?,
-        }
-        if !facts.message.is_empty() {
-            write!(line, " {}", facts.message)?;
-        }
-        if event.metadata().target() == STORY {
-            return writeln!(line);
-        }
-        line.write_str(&facts.fields)?;
-        for span in ctx.event_scope().into_iter().flat_map(|scope| scope.from_root()) {
-            let extensions = span.extensions();
-            match extensions.get::<FormattedFields<N>>() {
-                Some(fields) if !fields.is_empty() => write!(line, " {fields}")?,
-                _ => {}
-            }
-        }
-        writeln!(line)
-    }
-}
-
-/// The parts of one event, already safe to print in one line.
-#[derive(Default)]
-pub(super) struct Facts {
-    pub(super) message: String,
-    pub(super) fields: String,
-}
-
-impl Visit for Facts {
-    fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
-        let text = one_line(&format!("{value:?}"));
-        if field.name() == "message" {
-            self.message = text;
-        } else {
-            self.fields.push_str(&format!(" {}={text}", field.name()));
-        }
-    }
-
-    fn record_error(&mut self, field: &Field, value: &(dyn std::error::Error + 'static)) {
-        self.record_debug(field, &format_args!("{:?}", value.to_string()));
-    }
-}
-
-fn write_field(writer: &mut Writer<'_>, field: &Field, value: &dyn fmt::Debug) -> fmt::Result {
-    write!(writer, "{}={}", field.name(), one_line(&format!("{value:?}")))
-}
-
-/// Text with its line ends and other control characters escaped, so that nobody can forge a line or
-/// steer a terminal through what they are called.
-fn one_line(text: &str) -> String {
-    let mut safe = String::with_capacity(text.len());
-    for c in text.chars() {
-        if c.is_control() { safe.extend(c.escape_default()) } else { safe.push(c) }
-    }
-    safe
-}
-
-/// The terminal's number of a colour; quiet levels have none.
-fn colour(level: Level) -> Option<u8> {
-    match level {
-        Level::ERROR => Some(31),
-        Level::WARN => Some(33),
-        Level::INFO => Some(32),
-        _ => None,
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use std::io;
@@ -236,6 +146,7 @@ mod tests {
     use tracing::subscriber::with_default;
 
     use super::*;
+    use crate::story::STORY;
 
     #[derive(Clone, Default)]
     struct Lines(Arc<Mutex<Vec<u8>>>);

@@ -20,6 +20,7 @@ mod service;
 mod service_manager;
 mod shutdown;
 mod socket;
+mod text_line;
 mod tree;
 mod window;
 
