@@ -1,13 +1,15 @@
 //! Brings the parts together: opens the ports from the bottom up, starts the tree of actors, serves the
 //! window, and takes all of it down again in the order of the pipeline.
 
-mod builder;
+mod attachments;
 #[cfg(feature = "opentelemetry")]
 pub mod export;
 mod figures;
+mod ground;
 mod identity;
 mod job_lines;
 mod json_line;
+mod leaving;
 mod listening;
 pub mod logging;
 mod opening;
@@ -20,16 +22,17 @@ mod service;
 mod service_manager;
 mod shutdown;
 mod socket;
+mod start_error;
 mod text_line;
 mod tree;
 mod window;
 
-pub use builder::ServiceBuilder;
-pub use opening::OpenError;
+pub use leaving::Ended;
 pub use ports::{Ports, Reach, migrate, open_trial, tracked_deletions};
 pub use risks::{hindrances_in_words, in_words as risk_in_words};
-pub use service::{Ended, Service, StartError};
+pub use service::{Service, ServiceBuilder};
 pub use shutdown::{Signals, survive_user_signals};
+pub use start_error::{OpenError, StartError};
 
 /// The loop that a service lives in: `System::new().block_on(…)`.
 pub use actix_rt::System;

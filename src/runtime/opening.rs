@@ -10,14 +10,13 @@ use std::time::Duration;
 use sd_notify::NotifyState;
 use tokio::sync::watch;
 
-use super::Ports;
 use super::figures::Figures;
-use super::service::StartError;
+use super::ports::{Ports, open_blobs, open_fit_broker, open_store, queue_file, tables_file};
 use super::service_manager::tell;
 use super::shutdown::Signals;
+use super::start_error::{OpenError, StartError};
 use super::window::Lobby;
 use crate::config::Settings;
-use crate::fault::Fault;
 use crate::job::Backoff;
 use crate::story::STORY;
 
@@ -26,58 +25,6 @@ const AT_ONCE: Duration = Duration::from_millis(300);
 /// How much longer than the next pause a service manager is asked to wait: as long as one more try may take.
 const ONE_TRY: Duration = Duration::from_secs(60);
 
-/// A back end that cannot be opened.
-#[derive(Debug, thiserror::Error)]
-#[error("cannot open {what}: {}", fault.chain())]
-pub struct OpenError {
-    what: &'static str,
-    fault: Fault,
-    local: bool,
-    misfit: bool,
-}
-
-impl OpenError {
-    pub(super) fn new(what: &'static str, fault: Fault) -> Self {
-        Self { what, fault, local: false, misfit: false }
-    }
-
-    /// Notes whether the back end is a file or a folder of this host.
-    pub(super) fn of_a_file(mut self, local: bool) -> Self {
-        self.local = local;
-        self
-    }
-
-    /// Notes that the back end answers, and can never serve as it is.
-    pub(super) fn of_a_misfit(mut self) -> Self {
-        self.misfit = true;
-        self
-    }
-
-    /// Whether the configuration names a back end that answers and can never serve as it is.
-    #[must_use]
-    pub fn is_misfit(&self) -> bool {
-        self.misfit
-    }
-
-    /// Whether the back end is the database.
-    #[must_use]
-    pub fn is_database(&self) -> bool {
-        self.what == "the database"
-    }
-
-    /// Whether the back end is a file or a folder of this host.
-    #[must_use]
-    pub fn is_local(&self) -> bool {
-        self.local
-    }
-
-    /// Whether a later try may do better.
-    #[must_use]
-    pub fn is_outage(&self) -> bool {
-        self.fault.is_retryable()
-    }
-}
-
 /// Opens all back ends, however long it takes. Meanwhile the socket answers, and a signal ends the wait.
 pub(super) async fn open(
     settings: &Settings,
@@ -85,7 +32,7 @@ pub(super) async fn open(
     signals: &mut Signals,
 ) -> Result<Ports, StartError> {
     let opening = Opening::default();
-    let mut ports = pin!(Ports::open_patiently(settings, &opening));
+    let mut ports = pin!(opening.all(settings));
     if let Ok(opened) = tokio::time::timeout(AT_ONCE, &mut ports).await {
         return Ok(opened?);
     }
@@ -102,7 +49,7 @@ pub(super) async fn open(
 }
 
 /// The back ends on their way to being open.
-pub(super) struct Opening {
+struct Opening {
     /// Why the process waits; none while it does not.
     waits: watch::Sender<Option<String>>,
     /// Pauses between two tries.
@@ -116,9 +63,18 @@ impl Default for Opening {
 }
 
 impl Opening {
+    /// Opens all three.
+    async fn all(&self, settings: &Settings) -> Result<Ports, OpenError> {
+        let (queue, tables) = (queue_file(settings), tables_file(settings));
+        let broker = self.reach(queue.is_some(), async || open_fit_broker(settings).await).await?;
+        let store = self.reach(tables.is_some(), async || open_store(settings).await).await?;
+        let blobs = open_blobs(settings).await?;
+        Ok(Ports { broker, store, blobs })
+    }
+
     /// Opens one back end. One that is reached over a network is waited for while it is out of reach; a file of
     /// this host is there or is not.
-    pub(super) async fn reach<T>(
+    async fn reach<T>(
         &self,
         is_file: bool,
         open: impl AsyncFn() -> Result<T, OpenError>,
@@ -160,7 +116,7 @@ mod tests {
     use std::cell::Cell;
 
     use super::*;
-    use crate::fault::FaultKind;
+    use crate::fault::{Fault, FaultKind};
 
     async fn reached(is_file: bool, answers: &[Option<FaultKind>]) -> (bool, usize) {
         let asked = Cell::new(0);

@@ -4,12 +4,11 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use secrecy::ExposeSecret;
-
-use super::opening::{OpenError, Opening};
+use super::attachments;
+use super::start_error::OpenError;
 use crate::actors::TrackedKind;
-use crate::blob::{BlobStore, S3Keys, S3Place, S3Way, open_directory, open_s3};
-use crate::config::{AttachmentDriver, AttachmentSettings, BrokerEngine, Settings, StoreEngine};
+use crate::blob::BlobStore;
+use crate::config::{AttachmentDriver, BrokerEngine, Settings, StoreEngine};
 use crate::fault::{Fault, FaultKind};
 use crate::job::Job as _;
 use crate::job::background::DELETE_RECEIPTS_ALL;
@@ -39,15 +38,6 @@ impl Ports {
     pub async fn open(settings: &Settings) -> Result<Self, OpenError> {
         let broker = open_broker(settings).await?;
         let store = open_store(settings).await?;
-        let blobs = open_blobs(settings).await?;
-        Ok(Self { broker, store, blobs })
-    }
-
-    /// Opens all three, and waits for those that are out of reach.
-    pub(super) async fn open_patiently(settings: &Settings, opening: &Opening) -> Result<Self, OpenError> {
-        let (queue, tables) = (queue_file(settings), tables_file(settings));
-        let broker = opening.reach(queue.is_some(), async || open_fit_broker(settings).await).await?;
-        let store = opening.reach(tables.is_some(), async || open_store(settings).await).await?;
         let blobs = open_blobs(settings).await?;
         Ok(Self { broker, store, blobs })
     }
@@ -116,7 +106,7 @@ impl Reach {
 }
 
 /// The file of the queue, where it is in one.
-fn queue_file(settings: &Settings) -> Option<&Path> {
+pub(super) fn queue_file(settings: &Settings) -> Option<&Path> {
     match &settings.broker.engine {
         BrokerEngine::Embedded { file } => Some(file),
         BrokerEngine::Redis(_) => None,
@@ -124,7 +114,7 @@ fn queue_file(settings: &Settings) -> Option<&Path> {
 }
 
 /// The file of the tables, where they are in one.
-fn tables_file(settings: &Settings) -> Option<&Path> {
+pub(super) fn tables_file(settings: &Settings) -> Option<&Path> {
     match &settings.store.engine {
         StoreEngine::Sqlite { file } => Some(file),
         StoreEngine::Postgres(_) => None,
@@ -189,7 +179,7 @@ pub(super) async fn open_broker(settings: &Settings) -> Result<Arc<dyn Broker>, 
 }
 
 /// The same of a broker that can carry jobs. One that does not answer now is waited for later, where its lease is.
-async fn open_fit_broker(settings: &Settings) -> Result<Arc<dyn Broker>, OpenError> {
+pub(super) async fn open_fit_broker(settings: &Settings) -> Result<Arc<dyn Broker>, OpenError> {
     let broker = open_broker(settings).await?;
     match broker.prove().await {
         Err(fault) if !fault.is_retryable() && queue_file(settings).is_none() => {
@@ -260,61 +250,9 @@ pub async fn migrate(settings: &Settings, application_tables: bool) -> Result<Mi
 }
 
 pub(super) async fn open_blobs(settings: &Settings) -> Result<Arc<dyn BlobStore>, OpenError> {
-    let open = async {
-        match &settings.attachments.driver {
-            AttachmentDriver::Local => open_directory(&settings.attachments.folder).await,
-            AttachmentDriver::R2 => {
-                open_s3(S3Place { way: way(settings), ..r2_place(&settings.attachments) }).await
-            }
-            AttachmentDriver::S3 => {
-                open_s3(S3Place { way: way(settings), ..s3_place(&settings.attachments) }).await
-            }
-        }
-    };
-    let opened = opened_calmly(open).await;
+    let opened = opened_calmly(attachments::open(settings)).await;
     let local = matches!(settings.attachments.driver, AttachmentDriver::Local);
     opened.map_err(|fault| OpenError::new("the attachments", fault).of_a_file(local))
-}
-
-fn r2_place(AttachmentSettings { r2, .. }: &AttachmentSettings) -> S3Place {
-    S3Place {
-        driver: "r2",
-        bucket: r2.bucket.clone(),
-        // R2 knows one region.
-        region: Some("auto".to_owned()),
-        endpoint: Some(r2.endpoint()),
-        path_style: true,
-        keys: Some(S3Keys {
-            id: r2.access_key_id.clone(),
-            secret: r2.secret_access_key.clone(),
-            token: None,
-        }),
-        way: S3Way::default(),
-    }
-}
-
-fn s3_place(AttachmentSettings { s3, .. }: &AttachmentSettings) -> S3Place {
-    let given = |text: &str| (!text.is_empty()).then(|| text.to_owned());
-    let has_keys = !s3.access_key_id.expose_secret().is_empty();
-    let has_token = !s3.session_token.expose_secret().is_empty();
-    let keys = has_keys.then(|| S3Keys {
-        id: s3.access_key_id.clone(),
-        secret: s3.secret_access_key.clone(),
-        token: has_token.then(|| s3.session_token.clone()),
-    });
-    S3Place {
-        driver: "s3",
-        bucket: s3.bucket.clone(),
-        region: given(&s3.region),
-        endpoint: given(&s3.endpoint),
-        path_style: s3.path_style,
-        keys,
-        way: S3Way::default(),
-    }
-}
-
-fn way(settings: &Settings) -> S3Way {
-    S3Way { ca_file: settings.tls.ca_file.clone(), proxy: settings.attachments.proxy.clone() }
 }
 
 /// The background jobs whose rows and queue entries are kept together.

@@ -1,4 +1,4 @@
-//! One process of the service, from its first socket to its last settlement.
+//! One process of the service, from its first socket to its last settlement, with the jobs that it has of its own.
 
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
@@ -6,96 +6,118 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use actix_rt::Arbiter;
-use actix_web::dev::ServerHandle;
 use actix_web::web;
 
 use super::figures::Figures;
+use super::ground::{DEADLINE, Ground};
 use super::identity::this_process;
+use super::leaving::{AtWork, Ended};
 use super::shutdown::{Leave, Signals, all_retired, gave_up, too_many_stuck};
 use super::socket::listen;
-use super::tree::{DEADLINE, Planter, Tree};
-use super::window::close;
-use super::{OpenError, Ports, ServiceBuilder, opening, risks, service_manager};
-use crate::actors::{Drain, Running};
+use super::start_error::StartError;
+use super::tree::Planter;
+use super::window::Shown;
+use super::{Ports, opening, risks, service_manager};
+use crate::actors::Running;
 use crate::config::{Role, Settings};
-use crate::http::{Board, Probes, Writes};
-use crate::job::{KindClash, Registry};
-use crate::queue::ProcessRecord;
+use crate::http::{Probes, Writes};
+use crate::job::{Job, KindClash, Registry};
+use crate::kinds::check_own;
 use crate::supervision::Turns;
 
 /// A loop is stopped when it has been silent for this many of its longest waits.
 const SILENT_WAITS: u32 = 4;
-/// Longest wait for the actors to stop, after the drain: two that refuse use up their time to stop.
-const STOP_ACTORS: Duration = Duration::from_secs(10);
-/// Longest wait for the threads of jobs to end after that: what yields is dropped at once.
-const END_THREADS: Duration = Duration::from_secs(1);
-/// Longest wait until those who look at the workers are told that this one leaves.
-const ANNOUNCE: Duration = Duration::from_secs(2);
-/// Longest wait until the broker has taken the lease back.
-const FAREWELL: Duration = Duration::from_secs(2);
+
+/// Collects kinds of jobs for a [`Service`]; [`Service::builder`] makes one.
+///
+/// ```
+/// use tikkun::config::{Settings, Sources};
+/// use tikkun::job::{Completion, Job, JobContext, JobResult, NewJob};
+/// use tikkun::runtime::{Ended, Service, System};
+///
+/// struct Greeting;
+///
+/// impl Job for Greeting {
+///     const NAME: &'static str = "shop.greet";
+///     type Args = (String,);
+///
+///     async fn run(&self, (name,): (String,), _: &JobContext) -> JobResult {
+///         Ok(Completion::Finished(format!("hello, {name}").into()))
+///     }
+/// }
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let folder = tempfile::tempdir()?;
+/// # let data = folder.path().display().to_string();
+/// let sources = Sources::none().set("service.data", data).set("http.enabled", "false");
+/// let settings = Settings::load(&sources)?.settings;
+/// let ended = System::new().block_on(async {
+///     let service = Service::builder(settings).with(Greeting).start().await?;
+///     let broker = service.ports().broker.clone();
+///     broker.enqueue(&[NewJob::of::<Greeting>("greet-1", "default", &("Dana".to_owned(),))?]).await?;
+///     let done = async move {
+///         while broker.job(&"greet-1".into()).await.is_ok_and(|job| job.is_some_and(|job| job.state.is_open())) {
+///             tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+///         }
+///     };
+///     Ok::<_, Box<dyn std::error::Error>>(service.run_until(done).await)
+/// })?;
+/// assert_eq!(ended, Ended::Drained);
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Debug)]
+#[must_use = "nothing starts before `start`"]
+pub struct ServiceBuilder {
+    settings: Settings,
+    own: Registry,
+    clash: Option<KindClash>,
+}
+
+impl ServiceBuilder {
+    /// Adds a kind of job. A name that is taken is told by [`start`](Self::start); kinds that share only the
+    /// last part of their names answer to their full ones alone.
+    pub fn with<J: Job>(mut self, job: J) -> Self {
+        let clash = self.own.free_for::<J>().err();
+        self.clash = self.clash.or(clash);
+        self.own = self.own.with(job);
+        self
+    }
+
+    /// Starts everything, on the arbiter of this thread. Must be called inside an actix system.
+    ///
+    /// # Errors
+    /// Two kinds of one name, before anything is opened; what cannot be opened or started. Nothing is left
+    /// running.
+    pub async fn start(self) -> Result<Service, StartError> {
+        match self.clash {
+            Some(clash) => Err(clash.into()),
+            None => {
+                check_own(&self.own)?;
+                Service::start_with(self.settings, self.own, Signals::listen()?).await
+            }
+        }
+    }
+}
 
 /// A process that serves.
 pub struct Service {
-    pub(super) settings: Settings,
-    pub(super) ports: Ports,
-    pub(super) process: ProcessRecord,
-    pub(super) tree: Tree,
-    pub(super) probes: web::Data<Probes>,
-    /// Whether its writes succeed.
-    pub(super) writes: Writes,
-    pub(super) window: Option<(ServerHandle, SocketAddr)>,
-    /// What the page shows, where there is a page.
-    pub(super) board: Option<web::Data<Board>>,
-    pub(super) signals: Signals,
-    /// What is counted, where somebody may ask.
-    pub(super) figures: Option<Figures>,
+    settings: Settings,
+    at_work: AtWork,
+    probes: web::Data<Probes>,
+    signals: Signals,
     /// Whether a service manager, where there is one, is told how this process is.
-    pub(super) attended: bool,
-}
-
-/// How a process ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Ended {
-    /// It was told to leave, and everything in hand was settled.
-    Drained,
-    /// It was told to leave, and some jobs did not stop in time; their leases hand them over.
-    DrainedInPart,
-    /// It could not heal itself; the orchestrator should start a fresh one.
-    GaveUp,
-}
-
-/// Why a process does not start.
-#[derive(Debug, thiserror::Error)]
-pub enum StartError {
-    /// A back end cannot be opened.
-    #[error(transparent)]
-    Open(#[from] OpenError),
-    /// The window cannot be opened.
-    #[error("cannot listen on {address}: {source}")]
-    Listen {
-        /// Where.
-        address: SocketAddr,
-        /// Why not.
-        source: std::io::Error,
-    },
-    /// It was told to leave while it waited for a back end.
-    #[error("told to leave ({0}) before everything was open")]
-    Left(&'static str),
-    /// Two kinds of jobs have one name.
-    #[error("cannot start: {0}")]
-    Kinds(#[from] KindClash),
-    /// The operating system refuses something else.
-    #[error("cannot start: {0}")]
-    System(#[from] std::io::Error),
-    /// The tree of actors does not start.
-    #[error("cannot start the actors: {0}")]
-    Actors(#[from] crate::supervision::StartError),
+    attended: bool,
+    /// Held so that writes are tried for as long as the process serves.
+    _writes: Writes,
+    /// Held so that what is counted is added up for as long.
+    _figures: Option<Figures>,
 }
 
 impl Service {
     /// A service with jobs of one's own beside those that Tikkun brings along.
     pub fn builder(settings: Settings) -> ServiceBuilder {
-        ServiceBuilder::new(settings)
+        ServiceBuilder { settings, own: Registry::default(), clash: None }
     }
 
     /// Starts everything, on the arbiter of this thread, with Tikkun's own jobs. Must be called inside an
@@ -115,19 +137,16 @@ impl Service {
         Self::start_with(settings, Registry::default(), signals).await
     }
 
-    pub(super) async fn start_with(
-        settings: Settings,
-        own: Registry,
-        mut signals: Signals,
-    ) -> Result<Self, StartError> {
+    async fn start_with(settings: Settings, own: Registry, mut signals: Signals) -> Result<Self, StartError> {
         let socket = settings.http.enabled.then(|| listen(settings.http.address())).transpose()?;
         let figures = Figures::begin(&settings);
         let ports = opening::open(&settings, (socket.as_ref(), figures.as_ref()), &mut signals).await?;
         let mut service = Self::assemble((settings, own), ports, signals, (socket, figures)).await?;
         service.attended = true;
-        risks::warn(Arc::clone(&service.ports.broker), service.tree.lease_held.clone(), DEADLINE);
-        risks::warn_of_hindrances(Arc::clone(&service.ports.store.receipts), DEADLINE);
-        actix_rt::spawn(service_manager::attend(service.tree.lease_held.clone(), service.probes.clone()));
+        let AtWork { ports, tree, .. } = &service.at_work;
+        risks::warn(Arc::clone(&ports.broker), tree.lease_held.clone(), DEADLINE);
+        risks::warn_of_hindrances(Arc::clone(&ports.store.receipts), DEADLINE);
+        actix_rt::spawn(service_manager::attend(tree.lease_held.clone(), service.probes.clone()));
         Ok(service)
     }
 
@@ -147,40 +166,36 @@ impl Service {
         (socket, figures): (Option<TcpListener>, Option<Figures>),
     ) -> Result<Self, StartError> {
         let process = this_process(&settings);
-        let planter = Planter {
+        let ground = Ground {
             settings: &settings,
             ports: &ports,
             process: &process,
-            own: &own,
             control: Arbiter::current(),
             turns: Turns::default(),
         };
-        let tree = planter.plant().await?;
+        let tree = Planter { ground, own: &own }.plant().await?;
         let longest = longest_wait(&settings);
         let writes = Writes::begin(Arc::clone(&ports.broker), ports.store.clone(), DEADLINE);
         // What is only seen and asked stays so while nothing can be written.
         let needed_writes = (settings.service.role != Role::Api).then(|| writes.clone());
         let probes = Probes { needed_writes, ..Probes::new(tree.turns.clone(), longest * SILENT_WAITS) };
         let probes = web::Data::new(probes);
-        let mut service = Self {
-            settings,
-            ports,
-            process,
-            tree,
-            probes,
-            writes,
-            window: None,
-            board: None,
-            signals,
-            figures,
-            attended: false,
+        let shown = Shown {
+            settings: &settings,
+            ports: &ports,
+            process: &process,
+            tree: &tree,
+            probes: &probes,
+            writes: &writes,
+            figures: figures.as_ref(),
         };
-        if let Some(socket) = socket {
-            service.open_window(socket)?;
-        }
+        let window = socket.map(|socket| shown.open(socket)).transpose()?;
+        let at_work = AtWork { ports, process, tree, window };
+        let service =
+            Self { settings, at_work, probes, signals, attended: false, _writes: writes, _figures: figures };
         service.tell_when_started();
         tracing::info!(
-            process.id = %service.process.id,
+            process.id = %service.at_work.process.id,
             role = %service.settings.service.role,
             queues = service.settings.worker.queues_as_given,
             address = service.address().map(|address| address.to_string()),
@@ -192,12 +207,12 @@ impl Service {
     /// Where the window is; with port 0 in the settings this tells the port that was found.
     #[must_use]
     pub fn address(&self) -> Option<SocketAddr> {
-        self.window.as_ref().map(|(_, address)| *address)
+        self.at_work.window.as_ref().map(|window| window.address)
     }
 
     /// Completes when the first lease is held: from then on jobs are fetched. Cancel safe.
     pub(super) async fn has_lease(&self) {
-        let mut held = self.tree.lease_held.clone();
+        let mut held = self.at_work.tree.lease_held.clone();
         if held.wait_for(|held| *held).await.is_err() {
             std::future::pending::<()>().await;
         }
@@ -206,14 +221,14 @@ impl Service {
     /// The back ends in use.
     #[must_use]
     pub fn ports(&self) -> &Ports {
-        &self.ports
+        &self.at_work.ports
     }
 
     /// What runs in this process, with the progress that each job told last; it stays true while the service
     /// runs.
     #[must_use]
     pub fn running(&self) -> Running {
-        self.tree.running.clone()
+        self.at_work.tree.running.clone()
     }
 
     /// Serves until told to leave by a signal or by `stop`, or until it must; then drains.
@@ -222,9 +237,9 @@ impl Service {
         let leave = tokio::select! {
             signal = self.signals.next() => Leave::Told(signal),
             () = stop => Leave::Told("request"),
-            () = all_retired(self.tree.all_retired.clone()) => Leave::Told("shutdown of every worker"),
-            escalation = gave_up(self.tree.top.gave_up()) => Leave::GaveUp(escalation),
-            stuck = too_many_stuck(self.tree.table.stuck_threads(), most) => Leave::Stuck(stuck),
+            () = all_retired(self.at_work.tree.all_retired.clone()) => Leave::Told("shutdown of every worker"),
+            escalation = gave_up(self.at_work.tree.top.gave_up()) => Leave::GaveUp(escalation),
+            stuck = too_many_stuck(self.at_work.tree.table.stuck_threads(), most) => Leave::Stuck(stuck),
         };
         self.probes.leaving.store(true, Ordering::Release);
         if self.attended {
@@ -241,8 +256,9 @@ impl Service {
                 tracing::error!(threads, "threads do not come back; this process leaves")
             }
         }
-        let drained = self.drain().await;
-        self.close(drained).await;
+        let longest = self.settings.service.drain_timeout;
+        let drained = self.at_work.drain(longest, &mut self.signals).await;
+        self.at_work.close(drained).await;
         match (leave, drained) {
             (Leave::Told(_), true) => Ended::Drained,
             (Leave::Told(_), false) => Ended::DrainedInPart,
@@ -250,75 +266,9 @@ impl Service {
         }
     }
 
-    /// Takes no more jobs, and waits until those in hand are settled; `false` when time ran out first.
-    async fn drain(&mut self) -> bool {
-        if let Some(runners) = &self.tree.runners {
-            runners.drain();
-        }
-        let (broker, process) = (&self.ports.broker, &self.process.id);
-        let announced = tokio::time::timeout(ANNOUNCE, broker.announce_leave(process));
-        let listeners = self.tree.listeners.iter();
-        let settled = futures::future::join_all(listeners.map(|listener| listener.send(Drain)));
-        let drained = async {
-            let (answers, announced) = futures::join!(settled, announced);
-            if let Ok(Err(fault)) = announced {
-                tracing::warn!(error = fault.chain(), "nobody was told that this process is leaving");
-            }
-            answers
-        };
-        tokio::select! {
-            answers = drained => answers.iter().all(Result::is_ok),
-            () = tokio::time::sleep(self.settings.service.drain_timeout) => {
-                tracing::warn!("jobs did not stop within {}; they are handed over",
-                    humantime::format_duration(self.settings.service.drain_timeout));
-                false
-            }
-            signal = self.signals.next_in_a_drain() => {
-                tracing::warn!(signal, "told to leave once more; jobs in hand are handed over");
-                false
-            }
-        }
-    }
-
-    /// Stops the actors, last started first, gives the lease back and closes the window. While a job that is not
-    /// settled may still run here, the lease stays: nobody is to run it beside this process.
-    async fn close(mut self, drained: bool) {
-        let bounded = tokio::time::timeout(STOP_ACTORS, self.tree.top.stop());
-        if bounded.await.is_err() {
-            tracing::warn!("actors did not stop in time");
-        }
-        let ended = self.tree.end_threads(END_THREADS).await;
-        if !drained && !ended {
-            tracing::warn!("code of a job still runs; the lease is not given back, it runs out by itself");
-        }
-        let role = crate::actors::SCHEDULER_ROLE;
-        let farewell = async {
-            self.ports.broker.resign(role, &self.process.id).await?;
-            match drained || ended {
-                true => self.ports.broker.end_lease(&self.process.id).await,
-                false => Ok(()),
-            }
-        };
-        match tokio::time::timeout(FAREWELL, farewell).await {
-            Ok(Ok(())) => {}
-            Ok(Err(fault)) => {
-                tracing::warn!(error = fault.chain(), "the lease is not given back; it runs out by itself")
-            }
-            Err(_) => tracing::warn!("the lease is not given back in time; it runs out by itself"),
-        }
-        if let Some(board) = &self.board {
-            board.close();
-            board.ended().await;
-        }
-        if let Some((window, _)) = &self.window {
-            close(window).await;
-        }
-        tracing::info!("tikkun has left");
-    }
-
     /// It has started once its first lease is held: from then on it gets jobs.
     fn tell_when_started(&self) {
-        let (mut held, probes) = (self.tree.lease_held.clone(), self.probes.clone());
+        let (mut held, probes) = (self.at_work.tree.lease_held.clone(), self.probes.clone());
         actix_rt::spawn(async move {
             if held.wait_for(|held| *held).await.is_ok() {
                 probes.started.store(true, Ordering::Release);

@@ -6,7 +6,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener};
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketFlags, SocketType, sockopt};
 
-use super::service::StartError;
+use super::start_error::StartError;
 
 /// Connections that may wait to be accepted.
 const BACKLOG: i32 = 1024;

@@ -19,7 +19,8 @@ use actix::Addr;
 use actix_rt::{Arbiter, ArbiterHandle};
 use tokio::sync::{oneshot, watch};
 
-use super::Ports;
+use super::ground::{DEADLINE, Ground, MAILBOX};
+use super::listening::{slot_pool, start_listeners, start_order_taker};
 use super::ports::tracked_deletions;
 use super::runner_threads::{RunnerKit, Threads};
 use super::schedules::warn_of_foreign;
@@ -30,19 +31,11 @@ use crate::actors::{
 use crate::config::Settings;
 use crate::job::{Registry, Retention};
 use crate::kinds::{DeleteReceipts, DeletionSettings, DeletionTeam, registry};
-use crate::queue::{Budget, ProcessRecord};
-use crate::supervision::{
-    ChildSpec, HealthTable, RestartBackoff, RestartLimit, StartError, Strategy, Supervisor, SupervisorSpec,
-    Turns,
-};
+use crate::queue::Budget;
+use crate::supervision::{HealthTable, StartError, Supervisor, Turns};
 
-/// Longest wait for one answer of a back end, where no setting says so: half of what a health check may take.
-pub(super) const DEADLINE: Duration = Duration::from_secs(5);
 /// Longest wait for one call to the storage.
 const STORAGE_DEADLINE: Duration = Duration::from_secs(30);
-/// Messages that a tracker or listener holds before senders wait.
-pub(super) const MAILBOX: usize = 1024;
-
 /// The running actors, and what the window needs of them.
 pub(super) struct Tree {
     pub top: Supervisor,
@@ -60,20 +53,16 @@ pub(super) struct Tree {
 
 /// Starts the tree part by part.
 pub(super) struct Planter<'a> {
-    pub settings: &'a Settings,
-    pub ports: &'a Ports,
-    pub process: &'a ProcessRecord,
+    pub ground: Ground<'a>,
     pub own: &'a Registry,
-    pub control: ArbiterHandle,
-    pub turns: Turns,
 }
 
 impl Planter<'_> {
     /// Starts everything that the role of this process needs.
     pub(super) async fn plant(&self) -> Result<Tree, StartError> {
         let table = HealthTable::new();
-        let top = Supervisor::top(self.supervisor("tikkun"), table.clone(), &self.control)?;
-        let role = self.settings.service.role;
+        let top = Supervisor::top(self.ground.supervisor("tikkun"), table.clone(), &self.ground.control)?;
+        let role = self.ground.settings.service.role;
         let running = Running::default();
         let tracker = self.tracker(&top).await?;
         let lease_held = if role.schedules() {
@@ -81,13 +70,13 @@ impl Planter<'_> {
         } else {
             watch::Sender::new(true).subscribe()
         };
-        let deletions = top.branch(self.supervisor("deletions")).await?;
+        let deletions = top.branch(self.ground.supervisor("deletions")).await?;
         let batches = role.runs_jobs().then(Arbiter::new);
-        let thread = batches.as_ref().map_or_else(|| self.control.clone(), Arbiter::handle);
+        let thread = batches.as_ref().map_or_else(|| self.ground.control.clone(), Arbiter::handle);
         let deletion = self.delete_receipts(tracker.clone(), (deletions, thread));
-        let registry = registry(self.own.clone(), deletion, self.settings.diagnostics.enabled);
-        let registry = Arc::new(registry.forwarding(self.settings.worker.forward_unknown.clone()));
-        warn_of_foreign(self.settings, &registry);
+        let registry = registry(self.own.clone(), deletion, self.ground.settings.diagnostics.enabled);
+        let registry = Arc::new(registry.forwarding(self.ground.settings.worker.forward_unknown.clone()));
+        warn_of_foreign(self.ground.settings, &registry);
         let (mut runners, mut listeners) = (None, Vec::new());
         if role.runs_jobs() {
             runners = Some(self.runners(&top, &registry, &running).await?);
@@ -97,55 +86,43 @@ impl Planter<'_> {
         }
         let mut all_retired = watch::Sender::new(false).subscribe();
         if let Some(runners) = &runners {
-            let slots = self.slots(runners.places());
-            listeners = self.listeners(&top, &slots, &lease_held, &registry).await?;
+            let slots = slot_pool(self.ground.settings, runners.places());
+            listeners = start_listeners(&self.ground, &top, &slots, &lease_held, &registry).await?;
             all_retired = slots.gone();
-            self.order_taker(&top, slots, &running).await?;
+            start_order_taker(&self.ground, &top, slots, &running).await?;
         }
-        let turns = self.turns.clone();
+        let turns = self.ground.turns.clone();
         Ok(Tree { top, table, turns, running, tracker, runners, listeners, lease_held, all_retired, batches })
     }
 
-    pub(super) fn supervisor(&self, name: &str) -> SupervisorSpec {
-        let told = &self.settings.supervision;
-        let backoff =
-            RestartBackoff { first: told.delay_first, cap: told.delay_cap, ..RestartBackoff::default() };
-        let restarts = usize::try_from(told.max_restarts).unwrap_or(usize::MAX);
-        SupervisorSpec::new(name, Strategy::OneForOne)
-            .limit(RestartLimit { restarts, window: told.window })
-            .backoff(backoff)
-    }
-
-    pub(super) fn child(&self, name: impl Into<String>) -> ChildSpec {
-        ChildSpec::permanent(name).heartbeat(self.settings.supervision.heartbeat)
-    }
-
     async fn tracker(&self, top: &Supervisor) -> Result<Addr<StatusTracker>, StartError> {
-        let told = &self.settings.tracker;
+        let told = &self.ground.settings.tracker;
         let settings = TrackerSettings {
             progress_interval: told.progress_interval,
             heartbeat_interval: told.heartbeat_interval,
             deadline: told.deadline,
-            counting_deadline: self.settings.store.transaction_deadline(),
+            counting_deadline: self.ground.settings.store.transaction_deadline(),
         };
-        let jobs = Arc::clone(&self.ports.store.background_jobs);
-        let turn = self.turns.register("status_tracker");
+        let jobs = Arc::clone(&self.ground.ports.store.background_jobs);
+        let turn = self.ground.turns.register("status_tracker");
         let make = move || StatusTracker::new(jobs, Arc::new(Journal::default()), settings, turn);
-        let child = top.start(self.child("status_tracker").mailbox(MAILBOX), &self.control, make).await?;
+        let child = top
+            .start(self.ground.child("status_tracker").mailbox(MAILBOX), &self.ground.control, make)
+            .await?;
         Ok(child.address())
     }
 
     async fn lease_keeper(&self, top: &Supervisor) -> Result<watch::Receiver<bool>, StartError> {
         let (held, lease_held) = watch::channel(false);
         let keeper = LeaseKeeper {
-            broker: Arc::clone(&self.ports.broker),
-            process: self.process.clone(),
-            ttl: self.settings.lease.ttl,
-            renew: self.settings.lease.renew,
-            turn: self.turns.register("lease_keeper"),
+            broker: Arc::clone(&self.ground.ports.broker),
+            process: self.ground.process.clone(),
+            ttl: self.ground.settings.lease.ttl,
+            renew: self.ground.settings.lease.renew,
+            turn: self.ground.turns.register("lease_keeper"),
             held,
         };
-        top.start(self.child("lease_keeper"), &self.control, move || keeper).await?;
+        top.start(self.ground.child("lease_keeper"), &self.ground.control, move || keeper).await?;
         Ok(lease_held)
     }
 
@@ -154,8 +131,8 @@ impl Planter<'_> {
         tracker: Addr<StatusTracker>,
         (supervisor, thread): (Supervisor, ArbiterHandle),
     ) -> DeleteReceipts {
-        let told = &self.settings.deletion;
-        let store = &self.ports.store;
+        let told = &self.ground.settings.deletion;
+        let store = &self.ground.ports.store;
         let settings = DeletionSettings {
             batch: told.batch,
             target_time: told.target_time,
@@ -174,11 +151,11 @@ impl Planter<'_> {
         let batches = BatchPorts {
             receipts: Arc::clone(&store.receipts),
             outbox: Arc::clone(&store.outbox),
-            blobs: Arc::clone(&self.ports.blobs),
+            blobs: Arc::clone(&self.ground.ports.blobs),
             tracker: tracker.clone().recipient(),
-            transaction_deadline: self.settings.store.transaction_deadline(),
+            transaction_deadline: self.ground.settings.store.transaction_deadline(),
             storage_deadline: STORAGE_DEADLINE,
-            outbox_backoff: self.settings.rescuer.outbox_backoff(),
+            outbox_backoff: self.ground.settings.rescuer.outbox_backoff(),
             clean_up: CleanUpMode::of(told.storage_delete, told.throttle),
         };
         let jobs = Arc::clone(&store.background_jobs);
@@ -191,41 +168,41 @@ impl Planter<'_> {
         registry: &Arc<Registry>,
         running: &Running,
     ) -> Result<Arc<Threads>, StartError> {
-        let branch = top.branch(self.supervisor("runners")).await?;
+        let branch = top.branch(self.ground.supervisor("runners")).await?;
         // The rest of the time to drain is for writing down where the jobs stopped.
-        let grace = self.settings.service.drain_timeout * 3 / 4;
+        let grace = self.ground.settings.service.drain_timeout * 3 / 4;
         let kit = RunnerKit { registry: Arc::clone(registry), grace, running: running.clone() };
-        let worker = &self.settings.worker;
+        let worker = &self.ground.settings.worker;
         let threads = Threads::start(branch, kit, (worker.threads, worker.slots)).await?;
         let watch = RunnerWatch {
             running: running.clone(),
             threads: Arc::clone(&threads) as _,
             grace,
             deadline: DEADLINE,
-            turn: self.turns.register("runner_watch"),
+            turn: self.ground.turns.register("runner_watch"),
         };
-        top.start(self.child("runner_watch"), &self.control, move || watch).await?;
+        top.start(self.ground.child("runner_watch"), &self.ground.control, move || watch).await?;
         Ok(threads)
     }
 
     async fn timekeepers(&self, top: &Supervisor, registry: &Arc<Registry>) -> Result<(), StartError> {
         let scheduler = Scheduler {
-            broker: Arc::clone(&self.ports.broker),
-            process: self.process.id.clone(),
+            broker: Arc::clone(&self.ground.ports.broker),
+            process: self.ground.process.id.clone(),
             settings: self.scheduler_settings(),
             clock: Clock::of_host(),
-            turn: self.turns.register("scheduler"),
+            turn: self.ground.turns.register("scheduler"),
         };
-        top.start(self.child("scheduler"), &self.control, move || scheduler).await?;
-        let told = &self.settings.rescuer;
+        top.start(self.ground.child("scheduler"), &self.ground.control, move || scheduler).await?;
+        let told = &self.ground.settings.rescuer;
         let rescuer = Rescuer {
             ports: RescuerPorts {
-                broker: Arc::clone(&self.ports.broker),
-                store: self.ports.store.clone(),
-                blobs: Arc::clone(&self.ports.blobs),
+                broker: Arc::clone(&self.ground.ports.broker),
+                store: self.ground.ports.store.clone(),
+                blobs: Arc::clone(&self.ground.ports.blobs),
                 registry: Arc::clone(registry),
-                process: self.process.id.clone(),
-                turn: self.turns.register("rescuer"),
+                process: self.ground.process.id.clone(),
+                turn: self.ground.turns.register("rescuer"),
                 table: top.table().clone(),
             },
             settings: RescuerSettings {
@@ -233,18 +210,18 @@ impl Planter<'_> {
                 deadline: DEADLINE,
                 outbox_batch: u32::try_from(told.outbox_batch).unwrap_or(u32::MAX),
                 outbox_backoff: told.outbox_backoff(),
-                storage_delete: self.settings.deletion.storage_delete,
+                storage_delete: self.ground.settings.deletion.storage_delete,
                 outbox_alarm_after: told.outbox_alarm_after,
                 reconcile_interval: told.reconcile_interval,
-                tracked: vec![tracked_deletions(self.settings)],
+                tracked: vec![tracked_deletions(self.ground.settings)],
             },
         };
-        top.start(self.child("rescuer"), &self.control, move || rescuer).await?;
+        top.start(self.ground.child("rescuer"), &self.ground.control, move || rescuer).await?;
         Ok(())
     }
 
     fn scheduler_settings(&self) -> SchedulerSettings {
-        let Settings { scheduler, retention, schedules, .. } = self.settings;
+        let Settings { scheduler, retention, schedules, .. } = self.ground.settings;
         SchedulerSettings {
             interval: scheduler.interval,
             leadership_ttl: scheduler.leadership_ttl,

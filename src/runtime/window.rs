@@ -1,6 +1,6 @@
 //! What is seen of a service from outside: its socket, and what the window reads.
 
-use std::net::TcpListener;
+use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -8,22 +8,35 @@ use actix_web::dev::{Server, ServerHandle};
 use actix_web::web;
 use tokio::sync::watch;
 
+use super::Ports;
 use super::figures::Figures;
 use super::identity::worker_config;
 use super::ports::tracked_deletions;
-use super::service::Service;
+use super::tree::Tree;
 use crate::actors::Requests;
 use crate::config::Settings;
 use crate::http::{
     BasePath, Board, BoardReader, Entrance, Facade, Guesses, HealthReader, HttpSettings, Identity, Limiter,
     MetricsDesk, MetricsLook, PageParts, PageRules, PageSecrets, Planning, Probes, QueueDesk, StuckAfter,
-    Thresholds, TrustedProxies, Window, serve, serve_lobby,
+    Thresholds, TrustedProxies, Window, Writes, serve, serve_lobby,
 };
 use crate::job_log::JobLog;
+use crate::queue::ProcessRecord;
 
-impl Service {
-    pub(super) fn open_window(&mut self, socket: TcpListener) -> std::io::Result<()> {
-        let settings = http_settings(&self.settings);
+/// The parts of a process that its window shows.
+pub(super) struct Shown<'a> {
+    pub settings: &'a Settings,
+    pub ports: &'a Ports,
+    pub process: &'a ProcessRecord,
+    pub tree: &'a Tree,
+    pub probes: &'a web::Data<Probes>,
+    pub writes: &'a Writes,
+    pub figures: Option<&'a Figures>,
+}
+
+impl Shown<'_> {
+    pub(super) fn open(&self, socket: TcpListener) -> std::io::Result<OpenWindow> {
+        let settings = http_settings(self.settings);
         let guesses = Arc::clone(&settings.guesses);
         let window = Window {
             probes: self.probes.clone(),
@@ -34,11 +47,11 @@ impl Service {
             page: None,
         };
         let window = Window { page: self.page(&window, guesses), metrics: self.metrics(&window), ..window };
-        self.board = window.page.as_ref().map(|page| page.board.clone());
+        let board = window.page.as_ref().map(|page| page.board.clone());
         let (server, address) = serve(socket, &settings, window)?;
-        self.window = Some((server.handle(), address));
+        let open = OpenWindow { server: server.handle(), address, board };
         attend(server);
-        Ok(())
+        Ok(open)
     }
 
     /// Half of a request's time: the answer must still come when a back end does not.
@@ -47,7 +60,7 @@ impl Service {
     }
 
     fn health_reader(&self) -> HealthReader {
-        let settings = &self.settings;
+        let settings = self.settings;
         HealthReader {
             broker: Arc::clone(&self.ports.broker),
             store: self.ports.store.clone(),
@@ -67,9 +80,9 @@ impl Service {
 
     /// Whoever answers scrapes.
     fn metrics(&self, window: &Window) -> Option<web::Data<MetricsDesk>> {
-        let job_type = tracked_deletions(&self.settings).job_type;
+        let job_type = tracked_deletions(self.settings).job_type;
         let look = MetricsLook::new(window.health.clone(), job_type);
-        let exposition = self.figures.as_ref()?.exposition.clone();
+        let exposition = self.figures?.exposition.clone();
         Some(web::Data::new(MetricsDesk { exposition, probes: self.probes.clone(), look: Some(look) }))
     }
 
@@ -117,7 +130,7 @@ impl Service {
     }
 
     fn facade(&self) -> Facade {
-        let settings = &self.settings;
+        let settings = self.settings;
         Facade {
             requests: Requests {
                 tracker: self.tree.tracker.clone(),
@@ -142,6 +155,24 @@ impl Service {
     }
 }
 
+/// A window that serves.
+pub(super) struct OpenWindow {
+    server: ServerHandle,
+    pub(super) address: SocketAddr,
+    /// What the page shows, where there is a page.
+    board: Option<web::Data<Board>>,
+}
+
+impl OpenWindow {
+    pub(super) async fn close(&self) {
+        if let Some(board) = &self.board {
+            board.close();
+            board.ended().await;
+        }
+        close(&self.server).await;
+    }
+}
+
 fn http_settings(settings: &Settings) -> HttpSettings {
     HttpSettings {
         secret: settings.http.internal_secret.clone().map(Arc::new),
@@ -161,10 +192,10 @@ fn attend(server: Server) {
 }
 
 /// Longest wait for requests in hand when a window closes.
-pub(super) const CLOSE: Duration = Duration::from_secs(2);
+const CLOSE: Duration = Duration::from_secs(2);
 
 /// Closes a window, its requests in hand first.
-pub(super) async fn close(window: &ServerHandle) {
+async fn close(window: &ServerHandle) {
     if tokio::time::timeout(CLOSE, window.stop(true)).await.is_err() {
         window.stop(false).await;
     }
