@@ -2,8 +2,13 @@
 
 use std::borrow::Cow;
 
+use num_bigint::BigInt;
+
 use super::classes::Class;
 use crate::job::exact::{Exact, Zone};
+
+/// Longest text of a decimal and longest name of a time zone that are kept.
+pub const MOST_TEXT: usize = 10_000;
 
 /// The number of a node.
 pub type Id = u32;
@@ -41,6 +46,15 @@ pub enum Node<'a> {
 }
 
 impl Node<'_> {
+    /// The number that it is, if that fits.
+    pub fn small(&self) -> Option<i64> {
+        match self {
+            Self::Int(int) => Some(*int),
+            Self::Long(bytes) if bytes.len() <= 8 => i64::try_from(BigInt::from_signed_bytes_le(bytes)).ok(),
+            _ => None,
+        }
+    }
+
     /// What it is, for messages.
     pub fn noun(&self) -> &'static str {
         match self {

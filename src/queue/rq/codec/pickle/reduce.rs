@@ -7,14 +7,12 @@ use num_bigint::{BigInt, Sign};
 use uuid::Uuid;
 
 use super::classes::Class;
-use super::node::{Id, Node};
+use super::node::{Id, MOST_TEXT, Node};
 use super::zones;
 use crate::job::exact::{Clock, Exact, Moment, Offset, Span, Zone};
 use crate::queue::rq::codec::limits::Budget;
 use crate::queue::rq::codec::refusal::Refusal;
 
-/// Longest text of a decimal and longest name of a time zone that are kept.
-pub const MOST_TEXT: usize = 10_000;
 /// No constructor of a plain value takes more.
 const MOST_ARGUMENTS: usize = 4;
 /// The bit of a month or an hour that says: the second of two equal times.
@@ -104,7 +102,7 @@ fn plain(class: Class, given: &[&Node<'_>]) -> Option<Exact> {
             _ => None,
         },
         (Class::TimeDelta, [days, seconds, micros]) => {
-            Span::new(small(days)?, small(seconds)?, small(micros)?).map(Exact::TimeDelta)
+            Span::new(days.small()?, seconds.small()?, micros.small()?).map(Exact::TimeDelta)
         }
         (Class::TimeZone, [Node::Ready(Exact::TimeDelta(span))]) => {
             Offset::new(span.total_micros()?, None).map(Exact::TimeZone)
@@ -164,14 +162,6 @@ fn time([hour, minute, second]: [u8; 3], micros: &[u8]) -> Option<NaiveTime> {
         return None;
     }
     NaiveTime::from_hms_micro_opt(hour.into(), minute.into(), second.into(), micros)
-}
-
-pub fn small(node: &Node<'_>) -> Option<i64> {
-    match node {
-        Node::Int(int) => Some(*int),
-        Node::Long(bytes) if bytes.len() <= 8 => i64::try_from(BigInt::from_signed_bytes_le(bytes)).ok(),
-        _ => None,
-    }
 }
 
 /// The UUID whose state this is: a dict with its number under `int`.

@@ -1,8 +1,7 @@
 //! Time zones of zoneinfo, pytz and dateutil, in and out of a pickle.
 
 use super::classes::Class;
-use super::node::{Id, Node};
-use super::reduce::{MOST_TEXT, small};
+use super::node::{Id, MOST_TEXT, Node};
 use crate::job::exact::{Exact, Zone};
 
 /// The zone that calling a class of a library gives.
@@ -18,10 +17,10 @@ pub fn made(class: Class, given: &[&Node<'_>]) -> Option<Zone> {
         (Class::ZoneInfo, [Node::Str(name)]) => Zone::ZoneInfo(short(name)?, true),
         (Class::Pytz, [Node::Str(name)]) => Zone::Pytz(short(name)?, None),
         (Class::Pytz, [Node::Str(name), offset, summer, Node::Str(abbreviation)]) => {
-            Zone::Pytz(short(name)?, Some((small(offset)?, small(summer)?, short(abbreviation)?)))
+            Zone::Pytz(short(name)?, Some((offset.small()?, summer.small()?, short(abbreviation)?)))
         }
         (Class::PytzUtc, []) => Zone::PytzUtc,
-        (Class::PytzFixed, [minutes]) => Zone::PytzFixed(small(minutes)?),
+        (Class::PytzFixed, [minutes]) => Zone::PytzFixed(minutes.small()?),
         (Class::DateutilUtc, []) => Zone::DateutilUtc,
         (Class::DateutilOffset, [name, offset]) => offset_zone(name, offset)?,
         // Its data come as attributes.
@@ -60,7 +59,7 @@ fn offset_zone(name: &Node<'_>, offset: &Node<'_>) -> Option<Zone> {
     };
     let micros = match offset {
         Node::Ready(Exact::TimeDelta(span)) => span.total_micros()?,
-        seconds => small(seconds)?.checked_mul(1_000_000)?,
+        seconds => seconds.small()?.checked_mul(1_000_000)?,
     };
     Some(Zone::DateutilOffset(name, micros))
 }
