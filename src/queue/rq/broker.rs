@@ -10,9 +10,11 @@ use super::fitness::{self, Fitness};
 use super::leases::{self, Leases};
 use super::lent::Lent;
 use super::marks::{mark, stored};
+use super::memory::Memory;
 use super::orders::Orders;
 use super::risks;
 use super::server::{Ended, Fields, Server};
+use super::steps::{KeyLook, release};
 use super::tend;
 use super::troubles::Troubles;
 use super::wait::Waiters;
@@ -29,22 +31,27 @@ use crate::queue::upkeep::{Abandoned, Budget, PausedQueue, Risk, ScheduleMark, S
 /// The broker.
 pub(super) struct Rq {
     server: Arc<Server>,
+    memory: Arc<Memory>,
     waiters: Waiters,
     orders: Orders,
     leases: Leases,
     fitness: Fitness,
+    key_look: KeyLook,
     not_promoted: Troubles,
     not_rescued: Troubles,
 }
 
 impl Rq {
     pub(super) fn new(server: Server, orders: Orders) -> Self {
+        let server = Arc::new(server);
         Self {
-            server: Arc::new(server),
+            memory: Arc::new(Memory::new(Arc::clone(&server))),
+            server,
             waiters: Waiters::default(),
             orders,
             leases: Leases::default(),
             fitness: Fitness::default(),
+            key_look: KeyLook::default(),
             not_promoted: Troubles::default(),
             not_rescued: Troubles::default(),
         }
@@ -62,10 +69,11 @@ impl Broker for Rq {
     }
 
     async fn fetch(&self, queue: &QueueName, max: u32, process: &ProcessId) -> Result<Vec<Delivery>, Fault> {
-        let (server, from, process) = (Arc::clone(&self.server), queue.clone(), process.clone());
+        let (server, memory) = (Arc::clone(&self.server), Arc::clone(&self.memory));
+        let (from, process) = (queue.clone(), process.clone());
         let taking = tokio::spawn(async move {
             let taken = server.take(&from, max, &process).await?;
-            Ok::<_, Fault>(Lent::new(taken, server))
+            Ok::<_, Fault>(Lent::new(taken, memory))
         });
         match taking.await {
             Ok(lent) => Ok(lent?.received()),
@@ -94,12 +102,12 @@ impl Broker for Rq {
     }
 
     async fn settle(&self, settlements: &[Settlement]) -> Result<Vec<Settled>, Fault> {
-        let Ended { settled, more_to_release } = self.server.settle(settlements).await?;
+        let Ended { settled, more_to_release } = self.memory.settle(settlements).await?;
         if more_to_release {
             // The end is written; what is left of this has its trace on the server, for whoever tends it.
             let server = Arc::clone(&self.server);
             tokio::spawn(async move {
-                if let Err(fault) = server.release(u32::MAX).await {
+                if let Err(fault) = release(&server, u32::MAX).await {
                     tracing::warn!(error = fault.chain(), "dependents of ended jobs are let go later");
                 }
             });
@@ -111,7 +119,7 @@ impl Broker for Rq {
         self.fitness.look_once(&self.server).await?;
         self.server.workers.named_after(process);
         self.orders.begin(&self.server, process).await?;
-        self.leases.renew(&self.server, process, ttl).await
+        self.leases.renew((&self.server, &self.memory), process, ttl).await
     }
 
     async fn orders(&self, process: &ProcessId, patience: Duration) -> Result<Vec<Order>, Fault> {
@@ -135,7 +143,7 @@ impl Broker for Rq {
     }
 
     async fn orphans(&self, max: u32) -> Result<Vec<Orphan>, Fault> {
-        self.leases.orphans(&self.server, max, &self.not_rescued).await
+        self.leases.orphans((&self.server, &self.memory), max, &self.not_rescued).await
     }
 
     async fn tend(&self, max: u32) -> Result<Vec<Abandoned>, Fault> {
@@ -157,7 +165,7 @@ impl Broker for Rq {
         let mut call = server.prepare(&server.scripts.expire);
         call.arg(max);
         let dropped = server.link.invoke(&call, || "drop ended jobs".to_owned()).await?;
-        server.free_keys().await?;
+        self.key_look.free_keys(server).await?;
         Ok(dropped)
     }
 

@@ -1,9 +1,8 @@
-//! The callbacks that a job's hash names.
+//! A callback as a job's hash names it.
 
 use std::time::Duration;
 
-use super::wire::Hash;
-use crate::job::{Callback, Callbacks, KindName};
+use crate::job::{Callback, KindName};
 
 /// RQ's own time for one that names none.
 const TIMEOUT: Duration = Duration::from_secs(60);
@@ -13,16 +12,6 @@ pub(super) fn callback(name: Option<&str>, timeout: Option<&str>) -> Option<Call
     let name = name.filter(|name| !name.is_empty())?;
     let timeout = timeout.and_then(|text| text.parse().ok()).map_or(TIMEOUT, Duration::from_secs);
     Some(Callback { function: KindName::from(name), timeout })
-}
-
-/// What a job wants to be called.
-pub(super) fn callbacks(hash: &Hash) -> Callbacks {
-    let of = |name, timeout| callback(hash.text(name), hash.text(timeout));
-    Callbacks {
-        success: of("success_callback_name", "success_callback_timeout"),
-        failure: of("failure_callback_name", "failure_callback_timeout"),
-        stopped: of("stopped_callback_name", "stopped_callback_timeout"),
-    }
 }
 
 #[cfg(test)]

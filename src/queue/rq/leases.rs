@@ -7,16 +7,16 @@ use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
 use parking_lot::Mutex;
-use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 
+use super::lease_record::{Written, written};
+use super::memory::Memory;
 use super::server::{Fields, Server};
 use super::troubles::Troubles;
-use super::wire;
+use super::wire::{self, queue_list};
 use crate::fault::{Fault, FaultKind};
 use crate::job::{ExecutionId, ProcessId, QueueName};
 use crate::queue::delivery::Orphan;
-use crate::queue::incarnation;
 use crate::queue::lease_watch::{Lease, LeaseWatch};
 use crate::queue::seen::ProcessRecord;
 
@@ -43,7 +43,7 @@ impl Leases {
     /// Makes or renews a lease; `false` when it was lost before.
     pub(super) async fn renew(
         &self,
-        server: &Server,
+        (server, memory): (&Server, &Memory),
         process: &ProcessRecord,
         ttl: Duration,
     ) -> Result<bool, Fault> {
@@ -55,12 +55,12 @@ impl Leases {
             self.tell_readers(server, process).await?;
         }
         let mut call = server.prepare(&server.scripts.renew);
-        server.memory.belongs_to(process, millis);
+        memory.belongs_to(process, millis);
         let new = uuid::Uuid::new_v4().simple().to_string();
-        call.arg(process.id.as_str()).arg(record).arg(millis).arg(server.memory.known().mark).arg(new);
+        call.arg(process.id.as_str()).arg(record).arg(millis).arg(memory.known().mark).arg(new);
         let (before, mark): (i8, String) =
             server.link.invoke(&call, || format!("renew the lease of process {}", process.id)).await?;
-        let forgot = server.found_mark(&mark).await?;
+        let forgot = memory.found_mark(&mark).await?;
         if forgot {
             *self.beaten.lock() = None;
         }
@@ -101,11 +101,11 @@ impl Leases {
     /// Deliveries of processes without a lease. What cannot be told of a queue holds up no other.
     pub(super) async fn orphans(
         &self,
-        server: &Server,
+        (server, memory): (&Server, &Memory),
         max: u32,
         troubles: &Troubles,
     ) -> Result<Vec<Orphan>, Fault> {
-        let ttl = server.memory.known().ttl;
+        let ttl = memory.known().ttl;
         let over = self.over(server, ttl).await?;
         let mut call = server.prepare(&server.scripts.orphans);
         call.arg(max).arg(ttl);
@@ -224,10 +224,6 @@ pub(super) async fn note_request(server: &Server) -> Result<(), Fault> {
     Ok(())
 }
 
-pub(super) fn queue_list(queues: &[QueueName]) -> String {
-    queues.iter().map(QueueName::as_str).collect::<Vec<_>>().join(",")
-}
-
 /// Processes whose lease holds.
 pub(super) async fn processes(server: &Server) -> Result<Vec<ProcessRecord>, Fault> {
     let call = server.prepare(&server.scripts.processes);
@@ -242,35 +238,4 @@ pub(super) async fn processes(server: &Server) -> Result<Vec<ProcessRecord>, Fau
     }
     processes.sort_by(|a, b| (a.started_at, &a.id).cmp(&(b.started_at, &b.id)));
     Ok(processes)
-}
-
-/// A process as its lease has it on the server.
-#[derive(Serialize, Deserialize)]
-struct Written {
-    #[serde(flatten)]
-    process: ProcessRecord,
-    /// The mark by which others on its host see at once that it is dead.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    incarnation: Option<String>,
-    /// How long its lease lasts; 0 where it does not say, as in those of older versions.
-    #[serde(default)]
-    ttl_ms: u64,
-    /// Another one with each renewal; none in those of older versions.
-    #[serde(default)]
-    renewal: Option<i64>,
-}
-
-impl Written {
-    /// Whether it ran on this host, and is surely dead.
-    fn is_gone(&self) -> bool {
-        self.incarnation.as_ref().is_some_and(|mark| incarnation::is_gone(self.process.pid, mark))
-    }
-}
-
-/// The record of a process that renews its lease for `ttl_ms`.
-pub(super) fn written(process: &ProcessRecord, ttl_ms: u64) -> Result<String, Fault> {
-    let incarnation = incarnation::mark(process.pid);
-    let written = Written { process: process.clone(), incarnation, ttl_ms, renewal: Some(fastrand::i64(..)) };
-    serde_json::to_string(&written)
-        .map_err(|error| Fault::new(FaultKind::Permanent, "write down a process").because(error))
 }

@@ -5,19 +5,19 @@ use std::sync::Arc;
 
 use tokio::runtime::Handle;
 
-use super::server::Server;
+use super::memory::Memory;
 use crate::job::QueueEnd;
 use crate::queue::delivery::{Delivery, Settlement, Verdict};
 
 /// Deliveries nobody has received yet.
 pub(super) struct Lent {
     deliveries: Vec<Delivery>,
-    server: Arc<Server>,
+    memory: Arc<Memory>,
 }
 
 impl Lent {
-    pub(super) fn new(deliveries: Vec<Delivery>, server: Arc<Server>) -> Self {
-        Self { deliveries, server }
+    pub(super) fn new(deliveries: Vec<Delivery>, memory: Arc<Memory>) -> Self {
+        Self { deliveries, memory }
     }
 
     /// They are in the caller's hands.
@@ -28,12 +28,12 @@ impl Lent {
 
 impl Drop for Lent {
     fn drop(&mut self) {
-        let (deliveries, server) = (std::mem::take(&mut self.deliveries), Arc::clone(&self.server));
+        let (deliveries, memory) = (std::mem::take(&mut self.deliveries), Arc::clone(&self.memory));
         let Some(runtime) = Handle::try_current().ok().filter(|_| !deliveries.is_empty()) else { return };
         // The last goes first: then the first is at the head again.
         let returned: Vec<_> = deliveries.into_iter().rev().map(give_back).collect();
         runtime.spawn(async move {
-            if let Err(fault) = server.settle(&returned).await {
+            if let Err(fault) = memory.settle(&returned).await {
                 tracing::warn!(
                     error = fault.chain(),
                     jobs = returned.len(),

@@ -4,19 +4,22 @@
 //! knew writes back what it holds: its lease, its queues and the jobs that it runs, under the executions that they
 //! have. What nobody runs is brought back from the database by whoever leads the reconciliation.
 
+use std::sync::Arc;
+
 use parking_lot::Mutex;
 use tokio::sync::{Mutex as Turns, MutexGuard};
 
-use super::leases::{queue_list, written};
-use super::server::Server;
-use super::wire::Hash;
+use super::lease_record::written;
+use super::server::{Ended, Server};
+use super::wire::{Hash, queue_list};
 use crate::fault::Fault;
 use crate::job::ExecutionId;
+use crate::queue::delivery::{Settled, Settlement};
 use crate::queue::seen::ProcessRecord;
 
 /// What this process knows of the server's memory.
-#[derive(Default)]
 pub(super) struct Memory {
+    server: Arc<Server>,
     known: Mutex<Known>,
     /// Writing back is done by one at a time, so that a job which has ended meanwhile is not written back.
     turns: Turns<()>,
@@ -43,6 +46,10 @@ struct Held {
 }
 
 impl Memory {
+    pub(super) fn new(server: Arc<Server>) -> Self {
+        Self { server, known: Mutex::default(), turns: Turns::default() }
+    }
+
     /// What was known last.
     pub(super) fn known(&self) -> Known {
         self.known.lock().clone()
@@ -54,13 +61,34 @@ impl Memory {
         known.process = Some(process.clone());
         known.ttl = ttl;
     }
-}
 
-impl Server {
+    /// Ends deliveries. One that is refused by a server which has forgotten it is written back and ended then.
+    pub(super) async fn settle(&self, settlements: &[Settlement]) -> Result<Ended, Fault> {
+        let before = self.known();
+        let Ended { mut settled, mut more_to_release } = self.server.settle(settlements).await?;
+        let refused = settled.contains(&Settled::NotOurs);
+        let forgot = if refused { self.forgot_since(&before).await? } else { None };
+        if forgot.is_some() {
+            let pairs = settlements.iter().zip(&settled);
+            let refused: Vec<_> = pairs
+                .filter(|(_, settled)| **settled == Settled::NotOurs)
+                .map(|(one, _)| one.clone())
+                .collect();
+            let again = self.server.settle(&refused).await?;
+            more_to_release |= again.more_to_release;
+            let mut again = again.settled.into_iter();
+            for one in settled.iter_mut().filter(|settled| **settled == Settled::NotOurs) {
+                *one = again.next().unwrap_or(Settled::NotOurs);
+            }
+        }
+        self.server.forget(settlements);
+        Ok(Ended { settled, more_to_release })
+    }
+
     /// Takes note of the server's mark; says whether it has forgotten what this process told it, which then is
     /// written back.
     pub(super) async fn found_mark(&self, mark: &str) -> Result<bool, Fault> {
-        let known = self.memory.known();
+        let known = self.known();
         if known.mark == mark {
             return Ok(false);
         }
@@ -71,37 +99,37 @@ impl Server {
                  registers again and writes back the jobs that it runs; what waited there and has no row in \
                  background_jobs is lost"
             );
-            let _turn = self.memory.turns.lock().await;
+            let _turn = self.turns.lock().await;
             self.write_back().await?;
         }
-        mark.clone_into(&mut self.memory.known.lock().mark);
+        mark.clone_into(&mut self.known.lock().mark);
         Ok(!known.mark.is_empty())
     }
 
     /// Some when the server's memory is another one than `before`: what this process runs is back on it then, and
     /// nobody else writes back as long as the answer is held.
-    pub(super) async fn forgot_since(&self, before: &Known) -> Result<Option<MutexGuard<'_, ()>>, Fault> {
+    async fn forgot_since(&self, before: &Known) -> Result<Option<MutexGuard<'_, ()>>, Fault> {
         if before.mark.is_empty() {
             return Ok(None);
         }
         let mut commands = redis::pipe();
-        commands.hget(self.keys.memory(), "mark");
+        commands.hget(self.server.keys.memory(), "mark");
         let (mark,): (Option<String>,) =
-            self.link.ask(&commands, || "look whether Redis remembers".to_owned()).await?;
+            self.server.link.ask(&commands, || "look whether Redis remembers".to_owned()).await?;
         if mark.as_deref() == Some(&*before.mark) {
             return Ok(None);
         }
-        let turn = self.memory.turns.lock().await;
+        let turn = self.turns.lock().await;
         self.write_back().await?;
         Ok(Some(turn))
     }
 
     /// In its turn only: writes back the lease, the queues and the running jobs of this process, as far as they are not there.
     async fn write_back(&self) -> Result<(), Fault> {
-        let known = self.memory.known();
+        let known = self.known();
         let Some(process) = known.process else { return Ok(()) };
         let record = written(&process, known.ttl)?;
-        let mut call = self.prepare(&self.scripts.write_back);
+        let mut call = self.server.prepare(&self.server.scripts.write_back);
         call.arg(process.id.as_str()).arg(record).arg(known.ttl).arg(queue_list(&process.queues));
         for held in self.held_here() {
             call.arg(held.execution.as_str()).arg(held.worker).arg(held.id).arg(held.queue);
@@ -111,7 +139,7 @@ impl Server {
             }
         }
         let back: Vec<(String, String)> =
-            self.link.invoke(&call, || "write back what Redis has forgotten".to_owned()).await?;
+            self.server.link.invoke(&call, || "write back what Redis has forgotten".to_owned()).await?;
         for (id, queue) in back {
             tracing::warn!(
                 job.id = id,
@@ -124,12 +152,12 @@ impl Server {
 
     /// Every job that one of our workers has.
     fn held_here(&self) -> Vec<Held> {
-        let lent = self.lent.lock();
+        let lent = self.server.lent.lock();
         let held = |(execution, worker): (ExecutionId, String)| {
             let (id, hash) = lent.get(&execution).map(|lent| (lent.id.clone(), lent.hash.clone()))?;
             Some(Held { worker, queue: hash.queue().to_owned(), fields: fields(&id, hash), id, execution })
         };
-        self.workers.busy().into_iter().filter_map(held).collect()
+        self.server.workers.busy().into_iter().filter_map(held).collect()
     }
 }
 

@@ -2,8 +2,8 @@
 //! and dashboards cannot tell the difference. Nothing outside this folder knows RQ's names.
 //!
 //! Read in this order: `address` and `link` (the way to the server), `keys` and `wire` (what lies on the server), `codec` (a call and its result), `callbacks`, `scripts` (the atomic
-//! steps), `server` with `lent` and `ending` (the path of a job), `wait` (who is woken), `leases` and `workers` (what RQ's readers see), `orders`
-//! (what people ask of them), `fitness` (a server that cannot carry jobs), `memory` and `risks` (one that forgets), `look`, `attempts` and `search`, `outline` and `listing`, `stop`, `tend`
+//! steps), `server` with `ending` (the path of a job), `wait` (who is woken), `leases` and `workers` (what RQ's readers see), `orders`
+//! (what people ask of them), `fitness` (a server that cannot carry jobs), `memory` with `lent`, and `risks` (one that forgets), `look`, `attempts` and `search`, `outline` and `listing`, `stop`, `tend`
 //! (what RQ's own workers left behind), `troubles`.
 
 mod address;
@@ -14,6 +14,7 @@ mod codec;
 mod ending;
 mod fitness;
 mod keys;
+mod lease_record;
 mod leases;
 mod lent;
 mod link;

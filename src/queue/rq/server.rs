@@ -10,9 +10,7 @@ use super::codec::{self, Limits, Serializer};
 use super::ending::ending;
 use super::keys::Keys;
 use super::link::Link;
-use super::memory::Memory;
 use super::scripts::Scripts;
-use super::steps::FIRST_LOOK;
 use super::wire::{self, Hash};
 use super::workers::Workers;
 use crate::fault::{Fault, FaultKind};
@@ -40,10 +38,6 @@ pub(super) struct Server {
     pub(super) limits: Limits,
     /// How our own jobs are written.
     serializer: Serializer,
-    /// What the server remembers.
-    pub(super) memory: Memory,
-    /// Where the next look for unique keys that nobody holds begins.
-    pub(super) next_look: Mutex<String>,
     /// The jobs that are out.
     pub(super) lent: Mutex<HashMap<ExecutionId, Out>>,
     lost_answers: LostAnswers,
@@ -82,8 +76,6 @@ impl Server {
             workers,
             limits,
             serializer: Serializer::default(),
-            memory: Memory::default(),
-            next_look: Mutex::new(FIRST_LOOK.to_owned()),
             lent: Mutex::default(),
             lost_answers: LostAnswers::default(),
         }
@@ -205,34 +197,17 @@ impl Server {
         Delivery { job, execution }
     }
 
-    /// Ends deliveries. One that is refused by a server which has forgotten it is written back and ended then.
-    pub(super) async fn settle(&self, settlements: &[Settlement]) -> Result<Ended, Fault> {
-        let before = self.memory.known();
-        let Ended { mut settled, mut more_to_release } = self.settle_once(settlements).await?;
-        let refused = settled.contains(&Settled::NotOurs);
-        let forgot = if refused { self.forgot_since(&before).await? } else { None };
-        if forgot.is_some() {
-            let pairs = settlements.iter().zip(&settled);
-            let refused: Vec<_> = pairs
-                .filter(|(_, settled)| **settled == Settled::NotOurs)
-                .map(|(one, _)| one.clone())
-                .collect();
-            let again = self.settle_once(&refused).await?;
-            more_to_release |= again.more_to_release;
-            let mut again = again.settled.into_iter();
-            for one in settled.iter_mut().filter(|settled| **settled == Settled::NotOurs) {
-                *one = again.next().unwrap_or(Settled::NotOurs);
-            }
-        }
+    /// These deliveries are over.
+    pub(super) fn forget(&self, settlements: &[Settlement]) {
         self.workers.release(settlements.iter().map(|one| &one.execution));
         let mut lent = self.lent.lock();
         for one in settlements {
             lent.remove(&one.execution);
         }
-        Ok(Ended { settled, more_to_release })
     }
 
-    async fn settle_once(&self, settlements: &[Settlement]) -> Result<Ended, Fault> {
+    /// Ends deliveries, which are remembered still.
+    pub(super) async fn settle(&self, settlements: &[Settlement]) -> Result<Ended, Fault> {
         if settlements.is_empty() {
             return Ok(Ended { settled: Vec::new(), more_to_release: false });
         }

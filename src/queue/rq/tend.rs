@@ -8,6 +8,7 @@ use chrono::Utc;
 use super::callbacks::callback;
 use super::codec;
 use super::server::Server;
+use super::steps::release;
 use super::wire;
 use crate::fault::Fault;
 use crate::job::{JobId, QueueName};
@@ -42,7 +43,7 @@ pub(super) async fn tend(server: &Server, max: u32) -> Result<Vec<Abandoned>, Fa
         tracing::warn!(trouble, "RQ's registries of a queue cannot be looked after");
     }
     // Also what a process that died in between has left.
-    server.release(RELEASES).await?;
+    release(server, RELEASES).await?;
     let mut groups = server.prepare(&server.scripts.tend_groups);
     groups.arg(GROUPS);
     let _: u64 = server.link.invoke(&groups, || "look after RQ's groups".to_owned()).await?;

@@ -6,10 +6,10 @@ use std::time::Duration;
 use chrono::{DateTime, TimeZone as _, Utc};
 use serde_json::{Map, Value};
 
-use super::callbacks::callbacks;
+use super::callbacks::callback;
 use super::codec::{self, Limits, Serializer};
 use crate::fault::{Fault, FaultKind};
-use crate::job::{JobId, JobRecord, JobState, KindName, Limit, NewJob, QueueName, Retries};
+use crate::job::{Callbacks, JobId, JobRecord, JobState, KindName, Limit, NewJob, QueueName, Retries};
 
 /// The kind of a job whose call cannot be read.
 pub(super) const UNREADABLE: &str = "(unreadable)";
@@ -119,10 +119,20 @@ impl Hash {
             error: last.and_then(|last| last.error(limits)),
             stopped: self.is_stopped(),
             meta: self.meta(limits),
-            callbacks: callbacks(self),
+            callbacks: self.callbacks(),
             remark: self.text("x_remark").map(str::to_owned),
         };
         (record, serializer)
+    }
+
+    /// What it wants to be called.
+    fn callbacks(&self) -> Callbacks {
+        let of = |name, timeout| callback(self.text(name), self.text(timeout));
+        Callbacks {
+            success: of("success_callback_name", "success_callback_timeout"),
+            failure: of("failure_callback_name", "failure_callback_timeout"),
+            stopped: of("stopped_callback_name", "stopped_callback_timeout"),
+        }
     }
 
     /// One that cannot be read stays on the server as it is, and nobody here sees it.
@@ -247,6 +257,11 @@ pub(super) fn from_millis(millis: i64) -> Option<DateTime<Utc>> {
 /// Id and execution of a member of the registry of running jobs; RQ 1 has the id alone.
 pub(super) fn split_member(member: &str) -> (&str, Option<&str>) {
     member.rsplit_once(':').map_or((member, None), |(id, execution)| (id, Some(execution)))
+}
+
+/// Queues as RQ writes them for a worker.
+pub(super) fn queue_list(queues: &[QueueName]) -> String {
+    queues.iter().map(QueueName::as_str).collect::<Vec<_>>().join(",")
 }
 
 /// What opens a traceback of ours, so that readers which look for the last line find the message.

@@ -1,0 +1,38 @@
+//! A process as its lease has it on the server.
+
+use serde::{Deserialize, Serialize};
+
+use crate::fault::{Fault, FaultKind};
+use crate::queue::incarnation;
+use crate::queue::seen::ProcessRecord;
+
+/// What the server has of it.
+#[derive(Serialize, Deserialize)]
+pub(super) struct Written {
+    #[serde(flatten)]
+    pub(super) process: ProcessRecord,
+    /// The mark by which others on its host see at once that it is dead.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    incarnation: Option<String>,
+    /// How long its lease lasts; 0 where it does not say, as in those of older versions.
+    #[serde(default)]
+    pub(super) ttl_ms: u64,
+    /// Another one with each renewal; none in those of older versions.
+    #[serde(default)]
+    pub(super) renewal: Option<i64>,
+}
+
+impl Written {
+    /// Whether it ran on this host, and is surely dead.
+    pub(super) fn is_gone(&self) -> bool {
+        self.incarnation.as_ref().is_some_and(|mark| incarnation::is_gone(self.process.pid, mark))
+    }
+}
+
+/// The record of a process that renews its lease for `ttl_ms`.
+pub(super) fn written(process: &ProcessRecord, ttl_ms: u64) -> Result<String, Fault> {
+    let incarnation = incarnation::mark(process.pid);
+    let written = Written { process: process.clone(), incarnation, ttl_ms, renewal: Some(fastrand::i64(..)) };
+    serde_json::to_string(&written)
+        .map_err(|error| Fault::new(FaultKind::Permanent, "write down a process").because(error))
+}
