@@ -9,11 +9,11 @@ use std::time::Duration;
 
 use futures::StreamExt as _;
 
-use super::RescuerPorts;
 use super::aside::{AT_ONCE, Aside, Asides, COMES_BACK};
 use super::callback::{Called, Ended};
 use super::deadline::answer_in;
 use super::not_running::NotRunning;
+use super::rescuer_ports::RescuerPorts;
 use super::verdict::after_death;
 use crate::failpoint;
 use crate::fault::Fault;

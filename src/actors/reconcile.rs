@@ -14,8 +14,8 @@ use parking_lot::Mutex;
 use serde_json::json;
 use tokio::time::Instant;
 
-use super::RescuerPorts;
 use super::deadline::answer_in;
+use super::rescuer_ports::RescuerPorts;
 use crate::failpoint;
 use crate::fault::{Fault, FaultKind};
 use crate::job::background::{BackgroundJob, PauseReason, Status};

@@ -1,7 +1,6 @@
 //! Brings back what is lost: jobs of dead processes and of other workers, objects that could not be deleted, rows whose
 //! queue entry is gone. Nothing survives a restart; every action may be repeated, by any process.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use actix::{Actor, AsyncContext, Context, Supervised, WrapFuture};
@@ -14,33 +13,11 @@ use super::deadline::answer_in;
 use super::orphans::rescue;
 use super::outbox_alarm::OutboxAlarm;
 use super::reconcile::{Look, Suspects, TrackedKind, reconcile};
+use super::rescuer_ports::RescuerPorts;
 use super::tending::Tending;
-use crate::blob::BlobStore;
 use crate::failpoint;
 use crate::fault::Fault;
-use crate::job::{Backoff, ProcessId, Registry};
-use crate::queue::Broker;
-use crate::store::Store;
-use crate::supervision::{HealthTable, Turn};
-
-/// What a rescuer needs of the process.
-#[derive(Clone)]
-pub struct RescuerPorts {
-    /// Where jobs wait.
-    pub broker: Arc<dyn Broker>,
-    /// Where rows are.
-    pub store: Store,
-    /// Where objects lie.
-    pub blobs: Arc<dyn BlobStore>,
-    /// What each kind wants for its orphans.
-    pub registry: Arc<Registry>,
-    /// Who rescues, for the leadership of the reconciliation.
-    pub process: ProcessId,
-    /// Told at each turn.
-    pub turn: Turn,
-    /// Where threads are counted that do not come back.
-    pub table: HealthTable,
-}
+use crate::job::Backoff;
 
 /// What a rescuer is told by configuration.
 #[derive(Clone, Debug)]

@@ -5,10 +5,10 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::RescuerPorts;
 use super::aside::Asides;
 use super::deadline::answer_in;
 use super::orphans::{Failure, tell_enqueuers};
+use super::rescuer_ports::RescuerPorts;
 use crate::fault::Fault;
 use crate::job::{Callbacks, JobError};
 use crate::measure::list::JOBS_ABANDONED;
