@@ -8,8 +8,9 @@ use std::time::Duration;
 
 use super::attempt_control::AttemptControl;
 use super::callback::{Called, Ended};
+use super::fence::Fence;
+use super::runner_messages::{JobEnded, Loss};
 use super::verdict::{after_attempt, after_death, bury};
-use super::{Fence, JobEnded, Loss};
 use crate::job::{
     Args, ArgsError, BoxedJob, Callback, Completion, Control as _, JobContext, JobError, JobRecord,
     JobResult, JobSettings, KindName, OrphanPolicy, QueueEnd, QueueName, Registry, StopReason,

@@ -6,7 +6,7 @@ use actix::MailboxError;
 use tracing::Span;
 
 use super::attempt_span::attempt_span;
-use super::job_runner::{EndLost, JobEnded, Loss, RunJob};
+use super::runner_messages::{EndLost, JobEnded, Loss, RunJob};
 use super::{Post, Slot};
 use crate::queue::{Delivery, Verdict};
 
