@@ -4,9 +4,9 @@ use std::sync::Arc;
 
 use super::deadline::answer_in;
 use super::outage::Outage;
-use super::queue_listener::Desk;
-use super::slots::Room;
-use super::{JobEnded, Slot};
+use super::queue_state::QueueState;
+use super::runner_messages::JobEnded;
+use super::slots::{Room, Slot};
 use crate::fault::FaultKind;
 use crate::job::{Args, ArgsError};
 use crate::queue::Delivery;
@@ -14,15 +14,15 @@ use crate::queue::Delivery;
 /// The delivery with its arguments, and the room that they take until its end. While it waits the process may want to
 /// leave: then the job goes back.
 pub(super) async fn unfolded(
-    desk: &Desk,
+    queue: &QueueState,
     slot: &Slot,
     mut delivery: Delivery,
 ) -> Result<(Arc<Delivery>, Option<Room>), JobEnded> {
     let folded = delivery.job.args.as_ref().err().and_then(ArgsError::weight_folded);
     let Some(weight) = folded else { return Ok((Arc::new(delivery), None)) };
-    let mut draining = desk.draining.subscribe();
+    let mut draining = queue.draining.subscribe();
     let (args, room) = tokio::select! {
-        unfolded = unfold(desk, slot, &delivery, weight) => unfolded,
+        unfolded = unfold(queue, slot, &delivery, weight) => unfolded,
         _ = draining.wait_for(|draining| *draining) => return Err(JobEnded::given_back(&delivery)),
     };
     delivery.job.args = args;
@@ -30,7 +30,7 @@ pub(super) async fn unfolded(
 }
 
 async fn unfold(
-    desk: &Desk,
+    queue: &QueueState,
     slot: &Slot,
     delivery: &Delivery,
     weight: usize,
@@ -42,17 +42,17 @@ async fn unfold(
     };
     let mut outage = Outage::default();
     loop {
-        let unfolded = desk.ports.broker.unfold(delivery);
-        match answer_in(desk.settings.deadline, "read the arguments of a job", unfolded).await {
+        let unfolded = queue.ports.broker.unfold(delivery);
+        match answer_in(queue.settings.deadline, "read the arguments of a job", unfolded).await {
             Ok(args) => {
-                desk.served(&mut outage);
+                queue.served(&mut outage);
                 return (args, Some(room));
             }
             Err(fault) if fault.kind() == FaultKind::Permanent => {
                 let reason = format!("the queue does not give them: {}", fault.chain());
                 return (Err(ArgsError::undecodable("of a job", reason)), None);
             }
-            Err(fault) => desk.wait_out(&mut outage, &fault).await,
+            Err(fault) => queue.wait_out(&mut outage, &fault).await,
         }
     }
 }

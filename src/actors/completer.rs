@@ -8,13 +8,19 @@
 use std::slice;
 use std::sync::Arc;
 
-use tokio::sync::oneshot;
+use actix::{Message, Recipient};
+use parking_lot::Mutex;
+use tokio::sync::{Notify, oneshot};
+use tracing::Instrument as _;
 
 use super::deadline::answer_in;
-use super::outage::Outage;
-use super::queue_listener::Desk;
+use super::outage::{OUTAGE, Outage};
+use super::queue_state::{Held, QueueState};
+use super::runner_messages::JobEnded;
+use super::tally;
 use crate::fault::{Fault, FaultKind};
 use crate::job::Retention;
+use crate::measure::AttemptEnd;
 use crate::queue::{Settled, Settlement, Verdict};
 
 /// The most settlements in one call: bounds the size of one transaction.
@@ -24,30 +30,54 @@ const SETTLE_BATCH: usize = 500;
 /// allows less.
 const LONG: usize = 512 << 10;
 
-/// A settlement, and whoever waits for it.
-pub(super) type Unsettled = (Settlement, oneshot::Sender<Settled>);
+/// Asks to settle a delivery; the answer comes after the broker has written it.
+#[derive(Clone, Message)]
+#[rtype(result = "Option<Settled>")]
+pub struct Settle(pub Settlement);
 
-/// Settles for as long as the listener lives.
-pub(super) async fn settle_loop(desk: Arc<Desk>) {
-    let (mut refused, mut outage) = (Vec::new(), Outage::default());
-    loop {
-        let changed = desk.unsettled_changed.notified();
-        let unsettled = desk.take_unsettled(SETTLE_BATCH.saturating_sub(refused.len()).max(1));
-        if unsettled.is_empty() && refused.is_empty() {
-            changed.await;
-            continue;
-        }
-        refused.extend(unsettled);
-        let (left, fault) = desk.settle(std::mem::take(&mut refused)).await;
-        refused = left;
-        match fault {
-            Some(fault) => desk.wait_out(&mut outage, &fault).await,
-            None => desk.served(&mut outage),
-        }
-    }
+/// A settlement, and whoever waits for it.
+type Unsettled = (Settlement, oneshot::Sender<Settled>);
+
+/// Settles what is handed in, for one queue.
+pub(super) struct Completer {
+    queue: Arc<QueueState>,
+    unsettled: Mutex<Vec<Unsettled>>,
+    unsettled_changed: Notify,
 }
 
-impl Desk {
+impl Completer {
+    pub(super) fn new(queue: Arc<QueueState>) -> Self {
+        Self { queue, unsettled: Mutex::default(), unsettled_changed: Notify::new() }
+    }
+
+    /// Takes a settlement in; the answer comes after the broker has written it.
+    pub(super) fn take_in(&self, settlement: Settlement) -> oneshot::Receiver<Settled> {
+        let (settled, answer) = oneshot::channel();
+        self.unsettled.lock().push((settlement, settled));
+        self.unsettled_changed.notify_one();
+        answer
+    }
+
+    /// Settles for as long as the listener lives.
+    pub(super) async fn settle_all(self: Arc<Self>) {
+        let (mut refused, mut outage) = (Vec::new(), Outage::default());
+        loop {
+            let changed = self.unsettled_changed.notified();
+            let unsettled = self.take_unsettled(SETTLE_BATCH.saturating_sub(refused.len()).max(1));
+            if unsettled.is_empty() && refused.is_empty() {
+                changed.await;
+                continue;
+            }
+            refused.extend(unsettled);
+            let (left, fault) = self.settle(std::mem::take(&mut refused)).await;
+            refused = left;
+            match fault {
+                Some(fault) => self.queue.wait_out(&mut outage, &fault).await,
+                None => self.queue.served(&mut outage),
+            }
+        }
+    }
+
     fn take_unsettled(&self, most: usize) -> Vec<Unsettled> {
         let mut unsettled = self.unsettled.lock();
         let count = unsettled.len().min(most);
@@ -111,7 +141,8 @@ impl Desk {
     }
 
     async fn ask(&self, settlements: &[Settlement]) -> Result<Vec<Settled>, Fault> {
-        answer_in(self.settings.deadline, "settle", self.ports.broker.settle(settlements)).await
+        let settled = self.queue.ports.broker.settle(settlements);
+        answer_in(self.queue.settings.deadline, "settle", settled).await
     }
 
     /// Whether the broker, which has just answered with this fault, does all that jobs need; else why not.
@@ -121,7 +152,29 @@ impl Desk {
     }
 
     async fn prove(&self) -> Result<(), Fault> {
-        answer_in(self.settings.deadline, "try what jobs need", self.ports.broker.prove()).await
+        answer_in(self.queue.settings.deadline, "try what jobs need", self.queue.ports.broker.prove()).await
+    }
+}
+
+/// Has an end written down, however often that must be asked for, and says what it came to.
+pub(super) async fn hand_in(
+    held: Held,
+    JobEnded(settlement): JobEnded,
+    listener: Recipient<Settle>,
+) -> AttemptEnd {
+    let (_message, _waits) = (held.queue.ports.meter.message(), held.queue.backlog.enter());
+    loop {
+        let settled = listener.send(Settle(settlement.clone())).instrument(tracing::debug_span!("settle"));
+        match settled.await {
+            Ok(Some(settled)) => {
+                if settled == Settled::NotOurs {
+                    tracing::warn!(job.id = %settlement.job, queue.name = %settlement.queue,
+                        "the job was taken from this process before it ended; its end is not counted");
+                }
+                break tally::end_of(&settlement.verdict, settled);
+            }
+            Ok(None) | Err(_) => tokio::time::sleep(OUTAGE.delay(1, fastrand::f64())).await,
+        }
     }
 }
 
