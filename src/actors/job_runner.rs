@@ -8,8 +8,9 @@ use actix::ActorFutureExt as _;
 use actix::{Actor, Context, Handler, ResponseActFuture, Supervised, WrapFuture};
 use tracing::{Instrument as _, Span};
 
-use super::attempt::{Attempt, Found, NotFound, look_up};
+use super::attempt::Attempt;
 use super::attempt_control::AttemptControl;
+use super::found::{Found, NotFound, look_up};
 use super::runner_messages::{EndLost, JobEnded, RunJob, StopForDrain};
 use super::running::InHand;
 use super::{Fence, Running};

@@ -26,6 +26,7 @@ mod cron_plan;
 mod deadline;
 mod deletion_batch;
 mod fence;
+mod found;
 mod job_runner;
 mod journal;
 mod lease_keeper;
