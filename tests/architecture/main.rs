@@ -9,6 +9,8 @@
     reason = "a failed expectation is what a test is for"
 )]
 
+mod circles;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
