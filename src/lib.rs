@@ -1,16 +1,18 @@
 #![doc = include_str!("../README.md")]
 #![forbid(unsafe_code)]
 
-pub mod actors;
 pub mod blob;
 pub mod cli;
 pub mod config;
+mod deadline;
+pub mod deletion;
 pub mod failpoint;
 pub mod fault;
 pub mod http;
 pub mod job;
 pub mod job_log;
 pub mod kinds;
+pub mod maintenance;
 pub mod measure;
 pub mod queue;
 pub mod runtime;
@@ -18,6 +20,8 @@ mod sqlite;
 pub mod store;
 pub mod story;
 pub mod supervision;
+pub mod tracking;
+pub mod worker;
 
 #[cfg(doctest)]
 #[doc = include_str!("../docs/your-own-job.md")]

@@ -14,9 +14,9 @@ use std::time::Duration;
 use sqlx::sqlite::SqliteConnectOptions;
 use sqlx::{ConnectOptions as _, SqliteConnection};
 use tikkun::config::{Settings, Sources};
+use tikkun::deletion::DeleteReceipts;
 use tikkun::job::background::{DELETE_RECEIPTS_ALL, Status};
 use tikkun::job::{Job as _, Limit};
-use tikkun::kinds::DeleteReceipts;
 use tikkun::store::{Schema, open_sqlite};
 
 const fn seconds(count: u64) -> Duration {

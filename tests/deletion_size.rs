@@ -17,18 +17,20 @@ use parking_lot::Mutex;
 use serde_json::json;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
 use sqlx::{AssertSqlSafe, Connection as _};
-use tikkun::actors::{BatchPorts, CleanUpMode, Journal, StatusTracker, TrackerSettings};
 use tikkun::blob::{BlobTarget, open_directory};
+use tikkun::deletion::{BatchPorts, CleanUpMode};
+use tikkun::deletion::{DeleteReceipts, DeletionSettings, DeletionTeam};
 use tikkun::fault::{Fault, FaultKind};
 use tikkun::job::background::{AtRuntimeLimit, BackgroundJob, Status};
 use tikkun::job::{
     Args, BackgroundJobId, Backoff, BusinessId, Completion, JobResult, Limit, Registry, Rehearsal, Retention,
 };
-use tikkun::kinds::{DeleteReceipts, DeletionSettings, DeletionTeam, registry};
+use tikkun::kinds::registry;
 use tikkun::store::{
     Batch, BatchOrder, BatchOutcome, DeletionPlan, Pass, Receipts, Schema, SetAside, open_sqlite,
 };
 use tikkun::supervision::{HealthTable, Strategy, Supervisor, SupervisorSpec, Turns};
+use tikkun::tracking::{Journal, StatusTracker, TrackerSettings};
 
 const DELETION: &str = "server.jobs.delete_receipts_job.delete_receipts_batch_job";
 /// Only a failing test waits so long.

@@ -30,8 +30,8 @@ use serde_json::{Value, json};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
 use sqlx::{AssertSqlSafe, Connection as _};
 use tempfile::TempDir;
-use tikkun::actors::SCHEDULER_ROLE;
 use tikkun::job::{Args, Limit, NewJob, ProcessId};
+use tikkun::maintenance::SCHEDULER_ROLE;
 use tikkun::queue::{Broker, ProcessRecord, Settlement, Verdict, open_embedded};
 use tikkun::store::{Schema, open_sqlite};
 

@@ -14,12 +14,12 @@ use std::time::Duration;
 
 use actix::{Actor, Addr};
 use serde_json::{Value, json};
-use tikkun::actors::{Blamed, EndLost, Fence, JobEnded, JobRunner, Loss, RunJob, Running, StopForDrain};
 use tikkun::job::{
     Args, ArgsError, Callback, Callbacks, Completion, Job, JobContext, JobError, JobRecord, JobResult,
     JobSettings, Limit, NewJob, OrphanPolicy, Progress, QueueEnd, Registry, Retries, RetryPolicy,
 };
 use tikkun::queue::{Delivery, Settlement, Verdict};
+use tikkun::worker::{Blamed, EndLost, Fence, JobEnded, JobRunner, Loss, RunJob, Running, StopForDrain};
 use tokio::sync::Semaphore;
 use tracing::Span;
 

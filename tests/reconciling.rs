@@ -20,12 +20,13 @@ use serde_json::json;
 use sqlx::AssertSqlSafe;
 use sqlx::Connection as _;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
-use tikkun::actors::{Rescuer, RescuerPorts, RescuerSettings, TrackedKind};
 use tikkun::blob::open_directory;
 use tikkun::job::{Args, Backoff, Limit, NewJob, Registry};
+use tikkun::maintenance::{Rescuer, RescuerPorts, RescuerSettings};
 use tikkun::queue::{Broker, RqSettings, open_rq};
 use tikkun::store::{Schema, open_sqlite};
 use tikkun::supervision::{HealthTable, Turns};
+use tikkun::tracking::TrackedKind;
 
 use crate::redis_server::Redis;
 

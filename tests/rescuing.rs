@@ -19,11 +19,11 @@ use std::time::{Duration, Instant};
 use actix::Actor as _;
 use chrono::Utc;
 use parking_lot::Mutex;
-use tikkun::actors::{Rescuer, RescuerPorts, RescuerSettings};
 use tikkun::blob::{BlobStore, open_directory};
 use tikkun::job::{
     Args, Backoff, Completion, Job, JobContext, JobError, JobResult, JobSettings, JobState, NewJob, Registry,
 };
+use tikkun::maintenance::{Rescuer, RescuerPorts, RescuerSettings};
 use tikkun::queue::{Broker, ProcessRecord, RqSettings, open_rq};
 use tikkun::store::{Schema, Store, open_sqlite};
 use tikkun::supervision::{HealthTable, Turns};

@@ -16,8 +16,8 @@ use std::time::{Duration, Instant};
 use actix::{Actor, Addr};
 use chrono::{DateTime, TimeDelta, Utc};
 use chrono_tz::Tz;
-use tikkun::actors::{Clock, SCHEDULER_ROLE, Scheduler, SchedulerSettings};
 use tikkun::job::{Args, CronRule, Limit, Missed, NewJob, Schedule};
+use tikkun::maintenance::{Clock, SCHEDULER_ROLE, Scheduler, SchedulerSettings};
 use tikkun::queue::{Broker, Budget, JobFilter, ProcessRecord, Settlement, Verdict, open_embedded};
 use tikkun::supervision::Turns;
 

@@ -19,13 +19,13 @@ use std::time::{Duration, Instant};
 use actix::{Actor, Addr};
 use chrono::Utc;
 use serde_json::{Value, json};
-use tikkun::actors::{Drain, ListenerPorts, ListenerSettings, QueueListener, Settle, SlotPool};
 use tikkun::job::{Args, JobState, Limit, NewJob};
 use tikkun::measure::QueueMeter;
 use tikkun::queue::{
     Broker, Delivery, ProcessRecord, RqSettings, Settled, Settlement, Verdict, open_embedded, open_rq,
 };
 use tikkun::supervision::Turns;
+use tikkun::worker::{Drain, ListenerPorts, ListenerSettings, QueueListener, Settle, SlotPool};
 use tokio::sync::watch;
 
 const QUEUE: &str = "q";

@@ -14,10 +14,10 @@ use std::time::Duration;
 use actix::Actor as _;
 use sqlx::Connection as _;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
-use tikkun::actors::{BeginAttempt, EndedAttempt, Journal, RequestJob, StatusTracker, TrackerSettings};
 use tikkun::job::{BackgroundJobId, BusinessId};
 use tikkun::store::{Begin, Begun, Coverage, EndAttempt, NewRequest, Requested, Schema, open_sqlite};
 use tikkun::supervision::Turns;
+use tikkun::tracking::{BeginAttempt, EndedAttempt, Journal, RequestJob, StatusTracker, TrackerSettings};
 
 /// Only a failing test waits so long.
 const LONG: Duration = Duration::from_secs(20);

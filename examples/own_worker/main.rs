@@ -13,11 +13,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use jobs::{Document, ReadDocument, Reminder, SendReminder};
-use tikkun::actors::Running;
 use tikkun::config::{Settings, Sources};
 use tikkun::job::{JobId, NewJob};
 use tikkun::queue::Broker;
 use tikkun::runtime::{Ended, Service, System};
+use tikkun::worker::Running;
 
 /// Time between two looks at the jobs.
 const LOOK: Duration = Duration::from_millis(10);

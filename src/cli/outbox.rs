@@ -13,8 +13,8 @@ use super::table::{Cell, Fit, Table, number, text};
 use super::tone::Tone;
 use super::views::{Fact, time};
 use super::{Common, FAILED, page, spans};
-use crate::actors::{CleanUpLimits, delete_objects};
 use crate::config::Settings;
+use crate::deletion::{CleanUpLimits, delete_objects};
 use crate::runtime::Ports;
 use crate::store::OutboxRow;
 

@@ -10,7 +10,6 @@ use chrono::Utc;
 
 use super::views::{QueueService, StuckAfter};
 use super::{Limiter, Problem};
-use crate::actors::{AskPerson, RequestFault, Requests, StatusTracker, new_queue_job};
 use crate::blob::BlobTarget;
 use crate::failpoint;
 use crate::fault::{Fault, FaultKind};
@@ -18,6 +17,7 @@ use crate::job::background::{BackgroundJob, Status};
 use crate::job::{BackgroundJobId, BusinessId, TraceContext};
 use crate::queue::ProcessRecord;
 use crate::store::{BackgroundJobs, Coverage, NewRequest, Person, PersonMove, Receipts, Requested};
+use crate::tracking::{AskPerson, RequestFault, Requests, StatusTracker, new_queue_job};
 
 /// What the facade works with.
 pub struct Facade {

@@ -12,12 +12,13 @@ use serde_json::{Value, json};
 use super::views::time;
 use super::writes::Refusals;
 use super::{Problem, Writes};
-use crate::actors::{Running, SCHEDULER_ROLE};
 use crate::fault::{Fault, FaultKind};
 use crate::job::{QueueName, Schedule};
+use crate::maintenance::SCHEDULER_ROLE;
 use crate::queue::{Broker, LeadershipState, PausedQueue, QueueCounts, ScheduleMark};
 use crate::store::{OutboxSummary, Store};
 use crate::supervision::HealthTable;
+use crate::worker::Running;
 
 /// What this worker was told, as `/api/jobs/worker/config` says it.
 #[derive(Clone, Debug, Serialize)]

@@ -6,8 +6,9 @@ use super::Ports;
 use super::shutdown::Signals;
 use super::tree::Tree;
 use super::window::OpenWindow;
-use crate::actors::{Drain, SCHEDULER_ROLE};
+use crate::maintenance::SCHEDULER_ROLE;
 use crate::queue::ProcessRecord;
+use crate::worker::Drain;
 
 /// Longest wait for the actors to stop, after the drain: two that refuse use up their time to stop.
 const STOP_ACTORS: Duration = Duration::from_secs(10);

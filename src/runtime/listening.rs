@@ -8,13 +8,13 @@ use actix::Addr;
 use tokio::sync::watch;
 
 use super::ground::{DEADLINE, Ground, MAILBOX};
-use crate::actors::{
-    ListenerPorts, ListenerSettings, OrderTaker, QueueListener, RunnerPlace, Running, SlotPool,
-};
 use crate::config::Settings;
 use crate::job::Registry;
 use crate::measure::QueueMeter;
 use crate::supervision::{StartError, Supervisor};
+use crate::worker::{
+    ListenerPorts, ListenerSettings, OrderTaker, QueueListener, RunnerPlace, Running, SlotPool,
+};
 
 /// The most jobs in one fetch.
 const FETCH_BATCH: u32 = 64;

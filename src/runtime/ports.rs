@@ -6,18 +6,18 @@ use std::time::Duration;
 
 use super::attachments;
 use super::start_error::OpenError;
-use crate::actors::TrackedKind;
 use crate::blob::BlobStore;
 use crate::config::{AttachmentDriver, BrokerEngine, Settings, StoreEngine};
+use crate::deletion::DeleteReceipts;
 use crate::fault::{Fault, FaultKind};
 use crate::job::Job as _;
 use crate::job::background::DELETE_RECEIPTS_ALL;
-use crate::kinds::DeleteReceipts;
 use crate::queue::{Broker, RqSettings, open_embedded, open_rq};
 use crate::store::{
     Migrated, Schema, Store, TrialData, migrate_postgres, open_postgres, open_sqlite, open_sqlite_trial,
 };
 use crate::supervision::catch_panic;
+use crate::tracking::TrackedKind;
 
 /// Everything outside this process.
 #[derive(Clone)]

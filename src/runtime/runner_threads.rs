@@ -11,10 +11,10 @@ use actix_rt::{Arbiter, ArbiterHandle};
 use async_trait::async_trait;
 use parking_lot::Mutex;
 
-use crate::actors::{Fence, JobRunner, Post, RunnerPlace, RunnerThreads, Running, StopForDrain};
 use crate::fault::{Fault, FaultKind};
 use crate::job::Registry;
 use crate::supervision::{ChildHandle, ChildSpec, StartError, Supervisor};
+use crate::worker::{Fence, JobRunner, Post, RunnerPlace, RunnerThreads, Running, StopForDrain};
 
 /// What every runner is made of.
 pub(super) struct RunnerKit {

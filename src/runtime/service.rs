@@ -18,12 +18,12 @@ use super::start_error::StartError;
 use super::tree::Planter;
 use super::window::Shown;
 use super::{Ports, opening, risks, service_manager};
-use crate::actors::Running;
 use crate::config::{Role, Settings};
 use crate::http::{Probes, Writes};
 use crate::job::{Job, KindClash, Registry};
 use crate::kinds::check_own;
 use crate::supervision::Turns;
+use crate::worker::Running;
 
 /// A loop is stopped when it has been silent for this many of its longest waits.
 const SILENT_WAITS: u32 = 4;

@@ -24,15 +24,18 @@ use super::listening::{slot_pool, start_listeners, start_order_taker};
 use super::ports::tracked_deletions;
 use super::runner_threads::{RunnerKit, Threads};
 use super::schedules::warn_of_foreign;
-use crate::actors::{
-    BatchPorts, CleanUpMode, Clock, Journal, LeaseKeeper, QueueListener, Rescuer, RescuerPorts,
-    RescuerSettings, RunnerWatch, Running, Scheduler, SchedulerSettings, StatusTracker, TrackerSettings,
-};
 use crate::config::Settings;
+use crate::deletion::{BatchPorts, CleanUpMode};
+use crate::deletion::{DeleteReceipts, DeletionSettings, DeletionTeam};
 use crate::job::{Registry, Retention};
-use crate::kinds::{DeleteReceipts, DeletionSettings, DeletionTeam, registry};
+use crate::kinds::registry;
+use crate::maintenance::{
+    Clock, LeaseKeeper, Rescuer, RescuerPorts, RescuerSettings, Scheduler, SchedulerSettings,
+};
 use crate::queue::Budget;
 use crate::supervision::{HealthTable, StartError, Supervisor, Turns};
+use crate::tracking::{Journal, StatusTracker, TrackerSettings};
+use crate::worker::{QueueListener, RunnerWatch, Running};
 
 /// Longest wait for one call to the storage.
 const STORAGE_DEADLINE: Duration = Duration::from_secs(30);

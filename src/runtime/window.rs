@@ -13,7 +13,6 @@ use super::figures::Figures;
 use super::identity::worker_config;
 use super::ports::tracked_deletions;
 use super::tree::Tree;
-use crate::actors::Requests;
 use crate::config::Settings;
 use crate::http::{
     BasePath, Board, BoardReader, Entrance, Facade, Guesses, HealthReader, HttpSettings, Identity, Limiter,
@@ -22,6 +21,7 @@ use crate::http::{
 };
 use crate::job_log::JobLog;
 use crate::queue::ProcessRecord;
+use crate::tracking::Requests;
 
 /// The parts of a process that its window shows.
 pub(super) struct Shown<'a> {

@@ -8,13 +8,14 @@ use std::time::Duration;
 use chrono::Utc;
 
 use super::facts::{Facts, ForeignSchedule, Patient, Queues, Rules, UnknownFunction, Unserved};
-use crate::actors::SCHEDULER_ROLE;
 use crate::blob::BlobStore;
 use crate::config::{Loaded, Settings};
+use crate::deletion::DeleteReceipts;
 use crate::fault::{Fault, FaultKind};
 use crate::job::background::{BackgroundJob, DELETE_RECEIPTS_ALL};
 use crate::job::{BackgroundJobId, Job as _, JobId, JobRecord, JobState};
-use crate::kinds::{DeleteReceipts, carried_row, is_registered};
+use crate::kinds::{carried_row, is_registered};
+use crate::maintenance::SCHEDULER_ROLE;
 use crate::queue::{Broker, JobFilter};
 use crate::runtime::{OpenError, Reach};
 use crate::store::{OutboxSummary, Store};

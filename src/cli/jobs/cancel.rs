@@ -9,13 +9,13 @@ use super::super::page;
 use super::chosen::{Chosen, Meant};
 use super::told::Told;
 use super::tracker::{is_ours, tracker};
-use crate::actors::{AskPerson, StatusTracker};
 use crate::config::Settings;
 use crate::job::background::BackgroundJob;
 use crate::job::{JobRecord, JobState};
 use crate::kinds::carried_row;
 use crate::runtime::Ports;
 use crate::store::{Person, PersonMove};
+use crate::tracking::{AskPerson, StatusTracker};
 
 /// What programs read and what people read; or why nothing was changed.
 type Answer = Result<(Value, String), Complaint>;

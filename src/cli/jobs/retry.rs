@@ -13,7 +13,6 @@ use super::super::page;
 use super::chosen::{Chosen, Meant};
 use super::told::Told;
 use super::tracker::{is_ours, tracker};
-use crate::actors::{RequestFault, Requests, new_queue_job};
 use crate::config::Settings;
 use crate::job::background::{BackgroundJob, Status};
 use crate::job::{JobId, JobRecord, JobState};
@@ -21,6 +20,7 @@ use crate::kinds::carried_row;
 use crate::queue::Requeued;
 use crate::runtime::{Ports, tracked_deletions};
 use crate::store::{Coverage, NewRequest, Requested};
+use crate::tracking::{RequestFault, Requests, new_queue_job};
 
 /// Jobs that go back in one transaction.
 const AT_ONCE: usize = 500;

@@ -6,11 +6,11 @@ use actix::{Actor as _, Addr};
 
 use super::super::advice::Advice;
 use super::super::ending::Complaint;
-use crate::actors::{Journal, StatusTracker, TrackerSettings};
 use crate::config::Settings;
 use crate::job::background::{BackgroundJob, DELETE_RECEIPTS_ALL};
 use crate::runtime::Ports;
 use crate::supervision::Turns;
+use crate::tracking::{Journal, StatusTracker, TrackerSettings};
 
 /// A tracker that lives as long as the command.
 pub(super) fn tracker(settings: &Settings, ports: &Ports) -> Addr<StatusTracker> {

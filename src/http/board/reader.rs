@@ -14,7 +14,6 @@ use super::shapes::{
     CleanupState, Overview, ProcessState, QueueState, RunningState, SchedulerState, Snapshot,
     SupervisionChild, SupervisionPanic, SupervisionRole, SupervisionTree, Totals, WorkerState,
 };
-use crate::actors::{RunningJob, SCHEDULER_ROLE};
 use crate::fault::Fault;
 use crate::http::facade::Facade;
 use crate::http::health::{HealthReader, age};
@@ -22,9 +21,11 @@ use crate::http::views::{QueueService, time};
 use crate::job::QueueName;
 use crate::job::background::BackgroundJob;
 use crate::job_log::JobLog;
+use crate::maintenance::SCHEDULER_ROLE;
 use crate::queue::{LeadershipState, PausedQueue, ProcessRecord, QueueCounts};
 use crate::store::OutboxSummary;
 use crate::supervision::{PanicRecord, TreeStatus};
+use crate::worker::RunningJob;
 
 /// Active deletions that are shown at most.
 const ACTIVE: u32 = 200;

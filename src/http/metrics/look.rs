@@ -9,11 +9,11 @@ use chrono::{DateTime, Utc};
 use tokio::sync::Mutex;
 use tokio::time::Instant;
 
-use crate::actors::SCHEDULER_ROLE;
 use crate::fault::Fault;
 use crate::http::health::{HealthReader, age};
 use crate::job::background::{BackgroundJob, Status};
 use crate::job::{BackgroundJobId, JobState, QueueName, Schedule};
+use crate::maintenance::SCHEDULER_ROLE;
 use crate::measure::list;
 use crate::queue::{LeadershipState, PausedQueue, ProcessRecord, QueueCounts, ScheduleMark};
 use crate::store::OutboxSummary;

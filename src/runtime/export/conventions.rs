@@ -6,7 +6,7 @@ use opentelemetry::trace::{SpanKind, Status};
 use opentelemetry::{Key, KeyValue};
 use opentelemetry_sdk::trace::SpanData;
 
-use crate::actors::ATTEMPT;
+use crate::worker::ATTEMPT;
 
 /// The messaging system, whichever engine keeps its queues: the model is RQ's.
 const SYSTEM: &str = "rq";

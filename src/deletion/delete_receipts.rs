@@ -1,0 +1,252 @@
+//! `delete_receipts_batch_job(background_job_id)`: who the job is, how it begins and how it has failed.
+//!
+//! What it does in between is in [`run`](super::run).
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use actix::Addr;
+use actix_rt::ArbiterHandle;
+use serde::Deserialize;
+use serde_json::json;
+use tokio::time::Instant;
+use tracing::Span;
+
+use super::batch_size::BatchSize;
+use super::endings::at_rest;
+use super::pace::{Limits, Pace};
+use super::run::Deletion;
+use super::settings::DeletionSettings;
+use super::tracker_line::{Stopped, TrackerLine, Until, patiently};
+use crate::deletion::{BatchPorts, DeletionBatch};
+use crate::job::background::{BackgroundJob, DELETE_RECEIPTS_ALL, Status};
+use crate::job::{
+    BackgroundJobId, Completion, Job, JobContext, JobError, JobResult, JobSettings, OrphanPolicy, RetryPolicy,
+};
+use crate::store::{BackgroundJobs, Begin, Begun, EndAttempt, NotBegun};
+use crate::story::STORY;
+use crate::supervision::{ChildSpec, Supervisor};
+use crate::tracking::{BeginAttempt, EndedAttempt, Revive, StatusTracker};
+
+/// Time between two looks for a row that is not there yet.
+const LOOK: Duration = Duration::from_millis(250);
+
+/// The kind.
+pub struct DeleteReceipts {
+    settings: DeletionSettings,
+    tracker: TrackerLine,
+    jobs: Arc<dyn BackgroundJobs>,
+    batches: BatchPorts,
+    supervisor: Supervisor,
+    thread: ArbiterHandle,
+}
+
+/// Whom a deletion works with.
+pub struct DeletionTeam {
+    /// Moves the row.
+    pub tracker: Addr<StatusTracker>,
+    /// Reads the row.
+    pub jobs: Arc<dyn BackgroundJobs>,
+    /// What each batch needs.
+    pub batches: BatchPorts,
+    /// Restarts the batch actor.
+    pub supervisor: Supervisor,
+    /// The batch actor's thread: one that no job can block, for a batch holds the database.
+    pub thread: ArbiterHandle,
+}
+
+/// The arguments.
+#[derive(Clone, Copy, Debug, Deserialize)]
+pub struct DeleteReceiptsArgs {
+    /// The row in `background_jobs`.
+    pub background_job_id: i64,
+}
+
+impl Job for DeleteReceipts {
+    const NAME: &'static str = "server.jobs.delete_receipts_job.delete_receipts_batch_job";
+    const PARAMETERS: &'static [&'static str] = &["background_job_id"];
+    type Args = DeleteReceiptsArgs;
+
+    fn settings(&self) -> JobSettings {
+        JobSettings {
+            queue: "maintenance",
+            timeout: self.settings.timeout,
+            // A row whose job ran out of time has failed: no retry takes it up again.
+            final_timeout: true,
+            retry: RetryPolicy::exponential(3),
+            retention: self.settings.retention,
+            // The row itself counts attempts that die without moving the cursor.
+            orphan: OrphanPolicy::RunAgain { at_most: u32::MAX },
+            ..JobSettings::default()
+        }
+    }
+
+    fn known_as(&self, args: &DeleteReceiptsArgs) -> Option<String> {
+        Some(args.background_job_id.to_string())
+    }
+
+    async fn run(&self, args: DeleteReceiptsArgs, ctx: &JobContext) -> JobResult {
+        let id = BackgroundJobId(args.background_job_id);
+        let begin = Begin {
+            id,
+            queue_job: ctx.job.clone(),
+            entry_at: ctx.created_at,
+            stale_after: self.settings.stale_after,
+            max_barren: self.settings.max_barren,
+        };
+        if let Err(error) = self.is_a_deletion(id, ctx).await {
+            return error;
+        }
+        let begun = match self.begin(&begin, ctx).await {
+            Ok(begun) => begun,
+            Err(stopped) => return stopped.into_result(),
+        };
+        match begun {
+            Begun::Started(row) => match nothing_but_left_alone(&row) {
+                Some(error) => self.fail_at_once(&row, error, ctx).await,
+                None => self.delete(*row, ctx).await,
+            },
+            Begun::Refused(NotBegun::AtRest(Status::Failed)) => self.has_failed(id, ctx).await,
+            Begun::Refused(why) => refused(id, why),
+        }
+    }
+
+    /// The queue job has failed for good, so the row it carries has failed, too.
+    async fn failed(&self, args: DeleteReceiptsArgs, error: &JobError, ctx: &JobContext) {
+        let id = BackgroundJobId(args.background_job_id);
+        if let Err(stopped) = self.fail_row(id, error, ctx).await {
+            tracing::error!(background_job = %id, ?stopped,
+                "a failed job's row could not be marked as failed; reconciliation takes it up");
+        }
+    }
+}
+
+/// Why there is nothing to delete although there are receipts.
+fn nothing_but_left_alone(row: &BackgroundJob) -> Option<String> {
+    row.cursor.left.as_ref().filter(|_| row.progress.total == 0).map(ToString::to_string)
+}
+
+fn refused(id: BackgroundJobId, why: NotBegun) -> JobResult {
+    match why {
+        NotBegun::Missing => Err(JobError::permanent(format!(
+            "there is no row {id} in background_jobs; expected the id of a job row, committed within deletion.row_wait"
+        ))),
+        NotBegun::Poison(reason) => Err(JobError::permanent(reason)),
+        NotBegun::AtRest(status) => {
+            tracing::info!(target: STORY, { job.id = %id }, "🛑 Job {id} is {status} - nothing to do");
+            Ok(Completion::Finished(at_rest(status)))
+        }
+        NotBegun::Duplicate { of } => {
+            tracing::info!(target: STORY, { job.id = %id }, "🛑 Job {id} is carried by another queue job already - nothing to do");
+            Ok(Completion::Finished(json!({ "duplicate": true, "of": of })))
+        }
+    }
+}
+
+impl DeleteReceipts {
+    /// The kind, told what to do and with whom.
+    #[must_use]
+    pub fn new(settings: DeletionSettings, team: DeletionTeam) -> Self {
+        let DeletionTeam { tracker, jobs, batches, supervisor, thread } = team;
+        Self { settings, tracker: TrackerLine(tracker), jobs, batches, supervisor, thread }
+    }
+
+    /// The row. Its request may be enqueued before it is committed: for a while it is looked for again.
+    async fn awaited(&self, id: BackgroundJobId, ctx: &JobContext) -> Result<Option<BackgroundJob>, Stopped> {
+        let (until, mut said) = (Instant::now() + self.settings.row_wait, false);
+        loop {
+            let row = patiently(ctx, Until::Asked, || self.jobs.get(id)).await?;
+            let left = until.saturating_duration_since(Instant::now());
+            if row.is_some() || left.is_zero() {
+                return Ok(row);
+            }
+            if !std::mem::replace(&mut said, true) {
+                tracing::info!(background_job = %id, "the job's row is not there yet: its transaction may still be open");
+            }
+            ctx.without_clock(ctx.sleep(LOOK.min(left))).await.map_err(Stopped::Asked)?;
+        }
+    }
+
+    /// A row of another type is not ours to touch, whoever sent its id here.
+    async fn is_a_deletion(&self, id: BackgroundJobId, ctx: &JobContext) -> Result<(), JobResult> {
+        match self.awaited(id, ctx).await.map_err(Stopped::into_result)? {
+            Some(row) if row.job_type != DELETE_RECEIPTS_ALL => Err(Err(JobError::permanent(format!(
+                "row {id} of background_jobs is of type `{}`; expected `{DELETE_RECEIPTS_ALL}`",
+                row.job_type
+            )))),
+            _ => Ok(()),
+        }
+    }
+
+    /// What was asked for cannot be done, and that is no success.
+    async fn fail_at_once(&self, row: &BackgroundJob, error: String, ctx: &JobContext) -> JobResult {
+        let (id, attempt) = (row.id, row.note.attempt);
+        let end = EndAttempt::Failed { error: error.clone() };
+        match self.tracker.ask(ctx, || EndedAttempt { id, attempt, end: end.clone() }).await {
+            Ok(_) => Err(JobError::permanent(error)),
+            Err(stopped) => stopped.into_result(),
+        }
+    }
+
+    /// Marks the row that this queue job carries as failed. A job that ran out of time insists, too.
+    async fn fail_row(&self, id: BackgroundJobId, error: &JobError, ctx: &JobContext) -> Result<(), Stopped> {
+        let row = patiently(ctx, Until::Drained, || self.jobs.get(id)).await?;
+        let carried = row.filter(|row| row.note.queue_job.as_ref() == Some(&ctx.job));
+        let Some(attempt) = carried.map(|row| row.note.attempt) else { return Ok(()) };
+        let end = EndAttempt::Failed { error: error.message.clone() };
+        self.tracker.insist(ctx, || EndedAttempt { id, attempt, end: end.clone() }).await.map(|_| ())
+    }
+
+    /// Begins an attempt, also at a row that the web application's stale rule failed while it waited for
+    /// its turn.
+    async fn begin(&self, begin: &Begin, ctx: &JobContext) -> Result<Begun, Stopped> {
+        let begun = self.tracker.ask(ctx, || BeginAttempt(begin.clone())).await?;
+        if begun != Begun::Refused(NotBegun::AtRest(Status::Failed)) || !self.settings.revive_stale {
+            return Ok(begun);
+        }
+        let row = patiently(ctx, Until::Asked, || self.jobs.get(begin.id)).await?;
+        let attempt = row.map_or(0, |row| row.note.attempt);
+        // Asked again whatever the answer: a revival whose answer was lost is refused the second time.
+        self.tracker.ask(ctx, || Revive { id: begin.id, attempt }).await?;
+        self.tracker.ask(ctx, || BeginAttempt(begin.clone())).await
+    }
+
+    /// The process may have died after it failed the row and before this queue job: that fails now, too,
+    /// and is not stored as a success.
+    async fn has_failed(&self, id: BackgroundJobId, ctx: &JobContext) -> JobResult {
+        let row = patiently(ctx, Until::Asked, || self.jobs.get(id)).await.map_err(Stopped::into_result);
+        let row = match row {
+            Ok(row) => row,
+            Err(stopped) => return stopped,
+        };
+        let ours =
+            |row: &BackgroundJob| row.note.attempt > 0 && row.note.queue_job.as_ref() == Some(&ctx.job);
+        match row.filter(ours).and_then(|row| row.last_error) {
+            Some(error) => Err(JobError::permanent(error)),
+            None => refused(id, NotBegun::AtRest(Status::Failed)),
+        }
+    }
+
+    async fn delete(&self, row: BackgroundJob, ctx: &JobContext) -> JobResult {
+        tracing::info!(
+            target: STORY, { job.id = %row.id, business_id = %row.business_id },
+            "🧾 JOB start type=delete_receipts business_id={} job_id={}", row.business_id, row.id
+        );
+        let attempt = row.note.attempt;
+        let (ports, id) = (self.batches.clone(), row.id);
+        let spec = ChildSpec::transient(format!("deletion_batch/{id}.{attempt}"));
+        let span = Span::current();
+        let batch = move || DeletionBatch::new(ports, id, attempt).within(span);
+        let child = self.supervisor.start(spec, &self.thread, batch).await?.owned();
+        let pace = Pace::new(Limits {
+            runtime: self.settings.runtime_limit,
+            failures: self.settings.max_failures,
+            outage: self.settings.outage_limit,
+        });
+        let (settings, jobs, tracker, batches) =
+            (&self.settings, &*self.jobs, &self.tracker, child.address());
+        let size = BatchSize::new(settings.batch, settings.target_time);
+        let receipts = &*self.batches.receipts;
+        Deletion { settings, jobs, receipts, tracker, ctx, row, batches, pace, size }.run().await
+    }
+}

@@ -1,0 +1,23 @@
+//! The deletion of a tenant's receipts: the job, its batches, its pace, and the clean-up of objects.
+//!
+//! The job [`DeleteReceipts`] asks [`DeletionBatch`] for one batch after the other; what a batch deleted is committed with
+//! the cursor, and its objects follow while the next batch runs.
+
+mod batch_ports;
+mod batch_size;
+mod clean_up;
+mod clean_up_lane;
+mod delete_receipts;
+mod deletion_batch;
+mod endings;
+mod outcome;
+mod pace;
+mod run;
+mod settings;
+mod tracker_line;
+
+pub use batch_ports::{BatchDone, BatchPorts, CleanUpMode};
+pub use clean_up::{CleanUpLimits, CleanedUp, delete_objects};
+pub use delete_receipts::{DeleteReceipts, DeleteReceiptsArgs, DeletionTeam};
+pub use deletion_batch::{DeletionBatch, FinishCleanUp, RunBatch};
+pub use settings::DeletionSettings;

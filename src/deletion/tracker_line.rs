@@ -1,0 +1,125 @@
+//! A job's line to the [`StatusTracker`]: asks until it answers, and waits out what keeps it from answering.
+
+use std::time::Duration;
+
+use actix::{Addr, Handler, MailboxError, Message};
+use tracing::Instrument as _;
+
+use crate::fault::{Fault, FaultKind};
+use crate::job::{Backoff, Completion, JobContext, JobError, JobResult, QueueEnd, StopReason};
+use crate::measure::Unanswered;
+use crate::story::STORY;
+use crate::tracking::StatusTracker;
+
+/// The line.
+#[derive(Clone)]
+pub(super) struct TrackerLine(pub(super) Addr<StatusTracker>);
+
+/// Why an attempt stops without an answer.
+#[derive(Debug)]
+pub(super) enum Stopped {
+    /// The job was asked to stop first.
+    Asked(StopReason),
+    /// Asking again will not help.
+    Fault(Fault),
+}
+
+impl Stopped {
+    /// How the attempt ends then.
+    pub(super) fn into_result(self) -> JobResult {
+        match self {
+            Self::Asked(StopReason::Draining) => Ok(Completion::Continue(QueueEnd::Head)),
+            Self::Asked(StopReason::TimedOut) => Err(timed_out()),
+            Self::Asked(reason) => Err(reason.error()),
+            Self::Fault(fault) => Err(JobError::from(fault)),
+        }
+    }
+}
+
+/// A row whose job ran out of time has failed: no retry takes it up again.
+pub(super) fn timed_out() -> JobError {
+    JobError::permanent(StopReason::TimedOut)
+}
+
+/// How long somebody goes on asking.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Until {
+    /// Until the job is asked to stop.
+    Asked,
+    /// Until the process drains: also for a job whose time is up.
+    Drained,
+}
+
+/// Asks until there is an answer. While there is none, the job waits, and no clock of it runs.
+pub(super) async fn patiently<T, F: Future<Output = Result<T, Fault>>>(
+    ctx: &JobContext,
+    until: Until,
+    ask: impl Fn() -> F,
+) -> Result<T, Stopped> {
+    let mut failures = 0;
+    loop {
+        let fault = match ctx.without_clock(ask()).await {
+            Ok(answer) => return Ok(answer),
+            Err(fault) if fault.is_retryable() => fault,
+            Err(fault) => return Err(Stopped::Fault(fault)),
+        };
+        failures += 1;
+        let delay = Backoff::BATCH.plain(failures);
+        log_backoff(delay, failures, &fault);
+        // The question is also asked while the job is to stop, but then the answer is not waited for.
+        match until {
+            Until::Asked => ctx.without_clock(ctx.sleep(delay)).await.map_err(Stopped::Asked)?,
+            Until::Drained if ctx.stop_requested() == Some(StopReason::Draining) => {
+                return Err(Stopped::Asked(StopReason::Draining));
+            }
+            Until::Drained => ctx.without_clock(tokio::time::sleep(delay)).await,
+        }
+    }
+}
+
+impl TrackerLine {
+    /// Asks the tracker until it answers, or the job is asked to stop.
+    pub(super) async fn ask<M, T>(&self, ctx: &JobContext, message: impl Fn() -> M) -> Result<T, Stopped>
+    where
+        M: Message<Result = Result<T, Fault>> + Send + 'static,
+        T: Send + 'static,
+        StatusTracker: Handler<M>,
+    {
+        patiently(ctx, Until::Asked, || self.send(message())).await
+    }
+
+    /// Asks the tracker until it answers, also when the job's time is up.
+    pub(super) async fn insist<M, T>(&self, ctx: &JobContext, message: impl Fn() -> M) -> Result<T, Stopped>
+    where
+        M: Message<Result = Result<T, Fault>> + Send + 'static,
+        T: Send + 'static,
+        StatusTracker: Handler<M>,
+    {
+        patiently(ctx, Until::Drained, || self.send(message())).await
+    }
+
+    async fn send<M, T>(&self, message: M) -> Result<T, Fault>
+    where
+        M: Message<Result = Result<T, Fault>> + Send + 'static,
+        T: Send + 'static,
+        StatusTracker: Handler<M>,
+    {
+        let _message = Unanswered::at("status_tracker");
+        let answer = self.0.send(message).instrument(tracing::debug_span!("tracker"));
+        answer.await.unwrap_or_else(|lost| Err(restarting(lost)))
+    }
+}
+
+/// The tracker or the batch actor restarts: ask again.
+pub(super) fn restarting(lost: MailboxError) -> Fault {
+    Fault::new(FaultKind::Retryable, "an actor restarted while it worked on this").because(lost)
+}
+
+/// The line that people watch for while something fails.
+pub(super) fn log_backoff(delay: Duration, failures: u32, fault: &Fault) {
+    tracing::warn!(error = fault.chain(), "a batch cannot be deleted now");
+    tracing::warn!(
+        target: STORY, { delay_s = delay.as_secs(), failures },
+        "⏳ [RECEIPTS_DELETE] Backing off {}s after {failures} failures", delay.as_secs()
+    );
+}

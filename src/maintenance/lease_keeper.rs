@@ -1,0 +1,94 @@
+//! Renews the lease of this process, so that nobody takes its jobs. Nothing survives a restart, and
+//! nothing needs to: the lease is in the broker.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use actix::{Actor, AsyncContext, Context, Supervised, WrapFuture};
+use tokio::sync::watch;
+
+use crate::deadline::answer_in;
+use crate::failpoint;
+use crate::measure::list::LEASE_HELD;
+use crate::queue::{Broker, ProcessRecord};
+use crate::supervision::Turn;
+
+/// Time between tries while the broker is out of reach.
+const AGAIN: Duration = Duration::from_secs(1);
+
+/// The actor.
+#[derive(Clone)]
+pub struct LeaseKeeper {
+    /// Where the lease is.
+    pub broker: Arc<dyn Broker>,
+    /// Whose lease.
+    pub process: ProcessRecord,
+    /// How long it holds without a renewal.
+    pub ttl: Duration,
+    /// Time between renewals.
+    pub renew: Duration,
+    /// Told at each turn.
+    pub turn: Turn,
+    /// Becomes true with the first lease, and false while it cannot be renewed in time.
+    pub held: watch::Sender<bool>,
+}
+
+impl Actor for LeaseKeeper {
+    type Context = Context<Self>;
+
+    fn started(&mut self, ctx: &mut Self::Context) {
+        failpoint::reach("lease_keeper.started");
+        ctx.spawn(self.clone().keep().into_actor(self));
+    }
+}
+
+impl Supervised for LeaseKeeper {}
+
+impl LeaseKeeper {
+    async fn keep(self) {
+        let (mut last_renewed, mut failing) = (None, false);
+        loop {
+            self.turn.beat();
+            failpoint::reach("lease_keeper.renew");
+            let asked = tokio::time::Instant::now();
+            match answer_in(self.renew, "renew the lease", self.broker.renew_lease(&self.process, self.ttl))
+                .await
+            {
+                Ok(unbroken) => {
+                    if !unbroken && last_renewed.is_some() {
+                        tracing::warn!(process.id = %self.process.id,
+                            "the lease had run out; jobs of this process may have been given to others");
+                    }
+                    if std::mem::take(&mut failing) {
+                        tracing::info!(process.id = %self.process.id, "✓ the lease is renewed (recovered!)");
+                    }
+                    last_renewed = Some(asked);
+                    self.held.send_if_modified(|held| !std::mem::replace(held, true));
+                    LEASE_HELD.gauge(&[]).set(1.0);
+                }
+                Err(fault) => {
+                    if !std::mem::replace(&mut failing, true) {
+                        tracing::warn!(process.id = %self.process.id, error = fault.chain(), "the lease cannot be renewed now; trying again");
+                    }
+                    self.missed(last_renewed, &fault);
+                    // Soon: without a lease nothing is fetched.
+                    tokio::time::sleep_until(asked + self.renew.min(AGAIN)).await;
+                    continue;
+                }
+            }
+            tokio::time::sleep_until(asked + self.renew).await;
+        }
+    }
+
+    /// Trust counts from when the last good renewal was asked for, not from when it was answered.
+    fn missed(&self, last_renewed: Option<tokio::time::Instant>, fault: &crate::fault::Fault) {
+        let expired = last_renewed.is_none_or(|at| at.elapsed() >= self.ttl);
+        if expired {
+            LEASE_HELD.gauge(&[]).set(0.0);
+        }
+        let changed = expired && self.held.send_if_modified(|held| std::mem::replace(held, false));
+        if changed {
+            tracing::warn!(process.id = %self.process.id, error = fault.chain(), "the lease has run out and cannot be renewed");
+        }
+    }
+}

@@ -1,0 +1,20 @@
+//! What keeps time and brings back what is lost: [`Scheduler`] puts in what is due, [`Rescuer`] finds the jobs of dead
+//! processes and what storage still owes, [`LeaseKeeper`] tells the others that this process lives.
+
+mod clock;
+mod cron_plan;
+mod lease_keeper;
+mod orphans;
+mod outbox_alarm;
+mod reconcile;
+mod rescuer;
+mod rescuer_ports;
+mod scheduler;
+mod tending;
+mod tenure;
+
+pub use clock::Clock;
+pub use lease_keeper::LeaseKeeper;
+pub use rescuer::{Rescuer, RescuerSettings};
+pub use rescuer_ports::RescuerPorts;
+pub use scheduler::{SCHEDULER_ROLE, Scheduler, SchedulerSettings};

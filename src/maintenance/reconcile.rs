@@ -1,0 +1,293 @@
+//! Keeps the rows that people watch and the entries in the queue together.
+//!
+//! A row that waits for a queue entry which nobody has is enqueued anew. Entries are asked for by the ids that rows
+//! know; only for a row that has none, or lost it, and stands like that for a while, the queues are searched, and what is
+//! found is remembered: what a look costs goes by the rows and not by the queues. Clocks of different hosts are
+//! not compared: a gap counts only when it was seen unchanged for a while on this process's own clock.
+//! An entry whose row is at rest needs nothing: its attempt is refused and it ends quietly.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::pin::pin;
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use tokio::time::Instant;
+
+use super::rescuer_ports::RescuerPorts;
+use crate::deadline::answer_in;
+use crate::failpoint;
+use crate::fault::{Fault, FaultKind};
+use crate::job::background::{BackgroundJob, PauseReason, Status};
+use crate::job::{BackgroundJobId, JobId};
+use crate::measure::list::JOBS_ENQUEUED_ANEW;
+use crate::queue::Enqueued;
+use crate::tracking::TrackedKind;
+
+/// The leadership under which rows are reconciled.
+const ROLE: &str = "reconcile";
+
+/// The most rows in one look.
+const ROWS: u32 = 10_000;
+
+/// A search may take so many times as long as an answer.
+const SEARCH: u32 = 20;
+
+/// Time between two signs of life during a search.
+const SIGN: Duration = Duration::from_millis(500);
+
+/// Gaps that were seen and not closed yet, and entries that rows do not know of.
+#[derive(Debug, Default)]
+pub(super) struct Suspects {
+    gaps: Mutex<BTreeMap<BackgroundJobId, Suspect>>,
+    entries: Mutex<BTreeMap<BackgroundJobId, JobId>>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Suspect {
+    since: Instant,
+    status: Status,
+    attempt: u32,
+}
+
+impl Suspects {
+    /// Which of the rows without an entry have stood unchanged for their grace. Forgets rows that are no gap now.
+    fn ripe<'a>(
+        &self,
+        gaps: &[&'a BackgroundJob],
+        now: Instant,
+        grace: impl Fn(&BackgroundJob) -> Duration,
+    ) -> Vec<&'a BackgroundJob> {
+        let mut seen = self.gaps.lock();
+        let mut still = BTreeMap::new();
+        let mut ripe = Vec::new();
+        for row in gaps {
+            let fresh = Suspect { since: now, status: row.status, attempt: row.note.attempt };
+            let suspect = match seen.get(&row.id) {
+                // A heartbeat alone is no sign of a carrier: a row may be kept alive by one that lost it.
+                Some(known) if (known.status, known.attempt) == (fresh.status, fresh.attempt) => *known,
+                _ => fresh,
+            };
+            if now.saturating_duration_since(suspect.since) >= grace(row) {
+                ripe.push(*row);
+            } else {
+                still.insert(row.id, suspect);
+            }
+        }
+        *seen = still;
+        ripe
+    }
+
+    /// The ids under which these rows may have an entry. Forgets all other rows.
+    fn known_entries(&self, rows: &[BackgroundJob]) -> Vec<JobId> {
+        let mut found = self.entries.lock();
+        found.retain(|id, _| rows.iter().any(|row| row.id == *id));
+        let noted = rows.iter().filter_map(|row| row.note.queue_job.clone());
+        let known: BTreeSet<_> = noted.chain(found.values().cloned()).collect();
+        known.into_iter().collect()
+    }
+}
+
+/// Whether a row needs an entry in the queue to go on.
+fn needs_entry(row: &BackgroundJob) -> bool {
+    match row.status {
+        Status::Queued | Status::Running => true,
+        Status::Paused => is_continuation(row),
+        Status::Completed | Status::Failed | Status::Cancelled => false,
+    }
+}
+
+fn is_continuation(row: &BackgroundJob) -> bool {
+    row.status == Status::Paused && row.note.pause_reason == Some(PauseReason::Continuation)
+}
+
+/// What a reconciliation goes by.
+pub(super) struct Look<'a> {
+    /// Gaps that were seen before.
+    pub(super) suspects: &'a Suspects,
+    /// Longest wait for one answer.
+    pub(super) deadline: Duration,
+    /// Whether the queue has lost everything, and what rows tell of is not back.
+    pub(super) lost: bool,
+}
+
+/// Looks at all active rows of one kind once; says whether no gap is left. Running it twice changes nothing the second
+/// time.
+pub(super) async fn reconcile(
+    ports: &RescuerPorts,
+    tracked: &TrackedKind,
+    &Look { suspects, deadline, lost }: &Look<'_>,
+) -> Result<bool, Fault> {
+    let lead = ports.broker.lead(ROLE, &ports.process, tracked.leadership_ttl);
+    if !answer_in(deadline, "lead the reconciliation", lead).await? {
+        return Ok(false);
+    }
+    ports.turn.beat();
+    let jobs = &ports.store.background_jobs;
+    // Rows first: an entry that is made in between can only make a gap smaller. An id that is older than its row's
+    // newest entry only lets the row look like a gap, and then it is searched for.
+    let rows = answer_in(deadline, "list active rows", jobs.active(&tracked.job_type, ROWS)).await?;
+    first_looks(ports, &rows, deadline).await?;
+    let known = suspects.known_entries(&rows);
+    let entries = answer_in(deadline, "look at the rows' entries", ports.broker.open_of(&known)).await?;
+    let carried: BTreeSet<_> = entries.iter().filter_map(|entry| tracked.row_of(entry)).collect();
+
+    ports.turn.beat();
+    let resting: Vec<_> =
+        rows.iter().filter(|row| is_continuation(row)).map(|row| (row.id, row.note.attempt)).collect();
+    answer_in(deadline, "keep paused rows alive", jobs.beat(&resting)).await?;
+
+    let gaps: Vec<_> = rows.iter().filter(|row| needs_entry(row) && !carried.contains(&row.id)).collect();
+    let ripe = suspects.ripe(&gaps, Instant::now(), |row| tracked.grace_of(row, lost));
+    let none_unripe = ripe.len() == gaps.len();
+    for row in without_entry(ports, tracked, suspects, ripe, deadline).await? {
+        ports.turn.beat();
+        // What was lost comes back under its own name, however many processes bring it back.
+        let known = row.note.queue_job.clone().filter(|_| lost);
+        let id = known.clone().unwrap_or_else(|| JobId::from(uuid::Uuid::new_v4().to_string()));
+        if known.is_none() {
+            answer_in(deadline, "note the new entry", jobs.carried_by(row.id, &id)).await?;
+            failpoint::reach("reconcile.noted");
+        }
+        let entry = [tracked.entry(id.clone(), row.id)];
+        let made = answer_in(deadline, "enqueue a row anew", ports.broker.enqueue(&entry)).await?;
+        if made.contains(&Enqueued::Accepted) {
+            JOBS_ENQUEUED_ANEW.counter(&[]).increment(1);
+            let what = if lost { FORGOTTEN } else { MISSING };
+            tracing::warn!(background_job = %row.id, job.id = %id, queue.name = %tracked.queue, "{what}");
+        }
+    }
+    Ok(none_unripe)
+}
+
+/// Takes note of what there is for rows that do not say what they cover, before more comes. One row that cannot be changed
+/// now holds up no other.
+async fn first_looks(ports: &RescuerPorts, rows: &[BackgroundJob], deadline: Duration) -> Result<(), Fault> {
+    let unbounded = |row: &&BackgroundJob| row.cursor.upper_id.is_none() && row.cursor.first_look.is_none();
+    for row in rows.iter().filter(unbounded) {
+        ports.turn.beat();
+        let look = ports.store.background_jobs.look(row.id);
+        match answer_in(deadline, "look at a row for the first time", look).await {
+            Err(fault) if fault.kind() == FaultKind::Unavailable => return Err(fault),
+            Err(fault) => tracing::warn!(background_job = %row.id, error = fault.chain(),
+                "what there was at the first look at a row cannot be noted now"),
+            Ok(()) => {}
+        }
+    }
+    Ok(())
+}
+
+const MISSING: &str = "a row had no entry in its queue; enqueued it anew";
+const FORGOTTEN: &str = "the queue has lost the entry of a row; wrote it anew from the database";
+
+/// Those of the rows for which no entry is found anywhere, either.
+async fn without_entry<'a>(
+    ports: &RescuerPorts,
+    tracked: &TrackedKind,
+    suspects: &Suspects,
+    mut rows: Vec<&'a BackgroundJob>,
+    deadline: Duration,
+) -> Result<Vec<&'a BackgroundJob>, Fault> {
+    if rows.is_empty() {
+        return Ok(rows);
+    }
+    let search = ports.broker.open_jobs(&tracked.kind);
+    let mut search = pin!(answer_in(deadline * SEARCH, "search for entries", search));
+    let entries = loop {
+        tokio::select! {
+            found = &mut search => break found?,
+            () = tokio::time::sleep(SIGN) => ports.turn.beat(),
+        }
+    };
+    for entry in entries {
+        let Some(row) = tracked.row_of(&entry) else { continue };
+        rows.retain(|other| other.id != row);
+        suspects.entries.lock().insert(row, entry.id);
+    }
+    Ok(rows)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::job::Limit;
+    use crate::job::background::{Cursor, Note};
+    use crate::job::{BusinessId, Progress};
+
+    fn row(id: i64, status: Status, reason: Option<PauseReason>) -> BackgroundJob {
+        BackgroundJob {
+            id: BackgroundJobId(id),
+            business_id: BusinessId(1),
+            requested_by_user_id: None,
+            job_type: "delete_receipts_all".into(),
+            status,
+            progress: Progress::default(),
+            last_error: None,
+            cursor: Cursor::default(),
+            created_at: None,
+            updated_at: None,
+            started_at: None,
+            finished_at: None,
+            heartbeat_at: None,
+            note: Note { pause_reason: reason, ..Note::default() },
+        }
+    }
+
+    #[test]
+    fn only_rows_that_go_on_by_themselves_need_an_entry() {
+        assert!(needs_entry(&row(1, Status::Queued, None)));
+        assert!(needs_entry(&row(1, Status::Running, None)));
+        assert!(needs_entry(&row(1, Status::Paused, Some(PauseReason::Continuation))));
+        assert!(!needs_entry(&row(1, Status::Paused, Some(PauseReason::Person))));
+        assert!(!needs_entry(&row(1, Status::Paused, None)));
+        assert!(!needs_entry(&row(1, Status::Completed, None)));
+    }
+
+    #[test]
+    fn a_gap_is_closed_once_and_only_after_it_stood_unchanged() {
+        let (suspects, grace) = (Suspects::default(), Duration::from_secs(30));
+        let start = Instant::now();
+        let at = |seconds| start + Duration::from_secs(seconds);
+        let mut job = row(7, Status::Queued, None);
+        assert!(suspects.ripe(&[&job], at(0), |_| grace).is_empty());
+        job.note.attempt = 1;
+        assert!(suspects.ripe(&[&job], at(40), |_| grace).is_empty(), "it moved meanwhile");
+        job.updated_at = Some(chrono::DateTime::UNIX_EPOCH);
+        let ripe = suspects.ripe(&[&job], at(70), |_| grace);
+        assert_eq!(ripe.first().map(|row| row.id), Some(BackgroundJobId(7)), "a heartbeat is no carrier");
+        drop(ripe);
+        assert!(suspects.ripe(&[&job], at(71), |_| grace).is_empty(), "the second look changes nothing");
+    }
+
+    #[test]
+    fn a_gap_that_closed_by_itself_is_forgotten() {
+        let (suspects, grace) = (Suspects::default(), Duration::from_secs(30));
+        let (start, job) = (Instant::now(), row(7, Status::Queued, None));
+        suspects.ripe(&[&job], start, |_| grace);
+        suspects.ripe(&[], start + grace, |_| grace);
+        assert!(suspects.ripe(&[&job], start + grace * 2, |_| grace).is_empty());
+    }
+
+    #[test]
+    fn after_a_loss_only_rows_that_somebody_works_on_wait_for_their_process() {
+        let seconds = Duration::from_secs;
+        let tracked = TrackedKind {
+            job_type: "t".into(),
+            kind: "k".into(),
+            parameter: "row",
+            queue: "q".into(),
+            timeout: Limit::Never,
+            result_ttl: Limit::Never,
+            failure_ttl: Limit::Never,
+            grace: seconds(30),
+            grace_after_loss: seconds(15),
+            leadership_ttl: seconds(90),
+        };
+        let graces = |status, reason| {
+            let row = row(7, status, reason);
+            (tracked.grace_of(&row, false).as_secs(), tracked.grace_of(&row, true).as_secs())
+        };
+        assert_eq!(graces(Status::Queued, None), (30, 0));
+        assert_eq!(graces(Status::Paused, Some(PauseReason::Continuation)), (30, 0));
+        assert_eq!(graces(Status::Running, None), (30, 15));
+    }
+}

@@ -1,0 +1,172 @@
+//! Brings back what is lost: jobs of dead processes and of other workers, objects that could not be deleted, rows whose
+//! queue entry is gone. Nothing survives a restart; every action may be repeated, by any process.
+
+use std::time::Duration;
+
+use actix::{Actor, AsyncContext, Context, Supervised, WrapFuture};
+use chrono::Utc;
+use tokio::time::Instant;
+
+use super::orphans::rescue;
+use super::outbox_alarm::OutboxAlarm;
+use super::reconcile::{Look, Suspects, reconcile};
+use super::rescuer_ports::RescuerPorts;
+use super::tending::Tending;
+use crate::deadline::answer_in;
+use crate::deletion::{CleanUpLimits, CleanedUp, delete_objects};
+use crate::failpoint;
+use crate::fault::Fault;
+use crate::job::Backoff;
+use crate::tracking::TrackedKind;
+use crate::worker::Asides;
+
+/// What a rescuer is told by configuration.
+#[derive(Clone, Debug)]
+pub struct RescuerSettings {
+    /// Time between looks.
+    pub interval: Duration,
+    /// Longest wait for one answer.
+    pub deadline: Duration,
+    /// The most objects in one look.
+    pub outbox_batch: u32,
+    /// Waits between tries to delete an object.
+    pub outbox_backoff: Backoff,
+    /// Whether objects are deleted at all; else they stay in the outbox, of whatever age.
+    pub storage_delete: bool,
+    /// An object that has waited longer raises an alarm.
+    pub outbox_alarm_after: Duration,
+    /// Time between reconciliations of rows and queue entries.
+    pub reconcile_interval: Duration,
+    /// Background jobs whose rows and entries are kept together.
+    pub tracked: Vec<TrackedKind>,
+}
+
+/// The actor.
+#[derive(Clone)]
+pub struct Rescuer {
+    /// What it needs.
+    pub ports: RescuerPorts,
+    /// What it is told.
+    pub settings: RescuerSettings,
+}
+
+impl Actor for Rescuer {
+    type Context = Context<Self>;
+
+    fn started(&mut self, ctx: &mut Self::Context) {
+        failpoint::reach("rescuer.started");
+        ctx.spawn(self.clone().watch().into_actor(self));
+    }
+}
+
+impl Supervised for Rescuer {}
+
+impl Rescuer {
+    async fn watch(self) {
+        let mut reconciled: Option<Instant> = None;
+        let mut failing = false;
+        let suspects = Suspects::default();
+        let mut alarm = OutboxAlarm::default();
+        let mut tending = Tending::default();
+        let asides = Asides::new(self.ports.table.clone());
+        loop {
+            self.ports.turn.beat();
+            failpoint::reach("rescuer.tick");
+            let due = reconciled.is_none_or(|at| at.elapsed() >= self.settings.reconcile_interval);
+            let mut faults = Vec::new();
+            faults.extend(rescue(&self.ports, &asides, self.settings.deadline).await.err());
+            self.ports.turn.beat();
+            faults.extend(tending.tend(&self.ports, &asides, self.settings.deadline).await.err());
+            self.ports.turn.beat();
+            faults.extend(self.clean_up().await.err());
+            self.ports.turn.beat();
+            if due {
+                faults.extend(self.watch_outbox(&mut alarm).await.err());
+            }
+            match self.keep_together(&suspects, due).await {
+                Ok(()) if due => reconciled = Some(Instant::now()),
+                Ok(()) => {}
+                Err(fault) => faults.push(fault),
+            }
+            for fault in faults.iter().filter(|_| !failing) {
+                tracing::warn!(error = fault.chain(), "the rescuer cannot do its work; trying again");
+            }
+            failing = !faults.is_empty();
+            tokio::time::sleep(self.settings.interval).await;
+        }
+    }
+
+    /// Says once that objects wait for too long.
+    async fn watch_outbox(&self, alarm: &mut OutboxAlarm) -> Result<(), Fault> {
+        if !self.settings.storage_delete {
+            return Ok(());
+        }
+        let summary = self.ports.store.outbox.summary(None);
+        let outbox = answer_in(self.settings.deadline, "sum up the outbox", summary).await?;
+        if let Some(age) = alarm.look(&outbox, Utc::now(), self.settings.outbox_alarm_after) {
+            tracing::error!(
+                pending = outbox.pending,
+                oldest_seconds = age.as_secs(),
+                error = outbox.last_error,
+                "objects wait to be deleted for longer than `rescuer.outbox_alarm_after`; \
+                 `tikkun outbox list` shows them"
+            );
+        }
+        Ok(())
+    }
+
+    /// Objects that earlier tries left behind. As long as all of them go there are more at once, for after an
+    /// outage there may be very many; not for long, for orphaned jobs wait meanwhile.
+    async fn clean_up(&self) -> Result<(), Fault> {
+        if !self.settings.storage_delete {
+            return Ok(());
+        }
+        let until = Instant::now() + self.settings.deadline;
+        loop {
+            let (claimed, cleaned) = self.clean_up_once().await?;
+            self.ports.turn.beat();
+            if claimed < self.settings.outbox_batch || cleaned.failed > 0 || Instant::now() >= until {
+                return Ok(());
+            }
+        }
+    }
+
+    /// As many objects as one look takes; how many those were.
+    async fn clean_up_once(&self) -> Result<(u32, CleanedUp), Fault> {
+        let (blobs, outbox) = (&self.ports.blobs, &self.ports.store.outbox);
+        // Nobody else may take them while one call and its confirmation are under way.
+        let hold = self.settings.deadline * 4;
+        let claim = outbox.claim(blobs.target(), None, self.settings.outbox_batch, hold);
+        let condemned = answer_in(self.settings.deadline, "claim objects to delete", claim).await?;
+        if condemned.is_empty() {
+            return Ok((0, CleanedUp::default()));
+        }
+        let limits =
+            CleanUpLimits { deadline: self.settings.deadline, backoff: self.settings.outbox_backoff };
+        let cleaned = delete_objects(&**blobs, &**outbox, &condemned, &limits).await?;
+        tracing::info!(
+            deleted = cleaned.deleted,
+            failed = cleaned.failed,
+            "tried objects of the clean-up outbox again"
+        );
+        Ok((u32::try_from(condemned.len()).unwrap_or(u32::MAX), cleaned))
+    }
+
+    /// Rows and entries, when it is `due`, and for as long as the queue has lost what rows tell of.
+    async fn keep_together(&self, suspects: &Suspects, due: bool) -> Result<(), Fault> {
+        let (broker, deadline) = (&self.ports.broker, self.settings.deadline);
+        let forgotten = answer_in(deadline, "look what the queue has lost", broker.forgotten()).await?;
+        if !due && forgotten.is_none() {
+            return Ok(());
+        }
+        let look = Look { suspects, deadline, lost: forgotten.is_some() };
+        let mut whole = true;
+        for tracked in &self.settings.tracked {
+            whole &= reconcile(&self.ports, tracked, &look).await?;
+        }
+        if let Some(memory) = forgotten.filter(|_| whole) {
+            answer_in(deadline, "note what is back", broker.brought_back(&memory)).await?;
+        }
+        Ok(())
+    }
+}

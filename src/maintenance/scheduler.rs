@@ -1,0 +1,189 @@
+//! Keeps time: puts jobs that are due into their queues, enqueues what schedules have due, and drops what
+//! has been kept long enough. One process leads; the others stand by. Nothing survives a restart: all of
+//! it is in the broker.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use actix::{Actor, AsyncContext, Context, Supervised, WrapFuture};
+use tokio::time::Instant;
+
+use super::clock::Clock;
+use super::cron_plan::{Planned, Timetable};
+use super::tenure::Tenure;
+use crate::deadline::answer_in;
+use crate::failpoint;
+use crate::fault::Fault;
+use crate::job::{ProcessId, Schedule};
+use crate::measure::list::SCHEDULER_LEADS;
+use crate::queue::{Broker, Budget};
+use crate::supervision::Turn;
+
+/// The leadership that the scheduler takes.
+pub const SCHEDULER_ROLE: &str = "scheduler";
+
+/// The most jobs moved or dropped in one call: bounds the size of one transaction.
+const BATCH: u32 = 1000;
+
+/// Time between two looks for what can be dropped: nobody waits for that.
+const TIDY_EVERY: Duration = Duration::from_secs(10);
+
+/// What a scheduler is told by configuration.
+#[derive(Clone, Debug)]
+pub struct SchedulerSettings {
+    /// Time between looks.
+    pub interval: Duration,
+    /// How long a leader is believed without a tick.
+    pub leadership_ttl: Duration,
+    /// Longest wait for one answer of the broker.
+    pub deadline: Duration,
+    /// How many ended jobs a queue keeps.
+    pub budget: Budget,
+    /// What comes due by itself.
+    pub schedules: Arc<[Schedule]>,
+}
+
+/// The actor.
+#[derive(Clone)]
+pub struct Scheduler {
+    /// Where the jobs wait.
+    pub broker: Arc<dyn Broker>,
+    /// Who would lead.
+    pub process: ProcessId,
+    /// What it is told.
+    pub settings: SchedulerSettings,
+    /// Tells when schedules are due.
+    pub clock: Clock,
+    /// Told at each turn.
+    pub turn: Turn,
+}
+
+/// What a leader remembers between two looks; made anew whenever the broker may know better.
+#[derive(Debug, Default)]
+struct Lead {
+    tenure: Tenure,
+    timetable: Option<Timetable>,
+    tidied: Option<Instant>,
+}
+
+impl Actor for Scheduler {
+    type Context = Context<Self>;
+
+    fn started(&mut self, ctx: &mut Self::Context) {
+        failpoint::reach("scheduler.started");
+        ctx.spawn(self.clone().keep_time().into_actor(self));
+    }
+}
+
+impl Supervised for Scheduler {}
+
+impl Scheduler {
+    async fn keep_time(self) {
+        let mut out_of_reach = false;
+        let mut lead = Lead::default();
+        loop {
+            self.turn.beat();
+            failpoint::reach("scheduler.tick");
+            match self.tick(&mut lead).await {
+                Ok(()) => out_of_reach = false,
+                Err(fault) => {
+                    // What was asked for may have happened all the same.
+                    lead = Lead::default();
+                    SCHEDULER_LEADS.gauge(&[]).set(0.0);
+                    if !out_of_reach {
+                        tracing::warn!(
+                            error = fault.chain(),
+                            "the scheduler cannot reach the broker; waiting"
+                        );
+                    }
+                    out_of_reach = true;
+                }
+            }
+            tokio::time::sleep(self.settings.interval).await;
+        }
+    }
+
+    async fn tick(&self, lead: &mut Lead) -> Result<(), Fault> {
+        if !self.leads(lead).await? {
+            return Ok(());
+        }
+        let deadline = self.settings.deadline;
+        self.enqueue_due(lead).await?;
+        while answer_in(deadline, "promote due jobs", self.broker.promote_due(BATCH)).await? == BATCH {
+            self.turn.beat();
+        }
+        if lead.tidied.is_none_or(|tidied| tidied.elapsed() >= TIDY_EVERY) {
+            self.tidy().await?;
+            lead.tidied = Some(Instant::now());
+        }
+        Ok(())
+    }
+
+    async fn tidy(&self) -> Result<(), Fault> {
+        let SchedulerSettings { deadline, budget, .. } = self.settings;
+        while answer_in(deadline, "drop old jobs", self.broker.expire(BATCH)).await? == BATCH {
+            self.turn.beat();
+        }
+        while answer_in(deadline, "keep within the budget", self.broker.trim(budget, BATCH)).await? == BATCH {
+            self.turn.beat();
+        }
+        Ok(())
+    }
+
+    /// Asks the broker only when the last answer is old: a renewal is a write to the disk.
+    async fn leads(&self, lead: &mut Lead) -> Result<bool, Fault> {
+        let (asked, ttl) = (Instant::now(), self.settings.leadership_ttl);
+        if lead.tenure.holds(asked, ttl) {
+            return Ok(true);
+        }
+        let leads = self.broker.lead(SCHEDULER_ROLE, &self.process, ttl);
+        let leads = answer_in(self.settings.deadline, "lead the schedule", leads).await?;
+        SCHEDULER_LEADS.gauge(&[]).set(if leads { 1.0 } else { 0.0 });
+        if lead.tenure.answered(leads, asked) {
+            lead.timetable = None;
+        }
+        Ok(leads)
+    }
+
+    /// Enqueues what the schedules have due.
+    async fn enqueue_due(&self, lead: &mut Lead) -> Result<(), Fault> {
+        let schedules = &self.settings.schedules;
+        if schedules.is_empty() {
+            return Ok(());
+        }
+        let mut timetable = match lead.timetable.take() {
+            Some(timetable) => timetable,
+            None => {
+                let marks = self.broker.schedule_marks();
+                let marks = answer_in(self.settings.deadline, "list schedules", marks).await?;
+                Timetable::new(Arc::clone(schedules), &marks)
+            }
+        };
+        for planned in timetable.due(self.clock.now()) {
+            self.turn.beat();
+            failpoint::reach("scheduler.step");
+            let taken = self.broker.mark_schedule(&planned.step);
+            if !answer_in(self.settings.deadline, "move a schedule", taken).await? {
+                // Another has led meanwhile; the marks are read anew at the next look.
+                return Ok(());
+            }
+            tell(&planned);
+            timetable.taken(&planned);
+        }
+        lead.timetable = Some(timetable);
+        Ok(())
+    }
+}
+
+fn tell(Planned { step, left_out, .. }: &Planned) {
+    for job in &step.jobs {
+        tracing::info!(schedule.name = step.name, job.id = %job.id, queue.name = %job.queue, "a schedule is due");
+    }
+    if *left_out > 0 {
+        tracing::warn!(
+            schedule.name = step.name,
+            left_out,
+            "times of a schedule passed while nobody kept time, and get no job by its `missed`"
+        );
+    }
+}

@@ -1,0 +1,77 @@
+//! Looks after jobs that workers of others left behind, from time to time: how they fare is the queue's own rule, and
+//! whoever is to be called after a failure is called after that, at most once: a crash in between leaves the call out.
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::orphans::{Failure, tell_enqueuers};
+use super::rescuer_ports::RescuerPorts;
+use crate::deadline::answer_in;
+use crate::fault::Fault;
+use crate::job::{Callbacks, JobError};
+use crate::measure::list::JOBS_ABANDONED;
+use crate::queue::{Abandoned, Fate};
+use crate::worker::Asides;
+
+/// Time between two looks. RQ's own workers look every ten minutes.
+const EVERY: Duration = Duration::from_secs(10);
+
+/// The most jobs of each sort in one look: bounds the size of one transaction.
+const AT_ONCE: u32 = 200;
+
+/// When it last looked.
+#[derive(Debug, Default)]
+pub(super) struct Tending(Option<Instant>);
+
+impl Tending {
+    /// Looks, if it is time; again at once as long as there is very much.
+    pub(super) async fn tend(
+        &mut self,
+        ports: &RescuerPorts,
+        asides: &Asides,
+        deadline: Duration,
+    ) -> Result<(), Fault> {
+        if self.0.is_some_and(|last| last.elapsed() < EVERY) {
+            return Ok(());
+        }
+        let until = Instant::now() + deadline;
+        loop {
+            let found = ports.broker.tend(AT_ONCE);
+            let found = answer_in(deadline, "look after what others left behind", found).await?;
+            let is_all = found.len() < AT_ONCE as usize;
+            found.iter().for_each(tell);
+            tell_enqueuers(
+                (&ports.registry, asides),
+                found.into_iter().filter_map(failure).collect(),
+                deadline,
+            );
+            ports.turn.beat();
+            if is_all || Instant::now() >= until {
+                self.0 = Some(Instant::now());
+                return Ok(());
+            }
+        }
+    }
+}
+
+fn tell(one: &Abandoned) {
+    let (outcome, fate) = match one.fate {
+        Fate::Returned => ("returned", "waits in its queue again"),
+        Fate::Retried => ("retried", "is tried again"),
+        Fate::Failed => ("failed", "failed"),
+    };
+    JOBS_ABANDONED.counter(&[outcome]).increment(1);
+    tracing::warn!(job.id = %one.job, queue.name = %one.queue, fate,
+        "a worker that is none of ours died and left a job behind");
+}
+
+fn failure(one: Abandoned) -> Option<Failure> {
+    if one.fate == Fate::Returned {
+        return None;
+    }
+    let callbacks = Callbacks { failure: one.on_failure, ..Callbacks::default() };
+    // The type of RQ's error, which is all that RQ tells.
+    let error = JobError::permanent("AbandonedJobError");
+    Some(Failure { job: one.job, queue: one.queue, attempt: 1, callbacks, error })
+}

@@ -1,0 +1,15 @@
+//! The rows that people watch: [`StatusTracker`] alone moves their status, keeps their heartbeat, and writes progress.
+
+mod journal;
+mod requests;
+mod status_tracker;
+mod tracked_kind;
+mod tracker_messages;
+
+pub use journal::Journal;
+pub use requests::{RequestFault, Requests, new_queue_job};
+pub use status_tracker::{StatusTracker, TrackerSettings};
+pub use tracked_kind::TrackedKind;
+pub use tracker_messages::{
+    AskPerson, BeginAttempt, EndedAttempt, FailUnqueued, Progressed, RequestJob, Revive, Waiting,
+};

@@ -1,0 +1,261 @@
+//! Alone moves the status of a row that people watch, keeps its heartbeat, and writes how fast it goes.
+//!
+//! A transition is answered after it is written; who asks, asks again on a fault or a lost answer. What
+//! survives a restart: the [`Journal`], that is which rows are ours and what is not written yet.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use actix::{Actor, AsyncContext, Context, Handler, ResponseActFuture, Supervised, WrapFuture};
+use tokio::time::Instant;
+
+use super::journal::Journal;
+use super::tracker_messages::{
+    AskPerson, BeginAttempt, EndedAttempt, FailUnqueued, Progressed, RequestJob, Revive, Waiting,
+};
+use crate::deadline::answer_in;
+use crate::failpoint;
+use crate::fault::{Fault, FaultKind};
+use crate::job::BackgroundJobId;
+use crate::job::background::{BackgroundJob, Status};
+use crate::store::{BackgroundJobs, Begun, EndAttempt, Requested};
+use crate::supervision::Turn;
+
+/// What a tracker is told by configuration.
+#[derive(Clone, Debug)]
+pub struct TrackerSettings {
+    /// Time between writes of what people watch.
+    pub progress_interval: Duration,
+    /// Time between heartbeats of our rows.
+    pub heartbeat_interval: Duration,
+    /// Longest wait for one answer of the database.
+    pub deadline: Duration,
+    /// The same where it counts a tenant's receipts.
+    pub counting_deadline: Duration,
+}
+
+/// The actor.
+#[derive(Clone)]
+pub struct StatusTracker {
+    jobs: Arc<dyn BackgroundJobs>,
+    journal: Arc<Journal>,
+    settings: TrackerSettings,
+    turn: Turn,
+}
+
+impl StatusTracker {
+    /// A tracker over these rows.
+    #[must_use]
+    pub fn new(
+        jobs: Arc<dyn BackgroundJobs>,
+        journal: Arc<Journal>,
+        settings: TrackerSettings,
+        turn: Turn,
+    ) -> Self {
+        Self { jobs, journal, settings, turn }
+    }
+}
+
+impl Actor for StatusTracker {
+    type Context = Context<Self>;
+
+    fn started(&mut self, ctx: &mut Self::Context) {
+        failpoint::reach("status_tracker.started");
+        ctx.spawn(self.clone().write_what_people_watch().into_actor(self));
+        ctx.spawn(self.clone().keep_hearts_beating().into_actor(self));
+    }
+}
+
+impl Supervised for StatusTracker {}
+
+impl Handler<BeginAttempt> for StatusTracker {
+    type Result = ResponseActFuture<Self, Result<Begun, Fault>>;
+
+    fn handle(&mut self, BeginAttempt(begin): BeginAttempt, _: &mut Self::Context) -> Self::Result {
+        failpoint::reach("status_tracker.begin");
+        let tracker = self.clone();
+        Box::pin(
+            async move {
+                let begun = tracker.counted("begin an attempt", tracker.jobs.begin_attempt(&begin)).await?;
+                failpoint::reach("status_tracker.begun");
+                if let Begun::Started(job) = &begun {
+                    tracker.journal.adopt(job, Instant::now());
+                }
+                Ok(begun)
+            }
+            .into_actor(self),
+        )
+    }
+}
+
+impl Handler<EndedAttempt> for StatusTracker {
+    type Result = ResponseActFuture<Self, Result<bool, Fault>>;
+
+    fn handle(&mut self, ended: EndedAttempt, _: &mut Self::Context) -> Self::Result {
+        failpoint::reach("status_tracker.end");
+        let tracker = self.clone();
+        Box::pin(
+            async move {
+                let EndedAttempt { id, attempt, end } = &ended;
+                let counted =
+                    tracker.within("end an attempt", tracker.jobs.end_attempt(*id, *attempt, end)).await?;
+                failpoint::reach("status_tracker.ended");
+                // A row that rests until its continuation stays ours: its heart must go on beating.
+                if *end != EndAttempt::Continuation || !counted {
+                    tracker.journal.forget(*id, *attempt);
+                }
+                Ok(counted)
+            }
+            .into_actor(self),
+        )
+    }
+}
+
+impl Handler<Revive> for StatusTracker {
+    type Result = ResponseActFuture<Self, Result<bool, Fault>>;
+
+    fn handle(&mut self, Revive { id, attempt }: Revive, _: &mut Self::Context) -> Self::Result {
+        let tracker = self.clone();
+        Box::pin(
+            async move {
+                let revived = tracker.within("revive a row", tracker.jobs.revive(id, attempt)).await?;
+                failpoint::reach("status_tracker.revived");
+                if revived {
+                    tracker.take_back(id, attempt).await;
+                }
+                Ok(revived)
+            }
+            .into_actor(self),
+        )
+    }
+}
+
+impl Handler<RequestJob> for StatusTracker {
+    type Result = ResponseActFuture<Self, Result<Requested, Fault>>;
+
+    fn handle(&mut self, RequestJob(request): RequestJob, _: &mut Self::Context) -> Self::Result {
+        let tracker = self.clone();
+        Box::pin(
+            async move { tracker.counted("request a job", tracker.jobs.request(&request)).await }
+                .into_actor(self),
+        )
+    }
+}
+
+impl Handler<FailUnqueued> for StatusTracker {
+    type Result = ResponseActFuture<Self, Result<bool, Fault>>;
+
+    fn handle(&mut self, FailUnqueued { id, error }: FailUnqueued, _: &mut Self::Context) -> Self::Result {
+        let tracker = self.clone();
+        Box::pin(
+            async move {
+                tracker
+                    .within("fail a row that is not enqueued", tracker.jobs.fail_unqueued(id, &error))
+                    .await
+            }
+            .into_actor(self),
+        )
+    }
+}
+
+impl Handler<AskPerson> for StatusTracker {
+    type Result = ResponseActFuture<Self, Result<Option<Result<BackgroundJob, Status>>, Fault>>;
+
+    fn handle(&mut self, AskPerson(person): AskPerson, _: &mut Self::Context) -> Self::Result {
+        let tracker = self.clone();
+        Box::pin(
+            async move {
+                let answer = tracker.within("carry out a wish", tracker.jobs.person(&person)).await;
+                failpoint::reach("status_tracker.wished");
+                answer
+            }
+            .into_actor(self),
+        )
+    }
+}
+
+impl Handler<Progressed> for StatusTracker {
+    type Result = ();
+
+    fn handle(&mut self, told: Progressed, _: &mut Self::Context) {
+        failpoint::reach("status_tracker.progressed");
+        self.journal.progressed((told.id, told.attempt), told.progress, Instant::now());
+    }
+}
+
+impl Handler<Waiting> for StatusTracker {
+    type Result = ();
+
+    fn handle(&mut self, told: Waiting, _: &mut Self::Context) {
+        self.journal.waiting((told.id, told.attempt), told.waiting_for);
+    }
+}
+
+impl StatusTracker {
+    async fn within<T>(
+        &self,
+        what: &str,
+        answer: impl Future<Output = Result<T, Fault>>,
+    ) -> Result<T, Fault> {
+        answer_in(self.settings.deadline, what, answer).await
+    }
+
+    /// The first attempt at a row and a request count receipts: cut off in the middle, they would begin anew each time.
+    async fn counted<T>(
+        &self,
+        what: &str,
+        answer: impl Future<Output = Result<T, Fault>>,
+    ) -> Result<T, Fault> {
+        answer_in(self.settings.counting_deadline, what, answer).await
+    }
+
+    /// A heartbeat may have found the row failed and forgotten it: it is ours again.
+    async fn take_back(&self, id: BackgroundJobId, attempt: u32) {
+        match self.within("read a revived row", self.jobs.get(id)).await {
+            Ok(Some(job)) if job.note.attempt == attempt => self.journal.adopt(&job, Instant::now()),
+            Ok(_) => {}
+            Err(fault) => tracing::warn!(background_job = %id, error = fault.chain(),
+                "a revived row cannot be read; its heart beats with its batches only"),
+        }
+    }
+
+    async fn write_what_people_watch(self) {
+        loop {
+            self.turn.beat();
+            tokio::time::sleep(self.settings.progress_interval).await;
+            let updates = self.journal.unsent();
+            if updates.is_empty() {
+                continue;
+            }
+            if let Err(fault) = self.within("write progress", self.jobs.watch(&updates)).await {
+                // Facts stay in the journal; a row that cannot take them must not hold up the others' for ever.
+                if fault.kind() != FaultKind::Permanent {
+                    self.journal.not_sent(&updates);
+                }
+                tracing::debug!(error = fault.chain(), "progress is not written yet");
+            }
+        }
+    }
+
+    async fn keep_hearts_beating(self) {
+        let mut failing = false;
+        loop {
+            tokio::time::sleep(self.settings.heartbeat_interval).await;
+            let rows = self.journal.rows();
+            if rows.is_empty() {
+                continue;
+            }
+            match self.within("beat", self.jobs.beat(&rows)).await {
+                Ok(lost) => {
+                    self.journal.forget_lost(&rows, &lost);
+                    failing = false;
+                }
+                Err(fault) if !failing => {
+                    failing = true;
+                    tracing::warn!(error = fault.chain(), "heartbeats of background jobs are not written");
+                }
+                Err(_) => {}
+            }
+        }
+    }
+}

@@ -1,0 +1,114 @@
+//! Calls what an enqueuer named for the end of its job, when that is a kind of job of this process. At the end of an
+//! attempt it may be called twice: a process that dies before the end is written leaves the end to another. For a job
+//! whose process died it is called at most once.
+
+use std::sync::Arc;
+
+use serde_json::{Value, json};
+
+use super::not_running::NotRunning;
+use crate::job::{Args, Callback, Callbacks, JobContext, JobError, JobErrorKind, JobId, QueueName, Registry};
+use crate::supervision::catch_panic;
+
+/// Of which job is told.
+#[derive(Clone, Copy)]
+pub(crate) struct Ended<'a> {
+    pub(crate) id: &'a JobId,
+    pub(crate) queue: &'a QueueName,
+    pub(crate) attempt: u32,
+}
+
+/// What came of a call.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(crate) struct Called {
+    /// What the job's record says of it.
+    pub(crate) remark: Option<String>,
+    /// Why it failed.
+    pub(crate) error: Option<String>,
+}
+
+impl Called {
+    /// Calls, with the job's id and `rest`; nothing where there is nobody to call.
+    async fn of(
+        registry: &Registry,
+        callback: Option<&Callback>,
+        ended: Ended<'_>,
+        rest: Option<Value>,
+    ) -> Self {
+        let Some(callback) = callback else { return Self::default() };
+        let function = &callback.function;
+        let Ok(kind) = registry.find(function) else {
+            let remark = Self::unregistered(registry, callback);
+            tracing::warn!(job.id = %ended.id, queue.name = %ended.queue, callback = %function,
+                "a job's enqueuer wants a function to be called that is not registered here; the job's end stands");
+            return Self { remark, error: None };
+        };
+        let args = Args::positional([json!(ended.id)].into_iter().chain(rest));
+        let (id, queue) = (ended.id.clone(), ended.queue.clone());
+        let ctx = JobContext::new(id, queue, function.clone(), ended.attempt, Arc::new(NotRunning));
+        let called = tokio::time::timeout(callback.timeout, catch_panic(kind.run(&args, &ctx))).await;
+        let error = match called {
+            Ok(Ok(Ok(_))) => return Self::default(),
+            Ok(Ok(Err(error))) => error.message,
+            Ok(Err(panic)) => format!("it panicked: {panic}"),
+            // RQ's own words.
+            Err(_) => format!("Task exceeded maximum timeout value ({} seconds)", callback.timeout.as_secs()),
+        };
+        tracing::warn!(job.id = %ended.id, queue.name = %ended.queue, callback = %function, error,
+            "a function that was called after a job failed");
+        Self { remark: None, error: Some(format!("callback `{function}`: {error}")) }
+    }
+
+    /// What the job's record says of one that cannot be called.
+    pub(crate) fn unregistered(registry: &Registry, callback: &Callback) -> Option<String> {
+        let function = &callback.function;
+        let nobody = registry.find(function).is_err();
+        nobody.then(|| format!("the callback `{function}` is not registered here and was not called"))
+    }
+
+    /// Whom the enqueuer named for this end.
+    pub(crate) fn named<'a>(callbacks: &'a Callbacks, error: Option<&JobError>) -> Option<&'a Callback> {
+        match error {
+            None => callbacks.success.as_ref(),
+            Some(error) if error.kind == JobErrorKind::Stopped => callbacks.stopped.as_ref(),
+            Some(_) => callbacks.failure.as_ref(),
+        }
+    }
+
+    /// One that did not end before its process had to leave, as [`Self::after_error`] or [`Self::after_success`]
+    /// would have called it.
+    pub(crate) fn dropped(callbacks: &Callbacks, error: Option<&JobError>) -> Self {
+        let remark = |callback: &Callback| {
+            format!(
+                "the callback `{}` did not end before its process had to leave, and was dropped",
+                callback.function
+            )
+        };
+        Self { remark: Self::named(callbacks, error).map(remark), error: None }
+    }
+
+    /// A job that ended well.
+    pub(crate) async fn after_success(
+        registry: &Registry,
+        callbacks: &Callbacks,
+        ended: Ended<'_>,
+        result: &Value,
+    ) -> Self {
+        Self::of(registry, callbacks.success.as_ref(), ended, Some(result.clone())).await
+    }
+
+    /// An attempt that failed with `error`, or whose job a person stopped.
+    pub(crate) async fn after_error(
+        registry: &Registry,
+        callbacks: &Callbacks,
+        ended: Ended<'_>,
+        error: &JobError,
+    ) -> Self {
+        if error.kind != JobErrorKind::Stopped {
+            let told = Some(json!(error.message));
+            return Self::of(registry, callbacks.failure.as_ref(), ended, told).await;
+        }
+        let called = Self::of(registry, callbacks.stopped.as_ref(), ended, None).await;
+        Self { error: None, ..called }
+    }
+}

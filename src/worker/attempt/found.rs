@@ -1,0 +1,61 @@
+//! What a job is found to be here: its function, with arguments that it can read.
+
+use std::sync::Arc;
+
+use crate::job::{ArgsError, BoxedJob, JobError, JobRecord, JobSettings, Registry};
+use crate::supervision::catch;
+
+/// A kind of job, with arguments that it can read.
+pub(crate) struct Found {
+    pub(crate) job: Arc<dyn BoxedJob>,
+    pub(crate) known_as: String,
+}
+
+/// Why a job cannot be begun.
+pub(crate) enum NotFound {
+    /// This process does not have its function.
+    Unknown(JobError),
+    /// Its payload is not what its function takes.
+    Unreadable(JobError),
+}
+
+impl NotFound {
+    pub(crate) fn into_error(self) -> JobError {
+        match self {
+            Self::Unknown(error) | Self::Unreadable(error) => error,
+        }
+    }
+}
+
+/// Looks the function up and reads its arguments.
+fn find(registry: &Registry, record: &JobRecord) -> Result<Found, NotFound> {
+    let job = match (registry.find(&record.kind), &record.args) {
+        (Ok(job), _) => job,
+        // What cannot even be read is no function that somebody else may have.
+        (Err(_), Err(error)) => return Err(NotFound::Unreadable(unreadable(registry, error))),
+        (Err(unknown), Ok(_)) => return Err(NotFound::Unknown(JobError::permanent(unknown))),
+    };
+    let unreadable = |error| NotFound::Unreadable(unreadable(registry, &error));
+    let args = record.args.as_ref().map_err(|error| unreadable(error.clone()))?;
+    let known_as = job.known_as(args).map_err(unreadable)?;
+    let known_as = known_as.unwrap_or_else(|| record.id.to_string());
+    Ok(Found { job: Arc::clone(job), known_as })
+}
+
+/// Looks the function up, and how it is treated. The kind's own code is asked for both: its panic is no more than a
+/// function that cannot be begun.
+pub(crate) fn look_up(registry: &Registry, record: &JobRecord) -> (Result<Found, NotFound>, JobSettings) {
+    let look = || {
+        let found = find(registry, record);
+        let settings = found.as_ref().map(|found| found.job.settings()).unwrap_or_default();
+        (found, settings)
+    };
+    catch(look).unwrap_or_else(|panic| {
+        let error = JobError::permanent(format!("the job panicked before it began: {panic}"));
+        (Err(NotFound::Unreadable(error)), JobSettings::default())
+    })
+}
+
+pub(crate) fn unreadable(registry: &Registry, error: &ArgsError) -> JobError {
+    JobError::permanent(format!("{error}; registered: {}", registry.names().collect::<Vec<_>>().join(", ")))
+}

@@ -1,0 +1,27 @@
+//! One attempt at a job: what is asked of a runner, the run with its limits, the signals it listens to, and what its end means.
+
+mod callback;
+mod control;
+#[cfg(feature = "opentelemetry")]
+mod export;
+mod fence;
+mod found;
+mod messages;
+mod not_running;
+mod run;
+mod running;
+mod span;
+mod verdict;
+
+pub(crate) use callback::{Called, Ended};
+pub(super) use control::AttemptControl;
+pub use fence::{Blamed, Fence};
+pub(super) use found::{Found, NotFound, look_up};
+pub use messages::{EndLost, JobEnded, Loss, RunJob, StopForDrain};
+pub(crate) use not_running::NotRunning;
+pub(super) use run::Attempt;
+pub(super) use running::InHand;
+pub use running::{Running, RunningJob};
+pub use span::ATTEMPT;
+pub(super) use span::attempt_span;
+pub(crate) use verdict::after_death;

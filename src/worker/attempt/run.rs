@@ -1,0 +1,306 @@
+//! One attempt at one job, from its arguments to what becomes of it.
+
+use std::future::poll_fn;
+use std::pin::pin;
+use std::sync::Arc;
+use std::task::Poll;
+use std::time::Duration;
+
+use super::callback::{Called, Ended};
+use super::control::AttemptControl;
+use super::fence::Fence;
+use super::found::{Found, NotFound, unreadable};
+use super::messages::{JobEnded, Loss};
+use super::verdict::{after_attempt, after_death, bury};
+use crate::job::{
+    Args, Callback, Completion, Control as _, JobContext, JobError, JobResult, JobSettings, KindName,
+    OrphanPolicy, QueueEnd, QueueName, Registry, StopReason,
+};
+use crate::queue::{Delivery, Verdict};
+use crate::story::STORY;
+use crate::supervision::{Panic, catch_panic};
+
+/// How long a job that a person stopped may take to do so: RQ kills it at once.
+const ORDERED_GRACE: Duration = Duration::from_secs(1);
+
+/// One attempt at one job.
+pub(crate) struct Attempt {
+    pub(crate) delivery: Arc<Delivery>,
+    pub(crate) settings: JobSettings,
+    pub(crate) control: Arc<AttemptControl>,
+    pub(crate) grace: Duration,
+    pub(crate) fence: Fence,
+    /// What this process has, for the job's callbacks; and where jobs go whose function it does not have.
+    pub(crate) registry: Arc<Registry>,
+}
+
+/// What becomes of the job, and what its record says besides.
+type Concluded = (Verdict, Option<String>);
+
+impl Attempt {
+    pub(crate) async fn run(&self, found: Result<Found, NotFound>) -> JobEnded {
+        let (verdict, remark) = match (found, self.registry.elsewhere(&self.delivery.job.queue)) {
+            (Ok(found), _) => self.run_found(&found).await,
+            (Err(NotFound::Unknown(_)), Some(queue)) => (Self::forward(queue), None),
+            (Err(error), _) => self.unknown(error.into_error(), true).await,
+        };
+        JobEnded::new(&self.delivery, verdict).remarked(remark)
+    }
+
+    /// The runner that had the job was lost, or the thread that it was on.
+    pub(crate) async fn end_lost(&self, found: Result<Found, NotFound>, loss: Loss, tell: bool) -> JobEnded {
+        let error = match loss {
+            Loss::Thread => self.failed_by_timeout(format!(
+                "{}; its code never yielded, so its thread was given up",
+                self.timed_out()
+            )),
+            Loss::Runner => {
+                let job = &self.delivery.job;
+                let broke = format!("the runner of this job broke under it (attempt {})", job.attempt);
+                match after_death(job, &self.settings, &broke, fastrand::f64()) {
+                    Verdict::Bury { error, .. } => JobError::permanent(error),
+                    Verdict::RetryAt { error, .. } => JobError::retryable(error),
+                    again => return JobEnded::new(&self.delivery, again),
+                }
+            }
+        };
+        let (verdict, remark) = match found {
+            Ok(found) => {
+                let ctx = self.context();
+                self.conclude(&found, Err(error), tell.then_some(&ctx)).await
+            }
+            Err(error) => self.unknown(error.into_error(), tell).await,
+        };
+        JobEnded::new(&self.delivery, verdict).remarked(remark)
+    }
+
+    /// Gives `work` its turns, and notes each, for as long as the thread is in force. Behind a fallen fence
+    /// nothing is begun any more, and the answer is void.
+    pub(crate) async fn in_turns(&self, work: impl Future<Output = JobEnded>) -> JobEnded {
+        let mut work = pin!(work);
+        poll_fn(|cx| {
+            if self.fence.has_fallen() {
+                return Poll::Ready(JobEnded::given_back(&self.delivery));
+            }
+            let _turn = self.control.begin_turn();
+            work.as_mut().poll(cx)
+        })
+        .await
+    }
+
+    async fn unknown(&self, error: JobError, tell: bool) -> Concluded {
+        let (ended, remark) = if tell { self.call_back(Err(error)).await } else { (Err(error), None) };
+        let error = ended.err().map(|error| error.message).unwrap_or_default();
+        self.log_failed(self.delivery.job.id.as_str(), &error, false);
+        (bury(&self.delivery.job, &self.settings, error), remark)
+    }
+
+    fn args(&self) -> Result<&Args, JobError> {
+        self.delivery.job.args.as_ref().map_err(|error| unreadable(&self.registry, error))
+    }
+
+    fn forward(queue: &QueueName) -> Verdict {
+        tracing::info!(to = %queue,
+            "this process does not have the job's function; it waits in another queue now");
+        Verdict::Forward { queue: queue.clone() }
+    }
+
+    fn context(&self) -> JobContext {
+        let job = &self.delivery.job;
+        let control = Arc::clone(&self.control) as _;
+        JobContext::new(job.id.clone(), job.queue.clone(), job.kind.clone(), job.attempt, control)
+            .made_at(job.created_at)
+    }
+
+    async fn run_found(&self, found: &Found) -> Concluded {
+        let job = &self.delivery.job;
+        tracing::info!(
+            target: STORY, { job.id = found.known_as, job.kind = %job.kind, job.attempt = job.attempt, queue.name = %job.queue },
+            "🔨 JOB PICKED queue='{}' job_id={} function={}", job.queue, found.known_as, self.function()
+        );
+        let ctx = self.context();
+        let started = tokio::time::Instant::now();
+        let ended = self.body(found, &ctx).await;
+        let duration_ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
+        tracing::debug!(duration_ms, "the attempt ended");
+        if self.fence.has_fallen() {
+            // It held its thread too long: its end has been decided elsewhere.
+            return (Verdict::GiveBack { end: QueueEnd::Head }, None);
+        }
+        self.conclude(found, ended, Some(&ctx)).await
+    }
+
+    /// What becomes of the job; its enqueuer hears of that, and its kind of a failure for good. Without `tell` nobody
+    /// does: their code has held a thread already.
+    async fn conclude(&self, found: &Found, ended: JobResult, tell: Option<&JobContext>) -> Concluded {
+        let (ended, remark) = if tell.is_some() { self.call_back(ended).await } else { (ended, None) };
+        let verdict = after_attempt(&self.delivery.job, &self.settings, ended, fastrand::f64());
+        match &verdict {
+            Verdict::Bury { error, .. } | Verdict::Stop { error, .. } => {
+                self.log_failed(&found.known_as, error, false);
+                if let Some(ctx) = tell {
+                    self.tell_kind(found, ctx, error).await;
+                }
+            }
+            Verdict::RetryAt { error, .. } => self.log_failed(&found.known_as, error, true),
+            _ => {}
+        }
+        (verdict, remark)
+    }
+
+    /// Calls what the job's enqueuer named for this end; a callback that fails changes the end as it does in RQ. One
+    /// that outlasts a drain is dropped: the end must be written, or the whole job runs again.
+    async fn call_back(&self, mut ended: JobResult) -> (JobResult, Option<String>) {
+        let job = &self.delivery.job;
+        if job.callbacks.is_empty() {
+            return (ended, None);
+        }
+        let told = Ended { id: &job.id, queue: &job.queue, attempt: job.attempt };
+        let mut remark = None;
+        if let Ok(Completion::Finished(result)) = &ended {
+            let call = Called::after_success(&self.registry, &job.callbacks, told, result);
+            let called = self.hook(Called::named(&job.callbacks, None), call).await;
+            let called = called.unwrap_or_else(|| Called::dropped(&job.callbacks, None));
+            remark = called.remark;
+            if let Some(error) = called.error {
+                ended = Err(JobError::retryable(error));
+            }
+        }
+        if let Err(error) = &mut ended {
+            let call = Called::after_error(&self.registry, &job.callbacks, told, error);
+            let called = self.hook(Called::named(&job.callbacks, Some(&*error)), call).await;
+            let called = called.unwrap_or_else(|| Called::dropped(&job.callbacks, Some(&*error)));
+            remark = called.remark.or(remark);
+            error.message = called.error.unwrap_or_else(|| std::mem::take(&mut error.message));
+        }
+        (ended, remark)
+    }
+
+    /// What comes of a call, which has the time of its callback.
+    async fn hook<T>(&self, callback: Option<&Callback>, call: impl Future<Output = T>) -> Option<T> {
+        if let Some(callback) = callback {
+            self.control.begin_hook(callback.timeout);
+        }
+        self.before_leaving(call).await
+    }
+
+    /// What comes of it, if it comes before half of the time is over that a drain keeps for writing ends down.
+    async fn before_leaving<T>(&self, work: impl Future<Output = T>) -> Option<T> {
+        tokio::select! {
+            biased;
+            done = work => Some(done),
+            () = self.control.drained_for(self.grace + self.grace / 6) => None,
+        }
+    }
+
+    /// The body, within its time, with its panics caught.
+    async fn body(&self, found: &Found, ctx: &JobContext) -> JobResult {
+        let body = catch_panic(found.job.run(self.args()?, ctx));
+        tokio::pin!(body);
+        tokio::select! {
+            // The body first: one that ends in its first turn needs no timer.
+            biased;
+            ended = &mut body => return outcome(ended),
+            () = self.control.time_is_up() => self.control.request_stop(StopReason::TimedOut),
+            _ = self.control.stopped() => {}
+        }
+        let stopped = tokio::select! {
+            biased;
+            ended = &mut body => Some(outcome(ended)),
+            () = self.grace_is_over() => None,
+        };
+        match (stopped, self.control.stop_requested()) {
+            (Some(Ok(Completion::Finished(result))), _) => Ok(Completion::Finished(result)),
+            (_, Some(StopReason::TimedOut)) => Err(self.failed_by_timeout(self.timed_out())),
+            (_, Some(reason)) if reason.is_of_a_person() => Err(reason.error()),
+            (Some(ended), _) => ended,
+            (None, _) => self.cut_off(),
+        }
+    }
+
+    /// Completes when a job that was asked to stop has had its time for that. A person may ask while the process is
+    /// leaving already; then it has no longer than if nobody left.
+    async fn grace_is_over(&self) {
+        let ordered = async {
+            self.control.stopped_by_person().await;
+            tokio::time::sleep(self.grace.min(ORDERED_GRACE)).await;
+        };
+        tokio::select! {
+            () = tokio::time::sleep(self.grace) => {}
+            () = ordered => {}
+        }
+    }
+
+    /// The process leaves before the job has ended: what had to be done for a death has to be done for this.
+    fn cut_off(&self) -> JobResult {
+        match self.settings.orphan {
+            OrphanPolicy::RunAgain { .. } => Ok(Completion::Continue(QueueEnd::Head)),
+            OrphanPolicy::AsFailure => Err(JobError::retryable(format!(
+                "its process had to leave, and the job did not end within the {} that it was left",
+                humantime::format_duration(self.grace)
+            ))),
+        }
+    }
+
+    fn failed_by_timeout(&self, message: String) -> JobError {
+        if self.settings.final_timeout { JobError::permanent(message) } else { JobError::retryable(message) }
+    }
+
+    /// RQ's own words, which its users know and its tools look for.
+    fn timed_out(&self) -> String {
+        let limit = self.delivery.job.time_limit(&self.settings).duration().unwrap_or_default();
+        format!("Task exceeded maximum timeout value ({} seconds)", limit.as_secs())
+    }
+
+    /// Gives the kind a chance, and its time, to bring its own records in line. A panic in there changes nothing.
+    async fn tell_kind(&self, found: &Found, ctx: &JobContext, error: &str) {
+        let (error, Ok(args)) = (JobError::permanent(error), self.args()) else { return };
+        self.control.begin_hook(self.settings.failed_timeout);
+        let told = async {
+            tokio::select! {
+                biased;
+                told = catch_panic(found.job.failed(args, &error, ctx)) => Some(told),
+                () = self.control.time_is_up() => None,
+            }
+        };
+        match self.before_leaving(told).await {
+            Some(Some(Ok(()))) => {}
+            Some(Some(Err(panic))) => {
+                tracing::error!(%panic, "the job's own clean-up after its failure panicked");
+            }
+            Some(None) => {
+                tracing::error!(
+                    "the job's own clean-up after its failure did not end within {}, and was dropped",
+                    humantime::format_duration(self.settings.failed_timeout)
+                );
+            }
+            None => {
+                tracing::error!(
+                    "the job's own clean-up after its failure did not end before the process had to leave"
+                );
+            }
+        }
+    }
+
+    fn function(&self) -> String {
+        KindName::from(self.delivery.job.kind.as_str()).short().to_owned()
+    }
+
+    fn log_failed(&self, known_as: &str, error: &str, again: bool) {
+        let job = &self.delivery.job;
+        #[cfg(feature = "opentelemetry")]
+        super::export::failed(error);
+        tracing::warn!(error, again, "an attempt failed");
+        tracing::error!(
+            target: STORY, { job.id = known_as, queue.name = %job.queue, job.kind = %job.kind, job.attempt = job.attempt, again, error },
+            "❌ JOB FAILED queue='{}' job_id={known_as} function={}",
+            job.queue,
+            self.function()
+        );
+    }
+}
+
+/// A panic is a failed attempt with its text and place.
+fn outcome(ended: Result<JobResult, Panic>) -> JobResult {
+    ended.unwrap_or_else(|panic| Err(JobError::retryable(format!("the job panicked: {panic}"))))
+}

@@ -1,0 +1,94 @@
+//! The span that every log line of an attempt lies in: which job, which attempt, which trace.
+
+use tracing::{Span, field};
+
+use crate::job::{JobRecord, TraceContext, TraceId};
+
+/// The name of the span of an attempt; its fields are `job.id`, `job.kind`, `job.attempt`, `queue.name` and, where the job's
+/// `meta` names one, `trace.id`.
+pub const ATTEMPT: &str = "attempt";
+
+/// The span of the attempt that a record counts, from its fetch to its settlement. Where nobody looks it costs that
+/// question, and nothing of the record is read.
+///
+/// It is as loud as an error: a log of errors alone says, too, whose they are.
+pub(crate) fn attempt_span(job: &JobRecord) -> Span {
+    let span = tracing::error_span!(
+        ATTEMPT,
+        job.id = %job.id,
+        job.kind = %job.kind,
+        // Signed, for exporters write other numbers as text.
+        job.attempt = i64::from(job.attempt),
+        queue.name = %job.queue,
+        trace.id = trace_of(job).map(field::display),
+    );
+    #[cfg(feature = "opentelemetry")]
+    super::export::begin(&span, job);
+    span
+}
+
+/// The trace that the job's enqueuer named; one that cannot be read is as good as none.
+fn trace_of(job: &JobRecord) -> Option<TraceId> {
+    match TraceContext::of_meta(&job.meta) {
+        Ok(trace) => trace.map(|trace| trace.trace()),
+        Err(bad) => {
+            tracing::debug!(job.id = %job.id, %bad, "the trace in the job's meta is ignored");
+            None
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicU32, Ordering};
+
+    use serde_json::json;
+    use tracing::span::{Attributes, Id, Record};
+    use tracing::{Event, Metadata, Subscriber};
+
+    use super::*;
+    use crate::job::{Args, NewJob};
+
+    /// Counts, and lets nobody in who is quieter than a warning.
+    #[derive(Default)]
+    struct Counts {
+        spans: AtomicU32,
+    }
+
+    impl Subscriber for Counts {
+        fn enabled(&self, of: &Metadata<'_>) -> bool {
+            *of.level() <= tracing::Level::WARN
+        }
+        fn new_span(&self, _: &Attributes<'_>) -> Id {
+            Id::from_u64(u64::from(self.spans.fetch_add(1, Ordering::SeqCst)) + 1)
+        }
+        fn record(&self, _: &Id, _: &Record<'_>) {}
+        fn record_follows_from(&self, _: &Id, _: &Id) {}
+        fn event(&self, _: &Event<'_>) {}
+        fn enter(&self, _: &Id) {}
+        fn exit(&self, _: &Id) {}
+    }
+
+    fn record(meta: serde_json::Value) -> JobRecord {
+        let mut job =
+            JobRecord::of(NewJob::new("j", "q", "k", Args::default()), chrono::DateTime::UNIX_EPOCH);
+        job.meta = meta.as_object().unwrap().clone();
+        job
+    }
+
+    #[test]
+    fn a_log_of_warnings_has_the_span_and_a_trace_that_cannot_be_read_harms_nobody() {
+        tracing::subscriber::with_default(Counts::default(), || {
+            assert!(!attempt_span(&record(json!({}))).is_disabled());
+            assert!(!attempt_span(&record(json!({ "traceparent": "broken" }))).is_disabled());
+        });
+        assert_eq!(trace_of(&record(json!({ "traceparent": "broken" }))), None);
+    }
+
+    #[test]
+    fn where_nobody_looks_there_is_no_span() {
+        tracing::subscriber::with_default(tracing::subscriber::NoSubscriber::new(), || {
+            assert!(attempt_span(&record(json!({}))).is_disabled());
+        });
+    }
+}

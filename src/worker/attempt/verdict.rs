@@ -1,0 +1,159 @@
+//! What becomes of a job after an attempt or a death: pure rules.
+
+use serde_json::Value;
+
+use crate::job::{
+    Completion, JobError, JobErrorKind, JobRecord, JobResult, JobSettings, Limit, OrphanPolicy,
+};
+use crate::queue::Verdict;
+
+/// The deepest result that is kept: readers of JSON give up at 128, SQLite at 1000, and a result that
+/// cannot be read back would hide the jobs that are listed beside it.
+const DEEPEST_RESULT: usize = 100;
+
+fn is_deeper(value: &Value, limit: usize) -> bool {
+    let mut inner: Box<dyn Iterator<Item = &Value>> = match value {
+        Value::Array(items) => Box::new(items.iter()),
+        Value::Object(fields) => Box::new(fields.values()),
+        _ => return false,
+    };
+    limit == 0 || inner.any(|inner| is_deeper(inner, limit - 1))
+}
+
+/// What becomes of a job whose attempt ended so. `chance` is a random number from 0 to 1.
+pub(crate) fn after_attempt(
+    job: &JobRecord,
+    settings: &JobSettings,
+    ended: JobResult,
+    chance: f64,
+) -> Verdict {
+    match ended {
+        Ok(Completion::Finished(result)) if is_deeper(&result, DEEPEST_RESULT) => bury(
+            job,
+            settings,
+            format!(
+                "the job ended well, but its result is nested more than {DEEPEST_RESULT} deep and cannot be kept; \
+                 expected a flatter one"
+            ),
+        ),
+        Ok(Completion::Finished(result)) => {
+            Verdict::Ack { result, keep: job.result_ttl.unwrap_or(settings.retention.result) }
+        }
+        Ok(Completion::Continue(end)) => Verdict::GiveBack { end },
+        Err(error) => after_failure(job, settings, error, chance),
+    }
+}
+
+fn after_failure(job: &JobRecord, settings: &JobSettings, error: JobError, chance: f64) -> Verdict {
+    let delay = match error.kind {
+        JobErrorKind::Retryable => job.retry_delay(settings, chance),
+        JobErrorKind::Permanent => None,
+        JobErrorKind::Stopped => {
+            return Verdict::Stop { error: error.message, keep: failure_ttl(job, settings) };
+        }
+    };
+    match delay {
+        Some(delay) => Verdict::RetryAt { delay, error: error.message },
+        None => bury(job, settings, error.message),
+    }
+}
+
+/// The end of a job that nothing can help.
+pub(crate) fn bury(job: &JobRecord, settings: &JobSettings, error: String) -> Verdict {
+    Verdict::Bury { error, keep: failure_ttl(job, settings) }
+}
+
+fn failure_ttl(job: &JobRecord, settings: &JobSettings) -> Limit {
+    job.failure_ttl.unwrap_or(settings.retention.failure)
+}
+
+/// What becomes of a job whose process died under it.
+pub(crate) fn after_death(job: &JobRecord, settings: &JobSettings, died: &str, chance: f64) -> Verdict {
+    match settings.orphan {
+        OrphanPolicy::RunAgain { at_most } if job.orphaned < at_most => Verdict::Rescue,
+        OrphanPolicy::RunAgain { at_most } => bury(
+            job,
+            settings,
+            format!("{died}; it is the {}th time, and {at_most} are allowed", job.orphaned + 1),
+        ),
+        OrphanPolicy::AsFailure => after_failure(job, settings, JobError::retryable(died), chance),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::job::{Args, NewJob, QueueEnd, Retries, RetryPolicy, StopReason};
+    use std::time::Duration;
+
+    fn job() -> JobRecord {
+        JobRecord::of(NewJob::new("j", "q", "k", Args::default()), chrono::DateTime::UNIX_EPOCH)
+    }
+
+    #[test]
+    fn what_came_with_the_job_goes_before_its_kind() {
+        let mut job = job();
+        job.result_ttl = Some(Limit::Never);
+        let verdict = after_attempt(&job, &JobSettings::default(), Ok(Completion::done()), 0.5);
+        assert_eq!(verdict, Verdict::Ack { result: Value::Null, keep: Limit::Never });
+    }
+
+    #[test]
+    fn a_continuation_costs_no_retry() {
+        let ended = Ok(Completion::Continue(QueueEnd::Tail));
+        let verdict = after_attempt(&job(), &JobSettings::default(), ended, 0.5);
+        assert_eq!(verdict, Verdict::GiveBack { end: QueueEnd::Tail });
+    }
+
+    #[test]
+    fn a_permanent_error_is_not_tried_again() {
+        let mut job = job();
+        job.retries = Some(Retries { left: 3, intervals: vec![] });
+        let again = after_attempt(&job, &JobSettings::default(), Err(JobError::retryable("x")), 0.5);
+        assert_eq!(again, Verdict::RetryAt { delay: Duration::ZERO, error: "x".into() });
+        let never = after_attempt(&job, &JobSettings::default(), Err(JobError::permanent("x")), 0.5);
+        assert!(matches!(never, Verdict::Bury { .. }));
+    }
+
+    #[test]
+    fn a_stopped_job_is_not_tried_again_and_known_as_stopped() {
+        let mut job = job();
+        job.retries = Some(Retries { left: 3, intervals: vec![] });
+        let end = |error| after_attempt(&job, &JobSettings::default(), Err(error), 0.5);
+        assert!(matches!(end(StopReason::Stopped.error()), Verdict::Stop { .. }));
+        assert!(matches!(end(StopReason::Killed.error()), Verdict::RetryAt { .. }));
+    }
+
+    #[test]
+    fn a_result_that_nobody_could_read_back_buries_the_job_in_words() {
+        let nested = |depth| (0..depth).fold(Value::Null, |inner, _| Value::Array(vec![inner]));
+        let end = |depth| {
+            let ended = Ok(Completion::Finished(nested(depth)));
+            after_attempt(&job(), &JobSettings::default(), ended, 0.5)
+        };
+        assert!(matches!(end(DEEPEST_RESULT), Verdict::Ack { .. }));
+        let Verdict::Bury { error, .. } = end(DEEPEST_RESULT + 1) else { panic!("it was kept") };
+        assert!(error.contains("nested more than 100 deep"), "{error}");
+        let kept = serde_json::to_string(&nested(DEEPEST_RESULT)).unwrap();
+        assert!(serde_json::from_str::<Value>(&kept).is_ok(), "what is kept can be read");
+    }
+
+    #[test]
+    fn an_orphan_runs_again_as_often_as_its_kind_allows() {
+        let orphan = OrphanPolicy::RunAgain { at_most: 2 };
+        let settings = JobSettings { orphan, ..JobSettings::default() };
+        let mut job = job();
+        assert_eq!(after_death(&job, &settings, "died", 0.5), Verdict::Rescue);
+        job.orphaned = 2;
+        assert!(matches!(after_death(&job, &settings, "died", 0.5), Verdict::Bury { .. }));
+    }
+
+    #[test]
+    fn an_orphan_without_checkpoint_is_a_failed_attempt() {
+        let settings = JobSettings { retry: RetryPolicy::exponential(1), ..JobSettings::default() };
+        let mut job = job();
+        assert!(matches!(after_death(&job, &settings, "died", 0.5), Verdict::RetryAt { .. }));
+        job.failures = 1;
+        assert!(matches!(after_death(&job, &settings, "died", 0.5), Verdict::Bury { .. }));
+    }
+}

@@ -1,0 +1,212 @@
+//! Writes what was handed in to a listener, everything that has gathered in one call, until it is written.
+//!
+//! An end that the broker can never take, whatever is wrong with it, must not hold up the others: then each is written
+//! by itself, and that one job is buried with the reason. A refusal alone does not say that: only an end that is
+//! refused again, after the broker has done all that it does for jobs, is to blame. Everything else waits. Of a connection
+//! that breaks or a server that refuses for a reason of its own only a very long end may be the cause.
+
+use std::slice;
+use std::sync::Arc;
+
+use actix::{Message, Recipient};
+use parking_lot::Mutex;
+use tokio::sync::{Notify, oneshot};
+use tracing::Instrument as _;
+
+use super::attempt::JobEnded;
+use super::outage::{OUTAGE, Outage};
+use super::queue_state::{Held, QueueState};
+use super::tally;
+use crate::deadline::answer_in;
+use crate::fault::{Fault, FaultKind};
+use crate::job::Retention;
+use crate::measure::AttemptEnd;
+use crate::queue::{Settled, Settlement, Verdict};
+
+/// The most settlements in one call: bounds the size of one transaction.
+const SETTLE_BATCH: usize = 500;
+
+/// Bytes of an outcome beyond which a server may refuse it for its length, or end the connection that brings it; none
+/// allows less.
+const LONG: usize = 512 << 10;
+
+/// Asks to settle a delivery; the answer comes after the broker has written it.
+#[derive(Clone, Message)]
+#[rtype(result = "Option<Settled>")]
+pub struct Settle(pub Settlement);
+
+/// A settlement, and whoever waits for it.
+type Unsettled = (Settlement, oneshot::Sender<Settled>);
+
+/// Settles what is handed in, for one queue.
+pub(super) struct Completer {
+    queue: Arc<QueueState>,
+    unsettled: Mutex<Vec<Unsettled>>,
+    unsettled_changed: Notify,
+}
+
+impl Completer {
+    pub(super) fn new(queue: Arc<QueueState>) -> Self {
+        Self { queue, unsettled: Mutex::default(), unsettled_changed: Notify::new() }
+    }
+
+    /// Takes a settlement in; the answer comes after the broker has written it.
+    pub(super) fn take_in(&self, settlement: Settlement) -> oneshot::Receiver<Settled> {
+        let (settled, answer) = oneshot::channel();
+        self.unsettled.lock().push((settlement, settled));
+        self.unsettled_changed.notify_one();
+        answer
+    }
+
+    /// Settles for as long as the listener lives.
+    pub(super) async fn settle_all(self: Arc<Self>) {
+        let (mut refused, mut outage) = (Vec::new(), Outage::default());
+        loop {
+            let changed = self.unsettled_changed.notified();
+            let unsettled = self.take_unsettled(SETTLE_BATCH.saturating_sub(refused.len()).max(1));
+            if unsettled.is_empty() && refused.is_empty() {
+                changed.await;
+                continue;
+            }
+            refused.extend(unsettled);
+            let (left, fault) = self.settle(std::mem::take(&mut refused)).await;
+            refused = left;
+            match fault {
+                Some(fault) => self.queue.wait_out(&mut outage, &fault).await,
+                None => self.queue.served(&mut outage),
+            }
+        }
+    }
+
+    fn take_unsettled(&self, most: usize) -> Vec<Unsettled> {
+        let mut unsettled = self.unsettled.lock();
+        let count = unsettled.len().min(most);
+        unsettled.drain(..count).collect()
+    }
+
+    /// Tries once; what is not written comes back, with the reason.
+    async fn settle(&self, unsettled: Vec<Unsettled>) -> (Vec<Unsettled>, Option<Fault>) {
+        let settlements: Vec<_> = unsettled.iter().map(|(settlement, _)| settlement.clone()).collect();
+        let fault = match self.ask(&settlements).await {
+            Ok(settled) => {
+                unsettled.into_iter().zip(settled).for_each(|((_, answer), settled)| tell(answer, settled));
+                return (Vec::new(), None);
+            }
+            Err(fault) => fault,
+        };
+        // One that refuses everybody is not asked for each.
+        if let Err(fault) = self.is_served_otherwise(fault).await {
+            return (unsettled, Some(fault));
+        }
+        let (mut left, mut last, mut is_away) = (Vec::new(), None, false);
+        for (settlement, answer) in unsettled {
+            if is_away {
+                left.push((settlement, answer));
+                continue;
+            }
+            match self.settle_alone(&settlement).await {
+                Ok(settled) => tell(answer, settled),
+                Err(fault) => {
+                    left.push((settlement, answer));
+                    is_away = fault.kind() == FaultKind::Unavailable && self.prove().await.is_err();
+                    last = Some(fault);
+                }
+            }
+        }
+        (left, last)
+    }
+
+    /// Settles one job so; or as failed, when the broker refuses its end twice and serves all others in between. What
+    /// is refused even then is no fault of the end, which is tried again.
+    async fn settle_alone(&self, one: &Settlement) -> Result<Settled, Fault> {
+        let again = match self.ask(slice::from_ref(one)).await {
+            Err(fault) if may_be_to_blame(one, &fault) => {
+                self.is_served_otherwise(fault).await?;
+                self.ask(slice::from_ref(one)).await
+            }
+            answer => answer,
+        };
+        let fault = match again {
+            Err(fault) if may_be_to_blame(one, &fault) => fault,
+            answer => return answer.map(first),
+        };
+        if fault.kind() != FaultKind::Permanent {
+            self.prove().await?;
+        }
+        let buried = Settlement { verdict: unwritable(&fault), ..one.clone() };
+        let settled = self.ask(slice::from_ref(&buried)).await.map(first)?;
+        tracing::error!(job.id = %one.job, queue.name = %one.queue, error = fault.chain(),
+            "the end of a job cannot be written as it is; the job is buried");
+        Ok(settled)
+    }
+
+    async fn ask(&self, settlements: &[Settlement]) -> Result<Vec<Settled>, Fault> {
+        let settled = self.queue.ports.broker.settle(settlements);
+        answer_in(self.queue.settings.deadline, "settle", settled).await
+    }
+
+    /// Whether the broker, which has just answered with this fault, does all that jobs need; else why not.
+    async fn is_served_otherwise(&self, fault: Fault) -> Result<(), Fault> {
+        let proven = self.prove().await;
+        if fault.kind() == FaultKind::Unavailable { proven.map_err(|_| fault) } else { proven }
+    }
+
+    async fn prove(&self) -> Result<(), Fault> {
+        answer_in(self.queue.settings.deadline, "try what jobs need", self.queue.ports.broker.prove()).await
+    }
+}
+
+/// Has an end written down, however often that must be asked for, and says what it came to.
+pub(super) async fn hand_in(
+    held: Held,
+    JobEnded(settlement): JobEnded,
+    listener: Recipient<Settle>,
+) -> AttemptEnd {
+    let (_message, _waits) = (held.queue.ports.meter.message(), held.queue.backlog.enter());
+    loop {
+        let settled = listener.send(Settle(settlement.clone())).instrument(tracing::debug_span!("settle"));
+        match settled.await {
+            Ok(Some(settled)) => {
+                if settled == Settled::NotOurs {
+                    tracing::warn!(job.id = %settlement.job, queue.name = %settlement.queue,
+                        "the job was taken from this process before it ended; its end is not counted");
+                }
+                break tally::end_of(&settlement.verdict, settled);
+            }
+            Ok(None) | Err(_) => tokio::time::sleep(OUTAGE.delay(1, fastrand::f64())).await,
+        }
+    }
+}
+
+/// Whether a refusal may be the fault of this end, and not of the way to the broker or of the broker itself.
+fn may_be_to_blame(one: &Settlement, fault: &Fault) -> bool {
+    fault.kind() == FaultKind::Permanent || is_long(&one.verdict)
+}
+
+fn is_long(verdict: &Verdict) -> bool {
+    let length = match verdict {
+        Verdict::Ack { result, .. } => serde_json::to_vec(result).map_or(0, |text| text.len()),
+        Verdict::RetryAt { error, .. } | Verdict::Bury { error, .. } | Verdict::Stop { error, .. } => {
+            error.len()
+        }
+        Verdict::Forward { .. } | Verdict::GiveBack { .. } | Verdict::Rescue => 0,
+    };
+    length > LONG
+}
+
+/// A carrier that is gone asks again or does not care.
+fn tell(answer: oneshot::Sender<Settled>, settled: Settled) {
+    let _ = answer.send(settled);
+}
+
+fn first(settled: Vec<Settled>) -> Settled {
+    settled.first().copied().unwrap_or(Settled::NotOurs)
+}
+
+fn unwritable(fault: &Fault) -> Verdict {
+    let error = format!(
+        "the attempt ended, but the queue cannot take how ({}); what it did is done, so look before you run it again",
+        fault.chain()
+    );
+    Verdict::Bury { error, keep: Retention::default().failure }
+}

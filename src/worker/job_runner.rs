@@ -1,0 +1,131 @@
+//! Runs one job at a time and says how it ended. Nothing survives a restart: a job in hand when the
+//! runner itself breaks is treated as one whose process died under it.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use actix::ActorFutureExt as _;
+use actix::{Actor, Context, Handler, ResponseActFuture, Supervised, WrapFuture};
+use tracing::{Instrument as _, Span};
+
+use super::attempt::{
+    Attempt, AttemptControl, EndLost, Fence, Found, InHand, JobEnded, NotFound, RunJob, Running,
+    StopForDrain, look_up,
+};
+use crate::failpoint;
+use crate::job::{Registry, StopReason};
+use crate::queue::Delivery;
+
+/// The actor.
+pub struct JobRunner {
+    /// What it can run.
+    registry: Arc<Registry>,
+    /// How long a job that was asked to stop may take to do so.
+    grace: Duration,
+    /// The attempt in hand.
+    current: Option<Arc<AttemptControl>>,
+    /// Where the job in hand is shown.
+    running: Running,
+    /// Set for good by [`StopForDrain`].
+    draining: bool,
+    /// Falls when the thread is given up.
+    fence: Fence,
+}
+
+impl JobRunner {
+    /// A runner for the kinds of `registry`; a job that was asked to stop has `grace` to do so.
+    #[must_use]
+    pub fn new(registry: Arc<Registry>, grace: Duration, running: Running) -> Self {
+        Self { registry, grace, current: None, running, draining: false, fence: Fence::default() }
+    }
+
+    /// The same, on a thread that may be given up.
+    #[must_use]
+    pub fn behind(mut self, fence: Fence) -> Self {
+        self.fence = fence;
+        self
+    }
+
+    /// Puts an attempt together and into the list.
+    fn take(&mut self, delivery: Arc<Delivery>) -> (Attempt, Result<Found, NotFound>, InHand) {
+        let (found, settings) = look_up(&self.registry, &delivery.job);
+        let control = Arc::new(AttemptControl::new(delivery.job.time_limit(&settings)));
+        if self.draining {
+            control.request_stop(StopReason::Draining);
+        }
+        self.current = Some(Arc::clone(&control));
+        let in_hand = self.running.take_in_hand(&delivery, &control, &self.fence);
+        let (grace, fence) = (self.grace, self.fence.clone());
+        let registry = Arc::clone(&self.registry);
+        (Attempt { delivery, settings, control, grace, fence, registry }, found, in_hand)
+    }
+
+    /// Answers with the end of an attempt.
+    fn answer(
+        &self,
+        ended: impl Future<Output = JobEnded> + 'static,
+        span: Span,
+    ) -> ResponseActFuture<Self, JobEnded> {
+        Box::pin(ended.instrument(span).into_actor(self).map(|ended, runner, _| {
+            runner.current = None;
+            ended
+        }))
+    }
+}
+
+impl Actor for JobRunner {
+    type Context = Context<Self>;
+
+    fn started(&mut self, _: &mut Self::Context) {
+        failpoint::reach("job_runner.started");
+    }
+}
+
+impl Supervised for JobRunner {
+    fn restarting(&mut self, _: &mut Self::Context) {
+        self.current = None;
+    }
+}
+
+impl Handler<RunJob> for JobRunner {
+    type Result = ResponseActFuture<Self, JobEnded>;
+
+    fn handle(&mut self, RunJob { delivery, span }: RunJob, _: &mut Self::Context) -> Self::Result {
+        let (attempt, found, in_hand) = self.take(delivery);
+        failpoint::reach("job_runner.run");
+        let ended = async move {
+            let _in_hand = in_hand;
+            attempt.in_turns(attempt.run(found)).await
+        };
+        self.answer(ended, span)
+    }
+}
+
+impl Handler<EndLost> for JobRunner {
+    type Result = ResponseActFuture<Self, JobEnded>;
+
+    fn handle(
+        &mut self,
+        EndLost { delivery, loss, tell, span }: EndLost,
+        _: &mut Self::Context,
+    ) -> Self::Result {
+        let (attempt, found, in_hand) = self.take(delivery);
+        attempt.control.request_stop(StopReason::TimedOut);
+        let ended = async move {
+            let _in_hand = in_hand;
+            attempt.in_turns(attempt.end_lost(found, loss, tell)).await
+        };
+        self.answer(ended, span)
+    }
+}
+
+impl Handler<StopForDrain> for JobRunner {
+    type Result = ();
+
+    fn handle(&mut self, _: StopForDrain, _: &mut Self::Context) {
+        self.draining = true;
+        if let Some(control) = &self.current {
+            control.request_stop(StopReason::Draining);
+        }
+    }
+}

@@ -1,0 +1,197 @@
+//! Takes jobs from one queue for free slots, hands them to runners, and alone settles what they end with.
+//!
+//! What survives a restart: its [`QueueState`], that is the deliveries this process holds, and what its [`Completer`]
+//! has not written yet. Each delivery is carried by a future of its own that outlives the listener and asks again until
+//! its settlement is acknowledged.
+
+use std::sync::Arc;
+
+use actix::{
+    Actor, AsyncContext, Context, Handler, Message, Recipient, ResponseFuture, Supervised, WrapFuture,
+};
+use tracing::Instrument as _;
+
+use super::attempt::attempt_span;
+use super::carrier::carry_out;
+use super::completer::{Completer, Settle, hand_in};
+use super::listener_ports::{ListenerPorts, ListenerSettings};
+use super::outage::{OUTAGE, Outage};
+use super::queue_state::{Held, QueueState};
+use super::reclaimer::Reclaimer;
+use super::slots::Slot;
+use super::tally;
+use super::unfolding::unfolded;
+use super::waiting::{granted_slots, wait_for_lease, wait_for_settlements, wait_for_work};
+use crate::deadline::answer_in;
+use crate::failpoint;
+use crate::fault::{Fault, FaultKind};
+use crate::queue::{Delivery, Settled};
+
+/// The most jobs in the first fetch after a wait; one that is full is followed by a whole batch.
+const AFTER_A_WAIT: u32 = 8;
+
+/// The actor: a shell around what outlives its restarts.
+pub struct QueueListener {
+    queue: Arc<QueueState>,
+    completer: Arc<Completer>,
+}
+
+/// Asks to take no more jobs; the answer comes when every job that was taken is settled.
+#[derive(Clone, Copy, Message)]
+#[rtype(result = "()")]
+pub struct Drain;
+
+impl QueueListener {
+    /// A listener for one queue.
+    #[must_use]
+    pub fn new(ports: ListenerPorts, settings: ListenerSettings) -> Self {
+        let queue = Arc::new(QueueState::new(ports, settings));
+        Self { completer: Arc::new(Completer::new(Arc::clone(&queue))), queue }
+    }
+}
+
+impl Actor for QueueListener {
+    type Context = Context<Self>;
+
+    fn started(&mut self, ctx: &mut Self::Context) {
+        let (queue, listener) = (Arc::clone(&self.queue), ctx.address().recipient());
+        let reclaimer = Reclaimer { queue: Arc::clone(&queue), listener: listener.clone() };
+        let fetcher = Fetcher { queue, reclaimer: reclaimer.clone(), listener };
+        ctx.spawn(fetcher.fetch_until_drain().into_actor(self));
+        ctx.spawn(reclaimer.watch().into_actor(self));
+        ctx.spawn(Arc::clone(&self.completer).settle_all().into_actor(self));
+        failpoint::reach("queue_listener.started");
+    }
+}
+
+impl Supervised for QueueListener {}
+
+impl Handler<Settle> for QueueListener {
+    type Result = ResponseFuture<Option<Settled>>;
+
+    fn handle(&mut self, Settle(settlement): Settle, _: &mut Self::Context) -> Self::Result {
+        failpoint::reach("queue_listener.settle");
+        let answer = self.completer.take_in(settlement);
+        Box::pin(async move { answer.await.ok() })
+    }
+}
+
+impl Handler<Drain> for QueueListener {
+    type Result = ResponseFuture<()>;
+
+    fn handle(&mut self, _: Drain, _: &mut Self::Context) -> Self::Result {
+        self.queue.draining.send_replace(true);
+        let queue = Arc::clone(&self.queue);
+        Box::pin(async move { queue.nothing_held().await })
+    }
+}
+
+/// Takes jobs for free slots.
+struct Fetcher {
+    queue: Arc<QueueState>,
+    reclaimer: Reclaimer,
+    /// Given to carriers, so that they can hand in settlements.
+    listener: Recipient<Settle>,
+}
+
+impl Fetcher {
+    async fn fetch_until_drain(self) {
+        let mut draining = self.queue.draining.subscribe();
+        tokio::select! {
+            // It ends on purpose: nobody waits for its next turn.
+            _ = draining.wait_for(|draining| *draining) => self.queue.ports.turn.retire(),
+            () = self.fetch_always() => {}
+        }
+    }
+
+    /// Waits for the lease, for work, for slots; takes as many jobs as slots were granted.
+    async fn fetch_always(&self) {
+        let queue = &*self.queue;
+        wait_for_lease(queue).await;
+        // It gets the first slots, so nothing but the broker keeps it from fetching.
+        if queue.settings.rank == 0 {
+            queue.ports.turn.begins();
+        }
+        self.reclaimer.reclaim().await;
+        // The first look is a fetch; the queues below wait for it.
+        let (mut looked, mut refused, mut more_waits, mut outage) = (false, false, false, Outage::default());
+        loop {
+            // A fetch that was refused is repeated: the queue may be empty now, and then no work would ever end the
+            // outage.
+            if looked && !more_waits && !outage.is_on() {
+                queue.ports.slots.looked(queue.settings.rank);
+                wait_for_work(queue).await;
+            }
+            wait_for_settlements(queue).await;
+            // Single jobs are the rule after a wait: slots that are asked for in vain cost time.
+            let most = if more_waits { queue.settings.batch } else { queue.settings.batch.min(AFTER_A_WAIT) };
+            // Whether there is a slot says nothing of the broker.
+            if refused {
+                queue.ports.turn.waits();
+            }
+            let slots = granted_slots(queue, most, looked).await;
+            if refused {
+                queue.ports.turn.begins();
+            }
+            let wanted = slots.len();
+            let fetched = self.fetch_for(slots).await;
+            match &fetched {
+                Ok(_) => queue.ports.turn.succeeds(),
+                Err(_) => queue.ports.turn.begins(),
+            }
+            refused = fetched.is_err();
+            let first = !looked;
+            looked |= !matches!(&fetched, Err(fault) if fault.kind() == FaultKind::Unavailable);
+            if fetched.is_ok() {
+                queue.served(&mut outage);
+            }
+            match fetched {
+                Ok(0) if first => {}
+                // Work was announced, but it was another's, or it is not to be had now.
+                Ok(0) => tokio::time::sleep(OUTAGE.delay(1, fastrand::f64())).await,
+                Ok(fetched) => {
+                    more_waits = fetched == wanted;
+                    continue;
+                }
+                // A broker that answers reads may still refuse every fetch.
+                Err(fault) => {
+                    queue.wait_out(&mut outage, &fault).await;
+                    self.reclaimer.reclaim().await;
+                }
+            }
+            more_waits = false;
+        }
+    }
+
+    /// Fetches for these slots, and says how many jobs came.
+    async fn fetch_for(&self, slots: Vec<Slot>) -> Result<usize, Fault> {
+        let queue = &self.queue;
+        let want = u32::try_from(slots.len()).unwrap_or(u32::MAX);
+        let _fetching = queue.fetching.lock().await;
+        let fetched = queue.ports.broker.fetch(&queue.settings.queue, want, &queue.ports.process);
+        let deliveries = answer_in(queue.settings.deadline, "fetch", fetched).await?;
+        let fetched = deliveries.len();
+        for (delivery, slot) in deliveries.into_iter().zip(slots) {
+            let Some(held) = queue.hold(&delivery.execution) else { continue };
+            let span = attempt_span(&delivery.job);
+            actix_rt::spawn(carry(held, delivery, slot, self.listener.clone()).instrument(span));
+        }
+        if fetched > 0 {
+            failpoint::reach("queue_listener.fetched");
+        }
+        Ok(fetched)
+    }
+}
+
+/// Carries one delivery through its runner to its settlement, through restarts of either.
+async fn carry(held: Held, delivery: Delivery, slot: Slot, listener: Recipient<Settle>) {
+    let mut under_way = tally::begin(&held.queue.ports.meter, &delivery.job);
+    let ended = match unfolded(&held.queue, &slot, delivery).await {
+        Ok((delivery, _room)) => carry_out(&slot, delivery).await,
+        Err(ended) => ended,
+    };
+    failpoint::reach("queue_listener.carried");
+    drop(slot);
+    under_way.ended();
+    under_way.settled(hand_in(held, ended, listener).await);
+}

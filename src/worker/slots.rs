@@ -1,0 +1,313 @@
+//! The slots of the process: one pool, granted to queues in the order of their rank.
+//!
+//! A slot is a runner's place for one job. It goes back by itself when dropped, so neither a panic nor
+//! a cancelled future can leak one.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot, watch};
+
+use super::runner_place::{Post, RunnerPlace};
+
+/// All slots of the process.
+pub struct SlotPool {
+    state: Mutex<State>,
+    /// True once every slot is retired and idle.
+    gone: watch::Sender<bool>,
+    payloads: Payloads,
+}
+
+/// The memory for the heavy arguments of all jobs in hand, in pieces of [`PIECE`] bytes. Who waits for room is served in
+/// the order of asking; light arguments ask for none, so no ordinary job waits behind a heavy one.
+struct Payloads {
+    budget: usize,
+    room: Arc<Semaphore>,
+}
+
+/// Bytes of memory in one permit.
+const PIECE: usize = 1 << 10;
+
+/// Room for the arguments of one job, until it is dropped.
+pub(super) struct Room(#[expect(dead_code, reason = "it is held, and not looked at")] OwnedSemaphorePermit);
+
+struct State {
+    free: Vec<RunnerPlace>,
+    waiting: BTreeMap<(usize, u64), Waiter>,
+    next: u64,
+    held: BTreeMap<usize, u32>,
+    caps: BTreeMap<usize, u32>,
+    /// Ranks whose queue has not been looked at yet: nobody below them is served.
+    unseen: BTreeSet<usize>,
+    /// Slots that are left, busy ones included.
+    left: usize,
+    /// Slots that go as soon as they are free.
+    retiring: usize,
+}
+
+struct Waiter {
+    want: u32,
+    grant: oneshot::Sender<Vec<Slot>>,
+}
+
+/// A place for one job, at one runner.
+pub struct Slot {
+    pool: Arc<SlotPool>,
+    rank: usize,
+    runner: RunnerPlace,
+}
+
+impl Slot {
+    /// The memory for the heavy arguments of all jobs in hand.
+    pub(super) fn payload_budget(&self) -> usize {
+        self.pool.payloads.budget
+    }
+
+    /// Waits for room for arguments of that weight; none when there can never be enough. Cancel safe.
+    pub(super) async fn room(&self, weight: usize) -> Option<Room> {
+        let Payloads { budget, room } = &self.pool.payloads;
+        let pieces = u32::try_from(weight.div_ceil(PIECE)).ok().filter(|_| weight <= *budget)?;
+        Arc::clone(room).acquire_many_owned(pieces).await.ok().map(Room)
+    }
+
+    /// The runner of this slot, as it is now.
+    #[must_use]
+    pub fn post(&self) -> Post {
+        self.runner.post()
+    }
+}
+
+impl Drop for Slot {
+    fn drop(&mut self) {
+        self.pool.take_back(self.rank, self.runner.clone());
+    }
+}
+
+impl SlotPool {
+    /// A pool over these runners, with so many bytes of memory for the heavy arguments of their jobs. `caps` limits how
+    /// many slots the queue of a rank may hold.
+    #[must_use]
+    pub fn new(runners: Vec<RunnerPlace>, caps: BTreeMap<usize, u32>, payload_budget: usize) -> Arc<Self> {
+        let state = State {
+            left: runners.len(),
+            free: runners,
+            waiting: BTreeMap::new(),
+            next: 0,
+            held: BTreeMap::new(),
+            caps,
+            unseen: BTreeSet::new(),
+            retiring: 0,
+        };
+        let room = Semaphore::new((payload_budget / PIECE).min(Semaphore::MAX_PERMITS));
+        let payloads = Payloads { budget: payload_budget, room: Arc::new(room) };
+        Arc::new(Self { state: Mutex::new(state), gone: watch::Sender::new(false), payloads })
+    }
+
+    /// Asks for up to `want` slots for the queue of `rank`; the answer has at least one. Lower ranks
+    /// are served first, equal ones in the order in which they asked. The place in the line is taken
+    /// at once and given up when the answer is dropped.
+    pub fn request(self: &Arc<Self>, rank: usize, want: u32) -> oneshot::Receiver<Vec<Slot>> {
+        let (grant, granted) = oneshot::channel();
+        let mut state = self.state.lock();
+        state.next += 1;
+        let place = (rank, state.next);
+        state.waiting.insert(place, Waiter { want: want.max(1), grant });
+        drop(state);
+        self.grant();
+        granted
+    }
+
+    /// The listeners of the first `ranks` queues start together: none is served before those above it have
+    /// [looked](Self::looked).
+    pub fn await_looks(&self, ranks: usize) {
+        self.state.lock().unseen.extend(0..ranks);
+    }
+
+    /// The queue of `rank` has been looked at, and if more waits there, it has asked for slots.
+    pub fn looked(self: &Arc<Self>, rank: usize) {
+        let first = self.state.lock().unseen.remove(&rank);
+        if first {
+            self.grant();
+        }
+    }
+
+    /// Slots that no job has.
+    pub fn free(&self) -> usize {
+        self.state.lock().free.len()
+    }
+
+    /// Takes one slot out of service, a free one at once, else the next that becomes free; says how many are
+    /// left in service.
+    pub fn retire_one(&self) -> usize {
+        let mut state = self.state.lock();
+        if state.left == 0 {
+            return 0;
+        }
+        state.left -= 1;
+        if state.free.pop().is_none() {
+            state.retiring += 1;
+        }
+        self.gone.send_if_modified(|gone| std::mem::replace(gone, state.is_gone()) != *gone);
+        state.left
+    }
+
+    /// Becomes true when every slot is retired, and what ran in the last one has ended.
+    #[must_use]
+    pub fn gone(&self) -> watch::Receiver<bool> {
+        self.gone.subscribe()
+    }
+
+    fn take_back(self: &Arc<Self>, rank: usize, runner: RunnerPlace) {
+        let mut state = self.state.lock();
+        if state.retiring > 0 {
+            state.retiring -= 1;
+            self.gone.send_if_modified(|gone| std::mem::replace(gone, state.is_gone()) != *gone);
+        } else {
+            state.free.push(runner);
+        }
+        if let Some(held) = state.held.get_mut(&rank) {
+            *held = held.saturating_sub(1);
+        }
+        drop(state);
+        self.grant();
+    }
+
+    /// Hands free slots to waiters until none fits. A waiter that is gone returns its slots outside
+    /// the lock, by their drop.
+    fn grant(self: &Arc<Self>) {
+        // The lock must not be held over the send: slots that nobody takes come back through it.
+        let next = || self.state.lock().next_grant();
+        while let Some((waiter, runners, rank)) = next() {
+            let slots =
+                runners.into_iter().map(|runner| Slot { pool: Arc::clone(self), rank, runner }).collect();
+            drop(waiter.grant.send(slots));
+        }
+    }
+}
+
+impl State {
+    fn is_gone(&self) -> bool {
+        self.left == 0 && self.retiring == 0
+    }
+
+    fn next_grant(&mut self) -> Option<(Waiter, Vec<RunnerPlace>, usize)> {
+        self.waiting.retain(|_, waiter| !waiter.grant.is_closed());
+        let last = self.unseen.first().copied().unwrap_or(usize::MAX);
+        let in_turn = self.waiting.range(..=(last, u64::MAX));
+        let (place, count) = in_turn.into_iter().find_map(|(place, waiter)| {
+            let room = self.room(place.0).min(waiter.want) as usize;
+            (room > 0).then_some((*place, room))
+        })?;
+        let waiter = self.waiting.remove(&place)?;
+        let runners = self.free.split_off(self.free.len().saturating_sub(count));
+        *self.held.entry(place.0).or_default() += u32::try_from(runners.len()).unwrap_or(u32::MAX);
+        Some((waiter, runners, place.0))
+    }
+
+    fn room(&self, rank: usize) -> u32 {
+        let free = u32::try_from(self.free.len()).unwrap_or(u32::MAX);
+        let held = self.held.get(&rank).copied().unwrap_or(0);
+        self.caps.get(&rank).map_or(free, |cap| free.min(cap.saturating_sub(held)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{Fence, JobRunner, Running};
+    use super::*;
+    use crate::job::Registry;
+    use actix::Actor;
+    use std::time::Duration;
+
+    fn pool(slots: usize, caps: &[(usize, u32)]) -> Arc<SlotPool> {
+        let runner = JobRunner::new(Arc::new(Registry::default()), Duration::ZERO, Running::default());
+        let runner = RunnerPlace::new(Post { runner: runner.start(), fence: Fence::default() });
+        SlotPool::new(vec![runner; slots], caps.iter().copied().collect(), 10 * PIECE)
+    }
+
+    #[actix_rt::test]
+    async fn free_slots_are_granted_at_once_up_to_what_is_wanted() {
+        let pool = pool(4, &[]);
+        assert_eq!(pool.request(0, 3).await.unwrap().len(), 3);
+        assert_eq!(pool.free(), 4, "dropped slots are free again");
+    }
+
+    #[actix_rt::test]
+    async fn a_freed_slot_goes_to_the_queue_that_ranks_first_not_to_who_asked_first() {
+        let pool = pool(1, &[]);
+        let busy = pool.request(5, 1).await.unwrap();
+        let (mut low, high) = (pool.request(2, 1), pool.request(1, 1));
+        drop(busy);
+        let held = high.await.unwrap();
+        assert!(low.try_recv().is_err());
+        drop(held);
+        assert_eq!(low.await.unwrap().len(), 1);
+    }
+
+    #[actix_rt::test]
+    async fn at_the_start_no_queue_is_served_before_those_above_it_have_looked() {
+        let pool = pool(1, &[]);
+        pool.await_looks(3);
+        let (mut last, mut middle, first) = (pool.request(2, 1), pool.request(1, 1), pool.request(0, 1));
+        drop(first.await.unwrap());
+        assert!(middle.try_recv().is_err(), "the first has a slot, but has not fetched with it");
+        let again = pool.request(0, 1);
+        pool.looked(0);
+        drop(again.await.unwrap());
+        let held = middle.try_recv().unwrap();
+        pool.looked(1);
+        assert!(last.try_recv().is_err(), "there is one slot");
+        drop(held);
+        assert_eq!(last.await.unwrap().len(), 1);
+    }
+
+    #[actix_rt::test]
+    async fn a_capped_queue_leaves_slots_to_those_behind_it() {
+        let pool = pool(4, &[(0, 1)]);
+        let capped = pool.request(0, 4).await.unwrap();
+        assert_eq!(capped.len(), 1);
+        let mut more = pool.request(0, 1);
+        assert_eq!(pool.request(1, 4).await.unwrap().len(), 3);
+        assert!(more.try_recv().is_err());
+        drop(capped);
+        assert_eq!(more.await.unwrap().len(), 1);
+    }
+
+    #[actix_rt::test]
+    async fn a_retired_slot_is_granted_no_more() {
+        let pool = pool(2, &[]);
+        let busy = pool.request(0, 1).await.unwrap();
+        assert_eq!((pool.retire_one(), pool.free()), (1, 0), "the free one goes first");
+        assert_eq!(pool.retire_one(), 0);
+        let gone = pool.gone();
+        assert!(!*gone.borrow(), "a job is still running");
+        drop(busy);
+        assert!(*gone.borrow());
+        assert_eq!((pool.free(), pool.retire_one()), (0, 0));
+        assert!(pool.request(0, 1).try_recv().is_err());
+    }
+
+    #[actix_rt::test]
+    async fn heavy_arguments_wait_in_turn_for_room_and_what_never_fits_does_not_wait() {
+        let slots = pool(1, &[]).request(0, 1).await.unwrap();
+        let slot = slots.first().unwrap();
+        assert!(slot.room(10 * PIECE + 1).await.is_none(), "it is more than all there is");
+        let first = slot.room(6 * PIECE - 1).await.unwrap();
+        let (mut large, mut small) = (Box::pin(slot.room(5 * PIECE)), Box::pin(slot.room(PIECE)));
+        assert!(futures::poll!(&mut large).is_pending());
+        assert!(futures::poll!(&mut small).is_pending(), "those that come later do not starve the large one");
+        drop(first);
+        assert!(futures::join!(large, small).0.is_some());
+    }
+
+    #[actix_rt::test]
+    async fn a_request_given_up_loses_no_slot() {
+        let pool = pool(1, &[]);
+        let busy = pool.request(0, 1).await.unwrap();
+        drop(pool.request(0, 1));
+        drop(busy);
+        drop(pool.request(0, 1));
+        assert_eq!(pool.free(), 1);
+    }
+}

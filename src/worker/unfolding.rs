@@ -1,0 +1,58 @@
+//! Expands the heavy arguments of a job once there is room for them among those of all jobs in hand.
+
+use std::sync::Arc;
+
+use super::attempt::JobEnded;
+use super::outage::Outage;
+use super::queue_state::QueueState;
+use super::slots::{Room, Slot};
+use crate::deadline::answer_in;
+use crate::fault::FaultKind;
+use crate::job::{Args, ArgsError};
+use crate::queue::Delivery;
+
+/// The delivery with its arguments, and the room that they take until its end. While it waits the process may want to
+/// leave: then the job goes back.
+pub(super) async fn unfolded(
+    queue: &QueueState,
+    slot: &Slot,
+    mut delivery: Delivery,
+) -> Result<(Arc<Delivery>, Option<Room>), JobEnded> {
+    let folded = delivery.job.args.as_ref().err().and_then(ArgsError::weight_folded);
+    let Some(weight) = folded else { return Ok((Arc::new(delivery), None)) };
+    let mut draining = queue.draining.subscribe();
+    let (args, room) = tokio::select! {
+        unfolded = unfold(queue, slot, &delivery, weight) => unfolded,
+        _ = draining.wait_for(|draining| *draining) => return Err(JobEnded::given_back(&delivery)),
+    };
+    delivery.job.args = args;
+    Ok((Arc::new(delivery), room))
+}
+
+async fn unfold(
+    queue: &QueueState,
+    slot: &Slot,
+    delivery: &Delivery,
+    weight: usize,
+) -> (Result<Args, ArgsError>, Option<Room>) {
+    let Some(room) = slot.room(weight).await else {
+        let (given, budget) = (format!("of about {weight} bytes in memory"), slot.payload_budget());
+        let reason = format!("all jobs in hand have {budget} bytes for theirs (worker.payload_budget)");
+        return (Err(ArgsError::undecodable(given, reason)), None);
+    };
+    let mut outage = Outage::default();
+    loop {
+        let unfolded = queue.ports.broker.unfold(delivery);
+        match answer_in(queue.settings.deadline, "read the arguments of a job", unfolded).await {
+            Ok(args) => {
+                queue.served(&mut outage);
+                return (args, Some(room));
+            }
+            Err(fault) if fault.kind() == FaultKind::Permanent => {
+                let reason = format!("the queue does not give them: {}", fault.chain());
+                return (Err(ArgsError::undecodable("of a job", reason)), None);
+            }
+            Err(fault) => queue.wait_out(&mut outage, &fault).await,
+        }
+    }
+}

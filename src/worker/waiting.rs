@@ -1,0 +1,68 @@
+//! What a listener waits for before it fetches: a lease, work, settlements, slots. Its loop turns all the while.
+
+use super::outage::Outage;
+use super::queue_state::QueueState;
+use super::slots::Slot;
+use crate::deadline::answer_in;
+
+/// Waits until this process has its lease: before, a fetch would bring nothing, and the queues would not be
+/// served in their order.
+pub(super) async fn wait_for_lease(queue: &QueueState) {
+    let mut leased = queue.ports.leased.clone();
+    loop {
+        queue.ports.turn.beat();
+        match tokio::time::timeout(queue.settings.patience, leased.wait_for(|held| *held)).await {
+            Ok(Ok(_)) => return,
+            // Nobody keeps the lease any more: the process is on its way out.
+            Ok(Err(_)) => futures::future::pending().await,
+            Err(_) => {}
+        }
+    }
+}
+
+/// Waits until there may be something to fetch.
+pub(super) async fn wait_for_work(queue: &QueueState) {
+    let mut outage = Outage::default();
+    loop {
+        queue.ports.turn.beat();
+        let longest = queue.settings.patience + queue.settings.deadline;
+        let waited = queue.ports.broker.wait(&queue.settings.queue, queue.settings.patience);
+        match answer_in(longest, "wait for work", waited).await {
+            // With nothing there a fetch would be a write for nothing.
+            Ok(work) => {
+                queue.served(&mut outage);
+                if work {
+                    return;
+                }
+            }
+            Err(fault) => queue.wait_out(&mut outage, &fault).await,
+        }
+    }
+}
+
+/// Waits until not too many ends wait to be settled: what is run while nothing can be written down piles up.
+pub(super) async fn wait_for_settlements(queue: &QueueState) {
+    while tokio::time::timeout(queue.settings.patience, queue.backlog.has_room()).await.is_err() {
+        queue.ports.turn.beat();
+    }
+}
+
+/// Waits for `most` slots or fewer, however long the jobs before it take. Whoever has `looked` before says
+/// so only once it is in the line.
+pub(super) async fn granted_slots(queue: &QueueState, most: u32, looked: bool) -> Vec<Slot> {
+    let (slots, rank) = (&queue.ports.slots, queue.settings.rank);
+    loop {
+        let mut granted = slots.request(rank, most);
+        if looked {
+            slots.looked(rank);
+        }
+        loop {
+            queue.ports.turn.beat();
+            match tokio::time::timeout(queue.settings.patience, &mut granted).await {
+                Ok(Ok(slots)) => return slots,
+                Ok(Err(_)) => break,
+                Err(_) => {}
+            }
+        }
+    }
+}
