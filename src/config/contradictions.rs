@@ -3,11 +3,11 @@
 use secrecy::{ExposeSecret as _, SecretString};
 
 use super::environment::variable;
-use super::http::HttpSettings;
 use super::nearest::nearest;
 use super::problem::Warning;
 use super::reader::Reader;
-use super::service::Role;
+use super::sections::http::HttpSettings;
+use super::sections::service::Role;
 use super::settings::Settings;
 use super::value::Value;
 use crate::job::QueueName;

@@ -7,7 +7,7 @@ use url::Url;
 use super::problem::Warning;
 use super::query::suspicion;
 use super::reader::Reader;
-use super::trust;
+use super::sections::trust;
 
 /// What is honoured of what an address may say behind its `?`, as libpq spells it; `ssl` is asyncpg's word for
 /// `sslmode`, and JDBC's where it is `true`.

@@ -5,9 +5,9 @@ use super::keys::Keys;
 use super::layers::{Entry, Origin};
 use super::problem::{ConfigError, Warning};
 use super::reader::Reader;
+use super::sections::traces::TraceSettings;
 use super::settings::Settings;
 use super::sources::Sources;
-use super::traces::TraceSettings;
 
 /// Settings that fit together, and what is worth saying about them.
 #[derive(Clone, Debug)]

@@ -12,7 +12,7 @@ use super::private::Address;
 use super::problem::Warning;
 use super::query::suspicion;
 use super::reader::Reader;
-use super::trust;
+use super::sections::trust;
 
 /// What is honoured. `user` and `pass` are other libraries' words on a socket's address.
 const HONOURED: [&str; 14] = [

@@ -1,25 +1,25 @@
 //! All sections together.
 
-use super::attachments::AttachmentSettings;
-use super::broker::BrokerSettings;
-use super::deletion::DeletionSettings;
-use super::diagnostics::DiagnosticsSettings;
-use super::http::HttpSettings;
 use super::layers::Entry;
-use super::lease::LeaseSettings;
-use super::log::LogSettings;
 use super::reader::Reader;
-use super::rescuer::RescuerSettings;
-use super::retention::RetentionSettings;
-use super::schedule;
-use super::scheduler::SchedulerSettings;
-use super::service::ServiceSettings;
-use super::store::StoreSettings;
-use super::supervision::SupervisionSettings;
-use super::traces::TraceSettings;
-use super::tracker::TrackerSettings;
-use super::trust::TlsSettings;
-use super::worker::WorkerSettings;
+use super::sections::attachments::AttachmentSettings;
+use super::sections::broker::BrokerSettings;
+use super::sections::deletion::DeletionSettings;
+use super::sections::diagnostics::DiagnosticsSettings;
+use super::sections::http::HttpSettings;
+use super::sections::lease::LeaseSettings;
+use super::sections::log::LogSettings;
+use super::sections::rescuer::RescuerSettings;
+use super::sections::retention::RetentionSettings;
+use super::sections::schedule;
+use super::sections::scheduler::SchedulerSettings;
+use super::sections::service::ServiceSettings;
+use super::sections::store::StoreSettings;
+use super::sections::supervision::SupervisionSettings;
+use super::sections::traces::TraceSettings;
+use super::sections::tracker::TrackerSettings;
+use super::sections::trust::TlsSettings;
+use super::sections::worker::WorkerSettings;
 use crate::job::Schedule;
 
 /// Everything the service is told. `config/default.toml` explains each value.

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::reader::Reader;
+use crate::config::reader::Reader;
 
 /// `[scheduler]`.
 #[derive(Clone, Debug)]
@@ -14,7 +14,7 @@ pub struct SchedulerSettings {
 }
 
 impl SchedulerSettings {
-    pub(super) fn read(reader: &mut Reader<'_>) -> Self {
+    pub(in crate::config) fn read(reader: &mut Reader<'_>) -> Self {
         Self {
             interval: reader.duration("scheduler.interval"),
             leadership_ttl: reader.duration("scheduler.leadership_ttl"),

@@ -2,9 +2,9 @@
 
 use tracing_subscriber::EnvFilter;
 
-use super::reader::Reader;
-use super::size::ByteSize;
-use super::value::words;
+use crate::config::reader::Reader;
+use crate::config::size::ByteSize;
+use crate::config::value::words;
 use crate::job_log::JobLogBounds;
 
 /// How much is written; Python's names, and `trace` below them.
@@ -61,7 +61,7 @@ pub struct LogSettings {
 }
 
 impl LogSettings {
-    pub(super) fn read(reader: &mut Reader<'_>) -> Self {
+    pub(in crate::config) fn read(reader: &mut Reader<'_>) -> Self {
         Self {
             level: reader.get("log.level"),
             format: reader.get("log.format"),

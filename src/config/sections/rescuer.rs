@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::reader::Reader;
+use crate::config::reader::Reader;
 use crate::job::Backoff;
 
 /// `[rescuer]`.
@@ -31,7 +31,7 @@ impl RescuerSettings {
         Backoff { first: self.outbox_backoff_first, factor: 2.0, cap: self.outbox_backoff_cap, jitter: 0.1 }
     }
 
-    pub(super) fn read(reader: &mut Reader<'_>) -> Self {
+    pub(in crate::config) fn read(reader: &mut Reader<'_>) -> Self {
         Self {
             interval: reader.duration("rescuer.interval"),
             outbox_batch: reader.within("rescuer.outbox_batch", 1..=1000),

@@ -2,7 +2,7 @@
 //!
 //! What else they say (where to, how often, which of them) is read by OpenTelemetry's own library.
 
-use super::problem::Warning;
+use crate::config::problem::Warning;
 
 /// The variables that name a collector; the first is for spans alone.
 const ENDPOINTS: [&str; 2] = ["OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT"];
@@ -22,7 +22,7 @@ pub struct TraceSettings {
 
 impl TraceSettings {
     /// Spans go where a collector is named or asked for, unless they are turned off.
-    pub(super) fn read(env: &[(String, String)], warnings: &mut Vec<Warning>) -> Self {
+    pub(in crate::config) fn read(env: &[(String, String)], warnings: &mut Vec<Warning>) -> Self {
         let given = |name: &str| {
             let found = env.iter().find(|(known, value)| known == name && !value.trim().is_empty());
             found.map(|(_, value)| value.trim())

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::reader::Reader;
+use crate::config::reader::Reader;
 
 /// `[supervision]`.
 #[derive(Clone, Debug)]
@@ -20,7 +20,7 @@ pub struct SupervisionSettings {
 }
 
 impl SupervisionSettings {
-    pub(super) fn read(reader: &mut Reader<'_>) -> Self {
+    pub(in crate::config) fn read(reader: &mut Reader<'_>) -> Self {
         Self {
             max_restarts: reader.within("supervision.max_restarts", 1..=10_000),
             window: reader.duration("supervision.window"),

@@ -13,8 +13,8 @@ use rustls::RootCertStore;
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 
-use super::problem::Warning;
-use super::reader::Reader;
+use crate::config::problem::Warning;
+use crate::config::reader::Reader;
 
 /// Characters in a line of PEM.
 const LINE: usize = 64;
@@ -27,7 +27,7 @@ pub struct TlsSettings {
 }
 
 impl TlsSettings {
-    pub(super) fn read(reader: &mut Reader<'_>) -> Self {
+    pub(in crate::config) fn read(reader: &mut Reader<'_>) -> Self {
         let path: String = reader.get("tls.ca_file");
         let ca_file = (!path.is_empty()).then(|| PathBuf::from(path));
         if let Some(why) = ca_file.as_deref().and_then(|file| certificates(file).err()) {
@@ -42,7 +42,7 @@ impl TlsSettings {
 ///
 /// # Errors
 /// Says what is wrong with the file, which it names.
-pub(super) fn certificates(file: &Path) -> Result<Vec<CertificateDer<'static>>, String> {
+pub(in crate::config) fn certificates(file: &Path) -> Result<Vec<CertificateDer<'static>>, String> {
     let expected = |why: &dyn std::fmt::Display| {
         format!("the file {} cannot be used ({why}), expected certificates in PEM", file.display())
     };
@@ -55,7 +55,7 @@ pub(super) fn certificates(file: &Path) -> Result<Vec<CertificateDer<'static>>, 
 ///
 /// # Errors
 /// Says what is wrong with the file, which it names.
-pub(super) fn private_key(file: &Path) -> Result<(), String> {
+pub(in crate::config) fn private_key(file: &Path) -> Result<(), String> {
     let read = PrivateKeyDer::from_pem_file(file);
     read.map(|_| ()).map_err(|error| {
         format!(
@@ -92,7 +92,7 @@ pub fn trusted_roots(ca_file: Option<&Path>) -> Result<Vec<u8>, String> {
 }
 
 /// Refuses the address under `key` when nobody is trusted who could vouch for its server.
-pub(super) fn check_roots(reader: &mut Reader<'_>, key: &str, ca_file: Option<&Path>) {
+pub(in crate::config) fn check_roots(reader: &mut Reader<'_>, key: &str, ca_file: Option<&Path>) {
     let named = reader.name(key);
     if let Err(why) = trusted_roots(ca_file) {
         reader.refuse(format!("{named} asks for TLS, but {why}"));

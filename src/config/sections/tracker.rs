@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::reader::Reader;
+use crate::config::reader::Reader;
 
 /// `[tracker]`.
 #[derive(Clone, Debug)]
@@ -19,7 +19,7 @@ pub struct TrackerSettings {
 const SLOWEST_HEARTBEAT: Duration = Duration::from_secs(30);
 
 impl TrackerSettings {
-    pub(super) fn read(reader: &mut Reader<'_>) -> Self {
+    pub(in crate::config) fn read(reader: &mut Reader<'_>) -> Self {
         let often = |interval: &Duration| !interval.is_zero() && *interval <= SLOWEST_HEARTBEAT;
         Self {
             progress_interval: reader.duration("tracker.progress_interval"),

@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use super::problem::Warning;
-use super::reader::Reader;
-use super::size::ByteSize;
+use crate::config::problem::Warning;
+use crate::config::reader::Reader;
+use crate::config::size::ByteSize;
 use crate::job::QueueName;
 
 /// `[worker]`.
@@ -45,7 +45,7 @@ impl WorkerSettings {
         self.queues.iter().any(|listened| listened.as_str() == queue)
     }
 
-    pub(super) fn read(reader: &mut Reader<'_>) -> Self {
+    pub(in crate::config) fn read(reader: &mut Reader<'_>) -> Self {
         let queues = queue_list(reader, "worker.queues");
         let joined = || queues.iter().map(QueueName::as_str).collect::<Vec<_>>().join(",");
         let queues_as_given = reader.given_text("worker.queues").unwrap_or_else(joined);
@@ -75,7 +75,7 @@ impl WorkerSettings {
     }
 
     /// Queues whose jobs this process leaves to somebody else.
-    pub(super) fn warnings(&self) -> Vec<Warning> {
+    pub(in crate::config) fn warnings(&self) -> Vec<Warning> {
         let mut warnings = Vec::new();
         for queue in self.known_queues.iter().filter(|queue| !self.listens_to(queue.as_str())) {
             if queue.as_str() != MAINTENANCE {

@@ -1,6 +1,6 @@
 //! `[retention]`: how many ended jobs a queue keeps.
 
-use super::reader::Reader;
+use crate::config::reader::Reader;
 
 /// `[retention]`. Zero: no limit.
 #[derive(Clone, Copy, Debug)]
@@ -12,7 +12,7 @@ pub struct RetentionSettings {
 }
 
 impl RetentionSettings {
-    pub(super) fn read(reader: &mut Reader<'_>) -> Self {
+    pub(in crate::config) fn read(reader: &mut Reader<'_>) -> Self {
         Self {
             max_finished: reader.get("retention.max_finished"),
             max_failed: reader.get("retention.max_failed"),

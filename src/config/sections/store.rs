@@ -3,9 +3,9 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::postgres::{PostgresSettings, is_postgres};
-use super::private::Address;
-use super::reader::Reader;
+use crate::config::postgres::{PostgresSettings, is_postgres};
+use crate::config::private::Address;
+use crate::config::reader::Reader;
 
 /// Which engine keeps the tables. The next one is one more variant and one more arm below.
 #[derive(Clone, Debug)]
@@ -51,7 +51,7 @@ impl StoreSettings {
         }
     }
 
-    pub(super) fn read(reader: &mut Reader<'_>, data: &Path, ca_file: Option<&Path>) -> Self {
+    pub(in crate::config) fn read(reader: &mut Reader<'_>, data: &Path, ca_file: Option<&Path>) -> Self {
         let url: Address = reader.get("store.url");
         let engine = engine(reader, &url, ca_file);
         Self {

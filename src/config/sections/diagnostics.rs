@@ -1,6 +1,6 @@
 //! `[diagnostics]`: whether the service may be tried out from outside.
 
-use super::reader::Reader;
+use crate::config::reader::Reader;
 
 /// `[diagnostics]`.
 #[derive(Clone, Debug)]
@@ -10,7 +10,7 @@ pub struct DiagnosticsSettings {
 }
 
 impl DiagnosticsSettings {
-    pub(super) fn read(reader: &mut Reader<'_>) -> Self {
+    pub(in crate::config) fn read(reader: &mut Reader<'_>) -> Self {
         Self { enabled: reader.get("diagnostics.enabled") }
     }
 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::reader::Reader;
+use crate::config::reader::Reader;
 
 /// `[lease]`.
 #[derive(Clone, Debug)]
@@ -14,7 +14,7 @@ pub struct LeaseSettings {
 }
 
 impl LeaseSettings {
-    pub(super) fn read(reader: &mut Reader<'_>) -> Self {
+    pub(in crate::config) fn read(reader: &mut Reader<'_>) -> Self {
         Self { ttl: reader.duration("lease.ttl"), renew: reader.duration("lease.renew") }
     }
 }

@@ -6,8 +6,8 @@ use std::time::Duration;
 use ipnet::IpNet;
 use secrecy::{ExposeSecret, SecretString};
 
-use super::reader::Reader;
-use super::size::ByteSize;
+use crate::config::reader::Reader;
+use crate::config::size::ByteSize;
 
 /// `[http]`.
 #[derive(Clone, Debug)]
@@ -61,7 +61,7 @@ impl HttpSettings {
         SocketAddr::new(self.bind, self.port)
     }
 
-    pub(super) fn read(reader: &mut Reader<'_>) -> Self {
+    pub(in crate::config) fn read(reader: &mut Reader<'_>) -> Self {
         Self {
             enabled: reader.get("http.enabled"),
             bind: reader.get("http.bind"),
@@ -100,7 +100,7 @@ impl HttpSettings {
     }
 
     /// Whether the secret is there, but short enough to be guessed.
-    pub(super) fn secret_is_short(&self) -> bool {
+    pub(in crate::config) fn secret_is_short(&self) -> bool {
         self.internal_secret.as_ref().is_some_and(|secret| secret.expose_secret().len() < SHORT_SECRET)
     }
 }

@@ -5,16 +5,16 @@ use std::time::Duration;
 use chrono_tz::{TZ_VARIANTS, Tz};
 use serde_json::Value as Json;
 
-use super::keys::SCHEDULES;
-use super::layers::{Entry, Origin};
-use super::nearest::nearest;
-use super::reader::Reader;
-use super::table::{Key, TableReader, Unless};
-use super::value::{Value, words};
+use crate::config::keys::SCHEDULES;
+use crate::config::layers::{Entry, Origin};
+use crate::config::nearest::nearest;
+use crate::config::reader::Reader;
+use crate::config::table::{Key, TableReader, Unless};
+use crate::config::value::{Value, words};
 use crate::job::{Args, CronRule, Limit, Missed, QueueName, Retries, Schedule};
 
 /// The keys of one schedule, as the manual has them.
-pub(super) const KEYS: [Key; 12] = [
+pub(in crate::config) const KEYS: [Key; 12] = [
     Key { name: "name", unless_given: Unless::Refused },
     Key { name: "cron", unless_given: Unless::Refused },
     Key { name: "time_zone", unless_given: Unless::Is("UTC") },
@@ -101,7 +101,7 @@ fn json(value: &toml::Value) -> Option<Json> {
 }
 
 /// Every schedule that is enabled.
-pub(super) fn read_all(reader: &mut Reader<'_>) -> Vec<Schedule> {
+pub(in crate::config) fn read_all(reader: &mut Reader<'_>) -> Vec<Schedule> {
     let mut schedules = Vec::new();
     let mut names: Vec<&str> = Vec::new();
     for (place, (origin, table)) in reader.tables(SCHEDULES).iter().enumerate() {

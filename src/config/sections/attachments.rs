@@ -4,13 +4,13 @@ use std::path::{Path, PathBuf};
 
 use secrecy::{ExposeSecret, SecretString};
 
-use super::environment::variable;
-use super::private::Address;
-use super::problem::Warning;
-use super::proxy::ProxySettings;
-use super::reader::{QUOTES, Reader};
 use super::trust;
-use super::value::{is_quoted, words};
+use crate::config::environment::variable;
+use crate::config::private::Address;
+use crate::config::problem::Warning;
+use crate::config::proxy::ProxySettings;
+use crate::config::reader::{QUOTES, Reader};
+use crate::config::value::{is_quoted, words};
 
 /// Which kind of storage.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -82,7 +82,7 @@ pub struct S3Settings {
 const FOLDER: &str = "attachments";
 
 impl AttachmentSettings {
-    pub(super) fn read(reader: &mut Reader<'_>, data: &Path, ca_file: Option<&Path>) -> Self {
+    pub(in crate::config) fn read(reader: &mut Reader<'_>, data: &Path, ca_file: Option<&Path>) -> Self {
         let driver = reader.get("attachments.driver");
         let folder: String = reader.get("attachments.folder");
         let folder = if folder.is_empty() { data.join(FOLDER) } else { PathBuf::from(folder) };

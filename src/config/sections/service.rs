@@ -3,8 +3,8 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::reader::Reader;
-use super::value::words;
+use crate::config::reader::Reader;
+use crate::config::value::words;
 
 /// Which parts of the service this process runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -60,7 +60,7 @@ pub struct ServiceSettings {
 }
 
 impl ServiceSettings {
-    pub(super) fn read(reader: &mut Reader<'_>) -> Self {
+    pub(in crate::config) fn read(reader: &mut Reader<'_>) -> Self {
         Self {
             role: reader.get("service.role"),
             data: reader

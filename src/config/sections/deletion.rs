@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use super::reader::Reader;
-use super::value::words;
+use crate::config::reader::Reader;
+use crate::config::value::words;
 use crate::job::background::AtRuntimeLimit;
 use crate::job::{Limit, QueueName};
 
@@ -52,7 +52,7 @@ pub struct DeletionSettings {
 }
 
 impl DeletionSettings {
-    pub(super) fn read(reader: &mut Reader<'_>) -> Self {
+    pub(in crate::config) fn read(reader: &mut Reader<'_>) -> Self {
         let is_queue =
             |name: &String| !name.is_empty() && !name.contains(|c: char| c == ',' || c.is_control());
         let queue: String = reader.read("deletion.queue", "the name of one queue", is_queue);

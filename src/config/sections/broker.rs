@@ -4,10 +4,10 @@ use std::path::{Path, PathBuf};
 
 use secrecy::SecretString;
 
-use super::private::{Address, EMBEDDED};
-use super::reader::Reader;
-use super::redis;
-use super::size::ByteSize;
+use crate::config::private::{Address, EMBEDDED};
+use crate::config::reader::Reader;
+use crate::config::redis;
+use crate::config::size::ByteSize;
 
 /// Which engine keeps the queues. The next one is one more variant and one more arm below.
 #[derive(Clone, Debug)]
@@ -48,7 +48,7 @@ pub struct BrokerSettings {
 const FILE: &str = "queue.db";
 
 impl BrokerSettings {
-    pub(super) fn read(reader: &mut Reader<'_>, data: &Path, ca_file: Option<&Path>) -> Self {
+    pub(in crate::config) fn read(reader: &mut Reader<'_>, data: &Path, ca_file: Option<&Path>) -> Self {
         let url: Address = reader.get("broker.url");
         let target = match url.scheme().as_deref() {
             Some("redis" | "rediss" | "unix" | "redis+unix") => redis::target(reader, &url, ca_file),
