@@ -115,6 +115,13 @@ pub(super) fn is_of_connection(error: &RedisError) -> bool {
         || error.is_timeout()
         || error.is_connection_dropped()
         || error.is_unrecoverable_error()
+        || ends_the_connection(error)
+}
+
+/// Whether the server has ended the connection with this answer: what it cannot read, or will not for its length, it
+/// answers once and reads no further.
+fn ends_the_connection(error: &RedisError) -> bool {
+    refusal(error).is_some_and(|(_, text)| text.starts_with("Protocol error"))
 }
 
 /// What the caller should do about `error`. Whatever the server refuses for a reason of its own, known here or not,
@@ -175,9 +182,14 @@ mod tests {
         ] {
             assert_eq!(of(answer), FaultKind::Retryable, "{answer}");
         }
-        for answer in
-            ["LOADING Redis is loading", "BUSY Redis is busy", "MASTERDOWN", "CLUSTERDOWN", "TRYAGAIN"]
-        {
+        for answer in [
+            "LOADING Redis is loading",
+            "BUSY Redis is busy",
+            "MASTERDOWN",
+            "CLUSTERDOWN",
+            "TRYAGAIN",
+            "ERR Protocol error: invalid bulk length",
+        ] {
             assert_eq!(of(answer), FaultKind::Unavailable, "{answer}");
         }
     }
