@@ -107,3 +107,18 @@ async fn time_to_live_of_a_job_that_has_not_begun_counts_from_when_it_comes_into
         assert_eq!(prefix.ask_number(&["TTL", &name]).await, -1, "what has begun is brought back");
     }
 }
+
+#[tokio::test]
+async fn what_waits_in_a_queue_that_was_taken_off_the_list_comes_due() {
+    let prefix = Prefix::new();
+    let broker = leased(&prefix).await;
+    let mut due = job("a");
+    due.delay = Some(LONG);
+    broker.enqueue(&[due]).await.unwrap();
+    prefix.ask(&["ZADD", "scheduled:q", "1", "a"]).await;
+    // As RQ's `Queue.delete` does it.
+    prefix.ask(&["DEL", "queues", "queue:q"]).await;
+    assert_eq!(broker.promote_due(9).await.unwrap(), 1);
+    assert_eq!(prefix.ask_list(&["SMEMBERS", "queues"]).await, [prefix.key("queue:q")], "and no other");
+    assert_eq!(ids(&fetch(&*broker, 9).await), ["a"]);
+}
