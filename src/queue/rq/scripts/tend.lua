@@ -25,6 +25,7 @@ end
 -- While another execution holds the job, that one decides where it stands.
 local function fail(id, queue, job, text)
   local keep_for, stays = tonumber(job.failure_ttl or '') or FAILURE_TTL, is_held(id)
+  if keep_for >= LONGEST then keep_for = -1 end
   release_dependents(id, false, job)
   if not stays then
     leave(queue, id, 'finished', 'canceled')
