@@ -8,6 +8,7 @@ use async_trait::async_trait;
 use sqlx::Connection as _;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
 use tempfile::TempDir;
+use tikkun::job::Limit;
 use tikkun::queue::{AttemptOutcome, Broker, Settled, Verdict, open_embedded};
 
 use crate::ground::*;
@@ -117,5 +118,19 @@ async fn a_row_that_cannot_be_read_whole_keeps_none_of_its_neighbours() {
         for delivery in &lent {
             assert_eq!(settle(&*broker, delivery, ack()).await, Settled::Done, "{odd}");
         }
+    }
+}
+
+#[tokio::test]
+async fn an_error_is_kept_to_its_end_whatever_characters_it_has() {
+    let folder = Folder::new();
+    let broker = leased(&folder).await;
+    let first = one(&*broker, job("a")).await;
+    let error = "before \0 after \u{1} \u{2028} \" \\u0000 😀";
+    settle(&*broker, &first, Verdict::RetryAt { delay: Duration::ZERO, error: error.into() }).await;
+    let second = fetch(&*broker, 1).await.pop().unwrap();
+    settle(&*broker, &second, Verdict::Bury { error: error.into(), keep: Limit::Never }).await;
+    for attempt in broker.attempts(&"a".into()).await.unwrap() {
+        assert_eq!(attempt.error.unwrap(), error.replace('\0', "\u{fffd}"), "{:?}", attempt.number);
     }
 }
