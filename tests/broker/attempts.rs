@@ -56,7 +56,9 @@ pub async fn a_job_that_a_person_runs_again_keeps_the_attempt_before(fresh: &dyn
     broker.requeue(&["a".into()]).await.unwrap();
     assert_eq!(outcomes(&attempts(&*broker, "a").await), [AttemptOutcome::Failed]);
     let second = fetch(&*broker, 1).await.pop().unwrap();
+    assert_eq!(record(&*broker, "a").await.error.as_deref(), Some("no luck"), "until it ends again");
     settle(&*broker, &second, ack()).await;
+    assert_eq!(record(&*broker, "a").await.error, None, "it has ended well");
     let all = attempts(&*broker, "a").await;
     assert_eq!(outcomes(&all), [AttemptOutcome::Finished, AttemptOutcome::Failed]);
     assert_eq!((&all[0].error, all[1].error.as_deref()), (&None, Some("no luck")));

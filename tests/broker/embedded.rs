@@ -8,7 +8,8 @@ use async_trait::async_trait;
 use sqlx::Connection as _;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
 use tempfile::TempDir;
-use tikkun::queue::{AttemptOutcome, Broker, Verdict, open_embedded};
+use tikkun::job::Limit;
+use tikkun::queue::{AttemptOutcome, Broker, Settled, Verdict, open_embedded};
 
 use crate::ground::*;
 
@@ -89,4 +90,47 @@ async fn an_attempt_whose_process_died_is_told_as_lost() {
     let attempts = broker.attempts(&"a".into()).await.unwrap();
     let told: Vec<_> = attempts.iter().map(|attempt| (attempt.number, attempt.outcome)).collect();
     assert_eq!(told, [(Some(2), AttemptOutcome::Finished), (Some(1), AttemptOutcome::Lost)]);
+}
+
+/// The file of a folder, past the broker.
+async fn change(folder: &Folder, statement: &'static str) {
+    let file = SqliteConnectOptions::new().filename(folder.path().join("queue.db"));
+    let mut raw = SqliteConnection::connect_with(&file).await.unwrap();
+    sqlx::raw_sql(statement).execute(&mut raw).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_row_that_cannot_be_read_whole_keeps_none_of_its_neighbours() {
+    for odd in [
+        "update tikkun_jobs set meta = 'x' where id = 'b'",
+        "update tikkun_jobs set retries_left = 1, retry_intervals = 'x' where id = 'b'",
+        "update tikkun_jobs set result = 'x' where id = 'b'",
+        "update tikkun_jobs set args = 'x' where id = 'b'",
+    ] {
+        let folder = Folder::new();
+        let broker = leased(&folder).await;
+        enqueue(&*broker, &["a", "b", "c"]).await;
+        change(&folder, odd).await;
+        let lent = fetch(&*broker, 9).await;
+        assert_eq!(ids(&lent), ["a", "b", "c"], "{odd}");
+        broker.end_lease(&me()).await.unwrap();
+        assert_eq!(broker.orphans(9).await.unwrap().len(), 3, "{odd}");
+        for delivery in &lent {
+            assert_eq!(settle(&*broker, delivery, ack()).await, Settled::Done, "{odd}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn an_error_is_kept_to_its_end_whatever_characters_it_has() {
+    let folder = Folder::new();
+    let broker = leased(&folder).await;
+    let first = one(&*broker, job("a")).await;
+    let error = "before \0 after \u{1} \u{2028} \" \\u0000 😀";
+    settle(&*broker, &first, Verdict::RetryAt { delay: Duration::ZERO, error: error.into() }).await;
+    let second = fetch(&*broker, 1).await.pop().unwrap();
+    settle(&*broker, &second, Verdict::Bury { error: error.into(), keep: Limit::Never }).await;
+    for attempt in broker.attempts(&"a".into()).await.unwrap() {
+        assert_eq!(attempt.error.unwrap(), error.replace('\0', "\u{fffd}"), "{:?}", attempt.number);
+    }
 }

@@ -1,5 +1,7 @@
 //! Entries that no client of ours would make: of another queue, without one, no text, and such as may not live so long.
 
+use std::time::Duration;
+
 use tikkun::job::{JobState, Limit};
 use tikkun::queue::{Requeued, Settled, Verdict};
 
@@ -106,4 +108,51 @@ async fn time_to_live_of_a_job_that_has_not_begun_counts_from_when_it_comes_into
         settle(&*broker, &lent, Verdict::Rescue).await;
         assert_eq!(prefix.ask_number(&["TTL", &name]).await, -1, "what has begun is brought back");
     }
+}
+
+#[tokio::test]
+async fn what_is_to_be_kept_for_centuries_is_kept_for_ever() {
+    // Python's `sys.maxsize`.
+    let keep = Limit::After(Duration::from_secs(i64::MAX as u64));
+    let good = Verdict::Ack { result: serde_json::json!(1), keep };
+    let bad = Verdict::Bury { error: "no".into(), keep };
+    for (end, state, registry, score) in
+        [(good, JobState::Finished, "finished:q", "inf"), (bad, JobState::Failed, "failed:q", "-1")]
+    {
+        let prefix = Prefix::new();
+        let broker = leased(&prefix).await;
+        let lent = one(&*broker, job("a")).await;
+        assert_eq!(settle(&*broker, &lent, end).await, Settled::Done);
+        let found = record(&*broker, "a").await;
+        assert_eq!((found.state, found.remark), (state, None));
+        assert_eq!(prefix.ask_text(&["ZSCORE", registry, "a"]).await, score);
+        assert_eq!(prefix.ask_number(&["TTL", "job:a"]).await, -1);
+    }
+    let prefix = Prefix::new();
+    let broker = leased(&prefix).await;
+    enqueue(&*broker, &["a", "b"]).await;
+    for id in ["a", "b"] {
+        prefix.ask(&["HSET", &format!("job:{id}"), "failure_ttl", "9223372036854775807"]).await;
+    }
+    assert_eq!(broker.cancel(&"a".into()).await.unwrap(), Some(JobState::Canceled));
+    prefix.ask(&["HSET", "job:b", "status", "started"]).await;
+    prefix.ask(&["DEL", "queue:q"]).await;
+    prefix.ask(&["ZADD", "wip:q", "1000", "b:execution"]).await;
+    assert_eq!(broker.tend(9).await.unwrap().len(), 1, "an abandoned one has failed");
+    assert_eq!(prefix.ask_text(&["ZSCORE", "failed:q", "b"]).await, "-1");
+}
+
+#[tokio::test]
+async fn what_waits_in_a_queue_that_was_taken_off_the_list_comes_due() {
+    let prefix = Prefix::new();
+    let broker = leased(&prefix).await;
+    let mut due = job("a");
+    due.delay = Some(LONG);
+    broker.enqueue(&[due]).await.unwrap();
+    prefix.ask(&["ZADD", "scheduled:q", "1", "a"]).await;
+    // As RQ's `Queue.delete` does it.
+    prefix.ask(&["DEL", "queues", "queue:q"]).await;
+    assert_eq!(broker.promote_due(9).await.unwrap(), 1);
+    assert_eq!(prefix.ask_list(&["SMEMBERS", "queues"]).await, [prefix.key("queue:q")], "and no other");
+    assert_eq!(ids(&fetch(&*broker, 9).await), ["a"]);
 }

@@ -1,7 +1,9 @@
 //! What lies in a queue is run: an id is not an attempt.
 
-use tikkun::job::JobState;
-use tikkun::queue::Settled;
+use std::time::Duration;
+
+use tikkun::job::{JobState, Limit};
+use tikkun::queue::{Requeued, Settled, Verdict};
 
 use crate::ground::*;
 use crate::rq::Prefix;
@@ -101,5 +103,58 @@ async fn what_comes_due_is_put_into_its_queue_whatever_its_status_says() {
         assert_eq!(broker.promote_due(9).await.unwrap(), u32::from(comes), "{status}");
         assert_eq!(fetch(&*broker, 9).await.len(), usize::from(comes), "{status}");
         assert_eq!(prefix.ask_number(&["ZCARD", "scheduled:q"]).await, 0, "{status}");
+    }
+}
+
+/// As RQ's clients put a job in under an id that is there: over its hash, of which only their own fields change.
+async fn put_in_over(prefix: &Prefix, made: &str) {
+    let fields =
+        ["created_at", made, "status", "queued", "started_at", "", "ended_at", "", "worker_name", ""];
+    prefix.ask(&[&["HSET", "job:a"], &fields[..]].concat()).await;
+    prefix.ask(&["RPUSH", "queue:q", "a"]).await;
+}
+
+#[tokio::test]
+async fn what_is_put_in_anew_counts_its_own_failures_and_deaths() {
+    let prefix = Prefix::new();
+    let broker = leased(&prefix).await;
+    let dies = one(&*broker, job("a")).await;
+    settle(&*broker, &dies, Verdict::Rescue).await;
+    let fails = fetch(&*broker, 1).await.remove(0);
+    settle(&*broker, &fails, Verdict::Bury { error: "no".into(), keep: Limit::After(LONG) }).await;
+    assert_eq!(broker.requeue(&["a".into()]).await.unwrap(), [Requeued::Waits]);
+    let again = fetch(&*broker, 1).await.remove(0);
+    assert_eq!((again.job.failures, again.job.orphaned), (1, 1), "a person gives no retries back");
+    settle(&*broker, &again, Verdict::Bury { error: "no".into(), keep: Limit::After(LONG) }).await;
+    put_in_over(&prefix, "2030-01-01T00:00:00.000000Z").await;
+    let anew = fetch(&*broker, 1).await.remove(0);
+    assert_eq!((anew.job.failures, anew.job.orphaned), (0, 0));
+    broker.end_lease(&me()).await.unwrap();
+    let orphan = broker.orphans(9).await.unwrap().remove(0).delivery;
+    assert_eq!((orphan.job.failures, orphan.job.orphaned), (0, 0));
+    settle(&*broker, &anew, Verdict::Rescue).await;
+    assert_eq!(record(&*broker, "a").await.orphaned, 1);
+}
+
+#[tokio::test]
+async fn what_runs_again_after_a_good_end_counts_its_own_failures() {
+    let prefix = Prefix::new();
+    let broker = leased(&prefix).await;
+    let mut run = one(&*broker, job("a")).await;
+    prefix.ask(&["HSET", "job:a", "repeats_left", "1", "repeat_intervals", "[0]"]).await;
+    // Its repetition, and then as rq-scheduler puts it in: as it was.
+    for round in 0..3 {
+        let told = format!("round {round}");
+        assert_eq!(run.job.failures, 0, "{told}");
+        settle(&*broker, &run, Verdict::RetryAt { delay: Duration::ZERO, error: "no".into() }).await;
+        let retried = fetch(&*broker, 1).await.remove(0);
+        assert_eq!(retried.job.failures, 1, "{told}");
+        assert_eq!(settle(&*broker, &retried, ack()).await, Settled::Done);
+        if round > 0 {
+            assert_eq!(record(&*broker, "a").await.failures, 1, "{told}: it is told of what has ended");
+            prefix.ask(&["HSET", "job:a", "status", "queued"]).await;
+            prefix.ask(&["RPUSH", "queue:q", "a"]).await;
+        }
+        run = fetch(&*broker, 1).await.remove(0);
     }
 }

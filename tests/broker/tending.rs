@@ -311,6 +311,15 @@ async fn the_callback_of_an_abandoned_job_is_told() {
 }
 
 #[tokio::test]
+async fn an_abandoned_job_is_told_of_whatever_else_cannot_be_looked_after() {
+    let prefix = Prefix::new();
+    let broker = leased(&prefix).await;
+    overdue(&prefix, &*broker, "a", "a:e", &[]).await;
+    prefix.ask(&["SET", "groups", "something else"]).await;
+    assert_eq!(tend(&*broker).await, fates(&[("a", Fate::Failed)]), "nobody could be told of it later");
+}
+
+#[tokio::test]
 async fn an_abandoned_job_whose_queue_takes_nothing_for_a_while_loses_no_retries() {
     for (interval, list, count) in [("[0]", "queue:q", "LLEN"), ("[60]", "scheduled:q", "ZCARD")] {
         let prefix = Prefix::new();
@@ -326,4 +335,34 @@ async fn an_abandoned_job_whose_queue_takes_nothing_for_a_while_loses_no_retries
         let job = record(&*broker, "a").await;
         assert_eq!((job.failures, job.retries.unwrap().left), (1, 1), "{list}: it costs one retry");
     }
+}
+
+#[tokio::test]
+async fn places_under_a_limit_that_nobody_gives_back_are_taken_back() {
+    let prefix = Prefix::new();
+    let broker = leased(&prefix).await;
+    enqueue(&*broker, &["waits", "runs", "deleted", "later", "empty"]).await;
+    prefix.ask(&["SADD", "rl-keys", "mail"]).await;
+    prefix.ask(&["HSET", "rl:mail", "concurrency", "4"]).await;
+    for id in ["runs", "waits", "deleted", "empty", "later"] {
+        prefix.ask(&["ZADD", "rl:mail:allowed", "1", id]).await;
+    }
+    prefix.ask(&["DEL", "queue:q"]).await;
+    // As RQ's `Queue.empty` does it; and a running one.
+    prefix.ask(&["DEL", "job:empty", "job:deleted"]).await;
+    prefix.ask(&["ZADD", "executions:deleted", "99999999999", "execution"]).await;
+    prefix.ask(&["HSET", "job:later", "status", "scheduled"]).await;
+    let limit = ["rate_limit_key", "mail", "rate_limit_concurrency", "4"];
+    for next in ["first", "second"] {
+        let next_one = ["status", "rate_limited", "origin", "q", "data", ""];
+        prefix.ask(&[&["HSET", &format!("job:{next}")], &next_one[..], &limit[..]].concat()).await;
+        prefix.ask(&["ZADD", "rl:mail:rate_limited", if next == "first" { "1" } else { "2" }, next]).await;
+    }
+    prefix.ask(&["SADD", "rl-keys", "spoiled"]).await;
+    prefix.ask(&["SET", "rl:spoiled:allowed", "something else"]).await;
+    tend(&*broker).await;
+    let mut holders = prefix.ask_list(&["ZRANGE", "rl:mail:allowed", "0", "-1"]).await;
+    holders.sort();
+    assert_eq!(holders, ["deleted", "first", "runs", "waits"], "what may still run keeps its place");
+    assert_eq!(ids(&fetch(&*broker, 9).await), ["first"]);
 }

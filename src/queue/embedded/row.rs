@@ -50,7 +50,8 @@ pub struct JobRow {
 }
 
 impl JobRow {
-    /// The job. Arguments that cannot be read are an error inside it, not of the reader.
+    /// The job. What cannot be read of it is an error inside it, or none, as on Redis, and never of the reader: it would keep
+    /// the jobs beside it.
     pub fn into_record(self) -> Result<JobRecord, sqlx::Error> {
         let args = serde_json::from_str::<Args>(&self.args)
             .map_err(|error| ArgsError::undecodable(&self.args, error.to_string()));
@@ -64,7 +65,7 @@ impl JobRow {
             failures: self.failures,
             orphaned: self.orphaned,
             timeout: self.timeout_ms.map(limit),
-            retries: retries(self.retries_left, self.retry_intervals.as_deref())?,
+            retries: retries(self.retries_left, self.retry_intervals.as_deref()),
             result_ttl: self.result_ttl_ms.map(limit),
             failure_ttl: self.failure_ttl_ms.map(limit),
             created_at: time(self.created_at),
@@ -72,10 +73,10 @@ impl JobRow {
             due_at: self.due_at.map(time),
             started_at: self.started_at.map(time),
             ended_at: self.ended_at.map(time),
-            result: self.result.map(|text| serde_json::from_str(&text)).transpose().map_err(unreadable)?,
+            result: self.result.as_deref().map(result),
             error: self.error,
             stopped: self.stopped,
-            meta: serde_json::from_str(&self.meta).map_err(unreadable)?,
+            meta: serde_json::from_str(&self.meta).unwrap_or_default(),
             callbacks: Callbacks::default(),
             remark: None,
         })
@@ -117,10 +118,13 @@ fn stored(limit: Limit) -> i64 {
     limit.duration().map_or(NEVER, millis)
 }
 
-fn retries(left: Option<u32>, intervals: Option<&str>) -> Result<Option<Retries>, sqlx::Error> {
-    let Some(left) = left else { return Ok(None) };
-    let intervals: Vec<u64> = serde_json::from_str(intervals.unwrap_or("[]")).map_err(unreadable)?;
-    Ok(Some(Retries { left, intervals: intervals.into_iter().map(Duration::from_millis).collect() }))
+fn retries(left: Option<u32>, intervals: Option<&str>) -> Option<Retries> {
+    let intervals: Vec<u64> = intervals.and_then(|text| serde_json::from_str(text).ok()).unwrap_or_default();
+    Some(Retries { left: left?, intervals: intervals.into_iter().map(Duration::from_millis).collect() })
+}
+
+fn result(text: &str) -> Value {
+    serde_json::from_str(text).unwrap_or_else(|error| Value::String(format!("(unreadable: {error})")))
 }
 
 /// A job on its way into its row; the names are those the statement asks for.

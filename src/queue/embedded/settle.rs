@@ -3,6 +3,7 @@
 //! Rows are found by their execution: that index holds only what runs. The `+` keeps SQLite from the
 //! index of all ids, whose pages are cold when a million jobs wait.
 
+use std::borrow::Cow;
 use std::collections::HashSet;
 
 use serde::Serialize;
@@ -35,7 +36,7 @@ struct Ended<'a> {
     expires_at: Option<i64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     result: Option<&'a Value>,
-    error: Option<&'a str>,
+    error: Option<Cow<'a, str>>,
     stopped: bool,
 }
 
@@ -49,7 +50,7 @@ struct Returned<'a> {
     due_at: Option<i64>,
     failures: u32,
     orphaned: u32,
-    error: Option<&'a str>,
+    error: Option<Cow<'a, str>>,
     mark: String,
 }
 
@@ -115,16 +116,26 @@ async fn sort<'a>(
             Verdict::Bury { error, keep } | Verdict::Stop { error, keep } => {
                 let stopped = matches!(one.verdict, Verdict::Stop { .. });
                 let ended = ended(one, JobState::Failed, *keep, now);
-                sorted.ended.push(Ended { error: Some(error), failures: 1, stopped, ..ended });
+                sorted.ended.push(Ended { error: Some(whole(error)), failures: 1, stopped, ..ended });
             }
             Verdict::RetryAt { delay, error } if delay.is_zero() => {
                 let position = places.next(tx, one.queue.as_str(), QueueEnd::Tail).await?;
-                sorted.returned.push(Returned { failures: 1, error: Some(error), ..returned(one, position) });
+                sorted.returned.push(Returned {
+                    failures: 1,
+                    error: Some(whole(error)),
+                    ..returned(one, position)
+                });
             }
             Verdict::RetryAt { delay, error } => {
                 let (state, due_at) = (JobState::Scheduled.as_str(), Some(now + millis(*delay)));
                 let returned = returned(one, 0);
-                sorted.returned.push(Returned { state, due_at, failures: 1, error: Some(error), ..returned });
+                sorted.returned.push(Returned {
+                    state,
+                    due_at,
+                    failures: 1,
+                    error: Some(whole(error)),
+                    ..returned
+                });
             }
             Verdict::Forward { queue } => {
                 let position = places.next(tx, queue.as_str(), QueueEnd::Tail).await?;
@@ -142,6 +153,11 @@ async fn sort<'a>(
         }
     }
     Ok(sorted)
+}
+
+/// An error as it can be stored: SQLite ends a text that it takes out of JSON at the first NUL.
+fn whole(error: &str) -> Cow<'_, str> {
+    if error.contains('\0') { error.replace('\0', "\u{fffd}").into() } else { error.into() }
 }
 
 fn ended(one: &Settlement, state: JobState, keep: Limit, now: i64) -> Ended<'_> {
@@ -208,7 +224,7 @@ async fn end_rows(
         "UPDATE tikkun_jobs
          SET state = given.value ->> 'state', ended_at = ?2, expires_at = given.value ->> 'expires_at',
              failures = failures + (given.value ->> 'failures'), result = given.value -> 'result',
-             error = coalesce(given.value ->> 'error', error), stopped = given.value ->> 'stopped'
+             error = given.value ->> 'error', stopped = given.value ->> 'stopped'
          FROM json_each(?1) AS given
          WHERE tikkun_jobs.execution = given.value ->> 'execution' AND tikkun_jobs.state = 'started'
            AND +tikkun_jobs.id = given.value ->> 'job'

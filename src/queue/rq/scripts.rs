@@ -60,6 +60,8 @@ scripts! {
     tend = "tend";
     /// Takes what is gone out of groups.
     tend_groups = "tend_groups";
+    /// Takes back places under limits that nobody needs any more.
+    tend_limits = "tend_limits";
     /// Takes one step of a schedule.
     mark_schedule = "mark_schedule";
     /// Takes a leadership.

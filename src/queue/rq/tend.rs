@@ -42,12 +42,25 @@ pub(super) async fn tend(server: &Server, max: u32) -> Result<Vec<Abandoned>, Fa
     for trouble in troubles {
         tracing::warn!(trouble, "RQ's registries of a queue cannot be looked after");
     }
+    let rest = tend_the_rest(server, max).await;
+    // Of what was moved somebody is to be told, and can be told now alone; what is refused the next look meets again.
+    if touched.is_empty() {
+        rest?;
+    }
+    Ok(touched.into_iter().map(abandoned_job).collect())
+}
+
+/// What is in no queue's registries.
+async fn tend_the_rest(server: &Server, max: u32) -> Result<(), Fault> {
     // Also what a process that died in between has left.
     release(server, RELEASES).await?;
+    let mut limits = server.prepare(&server.scripts.tend_limits);
+    limits.arg(max);
+    let _: u64 = server.link.invoke(&limits, || "look after RQ's rate limits".to_owned()).await?;
     let mut groups = server.prepare(&server.scripts.tend_groups);
     groups.arg(GROUPS);
     let _: u64 = server.link.invoke(&groups, || "look after RQ's groups".to_owned()).await?;
-    Ok(touched.into_iter().map(abandoned_job).collect())
+    Ok(())
 }
 
 fn abandoned_job((id, queue, fate, name, time): Touched) -> Abandoned {

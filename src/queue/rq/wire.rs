@@ -17,6 +17,9 @@ pub(super) const UNREADABLE: &str = "(unreadable)";
 /// Bytes of memory that the meta of a job may take: it travels with every record, and is not counted there.
 const META: usize = 1 << 20;
 
+/// Seconds that are as good as for ever; Redis refuses moments that are much further away.
+const LONGEST: i64 = 10_000_000_000;
+
 /// The fields of a hash.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Hash(pub(super) HashMap<String, Vec<u8>>);
@@ -216,9 +219,10 @@ pub(super) fn fields(job: &NewJob, serializer: Serializer) -> Result<Vec<(&'stat
     Ok(fields)
 }
 
-/// RQ's number for a span: -1 without end. A part of a second counts as a whole one; zero stays zero.
+/// RQ's number for a span: -1 without end, as for a span of centuries. A part of a second counts as a whole one; zero
+/// stays zero.
 pub(super) fn seconds(limit: Limit) -> i64 {
-    limit.duration().map_or(-1, whole_seconds)
+    limit.duration().map(whole_seconds).filter(|seconds| *seconds < LONGEST).unwrap_or(-1)
 }
 
 fn whole_seconds(span: Duration) -> i64 {

@@ -132,8 +132,10 @@ local function push_as(queue, id, to_head, ...)
   end
 end
 
+-- A span of centuries is for ever: Redis refuses moments that are far enough away.
+local LONGEST = 1e10
 local function live(name, ttl)
-  if ttl < 0 then call('PERSIST', name) else call('PEXPIREAT', name, in_seconds(ttl)) end
+  if ttl < 0 or ttl >= LONGEST then call('PERSIST', name) else call('PEXPIREAT', name, in_seconds(ttl)) end
 end
 
 -- Job, its dependents and its dependencies live equally long; -1 is for ever. Most jobs have neither.
@@ -237,7 +239,6 @@ end
 
 -- A job that has not begun lives no longer than its client asked for, from when it comes into its queue, as RQ has it; any
 -- other until its end.
-local LONGEST = 1e10
 local function live_until_it_begins(id, ttl, started_at)
   local seconds = tonumber(ttl or '') or 0
   if (started_at or '') == '' and seconds > 0 and seconds < LONGEST then

@@ -2,7 +2,20 @@
 -- [4]: host; [5]: pid. Answers how many, and for each queue whose jobs could not be moved, why.
 
 even_when_full()
-local queues = call('SMEMBERS', key('queues'))
+local queues, known = call('SMEMBERS', key('queues')), {}
+for _, full in ipairs(queues) do known[full] = true end
+-- A queue that somebody serves may have been taken off the list by a client; what is to be run there is found again.
+for _, record in ipairs(try('HVALS', ours('processes'))) do
+  local read, process = pcall(cjson.decode, record)
+  for _, queue in ipairs(read and type(process) == 'table' and process.queues or {}) do
+    local full = key('queue', queue)
+    local holds = not known[full] and call('EXISTS', full, full .. ':intermediate', key('wip', queue), key('scheduled', queue))
+    if holds and holds > 0 then
+      list_queue(queue)
+      known[full], queues[#queues + 1] = true, full
+    end
+  end
+end
 -- A number, for readers that take the lock's value for a process id.
 local name = call('GET', ours('scheduler'))
 if not name then

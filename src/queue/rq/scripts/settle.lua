@@ -200,10 +200,17 @@ end
 
 local verdicts = {}
 
+-- Failures and deaths are counted of what was put in at one time, until it ends well: `take` begins anew after that.
+local function count(field)
+  call('HINCRBY', run.name, field, 1)
+  call('HSET', run.name, 'x_counted_of', call('HGET', run.name, 'created_at') or '')
+end
+
 function verdicts.ack()
   local ttl = run.how.keep
   local is_kept = ttl ~= 0
   free('successful_job_count')
+  if run.x_attempt ~= '1' then call('HSET', run.name, 'x_counted_of', 'ended well') end
   if is_kept and not run.stays then
     call('HSET', run.name, 'status', 'finished', 'ended_at', stamp())
     run.registry, run.score = sweep.finished, ttl < 0 and '+inf' or whole(SECONDS + ttl)
@@ -232,7 +239,7 @@ local function close(status, ...)
     call('HSET', run.name, 'status', status, 'x_settled', mark(), ...)
     run.registry, run.score = sweep.failed, ttl < 0 and '-1' or whole(SECONDS + ttl)
   end
-  call('HINCRBY', run.name, 'x_failures', 1)
+  count('x_failures')
   if ttl ~= 0 then record('2', 'exc_string', ttl) end
   if status == 'failed' then free_dependents(false) end
   if run.stays then return end
@@ -254,7 +261,7 @@ end
 function verdicts.retry()
   free('failed_job_count')
   local delay_ms, job = run.how.delay_ms, fields_of(run.id, { 'retries_left', 'enqueue_at_front_on_retry' })
-  call('HINCRBY', run.name, 'x_failures', 1)
+  count('x_failures')
   local left = tonumber(job.retries_left or '')
   if left then call('HSET', run.name, 'retries_left', whole(math.max(left - 1, 0))) end
   call('HSET', run.name, 'ended_at', stamp(), 'x_settled', mark())
@@ -274,7 +281,7 @@ end
 
 function verdicts.rescue()
   free()
-  call('HINCRBY', run.name, 'x_orphaned', 1)
+  count('x_orphaned')
   call('HSET', run.name, 'x_settled', mark())
   wait_again(run.id, run.how.queue, true)
 end

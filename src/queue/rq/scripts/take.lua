@@ -35,6 +35,12 @@ local function span_of(timeout)
   return known
 end
 
+-- Whether what the hash counts is of earlier runs that say nothing about this one: it was put in again since, or ended well.
+local function counts_anew(name, fields)
+  local of = fields[4] and call('HGET', name, 'x_counted_of')
+  return of and of ~= (fields[9] or '')
+end
+
 -- One that is about to be taken, for the slot `used`. Of several runs of one id each is an attempt of its own.
 local attempts = {}
 local function entry_of(id, name, fields)
@@ -42,6 +48,8 @@ local function entry_of(id, name, fields)
   if attempts[id] then fields[4] = attempts[id] end
   local attempt = fields[4] and whole((tonumber(fields[4]) or 0) + 1) or '1'
   attempts[id] = attempt
+  local is_anew = counts_anew(name, fields)
+  if is_anew then fields[16], fields[17] = false, false end
   local is_moved = fields[8] ~= queue
   fields[8] = queue
   -- What is missing at the end need not be said.
@@ -52,7 +60,7 @@ local function entry_of(id, name, fields)
   used = used + 1
   taken[used], known[used] = id, fields
   return { id = id, name = name, was = fields[1], execution = execution, member = id .. ':' .. execution, worker = worker, attempt = attempt,
-    is_moved = is_moved,
+    is_moved = is_moved, is_anew = is_anew,
     span = span_of(fields[3] or '') }
 end
 
@@ -77,6 +85,7 @@ local function lend(entries, count)
       if entry.attempt == '1' then call('HSET', entry.name, 'x_first_at', beat) end
       -- It belongs to the queue whose entry was taken: there it is listed at its end, and looked for.
       if entry.is_moved then call('HSET', entry.name, 'origin', queue) end
+      if entry.is_anew then call('HDEL', entry.name, 'x_failures', 'x_orphaned', 'x_counted_of') end
       call('PERSIST', entry.name)
     end
     call('LPOP', key('queue', queue), count)

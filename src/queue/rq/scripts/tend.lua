@@ -9,7 +9,7 @@ local touched, troubles = {}, {}
 
 local WANTED = { 'status', 'retries_left', 'retry_intervals', 'enqueue_at_front_on_retry', 'failure_ttl', 'dependency_ids',
   'x_failures', 'worker_name', 'failure_callback_name', 'failure_callback_timeout', 'enqueued_at',
-  'rate_limit_key', 'x_unique' }
+  'rate_limit_key', 'x_unique', 'x_counted_of', 'created_at' }
 
 local function tell(id, queue, fate, job)
   touched[#touched + 1] = { id, queue, fate, job.failure_callback_name or '', job.failure_callback_timeout or '' }
@@ -25,6 +25,7 @@ end
 -- While another execution holds the job, that one decides where it stands.
 local function fail(id, queue, job, text)
   local keep_for, stays = tonumber(job.failure_ttl or '') or FAILURE_TTL, is_held(id)
+  if keep_for >= LONGEST then keep_for = -1 end
   release_dependents(id, false, job)
   if not stays then
     leave(queue, id, 'finished', 'canceled')
@@ -43,17 +44,20 @@ end
 -- A job that had begun: tried again if it has retries left, else failed, as RQ does it. It moves first, and is counted then:
 -- what is refused is tried with each look, and must not cost a retry each time.
 local function give_up(id, queue, job, text)
-  local stays, failures = is_held(id), whole((tonumber(job.x_failures or '') or 0) + 1)
+  local stays, made = is_held(id), job.created_at or ''
+  -- What is counted of earlier runs says nothing about this one.
+  local before = (job.x_counted_of or made) == made and tonumber(job.x_failures or '') or 0
+  local failures = whole(before + 1)
   local left = tonumber(job.retries_left or '') or 0
   if left > 0 then
     local wait = interval(job, left)
     stays = stays or wait == 0
     if wait == 0 then wait_again(id, queue, job.enqueue_at_front_on_retry == '1') else wait_until(id, queue, wait * 1000) end
-    call('HSET', key('job', id), 'retries_left', whole(left - 1), 'ended_at', stamp(), 'x_failures', failures)
+    call('HSET', key('job', id), 'retries_left', whole(left - 1), 'ended_at', stamp(), 'x_failures', failures, 'x_counted_of', made)
     tell(id, queue, 'retried', job)
   else
     fail(id, queue, job, text)
-    if call('EXISTS', key('job', id)) == 1 then call('HSET', key('job', id), 'x_failures', failures) end
+    if call('EXISTS', key('job', id)) == 1 then call('HSET', key('job', id), 'x_failures', failures, 'x_counted_of', made) end
     tell(id, queue, 'failed', job)
   end
   if job.rate_limit_key and not stays then give_place_back(job.rate_limit_key, id) end
