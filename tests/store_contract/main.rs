@@ -108,6 +108,8 @@ macro_rules! contract {
                 late_receipts_stay_whatever_one_of_them_says_of_its_time
                 the_rest_of_a_late_request_spares_what_that_left_alone
                 a_receipt_that_comes_late_under_a_low_id_stays
+                a_receipt_that_comes_late_under_a_low_id_is_of_no_request_through_us
+                a_row_with_the_time_of_a_zone_gives_no_late_receipt_away
             }
             people {
                 a_request_twice_is_active
