@@ -77,6 +77,7 @@ macro_rules! contract {
                 an_object_that_a_copy_of_its_attachment_takes_over_stays
                 a_live_receipt_that_a_trigger_links_to_an_attachment_keeps_it
                 a_cursor_that_a_trigger_keeps_is_a_fault_and_nothing_happened
+                a_status_that_a_trigger_keeps_is_a_fault_and_nothing_happened
                 a_receipt_that_a_later_mark_revives_is_not_counted_as_deleted
                 an_attachment_whose_end_revives_a_receipt_stays
                 what_may_keep_rows_is_named
