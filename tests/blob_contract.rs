@@ -327,6 +327,23 @@ mod folder {
     }
 
     #[tokio::test]
+    async fn an_empty_folder_says_of_no_object_that_it_is_gone() {
+        let backend = Backend::directory().await;
+        let gone = keys(&["7/a", "7/b"]);
+        fs::write(inside(&backend, ".tikkun-left-by-a-crash"), "").unwrap();
+        let fault = backend.store.delete(&gone).await.unwrap_err();
+        assert_eq!(fault.kind(), FaultKind::Unavailable);
+        assert!(fault.chain().contains("may not be mounted"), "{}", fault.chain());
+        backend.store.check().await.unwrap();
+        backend.store.put("7/a", b"x").await.unwrap();
+        for _ in 0..2 {
+            assert!(backend.store.delete(&gone).await.unwrap().is_empty(), "its folder is there");
+        }
+        fs::remove_dir(inside(&backend, "7")).unwrap();
+        assert!(backend.store.delete(&keys(&["a"])).await.unwrap().is_empty(), "it needs no folder");
+    }
+
+    #[tokio::test]
     async fn a_file_in_place_of_the_folder_cannot_be_opened() {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("blobs");

@@ -196,11 +196,16 @@ fn size(root: &Path, key: &str) -> Result<Option<u64>, Fault> {
 fn delete_all(root: &Path, keys: &[String]) -> Result<Vec<KeyFault>, Fault> {
     let mut faults = Vec::new();
     let mut changed = BTreeSet::new();
+    let mut missing = false;
     for (index, key) in keys.iter().enumerate() {
         match delete(root, key) {
-            Ok(folder) => changed.extend(folder),
+            Ok(Some(folder)) => drop(changed.insert(folder)),
+            Ok(None) => missing |= key.contains('/'),
             Err(fault) => faults.push(KeyFault { index, fault }),
         }
+    }
+    if missing {
+        holds_anything(root)?;
     }
     for folder in changed {
         match File::open(&folder).and_then(|folder| folder.sync_all()) {
@@ -211,6 +216,19 @@ fn delete_all(root: &Path, keys: &[String]) -> Result<Vec<KeyFault>, Fault> {
         }
     }
     Ok(faults)
+}
+
+/// A store with nothing in it says of no key that its object is gone: more likely the disk is not mounted that holds
+/// them. What has ever held an object in a folder still has that folder.
+fn holds_anything(root: &Path) -> Result<(), Fault> {
+    let place = format!("delete objects in the attachments folder {}", root.display());
+    let entries = fs::read_dir(root).map_err(|e| unavailable(&place, e))?;
+    let is_own = |name: std::ffi::OsString| name.as_encoded_bytes().starts_with(UNFINISHED.as_bytes());
+    if entries.flatten().any(|entry| !is_own(entry.file_name())) {
+        return Ok(());
+    }
+    Err(Fault::new(FaultKind::Unavailable, place)
+        .because("it is empty: the disk that holds the objects may not be mounted"))
 }
 
 /// Removes the entry itself: a link goes, what it points to stays. Answers the folder that changed.

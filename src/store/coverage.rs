@@ -15,7 +15,7 @@ const SOON: TimeDelta = TimeDelta::seconds(60);
 const ZONE: TimeDelta = TimeDelta::hours(14);
 /// With nothing to compare it to, a creation time counts for nothing, whatever it is.
 const EVER: TimeDelta = TimeDelta::days(365_000);
-/// Zones behind UTC are at least so far behind, by whole and half hours.
+/// Zones behind UTC are at least so far behind, by whole and half hours, and those ahead of it at least so far ahead.
 const HOUR: TimeDelta = TimeDelta::hours(1);
 /// Zones differ from UTC by whole quarters of an hour, in seconds.
 const QUARTER: i64 = 900;
@@ -77,6 +77,13 @@ enum RowTime {
     Older,
 }
 
+impl Reading {
+    /// For a request that is made at this moment: what is there is covered, and was made by now.
+    pub(super) fn of_request_at(now: DateTime<Utc>) -> Self {
+        Self { after: None, clock_until: now + SOON, possible: now + SOON, undated: true }
+    }
+}
+
 impl Known {
     fn row_time(&self, entry: DateTime<Utc>) -> RowTime {
         let Some(row) = self.row else { return RowTime::Missing };
@@ -99,6 +106,13 @@ impl Known {
         Some(self.row_time(entry)).filter(|time| *time != RowTime::Older)
     }
 
+    /// The row's time where receipts have theirs by the same clock. No row is made long after its entry, or after it was
+    /// seen: one that seems so was given the time of a zone by the application, whatever its column says.
+    pub(super) fn one_clock(&self) -> Option<DateTime<Utc>> {
+        let latest = self.entry.into_iter().fold(self.look.at, DateTime::min) + (HOUR - SOON);
+        self.row.filter(|row| self.clocks.comparable && *row <= latest)
+    }
+
     /// A row that is older than its entry by whole hours, as if by the time of a zone.
     pub(super) fn seems_behind(&self) -> bool {
         matches!(self.soon(), Some(RowTime::Ahead(zone)) if zone < TimeDelta::zero())
@@ -112,7 +126,7 @@ impl Known {
     pub(super) fn reading(&self) -> Reading {
         let (at, soon) = (self.look.at, self.soon());
         let possible = at + ZONE + SOON;
-        match (self.row.filter(|_| self.clocks.comparable), soon) {
+        match (self.one_clock(), soon) {
             (Some(row), _) => Reading {
                 after: Some(row),
                 clock_until: at + SOON,
@@ -226,6 +240,12 @@ mod tests {
             Reading { after: Some(at(0)), clock_until: at(601), possible: at(601), undated: false };
         assert_eq!(reading, expected);
         assert!(Known { clocks, ..known(1) }.reading().undated, "without a time the look decides");
+        let ahead = Known { clocks, row: Some(at(180)), ..known(120) };
+        assert_eq!(ahead.reading().after, Some(at(-14 * 60)), "the row has the time of a zone");
+        let long_ago = Known { entry: None, ..ahead };
+        assert_eq!(long_ago.one_clock(), None, "an hour after it was seen");
+        let host_behind = Known { clocks, row: Some(at(5)), ..known(120) };
+        assert_eq!(host_behind.one_clock(), Some(at(5)), "no zone differs by so little");
         let undated_row = Known { clocks, row: None, ..known(600) }.reading();
         assert_eq!(undated_row.after, Some(at(-14 * 60)), "there is nothing to compare");
     }

@@ -2,9 +2,10 @@
 
 use chrono::{DateTime, Utc};
 
-use super::coverage::Known;
+use super::coverage::{Known, Reading};
 use super::status_tx::StatusTx;
 use crate::fault::Fault;
+use crate::job::BusinessId;
 use crate::job::background::{BackgroundJob, Cursor, Dated, FirstLook, LeftAlone};
 
 /// The first look at a row: as its cursor has it, or now.
@@ -18,6 +19,21 @@ pub(super) async fn first_look(
     }
     let newest_id = tx.newest(job.business_id).await?.unwrap_or(0);
     Ok(FirstLook { newest_id, at: now })
+}
+
+/// What a request covers that is made at this moment: how many receipts, the last of them, and what their creation times
+/// say of one that comes later under a lower id, as far as these are on one clock.
+pub(super) async fn all_there_is(
+    tx: &mut impl StatusTx,
+    tenant: BusinessId,
+    now: DateTime<Utc>,
+) -> Result<(i64, Option<i64>, Option<Dated>), Fault> {
+    let Some(newest) = tx.newest(tenant).await? else { return Ok((0, None, None)) };
+    let reading = Reading::of_request_at(now);
+    let seen = tx.seen(tenant, newest, &reading).await?;
+    let one_clock = tx.clocks().await?.comparable && seen.by_hand == 0;
+    let dated = Dated { until: reading.possible, undated: reading.undated };
+    Ok((seen.live, Some(newest), one_clock.then_some(dated)))
 }
 
 /// What a row covers that does not say so itself: its cursor with that in it, and how many receipts these are.
@@ -40,7 +56,7 @@ pub(super) async fn bound(
     let first_after = seen.first_after.filter(|_| !seen.other_clock);
     let upper = first_after.map_or(look.newest_id, |first| look.newest_id.min(first - 1));
     // On one clock, what gets a low id later, which was given out again, is known by its time.
-    let exact = known.row.filter(|_| known.clocks.comparable);
+    let exact = known.one_clock();
     let dated = Dated { until: exact.unwrap_or(reading.possible), undated: reading.undated };
     let all = reading.undated && seen.by_hand == 0;
     let dated = (exact.is_some() || !all).then_some(dated);
@@ -52,7 +68,7 @@ pub(super) async fn bound(
     let left = Some(left).filter(|left| left.receipts > 0);
     if let Some(left) = &left {
         tracing::warn!(background_job = %job.id, upper_id = upper, "{left}");
-    } else if !known.clocks.comparable {
+    } else if exact.is_none() {
         tracing::info!(
             background_job = %job.id, upper_id = upper, first_look = %look.at,
             "the times of receipts cannot be compared with that of the request; what the first look saw is covered"

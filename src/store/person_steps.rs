@@ -3,7 +3,7 @@
 use chrono::{DateTime, Utc};
 
 use super::background_jobs::{Coverage, NewRequest, Person, PersonMove, Requested};
-use super::first_look::bound;
+use super::first_look::{all_there_is, bound};
 use super::row_move::RowMove;
 use super::status_tx::{NewRow, NotePerson, StatusChanges, StatusTx};
 use crate::fault::{Fault, FaultKind};
@@ -43,7 +43,11 @@ async fn covered(
     let tenant = request.business_id;
     let (mut set_aside_of, mut dated) = (None, None);
     let (total, upper) = match request.covers {
-        Coverage::Everything => tx.covered(tenant, None, None).await?,
+        Coverage::Everything => {
+            let (total, newest, made) = all_there_is(tx, tenant, now).await?;
+            dated = made;
+            (total, newest)
+        }
         Coverage::RestOf(earlier) => {
             let found = tx.lock(earlier).await?.map(|tracked| tracked.job);
             let Some(job) = found.filter(|job| job.business_id == tenant) else { return Ok(None) };

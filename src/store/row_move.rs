@@ -5,7 +5,7 @@ use chrono::{DateTime, Utc};
 use super::deletion::LEFT_AS_IT_WAS;
 use crate::fault::{Fault, FaultKind};
 use crate::job::BackgroundJobId;
-use crate::job::background::{Move, Status};
+use crate::job::background::{BackgroundJob, Move, Status};
 
 /// A change of one row.
 pub(super) struct RowMove<'a> {
@@ -25,6 +25,11 @@ impl RowMove<'_> {
     /// What is tried, in words.
     pub(super) fn what(&self) -> String {
         format!("move background job {} from {} to {}", self.id, self.from, self.step.to())
+    }
+
+    /// Whether the row stands where it was moved to: a trigger may give it another status than the statement does.
+    pub(super) fn is_made(&self, row: &BackgroundJob) -> bool {
+        row.status == self.step.to()
     }
 
     /// Whether `last_error` becomes what the change says, null included.

@@ -97,7 +97,9 @@ pub(super) trait StatusTx: Send + Sized {
     /// Changes a row whose status was read under the lock. A row that stands as before is a permanent fault: a trigger,
     /// a rule or a policy keeps it, and nothing must be said that is not so.
     async fn must_make(&mut self, row_move: &RowMove<'_>) -> Result<(), Fault> {
-        if self.make(row_move).await? { Ok(()) } else { Err(row_move.left_as_it_was()) }
+        let made = self.make(row_move).await?;
+        let stands = made && self.lock(row_move.id).await?.is_some_and(|row| row_move.is_made(&row.job));
+        if stands { Ok(()) } else { Err(row_move.left_as_it_was()) }
     }
 
     /// Notes a new fence and where it starts from; what people watched of the last attempt is over.

@@ -69,6 +69,24 @@ async fn storage_out_of_reach_rows_go_on_and_objects_follow_when_it_is_back() {
     assert_eq!(service.restarts(), 0);
 }
 
+/// What is at the path then is the empty folder that the disk is to be mounted on.
+#[tokio::test]
+async fn disk_that_is_not_mounted_when_the_service_starts_costs_no_object() {
+    let ground = Ground::new().await;
+    let tenant = ground.tenant(7, 60).await;
+    let away = ground.path().join("unmounted");
+    fs::rename(ground.attachments(), &away).unwrap();
+    fs::create_dir(ground.attachments()).unwrap();
+    let mut service = ground.service().start().await;
+    let job = service.delete_all(7);
+    ground.becomes(&mut service, job, "completed").await;
+    let waits = "select count(*) from tikkun_cleanup_outbox where last_error like '%may not be mounted%'";
+    service.until("objects that wait", async |_| (ground.number(waits).await > 0).then_some(())).await;
+    fs::remove_dir(ground.attachments()).unwrap();
+    fs::rename(&away, ground.attachments()).unwrap();
+    ground.completed(&mut service, job, &tenant).await;
+}
+
 #[tokio::test]
 async fn zombie_consumer_fetches_on_after_the_queue_was_out_of_reach() {
     let ground = Ground::new().await;

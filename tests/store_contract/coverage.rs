@@ -116,6 +116,38 @@ pub async fn a_receipt_that_comes_late_under_a_low_id_stays(rig: &Rig) {
     assert_eq!(rig.live(TENANT).await, [1], "its id was given out again; the other one was committed late");
 }
 
+pub async fn a_receipt_that_comes_late_under_a_low_id_is_of_no_request_through_us(rig: &Rig) {
+    rig.seed(5).await;
+    rig.run("update receipts set created_at = null where id = 2; delete from receipts where id in (3, 4)")
+        .await;
+    let Requested::Created(row) = rig.request("q1").await else { panic!() };
+    assert_eq!((row.cursor.upper_id, row.progress.total), (Some(5), 3));
+    let job = rig.begin(row.id).await;
+    // A session that has kept some ids for itself gives them out late. Clocks may differ by a minute.
+    receipt(rig, 3, &text(ago(-2))).await;
+    receipt(rig, 4, &text(Utc::now() + TimeDelta::seconds(10))).await;
+    delete(rig, &job).await;
+    assert_eq!(rig.live(TENANT).await, [3]);
+    // Where a time shows that the clocks are not one, ids decide alone.
+    receipt(rig, 6, &text(ago(-180))).await;
+    let Requested::Created(row) = rig.request("q2").await else { panic!() };
+    assert_eq!((row.cursor.dated, row.progress.total), (None, 2));
+}
+
+pub async fn a_row_with_the_time_of_a_zone_gives_no_late_receipt_away(rig: &Rig) {
+    rig.seed(3).await;
+    receipt(rig, 4, &text(ago(60))).await;
+    // Three hours ahead of UTC, although the column is in UTC: the application wrote its own host's time.
+    let job = begin(rig, rig.web_row_of(ago(120 - 180)).await, ago(120)).await;
+    assert_eq!((job.cursor.upper_id, job.progress.total), (Some(3), 3));
+    let said = delete(rig, &job).await.cursor.left.unwrap().to_string();
+    assert!(said.starts_with("1 receipt was left alone"), "{said}");
+    assert_eq!(rig.live(TENANT).await, [4]);
+    // Seen soon, it hides nothing either.
+    let soon = begin(rig, rig.web_row_of(ago(-180)).await, Utc::now()).await;
+    assert_eq!((soon.progress.total, soon.cursor.left), (1, None));
+}
+
 #[tokio::test]
 async fn times_of_the_databases_own_zone_hide_no_receipt_that_was_there() {
     let rig = postgres().await;

@@ -77,6 +77,7 @@ macro_rules! contract {
                 an_object_that_a_copy_of_its_attachment_takes_over_stays
                 a_live_receipt_that_a_trigger_links_to_an_attachment_keeps_it
                 a_cursor_that_a_trigger_keeps_is_a_fault_and_nothing_happened
+                a_status_that_a_trigger_keeps_is_a_fault_and_nothing_happened
                 a_receipt_that_a_later_mark_revives_is_not_counted_as_deleted
                 an_attachment_whose_end_revives_a_receipt_stays
                 what_may_keep_rows_is_named
@@ -108,6 +109,8 @@ macro_rules! contract {
                 late_receipts_stay_whatever_one_of_them_says_of_its_time
                 the_rest_of_a_late_request_spares_what_that_left_alone
                 a_receipt_that_comes_late_under_a_low_id_stays
+                a_receipt_that_comes_late_under_a_low_id_is_of_no_request_through_us
+                a_row_with_the_time_of_a_zone_gives_no_late_receipt_away
             }
             people {
                 a_request_twice_is_active

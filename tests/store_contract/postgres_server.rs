@@ -756,6 +756,48 @@ async fn partitioned_receipts_are_deleted_like_others() {
 }
 
 #[tokio::test]
+async fn receipts_that_their_mark_moves_into_another_partition_are_deleted_like_others() {
+    let rig = postgres().await;
+    rig.run(
+        "create table parted (like receipts including defaults) partition by list (is_deleted);
+         drop table receipts cascade;
+         alter table parted rename to receipts;
+         create table receipts_live partition of receipts for values in (false);
+         create table receipts_gone partition of receipts for values in (true);
+         alter table receipts add foreign key (attachment_id) references attachments (id) on delete set null;
+         alter table receipts add foreign key (preview_attachment_id) references attachments (id) on delete set null",
+    )
+    .await;
+    rig.seed(9).await;
+    rig.raw.refuse("update", "receipts", "old.id = 7").await;
+    let job = rig.started().await;
+    let batches = rig.delete_all(&job, 4).await;
+    assert_eq!((rig.live(TENANT).await, rig.attachments().await), (vec![7], vec![7]));
+    assert_eq!(keys(&batches).len(), 8);
+}
+
+#[tokio::test]
+async fn what_an_older_row_with_the_same_id_set_aside_is_not_the_new_ones() {
+    let rig = postgres().await;
+    rig.seed(5).await;
+    rig.raw.refuse("update", "receipts", "old.id = 3").await;
+    let older = rig.started().await;
+    rig.delete_all(&older, 2).await;
+    rig.raw.allow("update", "receipts").await;
+    rig.run("truncate background_jobs restart identity").await;
+    rig.receipt(9, TENANT, None, None).await;
+    let job = rig.started().await;
+    assert_eq!((job.id, job.progress.total), (older.id, 2));
+    assert!(rig.store.receipts.set_aside(job.id, 5).await.unwrap().is_empty());
+    // Deleted by a person when the batches pass it, and brought back.
+    rig.run("update receipts set is_deleted = true where id = 3").await;
+    rig.good_batch(&job, 50, Pass::Forward).await;
+    rig.run("update receipts set is_deleted = false where id = 3").await;
+    rig.good_batch(&job, 50, Pass::Sweep).await;
+    assert!(rig.live(TENANT).await.is_empty());
+}
+
+#[tokio::test]
 async fn receipts_behind_a_view_are_deleted_and_those_that_its_trigger_keeps_are_set_aside() {
     let rig = postgres().await;
     rig.seed(9).await;

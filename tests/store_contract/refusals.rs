@@ -2,7 +2,7 @@
 
 use tikkun::fault::FaultKind;
 use tikkun::job::ReceiptId;
-use tikkun::job::background::BackgroundJob;
+use tikkun::job::background::{BackgroundJob, Status};
 use tikkun::store::{BatchOutcome, EndAttempt, Pass};
 
 use crate::rig::{Rig, TENANT, order};
@@ -228,6 +228,24 @@ pub async fn a_cursor_that_a_trigger_keeps_is_a_fault_and_nothing_happened(rig: 
     let fault = rig.store.receipts.delete_batch(&order(&job, 2, Pass::Forward)).await.unwrap_err();
     assert_eq!(fault.kind(), FaultKind::Permanent, "{}", fault.chain());
     assert_eq!((rig.live(TENANT).await.len(), rig.attachments().await.len()), (3, 3));
+}
+
+pub async fn a_status_that_a_trigger_keeps_is_a_fault_and_nothing_happened(rig: &Rig) {
+    rig.seed(3).await;
+    let job = rig.started().await;
+    let back = "update background_jobs set status = old.status where id = old.id";
+    rig.raw.after("update", "background_jobs", "new.status = 'completed'", back).await;
+    let (jobs, attempt) = (&rig.store.background_jobs, job.note.attempt);
+    let kept = jobs.end_attempt(job.id, attempt, &EndAttempt::Completed).await.unwrap_err();
+    assert!(
+        kept.kind() == FaultKind::Permanent && kept.chain().contains("left it as it was"),
+        "{}",
+        kept.chain()
+    );
+    assert_eq!(rig.get(job.id).await.finished_at, None);
+    let end = EndAttempt::Failed { error: kept.chain() };
+    assert!(jobs.end_attempt(job.id, attempt, &end).await.unwrap(), "what the trigger lets through is done");
+    assert_eq!(rig.get(job.id).await.status, Status::Failed);
 }
 
 pub async fn a_receipt_that_a_later_mark_revives_is_not_counted_as_deleted(rig: &Rig) {

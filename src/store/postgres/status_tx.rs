@@ -39,8 +39,10 @@ const MOVE: &str = "
         started_at = coalesce(started_at, $6), heartbeat_at = coalesce($7, heartbeat_at), updated_at = $8
     where id = $1 and status = $2";
 
-/// The new fence and where it starts from; what people watched of the last attempt is over.
+/// The new fence and where it starts from; what people watched of the last attempt is over. A row that has processed
+/// nothing has set nothing aside: what seems so is of an older row with its id, before the table was emptied.
 const NOTE_START: &str = "
+    with forgotten as (delete from tikkun_set_aside where background_job_id = $1 and $6 = 0)
     insert into tikkun_background_jobs
         (background_job_id, attempt, queue_job, barren_attempts, start_last_id, start_processed, updated_at)
     values ($1, $2, $3, $4, $5, $6, $7)
