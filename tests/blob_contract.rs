@@ -1,15 +1,7 @@
 //! What every blob store promises, run on each of them, and what only a folder or only a bucket can get
 //! wrong.
-#![allow(
-    clippy::unwrap_used,
-    clippy::indexing_slicing,
-    clippy::panic,
-    missing_docs,
-    reason = "a test that fails should stop where it fails"
-)]
 
-#[path = "servers/s3.rs"]
-mod s3;
+use crate::servers::s3;
 
 use std::sync::Arc;
 

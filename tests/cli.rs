@@ -1,10 +1,4 @@
 //! The command line, run as people and programs run it.
-#![allow(
-    clippy::unwrap_used,
-    clippy::indexing_slicing,
-    clippy::panic,
-    reason = "a test that fails should stop where it fails"
-)]
 
 use std::io::{BufRead as _, BufReader};
 use std::path::PathBuf;

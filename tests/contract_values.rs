@@ -1,12 +1,4 @@
 //! Names and numbers that the application relies on: defaults of the deletion, tables and their rules.
-#![allow(
-    missing_docs,
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    reason = "a failed expectation is what a test is for"
-)]
 
 use std::collections::BTreeSet;
 use std::time::Duration;

@@ -1,12 +1,4 @@
 //! A deletion whose database cannot do as it is asked: batches are too large for it, or rows stay as they are.
-#![allow(
-    missing_docs,
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    reason = "a failed expectation is what a test is for"
-)]
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -1,10 +1,4 @@
 //! The demonstration, run as a person runs it.
-#![allow(
-    clippy::unwrap_used,
-    clippy::indexing_slicing,
-    clippy::panic,
-    reason = "a test that fails should stop where it fails"
-)]
 
 use std::path::Path;
 use std::process::{Command, Output};

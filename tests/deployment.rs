@@ -1,11 +1,5 @@
 //! What is shipped for production, held against the program: its settings are understood, its probes are there, and it is
 //! given the time that it needs to leave.
-#![allow(
-    clippy::unwrap_used,
-    clippy::indexing_slicing,
-    clippy::panic,
-    reason = "a failed expectation is what a test is for"
-)]
 
 use std::collections::BTreeMap;
 use std::fs;

@@ -1,12 +1,4 @@
 //! The pages for people: short enough, linked, without a link that leads nowhere, and with snippets that compile.
-#![allow(
-    missing_docs,
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    reason = "a failed expectation is what a test is for"
-)]
 
 use std::collections::BTreeMap;
 use std::fs;

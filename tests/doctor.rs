@@ -8,16 +8,8 @@
 //! 16 a row's queue job has ended under it · 17 the job failed · 18 workers are busy · 19 the schema is not there ·
 //! 20 the job's code does not come back · 21 the job's time has not come · 22 a schedule calls what nobody has ·
 //! 23 nothing runs at all.
-#![allow(
-    clippy::unwrap_used,
-    clippy::indexing_slicing,
-    clippy::panic,
-    reason = "a test that fails should stop where it fails"
-)]
 
-#[path = "servers/s3.rs"]
-#[allow(dead_code, reason = "each test program needs a part of it")]
-mod s3;
+use crate::servers::s3;
 
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -1,12 +1,4 @@
 //! The image, as far as it can be held against the tree without an engine to build it.
-#![allow(
-    missing_docs,
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    reason = "a failed expectation is what a test is for"
-)]
 
 use std::fs;
 use std::path::{Path, PathBuf};

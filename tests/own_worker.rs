@@ -1,12 +1,4 @@
 //! The example of a worker with jobs of its own: its jobs are tested here, and it is run as it was built.
-#![allow(
-    missing_docs,
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    reason = "a failed expectation is what a test is for"
-)]
 
 #[path = "../examples/own_worker/jobs.rs"]
 mod jobs;

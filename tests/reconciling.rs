@@ -1,15 +1,6 @@
 //! What keeping rows and queue entries together costs a Redis whose queues are long: it goes by the rows.
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    reason = "a failed expectation is what a test is for"
-)]
 
-#[path = "servers/redis.rs"]
-#[allow(dead_code, reason = "other test binaries use the rest")]
-mod redis_server;
+use crate::servers::redis as redis_server;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -28,7 +19,7 @@ use tikkun::store::{Schema, open_sqlite};
 use tikkun::supervision::{HealthTable, Turns};
 use tikkun::tracking::TrackedKind;
 
-use crate::redis_server::Redis;
+use redis_server::Redis;
 
 const DEADLINE: Duration = Duration::from_secs(60);
 const DELETION: &str = "server.jobs.delete_receipts_job.delete_receipts_batch_job";

@@ -1,13 +1,5 @@
 //! What is written for people to look things up, held against the program: settings, commands, calls, findings,
 //! metrics, tables, manual pages and what shells complete.
-#![allow(
-    missing_docs,
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    reason = "a failed expectation is what a test is for"
-)]
 
 use std::fs;
 use std::io::{ErrorKind, Write as _};

@@ -1,16 +1,6 @@
 //! What becomes of the jobs of a dead process, and who hears of it.
-#![allow(
-    missing_docs,
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    reason = "a failed expectation is what a test is for"
-)]
 
-#[path = "servers/redis.rs"]
-#[allow(dead_code, reason = "other test binaries use the rest")]
-mod redis_server;
+use crate::servers::redis as redis_server;
 
 use std::sync::Arc;
 use std::sync::mpsc;
@@ -29,7 +19,7 @@ use tikkun::store::{Schema, Store, open_sqlite};
 use tikkun::supervision::{HealthTable, Turns};
 use tokio::sync::Semaphore;
 
-use crate::redis_server::Redis;
+use redis_server::Redis;
 
 const QUEUE: &str = "q";
 /// Only a failing test waits so long.

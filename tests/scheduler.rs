@@ -1,12 +1,4 @@
 //! The Scheduler on a real queue, by a clock that the test sets: each due time gets its job once.
-#![allow(
-    missing_docs,
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    reason = "a failed expectation is what a test is for"
-)]
 
 use std::path::Path;
 use std::sync::Arc;

@@ -1,16 +1,6 @@
 //! `tikkun selftest`: what it says of a healthy place, and of broken ones.
-#![allow(
-    missing_docs,
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    reason = "a failed expectation is what a test is for"
-)]
 
-#[path = "servers/s3.rs"]
-#[allow(dead_code, reason = "each test program needs a part of it")]
-mod s3;
+use crate::servers::s3;
 
 use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt as _;

@@ -1,16 +1,6 @@
 //! A listener and ends that its broker can never write.
-#![allow(
-    missing_docs,
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    reason = "a failed expectation is what a test is for"
-)]
 
-#[path = "servers/redis.rs"]
-#[allow(dead_code, reason = "other test binaries use the rest")]
-mod redis_server;
+use crate::servers::redis as redis_server;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

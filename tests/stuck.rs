@@ -1,13 +1,6 @@
 //! Job code that never yields: the service as a child process, on real files.
-#![allow(
-    missing_docs,
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    reason = "a failed expectation is what a test is for"
-)]
 
+use crate::service::client;
 use std::io::{BufRead as _, BufReader};
 use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
@@ -19,10 +12,6 @@ use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 use tikkun::job::{Args, JobRecord, JobState, Limit, NewJob};
 use tikkun::queue::{Broker, open_embedded};
-
-#[path = "service/client.rs"]
-#[allow(dead_code, reason = "other tests ask more")]
-mod client;
 
 const DEADLINE: Duration = Duration::from_secs(60);
 const SECRET: &str = "a-secret-for-tests-that-is-long-enough";

@@ -1,13 +1,4 @@
 //! Under systemd: what the service tells it, heard on a socket of the test's own, and the unit file.
-#![allow(
-    missing_docs,
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    reason = "a failed expectation is what a test is for"
-)]
-#![cfg_attr(not(feature = "failpoints"), allow(dead_code, reason = "the hang needs fail points"))]
 
 use std::fs;
 use std::io::ErrorKind;

@@ -1,12 +1,4 @@
 //! How long the tracker waits for its database.
-#![allow(
-    missing_docs,
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    reason = "a failed expectation is what a test is for"
-)]
 
 use std::sync::Arc;
 use std::time::Duration;

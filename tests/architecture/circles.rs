@@ -1,6 +1,6 @@
 //! No file imports another that imports it back, straight or through others.
 //!
-//! What a file names by `crate::`, `super::` or `self::` is followed through the front pages (`mod.rs`) that hand it on to
+//! What a file names by `super::`, `super::` or `self::` is followed through the front pages (`mod.rs`) that hand it on to
 //! the file that declares it. Tests are no part of the house.
 
 use std::collections::{BTreeMap, BTreeSet};

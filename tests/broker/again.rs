@@ -6,9 +6,9 @@ use serde_json::json;
 use tikkun::job::{JobState, Limit, Unique};
 use tikkun::queue::{Delivery, RqSettings, Settled, Verdict, open_rq};
 
-use crate::ground::*;
-use crate::redis_server::Redis;
-use crate::rq::Prefix;
+use super::ground::*;
+use super::redis_server::Redis;
+use super::rq::Prefix;
 
 async fn push(prefix: &Prefix, id: &str, queue: &str) {
     prefix.ask(&["HSET", &format!("job:{id}"), "status", "queued", "origin", queue]).await;

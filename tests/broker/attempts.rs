@@ -3,7 +3,7 @@
 use tikkun::job::{JobId, JobState, Limit};
 use tikkun::queue::{AttemptOutcome, AttemptRecord, Broker, Order, StopAsked, Verdict};
 
-use crate::ground::*;
+use super::ground::*;
 
 async fn attempts(broker: &dyn Broker, id: &str) -> Vec<AttemptRecord> {
     broker.attempts(&JobId::from(id)).await.unwrap()

@@ -8,9 +8,9 @@ use tikkun::fault::FaultKind;
 use tikkun::job::{JobState, Limit};
 use tikkun::queue::{Broker, Delivery, Settled, Verdict};
 
-use crate::ground::*;
-use crate::refused::User;
-use crate::rq::Prefix;
+use super::ground::*;
+use super::refused::User;
+use super::rq::Prefix;
 
 const KEPT: Duration = Duration::from_secs(60);
 

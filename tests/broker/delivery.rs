@@ -7,7 +7,7 @@ use serde_json::json;
 use tikkun::job::{Args, JobRecord, JobState, LIGHT, Limit, QueueEnd, Retries};
 use tikkun::queue::{Enqueued, JobFilter, Settled, Verdict};
 
-use crate::ground::*;
+use super::ground::*;
 
 pub async fn jobs_come_in_order_and_the_head_comes_first(fresh: &dyn Fresh) {
     let broker = leased(fresh).await;

@@ -11,7 +11,7 @@ use tempfile::TempDir;
 use tikkun::job::Limit;
 use tikkun::queue::{AttemptOutcome, Broker, Settled, Verdict, open_embedded};
 
-use crate::ground::*;
+use super::ground::*;
 
 /// A folder that goes when the test ends.
 pub struct Folder(TempDir);

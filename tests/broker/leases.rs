@@ -6,7 +6,7 @@ use std::time::Duration;
 use tikkun::job::ProcessId;
 use tikkun::queue::{Broker, Orphan, ProcessRecord, Settled, Verdict};
 
-use crate::ground::*;
+use super::ground::*;
 
 async fn orphans(broker: &dyn Broker) -> Vec<Orphan> {
     broker.orphans(100).await.unwrap()

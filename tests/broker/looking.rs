@@ -4,7 +4,7 @@ use serde_json::json;
 use tikkun::job::{Args, JobId, JobState, Limit, NewJob};
 use tikkun::queue::{Broker, JobFilter, QueueCounts, Verdict};
 
-use crate::ground::*;
+use super::ground::*;
 
 async fn cancel(broker: &dyn Broker, id: &str) -> Option<JobState> {
     broker.cancel(&JobId::from(id)).await.unwrap()

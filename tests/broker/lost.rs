@@ -11,9 +11,9 @@ use tokio::io::copy_bidirectional;
 use tokio::net::{TcpListener, UnixStream};
 use tokio::sync::watch;
 
-use crate::ground::*;
-use crate::redis_server::{Redis, SHARED};
-use crate::rq::{Prefix, command};
+use super::ground::*;
+use super::redis_server::{Redis, SHARED};
+use super::rq::{Prefix, command};
 
 /// A lease that somebody can renew within a test.
 const LEASE: Duration = Duration::from_secs(2);

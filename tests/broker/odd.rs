@@ -5,8 +5,8 @@ use std::time::Duration;
 use tikkun::job::{JobState, Limit};
 use tikkun::queue::{Requeued, Settled, Verdict};
 
-use crate::ground::*;
-use crate::rq::Prefix;
+use super::ground::*;
+use super::rq::Prefix;
 
 fn fails() -> Verdict {
     Verdict::Bury { error: "no".into(), keep: Limit::After(LONG) }

@@ -7,8 +7,8 @@ use serde_json::json;
 use tikkun::job::{JobState, Limit, NewJob, Unique};
 use tikkun::queue::{Broker, Budget, Delivery, Settled, Verdict};
 
-use crate::ground::*;
-use crate::rq::Prefix;
+use super::ground::*;
+use super::rq::Prefix;
 
 /// What an end keeps its job for, where the time must not pass within a test.
 const KEPT: Duration = Duration::from_secs(60);

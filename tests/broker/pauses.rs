@@ -3,7 +3,7 @@
 use futures::FutureExt;
 use tikkun::queue::Broker;
 
-use crate::ground::*;
+use super::ground::*;
 
 async fn paused_by(broker: &dyn Broker) -> Vec<(String, String)> {
     let paused = broker.paused().await.unwrap();

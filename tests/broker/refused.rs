@@ -6,9 +6,9 @@ use tikkun::fault::FaultKind;
 use tikkun::job::{JobId, JobState, QueueEnd};
 use tikkun::queue::{Broker, RqSettings, Settlement, Verdict, open_rq};
 
-use crate::ground::*;
-use crate::redis_server::{Redis, SHARED};
-use crate::rq::Prefix;
+use super::ground::*;
+use super::redis_server::{Redis, SHARED};
+use super::rq::Prefix;
 
 /// Every command of the scripts.
 const COMMANDS: &[&str] = &[

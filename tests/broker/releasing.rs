@@ -5,9 +5,9 @@ use std::time::Duration;
 use tikkun::job::{JobState, Limit};
 use tikkun::queue::{Settled, Verdict};
 
-use crate::ground::*;
-use crate::refused::User;
-use crate::rq::Prefix;
+use super::ground::*;
+use super::refused::User;
+use super::rq::Prefix;
 
 /// More than one script looks at.
 const MANY: usize = 450;

@@ -3,7 +3,7 @@
 use tikkun::job::{JobId, JobState, Limit, NewJob, Retries, Unique};
 use tikkun::queue::{Broker, Enqueued, Requeued, Verdict};
 
-use crate::ground::*;
+use super::ground::*;
 
 fn bury() -> Verdict {
     Verdict::Bury { error: "no".into(), keep: Limit::Never }

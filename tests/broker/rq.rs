@@ -6,8 +6,8 @@ use async_trait::async_trait;
 use tikkun::job::JobId;
 use tikkun::queue::{Broker, JobFilter, Order, RqSettings, open_rq};
 
-use crate::ground::*;
-use crate::redis_server::{Redis, SHARED};
+use super::ground::*;
+use super::redis_server::{Redis, SHARED};
 
 /// Keys that no other test has.
 pub struct Prefix(String);

@@ -5,8 +5,8 @@ use std::time::Duration;
 use tikkun::job::{JobState, Limit};
 use tikkun::queue::{Requeued, Settled, Verdict};
 
-use crate::ground::*;
-use crate::rq::Prefix;
+use super::ground::*;
+use super::rq::Prefix;
 
 #[tokio::test]
 async fn id_that_is_put_in_again_while_it_runs_is_run_again_as_an_execution_of_its_own() {

@@ -6,10 +6,10 @@ use std::time::Duration;
 use tikkun::job::{JobState, Limit, QueueEnd, Unique};
 use tikkun::queue::{Broker, Delivery, RqSettings, Verdict, open_rq};
 
-use crate::ground::*;
-use crate::redis_server::SHARED;
-use crate::refused::User;
-use crate::rq::Prefix;
+use super::ground::*;
+use super::redis_server::SHARED;
+use super::refused::User;
+use super::rq::Prefix;
 
 const LIMITED: [&str; 4] = ["rate_limit_key", "mail", "rate_limit_concurrency", "1"];
 

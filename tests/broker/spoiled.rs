@@ -3,8 +3,8 @@
 use tikkun::job::{JobId, Limit, QueueEnd};
 use tikkun::queue::{Broker, Budget, JobFilter, Settled, Verdict};
 
-use crate::ground::*;
-use crate::rq::Prefix;
+use super::ground::*;
+use super::rq::Prefix;
 
 /// Jobs, each spoiled in its own way.
 const ROUNDS: usize = 400;

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use tikkun::job::{JobId, JobState};
 use tikkun::queue::{Abandoned, Broker, Fate};
 
-use crate::ground::*;
-use crate::rq::Prefix;
+use super::ground::*;
+use super::rq::Prefix;
 
 /// The most in one look.
 const MAX: u32 = 100;

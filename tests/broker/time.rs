@@ -6,7 +6,7 @@ use serde_json::json;
 use tikkun::job::{JobId, JobState, Limit, NewJob, QueueEnd};
 use tikkun::queue::Verdict;
 
-use crate::ground::*;
+use super::ground::*;
 
 fn delayed(id: &str, delay: Duration) -> NewJob {
     NewJob { delay: Some(delay), ..job(id) }

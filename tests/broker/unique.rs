@@ -5,7 +5,7 @@ use std::time::Duration;
 use tikkun::job::{JobId, NewJob, Unique};
 use tikkun::queue::{Broker, Enqueued, Verdict};
 
-use crate::ground::*;
+use super::ground::*;
 
 fn unique(id: &str, period: Option<Duration>) -> NewJob {
     NewJob { unique: Some(Unique { key: "report/27".to_owned(), period }), ..job(id) }

@@ -4,7 +4,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use tikkun::job::{JobId, JobState, Limit};
 use tikkun::queue::{Broker, Budget, ScheduleMark, ScheduleStep, Verdict};
 
-use crate::ground::*;
+use super::ground::*;
 
 /// Ends jobs, oldest first, each kept for ever.
 async fn end(broker: &dyn Broker, ids: &[&str], failed: bool) {

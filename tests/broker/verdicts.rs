@@ -6,7 +6,7 @@ use serde_json::json;
 use tikkun::job::{JobId, JobState, Limit, QueueEnd, Retries};
 use tikkun::queue::{Broker, Settled, Verdict};
 
-use crate::ground::*;
+use super::ground::*;
 
 fn retry(delay: Duration) -> Verdict {
     Verdict::RetryAt { delay, error: "no luck".into() }

@@ -7,8 +7,8 @@ use rustix::process::Signal;
 use sqlx::Connection as _;
 use tikkun::job::JobState;
 
-use crate::place::{Place, plain, sleep};
-use crate::process::Service;
+use super::place::{Place, plain, sleep};
+use super::process::Service;
 
 const FORGOT: &str = "Redis has forgotten everything";
 const WRITTEN_BACK: &str = "wrote back a running job that Redis had forgotten";
@@ -24,7 +24,7 @@ async fn half_deleted(place: &Place, service: &mut Service) -> i64 {
 }
 
 async fn is_exactly_deleted(place: &Place, service: &mut Service, row: i64, attempts: i64) {
-    let tenant = crate::ground::Tenant { id: 7, receipts: 400, base: 70_000 };
+    let tenant = super::ground::Tenant { id: 7, receipts: 400, base: 70_000 };
     let row = place.ground.completed(service, row, &tenant).await;
     assert_eq!(row.attempt, attempts, "{row:?}");
 }

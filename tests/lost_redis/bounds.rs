@@ -3,8 +3,8 @@
 use serde_json::json;
 use tikkun::job::JobState;
 
-use crate::place::{Place, plain};
-use crate::process::Service;
+use super::place::{Place, plain};
+use super::process::Service;
 
 const MIB: usize = 1 << 20;
 const BOMBS: usize = 10;

@@ -7,10 +7,10 @@ use std::time::{Duration, Instant};
 use redis::aio::MultiplexedConnection;
 use tikkun::job::{NewJob, Retries};
 
-use crate::ground::Tenant;
-use crate::place::{Place, QUEUES, sleep};
-use crate::process::{Process, Start};
-use crate::registers::{Seen, look};
+use super::ground::Tenant;
+use super::place::{Place, QUEUES, sleep};
+use super::process::{Process, Start};
+use super::registers::{Seen, look};
 
 /// The promise: so long after its process was killed a job is dealt with by its policy.
 const PROMISED: Duration = Duration::from_secs(30);
@@ -231,9 +231,9 @@ impl<'a> Fleet<'a> {
     }
 
     /// One that lives, for those who wait by its log.
-    pub async fn survivor(&mut self) -> crate::process::Service {
+    pub async fn survivor(&mut self) -> super::process::Service {
         let mut process = self.workers.remove(0);
         let address = process.until("`tikkun serves`", async |process| process.address()).await;
-        crate::process::Service { process, address }
+        super::process::Service { process, address }
     }
 }

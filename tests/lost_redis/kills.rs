@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use tikkun::job::{JobRecord, JobState};
 
-use crate::fleet::{Fleet, Plan};
-use crate::place::{Place, size};
+use super::fleet::{Fleet, Plan};
+use super::place::{Place, size};
 
 /// Each effect of a deletion leaves a line here, however often it happens.
 const LEDGER: &str = "

@@ -5,7 +5,7 @@ use std::time::Duration;
 use tikkun::job::JobState;
 use tikkun::queue::Risk;
 
-use crate::place::{Place, QUEUES, plain, size, sleep, within};
+use super::place::{Place, QUEUES, plain, size, sleep, within};
 
 /// Within this time of its return every queue is served again.
 const PROMISED: Duration = Duration::from_secs(5);
@@ -88,7 +88,7 @@ async fn service_that_starts_before_redis_waits_for_it_and_says_so() {
     }
     place.redis.start_again();
     place.redis.ask(&["CONFIG", "SET", "maxmemory-policy", "allkeys-lru"]);
-    let ready = async |service: &crate::process::Service| {
+    let ready = async |service: &super::process::Service| {
         (service.call("GET", "/readyz", &[]).status == 200).then_some(())
     };
     service.until("readiness", ready).await;

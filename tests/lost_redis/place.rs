@@ -8,9 +8,9 @@ use serde_json::{Value, json};
 use tikkun::job::{Args, JobId, JobRecord, JobState, Limit, NewJob};
 use tikkun::queue::{Broker, RqSettings, open_rq};
 
-use crate::ground::{FUNCTION, Ground};
-use crate::process::Start;
-use crate::redis_server::Redis;
+use super::ground::{FUNCTION, Ground};
+use super::process::Start;
+use super::redis_server::Redis;
 
 /// Only a failing test waits so long.
 const DEADLINE: Duration = Duration::from_secs(60);

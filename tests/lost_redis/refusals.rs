@@ -4,11 +4,11 @@ use std::process::Command;
 
 use tikkun::job::JobState;
 
-use crate::place::{Place, QUEUES, sleep};
-use crate::redis_server::Redis;
+use super::place::{Place, QUEUES, sleep};
+use super::redis_server::Redis;
 
 /// A service as a user of its own, who may do everything for now.
-fn restricted(place: &Place, password: &str) -> crate::process::Start {
+fn restricted(place: &Place, password: &str) -> super::process::Start {
     place.redis.ask(&["ACL", "SETUSER", "svc", "on", ">secret", "~*", "&*", "+@all"]);
     place
         .service()

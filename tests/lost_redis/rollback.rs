@@ -2,7 +2,7 @@
 
 use tikkun::job::JobState;
 
-use crate::place::{Place, sleep};
+use super::place::{Place, sleep};
 
 /// Long enough that the disk is written while the job runs.
 const SECONDS: f64 = 3.0;

@@ -2,8 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::process::Service;
-use crate::promtool::promtool;
+use super::process::Service;
+use super::promtool::promtool;
 
 /// Every series with its value, and every metric with its kind.
 #[derive(Clone, Debug)]

@@ -2,10 +2,10 @@
 
 use tikkun::job::{Args, NewJob};
 
-use crate::exposition::Exposition;
-use crate::ground::Ground;
-use crate::process::Service;
-use crate::redis::Redis;
+use super::exposition::Exposition;
+use super::ground::Ground;
+use super::process::Service;
+use super::redis::Redis;
 
 #[tokio::test]
 async fn what_cannot_be_read_is_no_number_and_comes_back() {

@@ -6,9 +6,9 @@ use serde_json::json;
 use tikkun::job::{Args, NewJob, Retries};
 use tikkun::measure::list;
 
-use crate::exposition::Exposition;
-use crate::ground::{FUNCTION, Ground, Tenant};
-use crate::process::{SECRET, Service};
+use super::exposition::Exposition;
+use super::ground::{FUNCTION, Ground, Tenant};
+use super::process::{SECRET, Service};
 
 /// Longer than a reading of the back ends is good for.
 const FRESH: Duration = Duration::from_secs(5);

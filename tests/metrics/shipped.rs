@@ -8,7 +8,7 @@ use std::process::Command;
 use serde_json::Value;
 use tikkun::measure::{Kind, Metric, list, reference};
 
-use crate::promtool::promtool;
+use super::promtool::promtool;
 
 const RULES: &str = "config/alerts.yaml";
 const TRIALS: &str = "tests/metrics/alerts.yaml";

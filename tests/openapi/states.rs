@@ -5,8 +5,8 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use tikkun::job::{Args, NewJob};
 
-use crate::ground::Ground;
-use crate::process::Service;
+use super::ground::Ground;
+use super::process::Service;
 
 /// Jobs of each sort: those of one sort are cancelled or retried one after the other.
 const EACH: usize = 6;

@@ -3,11 +3,11 @@
 use serde_json::{Number, Value, json};
 use tikkun::job::{Args, NewJob};
 
-use crate::api::KNOWN;
-use crate::browser::Browser;
-use crate::ground::Ground;
-use crate::process::SECRET;
-use crate::wire::Wire;
+use super::api::KNOWN;
+use super::browser::Browser;
+use super::ground::Ground;
+use super::process::SECRET;
+use super::wire::Wire;
 
 /// The first whole number that JavaScript has no other name for.
 const BIG: i64 = 9_007_199_254_740_993;
@@ -129,7 +129,7 @@ async fn the_page_works_below_a_path() {
     service.call("GET", "/ops/tikkun/api/jobs/stats", &[]).expect(401);
     service.call("GET", "/ops/tikkun/api/jobs/stats", &[KNOWN]).expect(200);
     let body = json!({ "secret": SECRET });
-    let signed_in = crate::api::post(&service, "/ops/tikkun/api/v1/session", &[], &body).expect(200);
+    let signed_in = super::api::post(&service, "/ops/tikkun/api/v1/session", &[], &body).expect(200);
     let cookie = signed_in.header("Set-Cookie").unwrap();
     assert!(cookie.contains("; Path=/ops/tikkun;"), "{cookie}");
 }

@@ -7,9 +7,9 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use tikkun::job::{Args, NewJob};
 
-use crate::client::{Answer, call_with_body};
-use crate::ground::Ground;
-use crate::process::{SECRET, Service};
+use super::client::{Answer, call_with_body};
+use super::ground::Ground;
+use super::process::{SECRET, Service};
 
 pub const KNOWN: (&str, &str) = ("X-Internal-Secret", SECRET);
 

@@ -3,10 +3,10 @@
 use serde_json::{Value, json};
 use tikkun::job::{Args, NewJob};
 
-use crate::api::{KNOWN, code, post};
-use crate::browser::Browser;
-use crate::ground::Ground;
-use crate::process::{SECRET, Service};
+use super::api::{KNOWN, code, post};
+use super::browser::Browser;
+use super::ground::Ground;
+use super::process::{SECRET, Service};
 
 const BULK: &str = "/api/v1/jobs/bulk";
 
@@ -140,7 +140,7 @@ async fn a_step_that_went_wrong_is_told_and_gone_on_with() {
     let ground = Ground::new().await;
     let service = ground.service().start().await;
     ground.broker().await.enqueue(&(0..1200).map(|i| job("mine", i)).collect::<Vec<_>>()).await.unwrap();
-    let wire = crate::wire::Wire::to(service.address);
+    let wire = super::wire::Wire::to(service.address);
     let browser = Browser::open(1280, 900);
     browser.sign_in(&format!("http://{}/", wire.address), SECRET, "en");
     browser.go(&format!("http://{}/#/jobs?queue=low", wire.address));

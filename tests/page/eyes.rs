@@ -5,11 +5,11 @@ use std::time::Duration;
 use serde_json::json;
 use tikkun::job::{Args, NewJob, Retries};
 
-use crate::api::audited;
-use crate::browser::Browser;
-use crate::ground::Ground;
-use crate::process::{SECRET, Service};
-use crate::wire::Wire;
+use super::api::audited;
+use super::browser::Browser;
+use super::ground::Ground;
+use super::process::{SECRET, Service};
+use super::wire::Wire;
 
 /// The bar's own value, as a screen reader hears it.
 const BAR: &str = "return Number(document.querySelector('.progress-card [role=progressbar]')?.getAttribute('aria-valuenow') ?? 0)";
@@ -23,7 +23,7 @@ async fn a_deletion(ground: &Ground, service: &Service, browser: &Browser, langu
     job
 }
 
-fn slow(ground: &Ground) -> crate::process::Start {
+fn slow(ground: &Ground) -> super::process::Start {
     ground.service().set("TIKKUN_DELETION__BATCH", "10").set("TIKKUN_DELETION__THROTTLE", "100ms")
 }
 

@@ -6,9 +6,9 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 use tikkun::job::{Args, NewJob};
 
-use crate::browser::Browser;
-use crate::ground::Ground;
-use crate::process::SECRET;
+use super::browser::Browser;
+use super::ground::Ground;
+use super::process::SECRET;
 
 const JOBS: usize = 10_000;
 /// More rows than a window of this size shows, with those that are kept ready around it.

@@ -7,9 +7,9 @@ use std::path::{Path, PathBuf};
 use serde_json::json;
 use tikkun::job::{Args, NewJob};
 
-use crate::browser::Browser;
-use crate::ground::Ground;
-use crate::process::SECRET;
+use super::browser::Browser;
+use super::ground::Ground;
+use super::process::SECRET;
 
 /// Views, and what tells that they are there.
 const VIEWS: [(&str, &str); 7] = [

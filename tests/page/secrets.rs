@@ -2,10 +2,10 @@
 
 use serde_json::{Value, json};
 
-use crate::api::{KNOWN, code, post};
-use crate::client::Answer;
-use crate::ground::Ground;
-use crate::process::{SECRET, Service, Start};
+use super::api::{KNOWN, code, post};
+use super::client::Answer;
+use super::ground::Ground;
+use super::process::{SECRET, Service, Start};
 
 const VIEWER: &str = "only-for-looking-0123456789";
 const OPERATOR: &str = "for-those-who-operate-0123456789";

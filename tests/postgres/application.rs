@@ -3,7 +3,7 @@
 use serde_json::Value;
 use sqlx::Connection as _;
 
-use crate::ground::Ground;
+use super::ground::Ground;
 
 #[tokio::test]
 async fn deletion_that_python_asked_for_ends_with_exact_counts() {

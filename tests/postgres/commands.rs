@@ -4,7 +4,7 @@ use std::process::{Command, Output};
 
 use serde_json::Value;
 
-use crate::ground::Ground;
+use super::ground::Ground;
 
 fn tikkun(ground: &Ground<'_>, arguments: &[&str]) -> Output {
     Command::new(env!("CARGO_BIN_EXE_tikkun"))

@@ -4,7 +4,7 @@
 use serde_json::Value;
 use sqlx::{Connection as _, PgConnection};
 
-use crate::ground::Ground;
+use super::ground::Ground;
 
 /// It says that it works on a row.
 const BEGIN: &str = "

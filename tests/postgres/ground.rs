@@ -11,8 +11,8 @@ use sqlx::{AssertSqlSafe, Connection as _, PgConnection};
 use tikkun::job::{Args, NewJob};
 use tikkun::queue::{Broker, open_embedded};
 
-use crate::process::{Service, Start};
-use crate::server::Server;
+use super::process::{Service, Start};
+use super::server::Server;
 
 /// The function that carries a row.
 const FUNCTION: &str = "server.jobs.delete_receipts_job.delete_receipts_batch_job";

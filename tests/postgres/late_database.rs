@@ -2,10 +2,10 @@
 
 use std::net::SocketAddr;
 
-use crate::client::{self, Answer};
-use crate::ground::Ground;
-use crate::process::{Process, SECRET, Service};
-use crate::server::Server;
+use super::client::{self, Answer};
+use super::ground::Ground;
+use super::process::{Process, SECRET, Service};
+use super::server::Server;
 
 /// Where the process is seen while it waits.
 async fn waits(process: &mut Process) -> SocketAddr {

@@ -4,9 +4,9 @@ use std::io::Write as _;
 use std::net::TcpStream;
 use std::time::Duration;
 
-use crate::ground::Ground;
-use crate::process::{SECRET, Service};
-use crate::server::Server;
+use super::ground::Ground;
+use super::process::{SECRET, Service};
+use super::server::Server;
 
 /// How the server goes away.
 #[derive(Clone, Copy, PartialEq)]

@@ -2,8 +2,8 @@
 
 use serde_json::{Value, json};
 
-use crate::ground::{Entry, Ground};
-use crate::process::{Service, Start};
+use super::ground::{Entry, Ground};
+use super::process::{Service, Start};
 
 fn result(entry: &Entry) -> Value {
     assert_eq!(entry.state, "finished", "{entry:?}");

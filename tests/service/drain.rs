@@ -4,8 +4,8 @@ use rustix::process::Signal;
 use serde_json::json;
 use tikkun::job::{Args, NewJob};
 
-use crate::ground::{Entry, Ground};
-use crate::process::{Process, Service};
+use super::ground::{Entry, Ground};
+use super::process::{Process, Service};
 
 /// A job that knows no safe point runs here from now on.
 async fn deaf(ground: &Ground, service: &mut Service, seconds: f64) {
@@ -209,13 +209,13 @@ async fn health_finds_a_service_on_every_address_of_both_protocols() {
     service.until("readiness", async |service| (service.get("/readyz").status == 200).then_some(())).await;
     let port = service.address.port();
     let over_ipv4 = std::net::SocketAddr::from(([127, 0, 0, 1], port));
-    crate::client::try_call(over_ipv4, "GET", "/healthz", &[]).expect("an answer over IPv4").expect(200);
+    super::client::try_call(over_ipv4, "GET", "/healthz", &[]).expect("an answer over IPv4").expect(200);
     let health = std::process::Command::new(env!("CARGO_BIN_EXE_tikkun"))
         .arg("health")
         .env_clear()
         .env("TIKKUN_HTTP__BIND", "::")
         .env("TIKKUN_HTTP__PORT", port.to_string())
-        .env("INTERNAL_SECRET", crate::process::SECRET)
+        .env("INTERNAL_SECRET", super::process::SECRET)
         .output()
         .unwrap();
     assert!(health.status.success(), "{health:?}");

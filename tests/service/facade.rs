@@ -2,9 +2,9 @@
 
 use serde_json::{Value, json};
 
-use crate::client::{call_in_chunks, call_with_body};
-use crate::ground::Ground;
-use crate::process::SECRET;
+use super::client::{call_in_chunks, call_with_body};
+use super::ground::Ground;
+use super::process::SECRET;
 
 const HEADERS: [(&str, &str); 4] =
     [("X-Internal-Secret", SECRET), ("X-Business-Id", "7"), ("X-User-Id", "5"), ("X-User-Role", "owner")];

@@ -1,6 +1,6 @@
 //! Fifty tenants, one of them huge: nobody small waits for it.
 
-use crate::ground::Ground;
+use super::ground::Ground;
 
 const HUGE: i64 = 5_000;
 const SMALL: i64 = 20;

@@ -9,8 +9,8 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use tikkun::job::{Args, NewJob};
 
-use crate::ground::Ground;
-use crate::process::{Service, Start};
+use super::ground::Ground;
+use super::process::{Service, Start};
 
 /// What the service's files lie on.
 enum Disk {

@@ -13,8 +13,8 @@ use tikkun::job::{Args, NewJob};
 use tikkun::queue::{Broker, open_embedded};
 use tikkun::store::{Schema, open_sqlite};
 
-use crate::process::{Service, Start};
-use crate::s3::{self, BUCKET, KEY_ID, S3Server};
+use super::process::{Service, Start};
+use super::s3::{self, BUCKET, KEY_ID, S3Server};
 
 /// The function that carries a row.
 pub const FUNCTION: &str = "server.jobs.delete_receipts_job.delete_receipts_batch_job";

@@ -2,10 +2,10 @@
 
 use serde_json::json;
 
-use crate::ground::Ground;
+use super::ground::Ground;
 
 /// Gaps are closed soon.
-fn soon(ground: &Ground) -> crate::process::Start {
+fn soon(ground: &Ground) -> super::process::Start {
     ground
         .service()
         .set("TIKKUN_RESCUER__RECONCILE_INTERVAL", "1s")

@@ -1,6 +1,6 @@
 //! The database keeps rows as they are, and gives no error.
 
-use crate::ground::Ground;
+use super::ground::Ground;
 
 /// Leaves such rows as they are.
 async fn keeps(ground: &Ground, change: &str, table: &str, condition: &str) {

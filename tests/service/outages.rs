@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use crate::ground::Ground;
+use super::ground::Ground;
 
 #[tokio::test]
 async fn restart_storm_a_locked_database_is_waited_for_and_spends_no_restart() {

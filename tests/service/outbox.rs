@@ -4,7 +4,7 @@ use std::process::Command;
 
 use serde_json::{Value, json};
 
-use crate::ground::Ground;
+use super::ground::Ground;
 
 /// Runs a command beside the service; its exit code and what it printed.
 fn tikkun(ground: &Ground, args: &[&str]) -> (i32, Value) {

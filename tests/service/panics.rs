@@ -3,7 +3,7 @@
 use serde_json::json;
 use tikkun::job::{Args, NewJob};
 
-use crate::ground::Ground;
+use super::ground::Ground;
 
 /// A deletion while one actor panics once: it ends right, and the restart shows with text and place.
 async fn heals(role: &str, point: &str) {

@@ -2,8 +2,8 @@
 
 use serde_json::{Value, json};
 
-use crate::ground::Ground;
-use crate::process::Service;
+use super::ground::Ground;
+use super::process::Service;
 
 fn wish(service: &Service, job: i64, what: &str) -> Value {
     service.owner(7, "POST", &format!("/api/receipts/jobs/{job}/{what}")).expect(200).json()

@@ -3,8 +3,8 @@
 use serde_json::json;
 use tikkun::job::{Args, JobState, NewJob};
 
-use crate::ground::{Entry, FUNCTION, Ground};
-use crate::process::Service;
+use super::ground::{Entry, FUNCTION, Ground};
+use super::process::Service;
 
 async fn failed(ground: &Ground, service: &mut Service) -> Entry {
     service

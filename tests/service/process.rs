@@ -12,7 +12,7 @@ use parking_lot::Mutex;
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
-use crate::client::{self, Answer};
+use super::client::{self, Answer};
 
 pub const SECRET: &str = "a-secret-of-thirty-two-characters-or-more";
 /// Only a failing test waits so long.

@@ -2,9 +2,9 @@
 
 use serde_json::json;
 
-use crate::client::Answer;
-use crate::ground::Ground;
-use crate::process::{SECRET, Service};
+use super::client::Answer;
+use super::ground::Ground;
+use super::process::{SECRET, Service};
 
 fn post(service: &Service, path: &str, user: Option<&str>) -> Answer {
     let mut headers = vec![("X-Internal-Secret", SECRET)];

@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use crate::ground::Ground;
+use super::ground::Ground;
 
 #[tokio::test]
 async fn failed_rows_are_named_and_retried_alone() {
@@ -64,7 +64,7 @@ async fn a_cancelled_deletion_is_retried_for_what_it_left() {
     let again = told["job_id"].as_i64().unwrap();
     assert_eq!(service.owner(7, "POST", &retry).expect(200).json()["job_id"], again, "it is active");
     let member =
-        [("X-Internal-Secret", crate::process::SECRET), ("X-Business-Id", "7"), ("X-User-Role", "member")];
+        [("X-Internal-Secret", super::process::SECRET), ("X-Business-Id", "7"), ("X-User-Role", "member")];
     service.call("POST", &retry, &member).expect(403);
     drop(service);
     let mut service = ground.service().start().await;

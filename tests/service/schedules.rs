@@ -1,6 +1,6 @@
 //! Schedules of the configuration file, as the start looks at them.
 
-use crate::ground::{FUNCTION, Ground};
+use super::ground::{FUNCTION, Ground};
 
 #[tokio::test]
 async fn schedule_of_a_function_that_nobody_here_has_is_named_at_the_start() {

@@ -3,9 +3,9 @@
 use std::fs;
 use std::time::Duration;
 
-use crate::ground::Ground;
-use crate::process::Service;
-use crate::s3::{BUCKET, KEY_ID, SECRET, Trouble};
+use super::ground::Ground;
+use super::process::Service;
+use super::s3::{BUCKET, KEY_ID, SECRET, Trouble};
 
 const SLOW_DOWN: Trouble = Trouble::Answer(503, "SlowDown", "reduce your request rate");
 

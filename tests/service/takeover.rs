@@ -5,8 +5,8 @@ use std::time::Duration;
 use rustix::process::Signal;
 use sqlx::Connection as _;
 
-use crate::ground::Ground;
-use crate::process::Service;
+use super::ground::Ground;
+use super::process::Service;
 
 /// Whether somebody else could write to both files now.
 async fn writable(ground: &Ground) -> bool {

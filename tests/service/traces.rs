@@ -3,9 +3,9 @@
 use serde_json::{Value, json};
 use tikkun::job::{Args, JobId, NewJob, Retries};
 
-use crate::client::call_with_body;
-use crate::ground::Ground;
-use crate::process::{SECRET, Service};
+use super::client::call_with_body;
+use super::ground::Ground;
+use super::process::{SECRET, Service};
 
 const TRACE: &str = "4bf92f3577b34da6a3ce929d0e0e4736";
 const PARENT: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";

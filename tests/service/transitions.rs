@@ -4,9 +4,9 @@
 
 use sqlx::{AssertSqlSafe, Row as _};
 
-use crate::client;
-use crate::ground::{Ground, Tenant};
-use crate::process::{SECRET, Service, Start};
+use super::client;
+use super::ground::{Ground, Tenant};
+use super::process::{SECRET, Service, Start};
 
 /// What makes the transition happen.
 enum Act {

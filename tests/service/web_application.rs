@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::ground::Ground;
+use super::ground::Ground;
 
 fn result(text: Option<&str>) -> Value {
     serde_json::from_str(text.unwrap()).unwrap()

@@ -7,7 +7,7 @@ use tikkun::job::BackgroundJobId;
 use tikkun::job::background::{BackgroundJob, PauseReason, Status};
 use tikkun::store::{Begin, Begun, EndAttempt, NotBegun, Pass, Person, PersonMove, Watched};
 
-use crate::rig::{Rig, TENANT};
+use super::rig::{Rig, TENANT};
 
 const LONG_AGO: &str = "2026-01-01 00:00:00";
 

@@ -3,7 +3,7 @@
 use futures::FutureExt;
 use tikkun::store::{BatchOutcome, Pass};
 
-use crate::rig::{OTHER, Rig, TENANT, order};
+use super::rig::{OTHER, Rig, TENANT, order};
 
 pub async fn a_link_made_during_the_deletion_keeps_its_attachment(rig: &Rig) {
     rig.seed(60).await;

@@ -7,8 +7,8 @@ use tikkun::job::BackgroundJobId;
 use tikkun::job::background::{BackgroundJob, Status};
 use tikkun::store::{Begun, Coverage, EndAttempt, NewRequest, NotBegun, Pass, Requested};
 
-use crate::rig::{Rig, TENANT, postgres, postgres_on, target};
-use crate::server::Server;
+use super::rig::{Rig, TENANT, postgres, postgres_on, target};
+use super::server::Server;
 
 fn ago(minutes: i64) -> DateTime<Utc> {
     Utc::now() - TimeDelta::minutes(minutes)

@@ -4,7 +4,7 @@ use tikkun::fault::FaultKind;
 use tikkun::job::background::Status;
 use tikkun::store::{BatchOutcome, EndAttempt, Pass};
 
-use crate::rig::{OTHER, Rig, TENANT, keys, order};
+use super::rig::{OTHER, Rig, TENANT, keys, order};
 
 pub async fn whole_deletion_counts_exactly_and_spares_what_others_need(rig: &Rig) {
     for id in 1..=7 {

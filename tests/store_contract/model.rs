@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use tikkun::job::BusinessId;
 use tikkun::store::Kept;
 
-use crate::rig::{OTHER, Rig, TENANT, target};
+use super::rig::{OTHER, Rig, TENANT, target};
 
 struct Attachment {
     tenant: BusinessId,

@@ -6,7 +6,7 @@ use tikkun::blob::BlobTarget;
 use tikkun::job::{BackgroundJobId, Backoff};
 use tikkun::store::{Condemned, Pass, StillThere};
 
-use crate::rig::{OTHER, Rig, TENANT, target};
+use super::rig::{OTHER, Rig, TENANT, target};
 
 const HOLD: Duration = Duration::from_secs(30);
 

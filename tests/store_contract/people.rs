@@ -4,7 +4,7 @@ use tikkun::job::background::{BackgroundJob, DELETE_RECEIPTS_ALL, PauseReason, S
 use tikkun::job::{BackgroundJobId, BusinessId};
 use tikkun::store::{Coverage, EndAttempt, NewRequest, Pass, Person, PersonMove, Requested};
 
-use crate::rig::{OTHER, Rig, TENANT};
+use super::rig::{OTHER, Rig, TENANT};
 
 type Answer = Option<Result<BackgroundJob, Status>>;
 

@@ -11,8 +11,8 @@ use tikkun::store::{Pass, Schema, open_postgres};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 
-use crate::rig::{TENANT, postgres_on};
-use crate::server::Server;
+use super::rig::{TENANT, postgres_on};
+use super::server::Server;
 
 /// Only a failing test waits so long.
 const DEADLINE: Duration = Duration::from_secs(30);

@@ -11,8 +11,8 @@ use tikkun::fault::FaultKind;
 use tikkun::job::background::{BackgroundJob, DELETE_RECEIPTS_ALL};
 use tikkun::store::{BatchOutcome, EndedSession, Pass, Schema, migrate_postgres, open_postgres};
 
-use crate::rig::{OTHER, Rig, TENANT, keys, order, postgres, postgres_on};
-use crate::server::{Server, settings};
+use super::rig::{OTHER, Rig, TENANT, keys, order, postgres, postgres_on};
+use super::server::{Server, settings};
 
 async fn refusal(settings: &PostgresSettings, schema: Schema) -> String {
     let fault = open_postgres(settings, schema).await.err().expect("a refusal");
@@ -154,7 +154,7 @@ async fn a_whole_deletion_goes_through_a_pooler_in_transaction_mode() {
             sqlx::raw_sql("select name from pg_prepared_statements").fetch_all(&mut pooled).await.unwrap();
         assert!(left.is_empty(), "a statement outlived its transaction on a connection that is shared");
     }
-    let plan = rig.store.receipts.plan(TENANT, &crate::rig::target()).await.unwrap();
+    let plan = rig.store.receipts.plan(TENANT, &super::rig::target()).await.unwrap();
     assert_eq!(plan.receipts, 2);
 }
 
@@ -728,7 +728,7 @@ async fn a_live_receipt_keeps_its_attachment_where_no_foreign_key_holds_it() {
              drop constraint receipts_preview_attachment_id_fkey",
     )
     .await;
-    crate::refusals::a_live_receipt_that_a_trigger_links_to_an_attachment_keeps_it(&rig).await;
+    super::refusals::a_live_receipt_that_a_trigger_links_to_an_attachment_keeps_it(&rig).await;
 }
 
 #[tokio::test]

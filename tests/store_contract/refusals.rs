@@ -5,7 +5,7 @@ use tikkun::job::ReceiptId;
 use tikkun::job::background::{BackgroundJob, Status};
 use tikkun::store::{BatchOutcome, EndAttempt, Pass};
 
-use crate::rig::{Rig, TENANT, order};
+use super::rig::{Rig, TENANT, order};
 
 async fn refuse(rig: &Rig, condition: &str) {
     rig.raw.refuse("update", "receipts", condition).await;

@@ -18,7 +18,7 @@ use tikkun::store::{
     open_postgres, open_sqlite,
 };
 
-use crate::server::Server;
+use super::server::Server;
 
 pub const TENANT: BusinessId = BusinessId(789);
 pub const OTHER: BusinessId = BusinessId(790);

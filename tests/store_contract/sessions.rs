@@ -3,7 +3,7 @@
 use chrono::{DateTime, TimeDelta, Utc};
 use tikkun::store::EndedSession;
 
-use crate::rig::Rig;
+use super::rig::Rig;
 
 fn session(mark: &str, until: DateTime<Utc>) -> EndedSession {
     EndedSession { mark: mark.to_owned(), until }

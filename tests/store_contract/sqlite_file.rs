@@ -4,8 +4,8 @@ use chrono::{FixedOffset, TimeDelta, Utc};
 use tikkun::fault::FaultKind;
 use tikkun::store::{Begun, Pass, Schema, open_sqlite};
 
-use crate::attempts::broken_row_is_named;
-use crate::rig::{TENANT, raw_pool, sqlite};
+use super::attempts::broken_row_is_named;
+use super::rig::{TENANT, raw_pool, sqlite};
 
 #[tokio::test]
 async fn a_reopened_store_goes_on_where_it_was() {

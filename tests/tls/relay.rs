@@ -10,7 +10,7 @@ use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::{ServerConfig, ServerConnection, StreamOwned};
 
-use crate::certificates::Certificates;
+use super::certificates::Certificates;
 
 /// Takes TLS off, and hands one request a connection on.
 pub struct TlsFront(SocketAddr);

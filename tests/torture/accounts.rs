@@ -5,9 +5,9 @@ use std::time::{Duration, Instant};
 
 use sqlx::{AssertSqlSafe, SqliteConnection};
 
-use crate::fleet::Fleet;
-use crate::ground::Ground;
-use crate::load::{Load, ending};
+use super::fleet::Fleet;
+use super::ground::Ground;
+use super::load::{Load, ending};
 
 /// Only a failing test waits so long for the end.
 const DEADLINE: Duration = Duration::from_secs(240);

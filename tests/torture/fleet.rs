@@ -7,10 +7,10 @@ use parking_lot::Mutex;
 use rustix::process::Signal;
 use sqlx::Connection as _;
 
-use crate::ground::Ground;
-use crate::plan::Plan;
-use crate::process::{Process, Start};
-use crate::rescues::{Fate, Rescues};
+use super::ground::Ground;
+use super::plan::Plan;
+use super::process::{Process, Start};
+use super::rescues::{Fate, Rescues};
 
 /// Between two strokes.
 const PAUSE: std::ops::Range<u64> = 150..1300;

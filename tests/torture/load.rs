@@ -7,11 +7,11 @@ use serde_json::{Value, json};
 use tikkun::job::{Args, Limit, NewJob, Retries};
 use tikkun::queue::Broker;
 
-use crate::client;
-use crate::fleet::Fleet;
-use crate::ground::{Ground, Tenant};
-use crate::plan::Plan;
-use crate::process::SECRET;
+use super::client;
+use super::fleet::Fleet;
+use super::ground::{Ground, Tenant};
+use super::plan::Plan;
+use super::process::SECRET;
 
 /// Plain jobs in one call.
 const SLICE: usize = 25;
@@ -102,7 +102,7 @@ impl Load {
             ..NewJob::new(
                 format!("row-{row}"),
                 "maintenance",
-                crate::ground::FUNCTION,
+                super::ground::FUNCTION,
                 Args::positional([json!(row)]),
             )
         };

@@ -3,8 +3,8 @@
 use std::env;
 use std::time::Duration;
 
-use crate::ground::Ground;
-use crate::process::Start;
+use super::ground::Ground;
+use super::process::Start;
 
 /// One run.
 pub struct Plan {

@@ -6,17 +6,17 @@ use std::time::Duration;
 
 use serde_json::{Map, Value, json};
 
-use crate::accounts::Accounts;
-use crate::fleet::Fleet;
-use crate::plan::Plan;
-use crate::rescues::Rescues;
+use super::accounts::Accounts;
+use super::fleet::Fleet;
+use super::plan::Plan;
+use super::rescues::Rescues;
 
 const HEAD: &str = "\
 # Torture report
 
 Processes on one data folder are killed with `kill -9`, frozen for longer than their lease and told to drain, at
 random moments, while plain jobs and deletions come in; then everything is counted by triggers and plain SQL.
-Made by `TORTURE=full TORTURE_REPORT=1 cargo test --locked --test torture` (a debug build). Times depend on the
+Made by `TORTURE=full TORTURE_REPORT=1 cargo test --locked --test suite torture::` (a debug build). Times depend on the
 machine and on what else it does; counts that must be 0 do not.
 ";
 

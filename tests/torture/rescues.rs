@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use parking_lot::Mutex;
 use sqlx::sqlite::{SqlitePool, SqlitePoolOptions};
 
-use crate::ground::{self, Ground};
+use super::ground::{self, Ground};
 
 /// Between two looks: how exact the times are.
 const LOOK: Duration = Duration::from_millis(20);

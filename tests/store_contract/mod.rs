@@ -1,12 +1,6 @@
 //! What every store owes the runtime: one suite of claims, run on each database.
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::indexing_slicing,
-    clippy::panic,
-    reason = "a failed expectation is how a test speaks"
-)]
 
+use crate::servers::postgres as server;
 mod attempts;
 mod concurrency;
 mod coverage;
@@ -18,9 +12,6 @@ mod pooler_later;
 mod postgres_server;
 mod refusals;
 mod rig;
-#[path = "../servers/postgres.rs"]
-#[allow(dead_code, missing_docs, reason = "other test binaries use the rest")]
-mod server;
 mod sessions;
 mod sqlite_file;
 
@@ -31,7 +22,7 @@ macro_rules! on {
             $(mod $claims {
                 $(#[tokio::test]
                 async fn $claim() {
-                    crate::$claims::$claim(&crate::rig::$backend().await).await;
+                    crate::store_contract::$claims::$claim(&crate::store_contract::rig::$backend().await).await;
                 })*
             })*
         }

@@ -1,63 +1,29 @@
 //! One suite for the port `Broker`, run on every back end: what callers may rely on, wherever jobs wait.
-#![allow(
-    missing_docs,
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    reason = "a failed expectation is what a test is for"
-)]
 
-#[path = "broker/again.rs"]
+use crate::servers::redis as redis_server;
 mod again;
-#[path = "broker/attempts.rs"]
 mod attempts;
-#[path = "broker/bystanders.rs"]
 mod bystanders;
-#[path = "broker/delivery.rs"]
 mod delivery;
-#[path = "broker/embedded.rs"]
 mod embedded;
-#[path = "broker/ground.rs"]
 mod ground;
-#[path = "broker/leases.rs"]
 mod leases;
-#[path = "broker/looking.rs"]
 mod looking;
-#[path = "broker/lost.rs"]
 mod lost;
-#[path = "broker/odd.rs"]
 mod odd;
-#[path = "broker/owners.rs"]
 mod owners;
-#[path = "broker/pauses.rs"]
 mod pauses;
-#[path = "servers/redis.rs"]
-#[allow(dead_code, reason = "other test binaries use the rest")]
-mod redis_server;
-#[path = "broker/refused.rs"]
 mod refused;
-#[path = "broker/releasing.rs"]
 mod releasing;
-#[path = "broker/requeue.rs"]
 mod requeue;
-#[path = "broker/rq.rs"]
 mod rq;
-#[path = "broker/same_id.rs"]
 mod same_id;
-#[path = "broker/shared.rs"]
 mod shared;
-#[path = "broker/spoiled.rs"]
 mod spoiled;
-#[path = "broker/tending.rs"]
 mod tending;
-#[path = "broker/time.rs"]
 mod time;
-#[path = "broker/unique.rs"]
 mod unique;
-#[path = "broker/upkeep.rs"]
 mod upkeep;
-#[path = "broker/verdicts.rs"]
 mod verdicts;
 
 /// Runs every claim on one back end: `$open` makes a fresh, empty one.
@@ -67,7 +33,7 @@ macro_rules! on_backend {
             $(mod $part {
                 $(#[tokio::test]
                 async fn $claim() {
-                    crate::$part::$claim(&$fresh).await;
+                    crate::broker::$part::$claim(&$fresh).await;
                 })*
             })*
         }
@@ -165,5 +131,5 @@ macro_rules! claims {
     };
 }
 
-claims!(on_sqlite, crate::embedded::Folder::new());
-claims!(on_redis, crate::rq::Prefix::new());
+claims!(on_sqlite, crate::broker::embedded::Folder::new());
+claims!(on_redis, crate::broker::rq::Prefix::new());

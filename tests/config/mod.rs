@@ -1,14 +1,6 @@
 //! What people write, and what the service makes of it or says about it.
-#![allow(
-    clippy::unwrap_used,
-    clippy::indexing_slicing,
-    clippy::panic,
-    reason = "a test that fails should stop where it fails"
-)]
 
-#[path = "config/addresses.rs"]
 mod addresses;
-#[path = "config/credentials.rs"]
 mod credentials;
 
 use std::collections::BTreeSet;
@@ -63,7 +55,7 @@ fn value(loaded: &Loaded, key: &str) -> Entry {
 
 #[test]
 fn manual_and_settings_have_the_same_keys() {
-    let manual = include_str!("../config/default.toml").parse::<toml::Table>().unwrap();
+    let manual = include_str!("../../config/default.toml").parse::<toml::Table>().unwrap();
     let written: BTreeSet<String> = manual
         .iter()
         .flat_map(|(section, keys)| {
@@ -109,7 +101,7 @@ fn defaults_are_as_the_contract_says() {
 
 #[test]
 fn the_manual_can_be_used_as_a_file() {
-    let (_, loaded) = with_file(include_str!("../config/default.toml"));
+    let (_, loaded) = with_file(include_str!("../../config/default.toml"));
     let loaded = loaded.unwrap();
     assert!(loaded.effective().iter().all(|entry| matches!(entry.origin, Origin::File(_))));
 }

@@ -3,43 +3,26 @@
 //!
 //! `TORTURE=full` is the size of a release, on the settings that ship; without it the run is short and its
 //! leases are. `TORTURE_SEED=…` repeats a run's dice (not its races), `TORTURE_REPORT=1` writes `TORTURE.md`.
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::indexing_slicing,
-    clippy::panic,
-    missing_docs,
-    reason = "a failed expectation is how a test speaks"
-)]
 
+use crate::service::client;
+use crate::service::ground;
+use crate::service::process;
 mod accounts;
-#[path = "../service/client.rs"]
-#[allow(dead_code, reason = "the other tests of the whole service need more of it")]
-mod client;
 mod fleet;
-#[path = "../service/ground.rs"]
-#[allow(dead_code, reason = "the other tests of the whole service need more of it")]
-mod ground;
 mod load;
 mod plan;
-#[path = "../service/process.rs"]
-#[allow(dead_code, reason = "the other tests of the whole service need more of it")]
-mod process;
 mod report;
 mod rescues;
-#[path = "../servers/s3.rs"]
-#[allow(dead_code, reason = "each test program needs a part of it")]
-mod s3;
 
 use std::time::Instant;
 
-use crate::accounts::Accounts;
-use crate::fleet::Fleet;
-use crate::ground::Ground;
-use crate::load::Load;
-use crate::plan::Plan;
-use crate::report::Report;
-use crate::rescues::Rescues;
+use self::accounts::Accounts;
+use self::fleet::Fleet;
+use self::ground::Ground;
+use self::load::Load;
+use self::plan::Plan;
+use self::report::Report;
+use self::rescues::Rescues;
 
 #[tokio::test]
 async fn three_processes_under_fire_lose_nothing_and_do_nothing_twice() {

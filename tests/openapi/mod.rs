@@ -1,26 +1,8 @@
 //! The API against its own description, by schemathesis: a service with something in every state, every
 //! operation called with what the description allows and with what it does not.
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::indexing_slicing,
-    clippy::panic,
-    missing_docs,
-    reason = "a failed expectation is how a test speaks"
-)]
 
-#[path = "../service/client.rs"]
-#[allow(dead_code, reason = "the other tests of the whole service need more of it")]
-mod client;
-#[path = "../service/ground.rs"]
-#[allow(dead_code, reason = "the other tests of the whole service need more of it")]
-mod ground;
-#[path = "../service/process.rs"]
-#[allow(dead_code, reason = "the other tests of the whole service need more of it")]
-mod process;
-#[path = "../servers/s3.rs"]
-#[allow(dead_code, reason = "each test program needs a part of it")]
-mod s3;
+use crate::service::ground;
+use crate::service::process;
 mod states;
 
 use std::collections::BTreeMap;
@@ -31,8 +13,8 @@ use std::time::Duration;
 use serde_json::Value;
 use tikkun::job::JobState;
 
-use crate::ground::Ground;
-use crate::process::{SECRET, Service};
+use self::ground::Ground;
+use self::process::{SECRET, Service};
 
 /// Longer than schemathesis may take, several times over.
 const PATIENCE: Duration = Duration::from_secs(240);

@@ -1,13 +1,5 @@
 //! The layers of the tree, held: imports go down only, without cycles, and what each layer must never
 //! know it does not know.
-#![allow(
-    missing_docs,
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    reason = "a failed expectation is what a test is for"
-)]
 
 mod circles;
 

@@ -1,24 +1,17 @@
 //! The whole service, as a process of its own on a folder of its own, seen as its neighbours see it: the
 //! web application through SQL and HTTP, the orchestrator through signals, probes and exit codes.
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::indexing_slicing,
-    clippy::panic,
-    missing_docs,
-    reason = "a failed expectation is how a test speaks"
-)]
-#![cfg_attr(not(feature = "failpoints"), allow(dead_code, reason = "half of the claims need fail points"))]
+
+use crate::servers::s3;
 
 mod cancellation;
-mod client;
+pub mod client;
 #[cfg(feature = "failpoints")]
 mod crashes;
 mod drain;
 mod facade;
 mod fairness;
 mod full_disk;
-mod ground;
+pub mod ground;
 mod healing;
 mod hindered;
 mod kills;
@@ -28,12 +21,9 @@ mod outbox;
 mod panics;
 mod pausing;
 mod plain_jobs;
-mod process;
+pub mod process;
 mod queues;
 mod retrying;
-#[path = "../servers/s3.rs"]
-#[allow(dead_code, reason = "each test program needs a part of it")]
-mod s3;
 mod schedules;
 mod storage;
 mod takeover;

@@ -1,27 +1,11 @@
 //! The way to each back end, as its address says: the database and the password of a Redis; with TLS who is trusted, by
 //! which setting, and alike everywhere; the proxy on the way to a bucket.
-#![allow(
-    missing_docs,
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    reason = "a failed expectation is what a test is for"
-)]
 
-#[path = "tls/certificates.rs"]
+use crate::servers::postgres as postgres_server;
+use crate::servers::redis as redis_server;
+use crate::servers::s3;
 mod certificates;
-#[path = "servers/postgres.rs"]
-#[allow(dead_code, reason = "other test binaries use the rest")]
-mod postgres_server;
-#[path = "servers/redis.rs"]
-#[allow(dead_code, reason = "other test binaries use the rest")]
-mod redis_server;
-#[path = "tls/relay.rs"]
 mod relay;
-#[path = "servers/s3.rs"]
-#[allow(dead_code, reason = "other test binaries use the rest")]
-mod s3;
 
 use std::net::TcpListener;
 use std::os::unix::fs::{MetadataExt as _, chown};

@@ -1,0 +1,52 @@
+//! Every test of the whole, in one program: what a part promises on each back end, and the service as people run it.
+#![allow(
+    missing_docs,
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a failed expectation is what a test is for"
+)]
+#![cfg_attr(
+    not(feature = "failpoints"),
+    allow(dead_code, unused_imports, reason = "half of the claims need fail points")
+)]
+
+mod architecture;
+mod blob_contract;
+mod broker;
+mod cli;
+mod config;
+mod contract_values;
+mod deletion_size;
+mod demo;
+mod deployment;
+mod docs;
+mod doctor;
+mod image;
+mod job_runner;
+mod lost_redis;
+mod metrics;
+mod openapi;
+mod own_worker;
+#[allow(
+    clippy::disallowed_methods,
+    reason = "WebDriver is asked by blocking calls, on threads without actors"
+)]
+mod page;
+mod postgres;
+mod reconciling;
+mod reference;
+mod rescuing;
+mod scheduler;
+mod selftest;
+mod servers;
+mod service;
+mod settling;
+mod store_contract;
+mod stuck;
+mod systemd;
+mod terminal;
+mod tls;
+mod torture;
+mod tracker;
