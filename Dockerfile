@@ -16,8 +16,8 @@ WORKDIR /build
 COPY Cargo.toml Cargo.lock ./
 RUN mkdir -p src tests/conformance benches/deletion benches/page benches/peers \
     && echo 'fn main() {}' > src/main.rs \
-    && touch src/lib.rs README.md tests/conformance/main.rs tests/telemetry.rs benches/deletion/bench_s3.rs \
-        benches/page/bench_page.rs benches/peers/bench_noop.rs \
+    && touch src/lib.rs README.md tests/main.rs tests/conformance/main.rs tests/store_crash.rs tests/telemetry.rs \
+        benches/deletion/bench_s3.rs benches/page/bench_page.rs benches/peers/bench_noop.rs \
     && cargo build --release --locked --features "$FEATURES" \
     && rm -r src
 COPY README.md ./
