@@ -1,11 +1,12 @@
 // What happens when somebody clicks, types or sends a form: one listener each, whatever is drawn anew.
 
+import { jobsAddress } from "./address.js";
 import { bulk } from "./bulk.js";
 import { CallProblem, call, close, follow, session } from "./client.js";
 import { ask, say } from "./dialog.js";
 import { t } from "./i18n.js";
 import { told } from "./parts.js";
-import { changed, jobsAddress, state } from "./state.js";
+import { changed, state } from "./state.js";
 
 /** Jobs on the first page, and on those that follow. */
 const PAGE = 100, NEXT = 500;
@@ -185,6 +186,11 @@ async function careful(doing) {
 /** Listens, once. */
 export function listen() {
   document.addEventListener("click", (event) => {
+    if (event.target.closest("#skip")) {
+      // The address names the view, and stays as it is.
+      event.preventDefault();
+      document.getElementById("main").focus();
+    }
     const at = event.target.closest("[data-act]");
     if (!at || at.disabled || at.getAttribute("aria-busy")) return;
     at.setAttribute("aria-busy", "true");

@@ -1,22 +1,22 @@
 // The page: finds out who looks, follows the board, draws the view that the address names.
 
 import { listen, load } from "./actions.js";
+import { NAV, jobsAddress, navOf, read } from "./address.js";
 import { follow, session } from "./client.js";
 import { h, show } from "./dom.js";
 import { speak, t } from "./i18n.js";
-import { changed, drawWith, jobsAddress, state } from "./state.js";
+import { changed, drawWith, state } from "./state.js";
 import { config } from "./view-config.js";
 import { deletion } from "./view-deletion.js";
 import { deletions } from "./view-deletions.js";
 import { job } from "./view-job.js";
 import { jobs, scrolled } from "./view-jobs.js";
+import { nowhere } from "./view-nowhere.js";
 import { overview } from "./view-overview.js";
 import { signin } from "./view-signin.js";
 import { tree } from "./view-tree.js";
 
-const VIEWS = { overview, jobs, job, deletions, deletion, tree, config };
-const NAV = ["overview", "jobs", "deletions", "tree", "config"];
-const ONE = { jobs: "job", deletions: "deletion" };
+const VIEWS = { overview, jobs, job, deletions, deletion, tree, config, nowhere };
 
 /** What somebody chose before, where the browser lets the page remember. */
 const memory = {
@@ -31,7 +31,8 @@ function draw() {
   document.body.classList.toggle("signed-out", !state.session);
   if (!state.session) return show(main, signin());
   const [view] = state.route;
-  document.title = `${t(`nav_${navOf(view)}`)} · Tikkun`;
+  const at = navOf(view);
+  document.title = `${t(at ? `nav_${at}` : "nowhere")} · Tikkun`;
   const before = document.querySelector(".log"), atEnd = !before || before.scrollHeight - before.scrollTop - before.clientHeight < 8;
   show(main, state.session.read_only && h("p.callout.calm", null, t(state.session.role === "viewer" ? "viewer_only" : "read_only")), ...VIEWS[view]());
   // Who reads the newest line goes on reading the newest.
@@ -46,8 +47,6 @@ function look() {
   if (near) load.more();
   if (moved) changed();
 }
-
-const navOf = (view) => NAV.find((name) => name === view || ONE[name] === view) ?? "overview";
 
 function head() {
   const option = (value, text, chosen) => h("option", { value, selected: chosen === value }, text);
@@ -64,28 +63,16 @@ function head() {
 }
 
 function route() {
-  const [path, query] = location.hash.replace(/^#\/?/, "").split("?");
-  const [name, id] = path.split("/").map(decoded);
-  const view = id && ONE[name] ? ONE[name] : VIEWS[name] && !Object.values(ONE).includes(name) ? name : "overview";
+  const { view, id, filter } = read(location.hash);
   const moved = state.route.join("/") !== [view, id].filter(Boolean).join("/");
   state.route = [view, id].filter(Boolean);
-  if (state.session) arrive(view, id, new URLSearchParams(query ?? ""));
+  if (state.session) arrive(view, id, filter);
   changed();
   if (moved) scrollTo(0, 0);
 }
 
-/** The text that an address stands for; one that somebody has typed may stand for none. */
-function decoded(part) {
-  try {
-    return decodeURIComponent(part);
-  } catch {
-    return part;
-  }
-}
-
-function arrive(view, id, query) {
+function arrive(view, id, filter) {
   if (view === "jobs") {
-    const filter = Object.fromEntries(["search", "queue", "state"].map((name) => [name, query.get(name) ?? ""]));
     if (jobsAddress(filter) !== jobsAddress(state.jobs.filter)) Object.assign(state.jobs, { filter, rows: null, next: null });
     load.jobs();
   }

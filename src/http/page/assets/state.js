@@ -34,12 +34,6 @@ export function changed() {
   });
 }
 
-/** The address of the jobs that a filter lets through; every part that is not there is open. */
-export function jobsAddress(filter) {
-  const parts = Object.entries(filter).filter(([, value]) => value).map(([name, value]) => `${name}=${encodeURIComponent(value)}`);
-  return `#/jobs${parts.length > 0 ? "?" : ""}${parts.join("&")}`;
-}
-
 /** Whether this person may change things. */
 export function mayChange() {
   return !state.session?.read_only;

@@ -1,10 +1,11 @@
 // One job of a queue: what it is, what happened to it, how each attempt went.
 
+import { jobsAddress } from "./address.js";
 import { bar } from "./charts.js";
 import { h, ltr } from "./dom.js";
 import { clock, number, span, t, time, word } from "./i18n.js";
 import { badge, button, card, empty, facts, page, problem, since, standing } from "./parts.js";
-import { jobsAddress, state } from "./state.js";
+import { state } from "./state.js";
 
 export function job() {
   const { detail, problem: wrong } = state.job;
