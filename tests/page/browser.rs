@@ -181,6 +181,19 @@ impl Browser {
         self.post(&format!("/element/{element}/value"), &json!({ "text": text }));
     }
 
+    /// The key, as WebDriver writes it.
+    pub const ENTER: &str = "\u{e007}";
+
+    /// Presses a key where the focus is put first.
+    pub fn press(&self, css: &str, key: &str) {
+        self.element(css);
+        self.run("document.querySelector(arguments[0]).focus()", &[json!(css)]);
+        let actions = json!([{ "type": "key", "id": "keys", "actions": [
+            { "type": "keyDown", "value": key }, { "type": "keyUp", "value": key },
+        ] }]);
+        self.post("/actions", &json!({ "actions": actions }));
+    }
+
     /// Chooses one of a list.
     pub fn choose(&self, css: &str, value: &str) {
         self.element(css);

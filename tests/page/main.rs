@@ -20,6 +20,7 @@ mod eyes;
 #[path = "../service/ground.rs"]
 #[allow(dead_code, reason = "the other tests of the whole service need more of it")]
 mod ground;
+mod keyboard;
 mod long_lists;
 mod looks;
 #[path = "../service/process.rs"]

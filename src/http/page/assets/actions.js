@@ -140,7 +140,6 @@ const forms = {
       state.session = await call("POST", "/session", { secret: data.get("secret"), name: data.get("name") });
       state.signin = { problem: null, busy: false };
       follow();
-      document.getElementById("main").focus();
       dispatchEvent(new HashChangeEvent("hashchange"));
     } catch (error) {
       state.signin = { problem: error, busy: false };

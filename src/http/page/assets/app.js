@@ -24,7 +24,20 @@ const memory = {
   set(name, value) { try { localStorage.setItem(`tikkun.${name}`, value); } catch { /* it is asked again next time */ } },
 };
 
+/** What was drawn last: a view and its id, or nothing before somebody has signed in. */
+let place = null;
+
+/** Draws. A view that is new starts from nothing, and the focus goes to its heading, which screen readers then read. */
 function draw() {
+  const here = state.session ? state.route.join("/") : "";
+  const arrived = place !== null && place !== here;
+  if (arrived) document.getElementById("main").replaceChildren();
+  place = here;
+  drawAll();
+  if (arrived) document.querySelector("main h1").focus({ preventScroll: true });
+}
+
+function drawAll() {
   const top = document.getElementById("top"), main = document.getElementById("main");
   show(document.getElementById("skip"), t("skip"));
   show(top, ...head());

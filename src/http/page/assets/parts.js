@@ -24,7 +24,14 @@ export function standing(job) {
 }
 
 export function page(title, ...children) {
-  return [h("div.page-head", null, h("h1", null, title)), ...children];
+  return [heading(title), ...children];
+}
+
+/** What a view is called, with what stands below and beside that. The focus goes there when somebody comes to the view. */
+export function heading(title, under, ...side) {
+  return h("div.page-head", null,
+    h("div.title", null, h("h1", { tabindex: -1 }, title), under),
+    side.length > 0 && h("div.head-side", null, side));
 }
 
 export function card(title, aside, ...children) {

@@ -3,7 +3,7 @@
 import { rateChart } from "./charts.js";
 import { h, ltr } from "./dom.js";
 import { number, span, t, time } from "./i18n.js";
-import { badge, button, card, deletionBar, eta, facts, page, problem, progressLine, table } from "./parts.js";
+import { badge, button, card, deletionBar, eta, facts, heading, page, problem, progressLine, table } from "./parts.js";
 import { state } from "./state.js";
 
 export function deletion() {
@@ -12,9 +12,8 @@ export function deletion() {
   const one = state.board.deletions?.find((row) => String(row.job_id) === id) ?? detail;
   if (!one) return [back, ...page(t("deletion", { id }), wrong ? problem(wrong, "deletion-refresh") : h("p.loading", null, t("loading")))];
   return [back,
-    h("div.page-head", null,
-      h("div", null, h("h1", null, t("deletion", { id: String(one.job_id) })), h("p.muted", null, t("tenant_n", { id: String(one.business_id) }))),
-      h("div.head-side", null, badge(one.status), ...buttons(one))),
+    heading(t("deletion", { id: String(one.job_id) }), h("p.muted", null, t("tenant_n", { id: String(one.business_id) })),
+      badge(one.status), buttons(one)),
     h("section.card.progress-card", null,
       h("div.live-head", null, h("h2", null, t("deleting")), h("span.live-percent", null, `${number(one.percent, 1)}%`)),
       deletionBar(one), progressLine(one),

@@ -4,7 +4,7 @@ import { jobsAddress } from "./address.js";
 import { bar } from "./charts.js";
 import { h, ltr } from "./dom.js";
 import { clock, number, span, t, time, word } from "./i18n.js";
-import { badge, button, card, empty, facts, page, problem, since, standing } from "./parts.js";
+import { badge, button, card, empty, facts, heading, page, problem, since, standing } from "./parts.js";
 import { state } from "./state.js";
 
 export function job() {
@@ -14,9 +14,8 @@ export function job() {
   if (!detail) return [back, ...page(t("job"), h("p.loading", null, t("loading")))];
   const live = state.board.running?.find((one) => one.job_id === detail.id);
   return [back,
-    h("div.page-head", null,
-      h("div.title", null, h("h1", null, ltr(detail.function.split(".").pop())), h("p.under", null, ltr(detail.function), " · ", ltr(detail.id))),
-      h("div.head-side", null, badge(standing(detail)), buttons(detail))),
+    heading(ltr(detail.function.split(".").pop()), h("p.under", null, ltr(detail.function), " · ", ltr(detail.id)),
+      badge(standing(detail)), buttons(detail)),
     live?.total > 0 && card(t("progress"), null, bar((live.processed * 100) / live.total, t("progress")),
       h("p.counts", null, h("strong", null, number(live.processed)), ` ${t("of")} `, h("strong", null, number(live.total)))),
     h("div.columns.even", null,

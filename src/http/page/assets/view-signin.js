@@ -9,7 +9,7 @@ export function signin() {
   const { problem, busy } = state.signin;
   return h("section.signin", null,
     h("img.signin-mark", { src: "page/mark.svg", alt: "", width: 56, height: 56 }),
-    h("h1", null, "Tikkun"),
+    h("h1", { tabindex: -1 }, "Tikkun"),
     h("p.muted", null, t("brand_line")),
     h("form", { "data-form": "signin", autocomplete: "on" },
       h("p", null, t("sign_in_text")),
