@@ -31,3 +31,4 @@ mod process;
 mod s3;
 mod secrets;
 mod wire;
+mod words;

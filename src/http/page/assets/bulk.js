@@ -21,10 +21,10 @@ export async function bulk(action) {
   if (first.matching === 0 && first.complete) return say(t("bulk_none"));
   const n = first.complete ? number(first.matching) : t("about_n", { n: first.matching });
   const list = h("ul.kept", null, first.ids.slice(0, NAMED).map((id) => h("li", { dir: "ltr" }, id)), (first.ids.length > NAMED || !first.complete) && h("li", null, "…"));
-  if (!(await ask({ title: t(`bulk_${action}_title`, { n }), text: t("bulk_text"), go: t(action), danger: action === "cancel", list }))) return;
+  if (!(await ask({ title: t(`bulk_${action}_title`, { n, count: first.matching }), text: t("bulk_text"), go: t(action), danger: action === "cancel", list }))) return;
   const done = await steps(wish, first);
   if (!done.done) return say(t("bulk_stopped", { n: done.changed }), "bad");
-  say(t("bulk_done", { n: done.changed, of: done.changed + done.refused }), "good");
+  say(t("bulk_done", { n: done.changed, of: done.changed + done.refused, count: done.changed + done.refused }), "good");
   if (!done.complete) say(t("bulk_part"));
 }
 
@@ -66,7 +66,7 @@ function watch(action, { matching }) {
       const of = Math.max(matching, changed + refused);
       dialog.oncancel = stop;
       shown.replaceChildren(bar(of ? ((changed + refused) * 100) / of : 0, t("progress")));
-      line.textContent = t("bulk_progress", { n: changed, of });
+      line.textContent = t("bulk_progress", { n: changed, of, count: of });
       foot.replaceChildren(button(t("bulk_stop"), "quiet", stop));
     },
     broken(error, { changed }) {

@@ -13,9 +13,16 @@ function format(kind, make) {
   return made.get(name);
 }
 
+/** The text for a key in the form that its number wants, which is `count` or `n`. */
+function form(key, { n, count = n }) {
+  const found = DICTIONARIES[state.language][key] ?? en[key] ?? key;
+  if (typeof found === "string") return found;
+  return found[format("plural", (tag) => new Intl.PluralRules(tag)).select(Number(count))] ?? found.other;
+}
+
 /** The text for a key, with its blanks filled in; numbers are written as the reader writes them. */
 export function t(key, blanks = {}) {
-  const text = DICTIONARIES[state.language][key] ?? en[key] ?? key;
+  const text = form(key, blanks);
   return text.replace(/\{(\w+)\}/g, (_, name) => {
     const value = blanks[name];
     return typeof value === "number" ? number(value) : String(value ?? "");

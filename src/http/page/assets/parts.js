@@ -85,8 +85,8 @@ export function progressLine(deletion) {
   return h("p.counts", null,
     h("strong", null, number(deletion.processed)), ` ${t("of")} `, h("strong", null, number(deletion.total)),
     h("span.dot", { "aria-hidden": "true" }, "·"),
-    h("span.good-text", null, `${number(deletion.succeeded)} ${t("deleted_ok")}`),
-    deletion.failed_count > 0 && [h("span.dot", { "aria-hidden": "true" }, "·"), h("span.bad-text", null, `${number(deletion.failed_count)} ${t("failed_rows")}`)]);
+    h("span.good-text", null, `${number(deletion.succeeded)} ${t("deleted_ok", { n: deletion.succeeded })}`),
+    deletion.failed_count > 0 && [h("span.dot", { "aria-hidden": "true" }, "·"), h("span.bad-text", null, `${number(deletion.failed_count)} ${t("failed_rows", { n: deletion.failed_count })}`)]);
 }
 
 export function deletionBar(deletion) {

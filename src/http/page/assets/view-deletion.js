@@ -58,5 +58,5 @@ function why(one) {
   const pace = state.board.overview?.process;
   if (!pace || one.status !== "running") return null;
   return h("details", null, h("summary", null, t("why_pace")),
-    h("p.muted", null, pace.throttle_ms > 0 ? t("pace_text", { ms: pace.throttle_ms, batch: pace.batch }) : t("pace_unthrottled")));
+    h("p.muted", null, pace.throttle_ms > 0 ? t("pace_text", { ms: pace.throttle_ms, n: pace.batch }) : t("pace_unthrottled")));
 }

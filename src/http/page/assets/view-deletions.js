@@ -32,10 +32,10 @@ function dryRun(found, plan) {
   return h("section.plan", { "aria-label": t("dry_run") },
     h("h3", null, t("dry_run")), h("p.muted", null, t("dry_run_text")),
     h("div.figures", null,
-      figure(number(plan.receipts), t("plan_receipts")), figure(number(plan.objects), t("plan_files")),
+      figure(number(plan.receipts), t("plan_receipts", { n: plan.receipts })), figure(number(plan.objects), t("plan_files", { n: plan.objects })),
       figure(ltr(bytes(plan.bytes)), t("plan_bytes")),
       figure(span(plan.seconds), t(plan.basis === "last_rate" ? "plan_time" : "plan_time_least"))),
     plan.kept.length > 0 && [h("h4", null, t("plan_kept")),
-      h("ul.kept", null, plan.kept.map((one) => h("li", null, h("strong", null, number(one.count)), " ", t(`kept_${one.reason}`), one.reference && [" ", ltr(one.reference, "code")])))],
+      h("ul.kept", null, plan.kept.map((one) => h("li", null, h("strong", null, number(one.count)), " ", t(`kept_${one.reason}`, { n: one.count }), one.reference && [" ", ltr(one.reference, "code")])))],
     !active && plan.receipts > 0 && button(t("delete_all"), "delete-all", { tenant: found.business_id, receipts: plan.receipts }, { class: "danger" }));
 }

@@ -75,7 +75,7 @@ function worker(one) {
 }
 
 function scheduler(one) {
-  return [h("p", null, badge(one.lock_held ? "running" : "failed", "child"), " ", t(one.lock_held ? "scheduler_ok" : "scheduler_off")),
+  return [h("p", { class: one.lock_held ? "" : "bad-text" }, one.lock_held && [badge("running", "child"), " "], t(one.lock_held ? "scheduler_ok" : "scheduler_off")),
     one.last_tick && h("p.muted", null, t("last_tick", { time: ago(one.last_tick) }))];
 }
 
