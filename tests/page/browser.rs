@@ -61,12 +61,22 @@ impl Browser {
         let mut browser = Self { driver, at, session: String::new(), folder, ended: false };
         let opened = browser.post("", &wanted);
         opened["sessionId"].as_str().unwrap().clone_into(&mut browser.session);
-        browser.post(
-            "/chromium/send_command",
-            &json!({ "cmd": "Emulation.setDeviceMetricsOverride",
-                "params": { "width": width, "height": height, "deviceScaleFactor": 1, "mobile": false } }),
+        browser.order(
+            "Emulation.setDeviceMetricsOverride",
+            &json!({ "width": width, "height": height, "deviceScaleFactor": 1, "mobile": false }),
         );
         browser
+    }
+
+    /// An order to the browser itself, not to the page.
+    fn order(&self, order: &str, params: &Value) {
+        self.post("/chromium/send_command", &json!({ "cmd": order, "params": params }));
+    }
+
+    /// Whether the system is light or dark.
+    pub fn system(&self, appearance: &str) {
+        let features = json!([{ "name": "prefers-color-scheme", "value": appearance }]);
+        self.order("Emulation.setEmulatedMedia", &json!({ "features": features }));
     }
 
     fn path(&self, rest: &str) -> String {
