@@ -16,6 +16,7 @@ mod bulk;
 #[path = "../service/client.rs"]
 #[allow(dead_code, reason = "the other tests of the whole service need more of it")]
 mod client;
+mod drawing;
 mod eyes;
 #[path = "../service/ground.rs"]
 #[allow(dead_code, reason = "the other tests of the whole service need more of it")]

@@ -1,7 +1,7 @@
 // Talks to /api/v1: calls that fail with a problem that can be shown, and the stream that comes back by itself.
 
 import { exact } from "./exact.js";
-import { changed, state } from "./state.js";
+import { set, state } from "./state.js";
 
 /** What went wrong with a call: a stable code, and words. */
 export class CallProblem extends Error {
@@ -39,14 +39,12 @@ function key() {
 /** Whether somebody is signed in; the page asks before it asks for anything else. */
 export async function session() {
   const found = await call("GET", "/session");
-  state.session = found.signed_in ? found : null;
-  changed();
+  set({ session: found.signed_in ? found : null });
 }
 
 function signedOut() {
-  state.session = null;
   close();
-  changed();
+  set({ session: null });
 }
 
 /** Without a word for so long the connection is dead, whatever the browser thinks. */
@@ -108,10 +106,9 @@ function hear({ link: word, section, data }) {
   if (!following) return;
   if (section) {
     heard = Date.now();
-    state.board[section] = exact(data);
+    set({ [section]: exact(data) });
     link("live");
     dispatchEvent(new Event(`board-${section}`));
-    changed();
   } else if (word === "ended") restart();
   else link(word);
 }
@@ -161,7 +158,5 @@ export function close() {
 }
 
 function link(word) {
-  if (state.link === word) return;
-  state.link = word;
-  changed();
+  if (state.link !== word) set({ link: word });
 }

@@ -34,6 +34,19 @@ export function show(element, ...children) {
   morphChildren(element, wanted);
 }
 
+/** What each element shows: by which function, of what. */
+const shown = new WeakMap();
+
+/** Shows `draw(given)`, if anything in there is another than the last time; answers whether it was. */
+export function redraw(element, draw, given) {
+  const last = shown.get(element);
+  const names = Object.keys({ ...last?.given, ...given });
+  if (last?.draw === draw && names.every((name) => last.given[name] === given[name])) return false;
+  shown.set(element, { draw, given });
+  show(element, ...draw(given));
+  return true;
+}
+
 function same(a, b) {
   return a.nodeType === b.nodeType && a.nodeName === b.nodeName
     && (a.nodeType !== 1 || a.getAttribute("data-key") === b.getAttribute("data-key"));

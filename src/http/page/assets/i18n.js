@@ -2,37 +2,41 @@
 
 import { en } from "./en.js";
 import { he } from "./he.js";
-import { state } from "./state.js";
 
 const DICTIONARIES = { en, he };
 const made = new Map();
+/** The language that is spoken: the same for all that is written. */
+let language = "en";
 
 function format(kind, make) {
-  const name = `${state.language} ${kind}`;
-  if (!made.has(name)) made.set(name, make(state.language === "he" ? "he-IL" : "en-GB"));
+  const name = `${language} ${kind}`;
+  if (!made.has(name)) made.set(name, make(language === "he" ? "he-IL" : "en-GB"));
   return made.get(name);
 }
 
 /** The text for a key in the form that its number wants, which is `count` or `n`. */
 function form(key, { n, count = n }) {
-  const found = DICTIONARIES[state.language][key] ?? en[key] ?? key;
+  const found = DICTIONARIES[language][key] ?? en[key] ?? key;
   if (typeof found === "string") return found;
   return found[format("plural", (tag) => new Intl.PluralRules(tag)).select(Number(count))] ?? found.other;
 }
 
 /** The text for a key, with its blanks filled in; numbers are written as the reader writes them. */
 export function t(key, blanks = {}) {
-  const text = form(key, blanks);
-  return text.replace(/\{(\w+)\}/g, (_, name) => {
-    const value = blanks[name];
-    return typeof value === "number" ? number(value) : String(value ?? "");
-  });
+  return tell(key, blanks).join("");
+}
+
+/** The same as a list, for blanks that are elements. */
+export function tell(key, blanks) {
+  const fill = (value) => (typeof value === "number" ? number(value) : (value ?? ""));
+  const parts = form(key, blanks).split(/\{(\w+)\}/);
+  return parts.map((part, index) => (index % 2 ? fill(blanks[part]) : part));
 }
 
 /** The text for a word of the service, or the word itself where there is none. */
 export function word(kind, name) {
   const key = `${kind}_${name}`;
-  return DICTIONARIES[state.language][key] ?? en[key] ?? name;
+  return DICTIONARIES[language][key] ?? en[key] ?? name;
 }
 
 export function number(value, digits = 0) {
@@ -79,9 +83,10 @@ export function bytes(value) {
   return `${number(value / 1000 ** power, power ? 1 : 0)} ${units[power]}`;
 }
 
-/** Language and direction, on the page itself. */
-export function speak(language) {
-  state.language = language in DICTIONARIES ? language : "en";
-  document.documentElement.lang = state.language;
-  document.documentElement.dir = state.language === "he" ? "rtl" : "ltr";
+/** Speaks a language, or English, and says which: language and direction are those of the whole page. */
+export function speak(wish) {
+  language = Object.hasOwn(DICTIONARIES, wish) ? wish : "en";
+  document.documentElement.lang = language;
+  document.documentElement.dir = language === "he" ? "rtl" : "ltr";
+  return language;
 }

@@ -2,8 +2,7 @@
 
 import { bar } from "./charts.js";
 import { h, ltr } from "./dom.js";
-import { ago, longAgo, number, span, t, time, word } from "./i18n.js";
-import { mayChange } from "./state.js";
+import { number, span, t, word } from "./i18n.js";
 
 const GOOD = new Set(["finished", "completed", "running", "started", "healthy"]);
 const BAD = new Set(["failed", "unhealthy", "hung", "lost"]);
@@ -57,8 +56,7 @@ export function told(error) {
 }
 
 export function button(label, act, data = {}, extra = {}) {
-  const { class: look, always, ...more } = extra;
-  if (!always && !mayChange()) return null;
+  const { class: look, ...more } = extra;
   const attributes = Object.fromEntries(Object.entries(data).map(([key, value]) => [`data-${key}`, value]));
   return h("button", { type: "button", class: look, "data-act": act, ...attributes, ...more }, label);
 }
@@ -118,12 +116,4 @@ export function deletionCard(deletion) {
 
 export function facts(pairs) {
   return h("dl.facts", null, pairs.filter(Boolean).map(([name, value]) => h("div", null, h("dt", null, name), h("dd", null, value))));
-}
-
-export function past(iso) {
-  return iso ? h("time.nowrap", { datetime: iso, title: time(iso) }, longAgo(iso)) : "–";
-}
-
-export function since(iso) {
-  return h("time", { datetime: iso ?? undefined, title: iso }, iso ? ago(iso) : "–");
 }

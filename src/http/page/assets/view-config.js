@@ -3,10 +3,8 @@
 import { h, ltr } from "./dom.js";
 import { t } from "./i18n.js";
 import { card, empty, page, problem, table } from "./parts.js";
-import { state } from "./state.js";
 
-export function config() {
-  const { entries, search, problem: wrong } = state.config;
+export function config({ config: { entries, search, problem: wrong } }) {
   if (wrong) return page(t("config"), problem(wrong, "config-refresh"));
   if (!entries) return page(t("config"), h("p.loading", null, t("loading")));
   const found = entries.filter((one) => `${one.key} ${one.value}`.toLowerCase().includes(search.toLowerCase()));

@@ -4,16 +4,14 @@ import { rateChart } from "./charts.js";
 import { h, ltr } from "./dom.js";
 import { number, span, t, time } from "./i18n.js";
 import { badge, button, card, deletionBar, eta, facts, heading, page, problem, progressLine, table } from "./parts.js";
-import { state } from "./state.js";
 
-export function deletion() {
-  const { id, detail, problem: wrong } = state.deletion;
+export function deletion({ deletion: { id, detail, problem: wrong }, deletions, overview, may }) {
   const back = h("p.back", null, h("a", { href: "#/deletions" }, t("back_to_deletions")));
-  const one = state.board.deletions?.find((row) => String(row.job_id) === id) ?? detail;
+  const one = deletions?.find((row) => String(row.job_id) === id) ?? detail;
   if (!one) return [back, ...page(t("deletion", { id }), wrong ? problem(wrong, "deletion-refresh") : h("p.loading", null, t("loading")))];
   return [back,
     heading(t("deletion", { id: String(one.job_id) }), h("p.muted", null, t("tenant_n", { id: String(one.business_id) })),
-      badge(one.status), buttons(one)),
+      badge(one.status), may && buttons(one)),
     h("section.card.progress-card", null,
       h("div.live-head", null, h("h2", null, t("deleting")), h("span.live-percent", null, `${number(one.percent, 1)}%`)),
       deletionBar(one), progressLine(one),
@@ -23,7 +21,7 @@ export function deletion() {
         [t("rate_now"), one.status === "running" && one.rate_per_second != null && one.eta_low != null ? t("per_second", { n: Math.round(one.rate_per_second) }) : "–"],
         [t("eta"), one.status === "running" ? eta(one) : "–"],
         [t("attempt"), number(one.attempt)],
-      ]), rateChart(one.rates ?? [], t("speed_label")), why(one)),
+      ]), rateChart(one.rates ?? [], t("speed_label")), why(one, overview?.process)),
       card(t("timeline"), null, facts([
         [t("created"), time(one.created_at)],
         [t("started"), time(one.started_at)],
@@ -54,8 +52,7 @@ function note(one) {
   return null;
 }
 
-function why(one) {
-  const pace = state.board.overview?.process;
+function why(one, pace) {
   if (!pace || one.status !== "running") return null;
   return h("details", null, h("summary", null, t("why_pace")),
     h("p.muted", null, pace.throttle_ms > 0 ? t("pace_text", { ms: pace.throttle_ms, n: pace.batch }) : t("pace_unthrottled")));

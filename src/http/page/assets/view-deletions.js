@@ -3,17 +3,14 @@
 import { h, ltr } from "./dom.js";
 import { bytes, number, span, t } from "./i18n.js";
 import { button, card, deletionCard, empty, page, problem } from "./parts.js";
-import { state } from "./state.js";
 
-export function deletions() {
-  const all = state.board.deletions;
+export function deletions({ deletions: all, tenant: looked, may }) {
   return page(t("deletions"),
-    tenant(),
+    tenant(looked, all, may),
     card(t("recent"), null, all === undefined ? h("p.loading", null, t("loading")) : all.length ? all.map(deletionCard) : empty(t("deletions_empty"))));
 }
 
-function tenant() {
-  const { id, found, plan, problem: wrong, busy } = state.tenant;
+function tenant({ id, found, plan, problem: wrong, busy }, all, may) {
   return card(t("tenant"), null,
     h("form.lookup", { "data-form": "tenant" },
       h("label", null, h("span", null, t("tenant_number")),
@@ -22,11 +19,11 @@ function tenant() {
     wrong && problem(wrong),
     found && h("div.tenant", null,
       h("p.tenant-head", null, h("strong", null, t("tenant_n", { id: String(found.business_id) })), h("span.muted", null, t("tenant_receipts", { n: found.receipts }))),
-      found.deletion && deletionCard(state.board.deletions?.find((one) => one.job_id === found.deletion.job_id) ?? found.deletion),
-      found.receipts === 0 ? empty(t("tenant_none")) : plan && dryRun(found, plan)));
+      found.deletion && deletionCard(all?.find((one) => one.job_id === found.deletion.job_id) ?? found.deletion),
+      found.receipts === 0 ? empty(t("tenant_none")) : plan && dryRun(found, plan, may)));
 }
 
-function dryRun(found, plan) {
+function dryRun(found, plan, may) {
   const figure = (value, label) => h("div.figure", null, h("span.figure-value", null, value), h("span.muted", null, label));
   const active = found.deletion && ["queued", "running", "paused"].includes(found.deletion.status);
   return h("section.plan", { "aria-label": t("dry_run") },
@@ -37,5 +34,5 @@ function dryRun(found, plan) {
       figure(span(plan.seconds), t(plan.basis === "last_rate" ? "plan_time" : "plan_time_least"))),
     plan.kept.length > 0 && [h("h4", null, t("plan_kept")),
       h("ul.kept", null, plan.kept.map((one) => h("li", null, h("strong", null, number(one.count)), " ", t(`kept_${one.reason}`, { n: one.count }), one.reference && [" ", ltr(one.reference, "code")])))],
-    !active && plan.receipts > 0 && button(t("delete_all"), "delete-all", { tenant: found.business_id, receipts: plan.receipts }, { class: "danger" }));
+    may && !active && plan.receipts > 0 && button(t("delete_all"), "delete-all", { tenant: found.business_id, receipts: plan.receipts }, { class: "danger" }));
 }

@@ -4,18 +4,17 @@ import { jobsAddress } from "./address.js";
 import { bar } from "./charts.js";
 import { h, ltr } from "./dom.js";
 import { clock, number, span, t, time, word } from "./i18n.js";
-import { badge, button, card, empty, facts, heading, page, problem, since, standing } from "./parts.js";
-import { state } from "./state.js";
+import { badge, button, card, empty, facts, heading, page, problem, standing } from "./parts.js";
+import { since } from "./times.js";
 
-export function job() {
-  const { detail, problem: wrong } = state.job;
-  const back = h("p.back", null, h("a", { href: jobsAddress(state.jobs.filter) }, t("back_to_jobs")));
+export function job({ job: { detail, log: logged, problem: wrong }, jobs, running, may }) {
+  const back = h("p.back", null, h("a", { href: jobsAddress(jobs.filter) }, t("back_to_jobs")));
   if (wrong) return [back, ...page(t("job"), problem(wrong, "job-refresh"))];
   if (!detail) return [back, ...page(t("job"), h("p.loading", null, t("loading")))];
-  const live = state.board.running?.find((one) => one.job_id === detail.id);
+  const live = running?.find((one) => one.job_id === detail.id);
   return [back,
     heading(ltr(detail.function.split(".").pop()), h("p.under", null, ltr(detail.function), " · ", ltr(detail.id)),
-      badge(standing(detail)), buttons(detail)),
+      badge(standing(detail)), may && buttons(detail)),
     live?.total > 0 && card(t("progress"), null, bar((live.processed * 100) / live.total, t("progress")),
       h("p.counts", null, h("strong", null, number(live.processed)), ` ${t("of")} `, h("strong", null, number(live.total)))),
     h("div.columns.even", null,
@@ -30,7 +29,7 @@ export function job() {
         detail.retries_left != null && [t("retries_left"), number(detail.retries_left)],
       ]), detail.deletion != null && h("p", null, h("a", { href: `#/deletions/${detail.deletion}` }, t("carries", { id: String(detail.deletion) }))))),
     attempts(detail),
-    log(state.job.log),
+    log(logged),
     card(t("arguments"), null, pre(detail.args_text)),
     detail.result_text != null && card(t("result"), null, pre(detail.result_text))];
 }

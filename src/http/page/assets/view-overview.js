@@ -2,18 +2,17 @@
 
 import { bar, spark } from "./charts.js";
 import { h, ltr } from "./dom.js";
-import { ago, number, span, t, word } from "./i18n.js";
-import { badge, button, card, deletionCard, empty, functionName, page, since, table, tone } from "./parts.js";
-import { state } from "./state.js";
+import { number, span, t, tell, word } from "./i18n.js";
+import { badge, button, card, deletionCard, empty, functionName, page, table, tone } from "./parts.js";
+import { since } from "./times.js";
 
-export function overview() {
-  const { overview, queues = [], workers = [], running = [], deletions = [] } = state.board;
+export function overview({ overview, queues = [], workers = [], running = [], deletions = [], may }) {
   if (!overview) return page(t("nav_overview"), h("p.loading", null, t("loading")));
   const active = deletions.filter((one) => ["queued", "running", "paused"].includes(one.status));
   return page(t("nav_overview"),
     h("div.hero", null, health(overview), tiles(overview, running)),
     active.length > 0 && card(t("active_deletions"), null, active.slice(0, 8).map(deletionCard)),
-    card(t("queues"), null, queues.length ? queueTable(queues) : empty(t("queues_empty"))),
+    card(t("queues"), null, queues.length ? queueTable(queues, may) : empty(t("queues_empty"))),
     h("div.columns", null,
       card(t("running_here"), null, running.length ? runningTable(running) : empty(t("running_empty"))),
       h("div.stack", null,
@@ -41,7 +40,7 @@ function tiles({ totals, per_minute, process }, running) {
     tile(t("failed"), totals.failed, "", totals.failed > 0 ? "bad" : "", "#/jobs?state=failed"));
 }
 
-function queueTable(queues) {
+function queueTable(queues, may) {
   const end = (text) => ({ text, end: true });
   const heads = [t("queue"), t("chart"), end(t("waiting")), end(t("running")), end(t("finished")), end(t("failed")), end(t("rate")), end(t("listeners")), ""];
   return table(t("queues"), heads, queues.map((queue) => {
@@ -53,9 +52,9 @@ function queueTable(queues) {
       cell(queue.queued, "queued"), cell(queue.started, "started"), cell(queue.finished, "finished"), cell(queue.failed, "failed", "bad-text"),
       h("td.end", null, number(queue.per_minute)),
       h("td.end", null, queue.workers > 0 ? number(queue.workers) : h("span.zero", null, "0")),
-      h("td.end", null, queue.paused
+      h("td.end", null, may && (queue.paused
         ? button(t("resume"), "resume-queue", { queue: queue.name }, { "aria-label": t("resume_queue", { queue: queue.name }) })
-        : button(t("pause"), "pause-queue", { queue: queue.name }, { class: "quiet", "aria-label": t("pause_queue", { queue: queue.name }) })));
+        : button(t("pause"), "pause-queue", { queue: queue.name }, { class: "quiet", "aria-label": t("pause_queue", { queue: queue.name }) }))));
   }));
 }
 
@@ -70,13 +69,13 @@ function runningTable(running) {
 function worker(one) {
   return h("div.worker", { "data-key": one.id },
     h("p", null, h("strong", null, ltr(one.host)), one.here && h("span.badge.calm", null, t("this_process"))),
-    h("p.muted", null, t("process_of", { pid: String(one.pid), time: ago(one.started_at) })),
+    h("p.muted", null, tell("process_of", { pid: String(one.pid), time: since(one.started_at) })),
     h("p.chips", null, one.queues.map((name) => h("span.chip", null, ltr(name)))));
 }
 
 function scheduler(one) {
   return [h("p", { class: one.lock_held ? "" : "bad-text" }, one.lock_held && [badge("running", "child"), " "], t(one.lock_held ? "scheduler_ok" : "scheduler_off")),
-    one.last_tick && h("p.muted", null, t("last_tick", { time: ago(one.last_tick) }))];
+    one.last_tick && h("p.muted", null, tell("last_tick", { time: since(one.last_tick) }))];
 }
 
 function cleanup(one) {

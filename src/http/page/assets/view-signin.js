@@ -3,11 +3,9 @@
 import { h } from "./dom.js";
 import { t } from "./i18n.js";
 import { told } from "./parts.js";
-import { state } from "./state.js";
 
-export function signin() {
-  const { problem, busy } = state.signin;
-  return h("section.signin", null,
+export function signin({ signin: { problem, busy } }) {
+  return [h("section.signin", null,
     h("img.signin-mark", { src: "page/mark.svg", alt: "", width: 56, height: 56 }),
     h("h1", { tabindex: -1 }, "Tikkun"),
     h("p.muted", null, t("brand_line")),
@@ -19,5 +17,5 @@ export function signin() {
       h("label", null, h("span", null, t("secret")),
         h("input", { id: "secret", name: "secret", type: "password", autocomplete: "current-password", required: true, dir: "ltr", "aria-describedby": problem ? "signin-problem" : undefined })),
       problem && h("p.bad-text", { id: "signin-problem", role: "alert" }, told(problem)),
-      h("button.primary", { type: "submit", disabled: busy }, t("sign_in"))));
+      h("button.primary", { type: "submit", disabled: busy }, t("sign_in"))))];
 }

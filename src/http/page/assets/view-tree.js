@@ -1,12 +1,11 @@
 // The supervised actors: who restarts whom, and what each went through.
 
 import { h, ltr } from "./dom.js";
-import { ago, number, t, time } from "./i18n.js";
+import { number, t, tell, time } from "./i18n.js";
 import { badge, card, empty, page, table } from "./parts.js";
-import { state } from "./state.js";
+import { since } from "./times.js";
 
-export function tree() {
-  const { tree } = state.board;
+export function tree({ tree }) {
   if (!tree) return page(t("tree"), h("p.loading", null, t("loading")));
   const tops = tree.children.filter((one) => !one.supervisor || !tree.children.some((other) => other.name === one.supervisor));
   const end = (text) => ({ text, end: true });
@@ -28,7 +27,7 @@ function branch(child, all) {
     h("div.node", null,
       h("span.node-name", null, ltr(child.name)),
       badge(child.state, "child"),
-      h("span.muted", null, t("for_time", { time: ago(child.since) })),
+      h("span.muted", null, tell("for_time", { time: since(child.since) })),
       child.restarts > 0 && h("span.badge.odd", null, t("restarts_n", { n: child.restarts }))),
     child.last_panic && panic(child.last_panic),
     below.length > 0 && h("ul", null, below.map((one) => branch(one, all))));
