@@ -112,6 +112,17 @@ mod tests {
     }
 
     #[test]
+    fn a_view_is_a_function_of_what_it_is_given() {
+        let views = FILES.iter().filter(|file| file.path.starts_with("/page/view-"));
+        for file in views.clone() {
+            for known in ["state.js", "document", "window", "location", "addEventListener", "Date.now"] {
+                assert!(!file.text.contains(known), "{} knows {known}", file.path);
+            }
+        }
+        assert!(views.count() > 7);
+    }
+
+    #[test]
     fn both_languages_say_everything() {
         let keys = |path: &str| -> Vec<&str> {
             let file = FILES.iter().find(|file| file.path.ends_with(path)).unwrap();

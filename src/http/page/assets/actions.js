@@ -9,7 +9,8 @@ import { told } from "./parts.js";
 import { put, set, state } from "./state.js";
 
 /** Jobs on the first page, and on those that follow. */
-const PAGE = 100, NEXT = 500;
+const PAGE = 100,
+  NEXT = 500;
 const enc = encodeURIComponent;
 
 async function change(path, body) {
@@ -37,7 +38,9 @@ async function into(part, fetching, take) {
 }
 
 function jobsPath({ search, queue, state: word }, cursor) {
-  const wanted = Object.entries({ search, queue, state: word, cursor, limit: cursor ? NEXT : PAGE }).filter(([, value]) => value);
+  const wanted = Object.entries({ search, queue, state: word, cursor, limit: cursor ? NEXT : PAGE }).filter(
+    ([, value]) => value,
+  );
   return `/jobs?${wanted.map(([name, value]) => `${name}=${enc(value)}`).join("&")}`;
 }
 
@@ -73,7 +76,13 @@ async function job(id) {
 let looking = 0;
 function lookAgain() {
   const { id, detail } = state.job;
-  if (looking || !state.session || state.route[0] !== "job" || !["queued", "scheduled", "started"].includes(detail?.state)) return;
+  if (
+    looking ||
+    !state.session ||
+    state.route[0] !== "job" ||
+    !["queued", "scheduled", "started"].includes(detail?.state)
+  )
+    return;
   looking = setTimeout(async () => {
     looking = 0;
     try {
@@ -96,9 +105,13 @@ const acts = {
     return load.jobs();
   },
   "job-refresh": () => load.job(),
-  "job-retry": async ({ id }) => { await change(`/jobs/${enc(id)}/retry`); await load.job(); },
+  "job-retry": async ({ id }) => {
+    await change(`/jobs/${enc(id)}/retry`);
+    await load.job();
+  },
   "job-cancel": async ({ id }) => {
-    if (!(await ask({ title: t("cancel_job_title"), text: t("cancel_job_text"), go: t("cancel"), danger: true }))) return;
+    if (!(await ask({ title: t("cancel_job_title"), text: t("cancel_job_text"), go: t("cancel"), danger: true })))
+      return;
     await change(`/jobs/${enc(id)}/cancel`);
     await load.job();
   },
@@ -114,7 +127,12 @@ const acts = {
     if (answer.created) location.hash = `#/deletions/${answer.deletion.job_id}`;
   },
   "deletion-cancel": async ({ id }) => {
-    const sure = await ask({ title: t("cancel_deletion_title"), text: t("cancel_deletion_text"), go: t("cancel_deletion"), danger: true });
+    const sure = await ask({
+      title: t("cancel_deletion_title"),
+      text: t("cancel_deletion_text"),
+      go: t("cancel_deletion"),
+      danger: true,
+    });
     if (sure) await change(`/deletions/${id}/cancel`);
   },
   "deletion-refresh": () => load.deletion(),
@@ -182,29 +200,38 @@ async function careful(doing) {
   }
 }
 
-/** Listens, once. */
-export function listen() {
-  document.addEventListener("click", (event) => {
-    if (event.target.closest("#skip")) {
-      // The address names the view, and stays as it is.
-      event.preventDefault();
-      document.getElementById("main").focus();
-    }
-    const at = event.target.closest("[data-act]");
-    if (!at || at.disabled || at.getAttribute("aria-busy")) return;
-    at.setAttribute("aria-busy", "true");
-    careful(Promise.resolve().then(() => acts[at.dataset.act](at.dataset))).finally(() => at.removeAttribute("aria-busy"));
-  });
-  document.addEventListener("submit", (event) => {
+/** What somebody clicked, typed into or sent. */
+const at = (event) => /** @type {HTMLElement} */ (event.target);
+
+function clicked(event) {
+  if (at(event).closest("#skip")) {
+    // The address names the view, and stays as it is.
     event.preventDefault();
-    careful(Promise.resolve(forms[event.target.dataset.form]?.(new FormData(event.target))));
-  });
-  for (const section of ["running", "queues"]) addEventListener(`board-${section}`, lookAgain);
-  for (const name of ["input", "change"]) {
-    document.addEventListener(name, (event) => {
-      const kind = event.target.dataset?.input;
-      if (kind && (name === "change") === (event.target.tagName === "SELECT")) inputs[kind](event.target);
-    });
+    document.getElementById("main").focus();
   }
+  const button = /** @type {HTMLButtonElement | null} */ (at(event).closest("[data-act]"));
+  if (!button || button.disabled || button.getAttribute("aria-busy")) return;
+  button.setAttribute("aria-busy", "true");
+  const doing = Promise.resolve().then(() => acts[button.dataset.act](button.dataset));
+  careful(doing).finally(() => button.removeAttribute("aria-busy"));
 }
 
+function sent(event) {
+  event.preventDefault();
+  const form = /** @type {HTMLFormElement} */ (at(event));
+  careful(Promise.resolve(forms[form.dataset.form]?.(new FormData(form))));
+}
+
+/** Lists tell by `change` that something was chosen, and fields by `input` that something was typed. */
+function typed(event) {
+  const kind = at(event).dataset?.input;
+  if (kind && (event.type === "change") === (at(event).tagName === "SELECT")) inputs[kind](at(event));
+}
+
+/** Listens, once. */
+export function listen() {
+  document.addEventListener("click", clicked);
+  document.addEventListener("submit", sent);
+  for (const name of ["input", "change"]) document.addEventListener(name, typed);
+  for (const section of ["running", "queues"]) addEventListener(`board-${section}`, lookAgain);
+}

@@ -98,23 +98,38 @@ function head({ signedIn, at, link, language, theme }) {
   const lead = (name) =>
     h("a", { href: `#/${name}`, "aria-current": name === at ? "page" : undefined }, t(`nav_${name}`));
   return [
-    h("a.brand", { href: "#/overview", "aria-label": "Tikkun" },
-      h("img", { src: "page/mark.svg", alt: "", width: 28, height: 28 }), h("span", null, "Tikkun")),
+    h(
+      "a.brand",
+      { href: "#/overview", "aria-label": "Tikkun" },
+      h("img", { src: "page/mark.svg", alt: "", width: 28, height: 28 }),
+      h("span", null, "Tikkun"),
+    ),
     signedIn ? h("nav", { "aria-label": t("nav") }, NAV.map(lead)) : h("span.spacer"),
-    h("div.top-side", null,
-      signedIn && h("span.link", { class: link, role: "status" }, h("span.lamp", { "aria-hidden": "true" }), t(`link_${link}`)),
-      h("select", { id: "language", "data-input": "language", "aria-label": t("language") },
-        option("en", "English", language), option("he", "עברית", language)),
-      h("select", { id: "theme", "data-input": "theme", "aria-label": t("theme") },
-        ["auto", "light", "dark"].map((name) => option(name, t(`theme_${name}`), theme))),
-      signedIn && h("button.quiet", { type: "button", "data-act": "sign-out" }, t("sign_out"))),
+    h(
+      "div.top-side",
+      null,
+      signedIn &&
+        h("span.link", { class: link, role: "status" }, h("span.lamp", { "aria-hidden": "true" }), t(`link_${link}`)),
+      h(
+        "select",
+        { id: "language", "data-input": "language", "aria-label": t("language") },
+        option("en", "English", language),
+        option("he", "עברית", language),
+      ),
+      h(
+        "select",
+        { id: "theme", "data-input": "theme", "aria-label": t("theme") },
+        ["auto", "light", "dark"].map((name) => option(name, t(`theme_${name}`), theme)),
+      ),
+      signedIn && h("button.quiet", { type: "button", "data-act": "sign-out" }, t("sign_out")),
+    ),
   ];
 }
 
 /** After scrolling and drawing: the rows that are seen now, and the next page where the last one is near. */
 function look() {
   const { rows, next, busy, problem, seen } = state.jobs;
-  if (state.route[0] !== "jobs" || !rows) return;
+  if (!state.session || state.route[0] !== "jobs" || !rows) return;
   const now = measured(document.querySelector(".jobs tbody"), seen);
   if (now !== seen) put("jobs", { seen: now });
   if (next && !busy && !problem && rows.length - around(now, rows.length).last < AHEAD) load.more();
@@ -157,7 +172,7 @@ function dress(wish) {
 }
 
 for (const [name, take] of Object.entries({ language: talk, theme: dress })) {
-  addEventListener(name, ({ detail }) => {
+  addEventListener(name, (/** @type {CustomEvent<string>} */ { detail }) => {
     take(detail);
     memory.set(name, detail);
   });

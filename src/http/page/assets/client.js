@@ -22,11 +22,19 @@ export async function call(method, path, body, { once = true } = {}) {
   }
   let answer;
   try {
-    answer = await fetch(`api/v1${path}`, { method, headers, body: typeof body === "object" ? JSON.stringify(body) : body, cache: "no-store" });
+    answer = await fetch(`api/v1${path}`, {
+      method,
+      headers,
+      body: typeof body === "object" ? JSON.stringify(body) : body,
+      cache: "no-store",
+    });
   } catch {
     throw new CallProblem(0, "offline", "the service cannot be reached");
   }
-  const json = await answer.text().then(exact).catch(() => null);
+  const json = await answer
+    .text()
+    .then(exact)
+    .catch(() => null);
   if (answer.ok) return json;
   if (answer.status === 401 && path !== "/session") signedOut();
   throw new CallProblem(answer.status, json?.code ?? "unknown", json?.detail ?? answer.statusText);
@@ -102,6 +110,7 @@ function own() {
   return { open, close, leave: close };
 }
 
+/** @param {{ link?: string, section?: string, data?: string }} news */
 function hear({ link: word, section, data }) {
   if (!following) return;
   if (section) {

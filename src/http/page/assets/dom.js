@@ -13,8 +13,10 @@ export function h(name, attributes, ...children) {
   for (const [key, value] of Object.entries(attributes ?? {})) {
     if (value === undefined || value === null || value === false || key === "svg") continue;
     if (key === "class") element.setAttribute("class", [...classes, value].filter(Boolean).join(" "));
-    else if (key === "value" && "value" in element) { element.value = value; element.setAttribute("value", value); }
-    else element.setAttribute(key, value === true ? "" : value);
+    else if (key === "value" && "value" in element) {
+      element.value = value;
+      element.setAttribute("value", value);
+    } else element.setAttribute(key, value === true ? "" : value);
   }
   add(element, children);
   return element;
@@ -48,8 +50,11 @@ export function redraw(element, draw, given) {
 }
 
 function same(a, b) {
-  return a.nodeType === b.nodeType && a.nodeName === b.nodeName
-    && (a.nodeType !== 1 || a.getAttribute("data-key") === b.getAttribute("data-key"));
+  return (
+    a.nodeType === b.nodeType &&
+    a.nodeName === b.nodeName &&
+    (a.nodeType !== 1 || a.getAttribute("data-key") === b.getAttribute("data-key"))
+  );
 }
 
 const key = (node) => (node.nodeType === 1 ? node.getAttribute("data-key") : null);
@@ -70,7 +75,10 @@ function morphChildren(from, to) {
     pass();
     if (at && !same(at, node) && node.nodeType === 1 && node.hasAttribute("data-key")) {
       const found = [...from.children].find((one) => same(one, node));
-      if (found) { from.insertBefore(found, at); at = found; }
+      if (found) {
+        from.insertBefore(found, at);
+        at = found;
+      }
     }
     if (at && same(at, node)) {
       morph(at, node);

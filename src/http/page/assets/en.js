@@ -17,7 +17,8 @@ export const en = {
   link_lost: "Reconnecting…",
   link_connecting: "Connecting…",
   sign_in: "Sign in",
-  sign_in_text: "Sign in with the secret that you were given for this service. The browser then holds a cookie that scripts cannot read.",
+  sign_in_text:
+    "Sign in with the secret that you were given for this service. The browser then holds a cookie that scripts cannot read.",
   sign_out: "Sign out",
   secret: "Secret",
   your_name: "Your name",
@@ -40,9 +41,12 @@ export const en = {
   health_fine: "The queue and the database answer, a scheduler is running, and nothing waits for too long.",
   reason_broker_unreachable: "The queue does not answer. Jobs wait, and continue by themselves once it is back.",
   reason_database_unreachable: "The database does not answer. Deletions wait, which uses up none of their retries.",
-  reason_broker_refuses_writes: "The queue can be read but not written to. Check whether its disk or memory is full, or whether it is read-only. Jobs wait, and continue by themselves.",
-  reason_database_refuses_writes: "The database can be read but not written to. Check whether its disk is full, or whether it is read-only. Deletions wait, which uses up none of their retries.",
-  reason_no_scheduler: "No scheduler is running: delayed jobs and retries do not start. Start a worker, or a process with the role scheduler.",
+  reason_broker_refuses_writes:
+    "The queue can be read but not written to. Check whether its disk or memory is full, or whether it is read-only. Jobs wait, and continue by themselves.",
+  reason_database_refuses_writes:
+    "The database can be read but not written to. Check whether its disk is full, or whether it is read-only. Deletions wait, which uses up none of their retries.",
+  reason_no_scheduler:
+    "No scheduler is running: delayed jobs and retries do not start. Start a worker, or a process with the role scheduler.",
   reason_many_failed: {
     one: "{count} job has failed; more than {limit} is unusual. Look at it under Jobs.",
     other: "{count} jobs have failed; more than {limit} is unusual. Look at them under Jobs.",
@@ -70,7 +74,7 @@ export const en = {
   waiting: "Waiting",
   running: "Running",
   slots_of: { one: "of {n} slot here", other: "of {n} slots here" },
-  per_minute: "Finished per minute",
+  per_minute: "Done per minute",
   failed: "Failed",
   finished: "Finished",
   finished_kept: { one: "{n} finished job kept", other: "{n} finished jobs kept" },
@@ -125,7 +129,8 @@ export const en = {
   more: "Show more",
   shown_jobs: { one: "{n} job", other: "{n} jobs" },
   shown_jobs_more: { one: "{n} job so far", other: "{n} jobs so far" },
-  jobs_reach: "The search has looked at the newest 8,000 jobs, and there are more. Choose a queue or a state, or search for the whole id of a job, which is always found.",
+  jobs_reach:
+    "The search has looked at the newest 8,000 jobs, and there are more. Choose a queue or a state, or search for the whole id of a job, which is always found.",
   retry_all: "Retry matching…",
   cancel_all: "Cancel matching…",
   jobs_empty: "No job matches. Remove part of the filter, or enqueue a job: `tikkun enqueue tikkun.echo hello`",
@@ -186,7 +191,8 @@ export const en = {
   log: "Log",
   log_about: "What this process has logged since it started ({time}). Other processes keep their own logs.",
   log_dropped: { one: "{n} earlier line is no longer kept.", other: "{n} earlier lines are no longer kept." },
-  log_empty: "This process has logged nothing for this job since it started ({time}). If the job ran earlier or elsewhere, look in the log of that process.",
+  log_empty:
+    "This process has logged nothing for this job since it started ({time}). If the job ran earlier or elsewhere, look in the log of that process.",
   failures: "Failed attempts",
   orphaned: "Lost with its process",
   timeout: "Time limit per attempt",
@@ -199,7 +205,8 @@ export const en = {
   cancel_job_text: "It will not run. You can run it again later.",
   stop: "Stop",
   stop_job_title: "Stop this job?",
-  stop_job_text: "The process that runs it is told to stop. The job ends as stopped and is not retried. What it has already done stays done.",
+  stop_job_text:
+    "The process that runs it is told to stop. The job ends as stopped and is not retried. What it has already done stays done.",
   stop_asked: "The job was told to stop.",
   deletions: "Deletions",
   deletion: "Deletion {id}",
@@ -247,7 +254,8 @@ export const en = {
   why_pace: "Why is it not faster?",
   pace_text: {
     one: "It pauses for {ms} ms after every receipt, so that the database is free for the application most of the time.",
-    other: "It pauses for {ms} ms after every {n} receipts, so that the database is free for the application most of the time.",
+    other:
+      "It pauses for {ms} ms after every {n} receipts, so that the database is free for the application most of the time.",
   },
   pace_unthrottled: "It does not pause: the database and the storage set the pace.",
   waits_for: "Waiting for {what}",
@@ -257,7 +265,8 @@ export const en = {
   paused_continuation: "Pausing for a moment. It continues by itself.",
   changed_by: "Last changed by {name}",
   cancel_deletion_title: "Cancel this deletion?",
-  cancel_deletion_text: "It stops before its next batch. Receipts that are already deleted stay deleted; the others are kept.",
+  cancel_deletion_text:
+    "It stops before its next batch. Receipts that are already deleted stay deleted; the others are kept.",
   cancel_deletion: "Cancel the deletion",
   retry_deletion: "Delete the rest",
   retry_failed_rows: "Retry the failed receipts",
@@ -265,7 +274,8 @@ export const en = {
   receipt: "Receipt",
   reason: "Reason",
   tree: "Supervision",
-  tree_text: "Every actor of this process, who restarts it, and what has happened to it. A panic restarts one of them and nothing else.",
+  tree_text:
+    "Every actor of this process, who restarts it, and what has happened to it. A panic restarts one of them and nothing else.",
   tree_empty: "This process has no supervised actors.",
   restarts: "Restarts",
   restarts_n: { one: "restarted once", other: "restarted {n} times" },
@@ -299,7 +309,8 @@ export const en = {
   problem_too_many_requests: "Too many attempts. Try again in a minute.",
   problem_read_only: "Nothing was changed: the service, or your sign-in, is read-only.",
   problem_csrf: "Your sign-in has changed since this page was loaded. Load it again.",
-  problem_unavailable: "A back end cannot be reached, so the change may not have happened. Check, and try again in a moment.",
+  problem_unavailable:
+    "A back end cannot be reached, so the change may not have happened. Check, and try again in a moment.",
   problem_job_not_found: "This job no longer exists: jobs that have ended are dropped after a time.",
   problem_not_running: "The job is no longer running.",
   problem_not_heard: "The process that runs the job cannot be told at the moment. Try again soon.",

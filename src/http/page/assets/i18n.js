@@ -40,7 +40,9 @@ export function word(kind, name) {
 }
 
 export function number(value, digits = 0) {
-  return format(`number ${digits}`, (tag) => new Intl.NumberFormat(tag, { maximumFractionDigits: digits })).format(value);
+  return format(`number ${digits}`, (tag) => new Intl.NumberFormat(tag, { maximumFractionDigits: digits })).format(
+    value,
+  );
 }
 
 export function time(iso) {
@@ -49,14 +51,19 @@ export function time(iso) {
   return format("time", make).format(new Date(iso));
 }
 
+/** Seconds between two times, each as text or as a number of milliseconds. */
+export function secondsBetween(from, to) {
+  return (new Date(to).getTime() - new Date(from).getTime()) / 1000;
+}
+
 export function ago(iso) {
   if (!iso) return "–";
-  return span(Math.max(0, (Date.now() - new Date(iso)) / 1000));
+  return span(Math.max(0, secondsBetween(iso, Date.now())));
 }
 
 /** How long ago in one unit: for lists, which shall not flicker. */
 export function longAgo(iso) {
-  const s = Math.max(0, (Date.now() - new Date(iso)) / 1000);
+  const s = Math.max(0, secondsBetween(iso, Date.now()));
   if (s < 60) return t("just_now");
   const [unit, n] = s < 3600 ? ["m", s / 60] : s < 86_400 ? ["h", s / 3600] : ["d", s / 86_400];
   return t("time_ago", { time: t(`one_${unit}`, { n: Math.floor(n) }) });
@@ -64,7 +71,8 @@ export function longAgo(iso) {
 
 /** The time of day to the millisecond. */
 export function clock(iso) {
-  const make = (tag) => new Intl.DateTimeFormat(tag, { hour: "2-digit", minute: "2-digit", second: "2-digit", fractionalSecondDigits: 3 });
+  const make = (tag) =>
+    new Intl.DateTimeFormat(tag, { hour: "2-digit", minute: "2-digit", second: "2-digit", fractionalSecondDigits: 3 });
   return format("clock", make).format(new Date(iso));
 }
 

@@ -22,7 +22,8 @@ export function since(iso) {
 
 /** Writes all of them as they are now. */
 export function tick() {
-  for (const one of document.querySelectorAll("time[data-counted]")) {
+  const all = /** @type {NodeListOf<HTMLTimeElement>} */ (document.querySelectorAll("time[data-counted]"));
+  for (const one of all) {
     const text = WORDS[one.dataset.counted](one.dateTime);
     if (one.firstChild.nodeValue !== text) one.firstChild.nodeValue = text;
   }

@@ -13,13 +13,46 @@ export function config({ config: { entries, search, problem: wrong } }) {
     const name = one.key.split(".")[0];
     sections.set(name, [...(sections.get(name) ?? []), one]);
   }
-  return page(t("config"), h("p.lead", null, t("config_text")),
-    h("form.filter", { "data-form": "config", role: "search" },
-      h("label", null, h("span", null, t("config_search")), h("input", { id: "config-search", name: "search", type: "search", value: search, "data-input": "config", dir: "ltr" }))),
+  return page(
+    t("config"),
+    h("p.lead", null, t("config_text")),
+    h(
+      "form.filter",
+      { "data-form": "config", role: "search" },
+      h(
+        "label",
+        null,
+        h("span", null, t("config_search")),
+        h("input", {
+          id: "config-search",
+          name: "search",
+          type: "search",
+          value: search,
+          "data-input": "config",
+          dir: "ltr",
+        }),
+      ),
+    ),
     found.length === 0 && card(null, null, empty(t("config_empty"))),
-    [...sections].map(([name, rows]) => h("section.card.settings", { "data-key": name }, h("div.card-head", null, h("h2", null, ltr(`[${name}]`, "code"))),
-      table(name, [t("setting"), t("value"), t("origin")], rows.map((one) => h("tr", { "data-key": one.key },
-        h("th.mono", { scope: "row" }, ltr(one.key.split(".").slice(1).join("."))),
-        h("td.mono.value", null, ltr(one.value || "–")),
-        h("td", { class: one.origin === "default" ? "muted" : "strong" }, ltr(one.origin))))))));
+    [...sections].map(([name, rows]) =>
+      h(
+        "section.card.settings",
+        { "data-key": name },
+        h("div.card-head", null, h("h2", null, ltr(`[${name}]`, "code"))),
+        table(
+          name,
+          [t("setting"), t("value"), t("origin")],
+          rows.map((one) =>
+            h(
+              "tr",
+              { "data-key": one.key },
+              h("th.mono", { scope: "row" }, ltr(one.key.split(".").slice(1).join("."))),
+              h("td.mono.value", null, ltr(one.value || "–")),
+              h("td", { class: one.origin === "default" ? "muted" : "strong" }, ltr(one.origin)),
+            ),
+          ),
+        ),
+      ),
+    ),
+  );
 }
