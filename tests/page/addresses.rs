@@ -172,17 +172,19 @@ async fn the_address_says_which_jobs_are_shown_and_a_tile_forgets_what_was_filte
 }
 
 #[tokio::test]
-async fn an_address_that_stands_for_no_text_is_a_job_that_is_not_there() {
+async fn an_address_that_leads_nowhere_is_answered_by_a_sentence() {
     let ground = Ground::new().await;
     let service = ground.service().start().await;
     let browser = Browser::open(1280, 900);
     browser.sign_in(&format!("http://{}/", service.address), SECRET, "en");
-    browser.go(&format!("http://{}/#/jobs/%", service.address));
-    browser.until(
-        "why there is nothing",
-        "return document.querySelector('.problem')?.textContent.includes('no such job')",
-    );
-    browser.go(&format!("http://{}/#/%E0%A4%A", service.address));
-    browser.until("the overview", "return document.querySelector('.health-word') !== null");
-    browser.end(&["404"]);
+    for broken in ["jobs/%", "%E0%A4%A", "nothing", "constructor", "job", "tree/9", "jobs/a/b"] {
+        browser.go(&format!("http://{}/#/{broken}", service.address));
+        browser.until(
+            &format!("a sentence for #/{broken}"),
+            "return document.querySelector('h1')?.textContent === 'There is no such page'",
+        );
+        browser.click("main a");
+        browser.until("the overview", "return document.querySelector('.health-word') !== null");
+    }
+    browser.end(&[]);
 }

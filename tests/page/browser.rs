@@ -61,12 +61,22 @@ impl Browser {
         let mut browser = Self { driver, at, session: String::new(), folder, ended: false };
         let opened = browser.post("", &wanted);
         opened["sessionId"].as_str().unwrap().clone_into(&mut browser.session);
-        browser.post(
-            "/chromium/send_command",
-            &json!({ "cmd": "Emulation.setDeviceMetricsOverride",
-                "params": { "width": width, "height": height, "deviceScaleFactor": 1, "mobile": false } }),
+        browser.order(
+            "Emulation.setDeviceMetricsOverride",
+            &json!({ "width": width, "height": height, "deviceScaleFactor": 1, "mobile": false }),
         );
         browser
+    }
+
+    /// An order to the browser itself, not to the page.
+    fn order(&self, order: &str, params: &Value) {
+        self.post("/chromium/send_command", &json!({ "cmd": order, "params": params }));
+    }
+
+    /// Whether the system is light or dark.
+    pub fn system(&self, appearance: &str) {
+        let features = json!([{ "name": "prefers-color-scheme", "value": appearance }]);
+        self.order("Emulation.setEmulatedMedia", &json!({ "features": features }));
     }
 
     fn path(&self, rest: &str) -> String {
@@ -179,6 +189,19 @@ impl Browser {
     pub fn write(&self, css: &str, text: &str) {
         let element = self.element(css);
         self.post(&format!("/element/{element}/value"), &json!({ "text": text }));
+    }
+
+    /// The key, as WebDriver writes it.
+    pub const ENTER: &str = "\u{e007}";
+
+    /// Presses a key where the focus is put first.
+    pub fn press(&self, css: &str, key: &str) {
+        self.element(css);
+        self.run("document.querySelector(arguments[0]).focus()", &[json!(css)]);
+        let actions = json!([{ "type": "key", "id": "keys", "actions": [
+            { "type": "keyDown", "value": key }, { "type": "keyUp", "value": key },
+        ] }]);
+        self.post("/actions", &json!({ "actions": actions }));
     }
 
     /// Chooses one of a list.

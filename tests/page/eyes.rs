@@ -76,7 +76,7 @@ async fn a_deletion_moves_and_obeys_in_english() {
 
 #[tokio::test]
 async fn a_deletion_moves_and_obeys_in_hebrew() {
-    a_deletion_moves_and_obeys("he", ["מוחק קבלות", "מושהה", "רץ", "בוטל"]).await;
+    a_deletion_moves_and_obeys("he", ["מוחק קבלות", "מושהית", "רצה", "בוטלה"]).await;
 }
 
 #[tokio::test]

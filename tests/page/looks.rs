@@ -135,3 +135,28 @@ async fn a_narrow_screen_scrolls_in_one_direction_only_and_signing_in_is_fit_for
     }
     browser.end(&[]);
 }
+
+#[tokio::test]
+async fn the_page_is_as_light_or_dark_as_the_system_until_somebody_chooses() {
+    let ground = Ground::new().await;
+    let service = ground.service().start().await;
+    let browser = Browser::open(1280, 900);
+    browser.go(&format!("http://{}/", service.address));
+    let is = |paper: &str| {
+        let script = format!("return getComputedStyle(document.body).backgroundColor === {paper:?}");
+        browser.until(paper, &script);
+    };
+    let (light, dark) = ("rgb(245, 244, 240)", "rgb(17, 21, 27)");
+    browser.system("light");
+    is(light);
+    browser.system("dark");
+    is(dark);
+    browser.choose("#theme", "light");
+    is(light);
+    browser.system("light");
+    browser.choose("#theme", "dark");
+    is(dark);
+    browser.choose("#theme", "auto");
+    is(light);
+    browser.end(&[]);
+}

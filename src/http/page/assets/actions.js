@@ -1,14 +1,16 @@
 // What happens when somebody clicks, types or sends a form: one listener each, whatever is drawn anew.
 
+import { jobsAddress } from "./address.js";
 import { bulk } from "./bulk.js";
 import { CallProblem, call, close, follow, session } from "./client.js";
 import { ask, say } from "./dialog.js";
 import { t } from "./i18n.js";
 import { told } from "./parts.js";
-import { changed, jobsAddress, state } from "./state.js";
+import { put, set, state } from "./state.js";
 
 /** Jobs on the first page, and on those that follow. */
-const PAGE = 100, NEXT = 500;
+const PAGE = 100,
+  NEXT = 500;
 const enc = encodeURIComponent;
 
 async function change(path, body) {
@@ -17,44 +19,50 @@ async function change(path, body) {
   return answer;
 }
 
+/** How many questions there were for a part of the state. */
+const turns = {};
+
 /** Fetches into a part of the state; an answer that a newer question has overtaken is dropped. */
 async function into(part, fetching, take) {
-  const mine = (part.turn = (part.turn ?? 0) + 1);
-  part.busy = true;
-  changed();
+  const mine = (turns[part] = (turns[part] ?? 0) + 1);
+  put(part, { busy: true });
+  let news;
   try {
     const answer = await fetching;
-    if (part.turn !== mine) return;
-    part.problem = null;
-    take(answer);
+    if (turns[part] !== mine) return;
+    news = { ...take(answer), problem: null };
   } catch (error) {
-    if (part.turn === mine) part.problem = error;
+    news = { problem: error };
   }
-  if (part.turn === mine) part.busy = false;
-  changed();
+  if (turns[part] === mine) put(part, { ...news, busy: false });
 }
 
 function jobsPath({ search, queue, state: word }, cursor) {
-  const wanted = Object.entries({ search, queue, state: word, cursor, limit: cursor ? NEXT : PAGE }).filter(([, value]) => value);
+  const wanted = Object.entries({ search, queue, state: word, cursor, limit: cursor ? NEXT : PAGE }).filter(
+    ([, value]) => value,
+  );
   return `/jobs?${wanted.map(([name, value]) => `${name}=${enc(value)}`).join("&")}`;
 }
 
 export const load = {
   jobs: () => {
-    const shown = { ...state.jobs.filter };
-    return into(state.jobs, call("GET", jobsPath(shown)), (page) => { Object.assign(state.jobs, { shown, rows: page.jobs, next: page.next_cursor, complete: page.complete }); });
+    const shown = state.jobs.filter;
+    const take = (page) => ({ shown, rows: page.jobs, next: page.next_cursor, complete: page.complete });
+    return into("jobs", call("GET", jobsPath(shown)), take);
   },
-  more: () => into(state.jobs, call("GET", jobsPath(state.jobs.shown, state.jobs.next)), (page) => {
-    const known = new Set(state.jobs.rows.map((job) => job.id));
-    state.jobs.rows = [...state.jobs.rows, ...page.jobs.filter((job) => !known.has(job.id))];
-    Object.assign(state.jobs, { next: page.next_cursor, complete: page.complete });
-  }),
-  job: () => into(state.job, job(state.job.id), (found) => Object.assign(state.job, found)),
-  deletion: () => into(state.deletion, call("GET", `/deletions/${enc(state.deletion.id)}`), (detail) => { state.deletion.detail = detail; }),
-  config: () => into(state.config, call("GET", "/config"), (found) => { state.config.entries = found.entries; }),
+  more: () =>
+    into("jobs", call("GET", jobsPath(state.jobs.shown, state.jobs.next)), (page) => {
+      const known = new Set(state.jobs.rows.map((job) => job.id));
+      const rows = [...state.jobs.rows, ...page.jobs.filter((job) => !known.has(job.id))];
+      return { rows, next: page.next_cursor, complete: page.complete };
+    }),
+  job: () => into("job", job(state.job.id), (found) => found),
+  deletion: () => into("deletion", call("GET", `/deletions/${enc(state.deletion.id)}`), (detail) => ({ detail })),
+  config: () => into("config", call("GET", "/config"), ({ entries }) => ({ entries })),
   tenant: () => {
-    const id = enc(state.tenant.id);
-    return into(state.tenant, Promise.all([call("GET", `/tenants/${id}/deletion`), call("GET", `/tenants/${id}/deletion/plan`)]), ([found, plan]) => Object.assign(state.tenant, { found, plan }));
+    const path = `/tenants/${enc(state.tenant.id)}/deletion`;
+    const both = Promise.all([call("GET", path), call("GET", `${path}/plan`)]);
+    return into("tenant", both, ([found, plan]) => ({ found, plan }));
   },
 };
 
@@ -68,17 +76,22 @@ async function job(id) {
 let looking = 0;
 function lookAgain() {
   const { id, detail } = state.job;
-  if (looking || !state.session || state.route[0] !== "job" || !["queued", "scheduled", "started"].includes(detail?.state)) return;
+  if (
+    looking ||
+    !state.session ||
+    state.route[0] !== "job" ||
+    !["queued", "scheduled", "started"].includes(detail?.state)
+  )
+    return;
   looking = setTimeout(async () => {
     looking = 0;
     try {
       const found = await job(id);
-      if (state.job.id === id) Object.assign(state.job, found);
+      if (state.job.id === id) put("job", found);
     } catch (error) {
       // Out of reach: the last look stays, and the lamp above says why.
-      if (error.status === 404 && state.job.id === id) state.job.problem = error;
+      if (error.status === 404 && state.job.id === id) put("job", { problem: error });
     }
-    changed();
   }, 1000);
 }
 
@@ -88,14 +101,17 @@ const acts = {
   "jobs-refresh": () => load.jobs(),
   "jobs-more": () => load.more(),
   "jobs-state": ({ state: word }) => {
-    state.jobs.filter.state = word;
-    keepAddress();
+    filterBy({ state: word });
     return load.jobs();
   },
   "job-refresh": () => load.job(),
-  "job-retry": async ({ id }) => { await change(`/jobs/${enc(id)}/retry`); await load.job(); },
+  "job-retry": async ({ id }) => {
+    await change(`/jobs/${enc(id)}/retry`);
+    await load.job();
+  },
   "job-cancel": async ({ id }) => {
-    if (!(await ask({ title: t("cancel_job_title"), text: t("cancel_job_text"), go: t("cancel"), danger: true }))) return;
+    if (!(await ask({ title: t("cancel_job_title"), text: t("cancel_job_text"), go: t("cancel"), danger: true })))
+      return;
     await change(`/jobs/${enc(id)}/cancel`);
     await load.job();
   },
@@ -111,7 +127,12 @@ const acts = {
     if (answer.created) location.hash = `#/deletions/${answer.deletion.job_id}`;
   },
   "deletion-cancel": async ({ id }) => {
-    const sure = await ask({ title: t("cancel_deletion_title"), text: t("cancel_deletion_text"), go: t("cancel_deletion"), danger: true });
+    const sure = await ask({
+      title: t("cancel_deletion_title"),
+      text: t("cancel_deletion_text"),
+      go: t("cancel_deletion"),
+      danger: true,
+    });
     if (sure) await change(`/deletions/${id}/cancel`);
   },
   "deletion-refresh": () => load.deletion(),
@@ -126,48 +147,45 @@ const acts = {
   "sign-out": async () => {
     await call("DELETE", "/session");
     close();
-    state.session = null;
-    changed();
+    set({ session: null });
   },
 };
 
 const forms = {
   signin: async (data) => {
-    state.signin = { problem: null, busy: true };
-    changed();
+    put("signin", { problem: null, busy: true });
     try {
-      state.session = await call("POST", "/session", { secret: data.get("secret"), name: data.get("name") });
-      state.signin = { problem: null, busy: false };
+      const session = await call("POST", "/session", { secret: data.get("secret"), name: data.get("name") });
+      set({ session });
+      put("signin", { busy: false });
       follow();
-      document.getElementById("main").focus();
       dispatchEvent(new HashChangeEvent("hashchange"));
     } catch (error) {
-      state.signin = { problem: error, busy: false };
+      put("signin", { problem: error, busy: false });
     }
-    changed();
   },
   jobs: () => load.jobs(),
   config: () => {},
   tenant: (data) => {
-    Object.assign(state.tenant, { id: data.get("tenant").trim(), found: null, plan: null });
+    put("tenant", { id: data.get("tenant").trim(), found: null, plan: null });
     return load.tenant();
   },
 };
 
-/** The address says what is filtered: loaded again or sent to somebody, it shows the same. */
-function keepAddress() {
+/** Filters the jobs further. The address says so: loaded again or sent to somebody, it shows the same. */
+function filterBy(wish) {
+  put("jobs", { filter: { ...state.jobs.filter, ...wish } });
   history.replaceState(null, "", jobsAddress(state.jobs.filter));
 }
 
 let typing = 0;
 const inputs = {
   jobs: (input) => {
-    state.jobs.filter[input.name] = input.value;
-    keepAddress();
+    filterBy({ [input.name]: input.value });
     clearTimeout(typing);
     typing = setTimeout(() => load.jobs(), input.type === "search" ? 250 : 0);
   },
-  config: (input) => { state.config.search = input.value; changed(); },
+  config: (input) => put("config", { search: input.value }),
   language: (input) => dispatchEvent(new CustomEvent("language", { detail: input.value })),
   theme: (input) => dispatchEvent(new CustomEvent("theme", { detail: input.value })),
 };
@@ -182,24 +200,38 @@ async function careful(doing) {
   }
 }
 
-/** Listens, once. */
-export function listen() {
-  document.addEventListener("click", (event) => {
-    const at = event.target.closest("[data-act]");
-    if (!at || at.disabled || at.getAttribute("aria-busy")) return;
-    at.setAttribute("aria-busy", "true");
-    careful(Promise.resolve().then(() => acts[at.dataset.act](at.dataset))).finally(() => at.removeAttribute("aria-busy"));
-  });
-  document.addEventListener("submit", (event) => {
+/** What somebody clicked, typed into or sent. */
+const at = (event) => /** @type {HTMLElement} */ (event.target);
+
+function clicked(event) {
+  if (at(event).closest("#skip")) {
+    // The address names the view, and stays as it is.
     event.preventDefault();
-    careful(Promise.resolve(forms[event.target.dataset.form]?.(new FormData(event.target))));
-  });
-  for (const section of ["running", "queues"]) addEventListener(`board-${section}`, lookAgain);
-  for (const name of ["input", "change"]) {
-    document.addEventListener(name, (event) => {
-      const kind = event.target.dataset?.input;
-      if (kind && (name === "change") === (event.target.tagName === "SELECT")) inputs[kind](event.target);
-    });
+    document.getElementById("main").focus();
   }
+  const button = /** @type {HTMLButtonElement | null} */ (at(event).closest("[data-act]"));
+  if (!button || button.disabled || button.getAttribute("aria-busy")) return;
+  button.setAttribute("aria-busy", "true");
+  const doing = Promise.resolve().then(() => acts[button.dataset.act](button.dataset));
+  careful(doing).finally(() => button.removeAttribute("aria-busy"));
 }
 
+function sent(event) {
+  event.preventDefault();
+  const form = /** @type {HTMLFormElement} */ (at(event));
+  careful(Promise.resolve(forms[form.dataset.form]?.(new FormData(form))));
+}
+
+/** Lists tell by `change` that something was chosen, and fields by `input` that something was typed. */
+function typed(event) {
+  const kind = at(event).dataset?.input;
+  if (kind && (event.type === "change") === (at(event).tagName === "SELECT")) inputs[kind](at(event));
+}
+
+/** Listens, once. */
+export function listen() {
+  document.addEventListener("click", clicked);
+  document.addEventListener("submit", sent);
+  for (const name of ["input", "change"]) document.addEventListener(name, typed);
+  for (const section of ["running", "queues"]) addEventListener(`board-${section}`, lookAgain);
+}

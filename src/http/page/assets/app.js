@@ -1,129 +1,210 @@
 // The page: finds out who looks, follows the board, draws the view that the address names.
 
 import { listen, load } from "./actions.js";
+import { NAV, jobsAddress, navOf, read } from "./address.js";
 import { follow, session } from "./client.js";
-import { h, show } from "./dom.js";
+import { h, redraw } from "./dom.js";
 import { speak, t } from "./i18n.js";
-import { changed, drawWith, jobsAddress, state } from "./state.js";
+import { AHEAD, around, measured } from "./rows.js";
+import { drawWith, put, set, state } from "./state.js";
+import { tick } from "./times.js";
 import { config } from "./view-config.js";
 import { deletion } from "./view-deletion.js";
 import { deletions } from "./view-deletions.js";
 import { job } from "./view-job.js";
-import { jobs, scrolled } from "./view-jobs.js";
+import { jobs } from "./view-jobs.js";
+import { nowhere } from "./view-nowhere.js";
 import { overview } from "./view-overview.js";
 import { signin } from "./view-signin.js";
 import { tree } from "./view-tree.js";
 
-const VIEWS = { overview, jobs, job, deletions, deletion, tree, config };
-const NAV = ["overview", "jobs", "deletions", "tree", "config"];
-const ONE = { jobs: "job", deletions: "deletion" };
+/** Each view, and the parts of the state that it is a function of: it is given these and nothing else. */
+const VIEWS = {
+  overview: [overview, "overview", "queues", "workers", "running", "deletions"],
+  jobs: [jobs, "jobs", "queues"],
+  job: [job, "job", "jobs", "running"],
+  deletions: [deletions, "tenant", "deletions"],
+  deletion: [deletion, "deletion", "deletions", "overview"],
+  tree: [tree, "tree"],
+  config: [config, "config"],
+  nowhere: [nowhere],
+};
+const SIGNIN = [signin, "signin"];
 
 /** What somebody chose before, where the browser lets the page remember. */
 const memory = {
-  get(name) { try { return localStorage.getItem(`tikkun.${name}`); } catch { return null; } },
-  set(name, value) { try { localStorage.setItem(`tikkun.${name}`, value); } catch { /* it is asked again next time */ } },
+  get(name) {
+    try {
+      return localStorage.getItem(`tikkun.${name}`);
+    } catch {
+      return null;
+    }
+  },
+  set(name, value) {
+    try {
+      localStorage.setItem(`tikkun.${name}`, value);
+    } catch {
+      // It is asked again next time.
+    }
+  },
 };
 
+/** What was drawn last: a view and its id, or nothing before somebody has signed in. */
+let place = null;
+
+/** Draws. A view that is new starts from nothing, and the focus goes to its heading, which screen readers then read. */
 function draw() {
-  const top = document.getElementById("top"), main = document.getElementById("main");
-  show(document.getElementById("skip"), t("skip"));
-  show(top, ...head());
-  document.body.classList.toggle("signed-out", !state.session);
-  if (!state.session) return show(main, signin());
-  const [view] = state.route;
-  document.title = `${t(`nav_${navOf(view)}`)} · Tikkun`;
-  const before = document.querySelector(".log"), atEnd = !before || before.scrollHeight - before.scrollTop - before.clientHeight < 8;
-  show(main, state.session.read_only && h("p.callout.calm", null, t(state.session.role === "viewer" ? "viewer_only" : "read_only")), ...VIEWS[view]());
-  // Who reads the newest line goes on reading the newest.
-  const log = atEnd && document.querySelector(".log");
-  if (log) log.scrollTop = log.scrollHeight;
+  const main = document.getElementById("main");
+  const here = state.session ? state.route.join("/") : "";
+  const arrived = place !== null && place !== here;
+  if (arrived) main.replaceChildren();
+  place = here;
+  drawHead();
+  drawView(main);
+  if (arrived) main.querySelector("h1").focus({ preventScroll: true });
   look();
+}
+
+function drawHead() {
+  const { link, language, theme } = state;
+  const at = state.session && navOf(state.route[0]);
+  redraw(document.getElementById("skip"), skip, { language });
+  redraw(document.getElementById("top"), head, { signedIn: Boolean(state.session), at, link, language, theme });
+  document.body.classList.toggle("signed-out", !state.session);
+  document.title = state.session ? `${t(at ? `nav_${at}` : "nowhere")} · Tikkun` : "Tikkun";
+}
+
+const skip = () => [t("skip")];
+
+function drawView(main) {
+  const { language, session } = state;
+  const [view, ...reads] = session ? VIEWS[state.route[0]] : SIGNIN;
+  const given = Object.fromEntries(reads.map((name) => [name, state[name]]));
+  const before = main.querySelector(".log");
+  const atEnd = !before || before.scrollHeight - before.scrollTop - before.clientHeight < 8;
+  if (!redraw(main, content, { view, language, session, place, ...given })) return;
+  // Who reads the newest line goes on reading the newest.
+  const log = atEnd && main.querySelector(".log");
+  if (log) log.scrollTop = log.scrollHeight;
+}
+
+function content({ view, session, ...given }) {
+  const only = session?.read_only && t(session.role === "viewer" ? "viewer_only" : "read_only");
+  return [only && h("p.callout.calm", null, only), ...view({ ...given, may: !session?.read_only })];
+}
+
+function head({ signedIn, at, link, language, theme }) {
+  const option = (value, text, chosen) => h("option", { value, selected: chosen === value }, text);
+  const lead = (name) =>
+    h("a", { href: `#/${name}`, "aria-current": name === at ? "page" : undefined }, t(`nav_${name}`));
+  return [
+    h(
+      "a.brand",
+      { href: "#/overview", "aria-label": "Tikkun" },
+      h("img", { src: "page/mark.svg", alt: "", width: 28, height: 28 }),
+      h("span", null, "Tikkun"),
+    ),
+    signedIn ? h("nav", { "aria-label": t("nav") }, NAV.map(lead)) : h("span.spacer"),
+    h(
+      "div.top-side",
+      null,
+      signedIn &&
+        h("span.link", { class: link, role: "status" }, h("span.lamp", { "aria-hidden": "true" }), t(`link_${link}`)),
+      h(
+        "select",
+        { id: "language", "data-input": "language", "aria-label": t("language") },
+        option("en", "English", language),
+        option("he", "עברית", language),
+      ),
+      h(
+        "select",
+        { id: "theme", "data-input": "theme", "aria-label": t("theme") },
+        ["auto", "light", "dark"].map((name) => option(name, t(`theme_${name}`), theme)),
+      ),
+      signedIn && h("button.quiet", { type: "button", "data-act": "sign-out" }, t("sign_out")),
+    ),
+  ];
 }
 
 /** After scrolling and drawing: the rows that are seen now, and the next page where the last one is near. */
 function look() {
-  const { moved, near } = scrolled();
-  if (near) load.more();
-  if (moved) changed();
-}
-
-const navOf = (view) => NAV.find((name) => name === view || ONE[name] === view) ?? "overview";
-
-function head() {
-  const option = (value, text, chosen) => h("option", { value, selected: chosen === value }, text);
-  const at = navOf(state.route[0]);
-  return [
-    h("a.brand", { href: "#/overview", "aria-label": "Tikkun" }, h("img", { src: "page/mark.svg", alt: "", width: 28, height: 28 }), h("span", null, "Tikkun")),
-    state.session ? h("nav", { "aria-label": t("nav") }, NAV.map((name) => h("a", { href: `#/${name}`, "aria-current": name === at ? "page" : undefined }, t(`nav_${name}`)))) : h("span.spacer"),
-    h("div.top-side", null,
-      state.session && h("span.link", { class: state.link, role: "status" }, h("span.lamp", { "aria-hidden": "true" }), t(`link_${state.link}`)),
-      h("select", { id: "language", "data-input": "language", "aria-label": t("language") }, option("en", "English", state.language), option("he", "עברית", state.language)),
-      h("select", { id: "theme", "data-input": "theme", "aria-label": t("theme") }, ["auto", "light", "dark"].map((name) => option(name, t(`theme_${name}`), state.theme))),
-      state.session && h("button.quiet", { type: "button", "data-act": "sign-out" }, t("sign_out"))),
-  ];
+  const { rows, next, busy, problem, seen } = state.jobs;
+  if (!state.session || state.route[0] !== "jobs" || !rows) return;
+  const now = measured(document.querySelector(".jobs tbody"), seen);
+  if (now !== seen) put("jobs", { seen: now });
+  if (next && !busy && !problem && rows.length - around(now, rows.length).last < AHEAD) load.more();
 }
 
 function route() {
-  const [path, query] = location.hash.replace(/^#\/?/, "").split("?");
-  const [name, id] = path.split("/").map(decoded);
-  const view = id && ONE[name] ? ONE[name] : VIEWS[name] && !Object.values(ONE).includes(name) ? name : "overview";
-  const moved = state.route.join("/") !== [view, id].filter(Boolean).join("/");
-  state.route = [view, id].filter(Boolean);
-  if (state.session) arrive(view, id, new URLSearchParams(query ?? ""));
-  changed();
+  const { view, id, filter } = read(location.hash);
+  const now = [view, id].filter(Boolean);
+  const moved = state.route.join("/") !== now.join("/");
+  set({ route: now });
+  if (state.session) arrive(view, id, filter);
   if (moved) scrollTo(0, 0);
 }
 
-/** The text that an address stands for; one that somebody has typed may stand for none. */
-function decoded(part) {
-  try {
-    return decodeURIComponent(part);
-  } catch {
-    return part;
-  }
-}
-
-function arrive(view, id, query) {
+function arrive(view, id, filter) {
   if (view === "jobs") {
-    const filter = Object.fromEntries(["search", "queue", "state"].map((name) => [name, query.get(name) ?? ""]));
-    if (jobsAddress(filter) !== jobsAddress(state.jobs.filter)) Object.assign(state.jobs, { filter, rows: null, next: null });
+    if (jobsAddress(filter) !== jobsAddress(state.jobs.filter)) put("jobs", { filter, rows: null, next: null });
     load.jobs();
   }
-  if (view === "job") { Object.assign(state.job, { id, detail: null, log: null, problem: null }); load.job(); }
-  if (view === "deletion") { Object.assign(state.deletion, { id, detail: null, problem: null }); load.deletion(); }
+  if (view === "job") {
+    put("job", { id, detail: null, log: null, problem: null });
+    load.job();
+  }
+  if (view === "deletion") {
+    put("deletion", { id, detail: null, problem: null });
+    load.deletion();
+  }
   if (view === "config") load.config();
 }
 
-function dress(theme) {
-  state.theme = ["light", "dark"].includes(theme) ? theme : "auto";
-  if (state.theme === "auto") delete document.documentElement.dataset.theme;
-  else document.documentElement.dataset.theme = state.theme;
+function talk(language) {
+  set({ language: speak(language) });
 }
 
-addEventListener("language", ({ detail }) => { speak(detail); memory.set("language", detail); changed(); });
-addEventListener("theme", ({ detail }) => { dress(detail); memory.set("theme", detail); changed(); });
+function dress(wish) {
+  const theme = ["light", "dark"].includes(wish) ? wish : "auto";
+  if (theme === "auto") delete document.documentElement.dataset.theme;
+  else document.documentElement.dataset.theme = theme;
+  set({ theme });
+}
+
+for (const [name, take] of Object.entries({ language: talk, theme: dress })) {
+  addEventListener(name, (/** @type {CustomEvent<string>} */ { detail }) => {
+    take(detail);
+    memory.set(name, detail);
+  });
+}
 addEventListener("hashchange", route);
 addEventListener("scroll", look, { passive: true });
 addEventListener("resize", look);
-// Times that are counted from now go on while nothing else changes.
-setInterval(changed, 1000);
+setInterval(tick, 1000);
 
 async function begin() {
-  speak(memory.get("language") ?? (navigator.language.startsWith("he") ? "he" : "en"));
+  talk(memory.get("language") ?? (navigator.language.startsWith("he") ? "he" : "en"));
   dress(memory.get("theme"));
-  drawWith(draw);
   listen();
   try {
     await session();
   } catch {
     setTimeout(comeBack, 1500);
   }
+  // Who looks is known: before that there is nothing to draw.
+  drawWith(draw);
   follow();
   route();
 }
 
 async function comeBack() {
-  await session().then(() => { follow(); route(); }, () => setTimeout(comeBack, 1500));
+  try {
+    await session();
+    follow();
+    route();
+  } catch {
+    setTimeout(comeBack, 1500);
+  }
 }
 
 begin();

@@ -2,7 +2,7 @@
 
 import { bar } from "./charts.js";
 import { CallProblem, call } from "./client.js";
-import { ask, say } from "./dialog.js";
+import { ask, dialogElement, say } from "./dialog.js";
 import { h } from "./dom.js";
 import { number, t } from "./i18n.js";
 import { told } from "./parts.js";
@@ -20,11 +20,25 @@ export async function bulk(action) {
   const first = await send(wish);
   if (first.matching === 0 && first.complete) return say(t("bulk_none"));
   const n = first.complete ? number(first.matching) : t("about_n", { n: first.matching });
-  const list = h("ul.kept", null, first.ids.slice(0, NAMED).map((id) => h("li", { dir: "ltr" }, id)), (first.ids.length > NAMED || !first.complete) && h("li", null, "…"));
-  if (!(await ask({ title: t(`bulk_${action}_title`, { n }), text: t("bulk_text"), go: t(action), danger: action === "cancel", list }))) return;
+  const list = h(
+    "ul.kept",
+    null,
+    first.ids.slice(0, NAMED).map((id) => h("li", { dir: "ltr" }, id)),
+    (first.ids.length > NAMED || !first.complete) && h("li", null, "…"),
+  );
+  if (
+    !(await ask({
+      title: t(`bulk_${action}_title`, { n, count: first.matching }),
+      text: t("bulk_text"),
+      go: t(action),
+      danger: action === "cancel",
+      list,
+    }))
+  )
+    return;
   const done = await steps(wish, first);
   if (!done.done) return say(t("bulk_stopped", { n: done.changed }), "bad");
-  say(t("bulk_done", { n: done.changed, of: done.changed + done.refused }), "good");
+  say(t("bulk_done", { n: done.changed, of: done.changed + done.refused, count: done.changed + done.refused }), "good");
   if (!done.complete) say(t("bulk_part"));
 }
 
@@ -53,8 +67,10 @@ async function steps(wish, first) {
 
 /** A dialog that shows how far it has come, and asks whether to go on where a step went wrong. */
 function watch(action, { matching }) {
-  const dialog = document.getElementById("dialog");
-  const shown = h("div", null), line = h("p", { role: "status" }), foot = h("div.dialog-foot", null);
+  const dialog = dialogElement();
+  const shown = h("div", null),
+    line = h("p", { role: "status" }),
+    foot = h("div.dialog-foot", null);
   const button = (text, look, act) => {
     const made = h("button", { type: "button", class: look, id: `bulk-${act.name}` }, text);
     made.addEventListener("click", act);
@@ -66,13 +82,14 @@ function watch(action, { matching }) {
       const of = Math.max(matching, changed + refused);
       dialog.oncancel = stop;
       shown.replaceChildren(bar(of ? ((changed + refused) * 100) / of : 0, t("progress")));
-      line.textContent = t("bulk_progress", { n: changed, of });
+      line.textContent = t("bulk_progress", { n: changed, of, count: of });
       foot.replaceChildren(button(t("bulk_stop"), "quiet", stop));
     },
     broken(error, { changed }) {
       line.textContent = `${told(error)} ${t("bulk_broken", { n: changed })}`;
       return new Promise((answer) => {
-        const go = () => answer(true), leave = () => answer(false);
+        const go = () => answer(true),
+          leave = () => answer(false);
         foot.replaceChildren(button(t("bulk_go_on"), "primary", go), button(t("close"), "quiet", leave));
         dialog.oncancel = leave;
       });

@@ -1,7 +1,7 @@
 // Talks to /api/v1: calls that fail with a problem that can be shown, and the stream that comes back by itself.
 
 import { exact } from "./exact.js";
-import { changed, state } from "./state.js";
+import { set, state } from "./state.js";
 
 /** What went wrong with a call: a stable code, and words. */
 export class CallProblem extends Error {
@@ -22,11 +22,19 @@ export async function call(method, path, body, { once = true } = {}) {
   }
   let answer;
   try {
-    answer = await fetch(`api/v1${path}`, { method, headers, body: typeof body === "object" ? JSON.stringify(body) : body, cache: "no-store" });
+    answer = await fetch(`api/v1${path}`, {
+      method,
+      headers,
+      body: typeof body === "object" ? JSON.stringify(body) : body,
+      cache: "no-store",
+    });
   } catch {
     throw new CallProblem(0, "offline", "the service cannot be reached");
   }
-  const json = await answer.text().then(exact).catch(() => null);
+  const json = await answer
+    .text()
+    .then(exact)
+    .catch(() => null);
   if (answer.ok) return json;
   if (answer.status === 401 && path !== "/session") signedOut();
   throw new CallProblem(answer.status, json?.code ?? "unknown", json?.detail ?? answer.statusText);
@@ -39,14 +47,12 @@ function key() {
 /** Whether somebody is signed in; the page asks before it asks for anything else. */
 export async function session() {
   const found = await call("GET", "/session");
-  state.session = found.signed_in ? found : null;
-  changed();
+  set({ session: found.signed_in ? found : null });
 }
 
 function signedOut() {
-  state.session = null;
   close();
-  changed();
+  set({ session: null });
 }
 
 /** Without a word for so long the connection is dead, whatever the browser thinks. */
@@ -104,14 +110,14 @@ function own() {
   return { open, close, leave: close };
 }
 
+/** @param {{ link?: string, section?: string, data?: string }} news */
 function hear({ link: word, section, data }) {
   if (!following) return;
   if (section) {
     heard = Date.now();
-    state.board[section] = exact(data);
+    set({ [section]: exact(data) });
     link("live");
     dispatchEvent(new Event(`board-${section}`));
-    changed();
   } else if (word === "ended") restart();
   else link(word);
 }
@@ -161,7 +167,5 @@ export function close() {
 }
 
 function link(word) {
-  if (state.link === word) return;
-  state.link = word;
-  changed();
+  if (state.link !== word) set({ link: word });
 }

@@ -13,8 +13,10 @@ export function h(name, attributes, ...children) {
   for (const [key, value] of Object.entries(attributes ?? {})) {
     if (value === undefined || value === null || value === false || key === "svg") continue;
     if (key === "class") element.setAttribute("class", [...classes, value].filter(Boolean).join(" "));
-    else if (key === "value" && "value" in element) { element.value = value; element.setAttribute("value", value); }
-    else element.setAttribute(key, value === true ? "" : value);
+    else if (key === "value" && "value" in element) {
+      element.value = value;
+      element.setAttribute("value", value);
+    } else element.setAttribute(key, value === true ? "" : value);
   }
   add(element, children);
   return element;
@@ -34,9 +36,25 @@ export function show(element, ...children) {
   morphChildren(element, wanted);
 }
 
+/** What each element shows: by which function, of what. */
+const shown = new WeakMap();
+
+/** Shows `draw(given)`, if anything in there is another than the last time; answers whether it was. */
+export function redraw(element, draw, given) {
+  const last = shown.get(element);
+  const names = Object.keys({ ...last?.given, ...given });
+  if (last?.draw === draw && names.every((name) => last.given[name] === given[name])) return false;
+  shown.set(element, { draw, given });
+  show(element, ...draw(given));
+  return true;
+}
+
 function same(a, b) {
-  return a.nodeType === b.nodeType && a.nodeName === b.nodeName
-    && (a.nodeType !== 1 || a.getAttribute("data-key") === b.getAttribute("data-key"));
+  return (
+    a.nodeType === b.nodeType &&
+    a.nodeName === b.nodeName &&
+    (a.nodeType !== 1 || a.getAttribute("data-key") === b.getAttribute("data-key"))
+  );
 }
 
 const key = (node) => (node.nodeType === 1 ? node.getAttribute("data-key") : null);
@@ -57,7 +75,10 @@ function morphChildren(from, to) {
     pass();
     if (at && !same(at, node) && node.nodeType === 1 && node.hasAttribute("data-key")) {
       const found = [...from.children].find((one) => same(one, node));
-      if (found) { from.insertBefore(found, at); at = found; }
+      if (found) {
+        from.insertBefore(found, at);
+        at = found;
+      }
     }
     if (at && same(at, node)) {
       morph(at, node);

@@ -2,34 +2,47 @@
 
 import { en } from "./en.js";
 import { he } from "./he.js";
-import { state } from "./state.js";
 
 const DICTIONARIES = { en, he };
 const made = new Map();
+/** The language that is spoken: the same for all that is written. */
+let language = "en";
 
 function format(kind, make) {
-  const name = `${state.language} ${kind}`;
-  if (!made.has(name)) made.set(name, make(state.language === "he" ? "he-IL" : "en-GB"));
+  const name = `${language} ${kind}`;
+  if (!made.has(name)) made.set(name, make(language === "he" ? "he-IL" : "en-GB"));
   return made.get(name);
+}
+
+/** The text for a key in the form that its number wants, which is `count` or `n`. */
+function form(key, { n, count = n }) {
+  const found = DICTIONARIES[language][key] ?? en[key] ?? key;
+  if (typeof found === "string") return found;
+  return found[format("plural", (tag) => new Intl.PluralRules(tag)).select(Number(count))] ?? found.other;
 }
 
 /** The text for a key, with its blanks filled in; numbers are written as the reader writes them. */
 export function t(key, blanks = {}) {
-  const text = DICTIONARIES[state.language][key] ?? en[key] ?? key;
-  return text.replace(/\{(\w+)\}/g, (_, name) => {
-    const value = blanks[name];
-    return typeof value === "number" ? number(value) : String(value ?? "");
-  });
+  return tell(key, blanks).join("");
+}
+
+/** The same as a list, for blanks that are elements. */
+export function tell(key, blanks) {
+  const fill = (value) => (typeof value === "number" ? number(value) : (value ?? ""));
+  const parts = form(key, blanks).split(/\{(\w+)\}/);
+  return parts.map((part, index) => (index % 2 ? fill(blanks[part]) : part));
 }
 
 /** The text for a word of the service, or the word itself where there is none. */
 export function word(kind, name) {
   const key = `${kind}_${name}`;
-  return DICTIONARIES[state.language][key] ?? en[key] ?? name;
+  return DICTIONARIES[language][key] ?? en[key] ?? name;
 }
 
 export function number(value, digits = 0) {
-  return format(`number ${digits}`, (tag) => new Intl.NumberFormat(tag, { maximumFractionDigits: digits })).format(value);
+  return format(`number ${digits}`, (tag) => new Intl.NumberFormat(tag, { maximumFractionDigits: digits })).format(
+    value,
+  );
 }
 
 export function time(iso) {
@@ -38,14 +51,19 @@ export function time(iso) {
   return format("time", make).format(new Date(iso));
 }
 
+/** Seconds between two times, each as text or as a number of milliseconds. */
+export function secondsBetween(from, to) {
+  return (new Date(to).getTime() - new Date(from).getTime()) / 1000;
+}
+
 export function ago(iso) {
   if (!iso) return "–";
-  return span(Math.max(0, (Date.now() - new Date(iso)) / 1000));
+  return span(Math.max(0, secondsBetween(iso, Date.now())));
 }
 
 /** How long ago in one unit: for lists, which shall not flicker. */
 export function longAgo(iso) {
-  const s = Math.max(0, (Date.now() - new Date(iso)) / 1000);
+  const s = Math.max(0, secondsBetween(iso, Date.now()));
   if (s < 60) return t("just_now");
   const [unit, n] = s < 3600 ? ["m", s / 60] : s < 86_400 ? ["h", s / 3600] : ["d", s / 86_400];
   return t("time_ago", { time: t(`one_${unit}`, { n: Math.floor(n) }) });
@@ -53,7 +71,8 @@ export function longAgo(iso) {
 
 /** The time of day to the millisecond. */
 export function clock(iso) {
-  const make = (tag) => new Intl.DateTimeFormat(tag, { hour: "2-digit", minute: "2-digit", second: "2-digit", fractionalSecondDigits: 3 });
+  const make = (tag) =>
+    new Intl.DateTimeFormat(tag, { hour: "2-digit", minute: "2-digit", second: "2-digit", fractionalSecondDigits: 3 });
   return format("clock", make).format(new Date(iso));
 }
 
@@ -72,9 +91,10 @@ export function bytes(value) {
   return `${number(value / 1000 ** power, power ? 1 : 0)} ${units[power]}`;
 }
 
-/** Language and direction, on the page itself. */
-export function speak(language) {
-  state.language = language in DICTIONARIES ? language : "en";
-  document.documentElement.lang = state.language;
-  document.documentElement.dir = state.language === "he" ? "rtl" : "ltr";
+/** Speaks a language, or English, and says which: language and direction are those of the whole page. */
+export function speak(wish) {
+  language = Object.hasOwn(DICTIONARIES, wish) ? wish : "en";
+  document.documentElement.lang = language;
+  document.documentElement.dir = language === "he" ? "rtl" : "ltr";
+  return language;
 }

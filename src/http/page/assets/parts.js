@@ -2,8 +2,7 @@
 
 import { bar } from "./charts.js";
 import { h, ltr } from "./dom.js";
-import { ago, longAgo, number, span, t, time, word } from "./i18n.js";
-import { mayChange } from "./state.js";
+import { number, secondsBetween, span, t, word } from "./i18n.js";
 
 const GOOD = new Set(["finished", "completed", "running", "started", "healthy"]);
 const BAD = new Set(["failed", "unhealthy", "hung", "lost"]);
@@ -24,7 +23,17 @@ export function standing(job) {
 }
 
 export function page(title, ...children) {
-  return [h("div.page-head", null, h("h1", null, title)), ...children];
+  return [heading(title), ...children];
+}
+
+/** What a view is called, with what stands below and beside that. The focus goes there when somebody comes to the view. */
+export function heading(title, under, ...side) {
+  return h(
+    "div.page-head",
+    null,
+    h("div.title", null, h("h1", { tabindex: -1 }, title), under),
+    side.length > 0 && h("div.head-side", null, side),
+  );
 }
 
 export function card(title, aside, ...children) {
@@ -33,13 +42,21 @@ export function card(title, aside, ...children) {
 
 /** Words that say what to do next; a command in `backticks` stays left to right and in one piece. */
 export function empty(text) {
-  return h("p.empty", null, text.split("`").map((part, index) => (index % 2 ? code(part) : part)));
+  return h(
+    "p.empty",
+    null,
+    text.split("`").map((part, index) => (index % 2 ? code(part) : part)),
+  );
 }
 
 /** What went wrong, and the way out of it. */
 export function problem(error, again) {
-  return h("div.problem", { role: "alert" }, h("p", null, told(error)),
-    again && h("button", { type: "button", "data-act": again }, t("retry_load")));
+  return h(
+    "div.problem",
+    { role: "alert" },
+    h("p", null, told(error)),
+    again && h("button", { type: "button", "data-act": again }, t("retry_load")),
+  );
 }
 
 /** The words for a problem: ours where there are some, else the service's own. */
@@ -50,18 +67,31 @@ export function told(error) {
 }
 
 export function button(label, act, data = {}, extra = {}) {
-  const { class: look, always, ...more } = extra;
-  if (!always && !mayChange()) return null;
+  const { class: look, ...more } = extra;
   const attributes = Object.fromEntries(Object.entries(data).map(([key, value]) => [`data-${key}`, value]));
   return h("button", { type: "button", class: look, "data-act": act, ...attributes, ...more }, label);
 }
 
 /** A table that scrolls by itself where the screen is narrow. */
 export function table(label, heads, rows, more) {
-  return h("div.scroll", { tabindex: 0, role: "region", "aria-label": label },
-    h("table", more ?? null,
-      h("thead", null, h("tr", null, heads.map((head) => h("th", { scope: "col", class: head.end && "end" }, head.text ?? head)))),
-      h("tbody", null, rows)));
+  return h(
+    "div.scroll",
+    { tabindex: 0, role: "region", "aria-label": label },
+    h(
+      "table",
+      more ?? null,
+      h(
+        "thead",
+        null,
+        h(
+          "tr",
+          null,
+          heads.map((head) => h("th", { scope: "col", class: head.end && "end" }, head.text ?? head)),
+        ),
+      ),
+      h("tbody", null, rows),
+    ),
+  );
 }
 
 export function code(text) {
@@ -75,15 +105,30 @@ export function functionName(name) {
 }
 
 export function progressLine(deletion) {
-  return h("p.counts", null,
-    h("strong", null, number(deletion.processed)), ` ${t("of")} `, h("strong", null, number(deletion.total)),
+  return h(
+    "p.counts",
+    null,
+    h("strong", null, number(deletion.processed)),
+    ` ${t("of")} `,
+    h("strong", null, number(deletion.total)),
     h("span.dot", { "aria-hidden": "true" }, "·"),
-    h("span.good-text", null, `${number(deletion.succeeded)} ${t("deleted_ok")}`),
-    deletion.failed_count > 0 && [h("span.dot", { "aria-hidden": "true" }, "·"), h("span.bad-text", null, `${number(deletion.failed_count)} ${t("failed_rows")}`)]);
+    h("span.good-text", null, `${number(deletion.succeeded)} ${t("deleted_ok", { n: deletion.succeeded })}`),
+    deletion.failed_count > 0 && [
+      h("span.dot", { "aria-hidden": "true" }, "·"),
+      h("span.bad-text", null, `${number(deletion.failed_count)} ${t("failed_rows", { n: deletion.failed_count })}`),
+    ],
+  );
 }
 
 export function deletionBar(deletion) {
-  const look = deletion.status === "failed" ? "bad" : deletion.status === "paused" ? "odd" : deletion.status === "completed" ? "good" : "";
+  const look =
+    deletion.status === "failed"
+      ? "bad"
+      : deletion.status === "paused"
+        ? "odd"
+        : deletion.status === "completed"
+          ? "good"
+          : "";
   return bar(deletion.percent, t("deletion", { id: deletion.job_id }), look);
 }
 
@@ -96,27 +141,45 @@ export function eta(deletion) {
 }
 
 export function deletionCard(deletion) {
-  return h("article.deletion", { "data-key": `d${deletion.job_id}` },
-    h("div.deletion-head", null,
+  return h(
+    "article.deletion",
+    { "data-key": `d${deletion.job_id}` },
+    h(
+      "div.deletion-head",
+      null,
       h("a.strong", { href: `#/deletions/${deletion.job_id}` }, t("deletion", { id: deletion.job_id })),
       h("span.muted", null, t("tenant_n", { id: deletion.business_id })),
       badge(deletion.status),
-      h("span.percent", null, `${number(deletion.percent, 1)}%`)),
+      h("span.percent", null, `${number(deletion.percent, 1)}%`),
+    ),
     deletionBar(deletion),
-    h("div.deletion-foot", null, progressLine(deletion),
-      deletion.status === "running" && h("p.muted", null, deletion.rate_per_second != null && deletion.eta_low != null && [t("per_second", { n: Math.round(deletion.rate_per_second) }), " · "], h("span.eta", null, deletion.eta_low == null ? t("estimating") : t("time_left", { time: eta(deletion) }))),
-      deletion.finished_at && h("p.muted", null, t("took", { time: span((new Date(deletion.finished_at) - new Date(deletion.started_at ?? deletion.created_at)) / 1000) }))),
-    deletion.is_stuck && h("p.bad-text", null, t("stuck")));
+    h(
+      "div.deletion-foot",
+      null,
+      progressLine(deletion),
+      deletion.status === "running" &&
+        h(
+          "p.muted",
+          null,
+          deletion.rate_per_second != null &&
+            deletion.eta_low != null && [t("per_second", { n: Math.round(deletion.rate_per_second) }), " · "],
+          h("span.eta", null, deletion.eta_low == null ? t("estimating") : t("time_left", { time: eta(deletion) })),
+        ),
+      deletion.finished_at &&
+        h(
+          "p.muted",
+          null,
+          t("took", { time: span(secondsBetween(deletion.started_at ?? deletion.created_at, deletion.finished_at)) }),
+        ),
+    ),
+    deletion.is_stuck && h("p.bad-text", null, t("stuck")),
+  );
 }
 
 export function facts(pairs) {
-  return h("dl.facts", null, pairs.filter(Boolean).map(([name, value]) => h("div", null, h("dt", null, name), h("dd", null, value))));
-}
-
-export function past(iso) {
-  return iso ? h("time.nowrap", { datetime: iso, title: time(iso) }, longAgo(iso)) : "–";
-}
-
-export function since(iso) {
-  return h("time", { datetime: iso ?? undefined, title: iso }, iso ? ago(iso) : "–");
+  return h(
+    "dl.facts",
+    null,
+    pairs.filter(Boolean).map(([name, value]) => h("div", null, h("dt", null, name), h("dd", null, value))),
+  );
 }

@@ -1,14 +1,29 @@
-// What the page knows. Every change asks for one drawing, however many come together.
+// What the page knows. What changes is replaced, never altered in place: who draws sees by `===` what is another.
 
 export const state = {
   session: null,
-  board: {},
   link: "connecting",
   route: ["overview"],
   language: "en",
   theme: "auto",
+  /** The board, section by section, as the stream tells it. */
+  overview: undefined,
+  queues: undefined,
+  workers: undefined,
+  running: undefined,
+  deletions: undefined,
+  tree: undefined,
   /** What single views have fetched and what people have typed there. */
-  jobs: { filter: { search: "", queue: "", state: "" }, shown: null, rows: null, next: null, complete: true, problem: null, busy: false },
+  jobs: {
+    filter: { search: "", queue: "", state: "" },
+    shown: null,
+    rows: null,
+    next: null,
+    complete: true,
+    problem: null,
+    busy: false,
+    seen: { above: 0, fit: 14, tall: 66 },
+  },
   job: { id: null, detail: null, log: null, problem: null },
   deletion: { id: null, detail: null, problem: null },
   tenant: { id: "", found: null, plan: null, problem: null, busy: false },
@@ -24,8 +39,9 @@ export function drawWith(drawing) {
   draw = drawing;
 }
 
-/** Notes that something is different now. */
-export function changed() {
+/** Takes what is new, and asks for one drawing, however many changes come together. */
+export function set(news) {
+  Object.assign(state, news);
   if (asked) return;
   asked = true;
   requestAnimationFrame(() => {
@@ -34,13 +50,7 @@ export function changed() {
   });
 }
 
-/** The address of the jobs that a filter lets through; every part that is not there is open. */
-export function jobsAddress(filter) {
-  const parts = Object.entries(filter).filter(([, value]) => value).map(([name, value]) => `${name}=${encodeURIComponent(value)}`);
-  return `#/jobs${parts.length > 0 ? "?" : ""}${parts.join("&")}`;
-}
-
-/** Whether this person may change things. */
-export function mayChange() {
-  return !state.session?.read_only;
+/** The same for a part of the state. */
+export function put(part, news) {
+  set({ [part]: { ...state[part], ...news } });
 }

@@ -46,7 +46,7 @@ const orders = {
   },
 };
 
-onconnect = ({ ports: [tab] }) => {
+addEventListener("connect", (/** @type {MessageEvent} */ { ports: [tab] }) => {
   tabs.add(tab);
   tab.onmessage = ({ data }) => orders[data]?.(tab);
-};
+});

@@ -2,62 +2,126 @@
 
 import { rateChart } from "./charts.js";
 import { h, ltr } from "./dom.js";
-import { number, span, t, time } from "./i18n.js";
-import { badge, button, card, deletionBar, eta, facts, page, problem, progressLine, table } from "./parts.js";
-import { state } from "./state.js";
+import { number, secondsBetween, span, t, time } from "./i18n.js";
+import { badge, button, card, deletionBar, eta, facts, heading, page, problem, progressLine, table } from "./parts.js";
 
-export function deletion() {
-  const { id, detail, problem: wrong } = state.deletion;
+export function deletion({ deletion: { id, detail, problem: wrong }, deletions, overview, may }) {
   const back = h("p.back", null, h("a", { href: "#/deletions" }, t("back_to_deletions")));
-  const one = state.board.deletions?.find((row) => String(row.job_id) === id) ?? detail;
-  if (!one) return [back, ...page(t("deletion", { id }), wrong ? problem(wrong, "deletion-refresh") : h("p.loading", null, t("loading")))];
-  return [back,
-    h("div.page-head", null,
-      h("div", null, h("h1", null, t("deletion", { id: String(one.job_id) })), h("p.muted", null, t("tenant_n", { id: String(one.business_id) }))),
-      h("div.head-side", null, badge(one.status), ...buttons(one))),
-    h("section.card.progress-card", null,
-      h("div.live-head", null, h("h2", null, t("deleting")), h("span.live-percent", null, `${number(one.percent, 1)}%`)),
-      deletionBar(one), progressLine(one),
-      note(one)),
-    h("div.columns.even", null,
-      card(t("pace"), null, facts([
-        [t("rate_now"), one.status === "running" && one.rate_per_second != null && one.eta_low != null ? t("per_second", { n: Math.round(one.rate_per_second) }) : "–"],
-        [t("eta"), one.status === "running" ? eta(one) : "–"],
-        [t("attempt"), number(one.attempt)],
-      ]), rateChart(one.rates ?? [], t("speed_label")), why(one)),
-      card(t("timeline"), null, facts([
-        [t("created"), time(one.created_at)],
-        [t("started"), time(one.started_at)],
-        [t("ended"), time(one.finished_at)],
-        one.finished_at && one.started_at && [t("progress"), t("took", { time: span((new Date(one.finished_at) - new Date(one.started_at)) / 1000) })],
-        one.queue_job && [t("job"), h("a", { href: `#/jobs/${encodeURIComponent(one.queue_job)}` }, ltr(one.queue_job.slice(0, 8)))],
-      ]), one.changed_by && h("p.muted", null, t("changed_by", { name: one.changed_by })))),
+  const one = deletions?.find((row) => String(row.job_id) === id) ?? detail;
+  if (!one)
+    return [
+      back,
+      ...page(t("deletion", { id }), wrong ? problem(wrong, "deletion-refresh") : h("p.loading", null, t("loading"))),
+    ];
+  return [
+    back,
+    heading(
+      t("deletion", { id: String(one.job_id) }),
+      h("p.muted", null, t("tenant_n", { id: String(one.business_id) })),
+      badge(one.status),
+      may && buttons(one),
+    ),
+    h(
+      "section.card.progress-card",
+      null,
+      h(
+        "div.live-head",
+        null,
+        h("h2", null, t("deleting")),
+        h("span.live-percent", null, `${number(one.percent, 1)}%`),
+      ),
+      deletionBar(one),
+      progressLine(one),
+      note(one),
+    ),
+    h(
+      "div.columns.even",
+      null,
+      card(
+        t("pace"),
+        null,
+        facts([
+          [
+            t("rate_now"),
+            one.status === "running" && one.rate_per_second != null && one.eta_low != null
+              ? t("per_second", { n: Math.round(one.rate_per_second) })
+              : "–",
+          ],
+          [t("eta"), one.status === "running" ? eta(one) : "–"],
+          [t("attempt"), number(one.attempt)],
+        ]),
+        rateChart(one.rates ?? [], t("speed_label")),
+        why(one, overview?.process),
+      ),
+      card(
+        t("timeline"),
+        null,
+        facts([
+          [t("created"), time(one.created_at)],
+          [t("started"), time(one.started_at)],
+          [t("ended"), time(one.finished_at)],
+          one.finished_at &&
+            one.started_at && [
+              t("progress"),
+              t("took", { time: span(secondsBetween(one.started_at, one.finished_at)) }),
+            ],
+          one.queue_job && [
+            t("job"),
+            h("a", { href: `#/jobs/${encodeURIComponent(one.queue_job)}` }, ltr(one.queue_job.slice(0, 8))),
+          ],
+        ]),
+        one.changed_by && h("p.muted", null, t("changed_by", { name: one.changed_by })),
+      ),
+    ),
     one.last_error && card(t("last_error"), null, h("pre.bad", { dir: "ltr", tabindex: 0 }, one.last_error)),
-    detail?.failed_rows?.length > 0 && card(t("failed_receipts"), null, table(t("failed_receipts"), [t("receipt"), t("reason")],
-      detail.failed_rows.map((row) => h("tr", null, h("th", { scope: "row" }, String(row.receipt_id)), h("td", null, ltr(row.reason))))))];
+    detail?.failed_rows?.length > 0 &&
+      card(
+        t("failed_receipts"),
+        null,
+        table(
+          t("failed_receipts"),
+          [t("receipt"), t("reason")],
+          detail.failed_rows.map((row) =>
+            h("tr", null, h("th", { scope: "row" }, String(row.receipt_id)), h("td", null, ltr(row.reason))),
+          ),
+        ),
+      ),
+  ];
 }
 
 function buttons(one) {
-  const act = (label, action, look) => button(label, "deletion", { id: one.job_id, action }, { class: look, id: `act-${action}` });
+  const act = (label, action, look) =>
+    button(label, "deletion", { id: one.job_id, action }, { class: look, id: `act-${action}` });
   return [
     ["queued", "running"].includes(one.status) && act(t("pause"), "pause"),
     one.status === "paused" && one.paused_by === "person" && act(t("resume"), "resume", "primary"),
-    ["queued", "running", "paused"].includes(one.status) && button(t("cancel"), "deletion-cancel", { id: one.job_id }, { class: "danger", id: "act-cancel" }),
+    ["queued", "running", "paused"].includes(one.status) &&
+      button(t("cancel"), "deletion-cancel", { id: one.job_id }, { class: "danger", id: "act-cancel" }),
     ["failed", "cancelled"].includes(one.status) && act(t("retry_deletion"), "retry", "primary"),
-    one.failed_count > 0 && !["queued", "running", "paused"].includes(one.status) && act(t("retry_failed_rows"), "retry_failed_rows"),
+    one.failed_count > 0 &&
+      !["queued", "running", "paused"].includes(one.status) &&
+      act(t("retry_failed_rows"), "retry_failed_rows"),
   ];
 }
 
 function note(one) {
-  if (one.is_stuck) return h("p.callout.bad", { role: "status" }, h("strong", null, t("stuck")), " ", ltr(one.stuck_reason, "span"));
+  if (one.is_stuck)
+    return h("p.callout.bad", { role: "status" }, h("strong", null, t("stuck")), " ", ltr(one.stuck_reason, "span"));
   if (one.waiting_for) return h("p.callout.odd", null, t("waits_for", { what: one.waiting_for }));
   if (one.status === "paused") return h("p.callout.odd", null, t(`paused_${one.paused_by}`));
   return null;
 }
 
-function why(one) {
-  const pace = state.board.overview?.process;
+function why(one, pace) {
   if (!pace || one.status !== "running") return null;
-  return h("details", null, h("summary", null, t("why_pace")),
-    h("p.muted", null, pace.throttle_ms > 0 ? t("pace_text", { ms: pace.throttle_ms, batch: pace.batch }) : t("pace_unthrottled")));
+  return h(
+    "details",
+    null,
+    h("summary", null, t("why_pace")),
+    h(
+      "p.muted",
+      null,
+      pace.throttle_ms > 0 ? t("pace_text", { ms: pace.throttle_ms, n: pace.batch }) : t("pace_unthrottled"),
+    ),
+  );
 }
