@@ -175,6 +175,15 @@ local function is_the_lent(job, worker, made)
   return attempts > (begun_by_us and 1 or 0), false
 end
 
+-- What is lent, as RQ's registers tell it where our own list has lost it: what is over is on neither. An evicted key, or one
+-- that an operator has deleted, is no end of a job.
+local function recalled(process, member, queue)
+  if type(try('ZSCORE', key('wip', queue), member)) ~= 'string' then return nil end
+  local execution = redis.pcall('HMGET', key('execution', member), 'worker_name', 'created_at')
+  if is_something_else(execution) or not (execution[1] and execution[2]) then return nil end
+  return table.concat({ process, execution[1], execution[2], queue }, ' ')
+end
+
 -- Whether any execution still holds a job.
 local function is_held(id)
   local others = try('ZCOUNT', key('executions', id), whole(SECONDS), '+inf')
