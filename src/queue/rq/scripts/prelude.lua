@@ -110,6 +110,10 @@ local function list_queue(queue)
   call('SADD', key('queues'), key('queue', queue))
 end
 
+-- The queues of one look at what is not urgent. Where there are very many each look takes others, and holds up nobody for long.
+local QUEUES_AT_ONCE = 500
+local function some_queues() return call('SRANDMEMBER', key('queues'), QUEUES_AT_ONCE) end
+
 -- Lets this script write on a server that is at its memory limit. There Redis refuses a script's first write if that may
 -- need memory, and no later one: deleting a key that there never is counts as a write that needs none.
 local function even_when_full() call('DEL', ours('nothing')) end
