@@ -47,9 +47,11 @@ impl LeaseWatch {
         leases.iter().filter(|lease| self.stands_still(lease, now) || lease.gone).cloned().collect()
     }
 
-    /// Forgets what was seen: no lease could be renewed meanwhile.
-    pub fn begin_anew(&mut self) {
-        self.watched.clear();
+    /// The same, as if the time between the last look and `now` had not passed.
+    #[must_use]
+    pub fn rested(mut self, now: Instant) -> Self {
+        self.watched.values_mut().for_each(|watched| watched.looked_at = now);
+        self
     }
 
     fn stands_still(&mut self, lease: &Lease, now: Instant) -> bool {
@@ -114,7 +116,7 @@ mod tests {
         let (mut watch, start) = (LeaseWatch::default(), Instant::now());
         for look in 0..50 {
             assert_eq!(watch.look(&[lease(7)], start + LOOK * look), [], "look {look}");
-            watch.begin_anew();
+            watch = watch.rested(start + LOOK * (look + 1));
         }
         for look in 50..55 {
             assert_eq!(watch.look(&[lease(7)], start + LOOK * look), [], "there is room again");

@@ -175,6 +175,48 @@ async fn what_the_server_may_evict_takes_nothing_from_a_job_that_runs() {
 }
 
 #[tokio::test]
+async fn what_is_lent_is_known_though_the_list_of_it_was_evicted() {
+    let later = Verdict::RetryAt { delay: Duration::ZERO, error: "no".into() };
+    for (end, waits) in [(ack(), 0), (Verdict::Rescue, 1), (later, 1)] {
+        for is_seen in [false, true] {
+            let told = format!("{end:?}, seen {is_seen}");
+            let prefix = Prefix::new();
+            let broker = leased(&prefix).await;
+            let running = one(&*broker, job("a")).await;
+            let over = one(&*broker, job("b")).await;
+            settle(&*broker, &over, ack()).await;
+            prefix.ask(&["DEL", "tikkun:deliveries"]).await;
+            if is_seen {
+                // The next sign of life of the process.
+                assert!(prefix.open().await.renew_lease(&process(ME), LONG).await.unwrap());
+                assert_eq!(ids(&broker.held(&queue(), &me()).await.unwrap()), ["a"], "{told}");
+            }
+            assert_eq!(settle(&*broker, &running, end.clone()).await, Settled::Done, "{told}");
+            assert_eq!(settle(&*broker, &over, ack()).await, Settled::NotOurs, "{told}");
+            assert_eq!(prefix.ask_number(&["EXISTS", "wip:q", "tikkun:deliveries"]).await, 0, "{told}");
+            assert_eq!(fetch(&*broker, 9).await.len(), waits, "{told}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn process_whose_lease_was_evicted_has_the_time_of_a_lease_to_make_it_anew() {
+    let prefix = Prefix::new();
+    let (broker, other) = (leased(&prefix).await, prefix.open().await);
+    let running = one(&*broker, job("a")).await;
+    assert!(other.renew_lease(&process("other"), SHORT * 4).await.unwrap());
+    prefix.ask(&["DEL", "tikkun:leases"]).await;
+    assert_eq!(other.orphans(9).await.unwrap(), []);
+    broker.renew_lease(&process(ME), LONG).await.unwrap();
+    assert_eq!(settle(&*broker, &running, ack()).await, Settled::Done);
+    // One that does not is lost all the same.
+    let left = one(&*broker, job("b")).await;
+    prefix.ask(&["DEL", "tikkun:leases"]).await;
+    let orphan = eventually("the orphan", async || other.orphans(9).await.unwrap().pop()).await;
+    assert_eq!(orphan.delivery.execution, left.execution);
+}
+
+#[tokio::test]
 async fn server_that_turns_into_a_replica_and_back_loses_and_doubles_nothing() {
     let (server, master) = (Redis::start(), Redis::start());
     let settings = RqSettings { url: server.url().into(), ..Prefix::new().settings() };

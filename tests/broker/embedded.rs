@@ -100,6 +100,33 @@ async fn change(folder: &Folder, statement: &'static str) {
 }
 
 #[tokio::test]
+async fn time_in_which_another_program_holds_the_file_ends_no_lease() {
+    let lease = Duration::from_millis(900);
+    let folder = Folder::new();
+    let (one, two) = (folder.open().await, folder.open().await);
+    let names = [process("one"), process("two")];
+    for (broker, name) in [(&one, &names[0]), (&two, &names[1])] {
+        assert!(broker.renew_lease(name, lease).await.unwrap());
+    }
+    enqueue(&*one, &["a"]).await;
+    assert_eq!(one.fetch(&queue(), 1, &"one".into()).await.unwrap().len(), 1);
+    let file = SqliteConnectOptions::new().filename(folder.path().join("queue.db"));
+    let mut raw = SqliteConnection::connect_with(&file).await.unwrap();
+    sqlx::raw_sql("BEGIN IMMEDIATE").execute(&mut raw).await.unwrap();
+    for _ in 0..9 {
+        // Whoever keeps a lease waits no longer than until its next renewal.
+        let renewals = async {
+            tokio::join!(one.renew_lease(&names[0], lease), two.renew_lease(&names[1], lease), two.orphans(9))
+        };
+        tokio::time::timeout(lease / 3, renewals).await.unwrap_err();
+        let _ = tokio::time::timeout(lease / 10, two.orphans(9)).await;
+    }
+    sqlx::raw_sql("ROLLBACK").execute(&mut raw).await.unwrap();
+    assert_eq!(two.orphans(9).await.unwrap(), [], "nobody could renew anything");
+    assert!(one.renew_lease(&names[0], lease).await.unwrap(), "it was never lost");
+}
+
+#[tokio::test]
 async fn a_row_that_cannot_be_read_whole_keeps_none_of_its_neighbours() {
     for odd in [
         "update tikkun_jobs set meta = 'x' where id = 'b'",

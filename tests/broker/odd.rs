@@ -156,3 +156,16 @@ async fn what_waits_in_a_queue_that_was_taken_off_the_list_comes_due() {
     assert_eq!(prefix.ask_list(&["SMEMBERS", "queues"]).await, [prefix.key("queue:q")], "and no other");
     assert_eq!(ids(&fetch(&*broker, 9).await), ["a"]);
 }
+
+#[tokio::test]
+async fn very_many_jobs_whose_time_to_live_is_over_leave_their_queue_in_steps() {
+    let prefix = Prefix::new();
+    let broker = leased(&prefix).await;
+    let lua = "for i = 1, 5000 do redis.call('RPUSH', ARGV[1] .. 'queue:q', 'gone-' .. i) end";
+    prefix.script(lua, &[]).await;
+    enqueue(&*broker, &["a"]).await;
+    assert_eq!(fetch(&*broker, 1).await.len(), 0, "one look is bounded");
+    assert!(prefix.ask_number(&["LLEN", "queue:q"]).await >= 4_000);
+    let taken = eventually("the job behind them", async || fetch(&*broker, 1).await.pop()).await;
+    assert_eq!(taken.job.id.as_str(), "a");
+}

@@ -3,9 +3,10 @@
 use std::sync::Arc;
 
 use tikkun::job::{JobId, JobState};
-use tikkun::queue::{Abandoned, Broker, Fate};
+use tikkun::queue::{Abandoned, Broker, Fate, RqSettings, open_rq};
 
 use super::ground::*;
+use super::redis_server::Redis;
 use super::rq::Prefix;
 
 /// The most in one look.
@@ -365,4 +366,39 @@ async fn places_under_a_limit_that_nobody_gives_back_are_taken_back() {
     holders.sort();
     assert_eq!(holders, ["deleted", "first", "runs", "waits"], "what may still run keeps its place");
     assert_eq!(ids(&fetch(&*broker, 9).await), ["first"]);
+}
+
+#[tokio::test]
+async fn upkeep_of_very_many_queues_comes_round_in_steps() {
+    let server = Redis::start();
+    let settings = RqSettings { url: server.url().into(), ..Prefix::new().settings() };
+    let broker = open_rq(&settings).unwrap();
+    let lua = "for i = 1, 3000 do
+        local queue = ARGV[1] .. ':queue:q' .. i
+        redis.call('SADD', ARGV[1] .. ':queues', queue)
+        redis.call('ZADD', ARGV[1] .. ':finished:q' .. i, 1, 'gone')
+        redis.call('RPUSH', queue .. ':intermediate', 'gone')
+    end";
+    server.ask(&["EVAL", lua, "0", settings.prefix.as_str()]);
+    let calls = || -> u64 {
+        let stats = server.ask(&["INFO", "commandstats"]);
+        let counts = stats.split(":calls=").skip(1).filter_map(|rest| rest.split(',').next());
+        counts.map(|count| count.parse::<u64>().unwrap()).sum()
+    };
+    let mut rounds = 0;
+    loop {
+        let before = calls();
+        broker.tend(100).await.unwrap();
+        broker.expire(1_000).await.unwrap();
+        assert!(calls() - before < 30_000, "one look is bounded");
+        let left = format!(
+            "return #redis.call('KEYS', '{0}:finished:*') + #redis.call('KEYS', '{0}:queue:*')",
+            settings.prefix
+        );
+        if server.ask(&["EVAL", &left, "0"]) == "0" {
+            break;
+        }
+        rounds += 1;
+        assert!(rounds < 500, "each queue has its turn");
+    }
 }

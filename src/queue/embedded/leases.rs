@@ -34,11 +34,12 @@ impl Leases {
         process: &ProcessRecord,
         ttl: Duration,
     ) -> Result<bool, sqlx::Error> {
-        let renewed = self.try_renew(database, process, ttl).await;
-        if renewed.is_err() {
-            self.watch.lock().begin_anew();
-        }
-        renewed
+        // While it is under way perhaps nobody can write, whoever may hold the file. So that time does not count, and
+        // nothing that was watched does when it fails or is given up.
+        let watched = std::mem::take(&mut *self.watch.lock());
+        let renewed = self.try_renew(database, process, ttl).await?;
+        *self.watch.lock() = watched.rested(Instant::now());
+        Ok(renewed)
     }
 
     async fn try_renew(

@@ -51,8 +51,22 @@ local function keep_job(member, worker, made, queue)
   call('EXPIRE', key('worker', worker, 'executions'), ttl + 60)
 end
 
+-- What the list of what is lent has lost comes back to it.
+local function recall(worker)
+  for _, member in ipairs(call('SMEMBERS', key('worker', worker, 'executions'))) do
+    local id = string.match(member, '^(.*):[^:]*$')
+    local is_known = call('HEXISTS', ours('deliveries'), member) == 1
+    local queue = id and not is_known and fields_of(id, { 'origin' }).origin
+    local lent = queue and recalled(ARGV[3], member, queue)
+    if lent then call('HSET', ours('deliveries'), member, lent) end
+  end
+end
+
 -- What lies around one of them keeps none of the others from being seen alive.
-for i = 4, #ARGV do unless_spoiled(keep_worker, key('worker', ARGV[i])) end
+for i = 4, #ARGV do
+  unless_spoiled(keep_worker, key('worker', ARGV[i]))
+  unless_spoiled(recall, ARGV[i])
+end
 local lent = call('HGETALL', ours('deliveries'))
 for i = 1, #lent, 2 do
   local process, worker, made, queue = string.match(lent[i + 1], '^(%S+) (%S+) (%S+) (.*)$')

@@ -20,7 +20,7 @@ local function clean_canceled(queue)
   end
 end
 
-for _, full in ipairs(call('SMEMBERS', key('queues'))) do
+for _, full in ipairs(some_queues()) do
   local queue = string.sub(full, #key('queue', '') + 1)
   for _, registry in ipairs({ 'finished', 'failed' }) do
     if left > 0 then unless_spoiled(expire, registry, queue) end

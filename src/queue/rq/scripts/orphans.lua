@@ -13,6 +13,19 @@ local function lose(process)
   call('ZREM', ours('leases'), process)
   forfeit(process)
 end
+-- Whoever is lost is on a list. Of whom there is neither a loss nor a lease, that was evicted or deleted: they get the time of
+-- a lease to say that they live.
+local function believe(lent, ttl)
+  local seen = {}
+  for i = 2, ttl > 0 and #lent or 0, 2 do
+    local process = string.match(lent[i], '^%S+')
+    if process and not seen[process] and call('SISMEMBER', ours('lost'), process) == 0 then
+      call('ZADD', ours('leases'), 'NX', whole(MILLIS + ttl), process)
+    end
+    seen[process or ''] = true
+  end
+end
+
 for i = 5, #ARGV, 2 do
   local record = call('ZSCORE', ours('leases'), ARGV[i]) and (call('HGET', ours('processes'), ARGV[i]) or '')
   if record == ARGV[i + 1] then lose(ARGV[i]) end
@@ -21,6 +34,7 @@ clamp_leases(tonumber(ARGV[4]))
 for _, process in ipairs(call('ZRANGEBYSCORE', ours('leases'), '-inf', whole(MILLIS))) do lose(process) end
 local max, found, busy, troubles = tonumber(ARGV[3]), {}, {}, {}
 local lent = call('HGETALL', ours('deliveries'))
+believe(lent, tonumber(ARGV[4]))
 for i = 1, #lent, 2 do
   local process, worker, made, queue = string.match(lent[i + 1], '^(%S+) (%S+) (%S+) (.*)$')
   busy[process] = true

@@ -110,6 +110,10 @@ local function list_queue(queue)
   call('SADD', key('queues'), key('queue', queue))
 end
 
+-- The queues of one look at what is not urgent. Where there are very many each look takes others, and holds up nobody for long.
+local QUEUES_AT_ONCE = 500
+local function some_queues() return call('SRANDMEMBER', key('queues'), QUEUES_AT_ONCE) end
+
 -- Lets this script write on a server that is at its memory limit. There Redis refuses a script's first write if that may
 -- need memory, and no later one: deleting a key that there never is counts as a write that needs none.
 local function even_when_full() call('DEL', ours('nothing')) end
@@ -173,6 +177,15 @@ local function is_the_lent(job, worker, made)
   local begun_by_us = has_begun and string.match(job.worker_name or '', '^tikkun')
   local attempts = tonumber(job.x_attempt or '') or 0
   return attempts > (begun_by_us and 1 or 0), false
+end
+
+-- What is lent, as RQ's registers tell it where our own list has lost it: what is over is on neither. An evicted key, or one
+-- that an operator has deleted, is no end of a job.
+local function recalled(process, member, queue)
+  if type(try('ZSCORE', key('wip', queue), member)) ~= 'string' then return nil end
+  local execution = redis.pcall('HMGET', key('execution', member), 'worker_name', 'created_at')
+  if is_something_else(execution) or not (execution[1] and execution[2]) then return nil end
+  return table.concat({ process, execution[1], execution[2], queue }, ' ')
 end
 
 -- Whether any execution still holds a job.

@@ -76,6 +76,7 @@ local function let_go(place)
   run.unique, run.x_attempt, run.worker_name, run.started_at, run.settled = job[5], job[6], job[7], job[8], job[9]
   run.x_first_at = job[10]
   run.waited_for, run.stays, run.registry, run.score = false, false, nil, nil
+  lent[place] = lent[place] or held[member] and recalled('-', member, run.how.queue)
   if not lent[place] or let_go_of[member] then return false end
   let_go_of[member] = true
   later(sweep.wip, run.how.queue, member)

@@ -152,9 +152,12 @@ local function look(ids)
   return entries, gone
 end
 
-while used < slots do
+-- Where very many stand for nothing, as after a weekend of jobs with a time to live, they go in steps, and hold up nobody for long.
+local AT_ONCE, looked = 1000, 0
+while used < slots and looked < AT_ONCE do
   local ids = call('LRANGE', key('queue', queue), 0, slots - used - 1)
   if #ids == 0 then break end
+  looked = looked + #ids
   even_when_full()
   local entries, gone = look(ids)
   lend(entries, #ids)

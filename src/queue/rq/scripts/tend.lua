@@ -185,7 +185,7 @@ local function look_after(queue)
   end
 end
 
-for _, full in ipairs(call('SMEMBERS', key('queues'))) do
+for _, full in ipairs(some_queues()) do
   local queue = string.sub(full, #key('queue', '') + 1)
   if #touched < LOOK and call('EXISTS', key('clean_registries', queue)) == 0 then look_after(queue) end
 end

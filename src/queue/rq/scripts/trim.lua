@@ -25,7 +25,7 @@ local function oldest(registry, count)
   return found
 end
 
-for _, full in ipairs(call('SMEMBERS', key('queues'))) do
+for _, full in ipairs(some_queues()) do
   local queue = string.sub(full, #key('queue', '') + 1)
   local budgets = { finished = tonumber(ARGV[4]), failed = tonumber(ARGV[5]), canceled = tonumber(ARGV[5]) }
   for _, kind in ipairs({ 'finished', 'failed', 'canceled' }) do
