@@ -12,10 +12,9 @@ use super::tracker::{is_ours, tracker};
 use crate::config::Settings;
 use crate::job::background::BackgroundJob;
 use crate::job::{JobRecord, JobState};
-use crate::kinds::carried_row;
-use crate::runtime::Ports;
+use crate::runtime::{Ports, tracked_deletions};
 use crate::store::{Person, PersonMove};
-use crate::tracking::{AskPerson, StatusTracker};
+use crate::tracking::{AskPerson, StatusTracker, TrackedKind};
 
 /// What programs read and what people read; or why nothing was changed.
 type Answer = Result<(Value, String), Complaint>;
@@ -27,11 +26,11 @@ pub(super) async fn cancel(
     json: bool,
 ) -> Result<(), Complaint> {
     let mut told = Told::new(json, chosen.is_single());
-    let tracker = tracker(settings, ports);
+    let (tracker, tracked) = (tracker(settings, ports), tracked_deletions(settings));
     for (id, meant) in chosen.find(ports, ("jobs cancel", JobState::Queued)).await? {
         let answer = match meant {
             Meant::Row(row, _) => cancel_row(&row, &tracker).await?,
-            Meant::Entry(entry) => cancel_entry(&entry, ports).await?,
+            Meant::Entry(entry) => cancel_entry(&entry, &tracked, ports).await?,
             Meant::Nothing(why) => Err(why),
         };
         match answer {
@@ -72,8 +71,8 @@ async fn cancel_row(row: &BackgroundJob, tracker: &Addr<StatusTracker>) -> Resul
     })
 }
 
-async fn cancel_entry(entry: &JobRecord, ports: &Ports) -> Result<Answer, Complaint> {
-    if let Some(row) = carried_row(entry)
+async fn cancel_entry(entry: &JobRecord, tracked: &TrackedKind, ports: &Ports) -> Result<Answer, Complaint> {
+    if let Some(row) = tracked.row_of(entry)
         && let Some(row) = ports.store.background_jobs.get(row).await?
         && row.status.is_active()
         && entry.state.is_open()

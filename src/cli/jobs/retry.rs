@@ -16,11 +16,10 @@ use super::tracker::{is_ours, tracker};
 use crate::config::Settings;
 use crate::job::background::{BackgroundJob, Status};
 use crate::job::{JobId, JobRecord, JobState};
-use crate::kinds::carried_row;
 use crate::queue::Requeued;
 use crate::runtime::{Ports, tracked_deletions};
 use crate::store::{Coverage, NewRequest, Requested};
-use crate::tracking::{RequestFault, Requests, new_queue_job};
+use crate::tracking::{RequestFault, Requests, TrackedKind, new_queue_job};
 
 /// Jobs that go back in one transaction.
 const AT_ONCE: usize = 500;
@@ -58,7 +57,7 @@ impl Retry {
                     let why = format!("`{}` is a job of a queue; only a background job has rows", entry.id);
                     told.left(&id, Complaint::failed(why, Advice::show_job(&entry.id)));
                 }
-                Meant::Entry(entry) => match carrier(&entry, ports).await? {
+                Meant::Entry(entry) => match carrier(&entry, &requests.tracked, ports).await? {
                     Some(why) => told.left(&id, why),
                     None => entries.push(entry.id),
                 },
@@ -74,8 +73,12 @@ impl Retry {
 }
 
 /// Why a job that carries a row does not go back by itself.
-async fn carrier(entry: &JobRecord, ports: &Ports) -> Result<Option<Complaint>, Complaint> {
-    let Some(row) = carried_row(entry) else { return Ok(None) };
+async fn carrier(
+    entry: &JobRecord,
+    tracked: &TrackedKind,
+    ports: &Ports,
+) -> Result<Option<Complaint>, Complaint> {
+    let Some(row) = tracked.row_of(entry) else { return Ok(None) };
     let Some(row) = ports.store.background_jobs.get(row).await? else { return Ok(None) };
     let text = format!("job `{}` carries background job {}, which is {}", entry.id, row.id, row.status);
     let (text, next) = if row.status.is_active() {

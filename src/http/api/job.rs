@@ -166,7 +166,7 @@ pub(super) async fn show(
     let (job, attempts) =
         futures::try_join!(desk.within(desk.broker.job(&name)), desk.within(desk.broker.attempts(&name)))?;
     let job = job.ok_or_else(|| no_such_job(&id))?;
-    let deletion = deletion_of(&job, &facade);
+    let deletion = deletion_of(&job, &facade).map(|id| id.0);
     Ok(HttpResponse::Ok().json(JobDetail::new(job, attempts, deletion)))
 }
 
