@@ -4,6 +4,7 @@ use std::borrow::Cow;
 use std::fmt;
 
 use crate::fault::FaultKind;
+use crate::operations::{DeletionAction, Refusal};
 use crate::runtime::{OpenError, StartError};
 
 /// The next step after an error: a command to type, or what to look at. There are no others than these.
@@ -136,6 +137,15 @@ impl Advice {
         )))
     }
 
+    /// Nothing but the rows that a deletion could not change can be requested anew.
+    fn retry_rows(id: impl fmt::Display) -> Self {
+        let id = quoted(&id.to_string());
+        Self(Cow::Owned(format!(
+            "`tikkun jobs show {id}` shows it; `tikkun jobs retry {id} --failed-rows` requests the rows that it could not \
+             change, once it has ended"
+        )))
+    }
+
     /// The job moves by itself.
     pub(super) fn watch_deletion(id: impl fmt::Display) -> Self {
         let id = quoted(&id.to_string());
@@ -167,6 +177,23 @@ impl Advice {
             FaultKind::Unavailable => Self::DOCTOR,
             FaultKind::Retryable => Self::AGAIN,
             FaultKind::Permanent => Self::CHECK_SETTINGS,
+        }
+    }
+
+    /// After something was refused.
+    pub(super) fn of_refusal(refusal: &Refusal) -> Self {
+        match refusal {
+            Refusal::NoDeletion { job_type: Some(_), .. } | Refusal::Forbidden { .. } => {
+                Self::BY_THE_APPLICATION
+            }
+            Refusal::NoDeletion { .. } => Self::LIST_DELETIONS,
+            Refusal::DeletionIs { id, action: DeletionAction::Retry, .. } => Self::retry_rows(id),
+            Refusal::DeletionIs { id, action: DeletionAction::RetryFailedRows, .. } => {
+                Self::watch_deletion(id)
+            }
+            Refusal::DeletionIs { id, .. } => Self::show_job(id),
+            Refusal::TooOften { .. } => Self::AGAIN,
+            Refusal::Unavailable { fault, .. } => Self::of_fault(fault.kind()),
         }
     }
 

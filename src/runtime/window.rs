@@ -15,11 +15,12 @@ use super::ports::tracked_deletions;
 use super::tree::Tree;
 use crate::config::Settings;
 use crate::http::{
-    BasePath, Board, BoardReader, Entrance, Facade, Guesses, HealthReader, HttpSettings, Identity, Limiter,
+    BasePath, Board, BoardReader, Entrance, Facade, Guesses, HealthReader, HttpSettings, Identity,
     MetricsDesk, MetricsLook, PageParts, PageRules, PageSecrets, Planning, Probes, QueueDesk, StuckAfter,
     Thresholds, TrustedProxies, Window, Writes, serve, serve_lobby,
 };
 use crate::job_log::JobLog;
+use crate::operations::{Deletions, Limiter};
 use crate::queue::ProcessRecord;
 use crate::tracking::Requests;
 
@@ -132,14 +133,16 @@ impl Shown<'_> {
     fn facade(&self) -> Facade {
         let settings = self.settings;
         Facade {
-            requests: Requests {
-                tracker: self.tree.tracker.clone(),
-                broker: Arc::clone(&self.ports.broker),
-                tracked: tracked_deletions(settings),
-                deadline: self.back_end_deadline(),
+            deletions: Deletions {
+                requests: Requests {
+                    tracker: self.tree.tracker.clone(),
+                    broker: Arc::clone(&self.ports.broker),
+                    tracked: tracked_deletions(settings),
+                    deadline: self.back_end_deadline(),
+                },
+                jobs: Arc::clone(&self.ports.store.background_jobs),
+                limiter: Limiter::new(settings.http.delete_all_per_minute),
             },
-            jobs: Arc::clone(&self.ports.store.background_jobs),
-            limiter: Limiter::new(settings.http.delete_all_per_minute),
             stuck_after: StuckAfter {
                 unpicked: settings.deletion.unpicked_after,
                 silent: settings.deletion.stale_after,
@@ -150,7 +153,6 @@ impl Shown<'_> {
                 batch: settings.deletion.batch,
                 throttle: settings.deletion.throttle,
             },
-            deadline: self.back_end_deadline(),
         }
     }
 }

@@ -1,6 +1,5 @@
 //! `jobs cancel`: takes jobs out of their queues, and stops background jobs.
 
-use actix::Addr;
 use serde_json::{Value, json};
 
 use super::super::advice::Advice;
@@ -8,13 +7,12 @@ use super::super::ending::Complaint;
 use super::super::page;
 use super::chosen::{Chosen, Meant};
 use super::told::Told;
-use super::tracker::{is_ours, tracker};
+use super::tracker::{deletions, principal};
 use crate::config::Settings;
-use crate::job::background::BackgroundJob;
 use crate::job::{JobRecord, JobState};
-use crate::runtime::{Ports, tracked_deletions};
-use crate::store::{Person, PersonMove};
-use crate::tracking::{AskPerson, StatusTracker, TrackedKind};
+use crate::runtime::Ports;
+use crate::store::PersonMove;
+use crate::tracking::TrackedKind;
 
 /// What programs read and what people read; or why nothing was changed.
 type Answer = Result<(Value, String), Complaint>;
@@ -26,11 +24,19 @@ pub(super) async fn cancel(
     json: bool,
 ) -> Result<(), Complaint> {
     let mut told = Told::new(json, chosen.is_single());
-    let (tracker, tracked) = (tracker(settings, ports), tracked_deletions(settings));
+    let deletions = deletions(settings, ports);
     for (id, meant) in chosen.find(ports, ("jobs cancel", JobState::Queued)).await? {
         let answer = match meant {
-            Meant::Row(row, _) => cancel_row(&row, &tracker).await?,
-            Meant::Entry(entry) => cancel_entry(&entry, &tracked, ports).await?,
+            Meant::Row(row, _) => {
+                match deletions.change(&principal(None), row.id, PersonMove::Cancel).await {
+                    Ok(row) => Ok(cancelled(json!(row.id), row.status.as_str())),
+                    Err(refusal) => {
+                        told.refused(&id, refusal)?;
+                        continue;
+                    }
+                }
+            }
+            Meant::Entry(entry) => cancel_entry(&entry, &deletions.requests.tracked, ports).await?,
             Meant::Nothing(why) => Err(why),
         };
         match answer {
@@ -39,36 +45,6 @@ pub(super) async fn cancel(
         }
     }
     told.end()
-}
-
-async fn cancel_row(row: &BackgroundJob, tracker: &Addr<StatusTracker>) -> Result<Answer, Complaint> {
-    if let Err(why) = is_ours(row) {
-        return Ok(Err(why));
-    }
-    let wish = Person {
-        id: row.id,
-        business_id: row.business_id,
-        wish: PersonMove::Cancel,
-        by: "command line".to_owned(),
-        queue_job: None,
-    };
-    let answer = tracker.send(AskPerson(wish)).await;
-    let answer = answer
-        .map_err(|lost| Complaint::failed(format!("the tracker did not answer: {lost}"), Advice::AGAIN))??;
-    Ok(match answer {
-        Some(Ok(changed)) => Ok(cancelled(json!(changed.id), changed.status.as_str())),
-        Some(Err(status)) => Err(Complaint::failed(
-            format!(
-                "background job {} is {status}; only a queued, running or paused one can be cancelled",
-                row.id
-            ),
-            Advice::show_job(row.id),
-        )),
-        None => Err(Complaint::failed(
-            format!("background job {} has gone meanwhile", row.id),
-            Advice::LIST_DELETIONS,
-        )),
-    })
 }
 
 async fn cancel_entry(entry: &JobRecord, tracked: &TrackedKind, ports: &Ports) -> Result<Answer, Complaint> {

@@ -1,9 +1,6 @@
 //! `jobs retry`: one more run for jobs that failed or were taken out, and a new request for what a deletion
 //! left.
 
-use std::sync::Arc;
-use std::time::Duration;
-
 use clap::Args;
 use serde_json::json;
 
@@ -12,19 +9,18 @@ use super::super::ending::Complaint;
 use super::super::page;
 use super::chosen::{Chosen, Meant};
 use super::told::Told;
-use super::tracker::{is_ours, tracker};
+use super::tracker::{deletions, principal};
 use crate::config::Settings;
-use crate::job::background::{BackgroundJob, Status};
+use crate::job::background::BackgroundJob;
 use crate::job::{JobId, JobRecord, JobState};
+use crate::operations::Deletions;
 use crate::queue::Requeued;
-use crate::runtime::{Ports, tracked_deletions};
-use crate::store::{Coverage, NewRequest, Requested};
-use crate::tracking::{RequestFault, Requests, TrackedKind, new_queue_job};
+use crate::runtime::Ports;
+use crate::store::Requested;
+use crate::tracking::TrackedKind;
 
 /// Jobs that go back in one transaction.
 const AT_ONCE: usize = 500;
-/// Longest wait for the queue to take the job of a new row.
-const DEADLINE: Duration = Duration::from_secs(5);
 
 /// Options of `jobs retry`.
 #[derive(Debug, Args)]
@@ -43,21 +39,16 @@ impl Retry {
             return Err(Complaint::usage(text, Advice::help("jobs retry")));
         }
         let mut told = Told::new(json, self.chosen.is_single());
-        let requests = Requests {
-            tracker: tracker(settings, ports),
-            broker: Arc::clone(&ports.broker),
-            tracked: tracked_deletions(settings),
-            deadline: DEADLINE,
-        };
+        let deletions = deletions(settings, ports);
         let mut entries = Vec::new();
         for (id, meant) in self.chosen.find(ports, ("jobs retry", JobState::Failed)).await? {
             match meant {
-                Meant::Row(row, _) => request_anew(&row, self.failed_rows, &requests, &mut told).await?,
+                Meant::Row(row, _) => request_anew(&row, self.failed_rows, &deletions, &mut told).await?,
                 Meant::Entry(entry) if self.failed_rows => {
                     let why = format!("`{}` is a job of a queue; only a background job has rows", entry.id);
                     told.left(&id, Complaint::failed(why, Advice::show_job(&entry.id)));
                 }
-                Meant::Entry(entry) => match carrier(&entry, &requests.tracked, ports).await? {
+                Meant::Entry(entry) => match carrier(&entry, &deletions.requests.tracked, ports).await? {
                     Some(why) => told.left(&id, why),
                     None => entries.push(entry.id),
                 },
@@ -111,25 +102,15 @@ fn tell(told: &mut Told, id: &JobId, answer: &Requeued) {
 async fn request_anew(
     row: &BackgroundJob,
     failed_rows: bool,
-    requests: &Requests,
+    deletions: &Deletions,
     told: &mut Told,
 ) -> Result<(), Complaint> {
-    let name = row.id.to_string();
-    let covers = match is_ours(row).and_then(|()| coverage(row, failed_rows)) {
-        Ok(covers) => covers,
-        Err(why) => {
-            told.left(&name, why);
-            return Ok(());
-        }
+    let (name, who) = (row.id.to_string(), principal(row.requested_by_user_id));
+    let requested = match failed_rows {
+        true => deletions.retry_failed_rows(&who, row.id).await,
+        false => deletions.retry(&who, row.id).await,
     };
-    let request = NewRequest {
-        business_id: row.business_id,
-        user_id: row.requested_by_user_id,
-        job_type: row.job_type.clone(),
-        queue_job: new_queue_job(),
-        covers,
-    };
-    match requests.request(request, None).await {
+    match requested {
         Ok(Requested::Created(made)) => {
             let total = made.progress.total;
             let facts = json!({ "id": row.id, "retried_as": made.id, "state": made.status, "total": total });
@@ -143,29 +124,7 @@ async fn request_anew(
             let why = format!("background job {name} has left nothing to delete");
             told.left(&name, Complaint::failed(why, Advice::show_job(&name)));
         }
-        Err(RequestFault::Database(fault) | RequestFault::Queue(fault)) => return Err(fault.into()),
+        Err(refusal) => told.refused(&name, refusal)?,
     }
     Ok(())
-}
-
-fn coverage(row: &BackgroundJob, failed_rows: bool) -> Result<Coverage, Complaint> {
-    match (row.status, failed_rows) {
-        (status, true) if status.is_active() => Err(Complaint::failed(
-            format!(
-                "background job {} is {status}; its failed rows can be retried once it has ended",
-                row.id
-            ),
-            Advice::watch_deletion(row.id),
-        )),
-        (_, true) => Ok(Coverage::SetAsideOf(row.id)),
-        (Status::Failed | Status::Cancelled, false) => Ok(Coverage::RestOf(row.id)),
-        (status, false) => Err(Complaint::failed(
-            format!(
-                "background job {} is {status}; only a failed or cancelled one can be retried, or the rows that it \
-                 could not change: `tikkun jobs retry {} --failed-rows`",
-                row.id, row.id
-            ),
-            Advice::show_job(row.id),
-        )),
-    }
 }

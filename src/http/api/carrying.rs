@@ -9,13 +9,13 @@ use crate::job::{BackgroundJobId, JobRecord};
 
 /// The deletion that a job carries.
 pub(super) fn deletion_of(job: &JobRecord, facade: &Facade) -> Option<BackgroundJobId> {
-    facade.requests.tracked.row_of(job)
+    facade.deletions.requests.tracked.row_of(job)
 }
 
 /// Refuses to take a job out that would be put in anew.
 pub(super) async fn may_be_taken_out(job: &JobRecord, facade: &Facade) -> Result<(), Details> {
     let Some(id) = deletion_of(job, facade) else { return Ok(()) };
-    match facade.read(facade.jobs.get(id)).await? {
+    match facade.deletions.read(facade.deletions.jobs.get(id)).await? {
         Some(row) if row.status.is_active() => Err(carries(format!(
             "job {} carries deletion {id}, which is {} and would be enqueued anew; cancel the deletion",
             job.id, row.status
@@ -27,7 +27,7 @@ pub(super) async fn may_be_taken_out(job: &JobRecord, facade: &Facade) -> Result
 /// Refuses to run a job once more whose deletion says what becomes of it.
 pub(super) async fn may_run_again(job: &JobRecord, facade: &Facade) -> Result<(), Details> {
     let Some(id) = deletion_of(job, facade) else { return Ok(()) };
-    match facade.read(facade.jobs.get(id)).await? {
+    match facade.deletions.read(facade.deletions.jobs.get(id)).await? {
         Some(row) if row.status.is_active() => Err(carries(format!(
             "job {} carries deletion {id}, which is {}; it is enqueued anew by itself",
             job.id, row.status
