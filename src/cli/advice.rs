@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::fmt;
 
 use crate::fault::FaultKind;
-use crate::operations::{DeletionAction, Refusal};
+use crate::operations::{DeletionAction, JobAction, Refusal};
 use crate::runtime::{OpenError, StartError};
 
 /// The next step after an error: a command to type, or what to look at. There are no others than these.
@@ -23,6 +23,10 @@ impl Advice {
     /// There is no such deletion.
     pub(super) const LIST_DELETIONS: Self = Self::says(
         "`tikkun top` shows the deletions, `tikkun jobs list` the queues; `--data FOLDER` looks elsewhere",
+    );
+    /// The queue's name may be a slip.
+    pub(super) const LIST_QUEUES: Self = Self::says(
+        "`tikkun queues list` shows those there are; `worker.known_queues` names those that are to come",
     );
     /// It is not ours to change.
     pub(super) const BY_THE_APPLICATION: Self = Self::says("change it where it was made, in the application");
@@ -102,14 +106,6 @@ impl Advice {
 
     const fn says(text: &'static str) -> Self {
         Self(Cow::Borrowed(text))
-    }
-
-    /// The queue's name may be a slip.
-    pub(super) fn list_queues(name: impl fmt::Display) -> Self {
-        let name = quoted(&name.to_string());
-        Self(Cow::Owned(format!(
-            "`tikkun queues list` shows those there are; `tikkun queues resume {name}` undoes it"
-        )))
     }
 
     /// The list goes on, with these flags.
@@ -192,7 +188,16 @@ impl Advice {
                 Self::watch_deletion(id)
             }
             Refusal::DeletionIs { id, .. } => Self::show_job(id),
-            Refusal::TooOften { .. } => Self::AGAIN,
+            Refusal::NoJob(_) => Self::LIST_JOBS,
+            Refusal::JobIs { id, .. } | Refusal::Duplicate { holder: id, .. } => Self::show_job(id),
+            Refusal::Carries { deletion, status, action, .. } => match (action, status) {
+                (JobAction::Cancel, _) => Self::cancel_job(deletion),
+                (JobAction::Retry, Some(status)) if status.is_active() => Self::watch_deletion(deletion),
+                (JobAction::Retry, _) => Self::retry_deletion(deletion),
+                (JobAction::Stop, _) => Self::show_job(deletion),
+            },
+            Refusal::NoQueue { .. } => Self::LIST_QUEUES,
+            Refusal::TooOften { .. } | Refusal::NotHeard(_) => Self::AGAIN,
             Refusal::Unavailable { fault, .. } => Self::of_fault(fault.kind()),
         }
     }

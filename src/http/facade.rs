@@ -10,7 +10,7 @@ use super::Problem;
 use super::views::{QueueService, StuckAfter};
 use crate::blob::BlobTarget;
 use crate::job::BackgroundJobId;
-use crate::operations::Deletions;
+use crate::operations::{Deletions, Jobs};
 use crate::queue::ProcessRecord;
 use crate::store::Receipts;
 
@@ -37,6 +37,11 @@ pub struct Planning {
 }
 
 impl Facade {
+    /// What can be done with jobs.
+    pub(super) fn jobs(&self) -> Jobs<'_> {
+        Jobs(&self.deletions)
+    }
+
     /// Whether anybody listens to the queue of these jobs, and the time by which they are judged.
     pub(super) async fn queue_service(&self) -> QueueService {
         let deletions = &self.deletions;

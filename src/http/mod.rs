@@ -34,7 +34,6 @@ pub use metrics::{MetricsDesk, MetricsLook};
 pub use peer::TrustedProxies;
 pub use probes::Probes;
 pub use problem::Problem;
-pub use queues::QueueDesk;
 pub use server::{HttpSettings, PageParts, Window, serve};
 pub use views::StuckAfter;
 pub use writes::Writes;

@@ -94,7 +94,11 @@ impl From<Refusal> for Problem {
         let status = match &refusal {
             Refusal::Unavailable { what, fault } => return Self::unavailable(what, fault),
             Refusal::Forbidden { .. } => StatusCode::FORBIDDEN,
-            Refusal::NoDeletion { .. } => StatusCode::NOT_FOUND,
+            Refusal::NoDeletion { .. } | Refusal::NoJob(_) | Refusal::NoQueue { .. } => StatusCode::NOT_FOUND,
+            Refusal::JobIs { .. }
+            | Refusal::Carries { .. }
+            | Refusal::Duplicate { .. }
+            | Refusal::NotHeard(_) => StatusCode::CONFLICT,
             Refusal::DeletionIs { .. } => StatusCode::BAD_REQUEST,
             Refusal::TooOften { .. } => StatusCode::TOO_MANY_REQUESTS,
         };

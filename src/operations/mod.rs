@@ -3,11 +3,15 @@
 //! The calls of the web application, `/api/v1` and the command line present it, and decide nothing.
 
 mod deletions;
+mod jobs;
 mod limiter;
 mod principal;
+mod queues;
 mod refusal;
 
 pub use deletions::Deletions;
+pub use jobs::Jobs;
 pub use limiter::Limiter;
 pub use principal::{Principal, Scope};
-pub use refusal::{DeletionAction, Refusal};
+pub use queues::Queues;
+pub use refusal::{DeletionAction, JobAction, Refusal};

@@ -11,13 +11,13 @@ use tokio::sync::watch;
 use super::Ports;
 use super::figures::Figures;
 use super::identity::worker_config;
-use super::ports::tracked_deletions;
+use super::ports::{queues, tracked_deletions};
 use super::tree::Tree;
 use crate::config::Settings;
 use crate::http::{
     BasePath, Board, BoardReader, Entrance, Facade, Guesses, HealthReader, HttpSettings, Identity,
-    MetricsDesk, MetricsLook, PageParts, PageRules, PageSecrets, Planning, Probes, QueueDesk, StuckAfter,
-    Thresholds, TrustedProxies, Window, Writes, serve, serve_lobby,
+    MetricsDesk, MetricsLook, PageParts, PageRules, PageSecrets, Planning, Probes, StuckAfter, Thresholds,
+    TrustedProxies, Window, Writes, serve, serve_lobby,
 };
 use crate::job_log::JobLog;
 use crate::operations::{Deletions, Limiter};
@@ -43,7 +43,7 @@ impl Shown<'_> {
             probes: self.probes.clone(),
             metrics: None,
             health: web::Data::new(self.health_reader()),
-            queues: web::Data::new(self.queue_desk()),
+            queues: web::Data::new(queues(self.settings, self.ports, self.back_end_deadline())),
             facade: self.settings.service.role.serves_receipts().then(|| web::Data::new(self.facade())),
             page: None,
         };
@@ -119,15 +119,6 @@ impl Shown<'_> {
         let entrance = web::Data::new(Entrance::new(secrets, rules, guesses, ended));
         let (process, configuration) = (self.process.clone(), self.settings.entries.clone());
         Some(PageParts { entrance, board, job_log, process, configuration })
-    }
-
-    fn queue_desk(&self) -> QueueDesk {
-        let worker = &self.settings.worker;
-        QueueDesk {
-            broker: Arc::clone(&self.ports.broker),
-            known: worker.known_queues.iter().chain(&worker.queues).cloned().collect(),
-            deadline: self.back_end_deadline(),
-        }
     }
 
     fn facade(&self) -> Facade {

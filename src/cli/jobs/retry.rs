@@ -11,13 +11,11 @@ use super::chosen::{Chosen, Meant};
 use super::told::Told;
 use super::tracker::{deletions, principal};
 use crate::config::Settings;
+use crate::job::JobState;
 use crate::job::background::BackgroundJob;
-use crate::job::{JobId, JobRecord, JobState};
-use crate::operations::Deletions;
-use crate::queue::Requeued;
+use crate::operations::{Deletions, Jobs};
 use crate::runtime::Ports;
 use crate::store::Requested;
-use crate::tracking::TrackedKind;
 
 /// Jobs that go back in one transaction.
 const AT_ONCE: usize = 500;
@@ -40,7 +38,7 @@ impl Retry {
         }
         let mut told = Told::new(json, self.chosen.is_single());
         let deletions = deletions(settings, ports);
-        let mut entries = Vec::new();
+        let (jobs, mut entries) = (Jobs(&deletions), Vec::new());
         for (id, meant) in self.chosen.find(ports, ("jobs retry", JobState::Failed)).await? {
             match meant {
                 Meant::Row(row, _) => request_anew(&row, self.failed_rows, &deletions, &mut told).await?,
@@ -48,55 +46,27 @@ impl Retry {
                     let why = format!("`{}` is a job of a queue; only a background job has rows", entry.id);
                     told.left(&id, Complaint::failed(why, Advice::show_job(&entry.id)));
                 }
-                Meant::Entry(entry) => match carrier(&entry, &deletions.requests.tracked, ports).await? {
-                    Some(why) => told.left(&id, why),
-                    None => entries.push(entry.id),
+                Meant::Entry(entry) => match jobs.may_retry(&entry).await {
+                    Ok(()) => entries.push(entry.id),
+                    Err(refusal) => told.refused(&id, refusal)?,
                 },
                 Meant::Nothing(why) => told.left(&id, why),
             }
         }
         for some in entries.chunks(AT_ONCE) {
-            let answers = ports.broker.requeue(some).await?;
-            some.iter().zip(answers).for_each(|(id, answer)| tell(&mut told, id, &answer));
+            let answers = jobs.retry(some).await.map_err(Complaint::from)?;
+            for (id, answer) in some.iter().zip(answers) {
+                match answer {
+                    Ok(()) => {
+                        let text = format!("{} is queued", page::safe(id.as_str()));
+                        told.done(json!({ "id": id, "state": "queued" }), &text);
+                    }
+                    Err(refusal) => told.refused(id.as_str(), refusal)?,
+                }
+            }
         }
         told.end()
     }
-}
-
-/// Why a job that carries a row does not go back by itself.
-async fn carrier(
-    entry: &JobRecord,
-    tracked: &TrackedKind,
-    ports: &Ports,
-) -> Result<Option<Complaint>, Complaint> {
-    let Some(row) = tracked.row_of(entry) else { return Ok(None) };
-    let Some(row) = ports.store.background_jobs.get(row).await? else { return Ok(None) };
-    let text = format!("job `{}` carries background job {}, which is {}", entry.id, row.id, row.status);
-    let (text, next) = if row.status.is_active() {
-        (format!("{text}; reconciliation looks after it"), Advice::watch_deletion(row.id))
-    } else {
-        (text, Advice::retry_deletion(row.id))
-    };
-    Ok(Some(Complaint::failed(text, next)))
-}
-
-fn tell(told: &mut Told, id: &JobId, answer: &Requeued) {
-    let why = match answer {
-        Requeued::Waits => {
-            let text = format!("{} is queued", page::safe(id.as_str()));
-            return told.done(json!({ "id": id, "state": "queued" }), &text);
-        }
-        Requeued::Missing => Complaint::failed(format!("job `{id}` has gone meanwhile"), Advice::LIST_JOBS),
-        Requeued::Is(state) => Complaint::failed(
-            format!("job `{id}` is {state}; only a failed or canceled one can be retried"),
-            Advice::show_job(id),
-        ),
-        Requeued::Duplicate(of) => Complaint::failed(
-            format!("job `{id}` has the unique key of job `{of}`, which is open"),
-            Advice::show_job(of),
-        ),
-    };
-    told.left(id.as_str(), why);
 }
 
 async fn request_anew(
