@@ -14,6 +14,7 @@ pub mod job_log;
 pub mod kinds;
 pub mod maintenance;
 pub mod measure;
+pub mod operations;
 pub mod queue;
 pub mod runtime;
 mod sqlite;

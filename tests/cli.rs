@@ -423,8 +423,10 @@ fn queues_are_listed_paused_once_and_resumed_once() {
     assert!(desk.run(&["queues", "list"]).ok().contains("by cli since 20"));
     assert!(desk.run(&["queues", "pause", "nobody"]).ok().contains("paused already, by cli"));
     assert!(changed("resume") && !changed("resume"), "the second run changes nothing");
-    let slip = desk.run(&["queues", "pause", "maintenence"]);
-    assert!(slip.err.contains("`maintenence` was never used"), "{}", slip.err);
+    for verb in ["pause", "resume"] {
+        let slip = desk.run(&["queues", verb, "maintenence"]);
+        slip.refuses(1, &["no queue `maintenence`", "did you mean `maintenance`", "queues list"]);
+    }
     desk.run(&["queues", "pause", ""]).refuses(2, &[]);
 }
 
@@ -458,7 +460,7 @@ async fn a_background_job_is_shown_with_its_entry_and_cancelled_once_by_the_trac
     let plain = desk.run(&["jobs", "show", &number]).ok();
     assert!(plain.contains("in its queue:") && plain.contains("carrier"), "{plain}");
     desk.run(&["jobs", "cancel", "carrier"])
-        .refuses(1, &["carries background job", "enqueued anew", "jobs cancel 1"]);
+        .refuses(1, &["carries deletion", "enqueued anew", "jobs cancel 1"]);
     assert!(desk.run(&["jobs", "cancel", &number]).ok().contains("cancelled"));
     let row = store.background_jobs.get(id).await.unwrap().unwrap();
     assert_eq!(row.note.changed_by.as_deref(), Some("command line"));
@@ -512,7 +514,7 @@ async fn a_cancelled_deletion_is_retried_as_a_request_for_what_it_left() {
     let shown = desk.run(&["jobs", "show", "2", "--json"]).json();
     assert_eq!(shown["queue_entry"]["state"], "queued", "{shown}");
     let carrier = shown["queue_entry"]["id"].as_str().unwrap().to_owned();
-    desk.run(&["jobs", "retry", &carrier]).refuses(1, &["carries background job 2", "reconciliation"]);
+    desk.run(&["jobs", "retry", &carrier]).refuses(1, &["carries deletion 2", "enqueued anew by itself"]);
     assert!(desk.run(&["jobs", "failed-rows", "1"]).err.contains("left no receipt behind"));
     assert_eq!(store.receipts.count_live(BusinessId(789)).await.unwrap(), 3);
 }

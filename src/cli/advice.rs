@@ -4,6 +4,7 @@ use std::borrow::Cow;
 use std::fmt;
 
 use crate::fault::FaultKind;
+use crate::operations::{DeletionAction, JobAction, Refusal};
 use crate::runtime::{OpenError, StartError};
 
 /// The next step after an error: a command to type, or what to look at. There are no others than these.
@@ -22,6 +23,10 @@ impl Advice {
     /// There is no such deletion.
     pub(super) const LIST_DELETIONS: Self = Self::says(
         "`tikkun top` shows the deletions, `tikkun jobs list` the queues; `--data FOLDER` looks elsewhere",
+    );
+    /// The queue's name may be a slip.
+    pub(super) const LIST_QUEUES: Self = Self::says(
+        "`tikkun queues list` shows those there are; `worker.known_queues` names those that are to come",
     );
     /// It is not ours to change.
     pub(super) const BY_THE_APPLICATION: Self = Self::says("change it where it was made, in the application");
@@ -103,14 +108,6 @@ impl Advice {
         Self(Cow::Borrowed(text))
     }
 
-    /// The queue's name may be a slip.
-    pub(super) fn list_queues(name: impl fmt::Display) -> Self {
-        let name = quoted(&name.to_string());
-        Self(Cow::Owned(format!(
-            "`tikkun queues list` shows those there are; `tikkun queues resume {name}` undoes it"
-        )))
-    }
-
     /// The list goes on, with these flags.
     pub(super) fn next_page(flags: impl fmt::Display) -> Self {
         Self(Cow::Owned(format!("`tikkun jobs list {flags}` shows the next ones")))
@@ -133,6 +130,15 @@ impl Advice {
         let id = quoted(&id.to_string());
         Self(Cow::Owned(format!(
             "`tikkun jobs show {id}` says what happened; `tikkun jobs retry {id}` requests what it left"
+        )))
+    }
+
+    /// Nothing but the rows that a deletion could not change can be requested anew.
+    fn retry_rows(id: impl fmt::Display) -> Self {
+        let id = quoted(&id.to_string());
+        Self(Cow::Owned(format!(
+            "`tikkun jobs show {id}` shows it; `tikkun jobs retry {id} --failed-rows` requests the rows that it could not \
+             change, once it has ended"
         )))
     }
 
@@ -167,6 +173,32 @@ impl Advice {
             FaultKind::Unavailable => Self::DOCTOR,
             FaultKind::Retryable => Self::AGAIN,
             FaultKind::Permanent => Self::CHECK_SETTINGS,
+        }
+    }
+
+    /// After something was refused.
+    pub(super) fn of_refusal(refusal: &Refusal) -> Self {
+        match refusal {
+            Refusal::NoDeletion { job_type: Some(_), .. } | Refusal::Forbidden { .. } => {
+                Self::BY_THE_APPLICATION
+            }
+            Refusal::NoDeletion { .. } => Self::LIST_DELETIONS,
+            Refusal::DeletionIs { id, action: DeletionAction::Retry, .. } => Self::retry_rows(id),
+            Refusal::DeletionIs { id, action: DeletionAction::RetryFailedRows, .. } => {
+                Self::watch_deletion(id)
+            }
+            Refusal::DeletionIs { id, .. } => Self::show_job(id),
+            Refusal::NoJob(_) => Self::LIST_JOBS,
+            Refusal::JobIs { id, .. } | Refusal::Duplicate { holder: id, .. } => Self::show_job(id),
+            Refusal::Carries { deletion, status, action, .. } => match (action, status) {
+                (JobAction::Cancel, _) => Self::cancel_job(deletion),
+                (JobAction::Retry, Some(status)) if status.is_active() => Self::watch_deletion(deletion),
+                (JobAction::Retry, _) => Self::retry_deletion(deletion),
+                (JobAction::Stop, _) => Self::show_job(deletion),
+            },
+            Refusal::NoQueue { .. } => Self::LIST_QUEUES,
+            Refusal::TooOften { .. } | Refusal::NotHeard(_) => Self::AGAIN,
+            Refusal::Unavailable { fault, .. } => Self::of_fault(fault.kind()),
         }
     }
 

@@ -5,6 +5,7 @@ use std::io::{Write as _, stderr};
 use super::advice::Advice;
 use super::{FAILED, OK, USAGE, page};
 use crate::fault::Fault;
+use crate::operations::Refusal;
 use crate::runtime::{OpenError, StartError};
 
 /// Why a command did not do what it was asked for.
@@ -40,6 +41,21 @@ impl Complaint {
 impl From<Fault> for Complaint {
     fn from(fault: Fault) -> Self {
         Self::failed(fault.chain(), Advice::of_fault(fault.kind()))
+    }
+}
+
+impl From<Refusal> for Complaint {
+    fn from(refusal: Refusal) -> Self {
+        let next = Advice::of_refusal(&refusal);
+        match refusal {
+            Refusal::NoDeletion { id, job_type: Some(other) } => Self::failed(
+                format!(
+                    "background job {id} is of type `{other}`; only deletions of receipts are ours to change"
+                ),
+                next,
+            ),
+            refusal => Self::failed(refusal.to_string(), next),
+        }
     }
 }
 

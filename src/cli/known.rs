@@ -5,7 +5,7 @@ use std::ffi::OsStr;
 use clap::builder::{PossibleValue, PossibleValuesParser, StringValueParser, TypedValueParser};
 use clap::{Arg, Command, Error};
 
-use crate::job::JobState;
+use crate::job::{JobState, QueueName};
 
 /// The queues that the deployment has; any other name is taken too.
 const QUEUES: [&str; 8] =
@@ -18,7 +18,7 @@ pub(super) fn queue() -> impl TypedValueParser<Value = String> {
 
 /// A name that can be used on every command line.
 pub(super) fn name(text: &str) -> Result<String, String> {
-    if text.trim().is_empty() || text.contains(|c: char| c.is_control() || c == ',') {
+    if text.trim().is_empty() || !QueueName::accepts(text) {
         return Err("expected a name that is not empty and has no comma or control character".to_owned());
     }
     Ok(text.to_owned())

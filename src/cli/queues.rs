@@ -1,23 +1,26 @@
 //! `tikkun queues`: lists queues, pauses them and lets them go on.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use clap::{Args, Subcommand};
 use serde_json::json;
 
-use super::advice::Advice;
-use super::ending::{self, Complaint, finish};
+use super::ending::{Complaint, finish};
 use super::table::{Cell, Fit, Table, number, text};
 use super::tone::Tone;
 use super::views::time;
 use super::{Common, known, page};
 use crate::config::Settings;
 use crate::job::QueueName;
+use crate::operations::{Principal, Queues as QueueOperations};
 use crate::queue::{PausedQueue, QueueCounts};
-use crate::runtime::Ports;
+use crate::runtime::{Ports, queues};
 
 /// Who pauses, as people see it who look at the queue.
 const BY: &str = "cli";
+/// How long the broker may take for one answer.
+const DEADLINE: Duration = Duration::from_secs(5);
 
 /// Commands of `queues`.
 #[derive(Debug, Args)]
@@ -48,8 +51,8 @@ impl Queues {
         let json = common.json;
         finish(common.with_found_ports(async move |settings, ports| match self.command {
             QueuesCommand::List => list(&settings, &ports, json).await,
-            QueuesCommand::Pause(named) => named.pause(&settings, &ports, json).await,
-            QueuesCommand::Resume(named) => named.resume(&ports, json).await,
+            QueuesCommand::Pause(named) => named.pause(&queues(&settings, &ports, DEADLINE), json).await,
+            QueuesCommand::Resume(named) => named.resume(&queues(&settings, &ports, DEADLINE), json).await,
         }))
     }
 }
@@ -111,33 +114,23 @@ fn row(name: &QueueName, jobs: QueueCounts, listeners: usize, pause: Option<&Pau
 }
 
 impl Named {
-    async fn pause(self, settings: &Settings, ports: &Ports, json: bool) -> Result<(), Complaint> {
-        let queue = QueueName::from(&self.queue);
-        let changed = ports.broker.pause(&queue, BY).await?;
-        if changed {
-            tracing::info!(queue.name = %queue, by = BY, "queue paused");
-        }
-        let by = ports.broker.paused().await?.remove(&queue).map_or_else(|| BY.to_owned(), |pause| pause.by);
+    async fn pause(self, queues: &QueueOperations, json: bool) -> Result<(), Complaint> {
+        let (queue, changed) = queues.pause(&principal(), &self.queue).await?;
+        let by = queues.broker.paused().await?.remove(&queue).map_or_else(|| BY.to_owned(), |pause| pause.by);
         let words = if changed { "is paused".to_owned() } else { format!("was paused already, by {by}") };
         tell(&queue, true, changed, &words, json);
-        let used = ports.broker.counts().await?.contains_key(&queue);
-        if !used && !settings.worker.known_queues.contains(&queue) && !settings.worker.queues.contains(&queue)
-        {
-            let text = format!("warning: queue `{queue}` was never used and is none of the known ones");
-            ending::tell(&text, &Advice::list_queues(&queue));
-        }
         Ok(())
     }
 
-    async fn resume(self, ports: &Ports, json: bool) -> Result<(), Complaint> {
-        let queue = QueueName::from(&self.queue);
-        let changed = ports.broker.resume(&queue).await?;
-        if changed {
-            tracing::info!(queue.name = %queue, by = BY, "queue resumed");
-        }
+    async fn resume(self, queues: &QueueOperations, json: bool) -> Result<(), Complaint> {
+        let (queue, changed) = queues.resume(&principal(), &self.queue).await?;
         tell(&queue, false, changed, if changed { "goes on" } else { "was not paused" }, json);
         Ok(())
     }
+}
+
+fn principal() -> Principal {
+    Principal::operator(BY, None)
 }
 
 fn tell(queue: &QueueName, paused: bool, changed: bool, words: &str, json: bool) {

@@ -31,6 +31,8 @@ mod sources;
 mod table;
 mod value;
 
+pub(crate) use nearest::nearest;
+
 pub use layers::{Entry, Origin};
 pub use load::Loaded;
 pub use mask::masked_url;

@@ -4,7 +4,7 @@
 const ALIKE: f64 = 0.6;
 
 /// The candidate that is most like `name`, if one is like it at all; first of all one that `name` only adds to.
-pub(super) fn nearest<'a>(name: &str, candidates: impl Iterator<Item = &'a str>) -> Option<&'a str> {
+pub(crate) fn nearest<'a>(name: &str, candidates: impl Iterator<Item = &'a str>) -> Option<&'a str> {
     candidates
         .map(|candidate| {
             let likeness = strsim::normalized_damerau_levenshtein(name, candidate);

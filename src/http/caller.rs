@@ -7,38 +7,14 @@ use actix_web::http::StatusCode;
 use actix_web::{FromRequest, HttpRequest};
 
 use super::Problem;
-use super::facade::Wisher;
 use crate::job::{BusinessId, TraceContext};
-
-/// Roles that may delete everything and stop it again.
-const MANAGERS: [&str; 3] = ["owner", "admin", "system_admin"];
+use crate::operations::{Principal, Scope};
 
 /// The tenant and the person.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Caller {
     pub business_id: BusinessId,
-    pub user_id: Option<i64>,
-    role: String,
-    /// The trace that the request belongs to.
-    trace: Option<TraceContext>,
-}
-
-impl Caller {
-    /// Whether the person may change things.
-    pub(super) fn manages(&self) -> Result<(), Problem> {
-        if MANAGERS.contains(&self.role.as_str()) {
-            return Ok(());
-        }
-        let message =
-            format!("role `{}` may not do this; expected one of {}", self.role, MANAGERS.join(", "));
-        Err(Problem::new(StatusCode::FORBIDDEN, "forbidden", message))
-    }
-
-    /// The person and the tenant, for the record.
-    pub(super) fn wisher(&self) -> Wisher {
-        let name = self.user_id.map_or_else(|| format!("role {}", self.role), |id| format!("user {id}"));
-        Wisher { business_id: self.business_id, user_id: self.user_id, name, trace: self.trace.clone() }
-    }
+    pub principal: Principal,
 }
 
 impl FromRequest for Caller {
@@ -55,9 +31,12 @@ fn read(request: &HttpRequest) -> Result<Caller, Problem> {
         let message = "the header X-Business-Id is missing or given twice; expected the tenant's id";
         Problem::new(StatusCode::BAD_REQUEST, "bad_tenant", message)
     })?;
-    let user_id = number(request, "X-User-Id")?;
+    let (business_id, user_id) = (BusinessId(business_id), number(request, "X-User-Id")?);
     let role = text(request, "X-User-Role").unwrap_or_default().to_owned();
-    Ok(Caller { business_id: BusinessId(business_id), user_id, role, trace: trace(request) })
+    let name = user_id.map_or_else(|| format!("role {role}"), |id| format!("user {id}"));
+    let scope = Scope::Tenant { id: business_id, role };
+    let principal = Principal { name, user_id, scope, trace: trace(request) };
+    Ok(Caller { business_id, principal })
 }
 
 /// The trace that a request names in W3C's headers; one that cannot be read is as good as none.
@@ -106,15 +85,15 @@ mod tests {
     fn tenant_and_person_come_from_headers() {
         let caller =
             caller(&[("X-Business-Id", "789"), ("X-User-Id", "5"), ("X-User-Role", "owner")]).unwrap();
-        assert_eq!((caller.business_id, caller.user_id), (BusinessId(789), Some(5)));
-        assert!(caller.manages().is_ok());
+        assert_eq!((caller.business_id, caller.principal.user_id), (BusinessId(789), Some(5)));
+        assert!(caller.principal.may_change().is_ok());
     }
 
     #[test]
     fn a_member_does_not_manage() {
         let member = caller(&[("X-Business-Id", "789"), ("X-User-Role", "member")]).unwrap();
-        assert!(member.manages().unwrap_err().to_string().contains("`member`"));
-        assert!(caller(&[("X-Business-Id", "789")]).unwrap().manages().is_err());
+        assert!(member.principal.may_change().unwrap_err().to_string().contains("`member`"));
+        assert!(caller(&[("X-Business-Id", "789")]).unwrap().principal.may_change().is_err());
     }
 
     #[test]

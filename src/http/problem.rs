@@ -8,6 +8,7 @@ use actix_web::{HttpResponse, HttpResponseBuilder, ResponseError};
 use serde_json::json;
 
 use crate::fault::{Fault, FaultKind};
+use crate::operations::Refusal;
 
 /// An error answer.
 #[derive(Debug)]
@@ -35,12 +36,6 @@ impl Problem {
     #[must_use]
     pub fn unauthorized() -> Self {
         Self::new(StatusCode::UNAUTHORIZED, "unauthorized", "unauthorized")
-    }
-
-    /// What belongs to nobody, or to another tenant.
-    #[must_use]
-    pub fn no_such_job(id: impl fmt::Display) -> Self {
-        Self::new(StatusCode::NOT_FOUND, "job_not_found", format!("there is no job {id}"))
     }
 
     /// A back end does not serve. The cause is for the log, not for the caller.
@@ -91,6 +86,27 @@ impl Problem {
             _ => ("internal", "something went wrong here; the log says what"),
         };
         Self::new(status, code, message)
+    }
+}
+
+impl From<Refusal> for Problem {
+    fn from(refusal: Refusal) -> Self {
+        let status = match &refusal {
+            Refusal::Unavailable { what, fault } => return Self::unavailable(what, fault),
+            Refusal::Forbidden { .. } => StatusCode::FORBIDDEN,
+            Refusal::NoDeletion { .. } | Refusal::NoJob(_) | Refusal::NoQueue { .. } => StatusCode::NOT_FOUND,
+            Refusal::JobIs { .. }
+            | Refusal::Carries { .. }
+            | Refusal::Duplicate { .. }
+            | Refusal::NotHeard(_) => StatusCode::CONFLICT,
+            Refusal::DeletionIs { .. } => StatusCode::BAD_REQUEST,
+            Refusal::TooOften { .. } => StatusCode::TOO_MANY_REQUESTS,
+        };
+        let problem = Self::new(status, refusal.code(), refusal.to_string());
+        match refusal {
+            Refusal::TooOften { wait } => problem.retry_after(wait),
+            _ => problem,
+        }
     }
 }
 

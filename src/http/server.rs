@@ -12,11 +12,12 @@ use secrecy::SecretString;
 use super::api::{Configuration, JobLogDesk};
 use super::gate::{Gate, bounded, with_secret};
 use super::{
-    BasePath, Board, Entrance, Facade, Guesses, HealthReader, MetricsDesk, Probes, QueueDesk, api, health,
-    metrics, page, probes, queues, receipts,
+    BasePath, Board, Entrance, Facade, Guesses, HealthReader, MetricsDesk, Probes, api, health, metrics,
+    page, probes, queues, receipts,
 };
 use crate::config::Entry;
 use crate::job_log::JobLog;
+use crate::operations::Queues;
 use crate::queue::ProcessRecord;
 
 /// What the server is told by configuration.
@@ -44,7 +45,7 @@ pub struct Window {
     /// Served in every role.
     pub health: web::Data<HealthReader>,
     /// Served in every role.
-    pub queues: web::Data<QueueDesk>,
+    pub queues: web::Data<Queues>,
     /// Served in the roles `api` and `all`.
     pub facade: Option<web::Data<Facade>>,
     /// Served where the facade is.

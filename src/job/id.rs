@@ -88,6 +88,14 @@ number_id!(
     ReceiptId
 );
 
+impl QueueName {
+    /// Whether a queue can have this name: it can be written into a list, and into a line of a log.
+    #[must_use]
+    pub fn accepts(name: &str) -> bool {
+        !name.is_empty() && !name.contains(|c: char| c == ',' || c.is_control())
+    }
+}
+
 impl KindName {
     /// The part after the last dot: `a.b.c` is also known as `c`.
     #[must_use]

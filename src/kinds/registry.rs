@@ -1,8 +1,8 @@
 //! Every kind that Tikkun brings along, by its name.
 
 use super::diagnostics;
-use crate::deletion::{DeleteReceipts, DeleteReceiptsArgs};
-use crate::job::{BackgroundJobId, Job as _, JobRecord, KindClash, KindName, Registry};
+use crate::deletion::DeleteReceipts;
+use crate::job::{Job as _, KindClash, KindName, Registry};
 
 /// Every kind of job of a process: its `own`, and those that Tikkun brings along, of which those for trying
 /// it out only with `diagnostics`.
@@ -32,12 +32,4 @@ pub fn is_registered(function: &KindName, diagnostics: bool) -> bool {
 #[must_use]
 pub fn is_deletion(function: &str) -> bool {
     function == DeleteReceipts::NAME || DeleteReceipts::NAME.rsplit('.').next() == Some(function)
-}
-
-/// The row of `background_jobs` that a queue job carries; none for jobs of other kinds.
-#[must_use]
-pub fn carried_row(entry: &JobRecord) -> Option<BackgroundJobId> {
-    let args = entry.args.as_ref().ok().filter(|_| is_deletion(entry.kind.as_str()))?;
-    let read = args.read::<DeleteReceiptsArgs>(DeleteReceipts::PARAMETERS).ok()?;
-    Some(BackgroundJobId(read.background_job_id))
 }

@@ -28,7 +28,7 @@ mod tree;
 mod window;
 
 pub use leaving::Ended;
-pub use ports::{Ports, Reach, migrate, open_trial, tracked_deletions};
+pub use ports::{Ports, Reach, migrate, open_trial, queues, tracked_deletions};
 pub use risks::{hindrances_in_words, in_words as risk_in_words};
 pub use service::{Service, ServiceBuilder};
 pub use shutdown::{Signals, survive_user_signals};

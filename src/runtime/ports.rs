@@ -12,6 +12,7 @@ use crate::deletion::DeleteReceipts;
 use crate::fault::{Fault, FaultKind};
 use crate::job::Job as _;
 use crate::job::background::DELETE_RECEIPTS_ALL;
+use crate::operations::Queues;
 use crate::queue::{Broker, RqSettings, open_embedded, open_rq};
 use crate::store::{
     Migrated, Schema, Store, TrialData, migrate_postgres, open_postgres, open_sqlite, open_sqlite_trial,
@@ -271,5 +272,16 @@ pub fn tracked_deletions(settings: &Settings) -> TrackedKind {
         grace_after_loss: settings.lease.ttl,
         // A leader may miss two looks before another takes its place.
         leadership_ttl: settings.rescuer.reconcile_interval * 3,
+    }
+}
+
+/// What can be done with queues; the broker may take as long as `deadline` for one answer.
+#[must_use]
+pub fn queues(settings: &Settings, ports: &Ports, deadline: Duration) -> Queues {
+    let worker = &settings.worker;
+    Queues {
+        broker: Arc::clone(&ports.broker),
+        known: worker.known_queues.iter().chain(&worker.queues).cloned().collect(),
+        deadline,
     }
 }

@@ -11,15 +11,16 @@ use tokio::sync::watch;
 use super::Ports;
 use super::figures::Figures;
 use super::identity::worker_config;
-use super::ports::tracked_deletions;
+use super::ports::{queues, tracked_deletions};
 use super::tree::Tree;
 use crate::config::Settings;
 use crate::http::{
-    BasePath, Board, BoardReader, Entrance, Facade, Guesses, HealthReader, HttpSettings, Identity, Limiter,
-    MetricsDesk, MetricsLook, PageParts, PageRules, PageSecrets, Planning, Probes, QueueDesk, StuckAfter,
-    Thresholds, TrustedProxies, Window, Writes, serve, serve_lobby,
+    BasePath, Board, BoardReader, Entrance, Facade, Guesses, HealthReader, HttpSettings, Identity,
+    MetricsDesk, MetricsLook, PageParts, PageRules, PageSecrets, Planning, Probes, StuckAfter, Thresholds,
+    TrustedProxies, Window, Writes, serve, serve_lobby,
 };
 use crate::job_log::JobLog;
+use crate::operations::{Deletions, Limiter};
 use crate::queue::ProcessRecord;
 use crate::tracking::Requests;
 
@@ -42,7 +43,7 @@ impl Shown<'_> {
             probes: self.probes.clone(),
             metrics: None,
             health: web::Data::new(self.health_reader()),
-            queues: web::Data::new(self.queue_desk()),
+            queues: web::Data::new(queues(self.settings, self.ports, self.back_end_deadline())),
             facade: self.settings.service.role.serves_receipts().then(|| web::Data::new(self.facade())),
             page: None,
         };
@@ -120,26 +121,19 @@ impl Shown<'_> {
         Some(PageParts { entrance, board, job_log, process, configuration })
     }
 
-    fn queue_desk(&self) -> QueueDesk {
-        let worker = &self.settings.worker;
-        QueueDesk {
-            broker: Arc::clone(&self.ports.broker),
-            known: worker.known_queues.iter().chain(&worker.queues).cloned().collect(),
-            deadline: self.back_end_deadline(),
-        }
-    }
-
     fn facade(&self) -> Facade {
         let settings = self.settings;
         Facade {
-            requests: Requests {
-                tracker: self.tree.tracker.clone(),
-                broker: Arc::clone(&self.ports.broker),
-                tracked: tracked_deletions(settings),
-                deadline: self.back_end_deadline(),
+            deletions: Deletions {
+                requests: Requests {
+                    tracker: self.tree.tracker.clone(),
+                    broker: Arc::clone(&self.ports.broker),
+                    tracked: tracked_deletions(settings),
+                    deadline: self.back_end_deadline(),
+                },
+                jobs: Arc::clone(&self.ports.store.background_jobs),
+                limiter: Limiter::new(settings.http.delete_all_per_minute),
             },
-            jobs: Arc::clone(&self.ports.store.background_jobs),
-            limiter: Limiter::new(settings.http.delete_all_per_minute),
             stuck_after: StuckAfter {
                 unpicked: settings.deletion.unpicked_after,
                 silent: settings.deletion.stale_after,
@@ -150,7 +144,6 @@ impl Shown<'_> {
                 batch: settings.deletion.batch,
                 throttle: settings.deletion.throttle,
             },
-            deadline: self.back_end_deadline(),
         }
     }
 }

@@ -45,9 +45,11 @@ impl TrackedKind {
         }
     }
 
-    /// The row that an entry carries.
-    pub(crate) fn row_of(&self, entry: &JobRecord) -> Option<BackgroundJobId> {
-        let args = entry.args.as_ref().ok()?;
+    /// The row that a queue job carries; none for jobs of other kinds.
+    #[must_use]
+    pub fn row_of(&self, entry: &JobRecord) -> Option<BackgroundJobId> {
+        let carries = entry.kind == self.kind || entry.kind.as_str() == self.kind.short();
+        let args = entry.args.as_ref().ok().filter(|_| carries)?;
         let id = args.positional.first().or_else(|| args.named.get(self.parameter))?;
         id.as_i64().map(BackgroundJobId)
     }

@@ -131,7 +131,7 @@ fn jobs_that_are_not_there_or_not_in_the_right_state_say_what_can_be_done() {
         (&["jobs", "retry", "--failed-rows", "--queue", "mail"], &[], 2, &["--failed-rows", "--help"]),
         (&["enqueue", "f", "--id", "x"], &[], 1, &["`x` exists", "jobs show x"]),
         (&["outbox", "park", "7"], &[], 1, &["7", "outbox list"]),
-        (&["queues", "pause", "maintenence"], &[], 0, &["never used", "queues resume maintenence"]),
+        (&["queues", "pause", "maintenence"], &[], 1, &["did you mean `maintenance`", "queues list"]),
     ];
     situations.iter().for_each(|situation| holds(&desk, situation));
     desk.run(&["jobs", "cancel", "x"]);

@@ -10,15 +10,15 @@ use chrono::Utc;
 use super::facts::{Facts, ForeignSchedule, Patient, Queues, Rules, UnknownFunction, Unserved};
 use crate::blob::BlobStore;
 use crate::config::{Loaded, Settings};
-use crate::deletion::DeleteReceipts;
 use crate::fault::{Fault, FaultKind};
 use crate::job::background::{BackgroundJob, DELETE_RECEIPTS_ALL};
-use crate::job::{BackgroundJobId, Job as _, JobId, JobRecord, JobState};
-use crate::kinds::{carried_row, is_registered};
+use crate::job::{BackgroundJobId, JobId, JobRecord, JobState};
+use crate::kinds::is_registered;
 use crate::maintenance::SCHEDULER_ROLE;
 use crate::queue::{Broker, JobFilter};
-use crate::runtime::{OpenError, Reach};
+use crate::runtime::{OpenError, Reach, tracked_deletions};
 use crate::store::{OutboxSummary, Store};
+use crate::tracking::TrackedKind;
 
 /// The most waiting jobs that are looked at in one queue, the most lent ones, and the most rows: enough to name
 /// causes, and quick with a million jobs.
@@ -43,7 +43,8 @@ pub(super) async fn gather(loaded: &Loaded, limit: Duration, asked: Option<&str>
     // A back end that has just failed is not asked again.
     let store = reach.store.as_ref().ok().filter(|_| database.is_ok());
     let broker = reach.broker.as_ref().ok().filter(|_| queues.is_ok()).map(|broker| &**broker);
-    let patients = within(limit, patients(store, broker, diagnostics, asked)).await;
+    let patients =
+        within(limit, patients((store, broker), &tracked_deletions(settings), diagnostics, asked)).await;
     let (queues, patients) = match patients {
         Ok(patients) => (queues, patients),
         Err(fault) => (queues.and(Err(unserved(&fault))), Vec::new()),
@@ -221,8 +222,8 @@ async fn lost(broker: &dyn Broker) -> Result<Vec<JobRecord>, Fault> {
 }
 
 async fn patients(
-    store: Option<&Store>,
-    broker: Option<&dyn Broker>,
+    (store, broker): (Option<&Store>, Option<&dyn Broker>),
+    tracked: &TrackedKind,
     diagnostics: bool,
     asked: Option<&str>,
 ) -> Result<Vec<Patient>, Fault> {
@@ -239,17 +240,17 @@ async fn patients(
     };
     if let (true, Some(id)) = (rows.is_empty(), asked) {
         let Some(entry) = broker.job(&JobId::from(id)).await? else { return Ok(Vec::new()) };
-        let row = match (store, carried_row(&entry)) {
+        let row = match (store, tracked.row_of(&entry)) {
             (Some(store), Some(row)) => store.background_jobs.get(row).await?,
             _ => None,
         };
         return Ok(vec![patient(row, Some(entry))]);
     }
-    let open =
-        if rows.is_empty() { Vec::new() } else { broker.open_jobs(&DeleteReceipts::NAME.into()).await? };
+    let open = if rows.is_empty() { Vec::new() } else { broker.open_jobs(&tracked.kind).await? };
     let mut patients = Vec::with_capacity(rows.len());
     for row in rows {
-        let entry = entry(broker, &open, &row).await?;
+        let carriers = open.iter().filter(|entry| tracked.row_of(entry) == Some(row.id));
+        let entry = entry(broker, carriers, &row).await?;
         patients.push(patient(Some(row), entry));
     }
     Ok(patients)
@@ -265,14 +266,13 @@ async fn rows(store: &Store, asked: Option<&str>) -> Result<Vec<BackgroundJob>, 
 }
 
 /// The entry that carries a row: an open one, else the one that is noted, whatever became of it.
-async fn entry(
+async fn entry<'a>(
     broker: &dyn Broker,
-    open: &[JobRecord],
+    mut carriers: impl Iterator<Item = &'a JobRecord> + Clone,
     row: &BackgroundJob,
 ) -> Result<Option<JobRecord>, Fault> {
-    let carriers = || open.iter().filter(|entry| carried_row(entry) == Some(row.id));
-    let noted = carriers().find(|entry| Some(&entry.id) == row.note.queue_job.as_ref());
-    if let Some(entry) = noted.or_else(|| carriers().next()) {
+    let noted = carriers.clone().find(|entry| Some(&entry.id) == row.note.queue_job.as_ref());
+    if let Some(entry) = noted.or_else(|| carriers.next()) {
         return Ok(Some(entry.clone()));
     }
     match &row.note.queue_job {

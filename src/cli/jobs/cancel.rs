@@ -1,24 +1,17 @@
 //! `jobs cancel`: takes jobs out of their queues, and stops background jobs.
 
-use actix::Addr;
 use serde_json::{Value, json};
 
-use super::super::advice::Advice;
 use super::super::ending::Complaint;
 use super::super::page;
 use super::chosen::{Chosen, Meant};
 use super::told::Told;
-use super::tracker::{is_ours, tracker};
+use super::tracker::{deletions, principal};
 use crate::config::Settings;
-use crate::job::background::BackgroundJob;
 use crate::job::{JobRecord, JobState};
-use crate::kinds::carried_row;
+use crate::operations::{JobAction, Jobs, Refusal};
 use crate::runtime::Ports;
-use crate::store::{Person, PersonMove};
-use crate::tracking::{AskPerson, StatusTracker};
-
-/// What programs read and what people read; or why nothing was changed.
-type Answer = Result<(Value, String), Complaint>;
+use crate::store::PersonMove;
 
 pub(super) async fn cancel(
     chosen: Chosen,
@@ -27,78 +20,34 @@ pub(super) async fn cancel(
     json: bool,
 ) -> Result<(), Complaint> {
     let mut told = Told::new(json, chosen.is_single());
-    let tracker = tracker(settings, ports);
+    let deletions = deletions(settings, ports);
     for (id, meant) in chosen.find(ports, ("jobs cancel", JobState::Queued)).await? {
         let answer = match meant {
-            Meant::Row(row, _) => cancel_row(&row, &tracker).await?,
-            Meant::Entry(entry) => cancel_entry(&entry, ports).await?,
-            Meant::Nothing(why) => Err(why),
+            Meant::Row(row, _) => {
+                let cancelled = deletions.change(&principal(None), row.id, PersonMove::Cancel).await;
+                cancelled.map(|row| (json!(row.id), row.status.as_str()))
+            }
+            Meant::Entry(entry) => cancel_job(&entry, Jobs(&deletions)).await,
+            Meant::Nothing(why) => {
+                told.left(&id, why);
+                continue;
+            }
         };
         match answer {
-            Ok((facts, text)) => told.done(facts, &text),
-            Err(why) => told.left(&id, why),
+            Ok((facts, state)) => {
+                told.done(json!({ "id": facts, "state": state }), &format!("{} is {state}", page::safe(&id)));
+            }
+            Err(refusal) => told.refused(&id, refusal)?,
         }
     }
     told.end()
 }
 
-async fn cancel_row(row: &BackgroundJob, tracker: &Addr<StatusTracker>) -> Result<Answer, Complaint> {
-    if let Err(why) = is_ours(row) {
-        return Ok(Err(why));
+async fn cancel_job(job: &JobRecord, jobs: Jobs<'_>) -> Result<(Value, &'static str), Refusal> {
+    if job.state == JobState::Canceled {
+        let (id, action) = (job.id.clone(), JobAction::Cancel);
+        return Err(Refusal::JobIs { id, state: job.state, action });
     }
-    let wish = Person {
-        id: row.id,
-        business_id: row.business_id,
-        wish: PersonMove::Cancel,
-        by: "command line".to_owned(),
-        queue_job: None,
-    };
-    let answer = tracker.send(AskPerson(wish)).await;
-    let answer = answer
-        .map_err(|lost| Complaint::failed(format!("the tracker did not answer: {lost}"), Advice::AGAIN))??;
-    Ok(match answer {
-        Some(Ok(changed)) => Ok(cancelled(json!(changed.id), changed.status.as_str())),
-        Some(Err(status)) => Err(Complaint::failed(
-            format!(
-                "background job {} is {status}; only a queued, running or paused one can be cancelled",
-                row.id
-            ),
-            Advice::show_job(row.id),
-        )),
-        None => Err(Complaint::failed(
-            format!("background job {} has gone meanwhile", row.id),
-            Advice::LIST_DELETIONS,
-        )),
-    })
-}
-
-async fn cancel_entry(entry: &JobRecord, ports: &Ports) -> Result<Answer, Complaint> {
-    if let Some(row) = carried_row(entry)
-        && let Some(row) = ports.store.background_jobs.get(row).await?
-        && row.status.is_active()
-        && entry.state.is_open()
-    {
-        let text = format!(
-            "job `{}` carries background job {}, which is {} and would be enqueued anew",
-            entry.id, row.id, row.status
-        );
-        return Ok(Err(Complaint::failed(text, Advice::cancel_job(row.id))));
-    }
-    let before = entry.state;
-    Ok(match ports.broker.cancel(&entry.id).await? {
-        Some(JobState::Canceled) if before != JobState::Canceled => {
-            Ok(cancelled(json!(entry.id), JobState::Canceled.as_str()))
-        }
-        Some(state) => {
-            let text =
-                format!("job `{}` is {state}; only a queued or scheduled one can be taken out", entry.id);
-            Err(Complaint::failed(text, Advice::show_job(&entry.id)))
-        }
-        None => Err(Complaint::failed(format!("job `{}` has gone meanwhile", entry.id), Advice::LIST_JOBS)),
-    })
-}
-
-fn cancelled(id: Value, state: &str) -> (Value, String) {
-    let name = id.as_str().map_or_else(|| id.to_string(), str::to_owned);
-    (json!({ "id": id, "state": state }), format!("{} is {state}", page::safe(&name)))
+    jobs.cancel(job).await?;
+    Ok((json!(job.id), JobState::Canceled.as_str()))
 }

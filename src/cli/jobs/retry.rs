@@ -1,9 +1,6 @@
 //! `jobs retry`: one more run for jobs that failed or were taken out, and a new request for what a deletion
 //! left.
 
-use std::sync::Arc;
-use std::time::Duration;
-
 use clap::Args;
 use serde_json::json;
 
@@ -12,20 +9,16 @@ use super::super::ending::Complaint;
 use super::super::page;
 use super::chosen::{Chosen, Meant};
 use super::told::Told;
-use super::tracker::{is_ours, tracker};
+use super::tracker::{deletions, principal};
 use crate::config::Settings;
-use crate::job::background::{BackgroundJob, Status};
-use crate::job::{JobId, JobRecord, JobState};
-use crate::kinds::carried_row;
-use crate::queue::Requeued;
-use crate::runtime::{Ports, tracked_deletions};
-use crate::store::{Coverage, NewRequest, Requested};
-use crate::tracking::{RequestFault, Requests, new_queue_job};
+use crate::job::JobState;
+use crate::job::background::BackgroundJob;
+use crate::operations::{Deletions, Jobs};
+use crate::runtime::Ports;
+use crate::store::Requested;
 
 /// Jobs that go back in one transaction.
 const AT_ONCE: usize = 500;
-/// Longest wait for the queue to take the job of a new row.
-const DEADLINE: Duration = Duration::from_secs(5);
 
 /// Options of `jobs retry`.
 #[derive(Debug, Args)]
@@ -44,89 +37,50 @@ impl Retry {
             return Err(Complaint::usage(text, Advice::help("jobs retry")));
         }
         let mut told = Told::new(json, self.chosen.is_single());
-        let requests = Requests {
-            tracker: tracker(settings, ports),
-            broker: Arc::clone(&ports.broker),
-            tracked: tracked_deletions(settings),
-            deadline: DEADLINE,
-        };
-        let mut entries = Vec::new();
+        let deletions = deletions(settings, ports);
+        let (jobs, mut entries) = (Jobs(&deletions), Vec::new());
         for (id, meant) in self.chosen.find(ports, ("jobs retry", JobState::Failed)).await? {
             match meant {
-                Meant::Row(row, _) => request_anew(&row, self.failed_rows, &requests, &mut told).await?,
+                Meant::Row(row, _) => request_anew(&row, self.failed_rows, &deletions, &mut told).await?,
                 Meant::Entry(entry) if self.failed_rows => {
                     let why = format!("`{}` is a job of a queue; only a background job has rows", entry.id);
                     told.left(&id, Complaint::failed(why, Advice::show_job(&entry.id)));
                 }
-                Meant::Entry(entry) => match carrier(&entry, ports).await? {
-                    Some(why) => told.left(&id, why),
-                    None => entries.push(entry.id),
+                Meant::Entry(entry) => match jobs.may_retry(&entry).await {
+                    Ok(()) => entries.push(entry.id),
+                    Err(refusal) => told.refused(&id, refusal)?,
                 },
                 Meant::Nothing(why) => told.left(&id, why),
             }
         }
         for some in entries.chunks(AT_ONCE) {
-            let answers = ports.broker.requeue(some).await?;
-            some.iter().zip(answers).for_each(|(id, answer)| tell(&mut told, id, &answer));
+            let answers = jobs.retry(some).await.map_err(Complaint::from)?;
+            for (id, answer) in some.iter().zip(answers) {
+                match answer {
+                    Ok(()) => {
+                        let text = format!("{} is queued", page::safe(id.as_str()));
+                        told.done(json!({ "id": id, "state": "queued" }), &text);
+                    }
+                    Err(refusal) => told.refused(id.as_str(), refusal)?,
+                }
+            }
         }
         told.end()
     }
 }
 
-/// Why a job that carries a row does not go back by itself.
-async fn carrier(entry: &JobRecord, ports: &Ports) -> Result<Option<Complaint>, Complaint> {
-    let Some(row) = carried_row(entry) else { return Ok(None) };
-    let Some(row) = ports.store.background_jobs.get(row).await? else { return Ok(None) };
-    let text = format!("job `{}` carries background job {}, which is {}", entry.id, row.id, row.status);
-    let (text, next) = if row.status.is_active() {
-        (format!("{text}; reconciliation looks after it"), Advice::watch_deletion(row.id))
-    } else {
-        (text, Advice::retry_deletion(row.id))
-    };
-    Ok(Some(Complaint::failed(text, next)))
-}
-
-fn tell(told: &mut Told, id: &JobId, answer: &Requeued) {
-    let why = match answer {
-        Requeued::Waits => {
-            let text = format!("{} is queued", page::safe(id.as_str()));
-            return told.done(json!({ "id": id, "state": "queued" }), &text);
-        }
-        Requeued::Missing => Complaint::failed(format!("job `{id}` has gone meanwhile"), Advice::LIST_JOBS),
-        Requeued::Is(state) => Complaint::failed(
-            format!("job `{id}` is {state}; only a failed or canceled one can be retried"),
-            Advice::show_job(id),
-        ),
-        Requeued::Duplicate(of) => Complaint::failed(
-            format!("job `{id}` has the unique key of job `{of}`, which is open"),
-            Advice::show_job(of),
-        ),
-    };
-    told.left(id.as_str(), why);
-}
-
 async fn request_anew(
     row: &BackgroundJob,
     failed_rows: bool,
-    requests: &Requests,
+    deletions: &Deletions,
     told: &mut Told,
 ) -> Result<(), Complaint> {
-    let name = row.id.to_string();
-    let covers = match is_ours(row).and_then(|()| coverage(row, failed_rows)) {
-        Ok(covers) => covers,
-        Err(why) => {
-            told.left(&name, why);
-            return Ok(());
-        }
+    let (name, who) = (row.id.to_string(), principal(row.requested_by_user_id));
+    let requested = match failed_rows {
+        true => deletions.retry_failed_rows(&who, row.id).await,
+        false => deletions.retry(&who, row.id).await,
     };
-    let request = NewRequest {
-        business_id: row.business_id,
-        user_id: row.requested_by_user_id,
-        job_type: row.job_type.clone(),
-        queue_job: new_queue_job(),
-        covers,
-    };
-    match requests.request(request, None).await {
+    match requested {
         Ok(Requested::Created(made)) => {
             let total = made.progress.total;
             let facts = json!({ "id": row.id, "retried_as": made.id, "state": made.status, "total": total });
@@ -140,29 +94,7 @@ async fn request_anew(
             let why = format!("background job {name} has left nothing to delete");
             told.left(&name, Complaint::failed(why, Advice::show_job(&name)));
         }
-        Err(RequestFault::Database(fault) | RequestFault::Queue(fault)) => return Err(fault.into()),
+        Err(refusal) => told.refused(&name, refusal)?,
     }
     Ok(())
-}
-
-fn coverage(row: &BackgroundJob, failed_rows: bool) -> Result<Coverage, Complaint> {
-    match (row.status, failed_rows) {
-        (status, true) if status.is_active() => Err(Complaint::failed(
-            format!(
-                "background job {} is {status}; its failed rows can be retried once it has ended",
-                row.id
-            ),
-            Advice::watch_deletion(row.id),
-        )),
-        (_, true) => Ok(Coverage::SetAsideOf(row.id)),
-        (Status::Failed | Status::Cancelled, false) => Ok(Coverage::RestOf(row.id)),
-        (status, false) => Err(Complaint::failed(
-            format!(
-                "background job {} is {status}; only a failed or cancelled one can be retried, or the rows that it \
-                 could not change: `tikkun jobs retry {} --failed-rows`",
-                row.id, row.id
-            ),
-            Advice::show_job(row.id),
-        )),
-    }
 }

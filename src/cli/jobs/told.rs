@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 use super::super::advice::Advice;
 use super::super::ending::{Complaint, hint};
 use super::super::{FAILED, page};
+use crate::operations::Refusal;
 
 /// Collects the answers; a single job that was named is answered alone, several as a list.
 pub(super) struct Told {
@@ -41,6 +42,15 @@ impl Told {
         if !self.hints.contains(&next) {
             self.hints.push(next);
         }
+    }
+
+    /// It was refused, and the others may still be changed; without the back end none can.
+    pub(super) fn refused(&mut self, id: &str, refusal: Refusal) -> Result<(), Complaint> {
+        if let Refusal::Unavailable { fault, .. } = refusal {
+            return Err(fault.into());
+        }
+        self.left(id, refusal.into());
+        Ok(())
     }
 
     /// The end: a complaint when any was left as it was.

@@ -1,19 +1,21 @@
 //! Only the tracker writes a status, so a command that changes one starts one for the occasion.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use actix::{Actor as _, Addr};
 
-use super::super::advice::Advice;
-use super::super::ending::Complaint;
 use crate::config::Settings;
-use crate::job::background::{BackgroundJob, DELETE_RECEIPTS_ALL};
-use crate::runtime::Ports;
+use crate::operations::{Deletions, Limiter, Principal};
+use crate::runtime::{Ports, tracked_deletions};
 use crate::supervision::Turns;
-use crate::tracking::{Journal, StatusTracker, TrackerSettings};
+use crate::tracking::{Journal, Requests, StatusTracker, TrackerSettings};
+
+/// How long the queue or the database may take for one answer.
+const DEADLINE: Duration = Duration::from_secs(5);
 
 /// A tracker that lives as long as the command.
-pub(super) fn tracker(settings: &Settings, ports: &Ports) -> Addr<StatusTracker> {
+fn tracker(settings: &Settings, ports: &Ports) -> Addr<StatusTracker> {
     let told = &settings.tracker;
     let settings = TrackerSettings {
         progress_interval: told.progress_interval,
@@ -26,14 +28,18 @@ pub(super) fn tracker(settings: &Settings, ports: &Ports) -> Addr<StatusTracker>
     StatusTracker::new(jobs, Arc::new(Journal::default()), settings, turn).start()
 }
 
-/// Rows of other types belong to the application.
-pub(super) fn is_ours(row: &BackgroundJob) -> Result<(), Complaint> {
-    if row.job_type == DELETE_RECEIPTS_ALL {
-        return Ok(());
-    }
-    let text = format!(
-        "background job {} is of type `{}`; only jobs of type `{DELETE_RECEIPTS_ALL}` are ours to change",
-        row.id, row.job_type
-    );
-    Err(Complaint::failed(text, Advice::BY_THE_APPLICATION))
+/// What can be done with deletions, for as long as the command lives.
+pub(super) fn deletions(settings: &Settings, ports: &Ports) -> Deletions {
+    let requests = Requests {
+        tracker: tracker(settings, ports),
+        broker: Arc::clone(&ports.broker),
+        tracked: tracked_deletions(settings),
+        deadline: DEADLINE,
+    };
+    Deletions { requests, jobs: Arc::clone(&ports.store.background_jobs), limiter: Limiter::new(0) }
+}
+
+/// Who types commands, for the record; `user_id` is whom the application is to name.
+pub(super) fn principal(user_id: Option<i64>) -> Principal {
+    Principal { user_id, ..Principal::operator("command line", None) }
 }

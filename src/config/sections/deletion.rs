@@ -53,9 +53,8 @@ pub struct DeletionSettings {
 
 impl DeletionSettings {
     pub(in crate::config) fn read(reader: &mut Reader<'_>) -> Self {
-        let is_queue =
-            |name: &String| !name.is_empty() && !name.contains(|c: char| c == ',' || c.is_control());
-        let queue: String = reader.read("deletion.queue", "the name of one queue", is_queue);
+        let queue: String =
+            reader.read("deletion.queue", "the name of one queue", |name: &String| QueueName::accepts(name));
         Self {
             queue: QueueName::from(queue),
             batch: reader.within("deletion.batch", 1..=1000),

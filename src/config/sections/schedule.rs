@@ -138,8 +138,8 @@ fn read_one(table: &mut TableReader<'_>) -> Option<Schedule> {
     let rule = rule(table);
     let function: String = table.read("function", "the name of a function", |name: &String| !name.is_empty());
     let Positional(args) = table.read("args", Positional::EXPECTED, |_| true);
-    let is_queue = |name: &String| !name.is_empty() && !name.contains(|c: char| c == ',' || c.is_control());
-    let queue: String = table.read("queue", "the name of one queue", is_queue);
+    let queue: String =
+        table.read("queue", "the name of one queue", |name: &String| QueueName::accepts(name));
     let timeout: Option<Limit> = table.read_if_given("timeout", Limit::EXPECTED, |_| true);
     let retries = retries(table);
     let jitter = table.read("jitter", Duration::EXPECTED, |_| true);

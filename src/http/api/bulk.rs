@@ -12,8 +12,9 @@ use super::confirmation::{Confirms, Place};
 use super::details::{Details, ProblemDetails};
 use super::entrance::{Entrance, Visitor};
 use super::jobs::JobChange;
+use crate::http::Problem;
 use crate::http::facade::Facade;
-use crate::http::{Problem, QueueDesk};
+use crate::operations::Queues;
 
 /// What would be done, or was done.
 #[derive(Default, Serialize, ToSchema)]
@@ -48,7 +49,7 @@ pub(super) struct BulkAnswer {
         (status = 401, body = ProblemDetails), (status = 403, body = ProblemDetails),
         (status = 409, body = ProblemDetails), (status = 503, body = ProblemDetails)))]
 pub(super) async fn bulk(
-    (desk, facade, entrance): (web::Data<QueueDesk>, web::Data<Facade>, web::Data<Entrance>),
+    (queues, facade, entrance): (web::Data<Queues>, web::Data<Facade>, web::Data<Entrance>),
     visitor: Visitor,
     body: web::Bytes,
 ) -> Result<HttpResponse, Details> {
@@ -61,7 +62,7 @@ pub(super) async fn bulk(
     }
     let sealer = entrance.seals().ok_or_else(Problem::unauthorized)?;
     let confirms = Confirms { sealer, who: &visitor.name, now: Utc::now().timestamp_millis() };
-    let step = Step::new(&desk, &facade, (&wish, &visitor.name));
+    let step = Step::new(&queues, facade.jobs(), (&wish, &visitor.name));
     let answer = match &wish.confirm {
         None if wish.ids.is_empty() => would_match(&step, &wish, confirms).await?,
         None => {

@@ -6,15 +6,14 @@ use futures::future::join_all;
 use tokio::time::{Instant, timeout_at};
 
 use super::bulk_wish::BulkWish;
-use super::carrying::deletion_of;
 use super::confirmation::Place;
 use super::details::Details;
 use super::jobs::{JobChange, filter};
 use crate::fault::{Fault, FaultKind};
-use crate::http::facade::Facade;
-use crate::http::{Problem, QueueDesk};
+use crate::http::Problem;
 use crate::job::{JobId, JobRecord, JobState};
-use crate::queue::{JobFilter, JobsFound, Requeued};
+use crate::operations::{Jobs, Queues, Refusal};
+use crate::queue::{JobFilter, JobsFound};
 
 /// Jobs in one change of ids, and in one step, at most.
 pub(super) const MOST: u32 = 1000;
@@ -29,8 +28,8 @@ const AGAIN: u8 = 100;
 
 /// Retry or cancel, and for whom.
 pub(super) struct Step<'a> {
-    desk: &'a QueueDesk,
-    facade: &'a Facade,
+    queues: &'a Queues,
+    jobs: Jobs<'a>,
     wish: &'a BulkWish,
     /// The person, for the record.
     who: &'a str,
@@ -53,10 +52,10 @@ pub(super) struct Stepped {
 
 impl<'a> Step<'a> {
     /// A step that ends well before a request's time does.
-    pub(super) fn new(desk: &'a QueueDesk, facade: &'a Facade, (wish, who): (&'a BulkWish, &'a str)) -> Self {
+    pub(super) fn new(queues: &'a Queues, jobs: Jobs<'a>, (wish, who): (&'a BulkWish, &'a str)) -> Self {
         let now = Instant::now();
-        let (until, end) = (now + desk.deadline / 2, now + desk.deadline.mul_f32(1.5));
-        Self { desk, facade, wish, who, until, end }
+        let (until, end) = (now + queues.deadline / 2, now + queues.deadline.mul_f32(1.5));
+        Self { queues, jobs, wish, who, until, end }
     }
 
     /// The states that the action suits, and that are asked for.
@@ -97,7 +96,7 @@ impl<'a> Step<'a> {
         if filter.kind.is_some() || filter.text.is_some() {
             return Ok(None);
         }
-        let mut counts = self.ask(self.desk.broker.counts()).await?;
+        let mut counts = self.ask(self.queues.read(self.queues.broker.counts())).await?;
         counts.retain(|queue, _| filter.queue.as_ref().is_none_or(|only| only == queue));
         let states = self.states(&filter);
         let of = |mut counts: crate::queue::QueueCounts| -> u64 {
@@ -144,8 +143,9 @@ impl<'a> Step<'a> {
     /// Whether the list has to be looked through from its beginning because the job where it went on has gone.
     async fn begin_anew(&self, place: &mut Place) -> Result<bool, Problem> {
         let Some(after) = place.after.as_deref().map(JobId::from) else { return Ok(false) };
-        if self.ask(self.desk.broker.job(&after)).await?.is_some() {
-            return Ok(false);
+        match self.ask(self.jobs.find(&after)).await {
+            Err(Refusal::NoJob(_)) => {}
+            found => return found.map(|_| false).map_err(Into::into),
         }
         if place.again >= AGAIN {
             place.incomplete = true;
@@ -194,7 +194,7 @@ impl<'a> Step<'a> {
             let (who, action) = (self.who, &self.wish.action);
             tracing::info!(target: "tikkun::audit", who, action, jobs = ?some, "bulk change");
             if self.wish.action == "retry" {
-                self.requeue(some, &mut stepped).await;
+                self.retry(some, &mut stepped).await;
             } else {
                 self.cancel(some, &mut stepped).await;
             }
@@ -206,34 +206,29 @@ impl<'a> Step<'a> {
         stepped
     }
 
-    async fn requeue(&self, ids: &[JobId], stepped: &mut Stepped) {
-        let answers = match self.ask(self.desk.broker.requeue(ids)).await {
-            Ok(answers) => answers,
-            Err(problem) => {
-                stepped.results.extend(ids.iter().map(|id| told(id, UNKNOWN, false)));
-                stepped.lost = Some(problem);
-                return;
+    async fn retry(&self, ids: &[JobId], stepped: &mut Stepped) {
+        match self.ask(self.jobs.retry(ids)).await {
+            Ok(answers) => {
+                let told = ids.iter().zip(answers).map(|(id, answer)| told(id, JobState::Queued, answer));
+                stepped.results.extend(told);
             }
-        };
-        stepped.results.extend(ids.iter().zip(answers).map(|(id, answer)| match answer {
-            Requeued::Waits => told(id, JobState::Queued.as_str(), true),
-            Requeued::Is(state) => told(id, state.as_str(), false),
-            Requeued::Missing => told(id, "missing", false),
-            Requeued::Duplicate(_) => told(id, "duplicate", false),
-        }));
+            Err(refusal) => {
+                stepped.results.extend(ids.iter().map(|id| left(id, UNKNOWN)));
+                stepped.lost = Some(refusal.into());
+            }
+        }
     }
 
     async fn cancel(&self, ids: &[JobId], stepped: &mut Stepped) {
-        let answers = join_all(ids.iter().map(|id| self.ask(self.desk.broker.cancel(id)))).await;
+        let answers = join_all(ids.iter().map(|id| self.ask(self.jobs.take_out(id)))).await;
         for (id, answer) in ids.iter().zip(answers) {
-            stepped.results.push(match answer {
-                Ok(Some(state)) => told(id, state.as_str(), state == JobState::Canceled),
-                Ok(None) => told(id, "missing", false),
-                Err(problem) => {
-                    stepped.lost = Some(problem);
-                    told(id, UNKNOWN, false)
+            match answer {
+                Err(refusal @ Refusal::Unavailable { .. }) => {
+                    stepped.lost = Some(refusal.into());
+                    stepped.results.push(left(id, UNKNOWN));
                 }
-            });
+                answer => stepped.results.push(told(id, JobState::Canceled, answer)),
+            }
         }
     }
 
@@ -244,7 +239,7 @@ impl<'a> Step<'a> {
         let stands_since = [Some(job.created_at), job.enqueued_at, ended].into_iter().flatten().max();
         let moment = DateTime::from_timestamp_millis(moment);
         stands_since.is_none_or(|since| moment.is_some_and(|moment| since <= moment))
-            && deletion_of(job, self.facade).is_none()
+            && self.jobs.deletion_of(job).is_none()
     }
 
     /// Of the ids that were asked for those of jobs that carry no deletion; one that is not there is told of when it
@@ -252,10 +247,12 @@ impl<'a> Step<'a> {
     pub(super) async fn named(&self) -> Result<Vec<String>, Details> {
         let mut named = Vec::with_capacity(self.wish.ids.len());
         for some in self.wish.ids.chunks(AT_ONCE) {
-            let look = async |id: &String| self.ask(self.desk.broker.job(&JobId::from(id.as_str()))).await;
+            let look = async |id: &String| self.ask(self.jobs.find(&JobId::from(id.as_str()))).await;
             for (id, job) in some.iter().zip(join_all(some.iter().map(look)).await) {
-                if job?.is_none_or(|job| deletion_of(&job, self.facade).is_none()) {
-                    named.push(id.clone());
+                match job {
+                    Ok(job) if self.jobs.deletion_of(&job).is_some() => {}
+                    Ok(_) | Err(Refusal::NoJob(_)) => named.push(id.clone()),
+                    Err(refusal) => return Err(refusal.into()),
                 }
             }
         }
@@ -263,18 +260,27 @@ impl<'a> Step<'a> {
     }
 
     async fn search(&self, filter: &JobFilter) -> Result<JobsFound, Problem> {
-        self.ask(self.desk.broker.search(filter)).await
+        Ok(self.ask(self.queues.read(self.queues.broker.search(filter))).await?)
     }
 
     /// An answer of the queue, within what is left of the time.
-    async fn ask<T>(&self, answer: impl Future<Output = Result<T, Fault>>) -> Result<T, Problem> {
+    async fn ask<T>(&self, answer: impl Future<Output = Result<T, Refusal>>) -> Result<T, Refusal> {
         let late = || Fault::new(FaultKind::Unavailable, "no answer in time");
-        timeout_at(self.end, self.desk.within(answer))
-            .await
-            .unwrap_or_else(|_| Err(Problem::unavailable("broker", &late())))
+        let answer = timeout_at(self.end, answer).await;
+        answer.unwrap_or_else(|_| Err(Refusal::Unavailable { what: "broker", fault: late() }))
     }
 }
 
-fn told(id: &JobId, state: &str, changed: bool) -> JobChange {
-    JobChange { id: id.to_string(), state: state.to_owned(), changed }
+/// What became of a job that was to come into `state`.
+fn told(id: &JobId, state: JobState, answer: Result<(), Refusal>) -> JobChange {
+    match answer {
+        Ok(()) => JobChange { changed: true, ..left(id, state.as_str()) },
+        Err(Refusal::JobIs { state, .. }) => left(id, state.as_str()),
+        Err(Refusal::NoJob(_)) => left(id, "missing"),
+        Err(refusal) => left(id, refusal.code()),
+    }
+}
+
+fn left(id: &JobId, state: &str) -> JobChange {
+    JobChange { id: id.to_string(), state: state.to_owned(), changed: false }
 }

@@ -12,10 +12,8 @@ use super::entrance::Visitor;
 use super::overview::closing;
 use crate::http::Problem;
 use crate::http::board::{Board, DeletionRow, deletion_row};
-use crate::http::facade::{Facade, Wisher, job_id};
-use crate::job::BackgroundJobId;
-use crate::job::background::{BackgroundJob, Status};
-use crate::store::{Coverage, PersonMove, Requested};
+use crate::http::facade::{Facade, job_id};
+use crate::store::{PersonMove, Requested};
 
 /// Receipts that a deletion could not change, of which so many are shown.
 const ROWS: u32 = 200;
@@ -75,10 +73,14 @@ pub(super) async fn list(board: web::Data<Board>) -> Result<HttpResponse, Detail
     responses((status = 200, body = DeletionDetail), (status = 400, body = ProblemDetails),
         (status = 401, body = ProblemDetails), (status = 404, body = ProblemDetails),
         (status = 503, body = ProblemDetails)))]
-pub(super) async fn show(facade: web::Data<Facade>, id: web::Path<String>) -> Result<HttpResponse, Details> {
-    let job = find(&facade, job_id(&id)?).await?;
+pub(super) async fn show(
+    facade: web::Data<Facade>,
+    visitor: Visitor,
+    id: web::Path<String>,
+) -> Result<HttpResponse, Details> {
+    let job = facade.deletions.find(&visitor.principal(), job_id(&id)?).await?;
     let failed_rows = if job.progress.failed > 0 {
-        facade.read(facade.planning.receipts.set_aside(job.id, ROWS)).await?
+        facade.deletions.read(facade.planning.receipts.set_aside(job.id, ROWS)).await?
     } else {
         Vec::new()
     };
@@ -106,27 +108,18 @@ pub(super) async fn act(
     path: web::Path<(String, String)>,
 ) -> Result<HttpResponse, Details> {
     let (id, action) = path.into_inner();
-    let job = find(&facade, job_id(&id)?).await?;
-    let Visitor { name, trace, .. } = visitor;
-    let wisher = Wisher { business_id: job.business_id, user_id: None, name, trace };
+    let (id, who, deletions) = (job_id(&id)?, visitor.principal(), &facade.deletions);
     let wish = match action.as_str() {
         "pause" => PersonMove::Pause,
         "resume" => PersonMove::Resume,
         "cancel" => PersonMove::Cancel,
-        "retry" if matches!(job.status, Status::Failed | Status::Cancelled) => {
-            return requested(&facade, facade.make(&wisher, Coverage::RestOf(job.id)).await?).await;
-        }
-        "retry_failed_rows" if !job.status.is_active() => {
-            return requested(&facade, facade.make(&wisher, Coverage::SetAsideOf(job.id)).await?).await;
-        }
-        "retry" | "retry_failed_rows" => {
-            let message =
-                format!("deletion {id} is {}; what it leaves can be requested once it has ended", job.status);
-            return Err(Details::new(StatusCode::BAD_REQUEST, "not_retryable", message));
+        "retry" => return requested(&facade, deletions.retry(&who, id).await?).await,
+        "retry_failed_rows" => {
+            return requested(&facade, deletions.retry_failed_rows(&who, id).await?).await;
         }
         _ => return Err(Problem::of_status(StatusCode::NOT_FOUND).into()),
     };
-    let job = facade.carry_out(&wisher, job.id, wish).await?;
+    let job = deletions.change(&who, id, wish).await?;
     let row = deletion_row(&job, &facade.queue_service().await, Vec::new());
     Ok(HttpResponse::Ok().json(DeletionRequested { deletion: Some(row), created: false }))
 }
@@ -142,11 +135,4 @@ pub(super) async fn requested(facade: &Facade, requested: Requested) -> Result<H
     let deletion = job.map(|job| deletion_row(&job, &service, Vec::new()));
     let mut answer = if created { HttpResponse::Accepted() } else { HttpResponse::Ok() };
     Ok(answer.json(DeletionRequested { deletion, created }))
-}
-
-/// A deletion of whichever tenant; a row of another type is as if it were not there.
-async fn find(facade: &Facade, id: BackgroundJobId) -> Result<BackgroundJob, Problem> {
-    let found = facade.read(facade.jobs.get(id)).await?;
-    let found = found.filter(|job| job.job_type == facade.requests.tracked.job_type);
-    found.ok_or_else(|| Problem::no_such_job(id))
 }

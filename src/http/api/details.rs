@@ -8,6 +8,7 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use crate::http::Problem;
+use crate::operations::Refusal;
 
 /// A problem that is answered as RFC 9457 wants it.
 #[derive(Debug)]
@@ -44,6 +45,12 @@ impl Details {
 impl From<Problem> for Details {
     fn from(problem: Problem) -> Self {
         Self(problem)
+    }
+}
+
+impl From<Refusal> for Details {
+    fn from(refusal: Refusal) -> Self {
+        Self(refusal.into())
     }
 }
 

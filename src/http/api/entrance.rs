@@ -23,6 +23,7 @@ use crate::http::caller::{person, trace};
 use crate::http::gate::SECRET_HEADER;
 use crate::http::{BasePath, Guesses, Problem};
 use crate::job::TraceContext;
+use crate::operations::Principal;
 use crate::store::EndedSessions;
 
 /// The header that names a change.
@@ -161,6 +162,13 @@ impl Entrance {
         }
         let message = format!("the header {CSRF_HEADER} does not carry the token of this session");
         Err(Problem::new(StatusCode::FORBIDDEN, "csrf", message))
+    }
+}
+
+impl Visitor {
+    /// Who asks, for what is done.
+    pub(super) fn principal(&self) -> Principal {
+        Principal::operator(&self.name, self.trace.clone())
     }
 }
 

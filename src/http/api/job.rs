@@ -1,20 +1,18 @@
 //! `/api/v1/jobs/{id}`: one job, with its attempts; asking one that runs to stop.
 
-use actix_web::http::StatusCode;
 use actix_web::{HttpResponse, web};
 use serde::Serialize;
 use serde_json::Value;
 use utoipa::ToSchema;
 
-use super::carrying::{carries, deletion_of};
 use super::details::{Details, ProblemDetails};
-use super::jobs::{JobSummary, no_such_job};
-use crate::http::QueueDesk;
+use super::jobs::JobSummary;
 use crate::http::facade::Facade;
 use crate::http::views::time;
 use crate::job::exact::Shown;
 use crate::job::{JobId, JobRecord, JobState, Limit};
-use crate::queue::{AttemptOutcome, AttemptRecord, StopAsked};
+use crate::operations::Queues;
+use crate::queue::{AttemptOutcome, AttemptRecord};
 
 /// All that is known of a job.
 #[derive(Serialize, ToSchema)]
@@ -158,15 +156,13 @@ fn timeline(job: &JobRecord) -> Vec<Moment> {
     responses((status = 200, body = JobDetail), (status = 401, body = ProblemDetails),
         (status = 404, body = ProblemDetails), (status = 503, body = ProblemDetails)))]
 pub(super) async fn show(
-    desk: web::Data<QueueDesk>,
+    queues: web::Data<Queues>,
     facade: web::Data<Facade>,
     id: web::Path<String>,
 ) -> Result<HttpResponse, Details> {
-    let name = JobId::from(id.as_str());
-    let (job, attempts) =
-        futures::try_join!(desk.within(desk.broker.job(&name)), desk.within(desk.broker.attempts(&name)))?;
-    let job = job.ok_or_else(|| no_such_job(&id))?;
-    let deletion = deletion_of(&job, &facade);
+    let (jobs, name) = (facade.jobs(), JobId::from(id.as_str()));
+    let (job, attempts) = futures::try_join!(jobs.find(&name), queues.read(queues.broker.attempts(&name)))?;
+    let deletion = jobs.deletion_of(&job).map(|id| id.0);
     Ok(HttpResponse::Ok().json(JobDetail::new(job, attempts, deletion)))
 }
 
@@ -176,30 +172,8 @@ pub(super) async fn show(
     responses((status = 202, body = StopRequested), (status = 401, body = ProblemDetails),
         (status = 403, body = ProblemDetails), (status = 404, body = ProblemDetails),
         (status = 409, body = ProblemDetails), (status = 503, body = ProblemDetails)))]
-pub(super) async fn stop(
-    desk: web::Data<QueueDesk>,
-    facade: web::Data<Facade>,
-    id: web::Path<String>,
-) -> Result<HttpResponse, Details> {
-    let name = JobId::from(id.as_str());
-    let refused = |code, message| Err(Details::new(StatusCode::CONFLICT, code, message));
-    let job = desk.within(desk.broker.job(&name)).await?.ok_or_else(|| no_such_job(&id))?;
-    if let Some(deletion) = deletion_of(&job, &facade) {
-        let message = format!("job {id} carries deletion {deletion}; pause or cancel that instead");
-        return Err(carries(message));
-    }
-    match desk.within(desk.broker.stop(&name)).await? {
-        StopAsked::Told => Ok(HttpResponse::Accepted().json(StopRequested {
-            id: id.into_inner(),
-            state: "started",
-            asked: true,
-        })),
-        StopAsked::Missing => Err(no_such_job(&id)),
-        StopAsked::Is(state) => {
-            refused("not_running", format!("job {id} is {state}; only a running job can be asked to stop"))
-        }
-        StopAsked::Unheard => {
-            refused("not_heard", format!("whoever runs job {id} hears no orders now; ask again in a moment"))
-        }
-    }
+pub(super) async fn stop(facade: web::Data<Facade>, id: web::Path<String>) -> Result<HttpResponse, Details> {
+    let jobs = facade.jobs();
+    jobs.stop(&jobs.find(&JobId::from(id.as_str())).await?).await?;
+    Ok(HttpResponse::Accepted().json(StopRequested { id: id.into_inner(), state: "started", asked: true }))
 }

@@ -6,13 +6,12 @@ use actix_web::{HttpResponse, web};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
-use super::carrying::{may_be_taken_out, may_run_again};
 use super::details::{Details, ProblemDetails};
-use crate::http::QueueDesk;
 use crate::http::facade::Facade;
 use crate::http::views::time;
 use crate::job::{JobId, JobRecord, JobState};
-use crate::queue::{JobFilter, JobsFound, Requeued};
+use crate::operations::Queues;
+use crate::queue::{JobFilter, JobsFound};
 
 /// Jobs on one page when nothing else is asked for.
 const PAGE: u32 = 50;
@@ -94,6 +93,12 @@ pub(super) struct JobChange {
     pub(super) changed: bool,
 }
 
+impl JobChange {
+    fn new(id: String, state: JobState) -> Self {
+        Self { id, state: state.to_string(), changed: true }
+    }
+}
+
 impl JobSummary {
     pub(super) fn new(job: &JobRecord) -> Self {
         let last_line = |error: &String| error.trim_end().rsplit('\n').next().unwrap_or_default().to_owned();
@@ -137,7 +142,7 @@ pub(super) fn filter(
     responses((status = 200, body = JobPage), (status = 400, body = ProblemDetails),
         (status = 401, body = ProblemDetails), (status = 503, body = ProblemDetails)))]
 pub(super) async fn list(
-    desk: web::Data<QueueDesk>,
+    queues: web::Data<Queues>,
     wanted: web::Query<Wanted>,
 ) -> Result<HttpResponse, Details> {
     let size = wanted.limit.map_or(PAGE, |limit| u32::try_from(limit.max(1)).unwrap_or(LARGEST_PAGE));
@@ -145,7 +150,7 @@ pub(super) async fn list(
     let words = (wanted.queue.as_deref(), wanted.state.as_deref(), wanted.function.as_deref());
     let mut filter = filter(words, wanted.search.as_deref(), size + 1)?;
     filter.after = wanted.cursor.as_deref().filter(|cursor| !cursor.is_empty()).map(JobId::from);
-    let JobsFound { mut jobs, complete } = desk.within(desk.broker.search(&filter)).await?;
+    let JobsFound { mut jobs, complete } = queues.read(queues.broker.search(&filter)).await?;
     let more = jobs.len() > size as usize;
     jobs.truncate(size as usize);
     let next_cursor = jobs.last().filter(|_| more).map(|job| job.id.to_string());
@@ -160,27 +165,12 @@ pub(super) async fn list(
         (status = 403, body = ProblemDetails), (status = 404, body = ProblemDetails),
         (status = 409, body = ProblemDetails), (status = 503, body = ProblemDetails)))]
 pub(super) async fn cancel(
-    desk: web::Data<QueueDesk>,
     facade: web::Data<Facade>,
     id: web::Path<String>,
 ) -> Result<HttpResponse, Details> {
-    let name = JobId::from(id.as_str());
-    let job = desk.within(desk.broker.job(&name)).await?.ok_or_else(|| no_such_job(&id))?;
-    if job.state.is_open() {
-        may_be_taken_out(&job, &facade).await?;
-    }
-    match desk.within(desk.broker.cancel(&name)).await? {
-        None => Err(no_such_job(&id)),
-        Some(JobState::Canceled) => Ok(HttpResponse::Ok().json(JobChange {
-            id: id.into_inner(),
-            state: JobState::Canceled.to_string(),
-            changed: true,
-        })),
-        Some(state) => {
-            let message = format!("job {id} is {state}; only a queued or scheduled job can be taken out");
-            Err(Details::new(StatusCode::CONFLICT, "not_cancellable", message))
-        }
-    }
+    let jobs = facade.jobs();
+    jobs.cancel(&jobs.find(&JobId::from(id.as_str())).await?).await?;
+    Ok(HttpResponse::Ok().json(JobChange::new(id.into_inner(), JobState::Canceled)))
 }
 
 /// Run a failed or canceled job once more
@@ -189,34 +179,9 @@ pub(super) async fn cancel(
     responses((status = 200, body = JobChange), (status = 401, body = ProblemDetails),
         (status = 403, body = ProblemDetails), (status = 404, body = ProblemDetails),
         (status = 409, body = ProblemDetails), (status = 503, body = ProblemDetails)))]
-pub(super) async fn retry(
-    desk: web::Data<QueueDesk>,
-    facade: web::Data<Facade>,
-    id: web::Path<String>,
-) -> Result<HttpResponse, Details> {
-    let name = JobId::from(id.as_str());
-    let job = desk.within(desk.broker.job(&name)).await?.ok_or_else(|| no_such_job(&id))?;
-    may_run_again(&job, &facade).await?;
-    let answer = desk.within(desk.broker.requeue(&[name])).await?.pop().unwrap_or(Requeued::Missing);
-    match answer {
-        Requeued::Missing => Err(no_such_job(&id)),
-        Requeued::Waits => Ok(HttpResponse::Ok().json(JobChange {
-            id: id.into_inner(),
-            state: JobState::Queued.to_string(),
-            changed: true,
-        })),
-        Requeued::Is(state) => {
-            let message = format!("job {id} is {state}; only a failed or canceled job can be run once more");
-            Err(Details::new(StatusCode::CONFLICT, "not_retryable", message))
-        }
-        Requeued::Duplicate(other) => {
-            let message = format!("job {other} holds the unique key of job {id}; wait until it has ended");
-            Err(Details::new(StatusCode::CONFLICT, "duplicate", message))
-        }
-    }
-}
-
-pub(super) fn no_such_job(id: &str) -> Details {
-    let message = format!("there is no job `{id}`; ended jobs are dropped after their time");
-    Details::new(StatusCode::NOT_FOUND, "job_not_found", message)
+pub(super) async fn retry(facade: web::Data<Facade>, id: web::Path<String>) -> Result<HttpResponse, Details> {
+    let (jobs, name) = (facade.jobs(), JobId::from(id.as_str()));
+    jobs.may_retry(&jobs.find(&name).await?).await?;
+    jobs.retry(&[name]).await?.into_iter().collect::<Result<(), _>>()?;
+    Ok(HttpResponse::Ok().json(JobChange::new(id.into_inner(), JobState::Queued)))
 }

@@ -9,7 +9,6 @@ mod access;
 mod bulk;
 mod bulk_step;
 mod bulk_wish;
-mod carrying;
 mod configuration;
 mod confirmation;
 mod deletions;

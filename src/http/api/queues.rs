@@ -6,8 +6,8 @@ use utoipa::ToSchema;
 
 use super::details::{Details, ProblemDetails};
 use super::entrance::Visitor;
-use crate::http::QueueDesk;
 use crate::job::QueueName;
+use crate::operations::Queues;
 
 /// What became of a queue.
 #[derive(Serialize, ToSchema)]
@@ -28,12 +28,11 @@ pub(super) struct QueueChange {
         (status = 403, body = ProblemDetails), (status = 404, body = ProblemDetails),
         (status = 503, body = ProblemDetails)))]
 pub(super) async fn pause(
-    desk: web::Data<QueueDesk>,
+    queues: web::Data<Queues>,
     visitor: Visitor,
     name: web::Path<String>,
 ) -> Result<HttpResponse, Details> {
-    let queue = desk.find(&name).await?;
-    let changed = desk.within(desk.broker.pause(&queue, &visitor.name)).await?;
+    let (queue, changed) = queues.pause(&visitor.principal(), &name).await?;
     Ok(HttpResponse::Ok().json(QueueChange { queue, paused: true, changed }))
 }
 
@@ -44,10 +43,10 @@ pub(super) async fn pause(
         (status = 403, body = ProblemDetails), (status = 404, body = ProblemDetails),
         (status = 503, body = ProblemDetails)))]
 pub(super) async fn resume(
-    desk: web::Data<QueueDesk>,
+    queues: web::Data<Queues>,
+    visitor: Visitor,
     name: web::Path<String>,
 ) -> Result<HttpResponse, Details> {
-    let queue = desk.find(&name).await?;
-    let changed = desk.within(desk.broker.resume(&queue)).await?;
+    let (queue, changed) = queues.resume(&visitor.principal(), &name).await?;
     Ok(HttpResponse::Ok().json(QueueChange { queue, paused: false, changed }))
 }

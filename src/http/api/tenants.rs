@@ -1,7 +1,5 @@
 //! `/api/v1/tenants/{id}/deletion…`: one tenant's deletion: what is under way, what it would take, requesting it.
 
-use std::time::Instant;
-
 use actix_web::http::StatusCode;
 use actix_web::{HttpResponse, web};
 use serde::{Deserialize, Serialize};
@@ -12,9 +10,9 @@ use super::details::{Details, ProblemDetails};
 use super::entrance::Visitor;
 use crate::http::Problem;
 use crate::http::board::{DeletionRow, deletion_row};
-use crate::http::facade::{Facade, Wisher, too_often};
+use crate::http::facade::Facade;
 use crate::job::BusinessId;
-use crate::store::{Coverage, Kept};
+use crate::store::Kept;
 
 /// A tenant's newest deletion.
 #[derive(Serialize, ToSchema)]
@@ -76,9 +74,8 @@ pub(super) struct DeletionWish {
         (status = 401, body = ProblemDetails), (status = 503, body = ProblemDetails)))]
 pub(super) async fn show(facade: web::Data<Facade>, id: web::Path<String>) -> Result<HttpResponse, Details> {
     let tenant = tenant(&id)?;
-    let kind = &facade.requests.tracked.job_type;
-    let job = facade.read(facade.jobs.latest(tenant, kind)).await?;
-    let receipts = facade.read(facade.planning.receipts.count_live(tenant)).await?;
+    let job = facade.deletions.latest(tenant).await?;
+    let receipts = facade.deletions.read(facade.planning.receipts.count_live(tenant)).await?;
     let service = facade.queue_service().await;
     let deletion = job.map(|job| deletion_row(&job, &service, Vec::new()));
     Ok(HttpResponse::Ok().json(TenantDeletion { business_id: tenant.0, receipts, deletion }))
@@ -90,7 +87,7 @@ pub(super) async fn show(facade: web::Data<Facade>, id: web::Path<String>) -> Re
         (status = 401, body = ProblemDetails), (status = 503, body = ProblemDetails)))]
 pub(super) async fn plan(facade: web::Data<Facade>, id: web::Path<String>) -> Result<HttpResponse, Details> {
     let planning = &facade.planning;
-    let plan = facade.read(planning.receipts.plan(tenant(&id)?, &planning.target)).await?;
+    let plan = facade.deletions.read(planning.receipts.plan(tenant(&id)?, &planning.target)).await?;
     let estimate = plan.estimate(planning.batch, planning.throttle);
     let kept = plan.kept.iter().map(|(reason, count)| KeptView {
         reason: reason.code(),
@@ -134,13 +131,7 @@ pub(super) async fn request(
             format!("`confirm` is {}, and the tenant is {tenant}; they must be the same", wish.confirm);
         return Err(Details::new(StatusCode::CONFLICT, "not_confirmed", message));
     }
-    facade.limiter.check(tenant, Instant::now()).map_err(too_often)?;
-    let wisher = Wisher { business_id: tenant, user_id: None, name: visitor.name, trace: visitor.trace };
-    let answer = requested(&facade, facade.make(&wisher, Coverage::Everything).await?).await?;
-    if answer.status() == StatusCode::ACCEPTED {
-        facade.limiter.count(tenant, Instant::now());
-    }
-    Ok(answer)
+    requested(&facade, facade.deletions.request(&visitor.principal(), tenant).await?).await
 }
 
 fn tenant(text: &str) -> Result<BusinessId, Problem> {

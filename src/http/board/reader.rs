@@ -114,8 +114,8 @@ impl BoardReader {
     }
 
     async fn ask(&self, history: &mut History) -> Reading {
-        let (health, jobs) = (&self.health, &self.facade.jobs);
-        let kind = &self.facade.requests.tracked.job_type;
+        let (health, jobs) = (&self.health, &self.facade.deletions.jobs);
+        let kind = &self.facade.deletions.requests.tracked.job_type;
         let (counts, paused, scheduler, processes, outbox, active, now) = futures::join!(
             health.within(health.broker.counts()),
             health.within(health.broker.paused()),
@@ -183,7 +183,7 @@ impl BoardReader {
     }
 
     fn deletions(&self, reading: Reading, (now, history): (Instant, &mut History)) -> Vec<DeletionRow> {
-        let tracked = &self.facade.requests.tracked;
+        let tracked = &self.facade.deletions.requests.tracked;
         let listens = |all: &Vec<ProcessRecord>| all.iter().any(|one| one.queues.contains(&tracked.queue));
         let service = QueueService {
             now: reading.now.unwrap_or_else(|_| Utc::now()),

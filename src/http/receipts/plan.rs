@@ -8,10 +8,10 @@ use crate::http::caller::Caller;
 use crate::http::facade::Facade;
 
 pub(super) async fn plan(facade: web::Data<Facade>, caller: Caller) -> Result<HttpResponse, Problem> {
-    caller.manages()?;
+    caller.principal.may_change()?;
     let planning = &facade.planning;
     let look = planning.receipts.plan(caller.business_id, &planning.target);
-    let plan = facade.read(look).await?;
+    let plan = facade.deletions.read(look).await?;
     let mut body = plan.to_json(&plan.estimate(planning.batch, planning.throttle));
     if let Some(body) = body.as_object_mut() {
         body.insert("success".to_owned(), json!(true));

@@ -1,15 +1,12 @@
 //! `/api/receipts/jobs/{id}/retry…`: what a deletion left behind: shown, and requested anew.
 
-use actix_web::http::StatusCode;
 use actix_web::{HttpResponse, web};
 use serde_json::{Value, json};
 
-use super::deletions::request;
+use super::deletions::requested;
 use crate::http::Problem;
 use crate::http::caller::Caller;
 use crate::http::facade::{Facade, job_id};
-use crate::job::background::Status;
-use crate::store::Coverage;
 
 /// The most rows in one answer.
 const ROWS: u32 = 1000;
@@ -20,8 +17,8 @@ pub(super) async fn failed_rows(
     caller: Caller,
     id: web::Path<String>,
 ) -> Result<HttpResponse, Problem> {
-    let job = facade.deletion_of(caller.business_id, job_id(&id)?).await?;
-    let rows = facade.read(facade.planning.receipts.set_aside(job.id, ROWS)).await?;
+    let job = facade.deletions.find(&caller.principal, job_id(&id)?).await?;
+    let rows = facade.deletions.read(facade.planning.receipts.set_aside(job.id, ROWS)).await?;
     let row = |row: &crate::store::SetAside| json!({ "receipt_id": row.receipt, "reason": row.reason });
     Ok(HttpResponse::Ok().json(json!({
         "job_id": job.id, "failed_count": job.progress.failed,
@@ -36,16 +33,7 @@ pub(super) async fn retry(
     id: web::Path<String>,
     _body: web::Bytes,
 ) -> Result<HttpResponse, Problem> {
-    caller.manages()?;
-    let job = facade.deletion_of(caller.business_id, job_id(&id)?).await?;
-    match job.status {
-        Status::Failed | Status::Cancelled => request(&facade, &caller, Coverage::RestOf(job.id)).await,
-        status => {
-            let message =
-                format!("job {} is {status}; only a failed or cancelled job can be retried", job.id);
-            Err(Problem::new(StatusCode::BAD_REQUEST, "not_retryable", message))
-        }
-    }
+    Ok(requested(facade.deletions.retry(&caller.principal, job_id(&id)?).await?))
 }
 
 /// A new request for what an ended one set aside, and for nothing else.
@@ -55,12 +43,5 @@ pub(super) async fn retry_failed_rows(
     id: web::Path<String>,
     _body: web::Bytes,
 ) -> Result<HttpResponse, Problem> {
-    caller.manages()?;
-    let job = facade.deletion_of(caller.business_id, job_id(&id)?).await?;
-    if job.status.is_active() {
-        let message =
-            format!("job {} is {}; its failed rows can be retried once it has ended", job.id, job.status);
-        return Err(Problem::new(StatusCode::BAD_REQUEST, "not_retryable", message));
-    }
-    request(&facade, &caller, Coverage::SetAsideOf(job.id)).await
+    Ok(requested(facade.deletions.retry_failed_rows(&caller.principal, job_id(&id)?).await?))
 }

@@ -27,7 +27,7 @@ impl<K: Eq + Hash> Limiter<K> {
     }
 
     /// Whether one more may pass at `now`; else how long to wait. Counts nothing.
-    pub(super) fn check(&self, who: K, now: Instant) -> Result<(), Duration> {
+    pub fn check(&self, who: K, now: Instant) -> Result<(), Duration> {
         if self.per_minute == 0 {
             return Ok(());
         }
@@ -50,7 +50,7 @@ impl<K: Eq + Hash> Limiter<K> {
     }
 
     /// Counts one that passed.
-    pub(super) fn count(&self, who: K, now: Instant) {
+    pub fn count(&self, who: K, now: Instant) {
         if self.per_minute > 0 {
             self.recent.lock().entry(who).or_default().push_back(now);
         }

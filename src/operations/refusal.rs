@@ -1,0 +1,219 @@
+//! Why something is not done: a stable code for programs, a sentence for people.
+
+use std::fmt;
+use std::time::Duration;
+
+use crate::fault::Fault;
+use crate::job::background::Status;
+use crate::job::{BackgroundJobId, JobId, JobState, QueueName};
+use crate::store::PersonMove;
+
+/// What can be asked of a deletion that is there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DeletionAction {
+    /// Stop for good.
+    Cancel,
+    /// Stop for now.
+    Pause,
+    /// Go on.
+    Resume,
+    /// Request anew what it left.
+    Retry,
+    /// Request anew the rows that it could not change.
+    RetryFailedRows,
+}
+
+/// What can be asked of a job that is there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum JobAction {
+    /// Take it out of its queue.
+    Cancel,
+    /// Run it once more.
+    Retry,
+    /// Stop it while it runs.
+    Stop,
+}
+
+/// Why something is not done.
+#[derive(Debug)]
+pub enum Refusal {
+    /// The role may not do this.
+    Forbidden {
+        /// The principal's role.
+        role: String,
+        /// The roles that may.
+        expected: String,
+    },
+    /// There is no such deletion, or not for this principal.
+    NoDeletion {
+        /// What was asked for.
+        id: BackgroundJobId,
+        /// What the row is, where there is one of another type: the application's own.
+        job_type: Option<String>,
+    },
+    /// Where the deletion stands, this cannot be done.
+    DeletionIs {
+        /// The deletion.
+        id: BackgroundJobId,
+        /// Where it stands.
+        status: Status,
+        /// What was asked for.
+        action: DeletionAction,
+    },
+    /// The tenant has just requested a deletion.
+    TooOften {
+        /// When the next one may be requested.
+        wait: Duration,
+    },
+    /// There is no such job.
+    NoJob(JobId),
+    /// In this state it cannot be done.
+    JobIs {
+        /// The job.
+        id: JobId,
+        /// Its state.
+        state: JobState,
+        /// What was asked for.
+        action: JobAction,
+    },
+    /// The job carries a deletion, to which it has to be done.
+    Carries {
+        /// The job.
+        id: JobId,
+        /// The deletion.
+        deletion: BackgroundJobId,
+        /// Where that stands, where it matters.
+        status: Option<Status>,
+        /// What was asked for.
+        action: JobAction,
+    },
+    /// Another job holds the unique key of this one.
+    Duplicate {
+        /// The job.
+        id: JobId,
+        /// The other one.
+        holder: JobId,
+    },
+    /// The process that runs the job cannot be reached now.
+    NotHeard(JobId),
+    /// There is no such queue.
+    NoQueue {
+        /// What was asked for.
+        name: String,
+        /// What was probably meant.
+        meant: Option<QueueName>,
+    },
+    /// A back end does not serve; a change may not have happened.
+    Unavailable {
+        /// `broker`, `queue` or `database`.
+        what: &'static str,
+        /// Why.
+        fault: Fault,
+    },
+}
+
+impl DeletionAction {
+    /// The code of its refusal, and when it could be done.
+    fn refused(self) -> (&'static str, &'static str) {
+        match self {
+            Self::Cancel => ("not_cancellable", "only a queued, running or paused job can be cancelled"),
+            Self::Pause => ("not_pausable", "only a queued or running job can be paused"),
+            Self::Resume => ("not_resumable", "only a job that a person paused can be resumed"),
+            Self::Retry => ("not_retryable", "only a failed or cancelled job can be retried"),
+            Self::RetryFailedRows => ("not_retryable", "its failed rows can be retried once it has ended"),
+        }
+    }
+}
+
+impl JobAction {
+    /// The code of its refusal, and when it could be done.
+    fn refused(self) -> (&'static str, &'static str) {
+        match self {
+            Self::Cancel => ("not_cancellable", "only a queued or scheduled job can be taken out"),
+            Self::Retry => ("not_retryable", "only a failed or canceled job can be run once more"),
+            Self::Stop => ("not_running", "only a running job can be asked to stop"),
+        }
+    }
+
+    /// What to do with the deletion that the job carries.
+    fn instead(self, status: Option<Status>) -> &'static str {
+        match (self, status) {
+            (Self::Cancel, _) => " and would be enqueued anew; cancel the deletion",
+            (Self::Retry, Some(status)) if status.is_active() => "; it is enqueued anew by itself",
+            (Self::Retry, _) => "; retry the deletion",
+            (Self::Stop, _) => "; pause or cancel that instead",
+        }
+    }
+}
+
+impl From<PersonMove> for DeletionAction {
+    fn from(wish: PersonMove) -> Self {
+        match wish {
+            PersonMove::Cancel => Self::Cancel,
+            PersonMove::Pause => Self::Pause,
+            PersonMove::Resume => Self::Resume,
+        }
+    }
+}
+
+impl Refusal {
+    /// The word for programs. It never changes once published.
+    #[must_use]
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::Forbidden { .. } => "forbidden",
+            Self::NoDeletion { .. } | Self::NoJob(_) => "job_not_found",
+            Self::JobIs { action, .. } => action.refused().0,
+            Self::Carries { .. } => "carries_deletion",
+            Self::Duplicate { .. } => "duplicate",
+            Self::NotHeard(_) => "not_heard",
+            Self::NoQueue { .. } => "queue_not_found",
+            Self::DeletionIs { action, .. } => action.refused().0,
+            Self::TooOften { .. } => "too_many_requests",
+            Self::Unavailable { .. } => "unavailable",
+        }
+    }
+
+    pub(super) fn broker(fault: Fault) -> Self {
+        Self::Unavailable { what: "broker", fault }
+    }
+
+    pub(super) fn database(fault: Fault) -> Self {
+        Self::Unavailable { what: "database", fault }
+    }
+}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Forbidden { role, expected } => {
+                write!(f, "role `{role}` may not do this; expected one of {expected}")
+            }
+            Self::NoDeletion { id, .. } => write!(f, "there is no job {id}"),
+            Self::DeletionIs { id, status, action } => {
+                write!(f, "job {id} is {status}; {}", action.refused().1)
+            }
+            Self::TooOften { wait } => {
+                let seconds = wait.as_secs_f64().ceil();
+                write!(f, "a deletion was requested less than a minute ago; try again in {seconds} seconds")
+            }
+            Self::NoJob(id) => write!(f, "there is no job `{id}`; ended jobs are dropped after their time"),
+            Self::JobIs { id, state, action } => write!(f, "job `{id}` is {state}; {}", action.refused().1),
+            Self::Carries { id, deletion, status, action } => {
+                let which = status.map(|status| format!(", which is {status}")).unwrap_or_default();
+                write!(f, "job `{id}` carries deletion {deletion}{which}{}", action.instead(*status))
+            }
+            Self::Duplicate { id, holder } => {
+                write!(f, "job `{holder}` holds the unique key of job `{id}`; wait until it has ended")
+            }
+            Self::NotHeard(id) => {
+                write!(f, "whoever runs job `{id}` hears no orders now; ask again in a moment")
+            }
+            Self::NoQueue { name, meant } => {
+                write!(f, "there is no queue `{name}`: none of the known ones, and never used")?;
+                meant.as_ref().map_or(Ok(()), |meant| write!(f, "; did you mean `{meant}`?"))
+            }
+            Self::Unavailable { fault, .. } => f.write_str(&fault.chain()),
+        }
+    }
+}
