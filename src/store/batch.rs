@@ -197,6 +197,9 @@ fn kept_in_all(before: Option<AttachmentsKept>, withheld: &Kept) -> Option<Attac
 }
 
 fn scope<'a>(row: &LockedJob, order: &'a BatchOrder) -> Result<Scope<'a>, Fault> {
+    if let Some(reason) = row.cursor.foreign_to(row.business_id) {
+        return Err(Fault::new(FaultKind::Permanent, reason));
+    }
     let upper_id = row.cursor.upper_id.ok_or_else(|| {
         let context = format!(
             "the cursor `{}` of job {} has no upper_id: somebody rewrote it during the attempt",
