@@ -80,6 +80,8 @@ macro_rules! contract {
                 a_status_that_a_trigger_keeps_is_a_fault_and_nothing_happened
                 a_receipt_that_a_later_mark_revives_is_not_counted_as_deleted
                 an_attachment_whose_end_revives_a_receipt_stays
+                attachments_that_a_trigger_drops_with_their_receipts_leave_no_object
+                objects_that_a_trigger_keeps_from_being_noted_are_reported
                 what_may_keep_rows_is_named
                 a_completed_row_says_what_is_missing_or_nothing
             }
