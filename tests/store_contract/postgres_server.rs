@@ -931,3 +931,20 @@ async fn times_beyond_the_calendar_are_read_as_none() {
     rig.set(id, "created_at = '4700-01-01 BC'").await;
     assert!(rig.get(id).await.created_at.is_some());
 }
+
+#[tokio::test]
+async fn deleted_receipts_that_would_be_dropped_with_an_attachment_keep_it() {
+    let rig = postgres().await;
+    rig.run(
+        "alter table receipts drop constraint receipts_attachment_id_fkey,
+             add foreign key (attachment_id) references attachments (id) on delete cascade",
+    )
+    .await;
+    rig.seed(4).await;
+    rig.receipt(30, TENANT, Some(2), None).await;
+    rig.receipt(31, OTHER, Some(3), None).await;
+    rig.run("update receipts set is_deleted = true where id in (30, 31)").await;
+    let batch = rig.good_batch(&rig.started().await, 50, Pass::Forward).await;
+    assert_eq!((batch.deleted, batch.kept_for), (4, vec![("receipts.attachment_id".to_owned(), 2)]));
+    assert_eq!((rig.number("select count(*) from receipts").await, rig.attachments().await), (6, vec![2, 3]));
+}
