@@ -5,19 +5,12 @@ use std::sync::atomic::{AtomicBool, Ordering};
 /// What is known about a bucket's versions.
 #[derive(Debug, Default)]
 pub(super) struct Versions {
-    known: AtomicBool,
     told: AtomicBool,
 }
 
 impl Versions {
-    /// Whether some answer has told already.
-    pub(super) fn is_known(&self) -> bool {
-        self.known.load(Ordering::Relaxed)
-    }
-
     /// An answer told whether it made a version or a delete marker.
     pub(super) fn seen(&self, bucket: &str, versioned: bool) {
-        self.known.store(true, Ordering::Relaxed);
         if versioned && !self.told.swap(true, Ordering::Relaxed) {
             tracing::warn!(
                 bucket,
