@@ -5,7 +5,6 @@
 //! start.
 
 use std::collections::{HashMap, HashSet};
-use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
@@ -40,8 +39,6 @@ pub(in crate::blob) struct Bucket {
     place: S3Place,
     target: BlobTarget,
     versions: Versions,
-    /// Whether it has ever named what it deleted in bulk.
-    names: AtomicBool,
     /// The checksum that a bulk request is given first.
     checksum: Mutex<Checksum>,
     /// Since when, and with which words.
@@ -58,7 +55,6 @@ impl Bucket {
             place,
             target,
             versions: Versions::default(),
-            names: AtomicBool::new(false),
             checksum: Mutex::new(Checksum::Md5),
             bulk_refused: Mutex::new(None),
         })
@@ -100,7 +96,7 @@ impl Bucket {
         let first = *self.checksum.lock();
         let mut refusals = Vec::new();
         for checksum in [first, first.other()] {
-            match bulk::delete(&self.client, asked, &self.versions, &self.names, checksum, keys).await? {
+            match bulk::delete(&self.client, asked, &self.versions, checksum, keys).await? {
                 Bulk::Done(left) => {
                     *self.checksum.lock() = checksum;
                     return Ok(Bulk::Done(left));

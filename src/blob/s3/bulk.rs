@@ -1,7 +1,6 @@
 //! Deletes up to a thousand keys in one request.
 
 use std::collections::HashSet;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use aws_sdk_s3::Client;
 use aws_sdk_s3::operation::delete_objects::DeleteObjectsOutput;
@@ -52,7 +51,6 @@ pub(super) async fn delete(
     client: &Client,
     asked: &Asked<'_>,
     versions: &Versions,
-    names: &AtomicBool,
     checksum: Checksum,
     keys: &[&str],
 ) -> Result<Bulk, Fault> {
@@ -76,7 +74,7 @@ pub(super) async fn delete(
         Ok(output) => {
             learn(asked.bucket, versions, &output);
             let mut left = left(asked, keys, output.errors())?;
-            left.extend(unanswered(asked, names, keys, &output));
+            left.extend(unanswered(asked, versions, keys, &output));
             Ok(Bulk::Done(left))
         }
         Err(error) => match answer(&error).filter(refuses_bulk) {
@@ -99,19 +97,16 @@ fn learn(bucket: &str, versions: &Versions, output: &DeleteObjectsOutput) {
     }
 }
 
-/// The keys of which the answer says nothing, where the store `names` what it has deleted, as far as was seen: some may say
+/// The keys of which the answer says nothing, where the store names what it has deleted, as far as was seen: some may say
 /// nothing of it ever. Whoever answers for as many as were asked for may write their keys another way.
 fn unanswered(
     asked: &Asked<'_>,
-    names: &AtomicBool,
+    versions: &Versions,
     keys: &[&str],
     output: &DeleteObjectsOutput,
 ) -> Vec<(String, Fault)> {
-    let answered = output.deleted().len() + output.errors().len();
-    if !output.deleted().is_empty() {
-        names.store(true, Ordering::Relaxed);
-    }
-    if answered >= keys.len() || !names.load(Ordering::Relaxed) {
+    let names = versions.names_deleted(!output.deleted().is_empty());
+    if !names || output.deleted().len() + output.errors().len() >= keys.len() {
         return Vec::new();
     }
     let deleted = output.deleted().iter().filter_map(DeletedObject::key);

@@ -2,13 +2,19 @@
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
-/// What is known about a bucket's versions.
+/// What is known about a bucket's versions, and of how it answers.
 #[derive(Debug, Default)]
 pub(super) struct Versions {
     told: AtomicBool,
+    names: AtomicBool,
 }
 
 impl Versions {
+    /// Whether the store names what it deletes in bulk: as it does `now`, or did before.
+    pub(super) fn names_deleted(&self, now: bool) -> bool {
+        self.names.fetch_or(now, Ordering::Relaxed) || now
+    }
+
     /// An answer told whether it made a version or a delete marker.
     pub(super) fn seen(&self, bucket: &str, versioned: bool) {
         if versioned && !self.told.swap(true, Ordering::Relaxed) {
