@@ -510,6 +510,36 @@ mod bucket {
     }
 
     #[tokio::test]
+    async fn keys_that_an_answer_says_nothing_of_are_not_called_gone() {
+        let (server, store, keys) = start(3).await;
+        assert!(
+            store.delete(&["7/b".to_owned()]).await.unwrap().is_empty(),
+            "this store names what it deletes"
+        );
+        for (answer, left) in [
+            ("<DeleteResult>", 3),
+            ("<DeleteResult/>", 3),
+            ("<DeleteResult><Deleted><Key>7/receipt_source/2026/01/1.pdf</Key></Deleted>", 2),
+        ] {
+            server.script([Trouble::Says(answer)]);
+            let faults = store.delete(&keys).await.unwrap();
+            assert_eq!(faults.len(), left, "{answer}");
+            let fault = &faults[0].fault;
+            assert_eq!(fault.kind(), FaultKind::Retryable, "{}", fault.chain());
+            assert!(fault.chain().contains("says nothing of"), "{}", fault.chain());
+        }
+        for odd in ["", " <Error><Code>SlowDown</Code></Error>", "<html>Sign in</html>"] {
+            server.always(Some(Trouble::Says(odd)));
+            let fault = store.delete(&keys).await.unwrap_err();
+            assert_ne!(fault.kind(), FaultKind::Permanent, "{}", fault.chain());
+        }
+        server.always(None);
+        keys.iter().for_each(|key| server.put(key));
+        assert!(store.delete(&keys).await.unwrap().is_empty());
+        assert!(server.keys().is_empty());
+    }
+
+    #[tokio::test]
     async fn a_store_that_refuses_bulk_is_asked_one_by_one_and_not_asked_for_bulk_again() {
         let (server, store, keys) = start(40).await;
         let no_bulk = Trouble::Answer(501, "NotImplemented", "no bulk here");

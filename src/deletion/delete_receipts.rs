@@ -102,7 +102,7 @@ impl Job for DeleteReceipts {
             Err(stopped) => return stopped.into_result(),
         };
         match begun {
-            Begun::Started(row) => match nothing_but_left_alone(&row) {
+            Begun::Started(row) => match nothing_to_do(&row) {
                 Some(error) => self.fail_at_once(&row, error, ctx).await,
                 None => self.delete(*row, ctx).await,
             },
@@ -122,8 +122,9 @@ impl Job for DeleteReceipts {
 }
 
 /// Why there is nothing to delete although there are receipts.
-fn nothing_but_left_alone(row: &BackgroundJob) -> Option<String> {
-    row.cursor.left.as_ref().filter(|_| row.progress.total == 0).map(ToString::to_string)
+fn nothing_to_do(row: &BackgroundJob) -> Option<String> {
+    let left = row.cursor.left.as_ref().filter(|_| row.progress.total == 0);
+    row.cursor.foreign_to(row.business_id).or_else(|| left.map(ToString::to_string))
 }
 
 fn refused(id: BackgroundJobId, why: NotBegun) -> JobResult {

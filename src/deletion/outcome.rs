@@ -44,7 +44,7 @@ impl Outcome {
         }
         if let Some(kept) = &cursor.attachments_kept {
             missing.push(format!(
-                "{} attachments of deleted receipts are still there, with their objects: {}",
+                "{} attachments of deleted receipts were not cleaned up, and their objects are still there: {}",
                 kept.count, kept.reason
             ));
         }
@@ -99,7 +99,7 @@ mod tests {
         let Outcome::Some(text) = Outcome::of(&progress(9, 9, 0), None, &cursor, false) else { panic!() };
         assert_eq!(
             text,
-            "7 attachments of deleted receipts are still there, with their objects: a guard; 2 receipts were left alone \
+            "7 attachments of deleted receipts were not cleaned up, and their objects are still there: a guard; 2 receipts were left alone \
              because they came later; a new request covers them"
         );
     }

@@ -58,6 +58,9 @@ async fn cover(
     entry_at: Option<DateTime<Utc>>,
     now: DateTime<Utc>,
 ) -> Result<(), Fault> {
+    if job.cursor.foreign_to(job.business_id).is_some() {
+        return Ok(());
+    }
     let given = job.progress.total;
     let (cursor, live) = match job.cursor.upper_id {
         Some(_) if given > 0 => return Ok(()),
@@ -82,7 +85,8 @@ pub(super) async fn look<D: StatusChanges>(database: &D, id: BackgroundJobId) ->
     }
     let now = tx.now().await?;
     let first_look = Some(first_look::first_look(&mut tx, &job, now).await?);
-    tx.cover(id, &Cursor { first_look, ..job.cursor }, job.progress.total).await?;
+    let bounds_of = Some(job.business_id);
+    tx.cover(id, &Cursor { first_look, bounds_of, ..job.cursor }, job.progress.total).await?;
     tx.commit().await
 }
 

@@ -8,7 +8,8 @@
 use std::collections::BTreeMap;
 
 use super::deletion::{
-    Change, DeletionTx, Deletions, LEFT_AS_IT_WAS, LockedJob, Moved, Needless, Scope, StepFault, Taken,
+    Change, DROPPED, DeletionTx, Deletions, LEFT_AS_IT_WAS, LockedJob, Moved, Needless, Scope, StepFault,
+    Taken,
 };
 use super::outbox::Condemned;
 use super::receipts::{Batch, BatchOrder, BatchOutcome, Pass, SetAside};
@@ -126,6 +127,7 @@ impl Delete<'_> {
     /// Step by step, and each step in parts where rows are refused. A receipt that cannot be marked is live,
     /// and keeps its attachments.
     async fn split<T: DeletionTx>(&self, tx: &mut T, mut batch: Batch) -> Result<Batch, StepFault> {
+        let before = tx.needless(self.scope, &self.taken.live).await?.condemnable;
         let mut marked = in_parts(tx, self.scope, Step::Mark, &self.taken.live).await?;
         let passed_by = self.passed_by(tx).await?;
         marked.refused.extend(passed_by.into_iter().map(|id| (id, LEFT_AS_IT_WAS.to_owned())));
@@ -137,6 +139,10 @@ impl Delete<'_> {
         }
         let Needless { condemnable, kept_for, mut withheld } =
             tx.needless(self.scope, &marked.changed).await?;
+        let dropped = tx.missing(&before).await?;
+        if dropped > 0 {
+            withheld.insert(DROPPED.to_owned(), dropped);
+        }
         let gone = in_parts(tx, self.scope, Step::Condemn { of: &marked.changed }, &condemnable).await?;
         for reason in gone.refused.into_values() {
             *withheld.entry(reason).or_default() += 1;
@@ -197,6 +203,9 @@ fn kept_in_all(before: Option<AttachmentsKept>, withheld: &Kept) -> Option<Attac
 }
 
 fn scope<'a>(row: &LockedJob, order: &'a BatchOrder) -> Result<Scope<'a>, Fault> {
+    if let Some(reason) = row.cursor.foreign_to(row.business_id) {
+        return Err(Fault::new(FaultKind::Permanent, reason));
+    }
     let upper_id = row.cursor.upper_id.ok_or_else(|| {
         let context = format!(
             "the cursor `{}` of job {} has no upper_id: somebody rewrote it during the attempt",
@@ -363,6 +372,11 @@ mod tests {
             Ok(ids.to_vec())
         }
 
+        async fn missing(&mut self, _: &[i64]) -> Result<u32, Fault> {
+            self.note("count");
+            Ok(0)
+        }
+
         async fn change(&mut self, _: &Scope<'_>, change: &Change<'_>) -> Result<Vec<Condemned>, StepFault> {
             if !change.receipts.is_empty() {
                 self.note(format!("mark {:?}", change.receipts));
@@ -427,8 +441,8 @@ mod tests {
     async fn a_refusal_starts_the_batch_over_with_care() {
         let (outcome, steps) = run(&Script::new(1..=4), 1).await;
         let expected = "begin lock take look mark [1, 2, 3, 4] condemn [1, 2, 3, 4] move to 4 rollback \
-            begin lock take ( mark [1, 2, 3, 4] undone) ( mark [1, 2] undone) ( mark [1] ) ( mark [2] undone) \
-            ( mark [3, 4] ) set aside 1 look ( condemn [1, 3, 4] ) move to 4 commit";
+            begin lock take look ( mark [1, 2, 3, 4] undone) ( mark [1, 2] undone) ( mark [1] ) ( mark [2] undone) \
+            ( mark [3, 4] ) set aside 1 look count ( condemn [1, 3, 4] ) move to 4 commit";
         assert_eq!(steps, expected);
         let BatchOutcome::Deleted(batch) = outcome else { panic!("{outcome:?}") };
         let expected = Progress { total: 4, processed: 4, succeeded: 3, failed: 1 };
@@ -439,7 +453,7 @@ mod tests {
     async fn a_receipt_that_cannot_be_locked_and_is_live_is_set_aside() {
         let (outcome, steps) = run(&Script::new([1, 9]), 1).await;
         let expected = "begin lock take look again [9] rollback \
-            begin lock take ( mark [1] ) look again [9] set aside 1 look ( condemn [1] ) move to 9 commit";
+            begin lock take look ( mark [1] ) look again [9] set aside 1 look count ( condemn [1] ) move to 9 commit";
         assert_eq!(steps, expected);
         let BatchOutcome::Deleted(batch) = outcome else { panic!("{outcome:?}") };
         let expected = Progress { total: 2, processed: 2, succeeded: 1, failed: 1 };

@@ -21,6 +21,10 @@ pub(super) const CLEANUP_HOLD: Duration = Duration::from_secs(60);
 pub(super) const LEFT_AS_IT_WAS: &str = "the database left it as it was without an error: a trigger, a rule or a policy \
     of row security keeps it; `tikkun doctor` names them";
 
+/// Why nobody knows of objects any more whose attachments went before a batch could note them.
+pub(super) const DROPPED: &str = "the database dropped their rows by itself when their receipts were marked, such as by a \
+    trigger on receipts, before the objects could be noted; `tikkun doctor` names what may do so";
+
 /// Why a statement that changes rows did not.
 #[derive(Debug)]
 pub(super) enum StepFault {
@@ -151,6 +155,9 @@ pub(super) trait DeletionTx: Send + Sized {
 
     /// Those of `ids` that are live as they stand now.
     async fn still_live(&mut self, scope: &Scope<'_>, ids: &[i64]) -> Result<Vec<i64>, Fault>;
+
+    /// How many of these attachments are not there, as the rows stand now.
+    async fn missing(&mut self, attachments: &[i64]) -> Result<u32, Fault>;
 
     /// Changes rows, looks at how they stand then, and answers with the objects that came into the outbox. A single
     /// row that is not as it should be makes all of it refused, and the caller takes it back: a change without an

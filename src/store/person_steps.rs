@@ -50,7 +50,9 @@ async fn covered(
         }
         Coverage::RestOf(earlier) => {
             let found = tx.lock(earlier).await?.map(|tracked| tracked.job);
-            let Some(job) = found.filter(|job| job.business_id == tenant) else { return Ok(None) };
+            let ours =
+                |job: &BackgroundJob| job.business_id == tenant && job.cursor.foreign_to(tenant).is_none();
+            let Some(job) = found.filter(ours) else { return Ok(None) };
             let cursor = match job.cursor.upper_id {
                 Some(_) => job.cursor,
                 None => bound(tx, &job, None, now).await?.0,
@@ -63,7 +65,9 @@ async fn covered(
             tx.set_aside_of(tenant, earlier).await?
         }
     };
-    let cursor = |upper| Cursor { upper_id: Some(upper), dated, set_aside_of, ..Cursor::default() };
+    let bounds_of = Some(tenant);
+    let cursor =
+        |upper| Cursor { upper_id: Some(upper), bounds_of, dated, set_aside_of, ..Cursor::default() };
     Ok(upper.map(|upper| (total, cursor(upper))))
 }
 

@@ -44,6 +44,8 @@ pub enum Trouble {
     Cut,
     /// It goes through, and the connection is cut before the answer.
     CutAfter,
+    /// It is answered with this text and status 200, and does not reach the bucket.
+    Says(&'static str),
     /// A deletion goes through with this error for these keys.
     Keys(&'static str, &'static str, Vec<String>),
 }
@@ -174,6 +176,7 @@ async fn front(
             let body = if code.is_empty() { String::new() } else { xml };
             return Ok(hyper::Response::builder().status(status).body(Body::from(body))?);
         }
+        Trouble::Says(text) => return Ok(HttpResponse::new(Body::from(text.to_owned()))),
         Trouble::Slow(delay) => tokio::time::sleep(delay).await,
         Trouble::Keys(code, message, keys) => {
             request.extensions_mut().insert(KeyTrouble(code, message, keys));

@@ -46,7 +46,9 @@ async fn attachments_that_a_trigger_keeps_have_their_files_and_the_row_says_so()
     assert_eq!((row.succeeded, row.failed_count), (60, 0));
     let error = row.last_error.unwrap();
     assert!(
-        error.starts_with("2 attachments of deleted receipts are still there, with their objects"),
+        error.starts_with(
+            "2 attachments of deleted receipts were not cleaned up, and their objects are still there"
+        ),
         "{error}"
     );
     ground.drained(&mut service).await;

@@ -55,6 +55,29 @@ async fn pause_and_resume_in_plain_sql_rest_and_go_on() {
 }
 
 #[tokio::test]
+async fn row_that_is_merged_into_another_tenant_while_it_rests_fails_and_deletes_nothing_of_that_one() {
+    let ground = Ground::new().await;
+    ground.tenant(6, 60).await;
+    ground.tenant(7, 60).await;
+    let mut service = ground.service().set("TIKKUN_DELETION__THROTTLE", "2s").start().await;
+    let job = service.delete_all(7);
+    ground.processed(&mut service, job, 20).await;
+    ground.run(format!("update background_jobs set status = 'paused' where id = {job}")).await;
+    ground.carrier_ended(&mut service, job).await;
+    for table in ["background_jobs", "receipts", "attachments"] {
+        ground.run(format!("update {table} set business_id = 6 where business_id = 7")).await;
+    }
+    let live = ground.live(6).await;
+    ground.run(format!("update background_jobs set status = 'queued' where id = {job}")).await;
+    ground.enqueue("resumed", job).await;
+    let row = ground.becomes(&mut service, job, "failed").await;
+    assert_eq!((row.processed, ground.live(6).await), (20, live));
+    let error = row.last_error.unwrap();
+    assert!(error.starts_with("the receipts of business 7 were to be deleted, but"), "{error}");
+    assert_eq!(ground.carrier_ended(&mut service, job).await.state, "failed");
+}
+
+#[tokio::test]
 async fn job_failed_by_the_stale_rule_while_alive_is_revived_once() {
     let ground = Ground::new().await;
     let tenant = ground.tenant(7, 60).await;

@@ -3,11 +3,12 @@
 use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
+use tikkun::fault::FaultKind;
 use tikkun::job::BackgroundJobId;
 use tikkun::job::background::{BackgroundJob, Status};
 use tikkun::store::{Begun, Coverage, EndAttempt, NewRequest, NotBegun, Pass, Requested};
 
-use super::rig::{Rig, TENANT, postgres, postgres_on, target};
+use super::rig::{OTHER, Rig, TENANT, order, postgres, postgres_on, target};
 use super::server::Server;
 
 fn ago(minutes: i64) -> DateTime<Utc> {
@@ -146,6 +147,42 @@ pub async fn a_row_with_the_time_of_a_zone_gives_no_late_receipt_away(rig: &Rig)
     // Seen soon, it hides nothing either.
     let soon = begin(rig, rig.web_row_of(ago(-180)).await, Utc::now()).await;
     assert_eq!((soon.progress.total, soon.cursor.left), (1, None));
+}
+
+/// The application merges the tenant 789 into 790, which has receipts of its own.
+async fn merge(rig: &Rig) {
+    for table in ["background_jobs", "receipts", "attachments"] {
+        rig.run(&format!("update {table} set business_id = {OTHER} where business_id = {TENANT}")).await;
+    }
+}
+
+pub async fn a_row_that_is_moved_to_another_tenant_deletes_nothing_of_that_one(rig: &Rig) {
+    rig.seed(40).await;
+    rig.run(&format!("update receipts set business_id = {OTHER} where id = 30")).await;
+    let job = rig.started().await;
+    rig.good_batch(&job, 20, Pass::Forward).await;
+    merge(rig).await;
+    for pass in [Pass::Forward, Pass::Sweep] {
+        let fault = rig.store.receipts.delete_batch(&order(&job, 50, pass)).await.unwrap_err();
+        assert!(fault.chain().contains("belongs to business 790 now"), "{}", fault.chain());
+    }
+    assert_eq!(rig.live(OTHER).await.len(), 20);
+    rig.set(job.id, "status = 'cancelled'").await;
+    let rest = NewRequest { business_id: OTHER, covers: Coverage::RestOf(job.id), ..rig.request_of("q2") };
+    assert_eq!(rig.store.background_jobs.request(&rest).await.unwrap(), Requested::Nothing);
+}
+
+pub async fn what_was_looked_at_for_another_tenant_bounds_nothing(rig: &Rig) {
+    rig.seed(40).await;
+    rig.run(&format!("update receipts set business_id = {OTHER} where id = 30")).await;
+    let id = rig.web_row().await;
+    rig.store.background_jobs.look(id).await.unwrap();
+    merge(rig).await;
+    let job = rig.begin(id).await;
+    assert!(job.cursor.foreign_to(job.business_id).is_some(), "{}", job.cursor);
+    let fault = rig.store.receipts.delete_batch(&order(&job, 50, Pass::Forward)).await.unwrap_err();
+    assert_eq!(fault.kind(), FaultKind::Permanent, "{}", fault.chain());
+    assert_eq!(rig.live(OTHER).await.len(), 40);
 }
 
 #[tokio::test]

@@ -71,6 +71,8 @@ macro_rules! contract {
                 a_status_that_a_trigger_keeps_is_a_fault_and_nothing_happened
                 a_receipt_that_a_later_mark_revives_is_not_counted_as_deleted
                 an_attachment_whose_end_revives_a_receipt_stays
+                attachments_that_a_trigger_drops_with_their_receipts_leave_no_object
+                objects_that_a_trigger_keeps_from_being_noted_are_reported
                 what_may_keep_rows_is_named
                 a_completed_row_says_what_is_missing_or_nothing
             }
@@ -102,6 +104,8 @@ macro_rules! contract {
                 a_receipt_that_comes_late_under_a_low_id_stays
                 a_receipt_that_comes_late_under_a_low_id_is_of_no_request_through_us
                 a_row_with_the_time_of_a_zone_gives_no_late_receipt_away
+                a_row_that_is_moved_to_another_tenant_deletes_nothing_of_that_one
+                what_was_looked_at_for_another_tenant_bounds_nothing
             }
             people {
                 a_request_twice_is_active

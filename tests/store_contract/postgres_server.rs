@@ -10,6 +10,8 @@ use tikkun::config::PostgresSettings;
 use tikkun::fault::FaultKind;
 use tikkun::job::background::{BackgroundJob, DELETE_RECEIPTS_ALL};
 use tikkun::store::{BatchOutcome, EndedSession, Pass, Schema, migrate_postgres, open_postgres};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpListener;
 
 use super::rig::{OTHER, Rig, TENANT, keys, order, postgres, postgres_on};
 use super::server::{Server, settings};
@@ -930,4 +932,57 @@ async fn times_beyond_the_calendar_are_read_as_none() {
     assert_eq!(row.progress.total, 3, "what the first look saw");
     rig.set(id, "created_at = '4700-01-01 BC'").await;
     assert!(rig.get(id).await.created_at.is_some());
+}
+
+#[tokio::test]
+async fn deleted_receipts_that_would_be_dropped_with_an_attachment_keep_it() {
+    let rig = postgres().await;
+    rig.run(
+        "alter table receipts drop constraint receipts_attachment_id_fkey,
+             add foreign key (attachment_id) references attachments (id) on delete cascade",
+    )
+    .await;
+    rig.seed(4).await;
+    rig.receipt(30, TENANT, Some(2), None).await;
+    rig.receipt(31, OTHER, Some(3), None).await;
+    rig.run("update receipts set is_deleted = true where id in (30, 31)").await;
+    let batch = rig.good_batch(&rig.started().await, 50, Pass::Forward).await;
+    assert_eq!((batch.deleted, batch.kept_for), (4, vec![("receipts.attachment_id".to_owned(), 2)]));
+    assert_eq!((rig.number("select count(*) from receipts").await, rig.attachments().await), (6, vec![2, 3]));
+}
+
+/// A server that refuses every session in these words, as a pooler does that has no connection to give.
+async fn refuses_sessions(code: &str, text: &str) -> u16 {
+    let body = format!("SFATAL\0VFATAL\0C{code}\0M{text}\0\0");
+    let length = u32::try_from(body.len() + 4).unwrap().to_be_bytes();
+    let answer = [b"E", length.as_slice(), body.as_bytes()].concat();
+    let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    tokio::spawn(async move {
+        while let Ok((mut session, _)) = listener.accept().await {
+            let mut asked = [0; 1024];
+            // A wish for TLS comes first, in eight bytes.
+            if session.read(&mut asked).await.is_ok_and(|read| read == 8) {
+                session.write_all(b"N").await.unwrap();
+                session.read(&mut asked).await.unwrap();
+            }
+            session.write_all(&answer).await.unwrap();
+        }
+    });
+    port
+}
+
+#[tokio::test]
+async fn a_pooler_without_a_connection_to_give_is_waited_for() {
+    for (code, text) in [
+        ("XX000", "Max client connections reached"),
+        ("08P01", "query_wait_timeout"),
+        ("58000", "the pool is down"),
+        ("53300", "too many connections"),
+    ] {
+        let port = refuses_sessions(code, text).await;
+        let settings = settings(&format!("postgres://web@127.0.0.1:{port}/shop"), "the pooler");
+        let Err(fault) = open_postgres(&settings, Schema::Require).await else { panic!("{code}") };
+        assert_eq!(fault.kind(), FaultKind::Unavailable, "{}", fault.chain());
+    }
 }

@@ -269,3 +269,28 @@ pub async fn an_attachment_whose_end_revives_a_receipt_stays(rig: &Rig) {
     assert_eq!(batch.withheld.iter().map(|(_, count)| count).sum::<u32>(), 1);
     assert_eq!(rig.attachments().await, [4]);
 }
+
+/// What an application does that keeps no files of deleted receipts.
+async fn drop_attachments_with_their_receipts(rig: &Rig) {
+    let drop = "delete from attachments where id = old.attachment_id";
+    rig.raw.after("update", "receipts", "new.is_deleted", drop).await;
+}
+
+pub async fn attachments_that_a_trigger_drops_with_their_receipts_leave_no_object(rig: &Rig) {
+    rig.seed(9).await;
+    drop_attachments_with_their_receipts(rig).await;
+    let batch = rig.good_batch(&rig.started().await, 50, Pass::Forward).await;
+    assert_eq!((batch.deleted, batch.condemned.len(), rig.attachments().await), (9, 9, vec![]));
+    assert_eq!(rig.number("select count(*) from tikkun_cleanup_outbox").await, 9);
+}
+
+pub async fn objects_that_a_trigger_keeps_from_being_noted_are_reported(rig: &Rig) {
+    rig.seed(9).await;
+    drop_attachments_with_their_receipts(rig).await;
+    rig.raw.refuse("update", "receipts", "old.id = 4").await;
+    let job = rig.started().await;
+    let batch = rig.good_batch(&job, 50, Pass::Forward).await;
+    assert_eq!((batch.deleted, batch.set_aside.len(), rig.attachments().await), (8, 1, vec![4]));
+    let kept = rig.get(job.id).await.cursor.attachments_kept.unwrap();
+    assert!(kept.count == 8 && kept.reason.contains("before the objects could be noted"), "{kept:?}");
+}

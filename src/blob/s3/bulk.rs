@@ -4,7 +4,7 @@ use std::collections::HashSet;
 
 use aws_sdk_s3::Client;
 use aws_sdk_s3::operation::delete_objects::DeleteObjectsOutput;
-use aws_sdk_s3::types::{Delete, Error as KeyError, ObjectIdentifier};
+use aws_sdk_s3::types::{Delete, DeletedObject, Error as KeyError, ObjectIdentifier};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use md5::{Digest as _, Md5};
@@ -45,8 +45,8 @@ pub(super) enum Bulk {
     Refused(String),
 }
 
-/// Deletes the keys, all different, in one request; the answers of `S3` name only those that stay, unless
-/// it is still to be learnt whether the bucket keeps versions.
+/// Deletes the keys, all different, in one request. Each is to be answered for: an answer that was cut off, or is another
+/// server's, may hold no error either.
 pub(super) async fn delete(
     client: &Client,
     asked: &Asked<'_>,
@@ -54,8 +54,8 @@ pub(super) async fn delete(
     checksum: Checksum,
     keys: &[&str],
 ) -> Result<Bulk, Fault> {
-    let request = request(keys, versions.is_known())
-        .map_err(|error| Fault::new(FaultKind::Permanent, asked.what.clone()).because(error))?;
+    let request =
+        request(keys).map_err(|error| Fault::new(FaultKind::Permanent, asked.what.clone()).because(error))?;
     let ask = || {
         let call = client.delete_objects().bucket(asked.bucket).delete(request.clone());
         call.customize()
@@ -73,7 +73,9 @@ pub(super) async fn delete(
     match patiently(ask).await {
         Ok(output) => {
             learn(asked.bucket, versions, &output);
-            left(asked, keys, output.errors()).map(Bulk::Done)
+            let mut left = left(asked, keys, output.errors())?;
+            left.extend(unanswered(asked, versions, keys, &output));
+            Ok(Bulk::Done(left))
         }
         Err(error) => match answer(&error).filter(refuses_bulk) {
             Some(answer) => Ok(Bulk::Refused(asked.refused(&answer).chain())),
@@ -82,10 +84,10 @@ pub(super) async fn delete(
     }
 }
 
-fn request(keys: &[&str], quiet: bool) -> Result<Delete, aws_sdk_s3::error::BuildError> {
+fn request(keys: &[&str]) -> Result<Delete, aws_sdk_s3::error::BuildError> {
     let objects: Result<Vec<_>, _> =
         keys.iter().map(|key| ObjectIdentifier::builder().key(*key).build()).collect();
-    Delete::builder().set_objects(Some(objects?)).quiet(quiet).build()
+    Delete::builder().set_objects(Some(objects?)).quiet(false).build()
 }
 
 fn learn(bucket: &str, versions: &Versions, output: &DeleteObjectsOutput) {
@@ -93,6 +95,25 @@ fn learn(bucket: &str, versions: &Versions, output: &DeleteObjectsOutput) {
         let marked = output.deleted().iter().any(|object| object.delete_marker() == Some(true));
         versions.seen(bucket, marked);
     }
+}
+
+/// The keys of which the answer says nothing, where the store names what it has deleted, as far as was seen: some may say
+/// nothing of it ever. Whoever answers for as many as were asked for may write their keys another way.
+fn unanswered(
+    asked: &Asked<'_>,
+    versions: &Versions,
+    keys: &[&str],
+    output: &DeleteObjectsOutput,
+) -> Vec<(String, Fault)> {
+    let names = versions.names_deleted(!output.deleted().is_empty());
+    if !names || output.deleted().len() + output.errors().len() >= keys.len() {
+        return Vec::new();
+    }
+    let deleted = output.deleted().iter().filter_map(DeletedObject::key);
+    let told: HashSet<&str> = deleted.chain(output.errors().iter().filter_map(KeyError::key)).collect();
+    let text = |key: &str| format!("{}: the store's answer says nothing of `{key}`", asked.what);
+    let silent = keys.iter().filter(|key| !told.contains(*key));
+    silent.map(|key| ((*key).to_owned(), Fault::new(FaultKind::Retryable, text(key)))).collect()
 }
 
 /// The keys with an error. An error that names no key of ours says that the answer cannot be trusted.

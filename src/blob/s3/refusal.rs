@@ -184,7 +184,8 @@ impl Asked<'_> {
                 format!("the bucket lies elsewhere; correct {}", self.setting("endpoint")),
             ),
             (Some(408 | 429 | 500..=599), _) => (FaultKind::Unavailable, String::new()),
-            (None, "") => (FaultKind::Retryable, String::new()),
+            // Said of one key without a word, or an answer to all that nobody can read.
+            (None | Some(200..=299), "") => (FaultKind::Retryable, String::new()),
             _ => (FaultKind::Permanent, String::new()),
         }
     }

@@ -2,22 +2,21 @@
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
-/// What is known about a bucket's versions.
+/// What is known about a bucket's versions, and of how it answers.
 #[derive(Debug, Default)]
 pub(super) struct Versions {
-    known: AtomicBool,
     told: AtomicBool,
+    names: AtomicBool,
 }
 
 impl Versions {
-    /// Whether some answer has told already.
-    pub(super) fn is_known(&self) -> bool {
-        self.known.load(Ordering::Relaxed)
+    /// Whether the store names what it deletes in bulk: as it does `now`, or did before.
+    pub(super) fn names_deleted(&self, now: bool) -> bool {
+        self.names.fetch_or(now, Ordering::Relaxed) || now
     }
 
     /// An answer told whether it made a version or a delete marker.
     pub(super) fn seen(&self, bucket: &str, versioned: bool) {
-        self.known.store(true, Ordering::Relaxed);
         if versioned && !self.told.swap(true, Ordering::Relaxed) {
             tracing::warn!(
                 bucket,

@@ -3,21 +3,24 @@
 use std::fmt;
 
 use chrono::{DateTime, Utc};
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::{Map, Value};
 
-use crate::job::BackgroundJobId;
+use crate::job::{BackgroundJobId, BusinessId};
 
 /// Where a deletion stands, as the JSON text in the column `cursor`. Keys of others are kept.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Cursor {
     /// Everything up to this id has been looked at.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "or_start")]
     pub last_id: i64,
     /// Nothing above this id belongs to the request; none until the first start of a row that the web
     /// application made.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub upper_id: Option<i64>,
+    /// Whose receipts the bounds are about; none in what former versions wrote, and where there are no bounds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bounds_of: Option<BusinessId>,
     /// The first look of any process of ours at a row without an upper id, until that is decided.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub first_look: Option<FirstLook>,
@@ -59,6 +62,24 @@ impl Cursor {
                 .map_err(|e| CursorError { text: text.chars().take(200).collect(), reason: e.to_string() }),
         }
     }
+}
+
+impl Cursor {
+    /// Why the bounds mean nothing for the tenant that the row belongs to; none: they do. They were taken for another when
+    /// the application has moved the row since, as it does when it merges two tenants.
+    #[must_use]
+    pub fn foreign_to(&self, tenant: BusinessId) -> Option<String> {
+        let asked = self.bounds_of.filter(|asked| *asked != tenant)?;
+        Some(format!(
+            "the receipts of business {asked} were to be deleted, but the row belongs to business {tenant} now: nothing of \
+             that is deleted; a new request covers what it has"
+        ))
+    }
+}
+
+/// Python writes `null` for what has not begun.
+fn or_start<'de, D: Deserializer<'de>>(value: D) -> Result<i64, D::Error> {
+    Ok(Option::deserialize(value)?.unwrap_or_default())
 }
 
 impl fmt::Display for Cursor {
@@ -123,7 +144,7 @@ mod tests {
 
     #[test]
     fn an_empty_cursor_is_the_start() {
-        for text in [None, Some(""), Some("null"), Some("{}")] {
+        for text in [None, Some(""), Some("null"), Some("{}"), Some(r#"{"last_id": null}"#)] {
             assert_eq!(Cursor::parse(text).unwrap(), Cursor::default());
         }
     }

@@ -137,6 +137,11 @@ pub(super) const STILL_LIVE: &str = "
     where id = any((select $2::bigint[])::bigint[]) and business_id + 0 = $1 and is_deleted is not true
     order by id";
 
+/// How many attachments of a list are not there as they stand now.
+pub(super) const MISSING: &str = "
+    select count(*) from unnest($1::bigint[]) as one (id)
+    where not exists (select 1 from attachments a where a.id = one.id)";
+
 /// Marks live receipts of the tenant only, whatever the list says.
 pub(super) const MARK: &str = "
     update receipts set is_deleted = true, deleted_at = $1, updated_at = $1

@@ -13,9 +13,9 @@ use async_trait::async_trait;
 
 use super::connection::Database;
 use super::deletion_sql::{
-    CHANGE, DROP_ATTACHMENTS, LOCK_JOB, MARK, MOVE_CURSOR, NOT_SHOWN, NOT_TO_BE_LOCKED, RECOVERED, SET_ASIDE,
-    STANDING, STILL_LIVE, TAKE_DATED_FORWARD, TAKE_DATED_SWEEP, TAKE_FORWARD, TAKE_SET_ASIDE, TAKE_SWEEP,
-    WRITE_OUTBOX,
+    CHANGE, DROP_ATTACHMENTS, LOCK_JOB, MARK, MISSING, MOVE_CURSOR, NOT_SHOWN, NOT_TO_BE_LOCKED, RECOVERED,
+    SET_ASIDE, STANDING, STILL_LIVE, TAKE_DATED_FORWARD, TAKE_DATED_SWEEP, TAKE_FORWARD, TAKE_SET_ASIDE,
+    TAKE_SWEEP, WRITE_OUTBOX,
 };
 use super::fault::{During, is_outgrown, refused_or_fault};
 use super::reference_sql::HOLD;
@@ -127,6 +127,12 @@ impl DeletionTx for PostgresDeletionTx {
     async fn still_live(&mut self, scope: &Scope<'_>, ids: &[i64]) -> Result<Vec<i64>, Fault> {
         let query = scalar(STILL_LIVE).bind(scope.business_id.0).bind(ids);
         query.fetch_all(&mut *self.tx).await.during("look at receipts that could not be locked")
+    }
+
+    async fn missing(&mut self, attachments: &[i64]) -> Result<u32, Fault> {
+        let count = scalar(MISSING).bind(attachments);
+        let count: i64 = count.fetch_one(&mut *self.tx).await.during("look for attachments of a batch")?;
+        Ok(u32::try_from(count).unwrap_or(u32::MAX))
     }
 
     async fn change(&mut self, scope: &Scope<'_>, change: &Change<'_>) -> Result<Vec<Condemned>, StepFault> {

@@ -3,7 +3,7 @@
 use std::error::Error as _;
 
 use sqlx::error::DatabaseError;
-use sqlx::postgres::PgDatabaseError;
+use sqlx::postgres::{PgDatabaseError, PgSeverity};
 
 use crate::fault::{Fault, FaultKind};
 use crate::store::deletion::StepFault;
@@ -40,6 +40,8 @@ mod class {
     pub(super) const INTERVENTION: &str = "57";
     /// Errors of the disk.
     pub(super) const SYSTEM: &str = "58";
+    /// PostgreSQL's own mistakes, and whatever a pooler has no code for.
+    pub(super) const INTERNAL: &str = "XX";
     /// All classes of which PostgreSQL itself never blames a single row. What a trigger raises under a code
     /// of its own is in none of them.
     pub(super) const NEVER_A_ROW: [&str; 26] = [
@@ -115,6 +117,7 @@ pub(super) fn refuses_our_start(error: &sqlx::Error) -> bool {
 /// What the caller should do about an error.
 pub(super) fn kind(error: &sqlx::Error) -> FaultKind {
     match error {
+        sqlx::Error::Database(answer) if ends_session(answer.as_ref()) => FaultKind::Unavailable,
         sqlx::Error::Database(answer) => kind_of_code(&code_of(answer.as_ref())),
         sqlx::Error::Io(_)
         | sqlx::Error::Tls(_)
@@ -126,6 +129,14 @@ pub(super) fn kind(error: &sqlx::Error) -> FaultKind {
         sqlx::Error::Protocol(_) => FaultKind::Retryable,
         _ => FaultKind::Permanent,
     }
+}
+
+/// An internal error that ends the session, or refuses one: so the poolers of hosted databases say that they have no
+/// connection to give.
+fn ends_session(answer: &dyn DatabaseError) -> bool {
+    let severity = answer.try_downcast_ref::<PgDatabaseError>().map(PgDatabaseError::severity);
+    let fatal = matches!(severity, Some(PgSeverity::Fatal | PgSeverity::Panic));
+    fatal && class_of(&code_of(answer)) == class::INTERNAL
 }
 
 fn code_of(answer: &dyn DatabaseError) -> String {

@@ -40,21 +40,24 @@ macro_rules! onto_attachments {
 }
 
 /// Each foreign key onto attachments but the two of receipts, with names as SQL writes them and as people
-/// do. Of a key over several columns the one onto `id` stands for all.
+/// do, and whether it is one of those two all the same: one that would drop receipts with their attachment. Of a key
+/// over several columns the one onto `id` stands for all.
 pub(super) const LIST: &str = concat!(
     "
     select distinct on (c.oid) c.conrelid::regclass::text, quote_ident(child.attname),
-           quote_ident(parent.attname), t.relname || '.' || child.attname
+           quote_ident(parent.attname), t.relname || '.' || child.attname, of_receipts.are
     from pg_constraint c
     join pg_class t on t.oid = c.conrelid
     cross join lateral unnest(c.conkey, c.confkey) as k (child, parent)
     join pg_attribute child on child.attrelid = c.conrelid and child.attnum = k.child
     join pg_attribute parent on parent.attrelid = c.confrelid and parent.attnum = k.parent
+    cross join lateral (
+        select child.attname in ('attachment_id', 'preview_attachment_id') and c.conrelid in ",
+    holders!("receipts"),
+    " as are) of_receipts
     where ",
     onto_attachments!(),
-    " and not (child.attname in ('attachment_id', 'preview_attachment_id') and c.conrelid in ",
-    holders!("receipts"),
-    ")
+    " and (not of_receipts.are or c.confdeltype = 'c')
       and exists (
           select 1 from pg_attribute a
           where a.attrelid = to_regclass('attachments') and a.attname = parent.attname and not a.attisdropped)

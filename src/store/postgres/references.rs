@@ -41,6 +41,8 @@ struct Reference {
     child_column: String,
     parent_column: String,
     shown: String,
+    /// It drops receipts with their attachment, where it should set their pointers to null: deleted ones are to stay.
+    drops_receipts: bool,
 }
 
 /// The queries that heed foreign keys.
@@ -125,15 +127,16 @@ impl ReferenceCache {
     pub(super) async fn learn(&self, tx: &mut Tx) -> Result<Arc<Queries>, Fault> {
         let what = "list foreign keys onto attachments";
         let fingerprint: String = scalar(FINGERPRINT).fetch_one(&mut **tx).await.during(what)?;
-        let rows: Vec<(String, String, String, String)> =
+        let rows: Vec<(String, String, String, String, bool)> =
             tuples(LIST).fetch_all(&mut **tx).await.during(what)?;
         let references: Vec<Reference> = rows
             .into_iter()
-            .map(|(child, child_column, parent_column, shown)| Reference {
+            .map(|(child, child_column, parent_column, shown, drops_receipts)| Reference {
                 child,
                 child_column,
                 parent_column,
                 shown,
+                drops_receipts,
             })
             .collect();
         let queries = Arc::new(queries(fingerprint, &references));
@@ -209,9 +212,10 @@ fn kept(references: &[Reference]) -> String {
     }
     let cases: String = references
         .iter()
-        .map(|Reference { child, child_column, parent_column, shown }| {
+        .map(|Reference { child, child_column, parent_column, shown, drops_receipts }| {
+            let which = if *drops_receipts { " and c.is_deleted is true" } else { "" };
             format!(
-                "when exists (select 1 from {child} c where c.{child_column} = a.{parent_column}) then {} ",
+                "when exists (select 1 from {child} c where c.{child_column} = a.{parent_column}{which}) then {} ",
                 text(shown)
             )
         })
@@ -230,6 +234,7 @@ mod tests {
             child_column: "\"a b\"".into(),
             parent_column: "id".into(),
             shown: "odd 'one.a b".into(),
+            drops_receipts: false,
         };
         let expected =
             "when exists (select 1 from app.\"odd 'one\" c where c.\"a b\" = a.id) then 'odd ''one.a b' ";

@@ -68,6 +68,9 @@ const SELECT_SET_ASIDE: &str = "
       and +r.business_id = ?3 and r.is_deleted is not true
     order by s.receipt_id limit ?4";
 
+/// What is tried when attachments are condemned.
+const CONDEMNING: &str = "condemn the attachments of a batch";
+
 /// Marks live receipts of the tenant only, whatever the list says.
 const MARK: &str = "
     update receipts set is_deleted = 1, deleted_at = ?1, updated_at = ?1
@@ -82,6 +85,10 @@ const STILL_LIVE: &str = "
 const DELETED: &str = "
     select count(*) from json_each(?1) one cross join receipts r on r.id = one.value
     where +r.business_id = ?2 and r.is_deleted is true";
+
+/// How many attachments of a list are not there as they stand now.
+const MISSING: &str =
+    "select count(*) from json_each(?1) one where one.value not in (select id from attachments)";
 
 /// How many attachments of a list a live receipt points to: a trigger may have linked it when others were marked.
 const LINKED: &str = "
@@ -225,14 +232,18 @@ impl DeletionTx for SqliteDeletionTx {
         query.fetch_all(&mut *self.tx).await.during("look at receipts of a batch")
     }
 
+    async fn missing(&mut self, attachments: &[i64]) -> Result<u32, Fault> {
+        let count = sqlx::query_scalar(MISSING).bind(list::json(attachments)?);
+        count.fetch_one(&mut *self.tx).await.during("look for attachments of a batch")
+    }
+
     async fn change(&mut self, scope: &Scope<'_>, change: &Change<'_>) -> Result<Vec<Condemned>, StepFault> {
+        // Objects are noted first: a trigger may drop attachments when their receipts are marked.
+        let condemned = self.note_objects(scope, change.attachments).await?;
         if !change.receipts.is_empty() {
             self.mark(scope, change.receipts).await?;
         }
-        let condemned = match change.attachments {
-            [] => Vec::new(),
-            attachments => self.condemn(scope, attachments).await?,
-        };
+        self.drop_attachments(change.attachments, &condemned).await?;
         if let Some(moved) = &change.moved {
             self.move_cursor(scope, moved).await?;
         }
@@ -303,29 +314,46 @@ impl SqliteDeletionTx {
         all_done(usize::try_from(deleted) == Ok(receipts.len()))
     }
 
-    async fn condemn(&mut self, scope: &Scope<'_>, attachments: &[i64]) -> Result<Vec<Condemned>, StepFault> {
-        let refused = |error| refused_or_fault(error, "condemn the attachments of a batch");
-        let ids = list::json(attachments)?;
-        let linked: i64 =
-            sqlx::query_scalar(LINKED).bind(&ids).fetch_one(&mut *self.tx).await.map_err(refused)?;
-        all_done(linked == 0)?;
+    async fn note_objects(
+        &mut self,
+        scope: &Scope<'_>,
+        attachments: &[i64],
+    ) -> Result<Vec<Condemned>, StepFault> {
+        if attachments.is_empty() {
+            return Ok(Vec::new());
+        }
         let mut rows: Vec<(i64, String)> = sqlx::query_as(WRITE_OUTBOX)
             .bind(scope.job.0)
             .bind(&scope.target.driver)
             .bind(&scope.target.bucket)
             .bind(moment::to_text(scope.now))
             .bind(moment::to_text(scope.now + CLEANUP_HOLD))
-            .bind(&ids)
+            .bind(list::json(attachments)?)
             .fetch_all(&mut *self.tx)
             .await
-            .map_err(refused)?;
-        sqlx::query(DROP_ATTACHMENTS).bind(&ids).execute(&mut *self.tx).await.map_err(refused)?;
-        let keys: Vec<&str> = rows.iter().map(|(_, key)| key.as_str()).collect();
-        let there = sqlx::query_scalar(THERE).bind(&ids).bind(list::json(&keys)?);
-        let there: i64 = there.fetch_one(&mut *self.tx).await.map_err(refused)?;
-        all_done(there == 0)?;
+            .map_err(|error| refused_or_fault(error, CONDEMNING))?;
         rows.sort_unstable();
         Ok(rows.into_iter().map(|(id, key)| Condemned { id, key }).collect())
+    }
+
+    async fn drop_attachments(
+        &mut self,
+        attachments: &[i64],
+        condemned: &[Condemned],
+    ) -> Result<(), StepFault> {
+        if attachments.is_empty() {
+            return Ok(());
+        }
+        let refused = |error| refused_or_fault(error, CONDEMNING);
+        let ids = list::json(attachments)?;
+        let linked: i64 =
+            sqlx::query_scalar(LINKED).bind(&ids).fetch_one(&mut *self.tx).await.map_err(refused)?;
+        all_done(linked == 0)?;
+        sqlx::query(DROP_ATTACHMENTS).bind(&ids).execute(&mut *self.tx).await.map_err(refused)?;
+        let keys: Vec<&str> = condemned.iter().map(|object| object.key.as_str()).collect();
+        let there = sqlx::query_scalar(THERE).bind(&ids).bind(list::json(&keys)?);
+        let there: i64 = there.fetch_one(&mut *self.tx).await.map_err(refused)?;
+        all_done(there == 0)
     }
 
     async fn move_cursor(&mut self, scope: &Scope<'_>, moved: &Moved<'_>) -> Result<(), Fault> {
@@ -408,6 +436,7 @@ mod tests {
             MARK,
             STILL_LIVE,
             DELETED,
+            MISSING,
             LINKED,
             THERE,
             &queries.candidates,
