@@ -19,9 +19,9 @@ pub mod queue;
 pub mod runtime;
 mod sqlite;
 pub mod store;
-pub mod story;
 pub mod supervision;
 pub mod tracking;
+pub mod user_log;
 pub mod worker;
 
 #[cfg(doctest)]

@@ -24,7 +24,7 @@ use sqlx::{AssertSqlSafe, Connection as _};
 use tempfile::TempDir;
 use tikkun::job::{Args, Limit, NewJob, ProcessId};
 use tikkun::maintenance::SCHEDULER_ROLE;
-use tikkun::queue::{Broker, ProcessRecord, Settlement, Verdict, open_embedded};
+use tikkun::queue::{Broker, Disposition, ProcessRecord, Settlement, open_embedded};
 use tikkun::store::{Schema, open_sqlite};
 
 /// A lease that outlasts every test.
@@ -399,7 +399,7 @@ async fn a_job_has_failed() {
     ward.names(&["27"], &["failed"], &["deadlock detected", "delete_all"]);
     ward.enqueue("x", "default", "shop.send", &[]).await;
     let lent = ward.broker.fetch(&"default".into(), 1, &"alive".into()).await.unwrap().remove(0);
-    let bury = Verdict::Bury { error: "no route to host".into(), keep: Limit::Never };
+    let bury = Disposition::Discard { error: "no route to host".into(), keep: Limit::Never };
     let settlement = Settlement {
         job: lent.job.id,
         queue: lent.job.queue,

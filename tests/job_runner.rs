@@ -10,7 +10,7 @@ use tikkun::job::{
     Args, ArgsError, Callback, Callbacks, Completion, Job, JobContext, JobError, JobRecord, JobResult,
     JobSettings, Limit, NewJob, OrphanPolicy, Progress, QueueEnd, Registry, Retries, RetryPolicy,
 };
-use tikkun::queue::{Delivery, Settlement, Verdict};
+use tikkun::queue::{Delivery, Disposition, Settlement};
 use tikkun::worker::{Blamed, EndLost, Fence, JobEnded, JobRunner, Loss, RunJob, Running, StopForDrain};
 use tokio::sync::Semaphore;
 use tracing::Span;
@@ -219,7 +219,7 @@ fn record(kind: &str, args: &[Value]) -> JobRecord {
 }
 
 impl Bench {
-    async fn run(&self, job: JobRecord) -> Verdict {
+    async fn run(&self, job: JobRecord) -> Disposition {
         self.end_of(job).await.verdict
     }
 
@@ -232,7 +232,7 @@ impl Bench {
     }
 
     /// Asks it to drain as soon as the job is in hand.
-    async fn run_until_drained(&self, job: JobRecord) -> Verdict {
+    async fn run_until_drained(&self, job: JobRecord) -> Disposition {
         let stop = async {
             self.busy().await;
             self.runner.send(StopForDrain).await.unwrap();
@@ -251,9 +251,9 @@ impl Bench {
     }
 }
 
-fn buried(verdict: Verdict) -> String {
+fn buried(verdict: Disposition) -> String {
     match verdict {
-        Verdict::Bury { error, .. } => error,
+        Disposition::Discard { error, .. } => error,
         other => panic!("expected a burial, got {other:?}"),
     }
 }
@@ -262,14 +262,14 @@ fn buried(verdict: Verdict) -> String {
 async fn a_result_is_kept_as_long_as_the_job_says() {
     let job = JobRecord { result_ttl: Some(Limit::Never), ..record("echo", &[json!({"a": [1]})]) };
     let verdict = bench().run(job).await;
-    assert_eq!(verdict, Verdict::Ack { result: json!({"a": [1]}), keep: Limit::Never });
+    assert_eq!(verdict, Disposition::Ack { result: json!({"a": [1]}), keep: Limit::Never });
 }
 
 #[actix_rt::test]
 async fn panicking_job_leaves_the_runner_alive() {
     let bench = bench();
     match bench.run(record("tests.panics", &[])).await {
-        Verdict::RetryAt { error, delay } => {
+        Disposition::RetryAt { error, delay } => {
             assert!(error.contains("no such luck") && error.contains("tests/job_runner.rs:"), "{error}");
             assert!(delay > Duration::ZERO);
         }
@@ -277,7 +277,7 @@ async fn panicking_job_leaves_the_runner_alive() {
     }
     let again = JobRecord { failures: 1, ..record("tests.panics", &[]) };
     assert!(buried(bench.run(again).await).contains("no such luck"));
-    assert!(matches!(bench.run(record("tests.echo", &[json!(1)])).await, Verdict::Ack { .. }));
+    assert!(matches!(bench.run(record("tests.echo", &[json!(1)])).await, Disposition::Ack { .. }));
     assert!(bench.running.list().is_empty(), "nothing is in hand any more");
 }
 
@@ -317,13 +317,17 @@ async fn polite_job_that_ran_out_of_time_has_failed_all_the_same() {
 
 #[actix_rt::test]
 async fn waiting_for_an_outage_is_not_counted_as_time() {
-    assert!(matches!(bench().run(record("tests.patient", &[])).await, Verdict::Ack { .. }));
+    assert!(matches!(bench().run(record("tests.patient", &[])).await, Disposition::Ack { .. }));
 }
 
 #[actix_rt::test]
 async fn drain_lets_a_polite_job_checkpoint_and_gives_back_one_that_can_resume() {
     for (kind, end) in [("tests.polite", QueueEnd::Tail), ("tests.resuming", QueueEnd::Head)] {
-        assert_eq!(bench().run_until_drained(record(kind, &[])).await, Verdict::GiveBack { end }, "{kind}");
+        assert_eq!(
+            bench().run_until_drained(record(kind, &[])).await,
+            Disposition::Release { end },
+            "{kind}"
+        );
     }
 }
 
@@ -335,14 +339,14 @@ async fn drain_cuts_a_deaf_job_off_as_a_failed_attempt_when_its_grace_is_over() 
     let retries = Some(Retries { left: 1, intervals: Vec::new() });
     let job = JobRecord { retries, ..record("tests.deaf", &[]) };
     let verdict = bench().run_until_drained(job).await;
-    assert_eq!(verdict, Verdict::RetryAt { delay: Duration::ZERO, error: words.into() });
+    assert_eq!(verdict, Disposition::RetryAt { delay: Duration::ZERO, error: words.into() });
 }
 
 #[actix_rt::test]
 async fn job_that_comes_during_a_drain_is_asked_to_stop_at_once() {
     let bench = bench();
     bench.runner.send(StopForDrain).await.unwrap();
-    assert_eq!(bench.run(record("tests.polite", &[])).await, Verdict::GiveBack { end: QueueEnd::Tail });
+    assert_eq!(bench.run(record("tests.polite", &[])).await, Disposition::Release { end: QueueEnd::Tail });
 }
 
 #[actix_rt::test]
@@ -358,7 +362,11 @@ async fn behind_a_fallen_fence_no_job_begins_and_no_kind_is_told() {
     let bench = bench_behind(fence.clone());
     fence.fall(Blamed::new());
     for kind in ["tests.echo", "tests.hopeless"] {
-        assert_eq!(bench.run(record(kind, &[])).await, Verdict::GiveBack { end: QueueEnd::Head }, "{kind}");
+        assert_eq!(
+            bench.run(record(kind, &[])).await,
+            Disposition::Release { end: QueueEnd::Head },
+            "{kind}"
+        );
     }
     assert_eq!(bench.told.load(Ordering::SeqCst), 0);
 }
@@ -373,7 +381,11 @@ async fn fence_that_falls_under_a_job_takes_its_next_turn_away() {
         bench.runner.send(StopForDrain).await.unwrap();
     };
     let (verdict, ()) = futures::join!(bench.run(record("tests.polite", &[])), fall);
-    assert_eq!(verdict, Verdict::GiveBack { end: QueueEnd::Head }, "not the tail, where the job itself goes");
+    assert_eq!(
+        verdict,
+        Disposition::Release { end: QueueEnd::Head },
+        "not the tail, where the job itself goes"
+    );
 }
 
 #[actix_rt::test]
@@ -388,7 +400,7 @@ async fn a_destructor_that_panics_in_a_job_out_of_time_harms_nobody_else() {
     let timeout = Some(Limit::After(Duration::from_millis(50)));
     let error = buried(run(JobRecord { timeout, ..record("tests.bomb", &[]) }).await);
     assert!(error.contains("exceeded maximum timeout"), "{error}");
-    assert!(matches!(run(record("tests.echo", &[json!(1)])).await, Verdict::Ack { .. }));
+    assert!(matches!(run(record("tests.echo", &[json!(1)])).await, Disposition::Ack { .. }));
 }
 
 #[actix_rt::test]
@@ -419,11 +431,11 @@ async fn a_job_that_lost_its_runner_ends_as_if_its_process_had_died() {
         let asked = EndLost { delivery, loss, tell: true, span: Span::none() };
         bench.runner.send(asked).await.unwrap().0.verdict
     };
-    assert_eq!(lost(record("tests.resuming", &[])).await, Verdict::Rescue);
+    assert_eq!(lost(record("tests.resuming", &[])).await, Disposition::Rescue);
     let error = buried(lost(JobRecord { orphaned: 1, ..record("tests.resuming", &[]) }).await);
     assert!(error.contains("the runner of this job broke under it"), "{error}");
     assert!(buried(lost(record("tests.echo", &[json!(1)])).await).contains("broke under it"));
-    assert!(matches!(lost(record("tests.panics", &[])).await, Verdict::RetryAt { .. }));
+    assert!(matches!(lost(record("tests.panics", &[])).await, Disposition::RetryAt { .. }));
 }
 
 #[actix_rt::test]
@@ -438,7 +450,7 @@ async fn stuck_job_fails_by_its_policy_in_rqs_words() {
             .await
             .unwrap();
         let (error, again) = match ended.0.verdict {
-            Verdict::RetryAt { error, .. } => (error, true),
+            Disposition::RetryAt { error, .. } => (error, true),
             other => (buried(other), false),
         };
         assert_eq!(again, retried);
@@ -451,7 +463,7 @@ async fn stuck_job_fails_by_its_policy_in_rqs_words() {
 async fn callbacks_are_called_with_the_id_and_what_came_of_the_job() {
     let bench = bench();
     let good = calling(record("tests.echo", &[json!({ "a": 1 })]), "tests.called", "tests.objects", "");
-    assert!(matches!(bench.run(good).await, Verdict::Ack { .. }));
+    assert!(matches!(bench.run(good).await, Disposition::Ack { .. }));
     let bad = calling(record("tests.hopeless", &[]), "tests.objects", "tests.called", "");
     assert_eq!(buried(bench.run(bad).await), "it cannot be");
     let stranger = calling(record("tests.nobody", &[]), "", "called", "");
@@ -465,7 +477,7 @@ async fn callbacks_are_called_with_the_id_and_what_came_of_the_job() {
 async fn a_failure_callback_is_called_for_an_attempt_that_is_tried_again() {
     let bench = bench();
     let verdict = bench.run(calling(record("tests.panics", &[]), "", "tests.called", "")).await;
-    assert!(matches!(verdict, Verdict::RetryAt { .. }), "{verdict:?}");
+    assert!(matches!(verdict, Disposition::RetryAt { .. }), "{verdict:?}");
     assert_eq!(bench.calls.lock().len(), 1);
 }
 
@@ -553,7 +565,7 @@ async fn drained(early: bool, job: JobRecord) -> Settlement {
 #[actix_rt::test]
 async fn drain_does_not_wait_for_the_callback_of_a_job_that_has_ended_well() {
     let ended = drained(false, record("tests.echo", &[json!(1)])).await;
-    assert!(matches!(ended.verdict, Verdict::Ack { .. }), "{ended:?}");
+    assert!(matches!(ended.verdict, Disposition::Ack { .. }), "{ended:?}");
     let remark = ended.remark.expect("a remark");
     assert!(remark.contains("`tests.endless`") && remark.contains("process had to leave"), "{remark}");
 }
@@ -587,7 +599,7 @@ impl Job for Sleeps {
 #[actix_rt::test]
 async fn a_callback_nobody_registered_leaves_the_end_as_it_is_and_is_noted() {
     let ended = bench().end_of(calling(record("tests.echo", &[json!(1)]), "app.thanks", "", "")).await;
-    assert!(matches!(ended.verdict, Verdict::Ack { .. }), "{ended:?}");
+    assert!(matches!(ended.verdict, Disposition::Ack { .. }), "{ended:?}");
     let remark = ended.remark.unwrap();
     assert_eq!(remark, "the callback `app.thanks` is not registered here and was not called");
     let plain = bench().end_of(record("tests.echo", &[json!(1)])).await;

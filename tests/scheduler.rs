@@ -10,7 +10,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use chrono_tz::Tz;
 use tikkun::job::{Args, CronRule, Limit, Missed, NewJob, Schedule};
 use tikkun::maintenance::{Clock, SCHEDULER_ROLE, Scheduler, SchedulerSettings};
-use tikkun::queue::{Broker, Budget, JobFilter, ProcessRecord, Settlement, Verdict, open_embedded};
+use tikkun::queue::{Broker, Budget, Disposition, JobFilter, ProcessRecord, Settlement, open_embedded};
 use tikkun::supervision::Turns;
 
 /// Longer than anything takes that works.
@@ -109,7 +109,7 @@ async fn run_and_forget(broker: &dyn Broker) {
         job: one.job.id,
         queue: one.job.queue,
         execution: one.execution,
-        verdict: Verdict::Ack { result: serde_json::Value::Null, keep },
+        verdict: Disposition::Ack { result: serde_json::Value::Null, keep },
         remark: None,
     };
     broker.settle(&lent.into_iter().map(done).collect::<Vec<_>>()).await.unwrap();

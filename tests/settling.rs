@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use tikkun::job::{Args, JobState, Limit, NewJob};
 use tikkun::measure::QueueMeter;
 use tikkun::queue::{
-    Broker, Delivery, ProcessRecord, RqSettings, Settled, Settlement, Verdict, open_embedded, open_rq,
+    Broker, Delivery, Disposition, ProcessRecord, RqSettings, Settled, Settlement, open_embedded, open_rq,
 };
 use tikkun::supervision::Turns;
 use tikkun::worker::{Drain, ListenerPorts, ListenerSettings, QueueListener, Settle, SlotPool};
@@ -35,15 +35,19 @@ async fn leased(broker: &dyn Broker) -> ProcessRecord {
 }
 
 /// A listener without slots: it only settles.
-fn listener(broker: &Arc<dyn Broker>, me: &ProcessRecord, stray_interval: Duration) -> Addr<QueueListener> {
-    listener_among(&Turns::default(), broker, me, stray_interval)
+fn listener(
+    broker: &Arc<dyn Broker>,
+    me: &ProcessRecord,
+    unclaimed_interval: Duration,
+) -> Addr<QueueListener> {
+    listener_among(&Turns::default(), broker, me, unclaimed_interval)
 }
 
 fn listener_among(
     turns: &Turns,
     broker: &Arc<dyn Broker>,
     me: &ProcessRecord,
-    stray_interval: Duration,
+    unclaimed_interval: Duration,
 ) -> Addr<QueueListener> {
     let ports = ListenerPorts {
         broker: Arc::clone(broker),
@@ -59,7 +63,7 @@ fn listener_among(
         batch: 1,
         patience: DEADLINE,
         deadline: DEADLINE,
-        stray_interval,
+        unclaimed_interval,
     };
     QueueListener::new(ports, settings).start()
 }
@@ -69,7 +73,7 @@ fn ack(delivery: &Delivery, result: Value) -> Settle {
         job: delivery.job.id.clone(),
         queue: delivery.job.queue.clone(),
         execution: delivery.execution.clone(),
-        verdict: Verdict::Ack { result, keep: Limit::Never },
+        verdict: Disposition::Ack { result, keep: Limit::Never },
         remark: None,
     })
 }

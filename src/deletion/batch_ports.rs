@@ -14,8 +14,8 @@ use crate::job::background::Status;
 use crate::job::{BackgroundJobId, Backoff};
 use crate::measure::list::{BATCH_SECONDS_TAKEN, RECEIPTS};
 use crate::store::{Batch, BatchOrder, BatchOutcome, CleanupOutbox, Receipts};
-use crate::story::STORY;
 use crate::tracking::Progressed;
+use crate::user_log::USER_LOG;
 
 /// What a deletion needs.
 #[derive(Clone)]
@@ -123,7 +123,7 @@ fn count(batch: &Batch, took: Duration) {
 fn log_batch(job: BackgroundJobId, batch: &Batch) {
     let progress = &batch.progress;
     tracing::info!(
-        target: STORY, { job.id = %job, deleted = batch.deleted, failed = batch.set_aside.len(), processed = progress.processed, total = progress.total },
+        target: USER_LOG, { job.id = %job, deleted = batch.deleted, failed = batch.set_aside.len(), processed = progress.processed, total = progress.total },
         "✓ [RECEIPTS_DELETE] Batch complete: {} deleted, {} failed ({}/{} = {:.1}%)",
         batch.deleted,
         batch.set_aside.len(),

@@ -24,9 +24,9 @@ use crate::job::{
     BackgroundJobId, Completion, Job, JobContext, JobError, JobResult, JobSettings, OrphanPolicy, RetryPolicy,
 };
 use crate::store::{BackgroundJobs, Begin, Begun, EndAttempt, NotBegun};
-use crate::story::STORY;
 use crate::supervision::{ChildSpec, Supervisor};
 use crate::tracking::{BeginAttempt, EndedAttempt, Revive, StatusTracker};
+use crate::user_log::USER_LOG;
 
 /// Time between two looks for a row that is not there yet.
 const LOOK: Duration = Duration::from_millis(250);
@@ -134,11 +134,11 @@ fn refused(id: BackgroundJobId, why: NotBegun) -> JobResult {
         ))),
         NotBegun::Poison(reason) => Err(JobError::permanent(reason)),
         NotBegun::AtRest(status) => {
-            tracing::info!(target: STORY, { job.id = %id }, "🛑 Job {id} is {status} - nothing to do");
+            tracing::info!(target: USER_LOG, { job.id = %id }, "🛑 Job {id} is {status} - nothing to do");
             Ok(Completion::Finished(at_rest(status)))
         }
         NotBegun::Duplicate { of } => {
-            tracing::info!(target: STORY, { job.id = %id }, "🛑 Job {id} is carried by another queue job already - nothing to do");
+            tracing::info!(target: USER_LOG, { job.id = %id }, "🛑 Job {id} is carried by another queue job already - nothing to do");
             Ok(Completion::Finished(json!({ "duplicate": true, "of": of })))
         }
     }
@@ -230,7 +230,7 @@ impl DeleteReceipts {
 
     async fn delete(&self, row: BackgroundJob, ctx: &JobContext) -> JobResult {
         tracing::info!(
-            target: STORY, { job.id = %row.id, business_id = %row.business_id },
+            target: USER_LOG, { job.id = %row.id, business_id = %row.business_id },
             "🧾 JOB start type=delete_receipts business_id={} job_id={}", row.business_id, row.id
         );
         let attempt = row.note.attempt;

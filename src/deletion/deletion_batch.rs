@@ -20,7 +20,7 @@ use crate::failpoint;
 use crate::fault::Fault;
 use crate::job::BackgroundJobId;
 use crate::store::{BatchOrder, Condemned, Pass, StillThere};
-use crate::story::STORY;
+use crate::user_log::USER_LOG;
 
 /// How long a batch waits for the storage to keep up. After that the storage counts as out of reach: rows
 /// go on, and the outbox keeps the objects.
@@ -155,7 +155,7 @@ impl DeletionBatch {
             let _attempt = self.span.enter();
             let stay = condemned.len();
             tracing::info!(
-                target: STORY, { job.id = %self.job, stay },
+                target: USER_LOG, { job.id = %self.job, stay },
                 "→ [RECEIPTS_DELETE] R2 cleanup: off, {stay} objects stay in the outbox"
             );
         }
@@ -249,7 +249,7 @@ impl DeletionBatch {
 
 fn log_clean_up(job: BackgroundJobId, CleanedUp { deleted, failed }: CleanedUp) {
     tracing::info!(
-        target: STORY, { job.id = %job, deleted, failed },
+        target: USER_LOG, { job.id = %job, deleted, failed },
         "→ [RECEIPTS_DELETE] R2 cleanup: {deleted} deleted, {failed} failed"
     );
 }

@@ -12,8 +12,8 @@ use crate::deletion::FinishCleanUp;
 use crate::job::background::{AtRuntimeLimit, Status};
 use crate::job::{Completion, JobError, JobResult, QueueEnd, StopReason};
 use crate::store::EndAttempt;
-use crate::story::STORY;
 use crate::tracking::{EndedAttempt, Revive};
+use crate::user_log::USER_LOG;
 
 /// How long a job that has to stop waits for its last objects: what is left is in the outbox.
 const PARTING: Duration = Duration::from_secs(2);
@@ -45,13 +45,13 @@ impl Deletion<'_> {
         let id = self.row.id;
         match status {
             Some(Status::Cancelled) => {
-                tracing::info!(target: STORY, { job.id = %id }, "🛑 Job {id} was cancelled - stopping")
+                tracing::info!(target: USER_LOG, { job.id = %id }, "🛑 Job {id} was cancelled - stopping")
             }
             Some(Status::Paused) => {
-                tracing::info!(target: STORY, { job.id = %id }, "🛑 Job {id} was paused - stopping")
+                tracing::info!(target: USER_LOG, { job.id = %id }, "🛑 Job {id} was paused - stopping")
             }
             Some(Status::Running) => {
-                tracing::info!(target: STORY, { job.id = %id }, "🛑 Job {id} goes on in a newer attempt - stopping")
+                tracing::info!(target: USER_LOG, { job.id = %id }, "🛑 Job {id} goes on in a newer attempt - stopping")
             }
             Some(Status::Failed) if self.settings.revive_stale => {
                 let attempt = self.row.note.attempt;
@@ -65,13 +65,13 @@ impl Deletion<'_> {
                     // A revival whose answer was lost is refused the second time.
                     Ok(false) if self.look().await == Some(Status::Running) => return None,
                     Ok(false) => {
-                        tracing::info!(target: STORY, { job.id = %id }, "🛑 Job {id} was marked as failed - stopping")
+                        tracing::info!(target: USER_LOG, { job.id = %id }, "🛑 Job {id} was marked as failed - stopping")
                     }
                     Err(stopped) => return Some(stopped.into_result()),
                 }
             }
             Some(other) => {
-                tracing::info!(target: STORY, { job.id = %id }, "🛑 Job {id} is {other} - stopping")
+                tracing::info!(target: USER_LOG, { job.id = %id }, "🛑 Job {id} is {other} - stopping")
             }
             None => {
                 return Some(Err(JobError::permanent(format!("row {id} of background_jobs is gone"))));
@@ -83,7 +83,7 @@ impl Deletion<'_> {
     pub(super) async fn stop(&mut self, reason: StopReason) -> Option<JobResult> {
         match reason {
             StopReason::Draining => {
-                tracing::info!(target: STORY, { job.id = %self.row.id }, "🛑 Job {} rests while this process drains", self.row.id);
+                tracing::info!(target: USER_LOG, { job.id = %self.row.id }, "🛑 Job {} rests while this process drains", self.row.id);
                 self.rest(QueueEnd::Head).await
             }
             StopReason::TimedOut => {
@@ -91,7 +91,7 @@ impl Deletion<'_> {
                 Some(Err(timed_out()))
             }
             StopReason::Stopped | StopReason::Killed => {
-                tracing::info!(target: STORY, { job.id = %self.row.id }, "🛑 Job {} was stopped by a person", self.row.id);
+                tracing::info!(target: USER_LOG, { job.id = %self.row.id }, "🛑 Job {} was stopped by a person", self.row.id);
                 self.finish_clean_up().await;
                 Some(Err(reason.error()))
             }
@@ -112,13 +112,13 @@ impl Deletion<'_> {
     /// The run has used up its time.
     pub(super) async fn make_room(&mut self) -> Option<JobResult> {
         let (id, limit) = (self.row.id, self.settings.runtime_limit.as_secs());
-        tracing::info!(target: STORY, { job.id = %id }, "⏱️ Runtime limit reached ({limit}s) - pausing job");
+        tracing::info!(target: USER_LOG, { job.id = %id }, "⏱️ Runtime limit reached ({limit}s) - pausing job");
         if self.settings.at_runtime_limit == AtRuntimeLimit::Continue {
             return self.rest(QueueEnd::Tail).await;
         }
         match self.end(EndAttempt::Paused { by: format!("the runtime limit ({limit}s)") }).await {
             Ok(true) => {
-                tracing::info!(target: STORY, { job.id = %id }, "🛑 Job {id} waits until a person resumes it");
+                tracing::info!(target: USER_LOG, { job.id = %id }, "🛑 Job {id} waits until a person resumes it");
                 Some(Ok(Completion::Finished(at_rest(Status::Paused))))
             }
             Ok(false) => self.lost().await,

@@ -22,8 +22,8 @@ use crate::job::{Completion, JobContext, JobError, JobResult, StopReason};
 use crate::measure::list::BATCH_FAULTS;
 use crate::measure::{Unanswered, kind_word};
 use crate::store::{BackgroundJobs, Batch, EndAttempt, Pass, Receipts};
-use crate::story::STORY;
 use crate::tracking::Waiting;
+use crate::user_log::USER_LOG;
 
 /// How long a wait may last before the row is looked at again: a person who cancels is not kept waiting.
 const LOOK: Duration = Duration::from_secs(1);
@@ -103,7 +103,7 @@ impl Deletion<'_> {
 
     async fn after_batch(&mut self, is_full: bool, took: Duration) -> Option<JobResult> {
         if self.pace.good(took) {
-            tracing::info!(target: STORY, { job.id = %self.row.id }, "✓ [RECEIPTS_DELETE] Batch complete (recovered!)");
+            tracing::info!(target: USER_LOG, { job.id = %self.row.id }, "✓ [RECEIPTS_DELETE] Batch complete (recovered!)");
             self.waiting(None).await;
         }
         if !is_full && self.pace.pass() == Pass::Forward {
@@ -141,7 +141,7 @@ impl Deletion<'_> {
         match self.end(end).await {
             Ok(true) => {
                 tracing::info!(
-                    target: STORY, { job.id = %self.row.id, business_id = %self.row.business_id },
+                    target: USER_LOG, { job.id = %self.row.id, business_id = %self.row.business_id },
                     "🧾 JOB complete type=delete_receipts business_id={} job_id={}",
                     self.row.business_id,
                     self.row.id

@@ -8,8 +8,8 @@ use tracing::Instrument as _;
 use crate::fault::{Fault, FaultKind};
 use crate::job::{Backoff, Completion, JobContext, JobError, JobResult, QueueEnd, StopReason};
 use crate::measure::Unanswered;
-use crate::story::STORY;
 use crate::tracking::StatusTracker;
+use crate::user_log::USER_LOG;
 
 /// The line.
 #[derive(Clone)]
@@ -119,7 +119,7 @@ pub(super) fn restarting(lost: MailboxError) -> Fault {
 pub(super) fn log_backoff(delay: Duration, failures: u32, fault: &Fault) {
     tracing::warn!(error = fault.chain(), "a batch cannot be deleted now");
     tracing::warn!(
-        target: STORY, { delay_s = delay.as_secs(), failures },
+        target: USER_LOG, { delay_s = delay.as_secs(), failures },
         "⏳ [RECEIPTS_DELETE] Backing off {}s after {failures} failures", delay.as_secs()
     );
 }

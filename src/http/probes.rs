@@ -42,7 +42,7 @@ impl Probes {
 
     /// Probes of a process that waits for its back ends: no loop turns yet.
     #[must_use]
-    pub fn of_lobby() -> Self {
+    pub fn of_start_up() -> Self {
         Self { opened: false.into(), ..Self::new(Turns::default(), Duration::MAX) }
     }
 

@@ -9,10 +9,10 @@ use actix_web::middleware::from_fn;
 use actix_web::{App, HttpServer, web};
 use secrecy::SecretString;
 
-use super::api::{Configuration, JobLogDesk};
-use super::gate::{Gate, bounded, with_secret};
+use super::api::{Configuration, JobLogReader};
+use super::limits::{Limits, bounded, with_secret};
 use super::{
-    BasePath, Board, Entrance, Facade, Guesses, HealthReader, MetricsDesk, Probes, api, health, metrics,
+    Auth, BasePath, Board, Facade, Guesses, HealthReader, MetricsEndpoint, Probes, api, health, metrics,
     page, probes, queues, receipts,
 };
 use crate::config::Entry;
@@ -41,7 +41,7 @@ pub struct Window {
     /// Served in every role.
     pub probes: web::Data<Probes>,
     /// Served in every role, where figures are counted.
-    pub metrics: Option<web::Data<MetricsDesk>>,
+    pub metrics: Option<web::Data<MetricsEndpoint>>,
     /// Served in every role.
     pub health: web::Data<HealthReader>,
     /// Served in every role.
@@ -56,7 +56,7 @@ pub struct Window {
 #[derive(Clone)]
 pub struct PageParts {
     /// Who comes in.
-    pub entrance: web::Data<Entrance>,
+    pub auth: web::Data<Auth>,
     /// What is seen.
     pub board: web::Data<Board>,
     /// The lines of the jobs that ran here.
@@ -95,14 +95,14 @@ impl Window {
     }
 }
 
-/// Serves these routes, behind the gate.
+/// Serves these routes, behind the limits.
 pub(super) fn open(
     socket: TcpListener,
     settings: &HttpSettings,
     routes: impl Fn(&mut web::ServiceConfig) + Clone + Send + 'static,
 ) -> std::io::Result<(Server, SocketAddr)> {
     let address = socket.local_addr()?;
-    let gate = web::Data::new(Gate {
+    let limits = web::Data::new(Limits {
         secret: settings.secret.clone(),
         body_limit: settings.body_limit,
         timeout: settings.timeout,
@@ -112,7 +112,7 @@ pub(super) fn open(
     let limit = web::PayloadConfig::new(settings.body_limit);
     let server = HttpServer::new(move || {
         App::new()
-            .app_data(gate.clone())
+            .app_data(limits.clone())
             .app_data(limit.clone())
             .wrap(from_fn(bounded))
             .configure(routes.clone())
@@ -125,7 +125,7 @@ pub(super) fn open(
     Ok((server, address))
 }
 
-pub(super) fn with_metrics(config: &mut web::ServiceConfig, desk: Option<web::Data<MetricsDesk>>) {
+pub(super) fn with_metrics(config: &mut web::ServiceConfig, desk: Option<web::Data<MetricsEndpoint>>) {
     if let Some(desk) = desk {
         config.app_data(desk).configure(metrics::routes);
     }
@@ -136,9 +136,9 @@ fn with_page(config: &mut web::ServiceConfig, page: Option<PageParts>, facade: O
     let (Some(page), Some(facade)) = (page, facade) else { return };
     config
         .app_data(facade.clone())
-        .app_data(page.entrance)
+        .app_data(page.auth)
         .app_data(page.board)
-        .app_data(web::Data::new(JobLogDesk { log: page.job_log, process: page.process }))
+        .app_data(web::Data::new(JobLogReader { log: page.job_log, process: page.process }))
         .app_data(web::Data::new(Configuration(page.configuration)))
         .configure(api::routes)
         .configure(page::routes);

@@ -3,6 +3,8 @@
 
 mod clock;
 mod cron_plan;
+mod foreign_workers;
+mod leader_lease;
 mod lease_keeper;
 mod orphans;
 mod outbox_alarm;
@@ -10,8 +12,6 @@ mod reconcile;
 mod rescuer;
 mod rescuer_ports;
 mod scheduler;
-mod tending;
-mod tenure;
 
 pub use clock::Clock;
 pub use lease_keeper::LeaseKeeper;

@@ -15,11 +15,11 @@ use crate::failpoint;
 use crate::fault::Fault;
 use crate::job::{Args, BoxedJob, Callbacks, JobContext, JobError, JobId, JobRecord, QueueName, Registry};
 use crate::measure::list::JOBS_RESCUED;
-use crate::queue::{Orphan, Settled, Settlement, Verdict};
+use crate::queue::{Disposition, Orphan, Settled, Settlement};
 use crate::supervision::catch;
 use crate::worker::NotRunning;
 use crate::worker::after_death;
-use crate::worker::{AT_ONCE, Aside, Asides, COMES_BACK};
+use crate::worker::{AT_ONCE, COMES_BACK, Isolated, IsolatedThreads};
 use crate::worker::{Called, Ended};
 
 /// The most orphans in one look: bounds the size of one transaction.
@@ -35,13 +35,17 @@ pub(super) struct Failure {
 }
 
 /// Looks for deliveries of dead processes, and settles each.
-pub(super) async fn rescue(ports: &RescuerPorts, asides: &Asides, deadline: Duration) -> Result<(), Fault> {
+pub(super) async fn rescue(
+    ports: &RescuerPorts,
+    isolated_threads: &IsolatedThreads,
+    deadline: Duration,
+) -> Result<(), Fault> {
     let orphans = answer_in(deadline, "look for orphans", ports.broker.orphans(ORPHANS)).await?;
     if orphans.is_empty() {
         return Ok(());
     }
     ports.turn.beat();
-    let mut decided = decide((ports, asides), orphans, deadline).await;
+    let mut decided = decide((ports, isolated_threads), orphans, deadline).await;
     ports.turn.beat();
     failpoint::reach("rescuer.decided");
     let settlements: Vec<_> = decided.iter().map(|(_, settlement)| settlement.clone()).collect();
@@ -56,14 +60,18 @@ pub(super) async fn rescue(ports: &RescuerPorts, asides: &Asides, deadline: Dura
             "rescued a job whose process died"
         );
     }
-    tell_enqueuers((&ports.registry, asides), decided.into_iter().filter_map(failure).collect(), deadline);
+    tell_enqueuers(
+        (&ports.registry, isolated_threads),
+        decided.into_iter().filter_map(failure).collect(),
+        deadline,
+    );
     Ok(())
 }
 
 /// What becomes of each. One whose kind cannot be told in time that it failed is left out: the next look finds it
 /// again.
 async fn decide(
-    (ports, asides): (&RescuerPorts, &Asides),
+    (ports, isolated_threads): (&RescuerPorts, &IsolatedThreads),
     orphans: Vec<Orphan>,
     deadline: Duration,
 ) -> Vec<(JobRecord, Settlement)> {
@@ -71,7 +79,7 @@ async fn decide(
     for orphan in orphans {
         let settlement = settlement(&ports.registry, &orphan);
         match ports.registry.find(&orphan.delivery.job.kind) {
-            Ok(kind) if matches!(settlement.verdict, Verdict::Bury { .. }) => {
+            Ok(kind) if matches!(settlement.verdict, Disposition::Discard { .. }) => {
                 failed.push((Arc::clone(kind), orphan.delivery, settlement));
             }
             _ => decided.push((orphan.delivery.job, settlement)),
@@ -82,7 +90,7 @@ async fn decide(
     // Of heavy arguments those of one job at a time.
     let heavy = &tokio::sync::Mutex::new(());
     let told = futures::stream::iter(failed).map(|(kind, delivery, settlement)| async move {
-        let Verdict::Bury { error, .. } = &settlement.verdict else { return None };
+        let Disposition::Discard { error, .. } = &settlement.verdict else { return None };
         let (args, _alone) = match &delivery.job.args {
             Err(error) if error.weight_folded().is_some() => {
                 let alone = heavy.lock().await;
@@ -91,7 +99,7 @@ async fn decide(
             light => (light.clone(), None),
         };
         let told = match args {
-            Ok(args) => tell_kind(kind, &delivery.job, (args, error), (asides, deadline)).await,
+            Ok(args) => tell_kind(kind, &delivery.job, (args, error), (isolated_threads, deadline)).await,
             Err(_) => true,
         };
         told.then_some((delivery.job, settlement))
@@ -111,9 +119,9 @@ fn settlement(registry: &Registry, Orphan { delivery, process }: &Orphan) -> Set
             after_death(job, &settings, &died, fastrand::f64())
         }
         // Whoever fetches it next says what is registered there.
-        Err(_) => Verdict::Rescue,
+        Err(_) => Disposition::Rescue,
     };
-    let fails = matches!(&verdict, Verdict::Bury { .. } | Verdict::RetryAt { .. });
+    let fails = matches!(&verdict, Disposition::Discard { .. } | Disposition::RetryAt { .. });
     let callback = job.callbacks.failure.as_ref().filter(|_| fails);
     Settlement {
         job: job.id.clone(),
@@ -130,28 +138,28 @@ async fn tell_kind(
     kind: Arc<dyn BoxedJob>,
     job: &JobRecord,
     (args, error): (Args, &str),
-    (asides, time): (&Asides, Duration),
+    (isolated_threads, time): (&IsolatedThreads, Duration),
 ) -> bool {
     let (id, queue) = (job.id.clone(), job.queue.clone());
     let ctx = JobContext::new(id, queue, job.kind.clone(), job.attempt, Arc::new(NotRunning));
     let error = JobError::permanent(error);
-    let told = asides.run(time, async move { kind.failed(&args, &error, &ctx).await }).await;
+    let told = isolated_threads.run(time, async move { kind.failed(&args, &error, &ctx).await }).await;
     match told {
-        Aside::Ended(()) => {}
-        Aside::Panicked(panic) => {
+        Isolated::Ended(()) => {}
+        Isolated::Panicked(panic) => {
             tracing::error!(job.id = %job.id, panic, "the job's own clean-up after its failure panicked");
         }
-        Aside::NeverYields => {
+        Isolated::NeverYields => {
             tracing::error!(job.id = %job.id,
                 "the job's own clean-up after its failure never yields; its thread is left to itself");
         }
-        Aside::TooLong => return false,
+        Isolated::TooLong => return false,
     }
     true
 }
 
 fn failure((job, settlement): (JobRecord, Settlement)) -> Option<Failure> {
-    let (Verdict::Bury { error, .. } | Verdict::RetryAt { error, .. }) = settlement.verdict else {
+    let (Disposition::Discard { error, .. } | Disposition::RetryAt { error, .. }) = settlement.verdict else {
         return None;
     };
     let error = JobError::permanent(error);
@@ -161,7 +169,7 @@ fn failure((job, settlement): (JobRecord, Settlement)) -> Option<Failure> {
 /// Calls what the enqueuers of failed jobs named, and does not wait for it. That one fails in turn, or takes too
 /// long, is logged and changes nothing.
 pub(super) fn tell_enqueuers(
-    (registry, asides): (&Arc<Registry>, &Asides),
+    (registry, isolated_threads): (&Arc<Registry>, &IsolatedThreads),
     failures: Vec<Failure>,
     time: Duration,
 ) {
@@ -170,29 +178,33 @@ pub(super) fn tell_enqueuers(
     if named.is_empty() {
         return;
     }
-    let (registry, asides) = (Arc::clone(registry), asides.clone());
+    let (registry, isolated_threads) = (Arc::clone(registry), isolated_threads.clone());
     actix_rt::spawn(async move {
-        let call = |failure| tell_enqueuer(Arc::clone(&registry), failure, (&asides, time));
+        let call = |failure| tell_enqueuer(Arc::clone(&registry), failure, (&isolated_threads, time));
         futures::stream::iter(named).for_each_concurrent(AT_ONCE, call).await;
     });
 }
 
-async fn tell_enqueuer(registry: Arc<Registry>, failure: Failure, (asides, time): (&Asides, Duration)) {
+async fn tell_enqueuer(
+    registry: Arc<Registry>,
+    failure: Failure,
+    (isolated_threads, time): (&IsolatedThreads, Duration),
+) {
     let job = failure.job.clone();
     let call = async move {
         let Failure { job, queue, attempt, callbacks, error } = &failure;
         let ended = Ended { id: job, queue, attempt: *attempt };
         Called::after_error(&registry, callbacks, ended, error).await
     };
-    match asides.run(time, call).await {
-        Aside::Ended(_) => {}
-        Aside::Panicked(panic) => {
+    match isolated_threads.run(time, call).await {
+        Isolated::Ended(_) => {}
+        Isolated::Panicked(panic) => {
             tracing::warn!(job.id = %job, panic, "the failure callback of a job without a worker panicked");
         }
-        Aside::TooLong => {
+        Isolated::TooLong => {
             tracing::warn!(job.id = %job, "the failure callback of a job without a worker did not end in time");
         }
-        Aside::NeverYields => {
+        Isolated::NeverYields => {
             tracing::error!(job.id = %job,
                 "the failure callback of a job without a worker never yields; its thread is left to itself");
         }
@@ -200,20 +212,20 @@ async fn tell_enqueuer(registry: Arc<Registry>, failure: Failure, (asides, time)
 }
 
 /// What counts of a verdict: only these three come from a death.
-fn outcome(verdict: &Verdict) -> &'static str {
+fn outcome(verdict: &Disposition) -> &'static str {
     match verdict {
-        Verdict::Bury { .. } => "failed",
-        Verdict::RetryAt { .. } => "retried",
+        Disposition::Discard { .. } => "failed",
+        Disposition::RetryAt { .. } => "retried",
         _ => "returned",
     }
 }
 
-fn verdict_word(verdict: &Verdict) -> &'static str {
+fn verdict_word(verdict: &Disposition) -> &'static str {
     match verdict {
-        Verdict::Rescue | Verdict::GiveBack { .. } => "runs again",
-        Verdict::RetryAt { .. } => "is tried again",
-        Verdict::Bury { .. } | Verdict::Stop { .. } => "failed",
-        Verdict::Forward { .. } => "waits in another queue",
-        Verdict::Ack { .. } => "finished",
+        Disposition::Rescue | Disposition::Release { .. } => "runs again",
+        Disposition::RetryAt { .. } => "is tried again",
+        Disposition::Discard { .. } | Disposition::Stop { .. } => "failed",
+        Disposition::Forward { .. } => "waits in another queue",
+        Disposition::Ack { .. } => "finished",
     }
 }

@@ -7,18 +7,18 @@ use actix::{Actor, AsyncContext, Context, Supervised, WrapFuture};
 use chrono::Utc;
 use tokio::time::Instant;
 
+use super::foreign_workers::ForeignWorkers;
 use super::orphans::rescue;
 use super::outbox_alarm::OutboxAlarm;
 use super::reconcile::{Look, Suspects, reconcile};
 use super::rescuer_ports::RescuerPorts;
-use super::tending::Tending;
 use crate::deadline::answer_in;
 use crate::deletion::{CleanUpLimits, CleanedUp, delete_objects};
 use crate::failpoint;
 use crate::fault::Fault;
 use crate::job::Backoff;
 use crate::tracking::TrackedKind;
-use crate::worker::Asides;
+use crate::worker::IsolatedThreads;
 
 /// What a rescuer is told by configuration.
 #[derive(Clone, Debug)]
@@ -67,16 +67,16 @@ impl Rescuer {
         let mut failing = false;
         let suspects = Suspects::default();
         let mut alarm = OutboxAlarm::default();
-        let mut tending = Tending::default();
-        let asides = Asides::new(self.ports.table.clone());
+        let mut tending = ForeignWorkers::default();
+        let isolated_threads = IsolatedThreads::new(self.ports.table.clone());
         loop {
             self.ports.turn.beat();
             failpoint::reach("rescuer.tick");
             let due = reconciled.is_none_or(|at| at.elapsed() >= self.settings.reconcile_interval);
             let mut faults = Vec::new();
-            faults.extend(rescue(&self.ports, &asides, self.settings.deadline).await.err());
+            faults.extend(rescue(&self.ports, &isolated_threads, self.settings.deadline).await.err());
             self.ports.turn.beat();
-            faults.extend(tending.tend(&self.ports, &asides, self.settings.deadline).await.err());
+            faults.extend(tending.tend(&self.ports, &isolated_threads, self.settings.deadline).await.err());
             self.ports.turn.beat();
             faults.extend(self.clean_up().await.err());
             self.ports.turn.beat();

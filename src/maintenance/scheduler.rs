@@ -10,7 +10,7 @@ use tokio::time::Instant;
 
 use super::clock::Clock;
 use super::cron_plan::{Planned, Timetable};
-use super::tenure::Tenure;
+use super::leader_lease::LeaderLease;
 use crate::deadline::answer_in;
 use crate::failpoint;
 use crate::fault::Fault;
@@ -61,7 +61,7 @@ pub struct Scheduler {
 /// What a leader remembers between two looks; made anew whenever the broker may know better.
 #[derive(Debug, Default)]
 struct Lead {
-    tenure: Tenure,
+    leader_lease: LeaderLease,
     timetable: Option<Timetable>,
     tidied: Option<Instant>,
 }
@@ -133,13 +133,13 @@ impl Scheduler {
     /// Asks the broker only when the last answer is old: a renewal is a write to the disk.
     async fn leads(&self, lead: &mut Lead) -> Result<bool, Fault> {
         let (asked, ttl) = (Instant::now(), self.settings.leadership_ttl);
-        if lead.tenure.holds(asked, ttl) {
+        if lead.leader_lease.holds(asked, ttl) {
             return Ok(true);
         }
         let leads = self.broker.lead(SCHEDULER_ROLE, &self.process, ttl);
         let leads = answer_in(self.settings.deadline, "lead the schedule", leads).await?;
         SCHEDULER_LEADS.gauge(&[]).set(if leads { 1.0 } else { 0.0 });
-        if lead.tenure.answered(leads, asked) {
+        if lead.leader_lease.answered(leads, asked) {
             lead.timetable = None;
         }
         Ok(leads)

@@ -82,14 +82,14 @@ pub struct Settlement {
     /// The delivery that is settled.
     pub execution: ExecutionId,
     /// What becomes of the job.
-    pub verdict: Verdict,
+    pub verdict: Disposition,
     /// What else its record is to say; kept where enqueuers can name callbacks, the one thing that needs it.
     pub remark: Option<String>,
 }
 
 /// What becomes of a delivered job.
 #[derive(Clone, Debug, PartialEq)]
-pub enum Verdict {
+pub enum Disposition {
     /// Ended well; kept for `keep`.
     Ack {
         /// Its return value.
@@ -105,7 +105,7 @@ pub enum Verdict {
         error: String,
     },
     /// Failed for good; kept for `keep`.
-    Bury {
+    Discard {
         /// Why it failed.
         error: String,
         /// How long it is kept.
@@ -125,7 +125,7 @@ pub enum Verdict {
         queue: QueueName,
     },
     /// Goes back unharmed: a continuation, a drain, a runner lost. Costs no retry.
-    GiveBack {
+    Release {
         /// Where in its queue.
         end: QueueEnd,
     },
@@ -134,15 +134,15 @@ pub enum Verdict {
     Rescue,
 }
 
-impl Verdict {
+impl Disposition {
     /// Whether nothing is left of the job afterwards.
     #[must_use]
     pub fn drops(&self) -> bool {
         match self {
-            Self::Ack { keep, .. } | Self::Bury { keep, .. } | Self::Stop { keep, .. } => {
+            Self::Ack { keep, .. } | Self::Discard { keep, .. } | Self::Stop { keep, .. } => {
                 keep.duration().is_some_and(|keep| keep.is_zero())
             }
-            Self::RetryAt { .. } | Self::Forward { .. } | Self::GiveBack { .. } | Self::Rescue => false,
+            Self::RetryAt { .. } | Self::Forward { .. } | Self::Release { .. } | Self::Rescue => false,
         }
     }
 }

@@ -54,7 +54,7 @@ impl Drop for Asking<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::queue::Verdict;
+    use crate::queue::Disposition;
 
     #[test]
     fn only_a_call_that_ended_without_an_answer_is_an_earlier_one() {
@@ -62,7 +62,7 @@ mod tests {
             job: "a".into(),
             queue: "q".into(),
             execution: "e".into(),
-            verdict: Verdict::Rescue,
+            verdict: Disposition::Rescue,
             remark: None,
         };
         let (lost, one) = (LostAnswers::default(), [one]);

@@ -16,7 +16,9 @@ mod seen;
 mod upkeep;
 
 pub use broker::Broker;
-pub use delivery::{Delivery, Enqueued, Order, Orphan, Requeued, Settled, Settlement, StopAsked, Verdict};
+pub use delivery::{
+    Delivery, Disposition, Enqueued, Order, Orphan, Requeued, Settled, Settlement, StopAsked,
+};
 pub use embedded::open as open_embedded;
 pub use rq::{RqSettings, open as open_rq};
 pub use seen::{

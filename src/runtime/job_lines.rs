@@ -16,7 +16,7 @@ use tracing_subscriber::registry::LookupSpan;
 
 use super::text_line::Facts;
 use crate::job_log::{JobLine, JobLog};
-use crate::story::STORY;
+use crate::user_log::USER_LOG;
 
 /// The field that names a job.
 const JOB: &str = "job.id";
@@ -98,7 +98,7 @@ impl JobLinesLayer {
         let mut facts = Facts::default();
         event.record(&mut facts);
         let metadata = event.metadata();
-        if metadata.target() != STORY {
+        if metadata.target() != USER_LOG {
             facts.message.push_str(&facts.fields);
         }
         let (text, level) = (facts.message.trim_start().into(), metadata.level().as_str());
@@ -145,7 +145,7 @@ mod tests {
     #[test]
     fn an_event_may_name_its_job_itself_and_a_span_may_learn_it_later() {
         let log = kept(|| {
-            tracing::error!(target: STORY, { job.id = "a-1", error = "no" }, "❌ JOB FAILED");
+            tracing::error!(target: USER_LOG, { job.id = "a-1", error = "no" }, "❌ JOB FAILED");
             let span = tracing::info_span!("late", job.id = tracing::field::Empty);
             span.record("job.id", "b-1");
             span.in_scope(|| tracing::info!("here"));

@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use super::Ports;
+use super::http_server::RunningServer;
 use super::shutdown::Signals;
 use super::tree::Tree;
-use super::window::OpenWindow;
 use crate::maintenance::SCHEDULER_ROLE;
 use crate::queue::ProcessRecord;
 use crate::worker::Drain;
@@ -35,7 +35,7 @@ pub(super) struct AtWork {
     pub ports: Ports,
     pub process: ProcessRecord,
     pub tree: Tree,
-    pub window: Option<OpenWindow>,
+    pub window: Option<RunningServer>,
 }
 
 impl AtWork {

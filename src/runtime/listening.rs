@@ -13,13 +13,13 @@ use crate::job::Registry;
 use crate::measure::QueueMeter;
 use crate::supervision::{StartError, Supervisor};
 use crate::worker::{
-    ListenerPorts, ListenerSettings, OrderTaker, QueueListener, RunnerPlace, Running, SlotPool,
+    CommandListener, ListenerPorts, ListenerSettings, QueueListener, RunnerPlace, Running, SlotPool,
 };
 
 /// The most jobs in one fetch.
 const FETCH_BATCH: u32 = 64;
 /// Time between looks for jobs that nobody here carries: each reads what the process holds once a queue.
-const STRAY_INTERVAL: Duration = Duration::from_secs(30);
+const UNCLAIMED_INTERVAL: Duration = Duration::from_secs(30);
 
 /// The slots of the process, with the caps of its queues.
 pub(super) fn slot_pool(settings: &Settings, runners: Vec<RunnerPlace>) -> Arc<SlotPool> {
@@ -59,7 +59,7 @@ pub(super) async fn start_listeners(
             batch: FETCH_BATCH,
             patience: worker.fetch_patience,
             deadline: DEADLINE,
-            stray_interval: STRAY_INTERVAL,
+            unclaimed_interval: UNCLAIMED_INTERVAL,
         };
         let make = move || QueueListener::new(ports, settings);
         let spec = ground.child(name).mailbox(MAILBOX);
@@ -69,13 +69,13 @@ pub(super) async fn start_listeners(
 }
 
 /// Who hears what people ask of this process.
-pub(super) async fn start_order_taker(
+pub(super) async fn start_command_listener(
     ground: &Ground<'_>,
     top: &Supervisor,
     slots: Arc<SlotPool>,
     running: &Running,
 ) -> Result<(), StartError> {
-    let taker = OrderTaker {
+    let taker = CommandListener {
         broker: Arc::clone(&ground.ports.broker),
         process: ground.process.id.clone(),
         running: running.clone(),

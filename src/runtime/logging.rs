@@ -146,7 +146,7 @@ mod tests {
     use tracing::subscriber::with_default;
 
     use super::*;
-    use crate::story::STORY;
+    use crate::user_log::USER_LOG;
 
     #[derive(Clone, Default)]
     struct Lines(Arc<Mutex<Vec<u8>>>);
@@ -206,7 +206,7 @@ mod tests {
         let speak = || {
             let span = tracing::info_span!("attempt", job.id = %"a-1");
             let _in = span.enter();
-            tracing::info!(target: STORY, { queue.name = "maintenance" }, "{PICKED}");
+            tracing::info!(target: USER_LOG, { queue.name = "maintenance" }, "{PICKED}");
         };
         let text = logged(&settings(LogFormat::Text, LogLevel::Info, None), speak);
         assert_eq!(without_time(&text[0]), format!(" INFO {PICKED}"));

@@ -6,6 +6,7 @@ mod attachments;
 pub mod export;
 mod figures;
 mod ground;
+mod http_server;
 mod identity;
 mod job_lines;
 mod json_line;
@@ -25,7 +26,6 @@ mod socket;
 mod start_error;
 mod text_line;
 mod tree;
-mod window;
 
 pub use leaving::Ended;
 pub use ports::{Ports, Reach, migrate, open_trial, queues, tracked_deletions};

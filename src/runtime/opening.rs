@@ -11,14 +11,14 @@ use sd_notify::NotifyState;
 use tokio::sync::watch;
 
 use super::figures::Figures;
+use super::http_server::StartUpServer;
 use super::ports::{Ports, open_blobs, open_fit_broker, open_store, queue_file, tables_file};
 use super::service_manager::tell;
 use super::shutdown::Signals;
 use super::start_error::{OpenError, StartError};
-use super::window::Lobby;
 use crate::config::Settings;
 use crate::job::Backoff;
-use crate::story::STORY;
+use crate::user_log::USER_LOG;
 
 /// Back ends that answer within this time are not worth a window of their own.
 const AT_ONCE: Duration = Duration::from_millis(300);
@@ -36,14 +36,14 @@ pub(super) async fn open(
     if let Ok(opened) = tokio::time::timeout(AT_ONCE, &mut ports).await {
         return Ok(opened?);
     }
-    let lobby = |socket| Lobby::open(settings, socket, opening.waits.subscribe(), figures);
-    let lobby = socket.map(lobby).transpose()?;
+    let start_up = |socket| StartUpServer::open(settings, socket, opening.waits.subscribe(), figures);
+    let start_up = socket.map(start_up).transpose()?;
     let opened = tokio::select! {
         opened = &mut ports => opened.map_err(StartError::from),
         signal = signals.next() => Err(StartError::Left(signal)),
     };
-    if let Some(lobby) = lobby {
-        lobby.close().await;
+    if let Some(start_up) = start_up {
+        start_up.close().await;
     }
     opened
 }
@@ -88,7 +88,7 @@ impl Opening {
                 }
                 opened => {
                     if failures > 0 && opened.is_ok() {
-                        tracing::info!(target: STORY, { failures }, "✓ [START] Opened (recovered!)");
+                        tracing::info!(target: USER_LOG, { failures }, "✓ [START] Opened (recovered!)");
                     }
                     self.waits.send_replace(None);
                     return opened;
@@ -101,7 +101,7 @@ impl Opening {
         let delay = self.backoff.plain(failures);
         tracing::warn!(%error, "the start waits for a back end that is out of reach");
         tracing::warn!(
-            target: STORY, { delay_s = delay.as_secs(), failures },
+            target: USER_LOG, { delay_s = delay.as_secs(), failures },
             "⏳ [START] Backing off {}s after {failures} failures", delay.as_secs()
         );
         self.waits.send_replace(Some(error.to_string()));

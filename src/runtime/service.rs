@@ -10,13 +10,13 @@ use actix_web::web;
 
 use super::figures::Figures;
 use super::ground::{DEADLINE, Ground};
+use super::http_server::Shown;
 use super::identity::this_process;
 use super::leaving::{AtWork, Ended};
 use super::shutdown::{Leave, Signals, all_retired, gave_up, too_many_stuck};
 use super::socket::listen;
 use super::start_error::StartError;
-use super::tree::Planter;
-use super::window::Shown;
+use super::tree::TreeBuilder;
 use super::{Ports, opening, risks, service_manager};
 use crate::config::{Role, Settings};
 use crate::http::{Probes, Writes};
@@ -173,7 +173,7 @@ impl Service {
             control: Arbiter::current(),
             turns: Turns::default(),
         };
-        let tree = Planter { ground, own: &own }.plant().await?;
+        let tree = TreeBuilder { ground, own: &own }.build().await?;
         let longest = longest_wait(&settings);
         let writes = Writes::begin(Arc::clone(&ports.broker), ports.store.clone(), DEADLINE);
         // What is only seen and asked stays so while nothing can be written.

@@ -9,7 +9,7 @@ use tracing_subscriber::fmt::time::{FormatTime, SystemTime};
 use tracing_subscriber::fmt::{FmtContext, FormattedFields};
 use tracing_subscriber::registry::LookupSpan;
 
-use crate::story::STORY;
+use crate::user_log::USER_LOG;
 
 /// `2026-01-28T19:00:00.000000Z  INFO 🔨 JOB PICKED queue='maintenance' … job.attempt=1`
 pub(super) struct TextLine;
@@ -36,7 +36,7 @@ where
         if !facts.message.is_empty() {
             write!(line, " {}", facts.message)?;
         }
-        if event.metadata().target() == STORY {
+        if event.metadata().target() == USER_LOG {
             return writeln!(line);
         }
         line.write_str(&facts.fields)?;

@@ -20,7 +20,7 @@ use actix_rt::{Arbiter, ArbiterHandle};
 use tokio::sync::{oneshot, watch};
 
 use super::ground::{DEADLINE, Ground, MAILBOX};
-use super::listening::{slot_pool, start_listeners, start_order_taker};
+use super::listening::{slot_pool, start_command_listener, start_listeners};
 use super::ports::tracked_deletions;
 use super::runner_threads::{RunnerKit, Threads};
 use super::schedules::warn_of_foreign;
@@ -55,14 +55,14 @@ pub(super) struct Tree {
 }
 
 /// Starts the tree part by part.
-pub(super) struct Planter<'a> {
+pub(super) struct TreeBuilder<'a> {
     pub ground: Ground<'a>,
     pub own: &'a Registry,
 }
 
-impl Planter<'_> {
+impl TreeBuilder<'_> {
     /// Starts everything that the role of this process needs.
-    pub(super) async fn plant(&self) -> Result<Tree, StartError> {
+    pub(super) async fn build(&self) -> Result<Tree, StartError> {
         let table = HealthTable::new();
         let top = Supervisor::top(self.ground.supervisor("tikkun"), table.clone(), &self.ground.control)?;
         let role = self.ground.settings.service.role;
@@ -92,7 +92,7 @@ impl Planter<'_> {
             let slots = slot_pool(self.ground.settings, runners.places());
             listeners = start_listeners(&self.ground, &top, &slots, &lease_held, &registry).await?;
             all_retired = slots.gone();
-            start_order_taker(&self.ground, &top, slots, &running).await?;
+            start_command_listener(&self.ground, &top, slots, &running).await?;
         }
         let turns = self.ground.turns.clone();
         Ok(Tree { top, table, turns, running, tracker, runners, listeners, lease_held, all_retired, batches })

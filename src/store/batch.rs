@@ -8,15 +8,15 @@
 use std::collections::BTreeMap;
 
 use super::deletion::{
-    Change, DROPPED, DeletionTx, Deletions, LEFT_AS_IT_WAS, LockedJob, Moved, Needless, Scope, StepFault,
-    Taken,
+    Change, DROPPED, DeletionTx, Deletions, LEFT_AS_IT_WAS, LockedJob, Moved, Scope, StepFault, Taken,
+    Unreferenced,
 };
 use super::outbox::Condemned;
 use super::receipts::{Batch, BatchOrder, BatchOutcome, Pass, SetAside};
 use crate::fault::{Fault, FaultKind};
 use crate::job::background::{AttachmentsKept, Cursor, Status};
 use crate::job::{Progress, ReceiptId};
-use crate::story::STORY;
+use crate::user_log::USER_LOG;
 
 /// Characters of a reason that the cursor keeps.
 const LONGEST_REASON: usize = 300;
@@ -85,7 +85,7 @@ async fn steps<T: DeletionTx>(tx: &mut T, order: &BatchOrder, care: Care) -> Res
     };
     let selected = count(taken.ids.len());
     tracing::info!(
-        target: STORY, { job.id = %order.job, receipts = selected, first_id, last_id },
+        target: USER_LOG, { job.id = %order.job, receipts = selected, first_id, last_id },
         "🔄 [RECEIPTS_DELETE] Processing batch: {selected} receipts (IDs {first_id}-{last_id})"
     );
     let batch = Batch { first_id, last_id, selected, progress: row.progress, ..Batch::default() };
@@ -112,7 +112,7 @@ impl Delete<'_> {
         if !self.passed_by(tx).await?.is_empty() {
             return Err(StepFault::Refused(LEFT_AS_IT_WAS.to_owned()));
         }
-        let Needless { condemnable, kept_for, withheld } = tx.needless(self.scope, receipts).await?;
+        let Unreferenced { condemnable, kept_for, withheld } = tx.needless(self.scope, receipts).await?;
         crate::failpoint::reach("deletion.after_mark");
         batch.deleted = count(receipts.len());
         let (cursor, progress) = self.advanced(&mut batch, kept_for, withheld);
@@ -137,7 +137,7 @@ impl Delete<'_> {
         if !batch.set_aside.is_empty() {
             tx.set_aside(self.scope, &batch.set_aside).await?;
         }
-        let Needless { condemnable, kept_for, mut withheld } =
+        let Unreferenced { condemnable, kept_for, mut withheld } =
             tx.needless(self.scope, &marked.changed).await?;
         let dropped = tx.missing(&before).await?;
         if dropped > 0 {
@@ -362,9 +362,9 @@ mod tests {
             Ok(Taken { ids: self.ids.clone(), live })
         }
 
-        async fn needless(&mut self, _: &Scope<'_>, gone: &[i64]) -> Result<Needless, Fault> {
+        async fn needless(&mut self, _: &Scope<'_>, gone: &[i64]) -> Result<Unreferenced, Fault> {
             self.note("look");
-            Ok(Needless { condemnable: gone.to_vec(), ..Needless::default() })
+            Ok(Unreferenced { condemnable: gone.to_vec(), ..Unreferenced::default() })
         }
 
         async fn still_live(&mut self, _: &Scope<'_>, ids: &[i64]) -> Result<Vec<i64>, Fault> {

@@ -94,7 +94,7 @@ pub(super) struct Taken {
 
 /// Attachments of a batch.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Needless {
+pub(super) struct Unreferenced {
     /// Those that may go.
     pub(super) condemnable: Vec<i64>,
     /// Those that a table we do not know keeps, as `table.column`: count.
@@ -151,7 +151,7 @@ pub(super) trait DeletionTx: Send + Sized {
     async fn take(&mut self, scope: &Scope<'_>, limit: u32) -> Result<Taken, Fault>;
 
     /// The attachments of taken receipts that nothing live needs once those of `gone` are deleted.
-    async fn needless(&mut self, scope: &Scope<'_>, gone: &[i64]) -> Result<Needless, Fault>;
+    async fn needless(&mut self, scope: &Scope<'_>, gone: &[i64]) -> Result<Unreferenced, Fault>;
 
     /// Those of `ids` that are live as they stand now.
     async fn still_live(&mut self, scope: &Scope<'_>, ids: &[i64]) -> Result<Vec<i64>, Fault>;

@@ -28,7 +28,7 @@ pub(super) async fn request<D: StatusChanges>(
         let winner = tx.active(request.business_id, &request.job_type).await?;
         return winner.map(|job| Requested::Active(Box::new(job))).ok_or_else(|| gone(&what));
     };
-    tx.note_carrier(id, &request.queue_job, now).await?;
+    tx.note_queue_job(id, &request.queue_job, now).await?;
     let made = tx.lock(id).await?.ok_or_else(|| gone(&what))?;
     tx.commit().await?;
     Ok(Requested::Created(Box::new(made.job)))

@@ -115,7 +115,7 @@ pub(super) trait StatusTx: Send + Sized {
     async fn note_person(&mut self, person: &NotePerson<'_>) -> Result<(), Fault>;
 
     /// Notes the queue job that carries a new row.
-    async fn note_carrier(
+    async fn note_queue_job(
         &mut self,
         id: BackgroundJobId,
         queue_job: &JobId,

@@ -20,7 +20,7 @@ use super::pulse::Pulse;
 use super::shell::Shell;
 
 /// What a minder takes along to its thread.
-pub(super) struct Baggage<A: Actor> {
+pub(super) struct MinderContext<A: Actor> {
     pub(super) name: Arc<str>,
     /// Held so that the mailbox stays connected when nobody else has the address.
     pub(super) address: Addr<A>,
@@ -53,11 +53,11 @@ enum Pause {
 }
 
 /// Builds the actor here and minds it until its supervisor stops it.
-pub(super) async fn mind<A>(baggage: Baggage<A>, make: impl FnOnce() -> A)
+pub(super) async fn mind<A>(baggage: MinderContext<A>, make: impl FnOnce() -> A)
 where
     A: Supervised + Actor<Context = actix::Context<A>>,
 {
-    let Baggage { name, address, mailbox, shutdown, pulse, orders, reports } = baggage;
+    let MinderContext { name, address, mailbox, shutdown, pulse, orders, reports } = baggage;
     match Shell::new(mailbox, make) {
         Ok(shell) => {
             let heart = pulse.as_ref().and_then(|pulse| pulse.deadline()).map(Heart::new);

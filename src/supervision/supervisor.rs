@@ -12,7 +12,7 @@ use super::branch::Branch;
 use super::children::Children;
 use super::health::next_key;
 use super::limit::RestartHistory;
-use super::minder::{Baggage, mind};
+use super::minder::{MinderContext, mind};
 use super::protocol::{Child, Event, Order, Reports, Which, stop_child};
 use super::pulse::Pulse;
 use super::{ChildHandle, ChildSpec, Escalation, HealthTable, Restart, StartError, SupervisorSpec};
@@ -48,7 +48,7 @@ impl Supervisor {
     ) -> Result<Self, StartError> {
         let (key, (orders, received)) = (next_key(), mpsc::unbounded_channel());
         table.enter(key, &spec.name, None);
-        let branch = Offshoot { key, spec, table, arbiter: arbiter.clone(), orders, parent: None };
+        let branch = NewBranch { key, spec, table, arbiter: arbiter.clone(), orders, parent: None };
         branch.start(received, None)
     }
 
@@ -66,7 +66,7 @@ impl Supervisor {
         let (table, arbiter) = (self.0.table.clone(), self.0.arbiter.clone());
         let parent = Some(self.0.events.clone());
         let reports = Reports::new(key, self.0.events.clone());
-        Offshoot { key, spec, table, arbiter, orders, parent }.start(received, Some(reports))
+        NewBranch { key, spec, table, arbiter, orders, parent }.start(received, Some(reports))
     }
 
     /// Starts a child on the arbiter of this thread. See [`start`](Self::start).
@@ -125,7 +125,7 @@ impl Supervisor {
         spec: &ChildSpec,
         (address, mailbox): (Addr<A>, AddressReceiver<A>),
         orders: mpsc::UnboundedReceiver<Order>,
-    ) -> Baggage<A> {
+    ) -> MinderContext<A> {
         let name: Arc<str> = Arc::from(spec.name.as_str());
         let is_watched = spec.heartbeat.is_some() || spec.judged_elsewhere;
         let pulse = is_watched.then(|| Arc::new(Pulse::new(spec.heartbeat)));
@@ -133,7 +133,7 @@ impl Supervisor {
             self.0.table.watch(key, &name, pulse);
         }
         let reports = Reports::new(key, self.0.events.clone());
-        Baggage { name, address, mailbox, shutdown: spec.shutdown, pulse, orders, reports }
+        MinderContext { name, address, mailbox, shutdown: spec.shutdown, pulse, orders, reports }
     }
 
     async fn adopt(&self, child: Child) -> Result<(), StartError> {
@@ -203,7 +203,7 @@ impl fmt::Debug for Supervisor {
 }
 
 /// A supervisor about to start.
-struct Offshoot {
+struct NewBranch {
     key: u64,
     spec: SupervisorSpec,
     table: HealthTable,
@@ -212,7 +212,7 @@ struct Offshoot {
     parent: Option<mpsc::UnboundedSender<Event>>,
 }
 
-impl Offshoot {
+impl NewBranch {
     fn start(
         self,
         received: mpsc::UnboundedReceiver<Order>,

@@ -31,10 +31,10 @@ pub struct StuckThreads {
 
 /// A handle on the watchdog; its thread runs from the first pulse until the last handle is gone.
 #[derive(Clone, Default)]
-pub(super) struct Watchdog(Arc<Kennel>);
+pub(super) struct Watchdog(Arc<Inner>);
 
 #[derive(Default)]
-struct Kennel {
+struct Inner {
     watched: Mutex<Watched>,
     stuck: watch::Sender<StuckThreads>,
 }
@@ -45,7 +45,7 @@ struct Watched {
     thread: Option<Thread>,
 }
 
-impl Drop for Kennel {
+impl Drop for Inner {
     fn drop(&mut self) {
         if let Some(thread) = &self.watched.get_mut().thread {
             thread.unpark();
@@ -117,9 +117,9 @@ impl Watchdog {
     }
 }
 
-fn spawn(kennel: Weak<Kennel>) -> Option<Thread> {
+fn spawn(inner: Weak<Inner>) -> Option<Thread> {
     let look = move || {
-        while let Some(next) = kennel.upgrade().map(|kennel| kennel.look(Instant::now())) {
+        while let Some(next) = inner.upgrade().map(|inner| inner.look(Instant::now())) {
             thread::park_timeout(next);
         }
     };
@@ -132,7 +132,7 @@ fn spawn(kennel: Weak<Kennel>) -> Option<Thread> {
     }
 }
 
-impl Kennel {
+impl Inner {
     /// Looks once, and returns the time to the next look.
     fn look(&self, now: Instant) -> Duration {
         let mut watched = self.watched.lock();
@@ -180,31 +180,31 @@ mod tests {
 
     #[test]
     fn two_children_on_one_stuck_thread_count_as_one_thread() {
-        let (kennel, start) = (Kennel::default(), Instant::now());
+        let (inner, start) = (Inner::default(), Instant::now());
         let pulses: Vec<Arc<Pulse>> =
             (0..2).map(|_| Arc::new(Pulse::new(Some(Duration::from_secs(1))))).collect();
         for (pulse, key) in pulses.iter().zip(0..) {
             pulse.begin_turn(start);
-            kennel.watched.lock().pulses.push((key, format!("child/{key}"), Arc::downgrade(pulse)));
+            inner.watched.lock().pulses.push((key, format!("child/{key}"), Arc::downgrade(pulse)));
         }
-        kennel.look(start + Duration::from_secs(2));
-        let stuck = kennel.stuck.borrow().clone();
+        inner.look(start + Duration::from_secs(2));
+        let stuck = inner.stuck.borrow().clone();
         assert_eq!((stuck.threads, stuck.children), (1, vec!["child/0".to_owned(), "child/1".to_owned()]));
 
         pulses.iter().for_each(|pulse| pulse.end_turn(start + Duration::from_secs(2)));
-        kennel.look(start + Duration::from_secs(2));
-        assert_eq!(*kennel.stuck.borrow(), StuckThreads::default());
+        inner.look(start + Duration::from_secs(2));
+        assert_eq!(*inner.stuck.borrow(), StuckThreads::default());
     }
 
     #[test]
     fn child_that_is_gone_is_not_looked_at() {
-        let (kennel, start) = (Kennel::default(), Instant::now());
+        let (inner, start) = (Inner::default(), Instant::now());
         let pulse = Arc::new(Pulse::new(Some(Duration::from_secs(1))));
         pulse.begin_turn(start);
-        kennel.watched.lock().pulses.push((1, "gone".to_owned(), Arc::downgrade(&pulse)));
+        inner.watched.lock().pulses.push((1, "gone".to_owned(), Arc::downgrade(&pulse)));
         drop(pulse);
-        kennel.look(start + Duration::from_secs(9));
-        assert!(kennel.watched.lock().pulses.is_empty());
-        assert_eq!(kennel.stuck.borrow().threads, 0);
+        inner.look(start + Duration::from_secs(9));
+        assert!(inner.watched.lock().pulses.is_empty());
+        assert_eq!(inner.stuck.borrow().threads, 0);
     }
 }

@@ -14,14 +14,14 @@ use tokio::sync::{Notify, oneshot};
 use tracing::Instrument as _;
 
 use super::attempt::JobEnded;
+use super::attempt_metrics;
 use super::outage::{OUTAGE, Outage};
 use super::queue_state::{Held, QueueState};
-use super::tally;
 use crate::deadline::answer_in;
 use crate::fault::{Fault, FaultKind};
 use crate::job::Retention;
 use crate::measure::AttemptEnd;
-use crate::queue::{Settled, Settlement, Verdict};
+use crate::queue::{Disposition, Settled, Settlement};
 
 /// The most settlements in one call: bounds the size of one transaction.
 const SETTLE_BATCH: usize = 500;
@@ -171,7 +171,7 @@ pub(super) async fn hand_in(
                     tracing::warn!(job.id = %settlement.job, queue.name = %settlement.queue,
                         "the job was taken from this process before it ended; its end is not counted");
                 }
-                break tally::end_of(&settlement.verdict, settled);
+                break attempt_metrics::end_of(&settlement.verdict, settled);
             }
             Ok(None) | Err(_) => tokio::time::sleep(OUTAGE.delay(1, fastrand::f64())).await,
         }
@@ -183,13 +183,13 @@ fn may_be_to_blame(one: &Settlement, fault: &Fault) -> bool {
     fault.kind() == FaultKind::Permanent || is_long(&one.verdict)
 }
 
-fn is_long(verdict: &Verdict) -> bool {
+fn is_long(verdict: &Disposition) -> bool {
     let length = match verdict {
-        Verdict::Ack { result, .. } => serde_json::to_vec(result).map_or(0, |text| text.len()),
-        Verdict::RetryAt { error, .. } | Verdict::Bury { error, .. } | Verdict::Stop { error, .. } => {
-            error.len()
-        }
-        Verdict::Forward { .. } | Verdict::GiveBack { .. } | Verdict::Rescue => 0,
+        Disposition::Ack { result, .. } => serde_json::to_vec(result).map_or(0, |text| text.len()),
+        Disposition::RetryAt { error, .. }
+        | Disposition::Discard { error, .. }
+        | Disposition::Stop { error, .. } => error.len(),
+        Disposition::Forward { .. } | Disposition::Release { .. } | Disposition::Rescue => 0,
     };
     length > LONG
 }
@@ -203,10 +203,10 @@ fn first(settled: Vec<Settled>) -> Settled {
     settled.first().copied().unwrap_or(Settled::NotOurs)
 }
 
-fn unwritable(fault: &Fault) -> Verdict {
+fn unwritable(fault: &Fault) -> Disposition {
     let error = format!(
         "the attempt ended, but the queue cannot take how ({}); what it did is done, so look before you run it again",
         fault.chain()
     );
-    Verdict::Bury { error, keep: Retention::default().failure }
+    Disposition::Discard { error, keep: Retention::default().failure }
 }

@@ -42,5 +42,5 @@ pub struct ListenerSettings {
     /// Longest wait for one answer of the broker.
     pub deadline: Duration,
     /// Time between looks for jobs that are lent to this process and that nobody here carries.
-    pub stray_interval: Duration,
+    pub unclaimed_interval: Duration,
 }

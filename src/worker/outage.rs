@@ -5,8 +5,8 @@ use std::time::Duration;
 use crate::fault::Fault;
 use crate::job::{Backoff, QueueName};
 use crate::measure::list::QUEUE_OUTAGE;
-use crate::story::STORY;
 use crate::supervision::Turn;
+use crate::user_log::USER_LOG;
 
 /// Waits between tries. The longest is well within the five seconds after which a queue is served again.
 pub(super) const OUTAGE: Backoff =
@@ -41,7 +41,7 @@ impl Outage {
         }
         if failures.is_power_of_two() {
             tracing::warn!(
-                target: STORY, { queue.name = %queue, failures, pause_ms = pause.as_millis() as u64 },
+                target: USER_LOG, { queue.name = %queue, failures, pause_ms = pause.as_millis() as u64 },
                 "⏳ [QUEUE] Backing off {:.1}s after {failures} failures queue='{queue}'", pause.as_secs_f64()
             );
         }
@@ -60,7 +60,7 @@ impl Outage {
         let was_away = self.queue.take().is_some();
         if was_away {
             QUEUE_OUTAGE.gauge(&[queue.as_str()]).set(0.0);
-            tracing::info!(target: STORY, { queue.name = %queue }, "✓ [QUEUE] Served again queue='{queue}' (recovered!)");
+            tracing::info!(target: USER_LOG, { queue.name = %queue }, "✓ [QUEUE] Served again queue='{queue}' (recovered!)");
         }
         was_away
     }

@@ -12,14 +12,14 @@ use actix::{
 use tracing::Instrument as _;
 
 use super::attempt::attempt_span;
-use super::carrier::carry_out;
+use super::attempt_metrics;
 use super::completer::{Completer, Settle, hand_in};
+use super::dispatch::carry_out;
 use super::listener_ports::{ListenerPorts, ListenerSettings};
 use super::outage::{OUTAGE, Outage};
 use super::queue_state::{Held, QueueState};
 use super::reclaimer::Reclaimer;
 use super::slots::Slot;
-use super::tally;
 use super::unfolding::unfolded;
 use super::waiting::{granted_slots, wait_for_lease, wait_for_settlements, wait_for_work};
 use crate::deadline::answer_in;
@@ -185,7 +185,7 @@ impl Fetcher {
 
 /// Carries one delivery through its runner to its settlement, through restarts of either.
 async fn carry(held: Held, delivery: Delivery, slot: Slot, listener: Recipient<Settle>) {
-    let mut under_way = tally::begin(&held.queue.ports.meter, &delivery.job);
+    let mut under_way = attempt_metrics::begin(&held.queue.ports.meter, &delivery.job);
     let ended = match unfolded(&held.queue, &slot, delivery).await {
         Ok((delivery, _room)) => carry_out(&slot, delivery).await,
         Err(ended) => ended,

@@ -32,7 +32,7 @@ impl Reclaimer {
         loop {
             let told = self.queue.unclaimed_look.notified();
             // Whether it was told or the time is over: both are a reason to look.
-            let _ = tokio::time::timeout(self.queue.settings.stray_interval, told).await;
+            let _ = tokio::time::timeout(self.queue.settings.unclaimed_interval, told).await;
             if let Err(fault) = self.look().await {
                 tracing::debug!(queue.name = %self.queue.settings.queue, error = fault.chain(), "own deliveries are looked through later");
             }

@@ -14,7 +14,7 @@ const LAYERS: [(&str, u8); 23] = [
     ("fault", 0),
     ("job", 0),
     ("job_log", 0),
-    ("story", 0),
+    ("user_log", 0),
     ("supervision", 0),
     ("config", 1),
     ("deadline", 1),
@@ -72,6 +72,25 @@ const FORBIDDEN: [(&str, &[&str]); 23] = [
 /// Modules that sound like a drawer.
 const DRAWERS: [&str; 9] =
     ["utils", "util", "helpers", "common", "misc", "shared", "types", "models", "manager"];
+
+/// Words that a newcomer would need a glossary for, each with what the field calls it.
+const DISCARDED: [(&str, &str); 15] = [
+    ("desk", "control, endpoint or reader"),
+    ("errand", "dispatch"),
+    ("tally", "attempt metrics"),
+    ("asides", "isolated threads"),
+    ("tenure", "leader lease"),
+    ("tending", "foreign workers"),
+    ("taker", "listener"),
+    ("planter", "builder"),
+    ("offshoot", "new branch"),
+    ("baggage", "context"),
+    ("kennel", "inner"),
+    ("lobby", "start-up server"),
+    ("entrance", "auth"),
+    ("visitor", "user or principal"),
+    ("wisher", "principal"),
+];
 
 fn sources(folder: &Path) -> Vec<PathBuf> {
     let mut found = Vec::new();
@@ -183,6 +202,39 @@ fn front_pages_hold_no_code_and_nothing_is_a_drawer() {
             path.display()
         );
     }
+}
+
+#[test]
+fn nothing_of_ours_has_a_discarded_name() {
+    let kinds = ["struct ", "enum ", "trait ", "type ", "fn ", "mod ", "const ", "static "];
+    let mut wrong = Vec::new();
+    for path in sources(&root()) {
+        let (stem, code) = (path.file_stem().unwrap().to_str().unwrap().to_owned(), code(&path));
+        let declared = code.lines().flat_map(|line| {
+            let after = kinds.iter().filter_map(|kind| line.split(kind).nth(1));
+            after
+                .map(|rest| rest.chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect::<String>())
+        });
+        for name in declared.chain([stem]) {
+            let words = words_of(&name);
+            for (word, better) in DISCARDED.iter().filter(|(word, _)| words.iter().any(|one| one == word)) {
+                wrong.push(format!("{}: `{name}` says {word}; the word is {better}", path.display()));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+/// The words of a name in either spelling, in small letters.
+fn words_of(name: &str) -> Vec<String> {
+    let mut spaced = String::new();
+    for c in name.chars() {
+        if c.is_uppercase() {
+            spaced.push('_');
+        }
+        spaced.extend(c.to_lowercase());
+    }
+    spaced.split('_').map(str::to_owned).collect()
 }
 
 /// Versions with a published fault that a request from outside can reach: name, and how the bad versions begin.

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde_json::json;
 use tikkun::job::{JobState, Limit, Unique};
-use tikkun::queue::{Delivery, RqSettings, Settled, Verdict, open_rq};
+use tikkun::queue::{Delivery, Disposition, RqSettings, Settled, open_rq};
 
 use super::ground::*;
 use super::redis_server::Redis;
@@ -21,7 +21,7 @@ fn is_state(found: &tikkun::job::JobRecord, state: JobState, told: &str) {
 
 #[tokio::test]
 async fn three_runs_of_one_id_hold_one_place_and_one_key_until_the_last_of_them_ends() {
-    let retry = || Verdict::RetryAt { delay: LONG, error: "later".into() };
+    let retry = || Disposition::RetryAt { delay: LONG, error: "later".into() };
     // Which of the three is tried again later.
     for retried in [None, Some(0), Some(1), Some(2)] {
         let told = format!("{retried:?}");
@@ -74,7 +74,9 @@ async fn three_runs_of_one_id_hold_one_place_and_one_key_until_the_last_of_them_
 
 #[tokio::test]
 async fn id_that_is_canceled_while_its_second_entry_waits_is_not_run_and_not_revived() {
-    for end in [ack(), Verdict::Rescue, Verdict::RetryAt { delay: Duration::ZERO, error: "no".into() }] {
+    for end in
+        [ack(), Disposition::Rescue, Disposition::RetryAt { delay: Duration::ZERO, error: "no".into() }]
+    {
         let prefix = Prefix::new();
         let broker = leased(&prefix).await;
         let first = one(&*broker, job("a")).await;
@@ -96,7 +98,7 @@ async fn id_that_is_canceled_while_its_second_entry_waits_is_not_run_and_not_rev
 
 #[tokio::test]
 async fn requeued_after_it_was_canceled_while_it_runs_its_new_run_decides() {
-    for end in [ack(), Verdict::Rescue] {
+    for end in [ack(), Disposition::Rescue] {
         for taken in [false, true] {
             let told = format!("{end:?}, taken {taken}");
             let prefix = Prefix::new();
@@ -110,7 +112,8 @@ async fn requeued_after_it_was_canceled_while_it_runs_its_new_run_decides() {
             second.extend(fetch(&*broker, 9).await);
             assert!(!second.is_empty(), "{told}");
             for run in &second {
-                settle(&*broker, run, Verdict::Ack { result: json!("new"), keep: Limit::After(LONG) }).await;
+                settle(&*broker, run, Disposition::Ack { result: json!("new"), keep: Limit::After(LONG) })
+                    .await;
             }
             let found = record(&*broker, "a").await;
             is_state(&found, JobState::Finished, &told);
@@ -122,7 +125,11 @@ async fn requeued_after_it_was_canceled_while_it_runs_its_new_run_decides() {
 #[tokio::test]
 async fn put_into_another_queue_while_it_runs_it_is_run_there() {
     for anew in [false, true] {
-        for end in [ack(), Verdict::Rescue, Verdict::Bury { error: "no".into(), keep: Limit::After(LONG) }] {
+        for end in [
+            ack(),
+            Disposition::Rescue,
+            Disposition::Discard { error: "no".into(), keep: Limit::After(LONG) },
+        ] {
             for taken in [false, true] {
                 let told = format!("anew {anew}, {end:?}, taken {taken}");
                 let prefix = Prefix::new();
@@ -146,7 +153,7 @@ async fn put_into_another_queue_while_it_runs_it_is_run_there() {
                 assert_eq!(settle(&*broker, &second[0], ack()).await, Settled::Done, "{told}");
                 is_state(&record(&*broker, "a").await, JobState::Finished, &told);
                 assert_eq!(prefix.ask_number(&["ZCARD", "finished:other"]).await, 1, "{told}");
-                let rescued = !anew && matches!(end, Verdict::Rescue);
+                let rescued = !anew && matches!(end, Disposition::Rescue);
                 assert_eq!(fetch(&*broker, 9).await.len(), usize::from(rescued), "{told}");
             }
         }
@@ -155,7 +162,7 @@ async fn put_into_another_queue_while_it_runs_it_is_run_there() {
 
 #[tokio::test]
 async fn what_the_server_may_evict_takes_nothing_from_a_job_that_runs() {
-    for end in [ack(), Verdict::Rescue] {
+    for end in [ack(), Disposition::Rescue] {
         let prefix = Prefix::new();
         let broker = leased(&prefix).await;
         let first = one(&*broker, job("a")).await;
@@ -170,14 +177,14 @@ async fn what_the_server_may_evict_takes_nothing_from_a_job_that_runs() {
         assert_eq!(settle(&*broker, &first, end.clone()).await, Settled::Done);
         assert_eq!(settle(&*broker, &second, ack()).await, Settled::Done);
         let left = fetch(&*broker, 9).await;
-        assert_eq!(left.len(), usize::from(matches!(end, Verdict::Rescue)), "{end:?}");
+        assert_eq!(left.len(), usize::from(matches!(end, Disposition::Rescue)), "{end:?}");
     }
 }
 
 #[tokio::test]
 async fn what_is_lent_is_known_though_the_list_of_it_was_evicted() {
-    let later = Verdict::RetryAt { delay: Duration::ZERO, error: "no".into() };
-    for (end, waits) in [(ack(), 0), (Verdict::Rescue, 1), (later, 1)] {
+    let later = Disposition::RetryAt { delay: Duration::ZERO, error: "no".into() };
+    for (end, waits) in [(ack(), 0), (Disposition::Rescue, 1), (later, 1)] {
         for is_seen in [false, true] {
             let told = format!("{end:?}, seen {is_seen}");
             let prefix = Prefix::new();
@@ -250,7 +257,8 @@ async fn answers_that_die_with_their_connection_are_had_again() {
     for round in 0..20 {
         let id = format!("job-{round}");
         let delivery = one(&*broker, job(&id)).await;
-        let end = [settlement(&delivery, Verdict::Bury { error: "no".into(), keep: Limit::After(LONG) })];
+        let end =
+            [settlement(&delivery, Disposition::Discard { error: "no".into(), keep: Limit::After(LONG) })];
         let call = broker.settle(&end);
         let kill = async { server.ask(&["CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes"]) };
         let (first, _) = futures::future::join(call, kill).await;

@@ -1,7 +1,7 @@
 //! What is told of a job's attempts, and how one that runs is asked to stop.
 
 use tikkun::job::{JobId, JobState, Limit};
-use tikkun::queue::{AttemptOutcome, AttemptRecord, Broker, Order, StopAsked, Verdict};
+use tikkun::queue::{AttemptOutcome, AttemptRecord, Broker, Disposition, Order, StopAsked};
 
 use super::ground::*;
 
@@ -13,12 +13,12 @@ fn outcomes(attempts: &[AttemptRecord]) -> Vec<AttemptOutcome> {
     attempts.iter().map(|attempt| attempt.outcome).collect()
 }
 
-fn again(error: &str) -> Verdict {
-    Verdict::RetryAt { delay: std::time::Duration::ZERO, error: error.into() }
+fn again(error: &str) -> Disposition {
+    Disposition::RetryAt { delay: std::time::Duration::ZERO, error: error.into() }
 }
 
-fn bury(error: &str) -> Verdict {
-    Verdict::Bury { error: error.into(), keep: Limit::Never }
+fn bury(error: &str) -> Disposition {
+    Disposition::Discard { error: error.into(), keep: Limit::Never }
 }
 
 pub async fn every_attempt_keeps_its_error_and_its_times(fresh: &dyn Fresh) {
@@ -76,7 +76,7 @@ pub async fn of_many_attempts_the_newest_are_kept_and_go_with_their_job(fresh: &
     assert_eq!(kept[0].error.as_deref(), Some("error 30"));
     let last = fetch(&*broker, 1).await.pop().unwrap();
     let nothing = Limit::After(std::time::Duration::ZERO);
-    settle(&*broker, &last, Verdict::Bury { error: "the end".into(), keep: nothing }).await;
+    settle(&*broker, &last, Disposition::Discard { error: "the end".into(), keep: nothing }).await;
     assert_eq!(attempts(&*broker, "a").await, []);
 }
 
@@ -106,7 +106,7 @@ pub async fn a_running_job_is_asked_to_stop_and_its_process_hears_it(fresh: &dyn
     let both = tokio::time::timeout(DEADLINE, async { tokio::join!(heard, asked) }).await;
     let (orders, ()) = both.unwrap_or_else(|_| panic!("waited {DEADLINE:?} for the order to stop"));
     assert_eq!(orders, [Order::Stop("waits".into())]);
-    let stop = Verdict::Stop { error: "stopped by a person".into(), keep: Limit::Never };
+    let stop = Disposition::Stop { error: "stopped by a person".into(), keep: Limit::Never };
     settle(&*broker, &delivery, stop).await;
     let ended = record(&*broker, "waits").await;
     assert_eq!((ended.state, ended.stopped), (JobState::Failed, true));

@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde_json::json;
 use tikkun::fault::FaultKind;
 use tikkun::job::{JobState, Limit};
-use tikkun::queue::{Broker, Delivery, Settled, Verdict};
+use tikkun::queue::{Broker, Delivery, Disposition, Settled};
 
 use super::ground::*;
 use super::refused::User;
@@ -14,12 +14,12 @@ use super::rq::Prefix;
 
 const KEPT: Duration = Duration::from_secs(60);
 
-fn fails() -> Verdict {
-    Verdict::Bury { error: "no".into(), keep: Limit::After(KEPT) }
+fn fails() -> Disposition {
+    Disposition::Discard { error: "no".into(), keep: Limit::After(KEPT) }
 }
 
-fn dropped() -> Verdict {
-    Verdict::Ack { result: json!(null), keep: Limit::After(Duration::ZERO) }
+fn dropped() -> Disposition {
+    Disposition::Ack { result: json!(null), keep: Limit::After(Duration::ZERO) }
 }
 
 /// A job that runs, and is to be run so many times more.
@@ -84,7 +84,7 @@ async fn ends_of_one_call_are_written_once_each_whichever_of_them_is_refused() {
         let ended = one(&*all, job("ended")).await;
         let failed = one(&*all, job("failed")).await;
         let again = repeated(&prefix, &*all, "again", "3", "[0]").await;
-        let retry = Verdict::RetryAt { delay: Duration::ZERO, error: "later".into() };
+        let retry = Disposition::RetryAt { delay: Duration::ZERO, error: "later".into() };
         let ends = [
             settlement(&retried, retry),
             settlement(&ended, ack()),
@@ -289,7 +289,7 @@ async fn an_end_that_leaves_its_job_waiting_counts_when_it_is_told_again() {
 
 #[tokio::test]
 async fn an_old_run_ends_nothing_of_a_job_that_was_put_in_anew_and_is_tried_again() {
-    for end in [ack(), fails(), dropped(), Verdict::Rescue] {
+    for end in [ack(), fails(), dropped(), Disposition::Rescue] {
         for dead in [false, true] {
             let told = format!("{end:?}, dead: {dead}");
             let prefix = Prefix::new();
@@ -298,13 +298,13 @@ async fn an_old_run_ends_nothing_of_a_job_that_was_put_in_anew_and_is_tried_agai
             prefix.ask(&["DEL", "job:a"]).await;
             enqueue(&*broker, &["a"]).await;
             let new = fetch(&*broker, 1).await.remove(0);
-            let retry = Verdict::RetryAt { delay: Duration::ZERO, error: "later".into() };
+            let retry = Disposition::RetryAt { delay: Duration::ZERO, error: "later".into() };
             assert_eq!(settle(&*broker, &new, retry).await, Settled::Done, "{told}");
             let new = fetch(&*broker, 1).await.remove(0);
             assert_eq!(new.job.attempt, 2, "{told}");
             if dead {
                 // Only the old run is left to others.
-                let ended = Verdict::Ack { result: json!("new"), keep: Limit::After(KEPT) };
+                let ended = Disposition::Ack { result: json!("new"), keep: Limit::After(KEPT) };
                 assert_eq!(settle(&*broker, &new, ended).await, Settled::Done, "{told}");
                 broker.end_lease(&me()).await.unwrap();
                 assert_eq!(broker.orphans(9).await.unwrap(), [], "{told}");

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde_json::json;
 use tikkun::job::{Args, JobRecord, JobState, LIGHT, Limit, QueueEnd, Retries};
-use tikkun::queue::{Enqueued, JobFilter, Settled, Verdict};
+use tikkun::queue::{Disposition, Enqueued, JobFilter, Settled};
 
 use super::ground::*;
 
@@ -169,7 +169,7 @@ pub async fn a_job_given_back_wakes_the_waiter(fresh: &dyn Fresh) {
     let delivery = one(&*broker, job("a")).await;
     let waiter = broker.clone();
     let woken = tokio::spawn(async move { waiter.wait(&queue(), LONG).await });
-    settle(&*broker, &delivery, Verdict::GiveBack { end: QueueEnd::Tail }).await;
+    settle(&*broker, &delivery, Disposition::Release { end: QueueEnd::Tail }).await;
     assert!(in_time("a ring for the job that came back", woken).await.unwrap().unwrap());
 }
 

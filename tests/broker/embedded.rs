@@ -9,7 +9,7 @@ use sqlx::Connection as _;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
 use tempfile::TempDir;
 use tikkun::job::Limit;
-use tikkun::queue::{AttemptOutcome, Broker, Settled, Verdict, open_embedded};
+use tikkun::queue::{AttemptOutcome, Broker, Disposition, Settled, open_embedded};
 
 use super::ground::*;
 
@@ -84,7 +84,7 @@ async fn an_attempt_whose_process_died_is_told_as_lost() {
     let folder = Folder::new();
     let broker = leased(&folder).await;
     let first = one(&*broker, job("a")).await;
-    settle(&*broker, &first, Verdict::Rescue).await;
+    settle(&*broker, &first, Disposition::Rescue).await;
     let second = fetch(&*broker, 1).await.pop().unwrap();
     settle(&*broker, &second, ack()).await;
     let attempts = broker.attempts(&"a".into()).await.unwrap();
@@ -154,9 +154,9 @@ async fn an_error_is_kept_to_its_end_whatever_characters_it_has() {
     let broker = leased(&folder).await;
     let first = one(&*broker, job("a")).await;
     let error = "before \0 after \u{1} \u{2028} \" \\u0000 😀";
-    settle(&*broker, &first, Verdict::RetryAt { delay: Duration::ZERO, error: error.into() }).await;
+    settle(&*broker, &first, Disposition::RetryAt { delay: Duration::ZERO, error: error.into() }).await;
     let second = fetch(&*broker, 1).await.pop().unwrap();
-    settle(&*broker, &second, Verdict::Bury { error: error.into(), keep: Limit::Never }).await;
+    settle(&*broker, &second, Disposition::Discard { error: error.into(), keep: Limit::Never }).await;
     for attempt in broker.attempts(&"a".into()).await.unwrap() {
         assert_eq!(attempt.error.unwrap(), error.replace('\0', "\u{fffd}"), "{:?}", attempt.number);
     }

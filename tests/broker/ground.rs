@@ -7,7 +7,7 @@ use async_trait::async_trait;
 use chrono::Utc;
 use serde_json::json;
 use tikkun::job::{Args, JobId, JobRecord, Limit, NewJob, ProcessId, QueueName};
-use tikkun::queue::{Broker, Delivery, ProcessRecord, QueueCounts, Settled, Settlement, Verdict};
+use tikkun::queue::{Broker, Delivery, Disposition, ProcessRecord, QueueCounts, Settled, Settlement};
 
 /// An empty place that can be opened again and again, as by several processes.
 #[async_trait]
@@ -71,7 +71,7 @@ pub fn ids(deliveries: &[Delivery]) -> Vec<String> {
     deliveries.iter().map(|one| one.job.id.to_string()).collect()
 }
 
-pub fn settlement(delivery: &Delivery, verdict: Verdict) -> Settlement {
+pub fn settlement(delivery: &Delivery, verdict: Disposition) -> Settlement {
     Settlement {
         job: delivery.job.id.clone(),
         queue: delivery.job.queue.clone(),
@@ -81,12 +81,12 @@ pub fn settlement(delivery: &Delivery, verdict: Verdict) -> Settlement {
     }
 }
 
-pub async fn settle(broker: &dyn Broker, delivery: &Delivery, verdict: Verdict) -> Settled {
+pub async fn settle(broker: &dyn Broker, delivery: &Delivery, verdict: Disposition) -> Settled {
     broker.settle(&[settlement(delivery, verdict)]).await.unwrap()[0]
 }
 
-pub fn ack() -> Verdict {
-    Verdict::Ack { result: json!({ "done": true }), keep: Limit::After(LONG) }
+pub fn ack() -> Disposition {
+    Disposition::Ack { result: json!({ "done": true }), keep: Limit::After(LONG) }
 }
 
 pub async fn record(broker: &dyn Broker, id: &str) -> JobRecord {

@@ -4,7 +4,7 @@ use std::process::Command;
 use std::time::Duration;
 
 use tikkun::job::ProcessId;
-use tikkun::queue::{Broker, Orphan, ProcessRecord, Settled, Verdict};
+use tikkun::queue::{Broker, Disposition, Orphan, ProcessRecord, Settled};
 
 use super::ground::*;
 
@@ -25,7 +25,7 @@ pub async fn deliveries_of_a_lease_that_ran_out_are_orphans(fresh: &dyn Fresh) {
     let a = one(&*dying, job("a")).await;
     dying.renew_lease(&process(ME), SHORT).await.unwrap();
     assert_eq!(wait_for_orphans(&*rescuer).await, [Orphan { delivery: a.clone(), process: me() }]);
-    assert_eq!(settle(&*rescuer, &a, Verdict::Rescue).await, Settled::Done);
+    assert_eq!(settle(&*rescuer, &a, Disposition::Rescue).await, Settled::Done);
     assert_eq!(settle(&*dying, &a, ack()).await, Settled::NotOurs, "it came too late");
     assert_eq!(orphans(&*rescuer).await, []);
     eventually("the process to be forgotten", async || {
@@ -71,7 +71,7 @@ pub async fn ending_a_lease_orphans_what_is_unsettled(fresh: &dyn Fresh) {
     assert_eq!(orphans(&*broker).await, [Orphan { delivery: a.clone(), process: me() }]);
     broker.end_lease(&me()).await.unwrap();
     assert_eq!(orphans(&*broker).await.len(), 1, "ending it twice changes nothing");
-    assert_eq!(settle(&*broker, &a, Verdict::Rescue).await, Settled::Done);
+    assert_eq!(settle(&*broker, &a, Disposition::Rescue).await, Settled::Done);
     assert_eq!(orphans(&*broker).await, []);
 }
 
@@ -84,10 +84,10 @@ pub async fn orphans_are_listed_until_one_settles_them(fresh: &dyn Fresh) {
     let (mine, theirs) = (orphans(&*broker).await, orphans(&*other).await);
     assert_eq!((mine.len(), theirs.len()), (3, 3), "looking takes nothing");
     for orphan in &mine {
-        assert_eq!(settle(&*broker, &orphan.delivery, Verdict::Rescue).await, Settled::Done);
+        assert_eq!(settle(&*broker, &orphan.delivery, Disposition::Rescue).await, Settled::Done);
     }
     for orphan in &theirs {
-        assert_eq!(settle(&*other, &orphan.delivery, Verdict::Rescue).await, Settled::NotOurs);
+        assert_eq!(settle(&*other, &orphan.delivery, Disposition::Rescue).await, Settled::NotOurs);
     }
     assert_eq!(record(&*broker, "a").await.orphaned, 1);
 }
@@ -97,7 +97,7 @@ pub async fn a_renewal_after_the_loss_says_so(fresh: &dyn Fresh) {
     one(&*slow, job("a")).await;
     slow.renew_lease(&process(ME), SHORT).await.unwrap();
     let orphan = wait_for_orphans(&*rescuer).await.remove(0);
-    settle(&*rescuer, &orphan.delivery, Verdict::Rescue).await;
+    settle(&*rescuer, &orphan.delivery, Disposition::Rescue).await;
     orphans(&*rescuer).await;
     assert!(!slow.renew_lease(&process(ME), LONG).await.unwrap(), "its work is another's now");
     assert!(slow.renew_lease(&process(ME), LONG).await.unwrap(), "said once");

@@ -2,7 +2,7 @@
 
 use serde_json::json;
 use tikkun::job::{Args, JobId, JobState, Limit, NewJob};
-use tikkun::queue::{Broker, JobFilter, QueueCounts, Verdict};
+use tikkun::queue::{Broker, Disposition, JobFilter, QueueCounts};
 
 use super::ground::*;
 
@@ -19,7 +19,7 @@ pub async fn canceling_takes_out_only_what_waits(fresh: &dyn Fresh) {
     let finished = one(&*broker, job("finished")).await;
     settle(&*broker, &finished, ack()).await;
     let failed = one(&*broker, job("failed")).await;
-    settle(&*broker, &failed, Verdict::Bury { error: "no".into(), keep: Limit::Never }).await;
+    settle(&*broker, &failed, Disposition::Discard { error: "no".into(), keep: Limit::Never }).await;
     one(&*broker, job("started")).await;
     broker.enqueue(&[job("queued"), NewJob { delay: Some(LONG), ..job("scheduled") }]).await.unwrap();
     for (id, state) in [
@@ -64,8 +64,8 @@ pub async fn counts_follow_every_step(fresh: &dyn Fresh) {
     let lent = fetch(&*broker, 3).await;
     assert_eq!(counts(&*broker).await, QueueCounts { queued: 1, started: 3, ..start });
     settle(&*broker, &lent[0], ack()).await;
-    settle(&*broker, &lent[1], Verdict::Bury { error: "no".into(), keep: Limit::Never }).await;
-    settle(&*broker, &lent[2], Verdict::Rescue).await;
+    settle(&*broker, &lent[1], Disposition::Discard { error: "no".into(), keep: Limit::Never }).await;
+    settle(&*broker, &lent[2], Disposition::Rescue).await;
     cancel(&*broker, "e").await;
     let end = QueueCounts { queued: 2, finished: 1, failed: 1, canceled: 1, ..QueueCounts::default() };
     assert_eq!(counts(&*broker).await, end);

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 use tikkun::job::JobState;
-use tikkun::queue::{Broker, Order, RqSettings, Settled, Verdict, open_rq};
+use tikkun::queue::{Broker, Disposition, Order, RqSettings, Settled, open_rq};
 use tokio::io::copy_bidirectional;
 use tokio::net::{TcpListener, UnixStream};
 use tokio::sync::watch;
@@ -70,8 +70,8 @@ async fn end_that_comes_before_anybody_notices_counts_all_the_same() {
 #[tokio::test]
 async fn an_end_whose_answer_was_lost_counts_when_it_is_told_again() {
     let zero = Duration::ZERO;
-    let dropped = Verdict::Ack { result: serde_json::json!(1), keep: tikkun::job::Limit::After(zero) };
-    for verdict in [ack(), dropped, Verdict::Rescue] {
+    let dropped = Disposition::Ack { result: serde_json::json!(1), keep: tikkun::job::Limit::After(zero) };
+    for verdict in [ack(), dropped, Disposition::Rescue] {
         let prefix = Prefix::new();
         let broker = leased(&prefix).await;
         let known = one(&*broker, job("known")).await;
@@ -308,7 +308,7 @@ async fn zombie_consumer_connections_that_fell_silent_are_replaced_however_soon_
         fetch(&*broker, 1).await.pop().unwrap()
     };
     assert!(line.made.load(Ordering::Relaxed) >= before + 2, "one for calls, one that waits");
-    assert_eq!(settle(&*broker, &delivery, Verdict::Rescue).await, Settled::Done);
+    assert_eq!(settle(&*broker, &delivery, Disposition::Rescue).await, Settled::Done);
 }
 
 #[tokio::test]

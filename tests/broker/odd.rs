@@ -3,13 +3,13 @@
 use std::time::Duration;
 
 use tikkun::job::{JobState, Limit};
-use tikkun::queue::{Requeued, Settled, Verdict};
+use tikkun::queue::{Disposition, Requeued, Settled};
 
 use super::ground::*;
 use super::rq::Prefix;
 
-fn fails() -> Verdict {
-    Verdict::Bury { error: "no".into(), keep: Limit::After(LONG) }
+fn fails() -> Disposition {
+    Disposition::Discard { error: "no".into(), keep: Limit::After(LONG) }
 }
 
 async fn in_registry(prefix: &Prefix, registry: &str) -> Vec<String> {
@@ -18,7 +18,7 @@ async fn in_registry(prefix: &Prefix, registry: &str) -> Vec<String> {
 
 #[tokio::test]
 async fn job_whose_entry_was_moved_belongs_to_the_queue_that_it_is_taken_from() {
-    let later = Verdict::RetryAt { delay: LONG, error: "later".into() };
+    let later = Disposition::RetryAt { delay: LONG, error: "later".into() };
     for (end, registry) in [(fails(), "failed:other"), (later, "scheduled:other")] {
         let prefix = Prefix::new();
         let broker = leased(&prefix).await;
@@ -105,7 +105,7 @@ async fn time_to_live_of_a_job_that_has_not_begun_counts_from_when_it_comes_into
     for lent in fetch(&*broker, 9).await {
         let name = format!("job:{}", lent.job.id);
         assert_eq!(prefix.ask_number(&["TTL", &name]).await, -1, "it has begun");
-        settle(&*broker, &lent, Verdict::Rescue).await;
+        settle(&*broker, &lent, Disposition::Rescue).await;
         assert_eq!(prefix.ask_number(&["TTL", &name]).await, -1, "what has begun is brought back");
     }
 }
@@ -114,8 +114,8 @@ async fn time_to_live_of_a_job_that_has_not_begun_counts_from_when_it_comes_into
 async fn what_is_to_be_kept_for_centuries_is_kept_for_ever() {
     // Python's `sys.maxsize`.
     let keep = Limit::After(Duration::from_secs(i64::MAX as u64));
-    let good = Verdict::Ack { result: serde_json::json!(1), keep };
-    let bad = Verdict::Bury { error: "no".into(), keep };
+    let good = Disposition::Ack { result: serde_json::json!(1), keep };
+    let bad = Disposition::Discard { error: "no".into(), keep };
     for (end, state, registry, score) in
         [(good, JobState::Finished, "finished:q", "inf"), (bad, JobState::Failed, "failed:q", "-1")]
     {

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde_json::json;
 use tikkun::job::{JobState, Limit, NewJob, Unique};
-use tikkun::queue::{Broker, Budget, Delivery, Settled, Verdict};
+use tikkun::queue::{Broker, Budget, Delivery, Disposition, Settled};
 
 use super::ground::*;
 use super::rq::Prefix;
@@ -13,16 +13,16 @@ use super::rq::Prefix;
 /// What an end keeps its job for, where the time must not pass within a test.
 const KEPT: Duration = Duration::from_secs(60);
 
-fn ends(what: &str) -> Verdict {
-    Verdict::Ack { result: json!(what), keep: Limit::After(KEPT) }
+fn ends(what: &str) -> Disposition {
+    Disposition::Ack { result: json!(what), keep: Limit::After(KEPT) }
 }
 
-fn fails() -> Verdict {
-    Verdict::Bury { error: "no".into(), keep: Limit::After(KEPT) }
+fn fails() -> Disposition {
+    Disposition::Discard { error: "no".into(), keep: Limit::After(KEPT) }
 }
 
-fn dropped() -> Verdict {
-    Verdict::Ack { result: json!(null), keep: Limit::After(Duration::ZERO) }
+fn dropped() -> Disposition {
+    Disposition::Ack { result: json!(null), keep: Limit::After(Duration::ZERO) }
 }
 
 /// Puts the job's id into its queue again over what is there, as clients of RQ do.
@@ -55,7 +55,7 @@ async fn put_in_anew(prefix: &Prefix, broker: &dyn Broker) {
 
 #[tokio::test]
 async fn an_old_run_overwrites_nothing_of_a_job_that_was_put_in_anew() {
-    for end in [ends("old"), fails(), dropped(), Verdict::Rescue] {
+    for end in [ends("old"), fails(), dropped(), Disposition::Rescue] {
         let prefix = Prefix::new();
         let broker = leased(&prefix).await;
         // The new one has ended already.
@@ -73,7 +73,7 @@ async fn an_old_run_overwrites_nothing_of_a_job_that_was_put_in_anew() {
 
 #[tokio::test]
 async fn an_old_run_takes_nothing_from_a_job_that_was_put_in_anew_and_waits_or_runs() {
-    for end in [ends("old"), fails(), dropped(), Verdict::Rescue] {
+    for end in [ends("old"), fails(), dropped(), Disposition::Rescue] {
         for runs in [false, true] {
             let told = format!("{end:?}, runs: {runs}");
             let prefix = Prefix::new();
@@ -244,7 +244,7 @@ async fn worker_is_idle(prefix: &Prefix) {
 
 #[tokio::test]
 async fn a_running_job_that_a_client_cancels_is_let_go_at_its_end() {
-    for (end, results) in [(ends("x"), 1), (fails(), 0), (Verdict::Rescue, 0)] {
+    for (end, results) in [(ends("x"), 1), (fails(), 0), (Disposition::Rescue, 0)] {
         let prefix = Prefix::new();
         let broker = leased(&prefix).await;
         let delivery = one(&*broker, job("a")).await;
@@ -263,7 +263,7 @@ async fn a_running_job_that_a_client_cancels_is_let_go_at_its_end() {
 
 #[tokio::test]
 async fn a_running_job_that_a_client_deletes_is_let_go_at_its_end() {
-    for end in [ends("x"), fails(), Verdict::Rescue] {
+    for end in [ends("x"), fails(), Disposition::Rescue] {
         let prefix = Prefix::new();
         let broker = leased(&prefix).await;
         let delivery = one(&*broker, job("a")).await;
@@ -285,7 +285,7 @@ const UNIQUE: &str = "tikkun:unique:report/27";
 
 #[tokio::test]
 async fn a_unique_key_goes_with_its_job_or_at_the_end_of_its_period() {
-    let later = Verdict::RetryAt { delay: LONG, error: "later".into() };
+    let later = Disposition::RetryAt { delay: LONG, error: "later".into() };
     for (end, is_open) in [(ends("x"), false), (fails(), false), (dropped(), false), (later, true)] {
         let prefix = Prefix::new();
         let broker = leased(&prefix).await;
@@ -329,8 +329,8 @@ async fn unique_keys_that_were_left_behind_go_in_time() {
 async fn whatever_puts_a_job_into_a_queue_lists_the_queue() {
     let listed = async |prefix: &Prefix| prefix.ask_number(&["SCARD", "queues"]).await;
     let delay = Duration::ZERO;
-    let retry = Verdict::RetryAt { delay, error: "no".into() };
-    for verdict in [Verdict::Rescue, Verdict::Forward { queue: queue() }, retry] {
+    let retry = Disposition::RetryAt { delay, error: "no".into() };
+    for verdict in [Disposition::Rescue, Disposition::Forward { queue: queue() }, retry] {
         let prefix = Prefix::new();
         let broker = leased(&prefix).await;
         let delivery = one(&*broker, job("a")).await;

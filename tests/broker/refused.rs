@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use tikkun::fault::FaultKind;
 use tikkun::job::{JobId, JobState, QueueEnd};
-use tikkun::queue::{Broker, RqSettings, Settlement, Verdict, open_rq};
+use tikkun::queue::{Broker, Disposition, RqSettings, Settlement, open_rq};
 
 use super::ground::*;
 use super::redis_server::{Redis, SHARED};
@@ -186,14 +186,14 @@ async fn take_that_meets_a_key_of_another_type_loses_nothing() {
     }
 }
 
-fn verdicts() -> [(Verdict, JobState, &'static str); 5] {
-    let retry = |delay| Verdict::RetryAt { delay, error: "no".into() };
+fn verdicts() -> [(Disposition, JobState, &'static str); 5] {
+    let retry = |delay| Disposition::RetryAt { delay, error: "no".into() };
     [
         (ack(), JobState::Finished, "finished"),
         (retry(LONG), JobState::Scheduled, "scheduled"),
         (retry(std::time::Duration::ZERO), JobState::Queued, "queue"),
-        (Verdict::GiveBack { end: QueueEnd::Head }, JobState::Queued, "queue"),
-        (Verdict::Rescue, JobState::Queued, "queue"),
+        (Disposition::Release { end: QueueEnd::Head }, JobState::Queued, "queue"),
+        (Disposition::Rescue, JobState::Queued, "queue"),
     ]
 }
 
@@ -222,7 +222,7 @@ async fn end_that_the_server_refuses_is_held_and_written_as_it_was_when_it_is_le
             assert_eq!(job.state, state, "{told}, written {written}: {:?}", job.remark);
             assert_eq!(places(&prefix, "a").await, [place], "{told}");
             assert_eq!(all.held(&queue(), &me()).await.unwrap(), [], "{told}");
-            if matches!(verdict, Verdict::RetryAt { .. }) {
+            if matches!(verdict, Disposition::RetryAt { .. }) {
                 let left = job.retries.map(|retries| retries.left);
                 assert_eq!((job.failures, left), (1, Some(4)), "{told}: it counts once");
             }
@@ -282,7 +282,8 @@ async fn whatever_moves_jobs_may_be_refused_anywhere() {
         let (all, user) = (leased(&prefix).await, User::of(&prefix));
         // One has failed, one waits, one is due.
         let failed = one(&*all, job("a")).await;
-        settle(&*all, &failed, Verdict::Bury { error: "no".into(), keep: tikkun::job::Limit::Never }).await;
+        settle(&*all, &failed, Disposition::Discard { error: "no".into(), keep: tikkun::job::Limit::Never })
+            .await;
         enqueue(&*all, &["b"]).await;
         let mut due = job("c");
         due.delay = Some(LONG);

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use tikkun::job::{JobState, Limit};
-use tikkun::queue::{Settled, Verdict};
+use tikkun::queue::{Disposition, Settled};
 
 use super::ground::*;
 use super::refused::User;
@@ -48,7 +48,7 @@ async fn very_many_dependents_are_let_go_in_steps() {
     dependents(&prefix, "a").await;
     // The job itself is gone at once.
     let keep = Limit::After(Duration::ZERO);
-    let verdict = Verdict::Ack { result: serde_json::json!(1), keep };
+    let verdict = Disposition::Ack { result: serde_json::json!(1), keep };
     assert_eq!(settle(&*broker, &delivery, verdict).await, Settled::Done);
     eventually("all to wait in their queue", async || (released(&prefix).await == MANY).then_some(())).await;
     all_are_free(&prefix).await;
@@ -88,7 +88,7 @@ async fn dependents_of_a_failed_job_wait_on_and_are_let_go_by_its_good_end() {
     let broker = leased(&prefix).await;
     let delivery = one(&*broker, job("a")).await;
     dependents(&prefix, "a").await;
-    let verdict = Verdict::Bury { error: "no".into(), keep: Limit::After(LONG) };
+    let verdict = Disposition::Discard { error: "no".into(), keep: Limit::After(LONG) };
     settle(&*broker, &delivery, verdict).await;
     eventually("all to be looked at", async || {
         (prefix.ask_number(&["EXISTS", "tikkun:releases"]).await == 0).then_some(())

@@ -1,12 +1,12 @@
 //! Ended jobs that a person sends back.
 
 use tikkun::job::{JobId, JobState, Limit, NewJob, Retries, Unique};
-use tikkun::queue::{Broker, Enqueued, Requeued, Verdict};
+use tikkun::queue::{Broker, Disposition, Enqueued, Requeued};
 
 use super::ground::*;
 
-fn bury() -> Verdict {
-    Verdict::Bury { error: "no".into(), keep: Limit::Never }
+fn bury() -> Disposition {
+    Disposition::Discard { error: "no".into(), keep: Limit::Never }
 }
 
 async fn requeue(broker: &dyn Broker, ids: &[&str]) -> Vec<Requeued> {

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use tikkun::job::{JobState, Limit};
-use tikkun::queue::{Requeued, Settled, Verdict};
+use tikkun::queue::{Disposition, Requeued, Settled};
 
 use super::ground::*;
 use super::rq::Prefix;
@@ -119,20 +119,20 @@ async fn what_is_put_in_anew_counts_its_own_failures_and_deaths() {
     let prefix = Prefix::new();
     let broker = leased(&prefix).await;
     let dies = one(&*broker, job("a")).await;
-    settle(&*broker, &dies, Verdict::Rescue).await;
+    settle(&*broker, &dies, Disposition::Rescue).await;
     let fails = fetch(&*broker, 1).await.remove(0);
-    settle(&*broker, &fails, Verdict::Bury { error: "no".into(), keep: Limit::After(LONG) }).await;
+    settle(&*broker, &fails, Disposition::Discard { error: "no".into(), keep: Limit::After(LONG) }).await;
     assert_eq!(broker.requeue(&["a".into()]).await.unwrap(), [Requeued::Waits]);
     let again = fetch(&*broker, 1).await.remove(0);
     assert_eq!((again.job.failures, again.job.orphaned), (1, 1), "a person gives no retries back");
-    settle(&*broker, &again, Verdict::Bury { error: "no".into(), keep: Limit::After(LONG) }).await;
+    settle(&*broker, &again, Disposition::Discard { error: "no".into(), keep: Limit::After(LONG) }).await;
     put_in_over(&prefix, "2030-01-01T00:00:00.000000Z").await;
     let anew = fetch(&*broker, 1).await.remove(0);
     assert_eq!((anew.job.failures, anew.job.orphaned), (0, 0));
     broker.end_lease(&me()).await.unwrap();
     let orphan = broker.orphans(9).await.unwrap().remove(0).delivery;
     assert_eq!((orphan.job.failures, orphan.job.orphaned), (0, 0));
-    settle(&*broker, &anew, Verdict::Rescue).await;
+    settle(&*broker, &anew, Disposition::Rescue).await;
     assert_eq!(record(&*broker, "a").await.orphaned, 1);
 }
 
@@ -146,7 +146,7 @@ async fn what_runs_again_after_a_good_end_counts_its_own_failures() {
     for round in 0..3 {
         let told = format!("round {round}");
         assert_eq!(run.job.failures, 0, "{told}");
-        settle(&*broker, &run, Verdict::RetryAt { delay: Duration::ZERO, error: "no".into() }).await;
+        settle(&*broker, &run, Disposition::RetryAt { delay: Duration::ZERO, error: "no".into() }).await;
         let retried = fetch(&*broker, 1).await.remove(0);
         assert_eq!(retried.job.failures, 1, "{told}");
         assert_eq!(settle(&*broker, &retried, ack()).await, Settled::Done);

@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use tikkun::job::{JobState, Limit, QueueEnd, Unique};
-use tikkun::queue::{Broker, Delivery, RqSettings, Verdict, open_rq};
+use tikkun::queue::{Broker, Delivery, Disposition, RqSettings, open_rq};
 
 use super::ground::*;
 use super::redis_server::SHARED;
@@ -37,18 +37,18 @@ async fn second_attempt(prefix: &Prefix, broker: &dyn Broker) -> Delivery {
     fetch(broker, 1).await.remove(0)
 }
 
-fn retry(delay: Duration) -> Verdict {
-    Verdict::RetryAt { delay, error: "no".into() }
+fn retry(delay: Duration) -> Disposition {
+    Disposition::RetryAt { delay, error: "no".into() }
 }
 
-fn verdicts() -> [(Verdict, JobState); 6] {
+fn verdicts() -> [(Disposition, JobState); 6] {
     [
         (ack(), JobState::Finished),
-        (Verdict::Bury { error: "no".into(), keep: Limit::After(LONG) }, JobState::Failed),
+        (Disposition::Discard { error: "no".into(), keep: Limit::After(LONG) }, JobState::Failed),
         (retry(Duration::ZERO), JobState::Queued),
         (retry(LONG), JobState::Scheduled),
-        (Verdict::GiveBack { end: QueueEnd::Head }, JobState::Queued),
-        (Verdict::Rescue, JobState::Queued),
+        (Disposition::Release { end: QueueEnd::Head }, JobState::Queued),
+        (Disposition::Rescue, JobState::Queued),
     ]
 }
 

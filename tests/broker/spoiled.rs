@@ -1,7 +1,7 @@
 //! Whatever lies under the keys of a job: nothing panics, a failure can be read, and the next job runs.
 
 use tikkun::job::{JobId, Limit, QueueEnd};
-use tikkun::queue::{Broker, Budget, JobFilter, Settled, Verdict};
+use tikkun::queue::{Broker, Budget, Disposition, JobFilter, Settled};
 
 use super::ground::*;
 use super::rq::Prefix;
@@ -114,16 +114,16 @@ async fn spoil(prefix: &Prefix) -> Vec<String> {
     ways
 }
 
-fn any_verdict() -> Verdict {
+fn any_verdict() -> Disposition {
     let keep = [Limit::Never, Limit::After(SHORT), Limit::After(LONG)][fastrand::usize(..3)];
     let delay = [std::time::Duration::ZERO, LONG][fastrand::usize(..2)];
     match fastrand::u8(..6) {
-        0 => Verdict::Ack { result: serde_json::json!(1), keep },
-        1 => Verdict::RetryAt { delay, error: "no".into() },
-        2 => Verdict::Bury { error: "no".into(), keep },
-        3 => Verdict::Stop { error: "no".into(), keep },
-        4 => Verdict::GiveBack { end: QueueEnd::Tail },
-        _ => Verdict::Rescue,
+        0 => Disposition::Ack { result: serde_json::json!(1), keep },
+        1 => Disposition::RetryAt { delay, error: "no".into() },
+        2 => Disposition::Discard { error: "no".into(), keep },
+        3 => Disposition::Stop { error: "no".into(), keep },
+        4 => Disposition::Release { end: QueueEnd::Tail },
+        _ => Disposition::Rescue,
     }
 }
 

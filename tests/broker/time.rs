@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde_json::json;
 use tikkun::job::{JobId, JobState, Limit, NewJob, QueueEnd};
-use tikkun::queue::Verdict;
+use tikkun::queue::Disposition;
 
 use super::ground::*;
 
@@ -62,7 +62,7 @@ pub async fn promotion_and_expiry_respect_their_limit(fresh: &dyn Fresh) {
     let ends: Vec<_> = fetch(&*broker, 9)
         .await
         .iter()
-        .map(|one| settlement(one, Verdict::Ack { result: json!(null), keep }))
+        .map(|one| settlement(one, Disposition::Ack { result: json!(null), keep }))
         .collect();
     broker.settle(&ends).await.unwrap();
     let mut dropped = 0;
@@ -80,7 +80,7 @@ pub async fn an_ended_job_is_dropped_after_its_time(fresh: &dyn Fresh) {
     for (id, keep) in [("short", SHORT), ("long", LONG)] {
         let delivery = one(&*broker, job(id)).await;
         let error = "hopeless".into();
-        settle(&*broker, &delivery, Verdict::Bury { error, keep: Limit::After(keep) }).await;
+        settle(&*broker, &delivery, Disposition::Discard { error, keep: Limit::After(keep) }).await;
     }
     eventually("the job whose time passes", async || {
         broker.expire(9).await.unwrap();
@@ -95,9 +95,9 @@ pub async fn an_ended_job_is_dropped_after_its_time(fresh: &dyn Fresh) {
 pub async fn what_is_kept_for_ever_stays(fresh: &dyn Fresh) {
     let broker = leased(fresh).await;
     let ever = one(&*broker, job("ever")).await;
-    settle(&*broker, &ever, Verdict::Ack { result: json!(1), keep: Limit::Never }).await;
+    settle(&*broker, &ever, Disposition::Ack { result: json!(1), keep: Limit::Never }).await;
     let short = one(&*broker, job("short")).await;
-    settle(&*broker, &short, Verdict::Ack { result: json!(1), keep: Limit::After(SHORT) }).await;
+    settle(&*broker, &short, Disposition::Ack { result: json!(1), keep: Limit::After(SHORT) }).await;
     eventually("the job that ended later, and is not kept", async || {
         broker.expire(9).await.unwrap();
         broker.job(&JobId::from("short")).await.unwrap().is_none().then_some(())

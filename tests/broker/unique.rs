@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use tikkun::job::{JobId, NewJob, Unique};
-use tikkun::queue::{Broker, Enqueued, Verdict};
+use tikkun::queue::{Broker, Disposition, Enqueued};
 
 use super::ground::*;
 
@@ -25,7 +25,7 @@ pub async fn an_open_job_holds_its_key(fresh: &dyn Fresh) {
     assert_eq!(put(&*broker, unique("b", None)).await, duplicate("a"), "it is queued");
     let a = fetch(&*broker, 9).await.remove(0);
     assert_eq!(put(&*broker, unique("b", None)).await, duplicate("a"), "it runs");
-    let retry = Verdict::RetryAt { delay: LONG, error: "once more".into() };
+    let retry = Disposition::RetryAt { delay: LONG, error: "once more".into() };
     settle(&*broker, &a, retry).await;
     assert_eq!(put(&*broker, unique("b", None)).await, duplicate("a"), "it is scheduled");
     assert!(broker.job(&JobId::from("b")).await.unwrap().is_none(), "nothing was changed");
@@ -41,7 +41,7 @@ pub async fn a_key_is_free_once_its_job_has_ended(fresh: &dyn Fresh) {
     settle(&*broker, &a, ack()).await;
     let b = one(&*broker, unique("b", None)).await;
     let keep = tikkun::job::Limit::After(Duration::ZERO);
-    settle(&*broker, &b, Verdict::Ack { result: serde_json::json!(null), keep }).await;
+    settle(&*broker, &b, Disposition::Ack { result: serde_json::json!(null), keep }).await;
     assert_eq!(put(&*broker, unique("c", None)).await, Enqueued::Accepted, "the last was dropped at once");
     broker.cancel(&JobId::from("c")).await.unwrap();
     assert_eq!(put(&*broker, unique("d", None)).await, Enqueued::Accepted, "the last was taken out");

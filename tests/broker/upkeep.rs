@@ -2,7 +2,7 @@
 
 use chrono::{DateTime, TimeDelta, Utc};
 use tikkun::job::{JobId, JobState, Limit};
-use tikkun::queue::{Broker, Budget, ScheduleMark, ScheduleStep, Verdict};
+use tikkun::queue::{Broker, Budget, Disposition, ScheduleMark, ScheduleStep};
 
 use super::ground::*;
 
@@ -12,8 +12,8 @@ async fn end(broker: &dyn Broker, ids: &[&str], failed: bool) {
         let delivery = one(broker, job(id)).await;
         let keep = Limit::Never;
         let verdict = match failed {
-            true => Verdict::Bury { error: "no".into(), keep },
-            false => Verdict::Ack { result: serde_json::json!(1), keep },
+            true => Disposition::Discard { error: "no".into(), keep },
+            false => Disposition::Ack { result: serde_json::json!(1), keep },
         };
         settle(broker, &delivery, verdict).await;
     }
@@ -58,7 +58,7 @@ pub async fn a_budget_of_zero_keeps_all_and_counts_per_queue(fresh: &dyn Fresh) 
     elsewhere.queue = "other".into();
     broker.enqueue(&[elsewhere]).await.unwrap();
     let delivery = broker.fetch(&"other".into(), 1, &me()).await.unwrap().remove(0);
-    settle(&*broker, &delivery, Verdict::Ack { result: serde_json::json!(1), keep: Limit::Never }).await;
+    settle(&*broker, &delivery, Disposition::Ack { result: serde_json::json!(1), keep: Limit::Never }).await;
     assert_eq!(broker.trim(Budget { finished: 2, failed: 2 }, 9).await.unwrap(), 0, "each queue has its own");
     assert_eq!(broker.trim(Budget { finished: 0, failed: 1 }, 9).await.unwrap(), 1, "canceled jobs count");
     assert!(is_kept(&*broker, "c2").await && !is_kept(&*broker, "c1").await);
@@ -97,7 +97,7 @@ pub async fn a_step_from_an_older_mark_changes_nothing(fresh: &dyn Fresh) {
     assert!(broker.mark_schedule(&step(None, 1, &["a"])).await.unwrap());
     let a = fetch(&*broker, 9).await.remove(0);
     let keep = Limit::After(std::time::Duration::ZERO);
-    settle(&*broker, &a, Verdict::Ack { result: serde_json::json!(1), keep }).await;
+    settle(&*broker, &a, Disposition::Ack { result: serde_json::json!(1), keep }).await;
     assert!(!late.mark_schedule(&step(None, 1, &["a"])).await.unwrap(), "even when its job is gone");
     assert!(!late.mark_schedule(&step(Some(0), 2, &["b"])).await.unwrap());
     assert_eq!(fetch(&*broker, 9).await, []);

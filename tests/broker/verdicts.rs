@@ -4,23 +4,23 @@ use std::time::Duration;
 
 use serde_json::json;
 use tikkun::job::{JobId, JobState, Limit, QueueEnd, Retries};
-use tikkun::queue::{Broker, Settled, Verdict};
+use tikkun::queue::{Broker, Disposition, Settled};
 
 use super::ground::*;
 
-fn retry(delay: Duration) -> Verdict {
-    Verdict::RetryAt { delay, error: "no luck".into() }
+fn retry(delay: Duration) -> Disposition {
+    Disposition::RetryAt { delay, error: "no luck".into() }
 }
 
-fn bury(keep: Limit) -> Verdict {
-    Verdict::Bury { error: "hopeless".into(), keep }
+fn bury(keep: Limit) -> Disposition {
+    Disposition::Discard { error: "hopeless".into(), keep }
 }
 
 pub async fn an_acknowledged_job_is_finished_and_keeps_its_result(fresh: &dyn Fresh) {
     let broker = leased(fresh).await;
     for (id, result) in [("a", json!({ "n": [1, "x"] })), ("b", json!("text")), ("c", json!(null))] {
         let delivery = one(&*broker, job(id)).await;
-        let verdict = Verdict::Ack { result: result.clone(), keep: Limit::After(LONG) };
+        let verdict = Disposition::Ack { result: result.clone(), keep: Limit::After(LONG) };
         assert_eq!(settle(&*broker, &delivery, verdict).await, Settled::Done);
         let job = record(&*broker, id).await;
         assert_eq!((job.state, job.result, job.error), (JobState::Finished, Some(result), None));
@@ -67,7 +67,7 @@ pub async fn a_stopped_job_has_failed_whatever_retries_are_left(fresh: &dyn Fres
     let mut new = job("a");
     new.retries = Some(Retries { left: 3, intervals: vec![] });
     let delivery = one(&*broker, new).await;
-    let verdict = Verdict::Stop { error: "stopped by a person".into(), keep: Limit::After(LONG) };
+    let verdict = Disposition::Stop { error: "stopped by a person".into(), keep: Limit::After(LONG) };
     assert_eq!(settle(&*broker, &delivery, verdict).await, Settled::Done);
     let job = record(&*broker, "a").await;
     assert_eq!((job.state, job.retries.unwrap().left), (JobState::Failed, 3));
@@ -81,7 +81,7 @@ pub async fn a_forwarded_job_waits_elsewhere_as_it_was(fresh: &dyn Fresh) {
     new.retries = Some(Retries { left: 3, intervals: vec![LONG] });
     new.timeout = Some(Limit::After(LONG));
     let delivery = one(&*broker, new).await;
-    let forward = Verdict::Forward { queue: "other".into() };
+    let forward = Disposition::Forward { queue: "other".into() };
     let waiter = broker.clone();
     let woken = tokio::spawn(async move { waiter.wait(&"other".into(), LONG).await });
     assert_eq!(settle(&*broker, &delivery, forward).await, Settled::Done);
@@ -101,13 +101,13 @@ pub async fn a_job_given_back_loses_nothing(fresh: &dyn Fresh) {
     new.retries = Some(Retries { left: 3, intervals: vec![] });
     broker.enqueue(&[new, job("b")]).await.unwrap();
     let a = fetch(&*broker, 1).await.remove(0);
-    assert_eq!(settle(&*broker, &a, Verdict::GiveBack { end: QueueEnd::Tail }).await, Settled::Done);
+    assert_eq!(settle(&*broker, &a, Disposition::Release { end: QueueEnd::Tail }).await, Settled::Done);
     let job = record(&*broker, "a").await;
     assert_eq!((job.state, job.attempt, job.failures, job.orphaned), (JobState::Queued, 1, 0, 0));
     assert_eq!(job.retries.unwrap().left, 3);
     let b = fetch(&*broker, 1).await.remove(0);
     assert_eq!(b.job.id, "b".into(), "the other's turn comes first");
-    settle(&*broker, &b, Verdict::GiveBack { end: QueueEnd::Head }).await;
+    settle(&*broker, &b, Disposition::Release { end: QueueEnd::Head }).await;
     assert_eq!(ids(&fetch(&*broker, 9).await), ["b", "a"]);
 }
 
@@ -117,7 +117,7 @@ pub async fn a_rescued_job_counts_its_orphaning_and_comes_next(fresh: &dyn Fresh
     new.retries = Some(Retries { left: 3, intervals: vec![] });
     broker.enqueue(&[new, job("b")]).await.unwrap();
     let a = fetch(&*broker, 1).await.remove(0);
-    assert_eq!(settle(&*broker, &a, Verdict::Rescue).await, Settled::Done);
+    assert_eq!(settle(&*broker, &a, Disposition::Rescue).await, Settled::Done);
     let next = fetch(&*broker, 9).await;
     assert_eq!(ids(&next), ["a", "b"]);
     let job = &next[0].job;
@@ -128,7 +128,7 @@ pub async fn a_rescued_job_counts_its_orphaning_and_comes_next(fresh: &dyn Fresh
 pub async fn keeping_for_no_time_drops_at_once(fresh: &dyn Fresh) {
     let broker = leased(fresh).await;
     let none = Limit::After(Duration::ZERO);
-    let verdicts = [Verdict::Ack { result: json!(1), keep: none }, bury(none)];
+    let verdicts = [Disposition::Ack { result: json!(1), keep: none }, bury(none)];
     for verdict in verdicts {
         let delivery = one(&*broker, job("a")).await;
         assert_eq!(settle(&*broker, &delivery, verdict).await, Settled::Done);
@@ -137,17 +137,17 @@ pub async fn keeping_for_no_time_drops_at_once(fresh: &dyn Fresh) {
     }
 }
 
-fn every_verdict() -> Vec<Verdict> {
+fn every_verdict() -> Vec<Disposition> {
     vec![
         ack(),
-        Verdict::Ack { result: json!(1), keep: Limit::After(Duration::ZERO) },
+        Disposition::Ack { result: json!(1), keep: Limit::After(Duration::ZERO) },
         retry(Duration::ZERO),
         retry(LONG),
         bury(Limit::Never),
-        Verdict::Stop { error: "stopped".into(), keep: Limit::Never },
-        Verdict::GiveBack { end: QueueEnd::Head },
-        Verdict::Rescue,
-        Verdict::Forward { queue: "other".into() },
+        Disposition::Stop { error: "stopped".into(), keep: Limit::Never },
+        Disposition::Release { end: QueueEnd::Head },
+        Disposition::Rescue,
+        Disposition::Forward { queue: "other".into() },
     ]
 }
 
@@ -164,7 +164,7 @@ async fn assert_void(broker: &dyn Broker, delivery: &tikkun::queue::Delivery) {
 pub async fn an_older_execution_settles_nothing(fresh: &dyn Fresh) {
     let broker = leased(fresh).await;
     let old = one(&*broker, job("a")).await;
-    settle(&*broker, &old, Verdict::Rescue).await;
+    settle(&*broker, &old, Disposition::Rescue).await;
     assert_void(&*broker, &old).await;
     let new = fetch(&*broker, 1).await.remove(0);
     assert_ne!(new.execution, old.execution);
@@ -192,7 +192,7 @@ pub async fn a_slice_is_answered_in_its_order(fresh: &dyn Fresh) {
     let lent = fetch(&*broker, 9).await;
     settle(&*broker, &lent[2], ack()).await;
     let mut slice: Vec<_> = lent.iter().zip(every_verdict()).map(|(one, how)| settlement(one, how)).collect();
-    slice.push(settlement(&lent[0], Verdict::Rescue));
+    slice.push(settlement(&lent[0], Disposition::Rescue));
     let mut expected = [Settled::Done; 10];
     expected[2] = Settled::NotOurs;
     expected[9] = Settled::NotOurs;

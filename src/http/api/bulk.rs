@@ -6,11 +6,11 @@ use chrono::Utc;
 use serde::Serialize;
 use utoipa::ToSchema;
 
+use super::auth::{ApiUser, Auth};
 use super::bulk_step::{MOST, Step};
 use super::bulk_wish::BulkWish;
 use super::confirmation::{Confirms, Place};
 use super::details::{Details, ProblemDetails};
-use super::entrance::{Entrance, Visitor};
 use super::jobs::JobChange;
 use crate::http::Problem;
 use crate::http::facade::Facade;
@@ -49,8 +49,8 @@ pub(super) struct BulkAnswer {
         (status = 401, body = ProblemDetails), (status = 403, body = ProblemDetails),
         (status = 409, body = ProblemDetails), (status = 503, body = ProblemDetails)))]
 pub(super) async fn bulk(
-    (queues, facade, entrance): (web::Data<Queues>, web::Data<Facade>, web::Data<Entrance>),
-    visitor: Visitor,
+    (queues, facade, auth): (web::Data<Queues>, web::Data<Facade>, web::Data<Auth>),
+    user: ApiUser,
     body: web::Bytes,
 ) -> Result<HttpResponse, Details> {
     let bad = |code, message: String| Details::new(StatusCode::BAD_REQUEST, code, message);
@@ -60,9 +60,9 @@ pub(super) async fn bulk(
         let message = format!("`{}` is no action; expected `retry` or `cancel`", wish.action);
         return Err(bad("bad_action", message));
     }
-    let sealer = entrance.seals().ok_or_else(Problem::unauthorized)?;
-    let confirms = Confirms { sealer, who: &visitor.name, now: Utc::now().timestamp_millis() };
-    let step = Step::new(&queues, facade.jobs(), (&wish, &visitor.name));
+    let sealer = auth.seals().ok_or_else(Problem::unauthorized)?;
+    let confirms = Confirms { sealer, who: &user.name, now: Utc::now().timestamp_millis() };
+    let step = Step::new(&queues, facade.jobs(), (&wish, &user.name));
     let answer = match &wish.confirm {
         None if wish.ids.is_empty() => would_match(&step, &wish, confirms).await?,
         None => {

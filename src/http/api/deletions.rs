@@ -7,8 +7,8 @@ use actix_web::{HttpResponse, web};
 use serde::Serialize;
 use utoipa::ToSchema;
 
+use super::auth::ApiUser;
 use super::details::{Details, ProblemDetails};
-use super::entrance::Visitor;
 use super::overview::closing;
 use crate::http::Problem;
 use crate::http::board::{Board, DeletionRow, deletion_row};
@@ -75,10 +75,10 @@ pub(super) async fn list(board: web::Data<Board>) -> Result<HttpResponse, Detail
         (status = 503, body = ProblemDetails)))]
 pub(super) async fn show(
     facade: web::Data<Facade>,
-    visitor: Visitor,
+    user: ApiUser,
     id: web::Path<String>,
 ) -> Result<HttpResponse, Details> {
-    let job = facade.deletions.find(&visitor.principal(), job_id(&id)?).await?;
+    let job = facade.deletions.find(&user.principal(), job_id(&id)?).await?;
     let failed_rows = if job.progress.failed > 0 {
         facade.deletions.read(facade.planning.receipts.set_aside(job.id, ROWS)).await?
     } else {
@@ -104,11 +104,11 @@ pub(super) async fn show(
         (status = 503, body = ProblemDetails)))]
 pub(super) async fn act(
     facade: web::Data<Facade>,
-    visitor: Visitor,
+    user: ApiUser,
     path: web::Path<(String, String)>,
 ) -> Result<HttpResponse, Details> {
     let (id, action) = path.into_inner();
-    let (id, who, deletions) = (job_id(&id)?, visitor.principal(), &facade.deletions);
+    let (id, who, deletions) = (job_id(&id)?, user.principal(), &facade.deletions);
     let wish = match action.as_str() {
         "pause" => PersonMove::Pause,
         "resume" => PersonMove::Resume,

@@ -13,8 +13,8 @@ use actix_web::{HttpRequest, HttpResponse};
 use futures::{Stream, stream};
 use tokio::sync::watch;
 
+use super::auth::{ApiUser, Auth};
 use super::details::{Details, ProblemDetails};
-use super::entrance::{Entrance, Visitor};
 use crate::http::board::{Board, Posted};
 
 /// A line at least so often, so that whoever stands between keeps the connection, and a dead one is found.
@@ -30,8 +30,8 @@ struct Viewer {
     posted: watch::Receiver<Posted>,
     seen: u64,
     waiting: VecDeque<Bytes>,
-    visitor: Visitor,
-    entrance: web::Data<Entrance>,
+    user: ApiUser,
+    auth: web::Data<Auth>,
 }
 
 /// The board as it changes: events named after its sections, each with the section as JSON
@@ -40,8 +40,8 @@ struct Viewer {
     responses((status = 200, body = String, content_type = "text/event-stream"),
         (status = 401, body = ProblemDetails), (status = 503, body = ProblemDetails)))]
 pub(super) async fn events(
-    (board, entrance): (web::Data<Board>, web::Data<Entrance>),
-    visitor: Visitor,
+    (board, auth): (web::Data<Board>, web::Data<Auth>),
+    user: ApiUser,
     request: HttpRequest,
 ) -> Result<HttpResponse, Details> {
     if board.viewers() >= VIEWERS {
@@ -56,7 +56,7 @@ pub(super) async fn events(
     };
     let waiting = [Bytes::from_static(COME_BACK.as_bytes()), missed];
     let waiting = waiting.into_iter().filter(|bytes| !bytes.is_empty()).collect();
-    let viewer = Viewer { board: web::Data::clone(&board), posted, seen, waiting, visitor, entrance };
+    let viewer = Viewer { board: web::Data::clone(&board), posted, seen, waiting, user, auth };
     Ok(HttpResponse::Ok()
         .content_type("text/event-stream")
         .insert_header((header::CACHE_CONTROL, "no-store"))
@@ -79,7 +79,7 @@ impl Viewer {
                 return Some(bytes);
             }
             let changed = tokio::time::timeout(HEARTBEAT, self.posted.changed()).await;
-            if self.board.is_closed() || !self.entrance.still_knows(&self.visitor).await {
+            if self.board.is_closed() || !self.auth.still_knows(&self.user).await {
                 return None;
             }
             match changed {

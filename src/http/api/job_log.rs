@@ -16,7 +16,7 @@ use crate::queue::ProcessRecord;
 const ABOUT: &str = "Lines that this process has written since its start; other processes keep their own.";
 
 /// The lines, and whose they are.
-pub(in crate::http) struct JobLogDesk {
+pub(in crate::http) struct JobLogReader {
     /// What is kept.
     pub(in crate::http) log: Arc<JobLog>,
     /// The process that keeps it.
@@ -55,7 +55,7 @@ pub(super) struct JobLogLine {
 /// Log lines of one job, as this process has written them since its start
 #[utoipa::path(get, path = "/api/v1/jobs/{id}/log", tag = "jobs", params(("id" = String, Path)),
     responses((status = 200, body = JobLogView), (status = 401, body = ProblemDetails)))]
-pub(super) async fn log(desk: web::Data<JobLogDesk>, id: web::Path<String>) -> HttpResponse {
+pub(super) async fn log(desk: web::Data<JobLogReader>, id: web::Path<String>) -> HttpResponse {
     let kept = desk.log.of(&id);
     let line = |line: crate::job_log::JobLine| JobLogLine {
         at: line.at.to_rfc3339_opts(SecondsFormat::Millis, true),

@@ -6,6 +6,7 @@
 //! is written into the log, and may carry an idempotency key.
 
 mod access;
+mod auth;
 mod bulk;
 mod bulk_step;
 mod bulk_wish;
@@ -13,7 +14,6 @@ mod configuration;
 mod confirmation;
 mod deletions;
 mod details;
-mod entrance;
 mod events;
 mod job;
 mod job_log;
@@ -30,7 +30,7 @@ mod signed_out;
 mod tenants;
 
 pub use access::PageSecrets;
+pub use auth::{Auth, PageRules};
 pub(super) use configuration::Configuration;
-pub use entrance::{Entrance, PageRules};
-pub(super) use job_log::JobLogDesk;
+pub(super) use job_log::JobLogReader;
 pub(super) use routes::routes;

@@ -25,7 +25,7 @@ const MOST_OF_ONE: Room = Room { keys: 500, bytes: 4 << 20 };
 const MOST: Room = Room { keys: 2000, bytes: 16 << 20 };
 
 /// A change's method, path and body in short.
-pub(super) type Print = [u8; 32];
+pub(super) type Fingerprint = [u8; 32];
 
 /// The keys that were used.
 #[derive(Clone, Default)]
@@ -41,7 +41,7 @@ struct Use {
     /// The caller.
     who: String,
     at: Instant,
-    print: Print,
+    fingerprint: Fingerprint,
     /// None while it is under way.
     answer: Option<Kept>,
 }
@@ -70,7 +70,7 @@ pub(super) struct Ticket {
 
 impl Once {
     /// The same for the same change.
-    pub(super) fn print(words: &[&str], body: &[u8]) -> Print {
+    pub(super) fn fingerprint(words: &[&str], body: &[u8]) -> Fingerprint {
         let mut hash = Sha256::new();
         for part in words.iter().map(|word| word.as_bytes()).chain([body]) {
             hash.update((part.len() as u64).to_be_bytes());
@@ -83,13 +83,13 @@ impl Once {
     ///
     /// # Errors
     /// When it is under way, when the key stands for another change, and when too many are under way.
-    pub(super) fn turn(&self, who: &str, key: &str, print: Print) -> Result<Turn, Problem> {
+    pub(super) fn turn(&self, who: &str, key: &str, fingerprint: Fingerprint) -> Result<Turn, Problem> {
         let (now, key) = (Instant::now(), format!("{who}|{key}"));
         let mut uses = self.0.lock();
         uses.retain(|_, one| one.answer.is_none() || now.saturating_duration_since(one.at) < KEEP);
         let conflict = |status, code, text: &str| Err(Problem::new(status, code, text));
         match uses.get(&key) {
-            Some(one) if one.print != print => {
+            Some(one) if one.fingerprint != fingerprint => {
                 return conflict(
                     StatusCode::UNPROCESSABLE_ENTITY,
                     "idempotency_key_reused",
@@ -113,7 +113,7 @@ impl Once {
                 "too many changes with an Idempotency-Key are under way; send this one without, or later",
             );
         }
-        uses.insert(key.clone(), Use { who: who.to_owned(), at: now, print, answer: None });
+        uses.insert(key.clone(), Use { who: who.to_owned(), at: now, fingerprint, answer: None });
         Ok(Turn::First(Ticket { once: self.clone(), key }))
     }
 }
@@ -184,8 +184,8 @@ mod tests {
         Kept { status, kind: None, body: Bytes::from_static(b"done") }
     }
 
-    fn first(once: &Once, print: Print) -> Ticket {
-        match once.turn("me", "k", print) {
+    fn first(once: &Once, fingerprint: Fingerprint) -> Ticket {
+        match once.turn("me", "k", fingerprint) {
             Ok(Turn::First(ticket)) => ticket,
             Ok(Turn::Again(_)) => panic!("answered already"),
             Err(problem) => panic!("{problem}"),
@@ -194,30 +194,31 @@ mod tests {
 
     #[test]
     fn a_key_is_carried_out_once_and_answered_again() {
-        let (once, print) = (Once::default(), Once::print(&["POST", "/a"], b"{}"));
-        let ticket = first(&once, print);
+        let (once, fingerprint) = (Once::default(), Once::fingerprint(&["POST", "/a"], b"{}"));
+        let ticket = first(&once, fingerprint);
         assert!(
-            once.turn("me", "k", print).is_err_and(|problem| problem.to_string().contains("in_progress"))
+            once.turn("me", "k", fingerprint)
+                .is_err_and(|problem| problem.to_string().contains("in_progress"))
         );
         ticket.keep(kept(StatusCode::OK));
         assert!(
-            matches!(once.turn("me", "k", print), Ok(Turn::Again(kept)) if kept.status == StatusCode::OK)
+            matches!(once.turn("me", "k", fingerprint), Ok(Turn::Again(kept)) if kept.status == StatusCode::OK)
         );
-        let other = Once::print(&["POST", "/b"], b"{}");
+        let other = Once::fingerprint(&["POST", "/b"], b"{}");
         assert!(once.turn("me", "k", other).is_err_and(|problem| problem.to_string().contains("reused")));
     }
 
     #[test]
     fn what_was_not_carried_out_may_be_tried_again() {
-        let (once, print) = (Once::default(), Once::print(&["POST", "/a"], b""));
-        drop(first(&once, print));
-        first(&once, print).keep(kept(StatusCode::OK));
+        let (once, fingerprint) = (Once::default(), Once::fingerprint(&["POST", "/a"], b""));
+        drop(first(&once, fingerprint));
+        first(&once, fingerprint).keep(kept(StatusCode::OK));
     }
 
     #[test]
     fn the_oldest_answers_make_room_for_new_ones_and_nobody_is_refused() {
-        let (once, print) = (Once::default(), Once::print(&["POST", "/a"], b""));
-        let of = |who: &str, key: &str| match once.turn(who, key, print) {
+        let (once, fingerprint) = (Once::default(), Once::fingerprint(&["POST", "/a"], b""));
+        let of = |who: &str, key: &str| match once.turn(who, key, fingerprint) {
             Ok(Turn::First(ticket)) => Some(ticket),
             Ok(Turn::Again(_)) => None,
             Err(problem) => panic!("{problem}"),
@@ -239,16 +240,17 @@ mod tests {
 
     #[test]
     fn what_is_under_way_is_never_dropped() {
-        let (once, print) = (Once::default(), Once::print(&["POST", "/a"], b""));
+        let (once, fingerprint) = (Once::default(), Once::fingerprint(&["POST", "/a"], b""));
         let tickets: Vec<_> =
-            (0..MOST_OF_ONE.keys).map(|key| once.turn("page", &key.to_string(), print)).collect();
-        let refused = once.turn("page", "more", print);
+            (0..MOST_OF_ONE.keys).map(|key| once.turn("page", &key.to_string(), fingerprint)).collect();
+        let refused = once.turn("page", "more", fingerprint);
         assert!(refused.is_err_and(|problem| problem.to_string().contains("too_many_keys")));
         assert!(
-            once.turn("page", "0", print).is_err_and(|problem| problem.to_string().contains("in_progress"))
+            once.turn("page", "0", fingerprint)
+                .is_err_and(|problem| problem.to_string().contains("in_progress"))
         );
-        assert!(matches!(once.turn("other", "more", print), Ok(Turn::First(_))));
+        assert!(matches!(once.turn("other", "more", fingerprint), Ok(Turn::First(_))));
         drop(tickets);
-        assert!(matches!(once.turn("page", "more", print), Ok(Turn::First(_))));
+        assert!(matches!(once.turn("page", "more", fingerprint), Ok(Turn::First(_))));
     }
 }

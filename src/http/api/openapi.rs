@@ -10,7 +10,7 @@ use utoipa::{Modify, OpenApi};
 use super::details::ProblemDetails;
 use super::session::COOKIE;
 use super::{bulk, configuration, deletions, events, job, job_log, jobs, overview, queues, sign_in, tenants};
-use crate::http::gate::SECRET_HEADER;
+use crate::http::limits::SECRET_HEADER;
 
 /// The description.
 #[derive(OpenApi)]

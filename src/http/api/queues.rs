@@ -4,8 +4,8 @@ use actix_web::{HttpResponse, web};
 use serde::Serialize;
 use utoipa::ToSchema;
 
+use super::auth::ApiUser;
 use super::details::{Details, ProblemDetails};
-use super::entrance::Visitor;
 use crate::job::QueueName;
 use crate::operations::Queues;
 
@@ -29,10 +29,10 @@ pub(super) struct QueueChange {
         (status = 503, body = ProblemDetails)))]
 pub(super) async fn pause(
     queues: web::Data<Queues>,
-    visitor: Visitor,
+    user: ApiUser,
     name: web::Path<String>,
 ) -> Result<HttpResponse, Details> {
-    let (queue, changed) = queues.pause(&visitor.principal(), &name).await?;
+    let (queue, changed) = queues.pause(&user.principal(), &name).await?;
     Ok(HttpResponse::Ok().json(QueueChange { queue, paused: true, changed }))
 }
 
@@ -44,9 +44,9 @@ pub(super) async fn pause(
         (status = 503, body = ProblemDetails)))]
 pub(super) async fn resume(
     queues: web::Data<Queues>,
-    visitor: Visitor,
+    user: ApiUser,
     name: web::Path<String>,
 ) -> Result<HttpResponse, Details> {
-    let (queue, changed) = queues.resume(&visitor.principal(), &name).await?;
+    let (queue, changed) = queues.resume(&user.principal(), &name).await?;
     Ok(HttpResponse::Ok().json(QueueChange { queue, paused: false, changed }))
 }

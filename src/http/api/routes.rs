@@ -3,7 +3,7 @@
 use actix_web::middleware::from_fn;
 use actix_web::web;
 
-use super::entrance::{enter, headers};
+use super::auth::{enter, headers};
 use super::{
     bulk, configuration, deletions, events, job, job_log, jobs, openapi, overview, queues, sign_in, tenants,
 };

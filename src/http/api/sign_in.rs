@@ -8,8 +8,8 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::access::Access;
+use super::auth::Auth;
 use super::details::{Details, ProblemDetails};
-use super::entrance::Entrance;
 use super::session::{COOKIE, Session};
 
 /// Who wants to sign in.
@@ -40,9 +40,9 @@ pub(super) struct SessionState {
 }
 
 impl SessionState {
-    fn of(session: Option<Session>, entrance: &Entrance) -> Self {
+    fn of(session: Option<Session>, auth: &Auth) -> Self {
         let (signed_in, role) = (session.is_some(), session.as_ref().map(|session| session.access));
-        let read_only = entrance.rules.read_only || role == Some(Access::Viewer);
+        let read_only = auth.rules.read_only || role == Some(Access::Viewer);
         let (name, csrf_token) = session.map(|session| (session.name, session.csrf)).unzip();
         Self { signed_in, name, csrf_token, role, read_only }
     }
@@ -51,12 +51,9 @@ impl SessionState {
 /// Whether this browser is signed in
 #[utoipa::path(get, path = "/api/v1/session", tag = "session", security(()),
     responses((status = 200, body = SessionState), (status = 503, body = ProblemDetails)))]
-pub(super) async fn show(
-    entrance: web::Data<Entrance>,
-    request: HttpRequest,
-) -> Result<HttpResponse, Details> {
-    let session = entrance.session(&request).await?;
-    Ok(HttpResponse::Ok().json(SessionState::of(session, &entrance)))
+pub(super) async fn show(auth: web::Data<Auth>, request: HttpRequest) -> Result<HttpResponse, Details> {
+    let session = auth.session(&request).await?;
+    Ok(HttpResponse::Ok().json(SessionState::of(session, &auth)))
 }
 
 /// Sign in: the cookie comes back, the secret is not kept
@@ -64,39 +61,36 @@ pub(super) async fn show(
     responses((status = 200, body = SessionState), (status = 400, body = ProblemDetails),
         (status = 401, body = ProblemDetails), (status = 429, body = ProblemDetails)))]
 pub(super) async fn sign_in(
-    entrance: web::Data<Entrance>,
+    auth: web::Data<Auth>,
     request: HttpRequest,
     body: web::Bytes,
 ) -> Result<HttpResponse, Details> {
     let wanted: SignIn = serde_json::from_slice(&body).map_err(|error| {
         Details::new(StatusCode::BAD_REQUEST, "bad_request", format!("the body cannot be read: {error}"))
     })?;
-    let access = entrance.signs_in(&request, &wanted.secret)?;
-    let time = entrance.rules.session_time;
-    let begun = access.and_then(|access| Session::begin(&entrance.sealers, (access, &wanted.name), time));
-    let peer = entrance.peer(&request);
+    let access = auth.signs_in(&request, &wanted.secret)?;
+    let time = auth.rules.session_time;
+    let begun = access.and_then(|access| Session::begin(&auth.sealers, (access, &wanted.name), time));
+    let peer = auth.peer(&request);
     let Some((cookie, session)) = begun else {
         tracing::warn!(target: "tikkun::audit", peer = peer.map(tracing::field::display), "a sign-in was refused");
         return Err(Details::new(StatusCode::UNAUTHORIZED, "unauthorized", "this is not the secret"));
     };
     tracing::info!(target: "tikkun::audit", who = session.name, role = ?session.access, peer = peer.map(tracing::field::display), "signed in");
-    let cookie = cookie_of(&entrance, &request, (&cookie, time));
-    Ok(HttpResponse::Ok().insert_header(cookie).json(SessionState::of(Some(session), &entrance)))
+    let cookie = cookie_of(&auth, &request, (&cookie, time));
+    Ok(HttpResponse::Ok().insert_header(cookie).json(SessionState::of(Some(session), &auth)))
 }
 
 /// Sign out: the cookie opens nothing any more, whoever kept it, in whichever process
 #[utoipa::path(delete, path = "/api/v1/session", tag = "session", security(()),
     responses((status = 200, body = SessionState), (status = 503, body = ProblemDetails)))]
-pub(super) async fn sign_out(
-    entrance: web::Data<Entrance>,
-    request: HttpRequest,
-) -> Result<HttpResponse, Details> {
-    let cookie = cookie_of(&entrance, &request, ("", Duration::ZERO));
+pub(super) async fn sign_out(auth: web::Data<Auth>, request: HttpRequest) -> Result<HttpResponse, Details> {
+    let cookie = cookie_of(&auth, &request, ("", Duration::ZERO));
     // Without the token a stranger's page could sign people out; that harms nobody, and SameSite forbids it.
-    if let Some(session) = entrance.sealed_session(&request) {
-        let peer = entrance.peer(&request);
+    if let Some(session) = auth.sealed_session(&request) {
+        let peer = auth.peer(&request);
         tracing::info!(target: "tikkun::audit", who = session.name, peer = peer.map(tracing::field::display), "signed out");
-        if let Err(refused) = entrance.sign_out(&session).await {
+        if let Err(refused) = auth.sign_out(&session).await {
             // The browser forgets it all the same.
             let mut answer = refused.error_response();
             if let Ok(value) = header::HeaderValue::try_from(cookie.1) {
@@ -105,17 +99,17 @@ pub(super) async fn sign_out(
             return Ok(answer);
         }
     }
-    Ok(HttpResponse::Ok().insert_header(cookie).json(SessionState::of(None, &entrance)))
+    Ok(HttpResponse::Ok().insert_header(cookie).json(SessionState::of(None, &auth)))
 }
 
 /// Scripts cannot read it, other sites cannot send it, and where the page came by TLS it comes by nothing else.
 /// Its text needs no quoting: digits, dots and base64 for URLs.
 fn cookie_of(
-    entrance: &Entrance,
+    auth: &Auth,
     request: &HttpRequest,
     (text, age): (&str, Duration),
 ) -> (header::HeaderName, String) {
-    let (path, age) = (entrance.rules.base_path.of_cookie(), age.as_secs());
+    let (path, age) = (auth.rules.base_path.of_cookie(), age.as_secs());
     let secure = if request.connection_info().scheme() == "https" { "; Secure" } else { "" };
     let cookie = format!("{COOKIE}={text}; Path={path}; HttpOnly; SameSite=Strict; Max-Age={age}{secure}");
     (header::SET_COOKIE, cookie)

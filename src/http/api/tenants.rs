@@ -5,9 +5,9 @@ use actix_web::{HttpResponse, web};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+use super::auth::ApiUser;
 use super::deletions::{DeletionRequested, requested};
 use super::details::{Details, ProblemDetails};
-use super::entrance::Visitor;
 use crate::http::Problem;
 use crate::http::board::{DeletionRow, deletion_row};
 use crate::http::facade::Facade;
@@ -119,7 +119,7 @@ pub(super) async fn plan(facade: web::Data<Facade>, id: web::Path<String>) -> Re
         (status = 429, body = ProblemDetails), (status = 503, body = ProblemDetails)))]
 pub(super) async fn request(
     facade: web::Data<Facade>,
-    visitor: Visitor,
+    user: ApiUser,
     (id, body): (web::Path<String>, web::Bytes),
 ) -> Result<HttpResponse, Details> {
     let tenant = tenant(&id)?;
@@ -131,7 +131,7 @@ pub(super) async fn request(
             format!("`confirm` is {}, and the tenant is {tenant}; they must be the same", wish.confirm);
         return Err(Details::new(StatusCode::CONFLICT, "not_confirmed", message));
     }
-    requested(&facade, facade.deletions.request(&visitor.principal(), tenant).await?).await
+    requested(&facade, facade.deletions.request(&user.principal(), tenant).await?).await
 }
 
 fn tenant(text: &str) -> Result<BusinessId, Problem> {

@@ -4,8 +4,8 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::time::{Duration, Instant};
 
+use super::cache::Cache;
 use super::eta::DeletionRow;
-use super::paced::Paced;
 use super::shapes::{QueueState, Totals, WorkerState};
 use crate::job::background::BackgroundJob;
 use crate::store::OutboxSummary;
@@ -23,9 +23,9 @@ const MINUTE: Duration = Duration::from_secs(60);
 #[derive(Debug, Default)]
 pub(in crate::http) struct History {
     /// The outbox in short, whose every row is counted.
-    pub(super) outbox: Paced<OutboxSummary>,
+    pub(super) outbox: Cache<OutboxSummary>,
     /// The newest deletions, which may lie far apart among other jobs.
-    pub(super) newest: Paced<Vec<BackgroundJob>>,
+    pub(super) newest: Cache<Vec<BackgroundJob>>,
     /// What back ends said when they last answered.
     pub(super) seen: Seen,
     last_look: Option<Instant>,

@@ -3,10 +3,10 @@
 //! [`BoardReader`] asks the ports, [`Board`] keeps what was read: one text for each section, made once, sent
 //! to every viewer who has not seen it. A slow viewer gets the newest text and never a queue of old ones.
 
+mod cache;
 mod eta;
 mod history;
 mod keeper;
-mod paced;
 mod reader;
 mod reasons;
 mod shapes;

@@ -1,9 +1,9 @@
 //! `/metrics`: what machines watch, in Prometheus' text format; open like the probes, and with nothing secret in it.
 
-mod desk;
+mod endpoint;
 mod look;
 mod own_process;
 
-pub use desk::MetricsDesk;
-pub(super) use desk::routes;
+pub use endpoint::MetricsEndpoint;
+pub(super) use endpoint::routes;
 pub use look::MetricsLook;

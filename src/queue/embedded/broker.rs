@@ -20,7 +20,7 @@ use super::stops::Stops;
 use super::{enqueue, fetch, history, look, pauses, requeue, role, schedules, settle, upkeep};
 use crate::queue::broker::Broker;
 use crate::queue::delivery::{
-    Delivery, Enqueued, Order, Orphan, Requeued, Settled, Settlement, StopAsked, Verdict,
+    Delivery, Disposition, Enqueued, Order, Orphan, Requeued, Settled, Settlement, StopAsked,
 };
 use crate::queue::lost_answers::LostAnswers;
 use crate::queue::seen::{AttemptRecord, JobFilter, JobsFound, LeadershipState, ProcessRecord, QueueCounts};
@@ -103,9 +103,9 @@ impl Broker for Embedded {
         asking.answered();
         for one in settlements {
             match &one.verdict {
-                Verdict::Ack { .. } | Verdict::Bury { .. } | Verdict::Stop { .. } => {}
-                Verdict::Forward { queue } => self.doorbell.ring(queue),
-                Verdict::RetryAt { .. } | Verdict::GiveBack { .. } | Verdict::Rescue => {
+                Disposition::Ack { .. } | Disposition::Discard { .. } | Disposition::Stop { .. } => {}
+                Disposition::Forward { queue } => self.doorbell.ring(queue),
+                Disposition::RetryAt { .. } | Disposition::Release { .. } | Disposition::Rescue => {
                     self.doorbell.ring(&one.queue);
                 }
             }
@@ -297,7 +297,7 @@ mod tests {
             job: lent.job.id,
             queue: lent.job.queue,
             execution: lent.execution,
-            verdict: Verdict::GiveBack { end: QueueEnd::Tail },
+            verdict: Disposition::Release { end: QueueEnd::Tail },
             remark: None,
         };
         assert_rings(&embedded, "a ring for a job given back", embedded.settle(&[back])).await;

@@ -12,7 +12,7 @@ use crate::job::{ProcessId, QueueEnd, QueueName};
 use super::database::{Database, now};
 use super::row::JobRow;
 use super::settle::settle;
-use crate::queue::delivery::{Delivery, Settlement, Verdict};
+use crate::queue::delivery::{Delivery, Disposition, Settlement};
 
 /// Deliveries nobody has received yet. Dropped: they go back to the head of their queue.
 pub struct Lent {
@@ -46,7 +46,7 @@ fn give_back(delivery: Delivery) -> Settlement {
         job: delivery.job.id,
         queue: delivery.job.queue,
         execution: delivery.execution,
-        verdict: Verdict::GiveBack { end: QueueEnd::Head },
+        verdict: Disposition::Release { end: QueueEnd::Head },
         remark: None,
     }
 }

@@ -7,18 +7,18 @@ use crate::job::JobState;
 
 use super::database::Database;
 use super::row::batch;
-use crate::queue::delivery::{Settled, Settlement, Verdict};
+use crate::queue::delivery::{Disposition, Settled, Settlement};
 
 /// How the row of a job that waits again tells by which settlement it does.
 pub fn mark(one: &Settlement) -> String {
     let verdict = match &one.verdict {
-        Verdict::Ack { .. } => "ack",
-        Verdict::RetryAt { .. } => "retry",
-        Verdict::Bury { .. } => "bury",
-        Verdict::Stop { .. } => "stop",
-        Verdict::Forward { .. } => "forward",
-        Verdict::GiveBack { .. } => "back",
-        Verdict::Rescue => "rescue",
+        Disposition::Ack { .. } => "ack",
+        Disposition::RetryAt { .. } => "retry",
+        Disposition::Discard { .. } => "bury",
+        Disposition::Stop { .. } => "stop",
+        Disposition::Forward { .. } => "forward",
+        Disposition::Release { .. } => "back",
+        Disposition::Rescue => "rescue",
     };
     format!("{} {verdict}", one.execution)
 }
@@ -72,8 +72,8 @@ pub async fn put_right(
 
 fn refused(one: &Settlement) -> Refused<'_> {
     let state = match &one.verdict {
-        Verdict::Ack { .. } => Some(JobState::Finished.as_str()),
-        Verdict::Bury { .. } | Verdict::Stop { .. } => Some(JobState::Failed.as_str()),
+        Disposition::Ack { .. } => Some(JobState::Finished.as_str()),
+        Disposition::Discard { .. } | Disposition::Stop { .. } => Some(JobState::Failed.as_str()),
         _ => None,
     };
     Refused {
@@ -81,7 +81,7 @@ fn refused(one: &Settlement) -> Refused<'_> {
         execution: one.execution.as_str(),
         mark: mark(one),
         state,
-        stopped: matches!(one.verdict, Verdict::Stop { .. }),
+        stopped: matches!(one.verdict, Disposition::Stop { .. }),
     }
 }
 
@@ -95,7 +95,7 @@ mod tests {
     use super::*;
     use crate::job::{Limit, QueueEnd};
 
-    fn settlement(verdict: Verdict) -> Settlement {
+    fn settlement(verdict: Disposition) -> Settlement {
         Settlement { job: "a".into(), queue: "q".into(), execution: "e".into(), verdict, remark: None }
     }
 
@@ -116,16 +116,16 @@ mod tests {
         let (long, zero) = (Limit::Never, Limit::After(Duration::ZERO));
         let error = || "no".to_owned();
         for verdict in [
-            Verdict::Ack { result: json!(1), keep: long },
-            Verdict::Ack { result: json!(1), keep: zero },
-            Verdict::Bury { error: error(), keep: long },
-            Verdict::Stop { error: error(), keep: long },
-            Verdict::RetryAt { delay: Duration::ZERO, error: error() },
-            Verdict::GiveBack { end: QueueEnd::Head },
-            Verdict::Forward { queue: "other".into() },
+            Disposition::Ack { result: json!(1), keep: long },
+            Disposition::Ack { result: json!(1), keep: zero },
+            Disposition::Discard { error: error(), keep: long },
+            Disposition::Stop { error: error(), keep: long },
+            Disposition::RetryAt { delay: Duration::ZERO, error: error() },
+            Disposition::Release { end: QueueEnd::Head },
+            Disposition::Forward { queue: "other".into() },
         ] {
             lent(&database).await;
-            let (one, others) = ([settlement(verdict)], [settlement(Verdict::Rescue)]);
+            let (one, others) = ([settlement(verdict)], [settlement(Disposition::Rescue)]);
             assert_eq!(settle::settle(&database, &one).await.unwrap(), [Settled::Done]);
             // Nobody heard that.
             for (told, expected) in [(&one, Settled::Done), (&others, Settled::NotOurs)] {

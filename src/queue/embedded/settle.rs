@@ -17,7 +17,7 @@ use super::history::entry;
 use super::place::Places;
 use super::resettled::mark;
 use super::row::batch;
-use crate::queue::delivery::{Settled, Settlement, Verdict};
+use crate::queue::delivery::{Disposition, Settled, Settlement};
 
 /// A delivery whose job is dropped.
 #[derive(Serialize)]
@@ -105,20 +105,22 @@ async fn sort<'a>(
     let mut seen = HashSet::with_capacity(settlements.len());
     for one in settlements.iter().filter(|one| seen.insert(one.execution.as_str())) {
         match &one.verdict {
-            Verdict::Ack { .. } | Verdict::Bury { .. } | Verdict::Stop { .. } if one.verdict.drops() => {
+            Disposition::Ack { .. } | Disposition::Discard { .. } | Disposition::Stop { .. }
+                if one.verdict.drops() =>
+            {
                 sorted.dropped.push(Dropped { job: one.job.as_str(), execution: one.execution.as_str() });
             }
-            Verdict::Ack { result, keep } => {
+            Disposition::Ack { result, keep } => {
                 sorted
                     .ended
                     .push(Ended { result: Some(result), ..ended(one, JobState::Finished, *keep, now) });
             }
-            Verdict::Bury { error, keep } | Verdict::Stop { error, keep } => {
-                let stopped = matches!(one.verdict, Verdict::Stop { .. });
+            Disposition::Discard { error, keep } | Disposition::Stop { error, keep } => {
+                let stopped = matches!(one.verdict, Disposition::Stop { .. });
                 let ended = ended(one, JobState::Failed, *keep, now);
                 sorted.ended.push(Ended { error: Some(whole(error)), failures: 1, stopped, ..ended });
             }
-            Verdict::RetryAt { delay, error } if delay.is_zero() => {
+            Disposition::RetryAt { delay, error } if delay.is_zero() => {
                 let position = places.next(tx, one.queue.as_str(), QueueEnd::Tail).await?;
                 sorted.returned.push(Returned {
                     failures: 1,
@@ -126,7 +128,7 @@ async fn sort<'a>(
                     ..returned(one, position)
                 });
             }
-            Verdict::RetryAt { delay, error } => {
+            Disposition::RetryAt { delay, error } => {
                 let (state, due_at) = (JobState::Scheduled.as_str(), Some(now + millis(*delay)));
                 let returned = returned(one, 0);
                 sorted.returned.push(Returned {
@@ -137,16 +139,16 @@ async fn sort<'a>(
                     ..returned
                 });
             }
-            Verdict::Forward { queue } => {
+            Disposition::Forward { queue } => {
                 let position = places.next(tx, queue.as_str(), QueueEnd::Tail).await?;
                 sorted.returned.push(returned(one, position));
                 sorted.forwarded.push(Forwarded { execution: one.execution.as_str(), queue: queue.as_str() });
             }
-            Verdict::GiveBack { end } => {
+            Disposition::Release { end } => {
                 let position = places.next(tx, one.queue.as_str(), *end).await?;
                 sorted.returned.push(returned(one, position));
             }
-            Verdict::Rescue => {
+            Disposition::Rescue => {
                 let position = places.next(tx, one.queue.as_str(), QueueEnd::Head).await?;
                 sorted.returned.push(Returned { orphaned: 1, ..returned(one, position) });
             }

@@ -6,12 +6,12 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 
+use super::commands::Orders;
 use super::fitness::{self, Fitness};
 use super::leases::{self, Leases};
 use super::lent::Lent;
 use super::marks::{mark, stored};
 use super::memory::Memory;
-use super::orders::Orders;
 use super::risks;
 use super::server::{Ended, Fields, Server};
 use super::steps::{KeyLook, release};

@@ -5,7 +5,7 @@ use serde::Serialize;
 use super::codec::{self, Serializer};
 use super::wire;
 use crate::job::{QueueEnd, QueueName};
-use crate::queue::delivery::{Settlement, Verdict};
+use crate::queue::delivery::{Disposition, Settlement};
 
 /// How a delivery ends, as the script is told: the same words for all that end alike.
 #[derive(Serialize)]
@@ -33,31 +33,31 @@ pub(super) fn ending(one: &Settlement, serializer: Serializer) -> (Ending<'_>, S
         remark: one.remark.as_deref(),
     };
     let text = match &one.verdict {
-        Verdict::Ack { result, keep } => {
+        Disposition::Ack { result, keep } => {
             (ending.verdict, ending.keep) = ("ack", wire::seconds(*keep));
             codec::encode_result(result, serializer).unwrap_or_default()
         }
-        Verdict::Bury { error, keep } => {
+        Disposition::Discard { error, keep } => {
             (ending.verdict, ending.keep) = ("bury", wire::seconds(*keep));
             trace(error)
         }
-        Verdict::Stop { error, keep } => {
+        Disposition::Stop { error, keep } => {
             (ending.verdict, ending.keep) = ("stop", wire::seconds(*keep));
             codec::encode_exc(error)
         }
-        Verdict::RetryAt { delay, error } => {
+        Disposition::RetryAt { delay, error } => {
             (ending.verdict, ending.delay_ms) = ("retry", wire::millis(*delay));
             trace(error)
         }
-        Verdict::Forward { queue } => {
+        Disposition::Forward { queue } => {
             (ending.verdict, ending.to) = ("forward", Some(queue));
             String::new()
         }
-        Verdict::GiveBack { end } => {
+        Disposition::Release { end } => {
             ending.to_head = *end == QueueEnd::Head;
             String::new()
         }
-        Verdict::Rescue => {
+        Disposition::Rescue => {
             ending.verdict = "rescue";
             String::new()
         }

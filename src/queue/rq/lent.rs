@@ -7,7 +7,7 @@ use tokio::runtime::Handle;
 
 use super::memory::Memory;
 use crate::job::QueueEnd;
-use crate::queue::delivery::{Delivery, Settlement, Verdict};
+use crate::queue::delivery::{Delivery, Disposition, Settlement};
 
 /// Deliveries nobody has received yet.
 pub(super) struct Lent {
@@ -49,7 +49,7 @@ fn give_back(delivery: Delivery) -> Settlement {
         job: delivery.job.id,
         queue: delivery.job.queue,
         execution: delivery.execution,
-        verdict: Verdict::GiveBack { end: QueueEnd::Head },
+        verdict: Disposition::Release { end: QueueEnd::Head },
         remark: None,
     }
 }

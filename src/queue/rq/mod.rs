@@ -11,6 +11,7 @@ mod attempts;
 mod broker;
 mod callbacks;
 mod codec;
+mod commands;
 mod ending;
 mod fitness;
 mod keys;
@@ -22,7 +23,6 @@ mod listing;
 mod look;
 mod marks;
 mod memory;
-mod orders;
 mod outline;
 mod risks;
 mod scripts;
@@ -78,5 +78,5 @@ pub fn open(settings: &RqSettings) -> Result<Arc<dyn Broker>, Fault> {
         workers,
         limits,
     );
-    Ok(measured(broker::Rq::new(server, orders::Orders::new(client)), "redis"))
+    Ok(measured(broker::Rq::new(server, commands::Orders::new(client)), "redis"))
 }

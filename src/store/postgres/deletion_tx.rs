@@ -24,8 +24,8 @@ use super::statement::{Tx, query, scalar, tuples};
 use crate::fault::{Fault, FaultKind};
 use crate::job::{BackgroundJobId, BusinessId};
 use crate::store::deletion::{
-    CLEANUP_HOLD, Change, DeletionTx, Deletions, LEFT_AS_IT_WAS, LockedJob, Moved, Needless, Scope,
-    StepFault, Taken,
+    CLEANUP_HOLD, Change, DeletionTx, Deletions, LEFT_AS_IT_WAS, LockedJob, Moved, Scope, StepFault, Taken,
+    Unreferenced,
 };
 use crate::store::row::{self, Cells as _};
 use crate::store::{Condemned, Pass, SetAside};
@@ -108,8 +108,8 @@ impl DeletionTx for PostgresDeletionTx {
         Ok(Taken { ids, live })
     }
 
-    async fn needless(&mut self, scope: &Scope<'_>, gone: &[i64]) -> Result<Needless, Fault> {
-        let mut found = Needless::default();
+    async fn needless(&mut self, scope: &Scope<'_>, gone: &[i64]) -> Result<Unreferenced, Fault> {
+        let mut found = Unreferenced::default();
         if gone.is_empty() {
             return Ok(found);
         }

@@ -10,7 +10,7 @@ use super::reference_sql::{FINGERPRINT, HIDDEN, HIDES, HOLD, LIST, LOCK_DEAD};
 use super::statement::{Tx, query, scalar, tuples};
 use crate::fault::{Fault, FaultKind};
 use crate::job::BusinessId;
-use crate::store::deletion::Needless;
+use crate::store::deletion::Unreferenced;
 use crate::store::keep_rules::{SUMS, all_hold, first_broken, text};
 
 /// What is tried when the locked attachments are looked at.
@@ -67,7 +67,7 @@ impl ReferenceCache {
     /// Which of the locked attachments nothing live needs: by a statement of its own, which sees all that was
     /// committed before the locks were held. Where others share a path with them, or deleted receipts point to them,
     /// too, those are locked, and it looks again.
-    pub(super) async fn needless(&self, tx: &mut Tx, batch: &References<'_>) -> Result<Needless, Fault> {
+    pub(super) async fn needless(&self, tx: &mut Tx, batch: &References<'_>) -> Result<Unreferenced, Fault> {
         let mut queries = self.known(tx).await?;
         let (mut held, mut locked) = (batch.held.to_vec(), batch.gone.to_vec());
         for _ in 0..LOOKS {
@@ -89,12 +89,12 @@ impl ReferenceCache {
                 locked.extend(dead);
             } else if hidden && !free.is_empty() {
                 let withheld = u32::try_from(free.len()).unwrap_or(u32::MAX);
-                return Ok(Needless {
+                return Ok(Unreferenced {
                     withheld: [(HIDDEN.to_owned(), withheld)].into(),
-                    ..Needless::default()
+                    ..Unreferenced::default()
                 });
             } else {
-                let mut found = Needless { condemnable: free, ..Needless::default() };
+                let mut found = Unreferenced { condemnable: free, ..Unreferenced::default() };
                 let ours = kept.into_iter().zip(references).filter(|(id, _)| batch.held.contains(id));
                 ours.for_each(|(_, reference)| *found.kept_for.entry(reference).or_default() += 1);
                 return Ok(found);

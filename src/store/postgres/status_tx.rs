@@ -77,7 +77,7 @@ const NOTE_PERSON: &str = "
 
 /// The queue job that will carry a new row, in the row's own transaction; what was noted of an older row
 /// with this id, before the table was emptied, is over.
-const NOTE_CARRIER: &str = "
+const NOTE_QUEUE_JOB: &str = "
     insert into tikkun_background_jobs (background_job_id, queue_job, updated_at) values ($1, $2, $3)
     on conflict (background_job_id) do update set
         attempt = 0, queue_job = excluded.queue_job, barren_attempts = 0, start_last_id = null,
@@ -229,13 +229,13 @@ impl StatusTx for PostgresStatusTx {
         self.execute(query).await
     }
 
-    async fn note_carrier(
+    async fn note_queue_job(
         &mut self,
         id: BackgroundJobId,
         queue_job: &JobId,
         now: DateTime<Utc>,
     ) -> Result<(), Fault> {
-        self.execute(query(NOTE_CARRIER).bind(id.0).bind(queue_job.as_str()).bind(now.naive_utc())).await
+        self.execute(query(NOTE_QUEUE_JOB).bind(id.0).bind(queue_job.as_str()).bind(now.naive_utc())).await
     }
 
     async fn note_unqueued(&mut self, id: BackgroundJobId, now: DateTime<Utc>) -> Result<(), Fault> {

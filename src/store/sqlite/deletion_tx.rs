@@ -15,8 +15,8 @@ use crate::fault::{Fault, FaultKind};
 use crate::job::{BackgroundJobId, BusinessId};
 use crate::sqlite::WriteTransaction;
 use crate::store::deletion::{
-    CLEANUP_HOLD, Change, DeletionTx, Deletions, LEFT_AS_IT_WAS, LockedJob, Moved, Needless, Scope,
-    StepFault, Taken,
+    CLEANUP_HOLD, Change, DeletionTx, Deletions, LEFT_AS_IT_WAS, LockedJob, Moved, Scope, StepFault, Taken,
+    Unreferenced,
 };
 use crate::store::row::{self, Cells as _};
 use crate::store::{Condemned, Pass, SetAside};
@@ -206,9 +206,9 @@ impl DeletionTx for SqliteDeletionTx {
         Ok(Taken { live: ids.clone(), ids })
     }
 
-    async fn needless(&mut self, scope: &Scope<'_>, gone: &[i64]) -> Result<Needless, Fault> {
+    async fn needless(&mut self, scope: &Scope<'_>, gone: &[i64]) -> Result<Unreferenced, Fault> {
         if gone.is_empty() {
-            return Ok(Needless::default());
+            return Ok(Unreferenced::default());
         }
         let queries = self.database.references.queries(&mut self.tx, self.schema_version).await?;
         let rows: Vec<(i64, Option<String>)> = sqlx::query_as(AssertSqlSafe(queries.candidates.as_str()))
@@ -217,7 +217,7 @@ impl DeletionTx for SqliteDeletionTx {
             .fetch_all(&mut *self.tx)
             .await
             .during("find the attachments of a batch")?;
-        let mut found = Needless::default();
+        let mut found = Unreferenced::default();
         for (id, kept) in rows {
             match kept {
                 None => found.condemnable.push(id),

@@ -68,7 +68,7 @@ const NOTE_PERSON: &str = "
         eta_seconds = null, updated_at = excluded.updated_at";
 
 /// The queue job that will carry a new row, in the row's own transaction.
-const NOTE_CARRIER: &str = "
+const NOTE_QUEUE_JOB: &str = "
     insert into tikkun_background_jobs (background_job_id, queue_job, updated_at) values (?1, ?2, ?3)";
 
 /// A row that never got into a queue is no attempt that could be revived.
@@ -203,13 +203,13 @@ impl StatusTx for SqliteStatusTx {
         self.execute(query).await
     }
 
-    async fn note_carrier(
+    async fn note_queue_job(
         &mut self,
         id: BackgroundJobId,
         queue_job: &JobId,
         now: DateTime<Utc>,
     ) -> Result<(), Fault> {
-        let query = sqlx::query(NOTE_CARRIER).bind(id.0).bind(queue_job.as_str());
+        let query = sqlx::query(NOTE_QUEUE_JOB).bind(id.0).bind(queue_job.as_str());
         self.execute(query.bind(moment::to_text(now))).await
     }
 

@@ -6,7 +6,7 @@ use actix::Message;
 use tracing::Span;
 
 use crate::job::QueueEnd;
-use crate::queue::{Delivery, Settlement, Verdict};
+use crate::queue::{Delivery, Disposition, Settlement};
 
 /// Asks to run a job; the answer is how it ended.
 #[derive(Message)]
@@ -51,7 +51,7 @@ pub struct JobEnded(pub Settlement);
 pub struct StopForDrain;
 
 impl JobEnded {
-    pub(crate) fn new(delivery: &Delivery, verdict: Verdict) -> Self {
+    pub(crate) fn new(delivery: &Delivery, verdict: Disposition) -> Self {
         Self(Settlement {
             job: delivery.job.id.clone(),
             queue: delivery.job.queue.clone(),
@@ -70,6 +70,6 @@ impl JobEnded {
     /// The job goes back to the head of its queue as if it had never left.
     #[must_use]
     pub fn given_back(delivery: &Delivery) -> Self {
-        Self::new(delivery, Verdict::GiveBack { end: QueueEnd::Head })
+        Self::new(delivery, Disposition::Release { end: QueueEnd::Head })
     }
 }

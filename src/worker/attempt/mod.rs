@@ -2,6 +2,7 @@
 
 mod callback;
 mod control;
+mod disposition;
 #[cfg(feature = "opentelemetry")]
 mod export;
 mod fence;
@@ -11,10 +12,10 @@ mod not_running;
 mod run;
 mod running;
 mod span;
-mod verdict;
 
 pub(crate) use callback::{Called, Ended};
 pub(super) use control::AttemptControl;
+pub(crate) use disposition::after_death;
 pub use fence::{Blamed, Fence};
 pub(super) use found::{Found, NotFound, look_up};
 pub use messages::{EndLost, JobEnded, Loss, RunJob, StopForDrain};
@@ -24,4 +25,3 @@ pub(super) use running::InHand;
 pub use running::{Running, RunningJob};
 pub use span::ATTEMPT;
 pub(super) use span::attempt_span;
-pub(crate) use verdict::after_death;

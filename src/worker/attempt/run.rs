@@ -8,17 +8,17 @@ use std::time::Duration;
 
 use super::callback::{Called, Ended};
 use super::control::AttemptControl;
+use super::disposition::{after_attempt, after_death, bury};
 use super::fence::Fence;
 use super::found::{Found, NotFound, unreadable};
 use super::messages::{JobEnded, Loss};
-use super::verdict::{after_attempt, after_death, bury};
 use crate::job::{
     Args, Callback, Completion, Control as _, JobContext, JobError, JobResult, JobSettings, KindName,
     OrphanPolicy, QueueEnd, QueueName, Registry, StopReason,
 };
-use crate::queue::{Delivery, Verdict};
-use crate::story::STORY;
+use crate::queue::{Delivery, Disposition};
 use crate::supervision::{Panic, catch_panic};
+use crate::user_log::USER_LOG;
 
 /// How long a job that a person stopped may take to do so: RQ kills it at once.
 const ORDERED_GRACE: Duration = Duration::from_secs(1);
@@ -35,7 +35,7 @@ pub(crate) struct Attempt {
 }
 
 /// What becomes of the job, and what its record says besides.
-type Concluded = (Verdict, Option<String>);
+type Concluded = (Disposition, Option<String>);
 
 impl Attempt {
     pub(crate) async fn run(&self, found: Result<Found, NotFound>) -> JobEnded {
@@ -58,8 +58,8 @@ impl Attempt {
                 let job = &self.delivery.job;
                 let broke = format!("the runner of this job broke under it (attempt {})", job.attempt);
                 match after_death(job, &self.settings, &broke, fastrand::f64()) {
-                    Verdict::Bury { error, .. } => JobError::permanent(error),
-                    Verdict::RetryAt { error, .. } => JobError::retryable(error),
+                    Disposition::Discard { error, .. } => JobError::permanent(error),
+                    Disposition::RetryAt { error, .. } => JobError::retryable(error),
                     again => return JobEnded::new(&self.delivery, again),
                 }
             }
@@ -99,10 +99,10 @@ impl Attempt {
         self.delivery.job.args.as_ref().map_err(|error| unreadable(&self.registry, error))
     }
 
-    fn forward(queue: &QueueName) -> Verdict {
+    fn forward(queue: &QueueName) -> Disposition {
         tracing::info!(to = %queue,
             "this process does not have the job's function; it waits in another queue now");
-        Verdict::Forward { queue: queue.clone() }
+        Disposition::Forward { queue: queue.clone() }
     }
 
     fn context(&self) -> JobContext {
@@ -115,7 +115,7 @@ impl Attempt {
     async fn run_found(&self, found: &Found) -> Concluded {
         let job = &self.delivery.job;
         tracing::info!(
-            target: STORY, { job.id = found.known_as, job.kind = %job.kind, job.attempt = job.attempt, queue.name = %job.queue },
+            target: USER_LOG, { job.id = found.known_as, job.kind = %job.kind, job.attempt = job.attempt, queue.name = %job.queue },
             "🔨 JOB PICKED queue='{}' job_id={} function={}", job.queue, found.known_as, self.function()
         );
         let ctx = self.context();
@@ -125,7 +125,7 @@ impl Attempt {
         tracing::debug!(duration_ms, "the attempt ended");
         if self.fence.has_fallen() {
             // It held its thread too long: its end has been decided elsewhere.
-            return (Verdict::GiveBack { end: QueueEnd::Head }, None);
+            return (Disposition::Release { end: QueueEnd::Head }, None);
         }
         self.conclude(found, ended, Some(&ctx)).await
     }
@@ -136,13 +136,13 @@ impl Attempt {
         let (ended, remark) = if tell.is_some() { self.call_back(ended).await } else { (ended, None) };
         let verdict = after_attempt(&self.delivery.job, &self.settings, ended, fastrand::f64());
         match &verdict {
-            Verdict::Bury { error, .. } | Verdict::Stop { error, .. } => {
+            Disposition::Discard { error, .. } | Disposition::Stop { error, .. } => {
                 self.log_failed(&found.known_as, error, false);
                 if let Some(ctx) = tell {
                     self.tell_kind(found, ctx, error).await;
                 }
             }
-            Verdict::RetryAt { error, .. } => self.log_failed(&found.known_as, error, true),
+            Disposition::RetryAt { error, .. } => self.log_failed(&found.known_as, error, true),
             _ => {}
         }
         (verdict, remark)
@@ -292,7 +292,7 @@ impl Attempt {
         super::export::failed(error);
         tracing::warn!(error, again, "an attempt failed");
         tracing::error!(
-            target: STORY, { job.id = known_as, queue.name = %job.queue, job.kind = %job.kind, job.attempt = job.attempt, again, error },
+            target: USER_LOG, { job.id = known_as, queue.name = %job.queue, job.kind = %job.kind, job.attempt = job.attempt, again, error },
             "❌ JOB FAILED queue='{}' job_id={known_as} function={}",
             job.queue,
             self.function()

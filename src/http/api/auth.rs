@@ -20,7 +20,7 @@ use super::seal::Sealer;
 use super::session::{CSRF_HEADER, Sealers, Session, cookies_in};
 use super::signed_out::SignedOut;
 use crate::http::caller::{person, trace};
-use crate::http::gate::SECRET_HEADER;
+use crate::http::limits::SECRET_HEADER;
 use crate::http::{BasePath, Guesses, Problem};
 use crate::job::TraceContext;
 use crate::operations::Principal;
@@ -31,8 +31,8 @@ const KEY_HEADER: &str = "Idempotency-Key";
 /// Longest such name.
 const KEY_CHARS: usize = 200;
 
-/// What the entrance asks for.
-pub struct Entrance {
+/// What the auth asks for.
+pub struct Auth {
     secrets: PageSecrets,
     pub(super) sealers: Sealers,
     pub(super) rules: PageRules,
@@ -54,7 +54,7 @@ pub struct PageRules {
 
 /// Who came in.
 #[derive(Clone, Debug)]
-pub(super) struct Visitor {
+pub(super) struct ApiUser {
     /// For the record: the name given at sign-in, or the number in `X-User-Id`.
     pub name: String,
     /// What they may do.
@@ -69,7 +69,7 @@ pub(super) struct Visitor {
     pub trace: Option<TraceContext>,
 }
 
-impl Entrance {
+impl Auth {
     /// Without a secret nobody comes in. Must be called inside a runtime.
     #[must_use]
     pub fn new(
@@ -123,13 +123,13 @@ impl Entrance {
     }
 
     /// Whether somebody who came in may still be here. While nobody can say, they may.
-    pub(super) async fn still_knows(&self, visitor: &Visitor) -> bool {
-        let (Some(until), Some(mark)) = (visitor.until, &visitor.mark) else { return true };
+    pub(super) async fn still_knows(&self, user: &ApiUser) -> bool {
+        let (Some(until), Some(mark)) = (user.until, &user.mark) else { return true };
         let ended = self.signed_out.has(mark, until).await.unwrap_or(false);
         until > Utc::now().timestamp() && !ended
     }
 
-    async fn visitor(&self, request: &HttpRequest) -> Result<Visitor, Problem> {
+    async fn user(&self, request: &HttpRequest) -> Result<ApiUser, Problem> {
         if let Some(given) = request.headers().get(SECRET_HEADER) {
             if !self.guesses.judge(request, || self.secrets.is_internal(given.as_bytes()))? {
                 let (peer, path) = (self.peer(request), request.path());
@@ -138,16 +138,16 @@ impl Entrance {
             }
             let name = person(request)?.map_or_else(|| "http".to_owned(), |id| format!("user {id}"));
             let (access, trace) = (Access::Operator, trace(request));
-            return Ok(Visitor { name, access, until: None, mark: None, csrf: None, trace });
+            return Ok(ApiUser { name, access, until: None, mark: None, csrf: None, trace });
         }
         let session = self.session(request).await?.ok_or_else(Problem::unauthorized)?;
         let Session { mark, name, access, until, csrf } = session;
         let (until, mark, csrf) = (Some(until), Some(mark), Some(csrf));
-        Ok(Visitor { name, access, until, mark, csrf, trace: trace(request) })
+        Ok(ApiUser { name, access, until, mark, csrf, trace: trace(request) })
     }
 
-    fn may_change(&self, visitor: &Visitor, request: &HttpRequest) -> Result<(), Problem> {
-        let why = match visitor.access {
+    fn may_change(&self, user: &ApiUser, request: &HttpRequest) -> Result<(), Problem> {
+        let why = match user.access {
             _ if self.rules.read_only => Some("this service only shows; `http.read_only` is set"),
             Access::Viewer => Some("this session only looks: it was opened with the viewers' secret"),
             Access::Operator => None,
@@ -155,7 +155,7 @@ impl Entrance {
         if let Some(message) = why {
             return Err(Problem::new(StatusCode::FORBIDDEN, "read_only", message));
         }
-        let Some(token) = &visitor.csrf else { return Ok(()) };
+        let Some(token) = &user.csrf else { return Ok(()) };
         let given = request.headers().get(CSRF_HEADER);
         if given.is_some_and(|given| given.as_bytes().ct_eq(token.as_bytes()).into()) {
             return Ok(());
@@ -165,20 +165,20 @@ impl Entrance {
     }
 }
 
-impl Visitor {
+impl ApiUser {
     /// Who asks, for what is done.
     pub(super) fn principal(&self) -> Principal {
         Principal::operator(&self.name, self.trace.clone())
     }
 }
 
-impl FromRequest for Visitor {
+impl FromRequest for ApiUser {
     type Error = Details;
     type Future = std::future::Ready<Result<Self, Details>>;
 
     fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
-        let visitor = request.extensions().get::<Self>().cloned();
-        std::future::ready(visitor.ok_or_else(|| Problem::unauthorized().into()))
+        let user = request.extensions().get::<Self>().cloned();
+        std::future::ready(user.ok_or_else(|| Problem::unauthorized().into()))
     }
 }
 
@@ -187,22 +187,22 @@ pub(super) async fn enter(
     request: ServiceRequest,
     next: Next<impl MessageBody + 'static>,
 ) -> Result<ServiceResponse<BoxBody>, Error> {
-    let Some(entrance) = request.app_data::<web::Data<Entrance>>().cloned() else {
+    let Some(auth) = request.app_data::<web::Data<Auth>>().cloned() else {
         return Err(Details(Problem::of_status(StatusCode::INTERNAL_SERVER_ERROR)).into());
     };
-    let visitor = match entrance.visitor(request.request()).await {
-        Ok(visitor) => visitor,
+    let user = match auth.user(request.request()).await {
+        Ok(user) => user,
         Err(problem) => return Ok(request.into_response(problem.to_details())),
     };
-    request.extensions_mut().insert(visitor.clone());
+    request.extensions_mut().insert(user.clone());
     if [Method::GET, Method::HEAD].contains(request.method()) {
         return next.call(request).await.map(ServiceResponse::map_into_boxed_body);
     }
     let what = format!("{} {}", request.method(), request.path());
-    let peer = entrance.peer(request.request());
-    let mut line = AuditLine { who: visitor.name.clone(), what, peer, status: None };
-    let answer = match entrance.may_change(&visitor, request.request()) {
-        Ok(()) => change(&entrance, &visitor, (request, next)).await?,
+    let peer = auth.peer(request.request());
+    let mut line = AuditLine { who: user.name.clone(), what, peer, status: None };
+    let answer = match auth.may_change(&user, request.request()) {
+        Ok(()) => change(&auth, &user, (request, next)).await?,
         Err(problem) => request.into_response(problem.to_details()),
     };
     line.status = Some(answer.status().as_u16());
@@ -235,8 +235,8 @@ impl Drop for AuditLine {
 
 /// Carries a change out, or answers again what it was answered the first time.
 async fn change(
-    entrance: &Entrance,
-    visitor: &Visitor,
+    auth: &Auth,
+    user: &ApiUser,
     (mut request, next): (ServiceRequest, Next<impl MessageBody + 'static>),
 ) -> Result<ServiceResponse<BoxBody>, Error> {
     let Some(key) = key_of(request.request()) else {
@@ -249,10 +249,10 @@ async fn change(
             return Ok(request.into_response(Problem::of_status(status).to_details()));
         }
     };
-    let print = Once::print(&[request.method().as_str(), request.path()], &body);
+    let fingerprint = Once::fingerprint(&[request.method().as_str(), request.path()], &body);
     let payload = Box::pin(stream::once(std::future::ready(Ok(body))));
     request.set_payload(Payload::Stream { payload });
-    let turn = match entrance.once.turn(&visitor.name, &key, print) {
+    let turn = match auth.once.turn(&user.name, &key, fingerprint) {
         Ok(turn) => turn,
         Err(problem) => return Ok(request.into_response(problem.to_details())),
     };

@@ -20,7 +20,7 @@ const OUTAGE: Backoff =
 
 /// The actor.
 #[derive(Clone)]
-pub struct OrderTaker {
+pub struct CommandListener {
     /// Where orders come from.
     pub broker: Arc<dyn Broker>,
     /// Whom they are for.
@@ -37,7 +37,7 @@ pub struct OrderTaker {
     pub turn: Turn,
 }
 
-impl Actor for OrderTaker {
+impl Actor for CommandListener {
     type Context = Context<Self>;
 
     fn started(&mut self, ctx: &mut Self::Context) {
@@ -46,9 +46,9 @@ impl Actor for OrderTaker {
     }
 }
 
-impl Supervised for OrderTaker {}
+impl Supervised for CommandListener {}
 
-impl OrderTaker {
+impl CommandListener {
     async fn listen(self) {
         let mut failures = 0;
         loop {

@@ -2,4 +2,4 @@
 
 /// The tracing target of those lines: in text mode they are written letter for letter, without fields;
 /// in JSON mode the same facts are fields.
-pub const STORY: &str = "tikkun::story";
+pub const USER_LOG: &str = "tikkun::story";

@@ -14,7 +14,7 @@ use crate::measure::list::{READY, STOPPED_LOOPS};
 const TEXT: &str = "text/plain; version=0.0.4; charset=utf-8";
 
 /// Answers with everything that was counted, and with what is read for it.
-pub struct MetricsDesk {
+pub struct MetricsEndpoint {
     /// What was counted.
     pub exposition: Exposition,
     /// How this process is.
@@ -27,7 +27,7 @@ pub(in crate::http) fn routes(config: &mut web::ServiceConfig) {
     config.service(web::resource("/metrics").route(web::get().to(metrics)));
 }
 
-async fn metrics(desk: web::Data<MetricsDesk>) -> HttpResponse {
+async fn metrics(desk: web::Data<MetricsEndpoint>) -> HttpResponse {
     desk.probe();
     own_process::read();
     if let Some(look) = &desk.look {
@@ -36,7 +36,7 @@ async fn metrics(desk: web::Data<MetricsDesk>) -> HttpResponse {
     HttpResponse::Ok().content_type(TEXT).body(desk.exposition.render())
 }
 
-impl MetricsDesk {
+impl MetricsEndpoint {
     fn probe(&self) {
         let stopped = self.probes.stopped().len();
         let started = self.probes.started.load(Ordering::Acquire);

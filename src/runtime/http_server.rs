@@ -15,9 +15,9 @@ use super::ports::{queues, tracked_deletions};
 use super::tree::Tree;
 use crate::config::Settings;
 use crate::http::{
-    BasePath, Board, BoardReader, Entrance, Facade, Guesses, HealthReader, HttpSettings, Identity,
-    MetricsDesk, MetricsLook, PageParts, PageRules, PageSecrets, Planning, Probes, StuckAfter, Thresholds,
-    TrustedProxies, Window, Writes, serve, serve_lobby,
+    Auth, BasePath, Board, BoardReader, Facade, Guesses, HealthReader, HttpSettings, Identity,
+    MetricsEndpoint, MetricsLook, PageParts, PageRules, PageSecrets, Planning, Probes, StuckAfter,
+    Thresholds, TrustedProxies, Window, Writes, serve, serve_start_up,
 };
 use crate::job_log::JobLog;
 use crate::operations::{Deletions, Limiter};
@@ -36,7 +36,7 @@ pub(super) struct Shown<'a> {
 }
 
 impl Shown<'_> {
-    pub(super) fn open(&self, socket: TcpListener) -> std::io::Result<OpenWindow> {
+    pub(super) fn open(&self, socket: TcpListener) -> std::io::Result<RunningServer> {
         let settings = http_settings(self.settings);
         let guesses = Arc::clone(&settings.guesses);
         let window = Window {
@@ -50,7 +50,7 @@ impl Shown<'_> {
         let window = Window { page: self.page(&window, guesses), metrics: self.metrics(&window), ..window };
         let board = window.page.as_ref().map(|page| page.board.clone());
         let (server, address) = serve(socket, &settings, window)?;
-        let open = OpenWindow { server: server.handle(), address, board };
+        let open = RunningServer { server: server.handle(), address, board };
         attend(server);
         Ok(open)
     }
@@ -80,11 +80,11 @@ impl Shown<'_> {
     }
 
     /// Whoever answers scrapes.
-    fn metrics(&self, window: &Window) -> Option<web::Data<MetricsDesk>> {
+    fn metrics(&self, window: &Window) -> Option<web::Data<MetricsEndpoint>> {
         let job_type = tracked_deletions(self.settings).job_type;
         let look = MetricsLook::new(window.health.clone(), job_type);
         let exposition = self.figures?.exposition.clone();
-        Some(web::Data::new(MetricsDesk { exposition, probes: self.probes.clone(), look: Some(look) }))
+        Some(web::Data::new(MetricsEndpoint { exposition, probes: self.probes.clone(), look: Some(look) }))
     }
 
     /// The page, and what keeps its board.
@@ -116,9 +116,9 @@ impl Shown<'_> {
             base_path: BasePath::new(&http.base_path),
         };
         let ended = Arc::clone(&self.ports.store.ended_sessions);
-        let entrance = web::Data::new(Entrance::new(secrets, rules, guesses, ended));
+        let auth = web::Data::new(Auth::new(secrets, rules, guesses, ended));
         let (process, configuration) = (self.process.clone(), self.settings.entries.clone());
-        Some(PageParts { entrance, board, job_log, process, configuration })
+        Some(PageParts { auth, board, job_log, process, configuration })
     }
 
     fn facade(&self) -> Facade {
@@ -149,14 +149,14 @@ impl Shown<'_> {
 }
 
 /// A window that serves.
-pub(super) struct OpenWindow {
+pub(super) struct RunningServer {
     server: ServerHandle,
     pub(super) address: SocketAddr,
     /// What the page shows, where there is a page.
     board: Option<web::Data<Board>>,
 }
 
-impl OpenWindow {
+impl RunningServer {
     pub(super) async fn close(&self) {
         if let Some(board) = &self.board {
             board.close();
@@ -196,11 +196,11 @@ async fn close(window: &ServerHandle) {
 
 /// The window of a process that waits for its back ends. It has a copy of the socket: whoever comes in between
 /// is served by the window that follows.
-pub(super) struct Lobby {
+pub(super) struct StartUpServer {
     server: ServerHandle,
 }
 
-impl Lobby {
+impl StartUpServer {
     pub(super) fn open(
         settings: &Settings,
         socket: &TcpListener,
@@ -208,14 +208,14 @@ impl Lobby {
         figures: Option<&Figures>,
     ) -> std::io::Result<Self> {
         // Nothing turns yet that could stand still.
-        let probes = web::Data::new(Probes::of_lobby());
+        let probes = web::Data::new(Probes::of_start_up());
         let exposition = figures.map(|figures| figures.exposition.clone());
         let (server, address) =
-            serve_lobby(socket.try_clone()?, &http_settings(settings), probes, (waits, exposition))?;
+            serve_start_up(socket.try_clone()?, &http_settings(settings), probes, (waits, exposition))?;
         tracing::info!(address = %address, "tikkun waits for its back ends");
-        let lobby = Self { server: server.handle() };
+        let start_up = Self { server: server.handle() };
         attend(server);
-        Ok(lobby)
+        Ok(start_up)
     }
 
     pub(super) async fn close(self) {

@@ -21,9 +21,9 @@ pub(super) const SECRET_HEADER: &str = "X-Internal-Secret";
 /// Where errors are problem details.
 const V1: &str = "/api/v1/";
 
-/// What the gate asks for.
+/// What the limits asks for.
 #[derive(Clone)]
-pub(super) struct Gate {
+pub(super) struct Limits {
     /// None: nobody comes in.
     pub secret: Option<Arc<SecretString>>,
     /// The largest body in bytes.
@@ -36,7 +36,7 @@ pub(super) struct Gate {
     pub base_path: BasePath,
 }
 
-impl Gate {
+impl Limits {
     /// Whether a request shows the secret; one that shows none has guessed nothing.
     ///
     /// # Errors
@@ -72,8 +72,8 @@ pub(super) async fn with_secret(
     request: ServiceRequest,
     next: Next<impl MessageBody + 'static>,
 ) -> Result<ServiceResponse<BoxBody>, Error> {
-    let checked = match request.app_data::<web::Data<Gate>>() {
-        Some(gate) => gate.check(request.request()),
+    let checked = match request.app_data::<web::Data<Limits>>() {
+        Some(limits) => limits.check(request.request()),
         None => Err(Problem::unauthorized()),
     };
     match checked {
@@ -87,24 +87,24 @@ pub(super) async fn bounded(
     mut request: ServiceRequest,
     next: Next<impl MessageBody + 'static>,
 ) -> Result<ServiceResponse<BoxBody>, Error> {
-    let Some(gate) = request.app_data::<web::Data<Gate>>().cloned() else {
+    let Some(limits) = request.app_data::<web::Data<Limits>>().cloned() else {
         return Err(Problem::of_status(StatusCode::INTERNAL_SERVER_ERROR).into());
     };
-    if let Some(elsewhere) = gate.base_path.take_off(&mut request) {
+    if let Some(elsewhere) = limits.base_path.take_off(&mut request) {
         return Ok(request.into_response(elsewhere));
     }
-    if gate.too_large(&request) {
-        let message = format!("the request's body is larger than {} bytes", gate.body_limit);
+    if limits.too_large(&request) {
+        let message = format!("the request's body is larger than {} bytes", limits.body_limit);
         let problem = Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "body_too_large", message);
         let answer = shaped(request.request(), &problem);
         return Ok(request.into_response(answer));
     }
     // The request must not be held on to: routing needs it alone.
     let details = request.path().starts_with(V1);
-    match tokio::time::timeout(gate.timeout, next.call(request)).await {
+    match tokio::time::timeout(limits.timeout, next.call(request)).await {
         Ok(answer) => Ok(in_our_form(answer?.map_into_boxed_body())),
         Err(_) => {
-            let waited = humantime::format_duration(gate.timeout);
+            let waited = humantime::format_duration(limits.timeout);
             let message = format!("no answer within {waited}; it may still have been carried out");
             let problem = Problem::new(StatusCode::GATEWAY_TIMEOUT, "timeout", message);
             let answer = if details { problem.to_details() } else { problem.error_response() };
@@ -138,10 +138,10 @@ fn shaped(request: &HttpRequest, problem: &Problem) -> HttpResponse {
 mod tests {
     use super::*;
 
-    fn gate(secret: Option<&str>) -> Gate {
+    fn limits(secret: Option<&str>) -> Limits {
         let secret = secret.map(|text| Arc::new(SecretString::from(text)));
         let (guesses, base_path) = (Arc::default(), BasePath::default());
-        Gate { secret, body_limit: 10, timeout: Duration::from_secs(1), guesses, base_path }
+        Limits { secret, body_limit: 10, timeout: Duration::from_secs(1), guesses, base_path }
     }
 
     fn given(text: &str) -> Option<header::HeaderValue> {
@@ -150,16 +150,16 @@ mod tests {
 
     #[test]
     fn only_the_very_secret_opens() {
-        assert!(gate(Some("open")).knows(given("open").as_ref()));
+        assert!(limits(Some("open")).knows(given("open").as_ref()));
         for wrong in ["", "ope", "open ", "opeN"] {
-            assert!(!gate(Some("open")).knows(given(wrong).as_ref()), "{wrong:?}");
+            assert!(!limits(Some("open")).knows(given(wrong).as_ref()), "{wrong:?}");
         }
-        assert!(!gate(Some("open")).knows(None));
+        assert!(!limits(Some("open")).knows(None));
     }
 
     #[test]
     fn without_a_secret_nobody_comes_in() {
-        assert!(!gate(None).knows(given("").as_ref()));
-        assert!(!gate(None).knows(None));
+        assert!(!limits(None).knows(given("").as_ref()));
+        assert!(!limits(None).knows(None));
     }
 }

@@ -9,9 +9,9 @@ use actix_web::middleware::from_fn;
 use actix_web::{HttpRequest, HttpResponse, ResponseError as _, web};
 use tokio::sync::watch;
 
-use super::gate::{Gate, with_secret};
+use super::limits::{Limits, with_secret};
 use super::server::{HttpSettings, open, with_metrics};
-use super::{MetricsDesk, Probes, Problem, probes};
+use super::{MetricsEndpoint, Probes, Problem, probes};
 use crate::measure::Exposition;
 
 /// When whoever asks may come back.
@@ -24,14 +24,14 @@ type Waits = watch::Receiver<Option<String>>;
 ///
 /// # Errors
 /// When the socket cannot be used.
-pub fn serve_lobby(
+pub fn serve_start_up(
     socket: TcpListener,
     settings: &HttpSettings,
     probes: web::Data<Probes>,
     (waits, exposition): (Waits, Option<Exposition>),
 ) -> std::io::Result<(Server, SocketAddr)> {
     let waits = web::Data::new(waits);
-    let desk = |exposition| MetricsDesk { exposition, probes: probes.clone(), look: None };
+    let desk = |exposition| MetricsEndpoint { exposition, probes: probes.clone(), look: None };
     let desk = exposition.map(|exposition| web::Data::new(desk(exposition)));
     open(socket, settings, move |config| {
         let page = web::scope("/api/v1").default_service(web::to(reason_of_page));
@@ -48,11 +48,11 @@ async fn reason(waits: web::Data<Waits>) -> Result<HttpResponse, Problem> {
 
 /// An open page waits, and its person stays signed in; why it waits is for those who show the secret.
 async fn reason_of_page(
-    gate: web::Data<Gate>,
+    limits: web::Data<Limits>,
     waits: web::Data<Waits>,
     request: HttpRequest,
 ) -> HttpResponse {
-    match gate.check(&request) {
+    match limits.check(&request) {
         Err(problem) if problem.status_code() == StatusCode::TOO_MANY_REQUESTS => problem.to_details(),
         checked => starting(waits.borrow().as_deref().filter(|_| checked.is_ok())).to_details(),
     }

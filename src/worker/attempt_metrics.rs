@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::job::JobRecord;
 use crate::measure::{AttemptEnd, QueueMeter, UnderWay};
-use crate::queue::{Settled, Verdict};
+use crate::queue::{Disposition, Settled};
 
 /// An attempt begins.
 pub(super) fn begin(meter: &QueueMeter, job: &JobRecord) -> UnderWay {
@@ -18,15 +18,15 @@ fn waited(job: &JobRecord) -> Option<Duration> {
 }
 
 /// What a verdict makes of an attempt, once it is settled.
-pub(super) fn end_of(verdict: &Verdict, settled: Settled) -> AttemptEnd {
+pub(super) fn end_of(verdict: &Disposition, settled: Settled) -> AttemptEnd {
     match (settled, verdict) {
         (Settled::NotOurs, _) => AttemptEnd::Fenced,
-        (Settled::Done, Verdict::Ack { .. }) => AttemptEnd::Finished,
-        (Settled::Done, Verdict::RetryAt { .. }) => AttemptEnd::Retried,
-        (Settled::Done, Verdict::Bury { .. }) => AttemptEnd::Failed,
-        (Settled::Done, Verdict::Stop { .. }) => AttemptEnd::Stopped,
-        (Settled::Done, Verdict::Forward { .. }) => AttemptEnd::Forwarded,
-        (Settled::Done, Verdict::GiveBack { .. } | Verdict::Rescue) => AttemptEnd::Returned,
+        (Settled::Done, Disposition::Ack { .. }) => AttemptEnd::Finished,
+        (Settled::Done, Disposition::RetryAt { .. }) => AttemptEnd::Retried,
+        (Settled::Done, Disposition::Discard { .. }) => AttemptEnd::Failed,
+        (Settled::Done, Disposition::Stop { .. }) => AttemptEnd::Stopped,
+        (Settled::Done, Disposition::Forward { .. }) => AttemptEnd::Forwarded,
+        (Settled::Done, Disposition::Release { .. } | Disposition::Rescue) => AttemptEnd::Returned,
     }
 }
 

@@ -6,11 +6,11 @@ use tokio::time::Instant;
 
 /// A leadership, as far as this process knows of it.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Tenure {
+pub struct LeaderLease {
     since: Option<Instant>,
 }
 
-impl Tenure {
+impl LeaderLease {
     /// The most time between two renewals: also how old the noted tick may be.
     const RENEW: Duration = Duration::from_secs(5);
 
@@ -36,15 +36,15 @@ mod tests {
     #[test]
     fn a_leader_asks_again_in_time_and_learns_when_it_is_new() {
         let (start, second) = (Instant::now(), Duration::from_secs(1));
-        let mut tenure = Tenure::default();
-        assert!(!tenure.holds(start, second * 75), "nobody has said so");
-        assert!(tenure.answered(true, start), "it leads newly");
-        assert!(tenure.holds(start + second * 4, second * 75));
-        assert!(!tenure.holds(start + second * 5, second * 75));
-        assert!(!tenure.holds(start + second, second * 4), "a short leadership is renewed more often");
-        assert!(!tenure.answered(true, start + second * 5));
-        assert!(!tenure.answered(false, start + second * 10));
-        assert!(!tenure.holds(start + second * 10, second * 75));
-        assert!(tenure.answered(true, start + second * 15), "it leads newly once more");
+        let mut leader_lease = LeaderLease::default();
+        assert!(!leader_lease.holds(start, second * 75), "nobody has said so");
+        assert!(leader_lease.answered(true, start), "it leads newly");
+        assert!(leader_lease.holds(start + second * 4, second * 75));
+        assert!(!leader_lease.holds(start + second * 5, second * 75));
+        assert!(!leader_lease.holds(start + second, second * 4), "a short leadership is renewed more often");
+        assert!(!leader_lease.answered(true, start + second * 5));
+        assert!(!leader_lease.answered(false, start + second * 10));
+        assert!(!leader_lease.holds(start + second * 10, second * 75));
+        assert!(leader_lease.answered(true, start + second * 15), "it leads newly once more");
     }
 }

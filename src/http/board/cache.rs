@@ -10,17 +10,17 @@ const REST: u32 = 19;
 
 /// The last reading, for as long as it stands for the next ones.
 #[derive(Debug)]
-pub(super) struct Paced<T> {
+pub(super) struct Cache<T> {
     last: Option<(T, Instant)>,
 }
 
-impl<T> Default for Paced<T> {
+impl<T> Default for Cache<T> {
     fn default() -> Self {
         Self { last: None }
     }
 }
 
-impl<T: Clone> Paced<T> {
+impl<T: Clone> Cache<T> {
     /// The last reading, or a new one where that has stood long enough.
     ///
     /// # Errors
@@ -62,7 +62,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_slow_reading_stands_and_one_that_was_forgotten_does_not() {
-        let (mut paced, slow) = (Paced::default(), Duration::from_millis(50));
+        let (mut paced, slow) = (Cache::default(), Duration::from_millis(50));
         assert_eq!(paced.read(reading(1, slow)).await.unwrap(), 1);
         assert_eq!(paced.read(reading(2, slow)).await.unwrap(), 1);
         paced.forget();
@@ -71,7 +71,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_reading_that_failed_is_no_reading() {
-        let mut paced = Paced::default();
+        let mut paced = Cache::default();
         let failed =
             paced.read(async { Err(Fault::new(FaultKind::Unavailable, "the database is away")) }).await;
         assert!(failed.is_err());

@@ -12,7 +12,7 @@ use crate::fault::Fault;
 use crate::job::{Callbacks, JobError};
 use crate::measure::list::JOBS_ABANDONED;
 use crate::queue::{Abandoned, Fate};
-use crate::worker::Asides;
+use crate::worker::IsolatedThreads;
 
 /// Time between two looks. RQ's own workers look every ten minutes.
 const EVERY: Duration = Duration::from_secs(10);
@@ -22,14 +22,14 @@ const AT_ONCE: u32 = 200;
 
 /// When it last looked.
 #[derive(Debug, Default)]
-pub(super) struct Tending(Option<Instant>);
+pub(super) struct ForeignWorkers(Option<Instant>);
 
-impl Tending {
+impl ForeignWorkers {
     /// Looks, if it is time; again at once as long as there is very much.
     pub(super) async fn tend(
         &mut self,
         ports: &RescuerPorts,
-        asides: &Asides,
+        isolated_threads: &IsolatedThreads,
         deadline: Duration,
     ) -> Result<(), Fault> {
         if self.0.is_some_and(|last| last.elapsed() < EVERY) {
@@ -42,7 +42,7 @@ impl Tending {
             let is_all = found.len() < AT_ONCE as usize;
             found.iter().for_each(tell);
             tell_enqueuers(
-                (&ports.registry, asides),
+                (&ports.registry, isolated_threads),
                 found.into_iter().filter_map(failure).collect(),
                 deadline,
             );

@@ -20,7 +20,7 @@ pub(crate) const COMES_BACK: Duration = Duration::from_secs(1);
 
 /// The threads. Clones are the same ones, and the last ends them.
 #[derive(Clone, Default)]
-pub(crate) struct Asides {
+pub(crate) struct IsolatedThreads {
     idle: Arc<Idle>,
     /// Where a thread is counted that does not come back.
     table: HealthTable,
@@ -40,7 +40,7 @@ impl Drop for Idle {
 
 /// What became of a call.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) enum Aside<T> {
+pub(crate) enum Isolated<T> {
     /// It ended.
     Ended(T),
     /// It panicked, with this text.
@@ -51,7 +51,7 @@ pub(crate) enum Aside<T> {
     NeverYields,
 }
 
-impl Asides {
+impl IsolatedThreads {
     /// None yet; what does not come back shows in `table`.
     pub(crate) fn new(table: HealthTable) -> Self {
         Self { idle: Arc::default(), table }
@@ -62,30 +62,30 @@ impl Asides {
         &self,
         time: Duration,
         call: impl Future<Output = T> + Send + 'static,
-    ) -> Aside<T> {
+    ) -> Isolated<T> {
         let idle = self.idle.0.lock().pop();
         let thread = idle.unwrap_or_else(|| Arbiter::new().handle());
         let (answer, answered) = oneshot::channel();
-        let (asides, work) = (self.clone(), self.table.watch_work("aside"));
+        let (isolated_threads, work) = (self.clone(), self.table.watch_work("aside"));
         let begun = work.clone();
         thread.spawn(async move {
             begun.begin();
             let ended = match tokio::time::timeout(time, catch_panic(call)).await {
-                Ok(Ok(ended)) => Aside::Ended(ended),
-                Ok(Err(panic)) => Aside::Panicked(panic.to_string()),
-                Err(_) => Aside::TooLong,
+                Ok(Ok(ended)) => Isolated::Ended(ended),
+                Ok(Err(panic)) => Isolated::Panicked(panic.to_string()),
+                Err(_) => Isolated::TooLong,
             };
             begun.end();
-            asides.idle.0.lock().push(Arbiter::current());
+            isolated_threads.idle.0.lock().push(Arbiter::current());
             // Nobody may wait for it any more.
             let _ = answer.send(ended);
         });
         match tokio::time::timeout(time + COMES_BACK, answered).await {
             Ok(Ok(ended)) => ended,
-            Ok(Err(_)) => Aside::TooLong,
+            Ok(Err(_)) => Isolated::TooLong,
             Err(_) => {
                 work.give_up();
-                Aside::NeverYields
+                Isolated::NeverYields
             }
         }
     }
@@ -100,18 +100,24 @@ mod tests {
 
     #[actix_rt::test]
     async fn a_call_ends_panics_takes_too_long_or_never_yields() {
-        let asides = Asides::default();
-        assert_eq!(asides.run(LONG, async { 7 }).await, Aside::Ended(7));
-        assert!(matches!(asides.run(LONG, async { panic!("no") }).await, Aside::<()>::Panicked(_)));
-        assert_eq!(asides.run(TIME, std::future::pending::<()>()).await, Aside::TooLong);
-        assert_eq!(asides.idle.0.lock().len(), 1, "one thread served them all");
+        let isolated_threads = IsolatedThreads::default();
+        assert_eq!(isolated_threads.run(LONG, async { 7 }).await, Isolated::Ended(7));
+        assert!(matches!(
+            isolated_threads.run(LONG, async { panic!("no") }).await,
+            Isolated::<()>::Panicked(_)
+        ));
+        assert_eq!(isolated_threads.run(TIME, std::future::pending::<()>()).await, Isolated::TooLong);
+        assert_eq!(isolated_threads.idle.0.lock().len(), 1, "one thread served them all");
         let (let_go, held) = std::sync::mpsc::channel::<()>();
-        assert_eq!(asides.run(TIME, async move { held.recv().is_ok() }).await, Aside::NeverYields);
-        assert_eq!(asides.idle.0.lock().len(), 0, "nobody gets a thread that is held");
-        let mut stuck = asides.table.stuck_threads();
+        assert_eq!(
+            isolated_threads.run(TIME, async move { held.recv().is_ok() }).await,
+            Isolated::NeverYields
+        );
+        assert_eq!(isolated_threads.idle.0.lock().len(), 0, "nobody gets a thread that is held");
+        let mut stuck = isolated_threads.table.stuck_threads();
         let counted = tokio::time::timeout(LONG, stuck.wait_for(|stuck| stuck.threads == 1)).await;
         counted.expect("waited for the thread to count as stuck").unwrap();
-        assert_eq!(asides.run(LONG, async { 8 }).await, Aside::Ended(8));
+        assert_eq!(isolated_threads.run(LONG, async { 8 }).await, Isolated::Ended(8));
         let_go.send(()).expect("its thread still waits");
         let back = tokio::time::timeout(LONG, stuck.wait_for(|stuck| stuck.threads == 0)).await;
         back.expect("waited for the thread to count no more").unwrap();

@@ -5,7 +5,7 @@ use serde_json::Value;
 use crate::job::{
     Completion, JobError, JobErrorKind, JobRecord, JobResult, JobSettings, Limit, OrphanPolicy,
 };
-use crate::queue::Verdict;
+use crate::queue::Disposition;
 
 /// The deepest result that is kept: readers of JSON give up at 128, SQLite at 1000, and a result that
 /// cannot be read back would hide the jobs that are listed beside it.
@@ -26,7 +26,7 @@ pub(crate) fn after_attempt(
     settings: &JobSettings,
     ended: JobResult,
     chance: f64,
-) -> Verdict {
+) -> Disposition {
     match ended {
         Ok(Completion::Finished(result)) if is_deeper(&result, DEEPEST_RESULT) => bury(
             job,
@@ -37,30 +37,30 @@ pub(crate) fn after_attempt(
             ),
         ),
         Ok(Completion::Finished(result)) => {
-            Verdict::Ack { result, keep: job.result_ttl.unwrap_or(settings.retention.result) }
+            Disposition::Ack { result, keep: job.result_ttl.unwrap_or(settings.retention.result) }
         }
-        Ok(Completion::Continue(end)) => Verdict::GiveBack { end },
+        Ok(Completion::Continue(end)) => Disposition::Release { end },
         Err(error) => after_failure(job, settings, error, chance),
     }
 }
 
-fn after_failure(job: &JobRecord, settings: &JobSettings, error: JobError, chance: f64) -> Verdict {
+fn after_failure(job: &JobRecord, settings: &JobSettings, error: JobError, chance: f64) -> Disposition {
     let delay = match error.kind {
         JobErrorKind::Retryable => job.retry_delay(settings, chance),
         JobErrorKind::Permanent => None,
         JobErrorKind::Stopped => {
-            return Verdict::Stop { error: error.message, keep: failure_ttl(job, settings) };
+            return Disposition::Stop { error: error.message, keep: failure_ttl(job, settings) };
         }
     };
     match delay {
-        Some(delay) => Verdict::RetryAt { delay, error: error.message },
+        Some(delay) => Disposition::RetryAt { delay, error: error.message },
         None => bury(job, settings, error.message),
     }
 }
 
 /// The end of a job that nothing can help.
-pub(crate) fn bury(job: &JobRecord, settings: &JobSettings, error: String) -> Verdict {
-    Verdict::Bury { error, keep: failure_ttl(job, settings) }
+pub(crate) fn bury(job: &JobRecord, settings: &JobSettings, error: String) -> Disposition {
+    Disposition::Discard { error, keep: failure_ttl(job, settings) }
 }
 
 fn failure_ttl(job: &JobRecord, settings: &JobSettings) -> Limit {
@@ -68,9 +68,9 @@ fn failure_ttl(job: &JobRecord, settings: &JobSettings) -> Limit {
 }
 
 /// What becomes of a job whose process died under it.
-pub(crate) fn after_death(job: &JobRecord, settings: &JobSettings, died: &str, chance: f64) -> Verdict {
+pub(crate) fn after_death(job: &JobRecord, settings: &JobSettings, died: &str, chance: f64) -> Disposition {
     match settings.orphan {
-        OrphanPolicy::RunAgain { at_most } if job.orphaned < at_most => Verdict::Rescue,
+        OrphanPolicy::RunAgain { at_most } if job.orphaned < at_most => Disposition::Rescue,
         OrphanPolicy::RunAgain { at_most } => bury(
             job,
             settings,
@@ -95,14 +95,14 @@ mod tests {
         let mut job = job();
         job.result_ttl = Some(Limit::Never);
         let verdict = after_attempt(&job, &JobSettings::default(), Ok(Completion::done()), 0.5);
-        assert_eq!(verdict, Verdict::Ack { result: Value::Null, keep: Limit::Never });
+        assert_eq!(verdict, Disposition::Ack { result: Value::Null, keep: Limit::Never });
     }
 
     #[test]
     fn a_continuation_costs_no_retry() {
         let ended = Ok(Completion::Continue(QueueEnd::Tail));
         let verdict = after_attempt(&job(), &JobSettings::default(), ended, 0.5);
-        assert_eq!(verdict, Verdict::GiveBack { end: QueueEnd::Tail });
+        assert_eq!(verdict, Disposition::Release { end: QueueEnd::Tail });
     }
 
     #[test]
@@ -110,9 +110,9 @@ mod tests {
         let mut job = job();
         job.retries = Some(Retries { left: 3, intervals: vec![] });
         let again = after_attempt(&job, &JobSettings::default(), Err(JobError::retryable("x")), 0.5);
-        assert_eq!(again, Verdict::RetryAt { delay: Duration::ZERO, error: "x".into() });
+        assert_eq!(again, Disposition::RetryAt { delay: Duration::ZERO, error: "x".into() });
         let never = after_attempt(&job, &JobSettings::default(), Err(JobError::permanent("x")), 0.5);
-        assert!(matches!(never, Verdict::Bury { .. }));
+        assert!(matches!(never, Disposition::Discard { .. }));
     }
 
     #[test]
@@ -120,8 +120,8 @@ mod tests {
         let mut job = job();
         job.retries = Some(Retries { left: 3, intervals: vec![] });
         let end = |error| after_attempt(&job, &JobSettings::default(), Err(error), 0.5);
-        assert!(matches!(end(StopReason::Stopped.error()), Verdict::Stop { .. }));
-        assert!(matches!(end(StopReason::Killed.error()), Verdict::RetryAt { .. }));
+        assert!(matches!(end(StopReason::Stopped.error()), Disposition::Stop { .. }));
+        assert!(matches!(end(StopReason::Killed.error()), Disposition::RetryAt { .. }));
     }
 
     #[test]
@@ -131,8 +131,8 @@ mod tests {
             let ended = Ok(Completion::Finished(nested(depth)));
             after_attempt(&job(), &JobSettings::default(), ended, 0.5)
         };
-        assert!(matches!(end(DEEPEST_RESULT), Verdict::Ack { .. }));
-        let Verdict::Bury { error, .. } = end(DEEPEST_RESULT + 1) else { panic!("it was kept") };
+        assert!(matches!(end(DEEPEST_RESULT), Disposition::Ack { .. }));
+        let Disposition::Discard { error, .. } = end(DEEPEST_RESULT + 1) else { panic!("it was kept") };
         assert!(error.contains("nested more than 100 deep"), "{error}");
         let kept = serde_json::to_string(&nested(DEEPEST_RESULT)).unwrap();
         assert!(serde_json::from_str::<Value>(&kept).is_ok(), "what is kept can be read");
@@ -143,17 +143,17 @@ mod tests {
         let orphan = OrphanPolicy::RunAgain { at_most: 2 };
         let settings = JobSettings { orphan, ..JobSettings::default() };
         let mut job = job();
-        assert_eq!(after_death(&job, &settings, "died", 0.5), Verdict::Rescue);
+        assert_eq!(after_death(&job, &settings, "died", 0.5), Disposition::Rescue);
         job.orphaned = 2;
-        assert!(matches!(after_death(&job, &settings, "died", 0.5), Verdict::Bury { .. }));
+        assert!(matches!(after_death(&job, &settings, "died", 0.5), Disposition::Discard { .. }));
     }
 
     #[test]
     fn an_orphan_without_checkpoint_is_a_failed_attempt() {
         let settings = JobSettings { retry: RetryPolicy::exponential(1), ..JobSettings::default() };
         let mut job = job();
-        assert!(matches!(after_death(&job, &settings, "died", 0.5), Verdict::RetryAt { .. }));
+        assert!(matches!(after_death(&job, &settings, "died", 0.5), Disposition::RetryAt { .. }));
         job.failures = 1;
-        assert!(matches!(after_death(&job, &settings, "died", 0.5), Verdict::Bury { .. }));
+        assert!(matches!(after_death(&job, &settings, "died", 0.5), Disposition::Discard { .. }));
     }
 }

@@ -8,11 +8,11 @@ use tracing::Span;
 use super::attempt::{EndLost, JobEnded, Loss, RunJob, attempt_span};
 use super::runner_place::Post;
 use super::slots::Slot;
-use crate::queue::{Delivery, Verdict};
+use crate::queue::{Delivery, Disposition};
 
 /// What a runner is asked to do with the delivery.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Errand {
+enum Dispatch {
     /// Run the job.
     Run,
     /// It lost the last runner: end it.
@@ -24,8 +24,8 @@ enum Errand {
     },
 }
 
-impl Errand {
-    /// The errand to the next runner after a thread was lost; none: the job goes back unharmed.
+impl Dispatch {
+    /// The dispatch to the next runner after a thread was lost; none: the job goes back unharmed.
     fn after_thread(self, blamed: bool) -> Option<Self> {
         match (self, blamed) {
             (Self::Run, false) => None,
@@ -36,7 +36,7 @@ impl Errand {
         }
     }
 
-    /// The errand to the runner after it broke; none: this job breaks each of them.
+    /// The dispatch to the runner after it broke; none: this job breaks each of them.
     fn after_break(self) -> Option<Self> {
         match self {
             Self::Run => Some(Self::End { loss: Loss::Runner, tell: true }),
@@ -48,27 +48,27 @@ impl Errand {
 
 /// Carries a delivery to its end, through the loss of its runner or of the runner's thread.
 pub(super) async fn carry_out(slot: &Slot, delivery: Arc<Delivery>) -> JobEnded {
-    let mut errand = Errand::Run;
+    let mut dispatch = Dispatch::Run;
     loop {
         let post = slot.post();
         let blamed = tokio::select! {
             biased;
-            answer = ask(&post, errand, &delivery) => match answer {
+            answer = ask(&post, dispatch, &delivery) => match answer {
                 Ok(ended) => return ended,
                 Err(_) if post.fence.has_fallen() => post.fence.fallen().await,
                 Err(error) => {
                     tracing::warn!(%error, "the runner of a job broke");
-                    let Some(next) = errand.after_break() else {
-                        return JobEnded::new(&delivery, Verdict::Rescue);
+                    let Some(next) = dispatch.after_break() else {
+                        return JobEnded::new(&delivery, Disposition::Rescue);
                     };
-                    errand = next;
+                    dispatch = next;
                     continue;
                 }
             },
             blamed = post.fence.fallen() => blamed,
         };
-        match errand.after_thread(blamed.contains(&delivery.execution)) {
-            Some(next) => errand = next,
+        match dispatch.after_thread(blamed.contains(&delivery.execution)) {
+            Some(next) => dispatch = next,
             None => {
                 tracing::warn!("the thread of the job's runner was lost; the job goes back to its queue");
                 return JobEnded::given_back(&delivery);
@@ -78,11 +78,11 @@ pub(super) async fn carry_out(slot: &Slot, delivery: Arc<Delivery>) -> JobEnded 
 }
 
 /// A question dropped unanswered is void: what still waits in the mailbox is not begun.
-async fn ask(post: &Post, errand: Errand, delivery: &Arc<Delivery>) -> Result<JobEnded, MailboxError> {
+async fn ask(post: &Post, dispatch: Dispatch, delivery: &Arc<Delivery>) -> Result<JobEnded, MailboxError> {
     let shared = Arc::clone(delivery);
-    match errand {
-        Errand::Run => post.runner.send(RunJob { delivery: shared, span: Span::current() }).await,
-        Errand::End { loss, tell } => {
+    match dispatch {
+        Dispatch::Run => post.runner.send(RunJob { delivery: shared, span: Span::current() }).await,
+        Dispatch::End { loss, tell } => {
             // A lost thread may hold the first span for ever.
             let span = attempt_span(&delivery.job);
             post.runner.send(EndLost { delivery: shared, loss, tell, span }).await
@@ -94,13 +94,13 @@ async fn ask(post: &Post, errand: Errand, delivery: &Arc<Delivery>) -> Result<Jo
 mod tests {
     use super::*;
 
-    const TOLD: Errand = Errand::End { loss: Loss::Thread, tell: true };
-    const UNTOLD: Errand = Errand::End { loss: Loss::Thread, tell: false };
+    const TOLD: Dispatch = Dispatch::End { loss: Loss::Thread, tell: true };
+    const UNTOLD: Dispatch = Dispatch::End { loss: Loss::Thread, tell: false };
 
     #[test]
     fn only_the_job_that_held_the_thread_fails_and_it_is_told_at_most_once() {
-        assert_eq!(Errand::Run.after_thread(false), None, "a neighbour goes back unharmed");
-        assert_eq!(Errand::Run.after_thread(true), Some(TOLD));
+        assert_eq!(Dispatch::Run.after_thread(false), None, "a neighbour goes back unharmed");
+        assert_eq!(Dispatch::Run.after_thread(true), Some(TOLD));
         assert_eq!(
             TOLD.after_thread(false),
             Some(TOLD),
@@ -112,8 +112,8 @@ mod tests {
 
     #[test]
     fn a_job_whose_runners_break_is_not_run_again_and_again() {
-        let broke = |tell| Errand::End { loss: Loss::Runner, tell };
-        assert_eq!(Errand::Run.after_break(), Some(broke(true)));
+        let broke = |tell| Dispatch::End { loss: Loss::Runner, tell };
+        assert_eq!(Dispatch::Run.after_break(), Some(broke(true)));
         assert_eq!(broke(true).after_break(), Some(broke(false)));
         assert_eq!(broke(false).after_break(), None);
         assert_eq!(TOLD.after_break(), Some(UNTOLD), "it is still the thread that it lost first");
