@@ -16,13 +16,14 @@ end
 -- Whoever is lost is on a list. Of whom there is neither a loss nor a lease, that was evicted or deleted: they get the time of
 -- a lease to say that they live.
 local function believe(lent, ttl)
-  local seen = {}
+  local known = {}
+  for _, process in ipairs(call('SMEMBERS', ours('lost'))) do known[process] = true end
   for i = 2, ttl > 0 and #lent or 0, 2 do
     local process = string.match(lent[i], '^%S+')
-    if process and not seen[process] and call('SISMEMBER', ours('lost'), process) == 0 then
+    if process and not known[process] then
       call('ZADD', ours('leases'), 'NX', whole(MILLIS + ttl), process)
+      known[process] = true
     end
-    seen[process or ''] = true
   end
 end
 
