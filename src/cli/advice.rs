@@ -76,7 +76,7 @@ impl Advice {
     pub(super) const CORRECT_SECRET: Self = Self::says(
         "set INTERNAL_SECRET to the secret of the service; `tikkun config` shows where the one in use came from",
     );
-    /// The process that answers has no window.
+    /// The process that answers has no HTTP server.
     pub(super) const ASK_A_WINDOW: Self = Self::says(
         "`--url` of a process with SERVICE_ROLE `all` or `api`; `tikkun doctor` works beside every role",
     );

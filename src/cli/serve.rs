@@ -9,7 +9,7 @@ use crate::runtime::{Ended, Service, Signals, StartError};
 /// Options of `serve`.
 #[derive(Debug, Args)]
 pub(super) struct Serve {
-    /// The port of the window; 0 takes any free one.
+    /// The port of the HTTP server; 0 takes any free one.
     #[arg(long)]
     port: Option<u16>,
     /// Queues to listen to, in order, separated by commas; the same as RQ_QUEUES.

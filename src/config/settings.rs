@@ -31,7 +31,7 @@ pub struct Settings {
     pub tls: TlsSettings,
     /// How much is written, and how.
     pub log: LogSettings,
-    /// The window to the outside.
+    /// The HTTP server.
     pub http: HttpSettings,
     /// Which queues, and how many jobs at the same time.
     pub worker: WorkerSettings,

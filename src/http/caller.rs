@@ -1,4 +1,4 @@
-//! Who asks, as the application's own front says in headers. Believed only behind the gate.
+//! Who asks, as the application's own front says in headers. Believed only from whoever shows the secret.
 
 use std::future::{Ready, ready};
 

@@ -129,7 +129,7 @@ fn in_our_form(answer: ServiceResponse<BoxBody>) -> ServiceResponse<BoxBody> {
     ServiceResponse::new(request, new)
 }
 
-/// The form of the part of the window that was asked.
+/// The form of the part of the service that was asked.
 fn shaped(request: &HttpRequest, problem: &Problem) -> HttpResponse {
     if request.path().starts_with(V1) { problem.to_details() } else { problem.error_response() }
 }

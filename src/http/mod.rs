@@ -1,4 +1,4 @@
-//! The window: probes, metrics, health, worker config, queues, the receipts facade, and the page with its API.
+//! The HTTP server: probes, metrics, health, worker config, queues, the receipts facade, and the page with its API.
 //!
 //! Probes and metrics are open and say nothing secret; everything under `/api` wants `X-Internal-Secret`. Every
 //! answer of an error is JSON with a stable `code`.

@@ -1,4 +1,4 @@
-//! Puts the window together and opens it.
+//! Puts the HTTP server together and opens it.
 
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
@@ -35,7 +35,7 @@ pub struct HttpSettings {
     pub base_path: BasePath,
 }
 
-/// What is seen through the window.
+/// What the HTTP server shows.
 #[derive(Clone)]
 pub struct Window {
     /// Served in every role.

@@ -1,4 +1,4 @@
-//! The window of a process that waits for its back ends: probes as ever, and for everything else the reason.
+//! The HTTP server of a process that waits for its back ends: probes as ever, and for everything else the reason.
 
 use std::net::{SocketAddr, TcpListener};
 use std::time::Duration;

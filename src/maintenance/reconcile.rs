@@ -63,7 +63,7 @@ impl Suspects {
         for row in gaps {
             let fresh = Suspect { since: now, status: row.status, attempt: row.note.attempt };
             let suspect = match seen.get(&row.id) {
-                // A heartbeat alone is no sign of a carrier: a row may be kept alive by one that lost it.
+                // A heartbeat alone is no sign of an entry: a row may be kept alive by one that lost it.
                 Some(known) if (known.status, known.attempt) == (fresh.status, fresh.attempt) => *known,
                 _ => fresh,
             };

@@ -1,4 +1,4 @@
-//! What is seen of a service from outside: its socket, and what the window reads.
+//! What is seen of a service from outside: its socket, and what the HTTP server reads.
 
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
@@ -24,7 +24,7 @@ use crate::operations::{Deletions, Limiter};
 use crate::queue::ProcessRecord;
 use crate::tracking::Requests;
 
-/// The parts of a process that its window shows.
+/// The parts of a process that its HTTP server shows.
 pub(super) struct Shown<'a> {
     pub settings: &'a Settings,
     pub ports: &'a Ports,
@@ -148,7 +148,7 @@ impl Shown<'_> {
     }
 }
 
-/// A window that serves.
+/// An HTTP server that serves.
 pub(super) struct RunningServer {
     server: ServerHandle,
     pub(super) address: SocketAddr,
@@ -179,23 +179,23 @@ fn http_settings(settings: &Settings) -> HttpSettings {
 fn attend(server: Server) {
     actix_rt::spawn(async move {
         if let Err(error) = server.await {
-            tracing::error!(%error, "the window broke");
+            tracing::error!(%error, "the HTTP server broke");
         }
     });
 }
 
-/// Longest wait for requests in hand when a window closes.
+/// Longest wait for requests in hand when the server closes.
 const CLOSE: Duration = Duration::from_secs(2);
 
-/// Closes a window, its requests in hand first.
+/// Closes a server, its requests in hand first.
 async fn close(window: &ServerHandle) {
     if tokio::time::timeout(CLOSE, window.stop(true)).await.is_err() {
         window.stop(false).await;
     }
 }
 
-/// The window of a process that waits for its back ends. It has a copy of the socket: whoever comes in between
-/// is served by the window that follows.
+/// The HTTP server of a process that waits for its back ends. It has a copy of the socket: whoever comes in between
+/// is served by the server that follows.
 pub(super) struct StartUpServer {
     server: ServerHandle,
 }

@@ -19,7 +19,7 @@ pub(super) fn this_process(settings: &Settings) -> ProcessRecord {
     }
 }
 
-/// What it was told, as the window says it.
+/// What it was told, as the HTTP server says it.
 pub(super) fn worker_config(settings: &Settings) -> WorkerConfig {
     let worker = &settings.worker;
     WorkerConfig {

@@ -69,7 +69,7 @@ impl AtWork {
         }
     }
 
-    /// Stops the actors, last started first, gives the lease back and closes the window. While a job that is not
+    /// Stops the actors, last started first, gives the lease back and closes the HTTP server. While a job that is not
     /// settled may still run here, the lease stays: nobody is to run it beside this process.
     pub(super) async fn close(mut self, drained: bool) {
         let bounded = tokio::time::timeout(STOP_ACTORS, self.tree.top.stop());

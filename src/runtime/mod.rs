@@ -1,5 +1,5 @@
-//! Brings the parts together: opens the ports from the bottom up, starts the tree of actors, serves the
-//! window, and takes all of it down again in the order of the pipeline.
+//! Brings the parts together: opens the ports from the bottom up, starts the tree of actors, serves HTTP,
+//! and takes all of it down again in the order of the pipeline.
 
 mod attachments;
 #[cfg(feature = "opentelemetry")]

@@ -20,7 +20,7 @@ use crate::config::Settings;
 use crate::job::Backoff;
 use crate::user_log::USER_LOG;
 
-/// Back ends that answer within this time are not worth a window of their own.
+/// Back ends that answer within this time are not worth a server of their own.
 const AT_ONCE: Duration = Duration::from_millis(300);
 /// How much longer than the next pause a service manager is asked to wait: as long as one more try may take.
 const ONE_TRY: Duration = Duration::from_secs(60);

@@ -150,7 +150,7 @@ impl Service {
         Ok(service)
     }
 
-    /// The same, without a window, on back ends that are open already.
+    /// The same, without an HTTP server, on back ends that are open already.
     ///
     /// # Errors
     /// When the actors do not start.
@@ -204,7 +204,7 @@ impl Service {
         Ok(service)
     }
 
-    /// Where the window is; with port 0 in the settings this tells the port that was found.
+    /// Where the HTTP server is; with port 0 in the settings this tells the port that was found.
     #[must_use]
     pub fn address(&self) -> Option<SocketAddr> {
         self.at_work.window.as_ref().map(|window| window.address)

@@ -1,4 +1,4 @@
-//! The socket of the window. Bound before anything else starts: an address in use is the most common reason not to.
+//! The socket of the HTTP server. Bound before anything else starts: an address in use is the most common reason not to.
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener};

@@ -13,7 +13,7 @@ pub enum StartError {
     /// A back end cannot be opened.
     #[error(transparent)]
     Open(#[from] OpenError),
-    /// The window cannot be opened.
+    /// The HTTP server cannot be opened.
     #[error("cannot listen on {address}: {source}")]
     Listen {
         /// Where.

@@ -39,7 +39,7 @@ use crate::worker::{QueueListener, RunnerWatch, Running};
 
 /// Longest wait for one call to the storage.
 const STORAGE_DEADLINE: Duration = Duration::from_secs(30);
-/// The running actors, and what the window needs of them.
+/// The running actors, and what the HTTP server needs of them.
 pub(super) struct Tree {
     pub top: Supervisor,
     pub table: HealthTable,

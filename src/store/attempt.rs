@@ -35,7 +35,7 @@ pub(super) struct Tracked {
 /// What is to be done with a beginning.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum Decision {
-    /// Start this attempt, with this many barren ones before it.
+    /// Start this attempt, with this many before it that made no progress.
     Start { attempt: u32, barren: u32 },
     /// Fail the row; the text says why.
     Poison { barren: u32, reason: String },

@@ -54,7 +54,7 @@ pub(super) struct LockedJob {
     pub(super) progress: Progress,
     /// Its cursor.
     pub(super) cursor: Cursor,
-    /// The note still counts barren attempts or a revival, which a good batch clears.
+    /// The note still counts attempts without progress or a revival, which a good batch clears.
     pub(super) recovering: bool,
     /// The database's time.
     pub(super) now: DateTime<Utc>,
@@ -123,7 +123,7 @@ pub(super) struct Moved<'a> {
     pub(super) cursor: &'a Cursor,
     /// Its counters.
     pub(super) progress: Progress,
-    /// Whether the note is to be cleared of barren attempts and revival.
+    /// Whether the note is to be cleared of attempts without progress and of a revival.
     pub(super) recovered: bool,
 }
 

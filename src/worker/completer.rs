@@ -194,7 +194,7 @@ fn is_long(verdict: &Disposition) -> bool {
     length > LONG
 }
 
-/// A carrier that is gone asks again or does not care.
+/// Whoever waited and is gone asks again or does not care.
 fn tell(answer: oneshot::Sender<Settled>, settled: Settled) {
     let _ = answer.send(settled);
 }

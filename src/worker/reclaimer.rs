@@ -27,7 +27,7 @@ pub(super) struct Reclaimer {
 }
 
 impl Reclaimer {
-    /// Looks after each outage and each loss of a carrier, and from time to time: a broker may go back so fast that nobody sees it away.
+    /// Looks after each outage and each loss of a runner, and from time to time: a broker may go back so fast that nobody sees it away.
     pub(super) async fn watch(self) {
         loop {
             let told = self.queue.unclaimed_look.notified();

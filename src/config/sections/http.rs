@@ -1,4 +1,4 @@
-//! `[http]`: the window to the outside.
+//! `[http]`: the HTTP server.
 
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;

@@ -72,7 +72,7 @@ fn changes(viewer: Viewer) -> impl Stream<Item = Result<Bytes, actix_web::Error>
 }
 
 impl Viewer {
-    /// What is to be sent next; none after signing out, at the end of its time, and when the window closes.
+    /// What is to be sent next; none after signing out, at the end of its time, and when the server closes.
     async fn next(&mut self) -> Option<Bytes> {
         loop {
             if let Some(bytes) = self.waiting.pop_front() {

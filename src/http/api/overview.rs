@@ -24,7 +24,7 @@ pub(super) async fn tree(board: web::Data<Board>) -> Result<HttpResponse, Detail
     Ok(HttpResponse::Ok().json(&snapshot.tree))
 }
 
-/// What whoever asks a window that closes is told.
+/// The answer to a request that comes while the server closes.
 pub(super) fn closing() -> Details {
     Details::new(
         StatusCode::SERVICE_UNAVAILABLE,

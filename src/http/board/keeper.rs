@@ -64,7 +64,7 @@ impl Board {
         }
     }
 
-    /// Reads until the window closes. A look that panics is logged, and the next one comes.
+    /// Reads until the server closes. A look that panics is logged, and the next one comes.
     pub async fn keep(&self, reader: &BoardReader) {
         let _kept = self.kept.lock().await;
         self.closed.run_until_cancelled(self.keep_on(reader)).await;
@@ -129,7 +129,7 @@ impl Board {
         self.posted.receiver_count()
     }
 
-    /// Ends every stream: the window closes.
+    /// Ends every stream: the server closes.
     pub fn close(&self) {
         self.closed.cancel();
         self.posted.send_modify(|_| {});
@@ -141,7 +141,7 @@ impl Board {
         drop(self.kept.lock().await);
     }
 
-    /// Whether the window closes.
+    /// Whether the server closes.
     pub(in crate::http) fn is_closed(&self) -> bool {
         self.closed.is_cancelled()
     }

@@ -82,7 +82,7 @@ const WATCH: &str = "
     update background_jobs set last_error = ours.last_error, updated_at = now() at time zone 'utc'
     from ours where background_jobs.id = ours.id and ours.last_error is not null";
 
-/// Notes the carrier of a row that exists.
+/// Notes the queue job of a row that exists.
 const CARRIED_BY: &str = "
     insert into tikkun_background_jobs (background_job_id, queue_job, updated_at)
     select id, $2, now() at time zone 'utc' from background_jobs where id = $1

@@ -187,7 +187,7 @@ pub(super) const SET_ASIDE: &str = "
     select $1, aside.receipt_id, aside.reason, $2 from unnest($3::bigint[], $4::text[]) as aside (receipt_id, reason)
     on conflict (background_job_id, receipt_id) do update set reason = excluded.reason";
 
-/// A good batch ends the count of barren attempts and allows another revival.
+/// A good batch ends the count of attempts without progress and allows another revival.
 pub(super) const RECOVERED: &str = "
     update tikkun_background_jobs set revived = false, barren_attempts = 0, updated_at = $2
     where background_job_id = $1";

@@ -73,7 +73,7 @@ const WATCH_ERROR: &str = "
     where background_jobs.id = n.background_job_id and n.attempt = w.value ->> 'attempt'
       and background_jobs.status = 'running' and w.value ->> 'last_error' is not null";
 
-/// Notes the carrier of a row that exists.
+/// Notes the queue job of a row that exists.
 const CARRIED_BY: &str = "
     insert into tikkun_background_jobs (background_job_id, queue_job, updated_at)
     select id, ?2, ?3 from background_jobs where id = ?1

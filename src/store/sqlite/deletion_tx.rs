@@ -137,7 +137,7 @@ const MOVE_CURSOR: &str = "
 const MOVED: &str =
     "select exists (select 1 from background_jobs where id = ?1 and cursor = ?2 and processed = ?3)";
 
-/// A good batch ends the count of barren attempts and allows another revival.
+/// A good batch ends the count of attempts without progress and allows another revival.
 const RECOVERED: &str = "
     update tikkun_background_jobs set revived = 0, barren_attempts = 0, updated_at = ?2
     where background_job_id = ?1";
