@@ -22,6 +22,7 @@ mod reference_sql;
 mod references;
 mod schema;
 mod statement;
+mod status_sql;
 mod status_tx;
 
 use std::sync::Arc;

@@ -7,6 +7,7 @@
 mod background_jobs;
 mod cells;
 mod connection;
+mod deletion_sql;
 mod deletion_tx;
 mod ended_sessions;
 mod fault;
@@ -16,6 +17,7 @@ mod outbox;
 mod plan;
 mod receipts;
 mod references;
+mod status_sql;
 mod status_tx;
 mod trial;
 

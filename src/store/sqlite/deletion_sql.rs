@@ -1,0 +1,122 @@
+//! The statements of a deletion batch, as text.
+
+use super::moment::made;
+
+/// The row as it is until the commit: the transaction is the only writer.
+pub(super) const LOCK_JOB: &str = "
+    select j.business_id, j.status, j.cursor, coalesce(j.total, 0) as total,
+           coalesce(j.processed, 0) as processed, coalesce(j.succeeded, 0) as succeeded,
+           coalesce(j.failed_count, 0) as failed_count, coalesce(n.attempt, 0) as attempt,
+           coalesce(n.revived or n.barren_attempts > 0, 0) as recovering,
+           (select schema_version from pragma_schema_version) as schema_version
+    from background_jobs j left join tikkun_background_jobs n on n.background_job_id = j.id
+    where j.id = ?1";
+
+/// The next live receipts behind the cursor, each once.
+pub(super) const SELECT_FORWARD: &str = "
+    select id from receipts
+    where business_id = ?1 and is_deleted is not true and id > ?2 and id <= ?3
+    order by id limit ?4";
+
+/// The same two where creation times restrict the request.
+pub(super) const SELECT_DATED_FORWARD: &str = concat!(
+    "select id from receipts
+     where business_id = ?1 and is_deleted is not true and id > ?2 and id <= ?3
+       and (",
+    made!(),
+    " <= ?5 or (created_at is null and ?6))
+     order by id limit ?4"
+);
+pub(super) const SELECT_DATED_SWEEP: &str = concat!(
+    "select id from receipts
+     where business_id = ?1 and is_deleted is not true and id <= ?2
+       and (", made!(), " <= ?5 or (created_at is null and ?6))
+       and not exists (select 1 from tikkun_set_aside s where s.background_job_id = ?3 and s.receipt_id = receipts.id)
+     order by id limit ?4"
+);
+
+/// Live receipts of the request wherever they are, but for those set aside.
+pub(super) const SELECT_SWEEP: &str = "
+    select id from receipts
+    where business_id = ?1 and is_deleted is not true and id <= ?2
+      and not exists (select 1 from tikkun_set_aside s where s.background_job_id = ?3 and s.receipt_id = receipts.id)
+    order by id limit ?4";
+
+/// What an earlier row of the tenant set aside and is live, behind the cursor.
+pub(super) const SELECT_SET_ASIDE: &str = "
+    select r.id from tikkun_set_aside s cross join receipts r on r.id = s.receipt_id
+    where s.background_job_id = ?1 and s.receipt_id > ?2
+      and +r.business_id = ?3 and r.is_deleted is not true
+    order by s.receipt_id limit ?4";
+
+/// Marks live receipts of the tenant only, whatever the list says.
+pub(super) const MARK: &str = "
+    update receipts set is_deleted = 1, deleted_at = ?1, updated_at = ?1
+    where id in (select value from json_each(?2)) and +business_id = ?3 and is_deleted is not true";
+
+/// Receipts of a list that are live as they stand now.
+pub(super) const STILL_LIVE: &str = "
+    select r.id from json_each(?1) one cross join receipts r on r.id = one.value
+    where +r.business_id = ?2 and r.is_deleted is not true order by r.id";
+
+/// How many of a list are deleted as they stand now, triggers and all.
+pub(super) const DELETED: &str = "
+    select count(*) from json_each(?1) one cross join receipts r on r.id = one.value
+    where +r.business_id = ?2 and r.is_deleted is true";
+
+/// How many attachments of a list are not there as they stand now.
+pub(super) const MISSING: &str =
+    "select count(*) from json_each(?1) one where one.value not in (select id from attachments)";
+
+/// How many attachments of a list a live receipt points to: a trigger may have linked it when others were marked.
+pub(super) const LINKED: &str = "
+    select count(*) from json_each(?1) one
+    where exists (select 1 from receipts r where r.attachment_id = one.value and r.is_deleted is not true)
+       or exists (select 1 from receipts r where r.preview_attachment_id = one.value and r.is_deleted is not true)";
+
+/// How many attachments of a list are still there, or pointed to although a foreign key should have set that to null;
+/// and how many others have taken over an object that is to go.
+pub(super) const THERE: &str = "
+    select (select count(*) from json_each(?1) one where one.value in (select id from attachments)
+            or exists (select 1 from receipts r where r.attachment_id = one.value)
+            or exists (select 1 from receipts r where r.preview_attachment_id = one.value))
+         + (select count(*) from json_each(?2) one cross join attachments o on o.storage_path = one.value)";
+
+/// Every object is in the outbox before its attachment is gone: same transaction. Not one that an attachment shares
+/// which is not among them; of those that share one, the first stands for all.
+pub(super) const WRITE_OUTBOX: &str = "
+    insert into tikkun_cleanup_outbox
+        (background_job_id, business_id, driver, bucket, key, bytes, condemned_at, next_try_at)
+    select ?1, a.business_id, ?2, ?3, a.storage_path, a.file_size, ?4, ?5
+    from json_each(?6) gone cross join attachments a on a.id = gone.value
+    where coalesce(a.storage_path, '') <> ''
+      and not exists (
+          select 1 from attachments o where o.storage_path = a.storage_path and o.id <> a.id
+          and (o.id < a.id or o.id not in (select value from json_each(?6))))
+    returning id, key";
+
+/// Drops condemned rows; receipts that pointed to them are set to null by their foreign keys.
+pub(super) const DROP_ATTACHMENTS: &str =
+    "delete from attachments where id in (select value from json_each(?1))";
+
+/// A receipt is set aside once a job; the newest reason stands.
+pub(super) const SET_ASIDE: &str = "
+    insert into tikkun_set_aside (background_job_id, receipt_id, reason, created_at)
+    select ?1, value ->> 0, value ->> 1, ?2 from json_each(?3) where true
+    on conflict (background_job_id, receipt_id) do update set reason = excluded.reason";
+
+/// Moves what the locked row held, only while it is running.
+pub(super) const MOVE_CURSOR: &str = "
+    update background_jobs
+    set cursor = ?2, total = ?3, processed = ?4, succeeded = ?5, failed_count = ?6,
+        updated_at = ?7, heartbeat_at = ?7
+    where id = ?1 and status = 'running'";
+
+/// Whether it stands there, triggers and all.
+pub(super) const MOVED: &str =
+    "select exists (select 1 from background_jobs where id = ?1 and cursor = ?2 and processed = ?3)";
+
+/// A good batch ends the count of attempts without progress and allows another revival.
+pub(super) const RECOVERED: &str = "
+    update tikkun_background_jobs set revived = 0, barren_attempts = 0, updated_at = ?2
+    where background_job_id = ?1";
