@@ -1,6 +1,7 @@
 #![doc = include_str!("../README.md")]
 #![forbid(unsafe_code)]
 
+pub mod backoff;
 pub mod blob;
 pub mod cli;
 pub mod config;

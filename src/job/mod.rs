@@ -24,6 +24,7 @@ mod schedule;
 mod state;
 mod trace;
 
+pub use crate::backoff::Backoff;
 pub use args::{Args, ArgsError};
 pub use callback::{Callback, Callbacks};
 pub use context::{Control, JobContext, StopReason};
@@ -36,7 +37,7 @@ pub use progress::{Estimate, Progress, RateMeter};
 pub use record::{JobRecord, LIGHT, NewJob, Retries, Unique};
 pub use registry::{BoxedJob, KindClash, Registry, UnknownFunction};
 pub use rehearsal::Rehearsal;
-pub use retry::{Backoff, RetryPolicy};
+pub use retry::RetryPolicy;
 pub use schedule::{Missed, Schedule};
 pub use state::JobState;
 pub use trace::{BadTrace, TraceContext, TraceId};

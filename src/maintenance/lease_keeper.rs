@@ -4,7 +4,6 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use actix::{Actor, AsyncContext, Context, Supervised, WrapFuture};
 use tokio::sync::watch;
 
 use crate::deadline::answer_in;
@@ -16,7 +15,7 @@ use crate::supervision::Turn;
 /// Time between tries while the broker is out of reach.
 const AGAIN: Duration = Duration::from_secs(1);
 
-/// The actor.
+/// The loop.
 #[derive(Clone)]
 pub struct LeaseKeeper {
     /// Where the lease is.
@@ -33,19 +32,10 @@ pub struct LeaseKeeper {
     pub held: watch::Sender<bool>,
 }
 
-impl Actor for LeaseKeeper {
-    type Context = Context<Self>;
-
-    fn started(&mut self, ctx: &mut Self::Context) {
-        failpoint::reach("lease_keeper.started");
-        ctx.spawn(self.clone().keep().into_actor(self));
-    }
-}
-
-impl Supervised for LeaseKeeper {}
-
 impl LeaseKeeper {
-    async fn keep(self) {
+    /// Runs for as long as the process lives.
+    pub async fn keep(self) {
+        failpoint::reach("lease_keeper.started");
         let (mut last_renewed, mut failing) = (None, false);
         loop {
             self.turn.beat();

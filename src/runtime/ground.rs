@@ -5,9 +5,10 @@ use std::time::Duration;
 use actix_rt::ArbiterHandle;
 
 use super::Ports;
+use crate::backoff::Backoff;
 use crate::config::Settings;
 use crate::queue::ProcessRecord;
-use crate::supervision::{ChildSpec, RestartBackoff, RestartLimit, Strategy, SupervisorSpec, Turns};
+use crate::supervision::{ChildSpec, RestartLimit, Strategy, SupervisorSpec, Turns};
 
 /// Longest wait for one answer of a back end, where no setting says so: half of what a health check may take.
 pub(super) const DEADLINE: Duration = Duration::from_secs(5);
@@ -26,8 +27,7 @@ pub(super) struct Ground<'a> {
 impl Ground<'_> {
     pub(super) fn supervisor(&self, name: &str) -> SupervisorSpec {
         let told = &self.settings.supervision;
-        let backoff =
-            RestartBackoff { first: told.delay_first, cap: told.delay_cap, ..RestartBackoff::default() };
+        let backoff = Backoff { first: told.delay_first, cap: told.delay_cap, ..Backoff::RESTART };
         let restarts = usize::try_from(told.max_restarts).unwrap_or(usize::MAX);
         SupervisorSpec::new(name, Strategy::OneForOne)
             .limit(RestartLimit { restarts, window: told.window })

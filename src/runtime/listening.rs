@@ -75,7 +75,7 @@ pub(super) async fn start_command_listener(
     slots: Arc<SlotPool>,
     running: &Running,
 ) -> Result<(), StartError> {
-    let taker = CommandListener {
+    let listener = CommandListener {
         broker: Arc::clone(&ground.ports.broker),
         process: ground.process.id.clone(),
         running: running.clone(),
@@ -84,6 +84,6 @@ pub(super) async fn start_command_listener(
         deadline: DEADLINE,
         turn: ground.turns.register("order_taker"),
     };
-    top.start(ground.child("order_taker"), &ground.control, move || taker).await?;
-    Ok(())
+    let begin = move || listener.clone().listen();
+    top.start_loop(ground.child("order_taker"), &ground.control, begin).await
 }

@@ -125,7 +125,8 @@ impl TreeBuilder<'_> {
             turn: self.ground.turns.register("lease_keeper"),
             held,
         };
-        top.start(self.ground.child("lease_keeper"), &self.ground.control, move || keeper).await?;
+        let begin = move || keeper.clone().keep();
+        top.start_loop(self.ground.child("lease_keeper"), &self.ground.control, begin).await?;
         Ok(lease_held)
     }
 
@@ -184,7 +185,8 @@ impl TreeBuilder<'_> {
             deadline: DEADLINE,
             turn: self.ground.turns.register("runner_watch"),
         };
-        top.start(self.ground.child("runner_watch"), &self.ground.control, move || watch).await?;
+        let begin = move || watch.clone().watch();
+        top.start_loop(self.ground.child("runner_watch"), &self.ground.control, begin).await?;
         Ok(threads)
     }
 

@@ -1,7 +1,7 @@
 //! Children that begin again: supervisors with restart limits, and a table of who is alive.
 //!
 //! Read in this order: [`ChildSpec`] and [`SupervisorSpec`] (what is wanted), [`Supervisor`] and
-//! [`ChildHandle`] (how to start and stop), [`RestartLimit`] and [`RestartBackoff`] (when enough is enough),
+//! [`ChildHandle`] (how to start and stop), [`RestartLimit`] (when enough is enough),
 //! [`Failure`] (how a child can end), [`HealthTable`] (what became of all of them). Inside: a `branch` decides
 //! for one supervisor, its `children` begin again and stop, a `minder` gives one actor its turns within the net
 //! of its `shell`, a `heart` asks it for a sign of life, and the `watchdog` looks for threads that do not come
@@ -14,7 +14,6 @@
 //!
 //! An outage is no crash: an actor that cannot reach something waits, and spends no restart.
 
-mod backoff;
 mod branch;
 mod child;
 mod children;
@@ -22,6 +21,7 @@ mod failure;
 mod health;
 mod heart;
 mod limit;
+mod looping;
 mod minder;
 mod panic;
 mod protocol;
@@ -35,7 +35,6 @@ mod tests;
 mod turns;
 mod watchdog;
 
-pub use backoff::RestartBackoff;
 pub use child::ChildHandle;
 pub use failure::{Escalation, Failure};
 pub use health::{ChildState, ChildStatus, HealthTable, PanicRecord, RoleStatus, TreeStatus};

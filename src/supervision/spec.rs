@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use super::{RestartBackoff, RestartLimit};
+use super::RestartLimit;
+use crate::backoff::Backoff;
 
 /// When a child that ended begins again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -115,18 +116,13 @@ pub struct SupervisorSpec {
     /// Restarts it may spend before it gives up and its parent decides.
     pub limit: RestartLimit,
     /// Delay before each restart.
-    pub backoff: RestartBackoff,
+    pub backoff: Backoff,
 }
 
 impl SupervisorSpec {
     /// A supervisor with the usual limit and backoff.
     pub fn new(name: impl Into<String>, strategy: Strategy) -> Self {
-        Self {
-            name: name.into(),
-            strategy,
-            limit: RestartLimit::default(),
-            backoff: RestartBackoff::default(),
-        }
+        Self { name: name.into(), strategy, limit: RestartLimit::default(), backoff: Backoff::RESTART }
     }
 
     /// Sets the restart limit.
@@ -138,7 +134,7 @@ impl SupervisorSpec {
 
     /// Sets the delays.
     #[must_use]
-    pub fn backoff(mut self, backoff: RestartBackoff) -> Self {
+    pub fn backoff(mut self, backoff: Backoff) -> Self {
         self.backoff = backoff;
         self
     }

@@ -12,6 +12,7 @@ use super::branch::Branch;
 use super::children::Children;
 use super::health::next_key;
 use super::limit::RestartHistory;
+use super::looping::Loop;
 use super::minder::{MinderContext, mind};
 use super::protocol::{Child, Event, Order, Reports, Which, stop_child};
 use super::pulse::Pulse;
@@ -117,6 +118,24 @@ impl Supervisor {
         };
         // A function that is never run is dropped, and the child's line with it: it reports itself lost.
         if arbiter.spawn_fn(begin) { Ok(handle.lent()) } else { Err(StartError::NoArbiter) }
+    }
+
+    /// Starts a loop on `arbiter`; it is watched and begins again like an actor, each time with the future that `begin`
+    /// makes.
+    ///
+    /// # Errors
+    /// [`StartError`].
+    pub async fn start_loop<F, L>(
+        &self,
+        spec: ChildSpec,
+        arbiter: &ArbiterHandle,
+        begin: F,
+    ) -> Result<(), StartError>
+    where
+        F: Fn() -> L + Send + Unpin + 'static,
+        L: Future<Output = ()> + 'static,
+    {
+        self.start(spec, arbiter, move || Loop(begin)).await.map(drop)
     }
 
     fn pack<A: Actor>(

@@ -4,8 +4,6 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use actix::{Actor, AsyncContext, Context, Supervised, WrapFuture};
-
 use super::attempt::Running;
 use super::slots::SlotPool;
 use crate::deadline::answer_in;
@@ -18,7 +16,7 @@ use crate::supervision::Turn;
 const OUTAGE: Backoff =
     Backoff { first: Duration::from_millis(500), factor: 2.0, cap: Duration::from_secs(5), jitter: 0.2 };
 
-/// The actor.
+/// The loop.
 #[derive(Clone)]
 pub struct CommandListener {
     /// Where orders come from.
@@ -37,19 +35,10 @@ pub struct CommandListener {
     pub turn: Turn,
 }
 
-impl Actor for CommandListener {
-    type Context = Context<Self>;
-
-    fn started(&mut self, ctx: &mut Self::Context) {
-        failpoint::reach("order_taker.started");
-        ctx.spawn(self.clone().listen().into_actor(self));
-    }
-}
-
-impl Supervised for CommandListener {}
-
 impl CommandListener {
-    async fn listen(self) {
+    /// Runs for as long as the process lives.
+    pub async fn listen(self) {
+        failpoint::reach("order_taker.started");
         let mut failures = 0;
         loop {
             self.turn.beat();

@@ -6,7 +6,6 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use actix::{Actor, AsyncContext, Context, Supervised, WrapFuture};
 use async_trait::async_trait;
 use tokio::time::Instant;
 
@@ -27,7 +26,7 @@ pub trait RunnerThreads: Send + Sync + 'static {
     async fn replace(&self, fence: &Fence) -> Result<(), Fault>;
 }
 
-/// The actor.
+/// The loop.
 #[derive(Clone)]
 pub struct RunnerWatch {
     /// What runs.
@@ -42,19 +41,10 @@ pub struct RunnerWatch {
     pub turn: Turn,
 }
 
-impl Actor for RunnerWatch {
-    type Context = Context<Self>;
-
-    fn started(&mut self, ctx: &mut Self::Context) {
-        failpoint::reach("runner_watch.started");
-        ctx.spawn(self.clone().watch().into_actor(self));
-    }
-}
-
-impl Supervised for RunnerWatch {}
-
 impl RunnerWatch {
-    async fn watch(self) {
+    /// Runs for as long as the process lives.
+    pub async fn watch(self) {
+        failpoint::reach("runner_watch.started");
         let interval = (self.grace / 4).clamp(LOOK_EVERY.0, LOOK_EVERY.1);
         loop {
             self.turn.beat();

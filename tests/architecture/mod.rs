@@ -9,7 +9,8 @@ use std::path::{Path, PathBuf};
 
 /// Every module of the crate with its layer. A module may use modules of lower layers, and of its own
 /// layer only where `SIDEWAYS` says so.
-const LAYERS: [(&str, u8); 23] = [
+const LAYERS: [(&str, u8); 24] = [
+    ("backoff", 0),
     ("failpoint", 0),
     ("fault", 0),
     ("job", 0),

@@ -15,6 +15,7 @@ use actix_rt::Arbiter;
 use parking_lot::Mutex;
 
 use super::super::*;
+use crate::backoff::Backoff;
 
 const PATIENCE: Duration = Duration::from_secs(20);
 pub const HOUR: Duration = Duration::from_secs(3600);
@@ -209,9 +210,12 @@ pub struct Stage {
 
 pub fn spec(name: &str, strategy: Strategy, restarts: usize) -> SupervisorSpec {
     let first = Duration::from_millis(1);
-    SupervisorSpec::new(name, strategy)
-        .limit(RestartLimit { restarts, window: HOUR })
-        .backoff(RestartBackoff { first, cap: first, jitter: 0.0 })
+    SupervisorSpec::new(name, strategy).limit(RestartLimit { restarts, window: HOUR }).backoff(Backoff {
+        first,
+        cap: first,
+        factor: 1.0,
+        jitter: 0.0,
+    })
 }
 
 impl Stage {

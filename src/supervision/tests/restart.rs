@@ -8,6 +8,7 @@ use futures::future::join_all;
 
 use super::super::*;
 use super::probe::*;
+use crate::backoff::Backoff;
 
 #[actix_rt::test]
 async fn panicking_actor_answers_at_the_same_address_afterwards() {
@@ -32,7 +33,7 @@ async fn queued_messages_survive_the_crash_and_the_one_in_hand_answers_closed() 
 
 #[actix_rt::test]
 async fn answers_still_owed_are_closed_when_the_restart_is_decided_not_after_its_delay() {
-    let slow = RestartBackoff { first: HOUR, cap: HOUR, jitter: 0.0 };
+    let slow = Backoff { first: HOUR, cap: HOUR, factor: 1.0, jitter: 0.0 };
     let stage = Stage::with(spec("top", Strategy::OneForOne, 9).backoff(slow));
     let address = stage.start(ChildSpec::permanent("a")).await.address();
     let owed = address.send(NeverAnswer);

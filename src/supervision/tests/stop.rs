@@ -7,6 +7,7 @@ use actix::MailboxError;
 
 use super::super::*;
 use super::probe::*;
+use crate::backoff::Backoff;
 
 const BRIEF: Duration = Duration::from_millis(20);
 
@@ -80,7 +81,7 @@ async fn panics_in_stopped_and_in_the_destructor_hold_up_nobody() {
 
 #[actix_rt::test]
 async fn stop_during_a_restart_delay_does_not_wait_for_it() {
-    let slow = RestartBackoff { first: HOUR, cap: HOUR, jitter: 0.0 };
+    let slow = Backoff { first: HOUR, cap: HOUR, factor: 1.0, jitter: 0.0 };
     let stage = Stage::with(spec("top", Strategy::OneForOne, 9).backoff(slow));
     let child = stage.start(ChildSpec::permanent("a")).await;
     let _ = child.address().send(Boom).await;

@@ -1,0 +1,28 @@
+//! A loop that receives no messages, as a child like any actor.
+
+use actix::{
+    Actor, ActorContext as _, ActorFutureExt as _, AsyncContext as _, Context, Supervised, WrapFuture as _,
+};
+
+/// Runs what this function begins. Each life begins it anew, so what survives a restart is what the function holds.
+pub(super) struct Loop<F>(pub(super) F);
+
+impl<F, L> Actor for Loop<F>
+where
+    F: Fn() -> L + Unpin + 'static,
+    L: Future<Output = ()> + 'static,
+{
+    type Context = Context<Self>;
+
+    fn started(&mut self, ctx: &mut Self::Context) {
+        let ended = (self.0)().into_actor(self).map(|(), _, ctx: &mut Self::Context| ctx.stop());
+        ctx.spawn(ended);
+    }
+}
+
+impl<F, L> Supervised for Loop<F>
+where
+    F: Fn() -> L + Unpin + 'static,
+    L: Future<Output = ()> + 'static,
+{
+}
