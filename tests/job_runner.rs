@@ -11,7 +11,7 @@ use tikkun::job::{
     JobSettings, Limit, NewJob, OrphanPolicy, Progress, QueueEnd, Registry, Retries, RetryPolicy,
 };
 use tikkun::queue::{Delivery, Disposition, Settlement};
-use tikkun::worker::{Blamed, EndLost, Fence, JobEnded, JobRunner, Loss, RunJob, Running, StopForDrain};
+use tikkun::worker::{Blamed, EndLost, Fence, JobRunner, Loss, RunJob, Running, StopForDrain};
 use tokio::sync::Semaphore;
 use tracing::Span;
 
@@ -227,7 +227,7 @@ impl Bench {
         let delivery = Arc::new(Delivery { job, execution: "e".into() });
         let ended =
             tokio::time::timeout(DEADLINE, self.runner.send(RunJob { delivery, span: Span::none() })).await;
-        let JobEnded(settlement) = ended.expect("waited for the job to end").unwrap();
+        let settlement = ended.expect("waited for the job to end").unwrap();
         settlement
     }
 
@@ -395,7 +395,7 @@ async fn a_destructor_that_panics_in_a_job_out_of_time_harms_nobody_else() {
     let run = async |job| {
         let delivery = Arc::new(Delivery { job, execution: "e".into() });
         let ended = runner.send(RunJob { delivery, span: Span::none() });
-        tokio::time::timeout(DEADLINE, ended).await.expect("waited for an end").unwrap().0.verdict
+        tokio::time::timeout(DEADLINE, ended).await.expect("waited for an end").unwrap().verdict
     };
     let timeout = Some(Limit::After(Duration::from_millis(50)));
     let error = buried(run(JobRecord { timeout, ..record("tests.bomb", &[]) }).await);
@@ -409,7 +409,7 @@ async fn a_kind_that_panics_before_its_job_begins_fails_that_job() {
     let runner = JobRunner::new(Arc::new(registry), Duration::ZERO, Running::default()).start();
     let delivery = Arc::new(Delivery { job: record("tests.unsettled", &[]), execution: "e".into() });
     let ended = runner.send(RunJob { delivery, span: Span::none() }).await.unwrap();
-    let error = buried(ended.0.verdict);
+    let error = buried(ended.verdict);
     assert!(error.contains("panicked before it began") && error.contains("no settings"), "{error}");
 }
 
@@ -420,7 +420,7 @@ async fn a_kind_has_its_time_and_no_more_for_what_it_does_after_a_failure() {
     let delivery = Arc::new(Delivery { job: record("tests.lingers", &[]), execution: "e".into() });
     let ended = runner.send(RunJob { delivery, span: Span::none() });
     let ended = tokio::time::timeout(DEADLINE, ended).await.expect("waited for an end").unwrap();
-    assert_eq!(buried(ended.0.verdict), "it cannot be");
+    assert_eq!(buried(ended.verdict), "it cannot be");
 }
 
 #[actix_rt::test]
@@ -429,7 +429,7 @@ async fn a_job_that_lost_its_runner_ends_as_if_its_process_had_died() {
     let lost = async |job: JobRecord| {
         let (delivery, loss) = (Arc::new(Delivery { job, execution: "e".into() }), Loss::Runner);
         let asked = EndLost { delivery, loss, tell: true, span: Span::none() };
-        bench.runner.send(asked).await.unwrap().0.verdict
+        bench.runner.send(asked).await.unwrap().verdict
     };
     assert_eq!(lost(record("tests.resuming", &[])).await, Disposition::Rescue);
     let error = buried(lost(JobRecord { orphaned: 1, ..record("tests.resuming", &[]) }).await);
@@ -449,7 +449,7 @@ async fn stuck_job_fails_by_its_policy_in_rqs_words() {
             .send(EndLost { delivery, loss: Loss::Thread, tell: true, span: Span::none() })
             .await
             .unwrap();
-        let (error, again) = match ended.0.verdict {
+        let (error, again) = match ended.verdict {
             Disposition::RetryAt { error, .. } => (error, true),
             other => (buried(other), false),
         };
@@ -506,7 +506,7 @@ async fn a_callback_that_takes_too_long_has_failed() {
         .await
         .unwrap()
         .unwrap();
-    let error = buried(ended.0.verdict);
+    let error = buried(ended.verdict);
     assert_eq!(error, "callback `tests.sleeps`: Task exceeded maximum timeout value (1 seconds)");
 }
 
@@ -521,7 +521,7 @@ async fn nobody_hears_of_a_stuck_job_once_what_was_called_for_it_held_a_thread_t
             .send(EndLost { delivery, loss: Loss::Thread, tell, span: Span::none() })
             .await
             .unwrap();
-        assert!(buried(ended.0.verdict).contains("its code never yielded"));
+        assert!(buried(ended.verdict).contains("its code never yielded"));
         assert_eq!(bench.calls.lock().len(), calls, "told: {tell}");
     }
 }
@@ -559,7 +559,7 @@ async fn drained(early: bool, job: JobRecord) -> Settlement {
         runner.send(StopForDrain).await.unwrap();
     };
     let both = tokio::time::timeout(DEADLINE, async { futures::join!(ended, stop).0 }).await;
-    both.expect("waited for the job to end").unwrap().0
+    both.expect("waited for the job to end").unwrap()
 }
 
 #[actix_rt::test]

@@ -8,15 +8,20 @@ use std::time::{Duration, Instant};
 
 use actix::{Actor, Addr};
 use chrono::Utc;
+use futures::future::join_all;
 use serde_json::{Value, json};
-use tikkun::job::{Args, JobState, Limit, NewJob};
+use tikkun::job::{Args, JobRecord, JobState, Limit, NewJob, Registry};
 use tikkun::measure::QueueMeter;
 use tikkun::queue::{
     Broker, Delivery, Disposition, ProcessRecord, RqSettings, Settled, Settlement, open_embedded, open_rq,
 };
 use tikkun::supervision::Turns;
-use tikkun::worker::{Drain, ListenerPorts, ListenerSettings, QueueListener, Settle, SlotPool};
+use tikkun::worker::{
+    Completer, Drain, Fence, JobRunner, ListenerPorts, ListenerSettings, Post, QueueListener, RunnerPlace,
+    Running, SlotPool,
+};
 use tokio::sync::watch;
+use tokio::task::unconstrained;
 
 const QUEUE: &str = "q";
 const DEADLINE: Duration = Duration::from_secs(20);
@@ -39,7 +44,7 @@ fn listener(
     broker: &Arc<dyn Broker>,
     me: &ProcessRecord,
     unclaimed_interval: Duration,
-) -> Addr<QueueListener> {
+) -> (Arc<Completer>, Addr<QueueListener>) {
     listener_among(&Turns::default(), broker, me, unclaimed_interval)
 }
 
@@ -48,34 +53,36 @@ fn listener_among(
     broker: &Arc<dyn Broker>,
     me: &ProcessRecord,
     unclaimed_interval: Duration,
-) -> Addr<QueueListener> {
-    let ports = ListenerPorts {
+) -> (Arc<Completer>, Addr<QueueListener>) {
+    let listener = QueueListener::new(ports(turns, broker, me), settings(unclaimed_interval));
+    (listener.completer(), listener.start())
+}
+
+fn ports(turns: &Turns, broker: &Arc<dyn Broker>, me: &ProcessRecord) -> ListenerPorts {
+    ListenerPorts {
         broker: Arc::clone(broker),
         slots: SlotPool::new(Vec::new(), BTreeMap::new(), 0),
         process: me.id.clone(),
         leased: watch::Sender::new(true).subscribe(),
         turn: turns.register(QUEUE),
         meter: Arc::new(QueueMeter::new(QUEUE, std::iter::empty())),
-    };
-    let settings = ListenerSettings {
+    }
+}
+
+fn settings(unclaimed_interval: Duration) -> ListenerSettings {
+    ListenerSettings {
         queue: QUEUE.into(),
         rank: 0,
         batch: 1,
         patience: DEADLINE,
         deadline: DEADLINE,
         unclaimed_interval,
-    };
-    QueueListener::new(ports, settings).start()
+    }
 }
 
-fn ack(delivery: &Delivery, result: Value) -> Settle {
-    Settle(Settlement {
-        job: delivery.job.id.clone(),
-        queue: delivery.job.queue.clone(),
-        execution: delivery.execution.clone(),
-        verdict: Disposition::Ack { result, keep: Limit::Never },
-        remark: None,
-    })
+async fn ack(completer: &Completer, delivery: &Delivery, result: Value) -> Settled {
+    let verdict = Disposition::Ack { result, keep: Limit::Never };
+    completer.complete(&Settlement::new(delivery, verdict), None).await
 }
 
 #[actix_rt::test]
@@ -88,17 +95,17 @@ async fn end_that_can_never_be_written_buries_its_job_and_holds_up_no_other() {
     let lent = broker.fetch(&QUEUE.into(), 3, &me.id).await.unwrap();
     // SQLite reads JSON up to a depth of 1000.
     let deep = (0..1500).fold(json!(1), |inner, _| json!([inner]));
-    let listener = listener(&broker, &me, DEADLINE);
+    let (completer, _listener) = listener(&broker, &me, DEADLINE);
     let all = tokio::time::timeout(DEADLINE, async {
         tokio::join!(
-            listener.send(ack(&lent[0], json!(1))),
-            listener.send(ack(&lent[1], deep)),
-            listener.send(ack(&lent[2], json!(2))),
+            ack(&completer, &lent[0], json!(1)),
+            ack(&completer, &lent[1], deep),
+            ack(&completer, &lent[2], json!(2)),
         )
     });
     let (before, deep, after) = all.await.expect("all three to be settled");
     for settled in [before, deep, after] {
-        assert_eq!(settled.unwrap(), Some(Settled::Done));
+        assert_eq!(settled, Settled::Done);
     }
     for (id, state) in
         [("before", JobState::Finished), ("deep", JobState::Failed), ("after", JobState::Finished)]
@@ -110,6 +117,44 @@ async fn end_that_can_never_be_written_buries_its_job_and_holds_up_no_other() {
             assert!(error.contains("the queue cannot take how (") && error.contains("JSON"), "{error}");
         }
     }
+}
+
+/// As many as are settled in one call.
+const ACCEPTED: usize = 500;
+
+#[actix_rt::test]
+async fn a_slot_is_kept_while_more_ends_than_one_call_settles_wait_to_be_written() {
+    let folder = tempfile::tempdir().unwrap();
+    let broker = open_embedded(folder.path()).await.unwrap();
+    let me = leased(&*broker).await;
+    let runner = JobRunner::new(Arc::new(Registry::default()), Duration::ZERO, Running::default());
+    let runner = RunnerPlace::new(Post { runner: runner.start(), fence: Fence::default() });
+    let slots = SlotPool::new(vec![runner; 2], BTreeMap::new(), 0);
+    let mut granted = slots.request(0, 2).await.unwrap();
+    // Nothing is written before it is started.
+    let listener = QueueListener::new(ports(&Turns::default(), &broker, &me), settings(DEADLINE));
+    let completer = listener.completer();
+    let job = |id| JobRecord::of(NewJob::new(id, QUEUE, "tests.job", Args::default()), Utc::now());
+    let delivery = Delivery { job: job("gone"), execution: "gone".into() };
+    let end = Settlement::given_back(&delivery);
+    // Polled here one after the other, they must not be made to yield to each other.
+    let complete = |slot| Box::pin(unconstrained(completer.complete(&end, slot)));
+    let mut waiting: Vec<_> = (1..ACCEPTED).map(|_| complete(None)).collect();
+    for end in &mut waiting {
+        assert!(futures::poll!(end).is_pending());
+    }
+    let mut last = complete(granted.pop());
+    assert!(futures::poll!(&mut last).is_pending());
+    assert_eq!(slots.free(), 1, "its end is accepted");
+    let mut over = complete(granted.pop());
+    assert!(futures::poll!(&mut over).is_pending());
+    assert_eq!(slots.free(), 1, "its end is not accepted: it keeps its slot");
+
+    let _listener = listener.start();
+    let all = tokio::time::timeout(DEADLINE, async { (join_all(waiting).await, last.await, over.await) });
+    let (waited, last, over) = all.await.expect("every end to be answered");
+    assert!(waited.into_iter().chain([last, over]).all(|settled| settled == Settled::NotOurs));
+    assert_eq!(slots.free(), 2);
 }
 
 async fn goes_back(broker: &dyn Broker, id: &str) {
@@ -139,21 +184,21 @@ async fn end_that_is_too_long_for_the_server_buries_its_job_and_holds_up_no_othe
     // What nobody carries goes back with the look that the listener begins with: the three are fetched after it.
     broker.enqueue(&[NewJob::new("stray", QUEUE, "tests.job", Args::default())]).await.unwrap();
     assert_eq!(broker.fetch(&QUEUE.into(), 1, &me.id).await.unwrap().len(), 1);
-    let listener = listener(&broker, &me, DEADLINE);
+    let (completer, _listener) = listener(&broker, &me, DEADLINE);
     goes_back(&*broker, "stray").await;
     assert_eq!(broker.cancel(&"stray".into()).await.unwrap(), Some(JobState::Canceled));
     broker.enqueue(&jobs).await.unwrap();
     let lent = broker.fetch(&QUEUE.into(), 3, &me.id).await.unwrap();
     let all = tokio::time::timeout(DEADLINE, async {
         tokio::join!(
-            listener.send(ack(&lent[0], json!(1))),
-            listener.send(ack(&lent[1], json!("x".repeat(3 << 20)))),
-            listener.send(ack(&lent[2], json!(2))),
+            ack(&completer, &lent[0], json!(1)),
+            ack(&completer, &lent[1], json!("x".repeat(3 << 20))),
+            ack(&completer, &lent[2], json!(2)),
         )
     });
     let (before, long, after) = all.await.expect("all three to be settled");
     for settled in [before, long, after] {
-        assert_eq!(settled.unwrap(), Some(Settled::Done));
+        assert_eq!(settled, Settled::Done);
     }
     for (id, state) in
         [("before", JobState::Finished), ("long", JobState::Failed), ("after", JobState::Finished)]
@@ -183,7 +228,7 @@ async fn fetch_loop_that_ended_for_a_drain_does_not_count_as_standing_still() {
     let broker = open_embedded(folder.path()).await.unwrap();
     let me = leased(&*broker).await;
     let turns = Turns::default();
-    let listener = listener_among(&turns, &broker, &me, DEADLINE);
+    let (_, listener) = listener_among(&turns, &broker, &me, DEADLINE);
     let (longest, later) = (Duration::from_secs(20), Instant::now() + Duration::from_secs(3600));
     assert_eq!(turns.overdue(later, longest), [QUEUE]);
     listener.send(Drain).await.unwrap();

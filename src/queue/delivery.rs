@@ -87,6 +87,26 @@ pub struct Settlement {
     pub remark: Option<String>,
 }
 
+impl Settlement {
+    /// This delivery ends so.
+    #[must_use]
+    pub fn new(delivery: &Delivery, verdict: Disposition) -> Self {
+        Self {
+            job: delivery.job.id.clone(),
+            queue: delivery.job.queue.clone(),
+            execution: delivery.execution.clone(),
+            verdict,
+            remark: None,
+        }
+    }
+
+    /// The job goes back to the head of its queue as if it had never left.
+    #[must_use]
+    pub fn given_back(delivery: &Delivery) -> Self {
+        Self::new(delivery, Disposition::Release { end: QueueEnd::Head })
+    }
+}
+
 /// What becomes of a delivered job.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Disposition {

@@ -1,4 +1,4 @@
-//! Writes what was handed in to a listener, everything that has gathered in one call, until it is written.
+//! Writes the ends of a queue's deliveries, everything that has gathered in one call, until it is written.
 //!
 //! An end that the broker can never take, whatever is wrong with it, must not hold up the others: then each is written
 //! by itself, and that one job is buried with the reason. A refusal alone does not say that: only an end that is
@@ -8,19 +8,16 @@
 use std::slice;
 use std::sync::Arc;
 
-use actix::{Message, Recipient};
-use parking_lot::Mutex;
-use tokio::sync::{Notify, oneshot};
+use tokio::sync::{mpsc, oneshot};
 use tracing::Instrument as _;
 
-use super::attempt::JobEnded;
-use super::attempt_metrics;
-use super::outage::{OUTAGE, Outage};
-use super::queue_state::{Held, QueueState};
+use super::outage::Outage;
+use super::queue_state::QueueState;
+use super::slots::Slot;
 use crate::deadline::answer_in;
+use crate::failpoint;
 use crate::fault::{Fault, FaultKind};
 use crate::job::Retention;
-use crate::measure::AttemptEnd;
 use crate::queue::{Disposition, Settled, Settlement};
 
 /// The most settlements in one call: bounds the size of one transaction.
@@ -30,58 +27,64 @@ const SETTLE_BATCH: usize = 500;
 /// allows less.
 const LONG: usize = 512 << 10;
 
-/// Asks to settle a delivery; the answer comes after the broker has written it.
-#[derive(Clone, Message)]
-#[rtype(result = "Option<Settled>")]
-pub struct Settle(pub Settlement);
-
-/// A settlement, and whoever waits for it.
+/// An end that is to be written, and whoever waits for that.
 type Unsettled = (Settlement, oneshot::Sender<Settled>);
 
-/// Settles what is handed in, for one queue.
-pub(super) struct Completer {
+/// Settles the deliveries of one queue.
+pub struct Completer {
     queue: Arc<QueueState>,
-    unsettled: Mutex<Vec<Unsettled>>,
-    unsettled_changed: Notify,
+    ends: mpsc::Sender<Unsettled>,
+    /// Read by one loop at a time: that of the listener's present life.
+    accepted: tokio::sync::Mutex<mpsc::Receiver<Unsettled>>,
 }
 
 impl Completer {
     pub(super) fn new(queue: Arc<QueueState>) -> Self {
-        Self { queue, unsettled: Mutex::default(), unsettled_changed: Notify::new() }
+        let (ends, accepted) = mpsc::channel(SETTLE_BATCH);
+        Self { queue, ends, accepted: tokio::sync::Mutex::new(accepted) }
     }
 
-    /// Takes a settlement in; the answer comes after the broker has written it.
-    pub(super) fn take_in(&self, settlement: Settlement) -> oneshot::Receiver<Settled> {
-        let (settled, answer) = oneshot::channel();
-        self.unsettled.lock().push((settlement, settled));
-        self.unsettled_changed.notify_one();
-        answer
-    }
-
-    /// Settles for as long as the listener lives.
-    pub(super) async fn settle_all(self: Arc<Self>) {
-        let (mut refused, mut outage) = (Vec::new(), Outage::default());
+    /// Has an end written, however long the broker is away, and says what it came to. The slot is kept until the end
+    /// is accepted: while none can be written, at most [`SETTLE_BATCH`] wait, and then slots are not free for more.
+    pub async fn complete(&self, settlement: &Settlement, mut slot: Option<Slot>) -> Settled {
+        let _message = self.queue.ports.meter.message();
         loop {
-            let changed = self.unsettled_changed.notified();
-            let unsettled = self.take_unsettled(SETTLE_BATCH.saturating_sub(refused.len()).max(1));
-            if unsettled.is_empty() && refused.is_empty() {
-                changed.await;
-                continue;
+            let (answer, written) = oneshot::channel();
+            if self.ends.send((settlement.clone(), answer)).await.is_err() {
+                futures::future::pending::<()>().await;
             }
-            refused.extend(unsettled);
-            let (left, fault) = self.settle(std::mem::take(&mut refused)).await;
-            refused = left;
+            drop(slot.take());
+            // Unanswered, the loop that had it broke: its next life is asked again, and the broker answers as before.
+            let Ok(settled) = written.instrument(tracing::debug_span!("settle")).await else { continue };
+            if settled == Settled::NotOurs {
+                tracing::warn!(job.id = %settlement.job, queue.name = %settlement.queue,
+                    "the job was taken from this process before it ended; its end is not counted");
+            }
+            return settled;
+        }
+    }
+
+    /// Writes what is accepted, for as long as the listener lives.
+    pub(super) async fn settle_all(self: Arc<Self>) {
+        let mut accepted = self.accepted.lock().await;
+        let (mut unsettled, mut outage) = (Vec::new(), Outage::default());
+        loop {
+            if unsettled.is_empty() {
+                accepted.recv_many(&mut unsettled, SETTLE_BATCH).await;
+            }
+            while unsettled.len() < SETTLE_BATCH
+                && let Ok(one) = accepted.try_recv()
+            {
+                unsettled.push(one);
+            }
+            failpoint::reach("queue_listener.settle");
+            let (left, fault) = self.settle(unsettled).await;
+            unsettled = left;
             match fault {
                 Some(fault) => self.queue.wait_out(&mut outage, &fault).await,
                 None => self.queue.served(&mut outage),
             }
         }
-    }
-
-    fn take_unsettled(&self, most: usize) -> Vec<Unsettled> {
-        let mut unsettled = self.unsettled.lock();
-        let count = unsettled.len().min(most);
-        unsettled.drain(..count).collect()
     }
 
     /// Tries once; what is not written comes back, with the reason.
@@ -153,28 +156,6 @@ impl Completer {
 
     async fn prove(&self) -> Result<(), Fault> {
         answer_in(self.queue.settings.deadline, "try what jobs need", self.queue.ports.broker.prove()).await
-    }
-}
-
-/// Has an end written down, however often that must be asked for, and says what it came to.
-pub(super) async fn hand_in(
-    held: Held,
-    JobEnded(settlement): JobEnded,
-    listener: Recipient<Settle>,
-) -> AttemptEnd {
-    let (_message, _waits) = (held.queue.ports.meter.message(), held.queue.backlog.enter());
-    loop {
-        let settled = listener.send(Settle(settlement.clone())).instrument(tracing::debug_span!("settle"));
-        match settled.await {
-            Ok(Some(settled)) => {
-                if settled == Settled::NotOurs {
-                    tracing::warn!(job.id = %settlement.job, queue.name = %settlement.queue,
-                        "the job was taken from this process before it ended; its end is not counted");
-                }
-                break attempt_metrics::end_of(&settlement.verdict, settled);
-            }
-            Ok(None) | Err(_) => tokio::time::sleep(OUTAGE.delay(1, fastrand::f64())).await,
-        }
     }
 }
 

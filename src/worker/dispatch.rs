@@ -5,10 +5,10 @@ use std::sync::Arc;
 use actix::MailboxError;
 use tracing::Span;
 
-use super::attempt::{EndLost, JobEnded, Loss, RunJob, attempt_span};
+use super::attempt::{EndLost, Loss, RunJob, attempt_span};
 use super::runner_place::Post;
 use super::slots::Slot;
-use crate::queue::{Delivery, Disposition};
+use crate::queue::{Delivery, Disposition, Settlement};
 
 /// What a runner is asked to do with the delivery.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -47,7 +47,7 @@ impl Dispatch {
 }
 
 /// Carries a delivery to its end, through the loss of its runner or of the runner's thread.
-pub(super) async fn carry_out(slot: &Slot, delivery: Arc<Delivery>) -> JobEnded {
+pub(super) async fn carry_out(slot: &Slot, delivery: Arc<Delivery>) -> Settlement {
     let mut dispatch = Dispatch::Run;
     loop {
         let post = slot.post();
@@ -59,7 +59,7 @@ pub(super) async fn carry_out(slot: &Slot, delivery: Arc<Delivery>) -> JobEnded 
                 Err(error) => {
                     tracing::warn!(%error, "the runner of a job broke");
                     let Some(next) = dispatch.after_break() else {
-                        return JobEnded::new(&delivery, Disposition::Rescue);
+                        return Settlement::new(&delivery, Disposition::Rescue);
                     };
                     dispatch = next;
                     continue;
@@ -71,14 +71,14 @@ pub(super) async fn carry_out(slot: &Slot, delivery: Arc<Delivery>) -> JobEnded 
             Some(next) => dispatch = next,
             None => {
                 tracing::warn!("the thread of the job's runner was lost; the job goes back to its queue");
-                return JobEnded::given_back(&delivery);
+                return Settlement::given_back(&delivery);
             }
         }
     }
 }
 
 /// A question dropped unanswered is void: what still waits in the mailbox is not begun.
-async fn ask(post: &Post, dispatch: Dispatch, delivery: &Arc<Delivery>) -> Result<JobEnded, MailboxError> {
+async fn ask(post: &Post, dispatch: Dispatch, delivery: &Arc<Delivery>) -> Result<Settlement, MailboxError> {
     let shared = Arc::clone(delivery);
     match dispatch {
         Dispatch::Run => post.runner.send(RunJob { delivery: shared, span: Span::current() }).await,

@@ -9,12 +9,11 @@ use actix::{Actor, Context, Handler, ResponseActFuture, Supervised, WrapFuture};
 use tracing::{Instrument as _, Span};
 
 use super::attempt::{
-    Attempt, AttemptControl, EndLost, Fence, Found, InHand, JobEnded, NotFound, RunJob, Running,
-    StopForDrain, look_up,
+    Attempt, AttemptControl, EndLost, Fence, Found, InHand, NotFound, RunJob, Running, StopForDrain, look_up,
 };
 use crate::failpoint;
 use crate::job::{Registry, StopReason};
-use crate::queue::Delivery;
+use crate::queue::{Delivery, Settlement};
 
 /// The actor.
 pub struct JobRunner {
@@ -63,9 +62,9 @@ impl JobRunner {
     /// Answers with the end of an attempt.
     fn answer(
         &self,
-        ended: impl Future<Output = JobEnded> + 'static,
+        ended: impl Future<Output = Settlement> + 'static,
         span: Span,
-    ) -> ResponseActFuture<Self, JobEnded> {
+    ) -> ResponseActFuture<Self, Settlement> {
         Box::pin(ended.instrument(span).into_actor(self).map(|ended, runner, _| {
             runner.current = None;
             ended
@@ -88,7 +87,7 @@ impl Supervised for JobRunner {
 }
 
 impl Handler<RunJob> for JobRunner {
-    type Result = ResponseActFuture<Self, JobEnded>;
+    type Result = ResponseActFuture<Self, Settlement>;
 
     fn handle(&mut self, RunJob { delivery, span }: RunJob, _: &mut Self::Context) -> Self::Result {
         let (attempt, found, in_hand) = self.take(delivery);
@@ -102,7 +101,7 @@ impl Handler<RunJob> for JobRunner {
 }
 
 impl Handler<EndLost> for JobRunner {
-    type Result = ResponseActFuture<Self, JobEnded>;
+    type Result = ResponseActFuture<Self, Settlement>;
 
     fn handle(
         &mut self,

@@ -5,7 +5,6 @@
 
 mod attempt;
 mod attempt_metrics;
-mod backlog;
 mod command_listener;
 mod completer;
 mod dispatch;
@@ -22,12 +21,10 @@ mod slots;
 mod unfolding;
 mod waiting;
 
-pub use attempt::{
-    ATTEMPT, Blamed, EndLost, Fence, JobEnded, Loss, RunJob, Running, RunningJob, StopForDrain,
-};
+pub use attempt::{ATTEMPT, Blamed, EndLost, Fence, Loss, RunJob, Running, RunningJob, StopForDrain};
 pub(crate) use attempt::{Called, Ended, NotRunning, after_death};
 pub use command_listener::CommandListener;
-pub use completer::Settle;
+pub use completer::Completer;
 pub(crate) use isolated_threads::{AT_ONCE, COMES_BACK, Isolated, IsolatedThreads};
 pub use job_runner::JobRunner;
 pub use listener_ports::{ListenerPorts, ListenerSettings};

@@ -1,19 +1,17 @@
-//! Takes jobs from one queue for free slots, hands them to runners, and alone settles what they end with.
+//! Takes jobs from one queue for free slots, hands them to runners, and has their ends written.
 //!
 //! What survives a restart: its [`QueueState`], that is the deliveries this process holds, and what its [`Completer`]
-//! has not written yet. Each delivery is carried by a future of its own that outlives the listener and asks again until
-//! its settlement is acknowledged.
+//! has accepted and not begun to write. Each delivery has a task of its own that outlives the listener and asks again
+//! until its settlement is acknowledged.
 
 use std::sync::Arc;
 
-use actix::{
-    Actor, AsyncContext, Context, Handler, Message, Recipient, ResponseFuture, Supervised, WrapFuture,
-};
+use actix::{Actor, AsyncContext, Context, Handler, Message, ResponseFuture, Supervised, WrapFuture};
 use tracing::Instrument as _;
 
 use super::attempt::attempt_span;
 use super::attempt_metrics;
-use super::completer::{Completer, Settle, hand_in};
+use super::completer::Completer;
 use super::dispatch::carry_out;
 use super::listener_ports::{ListenerPorts, ListenerSettings};
 use super::outage::{OUTAGE, Outage};
@@ -21,11 +19,11 @@ use super::queue_state::{Held, QueueState};
 use super::reclaimer::Reclaimer;
 use super::slots::Slot;
 use super::unfolding::unfolded;
-use super::waiting::{granted_slots, wait_for_lease, wait_for_settlements, wait_for_work};
+use super::waiting::{granted_slots, wait_for_lease, wait_for_work};
 use crate::deadline::answer_in;
 use crate::failpoint;
 use crate::fault::{Fault, FaultKind};
-use crate::queue::{Delivery, Settled};
+use crate::queue::Delivery;
 
 /// The most jobs in the first fetch after a wait; one that is full is followed by a whole batch.
 const AFTER_A_WAIT: u32 = 8;
@@ -48,15 +46,21 @@ impl QueueListener {
         let queue = Arc::new(QueueState::new(ports, settings));
         Self { completer: Arc::new(Completer::new(Arc::clone(&queue))), queue }
     }
+
+    /// Settles the queue's deliveries, for as long as the listener lives.
+    #[must_use]
+    pub fn completer(&self) -> Arc<Completer> {
+        Arc::clone(&self.completer)
+    }
 }
 
 impl Actor for QueueListener {
     type Context = Context<Self>;
 
     fn started(&mut self, ctx: &mut Self::Context) {
-        let (queue, listener) = (Arc::clone(&self.queue), ctx.address().recipient());
-        let reclaimer = Reclaimer { queue: Arc::clone(&queue), listener: listener.clone() };
-        let fetcher = Fetcher { queue, reclaimer: reclaimer.clone(), listener };
+        let (queue, completer) = (Arc::clone(&self.queue), Arc::clone(&self.completer));
+        let reclaimer = Reclaimer { queue: Arc::clone(&queue), completer: Arc::clone(&completer) };
+        let fetcher = Fetcher { queue, reclaimer: reclaimer.clone(), completer };
         ctx.spawn(fetcher.fetch_until_drain().into_actor(self));
         ctx.spawn(reclaimer.watch().into_actor(self));
         ctx.spawn(Arc::clone(&self.completer).settle_all().into_actor(self));
@@ -65,16 +69,6 @@ impl Actor for QueueListener {
 }
 
 impl Supervised for QueueListener {}
-
-impl Handler<Settle> for QueueListener {
-    type Result = ResponseFuture<Option<Settled>>;
-
-    fn handle(&mut self, Settle(settlement): Settle, _: &mut Self::Context) -> Self::Result {
-        failpoint::reach("queue_listener.settle");
-        let answer = self.completer.take_in(settlement);
-        Box::pin(async move { answer.await.ok() })
-    }
-}
 
 impl Handler<Drain> for QueueListener {
     type Result = ResponseFuture<()>;
@@ -90,8 +84,7 @@ impl Handler<Drain> for QueueListener {
 struct Fetcher {
     queue: Arc<QueueState>,
     reclaimer: Reclaimer,
-    /// Given to carriers, so that they can hand in settlements.
-    listener: Recipient<Settle>,
+    completer: Arc<Completer>,
 }
 
 impl Fetcher {
@@ -122,7 +115,6 @@ impl Fetcher {
                 queue.ports.slots.looked(queue.settings.rank);
                 wait_for_work(queue).await;
             }
-            wait_for_settlements(queue).await;
             // Single jobs are the rule after a wait: slots that are asked for in vain cost time.
             let most = if more_waits { queue.settings.batch } else { queue.settings.batch.min(AFTER_A_WAIT) };
             // Whether there is a slot says nothing of the broker.
@@ -174,7 +166,7 @@ impl Fetcher {
         for (delivery, slot) in deliveries.into_iter().zip(slots) {
             let Some(held) = queue.hold(&delivery.execution) else { continue };
             let span = attempt_span(&delivery.job);
-            actix_rt::spawn(carry(held, delivery, slot, self.listener.clone()).instrument(span));
+            actix_rt::spawn(carry(held, delivery, slot, Arc::clone(&self.completer)).instrument(span));
         }
         if fetched > 0 {
             failpoint::reach("queue_listener.fetched");
@@ -183,15 +175,15 @@ impl Fetcher {
     }
 }
 
-/// Carries one delivery through its runner to its settlement, through restarts of either.
-async fn carry(held: Held, delivery: Delivery, slot: Slot, listener: Recipient<Settle>) {
+/// Takes one delivery through its runner to its settlement, through restarts of the runner and of the listener.
+async fn carry(held: Held, delivery: Delivery, slot: Slot, completer: Arc<Completer>) {
     let mut under_way = attempt_metrics::begin(&held.queue.ports.meter, &delivery.job);
     let ended = match unfolded(&held.queue, &slot, delivery).await {
         Ok((delivery, _room)) => carry_out(&slot, delivery).await,
-        Err(ended) => ended,
+        Err(given_back) => given_back,
     };
     failpoint::reach("queue_listener.carried");
-    drop(slot);
     under_way.ended();
-    under_way.settled(hand_in(held, ended, listener).await);
+    let settled = completer.complete(&ended, Some(slot)).await;
+    under_way.settled(attempt_metrics::end_of(&ended.verdict, settled));
 }

@@ -1,4 +1,4 @@
-//! What all who serve one queue share: the deliveries in hand, and what is not settled yet.
+//! What all who serve one queue share: above all the deliveries in hand.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -6,7 +6,6 @@ use std::sync::Arc;
 use parking_lot::Mutex;
 use tokio::sync::{Notify, watch};
 
-use super::backlog::Backlog;
 use super::listener_ports::{ListenerPorts, ListenerSettings};
 use super::outage::Outage;
 use crate::fault::Fault;
@@ -18,8 +17,6 @@ pub(super) struct QueueState {
     pub(super) settings: ListenerSettings,
     held: Mutex<HashSet<ExecutionId>>,
     held_changed: Notify,
-    /// What has ended and is not settled.
-    pub(super) backlog: Backlog,
     /// Held while a fetch is under way.
     pub(super) fetching: tokio::sync::Mutex<()>,
     /// Told when there may be unclaimed deliveries: the broker serves the queue again after it did not, or who carried
@@ -35,7 +32,6 @@ impl QueueState {
             settings,
             held: Mutex::default(),
             held_changed: Notify::new(),
-            backlog: Backlog::default(),
             fetching: tokio::sync::Mutex::default(),
             unclaimed_look: Notify::new(),
             draining: watch::Sender::new(false),

@@ -7,23 +7,20 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
-use actix::Recipient;
-
-use super::attempt::JobEnded;
-use super::completer::{Settle, hand_in};
+use super::completer::Completer;
 use super::outage::Outage;
 use super::queue_state::QueueState;
 use crate::deadline::answer_in;
 use crate::fault::Fault;
 use crate::job::ExecutionId;
-use crate::queue::Delivery;
+use crate::queue::{Delivery, Settlement};
 
 /// Gives unclaimed deliveries of one queue back.
 #[derive(Clone)]
 pub(super) struct Reclaimer {
     pub(super) queue: Arc<QueueState>,
-    /// To whom it hands in that they go back.
-    pub(super) listener: Recipient<Settle>,
+    /// Writes that they go back.
+    pub(super) completer: Arc<Completer>,
 }
 
 impl Reclaimer {
@@ -65,7 +62,11 @@ impl Reclaimer {
             if let Some(held) = queue.hold(&delivery.execution) {
                 tracing::warn!(job.id = %delivery.job.id, queue.name = %delivery.job.queue,
                     "nobody here carries a job that the queue has lent to this process; it goes back to its queue");
-                actix_rt::spawn(hand_in(held, JobEnded::given_back(&delivery), self.listener.clone()));
+                let completer = Arc::clone(&self.completer);
+                actix_rt::spawn(async move {
+                    let _held = held;
+                    completer.complete(&Settlement::given_back(&delivery), None).await
+                });
             }
         }
         Ok(())

@@ -2,14 +2,13 @@
 
 use std::sync::Arc;
 
-use super::attempt::JobEnded;
 use super::outage::Outage;
 use super::queue_state::QueueState;
 use super::slots::{Room, Slot};
 use crate::deadline::answer_in;
 use crate::fault::FaultKind;
 use crate::job::{Args, ArgsError};
-use crate::queue::Delivery;
+use crate::queue::{Delivery, Settlement};
 
 /// The delivery with its arguments, and the room that they take until its end. While it waits the process may want to
 /// leave: then the job goes back.
@@ -17,13 +16,13 @@ pub(super) async fn unfolded(
     queue: &QueueState,
     slot: &Slot,
     mut delivery: Delivery,
-) -> Result<(Arc<Delivery>, Option<Room>), JobEnded> {
+) -> Result<(Arc<Delivery>, Option<Room>), Settlement> {
     let folded = delivery.job.args.as_ref().err().and_then(ArgsError::weight_folded);
     let Some(weight) = folded else { return Ok((Arc::new(delivery), None)) };
     let mut draining = queue.draining.subscribe();
     let (args, room) = tokio::select! {
         unfolded = unfold(queue, slot, &delivery, weight) => unfolded,
-        _ = draining.wait_for(|draining| *draining) => return Err(JobEnded::given_back(&delivery)),
+        _ = draining.wait_for(|draining| *draining) => return Err(Settlement::given_back(&delivery)),
     };
     delivery.job.args = args;
     Ok((Arc::new(delivery), room))

@@ -1,4 +1,4 @@
-//! What a listener waits for before it fetches: a lease, work, settlements, slots. Its loop turns all the while.
+//! What a listener waits for before it fetches: a lease, work, slots. Its loop turns all the while.
 
 use super::outage::Outage;
 use super::queue_state::QueueState;
@@ -37,13 +37,6 @@ pub(super) async fn wait_for_work(queue: &QueueState) {
             }
             Err(fault) => queue.wait_out(&mut outage, &fault).await,
         }
-    }
-}
-
-/// Waits until not too many ends wait to be settled: what is run while nothing can be written down piles up.
-pub(super) async fn wait_for_settlements(queue: &QueueState) {
-    while tokio::time::timeout(queue.settings.patience, queue.backlog.has_room()).await.is_err() {
-        queue.ports.turn.beat();
     }
 }
 

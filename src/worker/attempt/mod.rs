@@ -18,7 +18,7 @@ pub(super) use control::AttemptControl;
 pub(crate) use disposition::after_death;
 pub use fence::{Blamed, Fence};
 pub(super) use found::{Found, NotFound, look_up};
-pub use messages::{EndLost, JobEnded, Loss, RunJob, StopForDrain};
+pub use messages::{EndLost, Loss, RunJob, StopForDrain};
 pub(crate) use not_running::NotRunning;
 pub(super) use run::Attempt;
 pub(super) use running::InHand;

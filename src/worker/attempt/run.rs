@@ -11,12 +11,12 @@ use super::control::AttemptControl;
 use super::disposition::{after_attempt, after_death, bury};
 use super::fence::Fence;
 use super::found::{Found, NotFound, unreadable};
-use super::messages::{JobEnded, Loss};
+use super::messages::Loss;
 use crate::job::{
     Args, Callback, Completion, Control as _, JobContext, JobError, JobResult, JobSettings, KindName,
     OrphanPolicy, QueueEnd, QueueName, Registry, StopReason,
 };
-use crate::queue::{Delivery, Disposition};
+use crate::queue::{Delivery, Disposition, Settlement};
 use crate::supervision::{Panic, catch_panic};
 use crate::user_log::USER_LOG;
 
@@ -38,17 +38,22 @@ pub(crate) struct Attempt {
 type Concluded = (Disposition, Option<String>);
 
 impl Attempt {
-    pub(crate) async fn run(&self, found: Result<Found, NotFound>) -> JobEnded {
+    pub(crate) async fn run(&self, found: Result<Found, NotFound>) -> Settlement {
         let (verdict, remark) = match (found, self.registry.elsewhere(&self.delivery.job.queue)) {
             (Ok(found), _) => self.run_found(&found).await,
             (Err(NotFound::Unknown(_)), Some(queue)) => (Self::forward(queue), None),
             (Err(error), _) => self.unknown(error.into_error(), true).await,
         };
-        JobEnded::new(&self.delivery, verdict).remarked(remark)
+        Settlement { remark, ..Settlement::new(&self.delivery, verdict) }
     }
 
     /// The runner that had the job was lost, or the thread that it was on.
-    pub(crate) async fn end_lost(&self, found: Result<Found, NotFound>, loss: Loss, tell: bool) -> JobEnded {
+    pub(crate) async fn end_lost(
+        &self,
+        found: Result<Found, NotFound>,
+        loss: Loss,
+        tell: bool,
+    ) -> Settlement {
         let error = match loss {
             Loss::Thread => self.failed_by_timeout(format!(
                 "{}; its code never yielded, so its thread was given up",
@@ -60,7 +65,7 @@ impl Attempt {
                 match after_death(job, &self.settings, &broke, fastrand::f64()) {
                     Disposition::Discard { error, .. } => JobError::permanent(error),
                     Disposition::RetryAt { error, .. } => JobError::retryable(error),
-                    again => return JobEnded::new(&self.delivery, again),
+                    again => return Settlement::new(&self.delivery, again),
                 }
             }
         };
@@ -71,16 +76,16 @@ impl Attempt {
             }
             Err(error) => self.unknown(error.into_error(), tell).await,
         };
-        JobEnded::new(&self.delivery, verdict).remarked(remark)
+        Settlement { remark, ..Settlement::new(&self.delivery, verdict) }
     }
 
     /// Gives `work` its turns, and notes each, for as long as the thread is in force. Behind a fallen fence
     /// nothing is begun any more, and the answer is void.
-    pub(crate) async fn in_turns(&self, work: impl Future<Output = JobEnded>) -> JobEnded {
+    pub(crate) async fn in_turns(&self, work: impl Future<Output = Settlement>) -> Settlement {
         let mut work = pin!(work);
         poll_fn(|cx| {
             if self.fence.has_fallen() {
-                return Poll::Ready(JobEnded::given_back(&self.delivery));
+                return Poll::Ready(Settlement::given_back(&self.delivery));
             }
             let _turn = self.control.begin_turn();
             work.as_mut().poll(cx)
