@@ -158,6 +158,34 @@ fn imports_go_down_only() {
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
+/// The stops between fetch and settlement as the manual has them: the function, and the file that it is in.
+fn stops(page: &str) -> Vec<(String, String)> {
+    let (mut stops, mut file) = (Vec::new(), String::new());
+    let section = page.split_once("### From fetch to settlement").unwrap().1;
+    for row in section.split("\n## ").next().unwrap().lines() {
+        let cells: Vec<_> = row.split('|').map(str::trim).collect();
+        let [_, number, stop, place, ..] = cells.as_slice() else { continue };
+        if number.parse::<usize>().is_err() {
+            continue;
+        }
+        if let Some((_, link)) = place.split_once("](../src/") {
+            file = link.trim_end_matches(')').to_owned();
+        }
+        stops.push((stop.trim_matches('`').to_owned(), file.clone()));
+    }
+    stops
+}
+
+#[test]
+fn path_of_a_job_is_short_and_stands_in_the_code_as_the_manual_has_it() {
+    let stops = stops(&fs::read_to_string(root().join("../docs/architecture.md")).unwrap());
+    assert!((1..=12).contains(&stops.len()), "{stops:?}");
+    for (stop, file) in stops {
+        let code = code(&root().join(&file));
+        assert!(code.contains(&format!("fn {stop}(")), "there is no `{stop}` in {file}");
+    }
+}
+
 #[test]
 fn no_layer_knows_what_it_must_never_know() {
     let mut wrong = Vec::new();
