@@ -3,10 +3,9 @@
 
 use crate::servers::s3;
 
+mod broken;
 mod cancellation;
 pub mod client;
-#[cfg(feature = "failpoints")]
-mod crashes;
 mod drain;
 mod facade;
 mod fairness;
@@ -14,11 +13,8 @@ mod full_disk;
 pub mod ground;
 mod healing;
 mod hindered;
-mod kills;
 mod outages;
 mod outbox;
-#[cfg(feature = "failpoints")]
-mod panics;
 mod pausing;
 mod plain_jobs;
 pub mod process;
@@ -28,6 +24,4 @@ mod schedules;
 mod storage;
 mod takeover;
 mod traces;
-#[cfg(feature = "failpoints")]
-mod transitions;
 mod web_application;

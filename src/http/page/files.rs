@@ -43,15 +43,15 @@ const FILES: &[File] = &[
     script!("state.js"),
     script!("stream.js"),
     script!("times.js"),
-    script!("view-config.js"),
-    script!("view-deletion.js"),
-    script!("view-deletions.js"),
-    script!("view-job.js"),
-    script!("view-jobs.js"),
-    script!("view-nowhere.js"),
-    script!("view-overview.js"),
-    script!("view-signin.js"),
-    script!("view-tree.js"),
+    script!("views/config.js"),
+    script!("views/deletion.js"),
+    script!("views/deletions.js"),
+    script!("views/job.js"),
+    script!("views/jobs.js"),
+    script!("views/nowhere.js"),
+    script!("views/overview.js"),
+    script!("views/signin.js"),
+    script!("views/tree.js"),
 ];
 
 /// Everything comes from here, and nothing is written into the markup.
@@ -113,7 +113,7 @@ mod tests {
 
     #[test]
     fn a_view_is_a_function_of_what_it_is_given() {
-        let views = FILES.iter().filter(|file| file.path.starts_with("/page/view-"));
+        let views = FILES.iter().filter(|file| file.path.starts_with("/page/views/"));
         for file in views.clone() {
             for known in ["state.js", "document", "window", "location", "addEventListener", "Date.now"] {
                 assert!(!file.text.contains(known), "{} knows {known}", file.path);

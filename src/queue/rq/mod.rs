@@ -1,13 +1,13 @@
 //! The broker on Redis, in RQ's own format: its keys, its hashes, its registries, so that RQ's enqueuers, readers
 //! and dashboards cannot tell the difference. Nothing outside this folder knows RQ's names.
 //!
-//! Read in this order: `address` and `link` (the way to the server), `keys` and `wire` (what lies on the server), `codec` (a call and its result), `callbacks`, `scripts` (the atomic
-//! steps), `server` with `ending` (the path of a job), `wait` (who is woken), `leases` and `workers` (what RQ's readers see), `orders`
-//! (what people ask of them), `fitness` (a server that cannot carry jobs), `memory` with `lent`, and `risks` (one that forgets), `look`, `attempts` and `search`, `outline` and `listing`, `stop`, `tend`
-//! (what RQ's own workers left behind), `troubles`.
+//! Read in this order: `address` and `link` (the way to the server), `keys` and `wire` (what lies on the server), `codec`
+//! (a call and its result), `callbacks`, `scripts` (the atomic steps), `server` with `ending` (the path of a job), `wait`
+//! (how a listener is woken), `leases` and `workers` (what RQ's readers see of this process), `commands` (requests to a
+//! running worker), `fitness` (a server that cannot carry jobs), `memory` with `lent`, and `risks` (a server that
+//! forgets), `reading` (one job, lists, searches, attempts), `stop`, `tend` (what RQ's own workers left behind).
 
 mod address;
-mod attempts;
 mod broker;
 mod callbacks;
 mod codec;
@@ -19,14 +19,11 @@ mod lease_record;
 mod leases;
 mod lent;
 mod link;
-mod listing;
-mod look;
 mod marks;
 mod memory;
-mod outline;
+mod reading;
 mod risks;
 mod scripts;
-mod search;
 mod server;
 mod steps;
 mod stop;

@@ -29,65 +29,65 @@ macro_rules! scripts {
 
 scripts! {
     /// Puts jobs in.
-    enqueue = "enqueue";
+    enqueue = "jobs/enqueue";
     /// Takes jobs for free slots.
-    take = "take";
+    take = "jobs/take";
     /// Ends deliveries.
-    settle = "proof", "settle";
+    settle = "proof", "jobs/settle";
     /// Tries, on keys of no job, whether the server does all that is needed.
     prove = "proof", "prove";
     /// What a process holds.
-    held = "held";
+    held = "jobs/held";
     /// Makes or renews a lease.
-    renew = "renew";
+    renew = "processes/renew";
     /// Ends a lease.
-    end_lease = "end_lease";
+    end_lease = "processes/end_lease";
     /// Who lives.
-    processes = "processes";
+    processes = "processes/processes";
     /// Deliveries without a live process.
-    orphans = "orphans";
+    orphans = "processes/orphans";
     /// Moves due jobs.
-    promote = "promote";
+    promote = "jobs/promote";
     /// Drops what has been kept long enough.
-    expire = "expire";
+    expire = "jobs/expire";
     /// Forgets unique keys that nobody holds.
-    free_keys = "free_keys";
+    free_keys = "jobs/free_keys";
     /// Lets go dependents that were too many for one script.
-    release = "release";
+    release = "jobs/release";
     /// Drops what is beyond the budget.
-    trim = "trim";
+    trim = "jobs/trim";
     /// Brings back what workers of others left behind.
-    tend = "tend";
+    tend = "foreign/tend";
     /// Takes what is gone out of groups.
-    tend_groups = "tend_groups";
+    tend_groups = "foreign/tend_groups";
     /// Takes back places under limits that nobody needs any more.
-    tend_limits = "tend_limits";
+    tend_limits = "foreign/tend_limits";
     /// Takes one step of a schedule.
-    mark_schedule = "mark_schedule";
+    mark_schedule = "jobs/mark_schedule";
     /// Takes a leadership.
-    lead = "lead";
+    lead = "processes/lead";
     /// Gives it up.
-    resign = "resign";
+    resign = "processes/resign";
     /// Tells who has it.
-    leadership = "leadership";
+    leadership = "processes/leadership";
     /// Takes a job out.
-    cancel = "cancel";
+    cancel = "jobs/cancel";
     /// Puts ended jobs back.
-    requeue = "requeue";
+    requeue = "jobs/requeue";
     /// Counts jobs by state.
-    counts = "counts";
+    counts = "jobs/counts";
     /// Registers RQ workers.
-    birth = "birth";
+    birth = "processes/birth";
     /// Keeps them alive.
-    beat = "beat";
+    beat = "processes/beat";
     /// Notes that they were asked to leave.
-    asked_to_leave = "asked_to_leave";
+    asked_to_leave = "processes/asked_to_leave";
     /// Takes them off the registers.
-    death = "death";
+    death = "processes/death";
     /// Writes back what a server has forgotten of a process.
-    write_back = "write_back";
+    write_back = "processes/write_back";
     /// Whether something is to be brought back from the database.
-    forgotten = "forgotten";
+    forgotten = "processes/forgotten";
     /// Notes that it is back.
-    brought_back = "brought_back";
+    brought_back = "processes/brought_back";
 }

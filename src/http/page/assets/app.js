@@ -8,15 +8,15 @@ import { speak, t } from "./i18n.js";
 import { AHEAD, around, measured } from "./rows.js";
 import { drawWith, put, set, state } from "./state.js";
 import { tick } from "./times.js";
-import { config } from "./view-config.js";
-import { deletion } from "./view-deletion.js";
-import { deletions } from "./view-deletions.js";
-import { job } from "./view-job.js";
-import { jobs } from "./view-jobs.js";
-import { nowhere } from "./view-nowhere.js";
-import { overview } from "./view-overview.js";
-import { signin } from "./view-signin.js";
-import { tree } from "./view-tree.js";
+import { config } from "./views/config.js";
+import { deletion } from "./views/deletion.js";
+import { deletions } from "./views/deletions.js";
+import { job } from "./views/job.js";
+import { jobs } from "./views/jobs.js";
+import { nowhere } from "./views/nowhere.js";
+import { overview } from "./views/overview.js";
+import { signin } from "./views/signin.js";
+import { tree } from "./views/tree.js";
 
 /** Each view, and the parts of the state that it is a function of: it is given these and nothing else. */
 const VIEWS = {

@@ -1,8 +1,8 @@
 // Deletions: one business looked up, with what a deletion would take, and all that go on or went before.
 
-import { h, ltr } from "./dom.js";
-import { bytes, number, span, t } from "./i18n.js";
-import { button, card, deletionCard, empty, page, problem } from "./parts.js";
+import { h, ltr } from "../dom.js";
+import { bytes, number, span, t } from "../i18n.js";
+import { button, card, deletionCard, empty, page, problem } from "../parts.js";
 
 export function deletions({ deletions: all, tenant: looked, may }) {
   return page(

@@ -1,10 +1,10 @@
 //! The attempts at a job, as RQ's own stream of results tells them, and the one that runs.
 
-use super::codec::{self, Limits};
-use super::server::{Fields, Server};
-use super::wire::{self, Hash};
 use crate::fault::Fault;
 use crate::job::{JobId, JobState};
+use crate::queue::rq::codec::{self, Limits};
+use crate::queue::rq::server::{Fields, Server};
+use crate::queue::rq::wire::{self, Hash};
 use crate::queue::seen::{AttemptOutcome, AttemptRecord};
 
 /// Entries that are read: RQ's own bound is ten, and its trimming is loose.
@@ -15,7 +15,7 @@ type Entries = Vec<(String, Fields)>;
 
 impl Server {
     /// The attempts at a job, newest first; none of a job that is not there.
-    pub(super) async fn attempts(&self, id: &JobId) -> Result<Vec<AttemptRecord>, Fault> {
+    pub(in crate::queue::rq) async fn attempts(&self, id: &JobId) -> Result<Vec<AttemptRecord>, Fault> {
         let what = || format!("look at the attempts at job {id}");
         let mut commands = redis::pipe();
         commands.hgetall(self.keys.job(id.as_str()));

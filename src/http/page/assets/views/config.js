@@ -1,8 +1,8 @@
 // What is in force. Secrets were masked before they came here.
 
-import { h, ltr } from "./dom.js";
-import { t } from "./i18n.js";
-import { card, empty, page, problem, table } from "./parts.js";
+import { h, ltr } from "../dom.js";
+import { t } from "../i18n.js";
+import { card, empty, page, problem, table } from "../parts.js";
 
 export function config({ config: { entries, search, problem: wrong } }) {
   if (wrong) return page(t("config"), problem(wrong, "config-refresh"));

@@ -1,10 +1,10 @@
 // Everything at one look: health with its reasons, numbers, queues, workers, what runs.
 
-import { bar, spark } from "./charts.js";
-import { h, ltr } from "./dom.js";
-import { number, span, t, tell, word } from "./i18n.js";
-import { badge, button, card, deletionCard, empty, functionName, page, table, tone } from "./parts.js";
-import { since } from "./times.js";
+import { bar, spark } from "../charts.js";
+import { h, ltr } from "../dom.js";
+import { number, span, t, tell, word } from "../i18n.js";
+import { badge, button, card, deletionCard, empty, functionName, page, table, tone } from "../parts.js";
+import { since } from "../times.js";
 
 export function overview({ overview, queues = [], workers = [], running = [], deletions = [], may }) {
   if (!overview) return page(t("nav_overview"), h("p.loading", null, t("loading")));

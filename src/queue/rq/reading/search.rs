@@ -2,12 +2,12 @@
 
 use std::collections::BTreeSet;
 
-use super::codec;
 use super::look::AT_ONCE;
-use super::server::Server;
-use super::wire;
 use crate::fault::Fault;
 use crate::job::{JobId, JobRecord, JobState, KindName, QueueName};
+use crate::queue::rq::codec;
+use crate::queue::rq::server::Server;
+use crate::queue::rq::wire;
 
 /// Ids of a queue that are read in one round trip.
 const WINDOW: isize = 5000;
@@ -17,7 +17,7 @@ type Glance = (Option<Vec<u8>>, Option<Vec<u8>>);
 
 impl Server {
     /// Those of these jobs that can still run.
-    pub(super) async fn open_of(&self, ids: &[JobId]) -> Result<Vec<JobRecord>, Fault> {
+    pub(in crate::queue::rq) async fn open_of(&self, ids: &[JobId]) -> Result<Vec<JobRecord>, Fault> {
         let ids: Vec<String> = ids.iter().map(JobId::to_string).collect();
         let found = self.read(&ids, || format!("look at {} jobs", ids.len())).await?;
         let record = |(id, hash): (String, wire::Hash)| hash.record(&id, None, &self.limits).0.folded();
@@ -25,7 +25,7 @@ impl Server {
     }
 
     /// Jobs of a function that can still run.
-    pub(super) async fn open_jobs(&self, kind: &KindName) -> Result<Vec<JobRecord>, Fault> {
+    pub(in crate::queue::rq) async fn open_jobs(&self, kind: &KindName) -> Result<Vec<JobRecord>, Fault> {
         let mut of_kind = BTreeSet::new();
         for limited in self.limited().await? {
             self.search_limited(&limited, kind, &mut of_kind).await?;

@@ -2,16 +2,16 @@
 
 use std::collections::BTreeSet;
 
-use super::server::{Fields, Server};
-use super::wire::{self, Hash, LastOutcome};
 use crate::fault::Fault;
 use crate::job::{JobId, JobRecord, JobState, QueueName};
+use crate::queue::rq::server::{Fields, Server};
+use crate::queue::rq::wire::{self, Hash, LastOutcome};
 
 /// Jobs that are read in one round trip.
-pub(super) const AT_ONCE: usize = 500;
+pub(in crate::queue::rq) const AT_ONCE: usize = 500;
 
 /// A list or registry, and how its newest are read.
-pub(super) const PLACES: [(&str, JobState); 6] = [
+pub(in crate::queue::rq) const PLACES: [(&str, JobState); 6] = [
     ("wip", JobState::Started),
     ("scheduled", JobState::Scheduled),
     ("deferred", JobState::Scheduled),
@@ -22,7 +22,7 @@ pub(super) const PLACES: [(&str, JobState); 6] = [
 
 impl Server {
     /// Every queue ever used.
-    pub(super) async fn queues(&self) -> Result<Vec<QueueName>, Fault> {
+    pub(in crate::queue::rq) async fn queues(&self) -> Result<Vec<QueueName>, Fault> {
         let mut commands = redis::pipe();
         commands.smembers(self.keys.queues());
         let (members,): (Vec<String>,) = self.people.ask(&commands, || "list queues".to_owned()).await?;
@@ -33,7 +33,7 @@ impl Server {
     }
 
     /// One job.
-    pub(super) async fn job(&self, id: &JobId) -> Result<Option<JobRecord>, Fault> {
+    pub(in crate::queue::rq) async fn job(&self, id: &JobId) -> Result<Option<JobRecord>, Fault> {
         let found = self.read(&[id.as_str().to_owned()], || format!("look at job {id}")).await?;
         let records = self.with_outcomes(found, |job| job, || format!("look at job {id}")).await;
         records.map(|mut records| records.pop())
@@ -41,7 +41,7 @@ impl Server {
 
     /// The keys of the jobs that wait for a place under RQ's rate limits, one for each limit; the last to come have the
     /// highest scores.
-    pub(super) async fn limited(&self) -> Result<Vec<String>, Fault> {
+    pub(in crate::queue::rq) async fn limited(&self) -> Result<Vec<String>, Fault> {
         let mut commands = redis::pipe();
         commands.smembers(self.keys.limits());
         let (limits,): (Vec<String>,) = self.people.ask(&commands, || "list rate limits".to_owned()).await?;
@@ -49,7 +49,7 @@ impl Server {
     }
 
     /// Ids of the newest jobs of a queue in a state, as far as its lists tell; `reach` of each list.
-    pub(super) async fn newest(
+    pub(in crate::queue::rq) async fn newest(
         &self,
         queue: &QueueName,
         state: Option<JobState>,
@@ -76,7 +76,7 @@ impl Server {
     }
 
     /// The hashes of jobs that are there. An id may be a member of the registry of running jobs.
-    pub(super) async fn read(
+    pub(in crate::queue::rq) async fn read(
         &self,
         ids: &[String],
         what: impl Fn() -> String,
@@ -114,7 +114,7 @@ impl Server {
     }
 
     /// Records, each as `kept` leaves it, with their newest outcome and, for jobs that Python scheduled, when they are due.
-    pub(super) async fn with_outcomes(
+    pub(in crate::queue::rq) async fn with_outcomes(
         &self,
         found: Vec<(String, Hash)>,
         kept: impl Fn(JobRecord) -> JobRecord,

@@ -1,8 +1,8 @@
 // An address that leads to nothing.
 
-import { h } from "./dom.js";
-import { t } from "./i18n.js";
-import { card, page } from "./parts.js";
+import { h } from "../dom.js";
+import { t } from "../i18n.js";
+import { card, page } from "../parts.js";
 
 export function nowhere() {
   return page(

@@ -1,9 +1,9 @@
 // The supervised actors: who restarts whom, and what each went through.
 
-import { h, ltr } from "./dom.js";
-import { number, t, tell, time } from "./i18n.js";
-import { badge, card, empty, page, table } from "./parts.js";
-import { since } from "./times.js";
+import { h, ltr } from "../dom.js";
+import { number, t, tell, time } from "../i18n.js";
+import { badge, card, empty, page, table } from "../parts.js";
+import { since } from "../times.js";
 
 export function tree({ tree }) {
   if (!tree) return page(t("tree"), h("p.loading", null, t("loading")));

@@ -1,9 +1,9 @@
 // One deletion as its business sees it, and what the people who run the service want to know besides.
 
-import { rateChart } from "./charts.js";
-import { h, ltr } from "./dom.js";
-import { number, secondsBetween, span, t, time } from "./i18n.js";
-import { badge, button, card, deletionBar, eta, facts, heading, page, problem, progressLine, table } from "./parts.js";
+import { rateChart } from "../charts.js";
+import { h, ltr } from "../dom.js";
+import { number, secondsBetween, span, t, time } from "../i18n.js";
+import { badge, button, card, deletionBar, eta, facts, heading, page, problem, progressLine, table } from "../parts.js";
 
 export function deletion({ deletion: { id, detail, problem: wrong }, deletions, overview, may }) {
   const back = h("p.back", null, h("a", { href: "#/deletions" }, t("back_to_deletions")));

@@ -1,11 +1,11 @@
 // One job of a queue: what it is, what happened to it, how each attempt went.
 
-import { jobsAddress } from "./address.js";
-import { bar } from "./charts.js";
-import { h, ltr } from "./dom.js";
-import { clock, number, span, t, time, word } from "./i18n.js";
-import { badge, button, card, empty, facts, heading, page, problem, standing } from "./parts.js";
-import { since } from "./times.js";
+import { jobsAddress } from "../address.js";
+import { bar } from "../charts.js";
+import { h, ltr } from "../dom.js";
+import { clock, number, span, t, time, word } from "../i18n.js";
+import { badge, button, card, empty, facts, heading, page, problem, standing } from "../parts.js";
+import { since } from "../times.js";
 
 export function job({ job: { detail, log: logged, problem: wrong }, jobs, running, may }) {
   const back = h("p.back", null, h("a", { href: jobsAddress(jobs.filter) }, t("back_to_jobs")));

@@ -9,9 +9,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::look::PLACES;
 use super::outline::{Choice, Outline};
-use super::server::Server;
 use crate::fault::Fault;
 use crate::job::{JobRecord, JobState, QueueName};
+use crate::queue::rq::server::Server;
 use crate::queue::seen::{JobFilter, JobsFound};
 
 /// Entries that are read of a list at a time.
@@ -54,7 +54,7 @@ impl Line {
 
 impl Server {
     /// Jobs by filter, newest first; a search that has looked into many says so, and looks no further.
-    pub(super) async fn jobs(&self, filter: &JobFilter) -> Result<JobsFound, Fault> {
+    pub(in crate::queue::rq) async fn jobs(&self, filter: &JobFilter) -> Result<JobsFound, Fault> {
         let what = || "list jobs".to_owned();
         let limit = usize::try_from(filter.limit).unwrap_or(usize::MAX);
         let mark = match &filter.after {

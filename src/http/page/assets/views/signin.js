@@ -1,8 +1,8 @@
 // Signing in.
 
-import { h } from "./dom.js";
-import { t } from "./i18n.js";
-import { told } from "./parts.js";
+import { h } from "../dom.js";
+import { t } from "../i18n.js";
+import { told } from "../parts.js";
 
 export function signin({ signin: { problem, busy } }) {
   return [

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::ground::Ground;
+use super::super::ground::Ground;
 
 #[tokio::test]
 async fn killed_at_ten_random_moments_it_counts_every_receipt_once() {

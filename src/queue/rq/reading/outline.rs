@@ -1,55 +1,55 @@
 //! As much of a job as a list needs to know before it chooses: thousands are looked at for one page.
 
-use super::codec::Heads;
 use super::look::AT_ONCE;
-use super::server::Server;
-use super::wire::{self, UNREADABLE};
 use crate::fault::Fault;
 use crate::job::{JobState, KindName};
+use crate::queue::rq::codec::Heads;
+use crate::queue::rq::server::Server;
+use crate::queue::rq::wire::{self, UNREADABLE};
 use crate::queue::seen::JobFilter;
 
 /// What a job is, in short. Ordered by when it was made, then by its id.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct Outline {
+pub(in crate::queue::rq) struct Outline {
     /// When it was made, as it is written.
-    pub(super) made: String,
+    pub(in crate::queue::rq) made: String,
     /// Its id.
-    pub(super) id: String,
+    pub(in crate::queue::rq) id: String,
     queue: String,
     status: String,
     /// Its function, where that was asked for.
     kind: Option<String>,
     /// It was found besides the queues' lists, under a rate limit or by its whole id: only its hash tells which queue it is
     /// of.
-    pub(super) homeless: bool,
+    pub(in crate::queue::rq) homeless: bool,
 }
 
 /// What is asked of a hash: when, where, how, and perhaps the call.
 type Parts = (Option<Vec<u8>>, Option<Vec<u8>>, Option<Vec<u8>>, Option<Vec<u8>>);
 
 /// What a list chooses by.
-pub(super) struct Choice<'a> {
+pub(in crate::queue::rq) struct Choice<'a> {
     filter: &'a JobFilter,
     text: Option<String>,
 }
 
 impl<'a> Choice<'a> {
-    pub(super) fn new(filter: &'a JobFilter) -> Self {
+    pub(in crate::queue::rq) fn new(filter: &'a JobFilter) -> Self {
         Self { filter, text: filter.text.as_ref().map(|text| text.to_ascii_lowercase()) }
     }
 
     /// The id of the job, if the text is one.
-    pub(super) fn whole_id(&self) -> Option<String> {
+    pub(in crate::queue::rq) fn whole_id(&self) -> Option<String> {
         self.filter.text.clone()
     }
 
     /// Whether the function has to be known.
-    pub(super) fn searches(&self) -> bool {
+    pub(in crate::queue::rq) fn searches(&self) -> bool {
         self.filter.kind.is_some() || self.text.is_some()
     }
 
     /// Whether a job is asked for.
-    pub(super) fn wants(&self, job: &Outline) -> bool {
+    pub(in crate::queue::rq) fn wants(&self, job: &Outline) -> bool {
         let kind = job.kind.as_deref().unwrap_or_default();
         let of_queue = |queue: &crate::job::QueueName| queue.as_str() == job.queue || !job.homeless;
         let has = |of: &str, text: &str| of.to_ascii_lowercase().contains(text);
@@ -69,7 +69,11 @@ impl Outline {
 impl Server {
     /// Outlines of those of these jobs that are there, one for each id, in their order; with the function where
     /// `kinds` says so. An id may be a member of the registry of running jobs.
-    pub(super) async fn outlines(&self, ids: &[String], kinds: bool) -> Result<Vec<Option<Outline>>, Fault> {
+    pub(in crate::queue::rq) async fn outlines(
+        &self,
+        ids: &[String],
+        kinds: bool,
+    ) -> Result<Vec<Option<Outline>>, Fault> {
         let mut found = self.outlines_of(ids, kinds).await?;
         let missing =
             ids.iter().enumerate().filter(|(place, _)| found.get(*place).is_some_and(Option::is_none));

@@ -3,7 +3,7 @@
 use serde_json::json;
 use tikkun::job::{Args, NewJob};
 
-use super::ground::Ground;
+use super::super::ground::Ground;
 
 /// A deletion while one actor panics once: it ends right, and the restart shows with text and place.
 async fn heals(role: &str, point: &str) {

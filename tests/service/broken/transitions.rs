@@ -4,9 +4,9 @@
 
 use sqlx::{AssertSqlSafe, Row as _};
 
-use super::client;
-use super::ground::{Ground, Tenant};
-use super::process::{SECRET, Service, Start};
+use super::super::client;
+use super::super::ground::{Ground, Tenant};
+use super::super::process::{SECRET, Service, Start};
 
 /// What makes the transition happen.
 enum Act {

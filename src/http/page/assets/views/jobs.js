@@ -1,11 +1,11 @@
 // Jobs of the queues: a filter, pages that follow one another, and changes to all that match. However many rows there
 // are, only those around what is seen are drawn.
 
-import { h, ltr } from "./dom.js";
-import { number, t, word } from "./i18n.js";
-import { badge, button, card, empty, functionName, page, problem, standing, table } from "./parts.js";
-import { around } from "./rows.js";
-import { past } from "./times.js";
+import { h, ltr } from "../dom.js";
+import { number, t, word } from "../i18n.js";
+import { badge, button, card, empty, functionName, page, problem, standing, table } from "../parts.js";
+import { around } from "../rows.js";
+import { past } from "../times.js";
 
 const STATES = ["queued", "scheduled", "started", "finished", "failed", "canceled"];
 

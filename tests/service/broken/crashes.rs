@@ -1,6 +1,6 @@
 //! A process that is killed at a point of a batch, and another on the same folder: nobody types anything.
 
-use super::ground::Ground;
+use super::super::ground::Ground;
 
 /// Deletes 120 receipts in six batches, dies at the point, starts again, and counts.
 async fn survives(point: &str, action: &str) {

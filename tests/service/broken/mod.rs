@@ -1,0 +1,9 @@
+//! Processes that are killed, crash or panic at a named place.
+
+#[cfg(feature = "failpoints")]
+mod crashes;
+mod kills;
+#[cfg(feature = "failpoints")]
+mod panics;
+#[cfg(feature = "failpoints")]
+mod transitions;
