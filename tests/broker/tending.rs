@@ -252,6 +252,21 @@ async fn a_job_that_was_registered_and_never_begun_comes_back_unharmed() {
 }
 
 #[tokio::test]
+async fn job_that_waits_for_another_is_found_although_its_queue_is_on_no_list_yet() {
+    let prefix = Prefix::new();
+    let broker = leased(&prefix).await;
+    enqueue(&*broker, &["child"]).await;
+    prefix.ask(&["LREM", "queue:q", "1", "child"]).await;
+    prefix.ask(&["HSET", "job:child", "status", "deferred"]).await;
+    prefix.ask(&["ZADD", "deferred:q", "1", "child"]).await;
+    // RQ puts a queue on the list when a job comes into it, which this one has not yet.
+    prefix.ask(&["DEL", "queues"]).await;
+    let kind = record(&*broker, "child").await.kind;
+    let open = broker.open_jobs(&kind).await.unwrap();
+    assert_eq!(open.iter().map(|job| job.id.as_str()).collect::<Vec<_>>(), ["child"]);
+}
+
+#[tokio::test]
 async fn what_else_rq_cleans_is_clean() {
     let prefix = Prefix::new();
     let broker = leased(&prefix).await;
