@@ -110,6 +110,15 @@ local function list_queue(queue)
   call('SADD', key('queues'), key('queue', queue))
 end
 
+-- So many bytes of jobs go into one answer. Whoever asks waits for seconds, and a server, or what lies between, may end the
+-- connection that asks for more; what was lent in such an answer would be lent for nothing, and again and again.
+local ANSWER = 512 * 1024
+local function size_of(values)
+  local size = 0
+  for _, value in ipairs(values) do size = size + #value end
+  return size
+end
+
 -- The queues of one look at what is not urgent. Where there are very many each look takes others, and holds up nobody for long.
 local QUEUES_AT_ONCE = 500
 local function some_queues() return call('SRANDMEMBER', key('queues'), QUEUES_AT_ONCE) end
