@@ -19,10 +19,11 @@ end
 local function believe(lent, ttl)
   local known = {}
   for _, process in ipairs(call('SMEMBERS', ours('lost'))) do known[process] = true end
-  for i = 2, ttl > 0 and #lent or 0, 2 do
+  for i = 2, #lent, 2 do
     local process = string.match(lent[i], '^%S+')
     if process and not known[process] then
-      call('ZADD', ours('leases'), 'NX', whole(MILLIS + ttl), process)
+      local span = ttl > 0 and ttl or ttl_of(process) or 0
+      if span > 0 then call('ZADD', ours('leases'), 'NX', whole(MILLIS + span), process) end
       known[process] = true
     end
   end
