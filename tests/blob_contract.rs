@@ -243,6 +243,22 @@ mod folder {
     }
 
     #[tokio::test]
+    async fn a_link_that_leads_nowhere_says_of_no_object_that_it_is_gone() {
+        let backend = Backend::directory().await;
+        backend.store.put("7/a", b"x").await.unwrap();
+        // A folder on a disk of its own, which is not mounted.
+        symlink("../disk/8", inside(&backend, "8")).unwrap();
+        symlink("../../disk", inside(&backend, "7/b")).unwrap();
+        let gone = keys(&["8/a", "8/b/c", "7/b/c", "7/a", "7/c"]);
+        let faults = backend.store.delete(&gone).await.unwrap();
+        let away = FaultKind::Unavailable;
+        assert_eq!(names(&faults), [(0, away), (1, away), (2, away)]);
+        assert!(faults[0].fault.chain().contains("may not be mounted"), "{}", faults[0].fault.chain());
+        assert_eq!(backend.store.size("8/a").await.unwrap_err().kind(), away);
+        assert_eq!(backend.store.put("8/a", b"x").await.unwrap_err().kind(), away);
+    }
+
+    #[tokio::test]
     async fn deleting_a_link_leaves_what_it_points_to() {
         let backend = Backend::directory().await;
         let file = outside(&backend);

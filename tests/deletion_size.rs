@@ -238,6 +238,17 @@ async fn a_deletion_that_changed_nothing_has_failed_with_the_first_reason() {
 }
 
 #[actix_rt::test]
+async fn what_the_job_before_us_could_not_delete_is_no_error_once_it_is_deleted() {
+    let left = "update background_jobs set total = 5, processed = 3, succeeded = 1, failed_count = 2,
+            cursor = '{\"last_id\": 3}' where id = 27;
+        update receipts set is_deleted = 1 where id = 3;";
+    let ended = deletion(steady(), DEADLINE, &(receipts(5) + left), |_| None).await;
+    assert!(matches!(ended.result, Ok(Completion::Finished(_))), "{:?}", ended.result);
+    assert_eq!((ended.row.status, ended.row.progress.succeeded), (Status::Completed, 5));
+    assert_eq!(ended.row.last_error, None);
+}
+
+#[actix_rt::test]
 async fn a_deletion_that_changed_some_is_completed_and_says_what_is_missing() {
     let ended = deletion(steady(), DEADLINE, &(receipts(250) + &kept("old.id in (7, 201)")), |_| None).await;
     assert!(matches!(ended.result, Ok(Completion::Finished(_))), "{:?}", ended.result);

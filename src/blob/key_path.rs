@@ -33,7 +33,8 @@ pub(super) fn existing(root: &Path, key: &str) -> Result<Option<PathBuf>, Fault>
     Ok(folder.map(|folder| folder.join(path.file_name().unwrap_or_default())))
 }
 
-/// The folder with links resolved, if it exists and is a folder; refused when that is outside the root.
+/// The folder with links resolved, if it exists and is a folder; refused when that is outside the root. Of what lies behind
+/// a link that leads nowhere, nothing can be said.
 pub(super) fn inside(root: &Path, folder: &Path, key: &str) -> Result<Option<PathBuf>, Fault> {
     match folder.canonicalize() {
         Ok(real) if !real.starts_with(root) => Err(refused(key, "a link in its path leads outside")),
@@ -41,7 +42,19 @@ pub(super) fn inside(root: &Path, folder: &Path, key: &str) -> Result<Option<Pat
             Ok(meta) if meta.is_dir() => Ok(Some(real)),
             _ => Ok(None),
         },
-        Err(e) if matches!(e.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => Ok(None),
+        Err(e) if matches!(e.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => {
+            match folder.ancestors().find(|part| part.is_symlink() && !part.exists()) {
+                None => Ok(None),
+                Some(link) => {
+                    let what = format!("resolve the folder of object `{key}`");
+                    let why = format!(
+                        "the link {} leads nowhere: the disk behind it may not be mounted",
+                        link.display()
+                    );
+                    Err(Fault::new(FaultKind::Unavailable, what).because(why))
+                }
+            }
+        }
         Err(e) => {
             let is_loop = e.raw_os_error() == Some(rustix::io::Errno::LOOP.raw_os_error());
             let kind = match e.kind() {

@@ -20,8 +20,8 @@ pub(super) enum Outcome {
 }
 
 impl Outcome {
-    /// From the row's counters, the first receipt that was set aside, what the cursor says was left alone and kept, and
-    /// whether the database may have `hidden` receipts.
+    /// From the row's counters, the first receipt that was set aside and is live, what the cursor says was left alone and
+    /// kept, and whether the database may have `hidden` receipts.
     pub(super) fn of(
         progress: &Progress,
         set_aside: Option<&SetAside>,
@@ -30,10 +30,11 @@ impl Outcome {
     ) -> Self {
         let Progress { total, processed, succeeded, failed } = *progress;
         let mut missing = Vec::new();
-        if failed > 0 {
-            let first = set_aside.map(|row| format!("; the first, receipt {}: {}", row.receipt, row.reason));
-            let first = first.unwrap_or_default();
-            missing.push(format!("{failed} of {total} receipts could not be deleted{first}"));
+        // What a job before us counted as failed, the last sweep has deleted or set aside.
+        if let Some(SetAside { receipt, reason }) = set_aside {
+            missing.push(format!(
+                "{failed} of {total} receipts could not be deleted; the first, receipt {receipt}: {reason}"
+            ));
         }
         if total > processed {
             missing.push(format!(

@@ -27,10 +27,11 @@ pub trait Broker: Send + Sync + 'static {
     /// before it is resumed; with `false` after `patience`. Takes nothing. Cancel safe.
     async fn wait(&self, queue: &QueueName, patience: Duration) -> Result<bool, Fault>;
 
-    /// Takes up to `max` jobs from the head of `queue`, registers them as started under the lease of
-    /// `process`, and counts the attempt: one atomic step. Empty when nothing waits or the queue is
-    /// paused. A process without a live lease gets nothing. Heavy arguments stay [folded](JobRecord::folded). Cancel safe: what it took for a caller who no
-    /// longer listens goes back to the head by itself.
+    /// Takes up to `max` jobs from the head of `queue`, fewer where their payloads are too much for one answer, registers
+    /// them as started under the lease of `process`, and counts the attempt: one atomic step. Empty when nothing waits or
+    /// the queue is paused. A process without a live lease gets nothing. Heavy arguments stay
+    /// [folded](JobRecord::folded). Cancel safe: what it took for a caller who no longer listens goes back to the head by
+    /// itself.
     async fn fetch(&self, queue: &QueueName, max: u32, process: &ProcessId) -> Result<Vec<Delivery>, Fault>;
 
     /// The arguments of a delivery that stayed [folded](JobRecord::folded), or why they cannot be read.
@@ -40,7 +41,8 @@ pub trait Broker: Send + Sync + 'static {
     }
 
     /// Deliveries from `queue` that `process` holds by the broker's own record: finds those whose fetch
-    /// was carried out but never answered. Takes nothing.
+    /// was carried out but never answered. Takes nothing. Where their payloads are too much for one answer, some come
+    /// without anything but their ids.
     async fn held(&self, queue: &QueueName, process: &ProcessId) -> Result<Vec<Delivery>, Fault>;
 
     /// Ends deliveries, in one atomic step, each only if that execution still holds its job. The

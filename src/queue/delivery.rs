@@ -64,8 +64,10 @@ pub enum StopAsked {
 /// What a person asks of a process past its queues.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Order {
-    /// This job shall end for good, if it runs here.
-    Stop(JobId),
+    /// This job shall end for good, if it runs here: all its runs but these, which others than who was asked have.
+    Stop(JobId, Vec<ExecutionId>),
+    /// One run of this job shall end for good, if it is here.
+    StopExecution(JobId, ExecutionId),
     /// This execution shall end as a failed attempt.
     Kill(ExecutionId),
     /// One slot takes no more jobs; what runs in it goes on to its end.

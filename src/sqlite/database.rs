@@ -4,8 +4,9 @@
 //!   another process writes, in spite of the busy timeout.
 //! - A connection whose transaction did not end is given up. On a full disk SQLite rolls back by itself, so that
 //!   the rollback that follows fails; such a connection refuses every later transaction.
-//! - So is the writer after a transaction that was neither committed nor rolled back on purpose: one that was
-//!   opened while the disk was read-only stays read-only for as long as it lives.
+//! - So is the writer after a transaction that was neither committed nor rolled back on purpose, or that could not
+//!   even begin for a reason of the disk: one that was opened while the disk was read-only, be it only its log, stays
+//!   read-only for as long as it lives.
 //! - Nothing is written to a file that is not at its path any more: nobody else would ever read it.
 
 use std::ops::{Deref, DerefMut};
@@ -180,8 +181,11 @@ impl Database {
 
     /// Begins a transaction that may write.
     pub async fn write(&self) -> Result<WriteTransaction, sqlx::Error> {
-        let tx = self.writer()?.begin_with(BEGIN).await?;
-        Ok(WriteTransaction { doubt: Doubt { suspect: Arc::clone(&self.suspect), ended: false }, tx })
+        let begun = self.writer()?.begin_with(BEGIN).await;
+        if begun.as_ref().is_err_and(is_of_connection) {
+            self.suspect.store(true, Ordering::Release);
+        }
+        Ok(WriteTransaction { doubt: Doubt { suspect: Arc::clone(&self.suspect), ended: false }, tx: begun? })
     }
 
     /// For single statements that write; each is a transaction of its own.
@@ -204,6 +208,12 @@ impl Database {
     pub async fn private_line(&self) -> Result<SqliteConnection, sqlx::Error> {
         self.reading.connect().await
     }
+}
+
+/// Whether a connection whose transaction could not begin is to blame, and neither another process that writes nor a wait
+/// for the connection.
+fn is_of_connection(error: &sqlx::Error) -> bool {
+    kind(error) == FaultKind::Unavailable && !matches!(error, sqlx::Error::PoolTimedOut)
 }
 
 /// All migrations are one transaction: of several processes one migrates, the others find it done.

@@ -61,9 +61,13 @@ impl CommandListener {
 
     fn carry_out(&self, order: &Order) {
         match order {
-            Order::Stop(job) => {
-                let runs = self.running.stop(job);
+            Order::Stop(job, others) => {
+                let runs = self.running.stop(job, others);
                 tracing::info!(job.id = %job, runs, "told to stop a job");
+            }
+            Order::StopExecution(job, execution) => {
+                let runs = self.running.stop_execution(job, execution);
+                tracing::info!(job.id = %job, %execution, runs, "told to stop one run of a job");
             }
             Order::Kill(execution) => {
                 let runs = self.running.kill(execution);

@@ -4,11 +4,11 @@ use std::time::Duration;
 
 use serde_json::json;
 use tikkun::job::{JobState, Limit, Unique};
-use tikkun::queue::{Delivery, Disposition, RqSettings, Settled, open_rq};
+use tikkun::queue::{Delivery, Disposition, Order, RqSettings, Settled, StopAsked, open_rq};
 
 use super::ground::*;
 use super::redis_server::Redis;
-use super::rq::Prefix;
+use super::rq::{Prefix, ordered};
 
 async fn push(prefix: &Prefix, id: &str, queue: &str) {
     prefix.ask(&["HSET", &format!("job:{id}"), "status", "queued", "origin", queue]).await;
@@ -271,4 +271,33 @@ async fn answers_that_die_with_their_connection_are_had_again() {
         let found = eventually("a look at it", async || broker.job(&id.as_str().into()).await.ok()?).await;
         assert_eq!((found.state, found.failures), (JobState::Failed, 1), "{round}");
     }
+}
+
+#[tokio::test]
+async fn an_order_to_stop_reaches_every_run_of_an_id_and_rqs_own_the_run_of_its_worker_alone() {
+    let prefix = Prefix::new();
+    let broker = leased(&prefix).await;
+    let first = one(&*broker, job("a")).await;
+    push(&prefix, "a", "q").await;
+    let second = fetch(&*broker, 1).await.remove(0);
+    let worker = prefix.ask_text(&["HGET", "job:a", "worker_name"]).await;
+    let stop = serde_json::json!({ "command": "stop-job", "job_id": "a" });
+    assert_eq!(
+        ordered(&prefix, &*broker, &worker, stop).await,
+        Order::Stop("a".into(), vec![first.execution.clone()]),
+        "the older run is another worker's"
+    );
+    // What people ask here is meant for the job, whichever of its runs began last.
+    assert_eq!(broker.stop(&"a".into()).await.unwrap(), StopAsked::Told);
+    let mut spared = Vec::new();
+    while spared.len() < 2 {
+        for order in broker.orders(&me(), LONG).await.unwrap() {
+            let Order::Stop(_, others) = order else { panic!("{order:?}") };
+            spared.extend(others);
+        }
+    }
+    spared.sort();
+    let mut both = [first.execution.clone(), second.execution.clone()];
+    both.sort();
+    assert_eq!(spared, both, "each order spares the other run");
 }

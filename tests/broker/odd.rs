@@ -137,7 +137,7 @@ async fn what_is_to_be_kept_for_centuries_is_kept_for_ever() {
     assert_eq!(broker.cancel(&"a".into()).await.unwrap(), Some(JobState::Canceled));
     prefix.ask(&["HSET", "job:b", "status", "started"]).await;
     prefix.ask(&["DEL", "queue:q"]).await;
-    prefix.ask(&["ZADD", "wip:q", "1000", "b:execution"]).await;
+    prefix.ask(&["ZADD", "wip:q", "1000", "b:eeeeeeeeeeeeeeeeeeeeeeeeeeeeeeee"]).await;
     assert_eq!(broker.tend(9).await.unwrap().len(), 1, "an abandoned one has failed");
     assert_eq!(prefix.ask_text(&["ZSCORE", "failed:q", "b"]).await, "-1");
 }

@@ -170,6 +170,24 @@ async fn a_job_that_ends_anew_leaves_the_registry_of_its_earlier_end() {
     assert_eq!(in_registry(&prefix, "canceled:q").await, ["a"]);
 }
 
+#[tokio::test]
+async fn a_job_leaves_the_registry_of_an_end_that_others_wrote() {
+    for (end, left) in [(ends("x"), "finished:q"), (fails(), "failed:q"), (dropped(), "")] {
+        let prefix = Prefix::new();
+        let broker = leased(&prefix).await;
+        // It ended under a worker of RQ, or was canceled, and was put in over what was there.
+        for registry in ["finished:q", "failed:q", "canceled:q"] {
+            prefix.ask(&["ZADD", registry, "9999999999", "a"]).await;
+        }
+        let delivery = one(&*broker, job("a")).await;
+        assert_eq!(settle(&*broker, &delivery, end.clone()).await, Settled::Done);
+        for registry in ["finished:q", "failed:q", "canceled:q"] {
+            let is_there = !in_registry(&prefix, registry).await.is_empty();
+            assert_eq!(is_there, registry == left, "{end:?}: {registry}");
+        }
+    }
+}
+
 /// A failed job, which RQ's registry of finished ones still lists from long ago.
 async fn listed_twice(prefix: &Prefix) -> std::sync::Arc<dyn Broker> {
     let broker = leased(prefix).await;

@@ -2,8 +2,9 @@
 
 use std::sync::Arc;
 
+use serde_json::json;
 use tikkun::fault::FaultKind;
-use tikkun::job::{JobId, JobState, QueueEnd};
+use tikkun::job::{Args, JobId, JobState, QueueEnd};
 use tikkun::queue::{Broker, Disposition, RqSettings, Settlement, open_rq};
 
 use super::ground::*;
@@ -378,23 +379,33 @@ async fn server_at_its_memory_limit_grants_leases_lends_and_settles_and_takes_no
 #[tokio::test]
 async fn time_in_which_no_write_was_taken_ends_no_lease() {
     let lease = std::time::Duration::from_millis(400);
-    let server = Redis::start();
-    let settings = RqSettings { url: server.url().into(), ..Prefix::new().settings() };
-    let (one, two) = (open_rq(&settings).unwrap(), open_rq(&settings).unwrap());
-    for (broker, name) in [(&one, "one"), (&two, "two")] {
-        assert!(broker.renew_lease(&process(name), lease).await.unwrap());
+    // Who looks first may have been started meanwhile, and have no lease of its own yet.
+    for leased in [true, false] {
+        let server = Redis::start();
+        let settings = RqSettings { url: server.url().into(), ..Prefix::new().settings() };
+        let (one, two) = (open_rq(&settings).unwrap(), open_rq(&settings).unwrap());
+        assert!(one.renew_lease(&process("one"), lease).await.unwrap());
+        if leased {
+            assert!(two.renew_lease(&process("two"), lease).await.unwrap());
+        }
+        enqueue(&*one, &["a"]).await;
+        assert_eq!(one.fetch(&queue(), 1, &"one".into()).await.unwrap().len(), 1);
+        server.ask(&["CONFIG", "SET", "min-replicas-to-write", "1"]);
+        let began = tokio::time::Instant::now();
+        while began.elapsed() < lease * 3 {
+            // What is watched counts only where the look at it goes through.
+            if leased {
+                two.orphans(9).await.unwrap_err();
+            }
+            tokio::time::sleep(lease / 10).await;
+        }
+        server.ask(&["CONFIG", "SET", "min-replicas-to-write", "0"]);
+        assert_eq!(two.orphans(9).await.unwrap(), [], "nobody could renew anything, leased: {leased}");
+        assert!(
+            one.renew_lease(&process("one"), lease).await.unwrap(),
+            "it was never lost, leased: {leased}"
+        );
     }
-    enqueue(&*one, &["a"]).await;
-    assert_eq!(one.fetch(&queue(), 1, &"one".into()).await.unwrap().len(), 1);
-    server.ask(&["CONFIG", "SET", "min-replicas-to-write", "1"]);
-    let began = tokio::time::Instant::now();
-    while began.elapsed() < lease * 3 {
-        two.orphans(9).await.unwrap_err();
-        tokio::time::sleep(lease / 10).await;
-    }
-    server.ask(&["CONFIG", "SET", "min-replicas-to-write", "0"]);
-    assert_eq!(two.orphans(9).await.unwrap(), [], "nobody could renew anything");
-    assert!(one.renew_lease(&process("one"), lease).await.unwrap(), "it was never lost");
 }
 
 #[tokio::test]
@@ -468,4 +479,39 @@ async fn node_of_a_cluster_is_refused_in_one_sentence() {
     let fault = open_rq(&settings).unwrap().prove().await.unwrap_err();
     assert_eq!(fault.kind(), FaultKind::Permanent);
     assert!(fault.chain().contains("Redis Cluster"), "{}", fault.chain());
+}
+
+/// A server, or what lies between, may end the connection whose answer is longer than it likes. What was lent in that
+/// answer would then be lent for nothing, again and again.
+#[tokio::test]
+async fn no_answer_is_too_long_because_of_the_payloads_of_many() {
+    let server = Redis::start_as(&["--client-output-buffer-limit", "normal", "1mb", "1mb", "0"]);
+    let settings = RqSettings { url: server.url().into(), ..Prefix::new().settings() };
+    let (broker, other) = (open_rq(&settings).unwrap(), open_rq(&settings).unwrap());
+    assert!(broker.renew_lease(&process(ME), LONG).await.unwrap());
+    let names: Vec<_> = (0..8).map(|n| format!("job-{n}")).collect();
+    for name in &names {
+        // Of letters by chance, so that it cannot be packed much.
+        let text: String = std::iter::repeat_with(fastrand::alphanumeric).take(400_000).collect();
+        let mut heavy = job(name);
+        heavy.args = Args::positional([json!(text)]);
+        broker.enqueue(&[heavy]).await.unwrap();
+    }
+    let (mut lent, mut orphans) = (Vec::new(), Vec::new());
+    for _ in &names {
+        lent.extend(fetch(&*broker, 9).await);
+    }
+    assert_eq!(ids(&lent), names);
+    let mut held = ids(&broker.held(&queue(), &me()).await.unwrap());
+    held.sort();
+    assert_eq!(held, names);
+    broker.end_lease(&me()).await.unwrap();
+    for _ in &names {
+        for orphan in other.orphans(9).await.unwrap() {
+            settle(&*other, &orphan.delivery, Disposition::Rescue).await;
+            orphans.push(orphan.delivery.job.id.as_str().to_owned());
+        }
+    }
+    orphans.sort();
+    assert_eq!(orphans, names, "each is found once");
 }

@@ -129,7 +129,12 @@ pub async fn command(prefix: &Prefix, worker: &str, payload: serde_json::Value) 
 }
 
 /// The next order, while `payload` is published.
-async fn ordered(prefix: &Prefix, broker: &dyn Broker, worker: &str, payload: serde_json::Value) -> Order {
+pub async fn ordered(
+    prefix: &Prefix,
+    broker: &dyn Broker,
+    worker: &str,
+    payload: serde_json::Value,
+) -> Order {
     let next = eventually("an order", async || broker.orders(&me(), LONG).await.unwrap().into_iter().next());
     in_time("the order", futures::future::join(next, command(prefix, worker, payload))).await.0
 }
@@ -141,10 +146,13 @@ async fn commands_on_a_workers_channel_become_orders() {
     let delivery = one(&*broker, job("a")).await;
     let worker = format!("tikkun.host.{ME}.1");
     let stop = serde_json::json!({ "command": "stop-job", "job_id": "a" });
-    assert_eq!(ordered(&prefix, &*broker, &worker, stop).await, Order::Stop("a".into()));
+    assert_eq!(ordered(&prefix, &*broker, &worker, stop).await, Order::Stop("a".into(), Vec::new()));
     let execution = delivery.execution.clone();
     let one = serde_json::json!({ "command": "stop-execution", "job_id": "a", "execution_id": execution });
-    assert_eq!(ordered(&prefix, &*broker, &worker, one).await, Order::Stop("a".into()));
+    assert_eq!(
+        ordered(&prefix, &*broker, &worker, one).await,
+        Order::StopExecution("a".into(), execution.clone())
+    );
     let kill = serde_json::json!({ "command": "kill-horse" });
     assert_eq!(ordered(&prefix, &*broker, &worker, kill).await, Order::Kill(execution));
     let shutdown = serde_json::json!({ "command": "shutdown" });

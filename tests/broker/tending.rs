@@ -39,8 +39,8 @@ fn fates(expected: &[(&str, Fate)]) -> Vec<(String, Fate)> {
 async fn an_abandoned_job_fails_in_rqs_words_and_frees_those_that_allow_it() {
     let prefix = Prefix::new();
     let broker = leased(&prefix).await;
-    overdue(&prefix, &*broker, "a", "a:e1", &["failure_ttl", "90"]).await;
-    prefix.ask(&["ZADD", "executions:a", "1", "e1"]).await;
+    overdue(&prefix, &*broker, "a", "a:eeeeeeeeeeeeeeeeeeeeeeeeeeeeeeee", &["failure_ttl", "90"]).await;
+    prefix.ask(&["ZADD", "executions:a", "1", "eeeeeeeeeeeeeeeeeeeeeeeeeeeeeeee"]).await;
     for (child, lenient) in [("strict", "0"), ("lenient", "1")] {
         enqueue(&*broker, &[child]).await;
         prefix.ask(&["LREM", "queue:q", "1", child]).await;
@@ -69,17 +69,31 @@ async fn an_abandoned_job_fails_in_rqs_words_and_frees_those_that_allow_it() {
 async fn an_abandoned_job_with_retries_left_is_tried_again_at_its_interval() {
     let prefix = Prefix::new();
     let broker = leased(&prefix).await;
-    overdue(&prefix, &*broker, "now", "now:e", &["retries_left", "2", "retry_intervals", "[0]"]).await;
+    overdue(
+        &prefix,
+        &*broker,
+        "now",
+        "now:eeeeeeeeeeeeeeeeeeeeeeeeeeeeeeee",
+        &["retries_left", "2", "retry_intervals", "[0]"],
+    )
+    .await;
     overdue(
         &prefix,
         &*broker,
         "later",
-        "later:e",
+        "later:eeeeeeeeeeeeeeeeeeeeeeeeeeeeeeee",
         &["retries_left", "2", "retry_intervals", "[10, 300, 600]"],
     )
     .await;
     // Its worker died between two steps of a retry.
-    overdue(&prefix, &*broker, "torn", "torn:e", &["status", "scheduled", "retries_left", "1"]).await;
+    overdue(
+        &prefix,
+        &*broker,
+        "torn",
+        "torn:eeeeeeeeeeeeeeeeeeeeeeeeeeeeeeee",
+        &["status", "scheduled", "retries_left", "1"],
+    )
+    .await;
     let all = [("later", Fate::Retried), ("now", Fate::Retried), ("torn", Fate::Retried)];
     assert_eq!(tend(&*broker).await, fates(&all));
     assert_eq!(prefix.ask_list(&["LRANGE", "queue:q", "0", "-1"]).await, ["now", "torn"]);
@@ -97,7 +111,7 @@ async fn an_abandoned_job_gives_its_place_under_a_rate_limit_to_the_next() {
     let prefix = Prefix::new();
     let broker = leased(&prefix).await;
     let limited = ["rate_limit_key", "l", "rate_limit_concurrency", "1"];
-    overdue(&prefix, &*broker, "dead", "dead:e", &limited).await;
+    overdue(&prefix, &*broker, "dead", "dead:eeeeeeeeeeeeeeeeeeeeeeeeeeeeeeee", &limited).await;
     enqueue(&*broker, &["next"]).await;
     prefix.ask(&["LREM", "queue:q", "1", "next"]).await;
     prefix.ask(&[&["HSET", "job:next", "status", "rate_limited"][..], &limited].concat()).await;
@@ -114,8 +128,8 @@ async fn an_abandoned_job_gives_its_place_under_a_rate_limit_to_the_next() {
 async fn a_live_workers_job_is_left_alone_however_overdue_it_looks() {
     let prefix = Prefix::new();
     let broker = leased(&prefix).await;
-    overdue(&prefix, &*broker, "new", "new:e", &[]).await;
-    prefix.ask(&["HSET", "execution:new:e", "id", "e"]).await;
+    overdue(&prefix, &*broker, "new", "new:eeeeeeeeeeeeeeeeeeeeeeeeeeeeeeee", &[]).await;
+    prefix.ask(&["HSET", "execution:new:eeeeeeeeeeeeeeeeeeeeeeeeeeeeeeee", "id", "e"]).await;
     overdue(&prefix, &*broker, "old", "old", &["worker_name", "w1"]).await;
     prefix.ask(&["HSET", "worker:w1", "state", "busy", "current_job", "old"]).await;
     let ours = one(&*broker, job("ours")).await;
@@ -125,7 +139,7 @@ async fn a_live_workers_job_is_left_alone_however_overdue_it_looks() {
     assert_eq!(tend(&*broker).await, []);
     assert_eq!(prefix.ask_number(&["ZCARD", "wip:q"]).await, 3);
     // Each of them dies.
-    prefix.ask(&["DEL", "execution:new:e", "worker:w1"]).await;
+    prefix.ask(&["DEL", "execution:new:eeeeeeeeeeeeeeeeeeeeeeeeeeeeeeee", "worker:w1"]).await;
     assert_eq!(tend(&*broker).await, fates(&[("new", Fate::Failed), ("old", Fate::Failed)]));
     assert_eq!(settle(&*broker, &ours, ack()).await, tikkun::queue::Settled::Done, "ours is ours");
 }
@@ -135,19 +149,44 @@ async fn leftovers_of_ended_jobs_go_without_a_word() {
     let prefix = Prefix::new();
     let broker = leased(&prefix).await;
     for status in ["finished", "failed", "stopped", "canceled"] {
-        overdue(&prefix, &*broker, status, &format!("{status}:e"), &["status", status]).await;
+        overdue(
+            &prefix,
+            &*broker,
+            status,
+            &format!("{status}:eeeeeeeeeeeeeeeeeeeeeeeeeeeeeeee"),
+            &["status", status],
+        )
+        .await;
     }
-    prefix.ask(&["ZADD", "wip:q", LONG_AGO, "nobody:e"]).await;
+    prefix.ask(&["ZADD", "wip:q", LONG_AGO, "nobody:eeeeeeeeeeeeeeeeeeeeeeeeeeeeeeee"]).await;
     assert_eq!(tend(&*broker).await, []);
     assert_eq!(prefix.ask_number(&["EXISTS", "wip:q"]).await, 0);
     assert_eq!(record(&*broker, "finished").await.state, JobState::Finished);
 }
 
 #[tokio::test]
+async fn a_leftover_whose_id_begins_like_another_job_touches_none_of_it() {
+    for status in ["started", "queued", "scheduled"] {
+        let prefix = Prefix::new();
+        let broker = leased(&prefix).await;
+        // Ids of RQ 1 may hold colons; its registry names them alone.
+        overdue(&prefix, &*broker, "report:42:pdf", "report:42:pdf", &[]).await;
+        prefix.ask(&["DEL", "job:report:42:pdf"]).await;
+        let live = one(&*broker, job("report:42")).await;
+        prefix.ask(&["HSET", "job:report:42", "status", status, "retries_left", "1"]).await;
+        assert_eq!(tend(&*broker).await, [], "{status}");
+        assert_eq!(prefix.ask_text(&["HGET", "job:report:42", "status"]).await, status);
+        assert_eq!(prefix.ask_number(&["ZCARD", "wip:q"]).await, 1, "{status}: the leftover is gone");
+        assert_eq!(prefix.ask_number(&["LLEN", "queue:q"]).await, 0, "{status}");
+        assert_eq!(settle(&*broker, &live, ack()).await, tikkun::queue::Settled::Done, "{status}");
+    }
+}
+
+#[tokio::test]
 async fn a_queue_that_an_rq_worker_is_cleaning_is_left_to_it() {
     let prefix = Prefix::new();
     let broker = leased(&prefix).await;
-    overdue(&prefix, &*broker, "a", "a:e", &[]).await;
+    overdue(&prefix, &*broker, "a", "a:eeeeeeeeeeeeeeeeeeeeeeeeeeeeeeee", &[]).await;
     prefix.ask(&["SET", "clean_registries:q", "1"]).await;
     assert_eq!(tend(&*broker).await, []);
     prefix.ask(&["DEL", "clean_registries:q"]).await;
@@ -159,8 +198,14 @@ async fn of_many_processes_one_looks_after_a_job() {
     let prefix = Prefix::new();
     let broker = leased(&prefix).await;
     for number in 0..20 {
-        overdue(&prefix, &*broker, &format!("j{number}"), &format!("j{number}:e"), &["retries_left", "1"])
-            .await;
+        overdue(
+            &prefix,
+            &*broker,
+            &format!("j{number}"),
+            &format!("j{number}:eeeeeeeeeeeeeeeeeeeeeeeeeeeeeeee"),
+            &["retries_left", "1"],
+        )
+        .await;
     }
     let others: Vec<Arc<dyn Broker>> = vec![prefix.open().await, prefix.open().await, prefix.open().await];
     let looks = others.iter().map(|other| other.tend(MAX));
@@ -174,7 +219,14 @@ async fn one_look_moves_no_more_than_it_may() {
     let prefix = Prefix::new();
     let broker = leased(&prefix).await;
     for number in 0..20 {
-        overdue(&prefix, &*broker, &format!("j{number}"), &format!("j{number}:e"), &[]).await;
+        overdue(
+            &prefix,
+            &*broker,
+            &format!("j{number}"),
+            &format!("j{number}:eeeeeeeeeeeeeeeeeeeeeeeeeeeeeeee"),
+            &[],
+        )
+        .await;
     }
     assert_eq!(broker.tend(8).await.unwrap().len(), 8);
     assert_eq!(broker.tend(8).await.unwrap().len(), 8);
@@ -240,8 +292,9 @@ async fn an_id_that_comes_by_a_second_time_is_seen_anew() {
 async fn a_job_that_was_registered_and_never_begun_comes_back_unharmed() {
     let prefix = Prefix::new();
     let broker = leased(&prefix).await;
-    overdue(&prefix, &*broker, "lost", "lost:e", &["status", "queued"]).await;
-    overdue(&prefix, &*broker, "waits", "waits:e", &["status", "queued"]).await;
+    overdue(&prefix, &*broker, "lost", "lost:eeeeeeeeeeeeeeeeeeeeeeeeeeeeeeee", &["status", "queued"]).await;
+    overdue(&prefix, &*broker, "waits", "waits:eeeeeeeeeeeeeeeeeeeeeeeeeeeeeeee", &["status", "queued"])
+        .await;
     prefix.ask(&["RPUSH", "queue:q", "waits"]).await;
     assert_eq!(tend(&*broker).await, fates(&[("lost", Fate::Returned)]));
     assert_eq!(
@@ -249,6 +302,21 @@ async fn a_job_that_was_registered_and_never_begun_comes_back_unharmed() {
         ["lost", "waits"],
         "and nobody twice"
     );
+}
+
+#[tokio::test]
+async fn job_that_waits_for_another_is_found_although_its_queue_is_on_no_list_yet() {
+    let prefix = Prefix::new();
+    let broker = leased(&prefix).await;
+    enqueue(&*broker, &["child"]).await;
+    prefix.ask(&["LREM", "queue:q", "1", "child"]).await;
+    prefix.ask(&["HSET", "job:child", "status", "deferred"]).await;
+    prefix.ask(&["ZADD", "deferred:q", "1", "child"]).await;
+    // RQ puts a queue on the list when a job comes into it, which this one has not yet.
+    prefix.ask(&["DEL", "queues"]).await;
+    let kind = record(&*broker, "child").await.kind;
+    let open = broker.open_jobs(&kind).await.unwrap();
+    assert_eq!(open.iter().map(|job| job.id.as_str()).collect::<Vec<_>>(), ["child"]);
 }
 
 #[tokio::test]
@@ -287,14 +355,14 @@ async fn what_else_rq_cleans_is_clean() {
 async fn a_key_of_the_wrong_type_spoils_its_own_queue_alone() {
     let prefix = Prefix::new();
     let broker = leased(&prefix).await;
-    overdue(&prefix, &*broker, "a", "a:e", &[]).await;
+    overdue(&prefix, &*broker, "a", "a:eeeeeeeeeeeeeeeeeeeeeeeeeeeeeeee", &[]).await;
     let mut elsewhere = job("b");
     elsewhere.queue = "other".into();
     broker.enqueue(&[elsewhere]).await.unwrap();
     prefix.ask(&["SET", "wip:other", "no set"]).await;
     prefix.ask(&["SET", "queue:q:intermediate", "no list"]).await;
     tend(&*broker).await;
-    overdue(&prefix, &*broker, "c", "c:e", &[]).await;
+    overdue(&prefix, &*broker, "c", "c:eeeeeeeeeeeeeeeeeeeeeeeeeeeeeeee", &[]).await;
     prefix.ask(&["DEL", "queue:q:intermediate"]).await;
     assert!(tend(&*broker).await.contains(&("c".to_owned(), Fate::Failed)));
 }
@@ -304,7 +372,7 @@ async fn the_callback_of_an_abandoned_job_is_told() {
     let prefix = Prefix::new();
     let broker = leased(&prefix).await;
     let fields = ["failure_callback_name", "app.sorry", "failure_callback_timeout", "7"];
-    overdue(&prefix, &*broker, "a", "a:e", &fields).await;
+    overdue(&prefix, &*broker, "a", "a:eeeeeeeeeeeeeeeeeeeeeeeeeeeeeeee", &fields).await;
     let found = broker.tend(MAX).await.unwrap();
     let callback = found[0].on_failure.clone().unwrap();
     assert_eq!((callback.function.as_str(), callback.timeout.as_secs()), ("app.sorry", 7));
@@ -315,7 +383,7 @@ async fn the_callback_of_an_abandoned_job_is_told() {
 async fn an_abandoned_job_is_told_of_whatever_else_cannot_be_looked_after() {
     let prefix = Prefix::new();
     let broker = leased(&prefix).await;
-    overdue(&prefix, &*broker, "a", "a:e", &[]).await;
+    overdue(&prefix, &*broker, "a", "a:eeeeeeeeeeeeeeeeeeeeeeeeeeeeeeee", &[]).await;
     prefix.ask(&["SET", "groups", "something else"]).await;
     assert_eq!(tend(&*broker).await, fates(&[("a", Fate::Failed)]), "nobody could be told of it later");
 }
@@ -325,7 +393,14 @@ async fn an_abandoned_job_whose_queue_takes_nothing_for_a_while_loses_no_retries
     for (interval, list, count) in [("[0]", "queue:q", "LLEN"), ("[60]", "scheduled:q", "ZCARD")] {
         let prefix = Prefix::new();
         let broker = leased(&prefix).await;
-        overdue(&prefix, &*broker, "a", "a:e", &["retries_left", "2", "retry_intervals", interval]).await;
+        overdue(
+            &prefix,
+            &*broker,
+            "a",
+            "a:eeeeeeeeeeeeeeeeeeeeeeeeeeeeeeee",
+            &["retries_left", "2", "retry_intervals", interval],
+        )
+        .await;
         prefix.ask(&["SET", list, "something else"]).await;
         for _ in 0..4 {
             assert_eq!(tend(&*broker).await, [], "{list}");

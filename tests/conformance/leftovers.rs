@@ -30,7 +30,7 @@ pub fn trials() -> Vec<Trial> {
 }
 
 /// A Python worker that is killed with its guard.
-struct Worker(Child);
+pub struct Worker(Child);
 
 impl Worker {
     fn kill(&mut self) -> ExitStatus {
@@ -45,9 +45,9 @@ impl Drop for Worker {
     }
 }
 
-/// A Python worker, on a queue of its own.
-fn worker(place: &Place, name: &str) -> Worker {
-    let worker = Worker(place.version.worker(&place.url, name, "python"));
+/// A Python worker.
+pub fn worker(place: &Place, name: &str, queue: &str) -> Worker {
+    let worker = Worker(place.version.worker(&place.url, name, queue));
     let is_there = || place.workers().iter().any(|worker| worker["name"] == name).then_some(());
     place.until("the Python worker", is_there);
     worker
@@ -79,10 +79,11 @@ fn forget(place: &Place, id: &str, worker: &str) {
 
 fn killed_workers(version: Version) {
     let place = Place::new(version);
-    let (mut first, failing) = (worker(&place, "first"), begun(&place, "--failure-ttl 900"));
-    let (mut second, retried) = (worker(&place, "second"), begun(&place, "--retry 2 --interval 300"));
-    let (mut third, again) = (worker(&place, "third"), begun(&place, "--retry 1"));
-    let (_live, running) = (worker(&place, "live"), begun(&place, ""));
+    let (mut first, failing) = (worker(&place, "first", "python"), begun(&place, "--failure-ttl 900"));
+    let (mut second, retried) =
+        (worker(&place, "second", "python"), begun(&place, "--retry 2 --interval 300"));
+    let (mut third, again) = (worker(&place, "third", "python"), begun(&place, "--retry 1"));
+    let (_live, running) = (worker(&place, "live", "python"), begun(&place, ""));
     for dead in [&mut first, &mut second, &mut third] {
         dead.kill();
     }
@@ -162,7 +163,7 @@ fn callbacks(version: Version) {
 
 fn doctor(version: Version) {
     let place = Place::new(version);
-    let _worker = worker(&place, "python");
+    let _worker = worker(&place, "python", "python");
     let running = begun(&place, "");
     let _service = place.serve("default", 1);
     let busy = place.enqueue("--func tikkun.sleep --arg 300 --timeout 400");

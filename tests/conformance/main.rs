@@ -20,6 +20,7 @@ mod failures;
 mod ground;
 mod leftovers;
 mod lines;
+mod one_id;
 #[path = "../postgres/ground.rs"]
 #[allow(dead_code, reason = "other test binaries use the rest")]
 mod postgres;
@@ -57,6 +58,7 @@ fn main() -> ExitCode {
     arguments.test_threads.get_or_insert(THREADS);
     let mut trials = deletion::trials();
     trials.extend(leftovers::trials());
+    trials.extend(one_id::trials());
     trials.push(table::trial());
     for line in LINES {
         for &version in ALL.iter().filter(|version| line.on.contains(version)) {

@@ -3,7 +3,7 @@
 use std::fs;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, ExitStatus, Stdio};
 use std::time::Duration;
 
 use serde_json::{Value, json};
@@ -18,6 +18,8 @@ enum Disk {
     Small { mounted: PathBuf },
     /// Any: the service's process may not make files longer. For those who may not mount.
     Limited,
+    /// Any: files may be opened for reading alone, and none made longer, as after `errors=remount-ro`.
+    ReadOnly { folder: PathBuf },
 }
 
 impl Disk {
@@ -29,11 +31,28 @@ impl Disk {
         if mounted { Self::Small { mounted: folder.to_owned() } } else { Self::Limited }
     }
 
+    /// One that can be made read-only, where that is allowed.
+    fn read_only(folder: &Path) -> Option<Self> {
+        let disk = Self::ReadOnly { folder: folder.to_owned() };
+        disk.covers().then_some(disk)
+    }
+
+    /// Whether the folder could be laid over itself, read-only.
+    fn covers(&self) -> bool {
+        let Self::ReadOnly { folder } = self else { return false };
+        let mount = |words: &[&str]| Command::new("mount").args(words).arg(folder).status();
+        let folder = folder.to_str().unwrap();
+        let done = |status: std::io::Result<ExitStatus>| status.is_ok_and(|status| status.success());
+        done(mount(&["--bind", folder])) && done(mount(&["-o", "remount,ro,bind"]))
+    }
+
     fn start(&self, start: Start) -> Start {
         match self {
             Self::Small { .. } => start,
             // The signal that comes with the refusal would end the process.
-            Self::Limited => start.under(&["sh", "-c", "trap '' XFSZ; exec \"$@\"", "sh"]),
+            Self::Limited | Self::ReadOnly { .. } => {
+                start.under(&["sh", "-c", "trap '' XFSZ; exec \"$@\"", "sh"])
+            }
         }
     }
 
@@ -47,6 +66,10 @@ impl Disk {
                 }
             }
             Self::Limited => limit(service, "1:"),
+            Self::ReadOnly { .. } => {
+                assert!(self.covers());
+                limit(service, "1:");
+            }
         }
     }
 
@@ -54,15 +77,23 @@ impl Disk {
         match self {
             Self::Small { mounted } => fs::remove_file(mounted.join("filling")).unwrap(),
             Self::Limited => limit(service, "unlimited:"),
+            Self::ReadOnly { .. } => {
+                self.unmount();
+                limit(service, "unlimited:");
+            }
+        }
+    }
+
+    fn unmount(&self) {
+        if let Self::Small { mounted: folder } | Self::ReadOnly { folder } = self {
+            let _ = Command::new("umount").arg("--lazy").arg(folder).stderr(Stdio::null()).status();
         }
     }
 }
 
 impl Drop for Disk {
     fn drop(&mut self) {
-        if let Self::Small { mounted } = self {
-            let _ = Command::new("umount").arg("--lazy").arg(mounted).status();
-        }
+        self.unmount();
     }
 }
 
@@ -244,6 +275,17 @@ async fn idle_service_goes_on_after_every_full_disk() {
     let mount = tempfile::tempdir().unwrap();
     let disk = Disk::small(mount.path());
     ride_out_idle(disk, tempfile::tempdir_in(mount.path()).unwrap()).await;
+}
+
+/// As Linux does with a disk that makes errors: what is opened meanwhile cannot write, also when the disk can again.
+#[tokio::test]
+async fn disk_that_was_read_only_for_a_while_is_waited_out_and_said() {
+    for idle in [true, false] {
+        let folder = tempfile::tempdir().unwrap();
+        let Some(disk) = Disk::read_only(folder.path()) else { return };
+        disk.unmount();
+        if idle { ride_out_idle(disk, folder).await } else { ride_out(disk, folder).await }
+    }
 }
 
 #[tokio::test]

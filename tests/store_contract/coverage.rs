@@ -271,6 +271,8 @@ async fn columns_with_a_zone_are_read_in_utc_whatever_the_databases_zone_is() {
     let zone = format!(
         "alter table receipts alter created_at type timestamptz using created_at at time zone 'utc';
          alter table background_jobs alter created_at type timestamptz using created_at at time zone 'utc';
+         alter table receipts alter created_at set default now();
+         alter table background_jobs alter created_at set default now();
          alter database {database} set timezone = 'America/St_Johns'"
     );
     server.run(&database, &zone).await;
@@ -286,6 +288,28 @@ async fn columns_with_a_zone_are_read_in_utc_whatever_the_databases_zone_is() {
     assert_eq!((job.cursor.upper_id, job.progress.total), (Some(2), 2));
     delete(&rig, &job).await;
     assert_eq!(rig.live(TENANT).await, [3, 4]);
+}
+
+#[tokio::test]
+async fn a_default_that_takes_its_zone_from_the_session_gives_no_late_receipt_away() {
+    let server = Server::shared();
+    let database = server.database().await;
+    let zone = format!(
+        "alter table receipts alter created_at type timestamptz using created_at at time zone 'utc';
+         alter table background_jobs alter created_at type timestamptz using created_at at time zone 'utc';
+         alter table receipts alter created_at set default timezone('utc'::text, now());
+         alter table background_jobs alter created_at set default now();
+         alter database {database} set timezone = 'Asia/Jerusalem'"
+    );
+    server.run(&database, &zone).await;
+    let rig = postgres_on(&server.settings(&database)).await;
+    rig.seed(3).await;
+    // It came an hour after the request; its default has written a time that is two hours too early.
+    receipt(&rig, 4, &text(ago(60 + 120))).await;
+    let job = begin(&rig, rig.web_row_of(ago(120)).await, ago(120)).await;
+    assert_eq!((job.cursor.upper_id, job.progress.total), (Some(3), 3));
+    delete(&rig, &job).await;
+    assert_eq!(rig.live(TENANT).await, [4]);
 }
 
 #[tokio::test]

@@ -3,11 +3,13 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use chrono::{TimeDelta, Utc};
 use secrecy::SecretString;
 use sqlx::postgres::PgConnectOptions;
 use sqlx::{Connection as _, PgConnection};
 use tikkun::config::PostgresSettings;
-use tikkun::store::{Pass, Schema, open_postgres};
+use tikkun::store::{Begun, Pass, Schema, open_postgres};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 
@@ -104,4 +106,74 @@ async fn a_pooler_that_refuses_our_mark_is_worked_through_without_names() {
 #[tokio::test]
 async fn a_pooler_that_drops_our_mark_is_worked_through_without_names() {
     goes_on_behind_a_pooler("ignore_startup_parameters = options").await;
+}
+
+/// Passes everything on but the zone that a session asks for, as some poolers do; its port.
+async fn forgets_the_zone(port: u16) -> u16 {
+    const ZONE: &[u8] = b"TimeZone\0";
+    let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
+    let own = listener.local_addr().unwrap().port();
+    tokio::spawn(async move {
+        while let Ok((here, _)) = listener.accept().await {
+            tokio::spawn(async move {
+                let there = TcpStream::connect(("127.0.0.1", port)).await.unwrap();
+                let (mut from_here, mut to_here) = here.into_split();
+                let (mut from_there, mut to_there) = there.into_split();
+                let answers = tokio::io::copy(&mut from_there, &mut to_here);
+                let asks = async {
+                    let mut said = vec![0; 1 << 16];
+                    while let Ok(length @ 1..) = from_here.read(&mut said).await {
+                        let said = &mut said[..length];
+                        if let Some(at) = said.windows(ZONE.len()).position(|some| some == ZONE) {
+                            said[at..at + ZONE.len()].copy_from_slice(b"tik.zone\0");
+                        }
+                        to_there.write_all(said).await?;
+                    }
+                    std::io::Result::Ok(())
+                };
+                let _ = tokio::join!(answers, asks);
+            });
+        }
+    });
+    own
+}
+
+#[tokio::test]
+async fn a_pooler_that_drops_our_zone_changes_no_time() {
+    let server = Server::shared();
+    let database = server.database().await;
+    let zoned = |table: &str, column: &str| {
+        format!("alter table {table} alter {column} type timestamptz using {column} at time zone 'utc';")
+    };
+    let columns =
+        [("receipts", "created_at"), ("background_jobs", "created_at"), ("background_jobs", "heartbeat_at")];
+    let columns: String = columns.iter().map(|(table, column)| zoned(table, column)).collect();
+    let defaults = ["receipts", "background_jobs"]
+        .map(|table| format!("alter table {table} alter created_at set default now();"))
+        .concat();
+    let zone = format!("alter database {database} set timezone = 'America/St_Johns'");
+    server.run(&database, &format!("{columns}{defaults}{zone}")).await;
+    let direct = server.settings(&database);
+    let port = port_of(&server.url(&database));
+    let url =
+        server.url(&database).replace(&format!(":{port}/"), &format!(":{}/", forgets_the_zone(port).await));
+    let mut rig = postgres_on(&direct).await;
+    let opened =
+        open_postgres(&PostgresSettings { url: SecretString::from(url), ..direct }, Schema::Require).await;
+    rig.store = opened.unwrap_or_else(|fault| panic!("{}", fault.chain()));
+    let ago = |minutes| Utc::now() - TimeDelta::minutes(minutes);
+    for (id, minutes) in [(1, 300), (2, 121), (3, 118), (4, 1)] {
+        let made = ago(minutes).to_rfc3339();
+        rig.run(&format!(
+            "insert into receipts (id, business_id, created_at) values ({id}, {TENANT}, '{made}')"
+        ))
+        .await;
+    }
+    let id = rig.web_row_of(ago(120)).await;
+    let Begun::Started(job) = rig.try_begin_of(id, "q1", Some(ago(120))).await else { panic!() };
+    assert_eq!((job.cursor.upper_id, job.progress.total), (Some(2), 2));
+    rig.delete_all(&job, 2).await;
+    assert_eq!(rig.live(TENANT).await, [3, 4]);
+    let beat = rig.get(id).await.heartbeat_at.unwrap();
+    assert!((Utc::now() - beat).abs() < TimeDelta::minutes(2), "{beat}");
 }

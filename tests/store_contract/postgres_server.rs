@@ -986,3 +986,24 @@ async fn a_pooler_without_a_connection_to_give_is_waited_for() {
         assert_eq!(fault.kind(), FaultKind::Unavailable, "{}", fault.chain());
     }
 }
+
+#[tokio::test]
+async fn a_batch_is_on_the_disk_before_an_object_goes_whatever_the_database_waits_for() {
+    for (set, expected) in [("off", "on"), ("local", "local"), ("remote_apply", "remote_apply")] {
+        let server = Server::shared();
+        let database = server.database().await;
+        server.run(&database, &format!("alter database {database} set synchronous_commit = {set}")).await;
+        let rig = postgres_on(&server.settings(&database)).await;
+        rig.seed(1).await;
+        rig.run(
+            "create function look() returns trigger language plpgsql as
+             $$ begin new.vendor_name = current_setting('synchronous_commit'); return new; end $$;
+             create trigger look before update on receipts for each row execute function look()",
+        )
+        .await;
+        let job = rig.started().await;
+        rig.delete_all(&job, 1).await;
+        let found = format!("select count(*) from receipts where vendor_name = '{expected}'");
+        assert_eq!(rig.number(&found).await, 1, "{set}");
+    }
+}

@@ -93,5 +93,5 @@ async fn take(database: &Database, process: &ProcessId) -> Result<Vec<Order>, sq
         .bind(process.as_str())
         .fetch_all(database.writer()?)
         .await?;
-    Ok(jobs.into_iter().map(|job| Order::Stop(JobId::from(job))).collect())
+    Ok(jobs.into_iter().map(|job| Order::Stop(JobId::from(job), Vec::new())).collect())
 }

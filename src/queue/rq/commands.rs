@@ -16,7 +16,7 @@ use super::leases;
 use super::link::fault;
 use super::server::Server;
 use crate::fault::{Fault, FaultKind};
-use crate::job::{JobId, ProcessId};
+use crate::job::{ExecutionId, JobId, ProcessId};
 use crate::queue::delivery::Order;
 use crate::queue::seen::ProcessRecord;
 
@@ -161,10 +161,17 @@ fn note_request(server: Arc<Server>) {
 fn order(server: &Server, channel: &str, payload: &[u8]) -> Option<Order> {
     let worker = server.keys.worker_of(channel)?;
     match serde_json::from_slice(payload) {
-        Ok(Command::StopJob { job_id }) => Some(Order::Stop(JobId::from(job_id))),
+        // As under RQ what this worker runs, and no other run of the same id.
+        Ok(Command::StopJob { job_id }) => {
+            let others = server.workers.busy().into_iter().filter(|(_, name)| name != worker);
+            Some(Order::Stop(JobId::from(job_id), others.map(|(execution, _)| execution).collect()))
+        }
         Ok(Command::StopExecution { job_id, execution_id }) => {
-            let execution = server.workers.execution_of(worker)?;
-            (execution.as_str() == execution_id).then(|| Order::Stop(JobId::from(job_id)))
+            let is_that = |(execution, name): &(ExecutionId, String)| {
+                name == worker && execution.as_str() == execution_id
+            };
+            let (execution, _) = server.workers.busy().into_iter().find(is_that)?;
+            Some(Order::StopExecution(JobId::from(job_id), execution))
         }
         Ok(Command::KillHorse) => server.workers.execution_of(worker).map(Order::Kill),
         Ok(Command::Shutdown) => server.workers.retire(worker).then_some(Order::RetireSlot),

@@ -55,6 +55,16 @@ impl Keys {
         format!("{}:results:{id}", self.rq)
     }
 
+    /// The executions of a job.
+    pub(super) fn executions(&self, id: &str) -> String {
+        format!("{}:executions:{id}", self.rq)
+    }
+
+    /// One of them.
+    pub(super) fn execution(&self, id: &str, execution: &str) -> String {
+        format!("{}:execution:{id}:{execution}", self.rq)
+    }
+
     /// The channel on which a worker gets commands.
     pub(super) fn commands(&self, worker: &str) -> String {
         format!("{}:pubsub:{worker}", self.rq)

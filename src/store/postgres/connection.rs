@@ -1,6 +1,6 @@
 //! The connections: how they are made, told apart from dead ones, and how their transactions begin.
 //!
-//! Nothing is kept in a session, so that a pooler may hand each transaction another one: timeouts are set
+//! Nothing is kept in a session, so that a pooler may hand each transaction another one: zone and timeouts are set
 //! in the message that begins the transaction, locks end with the transaction, and statements have no name
 //! unless it was seen that nobody stands between ([`Between`]). A pooler that appears later is seen by the first
 //! connection that leads to it: from then on no statement has a name.
@@ -36,6 +36,11 @@ const FRESH: Duration = Duration::from_secs(1);
 const APPLICATION_NAME: &str = "tikkun";
 /// What a connection answers that cannot write: a standby, or a primary that has become one.
 const CAN_WRITE: &str = "show transaction_read_only";
+
+/// A commit is answered when it is on the disk, also where the database does not wait for that: what is deleted from
+/// storage afterwards may not come back with a crash of the server.
+const DURABLE: &str =
+    "select set_config('synchronous_commit', 'on', true) where current_setting('synchronous_commit') = 'off'";
 
 /// A setting of ours in a session of the server. A pooler refuses it or drops it, for it cannot know it.
 const MARK: &str = "tikkun.mark";
@@ -78,14 +83,15 @@ struct Openings {
 
 impl Openings {
     fn new(settings: &PostgresSettings) -> Self {
+        // Not every pooler passes on which zone a session asks for, and times without a zone are read in it.
         let limits = format!(
-            "set local statement_timeout = {}; set local lock_timeout = {}",
+            "set local timezone = 'UTC'; set local statement_timeout = {}; set local lock_timeout = {}",
             settings.statement_timeout.as_millis(),
             settings.lock_timeout.as_millis()
         );
         // Each statement sees what was committed before it began, whatever the database's default: what is
         // read under a lock is the newest there is.
-        let write = format!("begin isolation level read committed; {limits}");
+        let write = format!("begin isolation level read committed; {limits}; {DURABLE}");
         Self {
             // A constraint that waits for the commit would blame the whole batch instead of a row.
             batch: format!("{write}; set constraints all immediate").into(),

@@ -84,14 +84,15 @@ pub(super) const NEWEST: &str = "
     select id::bigint from receipts where business_id = $1 and is_deleted is not true
     order by id desc limit 1";
 
-/// Whether both columns are in UTC, by their type or their default, and whether the database may have written the
-/// time of its own zone into a job's row.
+/// Whether both columns are in UTC: a time with a zone, unless its default takes the zone away from it, for then that of
+/// whatever session fills it counts; a time without one, if its default is in UTC. And whether the database may have
+/// written the time of its own zone into a job's row.
 pub(super) const CLOCKS: &str = "
     select count(*) = 2 and bool_and(in_utc), coalesce(bool_or(of_job and by_default and not in_utc), false)
     from (
         select a.attrelid = to_regclass('background_jobs') as of_job, d.adbin is not null as by_default,
-               a.atttypid = 'timestamptz'::regtype
-                   or coalesce(pg_get_expr(d.adbin, d.adrelid) ~* '''(etc/)?utc''', false) as in_utc
+               (a.atttypid = 'timestamptz'::regtype)
+                   <> coalesce(pg_get_expr(d.adbin, d.adrelid) ~* '''(etc/)?utc''', false) as in_utc
         from pg_attribute a left join pg_attrdef d on d.adrelid = a.attrelid and d.adnum = a.attnum
         where a.attrelid in (to_regclass('background_jobs'), to_regclass('receipts'))
           and a.attname = 'created_at' and not a.attisdropped) columns";

@@ -94,13 +94,22 @@ impl Running {
         lost
     }
 
-    /// Asks the job of this id to stop for good; `false` when it does not run here.
-    pub(crate) fn stop(&self, job: &JobId) -> bool {
+    /// Asks all runs of the job of this id but `others` to stop for good; `false` when there is none here.
+    pub(crate) fn stop(&self, job: &JobId, others: &[ExecutionId]) -> bool {
         let entries = self.0.lock();
-        let mut found = entries.values().filter(|entry| entry.job == *job).peekable();
+        let is_meant =
+            |(execution, entry): &(&ExecutionId, &Entry)| entry.job == *job && !others.contains(execution);
+        let mut found = entries.iter().filter(is_meant).peekable();
         let runs = found.peek().is_some();
-        found.for_each(|entry| entry.control.request_stop(StopReason::Stopped));
+        found.for_each(|(_, entry)| entry.control.request_stop(StopReason::Stopped));
         runs
+    }
+
+    /// Asks one run of a job to stop for good; `false` when it is not here, or is one of another job.
+    pub(crate) fn stop_execution(&self, job: &JobId, execution: &ExecutionId) -> bool {
+        let entries = self.0.lock();
+        let found = entries.get(execution).filter(|entry| entry.job == *job);
+        found.inspect(|entry| entry.control.request_stop(StopReason::Stopped)).is_some()
     }
 
     /// Asks this execution to end as a failed attempt; `false` when it does not run here.

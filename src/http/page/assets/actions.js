@@ -2,7 +2,7 @@
 
 import { jobsAddress } from "./address.js";
 import { bulk } from "./bulk.js";
-import { CallProblem, call, close, follow, session } from "./client.js";
+import { CallProblem, call, follow, session, signOut } from "./client.js";
 import { ask, say } from "./dialog.js";
 import { t } from "./i18n.js";
 import { told } from "./parts.js";
@@ -144,11 +144,7 @@ const acts = {
     if (answer.deletion) location.hash = `#/deletions/${answer.deletion.job_id}`;
   },
   "config-refresh": () => load.config(),
-  "sign-out": async () => {
-    await call("DELETE", "/session");
-    close();
-    set({ session: null });
-  },
+  "sign-out": signOut,
 };
 
 const forms = {

@@ -12,6 +12,9 @@ export class CallProblem extends Error {
   }
 }
 
+/** Ends the reads that are not answered yet. */
+let reads = new AbortController();
+
 /** One call; a `body` that is text is sent as it is. What may be repeated without harm needs no key of its own. */
 export async function call(method, path, body, { once = true } = {}) {
   const headers = { Accept: "application/json" };
@@ -20,6 +23,7 @@ export async function call(method, path, body, { once = true } = {}) {
     if (once) headers["Idempotency-Key"] = key();
     headers["Content-Type"] = "application/json";
   }
+  const signal = method === "GET" ? reads.signal : undefined;
   let answer;
   try {
     answer = await fetch(`api/v1${path}`, {
@@ -27,8 +31,11 @@ export async function call(method, path, body, { once = true } = {}) {
       headers,
       body: typeof body === "object" ? JSON.stringify(body) : body,
       cache: "no-store",
+      signal,
     });
   } catch {
+    // Nobody waits for it any more.
+    if (signal?.aborted) return new Promise(() => {});
     throw new CallProblem(0, "offline", "the service cannot be reached");
   }
   const json = await answer
@@ -48,6 +55,19 @@ function key() {
 export async function session() {
   const found = await call("GET", "/session");
   set({ session: found.signed_in ? found : null });
+}
+
+/** Signs out. No read is under way meanwhile: it would be refused. */
+export async function signOut() {
+  close();
+  reads.abort();
+  try {
+    await call("DELETE", "/session");
+    set({ session: null });
+  } finally {
+    reads = new AbortController();
+    follow();
+  }
 }
 
 function signedOut() {
@@ -161,7 +181,7 @@ addEventListener("pageshow", ({ persisted }) => {
   follow();
 });
 
-export function close() {
+function close() {
   following = false;
   stream?.close();
 }

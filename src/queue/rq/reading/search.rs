@@ -6,6 +6,7 @@ use super::look::AT_ONCE;
 use crate::fault::Fault;
 use crate::job::{JobId, JobRecord, JobState, KindName, QueueName};
 use crate::queue::rq::codec;
+use crate::queue::rq::leases;
 use crate::queue::rq::server::Server;
 use crate::queue::rq::wire;
 
@@ -30,7 +31,11 @@ impl Server {
         for limited in self.limited().await? {
             self.search_limited(&limited, kind, &mut of_kind).await?;
         }
-        for queue in self.queues().await? {
+        // RQ lists a queue when a job comes into it. One that has had none yet but jobs that wait for others is known to
+        // whoever listens to it.
+        let served = leases::processes(self).await?.into_iter().flat_map(|process| process.queues);
+        let queues: BTreeSet<QueueName> = self.queues().await?.into_iter().chain(served).collect();
+        for queue in queues {
             self.search_waiting(&queue, kind, &mut of_kind).await?;
             let mut members = BTreeSet::new();
             for state in [JobState::Scheduled, JobState::Started] {

@@ -110,6 +110,15 @@ local function list_queue(queue)
   call('SADD', key('queues'), key('queue', queue))
 end
 
+-- So many bytes of jobs go into one answer. Whoever asks waits for seconds, and a server, or what lies between, may end the
+-- connection that asks for more; what was lent in such an answer would be lent for nothing, and again and again.
+local ANSWER = 512 * 1024
+local function size_of(values)
+  local size = 0
+  for _, value in ipairs(values) do size = size + #value end
+  return size
+end
+
 -- The queues of one look at what is not urgent. Where there are very many each look takes others, and holds up nobody for long.
 local QUEUES_AT_ONCE = 500
 local function some_queues() return call('SRANDMEMBER', key('queues'), QUEUES_AT_ONCE) end
@@ -340,15 +349,24 @@ local function forfeit(process)
   end
 end
 
+-- For how long a process takes its lease, in milliseconds; nil where it does not say, as those of older versions.
+local function ttl_of(process)
+  local read, record = pcall(cjson.decode, call('HGET', ours('processes'), process) or '')
+  return read and type(record) == 'table' and tonumber(record.ttl_ms) or nil
+end
+
 -- Somebody's word that the server can be reached. When there was none for half of `ttl`, leases may have run out because
--- nobody could renew them: who lives gets the time of a lease to say so.
+-- nobody could renew them: who lives gets the time of a lease to say so. Whoever has had no lease yet, and so says 0, goes by
+-- the time of each.
 local function heard(ttl)
   local last = tonumber(call('GET', ours('heard')) or '')
   call('SET', ours('heard'), whole(MILLIS))
-  if ttl > 0 and last and MILLIS - last > ttl / 2 then
-    for _, process in ipairs(call('ZRANGEBYSCORE', ours('leases'), '-inf', whole(MILLIS + ttl))) do
-      call('ZADD', ours('leases'), whole(MILLIS + ttl), process)
-    end
+  local silence = last and MILLIS - last or 0
+  if silence <= ttl / 2 then return end
+  local until_then = MILLIS + (ttl > 0 and ttl or silence)
+  for _, process in ipairs(call('ZRANGEBYSCORE', ours('leases'), '-inf', whole(until_then))) do
+    local span = ttl > 0 and ttl or ttl_of(process) or 0
+    if span > 0 and silence > span / 2 then call('ZADD', ours('leases'), whole(MILLIS + span), process) end
   end
 end
 
@@ -357,8 +375,7 @@ end
 local function clamp_leases(ttl)
   if ttl <= 0 then return end
   for _, process in ipairs(call('ZRANGEBYSCORE', ours('leases'), '(' .. whole(MILLIS + ttl), '+inf')) do
-    local read, record = pcall(cjson.decode, call('HGET', ours('processes'), process) or '')
-    local its_own = read and tonumber(record.ttl_ms)
+    local its_own = ttl_of(process)
     local most = its_own and MILLIS + its_own
     if most and tonumber(call('ZSCORE', ours('leases'), process)) > most then
       call('ZADD', ours('leases'), whole(most), process)

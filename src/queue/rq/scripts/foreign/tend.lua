@@ -68,11 +68,14 @@ local function bring_back(id, queue, job)
   tell(id, queue, 'returned', job)
 end
 
--- Id and execution of a member; RQ 1 has the id alone, and an id may hold a colon.
+-- Id and execution of a member; RQ 1 has the id alone, and an id may hold a colon: one whose job is gone is no execution of
+-- the job that its beginning names.
 local function parted(member)
   if call('EXISTS', key('job', member)) == 1 then return member end
   local id, execution = string.match(member, '^(.*):([^:]*)$')
-  return id or member, execution
+  -- RQ's executions are 32 hexadecimal digits, and ours are as RQ's.
+  if id and #execution == 32 and not string.find(execution, '%X') then return id, execution end
+  return member
 end
 
 -- Whether a worker still says that it runs this, on the server's clock and not on its own: the execution or the
@@ -138,8 +141,15 @@ local function intermediate(queue)
     elseif not runs and MILLIS - tonumber(since) < GRACE then
       call('HSET', seen, id, known[id])
     elseif not runs then
-      if job.status == 'queued' then bring_back(id, queue, job) end
-      if job.status == 'started' then give_up(id, queue, job, STUCK) end
+      if job.status == 'queued' then
+        bring_back(id, queue, job)
+      elseif job.status == 'started' then
+        give_up(id, queue, job, STUCK)
+      elseif job.status ~= 'canceled' then
+        -- Its status is of another run of its id, or of an earlier end: this entry was to be run all the same.
+        wait_again(id, queue, true)
+        tell(id, queue, 'returned', job)
+      end
       call('LREM', list, 1, id)
       call('DEL', key('queue', queue, 'intermediate') .. ':first_seen:' .. id)
     end

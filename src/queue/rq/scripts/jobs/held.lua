@@ -1,12 +1,16 @@
 -- What a process holds from a queue, whatever became of its job meanwhile. ARGV[3]: queue; [4]: process. Answers for each:
--- execution, id, hash.
+-- execution, id, hash; of the hashes as many as fit into an answer.
 
-local found, lent = {}, call('HGETALL', ours('deliveries'))
+local found, lent, room = {}, call('HGETALL', ours('deliveries')), ANSWER
 for i = 1, #lent, 2 do
   local process, queue = string.match(lent[i + 1], '^(%S+) %S+ %S+ (.*)$')
   if process == ARGV[4] and queue == ARGV[3] then
     local id, execution = string.match(lent[i], '^(.*):([^:]*)$')
-    found[#found + 1] = { execution, id, hash_of(id) }
+    local hash = hash_of(id)
+    local size = size_of(hash)
+    if size > room then hash, size = {}, 0 end
+    room = room - size
+    found[#found + 1] = { execution, id, hash }
   end
 end
 return found

@@ -7,7 +7,8 @@ local JOB, EXECUTION, EXECUTIONS = key('job', ''), key('execution', ''), key('ex
 local RESULTS, WORKER = key('results', ''), key('worker', '')
 
 -- What is done once for all ends of this call.
-local sweep = { keys = {}, deliveries = {}, wip = {}, finished = {}, failed = {} }
+local sweep = { keys = {}, deliveries = {}, wip = {}, finished = {}, failed = {},
+  left = { finished = {}, failed = {}, canceled = {} } }
 
 local function later(list, queue, first, second)
   local of = list[queue]
@@ -17,6 +18,11 @@ local function later(list, queue, first, second)
   end
   of[#of + 1] = first
   of[#of + 1] = second
+end
+
+-- What the job's last end is not: whoever wrote the earlier ones, a client that puts its id in again leaves them listed.
+local function leave_behind(id, queue, ...)
+  for _, registry in ipairs({ ... }) do later(sweep.left[registry], queue, id) end
 end
 
 -- Most jobs of a call end alike.
@@ -216,9 +222,7 @@ function verdicts.ack()
     call('HSET', run.name, 'status', 'finished', 'ended_at', stamp())
     run.registry, run.score = sweep.finished, ttl < 0 and '+inf' or whole(SECONDS + ttl)
   end
-  if run.x_attempt ~= '1' and not run.stays then
-    leave(run.how.queue, run.id, 'failed', 'canceled', not is_kept and 'finished' or nil)
-  end
+  if not run.stays then leave_behind(run.id, run.how.queue, 'failed', 'canceled', not is_kept and 'finished' or nil) end
   if is_kept then
     record('1', 'return_value', ttl)
   elseif run.stays or repetitions() > 0 then
@@ -233,7 +237,9 @@ end
 local function close(status, ...)
   local ttl = run.how.keep
   free('failed_job_count')
-  if not run.stays and run.x_attempt ~= '1' then leave(run.how.queue, run.id, 'finished', 'canceled') end
+  if not run.stays then
+    leave_behind(run.id, run.how.queue, 'finished', 'canceled', run.how.keep == 0 and 'failed' or nil)
+  end
   if run.stays then
     call('HSET', run.name, 'x_settled', mark())
   elseif ttl ~= 0 then
@@ -443,6 +449,10 @@ for place = 1, #members do
 end
 answers[#answers + 1] = has_put_aside and 1 or 0
 
+-- First what is left, then what is entered: one whose end could not be written is listed as failed whatever it was to be.
+for registry, queues in pairs(sweep.left) do
+  for queue, ids in pairs(queues) do try('ZREM', key(registry, queue), unpack(ids)) end
+end
 for _, registry in ipairs({ 'finished', 'failed' }) do
   for queue, entries in pairs(sweep[registry]) do call('ZADD', key(registry, queue), unpack(entries)) end
 end

@@ -127,10 +127,12 @@ end
 
 local function is_named(field) return field and field ~= '' end
 
--- Sorts the ids at the head by what becomes of them, changing nothing.
+-- Sorts the ids at the head by what becomes of them, changing nothing; as many of them as fit into the answer, and at least
+-- one job. Answers how many those are, too.
+local room = ANSWER
 local function look(ids)
   local entries, gone = {}, {}
-  for _, id in ipairs(ids) do
+  for place, id in ipairs(ids) do
     local name = JOB .. id
     local told = is_text(id) and id or string.gsub(id, '[\128-\255]', '?')
     local fields = told == id and try('HMGET', name, unpack(NAMES, 1, ALWAYS)) or { 'no text' }
@@ -141,6 +143,10 @@ local function look(ids)
     if fields[1] == 'canceled' then
       dropped[#dropped + 1] = { id, 'it was canceled' }
     elseif fields[2] then
+      -- The payload and what the enqueuer noted; the other fields are short.
+      local size = #fields[2] + #(fields[11] or '')
+      if used > 0 and size > room then return entries, gone, place - 1 end
+      room = room - size
       entries[#entries + 1] = entry_of(id, name, fields)
     elseif odd or fields[1] then
       broken[#broken + 1] = told
@@ -149,7 +155,7 @@ local function look(ids)
       gone[#gone + 1] = id
     end
   end
-  return entries, gone
+  return entries, gone, #ids
 end
 
 -- Where very many stand for nothing, as after a weekend of jobs with a time to live, they go in steps, and hold up nobody for long.
@@ -159,9 +165,11 @@ while used < slots and looked < AT_ONCE do
   if #ids == 0 then break end
   looked = looked + #ids
   even_when_full()
-  local entries, gone = look(ids)
-  lend(entries, #ids)
+  local entries, gone, count = look(ids)
+  if count == 0 then break end
+  lend(entries, count)
   for _, entry in ipairs(entries) do show(entry) end
   for _, id in ipairs(gone) do pcall(give_places_back, id) end
+  if count < #ids then break end
 end
 return { now, NAMES, taken, known, broken, dropped }

@@ -3,7 +3,8 @@
 -- [4]: how long a lease holds, in milliseconds, 0 when that is not known; then for each process whose lease is over, because it
 -- is known to be dead or was watched standing still, its name and its record: another process under its name, and one that
 -- has renewed its lease since, have another record.
--- Answers for each: execution, process, queue, id, hash; and for each that could not be looked after, why.
+-- Answers for each: execution, process, queue, id, hash; and for each that could not be looked after, why. What does not fit
+-- into an answer is left for the next look, but for the first.
 
 even_when_full()
 heard(tonumber(ARGV[4]))
@@ -18,10 +19,11 @@ end
 local function believe(lent, ttl)
   local known = {}
   for _, process in ipairs(call('SMEMBERS', ours('lost'))) do known[process] = true end
-  for i = 2, ttl > 0 and #lent or 0, 2 do
+  for i = 2, #lent, 2 do
     local process = string.match(lent[i], '^%S+')
     if process and not known[process] then
-      call('ZADD', ours('leases'), 'NX', whole(MILLIS + ttl), process)
+      local span = ttl > 0 and ttl or ttl_of(process) or 0
+      if span > 0 then call('ZADD', ours('leases'), 'NX', whole(MILLIS + span), process) end
       known[process] = true
     end
   end
@@ -33,7 +35,7 @@ for i = 5, #ARGV, 2 do
 end
 clamp_leases(tonumber(ARGV[4]))
 for _, process in ipairs(call('ZRANGEBYSCORE', ours('leases'), '-inf', whole(MILLIS))) do lose(process) end
-local max, found, busy, troubles = tonumber(ARGV[3]), {}, {}, {}
+local max, found, busy, troubles, room = tonumber(ARGV[3]), {}, {}, {}, ANSWER
 local lent = call('HGETALL', ours('deliveries'))
 believe(lent, tonumber(ARGV[4]))
 for i = 1, #lent, 2 do
@@ -55,7 +57,9 @@ for i = 1, #lent, 2 do
       try('ZREM', key('executions', id), execution)
       if #hash == 0 then give_places_back(id) end
     else
-      found[#found + 1] = { execution, process, queue, id, hash }
+      local size = size_of(hash)
+      if #found == 0 or size <= room then found[#found + 1] = { execution, process, queue, id, hash } end
+      room = room - size
     end
   end
 end

@@ -1,0 +1,117 @@
+//! Beyond the checklist: one id that is enqueued more than once, as applications with fixed ids do.
+
+use libtest_mimic::Trial;
+use serde_json::json;
+
+use crate::ground::{Place, registries, text};
+use crate::leftovers::worker;
+use crate::python::{ALL, ONLY_3, Version};
+
+type Claim = (&'static str, &'static [Version], fn(Version));
+
+const CLAIMS: &[Claim] = &[
+    ("of_two_runs_of_one_id_the_one_that_is_named_is_stopped", ALL, stop_job),
+    ("of_two_runs_of_one_id_the_execution_that_is_named_is_stopped", ONLY_3, stop_execution),
+    ("what_failed_in_python_and_is_put_in_again_is_listed_by_its_last_end_alone", ALL, failed_in_python),
+    ("what_was_canceled_and_is_put_in_again_is_listed_by_its_last_end_alone", ALL, canceled_before),
+    ("what_was_popped_and_never_begun_runs_though_an_earlier_run_has_ended", ALL, popped_beside_a_run),
+];
+
+pub fn trials() -> Vec<Trial> {
+    let trial = |&(name, _, check): &Claim, version: Version| {
+        let name = format!("{name}::rq_{}", version.number().replace('.', "_"));
+        Trial::test(name, move || {
+            check(version);
+            Ok(())
+        })
+    };
+    CLAIMS
+        .iter()
+        .flat_map(|claim| {
+            ALL.iter().filter(|version| claim.1.contains(version)).map(move |version| trial(claim, *version))
+        })
+        .collect()
+}
+
+/// Stops the newer of two runs; the older one decides at its end.
+fn stop_newer(version: Version, stop: impl Fn(&Place)) {
+    let place = Place::new(version);
+    let _service = place.serve("default", 2);
+    place.enqueue("--job-id sync --func tikkun.sleep --arg 8 --timeout 60");
+    place.becomes("sync", "started");
+    place.enqueue("--job-id sync --func tikkun.sleep --arg 50 --timeout 60");
+    let runs = |count: i64| (place.raw("ZCARD rq:executions:sync") == json!(count)).then_some(());
+    place.until("the second run", || runs(2));
+    place.becomes("sync", "started");
+    stop(&place);
+    place.until("the end of the second run", || runs(1));
+    assert_eq!(place.job("sync")["status"], "started");
+    let job = place.end_of("sync");
+    assert_eq!(
+        (&job["status"], registries(&job)),
+        (&json!("finished"), vec!["finished".to_owned()]),
+        "{job}"
+    );
+}
+
+fn stop_job(version: Version) {
+    stop_newer(version, |place| {
+        place.ask("stop-job sync");
+    });
+}
+
+fn stop_execution(version: Version) {
+    stop_newer(version, |place| {
+        let worker = text(&place.job("sync")["worker_name"]);
+        let of = |execution: &String| place.raw(&format!("HGET rq:execution:sync:{execution} worker_name"));
+        let all = place.raw("ZRANGE rq:executions:sync 0 -1");
+        let mut all = all.as_array().unwrap().iter().map(text);
+        let execution = all.find(|execution| text(&of(execution)) == worker).unwrap();
+        place.ask(&format!("stop-execution sync {execution}"));
+    });
+}
+
+/// Ends well here, whatever has become of it before.
+fn ends_well_again(place: &Place) {
+    let _service = place.serve("default", 1);
+    place.enqueue("--job-id sync --func tikkun.noop");
+    let job = place.becomes("sync", "finished");
+    assert_eq!(registries(&job), ["finished"], "{job}");
+}
+
+fn failed_in_python(version: Version) {
+    let place = Place::new(version);
+    let python = worker(&place, "first", "default");
+    place.enqueue("--job-id sync --func app.no_such_function");
+    place.becomes("sync", "failed");
+    drop(python);
+    ends_well_again(&place);
+}
+
+fn canceled_before(version: Version) {
+    let place = Place::new(version);
+    place.enqueue("--job-id sync --func tikkun.noop");
+    place.ask("cancel sync");
+    ends_well_again(&place);
+}
+
+fn popped_beside_a_run(version: Version) {
+    let place = Place::new(version);
+    let _service = place.serve("default", 1);
+    place.enqueue("--job-id sync --func tikkun.sleep --arg 4");
+    place.becomes("sync", "started");
+    place.enqueue("--job-id sync --func tikkun.echo --arg second");
+    // As a worker does, just before it is killed.
+    place.raw("LMOVE rq:queue:default rq:queue:default:intermediate LEFT RIGHT");
+    place.becomes("sync", "finished");
+    let seen = place.until("the id to be seen", || {
+        let seen = place.raw("HGET rq:tikkun:seen:default sync");
+        seen.is_string().then(|| text(&seen))
+    });
+    let (at, enqueued) = seen.split_once(' ').unwrap();
+    let earlier = format!("{} {enqueued}", at.parse::<i64>().unwrap() - 61_000);
+    place.ask_words(["raw", "--", "HSET", "rq:tikkun:seen:default", "sync", &earlier]);
+    place.until("the second run", || (place.raw("XLEN rq:results:sync") == json!(2)).then_some(()));
+    let job = place.becomes("sync", "finished");
+    assert_eq!(registries(&job), ["finished"], "{job}");
+}
