@@ -6,6 +6,7 @@ use std::time::Duration;
 use clap::{Args, Subcommand};
 use serde_json::json;
 
+use super::audited::audited;
 use super::ending::{Complaint, finish};
 use super::table::{Cell, Fit, Table, number, text};
 use super::tone::Tone;
@@ -51,8 +52,14 @@ impl Queues {
         let json = common.json;
         finish(common.with_found_ports(async move |settings, ports| match self.command {
             QueuesCommand::List => list(&settings, &ports, json).await,
-            QueuesCommand::Pause(named) => named.pause(&queues(&settings, &ports, DEADLINE), json).await,
-            QueuesCommand::Resume(named) => named.resume(&queues(&settings, &ports, DEADLINE), json).await,
+            QueuesCommand::Pause(named) => {
+                let words = format!("queues pause {}", named.queue);
+                audited((BY, words), named.pause(&queues(&settings, &ports, DEADLINE), json)).await
+            }
+            QueuesCommand::Resume(named) => {
+                let words = format!("queues resume {}", named.queue);
+                audited((BY, words), named.resume(&queues(&settings, &ports, DEADLINE), json)).await
+            }
         }))
     }
 }
