@@ -119,7 +119,7 @@ fn usual_queue(function: &str, settings: &Settings) -> QueueName {
 /// The job is in its queue; what cannot be told now does not take it out again.
 async fn warn_if_nobody_listens(ports: &Ports, queue: &QueueName) {
     match ports.broker.processes().await {
-        Ok(live) if live.iter().any(|process| process.queues.contains(queue)) => {}
+        Ok(live) if live.iter().any(|process| process.listens_to(queue)) => {}
         Ok(_) => eprintln!(
             "tikkun: warning: no live process listens to queue `{queue}`; the job waits until one does, as \
              `tikkun serve --queues {queue}`"

@@ -74,7 +74,7 @@ async fn list(settings: &Settings, ports: &Ports, json: bool) -> Result<(), Comp
     let (mut values, mut rows) = (Vec::new(), Vec::new());
     for name in names {
         let jobs = counts.get(name).copied().unwrap_or_default();
-        let listeners = processes.iter().filter(|process| process.queues.contains(name)).count();
+        let listeners = processes.iter().filter(|process| process.listens_to(name)).count();
         let pause = paused.get(name);
         values.push(json!({
             "queue": name, "jobs": jobs, "listeners": listeners, "paused": pause.is_some(),
