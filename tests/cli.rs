@@ -430,6 +430,47 @@ fn queues_are_listed_paused_once_and_resumed_once() {
     desk.run(&["queues", "pause", ""]).refuses(2, &[]);
 }
 
+// ---- the record of changes ----
+
+#[test]
+fn a_change_by_a_command_leaves_the_line_that_one_by_http_does() {
+    let desk = Desk::new();
+    let audit = |args: &[&str]| {
+        let answer = desk.run_with(args, &[("TIKKUN_LOG__FORMAT", "json")]);
+        assert!(!answer.out.contains("audit"), "{}", answer.out);
+        let lines = answer.err.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+        let lines: Vec<_> = lines.filter(|line| line["target"] == "tikkun::audit").collect();
+        lines
+    };
+    let changes: [(&[&str], &str, &str, i32); 9] = [
+        (&["enqueue", "f", "secret", "--id", "x"], "command line", "enqueue f --queue default --id x", 0),
+        (&["enqueue", "f", "--id", "x"], "command line", "enqueue f --queue default --id x", 1),
+        (&["queues", "pause", "default"], "cli", "queues pause default", 0),
+        (&["queues", "resume", "defualt"], "cli", "queues resume defualt", 1),
+        (&["jobs", "cancel", "x", "y z"], "command line", "jobs cancel x 'y z'", 1),
+        (&["jobs", "retry", "27", "--failed-rows"], "command line", "jobs retry 27 --failed-rows", 1),
+        (&["outbox", "park", "7", "8"], "command line", "outbox park 7 8", 1),
+        (&["outbox", "unpark", "--all"], "command line", "outbox unpark --all", 0),
+        (&["outbox", "drain"], "command line", "outbox drain", 0),
+    ];
+    for (args, who, what, status) in changes {
+        let lines = audit(args);
+        assert_eq!(lines.len(), 1, "{args:?}: {lines:?}");
+        let line = &lines[0];
+        assert_eq!((&line["who"], &line["what"]), (&json!(who), &json!(what)), "{line}");
+        assert_eq!((&line["message"], &line["status"]), (&json!("change"), &json!(status)), "{line}");
+        assert!(!line.to_string().contains("secret"), "{line}");
+    }
+    let many = audit(&["jobs", "retry", "--state", "canceled"]);
+    assert_eq!(many.len(), 2, "{many:?}");
+    assert_eq!((&many[0]["message"], &many[0]["action"]), (&json!("bulk change"), &json!("retry")));
+    assert!(many[0]["jobs"].to_string().contains('x') && many[0]["who"] == "command line", "{many:?}");
+    assert_eq!(many[1]["what"], "jobs retry --state canceled");
+    for looks in [&["jobs", "list"][..], &["queues", "list"], &["outbox", "list"], &["jobs", "show", "x"]] {
+        assert_eq!(audit(looks), Vec::<Value>::new(), "{looks:?}");
+    }
+}
+
 // ---- background jobs ----
 
 #[tokio::test]

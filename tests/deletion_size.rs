@@ -10,12 +10,13 @@ use serde_json::json;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
 use sqlx::{AssertSqlSafe, Connection as _};
 use tikkun::blob::{BlobTarget, open_directory};
+use tikkun::config::DeletionSettings;
 use tikkun::deletion::{BatchPorts, CleanUpMode};
-use tikkun::deletion::{DeleteReceipts, DeletionSettings, DeletionTeam};
+use tikkun::deletion::{DeleteReceipts, DeletionTeam};
 use tikkun::fault::{Fault, FaultKind};
 use tikkun::job::background::{AtRuntimeLimit, BackgroundJob, Status};
 use tikkun::job::{
-    Args, BackgroundJobId, Backoff, BusinessId, Completion, JobResult, Limit, Registry, Rehearsal, Retention,
+    Args, BackgroundJobId, Backoff, BusinessId, Completion, JobResult, Limit, Registry, Rehearsal,
 };
 use tikkun::kinds::registry;
 use tikkun::store::{
@@ -83,19 +84,23 @@ impl Receipts for Hindering {
 
 fn settings() -> DeletionSettings {
     DeletionSettings {
+        queue: "maintenance".into(),
         batch: FIRST,
         target_time: Limit::After(Duration::from_millis(100)),
         throttle: Duration::ZERO,
         runtime_limit: DEADLINE * 10,
         at_runtime_limit: AtRuntimeLimit::Continue,
         max_failures: 3,
-        max_barren: 3,
+        max_barren_attempts: 3,
         stale_after: DEADLINE,
         row_wait: Duration::ZERO,
+        unpicked_after: DEADLINE,
         revive_stale: true,
+        storage_delete: true,
         outage_limit: Limit::Never,
         timeout: Limit::Never,
-        retention: Retention::default(),
+        result_ttl: Limit::Never,
+        failure_ttl: Limit::Never,
     }
 }
 

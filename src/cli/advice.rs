@@ -179,9 +179,9 @@ impl Advice {
     /// After something was refused.
     pub(super) fn of_refusal(refusal: &Refusal) -> Self {
         match refusal {
-            Refusal::NoDeletion { job_type: Some(_), .. } | Refusal::Forbidden { .. } => {
-                Self::BY_THE_APPLICATION
-            }
+            Refusal::NoDeletion { job_type: Some(_), .. }
+            | Refusal::Forbidden { .. }
+            | Refusal::ReadOnly(_) => Self::BY_THE_APPLICATION,
             Refusal::NoDeletion { .. } => Self::LIST_DELETIONS,
             Refusal::DeletionIs { id, action: DeletionAction::Retry, .. } => Self::retry_rows(id),
             Refusal::DeletionIs { id, action: DeletionAction::RetryFailedRows, .. } => {

@@ -32,6 +32,11 @@ impl Complaint {
         Self { code, said: None }
     }
 
+    /// The exit code.
+    pub(super) fn code(&self) -> u8 {
+        self.code
+    }
+
     /// What happened and what to do next, where it was not said already.
     pub(super) fn parts(self) -> Option<(String, Advice)> {
         self.said

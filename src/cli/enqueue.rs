@@ -5,7 +5,8 @@ use std::time::Duration;
 use clap::Args as ClapArgs;
 use serde_json::{Map, Value, json};
 
-use super::advice::Advice;
+use super::advice::{Advice, quoted};
+use super::audited::{COMMAND_LINE, audited};
 use super::ending::{Complaint, finish};
 use super::{Common, key_value, known, page, spans};
 use crate::config::Settings;
@@ -61,26 +62,13 @@ pub(super) struct Enqueue {
 impl Enqueue {
     pub(super) fn run(self, common: &Common) -> u8 {
         let json = common.json;
-        finish(
-            common.with_new_ports(async move |settings, ports| self.enqueue(&settings, &ports, json).await),
-        )
-    }
-
-    async fn enqueue(self, settings: &Settings, ports: &Ports, json: bool) -> Result<(), Complaint> {
-        let job = self.into_job(settings)?;
-        let answers = ports.broker.enqueue(std::slice::from_ref(&job)).await?;
-        if answers.contains(&Enqueued::Exists) {
-            let text = format!("a job with the id `{}` exists already and was left as it is", job.id);
-            return Err(Complaint::failed(text, Advice::other_id(&job.id)));
-        }
-        if json {
-            let state = if job.delay.is_some() { "scheduled" } else { "queued" };
-            page::json(&json!({ "id": job.id, "queue": job.queue, "function": job.kind, "state": state }));
-        } else {
-            page::line(job.id.as_str());
-        }
-        warn_if_nobody_listens(ports, &job.queue).await;
-        Ok(())
+        finish(common.with_new_ports(async move |settings, ports| {
+            let job = self.into_job(&settings)?;
+            // Without the arguments: they may be nobody's business.
+            let (function, id) = (quoted(job.kind.as_str()), quoted(job.id.as_str()));
+            let words = format!("enqueue {function} --queue {} --id {id}", job.queue);
+            audited((COMMAND_LINE, words), enqueue(&job, &ports, json)).await
+        }))
     }
 
     fn into_job(self, settings: &Settings) -> Result<NewJob, Complaint> {
@@ -108,6 +96,22 @@ impl Enqueue {
     }
 }
 
+async fn enqueue(job: &NewJob, ports: &Ports, json: bool) -> Result<(), Complaint> {
+    let answers = ports.broker.enqueue(std::slice::from_ref(job)).await?;
+    if answers.contains(&Enqueued::Exists) {
+        let text = format!("a job with the id `{}` exists already and was left as it is", job.id);
+        return Err(Complaint::failed(text, Advice::other_id(&job.id)));
+    }
+    if json {
+        let state = if job.delay.is_some() { "scheduled" } else { "queued" };
+        page::json(&json!({ "id": job.id, "queue": job.queue, "function": job.kind, "state": state }));
+    } else {
+        page::line(job.id.as_str());
+    }
+    warn_if_nobody_listens(ports, &job.queue).await;
+    Ok(())
+}
+
 fn usual_queue(function: &str, settings: &Settings) -> QueueName {
     if is_deletion(function) { settings.deletion.queue.clone() } else { DEFAULT_QUEUE.into() }
 }
@@ -115,7 +119,7 @@ fn usual_queue(function: &str, settings: &Settings) -> QueueName {
 /// The job is in its queue; what cannot be told now does not take it out again.
 async fn warn_if_nobody_listens(ports: &Ports, queue: &QueueName) {
     match ports.broker.processes().await {
-        Ok(live) if live.iter().any(|process| process.queues.contains(queue)) => {}
+        Ok(live) if live.iter().any(|process| process.listens_to(queue)) => {}
         Ok(_) => eprintln!(
             "tikkun: warning: no live process listens to queue `{queue}`; the job waits until one does, as \
              `tikkun serve --queues {queue}`"

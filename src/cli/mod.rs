@@ -5,6 +5,7 @@
 //! (`advice`). Only `top` needs a terminal.
 
 mod advice;
+mod audited;
 mod client;
 mod completions;
 mod config;

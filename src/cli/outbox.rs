@@ -8,6 +8,7 @@ use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 
 use super::advice::Advice;
+use super::audited::{COMMAND_LINE, audited};
 use super::ending::{Complaint, finish};
 use super::table::{Cell, Fit, Table, number, text};
 use super::tone::Tone;
@@ -69,18 +70,41 @@ struct Back {
 impl Outbox {
     pub(super) fn run(self, common: &Common) -> u8 {
         let json = common.json;
-        finish(common.with_found_ports(async move |settings, ports| match self.command {
-            OutboxCommand::List(List { limit }) => list(&ports, limit, json).await,
-            OutboxCommand::Drain => drain(&settings, &ports, json).await,
-            OutboxCommand::Park(Ids { ids }) => {
-                let parked = ports.store.outbox.park(&ids).await?;
-                told("parked", &parked, &ids, json)
+        finish(common.with_found_ports(async move |settings, ports| {
+            if let OutboxCommand::List(List { limit }) = self.command {
+                return list(&ports, limit, json).await;
             }
-            OutboxCommand::Unpark(Back { ids, all }) => {
-                let back = ports.store.outbox.unpark((!all).then_some(ids.as_slice())).await?;
-                told("unparked", &back, &ids, json)
-            }
+            audited((COMMAND_LINE, self.command.words()), self.command.change(&settings, &ports, json)).await
         }))
+    }
+}
+
+impl OutboxCommand {
+    /// The command as it is typed.
+    fn words(&self) -> String {
+        let numbers = |ids: &[i64]| ids.iter().map(|id| format!(" {id}")).collect::<String>();
+        match self {
+            Self::List(_) => "outbox list".to_owned(),
+            Self::Drain => "outbox drain".to_owned(),
+            Self::Park(Ids { ids }) => format!("outbox park{}", numbers(ids)),
+            Self::Unpark(Back { all: true, .. }) => "outbox unpark --all".to_owned(),
+            Self::Unpark(Back { ids, .. }) => format!("outbox unpark{}", numbers(ids)),
+        }
+    }
+
+    async fn change(&self, settings: &Settings, ports: &Ports, json: bool) -> Result<(), Complaint> {
+        match self {
+            Self::List(List { limit }) => list(ports, *limit, json).await,
+            Self::Drain => drain(settings, ports, json).await,
+            Self::Park(Ids { ids }) => {
+                let parked = ports.store.outbox.park(ids).await?;
+                told("parked", &parked, ids, json)
+            }
+            Self::Unpark(Back { ids, all }) => {
+                let back = ports.store.outbox.unpark((!all).then_some(ids.as_slice())).await?;
+                told("unparked", &back, ids, json)
+            }
+        }
     }
 }
 

@@ -6,6 +6,7 @@ use std::time::Duration;
 use clap::{Args, Subcommand};
 use serde_json::json;
 
+use super::audited::audited;
 use super::ending::{Complaint, finish};
 use super::table::{Cell, Fit, Table, number, text};
 use super::tone::Tone;
@@ -51,8 +52,14 @@ impl Queues {
         let json = common.json;
         finish(common.with_found_ports(async move |settings, ports| match self.command {
             QueuesCommand::List => list(&settings, &ports, json).await,
-            QueuesCommand::Pause(named) => named.pause(&queues(&settings, &ports, DEADLINE), json).await,
-            QueuesCommand::Resume(named) => named.resume(&queues(&settings, &ports, DEADLINE), json).await,
+            QueuesCommand::Pause(named) => {
+                let words = format!("queues pause {}", named.queue);
+                audited((BY, words), named.pause(&queues(&settings, &ports, DEADLINE), json)).await
+            }
+            QueuesCommand::Resume(named) => {
+                let words = format!("queues resume {}", named.queue);
+                audited((BY, words), named.resume(&queues(&settings, &ports, DEADLINE), json)).await
+            }
         }))
     }
 }
@@ -67,7 +74,7 @@ async fn list(settings: &Settings, ports: &Ports, json: bool) -> Result<(), Comp
     let (mut values, mut rows) = (Vec::new(), Vec::new());
     for name in names {
         let jobs = counts.get(name).copied().unwrap_or_default();
-        let listeners = processes.iter().filter(|process| process.queues.contains(name)).count();
+        let listeners = processes.iter().filter(|process| process.listens_to(name)).count();
         let pause = paused.get(name);
         values.push(json!({
             "queue": name, "jobs": jobs, "listeners": listeners, "paused": pause.is_some(),

@@ -11,8 +11,8 @@ use super::advice::Advice;
 use super::ending::{Complaint, finish};
 use super::views::{background_job, paused_by};
 use super::{Common, page, spans};
-use crate::job::BackgroundJobId;
 use crate::job::background::{BackgroundJob, PauseReason, Status};
+use crate::job::{BackgroundJobId, QueueName};
 use crate::queue::Broker;
 use crate::runtime::Ports;
 
@@ -38,12 +38,11 @@ impl Watch {
                 (false, true) => Screen::bar(),
                 (false, false) => Screen::Lines { last: String::new() },
             };
-            let queue = settings.deletion.queue.as_str().to_owned();
-            self.follow(&ports, &queue, screen).await
+            self.follow(&ports, &settings.deletion.queue, screen).await
         }))
     }
 
-    async fn follow(self, ports: &Ports, queue: &str, mut screen: Screen) -> Result<(), Complaint> {
+    async fn follow(self, ports: &Ports, queue: &QueueName, mut screen: Screen) -> Result<(), Complaint> {
         let mut silent = false;
         loop {
             match ports.store.background_jobs.get(BackgroundJobId(self.id)).await {
@@ -77,9 +76,9 @@ impl Watch {
 }
 
 /// What cannot be told counts as well.
-async fn listened_to(broker: &dyn Broker, queue: &str) -> bool {
+async fn listened_to(broker: &dyn Broker, queue: &QueueName) -> bool {
     let live = broker.processes().await;
-    live.is_ok_and(|all| all.iter().any(|process| process.queues.iter().any(|known| known.as_str() == queue)))
+    live.is_ok_and(|all| all.iter().any(|process| process.listens_to(queue)))
 }
 
 fn ended(job: &BackgroundJob) -> Result<(), Complaint> {
@@ -93,7 +92,7 @@ fn ended(job: &BackgroundJob) -> Result<(), Complaint> {
 }
 
 /// Where it stands in one line; `unheard` is the queue nobody listens to.
-fn in_words(job: &BackgroundJob, unheard: Option<&str>) -> String {
+fn in_words(job: &BackgroundJob, unheard: Option<&QueueName>) -> String {
     let progress = &job.progress;
     let mut text =
         format!("{} {}/{} ({:.1}%)", job.status, progress.processed, progress.total, progress.percent());

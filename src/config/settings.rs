@@ -1,5 +1,7 @@
 //! All sections together.
 
+use std::time::Duration;
+
 use super::layers::Entry;
 use super::reader::Reader;
 use super::sections::attachments::AttachmentSettings;
@@ -66,6 +68,12 @@ pub struct Settings {
 }
 
 impl Settings {
+    /// An object that waits longer to be deleted is overdue; none while objects stay on purpose.
+    #[must_use]
+    pub fn cleanup_age(&self) -> Option<Duration> {
+        self.deletion.storage_delete.then_some(self.rescuer.outbox_alarm_after)
+    }
+
     /// Reads every section, in the order of the manual.
     pub(super) fn read(reader: &mut Reader<'_>) -> Self {
         let service = ServiceSettings::read(reader);

@@ -16,12 +16,13 @@ use super::batch_size::BatchSize;
 use super::endings::at_rest;
 use super::pace::{Limits, Pace};
 use super::run::Deletion;
-use super::settings::DeletionSettings;
 use super::tracker_line::{Stopped, TrackerLine, Until, patiently};
+use crate::config::DeletionSettings;
 use crate::deletion::{BatchPorts, DeletionBatch};
 use crate::job::background::{BackgroundJob, DELETE_RECEIPTS_ALL, Status};
 use crate::job::{
-    BackgroundJobId, Completion, Job, JobContext, JobError, JobResult, JobSettings, OrphanPolicy, RetryPolicy,
+    BackgroundJobId, Completion, Job, JobContext, JobError, JobResult, JobSettings, OrphanPolicy, Retention,
+    RetryPolicy,
 };
 use crate::store::{BackgroundJobs, Begin, Begun, EndAttempt, NotBegun};
 use crate::supervision::{ChildSpec, Supervisor};
@@ -74,7 +75,7 @@ impl Job for DeleteReceipts {
             // A row whose job ran out of time has failed: no retry takes it up again.
             final_timeout: true,
             retry: RetryPolicy::exponential(3),
-            retention: self.settings.retention,
+            retention: Retention { result: self.settings.result_ttl, failure: self.settings.failure_ttl },
             // The row itself counts attempts that die without moving the cursor.
             orphan: OrphanPolicy::RunAgain { at_most: u32::MAX },
             ..JobSettings::default()
@@ -92,7 +93,7 @@ impl Job for DeleteReceipts {
             queue_job: ctx.job.clone(),
             entry_at: ctx.created_at,
             stale_after: self.settings.stale_after,
-            max_barren: self.settings.max_barren,
+            max_barren: self.settings.max_barren_attempts,
         };
         if let Err(error) = self.is_a_deletion(id, ctx).await {
             return error;

@@ -13,11 +13,9 @@ mod endings;
 mod outcome;
 mod pace;
 mod run;
-mod settings;
 mod tracker_line;
 
 pub use batch_ports::{BatchDone, BatchPorts, CleanUpMode};
 pub use clean_up::{CleanUpLimits, CleanedUp, delete_objects};
 pub use delete_receipts::{DeleteReceipts, DeleteReceiptsArgs, DeletionTeam};
 pub use deletion_batch::{DeletionBatch, FinishCleanUp, RunBatch};
-pub use settings::DeletionSettings;

@@ -7,10 +7,10 @@ use actix_web::http::StatusCode;
 use chrono::Utc;
 
 use super::Problem;
-use super::views::{QueueService, StuckAfter};
+use super::views::QueueService;
 use crate::blob::BlobTarget;
 use crate::job::BackgroundJobId;
-use crate::operations::{Deletions, Jobs};
+use crate::operations::{Deletions, Jobs, StuckAfter};
 use crate::queue::ProcessRecord;
 use crate::store::Receipts;
 
@@ -50,7 +50,7 @@ impl Facade {
             deletions.within(deletions.requests.broker.processes()),
             deletions.within(deletions.jobs.now())
         );
-        let listens = |all: Vec<ProcessRecord>| all.iter().any(|process| process.queues.contains(queue));
+        let listens = |all: Vec<ProcessRecord>| all.iter().any(|process| process.listens_to(queue));
         QueueService {
             now: now.unwrap_or_else(|_| Utc::now()),
             stuck_after: self.stuck_after,

@@ -15,6 +15,7 @@ use super::{Problem, Writes};
 use crate::fault::{Fault, FaultKind};
 use crate::job::{QueueName, Schedule};
 use crate::maintenance::SCHEDULER_ROLE;
+use crate::operations::{QueueFacts, ServiceFacts, Thresholds, cleanup_alarm, judge};
 use crate::queue::{Broker, LeadershipState, PausedQueue, QueueCounts, ScheduleMark};
 use crate::store::{OutboxSummary, Store};
 use crate::supervision::HealthTable;
@@ -33,24 +34,6 @@ pub struct WorkerConfig {
     pub listens_to_maintenance: bool,
     /// The queues that the application has.
     pub all_known_queues: Vec<String>,
-}
-
-/// From where on the state is called degraded.
-#[derive(Clone, Copy, Debug)]
-pub struct Thresholds {
-    /// More failed jobs than this.
-    pub failed: u64,
-    /// More queued jobs than this.
-    pub queued: u64,
-    /// An object that has waited longer to be deleted raises an alarm, and one that the storage refused does
-    /// at once; none while objects stay on purpose.
-    pub cleanup_age: Option<Duration>,
-}
-
-impl Thresholds {
-    pub(super) fn overdue(&self, outbox: &OutboxSummary) -> bool {
-        self.cleanup_age.is_some_and(|most| outbox.refused > 0 || age(outbox).is_some_and(|age| age > most))
-    }
 }
 
 /// Reads the state of everything.
@@ -190,16 +173,16 @@ impl HealthReader {
         .filter_map(|(name, failed)| failed.then_some(name))
         .collect();
         let leader = reading.scheduler.as_ref().ok().and_then(Option::as_ref);
+        let (now, alarm_after) = (Utc::now(), self.thresholds.cleanup_age);
         let cleanup = reading.outbox.as_ref().ok().map(|outbox| {
-            let age = age(outbox);
             json!({
                 "pending": outbox.pending,
-                "oldest_seconds": age.map(|age| age.as_secs()),
-                "alarm": self.thresholds.overdue(outbox),
+                "oldest_seconds": outbox.age(now).map(|age| age.as_secs()),
+                "alarm": cleanup_alarm(outbox, alarm_after, now).is_some(),
                 "last_error": outbox.last_error,
                 "refused": outbox.refused,
                 "parked": outbox.parked,
-                "storage_delete": self.thresholds.cleanup_age.is_some(),
+                "storage_delete": alarm_after.is_some(),
             })
         });
         json!({
@@ -229,25 +212,16 @@ impl HealthReader {
     }
 }
 
-/// How long the oldest object has waited.
-pub(super) fn age(outbox: &OutboxSummary) -> Option<Duration> {
-    outbox.oldest.and_then(|at| (Utc::now() - at).to_std().ok())
-}
-
 fn summary(counts: &Counts) -> Value {
-    let (queued, failed) = totals(counts);
-    json!({ "total_queued": queued, "total_failed": failed })
-}
-
-fn totals(counts: &Counts) -> (u64, u64) {
-    counts.values().fold((0, 0), |(queued, failed), queue| (queued + queue.queued, failed + queue.failed))
+    let totals: QueueCounts = counts.values().copied().sum();
+    json!({ "total_queued": totals.queued, "total_failed": totals.failed })
 }
 
 fn scheduler_view(leader: Option<&LeadershipState>) -> Value {
     let ttl = leader.map_or(Duration::ZERO, |leader| leader.ttl);
     json!({
         "last_tick": leader.and_then(|leader| leader.last_tick).map(time),
-        "lock_held": ttl > Duration::ZERO,
+        "lock_held": leader.is_some_and(LeadershipState::is_held),
         "lock_ttl": ttl.as_secs_f64().ceil() as u64,
     })
 }
@@ -264,25 +238,23 @@ pub(super) fn schedule_view(schedule: &Schedule, mark: Option<&ScheduleMark>, no
     })
 }
 
-/// The worst thing decides.
+fn queue_facts<'a>((queue, counts): (&'a QueueName, &QueueCounts)) -> QueueFacts<'a> {
+    QueueFacts { name: queue.as_str(), counts: *counts, paused: false, listeners: None }
+}
+
+/// The word for the state of the service; who listens is not looked at here.
 fn status(reading: &Reading, thresholds: Thresholds) -> &'static str {
-    let Reading { counts: Ok(counts), paused: Ok(_), scheduler: Ok(leader), outbox: Ok(outbox), refusals } =
-        reading
-    else {
-        return "unhealthy";
-    };
-    if !refusals.is_empty() {
-        return "unhealthy";
-    }
-    if leader.as_ref().is_none_or(|leader| leader.ttl.is_zero()) {
-        return "warning";
-    }
-    let (queued, failed) = totals(counts);
-    if failed > thresholds.failed || queued > thresholds.queued || thresholds.overdue(outbox) {
-        "degraded"
-    } else {
-        "healthy"
-    }
+    let counts = reading.counts.as_ref().ok().filter(|_| reading.paused.is_ok());
+    let judged = judge(&ServiceFacts {
+        now: Utc::now(),
+        queues: counts.map(|counts| counts.iter().map(queue_facts).collect()),
+        scheduler: reading.scheduler.as_ref().ok().map(Option::as_ref),
+        outbox: reading.outbox.as_ref().ok(),
+        refusing: reading.refusals.keys().copied().collect(),
+        stuck_threads: 0,
+        thresholds,
+    });
+    judged.0
 }
 
 #[cfg(test)]

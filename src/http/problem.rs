@@ -93,7 +93,7 @@ impl From<Refusal> for Problem {
     fn from(refusal: Refusal) -> Self {
         let status = match &refusal {
             Refusal::Unavailable { what, fault } => return Self::unavailable(what, fault),
-            Refusal::Forbidden { .. } => StatusCode::FORBIDDEN,
+            Refusal::Forbidden { .. } | Refusal::ReadOnly(_) => StatusCode::FORBIDDEN,
             Refusal::NoDeletion { .. } | Refusal::NoJob(_) | Refusal::NoQueue { .. } => StatusCode::NOT_FOUND,
             Refusal::JobIs { .. }
             | Refusal::Carries { .. }

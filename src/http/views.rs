@@ -1,12 +1,11 @@
 //! Background jobs as the application's pages read them.
 
-use std::time::Duration;
-
 use chrono::{DateTime, Utc};
 use serde::Serialize;
 use utoipa::ToSchema;
 
 use crate::job::background::{BackgroundJob, Status};
+use crate::operations::{Stuck, StuckAfter, stuck};
 
 /// One background job.
 #[derive(Clone, Debug, Serialize, ToSchema)]
@@ -34,15 +33,6 @@ pub(super) struct JobView {
     attempt: u32,
     rate_per_second: Option<f64>,
     eta_seconds: Option<f64>,
-}
-
-/// From when on a job counts as stuck.
-#[derive(Clone, Copy, Debug)]
-pub struct StuckAfter {
-    /// Queued without being picked up.
-    pub unpicked: Duration,
-    /// Running without a heartbeat.
-    pub silent: Duration,
 }
 
 /// What time it is and how the job's queue is served, for the words about a stuck job.
@@ -111,34 +101,23 @@ pub(super) fn time(at: DateTime<Utc>) -> String {
 
 /// Why a job does not move, in words that help; none while it does.
 pub(super) fn stuck_reason(job: &BackgroundJob, service: &QueueService) -> Option<String> {
-    let longer = |at: Option<DateTime<Utc>>, limit: Duration| {
-        let time = (service.now - at?).to_std().ok()?;
-        (time > limit).then_some(time.as_secs())
-    };
-    match job.status {
-        Status::Queued => {
-            // A time that is still to come is of another clock.
-            let looked_at = job.cursor.first_look.map(|look| look.at);
-            let known = [job.updated_at, job.created_at, looked_at].into_iter().flatten();
-            let since = known.filter(|at| *at <= service.now).max();
-            let waited = longer(since, service.stuck_after.unpicked)?;
-            Some(format!("queued for {waited} seconds and not picked up: {}", service.in_words()))
+    Some(match stuck(job, service.now, service.stuck_after)? {
+        Stuck::Unpicked(waited) => {
+            format!("queued for {} seconds and not picked up: {}", waited.as_secs(), service.in_words())
         }
-        Status::Running => {
-            let last = job.heartbeat_at.or(job.started_at).or(job.created_at);
-            let silent = longer(last, service.stuck_after.silent)?;
-            Some(format!(
-                "running, but no heartbeat for {silent} seconds: its worker has probably died; \
-                 it goes on by itself as soon as a worker listens to queue '{}'",
-                service.queue
-            ))
-        }
-        _ => None,
-    }
+        Stuck::Silent(silent) => format!(
+            "running, but no heartbeat for {} seconds: its worker has probably died; \
+             it goes on by itself as soon as a worker listens to queue '{}'",
+            silent.as_secs(),
+            service.queue
+        ),
+    })
 }
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
     use crate::job::background::{Cursor, FirstLook, Note};
     use crate::job::{BackgroundJobId, BusinessId, Progress};

@@ -20,8 +20,7 @@ impl OutboxAlarm {
         now: DateTime<Utc>,
         after: Duration,
     ) -> Option<Duration> {
-        let age = outbox.oldest.and_then(|at| (now - at).to_std().ok());
-        let overdue = age.filter(|age| *age > after);
+        let overdue = outbox.age(now).filter(|age| *age > after);
         let stood = std::mem::replace(&mut self.raised, overdue.is_some());
         overdue.filter(|_| !stood)
     }

@@ -1,6 +1,6 @@
 //! Who asks for a change, and what they may change.
 
-use super::refusal::Refusal;
+use super::refusal::{ReadOnly, Refusal};
 use crate::job::{BusinessId, TraceContext};
 
 /// Roles that may delete everything and stop it again.
@@ -24,6 +24,8 @@ pub struct Principal {
 pub enum Scope {
     /// Everything: operators.
     All,
+    /// Everything, to look at alone.
+    ReadOnly(ReadOnly),
     /// What belongs to one tenant, whose application names the person's role.
     Tenant {
         /// The tenant.
@@ -43,9 +45,10 @@ impl Principal {
     /// Whether they may change things.
     ///
     /// # Errors
-    /// Names the roles that may.
+    /// Names the roles that may, or says why nobody like them may.
     pub fn may_change(&self) -> Result<(), Refusal> {
         match &self.scope {
+            Scope::ReadOnly(why) => Err(Refusal::ReadOnly(*why)),
             Scope::Tenant { role, .. } if !MANAGERS.contains(&role.as_str()) => {
                 Err(Refusal::Forbidden { role: role.clone(), expected: MANAGERS.join(", ") })
             }
@@ -57,8 +60,30 @@ impl Principal {
     #[must_use]
     pub fn sees(&self, tenant: BusinessId) -> bool {
         match self.scope {
-            Scope::All => true,
+            Scope::All | Scope::ReadOnly(_) => true,
             Scope::Tenant { id, .. } => id == tenant,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_may_change_things_and_what_the_others_are_told() {
+        let tenant = |role: &str| Scope::Tenant { id: BusinessId(7), role: role.to_owned() };
+        let table = [
+            (Scope::All, None, [true, true]),
+            (Scope::ReadOnly(ReadOnly::Viewer), Some("read_only"), [true, true]),
+            (Scope::ReadOnly(ReadOnly::Service), Some("read_only"), [true, true]),
+            (tenant("admin"), None, [true, false]),
+            (tenant("clerk"), Some("forbidden"), [true, false]),
+        ];
+        for (scope, code, sees) in table {
+            let who = Principal { scope, ..Principal::operator("Dana", None) };
+            assert_eq!(who.may_change().err().map(|refusal| refusal.code()), code, "{who:?}");
+            assert_eq!([7, 8].map(|tenant| who.sees(BusinessId(tenant))), sees, "{who:?}");
         }
     }
 }

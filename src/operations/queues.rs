@@ -34,9 +34,9 @@ impl Queues {
     /// Lets nothing be fetched from a queue until it is resumed; what runs goes on. Says whether that is new.
     ///
     /// # Errors
-    /// An unknown queue, or a broker that does not serve.
+    /// Who may not, an unknown queue, or a broker that does not serve.
     pub async fn pause(&self, who: &Principal, name: &str) -> Result<(QueueName, bool), Refusal> {
-        let queue = self.find(name).await?;
+        let queue = self.find_to_change(who, name).await?;
         let changed = self.read(self.broker.pause(&queue, &who.name)).await?;
         tracing::info!(queue.name = %queue, by = who.name, changed, "queue paused");
         Ok((queue, changed))
@@ -47,14 +47,15 @@ impl Queues {
     /// # Errors
     /// As [`pause`](Self::pause).
     pub async fn resume(&self, who: &Principal, name: &str) -> Result<(QueueName, bool), Refusal> {
-        let queue = self.find(name).await?;
+        let queue = self.find_to_change(who, name).await?;
         let changed = self.read(self.broker.resume(&queue)).await?;
         tracing::info!(queue.name = %queue, by = who.name, changed, "queue resumed");
         Ok((queue, changed))
     }
 
     /// A queue that is known, was used or is paused; a slip of the pen pauses nothing.
-    async fn find(&self, name: &str) -> Result<QueueName, Refusal> {
+    async fn find_to_change(&self, who: &Principal, name: &str) -> Result<QueueName, Refusal> {
+        who.may_change()?;
         let queue = QueueName::from(name);
         if self.known.contains(&queue) {
             return Ok(queue);

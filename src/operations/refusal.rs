@@ -34,6 +34,15 @@ pub enum JobAction {
     Stop,
 }
 
+/// Why a principal changes nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ReadOnly {
+    /// The service lets nobody change anything.
+    Service,
+    /// They signed in to look.
+    Viewer,
+}
+
 /// Why something is not done.
 #[derive(Debug)]
 pub enum Refusal {
@@ -44,6 +53,8 @@ pub enum Refusal {
         /// The roles that may.
         expected: String,
     },
+    /// Whoever asks may look, and change nothing.
+    ReadOnly(ReadOnly),
     /// There is no such deletion, or not for this principal.
     NoDeletion {
         /// What was asked for.
@@ -162,6 +173,7 @@ impl Refusal {
     pub fn code(&self) -> &'static str {
         match self {
             Self::Forbidden { .. } => "forbidden",
+            Self::ReadOnly(_) => "read_only",
             Self::NoDeletion { .. } | Self::NoJob(_) => "job_not_found",
             Self::JobIs { action, .. } => action.refused().0,
             Self::Carries { .. } => "carries_deletion",
@@ -188,6 +200,12 @@ impl fmt::Display for Refusal {
         match self {
             Self::Forbidden { role, expected } => {
                 write!(f, "role `{role}` may not do this; expected one of {expected}")
+            }
+            Self::ReadOnly(ReadOnly::Service) => {
+                f.write_str("this service only shows; `http.read_only` is set")
+            }
+            Self::ReadOnly(ReadOnly::Viewer) => {
+                f.write_str("this session only looks: it was opened with the viewers' secret")
             }
             Self::NoDeletion { id, .. } => write!(f, "there is no job {id}"),
             Self::DeletionIs { id, status, action } => {

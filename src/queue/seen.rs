@@ -1,9 +1,11 @@
 //! What is seen of queues and of those who serve them.
 
+use std::iter::Sum;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use crate::job::{JobId, JobRecord, JobState, KindName, ProcessId, QueueName};
 
@@ -24,8 +26,17 @@ pub struct ProcessRecord {
     pub lease_until: DateTime<Utc>,
 }
 
-/// Jobs of one queue by state.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+impl ProcessRecord {
+    /// Whether it fetches from `queue`.
+    #[must_use]
+    pub fn listens_to(&self, queue: &QueueName) -> bool {
+        self.queues.contains(queue)
+    }
+}
+
+/// Jobs by state.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, ToSchema)]
+#[schema(as = Totals)]
 pub struct QueueCounts {
     /// Waiting.
     pub queued: u64,
@@ -52,6 +63,15 @@ impl QueueCounts {
             JobState::Failed => &mut self.failed,
             JobState::Canceled => &mut self.canceled,
         }
+    }
+}
+
+impl Sum for QueueCounts {
+    fn sum<I: Iterator<Item = Self>>(all: I) -> Self {
+        all.fold(Self::default(), |mut sum, mut counts| {
+            JobState::ALL.into_iter().for_each(|state| *sum.of_mut(state) += *counts.of_mut(state));
+            sum
+        })
     }
 }
 
@@ -125,4 +145,12 @@ pub struct LeadershipState {
     pub ttl: Duration,
     /// When the leader last did its work.
     pub last_tick: Option<DateTime<Utc>>,
+}
+
+impl LeadershipState {
+    /// Whether the process leads now, rather than having led once.
+    #[must_use]
+    pub fn is_held(&self) -> bool {
+        !self.ttl.is_zero()
+    }
 }

@@ -16,11 +16,11 @@ use super::tree::Tree;
 use crate::config::Settings;
 use crate::http::{
     Auth, BasePath, Board, BoardReader, Facade, Guesses, HealthReader, HttpSettings, Identity,
-    MetricsEndpoint, MetricsLook, PageParts, PageRules, PageSecrets, Planning, Probes, StuckAfter,
-    Thresholds, TrustedProxies, Window, Writes, serve, serve_start_up,
+    MetricsEndpoint, MetricsLook, PageParts, PageRules, PageSecrets, Planning, Probes, TrustedProxies,
+    Window, Writes, serve, serve_start_up,
 };
 use crate::job_log::JobLog;
-use crate::operations::{Deletions, Limiter};
+use crate::operations::{Deletions, Limiter, Thresholds};
 use crate::queue::ProcessRecord;
 use crate::tracking::Requests;
 
@@ -72,7 +72,7 @@ impl Shown<'_> {
             thresholds: Thresholds {
                 failed: settings.http.degraded_failed,
                 queued: settings.http.degraded_queued,
-                cleanup_age: settings.deletion.storage_delete.then_some(settings.rescuer.outbox_alarm_after),
+                cleanup_age: settings.cleanup_age(),
             },
             writes: self.writes.clone(),
             deadline: self.back_end_deadline(),
@@ -134,10 +134,7 @@ impl Shown<'_> {
                 jobs: Arc::clone(&self.ports.store.background_jobs),
                 limiter: Limiter::new(settings.http.delete_all_per_minute),
             },
-            stuck_after: StuckAfter {
-                unpicked: settings.deletion.unpicked_after,
-                silent: settings.deletion.stale_after,
-            },
+            stuck_after: (&settings.deletion).into(),
             planning: Planning {
                 receipts: Arc::clone(&self.ports.store.receipts),
                 target: self.ports.blobs.target().clone(),

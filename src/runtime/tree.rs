@@ -26,8 +26,8 @@ use super::runner_threads::{RunnerKit, Threads};
 use super::schedules::warn_of_foreign;
 use crate::config::Settings;
 use crate::deletion::{BatchPorts, CleanUpMode};
-use crate::deletion::{DeleteReceipts, DeletionSettings, DeletionTeam};
-use crate::job::{Registry, Retention};
+use crate::deletion::{DeleteReceipts, DeletionTeam};
+use crate::job::Registry;
 use crate::kinds::registry;
 use crate::maintenance::{
     Clock, LeaseKeeper, Rescuer, RescuerPorts, RescuerSettings, Scheduler, SchedulerSettings,
@@ -137,21 +137,6 @@ impl TreeBuilder<'_> {
     ) -> DeleteReceipts {
         let told = &self.ground.settings.deletion;
         let store = &self.ground.ports.store;
-        let settings = DeletionSettings {
-            batch: told.batch,
-            target_time: told.target_time,
-            throttle: told.throttle,
-            runtime_limit: told.runtime_limit,
-            at_runtime_limit: told.at_runtime_limit,
-            max_failures: told.max_failures,
-            max_barren: told.max_barren_attempts,
-            stale_after: told.stale_after,
-            row_wait: told.row_wait,
-            revive_stale: told.revive_stale,
-            outage_limit: told.outage_limit,
-            timeout: told.timeout,
-            retention: Retention { result: told.result_ttl, failure: told.failure_ttl },
-        };
         let batches = BatchPorts {
             receipts: Arc::clone(&store.receipts),
             outbox: Arc::clone(&store.outbox),
@@ -163,7 +148,7 @@ impl TreeBuilder<'_> {
             clean_up: CleanUpMode::of(told.storage_delete, told.throttle),
         };
         let jobs = Arc::clone(&store.background_jobs);
-        DeleteReceipts::new(settings, DeletionTeam { tracker, jobs, batches, supervisor, thread })
+        DeleteReceipts::new(told.clone(), DeletionTeam { tracker, jobs, batches, supervisor, thread })
     }
 
     async fn runners(

@@ -45,6 +45,14 @@ pub struct OutboxSummary {
     pub parked: u64,
 }
 
+impl OutboxSummary {
+    /// How long the oldest object has waited.
+    #[must_use]
+    pub fn age(&self, now: DateTime<Utc>) -> Option<Duration> {
+        (now - self.oldest?).to_std().ok()
+    }
+}
+
 /// An object in the outbox, with all that is known of it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct OutboxRow {

@@ -4,9 +4,10 @@
 use std::collections::BTreeSet;
 
 use super::facts::{Facts, Queues};
-use super::finding::{Finding, Severity, age, finding};
+use super::finding::{Finding, Severity, age, finding, whole_seconds};
 use super::{job, timekeeping};
 use crate::job::QueueName;
+use crate::operations::{CleanupAlarm, cleanup_alarm};
 use crate::queue::Risk;
 use crate::runtime::{hindrances_in_words, risk_in_words};
 
@@ -241,7 +242,7 @@ fn hindrances(facts: &Facts) -> Option<Finding> {
 
 fn outbox(facts: &Facts) -> Option<Finding> {
     let outbox = facts.database.as_ref().ok()?;
-    if outbox.refused > 0 {
+    let CleanupAlarm::Old(waited) = cleanup_alarm(outbox, facts.rules.cleanup_age, facts.now)? else {
         let error = outbox.last_error.as_deref().unwrap_or("no error is noted");
         return Some(finding(
             (Severity::Warning, "outbox_refused"),
@@ -250,11 +251,7 @@ fn outbox(facts: &Facts) -> Option<Finding> {
             "mend what the error names; they are tried again by themselves, or at once with `tikkun outbox drain`; \
              `tikkun outbox park ID` sets aside what shall stay",
         ));
-    }
-    let waited = age(facts.now, outbox.oldest?)?;
-    if waited <= facts.rules.outbox_alarm_after {
-        return None;
-    }
+    };
     let error = outbox.last_error.as_ref().map_or_else(
         || "no try has failed, so nobody has tried".to_owned(),
         |error| format!("the last error: {error}"),
@@ -265,7 +262,7 @@ fn outbox(facts: &Facts) -> Option<Finding> {
         format!(
             "{} objects wait to be deleted, the oldest for {}; {error}",
             outbox.pending,
-            humantime::format_duration(waited)
+            humantime::format_duration(whole_seconds(waited))
         ),
         "make the storage take deletions again, and let a worker run: the Rescuer goes on trying; no receipt is \
          affected",
@@ -280,7 +277,9 @@ mod tests {
     use chrono::DateTime;
 
     use super::*;
-    use crate::job::{Args, JobRecord, JobState, NewJob};
+    use crate::job::background::{BackgroundJob, Cursor, Note, Status};
+    use crate::job::{Args, BackgroundJobId, BusinessId, JobRecord, JobState, NewJob, Progress};
+    use crate::operations::{StuckAfter, stuck};
     use crate::queue::{LeadershipState, PausedQueue, ProcessRecord, QueueCounts};
     use crate::store::OutboxSummary;
 
@@ -303,9 +302,11 @@ mod tests {
             rules: Rules {
                 deletion_queue: "maintenance".into(),
                 own_queues: vec!["maintenance".into()],
-                stale_after: Duration::from_secs(120),
-                unpicked_after: Duration::from_secs(60),
-                outbox_alarm_after: Duration::from_secs(3600),
+                stuck_after: StuckAfter {
+                    unpicked: Duration::from_secs(60),
+                    silent: Duration::from_secs(120),
+                },
+                cleanup_age: Some(Duration::from_secs(3600)),
                 reconcile_grace: Duration::from_secs(30),
                 stuck_grace: Duration::from_secs(30),
                 foreign_schedules: Vec::new(),
@@ -453,5 +454,49 @@ mod tests {
         assert_eq!(told(&facts), [(Severity::Warning, "outbox_old")]);
         facts.database = Ok(OutboxSummary { pending: 1, refused: 1, ..OutboxSummary::default() });
         assert_eq!(told(&facts), [(Severity::Warning, "outbox_refused")]);
+        facts.rules.cleanup_age = None;
+        assert_eq!(told(&facts), [], "they stay on purpose");
+    }
+
+    /// A deletion in this state for so many milliseconds, carried by a job that came to its queue just now.
+    fn patient(facts: &Facts, status: Status, millis: i64) -> Patient {
+        let then = Some(facts.now - chrono::TimeDelta::milliseconds(millis));
+        let row = BackgroundJob {
+            id: BackgroundJobId(27),
+            business_id: BusinessId(1),
+            requested_by_user_id: None,
+            job_type: "delete_receipts_all".into(),
+            status,
+            progress: Progress { total: 3, processed: 1, succeeded: 1, failed: 0 },
+            last_error: None,
+            cursor: Cursor::default(),
+            created_at: then,
+            updated_at: then,
+            started_at: then,
+            finished_at: None,
+            heartbeat_at: then,
+            note: Note::default(),
+        };
+        let job = NewJob::new("carrier", "maintenance", "f", Args::default());
+        let enqueued_at = Some(facts.now);
+        let entry = JobRecord { state: JobState::Queued, enqueued_at, ..JobRecord::of(job, facts.now) };
+        Patient { row: Some(row), entry: Some(entry), registered: true }
+    }
+
+    #[test]
+    fn a_deletion_is_stuck_here_exactly_when_the_page_says_so() {
+        let table = [
+            (Status::Queued, 60_000, None),
+            (Status::Queued, 60_500, Some("workers_busy")),
+            (Status::Running, 120_000, None),
+            (Status::Running, 120_500, Some("no_heartbeat")),
+        ];
+        for (status, millis, code) in table {
+            let mut facts = well();
+            facts.patients = vec![patient(&facts, status, millis)];
+            assert_eq!(told(&facts).first().map(|(_, code)| *code), code, "{status} for {millis} ms");
+            let row = facts.patients[0].row.as_ref().unwrap();
+            assert_eq!(stuck(row, facts.now, facts.rules.stuck_after).is_some(), code.is_some());
+        }
     }
 }

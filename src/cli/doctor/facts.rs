@@ -7,6 +7,7 @@ use chrono::{DateTime, Utc};
 
 use crate::job::background::BackgroundJob;
 use crate::job::{JobId, JobRecord, KindName, QueueName};
+use crate::operations::StuckAfter;
 use crate::queue::{LeadershipState, PausedQueue, ProcessRecord, QueueCounts, Risk};
 use crate::store::OutboxSummary;
 
@@ -49,12 +50,10 @@ pub(super) struct Rules {
     pub deletion_queue: QueueName,
     /// The queues of this configuration.
     pub own_queues: Vec<QueueName>,
-    /// A heartbeat older than this is silence.
-    pub stale_after: Duration,
-    /// A job that waits longer is not picked up.
-    pub unpicked_after: Duration,
-    /// An object that waits longer to be deleted is old.
-    pub outbox_alarm_after: Duration,
+    /// A deletion that does not move for longer is stuck, and so is a job that waits for longer.
+    pub stuck_after: StuckAfter,
+    /// An object that waits longer to be deleted is old; none while objects stay on purpose.
+    pub cleanup_age: Option<Duration>,
     /// How long a row may be without its entry.
     pub reconcile_grace: Duration,
     /// A job that is out of time for longer does not yield.
@@ -120,7 +119,7 @@ pub(super) struct Patient {
 impl Queues {
     /// Whether a live process fetches from `queue`.
     pub(super) fn listened_to(&self, queue: &QueueName) -> bool {
-        self.processes.iter().any(|process| process.queues.contains(queue))
+        self.processes.iter().any(|process| process.listens_to(queue))
     }
 
     /// Jobs that wait in `queue`, due or not.

@@ -55,5 +55,10 @@ pub(super) fn finding(
 
 /// So long, in words, in whole seconds; none before it was.
 pub(super) fn age(now: DateTime<Utc>, since: DateTime<Utc>) -> Option<Duration> {
-    (now - since).to_std().ok().map(|age| Duration::from_secs(age.as_secs()))
+    (now - since).to_std().ok().map(whole_seconds)
+}
+
+/// The same without what is less than a second.
+pub(super) fn whole_seconds(span: Duration) -> Duration {
+    Duration::from_secs(span.as_secs())
 }

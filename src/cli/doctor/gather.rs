@@ -84,9 +84,8 @@ fn rules(settings: &Settings) -> Rules {
     Rules {
         deletion_queue: settings.deletion.queue.clone(),
         own_queues: settings.worker.queues.clone(),
-        stale_after: settings.deletion.stale_after,
-        unpicked_after: settings.deletion.unpicked_after,
-        outbox_alarm_after: settings.rescuer.outbox_alarm_after,
+        stuck_after: (&settings.deletion).into(),
+        cleanup_age: settings.cleanup_age(),
         reconcile_grace: settings.rescuer.reconcile_grace,
         stuck_grace: settings.service.drain_timeout,
         foreign_schedules: foreign_schedules(settings),

@@ -1,11 +1,14 @@
 //! Why one job does not move. Pure.
 
+use std::time::Duration;
+
 use chrono::{DateTime, TimeDelta, Utc};
 
 use super::facts::{Facts, Patient, Queues};
-use super::finding::{Finding, Severity, age, finding};
+use super::finding::{Finding, Severity, age, finding, whole_seconds};
 use crate::job::background::{BackgroundJob, PauseReason, Status};
 use crate::job::{JobRecord, JobState, Limit};
+use crate::operations::{Stuck, stuck};
 
 /// A due job is put into its queue well within this; twice the lock of a scheduler.
 const PROMOTED_WITHIN: TimeDelta = TimeDelta::seconds(150);
@@ -60,8 +63,7 @@ fn of_row(facts: &Facts, patient: &Patient, row: &BackgroundJob) -> Vec<Finding>
             )]
         }
         Status::Queued | Status::Running | Status::Paused => {
-            let mut findings = heartbeat(facts, row);
-            findings.extend(waiting(row));
+            let mut findings: Vec<_> = heartbeat(facts, row).into_iter().chain(waiting(row)).collect();
             if let Ok(queues) = &facts.queues {
                 findings.extend(carried(facts, patient, row, queues));
             }
@@ -70,22 +72,19 @@ fn of_row(facts: &Facts, patient: &Patient, row: &BackgroundJob) -> Vec<Finding>
     }
 }
 
-fn heartbeat(facts: &Facts, row: &BackgroundJob) -> Vec<Finding> {
-    let silent = row.heartbeat_at.or(row.started_at).or(row.created_at).and_then(|at| age(facts.now, at));
-    match silent {
-        Some(silent) if row.status == Status::Running && silent > facts.rules.stale_after => vec![finding(
-            (Severity::Error, "no_heartbeat"),
-            format!("background job {}", row.id),
-            format!(
-                "running, but no heartbeat{} ({} ago)",
-                since(facts, row.heartbeat_at),
-                humantime::format_duration(silent)
-            ),
-            "it goes on from its checkpoint as soon as a live worker listens to its queue; if one does, look at its \
-             `status_tracker` in /api/jobs/health and into its log, and restart that process: nothing is lost",
-        )],
-        _ => Vec::new(),
-    }
+fn heartbeat(facts: &Facts, row: &BackgroundJob) -> Option<Finding> {
+    let Some(Stuck::Silent(silent)) = stuck(row, facts.now, facts.rules.stuck_after) else { return None };
+    Some(finding(
+        (Severity::Error, "no_heartbeat"),
+        format!("background job {}", row.id),
+        format!(
+            "running, but no heartbeat{} ({} ago)",
+            since(facts, row.heartbeat_at),
+            humantime::format_duration(whole_seconds(silent))
+        ),
+        "it goes on from its checkpoint as soon as a live worker listens to its queue; if one does, look at its \
+         `status_tracker` in /api/jobs/health and into its log, and restart that process: nothing is lost",
+    ))
 }
 
 fn waiting(row: &BackgroundJob) -> Option<Finding> {
@@ -101,7 +100,7 @@ fn waiting(row: &BackgroundJob) -> Option<Finding> {
 /// Whether its entry is where it must be.
 fn carried(facts: &Facts, patient: &Patient, row: &BackgroundJob, queues: &Queues) -> Vec<Finding> {
     if let Some(entry) = patient.entry.as_ref().filter(|entry| entry.state.is_open()) {
-        return open_entry(facts, entry, queues).into_iter().collect();
+        return open_entry(facts, (entry, Some(row)), queues).into_iter().collect();
     }
     let changed = row.updated_at.max(row.created_at).and_then(|at| age(facts.now, at)).unwrap_or_default();
     let severity = if changed > facts.rules.reconcile_grace { Severity::Error } else { Severity::Notice };
@@ -143,14 +142,20 @@ fn of_entry(facts: &Facts, patient: &Patient, entry: &JobRecord) -> Vec<Finding>
             "nothing: it has ended",
         )),
         JobState::Queued | JobState::Scheduled | JobState::Started => {
-            findings.extend(facts.queues.as_ref().ok().and_then(|queues| open_entry(facts, entry, queues)));
+            findings.extend(
+                facts.queues.as_ref().ok().and_then(|queues| open_entry(facts, (entry, None), queues)),
+            );
         }
     }
     findings
 }
 
-/// Why an entry that is there does not move, where its queue is not to blame.
-fn open_entry(facts: &Facts, entry: &JobRecord, queues: &Queues) -> Option<Finding> {
+/// Why an entry that is there does not move, where its queue is not to blame; with the row that it carries.
+fn open_entry(
+    facts: &Facts,
+    (entry, row): (&JobRecord, Option<&BackgroundJob>),
+    queues: &Queues,
+) -> Option<Finding> {
     let subject = format!("job {}", entry.id);
     match entry.state {
         JobState::Scheduled => {
@@ -165,27 +170,34 @@ fn open_entry(facts: &Facts, entry: &JobRecord, queues: &Queues) -> Option<Findi
             Some(finding((Severity::Notice, "scheduled"), subject, what, "nothing: it comes due by itself"))
         }
         JobState::Queued if queues.listened_to(&entry.queue) && !queues.paused.contains_key(&entry.queue) => {
-            let waited = entry.enqueued_at.and_then(|at| age(facts.now, at))?;
-            (waited > facts.rules.unpicked_after).then(|| {
-                let counts = queues.counts.get(&entry.queue).copied().unwrap_or_default();
-                finding(
-                    (Severity::Warning, "workers_busy"),
-                    subject,
-                    format!(
-                        "queued for {}; queue `{}` is listened to, with {} jobs waiting and {} running",
-                        humantime::format_duration(waited),
-                        entry.queue,
-                        counts.queued,
-                        counts.started
-                    ),
-                    "look at `running` in /api/jobs/health; give the worker more slots (`worker.slots`), a higher \
-                     `worker.queue_caps`, or start another one",
-                )
-            })
+            let waited = unpicked(facts, entry, row)?;
+            let counts = queues.counts.get(&entry.queue).copied().unwrap_or_default();
+            Some(finding(
+                (Severity::Warning, "workers_busy"),
+                subject,
+                format!(
+                    "queued for {}; queue `{}` is listened to, with {} jobs waiting and {} running",
+                    humantime::format_duration(whole_seconds(waited)),
+                    entry.queue,
+                    counts.queued,
+                    counts.started
+                ),
+                "look at `running` in /api/jobs/health; give the worker more slots (`worker.slots`), a higher \
+                 `worker.queue_caps`, or start another one",
+            ))
         }
         JobState::Started => started(facts, entry, queues),
         JobState::Queued | JobState::Finished | JobState::Failed | JobState::Canceled => None,
     }
+}
+
+/// How long an entry that waits, or the deletion that it carries, has not been picked up; none while that is usual.
+fn unpicked(facts: &Facts, entry: &JobRecord, row: Option<&BackgroundJob>) -> Option<Duration> {
+    let after = facts.rules.stuck_after;
+    if let Some(Stuck::Unpicked(waited)) = row.and_then(|row| stuck(row, facts.now, after)) {
+        return Some(waited);
+    }
+    entry.enqueued_at.and_then(|at| (facts.now - at).to_std().ok()).filter(|waited| *waited > after.unpicked)
 }
 
 /// A job that has started. How long one may take that was enqueued without a limit only its worker knows. That it runs is

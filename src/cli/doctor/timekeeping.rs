@@ -6,7 +6,7 @@ use super::finding::{Finding, Severity, finding};
 /// Whether anybody leads.
 pub(super) fn scheduler(queues: &Queues) -> Option<Finding> {
     let what = match &queues.scheduler {
-        Some(leader) if !leader.ttl.is_zero() => return None,
+        Some(leader) if leader.is_held() => return None,
         Some(leader) => format!("process {} held its lock last, and that has run out", leader.holder),
         None => "nobody has ever held its lock".to_owned(),
     };

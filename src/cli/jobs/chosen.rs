@@ -3,10 +3,12 @@
 use clap::Args;
 
 use super::super::advice::{Advice, quoted};
+use super::super::audited::COMMAND_LINE;
 use super::super::ending::{self, Complaint};
 use super::super::known;
 use crate::job::background::BackgroundJob;
 use crate::job::{BackgroundJobId, JobId, JobRecord, JobState};
+use crate::operations::audit_bulk;
 use crate::queue::JobFilter;
 use crate::runtime::Ports;
 
@@ -83,6 +85,12 @@ impl Matching {
 }
 
 impl Chosen {
+    /// What is chosen as it is typed, with a space before each.
+    pub(super) fn words(&self) -> String {
+        let ids = self.ids.iter().map(|id| format!(" {}", quoted(id)));
+        format!(" {}", self.matching.as_flags()).trim_end().to_owned() + &ids.collect::<String>()
+    }
+
     /// Whether jobs are named one by one.
     pub(super) fn by_id(&self) -> bool {
         !self.ids.is_empty()
@@ -128,6 +136,8 @@ impl Chosen {
                 } else if jobs.len() >= limit as usize {
                     eprintln!("tikkun: these are the newest {limit}; older ones may match too");
                 }
+                let ids: Vec<JobId> = jobs.iter().map(|job| job.id.clone()).collect();
+                audit_bulk(COMMAND_LINE, command.trim_start_matches("jobs "), &ids);
                 Ok(jobs.into_iter().map(|job| (job.id.to_string(), Meant::Entry(job))).collect())
             }
         }

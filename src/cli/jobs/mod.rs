@@ -11,6 +11,7 @@ mod tracker;
 use clap::{Args, Subcommand};
 
 use super::Common;
+use super::audited::{COMMAND_LINE, audited};
 use super::ending::finish;
 use chosen::{Chosen, Named};
 
@@ -43,8 +44,14 @@ impl Jobs {
             JobsCommand::List(list) => list.list(&ports, json).await,
             JobsCommand::Show(named) => look::show(&named, &ports, json).await,
             JobsCommand::FailedRows(rows) => rows.list(&ports, json).await,
-            JobsCommand::Cancel(chosen) => cancel::cancel(chosen, &settings, &ports, json).await,
-            JobsCommand::Retry(retry) => retry.retry(&settings, &ports, json).await,
+            JobsCommand::Cancel(chosen) => {
+                let words = format!("jobs cancel{}", chosen.words());
+                audited((COMMAND_LINE, words), cancel::cancel(chosen, &settings, &ports, json)).await
+            }
+            JobsCommand::Retry(retry) => {
+                let words = retry.words();
+                audited((COMMAND_LINE, words), retry.retry(&settings, &ports, json)).await
+            }
         }))
     }
 }

@@ -31,6 +31,12 @@ pub(super) struct Retry {
 }
 
 impl Retry {
+    /// The command as it is typed.
+    pub(super) fn words(&self) -> String {
+        let only = if self.failed_rows { " --failed-rows" } else { "" };
+        format!("jobs retry{}{only}", self.chosen.words())
+    }
+
     pub(super) async fn retry(self, settings: &Settings, ports: &Ports, json: bool) -> Result<(), Complaint> {
         if self.failed_rows && !self.chosen.by_id() {
             let text = "--failed-rows wants the number of a background job, as in `tikkun jobs retry 27 --failed-rows`";

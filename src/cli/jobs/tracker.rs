@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use actix::{Actor as _, Addr};
 
+use super::super::audited::COMMAND_LINE;
 use crate::config::Settings;
 use crate::operations::{Deletions, Limiter, Principal};
 use crate::runtime::{Ports, tracked_deletions};
@@ -41,5 +42,5 @@ pub(super) fn deletions(settings: &Settings, ports: &Ports) -> Deletions {
 
 /// Who types commands, for the record; `user_id` is whom the application is to name.
 pub(super) fn principal(user_id: Option<i64>) -> Principal {
-    Principal { user_id, ..Principal::operator("command line", None) }
+    Principal { user_id, ..Principal::operator(COMMAND_LINE, None) }
 }

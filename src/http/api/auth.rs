@@ -22,8 +22,7 @@ use super::signed_out::SignedOut;
 use crate::http::caller::{person, trace};
 use crate::http::limits::SECRET_HEADER;
 use crate::http::{BasePath, Guesses, Problem};
-use crate::job::TraceContext;
-use crate::operations::Principal;
+use crate::operations::{AuditLine, Principal, ReadOnly, Scope};
 use crate::store::EndedSessions;
 
 /// The header that names a change.
@@ -55,18 +54,14 @@ pub struct PageRules {
 /// Who came in.
 #[derive(Clone, Debug)]
 pub(super) struct ApiUser {
-    /// For the record: the name given at sign-in, or the number in `X-User-Id`.
-    pub name: String,
-    /// What they may do.
-    access: Access,
+    /// By the name given at sign-in, or the number in `X-User-Id`.
+    pub principal: Principal,
     /// When the sign-in ends, in seconds since the epoch; none where the secret itself was shown.
     pub until: Option<i64>,
     /// What tells the session from others.
     mark: Option<String>,
     /// The token that goes with the cookie.
     csrf: Option<String>,
-    /// The trace that the request belongs to.
-    pub trace: Option<TraceContext>,
 }
 
 impl Auth {
@@ -137,24 +132,26 @@ impl Auth {
                 return Err(Problem::unauthorized());
             }
             let name = person(request)?.map_or_else(|| "http".to_owned(), |id| format!("user {id}"));
-            let (access, trace) = (Access::Operator, trace(request));
-            return Ok(ApiUser { name, access, until: None, mark: None, csrf: None, trace });
+            let principal = self.principal(request, (name, Access::Operator));
+            return Ok(ApiUser { principal, until: None, mark: None, csrf: None });
         }
         let session = self.session(request).await?.ok_or_else(Problem::unauthorized)?;
         let Session { mark, name, access, until, csrf } = session;
-        let (until, mark, csrf) = (Some(until), Some(mark), Some(csrf));
-        Ok(ApiUser { name, access, until, mark, csrf, trace: trace(request) })
+        let principal = self.principal(request, (name, access));
+        Ok(ApiUser { principal, until: Some(until), mark: Some(mark), csrf: Some(csrf) })
     }
 
-    fn may_change(&self, user: &ApiUser, request: &HttpRequest) -> Result<(), Problem> {
-        let why = match user.access {
-            _ if self.rules.read_only => Some("this service only shows; `http.read_only` is set"),
-            Access::Viewer => Some("this session only looks: it was opened with the viewers' secret"),
-            Access::Operator => None,
+    fn principal(&self, request: &HttpRequest, (name, access): (String, Access)) -> Principal {
+        let scope = match access {
+            _ if self.rules.read_only => Scope::ReadOnly(ReadOnly::Service),
+            Access::Viewer => Scope::ReadOnly(ReadOnly::Viewer),
+            Access::Operator => Scope::All,
         };
-        if let Some(message) = why {
-            return Err(Problem::new(StatusCode::FORBIDDEN, "read_only", message));
-        }
+        Principal { scope, ..Principal::operator(name, trace(request)) }
+    }
+
+    fn may_change(user: &ApiUser, request: &HttpRequest) -> Result<(), Problem> {
+        user.principal.may_change()?;
         let Some(token) = &user.csrf else { return Ok(()) };
         let given = request.headers().get(CSRF_HEADER);
         if given.is_some_and(|given| given.as_bytes().ct_eq(token.as_bytes()).into()) {
@@ -162,13 +159,6 @@ impl Auth {
         }
         let message = format!("the header {CSRF_HEADER} does not carry the token of this session");
         Err(Problem::new(StatusCode::FORBIDDEN, "csrf", message))
-    }
-}
-
-impl ApiUser {
-    /// Who asks, for what is done.
-    pub(super) fn principal(&self) -> Principal {
-        Principal::operator(&self.name, self.trace.clone())
     }
 }
 
@@ -199,38 +189,13 @@ pub(super) async fn enter(
         return next.call(request).await.map(ServiceResponse::map_into_boxed_body);
     }
     let what = format!("{} {}", request.method(), request.path());
-    let peer = auth.peer(request.request());
-    let mut line = AuditLine { who: user.name.clone(), what, peer, status: None };
-    let answer = match auth.may_change(&user, request.request()) {
+    let line = AuditLine::begin(&user.principal.name, what, auth.peer(request.request()));
+    let answer = match Auth::may_change(&user, request.request()) {
         Ok(()) => change(&auth, &user, (request, next)).await?,
         Err(problem) => request.into_response(problem.to_details()),
     };
-    line.status = Some(answer.status().as_u16());
+    line.end(answer.status().as_u16());
     Ok(answer)
-}
-
-/// The line that every change leaves in the log, also one whose answer did not come in time: it may have been
-/// carried out all the same.
-struct AuditLine {
-    who: String,
-    what: String,
-    peer: Option<IpAddr>,
-    /// None while there is no answer.
-    status: Option<u16>,
-}
-
-impl Drop for AuditLine {
-    fn drop(&mut self) {
-        let Self { who, what, peer, status } = self;
-        match status {
-            Some(status) => {
-                tracing::info!(target: "tikkun::audit", who, what, status, peer = peer.map(tracing::field::display), "change")
-            }
-            None => {
-                tracing::warn!(target: "tikkun::audit", who, what, peer = peer.map(tracing::field::display), "change without an answer in time")
-            }
-        }
-    }
 }
 
 /// Carries a change out, or answers again what it was answered the first time.
@@ -252,7 +217,7 @@ async fn change(
     let fingerprint = Once::fingerprint(&[request.method().as_str(), request.path()], &body);
     let payload = Box::pin(stream::once(std::future::ready(Ok(body))));
     request.set_payload(Payload::Stream { payload });
-    let turn = match auth.once.turn(&user.name, &key, fingerprint) {
+    let turn = match auth.once.turn(&user.principal.name, &key, fingerprint) {
         Ok(turn) => turn,
         Err(problem) => return Ok(request.into_response(problem.to_details())),
     };

@@ -61,8 +61,8 @@ pub(super) async fn bulk(
         return Err(bad("bad_action", message));
     }
     let sealer = auth.seals().ok_or_else(Problem::unauthorized)?;
-    let confirms = Confirms { sealer, who: &user.name, now: Utc::now().timestamp_millis() };
-    let step = Step::new(&queues, facade.jobs(), (&wish, &user.name));
+    let confirms = Confirms { sealer, who: &user.principal.name, now: Utc::now().timestamp_millis() };
+    let step = Step::new(&queues, facade.jobs(), (&wish, &user.principal.name));
     let answer = match &wish.confirm {
         None if wish.ids.is_empty() => would_match(&step, &wish, confirms).await?,
         None => {

@@ -12,7 +12,7 @@ use super::jobs::{JobChange, filter};
 use crate::fault::{Fault, FaultKind};
 use crate::http::Problem;
 use crate::job::{JobId, JobRecord, JobState};
-use crate::operations::{Jobs, Queues, Refusal};
+use crate::operations::{Jobs, Queues, Refusal, audit_bulk};
 use crate::queue::{JobFilter, JobsFound};
 
 /// Jobs in one change of ids, and in one step, at most.
@@ -190,9 +190,7 @@ impl<'a> Step<'a> {
             if stepped.handled > 0 && Instant::now() >= self.until {
                 break;
             }
-            // Before it happens: whatever becomes of the answer, the log knows what was meant.
-            let (who, action) = (self.who, &self.wish.action);
-            tracing::info!(target: "tikkun::audit", who, action, jobs = ?some, "bulk change");
+            audit_bulk(self.who, &self.wish.action, some);
             if self.wish.action == "retry" {
                 self.retry(some, &mut stepped).await;
             } else {

@@ -78,7 +78,7 @@ pub(super) async fn show(
     user: ApiUser,
     id: web::Path<String>,
 ) -> Result<HttpResponse, Details> {
-    let job = facade.deletions.find(&user.principal(), job_id(&id)?).await?;
+    let job = facade.deletions.find(&user.principal, job_id(&id)?).await?;
     let failed_rows = if job.progress.failed > 0 {
         facade.deletions.read(facade.planning.receipts.set_aside(job.id, ROWS)).await?
     } else {
@@ -108,7 +108,7 @@ pub(super) async fn act(
     path: web::Path<(String, String)>,
 ) -> Result<HttpResponse, Details> {
     let (id, action) = path.into_inner();
-    let (id, who, deletions) = (job_id(&id)?, user.principal(), &facade.deletions);
+    let (id, who, deletions) = (job_id(&id)?, user.principal, &facade.deletions);
     let wish = match action.as_str() {
         "pause" => PersonMove::Pause,
         "resume" => PersonMove::Resume,

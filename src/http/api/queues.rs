@@ -32,7 +32,7 @@ pub(super) async fn pause(
     user: ApiUser,
     name: web::Path<String>,
 ) -> Result<HttpResponse, Details> {
-    let (queue, changed) = queues.pause(&user.principal(), &name).await?;
+    let (queue, changed) = queues.pause(&user.principal, &name).await?;
     Ok(HttpResponse::Ok().json(QueueChange { queue, paused: true, changed }))
 }
 
@@ -47,6 +47,6 @@ pub(super) async fn resume(
     user: ApiUser,
     name: web::Path<String>,
 ) -> Result<HttpResponse, Details> {
-    let (queue, changed) = queues.resume(&user.principal(), &name).await?;
+    let (queue, changed) = queues.resume(&user.principal, &name).await?;
     Ok(HttpResponse::Ok().json(QueueChange { queue, paused: false, changed }))
 }

@@ -131,7 +131,7 @@ pub(super) async fn request(
             format!("`confirm` is {}, and the tenant is {tenant}; they must be the same", wish.confirm);
         return Err(Details::new(StatusCode::CONFLICT, "not_confirmed", message));
     }
-    requested(&facade, facade.deletions.request(&user.principal(), tenant).await?).await
+    requested(&facade, facade.deletions.request(&user.principal, tenant).await?).await
 }
 
 fn tenant(text: &str) -> Result<BusinessId, Problem> {

@@ -6,8 +6,9 @@ use std::time::{Duration, Instant};
 
 use super::cache::Cache;
 use super::eta::DeletionRow;
-use super::shapes::{QueueState, Totals, WorkerState};
+use super::shapes::{QueueState, WorkerState};
 use crate::job::background::BackgroundJob;
+use crate::queue::QueueCounts;
 use crate::store::OutboxSummary;
 
 /// Time between two points of a chart.
@@ -48,7 +49,7 @@ pub(super) struct Seen {
 #[derive(Debug)]
 struct Track {
     begun: Instant,
-    last: Totals,
+    last: QueueCounts,
     depth: VecDeque<u64>,
     done: VecDeque<u64>,
 }
@@ -63,7 +64,7 @@ impl History {
     }
 
     /// Takes what a queue has now; answers its chart: waiting jobs, and jobs that ended, by step.
-    pub(super) fn queue(&mut self, now: Instant, name: &str, counts: Totals) -> (Vec<u64>, Vec<u64>) {
+    pub(super) fn queue(&mut self, now: Instant, name: &str, counts: QueueCounts) -> (Vec<u64>, Vec<u64>) {
         let track = self.queues.entry(name.to_owned()).or_insert_with(|| Track {
             begun: now,
             last: counts,
@@ -133,8 +134,8 @@ pub(super) fn last_minute(done: &[u64]) -> u64 {
 mod tests {
     use super::*;
 
-    fn counts(queued: u64, finished: u64) -> Totals {
-        Totals { queued, finished, ..Totals::default() }
+    fn counts(queued: u64, finished: u64) -> QueueCounts {
+        QueueCounts { queued, finished, ..QueueCounts::default() }
     }
 
     #[test]

@@ -8,7 +8,6 @@ mod eta;
 mod history;
 mod keeper;
 mod reader;
-mod reasons;
 mod shapes;
 
 pub(super) use eta::{DeletionRow, deletion_row};

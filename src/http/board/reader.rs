@@ -9,22 +9,20 @@ use chrono::{DateTime, Utc};
 
 use super::eta::{DeletionRow, deletion_row};
 use super::history::{History, last_minute};
-use super::reasons::{Evidence, reasons};
 use super::shapes::{
-    CleanupState, Overview, ProcessState, QueueState, RunningState, SchedulerState, Snapshot,
-    SupervisionChild, SupervisionPanic, SupervisionRole, SupervisionTree, Totals, WorkerState,
+    CleanupState, Overview, ProcessState, QueueState, RunningState, SchedulerState, Snapshot, WorkerState,
 };
 use crate::fault::Fault;
 use crate::http::facade::Facade;
-use crate::http::health::{HealthReader, age};
+use crate::http::health::HealthReader;
 use crate::http::views::{QueueService, time};
 use crate::job::QueueName;
 use crate::job::background::BackgroundJob;
 use crate::job_log::JobLog;
 use crate::maintenance::SCHEDULER_ROLE;
+use crate::operations::{ServiceFacts, cleanup_alarm, judge};
 use crate::queue::{LeadershipState, PausedQueue, ProcessRecord, QueueCounts};
 use crate::store::OutboxSummary;
-use crate::supervision::{PanicRecord, TreeStatus};
 use crate::worker::RunningJob;
 
 /// Active deletions that are shown at most.
@@ -85,10 +83,12 @@ impl BoardReader {
         let refusing = self.health.writes.refused().await.into_keys().collect();
         let leader = reading.scheduler.as_ref().ok().and_then(Option::as_ref);
         let outbox = reading.outbox.as_ref().ok();
-        let (status, reasons) = reasons(&Evidence {
-            queues: (reading.counts.is_ok() && reading.paused.is_ok()).then_some(&queues[..]),
+        let (status, reasons) = judge(&ServiceFacts {
+            now: Utc::now(),
+            queues: (reading.counts.is_ok() && reading.paused.is_ok())
+                .then(|| queues.iter().map(QueueState::facts).collect()),
+            scheduler: reading.scheduler.as_ref().ok().map(Option::as_ref),
             outbox: outbox.filter(|_| reading.active.is_ok()),
-            scheduled: leader.is_some_and(|leader| !leader.ttl.is_zero()),
             refusing,
             stuck_threads: children.stuck_threads,
             thresholds: self.health.thresholds,
@@ -96,7 +96,7 @@ impl BoardReader {
         let overview = Overview {
             status,
             reasons,
-            totals: queues.iter().fold(Totals::default(), |sum, queue| sum.plus(queue.counts)),
+            totals: queues.iter().map(|queue| queue.counts).sum(),
             per_minute: queues.iter().map(|queue| queue.per_minute).sum(),
             scheduler: scheduler(leader),
             cleanup: outbox.map(|outbox| self.cleanup(outbox)),
@@ -109,7 +109,7 @@ impl BoardReader {
             running: self.health.running.list().iter().map(|job| self.running(job)).collect(),
             deletions_known: reading.active.is_ok() && reading.newest.is_ok(),
             deletions: self.deletions(reading, (now, history)),
-            tree: tree(children),
+            tree: children.into(),
         }
     }
 
@@ -152,7 +152,7 @@ impl BoardReader {
             &BTreeMap<QueueName, PausedQueue>,
             &[WorkerState],
         ),
-        mut chart: impl FnMut(&str, Totals) -> (Vec<u64>, Vec<u64>),
+        mut chart: impl FnMut(&str, QueueCounts) -> (Vec<u64>, Vec<u64>),
     ) -> Vec<QueueState> {
         let worker = &self.health.worker;
         let mut names: Vec<QueueName> =
@@ -161,7 +161,7 @@ impl BoardReader {
         let mut seen = std::collections::BTreeSet::new();
         names.retain(|name| seen.insert(name.clone()));
         let state = |name: QueueName| {
-            let counts = Totals::from(counts.get(&name).copied().unwrap_or_default());
+            let counts = counts.get(&name).copied().unwrap_or_default();
             let (depth, done) = chart(name.as_str(), counts);
             let pause = paused.get(&name);
             QueueState {
@@ -184,7 +184,7 @@ impl BoardReader {
 
     fn deletions(&self, reading: Reading, (now, history): (Instant, &mut History)) -> Vec<DeletionRow> {
         let tracked = &self.facade.deletions.requests.tracked;
-        let listens = |all: &Vec<ProcessRecord>| all.iter().any(|one| one.queues.contains(&tracked.queue));
+        let listens = |all: &Vec<ProcessRecord>| all.iter().any(|one| one.listens_to(&tracked.queue));
         let service = QueueService {
             now: reading.now.unwrap_or_else(|_| Utc::now()),
             stuck_after: self.facade.stuck_after,
@@ -211,12 +211,13 @@ impl BoardReader {
     }
 
     fn cleanup(&self, outbox: &OutboxSummary) -> CleanupState {
+        let (now, alarm_after) = (Utc::now(), self.health.thresholds.cleanup_age);
         CleanupState {
             pending: outbox.pending,
-            oldest_seconds: age(outbox).map(|age| age.as_secs()),
+            oldest_seconds: outbox.age(now).map(|age| age.as_secs()),
             refused: outbox.refused,
             parked: outbox.parked,
-            alarm: self.health.thresholds.overdue(outbox),
+            alarm: cleanup_alarm(outbox, alarm_after, now).is_some(),
             last_error: outbox.last_error.clone(),
         }
     }
@@ -268,38 +269,8 @@ fn whole_millis(duration: Duration) -> u64 {
 
 fn scheduler(leader: Option<&LeadershipState>) -> SchedulerState {
     SchedulerState {
-        lock_held: leader.is_some_and(|leader| !leader.ttl.is_zero()),
+        lock_held: leader.is_some_and(LeadershipState::is_held),
         holder: leader.map(|leader| leader.holder.to_string()),
         last_tick: leader.and_then(|leader| leader.last_tick).map(time),
-    }
-}
-
-fn tree(status: TreeStatus) -> SupervisionTree {
-    let panic = |record: PanicRecord| SupervisionPanic {
-        message: record.message,
-        place: record.place,
-        at: time(record.at),
-    };
-    let word = |state| serde_json::to_value(state).ok().and_then(|word| word.as_str().map(str::to_owned));
-    let child = |child: crate::supervision::ChildStatus| SupervisionChild {
-        name: child.name,
-        supervisor: child.supervisor,
-        state: word(child.state).unwrap_or_default(),
-        restarts: child.restarts,
-        since: time(child.since),
-        last_panic: child.last_panic.map(panic),
-    };
-    let role = |role: crate::supervision::RoleStatus| SupervisionRole {
-        role: role.role,
-        present: role.present,
-        started: role.started,
-        restarts: role.restarts,
-        panics: role.panics,
-        last_panic: role.last_panic.map(panic),
-    };
-    SupervisionTree {
-        children: status.children.into_iter().map(child).collect(),
-        roles: status.roles.into_iter().map(role).collect(),
-        stuck_threads: status.stuck_threads,
     }
 }

@@ -4,7 +4,10 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::eta::DeletionRow;
+use crate::http::views::time;
+use crate::operations::{QueueFacts, Reason};
 use crate::queue::QueueCounts;
+use crate::supervision::{ChildStatus, PanicRecord, RoleStatus, TreeStatus};
 
 /// Everything at one moment.
 #[derive(Clone, Debug, Default, Serialize, ToSchema)]
@@ -35,7 +38,7 @@ pub(in crate::http) struct Overview {
     /// Why, worst first; also what is worth knowing while all is well.
     pub reasons: Vec<Reason>,
     /// All queues together.
-    pub totals: Totals,
+    pub totals: QueueCounts,
     /// Jobs that ended in the last minute.
     pub per_minute: u64,
     /// Who keeps time.
@@ -44,74 +47,6 @@ pub(in crate::http) struct Overview {
     pub cleanup: Option<CleanupState>,
     /// The process that answers.
     pub process: ProcessState,
-}
-
-/// Something that a person should know.
-#[derive(Clone, Debug, Serialize, ToSchema)]
-pub(in crate::http) struct Reason {
-    /// How bad it is.
-    pub severity: Severity,
-    /// A stable word.
-    #[schema(example = "nobody_listens")]
-    pub code: &'static str,
-    /// The queue it is about.
-    pub queue: Option<String>,
-    /// How many.
-    pub count: Option<u64>,
-    /// More than this is unusual.
-    pub limit: Option<u64>,
-}
-
-/// How bad something is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, ToSchema)]
-#[serde(rename_all = "snake_case")]
-pub(in crate::http) enum Severity {
-    /// A back end is out of reach.
-    Unhealthy,
-    /// Something does not work.
-    Warning,
-    /// Something is unusual.
-    Degraded,
-    /// Worth knowing.
-    Notice,
-}
-
-/// Jobs by state.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, ToSchema)]
-pub(in crate::http) struct Totals {
-    /// Waiting.
-    pub queued: u64,
-    /// Waiting for their time.
-    pub scheduled: u64,
-    /// Running.
-    pub started: u64,
-    /// Ended well and kept.
-    pub finished: u64,
-    /// Ended badly and kept.
-    pub failed: u64,
-    /// Taken out and kept.
-    pub canceled: u64,
-}
-
-impl From<QueueCounts> for Totals {
-    fn from(counts: QueueCounts) -> Self {
-        let QueueCounts { queued, scheduled, started, finished, failed, canceled } = counts;
-        Self { queued, scheduled, started, finished, failed, canceled }
-    }
-}
-
-impl Totals {
-    /// Both together.
-    pub(super) fn plus(self, other: Self) -> Self {
-        Self {
-            queued: self.queued + other.queued,
-            scheduled: self.scheduled + other.scheduled,
-            started: self.started + other.started,
-            finished: self.finished + other.finished,
-            failed: self.failed + other.failed,
-            canceled: self.canceled + other.canceled,
-        }
-    }
 }
 
 /// Who keeps time.
@@ -173,7 +108,7 @@ pub(in crate::http) struct QueueState {
     pub name: String,
     /// Its jobs.
     #[serde(flatten)]
-    pub counts: Totals,
+    pub counts: QueueCounts,
     /// Live processes that fetch from it.
     pub workers: usize,
     /// Whether nothing is fetched.
@@ -188,6 +123,14 @@ pub(in crate::http) struct QueueState {
     pub depth: Vec<u64>,
     /// Jobs that ended in each of those spans.
     pub done: Vec<u64>,
+}
+
+impl QueueState {
+    /// What is judged of it.
+    pub(super) fn facts(&self) -> QueueFacts<'_> {
+        let Self { name, counts, paused, workers, .. } = self;
+        QueueFacts { name, counts: *counts, paused: *paused, listeners: Some(*workers) }
+    }
 }
 
 /// One process that holds a lease.
@@ -283,4 +226,41 @@ pub(in crate::http) struct SupervisionPanic {
     pub place: String,
     /// When it was noticed.
     pub at: String,
+}
+
+impl From<TreeStatus> for SupervisionTree {
+    fn from(tree: TreeStatus) -> Self {
+        Self {
+            children: tree.children.into_iter().map(Into::into).collect(),
+            roles: tree.roles.into_iter().map(Into::into).collect(),
+            stuck_threads: tree.stuck_threads,
+        }
+    }
+}
+
+impl From<ChildStatus> for SupervisionChild {
+    fn from(child: ChildStatus) -> Self {
+        let state = serde_json::to_value(child.state).ok();
+        Self {
+            name: child.name,
+            supervisor: child.supervisor,
+            state: state.and_then(|word| word.as_str().map(str::to_owned)).unwrap_or_default(),
+            restarts: child.restarts,
+            since: time(child.since),
+            last_panic: child.last_panic.map(Into::into),
+        }
+    }
+}
+
+impl From<RoleStatus> for SupervisionRole {
+    fn from(role: RoleStatus) -> Self {
+        let RoleStatus { role, present, started, restarts, panics, last_panic } = role;
+        Self { role, present, started, restarts, panics, last_panic: last_panic.map(Into::into) }
+    }
+}
+
+impl From<PanicRecord> for SupervisionPanic {
+    fn from(PanicRecord { message, place, at }: PanicRecord) -> Self {
+        Self { message, place, at: time(at) }
+    }
 }

@@ -10,7 +10,7 @@ use tokio::sync::Mutex;
 use tokio::time::Instant;
 
 use crate::fault::Fault;
-use crate::http::health::{HealthReader, age};
+use crate::http::health::HealthReader;
 use crate::job::background::{BackgroundJob, Status};
 use crate::job::{BackgroundJobId, JobState, QueueName, Schedule};
 use crate::maintenance::SCHEDULER_ROLE;
@@ -119,25 +119,20 @@ impl MetricsLook {
             show_counts(name, counts);
             let paused = reading.map(|reading| flag(reading.paused.contains_key(queue)));
             list::QUEUE_PAUSED.gauge(&[name]).set(paused.unwrap_or(f64::NAN));
-            let listens = |process: &&ProcessRecord| process.queues.contains(queue);
+            let listens = |process: &&ProcessRecord| process.listens_to(queue);
             let workers = reading.map(|reading| reading.processes.iter().filter(listens).count() as f64);
             list::QUEUE_WORKERS.gauge(&[name]).set(workers.unwrap_or(f64::NAN));
         }
         let others = reading.map(|reading| {
             let others = reading.counts.iter().filter(|(queue, _)| !self.queues.contains(queue));
-            others.fold(QueueCounts::default(), |mut sum, (_, counts)| {
-                let mut counts = *counts;
-                JobState::ALL.into_iter().for_each(|state| *sum.of_mut(state) += *counts.of_mut(state));
-                sum
-            })
+            others.map(|(_, counts)| *counts).sum()
         });
         show_counts(OTHER, others);
     }
 
     fn show_scheduler(&self, reading: Option<&QueueReading>) {
         let now = Utc::now();
-        let led =
-            reading.map(|reading| flag(reading.leader.as_ref().is_some_and(|leader| !leader.ttl.is_zero())));
+        let led = reading.map(|reading| flag(reading.leader.as_ref().is_some_and(LeadershipState::is_held)));
         list::SCHEDULER_LED.gauge(&[]).set(led.unwrap_or(f64::NAN));
         let tick = reading.and_then(|reading| reading.leader.as_ref()?.last_tick);
         list::SCHEDULER_TICK_AGE.gauge(&[]).set(tick.map_or(f64::NAN, |tick| since(tick, now)));
@@ -181,7 +176,7 @@ fn show_outbox(outbox: Option<&OutboxSummary>) {
     show("waiting", outbox.map(|outbox| outbox.pending.saturating_sub(outbox.refused)));
     show("refused", outbox.map(|outbox| outbox.refused));
     show("parked", outbox.map(|outbox| outbox.parked));
-    let oldest = outbox.map(|outbox| age(outbox).unwrap_or_default().as_secs_f64());
+    let oldest = outbox.map(|outbox| outbox.age(Utc::now()).unwrap_or_default().as_secs_f64());
     list::OUTBOX_OLDEST.gauge(&[]).set(oldest.unwrap_or(f64::NAN));
 }
 

@@ -1,0 +1,278 @@
+//! How the service is, judged from plain facts: one answer for health, the page and the doctor, as stable words that can
+//! be said in any language. Pure.
+
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use crate::queue::{LeadershipState, QueueCounts};
+use crate::store::OutboxSummary;
+
+/// From where on the state is called degraded.
+#[derive(Clone, Copy, Debug)]
+pub struct Thresholds {
+    /// More failed jobs than this.
+    pub failed: u64,
+    /// More queued jobs than this.
+    pub queued: u64,
+    /// An object that has waited longer to be deleted raises an alarm, and one that the storage refused does
+    /// at once; none while objects stay on purpose.
+    pub cleanup_age: Option<Duration>,
+}
+
+/// What the state of the service is judged from. What is none is not known: its back end does not answer.
+#[derive(Clone, Debug)]
+pub struct ServiceFacts<'a> {
+    /// When it was looked at.
+    pub now: DateTime<Utc>,
+    /// The queues.
+    pub queues: Option<Vec<QueueFacts<'a>>>,
+    /// Who holds the scheduler's lock, or held it last.
+    pub scheduler: Option<Option<&'a LeadershipState>>,
+    /// What storage owes.
+    pub outbox: Option<&'a OutboxSummary>,
+    /// Back ends that refuse writes: `broker`, `database`.
+    pub refusing: Vec<&'static str>,
+    /// Threads that do not come back.
+    pub stuck_threads: usize,
+    /// What is unusual.
+    pub thresholds: Thresholds,
+}
+
+/// One queue.
+#[derive(Clone, Copy, Debug)]
+pub struct QueueFacts<'a> {
+    /// Its name.
+    pub name: &'a str,
+    /// Its jobs.
+    pub counts: QueueCounts,
+    /// Whether nothing is fetched from it.
+    pub paused: bool,
+    /// Live processes that fetch from it; none where nobody has looked.
+    pub listeners: Option<usize>,
+}
+
+/// Something that a person should know.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+pub struct Reason {
+    /// How bad it is.
+    pub severity: Severity,
+    /// A stable word.
+    #[schema(example = "nobody_listens")]
+    pub code: &'static str,
+    /// The queue it is about.
+    pub queue: Option<String>,
+    /// How many.
+    pub count: Option<u64>,
+    /// More than this is unusual.
+    pub limit: Option<u64>,
+}
+
+/// How bad something is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Severity {
+    /// A back end is out of reach.
+    Unhealthy,
+    /// Something does not work.
+    Warning,
+    /// Something is unusual.
+    Degraded,
+    /// Worth knowing.
+    Notice,
+}
+
+/// Why a person should look at the objects that storage still owes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CleanupAlarm {
+    /// The storage refuses to delete some.
+    Refused,
+    /// The oldest has waited for so long.
+    Old(Duration),
+}
+
+/// Whether somebody should look at the outbox. `alarm_after` is none while objects stay on purpose: then nobody should.
+#[must_use]
+pub fn cleanup_alarm(
+    outbox: &OutboxSummary,
+    alarm_after: Option<Duration>,
+    now: DateTime<Utc>,
+) -> Option<CleanupAlarm> {
+    let most = alarm_after?;
+    if outbox.refused > 0 {
+        return Some(CleanupAlarm::Refused);
+    }
+    outbox.age(now).filter(|age| *age > most).map(CleanupAlarm::Old)
+}
+
+/// The reasons why the service is as it is, worst first, and the word for them all.
+#[must_use]
+pub fn judge(facts: &ServiceFacts<'_>) -> (&'static str, Vec<Reason>) {
+    let mut found = Vec::new();
+    let broker = facts.queues.as_ref().zip(facts.scheduler);
+    match broker {
+        None => found.push(reason(Severity::Unhealthy, "broker_unreachable")),
+        Some((queues, leader)) => {
+            if !leader.is_some_and(LeadershipState::is_held) {
+                found.push(reason(Severity::Warning, "no_scheduler"));
+            }
+            of_queues(queues, facts.thresholds, &mut found);
+        }
+    }
+    match facts.outbox {
+        None => found.push(reason(Severity::Unhealthy, "database_unreachable")),
+        Some(outbox) if cleanup_alarm(outbox, facts.thresholds.cleanup_age, facts.now).is_some() => {
+            found.push(Reason {
+                count: Some(outbox.pending),
+                ..reason(Severity::Degraded, "cleanup_overdue")
+            });
+        }
+        Some(_) => {}
+    }
+    let read = |name: &str| if name == "broker" { broker.is_some() } else { facts.outbox.is_some() };
+    for name in facts.refusing.iter().filter(|name| read(name)) {
+        let code = if *name == "broker" { "broker_refuses_writes" } else { "database_refuses_writes" };
+        found.push(reason(Severity::Unhealthy, code));
+    }
+    if facts.stuck_threads > 0 {
+        let count = u64::try_from(facts.stuck_threads).ok();
+        found.push(Reason { count, ..reason(Severity::Notice, "stuck_threads") });
+    }
+    found.sort_by_key(|reason| reason.severity);
+    let status = match found.first().map(|worst| worst.severity) {
+        Some(Severity::Unhealthy) => "unhealthy",
+        Some(Severity::Warning) => "warning",
+        Some(Severity::Degraded) => "degraded",
+        Some(Severity::Notice) | None => "healthy",
+    };
+    (status, found)
+}
+
+fn of_queues(queues: &[QueueFacts<'_>], thresholds: Thresholds, found: &mut Vec<Reason>) {
+    let totals: QueueCounts = queues.iter().map(|queue| queue.counts).sum();
+    let limits = [
+        ("many_failed", totals.failed, thresholds.failed),
+        ("many_queued", totals.queued, thresholds.queued),
+    ];
+    for (code, count, limit) in limits.into_iter().filter(|(_, count, limit)| count > limit) {
+        let (count, limit) = (Some(count), Some(limit));
+        found.push(Reason { count, limit, ..reason(Severity::Degraded, code) });
+    }
+    for queue in queues {
+        let of = |code| Reason {
+            queue: Some(queue.name.to_owned()),
+            count: Some(queue.counts.queued),
+            ..reason(Severity::Notice, code)
+        };
+        if queue.paused {
+            found.push(of("queue_paused"));
+        } else if queue.listeners == Some(0) && queue.counts.queued > 0 {
+            found.push(of("nobody_listens"));
+        }
+    }
+}
+
+fn reason(severity: Severity, code: &'static str) -> Reason {
+    Reason { severity, code, queue: None, count: None, limit: None }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const HOUR: Duration = Duration::from_secs(3600);
+
+    /// Judges a service with one queue of one listener, whose scheduler runs, after a change of the facts.
+    fn judged(change: impl FnOnce(&mut ServiceFacts<'_>)) -> (&'static str, Vec<Reason>) {
+        let leader = LeadershipState { holder: "p".into(), ttl: HOUR, last_tick: None };
+        let outbox = OutboxSummary::default();
+        let mut facts = ServiceFacts {
+            now: DateTime::UNIX_EPOCH + chrono::TimeDelta::days(1),
+            queues: Some(vec![queue(3, 0)]),
+            scheduler: Some(Some(&leader)),
+            outbox: Some(&outbox),
+            refusing: Vec::new(),
+            stuck_threads: 0,
+            thresholds: Thresholds { failed: 100, queued: 1000, cleanup_age: Some(HOUR) },
+        };
+        change(&mut facts);
+        judge(&facts)
+    }
+
+    fn queue(queued: u64, failed: u64) -> QueueFacts<'static> {
+        let counts = QueueCounts { queued, failed, ..QueueCounts::default() };
+        QueueFacts { name: "low", counts, paused: false, listeners: Some(1) }
+    }
+
+    fn codes(change: impl FnOnce(&mut ServiceFacts<'_>)) -> (&'static str, Vec<&'static str>) {
+        let (status, found) = judged(change);
+        (status, found.iter().map(|reason| reason.code).collect())
+    }
+
+    #[test]
+    fn the_worst_reason_decides_and_comes_first() {
+        let unheard = QueueFacts { listeners: Some(0), ..queue(3, 101) };
+        let (status, found) = judged(|facts| facts.queues = Some(vec![unheard]));
+        let codes: Vec<_> = found.iter().map(|reason| reason.code).collect();
+        assert_eq!((status, codes), ("degraded", vec!["many_failed", "nobody_listens"]));
+        assert_eq!(found[1].queue.as_deref(), Some("low"));
+    }
+
+    #[test]
+    fn what_is_unusual_is_more_than_the_threshold() {
+        assert_eq!(codes(|_| ()), ("healthy", vec![]));
+        assert_eq!(codes(|facts| facts.queues = Some(vec![queue(1000, 100)])), ("healthy", vec![]));
+        assert_eq!(codes(|facts| facts.queues = Some(vec![queue(999, 0), queue(2, 0)])).1, ["many_queued"]);
+        assert_eq!(codes(|facts| facts.queues = Some(vec![queue(0, 101)])).1, ["many_failed"]);
+    }
+
+    #[test]
+    fn a_back_end_that_does_not_answer_is_out_of_reach_and_nothing_else_is_said_of_it() {
+        let broker = ("unhealthy", vec!["broker_unreachable"]);
+        assert_eq!(codes(|facts| facts.queues = None), broker);
+        // That nobody runs the scheduler is not known when the broker does not say.
+        assert_eq!(codes(|facts| facts.scheduler = None), broker);
+        assert_eq!(codes(|facts| facts.outbox = None), ("unhealthy", vec!["database_unreachable"]));
+        let both = codes(|facts| {
+            facts.queues = None;
+            facts.refusing = vec!["broker", "database"];
+        });
+        assert_eq!(both, ("unhealthy", vec!["broker_unreachable", "database_refuses_writes"]));
+    }
+
+    #[test]
+    fn a_lock_that_nobody_holds_is_no_scheduler() {
+        let over = LeadershipState { holder: "p".into(), ttl: Duration::ZERO, last_tick: None };
+        let (status, found) = judged(|facts| facts.scheduler = Some(None));
+        assert_eq!((status, found[0].code), ("warning", "no_scheduler"));
+        assert!(!over.is_held());
+    }
+
+    #[test]
+    fn a_paused_queue_is_worth_knowing_and_healthy() {
+        let paused = QueueFacts { paused: true, listeners: Some(0), ..queue(3, 0) };
+        assert_eq!(codes(|facts| facts.queues = Some(vec![paused])), ("healthy", vec!["queue_paused"]));
+        let not_looked_at = QueueFacts { listeners: None, ..queue(3, 0) };
+        assert_eq!(codes(|facts| facts.queues = Some(vec![not_looked_at])), ("healthy", vec![]));
+    }
+
+    #[test]
+    fn objects_raise_an_alarm_unless_they_stay_on_purpose() {
+        let now = DateTime::UNIX_EPOCH + chrono::TimeDelta::days(1);
+        let since = |seconds| OutboxSummary {
+            pending: 1,
+            oldest: Some(now - chrono::TimeDelta::seconds(seconds)),
+            ..OutboxSummary::default()
+        };
+        assert_eq!(cleanup_alarm(&since(3600), Some(HOUR), now), None);
+        let old = CleanupAlarm::Old(Duration::from_secs(3601));
+        assert_eq!(cleanup_alarm(&since(3601), Some(HOUR), now), Some(old));
+        let refused = OutboxSummary { refused: 1, ..since(0) };
+        assert_eq!(cleanup_alarm(&refused, Some(HOUR), now), Some(CleanupAlarm::Refused));
+        for kept in [since(7200), refused] {
+            assert_eq!(cleanup_alarm(&kept, None, now), None, "they stay on purpose");
+        }
+    }
+}
