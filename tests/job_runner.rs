@@ -227,8 +227,7 @@ impl Bench {
         let delivery = Arc::new(Delivery { job, execution: "e".into() });
         let ended =
             tokio::time::timeout(DEADLINE, self.runner.send(RunJob { delivery, span: Span::none() })).await;
-        let settlement = ended.expect("waited for the job to end").unwrap();
-        settlement
+        ended.expect("waited for the job to end").unwrap()
     }
 
     /// Asks it to drain as soon as the job is in hand.
