@@ -11,7 +11,8 @@ use super::statement::{Tx, query};
 use crate::fault::Fault;
 use crate::store::sql::engine::{Connection, Engine, Value};
 
-fn bound<'q>(sql: &'static str, values: &[Value<'q>]) -> Query<'q, Postgres, PgArguments> {
+/// A statement with its values.
+pub(super) fn bound<'q>(sql: &'static str, values: &[Value<'q>]) -> Query<'q, Postgres, PgArguments> {
     values.iter().fold(query(sql), |query, value| match *value {
         Value::Number(number) => query.bind(number),
         Value::Count(count) => query.bind(count.map(number)),

@@ -1,4 +1,4 @@
-//! The statements onto `background_jobs` that PostgreSQL says in its own way.
+//! The statements onto `background_jobs` that are written for PostgreSQL.
 
 use async_trait::async_trait;
 use sqlx::PgConnection;

@@ -1,4 +1,4 @@
-//! The statements onto the clean-up outbox that PostgreSQL says in its own way. Times are by the server's clock.
+//! The statements onto the clean-up outbox that are written for PostgreSQL. Times are by the server's clock.
 
 use async_trait::async_trait;
 use sqlx::PgConnection;

@@ -1,4 +1,4 @@
-//! The statements onto `receipts` and `attachments` that PostgreSQL says in its own way.
+//! The statements onto `receipts` and `attachments` that are written for PostgreSQL.
 
 use async_trait::async_trait;
 use sqlx::postgres::PgRow;

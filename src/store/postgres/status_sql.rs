@@ -1,4 +1,4 @@
-//! The statements of a change of status that PostgreSQL says in its own way.
+//! The statements of a change of status that are written for PostgreSQL.
 
 use super::connection::Database;
 use crate::store::sql::status_sql::{StatusSql, note_start};

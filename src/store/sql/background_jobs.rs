@@ -41,7 +41,7 @@ const NEWEST: &str = select_jobs!(
      order by j.id desc limit $2"
 );
 
-/// The statements that an engine says in its own way.
+/// The statements that differ between engines.
 #[async_trait]
 pub(in crate::store) trait JobsSql: StatusSql {
     /// Notes the queue job of a row that exists.

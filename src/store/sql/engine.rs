@@ -83,14 +83,14 @@ pub(in crate::store) trait Connection: Send {
     /// Runs a statement, and answers with how many rows it has changed.
     async fn run(&mut self, sql: &'static str, values: &[Value<'_>], what: &str) -> Result<u64, Fault>;
 
-    /// Runs a statement that answers with one row at most.
+    /// Runs a statement, and answers with its first row.
     async fn first(
         &mut self,
         sql: &'static str,
         values: &[Value<'_>],
         what: &str,
     ) -> Result<Option<Self::Row>, Fault> {
-        Ok(self.rows(sql, values, what).await?.pop())
+        Ok(self.rows(sql, values, what).await?.into_iter().next())
     }
 
     /// Runs a statement that answers with one row always.

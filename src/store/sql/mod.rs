@@ -1,7 +1,8 @@
-//! The ports on any SQL engine, written once: an engine brings its connections, and the statements that it says in
-//! its own way.
+//! The ports on any SQL engine, written once. An engine adds its connections and transactions, and the statements that
+//! differ between engines.
 
 pub(super) mod background_jobs;
+pub(super) mod deletion_steps;
 mod ended_sessions;
 pub(super) mod engine;
 pub(super) mod outbox;

@@ -53,7 +53,7 @@ pub(in crate::store) struct Postponed<'a> {
     pub(in crate::store) wait: Duration,
 }
 
-/// The statements that an engine says in its own way.
+/// The statements that differ between engines.
 #[async_trait]
 pub(in crate::store) trait OutboxSql: Engine {
     /// Due objects of one store, oldest first, held back from everybody else in the same statement.

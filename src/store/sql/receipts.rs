@@ -20,7 +20,7 @@ use crate::store::{BatchOrder, BatchOutcome, DeletionPlan, Receipts, SetAside};
 const COUNT_LIVE: &str =
     "select count(*) as live from receipts where business_id = $1 and is_deleted is not true";
 
-/// The statements that an engine says in its own way.
+/// The statements that differ between engines.
 #[async_trait]
 pub(in crate::store) trait ReceiptsSql: Engine {
     /// What a job set aside and is live, by id.

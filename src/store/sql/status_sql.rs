@@ -3,7 +3,7 @@
 use super::engine::Engine;
 use crate::store::row::select_jobs;
 
-/// The statements that an engine says in its own way.
+/// The statements that differ between engines.
 pub(in crate::store) trait StatusSql: Engine {
     /// Keeps everybody else from changing a row before our commit; none: the transaction is the only writer.
     const LOCK: Option<&'static str>;

@@ -1,4 +1,4 @@
-//! The statements onto `background_jobs` that SQLite says in its own way.
+//! The statements onto `background_jobs` that are written for SQLite.
 
 use async_trait::async_trait;
 use chrono::Utc;

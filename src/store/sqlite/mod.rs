@@ -40,6 +40,5 @@ pub async fn open(path: &Path, schema: Schema) -> Result<Store, Fault> {
 /// # Errors
 /// As [`open`].
 pub async fn open_trial(path: &Path) -> Result<Arc<dyn TrialData>, Fault> {
-    let database = Arc::new(connection::Database::open(path, Schema::Migrate).await?);
-    Ok(Arc::new(trial::SqliteTrial::new(database)))
+    Ok(Arc::new(trial::SqliteTrial(connection::Database::open(path, Schema::Migrate).await?)))
 }

@@ -1,4 +1,4 @@
-//! The statements onto the clean-up outbox that SQLite says in its own way.
+//! The statements onto the clean-up outbox that are written for SQLite.
 
 use async_trait::async_trait;
 use chrono::Utc;

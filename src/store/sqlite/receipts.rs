@@ -1,4 +1,4 @@
-//! The statements onto `receipts` and `attachments` that SQLite says in its own way.
+//! The statements onto `receipts` and `attachments` that are written for SQLite.
 
 use async_trait::async_trait;
 use sqlx::sqlite::SqliteRow;

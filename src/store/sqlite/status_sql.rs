@@ -1,4 +1,4 @@
-//! The statements of a change of status that SQLite says in its own way.
+//! The statements of a change of status that are written for SQLite.
 
 use super::connection::Database;
 use super::moment::made;
