@@ -9,10 +9,10 @@ use super::connection::Database;
 use super::fault::During;
 use super::statement::{Tx, query};
 use crate::fault::Fault;
-use crate::store::sql::engine::{Connection, Engine, Value};
+use crate::store::sql::engine::{Connection, Engine, Sql, Value};
 
 /// A statement with its values.
-pub(super) fn bound<'q>(sql: &'static str, values: &[Value<'q>]) -> Query<'q, Postgres, PgArguments> {
+pub(super) fn bound<'q>(sql: Sql, values: &[Value<'q>]) -> Query<'q, Postgres, PgArguments> {
     values.iter().fold(query(sql), |query, value| match *value {
         Value::Number(number) => query.bind(number),
         Value::Count(count) => query.bind(count.map(number)),
@@ -34,16 +34,11 @@ pub(super) fn number(value: u32) -> i32 {
 impl Connection for PgConnection {
     type Row = PgRow;
 
-    async fn rows(
-        &mut self,
-        sql: &'static str,
-        values: &[Value<'_>],
-        what: &str,
-    ) -> Result<Vec<PgRow>, Fault> {
+    async fn rows(&mut self, sql: Sql, values: &[Value<'_>], what: &str) -> Result<Vec<PgRow>, Fault> {
         bound(sql, values).fetch_all(self).await.during(what)
     }
 
-    async fn run(&mut self, sql: &'static str, values: &[Value<'_>], what: &str) -> Result<u64, Fault> {
+    async fn run(&mut self, sql: Sql, values: &[Value<'_>], what: &str) -> Result<u64, Fault> {
         Ok(bound(sql, values).execute(self).await.during(what)?.rows_affected())
     }
 }
@@ -55,7 +50,7 @@ impl Engine for Database {
     type Reading = Tx;
 
     // The time is the same whatever zone the session is in.
-    const NOW: Option<&'static str> = Some("select now() at time zone 'utc' as now");
+    const NOW: Option<Sql> = Some("select now() at time zone 'utc' as now");
 
     async fn writing(&self, what: &str) -> Result<Tx, Fault> {
         self.write(what).await

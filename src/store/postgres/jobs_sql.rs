@@ -11,6 +11,7 @@ use crate::fault::Fault;
 use crate::job::BackgroundJobId;
 use crate::store::Watched;
 use crate::store::sql::background_jobs::JobsSql;
+use crate::store::sql::engine::Sql;
 
 /// Moves only rows that are still under the attempt that beats, by the newest of row and fence; in the
 /// order of their ids, so that nobody waits for us in a circle. The time is the server's, whoever beats. The answer
@@ -49,17 +50,17 @@ const WATCH: &str = "
 
 #[async_trait]
 impl JobsSql for Database {
-    const CARRIED_BY: &'static str = "
+    const CARRIED_BY: Sql = "
     insert into tikkun_background_jobs (background_job_id, queue_job, updated_at)
     select id, $2, now() at time zone 'utc' from background_jobs where id = $1
     on conflict (background_job_id) do update set
         queue_job = excluded.queue_job, updated_at = excluded.updated_at";
 
     // The row is nobody else's, so that no process waits for another.
-    const CHECK: &'static str = "
+    const CHECK: Sql = "
     insert into tikkun_store_check (id, checked_at)
     values (floor(random() * 2000000000)::integer, now() at time zone 'utc') returning id";
-    const CHECKED: Option<&'static str> = Some("delete from tikkun_store_check where id = $1");
+    const CHECKED: Option<Sql> = Some("delete from tikkun_store_check where id = $1");
 
     async fn beat(
         tx: &mut PgConnection,

@@ -8,6 +8,7 @@ use super::engine::number;
 use super::fault::During;
 use super::statement::query;
 use crate::fault::Fault;
+use crate::store::sql::engine::Sql;
 use crate::store::sql::outbox::{OutboxSql, Postponed};
 
 const POSTPONE: &str = "
@@ -21,7 +22,7 @@ const POSTPONE: &str = "
 #[async_trait]
 impl OutboxSql for Database {
     // What somebody else is taking at this moment is passed over.
-    const CLAIM: &'static str = "
+    const CLAIM: Sql = "
     update tikkun_cleanup_outbox o set next_try_at = now() at time zone 'utc' + $5 * interval '1 second'
     from (
         select id from tikkun_cleanup_outbox
@@ -31,23 +32,23 @@ impl OutboxSql for Database {
         for update skip locked) due
     where o.id = due.id
     returning o.id, o.key";
-    const CLAIM_OF_JOB: &'static str = Self::CLAIM;
+    const CLAIM_OF_JOB: Sql = Self::CLAIM;
 
-    const CONFIRM: &'static str = "delete from tikkun_cleanup_outbox where id = any($1)";
+    const CONFIRM: Sql = "delete from tikkun_cleanup_outbox where id = any($1)";
 
-    const ATTEMPTS: &'static str =
+    const ATTEMPTS: Sql =
         "select id, attempts from tikkun_cleanup_outbox where id = any($1) order by id for update";
 
-    const PARK: &'static str = "
+    const PARK: Sql = "
     update tikkun_cleanup_outbox set parked_at = coalesce(parked_at, now() at time zone 'utc')
     where id = any($1) returning id";
 
-    const UNPARK: &'static str = "
+    const UNPARK: Sql = "
     update tikkun_cleanup_outbox
     set next_try_at = case when parked_at is null then next_try_at else now() at time zone 'utc' end, parked_at = null
     where id = any($1) returning id";
 
-    const UNPARK_ALL: &'static str = "
+    const UNPARK_ALL: Sql = "
     update tikkun_cleanup_outbox set next_try_at = now() at time zone 'utc', parked_at = null
     where parked_at is not null returning id";
 

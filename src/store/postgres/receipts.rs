@@ -10,17 +10,18 @@ use super::reference_sql::hides;
 use super::statement::query;
 use crate::fault::Fault;
 use crate::job::BusinessId;
+use crate::store::sql::engine::Sql;
 use crate::store::sql::receipts::ReceiptsSql;
 
 #[async_trait]
 impl ReceiptsSql for Database {
-    const SET_ASIDE: &'static str = "
+    const SET_ASIDE: Sql = "
     select s.receipt_id, s.reason from tikkun_set_aside s join receipts r on r.id = s.receipt_id
     where s.background_job_id = $1 and r.is_deleted is not true
     order by s.receipt_id limit $2";
 
     // A table whose row security has no policy shows nothing. Triggers on other columns than ours do not fire.
-    const HINDRANCES: &'static str = "
+    const HINDRANCES: Sql = "
     with ours as (
         select t.name, t.columns, c.oid as id from (values
             ('background_jobs', '{status,cursor,total,processed,succeeded,failed_count,last_error,updated_at,
@@ -43,10 +44,10 @@ impl ReceiptsSql for Database {
         where row_security_active(o.id)) as hindrances
     order by found";
 
-    const HIDES: Option<&'static str> =
+    const HIDES: Option<Sql> =
         Some(concat!("select (", hides!("t.oid = to_regclass('receipts')"), ") as hides"));
 
-    const LAST_RATE: &'static str = "
+    const LAST_RATE: Sql = "
     select (processed / extract(epoch from finished_at - started_at))::double precision as rate
     from background_jobs
     where business_id = $1 and job_type = $2 and status = 'completed' and processed > 0

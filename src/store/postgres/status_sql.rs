@@ -1,20 +1,21 @@
 //! The statements of a change of status that are written for PostgreSQL.
 
 use super::connection::Database;
+use crate::store::sql::engine::Sql;
 use crate::store::sql::status_sql::{StatusSql, note_start};
 
 impl StatusSql for Database {
-    const LOCK: Option<&'static str> = Some("select 1 from background_jobs where id = $1 for no key update");
+    const LOCK: Option<Sql> = Some("select 1 from background_jobs where id = $1 for no key update");
 
     // A row that has processed nothing has set nothing aside: what seems so is of an older row with its id, before the
     // table was emptied.
-    const NOTE_START: &'static str = note_start!(
+    const NOTE_START: Sql = note_start!(
         "with forgotten as (delete from tikkun_set_aside where background_job_id = $1 and $6 = 0) "
     );
 
     // Whether both columns are in UTC, by their type or their default, and whether the database may have written the
     // time of its own zone into a job's row.
-    const CLOCKS: Option<&'static str> = Some(
+    const CLOCKS: Option<Sql> = Some(
         "
     select count(*) = 2 and bool_and(in_utc) as comparable,
            coalesce(bool_or(of_job and by_default and not in_utc), false) as row_in_zone
@@ -27,18 +28,18 @@ impl StatusSql for Database {
           and a.attname = 'created_at' and not a.attisdropped) columns",
     );
 
-    const SEEN: &'static str = "
+    const SEEN: Sql = "
     select count(*) as live, (min(id) filter (where created_at > $3 and created_at <= $4))::bigint as first_after,
            coalesce(bool_or(created_at > $4 and created_at <= $5), false) as other_clock,
            count(*) filter (where created_at > $5) as by_hand
     from receipts where business_id = $1 and is_deleted is not true and id <= $2";
 
-    const COVERED: &'static str = "
+    const COVERED: Sql = "
     select count(*) as receipts, max(id)::bigint as newest from receipts
     where business_id = $1 and is_deleted is not true and id <= $2
       and ($3::timestamp is null or created_at <= $3 or (created_at is null and $4))";
 
-    const SET_ASIDE_OF: &'static str = "
+    const SET_ASIDE_OF: Sql = "
     select count(*) as receipts, max(r.id)::bigint as newest
     from tikkun_set_aside s join receipts r on r.id = s.receipt_id
     where s.background_job_id = $2 and r.business_id = $1 and r.is_deleted is not true";

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 
-use super::engine::{Connection as _, RowOf, Value};
+use super::engine::{Connection as _, RowOf, Sql, Value};
 use super::status_sql::{ONE, StatusSql};
 use crate::fault::Fault;
 use crate::job::background::{BackgroundJob, Status};
@@ -43,13 +43,13 @@ const NEWEST: &str = select_jobs!(
 
 /// The statements that differ between engines.
 #[async_trait]
-pub(in crate::store) trait JobsSql: StatusSql {
+pub trait JobsSql: StatusSql {
     /// Notes the queue job of a row that exists.
-    const CARRIED_BY: &'static str;
+    const CARRIED_BY: Sql;
     /// A durable write that touches nothing else.
-    const CHECK: &'static str;
+    const CHECK: Sql;
     /// Removes the row of such a write, where it leaves one behind.
-    const CHECKED: Option<&'static str>;
+    const CHECKED: Option<Sql>;
 
     /// Moves the heartbeats of rows that are still under the attempt that beats, and answers with their ids.
     async fn beat(
@@ -67,12 +67,7 @@ pub(in crate::store) trait JobsSql: StatusSql {
 pub(super) struct SqlBackgroundJobs<E>(pub(super) Arc<E>);
 
 impl<E: JobsSql> SqlBackgroundJobs<E> {
-    async fn rows(
-        &self,
-        sql: &'static str,
-        values: &[Value<'_>],
-        what: String,
-    ) -> Result<Vec<RowOf<E>>, Fault> {
+    async fn rows(&self, sql: Sql, values: &[Value<'_>], what: String) -> Result<Vec<RowOf<E>>, Fault> {
         self.0.read_rows(sql, values, &what).await
     }
 }

@@ -2,7 +2,7 @@
 
 use chrono::{DateTime, Utc};
 
-use super::engine::{Connection, Value};
+use super::engine::{Connection, Sql, Value};
 use crate::fault::{Fault, FaultKind};
 use crate::job::{BackgroundJobId, BusinessId};
 use crate::store::Pass;
@@ -10,39 +10,35 @@ use crate::store::deletion::{LEFT_AS_IT_WAS, LockedJob, Moved, Scope};
 use crate::store::row::{self, Cells};
 
 /// Moves what the locked row held, only while it is running.
-pub(in crate::store) const MOVE_CURSOR: &str = "
+pub const MOVE_CURSOR: &str = "
     update background_jobs
     set cursor = $2, total = $3, processed = $4, succeeded = $5, failed_count = $6,
         updated_at = $7, heartbeat_at = $7
     where id = $1 and status = 'running'";
 
 /// A good batch ends the count of attempts without progress and allows another revival.
-pub(in crate::store) const RECOVERED: &str = "
+pub const RECOVERED: &str = "
     update tikkun_background_jobs set revived = false, barren_attempts = 0, updated_at = $2
     where background_job_id = $1";
 
 /// The statements that take at most `$2` receipts of the tenant `$1`, each once and ascending. `$5` is the latest
 /// creation time and `$6` whether receipts without one are meant, where creation times restrict the request.
-pub(in crate::store) struct TakeSql {
+pub struct TakeSql {
     /// Live receipts behind `$3`, up to `$4`.
-    pub(in crate::store) forward: &'static str,
+    pub forward: Sql,
     /// The same by creation times.
-    pub(in crate::store) dated_forward: &'static str,
+    pub dated_forward: Sql,
     /// Live receipts up to `$3`, wherever they are, but for those that the row `$4` set aside.
-    pub(in crate::store) sweep: &'static str,
+    pub sweep: Sql,
     /// The same by creation times.
-    pub(in crate::store) dated_sweep: &'static str,
+    pub dated_sweep: Sql,
     /// Live receipts behind `$3` that the earlier row `$4` of the tenant set aside.
-    pub(in crate::store) set_aside: &'static str,
+    pub set_aside: Sql,
 }
 
 impl TakeSql {
     /// The statement for a batch, and its values.
-    pub(in crate::store) fn choose(
-        &self,
-        scope: &Scope<'_>,
-        limit: u32,
-    ) -> (&'static str, Vec<Value<'static>>) {
+    pub fn choose(&self, scope: &Scope<'_>, limit: u32) -> (Sql, Vec<Value<'static>>) {
         let dated = scope.dated.filter(|_| scope.only_set_aside_of.is_none());
         let (sql, from, other) = match (scope.only_set_aside_of, scope.pass, dated) {
             (Some(of), ..) => (self.set_aside, scope.last_id, of.0),
@@ -60,11 +56,7 @@ impl TakeSql {
 }
 
 /// The job's row under lock, at the database's time.
-pub(in crate::store) fn locked_job(
-    found: &impl Cells,
-    job: BackgroundJobId,
-    now: DateTime<Utc>,
-) -> Result<LockedJob, Fault> {
+pub fn locked_job(found: &impl Cells, job: BackgroundJobId, now: DateTime<Utc>) -> Result<LockedJob, Fault> {
     Ok(LockedJob {
         business_id: BusinessId(found.needed("business_id")?),
         status: row::status(found, job)?,
@@ -77,7 +69,7 @@ pub(in crate::store) fn locked_job(
 }
 
 /// Moves cursor and counters.
-pub(in crate::store) async fn move_cursor(
+pub async fn move_cursor(
     tx: &mut impl Connection,
     scope: &Scope<'_>,
     moved: &Moved<'_>,
@@ -98,7 +90,7 @@ pub(in crate::store) async fn move_cursor(
 }
 
 /// Clears the note of attempts without progress and of a revival, where there are any.
-pub(in crate::store) async fn note_recovered(
+pub async fn note_recovered(
     tx: &mut impl Connection,
     scope: &Scope<'_>,
     moved: &Moved<'_>,
@@ -111,7 +103,7 @@ pub(in crate::store) async fn note_recovered(
 }
 
 /// The fault of a cursor that stands as it stood.
-pub(in crate::store) fn not_moved(scope: &Scope<'_>) -> Fault {
+pub fn not_moved(scope: &Scope<'_>) -> Fault {
     let text = format!("move the cursor of background job {}: {LEFT_AS_IT_WAS}", scope.job);
     Fault::new(FaultKind::Permanent, text)
 }

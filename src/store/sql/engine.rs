@@ -10,9 +10,12 @@ use chrono::{DateTime, Utc};
 use crate::fault::{Fault, FaultKind};
 use crate::store::row::Cells;
 
+/// The text of a statement.
+pub type Sql = &'static str;
+
 /// What takes the place of `$1`, `$2` and so on in a statement.
 #[derive(Clone, Copy, Debug)]
-pub(in crate::store) enum Value<'a> {
+pub enum Value<'a> {
     /// An id, or a number of the application's.
     Number(Option<i64>),
     /// A number of ours, which a column `integer` holds.
@@ -68,25 +71,20 @@ impl From<bool> for Value<'_> {
 
 /// A connection in a transaction. Errors say that they happened while doing `what`.
 #[async_trait]
-pub(in crate::store) trait Connection: Send {
+pub trait Connection: Send {
     /// What a statement answers with.
     type Row: Cells + Send + Sync;
 
     /// Runs a statement, and answers with its rows.
-    async fn rows(
-        &mut self,
-        sql: &'static str,
-        values: &[Value<'_>],
-        what: &str,
-    ) -> Result<Vec<Self::Row>, Fault>;
+    async fn rows(&mut self, sql: Sql, values: &[Value<'_>], what: &str) -> Result<Vec<Self::Row>, Fault>;
 
     /// Runs a statement, and answers with how many rows it has changed.
-    async fn run(&mut self, sql: &'static str, values: &[Value<'_>], what: &str) -> Result<u64, Fault>;
+    async fn run(&mut self, sql: Sql, values: &[Value<'_>], what: &str) -> Result<u64, Fault>;
 
     /// Runs a statement, and answers with its first row.
     async fn first(
         &mut self,
-        sql: &'static str,
+        sql: Sql,
         values: &[Value<'_>],
         what: &str,
     ) -> Result<Option<Self::Row>, Fault> {
@@ -94,18 +92,18 @@ pub(in crate::store) trait Connection: Send {
     }
 
     /// Runs a statement that answers with one row always.
-    async fn one(&mut self, sql: &'static str, values: &[Value<'_>], what: &str) -> Result<Self::Row, Fault> {
+    async fn one(&mut self, sql: Sql, values: &[Value<'_>], what: &str) -> Result<Self::Row, Fault> {
         let missing = || Fault::new(FaultKind::Permanent, what).because(sqlx::Error::RowNotFound);
         self.first(sql, values, what).await?.ok_or_else(missing)
     }
 }
 
 /// The rows of an engine.
-pub(in crate::store) type RowOf<E> = <<E as Engine>::Connection as Connection>::Row;
+pub type RowOf<E> = <<E as Engine>::Connection as Connection>::Row;
 
 /// One open database.
 #[async_trait]
-pub(in crate::store) trait Engine: Send + Sync + 'static {
+pub trait Engine: Send + Sync + 'static {
     /// Its connections.
     type Connection: Connection;
     /// A transaction that may write; dropped, it is rolled back.
@@ -114,7 +112,7 @@ pub(in crate::store) trait Engine: Send + Sync + 'static {
     type Reading: DerefMut<Target = Self::Connection> + Send;
 
     /// How to ask for the server's time. None: the engine is on this host, and so is every process that uses it.
-    const NOW: Option<&'static str>;
+    const NOW: Option<Sql>;
 
     /// Begins a transaction that may write.
     async fn writing(&self, what: &str) -> Result<Self::Writing, Fault>;
@@ -126,19 +124,14 @@ pub(in crate::store) trait Engine: Send + Sync + 'static {
     async fn commit(tx: Self::Writing, what: &str) -> Result<(), Fault>;
 
     /// Runs a single statement that only reads.
-    async fn read_rows(
-        &self,
-        sql: &'static str,
-        values: &[Value<'_>],
-        what: &str,
-    ) -> Result<Vec<RowOf<Self>>, Fault> {
+    async fn read_rows(&self, sql: Sql, values: &[Value<'_>], what: &str) -> Result<Vec<RowOf<Self>>, Fault> {
         self.reading(what).await?.rows(sql, values, what).await
     }
 
     /// Runs a single statement that writes.
     async fn write_rows(
         &self,
-        sql: &'static str,
+        sql: Sql,
         values: &[Value<'_>],
         what: &str,
     ) -> Result<Vec<RowOf<Self>>, Fault> {

@@ -7,7 +7,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 
-use super::engine::{Connection as _, Engine, Value};
+use super::engine::{Connection as _, Engine, Sql, Value};
 use crate::blob::BlobTarget;
 use crate::fault::{Fault, FaultKind};
 use crate::job::{BackgroundJobId, Backoff, BusinessId};
@@ -44,32 +44,32 @@ const LIST: &str = "
     from tikkun_cleanup_outbox order by id limit $1";
 
 /// An object that is to be tried again.
-pub(in crate::store) struct Postponed<'a> {
+pub struct Postponed<'a> {
     /// The object, and why it is still there.
-    pub(in crate::store) object: &'a StillThere,
+    pub object: &'a StillThere,
     /// How often it was tried.
-    pub(in crate::store) attempts: u32,
+    pub attempts: u32,
     /// How long it waits for its next try.
-    pub(in crate::store) wait: Duration,
+    pub wait: Duration,
 }
 
 /// The statements that differ between engines.
 #[async_trait]
-pub(in crate::store) trait OutboxSql: Engine {
+pub trait OutboxSql: Engine {
     /// Due objects of one store, oldest first, held back from everybody else in the same statement.
-    const CLAIM: &'static str;
+    const CLAIM: Sql;
     /// The same of one job.
-    const CLAIM_OF_JOB: &'static str;
+    const CLAIM_OF_JOB: Sql;
     /// Drops objects that are gone; a row that is not there was confirmed before.
-    const CONFIRM: &'static str;
+    const CONFIRM: Sql;
     /// How often each was tried, and nobody can count another try before our commit.
-    const ATTEMPTS: &'static str;
+    const ATTEMPTS: Sql;
     /// Sets aside; what is aside keeps its time.
-    const PARK: &'static str;
+    const PARK: Sql;
     /// Puts back; what was not aside keeps its next try.
-    const UNPARK: &'static str;
+    const UNPARK: Sql;
     /// Puts all back.
-    const UNPARK_ALL: &'static str;
+    const UNPARK_ALL: Sql;
 
     /// Notes one more attempt for each, with its own error and next try.
     async fn postpone(tx: &mut Self::Connection, objects: &[Postponed<'_>], what: &str) -> Result<(), Fault>;
@@ -80,7 +80,7 @@ pub(super) struct SqlOutbox<E>(pub(super) Arc<E>);
 
 impl<E: OutboxSql> SqlOutbox<E> {
     /// The ids of the rows that a statement has changed.
-    async fn change(&self, sql: &'static str, values: &[Value<'_>], what: &str) -> Result<Vec<i64>, Fault> {
+    async fn change(&self, sql: Sql, values: &[Value<'_>], what: &str) -> Result<Vec<i64>, Fault> {
         let changed = self.0.write_rows(sql, values, what).await?;
         let mut ids = changed.iter().map(|row| row.needed("id")).collect::<Result<Vec<_>, _>>()?;
         ids.sort_unstable();
@@ -166,7 +166,7 @@ impl<E: OutboxSql> CleanupOutbox for SqlOutbox<E> {
 }
 
 /// Objects from rows of `id` and `key`.
-pub(in crate::store) fn condemned(rows: &[impl Cells]) -> Result<Vec<Condemned>, Fault> {
+pub fn condemned(rows: &[impl Cells]) -> Result<Vec<Condemned>, Fault> {
     let object = |row: &_| Ok(Condemned { id: Cells::needed(row, "id")?, key: text(row, "key")? });
     let mut objects = rows.iter().map(object).collect::<Result<Vec<_>, Fault>>()?;
     objects.sort_unstable_by_key(|object| object.id);
@@ -200,7 +200,7 @@ fn outbox_row(found: &impl Cells) -> Result<OutboxRow, Fault> {
 }
 
 /// A delay too long for a calendar becomes ten years, which sorts behind every other.
-pub(in crate::store) fn later(now: DateTime<Utc>, by: Duration) -> DateTime<Utc> {
+pub fn later(now: DateTime<Utc>, by: Duration) -> DateTime<Utc> {
     let decade = chrono::Duration::days(3650);
     now + chrono::Duration::from_std(by).map_or(decade, |by| by.min(decade))
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 
 use super::background_jobs::LATEST;
-use super::engine::{Connection as _, Engine, RowOf};
+use super::engine::{Connection as _, Engine, RowOf, Sql};
 use crate::blob::BlobTarget;
 use crate::fault::Fault;
 use crate::job::background::DELETE_RECEIPTS_ALL;
@@ -22,15 +22,15 @@ const COUNT_LIVE: &str =
 
 /// The statements that differ between engines.
 #[async_trait]
-pub(in crate::store) trait ReceiptsSql: Engine {
+pub trait ReceiptsSql: Engine {
     /// What a job set aside and is live, by id.
-    const SET_ASIDE: &'static str;
+    const SET_ASIDE: Sql;
     /// Triggers of changes that we make, rules, and policies of row security that hold for us.
-    const HINDRANCES: &'static str;
+    const HINDRANCES: Sql;
     /// Whether a policy of row security may hide receipts from us; none: there is no such thing.
-    const HIDES: Option<&'static str>;
+    const HIDES: Option<Sql>;
     /// How fast the tenant's last completed deletion was, waits and pauses included.
-    const LAST_RATE: &'static str;
+    const LAST_RATE: Sql;
 
     /// What a deletion would do to the attachments of a tenant's live receipts, in sums.
     async fn plan(

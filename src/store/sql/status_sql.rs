@@ -1,22 +1,22 @@
 //! The statements that change a row's status, as text: each for a transaction that holds the row's lock.
 
-use super::engine::Engine;
+use super::engine::{Engine, Sql};
 use crate::store::row::select_jobs;
 
 /// The statements that differ between engines.
-pub(in crate::store) trait StatusSql: Engine {
+pub trait StatusSql: Engine {
     /// Keeps everybody else from changing a row before our commit; none: the transaction is the only writer.
-    const LOCK: Option<&'static str>;
+    const LOCK: Option<Sql>;
     /// See [`note_start`].
-    const NOTE_START: &'static str;
+    const NOTE_START: Sql;
     /// What is known of the clocks behind creation times; none: all are in UTC.
-    const CLOCKS: Option<&'static str>;
+    const CLOCKS: Option<Sql>;
     /// What creation times tell of the live receipts that a first look saw.
-    const SEEN: &'static str;
+    const SEEN: Sql;
     /// Live receipts of a request, and the last of them.
-    const COVERED: &'static str;
+    const COVERED: Sql;
     /// What an earlier row set aside and is live, and the last of it.
-    const SET_ASIDE_OF: &'static str;
+    const SET_ASIDE_OF: Sql;
 }
 
 /// The new fence and where it starts from; what people watched of the last attempt is over.

@@ -3,7 +3,7 @@
 
 use chrono::{DateTime, Utc};
 
-use super::engine::{Connection as _, Engine, Value};
+use super::engine::{Connection as _, Engine, Sql, Value};
 use super::status_sql::{
     ACTIVE, COVER, INSERT, MOVE, NEWEST, NOTE_END, NOTE_PERSON, NOTE_QUEUE_JOB, NOTE_REVIVED, NOTE_UNQUEUED,
     ONE, OTHER_ACTIVE, StatusSql,
@@ -18,79 +18,79 @@ use crate::store::row::{self, Cells};
 use crate::store::row_move::RowMove;
 
 /// The beginning of an attempt, for the note beside the row.
-pub(in crate::store) struct NoteStart<'a> {
+pub struct NoteStart<'a> {
     /// The row as it was before.
-    pub(in crate::store) before: &'a BackgroundJob,
+    pub before: &'a BackgroundJob,
     /// The new fence.
-    pub(in crate::store) attempt: u32,
+    pub attempt: u32,
     /// Who carries it.
-    pub(in crate::store) queue_job: &'a JobId,
+    pub queue_job: &'a JobId,
     /// Attempts before it that moved nothing.
-    pub(in crate::store) barren: u32,
+    pub barren: u32,
     /// When.
-    pub(in crate::store) now: DateTime<Utc>,
+    pub now: DateTime<Utc>,
 }
 
 /// The end of an attempt, for the note beside the row.
-pub(in crate::store) struct NoteEnd<'a> {
+pub struct NoteEnd<'a> {
     /// The row.
-    pub(in crate::store) id: BackgroundJobId,
+    pub id: BackgroundJobId,
     /// The attempt; a note of a newer one is left alone.
-    pub(in crate::store) attempt: u32,
+    pub attempt: u32,
     /// Where the row stands now.
-    pub(in crate::store) ended: Status,
+    pub ended: Status,
     /// Why it is paused, if it is.
-    pub(in crate::store) pause: Option<PauseReason>,
+    pub pause: Option<PauseReason>,
     /// Who or what paused it; none leaves what is noted.
-    pub(in crate::store) by: Option<&'a str>,
+    pub by: Option<&'a str>,
     /// Attempts that moved nothing; none leaves the number.
-    pub(in crate::store) barren: Option<u32>,
+    pub barren: Option<u32>,
     /// When.
-    pub(in crate::store) now: DateTime<Utc>,
+    pub now: DateTime<Utc>,
 }
 
 /// What a person did, for the note beside the row.
-pub(in crate::store) struct NotePerson<'a> {
+pub struct NotePerson<'a> {
     /// The row.
-    pub(in crate::store) id: BackgroundJobId,
+    pub id: BackgroundJobId,
     /// Why it is paused, if it is.
-    pub(in crate::store) pause: Option<PauseReason>,
+    pub pause: Option<PauseReason>,
     /// Who.
-    pub(in crate::store) by: &'a str,
+    pub by: &'a str,
     /// Whether it was a cancel.
-    pub(in crate::store) cancelled: bool,
+    pub cancelled: bool,
     /// The queue job that carries it from now on; none keeps the one that is noted.
-    pub(in crate::store) queue_job: Option<&'a JobId>,
+    pub queue_job: Option<&'a JobId>,
     /// When.
-    pub(in crate::store) now: DateTime<Utc>,
+    pub now: DateTime<Utc>,
 }
 
 /// A row to be made.
-pub(in crate::store) struct NewRow<'a> {
+pub struct NewRow<'a> {
     /// What is asked for.
-    pub(in crate::store) request: &'a NewRequest,
+    pub request: &'a NewRequest,
     /// How many receipts it covers.
-    pub(in crate::store) total: i64,
+    pub total: i64,
     /// Where it begins and ends.
-    pub(in crate::store) cursor: &'a Cursor,
+    pub cursor: &'a Cursor,
     /// When.
-    pub(in crate::store) now: DateTime<Utc>,
+    pub now: DateTime<Utc>,
 }
 
 /// The transaction of a change. Dropped, it is rolled back.
-pub(in crate::store) struct StatusTx<E: Engine> {
+pub struct StatusTx<E: Engine> {
     tx: E::Writing,
     what: String,
 }
 
 impl<E: StatusSql> StatusTx<E> {
     /// Begins the transaction for what `what` says.
-    pub(in crate::store) async fn begin(database: &E, what: &str) -> Result<Self, Fault> {
+    pub async fn begin(database: &E, what: &str) -> Result<Self, Fault> {
         Ok(Self { tx: database.writing(what).await?, what: what.to_owned() })
     }
 
     /// The row, locked against every other writer.
-    pub(in crate::store) async fn lock(&mut self, id: BackgroundJobId) -> Result<Option<Tracked>, Fault> {
+    pub async fn lock(&mut self, id: BackgroundJobId) -> Result<Option<Tracked>, Fault> {
         if let Some(lock) = E::LOCK {
             self.run(lock, &[id.0.into()]).await?;
         }
@@ -99,7 +99,7 @@ impl<E: StatusSql> StatusTx<E> {
     }
 
     /// The tenant's active row.
-    pub(in crate::store) async fn active(
+    pub async fn active(
         &mut self,
         tenant: BusinessId,
         job_type: &str,
@@ -109,7 +109,7 @@ impl<E: StatusSql> StatusTx<E> {
     }
 
     /// Changes a row only from the status that was decided upon; false: it stands elsewhere.
-    pub(in crate::store) async fn make(&mut self, row_move: &RowMove<'_>) -> Result<bool, Fault> {
+    pub async fn make(&mut self, row_move: &RowMove<'_>) -> Result<bool, Fault> {
         let values = [
             row_move.id.0.into(),
             row_move.from.as_str().into(),
@@ -126,14 +126,14 @@ impl<E: StatusSql> StatusTx<E> {
 
     /// Changes a row whose status was read under the lock. A row that stands as before is a permanent fault: a trigger,
     /// a rule or a policy keeps it, and nothing must be said that is not so.
-    pub(in crate::store) async fn must_make(&mut self, row_move: &RowMove<'_>) -> Result<(), Fault> {
+    pub async fn must_make(&mut self, row_move: &RowMove<'_>) -> Result<(), Fault> {
         let made = self.make(row_move).await?;
         let stands = made && self.lock(row_move.id).await?.is_some_and(|row| row_move.is_made(&row.job));
         if stands { Ok(()) } else { Err(row_move.left_as_it_was()) }
     }
 
     /// Notes a new fence and where it starts from; what people watched of the last attempt is over.
-    pub(in crate::store) async fn note_start(&mut self, start: &NoteStart<'_>) -> Result<(), Fault> {
+    pub async fn note_start(&mut self, start: &NoteStart<'_>) -> Result<(), Fault> {
         let values = [
             start.before.id.0.into(),
             start.attempt.into(),
@@ -147,7 +147,7 @@ impl<E: StatusSql> StatusTx<E> {
     }
 
     /// Notes the end of the newest attempt, by which a repeated end is known.
-    pub(in crate::store) async fn note_end(&mut self, end: &NoteEnd<'_>) -> Result<(), Fault> {
+    pub async fn note_end(&mut self, end: &NoteEnd<'_>) -> Result<(), Fault> {
         let values = [
             end.id.0.into(),
             end.attempt.into(),
@@ -161,16 +161,12 @@ impl<E: StatusSql> StatusTx<E> {
     }
 
     /// Notes a revival: no second one before a good batch.
-    pub(in crate::store) async fn note_revived(
-        &mut self,
-        id: BackgroundJobId,
-        now: DateTime<Utc>,
-    ) -> Result<(), Fault> {
+    pub async fn note_revived(&mut self, id: BackgroundJobId, now: DateTime<Utc>) -> Result<(), Fault> {
         self.run(NOTE_REVIVED, &[id.0.into(), now.into()]).await
     }
 
     /// Notes what a person did.
-    pub(in crate::store) async fn note_person(&mut self, person: &NotePerson<'_>) -> Result<(), Fault> {
+    pub async fn note_person(&mut self, person: &NotePerson<'_>) -> Result<(), Fault> {
         let values = [
             person.id.0.into(),
             person.pause.map(PauseReason::as_str).into(),
@@ -183,7 +179,7 @@ impl<E: StatusSql> StatusTx<E> {
     }
 
     /// Notes the queue job that carries a new row.
-    pub(in crate::store) async fn note_queue_job(
+    pub async fn note_queue_job(
         &mut self,
         id: BackgroundJobId,
         queue_job: &JobId,
@@ -193,46 +189,37 @@ impl<E: StatusSql> StatusTx<E> {
     }
 
     /// Notes that a row never got into a queue: no attempt that could be revived.
-    pub(in crate::store) async fn note_unqueued(
-        &mut self,
-        id: BackgroundJobId,
-        now: DateTime<Utc>,
-    ) -> Result<(), Fault> {
+    pub async fn note_unqueued(&mut self, id: BackgroundJobId, now: DateTime<Utc>) -> Result<(), Fault> {
         self.run(NOTE_UNQUEUED, &[id.0.into(), now.into()]).await
     }
 
     /// Whether the tenant has another active row, with which the unique index would collide.
-    pub(in crate::store) async fn other_active(&mut self, job: &BackgroundJob) -> Result<bool, Fault> {
+    pub async fn other_active(&mut self, job: &BackgroundJob) -> Result<bool, Fault> {
         let values = [job.business_id.0.into(), job.job_type.as_str().into(), job.id.0.into()];
         self.tx.one(OTHER_ACTIVE, &values, &self.what).await?.flag("other")
     }
 
     /// The database's time, by which whatever it holds is judged.
-    pub(in crate::store) async fn now(&mut self) -> Result<DateTime<Utc>, Fault> {
+    pub async fn now(&mut self) -> Result<DateTime<Utc>, Fault> {
         let Some(sql) = E::NOW else { return Ok(Utc::now()) };
         row::now(&self.tx.one(sql, &[], &self.what).await?)
     }
 
     /// The highest of the tenant's live receipts.
-    pub(in crate::store) async fn newest(&mut self, tenant: BusinessId) -> Result<Option<i64>, Fault> {
+    pub async fn newest(&mut self, tenant: BusinessId) -> Result<Option<i64>, Fault> {
         let newest = self.tx.first(NEWEST, &[tenant.0.into()], &self.what).await?;
         newest.map(|row| row.needed("newest")).transpose()
     }
 
     /// What is known of the clocks behind creation times.
-    pub(in crate::store) async fn clocks(&mut self) -> Result<Clocks, Fault> {
+    pub async fn clocks(&mut self) -> Result<Clocks, Fault> {
         let Some(sql) = E::CLOCKS else { return Ok(Clocks { comparable: true, row_in_zone: false }) };
         let clocks = self.tx.one(sql, &[], &self.what).await?;
         Ok(Clocks { comparable: clocks.flag("comparable")?, row_in_zone: clocks.flag("row_in_zone")? })
     }
 
     /// What the creation times of the tenant's live receipts up to an id tell.
-    pub(in crate::store) async fn seen(
-        &mut self,
-        tenant: BusinessId,
-        up_to: i64,
-        reading: &Reading,
-    ) -> Result<Seen, Fault> {
+    pub async fn seen(&mut self, tenant: BusinessId, up_to: i64, reading: &Reading) -> Result<Seen, Fault> {
         let values = [
             tenant.0.into(),
             up_to.into(),
@@ -251,7 +238,7 @@ impl<E: StatusSql> StatusTx<E> {
 
     /// How many live receipts there are up to an id and with such creation times, and the highest of them; without an
     /// id: of all.
-    pub(in crate::store) async fn covered(
+    pub async fn covered(
         &mut self,
         tenant: BusinessId,
         up_to: Option<i64>,
@@ -267,7 +254,7 @@ impl<E: StatusSql> StatusTx<E> {
     }
 
     /// How many of the tenant's receipts that an earlier row set aside are live, and the highest of them.
-    pub(in crate::store) async fn set_aside_of(
+    pub async fn set_aside_of(
         &mut self,
         tenant: BusinessId,
         earlier: BackgroundJobId,
@@ -276,20 +263,12 @@ impl<E: StatusSql> StatusTx<E> {
     }
 
     /// Fills in what a row of the web application lacks.
-    pub(in crate::store) async fn cover(
-        &mut self,
-        id: BackgroundJobId,
-        cursor: &Cursor,
-        total: i64,
-    ) -> Result<(), Fault> {
+    pub async fn cover(&mut self, id: BackgroundJobId, cursor: &Cursor, total: i64) -> Result<(), Fault> {
         self.run(COVER, &[id.0.into(), cursor.to_string().as_str().into(), total.into()]).await
     }
 
     /// Makes a queued row; none when the unique index already holds an active one.
-    pub(in crate::store) async fn insert(
-        &mut self,
-        new: &NewRow<'_>,
-    ) -> Result<Option<BackgroundJobId>, Fault> {
+    pub async fn insert(&mut self, new: &NewRow<'_>) -> Result<Option<BackgroundJobId>, Fault> {
         let cursor = new.cursor.to_string();
         let values = [
             new.request.business_id.0.into(),
@@ -304,20 +283,16 @@ impl<E: StatusSql> StatusTx<E> {
     }
 
     /// Makes the change durable.
-    pub(in crate::store) async fn commit(self) -> Result<(), Fault> {
+    pub async fn commit(self) -> Result<(), Fault> {
         E::commit(self.tx, &self.what).await
     }
 
-    async fn run(&mut self, sql: &'static str, values: &[Value<'_>]) -> Result<(), Fault> {
+    async fn run(&mut self, sql: Sql, values: &[Value<'_>]) -> Result<(), Fault> {
         self.tx.run(sql, values, &self.what).await?;
         Ok(())
     }
 
-    async fn receipts(
-        &mut self,
-        sql: &'static str,
-        values: &[Value<'_>],
-    ) -> Result<(i64, Option<i64>), Fault> {
+    async fn receipts(&mut self, sql: Sql, values: &[Value<'_>]) -> Result<(i64, Option<i64>), Fault> {
         let found = self.tx.one(sql, values, &self.what).await?;
         Ok((found.needed("receipts")?, found.number("newest")?))
     }

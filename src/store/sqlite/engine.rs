@@ -11,10 +11,10 @@ use super::fault::During;
 use super::{list, moment};
 use crate::fault::Fault;
 use crate::sqlite::WriteTransaction;
-use crate::store::sql::engine::{Connection, Engine, Value};
+use crate::store::sql::engine::{Connection, Engine, Sql, Value};
 use crate::store::sql::outbox::later;
 
-fn bound<'q>(sql: &'static str, values: &[Value<'q>]) -> Result<Query<'q, Sqlite, SqliteArguments>, Fault> {
+fn bound<'q>(sql: Sql, values: &[Value<'q>]) -> Result<Query<'q, Sqlite, SqliteArguments>, Fault> {
     values.iter().try_fold(sqlx::query(sql), |query, value| {
         Ok(match *value {
             Value::Number(number) => query.bind(number),
@@ -33,16 +33,11 @@ fn bound<'q>(sql: &'static str, values: &[Value<'q>]) -> Result<Query<'q, Sqlite
 impl Connection for SqliteConnection {
     type Row = SqliteRow;
 
-    async fn rows(
-        &mut self,
-        sql: &'static str,
-        values: &[Value<'_>],
-        what: &str,
-    ) -> Result<Vec<SqliteRow>, Fault> {
+    async fn rows(&mut self, sql: Sql, values: &[Value<'_>], what: &str) -> Result<Vec<SqliteRow>, Fault> {
         bound(sql, values)?.fetch_all(self).await.during(what)
     }
 
-    async fn run(&mut self, sql: &'static str, values: &[Value<'_>], what: &str) -> Result<u64, Fault> {
+    async fn run(&mut self, sql: Sql, values: &[Value<'_>], what: &str) -> Result<u64, Fault> {
         Ok(bound(sql, values)?.execute(self).await.during(what)?.rows_affected())
     }
 }
@@ -53,7 +48,7 @@ impl Engine for Database {
     type Writing = WriteTransaction;
     type Reading = Transaction<'static, Sqlite>;
 
-    const NOW: Option<&'static str> = None;
+    const NOW: Option<Sql> = None;
 
     async fn writing(&self, what: &str) -> Result<WriteTransaction, Fault> {
         self.write(what).await
@@ -68,12 +63,7 @@ impl Engine for Database {
     }
 
     /// Needs no transaction.
-    async fn read_rows(
-        &self,
-        sql: &'static str,
-        values: &[Value<'_>],
-        what: &str,
-    ) -> Result<Vec<SqliteRow>, Fault> {
+    async fn read_rows(&self, sql: Sql, values: &[Value<'_>], what: &str) -> Result<Vec<SqliteRow>, Fault> {
         bound(sql, values)?.fetch_all(self.read()).await.during(what)
     }
 }

@@ -12,6 +12,7 @@ use crate::fault::Fault;
 use crate::job::BackgroundJobId;
 use crate::store::Watched;
 use crate::store::sql::background_jobs::JobsSql;
+use crate::store::sql::engine::Sql;
 
 /// Moves only rows that are still under the attempt that beats; the answer names them.
 const BEAT: &str = "
@@ -42,16 +43,16 @@ const WATCH_ERROR: &str = "
 
 #[async_trait]
 impl JobsSql for Database {
-    const CARRIED_BY: &'static str = "
+    const CARRIED_BY: Sql = "
     insert into tikkun_background_jobs (background_job_id, queue_job, updated_at)
     select id, $2, $3 from background_jobs where id = $1
     on conflict (background_job_id) do update set
         queue_job = excluded.queue_job, updated_at = excluded.updated_at";
 
-    const CHECK: &'static str = "
+    const CHECK: Sql = "
     insert into tikkun_store_check (id, checked_at) values (1, $1)
     on conflict (id) do update set checked_at = excluded.checked_at";
-    const CHECKED: Option<&'static str> = None;
+    const CHECKED: Option<Sql> = None;
 
     async fn beat(
         tx: &mut SqliteConnection,

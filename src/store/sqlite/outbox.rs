@@ -8,6 +8,7 @@ use super::connection::Database;
 use super::fault::During;
 use super::{list, moment};
 use crate::fault::Fault;
+use crate::store::sql::engine::Sql;
 use crate::store::sql::outbox::{OutboxSql, Postponed, later};
 
 /// Due objects of one store, where the given text holds.
@@ -36,25 +37,24 @@ const POSTPONE: &str = "
 
 #[async_trait]
 impl OutboxSql for Database {
-    const CLAIM: &'static str = claim!("");
-    const CLAIM_OF_JOB: &'static str = claim!("background_job_id = $4 and ");
+    const CLAIM: Sql = claim!("");
+    const CLAIM_OF_JOB: Sql = claim!("background_job_id = $4 and ");
 
-    const CONFIRM: &'static str =
-        "delete from tikkun_cleanup_outbox where id in (select value from json_each($1))";
+    const CONFIRM: Sql = "delete from tikkun_cleanup_outbox where id in (select value from json_each($1))";
 
-    const ATTEMPTS: &'static str =
+    const ATTEMPTS: Sql =
         "select id, attempts from tikkun_cleanup_outbox where id in (select value from json_each($1))";
 
-    const PARK: &'static str = "
+    const PARK: Sql = "
     update tikkun_cleanup_outbox set parked_at = coalesce(parked_at, $2)
     where id in (select value from json_each($1)) returning id";
 
-    const UNPARK: &'static str = "
+    const UNPARK: Sql = "
     update tikkun_cleanup_outbox
     set next_try_at = case when parked_at is null then next_try_at else $2 end, parked_at = null
     where id in (select value from json_each($1)) returning id";
 
-    const UNPARK_ALL: &'static str = "
+    const UNPARK_ALL: Sql = "
     update tikkun_cleanup_outbox set next_try_at = $1, parked_at = null
     where parked_at is not null returning id";
 

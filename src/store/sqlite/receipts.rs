@@ -8,6 +8,7 @@ use super::connection::Database;
 use super::fault::During;
 use crate::fault::Fault;
 use crate::job::BusinessId;
+use crate::store::sql::engine::Sql;
 use crate::store::sql::receipts::ReceiptsSql;
 
 /// Tells whether the known foreign keys are still all there are.
@@ -15,21 +16,21 @@ const SCHEMA_VERSION: &str = "select schema_version from pragma_schema_version";
 
 #[async_trait]
 impl ReceiptsSql for Database {
-    const SET_ASIDE: &'static str = "
+    const SET_ASIDE: Sql = "
     select s.receipt_id, s.reason from tikkun_set_aside s cross join receipts r on r.id = s.receipt_id
     where s.background_job_id = $1 and r.is_deleted is not true
     order by s.receipt_id limit $2";
 
     // A trigger that only speaks of insertions does not fire.
-    const HINDRANCES: &'static str = "
+    const HINDRANCES: Sql = "
     select 'trigger ' || name || ' on ' || tbl_name as found from sqlite_master
     where type = 'trigger' and lower(tbl_name) in ('background_jobs', 'receipts', 'attachments')
       and (sql like '%update%' or sql like '%delete%')
     order by found";
 
-    const HIDES: Option<&'static str> = None;
+    const HIDES: Option<Sql> = None;
 
-    const LAST_RATE: &'static str = "
+    const LAST_RATE: Sql = "
     select processed / ((julianday(finished_at) - julianday(started_at)) * 86400.0) as rate
     from background_jobs
     where business_id = $1 and job_type = $2 and status = 'completed' and processed > 0

@@ -2,17 +2,18 @@
 
 use super::connection::Database;
 use super::moment::made;
+use crate::store::sql::engine::Sql;
 use crate::store::sql::status_sql::{StatusSql, note_start};
 
 impl StatusSql for Database {
-    const LOCK: Option<&'static str> = None;
+    const LOCK: Option<Sql> = None;
 
-    const NOTE_START: &'static str = note_start!("");
+    const NOTE_START: Sql = note_start!("");
 
     // The tables are ours: times are in UTC, by the columns' defaults.
-    const CLOCKS: Option<&'static str> = None;
+    const CLOCKS: Option<Sql> = None;
 
-    const SEEN: &'static str = concat!(
+    const SEEN: Sql = concat!(
         "select count(*) as live, min(id) filter (where made > $3 and made <= $4) as first_after,
             coalesce(max(made > $4 and made <= $5), 0) as other_clock,
             count(*) filter (where made > $5) as by_hand
@@ -22,7 +23,7 @@ impl StatusSql for Database {
            where business_id = $1 and is_deleted is not true and id <= $2)"
     );
 
-    const COVERED: &'static str = concat!(
+    const COVERED: Sql = concat!(
         "select count(*) as receipts, max(id) as newest from receipts
      where business_id = $1 and is_deleted is not true and id <= $2
        and ($3 is null or ",
@@ -30,7 +31,7 @@ impl StatusSql for Database {
         " <= $3 or (created_at is null and $4))"
     );
 
-    const SET_ASIDE_OF: &'static str = "
+    const SET_ASIDE_OF: Sql = "
     select count(*) as receipts, max(r.id) as newest
     from tikkun_set_aside s cross join receipts r on r.id = s.receipt_id
     where s.background_job_id = $2 and +r.business_id = $1 and r.is_deleted is not true";
