@@ -44,8 +44,8 @@ pub(super) const LOCK_JOB: &str = "
     where j.id = $1
     for no key update of j, n";
 
-/// The statements that take receipts. Ordered by the column, not by what is answered: the index has that order
-/// already.
+/// The statements that take receipts. They order by the column itself, not by the column of the answer: the index has
+/// that order already.
 pub(super) const TAKE: TakeSql = TakeSql {
     forward: take!(
         "select r.id from receipts r

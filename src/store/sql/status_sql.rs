@@ -7,7 +7,7 @@ use crate::store::row::select_jobs;
 pub trait StatusSql: Engine {
     /// Keeps everybody else from changing a row before our commit; none: the transaction is the only writer.
     const LOCK: Option<Sql>;
-    /// See [`note_start`].
+    /// Notes a new fence and where it starts from: `note_start!`, with what must come before it.
     const NOTE_START: Sql;
     /// What is known of the clocks behind creation times; none: all are in UTC.
     const CLOCKS: Option<Sql>;
