@@ -7,14 +7,16 @@ use super::attempt::{self, Decision, EndStep, Tracked};
 use super::background_jobs::{Begin, Begun, EndAttempt, NotBegun};
 use super::first_look;
 use super::row_move::RowMove;
-use super::status_tx::{NoteEnd, NoteStart, StatusChanges, StatusTx};
+use super::sql::status_sql::StatusSql;
+use super::sql::status_tx::{NoteEnd, NoteStart, StatusTx};
 use crate::fault::{Fault, FaultKind};
 use crate::job::BackgroundJobId;
 use crate::job::background::{BackgroundJob, Cursor, Move, PauseReason};
 
 /// Begins an attempt.
-pub(super) async fn begin<D: StatusChanges>(database: &D, begin: &Begin) -> Result<Begun, Fault> {
-    let mut tx = database.begin_change(&format!("begin an attempt of background job {}", begin.id)).await?;
+pub(super) async fn begin<E: StatusSql>(database: &E, begin: &Begin) -> Result<Begun, Fault> {
+    let mut tx =
+        StatusTx::begin(database, &format!("begin an attempt of background job {}", begin.id)).await?;
     let Some(tracked) = tx.lock(begin.id).await? else {
         return Ok(Begun::Refused(NotBegun::Missing));
     };
@@ -37,7 +39,7 @@ pub(super) async fn begin<D: StatusChanges>(database: &D, begin: &Begin) -> Resu
 }
 
 async fn carry_out_start(
-    tx: &mut impl StatusTx,
+    tx: &mut StatusTx<impl StatusSql>,
     start: &NoteStart<'_>,
     entry_at: Option<DateTime<Utc>>,
 ) -> Result<BackgroundJob, Fault> {
@@ -53,7 +55,7 @@ async fn carry_out_start(
 
 /// Writes what the row covers and the total where they are missing; nobody counts before the first batch.
 async fn cover(
-    tx: &mut impl StatusTx,
+    tx: &mut StatusTx<impl StatusSql>,
     job: &BackgroundJob,
     entry_at: Option<DateTime<Utc>>,
     now: DateTime<Utc>,
@@ -77,8 +79,8 @@ async fn cover(
 
 /// Notes what there is at the first look at an active row that does not say what it covers. The first look stands, whoever
 /// looks again.
-pub(super) async fn look<D: StatusChanges>(database: &D, id: BackgroundJobId) -> Result<(), Fault> {
-    let mut tx = database.begin_change(&format!("look at background job {id}")).await?;
+pub(super) async fn look<E: StatusSql>(database: &E, id: BackgroundJobId) -> Result<(), Fault> {
+    let mut tx = StatusTx::begin(database, &format!("look at background job {id}")).await?;
     let Some(Tracked { job, .. }) = tx.lock(id).await? else { return Ok(()) };
     if !job.status.is_active() || job.cursor.upper_id.is_some() || job.cursor.first_look.is_some() {
         return Ok(());
@@ -98,7 +100,7 @@ struct Ending<'a> {
 }
 
 impl Ending<'_> {
-    async fn carry_out(&self, tx: &mut impl StatusTx, job: &BackgroundJob) -> Result<(), Fault> {
+    async fn carry_out(&self, tx: &mut StatusTx<impl StatusSql>, job: &BackgroundJob) -> Result<(), Fault> {
         let Self { end, barren, now } = *self;
         let step = end.transition();
         tx.must_make(&RowMove { id: job.id, step, from: job.status, error: end.error(), now }).await?;
@@ -113,13 +115,13 @@ impl Ending<'_> {
 }
 
 /// Ends an attempt.
-pub(super) async fn end<D: StatusChanges>(
-    database: &D,
+pub(super) async fn end<E: StatusSql>(
+    database: &E,
     id: BackgroundJobId,
     attempt: u32,
     end: &EndAttempt,
 ) -> Result<bool, Fault> {
-    let mut tx = database.begin_change(&format!("end attempt {attempt} of background job {id}")).await?;
+    let mut tx = StatusTx::begin(database, &format!("end attempt {attempt} of background job {id}")).await?;
     let Some(tracked) = tx.lock(id).await? else { return Ok(false) };
     match attempt::end_step(&tracked, attempt, end) {
         EndStep::NotOurs => return Ok(false),
@@ -133,12 +135,12 @@ pub(super) async fn end<D: StatusChanges>(
 }
 
 /// Brings a row back from the web application's stale rule.
-pub(super) async fn revive<D: StatusChanges>(
-    database: &D,
+pub(super) async fn revive<E: StatusSql>(
+    database: &E,
     id: BackgroundJobId,
     attempt: u32,
 ) -> Result<bool, Fault> {
-    let mut tx = database.begin_change(&format!("revive background job {id}")).await?;
+    let mut tx = StatusTx::begin(database, &format!("revive background job {id}")).await?;
     let Some(tracked) = tx.lock(id).await? else { return Ok(false) };
     if !attempt::may_revive(&tracked, attempt) {
         return Ok(false);

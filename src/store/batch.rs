@@ -398,18 +398,12 @@ mod tests {
             Ok(())
         }
 
-        async fn savepoint(&mut self) -> Result<(), Fault> {
-            self.note("(");
-            Ok(())
-        }
-
-        async fn release(&mut self) -> Result<(), Fault> {
-            self.note(")");
-            Ok(())
-        }
-
-        async fn rollback_to(&mut self) -> Result<(), Fault> {
-            self.note("undone)");
+        async fn plain(&mut self, statement: &'static str) -> Result<(), Fault> {
+            self.note(match statement.split(' ').next() {
+                Some("savepoint") => "(",
+                Some("release") => ")",
+                _ => "undone)",
+            });
             Ok(())
         }
 

@@ -168,14 +168,24 @@ pub(super) trait DeletionTx: Send + Sized {
     /// Notes receipts that cannot be changed.
     async fn set_aside(&mut self, scope: &Scope<'_>, rows: &[SetAside]) -> Result<(), Fault>;
 
+    /// Runs a statement that has no values.
+    async fn plain(&mut self, statement: &'static str) -> Result<(), Fault>;
+
     /// Opens the savepoint; there is at most one.
-    async fn savepoint(&mut self) -> Result<(), Fault>;
+    async fn savepoint(&mut self) -> Result<(), Fault> {
+        self.plain("savepoint step").await
+    }
 
     /// Keeps what was done since the savepoint, and closes it.
-    async fn release(&mut self) -> Result<(), Fault>;
+    async fn release(&mut self) -> Result<(), Fault> {
+        self.plain("release savepoint step").await
+    }
 
-    /// Takes back what was done since the savepoint, and closes it.
-    async fn rollback_to(&mut self) -> Result<(), Fault>;
+    /// Takes back what was done since the savepoint, also what a trigger left half done, and closes it, so that the
+    /// next has its name to itself.
+    async fn rollback_to(&mut self) -> Result<(), Fault> {
+        self.plain("rollback to savepoint step; release savepoint step").await
+    }
 
     /// Makes the batch durable.
     async fn commit(self) -> Result<(), Fault>;

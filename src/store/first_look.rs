@@ -3,14 +3,15 @@
 use chrono::{DateTime, Utc};
 
 use super::coverage::{Known, Reading};
-use super::status_tx::StatusTx;
+use super::sql::status_sql::StatusSql;
+use super::sql::status_tx::StatusTx;
 use crate::fault::Fault;
 use crate::job::BusinessId;
 use crate::job::background::{BackgroundJob, Cursor, Dated, FirstLook, LeftAlone};
 
 /// The first look at a row: as its cursor has it, or now.
 pub(super) async fn first_look(
-    tx: &mut impl StatusTx,
+    tx: &mut StatusTx<impl StatusSql>,
     job: &BackgroundJob,
     now: DateTime<Utc>,
 ) -> Result<FirstLook, Fault> {
@@ -24,7 +25,7 @@ pub(super) async fn first_look(
 /// What a request covers that is made at this moment: how many receipts, the last of them, and what their creation times
 /// say of one that comes later under a lower id, as far as these are on one clock.
 pub(super) async fn all_there_is(
-    tx: &mut impl StatusTx,
+    tx: &mut StatusTx<impl StatusSql>,
     tenant: BusinessId,
     now: DateTime<Utc>,
 ) -> Result<(i64, Option<i64>, Option<Dated>), Fault> {
@@ -38,7 +39,7 @@ pub(super) async fn all_there_is(
 
 /// What a row covers that does not say so itself: its cursor with that in it, and how many receipts these are.
 pub(super) async fn bound(
-    tx: &mut impl StatusTx,
+    tx: &mut StatusTx<impl StatusSql>,
     job: &BackgroundJob,
     entry: Option<DateTime<Utc>>,
     now: DateTime<Utc>,

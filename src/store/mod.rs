@@ -14,15 +14,14 @@ mod first_look;
 mod keep_rules;
 mod measured;
 mod outbox;
-mod outbox_row;
 mod person_steps;
 mod plan;
 mod postgres;
 mod receipts;
 mod row;
 mod row_move;
+mod sql;
 mod sqlite;
-mod status_tx;
 mod trial;
 
 use std::sync::Arc;

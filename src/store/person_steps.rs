@@ -5,18 +5,16 @@ use chrono::{DateTime, Utc};
 use super::background_jobs::{Coverage, NewRequest, Person, PersonMove, Requested};
 use super::first_look::{all_there_is, bound};
 use super::row_move::RowMove;
-use super::status_tx::{NewRow, NotePerson, StatusChanges, StatusTx};
+use super::sql::status_sql::StatusSql;
+use super::sql::status_tx::{NewRow, NotePerson, StatusTx};
 use crate::fault::{Fault, FaultKind};
 use crate::job::BackgroundJobId;
 use crate::job::background::{BackgroundJob, Cursor, Move, PauseReason, Status};
 
 /// Makes a row, unless the tenant has an active one or nothing to delete.
-pub(super) async fn request<D: StatusChanges>(
-    database: &D,
-    request: &NewRequest,
-) -> Result<Requested, Fault> {
+pub(super) async fn request<E: StatusSql>(database: &E, request: &NewRequest) -> Result<Requested, Fault> {
     let what = format!("request {} for business {}", request.job_type, request.business_id);
-    let mut tx = database.begin_change(&what).await?;
+    let mut tx = StatusTx::begin(database, &what).await?;
     if let Some(job) = tx.active(request.business_id, &request.job_type).await? {
         return Ok(Requested::Active(Box::new(job)));
     }
@@ -36,7 +34,7 @@ pub(super) async fn request<D: StatusChanges>(
 
 /// How many receipts a request is about, and its cursor; none: about nothing.
 async fn covered(
-    tx: &mut impl StatusTx,
+    tx: &mut StatusTx<impl StatusSql>,
     request: &NewRequest,
     now: DateTime<Utc>,
 ) -> Result<Option<(i64, Cursor)>, Fault> {
@@ -72,13 +70,13 @@ async fn covered(
 }
 
 /// Fails a row that could not be enqueued.
-pub(super) async fn fail_unqueued<D: StatusChanges>(
-    database: &D,
+pub(super) async fn fail_unqueued<E: StatusSql>(
+    database: &E,
     id: BackgroundJobId,
     error: &str,
 ) -> Result<bool, Fault> {
     let what = format!("fail background job {id}, which could not be enqueued");
-    let mut tx = database.begin_change(&what).await?;
+    let mut tx = StatusTx::begin(database, &what).await?;
     let now = tx.now().await?;
     let step = RowMove { id, step: Move::FailUnqueued, from: Status::Queued, error: Some(error), now };
     if !tx.make(&step).await? {
@@ -90,12 +88,12 @@ pub(super) async fn fail_unqueued<D: StatusChanges>(
 }
 
 /// Carries out a wish.
-pub(super) async fn wish<D: StatusChanges>(
-    database: &D,
+pub(super) async fn wish<E: StatusSql>(
+    database: &E,
     person: &Person,
 ) -> Result<Option<Result<BackgroundJob, Status>>, Fault> {
     let what = format!("change background job {} for {}", person.id, person.by);
-    let mut tx = database.begin_change(&what).await?;
+    let mut tx = StatusTx::begin(database, &what).await?;
     let found = tx.lock(person.id).await?.map(|tracked| tracked.job);
     let Some(job) = found.filter(|job| job.business_id == person.business_id) else { return Ok(None) };
     let step = person.wish.transition();

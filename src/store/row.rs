@@ -47,7 +47,6 @@ pub(super) trait Cells {
 
 /// The row as values.
 pub(super) fn tracked(row: &impl Cells) -> Result<Tracked, Fault> {
-    let job = job(row)?;
     let trail = Trail {
         start_last_id: row.number("start_last_id")?,
         start_processed: row.number("start_processed")?,
@@ -55,13 +54,13 @@ pub(super) fn tracked(row: &impl Cells) -> Result<Tracked, Fault> {
         ended: row.text("ended")?.as_deref().and_then(Status::parse),
         cancelled_by_person: row.flag("cancelled_by_person")?,
     };
-    Ok(Tracked { job, trail })
+    Ok(Tracked { job: job(row)?, trail })
 }
 
 /// The row; none, and a line in the log, where somebody wrote what cannot be read: the others go on.
 pub(super) fn readable(row: &impl Cells) -> Option<BackgroundJob> {
-    match tracked(row) {
-        Ok(tracked) => Some(tracked.job),
+    match job(row) {
+        Ok(job) => Some(job),
         Err(fault) => {
             let id = row.number("id").ok().flatten();
             tracing::warn!(background_job = id, error = fault.chain(), "a row cannot be read; passed over");
@@ -70,7 +69,8 @@ pub(super) fn readable(row: &impl Cells) -> Option<BackgroundJob> {
     }
 }
 
-fn job(row: &impl Cells) -> Result<BackgroundJob, Fault> {
+/// The row without what only attempts need to know of it.
+pub(super) fn job(row: &impl Cells) -> Result<BackgroundJob, Fault> {
     let id = BackgroundJobId(row.needed("id")?);
     Ok(BackgroundJob {
         id,
@@ -117,6 +117,11 @@ pub(super) fn progress(row: &impl Cells) -> Result<Progress, Fault> {
 pub(super) fn count(row: &impl Cells, column: &str) -> Result<u32, Fault> {
     let number = row.needed(column)?;
     u32::try_from(number).map_err(|error| broken(format!("{column} is {number}")).because(error))
+}
+
+/// The time of a server that was asked for it as `now`.
+pub(super) fn now(row: &impl Cells) -> Result<DateTime<Utc>, Fault> {
+    row.time("now")?.ok_or_else(|| broken("the server does not tell the time".to_owned()))
 }
 
 /// The status; a word that is none of the six is named, not guessed.

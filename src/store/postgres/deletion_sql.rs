@@ -3,6 +3,8 @@
 //! A list of ids is found out only when the statement runs, and `business_id + 0` is in no index: else the planner
 //! would hold the list against the index of all the tenant's rows, again in each batch.
 
+use crate::store::sql::deletion_steps::TakeSql;
+
 /// Takes the receipts that the given text chooses: those of them that are live still cannot be changed by anyone
 /// else before our commit, nor can anyone link, change or drop the attachments of the tenant that they point
 /// to. Each table in the order of its ids, so that two batches wait for each other in turn.
@@ -42,43 +44,39 @@ pub(super) const LOCK_JOB: &str = "
     where j.id = $1
     for no key update of j, n";
 
-/// The next live receipts behind the cursor, each once. Ordered by the column, not by what is answered: the
-/// index has that order already.
-pub(super) const TAKE_FORWARD: &str = take!(
-    "select r.id from receipts r
+/// The statements that take receipts. They order by the column itself, not by the column of the answer: the index has
+/// that order already.
+pub(super) const TAKE: TakeSql = TakeSql {
+    forward: take!(
+        "select r.id from receipts r
      where r.business_id = $1 and r.is_deleted is not true and r.id > $3 and r.id <= $4
      order by r.id limit $2"
-);
-
-/// Live receipts of the request wherever they are, but for those set aside.
-pub(super) const TAKE_SWEEP: &str = take!(
-    "select r.id from receipts r
-     where r.business_id = $1 and r.is_deleted is not true and r.id <= $3
-       and not exists (select 1 from tikkun_set_aside s where s.background_job_id = $4 and s.receipt_id = r.id)
-     order by r.id limit $2"
-);
-
-/// The same two where creation times restrict the request.
-pub(super) const TAKE_DATED_FORWARD: &str = take!(
-    "select r.id from receipts r
+    ),
+    dated_forward: take!(
+        "select r.id from receipts r
      where r.business_id = $1 and r.is_deleted is not true and r.id > $3 and r.id <= $4
        and (r.created_at <= $5 or (r.created_at is null and $6))
      order by r.id limit $2"
-);
-pub(super) const TAKE_DATED_SWEEP: &str = take!(
-    "select r.id from receipts r
+    ),
+    sweep: take!(
+        "select r.id from receipts r
+     where r.business_id = $1 and r.is_deleted is not true and r.id <= $3
+       and not exists (select 1 from tikkun_set_aside s where s.background_job_id = $4 and s.receipt_id = r.id)
+     order by r.id limit $2"
+    ),
+    dated_sweep: take!(
+        "select r.id from receipts r
      where r.business_id = $1 and r.is_deleted is not true and r.id <= $3
        and (r.created_at <= $5 or (r.created_at is null and $6))
        and not exists (select 1 from tikkun_set_aside s where s.background_job_id = $4 and s.receipt_id = r.id)
      order by r.id limit $2"
-);
-
-/// What an earlier row of the tenant set aside and is live, behind the cursor.
-pub(super) const TAKE_SET_ASIDE: &str = take!(
-    "select r.id from tikkun_set_aside s join receipts r on r.id = s.receipt_id
+    ),
+    set_aside: take!(
+        "select r.id from tikkun_set_aside s join receipts r on r.id = s.receipt_id
      where s.background_job_id = $4 and s.receipt_id > $3 and r.business_id = $1 and r.is_deleted is not true
      order by s.receipt_id limit $2"
-);
+    ),
+};
 
 /// Receipts are marked, those of the tenant only and whatever the list says, and lose their pointers to what goes:
 /// the foreign keys would rewrite a receipt for each of its attachments, and find nothing left to do. An
@@ -163,13 +161,6 @@ pub(super) const WRITE_OUTBOX: &str = "
 pub(super) const DROP_ATTACHMENTS: &str =
     "delete from attachments where id = any((select $1::bigint[])::bigint[]) and business_id + 0 = $2";
 
-/// Moves what the locked row held, only while it is running.
-pub(super) const MOVE_CURSOR: &str = "
-    update background_jobs
-    set cursor = $2, total = $3, processed = $4, succeeded = $5, failed_count = $6,
-        updated_at = $7, heartbeat_at = $7
-    where id = $1 and status = 'running'";
-
 /// Attachments of a list that are not there for us, although receipts point to them: hidden, or not to be locked.
 pub(super) const NOT_SHOWN: &str = "
     select count(*) from unnest($1::bigint[]) as p (id)
@@ -186,8 +177,3 @@ pub(super) const SET_ASIDE: &str = "
     insert into tikkun_set_aside (background_job_id, receipt_id, reason, created_at)
     select $1, aside.receipt_id, aside.reason, $2 from unnest($3::bigint[], $4::text[]) as aside (receipt_id, reason)
     on conflict (background_job_id, receipt_id) do update set reason = excluded.reason";
-
-/// A good batch ends the count of attempts without progress and allows another revival.
-pub(super) const RECOVERED: &str = "
-    update tikkun_background_jobs set revived = false, barren_attempts = 0, updated_at = $2
-    where background_job_id = $1";

@@ -10,25 +10,29 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use sqlx::FromRow;
+use sqlx::postgres::PgRow;
 
 use super::connection::Database;
 use super::deletion_sql::{
-    CHANGE, DROP_ATTACHMENTS, LOCK_JOB, MARK, MISSING, MOVE_CURSOR, NOT_SHOWN, NOT_TO_BE_LOCKED, RECOVERED,
-    SET_ASIDE, STANDING, STILL_LIVE, TAKE_DATED_FORWARD, TAKE_DATED_SWEEP, TAKE_FORWARD, TAKE_SET_ASIDE,
-    TAKE_SWEEP, WRITE_OUTBOX,
+    CHANGE, DROP_ATTACHMENTS, LOCK_JOB, MARK, MISSING, NOT_SHOWN, NOT_TO_BE_LOCKED, SET_ASIDE, STANDING,
+    STILL_LIVE, TAKE, WRITE_OUTBOX,
 };
+use super::engine::bound;
 use super::fault::{During, is_outgrown, refused_or_fault};
 use super::reference_sql::HOLD;
 use super::references::References;
 use super::statement::{Tx, query, scalar, tuples};
-use crate::fault::{Fault, FaultKind};
-use crate::job::{BackgroundJobId, BusinessId};
+use crate::fault::Fault;
+use crate::job::BackgroundJobId;
 use crate::store::deletion::{
     CLEANUP_HOLD, Change, DeletionTx, Deletions, LEFT_AS_IT_WAS, LockedJob, Moved, Scope, StepFault, Taken,
     Unreferenced,
 };
-use crate::store::row::{self, Cells as _};
-use crate::store::{Condemned, Pass, SetAside};
+use crate::store::row::Cells as _;
+use crate::store::sql::deletion_steps::{locked_job, move_cursor, not_moved, note_recovered};
+use crate::store::sql::outbox::condemned;
+use crate::store::{Condemned, SetAside};
 
 /// What is tried when rows are changed.
 const CHANGING: &str = "change the rows of a batch";
@@ -72,37 +76,16 @@ impl DeletionTx for PostgresDeletionTx {
             .await
             .during(&what)?;
         let Some(found) = found else { return Ok(None) };
-        Ok(Some(LockedJob {
-            business_id: BusinessId(found.needed("business_id")?),
-            status: row::status(&found, job)?,
-            attempt: row::count(&found, "attempt")?,
-            progress: row::progress(&found)?,
-            cursor: row::cursor(&found, job)?,
-            recovering: found.flag("recovering")?,
-            now: found.time("now")?.unwrap_or_default(),
-        }))
+        let now = found.time("now")?.unwrap_or_default();
+        locked_job(&found, job, now).map(Some)
     }
 
     async fn take(&mut self, scope: &Scope<'_>, limit: u32) -> Result<Taken, Fault> {
-        let dated = scope.dated.filter(|_| scope.only_set_aside_of.is_none());
-        let (statement, from, other) = match (scope.only_set_aside_of, scope.pass, dated) {
-            (Some(of), ..) => (TAKE_SET_ASIDE, scope.last_id, of.0),
-            (None, Pass::Forward, None) => (TAKE_FORWARD, scope.last_id, scope.upper_id),
-            (None, Pass::Forward, Some(_)) => (TAKE_DATED_FORWARD, scope.last_id, scope.upper_id),
-            (None, Pass::Sweep, None) => (TAKE_SWEEP, scope.upper_id, scope.job.0),
-            (None, Pass::Sweep, Some(_)) => (TAKE_DATED_SWEEP, scope.upper_id, scope.job.0),
-        };
-        let mut take = tuples(statement)
-            .persistent(self.database.named())
-            .bind(scope.business_id.0)
-            .bind(i64::from(limit))
-            .bind(from)
-            .bind(other);
-        if let Some(dated) = dated {
-            take = take.bind(dated.until.naive_utc()).bind(dated.undated);
-        }
-        let (ids, live, pointed, held): (Vec<i64>, Vec<i64>, Vec<i64>, Vec<i64>) =
-            take.fetch_one(&mut *self.tx).await.during("take the receipts of a batch")?;
+        let what = "take the receipts of a batch";
+        let (sql, values) = TAKE.choose(scope, limit);
+        let take = bound(sql, &values).persistent(self.database.named());
+        let taken = take.fetch_one(&mut *self.tx).await.during(what)?;
+        let (ids, live, pointed, held) = FromRow::from_row(&taken).during(what)?;
         self.held = held;
         self.hold_late(scope, pointed).await?;
         Ok(Taken { ids, live })
@@ -136,17 +119,16 @@ impl DeletionTx for PostgresDeletionTx {
     }
 
     async fn change(&mut self, scope: &Scope<'_>, change: &Change<'_>) -> Result<Vec<Condemned>, StepFault> {
-        let mut rows = match &change.moved {
+        let rows = match &change.moved {
             Some(moved) if !change.receipts.is_empty() => self.change_at_once(scope, change, moved).await?,
             _ => self.change_plainly(scope, change).await?,
         };
-        if change.moved.as_ref().is_some_and(|moved| moved.recovered) {
-            let recovered = query(RECOVERED).bind(scope.job.0).bind(scope.now.naive_utc());
-            recovered.execute(&mut *self.tx).await.during("note that a deletion has recovered")?;
+        if let Some(moved) = &change.moved {
+            note_recovered(&mut *self.tx, scope, moved).await?;
         }
-        self.stands(scope, change, &rows).await?;
-        rows.sort_unstable();
-        Ok(rows.into_iter().map(|(id, key)| Condemned { id, key }).collect())
+        let objects = condemned(&rows)?;
+        self.stands(scope, change, &objects).await?;
+        Ok(objects)
     }
 
     async fn set_aside(&mut self, scope: &Scope<'_>, rows: &[SetAside]) -> Result<(), Fault> {
@@ -157,19 +139,9 @@ impl DeletionTx for PostgresDeletionTx {
         Ok(())
     }
 
-    async fn savepoint(&mut self) -> Result<(), Fault> {
-        // Everything after it can be taken back alone.
-        self.plain("savepoint step").await
-    }
-
-    async fn release(&mut self) -> Result<(), Fault> {
-        // Keeps what came after the savepoint.
-        self.plain("release savepoint step").await
-    }
-
-    async fn rollback_to(&mut self) -> Result<(), Fault> {
-        // Takes back what came after the savepoint, and closes it, so that the next has its name to itself.
-        self.plain("rollback to savepoint step; release savepoint step").await
+    async fn plain(&mut self, statement: &'static str) -> Result<(), Fault> {
+        sqlx::raw_sql(statement).execute(&mut *self.tx).await.during(statement)?;
+        Ok(())
     }
 
     async fn commit(self) -> Result<(), Fault> {
@@ -191,8 +163,8 @@ impl PostgresDeletionTx {
         scope: &Scope<'_>,
         change: &Change<'_>,
         moved: &Moved<'_>,
-    ) -> Result<Vec<(i64, String)>, StepFault> {
-        tuples(CHANGE)
+    ) -> Result<Vec<PgRow>, StepFault> {
+        query(CHANGE)
             .persistent(self.database.named())
             .bind(scope.now.naive_utc())
             .bind(scope.business_id.0)
@@ -217,7 +189,7 @@ impl PostgresDeletionTx {
         &mut self,
         scope: &Scope<'_>,
         change: &Change<'_>,
-    ) -> Result<Vec<(i64, String)>, StepFault> {
+    ) -> Result<Vec<PgRow>, StepFault> {
         let refused = |error| refused_or_fault(error, CHANGING);
         let (now, tenant) = (scope.now.naive_utc(), scope.business_id.0);
         if !change.receipts.is_empty() {
@@ -226,7 +198,7 @@ impl PostgresDeletionTx {
         }
         let mut objects = Vec::new();
         if !change.attachments.is_empty() {
-            let write = tuples(WRITE_OUTBOX)
+            let write = query(WRITE_OUTBOX)
                 .bind(scope.job.0)
                 .bind(tenant)
                 .bind(&scope.target.driver)
@@ -239,15 +211,7 @@ impl PostgresDeletionTx {
             drop.execute(&mut *self.tx).await.map_err(refused)?;
         }
         if let Some(moved) = &change.moved {
-            let move_cursor = query(MOVE_CURSOR)
-                .bind(scope.job.0)
-                .bind(moved.cursor.to_string())
-                .bind(moved.progress.total)
-                .bind(moved.progress.processed)
-                .bind(moved.progress.succeeded)
-                .bind(moved.progress.failed)
-                .bind(now);
-            move_cursor.execute(&mut *self.tx).await.during(CHANGING)?;
+            move_cursor(&mut *self.tx, scope, moved, CHANGING).await?;
         }
         Ok(objects)
     }
@@ -257,11 +221,11 @@ impl PostgresDeletionTx {
         &mut self,
         scope: &Scope<'_>,
         change: &Change<'_>,
-        objects: &[(i64, String)],
+        objects: &[Condemned],
     ) -> Result<(), StepFault> {
         let moved_to = change.moved.as_ref();
         let processed = moved_to.map(|moved| moved.progress.processed);
-        let keys: Vec<&str> = objects.iter().map(|(_, key)| key.as_str()).collect();
+        let keys: Vec<&str> = objects.iter().map(|object| object.key.as_str()).collect();
         let marked = [change.marked, change.receipts].concat();
         let (deleted, there, moved): (i64, i64, bool) = tuples(STANDING)
             .persistent(self.database.named())
@@ -279,8 +243,7 @@ impl PostgresDeletionTx {
             return Err(StepFault::Refused(LEFT_AS_IT_WAS.to_owned()));
         }
         if processed.is_some() && !moved {
-            let text = format!("move the cursor of background job {}: {LEFT_AS_IT_WAS}", scope.job);
-            return Err(Fault::new(FaultKind::Permanent, text).into());
+            return Err(not_moved(scope).into());
         }
         Ok(())
     }
@@ -307,11 +270,6 @@ impl PostgresDeletionTx {
                 count.fetch_one(&mut *self.tx).await.during("look for attachments of a batch")?;
             self.not_shown = u32::try_from(count).unwrap_or(u32::MAX);
         }
-        Ok(())
-    }
-
-    async fn plain(&mut self, statement: &'static str) -> Result<(), Fault> {
-        sqlx::raw_sql(statement).execute(&mut *self.tx).await.during(statement)?;
         Ok(())
     }
 }

@@ -7,31 +7,27 @@
 //!   attachments; rows of one table by their ids.
 
 mod application;
-mod background_jobs;
 mod cells;
 mod connection;
 mod deletion_sql;
 mod deletion_tx;
-mod ended_sessions;
+mod engine;
 mod fault;
+mod jobs_sql;
 mod migrations;
 mod outbox;
-mod plan;
 mod receipts;
 mod reference_sql;
 mod references;
 mod schema;
 mod statement;
 mod status_sql;
-mod status_tx;
-
-use std::sync::Arc;
 
 pub use migrations::migrate;
 use sqlx::Connection as _;
 
 use self::fault::During as _;
-use super::measured::measured;
+use super::sql::ports;
 use super::{Schema, Store};
 use crate::config::PostgresSettings;
 use crate::fault::Fault;
@@ -45,12 +41,5 @@ pub async fn open(settings: &PostgresSettings, schema: Schema) -> Result<Store, 
     let (mut first, between) = connection::connect(settings).await?;
     schema::look_after(&mut first, &settings.place, schema).await?;
     first.close().await.during(&format!("look at {}", settings.place))?;
-    let database = Arc::new(connection::Database::new(settings, between)?);
-    let store = Store {
-        background_jobs: Arc::new(background_jobs::PostgresBackgroundJobs::new(Arc::clone(&database))),
-        receipts: Arc::new(receipts::PostgresReceipts::new(Arc::clone(&database))),
-        outbox: Arc::new(outbox::PostgresOutbox::new(Arc::clone(&database))),
-        ended_sessions: Arc::new(ended_sessions::PostgresEndedSessions::new(database)),
-    };
-    Ok(measured(store, "postgres"))
+    Ok(ports(connection::Database::new(settings, between)?, "postgres"))
 }

@@ -44,8 +44,9 @@ macro_rules! onto_attachments {
 /// over several columns the one onto `id` stands for all.
 pub(super) const LIST: &str = concat!(
     "
-    select distinct on (c.oid) c.conrelid::regclass::text, quote_ident(child.attname),
-           quote_ident(parent.attname), t.relname || '.' || child.attname, of_receipts.are
+    select distinct on (c.oid) c.conrelid::regclass::text as child, quote_ident(child.attname) as child_column,
+           quote_ident(parent.attname) as parent_column, t.relname || '.' || child.attname as shown,
+           of_receipts.are as drops_receipts
     from pg_constraint c
     join pg_class t on t.oid = c.conrelid
     cross join lateral unnest(c.conkey, c.confkey) as k (child, parent)

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use parking_lot::Mutex;
-use sqlx::AssertSqlSafe;
+use sqlx::{AssertSqlSafe, FromRow, PgConnection};
 
 use super::fault::{During, fault, names_something_gone};
 use super::reference_sql::{FINGERPRINT, HIDDEN, HIDES, HOLD, LIST, LOCK_DEAD};
@@ -36,6 +36,7 @@ pub(super) struct References<'a> {
 type Seen = (Vec<i64>, Vec<i64>, Vec<String>, String, Vec<i64>, Vec<i64>, bool);
 
 /// A foreign key onto attachments.
+#[derive(FromRow)]
 struct Reference {
     child: String,
     child_column: String,
@@ -124,21 +125,10 @@ impl ReferenceCache {
     }
 
     /// The queries for the foreign keys that there are.
-    pub(super) async fn learn(&self, tx: &mut Tx) -> Result<Arc<Queries>, Fault> {
+    pub(super) async fn learn(&self, tx: &mut PgConnection) -> Result<Arc<Queries>, Fault> {
         let what = "list foreign keys onto attachments";
-        let fingerprint: String = scalar(FINGERPRINT).fetch_one(&mut **tx).await.during(what)?;
-        let rows: Vec<(String, String, String, String, bool)> =
-            tuples(LIST).fetch_all(&mut **tx).await.during(what)?;
-        let references: Vec<Reference> = rows
-            .into_iter()
-            .map(|(child, child_column, parent_column, shown, drops_receipts)| Reference {
-                child,
-                child_column,
-                parent_column,
-                shown,
-                drops_receipts,
-            })
-            .collect();
+        let fingerprint: String = scalar(FINGERPRINT).fetch_one(&mut *tx).await.during(what)?;
+        let references: Vec<Reference> = tuples(LIST).fetch_all(&mut *tx).await.during(what)?;
         let queries = Arc::new(queries(fingerprint, &references));
         *self.newest.lock() = Some(Arc::clone(&queries));
         Ok(queries)

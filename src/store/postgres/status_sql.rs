@@ -1,128 +1,47 @@
-//! The statements that change a row's status, as text: each for a transaction that holds the row's lock.
+//! The statements of a change of status that are written for PostgreSQL.
 
-use crate::store::row::select_jobs;
+use super::connection::Database;
+use crate::store::sql::engine::Sql;
+use crate::store::sql::status_sql::{StatusSql, note_start};
 
-/// Nobody can change the row before our commit.
-pub(super) const LOCK: &str = "select 1 from background_jobs where id = $1 for no key update";
+impl StatusSql for Database {
+    const LOCK: Option<Sql> = Some("select 1 from background_jobs where id = $1 for no key update");
 
-/// The row with its note, both as last committed before the lock was held: a statement of its own, for
-/// one that had to wait for the lock would see the new row beside the old note.
-pub(super) const ONE: &str = select_jobs!("where j.id = $1");
+    // A row that has processed nothing has set nothing aside: what seems so is of an older row with its id, before the
+    // table was emptied.
+    const NOTE_START: Sql = note_start!(
+        "with forgotten as (delete from tikkun_set_aside where background_job_id = $1 and $6 = 0) "
+    );
 
-/// The tenant's active row; the unique index allows one.
-pub(super) const ACTIVE: &str = select_jobs!(
-    "where j.business_id = $1 and j.job_type = $2 and j.status in ('queued', 'running', 'paused')"
-);
-
-/// Changes a row only from the status that was decided upon; `started_at` keeps its first value.
-pub(super) const MOVE: &str = "
-    update background_jobs
-    set status = $3, last_error = case when $9 then $4 else last_error end, finished_at = $5,
-        started_at = coalesce(started_at, $6), heartbeat_at = coalesce($7, heartbeat_at), updated_at = $8
-    where id = $1 and status = $2";
-
-/// The new fence and where it starts from; what people watched of the last attempt is over. A row that has processed
-/// nothing has set nothing aside: what seems so is of an older row with its id, before the table was emptied.
-pub(super) const NOTE_START: &str = "
-    with forgotten as (delete from tikkun_set_aside where background_job_id = $1 and $6 = 0)
-    insert into tikkun_background_jobs
-        (background_job_id, attempt, queue_job, barren_attempts, start_last_id, start_processed, updated_at)
-    values ($1, $2, $3, $4, $5, $6, $7)
-    on conflict (background_job_id) do update set
-        attempt = excluded.attempt, queue_job = excluded.queue_job, barren_attempts = excluded.barren_attempts,
-        start_last_id = excluded.start_last_id, start_processed = excluded.start_processed,
-        pause_reason = null, waiting_for = null, rate = null, eta_seconds = null, ended = null,
-        cancelled_by_person = false, updated_at = excluded.updated_at";
-
-/// The end of the newest attempt, by which a repeated end is known.
-pub(super) const NOTE_END: &str = "
-    update tikkun_background_jobs
-    set ended = $3, pause_reason = $4, waiting_for = null, rate = null, eta_seconds = null,
-        barren_attempts = coalesce($5, barren_attempts), updated_at = $6, changed_by = coalesce($7, changed_by)
-    where background_job_id = $1 and attempt = $2";
-
-/// No second revival before a good batch.
-pub(super) const NOTE_REVIVED: &str = "
-    update tikkun_background_jobs set revived = true, ended = null, pause_reason = null, updated_at = $2
-    where background_job_id = $1";
-
-/// What a person did; a wish without a queue job keeps the one that is noted.
-pub(super) const NOTE_PERSON: &str = "
-    insert into tikkun_background_jobs as n
-        (background_job_id, pause_reason, changed_by, cancelled_by_person, queue_job, updated_at)
-    values ($1, $2, $3, $4, $5, $6)
-    on conflict (background_job_id) do update set
-        pause_reason = excluded.pause_reason, changed_by = excluded.changed_by,
-        cancelled_by_person = excluded.cancelled_by_person,
-        queue_job = coalesce(excluded.queue_job, n.queue_job), waiting_for = null, rate = null,
-        eta_seconds = null, updated_at = excluded.updated_at";
-
-/// The queue job that will carry a new row, in the row's own transaction; what was noted of an older row
-/// with this id, before the table was emptied, is over.
-pub(super) const NOTE_QUEUE_JOB: &str = "
-    insert into tikkun_background_jobs (background_job_id, queue_job, updated_at) values ($1, $2, $3)
-    on conflict (background_job_id) do update set
-        attempt = 0, queue_job = excluded.queue_job, barren_attempts = 0, start_last_id = null,
-        start_processed = null, revived = false, pause_reason = null, waiting_for = null, rate = null,
-        eta_seconds = null, ended = null, changed_by = null, cancelled_by_person = false,
-        updated_at = excluded.updated_at";
-
-/// A row that never got into a queue is no attempt that could be revived.
-pub(super) const NOTE_UNQUEUED: &str = "
-    update tikkun_background_jobs set ended = 'failed', updated_at = $2 where background_job_id = $1";
-
-/// Another row of the tenant that the unique index would collide with.
-pub(super) const OTHER_ACTIVE: &str = "
-    select exists (select 1 from background_jobs
-    where business_id = $1 and job_type = $2 and id <> $3 and status in ('queued', 'running', 'paused'))";
-
-/// The server's time, whatever zone the session is in.
-pub(super) const NOW: &str = "select now() at time zone 'utc'";
-
-/// The tenant's highest live receipt, the first in an index.
-pub(super) const NEWEST: &str = "
-    select id::bigint from receipts where business_id = $1 and is_deleted is not true
-    order by id desc limit 1";
-
-/// Whether both columns are in UTC: a time with a zone, unless its default takes the zone away from it, for then that of
-/// whatever session fills it counts; a time without one, if its default is in UTC. And whether the database may have
-/// written the time of its own zone into a job's row.
-pub(super) const CLOCKS: &str = "
-    select count(*) = 2 and bool_and(in_utc), coalesce(bool_or(of_job and by_default and not in_utc), false)
+    // Whether both columns are in UTC: a time with a zone, unless its default takes the zone away from it, for then that
+    // of whatever session fills it counts; a time without one, if its default is in UTC. And whether the database may
+    // have written the time of its own zone into a job's row.
+    const CLOCKS: Option<Sql> = Some(
+        "
+    select count(*) = 2 and bool_and(in_utc) as comparable,
+           coalesce(bool_or(of_job and by_default and not in_utc), false) as row_in_zone
     from (
         select a.attrelid = to_regclass('background_jobs') as of_job, d.adbin is not null as by_default,
                (a.atttypid = 'timestamptz'::regtype)
                    <> coalesce(pg_get_expr(d.adbin, d.adrelid) ~* '''(etc/)?utc''', false) as in_utc
         from pg_attribute a left join pg_attrdef d on d.adrelid = a.attrelid and d.adnum = a.attnum
         where a.attrelid in (to_regclass('background_jobs'), to_regclass('receipts'))
-          and a.attname = 'created_at' and not a.attisdropped) columns";
+          and a.attname = 'created_at' and not a.attisdropped) columns",
+    );
 
-/// What creation times tell of the live receipts that a first look saw.
-pub(super) const SEEN: &str = "
-    select count(*), (min(id) filter (where created_at > $3 and created_at <= $4))::bigint,
-           coalesce(bool_or(created_at > $4 and created_at <= $5), false),
-           count(*) filter (where created_at > $5)
+    const SEEN: Sql = "
+    select count(*) as live, (min(id) filter (where created_at > $3 and created_at <= $4))::bigint as first_after,
+           coalesce(bool_or(created_at > $4 and created_at <= $5), false) as other_clock,
+           count(*) filter (where created_at > $5) as by_hand
     from receipts where business_id = $1 and is_deleted is not true and id <= $2";
 
-/// Live receipts of a request, and the last of them.
-pub(super) const COVERED: &str = "
-    select count(*), max(id)::bigint from receipts
+    const COVERED: Sql = "
+    select count(*) as receipts, max(id)::bigint as newest from receipts
     where business_id = $1 and is_deleted is not true and id <= $2
       and ($3::timestamp is null or created_at <= $3 or (created_at is null and $4))";
 
-/// What an earlier row set aside and is live, and the last of it.
-pub(super) const SET_ASIDE_OF: &str = "
-    select count(*), max(r.id)::bigint from tikkun_set_aside s join receipts r on r.id = s.receipt_id
+    const SET_ASIDE_OF: Sql = "
+    select count(*) as receipts, max(r.id)::bigint as newest
+    from tikkun_set_aside s join receipts r on r.id = s.receipt_id
     where s.background_job_id = $2 and r.business_id = $1 and r.is_deleted is not true";
-
-/// Fills in what a row of the web application lacks; nobody counts before the first batch.
-pub(super) const COVER: &str = "update background_jobs set cursor = $2, total = $3 where id = $1";
-
-/// A queued row; none when the unique index already holds an active one.
-pub(super) const INSERT: &str = "
-    insert into background_jobs
-        (business_id, requested_by_user_id, job_type, status, total, processed, succeeded, failed_count,
-         cursor, created_at, updated_at)
-    values ($1, $2, $3, 'queued', $4, 0, 0, 0, $5, $6, $6)
-    on conflict do nothing
-    returning id::bigint";
+}

@@ -1,6 +1,7 @@
 //! The statements of a deletion batch, as text.
 
 use super::moment::made;
+use crate::store::sql::deletion_steps::TakeSql;
 
 /// The row as it is until the commit: the transaction is the only writer.
 pub(super) const LOCK_JOB: &str = "
@@ -12,42 +13,40 @@ pub(super) const LOCK_JOB: &str = "
     from background_jobs j left join tikkun_background_jobs n on n.background_job_id = j.id
     where j.id = ?1";
 
-/// The next live receipts behind the cursor, each once.
-pub(super) const SELECT_FORWARD: &str = "
+/// The statements that take receipts.
+pub(super) const TAKE: TakeSql = TakeSql {
+    forward: "
     select id from receipts
-    where business_id = ?1 and is_deleted is not true and id > ?2 and id <= ?3
-    order by id limit ?4";
-
-/// The same two where creation times restrict the request.
-pub(super) const SELECT_DATED_FORWARD: &str = concat!(
-    "select id from receipts
-     where business_id = ?1 and is_deleted is not true and id > ?2 and id <= ?3
+    where business_id = $1 and is_deleted is not true and id > $3 and id <= $4
+    order by id limit $2",
+    dated_forward: concat!(
+        "select id from receipts
+     where business_id = $1 and is_deleted is not true and id > $3 and id <= $4
        and (",
-    made!(),
-    " <= ?5 or (created_at is null and ?6))
-     order by id limit ?4"
-);
-pub(super) const SELECT_DATED_SWEEP: &str = concat!(
-    "select id from receipts
-     where business_id = ?1 and is_deleted is not true and id <= ?2
-       and (", made!(), " <= ?5 or (created_at is null and ?6))
-       and not exists (select 1 from tikkun_set_aside s where s.background_job_id = ?3 and s.receipt_id = receipts.id)
-     order by id limit ?4"
-);
-
-/// Live receipts of the request wherever they are, but for those set aside.
-pub(super) const SELECT_SWEEP: &str = "
+        made!(),
+        " <= $5 or (created_at is null and $6))
+     order by id limit $2"
+    ),
+    sweep: "
     select id from receipts
-    where business_id = ?1 and is_deleted is not true and id <= ?2
-      and not exists (select 1 from tikkun_set_aside s where s.background_job_id = ?3 and s.receipt_id = receipts.id)
-    order by id limit ?4";
-
-/// What an earlier row of the tenant set aside and is live, behind the cursor.
-pub(super) const SELECT_SET_ASIDE: &str = "
+    where business_id = $1 and is_deleted is not true and id <= $3
+      and not exists (select 1 from tikkun_set_aside s where s.background_job_id = $4 and s.receipt_id = receipts.id)
+    order by id limit $2",
+    dated_sweep: concat!(
+        "select id from receipts
+     where business_id = $1 and is_deleted is not true and id <= $3
+       and (",
+        made!(),
+        " <= $5 or (created_at is null and $6))
+       and not exists (select 1 from tikkun_set_aside s where s.background_job_id = $4 and s.receipt_id = receipts.id)
+     order by id limit $2"
+    ),
+    set_aside: "
     select r.id from tikkun_set_aside s cross join receipts r on r.id = s.receipt_id
-    where s.background_job_id = ?1 and s.receipt_id > ?2
-      and +r.business_id = ?3 and r.is_deleted is not true
-    order by s.receipt_id limit ?4";
+    where s.background_job_id = $4 and s.receipt_id > $3
+      and +r.business_id = $1 and r.is_deleted is not true
+    order by s.receipt_id limit $2",
+};
 
 /// Marks live receipts of the tenant only, whatever the list says.
 pub(super) const MARK: &str = "
@@ -105,18 +104,6 @@ pub(super) const SET_ASIDE: &str = "
     select ?1, value ->> 0, value ->> 1, ?2 from json_each(?3) where true
     on conflict (background_job_id, receipt_id) do update set reason = excluded.reason";
 
-/// Moves what the locked row held, only while it is running.
-pub(super) const MOVE_CURSOR: &str = "
-    update background_jobs
-    set cursor = ?2, total = ?3, processed = ?4, succeeded = ?5, failed_count = ?6,
-        updated_at = ?7, heartbeat_at = ?7
-    where id = ?1 and status = 'running'";
-
 /// Whether it stands there, triggers and all.
 pub(super) const MOVED: &str =
-    "select exists (select 1 from background_jobs where id = ?1 and cursor = ?2 and processed = ?3)";
-
-/// A good batch ends the count of attempts without progress and allows another revival.
-pub(super) const RECOVERED: &str = "
-    update tikkun_background_jobs set revived = 0, barren_attempts = 0, updated_at = ?2
-    where background_job_id = ?1";
+    "select exists (select 1 from background_jobs where id = $1 and cursor = $2 and processed = $3) as moved";

@@ -9,22 +9,23 @@ use sqlx::AssertSqlSafe;
 
 use super::connection::Database;
 use super::deletion_sql::{
-    DELETED, DROP_ATTACHMENTS, LINKED, LOCK_JOB, MARK, MISSING, MOVE_CURSOR, MOVED, RECOVERED,
-    SELECT_DATED_FORWARD, SELECT_DATED_SWEEP, SELECT_FORWARD, SELECT_SET_ASIDE, SELECT_SWEEP, SET_ASIDE,
-    STILL_LIVE, THERE, WRITE_OUTBOX,
+    DELETED, DROP_ATTACHMENTS, LINKED, LOCK_JOB, MARK, MISSING, MOVED, SET_ASIDE, STILL_LIVE, TAKE, THERE,
+    WRITE_OUTBOX,
 };
 use super::fault::{During, refused_or_fault};
-use super::list;
-use super::moment;
-use crate::fault::{Fault, FaultKind};
-use crate::job::{BackgroundJobId, BusinessId};
+use super::{list, moment};
+use crate::fault::Fault;
+use crate::job::BackgroundJobId;
 use crate::sqlite::WriteTransaction;
 use crate::store::deletion::{
     CLEANUP_HOLD, Change, DeletionTx, Deletions, LEFT_AS_IT_WAS, LockedJob, Moved, Scope, StepFault, Taken,
     Unreferenced,
 };
-use crate::store::row::{self, Cells as _};
-use crate::store::{Condemned, Pass, SetAside};
+use crate::store::row::Cells as _;
+use crate::store::sql::deletion_steps::{locked_job, move_cursor, not_moved, note_recovered};
+use crate::store::sql::engine::{Connection as _, Value};
+use crate::store::sql::outbox::condemned;
+use crate::store::{Condemned, SetAside};
 
 /// What is tried when attachments are condemned.
 const CONDEMNING: &str = "condemn the attachments of a batch";
@@ -59,36 +60,13 @@ impl DeletionTx for SqliteDeletionTx {
         let found = sqlx::query(LOCK_JOB).bind(job.0).fetch_optional(&mut *self.tx).await.during(&what)?;
         let Some(found) = found else { return Ok(None) };
         self.schema_version = found.needed("schema_version")?;
-        Ok(Some(LockedJob {
-            business_id: BusinessId(found.needed("business_id")?),
-            status: row::status(&found, job)?,
-            attempt: row::count(&found, "attempt")?,
-            progress: row::progress(&found)?,
-            cursor: row::cursor(&found, job)?,
-            recovering: found.flag("recovering")?,
-            now: chrono::Utc::now(),
-        }))
+        locked_job(&found, job, chrono::Utc::now()).map(Some)
     }
 
     async fn take(&mut self, scope: &Scope<'_>, limit: u32) -> Result<Taken, Fault> {
-        let tenant = scope.business_id.0;
-        let dated = scope.dated.filter(|_| scope.only_set_aside_of.is_none());
-        let query = match (scope.only_set_aside_of, scope.pass) {
-            (Some(of), _) => sqlx::query_scalar(SELECT_SET_ASIDE).bind(of.0).bind(scope.last_id).bind(tenant),
-            (None, Pass::Forward) => {
-                let statement = if dated.is_some() { SELECT_DATED_FORWARD } else { SELECT_FORWARD };
-                sqlx::query_scalar(statement).bind(tenant).bind(scope.last_id).bind(scope.upper_id)
-            }
-            (None, Pass::Sweep) => {
-                let statement = if dated.is_some() { SELECT_DATED_SWEEP } else { SELECT_SWEEP };
-                sqlx::query_scalar(statement).bind(tenant).bind(scope.upper_id).bind(scope.job.0)
-            }
-        };
-        let mut query = query.bind(limit);
-        if let Some(dated) = dated {
-            query = query.bind(moment::to_text(dated.until)).bind(dated.undated);
-        }
-        let ids: Vec<i64> = query.fetch_all(&mut *self.tx).await.during("take the receipts of a batch")?;
+        let (sql, values) = TAKE.choose(scope, limit);
+        let rows = self.tx.rows(sql, &values, "take the receipts of a batch").await?;
+        let ids: Vec<i64> = rows.iter().map(|row| row.needed("id")).collect::<Result<_, _>>()?;
         // Nobody else writes before the commit.
         Ok(Taken { live: ids.clone(), ids })
     }
@@ -115,8 +93,9 @@ impl DeletionTx for SqliteDeletionTx {
     }
 
     async fn still_live(&mut self, scope: &Scope<'_>, ids: &[i64]) -> Result<Vec<i64>, Fault> {
-        let query = sqlx::query_scalar(STILL_LIVE).bind(list::json(ids)?).bind(scope.business_id.0);
-        query.fetch_all(&mut *self.tx).await.during("look at receipts of a batch")
+        let values = [Value::Ids(ids), scope.business_id.0.into()];
+        let live = self.tx.rows(STILL_LIVE, &values, "look at receipts of a batch").await?;
+        live.iter().map(|row| row.needed("id")).collect()
     }
 
     async fn missing(&mut self, attachments: &[i64]) -> Result<u32, Fault> {
@@ -150,21 +129,9 @@ impl DeletionTx for SqliteDeletionTx {
         Ok(())
     }
 
-    async fn savepoint(&mut self) -> Result<(), Fault> {
-        // Everything after it can be taken back alone.
-        self.plain("savepoint step").await
-    }
-
-    async fn release(&mut self) -> Result<(), Fault> {
-        // Keeps what came after the savepoint.
-        self.plain("release step").await
-    }
-
-    async fn rollback_to(&mut self) -> Result<(), Fault> {
-        // Takes back what came after the savepoint, also what a trigger left half done.
-        self.plain("rollback to step").await?;
-        // Closes the savepoint, so that the next has its name to itself.
-        self.plain("release step").await
+    async fn plain(&mut self, statement: &'static str) -> Result<(), Fault> {
+        sqlx::raw_sql(statement).execute(&mut *self.tx).await.during(statement)?;
+        Ok(())
     }
 
     async fn commit(self) -> Result<(), Fault> {
@@ -209,7 +176,7 @@ impl SqliteDeletionTx {
         if attachments.is_empty() {
             return Ok(Vec::new());
         }
-        let mut rows: Vec<(i64, String)> = sqlx::query_as(WRITE_OUTBOX)
+        let rows = sqlx::query(WRITE_OUTBOX)
             .bind(scope.job.0)
             .bind(&scope.target.driver)
             .bind(&scope.target.bucket)
@@ -219,8 +186,7 @@ impl SqliteDeletionTx {
             .fetch_all(&mut *self.tx)
             .await
             .map_err(|error| refused_or_fault(error, CONDEMNING))?;
-        rows.sort_unstable();
-        Ok(rows.into_iter().map(|(id, key)| Condemned { id, key }).collect())
+        Ok(condemned(&rows)?)
     }
 
     async fn drop_attachments(
@@ -244,33 +210,14 @@ impl SqliteDeletionTx {
     }
 
     async fn move_cursor(&mut self, scope: &Scope<'_>, moved: &Moved<'_>) -> Result<(), Fault> {
-        let now = moment::to_text(scope.now);
         let what = format!("move the cursor of background job {}", scope.job);
+        move_cursor(&mut *self.tx, scope, moved, &what).await?;
         let cursor = moved.cursor.to_string();
-        sqlx::query(MOVE_CURSOR)
-            .bind(scope.job.0)
-            .bind(&cursor)
-            .bind(moved.progress.total)
-            .bind(moved.progress.processed)
-            .bind(moved.progress.succeeded)
-            .bind(moved.progress.failed)
-            .bind(&now)
-            .execute(&mut *self.tx)
-            .await
-            .during(&what)?;
-        let stands = sqlx::query_scalar(MOVED).bind(scope.job.0).bind(&cursor).bind(moved.progress.processed);
-        if !stands.fetch_one(&mut *self.tx).await.during(&what)? {
-            return Err(Fault::new(FaultKind::Permanent, format!("{what}: {LEFT_AS_IT_WAS}")));
+        let values = [scope.job.0.into(), cursor.as_str().into(), moved.progress.processed.into()];
+        if !self.tx.one(MOVED, &values, &what).await?.flag("moved")? {
+            return Err(not_moved(scope));
         }
-        if moved.recovered {
-            sqlx::query(RECOVERED).bind(scope.job.0).bind(&now).execute(&mut *self.tx).await.during(&what)?;
-        }
-        Ok(())
-    }
-
-    async fn plain(&mut self, statement: &'static str) -> Result<(), Fault> {
-        sqlx::query(statement).execute(&mut *self.tx).await.during(statement)?;
-        Ok(())
+        note_recovered(&mut *self.tx, scope, moved).await
     }
 }
 
@@ -282,6 +229,7 @@ fn all_done(done: bool) -> Result<(), StepFault> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::store::sql::deletion_steps::{MOVE_CURSOR, RECOVERED};
     use crate::store::sqlite::references::queries_without_references;
 
     /// What may be read from end to end: the batch itself, never a table.
@@ -317,9 +265,9 @@ mod tests {
         let queries = queries_without_references();
         let statements = [
             LOCK_JOB,
-            SELECT_FORWARD,
-            SELECT_SWEEP,
-            SELECT_SET_ASIDE,
+            TAKE.forward,
+            TAKE.sweep,
+            TAKE.set_aside,
             MARK,
             STILL_LIVE,
             DELETED,
@@ -342,7 +290,7 @@ mod tests {
                 assert!(!step.contains("AUTOMATIC"), "{step} in {statement}");
             }
         }
-        let forward = plan(&database, SELECT_FORWARD).await.join("; ");
+        let forward = plan(&database, TAKE.forward).await.join("; ");
         assert!(forward.contains("idx_receipts_live (business_id=? AND id>? AND id<?)"), "{forward}");
         let mark = plan(&database, MARK).await.join("; ");
         assert!(mark.contains("INTEGER PRIMARY KEY"), "{mark}");

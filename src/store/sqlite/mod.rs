@@ -4,27 +4,25 @@
 //! - Any number of processes of one host may hold the file open; a network file system will not do.
 //! - Times are UTC text as SQLAlchemy writes it; [`moment`] alone converts.
 
-mod background_jobs;
 mod cells;
 mod connection;
 mod deletion_sql;
 mod deletion_tx;
-mod ended_sessions;
+mod engine;
 mod fault;
+mod jobs_sql;
 mod list;
 mod moment;
 mod outbox;
-mod plan;
 mod receipts;
 mod references;
 mod status_sql;
-mod status_tx;
 mod trial;
 
 use std::path::Path;
 use std::sync::Arc;
 
-use super::measured::measured;
+use super::sql::ports;
 use super::{Schema, Store, TrialData};
 use crate::fault::Fault;
 
@@ -34,14 +32,7 @@ use crate::fault::Fault;
 /// Unavailable when the file cannot be opened or is locked for too long; permanent when it holds
 /// something else, was made by a newer version, or lacks what `schema` requires.
 pub async fn open(path: &Path, schema: Schema) -> Result<Store, Fault> {
-    let database = Arc::new(connection::Database::open(path, schema).await?);
-    let store = Store {
-        background_jobs: Arc::new(background_jobs::SqliteBackgroundJobs::new(Arc::clone(&database))),
-        receipts: Arc::new(receipts::SqliteReceipts::new(Arc::clone(&database))),
-        outbox: Arc::new(outbox::SqliteOutbox::new(Arc::clone(&database))),
-        ended_sessions: Arc::new(ended_sessions::SqliteEndedSessions::new(database)),
-    };
-    Ok(measured(store, "sqlite"))
+    Ok(ports(connection::Database::open(path, schema).await?, "sqlite"))
 }
 
 /// Opens the file for trial rows.
@@ -49,6 +40,5 @@ pub async fn open(path: &Path, schema: Schema) -> Result<Store, Fault> {
 /// # Errors
 /// As [`open`].
 pub async fn open_trial(path: &Path) -> Result<Arc<dyn TrialData>, Fault> {
-    let database = Arc::new(connection::Database::open(path, Schema::Migrate).await?);
-    Ok(Arc::new(trial::SqliteTrial::new(database)))
+    Ok(Arc::new(trial::SqliteTrial(connection::Database::open(path, Schema::Migrate).await?)))
 }

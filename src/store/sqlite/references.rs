@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use parking_lot::Mutex;
-use sqlx::{Row, SqliteConnection};
+use sqlx::{FromRow, SqliteConnection};
 
 use super::fault::During;
 use crate::fault::Fault;
@@ -40,6 +40,7 @@ fn pointed(receipts: &str) -> String {
 }
 
 /// A foreign key onto attachments.
+#[derive(FromRow)]
 struct Reference {
     child: String,
     child_column: String,
@@ -73,24 +74,12 @@ impl ReferenceCache {
         {
             return Ok(Arc::clone(queries));
         }
-        let rows = sqlx::query(LIST).fetch_all(tx).await;
-        let queries = Arc::new(queries(&references(rows).during("list foreign keys onto attachments")?));
+        let references: Vec<Reference> =
+            sqlx::query_as(LIST).fetch_all(tx).await.during("list foreign keys onto attachments")?;
+        let queries = Arc::new(queries(&references));
         *self.newest.lock() = Some((schema_version, Arc::clone(&queries)));
         Ok(queries)
     }
-}
-
-fn references(
-    rows: Result<Vec<sqlx::sqlite::SqliteRow>, sqlx::Error>,
-) -> Result<Vec<Reference>, sqlx::Error> {
-    let read = |row: &sqlx::sqlite::SqliteRow| {
-        Ok(Reference {
-            child: row.try_get("child")?,
-            child_column: row.try_get("child_column")?,
-            parent_column: row.try_get("parent_column")?,
-        })
-    };
-    rows?.iter().map(read).collect()
 }
 
 fn queries(references: &[Reference]) -> Queries {

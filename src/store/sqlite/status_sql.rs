@@ -1,105 +1,38 @@
-//! The statements that change a row's status, as text.
+//! The statements of a change of status that are written for SQLite.
 
+use super::connection::Database;
 use super::moment::made;
-use crate::store::row::select_jobs;
+use crate::store::sql::engine::Sql;
+use crate::store::sql::status_sql::{StatusSql, note_start};
 
-/// One row; nobody can change it before the commit.
-pub(super) const ONE: &str = select_jobs!("where j.id = ?1");
+impl StatusSql for Database {
+    const LOCK: Option<Sql> = None;
 
-/// The tenant's active row; the unique index allows one.
-pub(super) const ACTIVE: &str = select_jobs!(
-    "where j.business_id = ?1 and j.job_type = ?2 and j.status in ('queued', 'running', 'paused')"
-);
+    const NOTE_START: Sql = note_start!("");
 
-/// Changes a row only from the status that was decided upon; `started_at` keeps its first value.
-pub(super) const MOVE: &str = "
-    update background_jobs
-    set status = ?3, last_error = case when ?9 then ?4 else last_error end, finished_at = ?5,
-        started_at = coalesce(started_at, ?6), heartbeat_at = coalesce(?7, heartbeat_at), updated_at = ?8
-    where id = ?1 and status = ?2";
+    // The tables are ours: times are in UTC, by the columns' defaults.
+    const CLOCKS: Option<Sql> = None;
 
-/// The new fence and where it starts from; what people watched of the last attempt is over.
-pub(super) const NOTE_START: &str = "
-    insert into tikkun_background_jobs
-        (background_job_id, attempt, queue_job, barren_attempts, start_last_id, start_processed, updated_at)
-    values (?1, ?2, ?3, ?4, ?5, ?6, ?7)
-    on conflict (background_job_id) do update set
-        attempt = excluded.attempt, queue_job = excluded.queue_job, barren_attempts = excluded.barren_attempts,
-        start_last_id = excluded.start_last_id, start_processed = excluded.start_processed,
-        pause_reason = null, waiting_for = null, rate = null, eta_seconds = null, ended = null,
-        cancelled_by_person = 0, updated_at = excluded.updated_at";
-
-/// The end of the newest attempt, by which a repeated end is known.
-pub(super) const NOTE_END: &str = "
-    update tikkun_background_jobs
-    set ended = ?3, pause_reason = ?4, waiting_for = null, rate = null, eta_seconds = null,
-        barren_attempts = coalesce(?5, barren_attempts), updated_at = ?6, changed_by = coalesce(?7, changed_by)
-    where background_job_id = ?1 and attempt = ?2";
-
-/// No second revival before a good batch.
-pub(super) const NOTE_REVIVED: &str = "
-    update tikkun_background_jobs set revived = 1, ended = null, pause_reason = null, updated_at = ?2
-    where background_job_id = ?1";
-
-/// What a person did; a wish without a queue job keeps the one that is noted.
-pub(super) const NOTE_PERSON: &str = "
-    insert into tikkun_background_jobs
-        (background_job_id, pause_reason, changed_by, cancelled_by_person, queue_job, updated_at)
-    values (?1, ?2, ?3, ?4, ?5, ?6)
-    on conflict (background_job_id) do update set
-        pause_reason = excluded.pause_reason, changed_by = excluded.changed_by,
-        cancelled_by_person = excluded.cancelled_by_person,
-        queue_job = coalesce(excluded.queue_job, queue_job), waiting_for = null, rate = null,
-        eta_seconds = null, updated_at = excluded.updated_at";
-
-/// The queue job that will carry a new row, in the row's own transaction.
-pub(super) const NOTE_QUEUE_JOB: &str = "
-    insert into tikkun_background_jobs (background_job_id, queue_job, updated_at) values (?1, ?2, ?3)";
-
-/// A row that never got into a queue is no attempt that could be revived.
-pub(super) const NOTE_UNQUEUED: &str = "
-    update tikkun_background_jobs set ended = 'failed', updated_at = ?2 where background_job_id = ?1";
-
-/// Another row of the tenant that the unique index would collide with.
-pub(super) const OTHER_ACTIVE: &str = "
-    select exists (select 1 from background_jobs
-    where business_id = ?1 and job_type = ?2 and id <> ?3 and status in ('queued', 'running', 'paused'))";
-
-/// The tenant's highest live receipt, the first in an index.
-pub(super) const NEWEST: &str = "
-    select id from receipts where business_id = ?1 and is_deleted is not true order by id desc limit 1";
-
-/// What creation times tell of the live receipts that a first look saw.
-pub(super) const SEEN: &str = concat!(
-    "select count(*), min(id) filter (where made > ?3 and made <= ?4),
-            coalesce(max(made > ?4 and made <= ?5), 0), count(*) filter (where made > ?5)
+    const SEEN: Sql = concat!(
+        "select count(*) as live, min(id) filter (where made > $3 and made <= $4) as first_after,
+            coalesce(max(made > $4 and made <= $5), 0) as other_clock,
+            count(*) filter (where made > $5) as by_hand
      from (select id, ",
-    made!(),
-    " as made from receipts
-           where business_id = ?1 and is_deleted is not true and id <= ?2)"
-);
+        made!(),
+        " as made from receipts
+           where business_id = $1 and is_deleted is not true and id <= $2)"
+    );
 
-/// Live receipts of a request, and the last of them.
-pub(super) const COVERED: &str = concat!(
-    "select count(*), max(id) from receipts
-     where business_id = ?1 and is_deleted is not true and id <= ?2
-       and (?3 is null or ",
-    made!(),
-    " <= ?3 or (created_at is null and ?4))"
-);
+    const COVERED: Sql = concat!(
+        "select count(*) as receipts, max(id) as newest from receipts
+     where business_id = $1 and is_deleted is not true and id <= $2
+       and ($3 is null or ",
+        made!(),
+        " <= $3 or (created_at is null and $4))"
+    );
 
-/// What an earlier row set aside and is live, and the last of it.
-pub(super) const SET_ASIDE_OF: &str = "
-    select count(*), max(r.id) from tikkun_set_aside s cross join receipts r on r.id = s.receipt_id
-    where s.background_job_id = ?2 and +r.business_id = ?1 and r.is_deleted is not true";
-
-/// Fills in what a row of the web application lacks; nobody counts before the first batch.
-pub(super) const COVER: &str = "update background_jobs set cursor = ?2, total = ?3 where id = ?1";
-
-/// A queued row; none when the unique index already holds an active one.
-pub(super) const INSERT: &str = "
-    insert into background_jobs
-        (business_id, requested_by_user_id, job_type, status, total, cursor, created_at, updated_at)
-    values (?1, ?2, ?3, 'queued', ?4, ?5, ?6, ?6)
-    on conflict do nothing
-    returning id";
+    const SET_ASIDE_OF: Sql = "
+    select count(*) as receipts, max(r.id) as newest
+    from tikkun_set_aside s cross join receipts r on r.id = s.receipt_id
+    where s.background_job_id = $2 and +r.business_id = $1 and r.is_deleted is not true";
+}

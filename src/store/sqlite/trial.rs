@@ -1,15 +1,14 @@
 //! The port for trial rows, on SQLite: one statement for any number of rows.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
 use async_trait::async_trait;
-use chrono::Utc;
 
 use super::connection::Database;
 use super::fault::During;
-use super::{list, moment};
+use super::list;
 use crate::fault::Fault;
+use crate::store::sql::engine::{Connection as _, Engine as _, Value};
 use crate::store::{ReceiptCount, TrialAttachment, TrialData, TrialReceipt};
 
 /// Every row of the list, or none.
@@ -52,26 +51,14 @@ const KEYS: &str = "
     where storage_path > ?1 order by storage_path limit ?2";
 
 /// Trial rows in one file.
-pub(super) struct SqliteTrial {
-    database: Arc<Database>,
-}
+pub(super) struct SqliteTrial(pub(super) Database);
 
 impl SqliteTrial {
-    /// On an open file.
-    pub(super) fn new(database: Arc<Database>) -> Self {
-        Self { database }
-    }
-
     async fn insert(&self, statement: &'static str, rows: String, what: &str) -> Result<u64, Fault> {
-        let mut tx = self.database.write(what).await?;
-        let done = sqlx::query(statement)
-            .bind(rows)
-            .bind(moment::to_text(Utc::now()))
-            .execute(&mut *tx)
-            .await
-            .during(what)?;
-        tx.commit().await.during(what)?;
-        Ok(done.rows_affected())
+        let mut tx = self.0.writing(what).await?;
+        let inserted = tx.run(statement, &[rows.as_str().into(), Value::Now], what).await?;
+        Database::commit(tx, what).await?;
+        Ok(inserted)
     }
 }
 
@@ -86,10 +73,8 @@ impl TrialData for SqliteTrial {
     }
 
     async fn count_receipts(&self) -> Result<BTreeMap<String, ReceiptCount>, Fault> {
-        let rows: Vec<(String, i64, i64, i64)> = sqlx::query_as(COUNT_RECEIPTS)
-            .fetch_all(self.database.read())
-            .await
-            .during("count trial receipts")?;
+        let rows: Vec<(String, i64, i64, i64)> =
+            sqlx::query_as(COUNT_RECEIPTS).fetch_all(self.0.read()).await.during("count trial receipts")?;
         let count = |(label, live, deleted, pointed): (String, i64, i64, i64)| {
             let [live, deleted, pointed] = [live, deleted, pointed].map(i64::unsigned_abs);
             (label, ReceiptCount { live, deleted, pointed })
@@ -99,7 +84,7 @@ impl TrialData for SqliteTrial {
 
     async fn count_attachments(&self) -> Result<BTreeMap<String, u64>, Fault> {
         let rows: Vec<(String, i64)> = sqlx::query_as(COUNT_ATTACHMENTS)
-            .fetch_all(self.database.read())
+            .fetch_all(self.0.read())
             .await
             .during("count trial attachments")?;
         Ok(rows.into_iter().map(|(label, count)| (label, count.unsigned_abs())).collect())
@@ -109,7 +94,7 @@ impl TrialData for SqliteTrial {
         sqlx::query_scalar(KEYS)
             .bind(after)
             .bind(max)
-            .fetch_all(self.database.read())
+            .fetch_all(self.0.read())
             .await
             .during("list keys of trial attachments")
     }

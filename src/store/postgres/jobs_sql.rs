@@ -1,0 +1,88 @@
+//! The statements onto `background_jobs` that are written for PostgreSQL.
+
+use async_trait::async_trait;
+use sqlx::PgConnection;
+
+use super::connection::Database;
+use super::engine::number;
+use super::fault::During;
+use super::statement::{query, scalar};
+use crate::fault::Fault;
+use crate::job::BackgroundJobId;
+use crate::store::Watched;
+use crate::store::sql::background_jobs::JobsSql;
+use crate::store::sql::engine::Sql;
+
+/// Moves only rows that are still under the attempt that beats, by the newest of row and fence; in the
+/// order of their ids, so that nobody waits for us in a circle. The time is the server's, whoever beats. The answer
+/// names them.
+const BEAT: &str = "
+    with ours as materialized (
+        select j.id
+        from unnest($1::bigint[], $2::integer[]) as beat (id, attempt)
+        join background_jobs j on j.id = beat.id
+        join tikkun_background_jobs n on n.background_job_id = beat.id and n.attempt = beat.attempt
+        where j.status = 'running' or (j.status = 'paused' and n.pause_reason = 'continuation')
+        order by j.id
+        for no key update of j, n)
+    update background_jobs set heartbeat_at = now() at time zone 'utc', updated_at = now() at time zone 'utc'
+    from ours where background_jobs.id = ours.id
+    returning background_jobs.id::bigint";
+
+/// Row and fence are locked first, in the order of their ids.
+const WATCH: &str = "
+    with ours as materialized (
+        select j.id, w.waiting_for, w.rate, w.eta_seconds, w.last_error
+        from unnest($1::bigint[], $2::integer[], $3::text[], $4::double precision[], $5::double precision[],
+                    $6::text[]) as w (id, attempt, waiting_for, rate, eta_seconds, last_error)
+        join background_jobs j on j.id = w.id
+        join tikkun_background_jobs n on n.background_job_id = w.id and n.attempt = w.attempt
+        where j.status = 'running'
+        order by j.id
+        for no key update of j, n),
+    notes as (
+        update tikkun_background_jobs n
+        set waiting_for = ours.waiting_for, rate = ours.rate, eta_seconds = ours.eta_seconds,
+            updated_at = now() at time zone 'utc'
+        from ours where n.background_job_id = ours.id)
+    update background_jobs set last_error = ours.last_error, updated_at = now() at time zone 'utc'
+    from ours where background_jobs.id = ours.id and ours.last_error is not null";
+
+#[async_trait]
+impl JobsSql for Database {
+    const CARRIED_BY: Sql = "
+    insert into tikkun_background_jobs (background_job_id, queue_job, updated_at)
+    select id, $2, now() at time zone 'utc' from background_jobs where id = $1
+    on conflict (background_job_id) do update set
+        queue_job = excluded.queue_job, updated_at = excluded.updated_at";
+
+    // The row is nobody else's, so that no process waits for another.
+    const CHECK: Sql = "
+    insert into tikkun_store_check (id, checked_at)
+    values (floor(random() * 2000000000)::integer, now() at time zone 'utc') returning id";
+    const CHECKED: Option<Sql> = Some("delete from tikkun_store_check where id = $1");
+
+    async fn beat(
+        tx: &mut PgConnection,
+        rows: &[(BackgroundJobId, u32)],
+        what: &str,
+    ) -> Result<Vec<i64>, Fault> {
+        let ids: Vec<i64> = rows.iter().map(|(id, _)| id.0).collect();
+        let attempts: Vec<i32> = rows.iter().map(|(_, attempt)| number(*attempt)).collect();
+        scalar(BEAT).bind(ids).bind(attempts).fetch_all(tx).await.during(what)
+    }
+
+    async fn watch(tx: &mut PgConnection, updates: &[Watched], what: &str) -> Result<(), Fault> {
+        query(WATCH)
+            .bind(updates.iter().map(|watched| watched.id.0).collect::<Vec<_>>())
+            .bind(updates.iter().map(|watched| number(watched.attempt)).collect::<Vec<_>>())
+            .bind(updates.iter().map(|watched| watched.waiting_for.clone()).collect::<Vec<_>>())
+            .bind(updates.iter().map(|watched| watched.rate).collect::<Vec<_>>())
+            .bind(updates.iter().map(|watched| watched.eta_seconds).collect::<Vec<_>>())
+            .bind(updates.iter().map(|watched| watched.last_error.clone()).collect::<Vec<_>>())
+            .execute(tx)
+            .await
+            .during(what)?;
+        Ok(())
+    }
+}

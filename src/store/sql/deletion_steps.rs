@@ -1,0 +1,109 @@
+//! What the transaction of a batch does in the same way on every engine.
+
+use chrono::{DateTime, Utc};
+
+use super::engine::{Connection, Sql, Value};
+use crate::fault::{Fault, FaultKind};
+use crate::job::{BackgroundJobId, BusinessId};
+use crate::store::Pass;
+use crate::store::deletion::{LEFT_AS_IT_WAS, LockedJob, Moved, Scope};
+use crate::store::row::{self, Cells};
+
+/// Moves what the locked row held, only while it is running.
+pub const MOVE_CURSOR: &str = "
+    update background_jobs
+    set cursor = $2, total = $3, processed = $4, succeeded = $5, failed_count = $6,
+        updated_at = $7, heartbeat_at = $7
+    where id = $1 and status = 'running'";
+
+/// A good batch ends the count of attempts without progress and allows another revival.
+pub const RECOVERED: &str = "
+    update tikkun_background_jobs set revived = false, barren_attempts = 0, updated_at = $2
+    where background_job_id = $1";
+
+/// The statements that take at most `$2` receipts of the tenant `$1`, each once and ascending. `$5` is the latest
+/// creation time and `$6` whether receipts without one are meant, where creation times restrict the request.
+pub struct TakeSql {
+    /// Live receipts behind `$3`, up to `$4`.
+    pub forward: Sql,
+    /// The same by creation times.
+    pub dated_forward: Sql,
+    /// Live receipts up to `$3`, wherever they are, but for those that the row `$4` set aside.
+    pub sweep: Sql,
+    /// The same by creation times.
+    pub dated_sweep: Sql,
+    /// Live receipts behind `$3` that the earlier row `$4` of the tenant set aside.
+    pub set_aside: Sql,
+}
+
+impl TakeSql {
+    /// The statement for a batch, and its values.
+    pub fn choose(&self, scope: &Scope<'_>, limit: u32) -> (Sql, Vec<Value<'static>>) {
+        let dated = scope.dated.filter(|_| scope.only_set_aside_of.is_none());
+        let (sql, from, other) = match (scope.only_set_aside_of, scope.pass, dated) {
+            (Some(of), ..) => (self.set_aside, scope.last_id, of.0),
+            (None, Pass::Forward, None) => (self.forward, scope.last_id, scope.upper_id),
+            (None, Pass::Forward, Some(_)) => (self.dated_forward, scope.last_id, scope.upper_id),
+            (None, Pass::Sweep, None) => (self.sweep, scope.upper_id, scope.job.0),
+            (None, Pass::Sweep, Some(_)) => (self.dated_sweep, scope.upper_id, scope.job.0),
+        };
+        let mut values = vec![scope.business_id.0.into(), limit.into(), from.into(), other.into()];
+        if let Some(dated) = dated {
+            values.extend([Value::from(dated.until), dated.undated.into()]);
+        }
+        (sql, values)
+    }
+}
+
+/// The job's row under lock, at the database's time.
+pub fn locked_job(found: &impl Cells, job: BackgroundJobId, now: DateTime<Utc>) -> Result<LockedJob, Fault> {
+    Ok(LockedJob {
+        business_id: BusinessId(found.needed("business_id")?),
+        status: row::status(found, job)?,
+        attempt: row::count(found, "attempt")?,
+        progress: row::progress(found)?,
+        cursor: row::cursor(found, job)?,
+        recovering: found.flag("recovering")?,
+        now,
+    })
+}
+
+/// Moves cursor and counters.
+pub async fn move_cursor(
+    tx: &mut impl Connection,
+    scope: &Scope<'_>,
+    moved: &Moved<'_>,
+    what: &str,
+) -> Result<(), Fault> {
+    let cursor = moved.cursor.to_string();
+    let values = [
+        scope.job.0.into(),
+        cursor.as_str().into(),
+        moved.progress.total.into(),
+        moved.progress.processed.into(),
+        moved.progress.succeeded.into(),
+        moved.progress.failed.into(),
+        scope.now.into(),
+    ];
+    tx.run(MOVE_CURSOR, &values, what).await?;
+    Ok(())
+}
+
+/// Clears the note of attempts without progress and of a revival, where there are any.
+pub async fn note_recovered(
+    tx: &mut impl Connection,
+    scope: &Scope<'_>,
+    moved: &Moved<'_>,
+) -> Result<(), Fault> {
+    if moved.recovered {
+        let values = [scope.job.0.into(), scope.now.into()];
+        tx.run(RECOVERED, &values, "note that a deletion has recovered").await?;
+    }
+    Ok(())
+}
+
+/// The fault of a cursor that stands as it stood.
+pub fn not_moved(scope: &Scope<'_>) -> Fault {
+    let text = format!("move the cursor of background job {}: {LEFT_AS_IT_WAS}", scope.job);
+    Fault::new(FaultKind::Permanent, text)
+}

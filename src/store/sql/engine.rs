@@ -1,0 +1,143 @@
+//! What the ports need of a database engine: transactions, and statements whose values and rows look the same on
+//! every engine.
+
+use std::ops::DerefMut;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use chrono::{DateTime, Utc};
+
+use crate::fault::{Fault, FaultKind};
+use crate::store::row::Cells;
+
+/// The text of a statement.
+pub type Sql = &'static str;
+
+/// What takes the place of `$1`, `$2` and so on in a statement.
+#[derive(Clone, Copy, Debug)]
+pub enum Value<'a> {
+    /// An id, or a number of the application's.
+    Number(Option<i64>),
+    /// A number of ours, which a column `integer` holds.
+    Count(Option<u32>),
+    /// A text.
+    Text(Option<&'a str>),
+    /// A time.
+    Time(Option<DateTime<Utc>>),
+    /// Yes or no.
+    Flag(bool),
+    /// A list of ids.
+    Ids(&'a [i64]),
+    /// The time so much later than now.
+    After(Duration),
+    /// The time now. Always the last value: a server goes by its own clock, and its statements have no such parameter.
+    Now,
+}
+
+macro_rules! from {
+    ($($type:ty => $variant:ident),*) => {
+        $(impl From<$type> for Value<'_> {
+            fn from(value: $type) -> Self {
+                Self::$variant(Some(value))
+            }
+        }
+
+        impl From<Option<$type>> for Value<'_> {
+            fn from(value: Option<$type>) -> Self {
+                Self::$variant(value)
+            }
+        })*
+    };
+}
+from!(i64 => Number, u32 => Count, DateTime<Utc> => Time);
+
+impl<'a> From<&'a str> for Value<'a> {
+    fn from(text: &'a str) -> Self {
+        Self::Text(Some(text))
+    }
+}
+
+impl<'a> From<Option<&'a str>> for Value<'a> {
+    fn from(text: Option<&'a str>) -> Self {
+        Self::Text(text)
+    }
+}
+
+impl From<bool> for Value<'_> {
+    fn from(flag: bool) -> Self {
+        Self::Flag(flag)
+    }
+}
+
+/// A connection in a transaction. Errors say that they happened while doing `what`.
+#[async_trait]
+pub trait Connection: Send {
+    /// What a statement answers with.
+    type Row: Cells + Send + Sync;
+
+    /// Runs a statement, and answers with its rows.
+    async fn rows(&mut self, sql: Sql, values: &[Value<'_>], what: &str) -> Result<Vec<Self::Row>, Fault>;
+
+    /// Runs a statement, and answers with how many rows it has changed.
+    async fn run(&mut self, sql: Sql, values: &[Value<'_>], what: &str) -> Result<u64, Fault>;
+
+    /// Runs a statement, and answers with its first row.
+    async fn first(
+        &mut self,
+        sql: Sql,
+        values: &[Value<'_>],
+        what: &str,
+    ) -> Result<Option<Self::Row>, Fault> {
+        Ok(self.rows(sql, values, what).await?.into_iter().next())
+    }
+
+    /// Runs a statement that answers with one row always.
+    async fn one(&mut self, sql: Sql, values: &[Value<'_>], what: &str) -> Result<Self::Row, Fault> {
+        let missing = || Fault::new(FaultKind::Permanent, what).because(sqlx::Error::RowNotFound);
+        self.first(sql, values, what).await?.ok_or_else(missing)
+    }
+}
+
+/// The rows of an engine.
+pub type RowOf<E> = <<E as Engine>::Connection as Connection>::Row;
+
+/// One open database.
+#[async_trait]
+pub trait Engine: Send + Sync + 'static {
+    /// Its connections.
+    type Connection: Connection;
+    /// A transaction that may write; dropped, it is rolled back.
+    type Writing: DerefMut<Target = Self::Connection> + Send;
+    /// A transaction that only reads, and sees one moment.
+    type Reading: DerefMut<Target = Self::Connection> + Send;
+
+    /// How to ask for the server's time. None: the engine is on this host, and so is every process that uses it.
+    const NOW: Option<Sql>;
+
+    /// Begins a transaction that may write.
+    async fn writing(&self, what: &str) -> Result<Self::Writing, Fault>;
+
+    /// Begins a transaction that only reads.
+    async fn reading(&self, what: &str) -> Result<Self::Reading, Fault>;
+
+    /// Makes the changes last.
+    async fn commit(tx: Self::Writing, what: &str) -> Result<(), Fault>;
+
+    /// Runs a single statement that only reads.
+    async fn read_rows(&self, sql: Sql, values: &[Value<'_>], what: &str) -> Result<Vec<RowOf<Self>>, Fault> {
+        self.reading(what).await?.rows(sql, values, what).await
+    }
+
+    /// Runs a single statement that writes.
+    async fn write_rows(
+        &self,
+        sql: Sql,
+        values: &[Value<'_>],
+        what: &str,
+    ) -> Result<Vec<RowOf<Self>>, Fault> {
+        let mut tx = self.writing(what).await?;
+        let rows = tx.rows(sql, values, what).await?;
+        Self::commit(tx, what).await?;
+        Ok(rows)
+    }
+}

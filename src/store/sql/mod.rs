@@ -1,0 +1,37 @@
+//! The ports on any SQL engine, written once. An engine adds its connections and transactions, and the statements that
+//! differ between engines.
+
+pub(super) mod background_jobs;
+pub(super) mod deletion_steps;
+mod ended_sessions;
+pub(super) mod engine;
+pub(super) mod outbox;
+pub(super) mod receipts;
+pub(super) mod status_sql;
+pub(super) mod status_tx;
+
+use std::sync::Arc;
+
+use self::background_jobs::{JobsSql, SqlBackgroundJobs};
+use self::ended_sessions::SqlEndedSessions;
+use self::outbox::{OutboxSql, SqlOutbox};
+use self::receipts::{ReceiptsSql, SqlReceipts};
+use super::Store;
+use super::deletion::Deletions;
+use super::measured::measured;
+
+/// The ports on one database of an engine with this name.
+pub(super) fn ports<E>(database: E, engine: &'static str) -> Store
+where
+    E: JobsSql + OutboxSql + ReceiptsSql,
+    Arc<E>: Deletions,
+{
+    let database = Arc::new(database);
+    let store = Store {
+        background_jobs: Arc::new(SqlBackgroundJobs(Arc::clone(&database))),
+        receipts: Arc::new(SqlReceipts(Arc::clone(&database))),
+        outbox: Arc::new(SqlOutbox(Arc::clone(&database))),
+        ended_sessions: Arc::new(SqlEndedSessions(database)),
+    };
+    measured(store, engine)
+}

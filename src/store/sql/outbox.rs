@@ -1,0 +1,206 @@
+//! The port onto the clean-up outbox.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use chrono::{DateTime, Utc};
+
+use super::engine::{Connection as _, Engine, Sql, Value};
+use crate::blob::BlobTarget;
+use crate::fault::{Fault, FaultKind};
+use crate::job::{BackgroundJobId, Backoff, BusinessId};
+use crate::store::row::{self, Cells};
+use crate::store::{CleanupOutbox, Condemned, OutboxRow, OutboxSummary, StillThere};
+
+/// How many are left and since when.
+macro_rules! summary {
+    ($which:literal) => {
+        concat!(
+            "
+    select count(*) filter (where parked_at is null) as pending,
+           min(condemned_at) filter (where parked_at is null) as oldest,
+           count(*) filter (where parked_at is null and refused) as refused,
+           count(*) filter (where parked_at is not null) as parked
+    from tikkun_cleanup_outbox ",
+            $which
+        )
+    };
+}
+const SUMMARY: &str = summary!("");
+const SUMMARY_OF_TENANT: &str = summary!("where business_id = $1");
+
+/// The newest error among those left, the first in an index that has nothing but errors.
+const NEWEST_ERROR: &str = "
+    select last_error from tikkun_cleanup_outbox
+    where ($1 is null or business_id = $1) and last_error is not null and parked_at is null
+    order by last_error_at desc, id desc limit 1";
+
+/// A page of the outbox; ids grow with the time of the condemnation.
+const LIST: &str = "
+    select id, background_job_id, business_id, driver, bucket, key, bytes, condemned_at, attempts,
+           next_try_at, parked_at, last_error
+    from tikkun_cleanup_outbox order by id limit $1";
+
+/// An object that is to be tried again.
+pub struct Postponed<'a> {
+    /// The object, and why it is still there.
+    pub object: &'a StillThere,
+    /// How often it was tried.
+    pub attempts: u32,
+    /// How long it waits for its next try.
+    pub wait: Duration,
+}
+
+/// The statements that differ between engines.
+#[async_trait]
+pub trait OutboxSql: Engine {
+    /// Due objects of one store, oldest first, held back from everybody else in the same statement.
+    const CLAIM: Sql;
+    /// The same of one job.
+    const CLAIM_OF_JOB: Sql;
+    /// Drops objects that are gone; a row that is not there was confirmed before.
+    const CONFIRM: Sql;
+    /// How often each was tried, and nobody can count another try before our commit.
+    const ATTEMPTS: Sql;
+    /// Sets aside; what is aside keeps its time.
+    const PARK: Sql;
+    /// Puts back; what was not aside keeps its next try.
+    const UNPARK: Sql;
+    /// Puts all back.
+    const UNPARK_ALL: Sql;
+
+    /// Notes one more attempt for each, with its own error and next try.
+    async fn postpone(tx: &mut Self::Connection, objects: &[Postponed<'_>], what: &str) -> Result<(), Fault>;
+}
+
+/// The outbox in one database.
+pub(super) struct SqlOutbox<E>(pub(super) Arc<E>);
+
+impl<E: OutboxSql> SqlOutbox<E> {
+    /// The ids of the rows that a statement has changed.
+    async fn change(&self, sql: Sql, values: &[Value<'_>], what: &str) -> Result<Vec<i64>, Fault> {
+        let changed = self.0.write_rows(sql, values, what).await?;
+        let mut ids = changed.iter().map(|row| row.needed("id")).collect::<Result<Vec<_>, _>>()?;
+        ids.sort_unstable();
+        Ok(ids)
+    }
+}
+
+#[async_trait]
+impl<E: OutboxSql> CleanupOutbox for SqlOutbox<E> {
+    async fn claim(
+        &self,
+        target: &BlobTarget,
+        job: Option<BackgroundJobId>,
+        max: u32,
+        hold: Duration,
+    ) -> Result<Vec<Condemned>, Fault> {
+        let sql = if job.is_some() { E::CLAIM_OF_JOB } else { E::CLAIM };
+        let values = [
+            target.driver.as_str().into(),
+            target.bucket.as_str().into(),
+            max.into(),
+            job.map(|job| job.0).into(),
+            Value::After(hold),
+            Value::Now,
+        ];
+        condemned(&self.0.write_rows(sql, &values, "claim objects from the outbox").await?)
+    }
+
+    async fn confirm(&self, ids: &[i64]) -> Result<(), Fault> {
+        self.0.write_rows(E::CONFIRM, &[Value::Ids(ids)], "confirm deleted objects").await?;
+        Ok(())
+    }
+
+    async fn postpone(&self, failed: &[StillThere], backoff: &Backoff) -> Result<(), Fault> {
+        let what = "postpone objects that could not be deleted";
+        let ids: Vec<i64> = failed.iter().map(|object| object.id).collect();
+        let mut tx = self.0.writing(what).await?;
+        let found = tx.rows(E::ATTEMPTS, &[Value::Ids(&ids)], what).await?;
+        let tried = found.iter().map(|row| Ok((row.needed("id")?, row::count(row, "attempts")?)));
+        let tried: HashMap<i64, u32> = tried.collect::<Result<_, Fault>>()?;
+        let postponed = failed.iter().filter_map(|object| {
+            let attempts = tried.get(&object.id)?.saturating_add(1);
+            Some(Postponed { object, attempts, wait: backoff.delay(attempts, fastrand::f64()) })
+        });
+        E::postpone(&mut tx, &postponed.collect::<Vec<_>>(), what).await?;
+        E::commit(tx, what).await
+    }
+
+    async fn summary(&self, business_id: Option<BusinessId>) -> Result<OutboxSummary, Fault> {
+        let what = "sum up the outbox";
+        let tenant = business_id.map(|tenant| tenant.0);
+        let mut tx = self.0.reading(what).await?;
+        let sums = match tenant {
+            Some(tenant) => tx.one(SUMMARY_OF_TENANT, &[tenant.into()], what).await?,
+            None => tx.one(SUMMARY, &[], what).await?,
+        };
+        let newest = tx.first(NEWEST_ERROR, &[tenant.into()], what).await?;
+        Ok(OutboxSummary {
+            pending: sums.needed("pending")?.unsigned_abs(),
+            oldest: sums.time("oldest")?,
+            last_error: newest.map(|row| row.text("last_error")).transpose()?.flatten(),
+            refused: sums.needed("refused")?.unsigned_abs(),
+            parked: sums.needed("parked")?.unsigned_abs(),
+        })
+    }
+
+    async fn list(&self, max: u32) -> Result<Vec<OutboxRow>, Fault> {
+        let rows = self.0.read_rows(LIST, &[max.into()], "list the outbox").await?;
+        rows.iter().map(outbox_row).collect()
+    }
+
+    async fn park(&self, ids: &[i64]) -> Result<Vec<i64>, Fault> {
+        self.change(E::PARK, &[Value::Ids(ids), Value::Now], "park objects").await
+    }
+
+    async fn unpark(&self, ids: Option<&[i64]>) -> Result<Vec<i64>, Fault> {
+        let what = "unpark objects";
+        match ids {
+            Some(ids) => self.change(E::UNPARK, &[Value::Ids(ids), Value::Now], what).await,
+            None => self.change(E::UNPARK_ALL, &[Value::Now], what).await,
+        }
+    }
+}
+
+/// Objects from rows of `id` and `key`.
+pub fn condemned(rows: &[impl Cells]) -> Result<Vec<Condemned>, Fault> {
+    let object = |row: &_| Ok(Condemned { id: Cells::needed(row, "id")?, key: text(row, "key")? });
+    let mut objects = rows.iter().map(object).collect::<Result<Vec<_>, Fault>>()?;
+    objects.sort_unstable_by_key(|object| object.id);
+    Ok(objects)
+}
+
+fn text(row: &impl Cells, column: &str) -> Result<String, Fault> {
+    Ok(row.text(column)?.unwrap_or_default())
+}
+
+/// The row as values.
+fn outbox_row(found: &impl Cells) -> Result<OutboxRow, Fault> {
+    let at = |column| {
+        found
+            .time(column)?
+            .ok_or_else(|| Fault::new(FaultKind::Permanent, format!("a row of the outbox has no {column}")))
+    };
+    Ok(OutboxRow {
+        id: found.needed("id")?,
+        job: BackgroundJobId(found.needed("background_job_id")?),
+        business_id: BusinessId(found.needed("business_id")?),
+        target: BlobTarget { driver: text(found, "driver")?, bucket: text(found, "bucket")? },
+        key: text(found, "key")?,
+        bytes: found.number("bytes")?,
+        condemned_at: at("condemned_at")?,
+        attempts: row::count(found, "attempts")?,
+        next_try_at: at("next_try_at")?,
+        parked_at: found.time("parked_at")?,
+        last_error: found.text("last_error")?,
+    })
+}
+
+/// A delay too long for a calendar becomes ten years, which sorts behind every other.
+pub fn later(now: DateTime<Utc>, by: Duration) -> DateTime<Utc> {
+    let decade = chrono::Duration::days(3650);
+    now + chrono::Duration::from_std(by).map_or(decade, |by| by.min(decade))
+}

@@ -1,0 +1,113 @@
+//! The statements that change a row's status, as text: each for a transaction that holds the row's lock.
+
+use super::engine::{Engine, Sql};
+use crate::store::row::select_jobs;
+
+/// The statements that differ between engines.
+pub trait StatusSql: Engine {
+    /// Keeps everybody else from changing a row before our commit; none: the transaction is the only writer.
+    const LOCK: Option<Sql>;
+    /// Notes a new fence and where it starts from: `note_start!`, with what must come before it.
+    const NOTE_START: Sql;
+    /// What is known of the clocks behind creation times; none: all are in UTC.
+    const CLOCKS: Option<Sql>;
+    /// What creation times tell of the live receipts that a first look saw.
+    const SEEN: Sql;
+    /// Live receipts of a request, and the last of them.
+    const COVERED: Sql;
+    /// What an earlier row set aside and is live, and the last of it.
+    const SET_ASIDE_OF: Sql;
+}
+
+/// The new fence and where it starts from; what people watched of the last attempt is over.
+macro_rules! note_start {
+    ($before:literal) => {
+        concat!(
+            $before,
+            "insert into tikkun_background_jobs
+        (background_job_id, attempt, queue_job, barren_attempts, start_last_id, start_processed, updated_at)
+    values ($1, $2, $3, $4, $5, $6, $7)
+    on conflict (background_job_id) do update set
+        attempt = excluded.attempt, queue_job = excluded.queue_job, barren_attempts = excluded.barren_attempts,
+        start_last_id = excluded.start_last_id, start_processed = excluded.start_processed,
+        pause_reason = null, waiting_for = null, rate = null, eta_seconds = null, ended = null,
+        cancelled_by_person = false, updated_at = excluded.updated_at"
+        )
+    };
+}
+pub(in crate::store) use note_start;
+
+/// The row with its note, both as last committed before the lock was held: a statement of its own, for
+/// one that had to wait for the lock would see the new row beside the old note.
+pub(super) const ONE: &str = select_jobs!("where j.id = $1");
+
+/// The tenant's active row; the unique index allows one.
+pub(super) const ACTIVE: &str = select_jobs!(
+    "where j.business_id = $1 and j.job_type = $2 and j.status in ('queued', 'running', 'paused')"
+);
+
+/// Changes a row only from the status that was decided upon; `started_at` keeps its first value.
+pub(super) const MOVE: &str = "
+    update background_jobs
+    set status = $3, last_error = case when $9 then $4 else last_error end, finished_at = $5,
+        started_at = coalesce(started_at, $6), heartbeat_at = coalesce($7, heartbeat_at), updated_at = $8
+    where id = $1 and status = $2";
+
+/// The end of the newest attempt, by which a repeated end is known.
+pub(super) const NOTE_END: &str = "
+    update tikkun_background_jobs
+    set ended = $3, pause_reason = $4, waiting_for = null, rate = null, eta_seconds = null,
+        barren_attempts = coalesce($5, barren_attempts), updated_at = $6, changed_by = coalesce($7, changed_by)
+    where background_job_id = $1 and attempt = $2";
+
+/// No second revival before a good batch.
+pub(super) const NOTE_REVIVED: &str = "
+    update tikkun_background_jobs set revived = true, ended = null, pause_reason = null, updated_at = $2
+    where background_job_id = $1";
+
+/// What a person did; a request without a queue job keeps the one that is noted.
+pub(super) const NOTE_PERSON: &str = "
+    insert into tikkun_background_jobs as n
+        (background_job_id, pause_reason, changed_by, cancelled_by_person, queue_job, updated_at)
+    values ($1, $2, $3, $4, $5, $6)
+    on conflict (background_job_id) do update set
+        pause_reason = excluded.pause_reason, changed_by = excluded.changed_by,
+        cancelled_by_person = excluded.cancelled_by_person,
+        queue_job = coalesce(excluded.queue_job, n.queue_job), waiting_for = null, rate = null,
+        eta_seconds = null, updated_at = excluded.updated_at";
+
+/// The queue job that will carry a new row, in the row's own transaction; what was noted of an older row
+/// with this id, before the table was emptied, is over.
+pub(super) const NOTE_QUEUE_JOB: &str = "
+    insert into tikkun_background_jobs (background_job_id, queue_job, updated_at) values ($1, $2, $3)
+    on conflict (background_job_id) do update set
+        attempt = 0, queue_job = excluded.queue_job, barren_attempts = 0, start_last_id = null,
+        start_processed = null, revived = false, pause_reason = null, waiting_for = null, rate = null,
+        eta_seconds = null, ended = null, changed_by = null, cancelled_by_person = false,
+        updated_at = excluded.updated_at";
+
+/// A row that never got into a queue is no attempt that could be revived.
+pub(super) const NOTE_UNQUEUED: &str = "
+    update tikkun_background_jobs set ended = 'failed', updated_at = $2 where background_job_id = $1";
+
+/// Another row of the tenant that the unique index would collide with.
+pub(super) const OTHER_ACTIVE: &str = "
+    select exists (select 1 from background_jobs
+    where business_id = $1 and job_type = $2 and id <> $3 and status in ('queued', 'running', 'paused')) as other";
+
+/// The tenant's highest live receipt, the first in an index.
+pub(super) const NEWEST: &str = "
+    select cast(id as bigint) as newest from receipts where business_id = $1 and is_deleted is not true
+    order by id desc limit 1";
+
+/// Fills in what a row of the web application lacks; nobody counts before the first batch.
+pub(super) const COVER: &str = "update background_jobs set cursor = $2, total = $3 where id = $1";
+
+/// A queued row; none when the unique index already holds an active one.
+pub(super) const INSERT: &str = "
+    insert into background_jobs
+        (business_id, requested_by_user_id, job_type, status, total, processed, succeeded, failed_count,
+         cursor, created_at, updated_at)
+    values ($1, $2, $3, 'queued', $4, 0, 0, 0, $5, $6, $6)
+    on conflict do nothing
+    returning cast(id as bigint) as made";

@@ -1,0 +1,299 @@
+//! The transaction that changes a row's status: its statements, one by one, the row always before the note beside it.
+//! Their order is in `attempt_steps` and `person_steps`.
+
+use chrono::{DateTime, Utc};
+
+use super::engine::{Connection as _, Engine, Sql, Value};
+use super::status_sql::{
+    ACTIVE, COVER, INSERT, MOVE, NEWEST, NOTE_END, NOTE_PERSON, NOTE_QUEUE_JOB, NOTE_REVIVED, NOTE_UNQUEUED,
+    ONE, OTHER_ACTIVE, StatusSql,
+};
+use crate::fault::Fault;
+use crate::job::background::{BackgroundJob, Cursor, Dated, PauseReason, Status};
+use crate::job::{BackgroundJobId, BusinessId, JobId};
+use crate::store::NewRequest;
+use crate::store::attempt::Tracked;
+use crate::store::coverage::{Clocks, Reading, Seen};
+use crate::store::row::{self, Cells};
+use crate::store::row_move::RowMove;
+
+/// The beginning of an attempt, for the note beside the row.
+pub struct NoteStart<'a> {
+    /// The row as it was before.
+    pub before: &'a BackgroundJob,
+    /// The new fence.
+    pub attempt: u32,
+    /// Who carries it.
+    pub queue_job: &'a JobId,
+    /// Attempts before it that moved nothing.
+    pub barren: u32,
+    /// When.
+    pub now: DateTime<Utc>,
+}
+
+/// The end of an attempt, for the note beside the row.
+pub struct NoteEnd<'a> {
+    /// The row.
+    pub id: BackgroundJobId,
+    /// The attempt; a note of a newer one is left alone.
+    pub attempt: u32,
+    /// Where the row stands now.
+    pub ended: Status,
+    /// Why it is paused, if it is.
+    pub pause: Option<PauseReason>,
+    /// Who or what paused it; none leaves what is noted.
+    pub by: Option<&'a str>,
+    /// Attempts that moved nothing; none leaves the number.
+    pub barren: Option<u32>,
+    /// When.
+    pub now: DateTime<Utc>,
+}
+
+/// What a person did, for the note beside the row.
+pub struct NotePerson<'a> {
+    /// The row.
+    pub id: BackgroundJobId,
+    /// Why it is paused, if it is.
+    pub pause: Option<PauseReason>,
+    /// Who.
+    pub by: &'a str,
+    /// Whether it was a cancel.
+    pub cancelled: bool,
+    /// The queue job that carries it from now on; none keeps the one that is noted.
+    pub queue_job: Option<&'a JobId>,
+    /// When.
+    pub now: DateTime<Utc>,
+}
+
+/// A row to be made.
+pub struct NewRow<'a> {
+    /// What is asked for.
+    pub request: &'a NewRequest,
+    /// How many receipts it covers.
+    pub total: i64,
+    /// Where it begins and ends.
+    pub cursor: &'a Cursor,
+    /// When.
+    pub now: DateTime<Utc>,
+}
+
+/// The transaction of a change. Dropped, it is rolled back.
+pub struct StatusTx<E: Engine> {
+    tx: E::Writing,
+    what: String,
+}
+
+impl<E: StatusSql> StatusTx<E> {
+    /// Begins the transaction for what `what` says.
+    pub async fn begin(database: &E, what: &str) -> Result<Self, Fault> {
+        Ok(Self { tx: database.writing(what).await?, what: what.to_owned() })
+    }
+
+    /// The row, locked against every other writer.
+    pub async fn lock(&mut self, id: BackgroundJobId) -> Result<Option<Tracked>, Fault> {
+        if let Some(lock) = E::LOCK {
+            self.run(lock, &[id.0.into()]).await?;
+        }
+        let found = self.tx.first(ONE, &[id.0.into()], &self.what).await?;
+        found.as_ref().map(row::tracked).transpose()
+    }
+
+    /// The tenant's active row.
+    pub async fn active(
+        &mut self,
+        tenant: BusinessId,
+        job_type: &str,
+    ) -> Result<Option<BackgroundJob>, Fault> {
+        let found = self.tx.first(ACTIVE, &[tenant.0.into(), job_type.into()], &self.what).await?;
+        found.as_ref().map(row::job).transpose()
+    }
+
+    /// Changes a row only from the status that was decided upon; false: it stands elsewhere.
+    pub async fn make(&mut self, row_move: &RowMove<'_>) -> Result<bool, Fault> {
+        let values = [
+            row_move.id.0.into(),
+            row_move.from.as_str().into(),
+            row_move.step.to().as_str().into(),
+            row_move.error.into(),
+            row_move.finished_at().into(),
+            row_move.started_at().into(),
+            row_move.heartbeat_at().into(),
+            row_move.now.into(),
+            row_move.replaces_error().into(),
+        ];
+        Ok(self.tx.run(MOVE, &values, &row_move.what()).await? == 1)
+    }
+
+    /// Changes a row whose status was read under the lock. A row that stands as before is a permanent fault: a trigger,
+    /// a rule or a policy keeps it, and nothing must be said that is not so.
+    pub async fn must_make(&mut self, row_move: &RowMove<'_>) -> Result<(), Fault> {
+        let made = self.make(row_move).await?;
+        let stands = made && self.lock(row_move.id).await?.is_some_and(|row| row_move.is_made(&row.job));
+        if stands { Ok(()) } else { Err(row_move.left_as_it_was()) }
+    }
+
+    /// Notes a new fence and where it starts from; what people watched of the last attempt is over.
+    pub async fn note_start(&mut self, start: &NoteStart<'_>) -> Result<(), Fault> {
+        let values = [
+            start.before.id.0.into(),
+            start.attempt.into(),
+            start.queue_job.as_str().into(),
+            start.barren.into(),
+            start.before.cursor.last_id.into(),
+            start.before.progress.processed.into(),
+            start.now.into(),
+        ];
+        self.run(E::NOTE_START, &values).await
+    }
+
+    /// Notes the end of the newest attempt, by which a repeated end is known.
+    pub async fn note_end(&mut self, end: &NoteEnd<'_>) -> Result<(), Fault> {
+        let values = [
+            end.id.0.into(),
+            end.attempt.into(),
+            end.ended.as_str().into(),
+            end.pause.map(PauseReason::as_str).into(),
+            end.barren.into(),
+            end.now.into(),
+            end.by.into(),
+        ];
+        self.run(NOTE_END, &values).await
+    }
+
+    /// Notes a revival: no second one before a good batch.
+    pub async fn note_revived(&mut self, id: BackgroundJobId, now: DateTime<Utc>) -> Result<(), Fault> {
+        self.run(NOTE_REVIVED, &[id.0.into(), now.into()]).await
+    }
+
+    /// Notes what a person did.
+    pub async fn note_person(&mut self, person: &NotePerson<'_>) -> Result<(), Fault> {
+        let values = [
+            person.id.0.into(),
+            person.pause.map(PauseReason::as_str).into(),
+            person.by.into(),
+            person.cancelled.into(),
+            person.queue_job.map(JobId::as_str).into(),
+            person.now.into(),
+        ];
+        self.run(NOTE_PERSON, &values).await
+    }
+
+    /// Notes the queue job that carries a new row.
+    pub async fn note_queue_job(
+        &mut self,
+        id: BackgroundJobId,
+        queue_job: &JobId,
+        now: DateTime<Utc>,
+    ) -> Result<(), Fault> {
+        self.run(NOTE_QUEUE_JOB, &[id.0.into(), queue_job.as_str().into(), now.into()]).await
+    }
+
+    /// Notes that a row never got into a queue: no attempt that could be revived.
+    pub async fn note_unqueued(&mut self, id: BackgroundJobId, now: DateTime<Utc>) -> Result<(), Fault> {
+        self.run(NOTE_UNQUEUED, &[id.0.into(), now.into()]).await
+    }
+
+    /// Whether the tenant has another active row, with which the unique index would collide.
+    pub async fn other_active(&mut self, job: &BackgroundJob) -> Result<bool, Fault> {
+        let values = [job.business_id.0.into(), job.job_type.as_str().into(), job.id.0.into()];
+        self.tx.one(OTHER_ACTIVE, &values, &self.what).await?.flag("other")
+    }
+
+    /// The database's time, by which whatever it holds is judged.
+    pub async fn now(&mut self) -> Result<DateTime<Utc>, Fault> {
+        let Some(sql) = E::NOW else { return Ok(Utc::now()) };
+        row::now(&self.tx.one(sql, &[], &self.what).await?)
+    }
+
+    /// The highest of the tenant's live receipts.
+    pub async fn newest(&mut self, tenant: BusinessId) -> Result<Option<i64>, Fault> {
+        let newest = self.tx.first(NEWEST, &[tenant.0.into()], &self.what).await?;
+        newest.map(|row| row.needed("newest")).transpose()
+    }
+
+    /// What is known of the clocks behind creation times.
+    pub async fn clocks(&mut self) -> Result<Clocks, Fault> {
+        let Some(sql) = E::CLOCKS else { return Ok(Clocks { comparable: true, row_in_zone: false }) };
+        let clocks = self.tx.one(sql, &[], &self.what).await?;
+        Ok(Clocks { comparable: clocks.flag("comparable")?, row_in_zone: clocks.flag("row_in_zone")? })
+    }
+
+    /// What the creation times of the tenant's live receipts up to an id tell.
+    pub async fn seen(&mut self, tenant: BusinessId, up_to: i64, reading: &Reading) -> Result<Seen, Fault> {
+        let values = [
+            tenant.0.into(),
+            up_to.into(),
+            reading.after.into(),
+            reading.clock_until.into(),
+            reading.possible.into(),
+        ];
+        let seen = self.tx.one(E::SEEN, &values, &self.what).await?;
+        Ok(Seen {
+            live: seen.needed("live")?,
+            first_after: seen.number("first_after")?,
+            other_clock: seen.flag("other_clock")?,
+            by_hand: seen.needed("by_hand")?,
+        })
+    }
+
+    /// How many live receipts there are up to an id and with such creation times, and the highest of them; without an
+    /// id: of all.
+    pub async fn covered(
+        &mut self,
+        tenant: BusinessId,
+        up_to: Option<i64>,
+        dated: Option<&Dated>,
+    ) -> Result<(i64, Option<i64>), Fault> {
+        let values = [
+            tenant.0.into(),
+            up_to.unwrap_or(i64::MAX).into(),
+            dated.map(|dated| dated.until).into(),
+            dated.is_some_and(|dated| dated.undated).into(),
+        ];
+        self.receipts(E::COVERED, &values).await
+    }
+
+    /// How many of the tenant's receipts that an earlier row set aside are live, and the highest of them.
+    pub async fn set_aside_of(
+        &mut self,
+        tenant: BusinessId,
+        earlier: BackgroundJobId,
+    ) -> Result<(i64, Option<i64>), Fault> {
+        self.receipts(E::SET_ASIDE_OF, &[tenant.0.into(), earlier.0.into()]).await
+    }
+
+    /// Fills in what a row of the web application lacks.
+    pub async fn cover(&mut self, id: BackgroundJobId, cursor: &Cursor, total: i64) -> Result<(), Fault> {
+        self.run(COVER, &[id.0.into(), cursor.to_string().as_str().into(), total.into()]).await
+    }
+
+    /// Makes a queued row; none when the unique index already holds an active one.
+    pub async fn insert(&mut self, new: &NewRow<'_>) -> Result<Option<BackgroundJobId>, Fault> {
+        let cursor = new.cursor.to_string();
+        let values = [
+            new.request.business_id.0.into(),
+            new.request.user_id.into(),
+            new.request.job_type.as_str().into(),
+            new.total.into(),
+            cursor.as_str().into(),
+            new.now.into(),
+        ];
+        let made = self.tx.first(INSERT, &values, &self.what).await?;
+        made.map(|row| row.needed("made").map(BackgroundJobId)).transpose()
+    }
+
+    /// Makes the change durable.
+    pub async fn commit(self) -> Result<(), Fault> {
+        E::commit(self.tx, &self.what).await
+    }
+
+    async fn run(&mut self, sql: Sql, values: &[Value<'_>]) -> Result<(), Fault> {
+        self.tx.run(sql, values, &self.what).await?;
+        Ok(())
+    }
+
+    async fn receipts(&mut self, sql: Sql, values: &[Value<'_>]) -> Result<(i64, Option<i64>), Fault> {
+        let found = self.tx.one(sql, values, &self.what).await?;
+        Ok((found.needed("receipts")?, found.number("newest")?))
+    }
+}

@@ -1,0 +1,69 @@
+//! SQLite as an engine: how values travel to it, and its transactions.
+
+use async_trait::async_trait;
+use chrono::Utc;
+use sqlx::query::Query;
+use sqlx::sqlite::{SqliteArguments, SqliteRow};
+use sqlx::{Sqlite, SqliteConnection, Transaction};
+
+use super::connection::Database;
+use super::fault::During;
+use super::{list, moment};
+use crate::fault::Fault;
+use crate::sqlite::WriteTransaction;
+use crate::store::sql::engine::{Connection, Engine, Sql, Value};
+use crate::store::sql::outbox::later;
+
+fn bound<'q>(sql: Sql, values: &[Value<'q>]) -> Result<Query<'q, Sqlite, SqliteArguments>, Fault> {
+    values.iter().try_fold(sqlx::query(sql), |query, value| {
+        Ok(match *value {
+            Value::Number(number) => query.bind(number),
+            Value::Count(count) => query.bind(count),
+            Value::Text(text) => query.bind(text),
+            Value::Time(time) => query.bind(time.map(moment::to_text)),
+            Value::Flag(flag) => query.bind(flag),
+            Value::Ids(ids) => query.bind(list::json(ids)?),
+            Value::After(delay) => query.bind(moment::to_text(later(Utc::now(), delay))),
+            Value::Now => query.bind(moment::to_text(Utc::now())),
+        })
+    })
+}
+
+#[async_trait]
+impl Connection for SqliteConnection {
+    type Row = SqliteRow;
+
+    async fn rows(&mut self, sql: Sql, values: &[Value<'_>], what: &str) -> Result<Vec<SqliteRow>, Fault> {
+        bound(sql, values)?.fetch_all(self).await.during(what)
+    }
+
+    async fn run(&mut self, sql: Sql, values: &[Value<'_>], what: &str) -> Result<u64, Fault> {
+        Ok(bound(sql, values)?.execute(self).await.during(what)?.rows_affected())
+    }
+}
+
+#[async_trait]
+impl Engine for Database {
+    type Connection = SqliteConnection;
+    type Writing = WriteTransaction;
+    type Reading = Transaction<'static, Sqlite>;
+
+    const NOW: Option<Sql> = None;
+
+    async fn writing(&self, what: &str) -> Result<WriteTransaction, Fault> {
+        self.write(what).await
+    }
+
+    async fn reading(&self, what: &str) -> Result<Transaction<'static, Sqlite>, Fault> {
+        self.read().begin().await.during(what)
+    }
+
+    async fn commit(tx: WriteTransaction, what: &str) -> Result<(), Fault> {
+        tx.commit().await.during(what)
+    }
+
+    /// Needs no transaction.
+    async fn read_rows(&self, sql: Sql, values: &[Value<'_>], what: &str) -> Result<Vec<SqliteRow>, Fault> {
+        bound(sql, values)?.fetch_all(self.read()).await.during(what)
+    }
+}
