@@ -7,7 +7,7 @@
 use std::collections::BTreeSet;
 use std::fs::{self, File, Permissions};
 use std::io::{ErrorKind, Write};
-use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -15,6 +15,7 @@ use async_trait::async_trait;
 
 use super::blob_store::{BlobStore, BlobTarget, KeyFault};
 use super::key_path;
+use super::root::{Root, holds_anything, unavailable};
 use crate::fault::{Fault, FaultKind};
 
 /// As many keys as S3 takes in one call, so that callers see one behaviour everywhere.
@@ -29,26 +30,11 @@ pub(super) struct Directory {
     target: BlobTarget,
 }
 
-/// The folder, and the disk it was on: after an unmount another one shows through at the same path.
-struct Root {
-    path: PathBuf,
-    device: u64,
-}
-
 impl Directory {
     /// Opens the folder, making it if need be.
     pub(super) async fn open(folder: &Path) -> Result<Self, Fault> {
         let folder = folder.to_owned();
-        let root = blocking(move || {
-            let failed = |what: &str, e| {
-                unavailable(&format!("{what} the attachments folder {}", folder.display()), e)
-            };
-            fs::create_dir_all(&folder).map_err(|e| failed("make", e))?;
-            let path = folder.canonicalize().map_err(|e| failed("resolve", e))?;
-            let device = fs::metadata(&path).map_err(|e| failed("look into", e))?.dev();
-            Ok(Root { path, device })
-        })
-        .await?;
+        let root = blocking(move || Root::open(&folder)).await?;
         let target = BlobTarget { driver: "local".to_owned(), bucket: root.path.display().to_string() };
         Ok(Self { root: root.into(), target })
     }
@@ -113,24 +99,6 @@ async fn blocking<T: Send + 'static>(
     tokio::task::spawn_blocking(work).await.unwrap_or_else(|e| {
         Err(Fault::new(FaultKind::Retryable, "the thread of a file operation ended early").because(e))
     })
-}
-
-impl Root {
-    /// Without its root nothing can be said about any key: a folder that is gone or not mounted must not
-    /// look like one whose objects are all deleted.
-    fn check(&self) -> Result<(), Fault> {
-        let place = format!("look into the attachments folder {}", self.path.display());
-        let meta = fs::metadata(&self.path).map_err(|e| unavailable(&place, e))?;
-        if !meta.is_dir() {
-            return Err(unavailable(&place, ErrorKind::NotADirectory.into()));
-        }
-        if meta.dev() != self.device {
-            return Err(
-                Fault::new(FaultKind::Unavailable, place).because("another disk is mounted there now")
-            );
-        }
-        Ok(())
-    }
 }
 
 /// An object as others may read it (the process's umask has the last word).
@@ -205,7 +173,7 @@ fn delete_all(root: &Path, keys: &[String]) -> Result<Vec<KeyFault>, Fault> {
         }
     }
     if missing {
-        holds_anything(root)?;
+        holds_anything(root, UNFINISHED)?;
     }
     for folder in changed {
         match File::open(&folder).and_then(|folder| folder.sync_all()) {
@@ -216,19 +184,6 @@ fn delete_all(root: &Path, keys: &[String]) -> Result<Vec<KeyFault>, Fault> {
         }
     }
     Ok(faults)
-}
-
-/// A store with nothing in it says of no key that its object is gone: more likely the disk is not mounted that holds
-/// them. What has ever held an object in a folder still has that folder.
-fn holds_anything(root: &Path) -> Result<(), Fault> {
-    let place = format!("delete objects in the attachments folder {}", root.display());
-    let entries = fs::read_dir(root).map_err(|e| unavailable(&place, e))?;
-    let is_own = |name: std::ffi::OsString| name.as_encoded_bytes().starts_with(UNFINISHED.as_bytes());
-    if entries.flatten().any(|entry| !is_own(entry.file_name())) {
-        return Ok(());
-    }
-    Err(Fault::new(FaultKind::Unavailable, place)
-        .because("it is empty: the disk that holds the objects may not be mounted"))
 }
 
 /// Removes the entry itself: a link goes, what it points to stays. Answers the folder that changed.
@@ -278,10 +233,6 @@ fn may_hold(folder: &str, prefix: &str) -> bool {
 /// A part of the path is not there, or is a file where a folder would have to be.
 fn is_missing(error: &std::io::Error) -> bool {
     matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory)
-}
-
-fn unavailable(what: &str, error: std::io::Error) -> Fault {
-    Fault::new(FaultKind::Unavailable, what).because(error)
 }
 
 /// What the system refuses about this one file stays refused until a person acts; anything else (disk

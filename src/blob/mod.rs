@@ -4,6 +4,7 @@ mod blob_store;
 mod directory;
 mod key_path;
 mod measured;
+mod root;
 mod s3;
 
 use std::path::Path;

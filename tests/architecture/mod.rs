@@ -233,6 +233,27 @@ fn front_pages_hold_no_code_and_nothing_is_a_drawer() {
     }
 }
 
+/// The most lines of a file before its tests, and the most files of a folder beside its sub-folders.
+const LINES: usize = 300;
+const FILES: usize = 25;
+
+#[test]
+fn files_and_folders_are_small_enough_to_read() {
+    let mut folders: BTreeMap<PathBuf, usize> = BTreeMap::new();
+    let top = root().join("..");
+    for path in ["src", "tests", "benches"].iter().flat_map(|folder| sources(&top.join(folder))) {
+        *folders.entry(path.parent().unwrap().to_owned()).or_default() += 1;
+        let text = fs::read_to_string(&path).unwrap();
+        let before_tests = text.split("\n#[cfg(test)]").next().unwrap_or_default().lines().count();
+        let is_test = !path.starts_with(root());
+        assert!(is_test || before_tests <= LINES, "{} has {before_tests} lines", path.display());
+    }
+    folders.remove(&top.join("tests"));
+    for (folder, files) in folders {
+        assert!(files <= FILES, "{} has {files} files: give it sub-folders", folder.display());
+    }
+}
+
 #[test]
 fn nothing_of_ours_has_a_discarded_name() {
     let kinds = ["struct ", "enum ", "trait ", "type ", "fn ", "mod ", "const ", "static "];

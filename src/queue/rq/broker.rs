@@ -10,9 +10,10 @@ use super::commands::Orders;
 use super::fitness::{self, Fitness};
 use super::leases::{self, Leases};
 use super::lent::Lent;
-use super::marks::{mark, stored};
 use super::memory::Memory;
+use super::pauses;
 use super::risks;
+use super::schedules;
 use super::server::{Ended, Fields, Server};
 use super::steps::{KeyLook, release};
 use super::tend;
@@ -177,80 +178,35 @@ impl Broker for Rq {
     }
 
     async fn pause(&self, queue: &QueueName, by: &str) -> Result<bool, Fault> {
-        let server = &self.server;
-        let note = PausedQueue { by: by.to_owned(), since: chrono::Utc::now() };
-        let note = serde_json::to_string(&note)
-            .map_err(|error| Fault::new(FaultKind::Permanent, "write down a pause").because(error))?;
-        let mut commands = redis::pipe();
-        commands.hset_nx(server.keys.paused(), queue.as_str(), note);
-        let (paused,): (bool,) = server.link.ask(&commands, || format!("pause `{queue}`")).await?;
-        Ok(paused)
+        pauses::pause(&self.server, queue, by).await
     }
 
     async fn resume(&self, queue: &QueueName) -> Result<bool, Fault> {
-        let mut commands = redis::pipe();
-        commands.hdel(self.server.keys.paused(), queue.as_str());
-        let (resumed,): (bool,) = self.server.link.ask(&commands, || format!("resume `{queue}`")).await?;
-        Ok(resumed)
+        pauses::resume(&self.server, queue).await
     }
 
     async fn paused(&self) -> Result<BTreeMap<QueueName, PausedQueue>, Fault> {
-        let mut commands = redis::pipe();
-        commands.hgetall(self.server.keys.paused());
-        let (found,): (BTreeMap<String, String>,) =
-            self.server.link.ask(&commands, || "list paused queues".to_owned()).await?;
-        let read = |(name, text): (String, String)| {
-            let note: PausedQueue = serde_json::from_str(&text).map_err(|error| {
-                Fault::new(FaultKind::Permanent, format!("read the pause `{text}`")).because(error)
-            })?;
-            Ok((QueueName::from(name), note))
-        };
-        found.into_iter().map(read).collect()
+        pauses::paused(&self.server).await
     }
 
     async fn schedule_marks(&self) -> Result<BTreeMap<String, ScheduleMark>, Fault> {
-        let mut commands = redis::pipe();
-        commands.hgetall(self.server.keys.schedules());
-        let (found,): (BTreeMap<String, String>,) =
-            self.server.link.ask(&commands, || "list schedules".to_owned()).await?;
-        found.into_iter().map(|(name, text)| Ok((name.clone(), mark(&name, &text)?))).collect()
+        schedules::schedule_marks(&self.server).await
     }
 
     async fn mark_schedule(&self, step: &ScheduleStep) -> Result<bool, Fault> {
-        let server = &self.server;
-        let mut call = server.prepare(&server.scripts.mark_schedule);
-        let before = step.from.as_ref().map(stored).transpose()?.unwrap_or_default();
-        call.arg(&step.name).arg(before).arg(stored(&step.to)?);
-        server.add_jobs(&mut call, &step.jobs)?;
-        server.link.invoke(&call, || format!("move the schedule `{}`", step.name)).await
+        schedules::mark_schedule(&self.server, step).await
     }
 
     async fn lead(&self, role: &str, process: &ProcessId, ttl: Duration) -> Result<bool, Fault> {
-        let server = &self.server;
-        let mut call = server.prepare(&server.scripts.lead);
-        call.arg(role).arg(process.as_str()).arg(wire::millis(ttl));
-        server.link.invoke(&call, || format!("lead as `{role}`")).await
+        schedules::lead(&self.server, role, process, ttl).await
     }
 
     async fn resign(&self, role: &str, process: &ProcessId) -> Result<(), Fault> {
-        let server = &self.server;
-        let mut call = server.prepare(&server.scripts.resign);
-        call.arg(role).arg(process.as_str());
-        let _: u8 = server.link.invoke(&call, || format!("resign as `{role}`")).await?;
-        Ok(())
+        schedules::resign(&self.server, role, process).await
     }
 
     async fn leadership(&self, role: &str) -> Result<Option<LeadershipState>, Fault> {
-        let server = &self.server;
-        let mut call = server.prepare(&server.scripts.leadership);
-        call.arg(role);
-        let found: Vec<String> = server.link.invoke(&call, || format!("look who leads as `{role}`")).await?;
-        let [holder, ttl, tick] = found.as_slice() else { return Ok(None) };
-        Ok(Some(LeadershipState {
-            holder: ProcessId::from(holder),
-            ttl: Duration::from_millis(ttl.parse().unwrap_or(0)),
-            last_tick: tick.parse().ok().and_then(wire::from_millis),
-        }))
+        schedules::leadership(&self.server, role).await
     }
 
     async fn job(&self, id: &JobId) -> Result<Option<JobRecord>, Fault> {

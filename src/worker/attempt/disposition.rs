@@ -1,11 +1,14 @@
 //! What becomes of a job after an attempt or a death: pure rules.
 
+use std::time::Duration;
+
 use serde_json::Value;
 
 use crate::job::{
-    Completion, JobError, JobErrorKind, JobRecord, JobResult, JobSettings, Limit, OrphanPolicy,
+    Completion, JobError, JobErrorKind, JobRecord, JobResult, JobSettings, Limit, OrphanPolicy, QueueEnd,
 };
 use crate::queue::Disposition;
+use crate::supervision::Panic;
 
 /// The deepest result that is kept: readers of JSON give up at 128, SQLite at 1000, and a result that
 /// cannot be read back would hide the jobs that are listed beside it.
@@ -18,6 +21,30 @@ fn is_deeper(value: &Value, limit: usize) -> bool {
         _ => return false,
     };
     limit == 0 || inner.any(|inner| is_deeper(inner, limit - 1))
+}
+
+/// A panic is a failed attempt with its text and place.
+pub(super) fn outcome(ended: Result<JobResult, Panic>) -> JobResult {
+    ended.unwrap_or_else(|panic| Err(JobError::retryable(format!("the job panicked: {panic}"))))
+}
+
+/// An attempt that ran out of time, in RQ's own words, which its users know and its tools look for; then `more`.
+pub(super) fn timed_out(job: &JobRecord, settings: &JobSettings, more: &str) -> JobError {
+    let limit = job.time_limit(settings).duration().unwrap_or_default().as_secs();
+    let message = format!("Task exceeded maximum timeout value ({limit} seconds){more}");
+    if settings.final_timeout { JobError::permanent(message) } else { JobError::retryable(message) }
+}
+
+/// The process leaves, and the job did not end within the `grace` that it had for that: what had to be done for a death
+/// has to be done for this.
+pub(super) fn cut_off(settings: &JobSettings, grace: Duration) -> JobResult {
+    match settings.orphan {
+        OrphanPolicy::RunAgain { .. } => Ok(Completion::Continue(QueueEnd::Head)),
+        OrphanPolicy::AsFailure => Err(JobError::retryable(format!(
+            "its process had to leave, and the job did not end within the {} that it was left",
+            humantime::format_duration(grace)
+        ))),
+    }
 }
 
 /// What becomes of a job whose attempt ended so. `chance` is a random number from 0 to 1.

@@ -8,16 +8,16 @@ use std::time::Duration;
 
 use super::callback::{Called, Ended};
 use super::control::AttemptControl;
-use super::disposition::{after_attempt, after_death, bury};
+use super::disposition::{after_attempt, after_death, bury, cut_off, outcome, timed_out};
 use super::fence::Fence;
 use super::found::{Found, NotFound, unreadable};
 use super::messages::Loss;
 use crate::job::{
     Args, Callback, Completion, Control as _, JobContext, JobError, JobResult, JobSettings, KindName,
-    OrphanPolicy, QueueEnd, QueueName, Registry, StopReason,
+    QueueEnd, QueueName, Registry, StopReason,
 };
 use crate::queue::{Delivery, Disposition, Settlement};
-use crate::supervision::{Panic, catch_panic};
+use crate::supervision::catch_panic;
 use crate::user_log::USER_LOG;
 
 /// How long a job that a person stopped may take to do so: RQ kills it at once.
@@ -55,10 +55,10 @@ impl Attempt {
         tell: bool,
     ) -> Settlement {
         let error = match loss {
-            Loss::Thread => self.failed_by_timeout(format!(
-                "{}; its code never yielded, so its thread was given up",
-                self.timed_out()
-            )),
+            Loss::Thread => {
+                let given_up = "; its code never yielded, so its thread was given up";
+                timed_out(&self.delivery.job, &self.settings, given_up)
+            }
             Loss::Runner => {
                 let job = &self.delivery.job;
                 let broke = format!("the runner of this job broke under it (attempt {})", job.attempt);
@@ -216,10 +216,10 @@ impl Attempt {
         };
         match (stopped, self.control.stop_requested()) {
             (Some(Ok(Completion::Finished(result))), _) => Ok(Completion::Finished(result)),
-            (_, Some(StopReason::TimedOut)) => Err(self.failed_by_timeout(self.timed_out())),
+            (_, Some(StopReason::TimedOut)) => Err(timed_out(&self.delivery.job, &self.settings, "")),
             (_, Some(reason)) if reason.is_of_a_person() => Err(reason.error()),
             (Some(ended), _) => ended,
-            (None, _) => self.cut_off(),
+            (None, _) => cut_off(&self.settings, self.grace),
         }
     }
 
@@ -234,27 +234,6 @@ impl Attempt {
             () = tokio::time::sleep(self.grace) => {}
             () = ordered => {}
         }
-    }
-
-    /// The process leaves before the job has ended: what had to be done for a death has to be done for this.
-    fn cut_off(&self) -> JobResult {
-        match self.settings.orphan {
-            OrphanPolicy::RunAgain { .. } => Ok(Completion::Continue(QueueEnd::Head)),
-            OrphanPolicy::AsFailure => Err(JobError::retryable(format!(
-                "its process had to leave, and the job did not end within the {} that it was left",
-                humantime::format_duration(self.grace)
-            ))),
-        }
-    }
-
-    fn failed_by_timeout(&self, message: String) -> JobError {
-        if self.settings.final_timeout { JobError::permanent(message) } else { JobError::retryable(message) }
-    }
-
-    /// RQ's own words, which its users know and its tools look for.
-    fn timed_out(&self) -> String {
-        let limit = self.delivery.job.time_limit(&self.settings).duration().unwrap_or_default();
-        format!("Task exceeded maximum timeout value ({} seconds)", limit.as_secs())
     }
 
     /// Gives the kind a chance, and its time, to bring its own records in line. A panic in there changes nothing.
@@ -303,9 +282,4 @@ impl Attempt {
             self.function()
         );
     }
-}
-
-/// A panic is a failed attempt with its text and place.
-fn outcome(ended: Result<JobResult, Panic>) -> JobResult {
-    ended.unwrap_or_else(|panic| Err(JobError::retryable(format!("the job panicked: {panic}"))))
 }

@@ -1,0 +1,60 @@
+//! The folder that a store of files lies in: whether it is there, and still what it was when the service began.
+
+use std::fs;
+use std::io::ErrorKind;
+use std::os::unix::fs::MetadataExt as _;
+use std::path::{Path, PathBuf};
+
+use crate::fault::{Fault, FaultKind};
+
+/// The folder, and the disk it was on: after an unmount another one shows through at the same path.
+pub(super) struct Root {
+    pub(super) path: PathBuf,
+    device: u64,
+}
+
+impl Root {
+    /// Resolves the folder, making it if need be.
+    pub(super) fn open(folder: &Path) -> Result<Self, Fault> {
+        let failed =
+            |what: &str, e| unavailable(&format!("{what} the attachments folder {}", folder.display()), e);
+        fs::create_dir_all(folder).map_err(|e| failed("make", e))?;
+        let path = folder.canonicalize().map_err(|e| failed("resolve", e))?;
+        let device = fs::metadata(&path).map_err(|e| failed("look into", e))?.dev();
+        Ok(Self { path, device })
+    }
+
+    /// Without its root nothing can be said about any key: a folder that is gone or not mounted must not
+    /// look like one whose objects are all deleted.
+    pub(super) fn check(&self) -> Result<(), Fault> {
+        let place = format!("look into the attachments folder {}", self.path.display());
+        let meta = fs::metadata(&self.path).map_err(|e| unavailable(&place, e))?;
+        if !meta.is_dir() {
+            return Err(unavailable(&place, ErrorKind::NotADirectory.into()));
+        }
+        if meta.dev() != self.device {
+            return Err(
+                Fault::new(FaultKind::Unavailable, place).because("another disk is mounted there now")
+            );
+        }
+        Ok(())
+    }
+}
+
+/// A store with nothing in it says of no key that its object is gone: more likely the disk is not mounted that holds
+/// them. What has ever held an object in a folder still has that folder. A half-written object, whose name begins with
+/// `unfinished`, does not count.
+pub(super) fn holds_anything(root: &Path, unfinished: &str) -> Result<(), Fault> {
+    let place = format!("delete objects in the attachments folder {}", root.display());
+    let entries = fs::read_dir(root).map_err(|e| unavailable(&place, e))?;
+    let is_own = |name: std::ffi::OsString| name.as_encoded_bytes().starts_with(unfinished.as_bytes());
+    if entries.flatten().any(|entry| !is_own(entry.file_name())) {
+        return Ok(());
+    }
+    Err(Fault::new(FaultKind::Unavailable, place)
+        .because("it is empty: the disk that holds the objects may not be mounted"))
+}
+
+pub(super) fn unavailable(what: &str, error: std::io::Error) -> Fault {
+    Fault::new(FaultKind::Unavailable, what).because(error)
+}
