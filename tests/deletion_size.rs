@@ -10,7 +10,7 @@ use serde_json::json;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
 use sqlx::{AssertSqlSafe, Connection as _};
 use tikkun::blob::{BlobTarget, open_directory};
-use tikkun::config::DeletionSettings;
+use tikkun::config::{DeletionSettings, TrackerSettings};
 use tikkun::deletion::{BatchPorts, CleanUpMode};
 use tikkun::deletion::{DeleteReceipts, DeletionTeam};
 use tikkun::fault::{Fault, FaultKind};
@@ -23,7 +23,7 @@ use tikkun::store::{
     Batch, BatchOrder, BatchOutcome, DeletionPlan, Pass, Receipts, Schema, SetAside, open_sqlite,
 };
 use tikkun::supervision::{HealthTable, Strategy, Supervisor, SupervisorSpec, Turns};
-use tikkun::tracking::{Journal, StatusTracker, TrackerSettings};
+use tikkun::tracking::StatusTracker;
 
 const DELETION: &str = "server.jobs.delete_receipts_job.delete_receipts_batch_job";
 /// Only a failing test waits so long.
@@ -135,15 +135,14 @@ async fn deletion(
 
     let jobs = Arc::clone(&store.background_jobs);
     let often = Duration::from_millis(100);
-    let tracker_settings = TrackerSettings {
-        progress_interval: often,
-        heartbeat_interval: often,
-        deadline: DEADLINE,
+    let tracker = StatusTracker {
+        jobs: Arc::clone(&jobs),
+        journal: Arc::default(),
+        settings: TrackerSettings { progress_interval: often, heartbeat_interval: often, deadline: DEADLINE },
         counting_deadline: DEADLINE,
+        turn: Turns::default().register("status_tracker"),
     };
-    let turn = Turns::default().register("status_tracker");
-    let tracker =
-        StatusTracker::new(Arc::clone(&jobs), Arc::new(Journal::default()), tracker_settings, turn).start();
+    let tracker = tracker.start();
     let thread = actix_rt::Arbiter::current();
     let spec = SupervisorSpec::new("deletions", Strategy::OneForOne);
     let supervisor = Supervisor::top(spec, HealthTable::new(), &thread).unwrap();

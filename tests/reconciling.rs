@@ -12,8 +12,9 @@ use sqlx::AssertSqlSafe;
 use sqlx::Connection as _;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
 use tikkun::blob::open_directory;
-use tikkun::job::{Args, Backoff, Limit, NewJob, Registry};
-use tikkun::maintenance::{Rescuer, RescuerPorts, RescuerSettings};
+use tikkun::config::RescuerSettings;
+use tikkun::job::{Args, Limit, NewJob, Registry};
+use tikkun::maintenance::{Rescuer, RescuerPorts};
 use tikkun::queue::{Broker, RqSettings, open_rq};
 use tikkun::store::{Schema, open_sqlite};
 use tikkun::supervision::{HealthTable, Turns};
@@ -49,16 +50,15 @@ fn tracked() -> TrackedKind {
 }
 
 fn settings() -> RescuerSettings {
-    let first = Duration::from_secs(1);
+    let wait = Duration::from_secs(1);
     RescuerSettings {
         interval: Duration::from_millis(20),
-        deadline: DEADLINE,
         outbox_batch: 1,
-        outbox_backoff: Backoff { first, factor: 2.0, cap: first, jitter: 0.0 },
-        storage_delete: false,
+        outbox_backoff_first: wait,
+        outbox_backoff_cap: wait,
         outbox_alarm_after: DEADLINE,
         reconcile_interval: Duration::from_millis(50),
-        tracked: vec![tracked()],
+        reconcile_grace: wait,
     }
 }
 
@@ -146,7 +146,8 @@ async fn a_look_reads_the_entries_of_its_rows_and_not_the_queue() {
         turn: Turns::default().register("rescuer"),
         table: HealthTable::new(),
     };
-    Rescuer { ports, settings: settings() }.start();
+    let tracked = vec![tracked()];
+    Rescuer { ports, settings: settings(), deadline: DEADLINE, storage_delete: false, tracked }.start();
 
     until("the one search for entries that no row knows of", async || meter.searched().await > 20_000).await;
     // The search itself ends within this look, for a look is one after the other.

@@ -10,10 +10,11 @@ use actix::Actor as _;
 use chrono::Utc;
 use parking_lot::Mutex;
 use tikkun::blob::{BlobStore, open_directory};
+use tikkun::config::RescuerSettings;
 use tikkun::job::{
-    Args, Backoff, Completion, Job, JobContext, JobError, JobResult, JobSettings, JobState, NewJob, Registry,
+    Args, Completion, Job, JobContext, JobError, JobResult, JobSettings, JobState, NewJob, Registry,
 };
-use tikkun::maintenance::{Rescuer, RescuerPorts, RescuerSettings};
+use tikkun::maintenance::{Rescuer, RescuerPorts};
 use tikkun::queue::{Broker, ProcessRecord, RqSettings, open_rq};
 use tikkun::store::{Schema, Store, open_sqlite};
 use tikkun::supervision::{HealthTable, Turns};
@@ -150,18 +151,17 @@ impl Ground {
             turn: Turns::default().register("rescuer"),
             table: HealthTable::new(),
         };
-        let first = Duration::from_secs(1);
+        let wait = Duration::from_secs(1);
         let settings = RescuerSettings {
             interval: Duration::from_millis(20),
-            deadline: CALL,
             outbox_batch: 1,
-            outbox_backoff: Backoff { first, factor: 2.0, cap: first, jitter: 0.0 },
-            storage_delete: false,
+            outbox_backoff_first: wait,
+            outbox_backoff_cap: wait,
             outbox_alarm_after: DEADLINE,
             reconcile_interval: DEADLINE,
-            tracked: Vec::new(),
+            reconcile_grace: wait,
         };
-        Rescuer { ports, settings }.start();
+        Rescuer { ports, settings, deadline: CALL, storage_delete: false, tracked: Vec::new() }.start();
     }
 
     async fn has_failed(&self, id: &str) {

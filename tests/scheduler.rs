@@ -8,8 +8,9 @@ use std::time::{Duration, Instant};
 use actix::{Actor, Addr};
 use chrono::{DateTime, TimeDelta, Utc};
 use chrono_tz::Tz;
+use tikkun::config::SchedulerSettings;
 use tikkun::job::{Args, CronRule, Limit, Missed, NewJob, Schedule};
-use tikkun::maintenance::{Clock, SCHEDULER_ROLE, Scheduler, SchedulerSettings};
+use tikkun::maintenance::{Clock, SCHEDULER_ROLE, Scheduler};
 use tikkun::queue::{Broker, Budget, Disposition, JobFilter, ProcessRecord, Settlement, open_embedded};
 use tikkun::supervision::Turns;
 
@@ -59,13 +60,10 @@ fn scheduler(name: &str, broker: &Arc<dyn Broker>, wall: &Wall, missed: Missed) 
     Scheduler {
         broker: Arc::clone(broker),
         process: name.into(),
-        settings: SchedulerSettings {
-            interval: LOOK,
-            leadership_ttl: Duration::from_millis(500),
-            deadline: DEADLINE,
-            budget: Budget::default(),
-            schedules: Arc::from([hourly(missed)]),
-        },
+        settings: SchedulerSettings { interval: LOOK, leadership_ttl: Duration::from_millis(500) },
+        deadline: DEADLINE,
+        budget: Budget::default(),
+        schedules: Arc::from([hourly(missed)]),
         clock: wall.clock(),
         turn: Turns::default().register(name),
     }
@@ -199,7 +197,7 @@ async fn kept_jobs_are_trimmed_while_somebody_leads() {
     }
     let wall = Wall::at("2026-03-27T10:30:00Z");
     let mut keeper = scheduler("keeper", &broker, &wall, Missed::All);
-    keeper.settings.budget = Budget { finished: 0, failed: 2 };
+    keeper.budget = Budget { finished: 0, failed: 2 };
     let _running = start(keeper);
     eventually("the oldest to go", async || ids(&*broker).await == ["job-3", "job-4"]).await;
 }

@@ -6,10 +6,11 @@ use std::time::Duration;
 use actix::Actor as _;
 use sqlx::Connection as _;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
+use tikkun::config::TrackerSettings;
 use tikkun::job::{BackgroundJobId, BusinessId};
 use tikkun::store::{Begin, Begun, Coverage, EndAttempt, NewRequest, Requested, Schema, open_sqlite};
 use tikkun::supervision::Turns;
-use tikkun::tracking::{BeginAttempt, EndedAttempt, Journal, RequestJob, StatusTracker, TrackerSettings};
+use tikkun::tracking::{BeginAttempt, EndedAttempt, RequestJob, StatusTracker};
 
 /// Only a failing test waits so long.
 const LONG: Duration = Duration::from_secs(20);
@@ -26,15 +27,11 @@ async fn what_counts_receipts_may_take_longer_than_a_single_write() {
             values (27, 7, 'delete_receipts_all', 'queued', '2026-01-01 10:00:00', '2026-01-01 10:00:00');
         insert into receipts (id, business_id, is_deleted) values (1, 8, false)";
     sqlx::raw_sql(rows).execute(&mut other).await.unwrap();
-    let settings = TrackerSettings {
-        progress_interval: LONG,
-        heartbeat_interval: LONG,
-        deadline: SHORT,
-        counting_deadline: LONG,
-    };
+    let settings = TrackerSettings { progress_interval: LONG, heartbeat_interval: LONG, deadline: SHORT };
+    let counting_deadline = LONG;
     let turn = Turns::default().register("status_tracker");
-    let jobs = Arc::clone(&store.background_jobs);
-    let tracker = StatusTracker::new(jobs, Arc::new(Journal::default()), settings, turn).start();
+    let (jobs, journal) = (Arc::clone(&store.background_jobs), Arc::default());
+    let tracker = StatusTracker { jobs, journal, settings, counting_deadline, turn }.start();
     let begin = Begin {
         id: BackgroundJobId(27),
         queue_job: "q".into(),

@@ -190,7 +190,7 @@ fn age(row: &OutboxRow, now: DateTime<Utc>) -> u64 {
 async fn drain(settings: &Settings, ports: &Ports, json: bool) -> Result<(), Complaint> {
     let (blobs, outbox) = (&*ports.blobs, &*ports.store.outbox);
     let limits = CleanUpLimits { deadline: DEADLINE, backoff: settings.rescuer.outbox_backoff() };
-    let batch = u32::try_from(settings.rescuer.outbox_batch).unwrap_or(u32::MAX);
+    let batch = settings.rescuer.outbox_batch;
     let (mut tried, mut deleted, mut failed) = (BTreeSet::new(), 0_u64, 0_u64);
     loop {
         let condemned = outbox.claim(blobs.target(), None, batch, HOLD).await?;

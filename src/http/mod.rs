@@ -33,6 +33,6 @@ pub use metrics::{MetricsEndpoint, MetricsLook};
 pub use peer::TrustedProxies;
 pub use probes::Probes;
 pub use problem::Problem;
-pub use server::{HttpSettings, PageParts, Window, serve};
+pub use server::{Endpoints, PageParts, ServerSettings, serve};
 pub use start_up::serve_start_up;
 pub use writes::Writes;

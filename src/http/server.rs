@@ -22,7 +22,7 @@ use crate::queue::ProcessRecord;
 
 /// What the server is told by configuration.
 #[derive(Clone)]
-pub struct HttpSettings {
+pub struct ServerSettings {
     /// What `X-Internal-Secret` must carry; none: every `/api` call is a 401.
     pub secret: Option<Arc<SecretString>>,
     /// The largest body in bytes.
@@ -37,7 +37,7 @@ pub struct HttpSettings {
 
 /// What the HTTP server shows.
 #[derive(Clone)]
-pub struct Window {
+pub struct Endpoints {
     /// Served in every role.
     pub probes: web::Data<Probes>,
     /// Served in every role, where figures are counted.
@@ -73,13 +73,13 @@ pub struct PageParts {
 /// When the socket cannot be used.
 pub fn serve(
     socket: TcpListener,
-    settings: &HttpSettings,
-    window: Window,
+    settings: &ServerSettings,
+    endpoints: Endpoints,
 ) -> std::io::Result<(Server, SocketAddr)> {
-    open(socket, settings, move |config| window.clone().routes(config))
+    open(socket, settings, move |config| endpoints.clone().routes(config))
 }
 
-impl Window {
+impl Endpoints {
     fn routes(self, config: &mut web::ServiceConfig) {
         let api = web::scope("/api").wrap(from_fn(with_secret));
         let api = api.configure(health::routes).configure(queues::routes);
@@ -98,7 +98,7 @@ impl Window {
 /// Serves these routes, behind the limits.
 pub(super) fn open(
     socket: TcpListener,
-    settings: &HttpSettings,
+    settings: &ServerSettings,
     routes: impl Fn(&mut web::ServiceConfig) + Clone + Send + 'static,
 ) -> std::io::Result<(Server, SocketAddr)> {
     let address = socket.local_addr()?;

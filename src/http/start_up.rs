@@ -10,7 +10,7 @@ use actix_web::{HttpRequest, HttpResponse, ResponseError as _, web};
 use tokio::sync::watch;
 
 use super::limits::{Limits, with_secret};
-use super::server::{HttpSettings, open, with_metrics};
+use super::server::{ServerSettings, open, with_metrics};
 use super::{MetricsEndpoint, Probes, Problem, probes};
 use crate::measure::Exposition;
 
@@ -26,7 +26,7 @@ type Waits = watch::Receiver<Option<String>>;
 /// When the socket cannot be used.
 pub fn serve_start_up(
     socket: TcpListener,
-    settings: &HttpSettings,
+    settings: &ServerSettings,
     probes: web::Data<Probes>,
     (waits, exposition): (Waits, Option<Exposition>),
 ) -> std::io::Result<(Server, SocketAddr)> {

@@ -15,6 +15,6 @@ mod scheduler;
 
 pub use clock::Clock;
 pub use lease_keeper::LeaseKeeper;
-pub use rescuer::{Rescuer, RescuerSettings};
+pub use rescuer::Rescuer;
 pub use rescuer_ports::RescuerPorts;
-pub use scheduler::{SCHEDULER_ROLE, Scheduler, SchedulerSettings};
+pub use scheduler::{SCHEDULER_ROLE, Scheduler};

@@ -12,42 +12,27 @@ use super::orphans::rescue;
 use super::outbox_alarm::OutboxAlarm;
 use super::reconcile::{Look, Suspects, reconcile};
 use super::rescuer_ports::RescuerPorts;
+use crate::config::RescuerSettings;
 use crate::deadline::answer_in;
 use crate::deletion::{CleanUpLimits, CleanedUp, delete_objects};
 use crate::failpoint;
 use crate::fault::Fault;
-use crate::job::Backoff;
 use crate::tracking::TrackedKind;
 use crate::worker::IsolatedThreads;
-
-/// What a rescuer is told by configuration.
-#[derive(Clone, Debug)]
-pub struct RescuerSettings {
-    /// Time between looks.
-    pub interval: Duration,
-    /// Longest wait for one answer.
-    pub deadline: Duration,
-    /// The most objects in one look.
-    pub outbox_batch: u32,
-    /// Waits between tries to delete an object.
-    pub outbox_backoff: Backoff,
-    /// Whether objects are deleted at all; else they stay in the outbox, of whatever age.
-    pub storage_delete: bool,
-    /// An object that has waited longer raises an alarm.
-    pub outbox_alarm_after: Duration,
-    /// Time between reconciliations of rows and queue entries.
-    pub reconcile_interval: Duration,
-    /// Background jobs whose rows and entries are kept together.
-    pub tracked: Vec<TrackedKind>,
-}
 
 /// The actor.
 #[derive(Clone)]
 pub struct Rescuer {
     /// What it needs.
     pub ports: RescuerPorts,
-    /// What it is told.
+    /// `[rescuer]`.
     pub settings: RescuerSettings,
+    /// The longest wait for one answer.
+    pub deadline: Duration,
+    /// Whether objects are deleted at all; else they stay in the outbox, of whatever age.
+    pub storage_delete: bool,
+    /// Background jobs whose rows and entries are kept together.
+    pub tracked: Vec<TrackedKind>,
 }
 
 impl Actor for Rescuer {
@@ -74,9 +59,9 @@ impl Rescuer {
             failpoint::reach("rescuer.tick");
             let due = reconciled.is_none_or(|at| at.elapsed() >= self.settings.reconcile_interval);
             let mut faults = Vec::new();
-            faults.extend(rescue(&self.ports, &isolated_threads, self.settings.deadline).await.err());
+            faults.extend(rescue(&self.ports, &isolated_threads, self.deadline).await.err());
             self.ports.turn.beat();
-            faults.extend(tending.tend(&self.ports, &isolated_threads, self.settings.deadline).await.err());
+            faults.extend(tending.tend(&self.ports, &isolated_threads, self.deadline).await.err());
             self.ports.turn.beat();
             faults.extend(self.clean_up().await.err());
             self.ports.turn.beat();
@@ -98,11 +83,11 @@ impl Rescuer {
 
     /// Says once that objects wait for too long.
     async fn watch_outbox(&self, alarm: &mut OutboxAlarm) -> Result<(), Fault> {
-        if !self.settings.storage_delete {
+        if !self.storage_delete {
             return Ok(());
         }
         let summary = self.ports.store.outbox.summary(None);
-        let outbox = answer_in(self.settings.deadline, "sum up the outbox", summary).await?;
+        let outbox = answer_in(self.deadline, "sum up the outbox", summary).await?;
         if let Some(age) = alarm.look(&outbox, Utc::now(), self.settings.outbox_alarm_after) {
             tracing::error!(
                 pending = outbox.pending,
@@ -118,10 +103,10 @@ impl Rescuer {
     /// Objects that earlier tries left behind. As long as all of them go there are more at once, for after an
     /// outage there may be very many; not for long, for orphaned jobs wait meanwhile.
     async fn clean_up(&self) -> Result<(), Fault> {
-        if !self.settings.storage_delete {
+        if !self.storage_delete {
             return Ok(());
         }
-        let until = Instant::now() + self.settings.deadline;
+        let until = Instant::now() + self.deadline;
         loop {
             let (claimed, cleaned) = self.clean_up_once().await?;
             self.ports.turn.beat();
@@ -135,14 +120,13 @@ impl Rescuer {
     async fn clean_up_once(&self) -> Result<(u32, CleanedUp), Fault> {
         let (blobs, outbox) = (&self.ports.blobs, &self.ports.store.outbox);
         // Nobody else may take them while one call and its confirmation are under way.
-        let hold = self.settings.deadline * 4;
+        let hold = self.deadline * 4;
         let claim = outbox.claim(blobs.target(), None, self.settings.outbox_batch, hold);
-        let condemned = answer_in(self.settings.deadline, "claim objects to delete", claim).await?;
+        let condemned = answer_in(self.deadline, "claim objects to delete", claim).await?;
         if condemned.is_empty() {
             return Ok((0, CleanedUp::default()));
         }
-        let limits =
-            CleanUpLimits { deadline: self.settings.deadline, backoff: self.settings.outbox_backoff };
+        let limits = CleanUpLimits { deadline: self.deadline, backoff: self.settings.outbox_backoff() };
         let cleaned = delete_objects(&**blobs, &**outbox, &condemned, &limits).await?;
         tracing::info!(
             deleted = cleaned.deleted,
@@ -154,14 +138,14 @@ impl Rescuer {
 
     /// Rows and entries, when it is `due`, and for as long as the queue has lost what rows tell of.
     async fn keep_together(&self, suspects: &Suspects, due: bool) -> Result<(), Fault> {
-        let (broker, deadline) = (&self.ports.broker, self.settings.deadline);
+        let (broker, deadline) = (&self.ports.broker, self.deadline);
         let forgotten = answer_in(deadline, "look what the queue has lost", broker.forgotten()).await?;
         if !due && forgotten.is_none() {
             return Ok(());
         }
         let look = Look { suspects, deadline, lost: forgotten.is_some() };
         let mut whole = true;
-        for tracked in &self.settings.tracked {
+        for tracked in &self.tracked {
             whole &= reconcile(&self.ports, tracked, &look).await?;
         }
         if let Some(memory) = forgotten.filter(|_| whole) {

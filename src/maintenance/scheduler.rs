@@ -11,6 +11,7 @@ use tokio::time::Instant;
 use super::clock::Clock;
 use super::cron_plan::{Planned, Timetable};
 use super::leader_lease::LeaderLease;
+use crate::config::SchedulerSettings;
 use crate::deadline::answer_in;
 use crate::failpoint;
 use crate::fault::Fault;
@@ -28,21 +29,6 @@ const BATCH: u32 = 1000;
 /// Time between two looks for what can be dropped: nobody waits for that.
 const TIDY_EVERY: Duration = Duration::from_secs(10);
 
-/// What a scheduler is told by configuration.
-#[derive(Clone, Debug)]
-pub struct SchedulerSettings {
-    /// Time between looks.
-    pub interval: Duration,
-    /// How long a leader is believed without a tick.
-    pub leadership_ttl: Duration,
-    /// Longest wait for one answer of the broker.
-    pub deadline: Duration,
-    /// How many ended jobs a queue keeps.
-    pub budget: Budget,
-    /// What comes due by itself.
-    pub schedules: Arc<[Schedule]>,
-}
-
 /// The actor.
 #[derive(Clone)]
 pub struct Scheduler {
@@ -50,8 +36,14 @@ pub struct Scheduler {
     pub broker: Arc<dyn Broker>,
     /// Who would lead.
     pub process: ProcessId,
-    /// What it is told.
+    /// `[scheduler]`.
     pub settings: SchedulerSettings,
+    /// The longest wait for one answer of the broker.
+    pub deadline: Duration,
+    /// How many ended jobs a queue keeps.
+    pub budget: Budget,
+    /// What comes due by itself.
+    pub schedules: Arc<[Schedule]>,
     /// Tells when schedules are due.
     pub clock: Clock,
     /// Told at each turn.
@@ -107,7 +99,7 @@ impl Scheduler {
         if !self.leads(lead).await? {
             return Ok(());
         }
-        let deadline = self.settings.deadline;
+        let deadline = self.deadline;
         self.enqueue_due(lead).await?;
         while answer_in(deadline, "promote due jobs", self.broker.promote_due(BATCH)).await? == BATCH {
             self.turn.beat();
@@ -120,7 +112,7 @@ impl Scheduler {
     }
 
     async fn tidy(&self) -> Result<(), Fault> {
-        let SchedulerSettings { deadline, budget, .. } = self.settings;
+        let Self { deadline, budget, .. } = *self;
         while answer_in(deadline, "drop old jobs", self.broker.expire(BATCH)).await? == BATCH {
             self.turn.beat();
         }
@@ -137,7 +129,7 @@ impl Scheduler {
             return Ok(true);
         }
         let leads = self.broker.lead(SCHEDULER_ROLE, &self.process, ttl);
-        let leads = answer_in(self.settings.deadline, "lead the schedule", leads).await?;
+        let leads = answer_in(self.deadline, "lead the schedule", leads).await?;
         SCHEDULER_LEADS.gauge(&[]).set(if leads { 1.0 } else { 0.0 });
         if lead.leader_lease.answered(leads, asked) {
             lead.timetable = None;
@@ -147,7 +139,7 @@ impl Scheduler {
 
     /// Enqueues what the schedules have due.
     async fn enqueue_due(&self, lead: &mut Lead) -> Result<(), Fault> {
-        let schedules = &self.settings.schedules;
+        let schedules = &self.schedules;
         if schedules.is_empty() {
             return Ok(());
         }
@@ -155,7 +147,7 @@ impl Scheduler {
             Some(timetable) => timetable,
             None => {
                 let marks = self.broker.schedule_marks();
-                let marks = answer_in(self.settings.deadline, "list schedules", marks).await?;
+                let marks = answer_in(self.deadline, "list schedules", marks).await?;
                 Timetable::new(Arc::clone(schedules), &marks)
             }
         };
@@ -163,7 +155,7 @@ impl Scheduler {
             self.turn.beat();
             failpoint::reach("scheduler.step");
             let taken = self.broker.mark_schedule(&planned.step);
-            if !answer_in(self.settings.deadline, "move a schedule", taken).await? {
+            if !answer_in(self.deadline, "move a schedule", taken).await? {
                 // Another has led meanwhile; the marks are read anew at the next look.
                 return Ok(());
             }

@@ -15,9 +15,9 @@ use super::ports::{queues, tracked_deletions};
 use super::tree::Tree;
 use crate::config::Settings;
 use crate::http::{
-    Auth, BasePath, Board, BoardReader, Facade, Guesses, HealthReader, HttpSettings, Identity,
-    MetricsEndpoint, MetricsLook, PageParts, PageRules, PageSecrets, Planning, Probes, TrustedProxies,
-    Window, Writes, serve, serve_start_up,
+    Auth, BasePath, Board, BoardReader, Endpoints, Facade, Guesses, HealthReader, Identity, MetricsEndpoint,
+    MetricsLook, PageParts, PageRules, PageSecrets, Planning, Probes, ServerSettings, TrustedProxies, Writes,
+    serve, serve_start_up,
 };
 use crate::job_log::JobLog;
 use crate::operations::{Deletions, Limiter, Thresholds};
@@ -37,9 +37,9 @@ pub(super) struct Shown<'a> {
 
 impl Shown<'_> {
     pub(super) fn open(&self, socket: TcpListener) -> std::io::Result<RunningServer> {
-        let settings = http_settings(self.settings);
+        let settings = server_settings(self.settings);
         let guesses = Arc::clone(&settings.guesses);
-        let window = Window {
+        let endpoints = Endpoints {
             probes: self.probes.clone(),
             metrics: None,
             health: web::Data::new(self.health_reader()),
@@ -47,9 +47,13 @@ impl Shown<'_> {
             facade: self.settings.service.role.serves_receipts().then(|| web::Data::new(self.facade())),
             page: None,
         };
-        let window = Window { page: self.page(&window, guesses), metrics: self.metrics(&window), ..window };
-        let board = window.page.as_ref().map(|page| page.board.clone());
-        let (server, address) = serve(socket, &settings, window)?;
+        let endpoints = Endpoints {
+            page: self.page(&endpoints, guesses),
+            metrics: self.metrics(&endpoints),
+            ..endpoints
+        };
+        let board = endpoints.page.as_ref().map(|page| page.board.clone());
+        let (server, address) = serve(socket, &settings, endpoints)?;
         let open = RunningServer { server: server.handle(), address, board };
         attend(server);
         Ok(open)
@@ -80,17 +84,17 @@ impl Shown<'_> {
     }
 
     /// Whoever answers scrapes.
-    fn metrics(&self, window: &Window) -> Option<web::Data<MetricsEndpoint>> {
+    fn metrics(&self, endpoints: &Endpoints) -> Option<web::Data<MetricsEndpoint>> {
         let job_type = tracked_deletions(self.settings).job_type;
-        let look = MetricsLook::new(window.health.clone(), job_type);
+        let look = MetricsLook::new(endpoints.health.clone(), job_type);
         let exposition = self.figures?.exposition.clone();
         Some(web::Data::new(MetricsEndpoint { exposition, probes: self.probes.clone(), look: Some(look) }))
     }
 
     /// The page, and what keeps its board.
-    fn page(&self, window: &Window, guesses: Arc<Guesses>) -> Option<PageParts> {
+    fn page(&self, endpoints: &Endpoints, guesses: Arc<Guesses>) -> Option<PageParts> {
         let http = &self.settings.http;
-        let facade = window.facade.clone()?;
+        let facade = endpoints.facade.clone()?;
         let role = self.settings.service.role;
         let slots = if role.runs_jobs() { self.settings.worker.slots } else { 0 };
         let identity = Identity {
@@ -102,7 +106,7 @@ impl Shown<'_> {
         };
         let board = web::Data::new(Board::new(http.page_interval));
         let (kept, job_log) = (board.clone(), JobLog::of_process());
-        let health = window.health.clone();
+        let health = endpoints.health.clone();
         let reader = BoardReader { health, facade, job_log: Arc::clone(&job_log), identity };
         actix_rt::spawn(async move { kept.keep(&reader).await });
         let secrets = PageSecrets {
@@ -163,8 +167,8 @@ impl RunningServer {
     }
 }
 
-fn http_settings(settings: &Settings) -> HttpSettings {
-    HttpSettings {
+fn server_settings(settings: &Settings) -> ServerSettings {
+    ServerSettings {
         secret: settings.http.internal_secret.clone().map(Arc::new),
         body_limit: usize::try_from(settings.http.body_limit.0).unwrap_or(usize::MAX),
         timeout: settings.http.request_timeout,
@@ -185,9 +189,9 @@ fn attend(server: Server) {
 const CLOSE: Duration = Duration::from_secs(2);
 
 /// Closes a server, its requests in hand first.
-async fn close(window: &ServerHandle) {
-    if tokio::time::timeout(CLOSE, window.stop(true)).await.is_err() {
-        window.stop(false).await;
+async fn close(server: &ServerHandle) {
+    if tokio::time::timeout(CLOSE, server.stop(true)).await.is_err() {
+        server.stop(false).await;
     }
 }
 
@@ -208,7 +212,7 @@ impl StartUpServer {
         let probes = web::Data::new(Probes::of_start_up());
         let exposition = figures.map(|figures| figures.exposition.clone());
         let (server, address) =
-            serve_start_up(socket.try_clone()?, &http_settings(settings), probes, (waits, exposition))?;
+            serve_start_up(socket.try_clone()?, &server_settings(settings), probes, (waits, exposition))?;
         tracing::info!(address = %address, "tikkun waits for its back ends");
         let start_up = Self { server: server.handle() };
         attend(server);

@@ -35,7 +35,7 @@ pub(super) struct AtWork {
     pub ports: Ports,
     pub process: ProcessRecord,
     pub tree: Tree,
-    pub window: Option<RunningServer>,
+    pub server: Option<RunningServer>,
 }
 
 impl AtWork {
@@ -94,8 +94,8 @@ impl AtWork {
             }
             Err(_) => tracing::warn!("the lease is not given back in time; it runs out by itself"),
         }
-        if let Some(window) = &self.window {
-            window.close().await;
+        if let Some(server) = &self.server {
+            server.close().await;
         }
         tracing::info!("tikkun has left");
     }

@@ -189,8 +189,8 @@ impl Service {
             writes: &writes,
             figures: figures.as_ref(),
         };
-        let window = socket.map(|socket| shown.open(socket)).transpose()?;
-        let at_work = AtWork { ports, process, tree, window };
+        let server = socket.map(|socket| shown.open(socket)).transpose()?;
+        let at_work = AtWork { ports, process, tree, server };
         let service =
             Self { settings, at_work, probes, signals, attended: false, _writes: writes, _figures: figures };
         service.tell_when_started();
@@ -207,7 +207,7 @@ impl Service {
     /// Where the HTTP server is; with port 0 in the settings this tells the port that was found.
     #[must_use]
     pub fn address(&self) -> Option<SocketAddr> {
-        self.at_work.window.as_ref().map(|window| window.address)
+        self.at_work.server.as_ref().map(|server| server.address)
     }
 
     /// Completes when the first lease is held: from then on jobs are fetched. Cancel safe.

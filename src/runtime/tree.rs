@@ -24,17 +24,14 @@ use super::listening::{slot_pool, start_command_listener, start_listeners};
 use super::ports::tracked_deletions;
 use super::runner_threads::{RunnerKit, Threads};
 use super::schedules::warn_of_foreign;
-use crate::config::Settings;
 use crate::deletion::{BatchPorts, CleanUpMode};
 use crate::deletion::{DeleteReceipts, DeletionTeam};
 use crate::job::Registry;
 use crate::kinds::registry;
-use crate::maintenance::{
-    Clock, LeaseKeeper, Rescuer, RescuerPorts, RescuerSettings, Scheduler, SchedulerSettings,
-};
+use crate::maintenance::{Clock, LeaseKeeper, Rescuer, RescuerPorts, Scheduler};
 use crate::queue::Budget;
 use crate::supervision::{HealthTable, StartError, Supervisor, Turns};
-use crate::tracking::{Journal, StatusTracker, TrackerSettings};
+use crate::tracking::StatusTracker;
 use crate::worker::{QueueListener, RunnerWatch, Running};
 
 /// Longest wait for one call to the storage.
@@ -99,16 +96,14 @@ impl TreeBuilder<'_> {
     }
 
     async fn tracker(&self, top: &Supervisor) -> Result<Addr<StatusTracker>, StartError> {
-        let told = &self.ground.settings.tracker;
-        let settings = TrackerSettings {
-            progress_interval: told.progress_interval,
-            heartbeat_interval: told.heartbeat_interval,
-            deadline: told.deadline,
+        let tracker = StatusTracker {
+            jobs: Arc::clone(&self.ground.ports.store.background_jobs),
+            journal: Arc::default(),
+            settings: self.ground.settings.tracker.clone(),
             counting_deadline: self.ground.settings.store.transaction_deadline(),
+            turn: self.ground.turns.register("status_tracker"),
         };
-        let jobs = Arc::clone(&self.ground.ports.store.background_jobs);
-        let turn = self.ground.turns.register("status_tracker");
-        let make = move || StatusTracker::new(jobs, Arc::new(Journal::default()), settings, turn);
+        let make = move || tracker;
         let child = top
             .start(self.ground.child("status_tracker").mailbox(MAILBOX), &self.ground.control, make)
             .await?;
@@ -176,15 +171,21 @@ impl TreeBuilder<'_> {
     }
 
     async fn timekeepers(&self, top: &Supervisor, registry: &Arc<Registry>) -> Result<(), StartError> {
+        let settings = self.ground.settings;
         let scheduler = Scheduler {
             broker: Arc::clone(&self.ground.ports.broker),
             process: self.ground.process.id.clone(),
-            settings: self.scheduler_settings(),
+            settings: settings.scheduler.clone(),
+            deadline: DEADLINE,
+            budget: Budget {
+                finished: settings.retention.max_finished,
+                failed: settings.retention.max_failed,
+            },
+            schedules: settings.schedules.as_slice().into(),
             clock: Clock::of_host(),
             turn: self.ground.turns.register("scheduler"),
         };
         top.start(self.ground.child("scheduler"), &self.ground.control, move || scheduler).await?;
-        let told = &self.ground.settings.rescuer;
         let rescuer = Rescuer {
             ports: RescuerPorts {
                 broker: Arc::clone(&self.ground.ports.broker),
@@ -195,30 +196,13 @@ impl TreeBuilder<'_> {
                 turn: self.ground.turns.register("rescuer"),
                 table: top.table().clone(),
             },
-            settings: RescuerSettings {
-                interval: told.interval,
-                deadline: DEADLINE,
-                outbox_batch: u32::try_from(told.outbox_batch).unwrap_or(u32::MAX),
-                outbox_backoff: told.outbox_backoff(),
-                storage_delete: self.ground.settings.deletion.storage_delete,
-                outbox_alarm_after: told.outbox_alarm_after,
-                reconcile_interval: told.reconcile_interval,
-                tracked: vec![tracked_deletions(self.ground.settings)],
-            },
+            settings: settings.rescuer.clone(),
+            deadline: DEADLINE,
+            storage_delete: settings.deletion.storage_delete,
+            tracked: vec![tracked_deletions(settings)],
         };
         top.start(self.ground.child("rescuer"), &self.ground.control, move || rescuer).await?;
         Ok(())
-    }
-
-    fn scheduler_settings(&self) -> SchedulerSettings {
-        let Settings { scheduler, retention, schedules, .. } = self.ground.settings;
-        SchedulerSettings {
-            interval: scheduler.interval,
-            leadership_ttl: scheduler.leadership_ttl,
-            deadline: DEADLINE,
-            budget: Budget { finished: retention.max_finished, failed: retention.max_failed },
-            schedules: schedules.as_slice().into(),
-        }
     }
 }
 

@@ -8,7 +8,7 @@ mod tracker_messages;
 
 pub use journal::Journal;
 pub use requests::{RequestFault, Requests, new_queue_job};
-pub use status_tracker::{StatusTracker, TrackerSettings};
+pub use status_tracker::StatusTracker;
 pub use tracked_kind::TrackedKind;
 pub use tracker_messages::{
     AskPerson, BeginAttempt, EndedAttempt, FailUnqueued, Progressed, RequestJob, Revive, Waiting,

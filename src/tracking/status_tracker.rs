@@ -13,6 +13,7 @@ use super::journal::Journal;
 use super::tracker_messages::{
     AskPerson, BeginAttempt, EndedAttempt, FailUnqueued, Progressed, RequestJob, Revive, Waiting,
 };
+use crate::config::TrackerSettings;
 use crate::deadline::answer_in;
 use crate::failpoint;
 use crate::fault::{Fault, FaultKind};
@@ -21,39 +22,19 @@ use crate::job::background::{BackgroundJob, Status};
 use crate::store::{BackgroundJobs, Begun, EndAttempt, Requested};
 use crate::supervision::Turn;
 
-/// What a tracker is told by configuration.
-#[derive(Clone, Debug)]
-pub struct TrackerSettings {
-    /// Time between writes of what people watch.
-    pub progress_interval: Duration,
-    /// Time between heartbeats of our rows.
-    pub heartbeat_interval: Duration,
-    /// Longest wait for one answer of the database.
-    pub deadline: Duration,
-    /// The same where it counts a tenant's receipts.
-    pub counting_deadline: Duration,
-}
-
 /// The actor.
 #[derive(Clone)]
 pub struct StatusTracker {
-    jobs: Arc<dyn BackgroundJobs>,
-    journal: Arc<Journal>,
-    settings: TrackerSettings,
-    turn: Turn,
-}
-
-impl StatusTracker {
-    /// A tracker over these rows.
-    #[must_use]
-    pub fn new(
-        jobs: Arc<dyn BackgroundJobs>,
-        journal: Arc<Journal>,
-        settings: TrackerSettings,
-        turn: Turn,
-    ) -> Self {
-        Self { jobs, journal, settings, turn }
-    }
+    /// The rows.
+    pub jobs: Arc<dyn BackgroundJobs>,
+    /// What survives a restart.
+    pub journal: Arc<Journal>,
+    /// `[tracker]`; its deadline bounds each answer of the database,
+    pub settings: TrackerSettings,
+    /// and this one those for which it counts a tenant's receipts.
+    pub counting_deadline: Duration,
+    /// Told at each turn of the loop that writes progress.
+    pub turn: Turn,
 }
 
 impl Actor for StatusTracker {
@@ -206,7 +187,7 @@ impl StatusTracker {
         what: &str,
         answer: impl Future<Output = Result<T, Fault>>,
     ) -> Result<T, Fault> {
-        answer_in(self.settings.counting_deadline, what, answer).await
+        answer_in(self.counting_deadline, what, answer).await
     }
 
     /// A heartbeat may have found the row failed and forgotten it: it is ours again.

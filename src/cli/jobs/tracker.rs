@@ -10,23 +10,21 @@ use crate::config::Settings;
 use crate::operations::{Deletions, Limiter, Principal};
 use crate::runtime::{Ports, tracked_deletions};
 use crate::supervision::Turns;
-use crate::tracking::{Journal, Requests, StatusTracker, TrackerSettings};
+use crate::tracking::{Requests, StatusTracker};
 
 /// How long the queue or the database may take for one answer.
 const DEADLINE: Duration = Duration::from_secs(5);
 
 /// A tracker that lives as long as the command.
 fn tracker(settings: &Settings, ports: &Ports) -> Addr<StatusTracker> {
-    let told = &settings.tracker;
-    let settings = TrackerSettings {
-        progress_interval: told.progress_interval,
-        heartbeat_interval: told.heartbeat_interval,
-        deadline: told.deadline,
+    let tracker = StatusTracker {
+        jobs: Arc::clone(&ports.store.background_jobs),
+        journal: Arc::default(),
+        settings: settings.tracker.clone(),
         counting_deadline: settings.store.transaction_deadline(),
+        turn: Turns::default().register("status_tracker"),
     };
-    let turn = Turns::default().register("status_tracker");
-    let jobs = Arc::clone(&ports.store.background_jobs);
-    StatusTracker::new(jobs, Arc::new(Journal::default()), settings, turn).start()
+    tracker.start()
 }
 
 /// What can be done with deletions, for as long as the command lives.

@@ -11,7 +11,7 @@ pub struct RescuerSettings {
     /// Time between two looks for orphans and due objects.
     pub interval: Duration,
     /// Objects deleted in one go.
-    pub outbox_batch: usize,
+    pub outbox_batch: u32,
     /// Wait before an object is tried again for the first time; it doubles from there.
     pub outbox_backoff_first: Duration,
     /// The longest such wait.

@@ -158,9 +158,13 @@ mod tests {
     fn every_command_of_the_scripts_is_tried_and_granted() {
         let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("src/queue/rq/scripts");
         let proof = include_str!("scripts/proof.lua");
-        let mut seen = 0;
-        for entry in std::fs::read_dir(folder).unwrap() {
-            let text = std::fs::read_to_string(entry.unwrap().path()).unwrap();
+        let (mut seen, mut paths) = (0, vec![folder]);
+        while let Some(path) = paths.pop() {
+            if path.is_dir() {
+                paths.extend(std::fs::read_dir(path).unwrap().map(|entry| entry.unwrap().path()));
+                continue;
+            }
+            let text = std::fs::read_to_string(path).unwrap();
             for opening in ["call('", "try('", "pcall('", "ask('", "pcall(call, '"] {
                 for name in text.split(opening).skip(1).filter_map(|rest| rest.split('\'').next()) {
                     seen += 1;
