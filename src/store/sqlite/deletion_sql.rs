@@ -22,15 +22,15 @@ pub(super) const SELECT_FORWARD: &str = "
 pub(super) const SELECT_DATED_FORWARD: &str = concat!(
     "select id from receipts
      where business_id = ?1 and is_deleted is not true and id > ?2 and id <= ?3
-       and (",
+       and coalesce(",
     made!(),
-    " <= ?5 or (created_at is null and ?6))
+    " <= ?5, ?6)
      order by id limit ?4"
 );
 pub(super) const SELECT_DATED_SWEEP: &str = concat!(
     "select id from receipts
      where business_id = ?1 and is_deleted is not true and id <= ?2
-       and (", made!(), " <= ?5 or (created_at is null and ?6))
+       and coalesce(", made!(), " <= ?5, ?6)
        and not exists (select 1 from tikkun_set_aside s where s.background_job_id = ?3 and s.receipt_id = receipts.id)
      order by id limit ?4"
 );

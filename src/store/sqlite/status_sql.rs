@@ -83,9 +83,9 @@ pub(super) const SEEN: &str = concat!(
 pub(super) const COVERED: &str = concat!(
     "select count(*), max(id) from receipts
      where business_id = ?1 and is_deleted is not true and id <= ?2
-       and (?3 is null or ",
+       and (?3 is null or coalesce(",
     made!(),
-    " <= ?3 or (created_at is null and ?4))"
+    " <= ?3, ?4))"
 );
 
 /// What an earlier row set aside and is live, and the last of it.
