@@ -44,8 +44,9 @@ use crate::fault::Fault;
 pub async fn open(settings: &PostgresSettings, schema: Schema) -> Result<Store, Fault> {
     let (mut first, between) = connection::connect(settings).await?;
     schema::look_after(&mut first, &settings.place, schema).await?;
+    let path = connection::search_path(&mut first, &settings.place).await?;
     first.close().await.during(&format!("look at {}", settings.place))?;
-    let database = Arc::new(connection::Database::new(settings, between)?);
+    let database = Arc::new(connection::Database::new(settings, between, &path)?);
     let store = Store {
         background_jobs: Arc::new(background_jobs::PostgresBackgroundJobs::new(Arc::clone(&database))),
         receipts: Arc::new(receipts::PostgresReceipts::new(Arc::clone(&database))),
