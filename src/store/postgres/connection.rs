@@ -23,6 +23,7 @@ use super::references::ReferenceCache;
 use super::statement::Tx;
 use crate::config::PostgresSettings;
 use crate::fault::{Fault, FaultKind};
+use crate::store::keep_rules::text;
 
 /// A connection is closed after this time, so that a new primary or a new password is found by all.
 const LIFETIME: Duration = Duration::from_secs(1800);
@@ -41,6 +42,9 @@ const CAN_WRITE: &str = "show transaction_read_only";
 /// storage afterwards may not come back with a crash of the server.
 const DURABLE: &str =
     "select set_config('synchronous_commit', 'on', true) where current_setting('synchronous_commit') = 'off'";
+
+/// The path on which a connection finds its tables.
+const PATH: &str = "select current_setting('search_path')";
 
 /// A setting of ours in a session of the server. A pooler refuses it or drops it, for it cannot know it.
 const MARK: &str = "tikkun.mark";
@@ -82,10 +86,13 @@ struct Openings {
 }
 
 impl Openings {
-    fn new(settings: &PostgresSettings) -> Self {
-        // Not every pooler passes on which zone a session asks for, and times without a zone are read in it.
+    fn new(settings: &PostgresSettings, path: &str) -> Self {
+        // Not every pooler passes on which zone a session asks for, and times without a zone are read in it. Somebody else
+        // may have left a path in a pooler's session that leads to other tables of the same names.
+        let path = text(path);
         let limits = format!(
-            "set local timezone = 'UTC'; set local statement_timeout = {}; set local lock_timeout = {}",
+            "set local timezone = 'UTC'; set local statement_timeout = {}; set local lock_timeout = {}; \
+             select set_config('search_path', {path}, true) where current_setting('search_path') <> {path}",
             settings.statement_timeout.as_millis(),
             settings.lock_timeout.as_millis()
         );
@@ -103,8 +110,8 @@ impl Openings {
 }
 
 impl Database {
-    /// On connections that are made when they are needed.
-    pub(super) fn new(settings: &PostgresSettings, between: Between) -> Result<Self, Fault> {
+    /// On connections that are made when they are needed, with the tables on this path.
+    pub(super) fn new(settings: &PostgresSettings, between: Between, path: &str) -> Result<Self, Fault> {
         let calm = Arc::new(AtomicBool::new(false));
         let direct = Arc::new(AtomicBool::new(between != Between::Pooler));
         let outgrown = Arc::new(Mutex::new(None::<Instant>));
@@ -133,7 +140,7 @@ impl Database {
         Ok(Self {
             pool,
             pooled: options(settings, Between::Pooler)?,
-            openings: Openings::new(settings),
+            openings: Openings::new(settings, path),
             place: settings.place.clone(),
             patience: settings.acquire_timeout,
             calm,
@@ -235,6 +242,12 @@ fn pooler_appeared(direct: &AtomicBool) {
 async fn has_mark(connection: &mut PgConnection, mark: Uuid) -> Result<bool, sqlx::Error> {
     let answer = connection.fetch_one(sqlx::raw_sql(READ_MARK)).await?;
     Ok(answer.try_get::<String, _>(0)? == mark.to_string())
+}
+
+/// The path on which this connection finds its tables.
+pub(super) async fn search_path(connection: &mut PgConnection, place: &str) -> Result<String, Fault> {
+    let path = connection.fetch_one(sqlx::raw_sql(PATH)).await.and_then(|answer| answer.try_get(0));
+    path.during(&format!("look at {place}"))
 }
 
 /// One connection of its own, for what is done once, and what stands between. A server that is about to come up
