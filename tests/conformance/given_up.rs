@@ -11,6 +11,7 @@ type Claim = (&'static str, &'static [Version], fn(Version));
 
 const CLAIMS: &[Claim] = &[
     ("a_run_beside_a_dead_workers_execution_decides_where_its_job_stands", SINCE_2, dead_execution),
+    ("a_run_that_rqs_maintenance_gave_up_too_early_counts_all_the_same", SINCE_2, given_up),
 ];
 
 pub fn trials() -> Vec<Trial> {
@@ -50,4 +51,18 @@ fn dead_execution(version: Version) {
     let job = place.becomes("sync", "finished");
     assert_eq!(registries(&job), ["finished"], "{job}");
     assert!(job["redis_ttl"]["job"].as_i64().unwrap() > 0, "{job}");
+}
+
+fn given_up(version: Version) {
+    let place = Place::new(version);
+    let _service = place.serve("default", 1);
+    place.enqueue("--job-id sync --func tikkun.sleep --arg 8 --timeout 60");
+    place.enqueue("--job-id child --func tikkun.noop --depends-on sync");
+    place.becomes("sync", "started");
+    forgotten(&place);
+    place.ask("registries --cleanup");
+    assert_eq!(place.job("sync")["status"], "failed");
+    let job = place.becomes("sync", "finished");
+    assert_eq!(registries(&job), ["finished"], "{job}");
+    place.becomes("child", "finished");
 }
