@@ -3,6 +3,7 @@
 use crate::servers::redis as redis_server;
 
 use std::collections::BTreeSet;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -16,7 +17,7 @@ use tikkun::config::RescuerSettings;
 use tikkun::job::{Args, Limit, NewJob, Registry};
 use tikkun::maintenance::{Rescuer, RescuerPorts};
 use tikkun::queue::{Broker, RqSettings, open_rq};
-use tikkun::store::{Schema, open_sqlite};
+use tikkun::store::{Schema, Store, open_sqlite};
 use tikkun::supervision::{HealthTable, Turns};
 use tikkun::tracking::TrackedKind;
 
@@ -103,44 +104,42 @@ async fn looks(broker: &dyn Broker, count: usize) {
     .await;
 }
 
-#[actix_rt::test]
-async fn a_look_reads_the_entries_of_its_rows_and_not_the_queue() {
-    let redis = Redis::start();
-    let folder = tempfile::tempdir().unwrap();
-    let broker = open_rq(&RqSettings {
+fn broker_on(redis: &Redis) -> Arc<dyn Broker> {
+    open_rq(&RqSettings {
         url: redis.url().into(),
         prefix: "rq".into(),
         slots: 1,
         payload_limit: 1 << 20,
         expanded_limit: 1 << 20,
     })
-    .unwrap();
-    let entry = |id: i64| NewJob::new(format!("entry-{id}"), QUEUE, DELETION, Args::positional([json!(id)]));
-    let plain = |n: usize| NewJob::new(format!("plain-{n}"), QUEUE, "shop.jobs.noop", Args::default());
-    let jobs: Vec<_> = (0..PLAIN).map(plain).chain((1..=ROWS).map(entry)).collect();
-    for some in jobs.chunks(1000) {
-        broker.enqueue(some).await.unwrap();
-    }
+    .unwrap()
+}
 
-    let file = folder.path().join("tikkun.db");
+fn entry(id: i64) -> NewJob {
+    NewJob::new(format!("entry-{id}"), QUEUE, DELETION, Args::positional([json!(id)]))
+}
+
+/// A store with so many rows that wait for their turn.
+async fn store_with(folder: &Path, rows: i64) -> Store {
+    let file = folder.join("tikkun.db");
     let store = open_sqlite(&file, Schema::Migrate).await.unwrap();
-    let mut rows =
-        SqliteConnection::connect_with(&SqliteConnectOptions::new().filename(&file)).await.unwrap();
-    for id in 1..=ROWS {
+    let mut raw = SqliteConnection::connect_with(&SqliteConnectOptions::new().filename(&file)).await.unwrap();
+    for id in 1..=rows {
         let sql = format!(
             "insert into background_jobs (id, business_id, job_type, status, created_at, updated_at)
              select {id}, {id}, 'delete_receipts_all', 'queued', t, t
              from (select strftime('%Y-%m-%d %H:%M:%f000', 'now') as t)"
         );
-        sqlx::raw_sql(AssertSqlSafe(sql)).execute(&mut rows).await.unwrap();
+        sqlx::raw_sql(AssertSqlSafe(sql)).execute(&mut raw).await.unwrap();
     }
+    store
+}
 
-    let client = redis::Client::open(redis.url()).unwrap();
-    let mut meter = Meter(client.get_multiplexed_async_connection().await.unwrap());
+async fn start_rescuer(broker: &Arc<dyn Broker>, store: Store, folder: &Path) {
     let ports = RescuerPorts {
-        broker: Arc::clone(&broker),
+        broker: Arc::clone(broker),
         store,
-        blobs: open_directory(folder.path()).await.unwrap(),
+        blobs: open_directory(folder).await.unwrap(),
         registry: Arc::new(Registry::default()),
         process: "me".into(),
         turn: Turns::default().register("rescuer"),
@@ -148,6 +147,23 @@ async fn a_look_reads_the_entries_of_its_rows_and_not_the_queue() {
     };
     let tracked = vec![tracked()];
     Rescuer { ports, settings: settings(), deadline: DEADLINE, storage_delete: false, tracked }.start();
+}
+
+#[actix_rt::test]
+async fn a_look_reads_the_entries_of_its_rows_and_not_the_queue() {
+    let redis = Redis::start();
+    let folder = tempfile::tempdir().unwrap();
+    let broker = broker_on(&redis);
+    let plain = |n: usize| NewJob::new(format!("plain-{n}"), QUEUE, "shop.jobs.noop", Args::default());
+    let jobs: Vec<_> = (0..PLAIN).map(plain).chain((1..=ROWS).map(entry)).collect();
+    for some in jobs.chunks(1000) {
+        broker.enqueue(some).await.unwrap();
+    }
+
+    let store = store_with(folder.path(), ROWS).await;
+    let client = redis::Client::open(redis.url()).unwrap();
+    let mut meter = Meter(client.get_multiplexed_async_connection().await.unwrap());
+    start_rescuer(&broker, store, folder.path()).await;
 
     until("the one search for entries that no row knows of", async || meter.searched().await > 20_000).await;
     // The search itself ends within this look, for a look is one after the other.
@@ -159,4 +175,30 @@ async fn a_look_reads_the_entries_of_its_rows_and_not_the_queue() {
     assert!(read < BYTES, "{LOOKS} looks at {ROWS} rows read {read} bytes");
     let waiting = broker.counts().await.unwrap()[&QUEUE.into()].queued;
     assert_eq!(waiting, PLAIN as u64 + ROWS as u64, "no row was enqueued anew");
+}
+
+#[actix_rt::test]
+async fn an_entry_that_is_to_come_at_its_time_is_one_whoever_keeps_it_until_then() {
+    let redis = Redis::start();
+    let folder = tempfile::tempdir().unwrap();
+    let broker = broker_on(&redis);
+    broker.enqueue(&[entry(1), entry(2), entry(3)]).await.unwrap();
+    let client = redis::Client::open(redis.url()).unwrap();
+    let mut raw = client.get_multiplexed_async_connection().await.unwrap();
+    let tomorrow = chrono::Utc::now().timestamp() + 86_400;
+    let mut held = redis::pipe();
+    held.del("rq:queue:maintenance").hset("rq:job:entry-1", "status", "scheduled");
+    held.zadd("rq:scheduled:maintenance", "entry-1", tomorrow);
+    // rq-scheduler gives its jobs no status before their time.
+    held.hdel("rq:job:entry-2", "status").zadd("rq:scheduler:scheduled_jobs", "entry-2", tomorrow);
+    held.del("rq:job:entry-3");
+    held.query_async::<()>(&mut raw).await.unwrap();
+    start_rescuer(&broker, store_with(folder.path(), 3).await, folder.path()).await;
+
+    until("the row without an entry to be enqueued anew", async || {
+        broker.counts().await.unwrap()[&QUEUE.into()].queued > 0
+    })
+    .await;
+    looks(&*broker, LOOKS).await;
+    assert_eq!(broker.counts().await.unwrap()[&QUEUE.into()].queued, 1, "the others have one");
 }

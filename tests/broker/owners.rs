@@ -138,6 +138,47 @@ async fn a_job_that_waits_again_stays_for_its_next_run() {
 }
 
 #[tokio::test]
+async fn a_run_decides_though_the_execution_of_a_dead_worker_is_still_listed() {
+    for end in [ends("last"), fails()] {
+        let prefix = Prefix::new();
+        let broker = leased(&prefix).await;
+        let first = one(&*broker, job("a")).await;
+        settle(&*broker, &first, ends("first")).await;
+        again(&prefix, &["worker_name", "", "started_at", ""]).await;
+        // RQ gave it up, and so nobody will.
+        prefix.ask(&["ZADD", "executions:a", "9999999999", "eeeeeeeeeeeeeeeeeeeeeeeeeeeeeeee"]).await;
+        let last = fetch(&*broker, 1).await.remove(0);
+        assert_eq!(settle(&*broker, &last, end.clone()).await, Settled::Done, "{end:?}");
+        let state =
+            if matches!(end, Disposition::Ack { .. }) { JobState::Finished } else { JobState::Failed };
+        assert_eq!(record(&*broker, "a").await.state, state, "{end:?}");
+        assert!(prefix.ask_number(&["TTL", "job:a"]).await > 0, "{end:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_run_that_the_maintenance_of_others_gave_up_too_early_counts_at_its_end() {
+    for end in [ends("x"), fails(), Disposition::Rescue] {
+        let prefix = Prefix::new();
+        let broker = leased(&prefix).await;
+        let delivery = one(&*broker, job("a")).await;
+        // As RQ from 2 on does it to what nobody has kept alive for a while.
+        taken_off(&prefix, &delivery).await;
+        prefix.ask(&["HSET", "job:a", "status", "failed"]).await;
+        prefix.ask(&["ZADD", "failed:q", "9999999999", "a"]).await;
+        assert_eq!(settle(&*broker, &delivery, end.clone()).await, Settled::Done, "{end:?}");
+        let (state, listed) = match end {
+            Disposition::Ack { .. } => (JobState::Finished, 0),
+            Disposition::Rescue => (JobState::Queued, 0),
+            _ => (JobState::Failed, 1),
+        };
+        assert_eq!(record(&*broker, "a").await.state, state, "{end:?}");
+        assert_eq!(in_registry(&prefix, "failed:q").await.len(), listed, "{end:?}");
+        nobody_holds_it(&prefix).await;
+    }
+}
+
+#[tokio::test]
 async fn a_status_that_others_wrote_without_putting_the_job_in_does_not_outlive_its_end() {
     let prefix = Prefix::new();
     let broker = leased(&prefix).await;

@@ -427,6 +427,7 @@ async fn places_under_a_limit_that_nobody_gives_back_are_taken_back() {
     // As RQ's `Queue.empty` does it; and a running one.
     prefix.ask(&["DEL", "job:empty", "job:deleted"]).await;
     prefix.ask(&["ZADD", "executions:deleted", "99999999999", "execution"]).await;
+    prefix.ask(&["HSET", "execution:deleted:execution", "id", "execution"]).await;
     prefix.ask(&["HSET", "job:later", "status", "scheduled"]).await;
     let limit = ["rate_limit_key", "mail", "rate_limit_concurrency", "4"];
     for next in ["first", "second"] {

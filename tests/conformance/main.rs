@@ -17,6 +17,7 @@ mod client;
 mod control;
 mod deletion;
 mod failures;
+mod given_up;
 mod ground;
 mod leftovers;
 mod lines;
@@ -59,6 +60,7 @@ fn main() -> ExitCode {
     let mut trials = deletion::trials();
     trials.extend(leftovers::trials());
     trials.extend(one_id::trials());
+    trials.extend(given_up::trials());
     trials.push(table::trial());
     for line in LINES {
         for &version in ALL.iter().filter(|version| line.on.contains(version)) {

@@ -1007,3 +1007,40 @@ async fn a_batch_is_on_the_disk_before_an_object_goes_whatever_the_database_wait
         assert_eq!(rig.number(&found).await, 1, "{set}");
     }
 }
+
+/// A store behind a pooler with one connection to lend.
+async fn behind_one_connection(server: &Server, database: &str) -> (Rig, PgConnection) {
+    let url = server.pooler(1, database);
+    let mut rig = postgres_on(&server.settings(database)).await;
+    let opened = open_postgres(&settings(&url, "the pooler"), Schema::Require).await;
+    rig.store = opened.unwrap_or_else(|fault| panic!("{}", fault.chain()));
+    let options: PgConnectOptions = url.parse().unwrap();
+    let neighbour = PgConnection::connect_with(&options.extra_float_digits(None)).await.unwrap();
+    (rig, neighbour)
+}
+
+#[tokio::test]
+async fn a_search_path_that_somebody_left_in_a_poolers_session_leads_to_no_other_tables() {
+    let server = Server::start();
+    let database = server.database().await;
+    let (rig, mut neighbour) = behind_one_connection(&server, &database).await;
+    rig.seed(20).await;
+    rig.run(&format!("insert into receipts (id, business_id, attachment_id) values (50, {OTHER}, 3)")).await;
+    rig.run(
+        "create schema archive; create table archive.receipts (like receipts including all);
+             insert into archive.receipts select * from receipts where id <= 10",
+    )
+    .await;
+    // An archive's, and what the output of pg_dump begins with.
+    for (path, objects) in [("archive, public", 19), ("''", 0)] {
+        let left = AssertSqlSafe(format!("set search_path = {path}"));
+        sqlx::raw_sql(left).execute(&mut neighbour).await.unwrap();
+        let job = rig.started().await;
+        let condemned = keys(&rig.delete_all(&job, 7).await).len();
+        rig.store.background_jobs.check().await.unwrap();
+        rig.set(job.id, "status = 'completed'").await;
+        let copies = rig.number("select count(*) from archive.receipts where is_deleted is not true").await;
+        assert_eq!((condemned, copies, rig.live(TENANT).await), (objects, 10, vec![]), "{path}");
+        assert_eq!((rig.live(OTHER).await, rig.attachments().await), (vec![50], vec![3]), "{path}");
+    }
+}

@@ -5,7 +5,7 @@ use tikkun::fault::FaultKind;
 use tikkun::store::{Begun, Pass, Schema, open_sqlite};
 
 use super::attempts::broken_row_is_named;
-use super::rig::{TENANT, raw_pool, sqlite};
+use super::rig::{Rig, TENANT, raw_pool, sqlite};
 
 #[tokio::test]
 async fn a_reopened_store_goes_on_where_it_was() {
@@ -120,4 +120,37 @@ async fn creation_times_of_other_zones_are_reckoned_to_utc() {
     assert_eq!((job.cursor.upper_id, job.progress.total), (Some(2), 2));
     rig.delete_all(&job, 2).await;
     assert_eq!(rig.live(TENANT).await, [3, 4], "they came after the request");
+}
+
+/// Receipts whose creation time is no date, as an application's accident leaves them: seconds, milliseconds, words and
+/// a zone by its name.
+async fn dateless(rig: &Rig) {
+    rig.seed(3).await;
+    let seconds = Utc::now().timestamp();
+    let made = [format!("{seconds}"), format!("{seconds}.25"), format!("{seconds}000")];
+    let words = ["'just now'".to_owned(), format!("'{} IST'", Utc::now().format("%Y-%m-%d %H:%M:%S+%H"))];
+    for (id, made) in (4..).zip(made.into_iter().chain(words)) {
+        rig.run(&format!(
+            "insert into receipts (id, business_id, created_at) values ({id}, {TENANT}, {made})"
+        ))
+        .await;
+    }
+}
+
+#[tokio::test]
+async fn a_creation_time_that_is_no_date_tells_as_little_as_none() {
+    let rig = sqlite().await;
+    dateless(&rig).await;
+    let requested = Utc::now() - TimeDelta::hours(2);
+    let late = rig.web_row_of(requested).await;
+    let Begun::Started(job) = rig.try_begin_of(late, "q1", Some(requested)).await else { panic!() };
+    assert_eq!((job.progress.total, job.cursor.left.as_ref().map(|left| left.receipts)), (3, Some(5)));
+    rig.delete_all(&job, 2).await;
+    assert_eq!(rig.live(TENANT).await, [4, 5, 6, 7, 8], "they may have come after the request");
+    rig.set(job.id, "status = 'completed'").await;
+
+    let soon = rig.started().await;
+    assert_eq!((soon.progress.total, &soon.cursor.left), (5, &None));
+    rig.delete_all(&soon, 2).await;
+    assert!(rig.live(TENANT).await.is_empty(), "all of them were there");
 }

@@ -45,6 +45,11 @@ impl Keys {
         format!("{}:rl:{limit}:rate_limited", self.rq)
     }
 
+    /// Jobs that rq-scheduler puts into their queues at their time.
+    pub(super) fn of_rq_scheduler(&self) -> String {
+        format!("{}:scheduler:scheduled_jobs", self.rq)
+    }
+
     /// The hash of a job.
     pub(super) fn job(&self, id: &str) -> String {
         format!("{}:job:{id}", self.rq)

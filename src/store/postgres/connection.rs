@@ -1,9 +1,9 @@
-//! The connections: how they are made, told apart from dead ones, and how their transactions begin.
+//! The connections: how they are made and told apart from dead ones.
 //!
-//! Nothing is kept in a session, so that a pooler may hand each transaction another one: zone and timeouts are set
-//! in the message that begins the transaction, locks end with the transaction, and statements have no name
-//! unless it was seen that nobody stands between ([`Between`]). A pooler that appears later is seen by the first
-//! connection that leads to it: from then on no statement has a name.
+//! Nothing is kept in a session, so that a pooler may hand each transaction another one: what a transaction needs is set
+//! in the message that begins it ([`Openings`]), locks end with it, and statements have no name unless it was seen that
+//! nobody stands between ([`Between`]). A pooler that appears later is seen by the first connection that leads to it: from
+//! then on no statement has a name.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -19,6 +19,7 @@ use tokio::time::Instant;
 use uuid::Uuid;
 
 use super::fault::{During, kind, may_come_up, refuses_our_start, turns_away};
+use super::openings::Openings;
 use super::references::ReferenceCache;
 use super::statement::Tx;
 use crate::config::PostgresSettings;
@@ -37,10 +38,8 @@ const APPLICATION_NAME: &str = "tikkun";
 /// What a connection answers that cannot write: a standby, or a primary that has become one.
 const CAN_WRITE: &str = "show transaction_read_only";
 
-/// A commit is answered when it is on the disk, also where the database does not wait for that: what is deleted from
-/// storage afterwards may not come back with a crash of the server.
-const DURABLE: &str =
-    "select set_config('synchronous_commit', 'on', true) where current_setting('synchronous_commit') = 'off'";
+/// The path on which a connection finds its tables.
+const PATH: &str = "select current_setting('search_path')";
 
 /// A setting of ours in a session of the server. A pooler refuses it or drops it, for it cannot know it.
 const MARK: &str = "tikkun.mark";
@@ -74,37 +73,9 @@ pub(super) struct Database {
     pub(super) references: ReferenceCache,
 }
 
-/// What begins a transaction: one message, answered once.
-struct Openings {
-    write: Arc<str>,
-    batch: Arc<str>,
-    read: Arc<str>,
-}
-
-impl Openings {
-    fn new(settings: &PostgresSettings) -> Self {
-        // Not every pooler passes on which zone a session asks for, and times without a zone are read in it.
-        let limits = format!(
-            "set local timezone = 'UTC'; set local statement_timeout = {}; set local lock_timeout = {}",
-            settings.statement_timeout.as_millis(),
-            settings.lock_timeout.as_millis()
-        );
-        // Each statement sees what was committed before it began, whatever the database's default: what is
-        // read under a lock is the newest there is.
-        let write = format!("begin isolation level read committed; {limits}; {DURABLE}");
-        Self {
-            // A constraint that waits for the commit would blame the whole batch instead of a row.
-            batch: format!("{write}; set constraints all immediate").into(),
-            write: write.into(),
-            // All statements see one moment.
-            read: format!("begin isolation level repeatable read read only; {limits}").into(),
-        }
-    }
-}
-
 impl Database {
-    /// On connections that are made when they are needed.
-    pub(super) fn new(settings: &PostgresSettings, between: Between) -> Result<Self, Fault> {
+    /// On connections that are made when they are needed, with the tables on this path.
+    pub(super) fn new(settings: &PostgresSettings, between: Between, path: &str) -> Result<Self, Fault> {
         let calm = Arc::new(AtomicBool::new(false));
         let direct = Arc::new(AtomicBool::new(between != Between::Pooler));
         let outgrown = Arc::new(Mutex::new(None::<Instant>));
@@ -133,7 +104,7 @@ impl Database {
         Ok(Self {
             pool,
             pooled: options(settings, Between::Pooler)?,
-            openings: Openings::new(settings),
+            openings: Openings::new(settings, path),
             place: settings.place.clone(),
             patience: settings.acquire_timeout,
             calm,
@@ -235,6 +206,12 @@ fn pooler_appeared(direct: &AtomicBool) {
 async fn has_mark(connection: &mut PgConnection, mark: Uuid) -> Result<bool, sqlx::Error> {
     let answer = connection.fetch_one(sqlx::raw_sql(READ_MARK)).await?;
     Ok(answer.try_get::<String, _>(0)? == mark.to_string())
+}
+
+/// The path on which this connection finds its tables.
+pub(super) async fn search_path(connection: &mut PgConnection, place: &str) -> Result<String, Fault> {
+    let path = connection.fetch_one(sqlx::raw_sql(PATH)).await.and_then(|answer| answer.try_get(0));
+    path.during(&format!("look at {place}"))
 }
 
 /// One connection of its own, for what is done once, and what stands between. A server that is about to come up

@@ -15,6 +15,7 @@ mod engine;
 mod fault;
 mod jobs_sql;
 mod migrations;
+mod openings;
 mod outbox;
 mod receipts;
 mod reference_sql;
@@ -40,6 +41,7 @@ use crate::fault::Fault;
 pub async fn open(settings: &PostgresSettings, schema: Schema) -> Result<Store, Fault> {
     let (mut first, between) = connection::connect(settings).await?;
     schema::look_after(&mut first, &settings.place, schema).await?;
+    let path = connection::search_path(&mut first, &settings.place).await?;
     first.close().await.during(&format!("look at {}", settings.place))?;
-    Ok(ports(connection::Database::new(settings, between)?, "postgres"))
+    Ok(ports(connection::Database::new(settings, between, &path)?, "postgres"))
 }

@@ -3,10 +3,12 @@
 use chrono::{DateTime, NaiveDateTime, Utc};
 
 /// The creation time of a receipt in the one form that sorts as time does. One of another zone is reckoned to UTC, to the
-/// millisecond; one of a zone that SQLite does not understand is null, and is in no range.
+/// millisecond. What is no date, such as the seconds of a clock, or of a zone that SQLite does not understand, is null: it
+/// tells as little as no time.
 macro_rules! made {
     () => {
-        "case when created_at glob '*:*[+-][0-9]*' and created_at not glob '*+00:00'
+        "case when created_at not glob '[0-9][0-9][0-9][0-9]-[01][0-9]-[0-3][0-9]*' then null
+            when created_at glob '*:*[+-][0-9]*' and created_at not glob '*+00:00'
             then strftime('%Y-%m-%d %H:%M:%f000', created_at)
             else replace(rtrim(replace(created_at, 'T', ' '), 'Z'), '+00:00', '') end"
     };

@@ -26,9 +26,9 @@ impl StatusSql for Database {
     const COVERED: Sql = concat!(
         "select count(*) as receipts, max(id) as newest from receipts
      where business_id = $1 and is_deleted is not true and id <= $2
-       and ($3 is null or ",
+       and ($3 is null or coalesce(",
         made!(),
-        " <= $3 or (created_at is null and $4))"
+        " <= $3, $4))"
     );
 
     const SET_ASIDE_OF: Sql = "

@@ -28,8 +28,8 @@ impl Server {
     /// Jobs of a function that can still run.
     pub(in crate::queue::rq) async fn open_jobs(&self, kind: &KindName) -> Result<Vec<JobRecord>, Fault> {
         let mut of_kind = BTreeSet::new();
-        for limited in self.limited().await? {
-            self.search_limited(&limited, kind, &mut of_kind).await?;
+        for held in self.limited().await?.into_iter().chain([self.keys.of_rq_scheduler()]) {
+            self.search_held(&held, kind, &mut of_kind).await?;
         }
         // RQ lists a queue when a job comes into it. One that has had none yet but jobs that wait for others is known to
         // whoever listens to it.
@@ -75,18 +75,18 @@ impl Server {
     }
 
     /// Counts from the newest, for the oldest leave.
-    async fn search_limited(
+    async fn search_held(
         &self,
-        limited: &str,
+        held: &str,
         kind: &KindName,
         of_kind: &mut BTreeSet<String>,
     ) -> Result<(), Fault> {
         let mut at = 0;
         loop {
             let mut commands = redis::pipe();
-            commands.zrevrange(limited, at, at + WINDOW - 1);
+            commands.zrevrange(held, at, at + WINDOW - 1);
             let (ids,): (Vec<String>,) =
-                self.people.ask(&commands, || "search jobs under rate limits".to_owned()).await?;
+                self.people.ask(&commands, || "search jobs that are held back".to_owned()).await?;
             self.glance(&ids, kind, of_kind).await?;
             if isize::try_from(ids.len()).unwrap_or(WINDOW) < WINDOW {
                 return Ok(());

@@ -197,10 +197,14 @@ local function recalled(process, member, queue)
   return table.concat({ process, execution[1], execution[2], queue }, ' ')
 end
 
--- Whether any execution still holds a job.
+-- Whether any execution still holds a job. RQ leaves those of dead workers on its list for a minute after it has given them
+-- up: one counts that we have lent, or whose worker still says that it runs.
 local function is_held(id)
-  local others = try('ZCOUNT', key('executions', id), whole(SECONDS), '+inf')
-  return type(others) == 'number' and others > 0
+  for _, execution in ipairs(try('ZRANGEBYSCORE', key('executions', id), whole(SECONDS), '+inf')) do
+    local member = id .. ':' .. execution
+    if call('EXISTS', key('execution', member)) == 1 or try('HEXISTS', ours('deliveries'), member) == 1 then return true end
+  end
+  return false
 end
 
 -- RQ 3's rate limits: a limit admits so many jobs at a time. One that is admitted waits in its queue or runs; the others wait in

@@ -121,9 +121,12 @@ local function is_ours()
   end
   local removed = try('ZREM', EXECUTIONS .. run.id, run.execution)
   if type(removed) == 'table' then sweep.keys[#sweep.keys + 1] = EXECUTIONS .. run.id end
-  -- Deleted, or given up by another's maintenance.
+  -- Deleted, or put in again by another's maintenance.
   if not run.status or not is_same then return false end
-  if not (run.is_registered or as_begun or run.status == 'canceled') then return false end
+  -- Where RQ's maintenance took it for abandoned and failed it, it runs on, and its end is the last.
+  local was_given_up = began_last and run.status == 'failed'
+  if not (run.is_registered or as_begun or was_given_up or run.status == 'canceled') then return false end
+  if was_given_up then leave_behind(run.id, run.how.queue, 'failed') end
   run.stays = is_held(run.id) or (run.status ~= 'started' and waits_again())
   return true
 end

@@ -34,7 +34,10 @@ end
 local function keep_job(member, worker, made, queue)
   local id, execution = string.match(member, '^(.*):([^:]*)$')
   local fields = fields_of(id, { 'status', 'timeout', 'worker_name', 'started_at', 'x_attempt', 'x_first_at' })
-  if not (fields.status and is_the_lent(fields, worker, made) and call('ZSCORE', key('wip', queue), member)) then
+  local is_same, began_last = is_the_lent(fields, worker, made)
+  -- What RQ's maintenance took for abandoned, and failed, runs on and ends here.
+  local was_given_up = began_last and fields.status == 'failed'
+  if not (fields.status and is_same and (was_given_up or call('ZSCORE', key('wip', queue), member))) then
     lost[#lost + 1] = execution
     return
   end
