@@ -84,7 +84,7 @@ pub enum BatchDone {
 }
 
 impl BatchPorts {
-    /// Runs one batch's transaction, and tells of it.
+    /// Runs one batch's transaction, and reports it.
     pub(super) async fn run(&self, order: &BatchOrder) -> Result<BatchDone, Fault> {
         failpoint::reach("deletion.before_transaction");
         let began = Instant::now();

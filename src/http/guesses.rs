@@ -14,7 +14,7 @@ use super::{Problem, TrustedProxies};
 
 /// Wrong secrets of one guest in a minute that are looked at.
 const WRONG_SECRETS: usize = 10;
-/// The window.
+/// The time within which calls are counted.
 const MINUTE: Duration = Duration::from_secs(60);
 /// Guests that are remembered at most. While more than these guess within one minute, the others count as one.
 const GUESTS: usize = 10_000;

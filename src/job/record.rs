@@ -20,7 +20,7 @@ pub struct Retries {
     pub intervals: Vec<Duration>,
 }
 
-/// A wish that of several jobs with one key only the first is enqueued.
+/// Of several jobs with one key only the first is enqueued.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Unique {
     /// One for the whole broker, so it begins well with the function's name.

@@ -1,7 +1,7 @@
-//! Jobs of dead processes: each is settled by the policy of its kind, and then whoever is to hear of it is called.
+//! Jobs of dead processes: each is settled by the policy of its kind, and then its callbacks are called.
 //!
-//! A kind hears before the queue is told, once or more: what it has on record must not be lost. The function that an
-//! enqueuer named hears after that and at most once, from the one whose settlement counted: a process that dies in
+//! A kind is called before the settlement, once or more: what it has on record must not be lost. The function that an
+//! enqueuer named is called after that and at most once, by the one whose settlement counted: a process that dies in
 //! between leaves the call out.
 
 use std::sync::Arc;
@@ -25,7 +25,7 @@ use crate::worker::{Called, Ended};
 /// The most orphans in one look: bounds the size of one transaction.
 const ORPHANS: u32 = 200;
 
-/// A failure that an enqueuer wants to be told of.
+/// A failure for which an enqueuer named a callback.
 pub(super) struct Failure {
     pub(super) job: JobId,
     pub(super) queue: QueueName,

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 
-/// The window.
+/// The time within which calls are counted.
 const MINUTE: Duration = Duration::from_secs(60);
 
 /// Who is quiet is swept out when there are more than this many.

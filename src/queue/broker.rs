@@ -59,7 +59,7 @@ pub trait Broker: Send + Sync + 'static {
     /// received may be lost.
     async fn orders(&self, process: &ProcessId, patience: Duration) -> Result<Vec<Order>, Fault>;
 
-    /// Asks whoever runs a job to stop it for good; it may end otherwise before that is heard.
+    /// Asks whoever runs a job to stop it for good; it may end otherwise before that is received.
     async fn stop(&self, id: &JobId) -> Result<StopAsked, Fault>;
 
     /// Tells those who look at the workers that `process` takes nothing more, and leaves once what it holds is

@@ -48,12 +48,12 @@ pub enum Requeued {
     Duplicate(JobId),
 }
 
-/// What became of the wish that a job stop.
+/// What became of a request to stop a job.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum StopAsked {
     /// Whoever runs it has been told.
     Told,
-    /// It runs, and whoever runs it hears no orders.
+    /// It runs, and whoever runs it receives no orders.
     Unheard,
     /// It does not run; it is in this state.
     Is(JobState),

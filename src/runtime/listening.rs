@@ -1,4 +1,4 @@
-//! The part of the tree that hears from outside: listeners at the queues, and the taker of orders.
+//! The part of the tree that receives from outside: the listeners of the queues, and the command listener.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -68,7 +68,7 @@ pub(super) async fn start_listeners(
     Ok(listeners)
 }
 
-/// Who hears what people ask of this process.
+/// The loop that receives requests to this process.
 pub(super) async fn start_command_listener(
     ground: &Ground<'_>,
     top: &Supervisor,

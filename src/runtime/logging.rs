@@ -41,7 +41,7 @@ pub enum LoggingError {
     AlreadySet(#[source] tracing::subscriber::SetGlobalDefaultError),
 }
 
-/// Crates that tell their own story at `info`; of these only warnings are of interest.
+/// Crates that log much of their own at `info`; of these only warnings are of interest.
 const QUIET: [&str; 9] =
     ["actix_http", "actix_server", "actix_web", "aws_", "h2", "hyper", "opentelemetry", "rustls", "sqlx"];
 

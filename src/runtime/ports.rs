@@ -237,7 +237,7 @@ async fn open_tables(settings: &Settings, schema: Schema) -> Result<Store, Fault
 }
 
 /// Brings the tables up to date, as a step of its own. On PostgreSQL those of the application are made only
-/// when that is wished; in a file of our own everything is.
+/// when that is asked for; in a file of our own everything is.
 ///
 /// # Errors
 /// Says why the database cannot be opened or brought up to date.

@@ -1,4 +1,4 @@
-//! What systemd, or whatever speaks its language, is told of this process: that it serves, lives, leaves.
+//! Notifications to systemd, or to whatever speaks its protocol: this process serves, lives, leaves.
 //! Where nobody listens nothing is said.
 //!
 //! A sign of life comes from the control plane itself and only while `/healthz` would say yes: when its

@@ -110,7 +110,7 @@ pub enum EndAttempt {
     },
 }
 
-/// A person's wish.
+/// What a person asks for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PersonMove {
     /// Stop for good.
@@ -121,16 +121,16 @@ pub enum PersonMove {
     Resume,
 }
 
-/// A person's wish for one row of their tenant.
+/// What a person asks for one row of their tenant.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Person {
     /// The row.
     pub id: BackgroundJobId,
     /// The tenant that it must belong to; another's row is as if it were not there.
     pub business_id: BusinessId,
-    /// What is wished.
+    /// What is asked.
     pub wish: PersonMove,
-    /// Who wishes, for the record.
+    /// Who asks, for the record.
     pub by: String,
     /// For a resumed job: the queue job that will carry it.
     pub queue_job: Option<JobId>,
@@ -190,7 +190,7 @@ pub trait BackgroundJobs: Send + Sync + 'static {
     /// `true` as long as the row stands where this end put it.
     async fn end_attempt(&self, id: BackgroundJobId, attempt: u32, end: &EndAttempt) -> Result<bool, Fault>;
 
-    /// Carries out a person's wish. `Ok(None)`: no such row of that tenant. `Err` inside: the status
+    /// Carries out what a person asks. `Ok(None)`: no such row of that tenant. `Err` inside: the status
     /// that does not allow it.
     async fn person(&self, person: &Person) -> Result<Option<Result<BackgroundJob, Status>>, Fault>;
 

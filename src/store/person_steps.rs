@@ -1,4 +1,4 @@
-//! The order of steps of people's requests and wishes, written once for every database.
+//! The order of steps of requests by people, written once for every database.
 
 use chrono::{DateTime, Utc};
 
@@ -87,7 +87,7 @@ pub(super) async fn fail_unqueued<E: StatusSql>(
     Ok(true)
 }
 
-/// Carries out a wish.
+/// Carries out what a person asked for.
 pub(super) async fn wish<E: StatusSql>(
     database: &E,
     person: &Person,

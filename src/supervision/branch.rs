@@ -1,4 +1,4 @@
-//! One supervisor at work: hears how its children fare and decides, one event at a time.
+//! One supervisor at work: receives the events of its children and decides, one event at a time.
 //!
 //! A branch minds children and obeys its parent by the same protocol an actor's minder obeys it.
 

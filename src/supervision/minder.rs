@@ -41,7 +41,7 @@ struct Minder<A: Supervised + Actor<Context = actix::Context<A>>> {
     heart: Option<Heart>,
     orders: mpsc::UnboundedReceiver<Order>,
     reports: Reports,
-    /// The supervisor heard of the first turn of this life.
+    /// The first turn of this life was reported to the supervisor.
     up: bool,
 }
 
@@ -149,7 +149,7 @@ impl<A: Supervised + Actor<Context = actix::Context<A>>> Minder<A> {
     }
 
     /// Begins another life: what the old one had begun is cancelled at once, so that those who wait on it
-    /// hear `Closed` now; the first turn comes after the delay, unless an order comes first.
+    /// get `Closed` now; the first turn comes after the delay, unless an order comes first.
     async fn revive(&mut self, after: Duration, life: u64) -> Pause {
         self.reports.life = life;
         self.up = false;

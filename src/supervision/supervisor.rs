@@ -1,4 +1,4 @@
-//! The handle on a supervisor: start children, stop them, hear that it gave up.
+//! The handle on a supervisor: start children, stop them, learn that it gave up.
 
 use std::fmt;
 use std::sync::Arc;

@@ -49,7 +49,7 @@ pub struct FailUnqueued {
     pub error: String,
 }
 
-/// Asks to carry out a person's wish.
+/// Asks to carry out what a person asked for.
 #[derive(Clone, Debug, Message)]
 #[rtype(result = "Result<Option<Result<BackgroundJob, Status>>, Fault>")]
 pub struct AskPerson(pub Person);

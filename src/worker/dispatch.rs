@@ -19,7 +19,7 @@ enum Dispatch {
     End {
         /// How.
         loss: Loss,
-        /// Its kind and its enqueuer still have to hear of it.
+        /// Whether its kind and its enqueuer still have to be called.
         tell: bool,
     },
 }
@@ -31,7 +31,7 @@ impl Dispatch {
             (Self::Run, false) => None,
             (Self::Run, true) => Some(Self::End { loss: Loss::Thread, tell: true }),
             (Self::End { .. }, false) => Some(self),
-            // What was called for its failure held the thread: they have heard enough.
+            // What was called for its failure held the thread: it is not called again.
             (Self::End { loss, .. }, true) => Some(Self::End { loss, tell: false }),
         }
     }

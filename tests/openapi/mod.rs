@@ -139,7 +139,7 @@ async fn each_operation_has_a_name_of_its_own_and_filters_name_every_state() {
     }
     assert!(names.contains_key("post_jobs_id_cancel"), "{names:?}");
     let states = format!("^({})?$", JobState::ALL.map(JobState::as_str).join("|"));
-    let wish = &document["components"]["schemas"]["BulkWish"]["properties"]["state"]["pattern"];
+    let wish = &document["components"]["schemas"]["BulkRequest"]["properties"]["state"]["pattern"];
     let parameters = document["paths"]["/api/v1/jobs"]["get"]["parameters"].as_array().unwrap();
     let state = parameters.iter().find(|parameter| parameter["name"] == "state").unwrap();
     assert_eq!((wish, &state["schema"]["pattern"]), (&states.clone().into(), &states.into()));

@@ -42,7 +42,7 @@ pub(super) struct Seeder<'a> {
 }
 
 impl Seeder<'_> {
-    /// Everything that is there when the deletion is asked for. `tell` hears how many receipts are done.
+    /// Everything that is there when the deletion is asked for. `tell` is called with how many receipts are done.
     pub(super) async fn seed(&self, mut tell: impl FnMut(u64)) -> Result<Seeded, Complaint> {
         let (mut seeded, mut done) = (Seeded::default(), 0);
         let plan = self.plan;

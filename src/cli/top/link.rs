@@ -26,7 +26,7 @@ const SILENCE: Duration = Duration::from_secs(45);
 const AGAIN: Backoff =
     Backoff { first: Duration::from_millis(500), cap: Duration::from_secs(5), ..Backoff::BATCH };
 
-/// What is heard over the line.
+/// What the connection brings.
 #[derive(Debug)]
 pub(super) enum News {
     /// It stands.
@@ -61,7 +61,7 @@ impl Link {
         Self { client: Client::new(), place }
     }
 
-    /// Tells what it hears until nobody listens any more. A listener that has gone is no error.
+    /// Passes on what it receives until the receiver is gone, which is no error.
     pub(super) async fn follow(self, news: mpsc::Sender<News>) {
         let (mut last, mut failures) = (None, 0);
         while !news.is_closed() {

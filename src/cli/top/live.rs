@@ -1,4 +1,4 @@
-//! Turns the wheel: what is heard, what is pressed and the passing of time become frames.
+//! The main loop: events of the service, keys and the passing of time become frames.
 
 use std::io;
 use std::time::{Duration, Instant};
@@ -18,7 +18,7 @@ use super::screen::{Screen, meaning};
 use super::state::{Step, View};
 use crate::failpoint;
 
-/// What is heard and not yet seen; the service sends six sections a look.
+/// Events that are received and not yet drawn; the service sends six sections a look.
 const UNSEEN: usize = 64;
 
 /// Shows the service until somebody leaves, or it refuses to be looked at.

@@ -1,6 +1,6 @@
 //! `tikkun top`: the running service in a terminal, live.
 //!
-//! [`link`] hears what the service says and goes on trying when it is away, [`state`] decides what that and
+//! [`link`] receives what the service sends and goes on trying when it is away, [`state`] decides what that and
 //! what a key means, [`panes`] and [`head`] put it into words, [`draw`] puts the words on a screen of any size,
 //! [`screen`] has the terminal, [`live`] turns the wheel.
 

@@ -78,7 +78,7 @@ pub(super) enum Step {
 /// How the line stands.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Line {
-    /// Nothing was heard yet.
+    /// Nothing was received yet.
     Opening,
     /// It stands.
     Live,
@@ -120,7 +120,7 @@ impl View {
         }
     }
 
-    /// Takes what was heard. What cannot be read is told, and what was known before stays.
+    /// Takes what was received. What cannot be read is shown as such, and what was known before stays.
     pub(super) fn hear(&mut self, news: News, now: Instant) {
         match news {
             News::Live => self.line = Line::Live,

@@ -14,7 +14,7 @@ pub enum LogLevel {
     Trace,
     /// What helps while hunting something.
     Debug,
-    /// The story of each job.
+    /// What happens to each job.
     Info,
     /// What is probably not as it should be.
     Warning,

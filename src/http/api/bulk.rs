@@ -7,8 +7,8 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::auth::{ApiUser, Auth};
+use super::bulk_request::BulkRequest;
 use super::bulk_step::{MOST, Step};
-use super::bulk_wish::BulkWish;
 use super::confirmation::{Confirms, Place};
 use super::details::{Details, ProblemDetails};
 use super::jobs::JobChange;
@@ -43,7 +43,7 @@ pub(super) struct BulkAnswer {
 /// Retry or cancel many jobs: without `confirm` it only says which
 ///
 /// With it some are changed, as many as there is time for, and `done` says whether it is to be sent again.
-#[utoipa::path(post, path = "/api/v1/jobs/bulk", tag = "jobs", request_body = BulkWish,
+#[utoipa::path(post, path = "/api/v1/jobs/bulk", tag = "jobs", request_body = BulkRequest,
     params(("Idempotency-Key" = Option<String>, Header)),
     responses((status = 200, body = BulkAnswer), (status = 400, body = ProblemDetails),
         (status = 401, body = ProblemDetails), (status = 403, body = ProblemDetails),
@@ -54,28 +54,28 @@ pub(super) async fn bulk(
     body: web::Bytes,
 ) -> Result<HttpResponse, Details> {
     let bad = |code, message: String| Details::new(StatusCode::BAD_REQUEST, code, message);
-    let wish: BulkWish = serde_json::from_slice(&body)
+    let request: BulkRequest = serde_json::from_slice(&body)
         .map_err(|error| bad("bad_request", format!("the body cannot be read: {error}")))?;
-    if !["retry", "cancel"].contains(&wish.action.as_str()) {
-        let message = format!("`{}` is no action; expected `retry` or `cancel`", wish.action);
+    if !["retry", "cancel"].contains(&request.action.as_str()) {
+        let message = format!("`{}` is no action; expected `retry` or `cancel`", request.action);
         return Err(bad("bad_action", message));
     }
     let sealer = auth.seals().ok_or_else(Problem::unauthorized)?;
     let confirms = Confirms { sealer, who: &user.principal.name, now: Utc::now().timestamp_millis() };
-    let step = Step::new(&queues, facade.jobs(), (&wish, &user.principal.name));
-    let answer = match &wish.confirm {
-        None if wish.ids.is_empty() => would_match(&step, &wish, confirms).await?,
+    let step = Step::new(&queues, facade.jobs(), (&request, &user.principal.name));
+    let answer = match &request.confirm {
+        None if request.ids.is_empty() => would_match(&step, &request, confirms).await?,
         None => {
             let ids = step.named().await?;
-            let (matching, confirm) = (ids.len() as u64, Some(confirms.seal(&wish, None, &ids)));
+            let (matching, confirm) = (ids.len() as u64, Some(confirms.seal(&request, None, &ids)));
             BulkAnswer { ids, matching, complete: true, confirm, ..BulkAnswer::default() }
         }
-        Some(given) if wish.ids.is_empty() => {
-            let place = confirms.place(&wish, given).ok_or_else(not_confirmed)?;
-            all_that_match(&step, (&wish, place), confirms).await?
+        Some(given) if request.ids.is_empty() => {
+            let place = confirms.place(&request, given).ok_or_else(not_confirmed)?;
+            all_that_match(&step, (&request, place), confirms).await?
         }
-        Some(given) if wish.ids.len() <= MOST as usize && confirms.confirms_ids(&wish, given) => {
-            these(&step, &wish, confirms).await?
+        Some(given) if request.ids.len() <= MOST as usize && confirms.confirms_ids(&request, given) => {
+            these(&step, &request, confirms).await?
         }
         Some(_) => return Err(not_confirmed()),
     };
@@ -91,35 +91,39 @@ fn not_confirmed() -> Details {
 /// What would be changed of all that match now.
 async fn would_match(
     step: &Step<'_>,
-    wish: &BulkWish,
+    request: &BulkRequest,
     confirms: Confirms<'_>,
 ) -> Result<BulkAnswer, Details> {
     let place = Place { moment: confirms.now, ..Place::default() };
     let (ids, complete) = step.matching(place.moment).await?;
     let found = ids.len() as u64;
     let matching = if complete { found } else { step.count().await?.unwrap_or(0).max(found) };
-    let confirm = Some(confirms.seal(wish, Some(&place), &ids));
+    let confirm = Some(confirms.seal(request, Some(&place), &ids));
     Ok(BulkAnswer { ids, matching, complete, confirm, ..BulkAnswer::default() })
 }
 
 /// The next step of a change of all that matched.
 async fn all_that_match(
     step: &Step<'_>,
-    (wish, mut place): (&BulkWish, Place),
+    (request, mut place): (&BulkRequest, Place),
     confirms: Confirms<'_>,
 ) -> Result<BulkAnswer, Details> {
     let (results, more) = step.onward(&mut place).await?;
-    let confirm = more.then(|| confirms.seal(wish, Some(&place), &[]));
+    let confirm = more.then(|| confirms.seal(request, Some(&place), &[]));
     let (changed, refused, complete) = (place.changed, place.refused, !place.incomplete);
     Ok(BulkAnswer { done: !more, confirm, complete, changed, refused, results, ..BulkAnswer::default() })
 }
 
 /// The next step of a change of ids.
-async fn these(step: &Step<'_>, wish: &BulkWish, confirms: Confirms<'_>) -> Result<BulkAnswer, Details> {
+async fn these(
+    step: &Step<'_>,
+    request: &BulkRequest,
+    confirms: Confirms<'_>,
+) -> Result<BulkAnswer, Details> {
     let (results, ids) = step.ids().await?;
-    let confirm = (!ids.is_empty()).then(|| confirms.seal(wish, None, &ids));
+    let confirm = (!ids.is_empty()).then(|| confirms.seal(request, None, &ids));
     let changed = results.iter().filter(|one| one.changed).count() as u64;
-    let refused = (wish.ids.len().saturating_sub(ids.len()) as u64).saturating_sub(changed);
+    let refused = (request.ids.len().saturating_sub(ids.len()) as u64).saturating_sub(changed);
     let (done, matching) = (ids.is_empty(), ids.len() as u64);
     Ok(BulkAnswer { done, ids, matching, complete: true, confirm, changed, refused, results })
 }

@@ -5,7 +5,7 @@ use chrono::DateTime;
 use futures::future::join_all;
 use tokio::time::{Instant, timeout_at};
 
-use super::bulk_wish::BulkWish;
+use super::bulk_request::BulkRequest;
 use super::confirmation::Place;
 use super::details::Details;
 use super::jobs::{JobChange, filter};
@@ -30,7 +30,7 @@ const AGAIN: u8 = 100;
 pub(super) struct Step<'a> {
     queues: &'a Queues,
     jobs: Jobs<'a>,
-    wish: &'a BulkWish,
+    request: &'a BulkRequest,
     /// The person, for the record.
     who: &'a str,
     /// No more is begun after this.
@@ -52,15 +52,19 @@ pub(super) struct Stepped {
 
 impl<'a> Step<'a> {
     /// A step that ends well before a request's time does.
-    pub(super) fn new(queues: &'a Queues, jobs: Jobs<'a>, (wish, who): (&'a BulkWish, &'a str)) -> Self {
+    pub(super) fn new(
+        queues: &'a Queues,
+        jobs: Jobs<'a>,
+        (request, who): (&'a BulkRequest, &'a str),
+    ) -> Self {
         let now = Instant::now();
         let (until, end) = (now + queues.deadline / 2, now + queues.deadline.mul_f32(1.5));
-        Self { queues, jobs, wish, who, until, end }
+        Self { queues, jobs, request, who, until, end }
     }
 
     /// The states that the action suits, and that are asked for.
     fn states(&self, filter: &JobFilter) -> Vec<JobState> {
-        let suits: &[JobState] = match self.wish.action.as_str() {
+        let suits: &[JobState] = match self.request.action.as_str() {
             "retry" => &[JobState::Failed, JobState::Canceled],
             _ => &[JobState::Queued, JobState::Scheduled],
         };
@@ -68,9 +72,9 @@ impl<'a> Step<'a> {
     }
 
     fn filter(&self) -> Result<JobFilter, Details> {
-        let wish = self.wish;
-        let words = (wish.queue.as_deref(), wish.state.as_deref(), wish.function.as_deref());
-        filter(words, wish.search.as_deref(), MOST)
+        let request = self.request;
+        let words = (request.queue.as_deref(), request.state.as_deref(), request.function.as_deref());
+        filter(words, request.search.as_deref(), MOST)
     }
 
     /// The first jobs that match as things stood at `moment`, at most [`MOST`], and whether those are all.
@@ -175,9 +179,9 @@ impl<'a> Step<'a> {
 
     /// Changes these jobs in their order, as far as the time goes.
     pub(super) async fn ids(&self) -> Result<(Vec<JobChange>, Vec<String>), Problem> {
-        let ids: Vec<JobId> = self.wish.ids.iter().map(JobId::from).collect();
+        let ids: Vec<JobId> = self.request.ids.iter().map(JobId::from).collect();
         let stepped = self.change(&ids).await;
-        let left = self.wish.ids.iter().skip(stepped.handled).cloned().collect();
+        let left = self.request.ids.iter().skip(stepped.handled).cloned().collect();
         match stepped.lost {
             Some(problem) if stepped.results.iter().all(|one| one.state == UNKNOWN) => Err(problem),
             _ => Ok((stepped.results, left)),
@@ -190,8 +194,8 @@ impl<'a> Step<'a> {
             if stepped.handled > 0 && Instant::now() >= self.until {
                 break;
             }
-            audit_bulk(self.who, &self.wish.action, some);
-            if self.wish.action == "retry" {
+            audit_bulk(self.who, &self.request.action, some);
+            if self.request.action == "retry" {
                 self.retry(some, &mut stepped).await;
             } else {
                 self.cancel(some, &mut stepped).await;
@@ -240,11 +244,11 @@ impl<'a> Step<'a> {
             && self.jobs.deletion_of(job).is_none()
     }
 
-    /// Of the ids that were asked for those of jobs that carry no deletion; one that is not there is told of when it
+    /// Of the ids that were asked for those of jobs that carry no deletion; one that is not there is reported when it
     /// comes to it.
     pub(super) async fn named(&self) -> Result<Vec<String>, Details> {
-        let mut named = Vec::with_capacity(self.wish.ids.len());
-        for some in self.wish.ids.chunks(AT_ONCE) {
+        let mut named = Vec::with_capacity(self.request.ids.len());
+        for some in self.request.ids.chunks(AT_ONCE) {
             let look = async |id: &String| self.ask(self.jobs.find(&JobId::from(id.as_str()))).await;
             for (id, job) in some.iter().zip(join_all(some.iter().map(look)).await) {
                 match job {

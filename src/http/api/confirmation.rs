@@ -6,7 +6,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD as BASE64;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
-use super::bulk_wish::BulkWish;
+use super::bulk_request::BulkRequest;
 use super::seal::Sealer;
 
 /// Seconds for which a confirmation holds; each step gives a new one.
@@ -46,27 +46,27 @@ pub(super) struct Confirms<'a> {
 
 impl Confirms<'_> {
     /// A confirmation of all that match, from `place` on, and of these ids.
-    pub(super) fn seal(self, wish: &BulkWish, place: Option<&Place>, ids: &[String]) -> String {
+    pub(super) fn seal(self, request: &BulkRequest, place: Option<&Place>, ids: &[String]) -> String {
         let place = place.and_then(|place| serde_json::to_vec(place).ok());
         let place = place.map(|text| BASE64.encode(text)).unwrap_or_default();
-        let filter = self.sealer.seal(FILTER, &self.filter(wish, self.now, &place));
-        let ids = self.sealer.seal(IDS, &self.ids(wish, self.now, ids));
+        let filter = self.sealer.seal(FILTER, &self.filter(request, self.now, &place));
+        let ids = self.sealer.seal(IDS, &self.ids(request, self.now, ids));
         format!("{}.{place}.{filter}.{ids}", self.now)
     }
 
     /// How far the confirmed change of all that match has come; none: this is not its confirmation.
-    pub(super) fn place(self, wish: &BulkWish, given: &str) -> Option<Place> {
+    pub(super) fn place(self, request: &BulkRequest, given: &str) -> Option<Place> {
         let (at, [place, filter, _]) = self.parts(given)?;
-        let is_ours = self.sealer.holds(FILTER, &self.filter(wish, at, place), filter);
+        let is_ours = self.sealer.holds(FILTER, &self.filter(request, at, place), filter);
         // Where only ids were confirmed it is empty.
         let text = BASE64.decode(place).ok().filter(|_| is_ours)?;
         serde_json::from_slice(&text).ok()
     }
 
     /// Whether these ids were confirmed.
-    pub(super) fn confirms_ids(self, wish: &BulkWish, given: &str) -> bool {
+    pub(super) fn confirms_ids(self, request: &BulkRequest, given: &str) -> bool {
         let sealed = |(at, [_, _, seal]): (i64, [&str; 3])| {
-            self.sealer.holds(IDS, &self.ids(wish, at, &wish.ids), seal)
+            self.sealer.holds(IDS, &self.ids(request, at, &request.ids), seal)
         };
         self.parts(given).is_some_and(sealed)
     }
@@ -78,13 +78,13 @@ impl Confirms<'_> {
         (0..=CONFIRMED * 1000).contains(&(self.now - at)).then_some((at, rest))
     }
 
-    fn filter(self, wish: &BulkWish, at: i64, place: &str) -> String {
-        let BulkWish { action, queue, state, function, search, .. } = wish;
+    fn filter(self, request: &BulkRequest, at: i64, place: &str) -> String {
+        let BulkRequest { action, queue, state, function, search, .. } = request;
         json!([self.who, action, queue, state, function, search, at, place]).to_string()
     }
 
-    fn ids(self, wish: &BulkWish, at: i64, ids: &[String]) -> String {
-        json!([self.who, wish.action, ids, at]).to_string()
+    fn ids(self, request: &BulkRequest, at: i64, ids: &[String]) -> String {
+        json!([self.who, request.action, ids, at]).to_string()
     }
 }
 
@@ -94,7 +94,7 @@ mod tests {
 
     use super::*;
 
-    fn wish(action: &str, queue: Option<&str>, ids: &[&str]) -> BulkWish {
+    fn request(action: &str, queue: Option<&str>, ids: &[&str]) -> BulkRequest {
         serde_json::from_value(json!({ "action": action, "queue": queue, "ids": ids })).unwrap()
     }
 
@@ -103,19 +103,21 @@ mod tests {
         let sealer = Sealer::new(&SecretString::from("a secret"), "test").unwrap();
         let dana = Confirms { sealer: &sealer, who: "Dana", now: 1_000_000 };
         let place = Place { moment: 7, changed: 3, ..Place::default() };
-        let shown = wish("retry", Some("low"), &[]);
+        let shown = request("retry", Some("low"), &[]);
         let given = dana.seal(&shown, Some(&place), &["a".to_owned()]);
         assert_eq!(dana.place(&shown, &given), Some(place));
         assert_eq!(Confirms { who: "Noa", ..dana }.place(&shown, &given), None);
-        assert_eq!(dana.place(&wish("cancel", Some("low"), &[]), &given), None);
-        assert_eq!(dana.place(&wish("retry", None, &[]), &given), None);
+        assert_eq!(dana.place(&request("cancel", Some("low"), &[]), &given), None);
+        assert_eq!(dana.place(&request("retry", None, &[]), &given), None);
         let later = Confirms { now: dana.now + CONFIRMED * 1000, ..dana };
         assert!(later.place(&shown, &given).is_some());
         assert_eq!(Confirms { now: later.now + 1, ..dana }.place(&shown, &given), None);
-        assert!(dana.confirms_ids(&wish("retry", None, &["a"]), &given));
-        for other in
-            [wish("cancel", None, &["a"]), wish("retry", None, &["a", "b"]), wish("retry", None, &[])]
-        {
+        assert!(dana.confirms_ids(&request("retry", None, &["a"]), &given));
+        for other in [
+            request("cancel", None, &["a"]),
+            request("retry", None, &["a", "b"]),
+            request("retry", None, &[]),
+        ] {
             assert!(!dana.confirms_ids(&other, &given));
         }
     }
@@ -124,7 +126,7 @@ mod tests {
     fn a_place_that_was_not_sealed_is_none() {
         let sealer = Sealer::new(&SecretString::from("a secret"), "test").unwrap();
         let confirms = Confirms { sealer: &sealer, who: "Dana", now: 1_000_000 };
-        let shown = wish("retry", None, &["a"]);
+        let shown = request("retry", None, &["a"]);
         let of_ids = confirms.seal(&shown, None, &["a".to_owned()]);
         assert_eq!(confirms.place(&shown, &of_ids), None);
         for text in ["", "1000000", "1000000...", "x.y.z.w", "1000000.e30.."] {

@@ -109,7 +109,7 @@ pub(super) async fn act(
 ) -> Result<HttpResponse, Details> {
     let (id, action) = path.into_inner();
     let (id, who, deletions) = (job_id(&id)?, user.principal, &facade.deletions);
-    let wish = match action.as_str() {
+    let request = match action.as_str() {
         "pause" => PersonMove::Pause,
         "resume" => PersonMove::Resume,
         "cancel" => PersonMove::Cancel,
@@ -119,7 +119,7 @@ pub(super) async fn act(
         }
         _ => return Err(Problem::of_status(StatusCode::NOT_FOUND).into()),
     };
-    let job = deletions.change(&who, id, wish).await?;
+    let job = deletions.change(&who, id, request).await?;
     let row = deletion_row(&job, &facade.queue_service().await, Vec::new());
     Ok(HttpResponse::Ok().json(DeletionRequested { deletion: Some(row), created: false }))
 }

@@ -8,8 +8,8 @@
 mod access;
 mod auth;
 mod bulk;
+mod bulk_request;
 mod bulk_step;
-mod bulk_wish;
 mod configuration;
 mod confirmation;
 mod deletions;

@@ -123,12 +123,12 @@ pub(super) async fn request(
     (id, body): (web::Path<String>, web::Bytes),
 ) -> Result<HttpResponse, Details> {
     let tenant = tenant(&id)?;
-    let wish: DeletionWish = serde_json::from_slice(&body).map_err(|error| {
+    let request: DeletionWish = serde_json::from_slice(&body).map_err(|error| {
         Details::new(StatusCode::BAD_REQUEST, "bad_request", format!("the body cannot be read: {error}"))
     })?;
-    if wish.confirm != tenant.0 {
+    if request.confirm != tenant.0 {
         let message =
-            format!("`confirm` is {}, and the tenant is {tenant}; they must be the same", wish.confirm);
+            format!("`confirm` is {}, and the tenant is {tenant}; they must be the same", request.confirm);
         return Err(Details::new(StatusCode::CONFLICT, "not_confirmed", message));
     }
     requested(&facade, facade.deletions.request(&user.principal, tenant).await?).await

@@ -62,19 +62,19 @@ mod tests {
 
     #[tokio::test]
     async fn a_slow_reading_stands_and_one_that_was_forgotten_does_not() {
-        let (mut paced, slow) = (Cache::default(), Duration::from_millis(50));
-        assert_eq!(paced.read(reading(1, slow)).await.unwrap(), 1);
-        assert_eq!(paced.read(reading(2, slow)).await.unwrap(), 1);
-        paced.forget();
-        assert_eq!(paced.read(reading(3, slow)).await.unwrap(), 3);
+        let (mut cache, slow) = (Cache::default(), Duration::from_millis(50));
+        assert_eq!(cache.read(reading(1, slow)).await.unwrap(), 1);
+        assert_eq!(cache.read(reading(2, slow)).await.unwrap(), 1);
+        cache.forget();
+        assert_eq!(cache.read(reading(3, slow)).await.unwrap(), 3);
     }
 
     #[tokio::test]
     async fn a_reading_that_failed_is_no_reading() {
-        let mut paced = Cache::default();
+        let mut cache = Cache::default();
         let failed =
-            paced.read(async { Err(Fault::new(FaultKind::Unavailable, "the database is away")) }).await;
+            cache.read(async { Err(Fault::new(FaultKind::Unavailable, "the database is away")) }).await;
         assert!(failed.is_err());
-        assert_eq!(paced.read(reading(4, Duration::ZERO)).await.unwrap(), 4);
+        assert_eq!(cache.read(reading(4, Duration::ZERO)).await.unwrap(), 4);
     }
 }

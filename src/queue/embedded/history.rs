@@ -9,7 +9,7 @@ use super::database::{Database, time};
 use super::row::{state, unreadable};
 use crate::queue::seen::{AttemptOutcome, AttemptRecord};
 
-/// SQL for `history` with one entry more: the attempt that the row tells of, with this outcome, end and error. Of
+/// SQL for `history` with one entry more: the attempt that the row describes, with this outcome, end and error. Of
 /// earlier ones the newest 19 stay, of an error its first 20,000 characters.
 macro_rules! entry {
     ($outcome:literal, $ended:literal, $error:literal) => {
@@ -39,7 +39,7 @@ struct Entry {
     error: Option<String>,
 }
 
-/// What a row tells of its attempts.
+/// The attempts that a row describes.
 #[derive(sqlx::FromRow)]
 struct Told {
     state: String,

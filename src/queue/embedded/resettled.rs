@@ -127,7 +127,7 @@ mod tests {
             lent(&database).await;
             let (one, others) = ([settlement(verdict)], [settlement(Disposition::Rescue)]);
             assert_eq!(settle::settle(&database, &one).await.unwrap(), [Settled::Done]);
-            // Nobody heard that.
+            // Nobody received that answer.
             for (told, expected) in [(&one, Settled::Done), (&others, Settled::NotOurs)] {
                 let mut answers = settle::settle(&database, told).await.unwrap();
                 put_right(&database, told, &[true], &mut answers).await.unwrap();

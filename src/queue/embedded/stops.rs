@@ -1,4 +1,4 @@
-//! Running jobs that a person asks to stop. The wish lies in the file until the process that runs the job has heard of
+//! Running jobs that a person asks to stop. The request lies in the file until the process that runs the job has read
 //! it: at once where that is this process, at its next look where it is another.
 
 use std::pin::pin;
@@ -13,7 +13,7 @@ use super::database::{Database, now};
 use super::row::state;
 use crate::queue::delivery::{Order, StopAsked};
 
-/// How soon a wish from another process is heard.
+/// How soon a request from another process is read.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 
 /// Wakes those who listen in this process.
@@ -41,7 +41,7 @@ impl Stops {
         )
         .execute(&mut *tx)
         .await?;
-        // Asked twice it is one wish.
+        // Asked twice it is one request.
         sqlx::query(
             "INSERT INTO tikkun_stops (execution, job, process, asked_at) VALUES (?1, ?2, ?3, ?4)
              ON CONFLICT (execution) DO NOTHING",
@@ -88,7 +88,7 @@ async fn take(database: &Database, process: &ProcessId) -> Result<Vec<Order>, sq
     if !any {
         return Ok(Vec::new());
     }
-    // One statement hears and forgets, so that a wish is carried out once.
+    // One statement reads and removes, so that a request is carried out once.
     let jobs: Vec<String> = sqlx::query_scalar("DELETE FROM tikkun_stops WHERE process = ?1 RETURNING job")
         .bind(process.as_str())
         .fetch_all(database.writer()?)

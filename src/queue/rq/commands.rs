@@ -58,7 +58,7 @@ impl Orders {
         Self { client, idle: Mutex::new(None), begun: watch::Sender::new(false) }
     }
 
-    /// Subscribes for the first time, before anybody can see a worker: whatever a worker is told is heard. Does
+    /// Subscribes for the first time, before anybody can see a worker: no command is missed. Does
     /// nothing from then on.
     pub(super) async fn begin(&self, server: &Server, process: &ProcessRecord) -> Result<(), Fault> {
         if *self.begun.borrow() {

@@ -1,4 +1,4 @@
-//! What the server is told of the end of a delivery.
+//! The end of a delivery as it is written to the server.
 
 use serde::Serialize;
 

@@ -80,7 +80,7 @@ impl Keys {
         channel.strip_prefix(self.rq.as_str())?.strip_prefix(":pubsub:")
     }
 
-    /// The channel on which a process hears itself.
+    /// The channel by which a process makes sure of its own subscription.
     pub(super) fn echo(&self, process: &str) -> String {
         format!("{}:echo:{process}", self.ours)
     }

@@ -98,7 +98,7 @@ impl Leases {
         note_request(server).await
     }
 
-    /// Deliveries of processes without a lease. What cannot be told of a queue holds up no other.
+    /// Deliveries of processes without a lease. A queue that cannot be read holds up no other.
     pub(super) async fn orphans(
         &self,
         (server, memory): (&Server, &Memory),

@@ -1,4 +1,4 @@
-//! Asking whoever runs a job to stop it, by RQ's own command: any RQ worker hears it, ours or Python's.
+//! Asking whoever runs a job to stop it, by RQ's own command: any RQ worker receives it, ours or Python's.
 
 use std::collections::BTreeSet;
 

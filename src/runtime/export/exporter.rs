@@ -57,7 +57,7 @@ impl Exporter {
         Ok(Self { provider })
     }
 
-    /// What hears of spans: those as loud as `most` that are not of the crates in `quiet`, and warnings within them. An
+    /// The layer that receives spans: those as loud as `most` that are not of the crates in `quiet`, and warnings within them. An
     /// error's line is left out: whether the attempt has failed is for the attempt to say.
     pub(in crate::runtime) fn layer(
         &self,

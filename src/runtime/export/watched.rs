@@ -77,7 +77,7 @@ impl Watched {
 }
 
 impl SpanExporter for Watched {
-    /// A loss is told of here; the library, which would tell of each, hears of none.
+    /// A loss is logged here; the library, which would log each one, is not shown any.
     async fn export(&self, mut batch: Vec<SpanData>) -> OTelSdkResult {
         let spans = batch.len();
         batch.iter_mut().for_each(apply);

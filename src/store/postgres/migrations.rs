@@ -46,7 +46,7 @@ const NOTE: &str = "
     insert into tikkun_store_migrations (version, description, success, checksum, execution_time)
     values ($1, $2, true, $3, -1)";
 
-/// Brings the tables up to date, and makes those of the application first if that is wished and none is
+/// Brings the tables up to date, and makes those of the application first if that is asked for and none is
 /// there.
 ///
 /// # Errors

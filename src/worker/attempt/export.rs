@@ -16,7 +16,7 @@ pub(crate) fn begin(span: &Span, job: &JobRecord) {
     if span.is_disabled() {
         return;
     }
-    // What cannot be read has been told of where the span was made.
+    // What cannot be read was logged where the span was made.
     let Ok(Some(trace)) = TraceContext::of_meta(&job.meta) else { return };
     let parent = Context::new().with_remote_span_context(remote(&trace));
     match span.set_parent(parent) {

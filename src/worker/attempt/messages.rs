@@ -34,7 +34,7 @@ pub struct EndLost {
     pub delivery: Arc<Delivery>,
     /// How it lost its runner.
     pub loss: Loss,
-    /// Whether its kind and its enqueuer are to hear of it.
+    /// Whether its kind and its enqueuer are to be called.
     pub tell: bool,
     /// The tracing span that covers the attempt.
     pub span: Span,

@@ -135,7 +135,7 @@ impl Attempt {
         self.conclude(found, ended, Some(&ctx)).await
     }
 
-    /// What becomes of the job; its enqueuer hears of that, and its kind of a failure for good. Without `tell` nobody
+    /// What becomes of the job. The callbacks of its enqueuer are called, and its kind after a failure for good. Without `tell` nobody
     /// does: their code has held a thread already.
     async fn conclude(&self, found: &Found, ended: JobResult, tell: Option<&JobContext>) -> Concluded {
         let (ended, remark) = if tell.is_some() { self.call_back(ended).await } else { (ended, None) };

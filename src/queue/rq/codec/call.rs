@@ -20,7 +20,7 @@ pub struct Call {
     pub serializer: Serializer,
 }
 
-/// A call that could not be read, and what could still be told of it.
+/// A call that could not be read, and what could still be read of it.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 #[error("{error}")]
 pub struct CallError {

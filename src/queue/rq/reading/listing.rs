@@ -79,7 +79,7 @@ impl Server {
         if let Some((made, _)) = &mark {
             self.pass(&mut lines, made).await?;
         }
-        let mut pool = self.strays(&lines, &choice).await?;
+        let mut pool = self.leftovers(&lines, &choice).await?;
         let mut chosen: BTreeSet<Outline> = BTreeSet::new();
         let mut looked = pool.len();
         let is_wanted = |job: &Outline| {
@@ -121,7 +121,11 @@ impl Server {
 
     /// Jobs that stand at no end that is read: those at the heads of lists, for what is put there is new, too; and the
     /// one whose whole id is searched for.
-    async fn strays(&self, lines: &[Line], choice: &Choice<'_>) -> Result<BTreeMap<String, Outline>, Fault> {
+    async fn leftovers(
+        &self,
+        lines: &[Line],
+        choice: &Choice<'_>,
+    ) -> Result<BTreeMap<String, Outline>, Fault> {
         let mut commands = redis::pipe();
         for line in lines.iter().filter(|line| line.is_list) {
             commands.lrange(&line.key, 0, isize::try_from(SLACK).unwrap_or(isize::MAX));

@@ -5,7 +5,7 @@ use utoipa::ToSchema;
 
 /// What is to be done to many jobs.
 #[derive(Deserialize, ToSchema)]
-pub(super) struct BulkWish {
+pub(super) struct BulkRequest {
     /// `retry` or `cancel`.
     #[schema(example = "retry", pattern = "^(retry|cancel)$")]
     pub action: String,
