@@ -9,6 +9,7 @@ mod delivery;
 mod embedded;
 mod incarnation;
 mod lease_watch;
+mod lent;
 mod lost_answers;
 mod measured;
 mod rq;

@@ -1,55 +1,12 @@
 //! Jobs go out: lent to a process under its lease.
-//!
-//! A caller may stop listening while the answer is on its way. What it was lent then would be nobody's
-//! while the process lives, so it goes back by itself.
 
 use std::sync::Arc;
 
-use tokio::runtime::Handle;
-
-use crate::job::{ProcessId, QueueEnd, QueueName};
-
-use super::database::{Database, now};
+use super::database::{Database, fault, now};
 use super::row::JobRow;
 use super::settle::settle;
-use crate::queue::delivery::{Delivery, Disposition, Settlement};
-
-/// Deliveries nobody has received yet. Dropped: they go back to the head of their queue.
-pub struct Lent {
-    deliveries: Vec<Delivery>,
-    database: Arc<Database>,
-}
-
-impl Lent {
-    /// They are in the caller's hands.
-    pub fn received(mut self) -> Vec<Delivery> {
-        std::mem::take(&mut self.deliveries)
-    }
-}
-
-impl Drop for Lent {
-    fn drop(&mut self) {
-        let (deliveries, database) = (std::mem::take(&mut self.deliveries), Arc::clone(&self.database));
-        let Some(runtime) = Handle::try_current().ok().filter(|_| !deliveries.is_empty()) else { return };
-        // The last goes first: then the first is at the head again.
-        let returned: Vec<_> = deliveries.into_iter().rev().map(give_back).collect();
-        runtime.spawn(async move {
-            if let Err(error) = settle(&database, &returned).await {
-                tracing::warn!(%error, jobs = returned.len(), "jobs were fetched for nobody and could not go back");
-            }
-        });
-    }
-}
-
-fn give_back(delivery: Delivery) -> Settlement {
-    Settlement {
-        job: delivery.job.id,
-        queue: delivery.job.queue,
-        execution: delivery.execution,
-        verdict: Disposition::Release { end: QueueEnd::Head },
-        remark: None,
-    }
-}
+use crate::job::{ProcessId, QueueName};
+use crate::queue::lent::Lent;
 
 /// Lends up to `max` jobs. Run it as a task of its own: half of it must not happen.
 pub async fn fetch(
@@ -78,7 +35,10 @@ pub async fn fetch(
     .await?;
     // Rows come back in no order that SQLite promises.
     rows.sort_by_key(|row| row.position);
-    let mut lent = Lent { deliveries: Vec::with_capacity(rows.len()), database };
+    let mut lent = Lent::new(Vec::with_capacity(rows.len()), async move |returned| {
+        let settled = settle(&database, &returned).await;
+        settled.map(drop).map_err(|error| fault(error, "give jobs back"))
+    });
     for row in rows {
         let (delivery, _) = row.into_delivery()?;
         lent.deliveries.push(delivery);

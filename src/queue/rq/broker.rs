@@ -9,7 +9,6 @@ use async_trait::async_trait;
 use super::commands::Orders;
 use super::fitness::{self, Fitness};
 use super::leases::{self, Leases};
-use super::lent::Lent;
 use super::memory::Memory;
 use super::pauses;
 use super::risks;
@@ -26,6 +25,7 @@ use crate::job::{
 };
 use crate::queue::broker::Broker;
 use crate::queue::delivery::{Delivery, Enqueued, Order, Orphan, Requeued, Settled, Settlement, StopAsked};
+use crate::queue::lent::Lent;
 use crate::queue::seen::{AttemptRecord, JobFilter, JobsFound, LeadershipState, ProcessRecord, QueueCounts};
 use crate::queue::upkeep::{Abandoned, Budget, PausedQueue, Risk, ScheduleMark, ScheduleStep};
 
@@ -74,7 +74,7 @@ impl Broker for Rq {
         let (from, process) = (queue.clone(), process.clone());
         let taking = tokio::spawn(async move {
             let taken = server.take(&from, max, &process).await?;
-            Ok::<_, Fault>(Lent::new(taken, memory))
+            Ok::<_, Fault>(Lent::new(taken, async move |returned| memory.settle(&returned).await.map(drop)))
         });
         match taking.await {
             Ok(lent) => Ok(lent?.received()),

@@ -4,7 +4,7 @@
 //! Read in this order: `address` and `link` (the way to the server), `keys` and `wire` (what lies on the server), `codec`
 //! (a call and its result), `callbacks`, `scripts` (the atomic steps), `server` with `ending` (the path of a job), `wait`
 //! (how a listener is woken), `leases` and `workers` (what RQ's readers see of this process), `commands` (requests to a
-//! running worker), `fitness` (a server that cannot carry jobs), `memory` with `lent`, and `risks` (a server that
+//! running worker), `fitness` (a server that cannot carry jobs), `memory` and `risks` (a server that
 //! forgets), `reading` (one job, lists, searches, attempts), `stop`, `tend` (what RQ's own workers left behind).
 
 mod address;
@@ -17,7 +17,6 @@ mod fitness;
 mod keys;
 mod lease_record;
 mod leases;
-mod lent;
 mod link;
 mod memory;
 mod pauses;
