@@ -7,7 +7,7 @@ use serde_json::{Map, Value};
 
 use super::{Args, CronRule, JobId, KindName, Limit, NewJob, QueueName, Retries};
 
-/// What becomes of times that passed while nobody kept time.
+/// What becomes of due times that passed while no scheduler was running.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Missed {
     /// Nothing.
@@ -37,7 +37,7 @@ pub struct Schedule {
     pub retries: Option<Retries>,
     /// Each job waits for a part of this, so that many schedules of one minute do not start at once.
     pub jitter: Duration,
-    /// What becomes of times that passed while nobody kept time.
+    /// What becomes of due times that passed while no scheduler was running.
     pub missed: Missed,
 }
 

@@ -1,4 +1,4 @@
-//! What keeps time and brings back what is lost: [`Scheduler`] puts in what is due, [`Rescuer`] finds the jobs of dead
+//! Work by the clock, and bringing back what is lost: [`Scheduler`] puts in what is due, [`Rescuer`] finds the jobs of dead
 //! processes and what storage still owes, [`LeaseKeeper`] tells the others that this process lives.
 
 mod clock;

@@ -1,4 +1,4 @@
-//! Keeps time: puts jobs that are due into their queues, enqueues what schedules have due, and drops what
+//! Puts jobs that are due into their queues, enqueues what schedules have due, and drops what
 //! has been kept long enough. One process leads; the others stand by. Nothing survives a restart: all of
 //! it is in the broker.
 
@@ -175,7 +175,7 @@ fn tell(Planned { step, left_out, .. }: &Planned) {
         tracing::warn!(
             schedule.name = step.name,
             left_out,
-            "times of a schedule passed while nobody kept time, and get no job by its `missed`"
+            "times of a schedule passed while no scheduler was running, and get no job by its `missed`"
         );
     }
 }

@@ -117,7 +117,7 @@ list! {
     }
     "Scheduler" {
         SCHEDULER_LEADS = Gauge "tikkun_scheduler_leads" []
-            "1 in the process that keeps time, 0 in those that stand by. Not there in the role api.";
+            "1 in the process whose scheduler leads, 0 in those that stand by. Not there in the role api.";
         SCHEDULER_LED = Gauge "tikkun_scheduler_led" []
             "1 while some process holds the scheduler's leadership. The same in every process.";
         SCHEDULER_TICK_AGE = Gauge "tikkun_scheduler_tick_age_seconds" []

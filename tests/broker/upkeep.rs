@@ -1,4 +1,4 @@
-//! What keeps time and disk in order: the budget of kept jobs, and the marks of schedules.
+//! Upkeep: the budget of kept jobs, and the marks of schedules.
 
 use chrono::{DateTime, TimeDelta, Utc};
 use tikkun::job::{JobId, JobState, Limit};

@@ -1,4 +1,4 @@
-//! Whether anybody keeps time, and whether what comes due can be run. Pure.
+//! Whether a scheduler is running, and whether what comes due can be run. Pure.
 
 use super::facts::{Facts, ForeignSchedule, Queues};
 use super::finding::{Finding, Severity, finding};

@@ -108,7 +108,7 @@ fn in_words(reason: &Reason) -> String {
         "database_unreachable" => "the database is out of reach: jobs wait".to_owned(),
         "broker_refuses_writes" => "the queue takes no writes: jobs wait".to_owned(),
         "database_refuses_writes" => "the database takes no writes: jobs wait".to_owned(),
-        "no_scheduler" => "nobody keeps time: delayed jobs do not come due".to_owned(),
+        "no_scheduler" => "no scheduler is running: delayed jobs do not come due".to_owned(),
         "cleanup_overdue" => format!("storage owes {count} objects for too long"),
         "many_failed" => format!("{count} jobs have failed{limit}"),
         "many_queued" => format!("{count} jobs wait{limit}"),

@@ -41,7 +41,7 @@ pub(in crate::http) struct Overview {
     pub totals: QueueCounts,
     /// Jobs that ended in the last minute.
     pub per_minute: u64,
-    /// Who keeps time.
+    /// Which process runs the scheduler.
     pub scheduler: SchedulerState,
     /// Objects that storage still owes; none while the database does not answer.
     pub cleanup: Option<CleanupState>,
@@ -49,7 +49,7 @@ pub(in crate::http) struct Overview {
     pub process: ProcessState,
 }
 
-/// Who keeps time.
+/// Which process runs the scheduler.
 #[derive(Clone, Debug, Default, Serialize, ToSchema)]
 pub(in crate::http) struct SchedulerState {
     /// Whether anybody does.
