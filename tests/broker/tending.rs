@@ -478,3 +478,38 @@ async fn upkeep_of_very_many_queues_comes_round_in_steps() {
         assert!(rounds < 500, "each queue has its turn");
     }
 }
+
+#[tokio::test]
+async fn due_jobs_of_very_many_queues_come_in_one_look_of_several_short_scripts_and_all_are_counted() {
+    let server = Redis::start();
+    let settings = RqSettings { url: server.url().into(), ..Prefix::new().settings() };
+    let broker = open_rq(&settings).unwrap();
+    let lua = "for i = 1, 3000 do
+        redis.call('SADD', ARGV[1] .. ':queues', ARGV[1] .. ':queue:q' .. i)
+        redis.call('HSET', ARGV[1] .. ':job:j' .. i, 'status', 'scheduled', 'origin', 'q' .. i)
+        redis.call('ZADD', ARGV[1] .. ':scheduled:q' .. i, 1, 'j' .. i)
+    end";
+    server.ask(&["EVAL", lua, "0", settings.prefix.as_str()]);
+    let scripts = || -> u64 {
+        let stats = server.ask(&["INFO", "commandstats"]);
+        let counts = stats
+            .split("cmdstat_eval")
+            .skip(1)
+            .filter_map(|rest| rest.split("calls=").nth(1)?.split(',').next());
+        counts.map(|count| count.parse::<u64>().unwrap()).sum()
+    };
+    let before = scripts();
+    assert_eq!(broker.promote_due(10_000).await.unwrap(), 3000);
+    assert!(scripts() - before >= 3, "no script looks at them all");
+    let counts = broker.counts().await.unwrap();
+    assert_eq!((counts.len(), counts.values().map(|counts| counts.queued).sum::<u64>()), (3000, 3000));
+    // What is asked for at most is not passed, wherever it is reached.
+    for (at_most, moved) in [(1500, 1500), (10_000, 1500), (10_000, 0)] {
+        if at_most == 1500 {
+            let again =
+                "for i = 1, 3000 do redis.call('ZADD', ARGV[1] .. ':scheduled:q' .. i, 1, 'j' .. i) end";
+            server.ask(&["EVAL", again, "0", settings.prefix.as_str()]);
+        }
+        assert_eq!(broker.promote_due(at_most).await.unwrap(), moved);
+    }
+}

@@ -14,7 +14,7 @@ use super::pauses;
 use super::risks;
 use super::schedules;
 use super::server::{Ended, Fields, Server};
-use super::steps::{KeyLook, release};
+use super::steps::{self, KeyLook};
 use super::tend;
 use super::troubles::Troubles;
 use super::wait::Waiters;
@@ -108,7 +108,7 @@ impl Broker for Rq {
             // The end is written; what is left of this has its trace on the server, for whoever tends it.
             let server = Arc::clone(&self.server);
             tokio::spawn(async move {
-                if let Err(fault) = release(&server, u32::MAX).await {
+                if let Err(fault) = steps::release(&server, u32::MAX).await {
                     tracing::warn!(error = fault.chain(), "dependents of ended jobs are let go later");
                 }
             });
@@ -152,13 +152,9 @@ impl Broker for Rq {
     }
 
     async fn promote_due(&self, max: u32) -> Result<u32, Fault> {
-        let server = &self.server;
-        let mut call = server.prepare(&server.scripts.promote);
-        call.arg(max).arg(gethostname::gethostname().to_string_lossy().as_ref()).arg(std::process::id());
-        let (moved, troubles): (u32, Vec<String>) =
-            server.link.invoke(&call, || "promote due jobs".to_owned()).await?;
+        let (promoted, troubles) = steps::promote(&self.server, max).await?;
         self.not_promoted.tell(troubles, "due jobs of a queue cannot be put into it");
-        Ok(moved)
+        Ok(promoted)
     }
 
     async fn expire(&self, max: u32) -> Result<u32, Fault> {
@@ -260,14 +256,7 @@ impl Broker for Rq {
     }
 
     async fn counts(&self) -> Result<BTreeMap<QueueName, QueueCounts>, Fault> {
-        let server = &self.server;
-        let call = server.prepare(&server.scripts.counts);
-        type Row = (String, u64, u64, u64, u64, u64, u64);
-        let rows: Vec<Row> = server.people.invoke(&call, || "count jobs".to_owned()).await?;
-        let counts = |(queue, queued, scheduled, started, finished, failed, canceled): Row| {
-            (QueueName::from(queue), QueueCounts { queued, scheduled, started, finished, failed, canceled })
-        };
-        Ok(rows.into_iter().map(counts).collect())
+        steps::counts(&self.server).await
     }
 
     async fn forgotten(&self) -> Result<Option<String>, Fault> {

@@ -121,6 +121,16 @@ end
 
 -- The queues of one look at what is not urgent. Where there are very many each look takes others, and holds up nobody for long.
 local QUEUES_AT_ONCE = 500
+-- Of very many queues a thousand are looked at in one script: then others have their turn. Those that the arguments name from
+-- `from` on, or else the first of all; and the rest, for the next steps.
+local function queues_of_step(from)
+  local queues, rest = { unpack(ARGV, from) }, {}
+  local first = #queues == 0
+  if first then queues = call('SMEMBERS', key('queues')) end
+  while #queues > 1000 do rest[#rest + 1] = table.remove(queues) end
+  return queues, rest, first
+end
+
 local function some_queues() return call('SRANDMEMBER', key('queues'), QUEUES_AT_ONCE) end
 
 -- Lets this script write on a server that is at its memory limit. There Redis refuses a script's first write if that may

@@ -1,11 +1,14 @@
 -- Puts jobs that are due into their queues, at most ARGV[3], of the queues whose scheduler's lock is free or ours.
--- [4]: host; [5]: pid. Answers how many, and for each queue whose jobs could not be moved, why.
+-- [4]: host; [5]: pid; from [6] on the queues of this step. Answers how many jobs, for each queue whose jobs could not be
+-- moved, why, and the queues of the next steps.
 
 even_when_full()
-local queues, known = call('SMEMBERS', key('queues')), {}
+local queues, rest, first = queues_of_step(6)
+local known = {}
 for _, full in ipairs(queues) do known[full] = true end
+for _, full in ipairs(rest) do known[full] = true end
 -- A queue that somebody serves may have been taken off the list by a client; what is to be run there is found again.
-for _, record in ipairs(try('HVALS', ours('processes'))) do
+for _, record in ipairs(first and try('HVALS', ours('processes')) or {}) do
   local read, process = pcall(cjson.decode, record)
   for _, queue in ipairs(read and type(process) == 'table' and process.queues or {}) do
     local full = key('queue', queue)
@@ -58,10 +61,11 @@ for _, full in ipairs(queues) do
     if not done then troubles[#troubles + 1] = queue .. ': ' .. told(why) end
   end
 end
-if #held > 0 then
+-- Of very many queues the first are named.
+if #held > 0 and first then
   local mine = key('scheduler', name)
   if call('EXISTS', mine) == 0 then call('HSET', mine, 'name', name, 'created_at', stamp()) end
   call('HSET', mine, 'hostname', ARGV[4], 'pid', ARGV[5], 'queues', table.concat(held, ','), 'last_heartbeat', stamp())
   call('EXPIRE', mine, 61)
 end
-return { tonumber(ARGV[3]) - left, troubles }
+return { tonumber(ARGV[3]) - left, troubles, rest }
