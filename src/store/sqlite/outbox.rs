@@ -178,6 +178,7 @@ impl CleanupOutbox for SqliteOutbox {
             .fetch_optional(&mut *tx)
             .await
             .during(what)?;
+        tx.commit().await.during(what)?;
         Ok(OutboxSummary {
             pending: sums.needed("pending")?.unsigned_abs(),
             oldest: sums.time("oldest")?,

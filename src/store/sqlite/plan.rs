@@ -56,6 +56,7 @@ pub(super) async fn look(
         .fetch_optional(&mut *tx)
         .await
         .during(&what)?;
+    tx.commit().await.during(&what)?;
     let left_alone = newest.as_ref().and_then(readable).and_then(|job| job.cursor.left);
     Ok(DeletionPlan { left_alone, ..keep_rules::plan(receipts, target, last_rate, &rows)? })
 }

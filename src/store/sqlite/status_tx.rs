@@ -15,7 +15,7 @@ use super::status_sql::{
 use crate::fault::Fault;
 use crate::job::background::{BackgroundJob, Cursor, Dated, PauseReason};
 use crate::job::{BackgroundJobId, BusinessId, JobId};
-use crate::sqlite::WriteTransaction;
+use crate::sqlite::Transaction;
 use crate::store::attempt::Tracked;
 use crate::store::coverage::{Clocks, Reading, Seen};
 use crate::store::row;
@@ -24,7 +24,7 @@ use crate::store::status_tx::{NewRow, NoteEnd, NotePerson, NoteStart, StatusChan
 
 /// A change's transaction.
 pub(super) struct SqliteStatusTx {
-    tx: WriteTransaction,
+    tx: Transaction,
     what: String,
 }
 
