@@ -101,7 +101,7 @@ impl Tries {
 
     async fn write_to_queue(&self) -> Result<(), String> {
         let broker = Arc::clone(&self.broker);
-        self.tried(async move { broker.check().await }).await
+        self.tried(async move { broker.prove().await }).await
     }
 
     async fn write_to_database(&self) -> Result<(), String> {

@@ -4,33 +4,28 @@
 //!   another process writes, in spite of the busy timeout.
 //! - A connection whose transaction did not end is given up. On a full disk SQLite rolls back by itself, so that
 //!   the rollback that follows fails; such a connection refuses every later transaction.
-//! - So is the writer after a transaction that was neither committed nor rolled back on purpose, or that could not
-//!   even begin for a reason of the disk: one that was opened while the disk was read-only, be it only its log, stays
-//!   read-only for as long as it lives.
+//! - So is every connection after a transaction that was not ended on purpose, or after an answer that blames the disk:
+//!   one that was opened while the disk was read-only, be it only its log, stays read-only for as long as it lives, and
+//!   one that has read a file which was being copied there takes it for broken long after it is whole.
 //! - Nothing is written to a file that is not at its path any more: nobody else would ever read it.
 
-use std::ops::{Deref, DerefMut};
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use std::{fs, io};
 
 use sqlx::migrate::{MigrateError, Migrator};
-use sqlx::sqlite::{
-    SqliteConnectOptions, SqliteConnection, SqliteJournalMode, SqlitePool, SqlitePoolOptions,
-    SqliteSynchronous,
-};
-use sqlx::{ConnectOptions, Connection, Sqlite, Transaction};
+use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection, SqliteJournalMode, SqliteSynchronous};
+use sqlx::{ConnectOptions, Connection};
 use tokio::time::Instant;
 
-use super::fault::{During, kind};
+use super::connections::{Connections, Transaction};
+use super::fault::{During, fault, is_no_database, kind};
 use crate::fault::{Fault, FaultKind};
 
 /// How long a call waits for a connection, and the writer for another process: well above any transaction of
 /// ours, below the deadlines of callers.
-const WAIT: Duration = Duration::from_secs(5);
+pub(super) const WAIT: Duration = Duration::from_secs(5);
 /// How long an opening tries against other processes that open at the same time: switching to WAL needs the file
 /// alone and answers busy at once.
 const OPENING: Duration = Duration::from_secs(15);
@@ -53,14 +48,12 @@ pub struct Tuning {
 /// One open file.
 #[derive(Debug)]
 pub struct Database {
-    writer: SqlitePool,
-    readers: SqlitePool,
+    writer: Connections,
+    readers: Connections,
     /// Whose searches may take long, and keep nobody else waiting.
-    people: SqlitePool,
+    people: Connections,
     reading: SqliteConnectOptions,
     place: Place,
-    /// A transaction of the writer has failed: its connection is not used again.
-    suspect: Arc<AtomicBool>,
 }
 
 /// Where the file is, and which one was there when it was opened: device and inode.
@@ -90,61 +83,6 @@ impl Place {
     }
 }
 
-/// A transaction that may write; nobody else writes until it ends. Dropped: rolled back, and its connection is
-/// given up.
-#[derive(Debug)]
-pub struct WriteTransaction {
-    doubt: Doubt,
-    tx: Transaction<'static, Sqlite>,
-}
-
-/// Has the writer's connection given up when dropped, unless its transaction has ended well.
-#[derive(Debug)]
-struct Doubt {
-    suspect: Arc<AtomicBool>,
-    ended: bool,
-}
-
-impl WriteTransaction {
-    /// Makes the changes last.
-    pub async fn commit(self) -> Result<(), sqlx::Error> {
-        let Self { mut doubt, tx } = self;
-        tx.commit().await?;
-        doubt.ended = true;
-        Ok(())
-    }
-
-    /// Takes the changes back.
-    pub async fn rollback(self) -> Result<(), sqlx::Error> {
-        let Self { mut doubt, tx } = self;
-        tx.rollback().await?;
-        doubt.ended = true;
-        Ok(())
-    }
-}
-
-impl Deref for WriteTransaction {
-    type Target = SqliteConnection;
-
-    fn deref(&self) -> &Self::Target {
-        &self.tx
-    }
-}
-
-impl DerefMut for WriteTransaction {
-    fn deref_mut(&mut self) -> &mut Self::Target {
-        &mut self.tx
-    }
-}
-
-impl Drop for Doubt {
-    fn drop(&mut self) {
-        if !self.ended {
-            self.suspect.store(true, Ordering::Release);
-        }
-    }
-}
-
 impl Database {
     /// Opens the file and makes it where it is missing, and brings its tables up to date where there is a
     /// `migrator`; again and again while other processes do the same.
@@ -157,10 +95,9 @@ impl Database {
         what: &str,
         migrator: Option<&Migrator>,
     ) -> Result<Self, Fault> {
-        let suspect = Arc::new(AtomicBool::new(false));
         let deadline = Instant::now() + OPENING;
         let writer = loop {
-            let writer = writer(path, tuning, &suspect);
+            let writer = writer(path, tuning);
             match prepare(&writer, migrator, what).await {
                 Ok(()) => break writer,
                 Err(fault) => {
@@ -173,34 +110,30 @@ impl Database {
             }
         };
         let reading = connection(path, tuning).pragma("query_only", "on");
-        let read_only = || pool(tuning.readers).connect_lazy_with(reading.clone());
+        let read_only = || Connections::new(tuning.readers, reading.clone());
         let (readers, people) = (read_only(), read_only());
         let place = Place::of(path).map_err(sqlx::Error::Io).during(what)?;
-        Ok(Self { writer, readers, people, reading, place, suspect })
+        Ok(Self { writer, readers, people, reading, place })
     }
 
-    /// Begins a transaction that may write.
-    pub async fn write(&self) -> Result<WriteTransaction, sqlx::Error> {
-        let begun = self.writer()?.begin_with(BEGIN).await;
-        if begun.as_ref().is_err_and(is_of_connection) {
-            self.suspect.store(true, Ordering::Release);
-        }
-        Ok(WriteTransaction { doubt: Doubt { suspect: Arc::clone(&self.suspect), ended: false }, tx: begun? })
+    /// Begins a transaction that may write; nobody else writes until it ends.
+    pub async fn write(&self) -> Result<Transaction, sqlx::Error> {
+        self.writer()?.begin_with(BEGIN).await
     }
 
     /// For single statements that write; each is a transaction of its own.
-    pub fn writer(&self) -> Result<&SqlitePool, sqlx::Error> {
+    pub fn writer(&self) -> Result<&Connections, sqlx::Error> {
         self.place.check()?;
         Ok(&self.writer)
     }
 
     /// For single statements that read; they wait for no writer.
-    pub fn readers(&self) -> &SqlitePool {
+    pub fn readers(&self) -> &Connections {
         &self.readers
     }
 
     /// For what people look at, which may take long: nothing that the service itself reads waits for it.
-    pub fn people(&self) -> &SqlitePool {
+    pub fn people(&self) -> &Connections {
         &self.people
     }
 
@@ -210,15 +143,13 @@ impl Database {
     }
 }
 
-/// Whether a connection whose transaction could not begin is to blame, and neither another process that writes nor a wait
-/// for the connection.
-fn is_of_connection(error: &sqlx::Error) -> bool {
-    kind(error) == FaultKind::Unavailable && !matches!(error, sqlx::Error::PoolTimedOut)
-}
-
 /// All migrations are one transaction: of several processes one migrates, the others find it done.
-async fn prepare(writer: &SqlitePool, migrator: Option<&Migrator>, what: &str) -> Result<(), Fault> {
-    let mut connection = writer.acquire().await.during(what)?;
+async fn prepare(writer: &Connections, migrator: Option<&Migrator>, what: &str) -> Result<(), Fault> {
+    let mut connection = writer.acquire().await.map_err(|error| match is_no_database(&error) {
+        // Nobody has ever read this file: a wrong path, most likely.
+        true => Fault::new(FaultKind::Permanent, what).because(error),
+        false => fault(error, what),
+    })?;
     let Some(migrator) = migrator else { return Ok(()) };
     let mut tx = connection.begin_with(BEGIN).await.during(what)?;
     migrator.run_direct(None, &mut *tx, false).await.map_err(|error| {
@@ -239,35 +170,14 @@ fn connection(path: &Path, tuning: Tuning) -> SqliteConnectOptions {
         .disable_statement_logging()
 }
 
-fn writer(path: &Path, tuning: Tuning, suspect: &Arc<AtomicBool>) -> SqlitePool {
+fn writer(path: &Path, tuning: Tuning) -> Connections {
     let options = connection(path, tuning)
         .create_if_missing(true)
         .journal_mode(SqliteJournalMode::Wal)
         .synchronous(SqliteSynchronous::Full)
         .foreign_keys(true);
     let options = tuning.pragmas.iter().fold(options, |options, (name, value)| options.pragma(*name, *value));
-    let suspect = Arc::clone(suspect);
-    let pool = pool(1).before_acquire(move |_, _| {
-        let usable = !suspect.swap(false, Ordering::AcqRel);
-        Box::pin(async move { Ok(usable) })
-    });
-    pool.connect_lazy_with(options)
-}
-
-fn pool(size: u32) -> SqlitePoolOptions {
-    SqlitePoolOptions::new()
-        .max_connections(size)
-        .acquire_timeout(WAIT)
-        .idle_timeout(None)
-        .max_lifetime(None)
-        .test_before_acquire(false)
-        .after_release(|connection, _| {
-            Box::pin(async move {
-                // Waits until a rollback that is on its way has been tried.
-                connection.ping().await?;
-                Ok(!connection.is_in_transaction())
-            })
-        })
+    Connections::new(1, options)
 }
 
 #[cfg(test)]
@@ -347,6 +257,43 @@ mod tests {
         let mut tx = database.write().await.unwrap();
         sqlx::query(FILL).execute(&mut *tx).await.unwrap();
         tx.commit().await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn reader_that_saw_a_file_which_was_being_copied_is_given_up() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("file.db");
+        let database = opened(&path).await;
+        sqlx::query(FILL).execute(database.writer().unwrap()).await.unwrap();
+        sqlx::raw_sql("PRAGMA wal_checkpoint(TRUNCATE)").execute(database.writer().unwrap()).await.unwrap();
+        let whole = fs::read(&path).unwrap();
+        let length = || sqlx::query_scalar::<_, i64>("SELECT sum(length(bytes)) FROM filling");
+        // A copy empties the file and fills it little by little. Nothing but the file's own bytes changes.
+        fs::write(&path, &whole[..4096]).unwrap();
+        let broken = length().fetch_one(database.readers()).await.unwrap_err();
+        assert_eq!(kind(&broken), FaultKind::Unavailable, "{broken}");
+        let mut tx = database.people().begin().await.unwrap();
+        length().fetch_one(&mut *tx).await.unwrap_err();
+        drop(tx);
+        fs::write(&path, &whole).unwrap();
+        assert_eq!(length().fetch_one(database.readers()).await.unwrap(), 4096);
+        assert_eq!(length().fetch_one(database.people()).await.unwrap(), 4096);
+        assert_eq!(length().fetch_one(database.writer().unwrap()).await.unwrap(), 4096);
+    }
+
+    #[tokio::test]
+    async fn connection_whose_answer_blames_the_disk_is_given_up() {
+        let folder = tempfile::tempdir().unwrap();
+        let database = opened(&folder.path().join("file.db")).await;
+        for connections in [database.readers(), database.people(), database.writer().unwrap()] {
+            // What a connection has that was opened in bad times, it keeps.
+            sqlx::query("PRAGMA query_only = on").execute(connections).await.unwrap();
+            sqlx::query("PRAGMA cache_size = -77").execute(connections).await.unwrap();
+            let refused = sqlx::query(FILL).execute(connections).await.unwrap_err();
+            assert_eq!(kind(&refused), FaultKind::Unavailable, "{refused}");
+            let size: i64 = sqlx::query_scalar("PRAGMA cache_size").fetch_one(connections).await.unwrap();
+            assert_ne!(size, -77, "it is another connection");
+        }
     }
 
     #[tokio::test]

@@ -24,6 +24,8 @@ mod code {
     pub(super) const CONSTRAINT: i64 = 19;
     pub(super) const MISMATCH: i64 = 20;
     pub(super) const NOLFS: i64 = 22;
+    /// As [`CORRUPT`], of the file's first page.
+    pub(super) const NOTADB: i64 = 26;
 }
 
 /// Gives errors of the database the name of what was tried.
@@ -58,6 +60,11 @@ pub fn kind(error: &sqlx::Error) -> FaultKind {
     }
 }
 
+/// Whether the file says of itself that it is no database.
+pub(super) fn is_no_database(error: &sqlx::Error) -> bool {
+    error.as_database_error().is_some_and(|answer| primary(answer) == code::NOTADB)
+}
+
 /// A constraint, a trigger's `raise`, or a value that does not fit: other rows may still be changed.
 pub fn refuses_a_row(answer: &dyn DatabaseError) -> bool {
     matches!(primary(answer), code::CONSTRAINT | code::MISMATCH | code::TOOBIG)
@@ -80,7 +87,8 @@ fn kind_of_code(primary: i64) -> FaultKind {
         | code::CORRUPT
         | code::FULL
         | code::CANTOPEN
-        | code::NOLFS => FaultKind::Unavailable,
+        | code::NOLFS
+        | code::NOTADB => FaultKind::Unavailable,
         _ => FaultKind::Permanent,
     }
 }
@@ -96,7 +104,7 @@ mod tests {
         }
         let disk = [code::FULL, code::IOERR, 778 & 0xff, 8458 & 0xff, code::CORRUPT, code::READONLY]
             .into_iter()
-            .chain([code::CANTOPEN, code::NOMEM, code::PERM]);
+            .chain([code::CANTOPEN, code::NOMEM, code::PERM, code::NOTADB]);
         for disk in disk {
             assert_eq!(kind_of_code(disk), FaultKind::Unavailable, "{disk}");
         }

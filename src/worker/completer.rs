@@ -68,6 +68,8 @@ impl Completer {
     pub(super) async fn settle_all(self: Arc<Self>) {
         let mut accepted = self.accepted.lock().await;
         let (mut unsettled, mut outage) = (Vec::new(), Outage::default());
+        // What was refused in an earlier life is handed in again.
+        self.queue.ends_refused.send_replace(false);
         loop {
             if unsettled.is_empty() {
                 accepted.recv_many(&mut unsettled, SETTLE_BATCH).await;
@@ -92,6 +94,7 @@ impl Completer {
         let settlements: Vec<_> = unsettled.iter().map(|(settlement, _)| settlement.clone()).collect();
         let fault = match self.ask(&settlements).await {
             Ok(settled) => {
+                self.queue.ends_refused.send_replace(false);
                 unsettled.into_iter().zip(settled).for_each(|((_, answer), settled)| tell(answer, settled));
                 return (Vec::new(), None);
             }
@@ -99,8 +102,10 @@ impl Completer {
         };
         // One that refuses everybody is not asked for each.
         if let Err(fault) = self.is_served_otherwise(fault).await {
+            self.queue.ends_refused.send_replace(true);
             return (unsettled, Some(fault));
         }
+        self.queue.ends_refused.send_replace(false);
         let (mut left, mut last, mut is_away) = (Vec::new(), None, false);
         for (settlement, answer) in unsettled {
             if is_away {

@@ -23,6 +23,8 @@ pub(super) struct QueueState {
     /// a job is lost.
     pub(super) unclaimed_look: Notify,
     pub(super) draining: watch::Sender<bool>,
+    /// Whether the broker refuses every end, even if it still lends jobs.
+    pub(super) ends_refused: watch::Sender<bool>,
 }
 
 impl QueueState {
@@ -35,6 +37,7 @@ impl QueueState {
             fetching: tokio::sync::Mutex::default(),
             unclaimed_look: Notify::new(),
             draining: watch::Sender::new(false),
+            ends_refused: watch::Sender::new(false),
         }
     }
 

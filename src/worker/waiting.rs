@@ -40,11 +40,25 @@ pub(super) async fn wait_for_work(queue: &QueueState) {
     }
 }
 
-/// Waits for `most` slots or fewer, however long the jobs before it take. Whoever has `looked` before says
-/// so only once it is in the line.
+/// Waits while no end is written: what is taken then is done for nothing should this process be lost, and all of it stays
+/// in memory.
+async fn wait_for_ends(queue: &QueueState) {
+    let mut refused = queue.ends_refused.subscribe();
+    loop {
+        queue.ports.turn.beat();
+        if tokio::time::timeout(queue.settings.patience, refused.wait_for(|refused| !*refused)).await.is_ok()
+        {
+            return;
+        }
+    }
+}
+
+/// Waits for `most` slots or fewer, however long the jobs before it take, and until ends are written. Whoever has `looked`
+/// before says so only once it is in the line.
 pub(super) async fn granted_slots(queue: &QueueState, most: u32, looked: bool) -> Vec<Slot> {
     let (slots, rank) = (&queue.ports.slots, queue.settings.rank);
     loop {
+        wait_for_ends(queue).await;
         let mut granted = slots.request(rank, most);
         if looked {
             slots.looked(rank);
@@ -52,8 +66,8 @@ pub(super) async fn granted_slots(queue: &QueueState, most: u32, looked: bool) -
         loop {
             queue.ports.turn.beat();
             match tokio::time::timeout(queue.settings.patience, &mut granted).await {
-                Ok(Ok(slots)) => return slots,
-                Ok(Err(_)) => break,
+                Ok(Ok(slots)) if !*queue.ends_refused.borrow() => return slots,
+                Ok(_) => break,
                 Err(_) => {}
             }
         }

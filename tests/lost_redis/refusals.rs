@@ -37,6 +37,31 @@ async fn jobs_whose_ends_are_refused_are_finished_as_soon_as_that_is_allowed() {
 }
 
 #[tokio::test]
+async fn while_no_end_can_be_written_no_more_jobs_are_begun_and_that_is_no_health() {
+    let place = Place::with_port().await;
+    let mut service = restricted(&place, "secret").start().await;
+    let id = |number: usize| format!("job-{number}");
+    place.enqueue(&[sleep(&id(0), "default", 2.0)]).await;
+    place.becomes(&id(0), JobState::Started).await;
+    place.redis.ask(&["ACL", "SETUSER", "svc", "-xadd"]);
+    service.says("Redis refuses XADD").await;
+    let jobs: Vec<_> = (1..60).map(|number| sleep(&id(number), "default", 0.0)).collect();
+    place.enqueue(&jobs).await;
+    // Many waits later nothing of that was touched.
+    service.says("after 8 failures queue='default'").await;
+    let started = place.broker.counts().await.unwrap()[&"default".into()].started;
+    assert_eq!(started, 1, "only the one whose end waits");
+    let health = service.get("/api/jobs/health").expect(500).json();
+    assert!(health["refuses_writes"]["broker"].as_str().is_some_and(|why| why.contains("XADD")), "{health}");
+    service.call("GET", "/readyz", &[]).expect(503);
+    place.redis.ask(&["ACL", "SETUSER", "svc", "+@all"]);
+    for number in 0..60 {
+        let job = place.becomes(&id(number), JobState::Finished).await;
+        assert_eq!((job.attempt, job.failures), (1, 0), "{job:?}");
+    }
+}
+
+#[tokio::test]
 async fn process_whose_fetches_never_succeeded_is_alive_and_not_ready() {
     let place = Place::forgetful().await;
     place.enqueue(&[sleep("first", "high", 0.0)]).await;

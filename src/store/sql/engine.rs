@@ -123,6 +123,11 @@ pub trait Engine: Send + Sync + 'static {
     /// Makes the changes last.
     async fn commit(tx: Self::Writing, what: &str) -> Result<(), Fault>;
 
+    /// Ends a transaction that only read, and went well.
+    async fn end(_: Self::Reading, _: &str) -> Result<(), Fault> {
+        Ok(())
+    }
+
     /// Runs a single statement that only reads.
     async fn read_rows(&self, sql: Sql, values: &[Value<'_>], what: &str) -> Result<Vec<RowOf<Self>>, Fault> {
         self.reading(what).await?.rows(sql, values, what).await

@@ -138,6 +138,7 @@ impl<E: OutboxSql> CleanupOutbox for SqlOutbox<E> {
             None => tx.one(SUMMARY, &[], what).await?,
         };
         let newest = tx.first(NEWEST_ERROR, &[tenant.into()], what).await?;
+        E::end(tx, what).await?;
         Ok(OutboxSummary {
             pending: sums.needed("pending")?.unsigned_abs(),
             oldest: sums.time("oldest")?,

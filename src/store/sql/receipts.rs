@@ -89,6 +89,7 @@ where
         let last_rate = tx.first(E::LAST_RATE, &deletions, &what).await?;
         let last_rate = last_rate.map(|row| row.real("rate")).transpose()?.flatten();
         let newest = tx.first(LATEST, &deletions, &what).await?;
+        E::end(tx, &what).await?;
         let left_alone = newest.as_ref().and_then(readable).and_then(|job| job.cursor.left);
         Ok(DeletionPlan { left_alone, ..keep_rules::plan(receipts, target, last_rate, &sums)? })
     }

@@ -2,12 +2,11 @@
 
 use std::path::Path;
 
-use sqlx::SqlitePool;
 use sqlx::migrate::Migrator;
 
 use super::references::ReferenceCache;
 use crate::fault::{Fault, FaultKind};
-use crate::sqlite::{self, Tuning, WriteTransaction, kind};
+use crate::sqlite::{self, Connections, Transaction, Tuning, kind};
 use crate::store::Schema;
 
 const TUNING: Tuning = Tuning { readers: 4, row_buffer: 50, pragmas: &[] };
@@ -41,7 +40,7 @@ impl Database {
 
     /// Begins a writing transaction. When another process has held the file for as long as the engine waits, the
     /// database is out of reach: nothing of this transaction was even tried.
-    pub(super) async fn write(&self, what: &str) -> Result<WriteTransaction, Fault> {
+    pub(super) async fn write(&self, what: &str) -> Result<Transaction, Fault> {
         self.file.write().await.map_err(|error| match kind(&error) {
             FaultKind::Retryable => Fault::new(FaultKind::Unavailable, what).because(error),
             other => Fault::new(other, what).because(error),
@@ -49,7 +48,7 @@ impl Database {
     }
 
     /// For a single statement that only reads.
-    pub(super) fn read(&self) -> &SqlitePool {
+    pub(super) fn read(&self) -> &Connections {
         self.file.readers()
     }
 }

@@ -16,7 +16,7 @@ use super::fault::{During, refused_or_fault};
 use super::{list, moment};
 use crate::fault::Fault;
 use crate::job::BackgroundJobId;
-use crate::sqlite::WriteTransaction;
+use crate::sqlite::Transaction;
 use crate::store::deletion::{
     CLEANUP_HOLD, Change, DeletionTx, Deletions, LEFT_AS_IT_WAS, LockedJob, Moved, Scope, StepFault, Taken,
     Unreferenced,
@@ -32,7 +32,7 @@ const CONDEMNING: &str = "condemn the attachments of a batch";
 
 /// A batch's transaction.
 pub(super) struct SqliteDeletionTx {
-    tx: WriteTransaction,
+    tx: Transaction,
     database: Arc<Database>,
     /// Tells whether the known foreign keys are still all there are.
     schema_version: i64,

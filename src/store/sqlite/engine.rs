@@ -4,13 +4,13 @@ use async_trait::async_trait;
 use chrono::Utc;
 use sqlx::query::Query;
 use sqlx::sqlite::{SqliteArguments, SqliteRow};
-use sqlx::{Sqlite, SqliteConnection, Transaction};
+use sqlx::{Sqlite, SqliteConnection};
 
 use super::connection::Database;
 use super::fault::During;
 use super::{list, moment};
 use crate::fault::Fault;
-use crate::sqlite::WriteTransaction;
+use crate::sqlite::Transaction;
 use crate::store::sql::engine::{Connection, Engine, Sql, Value};
 use crate::store::sql::outbox::later;
 
@@ -45,20 +45,25 @@ impl Connection for SqliteConnection {
 #[async_trait]
 impl Engine for Database {
     type Connection = SqliteConnection;
-    type Writing = WriteTransaction;
-    type Reading = Transaction<'static, Sqlite>;
+    type Writing = Transaction;
+    type Reading = Transaction;
 
     const NOW: Option<Sql> = None;
 
-    async fn writing(&self, what: &str) -> Result<WriteTransaction, Fault> {
+    async fn writing(&self, what: &str) -> Result<Transaction, Fault> {
         self.write(what).await
     }
 
-    async fn reading(&self, what: &str) -> Result<Transaction<'static, Sqlite>, Fault> {
+    async fn reading(&self, what: &str) -> Result<Transaction, Fault> {
         self.read().begin().await.during(what)
     }
 
-    async fn commit(tx: WriteTransaction, what: &str) -> Result<(), Fault> {
+    async fn commit(tx: Transaction, what: &str) -> Result<(), Fault> {
+        tx.commit().await.during(what)
+    }
+
+    /// One that is not ended on purpose makes its connection suspect.
+    async fn end(tx: Transaction, what: &str) -> Result<(), Fault> {
         tx.commit().await.during(what)
     }
 

@@ -1,0 +1,190 @@
+//! Connections to one file. One that was open in trouble is not used again: what it knows of the file may be wrong for
+//! as long as it lives.
+
+use std::ops::{Deref, DerefMut};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use futures::future::BoxFuture;
+use futures::stream::BoxStream;
+use futures::{FutureExt as _, TryFutureExt as _, TryStreamExt as _};
+use parking_lot::Mutex;
+use sqlx::sqlite::{
+    Sqlite, SqliteConnectOptions, SqliteConnection, SqlitePool, SqlitePoolOptions, SqliteQueryResult,
+    SqliteRow, SqliteStatement, SqliteTypeInfo,
+};
+use sqlx::{Connection, Describe, Either, Execute, Executor, SqlStr};
+
+use super::database::WAIT;
+use super::fault::kind;
+use crate::fault::FaultKind;
+
+/// Some connections to one file. Single statements are run on whichever is free.
+#[derive(Debug)]
+pub struct Connections {
+    pool: SqlitePool,
+    trouble: Arc<Trouble>,
+}
+
+/// When there was trouble last; connections that are older are given up.
+#[derive(Debug, Default)]
+struct Trouble(Mutex<Option<Instant>>);
+
+/// A transaction. Dropped, it is rolled back, and counts as trouble.
+#[derive(Debug)]
+pub struct Transaction {
+    doubt: Doubt,
+    tx: sqlx::Transaction<'static, Sqlite>,
+}
+
+/// Trouble when dropped, unless its transaction has ended well.
+#[derive(Debug)]
+struct Doubt {
+    trouble: Arc<Trouble>,
+    ended: bool,
+}
+
+impl Connections {
+    /// As many as `most`, each opened when it is needed.
+    pub(super) fn new(most: u32, options: SqliteConnectOptions) -> Self {
+        let trouble = Arc::new(Trouble::default());
+        let known = Arc::clone(&trouble);
+        let pool = SqlitePoolOptions::new()
+            .max_connections(most)
+            .acquire_timeout(WAIT)
+            .idle_timeout(None)
+            .max_lifetime(None)
+            .test_before_acquire(false)
+            .before_acquire(move |_, connection| {
+                let usable = !known.was_within(connection.age);
+                Box::pin(async move { Ok(usable) })
+            })
+            .after_release(|connection, _| {
+                Box::pin(async move {
+                    // Waits until a rollback that is on its way has been tried.
+                    connection.ping().await?;
+                    Ok(!connection.is_in_transaction())
+                })
+            })
+            .connect_lazy_with(options);
+        Self { pool, trouble }
+    }
+
+    /// Begins a transaction that sees the file at one moment.
+    pub async fn begin(&self) -> Result<Transaction, sqlx::Error> {
+        self.begin_with("BEGIN").await
+    }
+
+    /// Begins a transaction with this statement.
+    pub(super) async fn begin_with(&self, statement: &'static str) -> Result<Transaction, sqlx::Error> {
+        let tx = self.pool.begin_with(statement).await.inspect_err(|error| self.trouble.hear(error))?;
+        Ok(Transaction { doubt: Doubt { trouble: Arc::clone(&self.trouble), ended: false }, tx })
+    }
+}
+
+impl Deref for Connections {
+    type Target = SqlitePool;
+
+    fn deref(&self) -> &Self::Target {
+        &self.pool
+    }
+}
+
+impl Trouble {
+    fn note(&self) {
+        *self.0.lock() = Some(Instant::now());
+    }
+
+    /// Neither another process that writes nor a wait for a connection is the fault of one.
+    fn hear(&self, error: &sqlx::Error) {
+        if kind(error) == FaultKind::Unavailable && !matches!(error, sqlx::Error::PoolTimedOut) {
+            self.note();
+        }
+    }
+
+    fn was_within(&self, age: Duration) -> bool {
+        self.0.lock().is_some_and(|last| last.elapsed() <= age)
+    }
+}
+
+impl<'p> Executor<'p> for &'_ Connections {
+    type Database = Sqlite;
+
+    fn fetch_many<'e, 'q: 'e, E>(
+        self,
+        query: E,
+    ) -> BoxStream<'e, Result<Either<SqliteQueryResult, SqliteRow>, sqlx::Error>>
+    where
+        E: 'q + Execute<'q, Sqlite>,
+    {
+        let trouble = Arc::clone(&self.trouble);
+        Box::pin(self.pool.fetch_many(query).inspect_err(move |error| trouble.hear(error)))
+    }
+
+    fn fetch_optional<'e, 'q: 'e, E>(self, query: E) -> BoxFuture<'e, Result<Option<SqliteRow>, sqlx::Error>>
+    where
+        E: 'q + Execute<'q, Sqlite>,
+    {
+        let trouble = Arc::clone(&self.trouble);
+        self.pool.fetch_optional(query).inspect_err(move |error| trouble.hear(error)).boxed()
+    }
+
+    fn prepare_with<'e>(
+        self,
+        sql: SqlStr,
+        parameters: &'e [SqliteTypeInfo],
+    ) -> BoxFuture<'e, Result<SqliteStatement, sqlx::Error>>
+    where
+        'p: 'e,
+    {
+        let trouble = Arc::clone(&self.trouble);
+        self.pool.prepare_with(sql, parameters).inspect_err(move |error| trouble.hear(error)).boxed()
+    }
+
+    fn describe<'e>(self, sql: SqlStr) -> BoxFuture<'e, Result<Describe<Sqlite>, sqlx::Error>>
+    where
+        'p: 'e,
+    {
+        self.pool.describe(sql)
+    }
+}
+
+impl Transaction {
+    /// Makes the changes last.
+    pub async fn commit(self) -> Result<(), sqlx::Error> {
+        let Self { mut doubt, tx } = self;
+        tx.commit().await?;
+        doubt.ended = true;
+        Ok(())
+    }
+
+    /// Takes the changes back.
+    pub async fn rollback(self) -> Result<(), sqlx::Error> {
+        let Self { mut doubt, tx } = self;
+        tx.rollback().await?;
+        doubt.ended = true;
+        Ok(())
+    }
+}
+
+impl Deref for Transaction {
+    type Target = SqliteConnection;
+
+    fn deref(&self) -> &Self::Target {
+        &self.tx
+    }
+}
+
+impl DerefMut for Transaction {
+    fn deref_mut(&mut self) -> &mut Self::Target {
+        &mut self.tx
+    }
+}
+
+impl Drop for Doubt {
+    fn drop(&mut self) {
+        if !self.ended {
+            self.trouble.note();
+        }
+    }
+}
