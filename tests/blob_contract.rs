@@ -259,6 +259,27 @@ mod folder {
     }
 
     #[tokio::test]
+    async fn a_folder_whose_link_was_turned_elsewhere_is_out_of_reach_and_claims_nothing() {
+        let backend = Backend::directory().await;
+        let (link, new) = (outside(&backend), backend.folder.path().join("larger"));
+        symlink(inside(&backend, ""), &link).unwrap();
+        let store = open_directory(&link).await.unwrap();
+        store.put("7/a", b"x").await.unwrap();
+        // All of it is on a larger disk now, and the application goes on there.
+        fs::create_dir_all(new.join("7")).unwrap();
+        fs::write(new.join("7/a"), "x").unwrap();
+        fs::remove_file(&link).unwrap();
+        assert_out_of_reach(store.as_ref()).await;
+        symlink(&new, &link).unwrap();
+        assert_out_of_reach(store.as_ref()).await;
+        let fault = store.delete(&keys(&["7/a"])).await.unwrap_err();
+        assert!(fault.chain().contains("larger"), "{}", fault.chain());
+        fs::remove_file(&link).unwrap();
+        symlink(inside(&backend, ""), &link).unwrap();
+        assert!(store.delete(&keys(&["7/a"])).await.unwrap().is_empty());
+    }
+
+    #[tokio::test]
     async fn deleting_a_link_leaves_what_it_points_to() {
         let backend = Backend::directory().await;
         let file = outside(&backend);
