@@ -593,6 +593,20 @@ mod bucket {
     }
 
     #[tokio::test]
+    async fn a_path_of_the_endpoint_stands_before_the_bucket() {
+        let server = S3Server::start();
+        for path in ["/storage/v1/s3", "/storage/v1/s3/"] {
+            let endpoint = Some(format!("{}{path}", server.endpoint()));
+            let store = open_s3(S3Place { endpoint, ..place(&server) }).await.unwrap();
+            let _ = store.size("7/a").await;
+            let _ = store.delete(&keys(&["7/a"])).await;
+        }
+        let paths = server.paths();
+        assert!(paths.iter().all(|path| path.starts_with("/storage/v1/s3/attachments/")), "{paths:?}");
+        assert!(paths.len() >= 4, "{paths:?}");
+    }
+
+    #[tokio::test]
     async fn a_store_that_takes_one_checksum_alone_is_asked_in_bulk_with_that_one() {
         for (checksum, requests) in [("content-md5", 2), ("x-amz-checksum-crc32", 3)] {
             let (server, store, keys) = start(1000).await;
