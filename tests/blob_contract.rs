@@ -259,6 +259,27 @@ mod folder {
     }
 
     #[tokio::test]
+    async fn a_folder_whose_link_was_turned_elsewhere_is_out_of_reach_and_claims_nothing() {
+        let backend = Backend::directory().await;
+        let (link, new) = (outside(&backend), backend.folder.path().join("larger"));
+        symlink(inside(&backend, ""), &link).unwrap();
+        let store = open_directory(&link).await.unwrap();
+        store.put("7/a", b"x").await.unwrap();
+        // All of it is on a larger disk now, and the application goes on there.
+        fs::create_dir_all(new.join("7")).unwrap();
+        fs::write(new.join("7/a"), "x").unwrap();
+        fs::remove_file(&link).unwrap();
+        assert_out_of_reach(store.as_ref()).await;
+        symlink(&new, &link).unwrap();
+        assert_out_of_reach(store.as_ref()).await;
+        let fault = store.delete(&keys(&["7/a"])).await.unwrap_err();
+        assert!(fault.chain().contains("larger"), "{}", fault.chain());
+        fs::remove_file(&link).unwrap();
+        symlink(inside(&backend, ""), &link).unwrap();
+        assert!(store.delete(&keys(&["7/a"])).await.unwrap().is_empty());
+    }
+
+    #[tokio::test]
     async fn deleting_a_link_leaves_what_it_points_to() {
         let backend = Backend::directory().await;
         let file = outside(&backend);
@@ -569,6 +590,20 @@ mod bucket {
         assert!(store.delete(&keys).await.unwrap().is_empty());
         assert!(server.keys().is_empty());
         assert_eq!((server.asked("POST ?delete"), server.asked("DELETE")), (2, 80));
+    }
+
+    #[tokio::test]
+    async fn a_path_of_the_endpoint_stands_before_the_bucket() {
+        let server = S3Server::start();
+        for path in ["/storage/v1/s3", "/storage/v1/s3/"] {
+            let endpoint = Some(format!("{}{path}", server.endpoint()));
+            let store = open_s3(S3Place { endpoint, ..place(&server) }).await.unwrap();
+            let _ = store.size("7/a").await;
+            let _ = store.delete(&keys(&["7/a"])).await;
+        }
+        let paths = server.paths();
+        assert!(paths.iter().all(|path| path.starts_with("/storage/v1/s3/attachments/")), "{paths:?}");
+        assert!(paths.len() >= 4, "{paths:?}");
     }
 
     #[tokio::test]

@@ -10,6 +10,8 @@ use crate::fault::{Fault, FaultKind};
 /// The folder, and the disk it was on: after an unmount another one shows through at the same path.
 pub(super) struct Root {
     pub(super) path: PathBuf,
+    /// As it was named, links and all.
+    named: PathBuf,
     device: u64,
 }
 
@@ -21,13 +23,24 @@ impl Root {
         fs::create_dir_all(folder).map_err(|e| failed("make", e))?;
         let path = folder.canonicalize().map_err(|e| failed("resolve", e))?;
         let device = fs::metadata(&path).map_err(|e| failed("look into", e))?.dev();
-        Ok(Self { path, device })
+        let named = std::path::absolute(folder).map_err(|e| failed("resolve", e))?;
+        Ok(Self { path, named, device })
     }
 
     /// Without its root nothing can be said about any key: a folder that is gone or not mounted must not
-    /// look like one whose objects are all deleted.
+    /// look like one whose objects are all deleted, and one that was moved by turning a link not like the one that is in
+    /// use.
     pub(super) fn check(&self) -> Result<(), Fault> {
         let place = format!("look into the attachments folder {}", self.path.display());
+        let now = self.named.canonicalize().map_err(|e| unavailable(&place, e))?;
+        if now != self.path {
+            let why = format!(
+                "{} leads to {} now: a link was turned; restart the service to go on there",
+                self.named.display(),
+                now.display()
+            );
+            return Err(Fault::new(FaultKind::Unavailable, place).because(why));
+        }
         let meta = fs::metadata(&self.path).map_err(|e| unavailable(&place, e))?;
         if !meta.is_dir() {
             return Err(unavailable(&place, ErrorKind::NotADirectory.into()));

@@ -6,6 +6,7 @@ use super::environment::variable;
 use super::nearest::nearest;
 use super::problem::Warning;
 use super::reader::Reader;
+use super::sections::attachments::{AttachmentDriver, AttachmentSettings};
 use super::sections::http::HttpSettings;
 use super::sections::service::Role;
 use super::settings::Settings;
@@ -15,6 +16,7 @@ use crate::job::QueueName;
 /// Notes every contradiction, and every warning that takes more than one section to see.
 pub(super) fn check(settings: &Settings, reader: &mut Reader<'_>) {
     http(settings, reader);
+    endpoints(&settings.attachments, reader);
     times(settings, reader);
     queues(settings, reader);
 }
@@ -53,6 +55,30 @@ fn http(settings: &Settings, reader: &mut Reader<'_>) {
         reader
             .warnings
             .push(Warning::warn(format!("{name} is short enough to be guessed: use 32 characters or more")));
+    }
+}
+
+/// An endpoint that ends with the bucket, as Cloudflare's page shows it: every key would be looked for below a folder of
+/// that name, and to delete what is not there is no error. R2 has no such path; elsewhere it may be meant.
+fn endpoints(attachments: &AttachmentSettings, reader: &mut Reader<'_>) {
+    let (key, endpoint, bucket) = match attachments.driver {
+        AttachmentDriver::Local => return,
+        AttachmentDriver::R2 => {
+            ("attachments.r2_endpoint", attachments.r2.endpoint(), &attachments.r2.bucket)
+        }
+        AttachmentDriver::S3 => {
+            ("attachments.s3_endpoint", attachments.s3.endpoint.clone(), &attachments.s3.bucket)
+        }
+    };
+    let path = url::Url::parse(&endpoint).map(|url| url.path().trim_end_matches('/').to_owned());
+    if bucket.is_empty() || !path.is_ok_and(|path| path.rsplit('/').next() == Some(bucket)) {
+        return;
+    }
+    let name = reader.name(key);
+    let text = format!("{name} ends with the bucket `{bucket}`, which is added to it; give it without");
+    match attachments.driver {
+        AttachmentDriver::R2 => reader.refuse(text),
+        _ => reader.warnings.push(Warning::warn(format!("{text}, unless keys begin with `{bucket}/`"))),
     }
 }
 

@@ -433,6 +433,28 @@ fn r2_lies_at_the_accounts_own_endpoint_unless_another_is_given() {
 }
 
 #[test]
+fn an_endpoint_that_ends_with_the_bucket_is_refused_where_it_cannot_be_meant() {
+    for endpoint in ["https://acc123.r2.cloudflarestorage.com/attachments", "https://r2.example/attachments/"]
+    {
+        let given = [R2.as_slice(), &[("R2_ENDPOINT", endpoint)]].concat();
+        let text = only_problem(with_env(&given));
+        assert!(
+            text.contains("R2_ENDPOINT") && text.contains("ends with the bucket `attachments`"),
+            "{text}"
+        );
+    }
+    let s3 = |endpoint| {
+        let flags =
+            [("driver", "s3"), ("s3_bucket", "b"), ("s3_endpoint", endpoint), ("s3_path_style", "true")];
+        let flags = flags.map(|(key, value)| (format!("attachments.{key}"), value));
+        let flags: Vec<_> = flags.iter().map(|(key, value)| (key.as_str(), *value)).collect();
+        with_flags(&flags).unwrap().warnings
+    };
+    assert!(s3("https://x.supabase.co/storage/v1/s3").is_empty());
+    assert!(s3("https://x.example/b")[0].text.contains("ends with the bucket `b`"));
+}
+
+#[test]
 fn s3_needs_a_bucket_and_both_halves_of_a_key_or_none() {
     let driver = ("attachments.driver", "s3");
     assert_eq!(

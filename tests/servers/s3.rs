@@ -60,6 +60,7 @@ struct State {
     /// The one checksum that bulk deletions may carry.
     only: Mutex<Option<&'static str>>,
     requests: Mutex<Vec<String>>,
+    paths: Mutex<Vec<String>>,
 }
 
 /// The server; it stops when dropped, and complains about a script that was not used up.
@@ -122,6 +123,11 @@ impl S3Server {
         self.state.requests.lock().clone()
     }
 
+    /// Where they went.
+    pub fn paths(&self) -> Vec<String> {
+        self.state.paths.lock().clone()
+    }
+
     /// How many of them were this.
     pub fn asked(&self, what: &str) -> usize {
         self.requests().iter().filter(|request| *request == what).count()
@@ -165,6 +171,7 @@ async fn front(
     let sub =
         if query.split('&').any(|pair| pair.trim_end_matches('=') == "delete") { " ?delete" } else { "" };
     state.requests.lock().push(format!("{}{sub}", request.method()));
+    state.paths.lock().push(request.uri().path().to_owned());
     let scripted = state.script.lock().pop_front();
     let trouble = scripted.or_else(|| state.always.lock().clone()).unwrap_or(Trouble::Pass);
     match trouble {

@@ -185,6 +185,18 @@ pub async fn what_was_looked_at_for_another_tenant_bounds_nothing(rig: &Rig) {
     assert_eq!(rig.live(OTHER).await.len(), 40);
 }
 
+pub async fn a_cursor_that_another_worker_wrote_anew_gives_no_late_receipt_away(rig: &Rig) {
+    rig.seed(3).await;
+    let id = rig.web_row_of(ago(37)).await;
+    rig.store.background_jobs.look(id).await.unwrap();
+    receipt(rig, 4, &text(ago(20))).await;
+    rig.set(id, "cursor = '{\"last_id\": 2}', processed = 2, succeeded = 2").await;
+    let job = begin(rig, id, Utc::now()).await;
+    assert_eq!((job.cursor.last_id, job.cursor.upper_id), (2, Some(3)));
+    delete(rig, &job).await;
+    assert_eq!(rig.live(TENANT).await, [4]);
+}
+
 #[tokio::test]
 async fn times_of_the_databases_own_zone_hide_no_receipt_that_was_there() {
     let rig = postgres().await;
@@ -290,26 +302,46 @@ async fn columns_with_a_zone_are_read_in_utc_whatever_the_databases_zone_is() {
     assert_eq!(rig.live(TENANT).await, [3, 4]);
 }
 
-#[tokio::test]
-async fn a_default_that_takes_its_zone_from_the_session_gives_no_late_receipt_away() {
+/// Both columns have a zone; what fills them and the zone of the database's sessions are as given. A receipt that came an
+/// hour after the request has a time that is two hours too early.
+async fn a_receipt_with_too_early_a_time_stays(fill: &str, zone: &str) {
     let server = Server::shared();
     let database = server.database().await;
-    let zone = format!(
-        "alter table receipts alter created_at type timestamptz using created_at at time zone 'utc';
+    let columns = format!(
+        "alter table receipts alter created_at drop default;
+         alter table receipts alter created_at type timestamptz using created_at at time zone 'utc';
          alter table background_jobs alter created_at type timestamptz using created_at at time zone 'utc';
-         alter table receipts alter created_at set default timezone('utc'::text, now());
          alter table background_jobs alter created_at set default now();
-         alter database {database} set timezone = 'Asia/Jerusalem'"
+         {fill};
+         alter database {database} set timezone = '{zone}'"
     );
-    server.run(&database, &zone).await;
+    server.run(&database, &columns).await;
     let rig = postgres_on(&server.settings(&database)).await;
-    rig.seed(3).await;
-    // It came an hour after the request; its default has written a time that is two hours too early.
-    receipt(&rig, 4, &text(ago(60 + 120))).await;
+    for id in 1..4 {
+        receipt(&rig, id, "'2026-01-01 10:00:00+00'").await;
+    }
+    receipt(&rig, 4, &format!("{}::timestamp at time zone 'utc'", text(ago(60 + 120)))).await;
     let job = begin(&rig, rig.web_row_of(ago(120)).await, ago(120)).await;
-    assert_eq!((job.cursor.upper_id, job.progress.total), (Some(3), 3));
+    assert_eq!((job.cursor.upper_id, job.progress.total), (Some(3), 3), "{fill} in {zone}");
     delete(&rig, &job).await;
-    assert_eq!(rig.live(TENANT).await, [4]);
+    assert_eq!(rig.live(TENANT).await, [4], "{fill} in {zone}");
+}
+
+#[tokio::test]
+async fn a_default_that_takes_its_zone_from_the_session_gives_no_late_receipt_away() {
+    for (default, zone) in [
+        ("timezone('utc'::text, now())", "Asia/Jerusalem"),
+        ("now() at time zone 'Atlantic/South_Georgia'", "UTC"),
+        ("timezone('-02', clock_timestamp())", "UTC"),
+    ] {
+        let fill = format!("alter table receipts alter created_at set default ({default})");
+        a_receipt_with_too_early_a_time_stays(&fill, zone).await;
+    }
+}
+
+#[tokio::test]
+async fn times_that_the_application_writes_without_their_zone_give_no_late_receipt_away() {
+    a_receipt_with_too_early_a_time_stays("select 1", "Asia/Jerusalem").await;
 }
 
 #[tokio::test]

@@ -1044,3 +1044,20 @@ async fn a_search_path_that_somebody_left_in_a_poolers_session_leads_to_no_other
         assert_eq!((rig.live(OTHER).await, rig.attachments().await), (vec![50], vec![3]), "{path}");
     }
 }
+
+#[tokio::test]
+async fn where_no_foreign_key_is_at_work_what_an_older_receipt_points_to_stays_and_that_is_named() {
+    let server = Server::shared();
+    let database = server.database().await;
+    // As a copy of the data has left it.
+    server.run(&database, &format!("alter database {database} set session_replication_role = replica")).await;
+    let rig = postgres_on(&server.settings(&database)).await;
+    rig.seed(3).await;
+    rig.receipt(30, TENANT, Some(2), None).await;
+    rig.run("update receipts set is_deleted = true where id = 30").await;
+    let batch = rig.good_batch(&rig.started().await, 50, Pass::Forward).await;
+    assert_eq!((batch.deleted, batch.condemned.len()), (3, 0));
+    assert_eq!(rig.attachments().await, [1, 2, 3]);
+    let found = rig.store.receipts.hindrances().await.unwrap();
+    assert_eq!(found, ["session_replication_role is replica, so that no foreign key is at work"]);
+}

@@ -94,7 +94,7 @@ impl S3Place {
             .force_path_style(self.path_style)
             .region(region);
         let config = match &self.endpoint {
-            Some(endpoint) => config.endpoint_url(endpoint),
+            Some(endpoint) => config.endpoint_url(closed(endpoint)),
             None => config,
         };
         let config = match &self.keys {
@@ -143,6 +143,14 @@ impl S3Place {
             self.bucket
         );
         Err(Fault::new(FaultKind::Permanent, text))
+    }
+}
+
+/// An endpoint whose path, if it has one, ends with a slash: the SDK would write the bucket's name to its last part.
+fn closed(endpoint: &str) -> String {
+    match endpoint.split_once("://") {
+        Some((_, place)) if place.contains('/') && !place.ends_with('/') => format!("{endpoint}/"),
+        _ => endpoint.to_owned(),
     }
 }
 

@@ -13,18 +13,21 @@ impl StatusSql for Database {
         "with forgotten as (delete from tikkun_set_aside where background_job_id = $1 and $6 = 0) "
     );
 
-    // Whether both columns are in UTC: a time with a zone, unless its default takes the zone away from it, for then that
-    // of whatever session fills it counts; a time without one, if its default is in UTC. And whether the database may
-    // have written the time of its own zone into a job's row.
+    // Whether both columns are in UTC by what fills them: a time with a zone by a default that does not take the zone away
+    // from it, for then that of whatever session fills it counts, as it does where the application sends a time without
+    // one; a time without a zone by a default in UTC. And whether the database may have written the time of its own zone
+    // into a job's row.
     const CLOCKS: Option<Sql> = Some(
         "
     select count(*) = 2 and bool_and(in_utc) as comparable,
            coalesce(bool_or(of_job and by_default and not in_utc), false) as row_in_zone
     from (
         select a.attrelid = to_regclass('background_jobs') as of_job, d.adbin is not null as by_default,
-               (a.atttypid = 'timestamptz'::regtype)
-                   <> coalesce(pg_get_expr(d.adbin, d.adrelid) ~* '''(etc/)?utc''', false) as in_utc
-        from pg_attribute a left join pg_attrdef d on d.adrelid = a.attrelid and d.adnum = a.attnum
+               coalesce(case when a.atttypid = 'timestamptz'::regtype then d.filled !~* 'at time zone|timezone[(]'
+                   else d.filled ~* '''(etc/)?utc''' end, false) as in_utc
+        from pg_attribute a left join (
+            select adrelid, adnum, adbin, pg_get_expr(adbin, adrelid) as filled from pg_attrdef
+        ) d on d.adrelid = a.attrelid and d.adnum = a.attnum
         where a.attrelid in (to_regclass('background_jobs'), to_regclass('receipts'))
           and a.attname = 'created_at' and not a.attisdropped) columns",
     );
