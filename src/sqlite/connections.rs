@@ -15,9 +15,12 @@ use sqlx::sqlite::{
 };
 use sqlx::{Connection, Describe, Either, Execute, Executor, SqlStr};
 
-use super::database::WAIT;
 use super::fault::kind;
 use crate::fault::FaultKind;
+
+/// How long a call waits for a connection, and the writer for another process: well above any transaction of
+/// ours, below the deadlines of callers.
+pub(super) const WAIT: Duration = Duration::from_secs(5);
 
 /// Some connections to one file. Single statements are run on whichever is free.
 #[derive(Debug)]

@@ -19,13 +19,10 @@ use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection, SqliteJournalMode, Sq
 use sqlx::{ConnectOptions, Connection};
 use tokio::time::Instant;
 
-use super::connections::{Connections, Transaction};
+use super::connections::{Connections, Transaction, WAIT};
 use super::fault::{During, fault, is_no_database, kind};
 use crate::fault::{Fault, FaultKind};
 
-/// How long a call waits for a connection, and the writer for another process: well above any transaction of
-/// ours, below the deadlines of callers.
-pub(super) const WAIT: Duration = Duration::from_secs(5);
 /// How long an opening tries against other processes that open at the same time: switching to WAL needs the file
 /// alone and answers busy at once.
 const OPENING: Duration = Duration::from_secs(15);
@@ -194,25 +191,20 @@ mod tests {
         database
     }
 
-    /// The file may not grow any more, for as long as the writer's connection lives.
-    async fn fill(database: &Database) {
-        sqlx::query("PRAGMA max_page_count = 4").execute(database.writer().unwrap()).await.unwrap();
-        let full = loop {
-            if let Err(error) = sqlx::query(FILL).execute(database.writer().unwrap()).await {
-                break error;
-            }
-        };
-        assert_eq!(kind(&full), FaultKind::Unavailable, "{full}");
-    }
-
     #[tokio::test]
     async fn writer_whose_rollback_fails_on_a_full_disk_is_given_up() {
         let folder = tempfile::tempdir().unwrap();
         let database = opened(&folder.path().join("file.db")).await;
-        fill(&database).await;
-        // SQLite ends the transaction itself, and the rollback finds none.
+        // The file may not grow any more, for as long as this connection lives.
+        sqlx::query("PRAGMA max_page_count = 4").execute(database.writer().unwrap()).await.unwrap();
         let mut tx = database.write().await.unwrap();
-        assert!(sqlx::query(FILL).execute(&mut *tx).await.is_err());
+        let full = loop {
+            if let Err(error) = sqlx::query(FILL).execute(&mut *tx).await {
+                break error;
+            }
+        };
+        assert_eq!(kind(&full), FaultKind::Unavailable, "{full}");
+        // SQLite has ended the transaction itself, and the rollback finds none.
         drop(tx);
         // The new connection knows nothing of the limit: there is room again.
         let mut tx = database.write().await.unwrap();
