@@ -58,8 +58,9 @@ fn http(settings: &Settings, reader: &mut Reader<'_>) {
     }
 }
 
-/// An endpoint that ends with the bucket, as Cloudflare's page shows it: every key would be looked for below a folder of
-/// that name, and to delete what is not there is no error. R2 has no such path; elsewhere it may be meant.
+/// An endpoint that ends with the bucket, as Cloudflare's page shows it: every key is looked for below a folder of that
+/// name, and to delete what is not there is no error. An application with the same endpoint has its objects just there,
+/// so nobody is refused.
 fn endpoints(attachments: &AttachmentSettings, reader: &mut Reader<'_>) {
     let (key, endpoint, bucket) = match attachments.driver {
         AttachmentDriver::Local => return,
@@ -75,11 +76,10 @@ fn endpoints(attachments: &AttachmentSettings, reader: &mut Reader<'_>) {
         return;
     }
     let name = reader.name(key);
-    let text = format!("{name} ends with the bucket `{bucket}`, which is added to it; give it without");
-    match attachments.driver {
-        AttachmentDriver::R2 => reader.refuse(text),
-        _ => reader.warnings.push(Warning::warn(format!("{text}, unless keys begin with `{bucket}/`"))),
-    }
+    reader.warnings.push(Warning::warn(format!(
+        "{name} ends with the bucket `{bucket}`, which is added to it; give it without, unless the application has the \
+         same and its objects lie below `{bucket}/`"
+    )));
 }
 
 /// Whoever holds one of the secrets must not hold another by it.
