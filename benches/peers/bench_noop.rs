@@ -54,7 +54,7 @@ enum What {
     /// Sends jobs in bulk.
     Bulk { count: u64 },
     /// Sends jobs at a steady rate, each with its time.
-    Cache { count: u64, per_second: f64 },
+    Steady { count: u64, per_second: f64 },
     /// Fills the queue and works until it is empty.
     Drain { count: u64 },
 }
@@ -128,7 +128,7 @@ async fn carry_out(settings: Settings, what: What) -> Result<(), Box<dyn Error>>
             report(count, began);
             Ok(())
         }
-        What::Cache { count, per_second } => {
+        What::Steady { count, per_second } => {
             let broker = Ports::open(&settings).await?.broker;
             let began = Instant::now();
             let mut pace = tokio::time::interval(Duration::from_secs_f64(per_second.recip()));

@@ -23,7 +23,7 @@ MARKS = ("<!-- peers: begin -->", "<!-- peers: end -->")
 # Seconds after which whatever is waited for has failed.
 PATIENCE = 60
 # Jobs of one measurement of the pickup, and their rate.
-PACED, PER_SECOND = 80, 20
+STEADY, PER_SECOND = 80, 20
 # Seconds without any job.
 REST = 4
 RQ_DONE = "zcard", "rq:finished:bench"
@@ -167,13 +167,13 @@ def pickup(ground, peer):
     ground.waits.write_text("")
     worker = ground.start(peer)
     try:
-        for paced in (10, PACED):
+        for steady in (10, STEADY):
             # The first ones only wake what is made at first use.
             ground.waits.write_text("")
-            ground.sent(peer.send, "paced", paced, PER_SECOND)
+            ground.sent(peer.send, "steady", steady, PER_SECOND)
             deadline = time.monotonic() + PATIENCE
-            while len(waits(ground)) < paced:
-                alive(ground, peer, worker, deadline, f"{paced} single jobs")
+            while len(waits(ground)) < steady:
+                alive(ground, peer, worker, deadline, f"{steady} single jobs")
                 time.sleep(0.05)
         waited = waits(ground)
         time.sleep(1)
@@ -213,7 +213,7 @@ def wide(ground, program):
 
 def embedded(program, jobs):
     """Jobs a second through the embedded engine, each durable, from the start of the service on."""
-    with tempfile.TemporaryDirectory(dir=REPORT.parent / "target", prefix="bench-embedded-") as data:
+    with tempfile.TemporaryDirectory(dir=HERE.parent.parent / "target", prefix="bench-embedded-") as data:
         done = subprocess.run([program, "--data", data, "--slots", "128", "drain", str(jobs)], capture_output=True,
                               text=True, timeout=3 * PATIENCE)
     if done.returncode:

@@ -1,4 +1,4 @@
-// BullMQ: bullmq.js work CONCURRENCY | single COUNT | bulk COUNT | paced COUNT PER_SECOND
+// BullMQ: bullmq.js work CONCURRENCY | single COUNT | bulk COUNT | steady COUNT PER_SECOND
 const fs = require('fs');
 const { Queue, Worker } = require('bullmq');
 

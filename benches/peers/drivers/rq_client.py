@@ -1,4 +1,4 @@
-"""RQ's own client: rq_client.py single|bulk|paced COUNT [PER_SECOND]."""
+"""RQ's own client: rq_client.py single|bulk|steady COUNT [PER_SECOND]."""
 import json
 import os
 import sys

@@ -1,4 +1,4 @@
-# Sidekiq's client: sidekiq_client.rb single|bulk|paced COUNT [PER_SECOND]
+# Sidekiq's client: sidekiq_client.rb single|bulk|steady COUNT [PER_SECOND]
 require_relative 'sidekiq_jobs'
 require 'json'
 
