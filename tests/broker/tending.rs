@@ -380,6 +380,27 @@ async fn the_callback_of_an_abandoned_job_is_told() {
 }
 
 #[tokio::test]
+async fn an_abandoned_job_with_a_callback_is_left_to_a_worker_of_rqs_for_a_quarter_of_an_hour() {
+    let prefix = Prefix::new();
+    let broker = leased(&prefix).await;
+    let fields = ["failure_callback_name", "app.sorry"];
+    prefix.ask(&["HSET", "worker:python", "birth", "x"]).await;
+    for worker in ["python", "gone", "tikkun.host.1"] {
+        prefix.ask_with_keys(&["SADD", "workers:q"], &[&format!("worker:{worker}")]).await;
+    }
+    let member = |id: &str| format!("{id}:eeeeeeeeeeeeeeeeeeeeeeeeeeeeeeee");
+    for (id, ago) in [("new", 800), ("old", 1000), ("last", 800)] {
+        overdue(&prefix, &*broker, id, &member(id), &fields).await;
+        let since = chrono::Utc::now().timestamp() - ago;
+        prefix.ask(&["ZADD", "wip:q", &since.to_string(), &member(id)]).await;
+    }
+    overdue(&prefix, &*broker, "plain", &member("plain"), &[]).await;
+    assert_eq!(tend(&*broker).await, fates(&[("old", Fate::Failed), ("plain", Fate::Failed)]));
+    prefix.ask(&["HSET", "worker:python", "death", "x"]).await;
+    assert_eq!(tend(&*broker).await, fates(&[("last", Fate::Failed), ("new", Fate::Failed)]));
+}
+
+#[tokio::test]
 async fn an_abandoned_job_is_told_of_whatever_else_cannot_be_looked_after() {
     let prefix = Prefix::new();
     let broker = leased(&prefix).await;

@@ -86,6 +86,28 @@ local function is_alive(member, id, execution, job)
   return worker[1] == 'busy' and worker[2] == id and not worker[3]
 end
 
+-- Whether a worker of RQ's serves a queue, and so looks after it.
+local served = {}
+local function is_served_by_rq(queue)
+  if served[queue] == nil then
+    served[queue] = false
+    for _, worker in ipairs(try('SRANDMEMBER', key('workers', queue), LOOK)) do
+      local is_ours = string.find(worker, key('worker', 'tikkun'), 1, true) == 1
+      if not is_ours and call('EXISTS', worker) == 1 and try('HEXISTS', worker, 'death') == 0 then served[queue] = true end
+    end
+  end
+  return served[queue]
+end
+
+-- Whether a job that was begun is left to RQ's own maintenance: only a worker of RQ's may know the function of its failure
+-- callback. It looks every ten minutes, and has that time and some more.
+local RQS_TURN = 900
+local function is_left_to_rq(queue, member, job)
+  if job.status ~= 'started' or (job.failure_callback_name or '') == '' then return false end
+  local since = tonumber(call('ZSCORE', key('wip', queue), member))
+  return SECONDS - since <= RQS_TURN and is_served_by_rq(queue)
+end
+
 -- One that cannot be looked after holds up none of the others.
 local function each(queue, entries, look)
   for _, entry in ipairs(entries) do
@@ -100,6 +122,7 @@ local function abandoned(queue, member)
   local job = fields_of(id, WANTED)
   -- What was lent to a process of ours is the business of those who watch its lease.
   if call('HEXISTS', ours('deliveries'), member) == 1 or is_alive(member, id, execution, job) then return end
+  if is_left_to_rq(queue, member, job) then return end
   -- It holds its job no longer; others may.
   if execution then try('ZREM', key('executions', id), execution) end
   if job.status == 'started' then
