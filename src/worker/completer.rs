@@ -45,7 +45,7 @@ impl Completer {
     }
 
     /// Has an end written, however long the broker is away, and says what it came to. The slot is kept until the end
-    /// is accepted: while none can be written, at most [`SETTLE_BATCH`] wait, and then slots are not free for more.
+    /// is accepted: while none can be written, at most 500 wait, and then slots are not free for more.
     pub async fn complete(&self, settlement: &Settlement, mut slot: Option<Slot>) -> Settled {
         let _message = self.queue.ports.meter.message();
         loop {
