@@ -438,7 +438,7 @@ fn an_endpoint_that_ends_with_the_bucket_is_a_warning() {
     {
         let given = [R2.as_slice(), &[("R2_ENDPOINT", endpoint)]].concat();
         let warnings = with_env(&given).unwrap().warnings;
-        let text = "R2_ENDPOINT ends with the bucket `attachments`";
+        let text = "R2_ENDPOINT) ends with the bucket `attachments`";
         assert!(warnings.iter().any(|warning| warning.text.contains(text)), "{warnings:?}");
     }
     let s3 = |endpoint| {
