@@ -58,6 +58,12 @@ mod tests {
         assert_eq!(steps, [2, 4, 8, 16, 30, 30]);
     }
 
+    #[test]
+    fn a_restart_waits_twice_as_long_each_time_up_to_the_cap() {
+        let millis: Vec<u128> = (1..=9).map(|crashes| Backoff::RESTART.plain(crashes).as_millis()).collect();
+        assert_eq!(millis, [100, 200, 400, 800, 1600, 3200, 6400, 10_000, 10_000]);
+    }
+
     proptest! {
         #[test]
         fn delay_stays_within_cap_and_jitter(failures in 0_u32.., chance in 0.0_f64..=1.0) {

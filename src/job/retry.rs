@@ -32,3 +32,17 @@ impl RetryPolicy {
         Self { retries, backoff }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn delay_never_passes_cap_plus_jitter(failures in 0u32.., chance in 0.0f64..=1.0) {
+            let backoff = RetryPolicy::exponential(3).backoff;
+            prop_assert!(backoff.delay(failures, chance) <= backoff.cap.mul_f64(1.0 + backoff.jitter));
+        }
+    }
+}

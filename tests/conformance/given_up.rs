@@ -1,30 +1,17 @@
 //! Beyond the checklist: what RQ's own maintenance gives up, and what a dead worker of its leaves listed.
 
-use libtest_mimic::Trial;
 use serde_json::json;
 
+use crate::claims::Claim;
 use crate::ground::{Place, registries, text};
 use crate::leftovers::{Worker, worker};
 use crate::python::{ALL, SINCE_2, Version};
 
-type Claim = (&'static str, &'static [Version], fn(Version));
-
-const CLAIMS: &[Claim] = &[
+pub const CLAIMS: &[Claim] = &[
     ("a_run_beside_a_dead_workers_execution_decides_where_its_job_stands", SINCE_2, dead_execution),
     ("a_run_that_rqs_maintenance_gave_up_too_early_counts_all_the_same", ALL, given_up),
     ("the_failure_callback_of_a_killed_python_workers_job_is_left_to_the_others", ALL, callback),
 ];
-
-pub fn trials() -> Vec<Trial> {
-    let trial = |&(name, _, check): &Claim, version: Version| {
-        let name = format!("{name}::rq_{}", version.number().replace('.', "_"));
-        Trial::test(name, move || {
-            check(version);
-            Ok(())
-        })
-    };
-    CLAIMS.iter().flat_map(|claim| claim.1.iter().map(move |version| trial(claim, *version))).collect()
-}
 
 /// What happens by itself while nobody renews what says that the job runs.
 fn forgotten(place: &Place) {

@@ -2,32 +2,19 @@
 
 use std::process::{Child, Command, ExitStatus};
 
-use libtest_mimic::Trial;
 use serde_json::{Value, json};
 
+use crate::claims::Claim;
 use crate::ground::{Place, RUNTIME, last_line, registries, text};
 use crate::python::{ALL, Version};
 
-type Claim = (&'static str, fn(Version));
-
-const CLAIMS: &[Claim] = &[
-    ("jobs_of_killed_python_workers_are_looked_after_and_a_live_ones_is_not", killed_workers),
-    ("a_job_that_a_python_worker_popped_and_never_began_runs", popped_only),
-    ("callbacks_are_called_where_they_are_registered", callbacks),
-    ("the_doctor_names_functions_that_wait_for_somebody_else", doctor),
-    ("the_trace_that_python_leaves_in_the_meta_is_in_every_line_of_the_attempt", traces),
+pub const CLAIMS: &[Claim] = &[
+    ("jobs_of_killed_python_workers_are_looked_after_and_a_live_ones_is_not", ALL, killed_workers),
+    ("a_job_that_a_python_worker_popped_and_never_began_runs", ALL, popped_only),
+    ("callbacks_are_called_where_they_are_registered", ALL, callbacks),
+    ("the_doctor_names_functions_that_wait_for_somebody_else", ALL, doctor),
+    ("the_trace_that_python_leaves_in_the_meta_is_in_every_line_of_the_attempt", ALL, traces),
 ];
-
-pub fn trials() -> Vec<Trial> {
-    let trial = |&(name, check): &Claim, version: Version| {
-        let name = format!("{name}::rq_{}", version.number().replace('.', "_"));
-        Trial::test(name, move || {
-            check(version);
-            Ok(())
-        })
-    };
-    CLAIMS.iter().flat_map(|claim| ALL.iter().map(move |version| trial(claim, *version))).collect()
-}
 
 /// A Python worker that is killed with its guard.
 pub struct Worker(Child);

@@ -11,6 +11,7 @@
     reason = "a failed expectation is how a test speaks"
 )]
 
+mod claims;
 #[path = "../service/client.rs"]
 #[allow(dead_code, reason = "other test binaries use the rest")]
 mod client;
@@ -58,9 +59,9 @@ fn main() -> ExitCode {
     let mut arguments = Arguments::from_args();
     arguments.test_threads.get_or_insert(THREADS);
     let mut trials = deletion::trials();
-    trials.extend(leftovers::trials());
-    trials.extend(one_id::trials());
-    trials.extend(given_up::trials());
+    for claims in [leftovers::CLAIMS, one_id::CLAIMS, given_up::CLAIMS] {
+        trials.extend(claims::trials(claims));
+    }
     trials.push(table::trial());
     for line in LINES {
         for &version in ALL.iter().filter(|version| line.on.contains(version)) {

@@ -1,37 +1,19 @@
 //! Beyond the checklist: one id that is enqueued more than once, as applications with fixed ids do.
 
-use libtest_mimic::Trial;
 use serde_json::json;
 
+use crate::claims::Claim;
 use crate::ground::{Place, registries, text};
 use crate::leftovers::worker;
 use crate::python::{ALL, ONLY_3, Version};
 
-type Claim = (&'static str, &'static [Version], fn(Version));
-
-const CLAIMS: &[Claim] = &[
+pub const CLAIMS: &[Claim] = &[
     ("of_two_runs_of_one_id_the_one_that_is_named_is_stopped", ALL, stop_job),
     ("of_two_runs_of_one_id_the_execution_that_is_named_is_stopped", ONLY_3, stop_execution),
     ("what_failed_in_python_and_is_put_in_again_is_listed_by_its_last_end_alone", ALL, failed_in_python),
     ("what_was_canceled_and_is_put_in_again_is_listed_by_its_last_end_alone", ALL, canceled_before),
     ("what_was_popped_and_never_begun_runs_though_an_earlier_run_has_ended", ALL, popped_beside_a_run),
 ];
-
-pub fn trials() -> Vec<Trial> {
-    let trial = |&(name, _, check): &Claim, version: Version| {
-        let name = format!("{name}::rq_{}", version.number().replace('.', "_"));
-        Trial::test(name, move || {
-            check(version);
-            Ok(())
-        })
-    };
-    CLAIMS
-        .iter()
-        .flat_map(|claim| {
-            ALL.iter().filter(|version| claim.1.contains(version)).map(move |version| trial(claim, *version))
-        })
-        .collect()
-}
 
 /// Stops the newer of two runs; the older one decides at its end.
 fn stop_newer(version: Version, stop: impl Fn(&Place)) {
