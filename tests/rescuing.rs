@@ -12,10 +12,10 @@ use parking_lot::Mutex;
 use tikkun::blob::{BlobStore, open_directory};
 use tikkun::config::RescuerSettings;
 use tikkun::job::{
-    Args, Completion, Job, JobContext, JobError, JobResult, JobSettings, JobState, NewJob, Registry,
+    Args, Completion, Job, JobContext, JobError, JobResult, JobSettings, JobState, Limit, NewJob, Registry,
 };
 use tikkun::maintenance::{Rescuer, RescuerPorts};
-use tikkun::queue::{Broker, ProcessRecord, RqSettings, open_rq};
+use tikkun::queue::{Broker, Delivery, Disposition, ProcessRecord, RqSettings, Settled, Settlement, open_rq};
 use tikkun::store::{Schema, Store, open_sqlite};
 use tikkun::supervision::{HealthTable, Turns};
 use tokio::sync::Semaphore;
@@ -118,6 +118,11 @@ impl Ground {
 
     /// A process dies while it runs these; for each its argument and what its enqueuer wants called after it failed.
     async fn dies_with(&self, jobs: &[(&str, &str, &str)]) {
+        self.loses_its_lease("dead", jobs).await;
+    }
+
+    /// The lease of a process is over while it runs these; its deliveries.
+    async fn loses_its_lease(&self, process: &str, jobs: &[(&str, &str, &str)]) -> Vec<Delivery> {
         let job = |(id, how, _): &(&str, &str, &str)| {
             NewJob::new(*id, QUEUE, "tests.mortal", Args::positional([(*how).into()]))
         };
@@ -126,18 +131,19 @@ impl Ground {
         for (id, _, callback) in jobs.iter().filter(|(_, _, callback)| !callback.is_empty()) {
             self.redis.ask(&["HSET", &format!("rq:job:{id}"), "failure_callback_name", callback]);
         }
-        let dead = ProcessRecord {
-            id: "dead".into(),
+        let process = ProcessRecord {
+            id: process.into(),
             host: "host".into(),
             pid: std::process::id(),
             queues: vec![QUEUE.into()],
             started_at: Utc::now(),
             lease_until: Utc::now(),
         };
-        self.broker.renew_lease(&dead, DEADLINE * 10).await.unwrap();
-        let lent = self.broker.fetch(&QUEUE.into(), 100, &dead.id).await.unwrap();
+        self.broker.renew_lease(&process, DEADLINE * 10).await.unwrap();
+        let lent = self.broker.fetch(&QUEUE.into(), 100, &process.id).await.unwrap();
         assert_eq!(lent.len(), jobs.len());
-        self.broker.end_lease(&dead.id).await.unwrap();
+        self.broker.end_lease(&process.id).await.unwrap();
+        lent
     }
 
     /// One of those that look for orphans.
@@ -199,6 +205,20 @@ async fn one_death_is_told_once_however_many_look_for_it() {
     assert_eq!(told, ["a", "b"]);
     let remark = ground.redis.ask(&["HGET", "rq:job:c", "x_remark"]);
     assert_eq!(remark, "the callback `app.nobody` is not registered here and was not called");
+}
+
+#[actix_rt::test]
+async fn a_process_that_cannot_renew_its_lease_takes_nothing_from_itself() {
+    let ground = Ground::new().await;
+    let mine = ground.loses_its_lease("one", &[("mine", "", "")]).await;
+    ground.dies_with(&[("other", "", "")]).await;
+    ground.rescuer("one", Registry::default().with(Mortal(None)));
+    ground.has_failed("other").await;
+    let well = Disposition::Ack { result: 7.into(), keep: Limit::Never };
+    let ends: Vec<_> = mine.iter().map(|delivery| Settlement::new(delivery, well.clone())).collect();
+    assert_eq!(ground.broker.settle(&ends).await.unwrap(), [Settled::Done]);
+    let job = ground.broker.job(&"mine".into()).await.unwrap().unwrap();
+    assert_eq!((job.state, job.attempt, job.failures), (JobState::Finished, 1, 0));
 }
 
 #[actix_rt::test]

@@ -34,13 +34,15 @@ pub(super) struct Failure {
     pub(super) error: JobError,
 }
 
-/// Looks for deliveries of dead processes, and settles each.
+/// Looks for deliveries of dead processes, and settles each. This process is not dead, whatever became of its lease: it
+/// writes the ends of what it runs, and gives back what nobody here carries.
 pub(super) async fn rescue(
     ports: &RescuerPorts,
     isolated_threads: &IsolatedThreads,
     deadline: Duration,
 ) -> Result<(), Fault> {
-    let orphans = answer_in(deadline, "look for orphans", ports.broker.orphans(ORPHANS)).await?;
+    let mut orphans = answer_in(deadline, "look for orphans", ports.broker.orphans(ORPHANS)).await?;
+    orphans.retain(|orphan| orphan.process != ports.process);
     if orphans.is_empty() {
         return Ok(());
     }
