@@ -119,11 +119,16 @@ impl Leases {
             server.link.invoke(&call, || "look for orphans".to_owned()).await?;
         *self.watch.lock() = watched;
         troubles.tell(untold, "whether jobs of a queue still run cannot be told");
-        let orphan =
-            |(execution, process, queue, id, fields): (String, String, String, String, Fields)| Orphan {
-                delivery: server.delivery(ExecutionId::from(execution), &QueueName::from(queue), &id, fields),
-                process: ProcessId::from(process),
+        let orphan = |(execution, process, queue, id, fields): Found| {
+            let (execution, process) = (ExecutionId::from(execution), ProcessId::from(process));
+            let queue = QueueName::from(queue);
+            // What was lent here is remembered since then, and may have ended meanwhile.
+            let delivery = match self.granted.lock().contains_key(&process) {
+                true => server.shown(execution, &queue, &id, fields),
+                false => server.delivery(execution, &queue, &id, fields),
             };
+            Orphan { delivery, process }
+        };
         Ok(found.into_iter().map(orphan).collect())
     }
 
