@@ -64,8 +64,15 @@ pub enum StopAsked {
 /// What a person asks of a process past its queues.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Order {
-    /// This job shall end for good, if it runs here: all its runs but these, which others than who was asked have.
-    Stop(JobId, Vec<ExecutionId>),
+    /// This job shall end for good, if it runs here or is about to.
+    Stop {
+        /// The job.
+        job: JobId,
+        /// What is lent to who was asked, so far as that is known: it may not have begun yet.
+        lent: Vec<ExecutionId>,
+        /// Runs of the same job that go on, since others have them.
+        others: Vec<ExecutionId>,
+    },
     /// One run of this job shall end for good, if it is here.
     StopExecution(JobId, ExecutionId),
     /// This execution shall end as a failed attempt.

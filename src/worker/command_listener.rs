@@ -61,8 +61,8 @@ impl CommandListener {
 
     fn carry_out(&self, order: &Order) {
         match order {
-            Order::Stop(job, others) => {
-                let runs = self.running.stop(job, others);
+            Order::Stop { job, lent, others } => {
+                let runs = self.running.stop(job, lent, others);
                 tracing::info!(job.id = %job, runs, "told to stop a job");
             }
             Order::StopExecution(job, execution) => {

@@ -284,7 +284,11 @@ async fn an_order_to_stop_reaches_every_run_of_an_id_and_rqs_own_the_run_of_its_
     let stop = serde_json::json!({ "command": "stop-job", "job_id": "a" });
     assert_eq!(
         ordered(&prefix, &*broker, &worker, stop).await,
-        Order::Stop("a".into(), vec![first.execution.clone()]),
+        Order::Stop {
+            job: "a".into(),
+            lent: vec![second.execution.clone()],
+            others: vec![first.execution.clone()]
+        },
         "the older run is another worker's"
     );
     // What people ask here is meant for the job, whichever of its runs began last.
@@ -292,7 +296,7 @@ async fn an_order_to_stop_reaches_every_run_of_an_id_and_rqs_own_the_run_of_its_
     let mut spared = Vec::new();
     while spared.len() < 2 {
         for order in broker.orders(&me(), LONG).await.unwrap() {
-            let Order::Stop(_, others) = order else { panic!("{order:?}") };
+            let Order::Stop { others, .. } = order else { panic!("{order:?}") };
             spared.extend(others);
         }
     }

@@ -105,7 +105,8 @@ pub async fn a_running_job_is_asked_to_stop_and_its_process_hears_it(fresh: &dyn
     };
     let both = tokio::time::timeout(DEADLINE, async { tokio::join!(heard, asked) }).await;
     let (orders, ()) = both.unwrap_or_else(|_| panic!("waited {DEADLINE:?} for the order to stop"));
-    assert_eq!(orders, [Order::Stop("waits".into(), Vec::new())]);
+    let lent = vec![delivery.execution.clone()];
+    assert_eq!(orders, [Order::Stop { job: "waits".into(), lent, others: Vec::new() }]);
     let stop = Disposition::Stop { error: "stopped by a person".into(), keep: Limit::Never };
     settle(&*broker, &delivery, stop).await;
     let ended = record(&*broker, "waits").await;

@@ -341,5 +341,5 @@ async fn subscription_that_fell_silent_is_made_anew() {
         order = tokio::time::timeout(DEADLINE * 3, heard) => order.expect("an order, within a minute"),
         () = commands => unreachable!("commands are said for ever"),
     };
-    assert_eq!(order, Order::Stop("a".into(), Vec::new()));
+    assert_eq!(order, Order::Stop { job: "a".into(), lent: Vec::new(), others: Vec::new() });
 }

@@ -146,8 +146,11 @@ async fn commands_on_a_workers_channel_become_orders() {
     let delivery = one(&*broker, job("a")).await;
     let worker = format!("tikkun.host.{ME}.1");
     let stop = serde_json::json!({ "command": "stop-job", "job_id": "a" });
-    assert_eq!(ordered(&prefix, &*broker, &worker, stop).await, Order::Stop("a".into(), Vec::new()));
     let execution = delivery.execution.clone();
+    assert_eq!(
+        ordered(&prefix, &*broker, &worker, stop).await,
+        Order::Stop { job: "a".into(), lent: vec![execution.clone()], others: Vec::new() }
+    );
     let one = serde_json::json!({ "command": "stop-execution", "job_id": "a", "execution_id": execution });
     assert_eq!(
         ordered(&prefix, &*broker, &worker, one).await,

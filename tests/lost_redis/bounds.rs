@@ -2,6 +2,7 @@
 
 use serde_json::json;
 use tikkun::job::JobState;
+use tikkun::queue::StopAsked;
 
 use super::place::{Place, plain};
 use super::process::Service;
@@ -51,4 +52,26 @@ async fn a_payload_that_never_fits_fails_in_words_and_holds_up_no_other() {
     place.becomes("plain", JobState::Finished).await;
     let error = place.becomes("bomb-0", JobState::Failed).await.error.unwrap();
     assert!(error.contains("have 1048576 bytes for theirs (worker.payload_budget)"), "{error:.300}");
+}
+
+#[tokio::test]
+async fn a_job_that_waits_for_room_hears_that_it_is_to_stop() {
+    let place = Place::forgetful().await;
+    let ids = ["first", "second"];
+    for id in ids {
+        let mut job = plain(id, "default", "tikkun.sleep", json!(40));
+        job.args.named.insert("ballast".to_owned(), json!("a".repeat(10 * MIB)));
+        place.enqueue(&[job]).await;
+    }
+    let _service = place.service().set("TIKKUN_WORKER__PAYLOAD_BUDGET", "16MiB").start().await;
+    for id in ids {
+        place.becomes(id, JobState::Started).await;
+    }
+    // One of them runs, the other waits for its end; everybody sees both running.
+    for id in ids {
+        assert_eq!(place.broker.stop(&id.into()).await.unwrap(), StopAsked::Told);
+    }
+    for id in ids {
+        assert!(place.becomes(id, JobState::Failed).await.stopped, "{id}");
+    }
 }

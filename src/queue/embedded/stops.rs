@@ -7,7 +7,7 @@ use std::time::Duration;
 use tokio::sync::Notify;
 use tokio::time::{Instant, timeout_at};
 
-use crate::job::{JobId, JobState, ProcessId};
+use crate::job::{ExecutionId, JobId, JobState, ProcessId};
 
 use super::database::{Database, now};
 use super::row::state;
@@ -89,9 +89,15 @@ async fn take(database: &Database, process: &ProcessId) -> Result<Vec<Order>, sq
         return Ok(Vec::new());
     }
     // One statement reads and removes, so that a request is carried out once.
-    let jobs: Vec<String> = sqlx::query_scalar("DELETE FROM tikkun_stops WHERE process = ?1 RETURNING job")
-        .bind(process.as_str())
-        .fetch_all(database.writer()?)
-        .await?;
-    Ok(jobs.into_iter().map(|job| Order::Stop(JobId::from(job), Vec::new())).collect())
+    let asked: Vec<(String, String)> =
+        sqlx::query_as("DELETE FROM tikkun_stops WHERE process = ?1 RETURNING job, execution")
+            .bind(process.as_str())
+            .fetch_all(database.writer()?)
+            .await?;
+    let order = |(job, execution): (String, String)| Order::Stop {
+        job: JobId::from(job),
+        lent: vec![ExecutionId::from(execution)],
+        others: Vec::new(),
+    };
+    Ok(asked.into_iter().map(order).collect())
 }

@@ -161,10 +161,14 @@ fn note_request(server: Arc<Server>) {
 fn order(server: &Server, channel: &str, payload: &[u8]) -> Option<Order> {
     let worker = server.keys.worker_of(channel)?;
     match serde_json::from_slice(payload) {
-        // As under RQ what this worker runs, and no other run of the same id.
+        // As under RQ what this worker runs, and no other run of the same id. An execution has its worker before
+        // anybody can see that it is lent.
         Ok(Command::StopJob { job_id }) => {
-            let others = server.workers.busy().into_iter().filter(|(_, name)| name != worker);
-            Some(Order::Stop(JobId::from(job_id), others.map(|(execution, _)| execution).collect()))
+            let (lent, others): (Vec<_>, Vec<_>) =
+                server.workers.busy().into_iter().partition(|(_, name)| name == worker);
+            let executions =
+                |of: Vec<(ExecutionId, String)>| of.into_iter().map(|(execution, _)| execution).collect();
+            Some(Order::Stop { job: JobId::from(job_id), lent: executions(lent), others: executions(others) })
         }
         Ok(Command::StopExecution { job_id, execution_id }) => {
             let is_that = |(execution, name): &(ExecutionId, String)| {

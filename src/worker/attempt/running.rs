@@ -1,6 +1,6 @@
 //! What runs in this process at this moment, for those who look at it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,9 +14,45 @@ use super::fence::{Blamed, Fence};
 use crate::job::{ExecutionId, JobId, KindName, Progress, QueueName, StopReason};
 use crate::queue::Delivery;
 
+/// So many orders are kept for executions that have not begun. Most of them begin within a moment; a few never do.
+const EARLY: usize = 256;
+
 /// The jobs in hand. Clones show the same.
 #[derive(Clone, Default)]
-pub struct Running(Arc<Mutex<BTreeMap<ExecutionId, Entry>>>);
+pub struct Running(Arc<Mutex<State>>);
+
+#[derive(Default)]
+struct State {
+    entries: BTreeMap<ExecutionId, Entry>,
+    /// Orders for what was lent and is not in hand yet, oldest first: everybody else sees already that it runs.
+    early: VecDeque<Early>,
+}
+
+/// An order that is older than what it is about.
+struct Early {
+    execution: ExecutionId,
+    /// It is about this job, or about whichever the execution brings.
+    job: Option<JobId>,
+    reason: StopReason,
+}
+
+impl State {
+    /// Asks one execution to stop, at once or as soon as it begins; whether it is here.
+    fn ask(&mut self, execution: &ExecutionId, job: Option<&JobId>, reason: StopReason) -> bool {
+        if let Some(entry) = self.entries.get(execution) {
+            let is_meant = job.is_none_or(|job| entry.job == *job);
+            if is_meant {
+                entry.control.request_stop(reason);
+            }
+            return is_meant;
+        }
+        if self.early.len() >= EARLY {
+            self.early.pop_front();
+        }
+        self.early.push_back(Early { execution: execution.clone(), job: job.cloned(), reason });
+        false
+    }
+}
 
 struct Entry {
     job: JobId,
@@ -62,7 +98,7 @@ impl Running {
     /// The jobs in hand, in no order that means anything.
     #[must_use]
     pub fn list(&self) -> Vec<RunningJob> {
-        let entries = self.0.lock();
+        let state = self.0.lock();
         let view = |entry: &Entry| RunningJob {
             job_id: entry.job.clone(),
             function: entry.kind.clone(),
@@ -71,13 +107,13 @@ impl Running {
             since: entry.since,
             progress: entry.control.progress(),
         };
-        entries.values().map(view).collect()
+        state.entries.values().map(view).collect()
     }
 
     /// Threads on which a job's code is out of time by more than `grace` and never yields.
     pub(crate) fn lost_threads(&self, now: Instant, grace: Duration) -> Vec<LostThread> {
         let mut lost: Vec<LostThread> = Vec::new();
-        for (execution, entry) in self.0.lock().iter() {
+        for (execution, entry) in &self.0.lock().entries {
             if !entry.control.never_yields(now, grace) {
                 continue;
             }
@@ -94,34 +130,35 @@ impl Running {
         lost
     }
 
-    /// Asks all runs of the job of this id but `others` to stop for good; `false` when there is none here.
-    pub(crate) fn stop(&self, job: &JobId, others: &[ExecutionId]) -> bool {
-        let entries = self.0.lock();
+    /// Asks all runs of the job of this id but `others` to stop for good, and what is `lent` as soon as it begins;
+    /// `false` when there is none here yet.
+    pub(crate) fn stop(&self, job: &JobId, lent: &[ExecutionId], others: &[ExecutionId]) -> bool {
+        let mut state = self.0.lock();
         let is_meant =
             |(execution, entry): &(&ExecutionId, &Entry)| entry.job == *job && !others.contains(execution);
-        let mut found = entries.iter().filter(is_meant).peekable();
-        let runs = found.peek().is_some();
-        found.for_each(|(_, entry)| entry.control.request_stop(StopReason::Stopped));
-        runs
+        let runs: Vec<ExecutionId> =
+            state.entries.iter().filter(is_meant).map(|(execution, _)| execution.clone()).collect();
+        for execution in runs.iter().chain(lent.iter().filter(|lent| !runs.contains(lent))) {
+            state.ask(execution, Some(job), StopReason::Stopped);
+        }
+        !runs.is_empty()
     }
 
-    /// Asks one run of a job to stop for good; `false` when it is not here, or is one of another job.
+    /// Asks one run of a job to stop for good, at once or as soon as it begins; `false` when it is not here yet, or is
+    /// one of another job.
     pub(crate) fn stop_execution(&self, job: &JobId, execution: &ExecutionId) -> bool {
-        let entries = self.0.lock();
-        let found = entries.get(execution).filter(|entry| entry.job == *job);
-        found.inspect(|entry| entry.control.request_stop(StopReason::Stopped)).is_some()
+        self.0.lock().ask(execution, Some(job), StopReason::Stopped)
     }
 
-    /// Asks this execution to end as a failed attempt; `false` when it does not run here.
+    /// Asks this execution to end as a failed attempt, at once or as soon as it begins; `false` when it does not run
+    /// here yet.
     pub(crate) fn kill(&self, execution: &ExecutionId) -> bool {
-        let entries = self.0.lock();
-        let found = entries.get(execution);
-        found.inspect(|entry| entry.control.request_stop(StopReason::Killed)).is_some()
+        self.0.lock().ask(execution, None, StopReason::Killed)
     }
 
     /// Takes everything on a lost thread off the list.
     pub(crate) fn forget(&self, fence: &Fence) {
-        self.0.lock().retain(|_, entry| !entry.fence.is(fence));
+        self.0.lock().entries.retain(|_, entry| !entry.fence.is(fence));
     }
 
     pub(crate) fn take_in_hand(
@@ -140,7 +177,15 @@ impl Running {
             control: Arc::clone(control),
             fence: fence.clone(),
         };
-        self.0.lock().insert(delivery.execution.clone(), entry);
+        let mut state = self.0.lock();
+        while let Some(place) = state.early.iter().position(|early| early.execution == delivery.execution) {
+            let Some(early) = state.early.remove(place) else { break };
+            if early.job.is_none_or(|meant| meant == job.id) {
+                control.request_stop(early.reason);
+            }
+        }
+        state.entries.insert(delivery.execution.clone(), entry);
+        drop(state);
         let (execution, control) = (delivery.execution.clone(), Arc::clone(control));
         InHand { running: self.clone(), execution, control }
     }
@@ -148,7 +193,7 @@ impl Running {
 
 impl Drop for InHand {
     fn drop(&mut self) {
-        let mut entries = self.running.0.lock();
+        let entries = &mut self.running.0.lock().entries;
         // The same execution may be in other hands by now.
         if entries.get(&self.execution).is_some_and(|entry| Arc::ptr_eq(&entry.control, &self.control)) {
             entries.remove(&self.execution);
@@ -159,5 +204,47 @@ impl Drop for InHand {
 impl std::fmt::Debug for Running {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_list().entries(self.list()).finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::job::{Args, Control as _, JobRecord, Limit, NewJob};
+
+    /// What a run of job `a` is asked as it begins.
+    fn asked(running: &Running, execution: &str) -> Option<StopReason> {
+        let control = Arc::new(AttemptControl::new(Limit::Never));
+        let job = JobRecord::of(NewJob::new("a", "q", "k", Args::default()), DateTime::UNIX_EPOCH);
+        let delivery = Delivery { job, execution: execution.into() };
+        drop(running.take_in_hand(&delivery, &control, &Fence::default()));
+        control.stop_requested()
+    }
+
+    #[test]
+    fn an_order_that_comes_before_its_run_has_begun_reaches_that_run_and_no_other() {
+        let running = Running::default();
+        let lent: [ExecutionId; 2] = ["1".into(), "2".into()];
+        assert!(!running.stop(&"a".into(), &lent[..1], &lent[1..]));
+        assert_eq!(asked(&running, "2"), None, "it is another's");
+        assert_eq!(asked(&running, "1"), Some(StopReason::Stopped));
+        assert_eq!(asked(&running, "1"), None, "it was told");
+
+        assert!(!running.stop(&"b".into(), &lent[..1], &[]));
+        assert_eq!(asked(&running, "1"), None, "what came with it is another job");
+        assert!(!running.stop_execution(&"a".into(), &lent[1]));
+        assert!(!running.kill(&lent[0]));
+        assert_eq!(asked(&running, "2"), Some(StopReason::Stopped));
+        assert_eq!(asked(&running, "1"), Some(StopReason::Killed));
+    }
+
+    #[test]
+    fn orders_for_what_never_begins_are_not_kept_for_ever() {
+        let running = Running::default();
+        for execution in 0..=EARLY {
+            running.kill(&execution.to_string().as_str().into());
+        }
+        assert_eq!(running.0.lock().early.len(), EARLY);
+        assert_eq!((asked(&running, "0"), asked(&running, "1")), (None, Some(StopReason::Killed)));
     }
 }
