@@ -13,7 +13,7 @@ use tikkun::store::{BatchOutcome, EndedSession, Pass, Schema, migrate_postgres, 
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpListener;
 
-use super::rig::{OTHER, Rig, TENANT, keys, order, postgres, postgres_on};
+use super::rig::{OTHER, Rig, TENANT, keys, order, postgres, postgres_on, target};
 use super::server::{Server, settings};
 
 async fn refusal(settings: &PostgresSettings, schema: Schema) -> String {
@@ -156,7 +156,7 @@ async fn a_whole_deletion_goes_through_a_pooler_in_transaction_mode() {
             sqlx::raw_sql("select name from pg_prepared_statements").fetch_all(&mut pooled).await.unwrap();
         assert!(left.is_empty(), "a statement outlived its transaction on a connection that is shared");
     }
-    let plan = rig.store.receipts.plan(TENANT, &super::rig::target()).await.unwrap();
+    let plan = rig.store.receipts.plan(TENANT, &target()).await.unwrap();
     assert_eq!(plan.receipts, 2);
 }
 
@@ -949,6 +949,39 @@ async fn deleted_receipts_that_would_be_dropped_with_an_attachment_keep_it() {
     let batch = rig.good_batch(&rig.started().await, 50, Pass::Forward).await;
     assert_eq!((batch.deleted, batch.kept_for), (4, vec![("receipts.attachment_id".to_owned(), 2)]));
     assert_eq!((rig.number("select count(*) from receipts").await, rig.attachments().await), (6, vec![2, 3]));
+}
+
+/// Receipts point to attachments of their own tenant by keys of both columns, as they must where tables are spread by
+/// tenant.
+async fn tenants_in_the_keys(rig: &Rig, on_delete: &str) {
+    rig.run(&format!(
+        "alter table attachments add unique (business_id, id);
+         alter table receipts
+             drop constraint receipts_attachment_id_fkey, drop constraint receipts_preview_attachment_id_fkey,
+             add foreign key (business_id, attachment_id) references attachments (business_id, id) {on_delete},
+             add foreign key (business_id, preview_attachment_id) references attachments (business_id, id)"
+    ))
+    .await;
+}
+
+#[tokio::test]
+async fn foreign_keys_that_hold_the_tenant_too_keep_no_attachment() {
+    for on_delete in ["", "on delete set null", "on delete set null (attachment_id)"] {
+        let rig = postgres().await;
+        tenants_in_the_keys(&rig, on_delete).await;
+        rig.seed(9).await;
+        let plan = rig.store.receipts.plan(TENANT, &target()).await.unwrap();
+        assert_eq!((plan.attachments, plan.kept), (9, vec![]), "{on_delete}");
+        let job = rig.started().await;
+        let batch = rig.good_batch(&job, 50, Pass::Forward).await;
+        assert_eq!((batch.kept_for, batch.withheld), (vec![], vec![]), "{on_delete}");
+        assert_eq!((batch.deleted, batch.condemned.len()), (9, 9), "{on_delete}");
+        assert!(rig.attachments().await.is_empty());
+        assert_eq!(
+            rig.number(&format!("select count(*) from receipts where business_id = {TENANT}")).await,
+            9
+        );
+    }
 }
 
 /// A server that refuses every session in these words, as a pooler does that has no connection to give.
