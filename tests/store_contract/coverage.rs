@@ -379,3 +379,19 @@ async fn heartbeats_are_of_the_databases_clock_and_judged_by_it() {
     let held = rig.store.outbox.claim(&target(), None, 10, hour).await.unwrap();
     assert!(held.is_empty(), "they are held for their batch: {held:?}");
 }
+
+pub async fn a_row_with_the_cursor_of_an_earlier_one_covers_what_was_there_at_its_own_request(rig: &Rig) {
+    rig.seed(3).await;
+    let jobs = &rig.store.background_jobs;
+    let earlier = begin(rig, rig.web_row_of(ago(30)).await, ago(30)).await;
+    rig.good_batch(&earlier, 1, Pass::Forward).await;
+    let end = EndAttempt::Failed { error: "an outage".into() };
+    assert!(jobs.end_attempt(earlier.id, earlier.note.attempt, &end).await.unwrap());
+    receipt(rig, 4, &text(ago(20))).await;
+    let id = rig.web_row().await;
+    rig.set(id, &format!("cursor = (select cursor from background_jobs where id = {})", earlier.id)).await;
+    let job = begin(rig, id, Utc::now()).await;
+    assert_eq!(job.cursor.upper_id, Some(4));
+    delete(rig, &job).await;
+    assert!(rig.live(TENANT).await.is_empty());
+}
