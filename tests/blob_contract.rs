@@ -373,6 +373,16 @@ mod folder {
     }
 
     #[tokio::test]
+    async fn a_disk_made_anew_says_of_no_object_that_it_is_gone() {
+        let backend = Backend::directory().await;
+        fs::create_dir(inside(&backend, "lost+found")).unwrap();
+        let fault = backend.store.delete(&keys(&["7/a"])).await.unwrap_err();
+        assert_eq!(fault.kind(), FaultKind::Unavailable);
+        backend.store.put("7/b", b"x").await.unwrap();
+        assert!(backend.store.delete(&keys(&["7/a"])).await.unwrap().is_empty());
+    }
+
+    #[tokio::test]
     async fn a_file_in_place_of_the_folder_cannot_be_opened() {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("blobs");

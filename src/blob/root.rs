@@ -54,14 +54,19 @@ impl Root {
     }
 }
 
+/// What `mkfs` puts into a file system of ext2, ext3 or ext4.
+const NEW_DISK: &str = "lost+found";
+
 /// A store with nothing in it says of no key that its object is gone: more likely the disk is not mounted that holds
 /// them. What has ever held an object in a folder still has that folder. A half-written object, whose name begins with
-/// `unfinished`, does not count.
+/// `unfinished`, does not count, nor what a disk has that was made anew.
 pub(super) fn holds_anything(root: &Path, unfinished: &str) -> Result<(), Fault> {
     let place = format!("delete objects in the attachments folder {}", root.display());
     let entries = fs::read_dir(root).map_err(|e| unavailable(&place, e))?;
-    let is_own = |name: std::ffi::OsString| name.as_encoded_bytes().starts_with(unfinished.as_bytes());
-    if entries.flatten().any(|entry| !is_own(entry.file_name())) {
+    let is_none = |name: std::ffi::OsString| {
+        name.as_encoded_bytes().starts_with(unfinished.as_bytes()) || name == NEW_DISK
+    };
+    if entries.flatten().any(|entry| !is_none(entry.file_name())) {
         return Ok(());
     }
     Err(Fault::new(FaultKind::Unavailable, place)

@@ -27,6 +27,13 @@ pub(super) struct Clocks {
     pub(super) comparable: bool,
     /// Job rows may have the time of the database's zone: their column is without a zone and filled by the database.
     pub(super) row_in_zone: bool,
+    /// Receipts know but the day on which they were made: their column is a date.
+    pub(super) by_day: bool,
+}
+
+impl Clocks {
+    /// All times are in UTC.
+    pub(super) const IN_UTC: Self = Self { comparable: true, row_in_zone: false, by_day: false };
 }
 
 /// What is known of a request.
@@ -118,6 +125,11 @@ impl Known {
         matches!(self.soon(), Some(RowTime::Ahead(zone)) if zone < TimeDelta::zero())
     }
 
+    /// A receipt's time may be earlier than it was made by so much.
+    fn rounded(&self) -> TimeDelta {
+        if self.clocks.by_day { TimeDelta::days(1) } else { TimeDelta::zero() }
+    }
+
     /// The request was not made later than this.
     fn requested_by(&self) -> DateTime<Utc> {
         [self.entry, self.row].into_iter().flatten().fold(self.look.at, DateTime::min)
@@ -141,7 +153,7 @@ impl Known {
                 Reading { after: None, clock_until: ever, possible: ever, undated: true }
             }
             (None, None) => Reading {
-                after: Some(self.requested_by() - ZONE),
+                after: Some(self.requested_by() - ZONE - self.rounded()),
                 clock_until: possible,
                 possible,
                 undated: false,
@@ -176,7 +188,7 @@ mod tests {
         DateTime::UNIX_EPOCH + TimeDelta::days(20_000) + TimeDelta::hours(12) + TimeDelta::minutes(minutes)
     }
 
-    const UNKNOWN: Clocks = Clocks { comparable: false, row_in_zone: false };
+    const UNKNOWN: Clocks = Clocks { comparable: false, ..Clocks::IN_UTC };
 
     /// A request of noon that was first seen so many minutes later, on clocks that cannot be compared.
     fn known(seen: i64) -> Known {
@@ -205,6 +217,8 @@ mod tests {
         assert_eq!(carried_by_another.reading(), expected(0, 0), "nobody tells when the request was made");
         let older_row = Known { row: Some(at(-180)), ..known(0) };
         assert_eq!(older_row.reading(), expected(-180, 0), "its entry was made anew hours later");
+        let days = Known { clocks: Clocks { by_day: true, ..UNKNOWN }, ..known(2) };
+        assert_eq!(days.reading().after, Some(at(-38 * 60)), "a day may have begun 24 hours before");
         let looked_at_before = Known { entry: Some(at(30)), row: None, ..known(0) };
         assert_eq!(looked_at_before.reading(), expected(0, 0), "the look was before the entry");
     }
@@ -234,7 +248,7 @@ mod tests {
 
     #[test]
     fn clocks_that_are_both_in_utc_decide_however_late_the_look_is() {
-        let clocks = Clocks { comparable: true, row_in_zone: false };
+        let clocks = Clocks::IN_UTC;
         let reading = Known { clocks, ..known(600) }.reading();
         let expected =
             Reading { after: Some(at(0)), clock_until: at(601), possible: at(601), undated: false };

@@ -75,8 +75,14 @@ pub(super) async fn bound(
             "the times of receipts cannot be compared with that of the request; what the first look saw is covered"
         );
     }
-    let bounds_of = Some(job.business_id);
-    let cursor =
-        Cursor { upper_id: Some(upper), bounds_of, first_look: None, dated, left, ..job.cursor.clone() };
+    let cursor = Cursor {
+        upper_id: Some(upper),
+        bounds_of: Some(job.business_id),
+        bounds_for: Some(job.id),
+        first_look: None,
+        dated,
+        left,
+        ..job.cursor.clone()
+    };
     Ok((cursor, covered))
 }

@@ -26,6 +26,7 @@ pub(super) async fn request<E: StatusSql>(database: &E, request: &NewRequest) ->
         let winner = tx.active(request.business_id, &request.job_type).await?;
         return winner.map(|job| Requested::Active(Box::new(job))).ok_or_else(|| gone(&what));
     };
+    tx.cover(id, &Cursor { bounds_for: Some(id), ..cursor }, total).await?;
     tx.note_queue_job(id, &request.queue_job, now).await?;
     let made = tx.lock(id).await?.ok_or_else(|| gone(&what))?;
     tx.commit().await?;

@@ -133,7 +133,9 @@ pub(super) fn status(row: &impl Cells, id: BackgroundJobId) -> Result<Status, Fa
 /// The cursor; a broken one is named, not guessed.
 pub(super) fn cursor(row: &impl Cells, id: BackgroundJobId) -> Result<Cursor, Fault> {
     let text = row.text("cursor")?;
-    Cursor::parse(text.as_deref()).map_err(|error| broken(format!("background job {id}")).because(error))
+    let cursor = Cursor::parse(text.as_deref());
+    let cursor = cursor.map_err(|error| broken(format!("background job {id}")).because(error))?;
+    Ok(cursor.in_row(id))
 }
 
 fn time(row: &impl Cells, id: BackgroundJobId, column: &str) -> Result<Option<DateTime<Utc>>, Fault> {

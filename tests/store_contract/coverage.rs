@@ -342,6 +342,11 @@ async fn a_default_that_takes_its_zone_from_the_session_gives_no_late_receipt_aw
 #[tokio::test]
 async fn times_that_the_application_writes_without_their_zone_give_no_late_receipt_away() {
     a_receipt_with_too_early_a_time_stays("select 1", "Asia/Jerusalem").await;
+    // A default that reads no clock is for rows that were there before the column.
+    for constant in ["2020-01-01", "now"] {
+        let fill = format!("alter table receipts alter created_at set default '{constant}'");
+        a_receipt_with_too_early_a_time_stays(&fill, "Asia/Jerusalem").await;
+    }
 }
 
 #[tokio::test]
@@ -378,4 +383,40 @@ async fn heartbeats_are_of_the_databases_clock_and_judged_by_it() {
     let hour = Duration::from_secs(3600);
     let held = rig.store.outbox.claim(&target(), None, 10, hour).await.unwrap();
     assert!(held.is_empty(), "they are held for their batch: {held:?}");
+}
+
+pub async fn a_row_with_the_cursor_of_an_earlier_one_covers_what_was_there_at_its_own_request(rig: &Rig) {
+    rig.seed(3).await;
+    let jobs = &rig.store.background_jobs;
+    let earlier = begin(rig, rig.web_row_of(ago(30)).await, ago(30)).await;
+    rig.good_batch(&earlier, 1, Pass::Forward).await;
+    let end = EndAttempt::Failed { error: "an outage".into() };
+    assert!(jobs.end_attempt(earlier.id, earlier.note.attempt, &end).await.unwrap());
+    receipt(rig, 4, &text(ago(20))).await;
+    let id = rig.web_row().await;
+    rig.set(id, &format!("cursor = (select cursor from background_jobs where id = {})", earlier.id)).await;
+    let job = begin(rig, id, Utc::now()).await;
+    assert_eq!(job.cursor.upper_id, Some(4));
+    delete(rig, &job).await;
+    assert!(rig.live(TENANT).await.is_empty());
+}
+
+#[tokio::test]
+async fn days_without_an_hour_give_no_late_receipt_away() {
+    let rig = postgres().await;
+    rig.run(
+        "alter table receipts alter created_at drop default, alter created_at type date,
+             alter created_at set default current_date",
+    )
+    .await;
+    rig.seed(3).await;
+    let day = |at: DateTime<Utc>| format!("'{}'", at.format("%Y-%m-%d"));
+    // Requested at ten in the evening of yesterday, seen two hours later and after that.
+    let night = Utc::now().date_naive().and_hms_opt(0, 0, 0).unwrap().and_utc();
+    let request = night - TimeDelta::hours(2);
+    receipt(&rig, 4, &day(night - TimeDelta::hours(1))).await;
+    let job = begin(&rig, rig.web_row_of(request).await, request).await;
+    assert_eq!(job.cursor.upper_id, Some(3), "{:?}", job.cursor);
+    delete(&rig, &job).await;
+    assert_eq!(rig.live(TENANT).await, [4]);
 }

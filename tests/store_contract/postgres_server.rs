@@ -13,7 +13,7 @@ use tikkun::store::{BatchOutcome, EndedSession, Pass, Schema, migrate_postgres, 
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpListener;
 
-use super::rig::{OTHER, Rig, TENANT, keys, order, postgres, postgres_on};
+use super::rig::{OTHER, Rig, TENANT, keys, order, postgres, postgres_on, target};
 use super::server::{Server, settings};
 
 async fn refusal(settings: &PostgresSettings, schema: Schema) -> String {
@@ -156,7 +156,7 @@ async fn a_whole_deletion_goes_through_a_pooler_in_transaction_mode() {
             sqlx::raw_sql("select name from pg_prepared_statements").fetch_all(&mut pooled).await.unwrap();
         assert!(left.is_empty(), "a statement outlived its transaction on a connection that is shared");
     }
-    let plan = rig.store.receipts.plan(TENANT, &super::rig::target()).await.unwrap();
+    let plan = rig.store.receipts.plan(TENANT, &target()).await.unwrap();
     assert_eq!(plan.receipts, 2);
 }
 
@@ -951,6 +951,67 @@ async fn deleted_receipts_that_would_be_dropped_with_an_attachment_keep_it() {
     assert_eq!((rig.number("select count(*) from receipts").await, rig.attachments().await), (6, vec![2, 3]));
 }
 
+/// Receipts point to attachments of their own tenant by keys of both columns, as they must where tables are spread by
+/// tenant.
+async fn tenants_in_the_keys(rig: &Rig, on_delete: &str) {
+    rig.run(&format!(
+        "alter table attachments add unique (business_id, id);
+         alter table receipts
+             drop constraint receipts_attachment_id_fkey, drop constraint receipts_preview_attachment_id_fkey,
+             add foreign key (business_id, attachment_id) references attachments (business_id, id) {on_delete},
+             add foreign key (business_id, preview_attachment_id) references attachments (business_id, id)"
+    ))
+    .await;
+}
+
+#[tokio::test]
+async fn foreign_keys_that_hold_the_tenant_too_keep_no_attachment() {
+    for on_delete in ["", "on delete set null", "on delete set null (attachment_id)"] {
+        let rig = postgres().await;
+        tenants_in_the_keys(&rig, on_delete).await;
+        rig.seed(9).await;
+        let plan = rig.store.receipts.plan(TENANT, &target()).await.unwrap();
+        assert_eq!((plan.attachments, plan.kept), (9, vec![]), "{on_delete}");
+        let job = rig.started().await;
+        let batch = rig.good_batch(&job, 50, Pass::Forward).await;
+        assert_eq!((batch.kept_for, batch.withheld), (vec![], vec![]), "{on_delete}");
+        assert_eq!((batch.deleted, batch.condemned.len()), (9, 9), "{on_delete}");
+        assert!(rig.attachments().await.is_empty());
+        assert_eq!(
+            rig.number(&format!("select count(*) from receipts where business_id = {TENANT}")).await,
+            9
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_refused_receipt_keeps_no_attachment_of_others_whatever_the_foreign_keys_do() {
+    for on_delete in ["", "on delete restrict", "on delete no action deferrable initially deferred"] {
+        let rig = postgres().await;
+        rig.run(&format!(
+            "alter table receipts
+                 drop constraint receipts_attachment_id_fkey, drop constraint receipts_preview_attachment_id_fkey,
+                 add foreign key (attachment_id) references attachments (id) {on_delete},
+                 add foreign key (preview_attachment_id) references attachments (id) {on_delete}"
+        ))
+        .await;
+        rig.seed(9).await;
+        rig.raw.refuse("update", "receipts", "old.id = 3").await;
+        let job = rig.started().await;
+        let batch = rig.good_batch(&job, 50, Pass::Forward).await;
+        assert_eq!((batch.deleted, batch.set_aside.len()), (8, 1), "{on_delete}");
+        assert_eq!((batch.withheld, batch.condemned.len()), (vec![], 8), "{on_delete}");
+        assert_eq!(rig.attachments().await, [3], "{on_delete}");
+    }
+    let rig = postgres().await;
+    tenants_in_the_keys(&rig, "on delete set null").await;
+    rig.seed(9).await;
+    rig.raw.refuse("update", "receipts", "old.id = 3").await;
+    let job = rig.started().await;
+    let batch = rig.good_batch(&job, 50, Pass::Forward).await;
+    assert_eq!((batch.deleted, batch.withheld, rig.attachments().await), (8, vec![], vec![3]));
+}
+
 /// A server that refuses every session in these words, as a pooler does that has no connection to give.
 async fn refuses_sessions(code: &str, text: &str) -> u16 {
     let body = format!("SFATAL\0VFATAL\0C{code}\0M{text}\0\0");
@@ -1056,8 +1117,8 @@ async fn where_no_foreign_key_is_at_work_what_an_older_receipt_points_to_stays_a
     rig.receipt(30, TENANT, Some(2), None).await;
     rig.run("update receipts set is_deleted = true where id = 30").await;
     let batch = rig.good_batch(&rig.started().await, 50, Pass::Forward).await;
-    assert_eq!((batch.deleted, batch.condemned.len()), (3, 0));
-    assert_eq!(rig.attachments().await, [1, 2, 3]);
+    assert_eq!((batch.deleted, batch.condemned.len()), (3, 2));
+    assert_eq!(rig.attachments().await, [2]);
     let found = rig.store.receipts.hindrances().await.unwrap();
     assert_eq!(found, ["session_replication_role is replica, so that no foreign key is at work"]);
 }

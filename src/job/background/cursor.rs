@@ -21,6 +21,9 @@ pub struct Cursor {
     /// Whose receipts the bounds are about; none in what former versions wrote, and where there are no bounds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub bounds_of: Option<BusinessId>,
+    /// For which row they were taken; none in what former versions wrote, and where there are no bounds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bounds_for: Option<BackgroundJobId>,
     /// The first look of any process of ours at a row without an upper id, until that is decided.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub first_look: Option<FirstLook>,
@@ -74,6 +77,19 @@ impl Cursor {
             "the receipts of business {asked} were to be deleted, but the row belongs to business {tenant} now: nothing of \
              that is deleted; a new request covers what it has"
         ))
+    }
+}
+
+impl Cursor {
+    /// As it stands in this row. One that was copied from an earlier row, as by a retry in the web application, only tells
+    /// where to go on: what that row covered was there at its own request. A list of receipts that an earlier row set
+    /// aside stays what it is.
+    #[must_use]
+    pub fn in_row(self, row: BackgroundJobId) -> Self {
+        if self.set_aside_of.is_some() || self.bounds_for.is_none_or(|bounded| bounded == row) {
+            return self;
+        }
+        Self { last_id: self.last_id, other: self.other, ..Self::default() }
     }
 }
 

@@ -157,7 +157,18 @@ pub(super) const WRITE_OUTBOX: &str = "
     order by a.id
     returning id, key";
 
-/// Drops attachments of the tenant; receipts that point to them are set to null by their foreign keys.
+/// Takes attachments that are about to go out of the receipts that were deleted before them in the same batch: not every
+/// foreign key sets those to null.
+pub(super) const UNLINK: &str = "
+    update receipts set
+        attachment_id =
+            case when attachment_id in (select unnest($2::bigint[])) then null else attachment_id end,
+        preview_attachment_id =
+            case when preview_attachment_id in (select unnest($2::bigint[])) then null else preview_attachment_id end
+    where id = any((select $1::bigint[])::bigint[]) and business_id + 0 = $3 and is_deleted is true
+      and (attachment_id in (select unnest($2::bigint[])) or preview_attachment_id in (select unnest($2::bigint[])))";
+
+/// Drops attachments of the tenant; other receipts that point to them are set to null by their foreign keys.
 pub(super) const DROP_ATTACHMENTS: &str =
     "delete from attachments where id = any((select $1::bigint[])::bigint[]) and business_id + 0 = $2";
 

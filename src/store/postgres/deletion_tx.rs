@@ -16,7 +16,7 @@ use sqlx::postgres::PgRow;
 use super::connection::Database;
 use super::deletion_sql::{
     CHANGE, DROP_ATTACHMENTS, LOCK_JOB, MARK, MISSING, NOT_SHOWN, NOT_TO_BE_LOCKED, SET_ASIDE, STANDING,
-    STILL_LIVE, TAKE, WRITE_OUTBOX,
+    STILL_LIVE, TAKE, UNLINK, WRITE_OUTBOX,
 };
 use super::engine::bound;
 use super::fault::{During, is_outgrown, refused_or_fault};
@@ -207,6 +207,8 @@ impl PostgresDeletionTx {
                 .bind((scope.now + CLEANUP_HOLD).naive_utc())
                 .bind(change.attachments);
             objects = write.fetch_all(&mut *self.tx).await.map_err(refused)?;
+            let unlink = query(UNLINK).bind(change.marked).bind(change.attachments).bind(tenant);
+            unlink.execute(&mut *self.tx).await.map_err(refused)?;
             let drop = query(DROP_ATTACHMENTS).bind(change.attachments).bind(tenant);
             drop.execute(&mut *self.tx).await.map_err(refused)?;
         }

@@ -53,9 +53,12 @@ pub(super) const LIST: &str = concat!(
     join pg_attribute child on child.attrelid = c.conrelid and child.attnum = k.child
     join pg_attribute parent on parent.attrelid = c.confrelid and parent.attnum = k.parent
     cross join lateral (
-        select child.attname in ('attachment_id', 'preview_attachment_id') and c.conrelid in ",
+        select c.conrelid in ",
     holders!("receipts"),
-    " as are) of_receipts
+    " and exists (
+            select 1 from pg_attribute p
+            where p.attrelid = c.conrelid and p.attnum = any(c.conkey)
+              and p.attname in ('attachment_id', 'preview_attachment_id')) as are) of_receipts
     where ",
     onto_attachments!(),
     " and (not of_receipts.are or c.confdeltype = 'c')

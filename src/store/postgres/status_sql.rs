@@ -15,15 +15,19 @@ impl StatusSql for Database {
 
     // Whether both columns are in UTC by what fills them: a time with a zone by a default that does not take the zone away
     // from it, for then that of whatever session fills it counts, as it does where the application sends a time without
-    // one; a time without a zone by a default in UTC. And whether the database may have written the time of its own zone
-    // into a job's row.
+    // one; a time without a zone by a default in UTC. A default that reads no clock fills only rows that were there before
+    // the column. And whether the database may have written the time of its own zone into a job's row, and whether receipts
+    // know but the day.
     const CLOCKS: Option<Sql> = Some(
         "
     select count(*) = 2 and bool_and(in_utc) as comparable,
-           coalesce(bool_or(of_job and by_default and not in_utc), false) as row_in_zone
+           coalesce(bool_or(of_job and by_default and not in_utc), false) as row_in_zone,
+           coalesce(bool_or(not of_job and by_day), false) as by_day
     from (
         select a.attrelid = to_regclass('background_jobs') as of_job, d.adbin is not null as by_default,
-               coalesce(case when a.atttypid = 'timestamptz'::regtype then d.filled !~* 'at time zone|timezone[(]'
+               a.atttypid = 'date'::regtype as by_day,
+               coalesce(d.filled ~* '(now|clock_timestamp|transaction_timestamp|statement_timestamp)[(]|current_timestamp' and
+               case when a.atttypid = 'timestamptz'::regtype then d.filled !~* 'at time zone|timezone[(]'
                    else d.filled ~* '''(etc/)?utc''' end, false) as in_utc
         from pg_attribute a left join (
             select adrelid, adnum, adbin, pg_get_expr(adbin, adrelid) as filled from pg_attrdef

@@ -213,9 +213,10 @@ impl<E: StatusSql> StatusTx<E> {
 
     /// What is known of the clocks behind creation times.
     pub async fn clocks(&mut self) -> Result<Clocks, Fault> {
-        let Some(sql) = E::CLOCKS else { return Ok(Clocks { comparable: true, row_in_zone: false }) };
-        let clocks = self.tx.one(sql, &[], &self.what).await?;
-        Ok(Clocks { comparable: clocks.flag("comparable")?, row_in_zone: clocks.flag("row_in_zone")? })
+        let Some(sql) = E::CLOCKS else { return Ok(Clocks::IN_UTC) };
+        let found = self.tx.one(sql, &[], &self.what).await?;
+        let [comparable, row_in_zone] = ["comparable", "row_in_zone"].map(|name| found.flag(name));
+        Ok(Clocks { comparable: comparable?, row_in_zone: row_in_zone?, by_day: found.flag("by_day")? })
     }
 
     /// What the creation times of the tenant's live receipts up to an id tell.
