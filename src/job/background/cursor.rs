@@ -78,9 +78,7 @@ impl Cursor {
              that is deleted; a new request covers what it has"
         ))
     }
-}
 
-impl Cursor {
     /// As it stands in this row. One that was copied from an earlier row, as by a retry in the web application, only tells
     /// where to go on: what that row covered was there at its own request. A list of receipts that an earlier row set
     /// aside stays what it is.
