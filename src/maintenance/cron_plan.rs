@@ -21,7 +21,7 @@ const AHEAD: TimeDelta = TimeDelta::days(1);
 pub struct Planned {
     /// The step.
     pub step: ScheduleStep,
-    /// Due times without a job; a minimum if the step is limited to [`MOST`].
+    /// Due times without a job; a minimum if there are very many.
     pub left_out: usize,
     /// The index of the schedule.
     place: usize,

@@ -71,7 +71,7 @@ pub enum Refusal {
         /// The requested action.
         action: DeletionAction,
     },
-    /// The tenant has just requested a deletion.
+    /// The tenant has requested too many deletions within a minute.
     TooOften {
         /// How long to wait.
         wait: Duration,
