@@ -74,7 +74,7 @@ impl Settings {
         self.deletion.storage_delete.then_some(self.rescuer.outbox_alarm_after)
     }
 
-    /// Reads every section, in the order of the manual.
+    /// Reads every section, in the order of `config/default.toml`.
     pub(super) fn read(reader: &mut Reader<'_>) -> Self {
         let service = ServiceSettings::read(reader);
         let data = service.data.clone();

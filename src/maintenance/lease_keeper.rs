@@ -15,7 +15,7 @@ use crate::supervision::Turn;
 /// The delay between attempts while the broker cannot be reached.
 const AGAIN: Duration = Duration::from_secs(1);
 
-/// The loop.
+/// The loop that renews the lease.
 #[derive(Clone)]
 pub struct LeaseKeeper {
     /// The broker with the lease.

@@ -99,8 +99,8 @@ impl Rescuer {
         Ok(())
     }
 
-    /// Deletes objects that earlier attempts left. It repeats this while all of them can be deleted, because
-    /// there may be many after an outage, until the deadline, because orphaned jobs wait meanwhile.
+    /// Deletes objects that earlier attempts left. It continues while all can be deleted, since there may be
+    /// many after an outage, and stops at the deadline, since orphaned jobs wait meanwhile.
     async fn clean_up(&self) -> Result<(), Fault> {
         if !self.storage_delete {
             return Ok(());

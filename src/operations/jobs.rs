@@ -77,8 +77,7 @@ impl Jobs<'_> {
     /// Asks the worker that runs a job to stop it for good, unless it works on a deletion.
     ///
     /// # Errors
-    /// If it works on a deletion, does not exist, does not run, or its worker or the broker cannot be
-    /// reached.
+    /// If it works on a deletion, is missing, does not run, or its worker or the broker does not answer.
     pub async fn stop(&self, job: &JobRecord) -> Result<(), Refusal> {
         let id = job.id.clone();
         if let Some(deletion) = self.deletion_of(job) {

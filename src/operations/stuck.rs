@@ -22,7 +22,7 @@ impl From<&DeletionSettings> for StuckAfter {
     }
 }
 
-/// How a deletion is stuck, and since when.
+/// How a deletion is stuck, and for how long.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Stuck {
     /// It has been queued for this time.

@@ -39,8 +39,8 @@ pub(super) struct AtWork {
 }
 
 impl AtWork {
-    /// Stops fetching, and waits until all jobs in hand are settled; `false` if time or a signal cut it
-    /// short.
+    /// Stops fetching, and waits until all jobs in hand are settled; `false` if a signal or a timeout came
+    /// first.
     pub(super) async fn drain(&self, longest: Duration, signals: &mut Signals) -> bool {
         if let Some(runners) = &self.tree.runners {
             runners.drain();

@@ -178,8 +178,7 @@ pub(super) async fn open_broker(settings: &Settings) -> Result<Arc<dyn Broker>, 
     open_queue(settings).await.map_err(|fault| OpenError::new("the queue", fault).of_a_file(local))
 }
 
-/// The same, and checks that the broker can carry jobs. If it does not answer, the wait for the lease
-/// follows.
+/// The same, and checks that the broker can carry jobs. One that does not answer is waited for later.
 pub(super) async fn open_fit_broker(settings: &Settings) -> Result<Arc<dyn Broker>, OpenError> {
     let broker = open_broker(settings).await?;
     match broker.prove().await {

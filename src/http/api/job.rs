@@ -66,7 +66,7 @@ pub(super) struct AttemptView {
     started_at: Option<String>,
     /// When it ended.
     ended_at: Option<String>,
-    /// Its duration.
+    /// Its duration, in milliseconds.
     took_ms: Option<i64>,
     /// `running`, `finished`, `failed`, `stopped` by a user, or `lost` with its process.
     #[schema(value_type = String, example = "failed")]

@@ -38,7 +38,7 @@ pub(super) struct PlanView {
     bytes: u64,
     /// Attachments that would stay, with the reasons.
     kept: Vec<KeptView>,
-    /// The estimated duration.
+    /// The estimated duration, in seconds.
     seconds: f64,
     /// The number of batches.
     batches: u64,

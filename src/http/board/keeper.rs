@@ -113,7 +113,7 @@ impl Board {
         self.chunk(missed.map(|section| &section.event), posted.look)
     }
 
-    /// Joins sections, followed by the id of the read. A viewer whose connection breaks in between so keeps
+    /// Joins sections, followed by the id of the read. If the connection breaks in between, the viewer keeps
     /// the id of the last read that it got completely.
     fn chunk<'a>(&self, events: impl Iterator<Item = &'a Bytes>, look: u64) -> Bytes {
         let mut chunk: Vec<u8> = events.flatten().copied().collect();

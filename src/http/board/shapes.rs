@@ -14,8 +14,7 @@ use crate::supervision::{ChildStatus, PanicRecord, RoleStatus, TreeStatus};
 pub(in crate::http) struct Snapshot {
     /// Health and totals.
     pub overview: Overview,
-    /// Every known or used queue, in the worker's order; the last known ones while the broker does not
-    /// answer.
+    /// Every known or used queue, in the worker's order; the last known state if the broker is silent.
     pub queues: Vec<QueueState>,
     /// Processes that hold a lease.
     pub workers: Vec<WorkerState>,
