@@ -14,6 +14,7 @@ use crate::operations::{Deletions, Jobs, StuckAfter};
 use crate::queue::ProcessRecord;
 use crate::store::Receipts;
 
+/// The receipts facade.
 pub struct Facade {
     /// The operations on deletions.
     pub deletions: Deletions,

@@ -14,7 +14,7 @@ use super::server::{ServerSettings, open, with_metrics};
 use super::{MetricsEndpoint, Probes, Problem, probes};
 use crate::measure::Exposition;
 
-/// The `Retry-After` of such a response.
+/// The `Retry-After` of responses during the wait.
 const COME_BACK: Duration = Duration::from_secs(5);
 
 /// Why the process waits; `None` when it is about to serve.

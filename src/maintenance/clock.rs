@@ -21,6 +21,7 @@ impl Clock {
         Self(Arc::new(tell))
     }
 
+    /// The current time.
     #[must_use]
     pub fn now(&self) -> DateTime<Utc> {
         (self.0)()

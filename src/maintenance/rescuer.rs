@@ -20,6 +20,7 @@ use crate::fault::Fault;
 use crate::tracking::TrackedKind;
 use crate::worker::IsolatedThreads;
 
+/// The actor that recovers what is lost.
 #[derive(Clone)]
 pub struct Rescuer {
     /// Its ports.

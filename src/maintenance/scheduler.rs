@@ -29,6 +29,7 @@ const BATCH: u32 = 1000;
 /// The time between two checks for jobs to drop, which is not urgent.
 const TIDY_EVERY: Duration = Duration::from_secs(10);
 
+/// The actor that enqueues due jobs.
 #[derive(Clone)]
 pub struct Scheduler {
     /// The broker.

@@ -41,6 +41,7 @@ pub struct ServiceFacts<'a> {
     pub thresholds: Thresholds,
 }
 
+/// The facts about one queue.
 #[derive(Clone, Copy, Debug)]
 pub struct QueueFacts<'a> {
     /// Its name.

@@ -79,7 +79,7 @@ impl Once {
         hash.finalize().into()
     }
 
-    /// Whether the change with this key of this caller is to be made.
+    /// Decides whether to make the change that this caller sent with this key.
     ///
     /// # Errors
     /// If the change is in progress, the key belongs to another change, or too many changes are in progress.

@@ -38,6 +38,7 @@ struct Section {
     event: Bytes,
 }
 
+/// The newest snapshot, and its viewers.
 pub struct Board {
     /// Distinguishes the reads of this process from those of others.
     start: String,
