@@ -16,7 +16,7 @@ pub struct Probes {
     pub turns: Turns,
     /// Set once the back ends are open.
     pub opened: AtomicBool,
-    /// Set once everything runs.
+    /// Set once the first lease is held.
     pub started: AtomicBool,
     /// Set once the process begins to drain or gives up.
     pub leaving: AtomicBool,
@@ -112,7 +112,7 @@ async fn readyz(probes: web::Data<Probes>) -> HttpResponse {
     answer(stopped.is_empty(), if stopped.is_empty() { "ready" } else { "stopped" }, stopped)
 }
 
-/// Started: all back ends have been opened and everything runs.
+/// Started: the back ends are open, and the first lease is held.
 async fn startupz(probes: web::Data<Probes>) -> HttpResponse {
     if probes.started.load(Ordering::Acquire) {
         answer(true, "started", Vec::new())

@@ -13,7 +13,7 @@ use crate::job::QueueName;
 pub struct WorkerSettings {
     /// The queues to fetch from, the most urgent first; never empty, no queue twice.
     pub queues: Vec<QueueName>,
-    /// `queues` as given in RQ_QUEUES or TIKKUN_WORKER__QUEUES, else joined with commas.
+    /// `queues` as given in the environment or by a flag, else joined with commas.
     pub queues_as_given: String,
     /// Every queue that is known to exist.
     pub known_queues: Vec<QueueName>,
