@@ -1,4 +1,4 @@
-//! How long to wait before something is tried again: delays that grow, with a cap and jitter.
+//! Delays between retries: they grow up to a cap, with jitter.
 
 use std::time::Duration;
 
@@ -9,25 +9,25 @@ use serde::{Deserialize, Serialize};
 pub struct Backoff {
     /// The first delay.
     pub first: Duration,
-    /// What each delay is multiplied with for the next.
+    /// The factor between two delays.
     pub factor: f64,
-    /// No delay is longer.
+    /// The longest delay.
     pub cap: Duration,
-    /// Share of the delay that chance may add or take, 0 (none) to 1.
+    /// The largest share of the delay that is randomly added or subtracted, from 0 to 1.
     pub jitter: f64,
 }
 
 impl Backoff {
-    /// 2, 4, 8, 16, 30, 30, … seconds without jitter: the deletion job's steps.
+    /// 2, 4, 8, 16, 30, 30, … seconds without jitter: for deletions, clean-up and the wait at start-up.
     pub const BATCH: Self =
         Self { first: Duration::from_secs(2), factor: 2.0, cap: Duration::from_secs(30), jitter: 0.0 };
 
-    /// 100 ms, 200 ms, 400 ms, … up to 10 s, give or take a fifth: before a part of the service begins again. Jitter,
-    /// because what fell together must not rise together.
+    /// 100 ms, 200 ms, 400 ms, … up to 10 s, plus or minus 20 %: for restarts of actors. The jitter spreads
+    /// the restarts of actors that failed at the same time.
     pub const RESTART: Self =
         Self { first: Duration::from_millis(100), factor: 2.0, cap: Duration::from_secs(10), jitter: 0.2 };
 
-    /// The delay before try number `failures` + 1, without jitter. `failures` counts from 1.
+    /// The delay before attempt number `failures` + 1, without jitter. `failures` counts from 1.
     #[must_use]
     pub fn plain(&self, failures: u32) -> Duration {
         let steps = i32::try_from(failures.saturating_sub(1)).unwrap_or(i32::MAX);
@@ -39,7 +39,7 @@ impl Backoff {
         }
     }
 
-    /// The delay with jitter; `chance` is a random number from 0 to 1 that the caller draws.
+    /// The delay with jitter; `chance` is a random number from 0 to 1.
     #[must_use]
     pub fn delay(&self, failures: u32, chance: f64) -> Duration {
         let swing = 1.0 + self.jitter.clamp(0.0, 1.0) * (2.0 * chance.clamp(0.0, 1.0) - 1.0);

@@ -1,10 +1,10 @@
-//! Every await has a deadline: an answer that does not come in time is an outage.
+//! Deadlines for calls: an answer that is not in time is a fault of kind `Unavailable`.
 
 use std::time::Duration;
 
 use crate::fault::{Fault, FaultKind};
 
-/// Waits so long and no longer. Cancel safe if `answer` is.
+/// Awaits `answer`, for at most `deadline`; `what` names the call in the fault. Cancel safe if `answer` is.
 pub(crate) async fn answer_in<T>(
     deadline: Duration,
     what: &str,

@@ -1,4 +1,4 @@
-//! What went wrong behind a port: the kind decides what the caller does, the context names the thing.
+//! Errors of ports: the kind decides what the caller does, the context names the thing.
 
 use std::error::Error;
 use std::fmt;
@@ -6,11 +6,11 @@ use std::fmt;
 /// What the caller should do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum FaultKind {
-    /// Out of reach: wait and ask again; it says nothing about the request itself.
+    /// Out of reach: wait and try again. It says nothing about the request itself.
     Unavailable,
-    /// This try was unlucky (a deadlock, a serialisation failure, a busy answer): the same may work soon.
+    /// A transient error (a deadlock, a serialisation failure, a busy response): the same may succeed soon.
     Retryable,
-    /// The same will fail again: a person has to change something.
+    /// The same will fail again until a user changes something.
     Permanent,
 }
 
@@ -24,7 +24,7 @@ pub struct Fault {
 }
 
 impl Fault {
-    /// A fault of `kind`; `context` says what was tried, with names, and holds no secret.
+    /// A fault of `kind`; `context` says what was tried, with names and without secrets.
     pub fn new(kind: FaultKind, context: impl Into<String>) -> Self {
         Self { kind, context: context.into(), smaller_may_do: false, source: None }
     }
@@ -36,14 +36,14 @@ impl Fault {
         self
     }
 
-    /// Notes that a limit in time was met, which less work at once may keep.
+    /// Records that a time limit was hit, which less work at once may keep.
     #[must_use]
     pub fn at_a_time_limit(mut self) -> Self {
         self.smaller_may_do = true;
         self
     }
 
-    /// Whether the same may work at once with less work in one piece.
+    /// Whether the same may succeed at once with less work in one piece.
     #[must_use]
     pub fn smaller_may_do(&self) -> bool {
         self.smaller_may_do
@@ -55,7 +55,7 @@ impl Fault {
         self.kind
     }
 
-    /// Whether waiting or trying again can help.
+    /// Whether waiting or retrying can help.
     #[must_use]
     pub fn is_retryable(&self) -> bool {
         self.kind != FaultKind::Permanent
@@ -68,7 +68,7 @@ impl Fault {
     }
 }
 
-/// An error and all that caused it, joined with `: `; a cause that its error repeats stands once.
+/// An error and its causes, joined with `: `. A cause whose text is already there is not repeated.
 #[must_use]
 pub fn causes(error: &(dyn Error + 'static)) -> String {
     let (mut text, mut cause) = (error.to_string(), error.source());

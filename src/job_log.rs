@@ -1,5 +1,5 @@
-//! The newest log lines of each job, as this process wrote them: kept in memory within two bounds, for those who look
-//! at a job. Nothing survives a restart.
+//! The newest log lines of each job that this process has written, for the page and the API. They are kept in
+//! memory within two limits, and lost with a restart.
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::{Arc, LazyLock};
@@ -7,17 +7,17 @@ use std::sync::{Arc, LazyLock};
 use chrono::{DateTime, Utc};
 use parking_lot::Mutex;
 
-/// What a line takes beside its text, and a job beside its lines; roughly, so that the bound is a bound of memory.
+/// The estimated memory of a line besides its text, and of a job besides its lines, in bytes.
 const OVERHEAD: usize = 64;
-/// The longest text of one line in bytes; the rest is cut off.
+/// The longest text of a line, in bytes; the rest is cut off.
 const LONGEST: usize = 4096;
 
-/// One line.
+/// One log line.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct JobLine {
-    /// When.
+    /// The time.
     pub at: DateTime<Utc>,
-    /// How loud: `ERROR` to `TRACE`.
+    /// The level: `ERROR` to `TRACE`.
     pub level: &'static str,
     /// Message and fields.
     pub text: Box<str>,
@@ -28,16 +28,16 @@ pub struct JobLine {
 pub struct JobLines {
     /// Oldest first.
     pub lines: Vec<JobLine>,
-    /// Lines before those, which are not kept any more.
+    /// How many earlier lines are no longer kept.
     pub dropped: u64,
 }
 
-/// How much is kept.
+/// The limits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct JobLogBounds {
-    /// Lines of one job; with 0 none are kept at all.
+    /// The most lines per job; with 0 none are kept.
     pub lines: usize,
-    /// Bytes of all jobs together.
+    /// The most bytes of all jobs together.
     pub bytes: usize,
 }
 
@@ -49,7 +49,7 @@ pub struct JobLog(Mutex<Kept>);
 struct Kept {
     bounds: JobLogBounds,
     bytes: usize,
-    /// Counts writes, to tell which job has been silent for longest.
+    /// Counts writes, to find the job that has been silent for longest.
     clock: u64,
     jobs: HashMap<Arc<str>, OfJob>,
     by_write: BTreeMap<u64, Arc<str>>,
@@ -67,25 +67,25 @@ static OF_PROCESS: LazyLock<Arc<JobLog>> =
     LazyLock::new(|| Arc::new(JobLog::new(JobLogBounds { lines: 0, bytes: 0 })));
 
 impl JobLog {
-    /// An empty one.
+    /// An empty log.
     #[must_use]
     pub fn new(bounds: JobLogBounds) -> Self {
         let (jobs, by_write) = (HashMap::new(), BTreeMap::new());
         Self(Mutex::new(Kept { bounds, bytes: 0, clock: 0, jobs, by_write }))
     }
 
-    /// The one of this process: as its log, there is one. It keeps nothing before it is [told](Self::keep) to.
+    /// The log of this process, which has one. It keeps nothing before [`keep`](Self::keep) sets limits.
     #[must_use]
     pub fn of_process() -> Arc<Self> {
         Arc::clone(&OF_PROCESS)
     }
 
-    /// Keeps so much from now on.
+    /// Sets the limits from now on.
     pub fn keep(&self, bounds: JobLogBounds) {
         self.0.lock().bounds = bounds;
     }
 
-    /// Adds a line. The job that has been silent for longest makes room.
+    /// Adds a line. If there is no room, the jobs that have been silent for longest are dropped.
     pub fn write(&self, job: &str, mut line: JobLine) {
         if line.text.len() > LONGEST {
             let cut = line.text.floor_char_boundary(LONGEST);
@@ -94,7 +94,7 @@ impl JobLog {
         self.0.lock().write(job, line);
     }
 
-    /// What is kept of a job.
+    /// The kept lines of a job.
     #[must_use]
     pub fn of(&self, job: &str) -> JobLines {
         let kept = self.0.lock();
@@ -102,7 +102,7 @@ impl JobLog {
         kept.jobs.get(job).map(lines).unwrap_or_default()
     }
 
-    /// How many lines a job has written, kept or not, as far as the job itself is still kept.
+    /// How many lines a job has written, kept or not; 0 once the job is dropped.
     #[must_use]
     pub fn count(&self, job: &str) -> u64 {
         let kept = self.0.lock();
@@ -135,7 +135,7 @@ impl Kept {
         self.make_room();
     }
 
-    /// A job alone may be too much, too: then its own oldest lines go.
+    /// Drops the jobs that have been silent for longest; if one job is left, its oldest lines.
     fn make_room(&mut self) {
         while self.bytes > self.bounds.bytes && self.by_write.len() > 1 {
             let Some((_, name)) = self.by_write.pop_first() else { break };

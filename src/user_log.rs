@@ -1,5 +1,5 @@
-//! The lines that people and scripts know by heart.
+//! The log lines that users and scripts rely on.
 
-/// The tracing target of those lines: in text mode they are written letter for letter, without fields;
-/// in JSON mode the same facts are fields.
+/// The tracing target of those lines. In text mode they are written unchanged and without fields; in JSON
+/// mode with their fields.
 pub const USER_LOG: &str = "tikkun::story";

@@ -1,4 +1,4 @@
-//! What to do next: the one place where every error of the command line gets its hint.
+//! The hints of the command line: what to do next after each error.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -7,100 +7,100 @@ use crate::fault::FaultKind;
 use crate::operations::{DeletionAction, JobAction, Refusal};
 use crate::runtime::{OpenError, StartError};
 
-/// The next step after an error: a command to type, or what to look at. There are no others than these.
+/// The next step after an error: a command to type, or something to check. No hint exists outside this file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Advice(Cow<'static, str>);
 
 impl Advice {
-    /// There is no such job.
+    /// After: there is no such job.
     pub(super) const LIST_JOBS: Self = Self::says(
         "`tikkun jobs list` shows what is there; `--data FOLDER` looks elsewhere; ended jobs are dropped in time",
     );
-    /// A filter has let nothing through.
+    /// After: no job matches the filters.
     pub(super) const FEWER_FILTERS: Self = Self::says(
         "`tikkun jobs list` without filters shows what is there, `tikkun enqueue FUNCTION` adds a job",
     );
-    /// There is no such deletion.
+    /// After: there is no such deletion.
     pub(super) const LIST_DELETIONS: Self = Self::says(
         "`tikkun top` shows the deletions, `tikkun jobs list` the queues; `--data FOLDER` looks elsewhere",
     );
-    /// The queue's name may be a slip.
+    /// After: the queue's name may be misspelt.
     pub(super) const LIST_QUEUES: Self = Self::says(
         "`tikkun queues list` shows those there are; `worker.known_queues` names those that are to come",
     );
-    /// It is not ours to change.
+    /// After: the row belongs to the application.
     pub(super) const BY_THE_APPLICATION: Self = Self::says("change it where it was made, in the application");
-    /// See what the outbox has.
+    /// After: objects stay in the outbox.
     pub(super) const LIST_OUTBOX: Self =
         Self::says("`tikkun outbox list` shows what is there and why it stays");
-    /// A back end is out of reach.
+    /// After: a back end cannot be reached.
     pub(super) const DOCTOR: Self = Self::says(
         "`tikkun doctor` says what does not answer and what to do; jobs wait and go on by themselves",
     );
-    /// It was bad luck.
+    /// After: a transient fault.
     pub(super) const AGAIN: Self = Self::says("the same command once more; if it stays, `tikkun doctor`");
-    /// A back end says no for good.
+    /// After: a back end refuses permanently.
     pub(super) const CHECK_SETTINGS: Self = Self::says(
         "`tikkun config` shows what is meant and where it was set, `tikkun selftest` tries it step by step",
     );
-    /// A local file is not there, or cannot be used.
+    /// After: a local file is missing or cannot be used.
     pub(super) const CHECK_DATA: Self = Self::says(
         "`--data FOLDER` names the service's data folder, where this user must be able to read and write; `tikkun \
                  serve` makes what is missing there, `tikkun doctor` looks closer",
     );
-    /// A database without what belongs in it.
+    /// After: the database lacks its tables.
     pub(super) const CHECK_DATABASE: Self = Self::says(
         "`tikkun config` shows which database is meant; `tikkun migrate` makes the tables of Tikkun in it, and \
                  `tikkun migrate --with-application-tables` an empty trial database",
     );
-    /// The configuration cannot be used.
+    /// After: the configuration cannot be used.
     pub(super) const READ_REFERENCE: Self = Self::says(
         "`tikkun config --reference` explains every key; `tikkun config` shows what is in force once it can be read",
     );
-    /// The address is not known.
+    /// After: the service's address is unknown.
     pub(super) const GIVE_URL: Self = Self::says(
         "`--url http://HOST:PORT` says where the service is; its log names the address at the start",
     );
-    /// Nobody answers there.
+    /// After: the service does not answer.
     pub(super) const START_SERVICE: Self = Self::says(
         "`tikkun serve` starts it; `--url http://HOST:PORT` names another place; `tikkun doctor` looks without it",
     );
-    /// It answers, and says no.
+    /// After: the service answers with an error.
     pub(super) const LOOK_AT_HEALTH: Self =
         Self::says("`tikkun doctor` says what is wrong; `tikkun health --json` shows the whole answer");
-    /// No secret is set.
+    /// After: no secret is set.
     pub(super) const GIVE_SECRET: Self = Self::says(
         "`INTERNAL_SECRET=… tikkun …` with the secret of the service, or `tikkun doctor`, which needs none",
     );
-    /// The secret is another.
+    /// After: the secret is wrong.
     pub(super) const CORRECT_SECRET: Self = Self::says(
         "set INTERNAL_SECRET to the secret of the service; `tikkun config` shows where the one in use came from",
     );
-    /// The process that answers has no HTTP server.
+    /// After: the process that answers does not serve the page.
     pub(super) const ASK_A_WINDOW: Self = Self::says(
         "`--url` of a process with SERVICE_ROLE `all` or `api`; `tikkun doctor` works beside every role",
     );
-    /// The answer is not understood.
+    /// After: the answer cannot be parsed.
     pub(super) const SAME_VERSION: Self = Self::says(
         "compare `tikkun --version` with that of the service; `tikkun top --json` shows the answer",
     );
-    /// A screen is needed.
+    /// After: the command needs a terminal.
     pub(super) const NO_TERMINAL: Self = Self::says(
         "`tikkun top --once` prints one frame; `tikkun health --json` and `tikkun jobs list` are for programs",
     );
-    /// The port is taken or not allowed.
+    /// After: the port is taken or not allowed.
     pub(super) const OTHER_PORT: Self = Self::says(
         "`tikkun serve --port N` with a free one (0 takes any), or end what has it: `ss -ltnp` names it",
     );
-    /// The operating system refuses.
+    /// After: the operating system refuses.
     pub(super) const CHECK_SYSTEM: Self =
         Self::says("limits and permissions of this user; `tikkun selftest` tries everything step by step");
-    /// Two jobs of one name.
+    /// After: two jobs have the same name.
     pub(super) const RENAME_KIND: Self = Self::says("give one of the two another name");
-    /// The place for temporary files is full or closed.
+    /// After: the temporary folder is full or not writable.
     pub(super) const OTHER_TEMPORARY: Self =
         Self::says("`TMPDIR=FOLDER tikkun demo` with a folder that has room and may be written to");
-    /// The demonstration found something that should not be.
+    /// After: the demonstration found a difference.
     pub(super) const REPORT_DEMO: Self =
         Self::says("`tikkun demo --keep` leaves the data for a look; its log says what it did");
 
@@ -108,24 +108,24 @@ impl Advice {
         Self(Cow::Borrowed(text))
     }
 
-    /// The list goes on, with these flags.
+    /// After: the list has more pages; `flags` select the next one.
     pub(super) fn next_page(flags: impl fmt::Display) -> Self {
         Self(Cow::Owned(format!("`tikkun jobs list {flags}` shows the next ones")))
     }
 
-    /// The job is there: look at it.
+    /// The hint to show the job.
     pub(super) fn show_job(id: impl fmt::Display) -> Self {
         let id = quoted(&id.to_string());
         Self(Cow::Owned(format!("`tikkun jobs show {id}` shows it")))
     }
 
-    /// Change this job instead.
+    /// The hint to cancel this job instead.
     pub(super) fn cancel_job(id: impl fmt::Display) -> Self {
         let id = quoted(&id.to_string());
         Self(Cow::Owned(format!("`tikkun jobs cancel {id}`")))
     }
 
-    /// What a deletion left can be requested anew.
+    /// The hint to request again what a deletion left undone.
     pub(super) fn retry_deletion(id: impl fmt::Display) -> Self {
         let id = quoted(&id.to_string());
         Self(Cow::Owned(format!(
@@ -133,7 +133,7 @@ impl Advice {
         )))
     }
 
-    /// Nothing but the rows that a deletion could not change can be requested anew.
+    /// The hint to request only the rows that a deletion could not change.
     fn retry_rows(id: impl fmt::Display) -> Self {
         let id = quoted(&id.to_string());
         Self(Cow::Owned(format!(
@@ -142,18 +142,18 @@ impl Advice {
         )))
     }
 
-    /// The job moves by itself.
+    /// The hint to follow a job that is still active.
     pub(super) fn watch_deletion(id: impl fmt::Display) -> Self {
         let id = quoted(&id.to_string());
         Self(Cow::Owned(format!("`tikkun watch {id}` follows it to its end")))
     }
 
-    /// The command line does not say what is meant.
+    /// The hint to read the command's help.
     pub(super) fn help(command: &str) -> Self {
         Self(Cow::Owned(format!("`tikkun {command} --help` shows how it is called")))
     }
 
-    /// The job's id is taken.
+    /// After: the job's id is taken.
     pub(super) fn other_id(id: impl fmt::Display) -> Self {
         let id = quoted(&id.to_string());
         Self(Cow::Owned(format!(
@@ -161,13 +161,13 @@ impl Advice {
         )))
     }
 
-    /// A folder that is not there.
+    /// After: the folder does not exist.
     pub(super) fn make_folder(folder: impl fmt::Display) -> Self {
         let folder = quoted(&folder.to_string());
         Self(Cow::Owned(format!("`mkdir -p {folder}`, or name a folder that is there")))
     }
 
-    /// After a fault of a back end.
+    /// The hint after a fault of a back end.
     pub(super) fn of_fault(kind: FaultKind) -> Self {
         match kind {
             FaultKind::Unavailable => Self::DOCTOR,
@@ -176,7 +176,7 @@ impl Advice {
         }
     }
 
-    /// After something was refused.
+    /// The hint after a refused operation.
     pub(super) fn of_refusal(refusal: &Refusal) -> Self {
         match refusal {
             Refusal::NoDeletion { job_type: Some(_), .. }
@@ -202,7 +202,7 @@ impl Advice {
         }
     }
 
-    /// After a back end could not be opened.
+    /// The hint after a back end could not be opened.
     pub(super) fn of_open(error: &OpenError) -> Self {
         match (error.is_local(), error.is_outage(), error.is_database()) {
             (true, ..) => Self::CHECK_DATA,
@@ -212,7 +212,7 @@ impl Advice {
         }
     }
 
-    /// After the service did not start.
+    /// The hint after the service did not start.
     pub(super) fn of_start(error: &StartError) -> Self {
         match error {
             StartError::Open(error) => Self::of_open(error),
@@ -229,7 +229,7 @@ impl fmt::Display for Advice {
     }
 }
 
-/// A word as a shell takes it for one.
+/// The word, in quotes if a shell needs them.
 pub(super) fn quoted(word: &str) -> String {
     let plain = |c: char| c.is_alphanumeric() || "-_./:@%+".contains(c);
     if !word.is_empty() && word.chars().all(plain) {

@@ -1,13 +1,13 @@
-//! The line in the log that a change by a command leaves, as one by HTTP does.
+//! The audit line for a change by a command, as for a change by HTTP.
 
 use super::OK;
 use super::ending::Complaint;
 use crate::operations::AuditLine;
 
-/// Who types commands, for the record.
+/// The principal in audit lines of commands.
 pub(super) const COMMAND_LINE: &str = "command line";
 
-/// Carries out what the words of the command ask for, and leaves the line with its exit code.
+/// Makes the change, then logs an audit line with the command and its exit code.
 pub(super) async fn audited(
     (who, words): (&str, String),
     change: impl Future<Output = Result<(), Complaint>>,

@@ -1,6 +1,6 @@
-//! How a command asks a running service: HTTP/1.1 without TLS, which is all that a service speaks.
+//! The HTTP client for a running service: HTTP/1.1 without TLS, which is all that a service offers.
 //!
-//! No call has a time limit of its own; the caller sets one around it.
+//! Calls have no time limit; the caller must set one.
 
 use actix_web::web::Bytes;
 use futures::{Stream, StreamExt as _};
@@ -13,17 +13,17 @@ use serde_json::Value;
 
 use crate::fault::causes;
 
-/// The largest answer that is read as one piece, in bytes.
+/// The largest body that [`Answer::json`] reads, in bytes.
 const LARGEST: usize = 16 << 20;
 
 /// A name and a value.
 pub(super) type Header<'a> = (&'static str, &'a str);
 
-/// Keeps its connections for the next request.
+/// Reuses its connections.
 #[derive(Clone, Debug)]
 pub(super) struct Client(hyper_util::client::legacy::Client<HttpConnector, Empty<Bytes>>);
 
-/// The head of an answer has come; its body is still to be read.
+/// A response whose head has arrived and whose body is not read yet.
 #[derive(Debug)]
 pub(super) struct Answer {
     /// The HTTP status.
@@ -39,7 +39,7 @@ impl Client {
     /// Sends a `GET`.
     ///
     /// # Errors
-    /// When the address cannot be used, nobody answers there, or what answers is no HTTP.
+    /// If the address cannot be used, nothing answers there, or the answer is not HTTP.
     pub(super) async fn get(&self, url: &str, headers: &[Header<'_>]) -> Result<Answer, String> {
         self.send(Method::GET, url, headers).await
     }
@@ -64,16 +64,16 @@ impl Client {
 }
 
 impl Answer {
-    /// The whole body as JSON.
+    /// Reads the whole body as JSON.
     ///
     /// # Errors
-    /// When the connection breaks, the body is too large, or is no JSON.
+    /// If the connection breaks, the body is too large, or it is not JSON.
     pub(super) async fn json(self) -> Result<Value, String> {
         let body = Limited::new(self.body, LARGEST).collect().await.map_err(|error| causes(&*error))?;
         serde_json::from_slice(&body.to_bytes()).map_err(|error| error.to_string())
     }
 
-    /// The body as it comes, until it ends or the connection breaks.
+    /// The body as a stream of pieces, until it ends or the connection breaks.
     pub(super) fn stream(self) -> impl Stream<Item = Result<Bytes, String>> + Unpin {
         self.body.into_data_stream().map(|piece| piece.map_err(|error| causes(&error)))
     }

@@ -1,4 +1,4 @@
-//! `tikkun completions`: what a shell needs to complete commands and options.
+//! `tikkun completions`: prints the completion script of a shell.
 
 use clap::{Args, CommandFactory as _};
 use clap_complete::{Shell, generate};
@@ -10,7 +10,7 @@ use super::{Cli, page};
 /// Options of `completions`.
 #[derive(Debug, Args)]
 pub(super) struct Completions {
-    /// For which shell.
+    /// The shell.
     shell: Shell,
 }
 

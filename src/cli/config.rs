@@ -1,4 +1,4 @@
-//! `tikkun config`: what is in force, and where each value came from; or what there is to set.
+//! `tikkun config`: prints the effective settings with their origin, or the reference of settings or metrics.
 
 use clap::Args;
 use serde_json::{Value, json};
@@ -12,10 +12,10 @@ use crate::measure;
 /// Options of `config`.
 #[derive(Debug, Args)]
 pub(super) struct ShowConfig {
-    /// Prints every key there is with its default, its environment variable and what it is for, as Markdown.
+    /// Prints every key with its default, its environment variable and its purpose, as Markdown.
     #[arg(long)]
     reference: bool,
-    /// Prints every metric there is with its labels and what it means, as Markdown.
+    /// Prints every metric with its labels and its meaning, as Markdown.
     #[arg(long, conflicts_with = "reference")]
     metrics: bool,
 }

@@ -1,4 +1,4 @@
-//! How a command ends: its exit code, and on standard error why, and what to do next.
+//! How a command ends: its exit code, and on standard error the reason and the next step.
 
 use std::io::{Write as _, stderr};
 
@@ -8,16 +8,16 @@ use crate::fault::Fault;
 use crate::operations::Refusal;
 use crate::runtime::{OpenError, StartError};
 
-/// Why a command did not do what it was asked for.
+/// Why a command failed.
 #[derive(Debug)]
 pub(super) struct Complaint {
     code: u8,
-    /// None when everything was said already.
+    /// `None` if everything has been printed already.
     said: Option<(String, Advice)>,
 }
 
 impl Complaint {
-    /// It could not be done.
+    /// The command could not be carried out.
     pub(super) fn failed(text: impl Into<String>, next: Advice) -> Self {
         Self { code: FAILED, said: Some((text.into(), next)) }
     }
@@ -27,7 +27,7 @@ impl Complaint {
         Self { code: USAGE, said: Some((text.into(), next)) }
     }
 
-    /// Everything was said already; only the code is left.
+    /// Everything has been printed already; only the exit code remains.
     pub(super) fn said(code: u8) -> Self {
         Self { code, said: None }
     }
@@ -37,7 +37,7 @@ impl Complaint {
         self.code
     }
 
-    /// What happened and what to do next, where it was not said already.
+    /// The message and the hint, unless they have been printed already.
     pub(super) fn parts(self) -> Option<(String, Advice)> {
         self.said
     }
@@ -80,24 +80,24 @@ impl From<StartError> for Complaint {
     }
 }
 
-/// Tells something on standard error, with what to do next.
+/// Prints a message and its hint on standard error.
 pub(super) fn tell(text: &str, next: &Advice) {
-    // Nobody is left to tell when standard error is gone.
+    // If standard error is closed, there is nowhere to report it.
     let _ = writeln!(stderr(), "tikkun: {}", lines(text));
     hint(next);
 }
 
-/// What to do next, on standard error.
+/// Prints a hint on standard error.
 pub(super) fn hint(next: &Advice) {
     let _ = writeln!(stderr(), "  try: {}", page::safe(&next.to_string()));
 }
 
-/// Several lines are meant where they come from us; anything else that steers a terminal is not.
+/// Keeps line breaks and escapes all other control characters.
 fn lines(text: &str) -> String {
     text.lines().map(page::safe).collect::<Vec<_>>().join("\n")
 }
 
-/// The exit code; a complaint is told first.
+/// Prints the complaint, if any, and returns the exit code.
 pub(super) fn finish(ended: Result<(), Complaint>) -> u8 {
     match ended {
         Ok(()) => OK,

@@ -15,7 +15,7 @@ use crate::kinds::is_deletion;
 use crate::queue::Enqueued;
 use crate::runtime::Ports;
 
-/// The queue of functions that have no queue of their own.
+/// The queue for functions without a queue of their own.
 const DEFAULT_QUEUE: &str = "default";
 
 /// Options of `enqueue`.
@@ -24,31 +24,31 @@ pub(super) struct Enqueue {
     /// The function, as `module.function` or its last part alone.
     #[arg(value_parser = known::name)]
     function: String,
-    /// Its arguments in order: JSON where it is JSON (`27`, `true`, `[1,2]`), else text.
+    /// Its arguments in order, each as JSON (`27`, `true`, `[1,2]`) or, if it is not JSON, as text.
     #[arg(allow_negative_numbers = true)]
     args: Vec<String>,
-    /// The queue; without it `deletion.queue` for the deletion of receipts, else `default`.
+    /// The queue; by default `deletion.queue` for the deletion of receipts, else `default`.
     #[arg(long, value_parser = known::queue(), hide_possible_values = true)]
     queue: Option<String>,
     /// An argument by name; may be repeated.
     #[arg(long, value_name = "KEY=JSON", value_parser = key_value)]
     named: Vec<(String, String)>,
-    /// The job's id; without it a new UUID.
+    /// The job's id; by default a new UUID.
     #[arg(long, value_parser = known::name)]
     id: Option<String>,
-    /// Time for one attempt: `30m` or `never`. Without it as the function says.
+    /// The time limit of one attempt: `30m` or `never`; by default the function's own.
     #[arg(long, value_parser = spans::limit)]
     timeout: Option<Limit>,
-    /// Waits at least so long before it runs.
+    /// The job waits at least this long before it runs.
     #[arg(long, value_parser = spans::duration)]
     delay: Option<Duration>,
-    /// Tries after a failed one. Without it as the function says.
+    /// How many times a failed job is retried; by default the function's own number.
     #[arg(long, value_name = "N")]
     retries: Option<u32>,
-    /// Waits before those tries, separated by commas; the last one repeats.
+    /// The waits before the retries, separated by commas; the last one repeats.
     #[arg(long, value_name = "10s,30s", requires = "retries", value_delimiter = ',', value_parser = spans::duration)]
     retry_interval: Vec<Duration>,
-    /// Goes to the head of its queue.
+    /// Puts the job at the head of its queue.
     #[arg(long)]
     front: bool,
     /// How long its result is kept: `5m` or `never`.
@@ -64,7 +64,7 @@ impl Enqueue {
         let json = common.json;
         finish(common.with_new_ports(async move |settings, ports| {
             let job = self.into_job(&settings)?;
-            // Without the arguments: they may be nobody's business.
+            // Without the arguments: they may be confidential.
             let (function, id) = (quoted(job.kind.as_str()), quoted(job.id.as_str()));
             let words = format!("enqueue {function} --queue {} --id {id}", job.queue);
             audited((COMMAND_LINE, words), enqueue(&job, &ports, json)).await
@@ -116,7 +116,7 @@ fn usual_queue(function: &str, settings: &Settings) -> QueueName {
     if is_deletion(function) { settings.deletion.queue.clone() } else { DEFAULT_QUEUE.into() }
 }
 
-/// The job is in its queue; what cannot be told now does not take it out again.
+/// Prints a warning only: the job is in its queue in any case.
 async fn warn_if_nobody_listens(ports: &Ports, queue: &QueueName) {
     match ports.broker.processes().await {
         Ok(live) if live.iter().any(|process| process.listens_to(queue)) => {}

@@ -1,4 +1,4 @@
-//! `tikkun health`: asks the running service whether it is well; made for `HEALTHCHECK` of containers.
+//! `tikkun health`: asks the running service whether it is healthy; made for `HEALTHCHECK` in containers.
 
 use std::time::Duration;
 
@@ -14,23 +14,22 @@ use super::{Common, page, spans};
 /// Options of `health`.
 #[derive(Debug, Args)]
 pub(super) struct Health {
-    /// Where the service is; without it this machine and `http.port`.
+    /// The service's URL; by default this machine with `http.port`.
     #[arg(long, value_parser = base, value_hint = clap::ValueHint::Url)]
     url: Option<String>,
-    /// What to ask.
+    /// The probe to ask.
     #[arg(long, value_enum, default_value_t = Probe::Live)]
     probe: Probe,
-    /// The longest wait for the answer.
+    /// How long to wait for the answer.
     #[arg(long, default_value = "5s", value_parser = spans::some_time)]
     timeout: Duration,
 }
 
-/// A probe.
 #[derive(Clone, Copy, Debug, ValueEnum)]
 enum Probe {
-    /// Its loops turn.
+    /// Its event loops respond.
     Live,
-    /// It takes work.
+    /// It accepts work.
     Ready,
     /// It has started.
     Startup,
@@ -91,7 +90,7 @@ async fn ask(url: &str, timeout: Duration) -> Result<(u16, Value), String> {
     let exchange = async {
         let answer = Client::new().get(url, &[]).await?;
         let status = answer.status;
-        // Anything that answers 200 is well, whatever it says.
+        // Status 200 means healthy, whatever the body contains.
         Ok((status, answer.json().await.unwrap_or_default()))
     };
     tokio::time::timeout(timeout, exchange).await.unwrap_or_else(|_| Err(page::late(timeout)))

@@ -1,4 +1,4 @@
-//! Words that shells complete: what is known before anything runs.
+//! Values that shells complete, and parsers for names.
 
 use std::ffi::OsStr;
 
@@ -7,16 +7,16 @@ use clap::{Arg, Command, Error};
 
 use crate::job::{JobState, QueueName};
 
-/// The queues that the deployment has; any other name is taken too.
+/// The usual queues of the deployment, for completion; other names are accepted, too.
 const QUEUES: [&str; 8] =
     ["high", "default", "low", "receipts", "receipts_sync", "maintenance", "recordings", "broadcasts"];
 
-/// A queue's name: completed among the usual ones, and free.
+/// Parses a queue's name; shells complete the usual ones.
 pub(super) fn queue() -> impl TypedValueParser<Value = String> {
     Suggested.try_map(|text| name(&text))
 }
 
-/// A name that can be used on every command line.
+/// Parses a name that works on every command line.
 pub(super) fn name(text: &str) -> Result<String, String> {
     if text.trim().is_empty() || !QueueName::accepts(text) {
         return Err("expected a name that is not empty and has no comma or control character".to_owned());
@@ -24,13 +24,13 @@ pub(super) fn name(text: &str) -> Result<String, String> {
     Ok(text.to_owned())
 }
 
-/// A job's state: one of the words, and no other.
+/// Parses a job's state, which is one of a fixed set of words.
 pub(super) fn state() -> impl TypedValueParser<Value = JobState> {
     let words = PossibleValuesParser::new(JobState::ALL.map(JobState::as_str));
     words.try_map(|word| JobState::parse(&word).ok_or_else(|| format!("`{word}` is no state of a job")))
 }
 
-/// Text that shells complete with the usual queues.
+/// Text for which shells suggest the usual queues.
 #[derive(Clone)]
 struct Suggested;
 

@@ -1,4 +1,4 @@
-//! `tikkun man`: the manual page, or one for each command.
+//! `tikkun man`: prints the manual page, or writes one for each command.
 
 use std::path::{Path, PathBuf};
 
@@ -12,7 +12,7 @@ use super::{Cli, page};
 /// Options of `man`.
 #[derive(Debug, Args)]
 pub(super) struct Manual {
-    /// Writes the pages of all commands into this folder, which must exist.
+    /// Writes the pages of all commands to this folder, which must exist.
     #[arg(long, value_name = "FOLDER", value_hint = clap::ValueHint::DirPath)]
     to: Option<PathBuf>,
 }

@@ -1,4 +1,4 @@
-//! `tikkun migrate`: brings the tables up to date as a step of its own.
+//! `tikkun migrate`: creates or updates the tables as a separate step.
 
 use clap::Args;
 use serde_json::json;
@@ -11,7 +11,7 @@ use crate::runtime::{logging, migrate};
 /// Options of `migrate`.
 #[derive(Debug, Args)]
 pub(super) struct Migrate {
-    /// Makes the application's tables too, in a PostgreSQL database that has none of them: for a trial.
+    /// Also creates the application's tables, in a PostgreSQL database that has none of them; for trials.
     #[arg(long)]
     with_application_tables: bool,
 }

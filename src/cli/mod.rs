@@ -1,8 +1,8 @@
 //! The command line: one file for each command, and the exit codes.
 //!
-//! Commands reach the back ends through [`Ports`] and know no adapter. What they answer goes to standard
-//! output, everything else to standard error: what happened, and in a line of its own what to do next
-//! (`advice`). Only `top` needs a terminal.
+//! Commands use the back ends through [`Ports`] and know no adapter. Results go to standard output,
+//! everything else to standard error: the message, then a line with a hint for the next step (`advice`). Only
+//! `top` needs a terminal.
 
 mod advice;
 mod audited;
@@ -44,22 +44,22 @@ use crate::runtime::{OpenError, Ports, logging, survive_user_signals};
 use advice::Advice;
 use ending::Complaint;
 
-/// Everything is well.
+/// Success.
 pub const OK: u8 = 0;
-/// The command could not do what it was asked for.
+/// The command could not be carried out.
 pub const FAILED: u8 = 1;
 /// The command line or the configuration is wrong; nothing was done.
 pub const USAGE: u8 = 2;
-/// The service could not heal itself and wants to be started anew (`EX_SOFTWARE`).
+/// The service could not recover and needs a restart (`EX_SOFTWARE`).
 pub const GAVE_UP: u8 = 70;
 
-/// Background jobs that heal themselves.
+/// Background jobs that recover by themselves.
 ///
-/// Exit codes: 0 done; 1 it could not be done, or the answer is no; 2 the command line or the configuration is
-/// wrong, and nothing was done; 70 the service could not heal itself and wants to be started anew.
+/// Exit codes: 0 success; 1 the command failed, or the answer is no; 2 the command line or the configuration
+/// is wrong, and nothing was done; 70 the service could not recover and needs a restart.
 ///
-/// An error says on standard error what happened, and after `try:` what to do next. Colours are used on
-/// terminals only, and not where NO_COLOR is set.
+/// An error prints on standard error what happened, and after `try:` what to do next. Colours are used on
+/// terminals only, and not if NO_COLOR is set.
 #[derive(Debug, Parser)]
 #[command(name = "tikkun", version, propagate_version = true, max_term_width = 100)]
 pub struct Cli {
@@ -72,7 +72,7 @@ pub struct Cli {
 /// Options of every command.
 #[derive(Clone, Debug, Args)]
 struct Common {
-    /// The configuration file; without it TIKKUN_CONFIG, or ./tikkun.toml if it is there.
+    /// The configuration file; by default the one in TIKKUN_CONFIG, else ./tikkun.toml if it exists.
     #[arg(long, global = true, value_name = "FILE", value_hint = ValueHint::FilePath)]
     config: Option<PathBuf>,
     /// Sets one key, as in `--set deletion.batch=100`; may be repeated.
@@ -81,14 +81,14 @@ struct Common {
     /// The data folder; the same as `--set service.data=…`.
     #[arg(long, global = true, value_name = "FOLDER", value_hint = ValueHint::DirPath)]
     data: Option<String>,
-    /// Answers as JSON, for programs.
+    /// Prints results as JSON.
     #[arg(long, global = true)]
     json: bool,
 }
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Shows it all on made-up data: deletes receipts, then counts what is gone and what survived.
+    /// Demonstrates the service on made-up data: deletes receipts, then counts what is gone and what is left.
     Demo(demo::Demo),
     /// Runs the service until SIGTERM or SIGINT, then drains.
     Serve(serve::Serve),
@@ -96,28 +96,28 @@ enum Command {
     Enqueue(enqueue::Enqueue),
     /// Lists, shows, cancels and retries jobs.
     Jobs(jobs::Jobs),
-    /// Lists queues, pauses them and lets them go on.
+    /// Lists, pauses and resumes queues.
     Queues(queues::Queues),
     /// Shows the running service live: queues, running jobs, deletions, actors.
     Top(top::Top),
     /// Follows a background job until it ends: exit code 0 when it completed, 1 when it did not.
     Watch(watch::Watch),
-    /// Objects that are still to be deleted from storage: lists, deletes, sets aside.
+    /// Lists, deletes, parks and unparks objects that are still to be deleted from storage.
     Outbox(outbox::Outbox),
-    /// Says what deleting all receipts of a business would do, and changes nothing.
+    /// Shows what deleting all receipts of a business would do, without doing it.
     Plan(plan::Plan),
-    /// Makes what is missing of Tikkun's own tables, and nothing else.
+    /// Creates the missing ones of Tikkun's own tables, and nothing else.
     Migrate(migrate::Migrate),
-    /// Asks the running service whether it is well: exit code 0 only on yes.
+    /// Asks the running service whether it is healthy: exit code 0 if it is.
     Health(health::Health),
-    /// Prints the settings in force and where each came from, secrets masked; or explains every key.
+    /// Prints the effective settings with their origin, secrets masked; or explains every key.
     Config(config::ShowConfig),
-    /// Says what is wrong with the service, or why one job does not move, and what to do: exit code 0 only when
+    /// Finds out what is wrong with the service, or why one job does not move, and what to do: exit code 0 if
     /// nothing is wrong.
     Doctor(doctor::Doctor),
-    /// Tries queue, database, storage and a job of its own, and says what does not work.
+    /// Tests the queue, the database, the storage and a job of its own, and reports what does not work.
     Selftest(selftest::Selftest),
-    /// Prints what a shell needs to complete commands and options.
+    /// Prints the completion script of a shell.
     Completions(completions::Completions),
     /// Prints the manual page, or writes one for each command.
     Man(man::Manual),
@@ -152,8 +152,8 @@ pub fn main() -> ExitCode {
 }
 
 impl Common {
-    /// Settings from all sources; `flags` of the command go before those of `--set`. Problems are told
-    /// on standard error.
+    /// Loads the settings from all sources; `flags` of the command take precedence over `--set`. Problems are
+    /// printed on standard error.
     fn load(&self, flags: Vec<(String, String)>) -> Result<Loaded, u8> {
         let mut all = self.set.clone();
         all.extend(self.data.clone().map(|data| ("service.data".to_owned(), data)));
@@ -161,7 +161,7 @@ impl Common {
         Settings::load(&Sources::from_process(self.config.clone(), all)).map_err(|error| tell(&error))
     }
 
-    /// Works with the back ends, making local ones where there are none yet.
+    /// Runs `work` with the back ends, creating local ones that do not exist yet.
     fn with_new_ports<W>(&self, work: W) -> Result<(), Complaint>
     where
         W: AsyncFnOnce(Settings, Ports) -> Result<(), Complaint>,
@@ -169,7 +169,7 @@ impl Common {
         self.with_ports(async |settings| Ports::open(settings).await, work)
     }
 
-    /// Works with back ends that are there already: looking must not make an empty data folder.
+    /// Runs `work` with existing back ends only: a command that reads must not create an empty data folder.
     fn with_found_ports<W>(&self, work: W) -> Result<(), Complaint>
     where
         W: AsyncFnOnce(Settings, Ports) -> Result<(), Complaint>,
@@ -201,14 +201,14 @@ fn tell(error: &ConfigError) -> u8 {
     USAGE
 }
 
-/// Starts logging, and says what loading had to say.
+/// Starts logging, and logs the warnings about the configuration.
 fn begin_logging(loaded: &Loaded) -> Result<(), u8> {
     logging::init(&loaded.settings.log).map_err(|error| cannot(&error))?;
     warn_of(loaded);
     Ok(())
 }
 
-/// The same, and exports spans where that is asked for: while what is answered lives.
+/// The same, and exports spans if the settings ask for it, as long as the returned exporter exists.
 #[cfg(feature = "opentelemetry")]
 fn begin_tracing(loaded: &Loaded) -> Result<Option<Exporter>, u8> {
     if !loaded.settings.traces.export {
@@ -220,11 +220,11 @@ fn begin_tracing(loaded: &Loaded) -> Result<Option<Exporter>, u8> {
     Ok(Some(exporter))
 }
 
-/// What this build does not have.
+/// A placeholder: this build has no exporter.
 #[cfg(not(feature = "opentelemetry"))]
 enum Exporter {}
 
-/// The same: this build exports no spans.
+/// The same without export.
 #[cfg(not(feature = "opentelemetry"))]
 fn begin_tracing(loaded: &Loaded) -> Result<Option<Exporter>, u8> {
     begin_logging(loaded).map(|()| None)

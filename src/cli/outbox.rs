@@ -1,4 +1,4 @@
-//! `tikkun outbox`: objects whose receipts are gone and that the storage still has.
+//! `tikkun outbox`: objects that are still to be deleted from storage.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -19,9 +19,9 @@ use crate::deletion::{CleanUpLimits, delete_objects};
 use crate::runtime::Ports;
 use crate::store::OutboxRow;
 
-/// Longest wait for one answer of storage or database.
+/// The time limit of one call to the storage or the database.
 const DEADLINE: Duration = Duration::from_secs(30);
-/// Nobody else may take objects while one call and its confirmation are under way.
+/// How long claimed objects are reserved: one call and its confirmation must fit in.
 const HOLD: Duration = Duration::from_secs(120);
 
 /// Commands of `outbox`.
@@ -35,34 +35,34 @@ pub(super) struct Outbox {
 enum OutboxCommand {
     /// Lists objects that are still to be deleted, oldest first.
     List(List),
-    /// Deletes what is due now, also while `deletion.storage_delete` is off: exit code 1 if some stay.
+    /// Deletes what is due now, even if `deletion.storage_delete` is off: exit code 1 if some objects stay.
     Drain,
-    /// Sets objects aside, so that nobody tries to delete them.
+    /// Parks objects, so that nothing tries to delete them.
     Park(Ids),
-    /// Puts objects back; they are due at once.
+    /// Unparks objects; they are due at once.
     Unpark(Back),
 }
 
 #[derive(Debug, Args)]
 struct List {
-    /// At most so many.
+    /// The most objects to list.
     #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..))]
     limit: u32,
 }
 
 #[derive(Debug, Args)]
 struct Ids {
-    /// Numbers of the list.
+    /// The objects' numbers in the list.
     #[arg(required = true)]
     ids: Vec<i64>,
 }
 
 #[derive(Debug, Args)]
 struct Back {
-    /// Numbers of the list.
+    /// The objects' numbers in the list.
     #[arg(required_unless_present = "all", conflicts_with = "all")]
     ids: Vec<i64>,
-    /// Everything that is parked.
+    /// All parked objects.
     #[arg(long)]
     all: bool,
 }
@@ -80,7 +80,7 @@ impl Outbox {
 }
 
 impl OutboxCommand {
-    /// The command as it is typed.
+    /// The command as typed, for the audit line.
     fn words(&self) -> String {
         let numbers = |ids: &[i64]| ids.iter().map(|id| format!(" {id}")).collect::<String>();
         match self {
@@ -185,8 +185,8 @@ fn age(row: &OutboxRow, now: DateTime<Utc>) -> u64 {
     (now - row.condemned_at).num_seconds().max(0).unsigned_abs()
 }
 
-/// An object that would not go is postponed, and due again later; when nothing else is left to take,
-/// this has done what it can.
+/// Deletes due objects until a claim returns only objects that were tried before. An object that cannot be
+/// deleted is due again later.
 async fn drain(settings: &Settings, ports: &Ports, json: bool) -> Result<(), Complaint> {
     let (blobs, outbox) = (&*ports.blobs, &*ports.store.outbox);
     let limits = CleanUpLimits { deadline: DEADLINE, backoff: settings.rescuer.outbox_backoff() };

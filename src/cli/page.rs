@@ -1,7 +1,7 @@
-//! What a command prints on standard output: lines, facts, JSON.
+//! Output on standard output: lines and JSON, and helpers for their text.
 //!
-//! A reader that has gone, as in `tikkun jobs list | head -1`, is no error. Control characters are
-//! escaped: what strangers call their jobs must not steer a terminal.
+//! A closed pipe, as in `tikkun jobs list | head -1`, is no error. Control characters are escaped: the names
+//! of jobs come from outside and must not control a terminal.
 
 use std::io::{IsTerminal as _, Write as _, stdout};
 use std::time::Duration;
@@ -11,22 +11,22 @@ use serde_json::Value;
 
 /// Prints one line.
 pub(super) fn line(text: &str) {
-    // Nobody is left to tell.
+    // If standard output is closed, there is nowhere to report it.
     let _ = writeln!(stdout(), "{text}");
 }
 
-/// Prints a JSON value: indented when a person may read it, else as one line.
+/// Prints a JSON value, indented.
 pub(super) fn json(value: &Value) {
     line(&format!("{value:#}"));
 }
 
-/// How wide the terminal is that standard output goes to; none where it goes elsewhere.
+/// The width of the terminal that standard output goes to, in columns; `None` if it goes elsewhere.
 pub(super) fn width() -> Option<u16> {
     let size = stdout().is_terminal().then(crossterm::terminal::size)?;
     size.ok().map(|(width, _)| width).filter(|width| *width > 0)
 }
 
-/// Whether standard output is a terminal that shows colours, and nobody has asked for none (`NO_COLOR`).
+/// Whether to use colours: standard output is a terminal that supports them, and `NO_COLOR` is not set.
 pub(super) fn colours() -> bool {
     AutoStream::choice(&stdout()) != ColorChoice::Never
 }
@@ -36,12 +36,12 @@ pub(super) fn object(facts: Vec<(&'static str, Value)>) -> Value {
     facts.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
 }
 
-/// That an answer did not come in time.
+/// The error for an answer that did not arrive in time.
 pub(super) fn late(limit: Duration) -> String {
     format!("nothing came within {}", humantime::format_duration(limit))
 }
 
-/// Text in one line without control characters, and without those that turn the order of letters around.
+/// The text on one line, with control characters and those that reverse the writing direction escaped.
 pub(super) fn safe(text: &str) -> String {
     let mut shown = String::with_capacity(text.len());
     for c in text.chars() {

@@ -1,4 +1,4 @@
-//! `tikkun plan`: what deleting all receipts of a business would do, without doing it.
+//! `tikkun plan`: shows what deleting all receipts of a business would do, without doing it.
 
 use clap::Args;
 use serde_json::json;

@@ -1,4 +1,4 @@
-//! `tikkun queues`: lists queues, pauses them and lets them go on.
+//! `tikkun queues`: lists, pauses and resumes queues.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -18,9 +18,9 @@ use crate::operations::{Principal, Queues as QueueOperations};
 use crate::queue::{PausedQueue, QueueCounts};
 use crate::runtime::{Ports, queues};
 
-/// Who pauses, as people see it who look at the queue.
+/// Who paused the queue, as shown by the page and `queues list`.
 const BY: &str = "cli";
-/// How long the broker may take for one answer.
+/// The time limit of one call to the broker.
 const DEADLINE: Duration = Duration::from_secs(5);
 
 /// Commands of `queues`.
@@ -32,11 +32,11 @@ pub(super) struct Queues {
 
 #[derive(Debug, Subcommand)]
 enum QueuesCommand {
-    /// Lists every known or used queue: its jobs by state, who listens, who paused it.
+    /// Lists every known or used queue: its jobs by state, its listeners, and who paused it.
     List,
-    /// Lets nothing be fetched from a queue until it is resumed; what runs goes on.
+    /// Stops fetching from a queue until it is resumed; running jobs continue.
     Pause(Named),
-    /// Lets a paused queue go on.
+    /// Resumes a paused queue.
     Resume(Named),
 }
 

@@ -1,4 +1,4 @@
-//! Where the running service is, and what lets a command in.
+//! The address of the running service, and the secret for it.
 
 use std::net::{Ipv4Addr, SocketAddr};
 
@@ -9,17 +9,17 @@ use super::advice::Advice;
 use super::ending::Complaint;
 use crate::config::HttpSettings;
 
-/// A running service, with the secret that it wants to see.
+/// A running service and its secret.
 #[derive(Clone, Debug)]
 pub(super) struct Place {
     /// `http://host:port`.
     pub base: String,
-    /// What `X-Internal-Secret` carries.
+    /// The value for `X-Internal-Secret`.
     pub secret: SecretString,
 }
 
 impl Place {
-    /// The service at `url`, else the one that the settings of this machine describe.
+    /// The service at `url`, else the one described by the settings of this machine.
     pub(super) fn find(url: Option<String>, common: &Common) -> Result<Self, Complaint> {
         let http = common.load(Vec::new()).map_err(Complaint::said)?.settings.http;
         let base = url.map_or_else(|| address_of(&http), Ok)?;
@@ -31,7 +31,7 @@ impl Place {
     }
 }
 
-/// Where this machine's service is, by its settings alone.
+/// The address of this machine's service according to its settings.
 pub(super) fn own_address(common: &Common) -> Result<String, Complaint> {
     address_of(&common.load(Vec::new()).map_err(Complaint::said)?.settings.http)
 }
@@ -46,14 +46,14 @@ fn address_of(http: &HttpSettings) -> Result<String, Complaint> {
     Ok(format!("http://{}", loopback(http.address())))
 }
 
-/// The address itself, but loopback for one that stands for all of them. A service on `::` serves IPv4 too, and
-/// where there is no IPv6 it serves nothing else.
+/// The address, with loopback in place of an unspecified one. IPv4 works in any case: a service on `::`
+/// serves IPv4, too, and only IPv4 where there is no IPv6.
 pub(super) fn loopback(address: SocketAddr) -> SocketAddr {
     let ip = if address.ip().is_unspecified() { Ipv4Addr::LOCALHOST.into() } else { address.ip() };
     SocketAddr::new(ip, address.port())
 }
 
-/// `http://host:port`, without what would come after it.
+/// Parses `http://host:port`, optionally with a path; query and fragment are refused.
 pub(super) fn base(text: &str) -> Result<String, String> {
     let trimmed = text.trim_end_matches('/');
     let parsed = url::Url::parse(trimmed).ok().filter(|url| url.scheme() == "http" && url.has_host());

@@ -1,4 +1,4 @@
-//! `tikkun selftest`: does everything work here?
+//! `tikkun selftest`: tests queue, database, storage and a job, step by step.
 
 use std::time::{Duration, Instant};
 
@@ -11,7 +11,7 @@ use crate::runtime::selftest::{Line, Outcome, Report, run};
 /// Options of `selftest`.
 #[derive(Debug, Args)]
 pub(super) struct Selftest {
-    /// The longest that one step may take.
+    /// The time limit of one step.
     #[arg(long, value_name = "TIME", default_value = "10s", value_parser = humantime::parse_duration)]
     limit: Duration,
 }
@@ -32,7 +32,7 @@ impl Selftest {
         if report.passed { OK } else { FAILED }
     }
 
-    /// A configuration that cannot be used is a step that failed, like any other.
+    /// A configuration that cannot be used is reported as a failed step.
     fn report(self, common: &Common) -> Result<Report, u8> {
         let began = Instant::now();
         let data = common.data.clone().map(|data| ("service.data".to_owned(), data));
@@ -43,7 +43,7 @@ impl Selftest {
         };
         let configured = began.elapsed();
         if loaded.origin("log.level") == Some(&Origin::Default) {
-            // The table is what is of interest here.
+            // Keeps the log from mixing with the table.
             loaded.settings.log.level = LogLevel::Error;
         }
         begin_logging(&loaded)?;

@@ -1,4 +1,4 @@
-//! `tikkun serve`: the service itself.
+//! `tikkun serve`: runs the service.
 
 use clap::Args;
 
@@ -12,14 +12,14 @@ pub(super) struct Serve {
     /// The port of the HTTP server; 0 takes any free one.
     #[arg(long)]
     port: Option<u16>,
-    /// Queues to listen to, in order, separated by commas; the same as RQ_QUEUES.
+    /// The queues to listen to, in order, separated by commas; the same as RQ_QUEUES.
     #[arg(long)]
     queues: Option<String>,
 }
 
 impl Serve {
     pub(super) fn run(self, common: &Common) -> u8 {
-        // Before anything else: from here on a signal ends nothing without a word.
+        // Before anything else, so that no signal ends the process without a log line.
         let system = actix_rt::System::new();
         let signals = match system.block_on(async { Signals::listen() }) {
             Ok(signals) => signals,

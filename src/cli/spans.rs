@@ -1,19 +1,19 @@
-//! Durations as people type them behind a flag.
+//! Durations on the command line.
 
 use std::time::Duration;
 
 use crate::job::Limit;
 
-/// Longer ones overflow calendars; nobody means them.
+/// The longest duration, about 100 years. A longer one could overflow dates.
 const LONGEST: Duration = Duration::from_secs(100 * 365 * 86_400);
 
-/// `10s`, `1h 30m`; zero is allowed.
+/// Parses `10s` or `1h 30m`; zero is allowed.
 pub(super) fn duration(text: &str) -> Result<Duration, String> {
     let parsed = humantime::parse_duration(text.trim()).ok().filter(|duration| *duration <= LONGEST);
     parsed.ok_or_else(|| "expected a duration with its unit, such as 200ms, 10s or 5m".to_owned())
 }
 
-/// A duration longer than zero.
+/// Parses a duration longer than zero.
 pub(super) fn some_time(text: &str) -> Result<Duration, String> {
     let long_enough = duration(text)?;
     if long_enough.is_zero() {
@@ -23,7 +23,7 @@ pub(super) fn some_time(text: &str) -> Result<Duration, String> {
     }
 }
 
-/// `30m` or `never`; zero is allowed.
+/// Parses `30m` or `never`; zero is allowed.
 pub(super) fn keep(text: &str) -> Result<Limit, String> {
     if text.trim().eq_ignore_ascii_case("never") {
         return Ok(Limit::Never);
@@ -32,7 +32,7 @@ pub(super) fn keep(text: &str) -> Result<Limit, String> {
     duration(text).map(Limit::After).map_err(told)
 }
 
-/// `30m` or `never`, but not zero.
+/// Parses `30m` or `never`; zero is refused.
 pub(super) fn limit(text: &str) -> Result<Limit, String> {
     match keep(text)? {
         Limit::After(Duration::ZERO) => Err("expected `never` or a duration longer than zero".to_owned()),
@@ -40,7 +40,7 @@ pub(super) fn limit(text: &str) -> Result<Limit, String> {
     }
 }
 
-/// A time in its two largest units, as people say it.
+/// A duration in its two largest units.
 pub(super) fn short(seconds: f64) -> String {
     let all = seconds.max(0.0).round() as u64;
     let (days, hours, minutes, seconds) = (all / 86_400, all / 3600 % 24, all / 60 % 60, all % 60);

@@ -1,6 +1,6 @@
-//! Tables for people: aligned by what a terminal shows of each letter, and no wider than it.
+//! Tables, aligned by the displayed width of their text and no wider than the terminal.
 //!
-//! Where standard output is no terminal nothing is left out or shortened, whoever reads it.
+//! If standard output is no terminal, nothing is left out or shortened.
 
 use comfy_table::presets::NOTHING;
 use comfy_table::{
@@ -13,21 +13,20 @@ use serde_json::Value;
 use super::page;
 use super::tone::Tone;
 
-/// Room between two columns.
+/// Columns of space between two columns of the table.
 const GAP: u16 = 2;
 
-/// What becomes of a column on a screen that is too narrow.
+/// What happens to a column on a screen that is too narrow.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Fit {
-    /// It stays as wide as its text: what people copy.
+    /// It keeps its full width, so that its text can be copied.
     Whole,
-    /// It is shortened, or goes on in the next line.
+    /// It is shortened or wrapped.
     Shorter,
     /// It is left out, the last one first.
     Spare,
 }
 
-/// One column.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Column {
     title: &'static str,
@@ -45,7 +44,6 @@ pub(super) const fn number(title: &'static str, fit: Fit) -> Column {
     Column { title, fit, right: true }
 }
 
-/// One cell.
 #[derive(Clone, Debug)]
 pub(super) struct Cell {
     text: String,
@@ -53,12 +51,12 @@ pub(super) struct Cell {
 }
 
 impl Cell {
-    /// Text that is meant so.
+    /// A cell with this tone.
     pub(super) fn new(text: impl Into<String>, tone: Tone) -> Self {
         Self { text: text.into(), tone }
     }
 
-    /// A number; zero is beside the point.
+    /// A number; zero is shown in the quiet tone.
     pub(super) fn count(number: u64, tone: Tone) -> Self {
         Self::new(number.to_string(), tone.of_count(number))
     }
@@ -70,39 +68,37 @@ impl<T: Into<String>> From<T> for Cell {
     }
 }
 
-/// A table.
 #[derive(Clone, Debug)]
 pub(super) struct Table {
     columns: Vec<Column>,
     rows: Vec<Vec<Cell>>,
-    /// Names and values under each other have no head.
+    /// Whether rows are names and values, without a header.
     facts: bool,
-    /// Whether long values go on in the next line.
+    /// Whether long values are wrapped.
     wraps: bool,
 }
 
 impl Table {
-    /// A list: one line a row.
+    /// A list: one line per row.
     pub(super) fn list(columns: impl Into<Vec<Column>>, rows: Vec<Vec<Cell>>) -> Self {
         Self { columns: columns.into(), rows, facts: false, wraps: false }
     }
 
-    /// Names and values under each other.
+    /// Names and values, one pair per row.
     pub(super) fn facts(rows: Vec<Vec<Cell>>) -> Self {
         Self { columns: vec![text("", Fit::Whole), text("", Fit::Shorter)], rows, facts: true, wraps: true }
     }
 
-    /// Long values go on in the next line instead of being cut.
+    /// Wraps long values instead of cutting them.
     pub(super) fn wrapped(self) -> Self {
         Self { wraps: true, ..self }
     }
 
-    /// Prints it.
     pub(super) fn print(&self) {
         page::line(&self.draw(page::width(), page::colours()));
     }
 
-    /// The lines, no wider than `width` where there is one.
+    /// The lines, no wider than `width` if it is given.
     pub(super) fn draw(&self, width: Option<u16>, colours: bool) -> String {
         let mut table = Drawing::new();
         table.load_style(NOTHING).style_text_only();
@@ -142,11 +138,11 @@ impl Table {
         table.trim_fmt()
     }
 
-    /// Leaves out as many spare columns as it takes for the others to have room.
+    /// Hides spare columns until the others have room.
     fn leave_out(&self, table: &mut Drawing, width: u16) {
         let mut widths = table.column_max_content_widths();
         for (wide, column) in widths.iter_mut().zip(&self.columns) {
-            // Shortened text is of use from about here on.
+            // The least width at which shortened text is still useful.
             let least = if column.fit == Fit::Shorter { 24.min(*wide) } else { *wide };
             *wide = least.saturating_add(GAP);
         }
@@ -175,14 +171,14 @@ fn drawn(cell: &Cell) -> Drawn {
     }
 }
 
-/// Names and values under each other.
+/// A table of names and values.
 pub(super) fn facts(facts: &[(&'static str, Value)]) -> Table {
     let row =
         |(name, value): &(&'static str, Value)| vec![Cell::new(*name, Tone::Quiet), plain(value).into()];
     Table::facts(facts.iter().map(row).collect())
 }
 
-/// A value as a person reads it.
+/// A value in plain text.
 fn plain(value: &Value) -> String {
     match value {
         Value::Null => "-".to_owned(),

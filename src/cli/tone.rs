@@ -1,18 +1,17 @@
-//! How something is meant, before anybody says in which colour.
+//! The meaning of a text, from which its colour is chosen.
 
 use crate::job::JobState;
 
-/// How something is meant.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) enum Tone {
-    /// As everything else.
+    /// Ordinary text.
     #[default]
     Plain,
-    /// Beside the point.
+    /// Less important.
     Quiet,
-    /// As it should be.
+    /// Good.
     Good,
-    /// Under way.
+    /// In progress.
     Busy,
     /// Unusual.
     Warn,
@@ -21,7 +20,7 @@ pub(super) enum Tone {
 }
 
 impl Tone {
-    /// Of a job in its queue.
+    /// The tone of a job's state.
     pub(super) fn of_job(state: JobState) -> Self {
         match state {
             JobState::Queued | JobState::Scheduled => Self::Plain,
@@ -32,7 +31,7 @@ impl Tone {
         }
     }
 
-    /// Of a number: none of something is beside the point.
+    /// The tone of a number: zero is quiet.
     pub(super) fn of_count(self, count: u64) -> Self {
         if count == 0 { Self::Quiet } else { self }
     }

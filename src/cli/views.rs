@@ -1,4 +1,4 @@
-//! Jobs as the command line shows them: the same facts for people and for programs.
+//! Jobs as the command line shows them: the same facts in tables and in JSON.
 
 use chrono::{DateTime, SecondsFormat, Utc};
 use serde_json::{Value, json};
@@ -9,7 +9,7 @@ use crate::job::{JobRecord, Limit};
 /// A named value.
 pub(super) type Fact = (&'static str, Value);
 
-/// A job of a queue.
+/// The facts of a queue job.
 pub(super) fn queue_job(job: &JobRecord) -> Vec<Fact> {
     let args = match &job.args {
         Ok(args) => json!(args),
@@ -39,7 +39,7 @@ pub(super) fn queue_job(job: &JobRecord) -> Vec<Fact> {
     ]
 }
 
-/// A row of `background_jobs` with our note of it.
+/// The facts of a row of `background_jobs` and of our note on it.
 pub(super) fn background_job(job: &BackgroundJob) -> Vec<Fact> {
     let (progress, note) = (&job.progress, &job.note);
     vec![
@@ -70,12 +70,12 @@ pub(super) fn background_job(job: &BackgroundJob) -> Vec<Fact> {
     ]
 }
 
-/// Why a paused row rests. One without a reason was paused by the web application, for a person.
+/// Why a row is paused. Without a reason it was paused by the web application, for a user.
 pub(super) fn paused_by(job: &BackgroundJob) -> Option<PauseReason> {
     (job.status == Status::Paused).then(|| job.note.pause_reason.unwrap_or(PauseReason::Person))
 }
 
-/// RQ's convention: -1 has no end.
+/// A time limit in seconds, in RQ's convention: -1 means no limit.
 fn limit(limit: Option<Limit>) -> Value {
     match limit {
         None => Value::Null,
@@ -84,7 +84,7 @@ fn limit(limit: Option<Limit>) -> Value {
     }
 }
 
-/// Whole seconds, UTC.
+/// The time in UTC, in whole seconds.
 pub(super) fn time(at: DateTime<Utc>) -> String {
     at.to_rfc3339_opts(SecondsFormat::Secs, true)
 }

@@ -16,15 +16,15 @@ use crate::job::{BackgroundJobId, QueueName};
 use crate::queue::Broker;
 use crate::runtime::Ports;
 
-/// How far in cells, then how far, how fast and how long still in words.
+/// The bar, then the progress, the rate and the remaining time in words.
 const BAR: &str = "{bar:24.cyan/dim} {msg}";
 
 /// Options of `watch`.
 #[derive(Debug, Args)]
 pub(super) struct Watch {
-    /// The number of a row of background_jobs.
+    /// The id of the row in `background_jobs`.
     id: i64,
-    /// Time between looks.
+    /// The time between two reads.
     #[arg(long, default_value = "500ms", value_parser = spans::some_time)]
     every: Duration,
 }
@@ -75,7 +75,7 @@ impl Watch {
     }
 }
 
-/// What cannot be told counts as well.
+/// Whether a live process listens to `queue`. An error counts as yes, so that no false alarm is shown.
 async fn listened_to(broker: &dyn Broker, queue: &QueueName) -> bool {
     let live = broker.processes().await;
     live.is_ok_and(|all| all.iter().any(|process| process.listens_to(queue)))
@@ -91,7 +91,7 @@ fn ended(job: &BackgroundJob) -> Result<(), Complaint> {
     }
 }
 
-/// Where it stands in one line; `unheard` is the queue nobody listens to.
+/// The state of the job in one line; `unheard` is its queue if no process listens to it.
 fn in_words(job: &BackgroundJob, unheard: Option<&QueueName>) -> String {
     let progress = &job.progress;
     let mut text =
@@ -122,7 +122,7 @@ fn in_words(job: &BackgroundJob, unheard: Option<&QueueName>) -> String {
     text
 }
 
-/// Where progress is shown.
+/// The output: a progress bar, lines or JSON.
 enum Screen {
     Bar(ProgressBar),
     Lines { last: String },
@@ -158,7 +158,7 @@ impl Screen {
         }
     }
 
-    /// A word beside the progress, on standard error.
+    /// Prints a message on standard error without breaking the bar.
     fn say(&self, text: &str) {
         match self {
             Self::Bar(bar) => bar.suspend(|| eprintln!("tikkun: {text}")),

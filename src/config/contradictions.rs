@@ -1,4 +1,4 @@
-//! Settings that are fine alone but cannot stand together.
+//! Checks that span several settings, each of which is valid by itself.
 
 use secrecy::{ExposeSecret as _, SecretString};
 
@@ -13,7 +13,7 @@ use super::settings::Settings;
 use super::value::Value;
 use crate::job::QueueName;
 
-/// Notes every contradiction, and every warning that takes more than one section to see.
+/// Refuses contradictions, and adds the warnings that need more than one section.
 pub(super) fn check(settings: &Settings, reader: &mut Reader<'_>) {
     http(settings, reader);
     endpoints(&settings.attachments, reader);
@@ -21,7 +21,7 @@ pub(super) fn check(settings: &Settings, reader: &mut Reader<'_>) {
     queues(settings, reader);
 }
 
-/// Refuses `text` unless one of the keys is already a problem of its own.
+/// Refuses `text` if `broken`, unless one of the keys is unusable and thus already reported.
 fn contradiction(
     reader: &mut Reader<'_>,
     keys: &[&str],
@@ -58,9 +58,9 @@ fn http(settings: &Settings, reader: &mut Reader<'_>) {
     }
 }
 
-/// An endpoint that ends with the bucket, as Cloudflare's page shows it: every key is looked for below a folder of that
-/// name, and to delete what is not there is no error. An application with the same endpoint has its objects just there,
-/// so nobody is refused.
+/// Warns of an endpoint that ends with the bucket's name, as Cloudflare's page shows it. Every key is then
+/// looked for in a folder of that name, and deleting an object that does not exist is no error. An
+/// application with the same endpoint has its objects in that folder, so this is not refused.
 fn endpoints(attachments: &AttachmentSettings, reader: &mut Reader<'_>) {
     let (key, endpoint, bucket) = match attachments.driver {
         AttachmentDriver::Local => return,
@@ -82,7 +82,7 @@ fn endpoints(attachments: &AttachmentSettings, reader: &mut Reader<'_>) {
     )));
 }
 
-/// Whoever holds one of the secrets must not hold another by it.
+/// Refuses equal secrets: whoever knows one would have the rights of the other.
 fn secrets(http: &HttpSettings, reader: &mut Reader<'_>) {
     let viewer = ("http.viewer_secret", &http.viewer_secret);
     let operator = ("http.operator_secret", &http.operator_secret);

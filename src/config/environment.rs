@@ -1,4 +1,4 @@
-//! The environment: which variable means which key. The only place that reads it.
+//! Maps environment variables to keys. No other file reads the environment.
 
 use super::keys::Keys;
 use super::layers::{Layers, Origin, Raw};
@@ -8,10 +8,10 @@ use super::problem::Problem;
 /// The variable that names the configuration file.
 pub(super) const CONFIG_VARIABLE: &str = "TIKKUN_CONFIG";
 
-/// Our own variables begin with this.
+/// The prefix of our own variables.
 const PREFIX: &str = "TIKKUN_";
 
-/// Names that the deployment already uses, and the keys they stand for.
+/// Variables that existing deployments set, and their keys.
 pub(super) const DEPLOYMENT: [(&str, &str); 15] = [
     ("REDIS_URL", "broker.url"),
     ("RQ_KEY_PREFIX", "broker.key_prefix"),
@@ -30,7 +30,7 @@ pub(super) const DEPLOYMENT: [(&str, &str); 15] = [
     ("LOG_LEVEL", "log.level"),
 ];
 
-/// The process's environment. Bytes that are no text become U+FFFD, which [`add`] refuses.
+/// The environment of the process. Bytes that are not UTF-8 become U+FFFD, which [`add`] refuses.
 #[allow(clippy::disallowed_methods, reason = "this is the one place that reads the environment")]
 pub(super) fn of_process() -> Vec<(String, String)> {
     std::env::vars_os()
@@ -43,13 +43,13 @@ pub(super) fn own_variable(key: &str) -> String {
     format!("{PREFIX}{}", key.replace('.', "__").to_ascii_uppercase())
 }
 
-/// The deployment's variable for a key, else our own: what an error tells people to set.
+/// The variable that an error tells users to set: the deployment's, else our own.
 pub(super) fn variable(key: &str) -> String {
     let deployment = DEPLOYMENT.iter().find(|(_, known)| *known == key);
     deployment.map_or_else(|| own_variable(key), |(name, _)| (*name).to_owned())
 }
 
-/// Adds what the environment says: the deployment's variables first, our own above them.
+/// Adds the values of the environment: the deployment's variables first, our own above them.
 pub(super) fn add(env: &[(String, String)], keys: &Keys, layers: &mut Layers) -> Vec<Problem> {
     let mut problems = Vec::new();
     for (name, value) in env {
@@ -89,8 +89,8 @@ fn unknown(name: &str, keys: &Keys) -> Problem {
     Problem::new(format!("unknown environment variable {name}{hint}"))
 }
 
-/// Kubernetes gives every pod variables for the services around it, and one of those may well be called
-/// `tikkun`: TIKKUN_SERVICE_HOST, TIKKUN_PORT=tcp://…, TIKKUN_PORT_8080_TCP_ADDR. They are not ours.
+/// Whether Kubernetes set this variable for a service named `tikkun`, as it does in every pod:
+/// TIKKUN_SERVICE_HOST, TIKKUN_PORT=tcp://…, TIKKUN_PORT_8080_TCP_ADDR. Such variables are not ours.
 fn is_service_link(name: &str, value: &str) -> bool {
     if name.contains("__") {
         return false;

@@ -1,18 +1,17 @@
-//! Every key there is, as the manual has them.
+//! The known keys, read from `config/default.toml`.
 
 use std::collections::BTreeMap;
 
 use super::nearest::nearest;
 use super::problem::Problem;
 
-/// `config/default.toml`: the manual, and the source of all defaults.
+/// `config/default.toml`: the reference of all settings, and the source of all defaults.
 pub(super) const MANUAL: &str = include_str!("../../config/default.toml");
 
-/// What comes as a list of tables, `[[name]]`: explained in the manual, without a default, and only in
-/// files.
+/// The lists of tables, `[[name]]`. They have no defaults, come from files only, and appear in `default.toml`
+/// as comments.
 pub(super) const LISTS: [&str; 1] = [SCHEDULES];
 
-/// The list of schedules.
 pub(super) const SCHEDULES: &str = "schedule";
 
 /// The known keys, `section.key`, with their defaults.
@@ -52,7 +51,7 @@ impl Keys {
         self.names().filter_map(|key| key.split('.').next())
     }
 
-    /// The known key that was probably meant: alike as a whole, or the same word in another section.
+    /// The known key that was probably meant: one with a similar name, or the same word in another section.
     pub(super) fn nearest(&self, name: &str) -> Option<&str> {
         let word = last_part(name);
         nearest(name, self.names()).or_else(|| self.names().find(|key| last_part(key) == word))

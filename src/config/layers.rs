@@ -1,4 +1,4 @@
-//! What was given for each key, and by whom.
+//! The values given for each key, and where each came from.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -10,7 +10,7 @@ use super::value::{Privacy, Value};
 /// Where a value came from.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Origin {
-    /// The manual.
+    /// `config/default.toml`.
     Default,
     /// A file.
     File(PathBuf),
@@ -20,25 +20,25 @@ pub enum Origin {
     Flag,
 }
 
-/// A value as it was given. It may be a secret, so it has no `Debug`.
+/// A value as given. It may be a secret, so it has no `Debug`.
 pub(super) enum Raw {
     Text(String),
     Toml(toml::Value),
 }
 
-/// A value and who gave it.
+/// A value with its origin.
 pub(super) struct Given {
     pub(super) origin: Origin,
     pub(super) raw: Raw,
 }
 
-/// All values that were given, by key; for one key in rising precedence.
+/// All given values by key. The last one of a key takes precedence.
 pub(super) struct Layers {
     by_key: BTreeMap<String, Vec<Given>>,
     by_list: BTreeMap<String, Vec<(Origin, toml::Table)>>,
 }
 
-/// Longest value in an error.
+/// The most characters of a value in an error.
 const SHOWN_CHARS: usize = 80;
 
 impl Layers {
@@ -46,12 +46,12 @@ impl Layers {
         Self { by_key: BTreeMap::new(), by_list: BTreeMap::new() }
     }
 
-    /// Adds a value above all that were added before.
+    /// Adds a value that takes precedence over all earlier ones.
     pub(super) fn add(&mut self, key: impl Into<String>, origin: Origin, raw: Raw) {
         self.by_key.entry(key.into()).or_default().push(Given { origin, raw });
     }
 
-    /// Adds a table to a list, after all that were added before.
+    /// Appends a table to a list.
     pub(super) fn add_table(&mut self, list: impl Into<String>, origin: Origin, table: toml::Table) {
         self.by_list.entry(list.into()).or_default().push((origin, table));
     }
@@ -61,7 +61,7 @@ impl Layers {
         self.by_list.get(list).map(Vec::as_slice).unwrap_or_default()
     }
 
-    /// The value that counts, if any was given.
+    /// The value that takes precedence, if any was given.
     pub(super) fn last(&self, key: &str) -> Option<&Given> {
         self.by_key.get(key).and_then(|all| all.last())
     }
@@ -80,7 +80,7 @@ impl Raw {
         }
     }
 
-    /// The bare text; a number or a list from a file as TOML writes it.
+    /// The plain text; a number or a list from a file in TOML's notation.
     pub(super) fn text(&self) -> String {
         match self {
             Self::Text(text) | Self::Toml(toml::Value::String(text)) => text.clone(),
@@ -88,7 +88,7 @@ impl Raw {
         }
     }
 
-    /// The text as an error may show it: one line, not too long, without secrets.
+    /// The text for an error: one line of at most [`SHOWN_CHARS`] characters, without secrets.
     pub(super) fn shown(&self, privacy: Privacy) -> String {
         let text = match privacy {
             Privacy::Open => self.text(),
@@ -118,12 +118,12 @@ impl fmt::Display for Origin {
     }
 }
 
-/// One key that is in force.
+/// An effective setting.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Entry {
-    /// `section.key`; for a table of a list, which has an entry of its own, the list.
+    /// `section.key`, or the name of the list: each of its tables is an entry.
     pub key: &'static str,
-    /// The value as the environment would write it; passwords are masked, secrets are `***`.
+    /// The value as an environment variable would hold it; passwords are masked, secrets are `***`.
     pub value: String,
     /// Where it came from.
     pub origin: Origin,

@@ -1,4 +1,4 @@
-//! What stands behind the `?` of an address of PostgreSQL, as libpq and those that build on it read it.
+//! The parameters after the `?` of a PostgreSQL address, read as libpq and the drivers built on it read them.
 
 use std::path::{Path, PathBuf};
 
@@ -9,8 +9,7 @@ use super::query::suspicion;
 use super::reader::Reader;
 use super::sections::trust;
 
-/// What is honoured of what an address may say behind its `?`, as libpq spells it; `ssl` is asyncpg's word for
-/// `sslmode`, and JDBC's where it is `true`.
+/// The parameters that take effect, in libpq's spelling. `ssl` is asyncpg's `sslmode`, and `ssl=true` JDBC's.
 const HONOURED: [&str; 13] = [
     "sslmode",
     "ssl",
@@ -26,8 +25,8 @@ const HONOURED: [&str; 13] = [
     "application_name",
     "options",
 ];
-/// What libpq knows and this service cannot keep, and which server is asked, as whom and how well that is protected
-/// would be another matter without it; with the values that ask for nothing that is not done.
+/// Parameters of libpq that are not supported. Ignoring one could change the server, the user or the
+/// protection, so it is refused, unless it has one of these values, which ask for nothing special.
 const REFUSED: [(&str, &[&str]); 19] = [
     ("channel_binding", &["disable", "prefer"]),
     ("gssencmode", &["disable", "prefer"]),
@@ -49,7 +48,7 @@ const REFUSED: [(&str, &[&str]); 19] = [
     ("sslpassword", &[]),
     ("target_session_attrs", &["any", "read-write", "primary", "prefer-standby"]),
 ];
-/// What libpq knows and nothing depends on: this service sets its own patience.
+/// Parameters of libpq that are ignored with a warning: the service has its own time limits.
 const IDLE: [&str; 17] = [
     "client_encoding",
     "connect_timeout",
@@ -69,8 +68,8 @@ const IDLE: [&str; 17] = [
     "sslsni",
     "tcp_user_timeout",
 ];
-/// libpq's own variables of what protects a connection, or says which it is: they count where the address says
-/// nothing. The driver reads those of host, user and password itself.
+/// libpq's variables for the protection and the choice of a connection. They apply where the address does not
+/// set the parameter. The driver reads those for host, user and password itself.
 const VARIABLES: [(&str, &str); 14] = [
     ("PGSSLMODE", "sslmode"),
     ("PGSSLROOTCERT", "sslrootcert"),
@@ -87,17 +86,17 @@ const VARIABLES: [(&str, &str); 14] = [
     ("PGSSLMINPROTOCOLVERSION", "ssl_min_protocol_version"),
     ("PGTARGETSESSIONATTRS", "target_session_attrs"),
 ];
-/// libpq's modes of TLS.
+/// libpq's TLS modes.
 const SSL_MODES: [&str; 6] = ["disable", "allow", "prefer", "require", "verify-ca", "verify-full"];
-/// What is said of a list of hosts.
+/// The error for a list of hosts.
 const ONE_HOST: &str = "expected one host: this service does not choose among several; name the one that takes writes, or \
                         an address that leads to it";
-/// The parameters that count, each once, in the driver's words; of one that comes twice the last counts.
+/// The parameters that take effect, each once. If an address repeats one, its last value counts.
 pub(super) struct Given(Vec<(String, String)>);
 
 impl Given {
     /// # Errors
-    /// Names one that cannot be passed over.
+    /// If a parameter is unknown or unsupported and cannot be ignored safely.
     pub(super) fn of(reader: &mut Reader<'_>, url: &Url) -> Result<Self, String> {
         let variables = VARIABLES.into_iter().filter_map(|(variable, name)| {
             Some((name.to_owned(), reader.variable(variable)?.trim().to_owned()))
@@ -108,7 +107,7 @@ impl Given {
                 return Err(ONE_HOST.to_owned());
             }
             match (name.as_str(), value.as_str()) {
-                // As libpq has it, what is empty is not said; a mode that was left empty was meant to be one.
+                // As in libpq, an empty value means "not set". An empty `sslmode` is an error.
                 (name, "") if name != "sslmode" => {}
                 ("ssl", "true") => given.set("sslmode", "require"),
                 ("ssl", value) => given.set("sslmode", value),
@@ -162,7 +161,7 @@ impl Given {
         self.0.retain(|(known, _)| known != name);
     }
 
-    /// What is to protect the connection, as libpq understands it; the files for it are there and can be used.
+    /// Applies libpq's rules for TLS, and checks that the named files exist and can be used.
     pub(super) fn protect(&mut self, reader: &mut Reader<'_>, ca_file: Option<&Path>) -> Result<(), String> {
         let mode = self.get("sslmode").map(str::to_owned);
         if mode.as_deref().is_some_and(|mode| !SSL_MODES.contains(&mode)) {
@@ -173,7 +172,7 @@ impl Given {
             return Ok(());
         }
         match self.get("sslrootcert").filter(|file| !file.is_empty()).map(str::to_owned).as_deref() {
-            // The authorities of this system, and nothing weaker than that the server is the one that was named.
+            // The authorities of this system, which libpq allows with `verify-full` only.
             Some("system") => {
                 if mode.as_deref().is_some_and(|mode| mode != "verify-full") {
                     return Err("expected `sslmode=verify-full` beside `sslrootcert=system`".to_owned());
@@ -206,13 +205,13 @@ impl Given {
         }
     }
 
-    /// One server, under the name that its certificate is to show.
+    /// Leaves one server, with the name that its certificate must show.
     pub(super) fn choose_host(&mut self, url: &Url) -> Result<(), String> {
         let hosts = [self.get("host"), self.get("hostaddr"), url.host_str()];
         if hosts.into_iter().flatten().chain(self.get("port")).any(|text| text.contains(',')) {
             return Err(ONE_HOST.to_owned());
         }
-        // SQLAlchemy writes the port behind the host.
+        // SQLAlchemy allows `host=name:port`.
         let host = self.get("host").map(str::to_owned);
         if let Some((host, port)) = host.as_deref().and_then(|host| host.split_once(':'))
             && !host.starts_with('/')
@@ -235,7 +234,7 @@ impl Given {
     }
 }
 
-/// A value that may be a secret is not shown.
+/// Leaves out the value if it may be a secret.
 fn masked_parameter(name: &str, value: &str) -> String {
     if name.contains("pass") || name.contains("key") { name.to_owned() } else { format!("{name}={value}") }
 }

@@ -1,4 +1,4 @@
-//! From sources to settings.
+//! Loads and checks the settings.
 
 use super::contradictions;
 use super::keys::Keys;
@@ -9,12 +9,12 @@ use super::sections::traces::TraceSettings;
 use super::settings::Settings;
 use super::sources::Sources;
 
-/// Settings that fit together, and what is worth saying about them.
+/// Valid settings, and the warnings about them.
 #[derive(Clone, Debug)]
 pub struct Loaded {
     /// The settings.
     pub settings: Settings,
-    /// Logged once by whoever loaded them.
+    /// The caller logs each of them once.
     pub warnings: Vec<Warning>,
 }
 
@@ -22,7 +22,7 @@ impl Settings {
     /// Reads and checks all settings.
     ///
     /// # Errors
-    /// Lists every unknown key, unusable value and contradiction that was found.
+    /// Lists every unknown key, unusable value and contradiction.
     pub fn load(sources: &Sources) -> Result<Loaded, ConfigError> {
         let keys = Keys::from_manual().map_err(|problem| ConfigError::new(vec![problem]))?;
         let (layers, problems) = sources.layers(&keys);
@@ -40,7 +40,7 @@ impl Settings {
 }
 
 impl Loaded {
-    /// Every key with its value and origin, in the order of the manual.
+    /// Every key with its value and origin, in the order of `config/default.toml`.
     #[must_use]
     pub fn effective(&self) -> &[Entry] {
         &self.settings.entries

@@ -1,12 +1,12 @@
-//! URLs as people may see them: with the password replaced by `***`.
+//! Shows URLs with `***` in place of the password.
 
-/// Parts of a query parameter's name that mark its value as a secret.
+/// Parts of a query parameter's name that mark its value as secret.
 const SECRET_WORDS: [&str; 5] = ["pass", "secret", "token", "key", "pwd"];
 
 /// The URL without its secrets: `redis://user:***@host:6379/0`.
 ///
-/// Made for text that people typed, so it does not trust the URL to be well-formed: everything up to
-/// the last `@` counts as user and password, and text that is no URL at all becomes `***` altogether.
+/// It accepts malformed URLs, as people type them: everything up to the last `@` counts as user and password,
+/// and text that is no URL becomes `***`.
 #[must_use]
 pub fn masked_url(url: &str) -> String {
     if url.is_empty() {

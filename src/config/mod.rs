@@ -1,10 +1,10 @@
-//! What the service is told: one file per section, typed and checked before anything starts.
+//! The configuration: one file per section, typed and checked before anything starts.
 //!
-//! [`Settings::load`] reads flags, environment, file and built-in defaults, in this order of
-//! precedence, and either gives [`Settings`] in which everything fits together, or a [`ConfigError`]
-//! that lists every problem, each with the key and where its value came from.
+//! [`Settings::load`] reads flags, environment, file and built-in defaults, in this order of precedence. It
+//! returns valid [`Settings`], or a [`ConfigError`] that lists every problem with its key and the origin of
+//! the value.
 //!
-//! `config/default.toml` is the manual and the only source of defaults. No other module reads the
+//! `config/default.toml` explains every setting and is the only source of defaults. No other module reads the
 //! environment. No secret appears in `Debug` output, in an error, or in [`Loaded::effective`].
 
 mod contradictions;

@@ -1,9 +1,9 @@
-//! The name that was probably meant by one that is unknown.
+//! Suggests a known name for an unknown one.
 
-/// How alike two names must be before one is suggested for the other, 0 to 1.
+/// The least similarity for a suggestion, 0 to 1.
 const ALIKE: f64 = 0.6;
 
-/// The candidate that is most like `name`, if one is like it at all; first of all one that `name` only adds to.
+/// The most similar candidate, if any is similar enough. One that `name` begins with is preferred.
 pub(crate) fn nearest<'a>(name: &str, candidates: impl Iterator<Item = &'a str>) -> Option<&'a str> {
     candidates
         .map(|candidate| {

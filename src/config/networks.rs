@@ -1,4 +1,4 @@
-//! Networks and single addresses, as people write them: `10.0.0.0/8`, `192.0.2.7`, `fd00::/8`.
+//! IP networks and single addresses: `10.0.0.0/8`, `192.0.2.7`, `fd00::/8`.
 
 use std::net::IpAddr;
 

@@ -1,5 +1,4 @@
-//! PostgreSQL's part of `[store]`: the address as the database's own client takes it, and how patient and
-//! how greedy we are.
+//! PostgreSQL's part of `[store]`: its address, time limits and number of connections.
 
 use std::path::Path;
 use std::time::Duration;
@@ -13,27 +12,27 @@ use super::reader::Reader;
 /// How to reach a PostgreSQL database.
 #[derive(Clone, Debug)]
 pub struct PostgresSettings {
-    /// `postgres://…` with what the driver knows; holds the password.
+    /// `postgres://…` with the parameters that the driver knows; contains the password.
     pub url: SecretString,
-    /// `host:port/database`, for people.
+    /// `host:port/database`, for messages.
     pub place: String,
-    /// Most connections of this process.
+    /// The most connections of this process.
     pub max_connections: u32,
-    /// Longest wait for one of them.
+    /// The longest wait for a connection from the pool.
     pub acquire_timeout: Duration,
-    /// Longest time for one statement.
+    /// The time limit of a statement.
     pub statement_timeout: Duration,
-    /// Longest wait for one lock.
+    /// The longest wait for a lock.
     pub lock_timeout: Duration,
-    /// Whether statements of a batch are prepared once a connection, where nothing stands between.
+    /// Whether the statements of a batch are prepared once per connection, unless a pooler is in between.
     pub prepared_statements: bool,
 }
 
-/// PostgreSQL's own.
+/// PostgreSQL's default port.
 const PORT: u16 = 5432;
 
 impl PostgresSettings {
-    /// Reads the rest of the section; none: the address is no PostgreSQL's, or was refused.
+    /// Reads the rest of the section. `None` if the address is not PostgreSQL's, or was refused.
     pub(super) fn read(reader: &mut Reader<'_>, address: &Address, ca_file: Option<&Path>) -> Option<Self> {
         let max_connections = reader.within("store.max_connections", 1..=1000);
         let acquire_timeout = reader.duration("store.acquire_timeout");
@@ -60,7 +59,7 @@ impl PostgresSettings {
     }
 }
 
-/// SQLAlchemy names its driver too: `postgresql+psycopg2`.
+/// Whether the scheme is PostgreSQL's. SQLAlchemy appends the driver: `postgresql+psycopg2`.
 pub(super) fn is_postgres(scheme: &str) -> bool {
     matches!(scheme.split('+').next(), Some("postgres" | "postgresql"))
 }

@@ -1,4 +1,4 @@
-//! Values that may not be printed as they are: secrets, and URLs with a password in them.
+//! Values that must not be printed as they are: secrets, and URLs with a password.
 
 use secrecy::{ExposeSecret, SecretString};
 
@@ -9,7 +9,7 @@ impl Value for SecretString {
     const EXPECTED: &'static str = "text without line ends and other control characters";
     const PRIVACY: Privacy = Privacy::Secret;
 
-    /// What stands in a file often ends with a line end, and no secret is meant to: [`Reader::read`] says so.
+    /// Trims: a secret from a file often ends with a line end. [`Reader::read`] warns of it.
     ///
     /// [`Reader::read`]: super::reader::Reader::read
     fn from_text(text: &str) -> Option<Self> {
@@ -26,10 +26,10 @@ impl Value for SecretString {
     }
 }
 
-/// Stands for the engine that needs no URL.
+/// The word that selects the embedded engine in place of a URL.
 pub(super) const EMBEDDED: &str = "embedded";
 
-/// A URL that may hold a password: shown masked, printed not at all.
+/// A URL that may contain a password: it is shown masked only.
 #[derive(Clone, Debug)]
 pub(super) struct Address(SecretString);
 
@@ -38,13 +38,13 @@ impl Address {
         self.0.expose_secret()
     }
 
-    /// The one word that may stand in place of a URL, `embedded`, is shown as it is.
+    /// The masked URL; the word `embedded` is shown as it is.
     pub(super) fn masked(&self) -> String {
         if self.expose() == EMBEDDED { EMBEDDED.to_owned() } else { masked_url(self.expose()) }
     }
 
-    /// The address taken apart, with the part before `://` in lower case. A user without a host, which no URL may be
-    /// without, is at `localhost`; none: it is no URL.
+    /// The parsed address, with the scheme in lower case. If there is a user but no host, the host is
+    /// `localhost`. `None` if it is no URL.
     pub(super) fn url(&self) -> Option<url::Url> {
         let (scheme, rest) = self.expose().split_once("://")?;
         let (authority, tail) = rest.split_at(rest.find(['/', '?']).unwrap_or(rest.len()));
@@ -52,7 +52,7 @@ impl Address {
         url::Url::parse(&format!("{}://{authority}{host}{tail}", scheme.to_ascii_lowercase())).ok()
     }
 
-    /// The part before `://`, in lower case.
+    /// The scheme, before `://`, in lower case.
     pub(super) fn scheme(&self) -> Option<String> {
         self.expose().split_once("://").map(|(scheme, _)| scheme.to_ascii_lowercase())
     }
@@ -62,7 +62,7 @@ impl Value for Address {
     const EXPECTED: &'static str = "a URL in one line, without quotes";
     const PRIVACY: Privacy = Privacy::Url;
 
-    /// Whoever takes a URL apart drops line ends within it without a word.
+    /// Refuses line ends, because URL parsers drop them silently.
     fn from_text(text: &str) -> Option<Self> {
         let text = text.trim();
         let fits = !text.contains(char::is_control) && !is_quoted(text);

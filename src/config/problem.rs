@@ -1,37 +1,37 @@
-//! What is wrong with a configuration, and what is merely worth a warning.
+//! The problems that stop the start, and the warnings that do not.
 
 use std::fmt;
 
-/// Why the service does not start: every problem that was found, not only the first.
+/// All problems of a configuration, not only the first.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ConfigError {
     problems: Vec<Problem>,
 }
 
-/// One thing to put right. Names the key or the variable, and never holds a secret.
+/// One problem to fix. It names the key or the variable, and contains no secret.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Problem {
-    /// What to put right, in one line.
+    /// The text, in one line.
     pub text: String,
 }
 
-/// How loudly a warning is to be logged.
+/// The log level of a warning.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum WarningLevel {
-    /// Probably not what was meant.
+    /// The setting is probably a mistake.
     Warn,
-    /// The service starts, but something that people count on will not happen.
+    /// The service starts, but something that its users rely on does not work.
     Error,
 }
 
-/// Something that does not stop the start; whoever loaded the settings logs it once.
+/// A problem that does not stop the start. The caller of the load logs it once.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Warning {
-    /// How loudly.
+    /// Its log level.
     pub level: WarningLevel,
-    /// What, in one line.
+    /// The text, in one line.
     pub text: String,
-    /// Whether it is about a queue that is left to others: that shows in the queues themselves, too.
+    /// Whether it is about a queue without a listener here, which the state of the queues shows, too.
     pub of_queues: bool,
 }
 
@@ -40,7 +40,7 @@ impl ConfigError {
         Self { problems }
     }
 
-    /// All problems, in the order of the manual's sections as far as they belong to one.
+    /// All problems, in the order of the sections in `config/default.toml` where they belong to one.
     #[must_use]
     pub fn problems(&self) -> &[Problem] {
         &self.problems
@@ -62,7 +62,7 @@ impl Warning {
         Self { level: WarningLevel::Error, text: text.into(), of_queues: false }
     }
 
-    /// The same, about a queue that is left to others.
+    /// The same warning, marked as about a queue that is not served here.
     pub(super) fn of_queues(self) -> Self {
         Self { of_queues: true, ..self }
     }

@@ -1,5 +1,5 @@
-//! The proxy on the way to a bucket, in the variables that most programs know: HTTPS_PROXY, HTTP_PROXY, ALL_PROXY,
-//! NO_PROXY, each in capitals or not.
+//! The proxy for requests to the bucket, from the usual variables HTTPS_PROXY, HTTP_PROXY, ALL_PROXY and
+//! NO_PROXY, in upper or lower case.
 
 use percent_encoding::percent_decode_str;
 use secrecy::SecretString;
@@ -9,22 +9,22 @@ use super::mask::masked_url;
 use super::problem::Warning;
 use super::reader::Reader;
 
-/// A proxy on the way to the outside.
+/// The proxy for outgoing requests.
 #[derive(Clone, Debug)]
 pub struct ProxySettings {
     /// `http://host:port` or `https://host:port`.
     pub url: String,
-    /// Who asks it, where it wants to know: user and password.
+    /// User and password for the proxy, if the variable names a user.
     pub login: Option<(String, SecretString)>,
-    /// Hosts that are reached without it, separated by commas.
+    /// Hosts that are reached without the proxy, separated by commas.
     pub except: String,
 }
 
-/// Where instances and containers of AWS get their credentials: no proxy leads there.
+/// Addresses with credentials for AWS instances and containers; never reached through a proxy.
 const LINK_LOCAL: [&str; 3] = ["169.254.169.254", "169.254.170.2", "169.254.170.23"];
 
 impl ProxySettings {
-    /// The proxy for addresses that begin with `http://` or, not `plain`, with `https://`.
+    /// Reads the proxy for `http://` addresses if `plain`, else for `https://` ones.
     pub(super) fn read(reader: &mut Reader<'_>, plain: bool) -> Option<Self> {
         let names = if plain { ["http_proxy", "HTTP_PROXY"] } else { ["https_proxy", "HTTPS_PROXY"] };
         let names = names.into_iter().chain(["all_proxy", "ALL_PROXY"]);
@@ -44,7 +44,7 @@ impl ProxySettings {
                 "{name} is `{}`, expected `http://host:port` or `https://host:port`",
                 masked_url(&text)
             );
-            // Programs that know no such proxy pass this one over; the other two name the way to this very server.
+            // Other programs ignore an unsupported ALL_PROXY. The other two name the proxy for this server.
             if name.eq_ignore_ascii_case("all_proxy") {
                 reader.warnings.push(Warning::warn(format!("{said}; it is passed over")));
             } else {
@@ -55,7 +55,7 @@ impl ProxySettings {
         let decoded = |text: &str| percent_decode_str(text).decode_utf8_lossy().into_owned();
         let login = (!url.username().is_empty())
             .then(|| (decoded(url.username()), decoded(url.password().unwrap_or_default()).into()));
-        // Neither can fail on an address with a host, which every one with such a scheme has.
+        // Neither fails: an `http` or `https` URL always has a host.
         let _ = (url.set_username(""), url.set_password(None));
         let except = except.into_iter().filter(|host| !host.is_empty()).chain(LINK_LOCAL).collect::<Vec<_>>();
         Some(Self { url: url.to_string(), login, except: except.join(",") })

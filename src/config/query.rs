@@ -1,13 +1,13 @@
-//! What an address says behind its `?`, and what becomes of a parameter that nobody here knows.
+//! Unknown parameters after the `?` of an address: which are ignored, and which are refused.
 
 use super::nearest::nearest;
 
-/// Beginnings of names that say which server, database, user or protection is meant.
+/// Prefixes of parameters that choose the server, database, user or protection.
 const WEIGHTY: [&str; 12] =
     ["ssl", "tls", "gss", "host", "port", "user", "pass", "db", "database", "serv", "channel", "target"];
 
-/// Why a parameter that nobody knows may not be passed over: it looks like one that says which server, database,
-/// user or protection is meant, whether that is one of `known` or not. None: it may.
+/// Returns why an unknown parameter must not be ignored: its name resembles one that chooses the server,
+/// database, user or protection, in `known` or not. `None` if it can be ignored.
 pub(super) fn suspicion(name: &str, known: &[&str]) -> Option<String> {
     let plain: String = name.to_ascii_lowercase().chars().filter(|c| !"-_".contains(*c)).collect();
     let is_weighty = |name: &str| WEIGHTY.iter().any(|beginning| name.starts_with(beginning));

@@ -1,4 +1,4 @@
-//! Reads typed values key by key, notes where each came from, and collects every problem on the way.
+//! Reads typed values by key, records the origin of each, and collects all problems.
 
 use std::fmt::Display;
 use std::ops::RangeInclusive;
@@ -10,11 +10,11 @@ use super::layers::{Entry, Given, Layers, Origin, Raw};
 use super::problem::{Problem, Warning};
 use super::value::{Privacy, Value, is_quoted};
 
-/// What is said of a value in quotes that cannot be used.
+/// The hint for an unusable value in quotes.
 pub(super) const QUOTES: &str =
     "; the quotes are taken as part of it (`docker --env-file` does not take them off): leave them out";
 
-/// What the sections are read from.
+/// The state of reading the sections.
 pub(super) struct Reader<'a> {
     keys: &'a Keys,
     layers: &'a Layers,
@@ -34,18 +34,18 @@ impl<'a> Reader<'a> {
         Self { keys, layers, env, entries: Vec::new(), problems, warnings: Vec::new() }
     }
 
-    /// An environment variable that is no key's: one that other programs know, too. Blank ones are not set.
+    /// An environment variable that is not a setting's. A blank one counts as not set.
     pub(super) fn variable(&self, name: &str) -> Option<&'a str> {
         let found = self.env.iter().find(|(known, value)| known == name && !value.trim().is_empty());
         found.map(|(_, value)| value.as_str())
     }
 
-    /// A value of any kind that its type allows.
+    /// Reads a value that its type allows.
     pub(super) fn get<T: Value>(&mut self, key: &'static str) -> T {
         self.read(key, T::EXPECTED, |_| true)
     }
 
-    /// A whole number within bounds.
+    /// Reads a whole number within bounds.
     pub(super) fn within<T>(&mut self, key: &'static str, bounds: RangeInclusive<T>) -> T
     where
         T: Value + PartialOrd + Display,
@@ -54,13 +54,13 @@ impl<'a> Reader<'a> {
         self.read(key, &expected, |value| bounds.contains(value))
     }
 
-    /// A duration that is longer than zero.
+    /// Reads a duration longer than zero.
     pub(super) fn duration(&mut self, key: &'static str) -> Duration {
         let expected = format!("{}, longer than zero", Duration::EXPECTED);
         self.read(key, &expected, |duration: &Duration| !duration.is_zero())
     }
 
-    /// A value that its type allows and that `fits`, as `expected` says in words.
+    /// Reads a value that its type allows and that `fits` accepts; `expected` describes it in errors.
     pub(super) fn read<T: Value>(
         &mut self,
         key: &'static str,
@@ -90,7 +90,7 @@ impl<'a> Reader<'a> {
         self.layers.tables(list)
     }
 
-    /// The text that was given for a key, unless it is the default.
+    /// The text given for a key in the environment or by a flag; `None` for a default or a value from a file.
     pub(super) fn given_text(&self, key: &str) -> Option<String> {
         match self.layers.last(key)?.raw {
             Raw::Text(ref text) => Some(text.clone()),
@@ -98,7 +98,7 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// What people would call this key: with the variable or the place that set it.
+    /// The key as messages name it: with the origin of its value, else with the variable that would set it.
     pub(super) fn name(&self, key: &str) -> String {
         match self.layers.last(key).map(|given| &given.origin) {
             Some(origin) => format!("`{key}` (from {origin})"),
@@ -106,17 +106,17 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// Whether the value of a key could be used.
+    /// Whether a usable value of the key has been read.
     pub(super) fn is_read(&self, key: &str) -> bool {
         self.entries.iter().any(|entry| entry.key == key)
     }
 
-    /// Notes that something cannot stand.
+    /// Adds a problem.
     pub(super) fn refuse(&mut self, text: impl Into<String>) {
         self.problems.push(Problem::new(text));
     }
 
-    /// Blanks at the ends of a secret are left out, and quotes are not: a person may have meant either otherwise.
+    /// Warns that blanks at the ends of a secret are removed, and that quotes are kept.
     fn warn_of_ends<T: Value>(&mut self, key: &str) {
         let Some(given) = self.layers.last(key) else { return };
         let text = given.raw.text();
@@ -149,7 +149,7 @@ impl<'a> Reader<'a> {
         self.refuse(text);
     }
 
-    /// The deployment's variable and our own may both be set only if they say the same.
+    /// Refuses different values in the deployment's variable and our own.
     fn compare_environment<T: Value>(&mut self, key: &str) {
         let mut both = self.layers.environment(key);
         let (Some(first), Some(second)) = (both.next(), both.last()) else { return };

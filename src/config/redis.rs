@@ -1,5 +1,5 @@
-//! The address of a Redis, read as redis-py's `from_url` reads it, so that the address which the web application
-//! enqueues with means the same server, database, user and protection here.
+//! The address of a Redis, read as redis-py's `from_url` reads it, so that the web application's address
+//! means the same server, database, user and protection here.
 
 use std::borrow::Cow;
 use std::path::{Path, PathBuf};
@@ -14,7 +14,7 @@ use super::query::suspicion;
 use super::reader::Reader;
 use super::sections::trust;
 
-/// What is honoured. `user` and `pass` are other libraries' words on a socket's address.
+/// The parameters that take effect. `user` and `pass` are other libraries' names, on the address of a socket.
 const HONOURED: [&str; 14] = [
     "db",
     "username",
@@ -31,8 +31,8 @@ const HONOURED: [&str; 14] = [
     "ssl_keyfile",
     "ssl_check_hostname",
 ];
-/// What redis-py knows and this service does not: who is asked, or how well that is protected, would be another matter
-/// without it.
+/// Parameters of redis-py that are not supported. Ignoring one could change the server or the protection, so
+/// they are refused.
 const REFUSED: [&str; 14] = [
     "credential_provider",
     "ssl",
@@ -49,7 +49,7 @@ const REFUSED: [&str; 14] = [
     "ssl_exclude_verify_flags",
     "connection_class",
 ];
-/// What redis-py knows and nothing depends on: this service sets its own patience, and reads bytes.
+/// Parameters of redis-py that are ignored: the service has its own time limits, and reads bytes.
 const IDLE: [&str; 20] = [
     "client_name",
     "socket_timeout",
@@ -72,10 +72,10 @@ const IDLE: [&str; 20] = [
     "single_connection_client",
     "command_packer",
 ];
-/// Redis's own.
+/// Redis's default port.
 const PORT: u16 = 6379;
 
-/// The parameters of an address; of one that comes twice the first counts, and an empty one is none.
+/// The parameters of an address. The first value of a repeated one counts; empty values are ignored.
 struct Parameters(Vec<(String, String)>);
 
 impl Parameters {
@@ -83,7 +83,7 @@ impl Parameters {
         let mut given: Vec<(String, String)> = Vec::new();
         for (name, value) in url.query_pairs() {
             if !value.is_empty() && given.iter().all(|(known, _)| *known != name) {
-                // redis-py decodes what was decoded once more.
+                // redis-py decodes values twice.
                 let value = percent_decode_str(&value).decode_utf8_lossy().into_owned();
                 given.push((name.into_owned(), value));
             }
@@ -100,11 +100,11 @@ impl Parameters {
     }
 }
 
-/// The address as the adapter takes it, with everything that counts said once; none: it was refused.
+/// The address for the adapter, normalised; `None` if it was refused.
 ///
-/// `redis://user:password@host:port/db`, `redis+unix:///path?db=…&user=…&pass=…`, or `rediss://…` with
-/// `ssl_ca_certs`, `ssl_certfile`, `ssl_keyfile`, `ssl_check_hostname=false` as redis-py has them, and the fragment
-/// `insecure` where the server's certificate is not to be checked.
+/// Its form is `redis://user:password@host:port/db`, `redis+unix:///path?db=…&user=…&pass=…`, or `rediss://…`
+/// with redis-py's `ssl_ca_certs`, `ssl_certfile`, `ssl_keyfile` and `ssl_check_hostname=false`, and the
+/// fragment `insecure` if the server's certificate is not checked.
 pub(super) fn target(
     reader: &mut Reader<'_>,
     address: &Address,
@@ -178,7 +178,7 @@ fn check_names(reader: &mut Reader<'_>, given: &Parameters) -> Result<(), String
     Ok(())
 }
 
-/// A part of the address itself, else what a parameter says.
+/// A part of the address itself, decoded, else the value of a parameter.
 fn part<'a>(own: &'a str, parameter: Option<&'a str>) -> Result<Cow<'a, str>, String> {
     if own.is_empty() {
         return Ok(Cow::Borrowed(parameter.unwrap_or_default()));
@@ -187,12 +187,12 @@ fn part<'a>(own: &'a str, parameter: Option<&'a str>) -> Result<Cow<'a, str>, St
     decoded.map_err(|_| "a part of it is not UTF-8 once it is decoded".to_owned())
 }
 
-/// A user without a password logs in with an empty one, as redis-py does; nobody logs in without either.
+/// A user without a password logs in with an empty one, as in redis-py. `None`: there is no login.
 fn pair_password<'a>(user: &str, password: &'a str) -> Option<&'a str> {
     (!user.is_empty() || !password.is_empty()).then_some(password)
 }
 
-/// What a parameter says goes before the path.
+/// The number of the database; the parameter takes precedence over the path.
 fn database(url: &Url, given: &Parameters) -> Result<u32, String> {
     let is_socket = matches!(url.scheme(), "unix" | "redis+unix");
     let path = if is_socket { "" } else { url.path().trim_matches('/') };
@@ -211,7 +211,7 @@ fn no_tls(given: &Parameters) -> Result<(), String> {
     }
 }
 
-/// How the server is to prove who it is, and we to it.
+/// The TLS parameters: how the server's certificate is checked, and which certificate we present.
 fn protection(reader: &mut Reader<'_>, given: &Parameters, ca_file: Option<&Path>) -> Result<String, String> {
     let is_checked = match given.get("ssl_cert_reqs") {
         None | Some("required" | "optional") => true,
@@ -228,7 +228,7 @@ fn protection(reader: &mut Reader<'_>, given: &Parameters, ca_file: Option<&Path
     }
     match (certificate, key) {
         (Some(certificate), key) => {
-            // As in Python, one file may hold both.
+            // As in Python, one file may contain both.
             let key = key.unwrap_or(certificate);
             trust::certificates(certificate).map_err(|why| format!("`ssl_certfile`: {why}"))?;
             trust::private_key(key).map_err(|why| format!("`ssl_keyfile`: {why}"))?;
@@ -256,7 +256,7 @@ fn protection(reader: &mut Reader<'_>, given: &Parameters, ca_file: Option<&Path
     Ok(format!("{query}{}", if is_checked { "" } else { "#insecure" }))
 }
 
-/// As redis-py reads a truth.
+/// A boolean in redis-py's notation.
 fn is_true(text: &str) -> bool {
     !["0", "F", "FALSE", "N", "NO"].contains(&text.to_ascii_uppercase().as_str())
 }

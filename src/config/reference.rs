@@ -1,29 +1,29 @@
-//! The manual as data: each key with what its comment says.
+//! `config/default.toml` as data: each key with its explanation.
 
 use super::environment::{DEPLOYMENT, own_variable};
 use super::keys::{LISTS, MANUAL};
 
-/// One key of the manual.
+/// One key of `config/default.toml`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Explained {
-    /// The section, or the list of tables, that it stands in.
+    /// The section or the list of tables that the key is in.
     pub section: String,
-    /// Whether that is a list of tables.
+    /// Whether `section` is a list of tables.
     pub in_list: bool,
-    /// The key by itself.
+    /// The key without its section.
     pub key: String,
-    /// What it is when nothing is said, in the manual's words; none: it must be given.
+    /// The default in the words of the file; `None` if a value is required.
     pub default: Option<String>,
-    /// The environment variables that set it, the deployment's own first; none for keys of a list.
+    /// The environment variables that set it, the deployment's own first; empty for keys of a list.
     pub variables: Vec<String>,
-    /// What it is for.
+    /// What the setting is for.
     pub text: String,
 }
 
-/// Words at the beginning of a line with which the end of a comment begins.
+/// Beginnings of the lines that end the explanation.
 const FACTS: [&str; 3] = ["Environment: ", "Default: ", "Needed."];
 
-/// Every key, in the order of the manual.
+/// Every key, in the order of `config/default.toml`.
 #[must_use]
 pub fn reference() -> Vec<Explained> {
     let mut found = Vec::new();
@@ -33,7 +33,7 @@ pub fn reference() -> Vec<Explained> {
             comment.push(text);
             continue;
         }
-        // The example of a list is written as comments without a space.
+        // The example of a list is commented out with a `#` and no space.
         let code = line.trim_start_matches('#');
         if let Some((key, _)) = code.split_once(" = ") {
             found.push(explained(&section, key, &comment));

@@ -24,57 +24,57 @@ use super::sections::trust::TlsSettings;
 use super::sections::worker::WorkerSettings;
 use crate::job::Schedule;
 
-/// Everything the service is told. `config/default.toml` explains each value.
+/// All settings of the service. `config/default.toml` explains each value.
 #[derive(Clone, Debug)]
 pub struct Settings {
-    /// What this process is for, where it keeps things, how it stops.
+    /// The role of this process, its data folder and how it stops.
     pub service: ServiceSettings,
-    /// Whom the service trusts when it speaks TLS.
+    /// The certificate authorities that TLS connections trust.
     pub tls: TlsSettings,
-    /// How much is written, and how.
+    /// The log's level and format.
     pub log: LogSettings,
     /// The HTTP server.
     pub http: HttpSettings,
-    /// Which queues, and how many jobs at the same time.
+    /// The queues to listen to, and how many jobs run at the same time.
     pub worker: WorkerSettings,
-    /// How a living process shows that it lives.
+    /// How long the lease of a process is valid, and how often it is renewed.
     pub lease: LeaseSettings,
-    /// How often orphans, the outbox and gaps are looked after.
+    /// How often orphaned jobs, the outbox and missing queue jobs are checked.
     pub rescuer: RescuerSettings,
-    /// When due jobs are looked for, and who leads.
+    /// How often due jobs are enqueued, and how long the leader lease is valid.
     pub scheduler: SchedulerSettings,
-    /// How many ended jobs a queue keeps.
+    /// How many ended jobs each queue keeps.
     pub retention: RetentionSettings,
-    /// What comes due by itself.
+    /// The jobs that are enqueued on a schedule.
     pub schedules: Vec<Schedule>,
     /// The job that deletes receipts.
     pub deletion: DeletionSettings,
-    /// How often people see something move.
+    /// How often progress and heartbeats are written.
     pub tracker: TrackerSettings,
-    /// How patiently failing parts are restarted.
+    /// The limits and delays for restarts of failing actors.
     pub supervision: SupervisionSettings,
-    /// Whether the service may be tried out from outside.
+    /// `[diagnostics]`: whether the test jobs `tikkun.*` are registered.
     pub diagnostics: DiagnosticsSettings,
-    /// Where jobs wait.
+    /// The queue engine.
     pub broker: BrokerSettings,
     /// The database with the tables.
     pub store: StoreSettings,
-    /// Where attached files lie.
+    /// Where attached files are stored.
     pub attachments: AttachmentSettings,
-    /// Whether spans are exported; said by OpenTelemetry's own variables alone.
+    /// Whether spans are exported; only OpenTelemetry's own variables set this.
     pub traces: TraceSettings,
-    /// All of this as people may see it, in the order of the manual, each with where it came from.
+    /// All settings with their origin, in the order of `config/default.toml`, without secrets.
     pub entries: Vec<Entry>,
 }
 
 impl Settings {
-    /// An object that waits longer to be deleted is overdue; none while objects stay on purpose.
+    /// How long an object may wait to be deleted; `None` if `deletion.storage_delete` is off.
     #[must_use]
     pub fn cleanup_age(&self) -> Option<Duration> {
         self.deletion.storage_delete.then_some(self.rescuer.outbox_alarm_after)
     }
 
-    /// Reads every section, in the order of the manual.
+    /// Reads every section, in the order of `config/default.toml`.
     pub(super) fn read(reader: &mut Reader<'_>) -> Self {
         let service = ServiceSettings::read(reader);
         let data = service.data.clone();

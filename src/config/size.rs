@@ -1,4 +1,4 @@
-//! Sizes in bytes, as people write them: `64KiB`, `1MiB`, `500kB`.
+//! Sizes in bytes with a unit: `64KiB`, `1MiB`, `500kB`.
 
 use std::fmt;
 
@@ -6,7 +6,7 @@ use std::fmt;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct ByteSize(pub u64);
 
-/// Largest first, so that a size prints in the largest unit that divides it.
+/// Largest first: a size is printed in the largest unit that divides it.
 const UNITS: [(&str, u64); 7] = [
     ("GiB", 1 << 30),
     ("GB", 1_000_000_000),
@@ -18,7 +18,7 @@ const UNITS: [(&str, u64); 7] = [
 ];
 
 impl ByteSize {
-    /// Reads a whole number with a unit, in any case; none when it is something else or too large.
+    /// Reads a whole number with a unit, in any case; `None` if it is anything else or too large.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
         let text = text.trim();
@@ -28,7 +28,7 @@ impl ByteSize {
         number.parse::<u64>().ok()?.checked_mul(*factor).map(Self)
     }
 
-    /// The number of bytes, as large as this machine can address.
+    /// The number of bytes, limited to `usize::MAX`.
     #[must_use]
     pub fn as_usize(self) -> usize {
         usize::try_from(self.0).unwrap_or(usize::MAX)

@@ -1,4 +1,4 @@
-//! Where settings are looked for.
+//! The sources of settings: file, environment and command line.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -9,22 +9,22 @@ use super::layers::{Layers, Origin, Raw};
 use super::nearest::nearest;
 use super::problem::Problem;
 
-/// The file that is read when none is named.
+/// The file that is read if none is named.
 const USUAL_FILE: &str = "./tikkun.toml";
 
-/// Where settings come from, beside the built-in defaults.
+/// The sources of settings, besides the built-in defaults.
 pub struct Sources {
     /// The file, if there is one.
     pub file: Option<PathBuf>,
-    /// The environment: name and value.
+    /// The environment: names and values.
     pub env: Vec<(String, String)>,
-    /// The command line: key (`lease.ttl`) and value. Of a key that comes twice the last counts.
+    /// The command line: keys (`lease.ttl`) and values. If a key is repeated, its last value counts.
     pub flags: Vec<(String, String)>,
 }
 
 impl Sources {
-    /// The sources of this process. `file` is what `--config` named; without it TIKKUN_CONFIG names the
-    /// file, else `./tikkun.toml` is read if it exists.
+    /// The sources of this process. `file` is the value of `--config`. Without it, the file is the one in
+    /// TIKKUN_CONFIG, else `./tikkun.toml` if it exists.
     #[must_use]
     pub fn from_process(file: Option<PathBuf>, flags: Vec<(String, String)>) -> Self {
         let env = environment::of_process();
@@ -38,7 +38,7 @@ impl Sources {
         Self { file: None, env: Vec::new(), flags: Vec::new() }
     }
 
-    /// Sets one key, above everything that was said before: `set("service.data", "/srv/jobs")`.
+    /// Sets one key, with precedence over all earlier values: `set("service.data", "/srv/jobs")`.
     #[must_use]
     pub fn set(mut self, key: impl Into<String>, value: impl Into<String>) -> Self {
         self.flags.push((key.into(), value.into()));
@@ -66,7 +66,7 @@ impl Sources {
     }
 }
 
-/// Values may be secrets, so only names are printed.
+/// Prints names only, because values may be secrets.
 impl fmt::Debug for Sources {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let names =
@@ -91,7 +91,7 @@ fn read_file(path: &Path) -> Result<toml::Table, Problem> {
     text.parse().map_err(|e| syntax(path, &text, &e))
 }
 
-/// Only the parser's own words: the line itself may hold a secret.
+/// Only the parser's message: the line itself may contain a secret.
 fn syntax(path: &Path, text: &str, error: &toml::de::Error) -> Problem {
     let place = error.span().map_or_else(String::new, |span| {
         let before = text.get(..span.start).unwrap_or(text);
@@ -139,7 +139,7 @@ fn add_file(path: &Path, table: toml::Table, keys: &Keys, layers: &mut Layers) -
     problems
 }
 
-/// The tables of a list; none when it is something else.
+/// The tables of a list; `None` if it is not a list of tables.
 fn tables(value: toml::Value) -> Option<Vec<toml::Table>> {
     let toml::Value::Array(items) = value else { return None };
     let table = |item| if let toml::Value::Table(table) = item { Some(table) } else { None };

@@ -1,5 +1,4 @@
-//! Reads one table of a list (`[[schedule]]`): typed values, key by key, with the table's name in every
-//! problem.
+//! Reads one table of a list (`[[schedule]]`): typed values, key by key. Every problem names the table.
 
 use super::layers::Origin;
 use super::nearest::nearest;
@@ -12,18 +11,18 @@ pub(super) struct Key {
     pub(super) unless_given: Unless,
 }
 
-/// What it means that a key is not there.
+/// What applies if a key is missing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Unless {
-    /// This value, as the manual says.
+    /// This default, as in `config/default.toml`.
     Is(&'static str),
-    /// Nothing in particular.
+    /// No default is needed.
     Free,
-    /// A problem.
+    /// It is a problem.
     Refused,
 }
 
-/// One table, while it is read.
+/// The state of reading one table.
 pub(super) struct TableReader<'a> {
     title: String,
     origin: &'a Origin,
@@ -34,7 +33,7 @@ pub(super) struct TableReader<'a> {
 }
 
 impl<'a> TableReader<'a> {
-    /// `title` is what people would call the table. Keys that are none of `keys` are problems.
+    /// `title` names the table in messages. Keys that are not in `keys` are problems.
     pub(super) fn new(
         title: String,
         (origin, table): (&'a Origin, &'a toml::Table),
@@ -56,7 +55,7 @@ impl<'a> TableReader<'a> {
         reader
     }
 
-    /// A value that its type allows and that `fits`, as `expected` says in words.
+    /// Reads a value that its type allows and that `fits` accepts; `expected` describes it in errors.
     pub(super) fn read<T: Value>(
         &mut self,
         key: &'static str,
@@ -83,7 +82,7 @@ impl<'a> TableReader<'a> {
         }
     }
 
-    /// The same for a key that may be left out.
+    /// The same for an optional key.
     pub(super) fn read_if_given<T: Value>(
         &mut self,
         key: &'static str,
@@ -93,18 +92,18 @@ impl<'a> TableReader<'a> {
         self.table.contains_key(key).then(|| self.read(key, expected, fits))
     }
 
-    /// The text that was given for a key.
+    /// The text of a key, if it is text.
     pub(super) fn text(&self, key: &str) -> Option<&str> {
         self.table.get(key).and_then(toml::Value::as_str)
     }
 
-    /// What people would call the table, and where it is.
+    /// The title of the table with its origin, for messages.
     pub(super) fn name(&self) -> String {
         format!("{} (from {})", self.title, self.origin)
     }
 }
 
-/// A value as people wrote it, in one line and not too long.
+/// The value for an error: one line of at most 80 characters.
 fn bare(value: &toml::Value) -> String {
     let text = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
     let cut: String = text.chars().filter(|c| !c.is_control()).take(80).collect();

@@ -1,4 +1,4 @@
-//! How each type of value is read from text or TOML, and how it is shown again.
+//! How each type of setting is read from text or TOML, and how it is shown.
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr};
@@ -7,34 +7,33 @@ use std::time::Duration;
 use super::size::ByteSize;
 use crate::job::Limit;
 
-/// Who may see a value.
+/// Whether a value may be printed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Privacy {
-    /// Anybody.
+    /// It may be printed.
     Open,
-    /// Anybody, once its password is masked.
+    /// It may be printed with its password masked.
     Url,
-    /// Nobody.
+    /// It must not be printed.
     Secret,
 }
 
-/// Whether a text begins and ends with the same quote.
+/// Whether a text begins and ends with the same kind of quote.
 pub(super) fn is_quoted(text: &str) -> bool {
     let text = text.trim();
     text.len() > 1 && ['"', '\''].into_iter().any(|quote| text.starts_with(quote) && text.ends_with(quote))
 }
 
-/// A type that settings can have.
+/// A type of setting.
 pub(super) trait Value: Sized {
     /// Completes the sentence "expected …".
     const EXPECTED: &'static str;
-    /// Whether the value may be printed.
     const PRIVACY: Privacy = Privacy::Open;
 
-    /// Reads what stands in the environment or behind a flag.
+    /// Reads text from the environment or a flag.
     fn from_text(text: &str) -> Option<Self>;
 
-    /// Reads what stands in a file.
+    /// Reads a value from a file.
     fn from_toml(value: &toml::Value) -> Option<Self> {
         Self::from_text(value.as_str()?)
     }
@@ -42,7 +41,7 @@ pub(super) trait Value: Sized {
     /// The value as `tikkun config` prints it.
     fn show(&self) -> String;
 
-    /// Takes the place of a value that cannot be read, until the problem is reported.
+    /// A placeholder for a value that cannot be read, until the problem is reported.
     fn stand_in() -> Self;
 }
 
@@ -95,7 +94,7 @@ macro_rules! whole_number {
 }
 whole_number!(u16, u32, u64, usize);
 
-/// Longer durations would overflow dates; nobody means them.
+/// The longest duration, about 100 years. A longer one could overflow dates.
 const LONGEST: Duration = Duration::from_secs(100 * 365 * 86_400);
 
 impl Value for Duration {
@@ -264,7 +263,7 @@ impl Value for BTreeMap<String, usize> {
     }
 }
 
-/// Implements [`Value`] for an enum of words, in any case. The first word of each variant is its name.
+/// Implements [`Value`] for an enum of words, in any case. The first word of a variant is the one shown.
 macro_rules! words {
     (
         $type:ident, $expected:literal, $stand_in:ident,

@@ -1,4 +1,4 @@
-//! The path under which browsers see the page: a proxy in front may take it away or pass it on.
+//! The path under which browsers see the page; a proxy in front may strip it or pass it on.
 
 use std::sync::Arc;
 
@@ -7,7 +7,7 @@ use actix_web::dev::ServiceRequest;
 use actix_web::http::uri::{PathAndQuery, Uri};
 use actix_web::http::{StatusCode, header};
 
-/// Such as `/tikkun`; empty at the root.
+/// A path such as `/tikkun`; empty for the root.
 #[derive(Clone, Debug)]
 pub struct BasePath(Arc<str>);
 
@@ -18,19 +18,19 @@ impl Default for BasePath {
 }
 
 impl BasePath {
-    /// A path that begins with a slash and ends with none, or an empty one.
+    /// A path that begins with a slash and does not end with one, or an empty path.
     #[must_use]
     pub fn new(path: &str) -> Self {
         Self(Arc::from(path))
     }
 
-    /// For what the page's cookie is sent.
+    /// The `Path` attribute of the page's cookie.
     pub(super) fn of_cookie(&self) -> &str {
         if self.0.is_empty() { "/" } else { &self.0 }
     }
 
-    /// Takes the path off a request that came with it, so that everything below is the same with and without it.
-    /// Answers where the page is if that is all that was asked for: what it loads lies beside its own address.
+    /// Strips the path from a request that has it, so that routes are the same with and without it. If the
+    /// request is for the path alone, returns a redirect to the page, whose files are next to its address.
     pub(super) fn take_off(&self, request: &mut ServiceRequest) -> Option<HttpResponse> {
         let rest = request.uri().path_and_query()?.as_str().strip_prefix(&*self.0)?;
         if self.0.is_empty() || !(rest.is_empty() || rest.starts_with(['/', '?'])) {

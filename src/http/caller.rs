@@ -1,4 +1,4 @@
-//! Who asks, as the application's own front says in headers. Believed only from whoever shows the secret.
+//! The caller, as the application's front end names it in headers. Only requests with the secret get here.
 
 use std::future::{Ready, ready};
 
@@ -10,7 +10,7 @@ use super::Problem;
 use crate::job::{BusinessId, TraceContext};
 use crate::operations::{Principal, Scope};
 
-/// The tenant and the person.
+/// The tenant and the user.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Caller {
     pub business_id: BusinessId,
@@ -39,7 +39,7 @@ fn read(request: &HttpRequest) -> Result<Caller, Problem> {
     Ok(Caller { business_id, principal })
 }
 
-/// The trace that a request names in W3C's headers; one that cannot be read is as good as none.
+/// The trace context of a request in the W3C headers; `None` if it is missing or cannot be parsed.
 pub(super) fn trace(request: &HttpRequest) -> Option<TraceContext> {
     let parent = text(request, "traceparent")?;
     let states: Vec<_> =
@@ -50,12 +50,12 @@ pub(super) fn trace(request: &HttpRequest) -> Option<TraceContext> {
         .ok()
 }
 
-/// The person alone, where no tenant matters.
+/// The user id, for calls without a tenant.
 pub(super) fn person(request: &HttpRequest) -> Result<Option<i64>, Problem> {
     number(request, "X-User-Id")
 }
 
-/// The header's text. Given twice, nobody can say which one the front meant: then it is as good as none.
+/// The text of a header; `None` if it is missing, empty or given twice, because then it is ambiguous.
 fn text<'a>(request: &'a HttpRequest, name: &str) -> Option<&'a str> {
     let mut given = request.headers().get_all(name);
     let (only, more) = (given.next()?, given.next());

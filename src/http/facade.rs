@@ -1,4 +1,4 @@
-//! What the receipts calls and the page work with.
+//! The parts that the receipts calls and the page work with.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,35 +14,35 @@ use crate::operations::{Deletions, Jobs, StuckAfter};
 use crate::queue::ProcessRecord;
 use crate::store::Receipts;
 
-/// What the receipts calls and the page work with.
+/// The receipts facade.
 pub struct Facade {
-    /// What can be done with deletions.
+    /// The operations on deletions.
     pub deletions: Deletions,
     /// When a job is shown as stuck.
     pub stuck_after: StuckAfter,
-    /// What a plan is made from.
+    /// The input of plans.
     pub planning: Planning,
 }
 
-/// What a plan is made from.
+/// The input of plans.
 pub struct Planning {
-    /// The tables.
+    /// The receipts in the database.
     pub receipts: Arc<dyn Receipts>,
-    /// Where objects lie.
+    /// The storage of the objects.
     pub target: BlobTarget,
-    /// Receipts in one batch.
+    /// Receipts per batch.
     pub batch: u32,
-    /// The rest between batches.
+    /// The pause between two batches.
     pub throttle: Duration,
 }
 
 impl Facade {
-    /// What can be done with jobs.
+    /// The operations on jobs.
     pub(super) fn jobs(&self) -> Jobs<'_> {
         Jobs(&self.deletions)
     }
 
-    /// Whether anybody listens to the queue of these jobs, and the time by which they are judged.
+    /// Whether a process listens to the queue of deletions, and the database's current time.
     pub(super) async fn queue_service(&self) -> QueueService {
         let deletions = &self.deletions;
         let queue = &deletions.requests.tracked.queue;

@@ -1,6 +1,6 @@
-//! Wrong secrets, counted by whoever shows them, wherever a secret is taken: past ten a minute none is looked at.
+//! Counts wrong secrets per client, wherever a secret is checked. After ten within a minute none is checked.
 //!
-//! Not even the right one: an answer that depends on the secret would be one more guess. Sessions go on.
+//! Not even the right one: an answer that depends on it would be one more guess. Sessions stay valid.
 
 use std::collections::{HashMap, VecDeque};
 use std::net::{IpAddr, Ipv6Addr};
@@ -12,49 +12,49 @@ use parking_lot::Mutex;
 
 use super::{Problem, TrustedProxies};
 
-/// Wrong secrets of one guest in a minute that are looked at.
+/// How many wrong secrets of one client per minute are checked.
 const WRONG_SECRETS: usize = 10;
-/// The time within which calls are counted.
+/// The period in which wrong secrets are counted.
 const MINUTE: Duration = Duration::from_secs(60);
-/// Guests that are remembered at most. While more than these guess within one minute, the others count as one.
+/// The most clients that are remembered. If more guess within a minute, the others share one count.
 const GUESTS: usize = 10_000;
 
-/// Whose guesses count together: an address, of IPv6 the network that one subscriber has; none for those who share a
-/// count.
+/// The client whose guesses count together: an IPv4 address, or the /64 network of an IPv6 address. `None`
+/// for the clients that share one count.
 type Guest = Option<IpAddr>;
 
-/// The guesses of the last minute.
+/// The wrong secrets of the last minute.
 #[derive(Default)]
 pub struct Guesses {
     proxies: TrustedProxies,
     guests: Mutex<HashMap<Guest, Recent>>,
 }
 
-/// The guesses of one guest.
+/// The wrong secrets of one client.
 #[derive(Default)]
 struct Recent {
-    /// When the secrets that were looked at and wrong came, oldest first; at most [`WRONG_SECRETS`].
+    /// The times of the wrong secrets, the oldest first; at most [`WRONG_SECRETS`].
     wrong: VecDeque<Instant>,
-    /// When the log last said that no secret is looked at.
+    /// When the log last reported that this client is blocked.
     said: Option<Instant>,
 }
 
 impl Guesses {
-    /// Believes these proxies about whom they speak for.
+    /// Uses these proxies to find the client of a request.
     #[must_use]
     pub fn new(proxies: TrustedProxies) -> Self {
         Self { proxies, guests: Mutex::default() }
     }
 
-    /// Who is at the other end of a request.
+    /// The client of a request.
     pub(super) fn peer(&self, request: &HttpRequest) -> Option<IpAddr> {
         self.proxies.client(request)
     }
 
-    /// Whether the secret that a request shows is right, as `is_right` finds out.
+    /// Whether the secret of a request is right, as `is_right` finds out.
     ///
     /// # Errors
-    /// When this guest has shown too many wrong ones; then nobody has looked.
+    /// If this client has sent too many wrong secrets; then `is_right` is not called.
     pub(super) fn judge(
         &self,
         request: &HttpRequest,
@@ -84,7 +84,7 @@ impl Guesses {
 }
 
 impl Recent {
-    /// How long this guest has to wait; none: its next secret is looked at.
+    /// How long this client has to wait; `None` if its next secret is checked.
     fn wait(&mut self, now: Instant) -> Option<Duration> {
         while self.wrong.front().is_some_and(|at| now.saturating_duration_since(*at) >= MINUTE) {
             self.wrong.pop_front();
@@ -98,7 +98,7 @@ impl Recent {
     }
 }
 
-/// Under which name the guesses of `peer` are counted. Room for another is made by those who are quiet.
+/// The key under which `peer` is counted. Clients without recent guesses are dropped to make room.
 fn guest(guests: &mut HashMap<Guest, Recent>, peer: Option<IpAddr>, now: Instant) -> Guest {
     let name = peer.map(|address| match address.to_canonical() {
         IpAddr::V6(address) => IpAddr::V6(Ipv6Addr::from_bits(address.to_bits() >> 64 << 64)),

@@ -1,4 +1,4 @@
-//! `/api/jobs/…`: how the queues, the scheduler and this worker are.
+//! `/api/jobs/…`: the state of the queues, the scheduler and this worker.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -21,49 +21,48 @@ use crate::store::{OutboxSummary, Store};
 use crate::supervision::HealthTable;
 use crate::worker::Running;
 
-/// What this worker was told, as `/api/jobs/worker/config` says it.
+/// The configuration of this worker, for `/api/jobs/worker/config`.
 #[derive(Clone, Debug, Serialize)]
 pub struct WorkerConfig {
     /// The queues it listens to, in order.
     pub configured_queues: Vec<String>,
-    /// The same as one comma list.
+    /// The same, joined with commas.
     pub rq_queues_env: String,
-    /// What it is there for.
+    /// The role of the process.
     pub service_role: String,
-    /// Whether it would run the deletion job.
+    /// Whether it listens to the queue of deletions.
     pub listens_to_maintenance: bool,
-    /// The queues that the application has.
+    /// The known queues of the application.
     pub all_known_queues: Vec<String>,
 }
 
-/// Reads the state of everything.
+/// Reads the state of the service.
 pub struct HealthReader {
-    /// The queues.
+    /// The broker.
     pub broker: Arc<dyn Broker>,
     /// The database.
     pub store: Store,
     /// The supervised actors.
     pub children: HealthTable,
-    /// The jobs in hand.
+    /// The running jobs.
     pub running: Running,
-    /// What this worker was told.
+    /// The configuration of this worker.
     pub worker: WorkerConfig,
-    /// What comes due by itself.
+    /// The schedules.
     pub schedules: Arc<[Schedule]>,
-    /// When it is degraded.
+    /// The limits beyond which the service is degraded.
     pub thresholds: Thresholds,
-    /// Whether writes succeed.
+    /// Whether writes to the back ends succeed.
     pub writes: Writes,
-    /// Longest wait for each back end, so that the answer comes in time.
+    /// The time limit for each back end, so that a response is sent in time.
     pub deadline: Duration,
 }
 
 /// Counts by queue.
 type Counts = BTreeMap<QueueName, QueueCounts>;
-/// Who paused which queue.
+/// The paused queues, with who paused each.
 type Pauses = BTreeMap<QueueName, PausedQueue>;
 
-/// One queue.
 #[derive(Debug, Default, Serialize)]
 struct QueueView {
     #[serde(flatten)]
@@ -86,7 +85,7 @@ impl QueueView {
     }
 }
 
-/// What was read; an error where a back end did not answer.
+/// The results of all reads; an error where a back end did not answer.
 struct Reading {
     counts: Result<Counts, Fault>,
     paused: Result<Pauses, Fault>,
@@ -199,7 +198,7 @@ impl HealthReader {
         })
     }
 
-    /// Every known queue, also those that were never used, and every used one.
+    /// Every known queue, even if it was never used, and every used one.
     fn queues(&self, counts: &Counts, paused: &Pauses) -> BTreeMap<String, QueueView> {
         let known = self.worker.all_known_queues.iter().chain(&self.worker.configured_queues);
         let used = counts.keys().chain(paused.keys()).map(ToString::to_string);
@@ -242,7 +241,7 @@ fn queue_facts<'a>((queue, counts): (&'a QueueName, &QueueCounts)) -> QueueFacts
     QueueFacts { name: queue.as_str(), counts: *counts, paused: false, listeners: None }
 }
 
-/// The word for the state of the service; who listens is not looked at here.
+/// The status of the service. Listeners are not taken into account here.
 fn status(reading: &Reading, thresholds: Thresholds) -> &'static str {
     let counts = reading.counts.as_ref().ok().filter(|_| reading.paused.is_ok());
     let judged = judge(&ServiceFacts {

@@ -1,4 +1,4 @@
-//! Who comes in: the secret in constant time and not by guessing, no body beyond the limit, no request beyond its time.
+//! The limits of every request: the secret, compared in constant time; the size of the body; the time.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,29 +18,29 @@ use super::{Guesses, Problem};
 /// The header that carries the secret.
 pub(super) const SECRET_HEADER: &str = "X-Internal-Secret";
 
-/// Where errors are problem details.
+/// The paths whose errors are problem details.
 const V1: &str = "/api/v1/";
 
-/// What the limits asks for.
+/// The limits of every request.
 #[derive(Clone)]
 pub(super) struct Limits {
-    /// None: nobody comes in.
+    /// `None`: every request to `/api` is refused.
     pub secret: Option<Arc<SecretString>>,
-    /// The largest body in bytes.
+    /// The largest body, in bytes.
     pub body_limit: usize,
-    /// The longest time for one answer.
+    /// The time limit of a request.
     pub timeout: Duration,
     /// Wrong secrets of the last minute.
     pub guesses: Arc<Guesses>,
-    /// Where browsers see the page.
+    /// The path of the page behind a proxy.
     pub base_path: BasePath,
 }
 
 impl Limits {
-    /// Whether a request shows the secret; one that shows none has guessed nothing.
+    /// Checks the secret of a request. A request without a secret does not count as a guess.
     ///
     /// # Errors
-    /// When it does not, saying nothing of why; when whoever sent it has shown too many wrong ones.
+    /// If it is missing or wrong, without saying which, or if the client has sent too many wrong ones.
     pub(super) fn check(&self, request: &HttpRequest) -> Result<(), Problem> {
         let given = request.headers().get(SECRET_HEADER).ok_or_else(Problem::unauthorized)?;
         if self.guesses.judge(request, || self.knows(Some(given)))? {
@@ -51,7 +51,7 @@ impl Limits {
         Err(Problem::unauthorized())
     }
 
-    /// Compares in a time that does not depend on where the difference is. The length may show.
+    /// Compares in a time that does not depend on the position of a difference. The length may leak.
     pub(super) fn knows(&self, given: Option<&header::HeaderValue>) -> bool {
         match (&self.secret, given) {
             (Some(secret), Some(given)) => {
@@ -67,7 +67,7 @@ impl Limits {
     }
 }
 
-/// Lets in only those with the secret.
+/// Lets only requests with the secret pass.
 pub(super) async fn with_secret(
     request: ServiceRequest,
     next: Next<impl MessageBody + 'static>,
@@ -82,7 +82,7 @@ pub(super) async fn with_secret(
     }
 }
 
-/// Bounds every request, and gives every error the one form.
+/// Applies the limits to every request, and brings every error into our form.
 pub(super) async fn bounded(
     mut request: ServiceRequest,
     next: Next<impl MessageBody + 'static>,
@@ -99,7 +99,7 @@ pub(super) async fn bounded(
         let answer = shaped(request.request(), &problem);
         return Ok(request.into_response(answer));
     }
-    // The request must not be held on to: routing needs it alone.
+    // No clone of the request may be kept: the router needs the only reference.
     let details = request.path().starts_with(V1);
     match tokio::time::timeout(limits.timeout, next.call(request)).await {
         Ok(answer) => Ok(in_our_form(answer?.map_into_boxed_body())),
@@ -113,7 +113,7 @@ pub(super) async fn bounded(
     }
 }
 
-/// An error that is not JSON was made by the framework.
+/// Replaces errors of the framework, which are not JSON.
 fn in_our_form(answer: ServiceResponse<BoxBody>) -> ServiceResponse<BoxBody> {
     let status = answer.status();
     let ours = |kind: &header::HeaderValue| kind == "application/json" || kind == "application/problem+json";
@@ -129,7 +129,7 @@ fn in_our_form(answer: ServiceResponse<BoxBody>) -> ServiceResponse<BoxBody> {
     ServiceResponse::new(request, new)
 }
 
-/// The form of the part of the service that was asked.
+/// The error in the form that belongs to the path.
 fn shaped(request: &HttpRequest, problem: &Problem) -> HttpResponse {
     if request.path().starts_with(V1) { problem.to_details() } else { problem.error_response() }
 }

@@ -1,7 +1,8 @@
-//! The HTTP server: probes, metrics, health, worker config, queues, the receipts facade, and the page with its API.
+//! The HTTP server: probes, metrics, health, worker config, queues, the receipts facade, the page and its
+//! API.
 //!
-//! Probes and metrics are open and say nothing secret; everything under `/api` wants `X-Internal-Secret`. Every
-//! answer of an error is JSON with a stable `code`.
+//! Probes and metrics are open and contain no secrets; everything under `/api` requires `X-Internal-Secret`,
+//! or for `/api/v1` a session. Every error is JSON with a stable `code`.
 
 mod api;
 mod base_path;

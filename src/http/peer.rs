@@ -1,4 +1,4 @@
-//! Who is at the other end of a request: whoever is connected, or whom a trusted proxy names in his stead.
+//! The client of a request: the peer of the connection, or the address that a trusted proxy gives.
 
 use std::net::{IpAddr, SocketAddr};
 
@@ -6,22 +6,22 @@ use actix_web::HttpRequest;
 use actix_web::http::header;
 use ipnet::IpNet;
 
-/// Proxies whose word counts about whom they speak for. With none only the connection counts.
+/// The proxies whose forwarding headers are believed. If there are none, only the connection counts.
 #[derive(Clone, Debug, Default)]
 pub struct TrustedProxies(Vec<IpNet>);
 
-/// Addresses as a header names them, the nearest last; none where something stands that is no address.
+/// The addresses in a forwarding header, the nearest last; `None` for an element that is no address.
 type Hops = Vec<Option<IpAddr>>;
 
 impl TrustedProxies {
-    /// Those in these networks.
+    /// The proxies in these networks.
     #[must_use]
     pub fn new(networks: Vec<IpNet>) -> Self {
         Self(networks)
     }
 
-    /// The client of a request. Where two headers name different ones, whoever is connected: one of them came
-    /// through unchecked.
+    /// The client of a request. If the two headers disagree, it is the peer of the connection: one of the
+    /// headers was passed on unchecked.
     pub(super) fn client(&self, request: &HttpRequest) -> Option<IpAddr> {
         let peer = request.peer_addr()?.ip().to_canonical();
         if !self.trusts(peer) {
@@ -46,7 +46,7 @@ impl TrustedProxies {
         self.0.iter().any(|network| network.contains(&address))
     }
 
-    /// From the connection outwards, as long as each hop is trusted: what lies beyond is hearsay.
+    /// The nearest address that is no trusted proxy. What lies behind it is not reliable.
     fn behind(&self, peer: IpAddr, hops: &[Option<IpAddr>]) -> IpAddr {
         let mut at = peer;
         for hop in hops.iter().rev() {
@@ -60,7 +60,7 @@ impl TrustedProxies {
     }
 }
 
-/// The address of one element of `Forwarded`: `for=192.0.2.1`, `For="[2001:db8::1]:4711"`.
+/// The address in one element of `Forwarded`: `for=192.0.2.1`, `For="[2001:db8::1]:4711"`.
 fn of_forwarded(element: &str) -> Option<IpAddr> {
     let mut pairs = element.split(';').filter_map(|pair| pair.split_once('='));
     let (_, value) = pairs.find(|(name, _)| name.trim().eq_ignore_ascii_case("for"))?;

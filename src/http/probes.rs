@@ -1,4 +1,4 @@
-//! `/healthz`, `/readyz`, `/startupz`: what this process itself can say, and whether its writes succeed.
+//! `/healthz`, `/readyz`, `/startupz`: the state of this process, and whether its writes succeed.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -9,25 +9,25 @@ use serde_json::json;
 use super::Writes;
 use crate::supervision::Turns;
 
-/// What probes look at.
+/// The input of the probes.
 #[derive(Debug)]
 pub struct Probes {
-    /// The loops that must turn.
+    /// The loops that must advance.
     pub turns: Turns,
     /// Set once the back ends are open.
     pub opened: AtomicBool,
-    /// Set once everything runs.
+    /// Set once the first lease is held.
     pub started: AtomicBool,
     /// Set once the process begins to drain or gives up.
     pub leaving: AtomicBool,
-    /// Silence after which a loop counts as stopped.
+    /// A loop that does not advance for this time counts as stopped.
     pub longest_turn: Duration,
-    /// Writes that it is not ready without; none where it is ready all the same.
+    /// The writes that must succeed for the process to be ready; `None` if none must.
     pub needed_writes: Option<Writes>,
 }
 
 impl Probes {
-    /// Probes of a process whose back ends are open, and that starts.
+    /// Probes of a process that is starting, with its back ends open.
     #[must_use]
     pub fn new(turns: Turns, longest_turn: Duration) -> Self {
         Self {
@@ -40,13 +40,13 @@ impl Probes {
         }
     }
 
-    /// Probes of a process that waits for its back ends: no loop turns yet.
+    /// Probes of a process that waits for its back ends; no loop runs yet.
     #[must_use]
     pub fn of_start_up() -> Self {
         Self { opened: false.into(), ..Self::new(Turns::default(), Duration::MAX) }
     }
 
-    /// What a process that has not started waits for.
+    /// What a starting process waits for.
     fn waits_for(&self) -> &'static str {
         if self.started.load(Ordering::Acquire) {
             "no fetch from the queue has succeeded yet; the log says what it answers"
@@ -57,7 +57,7 @@ impl Probes {
         }
     }
 
-    /// Loops that have not turned for too long: the process is alive while there are none.
+    /// The loops that have not advanced for too long. Without any the process is alive.
     #[must_use]
     pub fn stopped(&self) -> Vec<String> {
         self.turns.overdue(Instant::now(), self.longest_turn)
@@ -76,19 +76,19 @@ fn answer(good: bool, status: &str, stopped: Vec<String>) -> HttpResponse {
     answer.json(json!({ "status": status, "stopped": stopped }))
 }
 
-/// Everything is up but for the one thing that another has to grant.
+/// The answer of a process that is starting, with what it waits for.
 fn starting(probes: &Probes, stopped: Vec<String>) -> HttpResponse {
     let why = probes.waits_for();
     HttpResponse::ServiceUnavailable().json(json!({ "status": "starting", "stopped": stopped, "why": why }))
 }
 
-/// Alive: the control plane turns and the fetch loops advance, also while they wait out an outage.
+/// Alive: the control plane and the fetch loops advance, also during an outage.
 async fn healthz(probes: web::Data<Probes>) -> HttpResponse {
     let stopped = probes.stopped();
     answer(stopped.is_empty(), if stopped.is_empty() { "alive" } else { "stopped" }, stopped)
 }
 
-/// Ready: started, not leaving, alive, no fetch loop whose first fetch has not succeeded yet, and what it writes is taken.
+/// Ready: started, not leaving, alive, each fetch loop has fetched once, and the needed writes succeed.
 async fn readyz(probes: web::Data<Probes>) -> HttpResponse {
     let stopped = probes.stopped();
     if probes.leaving.load(Ordering::Acquire) {
@@ -112,7 +112,7 @@ async fn readyz(probes: web::Data<Probes>) -> HttpResponse {
     answer(stopped.is_empty(), if stopped.is_empty() { "ready" } else { "stopped" }, stopped)
 }
 
-/// Started: everything was opened once.
+/// Started: the back ends are open, and the first lease is held.
 async fn startupz(probes: web::Data<Probes>) -> HttpResponse {
     if probes.started.load(Ordering::Acquire) {
         answer(true, "started", Vec::new())

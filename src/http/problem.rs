@@ -1,4 +1,4 @@
-//! Errors as people and programs read them: a status, a stable code, a sentence that helps.
+//! Error responses: a status, a stable code and a helpful sentence.
 
 use std::fmt;
 use std::time::Duration;
@@ -10,7 +10,7 @@ use serde_json::json;
 use crate::fault::{Fault, FaultKind};
 use crate::operations::Refusal;
 
-/// An error answer.
+/// An error response.
 #[derive(Debug)]
 pub struct Problem {
     status: StatusCode,
@@ -25,20 +25,20 @@ impl Problem {
         Self { status, code, message: message.into(), retry_after: None }
     }
 
-    /// Tells when to come back.
+    /// Adds a `Retry-After` header.
     #[must_use]
     pub fn retry_after(mut self, wait: Duration) -> Self {
         self.retry_after = Some(wait);
         self
     }
 
-    /// Who asks has not shown who they are. Says nothing of why.
+    /// The caller did not authenticate. The response does not say why.
     #[must_use]
     pub fn unauthorized() -> Self {
         Self::new(StatusCode::UNAUTHORIZED, "unauthorized", "unauthorized")
     }
 
-    /// A back end does not serve. The cause is for the log, not for the caller.
+    /// A back end does not answer or refuses. The cause is logged, and not sent.
     #[must_use]
     pub fn unavailable(what: &'static str, fault: &Fault) -> Self {
         tracing::warn!(error = fault.chain(), "{what} does not serve a request");
@@ -48,7 +48,7 @@ impl Problem {
         Self::new(StatusCode::SERVICE_UNAVAILABLE, "unavailable", message).retry_after(Duration::from_secs(5))
     }
 
-    /// As RFC 9457 writes it, for `/api/v1`.
+    /// The response in the format of RFC 9457, for `/api/v1`.
     #[must_use]
     pub fn to_details(&self) -> HttpResponse {
         let mut answer = self.builder();
@@ -72,7 +72,7 @@ impl Problem {
         answer
     }
 
-    /// An error that the web framework made, in our form.
+    /// The replacement for an error of the web framework.
     #[must_use]
     pub fn of_status(status: StatusCode) -> Self {
         let (code, message) = match status {

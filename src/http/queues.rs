@@ -1,4 +1,4 @@
-//! `/api/queues/…`: operators pause a queue and let it go on. No tenant and no role: the secret is enough.
+//! `/api/queues/…`: pauses and resumes queues. There is no tenant and no role: the secret suffices.
 
 use actix_web::{HttpRequest, HttpResponse, web};
 use serde_json::json;
@@ -13,7 +13,7 @@ pub(super) fn routes(config: &mut web::ServiceConfig) {
         .service(web::resource("/queues/{name}/resume").route(web::post().to(resume)));
 }
 
-/// The body is read, so that its limit holds, and not believed.
+/// Pauses a queue. The body is ignored, but read, so that its limit applies.
 async fn pause(
     queues: web::Data<Queues>,
     request: HttpRequest,
@@ -36,7 +36,7 @@ async fn resume(
         .json(json!({ "success": true, "queue": queue, "paused": false, "changed": changed })))
 }
 
-/// Who asks, for the record.
+/// The principal, for the audit.
 fn operator(request: &HttpRequest) -> Result<Principal, Problem> {
     let name = person(request)?.map_or_else(|| "http".to_owned(), |id| format!("user {id}"));
     Ok(Principal::operator(name, None))

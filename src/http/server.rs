@@ -1,4 +1,4 @@
-//! Puts the HTTP server together and opens it.
+//! Builds and opens the HTTP server.
 
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
@@ -20,27 +20,27 @@ use crate::job_log::JobLog;
 use crate::operations::Queues;
 use crate::queue::ProcessRecord;
 
-/// What the server is told by configuration.
+/// The settings of the server.
 #[derive(Clone)]
 pub struct ServerSettings {
-    /// What `X-Internal-Secret` must carry; none: every `/api` call is a 401.
+    /// The value of `X-Internal-Secret`; if `None`, every `/api` call is answered 401.
     pub secret: Option<Arc<SecretString>>,
-    /// The largest body in bytes.
+    /// The largest body, in bytes.
     pub body_limit: usize,
-    /// The longest time for one answer, and for a client to send its request.
+    /// The time limit of a request, both for reading and for answering it.
     pub timeout: Duration,
     /// Wrong secrets of the last minute.
     pub guesses: Arc<Guesses>,
-    /// Where browsers see the page.
+    /// The path of the page behind a proxy.
     pub base_path: BasePath,
 }
 
-/// What the HTTP server shows.
+/// The endpoints of the server.
 #[derive(Clone)]
 pub struct Endpoints {
     /// Served in every role.
     pub probes: web::Data<Probes>,
-    /// Served in every role, where figures are counted.
+    /// Served in every role, if metrics are enabled.
     pub metrics: Option<web::Data<MetricsEndpoint>>,
     /// Served in every role.
     pub health: web::Data<HealthReader>,
@@ -48,29 +48,29 @@ pub struct Endpoints {
     pub queues: web::Data<Queues>,
     /// Served in the roles `api` and `all`.
     pub facade: Option<web::Data<Facade>>,
-    /// Served where the facade is.
+    /// Served together with the facade.
     pub page: Option<PageParts>,
 }
 
-/// What the page and its API are made of.
+/// The parts of the page and its API.
 #[derive(Clone)]
 pub struct PageParts {
-    /// Who comes in.
+    /// Authenticates the users.
     pub auth: web::Data<Auth>,
-    /// What is seen.
+    /// The state that is shown.
     pub board: web::Data<Board>,
-    /// The lines of the jobs that ran here.
+    /// The log lines of jobs that ran in this process.
     pub job_log: Arc<JobLog>,
-    /// Who answers.
+    /// This process.
     pub process: ProcessRecord,
-    /// What is in force; secrets are masked.
+    /// The effective settings; secrets are masked.
     pub configuration: Vec<Entry>,
 }
 
-/// Serves on a socket that is open already, so that its port is known before anything else starts.
+/// Serves on an open socket, so that its port is known before anything else starts.
 ///
 /// # Errors
-/// When the socket cannot be used.
+/// If the socket cannot be used.
 pub fn serve(
     socket: TcpListener,
     settings: &ServerSettings,
@@ -95,7 +95,7 @@ impl Endpoints {
     }
 }
 
-/// Serves these routes, behind the limits.
+/// Serves these routes within the limits.
 pub(super) fn open(
     socket: TcpListener,
     settings: &ServerSettings,
@@ -131,7 +131,7 @@ pub(super) fn with_metrics(config: &mut web::ServiceConfig, desk: Option<web::Da
     }
 }
 
-/// Must come before `/api`, which would turn everything below it away.
+/// Must come before `/api`, whose scope would answer all paths below it.
 fn with_page(config: &mut web::ServiceConfig, page: Option<PageParts>, facade: Option<&web::Data<Facade>>) {
     let (Some(page), Some(facade)) = (page, facade) else { return };
     config

@@ -1,4 +1,4 @@
-//! The HTTP server of a process that waits for its back ends: probes as ever, and for everything else the reason.
+//! The HTTP server of a process that waits for its back ends: probes, metrics, and the reason elsewhere.
 
 use std::net::{SocketAddr, TcpListener};
 use std::time::Duration;
@@ -14,16 +14,16 @@ use super::server::{ServerSettings, open, with_metrics};
 use super::{MetricsEndpoint, Probes, Problem, probes};
 use crate::measure::Exposition;
 
-/// When whoever asks may come back.
+/// The `Retry-After` of responses during the wait.
 const COME_BACK: Duration = Duration::from_secs(5);
 
-/// Why the process waits; none: it is about to serve.
+/// Why the process waits; `None` when it is about to serve.
 type Waits = watch::Receiver<Option<String>>;
 
 /// Serves on a socket until the back ends are open.
 ///
 /// # Errors
-/// When the socket cannot be used.
+/// If the socket cannot be used.
 pub fn serve_start_up(
     socket: TcpListener,
     settings: &ServerSettings,
@@ -46,7 +46,7 @@ async fn reason(waits: web::Data<Waits>) -> Result<HttpResponse, Problem> {
     Err(starting(waits.borrow().as_deref()))
 }
 
-/// An open page waits, and its person stays signed in; why it waits is for those who show the secret.
+/// Keeps an open page waiting and its user signed in. The reason is shown only with the secret.
 async fn reason_of_page(
     limits: web::Data<Limits>,
     waits: web::Data<Waits>,

@@ -7,7 +7,6 @@ use utoipa::ToSchema;
 use crate::job::background::{BackgroundJob, Status};
 use crate::operations::{Stuck, StuckAfter, stuck};
 
-/// One background job.
 #[derive(Clone, Debug, Serialize, ToSchema)]
 pub(super) struct JobView {
     job_id: i64,
@@ -35,16 +34,16 @@ pub(super) struct JobView {
     eta_seconds: Option<f64>,
 }
 
-/// What time it is and how the job's queue is served, for the words about a stuck job.
+/// The state of the deletion queue and the current time, from which a stuck job is explained.
 #[derive(Clone, Debug)]
 pub(super) struct QueueService {
-    /// The database's time, for that is what rows have.
+    /// The database's time, which also the rows have.
     pub now: DateTime<Utc>,
-    /// When a job is stuck.
+    /// When a job counts as stuck.
     pub stuck_after: StuckAfter,
     /// The queue.
     pub queue: String,
-    /// Whether any live process listens to it; none when that cannot be told now.
+    /// Whether a live process listens to it; `None` if that is unknown.
     pub served: Option<bool>,
 }
 
@@ -62,7 +61,7 @@ impl QueueService {
 }
 
 impl JobView {
-    /// The view at the time of `queue`.
+    /// The view of the job at `queue.now`.
     pub(super) fn new(job: &BackgroundJob, queue: &QueueService) -> Self {
         let stuck_reason = stuck_reason(job, queue);
         let progress = job.progress;
@@ -94,12 +93,12 @@ impl JobView {
     }
 }
 
-/// Whole seconds, UTC.
+/// The time in UTC, in whole seconds.
 pub(super) fn time(at: DateTime<Utc>) -> String {
     at.format("%Y-%m-%dT%H:%M:%SZ").to_string()
 }
 
-/// Why a job does not move, in words that help; none while it does.
+/// Why a job does not move, with advice; `None` if it is not stuck.
 pub(super) fn stuck_reason(job: &BackgroundJob, service: &QueueService) -> Option<String> {
     Some(match stuck(job, service.now, service.stuck_after)? {
         Stuck::Unpicked(waited) => {

@@ -1,8 +1,8 @@
-//! Whether writes succeed: a back end that is read can refuse every write (a full disk, a server that has become
-//! read-only or has no memory left).
+//! Whether writes succeed: a back end that can be read may refuse every write (a full disk, a read-only
+//! server, a server out of memory).
 //!
-//! A write of one row, always the same, is tried from time to time, and at once when somebody asks. Nobody who asks
-//! waits long for it: what was known before is the answer then.
+//! A test write of one row is made every few seconds, and at once on request. A request does not wait long
+//! for it: after [`ANSWER`] it gets the last known result.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -16,17 +16,17 @@ use crate::fault::Fault;
 use crate::queue::Broker;
 use crate::store::Store;
 
-/// Time between two tries that nobody asks for: what was refused is in the log even where nobody asks.
+/// The time between two test writes without a request. Refusals are logged even if no request is made.
 const EVERY: Duration = Duration::from_secs(5);
-/// What is older is found out anew.
+/// A result older than this is renewed on request.
 const FRESH: Duration = Duration::from_secs(1);
-/// How long somebody who asks waits for a try.
+/// How long a request waits for a test write.
 const ANSWER: Duration = Duration::from_millis(500);
 
 /// The back ends that refuse writes, each with its reason.
 pub(super) type Refusals = BTreeMap<&'static str, String>;
 
-/// Whether writes succeed. Clones show the same; the tries end with the last one.
+/// Whether writes succeed. Clones share the state; the test writes end when the last clone is dropped.
 #[derive(Clone, Debug)]
 pub struct Writes {
     seen: watch::Receiver<Seen>,
@@ -36,22 +36,22 @@ pub struct Writes {
 
 #[derive(Clone, Debug, Default)]
 struct Seen {
-    /// When the latest try ended; none before the first.
+    /// When the latest test write ended; `None` before the first.
     at: Option<Instant>,
     refusals: Refusals,
 }
 
-/// Tries to write.
+/// Makes the test writes.
 struct Tries {
     broker: Arc<dyn Broker>,
     store: Store,
-    /// How long a try may take.
+    /// The time limit of a test write.
     deadline: Duration,
     asked: Arc<Notify>,
 }
 
 impl Writes {
-    /// Begins to try; each try may take as long as `deadline`. Must be called inside an actix system.
+    /// Starts the test writes; each may take as long as `deadline`. Must be called inside an actix system.
     #[must_use]
     pub fn begin(broker: Arc<dyn Broker>, store: Store, deadline: Duration) -> Self {
         let asked = Arc::new(Notify::new());
@@ -61,18 +61,18 @@ impl Writes {
         Self { seen, asked, _tries: tries }
     }
 
-    /// Whether a back end refuses writes, as far as is known now.
+    /// Whether a back end refuses writes, as last known.
     pub(super) fn are_refused(&self) -> bool {
         !self.seen.borrow().refusals.is_empty()
     }
 
-    /// The back ends that refuse writes.
+    /// The back ends that refuse writes. Waits for a new test write if the last result is old or a refusal.
     pub(super) async fn refused(&self) -> Refusals {
         let mut seen = self.seen.clone();
         let old = |seen: &Seen| seen.at.is_none_or(|at| at.elapsed() > FRESH) || !seen.refusals.is_empty();
         if old(&seen.borrow_and_update()) {
             self.asked.notify_one();
-            // Late or gone: what is known is the answer.
+            // If it is late or has ended, the last known result is used.
             let _ = tokio::time::timeout(ANSWER, seen.changed()).await;
         }
         seen.borrow().refusals.clone()
@@ -94,7 +94,7 @@ impl Tries {
             }
             before.clone_from(&refusals);
             told.send_replace(Seen { at: Some(Instant::now()), refusals });
-            // Asked for or not: both lead to the same.
+            // On request or after the interval.
             let _ = tokio::time::timeout(EVERY, self.asked.notified()).await;
         }
     }
@@ -109,7 +109,7 @@ impl Tries {
         self.tried(async move { jobs.check().await }).await
     }
 
-    /// In a task of its own: a panic in a library is one more way to refuse.
+    /// Runs in its own task, so that a panic in a library counts as a refusal.
     async fn tried(&self, write: impl Future<Output = Result<(), Fault>> + 'static) -> Result<(), String> {
         let write = AbortOnDropHandle::new(actix_rt::spawn(write));
         match tokio::time::timeout(self.deadline, write).await {

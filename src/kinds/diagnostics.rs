@@ -1,7 +1,7 @@
-//! `tikkun.…`: jobs for trying out the service itself, of which some misbehave on purpose.
+//! `tikkun.*`: jobs for testing the service, some of which misbehave on purpose.
 //!
-//! They are registered only where `diagnostics.enabled` says so: whoever may enqueue could stop a slot
-//! with them.
+//! They are registered only if `diagnostics.enabled` is set, because anyone who may enqueue jobs could block
+//! a slot with them.
 
 use std::hint::{black_box, spin_loop};
 use std::sync::Arc;
@@ -17,15 +17,15 @@ use crate::job::{
     QueueEnd, Registry, StopReason,
 };
 
-/// Parts of a sleep, each of which is reported.
+/// The steps of a sleep, each of which is reported as progress.
 const SLEEP_STEPS: u32 = 20;
 
-/// Adds all of them.
+/// Registers all of them.
 pub(super) fn register(registry: Registry) -> Registry {
     registry.with(Noop).with_boxed(Arc::new(Echo)).with(Sleep).with(Fail).with(Panic).with(Spin)
 }
 
-/// Does nothing, well.
+/// Does nothing, successfully.
 struct Noop;
 
 impl Job for Noop {
@@ -37,11 +37,11 @@ impl Job for Noop {
     }
 }
 
-/// Returns its arguments as they came: any number of them, by position and by name.
+/// Returns its arguments unchanged: any number of them, by position and by name.
 pub struct Echo;
 
 impl Echo {
-    /// The name it is enqueued under.
+    /// The function name for enqueueing.
     pub const NAME: &'static str = "tikkun.echo";
 }
 
@@ -60,7 +60,7 @@ impl BoxedJob for Echo {
 
     fn run<'a>(&'a self, args: &'a Args, _: &'a JobContext) -> BoxFuture<'a, JobResult> {
         Box::pin(async move {
-            // Names that look like a tag stay names.
+            // Names that look like a tag are escaped and stay names.
             let named = Exact::of_object(&args.named).map_err(JobError::permanent)?.into_value();
             Ok(Completion::Finished(json!({ "positional": args.positional, "named": named })))
         })
@@ -71,13 +71,13 @@ impl BoxedJob for Echo {
     }
 }
 
-/// Sleeps, and tells how far it is.
+/// Sleeps, and reports its progress.
 struct Sleep;
 
 #[derive(Deserialize)]
 struct SleepArgs {
     seconds: f64,
-    /// Never looks whether it should stop.
+    /// Never checks whether it should stop.
     #[serde(default)]
     deaf: bool,
 }
@@ -120,7 +120,7 @@ struct Fail;
 struct FailArgs {
     #[serde(default)]
     message: String,
-    /// Whatever retries are left are not used.
+    /// Fails for good, whatever retries are left.
     #[serde(default)]
     permanent: bool,
 }
@@ -155,12 +155,12 @@ impl Job for Panic {
     }
 }
 
-/// Computes without ever yielding: its thread belongs to it.
+/// Computes without ever yielding, so that it keeps its thread.
 struct Spin;
 
 #[derive(Deserialize)]
 struct SpinArgs {
-    /// It ends after so long; none: never.
+    /// It ends after this many seconds; `None`: never.
     #[serde(default)]
     seconds: Option<f64>,
 }

@@ -1,4 +1,4 @@
-//! The kinds of job that Tikkun brings along: the deletion of receipts, and small ones to try a service with.
+//! Tikkun's own kinds of jobs: the deletion of receipts, and small ones for testing a service.
 
 mod diagnostics;
 mod registry;

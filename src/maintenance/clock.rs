@@ -1,27 +1,27 @@
-//! The one place from which schedules learn the time.
+//! The clock for schedules.
 
 use std::fmt;
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
 
-/// Tells the time.
+/// A source of the current time.
 #[derive(Clone)]
 pub struct Clock(Arc<dyn Fn() -> DateTime<Utc> + Send + Sync>);
 
 impl Clock {
-    /// The host's.
+    /// The host's clock.
     #[must_use]
     pub fn of_host() -> Self {
         Self(Arc::new(Utc::now))
     }
 
-    /// One that tells what `tell` says.
+    /// A clock that calls `tell`.
     pub fn new(tell: impl Fn() -> DateTime<Utc> + Send + Sync + 'static) -> Self {
         Self(Arc::new(tell))
     }
 
-    /// The time.
+    /// The current time.
     #[must_use]
     pub fn now(&self) -> DateTime<Utc> {
         (self.0)()

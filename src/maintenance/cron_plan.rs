@@ -1,5 +1,5 @@
-//! What the schedules have due: pure decisions from marks and the time, none of them final before the
-//! broker has taken the step.
+//! Decides which schedules are due: pure functions of marks and the time. A decision counts only when the
+//! broker has accepted its step.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -9,25 +9,25 @@ use chrono::{DateTime, SubsecRound, TimeDelta, Utc};
 use crate::job::{Missed, Schedule};
 use crate::queue::{ScheduleMark, ScheduleStep};
 
-/// Later than this is missed: a minute is what a schedule can tell apart.
+/// A due time older than this counts as missed; schedules have a resolution of one minute.
 const ON_TIME: TimeDelta = TimeDelta::minutes(1);
-/// The most jobs of one schedule in one step, the latest: bounds what a long silence can bring.
+/// The most jobs of one schedule in one step, the latest ones; it limits the effect of a long downtime.
 const MOST: usize = 100;
-/// A mark so far ahead was made by a clock that was wrong; waiting for it would silence the schedule.
+/// A mark further ahead was made by a wrong clock; waiting for it would silence the schedule.
 const AHEAD: TimeDelta = TimeDelta::days(1);
 
-/// A step, and how many due times it leaves out.
+/// A step for the broker, and how many due times it leaves out.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Planned {
-    /// What to ask the broker for.
+    /// The step.
     pub step: ScheduleStep,
-    /// Times without a job; at least so many when it is a bound.
+    /// Due times without a job; a minimum if there are very many.
     pub left_out: usize,
-    /// Which schedule, by its place in the list.
+    /// The index of the schedule.
     place: usize,
 }
 
-/// All schedules, and how far each has come.
+/// All schedules, with the mark of each.
 #[derive(Debug)]
 pub struct Timetable {
     schedules: Arc<[Schedule]>,
@@ -36,7 +36,7 @@ pub struct Timetable {
 }
 
 impl Timetable {
-    /// The schedules as the broker's marks have them.
+    /// The schedules with the broker's marks.
     #[must_use]
     pub fn new(schedules: Arc<[Schedule]>, marks: &BTreeMap<String, ScheduleMark>) -> Self {
         let marks: Vec<_> = schedules.iter().map(|schedule| marks.get(&schedule.name).cloned()).collect();
@@ -44,7 +44,7 @@ impl Timetable {
         Self { next: next.collect(), schedules, marks }
     }
 
-    /// What is due at `now`.
+    /// The steps that are due at `now`.
     #[must_use]
     pub fn due(&self, now: DateTime<Utc>) -> Vec<Planned> {
         let entries = self.schedules.iter().zip(self.marks.iter().zip(&self.next)).enumerate();
@@ -55,7 +55,7 @@ impl Timetable {
         planned.collect()
     }
 
-    /// The broker has taken the step.
+    /// Records that the broker has accepted the step.
     pub fn taken(&mut self, planned: &Planned) {
         let place = planned.place;
         if let (Some(schedule), Some(mark), Some(due)) =
@@ -71,7 +71,7 @@ fn next(schedule: &Schedule, mark: Option<&ScheduleMark>) -> Option<DateTime<Utc
     mark.and_then(|mark| schedule.rule.next_after(mark.until))
 }
 
-/// The step that a schedule has due, if any. `next` is the first time after the mark.
+/// The step of a schedule, if one is due. `next` is its first due time after the mark.
 fn plan(
     schedule: &Schedule,
     (mark, next): (Option<&ScheduleMark>, Option<DateTime<Utc>>),
@@ -80,7 +80,7 @@ fn plan(
     let rule = schedule.rule.to_string();
     let usable = mark.filter(|mark| mark.rule == rule && mark.until - now <= AHEAD);
     let Some(usable) = usable else {
-        // It begins now: what a rule would have had due before it was there was never missed.
+        // The schedule starts now: due times before it existed were not missed.
         let last = mark.and_then(|mark| mark.last);
         return Some((step(schedule, mark, ScheduleMark { rule, until: now.trunc_subsecs(3), last }), 0));
     };
@@ -98,7 +98,7 @@ fn step(schedule: &Schedule, from: Option<&ScheduleMark>, to: ScheduleMark) -> S
     ScheduleStep { name: schedule.name.clone(), from: from.cloned(), to, jobs: Vec::new() }
 }
 
-/// The times that get a job.
+/// The due times that get a job, according to `missed`.
 fn choose(missed: Missed, due: &[DateTime<Utc>], now: DateTime<Utc>) -> &[DateTime<Utc>] {
     let first = match missed {
         Missed::Skip => due.partition_point(|time| now - *time > ON_TIME),

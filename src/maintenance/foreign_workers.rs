@@ -1,5 +1,5 @@
-//! Looks after jobs that workers of others left behind, from time to time: how they fare is the queue's own rule, and
-//! whoever is to be called after a failure is called after that, at most once: a crash in between leaves the call out.
+//! Takes care of jobs that foreign workers abandoned. RQ's rules decide what happens to them. Their failure
+//! callbacks are called afterwards, at most once: a crash in between skips the call.
 
 use std::time::Duration;
 
@@ -14,18 +14,18 @@ use crate::measure::list::JOBS_ABANDONED;
 use crate::queue::{Abandoned, Fate};
 use crate::worker::IsolatedThreads;
 
-/// Time between two looks. RQ's own workers look every ten minutes.
+/// The time between two checks. RQ's own workers check every ten minutes.
 const EVERY: Duration = Duration::from_secs(10);
 
-/// The most jobs of each sort in one look: bounds the size of one transaction.
+/// The most jobs of each kind per check; it limits the size of a transaction.
 const AT_ONCE: u32 = 200;
 
-/// When it last looked.
+/// The time of the last check.
 #[derive(Debug, Default)]
 pub(super) struct ForeignWorkers(Option<Instant>);
 
 impl ForeignWorkers {
-    /// Looks, if it is time; again at once as long as there is very much.
+    /// Makes a check if one is due, and repeats it while there are more jobs and time is left.
     pub(super) async fn tend(
         &mut self,
         ports: &RescuerPorts,
@@ -71,7 +71,7 @@ fn failure(one: Abandoned) -> Option<Failure> {
         return None;
     }
     let callbacks = Callbacks { failure: one.on_failure, ..Callbacks::default() };
-    // The type of RQ's error, which is all that RQ tells.
+    // The name of RQ's error, which is all that RQ records.
     let error = JobError::permanent("AbandonedJobError");
     Some(Failure { job: one.job, queue: one.queue, attempt: 1, callbacks, error })
 }

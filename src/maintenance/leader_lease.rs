@@ -1,27 +1,27 @@
-//! Until when a leader may work without asking the broker again: each renewal is a write to the disk.
+//! How long a leader may work without asking the broker again. Each renewal is a write to disk.
 
 use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// A leadership, as far as this process knows of it.
+/// The leader lease as this process knows it.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct LeaderLease {
     since: Option<Instant>,
 }
 
 impl LeaderLease {
-    /// The most time between two renewals: also how old the noted tick may be.
+    /// The longest time between two renewals, and thus the greatest age of the recorded tick.
     const RENEW: Duration = Duration::from_secs(5);
 
-    /// Whether it leads by what the broker said last. A renewal comes five times before `ttl` is over,
-    /// so one that is late is noticed before another can lead.
+    /// Whether this process still leads according to the last answer. A lease is renewed after a fifth of
+    /// `ttl` at the latest, so a late renewal is noticed before another process can lead.
     #[must_use]
     pub fn holds(&self, now: Instant, ttl: Duration) -> bool {
         self.since.is_some_and(|since| now.duration_since(since) < Self::RENEW.min(ttl / 5))
     }
 
-    /// What the broker answered to a request that began at `asked`; whether it leads newly.
+    /// Records the answer to a request made at `asked`; returns whether this process has become the leader.
     pub fn answered(&mut self, leads: bool, asked: Instant) -> bool {
         let was = self.since.is_some();
         self.since = leads.then_some(asked);

@@ -1,5 +1,5 @@
-//! Renews the lease of this process, so that nobody takes its jobs. Nothing survives a restart, and
-//! nothing needs to: the lease is in the broker.
+//! Renews the lease of this process, so that no other process takes its jobs. The lease is in the broker, so
+//! no state is kept across restarts.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,28 +12,28 @@ use crate::measure::list::LEASE_HELD;
 use crate::queue::{Broker, ProcessRecord};
 use crate::supervision::Turn;
 
-/// Time between tries while the broker is out of reach.
+/// The delay between attempts while the broker cannot be reached.
 const AGAIN: Duration = Duration::from_secs(1);
 
-/// The loop.
+/// The loop that renews the lease.
 #[derive(Clone)]
 pub struct LeaseKeeper {
-    /// Where the lease is.
+    /// The broker with the lease.
     pub broker: Arc<dyn Broker>,
-    /// Whose lease.
+    /// The process whose lease it is.
     pub process: ProcessRecord,
-    /// How long it holds without a renewal.
+    /// How long the lease is valid without a renewal.
     pub ttl: Duration,
-    /// Time between renewals.
+    /// The time between two renewals.
     pub renew: Duration,
-    /// Told at each turn.
+    /// Its sign of life, in each iteration.
     pub turn: Turn,
-    /// Becomes true with the first lease, and false while it cannot be renewed in time.
+    /// Becomes true with the first lease, and false when the lease has expired without a renewal.
     pub held: watch::Sender<bool>,
 }
 
 impl LeaseKeeper {
-    /// Runs for as long as the process lives.
+    /// Runs as long as the process.
     pub async fn keep(self) {
         failpoint::reach("lease_keeper.started");
         let (mut last_renewed, mut failing) = (None, false);
@@ -61,7 +61,7 @@ impl LeaseKeeper {
                         tracing::warn!(process.id = %self.process.id, error = fault.chain(), "the lease cannot be renewed now; trying again");
                     }
                     self.missed(last_renewed, &fault);
-                    // Soon: without a lease nothing is fetched.
+                    // Soon, because without a lease nothing is fetched.
                     tokio::time::sleep_until(asked + self.renew.min(AGAIN)).await;
                     continue;
                 }
@@ -70,7 +70,7 @@ impl LeaseKeeper {
         }
     }
 
-    /// Trust counts from when the last good renewal was asked for, not from when it was answered.
+    /// Reports an expired lease. Its time counts from the request of the last renewal, not from the answer.
     fn missed(&self, last_renewed: Option<tokio::time::Instant>, fault: &crate::fault::Fault) {
         let expired = last_renewed.is_none_or(|at| at.elapsed() >= self.ttl);
         if expired {

@@ -1,5 +1,5 @@
-//! Work by the clock, and bringing back what is lost: [`Scheduler`] puts in what is due, [`Rescuer`] finds the jobs of dead
-//! processes and what storage still owes, [`LeaseKeeper`] tells the others that this process lives.
+//! Work on a schedule, and recovery: [`Scheduler`] enqueues due jobs, [`Rescuer`] recovers the jobs of dead
+//! processes and deletes leftover objects, [`LeaseKeeper`] shows other processes that this one is alive.
 
 mod clock;
 mod cron_plan;

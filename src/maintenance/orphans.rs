@@ -1,8 +1,8 @@
-//! Jobs of dead processes: each is settled by the policy of its kind, and then its callbacks are called.
+//! Jobs of dead processes: each is settled by the policy of its kind, then its failure callback is called.
 //!
-//! A kind is called before the settlement, once or more: what it has on record must not be lost. The function that an
-//! enqueuer named is called after that and at most once, by the one whose settlement counted: a process that dies in
-//! between leaves the call out.
+//! The kind itself is notified before the settlement, at least once, so that its own records are up to date.
+//! The enqueuer's callback is called afterwards, at most once, by the process whose settlement counted; if
+//! that process dies in between, the call is skipped.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -22,10 +22,10 @@ use crate::worker::after_death;
 use crate::worker::{AT_ONCE, COMES_BACK, Isolated, IsolatedThreads};
 use crate::worker::{Called, Ended};
 
-/// The most orphans in one look: bounds the size of one transaction.
+/// The most orphans per check; it limits the size of a transaction.
 const ORPHANS: u32 = 200;
 
-/// A failure for which an enqueuer named a callback.
+/// A failure whose callback is to be called, if it has one.
 pub(super) struct Failure {
     pub(super) job: JobId,
     pub(super) queue: QueueName,
@@ -34,8 +34,8 @@ pub(super) struct Failure {
     pub(super) error: JobError,
 }
 
-/// Looks for deliveries of dead processes, and settles each. This process is not dead, whatever became of its lease: it
-/// writes the ends of what it runs, and gives back what nobody here carries.
+/// Finds the deliveries of dead processes, and settles each. Deliveries of this process are left alone, even if its
+/// lease has run out: its completer writes their ends, and its reclaimer gives back what no task here holds.
 pub(super) async fn rescue(
     ports: &RescuerPorts,
     isolated_threads: &IsolatedThreads,
@@ -70,8 +70,8 @@ pub(super) async fn rescue(
     Ok(())
 }
 
-/// What becomes of each. One whose kind cannot be told in time that it failed is left out: the next look finds it
-/// again.
+/// Decides how each orphan is settled. If its kind cannot be notified of a failure in time, it is left out,
+/// and the next check finds it again.
 async fn decide(
     (ports, isolated_threads): (&RescuerPorts, &IsolatedThreads),
     orphans: Vec<Orphan>,
@@ -87,9 +87,9 @@ async fn decide(
             _ => decided.push((orphan.delivery.job, settlement)),
         }
     }
-    // Whoever does not come to the end this time may be among the first the next time.
+    // In random order, so that those for which time runs out may be first in the next check.
     fastrand::shuffle(&mut failed);
-    // Of heavy arguments those of one job at a time.
+    // Heavy arguments are loaded for one job at a time.
     let heavy = &tokio::sync::Mutex::new(());
     let told = futures::stream::iter(failed).map(|(kind, delivery, settlement)| async move {
         let Disposition::Discard { error, .. } = &settlement.verdict else { return None };
@@ -120,7 +120,7 @@ fn settlement(registry: &Registry, Orphan { delivery, process }: &Orphan) -> Set
             let settings = catch(|| kind.settings()).unwrap_or_default();
             after_death(job, &settings, &died, fastrand::f64())
         }
-        // Whoever fetches it next says what is registered there.
+        // The next process that fetches it reports the unregistered function.
         Err(_) => Disposition::Rescue,
     };
     let fails = matches!(&verdict, Disposition::Discard { .. } | Disposition::RetryAt { .. });
@@ -134,8 +134,8 @@ fn settlement(registry: &Registry, Orphan { delivery, process }: &Orphan) -> Set
     }
 }
 
-/// Gives the kind a chance to bring its own records in line; `false` when it did not come to its end in time. One
-/// that holds its thread is not asked again: it would hold the next one, too.
+/// Notifies the kind of the failure, so that it can update its own records; `false` if it did not end in
+/// time. If it never yields, it counts as done, because the next attempt would block a thread, too.
 async fn tell_kind(
     kind: Arc<dyn BoxedJob>,
     job: &JobRecord,
@@ -168,8 +168,8 @@ fn failure((job, settlement): (JobRecord, Settlement)) -> Option<Failure> {
     Some(Failure { job: job.id, queue: job.queue, attempt: job.attempt, callbacks: job.callbacks, error })
 }
 
-/// Calls what the enqueuers of failed jobs named, and does not wait for it. That one fails in turn, or takes too
-/// long, is logged and changes nothing.
+/// Calls the failure callbacks of these jobs in the background. An error or a timeout in a callback is logged
+/// and has no other effect.
 pub(super) fn tell_enqueuers(
     (registry, isolated_threads): (&Arc<Registry>, &IsolatedThreads),
     failures: Vec<Failure>,
@@ -213,7 +213,7 @@ async fn tell_enqueuer(
     }
 }
 
-/// What counts of a verdict: only these three come from a death.
+/// The outcome for the metric; a death leads only to these three.
 fn outcome(verdict: &Disposition) -> &'static str {
     match verdict {
         Disposition::Discard { .. } => "failed",

@@ -1,4 +1,4 @@
-//! When to say that objects wait too long to be deleted: once, until none does any more.
+//! Decides when to report that objects wait too long to be deleted: once, until none does.
 
 use std::time::Duration;
 
@@ -6,14 +6,14 @@ use chrono::{DateTime, Utc};
 
 use crate::store::OutboxSummary;
 
-/// Whether the alarm was raised and stands.
+/// Whether the alarm is raised.
 #[derive(Debug, Default)]
 pub(super) struct OutboxAlarm {
     raised: bool,
 }
 
 impl OutboxAlarm {
-    /// The age of the oldest object, when it is to be said now.
+    /// The age of the oldest object, if the alarm is to be reported now.
     pub(super) fn look(
         &mut self,
         outbox: &OutboxSummary,

@@ -1,10 +1,10 @@
-//! Keeps the rows that people watch and the entries in the queue together.
+//! Keeps the rows of background jobs and their queue jobs consistent.
 //!
-//! A row that waits for a queue entry which nobody has is enqueued anew. Entries are asked for by the ids that rows
-//! know; only for a row that has none, or lost it, and stands like that for a while, the queues are searched, and what is
-//! found is remembered: what a look costs goes by the rows and not by the queues. Clocks of different hosts are
-//! not compared: a gap counts only when it was seen unchanged for a while on this process's own clock.
-//! An entry whose row is at rest needs nothing: its attempt is refused and it ends quietly.
+//! A row that needs a queue job and has none is enqueued again. Queue jobs are read by the ids in the rows.
+//! The queues are searched only for rows that have no queue job for a while, and results are remembered, so
+//! that the cost of a check depends on the rows and not on the queues. Clocks of different hosts are not
+//! compared: a gap counts only if it stays unchanged for a while on this process's clock. A queue job whose
+//! row is inactive needs nothing: its attempt is refused and it ends.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::pin::pin;
@@ -23,19 +23,19 @@ use crate::measure::list::JOBS_ENQUEUED_ANEW;
 use crate::queue::Enqueued;
 use crate::tracking::TrackedKind;
 
-/// The leadership under which rows are reconciled.
+/// The leader lease for the reconciliation.
 const ROLE: &str = "reconcile";
 
-/// The most rows in one look.
+/// The most rows per check.
 const ROWS: u32 = 10_000;
 
-/// A search may take so many times as long as an answer.
+/// A search may take this many times as long as another call.
 const SEARCH: u32 = 20;
 
-/// Time between two signs of life during a search.
+/// The time between two signs of life during a search.
 const SIGN: Duration = Duration::from_millis(500);
 
-/// Gaps that were seen and not closed yet, and entries that rows do not know of.
+/// Gaps that are not closed yet, and queue jobs that their rows do not name.
 #[derive(Debug, Default)]
 pub(super) struct Suspects {
     gaps: Mutex<BTreeMap<BackgroundJobId, Suspect>>,
@@ -50,7 +50,7 @@ struct Suspect {
 }
 
 impl Suspects {
-    /// Which of the rows without an entry have stood unchanged for their grace. Forgets rows that are no gap now.
+    /// The rows that were gaps, without a change, for their grace period. Forgets rows that are no gaps.
     fn ripe<'a>(
         &self,
         gaps: &[&'a BackgroundJob],
@@ -63,7 +63,7 @@ impl Suspects {
         for row in gaps {
             let fresh = Suspect { since: now, status: row.status, attempt: row.note.attempt };
             let suspect = match seen.get(&row.id) {
-                // A heartbeat alone is no sign of an entry: a row may be kept alive by one that lost it.
+                // A heartbeat alone is no change: it may come from a worker that has lost the queue job.
                 Some(known) if (known.status, known.attempt) == (fresh.status, fresh.attempt) => *known,
                 _ => fresh,
             };
@@ -77,7 +77,7 @@ impl Suspects {
         ripe
     }
 
-    /// The ids under which these rows may have an entry. Forgets all other rows.
+    /// The ids under which these rows may have queue jobs. Forgets all other rows.
     fn known_entries(&self, rows: &[BackgroundJob]) -> Vec<JobId> {
         let mut found = self.entries.lock();
         found.retain(|id, _| rows.iter().any(|row| row.id == *id));
@@ -87,7 +87,7 @@ impl Suspects {
     }
 }
 
-/// Whether a row needs an entry in the queue to go on.
+/// Whether a row needs a queue job to make progress.
 fn needs_entry(row: &BackgroundJob) -> bool {
     match row.status {
         Status::Queued | Status::Running => true,
@@ -100,18 +100,17 @@ fn is_continuation(row: &BackgroundJob) -> bool {
     row.status == Status::Paused && row.note.pause_reason == Some(PauseReason::Continuation)
 }
 
-/// What a reconciliation goes by.
+/// The input of a reconciliation.
 pub(super) struct Look<'a> {
-    /// Gaps that were seen before.
+    /// The gaps of earlier checks.
     pub(super) suspects: &'a Suspects,
-    /// Longest wait for one answer.
+    /// The time limit of one call.
     pub(super) deadline: Duration,
-    /// Whether the queue has lost everything, and what rows tell of is not back.
+    /// Whether the queue has lost its data, and the jobs of the rows are not all restored.
     pub(super) lost: bool,
 }
 
-/// Looks at all active rows of one kind once; says whether no gap is left. Running it twice changes nothing the second
-/// time.
+/// Checks all active rows of one kind; returns whether no gap is left. A second run changes nothing.
 pub(super) async fn reconcile(
     ports: &RescuerPorts,
     tracked: &TrackedKind,
@@ -123,8 +122,8 @@ pub(super) async fn reconcile(
     }
     ports.turn.beat();
     let jobs = &ports.store.background_jobs;
-    // Rows first: an entry that is made in between can only make a gap smaller. An id that is older than its row's
-    // newest entry only lets the row look like a gap, and then it is searched for.
+    // Rows first: a queue job that is created in between can only close a gap. If a row names an old id, it
+    // merely looks like a gap, and its queue job is searched for.
     let rows = answer_in(deadline, "list active rows", jobs.active(&tracked.job_type, ROWS)).await?;
     first_looks(ports, &rows, deadline).await?;
     let known = suspects.known_entries(&rows);
@@ -141,7 +140,7 @@ pub(super) async fn reconcile(
     let none_unripe = ripe.len() == gaps.len();
     for row in without_entry(ports, tracked, suspects, ripe, deadline).await? {
         ports.turn.beat();
-        // What was lost comes back under its own name, however many processes bring it back.
+        // After a loss of data, all processes restore the job under the same id.
         let known = row.note.queue_job.clone().filter(|_| lost);
         let id = known.clone().unwrap_or_else(|| JobId::from(uuid::Uuid::new_v4().to_string()));
         if known.is_none() {
@@ -159,8 +158,8 @@ pub(super) async fn reconcile(
     Ok(none_unripe)
 }
 
-/// Takes note of what there is for rows that do not say what they cover, before more comes. One row that cannot be changed
-/// now holds up no other.
+/// Records what exists for rows that do not say what they cover, before more arrives. A row that cannot be
+/// changed does not hold up the others.
 async fn first_looks(ports: &RescuerPorts, rows: &[BackgroundJob], deadline: Duration) -> Result<(), Fault> {
     let unbounded = |row: &&BackgroundJob| row.cursor.upper_id.is_none() && row.cursor.first_look.is_none();
     for row in rows.iter().filter(unbounded) {
@@ -179,7 +178,7 @@ async fn first_looks(ports: &RescuerPorts, rows: &[BackgroundJob], deadline: Dur
 const MISSING: &str = "a row had no entry in its queue; enqueued it anew";
 const FORGOTTEN: &str = "the queue has lost the entry of a row; wrote it anew from the database";
 
-/// Those of the rows for which no entry is found anywhere, either.
+/// Those of the rows for which no queue job is found by a search.
 async fn without_entry<'a>(
     ports: &RescuerPorts,
     tracked: &TrackedKind,

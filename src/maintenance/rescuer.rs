@@ -1,5 +1,5 @@
-//! Brings back what is lost: jobs of dead processes and of other workers, objects that could not be deleted, rows whose
-//! queue entry is gone. Nothing survives a restart; every action may be repeated, by any process.
+//! Recovers what is lost: jobs of dead processes and foreign workers, objects that could not be deleted, rows
+//! without a queue job. No state is kept across restarts; any process may repeat any action.
 
 use std::time::Duration;
 
@@ -20,18 +20,18 @@ use crate::fault::Fault;
 use crate::tracking::TrackedKind;
 use crate::worker::IsolatedThreads;
 
-/// The actor.
+/// The actor that recovers what is lost.
 #[derive(Clone)]
 pub struct Rescuer {
-    /// What it needs.
+    /// Its ports.
     pub ports: RescuerPorts,
     /// `[rescuer]`.
     pub settings: RescuerSettings,
-    /// The longest wait for one answer.
+    /// The time limit of one call.
     pub deadline: Duration,
-    /// Whether objects are deleted at all; else they stay in the outbox, of whatever age.
+    /// Whether objects are deleted; if not, they stay in the outbox.
     pub storage_delete: bool,
-    /// Background jobs whose rows and entries are kept together.
+    /// The kinds of background jobs whose rows and queue jobs are kept consistent.
     pub tracked: Vec<TrackedKind>,
 }
 
@@ -81,7 +81,7 @@ impl Rescuer {
         }
     }
 
-    /// Says once that objects wait for too long.
+    /// Logs once that objects wait for too long.
     async fn watch_outbox(&self, alarm: &mut OutboxAlarm) -> Result<(), Fault> {
         if !self.storage_delete {
             return Ok(());
@@ -100,8 +100,8 @@ impl Rescuer {
         Ok(())
     }
 
-    /// Objects that earlier tries left behind. As long as all of them go there are more at once, for after an
-    /// outage there may be very many; not for long, for orphaned jobs wait meanwhile.
+    /// Deletes objects that earlier attempts left. It continues while all can be deleted, since there may be
+    /// many after an outage, and stops at the deadline, since orphaned jobs wait meanwhile.
     async fn clean_up(&self) -> Result<(), Fault> {
         if !self.storage_delete {
             return Ok(());
@@ -116,10 +116,10 @@ impl Rescuer {
         }
     }
 
-    /// As many objects as one look takes; how many those were.
+    /// Deletes one batch of objects, and returns how many were claimed.
     async fn clean_up_once(&self) -> Result<(u32, CleanedUp), Fault> {
         let (blobs, outbox) = (&self.ports.blobs, &self.ports.store.outbox);
-        // Nobody else may take them while one call and its confirmation are under way.
+        // Reserved until one call and its confirmation are done.
         let hold = self.deadline * 4;
         let claim = outbox.claim(blobs.target(), None, self.settings.outbox_batch, hold);
         let condemned = answer_in(self.deadline, "claim objects to delete", claim).await?;
@@ -136,7 +136,7 @@ impl Rescuer {
         Ok((u32::try_from(condemned.len()).unwrap_or(u32::MAX), cleaned))
     }
 
-    /// Rows and entries, when it is `due`, and for as long as the queue has lost what rows tell of.
+    /// Reconciles rows and queue jobs when it is `due`, and as long as lost jobs are not restored.
     async fn keep_together(&self, suspects: &Suspects, due: bool) -> Result<(), Fault> {
         let (broker, deadline) = (&self.ports.broker, self.deadline);
         let forgotten = answer_in(deadline, "look what the queue has lost", broker.forgotten()).await?;

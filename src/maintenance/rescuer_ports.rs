@@ -1,4 +1,4 @@
-//! What the rescuer reaches the rest of the process by.
+//! The ports of the rescuer.
 
 use std::sync::Arc;
 
@@ -8,21 +8,21 @@ use crate::queue::Broker;
 use crate::store::Store;
 use crate::supervision::{HealthTable, Turn};
 
-/// What a rescuer needs of the process.
+/// The ports of the rescuer.
 #[derive(Clone)]
 pub struct RescuerPorts {
-    /// Where jobs wait.
+    /// The broker.
     pub broker: Arc<dyn Broker>,
-    /// Where rows are.
+    /// The database.
     pub store: Store,
-    /// Where objects lie.
+    /// The storage.
     pub blobs: Arc<dyn BlobStore>,
-    /// What each kind wants for its orphans.
+    /// The policies for orphans, by kind.
     pub registry: Arc<Registry>,
-    /// Who rescues, for the leadership of the reconciliation.
+    /// This process, for the leader lease of the reconciliation.
     pub process: ProcessId,
-    /// Told at each turn.
+    /// Its sign of life, in each iteration.
     pub turn: Turn,
-    /// Where threads are counted that do not come back.
+    /// The table that counts stuck threads.
     pub table: HealthTable,
 }

@@ -1,6 +1,6 @@
-//! Puts jobs that are due into their queues, enqueues what schedules have due, and drops what
-//! has been kept long enough. One process leads; the others stand by. Nothing survives a restart: all of
-//! it is in the broker.
+//! Moves due jobs to their queues, enqueues the jobs of schedules, and drops ended jobs that have been kept
+//! long enough. One process leads; the others stand by. No state is kept across restarts: all of it is in the
+//! broker.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -20,37 +20,37 @@ use crate::measure::list::SCHEDULER_LEADS;
 use crate::queue::{Broker, Budget};
 use crate::supervision::Turn;
 
-/// The leadership that the scheduler takes.
+/// The name of the scheduler's leader lease.
 pub const SCHEDULER_ROLE: &str = "scheduler";
 
-/// The most jobs moved or dropped in one call: bounds the size of one transaction.
+/// The most jobs moved or dropped in one call; it limits the size of a transaction.
 const BATCH: u32 = 1000;
 
-/// Time between two looks for what can be dropped: nobody waits for that.
+/// The time between two checks for jobs to drop, which is not urgent.
 const TIDY_EVERY: Duration = Duration::from_secs(10);
 
-/// The actor.
+/// The actor that enqueues due jobs.
 #[derive(Clone)]
 pub struct Scheduler {
-    /// Where the jobs wait.
+    /// The broker.
     pub broker: Arc<dyn Broker>,
-    /// Who would lead.
+    /// This process.
     pub process: ProcessId,
     /// `[scheduler]`.
     pub settings: SchedulerSettings,
-    /// The longest wait for one answer of the broker.
+    /// The time limit of one call to the broker.
     pub deadline: Duration,
-    /// How many ended jobs a queue keeps.
+    /// How many ended jobs each queue keeps.
     pub budget: Budget,
-    /// What comes due by itself.
+    /// The schedules.
     pub schedules: Arc<[Schedule]>,
-    /// Tells when schedules are due.
+    /// The clock for the schedules.
     pub clock: Clock,
-    /// Told at each turn.
+    /// Its sign of life, in each iteration.
     pub turn: Turn,
 }
 
-/// What a leader remembers between two looks; made anew whenever the broker may know better.
+/// What a leader keeps between two checks. It is reset after a fault, because it may be out of date.
 #[derive(Debug, Default)]
 struct Lead {
     leader_lease: LeaderLease,
@@ -79,7 +79,7 @@ impl Scheduler {
             match self.tick(&mut lead).await {
                 Ok(()) => out_of_reach = false,
                 Err(fault) => {
-                    // What was asked for may have happened all the same.
+                    // The failed call may have taken effect.
                     lead = Lead::default();
                     SCHEDULER_LEADS.gauge(&[]).set(0.0);
                     if !out_of_reach {
@@ -122,7 +122,7 @@ impl Scheduler {
         Ok(())
     }
 
-    /// Asks the broker only when the last answer is old: a renewal is a write to the disk.
+    /// Asks the broker only if the last answer is old, because a renewal is a write to disk.
     async fn leads(&self, lead: &mut Lead) -> Result<bool, Fault> {
         let (asked, ttl) = (Instant::now(), self.settings.leadership_ttl);
         if lead.leader_lease.holds(asked, ttl) {
@@ -137,7 +137,7 @@ impl Scheduler {
         Ok(leads)
     }
 
-    /// Enqueues what the schedules have due.
+    /// Enqueues the jobs of schedules that are due.
     async fn enqueue_due(&self, lead: &mut Lead) -> Result<(), Fault> {
         let schedules = &self.schedules;
         if schedules.is_empty() {
@@ -156,7 +156,7 @@ impl Scheduler {
             failpoint::reach("scheduler.step");
             let taken = self.broker.mark_schedule(&planned.step);
             if !answer_in(self.deadline, "move a schedule", taken).await? {
-                // Another has led meanwhile; the marks are read anew at the next look.
+                // Another process has led in the meantime; the marks are read again in the next check.
                 return Ok(());
             }
             tell(&planned);

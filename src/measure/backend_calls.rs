@@ -1,4 +1,4 @@
-//! Calls to one back end: how long each took, and whether it went well.
+//! Measures calls to a back end: their durations and faults.
 
 use std::time::Instant;
 
@@ -6,7 +6,7 @@ use super::list::{CALLS, FAULTS};
 use crate::fault::{Fault, FaultKind};
 use crate::supervision::catch_panic;
 
-/// Counts the calls to one back end.
+/// Measures the calls to one back end.
 #[derive(Clone, Copy, Debug)]
 pub struct BackendCalls {
     backend: &'static str,
@@ -14,14 +14,14 @@ pub struct BackendCalls {
 }
 
 impl BackendCalls {
-    /// Calls to `backend` (queue, database or storage), which is such an `engine`.
+    /// Calls to `backend` (`queue`, `database` or `storage`) of this `engine`.
     #[must_use]
     pub const fn to(backend: &'static str, engine: &'static str) -> Self {
         Self { backend, engine }
     }
 
-    /// Makes a call, and counts how it went. Cancel safe as far as the call is: one that is dropped counts as
-    /// unanswered.
+    /// Makes a call, and records its duration and its fault. Cancel safe if the call is; a dropped call
+    /// counts as unanswered.
     ///
     /// # Errors
     /// Those of the call.
@@ -39,7 +39,7 @@ impl BackendCalls {
         answer
     }
 
-    /// The same for a call that waits on purpose, and may be given up at any time: only its faults count.
+    /// The same for a call that waits for work, and may be dropped at any time: only faults are counted.
     ///
     /// # Errors
     /// Those of the call.
@@ -53,8 +53,8 @@ impl BackendCalls {
         answer
     }
 
-    /// A panic in the library that makes the call is a refusal that a person has to look into, and no fault of the
-    /// actor that asked.
+    /// Turns a panic in the back end's library into a permanent fault, so that the calling actor does not
+    /// crash.
     async fn unpanicked<T>(
         &self,
         operation: &str,
@@ -70,7 +70,7 @@ impl BackendCalls {
         catch_panic(call).await.unwrap_or_else(panicked)
     }
 
-    /// Counts a fault in a part of an answer.
+    /// Counts a fault in a part of a response.
     pub fn fault(&self, operation: &str, fault: &Fault) {
         self.count(operation, kind_word(fault.kind()));
     }
@@ -86,7 +86,7 @@ impl BackendCalls {
     }
 }
 
-/// The word for what to do about a fault.
+/// The label for a kind of fault.
 #[must_use]
 pub fn kind_word(kind: FaultKind) -> &'static str {
     match kind {
@@ -96,7 +96,7 @@ pub fn kind_word(kind: FaultKind) -> &'static str {
     }
 }
 
-/// A call without an answer.
+/// A call without a response yet.
 struct Open {
     calls: BackendCalls,
     operation: &'static str,

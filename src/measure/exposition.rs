@@ -1,4 +1,4 @@
-//! The recorder that everything is counted in, and its text.
+//! The recorder of all metrics, and its text format.
 
 use std::sync::OnceLock;
 
@@ -7,10 +7,10 @@ use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 use super::list;
 use super::metric::Kind;
 
-/// One process has one recorder, however many services run in it.
+/// A process has one recorder, however many services run in it.
 static INSTALLED: OnceLock<Option<Exposition>> = OnceLock::new();
 
-/// Outcomes that are shown as 0 before they have happened: a first failure is seen as a step only from there.
+/// Outcomes that are shown as 0 before they happen, so that the first failure is seen as an increase.
 const FROM_ZERO: &[(&super::Metric, &[&str])] = &[
     (&list::JOBS_RESCUED, &["returned", "retried", "failed"]),
     (&list::JOBS_ABANDONED, &["returned", "retried", "failed"]),
@@ -19,12 +19,12 @@ const FROM_ZERO: &[(&super::Metric, &[&str])] = &[
     (&list::OBJECTS, &["deleted", "failed"]),
 ];
 
-/// What is shown of all that was counted.
+/// A handle to the recorded metrics.
 #[derive(Clone)]
 pub struct Exposition(PrometheusHandle);
 
-/// Begins to count; once more does nothing. None when this program has a recorder of its own, which then counts
-/// for Tikkun too.
+/// Installs the recorder; repeated calls do nothing. `None` if the program has a recorder of its own, which
+/// then records Tikkun's metrics, too.
 pub fn install() -> Option<Exposition> {
     INSTALLED.get_or_init(begin).clone()
 }
@@ -69,19 +69,19 @@ fn describe() {
 }
 
 impl Exposition {
-    /// Everything, in Prometheus' text format, in an order in which people find things again.
+    /// All metrics in Prometheus' text format, sorted.
     #[must_use]
     pub fn render(&self) -> String {
         in_order(&self.0.render())
     }
 
-    /// Adds up what histograms were given since the last time. Until then each value takes up room.
+    /// Aggregates the values recorded in histograms; until then each of them takes up memory.
     pub fn add_up(&self) {
         self.0.run_upkeep();
     }
 }
 
-/// Metrics by name, series by label. There is an empty line behind each metric, and none in it.
+/// Sorts metrics by name and series by label. In the text, metrics are separated by empty lines.
 fn in_order(text: &str) -> String {
     let metrics = text.split("\n\n").map(str::trim).filter(|metric| !metric.is_empty());
     let mut metrics: Vec<String> = metrics
@@ -95,7 +95,7 @@ fn in_order(text: &str) -> String {
     metrics.join("\n\n") + "\n"
 }
 
-/// What tells a series apart, none for a comment. Buckets of one series stay in their order, which is by number.
+/// The labels of a series without `le`, so that buckets keep their numerical order; `None` for a comment.
 fn labels(line: &str) -> Option<&str> {
     if line.starts_with('#') {
         return None;

@@ -1,12 +1,12 @@
-//! The whole list. What is said here is what `/metrics` says, and what `config/METRICS.md` prints.
+//! The list of all metrics. Its help texts are shown at `/metrics` and in `config/METRICS.md`.
 
 use super::metric::{Kind, Metric};
 
-/// Seconds that a job waits or runs: from one that is taken at once to one that takes an hour.
+/// Bounds in seconds for the time a job waits or runs: from an immediate start to one hour.
 const JOB_SECONDS: &[f64] = &[0.005, 0.025, 0.1, 0.5, 1.0, 5.0, 15.0, 60.0, 300.0, 900.0, 3600.0];
-/// Seconds of one batch: half a second is meant.
+/// Bounds in seconds for one batch, which should take about half a second.
 const BATCH_SECONDS: &[f64] = &[0.01, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 15.0, 60.0];
-/// Seconds of one call to a back end.
+/// Bounds in seconds for one call to a back end.
 const CALL_SECONDS: &[f64] = &[0.001, 0.005, 0.025, 0.1, 0.5, 2.5, 10.0];
 
 macro_rules! list {
@@ -24,7 +24,7 @@ macro_rules! list {
             };
         )*)*
 
-        /// All of them, by what they are about.
+        /// All metrics, by group.
         pub const GROUPS: &[(&str, &[&Metric])] = &[$(($group, &[$(&$const),*])),*];
     };
     (@buckets) => { &[] };
@@ -149,7 +149,7 @@ list! {
     }
 }
 
-/// All of them, one after the other.
+/// All metrics.
 pub fn all() -> impl Iterator<Item = &'static Metric> {
     GROUPS.iter().flat_map(|(_, metrics)| metrics.iter().copied())
 }

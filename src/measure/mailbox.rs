@@ -1,20 +1,20 @@
-//! Messages on their way: counted from the sending to the answer.
+//! Counts messages to actors from sending to response.
 
 use metrics::Gauge;
 
 use super::list::ACTOR_MESSAGES;
 
-/// A message without an answer; counted until it is dropped.
+/// A message without a response; counted until it is dropped.
 pub struct Unanswered(Gauge);
 
 impl Unanswered {
-    /// One more message to the actors of `role`.
+    /// Counts one more message to the actors of `role`.
     #[must_use]
     pub fn at(role: &str) -> Self {
         Self::counted(ACTOR_MESSAGES.gauge(&[role]))
     }
 
-    /// The same, where the gauge is at hand.
+    /// The same with a known gauge.
     pub(super) fn counted(gauge: Gauge) -> Self {
         gauge.increment(1.0);
         Self(gauge)

@@ -1,20 +1,20 @@
-//! One figure: its name, what it is, and how it is told apart by labels.
+//! The definition of a metric: its name, kind and labels.
 
 use metrics::{Counter, Gauge, Histogram, Label};
 
-/// What sort of figure it is, in Prometheus' words.
+/// The kind of a metric, in Prometheus' terms.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
-    /// Only grows, from 0 at the start of the process.
+    /// Only increases, from 0 at the start of the process.
     Counter,
-    /// Goes up and down.
+    /// Increases and decreases.
     Gauge,
-    /// Counts by size.
+    /// Counts values by size.
     Histogram,
 }
 
 impl Kind {
-    /// The word for it.
+    /// The name of the kind.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -25,33 +25,33 @@ impl Kind {
     }
 }
 
-/// One figure. The unit is in its name.
+/// A metric. Its unit is in its name.
 #[derive(Debug)]
 pub struct Metric {
     /// Its name.
     pub name: &'static str,
-    /// What it is.
+    /// Its kind.
     pub kind: Kind,
-    /// Its labels, in the order in which their values are given.
+    /// Its labels, in the order of the values given.
     pub labels: &'static [&'static str],
-    /// What it means, for people.
+    /// Its meaning.
     pub help: &'static str,
     /// Upper bounds of a histogram's buckets.
     pub buckets: &'static [f64],
 }
 
 impl Metric {
-    /// The counter under these values of its labels.
+    /// The counter with these label values.
     pub fn counter(&self, values: &[&str]) -> Counter {
         metrics::counter!(self.name, self.labelled(values))
     }
 
-    /// The gauge under these values of its labels.
+    /// The gauge with these label values.
     pub fn gauge(&self, values: &[&str]) -> Gauge {
         metrics::gauge!(self.name, self.labelled(values))
     }
 
-    /// The histogram under these values of its labels.
+    /// The histogram with these label values.
     pub fn histogram(&self, values: &[&str]) -> Histogram {
         metrics::histogram!(self.name, self.labelled(values))
     }

@@ -1,9 +1,9 @@
-//! What machines watch: every figure of `/metrics`, what it means, and the few hands that count.
+//! The metrics at `/metrics`, their meaning, and the types that record them.
 //!
-//! [`list`] holds all of them, with their words, units and buckets; nothing is counted that is not in it. Counting
-//! goes through the global recorder of the crate `metrics`: while there is none it costs nothing and leads nowhere.
-//! Labels are closed sets: queues and schedules of the configuration, functions of the registry, operations of ports.
-//! No job, tenant, key or secret is ever a label.
+//! [`list`] defines all metrics with their texts, units and buckets. They are recorded through the global
+//! recorder of the crate `metrics`; without one, recording costs nothing and has no effect. Labels are closed
+//! sets: queues and schedules of the configuration, functions of the registry, operations of ports. A job,
+//! tenant, key or secret is never a label.
 
 mod backend_calls;
 mod exposition;

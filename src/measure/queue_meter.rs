@@ -1,5 +1,5 @@
-//! Attempts at the jobs of one queue. What is counted for every job goes through handles that are kept: no label is
-//! put together, and no name of a function that nobody registered becomes one.
+//! Metrics of the attempts at the jobs of one queue. Handles are kept, so that no labels are built per job,
+//! and unregistered function names never become labels.
 
 use std::collections::HashMap;
 use std::sync::{Arc, OnceLock};
@@ -10,25 +10,25 @@ use metrics::{Counter, Gauge, Histogram};
 use super::Unanswered;
 use super::list::{ACTOR_MESSAGES, JOB_ATTEMPTS, JOB_RUN, JOB_WAIT, JOBS_IN_FLIGHT, QUEUE_OUTAGE};
 
-/// Stands for every function that is not registered.
+/// The label for all unregistered functions.
 const OTHER: &str = "other";
 
 /// How an attempt ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum AttemptEnd {
-    /// The job ended well.
+    /// The job finished.
     Finished,
     /// The job failed for good.
     Failed,
-    /// A person stopped the job.
+    /// A user stopped the job.
     Stopped,
-    /// It failed, and is tried again.
+    /// The attempt failed, and the job is retried.
     Retried,
-    /// The job goes back unharmed.
+    /// The job was given back without a failure.
     Returned,
-    /// The job goes to another queue.
+    /// The job was sent to another queue.
     Forwarded,
-    /// It came too late, and does not count.
+    /// The result came after the job had been given to another worker, and does not count.
     Fenced,
 }
 
@@ -44,12 +44,12 @@ impl AttemptEnd {
     ];
 }
 
-/// Counts the attempts at the jobs of one queue.
+/// Records the attempts at the jobs of one queue.
 pub struct QueueMeter {
     queue: String,
-    /// By every spelling of a registered function: its place among the meters.
+    /// The index in `meters` of each registered function, by all its spellings.
     spelled: HashMap<String, usize>,
-    /// One for each function, and one for all others; made when the first job of it comes.
+    /// One per function, and one for all others; created with the first job.
     meters: Vec<(&'static str, OnceLock<Arc<FunctionMeter>>)>,
     in_flight: Gauge,
     messages: Gauge,
@@ -62,7 +62,7 @@ struct FunctionMeter {
 }
 
 impl QueueMeter {
-    /// A meter for `queue`. Each function has its name and the spellings under which it is enqueued.
+    /// A meter for `queue`; `functions` are names with the spellings under which each may be enqueued.
     pub fn new(queue: &str, functions: impl Iterator<Item = (&'static str, Vec<String>)>) -> Self {
         let (mut spelled, mut meters) = (HashMap::new(), vec![(OTHER, OnceLock::new())]);
         for (name, spellings) in functions {
@@ -71,13 +71,13 @@ impl QueueMeter {
         }
         let (in_flight, messages) =
             (JOBS_IN_FLIGHT.gauge(&[queue]), ACTOR_MESSAGES.gauge(&["queue_listener"]));
-        // Both are there before the first job comes.
+        // So that both are shown before the first job.
         in_flight.increment(0.0);
         QUEUE_OUTAGE.gauge(&[queue]).increment(0.0);
         Self { queue: queue.to_owned(), spelled, meters, in_flight, messages }
     }
 
-    /// An attempt begins, at a job that has waited so long.
+    /// Records the start of an attempt at a job that has waited for this time.
     #[must_use]
     pub fn begin(&self, function: &str, waited: Option<Duration>) -> UnderWay {
         let meter = self.of(function);
@@ -88,7 +88,7 @@ impl QueueMeter {
         UnderWay { meter, began: Instant::now(), in_flight: Some(self.in_flight.clone()) }
     }
 
-    /// A message to the queue's listener.
+    /// Counts a message to the queue's listener.
     #[must_use]
     pub fn message(&self) -> Unanswered {
         Unanswered::counted(self.messages.clone())
@@ -105,7 +105,7 @@ impl FunctionMeter {
     fn new(queue: &str, function: &str) -> Self {
         let end = |(_, word): &(AttemptEnd, &str)| {
             let counter = JOB_ATTEMPTS.counter(&[queue, function, word]);
-            // Seen as 0 first: a first failure is a step only from there.
+            // Shown as 0 first: otherwise the first failure would not be seen as an increase.
             counter.increment(0);
             counter
         };
@@ -117,7 +117,7 @@ impl FunctionMeter {
     }
 }
 
-/// An attempt that is being counted: in flight until it has ended or is dropped.
+/// An attempt being measured; it counts as in flight until it has ended or is dropped.
 pub struct UnderWay {
     meter: Option<Arc<FunctionMeter>>,
     began: Instant,
@@ -125,7 +125,7 @@ pub struct UnderWay {
 }
 
 impl UnderWay {
-    /// The attempt has ended; its end is yet to be written down.
+    /// Records that the attempt has ended; its result is not written yet.
     pub fn ended(&mut self) {
         self.land();
         if let Some(meter) = &self.meter {
@@ -133,7 +133,7 @@ impl UnderWay {
         }
     }
 
-    /// Its end is written down.
+    /// Records that its result has been written.
     pub fn settled(&self, end: AttemptEnd) {
         if let Some(counter) = self.meter.as_ref().and_then(|meter| meter.ends.get(end as usize)) {
             counter.increment(1);

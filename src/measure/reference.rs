@@ -1,10 +1,10 @@
-//! The list as a page for people.
+//! The list of metrics as a page.
 
 use std::fmt::Write as _;
 
 use super::list;
 
-/// Every figure with its kind, its labels and what it means, as Markdown.
+/// Every metric with its kind, labels and meaning, as Markdown.
 #[must_use]
 pub fn reference() -> String {
     let mut page = String::from(
@@ -13,7 +13,7 @@ pub fn reference() -> String {
     );
     for (group, metrics) in list::GROUPS {
         let head = "| metric | kind | labels | what it means |\n|---|---|---|---|";
-        // Writing to a text cannot fail.
+        // Writing to a string cannot fail.
         let _ = writeln!(page, "\n## {group}\n\n{head}");
         for metric in *metrics {
             let labels: Vec<_> = metric.labels.iter().map(|label| format!("`{label}`")).collect();

@@ -1,31 +1,31 @@
-//! What the log says of every change that a person or a program asks for, by whichever way it comes.
+//! The audit lines for every change that a user or a program requests, by whichever interface.
 
 use std::net::IpAddr;
 
 use crate::job::JobId;
 
-/// Jobs that one line names at most.
+/// The most jobs named in one line.
 const JOBS: usize = 32;
 
-/// The line that a change leaves in the log, also one whose answer did not come in time: it may have been carried out all
-/// the same.
+/// The audit line of a change. It is logged even if no response was sent in time, because the change may have
+/// been made.
 #[derive(Debug)]
 pub struct AuditLine {
     who: String,
     what: String,
     peer: Option<IpAddr>,
-    /// None while there is no answer.
+    /// `None` while there is no response.
     status: Option<u16>,
 }
 
 impl AuditLine {
-    /// The line of a change that begins: `what` is the request, or the command as it is typed.
+    /// Begins the line of a change; `what` is the request, or the command as typed.
     #[must_use]
     pub fn begin(who: &str, what: String, peer: Option<IpAddr>) -> Self {
         Self { who: who.to_owned(), what, peer, status: None }
     }
 
-    /// The change was answered, with this status of HTTP or exit code of a command.
+    /// Records the response: an HTTP status, or the exit code of a command.
     pub fn end(mut self, status: u16) {
         self.status = Some(status);
     }
@@ -45,8 +45,8 @@ impl Drop for AuditLine {
     }
 }
 
-/// Names the jobs that are about to be changed together, before it happens: whatever becomes of the answer, the log knows
-/// what was meant.
+/// Logs the jobs that are about to be changed together. It is done before the change, so that the log has
+/// them even if no response follows.
 pub fn audit_bulk(who: &str, action: &str, jobs: &[JobId]) {
     for jobs in jobs.chunks(JOBS) {
         tracing::info!(target: "tikkun::audit", who, action, ?jobs, "bulk change");

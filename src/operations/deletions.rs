@@ -1,4 +1,4 @@
-//! Deletions: requested, cancelled, paused, resumed and requested anew.
+//! Requests, cancels, pauses, resumes and retries deletions.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -13,38 +13,38 @@ use crate::job::{BackgroundJobId, BusinessId};
 use crate::store::{BackgroundJobs, Coverage, NewRequest, Person, PersonMove, Requested};
 use crate::tracking::{AskPerson, RequestFault, Requests, new_queue_job};
 
-/// What can be done with deletions.
+/// The operations on deletions.
 pub struct Deletions {
-    /// Makes and moves rows, and enqueues the jobs that carry them.
+    /// Creates and changes rows, and enqueues their queue jobs.
     pub requests: Requests,
     /// Reads rows.
     pub jobs: Arc<dyn BackgroundJobs>,
-    /// How often a tenant may ask.
+    /// Limits the requests of each tenant.
     pub limiter: Limiter<BusinessId>,
 }
 
 impl Deletions {
-    /// An answer of the database, within the time that one may take.
+    /// Awaits a response of the database, within the deadline.
     ///
     /// # Errors
-    /// When it does not serve.
+    /// If the database does not respond or refuses.
     pub async fn read<T>(&self, answer: impl Future<Output = Result<T, Fault>>) -> Result<T, Refusal> {
         self.within(answer).await.map_err(Refusal::database)
     }
 
-    /// An answer of a back end, within the time that one may take.
+    /// Awaits a response of a back end, within the deadline.
     ///
     /// # Errors
-    /// Its own, and that it came too late.
+    /// Those of the back end, and a response that is too late.
     pub async fn within<T>(&self, answer: impl Future<Output = Result<T, Fault>>) -> Result<T, Fault> {
         let late = |_| Err(Fault::new(FaultKind::Unavailable, "no answer in time"));
         tokio::time::timeout(self.requests.deadline, answer).await.unwrap_or_else(late)
     }
 
-    /// A deletion that is there for the principal.
+    /// Finds a deletion that the principal may see.
     ///
     /// # Errors
-    /// Another tenant's, and a job of another type, is as if it were not there.
+    /// If there is none, it belongs to another tenant, or the job is of another type.
     pub async fn find(&self, who: &Principal, id: BackgroundJobId) -> Result<BackgroundJob, Refusal> {
         let found = self.read(self.jobs.get(id)).await?.filter(|job| who.sees(job.business_id));
         match found {
@@ -53,19 +53,19 @@ impl Deletions {
         }
     }
 
-    /// The tenant's active deletion, or its newest.
+    /// The tenant's active deletion, else its newest.
     ///
     /// # Errors
-    /// When the database does not serve.
+    /// If the database does not respond or refuses.
     pub async fn latest(&self, tenant: BusinessId) -> Result<Option<BackgroundJob>, Refusal> {
         self.read(self.jobs.latest(tenant, &self.requests.tracked.job_type)).await
     }
 
-    /// Requests the deletion of all receipts that the tenant has now. Only a request that makes a new one counts towards
-    /// the limit: one that came to nothing must not keep the next one waiting.
+    /// Requests the deletion of all receipts that the tenant has now. Only a request that creates a deletion
+    /// counts towards the limit, so that one without effect does not delay the next.
     ///
     /// # Errors
-    /// Who may not, too often, or a back end that does not serve.
+    /// If the principal may not, the limit is exceeded, or a back end does not respond or refuses.
     pub async fn request(&self, who: &Principal, tenant: BusinessId) -> Result<Requested, Refusal> {
         who.may_change()?;
         self.limiter.check(tenant, Instant::now()).map_err(|wait| Refusal::TooOften { wait })?;
@@ -76,10 +76,10 @@ impl Deletions {
         Ok(requested)
     }
 
-    /// Requests anew what a failed or cancelled deletion left, and nothing that came later.
+    /// Requests again what a failed or cancelled deletion left, without newer receipts.
     ///
     /// # Errors
-    /// Who may not, no such deletion, one that stands elsewhere, or a back end that does not serve.
+    /// If the principal may not, there is no such deletion, it has another status, or a back end fails.
     pub async fn retry(&self, who: &Principal, id: BackgroundJobId) -> Result<Requested, Refusal> {
         let job = self.find_to_change(who, id).await?;
         if !matches!(job.status, Status::Failed | Status::Cancelled) {
@@ -88,10 +88,10 @@ impl Deletions {
         self.make(who, job.business_id, Coverage::RestOf(id)).await
     }
 
-    /// Requests anew the rows that a deletion that has ended could not change, and nothing else.
+    /// Requests again only the rows that an ended deletion could not change.
     ///
     /// # Errors
-    /// As [`retry`](Self::retry).
+    /// Those of [`retry`](Self::retry).
     pub async fn retry_failed_rows(
         &self,
         who: &Principal,
@@ -105,10 +105,10 @@ impl Deletions {
         self.make(who, job.business_id, Coverage::SetAsideOf(id)).await
     }
 
-    /// Cancels, pauses or resumes a deletion; a resumed one is put into its queue again.
+    /// Cancels, pauses or resumes a deletion; a resumed one is enqueued again.
     ///
     /// # Errors
-    /// As [`retry`](Self::retry).
+    /// Those of [`retry`](Self::retry).
     pub async fn change(
         &self,
         who: &Principal,
@@ -121,7 +121,7 @@ impl Deletions {
             let queue_job = job.note.queue_job.clone().unwrap_or_else(new_queue_job);
             failpoint::reach("facade.resumed");
             if let Err(fault) = self.requests.enqueue(&job, queue_job, who.trace.as_ref()).await {
-                // Back to where it was, so that the next try finds it as this one did.
+                // Pause it again, so that the next attempt finds the same status.
                 self.moved(who, &job, PersonMove::Pause).await?;
                 return Err(Refusal::Unavailable { what: "queue", fault });
             }
@@ -147,7 +147,7 @@ impl Deletions {
             business_id: job.business_id,
             wish,
             by: who.name.clone(),
-            // An entry that a person's pause ended cannot be used again.
+            // A queue job that was ended by a pause cannot be used again.
             queue_job: (wish == PersonMove::Resume).then(new_queue_job),
         };
         match self.requests.ask(AskPerson(person)).await.map_err(Refusal::database)? {
@@ -157,7 +157,7 @@ impl Deletions {
         }
     }
 
-    /// Makes a row for what `covers` says, and the queue job that carries it.
+    /// Creates a row for `covers`, and its queue job.
     async fn make(
         &self,
         who: &Principal,

@@ -1,7 +1,7 @@
-//! Jobs of queues: taken out, run once more, stopped.
+//! Cancels, retries and stops queue jobs.
 //!
-//! A job that carries a deletion goes the deletion's way: taken out by itself it would come back while the row is open,
-//! and run once more by itself it would find nothing to do.
+//! The queue job of a deletion must be changed through the deletion. If it were cancelled alone, it would be
+//! enqueued again while the row is active; if it were retried alone, it would find nothing to do.
 
 use super::deletions::Deletions;
 use super::refusal::{JobAction, Refusal};
@@ -9,29 +9,29 @@ use crate::fault::Fault;
 use crate::job::{BackgroundJobId, JobId, JobRecord, JobState};
 use crate::queue::{Broker, Requeued, StopAsked};
 
-/// What can be done with jobs of queues, beside the deletions that some carry.
+/// The operations on queue jobs.
 #[derive(Clone, Copy)]
 pub struct Jobs<'a>(pub &'a Deletions);
 
 impl Jobs<'_> {
-    /// A job that is there.
+    /// Finds a job.
     ///
     /// # Errors
-    /// No such job, or a broker that does not serve.
+    /// If there is no such job, or the broker fails.
     pub async fn find(&self, id: &JobId) -> Result<JobRecord, Refusal> {
         self.read(self.broker().job(id)).await?.ok_or_else(|| Refusal::NoJob(id.clone()))
     }
 
-    /// The deletion that a job carries.
+    /// The deletion that a job works on.
     #[must_use]
     pub fn deletion_of(&self, job: &JobRecord) -> Option<BackgroundJobId> {
         self.0.requests.tracked.row_of(job)
     }
 
-    /// Takes a waiting job out of its queue, unless it carries a deletion that is under way.
+    /// Cancels a waiting job, unless it works on an active deletion.
     ///
     /// # Errors
-    /// As [`take_out`](Self::take_out), and the deletion.
+    /// Those of [`take_out`](Self::take_out), and if the job works on an active deletion.
     pub async fn cancel(&self, job: &JobRecord) -> Result<(), Refusal> {
         if job.state.is_open() {
             self.goes_by_itself(job, JobAction::Cancel).await?;
@@ -39,10 +39,10 @@ impl Jobs<'_> {
         self.take_out(&job.id).await
     }
 
-    /// Takes a waiting job out of its queue, of which it is known that it carries no deletion.
+    /// Cancels a waiting job; the caller knows that it works on no deletion.
     ///
     /// # Errors
-    /// No such job, one that does not wait, or a broker that does not serve.
+    /// If there is no such job, it does not wait, or the broker fails.
     pub async fn take_out(&self, id: &JobId) -> Result<(), Refusal> {
         match self.read(self.broker().cancel(id)).await? {
             Some(JobState::Canceled) => Ok(()),
@@ -51,18 +51,18 @@ impl Jobs<'_> {
         }
     }
 
-    /// Whether a job may be run once more: one that carries a deletion may not.
+    /// Checks that a job may be retried, which the job of a deletion may not.
     ///
     /// # Errors
-    /// The deletion, or a back end that does not serve.
+    /// If it works on a deletion, or a back end fails.
     pub async fn may_retry(&self, job: &JobRecord) -> Result<(), Refusal> {
         self.goes_by_itself(job, JobAction::Retry).await
     }
 
-    /// Runs failed and canceled jobs once more, all in one step; the answers are in the order of `ids`.
+    /// Queues failed and cancelled jobs once more, in one step. The results are in the order of `ids`.
     ///
     /// # Errors
-    /// When the broker does not serve. Inside, of each job: not there, in another state, or a duplicate.
+    /// If the broker fails. For single jobs: if it does not exist, has another state, or is a duplicate.
     pub async fn retry(&self, ids: &[JobId]) -> Result<Vec<Result<(), Refusal>>, Refusal> {
         let answers = self.read(self.broker().requeue(ids)).await?;
         let told = |(id, answer): (&JobId, Requeued)| match answer {
@@ -74,10 +74,10 @@ impl Jobs<'_> {
         Ok(ids.iter().zip(answers).map(told).collect())
     }
 
-    /// Asks whoever runs a job to stop it for good, unless it carries a deletion.
+    /// Asks the worker that runs a job to stop it for good, unless it works on a deletion.
     ///
     /// # Errors
-    /// The deletion, no such job, one that does not run or cannot be reached now, or a broker that does not serve.
+    /// If it works on a deletion, is missing, does not run, or its worker or the broker does not answer.
     pub async fn stop(&self, job: &JobRecord) -> Result<(), Refusal> {
         let id = job.id.clone();
         if let Some(deletion) = self.deletion_of(job) {
@@ -91,8 +91,8 @@ impl Jobs<'_> {
         }
     }
 
-    /// Refuses what has to be done to the deletion that a job carries: a retry while there is such a row, a cancel while
-    /// that row is open.
+    /// Refuses an action that must be taken on the deletion instead: a retry if the row exists, a cancel
+    /// while it is active.
     async fn goes_by_itself(&self, job: &JobRecord, action: JobAction) -> Result<(), Refusal> {
         let Some(deletion) = self.deletion_of(job) else { return Ok(()) };
         match self.0.read(self.0.jobs.get(deletion)).await? {

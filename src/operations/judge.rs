@@ -1,5 +1,5 @@
-//! How the service is, judged from plain facts: one answer for health, the page and the doctor, as stable words that can
-//! be said in any language. Pure.
+//! Judges the status of the service from plain facts, for `/api/jobs/health` and the page; the doctor shares
+//! [`cleanup_alarm`]. The result is stable codes, which can be translated. Pure functions.
 
 use std::time::Duration;
 
@@ -10,90 +10,90 @@ use utoipa::ToSchema;
 use crate::queue::{LeadershipState, QueueCounts};
 use crate::store::OutboxSummary;
 
-/// From where on the state is called degraded.
+/// The limits beyond which the service is degraded.
 #[derive(Clone, Copy, Debug)]
 pub struct Thresholds {
-    /// More failed jobs than this.
+    /// The most failed jobs.
     pub failed: u64,
-    /// More queued jobs than this.
+    /// The most waiting jobs.
     pub queued: u64,
-    /// An object that has waited longer to be deleted raises an alarm, and one that the storage refused does
-    /// at once; none while objects stay on purpose.
+    /// The age at which an object that waits to be deleted raises an alarm; one that the storage refused
+    /// raises it at once. `None`: no alarm, because `deletion.storage_delete` is off.
     pub cleanup_age: Option<Duration>,
 }
 
-/// What the state of the service is judged from. What is none is not known: its back end does not answer.
+/// The facts from which the status is judged. `None`: the back end does not answer.
 #[derive(Clone, Debug)]
 pub struct ServiceFacts<'a> {
-    /// When it was looked at.
+    /// The time of the read.
     pub now: DateTime<Utc>,
     /// The queues.
     pub queues: Option<Vec<QueueFacts<'a>>>,
-    /// Who holds the scheduler's lock, or held it last.
+    /// The process that holds or last held the leader lease of the Scheduler.
     pub scheduler: Option<Option<&'a LeadershipState>>,
-    /// What storage owes.
+    /// The objects that wait to be deleted from storage.
     pub outbox: Option<&'a OutboxSummary>,
     /// Back ends that refuse writes: `broker`, `database`.
     pub refusing: Vec<&'static str>,
-    /// Threads that do not come back.
+    /// Threads that are stuck in job code.
     pub stuck_threads: usize,
-    /// What is unusual.
+    /// The limits.
     pub thresholds: Thresholds,
 }
 
-/// One queue.
+/// The facts about one queue.
 #[derive(Clone, Copy, Debug)]
 pub struct QueueFacts<'a> {
     /// Its name.
     pub name: &'a str,
-    /// Its jobs.
+    /// The number of its jobs by state.
     pub counts: QueueCounts,
-    /// Whether nothing is fetched from it.
+    /// Whether it is paused.
     pub paused: bool,
-    /// Live processes that fetch from it; none where nobody has looked.
+    /// Live processes that listen to it; `None` if that was not read.
     pub listeners: Option<usize>,
 }
 
-/// Something that a person should know.
+/// A reason for the status, or a notice.
 #[derive(Clone, Debug, Serialize, ToSchema)]
 pub struct Reason {
-    /// How bad it is.
+    /// Its severity.
     pub severity: Severity,
-    /// A stable word.
+    /// A stable code.
     #[schema(example = "nobody_listens")]
     pub code: &'static str,
     /// The queue it is about.
     pub queue: Option<String>,
-    /// How many.
+    /// The number of jobs, objects or threads.
     pub count: Option<u64>,
-    /// More than this is unusual.
+    /// The limit that `count` exceeds.
     pub limit: Option<u64>,
 }
 
-/// How bad something is.
+/// The severity of a reason.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Severity {
-    /// A back end is out of reach.
+    /// A back end cannot be reached or refuses writes.
     Unhealthy,
     /// Something does not work.
     Warning,
     /// Something is unusual.
     Degraded,
-    /// Worth knowing.
+    /// For information.
     Notice,
 }
 
-/// Why a person should look at the objects that storage still owes.
+/// Why the objects that wait to be deleted need attention.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum CleanupAlarm {
-    /// The storage refuses to delete some.
+    /// The storage refuses to delete some of them.
     Refused,
-    /// The oldest has waited for so long.
+    /// The oldest has waited for this time.
     Old(Duration),
 }
 
-/// Whether somebody should look at the outbox. `alarm_after` is none while objects stay on purpose: then nobody should.
+/// The alarm for the outbox, if any. `alarm_after` is `None` if `deletion.storage_delete` is off: no alarm.
 #[must_use]
 pub fn cleanup_alarm(
     outbox: &OutboxSummary,
@@ -107,7 +107,7 @@ pub fn cleanup_alarm(
     outbox.age(now).filter(|age| *age > most).map(CleanupAlarm::Old)
 }
 
-/// The reasons why the service is as it is, worst first, and the word for them all.
+/// The status of the service, and its reasons, the worst first.
 #[must_use]
 pub fn judge(facts: &ServiceFacts<'_>) -> (&'static str, Vec<Reason>) {
     let mut found = Vec::new();
@@ -184,7 +184,7 @@ mod tests {
 
     const HOUR: Duration = Duration::from_secs(3600);
 
-    /// Judges a service with one queue of one listener, whose scheduler runs, after a change of the facts.
+    /// Judges a healthy service with one queue, one listener and a scheduler, after a change of its facts.
     fn judged(change: impl FnOnce(&mut ServiceFacts<'_>)) -> (&'static str, Vec<Reason>) {
         let leader = LeadershipState { holder: "p".into(), ttl: HOUR, last_tick: None };
         let outbox = OutboxSummary::default();
@@ -232,7 +232,7 @@ mod tests {
     fn a_back_end_that_does_not_answer_is_out_of_reach_and_nothing_else_is_said_of_it() {
         let broker = ("unhealthy", vec!["broker_unreachable"]);
         assert_eq!(codes(|facts| facts.queues = None), broker);
-        // That nobody runs the scheduler is not known when the broker does not say.
+        // While the broker does not answer, it is unknown whether a scheduler runs.
         assert_eq!(codes(|facts| facts.scheduler = None), broker);
         assert_eq!(codes(|facts| facts.outbox = None), ("unhealthy", vec!["database_unreachable"]));
         let both = codes(|facts| {

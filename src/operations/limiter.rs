@@ -1,4 +1,4 @@
-//! At most so many requests a minute for each tenant, in this process.
+//! Limits the requests of each tenant per minute, in this process.
 
 use std::collections::{HashMap, VecDeque};
 use std::hash::Hash;
@@ -6,13 +6,13 @@ use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 
-/// The time within which calls are counted.
+/// The period in which requests are counted.
 const MINUTE: Duration = Duration::from_secs(60);
 
-/// Who is quiet is swept out when there are more than this many.
+/// Above this number, entries without recent requests are dropped.
 const SWEEP_AT: usize = 10_000;
 
-/// Counts requests by who makes them.
+/// Counts requests per key.
 #[derive(Debug)]
 pub struct Limiter<K> {
     per_minute: u32,
@@ -20,13 +20,13 @@ pub struct Limiter<K> {
 }
 
 impl<K: Eq + Hash> Limiter<K> {
-    /// Lets `per_minute` requests of each pass; 0: no limit.
+    /// Allows `per_minute` requests per key; 0 means no limit.
     #[must_use]
     pub fn new(per_minute: u32) -> Self {
         Self { per_minute, recent: Mutex::new(HashMap::new()) }
     }
 
-    /// Whether one more may pass at `now`; else how long to wait. Counts nothing.
+    /// Checks whether one more request is allowed at `now`; if not, returns how long to wait. Counts nothing.
     pub fn check(&self, who: K, now: Instant) -> Result<(), Duration> {
         if self.per_minute == 0 {
             return Ok(());
@@ -49,7 +49,7 @@ impl<K: Eq + Hash> Limiter<K> {
         }
     }
 
-    /// Counts one that passed.
+    /// Counts an allowed request.
     pub fn count(&self, who: K, now: Instant) {
         if self.per_minute > 0 {
             self.recent.lock().entry(who).or_default().push_back(now);

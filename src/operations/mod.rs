@@ -1,7 +1,7 @@
-//! What a person or a program may do, each decided once: who may, what is refused and why, what the log says of it; and
-//! how the service and a deletion are, each judged once.
+//! The operations of users and programs: who may do what, what is refused and why, and what is audited. And
+//! how the status of the service and of a deletion is judged.
 //!
-//! The calls of the web application, `/api/v1` and the command line present it, and decide nothing.
+//! The calls of the web application, `/api/v1` and the command line are only interfaces to this.
 
 mod audit;
 mod deletions;

@@ -1,32 +1,32 @@
-//! Who asks for a change, and what they may change.
+//! Who requests a change, and what they may change.
 
 use super::refusal::{ReadOnly, Refusal};
 use crate::job::{BusinessId, TraceContext};
 
-/// Roles that may delete everything and stop it again.
+/// The roles of a tenant that may change anything.
 const MANAGERS: [&str; 3] = ["owner", "admin", "system_admin"];
 
-/// Who asks.
+/// The author of a request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Principal {
-    /// For the record.
+    /// The name for the audit.
     pub name: String,
-    /// The person's number in the application, where there is one.
+    /// The user's id in the application, if there is one.
     pub user_id: Option<i64>,
-    /// What is there for them.
+    /// What the principal may see and change.
     pub scope: Scope,
-    /// The trace that the request belongs to.
+    /// The trace context of the request.
     pub trace: Option<TraceContext>,
 }
 
-/// What is there for a principal; anything else is as if it did not exist.
+/// What a principal may see; everything else looks as if it did not exist.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Scope {
-    /// Everything: operators.
+    /// Everything; for operators.
     All,
-    /// Everything, to look at alone.
+    /// Everything, without changes.
     ReadOnly(ReadOnly),
-    /// What belongs to one tenant, whose application names the person's role.
+    /// One tenant, for a user whose role the application names.
     Tenant {
         /// The tenant.
         id: BusinessId,
@@ -36,16 +36,16 @@ pub enum Scope {
 }
 
 impl Principal {
-    /// An operator, for whom every tenant is there.
+    /// An operator, who sees every tenant.
     #[must_use]
     pub fn operator(name: impl Into<String>, trace: Option<TraceContext>) -> Self {
         Self { name: name.into(), user_id: None, scope: Scope::All, trace }
     }
 
-    /// Whether they may change things.
+    /// Checks whether the principal may make changes.
     ///
     /// # Errors
-    /// Names the roles that may, or says why nobody like them may.
+    /// Names the roles that may, or says why no change is allowed.
     pub fn may_change(&self) -> Result<(), Refusal> {
         match &self.scope {
             Scope::ReadOnly(why) => Err(Refusal::ReadOnly(*why)),
@@ -56,7 +56,7 @@ impl Principal {
         }
     }
 
-    /// Whether a tenant is there for them.
+    /// Whether the principal may see this tenant.
     #[must_use]
     pub fn sees(&self, tenant: BusinessId) -> bool {
         match self.scope {

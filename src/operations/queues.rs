@@ -1,4 +1,4 @@
-//! Queues: paused, and let go on.
+//! Pauses and resumes queues.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -11,30 +11,30 @@ use crate::fault::{Fault, FaultKind};
 use crate::job::QueueName;
 use crate::queue::Broker;
 
-/// What can be done with queues.
+/// The operations on queues.
 pub struct Queues {
-    /// Where they are.
+    /// The broker.
     pub broker: Arc<dyn Broker>,
-    /// Queues that may be paused before they are ever used.
+    /// Queues that may be paused even if they have never been used.
     pub known: BTreeSet<QueueName>,
-    /// How long the broker may take for one answer.
+    /// The time limit of a call to the broker.
     pub deadline: Duration,
 }
 
 impl Queues {
-    /// An answer of the broker, within the time that one may take.
+    /// Awaits a response of the broker, within the deadline.
     ///
     /// # Errors
-    /// When it does not serve.
+    /// If the broker does not respond or refuses.
     pub async fn read<T>(&self, answer: impl Future<Output = Result<T, Fault>>) -> Result<T, Refusal> {
         let late = |_| Err(Fault::new(FaultKind::Unavailable, "no answer in time"));
         tokio::time::timeout(self.deadline, answer).await.unwrap_or_else(late).map_err(Refusal::broker)
     }
 
-    /// Lets nothing be fetched from a queue until it is resumed; what runs goes on. Says whether that is new.
+    /// Stops fetching from a queue until it is resumed; running jobs continue. Returns whether it changed.
     ///
     /// # Errors
-    /// Who may not, an unknown queue, or a broker that does not serve.
+    /// If the principal may not, the queue is unknown, or the broker fails.
     pub async fn pause(&self, who: &Principal, name: &str) -> Result<(QueueName, bool), Refusal> {
         let queue = self.find_to_change(who, name).await?;
         let changed = self.read(self.broker.pause(&queue, &who.name)).await?;
@@ -42,10 +42,10 @@ impl Queues {
         Ok((queue, changed))
     }
 
-    /// Lets a paused queue go on. Says whether that is new.
+    /// Resumes a paused queue. Returns whether it changed.
     ///
     /// # Errors
-    /// As [`pause`](Self::pause).
+    /// Those of [`pause`](Self::pause).
     pub async fn resume(&self, who: &Principal, name: &str) -> Result<(QueueName, bool), Refusal> {
         let queue = self.find_to_change(who, name).await?;
         let changed = self.read(self.broker.resume(&queue)).await?;
@@ -53,7 +53,7 @@ impl Queues {
         Ok((queue, changed))
     }
 
-    /// A queue that is known, was used or is paused; a slip of the pen pauses nothing.
+    /// Finds a queue that is known, used or paused. A misspelt name is refused.
     async fn find_to_change(&self, who: &Principal, name: &str) -> Result<QueueName, Refusal> {
         who.may_change()?;
         let queue = QueueName::from(name);

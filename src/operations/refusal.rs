@@ -1,4 +1,4 @@
-//! Why something is not done: a stable code for programs, a sentence for people.
+//! Why a request is refused: a stable code for programs and a sentence for users.
 
 use std::fmt;
 use std::time::Duration;
@@ -8,123 +8,123 @@ use crate::job::background::Status;
 use crate::job::{BackgroundJobId, JobId, JobState, QueueName};
 use crate::store::PersonMove;
 
-/// What can be asked of a deletion that is there.
+/// An action on a deletion.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum DeletionAction {
-    /// Stop for good.
+    /// Stop it for good.
     Cancel,
-    /// Stop for now.
+    /// Stop it for now.
     Pause,
-    /// Go on.
+    /// Continue it.
     Resume,
-    /// Request anew what it left.
+    /// Request again what it left.
     Retry,
-    /// Request anew the rows that it could not change.
+    /// Request again the rows that it could not change.
     RetryFailedRows,
 }
 
-/// What can be asked of a job that is there.
+/// An action on a queue job.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum JobAction {
-    /// Take it out of its queue.
+    /// Remove it from its queue.
     Cancel,
-    /// Run it once more.
+    /// Queue it once more.
     Retry,
     /// Stop it while it runs.
     Stop,
 }
 
-/// Why a principal changes nothing.
+/// Why a principal may change nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ReadOnly {
-    /// The service lets nobody change anything.
+    /// `http.read_only` is set.
     Service,
-    /// They signed in to look.
+    /// The user signed in as a viewer.
     Viewer,
 }
 
-/// Why something is not done.
+/// Why a request is refused.
 #[derive(Debug)]
 pub enum Refusal {
-    /// The role may not do this.
+    /// The role may not make changes.
     Forbidden {
         /// The principal's role.
         role: String,
         /// The roles that may.
         expected: String,
     },
-    /// Whoever asks may look, and change nothing.
+    /// The principal may only read.
     ReadOnly(ReadOnly),
-    /// There is no such deletion, or not for this principal.
+    /// There is no such deletion, or the principal may not see it.
     NoDeletion {
-        /// What was asked for.
+        /// The requested id.
         id: BackgroundJobId,
-        /// What the row is, where there is one of another type: the application's own.
+        /// The type of the row, if it exists and belongs to the application.
         job_type: Option<String>,
     },
-    /// Where the deletion stands, this cannot be done.
+    /// The status of the deletion does not allow this.
     DeletionIs {
         /// The deletion.
         id: BackgroundJobId,
-        /// Where it stands.
+        /// Its status.
         status: Status,
-        /// What was asked for.
+        /// The requested action.
         action: DeletionAction,
     },
-    /// The tenant has just requested a deletion.
+    /// The tenant has requested too many deletions within a minute.
     TooOften {
-        /// When the next one may be requested.
+        /// How long to wait.
         wait: Duration,
     },
     /// There is no such job.
     NoJob(JobId),
-    /// In this state it cannot be done.
+    /// The state of the job does not allow this.
     JobIs {
         /// The job.
         id: JobId,
         /// Its state.
         state: JobState,
-        /// What was asked for.
+        /// The requested action.
         action: JobAction,
     },
-    /// The job carries a deletion, to which it has to be done.
+    /// The job works on a deletion, on which the action must be taken instead.
     Carries {
         /// The job.
         id: JobId,
         /// The deletion.
         deletion: BackgroundJobId,
-        /// Where that stands, where it matters.
+        /// The status of the deletion, if it was read.
         status: Option<Status>,
-        /// What was asked for.
+        /// The requested action.
         action: JobAction,
     },
     /// Another job holds the unique key of this one.
     Duplicate {
         /// The job.
         id: JobId,
-        /// The other one.
+        /// The holder of the key.
         holder: JobId,
     },
-    /// The process that runs the job cannot be reached now.
+    /// The process that runs the job cannot be reached.
     NotHeard(JobId),
     /// There is no such queue.
     NoQueue {
-        /// What was asked for.
+        /// The requested name.
         name: String,
-        /// What was probably meant.
+        /// A similar name.
         meant: Option<QueueName>,
     },
-    /// A back end does not serve; a change may not have happened.
+    /// A back end does not respond or refuses; a change may have been made or not.
     Unavailable {
         /// `broker`, `queue` or `database`.
         what: &'static str,
-        /// Why.
+        /// The error.
         fault: Fault,
     },
 }
 
 impl DeletionAction {
-    /// The code of its refusal, and when it could be done.
+    /// The code of its refusal, and when the action is possible.
     fn refused(self) -> (&'static str, &'static str) {
         match self {
             Self::Cancel => ("not_cancellable", "only a queued, running or paused job can be cancelled"),
@@ -137,7 +137,7 @@ impl DeletionAction {
 }
 
 impl JobAction {
-    /// The code of its refusal, and when it could be done.
+    /// The code of its refusal, and when the action is possible.
     fn refused(self) -> (&'static str, &'static str) {
         match self {
             Self::Cancel => ("not_cancellable", "only a queued or scheduled job can be taken out"),
@@ -146,7 +146,7 @@ impl JobAction {
         }
     }
 
-    /// What to do with the deletion that the job carries.
+    /// What to do about the job's deletion instead.
     fn instead(self, status: Option<Status>) -> &'static str {
         match (self, status) {
             (Self::Cancel, _) => " and would be enqueued anew; cancel the deletion",
@@ -168,7 +168,7 @@ impl From<PersonMove> for DeletionAction {
 }
 
 impl Refusal {
-    /// The word for programs. It never changes once published.
+    /// The code for programs. It never changes once published.
     #[must_use]
     pub fn code(&self) -> &'static str {
         match self {

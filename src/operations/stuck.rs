@@ -1,4 +1,4 @@
-//! Whether a deletion does not move: one answer for the application's page, ours and the doctor. Pure.
+//! Whether a deletion is stuck, for the application's page, our page and the doctor. Pure functions.
 
 use std::time::Duration;
 
@@ -7,12 +7,12 @@ use chrono::{DateTime, Utc};
 use crate::config::DeletionSettings;
 use crate::job::background::{BackgroundJob, Status};
 
-/// From when on a deletion counts as stuck.
+/// The limits beyond which a deletion counts as stuck.
 #[derive(Clone, Copy, Debug)]
 pub struct StuckAfter {
-    /// Queued without being picked up.
+    /// The longest time in the queue.
     pub unpicked: Duration,
-    /// Running without a heartbeat.
+    /// The longest time without a heartbeat while running.
     pub silent: Duration,
 }
 
@@ -25,9 +25,9 @@ impl From<&DeletionSettings> for StuckAfter {
 /// How a deletion is stuck, and for how long.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Stuck {
-    /// Queued, and not picked up.
+    /// It has been queued for this time.
     Unpicked(Duration),
-    /// Running, without a heartbeat.
+    /// It is running without a heartbeat for this time.
     Silent(Duration),
 }
 
@@ -38,7 +38,7 @@ pub fn stuck(job: &BackgroundJob, now: DateTime<Utc>, after: StuckAfter) -> Opti
         |at: Option<DateTime<Utc>>, limit: Duration| (now - at?).to_std().ok().filter(|time| *time > limit);
     match job.status {
         Status::Queued => {
-            // A time that is still to come is of another clock.
+            // A time in the future comes from another clock.
             let looked_at = job.cursor.first_look.map(|look| look.at);
             let known = [job.updated_at, job.created_at, looked_at].into_iter().flatten();
             longer(known.filter(|at| *at <= now).max(), after.unpicked).map(Stuck::Unpicked)

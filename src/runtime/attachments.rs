@@ -1,4 +1,4 @@
-//! The place where attachments lie, as the configuration names it, opened.
+//! Opens the storage of attachments that the configuration selects.
 
 use std::sync::Arc;
 
@@ -21,7 +21,7 @@ fn r2_place(AttachmentSettings { r2, .. }: &AttachmentSettings) -> S3Place {
     S3Place {
         driver: "r2",
         bucket: r2.bucket.clone(),
-        // R2 knows one region.
+        // R2 has one region.
         region: Some("auto".to_owned()),
         endpoint: Some(r2.endpoint()),
         path_style: true,

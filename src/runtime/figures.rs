@@ -1,4 +1,4 @@
-//! Has everything counted that machines watch.
+//! Counts the metrics of the process.
 
 use std::time::{Duration, SystemTime};
 
@@ -9,17 +9,17 @@ use crate::config::Settings;
 use crate::measure::list::{BUILD_INFO, SLOTS, START_TIME};
 use crate::measure::{Exposition, install};
 
-/// Time between two sums: what histograms are given in between takes up room.
+/// The time between two aggregations of histograms; until then every recorded value takes up memory.
 const ADD_UP: Duration = Duration::from_secs(1);
 
-/// What is counted, and added up for as long as this lives.
+/// The metrics, which are aggregated as long as this exists.
 pub(super) struct Figures {
     pub exposition: Exposition,
     _sums: AbortOnDropHandle<()>,
 }
 
 impl Figures {
-    /// Begins to count, where somebody may ask for it. It must come before whatever counts.
+    /// Starts to count, if metrics are enabled. Must be called before anything is counted.
     pub(super) fn begin(settings: &Settings) -> Option<Self> {
         let wanted = settings.http.enabled && settings.http.metrics;
         let exposition = wanted.then(install).flatten()?;

@@ -1,4 +1,4 @@
-//! What the parts of the tree have in common when they start.
+//! The values with which all parts of the tree are started.
 
 use std::time::Duration;
 
@@ -10,12 +10,12 @@ use crate::config::Settings;
 use crate::queue::ProcessRecord;
 use crate::supervision::{ChildSpec, RestartLimit, Strategy, SupervisorSpec, Turns};
 
-/// Longest wait for one answer of a back end, where no setting says so: half of what a health check may take.
+/// The time limit of a back-end call that no setting bounds: half of the default `http.request_timeout`.
 pub(super) const DEADLINE: Duration = Duration::from_secs(5);
-/// Messages that a tracker or listener holds before senders wait.
+/// The mailbox capacity of the tracker and of each listener; a full one makes senders wait.
 pub(super) const MAILBOX: usize = 1024;
 
-/// What every part of the tree is started with.
+/// The values with which every part of the tree is started.
 pub(super) struct Ground<'a> {
     pub settings: &'a Settings,
     pub ports: &'a Ports,

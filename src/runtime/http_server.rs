@@ -1,4 +1,4 @@
-//! What is seen of a service from outside: its socket, and what the HTTP server reads.
+//! Builds the HTTP server of a service, with everything that it reads.
 
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
@@ -24,7 +24,7 @@ use crate::operations::{Deletions, Limiter, Thresholds};
 use crate::queue::ProcessRecord;
 use crate::tracking::Requests;
 
-/// The parts of a process that its HTTP server shows.
+/// The parts of the process that the HTTP server uses.
 pub(super) struct Shown<'a> {
     pub settings: &'a Settings,
     pub ports: &'a Ports,
@@ -59,7 +59,7 @@ impl Shown<'_> {
         Ok(open)
     }
 
-    /// Half of a request's time: the answer must still come when a back end does not.
+    /// The time limit of a back-end call: half of a request's, so that a response is sent in any case.
     fn back_end_deadline(&self) -> Duration {
         self.settings.http.request_timeout / 2
     }
@@ -83,7 +83,7 @@ impl Shown<'_> {
         }
     }
 
-    /// Whoever answers scrapes.
+    /// The endpoint for metrics.
     fn metrics(&self, endpoints: &Endpoints) -> Option<web::Data<MetricsEndpoint>> {
         let job_type = tracked_deletions(self.settings).job_type;
         let look = MetricsLook::new(endpoints.health.clone(), job_type);
@@ -91,7 +91,7 @@ impl Shown<'_> {
         Some(web::Data::new(MetricsEndpoint { exposition, probes: self.probes.clone(), look: Some(look) }))
     }
 
-    /// The page, and what keeps its board.
+    /// The parts of the page; starts to keep its board.
     fn page(&self, endpoints: &Endpoints, guesses: Arc<Guesses>) -> Option<PageParts> {
         let http = &self.settings.http;
         let facade = endpoints.facade.clone()?;
@@ -149,11 +149,11 @@ impl Shown<'_> {
     }
 }
 
-/// An HTTP server that serves.
+/// A running HTTP server.
 pub(super) struct RunningServer {
     server: ServerHandle,
     pub(super) address: SocketAddr,
-    /// What the page shows, where there is a page.
+    /// The board of the page, if the page is served.
     board: Option<web::Data<Board>>,
 }
 
@@ -185,18 +185,18 @@ fn attend(server: Server) {
     });
 }
 
-/// Longest wait for requests in hand when the server closes.
+/// The longest wait for requests in progress when the server closes.
 const CLOSE: Duration = Duration::from_secs(2);
 
-/// Closes a server, its requests in hand first.
+/// Closes a server after the requests in progress, or after [`CLOSE`].
 async fn close(server: &ServerHandle) {
     if tokio::time::timeout(CLOSE, server.stop(true)).await.is_err() {
         server.stop(false).await;
     }
 }
 
-/// The HTTP server of a process that waits for its back ends. It has a copy of the socket: whoever comes in between
-/// is served by the server that follows.
+/// The HTTP server of a process that waits for its back ends. It has a copy of the socket: connections that
+/// arrive while it closes are served by the next server.
 pub(super) struct StartUpServer {
     server: ServerHandle,
 }
@@ -208,7 +208,7 @@ impl StartUpServer {
         waits: watch::Receiver<Option<String>>,
         figures: Option<&Figures>,
     ) -> std::io::Result<Self> {
-        // Nothing turns yet that could stand still.
+        // No loop runs yet that could stop.
         let probes = web::Data::new(Probes::of_start_up());
         let exposition = figures.map(|figures| figures.exposition.clone());
         let (server, address) =

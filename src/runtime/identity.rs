@@ -1,4 +1,4 @@
-//! Who this process is, for those who look at the workers.
+//! The identity of this process, as other processes and users see it.
 
 use chrono::Utc;
 
@@ -6,7 +6,7 @@ use crate::config::Settings;
 use crate::http::WorkerConfig;
 use crate::queue::ProcessRecord;
 
-/// The process, as its lease names it.
+/// The process as named in its lease.
 pub(super) fn this_process(settings: &Settings) -> ProcessRecord {
     let now = Utc::now();
     ProcessRecord {
@@ -19,7 +19,7 @@ pub(super) fn this_process(settings: &Settings) -> ProcessRecord {
     }
 }
 
-/// What it was told, as the HTTP server says it.
+/// The configuration of this worker, as the HTTP server shows it.
 pub(super) fn worker_config(settings: &Settings) -> WorkerConfig {
     let worker = &settings.worker;
     WorkerConfig {

@@ -1,7 +1,7 @@
-//! Keeps what is logged while a job runs, job by job, beside the log itself: events inside a span with the field
-//! `job.id`, and events that carry that field themselves.
+//! A tracing layer that keeps log lines per job, besides the log itself: events inside a span with the field
+//! `job.id`, and events that have that field themselves.
 //!
-//! An event that belongs to no job costs a look at its spans; the filter of the log decides for both.
+//! For an event without a job only its spans are checked. The filter of the log applies here, too.
 
 use std::fmt;
 use std::sync::Arc;
@@ -18,16 +18,15 @@ use super::text_line::Facts;
 use crate::job_log::{JobLine, JobLog};
 use crate::user_log::USER_LOG;
 
-/// The field that names a job.
+/// The field with the id of a job.
 const JOB: &str = "job.id";
 
-/// The layer.
 pub(super) struct JobLinesLayer(pub(super) Arc<JobLog>);
 
-/// What a span remembers: the job whose work it is.
+/// Stored in a span: the job that it belongs to.
 struct OfJob(Arc<str>);
 
-/// Finds the job's name among fields.
+/// Collects the job's id from fields.
 #[derive(Default)]
 struct JobName(Option<String>);
 
@@ -64,7 +63,7 @@ where
     }
 
     fn on_event(&self, event: &Event<'_>, ctx: Context<'_, S>) {
-        // The outermost span is the attempt's own; what it calls may name other jobs.
+        // The outermost span with the field belongs to the attempt; inner ones may name other jobs.
         let spans = ctx.event_scope(event).into_iter().flat_map(|scope| scope.from_root());
         let of_span = spans.into_iter().find_map(|span| {
             let extensions = span.extensions();

@@ -1,5 +1,5 @@
-//! Log lines in JSON: one object a line, the event's fields beside its message, and in `span` the fields of all spans
-//! around it, so that a collector finds a job's id in one place however deep the line was written.
+//! Log lines in JSON, one object per line. The event's fields are next to its message, and `span` contains
+//! the fields of all spans around it, so that the job's id is always in the same place.
 
 use std::fmt;
 
@@ -43,7 +43,7 @@ where
     }
 }
 
-/// Adds what an object holds to the one that is being written.
+/// Adds the fields of an object to the one that is being written.
 fn add(line: &mut Writer<'_>, object: &str) -> fmt::Result {
     let inner = object.strip_prefix('{').and_then(|rest| rest.strip_suffix('}')).unwrap_or_default();
     if inner.is_empty() { Ok(()) } else { write!(line, ",{inner}") }

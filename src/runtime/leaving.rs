@@ -1,4 +1,4 @@
-//! How a process leaves: it drains, and takes down what is at work in the order of the pipeline.
+//! How a process leaves: it drains, then stops its parts in the order of the pipeline.
 
 use std::time::Duration;
 
@@ -10,27 +10,27 @@ use crate::maintenance::SCHEDULER_ROLE;
 use crate::queue::ProcessRecord;
 use crate::worker::Drain;
 
-/// Longest wait for the actors to stop, after the drain: two that refuse use up their time to stop.
+/// The longest wait for the actors to stop, after the drain. Two that do not stop use up their own limits.
 const STOP_ACTORS: Duration = Duration::from_secs(10);
-/// Longest wait for the threads of jobs to end after that: what yields is dropped at once.
+/// The longest wait for the threads of jobs to end after that. Code that yields is dropped at once.
 const END_THREADS: Duration = Duration::from_secs(1);
-/// Longest wait until those who look at the workers are told that this one leaves.
+/// The longest wait for the announcement to the broker that this process leaves.
 const ANNOUNCE: Duration = Duration::from_secs(2);
-/// Longest wait until the broker has taken the lease back.
+/// The longest wait for the broker to end the lease.
 const FAREWELL: Duration = Duration::from_secs(2);
 
 /// How a process ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Ended {
-    /// It was told to leave, and everything in hand was settled.
+    /// It was asked to leave, and everything in hand was settled.
     Drained,
-    /// It was told to leave, and some jobs did not stop in time; their leases hand them over.
+    /// It was asked to leave, and some jobs did not stop in time; they are rescued when the lease expires.
     DrainedInPart,
-    /// It could not heal itself; the orchestrator should start a fresh one.
+    /// It could not recover; the orchestrator should start a new process.
     GaveUp,
 }
 
-/// What is at work in a process until it leaves.
+/// The parts of a running process.
 pub(super) struct AtWork {
     pub ports: Ports,
     pub process: ProcessRecord,
@@ -39,7 +39,8 @@ pub(super) struct AtWork {
 }
 
 impl AtWork {
-    /// Takes no more jobs, and waits until those in hand are settled; `false` when time ran out first.
+    /// Stops fetching, and waits until all jobs in hand are settled; `false` if a signal or a timeout came
+    /// first.
     pub(super) async fn drain(&self, longest: Duration, signals: &mut Signals) -> bool {
         if let Some(runners) = &self.tree.runners {
             runners.drain();
@@ -69,8 +70,8 @@ impl AtWork {
         }
     }
 
-    /// Stops the actors, last started first, gives the lease back and closes the HTTP server. While a job that is not
-    /// settled may still run here, the lease stays: nobody is to run it beside this process.
+    /// Stops the actors, the last started first, ends the lease and closes the HTTP server. The lease is not
+    /// ended while an unsettled job may still run here, so that no other process runs it, too.
     pub(super) async fn close(mut self, drained: bool) {
         let bounded = tokio::time::timeout(STOP_ACTORS, self.tree.top.stop());
         if bounded.await.is_err() {

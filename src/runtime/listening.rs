@@ -1,4 +1,4 @@
-//! The part of the tree that receives from outside: the listeners of the queues, and the command listener.
+//! The part of the tree that receives from outside: the queue listeners and the command listener.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -18,10 +18,10 @@ use crate::worker::{
 
 /// The most jobs in one fetch.
 const FETCH_BATCH: u32 = 64;
-/// Time between looks for jobs that nobody here carries: each reads what the process holds once a queue.
+/// The time between two checks for unclaimed jobs. Each reads once per queue what this process holds.
 const UNCLAIMED_INTERVAL: Duration = Duration::from_secs(30);
 
-/// The slots of the process, with the caps of its queues.
+/// The slots of the process, with the caps per queue.
 pub(super) fn slot_pool(settings: &Settings, runners: Vec<RunnerPlace>) -> Arc<SlotPool> {
     let worker = &settings.worker;
     let cap = |queue| worker.queue_caps.get(queue).map(|cap| u32::try_from(*cap).unwrap_or(u32::MAX));
@@ -32,7 +32,7 @@ pub(super) fn slot_pool(settings: &Settings, runners: Vec<RunnerPlace>) -> Arc<S
     slots
 }
 
-/// A listener for each queue.
+/// Starts a listener for each queue.
 pub(super) async fn start_listeners(
     ground: &Ground<'_>,
     top: &Supervisor,
@@ -68,7 +68,7 @@ pub(super) async fn start_listeners(
     Ok(listeners)
 }
 
-/// The loop that receives requests to this process.
+/// Starts the loop that receives requests to this process.
 pub(super) async fn start_command_listener(
     ground: &Ground<'_>,
     top: &Supervisor,

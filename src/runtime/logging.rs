@@ -1,8 +1,8 @@
-//! How log lines are written: on standard error, so that standard output is free for what a command answers.
+//! How log lines are written: on standard error, because standard output is for the results of commands.
 //!
-//! Text mode puts the message first, letter for letter, then the fields and the spans' fields; one event
-//! is always one line, whatever a message holds. The lines that people know by heart stay without both. JSON mode writes
-//! one object a line with all of that for every line.
+//! Text mode writes the message first, unchanged, then its fields and those of the spans; control characters
+//! are escaped, so that one event is always one line. Lines to [`USER_LOG`](crate::user_log::USER_LOG) have
+//! no fields. JSON mode writes one object per line, with all fields of every event.
 
 use std::io::{IsTerminal, stderr};
 
@@ -24,41 +24,41 @@ use super::text_line::{TextLine, write_field};
 use crate::config::{LogFormat, LogLevel, LogSettings};
 use crate::job_log::JobLog;
 
-/// Why log lines cannot be written as asked.
+/// Why logging cannot be set up.
 #[derive(Debug, thiserror::Error)]
 pub enum LoggingError {
-    /// The filter is not made of directives.
+    /// The filter is not a list of directives.
     #[error("`log.filter` is `{filter}`, expected directives such as `info,tikkun::queue=debug`")]
     Filter {
-        /// What was given.
+        /// The given filter.
         filter: String,
-        /// What is wrong with it.
+        /// The error of the parser.
         #[source]
         source: tracing_subscriber::filter::ParseError,
     },
-    /// Something in this process writes log lines already.
+    /// Logging has already been set up in this process.
     #[error("log lines are written by something else in this process already")]
     AlreadySet(#[source] tracing::subscriber::SetGlobalDefaultError),
 }
 
-/// Crates that log much of their own at `info`; of these only warnings are of interest.
+/// Crates that log a lot at `info`; only their warnings are written.
 const QUIET: [&str; 9] =
     ["actix_http", "actix_server", "actix_web", "aws_", "h2", "hyper", "opentelemetry", "rustls", "sqlx"];
 
-/// Writes log lines from now on, for the whole process.
+/// Sets up logging for the whole process.
 ///
 /// # Errors
-/// When the filter cannot be read, or when somebody else has set up logging in this process.
+/// If the filter cannot be parsed, or logging has already been set up in this process.
 pub fn init(settings: &LogSettings) -> Result<(), LoggingError> {
     JobLog::of_process().keep(settings.job_lines);
     let subscriber = subscriber(settings, stderr, stderr().is_terminal())?;
     tracing::subscriber::set_global_default(subscriber).map_err(LoggingError::AlreadySet)
 }
 
-/// The same, and sends spans to a collector as loud as lines are written, from `info` on.
+/// The same, and exports spans up to the level of the lines, but at least those at `info`.
 ///
 /// # Errors
-/// When the filter cannot be read, or when somebody else has set up logging in this process.
+/// If the filter cannot be parsed, or logging has already been set up in this process.
 #[cfg(feature = "opentelemetry")]
 pub fn init_with_export(settings: &LogSettings, exporter: &Exporter) -> Result<(), LoggingError> {
     let most = most(settings.level).max(LevelFilter::INFO);
@@ -70,7 +70,7 @@ pub fn init_with_export(settings: &LogSettings, exporter: &Exporter) -> Result<(
     tracing::subscriber::set_global_default(subscriber).map_err(LoggingError::AlreadySet)
 }
 
-/// The level that lines are written up to.
+/// The level up to which lines are written.
 #[cfg(feature = "opentelemetry")]
 fn most(level: LogLevel) -> LevelFilter {
     match level {
@@ -82,10 +82,10 @@ fn most(level: LogLevel) -> LevelFilter {
     }
 }
 
-/// What [`init`] sets up, onto any writer and with or without colours.
+/// The subscriber of [`init`], with any writer and with or without colours.
 ///
 /// # Errors
-/// When the filter cannot be read.
+/// If the filter cannot be parsed.
 pub fn subscriber<W>(
     settings: &LogSettings,
     writer: W,
@@ -98,12 +98,12 @@ where
     Ok(Box::new(Registry::default().with(filter(settings)?).with(lines).with(job_lines(settings))))
 }
 
-/// What keeps the newest lines of each job, where that is wanted.
+/// The layer that keeps the newest lines of each job, if it is enabled.
 fn job_lines(settings: &LogSettings) -> Option<JobLinesLayer> {
     (settings.job_lines.lines > 0).then(|| JobLinesLayer(JobLog::of_process()))
 }
 
-/// What writes the lines.
+/// The layer that writes the lines.
 fn lines<S, W>(format: LogFormat, writer: W, colours: bool) -> Box<dyn Layer<S> + Send + Sync>
 where
     S: Subscriber + for<'a> LookupSpan<'a>,

@@ -1,5 +1,5 @@
-//! Brings the parts together: opens the ports from the bottom up, starts the tree of actors, serves HTTP,
-//! and takes all of it down again in the order of the pipeline.
+//! Brings the parts together: opens the ports, starts the tree of actors, serves HTTP, and stops everything
+//! in the order of the pipeline.
 
 mod attachments;
 #[cfg(feature = "opentelemetry")]
@@ -34,5 +34,5 @@ pub use service::{Service, ServiceBuilder};
 pub use shutdown::{Signals, survive_user_signals};
 pub use start_error::{OpenError, StartError};
 
-/// The loop that a service lives in: `System::new().block_on(…)`.
+/// The event loop for a service: `System::new().block_on(…)`.
 pub use actix_rt::System;

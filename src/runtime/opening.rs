@@ -1,7 +1,7 @@
-//! Opens what the service works with, and waits for what is out of reach: an outage is a wait at the start, too.
+//! Opens the back ends, and waits for those that cannot be reached: also at start-up an outage is waited out.
 //!
-//! What no wait can mend, such as a wrong password, or a database or tables that are not there, ends the start at
-//! once. While it waits, the process says so: in the log, in its probes, to whoever asks with the secret.
+//! A fault that waiting cannot resolve, such as a wrong password or a missing table, ends the start at once.
+//! A wait is reported in the log, by the probes and in responses to requests with the secret.
 
 use std::net::TcpListener;
 use std::pin::pin;
@@ -20,12 +20,12 @@ use crate::config::Settings;
 use crate::job::Backoff;
 use crate::user_log::USER_LOG;
 
-/// Back ends that answer within this time are not worth a server of their own.
+/// If the back ends open within this time, no HTTP server is started for the wait.
 const AT_ONCE: Duration = Duration::from_millis(300);
-/// How much longer than the next pause a service manager is asked to wait: as long as one more try may take.
+/// How much longer than the next delay the service manager is asked to wait: as long as one attempt may take.
 const ONE_TRY: Duration = Duration::from_secs(60);
 
-/// Opens all back ends, however long it takes. Meanwhile the socket answers, and a signal ends the wait.
+/// Opens all back ends, however long it takes. Meanwhile the socket is served, and a signal ends the wait.
 pub(super) async fn open(
     settings: &Settings,
     (socket, figures): (Option<&TcpListener>, Option<&Figures>),
@@ -48,11 +48,11 @@ pub(super) async fn open(
     opened
 }
 
-/// The back ends on their way to being open.
+/// The back ends while they are being opened.
 struct Opening {
-    /// Why the process waits; none while it does not.
+    /// Why the process waits; `None` if it does not.
     waits: watch::Sender<Option<String>>,
-    /// Pauses between two tries.
+    /// The delays between attempts.
     backoff: Backoff,
 }
 
@@ -63,7 +63,7 @@ impl Default for Opening {
 }
 
 impl Opening {
-    /// Opens all three.
+    /// Opens all three back ends.
     async fn all(&self, settings: &Settings) -> Result<Ports, OpenError> {
         let (queue, tables) = (queue_file(settings), tables_file(settings));
         let broker = self.reach(queue.is_some(), async || open_fit_broker(settings).await).await?;
@@ -72,8 +72,7 @@ impl Opening {
         Ok(Ports { broker, store, blobs })
     }
 
-    /// Opens one back end. One that is reached over a network is waited for while it is out of reach; a file of
-    /// this host is there or is not.
+    /// Opens one back end. One on the network is waited for while it cannot be reached; a local file is not.
     async fn reach<T>(
         &self,
         is_file: bool,

@@ -1,4 +1,4 @@
-//! What may be lost with the place where jobs wait, and what may keep rows from being deleted, said once at the start.
+//! Logs once, at start-up, how the broker may lose jobs and what in the database may prevent deletions.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,7 +8,7 @@ use tokio::sync::watch;
 use crate::queue::{Broker, Risk};
 use crate::store::Receipts;
 
-/// What a person should know of a risk.
+/// The risk in words.
 #[must_use]
 pub fn in_words(risk: &Risk) -> String {
     match risk {
@@ -23,23 +23,23 @@ pub fn in_words(risk: &Risk) -> String {
     }
 }
 
-/// Says them as soon as the broker has granted the first lease.
+/// Logs the risks once the broker has granted the first lease.
 pub(super) fn warn(broker: Arc<dyn Broker>, mut lease_held: watch::Receiver<bool>, deadline: Duration) {
     actix_rt::spawn(async move {
         if lease_held.wait_for(|held| *held).await.is_err() {
             return;
         }
-        // One that refuses to tell, or is away again, is no reason for a word: `doctor` asks anew.
+        // An error is ignored here; `doctor` reads the risks again.
         if let Ok(Ok(risks)) = tokio::time::timeout(deadline, broker.risks()).await {
             risks.iter().for_each(|risk| tracing::warn!("{}", in_words(risk)));
         }
     });
 }
 
-/// Says what in the database may keep changes of ours from being made.
+/// Logs what in the database may prevent our changes.
 pub(super) fn warn_of_hindrances(receipts: Arc<dyn Receipts>, deadline: Duration) {
     actix_rt::spawn(async move {
-        // A database that is away again is no reason for a word, either.
+        // An error is ignored here, too.
         let Ok(Ok(found)) = tokio::time::timeout(deadline, receipts.hindrances()).await else { return };
         if !found.is_empty() {
             tracing::warn!("{}", hindrances_in_words(&found));
@@ -47,7 +47,7 @@ pub(super) fn warn_of_hindrances(receipts: Arc<dyn Receipts>, deadline: Duration
     });
 }
 
-/// What a person should know of them.
+/// The hindrances in words.
 #[must_use]
 pub fn hindrances_in_words(found: &[String]) -> String {
     format!(

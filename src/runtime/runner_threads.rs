@@ -1,7 +1,7 @@
-//! The threads that run jobs, each with its runners, and what becomes of one that does not come back.
+//! The threads that run jobs, each with its runners, and their replacement when a job never yields.
 //!
-//! A thread cannot be killed. One that is lost is left to itself behind its fallen fence; it counts as stuck
-//! until its code ends after all, and then it ends.
+//! A thread cannot be killed. A lost one is fenced off and left alone. It counts as stuck until its code
+//! ends; then the thread ends, too.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,17 +16,17 @@ use crate::job::Registry;
 use crate::supervision::{ChildHandle, ChildSpec, StartError, Supervisor};
 use crate::worker::{Fence, JobRunner, Post, RunnerPlace, RunnerThreads, Running, StopForDrain};
 
-/// What every runner is made of.
+/// The parts for every runner.
 pub(super) struct RunnerKit {
-    /// What they can run.
+    /// The registered kinds of jobs.
     pub registry: Arc<Registry>,
-    /// How long a job that was asked to stop may take to do so.
+    /// How long a job may take to stop after it was asked to.
     pub grace: Duration,
-    /// Where jobs in hand are shown.
+    /// The table of running jobs.
     pub running: Running,
 }
 
-/// All of them.
+/// All threads for jobs.
 pub(super) struct Threads {
     branch: Supervisor,
     kit: RunnerKit,
@@ -36,19 +36,19 @@ pub(super) struct Threads {
 #[derive(Default)]
 struct State {
     threads: Vec<Thread>,
-    /// Threads that took another's place.
+    /// How many threads have replaced another one.
     replaced: u64,
     draining: bool,
 }
 
-/// One thread in force.
+/// A thread in use.
 struct Thread {
     arbiter: Arbiter,
     fence: Fence,
     runners: Vec<Standing>,
 }
 
-/// A runner in force.
+/// A runner in use.
 struct Standing {
     slot: usize,
     place: RunnerPlace,
@@ -56,7 +56,7 @@ struct Standing {
 }
 
 impl Threads {
-    /// Starts `threads` threads with `slots` runners on them, as evenly as it goes.
+    /// Starts `threads` threads with `slots` runners, distributed evenly.
     pub(super) async fn start(
         branch: Supervisor,
         kit: RunnerKit,
@@ -77,8 +77,8 @@ impl Threads {
         Ok(Arc::new(all))
     }
 
-    /// A new thread with a runner for each of these slots. Cancel safe: dropped half-way or failed, it leaves
-    /// neither thread nor runners.
+    /// Starts a new thread with a runner for each of these slots. Cancel safe: if it is dropped half-way or
+    /// fails, neither thread nor runners are left.
     async fn people(
         &self,
         slots: &[usize],
@@ -86,11 +86,11 @@ impl Threads {
     ) -> Result<(Arbiter, Fence, Vec<ChildHandle<JobRunner>>), StartError> {
         let (arbiter, fence) = (Arbiter::new(), Fence::default());
         let mut unmanned = Unmanned(Some(arbiter.handle()));
-        // Dropped before the thread is: a child that is told to stop is not missed.
+        // Dropped before the thread: a child that was asked to stop does not count as crashed.
         let mut children = Vec::new();
         for slot in slots {
             let kit = &self.kit;
-            // How long a job may hold its thread is a question of its own time limit.
+            // How long a job may hold its thread is decided by its own time limit.
             let spec = ChildSpec::permanent(format!("job_runner/{slot}{suffix}")).judged_elsewhere();
             let (registry, grace, running) = (Arc::clone(&kit.registry), kit.grace, kit.running.clone());
             let behind = fence.clone();
@@ -102,7 +102,7 @@ impl Threads {
         Ok((arbiter, fence, children))
     }
 
-    /// The runners' places, in the order of the slots.
+    /// The places of the runners, in the order of the slots.
     pub(super) fn places(&self) -> Vec<RunnerPlace> {
         let state = self.state.lock();
         let mut runners: Vec<&Standing> = state.threads.iter().flat_map(|thread| &thread.runners).collect();
@@ -110,8 +110,8 @@ impl Threads {
         runners.into_iter().map(|standing| standing.place.clone()).collect()
     }
 
-    /// Tells every runner to stop its job, also those that are still to come; waits for no answer, for a
-    /// thread that does not come back has none.
+    /// Asks every runner to stop its job, also those that are added later. Does not wait, because a lost
+    /// thread does not answer.
     pub(super) fn drain(&self) {
         let mut state = self.state.lock();
         state.draining = true;
@@ -120,12 +120,12 @@ impl Threads {
         }
     }
 
-    /// Hands the threads in force out, for the one who ends them.
+    /// Hands out the threads in use, to be ended by the caller.
     pub(super) fn take(&self) -> Vec<Arbiter> {
         self.state.lock().threads.drain(..).map(|thread| thread.arbiter).collect()
     }
 
-    /// Puts a thread with these runners in the place of the one behind `fence`, and hands that one out.
+    /// Puts this thread with its runners in the place of the one behind `fence`, which is returned.
     fn exchange(
         &self,
         fence: &Fence,
@@ -177,7 +177,7 @@ impl RunnerThreads for Threads {
     }
 }
 
-/// Ends a thread unless all its runners stand.
+/// Ends a new thread unless all its runners have been started.
 struct Unmanned(Option<ArbiterHandle>);
 
 impl Drop for Unmanned {

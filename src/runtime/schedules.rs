@@ -1,9 +1,9 @@
-//! Schedules whose function this process does not have.
+//! Schedules whose function is not registered in this process.
 
 use crate::config::Settings;
 use crate::job::Registry;
 
-/// What a schedule calls may live in another process; but a wrong name would show only when it comes due.
+/// Warns of each: a function may be registered elsewhere, but a misspelt name shows only when it is due.
 pub(super) fn warn_of_foreign(settings: &Settings, registry: &Registry) {
     let schedules = settings.schedules.iter().filter(|_| settings.service.role.schedules());
     for schedule in schedules.filter(|schedule| registry.find(&schedule.kind).is_err()) {

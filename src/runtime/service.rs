@@ -1,4 +1,4 @@
-//! One process of the service, from its first socket to its last settlement, with the jobs that it has of its own.
+//! One process of the service, from opening its socket to its last settlement.
 
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
@@ -25,10 +25,10 @@ use crate::kinds::check_own;
 use crate::supervision::Turns;
 use crate::worker::Running;
 
-/// A loop is stopped when it has been silent for this many of its longest waits.
+/// A loop counts as stopped after this many of its longest waits without a sign of life.
 const SILENT_WAITS: u32 = 4;
 
-/// Collects kinds of jobs for a [`Service`]; [`Service::builder`] makes one.
+/// Collects kinds of jobs for a [`Service`]; created by [`Service::builder`].
 ///
 /// ```
 /// use tikkun::config::{Settings, Sources};
@@ -75,8 +75,8 @@ pub struct ServiceBuilder {
 }
 
 impl ServiceBuilder {
-    /// Adds a kind of job. A name that is taken is told by [`start`](Self::start); kinds that share only the
-    /// last part of their names answer to their full ones alone.
+    /// Adds a kind of job. If its name is taken, [`start`](Self::start) fails. If kinds share only the last
+    /// part of their names, jobs must use the full names.
     pub fn with<J: Job>(mut self, job: J) -> Self {
         let clash = self.own.free_for::<J>().err();
         self.clash = self.clash.or(clash);
@@ -84,11 +84,11 @@ impl ServiceBuilder {
         self
     }
 
-    /// Starts everything, on the arbiter of this thread. Must be called inside an actix system.
+    /// Starts the service on the arbiter of this thread. Must be called inside an actix system.
     ///
     /// # Errors
-    /// Two kinds of one name, before anything is opened; what cannot be opened or started. Nothing is left
-    /// running.
+    /// If two kinds have the same name, before anything is opened; or if something cannot be opened or
+    /// started. Nothing is left running.
     pub async fn start(self) -> Result<Service, StartError> {
         match self.clash {
             Some(clash) => Err(clash.into()),
@@ -100,27 +100,27 @@ impl ServiceBuilder {
     }
 }
 
-/// A process that serves.
+/// A running service.
 pub struct Service {
     settings: Settings,
     at_work: AtWork,
     probes: web::Data<Probes>,
     signals: Signals,
-    /// Whether a service manager, where there is one, is told how this process is.
+    /// Whether a service manager, if there is one, is notified of the state of this process.
     attended: bool,
-    /// Held so that writes are tried for as long as the process serves.
+    /// Kept so that test writes are made as long as the process runs.
     _writes: Writes,
-    /// Held so that what is counted is added up for as long.
+    /// Kept so that metrics are aggregated as long as the process runs.
     _figures: Option<Figures>,
 }
 
 impl Service {
-    /// A service with jobs of one's own beside those that Tikkun brings along.
+    /// A builder for a service with your own jobs besides those of Tikkun.
     pub fn builder(settings: Settings) -> ServiceBuilder {
         ServiceBuilder { settings, own: Registry::default(), clash: None }
     }
 
-    /// Starts everything, on the arbiter of this thread, with Tikkun's own jobs. Must be called inside an
+    /// Starts the service with Tikkun's own jobs on the arbiter of this thread. Must be called inside an
     /// actix system.
     ///
     /// # Errors
@@ -129,10 +129,10 @@ impl Service {
         Self::start_with(settings, Registry::default(), Signals::listen()?).await
     }
 
-    /// The same for a process that has listened to signals since its own start.
+    /// The same for a process that already listens to signals.
     ///
     /// # Errors
-    /// As [`start`](Self::start).
+    /// Those of [`start`](Self::start).
     pub async fn start_under(settings: Settings, signals: Signals) -> Result<Self, StartError> {
         Self::start_with(settings, Registry::default(), signals).await
     }
@@ -150,10 +150,10 @@ impl Service {
         Ok(service)
     }
 
-    /// The same, without an HTTP server, on back ends that are open already.
+    /// The same without an HTTP server, on open back ends.
     ///
     /// # Errors
-    /// When the actors do not start.
+    /// If the actors do not start.
     pub(super) async fn start_behind(mut settings: Settings, ports: Ports) -> Result<Self, StartError> {
         settings.http.enabled = false;
         Self::assemble((settings, Registry::default()), ports, Signals::listen()?, (None, None)).await
@@ -176,7 +176,7 @@ impl Service {
         let tree = TreeBuilder { ground, own: &own }.build().await?;
         let longest = longest_wait(&settings);
         let writes = Writes::begin(Arc::clone(&ports.broker), ports.store.clone(), DEADLINE);
-        // What is only seen and asked stays so while nothing can be written.
+        // The role `api` stays ready while nothing can be written, because its page only needs reads.
         let needed_writes = (settings.service.role != Role::Api).then(|| writes.clone());
         let probes = Probes { needed_writes, ..Probes::new(tree.turns.clone(), longest * SILENT_WAITS) };
         let probes = web::Data::new(probes);
@@ -204,13 +204,13 @@ impl Service {
         Ok(service)
     }
 
-    /// Where the HTTP server is; with port 0 in the settings this tells the port that was found.
+    /// The address of the HTTP server; if the port in the settings is 0, with the port that was chosen.
     #[must_use]
     pub fn address(&self) -> Option<SocketAddr> {
         self.at_work.server.as_ref().map(|server| server.address)
     }
 
-    /// Completes when the first lease is held: from then on jobs are fetched. Cancel safe.
+    /// Completes when the first lease is held; only then are jobs fetched. Cancel safe.
     pub(super) async fn has_lease(&self) {
         let mut held = self.at_work.tree.lease_held.clone();
         if held.wait_for(|held| *held).await.is_err() {
@@ -224,14 +224,14 @@ impl Service {
         &self.at_work.ports
     }
 
-    /// What runs in this process, with the progress that each job told last; it stays true while the service
-    /// runs.
+    /// The running jobs of this process, with their last reported progress. It stays up to date while the
+    /// service runs.
     #[must_use]
     pub fn running(&self) -> Running {
         self.at_work.tree.running.clone()
     }
 
-    /// Serves until told to leave by a signal or by `stop`, or until it must; then drains.
+    /// Runs until a signal, `stop` or a failure ends it, and then drains.
     pub async fn run_until(mut self, stop: impl Future<Output = ()>) -> Ended {
         let most = self.settings.service.max_stuck;
         let leave = tokio::select! {
@@ -266,7 +266,7 @@ impl Service {
         }
     }
 
-    /// It has started once its first lease is held: from then on it gets jobs.
+    /// Marks the process as started once its first lease is held.
     fn tell_when_started(&self) {
         let (mut held, probes) = (self.at_work.tree.lease_held.clone(), self.probes.clone());
         actix_rt::spawn(async move {
@@ -277,7 +277,7 @@ impl Service {
     }
 }
 
-/// The longest time that a loop which is well may be silent.
+/// The longest time between two signs of life of a healthy loop.
 fn longest_wait(settings: &Settings) -> Duration {
     let waits = [
         settings.worker.fetch_patience,

@@ -1,8 +1,8 @@
-//! Notifications to systemd, or to whatever speaks its protocol: this process serves, lives, leaves.
-//! Where nobody listens nothing is said.
+//! Notifications to systemd or a compatible service manager: the process is ready, alive, stopping. Without a
+//! service manager nothing is sent.
 //!
-//! A sign of life comes from the control plane itself and only while `/healthz` would say yes: when its
-//! thread is blocked, or one of its loops stands still, none comes, and a fresh process is started.
+//! Signs of life come from the control plane, and only while `/healthz` would answer 200. If its thread is
+//! blocked or a loop has stopped, there are none, and the service manager restarts the process.
 
 use std::time::Duration;
 
@@ -14,11 +14,11 @@ use crate::http::Probes;
 
 /// The process drains.
 pub(super) const STOPPING: NotifyState<'static> = NotifyState::Stopping;
-/// Longest wait until the other side takes what it is told.
+/// The time limit of a notification.
 const DEADLINE: Duration = Duration::from_secs(5);
 
-/// Tells that the process serves, once its first lease is held; from then on, where a watchdog is wanted,
-/// that it lives.
+/// Notifies that the process is ready once its first lease is held; from then on, if a watchdog is
+/// configured, that it is alive.
 pub(super) async fn attend(mut lease_held: watch::Receiver<bool>, probes: web::Data<Probes>) {
     if lease_held.wait_for(|held| *held).await.is_err() {
         return;
@@ -26,12 +26,12 @@ pub(super) async fn attend(mut lease_held: watch::Receiver<bool>, probes: web::D
     tell(NotifyState::Ready).await;
     let period = sd_notify::watchdog_enabled().filter(|period| !period.is_zero());
     if let Some(period) = period {
-        // Half of its patience, as its own manual has it.
+        // Half of the watchdog's limit, as systemd recommends.
         signs_of_life(period / 2, || probes.stopped(), async || tell(NotifyState::Watchdog).await).await;
     }
 }
 
-/// Tells one thing. The control plane never waits for a socket itself.
+/// Sends a notification from another thread, so that the control plane does not block on the socket.
 pub(super) async fn tell(what: NotifyState<'static>) {
     let told = actix_rt::task::spawn_blocking(move || sd_notify::notify(&[what]));
     match tokio::time::timeout(DEADLINE, told).await {
@@ -69,7 +69,7 @@ mod tests {
         let probes = |longest| Probes::new(turns.clone(), longest);
         let (patient, strict) = (probes(Duration::from_secs(3600)), probes(Duration::ZERO));
         let _loop = turns.register("fetch");
-        // Alive, alive, then judged by the strict probes for three looks, then alive again.
+        // Alive twice, then stopped for three checks, then alive again.
         let (looks, signs) = (Cell::new(0), Cell::new(0));
         let judge = || {
             looks.set(looks.get() + 1);

@@ -1,4 +1,4 @@
-//! What makes the process leave.
+//! The reasons why a process leaves.
 
 use std::task::Poll;
 
@@ -10,15 +10,15 @@ use crate::supervision::{Escalation, StuckThreads};
 /// Why the process leaves.
 #[derive(Debug)]
 pub(super) enum Leave {
-    /// It was told to.
+    /// It was asked to.
     Told(&'static str),
     /// Restarts did not help.
     GaveUp(Escalation),
-    /// Threads do not come back.
+    /// Threads are stuck.
     Stuck(usize),
 }
 
-/// What a person, a terminal or an orchestrator sends. Listened to from the moment it is made.
+/// The signals of a user, a terminal or an orchestrator. They are caught from the moment this is created.
 ///
 /// A hangup that was ignored when the process started, as under `nohup`, stays ignored.
 #[derive(Debug)]
@@ -28,10 +28,10 @@ pub struct Signals {
 }
 
 impl Signals {
-    /// Begins to listen. Must be called inside an actix system.
+    /// Starts to listen. Must be called inside an actix system.
     ///
     /// # Errors
-    /// When the operating system does not let it.
+    /// If the operating system refuses.
     pub fn listen() -> std::io::Result<Self> {
         let hangup = if hangup_is_ignored() { None } else { Some(signal(SignalKind::hangup())?) };
         Ok(Self {
@@ -48,7 +48,7 @@ impl Signals {
         })
     }
 
-    /// The next one that asks to leave; the others are logged. Cancel safe.
+    /// The next signal that asks to leave; others are logged. Cancel safe.
     pub(super) async fn next(&mut self) -> &'static str {
         loop {
             tokio::select! {
@@ -60,8 +60,8 @@ impl Signals {
         }
     }
 
-    /// The next one that asks to leave at once, while the process leaves already. A terminal that closes sends its
-    /// hangup twice, and a service manager may send one with its request: that is no second request. Cancel safe.
+    /// The next signal that asks to leave at once, during a drain. SIGHUP does not count: a terminal that
+    /// closes sends it twice, and a service manager may send it along with its request. Cancel safe.
     pub(super) async fn next_in_a_drain(&mut self) -> &'static str {
         loop {
             match self.next().await {
@@ -85,12 +85,12 @@ async fn first_of(signals: &mut [(&'static str, Option<Signal>)]) -> &'static st
     .await
 }
 
-/// Keeps signals without a meaning from ending a command that runs no service.
+/// Keeps SIGUSR1 and SIGUSR2 from ending a command that runs no service.
 ///
 /// # Errors
-/// When the operating system does not let it.
+/// If the operating system refuses.
 pub fn survive_user_signals() -> std::io::Result<()> {
-    // What is listened to once never ends the process any more, whoever listens later.
+    // Once tokio has caught a signal, it never ends the process again.
     let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build()?;
     let _inside = runtime.enter();
     for kind in [SignalKind::user_defined1(), SignalKind::user_defined2()] {
@@ -99,14 +99,14 @@ pub fn survive_user_signals() -> std::io::Result<()> {
     Ok(())
 }
 
-/// Whether whoever started this process had it ignore SIGHUP, by the bit mask in `/proc`.
+/// Whether SIGHUP was ignored when the process started, by the bit mask in `/proc`.
 fn hangup_is_ignored() -> bool {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
     mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).is_some_and(|mask| mask & 1 == 1)
 }
 
-/// Completes when the tree gives up.
+/// Completes when the top supervisor gives up.
 pub(super) async fn gave_up(mut told: watch::Receiver<Option<Escalation>>) -> Escalation {
     loop {
         if let Some(escalation) = told.borrow_and_update().clone() {
@@ -125,7 +125,7 @@ pub(super) async fn all_retired(mut told: watch::Receiver<bool>) {
     }
 }
 
-/// Completes when so many threads are stuck.
+/// Completes when at least `most` threads are stuck; returns how many.
 pub(super) async fn too_many_stuck(mut told: watch::Receiver<StuckThreads>, most: usize) -> usize {
     loop {
         let stuck = told.borrow_and_update().threads;

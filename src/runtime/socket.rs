@@ -1,4 +1,4 @@
-//! The socket of the HTTP server. Bound before anything else starts: an address in use is the most common reason not to.
+//! Binds the socket of the HTTP server, before anything else starts: often the address is already in use.
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener};
@@ -8,11 +8,11 @@ use rustix::net::{AddressFamily, SocketFlags, SocketType, sockopt};
 
 use super::start_error::StartError;
 
-/// Connections that may wait to be accepted.
+/// The most connections that wait to be accepted.
 const BACKLOG: i32 = 1024;
 
-/// Listens on `address`. `::` serves IPv4 too, whatever the machine's own default; where there is no IPv6 it is
-/// 0.0.0.0.
+/// Listens on `address`. `::` also serves IPv4, whatever the machine's default is; if there is no IPv6,
+/// 0.0.0.0 is used.
 pub(super) fn listen(address: SocketAddr) -> Result<TcpListener, StartError> {
     listen_by(bind, address).map_err(|source| StartError::Listen { address, source })
 }
@@ -41,7 +41,7 @@ fn bind(address: SocketAddr) -> io::Result<TcpListener> {
 fn every_address(address: SocketAddr) -> io::Result<TcpListener> {
     let socket =
         rustix::net::socket_with(AddressFamily::INET6, SocketType::STREAM, SocketFlags::CLOEXEC, None)?;
-    // A port whose last connections are not forgotten yet is free, as for any other address.
+    // The port may be reused right after its last connections, as with other addresses.
     sockopt::set_socket_reuseaddr(&socket, true)?;
     sockopt::set_ipv6_v6only(&socket, false)?;
     rustix::net::bind(&socket, &address)?;
@@ -53,7 +53,7 @@ fn is_every_ipv6(address: SocketAddr) -> bool {
     matches!(address.ip(), IpAddr::V6(ip) if ip.is_unspecified())
 }
 
-/// The kernel has none, or it is switched off for every interface.
+/// The kernel has no IPv6, or it is disabled on every interface.
 fn has_no_ipv6(error: &io::Error) -> bool {
     matches!(Errno::from_io_error(error), Some(Errno::AFNOSUPPORT | Errno::ADDRNOTAVAIL))
 }

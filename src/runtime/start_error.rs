@@ -1,4 +1,4 @@
-//! Why a process does not start, and which back end cannot be opened.
+//! Why a process does not start, and which back end could not be opened.
 
 use std::io;
 use std::net::SocketAddr;
@@ -10,32 +10,32 @@ use crate::supervision;
 /// Why a process does not start.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
-    /// A back end cannot be opened.
+    /// A back end could not be opened.
     #[error(transparent)]
     Open(#[from] OpenError),
-    /// The HTTP server cannot be opened.
+    /// The HTTP server's address could not be bound.
     #[error("cannot listen on {address}: {source}")]
     Listen {
-        /// Where.
+        /// The address.
         address: SocketAddr,
-        /// Why not.
+        /// The reason.
         source: io::Error,
     },
-    /// It was told to leave while it waited for a back end.
+    /// It was asked to leave while it waited for a back end.
     #[error("told to leave ({0}) before everything was open")]
     Left(&'static str),
-    /// Two kinds of jobs have one name.
+    /// Two kinds of jobs have the same name.
     #[error("cannot start: {0}")]
     Kinds(#[from] KindClash),
-    /// The operating system refuses something else.
+    /// The operating system refused something else.
     #[error("cannot start: {0}")]
     System(#[from] io::Error),
-    /// The tree of actors does not start.
+    /// The tree of actors did not start.
     #[error("cannot start the actors: {0}")]
     Actors(#[from] supervision::StartError),
 }
 
-/// A back end that cannot be opened.
+/// A back end that could not be opened.
 #[derive(Debug, thiserror::Error)]
 #[error("cannot open {what}: {}", fault.chain())]
 pub struct OpenError {
@@ -50,19 +50,19 @@ impl OpenError {
         Self { what, fault, local: false, misfit: false }
     }
 
-    /// Notes whether the back end is a file or a folder of this host.
+    /// Records whether the back end is a local file or folder.
     pub(super) fn of_a_file(mut self, local: bool) -> Self {
         self.local = local;
         self
     }
 
-    /// Notes that the back end answers, and can never serve as it is.
+    /// Records that the back end answers, but cannot carry jobs in its current state.
     pub(super) fn of_a_misfit(mut self) -> Self {
         self.misfit = true;
         self
     }
 
-    /// Whether the configuration names a back end that answers and can never serve as it is.
+    /// Whether the back end answers, but cannot carry jobs in its current state.
     #[must_use]
     pub fn is_misfit(&self) -> bool {
         self.misfit
@@ -74,13 +74,13 @@ impl OpenError {
         self.what == "the database"
     }
 
-    /// Whether the back end is a file or a folder of this host.
+    /// Whether the back end is a local file or folder.
     #[must_use]
     pub fn is_local(&self) -> bool {
         self.local
     }
 
-    /// Whether a later try may do better.
+    /// Whether a later attempt may succeed.
     #[must_use]
     pub fn is_outage(&self) -> bool {
         self.fault.is_retryable()

@@ -1,4 +1,4 @@
-//! A log line in text mode: the message first, letter for letter, then the fields.
+//! Log lines in text mode: the message first, unchanged, then the fields.
 
 use std::fmt;
 
@@ -51,7 +51,7 @@ where
     }
 }
 
-/// The parts of one event, already safe to print in one line.
+/// The parts of an event, with control characters escaped.
 #[derive(Default)]
 pub(super) struct Facts {
     pub(super) message: String,
@@ -73,13 +73,13 @@ impl Visit for Facts {
     }
 }
 
-/// Writes one field of a span.
+/// Writes a field of a span.
 pub(super) fn write_field(writer: &mut Writer<'_>, field: &Field, value: &dyn fmt::Debug) -> fmt::Result {
     write!(writer, "{}={}", field.name(), one_line(&format!("{value:?}")))
 }
 
-/// Text with its line ends and other control characters escaped, so that nobody can forge a line or
-/// steer a terminal through what they are called.
+/// Escapes line ends and other control characters, so that names from outside can neither forge a line nor
+/// control a terminal.
 fn one_line(text: &str) -> String {
     let mut safe = String::with_capacity(text.len());
     for c in text.chars() {
@@ -88,7 +88,7 @@ fn one_line(text: &str) -> String {
     safe
 }
 
-/// The terminal's number of a colour; quiet levels have none.
+/// The ANSI code of the level's colour; `DEBUG` and `TRACE` have none.
 fn colour(level: Level) -> Option<u8> {
     match level {
         Level::ERROR => Some(31),

@@ -1,4 +1,4 @@
-//! The tree of actors, in the order in which they start; they stop in reverse.
+//! The tree of actors, in the order of their start; they stop in reverse order.
 //!
 //! ```text
 //! tikkun ─┬─ status_tracker
@@ -34,9 +34,9 @@ use crate::supervision::{HealthTable, StartError, Supervisor, Turns};
 use crate::tracking::StatusTracker;
 use crate::worker::{QueueListener, RunnerWatch, Running};
 
-/// Longest wait for one call to the storage.
+/// The time limit of one call to the storage.
 const STORAGE_DEADLINE: Duration = Duration::from_secs(30);
-/// The running actors, and what the HTTP server needs of them.
+/// The running actors, and handles for the HTTP server and the shutdown.
 pub(super) struct Tree {
     pub top: Supervisor,
     pub table: HealthTable,
@@ -46,19 +46,19 @@ pub(super) struct Tree {
     pub runners: Option<Arc<Threads>>,
     pub listeners: Vec<Addr<QueueListener>>,
     pub lease_held: watch::Receiver<bool>,
-    /// True once people have retired every slot.
+    /// True once users have retired every slot.
     pub all_retired: watch::Receiver<bool>,
     batches: Option<Arbiter>,
 }
 
-/// Starts the tree part by part.
+/// Starts the parts of the tree.
 pub(super) struct TreeBuilder<'a> {
     pub ground: Ground<'a>,
     pub own: &'a Registry,
 }
 
 impl TreeBuilder<'_> {
-    /// Starts everything that the role of this process needs.
+    /// Starts all parts that the role of this process needs.
     pub(super) async fn build(&self) -> Result<Tree, StartError> {
         let table = HealthTable::new();
         let top = Supervisor::top(self.ground.supervisor("tikkun"), table.clone(), &self.ground.control)?;
@@ -153,7 +153,7 @@ impl TreeBuilder<'_> {
         running: &Running,
     ) -> Result<Arc<Threads>, StartError> {
         let branch = top.branch(self.ground.supervisor("runners")).await?;
-        // The rest of the time to drain is for writing down where the jobs stopped.
+        // The rest of the drain timeout is for recording where the jobs stopped.
         let grace = self.ground.settings.service.drain_timeout * 3 / 4;
         let kit = RunnerKit { registry: Arc::clone(registry), grace, running: running.clone() };
         let worker = &self.ground.settings.worker;
@@ -207,8 +207,8 @@ impl TreeBuilder<'_> {
 }
 
 impl Tree {
-    /// Ends the threads of the runners and of the batches. What still runs there is dropped. Answers whether all
-    /// have ended in time, and no code of a job runs any more.
+    /// Ends the threads of the runners and of the batches. Anything still running there is dropped. Returns
+    /// whether all of them ended in time, so that no job's code runs any more.
     pub(super) async fn end_threads(&mut self, time: Duration) -> bool {
         let mut threads = self.runners.as_ref().map(|runners| runners.take()).unwrap_or_default();
         threads.extend(self.batches.take());
@@ -216,7 +216,7 @@ impl Tree {
             thread.stop();
         }
         let (ended, all) = oneshot::channel();
-        // A thread of its own, which may be left behind: one that never yields is waited for in vain.
+        // A separate thread, which may be left behind: a thread that never yields cannot be joined.
         std::thread::spawn(move || {
             let joined = threads.into_iter().all(|thread| thread.join().is_ok());
             let _ = ended.send(joined);

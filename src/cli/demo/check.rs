@@ -1,5 +1,5 @@
-//! Counts for itself, from the tables and by walking the folder of files, and compares with what was
-//! written. Knows nothing of how a deletion works.
+//! Counts the rows of the tables and the files in the folder, and compares them with what was written. It
+//! does not depend on how a deletion works.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -12,17 +12,17 @@ use crate::job::BackgroundJobId;
 use crate::job::background::{BackgroundJob, Status};
 use crate::store::{ReceiptCount, Store, TrialData};
 
-/// Keys in one page.
+/// Keys per page.
 const PAGE: u32 = 1000;
 
-/// What is there now.
+/// The counted state.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(super) struct Found {
     pub receipts: BTreeMap<String, ReceiptCount>,
     pub attachments: BTreeMap<String, u64>,
-    /// Objects that attachments name.
+    /// Objects that attachments refer to.
     pub objects: u64,
-    /// Of those, the ones that have no file.
+    /// Of those objects, the ones without a file.
     pub missing: u64,
     /// Files in the folder.
     pub files: u64,
@@ -35,20 +35,20 @@ pub(super) struct Found {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Fact {
     pub what: String,
-    /// When the deletion was asked for; none where that says nothing.
+    /// The count when the deletion was requested; `None` if it is of no interest.
     pub before: Option<u64>,
     pub expected: u64,
     pub found: u64,
 }
 
 impl Fact {
-    /// Whether it is exactly so.
+    /// Whether the count is as expected.
     pub(super) fn right(&self) -> bool {
         self.expected == self.found
     }
 }
 
-/// Looks everywhere.
+/// Counts rows, objects and files.
 pub(super) async fn look(
     trial: &dyn TrialData,
     store: &Store,
@@ -79,7 +79,7 @@ pub(super) async fn look(
     })
 }
 
-/// Every file below, whatever its name.
+/// The number of files in the folder and below.
 fn count_files(root: PathBuf) -> Result<u64, Complaint> {
     let (mut files, mut folders) = (0, vec![root]);
     while let Some(folder) = folders.pop() {
@@ -99,7 +99,7 @@ fn count_files(root: PathBuf) -> Result<u64, Complaint> {
     Ok(files)
 }
 
-/// What should be there, beside what is.
+/// The expected counts beside the found ones.
 pub(super) fn facts(seeded: &Seeded, arrived: Arrived, found: &Found) -> Vec<Fact> {
     let mut facts = receipts(seeded, arrived, found);
     facts.extend(Group::ALL.map(|group| {
@@ -167,7 +167,7 @@ fn objects(seeded: &Seeded, arrived: Arrived, found: &Found) -> [Fact; 4] {
     ]
 }
 
-/// Rows of a group that must be there afterwards.
+/// How many rows of a group must be left after the deletion.
 fn surviving(group: Group, before: u64, arrived: Arrived) -> u64 {
     match group {
         Group::Plain => 0,
@@ -291,7 +291,7 @@ mod tests {
         let seeded = seeder.seed(|_| {}).await.unwrap();
         let before = look(&*trial, &store, &root, BackgroundJobId(1)).await.unwrap();
         assert_eq!((before.files, before.missing, before.objects), (seeded.files, 0, seeded.files));
-        // Nothing was deleted: the count must not call that a success.
+        // The data before the deletion must not pass as a success.
         let wrong = facts(&seeded, Arrived::default(), &before).into_iter().filter(|fact| !fact.right());
         assert!(wrong.count() >= 6);
         let key = trial.keys("", 1).await.unwrap().remove(0);

@@ -1,4 +1,4 @@
-//! What the web application's own front does: asks over HTTP, for a tenant and a person.
+//! A client in place of the web application's front end: calls the service for a tenant and a user.
 
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use crate::cli::client::{Answer, Client, Header};
 use crate::cli::ending::Complaint;
 use crate::cli::page;
 
-/// Longest wait for one answer.
+/// The time limit of one call.
 const PATIENCE: Duration = Duration::from_secs(15);
 
 /// A caller of the service.
@@ -25,7 +25,7 @@ impl Front {
         Self { client: Client::new(), base, secret }
     }
 
-    /// Asks to delete everything; the answer is the background job's id.
+    /// Requests the deletion of all receipts, and returns the id of the background job.
     pub(super) async fn delete_all(&self) -> Result<i64, Complaint> {
         let path = "/api/receipts/delete_all";
         let (status, body) =
@@ -39,7 +39,7 @@ impl Front {
         }
     }
 
-    /// A background job as the application's pages see it.
+    /// Reads a background job as the application's pages do.
     pub(super) async fn job(&self, id: i64) -> Result<Value, Complaint> {
         let path = format!("/api/receipts/jobs/{id}");
         match self.exchange(&path, async |url, headers| self.client.get(url, headers).await).await? {
@@ -51,7 +51,7 @@ impl Front {
         }
     }
 
-    /// Asks as the tenant's owner; the answer is its status and its JSON.
+    /// Calls the service as the tenant's owner, and returns the status and the JSON body.
     async fn exchange(
         &self,
         path: &str,

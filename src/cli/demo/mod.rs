@@ -1,8 +1,8 @@
-//! `tikkun demo`: the whole service on made-up data, and a count afterwards that can contradict it.
+//! `tikkun demo`: runs the whole service on made-up data, and counts afterwards what is left.
 //!
-//! [`plan`] says which receipt points to what, [`seed`] writes it down, [`run`] starts the service and asks
-//! it over HTTP to delete, [`check`] counts for itself what is gone and what survived. It reads neither
-//! environment nor file: a demonstration must never reach the database of anything real.
+//! [`plan`] decides which receipt points to what, [`seed`] writes it, [`run`] starts the service and requests
+//! the deletion over HTTP, [`check`] counts independently what is gone and what is left. The demonstration
+//! reads neither environment nor file, so it can never reach a real database.
 
 mod check;
 mod front;
@@ -32,21 +32,21 @@ pub(super) struct Demo {
     /// Receipts to delete.
     #[arg(long, default_value_t = 1000, value_parser = clap::value_parser!(u32).range(1..=10_000_000))]
     receipts: u32,
-    /// Receipts in one transaction.
+    /// Receipts per transaction.
     #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..=1000))]
     batch: u32,
-    /// Rest between two batches; `0s` for none.
+    /// The pause between two batches; `0s` for none.
     #[arg(long, default_value = "200ms", value_parser = spans::duration)]
     throttle: Duration,
-    /// The port of the service; without it any free one.
+    /// The port of the service; by default any free one.
     #[arg(long)]
     port: Option<u16>,
-    /// Keeps the data, and the service running until Ctrl-C.
+    /// Keeps the data, and keeps the service running until Ctrl-C.
     #[arg(long)]
     keep: bool,
 }
 
-/// What the parts of the demonstration share.
+/// The settings and the output that all parts of the demonstration use.
 struct Stage {
     settings: Settings,
     secret: String,
@@ -66,7 +66,7 @@ impl Demo {
             let text = "demo makes data and settings of its own; leave out --config and --data, single keys go by --set";
             return Err(Complaint::usage(text, Advice::help("demo")));
         }
-        // Before there is anything to take back.
+        // Before anything is created that a signal would leave behind.
         let system = actix_rt::System::new();
         let signals = system.block_on(async { Signals::listen() }).map_err(StartError::from)?;
         let mut folder = make_folder()?;
@@ -99,7 +99,7 @@ impl Demo {
         performed
     }
 
-    /// What was set by hand goes first, so that nothing of it can lead out of the temporary folder.
+    /// The user's flags, overridden by our own, so that nothing is stored outside the temporary folder.
     fn flags(&self, common: &Common, folder: &Path, secret: &str) -> Vec<(String, String)> {
         let own = [
             ("service.data", folder.display().to_string()),

@@ -1,15 +1,15 @@
-//! Who points to what: pure arithmetic from the number of receipts.
+//! The made-up data: which receipt points to which attachment, computed from the number of receipts.
 //!
-//! Each receipt has a source, four of five have a preview. In every hundred a few are different, and each
-//! of those is a way to delete too much: see [`Group`].
+//! Each receipt has a source, and four of five have a preview. A few in every hundred are special, and each
+//! of those could be deleted wrongly: see [`Group`].
 
 use crate::store::{TrialAttachment, TrialReceipt};
 
-/// Whose receipts are deleted.
+/// The tenant whose receipts are deleted.
 pub(super) const TENANT: i64 = 789;
-/// Whose receipts must stay.
+/// The tenant whose receipts must stay.
 pub(super) const NEIGHBOUR: i64 = 790;
-/// Who asks.
+/// The user who requests the deletion.
 pub(super) const USER: i64 = 1;
 
 /// Label of receipts that are to be deleted.
@@ -19,18 +19,18 @@ pub(super) const ARRIVED: &str = "arrived";
 /// Label of the other tenant's receipts.
 pub(super) const NEIGHBOURS: &str = "neighbour";
 
-/// Receipts that arrive while the deletion runs: so many with a file of their own, and as many that point
-/// to an attachment of the last receipts of the request.
+/// How many receipts arrive with a file of their own while the deletion runs, and how many that point to an
+/// attachment of the request's last receipts.
 pub(super) const ARRIVALS: i64 = 5;
-/// Attachments in one month's folder; near ids lie together, as they do in life.
+/// Attachments per month's folder. Neighbouring ids share a folder, as in real data.
 const IN_A_MONTH: i64 = 4000;
 
-/// Why an attachment is there.
+/// Why an attachment exists.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Group {
-    /// Only receipts of the request point to it: it must go.
+    /// Only receipts of the request point to it, so it must be deleted.
     Plain,
-    /// A receipt that arrives in time points to it.
+    /// A receipt that arrives before its batch points to it.
     Awaited,
     /// The other tenant's receipt points to it by its preview column.
     SharedSource,
@@ -40,11 +40,11 @@ pub(super) enum Group {
     Foreign,
     /// Another row has the same object.
     SameObject,
-    /// It belongs to the other tenant.
+    /// It belongs to the other tenant, but a receipt of the request points to it.
     Borrowed,
-    /// The other tenant's own.
+    /// It belongs to the other tenant, whose receipt points to it.
     Neighbours,
-    /// Came with a receipt that arrived while the deletion ran.
+    /// It belongs to a receipt that arrived while the deletion ran.
     Arrived,
 }
 
@@ -93,14 +93,14 @@ impl Group {
     }
 }
 
-/// Rows that come with one receipt.
+/// The rows written for one receipt.
 #[derive(Debug, Default)]
 pub(super) struct Rows {
     pub attachments: Vec<(Group, TrialAttachment)>,
     pub receipts: Vec<TrialReceipt>,
 }
 
-/// The numbers behind all ids.
+/// The number of receipts, from which all ids are computed.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Plan {
     /// Receipts of the request, with ids from 1.
@@ -108,12 +108,12 @@ pub(super) struct Plan {
 }
 
 impl Plan {
-    /// Receipts that the other tenant has for itself.
+    /// How many receipts the other tenant has for itself.
     pub(super) fn neighbours(self) -> i64 {
         (self.receipts / 20).max(3)
     }
 
-    /// Receipt `i` of the request, and the receipts of the other tenant that share with it.
+    /// Receipt `i` of the request, and a receipt of the other tenant that shares an attachment with it.
     pub(super) fn requested(self, i: i64) -> Rows {
         let (source, preview) = (2 * i - 1, 2 * i);
         let mut rows = Rows::default();
@@ -136,7 +136,7 @@ impl Plan {
                 rows.add(Group::SameObject, first);
             }
             31 => rows.add(Group::Borrowed, attachment(source, NEIGHBOUR, "receipt_source")),
-            // Twice pointed to from within the request, in batches that lie apart: it must go all the same.
+            // Two receipts of the request point to it, in different batches: it must be deleted, too.
             60 => receipt.attachment_id = Some(2 * (i - 55) - 1),
             _ => rows.add(plain, attachment(source, TENANT, "receipt_source")),
         }
@@ -155,7 +155,7 @@ impl Plan {
         rows
     }
 
-    /// Receipt `j` of the other tenant, from 1.
+    /// Receipt `j` of the other tenant; `j` starts at 1.
     pub(super) fn neighbour(self, j: i64) -> Rows {
         let (source, preview) = (3 * self.receipts + 2 * j - 1, 3 * self.receipts + 2 * j);
         let mut rows = Rows::default();
@@ -170,7 +170,7 @@ impl Plan {
         rows
     }
 
-    /// Receipt `k` that arrives with a file of its own, from 1.
+    /// Receipt `k` that arrives with a file of its own; `k` starts at 1.
     pub(super) fn arrival(self, k: i64) -> Rows {
         let id = 3 * self.receipts + 2 * self.neighbours() + k;
         let mut rows = Rows::default();
@@ -179,7 +179,7 @@ impl Plan {
         rows
     }
 
-    /// Receipts that arrive and point to what receipts of the request have.
+    /// Receipts that arrive and point to attachments of the request's last receipts.
     pub(super) fn latecomers(self) -> Vec<TrialReceipt> {
         let awaited = (1..=self.receipts).rev().take(ARRIVALS as usize);
         awaited
@@ -192,7 +192,7 @@ impl Plan {
         if i > self.receipts - ARRIVALS { Group::Awaited } else { Group::Plain }
     }
 
-    /// A receipt of the other tenant that shares with receipt `i`.
+    /// The other tenant's receipt that shares an attachment with receipt `i`.
     fn sharing(self, i: i64) -> TrialReceipt {
         TrialReceipt { id: Some(self.receipts + i), ..receipt(NEIGHBOUR, NEIGHBOURS) }
     }
@@ -217,7 +217,7 @@ fn attachment(id: i64, business_id: i64, purpose: &'static str) -> TrialAttachme
     TrialAttachment { id, business_id, purpose, storage_path, file_size, label: "" }
 }
 
-/// What stands in an attachment's file.
+/// The content of an attachment's file.
 pub(super) fn content(id: i64) -> String {
     format!("attachment {id}\n")
 }
@@ -265,7 +265,7 @@ mod tests {
     fn latecomers_point_only_to_attachments_that_wait_for_them() {
         assert_eq!(Plan { receipts: 2 }.latecomers().len(), 2);
         assert_eq!(Plan { receipts: 125 }.latecomers().len(), 5);
-        // One of the last five borrows its source, so nobody waits for it.
+        // One of the last five points to another receipt's source, so there are only four.
         assert_eq!(Plan { receipts: 33 }.latecomers().len(), 4);
     }
 }

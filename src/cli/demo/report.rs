@@ -7,19 +7,19 @@ use crate::cli::page;
 use crate::cli::table::{Cell, Fit, Table, number, text};
 use crate::cli::tone::Tone;
 
-/// How it went.
+/// The result of the demonstration.
 pub(super) struct Report {
     pub facts: Vec<Fact>,
     /// Receipts deleted.
     pub receipts: u64,
-    /// From the start of the job to its end, in seconds.
+    /// The duration of the background job, in seconds.
     pub seconds: f64,
-    /// The most memory this process ever had, in bytes, where the system tells.
+    /// The peak memory of this process in bytes, if the system reports it.
     pub memory: Option<u64>,
 }
 
 impl Report {
-    /// Facts that are not as they should be, in words; empty when all is right.
+    /// Describes the facts that are not as expected; empty if all are.
     pub(super) fn differences(&self) -> String {
         let wrong = self.facts.iter().filter(|fact| !fact.right());
         let words =
@@ -87,7 +87,7 @@ impl Report {
     }
 }
 
-/// The most memory this process ever had: Linux tells it in kibibytes.
+/// The peak memory of this process in bytes. Linux reports it in KiB.
 pub(super) fn peak_memory() -> Option<u64> {
     let status = std::fs::read_to_string("/proc/self/status").ok()?;
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;

@@ -1,4 +1,4 @@
-//! The performance: starts the service, writes the data, asks over HTTP, follows, drains, counts.
+//! Starts the service, writes the data, requests the deletion over HTTP, follows it, drains and counts.
 
 use std::time::Duration;
 
@@ -20,15 +20,15 @@ use crate::job::BackgroundJobId;
 use crate::runtime::{Ended, Ports, Service, Signals, open_trial};
 use crate::store::TrialData;
 
-/// Time between looks at the job.
+/// The time between two reads of the job.
 const LOOK: Duration = Duration::from_millis(100);
-/// Failed looks in a row that end the demonstration.
+/// The demonstration fails after this many failed reads in a row.
 const LOOKS: u32 = 20;
-/// Longest wait for the last objects to go: what a crash left over is held back for a minute, then the
-/// Rescuer takes it up.
+/// How long to wait for the last objects to be deleted. Objects left over by a crash are held back for a
+/// minute before the Rescuer deletes them.
 const CLEAN_UP: Duration = Duration::from_secs(150);
 
-/// Everything, from the first row to the verdict.
+/// Runs everything, from the first row to the verdict.
 pub(super) async fn perform(stage: &Stage, signals: Signals) -> Result<(), Complaint> {
     let trial = open_trial(&stage.settings).await?;
     let service = Service::start_under(stage.settings.clone(), signals).await;
@@ -39,7 +39,7 @@ pub(super) async fn perform(stage: &Stage, signals: Signals) -> Result<(), Compl
     let ports = service.ports().clone();
     let (stop, stopped) = oneshot::channel::<()>();
     let mut serving = actix_rt::spawn(service.run_until(async {
-        // Somebody who has gone wants the same.
+        // A dropped sender means the same.
         let _ = stopped.await;
     }));
     stage.screen.say(&format!("service: http://{address}, X-Internal-Secret: {}", stage.secret));
@@ -84,7 +84,7 @@ fn verdict(differences: &str) -> Result<(), Complaint> {
     }
 }
 
-/// What the acts have in common.
+/// What the steps have in common.
 struct Acts<'a> {
     stage: &'a Stage,
     ports: &'a Ports,
@@ -93,7 +93,7 @@ struct Acts<'a> {
 }
 
 impl Acts<'_> {
-    /// Until the job has completed and its objects are gone.
+    /// Writes the data, requests the deletion, and waits until it has completed and its objects are gone.
     async fn play(&self) -> Result<(BackgroundJobId, Seeded, Arrived), Complaint> {
         let plan = Plan { receipts: self.stage.receipts.into() };
         let root = self.stage.settings.attachments.folder.clone();
@@ -140,7 +140,7 @@ impl Acts<'_> {
         Ok(())
     }
 
-    /// What does not go in time is for the count to tell.
+    /// Waits until the outbox is empty, for at most [`CLEAN_UP`]. The count afterwards reports what is left.
     async fn clean_up(&self) -> Result<(), Complaint> {
         let until = Instant::now() + CLEAN_UP;
         let mut told = false;
@@ -159,7 +159,7 @@ impl Acts<'_> {
         }
     }
 
-    /// Counts, prints, and says what differs.
+    /// Counts and prints the result, and returns the differences.
     async fn judge(
         &self,
         job: BackgroundJobId,

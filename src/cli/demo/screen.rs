@@ -1,4 +1,4 @@
-//! Where a person watches: a bar below the log lines on a terminal, else a plain line now and then.
+//! The output on standard error: a bar below the log lines on a terminal, else plain lines.
 
 use std::io::{self, IsTerminal as _, stderr};
 use std::time::{Duration, Instant};
@@ -6,12 +6,12 @@ use std::time::{Duration, Instant};
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 use tracing_subscriber::fmt::MakeWriter;
 
-/// Time between plain lines.
+/// The shortest time between two plain lines.
 const PLAIN: Duration = Duration::from_secs(1);
-/// The bar: how far, how fast, how long still.
+/// The bar: progress, rate and remaining time.
 const BAR: &str = "{msg} {bar:30} {pos}/{len} ({percent}%) {per_sec}, {eta} left";
 
-/// Standard error, with or without bars.
+/// Standard error, with bars if it is a terminal.
 #[derive(Clone)]
 pub(super) struct Screen {
     bars: MultiProgress,
@@ -25,12 +25,12 @@ impl Screen {
         Self { bars: MultiProgress::with_draw_target(target), terminal }
     }
 
-    /// One line, above the bar.
+    /// Prints one line above the bar.
     pub(super) fn say(&self, text: &str) {
         self.bars.suspend(|| eprintln!("{text}"));
     }
 
-    /// Begins to show how far something is.
+    /// Starts to show the progress of a step.
     pub(super) fn meter(&self, what: &'static str, total: u64) -> Meter {
         let style = ProgressStyle::with_template(BAR).unwrap_or_else(|_| ProgressStyle::default_bar());
         let bar = ProgressBar::new(total).with_style(style).with_message(what);
@@ -40,7 +40,7 @@ impl Screen {
     }
 }
 
-/// How far one thing is.
+/// The progress of a step.
 pub(super) struct Meter {
     screen: Screen,
     bar: ProgressBar,
@@ -61,7 +61,7 @@ impl Meter {
         }
     }
 
-    /// Takes the bar away.
+    /// Removes the bar.
     pub(super) fn end(self) {
         self.bar.finish_and_clear();
         self.screen.bars.remove(&self.bar);
@@ -76,7 +76,7 @@ fn in_words(done: u64, total: u64, elapsed: Duration) -> String {
     format!("{done}/{total} ({percent:.1}%), {rate:.0}/s, {left}")
 }
 
-/// Writes above the bar, one event at a time.
+/// Writes log events above the bar, one at a time.
 pub(super) struct AboveBar(MultiProgress);
 
 impl io::Write for AboveBar {

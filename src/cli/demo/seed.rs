@@ -1,4 +1,4 @@
-//! Writes the plan down: files as the web application would have left them, then rows, chunk by chunk.
+//! Writes the made-up data in chunks: first the files as the web application would, then the rows.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -8,41 +8,41 @@ use crate::cli::advice::Advice;
 use crate::cli::ending::Complaint;
 use crate::store::{TrialAttachment, TrialData, TrialReceipt};
 
-/// Receipts in one chunk: enough to be fast, few enough for a small memory.
+/// Receipts per chunk: enough to be fast, few enough to need little memory.
 const CHUNK: usize = 2000;
 
-/// What was written.
+/// What has been written.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Seeded {
     /// Receipts by label.
     pub receipts: BTreeMap<&'static str, u64>,
     /// Attachments by group.
     pub attachments: BTreeMap<Group, u64>,
-    /// What the other tenant's receipts point to.
+    /// How many attachments the other tenant's receipts point to.
     pub pointed: u64,
-    /// Files.
+    /// The number of files.
     pub files: u64,
 }
 
-/// What arrived while the deletion ran.
+/// The receipts that arrived while the deletion ran.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Arrived {
     /// Receipts with a file of their own.
     pub own: u64,
-    /// Receipts that point to an attachment of the request and came before its batch did.
+    /// Receipts that point to an attachment of the request and arrived before its batch.
     pub in_time: u64,
 }
 
-/// Writes trial data.
+/// Writes the made-up data.
 pub(super) struct Seeder<'a> {
     pub plan: Plan,
     pub trial: &'a dyn TrialData,
-    /// The folder of files.
+    /// The folder for the files.
     pub root: PathBuf,
 }
 
 impl Seeder<'_> {
-    /// Everything that is there when the deletion is asked for. `tell` is called with how many receipts are done.
+    /// Writes the data that exists before the request. `tell` gets the number of receipts written so far.
     pub(super) async fn seed(&self, mut tell: impl FnMut(u64)) -> Result<Seeded, Complaint> {
         let (mut seeded, mut done) = (Seeded::default(), 0);
         let plan = self.plan;
@@ -64,8 +64,8 @@ impl Seeder<'_> {
         }
     }
 
-    /// Receipts that come while the deletion runs. Those that point to the request's attachments first:
-    /// their batch must not have been reached.
+    /// Writes the receipts that arrive while the deletion runs. First those that point to the request's
+    /// attachments, because they must arrive before the batch of these.
     pub(super) async fn arrive(&self) -> Result<Arrived, Complaint> {
         let in_time = self.trial.insert_receipts(&self.plan.latecomers()).await?;
         self.write((1..=ARRIVALS).map(|k| self.plan.arrival(k)).collect()).await?;
@@ -97,7 +97,7 @@ impl Seeder<'_> {
     }
 }
 
-/// What one chunk wrote.
+/// What one chunk has written.
 struct Written {
     receipts: Vec<TrialReceipt>,
     groups: BTreeMap<Group, u64>,

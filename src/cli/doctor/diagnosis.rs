@@ -1,5 +1,5 @@
-//! From facts to findings, in the order in which one would ask: can anything be reached, does anyone listen,
-//! is it held up on purpose, is it lost. Pure.
+//! Derives findings from facts, without side effects. The order of the questions: does each back end answer,
+//! does a process listen, is the queue paused, is a job lost.
 
 use std::collections::BTreeSet;
 
@@ -11,7 +11,7 @@ use crate::operations::{CleanupAlarm, cleanup_alarm};
 use crate::queue::Risk;
 use crate::runtime::{hindrances_in_words, risk_in_words};
 
-/// Everything that is wrong, the worst first, else in the order of the questions.
+/// All findings, the worst first, else in the order of the questions.
 pub(super) fn diagnose(facts: &Facts) -> Vec<Finding> {
     let mut findings = unreachable(facts);
     if let Ok(queues) = &facts.queues {
@@ -34,7 +34,7 @@ pub(super) fn diagnose(facts: &Facts) -> Vec<Finding> {
     findings
 }
 
-/// What the service logs at its start; of no matter to one job.
+/// The warnings about the configuration. They do not matter for a single job.
 fn configuration(facts: &Facts) -> Vec<Finding> {
     let told = facts.warnings.iter().filter(|_| facts.asked.is_none()).map(|text| {
         finding(
@@ -81,7 +81,7 @@ fn unreachable(facts: &Facts) -> Vec<Finding> {
     ports.into_iter().filter_map(found).chain(refused(facts)).collect()
 }
 
-/// A queue that answers, and does not do what jobs need.
+/// The queue answers, but refuses what jobs need.
 fn refused(facts: &Facts) -> Option<Finding> {
     let unserved = facts.queues.as_ref().err().filter(|unserved| unserved.refuses)?;
     Some(finding(
@@ -93,8 +93,8 @@ fn refused(facts: &Facts) -> Option<Finding> {
     ))
 }
 
-/// The queues that matter: those of the job that was asked for, else every one where something waits, every
-/// paused one, and that of deletions.
+/// The relevant queues: those of the job in question, else all with waiting or started jobs, all paused ones,
+/// and that of deletions.
 fn concerned(facts: &Facts, queues: &Queues) -> BTreeSet<QueueName> {
     if facts.asked.is_some() {
         return facts.patients.iter().map(|patient| patient.queue(&facts.rules)).collect();
@@ -230,7 +230,7 @@ fn one_by_one(facts: &Facts) -> Option<Finding> {
 
 fn hindrances(facts: &Facts) -> Option<Finding> {
     let found = Some(&facts.hindrances).filter(|found| !found.is_empty() && facts.asked.is_none())?;
-    // Many a trigger only keeps `updated_at`: that there is one is nothing wrong.
+    // Many triggers only set `updated_at`, so a trigger is no fault in itself.
     Some(finding(
         (Severity::Notice, "database_hinders"),
         "database",
@@ -283,7 +283,7 @@ mod tests {
     use crate::queue::{LeadershipState, PausedQueue, ProcessRecord, QueueCounts};
     use crate::store::OutboxSummary;
 
-    /// A service that works.
+    /// A service without faults.
     fn well() -> Facts {
         let now = DateTime::UNIX_EPOCH + chrono::TimeDelta::days(1);
         let process = ProcessRecord {
@@ -458,7 +458,7 @@ mod tests {
         assert_eq!(told(&facts), [], "they stay on purpose");
     }
 
-    /// A deletion in this state for so many milliseconds, carried by a job that came to its queue just now.
+    /// A deletion that has had this status for so many milliseconds, with a job that was enqueued just now.
     fn patient(facts: &Facts, status: Status, millis: i64) -> Patient {
         let then = Some(facts.now - chrono::TimeDelta::milliseconds(millis));
         let row = BackgroundJob {

@@ -1,4 +1,4 @@
-//! What an examination looks at: values only, so that the diagnosis can be tested on made-up ones.
+//! The input of the diagnosis: values only, so that it can be tested on made-up ones.
 
 use std::collections::{BTreeMap, HashSet};
 use std::time::Duration;
@@ -11,69 +11,69 @@ use crate::operations::StuckAfter;
 use crate::queue::{LeadershipState, PausedQueue, ProcessRecord, QueueCounts, Risk};
 use crate::store::OutboxSummary;
 
-/// Everything known at one moment. A back end that cannot be reached is its own error's text.
+/// The facts at one moment. A back end that cannot be reached is represented by its error.
 #[derive(Clone, Debug)]
 pub(super) struct Facts {
-    /// When it was looked at.
+    /// The time of the examination.
     pub now: DateTime<Utc>,
-    /// From when on something counts as wrong.
+    /// The limits beyond which something counts as wrong.
     pub rules: Rules,
-    /// What the configuration says that was probably not meant.
+    /// Warnings about the configuration.
     pub warnings: Vec<String>,
-    /// The clean-up outbox, read after the database had been written to.
+    /// The clean-up outbox, read after a test write to the database.
     pub database: Result<OutboxSummary, String>,
-    /// What in the database may keep our changes from being made.
+    /// Triggers, policies and the like in the database that may prevent our changes.
     pub hindrances: Vec<String>,
     /// The queues.
     pub queues: Result<Queues, Unserved>,
-    /// Whether attachments can be reached; if so, with which words their store refuses bulk deletions.
+    /// Whether the storage can be reached, and if so, its error for bulk deletions, if it refuses them.
     pub attachments: Result<Option<String>, String>,
-    /// The job that was asked for; none: the whole service is examined.
+    /// The job in question; `None` to examine the whole service.
     pub asked: Option<String>,
-    /// The jobs under examination: the one asked for, or every active background job up to a limit.
+    /// The jobs to examine: the one in question, or every active background job up to a limit.
     pub patients: Vec<Patient>,
 }
 
-/// Why nothing is known of the queues.
+/// Why the state of the queues is unknown.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Unserved {
-    /// In words.
+    /// The error in words.
     pub why: String,
-    /// It answers, and refuses.
+    /// Whether the broker answers and refuses, instead of not answering.
     pub refuses: bool,
 }
 
-/// Settings that say what is wrong.
+/// The settings that the diagnosis uses.
 #[derive(Clone, Debug)]
 pub(super) struct Rules {
-    /// Where deletions wait.
+    /// The queue of deletions.
     pub deletion_queue: QueueName,
     /// The queues of this configuration.
     pub own_queues: Vec<QueueName>,
-    /// A deletion that does not move for longer is stuck, and so is a job that waits for longer.
+    /// When a deletion without progress, or a waiting job, counts as stuck.
     pub stuck_after: StuckAfter,
-    /// An object that waits longer to be deleted is old; none while objects stay on purpose.
+    /// How long an object may wait to be deleted; `None` if `deletion.storage_delete` is off.
     pub cleanup_age: Option<Duration>,
-    /// How long a row may be without its entry.
+    /// How long a row may be without its queue job.
     pub reconcile_grace: Duration,
-    /// A job that is out of time for longer does not yield.
+    /// How long after its time limit a job counts as one that does not yield.
     pub stuck_grace: Duration,
-    /// Schedules of this configuration whose function this build does not have.
+    /// Schedules of this configuration whose function is not registered in this build.
     pub foreign_schedules: Vec<ForeignSchedule>,
 }
 
-/// A schedule of somebody else's function.
+/// A schedule with an unregistered function.
 #[derive(Clone, Debug)]
 pub(super) struct ForeignSchedule {
-    /// What it is called.
+    /// The schedule's name.
     pub name: String,
-    /// What it calls.
+    /// The function.
     pub function: KindName,
-    /// Where its jobs wait.
+    /// The queue of its jobs.
     pub queue: QueueName,
 }
 
-/// What the broker says.
+/// The state of the broker.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Queues {
     /// Processes with a live lease.
@@ -82,26 +82,26 @@ pub(super) struct Queues {
     pub paused: BTreeMap<QueueName, PausedQueue>,
     /// Jobs by queue and state.
     pub counts: BTreeMap<QueueName, QueueCounts>,
-    /// Who holds the scheduler's lock, or held it last.
+    /// The process that holds or last held the leader lease of the Scheduler.
     pub scheduler: Option<LeadershipState>,
-    /// Waiting functions that this build does not have, as far as was looked.
+    /// Waiting jobs with an unregistered function, among those that were read.
     pub unknown: Vec<UnknownFunction>,
-    /// Jobs that are lent to no live process.
+    /// Started jobs that no live process holds.
     pub lost: Vec<JobRecord>,
-    /// Jobs that live processes hold under their leases, of the queues that matter.
+    /// Jobs that live processes hold under their leases, in the queues of the examined jobs.
     pub held: HashSet<JobId>,
-    /// How jobs may be lost with the broker.
+    /// How the broker may lose jobs.
     pub risks: Vec<Risk>,
 }
 
-/// Waiting jobs of a function that nobody registered.
+/// Waiting jobs with an unregistered function.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct UnknownFunction {
-    /// Where they wait.
+    /// Their queue.
     pub queue: QueueName,
-    /// What they ask for.
+    /// Their function.
     pub function: KindName,
-    /// How many were seen.
+    /// How many were found.
     pub jobs: usize,
 }
 
@@ -110,9 +110,9 @@ pub(super) struct UnknownFunction {
 pub(super) struct Patient {
     /// Its row, if it is a background job.
     pub row: Option<BackgroundJob>,
-    /// Its job in a queue.
+    /// Its queue job, if there is one.
     pub entry: Option<JobRecord>,
-    /// Whether this build has the entry's function.
+    /// Whether this build has registered the queue job's function.
     pub registered: bool,
 }
 
@@ -122,14 +122,14 @@ impl Queues {
         self.processes.iter().any(|process| process.listens_to(queue))
     }
 
-    /// Jobs that wait in `queue`, due or not.
+    /// The number of jobs that wait in `queue`, due or not.
     pub(super) fn waiting(&self, queue: &QueueName) -> u64 {
         self.counts.get(queue).map_or(0, |counts| counts.queued + counts.scheduled)
     }
 }
 
 impl Patient {
-    /// The queue it depends on.
+    /// The queue of the job, else that of deletions.
     pub(super) fn queue(&self, rules: &Rules) -> QueueName {
         self.entry.as_ref().map_or_else(|| rules.deletion_queue.clone(), |entry| entry.queue.clone())
     }

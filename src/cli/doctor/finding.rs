@@ -1,24 +1,23 @@
-//! What the doctor finds.
+//! A finding of the doctor.
 
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use serde::Serialize;
 
-/// How bad it is.
+/// The severity of a finding.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub(super) enum Severity {
-    /// Something does not move, and will not by itself.
+    /// Something does not move, and will not recover by itself.
     Error,
-    /// Something waits, or will go wrong.
+    /// Something waits, or will fail.
     Warning,
-    /// Worth knowing; nothing is wrong.
+    /// For information; nothing is wrong.
     Notice,
 }
 
 impl Severity {
-    /// The word for it.
     pub(super) fn as_str(self) -> &'static str {
         match self {
             Self::Error => "ERROR",
@@ -28,22 +27,21 @@ impl Severity {
     }
 }
 
-/// One thing that was found.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub(super) struct Finding {
-    /// How bad it is.
+    /// The severity.
     pub severity: Severity,
-    /// What it is, for programs; never changes once published.
+    /// A code for programs; it never changes once published.
     pub code: &'static str,
-    /// What it is about: `database`, `queue mail`, `job x`, `background job 27`.
+    /// The subject: `database`, `queue mail`, `job x`, `background job 27`.
     pub subject: String,
-    /// The cause in words.
+    /// The cause, in words.
     pub what: String,
-    /// What a person should do.
+    /// What to do about it.
     pub to_do: String,
 }
 
-/// A finding.
+/// Builds a finding.
 pub(super) fn finding(
     (severity, code): (Severity, &'static str),
     subject: impl Into<String>,
@@ -53,12 +51,12 @@ pub(super) fn finding(
     Finding { severity, code, subject: subject.into(), what: what.into(), to_do: to_do.into() }
 }
 
-/// So long, in words, in whole seconds; none before it was.
+/// The time since `since` in whole seconds; `None` if that is in the future.
 pub(super) fn age(now: DateTime<Utc>, since: DateTime<Utc>) -> Option<Duration> {
     (now - since).to_std().ok().map(whole_seconds)
 }
 
-/// The same without what is less than a second.
+/// The duration, cut to whole seconds.
 pub(super) fn whole_seconds(span: Duration) -> Duration {
     Duration::from_secs(span.as_secs())
 }

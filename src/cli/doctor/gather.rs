@@ -1,5 +1,5 @@
-//! Looks at everything an examination needs, through the ports; each back end within a limit of its own,
-//! and none in the way of the others.
+//! Reads everything that the diagnosis needs, through the ports. Each back end has its own time limit, and
+//! none delays the others.
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::sync::Arc;
@@ -20,11 +20,11 @@ use crate::runtime::{OpenError, Reach, tracked_deletions};
 use crate::store::{OutboxSummary, Store};
 use crate::tracking::TrackedKind;
 
-/// The most waiting jobs that are looked at in one queue, the most lent ones, and the most rows: enough to name
-/// causes, and quick with a million jobs.
+/// The most waiting jobs read per queue and state, the most started ones, and the most rows. It suffices to
+/// name causes, and is quick even with a million jobs.
 const LOOK_AT: u32 = 200;
 
-/// Looks at the whole service, or at what matters to the job `asked`.
+/// Examines the whole service, or what matters for the job `asked`.
 pub(super) async fn gather(loaded: &Loaded, limit: Duration, asked: Option<&str>) -> Facts {
     let settings = &loaded.settings;
     let reach = Reach::found(settings, limit).await;
@@ -40,7 +40,7 @@ pub(super) async fn gather(loaded: &Loaded, limit: Duration, asked: Option<&str>
         Ok((outbox, hindrances)) => (Ok(outbox), hindrances),
         Err(error) => (Err(error), Vec::new()),
     };
-    // A back end that has just failed is not asked again.
+    // A back end that has just failed is not called again.
     let store = reach.store.as_ref().ok().filter(|_| database.is_ok());
     let broker = reach.broker.as_ref().ok().filter(|_| queues.is_ok()).map(|broker| &**broker);
     let patients =
@@ -56,7 +56,7 @@ pub(super) async fn gather(loaded: &Loaded, limit: Duration, asked: Option<&str>
         }
         (queues, _) => queues,
     };
-    // Rows have the database's time.
+    // The timestamps of rows come from the database's clock.
     let now = match store {
         Some(store) => within(limit, store.background_jobs.now()).await.ok(),
         None => None,
@@ -74,7 +74,7 @@ pub(super) async fn gather(loaded: &Loaded, limit: Duration, asked: Option<&str>
     }
 }
 
-/// What is no matter of the queues, which are looked at.
+/// The warnings that are not about queues, because the queues are examined directly.
 fn warnings(loaded: &Loaded) -> Vec<String> {
     let told = loaded.warnings.iter().filter(|warning| !warning.of_queues);
     told.map(|warning| warning.text.clone()).collect()
@@ -182,7 +182,7 @@ async fn read_queues(broker: &dyn Broker, diagnostics: bool) -> Result<Queues, F
     })
 }
 
-/// Which jobs under examination, as far as they have started, a live process holds under its lease.
+/// The jobs in question that have started and that a live process holds under its lease.
 async fn held(broker: &dyn Broker, queues: &Queues, patients: &[Patient]) -> Result<HashSet<JobId>, Fault> {
     let started = patients.iter().filter_map(|one| one.entry.as_ref());
     let started = started.filter(|entry| entry.state == JobState::Started);
@@ -196,9 +196,8 @@ async fn held(broker: &dyn Broker, queues: &Queues, patients: &[Patient]) -> Res
     Ok(held)
 }
 
-/// Jobs that are lent out, but to none of the processes that live; those that a worker which is none of ours began are
-/// its own. The order of the looks matters: a job is
-/// listed before its process, so a process that has just come is no reason to call its jobs lost.
+/// Started jobs that no live process holds, without those that a foreign worker started. Jobs are listed
+/// before the processes, so that the jobs of a process that has just started do not look lost.
 async fn lost(broker: &dyn Broker) -> Result<Vec<JobRecord>, Fault> {
     let filter = JobFilter { state: Some(JobState::Started), limit: LOOK_AT, ..JobFilter::default() };
     let started = broker.jobs(&filter).await?;
@@ -211,7 +210,7 @@ async fn lost(broker: &dyn Broker) -> Result<Vec<JobRecord>, Fault> {
     }
     let mut lost = Vec::new();
     for job in started.into_iter().filter(|job| job.attempt > 0 && !held.contains(&job.id)) {
-        // It may have ended or been fetched anew meanwhile.
+        // The job may have ended or been fetched again in the meantime.
         let again = broker.job(&job.id).await?;
         if again.is_some_and(|again| again.state == JobState::Started && again.attempt == job.attempt) {
             lost.push(job);
@@ -264,7 +263,7 @@ async fn rows(store: &Store, asked: Option<&str>) -> Result<Vec<BackgroundJob>, 
     }
 }
 
-/// The entry that carries a row: an open one, else the one that is noted, whatever became of it.
+/// The queue job of a row: an open one, else the one in our note, whatever its state.
 async fn entry<'a>(
     broker: &dyn Broker,
     mut carriers: impl Iterator<Item = &'a JobRecord> + Clone,

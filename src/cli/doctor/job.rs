@@ -1,4 +1,4 @@
-//! Why one job does not move. Pure.
+//! Finds out why one job does not move. Pure functions.
 
 use std::time::Duration;
 
@@ -10,10 +10,10 @@ use crate::job::background::{BackgroundJob, PauseReason, Status};
 use crate::job::{JobRecord, JobState, Limit};
 use crate::operations::{Stuck, stuck};
 
-/// A due job is put into its queue well within this; twice the lock of a scheduler.
+/// A due job is enqueued well within this time: twice the default `scheduler.leadership_ttl`.
 const PROMOTED_WITHIN: TimeDelta = TimeDelta::seconds(150);
 
-/// The job that was asked for is not there.
+/// The job in question was not found.
 pub(super) fn nobody(facts: &Facts) -> Option<Finding> {
     let asked = facts.asked.as_ref().filter(|_| facts.patients.is_empty())?;
     let severity =
@@ -26,7 +26,7 @@ pub(super) fn nobody(facts: &Facts) -> Option<Finding> {
     ))
 }
 
-/// What holds one job up.
+/// The reasons why one job does not move.
 pub(super) fn diagnose(facts: &Facts, patient: &Patient) -> Vec<Finding> {
     match &patient.row {
         Some(row) => of_row(facts, patient, row),
@@ -97,7 +97,7 @@ fn waiting(row: &BackgroundJob) -> Option<Finding> {
     ))
 }
 
-/// Whether its entry is where it must be.
+/// Checks that the row has an open queue job.
 fn carried(facts: &Facts, patient: &Patient, row: &BackgroundJob, queues: &Queues) -> Vec<Finding> {
     if let Some(entry) = patient.entry.as_ref().filter(|entry| entry.state.is_open()) {
         return open_entry(facts, (entry, Some(row)), queues).into_iter().collect();
@@ -150,7 +150,7 @@ fn of_entry(facts: &Facts, patient: &Patient, entry: &JobRecord) -> Vec<Finding>
     findings
 }
 
-/// Why an entry that is there does not move, where its queue is not to blame; with the row that it carries.
+/// Why an open queue job does not move although its queue is served; `row` is the row that it works on.
 fn open_entry(
     facts: &Facts,
     (entry, row): (&JobRecord, Option<&BackgroundJob>),
@@ -191,7 +191,7 @@ fn open_entry(
     }
 }
 
-/// How long an entry that waits, or the deletion that it carries, has not been picked up; none while that is usual.
+/// How long a queue job or its deletion has waited in the queue; `None` if that is not unusually long.
 fn unpicked(facts: &Facts, entry: &JobRecord, row: Option<&BackgroundJob>) -> Option<Duration> {
     let after = facts.rules.stuck_after;
     if let Some(Stuck::Unpicked(waited)) = row.and_then(|row| stuck(row, facts.now, after)) {
@@ -200,12 +200,12 @@ fn unpicked(facts: &Facts, entry: &JobRecord, row: Option<&BackgroundJob>) -> Op
     entry.enqueued_at.and_then(|at| (facts.now - at).to_std().ok()).filter(|waited| *waited > after.unpicked)
 }
 
-/// A job that has started. How long one may take that was enqueued without a limit only its worker knows. That it runs is
-/// believed of what a live process holds under its lease, and of what no process of Tikkun ever began.
+/// Judges a started job. It counts as running if a live process holds it under its lease, or if no process of
+/// Tikkun started it. The time limit is only known if it was enqueued with the job.
 fn started(facts: &Facts, entry: &JobRecord, queues: &Queues) -> Option<Finding> {
     let ran = entry.started_at.and_then(|at| age(facts.now, at))?;
     if entry.attempt > 0 && !queues.held.contains(&entry.id) {
-        // One whose lease is over is told as such.
+        // A job with an expired lease has a finding of its own.
         let is_lost = queues.lost.iter().any(|job| job.id == entry.id);
         return (!is_lost).then(|| {
             finding(
@@ -249,7 +249,7 @@ fn started(facts: &Facts, entry: &JobRecord, queues: &Queues) -> Option<Finding>
     }
 }
 
-/// A moment as the end of a sentence.
+/// A time as the end of a sentence.
 fn since(facts: &Facts, at: Option<DateTime<Utc>>) -> String {
     let Some(at) = at else { return String::new() };
     let word = if at > facts.now { "until" } else { "since" };

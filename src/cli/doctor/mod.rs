@@ -1,7 +1,7 @@
-//! `tikkun doctor`: what is wrong, or why one job does not move, and what to do about it.
+//! `tikkun doctor`: finds out what is wrong, or why one job does not move, and what to do about it.
 //!
-//! `facts` says what is looked at, `gather` looks, `diagnosis` judges without looking at anything itself,
-//! `job` does the same for one job, `timekeeping` for what comes due by itself.
+//! `facts` defines the input, `gather` reads it, `diagnosis` derives findings without any I/O, `job` those of
+//! one job, and `timekeeping` those about the scheduler.
 
 mod diagnosis;
 mod facts;
@@ -26,10 +26,10 @@ use crate::runtime::logging;
 /// Options of `doctor`.
 #[derive(Debug, Args)]
 pub(super) struct Doctor {
-    /// A job that does not move: the number of a row of background_jobs, or the id of a job in its queue.
-    /// Without it the whole service is examined.
+    /// A job that does not move: the id of a row of background_jobs, or the id of a queue job. By default the
+    /// whole service is examined.
     job: Option<String>,
-    /// The longest wait for one back end.
+    /// The time limit for each back end.
     #[arg(long, value_name = "TIME", default_value = "10s", value_parser = spans::some_time)]
     limit: Duration,
 }

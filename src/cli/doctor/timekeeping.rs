@@ -1,9 +1,9 @@
-//! Whether a scheduler is running, and whether what comes due can be run. Pure.
+//! Checks that a scheduler is running, and that the functions of schedules are registered. Pure functions.
 
 use super::facts::{Facts, ForeignSchedule, Queues};
 use super::finding::{Finding, Severity, finding};
 
-/// Whether anybody leads.
+/// Warns if no process holds the leader lease of the Scheduler.
 pub(super) fn scheduler(queues: &Queues) -> Option<Finding> {
     let what = match &queues.scheduler {
         Some(leader) if leader.is_held() => return None,
@@ -18,7 +18,7 @@ pub(super) fn scheduler(queues: &Queues) -> Option<Finding> {
     ))
 }
 
-/// Schedules whose function this build does not have.
+/// Finds schedules whose function is not registered in this build.
 pub(super) fn schedules(facts: &Facts, queues: &Queues) -> Vec<Finding> {
     let foreign = facts.rules.foreign_schedules.iter().filter(|_| facts.asked.is_none());
     let found = foreign.map(|ForeignSchedule { name, function, queue }| {

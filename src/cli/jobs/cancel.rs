@@ -1,4 +1,4 @@
-//! `jobs cancel`: takes jobs out of their queues, and stops background jobs.
+//! `jobs cancel`: removes jobs from their queues, and cancels background jobs.
 
 use serde_json::{Value, json};
 

@@ -1,4 +1,4 @@
-//! Which jobs are meant: by id, or all that match.
+//! Selects jobs by id, or by filters.
 
 use clap::Args;
 
@@ -12,55 +12,54 @@ use crate::operations::audit_bulk;
 use crate::queue::JobFilter;
 use crate::runtime::Ports;
 
-/// The most jobs that one command changes, unless it is told otherwise.
+/// The default limit on the jobs that one command changes.
 const AT_ONCE: u32 = 1000;
 
-/// One job, by id.
 #[derive(Debug, Args)]
 pub(super) struct Named {
-    /// The id of a job in its queue, or the number of a row of background_jobs.
+    /// The id of a queue job, or of a row of background_jobs.
     pub id: String,
 }
 
-/// What must hold of a job.
+/// Filters for queue jobs.
 #[derive(Debug, Args)]
 pub(super) struct Matching {
-    /// Only of this queue.
+    /// Only jobs of this queue.
     #[arg(long, value_parser = known::queue(), hide_possible_values = true)]
     queue: Option<String>,
-    /// Only in this state.
+    /// Only jobs in this state.
     #[arg(long, value_parser = known::state())]
     state: Option<JobState>,
-    /// Only of this function, written as it was enqueued.
+    /// Only jobs of this function, written as it was enqueued.
     #[arg(long)]
     function: Option<String>,
 }
 
-/// Jobs that are to be changed.
+/// The jobs to change.
 #[derive(Debug, Args)]
 pub(super) struct Chosen {
-    /// Ids of jobs in their queues, or numbers of rows of background_jobs.
+    /// Ids of queue jobs, or of rows of background_jobs.
     ids: Vec<String>,
     #[command(flatten)]
     matching: Matching,
-    /// At most so many of those that match: 1000 unless told otherwise.
+    /// The most matching jobs to change; 1000 by default.
     #[arg(long, value_parser = clap::value_parser!(u32).range(1..))]
     limit: Option<u32>,
 }
 
-/// What an id stands for: a row with the entry that carries it, or an entry alone.
+/// What an id refers to.
 #[derive(Debug)]
 pub(super) enum Meant {
-    /// A row of `background_jobs`.
+    /// A row of `background_jobs`, with its queue job if there is one.
     Row(Box<BackgroundJob>, Option<JobRecord>),
-    /// A job of a queue.
+    /// A queue job without a row.
     Entry(JobRecord),
-    /// Nothing, and why.
+    /// Nothing, with the reason.
     Nothing(Complaint),
 }
 
 impl Matching {
-    /// The broker's filter; without a state of its own it takes `state`.
+    /// The filter for the broker; `state` applies if no state was given.
     pub(super) fn filter(&self, state: Option<JobState>, limit: u32) -> JobFilter {
         JobFilter {
             queue: self.queue.clone().map(Into::into),
@@ -71,7 +70,7 @@ impl Matching {
         }
     }
 
-    /// The filters as they are typed, with a space after each.
+    /// The filters as typed, with a space after each.
     pub(super) fn as_flags(&self) -> String {
         let state = self.state.map(|state| state.as_str().to_owned());
         let all = [("--queue", &self.queue), ("--state", &state), ("--function", &self.function)];
@@ -85,24 +84,24 @@ impl Matching {
 }
 
 impl Chosen {
-    /// What is chosen as it is typed, with a space before each.
+    /// The selection as typed, with a space before each part.
     pub(super) fn words(&self) -> String {
         let ids = self.ids.iter().map(|id| format!(" {}", quoted(id)));
         format!(" {}", self.matching.as_flags()).trim_end().to_owned() + &ids.collect::<String>()
     }
 
-    /// Whether jobs are named one by one.
+    /// Whether jobs are selected by id.
     pub(super) fn by_id(&self) -> bool {
         !self.ids.is_empty()
     }
 
-    /// Whether exactly one job is named.
+    /// Whether exactly one id was given.
     pub(super) fn is_single(&self) -> bool {
         self.ids.len() == 1
     }
 
-    /// The jobs that `command` is to change, each once, with what they were called; those that only match are
-    /// in `state` unless a state is given.
+    /// The jobs to change, each once, with the id that was given. Filters without a state select jobs in
+    /// `state`. `command` is for messages.
     pub(super) async fn find(
         self,
         ports: &Ports,
@@ -144,7 +143,7 @@ impl Chosen {
     }
 }
 
-/// What `id` stands for: a row if there is one of that number, else a job of a queue.
+/// Finds the row with this id, else the queue job.
 pub(super) async fn meant(id: &str, ports: &Ports) -> Result<Meant, Complaint> {
     let row = match id.parse() {
         Ok(number) => ports.store.background_jobs.get(BackgroundJobId(number)).await?,

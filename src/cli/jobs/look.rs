@@ -18,10 +18,10 @@ use crate::runtime::Ports;
 pub(super) struct List {
     #[command(flatten)]
     matching: Matching,
-    /// At most so many.
+    /// The most jobs to list.
     #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..))]
     limit: u32,
-    /// Only those that come after this job in the list.
+    /// Only jobs after this one in the list.
     #[arg(long, value_name = "ID")]
     after: Option<String>,
 }
@@ -31,7 +31,7 @@ pub(super) struct List {
 pub(super) struct FailedRows {
     #[command(flatten)]
     named: Named,
-    /// At most so many.
+    /// The most receipts to list.
     #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..))]
     limit: u32,
 }
@@ -65,7 +65,7 @@ impl List {
         Ok(())
     }
 
-    /// A place in the list that is gone would look like its end.
+    /// Refuses an `--after` that no longer exists: the empty list would look like its end.
     async fn check(&self, ports: &Ports) -> Result<(), Complaint> {
         let Some(id) = self.after.as_deref() else { return Ok(()) };
         match ports.broker.job(&JobId::from(id)).await? {
@@ -87,7 +87,7 @@ fn table(jobs: &[JobRecord]) -> Table {
         text("CREATED", Fit::Spare),
         text("FUNCTION", Fit::Shorter),
     ];
-    // The last part of a function's name tells more than the first, where there is no room for both.
+    // On a narrow screen only the last part of a function's name is shown, which is the most telling.
     let narrow = page::width().is_some_and(|width| width < 120);
     Table::list(columns, jobs.iter().map(|job| row(job, narrow)).collect())
 }
@@ -106,7 +106,7 @@ fn row(job: &JobRecord, narrow: bool) -> Vec<Cell> {
     ]
 }
 
-/// All that is known of one job.
+/// Shows everything known about one job.
 pub(super) async fn show(named: &Named, ports: &Ports, json: bool) -> Result<(), Complaint> {
     match meant(&named.id, ports).await? {
         Meant::Nothing(why) => Err(why),

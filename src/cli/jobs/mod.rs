@@ -1,5 +1,5 @@
-//! `tikkun jobs`: lists, shows, cancels and retries. A number means a row of `background_jobs`, anything
-//! else a job of a queue.
+//! `tikkun jobs`: lists, shows, cancels and retries jobs. A number is the id of a row of `background_jobs`,
+//! if there is such a row; anything else is the id of a queue job.
 
 mod cancel;
 mod chosen;
@@ -24,16 +24,16 @@ pub(super) struct Jobs {
 
 #[derive(Debug, Subcommand)]
 enum JobsCommand {
-    /// Lists jobs of the queues, newest first; with --json as an array of objects.
+    /// Lists queue jobs, newest first; with --json as an array of objects.
     List(look::List),
-    /// Shows all that is known of one job.
+    /// Shows everything known about one job.
     Show(Named),
     /// Lists the receipts that a deletion could not change, each with the reason.
     FailedRows(look::FailedRows),
-    /// Cancels jobs: those that wait in a queue, or a background job wherever it stands.
+    /// Cancels jobs that wait in a queue, or background jobs in any active state.
     Cancel(Chosen),
-    /// Gives failed and canceled jobs one more run; a failed or cancelled deletion is requested anew for what it
-    /// left, and never touches receipts that came later.
+    /// Queues failed and canceled jobs once more. A failed or cancelled deletion is requested again for the
+    /// receipts that it left; newer receipts stay.
     Retry(retry::Retry),
 }
 

@@ -1,5 +1,4 @@
-//! `jobs retry`: one more run for jobs that failed or were taken out, and a new request for what a deletion
-//! left.
+//! `jobs retry`: queues failed and cancelled jobs once more, and requests again what a deletion left.
 
 use clap::Args;
 use serde_json::json;
@@ -17,7 +16,7 @@ use crate::operations::{Deletions, Jobs};
 use crate::runtime::Ports;
 use crate::store::Requested;
 
-/// Jobs that go back in one transaction.
+/// Jobs per transaction.
 const AT_ONCE: usize = 500;
 
 /// Options of `jobs retry`.
@@ -25,13 +24,13 @@ const AT_ONCE: usize = 500;
 pub(super) struct Retry {
     #[command(flatten)]
     chosen: Chosen,
-    /// Of a deletion that has ended, only the receipts that it could not change.
+    /// Requests only the receipts that the deletion could not change; the deletion must have ended.
     #[arg(long)]
     failed_rows: bool,
 }
 
 impl Retry {
-    /// The command as it is typed.
+    /// The command as typed, for the audit line.
     pub(super) fn words(&self) -> String {
         let only = if self.failed_rows { " --failed-rows" } else { "" };
         format!("jobs retry{}{only}", self.chosen.words())

@@ -1,4 +1,4 @@
-//! What became of each job that a command was to change.
+//! Reports what happened to each job that a command should change.
 
 use serde_json::{Value, json};
 
@@ -7,7 +7,7 @@ use super::super::ending::{Complaint, hint};
 use super::super::{FAILED, page};
 use crate::operations::Refusal;
 
-/// Collects the answers; a single job that was named is answered alone, several as a list.
+/// Collects the results: one object for a single given id, else a list.
 pub(super) struct Told {
     json: bool,
     single: bool,
@@ -17,12 +17,12 @@ pub(super) struct Told {
 }
 
 impl Told {
-    /// For a command about one named job (`single`) or about several.
+    /// `single`: the command is about one given job.
     pub(super) fn new(json: bool, single: bool) -> Self {
         Self { json, single, answers: Vec::new(), left: 0, hints: Vec::new() }
     }
 
-    /// It was changed; `facts` is what programs read, `text` what people read.
+    /// Reports a changed job: `facts` as JSON or `text`.
     pub(super) fn done(&mut self, facts: Value, text: &str) {
         if self.json {
             self.answers.push(facts);
@@ -31,7 +31,7 @@ impl Told {
         }
     }
 
-    /// It was left as it is; what to do next is said at the end, the same only once.
+    /// Reports a job that was left unchanged. Each hint is printed once, at the end.
     pub(super) fn left(&mut self, id: &str, why: Complaint) {
         self.left += 1;
         let Some((why, next)) = why.parts() else { return };
@@ -44,7 +44,7 @@ impl Told {
         }
     }
 
-    /// It was refused, and the others may still be changed; without the back end none can.
+    /// Reports a refusal; the other jobs may still be changed. An unavailable back end ends the command.
     pub(super) fn refused(&mut self, id: &str, refusal: Refusal) -> Result<(), Complaint> {
         if let Refusal::Unavailable { fault, .. } = refusal {
             return Err(fault.into());
@@ -53,7 +53,7 @@ impl Told {
         Ok(())
     }
 
-    /// The end: a complaint when any was left as it was.
+    /// Prints the hints and the JSON; an error if any job was left unchanged.
     pub(super) fn end(mut self) -> Result<(), Complaint> {
         self.hints.iter().for_each(hint);
         if self.json && !self.single {

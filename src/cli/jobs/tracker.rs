@@ -1,4 +1,4 @@
-//! Only the tracker writes a status, so a command that changes one starts one for the occasion.
+//! Only the tracker writes a status, so a command that changes one starts a tracker of its own.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,10 +12,10 @@ use crate::runtime::{Ports, tracked_deletions};
 use crate::supervision::Turns;
 use crate::tracking::{Requests, StatusTracker};
 
-/// How long the queue or the database may take for one answer.
+/// The time limit of one call to the queue or the database.
 const DEADLINE: Duration = Duration::from_secs(5);
 
-/// A tracker that lives as long as the command.
+/// Starts a tracker that lives as long as the command.
 fn tracker(settings: &Settings, ports: &Ports) -> Addr<StatusTracker> {
     let tracker = StatusTracker {
         jobs: Arc::clone(&ports.store.background_jobs),
@@ -27,7 +27,7 @@ fn tracker(settings: &Settings, ports: &Ports) -> Addr<StatusTracker> {
     tracker.start()
 }
 
-/// What can be done with deletions, for as long as the command lives.
+/// The operations on deletions, with a tracker that lives as long as the command.
 pub(super) fn deletions(settings: &Settings, ports: &Ports) -> Deletions {
     let requests = Requests {
         tracker: tracker(settings, ports),
@@ -38,7 +38,7 @@ pub(super) fn deletions(settings: &Settings, ports: &Ports) -> Deletions {
     Deletions { requests, jobs: Arc::clone(&ports.store.background_jobs), limiter: Limiter::new(0) }
 }
 
-/// Who types commands, for the record; `user_id` is whom the application is to name.
+/// The principal of commands for the audit; `user_id` is the user that the application shows.
 pub(super) fn principal(user_id: Option<i64>) -> Principal {
     Principal { user_id, ..Principal::operator(COMMAND_LINE, None) }
 }

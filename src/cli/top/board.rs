@@ -1,9 +1,9 @@
-//! What the service says of itself, as far as this view shows it. A field that is missing is empty: the service
-//! may be older or newer than the command.
+//! The state of the service as JSON, as far as this view shows it. A missing field is empty: the service may
+//! be older or newer than the command.
 
 use serde::Deserialize;
 
-/// Everything that was said last.
+/// The last received state.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default)]
 pub(super) struct Board {
@@ -11,7 +11,7 @@ pub(super) struct Board {
     pub overview: Overview,
     /// The queues, in the worker's order.
     pub queues: Vec<Queue>,
-    /// Jobs in hand.
+    /// Jobs in progress.
     pub running: Vec<Running>,
     /// Deletions, newest first.
     pub deletions: Vec<Deletion>,
@@ -20,7 +20,7 @@ pub(super) struct Board {
 }
 
 impl Board {
-    /// Takes one section anew; one that is not shown here is passed over.
+    /// Replaces one section; unknown sections are ignored.
     pub(super) fn take(&mut self, section: &str, data: &str) -> Result<(), serde_json::Error> {
         match section {
             "overview" => self.overview = serde_json::from_str(data)?,
@@ -46,7 +46,7 @@ pub(super) struct Overview {
     pub process: Process,
 }
 
-/// Why the service is as it is.
+/// A reason for the status.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default)]
 pub(super) struct Reason {
@@ -57,7 +57,6 @@ pub(super) struct Reason {
     pub limit: Option<u64>,
 }
 
-/// Jobs by state.
 #[derive(Clone, Copy, Debug, Default, Deserialize)]
 #[serde(default)]
 pub(super) struct Totals {
@@ -66,7 +65,7 @@ pub(super) struct Totals {
     pub failed: u64,
 }
 
-/// What storage owes.
+/// Objects that wait to be deleted from storage.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default)]
 pub(super) struct Cleanup {
@@ -88,7 +87,6 @@ pub(super) struct Process {
     pub read_only: bool,
 }
 
-/// One queue.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default)]
 pub(super) struct Queue {
@@ -102,7 +100,7 @@ pub(super) struct Queue {
     pub done: Vec<u64>,
 }
 
-/// One job in hand.
+/// One job in progress.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default)]
 pub(super) struct Running {
@@ -115,7 +113,6 @@ pub(super) struct Running {
     pub processed: Option<i64>,
 }
 
-/// One deletion.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default)]
 pub(super) struct Deletion {
@@ -138,7 +135,7 @@ pub(super) struct Deletion {
 }
 
 impl Deletion {
-    /// Whether it can still move.
+    /// Whether it can still make progress.
     pub(super) fn is_active(&self) -> bool {
         ["queued", "running", "paused"].contains(&self.status.as_str())
     }
@@ -164,7 +161,7 @@ pub(super) struct Child {
     pub last_panic: Option<Panic>,
 }
 
-/// What last went wrong.
+/// The last panic of an actor.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default)]
 pub(super) struct Panic {

@@ -1,19 +1,17 @@
-//! What a person can ask the service for.
+//! Changes that a user can request.
 
 use std::fmt;
 
 use super::super::page;
 
-/// Something to change.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Change {
-    /// Hold it, else let it go on.
+    /// `true` pauses, `false` resumes.
     pub pause: bool,
-    /// What.
     pub target: Target,
 }
 
-/// What can be held.
+/// What can be paused.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Target {
     /// A queue.
@@ -27,7 +25,7 @@ impl Change {
         if self.pause { "pause" } else { "resume" }
     }
 
-    /// Where the service takes it.
+    /// The path of the request, below `/api/v1`.
     pub(super) fn path(&self) -> [String; 3] {
         let (kind, name) = match &self.target {
             Target::Queue(name) => ("queues", name.clone()),
@@ -36,7 +34,7 @@ impl Change {
         [kind.to_owned(), name, self.verb().to_owned()]
     }
 
-    /// The words when it has happened.
+    /// The message after the change.
     pub(super) fn done(&self) -> String {
         format!("{} {}", self.target, if self.pause { "is paused" } else { "goes on" })
     }

@@ -1,4 +1,4 @@
-//! One frame: the view on a screen of any size.
+//! Draws one frame of any size.
 
 use std::time::Instant;
 
@@ -17,12 +17,12 @@ use super::head::{self, Piece};
 use super::panes::{self, Sheet};
 use super::state::{Pane, View};
 
-/// Lines that reasons may take on a screen with room for them.
+/// The most lines for reasons.
 const REASONS: usize = 4;
-/// A screen lower than this shows one pane alone.
+/// Below this height, in lines, only one pane is shown.
 const LOW: u16 = 12;
 
-/// The keys, as they are explained.
+/// The keys and their explanations.
 const KEYS: [(&str, &str); 7] = [
     ("q, Esc, Ctrl-C", "leave; the service goes on"),
     ("Tab, Shift-Tab, ← →", "another pane"),
@@ -33,25 +33,24 @@ const KEYS: [(&str, &str); 7] = [
     ("?", "this"),
 ];
 
-/// The moment of a frame, by both clocks.
+/// The time of a frame, on both clocks.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Moment {
-    /// For what was counted here.
+    /// For times measured here.
     pub clock: Instant,
-    /// For what the service wrote down.
+    /// For times from the service.
     pub utc: DateTime<Utc>,
 }
 
 impl Moment {
-    /// Now.
     pub(super) fn now() -> Self {
         Self { clock: Instant::now(), utc: Utc::now() }
     }
 }
 
-/// Draws what is to be seen.
+/// Draws the view.
 pub(super) struct Painter {
-    /// Whether colours may be used; without them weight and brightness alone tell.
+    /// Whether colours are used; without them bold and dim text makes the difference.
     pub colours: bool,
 }
 
@@ -86,7 +85,7 @@ impl Painter {
         }
     }
 
-    /// The view as lines of text, all of it, however high.
+    /// The whole view as lines of text, as many as it needs.
     pub(super) fn print(&self, view: &View, now: Moment, width: u16) -> Vec<String> {
         let health = head::health(view, usize::from(u16::MAX));
         let sheets = Pane::ALL.map(|pane| panes::sheet(view, pane, now.utc));
@@ -118,7 +117,7 @@ impl Painter {
         let wide = u16::try_from(state.width()).unwrap_or(u16::MAX).saturating_add(1).min(area.width);
         let right = Rect { x: area.right().saturating_sub(wide), width: wide, ..area };
         Clear.render(right, buffer);
-        // One that is too long is cut at its end, like everything else.
+        // A text that is too long is cut at its end.
         state.render(right, buffer);
     }
 
@@ -136,7 +135,7 @@ impl Painter {
         }
     }
 
-    /// One pane; `chosen` is its row, and whether keys move in it.
+    /// Draws one pane; `chosen` is its row, and whether the pane has the focus.
     fn sheet(&self, sheet: &Sheet, chosen: Option<(usize, bool)>, area: Rect, buffer: &mut Buffer) {
         if area.is_empty() {
             return;
@@ -173,7 +172,7 @@ impl Painter {
         }
     }
 
-    /// The question that waits, else what was just said, else the keys.
+    /// Draws the last line: an open question, else the last message, else the keys.
     fn last(&self, view: &View, now: Moment, area: Rect, buffer: &mut Buffer) {
         let (text, style) = match (&view.question, view.notice(now.clock)) {
             (Some(change), _) => {
@@ -230,7 +229,7 @@ fn aligned(span: Span<'static>, right: bool) -> Text<'static> {
     if right { text.alignment(Alignment::Right) } else { text }
 }
 
-/// The lines of a buffer, without what is blank at their ends.
+/// The lines of a buffer, without trailing blanks.
 fn in_lines(buffer: &Buffer) -> Vec<String> {
     let wide = usize::from(buffer.area.width).max(1);
     let line = |cells: &[ratatui::buffer::Cell]| {
@@ -248,8 +247,8 @@ fn in_lines(buffer: &Buffer) -> Vec<String> {
     buffer.content.chunks(wide).map(line).collect()
 }
 
-/// How high each pane is: as it wants where there is room; else two lines each, and the rest first for the one in
-/// which keys move; on a low screen that one alone.
+/// The height of each pane. If there is room, all have what they need. If not, each gets two lines, and the
+/// rest goes to the focused pane first. On a low screen only the focused pane is shown.
 fn heights(wants: [u16; 4], focus: usize, room: u16) -> [u16; 4] {
     let all = wants.iter().fold(0_u16, |sum, want| sum.saturating_add(*want));
     if all <= room {
@@ -288,7 +287,7 @@ mod tests {
     use super::super::state::Key;
     use super::*;
 
-    /// A service in the middle of its work.
+    /// A busy service.
     fn view() -> View {
         let mut view = View::new("http://127.0.0.1:8080".into());
         let sections = [
@@ -334,7 +333,7 @@ mod tests {
         Moment { clock: Instant::now(), utc: "2026-01-01T00:01:00Z".parse().unwrap() }
     }
 
-    /// What a terminal of this size shows.
+    /// The screen content at this size.
     fn shown(view: &View, (width, height): (u16, u16), colours: bool) -> (String, Buffer) {
         let mut terminal = Terminal::new(TestBackend::new(width, height)).unwrap();
         let painter = Painter { colours };

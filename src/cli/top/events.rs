@@ -1,18 +1,18 @@
-//! Server-Sent Events out of the bytes of an answer, as far as the service writes them.
+//! Parses Server-Sent Events, as far as the service uses the format.
 
-/// The most that one event may take; the largest section of a busy service is a small part of it.
+/// The longest event, in bytes; the sections of a busy service are much smaller.
 const LONGEST: usize = 16 << 20;
 
-/// One event.
+/// An event.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Event {
-    /// The section.
+    /// The name of the section.
     pub name: String,
     /// The section as JSON.
     pub data: String,
 }
 
-/// Takes bytes as they come, and gives events when they are whole.
+/// Takes bytes as they arrive, and returns complete events.
 #[derive(Debug, Default)]
 pub(super) struct Events {
     rest: Vec<u8>,
@@ -22,7 +22,7 @@ pub(super) struct Events {
 }
 
 impl Events {
-    /// What `Last-Event-ID` says after what was taken: the id of the last whole event, also of one without data.
+    /// The value for `Last-Event-ID`: the id of the last complete event, also of one without data.
     pub(super) fn last(&self) -> Option<&str> {
         self.last.as_deref()
     }
@@ -30,7 +30,7 @@ impl Events {
     /// The events that `bytes` complete.
     ///
     /// # Errors
-    /// When what comes has no end: then it is no stream of events.
+    /// If an event exceeds [`LONGEST`]: then this is no event stream.
     pub(super) fn take(&mut self, bytes: &[u8]) -> Result<Vec<Event>, String> {
         self.rest.extend_from_slice(bytes);
         let mut whole = Vec::new();

@@ -1,4 +1,4 @@
-//! The lines above the panes: who answers, how it is and why, and the numbers of all queues together.
+//! The lines above the panes: the process, its health with reasons, and the totals of all queues.
 
 use std::time::Instant;
 
@@ -7,10 +7,10 @@ use super::super::tone::Tone;
 use super::board::Reason;
 use super::state::{Line, View};
 
-/// A piece of a line.
+/// A piece of text with its tone.
 pub(super) type Piece = (String, Tone);
 
-/// Who answers.
+/// The version, address and role of the process.
 pub(super) fn title(view: &View) -> Vec<Piece> {
     let process = &view.board.overview.process;
     let mut pieces = vec![(format!("tikkun {}", process.version).trim_end().to_owned(), Tone::Plain)];
@@ -22,7 +22,7 @@ pub(super) fn title(view: &View) -> Vec<Piece> {
     pieces
 }
 
-/// How the line to the service stands.
+/// The state of the connection.
 pub(super) fn line(view: &View, now: Instant) -> Piece {
     match &view.line {
         Line::Opening => ("○ connecting".to_owned(), Tone::Quiet),
@@ -35,7 +35,7 @@ pub(super) fn line(view: &View, now: Instant) -> Piece {
     }
 }
 
-/// How it is, and why, worst first; at most `lines` lines.
+/// The health and its reasons, the worst first; at most `lines` lines.
 pub(super) fn health(view: &View, lines: usize) -> Vec<Vec<Piece>> {
     let overview = &view.board.overview;
     let status = match overview.status.as_str() {
@@ -58,7 +58,7 @@ pub(super) fn health(view: &View, lines: usize) -> Vec<Vec<Piece>> {
     all
 }
 
-/// The numbers of all queues together.
+/// The totals of all queues.
 pub(super) fn totals(view: &View) -> Vec<Piece> {
     let overview = &view.board.overview;
     let totals = &overview.totals;
@@ -98,7 +98,7 @@ fn number(name: &str, many: u64, tone: Tone) -> Vec<Piece> {
     vec![(format!("{name} "), Tone::Quiet), (format!("{many}  "), tone.of_count(many))]
 }
 
-/// A reason as a person says it; one that is not known here is told by its own word.
+/// The reason in words; an unknown code is shown as it is.
 fn in_words(reason: &Reason) -> String {
     let queue = reason.queue.as_deref().unwrap_or("-");
     let count = reason.count.unwrap_or(0);

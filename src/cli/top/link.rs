@@ -1,6 +1,6 @@
-//! The line to the service: its stream of events, its state at one moment, and changes that a person asks for.
+//! The connection to the service: its event stream, one snapshot, and requests for changes.
 //!
-//! A line that breaks is made anew for as long as somebody looks. Only an answer that no wait can mend ends it.
+//! A broken connection is reopened while the view is open, unless the service refuses for good.
 
 use std::time::Duration;
 
@@ -18,41 +18,40 @@ use super::change::Change;
 use super::events::{Event, Events};
 use crate::job::Backoff;
 
-/// Longest wait for the head of an answer.
+/// The time limit for the head of an answer, and for a whole snapshot.
 const ANSWER: Duration = Duration::from_secs(5);
-/// The service gives a sign of life every fifteen seconds; three missed ones are a dead line.
+/// The service sends a keep-alive every 15 seconds; without three of them the connection counts as dead.
 const SILENCE: Duration = Duration::from_secs(45);
-/// Waits between tries: short at first, since most outages are a restart.
+/// The delays between attempts: short at first, since most outages are restarts.
 const AGAIN: Backoff =
     Backoff { first: Duration::from_millis(500), cap: Duration::from_secs(5), ..Backoff::BATCH };
 
-/// What the connection brings.
+/// A message from the connection.
 #[derive(Debug)]
 pub(super) enum News {
-    /// It stands.
+    /// The connection is open.
     Live,
     /// A section of the board.
     Section { name: String, data: String },
-    /// It broke, and why; the next try comes after so long.
+    /// The connection broke for this reason; the next attempt is after `again`.
     Away { why: String, again: Duration },
-    /// No wait can mend this.
+    /// The service refused, and waiting would not help.
     Refused(Complaint),
-    /// What became of a change.
+    /// The result of a requested change.
     Told(Result<String, String>),
 }
 
-/// The line.
 #[derive(Clone)]
 pub(super) struct Link {
     client: Client,
     place: Place,
 }
 
-/// Why there is no answer.
+/// Why there is no usable answer.
 enum Broken {
-    /// Out of reach, or not ready.
+    /// The service cannot be reached or is not ready.
     Away(String),
-    /// Not for us, or not such a service.
+    /// The service refuses the secret, or has no `/api/v1`.
     Refused(Complaint),
 }
 
@@ -61,7 +60,7 @@ impl Link {
         Self { client: Client::new(), place }
     }
 
-    /// Passes on what it receives until the receiver is gone, which is no error.
+    /// Sends what it receives until the receiver is closed, which is no error.
     pub(super) async fn follow(self, news: mpsc::Sender<News>) {
         let (mut last, mut failures) = (None, 0);
         while !news.is_closed() {
@@ -83,7 +82,7 @@ impl Link {
         }
     }
 
-    /// One stream, to its end.
+    /// Reads one stream until it ends.
     async fn stream(
         &self,
         news: &mpsc::Sender<News>,
@@ -133,7 +132,7 @@ impl Link {
         }
     }
 
-    /// The board at this moment, as JSON.
+    /// A snapshot of the board, as JSON.
     pub(super) async fn look(&self) -> Result<Value, Complaint> {
         self.overview().await.map_err(|broken| match broken {
             Broken::Away(why) => Complaint::failed(
@@ -158,7 +157,7 @@ impl Link {
         answered.unwrap_or_else(|_| Err(Broken::Away(page::late(ANSWER))))
     }
 
-    /// Asks for a change; both answers are words for a person.
+    /// Requests a change, and returns a message in either case.
     pub(super) async fn ask(&self, change: &Change) -> Result<String, String> {
         let url = self.url(&change.path()).map_err(|_| "the service's address cannot be used".to_owned())?;
         let exchange = async {
@@ -174,7 +173,7 @@ impl Link {
         answered.unwrap_or_else(|_| Err(page::late(ANSWER))).map_err(|why| format!("{change}: {why}"))
     }
 
-    /// What an answer that is no 200 means.
+    /// Classifies an answer other than 200.
     fn declined(&self, status: u16, detail: &str) -> Broken {
         let base = &self.place.base;
         match status {
@@ -207,7 +206,7 @@ impl Link {
     }
 }
 
-/// What problem details say.
+/// The detail of an error in the problem-details format.
 fn detail(body: &Value) -> &str {
     let said = body.get("detail").or_else(|| body.get("message"));
     said.and_then(Value::as_str).unwrap_or_default()

@@ -1,4 +1,4 @@
-//! The main loop: events of the service, keys and the passing of time become frames.
+//! The main loop: draws frames on events of the service, keys and timer ticks.
 
 use std::io;
 use std::time::{Duration, Instant};
@@ -18,10 +18,10 @@ use super::screen::{Screen, meaning};
 use super::state::{Step, View};
 use crate::failpoint;
 
-/// Events that are received and not yet drawn; the service sends six sections a look.
+/// The most events that wait to be drawn; the service sends six sections per read of its state.
 const UNSEEN: usize = 64;
 
-/// Shows the service until somebody leaves, or it refuses to be looked at.
+/// Shows the service until the user leaves or the service refuses.
 pub(super) async fn live(link: Link, mut view: View, interval: Duration) -> Result<(), Complaint> {
     let mut leave = Leave::listen().map_err(|error| no_screen(&error))?;
     let mut screen = Screen::open(Painter { colours: page::colours() }).map_err(|error| no_screen(&error))?;
@@ -50,7 +50,7 @@ pub(super) async fn live(link: Link, mut view: View, interval: Duration) -> Resu
                         Some(Step::Quit) => break Ok(()),
                         Some(Step::Ask(change)) => {
                             let (link, tell) = (link.clone(), tell.clone());
-                            // Who has left the view meanwhile sees the answer on the next look.
+                            // If the view has been closed, the answer is dropped.
                             actix_rt::spawn(async move { tell.send(News::Told(link.ask(&change).await)).await });
                         }
                         Some(Step::Stay) | None => {}
@@ -75,7 +75,7 @@ fn no_screen(error: &io::Error) -> Complaint {
     Complaint::failed(format!("cannot draw on this terminal: {error}"), Advice::NO_TERMINAL)
 }
 
-/// Signals that ask to leave; the terminal is given back first.
+/// The signals that end the view. They are caught so that the terminal can be restored.
 struct Leave([Signal; 4]);
 
 impl Leave {

@@ -1,11 +1,11 @@
-//! Bars and small charts as text.
+//! Progress bars and small charts as text.
 
-/// Eighths of a cell, thinnest first.
+/// Eighths of a cell, the thinnest first.
 const EIGHTHS: [char; 7] = ['▏', '▎', '▍', '▌', '▋', '▊', '▉'];
-/// Heights of a chart, lowest first.
+/// The heights of a chart, the lowest first.
 const HEIGHTS: [char; 8] = ['▁', '▂', '▃', '▄', '▅', '▆', '▇', '█'];
 
-/// A bar of `width` cells: how much of `total` is done. Nothing to do is an empty bar.
+/// A bar of `width` cells that shows the share `done` of `total`; empty if `total` is 0.
 pub(super) fn bar(done: i64, total: i64, width: usize) -> String {
     let share = if total > 0 { (done as f64 / total as f64).clamp(0.0, 1.0) } else { 0.0 };
     let eighths = (share * width as f64 * 8.0).floor() as usize;
@@ -15,7 +15,7 @@ pub(super) fn bar(done: i64, total: i64, width: usize) -> String {
     drawn.chain(std::iter::repeat('░')).take(width).collect()
 }
 
-/// The newest `width` values, each as a height of the highest.
+/// The newest `width` values as heights relative to the highest.
 pub(super) fn spark(values: &[u64], width: usize) -> String {
     let newest = values.get(values.len().saturating_sub(width)..).unwrap_or_default();
     let highest = newest.iter().copied().max().unwrap_or(0).max(1);

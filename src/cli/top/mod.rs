@@ -1,8 +1,8 @@
-//! `tikkun top`: the running service in a terminal, live.
+//! `tikkun top`: a live view of the running service in a terminal.
 //!
-//! [`link`] receives what the service sends and goes on trying when it is away, [`state`] decides what that and
-//! what a key means, [`panes`] and [`head`] put it into words, [`draw`] puts the words on a screen of any size,
-//! [`screen`] has the terminal, [`live`] turns the wheel.
+//! [`link`] receives events and reconnects, [`state`] decides what events and keys do, [`panes`] and [`head`]
+//! produce the texts, [`draw`] lays them out on a screen of any size, [`screen`] owns the terminal, and
+//! [`live`] is the main loop.
 
 mod board;
 mod change;
@@ -29,21 +29,21 @@ use draw::{Moment, Painter};
 use link::Link;
 use state::View;
 
-/// The eye sees no more frames than these, and they cost time.
+/// The shortest time between two frames: more frames cost time and show nothing new.
 const FASTEST: Duration = Duration::from_millis(20);
-/// Width of a frame where no terminal says its own.
+/// The width of a frame, in columns, if there is no terminal.
 const WIDTH: u16 = 120;
 
 /// Options of `top`.
 #[derive(Debug, Args)]
 pub(super) struct Top {
-    /// Where the service is; without it this machine and `http.port`.
+    /// The service's URL; by default this machine with `http.port`.
     #[arg(long, value_parser = base, value_hint = clap::ValueHint::Url)]
     url: Option<String>,
-    /// Time between two frames, 20ms or more; keys are answered at once.
+    /// The time between two frames, at least 20ms; keys are handled at once.
     #[arg(long, default_value = "500ms", value_parser = spans::some_time)]
     interval: Duration,
-    /// Prints everything once as plain text, and leaves; with --json as the service says it.
+    /// Prints everything once as plain text, and exits; with --json as the service sends it.
     #[arg(long)]
     once: bool,
 }
@@ -70,7 +70,7 @@ impl Top {
     }
 }
 
-/// One look, printed.
+/// Reads the state once and prints it.
 async fn look(link: &Link, mut view: View, json: bool) -> Result<(), Complaint> {
     let said = link.look().await?;
     if json {

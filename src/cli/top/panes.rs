@@ -1,4 +1,4 @@
-//! What each pane says, row by row: text and tone only, no place on a screen.
+//! The content of the panes, row by row: text and tone, without any layout on the screen.
 
 use chrono::{DateTime, Utc};
 
@@ -8,36 +8,34 @@ use super::board::{Child, Deletion, Queue, Running};
 use super::meter::{bar, spark};
 use super::state::{Pane, View};
 
-/// One cell.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Cell {
     /// Its text.
     pub text: String,
-    /// How it is meant.
+    /// Its tone.
     pub tone: Tone,
 }
 
-/// One column.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Column {
-    /// Its head; the first one names the pane.
+    /// Its header; that of the first column names the pane.
     pub title: &'static str,
-    /// Its width; 0 takes what is left.
+    /// Its width in columns of the terminal; 0 takes the rest.
     pub width: u16,
-    /// Whether its text stands at its right end.
+    /// Whether it is right-aligned.
     pub right: bool,
-    /// It is left out on a screen that is narrower.
+    /// The least width of the screen at which it is shown.
     pub from: u16,
 }
 
-/// One pane.
+/// The content of one pane.
 #[derive(Clone, Debug)]
 pub(super) struct Sheet {
     /// Its columns.
     pub columns: Vec<Column>,
     /// Its rows.
     pub rows: Vec<Vec<Cell>>,
-    /// What stands in the place of rows where there are none.
+    /// The text shown if there are no rows.
     pub nothing: &'static str,
 }
 
@@ -57,12 +55,12 @@ fn plain(text: impl Into<String>) -> Cell {
     cell(text, Tone::Plain)
 }
 
-/// A number that stands out when it is not zero.
+/// A number in this tone; zero is quiet.
 fn count(number: u64, tone: Tone) -> Cell {
     cell(number.to_string(), tone.of_count(number))
 }
 
-/// The pane's rows at `now`.
+/// The content of the pane at `now`.
 pub(super) fn sheet(view: &View, pane: Pane, now: DateTime<Utc>) -> Sheet {
     let board = &view.board;
     match pane {
@@ -149,7 +147,7 @@ fn running(job: &Running, view: &View, now: DateTime<Utc>) -> Vec<Cell> {
     let carried =
         view.board.deletions.iter().find(|deletion| deletion.queue_job.as_ref() == Some(&job.job_id));
     let seconds = seconds_since(&job.since, now);
-    // A job that carries a deletion is as far as that is.
+    // A job that works on a deletion has the progress of the deletion.
     let (done, total) = match (job.processed, job.total, carried) {
         (None, None, Some(deletion)) => (Some(deletion.processed), Some(deletion.total)),
         (done, total, _) => (done, total),
@@ -205,7 +203,7 @@ fn deletion(deletion: &Deletion) -> Vec<Cell> {
     ]
 }
 
-/// Why a deletion is not faster, or how it ended.
+/// Why a deletion is slow, or how it ended.
 fn note(deletion: &Deletion) -> Option<String> {
     let by = deletion.changed_by.as_deref().unwrap_or("a person");
     match (&deletion.stuck_reason, &deletion.waiting_for, deletion.paused_by.as_deref()) {
@@ -241,14 +239,14 @@ fn actor(child: &Child, view: &View, now: DateTime<Utc>) -> Vec<Cell> {
     ]
 }
 
-/// Supervisors above a child. A table that goes round in circles ends at its own length.
+/// The number of supervisors above a child; a cycle in the table ends after 8 steps at most.
 fn depth(child: &Child, view: &View) -> usize {
     let children = &view.board.tree.children;
     let above = |child: &Child| children.iter().find(|other| Some(&other.name) == child.supervisor.as_ref());
     std::iter::successors(above(child), |child| above(child)).take(children.len().min(8)).count()
 }
 
-/// What there is to say about the chosen row that its columns may have no room for.
+/// Details of the chosen row for which the columns may lack room.
 pub(super) fn detail(view: &View) -> Option<String> {
     let row = view.rows.get(view.pane.place()).copied().unwrap_or_default();
     match view.pane {

@@ -1,4 +1,4 @@
-//! The terminal, given back as it was on every way out, and its keys.
+//! The terminal, which is restored on every way out, and its keys.
 
 use std::io;
 use std::mem::ManuallyDrop;
@@ -9,27 +9,26 @@ use ratatui::DefaultTerminal;
 use super::draw::{Moment, Painter};
 use super::state::{Key, View};
 
-/// The screen while the view has it. A panic gives it back, too, before it is told.
+/// The screen while the view uses it. A panic restores it before its message is printed.
 pub(super) struct Screen {
-    /// Its own end would tell a terminal that has gone away that it has, and die of that.
+    /// Never dropped: its own `drop` would panic if the terminal is gone.
     terminal: ManuallyDrop<DefaultTerminal>,
     painter: Painter,
 }
 
 impl Screen {
-    /// Takes the terminal.
+    /// Switches the terminal to the view.
     pub(super) fn open(painter: Painter) -> io::Result<Self> {
         match ratatui::try_init() {
             Ok(terminal) => Ok(Self { terminal: ManuallyDrop::new(terminal), painter }),
             Err(error) => {
-                // Some of the way may have been gone already; the error that matters is the first one.
+                // Initialisation may have been partly done; only the first error matters.
                 let _ = ratatui::try_restore();
                 Err(error)
             }
         }
     }
 
-    /// Draws the view.
     pub(super) fn draw(&mut self, view: &View) -> io::Result<()> {
         let painter = &self.painter;
         let drawn = self.terminal.draw(|frame| {
@@ -42,16 +41,16 @@ impl Screen {
 
 impl Drop for Screen {
     fn drop(&mut self) {
-        // A terminal that has gone away wants nothing back.
+        // The terminal may be gone; then there is nothing to restore.
         let _ = self.terminal.show_cursor();
-        // A panic has given the screen back before it was told; once more would draw over what it told.
+        // After a panic the hook has restored the screen; restoring it again would draw over the message.
         if !std::thread::panicking() {
             let _ = ratatui::try_restore();
         }
     }
 }
 
-/// What a key asks for; a Hebrew layout says the same by the letters in the same places.
+/// The meaning of a key. On a Hebrew layout the letters in the same places have the same meaning.
 pub(super) fn meaning(event: &Event) -> Option<Key> {
     let Event::Key(KeyEvent { code, modifiers, kind: KeyEventKind::Press | KeyEventKind::Repeat, .. }) =
         event

@@ -1,4 +1,4 @@
-//! What the view knows and what a key means to it: decisions only, no terminal and no network.
+//! The state of the view and the effect of keys: decisions only, without terminal and network.
 
 use std::time::{Duration, Instant};
 
@@ -6,7 +6,7 @@ use super::board::Board;
 use super::change::{Change, Target};
 use super::link::News;
 
-/// How long an answer to a person stays in the last line.
+/// How long a message stays in the last line.
 const NOTICE: Duration = Duration::from_secs(8);
 
 /// A part of the screen.
@@ -14,7 +14,7 @@ const NOTICE: Duration = Duration::from_secs(8);
 pub(super) enum Pane {
     /// The queues.
     Queues,
-    /// Jobs in hand.
+    /// Jobs in progress.
     Running,
     /// Deletions.
     Deletions,
@@ -26,7 +26,7 @@ impl Pane {
     /// From top to bottom.
     pub(super) const ALL: [Self; 4] = [Self::Queues, Self::Running, Self::Deletions, Self::Actors];
 
-    /// Its place from the top.
+    /// Its index from the top.
     pub(super) fn place(self) -> usize {
         Self::ALL.iter().position(|pane| *pane == self).unwrap_or_default()
     }
@@ -37,71 +37,68 @@ impl Pane {
     }
 }
 
-/// What a key asks for.
+/// The meaning of a key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Key {
-    /// Leave.
     Quit,
-    /// Leave what is open, else leave.
+    /// Closes a question or the help, else leaves.
     Escape,
-    /// The pane below, or above.
+    /// The next or previous pane.
     NextPane,
     PreviousPane,
-    /// The row above, below, far above, far below.
+    /// Moves in the rows of the pane.
     Up,
     Down,
     PageUp,
     PageDown,
     Home,
     End,
-    /// Hold, or let go on.
+    /// Pauses or resumes the chosen queue or deletion.
     Pause,
     Resume,
     /// Answers to a question.
     Yes,
     No,
-    /// The keys.
     Help,
 }
 
-/// What is to be done after a key.
+/// The effect of a key.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Step {
     /// Draw again.
     Stay,
     /// Leave.
     Quit,
-    /// Ask the service for this.
+    /// Request this change from the service.
     Ask(Change),
 }
 
-/// How the line stands.
+/// The state of the connection.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Line {
-    /// Nothing was received yet.
+    /// Nothing has been received yet.
     Opening,
-    /// It stands.
+    /// The connection is open.
     Live,
-    /// It is broken since a moment, and will be tried again at another.
+    /// The connection broke at `since`; the next attempt is at `again`.
     Away { why: String, since: Instant, again: Instant },
 }
 
-/// The view.
 #[derive(Debug)]
 pub(super) struct View {
-    /// Where the service is.
+    /// The address of the service.
     pub base: String,
-    /// What it said last.
+    /// The last received state.
     pub board: Board,
-    /// Whether it says anything now.
+    /// The state of the connection.
     pub line: Line,
-    /// The pane that keys move in.
+    /// The pane that has the focus.
     pub pane: Pane,
     /// The chosen row of each pane.
     pub rows: [usize; 4],
-    /// What waits for a yes.
+    /// The change that waits for a confirmation.
     pub question: Option<Change>,
-    /// Whether the keys are explained.
+    /// Whether the help is shown.
     pub help: bool,
     notice: Option<(String, Instant)>,
 }
@@ -120,7 +117,7 @@ impl View {
         }
     }
 
-    /// Takes what was received. What cannot be read is shown as such, and what was known before stays.
+    /// Applies a message. An unreadable section is reported, and its old content stays.
     pub(super) fn hear(&mut self, news: News, now: Instant) {
         match news {
             News::Live => self.line = Line::Live,
@@ -143,13 +140,13 @@ impl View {
         }
     }
 
-    /// What was said to the person lately.
+    /// The last message, while it is fresh.
     pub(super) fn notice(&self, now: Instant) -> Option<&str> {
         let fresh = |(_, at): &&(String, Instant)| now.saturating_duration_since(*at) < NOTICE;
         self.notice.as_ref().filter(fresh).map(|(text, _)| text.as_str())
     }
 
-    /// Does what a key asks for.
+    /// Applies a key.
     pub(super) fn press(&mut self, key: Key, now: Instant) -> Step {
         self.notice = None;
         if key == Key::Quit {
@@ -177,7 +174,7 @@ impl View {
         Step::Stay
     }
 
-    /// How many rows a pane has.
+    /// The number of rows of a pane.
     pub(super) fn count(&self, pane: Pane) -> usize {
         match pane {
             Pane::Queues => self.board.queues.len(),
@@ -208,7 +205,7 @@ impl View {
         }
     }
 
-    /// A list that became shorter takes the chosen row along.
+    /// Keeps the chosen rows within lists that became shorter.
     fn hold_rows(&mut self) {
         for pane in Pane::ALL {
             let last = self.count(pane).saturating_sub(1);
@@ -218,7 +215,7 @@ impl View {
         }
     }
 
-    /// Asks for a yes, or says why not.
+    /// Asks for a confirmation, or says why the change is not possible.
     fn wish(&mut self, pause: bool, now: Instant) {
         match self.chosen(pause) {
             Ok(target) => self.question = Some(Change { pause, target }),
@@ -226,7 +223,7 @@ impl View {
         }
     }
 
-    /// What would be changed.
+    /// The target of the change, or why it is not possible.
     fn chosen(&self, pause: bool) -> Result<Target, String> {
         let row = self.rows.get(self.pane.place()).copied().unwrap_or_default();
         let target = match self.pane {

@@ -1,4 +1,4 @@
-//! `[attachments]`: where attached files lie.
+//! `[attachments]`: where attached files are stored.
 
 use std::path::{Path, PathBuf};
 
@@ -12,14 +12,14 @@ use crate::config::proxy::ProxySettings;
 use crate::config::reader::{QUOTES, Reader};
 use crate::config::value::{is_quoted, words};
 
-/// Which kind of storage.
+/// The kind of storage.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum AttachmentDriver {
     /// A folder.
     Local,
     /// Cloudflare R2.
     R2,
-    /// Anything that speaks S3.
+    /// Any storage with an S3 interface.
     S3,
 }
 
@@ -32,53 +32,53 @@ words!(AttachmentDriver, "`local`, `r2` or `s3`", Local, {
 /// `[attachments]`.
 #[derive(Clone, Debug)]
 pub struct AttachmentSettings {
-    /// Which kind of storage.
+    /// The kind of storage.
     pub driver: AttachmentDriver,
     /// The folder of the driver `local`.
     pub folder: PathBuf,
-    /// What the driver `r2` needs.
+    /// The settings of the driver `r2`.
     pub r2: R2Settings,
-    /// What the driver `s3` needs.
+    /// The settings of the driver `s3`.
     pub s3: S3Settings,
-    /// The proxy on the way to the bucket, as HTTPS_PROXY and its kin say.
+    /// The proxy for requests to the bucket, from HTTPS_PROXY and similar variables.
     pub proxy: Option<ProxySettings>,
 }
 
-/// What it takes to reach R2. Empty text: not set.
+/// The access to R2. Empty text means "not set".
 #[derive(Clone, Debug)]
 pub struct R2Settings {
-    /// Names the endpoint, unless one is given.
+    /// The account, which determines the endpoint if none is set.
     pub account_id: String,
     /// The bucket.
     pub bucket: String,
-    /// Id of the access key.
+    /// The id of the access key.
     pub access_key_id: SecretString,
-    /// Secret of the access key.
+    /// The secret of the access key.
     pub secret_access_key: SecretString,
-    /// The endpoint, if it is not the account's own.
+    /// The endpoint, if it is not the account's default.
     pub endpoint: String,
 }
 
-/// What it takes to reach S3, or whatever speaks it. Empty text: not set.
+/// The access to S3 or a compatible storage. Empty text means "not set".
 #[derive(Clone, Debug)]
 pub struct S3Settings {
     /// The bucket.
     pub bucket: String,
-    /// The bucket's region; not set: as the environment of the AWS SDK says.
+    /// The bucket's region; if not set, the AWS SDK reads its own variables.
     pub region: String,
     /// The endpoint, if it is not Amazon's.
     pub endpoint: String,
-    /// Whether the bucket stands in the path, not in the host's name.
+    /// Whether the bucket is in the path of the URL instead of its host name.
     pub path_style: bool,
-    /// Id of the access key; not set: the AWS SDK looks for credentials itself.
+    /// The id of the access key; if not set, the AWS SDK looks for credentials itself.
     pub access_key_id: SecretString,
-    /// Secret of the access key.
+    /// The secret of the access key.
     pub secret_access_key: SecretString,
-    /// What belongs to a key that is lent for a while, as AWS_SESSION_TOKEN says.
+    /// The token of temporary credentials, from AWS_SESSION_TOKEN.
     pub session_token: SecretString,
 }
 
-/// The folder in the data folder.
+/// The default folder, inside the data folder.
 const FOLDER: &str = "attachments";
 
 impl AttachmentSettings {
@@ -121,7 +121,7 @@ impl AttachmentSettings {
         self.warn_of_idle_buckets(reader);
     }
 
-    /// A bucket that no driver uses was probably meant.
+    /// Warns of a bucket that is set for another driver.
     fn warn_of_idle_buckets(&self, reader: &mut Reader<'_>) {
         let buckets = [
             ("attachments.r2_bucket", &self.r2.bucket, AttachmentDriver::R2),
@@ -145,7 +145,7 @@ impl AttachmentSettings {
 }
 
 impl R2Settings {
-    /// What is not in force may be anything: it goes nowhere.
+    /// Settings of a driver that is not in use are not checked.
     fn read(reader: &mut Reader<'_>, in_force: bool) -> Self {
         let is_account = |id: &String| id.chars().all(|c| c.is_ascii_alphanumeric() || c == '-' || c == '.');
         Self {
@@ -161,7 +161,7 @@ impl R2Settings {
         }
     }
 
-    /// The endpoint that was given, else the account's own.
+    /// The given endpoint, else the account's default.
     #[must_use]
     pub fn endpoint(&self) -> String {
         match self.endpoint.as_str() {
@@ -170,7 +170,7 @@ impl R2Settings {
         }
     }
 
-    /// The variables that R2 still needs.
+    /// The variables that R2 needs and that are not set.
     fn missing(&self) -> Vec<String> {
         named_when([
             ("attachments.r2_account_id", self.account_id.is_empty() && self.endpoint.is_empty()),
@@ -194,8 +194,8 @@ impl S3Settings {
         }
     }
 
-    /// Takes what AWS's own variables say in the place of AWS's chain where they cannot be used as they are: a line
-    /// end in one of them makes the SDK panic. All others are left to the chain.
+    /// Replaces values of AWS's own variables that the SDK cannot use as they are: a line end in one of them
+    /// makes it panic. All other values are left to the SDK.
     fn mend_from_variables(&mut self, reader: &mut Reader<'_>) {
         let regions = ["AWS_REGION", "AWS_DEFAULT_REGION"];
         if let Some(region) = regions.into_iter().find(|name| reader.variable(name).is_some())
@@ -213,7 +213,7 @@ impl S3Settings {
         }
     }
 
-    /// The variables that S3 still needs: the two halves of a key go together.
+    /// The variables that S3 needs and that are not set. Id and secret of a key must be set together.
     fn missing(&self) -> Vec<String> {
         let (no_id, no_secret) = (is_empty(&self.access_key_id), is_empty(&self.secret_access_key));
         named_when([
@@ -224,13 +224,13 @@ impl S3Settings {
     }
 }
 
-/// The id of an access key: it goes into a header, and none was ever given out with quotes around it.
+/// The id of an access key. It is sent in a header, so it must be visible ASCII, without quotes.
 fn key_part(reader: &mut Reader<'_>, key: &'static str, in_force: bool) -> SecretString {
     let expected = "part of an access key: visible ASCII characters, without quotes around them";
     reader.read(key, expected, |id: &SecretString| !in_force || is_key_part(id.expose_secret()))
 }
 
-/// The secret of an access key, which is only counted with.
+/// The secret of an access key. It is never sent, so it may contain other characters, too.
 fn secret_part(reader: &mut Reader<'_>, key: &'static str, in_force: bool) -> SecretString {
     let expected = "part of an access key: text without control characters, and without quotes around it";
     let fits = |secret: &str| !secret.contains(char::is_control) && !is_quoted(secret);
@@ -241,7 +241,7 @@ fn is_key_part(text: &str) -> bool {
     text.chars().all(|c| c.is_ascii_graphic()) && !is_quoted(text)
 }
 
-/// A name within an address.
+/// A bucket or region, which becomes part of a URL.
 fn name(reader: &mut Reader<'_>, key: &'static str, in_force: bool) -> String {
     let fits =
         |name: &String| !name.contains(|c: char| c.is_control() || c.is_whitespace()) && !is_quoted(name);
@@ -252,7 +252,7 @@ fn needs_mending(reader: &Reader<'_>, variable: &str) -> bool {
     reader.variable(variable).is_some_and(|text| !is_key_part(text))
 }
 
-/// A variable of AWS's own without the blanks at its ends; one that cannot be used even so is refused. Empty: not set.
+/// One of AWS's own variables, trimmed; empty if not set. It is refused if it cannot be used even then.
 fn mended(reader: &mut Reader<'_>, variable: &str) -> String {
     let Some(given) = reader.variable(variable) else { return String::new() };
     let text = given.trim();
@@ -273,13 +273,13 @@ fn is_empty(secret: &SecretString) -> bool {
     secret.expose_secret().is_empty()
 }
 
-/// The keys that are marked, each with the variable that sets it.
+/// The marked keys, each with the variable that sets it.
 fn named_when<const N: usize>(table: [(&str, bool); N]) -> Vec<String> {
     let marked = table.into_iter().filter(|(_, marked)| *marked);
     marked.map(|(key, _)| format!("{} (`{key}`)", variable(key))).collect()
 }
 
-/// An endpoint holds no password, so it may be kept as text once that is checked.
+/// Reads an endpoint. It is checked to contain no password, so it can be kept as plain text.
 fn endpoint(reader: &mut Reader<'_>, key: &'static str) -> String {
     let expected = "`https://host` (or `http://host`) without user and password, or nothing";
     let is_endpoint = |address: &Address| {

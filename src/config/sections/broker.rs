@@ -1,4 +1,4 @@
-//! `[broker]`: where jobs wait.
+//! `[broker]`: the queue engine.
 
 use std::path::{Path, PathBuf};
 
@@ -9,11 +9,11 @@ use crate::config::reader::Reader;
 use crate::config::redis;
 use crate::config::size::ByteSize;
 
-/// Which engine keeps the queues. The next one is one more variant and one more arm below.
+/// The queue engine. Another one needs one more variant here and one more arm below.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum BrokerEngine {
-    /// A file of our own.
+    /// The embedded queue, in a SQLite file.
     Embedded {
         /// The file.
         file: PathBuf,
@@ -22,29 +22,29 @@ pub enum BrokerEngine {
     Redis(RedisSettings),
 }
 
-/// How to reach a Redis, and how to read what lies there.
+/// The access to a Redis, and the limits for payloads.
 #[derive(Clone, Debug)]
 pub struct RedisSettings {
-    /// The URL as the adapter takes it, which may hold a password.
+    /// The URL for the adapter; may contain a password.
     pub url: SecretString,
-    /// What every key of RQ begins with.
+    /// The prefix of all keys of RQ.
     pub key_prefix: String,
-    /// The longest payload as it is stored.
+    /// The longest payload as stored, in bytes.
     pub payload_limit: ByteSize,
-    /// The longest payload once it is expanded.
+    /// The longest payload after decompression, in bytes.
     pub expanded_limit: ByteSize,
 }
 
 /// `[broker]`.
 #[derive(Clone, Debug)]
 pub struct BrokerSettings {
-    /// The engine that the URL asks for.
+    /// The engine selected by the URL.
     pub engine: BrokerEngine,
     /// The URL with its password masked; empty for the embedded engine.
     pub shown: String,
 }
 
-/// The embedded queue's file in the data folder.
+/// The file of the embedded queue, inside the data folder.
 const FILE: &str = "queue.db";
 
 impl BrokerSettings {

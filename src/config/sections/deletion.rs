@@ -15,39 +15,39 @@ words!(AtRuntimeLimit, "`continue` or `pause`", Continue, {
 /// `[deletion]`.
 #[derive(Clone, Debug)]
 pub struct DeletionSettings {
-    /// Where deletion jobs are enqueued.
+    /// The queue for deletion jobs.
     pub queue: QueueName,
-    /// Receipts in one transaction, or in the first.
+    /// Receipts in each transaction, or in the first one if `target_time` is set.
     pub batch: u32,
-    /// The time that batches grow and shrink to; `never`: their size stays.
+    /// The time per transaction that the size of batches adapts to; `never`: the size is fixed.
     pub target_time: Limit,
-    /// Pause between two batches; may be zero.
+    /// The pause between two batches; may be zero.
     pub throttle: Duration,
-    /// After so long a run checkpoints and stops.
+    /// A run stops at a checkpoint after this time.
     pub runtime_limit: Duration,
-    /// Whether it goes on by itself then, or waits for a person.
+    /// Whether it then continues by itself, or waits until a user resumes it.
     pub at_runtime_limit: AtRuntimeLimit,
-    /// Failed batches in a row that fail the job.
+    /// The job fails after this many failed batches in a row.
     pub max_failures: u32,
-    /// Attempts in a row without a committed batch that fail the job.
+    /// The job fails after this many attempts in a row without a committed batch.
     pub max_barren_attempts: u32,
-    /// A heartbeat older than this is shown as stuck.
+    /// A running job with an older heartbeat is shown as stuck.
     pub stale_after: Duration,
-    /// How long the row of a job that has been picked may not be there yet.
+    /// How long a fetched job waits for its row to appear.
     pub row_wait: Duration,
-    /// A job that waits unpicked for longer is shown as stuck.
+    /// A job that waits longer in its queue is shown as stuck.
     pub unpicked_after: Duration,
-    /// Whether a job that was marked failed for staleness is taken up again.
+    /// Whether a job that was marked failed for a stale heartbeat is resumed.
     pub revive_stale: bool,
-    /// Whether objects are deleted from storage; else they stay in the clean-up outbox.
+    /// Whether objects are deleted from storage; if not, they stay in the clean-up outbox.
     pub storage_delete: bool,
-    /// Time for one attempt.
+    /// The time limit of one attempt.
     pub timeout: Limit,
     /// How long a result is kept.
     pub result_ttl: Limit,
     /// How long a failure is kept.
     pub failure_ttl: Limit,
-    /// How long an outage is waited out.
+    /// How long an outage of the database or storage is waited out before the job fails.
     pub outage_limit: Limit,
 }
 

@@ -1,11 +1,11 @@
-//! `[diagnostics]`: whether the service may be tried out from outside.
+//! `[diagnostics]`: whether the test jobs `tikkun.*` are registered.
 
 use crate::config::reader::Reader;
 
 /// `[diagnostics]`.
 #[derive(Clone, Debug)]
 pub struct DiagnosticsSettings {
-    /// Whether the jobs `tikkun.…` are there.
+    /// Whether the jobs `tikkun.*` are registered.
     pub enabled: bool,
 }
 

@@ -12,50 +12,50 @@ use crate::config::size::ByteSize;
 /// `[http]`.
 #[derive(Clone, Debug)]
 pub struct HttpSettings {
-    /// Whether the process listens at all.
+    /// Whether the HTTP server runs.
     pub enabled: bool,
     /// The address to listen on.
     pub bind: IpAddr,
     /// The port; 0 takes any free one.
     pub port: u16,
-    /// What callers of `/api` must show; none: every such call is a 401.
+    /// The secret for callers of `/api`; if `None`, every such call is answered 401.
     pub internal_secret: Option<SecretString>,
-    /// What signs in on the page to look; none: nobody signs in only to look.
+    /// The secret for a read-only sign-in on the page; if `None`, there is no such sign-in.
     pub viewer_secret: Option<SecretString>,
-    /// What signs in on the page to change things; none: the internal secret does.
+    /// The secret for a sign-in on the page that allows changes; if `None`, `internal_secret` is used.
     pub operator_secret: Option<SecretString>,
-    /// The path under which browsers see the page; empty at the root.
+    /// The path of the page behind a proxy; empty for the root.
     pub base_path: String,
-    /// The largest request body.
+    /// The largest request body, in bytes.
     pub body_limit: ByteSize,
-    /// The longest a request may take.
+    /// The time limit of a request.
     pub request_timeout: Duration,
-    /// Whether figures are counted and `/metrics` is served.
+    /// Whether metrics are counted and served at `/metrics`.
     pub metrics: bool,
-    /// How often the page's state is read while somebody looks.
+    /// How often the page's state is read while the page is open.
     pub page_interval: Duration,
-    /// How long a sign-in lasts.
+    /// How long a sign-in on the page is valid.
     pub session_time: Duration,
-    /// Whether the page and `/api/v1` change nothing.
+    /// Whether the page and `/api/v1` refuse all changes.
     pub read_only: bool,
-    /// Who is believed about whom they speak for.
+    /// The proxies whose `X-Forwarded-For` and `Forwarded` headers are believed.
     pub trusted_proxies: Vec<IpNet>,
-    /// Delete-all requests that one business may make in a minute.
+    /// The most delete-all requests per business and minute.
     pub delete_all_per_minute: u32,
-    /// More failed jobs than this: `degraded`.
+    /// With more failed jobs than this the health is `degraded`.
     pub degraded_failed: u64,
-    /// More waiting jobs than this: `degraded`.
+    /// With more waiting jobs than this the health is `degraded`.
     pub degraded_queued: u64,
 }
 
-/// A secret shorter than this can be guessed.
+/// A secret with fewer characters can be guessed.
 const SHORT_SECRET: usize = 16;
 
-/// Where the service's own addresses begin: a page under one of them could not be told from them.
+/// The first parts of the service's own paths. A base path must not begin with one of them.
 const OWN_PATHS: [&str; 6] = ["api", "page", "metrics", "healthz", "readyz", "startupz"];
 
 impl HttpSettings {
-    /// Where to listen.
+    /// The socket address to listen on.
     #[must_use]
     pub fn address(&self) -> SocketAddr {
         SocketAddr::new(self.bind, self.port)
@@ -99,13 +99,13 @@ impl HttpSettings {
         }
     }
 
-    /// Whether the secret is there, but short enough to be guessed.
+    /// Whether a secret is set that is short enough to be guessed.
     pub(in crate::config) fn secret_is_short(&self) -> bool {
         self.internal_secret.as_ref().is_some_and(|secret| secret.expose_secret().len() < SHORT_SECRET)
     }
 }
 
-/// Whether a page asked for below this path is asked for by one name only.
+/// Whether the path is valid and does not collide with one of the service's own.
 fn is_base_path(path: &str) -> bool {
     let fits = |part: &str| {
         !part.is_empty()
@@ -116,7 +116,7 @@ fn is_base_path(path: &str) -> bool {
     path.is_empty() || path.strip_prefix('/').is_some_and(|rest| rest.split('/').all(fits) && !own(rest))
 }
 
-/// A secret that people are given to open the page with: none while it is empty, and never one that can be guessed.
+/// Reads a secret for the page: `None` if it is empty; a short one is refused.
 fn page_secret(reader: &mut Reader<'_>, key: &'static str) -> Option<SecretString> {
     let expected = format!(
         "empty, or text of {SHORT_SECRET} characters or more: visible ASCII characters, no space at either end"
@@ -128,7 +128,7 @@ fn page_secret(reader: &mut Reader<'_>, key: &'static str) -> Option<SecretStrin
     Some(reader.read(key, &expected, fits)).filter(|secret| !secret.expose_secret().is_empty())
 }
 
-/// Anything else could never match: servers trim header values and refuse control characters.
+/// Other texts would never match: servers trim header values and refuse control characters.
 fn fits_into_a_header(secret: &SecretString) -> bool {
     let text = secret.expose_secret();
     text.trim() == text && text.chars().all(|c| c == ' ' || c.is_ascii_graphic())

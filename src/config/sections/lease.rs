@@ -1,4 +1,4 @@
-//! `[lease]`: how a living process shows that it lives.
+//! `[lease]`: the lease with which a process shows that it is alive.
 
 use std::time::Duration;
 
@@ -7,9 +7,9 @@ use crate::config::reader::Reader;
 /// `[lease]`.
 #[derive(Clone, Debug)]
 pub struct LeaseSettings {
-    /// A process that has not renewed for so long counts as dead.
+    /// A process that has not renewed its lease for this time counts as dead.
     pub ttl: Duration,
-    /// Time between two renewals; less than half of `ttl`.
+    /// The time between two renewals; less than half of `ttl`.
     pub renew: Duration,
 }
 

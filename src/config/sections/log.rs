@@ -1,4 +1,4 @@
-//! `[log]`: how much is written, and how.
+//! `[log]`: the log's level and format.
 
 use tracing_subscriber::EnvFilter;
 
@@ -7,20 +7,20 @@ use crate::config::size::ByteSize;
 use crate::config::value::words;
 use crate::job_log::JobLogBounds;
 
-/// How much is written; Python's names, and `trace` below them.
+/// The log level, with Python's names, and `trace` below them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LogLevel {
     /// Every step.
     Trace,
-    /// What helps while hunting something.
+    /// Details for finding a fault.
     Debug,
-    /// What happens to each job.
+    /// The course of each job.
     Info,
-    /// What is probably not as it should be.
+    /// Something that is probably wrong.
     Warning,
-    /// What failed.
+    /// A failure.
     Error,
-    /// What stops the service; written as errors are.
+    /// A failure that stops the service; logged at the level of errors.
     Critical,
 }
 
@@ -33,12 +33,12 @@ words!(LogLevel, "`debug`, `info`, `warning`, `error`, `critical` or `trace`", I
     Critical: "critical" | "fatal",
 });
 
-/// How a line is written.
+/// The format of a log line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LogFormat {
-    /// For people.
+    /// Text for people.
     Text,
-    /// One JSON object a line.
+    /// One JSON object per line.
     Json,
 }
 
@@ -50,13 +50,13 @@ words!(LogFormat, "`text` or `json`", Text, {
 /// `[log]`.
 #[derive(Clone, Debug)]
 pub struct LogSettings {
-    /// How much is written.
+    /// The log level.
     pub level: LogLevel,
-    /// How it is written.
+    /// The format of the lines.
     pub format: LogFormat,
-    /// Takes the place of `level` where it is set: `info,tikkun::queue=debug`.
+    /// Replaces `level` where it is set: `info,tikkun::queue=debug`.
     pub filter: Option<String>,
-    /// How many lines are kept for those who look at a job.
+    /// The limits for the log lines of jobs that are kept in memory.
     pub job_lines: JobLogBounds,
 }
 

@@ -1,4 +1,4 @@
-//! `[rescuer]`: how often orphans, the outbox and gaps are looked after.
+//! `[rescuer]`: how often orphaned jobs, the outbox and missing queue jobs are checked.
 
 use std::time::Duration;
 
@@ -8,24 +8,24 @@ use crate::job::Backoff;
 /// `[rescuer]`.
 #[derive(Clone, Debug)]
 pub struct RescuerSettings {
-    /// Time between two looks for orphans and due objects.
+    /// The time between two checks for orphaned jobs and due objects.
     pub interval: Duration,
-    /// Objects deleted in one go.
+    /// The most objects deleted in one call.
     pub outbox_batch: u32,
-    /// Wait before an object is tried again for the first time; it doubles from there.
+    /// The delay before the first retry for an object; it doubles each time.
     pub outbox_backoff_first: Duration,
-    /// The longest such wait.
+    /// The longest such delay.
     pub outbox_backoff_cap: Duration,
     /// An object that waits longer than this raises an alarm.
     pub outbox_alarm_after: Duration,
-    /// Time between two comparisons of rows and queue entries.
+    /// The time between two comparisons of job rows with queue jobs.
     pub reconcile_interval: Duration,
-    /// How long a row may be without its queue entry.
+    /// How long a row may be without a queue job before that counts as a gap.
     pub reconcile_grace: Duration,
 }
 
 impl RescuerSettings {
-    /// The waits between tries to delete one object.
+    /// The delays between attempts to delete one object.
     #[must_use]
     pub fn outbox_backoff(&self) -> Backoff {
         Backoff { first: self.outbox_backoff_first, factor: 2.0, cap: self.outbox_backoff_cap, jitter: 0.1 }

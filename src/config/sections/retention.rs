@@ -1,13 +1,13 @@
-//! `[retention]`: how many ended jobs a queue keeps.
+//! `[retention]`: how many ended jobs each queue keeps.
 
 use crate::config::reader::Reader;
 
-/// `[retention]`. Zero: no limit.
+/// `[retention]`. Zero means no limit.
 #[derive(Clone, Copy, Debug)]
 pub struct RetentionSettings {
-    /// Of those that ended well.
+    /// The most jobs that finished.
     pub max_finished: u64,
-    /// Of those that failed, and of those that were taken out.
+    /// The most jobs that failed, and separately the most that were cancelled.
     pub max_failed: u64,
 }
 

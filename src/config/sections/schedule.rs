@@ -1,4 +1,4 @@
-//! `[[schedule]]`: what comes due by itself. Only in files: a table of its own for each.
+//! `[[schedule]]`: jobs that are enqueued on a schedule. Each is a table of its own, in files only.
 
 use std::time::Duration;
 
@@ -13,7 +13,7 @@ use crate::config::table::{Key, TableReader, Unless};
 use crate::config::value::{Value, words};
 use crate::job::{Args, CronRule, Limit, Missed, QueueName, Retries, Schedule};
 
-/// The keys of one schedule, as the manual has them.
+/// The keys of a schedule, as in `config/default.toml`.
 pub(in crate::config) const KEYS: [Key; 12] = [
     Key { name: "name", unless_given: Unless::Refused },
     Key { name: "cron", unless_given: Unless::Refused },
@@ -29,9 +29,9 @@ pub(in crate::config) const KEYS: [Key; 12] = [
     Key { name: "enabled", unless_given: Unless::Is("true") },
 ];
 
-/// Longest name: it becomes part of the ids of jobs.
+/// The most characters of a name, which becomes part of job ids.
 const NAME_CHARS: usize = 64;
-/// The most retries; more is a loop.
+/// The most retries; more would be a loop.
 const MOST_RETRIES: u32 = 100;
 
 words!(Missed, "`skip`, `once` or `all`", Once, {
@@ -56,7 +56,7 @@ impl Value for Tz {
     }
 }
 
-/// Arguments by position: a TOML array, or text with a JSON array (which knows `null`).
+/// Arguments by position: a TOML array, or text with a JSON array (which can contain `null`).
 struct Positional(Vec<Json>);
 
 impl Value for Positional {
@@ -83,7 +83,7 @@ impl Value for Positional {
     }
 }
 
-/// The value as JSON; none for what JSON cannot say: dates, and numbers without end.
+/// The value as JSON; `None` for values that JSON lacks: dates, infinite numbers and NaN.
 fn json(value: &toml::Value) -> Option<Json> {
     match value {
         toml::Value::String(text) => Some(Json::from(text.as_str())),
@@ -100,7 +100,7 @@ fn json(value: &toml::Value) -> Option<Json> {
     }
 }
 
-/// Every schedule that is enabled.
+/// Reads all schedules, and returns those that are enabled.
 pub(in crate::config) fn read_all(reader: &mut Reader<'_>) -> Vec<Schedule> {
     let mut schedules = Vec::new();
     let mut names: Vec<&str> = Vec::new();
@@ -131,7 +131,7 @@ fn note(reader: &mut Reader<'_>, one: TableReader<'_>, origin: &Origin) {
     one.problems.into_iter().for_each(|problem| reader.refuse(problem));
 }
 
-/// None when something in it cannot be used; the table knows what.
+/// Reads one schedule; `None` if its rule cannot be used. The problems are in `table`.
 fn read_one(table: &mut TableReader<'_>) -> Option<Schedule> {
     let name: String =
         table.read("name", "up to 64 letters, digits, `_` and `-`", |name: &String| is_name(name));
@@ -171,7 +171,7 @@ fn rule(table: &mut TableReader<'_>) -> Option<CronRule> {
     CronRule::parse(&fields, zone)
 }
 
-/// With the zone that was probably meant.
+/// The expected text, with a similar time zone as a suggestion.
 fn zone_expected(table: &TableReader<'_>) -> String {
     let meant =
         table.text("time_zone").and_then(|given| nearest(given, TZ_VARIANTS.iter().map(|zone| zone.name())));
@@ -191,7 +191,7 @@ mod tests {
     use super::*;
     use crate::config::keys::MANUAL;
 
-    /// The example in the manual, without the signs that make it a comment.
+    /// The example in `config/default.toml`, without the `#` that comments it out.
     fn example() -> String {
         let lines = MANUAL.lines().filter_map(|line| line.strip_prefix('#'));
         lines

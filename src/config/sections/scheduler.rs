@@ -1,4 +1,4 @@
-//! `[scheduler]`: when due jobs are looked for, and who leads.
+//! `[scheduler]`: how often due jobs are enqueued, and how long the leader lease is valid.
 
 use std::time::Duration;
 
@@ -7,9 +7,9 @@ use crate::config::reader::Reader;
 /// `[scheduler]`.
 #[derive(Clone, Debug)]
 pub struct SchedulerSettings {
-    /// Time between two looks.
+    /// The time between two checks for due jobs.
     pub interval: Duration,
-    /// How long a silent leader keeps the lead.
+    /// How long the leader lease is valid without a renewal.
     pub leadership_ttl: Duration,
 }
 

@@ -1,4 +1,4 @@
-//! `[service]`: what this process is for, where it keeps things, how it stops.
+//! `[service]`: the role of this process, its data folder and how it stops.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -6,7 +6,7 @@ use std::time::Duration;
 use crate::config::reader::Reader;
 use crate::config::value::words;
 
-/// Which parts of the service this process runs.
+/// The parts of the service that this process runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Role {
     /// Listeners, runners, Scheduler and Rescuer.
@@ -27,19 +27,19 @@ words!(Role, "`worker`, `scheduler`, `api` or `all`", All, {
 });
 
 impl Role {
-    /// Whether it fetches and runs jobs.
+    /// Whether this role fetches and runs jobs.
     #[must_use]
     pub fn runs_jobs(self) -> bool {
         matches!(self, Self::Worker | Self::All)
     }
 
-    /// Whether it schedules and rescues.
+    /// Whether this role runs the Scheduler and the Rescuer.
     #[must_use]
     pub fn schedules(self) -> bool {
         self != Self::Api
     }
 
-    /// Whether it serves the receipts facade and the page.
+    /// Whether this role serves the receipts facade and the page.
     #[must_use]
     pub fn serves_receipts(self) -> bool {
         matches!(self, Self::Api | Self::All)
@@ -49,13 +49,13 @@ impl Role {
 /// `[service]`.
 #[derive(Clone, Debug)]
 pub struct ServiceSettings {
-    /// Which parts run here.
+    /// The parts that run in this process.
     pub role: Role,
-    /// The folder for what the service keeps itself.
+    /// The folder for the service's own files.
     pub data: PathBuf,
     /// How long a stopping process waits for running jobs.
     pub drain_timeout: Duration,
-    /// Threads stuck for ever before the process gives up.
+    /// The process gives up when this many threads are stuck for ever.
     pub max_stuck: usize,
 }
 

@@ -7,42 +7,42 @@ use crate::config::postgres::{PostgresSettings, is_postgres};
 use crate::config::private::Address;
 use crate::config::reader::Reader;
 
-/// Which engine keeps the tables. The next one is one more variant and one more arm below.
+/// The database engine. Another one needs one more variant here and one more arm below.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum StoreEngine {
-    /// A file of our own.
+    /// A SQLite file of our own.
     Sqlite {
         /// The file.
         file: PathBuf,
     },
-    /// A database with the application's tables in it.
+    /// A PostgreSQL database that contains the application's tables.
     Postgres(PostgresSettings),
 }
 
 /// `[store]`.
 #[derive(Clone, Debug)]
 pub struct StoreSettings {
-    /// The engine that the URL asks for.
+    /// The engine selected by the URL.
     pub engine: StoreEngine,
     /// The URL with its password masked; empty for the default.
     pub shown: String,
-    /// Whether missing tables are made at the start.
+    /// Whether missing tables are created at start-up.
     pub migrate: bool,
     /// Whether a missing table or column stops the start.
     pub strict_schema: bool,
 }
 
-/// Least time for one transaction that reads or changes many rows: large batches on slow disks need more than one
-/// answer.
+/// The shortest time limit of a transaction that reads or changes many rows. Large batches on slow disks need
+/// more than the limit of one statement.
 const TRANSACTION: Duration = Duration::from_secs(60);
 
-/// The database in the data folder.
+/// The default file, inside the data folder.
 const FILE: &str = "tikkun.db";
 
 impl StoreSettings {
-    /// Longest wait for one transaction that reads or changes many rows. It is no shorter than what two of its
-    /// statements may take: where their limit is raised, it must count.
+    /// The time limit of a transaction that reads or changes many rows: at least twice the statement timeout,
+    /// so that a raised statement timeout takes effect.
     #[must_use]
     pub fn transaction_deadline(&self) -> Duration {
         match &self.engine {
@@ -63,7 +63,7 @@ impl StoreSettings {
     }
 }
 
-/// The engine that the URL asks for; none: the default, or something that was refused.
+/// The engine selected by the URL; `None` for the default or a refused URL.
 fn engine(reader: &mut Reader<'_>, url: &Address, ca_file: Option<&Path>) -> Option<StoreEngine> {
     let postgres = PostgresSettings::read(reader, url, ca_file);
     if url.expose().is_empty() {
@@ -82,7 +82,7 @@ fn engine(reader: &mut Reader<'_>, url: &Address, ca_file: Option<&Path>) -> Opt
     }
 }
 
-/// The file that the URL names; none: it was refused.
+/// The file named by the URL; `None` if the URL was refused.
 fn sqlite_file(reader: &mut Reader<'_>, url: &Address) -> Option<PathBuf> {
     let path = url.expose().split_once("://").map_or("", |(_, path)| path);
     if !path.is_empty() && !path.ends_with('/') && !path.contains(['?', '#', '\0']) && path != ":memory:" {

@@ -1,4 +1,4 @@
-//! `[supervision]`: how patiently failing parts are restarted.
+//! `[supervision]`: the limits and delays for restarts of failing actors.
 
 use std::time::Duration;
 
@@ -7,15 +7,15 @@ use crate::config::reader::Reader;
 /// `[supervision]`.
 #[derive(Clone, Debug)]
 pub struct SupervisionSettings {
-    /// Restarts of one part within `window` that are still put up with.
+    /// The most restarts of one actor within `window`. One more makes the process give up.
     pub max_restarts: u32,
-    /// The span in which restarts are counted.
+    /// The period in which restarts are counted.
     pub window: Duration,
-    /// Pause before the first restart; it doubles from there.
+    /// The delay before the first restart; it doubles each time.
     pub delay_first: Duration,
-    /// The longest such pause.
+    /// The longest such delay.
     pub delay_cap: Duration,
-    /// A part that has not answered for so long counts as crashed.
+    /// An actor that has not answered for this time counts as crashed.
     pub heartbeat: Duration,
 }
 

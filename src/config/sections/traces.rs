@@ -1,27 +1,27 @@
-//! OpenTelemetry's own variables, as far as they decide whether spans are exported at all.
+//! OpenTelemetry's own variables, as far as they decide whether spans are exported.
 //!
-//! What else they say (where to, how often, which of them) is read by OpenTelemetry's own library.
+//! OpenTelemetry's library reads the others (endpoint, interval, sampling).
 
 use crate::config::problem::Warning;
 
-/// The variables that name a collector; the first is for spans alone.
+/// The variables with the collector's endpoint; the first is for spans alone.
 const ENDPOINTS: [&str; 2] = ["OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT"];
-/// The variables that name how spans are written; the first is for spans alone.
+/// The variables with the protocol; the first is for spans alone.
 const PROTOCOLS: [&str; 2] = ["OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", "OTEL_EXPORTER_OTLP_PROTOCOL"];
-/// The one protocol that is spoken.
+/// The only supported protocol.
 const PROTOCOL: &str = "http/protobuf";
 
-/// What the environment says of spans.
+/// The settings for spans, from the environment.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct TraceSettings {
-    /// Whether they are exported, where the build can.
+    /// Whether spans are exported, if the build supports it.
     pub export: bool,
-    /// Whether the service has been given a name of its own.
+    /// Whether the environment sets the service's name.
     pub named: bool,
 }
 
 impl TraceSettings {
-    /// Spans go where a collector is named or asked for, unless they are turned off.
+    /// Spans are exported if a collector is named or `otlp` is asked for, unless the SDK is disabled.
     pub(in crate::config) fn read(env: &[(String, String)], warnings: &mut Vec<Warning>) -> Self {
         let given = |name: &str| {
             let found = env.iter().find(|(known, value)| known == name && !value.trim().is_empty());

@@ -1,4 +1,4 @@
-//! `[tracker]`: how often people see something move.
+//! `[tracker]`: how often progress and heartbeats are written.
 
 use std::time::Duration;
 
@@ -7,15 +7,15 @@ use crate::config::reader::Reader;
 /// `[tracker]`.
 #[derive(Clone, Debug)]
 pub struct TrackerSettings {
-    /// Least time between two writes of one job's progress.
+    /// The shortest time between two writes of one job's progress.
     pub progress_interval: Duration,
-    /// Time between two heartbeats of a job.
+    /// The time between two heartbeats of a job.
     pub heartbeat_interval: Duration,
-    /// The longest a write may take.
+    /// The time limit of a write.
     pub deadline: Duration,
 }
 
-/// The web application gives up on rows that stay silent; heartbeats must come at least this often.
+/// The longest heartbeat interval. The web application marks jobs as failed whose heartbeat is too old.
 const SLOWEST_HEARTBEAT: Duration = Duration::from_secs(30);
 
 impl TrackerSettings {

@@ -1,8 +1,7 @@
-//! `[tls]`, and the files of certificates and keys that settings name: whom the service trusts when it speaks TLS, and
-//! how it proves who it is.
+//! `[tls]`, and the certificate and key files that other settings name.
 //!
-//! The same authorities count for Redis, PostgreSQL and S3: those of this system, which SSL_CERT_FILE and SSL_CERT_DIR
-//! replace, and beside them those of one more file.
+//! Redis, PostgreSQL and S3 trust the same authorities: those of this system, which SSL_CERT_FILE and
+//! SSL_CERT_DIR replace, and those of `tls.ca_file`.
 
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
@@ -16,13 +15,13 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use crate::config::problem::Warning;
 use crate::config::reader::Reader;
 
-/// Characters in a line of PEM.
+/// Characters per line of PEM.
 const LINE: usize = 64;
 
 /// `[tls]`.
 #[derive(Clone, Debug)]
 pub struct TlsSettings {
-    /// A file of authorities that are trusted beside the system's; none: the system's alone.
+    /// A file of authorities that are trusted besides the system's; `None` for the system's alone.
     pub ca_file: Option<PathBuf>,
 }
 
@@ -38,10 +37,10 @@ impl TlsSettings {
     }
 }
 
-/// The certificates of a file in PEM, one at least.
+/// Reads the certificates of a PEM file; there must be at least one.
 ///
 /// # Errors
-/// Says what is wrong with the file, which it names.
+/// Says what is wrong with the file, and names it.
 pub(in crate::config) fn certificates(file: &Path) -> Result<Vec<CertificateDer<'static>>, String> {
     let expected = |why: &dyn std::fmt::Display| {
         format!("the file {} cannot be used ({why}), expected certificates in PEM", file.display())
@@ -51,10 +50,10 @@ pub(in crate::config) fn certificates(file: &Path) -> Result<Vec<CertificateDer<
     if found.is_empty() { Err(expected(&"there is none in it")) } else { Ok(found) }
 }
 
-/// Whether a file holds a private key in PEM, and not an encrypted one.
+/// Checks that a PEM file contains a private key that is not encrypted.
 ///
 /// # Errors
-/// Says what is wrong with the file, which it names.
+/// Says what is wrong with the file, and names it.
 pub(in crate::config) fn private_key(file: &Path) -> Result<(), String> {
     let read = PrivateKeyDer::from_pem_file(file);
     read.map(|_| ()).map_err(|error| {
@@ -65,17 +64,17 @@ pub(in crate::config) fn private_key(file: &Path) -> Result<(), String> {
     })
 }
 
-/// The authorities that are trusted, in PEM: the system's, and those of `ca_file`.
+/// The trusted authorities in PEM: the system's and those of `ca_file`.
 ///
 /// # Errors
-/// Says why there is none, naming the files that could not be read.
+/// If there are none, says why and names the files that could not be read.
 pub fn trusted_roots(ca_file: Option<&Path>) -> Result<Vec<u8>, String> {
     let system = rustls_native_certs::load_native_certs();
     let own = ca_file.map(certificates).transpose()?.unwrap_or_default();
     let mut store = RootCertStore::empty();
     let mut pem = String::new();
     for certificate in system.certs.into_iter().chain(own) {
-        // Old systems list certificates that nothing can be verified with.
+        // Old systems list certificates that cannot verify anything.
         if store.add(certificate.clone()).is_ok() {
             write_pem(&mut pem, &certificate);
         }
@@ -91,7 +90,7 @@ pub fn trusted_roots(ca_file: Option<&Path>) -> Result<Vec<u8>, String> {
     ))
 }
 
-/// Refuses the address under `key` when nobody is trusted who could vouch for its server.
+/// Refuses the address under `key` if no trusted authority is available.
 pub(in crate::config) fn check_roots(reader: &mut Reader<'_>, key: &str, ca_file: Option<&Path>) {
     let named = reader.name(key);
     if let Err(why) = trusted_roots(ca_file) {
@@ -111,7 +110,7 @@ fn write_pem(pem: &mut String, certificate: &CertificateDer<'_>) {
     let text = STANDARD.encode(certificate);
     pem.push_str("-----BEGIN CERTIFICATE-----\n");
     for line in text.as_bytes().chunks(LINE) {
-        // Base64 is ASCII, and writing into a string cannot fail.
+        // Base64 is ASCII, and writing to a string cannot fail.
         let _ = writeln!(pem, "{}", String::from_utf8_lossy(line));
     }
     pem.push_str("-----END CERTIFICATE-----\n");

@@ -1,4 +1,4 @@
-//! `[worker]`: which queues are fetched from, and how many jobs run at the same time.
+//! `[worker]`: the queues to listen to, and how many jobs run at the same time.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -13,33 +13,33 @@ use crate::job::QueueName;
 pub struct WorkerSettings {
     /// The queues to fetch from, the most urgent first; never empty, no queue twice.
     pub queues: Vec<QueueName>,
-    /// `queues` as RQ_QUEUES or our own variable had it, else joined with commas.
+    /// `queues` as given in the environment or by a flag, else joined with commas.
     pub queues_as_given: String,
     /// Every queue that is known to exist.
     pub known_queues: Vec<QueueName>,
-    /// Jobs that may run at the same time.
+    /// The most jobs that run at the same time.
     pub slots: usize,
     /// Threads for job code, from 1 to `slots`.
     pub threads: usize,
-    /// The most slots a queue may take; a queue that is not named may take all.
+    /// The most slots per queue; a queue that is not listed may use all.
     pub queue_caps: BTreeMap<QueueName, usize>,
-    /// By queue, where jobs go whose function this process does not have; the others fail.
+    /// By queue: where jobs with an unregistered function are forwarded. In other queues they fail.
     pub forward_unknown: BTreeMap<QueueName, QueueName>,
-    /// The most memory for the arguments of all jobs in hand that are not light.
+    /// The most memory for the arguments of all jobs in hand, without those of up to 64 KiB.
     pub payload_budget: ByteSize,
-    /// How long one look into an empty queue waits.
+    /// How long one fetch from an empty queue waits.
     pub fetch_patience: Duration,
 }
 
-/// The deletion job lives in this queue by default.
+/// The default queue of deletion jobs.
 const MAINTENANCE: &str = "maintenance";
 
-/// Less would refuse ordinary jobs; more is counted in pieces of a KiB.
+/// The smallest budget; less would refuse ordinary jobs. The largest still fits a count of KiB.
 const LEAST_BUDGET: ByteSize = ByteSize(1 << 20);
 const MOST_BUDGET: ByteSize = ByteSize(1 << 40);
 
 impl WorkerSettings {
-    /// Whether some listener of this process fetches from `queue`.
+    /// Whether this process listens to `queue`.
     #[must_use]
     pub fn listens_to(&self, queue: &str) -> bool {
         self.queues.iter().any(|listened| listened.as_str() == queue)
@@ -74,7 +74,7 @@ impl WorkerSettings {
         }
     }
 
-    /// Queues whose jobs this process leaves to somebody else.
+    /// Warns of known queues that this process does not listen to.
     pub(in crate::config) fn warnings(&self) -> Vec<Warning> {
         let mut warnings = Vec::new();
         for queue in self.known_queues.iter().filter(|queue| !self.listens_to(queue.as_str())) {
@@ -119,7 +119,7 @@ fn queue_list(reader: &mut Reader<'_>, key: &'static str) -> Vec<QueueName> {
     queues
 }
 
-/// What may be meant by a queue's name that RQ takes, and hardly anybody gives.
+/// A hint for a queue name that RQ accepts but that is probably a mistake.
 fn oddity(name: &str) -> Option<&'static str> {
     match name {
         _ if name.contains(['"', '\'']) => Some(
@@ -139,7 +139,7 @@ fn is_name(name: &str) -> bool {
     !name.is_empty() && !name.chars().any(char::is_control)
 }
 
-/// What a queue does with a function that is not here, in words.
+/// The prefix for forwarding in `worker.unknown_function`.
 const FORWARD: &str = "forward:";
 
 fn forwards(reader: &mut Reader<'_>, listened: &[QueueName]) -> BTreeMap<QueueName, QueueName> {

@@ -1,4 +1,4 @@
-//! What a secret opens the page for.
+//! The access that each secret of the page gives.
 
 use std::sync::Arc;
 
@@ -9,42 +9,42 @@ use utoipa::ToSchema;
 
 use super::seal::Sealer;
 
-/// What somebody who came in may do.
+/// The rights of an authenticated user.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub(super) enum Access {
-    /// Look at everything, and change nothing.
+    /// May read everything and change nothing.
     Viewer,
-    /// Everything.
+    /// May do everything.
     Operator,
 }
 
-/// The secrets that open the page and its API; none: that one opens nothing.
+/// The secrets for the page and its API; one that is `None` opens nothing.
 #[derive(Clone, Default)]
 pub struct PageSecrets {
-    /// Shown in a header by programs, which may do everything.
+    /// Sent by programs in a header, for all rights.
     pub internal: Option<Arc<SecretString>>,
-    /// Signs in to look.
+    /// Signs in with read-only access.
     pub viewer: Option<Arc<SecretString>>,
-    /// Signs in to do everything; without it the internal one does.
+    /// Signs in with all rights; if `None`, the internal one does.
     pub operator: Option<Arc<SecretString>>,
 }
 
 impl PageSecrets {
-    /// Whether this is the secret of programs.
+    /// Whether this is the secret for programs.
     pub(super) fn is_internal(&self, given: &[u8]) -> bool {
         is(self.internal.as_ref(), given)
     }
 
-    /// What this secret signs in for. The time does not depend on which secret it is like.
+    /// The access for which this secret signs in. The time does not depend on which secret it resembles.
     pub(super) fn signs_in(&self, given: &str) -> Option<Access> {
         let [operator, viewer] =
             [Access::Operator, Access::Viewer].map(|access| is(self.of(access), given.as_bytes()));
         if operator { Some(Access::Operator) } else { viewer.then_some(Access::Viewer) }
     }
 
-    /// What seals what this access allows: whoever signs in to look holds nothing, cookie or secret, from which the
-    /// secret of an operator could be guessed.
+    /// The sealer for this access. Viewers and operators have different ones, so that nothing a viewer holds
+    /// helps to guess the secret of an operator.
     pub(super) fn sealer(&self, access: Access) -> Option<Sealer> {
         let use_of = match access {
             Access::Viewer => "sessions of viewers",
@@ -61,7 +61,7 @@ impl PageSecrets {
     }
 }
 
-/// Compares in a time that does not depend on where the difference is. The length may show.
+/// Compares in a time that does not depend on the position of a difference. The length may leak.
 fn is(secret: Option<&Arc<SecretString>>, given: &[u8]) -> bool {
     secret.is_some_and(|secret| secret.expose_secret().as_bytes().ct_eq(given).into())
 }

@@ -1,4 +1,4 @@
-//! Who comes in, and what every change must bring: the one place that no change gets around.
+//! Authentication for `/api/v1`, and the checks for changes. Every change passes through here.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -25,12 +25,12 @@ use crate::http::{BasePath, Guesses, Problem};
 use crate::operations::{AuditLine, Principal, ReadOnly, Scope};
 use crate::store::EndedSessions;
 
-/// The header that names a change.
+/// The header with the idempotency key of a change.
 const KEY_HEADER: &str = "Idempotency-Key";
-/// Longest such name.
+/// The most characters of such a key.
 const KEY_CHARS: usize = 200;
 
-/// What the auth asks for.
+/// The state of authentication.
 pub struct Auth {
     secrets: PageSecrets,
     pub(super) sealers: Sealers,
@@ -40,32 +40,32 @@ pub struct Auth {
     once: Once,
 }
 
-/// What holds for everybody who comes in.
+/// The rules that apply to all users of the page.
 #[derive(Clone, Debug)]
 pub struct PageRules {
-    /// How long a sign-in holds.
+    /// How long a sign-in is valid.
     pub session_time: Duration,
-    /// Whether nothing is changed, whoever asks.
+    /// Whether all changes are refused.
     pub read_only: bool,
-    /// Where browsers see the page.
+    /// The path of the page behind a proxy.
     pub base_path: BasePath,
 }
 
-/// Who came in.
+/// An authenticated user.
 #[derive(Clone, Debug)]
 pub(super) struct ApiUser {
-    /// By the name given at sign-in, or the number in `X-User-Id`.
+    /// Named as at sign-in, or by the number in `X-User-Id`.
     pub principal: Principal,
-    /// When the sign-in ends, in seconds since the epoch; none where the secret itself was shown.
+    /// When the session ends, in seconds since the epoch; `None` if the secret was sent in a header.
     pub until: Option<i64>,
-    /// What tells the session from others.
+    /// The id of the session.
     mark: Option<String>,
-    /// The token that goes with the cookie.
+    /// The CSRF token of the session.
     csrf: Option<String>,
 }
 
 impl Auth {
-    /// Without a secret nobody comes in. Must be called inside a runtime.
+    /// Without secrets every request is refused. Must be called inside a runtime.
     #[must_use]
     pub fn new(
         secrets: PageSecrets,
@@ -78,7 +78,7 @@ impl Auth {
         Self { secrets, sealers, rules, guesses, signed_out, once }
     }
 
-    /// What this secret signs in for; none: it is wrong, and counted.
+    /// The access for which this secret signs in. `None`: it is wrong, and has been counted.
     pub(super) fn signs_in(&self, request: &HttpRequest, given: &str) -> Result<Option<Access>, Problem> {
         let mut access = None;
         self.guesses.judge(request, || {
@@ -88,36 +88,36 @@ impl Auth {
         Ok(access)
     }
 
-    /// Who is at the other end of a request.
+    /// The client of a request.
     pub(super) fn peer(&self, request: &HttpRequest) -> Option<IpAddr> {
         self.guesses.peer(request)
     }
 
-    /// What seals confirmations of changes; none where nobody can make any.
+    /// The sealer for confirmations of changes; `None` if no user may make any.
     pub(super) fn seals(&self) -> Option<&Sealer> {
         self.sealers.of(Access::Operator)
     }
 
-    /// The session that a cookie of the request stands for, whether somebody signed out of it or not.
+    /// The session in a cookie of the request, even if it has been signed out.
     pub(super) fn sealed_session(&self, request: &HttpRequest) -> Option<Session> {
         cookies_in(request).find_map(|cookie| Session::read(&self.sealers, cookie))
     }
 
-    /// The session that a cookie of the request stands for.
+    /// The session in a cookie of the request, unless it has been signed out.
     pub(super) async fn session(&self, request: &HttpRequest) -> Result<Option<Session>, Problem> {
         let Some(session) = self.sealed_session(request) else { return Ok(None) };
         let ended = self.signed_out.has(&session.mark, session.until).await?;
         Ok((!ended).then_some(session))
     }
 
-    /// Ends a session before its time.
+    /// Ends a session early.
     pub(super) async fn sign_out(&self, session: &Session) -> Result<(), Problem> {
         let now = Utc::now().timestamp();
         let time = i64::try_from(self.rules.session_time.as_secs()).unwrap_or(i64::MAX);
         self.signed_out.end(session, now, now.saturating_add(time)).await
     }
 
-    /// Whether somebody who came in may still be here. While nobody can say, they may.
+    /// Whether the session is neither over nor signed out. If that is unknown, it counts as valid.
     pub(super) async fn still_knows(&self, user: &ApiUser) -> bool {
         let (Some(until), Some(mark)) = (user.until, &user.mark) else { return true };
         let ended = self.signed_out.has(mark, until).await.unwrap_or(false);
@@ -172,7 +172,7 @@ impl FromRequest for ApiUser {
     }
 }
 
-/// Lets in who may; a change only with what it must bring, once, and never without a line in the log.
+/// Authenticates the request. A change is checked, made at most once per idempotency key, and audited.
 pub(super) async fn enter(
     request: ServiceRequest,
     next: Next<impl MessageBody + 'static>,
@@ -198,7 +198,7 @@ pub(super) async fn enter(
     Ok(answer)
 }
 
-/// Carries a change out, or answers again what it was answered the first time.
+/// Makes a change, or repeats the response of the first time.
 async fn change(
     auth: &Auth,
     user: &ApiUser,
@@ -244,7 +244,7 @@ fn key_of(request: &HttpRequest) -> Option<String> {
     (!key.is_empty()).then(|| key.chars().take(KEY_CHARS).collect())
 }
 
-/// What every answer of the API carries.
+/// The headers of every response of the API.
 pub(super) fn headers() -> actix_web::middleware::DefaultHeaders {
     actix_web::middleware::DefaultHeaders::new()
         .add((header::CACHE_CONTROL, "no-store"))

@@ -1,4 +1,4 @@
-//! `/api/v1/jobs/bulk`: many jobs at once: first what it would be, then exactly that, step by step.
+//! `/api/v1/jobs/bulk`: changes many jobs. The first request only lists them; the next ones change them.
 
 use actix_web::http::StatusCode;
 use actix_web::{HttpResponse, web};
@@ -16,33 +16,33 @@ use crate::http::Problem;
 use crate::http::facade::Facade;
 use crate::operations::Queues;
 
-/// What would be done, or was done.
+/// What would be done, or has been done.
 #[derive(Default, Serialize, ToSchema)]
 pub(super) struct BulkAnswer {
-    /// Whether all that was confirmed is done.
+    /// Whether everything that was confirmed is done.
     done: bool,
-    /// Before a change the jobs that would be changed, at most 1000; without those that carry deletions, which are
-    /// cancelled and retried as deletions. Of a change of ids those that are left.
+    /// Before a change: the jobs that would be changed, at most 1000, without those of deletions, which are
+    /// cancelled and retried as deletions. In a change of ids: those that are left.
     ids: Vec<String>,
-    /// How many would be changed; where `complete` is false, at least about so many.
+    /// How many jobs would be changed; an estimate if `complete` is false, and there may be more.
     matching: u64,
-    /// Whether these are all that match; `false`: there may be more. After the last step `false` says that on Redis a
-    /// search has not looked into all jobs.
+    /// Whether these are all matching jobs; if `false`, there may be more. `false` after the last step: on
+    /// Redis a search has not covered all jobs.
     complete: bool,
-    /// While `done` is false: send the same action, with the same filter or with these ids, and this word. As things stand
-    /// now: what comes to match later is left alone. It holds for ten minutes.
+    /// While `done` is false, send the same action with the same filter or with these ids, and with this
+    /// value. It covers the jobs that match now; later ones are left alone. It is valid for ten minutes.
     confirm: Option<String>,
     /// Jobs that all steps so far have changed.
     changed: u64,
-    /// Jobs that they found as they could not be changed any more.
+    /// Jobs that could no longer be changed.
     refused: u64,
-    /// What this step did; `unknown` where the queue did not answer.
+    /// The results of this step; `unknown` if the queue did not answer.
     results: Vec<JobChange>,
 }
 
-/// Retry or cancel many jobs: without `confirm` it only says which
+/// Retry or cancel many jobs; without `confirm` it only returns which
 ///
-/// With it some are changed, as many as there is time for, and `done` says whether it is to be sent again.
+/// With `confirm` it changes as many as there is time for; `done` tells whether to send it again.
 #[utoipa::path(post, path = "/api/v1/jobs/bulk", tag = "jobs", request_body = BulkRequest,
     params(("Idempotency-Key" = Option<String>, Header)),
     responses((status = 200, body = BulkAnswer), (status = 400, body = ProblemDetails),
@@ -88,7 +88,7 @@ fn not_confirmed() -> Details {
     Details::new(StatusCode::CONFLICT, "not_confirmed", message)
 }
 
-/// What would be changed of all that match now.
+/// The matching jobs that would be changed now.
 async fn would_match(
     step: &Step<'_>,
     request: &BulkRequest,
@@ -102,7 +102,7 @@ async fn would_match(
     Ok(BulkAnswer { ids, matching, complete, confirm, ..BulkAnswer::default() })
 }
 
-/// The next step of a change of all that matched.
+/// The next step of a change of all matching jobs.
 async fn all_that_match(
     step: &Step<'_>,
     (request, mut place): (&BulkRequest, Place),

@@ -1,5 +1,5 @@
-//! One step of a change of many jobs: as many as fit into a part of a request's time, so that an answer always comes
-//! and says what became of each and what is left.
+//! One step of a change of many jobs. It takes only a part of a request's time limit, so that a response with
+//! the result of each job, and with what is left, is always sent.
 
 use chrono::DateTime;
 use futures::future::join_all;
@@ -15,43 +15,43 @@ use crate::job::{JobId, JobRecord, JobState};
 use crate::operations::{Jobs, Queues, Refusal, audit_bulk};
 use crate::queue::{JobFilter, JobsFound};
 
-/// Jobs in one change of ids, and in one step, at most.
+/// The most jobs in one change of ids, and in one step.
 pub(super) const MOST: u32 = 1000;
-/// What is said of a job where the queue did not answer.
+/// The state in the result of a job if the queue did not answer.
 const UNKNOWN: &str = "unknown";
-/// Jobs that are changed at the same time.
+/// Jobs that are changed concurrently.
 const AT_ONCE: usize = 32;
-/// Jobs that are looked at together.
+/// Jobs that are read together.
 const LOOK: u32 = 200;
-/// Times a list is begun anew before it is given up: each time its last job had gone.
+/// How many times the search may start over because the last job of the previous step is gone.
 const AGAIN: u8 = 100;
 
-/// Retry or cancel, and for whom.
+/// A change of many jobs for one user.
 pub(super) struct Step<'a> {
     queues: &'a Queues,
     jobs: Jobs<'a>,
     request: &'a BulkRequest,
-    /// The person, for the record.
+    /// The user, for the audit.
     who: &'a str,
-    /// No more is begun after this.
+    /// Nothing new is started after this.
     until: Instant,
-    /// No answer is waited for after this.
+    /// No answer is awaited after this.
     end: Instant,
 }
 
-/// What a step did.
+/// The result of a step.
 #[derive(Default)]
 pub(super) struct Stepped {
-    /// What became of each; `unknown` where the queue did not answer.
+    /// The result of each job; `unknown` if the queue did not answer.
     pub results: Vec<JobChange>,
-    /// Of the jobs that were to be changed so many from the first on need no other look.
+    /// How many of the jobs, from the first on, are done with.
     handled: usize,
-    /// Why it went no further.
+    /// Why the step was cut short.
     lost: Option<Problem>,
 }
 
 impl<'a> Step<'a> {
-    /// A step that ends well before a request's time does.
+    /// A step that ends well before the time limit of the request.
     pub(super) fn new(
         queues: &'a Queues,
         jobs: Jobs<'a>,
@@ -62,7 +62,7 @@ impl<'a> Step<'a> {
         Self { queues, jobs, request, who, until, end }
     }
 
-    /// The states that the action suits, and that are asked for.
+    /// The states that the action applies to and that the filter allows.
     fn states(&self, filter: &JobFilter) -> Vec<JobState> {
         let suits: &[JobState] = match self.request.action.as_str() {
             "retry" => &[JobState::Failed, JobState::Canceled],
@@ -77,7 +77,7 @@ impl<'a> Step<'a> {
         filter(words, request.search.as_deref(), MOST)
     }
 
-    /// The first jobs that match as things stood at `moment`, at most [`MOST`], and whether those are all.
+    /// The first jobs that matched at `moment`, at most [`MOST`], and whether those are all.
     pub(super) async fn matching(&self, moment: i64) -> Result<(Vec<String>, bool), Details> {
         let filter = self.filter()?;
         let (mut ids, mut complete) = (Vec::new(), true);
@@ -94,7 +94,7 @@ impl<'a> Step<'a> {
         Ok((ids, complete))
     }
 
-    /// How many jobs there are at least that the filter and the action mean; it counts those that carry deletions, too.
+    /// How many jobs match, with those of deletions; `None` if the filter has a function or a text.
     pub(super) async fn count(&self) -> Result<Option<u64>, Details> {
         let filter = self.filter()?;
         if filter.kind.is_some() || filter.text.is_some() {
@@ -109,7 +109,7 @@ impl<'a> Step<'a> {
         Ok(Some(counts.into_values().map(of).sum()))
     }
 
-    /// Changes what matches from `place` on, and moves it; says whether there is more.
+    /// Changes matching jobs from `place` on, and advances it. Returns whether there may be more.
     pub(super) async fn onward(&self, place: &mut Place) -> Result<(Vec<JobChange>, bool), Details> {
         let filter = self.filter()?;
         let states = self.states(&filter);
@@ -144,7 +144,7 @@ impl<'a> Step<'a> {
         Ok((results, false))
     }
 
-    /// Whether the list has to be looked through from its beginning because the job where it went on has gone.
+    /// Whether the search must start over because the job where it was is gone.
     async fn begin_anew(&self, place: &mut Place) -> Result<bool, Problem> {
         let Some(after) = place.after.as_deref().map(JobId::from) else { return Ok(false) };
         match self.ask(self.jobs.find(&after)).await {
@@ -159,7 +159,7 @@ impl<'a> Step<'a> {
         Ok(true)
     }
 
-    /// Changes those of these jobs that are meant, and moves `place` behind what stays.
+    /// Changes those of these jobs that match, and moves `place` behind those that stay.
     async fn some(&self, place: &mut Place, jobs: &[JobRecord]) -> Stepped {
         let meant: Vec<JobId> =
             jobs.iter().filter(|job| self.means(job, place.moment)).map(|job| job.id.clone()).collect();
@@ -171,13 +171,13 @@ impl<'a> Step<'a> {
             place.after = Some(stays.id.to_string());
         }
         place.changed += stepped.results.iter().filter(|one| one.changed).count() as u64;
-        // The others of the last ones come up again.
+        // The remaining results are of jobs that will be tried again.
         let refused = stepped.results.iter().take(stepped.handled).filter(|one| !one.changed);
         place.refused += refused.count() as u64;
         stepped
     }
 
-    /// Changes these jobs in their order, as far as the time goes.
+    /// Changes these jobs in order while there is time. Returns the results and the ids that are left.
     pub(super) async fn ids(&self) -> Result<(Vec<JobChange>, Vec<String>), Problem> {
         let ids: Vec<JobId> = self.request.ids.iter().map(JobId::from).collect();
         let stepped = self.change(&ids).await;
@@ -234,8 +234,8 @@ impl<'a> Step<'a> {
         }
     }
 
-    /// Whether a job is to be changed: one that came to where it is after the moment is left alone, and one that carries
-    /// a deletion is cancelled and retried as that.
+    /// Whether a job is to be changed. Not if it entered its state after `moment`, and not if it works on a
+    /// deletion, which is cancelled and retried as such.
     fn means(&self, job: &JobRecord, moment: i64) -> bool {
         let ended = job.ended_at.filter(|_| !job.state.is_open());
         let stands_since = [Some(job.created_at), job.enqueued_at, ended].into_iter().flatten().max();
@@ -244,8 +244,8 @@ impl<'a> Step<'a> {
             && self.jobs.deletion_of(job).is_none()
     }
 
-    /// Of the ids that were asked for those of jobs that carry no deletion; one that is not there is reported when it
-    /// comes to it.
+    /// The requested ids without those of deletions. Ids without a job stay, and are reported when the change
+    /// is made.
     pub(super) async fn named(&self) -> Result<Vec<String>, Details> {
         let mut named = Vec::with_capacity(self.request.ids.len());
         for some in self.request.ids.chunks(AT_ONCE) {
@@ -265,7 +265,7 @@ impl<'a> Step<'a> {
         Ok(self.ask(self.queues.read(self.queues.broker.search(filter))).await?)
     }
 
-    /// An answer of the queue, within what is left of the time.
+    /// Awaits an answer of the queue until the end of the step.
     async fn ask<T>(&self, answer: impl Future<Output = Result<T, Refusal>>) -> Result<T, Refusal> {
         let late = || Fault::new(FaultKind::Unavailable, "no answer in time");
         let answer = timeout_at(self.end, answer).await;
@@ -273,7 +273,7 @@ impl<'a> Step<'a> {
     }
 }
 
-/// What became of a job that was to come into `state`.
+/// The result of a job that should have entered `state`.
 fn told(id: &JobId, state: JobState, answer: Result<(), Refusal>) -> JobChange {
     match answer {
         Ok(()) => JobChange { changed: true, ..left(id, state.as_str()) },

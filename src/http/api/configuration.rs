@@ -1,4 +1,4 @@
-//! `/api/v1/config`: what is in force, and where each value came from. Secrets were masked when it was read.
+//! `/api/v1/config`: the effective settings with their origin. Secrets were masked when they were loaded.
 
 use actix_web::{HttpResponse, web};
 use serde::Serialize;
@@ -7,17 +7,17 @@ use utoipa::ToSchema;
 use super::details::ProblemDetails;
 use crate::config::Entry;
 
-/// The configuration that is shown.
+/// The effective settings.
 pub(in crate::http) struct Configuration(pub(in crate::http) Vec<Entry>);
 
-/// Every key in force.
+/// The effective settings.
 #[derive(Serialize, ToSchema)]
 pub(super) struct ConfigurationView {
-    /// In the order of the manual.
+    /// In the order of the reference of settings.
     entries: Vec<ConfigurationEntry>,
 }
 
-/// One key in force.
+/// One effective setting.
 #[derive(Serialize, ToSchema)]
 pub(super) struct ConfigurationEntry {
     /// Section and key.
@@ -26,12 +26,12 @@ pub(super) struct ConfigurationEntry {
     /// Its value; passwords are masked, secrets are `***`.
     #[schema(example = "4")]
     value: String,
-    /// Where it came from.
+    /// Its origin.
     #[schema(example = "default")]
     origin: String,
 }
 
-/// Every setting in force, and where it came from; secrets are masked
+/// The effective settings with their origin; secrets are masked
 #[utoipa::path(get, path = "/api/v1/config", tag = "board",
     responses((status = 200, body = ConfigurationView), (status = 401, body = ProblemDetails)))]
 pub(super) async fn config(configuration: web::Data<Configuration>) -> HttpResponse {

@@ -1,5 +1,5 @@
-//! What a person was shown before many jobs are changed, sealed: which filter, as things stood at which moment, and how
-//! far the change has come; or which ids. It holds for its person and its action alone, and for ten minutes.
+//! Sealed confirmations of changes of many jobs: a filter with its moment and the progress of the change, or
+//! ids. A confirmation is valid for its user and its action, for ten minutes.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD as BASE64;
@@ -9,43 +9,43 @@ use serde_json::json;
 use super::bulk_request::BulkRequest;
 use super::seal::Sealer;
 
-/// Seconds for which a confirmation holds; each step gives a new one.
+/// For how many seconds a confirmation is valid; each step gives a new one.
 const CONFIRMED: i64 = 600;
-/// What the two seals of a confirmation are for.
+/// The purposes of the two seals in a confirmation.
 const FILTER: &str = "bulk filter";
 const IDS: &str = "bulk ids";
 
-/// How far the change of all that match has come.
+/// The progress of a change of all matching jobs.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Place {
-    /// The moment, in milliseconds since the epoch: what came to stand where it stands later is left alone.
+    /// The moment, in milliseconds since the epoch. Jobs that entered their state later are left alone.
     pub moment: i64,
-    /// Which of the states that the action suits.
+    /// The index in the states that the action applies to.
     pub state: usize,
-    /// The last job that was passed and left where it is.
+    /// The last job that was passed and not changed.
     pub after: Option<String>,
-    /// Times the list was begun anew because that job had gone.
+    /// How many times the search started over because that job was gone.
     pub again: u8,
-    /// Jobs that were changed.
+    /// Jobs that have been changed.
     pub changed: u64,
-    /// Jobs that could not be changed any more.
+    /// Jobs that could no longer be changed.
     pub refused: u64,
-    /// A search may have left some out.
+    /// Whether a search may have left out some jobs.
     pub incomplete: bool,
 }
 
-/// What seals, for whom.
+/// The sealer and the user of confirmations.
 #[derive(Clone, Copy)]
 pub(super) struct Confirms<'a> {
     pub sealer: &'a Sealer,
-    /// The person.
+    /// The user.
     pub who: &'a str,
     /// Milliseconds since the epoch.
     pub now: i64,
 }
 
 impl Confirms<'_> {
-    /// A confirmation of all that match, from `place` on, and of these ids.
+    /// Seals a confirmation for all matching jobs from `place` on, and for these ids.
     pub(super) fn seal(self, request: &BulkRequest, place: Option<&Place>, ids: &[String]) -> String {
         let place = place.and_then(|place| serde_json::to_vec(place).ok());
         let place = place.map(|text| BASE64.encode(text)).unwrap_or_default();
@@ -54,11 +54,11 @@ impl Confirms<'_> {
         format!("{}.{place}.{filter}.{ids}", self.now)
     }
 
-    /// How far the confirmed change of all that match has come; none: this is not its confirmation.
+    /// The progress in a confirmation of all matching jobs; `None` if it does not belong to this request.
     pub(super) fn place(self, request: &BulkRequest, given: &str) -> Option<Place> {
         let (at, [place, filter, _]) = self.parts(given)?;
         let is_ours = self.sealer.holds(FILTER, &self.filter(request, at, place), filter);
-        // Where only ids were confirmed it is empty.
+        // It is empty if only ids were confirmed.
         let text = BASE64.decode(place).ok().filter(|_| is_ours)?;
         serde_json::from_slice(&text).ok()
     }

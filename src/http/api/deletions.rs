@@ -1,4 +1,4 @@
-//! `/api/v1/deletions/…`: deletions of all tenants: watched, paused, resumed, cancelled, requested anew.
+//! `/api/v1/deletions/…`: deletions of all tenants: lists, shows, pauses, resumes, cancels and retries them.
 
 use std::time::Duration;
 
@@ -15,9 +15,9 @@ use crate::http::board::{Board, DeletionRow, deletion_row};
 use crate::http::facade::{Facade, job_id};
 use crate::store::{PersonMove, Requested};
 
-/// Receipts that a deletion could not change, of which so many are shown.
+/// The most receipts that a deletion could not change in one response.
 const ROWS: u32 = 200;
-/// When whoever asked during an outage may come back.
+/// The `Retry-After` during an outage.
 const COME_BACK: Duration = Duration::from_secs(5);
 
 /// Active and recent deletions.
@@ -27,7 +27,7 @@ pub(super) struct DeletionList {
     deletions: Vec<DeletionRow>,
 }
 
-/// One deletion, with what it could not do.
+/// One deletion, with the receipts that it could not change.
 #[derive(Serialize, ToSchema)]
 pub(super) struct DeletionDetail {
     #[serde(flatten)]
@@ -39,18 +39,18 @@ pub(super) struct DeletionDetail {
 /// A receipt that could not be changed.
 #[derive(Serialize, ToSchema)]
 pub(super) struct FailedRow {
-    /// Which.
+    /// The receipt.
     receipt_id: i64,
-    /// Why.
+    /// The reason.
     reason: String,
 }
 
-/// What became of a request for a deletion.
+/// The result of a request for a deletion.
 #[derive(Serialize, ToSchema)]
 pub(super) struct DeletionRequested {
-    /// The deletion; none where there is nothing to delete.
+    /// The deletion; empty if there is nothing to delete.
     pub(super) deletion: Option<DeletionRow>,
-    /// Whether it is new; otherwise it was under way already.
+    /// Whether it is new; otherwise it was already active.
     pub(super) created: bool,
 }
 
@@ -124,7 +124,7 @@ pub(super) async fn act(
     Ok(HttpResponse::Ok().json(DeletionRequested { deletion: Some(row), created: false }))
 }
 
-/// The answer to a request: 202 where there is a new deletion.
+/// The response to a request: 202 if there is a new deletion.
 pub(super) async fn requested(facade: &Facade, requested: Requested) -> Result<HttpResponse, Details> {
     let (job, created) = match requested {
         Requested::Created(job) => (Some(job), true),

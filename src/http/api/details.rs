@@ -10,15 +10,15 @@ use utoipa::ToSchema;
 use crate::http::Problem;
 use crate::operations::Refusal;
 
-/// A problem that is answered as RFC 9457 wants it.
+/// A problem in the format of RFC 9457.
 #[derive(Debug)]
 pub(super) struct Details(pub(super) Problem);
 
-/// An error, by RFC 9457.
+/// An error in the format of RFC 9457.
 #[derive(Serialize, ToSchema)]
 #[allow(dead_code, reason = "it describes what `Problem::to_details` writes")]
 pub(super) struct ProblemDetails {
-    /// A name for this sort of problem.
+    /// The kind of problem.
     #[schema(example = "urn:tikkun:problem:job_not_found")]
     r#type: String,
     /// The status in words.
@@ -30,7 +30,7 @@ pub(super) struct ProblemDetails {
     /// What happened, and what to do.
     #[schema(example = "there is no job 27")]
     detail: String,
-    /// A stable word for programs.
+    /// A stable code for programs.
     #[schema(example = "job_not_found")]
     code: String,
 }

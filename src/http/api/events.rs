@@ -1,8 +1,8 @@
-//! `/api/v1/events`: the board as it changes, by Server-Sent Events.
+//! `/api/v1/events`: sends the board as it changes, as Server-Sent Events.
 //!
-//! Each event is one section of the board and replaces what the viewer had of it, so nothing is lost by
-//! missing one: a slow viewer is sent the newest alone. Behind the sections of one look stands its id, which comes
-//! back as `Last-Event-ID` and says which sections are new.
+//! Each event is one section of the board and replaces the previous version, so a slow viewer can skip
+//! versions and gets only the newest. The sections of one read are followed by its id. A browser sends it
+//! back as `Last-Event-ID`, and gets the sections that have changed since.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -17,14 +17,14 @@ use super::auth::{ApiUser, Auth};
 use super::details::{Details, ProblemDetails};
 use crate::http::board::{Board, Posted};
 
-/// A line at least so often, so that whoever stands between keeps the connection, and a dead one is found.
+/// At least this often something is sent, so that proxies keep the connection and a dead one is noticed.
 const HEARTBEAT: Duration = Duration::from_secs(15);
-/// Open streams at the same time.
+/// The most open streams.
 const VIEWERS: usize = 1000;
-/// How long a browser waits before it comes back, in milliseconds.
+/// How long a browser waits before it reconnects, in milliseconds.
 const COME_BACK: &str = "retry: 1500\n\n";
 
-/// One viewer's place in the stream.
+/// The state of one viewer's stream.
 struct Viewer {
     board: web::Data<Board>,
     posted: watch::Receiver<Posted>,
@@ -72,7 +72,7 @@ fn changes(viewer: Viewer) -> impl Stream<Item = Result<Bytes, actix_web::Error>
 }
 
 impl Viewer {
-    /// What is to be sent next; none after signing out, at the end of its time, and when the server closes.
+    /// The next bytes; `None` when the session has ended or the server closes.
     async fn next(&mut self) -> Option<Bytes> {
         loop {
             if let Some(bytes) = self.waiting.pop_front() {

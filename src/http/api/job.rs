@@ -1,4 +1,4 @@
-//! `/api/v1/jobs/{id}`: one job, with its attempts; asking one that runs to stop.
+//! `/api/v1/jobs/{id}`: one job with its attempts, and stopping it.
 
 use actix_web::{HttpResponse, web};
 use serde::Serialize;
@@ -14,77 +14,76 @@ use crate::job::{JobId, JobRecord, JobState, Limit};
 use crate::operations::Queues;
 use crate::queue::{AttemptOutcome, AttemptRecord};
 
-/// All that is known of a job.
+/// Everything known about a job.
 #[derive(Serialize, ToSchema)]
 pub(super) struct JobDetail {
     #[serde(flatten)]
     summary: JobSummary,
     /// Its arguments, or why they cannot be read.
     args: Value,
-    /// The same as they were written, for people: programs that read numbers as JavaScript does round those of more
-    /// than 53 bits, and take `1.0` for `1`.
+    /// The arguments as they were written, for display. Programs that read numbers as JavaScript does round
+    /// those of more than 53 bits, and take `1.0` for `1`.
     #[schema(example = "(27, ratio=1.0)")]
     args_text: String,
-    /// What it returned.
+    /// Its result.
     result: Option<Value>,
-    /// The same as it was written.
+    /// The result as it was written.
     result_text: Option<String>,
-    /// Why its last attempt failed, all of it.
+    /// Why its last attempt failed, in full.
     error_text: Option<String>,
-    /// Times its process died under it.
+    /// How many times its process died while it ran.
     orphaned: u32,
-    /// Seconds for one attempt; -1 without end.
+    /// The time limit of one attempt in seconds; -1 for none.
     timeout_seconds: Option<f64>,
-    /// Retries left of those that it was enqueued with.
+    /// How many of its retries are left.
     retries_left: Option<u32>,
-    /// The deletion that it carries, by its number.
+    /// The id of the deletion that it works on.
     deletion: Option<i64>,
-    /// What happened to it, oldest first.
+    /// Its events, oldest first.
     timeline: Vec<Moment>,
-    /// The newest attempts, newest first. One that gave the job back unfinished is not listed, nor is on Redis one
-    /// whose process died.
+    /// The newest attempts, newest first. Attempts that gave the job back unfinished are not listed, and on
+    /// Redis neither are those whose process died.
     attempts: Vec<AttemptView>,
 }
 
-/// Something that happened to a job.
+/// An event of a job.
 #[derive(Serialize, ToSchema)]
 pub(super) struct Moment {
-    /// When.
+    /// The time.
     at: String,
     /// `created`, `enqueued`, `due`, `started`, `stopped` or the state in which it ended.
     #[schema(example = "started")]
     event: &'static str,
 }
 
-/// One attempt.
 #[derive(Serialize, ToSchema)]
 pub(super) struct AttemptView {
-    /// Which, where that is known.
+    /// Its number, if known.
     number: Option<u32>,
     /// The process that ran it, or RQ's name of the worker.
     runner: Option<String>,
-    /// When it began.
+    /// When it started.
     started_at: Option<String>,
     /// When it ended.
     ended_at: Option<String>,
-    /// How long it took.
+    /// Its duration, in milliseconds.
     took_ms: Option<i64>,
-    /// `running`, `finished`, `failed`, `stopped` by a person, or `lost` with its process.
+    /// `running`, `finished`, `failed`, `stopped` by a user, or `lost` with its process.
     #[schema(value_type = String, example = "failed")]
     outcome: AttemptOutcome,
-    /// Why it failed, all of it.
+    /// Why it failed, in full.
     error: Option<String>,
 }
 
-/// That a job was asked to stop.
+/// The request to stop a job has been accepted.
 #[derive(Serialize, ToSchema)]
 pub(super) struct StopRequested {
     /// The job.
     id: String,
-    /// Its state when it was asked; how it ended is seen by looking at it again.
+    /// Its state at the time of the request; read the job again to see how it ended.
     #[schema(example = "started")]
     state: &'static str,
-    /// Whether whoever runs it was told.
+    /// Whether the worker that runs it was asked.
     asked: bool,
 }
 
@@ -129,29 +128,29 @@ impl JobDetail {
     }
 }
 
-/// A result as people read it: plain JSON in lines, what JSON cannot hold as Python writes it.
+/// A result for display: indented JSON if that can represent it exactly, else in Python's notation.
 fn in_full(result: &Value) -> String {
     let shown = Shown(result).to_string();
     let is_plain = serde_json::to_string(result).is_ok_and(|plain| plain == shown);
     serde_json::to_string_pretty(result).ok().filter(|_| is_plain).unwrap_or(shown)
 }
 
-/// What happened, in the order of a job's life: steps that follow at once may bear times in another order.
+/// The events of a job in their logical order, from which the times of quick events may differ.
 fn timeline(job: &JobRecord) -> Vec<Moment> {
     let (enqueued, started) = (("enqueued", job.enqueued_at), ("started", job.started_at));
     let end = (if job.stopped { "stopped" } else { job.state.as_str() }, job.ended_at);
-    // What waits in its queue came there after its last attempt.
+    // A queued job entered its queue after its last attempt.
     let (then, later) = if job.state == JobState::Queued { (started, enqueued) } else { (enqueued, started) };
     let moments = [("created", Some(job.created_at)), then, later, ("due", job.due_at), end];
     let mut moments: Vec<_> = moments.into_iter().filter_map(|(event, at)| Some((at?, event))).collect();
     if job.state == JobState::Canceled {
-        // It may have been taken out of either place.
+        // It may have been cancelled while queued or while scheduled.
         moments.sort_by_key(|(at, _)| *at);
     }
     moments.into_iter().map(|(at, event)| Moment { at: time(at), event }).collect()
 }
 
-/// All that is known of a job
+/// Everything known about a job
 #[utoipa::path(get, path = "/api/v1/jobs/{id}", tag = "jobs", params(("id" = String, Path)),
     responses((status = 200, body = JobDetail), (status = 401, body = ProblemDetails),
         (status = 404, body = ProblemDetails), (status = 503, body = ProblemDetails)))]
@@ -166,7 +165,7 @@ pub(super) async fn show(
     Ok(HttpResponse::Ok().json(JobDetail::new(job, attempts, deletion)))
 }
 
-/// Ask a running job to stop for good; it ends as failed, and `stopped`
+/// Stop a running job for good; it ends as failed and `stopped`
 #[utoipa::path(post, path = "/api/v1/jobs/{id}/stop", tag = "jobs",
     params(("id" = String, Path), ("Idempotency-Key" = Option<String>, Header)),
     responses((status = 202, body = StopRequested), (status = 401, body = ProblemDetails),

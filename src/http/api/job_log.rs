@@ -1,4 +1,4 @@
-//! `/api/v1/jobs/{id}/log`: what this process has logged while it ran a job.
+//! `/api/v1/jobs/{id}/log`: the log lines of a job that this process has kept.
 
 use std::sync::Arc;
 
@@ -12,47 +12,47 @@ use crate::http::views::time;
 use crate::job_log::JobLog;
 use crate::queue::ProcessRecord;
 
-/// What is true of every answer.
+/// The explanation in every response.
 const ABOUT: &str = "Lines that this process has written since its start; other processes keep their own.";
 
-/// The lines, and whose they are.
+/// The kept lines, and the process that keeps them.
 pub(in crate::http) struct JobLogReader {
-    /// What is kept.
+    /// The kept lines.
     pub(in crate::http) log: Arc<JobLog>,
     /// The process that keeps it.
     pub(in crate::http) process: ProcessRecord,
 }
 
-/// Log lines of a job.
+/// The log lines of a job.
 #[derive(Serialize, ToSchema)]
 pub(super) struct JobLogView {
-    /// Oldest first; none where the job has not run in this process since its start.
+    /// Oldest first; empty if the job has not run in this process.
     lines: Vec<JobLogLine>,
-    /// Lines before those, which are not kept any more.
+    /// How many earlier lines are no longer kept.
     dropped: u64,
-    /// The process that answers.
+    /// The process that answered.
     process: String,
     /// When it started.
     since: String,
-    /// What these lines are.
+    /// An explanation.
     #[schema(value_type = String)]
     about: &'static str,
 }
 
-/// One line.
+/// One log line.
 #[derive(Serialize, ToSchema)]
 pub(super) struct JobLogLine {
-    /// When.
+    /// The time.
     #[schema(example = "2026-01-28T19:00:00.123Z")]
     at: String,
-    /// How loud: `ERROR`, `WARN`, `INFO`, `DEBUG` or `TRACE`.
+    /// The log level: `ERROR`, `WARN`, `INFO`, `DEBUG` or `TRACE`.
     #[schema(value_type = String, example = "INFO")]
     level: &'static str,
     /// Message and fields, masked as in the log.
     text: Box<str>,
 }
 
-/// Log lines of one job, as this process has written them since its start
+/// Log lines of one job that this process has written since its start
 #[utoipa::path(get, path = "/api/v1/jobs/{id}/log", tag = "jobs", params(("id" = String, Path)),
     responses((status = 200, body = JobLogView), (status = 401, body = ProblemDetails)))]
 pub(super) async fn log(desk: web::Data<JobLogReader>, id: web::Path<String>) -> HttpResponse {

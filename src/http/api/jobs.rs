@@ -1,4 +1,4 @@
-//! `/api/v1/jobs/…`: jobs of the queues: listed, looked at, taken out, run once more.
+//! `/api/v1/jobs/…`: lists, cancels and retries queue jobs.
 #![allow(unused_qualifications, reason = "the macro that describes queries writes them")]
 
 use actix_web::http::StatusCode;
@@ -13,27 +13,27 @@ use crate::job::{JobId, JobRecord, JobState};
 use crate::operations::Queues;
 use crate::queue::{JobFilter, JobsFound};
 
-/// Jobs on one page when nothing else is asked for.
+/// The default number of jobs per page.
 const PAGE: u32 = 50;
-/// Jobs on one page at most.
+/// The most jobs per page.
 const LARGEST_PAGE: u32 = 500;
 
-/// Which jobs to list.
+/// The filter and the page of a list.
 #[derive(Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
 pub(super) struct Wanted {
-    /// Only of this queue.
+    /// Only jobs of this queue.
     queue: Option<String>,
-    /// Only in this state: `queued`, `scheduled`, `started`, `finished`, `failed` or `canceled`.
+    /// Only jobs in this state: `queued`, `scheduled`, `started`, `finished`, `failed` or `canceled`.
     #[param(pattern = "^(queued|scheduled|started|finished|failed|canceled)?$")]
     state: Option<String>,
-    /// Only of this function, as it was enqueued.
+    /// Only jobs of this function, as it was enqueued.
     function: Option<String>,
-    /// Only those whose id or function contains this text.
+    /// Only jobs whose id or function contains this text.
     search: Option<String>,
-    /// Where the page before ended: its `next_cursor`.
+    /// The `next_cursor` of the previous page.
     cursor: Option<String>,
-    /// Jobs on the page, from 1 to 500, whatever is said; 50 when nothing is said.
+    /// Jobs per page, limited to 1 to 500; 50 by default.
     limit: Option<i64>,
 }
 
@@ -42,18 +42,18 @@ pub(super) struct Wanted {
 pub(super) struct JobPage {
     /// Newest first.
     jobs: Vec<JobSummary>,
-    /// What to ask for the next page; none at the end.
+    /// The cursor of the next page; empty at the end.
     next_cursor: Option<String>,
-    /// Whether it looked as far as it had to. `false`: on Redis a search for a function or a text looks into the newest
-    /// 8,000 jobs, and there are more (a whole id always finds its job), or the job that `cursor` names is gone: ask for the
-    /// first page again.
+    /// Whether the search was complete. `false`: on Redis a search for a function or a text covers the newest
+    /// 8,000 jobs, and there are more (a whole id always finds its job), or the job in `cursor` is gone:
+    /// request the first page again.
     complete: bool,
 }
 
 /// A job in a list.
 #[derive(Serialize, ToSchema)]
 pub(super) struct JobSummary {
-    /// The queue's id of the job.
+    /// Its id.
     #[schema(example = "2f1d0d4c-7b5a-4a44-9d44-0c1c44b1d7a2")]
     id: String,
     /// Its queue.
@@ -62,34 +62,34 @@ pub(super) struct JobSummary {
     /// Its function.
     #[schema(example = "server.jobs.reports.weekly")]
     function: String,
-    /// Where it stands.
+    /// Its state.
     #[schema(value_type = String, example = "failed")]
     state: JobState,
-    /// Whether it failed because a person stopped it.
+    /// Whether it failed because a user stopped it.
     stopped: bool,
-    /// Times it was started.
+    /// How many times it was started.
     attempt: u32,
-    /// Attempts that failed.
+    /// How many attempts failed.
     failures: u32,
-    /// When it was made.
+    /// When it was created.
     created_at: String,
-    /// When its last attempt began.
+    /// When its last attempt started.
     started_at: Option<String>,
     /// When it ended.
     ended_at: Option<String>,
-    /// Why its last attempt failed, in one line.
+    /// Why its last attempt failed: the last line of its error.
     error: Option<String>,
 }
 
-/// What became of a job.
+/// The result of a change of a job.
 #[derive(Serialize, ToSchema)]
 pub(super) struct JobChange {
-    /// The job.
+    /// Its id.
     pub(super) id: String,
-    /// The state in which it is now.
+    /// Its current state.
     #[schema(example = "queued")]
     pub(super) state: String,
-    /// Whether that is new.
+    /// Whether the request changed it.
     pub(super) changed: bool,
 }
 
@@ -118,7 +118,7 @@ impl JobSummary {
     }
 }
 
-/// The words of a filter as the queue understands them.
+/// Parses the parts of a filter.
 pub(super) fn filter(
     (queue, state, function): (Option<&str>, Option<&str>, Option<&str>),
     search: Option<&str>,
@@ -137,7 +137,7 @@ pub(super) fn filter(
     Ok(JobFilter { queue, state, kind, text: given(search), limit, after: None })
 }
 
-/// Jobs of the queues, newest first, page by page
+/// Queue jobs, newest first, page by page
 #[utoipa::path(get, path = "/api/v1/jobs", tag = "jobs", params(Wanted),
     responses((status = 200, body = JobPage), (status = 400, body = ProblemDetails),
         (status = 401, body = ProblemDetails), (status = 503, body = ProblemDetails)))]
@@ -158,7 +158,7 @@ pub(super) async fn list(
     Ok(HttpResponse::Ok().json(JobPage { jobs, next_cursor, complete }))
 }
 
-/// Take a waiting job out of its queue
+/// Cancel a waiting job
 #[utoipa::path(post, path = "/api/v1/jobs/{id}/cancel", tag = "jobs",
     params(("id" = String, Path), ("Idempotency-Key" = Option<String>, Header)),
     responses((status = 200, body = JobChange), (status = 401, body = ProblemDetails),
@@ -173,7 +173,7 @@ pub(super) async fn cancel(
     Ok(HttpResponse::Ok().json(JobChange::new(id.into_inner(), JobState::Canceled)))
 }
 
-/// Run a failed or canceled job once more
+/// Retry a failed or canceled job
 #[utoipa::path(post, path = "/api/v1/jobs/{id}/retry", tag = "jobs",
     params(("id" = String, Path), ("Idempotency-Key" = Option<String>, Header)),
     responses((status = 200, body = JobChange), (status = 401, body = ProblemDetails),

@@ -1,9 +1,8 @@
-//! `/api/v1/…`: the API that the page uses, for programs too. Versioned: what is here keeps its shape.
+//! `/api/v1/…`: the API of the page, also for programs. It is versioned: its shape does not change.
 //!
-//! Errors are problem details (RFC 9457). Who comes in shows the internal secret in a header, or the
-//! cookie that signing in gave; with the cookie every change wants the session's CSRF token, and one that was
-//! opened to look changes nothing. Every change
-//! is written into the log, and may carry an idempotency key.
+//! Errors are problem details (RFC 9457). A request must have the internal secret in a header, or a session
+//! cookie. With the cookie, a change also needs the session's CSRF token, and a viewer's session allows no
+//! change. Every change is audited, and may have an idempotency key.
 
 mod access;
 mod auth;

@@ -1,8 +1,8 @@
-//! Idempotency keys: a change that is sent twice under one key happens once and is answered the same.
+//! Idempotency keys: a change that is sent twice with the same key is made once, and gets the same response.
 //!
-//! What was refused has changed nothing and is not kept: the next try may pass.
-//! Kept in this process for ten minutes; what must hold longer holds by itself (one active deletion a
-//! tenant, a job that was cancelled stays so).
+//! A refused change is not remembered, so it may be tried again. Responses are kept in this process for ten
+//! minutes. Rules that must hold longer do not depend on this: one active deletion per tenant, and a
+//! cancelled job stays cancelled.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -17,21 +17,21 @@ use sha2::{Digest as _, Sha256};
 
 use crate::http::Problem;
 
-/// How long an answer is kept.
+/// How long a response is kept.
 const KEEP: Duration = Duration::from_secs(600);
-/// Keys and bytes of answers that are kept at most, of one caller and of all; then the oldest answers go. One of a
-/// thousand jobs takes a tenth of a megabyte.
+/// The most keys and bytes of responses, per caller and in all; beyond that the oldest responses are dropped.
+/// A response about a thousand jobs takes about 100 kB.
 const MOST_OF_ONE: Room = Room { keys: 500, bytes: 4 << 20 };
 const MOST: Room = Room { keys: 2000, bytes: 16 << 20 };
 
-/// A change's method, path and body in short.
+/// A hash of a change's method, path and body.
 pub(super) type Fingerprint = [u8; 32];
 
-/// The keys that were used.
+/// The used keys.
 #[derive(Clone, Default)]
 pub(super) struct Once(Arc<Mutex<HashMap<String, Use>>>);
 
-/// How much may be kept.
+/// A limit on kept responses.
 struct Room {
     keys: usize,
     bytes: usize,
@@ -42,11 +42,11 @@ struct Use {
     who: String,
     at: Instant,
     fingerprint: Fingerprint,
-    /// None while it is under way.
+    /// `None` while the change is in progress.
     answer: Option<Kept>,
 }
 
-/// An answer that can be given again.
+/// A response that can be repeated.
 #[derive(Clone, Debug)]
 pub(super) struct Kept {
     status: StatusCode,
@@ -54,22 +54,22 @@ pub(super) struct Kept {
     body: Bytes,
 }
 
-/// Whose turn it is.
+/// What to do with a change.
 pub(super) enum Turn {
-    /// It was answered already.
+    /// It was answered before: repeat this response.
     Again(Kept),
-    /// It has not happened yet.
+    /// Make the change.
     First(Ticket),
 }
 
-/// The right to carry a change out. Dropped, the key is free again.
+/// The right to make a change. If it is dropped without [`Ticket::keep`], the key is free again.
 pub(super) struct Ticket {
     once: Once,
     key: String,
 }
 
 impl Once {
-    /// The same for the same change.
+    /// Equal for equal changes.
     pub(super) fn fingerprint(words: &[&str], body: &[u8]) -> Fingerprint {
         let mut hash = Sha256::new();
         for part in words.iter().map(|word| word.as_bytes()).chain([body]) {
@@ -79,10 +79,10 @@ impl Once {
         hash.finalize().into()
     }
 
-    /// Whether the change of this caller's key is to be carried out.
+    /// Decides whether to make the change that this caller sent with this key.
     ///
     /// # Errors
-    /// When it is under way, when the key stands for another change, and when too many are under way.
+    /// If the change is in progress, the key belongs to another change, or too many changes are in progress.
     pub(super) fn turn(&self, who: &str, key: &str, fingerprint: Fingerprint) -> Result<Turn, Problem> {
         let (now, key) = (Instant::now(), format!("{who}|{key}"));
         let mut uses = self.0.lock();
@@ -118,8 +118,8 @@ impl Once {
     }
 }
 
-/// Drops the oldest answers until one more key fits, of its caller and of all; `false` when what is under way alone
-/// leaves no room: that is never dropped.
+/// Drops the oldest responses until one more key fits the limits. Changes in progress are never dropped;
+/// `false` if they leave no room.
 fn make_room(uses: &mut HashMap<String, Use>, who: &str) -> bool {
     for (most, of) in [(MOST_OF_ONE, Some(who)), (MOST, None)] {
         let counts = |one: &Use| of.is_none_or(|who| one.who == who);
@@ -141,7 +141,7 @@ fn make_room(uses: &mut HashMap<String, Use>, who: &str) -> bool {
 }
 
 impl Ticket {
-    /// Keeps what was answered to a change that was carried out.
+    /// Keeps the response to the change.
     pub(super) fn keep(self, kept: Kept) {
         if let Some(one) = self.once.0.lock().get_mut(&self.key) {
             one.answer = Some(kept);
@@ -159,14 +159,14 @@ impl Drop for Ticket {
 }
 
 impl Kept {
-    /// Takes an answer apart.
+    /// Reads a response.
     pub(super) async fn of(answer: HttpResponse<BoxBody>) -> Result<Self, Box<dyn std::error::Error>> {
         let status = answer.status();
         let kind = answer.headers().get(header::CONTENT_TYPE).cloned();
         Ok(Self { status, kind, body: to_bytes(answer.into_body()).await? })
     }
 
-    /// The answer.
+    /// The response, to be sent once more.
     pub(super) fn answer(&self) -> HttpResponse {
         let mut answer = HttpResponse::build(self.status);
         if let Some(kind) = &self.kind {

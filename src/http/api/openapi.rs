@@ -1,4 +1,4 @@
-//! `/api/v1/openapi.json`: this API, described by the code that serves it.
+//! `/api/v1/openapi.json`: the OpenAPI description of this API, derived from its code.
 
 use std::sync::LazyLock;
 
@@ -12,7 +12,7 @@ use super::session::COOKIE;
 use super::{bulk, configuration, deletions, events, job, job_log, jobs, overview, queues, sign_in, tenants};
 use crate::http::limits::SECRET_HEADER;
 
-/// The description.
+/// The OpenAPI description.
 #[derive(OpenApi)]
 #[openapi(
     info(title = "Tikkun", description = "What the page does, for programs. Changes may carry an Idempotency-Key; with the cookie they must carry X-CSRF-Token."),
@@ -27,10 +27,10 @@ use crate::http::limits::SECRET_HEADER;
 )]
 pub(super) struct Description;
 
-/// Where the form of problems is described.
+/// The reference to the schema of problems.
 const PROBLEM: &str = "#/components/schemas/ProblemDetails";
 
-/// The two ways in.
+/// Adds the two security schemes.
 struct Doors;
 
 impl Modify for Doors {
@@ -43,7 +43,7 @@ impl Modify for Doors {
     }
 }
 
-/// The description as it is served, made once.
+/// The final description, built once.
 static WRITTEN: LazyLock<Value> = LazyLock::new(|| {
     let mut written = json!(Description::openapi());
     let paths = written.get_mut("paths").and_then(Value::as_object_mut);
@@ -60,13 +60,13 @@ static WRITTEN: LazyLock<Value> = LazyLock::new(|| {
     written
 });
 
-/// A name that no other operation has, for programs that make a function of each: `post_jobs_id_cancel`.
+/// A unique operation id, from which programs generate function names: `post_jobs_id_cancel`.
 fn operation_name(method: &str, path: &str) -> String {
     let parts = path.trim_start_matches("/api/v1").split(|c: char| !c.is_ascii_alphanumeric());
     [method].into_iter().chain(parts).filter(|part| !part.is_empty()).collect::<Vec<_>>().join("_")
 }
 
-/// Adds what any operation may answer, and gives problems the media type that they travel under.
+/// Adds responses that all operations have in common, and sets the media type of problems.
 fn complete(method: &str, answers: &mut Map<String, Value>) {
     let anywhere: &[(&str, &str)] = match method {
         "get" => &[("429", "too many wrong secrets"), ("504", "no answer in time")],
@@ -94,7 +94,7 @@ fn complete(method: &str, answers: &mut Map<String, Value>) {
     }
 }
 
-/// This description
+/// This OpenAPI description
 #[utoipa::path(get, path = "/api/v1/openapi.json", tag = "board",
     responses((status = 200, body = Value), (status = 401, body = ProblemDetails)))]
 pub(super) async fn openapi() -> HttpResponse {

@@ -1,4 +1,4 @@
-//! `/api/v1/overview`, `/api/v1/tree`: the board at this moment, for those who do not follow it.
+//! `/api/v1/overview`, `/api/v1/tree`: snapshots of the board.
 
 use actix_web::http::StatusCode;
 use actix_web::{HttpResponse, web};
@@ -24,7 +24,7 @@ pub(super) async fn tree(board: web::Data<Board>) -> Result<HttpResponse, Detail
     Ok(HttpResponse::Ok().json(&snapshot.tree))
 }
 
-/// The answer to a request that comes while the server closes.
+/// The response while the server closes.
 pub(super) fn closing() -> Details {
     Details::new(
         StatusCode::SERVICE_UNAVAILABLE,

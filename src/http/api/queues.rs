@@ -1,4 +1,4 @@
-//! `/api/v1/queues/…`: pausing a queue, and letting it go on.
+//! `/api/v1/queues/…`: pauses and resumes queues.
 
 use actix_web::{HttpResponse, web};
 use serde::Serialize;
@@ -9,19 +9,19 @@ use super::details::{Details, ProblemDetails};
 use crate::job::QueueName;
 use crate::operations::Queues;
 
-/// What became of a queue.
+/// The result of a change of a queue.
 #[derive(Serialize, ToSchema)]
 pub(super) struct QueueChange {
     /// The queue.
     #[schema(value_type = String, example = "maintenance")]
     queue: QueueName,
-    /// Whether nothing is fetched from it now.
+    /// Whether the queue is paused now.
     paused: bool,
-    /// Whether that is new.
+    /// Whether the request changed it.
     changed: bool,
 }
 
-/// Let nothing be fetched from a queue; what runs goes on
+/// Pause a queue; running jobs continue
 #[utoipa::path(post, path = "/api/v1/queues/{name}/pause", tag = "queues",
     params(("name" = String, Path), ("Idempotency-Key" = Option<String>, Header)),
     responses((status = 200, body = QueueChange), (status = 401, body = ProblemDetails),
@@ -36,7 +36,7 @@ pub(super) async fn pause(
     Ok(HttpResponse::Ok().json(QueueChange { queue, paused: true, changed }))
 }
 
-/// Let a queue go on
+/// Resume a queue
 #[utoipa::path(post, path = "/api/v1/queues/{name}/resume", tag = "queues",
     params(("name" = String, Path), ("Idempotency-Key" = Option<String>, Header)),
     responses((status = 200, body = QueueChange), (status = 401, body = ProblemDetails),

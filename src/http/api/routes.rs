@@ -1,4 +1,4 @@
-//! Every address of `/api/v1`.
+//! The routes of `/api/v1`.
 
 use actix_web::middleware::from_fn;
 use actix_web::web;
@@ -8,7 +8,7 @@ use super::{
     bulk, configuration, deletions, events, job, job_log, jobs, openapi, overview, queues, sign_in, tenants,
 };
 
-/// The addresses; must come before `/api`.
+/// Adds the routes; must come before `/api`.
 pub(in crate::http) fn routes(config: &mut web::ServiceConfig) {
     let session = web::resource("/api/v1/session")
         .wrap(headers())

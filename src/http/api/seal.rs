@@ -1,5 +1,5 @@
-//! What only this service can have written: sessions and confirmations, sealed with a key derived from a secret. The
-//! secret itself never leaves.
+//! Seals (message authentication codes) for sessions and confirmations, with keys derived from a secret. The
+//! secret itself is never sent.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD as BASE64;
@@ -9,13 +9,13 @@ use secrecy::{ExposeSecret as _, SecretString};
 use sha2::Sha256;
 use subtle::ConstantTimeEq as _;
 
-/// Seals texts, each for one purpose.
+/// Seals texts for different purposes.
 #[derive(Clone)]
 pub(super) struct Sealer(Hmac<Sha256>);
 
 impl Sealer {
-    /// A sealer for services that know `secret`. Each `use_of` has a key of its own (HKDF, RFC 5869): what is sealed
-    /// with one says nothing about another. None only if the key had an impossible length.
+    /// A sealer for processes that know `secret`. Each `use_of` has its own key (HKDF, RFC 5869), so that
+    /// seals of one say nothing about another. `None` only if the key had an invalid length.
     pub(super) fn new(secret: &SecretString, use_of: &str) -> Option<Self> {
         let mut key = [0; 32];
         let secret = secret.expose_secret().as_bytes();
@@ -23,7 +23,7 @@ impl Sealer {
         Hmac::new_from_slice(&key).ok().map(Self)
     }
 
-    /// The seal of a text for a purpose; a seal for one purpose is none for another.
+    /// The seal of a text. It is valid for this purpose only.
     pub(super) fn seal(&self, purpose: &str, text: &str) -> String {
         let mut mac = self.0.clone();
         for part in [purpose, text] {
@@ -33,7 +33,7 @@ impl Sealer {
         BASE64.encode(mac.finalize().into_bytes())
     }
 
-    /// Whether this is the seal, in a time that does not tell where it differs.
+    /// Whether this is the seal of the text, compared in constant time.
     pub(super) fn holds(&self, purpose: &str, text: &str, seal: &str) -> bool {
         self.seal(purpose, text).as_bytes().ct_eq(seal.as_bytes()).into()
     }

@@ -1,4 +1,4 @@
-//! A sign-in that holds, and the sealed cookie that stands for it.
+//! A session on the page, and its sealed cookie.
 
 use std::time::Duration;
 
@@ -13,27 +13,27 @@ use super::seal::Sealer;
 
 /// The cookie's name.
 pub(super) const COOKIE: &str = "tikkun_session";
-/// The header that carries the token which goes with the cookie.
+/// The header with the CSRF token of the session.
 pub(super) const CSRF_HEADER: &str = "X-CSRF-Token";
-/// Longest name that a person may give.
+/// The most characters of a user's name.
 const NAME_CHARS: usize = 60;
 
-/// A sign-in that holds.
+/// A session on the page.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Session {
-    /// What tells it from every other one.
+    /// Its id.
     pub mark: String,
-    /// Who, as they said themselves.
+    /// The name that the user gave.
     pub name: String,
-    /// What they may do.
+    /// Its access.
     pub access: Access,
-    /// Until when, in seconds since the epoch.
+    /// When it ends, in seconds since the epoch.
     pub until: i64,
-    /// What every change must show besides.
+    /// The token that every change must send.
     pub csrf: String,
 }
 
-/// What seals sessions, by what they allow; none where nobody can come in so.
+/// The sealers of sessions by access; `None` if that access is not configured.
 pub(super) struct Sealers {
     viewer: Option<Sealer>,
     operator: Option<Sealer>,
@@ -53,7 +53,7 @@ impl Sealers {
 }
 
 impl Session {
-    /// The cookie's text for a person, and the session it stands for.
+    /// Starts a session; returns the value of its cookie and the session.
     pub(super) fn begin(
         sealers: &Sealers,
         (access, name): (Access, &str),
@@ -68,8 +68,7 @@ impl Session {
         Self::read(sealers, &cookie).map(|session| (cookie, session))
     }
 
-    /// The session that a cookie's text stands for, if it was sealed here for what it allows and its time has not
-    /// passed.
+    /// The session in a cookie, if its seal is valid for its access and its time has not passed.
     pub(super) fn read(sealers: &Sealers, cookie: &str) -> Option<Self> {
         let (text, seal) = cookie.rsplit_once('.')?;
         let mut parts = text.split('.');
@@ -86,7 +85,7 @@ impl Session {
     }
 }
 
-/// How a session says what it allows.
+/// The access as written in a cookie.
 fn word(access: Access) -> &'static str {
     match access {
         Access::Viewer => "v",
@@ -94,7 +93,7 @@ fn word(access: Access) -> &'static str {
     }
 }
 
-/// The texts of our cookies, among those that came: another service of this host may have set one, too.
+/// The values of all cookies with our name; another service on this host may have set one, too.
 pub(super) fn cookies_in(request: &HttpRequest) -> impl Iterator<Item = &str> {
     let lines = request.headers().get_all(header::COOKIE).filter_map(|line| line.to_str().ok());
     let pairs = lines.flat_map(|line| line.split(';')).filter_map(|pair| pair.trim().split_once('='));

@@ -1,4 +1,4 @@
-//! `/api/v1/session`: signing in with a secret, once; from then on a sealed cookie speaks.
+//! `/api/v1/session`: exchanges a secret for a sealed session cookie.
 
 use std::time::Duration;
 
@@ -12,26 +12,26 @@ use super::auth::Auth;
 use super::details::{Details, ProblemDetails};
 use super::session::{COOKIE, Session};
 
-/// Who wants to sign in.
+/// The credentials for a sign-in.
 #[derive(Deserialize, ToSchema)]
 pub(super) struct SignIn {
-    /// The secret for operators or for viewers; where there is none for operators, the internal secret.
+    /// The secret for operators or viewers; if none is set for operators, the internal secret.
     #[schema(example = "the value of TIKKUN_HTTP__VIEWER_SECRET")]
     secret: String,
-    /// Who it is, for the record of changes.
+    /// The user's name, for the audit.
     #[schema(example = "Dana")]
     #[serde(default)]
     name: String,
 }
 
-/// Whether somebody is signed in.
+/// The state of the session.
 #[derive(Serialize, ToSchema)]
 pub(super) struct SessionState {
-    /// Whether the cookie holds.
+    /// Whether the cookie is valid.
     signed_in: bool,
-    /// Who.
+    /// The user's name.
     name: Option<String>,
-    /// What every change must carry in `X-CSRF-Token`.
+    /// The token that every change must send in `X-CSRF-Token`.
     csrf_token: Option<String>,
     /// `viewer` or `operator`.
     role: Option<Access>,
@@ -56,7 +56,7 @@ pub(super) async fn show(auth: web::Data<Auth>, request: HttpRequest) -> Result<
     Ok(HttpResponse::Ok().json(SessionState::of(session, &auth)))
 }
 
-/// Sign in: the cookie comes back, the secret is not kept
+/// Sign in; the response sets the session cookie, and the secret is not stored
 #[utoipa::path(post, path = "/api/v1/session", tag = "session", request_body = SignIn, security(()),
     responses((status = 200, body = SessionState), (status = 400, body = ProblemDetails),
         (status = 401, body = ProblemDetails), (status = 429, body = ProblemDetails)))]
@@ -81,17 +81,17 @@ pub(super) async fn sign_in(
     Ok(HttpResponse::Ok().insert_header(cookie).json(SessionState::of(Some(session), &auth)))
 }
 
-/// Sign out: the cookie opens nothing any more, whoever kept it, in whichever process
+/// Sign out; copies of the cookie become invalid, too, in every process
 #[utoipa::path(delete, path = "/api/v1/session", tag = "session", security(()),
     responses((status = 200, body = SessionState), (status = 503, body = ProblemDetails)))]
 pub(super) async fn sign_out(auth: web::Data<Auth>, request: HttpRequest) -> Result<HttpResponse, Details> {
     let cookie = cookie_of(&auth, &request, ("", Duration::ZERO));
-    // Without the token a stranger's page could sign people out; that harms nobody, and SameSite forbids it.
+    // Without the token another site could sign users out; that does no harm, and SameSite prevents it.
     if let Some(session) = auth.sealed_session(&request) {
         let peer = auth.peer(&request);
         tracing::info!(target: "tikkun::audit", who = session.name, peer = peer.map(tracing::field::display), "signed out");
         if let Err(refused) = auth.sign_out(&session).await {
-            // The browser forgets it all the same.
+            // The browser deletes the cookie in any case.
             let mut answer = refused.error_response();
             if let Ok(value) = header::HeaderValue::try_from(cookie.1) {
                 answer.headers_mut().insert(cookie.0, value);
@@ -102,8 +102,8 @@ pub(super) async fn sign_out(auth: web::Data<Auth>, request: HttpRequest) -> Res
     Ok(HttpResponse::Ok().insert_header(cookie).json(SessionState::of(None, &auth)))
 }
 
-/// Scripts cannot read it, other sites cannot send it, and where the page came by TLS it comes by nothing else.
-/// Its text needs no quoting: digits, dots and base64 for URLs.
+/// Scripts cannot read the cookie, other sites cannot send it, and if the page was served by TLS it is sent
+/// by TLS only. Its value needs no quoting: digits, dots and URL-safe base64.
 fn cookie_of(
     auth: &Auth,
     request: &HttpRequest,

@@ -1,6 +1,6 @@
-//! Sessions that ended before their time: a cookie that somebody kept opens nothing after its owner signed out, in
-//! whichever process and after whichever restart. They lie in the database; each process looks there every few seconds
-//! while cookies come, and goes by what it knew last while the database is away.
+//! Signed-out sessions: a copy of the cookie is useless after its user signed out, in every process and after
+//! restarts. They are stored in the database. Each process reads them every few seconds while cookies arrive,
+//! and uses what it last read while the database is unavailable.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -15,19 +15,19 @@ use crate::fault::{Fault, FaultKind};
 use crate::http::Problem;
 use crate::store::{EndedSession, EndedSessions};
 
-/// Sessions that are remembered at most. Beyond that every session that there is ends: it costs people a sign-in, and
-/// no ended one lives again.
+/// The most signed-out sessions in memory. With more, all existing sessions end: users must sign in again,
+/// but no ended session becomes valid.
 const MOST: usize = 10_000;
-/// How long what was read is good enough.
+/// How long a read stays fresh.
 const FRESH: Duration = Duration::from_secs(2);
-/// When to look again after the database did not answer.
+/// The delay before the next read after a failed one.
 const AGAIN: Duration = Duration::from_secs(10);
-/// How long a look may take: a person waits for it.
+/// The time limit of a read, since a user waits for it.
 const PATIENCE: Duration = Duration::from_secs(1);
-/// How long a sign-out waits for the database.
+/// The time limit of a write, at sign-out.
 const WRITING: Duration = Duration::from_secs(4);
 
-/// The sessions.
+/// The signed-out sessions.
 pub(super) struct SignedOut {
     store: Arc<dyn EndedSessions>,
     ended: Mutex<Ended>,
@@ -36,36 +36,36 @@ pub(super) struct SignedOut {
 
 #[derive(Debug, Default)]
 struct Reading {
-    /// Whether the database was read once.
+    /// Whether the database has been read once.
     done: bool,
-    /// When to read it again; none: at once.
+    /// When to read it again; `None`: at once.
     next: Option<Instant>,
 }
 
 #[derive(Debug, Default)]
 struct Ended {
-    /// By the session's own mark, until when it would have held.
+    /// The signed-out sessions by id, with the time when each would have ended.
     sessions: HashMap<String, i64>,
-    /// Every session that would hold until then at the latest has ended.
+    /// All sessions that would end by this time have ended.
     all_until: i64,
 }
 
 impl SignedOut {
-    /// Kept in `store`, which is read at once: the page stays open to those who signed in if the database goes away
-    /// before anybody has looked. Must be called inside a runtime.
+    /// Reads `store` at once, so that the page stays open to its users if the database becomes unavailable
+    /// before the first request. Must be called inside a runtime.
     pub(super) fn begin(store: Arc<dyn EndedSessions>) -> Arc<Self> {
         let begun = Arc::new(Self { store, ended: Mutex::default(), reading: tokio::sync::Mutex::default() });
         let first = Arc::clone(&begun);
-        // What fails here is tried again, and told, when somebody comes.
+        // After a failure the next request reads again, and logs.
         tokio::spawn(async move { first.bring_up_to_date().await.ok() });
         begun
     }
 
-    /// Ends a session; `latest` is until when one that began now would hold. In this process it has ended whatever comes
-    /// of the rest.
+    /// Ends a session; `latest` is when a session that starts now would end. In this process it has ended
+    /// even if the write fails.
     ///
     /// # Errors
-    /// When the database does not take it: after a restart, and in other processes, the cookie would open the page.
+    /// If the write fails: after a restart, and in other processes, the cookie would still be valid.
     pub(super) async fn end(&self, session: &Session, now: i64, latest: i64) -> Result<(), Problem> {
         self.ended.lock().end((&session.mark, session.until), now, latest);
         let until = DateTime::from_timestamp(session.until, 0).unwrap_or(DateTime::<Utc>::MAX_UTC);
@@ -74,10 +74,10 @@ impl SignedOut {
         written.map_err(|fault| Problem::unavailable("database", &fault))
     }
 
-    /// Whether a session has ended.
+    /// Whether a session has been signed out.
     ///
     /// # Errors
-    /// When nothing was ever read from the database, and it is out of reach.
+    /// If the database is unavailable and has never been read.
     pub(super) async fn has(&self, mark: &str, until: i64) -> Result<bool, Problem> {
         self.bring_up_to_date().await?;
         Ok(self.ended.lock().has(mark, until))
@@ -96,7 +96,7 @@ impl SignedOut {
                 Ok(())
             }
             Err(fault) if !reading.done && fault.is_retryable() => {
-                // Those who ask meanwhile need not wait for the same.
+                // Until then other requests fail at once instead of waiting, too.
                 reading.next = Some(Instant::now() + FRESH);
                 Err(Problem::unavailable("database", &fault))
             }
@@ -126,7 +126,7 @@ impl Ended {
         self.sessions.insert(mark.to_owned(), until);
     }
 
-    /// Takes over what the database knows, beside what it does not know yet.
+    /// Adds the sessions from the database, and keeps those that it does not have yet.
     fn learn(&mut self, found: &[EndedSession], now: i64) {
         let latest = found.iter().map(|one| one.until.timestamp()).max().unwrap_or(now);
         self.make_room(
@@ -159,7 +159,7 @@ mod tests {
 
     use super::*;
 
-    /// Answers once, and is away from then on.
+    /// A store that answers once, and is unavailable from then on.
     struct Leaving(Mutex<Option<Vec<EndedSession>>>);
 
     #[async_trait]

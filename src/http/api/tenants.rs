@@ -1,4 +1,4 @@
-//! `/api/v1/tenants/{id}/deletion…`: one tenant's deletion: what is under way, what it would take, requesting it.
+//! `/api/v1/tenants/{id}/deletion…`: shows, plans and requests the deletion of one tenant's receipts.
 
 use actix_web::http::StatusCode;
 use actix_web::{HttpResponse, web};
@@ -21,54 +21,54 @@ pub(super) struct TenantDeletion {
     business_id: i64,
     /// Receipts that it has now.
     receipts: i64,
-    /// The active one, or the newest.
+    /// The active deletion, or the newest.
     deletion: Option<DeletionRow>,
 }
 
-/// What a deletion would do now.
+/// The effect of a deletion now.
 #[derive(Serialize, ToSchema)]
 pub(super) struct PlanView {
     /// Receipts that would be marked as deleted.
     receipts: u64,
     /// Attachments whose rows would be dropped.
     attachments: u64,
-    /// Files that would go.
+    /// Files that would be deleted.
     objects: u64,
     /// Their size, as far as it is known.
     bytes: u64,
-    /// Attachments that would stay, and why.
+    /// Attachments that would stay, with the reasons.
     kept: Vec<KeptView>,
-    /// Seconds that it would take.
+    /// The estimated duration, in seconds.
     seconds: f64,
-    /// Batches that it would take.
+    /// The number of batches.
     batches: u64,
-    /// What the seconds come from: `last_rate`, or `throttle`, and then it takes longer.
+    /// The basis of `seconds`: `last_rate`, or `throttle`; then it will take longer.
     basis: &'static str,
-    /// Receipts that the tenant's newest deletion leaves alone, and why; one that is requested now does not.
+    /// Receipts that the tenant's newest deletion leaves alone, and why; a new deletion includes them.
     left_alone: Option<String>,
 }
 
-/// Attachments that would stay.
+/// Attachments that would stay for one reason.
 #[derive(Serialize, ToSchema)]
 pub(super) struct KeptView {
-    /// A stable word.
+    /// A stable code.
     #[schema(example = "live_receipt")]
     reason: &'static str,
-    /// The table and column that refers to them, where that is the reason.
+    /// The table and column with the reference, if that is the reason.
     reference: Option<String>,
-    /// How many.
+    /// Their number.
     count: u64,
 }
 
-/// A request that shows that somebody meant it.
+/// A confirmed request.
 #[derive(Deserialize, ToSchema)]
 pub(super) struct DeletionWish {
-    /// The tenant's number once more.
+    /// The tenant's id once more.
     #[schema(example = 789)]
     confirm: i64,
 }
 
-/// A tenant's newest deletion, and how many receipts it has
+/// A tenant's newest deletion, and how many receipts the tenant has
 #[utoipa::path(get, path = "/api/v1/tenants/{id}/deletion", tag = "deletions", params(("id" = i64, Path)),
     responses((status = 200, body = TenantDeletion), (status = 400, body = ProblemDetails),
         (status = 401, body = ProblemDetails), (status = 503, body = ProblemDetails)))]

@@ -1,14 +1,14 @@
-//! What is dear to read where there is much of it: read so seldom that reading stays a small part of the time.
+//! Caches expensive reads, so that reading takes at most 5 % of the time.
 
 use std::future::Future;
 use std::time::Instant;
 
 use crate::fault::Fault;
 
-/// After a reading, so many times what it took goes by before the next: a twentieth of the time at most.
+/// After a read, the next one waits this many times as long as it took.
 const REST: u32 = 19;
 
-/// The last reading, for as long as it stands for the next ones.
+/// The result of the last read, while it is fresh.
 #[derive(Debug)]
 pub(super) struct Cache<T> {
     last: Option<(T, Instant)>,
@@ -21,10 +21,10 @@ impl<T> Default for Cache<T> {
 }
 
 impl<T: Clone> Cache<T> {
-    /// The last reading, or a new one where that has stood long enough.
+    /// The last result while it is fresh, else a new one.
     ///
     /// # Errors
-    /// Those of the reading; the next call reads anew.
+    /// Those of the read; the next call reads again.
     pub(super) async fn read(&mut self, reading: impl Future<Output = Result<T, Fault>>) -> Result<T, Fault> {
         let begun = Instant::now();
         if let Some((value, due)) = &self.last
@@ -39,7 +39,7 @@ impl<T: Clone> Cache<T> {
         Ok(value)
     }
 
-    /// Lets the next call read anew: something is known to have changed.
+    /// Makes the next call read again, because the data has changed.
     pub(super) fn forget(&mut self) {
         self.last = None;
     }
@@ -51,7 +51,7 @@ mod tests {
     use crate::fault::FaultKind;
     use std::time::Duration;
 
-    /// A reading that takes as long as it is told.
+    /// A read that takes this long.
     async fn reading(value: u32, takes: Duration) -> Result<u32, Fault> {
         let begun = Instant::now();
         while begun.elapsed() < takes {

@@ -1,5 +1,4 @@
-//! How long a deletion still takes, as far as that can be told honestly: a range, and nothing before there is enough to
-//! go by.
+//! The remaining time of a deletion, as a range; nothing is returned before there is enough data.
 
 use std::time::Duration;
 
@@ -9,32 +8,32 @@ use utoipa::ToSchema;
 use crate::http::views::{JobView, QueueService};
 use crate::job::background::{BackgroundJob, Status};
 
-/// A deletion that has run for less says nothing yet: its first batches meet cold caches and new connections.
+/// How long a deletion must have run: its first batches meet cold caches and new connections.
 const WARM_UP: Duration = Duration::from_secs(3);
-/// Looks that are taken together, so that the rest between two batches does not count as a standstill.
+/// How many reads are averaged, so that a pause between two batches does not count as a standstill.
 const TOGETHER: usize = 3;
-/// Looks that count, newest first.
+/// How many of the newest reads count.
 const LOOKS: usize = 15;
 
 /// One deletion.
 #[derive(Clone, Debug, Serialize, ToSchema)]
 pub(in crate::http) struct DeletionRow {
-    /// What the application's page shows, too.
+    /// The fields that the application's page shows, too.
     #[serde(flatten)]
     pub job: JobView,
     /// The tenant.
     pub business_id: i64,
-    /// The queue job that carries it.
+    /// The queue job that works on it.
     pub queue_job: Option<String>,
-    /// Seconds left if it goes as fast as it did at its best; none before there is enough to go by.
+    /// Seconds left at its highest recent rate; empty before there is enough data.
     pub eta_low: Option<f64>,
-    /// Seconds left if it goes as slowly as it did on average.
+    /// Seconds left at its lowest recent rate.
     pub eta_high: Option<f64>,
-    /// Receipts per second over the last minute that was looked at, oldest first.
+    /// Receipts per second between the reads of the last minute, oldest first.
     pub rates: Vec<f64>,
 }
 
-/// One deletion; `rates` are its receipts per second, look by look, oldest first.
+/// Builds a row; `rates` are receipts per second, oldest first.
 pub(in crate::http) fn deletion_row(
     job: &BackgroundJob,
     service: &QueueService,
@@ -59,7 +58,7 @@ pub(in crate::http) fn deletion_row(
     }
 }
 
-/// Speeds that it may go on with; empty while too little was seen.
+/// The rates at which it may continue; empty while there is too little data.
 fn speeds(rates: &[f64], told: Option<f64>, (processed, since_start): (i64, Duration)) -> Vec<f64> {
     if since_start < WARM_UP || processed <= 0 {
         return Vec::new();
@@ -68,7 +67,7 @@ fn speeds(rates: &[f64], told: Option<f64>, (processed, since_start): (i64, Dura
     let looks = newest.chunks_exact(TOGETHER).map(|some| some.iter().sum::<f64>() / TOGETHER as f64);
     let mut speeds: Vec<f64> = looks.chain(told).filter(|rate| *rate > 0.0).collect();
     if speeds.len() < 2 {
-        // Nobody has looked for long: what it did since its start has to do.
+        // There are few reads: the average since its start must do.
         speeds.push(processed as f64 / since_start.as_secs_f64());
     }
     speeds

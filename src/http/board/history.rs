@@ -1,5 +1,5 @@
-//! The last two minutes of what was read: enough for small charts and honest estimates; and the last good look of
-//! each back end, which stands while that one does not answer.
+//! The last two minutes of what was read, for small charts and estimates, and the last good read of each back
+//! end, which is shown while that back end does not answer.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::time::{Duration, Instant};
@@ -11,41 +11,41 @@ use crate::job::background::BackgroundJob;
 use crate::queue::QueueCounts;
 use crate::store::OutboxSummary;
 
-/// Time between two points of a chart.
+/// The time between two points of a chart.
 const STEP: Duration = Duration::from_secs(2);
-/// Points of a chart.
+/// Points per chart.
 const POINTS: usize = 60;
-/// A longer pause between two looks makes everything before it worthless.
+/// After a longer pause between two reads, all earlier ones are dropped.
 const GAP: Duration = Duration::from_secs(10);
-/// The time that a rate is counted over.
+/// The period over which a rate is counted.
 const MINUTE: Duration = Duration::from_secs(60);
 
-/// What was seen before.
+/// The earlier reads.
 #[derive(Debug, Default)]
 pub(in crate::http) struct History {
-    /// The outbox in short, whose every row is counted.
+    /// The summary of the outbox, which counts every row.
     pub(super) outbox: Cache<OutboxSummary>,
-    /// The newest deletions, which may lie far apart among other jobs.
+    /// The newest deletions, which may be far apart among other jobs.
     pub(super) newest: Cache<Vec<BackgroundJob>>,
-    /// What back ends said when they last answered.
+    /// The last good read of each back end.
     pub(super) seen: Seen,
     last_look: Option<Instant>,
     queues: BTreeMap<String, Track>,
     deletions: BTreeMap<i64, VecDeque<(Instant, i64)>>,
 }
 
-/// The last good look.
+/// The last good read of each back end.
 #[derive(Debug, Default)]
 pub(super) struct Seen {
-    /// None: the broker has not answered yet.
+    /// `None`: the broker has not answered yet.
     pub queues: Option<Vec<QueueState>>,
-    /// Processes that held a lease.
+    /// Processes that hold a lease.
     pub workers: Vec<WorkerState>,
     /// Active and recent deletions.
     pub deletions: Vec<DeletionRow>,
 }
 
-/// One queue's chart.
+/// The chart of a queue.
 #[derive(Debug)]
 struct Track {
     begun: Instant,
@@ -55,7 +55,7 @@ struct Track {
 }
 
 impl History {
-    /// Begins a look; forgets everything when nobody had looked for a while.
+    /// Starts a read. Forgets everything if the last one is too old.
     pub(super) fn look(&mut self, now: Instant) {
         if self.last_look.is_some_and(|last| now.saturating_duration_since(last) > GAP) {
             *self = Self::default();
@@ -63,7 +63,7 @@ impl History {
         self.last_look = Some(now);
     }
 
-    /// Takes what a queue has now; answers its chart: waiting jobs, and jobs that ended, by step.
+    /// Adds the counts of a queue, and returns its chart: waiting jobs, and jobs that ended, per step.
     pub(super) fn queue(&mut self, now: Instant, name: &str, counts: QueueCounts) -> (Vec<u64>, Vec<u64>) {
         let track = self.queues.entry(name.to_owned()).or_insert_with(|| Track {
             begun: now,
@@ -76,7 +76,7 @@ impl History {
             track.depth.push_back(counts.queued);
             track.done.push_back(0);
         }
-        // Kept jobs also vanish with time: only what came on top has ended.
+        // Kept jobs also expire; only an increase means that jobs have ended.
         let ended = counts.finished.saturating_sub(track.last.finished)
             + counts.failed.saturating_sub(track.last.failed);
         track.last = counts;
@@ -93,7 +93,7 @@ impl History {
         (track.depth.iter().copied().collect(), track.done.iter().copied().collect())
     }
 
-    /// Takes how far a deletion is; answers its receipts per second, look by look.
+    /// Adds the progress of a deletion, and returns its rates in receipts per second, read by read.
     pub(super) fn deletion(&mut self, now: Instant, id: i64, processed: i64) -> Vec<f64> {
         let looks = self.deletions.entry(id).or_default();
         let due = looks.back().is_none_or(|(at, _)| now.saturating_duration_since(*at) >= STEP / 2);
@@ -112,20 +112,20 @@ impl History {
             .collect()
     }
 
-    /// Takes which deletions are under way; one that was and is not any more is among the newest now.
+    /// Takes the active deletions. If one is no longer active, the newest ones are read again.
     pub(super) fn under_way(&mut self, active: &[BackgroundJob]) {
         if self.deletions.keys().any(|id| active.iter().all(|job| job.id.0 != *id)) {
             self.newest.forget();
         }
     }
 
-    /// Forgets deletions that are not under way.
+    /// Forgets deletions that are not active.
     pub(super) fn keep_deletions(&mut self, keep: impl Fn(i64) -> bool) {
         self.deletions.retain(|id, _| keep(*id));
     }
 }
 
-/// Jobs that ended in the last minute of a chart.
+/// The number of jobs that ended in the last minute of a chart.
 pub(super) fn last_minute(done: &[u64]) -> u64 {
     done.iter().rev().take((MINUTE.as_secs() / STEP.as_secs()) as usize).sum()
 }

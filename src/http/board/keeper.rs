@@ -1,4 +1,4 @@
-//! Keeps the newest look, as text that is made once and sent to all.
+//! Keeps the newest snapshot of the board, as text that is built once and sent to all viewers.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,23 +14,23 @@ use super::reader::BoardReader;
 use super::shapes::Snapshot;
 use crate::supervision::catch_panic;
 
-/// Sections of a look.
+/// The number of sections.
 const SECTIONS: usize = 6;
 
-/// One look as it is sent.
+/// A snapshot, ready to be sent.
 #[derive(Clone, Debug, Default)]
 pub(in crate::http) struct Posted {
-    /// Grows by one with each look; 0 before the first.
+    /// Grows by one with each read; 0 before the first.
     pub look: u64,
-    /// What was seen.
+    /// The snapshot.
     pub snapshot: Arc<Snapshot>,
-    /// What changed since the look before, ready to send.
+    /// The sections that have changed since the previous read, as events.
     pub changes: Bytes,
     sections: [Section; SECTIONS],
     at: Option<Instant>,
 }
 
-/// One section's text, and the look at which it last changed. The event carries no id: see [`Board::chunk`].
+/// A section's text, and the read in which it last changed. The event has no id: see [`Board::chunk`].
 #[derive(Clone, Debug, Default)]
 struct Section {
     look: u64,
@@ -38,20 +38,20 @@ struct Section {
     event: Bytes,
 }
 
-/// The board.
+/// The newest snapshot, and its viewers.
 pub struct Board {
-    /// Tells this process's looks from another's.
+    /// Distinguishes the reads of this process from those of others.
     start: String,
     interval: Duration,
     posted: watch::Sender<Posted>,
     wanted: Notify,
     closed: CancellationToken,
-    /// Held by whoever keeps it.
+    /// Locked while [`Board::keep`] runs.
     kept: Mutex<()>,
 }
 
 impl Board {
-    /// An empty board, read every `interval` while somebody looks.
+    /// An empty board, read every `interval` while there are viewers.
     #[must_use]
     pub fn new(interval: Duration) -> Self {
         Self {
@@ -64,7 +64,7 @@ impl Board {
         }
     }
 
-    /// Reads until the server closes. A look that panics is logged, and the next one comes.
+    /// Reads until the server closes. A read that panics is logged, and the next one follows.
     pub async fn keep(&self, reader: &BoardReader) {
         let _kept = self.kept.lock().await;
         self.closed.run_until_cancelled(self.keep_on(reader)).await;
@@ -87,14 +87,14 @@ impl Board {
         }
     }
 
-    /// Somebody looks, until what is returned is dropped.
+    /// Registers a viewer until the returned receiver is dropped.
     pub(in crate::http) fn look(&self) -> watch::Receiver<Posted> {
         let viewer = self.posted.subscribe();
         self.wanted.notify_one();
         viewer
     }
 
-    /// A look that is not old; waits for the next one where there is none. Cancel safe.
+    /// A fresh snapshot; waits for the next one if there is none. `None` if the server closes. Cancel safe.
     pub(in crate::http) async fn now(&self) -> Option<Arc<Snapshot>> {
         let fresh = |posted: &Posted| posted.at.is_some_and(|at| at.elapsed() < self.interval * 2);
         let mut viewer = self.look();
@@ -102,20 +102,20 @@ impl Board {
         (!self.is_closed()).then(|| Arc::clone(&posted.snapshot))
     }
 
-    /// Everything that a viewer misses who saw the look named `last`, which is what an event's id says.
+    /// Everything that has changed since the read with the event id `last`.
     pub(in crate::http) fn since(&self, posted: &Posted, last: Option<&str>) -> Bytes {
         let seen = last.and_then(|id| id.split_once('.')).filter(|(start, _)| *start == self.start);
         self.later(posted, seen.and_then(|(_, look)| look.parse().ok()).unwrap_or(0))
     }
 
-    /// Everything that changed after the look number `seen`.
+    /// Everything that has changed since read number `seen`.
     pub(in crate::http) fn later(&self, posted: &Posted, seen: u64) -> Bytes {
         let missed = posted.sections.iter().filter(|section| section.look > seen);
         self.chunk(missed.map(|section| &section.event), posted.look)
     }
 
-    /// Sections that are sent together, and behind the last of them the id of the look: a viewer whose connection
-    /// breaks on the way still has the id of what it holds whole.
+    /// Joins sections, followed by the id of the read. If the connection breaks in between, the viewer keeps
+    /// the id of the last read that it got completely.
     fn chunk<'a>(&self, events: impl Iterator<Item = &'a Bytes>, look: u64) -> Bytes {
         let mut chunk: Vec<u8> = events.flatten().copied().collect();
         if !chunk.is_empty() {
@@ -124,19 +124,19 @@ impl Board {
         chunk.into()
     }
 
-    /// How many look.
+    /// The number of viewers.
     pub(in crate::http) fn viewers(&self) -> usize {
         self.posted.receiver_count()
     }
 
-    /// Ends every stream: the server closes.
+    /// Ends every stream, because the server closes.
     pub fn close(&self) {
         self.closed.cancel();
         self.posted.send_modify(|_| {});
     }
 
-    /// Waits, once it is closed, until nobody keeps it any more. A look in hand has connections that must go home
-    /// while there is still a runtime; without that the process would end with a panic. Cancel safe.
+    /// After closing, waits until [`Board::keep`] has ended. A read in progress must return its connections
+    /// while the runtime still exists; otherwise the process would panic at its end. Cancel safe.
     pub async fn ended(&self) {
         drop(self.kept.lock().await);
     }
@@ -216,7 +216,7 @@ mod tests {
         }
     }
 
-    /// What `Last-Event-ID` a browser sends that was cut off after `sent`.
+    /// The `Last-Event-ID` that a browser sends if the connection broke after `sent`.
     fn last_id(sent: &[u8]) -> Option<String> {
         let text = String::from_utf8(sent.to_vec()).unwrap();
         let whole = text.rsplit_once("\n\n").map_or("", |(whole, _)| whole);

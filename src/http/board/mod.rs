@@ -1,7 +1,7 @@
-//! The board: the state of everything, read once for all who look, and only while somebody looks.
+//! The board: the state of the service, read once for all viewers, and only while there are any.
 //!
-//! [`BoardReader`] asks the ports, [`Board`] keeps what was read: one text for each section, made once, sent
-//! to every viewer who has not seen it. A slow viewer gets the newest text and never a queue of old ones.
+//! [`BoardReader`] reads from the ports, [`Board`] keeps one text per section, built once and sent to every
+//! viewer that does not have it. A slow viewer skips old texts.
 
 mod cache;
 mod eta;

@@ -1,4 +1,4 @@
-//! Asks the ports and the actors' tables for everything that the board shows: one question each, together.
+//! Reads everything that the board shows from the ports and the actors' tables, concurrently.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -25,21 +25,21 @@ use crate::queue::{LeadershipState, PausedQueue, ProcessRecord, QueueCounts};
 use crate::store::OutboxSummary;
 use crate::worker::RunningJob;
 
-/// Active deletions that are shown at most.
+/// The most active deletions.
 const ACTIVE: u32 = 200;
-/// Recent deletions that are shown beside them.
+/// The most recent deletions that are shown as well.
 const RECENT: u32 = 30;
 
-/// Who answers.
+/// The process that answers.
 #[derive(Clone, Debug)]
 pub struct Identity {
     /// The process.
     pub process: ProcessRecord,
-    /// What it is there for.
+    /// Its role.
     pub role: String,
-    /// Jobs it runs at the same time.
+    /// Jobs that it runs at the same time.
     pub slots: u64,
-    /// Whether the page changes nothing.
+    /// Whether the page refuses all changes.
     pub read_only: bool,
     /// How often the board is read.
     pub interval: Duration,
@@ -51,13 +51,13 @@ pub struct BoardReader {
     pub health: web::Data<HealthReader>,
     /// The deletions.
     pub facade: web::Data<Facade>,
-    /// The lines of the jobs that ran here.
+    /// The log lines of jobs that ran in this process.
     pub job_log: Arc<JobLog>,
-    /// Who answers.
+    /// The process that answers.
     pub identity: Identity,
 }
 
-/// What was read; an error where a back end did not answer.
+/// The results of all reads; an error where a back end did not answer.
 struct Reading {
     counts: Result<BTreeMap<QueueName, QueueCounts>, Fault>,
     paused: Result<BTreeMap<QueueName, PausedQueue>, Fault>,
@@ -70,7 +70,7 @@ struct Reading {
 }
 
 impl BoardReader {
-    /// One look at everything.
+    /// Reads everything once.
     pub(in crate::http) async fn read(&self, history: &mut History) -> Snapshot {
         history.look(Instant::now());
         let reading = self.ask(history).await;
@@ -130,8 +130,8 @@ impl BoardReader {
         Reading { counts, paused, scheduler, processes, outbox, active, newest, now }
     }
 
-    /// The queues as they are, or as they last were while the broker does not answer. Charts go on with what was read
-    /// alone: a broker that comes back has not finished all its jobs at that moment.
+    /// The queues, or their last known state while the broker does not answer. Charts only use real reads, so
+    /// that a broker that recovers does not seem to have finished all its jobs at that moment.
     fn queues(&self, reading: &Reading, (now, history): (Instant, &mut History)) -> Vec<QueueState> {
         let workers = &history.seen.workers.clone()[..];
         let (Ok(counts), Ok(paused)) = (&reading.counts, &reading.paused) else {
@@ -144,7 +144,7 @@ impl BoardReader {
         states
     }
 
-    /// Every known queue in the worker's order, then those that were used or paused besides.
+    /// Every known queue in the worker's order, then other queues that are used or paused.
     fn states(
         &self,
         (counts, paused, workers): (

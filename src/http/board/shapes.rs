@@ -1,4 +1,4 @@
-//! What the board shows, section by section.
+//! The sections of the board.
 
 use serde::Serialize;
 use utoipa::ToSchema;
@@ -9,22 +9,22 @@ use crate::operations::{QueueFacts, Reason};
 use crate::queue::QueueCounts;
 use crate::supervision::{ChildStatus, PanicRecord, RoleStatus, TreeStatus};
 
-/// Everything at one moment.
+/// The state of the service at one moment.
 #[derive(Clone, Debug, Default, Serialize, ToSchema)]
 pub(in crate::http) struct Snapshot {
     /// Health and totals.
     pub overview: Overview,
-    /// Every known or used queue, in the worker's order; as it was last seen while the broker does not answer.
+    /// Every known or used queue, in the worker's order; the last known state if the broker is silent.
     pub queues: Vec<QueueState>,
     /// Processes that hold a lease.
     pub workers: Vec<WorkerState>,
-    /// What runs in this process.
+    /// The jobs that run in this process.
     pub running: Vec<RunningState>,
-    /// Active and recent deletions, newest first; as they were last seen while the database does not answer.
+    /// Active and recent deletions, newest first; the last known state while the database does not answer.
     pub deletions: Vec<DeletionRow>,
     /// The actors of this process.
     pub tree: SupervisionTree,
-    /// Whether the database said what the deletions are; otherwise it is what it said before.
+    /// Whether the deletions are current; `false`: they are the last known ones.
     #[serde(skip)]
     pub deletions_known: bool,
 }
@@ -32,46 +32,46 @@ pub(in crate::http) struct Snapshot {
 /// Health and totals.
 #[derive(Clone, Debug, Default, Serialize, ToSchema)]
 pub(in crate::http) struct Overview {
-    /// `healthy`, `degraded`, `warning` or `unhealthy`, as `/api/jobs/health` says it.
+    /// `healthy`, `degraded`, `warning` or `unhealthy`, as in `/api/jobs/health`.
     #[schema(example = "healthy")]
     pub status: &'static str,
-    /// Why, worst first; also what is worth knowing while all is well.
+    /// The reasons, worst first; some do not affect the status.
     pub reasons: Vec<Reason>,
-    /// All queues together.
+    /// The totals of all queues.
     pub totals: QueueCounts,
     /// Jobs that ended in the last minute.
     pub per_minute: u64,
-    /// Which process runs the scheduler.
+    /// The process that runs the scheduler.
     pub scheduler: SchedulerState,
-    /// Objects that storage still owes; none while the database does not answer.
+    /// Objects that are still to be deleted from storage; empty while the database does not answer.
     pub cleanup: Option<CleanupState>,
     /// The process that answers.
     pub process: ProcessState,
 }
 
-/// Which process runs the scheduler.
+/// The process that runs the scheduler.
 #[derive(Clone, Debug, Default, Serialize, ToSchema)]
 pub(in crate::http) struct SchedulerState {
-    /// Whether anybody does.
+    /// Whether a process does.
     pub lock_held: bool,
     /// The process.
     pub holder: Option<String>,
-    /// When it last did.
+    /// When it last checked for due jobs.
     pub last_tick: Option<String>,
 }
 
-/// Objects that storage still owes.
+/// Objects that are still to be deleted from storage.
 #[derive(Clone, Debug, Default, Serialize, ToSchema)]
 pub(in crate::http) struct CleanupState {
-    /// How many.
+    /// Their number.
     pub pending: u64,
-    /// How long the oldest has waited.
+    /// How long the oldest has waited, in seconds.
     pub oldest_seconds: Option<u64>,
-    /// Those that storage refuses.
+    /// Those that the storage refuses to delete.
     pub refused: u64,
-    /// Those that a person has set aside.
+    /// Those that a user has parked.
     pub parked: u64,
-    /// Whether somebody should look.
+    /// Whether they need attention: the oldest is overdue, or the storage refuses some.
     pub alarm: bool,
     /// The newest error.
     pub last_error: Option<String>,
@@ -82,22 +82,22 @@ pub(in crate::http) struct CleanupState {
 pub(in crate::http) struct ProcessState {
     /// Its id.
     pub id: String,
-    /// What it is there for.
+    /// Its role.
     #[schema(example = "all")]
     pub role: String,
     /// Its version.
     pub version: &'static str,
     /// When it started.
     pub started_at: String,
-    /// Jobs it runs at the same time; 0 where it runs none.
+    /// Jobs that it runs at the same time; 0 if it runs none.
     pub slots: u64,
-    /// Whether the page changes nothing.
+    /// Whether the page refuses all changes.
     pub read_only: bool,
-    /// Receipts in one batch.
+    /// Receipts per batch.
     pub batch: u32,
-    /// The rest between two batches.
+    /// The pause between two batches.
     pub throttle_ms: u64,
-    /// How often this is read.
+    /// How often the board is read.
     pub interval_ms: u64,
 }
 
@@ -106,27 +106,27 @@ pub(in crate::http) struct ProcessState {
 pub(in crate::http) struct QueueState {
     /// Its name.
     pub name: String,
-    /// Its jobs.
+    /// The number of its jobs by state.
     #[serde(flatten)]
     pub counts: QueueCounts,
-    /// Live processes that fetch from it.
+    /// Live processes that listen to it.
     pub workers: usize,
-    /// Whether nothing is fetched.
+    /// Whether it is paused.
     pub paused: bool,
     /// Who paused it.
     pub paused_by: Option<String>,
-    /// Since when.
+    /// Since when it is paused.
     pub paused_since: Option<String>,
-    /// Jobs that ended in the last minute that was looked at.
+    /// Jobs that ended in the last minute.
     pub per_minute: u64,
-    /// Waiting jobs, a value every two seconds, oldest first.
+    /// Waiting jobs, one value per two seconds, oldest first.
     pub depth: Vec<u64>,
-    /// Jobs that ended in each of those spans.
+    /// Jobs that ended in each of those intervals.
     pub done: Vec<u64>,
 }
 
 impl QueueState {
-    /// What is judged of it.
+    /// The facts from which the status is judged.
     pub(super) fn facts(&self) -> QueueFacts<'_> {
         let Self { name, counts, paused, workers, .. } = self;
         QueueFacts { name, counts: *counts, paused: *paused, listeners: Some(*workers) }
@@ -136,95 +136,95 @@ impl QueueState {
 /// One process that holds a lease.
 #[derive(Clone, Debug, Serialize, ToSchema)]
 pub(in crate::http) struct WorkerState {
-    /// One start of one process.
+    /// An id for this start of the process.
     pub id: String,
     /// The host.
     pub host: String,
-    /// The operating system's number.
+    /// Its process id on the host.
     pub pid: u32,
     /// The queues it listens to, in order.
     pub queues: Vec<String>,
     /// When it started.
     pub started_at: String,
-    /// Whether it is the one that answers.
+    /// Whether it is the process that answers.
     pub here: bool,
 }
 
-/// One job in hand.
+/// One running job.
 #[derive(Clone, Debug, Serialize, ToSchema)]
 pub(in crate::http) struct RunningState {
-    /// The queue's id of the job.
+    /// Its id.
     pub job_id: String,
     /// Its function.
     pub function: String,
     /// Its queue.
     pub queue: String,
-    /// Which attempt.
+    /// The number of the attempt.
     pub attempt: u32,
-    /// Since when.
+    /// When the attempt started.
     pub since: String,
-    /// Items in all, where the job told.
+    /// The number of items, if the job reports it.
     pub total: Option<i64>,
-    /// Items handled, where the job told.
+    /// The number of items handled, if the job reports it.
     pub processed: Option<i64>,
-    /// Lines that it has logged here.
+    /// The number of lines that it has logged in this process.
     pub lines: u64,
 }
 
 /// The actors of this process.
 #[derive(Clone, Debug, Default, Serialize, ToSchema)]
 pub(in crate::http) struct SupervisionTree {
-    /// In the order they were first started.
+    /// In the order of their first start.
     pub children: Vec<SupervisionChild>,
-    /// Children past and present by what they are there for.
+    /// Present and past children, grouped by role.
     pub roles: Vec<SupervisionRole>,
-    /// Threads that do not come back.
+    /// Threads that are stuck in job code.
     pub stuck_threads: usize,
 }
 
-/// One supervised actor, or a supervisor.
+/// One supervised actor or supervisor.
 #[derive(Clone, Debug, Serialize, ToSchema)]
 pub(in crate::http) struct SupervisionChild {
     /// Its name.
     pub name: String,
-    /// The supervisor it belongs to.
+    /// Its supervisor.
     pub supervisor: Option<String>,
-    /// What it does.
+    /// Its state.
     #[schema(example = "running")]
     pub state: String,
-    /// Times it began again.
+    /// How many times it was restarted.
     pub restarts: u64,
-    /// When it entered its state.
+    /// When it entered this state.
     pub since: String,
-    /// What last went wrong.
+    /// Its last panic or hang.
     pub last_panic: Option<SupervisionPanic>,
 }
 
-/// Children past and present whose names begin alike.
+/// Present and past children with the same role.
 #[derive(Clone, Debug, Serialize, ToSchema)]
 pub(in crate::http) struct SupervisionRole {
-    /// The name.
+    /// The name of the role.
     pub role: String,
-    /// In the table now.
+    /// How many there are now.
     pub present: u64,
-    /// Ever started.
+    /// How many were ever started.
     pub started: u64,
-    /// Times any began again.
+    /// How many times they were restarted.
     pub restarts: u64,
-    /// Panics and hangs.
+    /// How many panics and hangs they had.
     pub panics: u64,
-    /// The latest.
+    /// The latest of those.
     pub last_panic: Option<SupervisionPanic>,
 }
 
 /// A panic, or a hang.
 #[derive(Clone, Debug, Serialize, ToSchema)]
 pub(in crate::http) struct SupervisionPanic {
-    /// What it said.
+    /// The message.
     pub message: String,
     /// File, line and column.
     pub place: String,
-    /// When it was noticed.
+    /// When it was detected.
     pub at: String,
 }
 

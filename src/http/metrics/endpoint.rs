@@ -1,4 +1,4 @@
-//! Answers a scrape.
+//! Answers requests for metrics.
 
 use std::sync::atomic::Ordering;
 
@@ -10,16 +10,16 @@ use crate::http::Probes;
 use crate::measure::Exposition;
 use crate::measure::list::{READY, STOPPED_LOOPS};
 
-/// What the text format is called.
+/// The media type of Prometheus' text format.
 const TEXT: &str = "text/plain; version=0.0.4; charset=utf-8";
 
-/// Answers with everything that was counted, and with what is read for it.
+/// Renders the counted metrics, and reads the others first.
 pub struct MetricsEndpoint {
-    /// What was counted.
+    /// The counted metrics.
     pub exposition: Exposition,
-    /// How this process is.
+    /// The state of this process.
     pub probes: web::Data<Probes>,
-    /// What is read; none while the process waits for its back ends.
+    /// Reads the other metrics; `None` while the process waits for its back ends.
     pub look: Option<MetricsLook>,
 }
 

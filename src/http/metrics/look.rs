@@ -1,5 +1,5 @@
-//! What has to be read before it can be shown: the tables of this process at each scrape, the back ends at most once
-//! in a few seconds, however many scrape.
+//! Metrics that must be read: from the tables of this process at each scrape, from the back ends at most
+//! every five seconds, however many scrapes there are.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -18,34 +18,34 @@ use crate::measure::list;
 use crate::queue::{LeadershipState, PausedQueue, ProcessRecord, QueueCounts, ScheduleMark};
 use crate::store::OutboxSummary;
 
-/// How long a reading is good enough.
+/// How long a read stays fresh.
 const FRESH: Duration = Duration::from_secs(5);
-/// Longest wait for a back end: a scrape has ten seconds by default.
+/// The time limit for a back end; a scrape has ten seconds by default.
 const PATIENCE: Duration = Duration::from_secs(3);
-/// Deletions that are looked at; there is at most one for each tenant.
+/// The most active deletions that are read; there is at most one per tenant.
 const DELETIONS: u32 = 200;
-/// Stands for every queue that no configuration names.
+/// The label for all queues that the configuration does not name.
 const OTHER: &str = "other";
 
-/// Brings the figures that are read up to date.
+/// Updates the metrics that must be read.
 pub struct MetricsLook {
     health: web::Data<HealthReader>,
-    /// The rows of deletions.
+    /// The type of the rows of deletions.
     job_type: String,
-    /// Queues that have figures of their own.
+    /// The queues with their own label.
     queues: BTreeSet<QueueName>,
     read: Mutex<Read>,
 }
 
-/// What is remembered from one reading to the next.
+/// The state kept between two reads.
 #[derive(Default)]
 struct Read {
     at: Option<Instant>,
-    /// How far each running deletion was, and when it was first seen there.
+    /// The progress of each running deletion, and when that value was first seen.
     moved: BTreeMap<BackgroundJobId, (i64, Instant)>,
 }
 
-/// What the queue says.
+/// The state of the broker.
 struct QueueReading {
     counts: BTreeMap<QueueName, QueueCounts>,
     paused: BTreeMap<QueueName, PausedQueue>,
@@ -55,7 +55,7 @@ struct QueueReading {
 }
 
 impl MetricsLook {
-    /// Looks through the eyes of `health`; rows of `job_type` are the deletions.
+    /// Uses the ports of `health`; rows of `job_type` are deletions.
     #[must_use]
     pub fn new(health: web::Data<HealthReader>, job_type: String) -> Self {
         let worker = &health.worker;
@@ -64,7 +64,7 @@ impl MetricsLook {
         Self { health, job_type, queues, read: Mutex::default() }
     }
 
-    /// Sets every gauge that is read. Never fails: what does not answer is said in a gauge of its own.
+    /// Sets every gauge that must be read. Never fails: separate gauges show which back end does not answer.
     pub async fn bring_up_to_date(&self) {
         self.supervision();
         let mut read = self.read.lock().await;
@@ -162,7 +162,7 @@ fn show_counts(queue: &str, counts: Option<QueueCounts>) {
     }
 }
 
-/// How long the next time after the mark is over. A mark of another rule begins anew.
+/// How long the next due time after the mark has passed, in seconds. A mark of another rule does not count.
 fn lag(schedule: &Schedule, mark: Option<&ScheduleMark>, now: DateTime<Utc>) -> f64 {
     let mark = mark.filter(|mark| mark.rule == schedule.rule.to_string());
     let due = mark.and_then(|mark| schedule.rule.next_after(mark.until));
@@ -196,7 +196,7 @@ fn show_deletions(
     list::DELETION_SILENCE.gauge(&[]).set(silence.unwrap_or(f64::NAN));
 }
 
-/// The longest time that a running deletion has been where it is.
+/// The longest time that a running deletion has made no progress.
 fn silence(
     rows: &[BackgroundJob],
     moved: &mut BTreeMap<BackgroundJobId, (i64, Instant)>,

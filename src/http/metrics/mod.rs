@@ -1,4 +1,4 @@
-//! `/metrics`: what machines watch, in Prometheus' text format; open like the probes, and with nothing secret in it.
+//! `/metrics`: metrics in Prometheus' text format; open like the probes, and without secrets.
 
 mod endpoint;
 mod look;

@@ -1,4 +1,4 @@
-//! The page's files and the headers they travel with: no inline code, no strangers, no framing.
+//! The page's files and their headers: no inline code, nothing from other origins, no framing.
 
 use std::sync::LazyLock;
 
@@ -6,7 +6,6 @@ use actix_web::http::header;
 use actix_web::{HttpRequest, HttpResponse, web};
 use sha2::{Digest as _, Sha256};
 
-/// A file of the page.
 struct File {
     path: &'static str,
     kind: &'static str,
@@ -21,7 +20,7 @@ macro_rules! script {
     };
 }
 
-/// All of them.
+/// All files of the page.
 const FILES: &[File] = &[
     File { path: "/", kind: "text/html; charset=utf-8", text: include_str!("assets/index.html") },
     File { path: "/page/app.css", kind: "text/css; charset=utf-8", text: include_str!("assets/app.css") },
@@ -54,11 +53,11 @@ const FILES: &[File] = &[
     script!("views/tree.js"),
 ];
 
-/// Everything comes from here, and nothing is written into the markup.
+/// Everything is loaded from this origin, and inline code is forbidden.
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; \
      form-action 'none'; base-uri 'none'; frame-ancestors 'none'";
 
-/// Changes with any file, so that a browser never mixes two versions.
+/// Changes with every file, so that a browser never mixes two versions.
 static TAG: LazyLock<String> = LazyLock::new(|| {
     let mut hash = Sha256::new();
     for file in FILES {
@@ -67,7 +66,7 @@ static TAG: LazyLock<String> = LazyLock::new(|| {
     hash.finalize().iter().take(8).map(|byte| format!("{byte:02x}")).collect()
 });
 
-/// The page's addresses.
+/// Adds the routes of the page's files.
 pub(in crate::http) fn routes(config: &mut web::ServiceConfig) {
     for file in FILES {
         config.service(
@@ -126,7 +125,7 @@ mod tests {
     fn both_languages_say_everything() {
         let keys = |path: &str| -> Vec<&str> {
             let file = FILES.iter().find(|file| file.path.ends_with(path)).unwrap();
-            // A key stands two spaces in; what stands further in is a form of the text.
+            // Keys are indented by two spaces; lines with a deeper indentation are variants of a text.
             let keys = file.text.lines().filter_map(|line| line.strip_prefix("  ")?.split_once(':'));
             keys.map(|(key, _)| key)
                 .filter(|key| key.chars().all(|c| c == '_' || c.is_alphanumeric()))

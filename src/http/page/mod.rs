@@ -1,4 +1,4 @@
-//! The page at `/`: files that are part of the binary. Nothing is built, nothing is fetched from elsewhere.
+//! The page at `/`: its files are part of the binary. There is no build step and nothing from other origins.
 
 mod files;
 

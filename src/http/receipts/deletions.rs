@@ -1,4 +1,4 @@
-//! `/api/receipts/…`: deletions of one tenant: requested, watched, paused, resumed, cancelled.
+//! `/api/receipts/…`: requests, shows, pauses, resumes and cancels deletions of one tenant.
 
 use actix_web::{HttpResponse, web};
 use serde_json::{Value, json};
@@ -12,7 +12,7 @@ use crate::job::background::BackgroundJob;
 use crate::operations::Refusal;
 use crate::store::{PersonMove, Requested};
 
-/// The body is read, so that its limit holds, and not believed.
+/// Requests the deletion of all receipts. The body is ignored, but read, so that its limit applies.
 pub(super) async fn delete_all(
     facade: web::Data<Facade>,
     caller: Caller,
@@ -87,7 +87,7 @@ fn already_running(job: &BackgroundJob) -> Value {
     })
 }
 
-/// What became of a request.
+/// The response to a request for a deletion.
 pub(super) fn requested(requested: Requested) -> HttpResponse {
     match requested {
         Requested::Active(job) => HttpResponse::Ok().json(already_running(&job)),
@@ -102,7 +102,7 @@ pub(super) fn requested(requested: Requested) -> HttpResponse {
     }
 }
 
-/// The tenant's active job, or else the refusal.
+/// The tenant's active job, else the refusal.
 async fn active_or(facade: &Facade, tenant: BusinessId, refusal: Refusal) -> Result<HttpResponse, Problem> {
     match facade.deletions.latest(tenant).await?.filter(|job| job.status.is_active()) {
         Some(job) => Ok(HttpResponse::Ok().json(already_running(&job))),

@@ -1,4 +1,4 @@
-//! `/api/receipts/…`: what the application's own front calls: deletions of the caller's tenant.
+//! `/api/receipts/…`: the calls of the application's front end, about deletions of the caller's tenant.
 
 mod deletions;
 mod plan;

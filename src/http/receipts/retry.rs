@@ -1,4 +1,4 @@
-//! `/api/receipts/jobs/{id}/retry…`: what a deletion left behind: shown, and requested anew.
+//! `/api/receipts/jobs/{id}/retry…`: shows what a deletion could not change, and requests it again.
 
 use actix_web::{HttpResponse, web};
 use serde_json::{Value, json};
@@ -8,10 +8,10 @@ use crate::http::Problem;
 use crate::http::caller::Caller;
 use crate::http::facade::{Facade, job_id};
 
-/// The most rows in one answer.
+/// The most rows in a response.
 const ROWS: u32 = 1000;
 
-/// Receipts that could not be changed, with the database's own reason for each.
+/// The receipts that could not be changed, with the database's reason for each.
 pub(super) async fn failed_rows(
     facade: web::Data<Facade>,
     caller: Caller,
@@ -26,7 +26,7 @@ pub(super) async fn failed_rows(
     })))
 }
 
-/// A new request for what a failed or cancelled one left; receipts that came later are not touched.
+/// Requests again what a failed or cancelled deletion left; newer receipts are not touched.
 pub(super) async fn retry(
     facade: web::Data<Facade>,
     caller: Caller,
@@ -36,7 +36,7 @@ pub(super) async fn retry(
     Ok(requested(facade.deletions.retry(&caller.principal, job_id(&id)?).await?))
 }
 
-/// A new request for what an ended one set aside, and for nothing else.
+/// Requests again only the receipts that an ended deletion could not change.
 pub(super) async fn retry_failed_rows(
     facade: web::Data<Facade>,
     caller: Caller,

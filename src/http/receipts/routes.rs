@@ -1,10 +1,10 @@
-//! Where each call of the facade lies.
+//! The routes of the receipts facade.
 
 use actix_web::web;
 
 use super::{deletions, plan, retry};
 
-/// The calls below `/api/receipts`.
+/// Adds the routes below `/api/receipts`.
 pub(in crate::http) fn routes(config: &mut web::ServiceConfig) {
     config
         .service(web::resource("/receipts/delete_all").route(web::post().to(deletions::delete_all)))

@@ -1,4 +1,4 @@
-//! HTTP to the collector, for the one thread that sends: it may block, nobody else waits for it.
+//! The HTTP client for the collector. It blocks, because only the exporter's own thread uses it.
 
 use std::fmt;
 use std::sync::Arc;
@@ -14,13 +14,13 @@ use tokio::runtime::{Builder, Runtime};
 
 use crate::fault::causes;
 
-/// Longest wait for one answer; OTEL_EXPORTER_OTLP_TIMEOUT bounds all tries together.
+/// The time limit of one response; OTEL_EXPORTER_OTLP_TIMEOUT limits all attempts together.
 const ANSWER: Duration = Duration::from_secs(10);
 
-/// Why the collector could not be reached the last time.
+/// The error of the last attempt to reach the collector.
 pub(super) type LastError = Arc<Mutex<Option<String>>>;
 
-/// The client, with the runtime that its connections live in.
+/// The client, with the runtime for its connections.
 pub(super) struct BlockingClient {
     runtime: Runtime,
     client: HyperClient<HttpsConnector<HttpConnector>>,
@@ -28,10 +28,10 @@ pub(super) struct BlockingClient {
 }
 
 impl BlockingClient {
-    /// A client that trusts what this machine trusts.
+    /// A client that trusts the machine's certificate authorities.
     ///
     /// # Errors
-    /// When no runtime can be made, or the machine's certificates cannot be read.
+    /// If no runtime can be created, or the machine's certificates cannot be read.
     pub(super) fn new(last_error: LastError) -> std::io::Result<Self> {
         let provider = rustls::crypto::ring::default_provider();
         let connector = HttpsConnectorBuilder::new().with_provider_and_native_roots(provider)?;

@@ -1,6 +1,6 @@
-//! What OpenTelemetry calls the parts of an attempt: its conventions for the spans of messaging systems.
+//! The names of an attempt's fields in OpenTelemetry's conventions for messaging systems.
 //!
-//! Applied on the thread that sends, so that a job pays for no second name.
+//! They are applied on the exporter's thread, so that they cost a job nothing.
 
 use opentelemetry::trace::{SpanKind, Status};
 use opentelemetry::{Key, KeyValue};
@@ -8,10 +8,10 @@ use opentelemetry_sdk::trace::SpanData;
 
 use crate::worker::ATTEMPT;
 
-/// The messaging system, whichever engine keeps its queues: the model is RQ's.
+/// The messaging system, for every engine: the queues follow RQ's model.
 const SYSTEM: &str = "rq";
 
-/// Our field, and its name in the conventions; none: it says what the span's own context says.
+/// Our fields and their names in the conventions; `None`: the span's own context contains it.
 const NAMES: [(&str, Option<&str>); 4] = [
     ("job.id", Some("messaging.message.id")),
     ("queue.name", Some("messaging.destination.name")),
@@ -19,7 +19,7 @@ const NAMES: [(&str, Option<&str>); 4] = [
     ("trace.id", None),
 ];
 
-/// Puts an attempt's span into the words of the conventions; any other span is left as it is.
+/// Renames an attempt's span and its fields to the conventions; other spans are left as they are.
 pub(super) fn apply(span: &mut SpanData) {
     if span.name != ATTEMPT {
         return;
@@ -35,12 +35,12 @@ pub(super) fn apply(span: &mut SpanData) {
     ];
     span.attributes.extend(fixed.map(|(key, value)| KeyValue::new(key, value)));
     if matches!(span.status, Status::Error { .. }) {
-        // The error's text is the status; its class is not known here.
+        // The status contains the error's text; its class is unknown here.
         span.attributes.push(KeyValue::new("error.type", "_OTHER"));
     }
 }
 
-/// Whether the attribute stays, under which name.
+/// Renames the attribute; `false` if it is to be dropped.
 fn rename(pair: &mut KeyValue) -> bool {
     match NAMES.iter().find(|(ours, _)| pair.key.as_str() == *ours) {
         Some((_, Some(name))) => {

@@ -1,4 +1,4 @@
-//! The exporter of a process: made before its first span, told to send what is left after its last.
+//! The exporter of a process: created before its first span, and flushed after its last.
 
 use std::time::Duration;
 
@@ -15,21 +15,21 @@ use super::client::{BlockingClient, LastError};
 use super::watched::Watched;
 use crate::config::TraceSettings;
 
-/// Longest wait for what is left, when the process leaves.
+/// The time limit for sending the remaining spans when the process leaves.
 const FAREWELL: Duration = Duration::from_secs(5);
 
 /// Why spans cannot be exported.
 #[derive(Debug, thiserror::Error)]
 pub enum ExportError {
-    /// A variable of OpenTelemetry's is not what it should be.
+    /// An OpenTelemetry variable has an invalid value.
     #[error("spans cannot be exported: {0}; correct the OTEL_ variable, or set OTEL_SDK_DISABLED=true")]
     Settings(#[from] ExporterBuildError),
-    /// The operating system refuses something.
+    /// The operating system refused something.
     #[error("spans cannot be exported: {0}")]
     System(#[from] std::io::Error),
 }
 
-/// Sends spans while it lives, and what is left when it is dropped: within five seconds, or not at all.
+/// Exports spans as long as it exists. When it is dropped, it sends the remaining ones within five seconds.
 #[derive(Debug)]
 #[must_use = "spans go out while it lives"]
 pub struct Exporter {
@@ -37,10 +37,10 @@ pub struct Exporter {
 }
 
 impl Exporter {
-    /// Makes ready to send to where the environment says.
+    /// An exporter to the collector that the environment names.
     ///
     /// # Errors
-    /// When the environment names what cannot be used.
+    /// If the environment has values that cannot be used.
     pub fn new(settings: TraceSettings) -> Result<Self, ExportError> {
         let last_error = LastError::default();
         let otlp = opentelemetry_otlp::SpanExporter::builder()
@@ -57,8 +57,8 @@ impl Exporter {
         Ok(Self { provider })
     }
 
-    /// The layer that receives spans: those as loud as `most` that are not of the crates in `quiet`, and warnings within them. An
-    /// error's line is left out: whether the attempt has failed is for the attempt to say.
+    /// The layer that receives spans up to the level `most`, except from the crates in `quiet`, and the
+    /// warnings in them. Error events are left out, because only the attempt decides whether it has failed.
     pub(in crate::runtime) fn layer(
         &self,
         most: LevelFilter,

@@ -1,4 +1,4 @@
-//! Sends spans, and says so when they are lost: at once, and then at most every minute.
+//! Exports spans, and logs their loss: at once, then at most every minute.
 
 use std::time::{Duration, Instant};
 
@@ -11,10 +11,10 @@ use parking_lot::Mutex;
 use super::client::LastError;
 use super::conventions::apply;
 
-/// Time between two warnings.
+/// The shortest time between two warnings.
 const EVERY: Duration = Duration::from_secs(60);
 
-/// The exporter, watched.
+/// The exporter that logs losses.
 #[derive(Debug)]
 pub(super) struct Watched {
     inner: Otlp,
@@ -22,20 +22,20 @@ pub(super) struct Watched {
     losses: Mutex<Losses>,
 }
 
-/// Spans that were lost since the last time that somebody was told.
+/// Spans lost since the last warning.
 #[derive(Debug, Default)]
 struct Losses {
     spans: usize,
     told: Option<Instant>,
 }
 
-/// What is to be said.
+/// What to log.
 #[derive(Debug, PartialEq, Eq)]
 enum Told {
     Nothing,
-    /// So many are lost.
+    /// This many spans are lost.
     Lost(usize),
-    /// They arrive again; so many more were lost meanwhile.
+    /// Spans arrive again; this many more were lost in the meantime.
     Again(usize),
 }
 
@@ -77,7 +77,7 @@ impl Watched {
 }
 
 impl SpanExporter for Watched {
-    /// A loss is logged here; the library, which would log each one, is not shown any.
+    /// Logs losses here. The library would log every single one, so it never gets an error.
     async fn export(&self, mut batch: Vec<SpanData>) -> OTelSdkResult {
         let spans = batch.len();
         batch.iter_mut().for_each(apply);

@@ -1,9 +1,9 @@
-//! Tries everything that a job needs, on the configured back ends and through the real actors, and leaves
+//! Tests everything that a job needs, on the configured back ends and through the real actors, and leaves
 //! nothing behind.
 //!
-//! Each step has a time limit and rests on those before it: after the first that fails the others are
-//! skipped, but what was made is cleaned up all the same. For the time of the test this is a process like
-//! any other: it also rescues jobs of dead ones.
+//! Each step has a time limit and depends on the earlier ones. After the first failure the others are
+//! skipped, but clean-up is done in any case. During the test this process is a full worker: it also rescues
+//! jobs of dead processes.
 
 mod report;
 mod trial;

@@ -1,19 +1,19 @@
-//! What was tried, how it went, and what to do about it.
+//! The steps of the self-test, their results and advice.
 
 use std::fmt;
 use std::time::Duration;
 
 use serde::{Serialize, Serializer};
 
-/// What is tried, in this order.
+/// The steps, in order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Step {
-    /// The settings fit together.
+    /// The settings are valid.
     Configuration,
     /// The queue opens and can be written to.
     Queue,
-    /// The database opens, can be written to, and answers.
+    /// The database opens, can be written to and can be read.
     Database,
     /// An object can be put, listed and deleted.
     Attachments,
@@ -21,46 +21,46 @@ pub enum Step {
     Lease,
     /// A job goes in and comes back with its arguments.
     Canary,
-    /// What was made is gone.
+    /// Everything that the test created is deleted.
     CleanUp,
 }
 
-/// How a step went.
+/// The result of a step.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case", tag = "result")]
 pub enum Outcome {
-    /// As it should.
+    /// It succeeded.
     Passed,
-    /// Not.
+    /// It failed.
     Failed {
         /// What happened.
         error: String,
         /// What to do.
         advice: &'static str,
     },
-    /// A step before it failed.
+    /// An earlier step failed.
     Skipped,
 }
 
 /// One line of the report.
 #[derive(Clone, Debug, Serialize)]
 pub struct Line {
-    /// What was tried.
+    /// The step.
     pub step: Step,
-    /// How it went.
+    /// Its result.
     #[serde(flatten)]
     pub outcome: Outcome,
-    /// How long it took.
+    /// Its duration.
     #[serde(rename = "duration_ms", serialize_with = "millis")]
     pub took: Duration,
 }
 
-/// All steps.
+/// The report on all steps.
 #[derive(Clone, Debug, Serialize)]
 pub struct Report {
     /// Whether everything passed.
     pub passed: bool,
-    /// In the order in which they were tried.
+    /// In the order of execution.
     pub steps: Vec<Line>,
 }
 
@@ -69,7 +69,7 @@ fn millis<S: Serializer>(took: &Duration, to: S) -> Result<S::Ok, S::Error> {
 }
 
 impl Step {
-    /// All of them, in order.
+    /// All steps, in order.
     pub const ALL: [Self; 7] = [
         Self::Configuration,
         Self::Queue,
@@ -130,32 +130,32 @@ impl Outcome {
 }
 
 impl Report {
-    /// Nothing was tried yet.
+    /// A report without any steps.
     pub(super) fn empty() -> Self {
         Self { passed: true, steps: Vec::new() }
     }
 
-    /// The report when not even the configuration can be used.
+    /// The report if the configuration cannot be used.
     #[must_use]
     pub fn without_settings(error: impl Into<String>) -> Self {
         let error = Outcome::failed(Step::Configuration, error);
         Self::empty().with(Step::Configuration, error, Duration::ZERO).with_the_rest_skipped()
     }
 
-    /// One line more.
+    /// Adds the result of a step.
     pub(super) fn with(mut self, step: Step, outcome: Outcome, took: Duration) -> Self {
         self.passed &= outcome == Outcome::Passed;
         self.steps.push(Line { step, outcome, took });
         self
     }
 
-    /// All steps that were not tried are skipped.
+    /// Marks all remaining steps as skipped.
     pub(super) fn with_the_rest_skipped(self) -> Self {
         let rest = Step::ALL.into_iter().skip(self.steps.len());
         rest.fold(self, |report, step| report.with(step, Outcome::Skipped, Duration::ZERO))
     }
 
-    /// All steps before the clean-up that were not tried are skipped.
+    /// Marks all remaining steps before the clean-up as skipped.
     pub(super) fn up_to_clean_up(self) -> Self {
         let rest = Step::ALL.into_iter().take_while(|step| *step != Step::CleanUp).skip(self.steps.len());
         rest.fold(self, |report, step| report.with(step, Outcome::Skipped, Duration::ZERO))

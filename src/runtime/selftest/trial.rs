@@ -1,4 +1,4 @@
-//! The steps, one after the other.
+//! Runs the steps, one after the other.
 
 use std::cell::RefCell;
 use std::sync::Arc;
@@ -17,21 +17,21 @@ use crate::runtime::ports::{open_blobs, open_broker, open_store};
 use crate::runtime::{Ports, Service};
 use crate::store::Store;
 
-/// A queue of its own, which no other process listens to. Always the same: queues are remembered for ever.
+/// A separate queue that no other process listens to. The name is fixed, because queues are never forgotten.
 const QUEUE: &str = "tikkun-selftest";
-/// Time between two looks at the canary.
+/// The time between two reads of the canary.
 const LOOK: Duration = Duration::from_millis(50);
-/// How long the canary's result is kept: so that it can be read, and is gone soon.
+/// How long the canary's result is kept: long enough to be read.
 const KEPT: Duration = Duration::from_secs(1);
-/// The most ended jobs that one sweep drops.
+/// The most ended jobs that one call drops.
 const SWEEP: u32 = 1000;
-/// What is put under a key of its own.
+/// The content of the test object.
 const OBJECT: &[u8] = b"tikkun selftest";
-/// A tenant that there never is.
+/// A tenant that does not exist.
 const NOBODY: BusinessId = BusinessId(0);
 
-/// Tries everything on the back ends of `settings`, each step for at most `limit`; `configured` is how long
-/// it took to load them. Must be called inside an actix system.
+/// Tests the back ends of `settings`, each step for at most `limit`; `configured` is how long loading the
+/// settings took. Must be called inside an actix system.
 pub async fn run(settings: Settings, configured: Duration, limit: Duration) -> Report {
     let report = Report::empty().with(Step::Configuration, Outcome::Passed, configured);
     let trial = Trial { limit, report: RefCell::new(report) };
@@ -49,7 +49,7 @@ pub async fn run(settings: Settings, configured: Duration, limit: Duration) -> R
     trial.report.into_inner().with_the_rest_skipped()
 }
 
-/// What has to be cleaned up.
+/// What must be cleaned up.
 struct Made {
     canary: JobId,
 }
@@ -66,7 +66,7 @@ struct Trial {
 }
 
 impl Trial {
-    /// One step; none when it failed.
+    /// Runs a step; `None` if it failed.
     async fn step<T>(&self, step: Step, work: impl Future<Output = Result<T, String>>) -> Option<T> {
         let began = Instant::now();
         let done = tokio::time::timeout(self.limit, work)
@@ -87,7 +87,7 @@ impl Trial {
         Some(Ports { broker, store, blobs })
     }
 
-    /// Also after a failure; the steps between are skipped.
+    /// Cleans up, also after a failure; the steps in between are marked as skipped.
     async fn clean_up(&self, work: impl Future<Output = Result<(), String>>) {
         self.report.replace_with(|report| report.clone().up_to_clean_up());
         self.step(Step::CleanUp, work).await;
@@ -112,7 +112,7 @@ async fn attachments(settings: &Settings, key: &str) -> Result<Arc<dyn BlobStore
     let blobs = open_blobs(settings).await.map_err(|error| error.to_string())?;
     blobs.put(key, OBJECT).await.map_err(|fault| fault.chain())?;
     let listed = blobs.list(key, 2).await.map_err(|fault| fault.chain());
-    // Before anything is made of the list: nothing is left behind.
+    // The object is deleted before the list is checked, so that it is never left behind.
     delete(&*blobs, key).await?;
     let listed = listed?;
     if listed != [key] {
@@ -129,7 +129,7 @@ async fn delete(blobs: &dyn BlobStore, key: &str) -> Result<(), String> {
     kept.first().map_or(Ok(()), |kept| Err(kept.fault.chain()))
 }
 
-/// One worker with one slot, on a queue of its own.
+/// Settings for a worker with one slot, on the separate queue.
 fn for_trial(mut settings: Settings, limit: Duration) -> Settings {
     settings.service.drain_timeout = settings.service.drain_timeout.min(limit);
     settings.service.role = Role::Worker;
@@ -173,7 +173,7 @@ async fn canary(broker: &dyn Broker, queues: &[QueueName], made: &Made) -> Resul
     }
 }
 
-/// A canary would come through beside a paused queue, and what waits there would not.
+/// Fails if a queue is paused: the canary would run, but jobs of that queue would not.
 async fn none_is_paused(broker: &dyn Broker, queues: &[QueueName]) -> Result<(), String> {
     let paused = broker.paused().await.map_err(|fault| fault.chain())?;
     match queues.iter().find_map(|queue| Some((queue, paused.get(queue)?))) {
@@ -187,7 +187,7 @@ async fn none_is_paused(broker: &dyn Broker, queues: &[QueueName]) -> Result<(),
     }
 }
 
-/// Whatever of it is there. Takes no turn of any queue but its own.
+/// Deletes whatever was created. `expire` may also drop other jobs whose time has passed.
 async fn clean_up(ports: &Ports, made: &Made) -> Result<(), String> {
     delete(&*ports.blobs, &made.object()).await?;
     ports.broker.cancel(&made.canary).await.map_err(|fault| fault.chain())?;

@@ -1,4 +1,4 @@
-// What happens when somebody clicks, types or sends a form: one listener each, whatever is drawn anew.
+// The actions of the page: one listener each for clicks, input and forms, whatever is drawn.
 
 import { jobsAddress } from "./address.js";
 import { bulk } from "./bulk.js";
@@ -8,7 +8,7 @@ import { t } from "./i18n.js";
 import { told } from "./parts.js";
 import { put, set, state } from "./state.js";
 
-/** Jobs on the first page, and on those that follow. */
+/** Jobs on the first page, and on the next ones. */
 const PAGE = 100,
   NEXT = 500;
 const enc = encodeURIComponent;
@@ -19,10 +19,10 @@ async function change(path, body) {
   return answer;
 }
 
-/** How many questions there were for a part of the state. */
+/** The number of requests for each part of the state. */
 const turns = {};
 
-/** Fetches into a part of the state; an answer that a newer question has overtaken is dropped. */
+/** Fetches a part of the state; a response that a newer request has overtaken is dropped. */
 async function into(part, fetching, take) {
   const mine = (turns[part] = (turns[part] ?? 0) + 1);
   put(part, { busy: true });
@@ -66,13 +66,13 @@ export const load = {
   },
 };
 
-/** A job, and what this process has logged of it. */
+/** Fetches a job and its log lines in this process. */
 async function job(id) {
   const [detail, log] = await Promise.all([call("GET", `/jobs/${enc(id)}`), call("GET", `/jobs/${enc(id)}/log`)]);
   return { detail, log };
 }
 
-/** While somebody looks at a job that has not ended, news of the board lead to another look, once a second at most. */
+/** While a job that has not ended is shown, changes of the board lead to another read, at most one per second. */
 let looking = 0;
 function lookAgain() {
   const { id, detail } = state.job;
@@ -89,7 +89,7 @@ function lookAgain() {
       const found = await job(id);
       if (state.job.id === id) put("job", found);
     } catch (error) {
-      // Out of reach: the last look stays, and the lamp above says why.
+      // If the service cannot be reached, the last state stays, and the connection indicator says why.
       if (error.status === 404 && state.job.id === id) put("job", { problem: error });
     }
   }, 1000);
@@ -168,7 +168,7 @@ const forms = {
   },
 };
 
-/** Filters the jobs further. The address says so: loaded again or sent to somebody, it shows the same. */
+/** Changes the filter of the jobs. It is in the address, so that a reload or a shared link shows the same. */
 function filterBy(wish) {
   put("jobs", { filter: { ...state.jobs.filter, ...wish } });
   history.replaceState(null, "", jobsAddress(state.jobs.filter));
@@ -196,12 +196,12 @@ async function careful(doing) {
   }
 }
 
-/** What somebody clicked, typed into or sent. */
+/** The element of an event. */
 const at = (event) => /** @type {HTMLElement} */ (event.target);
 
 function clicked(event) {
   if (at(event).closest("#skip")) {
-    // The address names the view, and stays as it is.
+    // The address names the view, and must not change.
     event.preventDefault();
     document.getElementById("main").focus();
   }
@@ -218,13 +218,13 @@ function sent(event) {
   careful(Promise.resolve(forms[form.dataset.form]?.(new FormData(form))));
 }
 
-/** Lists tell by `change` that something was chosen, and fields by `input` that something was typed. */
+/** Lists send `change` when an option is chosen, and fields send `input` while text is typed. */
 function typed(event) {
   const kind = at(event).dataset?.input;
   if (kind && (event.type === "change") === (at(event).tagName === "SELECT")) inputs[kind](at(event));
 }
 
-/** Listens, once. */
+/** Adds the listeners; called once. */
 export function listen() {
   document.addEventListener("click", clicked);
   document.addEventListener("submit", sent);

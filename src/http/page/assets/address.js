@@ -1,14 +1,14 @@
-// What an address of the page stands for: a view, the id of what it shows, and a filter.
+// The part of an address after `#`: a view, the id of what it shows, and a filter.
 
 const VIEWS = ["overview", "jobs", "deletions", "tree", "config"];
-/** The views of one thing each, below the list of all of them. */
+/** The views of a single item, below the list of all of them. */
 const ONE = { jobs: "job", deletions: "deletion" };
 const FILTER = ["search", "queue", "state"];
 
-/** The views that the head leads to, in its order. */
+/** The views in the header, in order. */
 export { VIEWS as NAV };
 
-/** Reads the part of an address that follows `#`. One that stands for nothing leads to the view `nowhere`. */
+/** Reads the part of an address after `#`. An invalid one leads to the view `nowhere`. */
 export function read(hash) {
   const [path, query] = hash.replace(/^#?\/?/, "").split("?");
   const [name = "", id, ...more] = path.split("/").map(decoded);
@@ -20,7 +20,7 @@ export function read(hash) {
   return { view: "nowhere", id: null, filter };
 }
 
-/** The text that a part of an address stands for; null where somebody has typed what stands for none. */
+/** The decoded text of a part of an address; null if it is invalid. */
 function decoded(part) {
   try {
     return decodeURIComponent(part);
@@ -33,12 +33,12 @@ function filtered(query) {
   return Object.fromEntries(FILTER.map((name) => [name, query.get(name) ?? ""]));
 }
 
-/** The view in the head that a view belongs to. */
+/** The view in the header that a view belongs to. */
 export function navOf(view) {
   return VIEWS.find((name) => name === view || ONE[name] === view) ?? null;
 }
 
-/** The address of the jobs that a filter lets through; every part that is not there is open. */
+/** The address of the list of jobs with a filter; parts that are not set do not filter. */
 export function jobsAddress(filter) {
   const set = Object.entries(filter).filter(([, value]) => value);
   const query = set.map(([name, value]) => `${name}=${encodeURIComponent(value)}`).join("&");

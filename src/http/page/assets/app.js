@@ -1,4 +1,4 @@
-// The page: finds out who looks, follows the board, draws the view that the address names.
+// The page: checks the session, follows the board, and draws the view that the address names.
 
 import { listen, load } from "./actions.js";
 import { NAV, jobsAddress, navOf, read } from "./address.js";
@@ -18,7 +18,7 @@ import { overview } from "./views/overview.js";
 import { signin } from "./views/signin.js";
 import { tree } from "./views/tree.js";
 
-/** Each view, and the parts of the state that it is a function of: it is given these and nothing else. */
+/** Each view, and the parts of the state that it depends on: it gets these and nothing else. */
 const VIEWS = {
   overview: [overview, "overview", "queues", "workers", "running", "deletions"],
   jobs: [jobs, "jobs", "queues"],
@@ -31,7 +31,7 @@ const VIEWS = {
 };
 const SIGNIN = [signin, "signin"];
 
-/** What somebody chose before, where the browser lets the page remember. */
+/** The user's earlier choices, if the browser allows the page to store them. */
 const memory = {
   get(name) {
     try {
@@ -44,15 +44,15 @@ const memory = {
     try {
       localStorage.setItem(`tikkun.${name}`, value);
     } catch {
-      // It is asked again next time.
+      // The choice is not stored; the user can make it again.
     }
   },
 };
 
-/** What was drawn last: a view and its id, or nothing before somebody has signed in. */
+/** What was drawn last: a view and its id, or nothing before the sign-in. */
 let place = null;
 
-/** Draws. A view that is new starts from nothing, and the focus goes to its heading, which screen readers then read. */
+/** Draws the page. A new view is drawn from scratch, and its heading gets the focus, so that screen readers read it. */
 function draw() {
   const main = document.getElementById("main");
   const here = state.session ? state.route.join("/") : "";
@@ -83,7 +83,7 @@ function drawView(main) {
   const before = main.querySelector(".log");
   const atEnd = !before || before.scrollHeight - before.scrollTop - before.clientHeight < 8;
   if (!redraw(main, content, { view, language, session, place, ...given })) return;
-  // Who reads the newest line goes on reading the newest.
+  // If the newest log line was visible, keep it visible.
   const log = atEnd && main.querySelector(".log");
   if (log) log.scrollTop = log.scrollHeight;
 }
@@ -126,7 +126,7 @@ function head({ signedIn, at, link, language, theme }) {
   ];
 }
 
-/** After scrolling and drawing: the rows that are seen now, and the next page where the last one is near. */
+/** After scrolling and drawing: finds the visible rows, and fetches the next page if the last row is near. */
 function look() {
   const { rows, next, busy, problem, seen } = state.jobs;
   if (!state.session || state.route[0] !== "jobs" || !rows) return;
@@ -191,7 +191,7 @@ async function begin() {
   } catch {
     setTimeout(comeBack, 1500);
   }
-  // Who looks is known: before that there is nothing to draw.
+  // The session is known now; before that there is nothing to draw.
   drawWith(draw);
   follow();
   route();

@@ -1,4 +1,4 @@
-// Many jobs at once: the same filter that is seen, confirmed, and then changed step by step.
+// Changes of many jobs: the filter that is shown is confirmed, then the jobs are changed step by step.
 
 import { bar } from "./charts.js";
 import { CallProblem, call } from "./client.js";
@@ -8,10 +8,10 @@ import { number, t } from "./i18n.js";
 import { told } from "./parts.js";
 import { state } from "./state.js";
 
-/** Ids that are named before it is done. */
+/** How many ids are named before the change. */
 const NAMED = 8;
 
-/** A step harms nothing when it is sent twice, and its answer is not worth keeping. */
+/** A step may be sent twice without harm, so it needs no idempotency key. */
 const send = (wish) => call("POST", "/jobs/bulk", wish, { once: false });
 
 export async function bulk(action) {
@@ -42,7 +42,7 @@ export async function bulk(action) {
   if (!done.complete) say(t("bulk_part"));
 }
 
-/** Step after step until all is done, or somebody stops it; what has been done is always said. */
+/** Sends steps until all is done or the user stops it. The result so far is always reported. */
 async function steps(wish, first) {
   let at = { changed: 0, refused: 0, confirm: first.confirm, done: false };
   const progress = watch(wish.action, first);
@@ -65,7 +65,7 @@ async function steps(wish, first) {
   }
 }
 
-/** A dialog that shows how far it has come, and asks whether to go on where a step went wrong. */
+/** A dialog that shows the progress, and asks whether to continue when a step has failed. */
 function watch(action, { matching }) {
   const dialog = dialogElement();
   const shown = h("div", null),

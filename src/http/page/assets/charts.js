@@ -1,8 +1,8 @@
-// Small charts as SVG: geometry only, so that the page's policy against inline style can hold.
+// Small charts as SVG: geometry only, so that the page's policy against inline styles can hold.
 
 import { h } from "./dom.js";
 
-/** A bar that fills up; its edge glides from look to look. */
+/** A progress bar; its end moves smoothly between two reads. */
 export function bar(percent, label, tone = "") {
   const now = Math.max(0, Math.min(100, percent));
   return h(
@@ -23,7 +23,7 @@ export function bar(percent, label, tone = "") {
   );
 }
 
-/** Waiting jobs as an area, ended ones as bars; the newest on the far end of the line of reading. */
+/** Waiting jobs as an area, ended ones as bars; the newest at the end of the reading direction. */
 export function spark(depth, done, label) {
   const points = 60,
     width = 180,
@@ -63,7 +63,7 @@ export function spark(depth, done, label) {
   );
 }
 
-/** A rate over the last minute. */
+/** A chart of the rate over the last minute. */
 export function rateChart(values, label) {
   const width = 600,
     height = 90;

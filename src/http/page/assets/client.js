@@ -1,9 +1,9 @@
-// Talks to /api/v1: calls that fail with a problem that can be shown, and the stream that comes back by itself.
+// The client for /api/v1: calls, with problems that can be shown, and the event stream, which reconnects by itself.
 
 import { exact } from "./exact.js";
 import { set, state } from "./state.js";
 
-/** What went wrong with a call: a stable code, and words. */
+/** The error of a call: a stable code, and a text. */
 export class CallProblem extends Error {
   constructor(status, code, detail) {
     super(detail);
@@ -12,10 +12,10 @@ export class CallProblem extends Error {
   }
 }
 
-/** Ends the reads that are not answered yet. */
+/** Aborts the reads in progress. */
 let reads = new AbortController();
 
-/** One call; a `body` that is text is sent as it is. What may be repeated without harm needs no key of its own. */
+/** Makes a call; a `body` of text is sent unchanged. With `once: false` it is sent without an idempotency key. */
 export async function call(method, path, body, { once = true } = {}) {
   const headers = { Accept: "application/json" };
   if (method !== "GET") {
@@ -34,7 +34,7 @@ export async function call(method, path, body, { once = true } = {}) {
       signal,
     });
   } catch {
-    // Nobody waits for it any more.
+    // The result is no longer needed.
     if (signal?.aborted) return new Promise(() => {});
     throw new CallProblem(0, "offline", "the service cannot be reached");
   }
@@ -51,13 +51,13 @@ function key() {
   return [...crypto.getRandomValues(new Uint8Array(16))].map((byte) => byte.toString(16).padStart(2, "0")).join("");
 }
 
-/** Whether somebody is signed in; the page asks before it asks for anything else. */
+/** Reads the session; the page does this before all other calls. */
 export async function session() {
   const found = await call("GET", "/session");
   set({ session: found.signed_in ? found : null });
 }
 
-/** Signs out. No read is under way meanwhile: it would be refused. */
+/** Signs out. Reads in progress are aborted first, because they would be refused. */
 export async function signOut() {
   close();
   reads.abort();
@@ -75,7 +75,7 @@ function signedOut() {
   set({ session: null });
 }
 
-/** Without a word for so long the connection is dead, whatever the browser thinks. */
+/** After this many milliseconds without an event the connection counts as dead. */
 const SILENCE = 40_000;
 let stream = null;
 let following = false;
@@ -93,14 +93,13 @@ function shared() {
   };
   const leave = () => {
     order("leave");
-    // The worker has forgotten this tab: whoever comes back asks anew.
+    // The worker has dropped this tab; the tab connects again when it is shown.
     stream = null;
   };
   return { open: () => order("open"), close: () => order("close"), leave };
 }
 
-/** A stream of this tab alone, where the browser can share none: open while somebody looks, so that the connections to
-    this host go to those tabs that are looked at. */
+/** A stream for this tab only, if the browser cannot share one. It is open while the tab is visible. */
 function own() {
   let source = null;
   const close = () => {
@@ -142,7 +141,7 @@ function hear({ link: word, section, data }) {
   else link(word);
 }
 
-/** Follows the board until signed out. */
+/** Follows the board until the sign-out. */
 export function follow() {
   if (following || !state.session) return;
   clearTimeout(again);
@@ -160,7 +159,7 @@ function restart() {
     try {
       await session();
     } catch {
-      // Still out of reach: the next try tells.
+      // The service cannot be reached yet; the next attempt will show.
     }
     if (state.session) follow();
   }, 1500);
@@ -176,7 +175,7 @@ setInterval(() => {
 addEventListener("pagehide", () => stream?.leave());
 addEventListener("pageshow", ({ persisted }) => {
   if (!persisted) return;
-  // The browser kept the page as it was when somebody left it.
+  // The browser restored the page from its cache.
   following = false;
   follow();
 });

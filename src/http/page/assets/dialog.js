@@ -1,12 +1,12 @@
-// What the page says by itself, and what it asks.
+// Messages and questions of the page.
 
 import { h } from "./dom.js";
 import { t } from "./i18n.js";
 
-/** The one dialog of the page. */
+/** The only dialog of the page. */
 export const dialogElement = () => /** @type {HTMLDialogElement} */ (document.getElementById("dialog"));
 
-/** Says something for a moment, aloud for those who listen. */
+/** Shows a message for a moment; screen readers read it. */
 export function say(text, look = "") {
   const toast = h("p.toast", { class: look }, text);
   document.getElementById("toasts").append(toast);

@@ -1,10 +1,10 @@
-// Elements from data, and the smallest change that makes one tree of them into another: focus, selection and
-// running transitions survive a look that comes twice a second.
+// Builds elements from data, and updates the page with the fewest changes, so that focus, selection and transitions
+// survive.
 
 const SVG = "http://www.w3.org/2000/svg";
 const DRAWN = new Set(["svg", "path", "rect", "circle", "line", "g", "polyline", "title"]);
 
-/** An element: `h("p.muted", { id: "x" }, "text", child)`. Nothing and false are left out. */
+/** Builds an element: `h("p.muted", { id: "x" }, "text", child)`. null, undefined and false are left out. */
 export function h(name, attributes, ...children) {
   const [tag, ...classes] = name.split(".");
   const drawn = DRAWN.has(tag) && (tag !== "title" || attributes?.svg);
@@ -29,17 +29,17 @@ function add(element, children) {
   }
 }
 
-/** Makes `element` hold `children`, touching only what differs. */
+/** Makes `element` contain `children`, and changes only what differs. */
 export function show(element, ...children) {
   const wanted = document.createElement(element.tagName);
   add(wanted, children);
   morphChildren(element, wanted);
 }
 
-/** What each element shows: by which function, of what. */
+/** What each element shows: the function, and its input. */
 const shown = new WeakMap();
 
-/** Shows `draw(given)`, if anything in there is another than the last time; answers whether it was. */
+/** Shows `draw(given)` if an input has changed since the last time; returns whether it has. */
 export function redraw(element, draw, given) {
   const last = shown.get(element);
   const names = Object.keys({ ...last?.given, ...given });
@@ -63,7 +63,7 @@ function morphChildren(from, to) {
   const wanted = [...to.childNodes];
   const keys = new Set(wanted.map(key));
   let at = from.firstChild;
-  // What has a key that nobody wants goes first: then what stays need not be moved.
+  // Elements with a key that is no longer used are removed first, so that the others need not be moved.
   const pass = () => {
     while (at && key(at) !== null && !keys.has(key(at))) {
       const next = at.nextSibling;
@@ -106,14 +106,14 @@ function morph(from, to) {
     if (from.getAttribute(name) !== value) from.setAttribute(name, value);
   }
   if (from instanceof HTMLInputElement || from instanceof HTMLSelectElement) {
-    // What somebody types is theirs until they leave the field.
+    // A field keeps what the user types while it has the focus.
     if (document.activeElement !== from && to.hasAttribute("value") && from.value !== to.value) from.value = to.value;
   }
   if (from instanceof HTMLOptionElement) from.selected = to.hasAttribute("selected");
   morphChildren(from, to);
 }
 
-/** Text that stays left to right in any language: ids, functions, numbers with signs. */
+/** Text that is left to right in any language: ids, functions, numbers with signs. */
 export function ltr(text, name = "bdi") {
   return h(name, { dir: "ltr" }, text);
 }

@@ -1,4 +1,4 @@
-// JSON as it was sent: a whole number that JavaScript would round stays the text that it is.
+// Parses JSON without loss: a whole number that JavaScript would round stays text.
 
 const TOKEN = /"(?:[^"\\]|\\.)*"|-?\d+(?:\.\d+)?(?:[eE][+-]?\d+)?/g;
 

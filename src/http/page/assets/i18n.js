@@ -1,11 +1,11 @@
-// Words, numbers and times in the language of the reader.
+// Texts, numbers and times in the user's language.
 
 import { en } from "./en.js";
 import { he } from "./he.js";
 
 const DICTIONARIES = { en, he };
 const made = new Map();
-/** The language that is spoken: the same for all that is written. */
+/** The language of the page. */
 let language = "en";
 
 function format(kind, make) {
@@ -14,26 +14,26 @@ function format(kind, make) {
   return made.get(name);
 }
 
-/** The text for a key in the form that its number wants, which is `count` or `n`. */
+/** The text for a key in the plural form for its number, which is `count` or `n`. */
 function form(key, { n, count = n }) {
   const found = DICTIONARIES[language][key] ?? en[key] ?? key;
   if (typeof found === "string") return found;
   return found[format("plural", (tag) => new Intl.PluralRules(tag)).select(Number(count))] ?? found.other;
 }
 
-/** The text for a key, with its blanks filled in; numbers are written as the reader writes them. */
+/** The text for a key, with its placeholders filled in; numbers are formatted for the language. */
 export function t(key, blanks = {}) {
   return tell(key, blanks).join("");
 }
 
-/** The same as a list, for blanks that are elements. */
+/** The same as a list, for placeholders that are elements. */
 export function tell(key, blanks) {
   const fill = (value) => (typeof value === "number" ? number(value) : (value ?? ""));
   const parts = form(key, blanks).split(/\{(\w+)\}/);
   return parts.map((part, index) => (index % 2 ? fill(blanks[part]) : part));
 }
 
-/** The text for a word of the service, or the word itself where there is none. */
+/** The text for a code of the service, or the code itself if there is none. */
 export function word(kind, name) {
   const key = `${kind}_${name}`;
   return DICTIONARIES[language][key] ?? en[key] ?? name;
@@ -61,7 +61,7 @@ export function ago(iso) {
   return span(Math.max(0, secondsBetween(iso, Date.now())));
 }
 
-/** How long ago in one unit: for lists, which shall not flicker. */
+/** How long ago in one unit, for lists, so that the text rarely changes. */
 export function longAgo(iso) {
   const s = Math.max(0, secondsBetween(iso, Date.now()));
   if (s < 60) return t("just_now");
@@ -76,7 +76,7 @@ export function clock(iso) {
   return format("clock", make).format(new Date(iso));
 }
 
-/** A span of time in at most two units. */
+/** A duration in at most two units. */
 export function span(seconds) {
   const s = Math.round(seconds);
   if (s < 60) return t("span_s", { s });
@@ -91,7 +91,7 @@ export function bytes(value) {
   return `${number(value / 1000 ** power, power ? 1 : 0)} ${units[power]}`;
 }
 
-/** Speaks a language, or English, and says which: language and direction are those of the whole page. */
+/** Sets the language, or English if it is unknown, and returns its tag. It also sets the page's direction. */
 export function speak(wish) {
   language = Object.hasOwn(DICTIONARIES, wish) ? wish : "en";
   document.documentElement.lang = language;

@@ -1,4 +1,4 @@
-// Pieces that several views are made of.
+// Parts that several views use.
 
 import { bar } from "./charts.js";
 import { h, ltr } from "./dom.js";
@@ -12,12 +12,12 @@ export function tone(name) {
   return GOOD.has(name) ? "good" : BAD.has(name) ? "bad" : ODD.has(name) ? "odd" : "calm";
 }
 
-/** A state in words with its colour; the colour says nothing that the word does not. */
+/** A state in words with its colour; the colour adds nothing to the word. */
 export function badge(name, kind = "state") {
   return h("span.badge", { class: tone(name) }, word(kind, name));
 }
 
-/** Where a job stands: one that a person stopped has failed, and is called what it is. */
+/** The state of a job; one that a user stopped is shown as stopped, not as failed. */
 export function standing(job) {
   return job.stopped ? "stopped" : job.state;
 }
@@ -26,7 +26,7 @@ export function page(title, ...children) {
   return [heading(title), ...children];
 }
 
-/** What a view is called, with what stands below and beside that. The focus goes there when somebody comes to the view. */
+/** The heading of a view, with a line below and elements beside it. It gets the focus when the view is opened. */
 export function heading(title, under, ...side) {
   return h(
     "div.page-head",
@@ -40,7 +40,7 @@ export function card(title, aside, ...children) {
   return h("section.card", null, title && h("div.card-head", null, h("h2", null, title), aside), ...children);
 }
 
-/** Words that say what to do next; a command in `backticks` stays left to right and in one piece. */
+/** A text that says what to do next; a command in `backticks` stays left to right and in one piece. */
 export function empty(text) {
   return h(
     "p.empty",
@@ -49,7 +49,7 @@ export function empty(text) {
   );
 }
 
-/** What went wrong, and the way out of it. */
+/** An error, with a way to try again. */
 export function problem(error, again) {
   return h(
     "div.problem",
@@ -59,7 +59,7 @@ export function problem(error, again) {
   );
 }
 
-/** The words for a problem: ours where there are some, else the service's own. */
+/** The text for a problem: the page's if there is one, else the service's. */
 export function told(error) {
   const key = `problem_${error.code}`;
   const own = t(key);
@@ -72,7 +72,7 @@ export function button(label, act, data = {}, extra = {}) {
   return h("button", { type: "button", class: look, "data-act": act, ...attributes, ...more }, label);
 }
 
-/** A table that scrolls by itself where the screen is narrow. */
+/** A table that scrolls by itself if the screen is narrow. */
 export function table(label, heads, rows, more) {
   return h(
     "div.scroll",
@@ -98,7 +98,7 @@ export function code(text) {
   return ltr(text, "code");
 }
 
-/** The last part of a dotted name first: it is what people look for. */
+/** The last part of a dotted name first, because it says the most. */
 export function functionName(name) {
   const short = name.split(".").pop();
   return h("span.fn", { title: name }, ltr(short, "code"));
@@ -132,7 +132,7 @@ export function deletionBar(deletion) {
   return bar(deletion.percent, t("deletion", { id: deletion.job_id }), look);
 }
 
-/** Time left as far as it can be told honestly: a range, and only words while there is too little to go by. */
+/** The remaining time as a range; a text while there is too little data. */
 export function eta(deletion) {
   const { eta_low: low, eta_high: high } = deletion;
   if (low == null) return t("estimating");

@@ -1,17 +1,16 @@
-// Which rows of a long list are in the document: those around what is seen, in steps, so that most scrolling changes
-// nothing.
+// Chooses the rows of a long list that are in the document: the visible ones and some around them, moved in steps.
 
-/** Rows that are ready above and below what is seen, and rows by which that moves on. */
+/** Rows above and below the visible ones, and the step by which the range moves. */
 export const AHEAD = 20;
 const STEP = 10;
 
-/** The rows to draw of `count`, for what is seen: rows above the window, rows that fit into it. */
+/** The rows to draw of `count`, given how many are above the visible part and how many fit into it. */
 export function around({ above, fit }, count) {
   const first = Math.max(0, Math.min(above - AHEAD, count - AHEAD));
   return { first, last: Math.min(count, first + fit + 2 * AHEAD + STEP) };
 }
 
-/** What is seen of a list's rows now; `known` itself where that is still true. */
+/** The visible part of a list; `known` itself if it has not changed. */
 export function measured(body, known) {
   const tall = body?.querySelector(".row")?.getBoundingClientRect().height || known.tall;
   const hidden = body ? Math.max(0, -body.getBoundingClientRect().top) : 0;

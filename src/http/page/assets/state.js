@@ -1,4 +1,4 @@
-// What the page knows. What changes is replaced, never altered in place: who draws sees by `===` what is another.
+// The state of the page. Values are replaced and never changed in place, so that `===` shows what has changed.
 
 export const state = {
   session: null,
@@ -6,14 +6,14 @@ export const state = {
   route: ["overview"],
   language: "en",
   theme: "auto",
-  /** The board, section by section, as the stream tells it. */
+  /** The sections of the board, from the stream. */
   overview: undefined,
   queues: undefined,
   workers: undefined,
   running: undefined,
   deletions: undefined,
   tree: undefined,
-  /** What single views have fetched and what people have typed there. */
+  /** What single views have fetched, and what the user has typed there. */
   jobs: {
     filter: { search: "", queue: "", state: "" },
     shown: null,
@@ -34,12 +34,12 @@ export const state = {
 let draw = () => {};
 let asked = false;
 
-/** Who draws. */
+/** Sets the function that draws. */
 export function drawWith(drawing) {
   draw = drawing;
 }
 
-/** Takes what is new, and asks for one drawing, however many changes come together. */
+/** Changes the state, and requests one drawing, however many changes are made together. */
 export function set(news) {
   Object.assign(state, news);
   if (asked) return;

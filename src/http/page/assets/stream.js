@@ -1,8 +1,8 @@
-// The event stream of all tabs of this browser: one connection, however many are open. A browser has six for one host.
+// The event stream for all tabs of this browser: one connection in all, because a browser opens only six per host.
 
 const SECTIONS = ["overview", "queues", "workers", "running", "deletions", "tree"];
 const tabs = new Set();
-/** What a tab that comes later has missed. */
+/** The newest sections, for tabs that connect later. */
 const newest = new Map();
 let source = null;
 
@@ -15,7 +15,7 @@ function open() {
   mine.onerror = () => {
     if (source !== mine) return;
     tell({ link: "lost" });
-    // The browser comes back by itself, unless it was turned away.
+    // The browser reconnects by itself, unless the service refused.
     if (mine.readyState === EventSource.CLOSED) end();
   };
   for (const section of SECTIONS) {

@@ -1,11 +1,11 @@
-// Times that are counted from now: each second they are written anew, and nothing else is drawn for that.
+// Relative times, which are updated every second without drawing anything else.
 
 import { h } from "./dom.js";
 import { ago, longAgo, time } from "./i18n.js";
 
 const WORDS = { ago, longAgo };
 
-/** When something was, in words that go on with the clock. */
+/** A relative time that is kept up to date. */
 function counted(iso, words, look = "") {
   return h("time", { class: look, datetime: iso, title: time(iso), "data-counted": words }, WORDS[words](iso));
 }
@@ -15,12 +15,12 @@ export function past(iso) {
   return iso ? counted(iso, "longAgo", "nowrap") : "–";
 }
 
-/** How long since then. */
+/** How long ago. */
 export function since(iso) {
   return iso ? counted(iso, "ago") : "–";
 }
 
-/** Writes all of them as they are now. */
+/** Updates all relative times. */
 export function tick() {
   const all = /** @type {NodeListOf<HTMLTimeElement>} */ (document.querySelectorAll("time[data-counted]"));
   for (const one of all) {

@@ -1,4 +1,4 @@
-// What is in force. Secrets were masked before they came here.
+// The effective settings. Secrets were masked by the service.
 
 import { h, ltr } from "../dom.js";
 import { t } from "../i18n.js";

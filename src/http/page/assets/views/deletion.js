@@ -1,4 +1,4 @@
-// One deletion as its business sees it, and what the people who run the service want to know besides.
+// One deletion as its business sees it, with more details for operators.
 
 import { rateChart } from "../charts.js";
 import { h, ltr } from "../dom.js";

@@ -1,4 +1,4 @@
-// Deletions: one business looked up, with what a deletion would take, and all that go on or went before.
+// Deletions: a search for one business, with the plan of a deletion, and the list of active and ended ones.
 
 import { h, ltr } from "../dom.js";
 import { bytes, number, span, t } from "../i18n.js";

@@ -1,4 +1,4 @@
-// One job of a queue: what it is, what happened to it, how each attempt went.
+// One job of a queue: its facts, its events and its attempts.
 
 import { jobsAddress } from "../address.js";
 import { bar } from "../charts.js";
@@ -97,7 +97,7 @@ function buttons(detail) {
   ];
 }
 
-/** Newest first; the newest error is open, those before it are a click away. */
+/** Attempts, newest first; the newest error is open, the others can be opened. */
 function attempts(detail) {
   const all = detail.attempts;
   if (all.length === 0)
@@ -137,7 +137,7 @@ function attempts(detail) {
   );
 }
 
-/** What this process has logged of the job; it says whose lines these are, so that nobody takes them for all there are. */
+/** The log lines of the job in this process; it names the process, because there may be more lines in others. */
 function log(found) {
   if (!found) return null;
   const { lines, dropped, since: start } = found;
@@ -175,7 +175,7 @@ function took(ms) {
   return ms < 1000 ? t("span_ms", { ms }) : span(ms / 1000);
 }
 
-/** A process's id is long and says nothing; its beginning tells it from others. */
+/** A process id is long; its first eight characters identify it. */
 function short(runner) {
   return /^[0-9a-f-]{32,36}$/.test(runner) ? runner.slice(0, 8) : runner;
 }

@@ -1,5 +1,4 @@
-// Jobs of the queues: a filter, pages that follow one another, and changes to all that match. However many rows there
-// are, only those around what is seen are drawn.
+// Queue jobs: a filter, pages, and changes of all matching jobs. Only the rows around the visible ones are drawn.
 
 import { h, ltr } from "../dom.js";
 import { number, t, word } from "../i18n.js";
@@ -11,7 +10,7 @@ const STATES = ["queued", "scheduled", "started", "finished", "failed", "cancele
 
 export function jobs({ jobs, queues = [], may }) {
   const { filter, shown, rows, next, complete, problem: wrong, busy, seen } = jobs;
-  // What can be changed at once are the jobs that are shown, not those of a filter that is being typed.
+  // A change applies to the jobs that are shown, not to a filter that is still being typed.
   const of = shown?.state;
   const option = (value, text, chosen) => h("option", { value, selected: chosen === value }, text);
   const any = rows?.length > 0;

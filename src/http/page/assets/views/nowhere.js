@@ -1,4 +1,4 @@
-// An address that leads to nothing.
+// The view for an invalid address.
 
 import { h } from "../dom.js";
 import { t } from "../i18n.js";

@@ -1,4 +1,4 @@
-// Everything at one look: health with its reasons, numbers, queues, workers, what runs.
+// The overview: health with its reasons, numbers, queues, workers, and running jobs.
 
 import { bar, spark } from "../charts.js";
 import { h, ltr } from "../dom.js";

@@ -1,4 +1,4 @@
-// Signing in.
+// The sign-in.
 
 import { h } from "../dom.js";
 import { t } from "../i18n.js";

@@ -1,4 +1,4 @@
-// The supervised actors: who restarts whom, and what each went through.
+// The supervised actors: their supervisors, restarts and panics.
 
 import { h, ltr } from "../dom.js";
 import { number, t, tell, time } from "../i18n.js";
