@@ -138,8 +138,7 @@ impl ReferenceCache {
 }
 
 fn queries(fingerprint: String, references: Vec<Reference>) -> Queries {
-    let (ties, others): (Vec<Reference>, Vec<Reference>) = references.into_iter().partition(|one| one.ties);
-    let ties: Vec<Tie> = ties.into_iter().map(Tie::from).collect();
+    let (ties, others) = apart(references);
     let (kept, broken, looked) = (kept(&others), first_broken(), before_ties(&ties));
     Queries {
         fingerprint,
@@ -199,6 +198,12 @@ fn queries(fingerprint: String, references: Vec<Reference>) -> Queries {
             heeded(&ties, ", s.asked, s.file_size, s.broken", "broken is null and reference is null")
         ),
     }
+}
+
+/// Those from one attachment to another, and the others.
+fn apart(references: Vec<Reference>) -> (Vec<Tie>, Vec<Reference>) {
+    let (ties, others): (Vec<_>, Vec<_>) = references.into_iter().partition(|one| one.ties);
+    (ties.into_iter().map(Tie::from).collect(), others)
 }
 
 impl From<Reference> for Tie {
