@@ -58,9 +58,13 @@ fn http(settings: &Settings, reader: &mut Reader<'_>) {
     }
 }
 
-/// Warns of an endpoint that ends with the bucket's name, as Cloudflare's page shows it. Every key is then
-/// looked for in a folder of that name, and deleting an object that does not exist is no error. An
-/// application with the same endpoint has its objects in that folder, so this is not refused.
+/// The fewest parts of a host name in which a vendor's name follows that of the bucket.
+const HOST_OF_BUCKET: usize = 4;
+
+/// Warns of an endpoint that holds the bucket's name already: at its end, as Cloudflare's page shows it, or at the
+/// beginning of its host, as DigitalOcean, Scaleway and Hetzner show it. Every key is then looked for in a folder of
+/// that name, and deleting an object that does not exist is no error. An application with the same endpoint has its
+/// objects in that folder, so this is not refused.
 fn endpoints(attachments: &AttachmentSettings, reader: &mut Reader<'_>) {
     let (key, endpoint, bucket) = match attachments.driver {
         AttachmentDriver::Local => return,
@@ -71,13 +75,20 @@ fn endpoints(attachments: &AttachmentSettings, reader: &mut Reader<'_>) {
             ("attachments.s3_endpoint", attachments.s3.endpoint.clone(), &attachments.s3.bucket)
         }
     };
-    let path = url::Url::parse(&endpoint).map(|url| url.path().trim_end_matches('/').to_owned());
-    if bucket.is_empty() || !path.is_ok_and(|path| path.rsplit('/').next() == Some(bucket)) {
+    let Some(url) = url::Url::parse(&endpoint).ok().filter(|_| !bucket.is_empty()) else { return };
+    let host = url.host_str().unwrap_or_default();
+    let holds = if url.path().trim_end_matches('/').rsplit('/').next() == Some(bucket) {
+        "ends"
+    } else if host.split('.').count() >= HOST_OF_BUCKET
+        && host.strip_prefix(bucket.as_str()).is_some_and(|rest| rest.starts_with('.'))
+    {
+        "begins"
+    } else {
         return;
-    }
+    };
     let name = reader.name(key);
     reader.warnings.push(Warning::warn(format!(
-        "{name} ends with the bucket `{bucket}`, which is added to it; give it without, unless the application has the \
+        "{name} {holds} with the bucket `{bucket}`, which is added to it; give it without, unless the application has the \
          same and its objects lie below `{bucket}/`"
     )));
 }

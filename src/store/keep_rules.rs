@@ -59,6 +59,68 @@ pub(super) fn first_broken() -> String {
     format!("case {cases}end")
 }
 
+/// A foreign key from attachments onto attachments, as of a preview onto what it was made from. The names are as SQL
+/// writes them, but for the one that is shown.
+pub(super) struct Tie {
+    /// Where the key is: attachments, or a table that holds rows of theirs.
+    pub(super) child: String,
+    /// Its column.
+    pub(super) child_column: String,
+    /// The column that it leads to.
+    pub(super) parent_column: String,
+    /// How people call it.
+    pub(super) shown: String,
+}
+
+/// The name of what is looked at, before what `heeded` makes of it where there are ties.
+pub(super) fn before_ties(ties: &[Tie]) -> &'static str {
+    if ties.is_empty() { "looked" } else { "seen" }
+}
+
+/// An attachment that refers to another keeps it only if it stays itself: from `seen` makes `looked`, with the reference
+/// that keeps each. `seen` has `id`, `path`, `reference` and the given further columns; `free` is the condition that
+/// nothing else keeps a row. What refers to a row, and what shares its path, has to go for it to go. Nothing where there
+/// are no ties.
+pub(super) fn heeded(ties: &[Tie], columns: &str, free: &str) -> String {
+    if ties.is_empty() {
+        return String::new();
+    }
+    let referring: Vec<String> = ties
+        .iter()
+        .map(|Tie { child, child_column, parent_column, shown }| {
+            format!(
+                "select c.id as child, a.id as parent, {} as shown
+        from likely f cross join attachments a cross join {child} c
+        where a.id = f.id and c.{child_column} = a.{parent_column} and c.id <> a.id",
+                text(shown)
+            )
+        })
+        .collect();
+    format!(
+        ",
+    likely as materialized (select id, path from seen where {free}),
+    referring as materialized (
+        {}),
+    tied as materialized (
+        select child, parent from referring
+        union all
+        select o.id, f.id from likely f cross join attachments o
+        where f.path <> '' and o.storage_path = f.path and o.id <> f.id),
+    stuck(id) as (
+        select parent from tied where child not in (select id from likely)
+        union
+        select t.parent from stuck s cross join tied t where t.child = s.id),
+    held_by as materialized (
+        select parent as id, min(shown) as reference from referring
+        where child not in (select id from likely) or child in (select id from stuck)
+        group by parent),
+    looked as materialized (
+        select s.id, s.path, coalesce(s.reference, h.reference) as reference{columns}
+        from seen s left join held_by h on h.id = s.id)",
+        referring.join("\n        union all\n        ")
+    )
+}
+
 /// The sums of a plan, for [`plan`]: of rows `looked` with `id`, whether it is one that the tenant's live receipts point
 /// to (`asked`), `path`, `file_size`, the first rule that is `broken` and the `reference` that keeps it. The others
 /// of `looked` share a path with one that is asked for, and a deleted receipt points to them: they go along or keep it.

@@ -433,7 +433,7 @@ fn r2_lies_at_the_accounts_own_endpoint_unless_another_is_given() {
 }
 
 #[test]
-fn an_endpoint_that_ends_with_the_bucket_is_a_warning() {
+fn an_endpoint_that_holds_the_bucket_already_is_a_warning() {
     for endpoint in ["https://acc123.r2.cloudflarestorage.com/attachments", "https://r2.example/attachments/"]
     {
         let given = [R2.as_slice(), &[("R2_ENDPOINT", endpoint)]].concat();
@@ -449,6 +449,11 @@ fn an_endpoint_that_ends_with_the_bucket_is_a_warning() {
         with_flags(&flags).unwrap().warnings
     };
     assert!(s3("https://x.supabase.co/storage/v1/s3").is_empty());
+    assert!(s3("https://b.example.com").is_empty(), "the store may be called so");
+    assert!(s3("https://files.nyc3.digitaloceanspaces.com").is_empty());
+    for endpoint in ["https://b.nyc3.digitaloceanspaces.com", "https://b.s3.fr-par.scw.cloud/"] {
+        assert!(s3(endpoint)[0].text.contains("begins with the bucket `b`"), "{endpoint}");
+    }
     assert!(s3("https://x.example/b")[0].text.contains("ends with the bucket `b`"));
 }
 

@@ -156,6 +156,30 @@ async fn merge(rig: &Rig) {
     }
 }
 
+/// A button in the web application that retries puts the same row back as if it were new.
+pub async fn a_row_that_the_application_puts_back_covers_what_was_there_at_its_own_request(rig: &Rig) {
+    rig.seed(5).await;
+    let id = rig.web_row_of(ago(24 * 60)).await;
+    let job = begin(rig, id, ago(24 * 60)).await;
+    rig.good_batch(&job, 2, Pass::Forward).await;
+    let failed = EndAttempt::Failed { error: "storage".into() };
+    assert!(rig.store.background_jobs.end_attempt(id, job.note.attempt, &failed).await.unwrap());
+    receipt(rig, 6, &text(ago(60))).await;
+    rig.set(
+        id,
+        "status = 'queued', cursor = null, total = 0, processed = 0, succeeded = 0, failed_count = 0,
+         last_error = null, started_at = null, finished_at = null, heartbeat_at = null",
+    )
+    .await;
+    let job = match rig.try_begin_of(id, "q2", Some(Utc::now())).await {
+        Begun::Started(job) => *job,
+        Begun::Refused(reason) => panic!("{reason:?}"),
+    };
+    let after = delete(rig, &job).await;
+    assert_eq!((after.status, rig.live(TENANT).await), (Status::Completed, vec![6]));
+    assert_eq!((after.progress.total, after.progress.processed, after.progress.succeeded), (3, 3, 3));
+}
+
 pub async fn a_row_that_is_moved_to_another_tenant_deletes_nothing_of_that_one(rig: &Rig) {
     rig.seed(40).await;
     rig.run(&format!("update receipts set business_id = {OTHER} where id = 30")).await;

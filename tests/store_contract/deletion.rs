@@ -4,7 +4,7 @@ use tikkun::fault::FaultKind;
 use tikkun::job::background::Status;
 use tikkun::store::{BatchOutcome, EndAttempt, Pass};
 
-use super::rig::{OTHER, Rig, TENANT, keys, order};
+use super::rig::{OTHER, Rig, TENANT, keys, order, target};
 
 pub async fn whole_deletion_counts_exactly_and_spares_what_others_need(rig: &Rig) {
     for id in 1..=7 {
@@ -132,6 +132,45 @@ pub async fn an_unknown_table_keeps_its_attachment_and_is_reported(rig: &Rig) {
     let batch = rig.good_batch(&job, 50, Pass::Forward).await;
     assert_eq!(batch.kept_for, [("odd 'one.a \"b".to_owned(), 2), ("quotes.file".to_owned(), 1)]);
     assert_eq!((batch.deleted, rig.attachments().await), (4, vec![2, 3, 4]));
+}
+
+/// Attachments that were made from others, as previews are, by keys of each kind.
+pub async fn an_attachment_that_refers_to_another_goes_along_with_it(rig: &Rig) {
+    for (column, on_delete) in
+        [("made_from", ""), ("first", "on delete set null"), ("page_of", "on delete cascade")]
+    {
+        rig.run(&format!(
+            "alter table attachments add column {column} integer references attachments (id) {on_delete}"
+        ))
+        .await;
+    }
+    rig.seed(8).await;
+    for id in [11, 12, 13, 15, 16] {
+        rig.attach(id, TENANT, "receipt_preview").await;
+    }
+    for (receipt, preview) in [(1, 11), (2, 12), (3, 13), (6, 16)] {
+        rig.run(&format!("update receipts set preview_attachment_id = {preview} where id = {receipt}")).await;
+    }
+    rig.receipt(30, OTHER, None, Some(13)).await;
+    rig.run(
+        "update attachments set made_from = 1 where id = 11;
+         update attachments set first = 2 where id = 12;
+         update attachments set made_from = 3 where id = 13;
+         update attachments set first = 4 where id = 4;
+         update attachments set page_of = 5 where id = 15;
+         update attachments set page_of = 6 where id = 16;
+         update attachments set made_from = 7 where id = 3;
+         update attachments set storage_path = (select storage_path from attachments where id = 7) where id = 8",
+    )
+    .await;
+    let plan = rig.store.receipts.plan(TENANT, &target()).await.unwrap();
+    let job = rig.started().await;
+    let batch = rig.good_batch(&job, 50, Pass::Forward).await;
+    assert_eq!((batch.deleted, batch.withheld), (8, vec![]));
+    let expected = [("attachments.made_from".to_owned(), 2), ("attachments.page_of".to_owned(), 1)];
+    assert_eq!(batch.kept_for, expected, "what stays keeps what it was made from");
+    assert_eq!(rig.attachments().await, [3, 5, 7, 8, 13, 15], "and what shares its object");
+    assert_eq!((batch.condemned.len(), plan.attachments, plan.objects), (7, 7, 7));
 }
 
 pub async fn a_table_made_between_batches_is_heeded(rig: &Rig) {

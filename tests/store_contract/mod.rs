@@ -41,6 +41,7 @@ macro_rules! contract {
                 an_older_attempt_commits_nothing
                 a_row_cancelled_by_the_web_application_stops_the_batch
                 an_unknown_table_keeps_its_attachment_and_is_reported
+                an_attachment_that_refers_to_another_goes_along_with_it
                 a_table_made_between_batches_is_heeded
                 keys_of_others_stay_in_the_cursor
                 a_row_without_a_key_leaves_no_object
@@ -106,6 +107,7 @@ macro_rules! contract {
                 a_row_with_the_time_of_a_zone_gives_no_late_receipt_away
                 a_cursor_that_another_worker_wrote_anew_gives_no_late_receipt_away
                 a_row_with_the_cursor_of_an_earlier_one_covers_what_was_there_at_its_own_request
+                a_row_that_the_application_puts_back_covers_what_was_there_at_its_own_request
                 a_row_that_is_moved_to_another_tenant_deletes_nothing_of_that_one
                 what_was_looked_at_for_another_tenant_bounds_nothing
             }

@@ -8,8 +8,8 @@ use sqlx::postgres::PgConnectOptions;
 use sqlx::{AssertSqlSafe, Connection as _, PgConnection};
 use tikkun::config::PostgresSettings;
 use tikkun::fault::FaultKind;
-use tikkun::job::background::{BackgroundJob, DELETE_RECEIPTS_ALL};
-use tikkun::store::{BatchOutcome, EndedSession, Pass, Schema, migrate_postgres, open_postgres};
+use tikkun::job::background::{BackgroundJob, DELETE_RECEIPTS_ALL, Status};
+use tikkun::store::{BatchOutcome, EndAttempt, EndedSession, Pass, Schema, migrate_postgres, open_postgres};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpListener;
 
@@ -1010,6 +1010,77 @@ async fn a_refused_receipt_keeps_no_attachment_of_others_whatever_the_foreign_ke
     let job = rig.started().await;
     let batch = rig.good_batch(&job, 50, Pass::Forward).await;
     assert_eq!((batch.deleted, batch.withheld, rig.attachments().await), (8, vec![], vec![3]));
+}
+
+#[tokio::test]
+async fn attachments_that_receipts_may_not_lose_stay_with_their_objects() {
+    let rig = postgres().await;
+    rig.seed(9).await;
+    rig.run(
+        "alter table receipts drop constraint receipts_attachment_id_fkey, alter attachment_id set not null,
+             add foreign key (attachment_id) references attachments (id) deferrable initially deferred",
+    )
+    .await;
+    let job = rig.started().await;
+    let batches = rig.delete_all(&job, 4).await;
+    assert_eq!((rig.live(TENANT).await.len(), rig.attachments().await.len()), (0, 9));
+    assert!(
+        batches.iter().all(|batch| batch.condemned.is_empty() && !batch.withheld.is_empty()),
+        "{batches:?}"
+    );
+    let kept = rig.get(job.id).await.cursor.attachments_kept.unwrap();
+    assert!(kept.count == 9 && kept.reason.contains("null value"), "{kept:?}");
+}
+
+#[tokio::test]
+async fn a_row_whose_texts_are_never_null_ends_as_others_do() {
+    let rig = postgres().await;
+    rig.run(
+        "alter table background_jobs alter last_error set default '', alter last_error set not null,
+             alter cursor set default '', alter cursor set not null, alter total set not null,
+             alter processed set not null, alter succeeded set not null, alter failed_count set not null",
+    )
+    .await;
+    rig.seed(3).await;
+    let job = rig.started().await;
+    rig.delete_all(&job, 2).await;
+    let ended = rig.store.background_jobs.end_attempt(job.id, job.note.attempt, &EndAttempt::Completed).await;
+    assert!(ended.unwrap());
+    let row = rig.get(job.id).await;
+    assert_eq!((row.status, row.last_error.as_deref()), (Status::Completed, Some("")));
+}
+
+/// A migration of the application's turns a column of texts into another type.
+#[tokio::test]
+async fn texts_of_other_types_are_named_before_anything_is_begun() {
+    let server = Server::shared();
+    let database = server.database().await;
+    let sql = "drop index idx_background_jobs_unique_active, idx_background_jobs_business_type_status;
+         alter table background_jobs drop constraint chk_job_status, alter status drop default;
+         create type jobstatus as enum ('queued', 'running', 'paused', 'completed', 'failed', 'cancelled');
+         alter table background_jobs alter status type jobstatus using status::jobstatus,
+             alter status set default 'queued', alter cursor type jsonb using cursor::jsonb";
+    server.run(&database, sql).await;
+    let text = refusal(&server.settings(&database), Schema::Migrate).await;
+    for part in
+        ["background_jobs.status as text (it is jobstatus)", "background_jobs.cursor as text (it is jsonb)"]
+    {
+        assert!(text.contains(part), "{part} in {text}");
+    }
+}
+
+#[tokio::test]
+async fn purposes_may_be_of_an_enumeration() {
+    let rig = postgres().await;
+    rig.run(
+        "create type purpose as enum ('receipt_source', 'receipt_preview', 'logo');
+         alter table attachments alter purpose type purpose using purpose::purpose",
+    )
+    .await;
+    rig.seed(3).await;
+    let job = rig.started().await;
+    rig.delete_all(&job, 2).await;
+    assert_eq!((rig.live(TENANT).await.len(), rig.attachments().await.len()), (0, 0));
 }
 
 /// A server that refuses every session in these words, as a pooler does that has no connection to give.

@@ -40,13 +40,18 @@ macro_rules! onto_attachments {
 }
 
 /// Each foreign key onto attachments but the two of receipts, with names as SQL writes them and as people
-/// do, and whether it is one of those two all the same: one that would drop receipts with their attachment. Of a key
-/// over several columns the one onto `id` stands for all.
+/// do, and whether it is one of those two all the same: one that would drop receipts with their attachment; and whether it
+/// leads from attachments themselves, and lets both rows go at once. Of a key over several columns the one onto `id`
+/// stands for all.
 pub(super) const LIST: &str = concat!(
     "
     select distinct on (c.oid) c.conrelid::regclass::text as child, quote_ident(child.attname) as child_column,
            quote_ident(parent.attname) as parent_column, t.relname || '.' || child.attname as shown,
-           of_receipts.are as drops_receipts
+           of_receipts.are as drops_receipts, c.confdeltype <> 'r' and c.conrelid in ",
+    holders!("attachments"),
+    " and exists (
+               select 1 from pg_attribute i where i.attrelid = c.conrelid and i.attname = 'id' and not i.attisdropped
+           ) as ties
     from pg_constraint c
     join pg_class t on t.oid = c.conrelid
     cross join lateral unnest(c.conkey, c.confkey) as k (child, parent)

@@ -11,7 +11,7 @@ use super::statement::{Tx, query, scalar, tuples};
 use crate::fault::{Fault, FaultKind};
 use crate::job::BusinessId;
 use crate::store::deletion::Unreferenced;
-use crate::store::keep_rules::{SUMS, all_hold, first_broken, text};
+use crate::store::keep_rules::{SUMS, Tie, all_hold, before_ties, first_broken, heeded, text};
 
 /// What is tried when the locked attachments are looked at.
 const LOOK: &str = "find the attachments of a batch";
@@ -44,6 +44,8 @@ struct Reference {
     shown: String,
     /// It drops receipts with their attachment, where it should set their pointers to null: deleted ones are to stay.
     drops_receipts: bool,
+    /// It leads from one attachment to another.
+    ties: bool,
 }
 
 /// The queries that heed foreign keys.
@@ -129,19 +131,20 @@ impl ReferenceCache {
         let what = "list foreign keys onto attachments";
         let fingerprint: String = scalar(FINGERPRINT).fetch_one(&mut *tx).await.during(what)?;
         let references: Vec<Reference> = tuples(LIST).fetch_all(&mut *tx).await.during(what)?;
-        let queries = Arc::new(queries(fingerprint, &references));
+        let queries = Arc::new(queries(fingerprint, references));
         *self.newest.lock() = Some(Arc::clone(&queries));
         Ok(queries)
     }
 }
 
-fn queries(fingerprint: String, references: &[Reference]) -> Queries {
-    let (kept, broken) = (kept(references), first_broken());
+fn queries(fingerprint: String, references: Vec<Reference>) -> Queries {
+    let (ties, others) = apart(references);
+    let (kept, broken, looked) = (kept(&others), first_broken(), before_ties(&ties));
     Queries {
         fingerprint,
         candidates: format!(
             "
-    with gone as materialized (select unnest($3::bigint[]) as id),
+    with recursive gone as materialized (select unnest($3::bigint[]) as id),
     held as materialized (
         select a.id, coalesce(a.storage_path, '') as path from attachments a
         where a.id = any((select $2::bigint[])::bigint[])),
@@ -155,25 +158,26 @@ fn queries(fingerprint: String, references: &[Reference]) -> Queries {
         select r.id, r.attachment_id, r.preview_attachment_id, r.is_deleted from receipts r
         where r.attachment_id = any((select $2::bigint[])::bigint[])
            or r.preview_attachment_id = any((select $2::bigint[])::bigint[])),
-    looked as materialized (
-        select a.id, coalesce(a.storage_path, '') as path, {kept} as kept
+    {looked} as materialized (
+        select a.id, coalesce(a.storage_path, '') as path, {kept} as reference
         from attachments a
-        where a.id = any((select $2::bigint[])::bigint[]) and {}),
-    free as materialized (select id, path from looked where kept is null)
+        where a.id = any((select $2::bigint[])::bigint[]) and {}){},
+    free as materialized (select id, path from looked where reference is null)
     select array(select id::bigint from free
                  where path not in (select path from sharing where id not in (select id from free)) order by id),
-           array(select id::bigint from looked where kept is not null order by id),
-           array(select kept from looked where kept is not null order by id),
+           array(select id::bigint from looked where reference is not null order by id),
+           array(select reference from looked where reference is not null order by id),
            ({FINGERPRINT}),
            array(select distinct id::bigint from pointing where is_deleted is true order by 1),
            array(select id::bigint from sharing
                  where ours and id not in (select id from held) order by 1),
            ({HIDES})",
-            all_hold("pointing")
+            all_hold("pointing"),
+            heeded(&ties, "", "reference is null")
         ),
         plan: format!(
             "
-    with pointed as materialized (
+    with recursive pointed as materialized (
              select attachment_id as id from receipts
              where business_id = $1 and is_deleted is not true and attachment_id is not null
              union
@@ -186,12 +190,25 @@ fn queries(fingerprint: String, references: &[Reference]) -> Queries {
              where p.storage_path <> '' and o.id not in (select id from pointed)
                and (exists (select 1 from receipts r where r.attachment_id = o.id)
                     or exists (select 1 from receipts r where r.preview_attachment_id = o.id))),
-    looked as materialized (
+    {looked} as materialized (
              select a.id, w.asked, coalesce(a.storage_path, '') as path, a.file_size,
                     {broken} as broken, {kept} as reference
              from (select id, true as asked from pointed union all select id, false from sharing) w
-             join attachments a on a.id = w.id),{SUMS}"
+             join attachments a on a.id = w.id){},{SUMS}",
+            heeded(&ties, ", s.asked, s.file_size, s.broken", "broken is null and reference is null")
         ),
+    }
+}
+
+/// Those from one attachment to another, and the others.
+fn apart(references: Vec<Reference>) -> (Vec<Tie>, Vec<Reference>) {
+    let (ties, others): (Vec<_>, Vec<_>) = references.into_iter().partition(|one| one.ties);
+    (ties.into_iter().map(Tie::from).collect(), others)
+}
+
+impl From<Reference> for Tie {
+    fn from(Reference { child, child_column, parent_column, shown, .. }: Reference) -> Self {
+        Self { child, child_column, parent_column, shown }
     }
 }
 
@@ -202,7 +219,7 @@ fn kept(references: &[Reference]) -> String {
     }
     let cases: String = references
         .iter()
-        .map(|Reference { child, child_column, parent_column, shown, drops_receipts }| {
+        .map(|Reference { child, child_column, parent_column, shown, drops_receipts, .. }| {
             let which = if *drops_receipts { " and c.is_deleted is true" } else { "" };
             format!(
                 "when exists (select 1 from {child} c where c.{child_column} = a.{parent_column}{which}) then {} ",
@@ -225,10 +242,11 @@ mod tests {
             parent_column: "id".into(),
             shown: "odd 'one.a b".into(),
             drops_receipts: false,
+            ties: false,
         };
         let expected =
             "when exists (select 1 from app.\"odd 'one\" c where c.\"a b\" = a.id) then 'odd ''one.a b' ";
-        let Queries { candidates, plan, .. } = queries(String::new(), &[odd]);
+        let Queries { candidates, plan, .. } = queries(String::new(), vec![odd]);
         assert!(candidates.contains(expected), "{candidates}");
         assert!(plan.contains(expected), "{plan}");
     }

@@ -17,6 +17,23 @@ const COLUMNS: &str = "
     from unnest($1::text[]) as t (name)
     join pg_attribute a on a.attrelid = to_regclass(t.name) and a.attnum > 0 and not a.attisdropped";
 
+/// Columns that we read or write as texts and that are none, with their types.
+const NO_TEXTS: &str = "
+    select t.name || '.' || a.attname::text, format_type(a.atttypid, null)
+    from unnest($1::text[], $2::text[]) as t (name, of_text)
+    join pg_attribute a on a.attrelid = to_regclass(t.name) and a.attname = t.of_text and not a.attisdropped
+    join pg_type y on y.oid = a.atttypid
+    where y.typcategory <> 'S'";
+
+/// Columns whose values are texts.
+const TEXTS: [(&str, &str); 5] = [
+    ("background_jobs", "job_type"),
+    ("background_jobs", "status"),
+    ("background_jobs", "last_error"),
+    ("background_jobs", "cursor"),
+    ("attachments", "storage_path"),
+];
+
 /// Valid indexes of tables: columns in their order, whether unique, the condition.
 const INDEXES: &str = "
     select t.name, i.indisunique, coalesce(pg_get_expr(i.indpred, i.indrelid), ''),
@@ -146,13 +163,16 @@ pub(super) async fn look_after(
     }
 }
 
-/// Tables and columns of the application that are not there.
+/// Tables and columns of the application that are not there, or not as text.
 async fn missing(connection: &mut PgConnection, place: &str) -> Result<Vec<String>, Fault> {
     let what = format!("look at the tables of {place}");
     let mut tx = connection.begin().await.during(&what)?;
     let tables = application::present(&mut tx, &what).await?;
     let columns: Vec<(String, String)> =
         tuples(COLUMNS).bind(names()).fetch_all(&mut *tx).await.during(&what)?;
+    let (of, texts): (Vec<&str>, Vec<&str>) = TEXTS.into_iter().unzip();
+    let others: Vec<(String, String)> =
+        tuples(NO_TEXTS).bind(of).bind(texts).fetch_all(&mut *tx).await.during(&what)?;
     tx.commit().await.during(&what)?;
     let columns: BTreeSet<(String, String)> = columns.into_iter().collect();
     let mut missing = Vec::new();
@@ -165,6 +185,8 @@ async fn missing(connection: &mut PgConnection, place: &str) -> Result<Vec<Strin
             needed.iter().filter(|column| !columns.contains(&(table.to_owned(), (**column).to_owned())));
         missing.extend(gone.map(|column| format!("the column {table}.{column}")));
     }
+    missing
+        .extend(others.iter().map(|(column, other)| format!("the column {column} as text (it is {other})")));
     Ok(missing)
 }
 

@@ -2,10 +2,16 @@
 
 use super::connection::Database;
 use crate::store::sql::engine::Sql;
-use crate::store::sql::status_sql::{StatusSql, note_start};
+use crate::store::sql::status_sql::{StatusSql, move_row, note_start};
 
 impl StatusSql for Database {
     const LOCK: Option<Sql> = Some("select 1 from background_jobs where id = $1 for no key update");
+
+    // Where the column is never null, as applications have it whose texts are empty instead, it is empty.
+    const MOVE: Sql = move_row!(
+        "(select '' from pg_attribute
+          where attrelid = to_regclass('background_jobs') and attname = 'last_error' and attnotnull)"
+    );
 
     // A row that has processed nothing has set nothing aside: what seems so is of an older row with its id, before the
     // table was emptied.

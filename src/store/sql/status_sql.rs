@@ -7,6 +7,8 @@ use crate::store::row::select_jobs;
 pub trait StatusSql: Engine {
     /// Keeps everybody else from changing a row before our commit; none: the transaction is the only writer.
     const LOCK: Option<Sql>;
+    /// Changes a row: `move_row!`.
+    const MOVE: Sql;
     /// Notes a new fence and where it starts from: `note_start!`, with what must come before it.
     const NOTE_START: Sql;
     /// What is known of the clocks behind creation times; none: all are in UTC.
@@ -37,6 +39,23 @@ macro_rules! note_start {
 }
 pub(in crate::store) use note_start;
 
+/// Changes a row only from the status that was decided upon; `started_at` keeps its first value. With what `last_error` is
+/// where nothing is wrong.
+macro_rules! move_row {
+    ($nothing:literal) => {
+        concat!(
+            "
+    update background_jobs
+    set status = $3, last_error = case when $9 then coalesce($4, ",
+            $nothing,
+            ") else last_error end, finished_at = $5,
+        started_at = coalesce(started_at, $6), heartbeat_at = coalesce($7, heartbeat_at), updated_at = $8
+    where id = $1 and status = $2"
+        )
+    };
+}
+pub(in crate::store) use move_row;
+
 /// The row with its note, both as last committed before the lock was held: a statement of its own, for
 /// one that had to wait for the lock would see the new row beside the old note.
 pub(super) const ONE: &str = select_jobs!("where j.id = $1");
@@ -45,13 +64,6 @@ pub(super) const ONE: &str = select_jobs!("where j.id = $1");
 pub(super) const ACTIVE: &str = select_jobs!(
     "where j.business_id = $1 and j.job_type = $2 and j.status in ('queued', 'running', 'paused')"
 );
-
-/// Changes a row only from the status that was decided upon; `started_at` keeps its first value.
-pub(super) const MOVE: &str = "
-    update background_jobs
-    set status = $3, last_error = case when $9 then $4 else last_error end, finished_at = $5,
-        started_at = coalesce(started_at, $6), heartbeat_at = coalesce($7, heartbeat_at), updated_at = $8
-    where id = $1 and status = $2";
 
 /// The end of the newest attempt, by which a repeated end is known.
 pub(super) const NOTE_END: &str = "

@@ -5,8 +5,8 @@ use chrono::{DateTime, Utc};
 
 use super::engine::{Connection as _, Engine, Sql, Value};
 use super::status_sql::{
-    ACTIVE, COVER, INSERT, MOVE, NEWEST, NOTE_END, NOTE_PERSON, NOTE_QUEUE_JOB, NOTE_REVIVED, NOTE_UNQUEUED,
-    ONE, OTHER_ACTIVE, StatusSql,
+    ACTIVE, COVER, INSERT, NEWEST, NOTE_END, NOTE_PERSON, NOTE_QUEUE_JOB, NOTE_REVIVED, NOTE_UNQUEUED, ONE,
+    OTHER_ACTIVE, StatusSql,
 };
 use crate::fault::Fault;
 use crate::job::background::{BackgroundJob, Cursor, Dated, PauseReason, Status};
@@ -121,7 +121,7 @@ impl<E: StatusSql> StatusTx<E> {
             row_move.now.into(),
             row_move.replaces_error().into(),
         ];
-        Ok(self.tx.run(MOVE, &values, &row_move.what()).await? == 1)
+        Ok(self.tx.run(E::MOVE, &values, &row_move.what()).await? == 1)
     }
 
     /// Changes a row whose status was read under the lock. A row that stands as before is a permanent fault: a trigger,

@@ -7,12 +7,14 @@ use sqlx::{FromRow, SqliteConnection};
 
 use super::fault::During;
 use crate::fault::Fault;
-use crate::store::keep_rules::{SUMS, all_hold, first_broken, text};
+use crate::store::keep_rules::{SUMS, Tie, all_hold, before_ties, first_broken, heeded, text};
 
 /// Lists each foreign key onto attachments but the two of receipts; the schema cannot change under
-/// the transaction's lock. Of a key over several columns the one onto `id` stands for all.
+/// the transaction's lock. Of a key over several columns the one onto `id` stands for all. Whether it leads from
+/// attachments themselves, and lets both rows go at once.
 const LIST: &str = "
-    select t.name as child, f.\"from\" as child_column, coalesce(f.\"to\", 'id') as parent_column
+    select t.name as child, f.\"from\" as child_column, coalesce(f.\"to\", 'id') as parent_column,
+           lower(t.name) = 'attachments' and lower(f.on_delete) <> 'restrict' as ties
     from sqlite_master t, pragma_foreign_key_list(t.name) f
     where t.type = 'table' and lower(f.\"table\") = 'attachments'
       and not (lower(t.name) = 'receipts' and lower(f.\"from\") in ('attachment_id', 'preview_attachment_id'))
@@ -29,7 +31,7 @@ const OF_TENANT: &str = "select id from receipts where business_id = ?1 and is_d
 fn pointed(receipts: &str) -> String {
     format!(
         "
-    with gone(id) as materialized ({receipts}),
+    with recursive gone(id) as materialized ({receipts}),
          pointed(id) as materialized (
              select r.attachment_id from gone cross join receipts r on r.id = gone.id
              where r.attachment_id is not null
@@ -45,6 +47,8 @@ struct Reference {
     child: String,
     child_column: String,
     parent_column: String,
+    /// It leads from one attachment to another.
+    ties: bool,
 }
 
 /// The queries that heed foreign keys.
@@ -76,15 +80,16 @@ impl ReferenceCache {
         }
         let references: Vec<Reference> =
             sqlx::query_as(LIST).fetch_all(tx).await.during("list foreign keys onto attachments")?;
-        let queries = Arc::new(queries(&references));
+        let queries = Arc::new(queries(references));
         *self.newest.lock() = Some((schema_version, Arc::clone(&queries)));
         Ok(queries)
     }
 }
 
-fn queries(references: &[Reference]) -> Queries {
-    let kept = kept(references);
-    let broken = first_broken();
+fn queries(references: Vec<Reference>) -> Queries {
+    let (ties, others): (Vec<Reference>, Vec<Reference>) = references.into_iter().partition(|one| one.ties);
+    let ties: Vec<Tie> = ties.iter().map(Tie::from).collect();
+    let (kept, broken, looked) = (kept(&others), first_broken(), before_ties(&ties));
     Queries {
         candidates: format!(
             "{},
@@ -94,17 +99,18 @@ fn queries(references: &[Reference]) -> Queries {
     sharing(id, path) as materialized (
         select o.id, o.storage_path from paths cross join attachments o on o.storage_path = paths.path),
     wanted(id) as materialized (select id from pointed union select id from sharing),
-    looked(id, path, reference) as materialized (
+    {looked}(id, path, reference) as materialized (
         select a.id, coalesce(a.storage_path, ''), {kept}
         from wanted cross join attachments a on a.id = wanted.id
-        where {}),
+        where {}){},
     free(id) as materialized (select id from looked where reference is null)
     select id, reference from looked
     where case when reference is not null then id in (select id from pointed)
           else path not in (select path from sharing where id not in (select id from free)) end
     order by id",
             pointed(OF_BATCH),
-            all_hold("receipts")
+            all_hold("receipts"),
+            heeded(&ties, "", "reference is null")
         ),
         plan: format!(
             "{},
@@ -115,13 +121,25 @@ fn queries(references: &[Reference]) -> Queries {
         where p.storage_path <> '' and o.id not in (select id from pointed)
           and (exists (select 1 from receipts r where r.attachment_id = o.id)
                or exists (select 1 from receipts r where r.preview_attachment_id = o.id))),
-    looked as materialized (
+    {looked} as materialized (
         select a.id as id, w.asked as asked, coalesce(a.storage_path, '') as path, a.file_size as file_size,
                {broken} as broken, {kept} as reference
         from (select id, true as asked from pointed union all select id, false from sharing) w
-        cross join attachments a on a.id = w.id),{SUMS}",
-            pointed(OF_TENANT)
+        cross join attachments a on a.id = w.id){},{SUMS}",
+            pointed(OF_TENANT),
+            heeded(&ties, ", s.asked, s.file_size, s.broken", "broken is null and reference is null")
         ),
+    }
+}
+
+impl From<&Reference> for Tie {
+    fn from(Reference { child, child_column, parent_column, .. }: &Reference) -> Self {
+        Self {
+            child: name(child),
+            child_column: name(child_column),
+            parent_column: name(parent_column),
+            shown: format!("{child}.{child_column}"),
+        }
     }
 }
 
@@ -133,7 +151,7 @@ fn kept(references: &[Reference]) -> String {
     }
     let cases: String = references
         .iter()
-        .map(|Reference { child, child_column, parent_column }| {
+        .map(|Reference { child, child_column, parent_column, .. }| {
             format!(
                 "when a.{} in (select {} from {}) then {} ",
                 name(parent_column),
@@ -152,7 +170,7 @@ fn name(identifier: &str) -> String {
 
 #[cfg(test)]
 pub(super) fn queries_without_references() -> Queries {
-    queries(&[])
+    queries(Vec::new())
 }
 
 #[cfg(test)]
@@ -161,8 +179,13 @@ mod tests {
 
     #[test]
     fn names_cannot_break_out_of_the_query() {
-        let odd = Reference { child: "a\"b".into(), child_column: "c'd".into(), parent_column: "id".into() };
-        let Queries { candidates: query, plan } = queries(&[odd]);
+        let odd = Reference {
+            child: "a\"b".into(),
+            child_column: "c'd".into(),
+            parent_column: "id".into(),
+            ties: false,
+        };
+        let Queries { candidates: query, plan } = queries(vec![odd]);
         assert!(query.contains(r#"when a."id" in (select "c'd" from "a""b") then 'a"b.c''d' "#), "{query}");
         assert!(plan.contains(r#"from "a""b") then"#), "{plan}");
     }

@@ -3,10 +3,12 @@
 use super::connection::Database;
 use super::moment::made;
 use crate::store::sql::engine::Sql;
-use crate::store::sql::status_sql::{StatusSql, note_start};
+use crate::store::sql::status_sql::{StatusSql, move_row, note_start};
 
 impl StatusSql for Database {
     const LOCK: Option<Sql> = None;
+
+    const MOVE: Sql = move_row!("null");
 
     const NOTE_START: Sql = note_start!("");
 
