@@ -1,4 +1,4 @@
-//! The dashboard, the alert rules and the reference, held against the figures that there are.
+//! The dashboard and the alert rules, held against the figures that there are.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -6,7 +6,7 @@ use std::path::Path;
 use std::process::Command;
 
 use serde_json::Value;
-use tikkun::measure::{Kind, Metric, list, reference};
+use tikkun::measure::{Kind, Metric, list};
 
 use super::promtool::promtool;
 
@@ -201,12 +201,4 @@ fn every_alert_says_what_to_do_in_commands_that_exist() {
             assert!(tikkun.status.success(), "{alert}: there is no `tikkun {command}`");
         }
     }
-}
-
-#[test]
-fn reference_of_metrics_is_what_the_program_says_of_itself() {
-    let same = file("config/METRICS.md") == reference();
-    assert!(same, "config/METRICS.md is old: cargo run -- config --metrics > config/METRICS.md");
-    let said = Command::new(env!("CARGO_BIN_EXE_tikkun")).args(["config", "--metrics"]).output().unwrap();
-    assert_eq!(String::from_utf8(said.stdout).unwrap(), reference());
 }
