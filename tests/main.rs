@@ -12,6 +12,7 @@
     allow(dead_code, unused_imports, reason = "half of the claims need fail points")
 )]
 
+mod api;
 mod architecture;
 mod blob_contract;
 mod broker;
