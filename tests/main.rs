@@ -16,7 +16,6 @@ mod api;
 mod architecture;
 mod blob_contract;
 mod broker;
-mod cli;
 mod config;
 mod contract_values;
 mod deletion_size;
