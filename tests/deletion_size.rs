@@ -18,7 +18,7 @@ use tikkun::job::background::{AtRuntimeLimit, BackgroundJob, Status};
 use tikkun::job::{
     Args, BackgroundJobId, Backoff, BusinessId, Completion, JobResult, Limit, Registry, Rehearsal,
 };
-use tikkun::kinds::registry;
+use tikkun::kinds::{names, registry};
 use tikkun::store::{
     Batch, BatchOrder, BatchOutcome, DeletionPlan, Pass, Receipts, Schema, SetAside, open_sqlite,
 };
@@ -165,6 +165,10 @@ async fn deletion(
     };
     let team = DeletionTeam { tracker, jobs: Arc::clone(&jobs), batches, supervisor, thread };
     let registry = registry(Registry::default(), DeleteReceipts::new(settings, team), false);
+    assert!(
+        registry.names().eq(names(false)),
+        "what a process registers is what `doctor` takes for registered"
+    );
     let kind = registry.find(&DELETION.into()).unwrap();
     let (args, ctx) = (Args::positional([json!(27)]), Rehearsal::new().context(DELETION));
     let result =

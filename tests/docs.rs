@@ -120,6 +120,23 @@ fn dead_links_are_found() {
 }
 
 #[test]
+fn comments_of_the_configuration_are_no_wider_than_the_code() {
+    let rustfmt: toml::Table = text(&root().join("rustfmt.toml")).parse().unwrap();
+    let width = usize::try_from(rustfmt["max_width"].as_integer().unwrap()).unwrap();
+    let mut wrong = Vec::new();
+    for path in fs::read_dir(root().join("config")).unwrap().map(|entry| entry.unwrap().path()) {
+        if path.extension() == Some("toml".as_ref()) {
+            for (number, line) in text(&path).lines().enumerate() {
+                if line.starts_with('#') && line.chars().count() > width {
+                    wrong.push(format!("{}:{}", path.display(), number + 1));
+                }
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "comments of more than {width} characters:\n{}", wrong.join("\n"));
+}
+
+#[test]
 fn readme_is_short() {
     let lines = text(&root().join("README.md")).lines().count();
     assert!(lines <= README_LINES, "README.md has {lines} lines; move what is more to docs/");

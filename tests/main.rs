@@ -12,10 +12,10 @@
     allow(dead_code, unused_imports, reason = "half of the claims need fail points")
 )]
 
+mod api;
 mod architecture;
 mod blob_contract;
 mod broker;
-mod cli;
 mod config;
 mod contract_values;
 mod deletion_size;

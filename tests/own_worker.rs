@@ -21,7 +21,11 @@ fn example() -> PathBuf {
     path.pop();
     path.pop();
     path.push("examples/own_worker");
-    assert!(path.is_file(), "{} is not there: cargo build --example own_worker", path.display());
+    assert!(
+        path.is_file(),
+        "{} is not there: cargo build --locked --features failpoints --example own_worker",
+        path.display()
+    );
     path
 }
 

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use tikkun::cli::{FAILED, GAVE_UP, OK, USAGE};
+use tikkun::kinds::names;
 
 fn tikkun(args: &[&str]) -> String {
     let mut command = Command::new(env!("CARGO_BIN_EXE_tikkun"));
@@ -46,10 +47,38 @@ fn commands() -> Vec<Vec<String>> {
     found
 }
 
+/// Whether the pages that the program makes are to be written and not compared.
+#[allow(clippy::disallowed_methods, reason = "whoever starts the tests asks for the files")]
+fn is_to_be_written() -> bool {
+    std::env::var_os("REFERENCE").is_some_and(|word| word == "write")
+}
+
 #[test]
-fn reference_of_settings_is_what_the_program_says_of_itself() {
-    let same = file("config/REFERENCE.md") == tikkun(&["config", "--reference"]);
-    assert!(same, "config/REFERENCE.md is old: cargo run -- config --reference > config/REFERENCE.md");
+fn references_of_settings_and_metrics_are_what_the_program_says_of_itself() {
+    for (page, option) in [("config/REFERENCE.md", "--reference"), ("config/METRICS.md", "--metrics")] {
+        let made = tikkun(&["config", option]);
+        if is_to_be_written() {
+            fs::write(Path::new(env!("CARGO_MANIFEST_DIR")).join(page), made).unwrap();
+        } else {
+            assert!(
+                file(page) == made,
+                "{page} is old: REFERENCE=write cargo test --locked --features failpoints --test suite reference::"
+            );
+        }
+    }
+}
+
+#[test]
+fn page_of_own_jobs_lists_every_kind_that_tikkun_brings_along() {
+    let page = file("docs/your-own-job.md");
+    let (_, table) = page.split_once("| kind | what it does |\n|---|---|\n").unwrap();
+    let rows = table.lines().map_while(|line| line.strip_prefix("| `")?.split('`').next());
+    let listed: Vec<_> = rows.collect();
+    assert!(
+        listed.iter().copied().eq(names(true)),
+        "docs/your-own-job.md: {listed:?}; there are {:?}",
+        names(true)
+    );
 }
 
 #[test]

@@ -125,9 +125,9 @@ pub(super) fn open(
     Ok((server, address))
 }
 
-pub(super) fn with_metrics(config: &mut web::ServiceConfig, desk: Option<web::Data<MetricsEndpoint>>) {
-    if let Some(desk) = desk {
-        config.app_data(desk).configure(metrics::routes);
+pub(super) fn with_metrics(config: &mut web::ServiceConfig, endpoint: Option<web::Data<MetricsEndpoint>>) {
+    if let Some(endpoint) = endpoint {
+        config.app_data(endpoint).configure(metrics::routes);
     }
 }
 

@@ -31,13 +31,13 @@ pub fn serve_start_up(
     (waits, exposition): (Waits, Option<Exposition>),
 ) -> std::io::Result<(Server, SocketAddr)> {
     let waits = web::Data::new(waits);
-    let desk = |exposition| MetricsEndpoint { exposition, probes: probes.clone(), look: None };
-    let desk = exposition.map(|exposition| web::Data::new(desk(exposition)));
+    let endpoint = |exposition| MetricsEndpoint { exposition, probes: probes.clone(), look: None };
+    let endpoint = exposition.map(|exposition| web::Data::new(endpoint(exposition)));
     open(socket, settings, move |config| {
         let page = web::scope("/api/v1").default_service(web::to(reason_of_page));
         let api = web::scope("/api").wrap(from_fn(with_secret)).default_service(web::to(reason));
         config.app_data(probes.clone()).app_data(waits.clone()).configure(probes::routes);
-        with_metrics(config, desk.clone());
+        with_metrics(config, endpoint.clone());
         config.service(page).service(api);
     })
 }

@@ -248,11 +248,7 @@ mod tests {
     #[test]
     fn all_of_them_begin_with_the_products_name() {
         let registry = register(Registry::default());
-        let names: Vec<_> = registry.names().collect();
-        assert_eq!(
-            names,
-            ["tikkun.echo", "tikkun.fail", "tikkun.noop", "tikkun.panic", "tikkun.sleep", "tikkun.spin"]
-        );
+        assert!(registry.names().all(|name| name.starts_with("tikkun.")), "{registry:?}");
     }
 
     #[test]

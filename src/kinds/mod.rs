@@ -4,4 +4,4 @@ mod diagnostics;
 mod registry;
 
 pub use diagnostics::Echo;
-pub use registry::{check_own, is_deletion, is_registered, registry};
+pub use registry::{check_own, is_deletion, is_registered, names, registry};

@@ -52,7 +52,7 @@ impl Rescuer {
         let mut failing = false;
         let suspects = Suspects::default();
         let mut alarm = OutboxAlarm::default();
-        let mut tending = ForeignWorkers::default();
+        let mut foreign_workers = ForeignWorkers::default();
         let isolated_threads = IsolatedThreads::new(self.ports.table.clone());
         loop {
             self.ports.turn.beat();
@@ -61,7 +61,7 @@ impl Rescuer {
             let mut faults = Vec::new();
             faults.extend(rescue(&self.ports, &isolated_threads, self.deadline).await.err());
             self.ports.turn.beat();
-            faults.extend(tending.tend(&self.ports, &isolated_threads, self.deadline).await.err());
+            faults.extend(foreign_workers.tend(&self.ports, &isolated_threads, self.deadline).await.err());
             self.ports.turn.beat();
             faults.extend(self.clean_up().await.err());
             self.ports.turn.beat();

@@ -10,7 +10,8 @@ use super::metric::Kind;
 /// A process has one recorder, however many services run in it.
 static INSTALLED: OnceLock<Option<Exposition>> = OnceLock::new();
 
-/// Outcomes that are shown as 0 before they happen, so that the first failure is seen as an increase.
+/// Outcomes that are shown as 0 before they happen, so that the first failure is seen as an increase. Counters
+/// without labels begin at 0 by themselves.
 const FROM_ZERO: &[(&super::Metric, &[&str])] = &[
     (&list::JOBS_RESCUED, &["returned", "retried", "failed"]),
     (&list::JOBS_ABANDONED, &["returned", "retried", "failed"]),
@@ -55,7 +56,12 @@ fn begin() -> Option<Exposition> {
 fn describe() {
     for metric in list::all() {
         match metric.kind {
-            Kind::Counter => metrics::describe_counter!(metric.name, metric.help),
+            Kind::Counter => {
+                metrics::describe_counter!(metric.name, metric.help);
+                if metric.labels.is_empty() {
+                    metric.counter(&[]).increment(0);
+                }
+            }
             Kind::Gauge => metrics::describe_gauge!(metric.name, metric.help),
             Kind::Histogram => metrics::describe_histogram!(metric.name, metric.help),
         }
@@ -65,7 +71,6 @@ fn describe() {
             metric.counter(&[value]).increment(0);
         }
     }
-    list::JOBS_ENQUEUED_ANEW.counter(&[]).increment(0);
 }
 
 impl Exposition {
@@ -108,6 +113,18 @@ fn labels(line: &str) -> Option<&str> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn counters_without_labels_are_0_before_anything_is_counted() {
+        let recorder = PrometheusBuilder::new().build_recorder();
+        metrics::with_local_recorder(&recorder, describe);
+        let (shown, mut checked) = (recorder.handle().render(), 0);
+        for metric in list::all().filter(|one| one.kind == Kind::Counter && one.labels.is_empty()) {
+            assert!(shown.contains(&format!("\n{} 0\n", metric.name)), "{}: {shown}", metric.name);
+            checked += 1;
+        }
+        assert!(checked > 0);
+    }
 
     #[test]
     fn series_are_by_label_and_buckets_stay_as_they_were() {

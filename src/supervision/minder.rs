@@ -53,11 +53,11 @@ enum Pause {
 }
 
 /// Builds the actor here and minds it until its supervisor stops it.
-pub(super) async fn mind<A>(baggage: MinderContext<A>, make: impl FnOnce() -> A)
+pub(super) async fn mind<A>(context: MinderContext<A>, make: impl FnOnce() -> A)
 where
     A: Supervised + Actor<Context = actix::Context<A>>,
 {
-    let MinderContext { name, address, mailbox, shutdown, pulse, orders, reports } = baggage;
+    let MinderContext { name, address, mailbox, shutdown, pulse, orders, reports } = context;
     match Shell::new(mailbox, make) {
         Ok(shell) => {
             let heart = pulse.as_ref().and_then(|pulse| pulse.deadline()).map(Heart::new);

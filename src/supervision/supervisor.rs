@@ -112,9 +112,9 @@ impl Supervisor {
         let address = Addr::new(sender);
         let handle = ChildHandle::new(key, &spec.name, address.clone(), self.0.events.clone()).owned();
         self.adopt(Child::actor(key, &spec, orders)).await?;
-        let baggage = self.pack(key, &spec, (address, mailbox), received);
+        let context = self.pack(key, &spec, (address, mailbox), received);
         let begin = move || {
-            actix_rt::spawn(mind(baggage, make));
+            actix_rt::spawn(mind(context, make));
         };
         // A function that is never run is dropped, and the child's line with it: it reports itself lost.
         if arbiter.spawn_fn(begin) { Ok(handle.lent()) } else { Err(StartError::NoArbiter) }

@@ -164,7 +164,14 @@ fn the_process_is_described(seen: &Exposition) {
 fn every_metric_is_there_and_no_other(seen: &Exposition) {
     let listed: Vec<_> = list::all().map(|metric| (metric.name, metric.kind.as_str())).collect();
     for (name, kind) in &listed {
-        assert_eq!(seen.kinds.get(*name).map(String::as_str), Some(*kind), "{name}");
+        let shown = seen.kinds.get(*name).map(String::as_str);
+        assert_eq!(
+            shown,
+            Some(*kind),
+            "/metrics of this test's service does not show {name} as a {kind}: if it is not counted there, let this \
+             test bring it about, or give a counter with labels its first values in FROM_ZERO of \
+             src/measure/exposition.rs"
+        );
     }
     for metric in list::all() {
         assert!(seen.text.contains(&format!("# HELP {} {}\n", metric.name, metric.help)), "{}", metric.name);

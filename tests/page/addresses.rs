@@ -3,8 +3,8 @@
 use serde_json::{Number, Value, json};
 use tikkun::job::{Args, NewJob};
 
-use super::api::KNOWN;
 use super::browser::Browser;
+use super::calls::KNOWN;
 use super::ground::Ground;
 use super::process::SECRET;
 use super::wire::Wire;
@@ -129,7 +129,7 @@ async fn the_page_works_below_a_path() {
     service.call("GET", "/ops/tikkun/api/jobs/stats", &[]).expect(401);
     service.call("GET", "/ops/tikkun/api/jobs/stats", &[KNOWN]).expect(200);
     let body = json!({ "secret": SECRET });
-    let signed_in = super::api::post(&service, "/ops/tikkun/api/v1/session", &[], &body).expect(200);
+    let signed_in = super::calls::post(&service, "/ops/tikkun/api/v1/session", &[], &body).expect(200);
     let cookie = signed_in.header("Set-Cookie").unwrap();
     assert!(cookie.contains("; Path=/ops/tikkun;"), "{cookie}");
 }

@@ -5,8 +5,8 @@ use std::time::Duration;
 use serde_json::json;
 use tikkun::job::{Args, NewJob, Retries};
 
-use super::api::audited;
 use super::browser::Browser;
+use super::calls::audited;
 use super::ground::Ground;
 use super::process::{SECRET, Service};
 use super::wire::Wire;

@@ -2,16 +2,16 @@
 
 use std::net::TcpListener;
 
-use super::desk::{Desk, SECRET};
+use super::working_folder::{SECRET, WorkingFolder};
 
 /// What is run, with which environment, how it ends, and what the error names.
 type Situation<'a> = (&'a [&'a str], &'a [(&'a str, &'a str)], i32, &'a [&'a str]);
 
 #[track_caller]
-fn holds(desk: &Desk, (args, env, code, words): &Situation<'_>) {
-    let ended = desk.run_with(args, env);
-    let (out, error) = (String::from_utf8_lossy(&ended.stdout), String::from_utf8_lossy(&ended.stderr));
-    assert_eq!(ended.status.code(), Some(*code), "{args:?}: {out}{error}");
+fn holds(folder: &WorkingFolder, (args, env, code, words): &Situation<'_>) {
+    let ended = folder.run_with(args, env);
+    let (out, error) = (ended.out, ended.err);
+    assert_eq!(ended.code, *code, "{args:?}: {out}{error}");
     let step = error.lines().find(|line| line.starts_with("  try: "));
     let step = step.or_else(|| error.lines().find(|line| line.contains("try '--help'")));
     assert!(step.is_some_and(|step| step.len() > 20), "{args:?} has no next step: {error}");
@@ -23,7 +23,7 @@ fn holds(desk: &Desk, (args, env, code, words): &Situation<'_>) {
 
 #[test]
 fn what_is_wrong_on_the_command_line_says_what_was_expected() {
-    let desk = Desk::new();
+    let folder = WorkingFolder::new();
     let situations: [Situation; 16] = [
         (&["frobnicate"], &[], 2, &["frobnicate"]),
         (&["job", "list"], &[], 2, &["jobs"]),
@@ -42,12 +42,12 @@ fn what_is_wrong_on_the_command_line_says_what_was_expected() {
         (&["--set", "nonsense", "config"], &[], 2, &["nonsense", "KEY=VALUE"]),
         (&["demo", "--data", "here"], &[], 2, &["--data", "demo --help"]),
     ];
-    situations.iter().for_each(|situation| holds(&desk, situation));
+    situations.iter().for_each(|situation| holds(&folder, situation));
 }
 
 #[test]
 fn what_is_wrong_in_the_configuration_is_named_by_its_key() {
-    let desk = Desk::new();
+    let folder = WorkingFolder::new();
     let situations: [Situation; 8] = [
         (
             &["config", "--set", "deletion.bach=5"],
@@ -63,13 +63,13 @@ fn what_is_wrong_in_the_configuration_is_named_by_its_key() {
         (&["jobs", "list", "--set", "broker.url=amqp://h"], &[], 2, &["broker.url"]),
         (&["health", "--set", "http.enabled=false"], &[], 2, &["http.enabled", "--url"]),
     ];
-    situations.iter().for_each(|situation| holds(&desk, situation));
+    situations.iter().for_each(|situation| holds(&folder, situation));
 }
 
 #[test]
 fn what_cannot_be_opened_or_reached_is_named_with_what_to_check() {
-    let desk = Desk::new();
-    std::fs::write(desk.path().join("file"), "").unwrap();
+    let folder = WorkingFolder::new();
+    std::fs::write(folder.path().join("file"), "").unwrap();
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = taken.local_addr().unwrap().port().to_string();
     let (url, redis) =
@@ -96,26 +96,26 @@ fn what_cannot_be_opened_or_reached_is_named_with_what_to_check() {
         (&["man", "--to", "nowhere"], &[], 1, &["nowhere", "mkdir -p"]),
         (&["doctor", "--limit", "0s"], &[], 2, &["--limit"]),
     ];
-    situations.iter().for_each(|situation| holds(&desk, situation));
+    situations.iter().for_each(|situation| holds(&folder, situation));
     drop(taken);
-    holds(&desk, &(&["top", "--once", "--url", &url], secret, 1, &["no answer", &url, "tikkun serve"]));
+    holds(&folder, &(&["top", "--once", "--url", &url], secret, 1, &["no answer", &url, "tikkun serve"]));
 }
 
 #[test]
 fn tables_that_are_missing_are_made_by_a_named_command() {
-    let desk = Desk::with_data();
-    std::fs::remove_file(desk.path().join("data/tikkun.db")).unwrap();
-    std::fs::write(desk.path().join("data/tikkun.db"), "").unwrap();
-    holds(&desk, &(&["watch", "1", "--set", "store.migrate=false"], &[], 1, &["tikkun serve"]));
-    std::fs::write(desk.path().join("data/tikkun.db"), "this is no database at all".repeat(99)).unwrap();
-    holds(&desk, &(&["watch", "1"], &[], 1, &["the database", "doctor"]));
+    let folder = WorkingFolder::with_data();
+    std::fs::remove_file(folder.path().join("data/tikkun.db")).unwrap();
+    std::fs::write(folder.path().join("data/tikkun.db"), "").unwrap();
+    holds(&folder, &(&["watch", "1", "--set", "store.migrate=false"], &[], 1, &["tikkun serve"]));
+    std::fs::write(folder.path().join("data/tikkun.db"), "this is no database at all".repeat(99)).unwrap();
+    holds(&folder, &(&["watch", "1"], &[], 1, &["the database", "doctor"]));
 }
 
 #[test]
 fn jobs_that_are_not_there_or_not_in_the_right_state_say_what_can_be_done() {
-    let desk = Desk::with_data();
-    desk.run(&["enqueue", "f", "--id", "x"]);
-    let row = desk.deletion(3).to_string();
+    let folder = WorkingFolder::with_data();
+    folder.run(&["enqueue", "f", "--id", "x"]);
+    let row = folder.deletion(3).to_string();
     let situations: [Situation; 15] = [
         (&["jobs", "show", "nobody"], &[], 1, &["`nobody`", "jobs list"]),
         (&["jobs", "show", "99"], &[], 1, &["background job 99", "jobs list"]),
@@ -133,17 +133,17 @@ fn jobs_that_are_not_there_or_not_in_the_right_state_say_what_can_be_done() {
         (&["outbox", "park", "7"], &[], 1, &["7", "outbox list"]),
         (&["queues", "pause", "maintenence"], &[], 1, &["did you mean `maintenance`", "queues list"]),
     ];
-    situations.iter().for_each(|situation| holds(&desk, situation));
-    desk.run(&["jobs", "cancel", "x"]);
-    holds(&desk, &(&["jobs", "cancel", "x"], &[], 1, &["`x` is canceled", "jobs show x"]));
-    desk.run(&["jobs", "cancel", &row]);
-    holds(&desk, &(&["watch", &row], &[], 1, &["was cancelled", "jobs retry"]));
+    situations.iter().for_each(|situation| holds(&folder, situation));
+    folder.run(&["jobs", "cancel", "x"]);
+    holds(&folder, &(&["jobs", "cancel", "x"], &[], 1, &["`x` is canceled", "jobs show x"]));
+    folder.run(&["jobs", "cancel", &row]);
+    holds(&folder, &(&["watch", &row], &[], 1, &["was cancelled", "jobs retry"]));
 }
 
 #[test]
 fn a_service_that_says_no_is_told_apart_from_one_that_is_away() {
-    let desk = Desk::new();
-    let served = desk.serve(0);
+    let folder = WorkingFolder::new();
+    let served = folder.serve(0);
     let (url, nowhere) = (served.url(), format!("{}/nowhere", served.url()));
     let wrong = &[("INTERNAL_SECRET", "another-secret-than-the-service-has")][..];
     let right = &[("INTERNAL_SECRET", SECRET)][..];
@@ -152,6 +152,6 @@ fn a_service_that_says_no_is_told_apart_from_one_that_is_away() {
         (&["top", "--once", "--url", &nowhere], right, 1, &["404", "SERVICE_ROLE"]),
         (&["health", "--url", &nowhere], &[], 1, &["404", "expected 200", "doctor"]),
     ];
-    situations.iter().for_each(|situation| holds(&desk, situation));
+    situations.iter().for_each(|situation| holds(&folder, situation));
     served.end();
 }

@@ -10,7 +10,7 @@ use parking_lot::Mutex;
 use pty_process::Size;
 use pty_process::blocking::{Command, Pty, open};
 
-use super::desk::{Desk, PATIENCE, SECRET};
+use super::working_folder::{PATIENCE, SECRET, WorkingFolder};
 
 /// A terminal with a program in it.
 pub struct Terminal {
@@ -26,7 +26,12 @@ struct Seen {
 
 impl Terminal {
     /// Starts a program in a terminal of `rows` by `columns`.
-    pub fn start(desk: &Desk, (rows, columns): (u16, u16), argv: &[&str], env: &[(&str, &str)]) -> Self {
+    pub fn start(
+        folder: &WorkingFolder,
+        (rows, columns): (u16, u16),
+        argv: &[&str],
+        env: &[(&str, &str)],
+    ) -> Self {
         let (pty, pts) = open().unwrap();
         pty.resize(Size::new(rows, columns)).unwrap();
         let command = Command::new(argv[0])
@@ -34,7 +39,7 @@ impl Terminal {
             .env_clear()
             .envs([("TERM", "xterm-256color"), ("PATH", "/usr/bin:/bin"), ("INTERNAL_SECRET", SECRET)])
             .envs(env.iter().copied())
-            .current_dir(desk.path());
+            .current_dir(folder.path());
         let child = command.spawn(pts).unwrap();
         let some = |number| NonZeroU16::new(number).unwrap();
         let screen = vt100::Parser::new(some(rows), some(columns), 0);

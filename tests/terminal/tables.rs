@@ -3,8 +3,8 @@
 use serde_json::Value;
 use unicode_width::UnicodeWidthStr as _;
 
-use super::desk::{Desk, TIKKUN};
 use super::pty::Terminal;
+use super::working_folder::{TIKKUN, WorkingFolder};
 
 const LONG: &str = "server.jobs.reports.weekly_summary_of_everything_that_happened_in_the_shop";
 
@@ -60,10 +60,10 @@ const ROW: [&str; 25] = [
     "queue_entry",
 ];
 
-fn out(desk: &Desk, args: &[&str]) -> (String, String) {
-    let ended = desk.run(args);
-    assert!(ended.status.success(), "{args:?}: {}", String::from_utf8_lossy(&ended.stderr));
-    (String::from_utf8(ended.stdout).unwrap(), String::from_utf8(ended.stderr).unwrap())
+fn out(folder: &WorkingFolder, args: &[&str]) -> (String, String) {
+    let ended = folder.run(args);
+    assert_eq!(ended.code, 0, "{args:?}: {}", ended.err);
+    (ended.out, ended.err)
 }
 
 fn names(value: &Value) -> Vec<&str> {
@@ -72,15 +72,15 @@ fn names(value: &Value) -> Vec<&str> {
 
 #[test]
 fn names_in_json_never_change() {
-    let desk = Desk::with_data();
-    let json = |args: &[&str]| -> Value { serde_json::from_str(&out(&desk, args).0).unwrap() };
+    let folder = WorkingFolder::with_data();
+    let json = |args: &[&str]| -> Value { serde_json::from_str(&out(&folder, args).0).unwrap() };
     assert_eq!(names(&json(&["jobs", "list", "--json"])[0]), JOB);
     assert_eq!(names(&json(&["jobs", "show", "warm-up", "--json"])), JOB);
     let queue = ["queue", "jobs", "listeners", "paused", "paused_by", "paused_since"];
     assert_eq!(names(&json(&["queues", "list", "--json"])[0]), queue);
     let counts = ["queued", "scheduled", "started", "finished", "failed", "canceled"];
     assert_eq!(names(&json(&["queues", "list", "--json"])[0]["jobs"]), counts);
-    let id = desk.deletion(3).to_string();
+    let id = folder.deletion(3).to_string();
     assert_eq!(names(&json(&["jobs", "show", &id, "--json"])), ROW);
     assert_eq!(json(&["outbox", "list", "--json"]), serde_json::json!([]));
     let plan = [
@@ -99,11 +99,11 @@ fn names_in_json_never_change() {
 
 #[test]
 fn a_list_is_as_wide_as_the_terminal_and_whole_where_there_is_none() {
-    let desk = Desk::with_data();
+    let folder = WorkingFolder::with_data();
     for id in ["a", "שלום", "2f1d0d4c-7b5a-4a44-9d44-0c1c44b1d7a2"] {
-        out(&desk, &["enqueue", LONG, "27", "--id", id, "--queue", "דואר"]);
+        out(&folder, &["enqueue", LONG, "27", "--id", id, "--queue", "דואר"]);
     }
-    let (whole, _) = out(&desk, &["jobs", "list"]);
+    let (whole, _) = out(&folder, &["jobs", "list"]);
     assert!(
         whole.contains(&format!("{LONG}(27)")) && whole.contains("CREATED") && !whole.contains('\u{1b}'),
         "{whole}"
@@ -114,7 +114,7 @@ fn a_list_is_as_wide_as_the_terminal_and_whole_where_there_is_none() {
         assert!(before <= start, "{line}");
     }
     for columns in [80, 120] {
-        let terminal = Terminal::start(&desk, (24, columns), &[TIKKUN, "jobs", "list"], &[]);
+        let terminal = Terminal::start(&folder, (24, columns), &[TIKKUN, "jobs", "list"], &[]);
         let (code, terminal) = terminal.ended();
         assert_eq!(code, Some(0));
         terminal.until_seen("warm-up");
@@ -128,10 +128,10 @@ fn a_list_is_as_wide_as_the_terminal_and_whole_where_there_is_none() {
 
 #[test]
 fn states_have_colours_only_on_a_terminal_that_shows_them() {
-    let desk = Desk::with_data();
-    out(&desk, &["jobs", "cancel", "warm-up"]);
+    let folder = WorkingFolder::with_data();
+    out(&folder, &["jobs", "cancel", "warm-up"]);
     let coloured = |env: &[(&str, &str)]| {
-        let (_, terminal) = Terminal::start(&desk, (24, 100), &[TIKKUN, "jobs", "list"], env).ended();
+        let (_, terminal) = Terminal::start(&folder, (24, 100), &[TIKKUN, "jobs", "list"], env).ended();
         terminal.until_seen("warm-up");
         terminal.bytes().contains("\u{1b}[")
     };
@@ -142,18 +142,18 @@ fn states_have_colours_only_on_a_terminal_that_shows_them() {
 
 #[test]
 fn a_long_list_comes_in_pages_and_says_how_it_goes_on() {
-    let desk = Desk::with_data();
+    let folder = WorkingFolder::with_data();
     for id in ["a", "b c", "d"] {
-        out(&desk, &["enqueue", "f", "--id", id, "--queue", "mail"]);
+        out(&folder, &["enqueue", "f", "--id", id, "--queue", "mail"]);
     }
-    let (first, hint) = out(&desk, &["jobs", "list", "--queue", "mail", "--limit", "2"]);
+    let (first, hint) = out(&folder, &["jobs", "list", "--queue", "mail", "--limit", "2"]);
     assert!(first.contains("d ") && first.contains("b c") && first.lines().count() == 3, "{first}");
     assert!(hint.contains("try: `tikkun jobs list --queue mail --after 'b c'`"), "{hint}");
-    let (rest, hint) = out(&desk, &["jobs", "list", "--queue", "mail", "--after", "b c", "--limit", "2"]);
+    let (rest, hint) = out(&folder, &["jobs", "list", "--queue", "mail", "--after", "b c", "--limit", "2"]);
     assert!(rest.lines().count() == 2 && hint.is_empty(), "{rest}{hint}");
-    let (end, hint) = out(&desk, &["jobs", "list", "--after", "warm-up"]);
+    let (end, hint) = out(&folder, &["jobs", "list", "--after", "warm-up"]);
     assert!(end.is_empty() && hint.contains("the end of the list"), "{end}{hint}");
-    let (none, hint) = out(&desk, &["jobs", "list", "--queue", "none"]);
+    let (none, hint) = out(&folder, &["jobs", "list", "--queue", "none"]);
     assert!(
         none.is_empty() && hint.contains("no job matches") && hint.contains("try: `tikkun"),
         "{none}{hint}"
@@ -162,9 +162,9 @@ fn a_long_list_comes_in_pages_and_says_how_it_goes_on() {
 
 #[test]
 fn shells_complete_states_and_the_usual_queues() {
-    let desk = Desk::new();
+    let folder = WorkingFolder::new();
     for shell in ["bash", "zsh", "fish"] {
-        let (script, _) = out(&desk, &["completions", shell]);
+        let (script, _) = out(&folder, &["completions", shell]);
         for word in ["scheduled", "canceled", "receipts_sync", "broadcasts", "top", "--interval", "--once"] {
             let word = if shell == "fish" { word.trim_start_matches("--") } else { word };
             assert!(script.contains(word), "{shell} does not complete `{word}`");

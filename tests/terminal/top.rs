@@ -6,16 +6,16 @@ use std::time::Instant;
 use rustix::process::Signal;
 use serde_json::Value;
 
-use super::desk::{Desk, PATIENCE, SECRET, Served, TIKKUN, signal};
 use super::pty::Terminal;
+use super::working_folder::{PATIENCE, SECRET, Served, TIKKUN, WorkingFolder, signal};
 
 /// Runs the program and then shows how it left the terminal: the exit code, and the terminal's own settings.
 const THEN_LOOK: &str = "\"$0\" \"$@\"; echo \"left with $?\"; stty -a; echo that was all";
 
-fn top(desk: &Desk, served: &Served, size: (u16, u16), env: &[(&str, &str)]) -> Terminal {
+fn top(folder: &WorkingFolder, served: &Served, size: (u16, u16), env: &[(&str, &str)]) -> Terminal {
     let url = served.url();
     Terminal::start(
-        desk,
+        folder,
         size,
         &["sh", "-c", THEN_LOOK, TIKKUN, "top", "--url", &url, "--interval", "50ms"],
         env,
@@ -41,13 +41,13 @@ fn processed(text: &str, total: i64) -> Option<i64> {
 
 #[test]
 fn top_shows_a_deletion_moving_and_leaves_the_terminal_as_it_was() {
-    let desk = Desk::with_data();
-    let id = desk.deletion(3000);
-    let served = desk.serve(0);
-    let terminal = top(&desk, &served, (24, 100), &[]);
+    let folder = WorkingFolder::with_data();
+    let id = folder.deletion(3000);
+    let served = folder.serve(0);
+    let terminal = top(&folder, &served, (24, 100), &[]);
     terminal.until_seen("● live");
     terminal.until_seen("maintenance");
-    desk.run(&["enqueue", "delete_receipts_batch_job", &id.to_string(), "--id", "carrier"]);
+    folder.run(&["enqueue", "delete_receipts_batch_job", &id.to_string(), "--id", "carrier"]);
     let moved = |text: &str| processed(text, 3000).filter(|done| *done > 0);
     let first = terminal.until("a deletion that has begun", moved);
     terminal.until("a deletion that goes on", |text| moved(text).filter(|done| *done > first));
@@ -60,11 +60,11 @@ fn top_shows_a_deletion_moving_and_leaves_the_terminal_as_it_was() {
 
 #[test]
 fn a_queue_is_paused_and_resumed_by_keys_after_a_question() {
-    let desk = Desk::new();
-    let served = desk.serve(0);
-    let terminal = top(&desk, &served, (24, 80), &[]);
+    let folder = WorkingFolder::new();
+    let served = folder.serve(0);
+    let terminal = top(&folder, &served, (24, 80), &[]);
     let paused = || {
-        let listed: Value = serde_json::from_slice(&desk.run(&["queues", "list", "--json"]).stdout).unwrap();
+        let listed = folder.run(&["queues", "list", "--json"]).json();
         let high = listed.as_array().unwrap().iter().find(|queue| queue["queue"] == "high").unwrap().clone();
         high["paused"].as_bool().unwrap()
     };
@@ -94,17 +94,17 @@ fn a_queue_is_paused_and_resumed_by_keys_after_a_question() {
 
 #[test]
 fn an_outage_is_a_wait_that_is_seen_and_ends_by_itself() {
-    let desk = Desk::new();
-    let served = desk.serve(0);
+    let folder = WorkingFolder::new();
+    let served = folder.serve(0);
     let port = served.port();
-    let terminal = top(&desk, &served, (10, 40), &[]);
+    let terminal = top(&folder, &served, (10, 40), &[]);
     terminal.until_seen("● live");
     terminal.until_seen("default");
     served.end();
     terminal.until_seen("✕ away for");
     terminal.resize(24, 80);
     terminal.until_seen("receipts_sync");
-    let served = desk.serve(port);
+    let served = folder.serve(port);
     terminal.until_seen("● live");
     terminal.press("\u{1b}");
     is_as_before(&terminal, 0);
@@ -113,15 +113,15 @@ fn an_outage_is_a_wait_that_is_seen_and_ends_by_itself() {
 
 #[test]
 fn a_panic_and_a_signal_give_the_terminal_back() {
-    let desk = Desk::new();
-    let served = desk.serve(0);
+    let folder = WorkingFolder::new();
+    let served = folder.serve(0);
     let terminal =
-        top(&desk, &served, (24, 80), &[("FAILPOINTS", "top.frame=3*off->1*panic(as the test wishes)")]);
+        top(&folder, &served, (24, 80), &[("FAILPOINTS", "top.frame=3*off->1*panic(as the test wishes)")]);
     terminal.until_seen("as the test wishes");
     is_as_before(&terminal, 101);
 
     let url = served.url();
-    let terminal = Terminal::start(&desk, (24, 80), &[TIKKUN, "top", "--url", &url], &[]);
+    let terminal = Terminal::start(&folder, (24, 80), &[TIKKUN, "top", "--url", &url], &[]);
     terminal.until_seen("● live");
     assert!(!terminal.is_restored());
     signal(&terminal.child, Signal::TERM);
@@ -133,12 +133,12 @@ fn a_panic_and_a_signal_give_the_terminal_back() {
 
 #[test]
 fn a_terminal_that_goes_away_is_no_crash() {
-    let desk = Desk::new();
-    let served = desk.serve(0);
+    let folder = WorkingFolder::new();
+    let served = folder.serve(0);
     let (mut pty, pts) = pty_process::blocking::open().unwrap();
     pty.resize(pty_process::Size::new(24, 80)).unwrap();
     let command = pty_process::blocking::Command::new(TIKKUN).args(["top", "--url", &served.url()]);
-    let mut child = command.env("INTERNAL_SECRET", SECRET).current_dir(desk.path()).spawn(pts).unwrap();
+    let mut child = command.env("INTERNAL_SECRET", SECRET).current_dir(folder.path()).spawn(pts).unwrap();
     let (mut some, mut drawn) = ([0; 4096], Vec::new());
     while !String::from_utf8_lossy(&drawn).contains("live") {
         let count = pty.read(&mut some).unwrap();
@@ -152,10 +152,10 @@ fn a_terminal_that_goes_away_is_no_crash() {
 
 #[test]
 fn a_wrong_secret_ends_the_view_with_what_to_do() {
-    let desk = Desk::new();
-    let served = desk.serve(0);
+    let folder = WorkingFolder::new();
+    let served = folder.serve(0);
     let terminal =
-        top(&desk, &served, (24, 80), &[("INTERNAL_SECRET", "another-secret-than-the-service-has")]);
+        top(&folder, &served, (24, 80), &[("INTERNAL_SECRET", "another-secret-than-the-service-has")]);
     terminal.until_seen("that was all");
     let text = terminal.text();
     assert!(
@@ -167,10 +167,10 @@ fn a_wrong_secret_ends_the_view_with_what_to_do() {
 
 #[test]
 fn colours_stay_away_where_nobody_wants_them() {
-    let desk = Desk::new();
-    let served = desk.serve(0);
+    let folder = WorkingFolder::new();
+    let served = folder.serve(0);
     let coloured = |env: &[(&str, &str)]| {
-        let terminal = top(&desk, &served, (24, 80), env);
+        let terminal = top(&folder, &served, (24, 80), env);
         terminal.until_seen("● live");
         terminal.until_seen("receipts_sync");
         terminal.press("q");
@@ -185,13 +185,11 @@ fn colours_stay_away_where_nobody_wants_them() {
 
 #[test]
 fn one_frame_is_printed_for_scripts_as_text_and_as_json() {
-    let desk = Desk::new();
-    let served = desk.serve(0);
+    let folder = WorkingFolder::new();
+    let served = folder.serve(0);
     let url = served.url();
     let look = |args: &[&str]| {
-        let ended = desk.run_with(&[&["top", "--url", &url], args].concat(), &[("INTERNAL_SECRET", SECRET)]);
-        assert!(ended.status.success(), "{}", String::from_utf8_lossy(&ended.stderr));
-        String::from_utf8(ended.stdout).unwrap()
+        folder.run_with(&[&["top", "--url", &url], args].concat(), &[("INTERNAL_SECRET", SECRET)]).ok()
     };
     let end = Instant::now() + PATIENCE;
     // A service that has just started has yet to take its place.

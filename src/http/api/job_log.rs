@@ -55,8 +55,8 @@ pub(super) struct JobLogLine {
 /// Log lines of one job that this process has written since its start
 #[utoipa::path(get, path = "/api/v1/jobs/{id}/log", tag = "jobs", params(("id" = String, Path)),
     responses((status = 200, body = JobLogView), (status = 401, body = ProblemDetails)))]
-pub(super) async fn log(desk: web::Data<JobLogReader>, id: web::Path<String>) -> HttpResponse {
-    let kept = desk.log.of(&id);
+pub(super) async fn log(reader: web::Data<JobLogReader>, id: web::Path<String>) -> HttpResponse {
+    let kept = reader.log.of(&id);
     let line = |line: crate::job_log::JobLine| JobLogLine {
         at: line.at.to_rfc3339_opts(SecondsFormat::Millis, true),
         level: line.level,
@@ -65,8 +65,8 @@ pub(super) async fn log(desk: web::Data<JobLogReader>, id: web::Path<String>) ->
     HttpResponse::Ok().json(JobLogView {
         lines: kept.lines.into_iter().map(line).collect(),
         dropped: kept.dropped,
-        process: desk.process.id.to_string(),
-        since: time(desk.process.started_at),
+        process: reader.process.id.to_string(),
+        since: time(reader.process.started_at),
         about: ABOUT,
     })
 }

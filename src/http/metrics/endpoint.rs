@@ -27,13 +27,13 @@ pub(in crate::http) fn routes(config: &mut web::ServiceConfig) {
     config.service(web::resource("/metrics").route(web::get().to(metrics)));
 }
 
-async fn metrics(desk: web::Data<MetricsEndpoint>) -> HttpResponse {
-    desk.probe();
+async fn metrics(endpoint: web::Data<MetricsEndpoint>) -> HttpResponse {
+    endpoint.probe();
     own_process::read();
-    if let Some(look) = &desk.look {
+    if let Some(look) = &endpoint.look {
         look.bring_up_to_date().await;
     }
-    HttpResponse::Ok().content_type(TEXT).body(desk.exposition.render())
+    HttpResponse::Ok().content_type(TEXT).body(endpoint.exposition.render())
 }
 
 impl MetricsEndpoint {

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::api::{KNOWN, code, post};
+use super::calls::{KNOWN, code, post};
 use super::client::Answer;
 use super::ground::Ground;
 use super::process::{SECRET, Service, Start};
