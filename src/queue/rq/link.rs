@@ -173,10 +173,31 @@ pub(super) fn refusal(error: &RedisError) -> Option<(String, String)> {
 mod tests {
     use super::*;
 
-    fn of(answer: &str) -> FaultKind {
+    fn error(answer: &str) -> RedisError {
         let answer = redis::parse_redis_value(format!("-{answer}\r\n").as_bytes()).unwrap();
-        let error = answer.extract_error().unwrap_err();
-        fault(error, "settle".to_owned()).kind()
+        answer.extract_error().unwrap_err()
+    }
+
+    fn of(answer: &str) -> FaultKind {
+        fault(error(answer), "settle".to_owned()).kind()
+    }
+
+    #[test]
+    fn connection_to_a_server_that_is_no_primary_any_more_is_not_used_again() {
+        for answer in [
+            "READONLY You can't write against a read only replica.",
+            "REFUSED XADD: READONLY You can't write against a read only replica.",
+            "ERR Error running script (call to f_0a): @user_script:1: @user_script: 1: -READONLY You can't write",
+            "MASTERDOWN Link with MASTER is down and replica-serve-stale-data is set to 'no'.",
+            "NOREPLICAS Not enough good replicas to write.",
+        ] {
+            assert!(is_spent(&error(answer)), "{answer}");
+        }
+        for answer in
+            ["OOM command not allowed", "NOAUTH Authentication required.", "LOADING Redis is loading"]
+        {
+            assert!(!is_spent(&error(answer)), "{answer}");
+        }
     }
 
     #[test]
