@@ -246,6 +246,48 @@ async fn server_that_turns_into_a_replica_and_back_loses_and_doubles_nothing() {
     assert_eq!(record(&*broker, "a").await.state, JobState::Finished);
 }
 
+/// After a failover the address leads to the new primary. The old one lives on as its replica, and keeps its connections open.
+#[tokio::test]
+async fn primary_that_became_a_replica_is_left_for_the_server_that_the_address_leads_to() {
+    let (old, new) = (Redis::start_with_port(), Redis::start_with_port());
+    let port = |of: &Redis| of.tcp_url(0).trim_end_matches("/0").rsplit(':').next().unwrap().to_owned();
+    let folder = tempfile::tempdir().unwrap();
+    let address = folder.path().join("redis.sock");
+    let lead_to = |to: &Redis| {
+        let _ = std::fs::remove_file(&address);
+        std::os::unix::fs::symlink(to.socket(), &address).unwrap();
+    };
+    lead_to(&old);
+    let url = format!("redis+unix://{}", address.display());
+    let broker = open_rq(&RqSettings { url: url.into(), ..Prefix::new().settings() }).unwrap();
+    assert!(broker.renew_lease(&process(ME), LONG).await.unwrap());
+    enqueue(&*broker, &["a", "b"]).await;
+    assert!(broker.wait(&queue(), LONG).await.unwrap());
+    let running = fetch(&*broker, 1).await.remove(0);
+    let follow = |follower: &Redis, leader: &Redis| {
+        assert_eq!(follower.ask(&["REPLICAOF", "127.0.0.1", &port(leader)]), "OK");
+    };
+    let follows = async |follower: &Redis| {
+        eventually("the replica follows", async || {
+            follower.ask(&["INFO", "replication"]).contains("master_link_status:up").then_some(())
+        })
+        .await;
+    };
+    follow(&new, &old);
+    follows(&new).await;
+    assert_eq!(new.ask(&["REPLICAOF", "NO", "ONE"]), "OK");
+    follow(&old, &new);
+    follows(&old).await;
+    lead_to(&new);
+    let end = [settlement(&running, ack())];
+    let settled = eventually("the end", async || broker.settle(&end).await.ok()).await;
+    assert_eq!(settled, [Settled::Done]);
+    eventually("a wait", async || broker.wait(&queue(), LONG).await.ok()?.then_some(())).await;
+    assert_eq!(ids(&fetch(&*broker, 9).await), ["b"]);
+    eventually("a request", async || broker.pause(&queue(), "a person").await.ok()).await;
+    assert_eq!(record(&*broker, "a").await.state, JobState::Finished);
+}
+
 #[tokio::test]
 async fn answers_that_die_with_their_connection_are_had_again() {
     let server = Redis::start();

@@ -1,5 +1,5 @@
-//! Connections: one shared by all short calls, one for what people look at, and one for each wait. A connection that failed or did not
-//! answer in time is not used again.
+//! Connections: one shared by all short calls, one for what people look at, and one for each wait. A connection that failed, did not
+//! answer in time, or leads to a server that is not the primary any more is not used again.
 
 use std::time::Duration;
 
@@ -73,7 +73,7 @@ impl Link {
             Ok(answer) => Ok(Some(answer)),
             Err(error) if error.code() == Some("WRONGTYPE") => Ok(None),
             // A server that refuses to answer has not said that there is nothing.
-            Err(error) => Err(fault(error, what.clone())),
+            refused => self.kept(refused.map(Some), || what.clone()),
         };
         answers.into_iter().map(answer).collect()
     }
@@ -101,7 +101,7 @@ impl Link {
 
     fn kept<T>(&self, answer: RedisResult<T>, what: impl FnOnce() -> String) -> Result<T, Fault> {
         answer.map_err(|error| {
-            if is_of_connection(&error) {
+            if is_spent(&error) {
                 *self.shared.lock() = None;
             }
             fault(error, what())
@@ -109,8 +109,21 @@ impl Link {
     }
 }
 
-/// Whether the connection is to blame, and not to be used again.
-pub(super) fn is_of_connection(error: &RedisError) -> bool {
+/// Whether the connection is not to be used again.
+pub(super) fn is_spent(error: &RedisError) -> bool {
+    is_of_connection(error) || is_not_of_a_primary(error)
+}
+
+/// Whether the server takes no writes because it is a replica, or has none. After a failover the address may lead to
+/// another server, and the old one keeps its connections open.
+fn is_not_of_a_primary(error: &RedisError) -> bool {
+    let signs = ["READONLY", "MASTERDOWN", "NOREPLICAS"];
+    // Within a script the code may stand in the text.
+    refusal(error).is_some_and(|(code, text)| signs.iter().any(|sign| code == *sign || text.contains(sign)))
+}
+
+/// Whether the connection is to blame.
+fn is_of_connection(error: &RedisError) -> bool {
     error.is_io_error()
         || error.is_timeout()
         || error.is_connection_dropped()
@@ -160,10 +173,31 @@ pub(super) fn refusal(error: &RedisError) -> Option<(String, String)> {
 mod tests {
     use super::*;
 
-    fn of(answer: &str) -> FaultKind {
+    fn error(answer: &str) -> RedisError {
         let answer = redis::parse_redis_value(format!("-{answer}\r\n").as_bytes()).unwrap();
-        let error = answer.extract_error().unwrap_err();
-        fault(error, "settle".to_owned()).kind()
+        answer.extract_error().unwrap_err()
+    }
+
+    fn of(answer: &str) -> FaultKind {
+        fault(error(answer), "settle".to_owned()).kind()
+    }
+
+    #[test]
+    fn connection_to_a_server_that_is_no_primary_any_more_is_not_used_again() {
+        for answer in [
+            "READONLY You can't write against a read only replica.",
+            "REFUSED XADD: READONLY You can't write against a read only replica.",
+            "ERR Error running script (call to f_0a): @user_script:1: @user_script: 1: -READONLY You can't write",
+            "MASTERDOWN Link with MASTER is down and replica-serve-stale-data is set to 'no'.",
+            "NOREPLICAS Not enough good replicas to write.",
+        ] {
+            assert!(is_spent(&error(answer)), "{answer}");
+        }
+        for answer in
+            ["OOM command not allowed", "NOAUTH Authentication required.", "LOADING Redis is loading"]
+        {
+            assert!(!is_spent(&error(answer)), "{answer}");
+        }
     }
 
     #[test]

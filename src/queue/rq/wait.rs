@@ -9,7 +9,7 @@ use parking_lot::Mutex;
 use redis::aio::MultiplexedConnection;
 use tokio::time::Instant;
 
-use super::link::{fault, is_of_connection, refusal};
+use super::link::{fault, is_spent, refusal};
 use super::server::Server;
 use crate::fault::Fault;
 use crate::job::QueueName;
@@ -91,7 +91,7 @@ impl Waiters {
                 })
             }
             Err(error) => {
-                if !is_of_connection(&error) {
+                if !is_spent(&error) {
                     self.idle.lock().insert(queue.clone(), connection);
                 }
                 // At its memory limit a server lets nobody wait so; what waits there frees memory when it has run.
