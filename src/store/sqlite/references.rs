@@ -1,4 +1,4 @@
-//! Foreign keys that lead to `attachments` from tables we do not know, and the queries that heed them.
+//! Foreign keys to `attachments` from unknown tables, and the queries that respect them.
 
 use std::sync::Arc;
 
@@ -9,8 +9,8 @@ use super::fault::During;
 use crate::fault::Fault;
 use crate::store::keep_rules::{SUMS, all_hold, first_broken, text};
 
-/// Lists each foreign key onto attachments but the two of receipts; the schema cannot change under
-/// the transaction's lock. Of a key over several columns the one onto `id` stands for all.
+/// Lists each foreign key to attachments except the two of receipts; the schema cannot change under the
+/// transaction's lock. Of a key over several columns, the one to `id` is listed.
 const LIST: &str = "
     select t.name as child, f.\"from\" as child_column, coalesce(f.\"to\", 'id') as parent_column
     from sqlite_master t, pragma_foreign_key_list(t.name) f
@@ -23,9 +23,9 @@ const LIST: &str = "
 
 /// The receipts of a batch, listed in ?2.
 const OF_BATCH: &str = "select value from json_each(?2)";
-/// The receipts of a deletion of all; none of them is marked yet.
+/// The receipts of a deletion of all receipts; none is marked yet.
 const OF_TENANT: &str = "select id from receipts where business_id = ?1 and is_deleted is not true";
-/// The attachments that the given receipts point to, as `pointed`.
+/// SQL for the attachments that the given receipts point to, named `pointed`.
 fn pointed(receipts: &str) -> String {
     format!(
         "
@@ -39,7 +39,7 @@ fn pointed(receipts: &str) -> String {
     )
 }
 
-/// A foreign key onto attachments.
+/// A foreign key to attachments.
 #[derive(FromRow)]
 struct Reference {
     child: String,
@@ -47,16 +47,17 @@ struct Reference {
     parent_column: String,
 }
 
-/// The queries that heed foreign keys.
+/// The queries that respect foreign keys.
 pub(super) struct Queries {
-    /// The attachments of a batch that nothing live needs, each with the name of a reference that keeps it.
+    /// The attachments of a batch that no live receipt needs, each with the name of a reference that keeps
+    /// it.
     pub(super) candidates: String,
-    /// The same look at all receipts of a tenant, in sums: by the first rule that does not hold and by
-    /// reference, attachments, objects and bytes.
+    /// The same for all receipts of a tenant, as sums: attachments, objects and bytes by the first condition
+    /// that does not hold and by reference.
     pub(super) plan: String,
 }
 
-/// The queries, made anew when the schema has changed.
+/// The queries, built again when the schema has changed.
 #[derive(Default)]
 pub(super) struct ReferenceCache {
     newest: Mutex<Option<(i64, Arc<Queries>)>>,
@@ -125,8 +126,8 @@ fn queries(references: &[Reference]) -> Queries {
     }
 }
 
-/// The name of a reference onto `a`, or null. `in (select column from table)` without a condition:
-/// SQLite looks it up in the column's index, or reads the table once for all where there is none.
+/// SQL for the name of a reference to `a`, or null. For `in (select column from table)` without a condition,
+/// SQLite uses the column's index, or without one reads the table once for all.
 fn kept(references: &[Reference]) -> String {
     if references.is_empty() {
         return "null".to_owned();
