@@ -1,13 +1,13 @@
 //! One open SQLite file: one connection that writes, a few that read.
 //!
-//! Every writing transaction begins immediately: if it read first and then wrote, it would fail at once while
-//! another process writes, in spite of the busy timeout.
-//! A connection whose transaction did not end is closed. On a full disk SQLite rolls back by itself, so that
-//! our rollback fails; such a connection refuses every later transaction.
-//! All connections are closed after a transaction that was not ended on purpose, or after a disk error. A
-//! connection opened while the disk (or only the log) was read-only stays read-only, and one that has read a
-//! file while it was being copied there treats it as corrupt long after it is complete.
-//! Nothing is written to a file that is no longer at its path, because no other process would read it.
+//! - Every writing transaction begins immediately: if it read first and then wrote, it would fail at once
+//!   while another process writes, in spite of the busy timeout.
+//! - A connection whose transaction did not end is closed. On a full disk SQLite rolls back by itself, so
+//!   that our rollback fails; such a connection refuses every later transaction.
+//! - All connections are closed after a transaction that was not ended on purpose, or after a disk error. A
+//!   connection opened while the disk (or only the log) was read-only stays read-only, and one that has read
+//!   a file while it was being copied there treats it as corrupt long after it is complete.
+//! - Nothing is written to a file that is no longer at its path, because no other process would read it.
 
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};

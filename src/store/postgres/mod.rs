@@ -1,10 +1,10 @@
 //! The ports on PostgreSQL, with the web application's tables as they are.
 //!
-//! Our tables are named `tikkun_*`; the application's are never created, altered or constrained.
-//! No state is kept in a session: see [`connection`]. A pooler in transaction mode may be used.
-//! Every writing transaction is `read committed`, locks its rows, and reads them again under the lock.
-//! Locks are taken in one order, to prevent deadlocks: the job's row, its note, receipts, attachments; rows
-//! of one table by their ids.
+//! - Our tables are named `tikkun_*`; the application's are never created, altered or constrained.
+//! - No state is kept in a session: see [`connection`]. A pooler in transaction mode may be used.
+//! - Every writing transaction is `read committed`, locks its rows, and reads them again under the lock.
+//! - Locks are taken in one order, to prevent deadlocks: the job's row, its note, receipts, attachments; rows
+//!   of one table by their ids.
 
 mod application;
 mod cells;

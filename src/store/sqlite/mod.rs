@@ -1,8 +1,8 @@
 //! The ports on one SQLite file, in which all tables are ours.
 //!
-//! One connection writes, in transactions that lock at their start; a few others read.
-//! Any number of processes on one host may open the file; network file systems are not supported.
-//! Times are UTC text in SQLAlchemy's form; only [`moment`] converts them.
+//! - One connection writes, in transactions that lock at their start; a few others read.
+//! - Any number of processes on one host may open the file; network file systems are not supported.
+//! - Times are UTC text in SQLAlchemy's form; only [`moment`] converts them.
 
 mod cells;
 mod connection;
