@@ -1,4 +1,4 @@
-//! Many jobs at once: what was confirmed and nothing else, in steps that always say how far they have come.
+//! Actions on many jobs: exactly the confirmed ones, in steps, with progress shown throughout.
 
 use serde_json::{Value, json};
 use tikkun::job::{Args, NewJob};

@@ -1,5 +1,4 @@
-//! The command line as people meet it: in a real terminal, with tables that fit it, and with a next step in every
-//! error.
+//! The command line in a real terminal: tables fit it, and every error names a next step.
 
 mod desk;
 mod errors;
