@@ -44,8 +44,8 @@ impl BatchSize {
         can_be
     }
 
-    /// After a conflict with other transactions or a slow batch, halves the next one, to at most the first
-    /// size.
+    /// After a conflict or too slow a batch, halves the next one, to at most the first size. A fixed size
+    /// stays.
     pub(super) fn unlucky(&mut self) {
         if self.aim.duration().is_some() {
             self.next = (self.next / 2).clamp(1, self.first.max(1));

@@ -107,7 +107,7 @@ impl Deletion<'_> {
             self.waiting(None).await;
         }
         if !is_full && self.pace.pass() == Pass::Forward {
-            // Nothing is left in this pass, so the attempt need not end for other jobs.
+            // Nothing is left in this pass, so the run need not stop here to let other jobs run.
             return None;
         }
         if self.pace.over_limit() {

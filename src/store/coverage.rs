@@ -39,7 +39,7 @@ impl Clocks {
 /// The known facts about a request.
 pub(super) struct Known {
     pub(super) look: FirstLook,
-    /// When its queue job was created, in UTC; `None` if that queue job is not the request's first one.
+    /// When its queue job was created, in UTC; `None` if unknown, or if Tikkun enqueued it.
     pub(super) entry: Option<DateTime<Utc>>,
     /// When its row was created, by an unknown clock.
     pub(super) row: Option<DateTime<Utc>>,

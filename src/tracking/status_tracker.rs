@@ -209,7 +209,8 @@ impl StatusTracker {
                 continue;
             }
             if let Err(fault) = self.within("write progress", self.jobs.watch(&updates)).await {
-                // They stay in the journal, unless the row can never accept them: it must not block others.
+                // Changes stay in the journal, unless the row can never accept them: it must not block
+                // others.
                 if fault.kind() != FaultKind::Permanent {
                     self.journal.not_sent(&updates);
                 }

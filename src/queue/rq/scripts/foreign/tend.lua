@@ -101,7 +101,7 @@ local function is_served_by_rq(queue)
 end
 
 -- Whether a begun job is left to RQ's own maintenance, because only an RQ worker may know the function of its
--- failure callback. RQ checks every ten minutes, and is given 15.
+-- failure callback. RQ checks every ten minutes, and is given 15 minutes.
 local RQS_TURN = 900
 local function is_left_to_rq(queue, member, job)
   if job.status ~= 'started' or (job.failure_callback_name or '') == '' then return false end
