@@ -54,7 +54,7 @@ pub enum Schema {
 /// The ports of one database.
 #[derive(Clone)]
 pub struct Store {
-    /// `background_jobs` and our note of each.
+    /// `background_jobs`, and the note of each row: our own record of it.
     pub background_jobs: Arc<dyn BackgroundJobs>,
     /// `receipts` and `attachments`.
     pub receipts: Arc<dyn Receipts>,

@@ -220,7 +220,7 @@ impl Server {
     }
 }
 
-/// Removes from the pool the jobs to which no line can have anything newer.
+/// Takes from the pool the jobs that are final: no line can still contain a newer one.
 fn safe(lines: &[Line], pool: &mut BTreeMap<String, Outline>) -> Vec<Outline> {
     let open: Vec<_> = lines.iter().filter(|line| line.more).collect();
     // A line with more entries, but no remaining job so far, tells nothing yet.
