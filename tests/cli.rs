@@ -1,4 +1,4 @@
-//! The command line, run as users and programs run it.
+//! The command line, run as people and programs run it.
 
 use std::io::{BufRead as _, BufReader};
 use std::path::PathBuf;

@@ -118,7 +118,7 @@ impl JobContext {
         self.control.stopped().await
     }
 
-    /// Sleeps for `duration`, or until a request to stop. Cancel safe.
+    /// Sleeps, but not past a request to stop. Cancel safe.
     ///
     /// # Errors
     /// The reason to stop, if it came first.

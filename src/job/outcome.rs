@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde_json::Value;
 
-/// The result of a job's code.
+/// What a job's body returns.
 pub type JobResult = Result<Completion, JobError>;
 
 /// The successful ends of an attempt.
@@ -16,7 +16,7 @@ pub enum Completion {
     Continue(QueueEnd),
 }
 
-/// Where in its queue a job is put back.
+/// Where in its queue a job goes back to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum QueueEnd {
     /// Next to run.
@@ -46,7 +46,7 @@ pub enum JobErrorKind {
 }
 
 impl JobError {
-    /// An error after which another attempt may succeed.
+    /// Another attempt may succeed.
     pub fn retryable(message: impl fmt::Display) -> Self {
         Self { kind: JobErrorKind::Retryable, message: message.to_string() }
     }

@@ -138,7 +138,7 @@ pub struct JobRecord {
     pub failures: u32,
     /// How often its process died during an attempt.
     pub orphaned: u32,
-    /// The time limit of an attempt.
+    /// Time for one attempt.
     pub timeout: Option<Limit>,
     /// Its own retries.
     pub retries: Option<Retries>,
@@ -223,7 +223,7 @@ impl JobRecord {
         self
     }
 
-    /// The time limit of an attempt.
+    /// The time one attempt has.
     #[must_use]
     pub fn time_limit(&self, settings: &JobSettings) -> Limit {
         self.timeout.unwrap_or(settings.timeout)

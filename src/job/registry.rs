@@ -95,7 +95,7 @@ impl Registry {
         self.elsewhere.get(queue)
     }
 
-    /// Adds a kind. It replaces an existing kind of the same name.
+    /// Adds a kind. A second kind of the same name takes the first one's place.
     #[must_use]
     pub fn with(self, job: impl Job) -> Self {
         self.with_boxed(Arc::new(job))

@@ -133,7 +133,7 @@ pub enum Disposition {
         /// The error.
         error: String,
     },
-    /// It failed for good; kept for `keep`.
+    /// Failed for good; kept for `keep`.
     Discard {
         /// The error.
         error: String,

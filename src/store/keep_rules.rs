@@ -60,10 +60,10 @@ pub(super) fn first_broken() -> String {
     format!("case {cases}end")
 }
 
-/// The sums of a plan, for [`plan`]. A row of `looked` has `id`, `asked` (whether the tenant's live receipts
-/// point to it), `path`, `file_size`, the first condition that is `broken` and the `reference` that keeps it.
-/// Rows that are not asked for share a path with one that is, and a deleted receipt points to them. Rows with
-/// the same path are deleted together or not at all, and leave one object.
+/// The sums of a plan, for [`plan`]: of rows `looked` with `id`, whether it is one that the tenant's live receipts point
+/// to (`asked`), `path`, `file_size`, the first rule that is `broken` and the `reference` that keeps it. The others
+/// of `looked` share a path with one that is asked for, and a deleted receipt points to them: they go along or keep it.
+/// Rows that share a path go together or not at all, and leave one object.
 pub(super) const SUMS: &str = "
     free as materialized (select id from looked where broken is null and reference is null),
     judged as (

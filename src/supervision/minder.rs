@@ -52,7 +52,7 @@ enum Pause {
     Orphaned,
 }
 
-/// Builds the actor here and runs it until its supervisor stops it.
+/// Builds the actor here and minds it until its supervisor stops it.
 pub(super) async fn mind<A>(baggage: MinderContext<A>, make: impl FnOnce() -> A)
 where
     A: Supervised + Actor<Context = actix::Context<A>>,

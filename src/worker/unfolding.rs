@@ -1,4 +1,4 @@
-//! Loads the heavy arguments of a job once there is memory for them.
+//! Expands the heavy arguments of a job once there is room for them among those of all jobs in hand.
 
 use std::sync::Arc;
 

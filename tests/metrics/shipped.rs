@@ -1,4 +1,4 @@
-//! The dashboard, the alert rules and the reference use only metrics that exist.
+//! The dashboard, the alert rules and the reference, held against the figures that there are.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;

@@ -1,4 +1,4 @@
-//! The API by direct calls: who has access, what a change requires, and what is answered.
+//! The API by plain calls: who comes in, what a change must bring, what is answered.
 
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;

@@ -1,4 +1,4 @@
-//! Actions on many jobs: exactly the confirmed ones, in steps, with progress shown throughout.
+//! Many jobs at once: what was confirmed and nothing else, in steps that always say how far they have come.
 
 use serde_json::{Value, json};
 use tikkun::job::{Args, NewJob};

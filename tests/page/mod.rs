@@ -1,4 +1,4 @@
-//! The page and its API: the API by direct calls, the page in a real Chromium.
+//! The page and its API: the API by plain calls, the page in a real Chromium.
 
 use crate::service::client;
 use crate::service::ground;

@@ -1,4 +1,4 @@
-//! A working folder with data, and a service that runs in it.
+//! A working folder with its data, and a service that works in it.
 
 use std::io::{BufRead as _, BufReader};
 use std::path::Path;

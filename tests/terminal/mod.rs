@@ -1,4 +1,5 @@
-//! The command line in a real terminal: tables fit it, and every error names a next step.
+//! The command line as people meet it: in a real terminal, with tables that fit it, and with a next step in every
+//! error.
 
 mod desk;
 mod errors;

@@ -54,20 +54,20 @@ struct Returned<'a> {
     mark: String,
 }
 
-/// A delivery whose job is moved to another queue.
+/// A delivery whose job waits in another queue from now on.
 #[derive(Serialize)]
 struct Forwarded<'a> {
     execution: &'a str,
     queue: &'a str,
 }
 
-/// Settlements, sorted by the change of the row.
+/// Settlements by what happens to the row.
 #[derive(Default)]
 struct Sorted<'a> {
     dropped: Vec<Dropped<'a>>,
     ended: Vec<Ended<'a>>,
     returned: Vec<Returned<'a>>,
-    /// The forwarded ones among the returned.
+    /// Of the returned ones.
     forwarded: Vec<Forwarded<'a>>,
 }
 
@@ -157,7 +157,7 @@ async fn sort<'a>(
     Ok(sorted)
 }
 
-/// An error in a storable form: SQLite truncates a text from JSON at the first NUL.
+/// An error as it can be stored: SQLite ends a text that it takes out of JSON at the first NUL.
 fn whole(error: &str) -> Cow<'_, str> {
     if error.contains('\0') { error.replace('\0', "\u{fffd}").into() } else { error.into() }
 }

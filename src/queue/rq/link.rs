@@ -1,5 +1,5 @@
-//! Connections: one shared by all short calls, one for users' queries, and one for each wait. A connection
-//! that failed or did not answer in time is not used again.
+//! Connections: one shared by all short calls, one for what people look at, and one for each wait. A connection that failed or did not
+//! answer in time is not used again.
 
 use std::time::Duration;
 
@@ -72,7 +72,7 @@ impl Link {
         let answer = |answer: RedisResult<T>| match answer {
             Ok(answer) => Ok(Some(answer)),
             Err(error) if error.code() == Some("WRONGTYPE") => Ok(None),
-            // A refusal by the server does not mean that there is nothing.
+            // A server that refuses to answer has not said that there is nothing.
             Err(error) => Err(fault(error, what.clone())),
         };
         answers.into_iter().map(answer).collect()
@@ -109,7 +109,7 @@ impl Link {
     }
 }
 
-/// Whether the error concerns the connection, which must not be used again.
+/// Whether the connection is to blame, and not to be used again.
 pub(super) fn is_of_connection(error: &RedisError) -> bool {
     error.is_io_error()
         || error.is_timeout()

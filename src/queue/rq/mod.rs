@@ -1,12 +1,11 @@
 //! The broker on Redis, in RQ's own format: its keys, hashes and registries, so that RQ's enqueuers, tools
 //! and dashboards see no difference. Only this folder knows RQ's names.
 //!
-//! Read in this order: `address` and `link` (connections), `keys` and `wire` (the data on the server),
-//! `codec` (a call and its result), `callbacks`, `scripts` (the atomic steps), `server` with `ending` (the
-//! path of a job), `wait` (waking a listener), `leases` and `workers` (this process in RQ's registries),
-//! `commands` (requests to a running worker), `fitness` (a server that cannot carry jobs), `memory` and
-//! `risks` (a server that loses data), `reading` (one job, lists, searches, attempts), `stop`, `tend` (jobs
-//! that RQ's own workers abandoned).
+//! Read in this order: `address` and `link` (the way to the server), `keys` and `wire` (what lies on the server), `codec`
+//! (a call and its result), `callbacks`, `scripts` (the atomic steps), `server` with `ending` (the path of a job), `wait`
+//! (how a listener is woken), `leases` and `workers` (what RQ's readers see of this process), `commands` (requests to a
+//! running worker), `fitness` (a server that cannot carry jobs), `memory` and `risks` (a server that
+//! forgets), `reading` (one job, lists, searches, attempts), `stop`, `tend` (what RQ's own workers left behind).
 
 mod address;
 mod broker;

@@ -21,12 +21,12 @@ use crate::queue::lost_answers::LostAnswers;
 /// The fields of a hash in a script's answer.
 pub(super) type Fields = HashMap<String, Vec<u8>>;
 
-/// The answer of a fetch: its time, the names of fields, the ids of jobs in the order of the slots, the
-/// fields of each, ids that cannot be run, and dropped ids with the reasons.
+/// The time of a fetch, the names of fields, the ids of jobs in the order of the slots, the fields of each, the ids
+/// that stood for nothing that can be run, and those that were dropped, each with the reason.
 type Taken =
     (String, Vec<String>, Vec<String>, Vec<Vec<Option<Vec<u8>>>>, Vec<String>, Vec<(String, String)>);
 
-/// The shared state of all calls.
+/// What the calls share.
 pub(super) struct Server {
     pub(super) link: Link,
     /// The connection for users' queries, so that a long answer delays no settlement.
@@ -36,7 +36,7 @@ pub(super) struct Server {
     pub(super) workers: Workers,
     /// The limits of a payload.
     pub(super) limits: Limits,
-    /// The serializer of our own jobs.
+    /// How our own jobs are written.
     serializer: Serializer,
     /// The jobs that are lent.
     pub(super) lent: Mutex<HashMap<ExecutionId, Out>>,

@@ -39,9 +39,9 @@ macro_rules! onto_attachments {
     };
 }
 
-/// Each foreign key to attachments except the two of receipts, with names for SQL and for users. A key of
-/// receipts is listed if it would delete receipts with their attachment. Of a key over several columns, the
-/// one to `id` is listed.
+/// Each foreign key onto attachments but the two of receipts, with names as SQL writes them and as people
+/// do, and whether it is one of those two all the same: one that would drop receipts with their attachment. Of a key
+/// over several columns the one onto `id` stands for all.
 pub(super) const LIST: &str = concat!(
     "
     select distinct on (c.oid) c.conrelid::regclass::text as child, quote_ident(child.attname) as child_column,

@@ -196,7 +196,7 @@ fn queries(fingerprint: String, references: &[Reference]) -> Queries {
     }
 }
 
-/// SQL for the name of a reference to `a`, or null.
+/// The name of a reference onto `a`, or null.
 fn kept(references: &[Reference]) -> String {
     if references.is_empty() {
         return "null::text".to_owned();

@@ -17,7 +17,7 @@ const COLUMNS: &str = "
     from unnest($1::text[]) as t (name)
     join pg_attribute a on a.attrelid = to_regclass(t.name) and a.attnum > 0 and not a.attisdropped";
 
-/// Valid indexes of tables: columns in order, uniqueness and condition.
+/// Valid indexes of tables: columns in their order, whether unique, the condition.
 const INDEXES: &str = "
     select t.name, i.indisunique, coalesce(pg_get_expr(i.indpred, i.indrelid), ''),
            array(select coalesce(a.attname::text, '')
@@ -146,7 +146,7 @@ pub(super) async fn look_after(
     }
 }
 
-/// Missing tables and columns of the application.
+/// Tables and columns of the application that are not there.
 async fn missing(connection: &mut PgConnection, place: &str) -> Result<Vec<String>, Fault> {
     let what = format!("look at the tables of {place}");
     let mut tx = connection.begin().await.during(&what)?;

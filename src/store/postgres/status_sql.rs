@@ -7,8 +7,8 @@ use crate::store::sql::status_sql::{StatusSql, note_start};
 impl StatusSql for Database {
     const LOCK: Option<Sql> = Some("select 1 from background_jobs where id = $1 for no key update");
 
-    // A row that has processed nothing has set nothing aside: such entries belong to an older row with its
-    // id, from before the table was emptied.
+    // A row that has processed nothing has set nothing aside: what seems so is of an older row with its id, before the
+    // table was emptied.
     const NOTE_START: Sql = note_start!(
         "with forgotten as (delete from tikkun_set_aside where background_job_id = $1 and $6 = 0) "
     );

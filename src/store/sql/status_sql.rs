@@ -7,7 +7,7 @@ use crate::store::row::select_jobs;
 pub trait StatusSql: Engine {
     /// Locks a row against all other writers until the commit; `None`: the transaction is the only writer.
     const LOCK: Option<Sql>;
-    /// Notes a new fence and the start position: `note_start!`, with the given text before it.
+    /// Notes a new fence and where it starts from: `note_start!`, with what must come before it.
     const NOTE_START: Sql;
     /// Facts about the clocks behind creation times; `None`: all are in UTC.
     const CLOCKS: Option<Sql>;
@@ -37,8 +37,8 @@ macro_rules! note_start {
 }
 pub(in crate::store) use note_start;
 
-/// The row with its note, both as committed before the lock was held. It is a statement of its own, because
-/// one that waits for the lock would see the new row with the old note.
+/// The row with its note, both as last committed before the lock was held: a statement of its own, for
+/// one that had to wait for the lock would see the new row beside the old note.
 pub(super) const ONE: &str = select_jobs!("where j.id = $1");
 
 /// The tenant's active row; the unique index allows only one.
@@ -46,14 +46,14 @@ pub(super) const ACTIVE: &str = select_jobs!(
     "where j.business_id = $1 and j.job_type = $2 and j.status in ('queued', 'running', 'paused')"
 );
 
-/// Changes a row only if it has the expected status; `started_at` keeps its first value.
+/// Changes a row only from the status that was decided upon; `started_at` keeps its first value.
 pub(super) const MOVE: &str = "
     update background_jobs
     set status = $3, last_error = case when $9 then $4 else last_error end, finished_at = $5,
         started_at = coalesce(started_at, $6), heartbeat_at = coalesce($7, heartbeat_at), updated_at = $8
     where id = $1 and status = $2";
 
-/// Notes the end of the newest attempt, so that a repeated end is recognised.
+/// The end of the newest attempt, by which a repeated end is known.
 pub(super) const NOTE_END: &str = "
     update tikkun_background_jobs
     set ended = $3, pause_reason = $4, waiting_for = null, rate = null, eta_seconds = null,

@@ -9,8 +9,8 @@ use super::fault::During;
 use crate::fault::Fault;
 use crate::store::keep_rules::{SUMS, all_hold, first_broken, text};
 
-/// Lists each foreign key to attachments except the two of receipts; the schema cannot change under the
-/// transaction's lock. Of a key over several columns, the one to `id` is listed.
+/// Lists each foreign key onto attachments but the two of receipts; the schema cannot change under
+/// the transaction's lock. Of a key over several columns the one onto `id` stands for all.
 const LIST: &str = "
     select t.name as child, f.\"from\" as child_column, coalesce(f.\"to\", 'id') as parent_column
     from sqlite_master t, pragma_foreign_key_list(t.name) f
@@ -126,8 +126,8 @@ fn queries(references: &[Reference]) -> Queries {
     }
 }
 
-/// SQL for the name of a reference to `a`, or null. For `in (select column from table)` without a condition,
-/// SQLite uses the column's index, or without one reads the table once for all.
+/// The name of a reference onto `a`, or null. `in (select column from table)` without a condition:
+/// SQLite looks it up in the column's index, or reads the table once for all where there is none.
 fn kept(references: &[Reference]) -> String {
     if references.is_empty() {
         return "null".to_owned();

@@ -132,7 +132,7 @@ impl AttemptControl {
         self.clock_changed.notify_one();
     }
 
-    /// Completes when a user has asked the job to stop. Cancel safe.
+    /// Completes when a person has asked the job to stop. Cancel safe.
     pub(crate) async fn stopped_by_person(&self) {
         let by_person = |stop: &Option<StopReason>| stop.is_some_and(StopReason::is_of_a_person);
         if self.stop.subscribe().wait_for(by_person).await.is_err() {
@@ -140,7 +140,7 @@ impl AttemptControl {
         }
     }
 
-    /// Completes when the process has been draining for this long. Cancel safe.
+    /// Completes when the process has wanted to leave for so long. Cancel safe.
     pub(crate) async fn drained_for(&self, time: Duration) {
         let mut draining = self.draining.subscribe();
         let since = draining.wait_for(Option::is_some).await.ok().and_then(|since| *since);

@@ -31,7 +31,7 @@ impl NotFound {
 fn find(registry: &Registry, record: &JobRecord) -> Result<Found, NotFound> {
     let job = match (registry.find(&record.kind), &record.args) {
         (Ok(job), _) => job,
-        // If the payload is unreadable, another process cannot run it either.
+        // What cannot even be read is no function that somebody else may have.
         (Err(_), Err(error)) => return Err(NotFound::Unreadable(unreadable(registry, error))),
         (Err(unknown), Ok(_)) => return Err(NotFound::Unknown(JobError::permanent(unknown))),
     };

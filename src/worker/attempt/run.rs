@@ -34,7 +34,7 @@ pub(crate) struct Attempt {
     pub(crate) registry: Arc<Registry>,
 }
 
-/// The job's disposition, and a remark for its record.
+/// What becomes of the job, and what its record says besides.
 type Concluded = (Disposition, Option<String>);
 
 impl Attempt {
@@ -129,14 +129,14 @@ impl Attempt {
         let duration_ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
         tracing::debug!(duration_ms, "the attempt ended");
         if self.fence.has_fallen() {
-            // Its code blocked the thread for too long, and its end is decided elsewhere.
+            // It held its thread too long: its end has been decided elsewhere.
             return (Disposition::Release { end: QueueEnd::Head }, None);
         }
         self.conclude(found, ended, Some(&ctx)).await
     }
 
-    /// The job's disposition. Calls the enqueuer's callbacks, and notifies the kind of a final failure.
-    /// Without `tell` it does neither, because their code has already blocked a thread.
+    /// What becomes of the job. The callbacks of its enqueuer are called, and its kind after a failure for good. Without `tell` nobody
+    /// does: their code has held a thread already.
     async fn conclude(&self, found: &Found, ended: JobResult, tell: Option<&JobContext>) -> Concluded {
         let (ended, remark) = if tell.is_some() { self.call_back(ended).await } else { (ended, None) };
         let verdict = after_attempt(&self.delivery.job, &self.settings, ended, fastrand::f64());

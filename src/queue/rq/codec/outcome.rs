@@ -23,7 +23,7 @@ pub fn encode_result(value: &Value, serializer: Serializer) -> Option<String> {
     Some(STANDARD.encode(serializer.write(&exact)))
 }
 
-/// Decodes a `return_value`.
+/// A `return_value`, read.
 ///
 /// # Errors
 /// When it is too long, no base64, or contains anything but plain values.

@@ -137,7 +137,7 @@ local function mark() return run.execution .. ' ' .. run.how.verdict end
 -- How a delivery that is over has ended.
 local function how_it_ended()
   if run.settled == mark() then return 2 end
-  -- The mark belongs only to the job's last end.
+  -- The mark is that of the job's last end alone.
   local kind = ({ ack = '1', bury = '2', stop = '2', retry = '2' })[run.how.verdict]
   for _, entry in ipairs(kind and try('XREVRANGE', RESULTS .. run.id, '+', '-') or {}) do
     local fields = as_table(entry[2])
@@ -236,7 +236,7 @@ function verdicts.ack()
   if is_kept then keep(run.id, ttl, run) else forget(run.id) end
 end
 
--- Ends the job for good. If another execution goes on, that one decides the job's state.
+-- Fails, for good. While another run goes on, that one decides where the job stands.
 local function close(status, ...)
   local ttl = run.how.keep
   free('failed_job_count')
@@ -258,7 +258,7 @@ end
 
 function verdicts.bury() close('failed', 'ended_at', stamp()) end
 
--- As in RQ, `ended_at` stays empty and dependents go on waiting.
+-- RQ leaves `ended_at` empty and lets dependents wait.
 function verdicts.stop() close('stopped') end
 
 function verdicts.forward()
@@ -361,9 +361,9 @@ local function is_still_refused()
   return false
 end
 
--- Fields that an end changes and that must not be changed twice.
+-- What an end changes that must not be changed twice.
 local COUNTS = { 'x_failures', 'x_orphaned', 'retries_left', 'repeats_left', 'repeat_intervals' }
--- These ends move a job to a key that other jobs of its queue share.
+-- These put a job where others of its queue are, too.
 local MOVES = { retry = true, forward = true, back = true, rescue = true }
 
 -- A user cancelled it while it ran: the outcome is recorded, but its state is not changed.
@@ -386,7 +386,7 @@ local function give_back_what_it_held()
 end
 
 local function write()
-  -- Read before anything moves, because a refusal afterwards would move it twice.
+  -- What is asked afterwards is asked before anything moves, too: what is refused then would move twice.
   if run.rate_limit_key or run.unique then call('HGET', run.name, 'status') end
   if run.status == 'canceled' then canceled() else verdicts[run.how.verdict]() end
   give_back_what_it_held()

@@ -1,15 +1,15 @@
--- Takes jobs from the head of a queue. They are registered and marked as started before they leave it, so
--- that no job is lost if the server refuses a step. As in RQ, a taken job is run whatever its status is and
--- whoever else runs it, unless its hash is gone or it was cancelled.
+-- Takes jobs from the head of a queue. They are registered and marked as started before they leave it, so that whatever the
+-- server refuses half-way, no job is in no list. As under RQ, what is taken is run, whatever its status says and whoever else
+-- runs it, unless its hash is gone or it was canceled.
 -- ARGV[3]: queue; [4]: process; then for each free slot an execution and a worker.
--- Answers: the time; the names of the fields; the ids of the jobs taken, in the order of the slots; the
--- fields of each; the ids that cannot be run; and for each dropped id the reason.
+-- Answers: the time; the names of the fields; the ids of the jobs taken, in the order of the slots; the fields of each; the
+-- ids that stood for nothing that can be run; and for each id that was dropped, why.
 
 local NAMES = { 'status', 'data', 'timeout', 'x_attempt', 'success_callback_name', 'failure_callback_name',
   'stopped_callback_name', 'origin', 'created_at', 'enqueued_at', 'meta', 'result_ttl', 'failure_ttl', 'retries_left',
   'retry_intervals', 'x_failures', 'x_orphaned',
   'success_callback_timeout', 'failure_callback_timeout', 'stopped_callback_timeout' }
--- This many are read for every job, the others only if it names a callback.
+-- So many are looked up for every job, the others only for one that names a callback.
 local ALWAYS = 17
 
 local queue, process, now, beat = ARGV[3], ARGV[4], stamp(), epoch()
@@ -19,7 +19,7 @@ local held_back = call('EXISTS', key('suspended')) == 1 or call('HEXISTS', ours(
 if held_back or not lease or tonumber(lease) <= MILLIS then return { now, NAMES, {}, {}, {}, {} } end
 
 local slots, used, taken, known, broken, dropped = (#ARGV - 4) / 2, 0, {}, {}, {}, {}
--- The workers of a process are registered together, and expire together.
+-- The workers of a process are registered together, and run out together.
 local registered = slots > 0 and call('EXISTS', key('worker', ARGV[6])) == 1
 
 -- How long keys live without a heartbeat. Most jobs of a call have the same timeout.
@@ -52,7 +52,7 @@ local function entry_of(id, name, fields)
   if is_anew then fields[16], fields[17] = false, false end
   local is_moved = fields[8] ~= queue
   fields[8] = queue
-  -- Missing fields at the end need not be returned.
+  -- What is missing at the end need not be said.
   for i = #NAMES, 1, -1 do
     if fields[i] then break end
     fields[i] = nil
@@ -143,7 +143,7 @@ local function look(ids)
     if fields[1] == 'canceled' then
       dropped[#dropped + 1] = { id, 'it was canceled' }
     elseif fields[2] then
-      -- The payload and the meta; the other fields are short.
+      -- The payload and what the enqueuer noted; the other fields are short.
       local size = #fields[2] + #(fields[11] or '')
       if used > 0 and size > room then return entries, gone, place - 1 end
       room = room - size
