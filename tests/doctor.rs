@@ -5,7 +5,7 @@
 //! queue job · 5 a row runs with a silent heartbeat · 6 an unknown function waits · 7 the database is missing ·
 //! 8 the database is locked · 9 the queue's file is missing · 10 the attachments are gone · 11 the outbox is old ·
 //! 12 a person paused the job · 13 the job waits out an outage · 14 a due job is not promoted · 15 no scheduler ·
-//! 16 a row's queue job has ended too early · 17 the job failed · 18 workers are busy · 19 the schema is not there ·
+//! 16 a row's queue job has ended first · 17 the job failed · 18 workers are busy · 19 the schema is not there ·
 //! 20 the job's code never yields · 21 the job is not due yet · 22 a schedule's function is unknown ·
 //! 23 nothing runs at all.
 
