@@ -1,5 +1,4 @@
-//! What every blob store promises, run on each of them, and what only a folder or only a bucket can get
-//! wrong.
+//! The contract suite of every blob store, and tests for folders only or buckets only.
 
 use crate::servers::s3;
 

@@ -1,4 +1,4 @@
-//! Names and numbers that the application relies on: defaults of the deletion, tables and their rules.
+//! Names and numbers that the application relies on: defaults of the deletion, tables and their constraints.
 
 use std::collections::BTreeSet;
 use std::time::Duration;

@@ -1,4 +1,4 @@
-//! A deletion whose database cannot do as it is asked: batches are too large for it, or rows stay as they are.
+//! A deletion on a database that cannot comply: batches are too large for it, or rows stay unchanged.
 
 use std::sync::Arc;
 use std::time::Duration;

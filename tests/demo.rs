@@ -1,4 +1,4 @@
-//! The demonstration, run as a person runs it.
+//! The demonstration, run as a user runs it.
 
 use std::path::Path;
 use std::process::{Command, Output};

@@ -1,5 +1,5 @@
-//! What is shipped for production, held against the program: its settings are understood, its probes are there, and it is
-//! given the time that it needs to leave.
+//! Checks the deployment files against the program: their settings are valid, their probes exist, and the
+//! time for a shutdown is sufficient.
 
 use std::collections::BTreeMap;
 use std::fs;

@@ -1,4 +1,4 @@
-//! The pages for people: short enough, linked, without a link that leads nowhere, and with snippets that compile.
+//! The documents for users: short enough, linked, without broken links, and with snippets that compile.
 
 use std::collections::BTreeMap;
 use std::fs;

@@ -1,12 +1,12 @@
-//! `tikkun doctor`, run as a person runs it: each stuck situation is prepared through the ports or as the web
-//! application would leave it behind, and the doctor must name its cause and nothing else.
+//! `tikkun doctor`, run as a user runs it: each situation is prepared through the ports, or as the web
+//! application would leave it, and the doctor must name its cause and nothing else.
 //!
-//! The situations: 1 nobody listens · 2 the worker died · 3 the queue is paused · 4 a row is queued without an
-//! entry · 5 a row runs with a silent heartbeat · 6 an unknown function waits · 7 the database is missing ·
+//! The situations: 1 no listener · 2 the worker died · 3 the queue is paused · 4 a row is queued without a
+//! queue job · 5 a row runs with a silent heartbeat · 6 an unknown function waits · 7 the database is missing ·
 //! 8 the database is locked · 9 the queue's file is missing · 10 the attachments are gone · 11 the outbox is old ·
 //! 12 a person paused the job · 13 the job waits out an outage · 14 a due job is not promoted · 15 no scheduler ·
-//! 16 a row's queue job has ended under it · 17 the job failed · 18 workers are busy · 19 the schema is not there ·
-//! 20 the job's code does not come back · 21 the job's time has not come · 22 a schedule calls what nobody has ·
+//! 16 a row's queue job has ended first · 17 the job failed · 18 workers are busy · 19 the schema is not there ·
+//! 20 the job's code never yields · 21 the job is not due yet · 22 a schedule's function is unknown ·
 //! 23 nothing runs at all.
 
 use crate::servers::s3;

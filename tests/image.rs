@@ -1,4 +1,4 @@
-//! The image, as far as it can be held against the tree without an engine to build it.
+//! Checks the image's Dockerfile against the tree, without building it.
 
 use std::fs;
 use std::path::{Path, PathBuf};

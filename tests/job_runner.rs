@@ -1,4 +1,4 @@
-//! What a runner makes of the ways in which a job can end.
+//! How a runner handles each way in which a job can end.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};

@@ -1,4 +1,4 @@
-//! Every test of the whole, in one program: what a part promises on each back end, and the service as people run it.
+//! All integration tests in one program: contract suites on each back end, and the service as users run it.
 #![allow(
     missing_docs,
     clippy::unwrap_used,

@@ -1,4 +1,4 @@
-//! The example of a worker with jobs of its own: its jobs are tested here, and it is run as it was built.
+//! The example of a worker with its own jobs: the jobs are tested here, and the built program is run.
 
 #[path = "../examples/own_worker/jobs.rs"]
 mod jobs;

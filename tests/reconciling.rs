@@ -1,4 +1,4 @@
-//! What keeping rows and queue entries together costs a Redis whose queues are long: it goes by the rows.
+//! The cost of the reconciliation on a Redis with long queues: it depends on the number of rows only.
 
 use crate::servers::redis as redis_server;
 

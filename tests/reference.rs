@@ -1,5 +1,5 @@
-//! What is written for people to look things up, held against the program: settings, commands, calls, findings,
-//! metrics, tables, manual pages and what shells complete.
+//! Compares the reference documents with the program: settings, commands, API calls, findings, metrics,
+//! tables, manual pages and shell completions.
 
 use std::fs;
 use std::io::{ErrorKind, Write as _};

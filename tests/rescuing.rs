@@ -1,4 +1,4 @@
-//! What becomes of the jobs of a dead process, and who hears of it.
+//! What happens to the jobs of a dead process, and who is notified.
 
 use crate::servers::redis as redis_server;
 

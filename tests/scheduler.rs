@@ -1,4 +1,4 @@
-//! The Scheduler on a real queue, by a clock that the test sets: each due time gets its job once.
+//! The Scheduler on a real queue, with a clock that the test sets: each due time gets exactly one job.
 
 use std::path::Path;
 use std::sync::Arc;

@@ -1,4 +1,4 @@
-//! `tikkun selftest`: what it says of a healthy place, and of broken ones.
+//! `tikkun selftest`: its results for a healthy installation, and for broken ones.
 
 use crate::servers::s3;
 

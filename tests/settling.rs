@@ -1,4 +1,4 @@
-//! A listener and ends that its broker can never write.
+//! A listener with settlements that its broker can never write.
 
 use crate::servers::redis as redis_server;
 

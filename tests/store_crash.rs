@@ -1,4 +1,4 @@
-//! A batch that dies at any of its points has changed nothing, and the next one is right.
+//! A batch that dies at any point has changed nothing, and the next one is correct.
 #![cfg(feature = "failpoints")]
 #![allow(
     clippy::unwrap_used,

@@ -1,4 +1,4 @@
-//! Job code that never yields: the service as a child process, on real files.
+//! Job code that never yields, with the service as a child process on real files.
 
 use crate::service::client;
 use std::io::{BufRead as _, BufReader};

@@ -1,4 +1,4 @@
-//! Under systemd: what the service tells it, heard on a socket of the test's own, and the unit file.
+//! Under systemd: the notifications of the service, received on the test's own socket, and the unit file.
 
 use std::fs;
 use std::io::ErrorKind;

@@ -1,4 +1,4 @@
-//! What reaches an OpenTelemetry collector: a server of this test that keeps what it is sent.
+//! The data that an OpenTelemetry collector receives, checked with a server in the test that stores it.
 #![allow(
     missing_docs,
     clippy::unwrap_used,

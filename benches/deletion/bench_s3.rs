@@ -1,5 +1,5 @@
-//! The S3 server of the deletion benchmark: the one of the tests, in a process of its own, told what to do line
-//! by line, so that neither its time nor its memory counts as ours.
+//! The S3 server of the deletion benchmark: that of the tests, in a separate process and controlled line by
+//! line, so that its time and memory are not counted as ours.
 
 #[allow(dead_code, reason = "the benchmark makes no trouble")]
 #[allow(clippy::unwrap_used, clippy::panic, reason = "a server of the tests")]

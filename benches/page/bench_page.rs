@@ -1,5 +1,5 @@
-//! What the benchmark of the page puts beside the service, in processes of its own: jobs at a steady rate or
-//! all at once, and people who look.
+//! The load for the benchmark of the page, in separate processes: jobs at a steady rate or all at once, and
+//! users of the page.
 
 use std::error::Error;
 use std::net::SocketAddr;

@@ -1,6 +1,6 @@
-//! Tikkun's part in the benchmark beside its peers: a worker for one queue, and a client that fills it.
+//! Tikkun's part in the benchmark with its peers: a worker for one queue, and a client that fills it.
 //!
-//! The job does nothing, or tells how long it waited: its argument is the time at which it was sent, in
+//! The job does nothing, or reports how long it waited: its argument is the time at which it was sent, in
 //! nanoseconds since the epoch, or zero.
 
 use std::error::Error;

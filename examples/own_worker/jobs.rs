@@ -1,4 +1,4 @@
-//! The jobs of this worker: one whose first try fails, one that takes a while and tells how far it is.
+//! The jobs of this worker: one whose first attempt fails, and a slow one that reports its progress.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;

@@ -1,10 +1,10 @@
-//! A worker with jobs of its own, on the library alone: no server, and no command line.
+//! A worker with its own jobs, using only the library: no server, and no command line.
 //!
 //! ```text
 //! cargo run --example own_worker
 //! ```
 //!
-//! It works in a temporary folder, enqueues two jobs, shows how they go, and leaves when both have ended.
+//! It runs in a temporary folder, enqueues two jobs, shows their progress, and ends when both have ended.
 
 mod jobs;
 

@@ -1,11 +1,11 @@
-//! The port: what Tikkun needs of a place where objects lie.
+//! The port for an object store.
 
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 
 use crate::fault::Fault;
 
-/// Which store, so that a key can still be deleted after the configuration has changed.
+/// The identity of a store, so that a key can still be deleted after the configuration has changed.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct BlobTarget {
     /// `local`, `r2` or `s3`.
@@ -17,27 +17,27 @@ pub struct BlobTarget {
 /// A key that could not be deleted.
 #[derive(Debug)]
 pub struct KeyFault {
-    /// Its place in the list that was asked for.
+    /// Its index in the request's list.
     pub index: usize,
-    /// Why.
+    /// The reason.
     pub fault: Fault,
 }
 
-/// A place where objects lie under keys.
+/// A store of objects under keys.
 ///
-/// What a store cannot hold under a key is refused as permanent: a folder takes relative paths that stay inside, S3
-/// takes any text. A key is never used twice, so deleting is safe to repeat, and a missing object counts as deleted.
+/// A key that the store does not support is refused as permanent: a folder takes relative paths inside it, S3
+/// any text. A key is never reused, so deleting is safe to repeat, and a missing object counts as deleted.
 #[async_trait]
 pub trait BlobStore: Send + Sync + 'static {
-    /// Which store this is.
+    /// The identity of this store.
     fn target(&self) -> &BlobTarget;
 
-    /// The most keys that one call of [`delete`](Self::delete) should be given now. It may change: a bucket
-    /// that takes keys only one by one wants fewer.
+    /// The most keys for one call of [`delete`](Self::delete) at this time. It may change: a bucket that
+    /// deletes keys only one by one takes fewer.
     fn max_keys(&self) -> usize;
 
-    /// The words with which the store has refused to delete many objects in one request; none while it takes that,
-    /// or has not been asked.
+    /// The store's error text when it refused to delete many objects in one request; `None` if it accepts
+    /// that or was not asked.
     fn bulk_refusal(&self) -> Option<String> {
         None
     }
@@ -45,16 +45,16 @@ pub trait BlobStore: Send + Sync + 'static {
     /// Writes an object. After success it survives a crash of the machine.
     async fn put(&self, key: &str, content: &[u8]) -> Result<(), Fault>;
 
-    /// The object's size in bytes; none: no such object.
+    /// The object's size in bytes; `None` if there is no such object.
     async fn size(&self, key: &str) -> Result<Option<u64>, Fault>;
 
-    /// Deletes objects; the answer names the keys that are still there. A fault of the whole call
-    /// says nothing about any key.
+    /// Deletes objects; returns the keys that still exist. A fault of the whole call says nothing about
+    /// single keys.
     async fn delete(&self, keys: &[String]) -> Result<Vec<KeyFault>, Fault>;
 
     /// Keys that begin with `prefix`, in order, at most `max`.
     async fn list(&self, prefix: &str, max: usize) -> Result<Vec<String>, Fault>;
 
-    /// Completes when the store answers and can be written to.
+    /// Returns `Ok` if the store answers and accepts writes.
     async fn check(&self) -> Result<(), Fault>;
 }

@@ -1,8 +1,8 @@
-//! Objects as files under one folder, for a single machine and for tests.
+//! Objects as files in one folder, for a single machine and for tests.
 //!
-//! A key never leads outside: its parts are checked as text, and the folder it really lies in, links
-//! resolved, must be inside the root. An object appears under its key whole or not at all, and is on
-//! disk when `put` returns. Empty folders stay: removing one could race with a `put` into it.
+//! A key never leads outside the root: its parts are checked as text, and its real folder, with links
+//! resolved, must be inside. An object appears under its key completely or not at all, and is on disk when
+//! `put` returns. Empty folders stay, since removing one could race with a `put`.
 
 use std::collections::BTreeSet;
 use std::fs::{self, File, Permissions};
@@ -18,20 +18,20 @@ use super::key_path;
 use super::root::{Root, holds_anything, unavailable};
 use crate::fault::{Fault, FaultKind};
 
-/// As many keys as S3 takes in one call, so that callers see one behaviour everywhere.
+/// The same number of keys as in one call of S3, so that all stores behave alike.
 const MAX_KEYS: usize = 1000;
 
-/// A half-written object's name begins with this, which no key's part may.
+/// The prefix of a half-written object's name, which is not allowed in keys.
 const UNFINISHED: &str = key_path::RESERVED;
 
-/// A store in a folder. The folder is resolved once, when it is opened.
+/// A store in a folder, which is resolved once, on opening.
 pub(super) struct Directory {
     root: Arc<Root>,
     target: BlobTarget,
 }
 
 impl Directory {
-    /// Opens the folder, making it if need be.
+    /// Opens the folder, and creates it if missing.
     pub(super) async fn open(folder: &Path) -> Result<Self, Fault> {
         let folder = folder.to_owned();
         let root = blocking(move || Root::open(&folder)).await?;
@@ -39,7 +39,7 @@ impl Directory {
         Ok(Self { root: root.into(), target })
     }
 
-    /// Checks the folder, then works in it.
+    /// Checks the root, then runs the work in it.
     async fn on_root<T: Send + 'static>(
         &self,
         work: impl FnOnce(&Path) -> Result<T, Fault> + Send + 'static,
@@ -92,7 +92,7 @@ impl BlobStore for Directory {
     }
 }
 
-/// File calls block, so they run on tokio's threads for that.
+/// Runs blocking file calls on tokio's threads for them.
 async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, Fault> + Send + 'static,
 ) -> Result<T, Fault> {
@@ -101,7 +101,7 @@ async fn blocking<T: Send + 'static>(
     })
 }
 
-/// An object as others may read it (the process's umask has the last word).
+/// Creates a half-written object that others may read, as far as the process's umask allows.
 fn unfinished(folder: &Path) -> std::io::Result<tempfile::NamedTempFile> {
     let mode = Permissions::from_mode(0o666);
     tempfile::Builder::new().prefix(UNFINISHED).permissions(mode).tempfile_in(folder)
@@ -128,7 +128,7 @@ fn put(root: &Path, key: &str, content: &[u8]) -> Result<(), Fault> {
     write().map_err(|e| of_key(root, "write", key, e))
 }
 
-/// Makes the key's folders one by one, each checked before the next is made in it, and each made durable.
+/// Creates the key's folders one by one. Each is checked before the next is made in it, and made durable.
 fn make_parents(root: &Path, key: &str, path: &Path) -> Result<PathBuf, Fault> {
     let parent = path.parent().unwrap_or(root);
     let parts = parent.strip_prefix(root).unwrap_or(Path::new(""));
@@ -159,8 +159,8 @@ fn size(root: &Path, key: &str) -> Result<Option<u64>, Fault> {
     }
 }
 
-/// Deletes what can be deleted, then makes the deletions durable: an object that came back after a
-/// power failure, when nobody remembers it, would stay for ever.
+/// Deletes what can be deleted, then makes the deletions durable: an object that came back after a power
+/// failure would stay for ever, because no record of it is left.
 fn delete_all(root: &Path, keys: &[String]) -> Result<Vec<KeyFault>, Fault> {
     let mut faults = Vec::new();
     let mut changed = BTreeSet::new();
@@ -186,7 +186,7 @@ fn delete_all(root: &Path, keys: &[String]) -> Result<Vec<KeyFault>, Fault> {
     Ok(faults)
 }
 
-/// Removes the entry itself: a link goes, what it points to stays. Answers the folder that changed.
+/// Removes the directory entry itself: of a link, not its target. Returns the folder that changed.
 fn delete(root: &Path, key: &str) -> Result<Option<PathBuf>, Fault> {
     let Some(path) = key_path::existing(root, key)? else { return Ok(None) };
     if path.is_dir() && !path.is_symlink() {
@@ -230,13 +230,13 @@ fn may_hold(folder: &str, prefix: &str) -> bool {
     folder.starts_with(prefix) || prefix.starts_with(&folder)
 }
 
-/// A part of the path is not there, or is a file where a folder would have to be.
+/// Whether a part of the path is missing, or is a file instead of a folder.
 fn is_missing(error: &std::io::Error) -> bool {
     matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory)
 }
 
-/// What the system refuses about this one file stays refused until a person acts; anything else (disk
-/// full, read-only, input/output errors, a root that takes no files at all) is a state to be waited out.
+/// The fault of one key. If the system refuses this one file, it is permanent until someone acts; any other
+/// error (full or read-only disk, input/output error, a root that takes no files) is a state to wait out.
 fn of_key(root: &Path, what: &str, key: &str, error: std::io::Error) -> Fault {
     let kind = match error.kind() {
         ErrorKind::PermissionDenied if try_write(root).is_err() => FaultKind::Unavailable,

@@ -1,4 +1,4 @@
-//! From keys to paths and back, never outside the root.
+//! Converts keys to paths below the root, and back.
 
 use std::fs;
 use std::io::ErrorKind;
@@ -6,11 +6,11 @@ use std::path::{Component, Path, PathBuf};
 
 use crate::fault::{Fault, FaultKind};
 
-/// Names that begin with this are the store's own.
+/// Names with this prefix are reserved for the store.
 pub(super) const RESERVED: &str = ".tikkun-";
 
-/// The path of a key, by its text alone: relative, `/` between parts, no part empty, `.` or `..`.
-/// A backslash is refused: on some systems it separates, and no key of ours has one.
+/// The path of a key, checked as text: relative, parts separated by `/`, and no part empty, `.` or `..`. A
+/// backslash is refused: it is a separator on some systems, and our keys contain none.
 pub(super) fn lexical(root: &Path, key: &str) -> Result<PathBuf, Fault> {
     let part_fits = |part: &str| {
         !part.starts_with(RESERVED)
@@ -24,8 +24,8 @@ pub(super) fn lexical(root: &Path, key: &str) -> Result<PathBuf, Fault> {
     }
 }
 
-/// The path at which the object lies, with the links in its folders resolved; none when its folder is
-/// not there, and so neither is the object.
+/// The path of the object, with the links in its folders resolved; `None` if its folder does not exist, and
+/// so neither does the object.
 pub(super) fn existing(root: &Path, key: &str) -> Result<Option<PathBuf>, Fault> {
     let path = lexical(root, key)?;
     let parent = path.parent().unwrap_or(root);
@@ -33,8 +33,8 @@ pub(super) fn existing(root: &Path, key: &str) -> Result<Option<PathBuf>, Fault>
     Ok(folder.map(|folder| folder.join(path.file_name().unwrap_or_default())))
 }
 
-/// The folder with links resolved, if it exists and is a folder; refused when that is outside the root. Of what lies behind
-/// a link that leads nowhere, nothing can be said.
+/// The folder with links resolved, if it exists and is a folder; refused if it is outside the root. A link
+/// whose target is missing is a fault, because the state of the objects behind it is unknown.
 pub(super) fn inside(root: &Path, folder: &Path, key: &str) -> Result<Option<PathBuf>, Fault> {
     match folder.canonicalize() {
         Ok(real) if !real.starts_with(root) => Err(refused(key, "a link in its path leads outside")),
@@ -67,7 +67,7 @@ pub(super) fn inside(root: &Path, folder: &Path, key: &str) -> Result<Option<Pat
     }
 }
 
-/// The key of a path below the root; none for the store's own files and for names that are no text.
+/// The key of a path below the root; `None` for the store's own files and for names that are no text.
 pub(super) fn key_of(root: &Path, path: &Path) -> Option<String> {
     let parts: Option<Vec<&str>> =
         path.strip_prefix(root).ok()?.components().map(|part| part.as_os_str().to_str()).collect();

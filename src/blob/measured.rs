@@ -1,4 +1,4 @@
-//! A blob store whose calls are counted, each under its own name; nothing else is changed.
+//! A blob store that counts each call under its own name and changes nothing else.
 
 use std::sync::Arc;
 
@@ -8,13 +8,13 @@ use super::blob_store::{BlobStore, BlobTarget, KeyFault};
 use crate::fault::Fault;
 use crate::measure::BackendCalls;
 
-/// The store behind it.
+/// A store with its counters.
 struct Measured<S> {
     store: S,
     calls: BackendCalls,
 }
 
-/// The same store, counted as such an engine.
+/// Wraps a store so that calls are counted for this engine.
 pub(super) fn measured(store: impl BlobStore, engine: &'static str) -> Arc<dyn BlobStore> {
     Arc::new(Measured { store, calls: BackendCalls::to("storage", engine) })
 }

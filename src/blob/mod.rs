@@ -1,4 +1,4 @@
-//! Where attachments lie: the port [`BlobStore`] and its adapters.
+//! The storage of attachments: the port [`BlobStore`] and its adapters.
 
 mod blob_store;
 mod directory;
@@ -15,18 +15,18 @@ pub use s3::{S3Keys, S3Place, S3Way};
 
 use crate::fault::Fault;
 
-/// Opens a folder as a store, making it if it is not there.
+/// Opens a folder as a store, and creates it if missing.
 ///
 /// # Errors
-/// Unavailable when the folder can be neither made nor resolved.
+/// Unavailable when the folder can be neither created nor resolved.
 pub async fn open_directory(folder: &Path) -> Result<Arc<dyn BlobStore>, Fault> {
     Ok(measured::measured(directory::Directory::open(folder).await?, "directory"))
 }
 
-/// Opens a bucket as a store. Nothing is asked of it yet, so an outage does not show here.
+/// Opens a bucket as a store. It sends no request, so an outage does not show here.
 ///
 /// # Errors
-/// Permanent when the bucket's region is not known.
+/// Permanent when the bucket's region is unknown.
 pub async fn open_s3(place: S3Place) -> Result<Arc<dyn BlobStore>, Fault> {
     Ok(measured::measured(s3::Bucket::open(place).await?, "s3"))
 }

@@ -1,4 +1,4 @@
-//! The folder that a store of files lies in: whether it is there, and still what it was when the service began.
+//! The root folder of a directory store: whether it exists, and is still the folder of the start.
 
 use std::fs;
 use std::io::ErrorKind;
@@ -7,16 +7,16 @@ use std::path::{Path, PathBuf};
 
 use crate::fault::{Fault, FaultKind};
 
-/// The folder, and the disk it was on: after an unmount another one shows through at the same path.
+/// The folder and its disk: after an unmount another disk's folder appears at the same path.
 pub(super) struct Root {
     pub(super) path: PathBuf,
-    /// As it was named, links and all.
+    /// The path as configured, with its links.
     named: PathBuf,
     device: u64,
 }
 
 impl Root {
-    /// Resolves the folder, making it if need be.
+    /// Resolves the folder, and creates it if missing.
     pub(super) fn open(folder: &Path) -> Result<Self, Fault> {
         let failed =
             |what: &str, e| unavailable(&format!("{what} the attachments folder {}", folder.display()), e);
@@ -27,9 +27,8 @@ impl Root {
         Ok(Self { path, named, device })
     }
 
-    /// Without its root nothing can be said about any key: a folder that is gone or not mounted must not
-    /// look like one whose objects are all deleted, and one that was moved by turning a link not like the one that is in
-    /// use.
+    /// Checks that the root is unchanged. A folder that is missing or not mounted must not look like one
+    /// whose objects are all deleted; neither must another folder after its link was changed.
     pub(super) fn check(&self) -> Result<(), Fault> {
         let place = format!("look into the attachments folder {}", self.path.display());
         let now = self.named.canonicalize().map_err(|e| unavailable(&place, e))?;
@@ -54,12 +53,12 @@ impl Root {
     }
 }
 
-/// What `mkfs` puts into a file system of ext2, ext3 or ext4.
+/// The folder that `mkfs` creates in an ext2, ext3 or ext4 file system.
 const NEW_DISK: &str = "lost+found";
 
-/// A store with nothing in it says of no key that its object is gone: more likely the disk is not mounted that holds
-/// them. What has ever held an object in a folder still has that folder. A half-written object, whose name begins with
-/// `unfinished`, does not count, nor what a disk has that was made anew.
+/// Fails if the store is empty, because then the disk with the objects is probably not mounted, and no object
+/// may be reported as gone. Folders of earlier objects remain, so they show a used store. Half-written
+/// objects, whose names begin with `unfinished`, and the folder of a new file system do not count.
 pub(super) fn holds_anything(root: &Path, unfinished: &str) -> Result<(), Fault> {
     let place = format!("delete objects in the attachments folder {}", root.display());
     let entries = fs::read_dir(root).map_err(|e| unavailable(&place, e))?;

@@ -1,4 +1,4 @@
-//! What each batch of a deletion needs, and its transaction.
+//! The ports of a deletion's batches, and the transaction of a batch.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,22 +17,22 @@ use crate::store::{Batch, BatchOrder, BatchOutcome, CleanupOutbox, Receipts};
 use crate::tracking::Progressed;
 use crate::user_log::USER_LOG;
 
-/// What a deletion needs.
+/// The ports and settings of a deletion's batches.
 #[derive(Clone)]
 pub struct BatchPorts {
-    /// The tables.
+    /// The database.
     pub receipts: Arc<dyn Receipts>,
-    /// What the storage still owes.
+    /// Objects that are still to be deleted.
     pub outbox: Arc<dyn CleanupOutbox>,
-    /// The objects.
+    /// The storage.
     pub blobs: Arc<dyn BlobStore>,
-    /// Whom to tell what has been committed.
+    /// Receives reports of committed progress.
     pub tracker: Recipient<Progressed>,
-    /// Longest wait for one transaction.
+    /// The time limit of one transaction.
     pub transaction_deadline: Duration,
-    /// Longest wait for one answer of the storage.
+    /// The time limit of one call to the storage.
     pub storage_deadline: Duration,
-    /// Waits between tries for one object.
+    /// The delays between attempts to delete an object.
     pub outbox_backoff: Backoff,
     /// How objects are deleted.
     pub clean_up: CleanUpMode,
@@ -41,16 +41,16 @@ pub struct BatchPorts {
 /// How the objects of a deletion are deleted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum CleanUpMode {
-    /// Those of each batch as soon as it is committed.
+    /// Each batch's objects as soon as it is committed.
     BatchByBatch,
-    /// Those of several batches together, so that calls are full.
+    /// The objects of several batches together, so that calls are full.
     Gathered,
-    /// Not at all: they stay in the outbox.
+    /// Objects are not deleted; they stay in the outbox.
     Off,
 }
 
 impl CleanUpMode {
-    /// With a pause between batches each batch's objects go in it; without one, calls are to be few.
+    /// With a pause between batches, their objects are deleted in it; without one, calls should be few.
     #[must_use]
     pub fn of(storage_delete: bool, throttle: Duration) -> Self {
         match (storage_delete, throttle.is_zero()) {
@@ -61,30 +61,30 @@ impl CleanUpMode {
     }
 }
 
-/// What became of a batch.
+/// The result of a batch.
 #[derive(Clone, Debug, PartialEq)]
 pub enum BatchDone {
     /// Committed.
     Deleted {
-        /// Its condemned objects are on their way, and not in here any more.
+        /// Its condemned objects were handed to the clean-up and are removed from here.
         batch: Box<Batch>,
         /// How long its transaction took.
         took: Duration,
     },
     /// Nothing is left in this pass.
     Empty,
-    /// The row is not this attempt's any more.
+    /// The row does not belong to this attempt any more.
     NotOurs(Option<Status>),
-    /// Its transaction did not end in its time, and was dropped: the database is out of reach, or the batch is too
-    /// large for it.
+    /// Its transaction exceeded its time limit and was dropped: the database cannot be reached, or the batch
+    /// is too large for it.
     CutOff {
-        /// After so long.
+        /// The time limit.
         after: Duration,
     },
 }
 
 impl BatchPorts {
-    /// Runs one batch's transaction, and reports it.
+    /// Runs one batch's transaction, and reports the progress.
     pub(super) async fn run(&self, order: &BatchOrder) -> Result<BatchDone, Fault> {
         failpoint::reach("deletion.before_transaction");
         let began = Instant::now();
@@ -108,7 +108,7 @@ impl BatchPorts {
         Ok(BatchDone::Deleted { batch, took })
     }
 
-    /// The waits of a clean-up.
+    /// The time limits of a clean-up.
     pub(super) fn limits(&self) -> CleanUpLimits {
         CleanUpLimits { deadline: self.storage_deadline, backoff: self.outbox_backoff }
     }

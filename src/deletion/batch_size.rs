@@ -1,10 +1,10 @@
-//! How many receipts the next batch takes: a pure rule, with time from the caller.
+//! The size of the next batch: a pure rule; the caller passes the time.
 
 use std::time::Duration;
 
 use crate::job::Limit;
 
-/// No batch is larger: it is as much as one may configure.
+/// The largest batch, also the largest that can be configured.
 const MOST: u32 = 1000;
 
 /// The size of a deletion's batches.
@@ -12,23 +12,23 @@ const MOST: u32 = 1000;
 pub(super) struct BatchSize {
     first: u32,
     next: u32,
-    /// How long a batch may take; none: its size stays.
+    /// The intended duration of a batch; without one, the size is fixed.
     aim: Limit,
 }
 
 impl BatchSize {
-    /// Begins with `first` receipts, and stays there unless there is something to aim at.
+    /// Begins with `first` receipts; without an intended duration, it stays there.
     pub(super) fn new(first: u32, aim: Limit) -> Self {
         Self { first, next: first, aim }
     }
 
-    /// Receipts of the next batch.
+    /// The number of receipts for the next batch.
     pub(super) fn next(&self) -> u32 {
         self.next
     }
 
-    /// A full batch took so long: the next is as large as would have taken the time that is aimed at, but at most
-    /// twice as large, and at least half.
+    /// Adapts to a full batch that took this long: the next is as large as would have taken the intended
+    /// time, but at most twice and at least half as large.
     pub(super) fn good(&mut self, took: Duration) {
         let Some(aim) = self.aim.duration() else { return };
         let fitting = u128::from(self.next) * aim.as_micros() / took.as_micros().max(1);
@@ -36,16 +36,16 @@ impl BatchSize {
         self.next = u32::try_from(fitting).unwrap_or(MOST).clamp(least, most);
     }
 
-    /// A batch ran into a limit in time of the database: the next has half as many, also where sizes stay otherwise.
-    /// `false`: none is smaller.
+    /// Halves the next batch after a time limit of the database, even if the size is fixed otherwise.
+    /// `false`: it cannot be smaller.
     pub(super) fn smaller(&mut self) -> bool {
         let can_be = self.next > 1;
         self.next = (self.next / 2).max(1);
         can_be
     }
 
-    /// A batch met others at its rows, or took too long for the database: the next has half as many, and at most as
-    /// many as the first.
+    /// After a conflict or too slow a batch, halves the next one, to at most the first size. A fixed size
+    /// stays.
     pub(super) fn unlucky(&mut self) {
         if self.aim.duration().is_some() {
             self.next = (self.next / 2).clamp(1, self.first.max(1));
@@ -59,7 +59,7 @@ mod tests {
 
     const AIM: Limit = Limit::After(Duration::from_millis(100));
 
-    /// The sizes while each receipt takes so many microseconds.
+    /// The sizes while each receipt takes this many microseconds.
     fn sizes(size: &mut BatchSize, micros: u64, batches: usize) -> Vec<u32> {
         let mut sizes = Vec::new();
         for _ in 0..batches {

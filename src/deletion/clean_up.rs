@@ -1,4 +1,4 @@
-//! Deletes condemned objects and tells the outbox: never inside a transaction, safe to repeat.
+//! Deletes condemned objects and updates the outbox. Never inside a transaction; safe to repeat.
 
 use std::collections::HashSet;
 use std::time::Duration;
@@ -11,37 +11,37 @@ use crate::job::Backoff;
 use crate::measure::list::OBJECTS;
 use crate::store::{CleanupOutbox, Condemned, StillThere};
 
-/// How a clean-up went.
+/// The result of a clean-up.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct CleanedUp {
-    /// Objects that are gone.
+    /// Objects that were deleted.
     pub deleted: u32,
-    /// Objects that are still there, to be tried again.
+    /// Objects that still exist and will be tried again.
     pub failed: u32,
 }
 
-/// Waits of a clean-up.
+/// The time limits of a clean-up.
 #[derive(Clone, Copy, Debug)]
 pub struct CleanUpLimits {
-    /// Longest wait for one answer.
+    /// The time limit of one call.
     pub deadline: Duration,
-    /// Waits between tries for one object.
+    /// The delays between attempts to delete an object.
     pub backoff: Backoff,
 }
 
-/// What became of one call.
+/// The result of one call.
 #[derive(Debug)]
 pub(super) struct Called {
-    /// How it went.
+    /// The counts.
     pub(super) cleaned: CleanedUp,
-    /// Why the storage did not do as it was asked at all.
+    /// The error, if the storage rejected the whole call.
     pub(super) refused: Option<Fault>,
 }
 
-/// Deletes the objects in as few calls as the store allows. A store that is out of reach counts as a
-/// failure of each key.
+/// Deletes the objects in as few calls as the store allows. If the store cannot be reached, each key counts
+/// as failed.
 ///
-/// Dropped at an await, objects may be gone whose rows are still there; the next try confirms them.
+/// If dropped at an await, objects may be gone while their rows remain; the next attempt confirms them.
 ///
 /// # Errors
 /// Only a fault of the outbox itself.
@@ -63,7 +63,7 @@ pub async fn delete_objects(
     Ok(done)
 }
 
-/// The same for as many objects as the store takes in one call.
+/// The same for at most as many objects as one call takes.
 pub(super) async fn delete_in_one_call(
     blobs: &dyn BlobStore,
     outbox: &dyn CleanupOutbox,
@@ -87,7 +87,7 @@ pub(super) async fn delete_in_one_call(
     Ok(Called { cleaned, refused: deleted.err() })
 }
 
-/// Objects that are still there go back to the outbox, each with its error, to be tried later.
+/// Returns objects that still exist to the outbox, each with its error, for a later attempt.
 pub(super) async fn give_back(
     outbox: &dyn CleanupOutbox,
     left: &[StillThere],
@@ -99,7 +99,7 @@ pub(super) async fn give_back(
     answer_in(limits.deadline, "postpone objects", outbox.postpone(left, &limits.backoff)).await
 }
 
-/// Which rows of the outbox are done, and which stay with what error.
+/// Splits the objects into deleted ones, whose outbox rows are done, and failed ones with their errors.
 fn sort_out(chunk: &[Condemned], deleted: &Result<Vec<KeyFault>, Fault>) -> (Vec<i64>, Vec<StillThere>) {
     let still_there = |object: &Condemned, fault: &Fault| StillThere {
         id: object.id,

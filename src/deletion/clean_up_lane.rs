@@ -1,7 +1,7 @@
-//! Which condemned objects go when, while further batches run: pure rules, with time from the caller.
+//! Decides when condemned objects are deleted while batches run: pure rules; the caller passes the time.
 //!
-//! The lane is memory only. Whatever it loses is in the outbox, held back for a minute and then taken up by
-//! the Rescuer; so nothing waits here for much longer than [`GATHER`].
+//! The lane is only in memory. What it loses is still in the outbox, reserved for a minute; then the Rescuer
+//! deletes it. So nothing waits here much longer than [`GATHER`].
 
 use std::time::Duration;
 
@@ -10,34 +10,34 @@ use tokio::time::Instant;
 use crate::job::Backoff;
 use crate::store::Condemned;
 
-/// Calls to the storage at a time.
+/// The number of concurrent calls to the storage.
 const CALLS: usize = 4;
-/// The most objects in the lane before the next batch waits: four full calls of S3.
+/// The number of objects in the lane at which the next batch waits: four full calls of S3.
 const OUTSTANDING: usize = 4000;
-/// The longest that an object waits for company: well within the time for which the outbox holds it back.
+/// The longest time that an object waits for a full call; well below the outbox's reservation of a minute.
 const GATHER: Duration = Duration::from_secs(10);
 
 /// The lane of one deletion.
 #[derive(Debug)]
 pub(super) struct CleanUpLane {
-    /// Whether objects wait until a call is full; else they go as soon as they come.
+    /// Whether objects wait until a call is full; if not, they are deleted at once.
     gather: bool,
-    /// Waiting, the oldest first.
+    /// The waiting objects, the oldest first.
     gathered: Vec<Condemned>,
-    /// Since when the oldest waits.
+    /// Since when the oldest has waited.
     since: Option<Instant>,
-    /// What was asked to go whether a call is full or not.
+    /// Whether to delete the objects now, even if a call is not full.
     hurry: bool,
-    /// Calls under way, and their objects.
+    /// The number of running calls, and of their objects.
     calls: usize,
     calling: usize,
-    /// Objects being given back to the outbox.
+    /// The number of objects being returned to the outbox.
     giving_back: usize,
-    /// The storage's last answer, if it was none.
+    /// The outage of the storage, if its last call failed.
     outage: Option<Outage>,
 }
 
-/// The storage does not answer.
+/// The storage cannot be reached.
 #[derive(Debug)]
 struct Outage {
     failures: u32,
@@ -45,14 +45,14 @@ struct Outage {
     error: String,
 }
 
-/// What to do next.
+/// The next step.
 #[derive(Debug, PartialEq)]
 pub(super) enum Next {
     /// Ask the storage to delete these.
     Call(Vec<Condemned>),
-    /// Give these back to the outbox with this error: the storage is out of reach.
+    /// Return these to the outbox with this error, because the storage cannot be reached.
     GiveBack(Vec<Condemned>, String),
-    /// Nothing, until something ends, comes, or this time has come.
+    /// Nothing, until a call ends, objects arrive, or this time.
     Wait(Option<Instant>),
 }
 
@@ -71,7 +71,7 @@ impl CleanUpLane {
         }
     }
 
-    /// Objects of a committed batch.
+    /// Adds the objects of a committed batch.
     pub(super) fn take_in(&mut self, condemned: Vec<Condemned>, now: Instant) {
         if !condemned.is_empty() {
             self.gathered.extend(condemned);
@@ -79,13 +79,13 @@ impl CleanUpLane {
         }
     }
 
-    /// What has been gathered is to go now.
+    /// Deletes the gathered objects now.
     pub(super) fn hurry(&mut self) {
         self.hurry = true;
     }
 
-    /// What to do next; a call takes at most `max_keys`. During an outage one call at a time probes the
-    /// storage, after a pause that grows; all others would only make rows wait.
+    /// The next step; a call takes at most `max_keys`. During an outage only one call at a time tests the
+    /// storage, after a growing pause, because all others would only delay batches.
     pub(super) fn next(&mut self, max_keys: usize, now: Instant) -> Next {
         let Some(since) = self.since else {
             self.hurry &= self.calls > 0;
@@ -112,7 +112,7 @@ impl CleanUpLane {
         Next::Call(going)
     }
 
-    /// A call for so many objects ended; with an error when the storage did not do as it was asked.
+    /// A call for this many objects ended, with an error if the storage rejected it.
     pub(super) fn ended(&mut self, objects: usize, error: Option<String>, now: Instant) {
         self.calls = self.calls.saturating_sub(1);
         self.calling = self.calling.saturating_sub(objects);
@@ -122,12 +122,12 @@ impl CleanUpLane {
         }
     }
 
-    /// So many objects were given back.
+    /// This many objects were returned to the outbox.
     pub(super) fn given_back(&mut self, objects: usize) {
         self.giving_back = self.giving_back.saturating_sub(objects);
     }
 
-    /// The storage did not do as it was asked, or holds up the rows. Calls that fail together count once.
+    /// The storage rejected a call, or delays batches. Calls that fail together count once.
     pub(super) fn out_of_reach(&mut self, error: String, now: Instant) {
         if self.outage.as_ref().is_some_and(|outage| now < outage.until) {
             return;
@@ -137,7 +137,7 @@ impl CleanUpLane {
         self.outage = Some(Outage { failures, until, error });
     }
 
-    /// Whether another batch may come. During an outage calls that hang hold up nothing.
+    /// Whether another batch may run. During an outage, hanging calls do not delay batches.
     pub(super) fn has_room(&self) -> bool {
         let waiting = self.gathered.len() + self.giving_back;
         match self.outage {
@@ -146,7 +146,7 @@ impl CleanUpLane {
         }
     }
 
-    /// Whether nothing is left in it.
+    /// Whether the lane is empty.
     pub(super) fn is_empty(&self) -> bool {
         self.gathered.is_empty() && self.calls == 0 && self.giving_back == 0
     }
@@ -234,7 +234,7 @@ mod tests {
         assert!(!lane.is_empty());
         lane.given_back(90);
         assert!(lane.is_empty());
-        // Together the three failures counted once: two seconds.
+        // The three failures counted once: a delay of two seconds.
         let later = now + Duration::from_secs(2);
         lane.take_in(objects(1000), later);
         assert_eq!(called(lane.next(1000, later)), 1000);

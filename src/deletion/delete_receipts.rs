@@ -1,6 +1,6 @@
-//! `delete_receipts_batch_job(background_job_id)`: who the job is, how it begins and how it has failed.
+//! `delete_receipts_batch_job(background_job_id)`: the settings of the job, its start and its failure.
 //!
-//! What it does in between is in [`run`](super::run).
+//! The work in between is in [`run`](super::run).
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -29,10 +29,10 @@ use crate::supervision::{ChildSpec, Supervisor};
 use crate::tracking::{BeginAttempt, EndedAttempt, Revive, StatusTracker};
 use crate::user_log::USER_LOG;
 
-/// Time between two looks for a row that is not there yet.
+/// The time between two reads of a row that does not exist yet.
 const LOOK: Duration = Duration::from_millis(250);
 
-/// The kind.
+/// The kind of job.
 pub struct DeleteReceipts {
     settings: DeletionSettings,
     tracker: TrackerLine,
@@ -42,17 +42,17 @@ pub struct DeleteReceipts {
     thread: ArbiterHandle,
 }
 
-/// Whom a deletion works with.
+/// The actors and ports of a deletion.
 pub struct DeletionTeam {
-    /// Moves the row.
+    /// Changes the row.
     pub tracker: Addr<StatusTracker>,
     /// Reads the row.
     pub jobs: Arc<dyn BackgroundJobs>,
-    /// What each batch needs.
+    /// The ports of the batches.
     pub batches: BatchPorts,
     /// Restarts the batch actor.
     pub supervisor: Supervisor,
-    /// The batch actor's thread: one that no job can block, for a batch holds the database.
+    /// The batch actor's thread. No job may block it, because a batch keeps a database transaction open.
     pub thread: ArbiterHandle,
 }
 
@@ -72,7 +72,7 @@ impl Job for DeleteReceipts {
         JobSettings {
             queue: "maintenance",
             timeout: self.settings.timeout,
-            // A row whose job ran out of time has failed: no retry takes it up again.
+            // After a timeout the row has failed, so no retry could continue it.
             final_timeout: true,
             retry: RetryPolicy::exponential(3),
             retention: Retention { result: self.settings.result_ttl, failure: self.settings.failure_ttl },
@@ -112,7 +112,7 @@ impl Job for DeleteReceipts {
         }
     }
 
-    /// The queue job has failed for good, so the row it carries has failed, too.
+    /// The queue job has failed for good, so its row fails too.
     async fn failed(&self, args: DeleteReceiptsArgs, error: &JobError, ctx: &JobContext) {
         let id = BackgroundJobId(args.background_job_id);
         if let Err(stopped) = self.fail_row(id, error, ctx).await {
@@ -122,7 +122,7 @@ impl Job for DeleteReceipts {
     }
 }
 
-/// Why there is nothing to delete although there are receipts.
+/// Why nothing is deleted although there are receipts.
 fn nothing_to_do(row: &BackgroundJob) -> Option<String> {
     let left = row.cursor.left.as_ref().filter(|_| row.progress.total == 0);
     row.cursor.foreign_to(row.business_id).or_else(|| left.map(ToString::to_string))
@@ -146,14 +146,14 @@ fn refused(id: BackgroundJobId, why: NotBegun) -> JobResult {
 }
 
 impl DeleteReceipts {
-    /// The kind, told what to do and with whom.
+    /// The kind with its settings and ports.
     #[must_use]
     pub fn new(settings: DeletionSettings, team: DeletionTeam) -> Self {
         let DeletionTeam { tracker, jobs, batches, supervisor, thread } = team;
         Self { settings, tracker: TrackerLine(tracker), jobs, batches, supervisor, thread }
     }
 
-    /// The row. Its request may be enqueued before it is committed: for a while it is looked for again.
+    /// Reads the row. Its queue job may arrive before the row is committed, so it is read again for a while.
     async fn awaited(&self, id: BackgroundJobId, ctx: &JobContext) -> Result<Option<BackgroundJob>, Stopped> {
         let (until, mut said) = (Instant::now() + self.settings.row_wait, false);
         loop {
@@ -169,7 +169,7 @@ impl DeleteReceipts {
         }
     }
 
-    /// A row of another type is not ours to touch, whoever sent its id here.
+    /// Checks the row's type: rows of other types must not be changed, whoever sent their ids.
     async fn is_a_deletion(&self, id: BackgroundJobId, ctx: &JobContext) -> Result<(), JobResult> {
         match self.awaited(id, ctx).await.map_err(Stopped::into_result)? {
             Some(row) if row.job_type != DELETE_RECEIPTS_ALL => Err(Err(JobError::permanent(format!(
@@ -180,7 +180,7 @@ impl DeleteReceipts {
         }
     }
 
-    /// What was asked for cannot be done, and that is no success.
+    /// Fails the row because the request cannot be carried out.
     async fn fail_at_once(&self, row: &BackgroundJob, error: String, ctx: &JobContext) -> JobResult {
         let (id, attempt) = (row.id, row.note.attempt);
         let end = EndAttempt::Failed { error: error.clone() };
@@ -190,7 +190,7 @@ impl DeleteReceipts {
         }
     }
 
-    /// Marks the row that this queue job carries as failed. A job that ran out of time insists, too.
+    /// Marks the row of this queue job as failed. It is repeated even after a timeout of the job.
     async fn fail_row(&self, id: BackgroundJobId, error: &JobError, ctx: &JobContext) -> Result<(), Stopped> {
         let row = patiently(ctx, Until::Drained, || self.jobs.get(id)).await?;
         let carried = row.filter(|row| row.note.queue_job.as_ref() == Some(&ctx.job));
@@ -199,8 +199,8 @@ impl DeleteReceipts {
         self.tracker.insist(ctx, || EndedAttempt { id, attempt, end: end.clone() }).await.map(|_| ())
     }
 
-    /// Begins an attempt, also at a row that the web application's stale rule failed while it waited for
-    /// its turn.
+    /// Begins an attempt, even if the web application's stale rule failed the row while it waited for its
+    /// turn.
     async fn begin(&self, begin: &Begin, ctx: &JobContext) -> Result<Begun, Stopped> {
         let begun = self.tracker.ask(ctx, || BeginAttempt(begin.clone())).await?;
         if begun != Begun::Refused(NotBegun::AtRest(Status::Failed)) || !self.settings.revive_stale {
@@ -208,13 +208,13 @@ impl DeleteReceipts {
         }
         let row = patiently(ctx, Until::Asked, || self.jobs.get(begin.id)).await?;
         let attempt = row.map_or(0, |row| row.note.attempt);
-        // Asked again whatever the answer: a revival whose answer was lost is refused the second time.
+        // Begins again whatever the answer: a revival whose answer was lost is refused the second time.
         self.tracker.ask(ctx, || Revive { id: begin.id, attempt }).await?;
         self.tracker.ask(ctx, || BeginAttempt(begin.clone())).await
     }
 
-    /// The process may have died after it failed the row and before this queue job: that fails now, too,
-    /// and is not stored as a success.
+    /// The result for a failed row. The process may have died after it failed the row and before it failed
+    /// the queue job; that must not count as a success now.
     async fn has_failed(&self, id: BackgroundJobId, ctx: &JobContext) -> JobResult {
         let row = patiently(ctx, Until::Asked, || self.jobs.get(id)).await.map_err(Stopped::into_result);
         let row = match row {

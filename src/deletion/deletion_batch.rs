@@ -1,7 +1,7 @@
-//! Deletes one batch of one tenant's receipts at a time; their objects follow while the next batch runs.
+//! Deletes a tenant's receipts, one batch at a time; their objects are deleted while the next batch runs.
 //!
-//! Nothing survives a restart: where the deletion stands is in the row's cursor, and what the storage
-//! still owes is in the outbox, also what was in the lane.
+//! No state is kept across restarts: the position is in the row's cursor, and objects still to be deleted are
+//! in the outbox, including those in the lane.
 
 use std::time::Duration;
 
@@ -22,21 +22,21 @@ use crate::job::BackgroundJobId;
 use crate::store::{BatchOrder, Condemned, Pass, StillThere};
 use crate::user_log::USER_LOG;
 
-/// How long a batch waits for the storage to keep up. After that the storage counts as out of reach: rows
+/// How long a batch waits for the storage to keep up. After that the storage counts as unreachable: batches
 /// go on, and the outbox keeps the objects.
 const ROOM: Duration = Duration::from_secs(5);
 
-/// The actor: one for each running deletion.
+/// The actor that runs batches, one for each running deletion.
 pub struct DeletionBatch {
     ports: BatchPorts,
     job: BackgroundJobId,
     attempt: u32,
-    /// The attempt's.
+    /// The span of the attempt.
     span: Span,
     lane: CleanUpLane,
-    /// Tells those who wait for the lane what it has come to.
+    /// Publishes the lane's state to those who wait for it.
     state: watch::Sender<LaneState>,
-    /// Wakes the lane when objects have waited long enough.
+    /// The timer for objects that have waited long enough.
     alarm: Option<SpawnHandle>,
 }
 
@@ -46,24 +46,24 @@ struct LaneState {
     is_empty: bool,
 }
 
-/// Asks for the next batch.
+/// Runs the next batch.
 #[derive(Clone, Copy, Debug, Message)]
 #[rtype(result = "Result<BatchDone, Fault>")]
 pub struct RunBatch {
-    /// In which pass.
+    /// The pass.
     pub pass: Pass,
-    /// Of how many receipts at most.
+    /// The most receipts.
     pub limit: u32,
 }
 
-/// Asks that the objects of all batches so far be deleted now. The answer comes when each of them is gone or
-/// back in the outbox with its error, or when the storage has had its time.
+/// Deletes the objects of all batches so far. It answers when each is deleted or back in the outbox with its
+/// error, or when the storage's time is over.
 #[derive(Clone, Copy, Debug, Message)]
 #[rtype(result = "()")]
 pub struct FinishCleanUp;
 
 impl DeletionBatch {
-    /// For one attempt at one row.
+    /// An actor for one attempt at one row.
     #[must_use]
     pub fn new(ports: BatchPorts, job: BackgroundJobId, attempt: u32) -> Self {
         let lane = CleanUpLane::new(ports.clean_up == CleanUpMode::Gathered);
@@ -71,7 +71,7 @@ impl DeletionBatch {
         Self { ports, job, attempt, span: Span::none(), lane, state, alarm: None }
     }
 
-    /// The same, with its log lines in an attempt's span.
+    /// Sets the span for its log lines.
     #[must_use]
     pub fn within(mut self, span: Span) -> Self {
         self.span = span;
@@ -88,7 +88,7 @@ impl Actor for DeletionBatch {
 }
 
 impl Supervised for DeletionBatch {
-    /// The calls that were under way are cancelled, so nothing is.
+    /// Running calls were cancelled, so the lane is empty.
     fn restarting(&mut self, _: &mut Self::Context) {
         self.lane = CleanUpLane::new(self.ports.clean_up == CleanUpMode::Gathered);
         self.alarm = None;
@@ -145,8 +145,8 @@ impl Handler<FinishCleanUp> for DeletionBatch {
 }
 
 impl DeletionBatch {
-    /// The batch is committed: whatever happens from here on, its objects are in the outbox and the Rescuer
-    /// tries again.
+    /// Adds the objects of a committed batch. They are in the outbox already, from where the Rescuer tries
+    /// again if this fails.
     fn take_in(&mut self, condemned: Vec<Condemned>, ctx: &mut Context<Self>) {
         if self.ports.clean_up != CleanUpMode::Off {
             self.lane.take_in(condemned, Instant::now());
@@ -161,7 +161,7 @@ impl DeletionBatch {
         }
     }
 
-    /// Begins whatever the lane wants begun.
+    /// Starts everything that the lane allows now.
     fn advance(&mut self, ctx: &mut Context<Self>) {
         let wake = loop {
             match self.lane.next(self.ports.blobs.max_keys(), Instant::now()) {
@@ -208,7 +208,7 @@ impl DeletionBatch {
     fn give_back(&self, objects: Vec<Condemned>, error: String, ctx: &mut Context<Self>) {
         let (ports, job) = (self.ports.clone(), self.job);
         let given_back = async move {
-            // An outage says nothing about any of them.
+            // An outage says nothing about single objects.
             let kept =
                 |object: &Condemned| StillThere { id: object.id, error: error.clone(), refused: false };
             let left: Vec<_> = objects.iter().map(kept).collect();
@@ -232,7 +232,7 @@ impl DeletionBatch {
         self.state.send_replace(state);
     }
 
-    /// Whether the lane comes to this within the time.
+    /// Waits until the lane's state matches; `false` after the time limit.
     fn when(
         &self,
         within: Duration,
@@ -241,7 +241,7 @@ impl DeletionBatch {
         let mut state = self.state.subscribe();
         async move {
             let waited = tokio::time::timeout(within, state.wait_for(is_so)).await;
-            // The sender lives in this actor, whose end ends this too.
+            // The sender belongs to this actor; if it ends, this wait ends too.
             waited.is_ok()
         }
     }

@@ -1,5 +1,5 @@
-//! How an attempt at a deletion ends before its work does: the row is not ours any more, the process leaves, the run has
-//! used up its time, a person stopped it.
+//! The early ends of an attempt at a deletion: the row was lost, the process drains, the time of the run is
+//! used up, or a user stopped it.
 
 use std::pin::pin;
 use std::time::Duration;
@@ -15,10 +15,10 @@ use crate::store::EndAttempt;
 use crate::tracking::{EndedAttempt, Revive};
 use crate::user_log::USER_LOG;
 
-/// How long a job that has to stop waits for its last objects: what is left is in the outbox.
+/// How long a stopping job waits for its last objects; the rest stays in the outbox.
 const PARTING: Duration = Duration::from_secs(2);
 
-/// The queue job's result when its row is not to be worked on.
+/// The queue job's result when its row is inactive.
 pub(super) fn at_rest(status: Status) -> Value {
     match status {
         Status::Cancelled => json!({ "cancelled": true }),
@@ -28,8 +28,8 @@ pub(super) fn at_rest(status: Status) -> Value {
 }
 
 impl Deletion<'_> {
-    /// The row does not take the end of this attempt: it is not ours, or was taken from us and is brought
-    /// back; then there is no result yet.
+    /// The row did not accept the end of this attempt. Either it is not ours, or it was taken from us and is
+    /// revived; then there is no result yet.
     pub(super) async fn lost(&mut self) -> Option<JobResult> {
         match self.look().await {
             Some(Status::Running) | None => {
@@ -39,7 +39,7 @@ impl Deletion<'_> {
         }
     }
 
-    /// The row is not ours: it stops here, keeps its checkpoint and overwrites nothing.
+    /// The row is not ours: stops, keeps the checkpoint, and overwrites nothing.
     pub(super) async fn not_ours(&mut self, status: Option<Status>) -> Option<JobResult> {
         self.finish_clean_up().await;
         let id = self.row.id;
@@ -98,8 +98,8 @@ impl Deletion<'_> {
         }
     }
 
-    /// The checkpoint is committed already; the row rests and the same queue job goes back. A row that
-    /// could not be told rests all the same: its next attempt begins from running.
+    /// Pauses the row after the committed checkpoint, and returns the queue job to its queue. If the tracker
+    /// cannot be reached, the job is returned anyway; its next attempt begins from `running`.
     async fn rest(&mut self, end: QueueEnd) -> Option<JobResult> {
         self.finish_clean_up().await;
         match self.end(EndAttempt::Continuation).await {
@@ -109,7 +109,7 @@ impl Deletion<'_> {
         }
     }
 
-    /// The run has used up its time.
+    /// The run has used up its time, and lets other jobs run.
     pub(super) async fn make_room(&mut self) -> Option<JobResult> {
         let (id, limit) = (self.row.id, self.settings.runtime_limit.as_secs());
         tracing::info!(target: USER_LOG, { job.id = %id }, "⏱️ Runtime limit reached ({limit}s) - pausing job");
@@ -131,8 +131,8 @@ impl Deletion<'_> {
         self.tracker.ask(self.ctx, || EndedAttempt { id, attempt, end: end.clone() }).await
     }
 
-    /// Has the objects of all batches so far deleted, as far as the storage does it in time; not for long
-    /// once the job is to stop. What is left is in the outbox.
+    /// Deletes the objects of all batches so far, as far as the storage does so in time, and only briefly if
+    /// the job must stop. The rest stays in the outbox.
     pub(super) async fn finish_clean_up(&self) {
         let mut finished = pin!(self.batches.send(FinishCleanUp));
         let finished = tokio::select! {

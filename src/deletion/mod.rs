@@ -1,7 +1,7 @@
 //! The deletion of a tenant's receipts: the job, its batches, its pace, and the clean-up of objects.
 //!
-//! The job [`DeleteReceipts`] asks [`DeletionBatch`] for one batch after the other; what a batch deleted is committed with
-//! the cursor, and its objects follow while the next batch runs.
+//! The job [`DeleteReceipts`] asks [`DeletionBatch`] for one batch after the other. A batch is committed
+//! together with the cursor, and its objects are deleted while the next batch runs.
 
 mod batch_ports;
 mod batch_size;

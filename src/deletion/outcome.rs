@@ -1,27 +1,27 @@
-//! What a deletion has come to when nothing is left to look at: a pure rule.
+//! The outcome of a deletion with no receipts left: a pure rule.
 
 use crate::job::Progress;
 use crate::job::background::Cursor;
 use crate::store::SetAside;
 
-/// What is not seen cannot be deleted, nor counted.
+/// Hidden receipts cannot be deleted, nor counted.
 const HIDDEN: &str = "a policy of row security on receipts may hide some from the role of this service, and hidden ones \
     are not deleted; `tikkun doctor` names it";
 
-/// All of what was asked for, some, or nothing.
+/// Whether all, some or none of the requested receipts were deleted.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Outcome {
     /// All of it.
     All,
-    /// Some; what is missing, and why the first of it is.
+    /// Some; the text says what is missing, and the first reason.
     Some(String),
-    /// Nothing; why.
+    /// Nothing; the text says why.
     Nothing(String),
 }
 
 impl Outcome {
-    /// From the row's counters, the first receipt that was set aside and is live, what the cursor says was left alone and
-    /// kept, and whether the database may have `hidden` receipts.
+    /// Decides from the row's counters, the first live receipt that was set aside, what the cursor says was
+    /// left alone and kept, and whether the database may have `hidden` receipts.
     pub(super) fn of(
         progress: &Progress,
         set_aside: Option<&SetAside>,
@@ -30,7 +30,7 @@ impl Outcome {
     ) -> Self {
         let Progress { total, processed, succeeded, failed } = *progress;
         let mut missing = Vec::new();
-        // What a job before us counted as failed, the last sweep has deleted or set aside.
+        // Receipts that an earlier job counted as failed were deleted or set aside by the last sweep.
         if let Some(SetAside { receipt, reason }) = set_aside {
             missing.push(format!(
                 "{failed} of {total} receipts could not be deleted; the first, receipt {receipt}: {reason}"

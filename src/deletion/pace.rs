@@ -1,4 +1,4 @@
-//! When a deletion goes on, waits, rests or gives up: pure rules, with time from the caller.
+//! Decides when a deletion continues, waits, pauses or gives up: pure rules; the caller passes the time.
 
 use std::time::Duration;
 
@@ -6,18 +6,18 @@ use crate::fault::FaultKind;
 use crate::job::{Backoff, Limit};
 use crate::store::Pass;
 
-/// How often the sweep begins anew before it gives up. Receipts whose ids commit late are below what it has passed, too,
-/// but they have all come once the transactions that were under way at the request have ended.
+/// How often the sweep may start over. Receipts with ids that commit late may be below its position, but only
+/// until the transactions that were open at the request have ended.
 const SWEEPS: u32 = 100;
 
-/// What bounds an attempt.
+/// The limits of an attempt.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Limits {
-    /// Work before it makes room for others.
+    /// The working time before it lets other jobs run.
     pub runtime: Duration,
-    /// Failed batches in a row.
+    /// The number of failed batches in a row.
     pub failures: u32,
-    /// An outage in one piece.
+    /// The duration of one outage.
     pub outage: Limit,
 }
 
@@ -32,25 +32,25 @@ pub(super) struct Pace {
     worked: Duration,
     /// The last receipt of the sweep so far.
     swept_to: Option<i64>,
-    /// How often the sweep had to begin anew, at a receipt that it had passed.
+    /// How often the sweep started over, at a receipt below its position.
     sweeps: u32,
 }
 
-/// What to do after a batch that failed.
+/// The next step after a failed batch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum AfterFault {
-    /// Wait so long, then the same batch again.
+    /// Wait, then repeat the batch.
     Wait {
-        /// How long.
+        /// The delay.
         delay: Duration,
-        /// How many tries in a row have failed.
+        /// The number of failed batches in a row.
         failures: u32,
-        /// Whether something is out of reach: then no clock of the job runs.
+        /// Whether a back end cannot be reached; then the job's time limits are suspended.
         outage: bool,
     },
-    /// Too many in a row, or an outage that lasts too long.
+    /// Too many failures in a row, or too long an outage.
     GiveUp {
-        /// How many.
+        /// The number of failures.
         failures: u32,
     },
 }
@@ -70,26 +70,26 @@ impl Pace {
         }
     }
 
-    /// The pass that is under way.
+    /// The current pass.
     pub(super) fn pass(&self) -> Pass {
         self.pass
     }
 
-    /// A good batch that took so long; `true` when it came after failures.
+    /// Records a successful batch that took this long; `true` if it came after failures.
     pub(super) fn good(&mut self, took: Duration) -> bool {
         self.worked += took;
         self.waited = Duration::ZERO;
         std::mem::take(&mut self.failures) + std::mem::take(&mut self.outages) > 0
     }
 
-    /// A pass has nothing left; `true` when it was the last one. The sweep comes after the walk:
-    /// ids do not commit in order.
+    /// Records an empty pass; `true` if it was the last one. The sweep follows the forward pass, because ids
+    /// do not commit in order.
     pub(super) fn empty(&mut self) -> bool {
         std::mem::replace(&mut self.pass, Pass::Sweep) == Pass::Sweep
     }
 
-    /// A batch of the sweep had these receipts. `false`: the sweep makes no progress, for what it has passed comes back
-    /// again and again.
+    /// Records a batch of the sweep. `false`: the sweep makes no progress, because receipts below its
+    /// position keep appearing.
     pub(super) fn swept(&mut self, first_id: i64, last_id: i64) -> bool {
         if self.swept_to.is_some_and(|passed| first_id <= passed) {
             self.sweeps += 1;
@@ -98,17 +98,17 @@ impl Pace {
         self.sweeps < SWEEPS
     }
 
-    /// Time that counts, such as a throttle.
+    /// Adds other time that counts, such as a throttle.
     pub(super) fn spent(&mut self, time: Duration) {
         self.worked += time;
     }
 
-    /// Whether the attempt has used up its time.
+    /// Whether the attempt has used up its working time.
     pub(super) fn over_limit(&self) -> bool {
         self.worked >= self.limits.runtime
     }
 
-    /// A batch that failed. An outage is a wait: it counts toward nothing.
+    /// Records a failed batch. An outage is only waited for, and does not count as a failure.
     pub(super) fn fault(&mut self, kind: FaultKind) -> AfterFault {
         if kind == FaultKind::Unavailable {
             self.outages = self.outages.saturating_add(1);

@@ -1,7 +1,7 @@
-//! One attempt at one deletion: batch after batch, with waits, rests and ends in between.
+//! One attempt at one deletion: batches, with waits, pauses and ends in between.
 //!
-//! The row's cursor is the only memory. [`Pace`] holds the rules; [`DeletionBatch`] does each batch; the
-//! tracker moves the row.
+//! The row's cursor is the only memory. [`Pace`] has the rules, [`DeletionBatch`] runs the batches, and the
+//! tracker changes the row.
 
 use std::time::Duration;
 
@@ -25,33 +25,33 @@ use crate::store::{BackgroundJobs, Batch, EndAttempt, Pass, Receipts};
 use crate::tracking::Waiting;
 use crate::user_log::USER_LOG;
 
-/// How long a wait may last before the row is looked at again: a person who cancels is not kept waiting.
+/// The longest wait before the row is read again, so that a cancellation takes effect soon.
 const LOOK: Duration = Duration::from_secs(1);
 
 /// One attempt at one row.
 pub(super) struct Deletion<'a> {
-    /// What configuration says.
+    /// The settings.
     pub settings: &'a DeletionSettings,
     /// Reads the row.
     pub jobs: &'a dyn BackgroundJobs,
-    /// Tells what was set aside.
+    /// Reads the receipts that were set aside.
     pub receipts: &'a dyn Receipts,
-    /// Moves the row.
+    /// Changes the row.
     pub tracker: &'a TrackerLine,
-    /// The runtime's side of the job.
+    /// The runtime's context of the job.
     pub ctx: &'a JobContext,
     /// The row as it was at the start; its note names the attempt.
     pub row: BackgroundJob,
-    /// Does the batches.
+    /// Runs the batches.
     pub batches: Addr<DeletionBatch>,
-    /// When to go on.
+    /// Decides when to continue.
     pub pace: Pace,
-    /// How many receipts at a time.
+    /// Decides how many receipts a batch takes.
     pub size: BatchSize,
 }
 
 impl Deletion<'_> {
-    /// From the cursor to the end, or to whatever stops it.
+    /// Runs from the cursor to the end, or until something stops it.
     pub(super) async fn run(mut self) -> JobResult {
         loop {
             if let Some(reason) = self.ctx.stop_requested()
@@ -107,7 +107,7 @@ impl Deletion<'_> {
             self.waiting(None).await;
         }
         if !is_full && self.pace.pass() == Pass::Forward {
-            // Nothing is left in this pass: there is nobody to make room for.
+            // Nothing is left in this pass, so the run need not stop here to let other jobs run.
             return None;
         }
         if self.pace.over_limit() {
@@ -148,13 +148,13 @@ impl Deletion<'_> {
                 );
                 Some(self.summary().await)
             }
-            // Brought back to life, it sweeps once more and completes then.
+            // If the row is revived, one more sweep runs, and then it completes.
             Ok(false) => self.lost().await,
             Err(stopped) => Some(stopped.into_result()),
         }
     }
 
-    /// What all attempts together have come to.
+    /// The outcome of all attempts together.
     async fn outcome(&self) -> Result<Outcome, Stopped> {
         let id = self.row.id;
         let row = patiently(self.ctx, Until::Asked, || self.jobs.get(id)).await?;
@@ -164,8 +164,8 @@ impl Deletion<'_> {
         Ok(Outcome::of(&row.progress, set_aside.first(), &row.cursor, hidden))
     }
 
-    /// The row's own counters, which all attempts together have made. The row is completed already: a
-    /// database that cannot be read now changes nothing of that.
+    /// The result with the row's own counters, which include all attempts. The row is completed already, even
+    /// if it cannot be read now.
     async fn summary(&self) -> JobResult {
         let Ok(Some(progress)) = self.jobs.get(self.row.id).await.map(|row| row.map(|row| row.progress))
         else {
@@ -178,7 +178,7 @@ impl Deletion<'_> {
         })))
     }
 
-    /// Whether a batch of the sweep brought it further.
+    /// Fails if a batch of the sweep made no progress.
     fn gets_on(&mut self, batch: &Batch) -> Result<(), String> {
         if self.pace.pass() == Pass::Forward || self.pace.swept(batch.first_id, batch.last_id) {
             return Ok(());
@@ -231,8 +231,8 @@ impl Deletion<'_> {
         }
     }
 
-    /// Sleeps, but wakes when the row is not running any more, or the job is asked to stop. Does not look
-    /// at the end: the batch that follows does.
+    /// Sleeps, but wakes when the row is not running any more or the job must stop. The row is not read at
+    /// the end, because the next batch does so.
     async fn sleep_watching(&self, delay: Duration) -> Result<Option<Status>, StopReason> {
         let until = Instant::now() + delay;
         loop {
@@ -254,7 +254,7 @@ impl Deletion<'_> {
         }
     }
 
-    /// The row's status, where it can be read at all.
+    /// The row's status, if it can be read.
     pub(super) async fn look(&self) -> Option<Status> {
         let read = tokio::time::timeout(LOOK, self.jobs.get(self.row.id)).await;
         read.ok()?.ok()?.map(|row| row.status)
@@ -268,7 +268,7 @@ impl Deletion<'_> {
     }
 }
 
-/// It may be an outage, so it is waited for and counts toward nothing.
+/// The fault of a batch that was cut off. It may be an outage, so the job waits and no failure is counted.
 fn cut_off(after: Duration) -> Fault {
     let text = format!("delete a batch: no answer within {}", humantime::format_duration(after));
     Fault::new(FaultKind::Unavailable, text)

@@ -1,4 +1,4 @@
-//! A job's line to the [`StatusTracker`]: asks until it answers, and waits out what keeps it from answering.
+//! A job's calls to the [`StatusTracker`]: they are repeated until it answers.
 
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use crate::measure::Unanswered;
 use crate::tracking::StatusTracker;
 use crate::user_log::USER_LOG;
 
-/// The line.
+/// Calls the tracker.
 #[derive(Clone)]
 pub(super) struct TrackerLine(pub(super) Addr<StatusTracker>);
 
@@ -20,12 +20,12 @@ pub(super) struct TrackerLine(pub(super) Addr<StatusTracker>);
 pub(super) enum Stopped {
     /// The job was asked to stop first.
     Asked(StopReason),
-    /// Asking again will not help.
+    /// The fault is permanent.
     Fault(Fault),
 }
 
 impl Stopped {
-    /// How the attempt ends then.
+    /// The result of the attempt.
     pub(super) fn into_result(self) -> JobResult {
         match self {
             Self::Asked(StopReason::Draining) => Ok(Completion::Continue(QueueEnd::Head)),
@@ -36,21 +36,21 @@ impl Stopped {
     }
 }
 
-/// A row whose job ran out of time has failed: no retry takes it up again.
+/// The error of a timeout. The row has failed, so no retry could continue it.
 pub(super) fn timed_out() -> JobError {
     JobError::permanent(StopReason::TimedOut)
 }
 
-/// How long somebody goes on asking.
+/// How long a call is repeated.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Until {
     /// Until the job is asked to stop.
     Asked,
-    /// Until the process drains: also for a job whose time is up.
+    /// Until the process drains, even if the job's time is over.
     Drained,
 }
 
-/// Asks until there is an answer. While there is none, the job waits, and no clock of it runs.
+/// Repeats a call until there is an answer. Meanwhile the job waits, and its time limits are suspended.
 pub(super) async fn patiently<T, F: Future<Output = Result<T, Fault>>>(
     ctx: &JobContext,
     until: Until,
@@ -66,7 +66,7 @@ pub(super) async fn patiently<T, F: Future<Output = Result<T, Fault>>>(
         failures += 1;
         let delay = Backoff::BATCH.plain(failures);
         log_backoff(delay, failures, &fault);
-        // The question is also asked while the job is to stop, but then the answer is not waited for.
+        // A stopping job still makes the call, but does not wait for a late answer.
         match until {
             Until::Asked => ctx.without_clock(ctx.sleep(delay)).await.map_err(Stopped::Asked)?,
             Until::Drained if ctx.stop_requested() == Some(StopReason::Draining) => {
@@ -78,7 +78,7 @@ pub(super) async fn patiently<T, F: Future<Output = Result<T, Fault>>>(
 }
 
 impl TrackerLine {
-    /// Asks the tracker until it answers, or the job is asked to stop.
+    /// Calls the tracker until it answers or the job is asked to stop.
     pub(super) async fn ask<M, T>(&self, ctx: &JobContext, message: impl Fn() -> M) -> Result<T, Stopped>
     where
         M: Message<Result = Result<T, Fault>> + Send + 'static,
@@ -88,7 +88,7 @@ impl TrackerLine {
         patiently(ctx, Until::Asked, || self.send(message())).await
     }
 
-    /// Asks the tracker until it answers, also when the job's time is up.
+    /// Calls the tracker until it answers, even if the job's time is over.
     pub(super) async fn insist<M, T>(&self, ctx: &JobContext, message: impl Fn() -> M) -> Result<T, Stopped>
     where
         M: Message<Result = Result<T, Fault>> + Send + 'static,
@@ -110,12 +110,12 @@ impl TrackerLine {
     }
 }
 
-/// The tracker or the batch actor restarts: ask again.
+/// The tracker or the batch actor restarted: the call is repeated.
 pub(super) fn restarting(lost: MailboxError) -> Fault {
     Fault::new(FaultKind::Retryable, "an actor restarted while it worked on this").because(lost)
 }
 
-/// The line that people watch for while something fails.
+/// Logs the delay, for users, while a batch fails.
 pub(super) fn log_backoff(delay: Duration, failures: u32, fault: &Fault) {
     tracing::warn!(error = fault.chain(), "a batch cannot be deleted now");
     tracing::warn!(

@@ -1,4 +1,4 @@
-//! The arguments of a call, as an enqueuer in any language gave them, and how they become a typed value.
+//! The arguments of a call, from an enqueuer in any language, and their conversion to a typed value.
 
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -18,17 +18,17 @@ pub struct Args {
     pub named: Map<String, Value>,
 }
 
-/// Why arguments could not be read; says which, and what was expected.
+/// The arguments could not be read; the error says which, and what was expected.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("cannot read the arguments {given}: {reason}")]
 pub struct ArgsError {
     given: String,
     reason: String,
-    /// The weight of arguments that can be read, but are not expanded here.
+    /// The weight in bytes of readable arguments that were not loaded here.
     folded: Option<usize>,
 }
 
-/// Longest rendering of arguments in an error or a description; RQ cuts at the same length.
+/// The longest text of arguments in an error or a description, in characters, as in RQ.
 const SHOWN_CHARS: usize = 75;
 
 impl Args {
@@ -37,8 +37,8 @@ impl Args {
         Self { positional: values.into_iter().collect(), named: Map::new() }
     }
 
-    /// The arguments that [`read`](Self::read) turns into `value` again: a struct gives names, a tuple
-    /// positions, `()` none.
+    /// The arguments that [`read`](Self::read) converts back to `value`: a struct gives named arguments, a
+    /// tuple positional ones, `()` none.
     ///
     /// # Errors
     /// When `value` is something else, or cannot be written as JSON.
@@ -53,8 +53,9 @@ impl Args {
         }
     }
 
-    /// Reads the arguments as `T`: a struct takes positions in the order of its fields, or names, or
-    /// both when `parameters` tells the order of the names. What JSON cannot hold reads as [`exact`] says.
+    /// Reads the arguments as `T`. A struct takes positional arguments in the order of its fields, or named
+    /// ones; for a mix of both, `parameters` must list the names in order. Values that JSON lacks are read as
+    /// in [`exact`].
     ///
     /// # Errors
     /// When a value is missing, of the wrong type, or given twice.
@@ -66,7 +67,7 @@ impl Args {
         exact::read(value).map_err(|e| self.error(e.to_string()))
     }
 
-    /// No arguments fit `()`, an empty tuple, and a struct whose fields all have defaults.
+    /// Without arguments, reads `()`, an empty tuple, or a struct whose fields all have defaults.
     fn read_none<T: DeserializeOwned>(&self) -> Result<T, ArgsError> {
         serde_json::from_value(Value::Null)
             .or_else(|_| serde_json::from_value(Value::Array(Vec::new())))
@@ -99,7 +100,7 @@ impl Args {
         Ok(Value::Object(all))
     }
 
-    /// All of them as they are written in a call, however long: `(27, ratio=1.0)`.
+    /// All arguments in the form of a call, whatever their length: `(27, ratio=1.0)`.
     #[must_use]
     pub fn in_full(&self) -> String {
         let mut text = String::from("(");
@@ -109,7 +110,7 @@ impl Args {
         }
     }
 
-    /// Bytes of memory that the values take, roughly.
+    /// The approximate memory of the values, in bytes.
     #[must_use]
     pub fn weight(&self) -> usize {
         let positional: usize = self.positional.iter().map(weight).sum();
@@ -135,30 +136,30 @@ impl Args {
 }
 
 impl ArgsError {
-    /// The arguments could not even be decoded from the wire.
+    /// The error for arguments that could not be decoded from the wire.
     pub fn undecodable(given: impl Into<String>, reason: impl Into<String>) -> Self {
         Self { given: given.into(), reason: reason.into(), folded: None }
     }
 
-    /// Stands for arguments that can be read, but weigh so much that only the one who runs the job expands them.
+    /// Stands for readable arguments that are so large that only the runner of the job loads them.
     #[must_use]
     pub fn folded(weight: usize) -> Self {
         let given = format!("of about {weight} bytes in memory");
         Self { given, reason: "they are expanded for their job alone".to_owned(), folded: Some(weight) }
     }
 
-    /// The weight of arguments that are not expanded here.
+    /// The weight in bytes of arguments that were not loaded here.
     #[must_use]
     pub fn weight_folded(&self) -> Option<usize> {
         self.folded
     }
 }
 
-/// What a value takes itself, and what an entry of an object adds.
+/// The memory of a value itself, and of an object's entry in addition, in bytes.
 const VALUE: usize = size_of::<Value>();
 const ENTRY: usize = 2 * size_of::<String>();
 
-/// Bytes of memory that a value takes, roughly.
+/// The approximate memory of a value, in bytes.
 pub(super) fn weight(value: &Value) -> usize {
     let inner = match value {
         Value::Null | Value::Bool(_) | Value::Number(_) => 0,
@@ -183,7 +184,7 @@ impl std::fmt::Display for Args {
     }
 }
 
-/// Takes so many characters and refuses the rest: a payload of megabytes is not written out to be cut.
+/// Takes a limited number of characters and refuses the rest, so that huge payloads are not formatted.
 struct Clipped {
     text: String,
     left: usize,

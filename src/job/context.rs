@@ -1,4 +1,4 @@
-//! What a running job may ask of the runtime: whether to stop, how long it has, where to report.
+//! The runtime's services for a running job: requests to stop, remaining time, progress reports.
 
 use std::fmt;
 use std::sync::Arc;
@@ -12,24 +12,24 @@ use super::{JobError, JobId, KindName, Progress, QueueName};
 /// Why a job is asked to stop at its next safe point.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum StopReason {
-    /// The process drains: commit a checkpoint and end with [`Completion::Continue`](super::Completion).
+    /// The process drains: commit a checkpoint and return [`Completion::Continue`](super::Completion).
     Draining,
-    /// The job's time is up.
+    /// The job has used up its time.
     TimedOut,
-    /// A person stopped this job: it fails for good.
+    /// A user stopped this job: it fails for good.
     Stopped,
-    /// A person ended this attempt, as one kills a process: a failed attempt, tried again by its policy.
+    /// A user killed this attempt: it counts as failed and is retried by its policy.
     Killed,
 }
 
 impl StopReason {
-    /// Whether a person asked for it, and it is not to be forgotten for any other reason.
+    /// Whether a user asked for it. Such a reason is not replaced by another one.
     #[must_use]
     pub fn is_of_a_person(self) -> bool {
         matches!(self, Self::Stopped | Self::Killed)
     }
 
-    /// How a job that does not rest ends when it is asked to: its error.
+    /// The error of a job that ends because it was asked to stop.
     #[must_use]
     pub fn error(self) -> JobError {
         match self {
@@ -44,14 +44,14 @@ impl fmt::Display for StopReason {
         f.write_str(match self {
             Self::Draining => "the process is draining",
             Self::TimedOut => "the job's time is up",
-            // RQ's own words, which its users know.
+            // RQ's own text, which its users know.
             Self::Stopped => "Job stopped by user, work-horse terminated.",
             Self::Killed => "Work-horse terminated unexpectedly: a person ended this attempt",
         })
     }
 }
 
-/// The runtime's side of a [`JobContext`]; a test may bring its own.
+/// The runtime's part of a [`JobContext`]; tests may use their own.
 pub trait Control: Send + Sync {
     /// Why the job should stop now, if it should.
     fn stop_requested(&self) -> Option<StopReason>;
@@ -59,19 +59,19 @@ pub trait Control: Send + Sync {
     fn stopped(&self) -> BoxFuture<'_, StopReason>;
     /// Completes after `duration`. Cancel safe.
     fn sleep(&self, duration: Duration) -> BoxFuture<'_, ()>;
-    /// Tells how far the job is; the latest wins.
+    /// Reports the job's progress; the latest report counts.
     fn report(&self, progress: Progress);
-    /// While the job waits for something out of its hands, its time does not run.
+    /// While the job waits for something it cannot influence, its time limit is suspended.
     fn set_waiting(&self, waiting: bool);
-    /// Gives back time that turned out to be an outage.
+    /// Gives back time that was spent on an outage.
     fn refund(&self, time: Duration) {
         let _ = time;
     }
-    /// Time left before [`StopReason::TimedOut`]; none when the job has no timeout.
+    /// The remaining time before [`StopReason::TimedOut`]; `None` when the job has no timeout.
     fn time_left(&self) -> Option<Duration>;
 }
 
-/// Who the running job is, and its line to the runtime.
+/// The identity of the running job, and its access to the runtime.
 #[derive(Clone)]
 pub struct JobContext {
     /// The queue's id of the job.
@@ -80,9 +80,9 @@ pub struct JobContext {
     pub queue: QueueName,
     /// The function name it was enqueued under.
     pub kind: KindName,
-    /// Counts from 1; a rescue or a retry is another attempt.
+    /// Counts from 1; a retry or a rescue after a crash is another attempt.
     pub attempt: u32,
-    /// When its queue entry was made, in UTC, by whoever made it; none when that is not known.
+    /// When its queue job was created, in UTC, by the enqueuer's clock; `None` if unknown.
     pub created_at: Option<DateTime<Utc>>,
     control: Arc<dyn Control>,
 }
@@ -100,14 +100,14 @@ impl JobContext {
         Self { job, queue, kind, attempt, created_at: None, control }
     }
 
-    /// The same, of a queue entry that was made then.
+    /// The same context with the creation time of the queue job.
     #[must_use]
     pub fn made_at(self, created_at: DateTime<Utc>) -> Self {
-        // What has no time in its queue reads as the beginning of all times.
+        // A job without a creation time in its queue has the time 1970-01-01.
         Self { created_at: Some(created_at).filter(|at| *at > DateTime::UNIX_EPOCH), ..self }
     }
 
-    /// Why the job should stop now, if it should. Ask at every safe point.
+    /// Why the job should stop now, if it should. Check at every safe point.
     #[must_use]
     pub fn stop_requested(&self) -> Option<StopReason> {
         self.control.stop_requested()
@@ -121,7 +121,7 @@ impl JobContext {
     /// Sleeps, but not past a request to stop. Cancel safe.
     ///
     /// # Errors
-    /// The reason to stop, when it came first.
+    /// The reason to stop, if it came first.
     pub async fn sleep(&self, duration: Duration) -> Result<(), StopReason> {
         if let Some(reason) = self.stop_requested() {
             return Err(reason);
@@ -132,24 +132,24 @@ impl JobContext {
         }
     }
 
-    /// Tells how far the job is. Cheap; the latest wins.
+    /// Reports the job's progress. Cheap; the latest report counts.
     pub fn report(&self, progress: Progress) {
         self.control.report(progress);
     }
 
-    /// Waits for `work` without the job's time running: for outages, not for work. Cancel safe if
+    /// Waits for `work` while the job's time limit is suspended: for outages, not for work. Cancel safe if
     /// `work` is.
     pub async fn without_clock<T>(&self, work: impl Future<Output = T>) -> T {
         let _stopped_clock = StoppedClock::new(&*self.control);
         work.await
     }
 
-    /// Gives back time that turned out to be spent on an outage.
+    /// Gives back time that was spent on an outage.
     pub fn refund(&self, time: Duration) {
         self.control.refund(time);
     }
 
-    /// Time left before the job is asked to stop; none when it has no timeout.
+    /// The remaining time before the job is asked to stop; `None` when it has no timeout.
     #[must_use]
     pub fn time_left(&self) -> Option<Duration> {
         self.control.time_left()
@@ -167,7 +167,7 @@ impl fmt::Debug for JobContext {
     }
 }
 
-/// Starts the clock again when dropped, so that a cancelled wait cannot leave it stopped.
+/// Restarts the clock when dropped, so that a cancelled wait cannot leave it stopped.
 struct StoppedClock<'a>(&'a dyn Control);
 
 impl<'a> StoppedClock<'a> {

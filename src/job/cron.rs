@@ -1,8 +1,8 @@
-//! When a schedule comes due: five fields in one time zone.
+//! When a schedule is due: five cron fields in one time zone.
 //!
-//! A rule whose minutes and hours are numbers, lists or ranges names fixed times of the day. Where a clock goes
-//! forward, a fixed time in the gap comes due right after it; where it goes back, a fixed time comes due once, at
-//! its first passing. A rule with `*` or `*/n` for minutes or hours is an interval: it follows the hours as they pass.
+//! A rule whose minutes and hours are numbers, lists or ranges has fixed times of day. If clocks go forward,
+//! a fixed time in the gap is due right after it; if they go back, a fixed time is due once, the first time.
+//! A rule with `*` or `*/n` for minutes or hours is an interval: it follows elapsed hours.
 
 use std::{fmt, iter};
 
@@ -11,10 +11,10 @@ use chrono_tz::Tz;
 use croner::Cron;
 use croner::parser::{CronParser, Seconds, Year};
 
-/// Minutes that a wall clock has ever left out at once: Samoa left out a day when it crossed the date line.
+/// The most minutes that clocks ever skipped: Samoa left out a day when it crossed the date line.
 const LONGEST_GAP: i64 = 24 * 60;
 
-/// Five fields and the time zone they are read in.
+/// Five cron fields and their time zone.
 #[derive(Clone, Debug)]
 pub struct CronRule {
     cron: Cron,
@@ -23,7 +23,7 @@ pub struct CronRule {
 }
 
 impl CronRule {
-    /// Reads the fields; none when they cannot be read or name no day that ever comes.
+    /// Parses the fields; `None` if they are invalid or match no date.
     #[must_use]
     pub fn parse(text: &str, zone: Tz) -> Option<Self> {
         let parser = CronParser::builder().seconds(Seconds::Disallowed).year(Year::Disallowed).build();
@@ -43,7 +43,7 @@ impl CronRule {
         self.zone
     }
 
-    /// The first time after `moment`; none past the end of the calendar.
+    /// The first due time after `moment`; `None` past the end of the calendar.
     #[must_use]
     pub fn next_after(&self, moment: DateTime<Utc>) -> Option<DateTime<Utc>> {
         let from = whole_seconds(moment).with_timezone(&self.zone);
@@ -54,14 +54,14 @@ impl CronRule {
         let mut wall = from.naive_local();
         loop {
             wall = self.cron.find_next_occurrence(&wall.and_utc(), false).ok()?.naive_utc();
-            // At the second passing of an hour, what stands before it on the wall clock has come due at the first.
+            // When an hour repeats, times before `wall` were due in its first occurrence.
             if let Some(due) = self.due(wall).filter(|due| *due > moment) {
                 return Some(due);
             }
         }
     }
 
-    /// The last `most` times after `after`, up to and with `until`, in their order.
+    /// The last `most` due times after `after`, up to and including `until`, in order.
     #[must_use]
     pub fn latest(&self, after: DateTime<Utc>, until: DateTime<Utc>, most: usize) -> Vec<DateTime<Utc>> {
         let back: Box<dyn Iterator<Item = DateTime<Utc>>> = if self.is_fixed() {
@@ -74,7 +74,7 @@ impl CronRule {
         found
     }
 
-    /// Times that follow the hours as they pass, back from `until`.
+    /// Due times of an interval, backwards from `until`.
     fn passing_back(&self, until: DateTime<Utc>) -> impl Iterator<Item = DateTime<Utc>> {
         let from = whole_seconds(until).with_timezone(&self.zone);
         let last = self.cron.find_previous_occurrence(&from, true).ok();
@@ -82,11 +82,11 @@ impl CronRule {
             .map(|time| time.with_timezone(&Utc))
     }
 
-    /// Fixed times of the day, back from `until`. Those of one gap come due together, as one.
+    /// Fixed due times, backwards from `until`. Those of one gap are due together, as one.
     fn fixed_back(&self, until: DateTime<Utc>) -> impl Iterator<Item = DateTime<Utc>> {
         let from = whole_seconds(until).with_timezone(&self.zone);
         let wall = match self.zone.from_local_datetime(&from.naive_local()) {
-            // At the second passing of an hour, all of that hour has come due at the first.
+            // When an hour repeats, all its times were due in its first occurrence.
             LocalResult::Ambiguous(first, second) if second == from => from.naive_local() + (second - first),
             _ => from.naive_local(),
         };
@@ -99,13 +99,13 @@ impl CronRule {
             .filter(move |due| *due <= until && last.replace(*due) != Some(*due))
     }
 
-    /// When a fixed time comes due that the wall clock of the zone shows once, twice or never.
+    /// When a fixed time is due that the zone's clocks show once, twice or never.
     fn due(&self, wall: NaiveDateTime) -> Option<DateTime<Utc>> {
         let shown = |minutes| self.zone.from_local_datetime(&(wall + TimeDelta::minutes(minutes))).earliest();
         (0..=LONGEST_GAP).find_map(shown).map(|time| time.with_timezone(&Utc))
     }
 
-    /// Whether the times of the day stand in the rule as numbers.
+    /// Whether the rule has fixed times of day.
     fn is_fixed(&self) -> bool {
         let mut fields = self.text.split_whitespace();
         match fields.next() {
@@ -115,7 +115,7 @@ impl CronRule {
     }
 }
 
-/// Two rules that read alike come due alike.
+/// Two rules with the same text and zone are equal.
 impl PartialEq for CronRule {
     fn eq(&self, other: &Self) -> bool {
         (&self.text, self.zone) == (&other.text, other.zone)
@@ -142,7 +142,7 @@ mod tests {
         text.parse().unwrap()
     }
 
-    /// What comes due in the span, in the zone's own words.
+    /// The due times in this span, as local times.
     fn due(fields: &str, after: &str, until: &str) -> Vec<String> {
         let rule = CronRule::parse(fields, Jerusalem).unwrap();
         let (after, until) = (at(after), at(until));

@@ -1,4 +1,4 @@
-//! The names things go by; each its own type, so that one cannot be passed for another.
+//! Identifiers, each with its own type, so that one cannot be used as another.
 
 use std::fmt;
 use std::sync::Arc;
@@ -64,15 +64,15 @@ text_id!(
     QueueName
 );
 text_id!(
-    /// The stable name of a job's code: RQ's dotted function name on the wire.
+    /// The stable name of a kind of job: RQ's dotted function name on the wire.
     KindName
 );
 text_id!(
-    /// One hand-over of one job to one process. Whoever settles a job shows it; an older one is refused.
+    /// One delivery of one job to one process. Settling a job requires it; an outdated one is rejected.
     ExecutionId
 );
 text_id!(
-    /// One start of one process; a restart on the same host is another process.
+    /// One start of a process; after a restart on the same host it is another process.
     ProcessId
 );
 number_id!(
@@ -89,7 +89,7 @@ number_id!(
 );
 
 impl QueueName {
-    /// Whether a queue can have this name: it can be written into a list, and into a line of a log.
+    /// Whether a queue may have this name: it must fit into a list and into a line of a log.
     #[must_use]
     pub fn accepts(name: &str) -> bool {
         !name.is_empty() && !name.contains(|c: char| c == ',' || c.is_control())
@@ -97,7 +97,7 @@ impl QueueName {
 }
 
 impl KindName {
-    /// The part after the last dot: `a.b.c` is also known as `c`.
+    /// The part after the last dot: `a.b.c` can also be called `c`.
     #[must_use]
     pub fn short(&self) -> &str {
         self.0.rsplit('.').next().unwrap_or(&self.0)

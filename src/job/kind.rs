@@ -1,4 +1,4 @@
-//! The trait you implement: a job's identity and its body.
+//! The trait to implement: a job's name, settings and work.
 
 use std::time::Duration;
 
@@ -6,7 +6,7 @@ use serde::de::DeserializeOwned;
 
 use super::{JobContext, JobError, JobResult, Limit, RetryPolicy};
 
-/// A kind of job: who it is, how it is treated, what it does.
+/// A kind of job: its name, its settings, and its work.
 ///
 /// ```
 /// use serde::Deserialize;
@@ -36,32 +36,31 @@ use super::{JobContext, JobError, JobResult, Limit, RetryPolicy};
 /// }
 /// ```
 pub trait Job: Send + Sync + 'static {
-    /// The dotted function name it is enqueued under; its last part is accepted too.
+    /// The dotted function name for enqueueing; its last part is accepted too.
     const NAME: &'static str;
-    /// Names of the arguments in their order, needed only when callers mix positions and names.
+    /// The names of the arguments in order, needed only if callers mix positional and named ones.
     const PARAMETERS: &'static [&'static str] = &[];
     /// The arguments.
     type Args: DeserializeOwned + Send;
 
-    /// How the runtime treats it.
+    /// Its settings.
     fn settings(&self) -> JobSettings {
         JobSettings::default()
     }
 
-    /// The id people know this job by in log lines, when it is not the queue's own.
+    /// The id of the job for log lines, if it is not the id of the queue job.
     fn known_as(&self, args: &Self::Args) -> Option<String> {
         let _ = args;
         None
     }
 
-    /// One attempt. It may be repeated after a crash: keep effects idempotent, or checkpoint them.
-    /// Dropped at its next await when it ignores its timeout.
+    /// Runs one attempt. It may be repeated after a crash: make effects idempotent, or use checkpoints. If it
+    /// ignores its timeout, it is dropped at its next await.
     fn run(&self, args: Self::Args, ctx: &JobContext) -> impl Future<Output = JobResult> + Send;
 
-    /// Called when the job has failed for good, however that came about (error, panic, timeout, too many
-    /// crashes), before the queue is told: once, and again only when the process dies before that. Bring your own
-    /// records in line here. It has [its time](JobSettings::failed_timeout), and is
-    /// dropped after that.
+    /// Called when the job has failed for good, for any reason (error, panic, timeout, too many crashes),
+    /// before the queue records it: once, and again only if the process dies before that. Update your own
+    /// records here. It has [its own time limit](JobSettings::failed_timeout), and is dropped after that.
     fn failed(
         &self,
         args: Self::Args,
@@ -73,22 +72,22 @@ pub trait Job: Send + Sync + 'static {
     }
 }
 
-/// How the runtime treats a kind of job. What was enqueued with the job itself goes first.
+/// The settings of a kind of job. Settings that were enqueued with a job take precedence.
 #[derive(Clone, Debug, PartialEq)]
 pub struct JobSettings {
-    /// Queue for jobs that are enqueued without one.
+    /// The queue for jobs that are enqueued without one.
     pub queue: &'static str,
-    /// Time for one attempt.
+    /// The time limit of an attempt.
     pub timeout: Limit,
-    /// Time for [`Job::failed`]. What it does [without a clock](JobContext::without_clock) does not count.
+    /// The time limit of [`Job::failed`], without time spent [without a clock](JobContext::without_clock).
     pub failed_timeout: Duration,
-    /// Whether an attempt that ran out of time has failed for good, whatever retries are left.
+    /// Whether a timeout is a final failure, whatever retries are left.
     pub final_timeout: bool,
-    /// What happens after a failed attempt.
+    /// The retries after a failed attempt.
     pub retry: RetryPolicy,
     /// How long results and failures are kept.
     pub retention: Retention,
-    /// What happens when the process that ran it dies.
+    /// What happens when its process dies.
     pub orphan: OrphanPolicy,
 }
 
@@ -111,20 +110,20 @@ impl Default for Retention {
     }
 }
 
-/// What happens to a job whose process died in the middle.
+/// What happens to a job whose process died during an attempt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum OrphanPolicy {
-    /// Run again from its checkpoint; costs no retry.
+    /// Run again from its checkpoint, without using up a retry.
     RunAgain {
-        /// After so many deaths under it, it is treated as a failure.
+        /// After this many deaths it is treated as a failed attempt.
         at_most: u32,
     },
-    /// As after a failed attempt: again if a retry is left, else failed.
+    /// Treat it as a failed attempt: retried if a retry is left, else failed.
     AsFailure,
 }
 
 impl Default for JobSettings {
-    /// RQ's own defaults: 180 s, a minute for what follows a failure, no retry, results kept 500 s, failures a year.
+    /// RQ's defaults: 180 s, no retry, results kept for 500 s, failures for a year; plus 60 s for `failed`.
     fn default() -> Self {
         Self {
             queue: "default",

@@ -1,20 +1,20 @@
-//! How long something may take, or be kept.
+//! A time limit, or a retention time.
 
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-/// A span of time that may be without end.
+/// A duration that may be unlimited.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Limit {
-    /// No end; RQ writes it as -1.
+    /// No limit; RQ writes it as -1.
     Never,
-    /// So long.
+    /// After this duration.
     After(Duration),
 }
 
 impl Limit {
-    /// The time, if there is an end.
+    /// The duration, if limited.
     #[must_use]
     pub fn duration(self) -> Option<Duration> {
         match self {

@@ -1,9 +1,9 @@
-//! What a job is: pure values and rules, without clock, network or runtime.
+//! The model of a job: pure values and rules, without clock, network or runtime.
 //!
-//! Read in this order: [`Job`] (what you write), [`NewJob`] (what is enqueued), [`JobRecord`] (what a
-//! queue keeps of it), [`JobContext`] (what a running job may ask), [`Completion`] and [`JobError`] (how
-//! it ends), [`RetryPolicy`] (what happens then), [`Schedule`] (what comes again by itself). [`Rehearsal`] runs
-//! a job in a test. [`background`] holds the rules of the row in `background_jobs` that people watch.
+//! Read in this order: [`Job`] (the trait to implement), [`NewJob`] (a job to enqueue), [`JobRecord`] (a job
+//! in its queue), [`JobContext`] (services for a running job), [`Completion`] and [`JobError`] (its end),
+//! [`RetryPolicy`] (what follows), [`Schedule`] (recurring jobs). [`Rehearsal`] runs a job in a test.
+//! [`background`] has the rules for rows of `background_jobs`.
 
 mod args;
 pub mod background;

@@ -7,12 +7,12 @@ use serde_json::Value;
 /// What a job's body returns.
 pub type JobResult = Result<Completion, JobError>;
 
-/// The good ends of an attempt.
+/// The successful ends of an attempt.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Completion {
     /// The work is done; the value is kept as the job's result.
     Finished(Value),
-    /// A checkpoint is committed and the same job goes on later; costs no retry.
+    /// A checkpoint is committed, and the same job continues later, without using up a retry.
     Continue(QueueEnd),
 }
 
@@ -21,27 +21,27 @@ pub enum Completion {
 pub enum QueueEnd {
     /// Next to run.
     Head,
-    /// Behind all others: their turn comes first.
+    /// After all other jobs.
     Tail,
 }
 
-/// The bad end of an attempt.
+/// The failure of an attempt.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct JobError {
-    /// What is to be done about it.
+    /// Whether it is to be retried.
     pub kind: JobErrorKind,
-    /// What happened, for people; the chain of causes joined with `: `.
+    /// What happened, for users; the chain of causes joined with `: `.
     pub message: String,
 }
 
-/// What is to be done about a failed attempt.
+/// The consequence of a failed attempt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum JobErrorKind {
-    /// Another attempt may succeed, if the retry policy has one left.
+    /// Another attempt may succeed, if the retry policy allows one.
     Retryable,
-    /// No attempt will ever succeed: straight to failed.
+    /// No attempt can succeed: the job fails at once.
     Permanent,
-    /// A person stopped the job: failed for good, and known as stopped.
+    /// A user stopped the job: it fails for good, and is shown as stopped.
     Stopped,
 }
 
@@ -51,12 +51,12 @@ impl JobError {
         Self { kind: JobErrorKind::Retryable, message: message.to_string() }
     }
 
-    /// No attempt will ever succeed.
+    /// An error after which no attempt can succeed.
     pub fn permanent(message: impl fmt::Display) -> Self {
         Self { kind: JobErrorKind::Permanent, message: message.to_string() }
     }
 
-    /// A person stopped the job.
+    /// The error of a job that a user stopped.
     pub fn stopped(message: impl fmt::Display) -> Self {
         Self { kind: JobErrorKind::Stopped, message: message.to_string() }
     }
@@ -68,7 +68,7 @@ impl fmt::Display for JobError {
     }
 }
 
-/// `?` on any error makes a retryable failure. (So `JobError` itself is not a `std::error::Error`.)
+/// `?` on any error makes a retryable failure. (This is why `JobError` is not a `std::error::Error`.)
 impl<E: std::error::Error> From<E> for JobError {
     fn from(error: E) -> Self {
         let mut message = error.to_string();
@@ -85,7 +85,7 @@ impl<E: std::error::Error> From<E> for JobError {
 }
 
 impl Completion {
-    /// Done, with nothing to keep.
+    /// Finished without a result.
     #[must_use]
     pub fn done() -> Self {
         Self::Finished(Value::Null)

@@ -1,24 +1,24 @@
-//! How far a job is, how fast it goes and when it will be done.
+//! The progress of a job, its rate and its remaining time.
 
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-/// Counters of a job; all count items.
+/// The counters of a job, in items.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Progress {
-    /// Items to do in all; 0 when not known.
+    /// All items; 0 if unknown.
     pub total: i64,
-    /// Items handled, whether well or not.
+    /// Items handled, successfully or not.
     pub processed: i64,
-    /// Items handled well.
+    /// Items handled successfully.
     pub succeeded: i64,
     /// Items set aside.
     pub failed: i64,
 }
 
 impl Progress {
-    /// Share handled, 0 to 100, with one decimal; 0 when the total is not known, never above 100.
+    /// The share of handled items, 0 to 100, with one decimal; 0 if the total is unknown, never above 100.
     #[must_use]
     pub fn percent(&self) -> f64 {
         if self.total <= 0 {
@@ -29,19 +29,19 @@ impl Progress {
     }
 }
 
-/// Speed and time left.
+/// Rate and remaining time.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Estimate {
     /// Items per second.
     pub rate: f64,
-    /// Time until all is done; none while the total is not known.
+    /// The time until all is done; `None` if the total is unknown.
     pub eta: Option<Duration>,
 }
 
-/// Weight of the newest sample in the moving average: old enough to be calm, young enough to follow.
+/// The weight of the newest sample in the moving average: a compromise between smooth and current.
 const ALPHA: f64 = 0.4;
 
-/// A moving average over progress samples. Time comes from the caller, as time since any fixed start.
+/// A moving average over progress samples. The caller passes the time, since any fixed start.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct RateMeter {
     last: Option<(Duration, i64)>,
@@ -49,7 +49,7 @@ pub struct RateMeter {
 }
 
 impl RateMeter {
-    /// Takes a sample: `processed` items at time `at`. Samples that do not move forward are ignored.
+    /// Adds a sample: `processed` items at time `at`. Samples that do not move forward are ignored.
     pub fn sample(&mut self, at: Duration, processed: i64) {
         if let Some((then, before)) = self.last {
             let (seconds, items) = (at.saturating_sub(then).as_secs_f64(), processed - before);
@@ -62,7 +62,7 @@ impl RateMeter {
         self.last = Some((at, processed));
     }
 
-    /// Speed and time left for `progress`; none before two samples.
+    /// Rate and remaining time for `progress`; `None` before two samples.
     #[must_use]
     pub fn estimate(&self, progress: &Progress) -> Option<Estimate> {
         let rate = self.rate?;

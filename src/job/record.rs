@@ -1,4 +1,4 @@
-//! What is enqueued, and what a queue keeps of it.
+//! A job to enqueue, and a job as its queue stores it.
 
 use std::time::Duration;
 
@@ -11,55 +11,55 @@ use super::{
     Args, ArgsError, Callbacks, Job, JobId, JobSettings, JobState, KindName, Limit, QueueEnd, QueueName,
 };
 
-/// Retries that were enqueued with the job itself, as RQ's `Retry(max=…, interval=…)`.
+/// Retries enqueued with the job, as in RQ's `Retry(max=…, interval=…)`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Retries {
-    /// Tries left after the one that failed.
+    /// The retries left after the one that failed.
     pub left: u32,
-    /// Delays; the last one repeats. Empty: at once.
+    /// The delays; the last one repeats. Empty: no delay.
     pub intervals: Vec<Duration>,
 }
 
-/// Of several jobs with one key only the first is enqueued.
+/// A uniqueness key: of several jobs with the same key only the first is enqueued.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Unique {
-    /// One for the whole broker, so it begins well with the function's name.
+    /// Unique in the whole broker; it should begin with the function's name.
     pub key: String,
-    /// The key is held while its job is open, and from the enqueueing on for at least so long.
+    /// The key is held while its job is open, and at least this long after enqueueing.
     pub period: Option<Duration>,
 }
 
-/// A job to enqueue. Fields that are none are as the job's kind says.
+/// A job to enqueue. Fields that are `None` use the settings of the job's kind.
 #[derive(Clone, Debug, PartialEq)]
 pub struct NewJob {
-    /// Must be new in its broker.
+    /// Its id; must be new in its broker.
     pub id: JobId,
-    /// Where it waits.
+    /// Its queue.
     pub queue: QueueName,
     /// Its function.
     pub kind: KindName,
     /// Its arguments.
     pub args: Args,
-    /// Time for one attempt.
+    /// The time limit of an attempt.
     pub timeout: Option<Limit>,
-    /// Retries of its own.
+    /// Its own retries.
     pub retries: Option<Retries>,
     /// How long its result is kept.
     pub result_ttl: Option<Limit>,
     /// How long its failure is kept.
     pub failure_ttl: Option<Limit>,
-    /// Not before this much time has passed.
+    /// The delay before it is put into its queue.
     pub delay: Option<Duration>,
-    /// Where in the queue.
+    /// Its position in the queue.
     pub end: QueueEnd,
-    /// Not beside another job with the same key.
+    /// Its uniqueness key.
     pub unique: Option<Unique>,
-    /// Free for the application.
+    /// Free for use by the application.
     pub meta: Map<String, Value>,
 }
 
 impl NewJob {
-    /// A job for the tail of `queue`, with everything else as its kind says.
+    /// A job for the tail of `queue`, with all other settings from its kind.
     pub fn new(
         id: impl Into<JobId>,
         queue: impl Into<QueueName>,
@@ -82,7 +82,7 @@ impl NewJob {
         }
     }
 
-    /// A job of the kind `J` with arguments of its own type.
+    /// A job of the kind `J` with typed arguments.
     ///
     /// ```
     /// # use serde::{Deserialize, Serialize};
@@ -114,11 +114,11 @@ impl NewJob {
     }
 }
 
-/// The most that arguments or a result may weigh, in bytes of memory, to travel with a record of which many are held.
+/// The most memory, in bytes, of arguments or a result that is kept in lists of records.
 pub const LIGHT: usize = 64 << 10;
 
-/// A job as its queue knows it. Fields that are none were not enqueued with the job, or have not
-/// happened yet.
+/// A job as its queue stores it. Fields that are `None` were not enqueued with the job, or have not happened
+/// yet.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct JobRecord {
     /// The queue's id of the job.
@@ -130,25 +130,25 @@ pub struct JobRecord {
     /// Its arguments, or why they cannot be read.
     #[serde(serialize_with = "args_or_error")]
     pub args: Result<Args, ArgsError>,
-    /// Where it stands.
+    /// Its state.
     pub state: JobState,
-    /// Times it was started, rescues included.
+    /// The number of starts, rescues included.
     pub attempt: u32,
-    /// Attempts that failed.
+    /// The number of failed attempts.
     pub failures: u32,
-    /// Times its process died under it.
+    /// How often its process died during an attempt.
     pub orphaned: u32,
     /// Time for one attempt.
     pub timeout: Option<Limit>,
-    /// Retries of its own.
+    /// Its own retries.
     pub retries: Option<Retries>,
     /// How long its result is kept.
     pub result_ttl: Option<Limit>,
     /// How long its failure is kept.
     pub failure_ttl: Option<Limit>,
-    /// When it was made.
+    /// When it was created.
     pub created_at: DateTime<Utc>,
-    /// When it last came into its queue.
+    /// When it was last put into its queue.
     pub enqueued_at: Option<DateTime<Utc>>,
     /// When a scheduled job is due.
     pub due_at: Option<DateTime<Utc>>,
@@ -156,18 +156,18 @@ pub struct JobRecord {
     pub started_at: Option<DateTime<Utc>>,
     /// When it ended.
     pub ended_at: Option<DateTime<Utc>>,
-    /// What it returned.
+    /// Its result.
     pub result: Option<Value>,
-    /// Why its last attempt failed.
+    /// The error of its last attempt.
     pub error: Option<String>,
-    /// Whether it failed because a person stopped it.
+    /// Whether it failed because a user stopped it.
     pub stopped: bool,
-    /// Free for the application.
+    /// Free for use by the application.
     pub meta: Map<String, Value>,
-    /// What its enqueuer wants to be called at its end.
+    /// The callbacks for its end.
     #[serde(skip_serializing_if = "Callbacks::is_empty")]
     pub callbacks: Callbacks,
-    /// What else is to be known of its end: a callback that nobody here has.
+    /// A remark on its end, such as a callback that this process has not registered.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub remark: Option<String>,
 }
@@ -180,7 +180,7 @@ fn args_or_error<S: Serializer>(args: &Result<Args, ArgsError>, to: S) -> Result
 }
 
 impl JobRecord {
-    /// What a queue keeps of a job that was just enqueued, at `now`.
+    /// The record of a job that is enqueued at `now`.
     #[must_use]
     pub fn of(job: NewJob, now: DateTime<Utc>) -> Self {
         let due_at = job.delay.and_then(|delay| now.checked_add_signed(TimeDelta::from_std(delay).ok()?));
@@ -211,8 +211,8 @@ impl JobRecord {
         }
     }
 
-    /// The same without what weighs much: of arguments heavier than [`LIGHT`] their weight is left, of such a result
-    /// nothing. For records of which many are held.
+    /// The record without large values, for lists: of arguments heavier than [`LIGHT`] only their weight is
+    /// kept, of such a result nothing.
     #[must_use]
     pub fn folded(mut self) -> Self {
         let args = self.args.as_ref().map_or(0, Args::weight);
@@ -229,8 +229,8 @@ impl JobRecord {
         self.timeout.unwrap_or(settings.timeout)
     }
 
-    /// How long until the next try after an attempt failed now; none when no try is left.
-    /// `chance` is a random number from 0 to 1 that the caller draws.
+    /// The delay until the next attempt after one failed now; `None` if no retry is left. `chance` is a
+    /// random number from 0 to 1 from the caller.
     #[must_use]
     pub fn retry_delay(&self, settings: &JobSettings, chance: f64) -> Option<Duration> {
         match &self.retries {

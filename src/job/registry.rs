@@ -1,4 +1,4 @@
-//! Which kinds of jobs this process has, by dotted name and by its last part.
+//! The kinds of jobs of a process, found by their dotted name or its last part.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -7,24 +7,24 @@ use futures::future::BoxFuture;
 
 use super::{Args, ArgsError, Job, JobContext, JobError, JobResult, JobSettings, KindName, QueueName};
 
-/// A kind of job with its argument type hidden: what runners hold.
+/// A kind of job with its argument type hidden.
 pub trait BoxedJob: Send + Sync {
     /// The full dotted name.
     fn name(&self) -> &'static str;
-    /// The Rust type behind it, for people.
+    /// Its Rust type, for error texts.
     fn type_name(&self) -> &'static str {
         std::any::type_name::<Self>()
     }
-    /// How the runtime treats it.
+    /// Its settings.
     fn settings(&self) -> JobSettings;
-    /// Whether the arguments can be read, and the id people know the job by.
+    /// Checks the arguments, and returns the id of the job for log lines, if it has its own.
     ///
     /// # Errors
-    /// What is wrong with the arguments.
+    /// The problem with the arguments.
     fn known_as(&self, args: &Args) -> Result<Option<String>, ArgsError>;
-    /// One attempt; unreadable arguments are a permanent failure.
+    /// Runs one attempt; unreadable arguments are a permanent failure.
     fn run<'a>(&'a self, args: &'a Args, ctx: &'a JobContext) -> BoxFuture<'a, JobResult>;
-    /// Tells the kind that the job has failed for good.
+    /// Notifies the kind that the job has failed for good.
     fn failed<'a>(&'a self, args: &'a Args, error: &'a JobError, ctx: &'a JobContext) -> BoxFuture<'a, ()>;
 }
 
@@ -60,11 +60,11 @@ impl<J: Job> BoxedJob for J {
 #[derive(Clone, Default)]
 pub struct Registry {
     kinds: BTreeMap<&'static str, Arc<dyn BoxedJob>>,
-    /// By queue, where jobs go whose function is not here.
+    /// For each queue, the queue to which jobs with unknown functions are forwarded.
     elsewhere: BTreeMap<QueueName, QueueName>,
 }
 
-/// Two kinds that want the same name.
+/// Two kinds have the same name.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("two kinds of jobs are called `{name}`: {first} and {second}; give one of them another NAME")]
 pub struct KindClash {
@@ -73,7 +73,7 @@ pub struct KindClash {
     second: &'static str,
 }
 
-/// A function name nobody registered; lists what is registered.
+/// An unregistered function name; the error lists the registered ones.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("unknown function `{wanted}`; registered: {known}")]
 pub struct UnknownFunction {
@@ -82,14 +82,14 @@ pub struct UnknownFunction {
 }
 
 impl Registry {
-    /// Sends jobs of some queues whose function is not here to other queues, instead of failing them.
+    /// Forwards jobs of some queues with unknown functions to other queues, instead of failing them.
     #[must_use]
     pub fn forwarding(mut self, elsewhere: BTreeMap<QueueName, QueueName>) -> Self {
         self.elsewhere = elsewhere;
         self
     }
 
-    /// Where jobs of `queue` go whose function is not here; none: they fail.
+    /// The queue to which jobs of `queue` with unknown functions are forwarded; `None`: they fail.
     #[must_use]
     pub fn elsewhere(&self, queue: &QueueName) -> Option<&QueueName> {
         self.elsewhere.get(queue)
@@ -108,18 +108,18 @@ impl Registry {
         self
     }
 
-    /// Whether a kind of the type `J` may be added.
+    /// Checks that the name of `J` is not registered yet.
     ///
     /// # Errors
-    /// When there is a kind of its name already; says which types these are.
+    /// When the name is registered; the error names both types.
     pub fn free_for<J: Job>(&self) -> Result<(), KindClash> {
         self.free(J::NAME, std::any::type_name::<J>())
     }
 
-    /// Whether it has no name that `other` has.
+    /// Checks that no name is also registered in `other`.
     ///
     /// # Errors
-    /// The first name that both have; says which types these are.
+    /// The first common name, with both types.
     pub fn apart_from(&self, other: &Self) -> Result<(), KindClash> {
         other.kinds.values().try_for_each(|kind| self.free(kind.name(), kind.type_name()))
     }
@@ -129,10 +129,10 @@ impl Registry {
         self.kinds.get(name).map_or(Ok(()), taken)
     }
 
-    /// Finds a kind by its dotted name, or by its last part where only one kind has it.
+    /// Finds a kind by its dotted name, or by its last part if only one kind has it.
     ///
     /// # Errors
-    /// When there is none, or more than one has that last part.
+    /// When there is none, or several have that last part.
     pub fn find(&self, wanted: &KindName) -> Result<&Arc<dyn BoxedJob>, UnknownFunction> {
         if let Some(job) = self.kinds.get(wanted.as_str()) {
             return Ok(job);
@@ -149,7 +149,7 @@ impl Registry {
         }
     }
 
-    /// Each dotted name, with every spelling under which its kind is found.
+    /// Each dotted name, with all names by which its kind is found.
     pub fn spellings(&self) -> impl Iterator<Item = (&'static str, Vec<String>)> + '_ {
         self.names().map(|name| {
             let short = KindName::from(KindName::from(name).short());

@@ -1,4 +1,4 @@
-//! A job's body run by itself, without queue, worker or clock: for tests of your own jobs.
+//! Runs a job's code alone, without queue, worker or clock, for tests of your own jobs.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,7 +8,7 @@ use parking_lot::Mutex;
 
 use super::{Control, Job, JobContext, JobResult, Progress, StopReason};
 
-/// A stand-in for the runtime. Sleeps pass at once and are added up; what the job reports is kept.
+/// A replacement for the runtime. Sleeps end at once and are added up; progress reports are recorded.
 ///
 /// ```
 /// # use tikkun::job::{Completion, Job, JobContext, JobResult, Progress, QueueEnd, Rehearsal, StopReason};
@@ -60,46 +60,46 @@ impl Default for Rehearsal {
 }
 
 impl Rehearsal {
-    /// A first attempt that nobody asks to stop.
+    /// A first attempt without a request to stop.
     #[must_use]
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// A later attempt; they count from 1.
+    /// Sets the number of the attempt; they count from 1.
     #[must_use]
     pub fn attempt(self, attempt: u32) -> Self {
         Self { attempt, ..self }
     }
 
-    /// Asks the job to stop once it has slept for so long; zero: from the start.
+    /// Asks the job to stop after it has slept for this long; zero: from the start.
     #[must_use]
     pub fn stop_after(self, slept: Duration, reason: StopReason) -> Self {
         Self { stop: Some((slept, reason)), ..self }
     }
 
-    /// Runs one attempt, and says how it ended. A panic goes through to the test.
+    /// Runs one attempt and returns its result. A panic reaches the test.
     ///
     /// # Errors
-    /// The job's own.
+    /// The job's own error.
     pub async fn run<J: Job>(&self, job: &J, args: J::Args) -> JobResult {
         job.run(args, &self.context(J::NAME)).await
     }
 
-    /// What the job is given: of the job `rehearsal`, in a queue of the same name.
+    /// The context for the job: the job and its queue are both named `rehearsal`.
     #[must_use]
     pub fn context(&self, kind: &str) -> JobContext {
         let name = "rehearsal";
         JobContext::new(name.into(), name.into(), kind.into(), self.attempt, Arc::new(self.clone()))
     }
 
-    /// For how long it has slept.
+    /// The total time that it slept.
     #[must_use]
     pub fn slept(&self) -> Duration {
         self.seen.lock().slept
     }
 
-    /// What it has reported, in order.
+    /// Its progress reports, in order.
     #[must_use]
     pub fn reported(&self) -> Vec<Progress> {
         self.seen.lock().reported.clone()
@@ -128,7 +128,7 @@ impl Control for Rehearsal {
 
     fn set_waiting(&self, _: bool) {}
 
-    /// None, as of a job without a timeout.
+    /// `None`, as for a job without a timeout.
     fn time_left(&self) -> Option<Duration> {
         None
     }

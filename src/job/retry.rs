@@ -1,26 +1,26 @@
-//! How often a failed job is tried again.
+//! The retries of a failed job.
 
 use std::time::Duration;
 
 use crate::backoff::Backoff;
 
-/// How often a failed job is tried again, and after which delays.
+/// How often a failed job is retried, and after which delays.
 #[derive(Clone, Debug, PartialEq)]
 pub struct RetryPolicy {
-    /// Tries after the first one.
+    /// The attempts after the first one.
     pub retries: u32,
-    /// Delay before each.
+    /// The delay before each.
     pub backoff: Backoff,
 }
 
 impl RetryPolicy {
-    /// The first failure is final.
+    /// No retries: the first failure is final.
     pub const NEVER: Self = Self {
         retries: 0,
         backoff: Backoff { first: Duration::ZERO, factor: 1.0, cap: Duration::ZERO, jitter: 0.0 },
     };
 
-    /// `retries` more tries, after about 5 s, 15 s, 45 s, … up to 10 minutes, with 10 % jitter.
+    /// `retries` more attempts, after about 5 s, 15 s, 45 s, … up to 10 minutes, with 10 % jitter.
     #[must_use]
     pub fn exponential(retries: u32) -> Self {
         let backoff = Backoff {

@@ -1,4 +1,4 @@
-//! A job that comes due again and again.
+//! A recurring job.
 
 use std::time::Duration;
 
@@ -7,48 +7,48 @@ use serde_json::{Map, Value};
 
 use super::{Args, CronRule, JobId, KindName, Limit, NewJob, QueueName, Retries};
 
-/// What becomes of due times that passed while no scheduler was running.
+/// How to treat due times that passed while no scheduler was running.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Missed {
-    /// Nothing.
+    /// Enqueue nothing.
     Skip,
-    /// One job for all of them.
+    /// Enqueue one job for all of them.
     Once,
-    /// A job for each of them, up to a bound.
+    /// Enqueue a job for each of them, up to a limit.
     All,
 }
 
-/// What is enqueued, and when.
+/// A job and its due times.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Schedule {
-    /// Letters, digits, `_` and `-`; no other schedule has it.
+    /// Its unique name: letters, digits, `_` and `-`.
     pub name: String,
-    /// When it comes due.
+    /// The rule for its due times.
     pub rule: CronRule,
     /// The function.
     pub kind: KindName,
     /// Its arguments.
     pub args: Args,
-    /// Where its jobs wait.
+    /// The queue of its jobs.
     pub queue: QueueName,
-    /// Time for one attempt; none: as the kind says.
+    /// The time limit of an attempt; `None`: that of the kind.
     pub timeout: Option<Limit>,
-    /// Retries; none: as the kind says.
+    /// Its retries; `None`: those of the kind.
     pub retries: Option<Retries>,
-    /// Each job waits for a part of this, so that many schedules of one minute do not start at once.
+    /// Each job is delayed by a part of this, so that not all schedules of one minute start at once.
     pub jitter: Duration,
-    /// What becomes of due times that passed while no scheduler was running.
+    /// How to treat due times that passed while no scheduler was running.
     pub missed: Missed,
 }
 
 impl Schedule {
-    /// The id of the job for one time: whoever enqueues it, it is the same job.
+    /// The id of the job for one due time; the same for every process that enqueues it.
     #[must_use]
     pub fn id_at(&self, time: DateTime<Utc>) -> JobId {
         JobId::from(format!("cron-{}-{}", self.name, time.format("%Y%m%dT%H%M%SZ")))
     }
 
-    /// The job for one time.
+    /// The job for one due time.
     #[must_use]
     pub fn job_at(&self, time: DateTime<Utc>) -> NewJob {
         let id = self.id_at(time);
@@ -67,8 +67,7 @@ impl Schedule {
     }
 }
 
-/// A number from 0 to 1 that looks like chance and is the same for the same text (FNV-1a, whose
-/// constants these are).
+/// A number from 0 to 1 that looks random and is the same for the same text (FNV-1a, with its constants).
 fn share(text: &str) -> f64 {
     let hash =
         text.bytes().fold(0x811c_9dc5_u32, |hash, byte| (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193));

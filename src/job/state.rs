@@ -1,24 +1,24 @@
-//! Where a queue entry stands.
+//! The states of a queue job.
 
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-/// Where a queue entry stands; the words are RQ's.
+/// The state of a queue job, with RQ's names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum JobState {
     /// Waits in its queue.
     Queued,
-    /// Waits for its time.
+    /// Waits for its due time.
     Scheduled,
     /// Runs.
     Started,
-    /// Ended well.
+    /// Succeeded.
     Finished,
-    /// Ended badly, for good.
+    /// Failed for good.
     Failed,
-    /// Taken out before it ran.
+    /// Cancelled before it ran.
     Canceled,
 }
 
@@ -40,7 +40,7 @@ impl JobState {
         }
     }
 
-    /// The state that `word` names.
+    /// The state with the name `word`.
     #[must_use]
     pub fn parse(word: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|state| state.as_str() == word)

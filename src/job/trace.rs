@@ -1,24 +1,24 @@
-//! Which trace a job belongs to: the W3C trace context that its enqueuer left in the job's `meta`.
+//! The trace of a job: the W3C trace context that its enqueuer put into the job's `meta`.
 
 use std::fmt;
 use std::num::{NonZeroU64, NonZeroU128};
 
 use serde_json::{Map, Value};
 
-/// W3C's name, in HTTP and in `meta`.
+/// W3C's key, in HTTP headers and in `meta`.
 const PARENT: &str = "traceparent";
-/// W3C's name for what tracing systems add of their own.
+/// W3C's key for the data of tracing systems.
 const STATE: &str = "tracestate";
-/// Sentry's name for the same as `traceparent`.
+/// Sentry's equivalent of `traceparent`.
 const SENTRY: &str = "sentry-trace";
-/// Dictionaries of `meta` in which applications are known to keep those, beside `meta` itself.
+/// Dictionaries in `meta` in which applications are known to store these keys, besides `meta` itself.
 const CARRIERS: [&str; 4] = ["otel", "otel_context", "trace_context", "_sentry_trace_headers"];
-/// The longest `tracestate` that is carried on: W3C asks for no more.
+/// The longest `tracestate` that is passed on, in bytes; W3C requires no more.
 const LONGEST_STATE: usize = 512;
-/// The flag of a trace that somebody wants recorded.
+/// The flag of a trace that is to be recorded.
 const SAMPLED: u8 = 1;
 
-/// A trace, and the span in it that made the job.
+/// A trace, and the span in it that enqueued the job.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TraceContext {
     trace: NonZeroU128,
@@ -27,11 +27,11 @@ pub struct TraceContext {
     state: Option<String>,
 }
 
-/// A trace's id, in the 32 digits that everybody writes it in.
+/// A trace id, shown with the usual 32 hex digits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TraceId(NonZeroU128);
 
-/// Text that names no trace.
+/// A text that is no valid trace context.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("`{name}` is `{shown}`, expected {expected}")]
 pub struct BadTrace {
@@ -47,7 +47,7 @@ impl fmt::Display for TraceId {
 }
 
 impl TraceId {
-    /// Its number, the first digit first.
+    /// The id as a number, most significant digit first.
     #[must_use]
     pub fn number(self) -> u128 {
         self.0.get()
@@ -55,8 +55,8 @@ impl TraceId {
 }
 
 impl TraceContext {
-    /// Reads a `traceparent`, as strictly as W3C's Trace Context asks for. A `tracestate` that cannot be carried on is
-    /// dropped without harm to the trace.
+    /// Parses a `traceparent`, as strictly as W3C's Trace Context requires. An unusable `tracestate` is
+    /// dropped, and the trace is still used.
     ///
     /// # Errors
     /// When the text is no `traceparent`.
@@ -66,7 +66,7 @@ impl TraceContext {
         let version = parts.next().and_then(|text| hex(text, 2)).filter(|version| *version != 0xff);
         let (version, trace, span) = (version.ok_or_else(bad)?, parts.next(), parts.next());
         let flags = parts.next().and_then(|text| hex(text, 2)).and_then(|flags| u8::try_from(flags).ok());
-        // Later versions may say more behind the flags, the first one may not.
+        // Later versions may add fields after the flags; version 0 may not.
         if version == 0 && parts.next().is_some() {
             return Err(bad());
         }
@@ -74,7 +74,7 @@ impl TraceContext {
         Self::of_parts(trace, span, flags, state).ok_or_else(bad)
     }
 
-    /// Reads Sentry's form: `{trace}-{span}`, and perhaps whether it is recorded.
+    /// Parses Sentry's form: `{trace}-{span}`, optionally with a flag for recording.
     fn parse_sentry(text: &str) -> Result<Self, BadTrace> {
         let bad = || BadTrace::new(SENTRY, text, "32 and 16 lower-case hex digits, and perhaps 0 or 1");
         let mut parts = text.split('-');
@@ -98,11 +98,12 @@ impl TraceContext {
         Some(Self { trace, parent, flags: flags?, state })
     }
 
-    /// The trace that a job's `meta` names: `traceparent` and `tracestate`, or Sentry's `sentry-trace`, in `meta` itself or in its
-    /// dictionaries `otel`, `otel_context`, `trace_context` and `_sentry_trace_headers`. The first that can be read counts.
+    /// The trace in a job's `meta`: `traceparent` and `tracestate`, or Sentry's `sentry-trace`, in `meta`
+    /// itself or in its dictionaries `otel`, `otel_context`, `trace_context` and `_sentry_trace_headers`. The
+    /// first readable one counts.
     ///
     /// # Errors
-    /// When there is one, and none that can be read; the job is none the worse for it.
+    /// When there is a trace context but none is readable; the job runs all the same.
     pub fn of_meta(meta: &Map<String, Value>) -> Result<Option<Self>, BadTrace> {
         if meta.is_empty() {
             return Ok(None);
@@ -132,7 +133,7 @@ impl TraceContext {
         }
     }
 
-    /// Leaves the trace in a job's `meta`.
+    /// Writes the trace into a job's `meta`.
     pub fn write_into(&self, meta: &mut Map<String, Value>) {
         meta.insert(PARENT.to_owned(), Value::String(self.to_string()));
         if let Some(state) = &self.state {
@@ -146,26 +147,26 @@ impl TraceContext {
         TraceId(self.trace)
     }
 
-    /// The number of the span that made the job.
+    /// The id of the span that enqueued the job.
     #[must_use]
     pub fn parent(&self) -> u64 {
         self.parent.get()
     }
 
-    /// Whether somebody wants the trace recorded.
+    /// Whether the trace is to be recorded.
     #[must_use]
     pub fn is_sampled(&self) -> bool {
         self.flags & SAMPLED != 0
     }
 
-    /// What tracing systems added of their own.
+    /// The data of tracing systems.
     #[must_use]
     pub fn state(&self) -> Option<&str> {
         self.state.as_deref()
     }
 }
 
-/// As a `traceparent`.
+/// Writes a `traceparent`.
 impl fmt::Display for TraceContext {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "00-{}-{:016x}-{:02x}", self.trace(), self.parent, self.flags & SAMPLED)
@@ -178,7 +179,7 @@ impl BadTrace {
     }
 }
 
-/// So many lower-case hex digits, and nothing else.
+/// Parses exactly this many lower-case hex digits.
 fn hex(text: &str, digits: usize) -> Option<u128> {
     let plain = text.len() == digits && text.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
     plain.then(|| u128::from_str_radix(text, 16).ok()).flatten()

@@ -1,4 +1,4 @@
-//! A job on its way out of its queue, and to its end.
+//! The delivery of a job to a process, and its settlement.
 
 use std::time::Duration;
 
@@ -9,95 +9,95 @@ use crate::job::{ExecutionId, JobId, JobRecord, JobState, Limit, ProcessId, Queu
 /// A job lent to this process.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Delivery {
-    /// The job as it was at the fetch; its state is started and its attempt counts this one.
+    /// The job at the fetch; its state is started, and its attempt includes this one.
     pub job: JobRecord,
-    /// Shown again to settle.
+    /// Needed to settle the delivery.
     pub execution: ExecutionId,
 }
 
-/// A delivery whose process let its lease run out.
+/// A delivery whose process has let its lease expire.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Orphan {
-    /// What was delivered.
+    /// The delivery.
     pub delivery: Delivery,
-    /// To whom.
+    /// The process that has it.
     pub process: ProcessId,
 }
 
-/// What enqueueing did with one job.
+/// The result of enqueueing one job.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Enqueued {
-    /// It waits now.
+    /// It was enqueued.
     Accepted,
-    /// A job with this id is there already; nothing was changed.
+    /// There is already a job with this id; nothing was changed.
     Exists,
     /// This other job holds its unique key; nothing was changed.
     Duplicate(JobId),
 }
 
-/// What asking for another run of an ended job did.
+/// The result of putting an ended job back into its queue.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Requeued {
-    /// It waits at the tail of its queue.
+    /// It is at the tail of its queue.
     Waits,
     /// No such job.
     Missing,
-    /// It is in this state, from which it does not go back; nothing was changed.
+    /// It is in this state, from which it cannot be put back; nothing was changed.
     Is(JobState),
     /// This other job holds its unique key; nothing was changed.
     Duplicate(JobId),
 }
 
-/// What became of a request to stop a job.
+/// The result of a request to stop a job.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum StopAsked {
-    /// Whoever runs it has been told.
+    /// The process that runs it was notified.
     Told,
-    /// It runs, and whoever runs it receives no orders.
+    /// It runs, but its worker receives no requests.
     Unheard,
-    /// It does not run; it is in this state.
+    /// It does not run; its state.
     Is(JobState),
     /// No such job.
     Missing,
 }
 
-/// What a person asks of a process past its queues.
+/// A request to a process from outside its queues.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Order {
-    /// This job shall end for good, if it runs here or is about to.
+    /// This job must end for good, if it runs here or is about to.
     Stop {
         /// The job.
         job: JobId,
-        /// What is lent to who was asked, so far as that is known: it may not have begun yet.
+        /// Known executions lent to the receiver, which may not have begun yet.
         lent: Vec<ExecutionId>,
-        /// Runs of the same job that go on, since others have them.
+        /// Executions of the same job in other processes, which go on.
         others: Vec<ExecutionId>,
     },
-    /// One run of this job shall end for good, if it is here.
+    /// This execution of this job must end for good, if it is here.
     StopExecution(JobId, ExecutionId),
-    /// This execution shall end as a failed attempt.
+    /// This execution must end as a failed attempt.
     Kill(ExecutionId),
-    /// One slot takes no more jobs; what runs in it goes on to its end.
+    /// One slot takes no more jobs; its running job goes on.
     RetireSlot,
 }
 
-/// How one delivery ends.
+/// The end of one delivery.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Settlement {
     /// The job.
     pub job: JobId,
     /// Its queue.
     pub queue: QueueName,
-    /// The delivery that is settled.
+    /// The delivery.
     pub execution: ExecutionId,
-    /// What becomes of the job.
+    /// What happens to the job.
     pub verdict: Disposition,
-    /// What else its record is to say; kept where enqueuers can name callbacks, the one thing that needs it.
+    /// A remark for its record, about callbacks; stored only by brokers that support callbacks.
     pub remark: Option<String>,
 }
 
 impl Settlement {
-    /// This delivery ends so.
+    /// The settlement of this delivery.
     #[must_use]
     pub fn new(delivery: &Delivery, verdict: Disposition) -> Self {
         Self {
@@ -109,62 +109,62 @@ impl Settlement {
         }
     }
 
-    /// The job goes back to the head of its queue as if it had never left.
+    /// The job is put back at the head of its queue, as if it had never been taken.
     #[must_use]
     pub fn given_back(delivery: &Delivery) -> Self {
         Self::new(delivery, Disposition::Release { end: QueueEnd::Head })
     }
 }
 
-/// What becomes of a delivered job.
+/// What happens to a delivered job.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Disposition {
-    /// Ended well; kept for `keep`.
+    /// It succeeded; kept for `keep`.
     Ack {
         /// Its return value.
         result: Value,
-        /// How long it is kept; zero drops it at once.
+        /// How long it is kept; zero deletes it at once.
         keep: Limit,
     },
-    /// Failed, and is tried again after `delay`. Costs a retry.
+    /// It failed, and is retried after `delay`. Uses up a retry.
     RetryAt {
         /// Zero puts it back into its queue at once.
         delay: Duration,
-        /// Why it failed.
+        /// The error.
         error: String,
     },
     /// Failed for good; kept for `keep`.
     Discard {
-        /// Why it failed.
+        /// The error.
         error: String,
         /// How long it is kept.
         keep: Limit,
     },
-    /// A person stopped it while it ran: failed for good, whatever retries are left; kept for `keep`.
+    /// A user stopped it while it ran: it failed for good, whatever retries are left; kept for `keep`.
     Stop {
-        /// What readers are told.
+        /// The error text.
         error: String,
         /// How long it is kept.
         keep: Limit,
     },
-    /// Goes to the tail of another queue, whose workers have its function. Costs no retry, and nothing of the
-    /// job is changed but its queue.
+    /// It goes to the tail of another queue, whose workers have its function. Uses up no retry, and changes
+    /// nothing of the job but its queue.
     Forward {
-        /// Where to.
+        /// The other queue.
         queue: QueueName,
     },
-    /// Goes back unharmed: a continuation, a drain, a runner lost. Costs no retry.
+    /// It goes back after a continuation, a drain, or the loss of its runner. Uses up no retry.
     Release {
-        /// Where in its queue.
+        /// The end of its queue.
         end: QueueEnd,
     },
-    /// Goes back to the head of its queue because its process died. Costs no retry, but is counted in
+    /// It goes back to the head of its queue because its process died. Uses up no retry, but is counted in
     /// `orphaned`.
     Rescue,
 }
 
 impl Disposition {
-    /// Whether nothing is left of the job afterwards.
+    /// Whether the job is deleted.
     #[must_use]
     pub fn drops(&self) -> bool {
         match self {
@@ -179,8 +179,8 @@ impl Disposition {
 /// Whether a settlement counted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Settled {
-    /// It did, now or in an earlier call of which the answer was lost.
+    /// Yes, now or in an earlier call whose answer was lost.
     Done,
-    /// The job was settled otherwise, rescued or deleted meanwhile: this delivery's effects on the queue are void.
+    /// No: the job was settled otherwise, rescued or deleted meanwhile, and this settlement changes nothing.
     NotOurs,
 }

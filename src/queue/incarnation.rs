@@ -1,21 +1,20 @@
-//! Which start of which process: tells at once that a process of this host is dead, even when its
-//! number was given to another.
+//! The identity of one start of a process. It shows at once that a process of this host is dead, even if its
+//! pid was given to another process.
 //!
-//! The mark names the boot of the host, the space in which pids are counted (a container has its own)
-//! and the moment the process started. Where the system does not tell, there is no mark, and nobody is
-//! judged by it.
+//! The mark names the boot of the host, the pid namespace (a container has its own) and the start time of the
+//! process. If the system does not provide these, there is no mark, and no process is judged by it.
 
 use std::fs;
 
 use rustix::io::Errno;
 use rustix::process::{Pid, test_kill_process};
 
-/// The mark of a process that lives in our pid space.
+/// The mark of a live process in our pid namespace.
 pub fn mark(pid: u32) -> Option<String> {
     Some(format!("{}/{}", here()?, started(pid)?))
 }
 
-/// Whether the process `pid`, marked so when it was alive, is surely dead.
+/// Whether the process `pid`, which had this mark, is certainly dead.
 pub fn is_gone(pid: u32, mark: &str) -> bool {
     let Some((place, start)) = mark.rsplit_once('/') else { return false };
     if here().as_deref() != Some(place) {
@@ -27,15 +26,16 @@ pub fn is_gone(pid: u32, mark: &str) -> bool {
     }
 }
 
-/// This boot of this host, and our pid space in it.
+/// The boot of this host and our pid namespace.
 fn here() -> Option<String> {
     let boot = fs::read_to_string("/proc/sys/kernel/random/boot_id").ok()?;
     let pids = fs::read_link("/proc/self/ns/pid").ok()?;
     Some(format!("{}/{}", boot.trim(), pids.display()))
 }
 
-/// When `pid` started, in ticks since the boot; none when it is not there, not shown or a mere corpse.
-/// Fields as in proc_pid_stat(5), which are counted after the name: it may hold blanks and brackets.
+/// When `pid` started, in ticks since the boot; `None` if it does not exist or is hidden, and "ended" for a
+/// zombie. Fields are those of proc_pid_stat(5), counted after the name, which may contain blanks and
+/// brackets.
 fn started(pid: u32) -> Option<String> {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
     let (_, fields) = stat.rsplit_once(") ")?;
@@ -46,7 +46,7 @@ fn started(pid: u32) -> Option<String> {
     Some(if matches!(state, "Z" | "X") { "ended".to_owned() } else { start.to_owned() })
 }
 
-/// A process that /proc hides from us still answers to a signal that does nothing.
+/// A process that /proc hides from us still answers to signal 0.
 fn no_such_process(pid: u32) -> bool {
     let pid = i32::try_from(pid).ok().and_then(Pid::from_raw);
     pid.is_some_and(|pid| test_kill_process(pid) == Err(Errno::SRCH))

@@ -1,8 +1,9 @@
-//! The rule by which a lease is over: it was watched standing still for as long as it lasts.
+//! A lease has expired if it was watched for its whole duration without a renewal.
 //!
-//! No wall clock decides, so a clock that jumps expires nobody. Time in which the watcher itself stood
-//! still (a stopped process, a paused machine) counts little: those it watches may have stood still too. Time in
-//! which the watcher could not write (a full disk) does not count at all: nobody could renew a lease then.
+//! No wall clock is used, so a clock jump expires no lease. Time in which the watcher itself did not run (a
+//! stopped process, a paused machine) counts little, because the watched processes may have been stopped too.
+//! Time in which the watcher could not write (a full disk) does not count, because nobody could renew a
+//! lease.
 
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
@@ -12,17 +13,17 @@ use crate::job::ProcessId;
 /// A lease as it was just read.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Lease {
-    /// Who holds it.
+    /// Its process.
     pub process: ProcessId,
-    /// Grows with every renewal.
+    /// Increases with every renewal.
     pub renewals: i64,
-    /// How long it lasts.
+    /// Its duration.
     pub ttl: Duration,
-    /// The process is known to be dead.
+    /// Whether the process is known to be dead.
     pub gone: bool,
 }
 
-/// How long one lease was watched standing still.
+/// How long one lease was watched without a renewal.
 #[derive(Debug)]
 struct Watched {
     renewals: i64,
@@ -30,24 +31,24 @@ struct Watched {
     looked_at: Instant,
 }
 
-/// Between two looks at most this share of a lease counts as watched: a renewal is due three times in
-/// one lease.
+/// Between two checks at most this fraction of a lease counts: a lease is renewed three times in its
+/// duration.
 const LOOKS_PER_LEASE: u32 = 3;
 
-/// What one process has seen of the leases of all.
+/// What one process has observed of all leases.
 #[derive(Debug, Default)]
 pub struct LeaseWatch {
     watched: HashMap<ProcessId, Watched>,
 }
 
 impl LeaseWatch {
-    /// Takes a look at all leases there are; says which are over.
+    /// Checks all present leases; returns those that have expired.
     pub fn look(&mut self, leases: &[Lease], now: Instant) -> Vec<Lease> {
         self.watched.retain(|process, _| leases.iter().any(|lease| lease.process == *process));
         leases.iter().filter(|lease| self.stands_still(lease, now) || lease.gone).cloned().collect()
     }
 
-    /// The same, as if the time between the last look and `now` had not passed.
+    /// The same watch, without the time between the last check and `now`.
     #[must_use]
     pub fn rested(mut self, now: Instant) -> Self {
         self.watched.values_mut().for_each(|watched| watched.looked_at = now);

@@ -1,5 +1,5 @@
-//! Jobs go out. A caller may stop listening while the answer is on its way: what it was lent would be nobody's while the
-//! process lives, so it goes back to the head of its queue by itself.
+//! Fetched jobs on their way to the caller. If the caller is dropped before it receives them, they go back to
+//! the head of their queue by themselves; otherwise nobody would run them while the process lives.
 
 use futures::future::BoxFuture;
 use tokio::runtime::Handle;
@@ -7,10 +7,10 @@ use tokio::runtime::Handle;
 use super::delivery::{Delivery, Settlement};
 use crate::fault::Fault;
 
-/// Settles what nobody has received.
+/// Settles deliveries that nobody has received.
 type GiveBack = Box<dyn FnOnce(Vec<Settlement>) -> BoxFuture<'static, Result<(), Fault>> + Send>;
 
-/// Deliveries nobody has received yet. Dropped: they go back.
+/// Deliveries that are not received yet. If dropped, they go back to their queue.
 pub(super) struct Lent {
     pub(super) deliveries: Vec<Delivery>,
     give_back: Option<GiveBack>,
@@ -27,7 +27,7 @@ impl Lent {
         Self { deliveries, give_back: Some(Box::new(|settlements| Box::pin(give_back(settlements)))) }
     }
 
-    /// They are in the caller's hands.
+    /// The caller has received them.
     pub(super) fn received(mut self) -> Vec<Delivery> {
         std::mem::take(&mut self.deliveries)
     }
@@ -35,7 +35,7 @@ impl Lent {
 
 impl Drop for Lent {
     fn drop(&mut self) {
-        // The last goes first: then the first is at the head again.
+        // In reverse order, so that the first is at the head again.
         let returned: Vec<_> = self.deliveries.iter().rev().map(Settlement::given_back).collect();
         let (Ok(runtime), Some(give_back), false) =
             (Handle::try_current(), self.give_back.take(), returned.is_empty())

@@ -1,4 +1,4 @@
-//! Settlements whose answer was lost: who asks again is answered as the first time, and nobody else is.
+//! Settlements whose answer was lost: only a repeated request gets the answer of the first one.
 
 use std::collections::HashSet;
 
@@ -7,22 +7,22 @@ use parking_lot::Mutex;
 use super::delivery::Settlement;
 use crate::job::ExecutionId;
 
-/// Executions that were asked to be settled, in calls that ended without an answer.
+/// Executions whose settlement was requested in calls that ended without an answer.
 #[derive(Debug, Default)]
 pub struct LostAnswers(Mutex<HashSet<ExecutionId>>);
 
-/// A call that is under way. Dropped without an answer, it leaves its settlements unanswered.
+/// A running call. If dropped without an answer, its settlements count as unanswered.
 #[derive(Debug)]
 pub struct Asking<'a> {
     lost_answers: &'a LostAnswers,
     settlements: &'a [Settlement],
-    /// Of each settlement, whether an earlier call was left without an answer.
+    /// For each settlement, whether an earlier call got no answer.
     pub again: Vec<bool>,
     is_answered: bool,
 }
 
 impl LostAnswers {
-    /// A call begins. One that is under way at the same time is another's, and no earlier one.
+    /// Begins a call. A concurrent call does not count as an earlier one.
     pub fn ask<'a>(&'a self, settlements: &'a [Settlement]) -> Asking<'a> {
         let lost = self.0.lock();
         let again = settlements.iter().map(|one| lost.contains(&one.execution)).collect();
@@ -32,7 +32,7 @@ impl LostAnswers {
 }
 
 impl Asking<'_> {
-    /// The answer has come.
+    /// The answer was received.
     pub fn answered(mut self) {
         self.is_answered = true;
     }

@@ -1,4 +1,4 @@
-//! A broker whose calls are counted, each under its own name; nothing else is changed.
+//! A broker that counts each call under its own name and changes nothing else.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -14,13 +14,13 @@ use crate::fault::Fault;
 use crate::job::{Args, ArgsError, JobId, JobRecord, JobState, KindName, NewJob, ProcessId, QueueName};
 use crate::measure::BackendCalls;
 
-/// The broker behind it.
+/// A broker with its counters.
 struct Measured<B> {
     broker: B,
     calls: BackendCalls,
 }
 
-/// The same broker, counted as such an engine.
+/// Wraps a broker so that calls are counted for this engine.
 pub(super) fn measured(broker: impl Broker, engine: &'static str) -> Arc<dyn Broker> {
     Arc::new(Measured { broker, calls: BackendCalls::to("queue", engine) })
 }
@@ -80,7 +80,7 @@ count! {
 
 #[cfg(test)]
 mod tests {
-    /// A call with an answer of its own in the port would be lost without a word.
+    /// A port method with a default implementation could be forgotten without notice.
     #[test]
     fn no_call_of_the_port_is_left_out() {
         let (port, counted) = (include_str!("broker.rs"), include_str!("measured.rs"));

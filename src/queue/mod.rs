@@ -1,8 +1,8 @@
-//! Where jobs wait: the port [`Broker`] and its adapters.
+//! The job queue: the port [`Broker`] and its adapters.
 //!
-//! A delivery is a job lent to one process under that process's lease. It ends in exactly one
-//! settlement; one that shows an older execution is refused. When the lease runs out unsettled
-//! deliveries are orphans, which the Rescuer settles by their kind's policy.
+//! A delivery is a job lent to one process under that process's lease. It ends in exactly one settlement; a
+//! settlement with an older execution is refused. When the lease expires, unsettled deliveries are orphans,
+//! which the Rescuer settles by the policy of their kind.
 
 mod broker;
 mod delivery;

@@ -1,4 +1,4 @@
-//! What is seen of queues and of those who serve them.
+//! The observable state of queues, processes, attempts and lists of jobs.
 
 use std::iter::Sum;
 use std::time::Duration;
@@ -9,10 +9,10 @@ use utoipa::ToSchema;
 
 use crate::job::{JobId, JobRecord, JobState, KindName, ProcessId, QueueName};
 
-/// Who a process is, for those who look at the workers.
+/// A process, for lists of workers.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ProcessRecord {
-    /// One start of one process.
+    /// The id of this start of the process.
     pub id: ProcessId,
     /// The host's name.
     pub host: String,
@@ -22,7 +22,7 @@ pub struct ProcessRecord {
     pub queues: Vec<QueueName>,
     /// When it started.
     pub started_at: DateTime<Utc>,
-    /// Until when its lease holds.
+    /// When its lease expires.
     pub lease_until: DateTime<Utc>,
 }
 
@@ -34,21 +34,21 @@ impl ProcessRecord {
     }
 }
 
-/// Jobs by state.
+/// The number of jobs by state.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, ToSchema)]
 #[schema(as = Totals)]
 pub struct QueueCounts {
-    /// Waiting.
+    /// Waiting in their queue.
     pub queued: u64,
-    /// Waiting for their time.
+    /// Scheduled for later.
     pub scheduled: u64,
     /// Running.
     pub started: u64,
-    /// Ended well and kept.
+    /// Succeeded and kept.
     pub finished: u64,
-    /// Ended badly and kept.
+    /// Failed and kept.
     pub failed: u64,
-    /// Taken out and kept.
+    /// Cancelled and kept.
     pub canceled: u64,
 }
 
@@ -75,80 +75,80 @@ impl Sum for QueueCounts {
     }
 }
 
-/// One attempt at a job. Fields that are none are not known, or have not happened yet.
+/// One attempt at a job. Fields that are `None` are unknown, or have not happened yet.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct AttemptRecord {
-    /// Which; rescues and continuations count.
+    /// Its number; rescues and continuations are counted.
     pub number: Option<u32>,
-    /// Who ran it: a process, or one of RQ's workers.
+    /// The process, or the RQ worker, that ran it.
     pub runner: Option<String>,
     /// When it began.
     pub started_at: Option<DateTime<Utc>>,
     /// When it ended.
     pub ended_at: Option<DateTime<Utc>>,
-    /// How.
+    /// How it ended.
     pub outcome: AttemptOutcome,
-    /// Why it failed, all of it.
+    /// The complete error.
     pub error: Option<String>,
 }
 
-/// How an attempt ended.
+/// The outcome of an attempt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum AttemptOutcome {
-    /// It has not.
+    /// It has not ended.
     Running,
-    /// Well.
+    /// It succeeded.
     Finished,
-    /// With an error.
+    /// It failed with an error.
     Failed,
-    /// A person stopped it.
+    /// A user stopped it.
     Stopped,
-    /// Its process died under it.
+    /// Its process died.
     Lost,
 }
 
-/// Which jobs to list. Fields that are none do not restrict.
+/// A filter for lists of jobs. Fields that are `None` do not restrict.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct JobFilter {
     /// Only of this queue.
     pub queue: Option<QueueName>,
     /// Only in this state.
     pub state: Option<JobState>,
-    /// Only of this function, as it was enqueued.
+    /// Only of this function, by the name under which it was enqueued.
     pub kind: Option<KindName>,
-    /// Only those whose id or function contains this text; small and capital letters of ASCII are the same.
+    /// Only those whose id or function contains this text; ASCII letters match in either case.
     pub text: Option<String>,
-    /// Only those that are listed after this job, however the list has grown since. A job that is gone
-    /// meanwhile ends the list, which then is not complete.
+    /// Only those listed after this job, even if the list has grown since. If the job is gone, the list ends
+    /// and is not complete.
     pub after: Option<JobId>,
-    /// At most so many, newest first.
+    /// The most jobs, newest first.
     pub limit: u32,
 }
 
-/// What a search has found.
+/// The result of a search.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct JobsFound {
     /// Newest first.
     pub jobs: Vec<JobRecord>,
-    /// Whether it looked as far as it had to; `false`: a search has looked into the newest jobs only, and there are more,
-    /// or the job after which the list goes on is gone.
+    /// Whether the search was complete. `false`: it read only the newest jobs and there are more, or the job
+    /// in `after` is gone.
     pub complete: bool,
 }
 
-/// What is known of a leadership.
+/// The state of a leader lease.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct LeadershipState {
-    /// The process that leads.
+    /// The leader.
     pub holder: ProcessId,
-    /// Time until it must have renewed; zero when it has run out.
+    /// The remaining time of the lease; zero when it has expired.
     pub ttl: Duration,
     /// When the leader last did its work.
     pub last_tick: Option<DateTime<Utc>>,
 }
 
 impl LeadershipState {
-    /// Whether the process leads now, rather than having led once.
+    /// Whether the process leads now; if not, it led earlier.
     #[must_use]
     pub fn is_held(&self) -> bool {
         !self.ttl.is_zero()

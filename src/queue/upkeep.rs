@@ -1,84 +1,84 @@
-//! What people and the clock ask of a broker: pauses, budgets, schedules; and what to fear from it.
+//! Pauses, budgets and schedules of a broker, its risks, and abandoned jobs.
 
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
 use crate::job::{Callback, JobId, NewJob, QueueName};
 
-/// Why nothing comes from a queue.
+/// A paused queue.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PausedQueue {
-    /// Who paused it, in that person's own words.
+    /// The name of the user who paused it, as given.
     pub by: String,
     /// Since when.
     pub since: DateTime<Utc>,
 }
 
-/// How many ended jobs a queue keeps at most; zero keeps all.
+/// The most ended jobs that a queue keeps; zero keeps all.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Budget {
-    /// Of those that ended well.
+    /// The most succeeded jobs.
     pub finished: u64,
-    /// Of those that failed, and of those that were taken out.
+    /// The most failed jobs, and the most cancelled ones.
     pub failed: u64,
 }
 
-/// How far a schedule has come.
+/// The position of a schedule.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ScheduleMark {
-    /// The rule it followed; under another rule it begins anew.
+    /// The rule that it followed; with another rule it starts over.
     pub rule: String,
-    /// What was due up to here is decided. Whole milliseconds.
+    /// Due times up to here are decided. Whole milliseconds.
     pub until: DateTime<Utc>,
-    /// The last time it enqueued a job for. Whole milliseconds.
+    /// The last due time with a job. Whole milliseconds.
     pub last: Option<DateTime<Utc>>,
 }
 
-/// One step of a schedule: jobs come in and the mark moves, both or neither.
+/// One step of a schedule: enqueues jobs and moves the mark, both or neither.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ScheduleStep {
     /// The schedule.
     pub name: String,
-    /// The mark that the step was decided on; none: there was none.
+    /// The mark on which the step is based; `None`: there was none.
     pub from: Option<ScheduleMark>,
     /// The mark afterwards.
     pub to: ScheduleMark,
-    /// What came due in between.
+    /// The jobs that became due in between.
     pub jobs: Vec<NewJob>,
 }
 
-/// How the place where jobs wait may lose them.
+/// How the broker may lose jobs.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Risk {
     /// When its memory is full it drops keys, whatever they hold.
     Evicts {
-        /// The name of the rule by which it does so.
+        /// The name of its policy.
         policy: String,
     },
-    /// It writes nothing to a disk: a restart loses everything.
+    /// It writes nothing to disk, so a restart loses everything.
     Forgets,
 }
 
-/// What became of a job that a worker of somebody else had left behind.
+/// What happened to a job that a foreign worker abandoned.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fate {
-    /// It had not begun, and waits at the head of its queue.
+    /// It had not begun, and is at the head of its queue.
     Returned,
-    /// It is tried again; that costs a retry.
+    /// It is retried, which uses up a retry.
     Retried,
     /// It has failed.
     Failed,
 }
 
-/// A job that a worker of somebody else had left behind, and that was looked after.
+/// A job that a foreign worker abandoned, and that was moved.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Abandoned {
     /// The job.
     pub job: JobId,
     /// Its queue.
     pub queue: QueueName,
-    /// What became of it.
+    /// What happened to it.
     pub fate: Fate,
-    /// What its enqueuer wants to be called after a failed attempt.
+    /// Its callback for a failed attempt.
     pub on_failure: Option<Callback>,
 }

@@ -1,5 +1,5 @@
-//! Connections to one file. One that was open in trouble is not used again: what it knows of the file may be wrong for
-//! as long as it lives.
+//! Connections to one file. A connection that was open during an error is not used again, because its view of
+//! the file may stay wrong.
 
 use std::ops::{Deref, DerefMut};
 use std::sync::Arc;
@@ -18,29 +18,29 @@ use sqlx::{Connection, Describe, Either, Execute, Executor, SqlStr};
 use super::fault::kind;
 use crate::fault::FaultKind;
 
-/// How long a call waits for a connection, and the writer for another process: well above any transaction of
-/// ours, below the deadlines of callers.
+/// How long a call waits for a connection, and the writer for another process: well above the length of our
+/// transactions, below the callers' deadlines.
 pub(super) const WAIT: Duration = Duration::from_secs(5);
 
-/// Some connections to one file. Single statements are run on whichever is free.
+/// A pool of connections to one file. Single statements run on any free one.
 #[derive(Debug)]
 pub struct Connections {
     pool: SqlitePool,
     trouble: Arc<Trouble>,
 }
 
-/// When there was trouble last; connections that are older are given up.
+/// The time of the last error; older connections are closed.
 #[derive(Debug, Default)]
 struct Trouble(Mutex<Option<Instant>>);
 
-/// A transaction. Dropped, it is rolled back, and counts as trouble.
+/// A transaction. Dropping it rolls it back, and counts as an error.
 #[derive(Debug)]
 pub struct Transaction {
     doubt: Doubt,
     tx: sqlx::Transaction<'static, Sqlite>,
 }
 
-/// Trouble when dropped, unless its transaction has ended well.
+/// Records an error when dropped, unless its transaction has ended properly.
 #[derive(Debug)]
 struct Doubt {
     trouble: Arc<Trouble>,
@@ -48,7 +48,7 @@ struct Doubt {
 }
 
 impl Connections {
-    /// As many as `most`, each opened when it is needed.
+    /// A pool of at most `most` connections, opened on demand.
     pub(super) fn new(most: u32, options: SqliteConnectOptions) -> Self {
         let trouble = Arc::new(Trouble::default());
         let known = Arc::clone(&trouble);
@@ -64,7 +64,7 @@ impl Connections {
             })
             .after_release(|connection, _| {
                 Box::pin(async move {
-                    // Waits until a rollback that is on its way has been tried.
+                    // Waits until a pending rollback has been tried.
                     connection.ping().await?;
                     Ok(!connection.is_in_transaction())
                 })
@@ -73,7 +73,7 @@ impl Connections {
         Self { pool, trouble }
     }
 
-    /// Begins a transaction that sees the file at one moment.
+    /// Begins a transaction with one snapshot of the file.
     pub async fn begin(&self) -> Result<Transaction, sqlx::Error> {
         self.begin_with("BEGIN").await
     }
@@ -98,7 +98,7 @@ impl Trouble {
         *self.0.lock() = Some(Instant::now());
     }
 
-    /// Neither another process that writes nor a wait for a connection is the fault of one.
+    /// Records an error, except a lock of another process and a wait for a connection.
     fn hear(&self, error: &sqlx::Error) {
         if kind(error) == FaultKind::Unavailable && !matches!(error, sqlx::Error::PoolTimedOut) {
             self.note();
@@ -153,7 +153,7 @@ impl<'p> Executor<'p> for &'_ Connections {
 }
 
 impl Transaction {
-    /// Makes the changes last.
+    /// Commits the changes.
     pub async fn commit(self) -> Result<(), sqlx::Error> {
         let Self { mut doubt, tx } = self;
         tx.commit().await?;
@@ -161,7 +161,7 @@ impl Transaction {
         Ok(())
     }
 
-    /// Takes the changes back.
+    /// Rolls the changes back.
     pub async fn rollback(self) -> Result<(), sqlx::Error> {
         let Self { mut doubt, tx } = self;
         tx.rollback().await?;

@@ -1,13 +1,13 @@
-//! One open file: one connection that writes, a few that read.
+//! One open SQLite file: one connection that writes, a few that read.
 //!
-//! - Every writing transaction begins immediately: one that reads first and then writes would fail at once when
-//!   another process writes, in spite of the busy timeout.
-//! - A connection whose transaction did not end is given up. On a full disk SQLite rolls back by itself, so that
-//!   the rollback that follows fails; such a connection refuses every later transaction.
-//! - So is every connection after a transaction that was not ended on purpose, or after an answer that blames the disk:
-//!   one that was opened while the disk was read-only, be it only its log, stays read-only for as long as it lives, and
-//!   one that has read a file which was being copied there takes it for broken long after it is whole.
-//! - Nothing is written to a file that is not at its path any more: nobody else would ever read it.
+//! - Every writing transaction begins immediately: if it read first and then wrote, it would fail at once
+//!   while another process writes, in spite of the busy timeout.
+//! - A connection whose transaction did not end is closed. On a full disk SQLite rolls back by itself, so
+//!   that our rollback fails; such a connection refuses every later transaction.
+//! - All connections are closed after a transaction that was not ended on purpose, or after a disk error. A
+//!   connection opened while the disk (or only the log) was read-only stays read-only, and one that has read
+//!   a file while it was being copied there treats it as corrupt long after it is complete.
+//! - Nothing is written to a file that is no longer at its path, because no other process would read it.
 
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
@@ -23,22 +23,22 @@ use super::connections::{Connections, Transaction, WAIT};
 use super::fault::{During, fault, is_no_database, kind};
 use crate::fault::{Fault, FaultKind};
 
-/// How long an opening tries against other processes that open at the same time: switching to WAL needs the file
-/// alone and answers busy at once.
+/// How long opening is retried while other processes open the file: switching to WAL needs exclusive access
+/// and fails with "busy" at once.
 const OPENING: Duration = Duration::from_secs(15);
-/// Pause between such tries.
+/// The pause between these attempts.
 const PAUSE: Duration = Duration::from_millis(20);
-/// Makes a transaction a writer from its first statement, so that a read in it cannot go stale.
+/// Locks for writing from the start, so that a read in the transaction cannot become stale.
 const BEGIN: &str = "BEGIN IMMEDIATE";
 
-/// What the users of the engine choose for themselves.
+/// The settings that the queue and the store choose for themselves.
 #[derive(Clone, Copy, Debug)]
 pub struct Tuning {
-    /// Connections that read at the same time; they disturb neither the writer nor each other.
+    /// The number of reading connections; they block neither the writer nor each other.
     pub readers: u32,
-    /// Rows that may wait between SQLite's thread and us.
+    /// The number of rows buffered between SQLite's thread and the caller.
     pub row_buffer: usize,
-    /// Settings of the writer beyond those that every writer has.
+    /// Settings of the writer in addition to the common ones.
     pub pragmas: &'static [(&'static str, &'static str)],
 }
 
@@ -47,13 +47,13 @@ pub struct Tuning {
 pub struct Database {
     writer: Connections,
     readers: Connections,
-    /// Whose searches may take long, and keep nobody else waiting.
+    /// Connections for users' searches, which may take long and must not delay the service.
     people: Connections,
     reading: SqliteConnectOptions,
     place: Place,
 }
 
-/// Where the file is, and which one was there when it was opened: device and inode.
+/// The path of the file, and the device and inode that it had when it was opened.
 #[derive(Debug)]
 struct Place {
     path: PathBuf,
@@ -66,8 +66,8 @@ impl Place {
         Ok(Self { path: path.to_owned(), opened: (there.dev(), there.ino()) })
     }
 
-    /// The connections go on with the file that they have opened, also after it was removed or another was put in its
-    /// place; whatever they wrote would be lost with them.
+    /// Fails if the file was removed or replaced: the connections still use the opened file, and anything
+    /// written there would be lost.
     fn check(&self) -> Result<(), sqlx::Error> {
         if Self::of(&self.path).is_ok_and(|there| there.opened == self.opened) {
             return Ok(());
@@ -81,11 +81,11 @@ impl Place {
 }
 
 impl Database {
-    /// Opens the file and makes it where it is missing, and brings its tables up to date where there is a
-    /// `migrator`; again and again while other processes do the same.
+    /// Opens the file, creates it if missing, and with a `migrator` updates its tables; retries while other
+    /// processes do the same.
     ///
     /// # Errors
-    /// Says that it happened while doing `what`.
+    /// The error names `what` was done.
     pub async fn open(
         path: &Path,
         tuning: Tuning,
@@ -113,37 +113,37 @@ impl Database {
         Ok(Self { writer, readers, people, reading, place })
     }
 
-    /// Begins a transaction that may write; nobody else writes until it ends.
+    /// Begins a writing transaction; there is no other writer until it ends.
     pub async fn write(&self) -> Result<Transaction, sqlx::Error> {
         self.writer()?.begin_with(BEGIN).await
     }
 
-    /// For single statements that write; each is a transaction of its own.
+    /// The connection for single writing statements; each is a transaction of its own.
     pub fn writer(&self) -> Result<&Connections, sqlx::Error> {
         self.place.check()?;
         Ok(&self.writer)
     }
 
-    /// For single statements that read; they wait for no writer.
+    /// The connections for single reading statements; they do not wait for the writer.
     pub fn readers(&self) -> &Connections {
         &self.readers
     }
 
-    /// For what people look at, which may take long: nothing that the service itself reads waits for it.
+    /// The connections for users' queries, which may take long; the service's own reads do not wait for them.
     pub fn people(&self) -> &Connections {
         &self.people
     }
 
-    /// A connection of its own that reads, outside the pools.
+    /// A separate reading connection outside the pools.
     pub async fn private_line(&self) -> Result<SqliteConnection, sqlx::Error> {
         self.reading.connect().await
     }
 }
 
-/// All migrations are one transaction: of several processes one migrates, the others find it done.
+/// Runs all migrations in one transaction: one process migrates, the others find it done.
 async fn prepare(writer: &Connections, migrator: Option<&Migrator>, what: &str) -> Result<(), Fault> {
     let mut connection = writer.acquire().await.map_err(|error| match is_no_database(&error) {
-        // Nobody has ever read this file: a wrong path, most likely.
+        // A file that is no database and was never used: probably a wrong path.
         true => Fault::new(FaultKind::Permanent, what).because(error),
         false => fault(error, what),
     })?;
@@ -195,7 +195,7 @@ mod tests {
     async fn writer_whose_rollback_fails_on_a_full_disk_is_given_up() {
         let folder = tempfile::tempdir().unwrap();
         let database = opened(&folder.path().join("file.db")).await;
-        // The file may not grow any more, for as long as this connection lives.
+        // Limits the size of the file for this connection.
         sqlx::query("PRAGMA max_page_count = 4").execute(database.writer().unwrap()).await.unwrap();
         let mut tx = database.write().await.unwrap();
         let full = loop {
@@ -206,7 +206,7 @@ mod tests {
         assert_eq!(kind(&full), FaultKind::Unavailable, "{full}");
         // SQLite has ended the transaction itself, and the rollback finds none.
         drop(tx);
-        // The new connection knows nothing of the limit: there is room again.
+        // The new connection does not have the limit.
         let mut tx = database.write().await.unwrap();
         sqlx::query(FILL).execute(&mut *tx).await.unwrap();
         tx.commit().await.unwrap();
@@ -217,7 +217,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let database = opened(&folder.path().join("file.db")).await;
         let mut tx = database.write().await.unwrap();
-        // Whatever ended it: the commit finds no transaction, and neither does the rollback.
+        // The commit finds no transaction, and neither does the rollback.
         sqlx::raw_sql("ROLLBACK").execute(&mut *tx).await.unwrap();
         tx.commit().await.unwrap_err();
         let mut tx = database.write().await.unwrap();
@@ -240,7 +240,7 @@ mod tests {
     async fn writer_that_was_opened_read_only_is_given_up_once_a_transaction_has_failed() {
         let folder = tempfile::tempdir().unwrap();
         let database = opened(&folder.path().join("file.db")).await;
-        // What a connection is that was opened while the disk was read-only: the transaction begins, and no more.
+        // Simulates a connection opened on a read-only disk: the transaction begins, but cannot write.
         let mut tx = database.write().await.unwrap();
         sqlx::query("PRAGMA query_only = on").execute(&mut *tx).await.unwrap();
         let refused = sqlx::query(FILL).execute(&mut *tx).await.unwrap_err();
@@ -260,7 +260,7 @@ mod tests {
         sqlx::raw_sql("PRAGMA wal_checkpoint(TRUNCATE)").execute(database.writer().unwrap()).await.unwrap();
         let whole = fs::read(&path).unwrap();
         let length = || sqlx::query_scalar::<_, i64>("SELECT sum(length(bytes)) FROM filling");
-        // A copy empties the file and fills it little by little. Nothing but the file's own bytes changes.
+        // A copy truncates the file and fills it little by little. Only the file's own bytes change.
         fs::write(&path, &whole[..4096]).unwrap();
         let broken = length().fetch_one(database.readers()).await.unwrap_err();
         assert_eq!(kind(&broken), FaultKind::Unavailable, "{broken}");
@@ -278,7 +278,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let database = opened(&folder.path().join("file.db")).await;
         for connections in [database.readers(), database.people(), database.writer().unwrap()] {
-            // What a connection has that was opened in bad times, it keeps.
+            // A connection opened in such a state keeps these settings.
             sqlx::query("PRAGMA query_only = on").execute(connections).await.unwrap();
             sqlx::query("PRAGMA cache_size = -77").execute(connections).await.unwrap();
             let refused = sqlx::query(FILL).execute(connections).await.unwrap_err();
@@ -292,7 +292,7 @@ mod tests {
     async fn writer_is_kept_after_a_rollback_that_was_meant() {
         let folder = tempfile::tempdir().unwrap();
         let database = opened(&folder.path().join("file.db")).await;
-        // A setting of the connection shows whether it is the same one.
+        // A setting of the connection shows whether it is still the same one.
         sqlx::query("PRAGMA cache_size = -77").execute(database.writer().unwrap()).await.unwrap();
         database.write().await.unwrap().rollback().await.unwrap();
         let mut tx = database.write().await.unwrap();

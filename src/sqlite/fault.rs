@@ -1,10 +1,10 @@
-//! What SQLite's errors mean to a caller.
+//! The meaning of SQLite's errors for a caller.
 
 use sqlx::error::DatabaseError;
 
 use crate::fault::{Fault, FaultKind};
 
-/// SQLite's primary result codes that do not mean a mistake of ours (sqlite.org/rescode.html).
+/// SQLite's primary result codes that are no mistake of ours (sqlite.org/rescode.html).
 mod code {
     pub(super) const PERM: i64 = 3;
     pub(super) const ABORT: i64 = 4;
@@ -14,7 +14,7 @@ mod code {
     pub(super) const READONLY: i64 = 8;
     pub(super) const INTERRUPT: i64 = 9;
     pub(super) const IOERR: i64 = 10;
-    /// Also what SQLite makes of a read that failed: the file may be as good as ever.
+    /// Also returned after a failed read; the file may be intact.
     pub(super) const CORRUPT: i64 = 11;
     pub(super) const FULL: i64 = 13;
     pub(super) const CANTOPEN: i64 = 14;
@@ -24,13 +24,13 @@ mod code {
     pub(super) const CONSTRAINT: i64 = 19;
     pub(super) const MISMATCH: i64 = 20;
     pub(super) const NOLFS: i64 = 22;
-    /// As [`CORRUPT`], of the file's first page.
+    /// As [`CORRUPT`], for the file's first page.
     pub(super) const NOTADB: i64 = 26;
 }
 
-/// Gives errors of the database the name of what was tried.
+/// Converts database errors to faults that name the action.
 pub trait During<T> {
-    /// An error becomes a fault while doing `what`.
+    /// Converts an error while doing `what` to a fault.
     fn during(self, what: &str) -> Result<T, Fault>;
 }
 
@@ -40,16 +40,16 @@ impl<T> During<T> for Result<T, sqlx::Error> {
     }
 }
 
-/// What `error` means to the caller who tried `context`.
+/// The fault for `error` in the given context.
 pub fn fault(error: sqlx::Error, context: impl Into<String>) -> Fault {
     Fault::new(kind(&error), context).because(error)
 }
 
-/// What the caller should do about an error.
+/// The reaction that an error calls for.
 pub fn kind(error: &sqlx::Error) -> FaultKind {
     match error {
         sqlx::Error::Database(answer) => kind_of_code(primary(answer.as_ref())),
-        // The last two say that the connection is not as it should be: nothing of the request was tried.
+        // The last two say that the connection is unusable: nothing of the request was tried.
         sqlx::Error::Io(_)
         | sqlx::Error::PoolTimedOut
         | sqlx::Error::PoolClosed
@@ -60,17 +60,17 @@ pub fn kind(error: &sqlx::Error) -> FaultKind {
     }
 }
 
-/// Whether the file says of itself that it is no database.
+/// Whether the error says that the file is no database.
 pub(super) fn is_no_database(error: &sqlx::Error) -> bool {
     error.as_database_error().is_some_and(|answer| primary(answer) == code::NOTADB)
 }
 
-/// A constraint, a trigger's `raise`, or a value that does not fit: other rows may still be changed.
+/// A constraint, a trigger's `raise`, or an unsuitable value: other rows may still be changed.
 pub fn refuses_a_row(answer: &dyn DatabaseError) -> bool {
     matches!(primary(answer), code::CONSTRAINT | code::MISMATCH | code::TOOBIG)
 }
 
-/// The low byte names the kind of error, the rest its detail.
+/// The primary code is the low byte; the rest is detail.
 fn primary(answer: &dyn DatabaseError) -> i64 {
     answer.code().and_then(|code| code.parse::<i64>().ok()).unwrap_or_default() & 0xff
 }

@@ -1,5 +1,5 @@
-//! The SQLite engine under the queue and the store: one connection that writes, a few that read, and what their
-//! errors mean.
+//! The SQLite engine of the queue and the store: one connection that writes, a few that read, and the meaning
+//! of errors.
 
 mod connections;
 mod database;

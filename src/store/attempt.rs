@@ -1,56 +1,55 @@
-//! When an attempt may begin, has ended, or may be revived: one rule for every database.
+//! The rules for beginning, ending and reviving an attempt, the same for every database.
 //!
-//! Adapters read the row and what is kept beside it under a lock, ask here, and carry out the answer
-//! in the same transaction.
+//! Adapters read the row and our note under a lock, ask here, and apply the decision in the same transaction.
 
 use chrono::{DateTime, Utc};
 
 use super::background_jobs::{Begin, EndAttempt, NotBegun};
 use crate::job::background::{BackgroundJob, Move, Status};
 
-/// What is kept of attempts beside the note that people see.
+/// Our record of the attempts, beside the note that the API shows.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(super) struct Trail {
     /// The cursor's id when the newest attempt began.
     pub(super) start_last_id: Option<i64>,
     /// The processed count when the newest attempt began.
     pub(super) start_processed: Option<i64>,
-    /// It was brought back from the stale rule and has had no good batch since.
+    /// The row was revived after the stale rule had failed it, and has had no successful batch since.
     pub(super) revived: bool,
-    /// Where our own last end put the row; none while an attempt is open.
+    /// The status that our last end gave the row; `None` while an attempt is open.
     pub(super) ended: Option<Status>,
-    /// A person cancelled it through us.
+    /// A user cancelled the row through Tikkun.
     pub(super) cancelled_by_person: bool,
 }
 
-/// A row with its trail.
+/// A row of `background_jobs` with our record of its attempts.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Tracked {
     /// The row and its note.
     pub(super) job: BackgroundJob,
-    /// The rest.
+    /// Our record of its attempts.
     pub(super) trail: Trail,
 }
 
-/// What is to be done with a beginning.
+/// The decision on the beginning of an attempt.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum Decision {
-    /// Start this attempt, with this many before it that made no progress.
+    /// Start this attempt; `barren` attempts before it made no progress.
     Start { attempt: u32, barren: u32 },
-    /// Fail the row; the text says why.
+    /// Fail the row for this reason.
     Poison { barren: u32, reason: String },
     /// Leave the row as it is.
     Refuse(NotBegun),
 }
 
-/// What is to be done with an end.
+/// The decision on the end of an attempt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum EndStep {
-    /// Carry it out.
+    /// Apply it.
     Apply,
-    /// It was carried out before.
+    /// It was applied before.
     Repeated,
-    /// The row is not this attempt's.
+    /// The row does not belong to this attempt.
     NotOurs,
 }
 
@@ -90,7 +89,7 @@ fn moved_nothing(row: &Tracked) -> bool {
 }
 
 impl EndAttempt {
-    /// The move in the table of transitions.
+    /// The transition of the row's status.
     #[must_use]
     pub fn transition(&self) -> Move {
         match self {
@@ -101,7 +100,7 @@ impl EndAttempt {
         }
     }
 
-    /// Goes into `last_error`; none leaves that, but for a completed row, which has none then.
+    /// The new `last_error`; `None` keeps the old one, except that a completed row never has one.
     pub(super) fn error(&self) -> Option<&str> {
         match self {
             Self::Failed { error } | Self::CompletedBut { error } => Some(error),
@@ -109,7 +108,7 @@ impl EndAttempt {
         }
     }
 
-    /// What paused the row in a person's stead; none leaves who changed it last.
+    /// The name of what paused the row if no user did; `None` keeps the noted name.
     pub(super) fn paused_by(&self) -> Option<&str> {
         match self {
             Self::Paused { by } => Some(by),
@@ -132,8 +131,8 @@ pub(super) fn end_step(row: &Tracked, attempt: u32, end: &EndAttempt) -> EndStep
     }
 }
 
-/// Whether a failed row may be brought back under `attempt`; whether the tenant has another active
-/// row is for the caller to see.
+/// Whether a failed row may be revived under `attempt`. The caller checks that the tenant has no other active
+/// row.
 pub(super) fn may_revive(row: &Tracked, attempt: u32) -> bool {
     let (job, trail) = (&row.job, &row.trail);
     Move::Revive.allowed(job.status, job.note.pause_reason)

@@ -1,5 +1,5 @@
-//! The order of steps when a row is first looked at, and when an attempt begins, ends, or is revived, written once for
-//! every database.
+//! The order of steps for the first look at a row and for beginning, ending and reviving an attempt, the same
+//! for every database.
 
 use chrono::{DateTime, Utc};
 
@@ -46,14 +46,14 @@ async fn carry_out_start(
     let (job, now) = (start.before, start.now);
     tx.must_make(&RowMove { id: job.id, step: Move::Start, from: job.status, error: None, now }).await?;
     tx.note_start(start).await?;
-    // An entry that we noted beside the row was made by us, later than the request.
+    // If the row already names this queue job, Tikkun enqueued it, later than the request.
     let entry_at = entry_at.filter(|_| job.note.queue_job.as_ref() != Some(start.queue_job));
     cover(tx, job, entry_at, now).await?;
     let started = tx.lock(job.id).await?;
     started.map(|tracked| tracked.job).ok_or_else(|| vanished(job.id))
 }
 
-/// Writes what the row covers and the total where they are missing; nobody counts before the first batch.
+/// Writes the row's coverage and total if they are missing. Receipts are not counted before the first batch.
 async fn cover(
     tx: &mut StatusTx<impl StatusSql>,
     job: &BackgroundJob,
@@ -72,13 +72,13 @@ async fn cover(
         }
         None => first_look::bound(tx, job, entry_at, now).await?,
     };
-    // Whoever made the row may have counted, too, but not without what is left alone.
+    // The web application may have set a total, but it does not know which receipts are left alone.
     let total = if given > 0 && cursor.left.is_none() { given } else { live + job.progress.processed };
     tx.cover(job.id, &cursor, total).await
 }
 
-/// Notes what there is at the first look at an active row that does not say what it covers. The first look stands, whoever
-/// looks again.
+/// Records the receipts that exist at the first look at an active row without coverage. A later look changes
+/// nothing.
 pub(super) async fn look<E: StatusSql>(database: &E, id: BackgroundJobId) -> Result<(), Fault> {
     let mut tx = StatusTx::begin(database, &format!("look at background job {id}")).await?;
     let Some(Tracked { job, .. }) = tx.lock(id).await? else { return Ok(()) };
@@ -93,7 +93,7 @@ pub(super) async fn look<E: StatusSql>(database: &E, id: BackgroundJobId) -> Res
     tx.commit().await
 }
 
-/// An end that was decided upon.
+/// An end that is to be applied.
 struct Ending<'a> {
     end: &'a EndAttempt,
     barren: Option<u32>,
@@ -135,7 +135,7 @@ pub(super) async fn end<E: StatusSql>(
     Ok(true)
 }
 
-/// Brings a row back from the web application's stale rule.
+/// Revives a row that the web application's stale rule has failed.
 pub(super) async fn revive<E: StatusSql>(
     database: &E,
     id: BackgroundJobId,

@@ -1,4 +1,4 @@
-//! The port onto `background_jobs`: every change of status is a compare-and-set.
+//! The port for `background_jobs`: every change of status is a compare-and-set.
 
 use std::time::Duration;
 
@@ -14,35 +14,35 @@ use crate::job::{BackgroundJobId, BusinessId, JobId};
 pub struct NewRequest {
     /// The tenant.
     pub business_id: BusinessId,
-    /// Who asks.
+    /// The user who made the request.
     pub user_id: Option<i64>,
     /// The type, for example `delete_receipts_all`.
     pub job_type: String,
-    /// The queue job that will carry it.
+    /// The queue job that will execute it.
     pub queue_job: JobId,
-    /// Which receipts.
+    /// The receipts to delete.
     pub covers: Coverage,
 }
 
-/// What a request is about.
+/// The receipts that a request covers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Coverage {
     /// Every receipt that the tenant has now.
     Everything,
-    /// What an earlier request of the tenant covered and is still live; never what came later.
+    /// The receipts of an earlier request of the tenant that are still live; never newer ones.
     RestOf(BackgroundJobId),
-    /// What an earlier request of the tenant set aside and is still live.
+    /// The receipts that an earlier request of the tenant set aside and that are still live.
     SetAsideOf(BackgroundJobId),
 }
 
-/// What became of a request.
+/// The result of a request.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Requested {
-    /// A new row, queued, with its total counted and its upper id in the cursor.
+    /// A new queued row, with its total counted and its upper id in the cursor.
     Created(Box<BackgroundJob>),
-    /// The tenant has an active one.
+    /// The tenant already has an active row.
     Active(Box<BackgroundJob>),
-    /// There is nothing to do, or no such earlier request of that tenant; no row was made.
+    /// There is nothing to delete, or the tenant has no such earlier request; no row was made.
     Nothing,
 }
 
@@ -51,22 +51,22 @@ pub enum Requested {
 pub struct Begin {
     /// The row.
     pub id: BackgroundJobId,
-    /// The queue job that carries this attempt.
+    /// The queue job that executes this attempt.
     pub queue_job: JobId,
-    /// When that queue job was made, in UTC; none when that is not known.
+    /// When that queue job was created, in UTC; `None` if unknown.
     pub entry_at: Option<DateTime<Utc>>,
-    /// A running row that another queue job carries is taken over when its heartbeat is older.
+    /// A running row of another queue job is taken over if its heartbeat is older than this.
     pub stale_after: Duration,
-    /// An attempt too many that died without moving the cursor fails the row as poison.
+    /// If more than this many attempts died without moving the cursor, the row fails as poison.
     pub max_barren: u32,
 }
 
-/// What became of a beginning.
+/// The result of beginning an attempt.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Begun {
     /// The row is running under a new attempt number, with total and upper id in place.
     Started(Box<BackgroundJob>),
-    /// It is not for this attempt.
+    /// This attempt may not begin.
     Refused(NotBegun),
 }
 
@@ -75,42 +75,42 @@ pub enum Begun {
 pub enum NotBegun {
     /// No such row.
     Missing,
-    /// The row is at rest: completed, failed, cancelled or paused by a person.
+    /// The row is inactive: completed, failed, cancelled or paused by a user.
     AtRest(Status),
-    /// Another queue job carries it and is alive.
+    /// Another live queue job executes it.
     Duplicate {
-        /// The queue job that carries it.
+        /// That queue job.
         of: Option<JobId>,
     },
-    /// Too many attempts died at the same place; the row is failed now.
+    /// Too many attempts died at the same cursor; the row has failed now.
     Poison(String),
 }
 
 /// How an attempt ends.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum EndAttempt {
-    /// All done; what went wrong in between is past, and `last_error` becomes null.
+    /// Everything is done; `last_error` becomes null.
     Completed,
-    /// Done, but not all of what was asked for.
+    /// Done, except for a part of the request.
     CompletedBut {
-        /// What is not done, and why: goes into `last_error`.
+        /// The part that is not done, and why; written to `last_error`.
         error: String,
     },
     /// Given up.
     Failed {
-        /// Goes into `last_error`.
+        /// The reason; written to `last_error`.
         error: String,
     },
-    /// Goes on later by itself.
+    /// Paused for now; it continues by itself.
     Continuation,
-    /// Paused by the job itself, until a person resumes it.
+    /// Paused by the job itself, until a user resumes it.
     Paused {
-        /// What decided so, for people; noted like a person's name.
+        /// The name of what paused it, noted like a user's name.
         by: String,
     },
 }
 
-/// What a person asks for.
+/// A request of a user.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PersonMove {
     /// Stop for good.
@@ -121,46 +121,46 @@ pub enum PersonMove {
     Resume,
 }
 
-/// What a person asks for one row of their tenant.
+/// A user's request for one row of their tenant.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Person {
     /// The row.
     pub id: BackgroundJobId,
-    /// The tenant that it must belong to; another's row is as if it were not there.
+    /// The tenant that must own it; a row of another tenant counts as missing.
     pub business_id: BusinessId,
-    /// What is asked.
+    /// The request.
     pub wish: PersonMove,
-    /// Who asks, for the record.
+    /// The user, for the record.
     pub by: String,
-    /// For a resumed job: the queue job that will carry it.
+    /// For a resumed job: the queue job that will execute it.
     pub queue_job: Option<JobId>,
 }
 
-/// What people watch of a running job. Never counters: those belong to the batch.
+/// The live figures of a running job. Never counters: those are written by the batch.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Watched {
     /// The row.
     pub id: BackgroundJobId,
-    /// The attempt that tells; an older one is ignored.
+    /// The attempt that reports; reports of older attempts are ignored.
     pub attempt: u32,
-    /// What it waits for, while it waits.
+    /// What it waits for, if it waits.
     pub waiting_for: Option<String>,
     /// Receipts per second.
     pub rate: Option<f64>,
     /// Seconds left.
     pub eta_seconds: Option<f64>,
-    /// What went wrong last, while it goes on; none leaves what the row says.
+    /// The last error of a running job; `None` keeps the row's text.
     pub last_error: Option<String>,
 }
 
-/// The port. Every call may be dropped at an await; each is one transaction and safe to repeat.
-/// A row with an unknown status, time or cursor is a permanent fault that names row and value.
+/// The port for background jobs. Every call is one transaction, safe to drop at an await and safe to repeat.
+/// A row with an unknown status, time or cursor is a permanent fault that names the row and the value.
 #[async_trait]
 pub trait BackgroundJobs: Send + Sync + 'static {
-    /// Makes a row for a deletion, unless the tenant has an active one or nothing to delete.
+    /// Creates a row for a deletion, unless the tenant has an active one or nothing to delete.
     async fn request(&self, request: &NewRequest) -> Result<Requested, Fault>;
 
-    /// The row could not be enqueued: queued becomes failed, so that nothing blocks the next try.
+    /// Fails a queued row that could not be enqueued, so that it does not block the next request.
     async fn fail_unqueued(&self, id: BackgroundJobId, error: &str) -> Result<bool, Fault>;
 
     /// One row.
@@ -169,55 +169,55 @@ pub trait BackgroundJobs: Send + Sync + 'static {
     /// The tenant's newest row of a type, active ones first.
     async fn latest(&self, business_id: BusinessId, job_type: &str) -> Result<Option<BackgroundJob>, Fault>;
 
-    /// Queued, running and paused rows of a type, oldest first, at most `max`. A row that cannot be read is
-    /// left out and said in the log: it must not keep the others from being looked after.
+    /// Queued, running and paused rows of a type, oldest first, at most `max`. An unreadable row is logged
+    /// and left out, so that it does not block the others.
     async fn active(&self, job_type: &str, max: u32) -> Result<Vec<BackgroundJob>, Fault>;
 
-    /// The newest rows of a type, of all tenants, at most `max`. What cannot be read is left out as in
+    /// The newest rows of a type, of all tenants, at most `max`. Unreadable rows are left out as in
     /// [`active`](Self::active).
     async fn newest(&self, job_type: &str, max: u32) -> Result<Vec<BackgroundJob>, Fault>;
 
-    /// Begins an attempt: queued, paused for continuation or crashed becomes running, attempt + 1.
-    /// For rows made by the web application it writes the upper id, which is at most the highest id at the first look,
-    /// and the total where it is 0.
+    /// Begins an attempt: a queued row, or one paused for continuation or crashed, becomes running, attempt +
+    /// 1. A row of the web application gets its upper id, which is at most the highest id at the first look,
+    /// and its total if that is 0.
     async fn begin_attempt(&self, begin: &Begin) -> Result<Begun, Fault>;
 
-    /// Takes note of the highest receipt at the first look at an active row that does not say what it covers; the first
-    /// look stands, whoever looks again.
+    /// Records the highest receipt id at the first look at an active row without coverage. A later look
+    /// changes nothing.
     async fn look(&self, id: BackgroundJobId) -> Result<(), Fault>;
 
-    /// Ends an attempt, if the row is running and the attempt is the newest. Repeating is answered
-    /// `true` as long as the row stands where this end put it.
+    /// Ends an attempt, if the row is running and the attempt is the newest. A repeated call returns `true`
+    /// as long as the row has the status of this end.
     async fn end_attempt(&self, id: BackgroundJobId, attempt: u32, end: &EndAttempt) -> Result<bool, Fault>;
 
-    /// Carries out what a person asks. `Ok(None)`: no such row of that tenant. `Err` inside: the status
-    /// that does not allow it.
+    /// Applies a user's request. `Ok(None)`: the tenant has no such row. An inner `Err` has the status that
+    /// does not allow the request.
     async fn person(&self, person: &Person) -> Result<Option<Result<BackgroundJob, Status>>, Fault>;
 
-    /// The web application's stale rule failed a row whose attempt is alive: back to running, once
-    /// until the next good batch, unless a person cancelled it, the tenant has another active row, or
-    /// our own end put it there. A continuation counts as alive.
+    /// Sets a row back to running that the web application's stale rule failed although its attempt is alive
+    /// (a continuation counts as alive). This happens once until the next successful batch, and not if a user
+    /// cancelled the row, the tenant has another active row, or our own end failed it.
     async fn revive(&self, id: BackgroundJobId, attempt: u32) -> Result<bool, Fault>;
 
-    /// Moves `heartbeat_at` and `updated_at` of rows that are ours: running under that attempt, or
-    /// paused for continuation after it. The answer names the rows that are not ours any more.
+    /// Updates `heartbeat_at` and `updated_at` of our rows: running under that attempt, or paused for
+    /// continuation after it. Returns the rows that are not ours any more.
     async fn beat(&self, rows: &[(BackgroundJobId, u32)]) -> Result<Vec<BackgroundJobId>, Fault>;
 
-    /// Writes what people watch, in one transaction.
+    /// Writes the live figures, in one transaction.
     async fn watch(&self, updates: &[Watched]) -> Result<(), Fault>;
 
-    /// Notes the queue job that carries a row, when reconciliation made a new one.
+    /// Notes the queue job of a row after reconciliation has created a new one.
     async fn carried_by(&self, id: BackgroundJobId, queue_job: &JobId) -> Result<(), Fault>;
 
-    /// The database's time, which wrote the heartbeats and by which they are judged.
+    /// The database's time, which is used to write and to judge heartbeats.
     async fn now(&self) -> Result<DateTime<Utc>, Fault>;
 
-    /// Completes when the database answers and can be written to.
+    /// Returns `Ok` if the database answers and accepts writes.
     async fn check(&self) -> Result<(), Fault>;
 }
 
 impl PersonMove {
-    /// The move in the table of transitions.
+    /// The transition of the row's status.
     #[must_use]
     pub fn transition(self) -> crate::job::background::Move {
         use crate::job::background::Move;

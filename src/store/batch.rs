@@ -1,9 +1,9 @@
-//! The order of steps of one batch, written once for every database; adapters hold only the statements.
+//! The order of steps of one batch, the same for every database; adapters hold only the statements.
 //!
-//! A batch first runs whole: its receipts are taken, what they alone needed is found, and everything is changed in
-//! one step. When the database refuses to change some row, all of it is rolled back and run again step by
-//! step, each split under savepoints until the rows that cannot be changed stand alone. The same is done where a row
-//! is not as it should be after the change, although there was no error. Any other fault ends the batch, rolled back.
+//! A batch is first tried as a whole: lock the receipts, find the attachments that only they need, and change
+//! everything in one step. If the database refuses to change a row, or leaves one unchanged without an error,
+//! the whole is rolled back and run again step by step: each step is split under savepoints until the rows
+//! that cannot be changed are isolated. Any other fault rolls the batch back and ends it.
 
 use std::collections::BTreeMap;
 
@@ -18,7 +18,7 @@ use crate::job::background::{AttachmentsKept, Cursor, Status};
 use crate::job::{Progress, ReceiptId};
 use crate::user_log::USER_LOG;
 
-/// Characters of a reason that the cursor keeps.
+/// The most characters of a reason in the cursor.
 const LONGEST_REASON: usize = 300;
 
 /// Deletes one batch in one transaction; see [`Receipts::delete_batch`](super::Receipts::delete_batch).
@@ -43,7 +43,7 @@ async fn run_once<D: Deletions>(db: &D, order: &BatchOrder) -> Result<BatchOutco
     })
 }
 
-/// Whether everything is changed at once, or step by step and split under savepoints.
+/// Whether everything is changed at once, or step by step under savepoints.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Care {
     Whole,
@@ -76,7 +76,7 @@ async fn steps<T: DeletionTx>(tx: &mut T, order: &BatchOrder, care: Care) -> Res
     }
     let scope = scope(&row, order)?;
     if scope.only_set_aside_of.is_some() && scope.pass == Pass::Sweep {
-        // A list that is written down gets no latecomers.
+        // A retry of set-aside receipts has a fixed list, so that no late receipts can be added.
         return Ok(BatchOutcome::Empty);
     }
     let taken = tx.take(&scope, order.limit.max(1)).await?;
@@ -98,7 +98,7 @@ async fn steps<T: DeletionTx>(tx: &mut T, order: &BatchOrder, care: Care) -> Res
     Ok(BatchOutcome::Deleted(Box::new(batch)))
 }
 
-/// What a batch has to do once its receipts are known.
+/// The work of a batch whose receipts are known.
 struct Delete<'a> {
     row: &'a LockedJob,
     scope: &'a Scope<'a>,
@@ -106,7 +106,7 @@ struct Delete<'a> {
 }
 
 impl Delete<'_> {
-    /// Everything in one step.
+    /// Changes everything in one step.
     async fn whole<T: DeletionTx>(&self, tx: &mut T, mut batch: Batch) -> Result<Batch, StepFault> {
         let receipts = self.taken.live.as_slice();
         if !self.passed_by(tx).await?.is_empty() {
@@ -124,8 +124,8 @@ impl Delete<'_> {
         Ok(batch)
     }
 
-    /// Step by step, and each step in parts where rows are refused. A receipt that cannot be marked is live,
-    /// and keeps its attachments.
+    /// Works step by step, and splits steps whose rows are refused. A receipt that cannot be marked stays
+    /// live and keeps its attachments.
     async fn split<T: DeletionTx>(&self, tx: &mut T, mut batch: Batch) -> Result<Batch, StepFault> {
         let before = tx.needless(self.scope, &self.taken.live).await?.condemnable;
         let mut marked = in_parts(tx, self.scope, Step::Mark, &self.taken.live).await?;
@@ -155,8 +155,8 @@ impl Delete<'_> {
         Ok(batch)
     }
 
-    /// Receipts of the batch that could not be locked and are live all the same: a policy of row security shows them,
-    /// but lets nobody change them. One that somebody else has deleted meanwhile is none of them.
+    /// Receipts of the batch that could not be locked and are still live: a policy of row security shows them
+    /// but forbids changes. Receipts that were deleted meanwhile do not count.
     async fn passed_by<T: DeletionTx>(&self, tx: &mut T) -> Result<Vec<i64>, Fault> {
         let Taken { ids, live } = &self.taken;
         let others: Vec<i64> = ids.iter().filter(|id| live.binary_search(id).is_err()).copied().collect();
@@ -166,7 +166,7 @@ impl Delete<'_> {
         tx.still_live(self.scope, &others).await
     }
 
-    /// Cursor and counters behind the batch, which is told which attachments stay.
+    /// The cursor and the counters after the batch. Also records in the batch which attachments stay.
     fn advanced(&self, batch: &mut Batch, kept_for: Kept, withheld: Kept) -> (Cursor, Progress) {
         let (cursor, before) = (&self.row.cursor, self.row.progress);
         let kept = kept_in_all(cursor.attachments_kept.clone(), &withheld);
@@ -188,10 +188,10 @@ impl Delete<'_> {
     }
 }
 
-/// Attachments that stay, by reason: count.
+/// How many attachments stay, by reason.
 type Kept = BTreeMap<String, u32>;
 
-/// What the database withheld in all batches so far.
+/// The attachments that the database withheld in all batches so far.
 fn kept_in_all(before: Option<AttachmentsKept>, withheld: &Kept) -> Option<AttachmentsKept> {
     let Some((first, _)) = withheld.first_key_value() else { return before };
     let before = before.unwrap_or_else(|| AttachmentsKept {
@@ -240,24 +240,24 @@ impl From<(&i64, &String)> for SetAside {
 #[derive(Clone, Copy)]
 enum Step<'a> {
     Mark,
-    /// What these receipts pointed to, which were marked before.
+    /// The attachments of these receipts, which are marked already.
     Condemn {
         of: &'a [i64],
     },
 }
 
-/// What a step did.
+/// The result of a step.
 #[derive(Default)]
 struct Done {
     /// Rows that were changed.
     changed: Vec<i64>,
     condemned: Vec<Condemned>,
-    /// Rows that cannot be changed, each with its reason.
+    /// Rows that cannot be changed, with the reasons.
     refused: BTreeMap<i64, String>,
 }
 
-/// Takes a step for all `ids`, and for halves of halves where it is refused, until each refused row stands
-/// alone: about 2 log n more tries for each such row.
+/// Takes a step for all `ids`. Where it is refused, it is repeated for halves until each refused row is
+/// isolated: about 2 log n more attempts for each such row.
 async fn in_parts<T: DeletionTx>(
     tx: &mut T,
     scope: &Scope<'_>,
@@ -305,12 +305,12 @@ mod tests {
     use crate::blob::BlobTarget;
     use crate::job::{BackgroundJobId, BusinessId};
 
-    /// Writes down each step; refuses to mark the receipt 2, and does not let the receipt 9 be locked.
+    /// A database that records each step, refuses to mark receipt 2, and does not lock receipt 9.
     #[derive(Clone)]
     struct Script {
         steps: Arc<Mutex<Vec<String>>>,
         ids: Vec<i64>,
-        /// Whether the next statement is one that the tables have outgrown.
+        /// Whether the next statement fails because its prepared form is outdated.
         outgrown: Arc<Mutex<bool>>,
     }
 

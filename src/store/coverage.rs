@@ -1,33 +1,33 @@
-//! Which receipts a request covers that names no last one itself: a row that the web application made.
+//! Decides which receipts a row of the web application covers, because such a row names no last receipt.
 //!
-//! Ids are given out in the order of time, so the highest id at the first look of any process of ours bounds the request
-//! from above. Creation times tell more, as far as their clock can be compared with that of the request: a column may be
-//! in the database's own zone, null, or set by hand. Where that cannot be told, a first look that comes soon after the
-//! request decides alone; after a late one every receipt stays that may have come after the request.
+//! Ids grow with time, so the highest id when a Tikkun process first looks at the request is an upper bound.
+//! Creation times are more exact if their clock can be compared with the clock of the request; but a column
+//! may be in the database's own zone, null, or set by hand. If they cannot be compared, an early first look
+//! decides alone, and after a late one every receipt is kept that may be newer than the request.
 
 use chrono::{DateTime, TimeDelta, Utc};
 
 use crate::job::background::FirstLook;
 
-/// A first look that comes within this time of the request decides alone. Clocks of different hosts may differ by as much.
+/// A first look this soon after the request decides alone. Clocks of hosts may differ by as much.
 const SOON: TimeDelta = TimeDelta::seconds(60);
-/// No zone's clock is further from UTC.
+/// The largest offset of any time zone from UTC.
 const ZONE: TimeDelta = TimeDelta::hours(14);
-/// With nothing to compare it to, a creation time counts for nothing, whatever it is.
+/// Longer than any time span in use: without a clock to compare it with, a creation time says nothing.
 const EVER: TimeDelta = TimeDelta::days(365_000);
-/// Zones behind UTC are at least so far behind, by whole and half hours, and those ahead of it at least so far ahead.
+/// Zones other than UTC are at least this far behind it (by whole or half hours) or ahead of it.
 const HOUR: TimeDelta = TimeDelta::hours(1);
-/// Zones differ from UTC by whole quarters of an hour, in seconds.
+/// Offsets of zones are multiples of a quarter of an hour, in seconds.
 const QUARTER: i64 = 900;
 
-/// What the database says of the columns `created_at`.
+/// Facts about the clocks behind the columns `created_at`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Clocks {
-    /// Those of receipts and of job rows are both in UTC, by their type or by the default that fills them.
+    /// Receipts and job rows are both in UTC, by the column type or by its default.
     pub(super) comparable: bool,
-    /// Job rows may have the time of the database's zone: their column is without a zone and filled by the database.
+    /// Job rows may be in the database's time zone: their column has no zone and the database fills it.
     pub(super) row_in_zone: bool,
-    /// Receipts know but the day on which they were made: their column is a date.
+    /// Receipts have only the day of their creation: their column is a date.
     pub(super) by_day: bool,
 }
 
@@ -36,56 +36,58 @@ impl Clocks {
     pub(super) const IN_UTC: Self = Self { comparable: true, row_in_zone: false, by_day: false };
 }
 
-/// What is known of a request.
+/// The known facts about a request.
 pub(super) struct Known {
     pub(super) look: FirstLook,
-    /// When its queue entry was made, in UTC; none when that entry is not the request's own.
+    /// When its queue job was created, in UTC; `None` if unknown, or if Tikkun enqueued it.
     pub(super) entry: Option<DateTime<Utc>>,
-    /// When its row was made, by whatever clock.
+    /// When its row was created, by an unknown clock.
     pub(super) row: Option<DateTime<Utc>>,
     pub(super) clocks: Clocks,
 }
 
-/// How the creation times of the receipts are to be read that the first look saw.
+/// How to interpret the creation times of the receipts that existed at the first look.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Reading {
-    /// A receipt with a later time, up to `clock_until`, came after the request, and so did all of higher ids. None: no
-    /// time tells so.
+    /// A receipt with a later time, up to `clock_until`, is newer than the request, and so are all higher
+    /// ids. `None`: times do not tell this.
     pub(super) after: Option<DateTime<Utc>>,
-    /// A later time, up to `possible`, shows that the times are on another clock; then none tells what came after.
+    /// A later time, up to `possible`, shows that receipts use another clock; then no time tells what is
+    /// newer.
     pub(super) clock_until: DateTime<Utc>,
-    /// No clock of any zone showed a later time at the first look: it was set by hand, and its receipt is left alone.
+    /// At the first look, no clock of any zone showed a later time. A receipt with one was dated by hand, and
+    /// is left alone.
     pub(super) possible: DateTime<Utc>,
     /// Whether receipts without a time are covered.
     pub(super) undated: bool,
 }
 
-/// What the database found with a [`Reading`] among a tenant's live receipts up to the highest id of the first look.
+/// What a query with a [`Reading`] finds among the tenant's live receipts up to the id of the first look.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Seen {
-    /// How many there are.
+    /// The number of these receipts.
     pub(super) live: i64,
-    /// The lowest id that came after the request.
+    /// The lowest id that is newer than the request.
     pub(super) first_after: Option<i64>,
-    /// Whether their times are on another clock.
+    /// Whether their times come from another clock.
     pub(super) other_clock: bool,
-    /// How many have a time that was set by hand.
+    /// The number of receipts that were dated by hand.
     pub(super) by_hand: i64,
 }
 
-/// How a row's creation time fits to its entry's.
+/// How a row's creation time compares with that of its queue job.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum RowTime {
     /// The row has none.
     Missing,
-    /// They are of one moment; the row's clock is so far ahead of UTC.
+    /// Both were created at the same moment; the row's clock is ahead of UTC by this much.
     Ahead(TimeDelta),
-    /// The row may be older than the entry.
+    /// The row may be older than the queue job.
     Older,
 }
 
 impl Reading {
-    /// For a request that is made at this moment: what is there is covered, and was made by now.
+    /// For a request made now: it covers all receipts that exist.
     pub(super) fn of_request_at(now: DateTime<Utc>) -> Self {
         Self { after: None, clock_until: now + SOON, possible: now + SOON, undated: true }
     }
@@ -99,7 +101,7 @@ impl Known {
         let zone = TimeDelta::seconds(quarters * QUARTER);
         let fits = (ahead - zone).abs() <= SOON && zone.abs() <= ZONE;
         let behind = zone <= -HOUR && (quarters % 2) == 0;
-        // A row that seems to be hours older is so, unless the database itself may have written the time of a zone.
+        // A row that seems hours older really is, unless the database wrote the time of its own zone.
         if fits && (zone >= TimeDelta::zero() || (behind && self.clocks.row_in_zone)) {
             RowTime::Ahead(zone)
         } else {
@@ -107,30 +109,30 @@ impl Known {
         }
     }
 
-    /// Some when the first look came soon after the request.
+    /// `Some` if the first look came soon after the request.
     fn soon(&self) -> Option<RowTime> {
         let entry = self.entry.filter(|entry| (self.look.at - *entry).abs() <= SOON)?;
         Some(self.row_time(entry)).filter(|time| *time != RowTime::Older)
     }
 
-    /// The row's time where receipts have theirs by the same clock. No row is made long after its entry, or after it was
-    /// seen: one that seems so was given the time of a zone by the application, whatever its column says.
+    /// The row's time, if receipts use the same clock. No row is made long after its queue job or after the
+    /// first look: if it seems so, the application wrote the time of another zone, whatever the column says.
     pub(super) fn one_clock(&self) -> Option<DateTime<Utc>> {
         let latest = self.entry.into_iter().fold(self.look.at, DateTime::min) + (HOUR - SOON);
         self.row.filter(|row| self.clocks.comparable && *row <= latest)
     }
 
-    /// A row that is older than its entry by whole hours, as if by the time of a zone.
+    /// Whether the row seems older than its queue job by whole hours, as with the time of another zone.
     pub(super) fn seems_behind(&self) -> bool {
         matches!(self.soon(), Some(RowTime::Ahead(zone)) if zone < TimeDelta::zero())
     }
 
-    /// A receipt's time may be earlier than it was made by so much.
+    /// How much earlier than the true time a receipt's time may be.
     fn rounded(&self) -> TimeDelta {
         if self.clocks.by_day { TimeDelta::days(1) } else { TimeDelta::zero() }
     }
 
-    /// The request was not made later than this.
+    /// The latest possible time of the request.
     fn requested_by(&self) -> DateTime<Utc> {
         [self.entry, self.row].into_iter().flatten().fold(self.look.at, DateTime::min)
     }
@@ -161,7 +163,7 @@ impl Known {
         }
     }
 
-    /// Why receipts are left alone, for people.
+    /// Why receipts are left alone, as text for users.
     pub(super) fn because(&self, reading: &Reading) -> String {
         let minutes = |at: DateTime<Utc>| at.format("%Y-%m-%d %H:%M UTC");
         if reading.undated {
@@ -183,14 +185,14 @@ impl Known {
 mod tests {
     use super::*;
 
-    /// Noon, and so many minutes.
+    /// The time this many minutes after noon.
     fn at(minutes: i64) -> DateTime<Utc> {
         DateTime::UNIX_EPOCH + TimeDelta::days(20_000) + TimeDelta::hours(12) + TimeDelta::minutes(minutes)
     }
 
     const UNKNOWN: Clocks = Clocks { comparable: false, ..Clocks::IN_UTC };
 
-    /// A request of noon that was first seen so many minutes later, on clocks that cannot be compared.
+    /// A request of noon that was first seen this many minutes later, on clocks that cannot be compared.
     fn known(seen: i64) -> Known {
         let look = FirstLook { newest_id: 100, at: at(seen) };
         Known { look, entry: Some(at(0)), row: Some(at(0)), clocks: UNKNOWN }

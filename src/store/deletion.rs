@@ -1,5 +1,5 @@
-//! What the batch transaction needs of a database: its statements, one by one, and the values between
-//! them. The order of the steps is in `batch`.
+//! The statements that the batch transaction needs of a database, and the values between them. Their order is
+//! in `batch`.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -14,22 +14,22 @@ use crate::fault::Fault;
 use crate::job::background::{Cursor, Dated, Status};
 use crate::job::{BackgroundJobId, BusinessId, Progress};
 
-/// The batch's own clean-up has this long before anybody else may claim its objects.
+/// The batch's own clean-up has this long before another process may claim its objects.
 pub(super) const CLEANUP_HOLD: Duration = Duration::from_secs(60);
 
-/// Why a row is not changed where the database gave no reason.
+/// The reason for a row that the database left unchanged without an error.
 pub(super) const LEFT_AS_IT_WAS: &str = "the database left it as it was without an error: a trigger, a rule or a policy \
     of row security keeps it; `tikkun doctor` names them";
 
-/// Why nobody knows of objects any more whose attachments went before a batch could note them.
+/// The reason why objects are unknown whose attachments vanished before a batch could note them.
 pub(super) const DROPPED: &str = "the database dropped their rows by itself when their receipts were marked, such as by a \
     trigger on receipts, before the objects could be noted; `tikkun doctor` names what may do so";
 
-/// Why a statement that changes rows did not.
+/// The failure of a statement that changes rows.
 #[derive(Debug)]
 pub(super) enum StepFault {
-    /// The database answered that a row may not be changed so, or left one as it was without an error: a constraint,
-    /// a trigger, a rule, a policy of row security. Fewer rows may do.
+    /// A row may not be changed, or was left unchanged without an error, because of a constraint, a trigger,
+    /// a rule or a policy of row security. It may work for fewer rows.
     Refused(String),
     /// Anything else.
     Fault(Fault),
@@ -41,12 +41,12 @@ impl From<Fault> for StepFault {
     }
 }
 
-/// The job row under lock.
+/// The locked row of the job.
 #[derive(Clone, Debug)]
 pub(super) struct LockedJob {
     /// The tenant.
     pub(super) business_id: BusinessId,
-    /// Where it stands.
+    /// Its status.
     pub(super) status: Status,
     /// The newest attempt.
     pub(super) attempt: u32,
@@ -54,30 +54,30 @@ pub(super) struct LockedJob {
     pub(super) progress: Progress,
     /// Its cursor.
     pub(super) cursor: Cursor,
-    /// The note still counts attempts without progress or a revival, which a good batch clears.
+    /// Whether the note counts attempts without progress or a revival, which a successful batch resets.
     pub(super) recovering: bool,
     /// The database's time.
     pub(super) now: DateTime<Utc>,
 }
 
-/// What a batch may touch.
+/// The receipts that a batch may change.
 #[derive(Clone, Debug)]
 pub(super) struct Scope<'a> {
     /// The row.
     pub(super) job: BackgroundJobId,
     /// The tenant.
     pub(super) business_id: BusinessId,
-    /// Which receipts.
+    /// The pass over the receipts.
     pub(super) pass: Pass,
     /// The cursor.
     pub(super) last_id: i64,
     /// The last receipt of the request.
     pub(super) upper_id: i64,
-    /// Only receipts made at such times; none: all.
+    /// Only receipts with such creation times; `None`: all.
     pub(super) dated: Option<Dated>,
     /// Only receipts that this row set aside.
     pub(super) only_set_aside_of: Option<BackgroundJobId>,
-    /// Where objects lie.
+    /// The store of the objects.
     pub(super) target: &'a BlobTarget,
     /// The time of the batch.
     pub(super) now: DateTime<Utc>,
@@ -86,44 +86,44 @@ pub(super) struct Scope<'a> {
 /// The receipts of a batch.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Taken {
-    /// All of them, ascending: the cursor moves behind the last.
+    /// All of them, ascending; the cursor moves to the last.
     pub(super) ids: Vec<i64>,
-    /// Those that are live still, and stay so until the commit if this batch does not change them.
+    /// Those that are still live, and stay live until the commit unless this batch changes them.
     pub(super) live: Vec<i64>,
 }
 
-/// Attachments of a batch.
+/// The attachments of a batch.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Unreferenced {
-    /// Those that may go.
+    /// Attachments that may be deleted.
     pub(super) condemnable: Vec<i64>,
-    /// Those that a table we do not know keeps, as `table.column`: count.
+    /// Attachments that unknown tables refer to, counted by `table.column`.
     pub(super) kept_for: BTreeMap<String, u32>,
-    /// Those that the database does not let us judge or lock, by reason: count.
+    /// Attachments that the database does not let us check or lock, counted by reason.
     pub(super) withheld: BTreeMap<String, u32>,
 }
 
-/// What one step changes.
+/// The changes of one step.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Change<'a> {
-    /// Receipts that are marked as deleted.
+    /// Receipts to mark as deleted.
     pub(super) receipts: &'a [i64],
-    /// Receipts that earlier steps have marked: a trigger of this one may not take that back.
+    /// Receipts that earlier steps have marked, and that a trigger of this step must not unmark.
     pub(super) marked: &'a [i64],
-    /// Attachments whose objects come into the outbox, and whose rows go.
+    /// Attachments to delete, whose objects go to the outbox.
     pub(super) attachments: &'a [i64],
-    /// Where the job stands then.
+    /// The new position of the job.
     pub(super) moved: Option<Moved<'a>>,
 }
 
-/// Cursor and counters as they shall stand.
+/// The new cursor and counters.
 #[derive(Clone, Debug)]
 pub(super) struct Moved<'a> {
     /// The row's cursor.
     pub(super) cursor: &'a Cursor,
     /// Its counters.
     pub(super) progress: Progress,
-    /// Whether the note is to be cleared of attempts without progress and of a revival.
+    /// Whether to reset the count of attempts without progress, and a revival.
     pub(super) recovered: bool,
 }
 
@@ -136,36 +136,36 @@ pub(super) trait Deletions: Send + Sync {
     /// Begins a writing transaction.
     async fn begin(&self) -> Result<Self::Tx, Fault>;
 
-    /// Whether a fault says nothing but that a connection kept a statement which the tables have outgrown. It is
-    /// thrown away then, and the same can be done anew at once.
+    /// Whether a fault only means that a prepared statement was outdated. The connection then discards it, so
+    /// that the same call can be repeated at once.
     fn forgets_statements(&self, fault: &Fault) -> bool;
 }
 
-/// The statements of a batch. Dropped, the transaction is rolled back.
+/// The statements of a batch. Dropping it rolls the transaction back.
 #[async_trait]
 pub(super) trait DeletionTx: Send + Sized {
     /// Locks the job row against every other writer.
     async fn lock_job(&mut self, job: BackgroundJobId) -> Result<Option<LockedJob>, Fault>;
 
-    /// The next live receipts. Nobody else can change them, nor the attachments they point to, before the end.
+    /// The next live receipts. Until the end nobody else can change them or the attachments they point to.
     async fn take(&mut self, scope: &Scope<'_>, limit: u32) -> Result<Taken, Fault>;
 
-    /// The attachments of taken receipts that nothing live needs once those of `gone` are deleted.
+    /// The attachments of taken receipts that nothing live needs after those in `gone` are deleted.
     async fn needless(&mut self, scope: &Scope<'_>, gone: &[i64]) -> Result<Unreferenced, Fault>;
 
-    /// Those of `ids` that are live as they stand now.
+    /// The `ids` that are live now.
     async fn still_live(&mut self, scope: &Scope<'_>, ids: &[i64]) -> Result<Vec<i64>, Fault>;
 
-    /// How many of these attachments are not there, as the rows stand now.
+    /// How many of these attachments do not exist now.
     async fn missing(&mut self, attachments: &[i64]) -> Result<u32, Fault>;
 
-    /// Changes rows, looks at how they stand then, and answers with the objects that came into the outbox. A single
-    /// row that is not as it should be makes all of it refused, and the caller takes it back: a change without an
-    /// error is not yet a change. An attachment without a key leaves no object behind; of several that share a key,
-    /// the last one does.
+    /// Changes rows, checks the result, and returns the objects that went to the outbox. If a single row is
+    /// not as it should be, even without an error, the whole change is refused and the caller rolls it back.
+    /// An attachment without a key leaves no object; attachments that share a key leave one, with the last of
+    /// them.
     async fn change(&mut self, scope: &Scope<'_>, change: &Change<'_>) -> Result<Vec<Condemned>, StepFault>;
 
-    /// Notes receipts that cannot be changed.
+    /// Records receipts that cannot be changed.
     async fn set_aside(&mut self, scope: &Scope<'_>, rows: &[SetAside]) -> Result<(), Fault>;
 
     /// Runs a statement that has no values.
@@ -181,8 +181,8 @@ pub(super) trait DeletionTx: Send + Sized {
         self.plain("release savepoint step").await
     }
 
-    /// Takes back what was done since the savepoint, also what a trigger left half done, and closes it, so that the
-    /// next has its name to itself.
+    /// Undoes everything since the savepoint, partial work of triggers included, and closes it, so that its
+    /// name can be used again.
     async fn rollback_to(&mut self) -> Result<(), Fault> {
         self.plain("rollback to savepoint step; release savepoint step").await
     }
@@ -190,6 +190,6 @@ pub(super) trait DeletionTx: Send + Sized {
     /// Makes the batch durable.
     async fn commit(self) -> Result<(), Fault>;
 
-    /// Takes all of it back. A connection that cannot even do that must not be used again.
+    /// Rolls everything back. If that fails, the connection must not be used again.
     async fn rollback(self);
 }

@@ -1,4 +1,4 @@
-//! The first look at a request, and what it comes to cover by it, in the transaction that begins its attempt.
+//! The first look at a request, and the coverage that results, in the transaction that begins its attempt.
 
 use chrono::{DateTime, Utc};
 
@@ -9,7 +9,7 @@ use crate::fault::Fault;
 use crate::job::BusinessId;
 use crate::job::background::{BackgroundJob, Cursor, Dated, FirstLook, LeftAlone};
 
-/// The first look at a row: as its cursor has it, or now.
+/// The first look at a row: the one in its cursor, or now.
 pub(super) async fn first_look(
     tx: &mut StatusTx<impl StatusSql>,
     job: &BackgroundJob,
@@ -22,8 +22,8 @@ pub(super) async fn first_look(
     Ok(FirstLook { newest_id, at: now })
 }
 
-/// What a request covers that is made at this moment: how many receipts, the last of them, and what their creation times
-/// say of one that comes later under a lower id, as far as these are on one clock.
+/// The coverage of a request made now: how many receipts, the last of them, and, if creation times are on one
+/// clock, the time by which a newer receipt with a lower id is recognised.
 pub(super) async fn all_there_is(
     tx: &mut StatusTx<impl StatusSql>,
     tenant: BusinessId,
@@ -37,7 +37,7 @@ pub(super) async fn all_there_is(
     Ok((seen.live, Some(newest), one_clock.then_some(dated)))
 }
 
-/// What a row covers that does not say so itself: its cursor with that in it, and how many receipts these are.
+/// The coverage of a row that does not state it: its cursor with the coverage, and the number of receipts.
 pub(super) async fn bound(
     tx: &mut StatusTx<impl StatusSql>,
     job: &BackgroundJob,
@@ -49,14 +49,15 @@ pub(super) async fn bound(
     let mut reading = known.reading();
     let mut seen = tx.seen(job.business_id, look.newest_id, &reading).await?;
     if seen.other_clock && known.seems_behind() {
-        // No receipt shows the zone that the row seems to be in: more likely its entry was made anew after whole hours.
+        // No receipt confirms the zone that the row seems to use: probably its queue job was enqueued again
+        // after whole hours.
         known.clocks.row_in_zone = false;
         reading = known.reading();
         seen = tx.seen(job.business_id, look.newest_id, &reading).await?;
     }
     let first_after = seen.first_after.filter(|_| !seen.other_clock);
     let upper = first_after.map_or(look.newest_id, |first| look.newest_id.min(first - 1));
-    // On one clock, what gets a low id later, which was given out again, is known by its time.
+    // On one clock, a newer receipt with a reused low id is recognised by its time.
     let exact = known.one_clock();
     let dated = Dated { until: exact.unwrap_or(reading.possible), undated: reading.undated };
     let all = reading.undated && seen.by_hand == 0;

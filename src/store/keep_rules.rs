@@ -1,31 +1,31 @@
-//! What must hold of an attachment before it may go: one text for the batch and for the plan of every
-//! database, so that they cannot differ.
+//! The conditions for deleting an attachment, as SQL that batch and plan share on every database, so that
+//! they cannot differ.
 //!
-//! The texts speak of an attachment `a`, of the tenant `$1`, and of the receipts `gone` that a batch deletes.
+//! In this SQL `a` is an attachment, `$1` the tenant, and `gone` the receipts that a batch deletes.
 
 use super::plan::{DeletionPlan, Kept};
 use super::row::Cells;
 use crate::blob::BlobTarget;
 use crate::fault::{Fault, FaultKind};
 
-/// Receipts that still need an attachment once those of a batch are deleted.
+/// Live receipts that still need an attachment after those of a batch are deleted.
 const LIVE: &str = "l.is_deleted is not true and l.id not in (select id from gone)";
-/// Receipts that would still need it once all of the tenant's are marked.
+/// Live receipts that still need it after all receipts of the tenant are marked.
 const LIVE_OF_OTHERS: &str = "l.is_deleted is not true and l.business_id <> $1";
 
-/// What must hold of an attachment `a` of tenant $1 before it may go, each with the word for its
-/// absence. One text for the batch and for the plan, so that they cannot differ. `receipts` is where all are
-/// found that may point to `a`. Of others that share its path the same must hold, which each query sees to.
+/// The conditions for deleting an attachment `a` of tenant $1, each with the code used when it does not hold.
+/// `receipts` contains all receipts that may point to `a`. The same must hold of attachments that share its
+/// path; each query checks that.
 fn rules(receipts: &str, live: &str) -> [(&'static str, String); 3] {
     [
-        // The sum keeps the index of all the tenant's attachments out of a look at a few of them.
+        // The sum keeps the planner from using the index of all the tenant's attachments to find a few.
         (rule::OTHER_BUSINESS, "a.business_id + 0 = $1".to_owned()),
         (rule::FOREIGN_PURPOSE, "a.purpose in ('receipt_source', 'receipt_preview')".to_owned()),
         (rule::LIVE_RECEIPT, format!("not {}", pointed_to(receipts, live))),
     ]
 }
 
-/// Whether a receipt `l` for which `which` holds points to `a`, by either column.
+/// Whether a receipt `l` with the condition `which` points to `a`, by either column.
 fn pointed_to(receipts: &str, which: &str) -> String {
     format!(
         "(exists (select 1 from {receipts} l where l.attachment_id = a.id and {which})
@@ -33,7 +33,7 @@ fn pointed_to(receipts: &str, which: &str) -> String {
     )
 }
 
-/// Words for rules that do not hold.
+/// Codes for conditions that do not hold.
 mod rule {
     pub(super) const OTHER_BUSINESS: &str = "other_business";
     pub(super) const FOREIGN_PURPOSE: &str = "foreign_purpose";
@@ -41,15 +41,16 @@ mod rule {
     pub(super) const SHARED_PATH: &str = "shared_path";
 }
 
-/// The condition that nothing keeps `a` once the receipts of `gone` are deleted, but perhaps a reference or a path that
-/// it shares; and that a deleted receipt is why it goes. `receipts` has all that point to it.
+/// The condition that, after the receipts of `gone` are deleted, no receipt needs `a` and a deleted one
+/// points to it. References and shared paths are checked elsewhere. `receipts` has all receipts that point to
+/// `a`.
 pub(super) fn all_hold(receipts: &str) -> String {
     let holds = rules(receipts, LIVE).into_iter().map(|(_, rule)| rule);
     let deleted = pointed_to(receipts, "(l.is_deleted is true or l.id in (select id from gone))");
     holds.chain([deleted]).collect::<Vec<_>>().join("\n      and ")
 }
 
-/// The word for the first rule that would not hold of `a` once all of the tenant's receipts are marked,
+/// The code of the first condition that would not hold of `a` after all of the tenant's receipts are marked,
 /// or null.
 pub(super) fn first_broken() -> String {
     let cases: String = rules("receipts", LIVE_OF_OTHERS)
@@ -145,7 +146,7 @@ pub(super) const SUMS: &str = "
     from summed where asked or (broken is null and reference is null)
     group by 1, 2";
 
-/// A text as SQL writes it.
+/// A text as an SQL literal.
 pub(super) fn text(value: &str) -> String {
     format!("'{}'", value.replace('\'', "''"))
 }

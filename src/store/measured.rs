@@ -1,4 +1,4 @@
-//! Ports onto a database whose calls are counted, each under its own name; nothing else is changed.
+//! Database ports that count each call under its own name and change nothing else.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -20,13 +20,13 @@ use crate::job::background::{BackgroundJob, Status};
 use crate::job::{BackgroundJobId, Backoff, BusinessId, JobId};
 use crate::measure::BackendCalls;
 
-/// The port behind it.
+/// A port with its counters.
 struct Measured<P: ?Sized> {
     port: Arc<P>,
     calls: BackendCalls,
 }
 
-/// The same ports, counted as such an engine.
+/// Wraps the ports so that calls are counted for this engine.
 pub(super) fn measured(store: Store, engine: &'static str) -> Store {
     let calls = BackendCalls::to("database", engine);
     Store {

@@ -1,7 +1,7 @@
-//! The tables: ports for background jobs, receipts, the clean-up outbox and ended sessions, and their adapters.
+//! The database ports for background jobs, receipts, the clean-up outbox and ended sessions, with adapters.
 //!
-//! One promise stands above all: marking receipts, condemning attachments, writing the outbox and
-//! moving cursor and counters are one transaction ([`Receipts::delete_batch`]).
+//! The main guarantee: marking receipts, condemning attachments, writing the outbox and moving cursor and
+//! counters are one transaction ([`Receipts::delete_batch`]).
 
 mod attempt;
 mod attempt_steps;
@@ -38,37 +38,37 @@ pub use receipts::{Batch, BatchOrder, BatchOutcome, Pass, Receipts, SetAside};
 pub use sqlite::{open as open_sqlite, open_trial as open_sqlite_trial};
 pub use trial::{ReceiptCount, TrialAttachment, TrialData, TrialReceipt};
 
-/// What an opening does about tables that are missing or old.
+/// What to do on opening if tables are missing or old.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Schema {
-    /// Makes ours; a missing one of the application, where those are not ours, is an error.
+    /// Creates our tables. A missing table of the application is an error, unless they are created with ours.
     Migrate,
-    /// Makes ours; says what is missing of the application's, and goes on with what works.
+    /// Creates our tables. Logs missing tables of the application, and continues with what works.
     MigrateOrWarn,
     /// Refuses to open.
     Require,
-    /// Says so, and goes on with what works.
+    /// Logs what is missing, and continues with what works.
     Warn,
 }
 
-/// The ports onto one database.
+/// The ports of one database.
 #[derive(Clone)]
 pub struct Store {
-    /// `background_jobs` and our note of each.
+    /// `background_jobs`, and the note of each row: our own record of it.
     pub background_jobs: Arc<dyn BackgroundJobs>,
     /// `receipts` and `attachments`.
     pub receipts: Arc<dyn Receipts>,
     /// Objects that are to be deleted.
     pub outbox: Arc<dyn CleanupOutbox>,
-    /// Sessions of the page that ended before their time.
+    /// Sessions of the page that ended early.
     pub ended_sessions: Arc<dyn EndedSessions>,
 }
 
-/// What a migration did.
+/// The result of a migration.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Migrated {
-    /// The application's tables were made.
+    /// Whether the application's tables were created.
     pub application: bool,
-    /// Versions of our tables that were made.
+    /// The versions of our tables that were created.
     pub versions: Vec<i64>,
 }

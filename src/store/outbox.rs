@@ -1,4 +1,4 @@
-//! The port onto the clean-up outbox: objects whose attachments are gone and that must go too.
+//! The port for the clean-up outbox: objects to delete because their attachments are deleted.
 
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use crate::blob::BlobTarget;
 use crate::fault::Fault;
 use crate::job::{BackgroundJobId, Backoff, BusinessId};
 
-/// An object that must go.
+/// An object that must be deleted.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Condemned {
     /// The outbox row.
@@ -19,29 +19,29 @@ pub struct Condemned {
     pub key: String,
 }
 
-/// An object that is still there after a try.
+/// An object that could not be deleted.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StillThere {
     /// The outbox row.
     pub id: i64,
     /// Why.
     pub error: String,
-    /// The store refused it: without a person's hand the same will happen again.
+    /// The store refused it; it will do so again until someone intervenes.
     pub refused: bool,
 }
 
-/// What is left in the outbox.
+/// A summary of the outbox.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub struct OutboxSummary {
-    /// Objects that are to be tried.
+    /// Objects that are to be deleted.
     pub pending: u64,
     /// When the oldest of them was condemned.
     pub oldest: Option<DateTime<Utc>>,
     /// The newest error among them.
     pub last_error: Option<String>,
-    /// Those that the store refused at their last try.
+    /// How many of them the store refused at the last attempt.
     pub refused: u64,
-    /// Objects that a person has set aside; none of the above.
+    /// Objects that a user has set aside; not counted above.
     pub parked: u64,
 }
 
@@ -53,7 +53,7 @@ impl OutboxSummary {
     }
 }
 
-/// An object in the outbox, with all that is known of it.
+/// An object in the outbox, with all that is known about it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct OutboxRow {
     /// The row.
@@ -62,29 +62,30 @@ pub struct OutboxRow {
     pub job: BackgroundJobId,
     /// The tenant.
     pub business_id: BusinessId,
-    /// Where it lies.
+    /// The store that holds it.
     pub target: BlobTarget,
     /// Its key.
     pub key: String,
-    /// Its size, where the attachment told it.
+    /// Its size in bytes, if the attachment had it.
     pub bytes: Option<i64>,
-    /// Since when it is to go.
+    /// When it was condemned.
     pub condemned_at: DateTime<Utc>,
-    /// How often it was tried in vain.
+    /// The number of failed attempts.
     pub attempts: u32,
-    /// When it may be tried next.
+    /// The time of the next attempt.
     pub next_try_at: DateTime<Utc>,
-    /// Since when it is set aside.
+    /// When it was set aside.
     pub parked_at: Option<DateTime<Utc>>,
-    /// Why it is still there.
+    /// The last error.
     pub last_error: Option<String>,
 }
 
-/// The port. Each call is one transaction and safe to repeat.
+/// The port for the outbox. Each call is one transaction and safe to repeat.
 #[async_trait]
 pub trait CleanupOutbox: Send + Sync + 'static {
-    /// Takes up to `max` due objects of one store, and pushes their next try out by `hold`, so that
-    /// nobody else takes them meanwhile. With `job`, only that job's. Parked ones are never taken.
+    /// Claims up to `max` due objects of one store, and postpones their next attempt by `hold`, so that no
+    /// other process claims them meanwhile. With `job`, only that job's objects. Parked ones are never
+    /// claimed.
     async fn claim(
         &self,
         target: &BlobTarget,
@@ -93,22 +94,22 @@ pub trait CleanupOutbox: Send + Sync + 'static {
         hold: Duration,
     ) -> Result<Vec<Condemned>, Fault>;
 
-    /// These objects are gone: drops their rows.
+    /// Deletes the rows of objects that are gone.
     async fn confirm(&self, ids: &[i64]) -> Result<(), Fault>;
 
-    /// These objects are still there: counts the attempt, keeps the error, sets the next try by `backoff`.
+    /// Records a failed attempt for these objects: keeps the error, and sets the next attempt by `backoff`.
     async fn postpone(&self, failed: &[StillThere], backoff: &Backoff) -> Result<(), Fault>;
 
-    /// What is left, of one tenant or of all.
+    /// A summary for one tenant or for all.
     async fn summary(&self, business_id: Option<BusinessId>) -> Result<OutboxSummary, Fault>;
 
     /// Objects of all stores, oldest first, at most `max`.
     async fn list(&self, max: u32) -> Result<Vec<OutboxRow>, Fault>;
 
-    /// Sets these objects aside, and answers which of them are now. One that is being tried at this
-    /// moment may still go.
+    /// Sets these objects aside, and returns those that are set aside now. One whose deletion is under way
+    /// may still be deleted.
     async fn park(&self, ids: &[i64]) -> Result<Vec<i64>, Fault>;
 
-    /// Puts these objects back, or all, due at once; answers which of them are in the outbox.
+    /// Puts these objects back, or all; they are due at once. Returns those that are in the outbox.
     async fn unpark(&self, ids: Option<&[i64]>) -> Result<Vec<i64>, Fault>;
 }

@@ -1,4 +1,4 @@
-//! The order of steps of requests by people, written once for every database.
+//! The order of steps of users' requests, the same for every database.
 
 use chrono::{DateTime, Utc};
 
@@ -11,7 +11,7 @@ use crate::fault::{Fault, FaultKind};
 use crate::job::BackgroundJobId;
 use crate::job::background::{BackgroundJob, Cursor, Move, PauseReason, Status};
 
-/// Makes a row, unless the tenant has an active one or nothing to delete.
+/// Creates a row, unless the tenant has an active one or nothing to delete.
 pub(super) async fn request<E: StatusSql>(database: &E, request: &NewRequest) -> Result<Requested, Fault> {
     let what = format!("request {} for business {}", request.job_type, request.business_id);
     let mut tx = StatusTx::begin(database, &what).await?;
@@ -33,7 +33,7 @@ pub(super) async fn request<E: StatusSql>(database: &E, request: &NewRequest) ->
     Ok(Requested::Created(Box::new(made.job)))
 }
 
-/// How many receipts a request is about, and its cursor; none: about nothing.
+/// How many receipts a request covers, and its cursor; `None` if there are none.
 async fn covered(
     tx: &mut StatusTx<impl StatusSql>,
     request: &NewRequest,
@@ -88,7 +88,7 @@ pub(super) async fn fail_unqueued<E: StatusSql>(
     Ok(true)
 }
 
-/// Carries out what a person asked for.
+/// Applies a user's request.
 pub(super) async fn wish<E: StatusSql>(
     database: &E,
     person: &Person,

@@ -1,4 +1,4 @@
-//! What a deletion would do if it were requested now, and how long it would take.
+//! What a deletion would do if it were requested now, and its expected duration.
 
 use std::time::Duration;
 
@@ -8,29 +8,29 @@ use serde_json::{Value, json};
 use crate::blob::BlobTarget;
 use crate::job::background::LeftAlone;
 
-/// A deletion that was only looked at. It holds for the moment of the look, and as long as the database
-/// refuses no row: a refusal cannot be seen without trying.
+/// A preview of a deletion. It is valid at the moment of the query, and only if the database refuses no row,
+/// which cannot be known without trying.
 #[derive(Clone, Debug, PartialEq)]
 pub struct DeletionPlan {
     /// Receipts that would be marked as deleted.
     pub receipts: u64,
     /// Attachments whose rows would be dropped.
     pub attachments: u64,
-    /// Objects that would go; an attachment without a key has none.
+    /// Objects that would be deleted; an attachment without a key has none.
     pub objects: u64,
-    /// Their size, as far as the rows tell it.
+    /// Their size in bytes, as far as the rows have it.
     pub bytes: u64,
-    /// Attachments of those receipts that would stay, by the first reason that holds.
+    /// Attachments of those receipts that would stay, counted by the first reason.
     pub kept: Vec<(Kept, u64)>,
-    /// Where the objects lie.
+    /// The store of the objects.
     pub target: BlobTarget,
     /// Receipts per second of the tenant's last completed deletion, pauses included.
     pub last_rate: Option<f64>,
-    /// What the tenant's newest deletion leaves alone; one that is requested now does not.
+    /// What the tenant's newest deletion leaves alone; a new request would include it.
     pub left_alone: Option<LeftAlone>,
 }
 
-/// Why an attachment would stay, in the order in which the reasons are tried.
+/// Why an attachment would stay, in the order in which reasons are checked.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Kept {
     /// It belongs to another business.
@@ -46,7 +46,7 @@ pub enum Kept {
 }
 
 impl Kept {
-    /// The stable word for programs.
+    /// The stable code.
     #[must_use]
     pub fn code(&self) -> &'static str {
         match self {
@@ -58,7 +58,7 @@ impl Kept {
         }
     }
 
-    /// The reason for people.
+    /// The reason as text for users.
     #[must_use]
     pub fn in_words(&self) -> String {
         match self {
@@ -71,19 +71,19 @@ impl Kept {
     }
 }
 
-/// How long a deletion would take.
+/// The expected duration of a deletion.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub struct Estimate {
-    /// Batches.
+    /// The number of batches.
     pub batches: u64,
-    /// Seconds.
+    /// The duration in seconds.
     pub seconds: f64,
-    /// What the seconds come from: `last_rate`, or `throttle`, and then it takes longer than that.
+    /// The source of the figure: `last_rate`, or `throttle`, which gives a lower bound.
     pub basis: &'static str,
 }
 
 impl DeletionPlan {
-    /// The plan and its time as programs read them.
+    /// The plan and its duration as JSON.
     #[must_use]
     pub fn to_json(&self, estimate: &Estimate) -> Value {
         let kept = self.kept.iter().map(|(reason, count)| {
@@ -105,7 +105,7 @@ impl DeletionPlan {
         })
     }
 
-    /// The time in batches of so many receipts with a rest between them.
+    /// The duration with batches of `batch` receipts and a pause of `throttle` between them.
     #[must_use]
     pub fn estimate(&self, batch: u32, throttle: Duration) -> Estimate {
         let batches = self.receipts.div_ceil(u64::from(batch.max(1)));

@@ -1,4 +1,4 @@
-//! Reading a row of `background_jobs` with our record of it, whatever the database.
+//! Reads a row of `background_jobs` with our note, for every database.
 
 use chrono::{DateTime, Utc};
 
@@ -7,7 +7,7 @@ use crate::fault::{Fault, FaultKind};
 use crate::job::background::{BackgroundJob, Cursor, Note, PauseReason, Status};
 use crate::job::{BackgroundJobId, BusinessId, JobId, Progress};
 
-/// A select of rows with our record, ended by the given text.
+/// A select of rows with our note; the given text completes it.
 macro_rules! select_jobs {
     ($tail:literal) => {
         concat!(
@@ -26,7 +26,7 @@ macro_rules! select_jobs {
 }
 pub(super) use select_jobs;
 
-/// A row that a database answered with, value by value.
+/// A row of a database's answer, column by column.
 pub(super) trait Cells {
     /// A whole number.
     fn number(&self, column: &str) -> Result<Option<i64>, Fault>;
@@ -34,18 +34,18 @@ pub(super) trait Cells {
     fn real(&self, column: &str) -> Result<Option<f64>, Fault>;
     /// A text.
     fn text(&self, column: &str) -> Result<Option<String>, Fault>;
-    /// Yes or no.
+    /// A boolean.
     fn flag(&self, column: &str) -> Result<bool, Fault>;
-    /// A time; where times are text, a text that is none is a permanent fault.
+    /// A time. In a text column, text that is no time is a permanent fault.
     fn time(&self, column: &str) -> Result<Option<DateTime<Utc>>, Fault>;
 
-    /// A whole number that is never missing.
+    /// A whole number that must not be null.
     fn needed(&self, column: &str) -> Result<i64, Fault> {
         self.number(column)?.ok_or_else(|| broken(format!("the column {column} is null")))
     }
 }
 
-/// The row as values.
+/// The row with our record of its attempts.
 pub(super) fn tracked(row: &impl Cells) -> Result<Tracked, Fault> {
     let trail = Trail {
         start_last_id: row.number("start_last_id")?,
@@ -57,7 +57,7 @@ pub(super) fn tracked(row: &impl Cells) -> Result<Tracked, Fault> {
     Ok(Tracked { job: job(row)?, trail })
 }
 
-/// The row; none, and a line in the log, where somebody wrote what cannot be read: the others go on.
+/// The row; `None`, with a line in the log, if it is unreadable, so that the others are still processed.
 pub(super) fn readable(row: &impl Cells) -> Option<BackgroundJob> {
     match job(row) {
         Ok(job) => Some(job),
@@ -69,7 +69,7 @@ pub(super) fn readable(row: &impl Cells) -> Option<BackgroundJob> {
     }
 }
 
-/// The row without what only attempts need to know of it.
+/// The row without our record of its attempts.
 pub(super) fn job(row: &impl Cells) -> Result<BackgroundJob, Fault> {
     let id = BackgroundJobId(row.needed("id")?);
     Ok(BackgroundJob {
@@ -113,24 +113,24 @@ pub(super) fn progress(row: &impl Cells) -> Result<Progress, Fault> {
     })
 }
 
-/// A number of ours that is never negative.
+/// One of our numbers, never negative.
 pub(super) fn count(row: &impl Cells, column: &str) -> Result<u32, Fault> {
     let number = row.needed(column)?;
     u32::try_from(number).map_err(|error| broken(format!("{column} is {number}")).because(error))
 }
 
-/// The time of a server that was asked for it as `now`.
+/// The server's time, from the column `now`.
 pub(super) fn now(row: &impl Cells) -> Result<DateTime<Utc>, Fault> {
     row.time("now")?.ok_or_else(|| broken("the server does not tell the time".to_owned()))
 }
 
-/// The status; a word that is none of the six is named, not guessed.
+/// The status; an unknown word is an error that names it.
 pub(super) fn status(row: &impl Cells, id: BackgroundJobId) -> Result<Status, Fault> {
     let word = row.text("status")?.unwrap_or_default();
     Status::parse(&word).ok_or_else(|| broken(format!("background job {id} has the unknown status `{word}`")))
 }
 
-/// The cursor; a broken one is named, not guessed.
+/// The cursor; an invalid one is an error that names it.
 pub(super) fn cursor(row: &impl Cells, id: BackgroundJobId) -> Result<Cursor, Fault> {
     let text = row.text("cursor")?;
     let cursor = Cursor::parse(text.as_deref());

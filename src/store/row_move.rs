@@ -1,4 +1,4 @@
-//! A change of one row's status, as values; adapters hold the one statement that makes it.
+//! A change of one row's status as a value; adapters hold the one statement for it.
 
 use chrono::{DateTime, Utc};
 
@@ -13,47 +13,47 @@ pub(super) struct RowMove<'a> {
     pub(super) id: BackgroundJobId,
     /// The change.
     pub(super) step: Move,
-    /// Where the row must stand.
+    /// The status that the row must have.
     pub(super) from: Status,
-    /// Goes into `last_error`; none leaves it, unless the row is completed: then nothing is wrong any more.
+    /// The new `last_error`; `None` keeps the old one, except that a completed row has none.
     pub(super) error: Option<&'a str>,
-    /// When.
+    /// The time of the change.
     pub(super) now: DateTime<Utc>,
 }
 
 impl RowMove<'_> {
-    /// What is tried, in words.
+    /// The change in words, for errors.
     pub(super) fn what(&self) -> String {
         format!("move background job {} from {} to {}", self.id, self.from, self.step.to())
     }
 
-    /// Whether the row stands where it was moved to: a trigger may give it another status than the statement does.
+    /// Whether the row has the new status: a trigger may have set another one.
     pub(super) fn is_made(&self, row: &BackgroundJob) -> bool {
         row.status == self.step.to()
     }
 
-    /// Whether `last_error` becomes what the change says, null included.
+    /// Whether `last_error` is replaced, possibly by null.
     pub(super) fn replaces_error(&self) -> bool {
         self.error.is_some() || self.step == Move::Complete
     }
 
-    /// The fault of a row that stands as it stood, although it is locked and its status was read under the lock.
+    /// The fault for a row that is unchanged although it was locked and had the expected status.
     pub(super) fn left_as_it_was(&self) -> Fault {
         Fault::new(FaultKind::Permanent, format!("{}: {LEFT_AS_IT_WAS}", self.what()))
     }
 
-    /// What `finished_at` is afterwards.
+    /// The new `finished_at`.
     pub(super) fn finished_at(&self) -> Option<DateTime<Utc>> {
         (!self.step.to().is_active()).then_some(self.now)
     }
 
-    /// What `started_at` is afterwards, if it has no value yet.
+    /// The new `started_at`, if it has no value yet.
     pub(super) fn started_at(&self) -> Option<DateTime<Utc>> {
         (self.step == Move::Start).then_some(self.now)
     }
 
-    /// The heartbeat; none leaves it. A resumed row gets a fresh one, lest the web application's stale
-    /// rule fail it while it waits.
+    /// The new heartbeat; `None` keeps the old one. A resumed row gets a new one, so that the web
+    /// application's stale rule does not fail it while it waits.
     pub(super) fn heartbeat_at(&self) -> Option<DateTime<Utc>> {
         let shows_life =
             matches!(self.step, Move::Start | Move::Continue | Move::Complete | Move::Revive | Move::Resume);

@@ -1,6 +1,6 @@
-//! The port for trial rows: what a demonstration puts into the tables, and how it counts afterwards.
+//! The port for trial rows: the test data of a demonstration, and the counts afterwards.
 //!
-//! It shares no statement with the deletion, so that its counts can contradict it.
+//! It shares no statement with the deletion, so that its counts are an independent check.
 
 use std::collections::BTreeMap;
 
@@ -12,7 +12,7 @@ use crate::fault::Fault;
 /// A row of `attachments`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct TrialAttachment {
-    /// Its id, new in the table.
+    /// Its id, not yet used in the table.
     pub id: i64,
     /// The tenant.
     pub business_id: i64,
@@ -22,22 +22,22 @@ pub struct TrialAttachment {
     pub storage_path: String,
     /// The object's size in bytes.
     pub file_size: i64,
-    /// Why the row is there; goes into `origin_module`.
+    /// The purpose of the row; written to `origin_module`.
     pub label: &'static str,
 }
 
 /// A row of `receipts` that is not deleted.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct TrialReceipt {
-    /// Its id; none: the next one.
+    /// Its id; `None`: the next free one.
     pub id: Option<i64>,
     /// The tenant.
     pub business_id: i64,
-    /// What it points to.
+    /// The attachment that it points to.
     pub attachment_id: Option<i64>,
-    /// What else it points to.
+    /// The preview attachment that it points to.
     pub preview_attachment_id: Option<i64>,
-    /// Why the row is there; goes into `source`.
+    /// The purpose of the row; written to `source`.
     pub label: &'static str,
 }
 
@@ -46,27 +46,27 @@ pub struct TrialReceipt {
 pub struct ReceiptCount {
     /// Not deleted.
     pub live: u64,
-    /// Marked as deleted, with the time of it.
+    /// Marked as deleted, with a time of deletion.
     pub deleted: u64,
-    /// Attachments that live ones point to and that are there.
+    /// Existing attachments that live receipts point to.
     pub pointed: u64,
 }
 
-/// The port.
+/// The port for trial rows.
 #[async_trait]
 pub trait TrialData: Send + Sync {
     /// Inserts all or none.
     async fn insert_attachments(&self, rows: &[TrialAttachment]) -> Result<(), Fault>;
 
-    /// Inserts, in one transaction, each receipt whose attachments are still there; says how many.
+    /// Inserts, in one transaction, each receipt whose attachments still exist; returns how many.
     async fn insert_receipts(&self, rows: &[TrialReceipt]) -> Result<u64, Fault>;
 
-    /// Receipts by label.
+    /// Counts of receipts by label.
     async fn count_receipts(&self) -> Result<BTreeMap<String, ReceiptCount>, Fault>;
 
-    /// Attachments by label.
+    /// Counts of attachments by label.
     async fn count_attachments(&self) -> Result<BTreeMap<String, u64>, Fault>;
 
-    /// Keys of attachments, each once, in order, at most `max`, behind the key `after`.
+    /// Distinct keys of attachments after the key `after`, in order, at most `max`.
     async fn keys(&self, after: &str, max: u32) -> Result<Vec<String>, Fault>;
 }

@@ -1,6 +1,6 @@
-//! One supervisor at work: receives the events of its children and decides, one event at a time.
+//! A running supervisor: it receives the events of its children and handles them one at a time.
 //!
-//! A branch minds children and obeys its parent by the same protocol an actor's minder obeys it.
+//! A branch supervises its children, and is itself supervised by the protocol that an actor's minder uses.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -13,19 +13,19 @@ use super::limit::RestartHistory;
 use super::protocol::{Event, Order};
 use super::{Strategy, SupervisorSpec};
 
-/// The state behind a supervisor.
+/// The state of a running supervisor.
 pub(super) struct Branch {
     pub(super) spec: SupervisorSpec,
     pub(super) history: RestartHistory,
     pub(super) children: Children,
     pub(super) orders: mpsc::UnboundedReceiver<Order>,
     pub(super) events: mpsc::UnboundedReceiver<Event>,
-    /// Where the top tells that it gave up.
+    /// The top publishes here that it gave up.
     pub(super) gave_up: watch::Sender<Option<Escalation>>,
 }
 
 impl Branch {
-    /// Works until stopped for good, or until nobody is left to order that.
+    /// Runs until stopped for good, or until no handle is left that could stop it.
     pub(super) async fn run(mut self) {
         self.children.are_up();
         loop {
@@ -70,7 +70,7 @@ impl Branch {
             self.children.table.failed(key, failure);
         }
         let Some(child) = self.children.child(key) else { return };
-        // Whoever is lost stays lost, whichever life it was.
+        // A lost child cannot be restarted, whichever of its lives reported it.
         let lost = matches!(end, End::Crash(Failure::Lost(_)));
         let stale = child.leaving || (child.life != life && !lost);
         let name = Arc::clone(&child.name);
@@ -120,9 +120,9 @@ impl Branch {
         );
     }
 
-    /// Over the limit: all children stop, last first, and the parent decides. The top has none: it tells
-    /// whoever watches, restarts nobody any more, and leaves the others at work until it is stopped, so
-    /// that what they have in hand can be brought to an end.
+    /// Over the limit: all children stop, last first, and the parent decides. The top has no parent: it
+    /// reports that it gave up and restarts nothing any more. Its other children run until it is stopped, so
+    /// that they can finish their work.
     async fn give_up(&mut self, key: u64, name: &str, failure: Failure) {
         tracing::error!(
             "actor.name" = name,

@@ -1,4 +1,4 @@
-//! The handle on a child.
+//! The handle of a child.
 
 use std::fmt;
 use std::sync::Arc;
@@ -8,7 +8,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::protocol::{Event, Which, stop_child};
 
-/// A child that was started: its address, and the means to stop it.
+/// A started child: its address, and the means to stop it.
 ///
 /// The address stays the same through every restart.
 pub struct ChildHandle<A: Actor> {
@@ -36,7 +36,7 @@ impl<A: Actor> ChildHandle<A> {
         &self.name
     }
 
-    /// From now on the child stops, for good, when this handle is dropped.
+    /// Makes the child stop for good when this handle is dropped.
     #[must_use]
     pub fn owned(mut self) -> Self {
         self.owned = true;
@@ -54,8 +54,8 @@ impl<A: Actor> ChildHandle<A> {
         self.key
     }
 
-    /// Stops the child for good, within its time to stop; false when it is gone already. Cancel safe: the
-    /// child stops all the same.
+    /// Stops the child for good, within its shutdown time; `false` if it is gone already. Cancel safe: the
+    /// child is stopped in any case.
     pub async fn stop(&self) -> bool {
         stop_child(&self.events, Which::Key(self.key)).await
     }

@@ -1,4 +1,4 @@
-//! The children of one supervisor: they begin again one after the other, and stop one at a time, last first.
+//! The children of one supervisor. They restart one after the other, and stop one at a time, last first.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -11,26 +11,26 @@ use super::failure::{End, Failure};
 use super::protocol::{Child, Event, Order, Reports, Which};
 use super::{ChildState, HealthTable, Restart, StartError};
 
-/// Beyond a child's own time to stop: for the minder, whose thread may be busy with others.
+/// Added to a child's shutdown time, because the minder's thread may be busy with other children.
 const SHUTDOWN_MARGIN: Duration = Duration::from_secs(1);
 
-/// The children, and what their supervisor needs to stop them and have them begin again.
+/// The children, and what their supervisor needs to stop and restart them.
 pub(super) struct Children {
-    /// Of the supervisor.
+    /// The supervisor's key.
     key: u64,
-    /// Of the supervisor.
+    /// The supervisor's name.
     name: Arc<str>,
     pub(super) table: HealthTable,
-    /// In the order they were started.
+    /// In the order of their start.
     list: Vec<Child>,
-    /// Children to begin again, one after the other.
+    /// Children to restart, one after the other.
     revival: VecDeque<u64>,
-    /// The child whose first turn the revival waits for.
+    /// The child whose first poll the next restart waits for.
     awaited: Option<u64>,
-    /// False once stopped or given up, until the parent has them begin again.
+    /// `false` after a stop or after giving up, until the parent restarts the children.
     pub(super) standing: bool,
     to_supervisor: mpsc::UnboundedSender<Event>,
-    /// The supervisor's line to its parent; none at the top.
+    /// The supervisor's reports to its parent; `None` at the top.
     pub(super) parent: Option<Reports>,
 }
 
@@ -45,7 +45,7 @@ impl Children {
         Self { key, name, table, list, revival, awaited: None, standing: true, to_supervisor, parent }
     }
 
-    /// Gives a child its place.
+    /// Adds a child before it starts.
     pub(super) fn adopt(&mut self, child: Child) -> Result<(), StartError> {
         if !self.standing {
             return Err(StartError::NotRunning);
@@ -58,7 +58,7 @@ impl Children {
         Ok(())
     }
 
-    /// A child had the first turn of a life.
+    /// A child's life had its first poll.
     pub(super) fn is_up(&mut self, key: u64, life: u64) {
         let Some(child) = self.child(key).filter(|child| child.life == life && !child.leaving) else {
             return;
@@ -68,7 +68,7 @@ impl Children {
         self.revive_next_after(key);
     }
 
-    /// Parks the children started after `key`, and has them begin again once it is up.
+    /// Stops the children started after `key`, and restarts them once it is up.
     pub(super) async fn take_along_those_after(&mut self, key: u64) {
         let after = self.list.iter().position(|child| child.key == key).map_or(0, |index| index + 1);
         let keys: Vec<u64> = self.list.iter().skip(after).map(|child| child.key).collect();
@@ -79,7 +79,7 @@ impl Children {
         self.revival = keys.into_iter().filter(|key| self.child(*key).is_some()).collect();
     }
 
-    /// Begins again with all children, in the order they were started.
+    /// Restarts all children, in the order of their start.
     pub(super) fn revive_all(&mut self, after: Duration, life: u64) {
         self.standing = true;
         if let Some(parent) = &mut self.parent {
@@ -105,7 +105,7 @@ impl Children {
         }
     }
 
-    /// Every child is up: so is their supervisor.
+    /// Every child is up, and so is their supervisor.
     pub(super) fn are_up(&self) {
         self.table.set(self.key, ChildState::Running);
         if let Some(parent) = &self.parent {
@@ -113,7 +113,7 @@ impl Children {
         }
     }
 
-    /// Has one child begin another life; returns how many times it has.
+    /// Restarts one child; returns its number of restarts.
     pub(super) fn revive(&mut self, key: u64, after: Duration) -> u64 {
         let Some(child) = self.child(key) else { return 0 };
         child.life += 1;
@@ -143,20 +143,20 @@ impl Children {
         self.list.iter_mut().find(|child| child.key == key)
     }
 
-    /// A child failed once too often, and its supervisor with it.
+    /// A child failed once too often, and its supervisor fails with it.
     pub(super) fn have_failed(&self, key: u64) {
         self.table.set(key, ChildState::Failed);
         self.table.set(self.key, ChildState::Failed);
     }
 
-    /// Those at work stay so; whoever fails from now on does not begin again.
+    /// Running children go on; one that fails from now on is not restarted.
     pub(super) fn revive_no_more(&mut self) {
         self.standing = false;
         self.revival.clear();
         self.awaited = None;
     }
 
-    /// Stops all children, last first; for good, or so that they can begin again.
+    /// Stops all children, last first, for good or for a later restart.
     pub(super) async fn stop_all(&mut self, for_good: bool) {
         self.revive_no_more();
         let keys: Vec<u64> = self.list.iter().rev().map(|child| child.key).collect();
@@ -166,12 +166,12 @@ impl Children {
         self.table.set(self.key, ChildState::Stopped);
     }
 
-    /// Stops one child and waits for it, but not for ever: its thread may be blocked.
+    /// Stops one child and waits for it for a limited time, because its thread may be blocked.
     async fn stop_one(&mut self, key: u64, for_good: bool) {
         let Some(child) = self.child(key) else { return };
         let for_good = for_good || child.restart == Restart::Temporary || child.leaving;
         let (permanent, name) = (child.restart == Restart::Permanent, Arc::clone(&child.name));
-        // What the life that ends here still has to say is no news any more.
+        // Later reports of the life that ends here are ignored.
         child.life += 1;
         let (done, stopped) = oneshot::channel();
         let order = if for_good { Order::Stop { done } } else { Order::Park { done } };
@@ -179,7 +179,7 @@ impl Children {
         if !in_time(child.shutdown, stopped).await {
             tracing::warn!("actor.name" = &*name, "actor did not answer a stop: its thread is blocked");
         }
-        // A permanent child stays in the table of a tree that stops: somebody may want to see how it went.
+        // A permanent child stays in the table of a stopping tree, so that its last state can be read.
         if for_good && (self.standing || !permanent) {
             self.forget(key);
         } else {
@@ -187,7 +187,7 @@ impl Children {
         }
     }
 
-    /// Stops one child for good, without holding up the others.
+    /// Stops one child for good without delaying the others.
     pub(super) fn stop_child(&mut self, which: &Which, done: oneshot::Sender<bool>) {
         let wanted = |child: &&mut Child| match which {
             Which::Key(key) => child.key == *key,
@@ -210,11 +210,11 @@ impl Children {
         self.revive_next_after(key);
     }
 
-    /// Minds a child no longer whose thread does not come back; its row goes when the child does.
+    /// Gives up a child whose thread is blocked; its row is removed when the child ends.
     pub(super) fn abandon(&mut self, key: u64, gone: oneshot::Sender<()>) {
         let Some(index) = self.list.iter().position(|child| child.key == key) else { return };
         let child = self.list.remove(index);
-        // Carried out when the thread comes back.
+        // Carried out if the thread returns.
         let _ = child.orders.send(Order::Stop { done: oneshot::channel().0 });
         self.table.abandon(key);
         let table = self.table.clone();
@@ -227,7 +227,7 @@ impl Children {
         self.revive_next_after(key);
     }
 
-    /// Stops all children for good, and tells the parent that the supervisor goes, too.
+    /// Stops all children for good, and reports to the parent that the supervisor is gone.
     pub(super) async fn leave(&mut self) {
         self.stop_all(true).await;
         if let Some(parent) = self.parent.take() {
@@ -236,7 +236,7 @@ impl Children {
     }
 }
 
-/// Whether a stop was answered in time. An answer dropped unsent is one: there is nobody left to stop.
+/// Whether a stop was answered in time. A dropped answer counts, since the child is gone then.
 async fn in_time(shutdown: Option<Duration>, stopped: oneshot::Receiver<()>) -> bool {
     match shutdown {
         Some(shutdown) => timeout(shutdown.saturating_add(SHUTDOWN_MARGIN), stopped).await.is_ok(),

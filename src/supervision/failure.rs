@@ -1,11 +1,11 @@
-//! How a child can end, and what follows from it.
+//! How a child can end, and the supervisor's reaction.
 
 use std::fmt;
 use std::time::Duration;
 
 use super::{Panic, Restart};
 
-/// Why a child has to begin again, or a supervisor gave up.
+/// Why a child must be restarted, or why a supervisor gave up.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Failure {
     /// It panicked.
@@ -14,25 +14,25 @@ pub enum Failure {
     Hung(Duration),
     /// A permanent child stopped by itself.
     Left,
-    /// Its thread ended under it, or its constructor panicked: there is nothing to restart.
+    /// Its thread ended, or its constructor panicked: nothing is left to restart.
     Lost(Option<Panic>),
-    /// A supervisor below spent its restarts.
+    /// A child supervisor used up its restarts.
     Escalated(Box<Escalation>),
 }
 
-/// A supervisor that spent its restarts, and the last straw.
+/// A supervisor that used up its restarts, and the last failure.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Escalation {
     /// The supervisor that gave up.
     pub supervisor: String,
-    /// The child whose failure was one too many.
+    /// The child with the last failure.
     pub child: String,
-    /// How that child failed.
+    /// The failure of that child.
     pub cause: Failure,
 }
 
 impl Failure {
-    /// The panic at the bottom, if there is one.
+    /// The panic that caused it, if any.
     #[must_use]
     pub fn panic(&self) -> Option<&Panic> {
         match self {
@@ -68,25 +68,25 @@ impl std::error::Error for Escalation {}
 /// How one life of a child ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum End {
-    /// It chose to stop.
+    /// It stopped by itself.
     Normal,
-    /// It did not choose.
+    /// It failed.
     Crash(Failure),
 }
 
-/// What a supervisor does about an [`End`].
+/// The supervisor's reaction to an [`End`].
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Verdict {
-    /// Begin again, if the limit allows.
+    /// Restart the child, if the limit allows.
     Restart(Failure),
-    /// The child is gone and should be.
+    /// The child has ended as intended: remove it.
     Forget,
-    /// Nothing can be restarted: the parent decides.
+    /// Nothing can be restarted, so the parent decides.
     Escalate(Failure),
 }
 
 impl End {
-    /// What follows when a child of this kind ends so.
+    /// The reaction when a child of this kind ends in this way.
     pub(super) fn verdict(&self, kind: Restart) -> Verdict {
         match (kind, self) {
             (Restart::Temporary, _) | (Restart::Transient, Self::Normal) => Verdict::Forget,

@@ -1,6 +1,6 @@
-//! Who is alive: the table that supervisors write and everybody may read.
+//! The health table: supervisors write it, and everybody may read it.
 //!
-//! A child that ended for good leaves the table; what happened to it stays in the record of its role.
+//! A child that ended for good is removed; its restarts and panics stay in the record of its role.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -16,38 +16,38 @@ use super::failure::Failure;
 use super::pulse::Pulse;
 use super::watchdog::{StuckThreads, Watchdog, WatchedWork};
 
-/// Names children, and rows of every table.
+/// A unique key for a child, in every table.
 pub(super) fn next_key() -> u64 {
     static NEXT: AtomicU64 = AtomicU64::new(1);
     NEXT.fetch_add(1, Ordering::Relaxed)
 }
 
-/// What a child is doing.
+/// The state of a child.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ChildState {
-    /// On its way to its first turn.
+    /// Started, before its first poll.
     Starting,
-    /// At work.
+    /// Running.
     Running,
-    /// Crashed, or stopped with one that crashed; it will begin again.
+    /// Crashed, or stopped because another child crashed; it will be restarted.
     Restarting,
     /// Stopped on request.
     Stopped,
-    /// Given up.
+    /// Given up after too many failures.
     Failed,
-    /// Its thread does not come back, whatever was asked of it.
+    /// Its thread is blocked and was given up.
     Hung,
 }
 
-/// The latest panic, or hang, of a child.
+/// The latest panic or hang of a child.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct PanicRecord {
-    /// What it said.
+    /// The panic's text.
     pub message: String,
     /// `file:line:column`; `heartbeat` for a hang.
     pub place: String,
-    /// When it was noticed.
+    /// The time at which it was noticed.
     pub at: DateTime<Utc>,
 }
 
@@ -56,47 +56,47 @@ pub struct PanicRecord {
 pub struct ChildStatus {
     /// Its name.
     pub name: String,
-    /// The supervisor it belongs to; none at the top.
+    /// Its supervisor; `None` at the top.
     pub supervisor: Option<String>,
-    /// What it is doing.
+    /// Its state.
     pub state: ChildState,
-    /// Times it began again.
+    /// The number of restarts.
     pub restarts: u64,
-    /// What last went wrong.
+    /// Its latest panic or hang.
     pub last_panic: Option<PanicRecord>,
-    /// When it entered its state.
+    /// Since when it is in this state.
     pub since: DateTime<Utc>,
 }
 
-/// All children, past and present, whose names begin alike: `deletion_batch/27` counts for `deletion_batch`.
+/// All present and past children with one name prefix: `deletion_batch/27` counts for `deletion_batch`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct RoleStatus {
     /// The name before the first `/`.
     pub role: String,
-    /// Children in the table now.
+    /// The number of children in the table now.
     pub present: u64,
-    /// Children ever started.
+    /// The number of children ever started.
     pub started: u64,
-    /// Times any of them began again.
+    /// The number of restarts of all of them.
     pub restarts: u64,
-    /// Panics and hangs of any of them.
+    /// The number of panics and hangs of all of them.
     pub panics: u64,
-    /// The latest.
+    /// The latest panic or hang.
     pub last_panic: Option<PanicRecord>,
 }
 
-/// The table at one moment.
+/// A snapshot of the table.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct TreeStatus {
-    /// In the order they were first started.
+    /// In the order of their first start.
     pub children: Vec<ChildStatus>,
-    /// By name.
+    /// In the order of their names.
     pub roles: Vec<RoleStatus>,
-    /// Threads that do not come back from a turn.
+    /// The number of blocked threads.
     pub stuck_threads: usize,
 }
 
-/// A handle on the table; clones are cheap and show the same.
+/// A handle of the table; clones are cheap and share the table.
 #[derive(Clone, Default)]
 pub struct HealthTable {
     rows: Arc<RwLock<Rows>>,
@@ -106,7 +106,7 @@ pub struct HealthTable {
 #[derive(Default)]
 struct Rows {
     children: BTreeMap<u64, ChildStatus>,
-    /// Supervisor of each child that has one.
+    /// The supervisor of each child that has one.
     above: BTreeMap<u64, u64>,
     roles: BTreeMap<String, RoleStatus>,
 }
@@ -118,7 +118,7 @@ impl HealthTable {
         Self::default()
     }
 
-    /// The table now.
+    /// A snapshot of the table.
     #[must_use]
     pub fn snapshot(&self) -> TreeStatus {
         let stuck = self.watchdog.stuck();
@@ -136,13 +136,13 @@ impl HealthTable {
         }
     }
 
-    /// Tells whenever a thread gets stuck or comes back.
+    /// Receives a new value whenever a thread gets stuck or recovers.
     #[must_use]
     pub fn stuck_threads(&self) -> watch::Receiver<StuckThreads> {
         self.watchdog.subscribe()
     }
 
-    /// Looks at work on a thread outside the tree, which can be given up.
+    /// Watches work on a thread outside the tree, which can be given up.
     #[must_use]
     pub fn watch_work(&self, name: &str) -> WatchedWork {
         self.watchdog.watch_work(next_key(), name)
@@ -170,12 +170,12 @@ impl HealthTable {
         );
     }
 
-    /// Takes a row out, and all below it; their roles remember.
+    /// Removes a row and all rows below it; their roles keep the counts.
     pub(super) fn remove(&self, key: u64) {
         self.rows.write().remove(key);
     }
 
-    /// Notes what a child is doing now. One that was given up stays so when it is stopped.
+    /// Records the state of a child. A child that was given up keeps that state when it is stopped.
     pub(super) fn set(&self, key: u64, state: ChildState) {
         if let Some(child) = self.rows.write().children.get_mut(&key)
             && child.state != state
@@ -186,7 +186,7 @@ impl HealthTable {
         }
     }
 
-    /// Notes that a child begins again, and returns how many times it has.
+    /// Records a restart of a child; returns its number of restarts.
     pub(super) fn restarting(&self, key: u64) -> u64 {
         self.set(key, ChildState::Restarting);
         let mut rows = self.rows.write();
@@ -197,7 +197,7 @@ impl HealthTable {
         restarts
     }
 
-    /// Notes what went wrong with a child.
+    /// Records a panic or hang of a child.
     pub(super) fn failed(&self, key: u64, failure: &Failure) {
         let Some(record) = PanicRecord::of(failure) else { return };
         let mut rows = self.rows.write();
@@ -214,7 +214,7 @@ impl HealthTable {
         self.watchdog.abandon(key);
     }
 
-    /// Has the watchdog look at `pulse` for as long as it lives.
+    /// Lets the watchdog check `pulse` as long as it exists.
     pub(super) fn watch(&self, key: u64, name: &str, pulse: &Arc<Pulse>) {
         self.watchdog.watch(key, name, pulse);
     }

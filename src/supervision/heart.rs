@@ -1,7 +1,7 @@
-//! Asks an actor, at regular times, for a sign that it still takes turns.
+//! Checks regularly that an actor is still being polled.
 //!
-//! The question is a future among the actor's own, not a message: no actor has to know it, a full mailbox
-//! does not delay it, and an actor that waits for ever in `ctx.wait` cannot answer it.
+//! The check is a future in the actor's own context, not a message: actors need no code for it, a full
+//! mailbox does not delay it, and an actor that waits for ever in `ctx.wait` cannot answer it.
 
 use std::cell::Cell;
 use std::pin::Pin;
@@ -11,36 +11,36 @@ use std::time::Duration;
 
 use tokio::time::{Instant, Sleep, sleep};
 
-/// A heart asks once per deadline.
+/// The heartbeat of one actor, with one check per deadline.
 pub(super) struct Heart {
     deadline: Duration,
     next: Pin<Box<Sleep>>,
-    /// The latest question; false until it is answered.
+    /// The flag of the latest check; `false` until it is answered.
     answered: Option<Rc<Cell<bool>>>,
 }
 
-/// What a beat of the heart asks for.
+/// The next step of the heartbeat.
 pub(super) enum Beat {
-    /// Set this within the actor's turn.
+    /// Set this flag from within the actor's context.
     Ask(Rc<Cell<bool>>),
-    /// The latest question was not answered in time.
+    /// The latest check was not answered within this time.
     Missed(Duration),
 }
 
 impl Heart {
-    /// A heart that first asks after one `deadline`.
+    /// A heart whose first check is after one `deadline`.
     pub(super) fn new(deadline: Duration) -> Self {
         Self { deadline, next: Box::pin(sleep(deadline)), answered: None }
     }
 
-    /// Forgets what was asked: another life begins.
+    /// Forgets the pending check, for a new life.
     pub(super) fn reset(&mut self) {
         self.answered = None;
         self.next.as_mut().reset(Instant::now() + self.deadline);
     }
 
-    /// Ready when it is time for a question, or too late for an answer. Ask it after the actor's turn, so
-    /// that a thread that was held up elsewhere is not taken for an actor that hangs.
+    /// Ready when a check is due, or when an answer is late. Poll it after the actor, so that a thread that
+    /// was busy elsewhere is not taken for a hanging actor.
     pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Beat> {
         if self.next.as_mut().poll(cx).is_pending() {
             return Poll::Pending;

@@ -1,29 +1,29 @@
-//! How many restarts are too many.
+//! The limit on restarts.
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
-/// A supervisor may restart `restarts` times within `window`; the next one escalates.
+/// A supervisor may restart children `restarts` times within `window`; the next crash escalates.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RestartLimit {
-    /// Restarts allowed within the window; 0 escalates the first crash.
+    /// The number of restarts within the window; with 0 the first crash escalates.
     pub restarts: usize,
-    /// How far back restarts count.
+    /// How long a restart counts.
     pub window: Duration,
 }
 
 impl Default for RestartLimit {
-    /// 1 in 5 s, as in OTP.
+    /// One restart in 5 s, as in OTP.
     fn default() -> Self {
         Self { restarts: 1, window: Duration::from_secs(5) }
     }
 }
 
-/// The restarts a supervisor has spent lately.
+/// The recent restarts of a supervisor.
 #[derive(Debug)]
 pub(super) struct RestartHistory {
     limit: RestartLimit,
-    /// Oldest first; never more than the limit allows.
+    /// Oldest first; never more than the limit.
     spent: VecDeque<Instant>,
 }
 
@@ -32,7 +32,7 @@ impl RestartHistory {
         Self { limit, spent: VecDeque::new() }
     }
 
-    /// Spends one restart at `now`; false when the limit is reached.
+    /// Records a restart at `now`; `false` when the limit is reached.
     pub(super) fn spend(&mut self, now: Instant) -> bool {
         while self.spent.front().is_some_and(|at| now.duration_since(*at) > self.limit.window) {
             self.spent.pop_front();
@@ -44,7 +44,7 @@ impl RestartHistory {
         allowed
     }
 
-    /// Forgets all, for a supervisor that itself begins again.
+    /// Forgets all restarts, when the supervisor itself is restarted.
     pub(super) fn clear(&mut self) {
         self.spent.clear();
     }

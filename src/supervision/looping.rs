@@ -1,10 +1,10 @@
-//! A loop that receives no messages, as a child like any actor.
+//! A loop without messages, supervised like an actor.
 
 use actix::{
     Actor, ActorContext as _, ActorFutureExt as _, AsyncContext as _, Context, Supervised, WrapFuture as _,
 };
 
-/// Runs what this function begins. Each life begins it anew, so what survives a restart is what the function holds.
+/// Runs the function's future. Each restart calls the function again, so what it holds survives.
 pub(super) struct Loop<F>(pub(super) F);
 
 impl<F, L> Actor for Loop<F>

@@ -1,6 +1,6 @@
-//! Minds one actor on its own thread: gives it its turns, and carries out its supervisor's orders.
+//! Runs one actor on its own thread: polls it, and carries out its supervisor's orders.
 //!
-//! The mailbox outlives every life of the actor but the last.
+//! The mailbox is kept across restarts of the actor.
 
 use std::future::poll_fn;
 use std::rc::Rc;
@@ -19,10 +19,10 @@ use super::protocol::{Order, Reports};
 use super::pulse::Pulse;
 use super::shell::Shell;
 
-/// What a minder takes along to its thread.
+/// What a minder needs on its thread.
 pub(super) struct MinderContext<A: Actor> {
     pub(super) name: Arc<str>,
-    /// Held so that the mailbox stays connected when nobody else has the address.
+    /// Kept so that the mailbox stays connected when there is no other address.
     pub(super) address: Addr<A>,
     pub(super) mailbox: AddressReceiver<A>,
     pub(super) shutdown: Duration,
@@ -31,7 +31,7 @@ pub(super) struct MinderContext<A: Actor> {
     pub(super) reports: Reports,
 }
 
-/// An actor and what it takes to mind it.
+/// An actor, with the state to supervise it.
 struct Minder<A: Supervised + Actor<Context = actix::Context<A>>> {
     name: Arc<str>,
     _address: Addr<A>,
@@ -41,11 +41,11 @@ struct Minder<A: Supervised + Actor<Context = actix::Context<A>>> {
     heart: Option<Heart>,
     orders: mpsc::UnboundedReceiver<Order>,
     reports: Reports,
-    /// The first turn of this life was reported to the supervisor.
+    /// Whether the first poll of this life was reported to the supervisor.
     up: bool,
 }
 
-/// Why turns stop for now.
+/// Why polling stops for now.
 enum Pause {
     Ended(End),
     Ordered(Order),
@@ -100,7 +100,7 @@ impl<A: Supervised + Actor<Context = actix::Context<A>>> Minder<A> {
         }
     }
 
-    /// Gives turns until the actor ends, or an order comes.
+    /// Polls the actor until it ends or an order arrives.
     async fn live(&mut self) -> Pause {
         poll_fn(|cx| self.poll_live(cx)).await
     }
@@ -148,8 +148,8 @@ impl<A: Supervised + Actor<Context = actix::Context<A>>> Minder<A> {
         self.orders.recv().await.map_or(Pause::Orphaned, Pause::Ordered)
     }
 
-    /// Begins another life: what the old one had begun is cancelled at once, so that those who wait on it
-    /// get `Closed` now; the first turn comes after the delay, unless an order comes first.
+    /// Begins another life. The old life's futures are cancelled at once, so that callers get `Closed` now;
+    /// the first poll is after the delay, unless an order comes first.
     async fn revive(&mut self, after: Duration, life: u64) -> Pause {
         self.reports.life = life;
         self.up = false;
@@ -169,7 +169,7 @@ impl<A: Supervised + Actor<Context = actix::Context<A>>> Minder<A> {
         self.live().await
     }
 
-    /// Asks the actor to stop and gives it turns until it did, panicked, or ran out of time.
+    /// Asks the actor to stop and polls it until it has stopped, has panicked, or its time is over.
     async fn halt(&mut self) {
         if !self.shell.is_alive() {
             return;

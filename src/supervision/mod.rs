@@ -1,18 +1,17 @@
-//! Children that begin again: supervisors with restart limits, and a table of who is alive.
+//! Supervision with restarts: supervisors with restart limits, and a table of the children's health.
 //!
-//! Read in this order: [`ChildSpec`] and [`SupervisorSpec`] (what is wanted), [`Supervisor`] and
-//! [`ChildHandle`] (how to start and stop), [`RestartLimit`] (when enough is enough),
-//! [`Failure`] (how a child can end), [`HealthTable`] (what became of all of them). Inside: a `branch` decides
-//! for one supervisor, its `children` begin again and stop, a `minder` gives one actor its turns within the net
-//! of its `shell`, a `heart` asks it for a sign of life, and the `watchdog` looks for threads that do not come
-//! back.
+//! Read in this order: [`ChildSpec`] and [`SupervisorSpec`] (settings), [`Supervisor`] and [`ChildHandle`]
+//! (start and stop), [`RestartLimit`] (when to give up), [`Failure`] (how a child can end), [`HealthTable`]
+//! (the state of all children). Inside, a `branch` decides for one supervisor, `children` restarts and stops
+//! its children, a `minder` polls one actor inside its `shell`, which catches panics, a `heart` checks that
+//! the actor still answers, and the `watchdog` finds blocked threads.
 //!
-//! What a crash costs: the message in hand, and every other message whose answer the actor still owed, are
-//! answered with `Closed`, when the restart is decided. What waits in the mailbox is handled by the next life,
-//! at the same address. A future spawned outside the actor's context outlives it: a supervised actor answers
-//! with `ResponseActFuture` or `AtomicResponse`, never with `ResponseFuture`.
+//! A crash costs the message being handled and all messages whose answers are pending: they get `Closed` once
+//! the restart is decided. Messages in the mailbox are handled by the next life, at the same address. A
+//! future spawned outside the actor's context outlives it, so a supervised actor answers with
+//! `ResponseActFuture` or `AtomicResponse`, never with `ResponseFuture`.
 //!
-//! An outage is no crash: an actor that cannot reach something waits, and spends no restart.
+//! An outage is no crash: an actor that cannot reach something waits, and uses up no restart.
 
 mod branch;
 mod child;

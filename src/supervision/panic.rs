@@ -1,7 +1,7 @@
-//! A panic as a value: what it said and where, caught before it can take more than its own turn.
+//! A panic as a value: its text and place, caught so that only the current call is lost.
 //!
-//! One hook for the process, installed at first use. A panic on its way to [`catch_panic`] or to a
-//! supervisor is kept for whoever catches it, who logs it once; any other goes to the hook that was there.
+//! There is one hook per process, installed at first use. It keeps a panic that [`catch_panic`] or a
+//! supervisor will catch; the catcher logs it once. Any other panic goes to the previous hook.
 
 use std::any::Any;
 use std::cell::{Cell, RefCell};
@@ -14,7 +14,7 @@ use std::thread;
 
 use serde::Serialize;
 
-/// What a panic said, and where.
+/// The text and place of a panic.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Panic {
     /// The text given to `panic!`.
@@ -34,16 +34,16 @@ impl fmt::Display for Panic {
 impl std::error::Error for Panic {}
 
 thread_local! {
-    /// How many catchers are on this thread's stack.
+    /// The number of active panic catches on this thread's stack.
     static CATCHERS: Cell<u32> = const { Cell::new(0) };
-    /// The latest panic seen by the hook, until its catcher takes it.
+    /// The latest panic that the hook saw, until it is taken.
     static LATEST: RefCell<Option<Panic>> = const { RefCell::new(None) };
 }
 
-/// Runs `future` to its end, or to its first panic; either way it is dropped within the same net.
+/// Runs `future` to its end or its first panic; panics while it is dropped are caught too.
 ///
-/// Cancel safe if `future` is. Dropped half-way, together with this one, its panic is caught too, and logged: there
-/// is nobody to return it to.
+/// Cancel safe if `future` is. If both are dropped half-way, a panic in the drop is caught and logged,
+/// because it cannot be returned.
 ///
 /// # Errors
 /// The panic.
@@ -61,7 +61,7 @@ pub async fn catch_panic<F: Future>(future: F) -> Result<F::Output, Panic> {
     end.and_then(|output| dropped.map(|()| output))
 }
 
-/// Catches what the destructors of a future do that is dropped before its end.
+/// Catches panics in the destructor of an unfinished future.
 struct Net<F>(Option<Pin<Box<F>>>);
 
 impl<F> Drop for Net<F> {
@@ -74,7 +74,7 @@ impl<F> Drop for Net<F> {
     }
 }
 
-/// Runs `turn`; its panic becomes a value.
+/// Runs `turn`, and returns its panic as a value.
 pub(crate) fn catch<T>(turn: impl FnOnce() -> T) -> Result<T, Panic> {
     install_hook();
     CATCHERS.set(CATCHERS.get().saturating_add(1));
@@ -82,7 +82,7 @@ pub(crate) fn catch<T>(turn: impl FnOnce() -> T) -> Result<T, Panic> {
     CATCHERS.set(CATCHERS.get().saturating_sub(1));
     end.map_err(|payload| {
         let panic = LATEST.take().unwrap_or_else(|| Panic::unseen(&*payload));
-        // A payload may be any value, even one that panics when dropped.
+        // A payload may be any value, even one whose drop panics.
         let _ = catch_unwind(AssertUnwindSafe(|| drop(payload)));
         panic
     })
@@ -108,7 +108,7 @@ impl Panic {
         Self { message: text_of(info.payload()), place, thread: thread_name() }
     }
 
-    /// A panic that passed by the hook: resumed by hand, or somebody replaced the hook.
+    /// A panic that the hook did not see: it was resumed, or another hook was installed.
     fn unseen(payload: &(dyn Any + Send)) -> Self {
         Self { message: text_of(payload), place: "unknown place".to_owned(), thread: thread_name() }
     }

@@ -1,6 +1,6 @@
-//! What a supervisor and those who mind its children say to each other.
+//! The messages between a supervisor and those who run its children.
 //!
-//! A life is one run of a child between two restarts; reports of a life that is over are ignored.
+//! A life is one run of a child between two restarts; reports of an earlier life are ignored.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -10,71 +10,71 @@ use tokio::sync::{mpsc, oneshot};
 use super::failure::{End, Failure};
 use super::{ChildSpec, Restart, StartError};
 
-/// To the one who minds a child: an actor's minder, or the supervisor of a branch.
+/// A message to an actor's minder or to the supervisor of a branch.
 pub(super) enum Order {
-    /// Stop it, but keep what is needed to begin again at the same address.
+    /// Stop the child, but keep what a restart at the same address needs.
     Park { done: oneshot::Sender<()> },
     /// Begin life number `life`, after a delay.
     Revive { after: Duration, life: u64 },
-    /// Stop it for good.
+    /// Stop the child for good.
     Stop { done: oneshot::Sender<()> },
 }
 
-/// To a supervisor.
+/// A message to a supervisor.
 pub(super) enum Event {
-    /// A child wants a place, before it starts.
+    /// Add a child before it starts.
     Adopt { child: Box<Child>, accepted: oneshot::Sender<Result<(), StartError>> },
-    /// A child had the first turn of a life.
+    /// A life had its first poll.
     Up { key: u64, life: u64 },
-    /// A life is over.
+    /// A life ended.
     Ended { key: u64, life: u64, end: End },
-    /// Somebody wants one child stopped for good.
+    /// Stop one child for good.
     StopChild { which: Which, done: oneshot::Sender<bool> },
-    /// A child's thread is given up.
+    /// Give up a child's thread.
     Abandon { key: u64, gone: oneshot::Sender<()> },
     /// A child was stopped for good, or given up.
     Removed { key: u64 },
 }
 
-/// Which child.
+/// Identifies a child.
 pub(super) enum Which {
     Key(u64),
     Name(String),
 }
 
-/// Has a supervisor stop one child for good; false when there is none such.
+/// Asks a supervisor to stop one child for good; `false` if there is no such child.
 pub(super) async fn stop_child(events: &mpsc::UnboundedSender<Event>, which: Which) -> bool {
     let (done, stopped) = oneshot::channel();
     let _ = events.send(Event::StopChild { which, done });
     stopped.await.unwrap_or(false)
 }
 
-/// A child, as its supervisor keeps it.
+/// A supervisor's record of a child.
 pub(super) struct Child {
     pub(super) key: u64,
     pub(super) name: Arc<str>,
     pub(super) restart: Restart,
-    /// How long a stop may take; none for a supervisor, whose own children have theirs.
+    /// The time limit of a stop; `None` for a supervisor, whose own children have theirs.
     pub(super) shutdown: Option<Duration>,
     pub(super) orders: mpsc::UnboundedSender<Order>,
-    /// The number of its present life.
+    /// The number of its current life.
     pub(super) life: u64,
-    /// Crashes in a row.
+    /// The number of crashes in a row.
     pub(super) crashes: u32,
-    /// First turn of its present life.
+    /// The time of the first poll of its current life.
     pub(super) up: Option<Instant>,
-    /// Somebody wants it stopped for good.
+    /// Whether it is being stopped for good.
     pub(super) leaving: bool,
 }
 
 impl Child {
-    /// An actor's place.
+    /// The record of an actor.
     pub(super) fn actor(key: u64, spec: &ChildSpec, orders: mpsc::UnboundedSender<Order>) -> Self {
         let name = Arc::from(spec.name.as_str());
         Self { shutdown: Some(spec.shutdown), ..Self::branch(key, name, spec.restart, orders) }
     }
 
-    /// A supervisor's place.
+    /// The record of a supervisor.
     pub(super) fn branch(
         key: u64,
         name: Arc<str>,
@@ -85,11 +85,11 @@ impl Child {
     }
 }
 
-/// A child's line to its supervisor. Dropped without a farewell, it reports the child as lost.
+/// Sends a child's reports to its supervisor. If dropped without `farewell`, the child is reported as lost.
 pub(super) struct Reports {
     key: u64,
     events: mpsc::UnboundedSender<Event>,
-    /// The life that reports are about.
+    /// The life that the reports concern.
     pub(super) life: u64,
     said_farewell: bool,
 }
@@ -99,17 +99,17 @@ impl Reports {
         Self { key, events, life: 0, said_farewell: false }
     }
 
-    /// The first turn of this life went well.
+    /// The first poll of this life succeeded.
     pub(super) fn up(&self) {
         let _ = self.events.send(Event::Up { key: self.key, life: self.life });
     }
 
-    /// This life is over.
+    /// This life ended.
     pub(super) fn ended(&self, end: End) {
         let _ = self.events.send(Event::Ended { key: self.key, life: self.life, end });
     }
 
-    /// The child stopped as it was told to.
+    /// The child stopped as ordered.
     pub(super) fn farewell(mut self) {
         self.said_farewell = true;
     }

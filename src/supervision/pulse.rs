@@ -1,6 +1,6 @@
-//! A child's pulse: when it began its turn, and when it was last seen between turns.
+//! A child's pulse: when its current poll began, and when its last one ended.
 //!
-//! Written on the child's thread, read by the watchdog on its own.
+//! Written on the child's thread, read on the watchdog's thread.
 
 use std::thread::{self, ThreadId};
 use std::time::{Duration, Instant};
@@ -10,61 +10,61 @@ use parking_lot::Mutex;
 /// The pulse of one child.
 #[derive(Debug)]
 pub(super) struct Pulse {
-    /// None: its turns may be of any length, and only one who abandons it makes its thread stuck.
+    /// The longest poll; `None`: any length is allowed, and the thread is stuck only if it is abandoned.
     deadline: Option<Duration>,
     beat: Mutex<Beat>,
 }
 
-/// What is known at one moment.
+/// The values at one moment.
 #[derive(Clone, Copy, Debug, Default)]
 struct Beat {
     thread: Option<ThreadId>,
-    /// Start of the turn it is in.
+    /// The start of the current poll.
     turn: Option<Instant>,
-    /// End of its last turn; none while it is not expected to have any.
+    /// The end of the last poll; `None` while no poll is expected.
     seen: Option<Instant>,
-    /// Its thread was given up.
+    /// Whether its thread was given up.
     abandoned: bool,
 }
 
 impl Pulse {
-    /// The pulse of a child that comes back within `deadline`, if it has one.
+    /// A pulse that must not stay in one poll for longer than `deadline`, if there is one.
     pub(super) fn new(deadline: Option<Duration>) -> Self {
         Self { deadline, beat: Mutex::default() }
     }
 
-    /// The longest turn that is not a hang.
+    /// The longest poll that does not count as a hang.
     pub(super) fn deadline(&self) -> Option<Duration> {
         self.deadline
     }
 
-    /// The child takes its turn on this thread.
+    /// The child's poll begins on this thread.
     pub(super) fn begin_turn(&self, now: Instant) {
         let mut beat = self.beat.lock();
         beat.thread = Some(thread::current().id());
         beat.turn = Some(now);
     }
 
-    /// The child's turn is over.
+    /// The child's poll ends.
     pub(super) fn end_turn(&self, now: Instant) {
         let mut beat = self.beat.lock();
         beat.turn = None;
         beat.seen = Some(now);
     }
 
-    /// No turns are expected until the next one begins.
+    /// No polls are expected until the next one begins.
     pub(super) fn rest(&self) {
         let mut beat = self.beat.lock();
         beat.turn = None;
         beat.seen = None;
     }
 
-    /// From now on its thread is stuck, until it rests.
+    /// Counts its thread as stuck from now on, until the child rests.
     pub(super) fn abandon(&self) {
         self.beat.lock().abandoned = true;
     }
 
-    /// The thread that does not come back, if it does not.
+    /// The thread of the child, if it is stuck.
     pub(super) fn stuck_thread(&self, now: Instant) -> Option<ThreadId> {
         let beat = *self.beat.lock();
         beat.thread.filter(|_| beat.is_stuck(now, self.deadline))
@@ -72,8 +72,8 @@ impl Pulse {
 }
 
 impl Beat {
-    /// In a turn for longer than `deadline`; or its heartbeat, due every `deadline`, has not been its turn
-    /// for twice as long: then something else holds the thread.
+    /// Whether it is stuck: in a poll for longer than `deadline`; or, although its heartbeat causes a poll
+    /// every `deadline`, not polled for twice that time, because something else blocks the thread.
     fn is_stuck(&self, now: Instant, deadline: Option<Duration>) -> bool {
         let longer = |since: Instant, limit: Duration| now.saturating_duration_since(since) > limit;
         match (self.turn, self.seen, deadline) {

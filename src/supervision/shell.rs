@@ -1,5 +1,4 @@
-//! An actor's context within a net: nothing the actor does in a turn, not even in its destructor, unwinds
-//! out of here.
+//! An actor's context that catches all panics of the actor, even those of its destructor.
 
 use std::task::{Context, Poll};
 
@@ -10,27 +9,28 @@ use actix::{Actor, ActorContext, AsyncContext, Supervised};
 
 use super::panic::{Panic, catch};
 
-/// How far apart the handles of two lives begin. A cancellation that a panic overtook stays with the context,
-/// which then cancels the future of the same number in the next life: perhaps the tick that `started` has set.
+/// The distance between the handle numbers of two lives. A cancellation that was interrupted by a panic stays
+/// in the context and would cancel the future with the same number in the next life, possibly the timer set
+/// in `started`.
 const LIVES_APART: usize = 1_000;
 
 /// A supervised actor with its mailbox.
 pub(super) struct Shell<A: Actor<Context = actix::Context<A>>> {
     context: Option<ContextFut<A, actix::Context<A>>>,
-    /// It took a turn since it was built or restarted, and did not end.
+    /// Polled since it was built or restarted, and not ended.
     alive: bool,
-    /// Whether this life's handles begin apart from zero, unlike the last one's.
+    /// Whether this life's handles begin at `LIVES_APART` instead of zero; this alternates.
     apart: bool,
 }
 
 impl<A: Supervised + Actor<Context = actix::Context<A>>> Shell<A> {
-    /// Builds the actor on its mailbox; the mailbox closes when `make` panics.
+    /// Builds the actor with its mailbox; the mailbox closes if `make` panics.
     pub(super) fn new(mailbox: AddressReceiver<A>, make: impl FnOnce() -> A) -> Result<Self, Panic> {
         let context = catch(|| actix::Context::with_receiver(mailbox).into_future(make()))?;
         Ok(Self { context: Some(context), alive: false, apart: false })
     }
 
-    /// One turn; ready when the actor chose to stop, or panicked.
+    /// Polls the actor once; ready when it stopped by itself or panicked.
     pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Panic>> {
         let Some(context) = &mut self.context else { return Poll::Ready(Ok(())) };
         self.alive = true;
@@ -42,11 +42,11 @@ impl<A: Supervised + Actor<Context = actix::Context<A>>> Shell<A> {
         turn
     }
 
-    /// Cancels what the actor had begun and has it prepare for another life at the same address.
+    /// Cancels the actor's futures and prepares it for another life at the same address.
     pub(super) fn restart(&mut self) -> Result<(), Panic> {
         self.alive = false;
         let Some(context) = &mut self.context else { return Ok(()) };
-        // It refuses only when nobody holds the address; the minder does.
+        // It refuses only if there is no address, and the minder holds one.
         catch(|| context.restart())?;
         self.apart = !self.apart;
         for _ in 0..if self.apart { LIVES_APART } else { 0 } {
@@ -55,31 +55,31 @@ impl<A: Supervised + Actor<Context = actix::Context<A>>> Shell<A> {
         Ok(())
     }
 
-    /// Runs `future` among the actor's own; it rests while the actor waits in `ctx.wait`.
+    /// Runs `future` in the actor's context; it is not polled while the actor waits in `ctx.wait`.
     pub(super) fn spawn(&mut self, future: impl Future<Output = ()> + 'static) {
         if let Some(context) = &mut self.context {
             context.ctx().spawn(wrap_future::<_, A>(future));
         }
     }
 
-    /// Whether a stop has to be asked for: an actor that has not begun, or has ended, is not asked.
+    /// Whether the actor must be asked to stop; one that was not polled yet, or has ended, need not.
     pub(super) fn is_alive(&self) -> bool {
         self.alive
     }
 
-    /// Asks the actor to stop; it may refuse, or take its time, in `stopping`.
+    /// Asks the actor to stop; in `stopping` it may refuse or take its time.
     pub(super) fn ask_to_stop(&mut self) {
         if let Some(context) = &mut self.context {
             context.ctx().stop();
         }
     }
 
-    /// No longer waits for an actor that does not stop.
+    /// Stops waiting for an actor that does not stop.
     pub(super) fn give_up(&mut self) {
         self.alive = false;
     }
 
-    /// Drops the actor and its mailbox without another turn: what is in the mailbox answers `Closed`.
+    /// Drops the actor and its mailbox without another poll; messages in the mailbox get `Closed`.
     pub(super) fn discard(&mut self) -> Result<(), Panic> {
         self.alive = false;
         let Some(mut context) = self.context.take() else { return Ok(()) };
@@ -89,7 +89,7 @@ impl<A: Supervised + Actor<Context = actix::Context<A>>> Shell<A> {
 }
 
 impl<A: Actor<Context = actix::Context<A>>> Drop for Shell<A> {
-    /// For a thread that ends under its actors: one at work is stopped as actix has it, any other dropped.
+    /// If the thread ends before its actors: stops a running actor as actix does, drops any other.
     fn drop(&mut self) {
         let mut context = self.context.take();
         if let Some(idle) = context.as_mut().filter(|_| !self.alive) {
@@ -110,7 +110,7 @@ mod tests {
 
     use super::*;
 
-    /// Sets a tick when it starts.
+    /// Sets a timer when it starts.
     struct Clock {
         tick: SpawnHandle,
         ticking: Arc<()>,

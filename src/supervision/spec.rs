@@ -1,22 +1,22 @@
-//! What a supervisor is told: about a child, and about itself.
+//! The settings of a child and of a supervisor.
 
 use std::time::Duration;
 
 use super::RestartLimit;
 use crate::backoff::Backoff;
 
-/// When a child that ended begins again.
+/// When a child is restarted after it ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Restart {
     /// Always, even when it stopped by itself.
     Permanent,
-    /// After a crash only; when it stops by itself it is done.
+    /// Only after a crash; if it stops by itself, it is done.
     Transient,
     /// Never.
     Temporary,
 }
 
-/// Whom a restart takes along.
+/// Which children are restarted together.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Strategy {
     /// Only the child that crashed.
@@ -25,43 +25,43 @@ pub enum Strategy {
     RestForOne,
 }
 
-/// A supervised actor, as its supervisor sees it.
+/// The settings of a supervised actor.
 #[derive(Clone, Debug)]
 pub struct ChildSpec {
-    /// Its name in logs and in the table, unique within the supervisor. What comes before the first `/`
-    /// is its role.
+    /// Its name in logs and in the table, unique within the supervisor. The part before the first `/` is its
+    /// role.
     pub name: String,
-    /// When it begins again.
+    /// When it is restarted.
     pub restart: Restart,
-    /// How long it may take to stop before it is dropped.
+    /// The time it has to stop before it is dropped.
     pub shutdown: Duration,
-    /// Messages its mailbox holds before senders wait.
+    /// The number of messages that its mailbox holds before senders wait.
     pub mailbox: usize,
-    /// Longest silence before it counts as hung; none: it is not watched. Keep it longer than anything the
-    /// actor awaits with `ctx.wait`.
+    /// The longest time without an answer before it counts as hung; `None`: it is not watched. It must be
+    /// longer than anything the actor awaits with `ctx.wait`.
     pub heartbeat: Option<Duration>,
-    /// Its turns may be of any length, and its thread counts as stuck only once it is abandoned: somebody else judges
-    /// how long a turn may take.
+    /// Whether polls may have any length, because other code limits them. Its thread then counts as stuck
+    /// only after it is abandoned.
     pub judged_elsewhere: bool,
 }
 
 impl ChildSpec {
-    /// Time to stop, as OTP gives its workers.
+    /// The shutdown time of workers in OTP.
     pub const SHUTDOWN: Duration = Duration::from_secs(5);
-    /// Mailbox capacity, as actix has it.
+    /// The default mailbox capacity of actix.
     pub const MAILBOX: usize = 16;
 
-    /// A child that always begins again.
+    /// A child that is always restarted.
     pub fn permanent(name: impl Into<String>) -> Self {
         Self::new(name.into(), Restart::Permanent)
     }
 
-    /// A child that begins again after a crash.
+    /// A child that is restarted after a crash.
     pub fn transient(name: impl Into<String>) -> Self {
         Self::new(name.into(), Restart::Transient)
     }
 
-    /// A child with one life.
+    /// A child that is never restarted.
     pub fn temporary(name: impl Into<String>) -> Self {
         Self::new(name.into(), Restart::Temporary)
     }
@@ -77,7 +77,7 @@ impl ChildSpec {
         }
     }
 
-    /// Sets how long it may take to stop.
+    /// Sets the time it has to stop.
     #[must_use]
     pub fn shutdown(mut self, shutdown: Duration) -> Self {
         self.shutdown = shutdown;
@@ -91,14 +91,14 @@ impl ChildSpec {
         self
     }
 
-    /// Sets the longest silence.
+    /// Sets the longest time without an answer.
     #[must_use]
     pub fn heartbeat(mut self, heartbeat: Duration) -> Self {
         self.heartbeat = Some(heartbeat);
         self
     }
 
-    /// Lets its turns take any time, until it is abandoned.
+    /// Allows polls of any length, until it is abandoned.
     #[must_use]
     pub fn judged_elsewhere(mut self) -> Self {
         self.judged_elsewhere = true;
@@ -106,21 +106,21 @@ impl ChildSpec {
     }
 }
 
-/// A supervisor.
+/// The settings of a supervisor.
 #[derive(Clone, Debug)]
 pub struct SupervisorSpec {
     /// Its name in logs and in the table, unique within its parent.
     pub name: String,
-    /// Whom a restart takes along.
+    /// Which children are restarted together.
     pub strategy: Strategy,
-    /// Restarts it may spend before it gives up and its parent decides.
+    /// The restarts before it gives up and its parent decides.
     pub limit: RestartLimit,
-    /// Delay before each restart.
+    /// The delay before each restart.
     pub backoff: Backoff,
 }
 
 impl SupervisorSpec {
-    /// A supervisor with the usual limit and backoff.
+    /// A supervisor with the default limit and backoff.
     pub fn new(name: impl Into<String>, strategy: Strategy) -> Self {
         Self { name: name.into(), strategy, limit: RestartLimit::default(), backoff: Backoff::RESTART }
     }

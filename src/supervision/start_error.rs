@@ -1,13 +1,13 @@
-//! Why a child does not start.
+//! The errors of starting a child.
 
 use std::{error, fmt};
 
 /// Why a child did not start.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum StartError {
-    /// The supervisor is stopped, stopping, or gave up.
+    /// The supervisor is stopped or stopping, or gave up.
     NotRunning,
-    /// A child of that name is there already.
+    /// There is already a child of that name.
     NameTaken(String),
     /// There is no arbiter on this thread, or its thread has ended.
     NoArbiter,

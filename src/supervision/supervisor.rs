@@ -1,4 +1,4 @@
-//! The handle on a supervisor: start children, stop them, learn that it gave up.
+//! The handle of a supervisor: starts and stops children, and reports that it gave up.
 
 use std::fmt;
 use std::sync::Arc;
@@ -30,7 +30,7 @@ struct Handle {
     arbiter: ArbiterHandle,
     table: HealthTable,
     events: mpsc::UnboundedSender<Event>,
-    /// For the top, which has no parent to order it.
+    /// The orders for the top, which has no parent.
     orders: mpsc::UnboundedSender<Order>,
     /// The parent's events; none at the top.
     parent: Option<mpsc::UnboundedSender<Event>>,
@@ -38,7 +38,7 @@ struct Handle {
 }
 
 impl Supervisor {
-    /// The top of a tree, deciding on `arbiter`: a thread that no job can block.
+    /// Starts the top of a tree on `arbiter`, a thread that no job may block.
     ///
     /// # Errors
     /// [`StartError::NoArbiter`].
@@ -53,10 +53,10 @@ impl Supervisor {
         branch.start(received, None)
     }
 
-    /// A supervisor below this one, on the same arbiter. Over its limit its children stop, last first, and
-    /// this one restarts them all at their old addresses, or gives up in turn.
+    /// Starts a supervisor below this one, on the same arbiter. Over its limit its children stop, last first,
+    /// and this supervisor restarts them all at their old addresses, or gives up too.
     ///
-    /// Not cancel safe: dropped half-way, it may leave a row that never starts.
+    /// Not cancel safe: if dropped half-way, a row may stay that never starts.
     ///
     /// # Errors
     /// [`StartError`].
@@ -86,11 +86,11 @@ impl Supervisor {
         self.start(spec, &arbiter, make).await
     }
 
-    /// Starts a child on `arbiter`, where `make` builds it. Returns when the child has its place, perhaps
-    /// before its first turn: its mailbox takes messages at once. `make` should only put values together;
-    /// whatever can fail belongs in `started`, which is tried again.
+    /// Starts a child on `arbiter`, where `make` builds it. Returns once the child is registered, possibly
+    /// before its first poll: its mailbox accepts messages at once. `make` should only assemble values; work
+    /// that can fail belongs in `started`, which is retried.
     ///
-    /// Cancel safe: dropped half-way, it leaves nothing behind.
+    /// Cancel safe: if dropped half-way, nothing is left.
     ///
     /// # Errors
     /// [`StartError`].
@@ -116,12 +116,11 @@ impl Supervisor {
         let begin = move || {
             actix_rt::spawn(mind(context, make));
         };
-        // A function that is never run is dropped, and the child's line with it: it reports itself lost.
+        // If the function never runs, it is dropped with the child's reports, which report a loss.
         if arbiter.spawn_fn(begin) { Ok(handle.lent()) } else { Err(StartError::NoArbiter) }
     }
 
-    /// Starts a loop on `arbiter`; it is watched and begins again like an actor, each time with the future that `begin`
-    /// makes.
+    /// Starts a loop on `arbiter`, supervised like an actor; each restart runs a new future from `begin`.
     ///
     /// # Errors
     /// [`StartError`].
@@ -161,16 +160,16 @@ impl Supervisor {
         answer.await.unwrap_or(Err(StartError::NotRunning))
     }
 
-    /// Stops one child for good, within its time to stop; false when there is none of that name. Cancel
-    /// safe: the child stops all the same.
+    /// Stops one child for good, within its shutdown time; `false` if there is none of that name. Cancel
+    /// safe: the child is stopped in any case.
     pub async fn stop_child(&self, name: &str) -> bool {
         stop_child(&self.0.events, Which::Name(name.to_owned())).await
     }
 
-    /// Gives up the thread of a child that does not come back from a turn. The child counts as stuck at once,
-    /// whatever its heartbeat (it must have one, or be [judged elsewhere](ChildSpec::judged_elsewhere)), and no
-    /// restart and no stop waits for it any more; its name stays in the table until its thread comes back and it
-    /// stops, or that thread ends. The answer completes then. Dropping it changes nothing.
+    /// Gives up the thread of a child that is stuck in a poll. The child counts as stuck at once, whatever
+    /// its heartbeat (it must have one, or be [judged elsewhere](ChildSpec::judged_elsewhere)), and neither
+    /// restarts nor stops wait for it. Its name stays in the table until its thread returns and it stops, or
+    /// the thread ends. Then the returned future completes. Dropping that future changes nothing.
     pub fn abandon<A: Actor>(
         &self,
         child: &ChildHandle<A>,
@@ -182,8 +181,8 @@ impl Supervisor {
         }
     }
 
-    /// Stops all children, last first, each within its time to stop, and then the supervisor itself. Once
-    /// more does nothing. Cancel safe: the stop goes on all the same.
+    /// Stops all children, last first, each within its shutdown time, and then the supervisor itself. A
+    /// second call does nothing. Cancel safe: the stop continues in any case.
     pub async fn stop(&self) {
         if let Some(parent) = &self.0.parent {
             stop_child(parent, Which::Key(self.0.key)).await;
@@ -194,9 +193,9 @@ impl Supervisor {
         }
     }
 
-    /// Tells, at the top, that the tree gave up: the process should stop being ready, drain, stop the tree,
-    /// and exit with an error. Until it is stopped, those who have not failed go on, and nobody begins again.
-    /// A branch never tells; its parent decides.
+    /// At the top, receives a value when the tree gave up. The process should then stop being ready, drain,
+    /// stop the tree and exit with an error. Until then, children that have not failed go on, and nothing is
+    /// restarted. A branch never reports here, because its parent decides.
     #[must_use]
     pub fn gave_up(&self) -> watch::Receiver<Option<Escalation>> {
         self.0.gave_up.clone()
@@ -221,7 +220,7 @@ impl fmt::Debug for Supervisor {
     }
 }
 
-/// A supervisor about to start.
+/// A supervisor before its start.
 struct NewBranch {
     key: u64,
     spec: SupervisorSpec,

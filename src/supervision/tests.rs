@@ -1,4 +1,4 @@
-//! Supervisors with real actors: what a crash costs, and what it must not.
+//! Tests with real actors: what a crash may cost, and what it must not.
 
 mod hang;
 mod probe;

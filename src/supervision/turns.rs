@@ -1,6 +1,6 @@
-//! Loops that must turn: each tells its turns here, and probes see which have stopped.
+//! Signs of life of loops: each loop reports its iterations here, and probes read which loops are late.
 //!
-//! A hung actor is found by its heartbeat; this finds the one that answers while its work stands still.
+//! A heartbeat finds a hung actor; this finds an actor that answers while its work stands still.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -9,16 +9,16 @@ use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 
-/// The loops of a process. Clones show the same.
+/// The loops of a process. Clones share the data.
 #[derive(Clone, Default)]
 pub struct Turns {
     last: Arc<Mutex<BTreeMap<String, Instant>>>,
-    /// Those that have begun with their work and not succeeded once.
+    /// Loops that have begun their work without one success yet.
     unproven: Arc<Mutex<BTreeSet<Arc<str>>>>,
     proven: Arc<Mutex<BTreeSet<Arc<str>>>>,
 }
 
-/// One loop's line to the table.
+/// The reports of one loop.
 #[derive(Clone)]
 pub struct Turn {
     turns: Turns,
@@ -26,7 +26,7 @@ pub struct Turn {
 }
 
 impl Turns {
-    /// Adds a loop, which counts as having just turned.
+    /// Adds a loop, which counts as having just reported.
     #[must_use]
     pub fn register(&self, name: &str) -> Turn {
         let turn = Turn { turns: self.clone(), name: Arc::from(name) };
@@ -34,7 +34,7 @@ impl Turns {
         turn
     }
 
-    /// The loops that have not turned for longer than `longest` at `now`, by name.
+    /// The loops whose last report at `now` is older than `longest`, by name.
     #[must_use]
     pub fn overdue(&self, now: Instant, longest: Duration) -> Vec<String> {
         let turns = self.last.lock();
@@ -42,7 +42,7 @@ impl Turns {
         stopped.map(|(name, _)| name.clone()).collect()
     }
 
-    /// The loops whose work has not succeeded once, by name.
+    /// The loops whose work has not succeeded yet, by name.
     #[must_use]
     pub fn unproven(&self) -> Vec<String> {
         self.unproven.lock().iter().map(|name| name.to_string()).collect()
@@ -50,21 +50,21 @@ impl Turns {
 }
 
 impl Turn {
-    /// The loop has turned. A loop that was retired stays so.
+    /// Reports an iteration; ignored after `retire`.
     pub fn beat(&self) {
         if let Some(last) = self.turns.last.lock().get_mut(&*self.name) {
             *last = Instant::now();
         }
     }
 
-    /// The loop begins with its work; it is unproven if that has never succeeded, in an earlier life neither.
+    /// The loop begins its work; it is unproven until the first success, which also counts after a restart.
     pub fn begins(&self) {
         if !self.turns.proven.lock().contains(&self.name) {
             self.turns.unproven.lock().insert(Arc::clone(&self.name));
         }
     }
 
-    /// The loop waits for something that says nothing of whether its work can be done.
+    /// The loop waits for something that does not show whether its work would succeed.
     pub fn waits(&self) {
         self.turns.unproven.lock().remove(&self.name);
     }
@@ -75,7 +75,7 @@ impl Turn {
         self.waits();
     }
 
-    /// The loop has ended on purpose; nobody waits for it any more.
+    /// The loop has ended on purpose and is not expected to report any more.
     pub fn retire(&self) {
         self.turns.last.lock().remove(&*self.name);
         self.succeeds();

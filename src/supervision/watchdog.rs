@@ -1,6 +1,6 @@
-//! Looks for threads that do not come back, from a thread of its own: a blocked thread cannot tell.
+//! Finds blocked threads, from its own thread, because a blocked thread cannot report itself.
 //!
-//! It only reports. A thread cannot be killed; whoever subscribes decides what becomes of it.
+//! It only reports. A thread cannot be killed; subscribers decide what to do.
 
 use std::collections::{BTreeMap, HashSet};
 use std::sync::{Arc, Weak};
@@ -14,22 +14,22 @@ use tokio::sync::watch;
 
 use super::pulse::Pulse;
 
-/// Bounds of the time between two looks; within them, a quarter of the shortest deadline.
+/// The shortest and the longest time between two checks; within them, a quarter of the shortest deadline.
 const LOOK_EVERY: (Duration, Duration) = (Duration::from_millis(1), Duration::from_secs(1));
 
-/// Threads that do not come back, and who waits on them.
+/// The blocked threads, with their children.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct StuckThreads {
-    /// How many.
+    /// The number of threads.
     pub threads: usize,
     /// Names of the children on them.
     pub children: Vec<String>,
-    /// Since when, by the child's key.
+    /// Since when each has been blocked, by the child's key.
     #[serde(skip)]
     pub(super) since: BTreeMap<u64, DateTime<Utc>>,
 }
 
-/// A handle on the watchdog; its thread runs from the first pulse until the last handle is gone.
+/// A handle of the watchdog; its thread runs from the first pulse until the last handle is dropped.
 #[derive(Clone, Default)]
 pub(super) struct Watchdog(Arc<Inner>);
 
@@ -53,8 +53,8 @@ impl Drop for Inner {
     }
 }
 
-/// Work on a thread outside the tree, which is nobody's child. Its thread can be given up like that of a child; with
-/// the last clone it is no longer looked at.
+/// Work on a thread outside the tree. Its thread can be given up like that of a child. It is watched until
+/// the last clone is dropped.
 #[derive(Clone)]
 pub struct WatchedWork {
     key: u64,
@@ -63,24 +63,24 @@ pub struct WatchedWork {
 }
 
 impl WatchedWork {
-    /// The work begins, on this thread.
+    /// The work begins on this thread.
     pub(crate) fn begin(&self) {
         self.pulse.begin_turn(Instant::now());
     }
 
-    /// The work is over: its thread came back.
+    /// The work has ended and its thread has returned.
     pub(crate) fn end(&self) {
         self.pulse.rest();
     }
 
-    /// From now on its thread counts as stuck, until the work is over.
+    /// Counts its thread as stuck from now on, until the work ends.
     pub(crate) fn give_up(&self) {
         self.watchdog.abandon(self.key);
     }
 }
 
 impl Watchdog {
-    /// Looks at work outside the tree.
+    /// Watches work outside the tree.
     pub(super) fn watch_work(&self, key: u64, name: &str) -> WatchedWork {
         let pulse = Arc::new(Pulse::new(None));
         self.watch(key, name, &pulse);
@@ -95,7 +95,7 @@ impl Watchdog {
         self.0.stuck.subscribe()
     }
 
-    /// Takes a child's thread for stuck at once, until the child rests.
+    /// Counts a child's thread as stuck at once, until the child rests.
     pub(super) fn abandon(&self, key: u64) {
         let watched = self.0.watched.lock();
         for pulse in watched.pulses.iter().filter(|one| one.0 == key).filter_map(|one| one.2.upgrade()) {
@@ -106,7 +106,7 @@ impl Watchdog {
         }
     }
 
-    /// Looks at `pulse` for as long as it lives.
+    /// Checks `pulse` as long as it exists.
     pub(super) fn watch(&self, key: u64, name: &str, pulse: &Arc<Pulse>) {
         let mut watched = self.0.watched.lock();
         watched.pulses.push((key, name.to_owned(), Arc::downgrade(pulse)));
@@ -133,7 +133,7 @@ fn spawn(inner: Weak<Inner>) -> Option<Thread> {
 }
 
 impl Inner {
-    /// Looks once, and returns the time to the next look.
+    /// Makes one check, and returns the time until the next.
     fn look(&self, now: Instant) -> Duration {
         let mut watched = self.watched.lock();
         watched.pulses.retain(|(_, _, pulse)| pulse.strong_count() > 0);

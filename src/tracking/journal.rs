@@ -1,4 +1,4 @@
-//! Which rows are ours, and what of them is not written yet. Outlives the tracker's restarts.
+//! The tracker's rows and their unwritten changes. It survives restarts of the tracker.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -10,11 +10,10 @@ use crate::job::background::BackgroundJob;
 use crate::job::{BackgroundJobId, Progress, RateMeter};
 use crate::store::Watched;
 
-/// A row, and the attempt that speaks for it.
+/// A row, and the attempt that owns it.
 pub(super) type Attempt = (BackgroundJobId, u32);
 
-/// The rows that are ours, with what is not written yet. Made by whoever makes the tracker, so that it
-/// outlives it.
+/// Our rows, with unwritten changes. It is created outside the tracker, so that it survives restarts.
 #[derive(Debug, Default)]
 pub struct Journal(Mutex<HashMap<BackgroundJobId, Ours>>);
 
@@ -53,14 +52,14 @@ impl Journal {
         }
     }
 
-    /// Forgets lost rows, but not those that have begun a newer attempt meanwhile.
+    /// Forgets lost rows, except those that have begun a newer attempt meanwhile.
     pub(super) fn forget_lost(&self, beaten: &[Attempt], lost: &[BackgroundJobId]) {
         for (id, attempt) in beaten.iter().filter(|(id, _)| lost.contains(id)) {
             self.forget(*id, *attempt);
         }
     }
 
-    /// Takes what has been committed; a late message never takes a counter back.
+    /// Records committed counters; a late message never decreases one.
     pub(super) fn progressed(&self, (id, attempt): Attempt, progress: Progress, now: Instant) {
         let mut rows = self.0.lock();
         let Some(ours) = rows.get_mut(&id).filter(|ours| ours.attempt == attempt) else { return };
@@ -72,7 +71,7 @@ impl Journal {
         }
     }
 
-    /// Takes what a row waits for; none: it goes on.
+    /// Records what a row waits for; `None`: it has stopped waiting.
     pub(super) fn waiting(&self, (id, attempt): Attempt, waiting_for: Option<String>) {
         let mut rows = self.0.lock();
         let Some(ours) = rows.get_mut(&id).filter(|ours| ours.attempt == attempt) else { return };

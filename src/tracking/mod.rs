@@ -1,4 +1,4 @@
-//! The rows that people watch: [`StatusTracker`] alone moves their status, keeps their heartbeat, and writes progress.
+//! The rows of `background_jobs`: only [`StatusTracker`] changes their status, heartbeat and progress.
 
 mod journal;
 mod requests;

@@ -1,4 +1,4 @@
-//! Requests of people: the row first, then the queue job that carries it.
+//! Users' requests: creates the row first, then its queue job.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,35 +17,35 @@ use crate::measure::Unanswered;
 use crate::queue::Broker;
 use crate::store::{NewRequest, Requested};
 
-/// What it takes to request a background job of one kind.
+/// The ports and settings for requesting background jobs of one kind.
 #[derive(Clone)]
 pub struct Requests {
-    /// Makes the row.
+    /// Creates the row.
     pub tracker: Addr<StatusTracker>,
-    /// Takes its queue job.
+    /// Receives the queue job.
     pub broker: Arc<dyn Broker>,
-    /// How the queue job is made.
+    /// Describes the queue job.
     pub tracked: TrackedKind,
-    /// Longest wait for one answer of the broker.
+    /// The time limit of one call to the broker.
     pub deadline: Duration,
 }
 
-/// What is out of reach.
+/// The back end that cannot be reached.
 #[derive(Debug)]
 pub enum RequestFault {
     /// The database; there is no row.
     Database(Fault),
-    /// The queue; the row is marked as failed, so that nothing blocks the next try.
+    /// The queue; the row is marked as failed, so that it does not block the next request.
     Queue(Fault),
 }
 
 impl Requests {
-    /// Makes the row and puts its queue job in, unless there is an active row or nothing to do.
+    /// Creates the row and enqueues its queue job, unless there is an active row or nothing to do.
     ///
-    /// Dropped at an await, a row may stay without a queue job: reconciliation makes one.
+    /// If dropped at an await, a row may be left without a queue job; reconciliation then enqueues one.
     ///
     /// # Errors
-    /// Says which back end is out of reach.
+    /// Names the back end that cannot be reached.
     pub async fn request(
         &self,
         request: NewRequest,
@@ -77,11 +77,10 @@ impl Requests {
         Err(fault)
     }
 
-    /// Puts the queue job of a row in, as a part of the trace that asked for it; one that is there already is left as
-    /// it is.
+    /// Enqueues the queue job of a row, as part of the caller's trace; an existing job is left unchanged.
     ///
     /// # Errors
-    /// When the broker is out of reach, or does not answer in time.
+    /// When the broker cannot be reached or does not answer in time.
     pub async fn enqueue(
         &self,
         row: &BackgroundJob,
@@ -96,10 +95,10 @@ impl Requests {
         Ok(())
     }
 
-    /// Asks the tracker.
+    /// Sends a message to the tracker.
     ///
     /// # Errors
-    /// Its own, and a retryable one when it restarts meanwhile.
+    /// The tracker's own faults, and a retryable one when it restarts meanwhile.
     pub async fn ask<M, T>(&self, message: M) -> Result<T, Fault>
     where
         M: Message<Result = Result<T, Fault>> + Send + 'static,
@@ -112,7 +111,7 @@ impl Requests {
     }
 }
 
-/// A name for a queue job that nobody else has.
+/// A new unique id for a queue job.
 #[must_use]
 pub fn new_queue_job() -> JobId {
     JobId::from(uuid::Uuid::new_v4().to_string())

@@ -1,7 +1,7 @@
-//! Alone moves the status of a row that people watch, keeps its heartbeat, and writes how fast it goes.
+//! The only actor that changes the status of `background_jobs` rows. It also writes heartbeats and progress.
 //!
-//! A transition is answered after it is written; who asks, asks again on a fault or a lost answer. What
-//! survives a restart: the [`Journal`], that is which rows are ours and what is not written yet.
+//! It answers after the write. On a fault or a lost answer the sender repeats the message. A restart keeps
+//! the [`Journal`]: our rows, and what is not written yet.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -22,18 +22,18 @@ use crate::job::background::{BackgroundJob, Status};
 use crate::store::{BackgroundJobs, Begun, EndAttempt, Requested};
 use crate::supervision::Turn;
 
-/// The actor.
+/// The actor that writes the rows.
 #[derive(Clone)]
 pub struct StatusTracker {
-    /// The rows.
+    /// The database.
     pub jobs: Arc<dyn BackgroundJobs>,
-    /// What survives a restart.
+    /// Our rows and unwritten changes; survives a restart.
     pub journal: Arc<Journal>,
-    /// `[tracker]`; its deadline bounds each answer of the database,
+    /// `[tracker]`; its deadline limits each database call.
     pub settings: TrackerSettings,
-    /// and this one those for which it counts a tenant's receipts.
+    /// The deadline of calls that count a tenant's receipts.
     pub counting_deadline: Duration,
-    /// Told at each turn of the loop that writes progress.
+    /// Its sign of life, in each iteration of the loop that writes progress.
     pub turn: Turn,
 }
 
@@ -81,7 +81,7 @@ impl Handler<EndedAttempt> for StatusTracker {
                 let counted =
                     tracker.within("end an attempt", tracker.jobs.end_attempt(*id, *attempt, end)).await?;
                 failpoint::reach("status_tracker.ended");
-                // A row that rests until its continuation stays ours: its heart must go on beating.
+                // A row that waits for its continuation stays ours, and its heartbeat must continue.
                 if *end != EndAttempt::Continuation || !counted {
                     tracker.journal.forget(*id, *attempt);
                 }
@@ -181,7 +181,7 @@ impl StatusTracker {
         answer_in(self.settings.deadline, what, answer).await
     }
 
-    /// The first attempt at a row and a request count receipts: cut off in the middle, they would begin anew each time.
+    /// Runs a call that counts receipts, with the longer deadline: if cut off, it would start over each time.
     async fn counted<T>(
         &self,
         what: &str,
@@ -190,7 +190,7 @@ impl StatusTracker {
         answer_in(self.counting_deadline, what, answer).await
     }
 
-    /// A heartbeat may have found the row failed and forgotten it: it is ours again.
+    /// A heartbeat may have found the row failed and forgotten it; it is ours again.
     async fn take_back(&self, id: BackgroundJobId, attempt: u32) {
         match self.within("read a revived row", self.jobs.get(id)).await {
             Ok(Some(job)) if job.note.attempt == attempt => self.journal.adopt(&job, Instant::now()),
@@ -209,7 +209,8 @@ impl StatusTracker {
                 continue;
             }
             if let Err(fault) = self.within("write progress", self.jobs.watch(&updates)).await {
-                // Facts stay in the journal; a row that cannot take them must not hold up the others' for ever.
+                // Changes stay in the journal, unless the row can never accept them: it must not block
+                // others.
                 if fault.kind() != FaultKind::Permanent {
                     self.journal.not_sent(&updates);
                 }

@@ -1,4 +1,4 @@
-//! A kind of job whose rows people watch.
+//! A kind of job with rows in `background_jobs`.
 
 use std::time::Duration;
 
@@ -7,33 +7,33 @@ use serde_json::json;
 use crate::job::background::{BackgroundJob, Status};
 use crate::job::{Args, BackgroundJobId, JobId, JobRecord, KindName, Limit, NewJob, QueueName};
 
-/// A kind of job that carries rows of `background_jobs`.
+/// The settings of a kind of job with rows in `background_jobs`.
 #[derive(Clone, Debug)]
 pub struct TrackedKind {
     /// The rows' `job_type`.
     pub job_type: String,
-    /// The function that carries them; its first argument is the row's id.
+    /// The function that executes them; its first argument is the row's id.
     pub kind: KindName,
     /// The name of that argument.
     pub parameter: &'static str,
-    /// Where new entries go.
+    /// The queue for new jobs.
     pub queue: QueueName,
-    /// Time for one attempt.
+    /// The time limit of an attempt.
     pub timeout: Limit,
-    /// How long the entry's result is kept.
+    /// How long the result of a queue job is kept.
     pub result_ttl: Limit,
-    /// How long the entry's failure is kept.
+    /// How long the failure of a queue job is kept.
     pub failure_ttl: Limit,
-    /// How long a gap must have stood before it is closed.
+    /// How long a row may be without a queue job before one is created.
     pub grace: Duration,
-    /// How long the process of a running row has to write its entry back, after the queue has lost everything.
+    /// After the queue has lost its data: how long the process of a running row has to restore its queue job.
     pub grace_after_loss: Duration,
-    /// Time after which the leadership may change hands.
+    /// How long the leader lease of the reconciliation is valid.
     pub leadership_ttl: Duration,
 }
 
 impl TrackedKind {
-    /// The queue job that carries a row.
+    /// The queue job for a row.
     #[must_use]
     pub fn entry(&self, id: JobId, row: BackgroundJobId) -> NewJob {
         let args = Args::positional([json!(row.0)]);
@@ -45,7 +45,7 @@ impl TrackedKind {
         }
     }
 
-    /// The row that a queue job carries; none for jobs of other kinds.
+    /// The row of a queue job; `None` for jobs of other kinds.
     #[must_use]
     pub fn row_of(&self, entry: &JobRecord) -> Option<BackgroundJobId> {
         let carries = entry.kind == self.kind || entry.kind.as_str() == self.kind.short();
@@ -54,8 +54,8 @@ impl TrackedKind {
         id.as_i64().map(BackgroundJobId)
     }
 
-    /// How long a row may be without an entry. On a queue that has lost everything there is nothing to wait for, but
-    /// for the process that works on the row.
+    /// How long a row may be without a queue job. On a queue that has lost its data, only running rows wait,
+    /// for their process.
     pub(crate) fn grace_of(&self, row: &BackgroundJob, lost: bool) -> Duration {
         match (lost, row.status) {
             (false, _) => self.grace,

@@ -1,4 +1,4 @@
-//! What the StatusTracker is asked and told.
+//! The messages of the StatusTracker.
 
 use actix::Message;
 
@@ -7,12 +7,12 @@ use crate::job::background::{BackgroundJob, Status};
 use crate::job::{BackgroundJobId, Progress};
 use crate::store::{Begin, Begun, EndAttempt, NewRequest, Person, Requested};
 
-/// Asks to begin an attempt.
+/// Begins an attempt.
 #[derive(Clone, Debug, Message)]
 #[rtype(result = "Result<Begun, Fault>")]
 pub struct BeginAttempt(pub Begin);
 
-/// Tells that an attempt ended; the answer is whether it was still the newest of a running row.
+/// Reports the end of an attempt; the answer is whether it was still the newest of a running row.
 #[derive(Clone, Debug, Message)]
 #[rtype(result = "Result<bool, Fault>")]
 pub struct EndedAttempt {
@@ -20,11 +20,11 @@ pub struct EndedAttempt {
     pub id: BackgroundJobId,
     /// The attempt.
     pub attempt: u32,
-    /// How.
+    /// How it ended.
     pub end: EndAttempt,
 }
 
-/// Asks to bring a row back that the web application's stale rule failed while it was alive.
+/// Revives a row that the web application's stale rule failed although its attempt is alive.
 #[derive(Clone, Copy, Debug, Message)]
 #[rtype(result = "Result<bool, Fault>")]
 pub struct Revive {
@@ -34,27 +34,27 @@ pub struct Revive {
     pub attempt: u32,
 }
 
-/// Asks for a new row.
+/// Creates a row.
 #[derive(Clone, Debug, Message)]
 #[rtype(result = "Result<Requested, Fault>")]
 pub struct RequestJob(pub NewRequest);
 
-/// Tells that a new row could not be enqueued.
+/// Reports that a new row could not be enqueued.
 #[derive(Clone, Debug, Message)]
 #[rtype(result = "Result<bool, Fault>")]
 pub struct FailUnqueued {
     /// The row.
     pub id: BackgroundJobId,
-    /// Why.
+    /// The reason.
     pub error: String,
 }
 
-/// Asks to carry out what a person asked for.
+/// Applies a user's request.
 #[derive(Clone, Debug, Message)]
 #[rtype(result = "Result<Option<Result<BackgroundJob, Status>>, Fault>")]
 pub struct AskPerson(pub Person);
 
-/// Tells what has been committed; the latest wins.
+/// Reports committed counters; the latest message counts.
 #[derive(Clone, Copy, Debug, Message)]
 #[rtype(result = "()")]
 pub struct Progressed {
@@ -66,7 +66,7 @@ pub struct Progressed {
     pub progress: Progress,
 }
 
-/// Tells what a job waits for, or that it waits no more.
+/// Reports what a job waits for, or that it has stopped waiting.
 #[derive(Clone, Debug, Message)]
 #[rtype(result = "()")]
 pub struct Waiting {
@@ -74,6 +74,6 @@ pub struct Waiting {
     pub id: BackgroundJobId,
     /// The attempt that waits.
     pub attempt: u32,
-    /// What for; none: it goes on.
+    /// What it waits for; `None`: it has stopped waiting.
     pub waiting_for: Option<String>,
 }

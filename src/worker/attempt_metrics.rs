@@ -1,4 +1,4 @@
-//! What is counted of an attempt, from the fetch to the settlement.
+//! The metrics of an attempt, from the fetch to the settlement.
 
 use std::time::Duration;
 
@@ -6,18 +6,18 @@ use crate::job::JobRecord;
 use crate::measure::{AttemptEnd, QueueMeter, UnderWay};
 use crate::queue::{Disposition, Settled};
 
-/// An attempt begins.
+/// Counts the beginning of an attempt.
 pub(super) fn begin(meter: &QueueMeter, job: &JobRecord) -> UnderWay {
     meter.begin(job.kind.as_str(), waited(job))
 }
 
-/// How long a job that was just fetched has waited in its queue. Clocks that differ make no wait negative.
+/// How long a fetched job waited in its queue; 0 if clocks differ and it would be negative.
 fn waited(job: &JobRecord) -> Option<Duration> {
     let waited = job.started_at? - job.enqueued_at?;
     Some(waited.to_std().unwrap_or_default())
 }
 
-/// What a verdict makes of an attempt, once it is settled.
+/// The counted end of an attempt after its settlement.
 pub(super) fn end_of(verdict: &Disposition, settled: Settled) -> AttemptEnd {
     match (settled, verdict) {
         (Settled::NotOurs, _) => AttemptEnd::Fenced,

@@ -1,5 +1,5 @@
-//! Carries out what people ask of this process past its queues: stop a job, end an attempt, retire a slot.
-//! Nothing survives a restart: an order that was not received is lost.
+//! Carries out commands for this process from outside its queues: stop a job, end an attempt, retire a slot.
+//! No state is kept across restarts, and a command that was not received is lost.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,31 +12,31 @@ use crate::job::{Backoff, ProcessId};
 use crate::queue::{Broker, Order};
 use crate::supervision::Turn;
 
-/// Waits between tries while the broker is out of reach.
+/// The delays between attempts while the broker cannot be reached.
 const OUTAGE: Backoff =
     Backoff { first: Duration::from_millis(500), factor: 2.0, cap: Duration::from_secs(5), jitter: 0.2 };
 
-/// The loop.
+/// The loop that receives commands.
 #[derive(Clone)]
 pub struct CommandListener {
-    /// Where orders come from.
+    /// The broker, which passes the commands.
     pub broker: Arc<dyn Broker>,
-    /// Whom they are for.
+    /// This process.
     pub process: ProcessId,
-    /// What runs.
+    /// The running jobs.
     pub running: Running,
-    /// Where it runs.
+    /// The slots.
     pub slots: Arc<SlotPool>,
-    /// Longest wait for an order before the loop turns all the same.
+    /// The longest wait for a command in one iteration.
     pub patience: Duration,
-    /// Longest wait for an answer beyond that.
+    /// The additional time limit of that call.
     pub deadline: Duration,
-    /// Told at each turn.
+    /// Its sign of life, in each iteration.
     pub turn: Turn,
 }
 
 impl CommandListener {
-    /// Runs for as long as the process lives.
+    /// Runs as long as the process.
     pub async fn listen(self) {
         failpoint::reach("order_taker.started");
         let mut failures = 0;

@@ -1,9 +1,9 @@
-//! Writes the ends of a queue's deliveries, everything that has gathered in one call, until it is written.
+//! Writes the settlements of a queue's deliveries, all that have gathered in one call, until it succeeds.
 //!
-//! An end that the broker can never take, whatever is wrong with it, must not hold up the others: then each is written
-//! by itself, and that one job is buried with the reason. A refusal alone does not say that: only an end that is
-//! refused again, after the broker has done all that it does for jobs, is to blame. Everything else waits. Of a connection
-//! that breaks or a server that refuses for a reason of its own only a very long end may be the cause.
+//! A settlement that the broker can never accept must not block the others. After a refusal each is written
+//! alone, and one that is refused again, although the broker just did everything else that jobs need, is
+//! replaced by a failure with the reason. All others wait. After a broken connection, or an error of the
+//! server's own, only a very long settlement may be to blame.
 
 use std::slice;
 use std::sync::Arc;
@@ -20,21 +20,21 @@ use crate::fault::{Fault, FaultKind};
 use crate::job::Retention;
 use crate::queue::{Disposition, Settled, Settlement};
 
-/// The most settlements in one call: bounds the size of one transaction.
+/// The most settlements in one call; it limits the size of a transaction.
 const SETTLE_BATCH: usize = 500;
 
-/// Bytes of an outcome beyond which a server may refuse it for its length, or end the connection that brings it; none
-/// allows less.
+/// The size of a result in bytes above which a server may refuse it or close the connection; every server
+/// accepts less than this.
 const LONG: usize = 512 << 10;
 
-/// An end that is to be written, and whoever waits for that.
+/// A settlement to write, and the channel for its answer.
 type Unsettled = (Settlement, oneshot::Sender<Settled>);
 
-/// Settles the deliveries of one queue.
+/// Writes the settlements of one queue.
 pub struct Completer {
     queue: Arc<QueueState>,
     ends: mpsc::Sender<Unsettled>,
-    /// Read by one loop at a time: that of the listener's present life.
+    /// Read by one loop at a time: that of the listener's current life.
     accepted: tokio::sync::Mutex<mpsc::Receiver<Unsettled>>,
 }
 
@@ -44,8 +44,9 @@ impl Completer {
         Self { queue, ends, accepted: tokio::sync::Mutex::new(accepted) }
     }
 
-    /// Has an end written, however long the broker is away, and says what it came to. The slot is kept until the end
-    /// is accepted: while none can be written, at most 500 wait, and then slots are not free for more.
+    /// Writes a settlement, however long the broker is away, and returns the result. The slot is kept until
+    /// the settlement is accepted: while none can be written, at most 500 wait, and then their slots stay
+    /// occupied.
     pub async fn complete(&self, settlement: &Settlement, mut slot: Option<Slot>) -> Settled {
         let _message = self.queue.ports.meter.message();
         loop {
@@ -54,7 +55,7 @@ impl Completer {
                 futures::future::pending::<()>().await;
             }
             drop(slot.take());
-            // Unanswered, the loop that had it broke: its next life is asked again, and the broker answers as before.
+            // No answer: the loop failed. Its next life is asked again; the broker answers as before.
             let Ok(settled) = written.instrument(tracing::debug_span!("settle")).await else { continue };
             if settled == Settled::NotOurs {
                 tracing::warn!(job.id = %settlement.job, queue.name = %settlement.queue,
@@ -64,11 +65,11 @@ impl Completer {
         }
     }
 
-    /// Writes what is accepted, for as long as the listener lives.
+    /// Writes accepted settlements as long as the listener lives.
     pub(super) async fn settle_all(self: Arc<Self>) {
         let mut accepted = self.accepted.lock().await;
         let (mut unsettled, mut outage) = (Vec::new(), Outage::default());
-        // What was refused in an earlier life is handed in again.
+        // Settlements refused in an earlier life are submitted again.
         self.queue.ends_refused.send_replace(false);
         loop {
             if unsettled.is_empty() {
@@ -89,7 +90,7 @@ impl Completer {
         }
     }
 
-    /// Tries once; what is not written comes back, with the reason.
+    /// Tries once; returns the settlements that were not written, with the reason.
     async fn settle(&self, unsettled: Vec<Unsettled>) -> (Vec<Unsettled>, Option<Fault>) {
         let settlements: Vec<_> = unsettled.iter().map(|(settlement, _)| settlement.clone()).collect();
         let fault = match self.ask(&settlements).await {
@@ -100,7 +101,7 @@ impl Completer {
             }
             Err(fault) => fault,
         };
-        // One that refuses everybody is not asked for each.
+        // If the broker refuses everything, settlements are not tried one by one.
         if let Err(fault) = self.is_served_otherwise(fault).await {
             self.queue.ends_refused.send_replace(true);
             return (unsettled, Some(fault));
@@ -124,8 +125,8 @@ impl Completer {
         (left, last)
     }
 
-    /// Settles one job so; or as failed, when the broker refuses its end twice and serves all others in between. What
-    /// is refused even then is no fault of the end, which is tried again.
+    /// Settles one job; or settles it as failed if the broker refuses its settlement twice and works
+    /// otherwise. If even that is refused, the settlement is not to blame, and is tried again.
     async fn settle_alone(&self, one: &Settlement) -> Result<Settled, Fault> {
         let again = match self.ask(slice::from_ref(one)).await {
             Err(fault) if may_be_to_blame(one, &fault) => {
@@ -153,7 +154,7 @@ impl Completer {
         answer_in(self.queue.settings.deadline, "settle", settled).await
     }
 
-    /// Whether the broker, which has just answered with this fault, does all that jobs need; else why not.
+    /// Checks, after a fault, that the broker does all else that jobs need; if not, returns the reason.
     async fn is_served_otherwise(&self, fault: Fault) -> Result<(), Fault> {
         let proven = self.prove().await;
         if fault.kind() == FaultKind::Unavailable { proven.map_err(|_| fault) } else { proven }
@@ -164,7 +165,7 @@ impl Completer {
     }
 }
 
-/// Whether a refusal may be the fault of this end, and not of the way to the broker or of the broker itself.
+/// Whether a refusal may be caused by this settlement, and not by the connection or the broker.
 fn may_be_to_blame(one: &Settlement, fault: &Fault) -> bool {
     fault.kind() == FaultKind::Permanent || is_long(&one.verdict)
 }
@@ -180,7 +181,7 @@ fn is_long(verdict: &Disposition) -> bool {
     length > LONG
 }
 
-/// Whoever waited and is gone asks again or does not care.
+/// A sender that is gone asks again, or needs no answer.
 fn tell(answer: oneshot::Sender<Settled>, settled: Settled) {
     let _ = answer.send(settled);
 }

@@ -1,4 +1,4 @@
-//! Takes one delivery to the runner of its slot, and to that runner's successor when it is lost.
+//! Takes one delivery to the runner of its slot, and to that runner's successor if it is lost.
 
 use std::sync::Arc;
 
@@ -10,33 +10,33 @@ use super::runner_place::Post;
 use super::slots::Slot;
 use crate::queue::{Delivery, Disposition, Settlement};
 
-/// What a runner is asked to do with the delivery.
+/// What a runner is asked to do with a delivery.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Dispatch {
     /// Run the job.
     Run,
-    /// It lost the last runner: end it.
+    /// End the job, because it lost its last runner.
     End {
-        /// How.
+        /// How it was lost.
         loss: Loss,
-        /// Whether its kind and its enqueuer still have to be called.
+        /// Whether its kind and callbacks must still be called.
         tell: bool,
     },
 }
 
 impl Dispatch {
-    /// The dispatch to the next runner after a thread was lost; none: the job goes back unharmed.
+    /// The dispatch to the next runner after a lost thread; `None`: the job goes back to its queue.
     fn after_thread(self, blamed: bool) -> Option<Self> {
         match (self, blamed) {
             (Self::Run, false) => None,
             (Self::Run, true) => Some(Self::End { loss: Loss::Thread, tell: true }),
             (Self::End { .. }, false) => Some(self),
-            // What was called for its failure held the thread: it is not called again.
+            // The code called for its failure blocked the thread, so it is not called again.
             (Self::End { loss, .. }, true) => Some(Self::End { loss, tell: false }),
         }
     }
 
-    /// The dispatch to the runner after it broke; none: this job breaks each of them.
+    /// The dispatch after the runner failed; `None`: this job makes every runner fail.
     fn after_break(self) -> Option<Self> {
         match self {
             Self::Run => Some(Self::End { loss: Loss::Runner, tell: true }),
@@ -46,7 +46,7 @@ impl Dispatch {
     }
 }
 
-/// Carries a delivery to its end, through the loss of its runner or of the runner's thread.
+/// Runs a delivery to its end, even if its runner or the runner's thread is lost.
 pub(super) async fn carry_out(slot: &Slot, delivery: Arc<Delivery>) -> Settlement {
     let mut dispatch = Dispatch::Run;
     loop {
@@ -77,13 +77,13 @@ pub(super) async fn carry_out(slot: &Slot, delivery: Arc<Delivery>) -> Settlemen
     }
 }
 
-/// A question dropped unanswered is void: what still waits in the mailbox is not begun.
+/// If the future is dropped, the message in the mailbox is void and not started.
 async fn ask(post: &Post, dispatch: Dispatch, delivery: &Arc<Delivery>) -> Result<Settlement, MailboxError> {
     let shared = Arc::clone(delivery);
     match dispatch {
         Dispatch::Run => post.runner.send(RunJob { delivery: shared, span: Span::current() }).await,
         Dispatch::End { loss, tell } => {
-            // A lost thread may hold the first span for ever.
+            // A lost thread may keep the first span for ever.
             let span = attempt_span(&delivery.job);
             post.runner.send(EndLost { delivery: shared, loss, tell, span }).await
         }

@@ -1,7 +1,7 @@
-//! Runs code that speaks for dead jobs apart from everything else: each call has a thread to itself, for code that
-//! never yields keeps its thread, and nobody can take it back. Such a thread counts as stuck until it comes back.
+//! Runs code for dead jobs apart from everything else. Each call has its own thread, because code that never
+//! yields keeps its thread and cannot be interrupted. Such a thread counts as stuck until it returns.
 //!
-//! Threads that come back are used again, and stay: connections that were made on one live no longer than it does.
+//! Returned threads are reused and kept, because connections made on a thread end with it.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,17 +12,17 @@ use tokio::sync::oneshot;
 
 use crate::supervision::{HealthTable, catch_panic};
 
-/// Calls at a time: more dead jobs than these wait for their turn.
+/// The number of concurrent calls; further calls wait.
 pub(crate) const AT_ONCE: usize = 16;
 
-/// How long after its time a thread has to come back.
+/// How long after its time limit a thread may take to return.
 pub(crate) const COMES_BACK: Duration = Duration::from_secs(1);
 
-/// The threads. Clones are the same ones, and the last ends them.
+/// The threads. Clones share them, and dropping the last ends them.
 #[derive(Clone, Default)]
 pub(crate) struct IsolatedThreads {
     idle: Arc<Idle>,
-    /// Where a thread is counted that does not come back.
+    /// The table that counts stuck threads.
     table: HealthTable,
 }
 
@@ -38,26 +38,26 @@ impl Drop for Idle {
     }
 }
 
-/// What became of a call.
+/// The result of a call.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Isolated<T> {
     /// It ended.
     Ended(T),
     /// It panicked, with this text.
     Panicked(String),
-    /// It did not end in its time, and was dropped.
+    /// It exceeded its time limit, and was dropped.
     TooLong,
-    /// It never yielded: its thread is left to it.
+    /// It never yielded, and its thread was given up.
     NeverYields,
 }
 
 impl IsolatedThreads {
-    /// None yet; what does not come back shows in `table`.
+    /// Starts without threads; stuck threads are counted in `table`.
     pub(crate) fn new(table: HealthTable) -> Self {
         Self { idle: Arc::default(), table }
     }
 
-    /// Runs the call for as long as `time`, also for a caller who does not wait any more.
+    /// Runs the call for at most `time`, even if the caller stops waiting.
     pub(crate) async fn run<T: Send + 'static>(
         &self,
         time: Duration,
@@ -77,7 +77,7 @@ impl IsolatedThreads {
             };
             begun.end();
             isolated_threads.idle.0.lock().push(Arbiter::current());
-            // Nobody may wait for it any more.
+            // The caller may have stopped waiting.
             let _ = answer.send(ended);
         });
         match tokio::time::timeout(time + COMES_BACK, answered).await {

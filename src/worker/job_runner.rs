@@ -1,5 +1,5 @@
-//! Runs one job at a time and says how it ended. Nothing survives a restart: a job in hand when the
-//! runner itself breaks is treated as one whose process died under it.
+//! Runs one job at a time and returns how it ended. No state is kept across restarts: if the runner itself
+//! fails, its job is treated as one whose process died.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,15 +15,15 @@ use crate::failpoint;
 use crate::job::{Registry, StopReason};
 use crate::queue::{Delivery, Settlement};
 
-/// The actor.
+/// The actor that runs jobs.
 pub struct JobRunner {
-    /// What it can run.
+    /// The registered kinds of jobs.
     registry: Arc<Registry>,
-    /// How long a job that was asked to stop may take to do so.
+    /// How long a job that was asked to stop may take.
     grace: Duration,
-    /// The attempt in hand.
+    /// The current attempt.
     current: Option<Arc<AttemptControl>>,
-    /// Where the job in hand is shown.
+    /// The list of running jobs.
     running: Running,
     /// Set for good by [`StopForDrain`].
     draining: bool,
@@ -32,20 +32,20 @@ pub struct JobRunner {
 }
 
 impl JobRunner {
-    /// A runner for the kinds of `registry`; a job that was asked to stop has `grace` to do so.
+    /// A runner for the kinds of `registry`; a job that was asked to stop has `grace` to end.
     #[must_use]
     pub fn new(registry: Arc<Registry>, grace: Duration, running: Running) -> Self {
         Self { registry, grace, current: None, running, draining: false, fence: Fence::default() }
     }
 
-    /// The same, on a thread that may be given up.
+    /// Sets the fence of its thread.
     #[must_use]
     pub fn behind(mut self, fence: Fence) -> Self {
         self.fence = fence;
         self
     }
 
-    /// Puts an attempt together and into the list.
+    /// Creates the attempt and adds it to the list.
     fn take(&mut self, delivery: Arc<Delivery>) -> (Attempt, Result<Found, NotFound>, InHand) {
         let (found, settings) = look_up(&self.registry, &delivery.job);
         let control = Arc::new(AttemptControl::new(delivery.job.time_limit(&settings)));
@@ -59,7 +59,7 @@ impl JobRunner {
         (Attempt { delivery, settings, control, grace, fence, registry }, found, in_hand)
     }
 
-    /// Answers with the end of an attempt.
+    /// Returns the end of an attempt.
     fn answer(
         &self,
         ended: impl Future<Output = Settlement> + 'static,

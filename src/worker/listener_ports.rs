@@ -1,4 +1,4 @@
-//! What a listener reaches the rest of the process by, and what configuration tells it.
+//! The ports of a queue listener, and its settings.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,36 +11,36 @@ use crate::measure::QueueMeter;
 use crate::queue::Broker;
 use crate::supervision::Turn;
 
-/// What a listener needs of the process.
+/// The ports of a queue listener.
 #[derive(Clone)]
 pub struct ListenerPorts {
-    /// Where the jobs wait.
+    /// The broker.
     pub broker: Arc<dyn Broker>,
-    /// Where they may run.
+    /// The slots of the process.
     pub slots: Arc<SlotPool>,
-    /// Under whose lease.
+    /// This process, which holds the leases of its jobs.
     pub process: ProcessId,
-    /// Whether that lease is held: nothing is fetched before it is.
+    /// Whether the process has its lease; without it nothing is fetched.
     pub leased: watch::Receiver<bool>,
-    /// Told at each turn of the fetch loop.
+    /// Its sign of life, in each iteration of the fetch loop.
     pub turn: Turn,
     /// Counts the attempts.
     pub meter: Arc<QueueMeter>,
 }
 
-/// What a listener is told by configuration.
+/// The settings of a queue listener.
 #[derive(Clone, Debug)]
 pub struct ListenerSettings {
     /// Its queue.
     pub queue: QueueName,
-    /// The queue's place in the order; 0 is served first.
+    /// The queue's rank; 0 is served first.
     pub rank: usize,
     /// The most jobs in one fetch.
     pub batch: u32,
-    /// Longest wait for work before the loop turns all the same.
+    /// The longest wait for work in one iteration.
     pub patience: Duration,
-    /// Longest wait for one answer of the broker.
+    /// The time limit of one call to the broker.
     pub deadline: Duration,
-    /// Time between looks for jobs that are lent to this process and that nobody here carries.
+    /// The time between two checks for deliveries that are lent to this process but unknown here.
     pub unclaimed_interval: Duration,
 }

@@ -1,7 +1,8 @@
-//! From fetch to settlement: takes jobs for free slots, runs each, and has its end written down.
+//! From fetch to settlement: takes jobs for free slots, runs each, and writes how it ended.
 //!
-//! [`QueueListener`] takes the jobs of one queue for the slots of a [`SlotPool`]; a [`JobRunner`] runs one job at a time, and
-//! [`RunnerWatch`] has a thread replaced whose job never yields; the completer of the queue settles each end.
+//! [`QueueListener`] takes the jobs of one queue for the slots of a [`SlotPool`]. A [`JobRunner`] runs one
+//! job at a time. [`RunnerWatch`] replaces a thread whose job never yields. The completer of the queue
+//! settles each delivery.
 
 mod attempt;
 mod attempt_metrics;

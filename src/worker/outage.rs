@@ -1,4 +1,4 @@
-//! Waits out a broker that is out of reach: soon back, never a storm, and seen in the log.
+//! Waits until a broker can be reached again: with short delays, random jitter, and log lines.
 
 use std::time::Duration;
 
@@ -8,15 +8,15 @@ use crate::measure::list::QUEUE_OUTAGE;
 use crate::supervision::Turn;
 use crate::user_log::USER_LOG;
 
-/// Waits between tries. The longest is well within the five seconds after which a queue is served again.
+/// The delays between attempts, well below the 5 s after which a queue must be served again.
 pub(super) const OUTAGE: Backoff =
     Backoff { first: Duration::from_millis(100), factor: 2.0, cap: Duration::from_secs(2), jitter: 0.2 };
 
-/// One outage as one loop of a listener sees it. It is over at the latest when that loop is.
+/// One outage as seen by one loop of a listener. It ends at the latest with that loop.
 #[derive(Debug, Default)]
 pub(super) struct Outage {
     failures: u32,
-    /// The queue that is not served; none while it is.
+    /// The queue that is not served; `None` while it is.
     queue: Option<QueueName>,
 }
 
@@ -29,12 +29,12 @@ impl Drop for Outage {
 }
 
 impl Outage {
-    /// Waits before the next try. The first fault is told with its cause; of the waits, fewer and fewer are told.
+    /// Waits before the next attempt. The first fault is logged with its cause, later ones ever more rarely.
     pub(super) async fn wait(&mut self, queue: &QueueName, fault: &Fault, turn: &Turn) {
         self.failures += 1;
         self.queue = Some(queue.clone());
         let (failures, pause) = (self.failures, OUTAGE.delay(self.failures, fastrand::f64()));
-        // Each time: another loop of the same queue may have been served meanwhile.
+        // Set each time, because another loop of the same queue may have cleared it.
         QUEUE_OUTAGE.gauge(&[queue.as_str()]).set(1.0);
         if failures == 1 {
             tracing::warn!(queue.name = %queue, error = fault.chain(), "broker does not serve the queue; waiting");
@@ -49,12 +49,12 @@ impl Outage {
         tokio::time::sleep(pause).await;
     }
 
-    /// Whether the broker has refused, and not answered since.
+    /// Whether the last call failed.
     pub(super) fn is_on(&self) -> bool {
         self.queue.is_some()
     }
 
-    /// The broker has answered; `true` when it had not before.
+    /// The broker has answered; `true` if its last call had failed.
     pub(super) fn over(&mut self, queue: &QueueName) -> bool {
         self.failures = 0;
         let was_away = self.queue.take().is_some();

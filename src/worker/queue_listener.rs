@@ -1,8 +1,8 @@
-//! Takes jobs from one queue for free slots, hands them to runners, and has their ends written.
+//! Takes jobs from one queue for free slots, passes them to runners, and has their ends written.
 //!
-//! What survives a restart: its [`QueueState`], that is the deliveries this process holds, and what its [`Completer`]
-//! has accepted and not begun to write. Each delivery has a task of its own that outlives the listener and asks again
-//! until its settlement is acknowledged.
+//! A restart keeps its [`QueueState`], with the deliveries of this process, and the settlements that its
+//! [`Completer`] has accepted but not begun to write. Each delivery has its own task, which outlives the
+//! listener and repeats its request until the settlement is acknowledged.
 
 use std::sync::Arc;
 
@@ -25,16 +25,16 @@ use crate::failpoint;
 use crate::fault::{Fault, FaultKind};
 use crate::queue::Delivery;
 
-/// The most jobs in the first fetch after a wait; one that is full is followed by a whole batch.
+/// The most jobs in the first fetch after a wait; after a full one, whole batches are fetched.
 const AFTER_A_WAIT: u32 = 8;
 
-/// The actor: a shell around what outlives its restarts.
+/// The actor of one queue; its state outlives restarts.
 pub struct QueueListener {
     queue: Arc<QueueState>,
     completer: Arc<Completer>,
 }
 
-/// Asks to take no more jobs; the answer comes when every job that was taken is settled.
+/// Stops taking jobs; the answer comes when every taken job is settled.
 #[derive(Clone, Copy, Message)]
 #[rtype(result = "()")]
 pub struct Drain;
@@ -47,7 +47,7 @@ impl QueueListener {
         Self { completer: Arc::new(Completer::new(Arc::clone(&queue))), queue }
     }
 
-    /// Settles the queue's deliveries, for as long as the listener lives.
+    /// Settles the queue's deliveries as long as the listener lives.
     #[must_use]
     pub fn completer(&self) -> Arc<Completer> {
         Arc::clone(&self.completer)
@@ -80,7 +80,7 @@ impl Handler<Drain> for QueueListener {
     }
 }
 
-/// Takes jobs for free slots.
+/// The loop that takes jobs for free slots.
 struct Fetcher {
     queue: Arc<QueueState>,
     reclaimer: Reclaimer,
@@ -91,33 +91,32 @@ impl Fetcher {
     async fn fetch_until_drain(self) {
         let mut draining = self.queue.draining.subscribe();
         tokio::select! {
-            // It ends on purpose: nobody waits for its next turn.
+            // It ends on purpose, and no further sign of life is expected.
             _ = draining.wait_for(|draining| *draining) => self.queue.ports.turn.retire(),
             () = self.fetch_always() => {}
         }
     }
 
-    /// Waits for the lease, for work, for slots; takes as many jobs as slots were granted.
+    /// Waits for the lease, for work and for slots; takes as many jobs as slots were granted.
     async fn fetch_always(&self) {
         let queue = &*self.queue;
         wait_for_lease(queue).await;
-        // It gets the first slots, so nothing but the broker keeps it from fetching.
+        // It gets the first slots, so only the broker can keep it from fetching.
         if queue.settings.rank == 0 {
             queue.ports.turn.begins();
         }
         self.reclaimer.reclaim().await;
-        // The first look is a fetch; the queues below wait for it.
+        // The first check is a fetch; queues of lower rank wait for it.
         let (mut looked, mut refused, mut more_waits, mut outage) = (false, false, false, Outage::default());
         loop {
-            // A fetch that was refused is repeated: the queue may be empty now, and then no work would ever end the
-            // outage.
+            // A refused fetch is repeated. Otherwise an outage would never end if the queue is empty by now.
             if looked && !more_waits && !outage.is_on() {
                 queue.ports.slots.looked(queue.settings.rank);
                 wait_for_work(queue).await;
             }
-            // Single jobs are the rule after a wait: slots that are asked for in vain cost time.
+            // After a wait there is usually a single job, and unused slots cost time.
             let most = if more_waits { queue.settings.batch } else { queue.settings.batch.min(AFTER_A_WAIT) };
-            // Whether there is a slot says nothing of the broker.
+            // Waiting for a slot says nothing about the broker.
             if refused {
                 queue.ports.turn.waits();
             }
@@ -139,7 +138,7 @@ impl Fetcher {
             }
             match fetched {
                 Ok(0) if first => {}
-                // Work was announced, but it was another's, or it is not to be had now.
+                // Work was announced, but another process took it, or it is not available now.
                 Ok(0) => tokio::time::sleep(OUTAGE.delay(1, fastrand::f64())).await,
                 Ok(fetched) => {
                     more_waits = fetched == wanted;
@@ -155,7 +154,7 @@ impl Fetcher {
         }
     }
 
-    /// Fetches for these slots, and says how many jobs came.
+    /// Fetches jobs for these slots, and returns how many came.
     async fn fetch_for(&self, slots: Vec<Slot>) -> Result<usize, Fault> {
         let queue = &self.queue;
         let want = u32::try_from(slots.len()).unwrap_or(u32::MAX);
@@ -175,7 +174,7 @@ impl Fetcher {
     }
 }
 
-/// Takes one delivery through its runner to its settlement, through restarts of the runner and of the listener.
+/// Takes one delivery through its runner to its settlement, across restarts of the runner and the listener.
 async fn carry(held: Held, delivery: Delivery, slot: Slot, completer: Arc<Completer>) {
     let mut under_way = attempt_metrics::begin(&held.queue.ports.meter, &delivery.job);
     let ended = match unfolded(&held.queue, &slot, delivery).await {

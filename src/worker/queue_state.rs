@@ -1,4 +1,4 @@
-//! What all who serve one queue share: above all the deliveries in hand.
+//! The state shared by all parts that serve one queue, most of all its current deliveries.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -11,19 +11,19 @@ use super::outage::Outage;
 use crate::fault::Fault;
 use crate::job::ExecutionId;
 
-/// One queue, as this process serves it.
+/// One queue of this process.
 pub(super) struct QueueState {
     pub(super) ports: ListenerPorts,
     pub(super) settings: ListenerSettings,
     held: Mutex<HashSet<ExecutionId>>,
     held_changed: Notify,
-    /// Held while a fetch is under way.
+    /// Held during a fetch.
     pub(super) fetching: tokio::sync::Mutex<()>,
-    /// Told when there may be unclaimed deliveries: the broker serves the queue again after it did not, or who carried
-    /// a job is lost.
+    /// Notified when there may be unclaimed deliveries: after an outage of the broker, or after the task of a
+    /// job was lost.
     pub(super) unclaimed_look: Notify,
     pub(super) draining: watch::Sender<bool>,
-    /// Whether the broker refuses every end, even if it still lends jobs.
+    /// Whether the broker refuses all settlements, even if it still lends jobs.
     pub(super) ends_refused: watch::Sender<bool>,
 }
 
@@ -41,12 +41,12 @@ impl QueueState {
         }
     }
 
-    /// What is in hand.
+    /// The current deliveries.
     pub(super) fn held(&self) -> HashSet<ExecutionId> {
         self.held.lock().clone()
     }
 
-    /// Takes it in hand; none when it is already.
+    /// Adds a delivery; `None` if it is there already.
     pub(super) fn hold(self: &Arc<Self>, execution: &ExecutionId) -> Option<Held> {
         let new = self.held.lock().insert(execution.clone());
         new.then(|| Held { queue: Arc::clone(self), execution: execution.clone() })
@@ -62,7 +62,7 @@ impl QueueState {
         }
     }
 
-    /// The broker has answered: after an outage it may have gone back in time.
+    /// The broker has answered. After an outage it may have restored an older state.
     pub(super) fn served(&self, outage: &mut Outage) {
         if outage.over(&self.settings.queue) {
             self.unclaimed_look.notify_one();
@@ -74,8 +74,8 @@ impl QueueState {
     }
 }
 
-/// A delivery in hand, until it is settled. Whoever carries it may be lost in a panic: then it is unclaimed, and goes
-/// back to its queue.
+/// A current delivery, until it is settled. If its task panics, it becomes unclaimed and goes back to its
+/// queue.
 pub(super) struct Held {
     pub(super) queue: Arc<QueueState>,
     execution: ExecutionId,

@@ -1,8 +1,8 @@
-//! Finds what the broker lent to this process and nobody here carries, and gives it back; else its lease would keep
-//! it for as long as the process lives.
+//! Finds deliveries that the broker lent to this process but that no task here has, and returns them to the
+//! queue; otherwise the lease would hold them as long as the process lives.
 //!
-//! Three ways lead there: a fetch that was carried out without its answer reaching us, a panic of the task that carried
-//! it, and a broker that has gone back in time and forgotten an end that it had acknowledged. That job runs again.
+//! They have three causes: a fetch whose answer was lost, a panic of the delivery's task, and a broker that
+//! restored an older state without an acknowledged settlement. In the last case the job runs again.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -15,20 +15,20 @@ use crate::fault::Fault;
 use crate::job::ExecutionId;
 use crate::queue::{Delivery, Settlement};
 
-/// Gives unclaimed deliveries of one queue back.
+/// Returns the unclaimed deliveries of one queue.
 #[derive(Clone)]
 pub(super) struct Reclaimer {
     pub(super) queue: Arc<QueueState>,
-    /// Writes that they go back.
+    /// Settles them as released.
     pub(super) completer: Arc<Completer>,
 }
 
 impl Reclaimer {
-    /// Looks after each outage and each loss of a runner, and from time to time: a broker may go back so fast that nobody sees it away.
+    /// Checks after outages and lost tasks, and regularly: a broker may go back in time unnoticed.
     pub(super) async fn watch(self) {
         loop {
             let told = self.queue.unclaimed_look.notified();
-            // Whether it was told or the time is over: both are a reason to look.
+            // Notified or timed out: in both cases check now.
             let _ = tokio::time::timeout(self.queue.settings.unclaimed_interval, told).await;
             if let Err(fault) = self.look().await {
                 tracing::debug!(queue.name = %self.queue.settings.queue, error = fault.chain(), "own deliveries are looked through later");
@@ -36,7 +36,7 @@ impl Reclaimer {
         }
     }
 
-    /// Gives back what is found now, however long the broker takes to answer.
+    /// Returns the deliveries found now, however long the broker takes to answer.
     pub(super) async fn reclaim(&self) {
         let (queue, mut outage) = (&self.queue, Outage::default());
         loop {
@@ -53,7 +53,7 @@ impl Reclaimer {
 
     async fn look(&self) -> Result<(), Fault> {
         let queue = &self.queue;
-        // What a fetch brings must not look unclaimed before it is in hand.
+        // A fetched delivery must not look unclaimed before it is registered.
         let _nobody_fetches = queue.fetching.lock().await;
         let before = queue.held();
         let listed = queue.ports.broker.held(&queue.settings.queue, &queue.ports.process);
@@ -73,7 +73,7 @@ impl Reclaimer {
     }
 }
 
-/// Those that nobody had in hand `before` the broker was asked: what has ended since may still be listed.
+/// Those not registered `before` the broker was asked. It may still list jobs that ended since.
 fn unclaimed(listed: Vec<Delivery>, before: &HashSet<ExecutionId>) -> Vec<Delivery> {
     listed.into_iter().filter(|delivery| !before.contains(&delivery.execution)).collect()
 }

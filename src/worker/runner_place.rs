@@ -1,4 +1,4 @@
-//! Where the runner of a slot is found: written when a thread is replaced, read anew by every sender.
+//! The address of a slot's runner: written when a thread is replaced, read for every message.
 
 use std::sync::Arc;
 
@@ -8,7 +8,7 @@ use parking_lot::RwLock;
 use super::attempt::Fence;
 use super::job_runner::JobRunner;
 
-/// A runner, and the fence of the thread it is on.
+/// A runner, and the fence of its thread.
 #[derive(Clone)]
 pub struct Post {
     /// The runner.
@@ -17,24 +17,24 @@ pub struct Post {
     pub fence: Fence,
 }
 
-/// The place of one slot's runner. Clones are the same place.
+/// The address of one slot's runner. Clones share it.
 #[derive(Clone)]
 pub struct RunnerPlace(Arc<RwLock<Post>>);
 
 impl RunnerPlace {
-    /// A place with its first runner.
+    /// An address with its first runner.
     #[must_use]
     pub fn new(post: Post) -> Self {
         Self(Arc::new(RwLock::new(post)))
     }
 
-    /// The runner that is there now. Do not keep it for longer than one message.
+    /// The current runner. Use it for one message only.
     #[must_use]
     pub fn post(&self) -> Post {
         self.0.read().clone()
     }
 
-    /// Puts another runner there.
+    /// Sets another runner.
     pub fn publish(&self, post: Post) {
         *self.0.write() = post;
     }

@@ -1,7 +1,7 @@
-//! Looks for jobs whose code never yields, and has their threads replaced. Nothing survives a restart, and
-//! nothing needs to: what it judges is in the list of running jobs.
+//! Finds jobs whose code never yields, and replaces their threads. No state is kept across restarts: it only
+//! reads the list of running jobs.
 //!
-//! It is on the control plane's thread: a blocked thread cannot tell.
+//! It runs on the control plane's thread, because a blocked thread cannot report itself.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,34 +15,34 @@ use crate::failpoint;
 use crate::fault::Fault;
 use crate::supervision::Turn;
 
-/// Bounds of the time between two looks; within them, a quarter of the grace period.
+/// The shortest and the longest time between two checks; within them, a quarter of the grace period.
 const LOOK_EVERY: (Duration, Duration) = (Duration::from_millis(20), Duration::from_millis(500));
 
-/// The threads of the runners, for the one who has to replace them.
+/// Replaces the threads of the runners.
 #[async_trait]
 pub trait RunnerThreads: Send + Sync + 'static {
-    /// Starts a thread with runners in place of the one behind `fence`, and publishes them at the places of
-    /// the old ones, which are abandoned. Does nothing when that has happened. The fence still stands.
+    /// Starts a thread with runners to replace the one of `fence`, publishes them in place of the old ones,
+    /// and abandons those. Does nothing if that has been done. The fence falls later.
     async fn replace(&self, fence: &Fence) -> Result<(), Fault>;
 }
 
-/// The loop.
+/// The loop that finds blocked threads.
 #[derive(Clone)]
 pub struct RunnerWatch {
-    /// What runs.
+    /// The running jobs.
     pub running: Running,
-    /// Who replaces a thread.
+    /// Replaces threads.
     pub threads: Arc<dyn RunnerThreads>,
-    /// How long a job that ran out of time may hold its thread.
+    /// How long a job that exceeded its time may block its thread.
     pub grace: Duration,
-    /// Longest wait for a new thread.
+    /// The time limit for starting a new thread.
     pub deadline: Duration,
-    /// Told at each turn.
+    /// Its sign of life, in each iteration.
     pub turn: Turn,
 }
 
 impl RunnerWatch {
-    /// Runs for as long as the process lives.
+    /// Runs as long as the process.
     pub async fn watch(self) {
         failpoint::reach("runner_watch.started");
         let interval = (self.grace / 4).clamp(LOOK_EVERY.0, LOOK_EVERY.1);
@@ -54,7 +54,7 @@ impl RunnerWatch {
         }
     }
 
-    /// The successor stands before the fence falls: whoever is told finds it at once.
+    /// Replaces lost threads. The successor is published before the fence falls, so that it is found at once.
     async fn look(&self) {
         for lost in self.running.lost_threads(Instant::now(), self.grace) {
             self.turn.beat();
@@ -88,7 +88,7 @@ mod tests {
     use crate::queue::Delivery;
     use crate::supervision::Turns;
 
-    /// Replaces threads by a script, and notes whether the fence still stood.
+    /// Replaces threads by a script, and records whether the fence had not fallen yet.
     #[derive(Default)]
     struct Script {
         answers: Mutex<VecDeque<Result<(), Fault>>>,

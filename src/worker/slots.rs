@@ -1,7 +1,7 @@
 //! The slots of the process: one pool, granted to queues in the order of their rank.
 //!
-//! A slot is a runner's place for one job. It goes back by itself when dropped, so neither a panic nor
-//! a cancelled future can leak one.
+//! A slot is a place for one job at a runner. It is returned when dropped, so neither a panic nor a cancelled
+//! future can leak one.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -14,22 +14,22 @@ use super::runner_place::{Post, RunnerPlace};
 /// All slots of the process.
 pub struct SlotPool {
     state: Mutex<State>,
-    /// True once every slot is retired and idle.
+    /// Becomes true when every slot is retired and idle.
     gone: watch::Sender<bool>,
     payloads: Payloads,
 }
 
-/// The memory for the heavy arguments of all jobs in hand, in pieces of [`PIECE`] bytes. Who waits for room is served in
-/// the order of asking; light arguments ask for none, so no ordinary job waits behind a heavy one.
+/// The memory for the heavy arguments of all running jobs, in units of [`PIECE`] bytes. Requests are served
+/// in their order. Light arguments need none, so no ordinary job waits behind a heavy one.
 struct Payloads {
     budget: usize,
     room: Arc<Semaphore>,
 }
 
-/// Bytes of memory in one permit.
+/// The bytes of memory in one permit.
 const PIECE: usize = 1 << 10;
 
-/// Room for the arguments of one job, until it is dropped.
+/// The memory reserved for one job's arguments, until it is dropped.
 pub(super) struct Room(#[expect(dead_code, reason = "it is held, and not looked at")] OwnedSemaphorePermit);
 
 struct State {
@@ -38,11 +38,11 @@ struct State {
     next: u64,
     held: BTreeMap<usize, u32>,
     caps: BTreeMap<usize, u32>,
-    /// Ranks whose queue has not been looked at yet: nobody below them is served.
+    /// Ranks whose queue has not been checked yet; queues of lower rank are not served.
     unseen: BTreeSet<usize>,
-    /// Slots that are left, busy ones included.
+    /// The number of slots not retired, including busy ones.
     left: usize,
-    /// Slots that go as soon as they are free.
+    /// The number of slots to retire as soon as they are free.
     retiring: usize,
 }
 
@@ -51,7 +51,7 @@ struct Waiter {
     grant: oneshot::Sender<Vec<Slot>>,
 }
 
-/// A place for one job, at one runner.
+/// A place for one job at one runner.
 pub struct Slot {
     pool: Arc<SlotPool>,
     rank: usize,
@@ -59,19 +59,19 @@ pub struct Slot {
 }
 
 impl Slot {
-    /// The memory for the heavy arguments of all jobs in hand.
+    /// The memory for the heavy arguments of all running jobs, in bytes.
     pub(super) fn payload_budget(&self) -> usize {
         self.pool.payloads.budget
     }
 
-    /// Waits for room for arguments of that weight; none when there can never be enough. Cancel safe.
+    /// Waits for memory for arguments of this weight; `None` if they exceed the whole budget. Cancel safe.
     pub(super) async fn room(&self, weight: usize) -> Option<Room> {
         let Payloads { budget, room } = &self.pool.payloads;
         let pieces = u32::try_from(weight.div_ceil(PIECE)).ok().filter(|_| weight <= *budget)?;
         Arc::clone(room).acquire_many_owned(pieces).await.ok().map(Room)
     }
 
-    /// The runner of this slot, as it is now.
+    /// The current runner of this slot.
     #[must_use]
     pub fn post(&self) -> Post {
         self.runner.post()
@@ -85,8 +85,8 @@ impl Drop for Slot {
 }
 
 impl SlotPool {
-    /// A pool over these runners, with so many bytes of memory for the heavy arguments of their jobs. `caps` limits how
-    /// many slots the queue of a rank may hold.
+    /// A pool of these runners, with this memory in bytes for the heavy arguments of their jobs. `caps`
+    /// limits the number of slots for the queue of a rank.
     #[must_use]
     pub fn new(runners: Vec<RunnerPlace>, caps: BTreeMap<usize, u32>, payload_budget: usize) -> Arc<Self> {
         let state = State {
@@ -104,9 +104,9 @@ impl SlotPool {
         Arc::new(Self { state: Mutex::new(state), gone: watch::Sender::new(false), payloads })
     }
 
-    /// Asks for up to `want` slots for the queue of `rank`; the answer has at least one. Lower ranks
-    /// are served first, equal ones in the order in which they asked. The place in the line is taken
-    /// at once and given up when the answer is dropped.
+    /// Requests up to `want` slots for the queue of `rank`; the answer has at least one. Lower ranks are
+    /// served first, equal ones in the order of their requests. The position in the line is taken at once,
+    /// and given up when the receiver is dropped.
     pub fn request(self: &Arc<Self>, rank: usize, want: u32) -> oneshot::Receiver<Vec<Slot>> {
         let (grant, granted) = oneshot::channel();
         let mut state = self.state.lock();
@@ -118,13 +118,13 @@ impl SlotPool {
         granted
     }
 
-    /// The listeners of the first `ranks` queues start together: none is served before those above it have
-    /// [looked](Self::looked).
+    /// Declares that the listeners of the first `ranks` queues start together: none is served before those
+    /// above it have [looked](Self::looked).
     pub fn await_looks(&self, ranks: usize) {
         self.state.lock().unseen.extend(0..ranks);
     }
 
-    /// The queue of `rank` has been looked at, and if more waits there, it has asked for slots.
+    /// The queue of `rank` has been checked, and has requested slots if it has more jobs.
     pub fn looked(self: &Arc<Self>, rank: usize) {
         let first = self.state.lock().unseen.remove(&rank);
         if first {
@@ -132,13 +132,12 @@ impl SlotPool {
         }
     }
 
-    /// Slots that no job has.
+    /// The number of free slots.
     pub fn free(&self) -> usize {
         self.state.lock().free.len()
     }
 
-    /// Takes one slot out of service, a free one at once, else the next that becomes free; says how many are
-    /// left in service.
+    /// Retires one slot, a free one at once, else the next that becomes free; returns how many remain.
     pub fn retire_one(&self) -> usize {
         let mut state = self.state.lock();
         if state.left == 0 {
@@ -152,7 +151,7 @@ impl SlotPool {
         state.left
     }
 
-    /// Becomes true when every slot is retired, and what ran in the last one has ended.
+    /// Becomes true when every slot is retired and their last jobs have ended.
     #[must_use]
     pub fn gone(&self) -> watch::Receiver<bool> {
         self.gone.subscribe()
@@ -173,10 +172,10 @@ impl SlotPool {
         self.grant();
     }
 
-    /// Hands free slots to waiters until none fits. A waiter that is gone returns its slots outside
-    /// the lock, by their drop.
+    /// Grants free slots to waiting requests as far as possible. The slots of a cancelled request are
+    /// returned outside the lock, when they are dropped.
     fn grant(self: &Arc<Self>) {
-        // The lock must not be held over the send: slots that nobody takes come back through it.
+        // The lock must not be held during the send, because a failed send returns slots.
         let next = || self.state.lock().next_grant();
         while let Some((waiter, runners, rank)) = next() {
             let slots =

@@ -10,8 +10,8 @@ use crate::fault::FaultKind;
 use crate::job::{Args, ArgsError};
 use crate::queue::{Delivery, Settlement};
 
-/// The delivery with its arguments, and the room that they take until its end. While it waits the process may want to
-/// leave: then the job goes back.
+/// Returns the delivery with its arguments and their reserved memory. If the process drains meanwhile, the
+/// job is released.
 pub(super) async fn unfolded(
     queue: &QueueState,
     slot: &Slot,

@@ -1,11 +1,11 @@
-//! What a listener waits for before it fetches: a lease, work, slots. Its loop turns all the while.
+//! What a listener waits for before it fetches: a lease, work, slots. Meanwhile it reports signs of life.
 
 use super::outage::Outage;
 use super::queue_state::QueueState;
 use super::slots::Slot;
 use crate::deadline::answer_in;
 
-/// Waits until this process has its lease: before, a fetch would bring nothing, and the queues would not be
+/// Waits until this process has its lease. Without it a fetch would return nothing, and queues would not be
 /// served in their order.
 pub(super) async fn wait_for_lease(queue: &QueueState) {
     let mut leased = queue.ports.leased.clone();
@@ -13,7 +13,7 @@ pub(super) async fn wait_for_lease(queue: &QueueState) {
         queue.ports.turn.beat();
         match tokio::time::timeout(queue.settings.patience, leased.wait_for(|held| *held)).await {
             Ok(Ok(_)) => return,
-            // Nobody keeps the lease any more: the process is on its way out.
+            // The lease is not renewed any more, because the process is ending.
             Ok(Err(_)) => futures::future::pending().await,
             Err(_) => {}
         }
@@ -28,7 +28,7 @@ pub(super) async fn wait_for_work(queue: &QueueState) {
         let longest = queue.settings.patience + queue.settings.deadline;
         let waited = queue.ports.broker.wait(&queue.settings.queue, queue.settings.patience);
         match answer_in(longest, "wait for work", waited).await {
-            // With nothing there a fetch would be a write for nothing.
+            // With an empty queue, a fetch would be a useless write.
             Ok(work) => {
                 queue.served(&mut outage);
                 if work {
@@ -40,8 +40,8 @@ pub(super) async fn wait_for_work(queue: &QueueState) {
     }
 }
 
-/// Waits while no end is written: what is taken then is done for nothing should this process be lost, and all of it stays
-/// in memory.
+/// Waits while no settlement can be written. Jobs taken now would be lost work if this process died, and
+/// their results would all stay in memory.
 async fn wait_for_ends(queue: &QueueState) {
     let mut refused = queue.ends_refused.subscribe();
     loop {
@@ -53,8 +53,8 @@ async fn wait_for_ends(queue: &QueueState) {
     }
 }
 
-/// Waits for `most` slots or fewer, however long the jobs before it take, and until ends are written. Whoever has `looked`
-/// before says so only once it is in the line.
+/// Waits for at most `most` slots, however long earlier jobs take, and until settlements can be written. If
+/// the queue has `looked`, this is reported only after its request is in the line.
 pub(super) async fn granted_slots(queue: &QueueState, most: u32, looked: bool) -> Vec<Slot> {
     let (slots, rank) = (&queue.ports.slots, queue.settings.rank);
     loop {

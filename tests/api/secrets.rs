@@ -1,4 +1,4 @@
-//! Which secret opens what, that none can be found by guessing, and that who has left stays outside.
+//! Which secret gives which access; none can be guessed, and nobody gets in after a sign-out.
 
 use serde_json::{Value, json};
 

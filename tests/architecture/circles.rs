@@ -1,7 +1,7 @@
-//! No file imports another that imports it back, straight or through others.
+//! No file imports another that imports it back, directly or indirectly.
 //!
-//! What a file names by `super::`, `super::` or `self::` is followed through the front pages (`mod.rs`) that hand it on to
-//! the file that declares it. Tests are no part of the house.
+//! Paths with `crate::`, `super::` or `self::` are followed through re-exports in `mod.rs` to the file that
+//! declares the item. Tests are not checked.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;

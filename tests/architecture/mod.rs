@@ -1,5 +1,5 @@
-//! The layers of the tree, held: imports go down only, without cycles, and what each layer must never
-//! know it does not know.
+//! Checks the layers of the tree: imports go down only, without cycles, and no layer uses what it must not
+//! know.
 
 mod circles;
 

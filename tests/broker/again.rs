@@ -1,4 +1,4 @@
-//! One id, several entries: limits, keys, retries and cancellation beside more than one run of it.
+//! Several entries with one id: rate limits, keys, retries and cancellation with several executions.
 
 use std::time::Duration;
 

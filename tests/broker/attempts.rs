@@ -1,4 +1,4 @@
-//! What is told of a job's attempts, and how one that runs is asked to stop.
+//! The records of a job's attempts, and requests to stop a running one.
 
 use tikkun::job::{JobId, JobState, Limit};
 use tikkun::queue::{AttemptOutcome, AttemptRecord, Broker, Disposition, Order, StopAsked};

@@ -1,5 +1,5 @@
-//! What an end touches beside its own job: a limit, a unique key, RQ's registers, jobs that wait. Whatever is wrong with
-//! these, the end counts as it was, once, and holds up no other; and what was refused is written once when it is let.
+//! Keys that an end affects besides its job: a rate limit, a unique key, RQ's registries, dependents.
+//! Whatever is wrong with them, the end counts once and blocks no other; a refused write is made later.
 
 use std::time::Duration;
 

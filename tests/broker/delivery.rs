@@ -1,4 +1,4 @@
-//! How jobs come in and go out.
+//! Enqueueing and fetching jobs.
 
 use std::collections::BTreeSet;
 use std::time::Duration;

@@ -1,4 +1,4 @@
-//! The queue in a folder, and what only it promises.
+//! Guarantees that only the embedded queue gives.
 
 use std::path::Path;
 use std::sync::Arc;

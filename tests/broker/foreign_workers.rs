@@ -1,4 +1,4 @@
-//! What RQ's own workers leave behind when they are killed, made by hand as the bytes that they leave.
+//! Jobs that killed RQ workers abandon, created as the exact bytes that these leave.
 
 use std::sync::Arc;
 

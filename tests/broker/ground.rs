@@ -1,4 +1,4 @@
-//! What the claims share: a fresh broker, jobs, processes, and waits that say what they waited for.
+//! Shared by the tests: a fresh broker, jobs, processes, and waits whose errors name the condition.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};

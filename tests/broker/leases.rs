@@ -1,4 +1,4 @@
-//! Who lives, who leads, and what becomes of the work of those who do not.
+//! Process leases, leader leases, and the jobs of processes without a lease.
 
 use std::process::Command;
 use std::time::Duration;

@@ -1,4 +1,4 @@
-//! What people and reconciliation see.
+//! Reads for users and for the reconciliation.
 
 use serde_json::json;
 use tikkun::job::{Args, JobId, JobState, Limit, NewJob};

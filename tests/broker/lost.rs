@@ -1,4 +1,4 @@
-//! A Redis that forgets, goes silent, or was out of reach of everybody.
+//! A Redis that loses data, stops answering, or could not be reached by any process.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};

@@ -1,4 +1,4 @@
-//! One suite for the port `Broker`, run on every back end: what callers may rely on, wherever jobs wait.
+//! The contract suite of the port `Broker`, run on every back end.
 
 use crate::servers::redis as redis_server;
 mod again;

@@ -1,4 +1,4 @@
-//! Entries that no client of ours would make: of another queue, without one, no text, and such as may not live so long.
+//! Entries that our clients never make: of another queue or none, with an id that is no text, or expiring.
 
 use std::time::Duration;
 

@@ -1,5 +1,5 @@
-//! An end belongs to its execution: neither a job that was put in anew under the same id, nor another run of the same job,
-//! nor what an earlier end left behind is touched by it.
+//! A settlement affects only its own execution: no job enqueued anew with the same id, no other execution of
+//! the job, and nothing of an earlier end.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! Queues that people pause.
+//! Paused queues.
 
 use futures::FutureExt;
 use tikkun::queue::Broker;

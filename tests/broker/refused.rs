@@ -1,4 +1,4 @@
-//! A server that refuses: whatever it is, and wherever in a step it comes, no job is in no list, and no job is blamed.
+//! If a server refuses any step, for any reason, no job is lost, and no job is blamed.
 
 use std::sync::Arc;
 

@@ -1,4 +1,4 @@
-//! Jobs that very many others wait for: those are let go in steps, and none is lost when the process dies in between.
+//! Jobs with very many dependents: these are released in steps, and none is lost if the process dies.
 
 use std::time::Duration;
 

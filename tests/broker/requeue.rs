@@ -1,4 +1,4 @@
-//! Ended jobs that a person sends back.
+//! Ended jobs that a user puts back into their queue.
 
 use tikkun::job::{JobId, JobState, Limit, NewJob, Retries, Unique};
 use tikkun::queue::{Broker, Disposition, Enqueued, Requeued};

@@ -1,4 +1,4 @@
-//! The queue on Redis, each claim under a prefix of its own.
+//! The queue on Redis, with its own prefix for each test.
 
 use std::sync::Arc;
 

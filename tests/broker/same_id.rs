@@ -1,4 +1,4 @@
-//! What lies in a queue is run: an id is not an attempt.
+//! Every entry of a queue is run, even if its id has been used before.
 
 use std::time::Duration;
 

@@ -1,5 +1,5 @@
-//! What jobs share: the list of queues, the registries, the keys of a limit. That the server refuses one of them, or that
-//! something else lies there, is no fault of the job whose end needs it; and nobody waits for good for what was refused.
+//! Keys shared by jobs: the set of queues, the registries, the keys of a rate limit. If the server refuses
+//! one, or it has a wrong type, no job is blamed, and nothing waits for ever.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! Whatever lies under the keys of a job: nothing panics, a failure can be read, and the next job runs.
+//! With any value under the keys of a job, nothing panics, the failure can be read, and the next job runs.
 
 use tikkun::job::{JobId, Limit, QueueEnd};
 use tikkun::queue::{Broker, Budget, Disposition, JobFilter, Settled};

@@ -1,4 +1,4 @@
-//! What time does to jobs.
+//! Jobs that become due or expire.
 
 use std::time::Duration;
 

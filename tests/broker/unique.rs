@@ -1,4 +1,4 @@
-//! Jobs of which one is enough.
+//! Unique jobs.
 
 use std::time::Duration;
 

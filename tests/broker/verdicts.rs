@@ -1,4 +1,4 @@
-//! How deliveries end.
+//! The dispositions of deliveries.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! Addresses of other clients: every parameter counts, is refused by name, or is a warning.
+//! Addresses from other clients: every parameter is used, refused by name, or causes a warning.
 
 use std::path::Path;
 

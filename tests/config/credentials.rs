@@ -1,4 +1,4 @@
-//! Credentials as files, editors and `docker --env-file` leave them, and names that look as if they had been.
+//! Credentials as files, editors and `docker --env-file` leave them, and names that look like leftovers.
 
 use secrecy::ExposeSecret;
 

@@ -1,4 +1,4 @@
-//! What people write, and what the service makes of it or says about it.
+//! Configurations as users write them: the resulting settings, errors and warnings.
 
 mod addresses;
 mod credentials;

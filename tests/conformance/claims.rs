@@ -1,4 +1,4 @@
-//! Claims beyond the checklist: each holds on some versions of RQ, and is a trial on each of them.
+//! Claims beyond the checklist: each holds on some versions of RQ, with one test per version.
 
 use libtest_mimic::Trial;
 

@@ -1,4 +1,4 @@
-//! Lines 24 to 26, 39 to 41 and 44: what people tell workers to do.
+//! Lines 24 to 26, 39 to 41 and 44: commands to workers.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! The job that all this is for: enqueued by a script with RQ's own serializer, for a row that something else made.
+//! The main job: enqueued by a script with RQ's own serializer, for a row that another program inserted.
 
 use std::collections::BTreeSet;
 

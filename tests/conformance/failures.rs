@@ -1,4 +1,4 @@
-//! Lines 12 to 20: what a job that failed leaves, and how it is tried again.
+//! Lines 12 to 20: the data of a failed job, and its retries.
 
 use serde_json::{Value, json};
 

@@ -1,4 +1,4 @@
-//! Beyond the checklist: what RQ's own maintenance gives up, and what a dead worker of its leaves listed.
+//! Beyond the checklist: jobs that RQ's own maintenance gives up, and entries that dead RQ workers leave.
 
 use serde_json::json;
 

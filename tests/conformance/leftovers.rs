@@ -1,4 +1,4 @@
-//! Beyond the checklist: what killed Python workers leave behind, callbacks, and what `tikkun doctor` says of a fleet.
+//! Beyond the checklist: jobs of killed Python workers, callbacks, and `tikkun doctor` with such workers.
 
 use std::process::{Child, Command, ExitStatus};
 

@@ -1,7 +1,7 @@
-//! The queue on Redis, held against the real RQ: every line of a checklist is a test for each version that it names.
+//! Compares the queue on Redis with the real RQ: a test for each line of a checklist and each RQ version.
 //!
-//! The outcome is the table in docs/testing.md. A test of its own compares the two; a whole run writes the table when
-//! `CONFORMANCE=write` says so.
+//! The result is the table in docs/testing.md. A test compares the two; a whole run with `CONFORMANCE=write`
+//! writes the table.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,

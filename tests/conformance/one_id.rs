@@ -1,4 +1,4 @@
-//! Beyond the checklist: one id that is enqueued more than once, as applications with fixed ids do.
+//! Beyond the checklist: an id that is enqueued several times, as by applications with fixed ids.
 
 use serde_json::json;
 

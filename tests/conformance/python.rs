@@ -1,4 +1,4 @@
-//! The client on the real library: one process for each version, asked by many tests at the same time.
+//! The client on the real library: one process for each version, shared by concurrent tests.
 
 use std::collections::HashMap;
 use std::io::{BufRead, BufReader, Write as _};

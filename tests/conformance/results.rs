@@ -1,4 +1,4 @@
-//! Lines 1 to 11: what a job that ended well leaves.
+//! Lines 1 to 11: the data of a successful job.
 
 use serde_json::{Value, json};
 

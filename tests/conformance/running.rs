@@ -1,4 +1,4 @@
-//! Lines 21 to 23 and 27 to 29: what is seen of a job while it runs, and what may happen to it then.
+//! Lines 21 to 23 and 27 to 29: how a running job is shown, and what may happen to it.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! The table of what holds, made from the lines whose tests have just passed.
+//! The table of results, made from the lines whose tests have just passed.
 
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -1,4 +1,4 @@
-//! Lines 38, 42 and 43: what people see of the workers.
+//! Lines 38, 42 and 43: how workers are shown.
 
 use std::process::Command;
 

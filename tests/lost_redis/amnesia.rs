@@ -1,4 +1,4 @@
-//! Redis has forgotten everything: nobody types anything, and everything that a row tells of ends as it should.
+//! Redis loses all data: without any help, every deletion with a row ends correctly.
 
 use std::collections::BTreeSet;
 use std::time::Duration;

@@ -1,4 +1,4 @@
-//! What lies in Redis is small, and large once it is expanded: it must not cost the process more memory than it may.
+//! Payloads that are large when decompressed must not exceed the memory limit of the process.
 
 use serde_json::json;
 use tikkun::job::JobState;

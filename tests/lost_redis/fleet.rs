@@ -1,4 +1,4 @@
-//! Processes that take each other's places, and the work that keeps all of them busy on every queue.
+//! Processes that replace each other, and the load that keeps all of them busy on every queue.
 
 use std::collections::BTreeSet;
 use std::ops::Range;

@@ -1,4 +1,4 @@
-//! `kill -9` of processes that hold jobs on eight queues, at moments that nobody chose.
+//! `kill -9` of processes that hold jobs on eight queues, at random moments.
 
 use std::collections::BTreeMap;
 

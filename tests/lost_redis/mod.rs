@@ -1,8 +1,8 @@
-//! The whole service on a Redis that is emptied, stopped and started again under it, and as processes that are killed
-//! while they hold jobs on eight queues: what is promised of jobs and rows then.
+//! The whole service on a Redis that is emptied, stopped and restarted, and with processes that are killed
+//! while they hold jobs on eight queues: the guarantees for jobs and rows then.
 //!
-//! `OUTAGE_SECONDS=120` makes the outage as long as that, `KILLS=100` kills so many processes, on the settings that ship, `KILLS_SEED=…` repeats the
-//! dice of a run (not its races).
+//! `OUTAGE_SECONDS=120` sets the length of the outage, `KILLS=100` kills that many processes, on the default
+//! settings, `KILLS_SEED=…` repeats the random choices of a run (not its races).
 
 use crate::servers::redis as redis_server;
 use crate::service::ground;

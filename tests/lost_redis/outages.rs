@@ -1,4 +1,4 @@
-//! Redis is away for a while: that is waited for.
+//! Redis cannot be reached for a while, and the service waits for it.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! A Redis that the test may stop, and tables and files beside it.
+//! A Redis that the test may stop, with tables and files.
 
 use std::env;
 use std::sync::Arc;

@@ -1,4 +1,4 @@
-//! A Redis that answers and refuses: at the start that is said and ends it, later it is waited for.
+//! A Redis that answers and refuses: at the start this is a fatal error, later it is waited for.
 
 use std::process::Command;
 

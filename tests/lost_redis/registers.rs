@@ -1,4 +1,4 @@
-//! Where every job is, seen in one look that nothing can slip through.
+//! The place of every job, read in one snapshot so that none can be missed.
 
 use std::collections::BTreeMap;
 

@@ -1,4 +1,4 @@
-//! Redis goes back a little: what it was told last is lost, and it remembers everything before that.
+//! Redis goes back in time a little: it has lost the newest writes, and keeps everything before them.
 
 use tikkun::job::JobState;
 

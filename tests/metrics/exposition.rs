@@ -1,4 +1,4 @@
-//! One answer of `/metrics`, after a real Prometheus parser has taken it.
+//! One answer of `/metrics`, checked by a real Prometheus parser.
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -1,4 +1,4 @@
-//! What machines watch: the figures of a whole service by a real Prometheus' tools, and what is shipped beside them.
+//! The metrics of a whole service, read by Prometheus' own tools, and the files shipped for them.
 
 use crate::servers::redis;
 use crate::service::ground;

@@ -1,4 +1,4 @@
-//! A queue that is lost: the process goes on answering, and says what it cannot read.
+//! After the loss of a queue the process still answers, and reports what it cannot read.
 
 use tikkun::job::{Args, NewJob};
 

@@ -1,4 +1,4 @@
-//! Prometheus' own tool.
+//! Runs Prometheus' own promtool.
 
 use std::io::Write as _;
 use std::path::Path;

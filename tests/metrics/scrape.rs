@@ -1,4 +1,4 @@
-//! Jobs of every fate and a deletion, and then each figure compared with what was asked for.
+//! Runs jobs with every outcome and a deletion, and compares each metric with the expected value.
 
 use std::time::{Duration, Instant};
 

@@ -1,5 +1,5 @@
-//! The API against its own description, by schemathesis: a service with something in every state, every
-//! operation called with what the description allows and with what it does not.
+//! Tests the API against its own description with schemathesis: a service with data in every state gets valid
+//! and invalid calls of every operation.
 
 use crate::service::ground;
 use crate::service::process;

@@ -1,4 +1,4 @@
-//! A service with a job, a deletion and a queue in every state that there is.
+//! A service with a job, a deletion and a queue in every possible state.
 
 use std::time::Duration;
 

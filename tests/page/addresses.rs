@@ -1,4 +1,4 @@
-//! What is shown is what was given and what the address says: numbers, filters, paths, and as many tabs as one likes.
+//! The page shows what the API returned and the URL says: numbers, filters, paths, in any number of tabs.
 
 use serde_json::{Number, Value, json};
 use tikkun::job::{Args, NewJob};

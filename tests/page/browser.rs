@@ -1,5 +1,5 @@
-//! A real Chromium without a window, driven through chromedriver: the WebDriver protocol is JSON over HTTP, so
-//! no library is needed between.
+//! A headless Chromium, driven through chromedriver: the WebDriver protocol is JSON over HTTP, so it needs no
+//! library.
 
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};

@@ -1,4 +1,4 @@
-//! What is drawn: only what changed, while times that are counted from now go on.
+//! The page redraws only what changed, while relative times go on counting.
 
 use serde_json::json;
 

@@ -1,4 +1,4 @@
-//! What a person sees and does: a deletion that moves, buttons that work, a stream that comes back.
+//! The page as users see it: a deletion makes progress, buttons work, and a broken stream reconnects.
 
 use std::time::Duration;
 

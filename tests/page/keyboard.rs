@@ -1,4 +1,4 @@
-//! The page by keyboard and by ear: where the focus is, and what is read there.
+//! The page by keyboard and screen reader: where the focus is, and what is read aloud.
 
 use serde_json::json;
 use tikkun::job::{Args, NewJob};

@@ -1,4 +1,4 @@
-//! Ten thousand jobs in the list: loaded as a person loads them, held by few rows, and left alone by what changes
+//! Ten thousand jobs in the list: loaded by scrolling, shown with few rows, and not redrawn by changes
 //! elsewhere.
 
 use std::time::{Duration, Instant};

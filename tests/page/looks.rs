@@ -1,6 +1,6 @@
-//! How the page looks, to eyes and to axe-core: every view, in both languages and both appearances.
+//! The appearance and accessibility (axe-core) of every view, in both languages and both colour schemes.
 //!
-//! `SCREENSHOTS=write` puts the pictures of README and docs/page.md into `docs/screenshots`.
+//! `SCREENSHOTS=write` writes the screenshots of README and docs/page.md to `docs/screenshots`.
 
 use std::path::{Path, PathBuf};
 

@@ -1,4 +1,4 @@
-//! A wire between browser and service that a test can cut and mend.
+//! A connection between browser and service that a test can cut and restore.
 
 use std::io::{Read as _, Write as _};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};

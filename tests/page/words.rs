@@ -1,4 +1,4 @@
-//! The words of the page: the same in both languages, and each number with the form that it wants.
+//! The texts of the page: complete in both languages, and with the right plural for each number.
 
 use serde_json::{Value, json};
 

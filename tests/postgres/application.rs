@@ -1,4 +1,4 @@
-//! A database that SQLAlchemy made, and a row that Python inserted.
+//! A database created by SQLAlchemy, and a row inserted by Python.
 
 use serde_json::Value;
 use sqlx::Connection as _;

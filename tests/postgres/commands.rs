@@ -1,4 +1,4 @@
-//! The commands reach the tables wherever they are.
+//! The commands find the tables in any schema.
 
 use std::process::{Command, Output};
 

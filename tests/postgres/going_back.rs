@@ -1,5 +1,5 @@
-//! The job that was there before us, and that may be there again tomorrow: it reads and writes the same
-//! cursor and counters.
+//! The job that Tikkun replaces, and that may be used again: both read and write the same cursor and
+//! counters.
 
 use serde_json::Value;
 use sqlx::{Connection as _, PgConnection};

@@ -1,5 +1,5 @@
-//! A database with tenants in it, a data folder with their files, and the accounts that are kept of both by
-//! other means than the service's own.
+//! A database with tenants, a data folder with their files, and checks of both that do not use the service's
+//! own code.
 
 use std::collections::BTreeSet;
 use std::fs;

@@ -1,4 +1,4 @@
-//! A service that starts before its database waits for it, and says so.
+//! A service that starts before its database waits for it, and logs that.
 
 use std::net::SocketAddr;
 

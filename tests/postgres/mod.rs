@@ -1,5 +1,5 @@
-//! The whole service on PostgreSQL: a database that SQLAlchemy made, a server that goes away and comes back,
-//! and the job that was there before us.
+//! The whole service on PostgreSQL: a database created by SQLAlchemy, a server that fails and recovers, and
+//! the job that Tikkun replaces.
 
 use crate::servers::postgres as server;
 use crate::service::client;

@@ -1,4 +1,4 @@
-//! A server that goes away in the middle of a deletion is waited for.
+//! If the server is lost during a deletion, the deletion waits for it.
 
 use std::io::Write as _;
 use std::net::TcpStream;

@@ -1,4 +1,4 @@
-//! Servers of the tests' own, each on a free port in a folder of its own.
+//! Servers for the tests, each on a free port and in its own folder.
 
 pub mod postgres;
 pub mod redis;

@@ -1,8 +1,8 @@
-//! A PostgreSQL server of the tests' own: in a temporary folder, on a free port of the loopback, gone with
-//! the process that asked for it, however that ends.
+//! A PostgreSQL server for the tests: in a temporary folder, on a free port of the loopback. It ends with the
+//! process that started it, however that ends.
 //!
-//! A shell stands between: it carries out orders that come in line by line, and when no more can come,
-//! because the test is over or was killed, it stops the server and removes the folder.
+//! A shell runs between: it carries out commands that arrive line by line. When its input ends, because the
+//! test is over or was killed, it stops the server and removes the folder.
 
 use std::fs;
 use std::io::{BufRead, BufReader, Write as _};

@@ -1,5 +1,5 @@
-//! A Redis of the tests' own: one for each test binary, on a socket in a temporary folder and, where that is asked
-//! for, on a free port; gone with the process that started it, however that ends.
+//! A Redis for the tests: one for each test binary, on a socket in a temporary folder and optionally on a
+//! free port; it ends with the process that started it, however that ends.
 
 use std::net::TcpListener;
 use std::path::PathBuf;

@@ -1,5 +1,5 @@
-//! An S3 server for tests: the protocol is `s3s`'s, signatures and all; the bucket is a map, because a
-//! bucket has no folders; in front of it stands a proxy that makes the trouble it is told to make.
+//! An S3 server for tests: `s3s` implements the protocol, signatures included. The bucket is a map, because a
+//! bucket has no folders. A proxy in front of it injects faults.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::SocketAddr;

@@ -1,4 +1,4 @@
-//! A person cancels, whatever the job is doing at that moment.
+//! A user cancels a job, whatever it is doing at that moment.
 
 use serde_json::{Value, json};
 

@@ -1,4 +1,4 @@
-//! Asked to leave, a process stops at the next safe point, and the next one goes on from there.
+//! A draining process stops at the next safe point, and the next process continues from there.
 
 use rustix::process::Signal;
 use serde_json::json;

@@ -1,4 +1,4 @@
-//! What the window answers, to whom.
+//! The answers of the receipts API, and who gets them.
 
 use serde_json::{Value, json};
 

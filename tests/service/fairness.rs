@@ -1,4 +1,4 @@
-//! Fifty tenants, one of them huge: nobody small waits for it.
+//! Fifty tenants, one of them huge: small ones do not wait for it.
 
 use super::ground::Ground;
 

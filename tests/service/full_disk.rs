@@ -1,4 +1,4 @@
-//! A disk that is full for a while: everything waits and says so, then goes on; nothing is lost, nothing is blamed.
+//! A disk that is full for a while: everything waits, logs it and continues; nothing is lost or blamed.
 
 use std::fs;
 use std::io::Write as _;

@@ -1,5 +1,5 @@
-//! A data folder with tenants in it, and the accounts that are kept of it by other means than the
-//! service's own: which receipts must live, which files must be there, and no others.
+//! A data folder with tenants, and checks of it without the service's own code: exactly the expected receipts
+//! are live and exactly the expected files exist.
 
 use std::collections::BTreeSet;
 use std::fs;

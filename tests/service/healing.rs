@@ -1,4 +1,4 @@
-//! Rows that nobody carries any more, and rows that are not ours to carry.
+//! Rows without a queue job, and rows that Tikkun must not execute.
 
 use serde_json::json;
 

@@ -1,4 +1,4 @@
-//! The database keeps rows as they are, and gives no error.
+//! The database leaves rows unchanged without an error.
 
 use super::ground::Ground;
 

@@ -1,5 +1,5 @@
-//! The whole service, as a process of its own on a folder of its own, seen as its neighbours see it: the
-//! web application through SQL and HTTP, the orchestrator through signals, probes and exit codes.
+//! The whole service, as its own process on its own folder, observed from outside: by the web application
+//! through SQL and HTTP, and by the orchestrator through signals, probes and exit codes.
 
 use crate::servers::s3;
 

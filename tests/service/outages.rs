@@ -1,4 +1,4 @@
-//! What is out of reach for a while is waited for: nothing is lost, nobody begins again.
+//! A back end that cannot be reached for a while is waited for: nothing is lost, and nothing starts over.
 
 use std::fs;
 

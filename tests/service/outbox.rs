@@ -1,4 +1,4 @@
-//! What storage still owes: kept on purpose, shown, deleted by hand, and alarming when old.
+//! Objects left in the storage: kept if configured, shown, deleted by hand, and reported when old.
 
 use std::process::Command;
 

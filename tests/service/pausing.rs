@@ -1,4 +1,4 @@
-//! A person pauses and goes on, whatever the job is doing at that moment.
+//! A user pauses and resumes a job, whatever it is doing at that moment.
 
 use serde_json::{Value, json};
 

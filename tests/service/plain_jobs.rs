@@ -1,4 +1,4 @@
-//! Jobs that nobody here can run fail in words that help.
+//! Jobs that no worker here can run fail with helpful errors.
 
 use serde_json::json;
 use tikkun::job::{Args, JobState, NewJob};

@@ -1,4 +1,4 @@
-//! One process of the service: started, listened to, signalled, killed.
+//! One process of the service: started, observed, signalled, killed.
 
 use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;

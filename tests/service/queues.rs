@@ -1,4 +1,4 @@
-//! Operators pause queues over HTTP.
+//! Operators pause and resume queues over HTTP.
 
 use serde_json::json;
 

@@ -1,4 +1,4 @@
-//! What a deletion could not change is shown, and deleted once the cause is mended.
+//! Receipts that a deletion could not change are shown, and are deleted once the cause is removed.
 
 use serde_json::json;
 

@@ -1,4 +1,4 @@
-//! Schedules of the configuration file, as the start looks at them.
+//! Schedules of the configuration file, checked at the start.
 
 use super::ground::{FUNCTION, Ground};
 

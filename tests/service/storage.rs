@@ -1,4 +1,4 @@
-//! Objects in a bucket: they follow their receipts, in few calls, and an outage of the storage holds up no row.
+//! Objects in a bucket are deleted after their receipts, in few calls; an outage of it delays no row.
 
 use std::fs;
 use std::time::Duration;

@@ -1,4 +1,4 @@
-//! Two processes on one folder: one falls silent, the other takes over, and nothing happens twice.
+//! Two processes on one folder: one falls silent, the other takes over, and nothing is done twice.
 
 use std::time::Duration;
 

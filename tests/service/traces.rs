@@ -1,4 +1,4 @@
-//! What a log says of each attempt, line by line: which job, which attempt, which trace.
+//! Each log line of an attempt names its job, attempt and trace.
 
 use serde_json::{Value, json};
 use tikkun::job::{Args, JobId, NewJob, Retries};

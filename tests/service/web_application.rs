@@ -1,4 +1,4 @@
-//! The web application writes the same rows, in plain SQL and without telling us.
+//! The web application changes the same rows with plain SQL and without notice.
 
 use serde_json::{Value, json};
 

@@ -1,4 +1,4 @@
-//! Claims about attempts.
+//! Tests of attempts.
 
 use std::time::Duration;
 

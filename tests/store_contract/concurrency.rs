@@ -1,4 +1,4 @@
-//! Claims about others who write at the same time.
+//! Tests with concurrent writers.
 
 use futures::FutureExt;
 use tikkun::store::{BatchOutcome, Pass};

@@ -1,4 +1,4 @@
-//! Claims about which receipts a row of the web application covers, and about times that are all of one clock.
+//! Tests of the receipts that a row of the web application covers, and of times that all use one clock.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! Claims about a batch.
+//! Tests of a batch.
 
 use tikkun::fault::FaultKind;
 use tikkun::job::background::Status;

@@ -1,4 +1,4 @@
-//! What every store owes the runtime: one suite of claims, run on each database.
+//! The contract suite of every store, run on each database.
 
 use crate::servers::postgres as server;
 mod attempts;

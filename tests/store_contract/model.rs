@@ -1,4 +1,4 @@
-//! Random graphs of receipts and attachments, against a model that looks at everything at once.
+//! Random graphs of receipts and attachments, compared with a simple model that checks everything at once.
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -1,4 +1,4 @@
-//! Claims about the clean-up outbox.
+//! Tests of the clean-up outbox.
 
 use std::time::Duration;
 

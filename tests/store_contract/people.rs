@@ -1,4 +1,4 @@
-//! Claims about requests and wishes.
+//! Tests of users' requests.
 
 use tikkun::job::background::{BackgroundJob, DELETE_RECEIPTS_ALL, PauseReason, Status};
 use tikkun::job::{BackgroundJobId, BusinessId};

@@ -1,4 +1,4 @@
-//! A pooler that comes to stand before the database while the service runs.
+//! A pooler that is added in front of the database while the service runs.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};

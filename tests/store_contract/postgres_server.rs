@@ -1,4 +1,4 @@
-//! What only PostgreSQL can get wrong.
+//! Tests for PostgreSQL only.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! Claims about rows that the database refuses to change.
+//! Tests of rows that the database refuses to change.
 
 use tikkun::fault::FaultKind;
 use tikkun::job::ReceiptId;

@@ -1,4 +1,4 @@
-//! A fresh store, and a hand that plays the web application with plain SQL.
+//! A fresh store, and functions that act as the web application with plain SQL.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;

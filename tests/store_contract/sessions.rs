@@ -1,4 +1,4 @@
-//! Claims about sessions that ended before their time.
+//! Tests of sessions that ended early.
 
 use chrono::{DateTime, TimeDelta, Utc};
 use tikkun::store::EndedSession;

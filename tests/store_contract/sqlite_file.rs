@@ -1,4 +1,4 @@
-//! What only a file can promise.
+//! Guarantees that only an SQLite file gives.
 
 use chrono::{FixedOffset, TimeDelta, Utc};
 use tikkun::fault::FaultKind;

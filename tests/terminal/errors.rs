@@ -1,4 +1,4 @@
-//! Every error says what to do next: the situations, one after the other.
+//! Every error names the next step, tested for one situation after another.
 
 use std::net::TcpListener;
 

@@ -1,4 +1,4 @@
-//! A real terminal: what a program draws on it, as a person sees it, and keys.
+//! A pseudo-terminal: shows what a program draws on it, and sends keys.
 
 use std::io::{Read as _, Write as _};
 use std::num::NonZeroU16;

@@ -1,4 +1,4 @@
-//! Lists: aligned, as wide as the terminal, in pages; and the names that programs rely on.
+//! Tables: aligned, as wide as the terminal, and paged; and the column names that programs rely on.
 
 use serde_json::Value;
 use unicode_width::UnicodeWidthStr as _;

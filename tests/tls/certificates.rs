@@ -1,4 +1,4 @@
-//! An authority, another one that vouches for nobody here, and certificates of a server and a client.
+//! A certificate authority, a second one that is not trusted, and certificates of a server and a client.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;

@@ -1,5 +1,5 @@
-//! The way to each back end, as its address says: the database and the password of a Redis; with TLS who is trusted, by
-//! which setting, and alike everywhere; the proxy on the way to a bucket.
+//! The connections to the back ends as configured: the database and password of a Redis; for TLS the trusted
+//! authorities, with the same settings everywhere; and the proxy for a bucket.
 
 use crate::servers::postgres as postgres_server;
 use crate::servers::redis as redis_server;

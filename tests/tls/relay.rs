@@ -1,4 +1,4 @@
-//! What stands before a bucket: an end of TLS, and a proxy that leads there whatever name is asked for.
+//! Servers in front of a bucket: a TLS endpoint, and a proxy that leads there for every host name.
 
 use std::io::{BufRead as _, BufReader, Read, Write, copy};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};

@@ -1,4 +1,4 @@
-//! The accounts, kept by triggers and taken in plain SQL.
+//! The counts, kept by triggers and read with plain SQL.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};

@@ -1,4 +1,4 @@
-//! What comes in while processes die: plain jobs of every ending, and deletions by both doors.
+//! The load while processes die: plain jobs with every outcome, and deletions, requested in both ways.
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -1,8 +1,9 @@
-//! Three processes on one data folder, killed, frozen and drained at moments nobody chose, while jobs and
-//! deletions come in. Afterwards everything is counted by other means than the service's own.
+//! Three processes on one data folder are killed, frozen and drained at random moments while jobs and
+//! deletions arrive. Afterwards everything is counted without the service's own code.
 //!
-//! `TORTURE=full` is the size of a release, on the settings that ship; without it the run is short and its
-//! leases are. `TORTURE_SEED=…` repeats a run's dice (not its races), `TORTURE_REPORT=1` writes `TORTURE.md`.
+//! `TORTURE=full` is the size for a release, with the default settings; without it the run and its leases are
+//! short. `TORTURE_SEED=…` repeats a run's random choices (not its races), `TORTURE_REPORT=1` writes
+//! `TORTURE.md`.
 
 use crate::service::client;
 use crate::service::ground;

@@ -1,4 +1,4 @@
-//! How large a run is, and with what settings.
+//! The size of a run, and its settings.
 
 use std::env;
 use std::time::Duration;

@@ -1,4 +1,4 @@
-//! What a run says: a table for people, the same for machines.
+//! The report of a run: a table, and the same as JSON.
 
 use std::fs;
 use std::path::Path;

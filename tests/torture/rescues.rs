@@ -1,4 +1,4 @@
-//! How long the jobs of a killed process wait: until they are back in their queue, and until they run again.
+//! How long the jobs of a killed process wait until they are back in their queue, and until they run again.
 
 use std::time::{Duration, Instant};
 

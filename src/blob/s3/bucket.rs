@@ -1,8 +1,8 @@
-//! A bucket as a store.
+//! A bucket as a blob store.
 //!
-//! Keys go in bulk where the store takes that, with the checksum that it takes; where it refuses both, they go one
-//! by one for an hour, then bulk is tried again. Nothing is asked of the store when it is opened: an outage is no reason not to
-//! start.
+//! Keys are deleted in bulk, with the checksum that the store accepts. If it refuses both, keys are deleted
+//! one by one for an hour, then bulk is tried again. Opening sends no request, so that an outage does not
+//! prevent a start.
 
 use std::collections::{HashMap, HashSet};
 use std::time::{Duration, Instant};
@@ -25,28 +25,27 @@ use crate::fault::{Fault, FaultKind};
 
 /// The most keys that S3 takes in one request.
 const MAX_KEYS: usize = 1000;
-/// As many as are worth one call when each is a request of its own: they have to be done within the
-/// caller's patience.
+/// The most keys per call if each needs its own request: they must be done within the caller's deadline.
 const MAX_SINGLE: usize = 100;
-/// How long a store that refused bulk requests is spared them.
+/// The time after a refusal during which no bulk requests are sent.
 const REFUSAL: Duration = Duration::from_secs(3600);
-/// The most keys that S3 lists in one answer.
+/// The most keys in one page of an S3 listing.
 const PAGE: usize = 1000;
 
-/// A bucket, and what has been learnt about it.
+/// A bucket, and what is known about it.
 pub(in crate::blob) struct Bucket {
     client: Client,
     place: S3Place,
     target: BlobTarget,
     versions: Versions,
-    /// The checksum that a bulk request is given first.
+    /// The checksum for the first bulk request.
     checksum: Mutex<Checksum>,
-    /// Since when, and with which words.
+    /// When and with which text the store refused bulk requests.
     bulk_refused: Mutex<Option<(Instant, String)>>,
 }
 
 impl Bucket {
-    /// Opens the bucket, without asking it anything.
+    /// Opens the bucket without a request.
     pub(in crate::blob) async fn open(place: S3Place) -> Result<Self, Fault> {
         let client = place.client().await?;
         let target = BlobTarget { driver: place.driver.to_owned(), bucket: place.bucket.clone() };
@@ -68,7 +67,7 @@ impl Bucket {
         self.bulk_refusal().is_none()
     }
 
-    /// Keys in bulk, or one by one where the store refuses that.
+    /// Deletes keys in bulk, or one by one if the store refuses that.
     async fn delete_many(&self, keys: &[&str]) -> Result<Vec<(String, Fault)>, Fault> {
         let what = match keys {
             [] => return Ok(Vec::new()),
@@ -91,7 +90,7 @@ impl Bucket {
         single::delete(&self.client, &asked, &self.versions, keys).await
     }
 
-    /// In bulk, with one checksum or the other.
+    /// Deletes in bulk, with one checksum or the other.
     async fn delete_in_bulk(&self, asked: &Asked<'_>, keys: &[&str]) -> Result<Bulk, Fault> {
         let first = *self.checksum.lock();
         let mut refusals = Vec::new();

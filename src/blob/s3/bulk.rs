@@ -14,21 +14,21 @@ use super::refusal::{Answer, Asked, answer, refuses_bulk};
 use super::versions::Versions;
 use crate::fault::{Fault, FaultKind};
 
-/// Codes under which an object is as gone as it can be.
+/// Codes which mean that the object does not exist any more.
 const GONE: [&str; 2] = ["NoSuchKey", "NoSuchVersion"];
 
-/// How a bulk request proves that it came whole. Amazon takes either; other stores take one, and some refuse a
-/// request that carries both.
+/// The checksum that protects a bulk request. Amazon takes either; other stores take one, and some refuse a
+/// request with both.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Checksum {
-    /// `Content-MD5`, which older stores ask for.
+    /// `Content-MD5`, which older stores require.
     Md5,
-    /// The SDK's own, in `x-amz-checksum-crc32`.
+    /// The SDK's default, in `x-amz-checksum-crc32`.
     Crc32,
 }
 
 impl Checksum {
-    /// The one to try when a store refuses this.
+    /// The checksum to try when a store refuses this one.
     pub(super) fn other(self) -> Self {
         match self {
             Self::Md5 => Self::Crc32,
@@ -37,16 +37,16 @@ impl Checksum {
     }
 }
 
-/// What became of a bulk request.
+/// The result of a bulk request.
 pub(super) enum Bulk {
-    /// Keys that are still there, each with its reason.
+    /// Keys that still exist, each with the reason.
     Done(Vec<(String, Fault)>),
-    /// The store does not take bulk requests; its words.
+    /// The store refuses bulk requests; its error text.
     Refused(String),
 }
 
-/// Deletes the keys, all different, in one request. Each is to be answered for: an answer that was cut off, or is another
-/// server's, may hold no error either.
+/// Deletes the keys, all different, in one request. The answer must account for each: an answer that was cut
+/// off, or comes from another server, may contain no error either.
 pub(super) async fn delete(
     client: &Client,
     asked: &Asked<'_>,
@@ -97,8 +97,8 @@ fn learn(bucket: &str, versions: &Versions, output: &DeleteObjectsOutput) {
     }
 }
 
-/// The keys of which the answer says nothing, where the store names what it has deleted, as far as was seen: some may say
-/// nothing of it ever. Whoever answers for as many as were asked for may write their keys another way.
+/// The keys that the answer does not mention, for a store that is known to list deleted keys (some never do).
+/// If it mentions as many keys as requested, it may only spell them differently.
 fn unanswered(
     asked: &Asked<'_>,
     versions: &Versions,
@@ -116,7 +116,7 @@ fn unanswered(
     silent.map(|key| ((*key).to_owned(), Fault::new(FaultKind::Retryable, text(key)))).collect()
 }
 
-/// The keys with an error. An error that names no key of ours says that the answer cannot be trusted.
+/// The keys with an error. An error for a key that was not requested means that the answer cannot be trusted.
 fn left(asked: &Asked<'_>, keys: &[&str], errors: &[KeyError]) -> Result<Vec<(String, Fault)>, Fault> {
     let known: HashSet<&str> = keys.iter().copied().collect();
     let mut left = Vec::new();

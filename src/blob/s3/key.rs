@@ -1,13 +1,13 @@
-//! Which keys are taken at all, and which fit into a bulk request.
+//! Checks which keys are accepted, and which fit into a bulk request.
 
 use crate::blob::key_path::RESERVED;
 use crate::fault::{Fault, FaultKind};
 
-/// S3 takes keys of at most so many bytes.
+/// The longest key that S3 accepts, in bytes.
 const LONGEST: usize = 1024;
 
-/// Refuses what no bucket can hold, and what would be the store's own. To S3 a key is text, so empty parts, `.`
-/// and `..` are as good as any other.
+/// Refuses keys that no bucket can hold, and the store's reserved names. For S3 a key is text, so empty
+/// parts, `.` and `..` are allowed.
 pub(super) fn check(key: &str) -> Result<(), Fault> {
     if key.is_empty() || key.contains('\0') {
         return Err(refused(key, "expected text without NUL"));
@@ -22,7 +22,7 @@ pub(super) fn check(key: &str) -> Result<(), Fault> {
     Ok(())
 }
 
-/// Refuses besides what a URL does not carry: on its way `.` and `..` may be resolved, and then it names
+/// Also refuses keys that a URL cannot carry: on the way `.` and `..` may be resolved, and then it names
 /// another object.
 pub(super) fn check_for_url(key: &str) -> Result<(), Fault> {
     check(key)?;
@@ -36,8 +36,8 @@ fn refused(key: &str, why: &str) -> Fault {
     Fault::new(FaultKind::Permanent, format!("refuse the key {key:?}: {why}"))
 }
 
-/// Whether XML carries the key as it is. A bulk request is XML, which has no way to write most control
-/// characters and changes some others on the way; in a URL every character has its place.
+/// Whether XML can carry the key unchanged. A bulk request is XML, which cannot represent most control
+/// characters and changes some others; a URL can encode every character.
 pub(super) fn fits_into_xml(key: &str) -> bool {
     !key.chars().any(|c| c.is_control() || matches!(c, '\u{2028}' | '\u{2029}' | '\u{FFFE}' | '\u{FFFF}'))
 }

@@ -1,7 +1,7 @@
-//! Objects in a bucket of S3, of R2, or of anything else that speaks S3's protocol.
+//! Objects in a bucket of S3, R2, or another store with S3's protocol.
 //!
-//! Where a bucket lies and with which keys it opens is in `place`; [`Bucket`] is the adapter. Deletions
-//! go in bulk (`bulk`) or one by one (`single`), refusals are put into words in `refusal`.
+//! `place` has the bucket's location and access keys; [`Bucket`] is the adapter. Deletions are done in bulk
+//! (`bulk`) or one by one (`single`); `refusal` describes errors.
 
 mod bucket;
 mod bulk;

@@ -1,4 +1,4 @@
-//! Waits for a store that says it is asked too often.
+//! Retries when a store answers that it receives too many requests.
 
 use std::time::Duration;
 
@@ -6,13 +6,13 @@ use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
 
 use super::refusal::{is_throttled, retry_after};
 
-/// Pauses after the SDK has given up, unless the store names one itself.
+/// The pauses after the SDK has given up, unless the store names one itself.
 const PAUSES: [Duration; 2] = [Duration::from_millis(500), Duration::from_secs(2)];
 
-/// No pause is longer, whatever the store says: the objects are in the outbox, which waits better.
+/// The longest pause, whatever the store says: the objects stay in the outbox, where waiting costs nothing.
 const LONGEST: Duration = Duration::from_secs(5);
 
-/// Asks until the store no longer answers that it is asked too often, a few times at most.
+/// Repeats a call while the store answers that it is throttled, a few times at most.
 pub(super) async fn patiently<T, E, F>(ask: impl Fn() -> F) -> Result<T, SdkError<E>>
 where
     E: ProvideErrorMetadata,

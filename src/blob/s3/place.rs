@@ -1,4 +1,4 @@
-//! Where a bucket lies, and a client that reaches it.
+//! The location of a bucket, and a client for it.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -20,44 +20,44 @@ use secrecy::{ExposeSecret, SecretString};
 use crate::config::{ProxySettings, trusted_roots};
 use crate::fault::{Fault, FaultKind};
 
-/// Longest wait for a connection.
+/// The time limit for connecting.
 const CONNECT: Duration = Duration::from_secs(3);
-/// Longest wait for one answer: a bulk deletion of a thousand keys takes a second or two.
+/// The time limit for one answer; a bulk deletion of a thousand keys takes one or two seconds.
 const ATTEMPT: Duration = Duration::from_secs(10);
-/// Longest wait for an answer with the SDK's own tries.
+/// The time limit for a call with the SDK's own attempts.
 const OPERATION: Duration = Duration::from_secs(20);
-/// Tries of the SDK: connections that break, 500, 502, 503, 504, codes that mean "slow down".
+/// The SDK's attempts, after broken connections, 500, 502, 503, 504, and codes that mean "slow down".
 const TRIES: u32 = 3;
-/// Its first pause; each further one is twice as long.
+/// The SDK's first pause; each further one is twice as long.
 const FIRST_PAUSE: Duration = Duration::from_millis(200);
-/// A store that is not Amazon's mostly answers to this region.
+/// The region that most stores other than Amazon's accept.
 const ANY_REGION: &str = "us-east-1";
 
-/// A bucket and the way to it.
+/// A bucket and how to reach it.
 #[derive(Clone, Debug)]
 pub struct S3Place {
-    /// `r2` or `s3`: what the settings that lead here are called, and what the outbox remembers.
+    /// `r2` or `s3`: the prefix of the settings, and the name in the outbox.
     pub driver: &'static str,
     /// The bucket.
     pub bucket: String,
-    /// Its region; none: as AWS's variables and files say.
+    /// Its region; `None`: taken from AWS's variables and files.
     pub region: Option<String>,
-    /// The endpoint; none: Amazon's.
+    /// The endpoint; `None`: Amazon's.
     pub endpoint: Option<String>,
-    /// Whether the bucket stands in the path, not in the host's name.
+    /// Whether the bucket is in the URL's path, not in the host name.
     pub path_style: bool,
-    /// The access key; none: AWS's own chain looks for one.
+    /// The access key; `None`: AWS's default chain finds one.
     pub keys: Option<S3Keys>,
-    /// How the store is reached.
+    /// The network settings.
     pub way: S3Way,
 }
 
-/// The way to a store.
+/// The network settings for a store.
 #[derive(Clone, Debug, Default)]
 pub struct S3Way {
-    /// A file of authorities that are trusted beside the system's.
+    /// A file of certificate authorities to trust in addition to the system's.
     pub ca_file: Option<PathBuf>,
-    /// The proxy between.
+    /// The proxy to use.
     pub proxy: Option<ProxySettings>,
 }
 
@@ -68,12 +68,12 @@ pub struct S3Keys {
     pub id: SecretString,
     /// Its secret.
     pub secret: SecretString,
-    /// What belongs to a key that is lent for a while; none: it is for good.
+    /// The session token of a temporary key; `None` for a permanent one.
     pub token: Option<SecretString>,
 }
 
 impl S3Place {
-    /// A client for the bucket. Nothing is asked of the store yet.
+    /// A client for the bucket. It sends no request yet.
     pub(super) async fn client(&self) -> Result<Client, Fault> {
         let http = self.way.http_client()?;
         let own = self.own_chain(&http).await;
@@ -88,7 +88,7 @@ impl S3Place {
             .http_client(http)
             .timeout_config(timeouts)
             .retry_config(RetryConfig::standard().with_max_attempts(TRIES).with_initial_backoff(FIRST_PAUSE))
-            // Stores that are not Amazon's refuse checksums that they do not know.
+            // Other stores than Amazon's reject checksums that they do not know.
             .request_checksum_calculation(RequestChecksumCalculation::WhenRequired)
             .response_checksum_validation(ResponseChecksumValidation::WhenRequired)
             .force_path_style(self.path_style)
@@ -114,7 +114,7 @@ impl S3Place {
         Ok(Client::from_conf(config.build()))
     }
 
-    /// What AWS's own variables, files and instance roles say, where a setting leaves it to them.
+    /// AWS's own configuration, from variables, files and instance roles, if a setting is left to it.
     async fn own_chain(&self, http: &SharedHttpClient) -> Option<SdkConfig> {
         let is_needed = self.keys.is_none() || (self.region.is_none() && self.endpoint.is_none());
         if !is_needed {
@@ -146,7 +146,7 @@ impl S3Place {
     }
 }
 
-/// An endpoint whose path, if it has one, ends with a slash: the SDK would write the bucket's name to its last part.
+/// The endpoint with a slash after its path: without it the SDK joins the bucket's name to the last part.
 fn closed(endpoint: &str) -> String {
     match endpoint.split_once("://") {
         Some((_, place)) if place.contains('/') && !place.ends_with('/') => format!("{endpoint}/"),
@@ -155,9 +155,9 @@ fn closed(endpoint: &str) -> String {
 }
 
 impl S3Way {
-    /// A client that trusts what the configuration says, and nothing that was compiled in.
+    /// A client that trusts the configured authorities, and no compiled-in ones.
     fn http_client(&self) -> Result<SharedHttpClient, Fault> {
-        // Without an authority every certificate is refused; a store without TLS needs none.
+        // Without an authority every certificate is rejected; a store without TLS needs none.
         let roots = trusted_roots(self.ca_file.as_deref()).unwrap_or_default();
         let trust = TrustStore::empty().with_pem_certificate(roots);
         let cannot = || Fault::new(FaultKind::Permanent, "make a client for the store");

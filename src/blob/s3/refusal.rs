@@ -1,4 +1,4 @@
-//! What a store answers when it does not do as it was asked, as a [`Fault`] that says what to do.
+//! Converts a store's error answers to a [`Fault`] with advice.
 
 use std::time::Duration;
 
@@ -6,10 +6,10 @@ use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
 
 use crate::fault::{Fault, FaultKind};
 
-/// The store's own words are cut here.
+/// The most characters of the store's own text.
 const WORDS: usize = 300;
 
-/// Codes that mean "not so fast", whatever their status.
+/// Codes that mean throttling, whatever their status.
 const THROTTLES: [&str; 6] = [
     "SlowDown",
     "TooManyRequests",
@@ -19,10 +19,10 @@ const THROTTLES: [&str; 6] = [
     "ServiceUnavailable",
 ];
 
-/// What was asked of which bucket, and how the settings that lead there are called.
+/// A call, its bucket, and the prefix of its settings.
 #[derive(Clone, Debug)]
 pub(super) struct Asked<'a> {
-    /// Such as "write the object `7/a.pdf`".
+    /// The action, such as "write the object `7/a.pdf`".
     pub(super) what: String,
     /// The bucket.
     pub(super) bucket: &'a str,
@@ -30,10 +30,10 @@ pub(super) struct Asked<'a> {
     pub(super) driver: &'a str,
 }
 
-/// The words of an answer.
+/// The content of an error answer.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Answer<'a> {
-    /// The status; none for an error of one key among many.
+    /// The status; `None` for the error of one key among many.
     pub(super) status: Option<u16>,
     /// The code.
     pub(super) code: &'a str,
@@ -41,7 +41,7 @@ pub(super) struct Answer<'a> {
     pub(super) message: &'a str,
 }
 
-/// The words of a refusal; none where no answer came or it cannot be read.
+/// The content of a refusal; `None` if no readable answer came.
 pub(super) fn answer<E: ProvideErrorMetadata>(error: &SdkError<E>) -> Option<Answer<'_>> {
     let SdkError::ServiceError(refused) = error else { return None };
     Some(Answer {
@@ -51,14 +51,14 @@ pub(super) fn answer<E: ProvideErrorMetadata>(error: &SdkError<E>) -> Option<Ans
     })
 }
 
-/// Whether the store says that it is asked too often.
+/// Whether the store is throttling.
 pub(super) fn is_throttled<E: ProvideErrorMetadata>(error: &SdkError<E>) -> bool {
     let status = error.raw_response().map(|raw| raw.status().as_u16());
     let code = answer(error).map_or("", |answer| answer.code);
     matches!(status, Some(429 | 503)) || THROTTLES.contains(&code)
 }
 
-/// How long the store wants to be left alone, where it says so in seconds.
+/// How long the store asks to wait, if it says so in seconds.
 pub(super) fn retry_after<E>(error: &SdkError<E>) -> Option<Duration> {
     let seconds = error.raw_response()?.headers().get("retry-after")?;
     seconds.trim().parse().ok().map(Duration::from_secs)
@@ -83,7 +83,7 @@ impl Asked<'_> {
                 ),
             ),
             SdkError::DispatchFailure(ref failure) if failure.is_user() || failure.is_other() => {
-                // Without credentials nothing is sent; a role that cannot be assumed now may be later.
+                // Without credentials no request is sent; a role that cannot be assumed now may work later.
                 Fault::new(
                     FaultKind::Unavailable,
                     format!("{context}: nothing was sent; {}", self.credentials()),
@@ -124,7 +124,7 @@ impl Asked<'_> {
         format!("see {} and {}", self.setting("access_key_id"), self.setting("secret_access_key"))
     }
 
-    /// What kind of refusal this is and what a person does about it.
+    /// The kind of refusal, and advice for the operator.
     fn verdict(&self, answer: &Answer<'_>) -> (FaultKind, String) {
         use FaultKind::{Permanent, Retryable, Unavailable};
         if is_locked(answer) {
@@ -184,14 +184,14 @@ impl Asked<'_> {
                 format!("the bucket lies elsewhere; correct {}", self.setting("endpoint")),
             ),
             (Some(408 | 429 | 500..=599), _) => (FaultKind::Unavailable, String::new()),
-            // Said of one key without a word, or an answer to all that nobody can read.
+            // An error of one key without a code, or an unreadable answer to the whole call.
             (None | Some(200..=299), "") => (FaultKind::Retryable, String::new()),
             _ => (FaultKind::Permanent, String::new()),
         }
     }
 }
 
-/// Whether a lock keeps the object: S3's object lock, R2's bucket locks, other stores' retention.
+/// Whether a lock protects the object: S3's object lock, R2's bucket locks, other stores' retention.
 fn is_locked(answer: &Answer<'_>) -> bool {
     let text = format!("{} {}", answer.code, answer.message).to_ascii_lowercase();
     let refused = matches!(answer.status, None | Some(400 | 403 | 409));
@@ -199,7 +199,7 @@ fn is_locked(answer: &Answer<'_>) -> bool {
     refused && words.iter().any(|word| text.contains(word))
 }
 
-/// Whether the store does not take this way of deleting, so that another way may work.
+/// Whether the store refuses this way of deleting, so that another way may work.
 pub(super) fn refuses_bulk(answer: &Answer<'_>) -> bool {
     let code_says = matches!(
         answer.code,
@@ -218,7 +218,7 @@ pub(super) fn refuses_bulk(answer: &Answer<'_>) -> bool {
     matches!(answer.status, Some(405 | 501)) || code_says || checksum
 }
 
-/// Whether the refusal is about the one key that was named, not about the way to the bucket.
+/// Whether the refusal concerns only the named key, not the access to the bucket.
 pub(super) fn is_about_the_key(answer: &Answer<'_>) -> bool {
     is_locked(answer)
         || matches!(answer.code, "AccessDenied" | "KeyTooLongError" | "InvalidArgument" | "InvalidURI")

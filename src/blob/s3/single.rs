@@ -1,5 +1,5 @@
-//! Deletes keys one by one, several at a time: for keys that XML cannot carry, and for stores that take
-//! no bulk requests.
+//! Deletes keys one by one, several at a time: for keys that XML cannot contain, and for stores that refuse
+//! bulk requests.
 
 use aws_sdk_s3::Client;
 use futures::{StreamExt as _, TryStreamExt as _, stream};
@@ -10,10 +10,10 @@ use super::refusal::{Asked, answer, is_about_the_key};
 use super::versions::Versions;
 use crate::fault::Fault;
 
-/// Requests at a time.
+/// The number of concurrent requests.
 const AT_A_TIME: usize = 16;
 
-/// Deletes each key; the answer names those that are still there. What is not about one key ends it all.
+/// Deletes each key; returns those that still exist. A fault that is not about one key ends the call.
 pub(super) async fn delete(
     client: &Client,
     asked: &Asked<'_>,

@@ -1,8 +1,8 @@
-//! Says once that a bucket keeps old versions: then a deletion frees nothing by itself.
+//! Warns once if a bucket keeps old versions, because then a deletion frees no space by itself.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
-/// What is known about a bucket's versions, and of how it answers.
+/// What is known about a bucket's versions and answers.
 #[derive(Debug, Default)]
 pub(super) struct Versions {
     told: AtomicBool,
@@ -10,12 +10,12 @@ pub(super) struct Versions {
 }
 
 impl Versions {
-    /// Whether the store names what it deletes in bulk: as it does `now`, or did before.
+    /// Whether the store lists the keys that it deletes in bulk, `now` or in an earlier answer.
     pub(super) fn names_deleted(&self, now: bool) -> bool {
         self.names.fetch_or(now, Ordering::Relaxed) || now
     }
 
-    /// An answer told whether it made a version or a delete marker.
+    /// Records whether an answer reported a version or a delete marker.
     pub(super) fn seen(&self, bucket: &str, versioned: bool) {
         if versioned && !self.told.swap(true, Ordering::Relaxed) {
             tracing::warn!(

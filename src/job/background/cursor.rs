@@ -1,4 +1,4 @@
-//! Where a deletion stands, and what it covers.
+//! The position of a deletion, and its coverage.
 
 use std::fmt;
 
@@ -8,56 +8,55 @@ use serde_json::{Map, Value};
 
 use crate::job::{BackgroundJobId, BusinessId};
 
-/// Where a deletion stands, as the JSON text in the column `cursor`. Keys of others are kept.
+/// The position and coverage of a deletion, as JSON text in the column `cursor`. Unknown keys are kept.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Cursor {
-    /// Everything up to this id has been looked at.
+    /// All receipts up to this id are done.
     #[serde(default, deserialize_with = "or_start")]
     pub last_id: i64,
-    /// Nothing above this id belongs to the request; none until the first start of a row that the web
-    /// application made.
+    /// The highest id of the request; `None` until the first attempt at a row that the web application made.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub upper_id: Option<i64>,
-    /// Whose receipts the bounds are about; none in what former versions wrote, and where there are no bounds.
+    /// The tenant for which the bounds were taken; `None` without bounds and in rows of earlier versions.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub bounds_of: Option<BusinessId>,
-    /// For which row they were taken; none in what former versions wrote, and where there are no bounds.
+    /// The row for which the bounds were taken; `None` without bounds and in rows of earlier versions.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub bounds_for: Option<BackgroundJobId>,
-    /// The first look of any process of ours at a row without an upper id, until that is decided.
+    /// A Tikkun process's first look at a row without an upper id, kept until the upper id is decided.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub first_look: Option<FirstLook>,
-    /// Of the receipts up to the upper id only those made at such times; none: all.
+    /// Only receipts with such creation times are covered; `None`: all up to the upper id.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub dated: Option<Dated>,
-    /// What the first look saw and the request leaves alone.
+    /// The receipts that existed at the first look and that the request leaves alone.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub left: Option<LeftAlone>,
-    /// The request is only about what this earlier row set aside; none: about everything up to the upper id.
+    /// Only receipts that this earlier row set aside are covered; `None`: all up to the upper id.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub set_aside_of: Option<BackgroundJobId>,
-    /// Attachments that the database did not let go, although no receipt needs them; none: there are none.
+    /// Unneeded attachments that the database refused to delete; `None` if there are none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub attachments_kept: Option<AttachmentsKept>,
-    /// Keys that others wrote.
+    /// Keys of other programs.
     #[serde(flatten)]
     pub other: Map<String, Value>,
 }
 
-/// Attachments of deleted receipts whose rows and objects are still there.
+/// Attachments of deleted receipts that still exist, with their objects.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AttachmentsKept {
-    /// How many.
+    /// The number of attachments.
     pub count: i64,
-    /// Why the first of them is.
+    /// The reason for the first of them.
     pub reason: String,
 }
 
 impl Cursor {
-    /// Reads the column. Null and empty text are the start.
+    /// Reads the column. Null and empty text mean the start.
     ///
     /// # Errors
-    /// When the text is not such JSON: names the text.
+    /// When the text is no such JSON; the error contains the text.
     pub fn parse(text: Option<&str>) -> Result<Self, CursorError> {
         match text.map(str::trim) {
             None | Some("" | "null") => Ok(Self::default()),
@@ -68,8 +67,8 @@ impl Cursor {
 }
 
 impl Cursor {
-    /// Why the bounds mean nothing for the tenant that the row belongs to; none: they do. They were taken for another when
-    /// the application has moved the row since, as it does when it merges two tenants.
+    /// The reason why the bounds are invalid for the row's tenant; `None` if they are valid. They are invalid
+    /// if the application has moved the row to another tenant since, as when it merges two tenants.
     #[must_use]
     pub fn foreign_to(&self, tenant: BusinessId) -> Option<String> {
         let asked = self.bounds_of.filter(|asked| *asked != tenant)?;
@@ -79,9 +78,9 @@ impl Cursor {
         ))
     }
 
-    /// As it stands in this row. One that was copied from an earlier row, as by a retry in the web application, only tells
-    /// where to go on: what that row covered was there at its own request. A list of receipts that an earlier row set
-    /// aside stays what it is.
+    /// The cursor as valid for this row. A cursor copied from an earlier row, as by a retry in the web
+    /// application, keeps only its position, because its coverage belongs to the earlier request. The list of
+    /// receipts that an earlier row set aside stays valid.
     #[must_use]
     pub fn in_row(self, row: BackgroundJobId) -> Self {
         if self.set_aside_of.is_some() || self.bounds_for.is_none_or(|bounded| bounded == row) {
@@ -91,7 +90,7 @@ impl Cursor {
     }
 }
 
-/// Python writes `null` for what has not begun.
+/// Python writes `null` for a deletion that has not begun.
 fn or_start<'de, D: Deserializer<'de>>(value: D) -> Result<i64, D::Error> {
     Ok(Option::deserialize(value)?.unwrap_or_default())
 }
@@ -102,30 +101,30 @@ impl fmt::Display for Cursor {
     }
 }
 
-/// What there was when a row was first looked at.
+/// The state at the first look at a row.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FirstLook {
-    /// The tenant's highest receipt.
+    /// The tenant's highest receipt id.
     pub newest_id: i64,
-    /// When, by the database's clock.
+    /// The time, by the database's clock.
     pub at: DateTime<Utc>,
 }
 
 /// A restriction by the receipts' creation times.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Dated {
-    /// None that was made later.
+    /// The latest creation time.
     pub until: DateTime<Utc>,
-    /// Whether those without a creation time are among them.
+    /// Whether receipts without a creation time are included.
     pub undated: bool,
 }
 
-/// Receipts that a request leaves alone, because they came after it or may have.
+/// Receipts that a request leaves alone because they are, or may be, newer.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LeftAlone {
-    /// How many.
+    /// The number of receipts.
     pub receipts: i64,
-    /// Why, for people: the end of a sentence.
+    /// The reason, for users: the end of a sentence.
     pub because: String,
 }
 
@@ -136,7 +135,7 @@ impl fmt::Display for LeftAlone {
     }
 }
 
-/// A cursor that is not ours to guess at.
+/// A cursor that cannot be read; nothing is guessed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("cannot read the cursor `{text}`: {reason}; expected JSON such as {{\"last_id\": 12345}}")]
 pub struct CursorError {

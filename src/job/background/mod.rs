@@ -1,4 +1,4 @@
-//! The row in `background_jobs` that people watch: its states, who may move them, its cursor.
+//! A row of `background_jobs`: its statuses, the allowed changes, and its cursor.
 
 mod cursor;
 mod row;

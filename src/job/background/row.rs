@@ -1,4 +1,4 @@
-//! The row itself.
+//! A row of `background_jobs`.
 
 use chrono::{DateTime, Utc};
 
@@ -9,26 +9,26 @@ use crate::job::{BackgroundJobId, BusinessId, JobId, Progress};
 /// The deletion job's `job_type`.
 pub const DELETE_RECEIPTS_ALL: &str = "delete_receipts_all";
 
-/// A row of `background_jobs` with what our own table knows of it.
+/// A row of `background_jobs`, with our own record of it.
 #[derive(Clone, Debug, PartialEq)]
 pub struct BackgroundJob {
     /// The row's id.
     pub id: BackgroundJobId,
     /// The tenant.
     pub business_id: BusinessId,
-    /// Who asked.
+    /// The user who made the request.
     pub requested_by_user_id: Option<i64>,
     /// The type, for example [`DELETE_RECEIPTS_ALL`].
     pub job_type: String,
-    /// Where it stands.
+    /// Its status.
     pub status: Status,
     /// Its counters.
     pub progress: Progress,
-    /// Why it failed, or what went wrong last.
+    /// The reason of its failure, or its last error.
     pub last_error: Option<String>,
-    /// Where the deletion stands.
+    /// The position of the deletion.
     pub cursor: Cursor,
-    /// When it was asked for.
+    /// When it was requested.
     pub created_at: Option<DateTime<Utc>>,
     /// When the row last changed.
     pub updated_at: Option<DateTime<Utc>>,
@@ -36,9 +36,9 @@ pub struct BackgroundJob {
     pub started_at: Option<DateTime<Utc>>,
     /// When it ended.
     pub finished_at: Option<DateTime<Utc>>,
-    /// When it last showed life.
+    /// Its last heartbeat.
     pub heartbeat_at: Option<DateTime<Utc>>,
-    /// What six words cannot carry.
+    /// Our own record, for what the application's columns cannot hold.
     pub note: Note,
 }
 
@@ -47,18 +47,18 @@ pub struct BackgroundJob {
 pub struct Note {
     /// The newest attempt: the fence. 0 before the first.
     pub attempt: u32,
-    /// The queue job that carries it.
+    /// The queue job that executes it.
     pub queue_job: Option<JobId>,
     /// Why it is paused.
     pub pause_reason: Option<PauseReason>,
-    /// What it waits for, while it waits.
+    /// What it waits for, if it waits.
     pub waiting_for: Option<String>,
     /// Receipts per second.
     pub rate: Option<f64>,
-    /// Seconds left.
+    /// The expected remaining time, in seconds.
     pub eta_seconds: Option<f64>,
-    /// Attempts in a row that died without moving the cursor.
+    /// How many attempts in a row died without moving the cursor.
     pub barren_attempts: u32,
-    /// Who or what cancelled, paused or resumed it last, through us.
+    /// Who or what last cancelled, paused or resumed it through Tikkun.
     pub changed_by: Option<String>,
 }

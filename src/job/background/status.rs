@@ -1,24 +1,24 @@
-//! The states of a row, and the moves between them.
+//! The statuses of a row, and the allowed changes.
 
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-/// The six words of `chk_job_status`.
+/// The six words that `chk_job_status` allows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Status {
     /// Waits for a worker.
     Queued,
-    /// A worker has it.
+    /// A worker executes it.
     Running,
-    /// Rests; see [`PauseReason`].
+    /// Paused; see [`PauseReason`].
     Paused,
-    /// All done.
+    /// Done.
     Completed,
-    /// Given up; `last_error` says why.
+    /// Failed for good; `last_error` has the reason.
     Failed,
-    /// A person stopped it.
+    /// Cancelled by a user.
     Cancelled,
 }
 
@@ -40,13 +40,13 @@ impl Status {
         }
     }
 
-    /// The status that `word` names.
+    /// The status with the name `word`.
     #[must_use]
     pub fn parse(word: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|status| status.as_str() == word)
     }
 
-    /// Whether the row blocks another request of its tenant: the unique index's condition.
+    /// Whether the row blocks another request of its tenant: the condition of the unique index.
     #[must_use]
     pub fn is_active(self) -> bool {
         matches!(self, Self::Queued | Self::Running | Self::Paused)
@@ -59,13 +59,13 @@ impl fmt::Display for Status {
     }
 }
 
-/// Why a row is paused; the six words cannot carry it.
+/// Why a row is paused; the status does not tell.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum PauseReason {
-    /// The runtime limit or a drain; the same queue job goes on by itself.
+    /// The runtime limit or a drain; the same queue job continues by itself.
     Continuation,
-    /// A person, or a limit that waits for one; goes on when a person says so.
+    /// A user, or a limit that requires a user's decision; continues when a user resumes it.
     Person,
 }
 
@@ -79,47 +79,47 @@ impl PauseReason {
         }
     }
 
-    /// The reason that `word` names.
+    /// The reason with the name `word`.
     #[must_use]
     pub fn parse(word: &str) -> Option<Self> {
         [Self::Continuation, Self::Person].into_iter().find(|reason| reason.as_str() == word)
     }
 }
 
-/// What a background job does when it has used up the time of one run.
+/// What a background job does when the runtime limit of one run is reached.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum AtRuntimeLimit {
-    /// It goes back to the end of its queue, and on by itself.
+    /// It goes to the end of its queue and continues by itself.
     Continue,
-    /// It waits until a person resumes it.
+    /// It waits until a user resumes it.
     Pause,
 }
 
-/// A change of status that ours may make. Stores turn each into a compare-and-set on [`Move::from`].
+/// A change of status that Tikkun may make. Stores apply each as a compare-and-set on [`Move::from`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Move {
     /// An attempt begins, also after a crash.
     Start,
-    /// The runtime limit or a drain.
+    /// The runtime limit or a drain pauses the row for continuation.
     Continue,
-    /// All done.
+    /// The work is done.
     Complete,
-    /// Given up.
+    /// The job fails for good.
     Fail,
-    /// The enqueueing failed, so nothing may block the next request.
+    /// Enqueueing failed; the row fails too, so that it does not block the next request.
     FailUnqueued,
-    /// A person cancels.
+    /// A user cancels.
     Cancel,
-    /// A person pauses, or what speaks for one: a limit after which a person is to decide.
+    /// A user pauses, or a limit that requires a user's decision does.
     Pause,
-    /// A person resumes.
+    /// A user resumes.
     Resume,
-    /// The web application's stale rule failed a job that is alive.
+    /// Undoes a failure by the web application's stale rule of a job that is alive.
     Revive,
 }
 
 impl Move {
-    /// The statuses it may start from. For `Paused` see [`Move::from_pause`].
+    /// The statuses from which it is allowed. For `Paused` see also [`Move::from_pause`].
     #[must_use]
     pub fn from(self) -> &'static [Status] {
         match self {
@@ -133,7 +133,7 @@ impl Move {
         }
     }
 
-    /// The only reason for a pause that this move may end; none: any.
+    /// The only pause reason that this change may end; `None`: any.
     #[must_use]
     pub fn from_pause(self) -> Option<PauseReason> {
         match self {
@@ -156,7 +156,7 @@ impl Move {
         }
     }
 
-    /// Whether the move is allowed from where the row stands.
+    /// Whether the change is allowed from this status.
     #[must_use]
     pub fn allowed(self, from: Status, paused: Option<PauseReason>) -> bool {
         self.from().contains(&from)

@@ -1,6 +1,6 @@
-//! Several hints of a deserializer that one method answers.
+//! Answers several hints of a deserializer with one method.
 
-/// Several hints that are answered alike.
+/// Forwards several hints to one method.
 macro_rules! answered {
     ($($hint:ident)* => $by:ident) => {$(
         fn $hint<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {

@@ -1,9 +1,9 @@
-//! How Python spells numbers.
+//! Python's notation of numbers.
 
-/// Most digits of an integer: beyond, Python itself refuses to turn it into text.
+/// The most digits of an integer; Python refuses to convert more to text.
 pub const MOST_DIGITS: usize = 4300;
 
-/// Sign, digits, point, exponent; or one of the names that are no numbers.
+/// Whether this is a decimal number in Python: sign, digits, point and exponent, or `NaN` or `Infinity`.
 pub(super) fn is_decimal(text: &str) -> bool {
     let unsigned = text.strip_prefix(['-', '+']).unwrap_or(text);
     if unsigned == "Infinity" {

@@ -1,4 +1,4 @@
-//! The key of a map, which is text wherever it comes from.
+//! The keys of a map, which are always text.
 
 use serde::de::{Deserializer, IntoDeserializer, Visitor};
 use serde::forward_to_deserialize_any;
@@ -6,7 +6,7 @@ use serde_json::{Error, Value};
 
 use super::answered::answered;
 
-/// A key that is text; a number or a truth value where the map's type wants one, as `serde_json` does it.
+/// A text key that is parsed as a number or boolean if the map's type needs one, as in `serde_json`.
 pub(super) struct Key(pub(super) String);
 
 impl IntoDeserializer<'_, Error> for Key {

@@ -1,7 +1,7 @@
-//! Values that JSON cannot hold, written so that nothing is lost.
+//! Values that JSON cannot hold, written without loss.
 //!
-//! Arguments and results are `serde_json` values. A Python caller passes more than JSON knows; what JSON
-//! lacks is written as an object with one reserved key:
+//! Arguments and results are `serde_json` values. Python callers also pass values that JSON lacks; such a
+//! value is written as an object with one reserved key:
 //!
 //! | tag | content | what a typed field reads |
 //! |---|---|---|
@@ -17,17 +17,17 @@
 //! | `$uuid` | the hyphenated form | `Uuid`, `String` |
 //! | `$decimal` | the digits as given | `String`, `f64`, an integer type when it is whole |
 //!
-//! A datetime or time that is the second of two equal ones (Python's `fold`), and a time zone with a name
-//! of its own, is written `["…", {"fold": true, "name": "IST"}]` instead of the bare text. One in a time zone of
-//! zoneinfo, pytz or dateutil carries its offset in the text, and beside it under `zone` what that zone is made from.
+//! A datetime or time that is the second of two equal ones (Python's `fold`), and a time zone with its own
+//! name, is written as `["…", {"fold": true, "name": "IST"}]` instead of the plain text. With a time zone of
+//! zoneinfo, pytz or dateutil, the text has the offset, and the key `zone` describes the time zone.
 //!
-//! `$dict` is used for dictionaries whose keys are not all text, and for those with one key that begins
-//! with `$`: so no dictionary of the caller is ever taken for a tag. An object that looks like a tag but
-//! whose content does not fit it is a plain object.
+//! `$dict` is used for dictionaries with keys that are not text, and for those with a single key that begins
+//! with `$`, so that no dictionary of a caller is taken for a tag. An object that looks like a tag but has
+//! unsuitable content is a plain object.
 //!
-//! [`Args::read`](super::Args::read) gives typed fields their natural value, and a `serde_json::Value` the
-//! tagged form as it stands; so does a field that serde has to buffer first (`flatten`, untagged enums).
-//! [`Exact`] is the value itself, for a job that wants to look or to answer with more than JSON holds.
+//! [`Args::read`](super::Args::read) gives typed fields their natural value. A `serde_json::Value`, and a
+//! field that serde buffers first (`flatten`, untagged enums), gets the tagged form. [`Exact`] is the value
+//! itself, for a job that needs more than JSON holds.
 
 mod answered;
 mod digits;

@@ -1,4 +1,4 @@
-//! Typed values out of exact ones: each field gets the form that is natural to its type.
+//! Converts exact values to typed ones: each field gets the natural form for its type.
 
 use serde::de::value::{MapAccessDeserializer, MapDeserializer, SeqDeserializer};
 use serde::de::{DeserializeOwned, Deserializer, Error as _, IntoDeserializer, Unexpected, Visitor};
@@ -10,10 +10,10 @@ use super::key::Key;
 use super::tags;
 use super::value::Exact;
 
-/// Reads a typed value; the outermost object holds arguments by name and is no tag.
+/// Reads a typed value; the outermost object holds the named arguments and is never a tag.
 ///
 /// # Errors
-/// What `serde_json` would say: the type that was found and the one that was expected.
+/// The error of `serde_json`: the type that was found and the one that was expected.
 pub fn read<T: DeserializeOwned>(arguments: Value) -> Result<T, Error> {
     let tagged = match &arguments {
         Value::Object(map) => map.values().any(tags::has_tags),
@@ -29,7 +29,7 @@ pub fn read<T: DeserializeOwned>(arguments: Value) -> Result<T, Error> {
     T::deserialize(Natural(exact.map_err(Error::custom)?))
 }
 
-/// Gives a visitor what its type hint asks for.
+/// A deserializer that follows the type hint of its visitor.
 struct Natural(Exact);
 
 impl IntoDeserializer<'_, Error> for Natural {
@@ -135,7 +135,7 @@ where
     items.end().map(|()| read)
 }
 
-/// The pairs that have text for a key, as a map deserializer takes them.
+/// The pairs with text keys, for a map deserializer.
 fn entries(pairs: Vec<(Exact, Exact)>) -> impl Iterator<Item = (Key, Natural)> {
     pairs.into_iter().filter_map(|(key, value)| match key {
         Exact::Str(key) => Some((Key(key), Natural(value))),

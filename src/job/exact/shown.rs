@@ -1,4 +1,4 @@
-//! Values as people read them.
+//! Values as text for users.
 
 use std::fmt;
 
@@ -7,7 +7,7 @@ use serde_json::Value;
 use super::tags;
 use super::value::Exact;
 
-/// A value for people: JSON where JSON holds it, Python's look for what it does not.
+/// Shows a value as JSON if JSON can hold it, and in Python's notation otherwise.
 pub struct Shown<'v>(pub &'v Value);
 
 impl fmt::Display for Shown<'_> {
@@ -51,7 +51,7 @@ impl fmt::Display for Exact {
     }
 }
 
-/// As JSON quotes it.
+/// Writes the text with JSON's quotes and escapes.
 fn quoted(text: &str, f: &mut fmt::Formatter<'_>) -> fmt::Result {
     let quoted = serde_json::to_string(text).map_err(|_| fmt::Error)?;
     f.write_str(&quoted)

@@ -1,8 +1,8 @@
-//! The reserved keys.
+//! The reserved keys of tagged values.
 
 use serde_json::{Map, Value};
 
-/// Whether there is anything in a value that JSON alone would not say.
+/// Whether a value contains anything that plain JSON cannot express.
 #[must_use]
 pub fn has_tags(value: &Value) -> bool {
     match value {
@@ -12,12 +12,12 @@ pub fn has_tags(value: &Value) -> bool {
     }
 }
 
-/// Whether a dictionary with these keys could be taken for a tag.
+/// Whether a dictionary with these keys looks like a tag.
 pub fn looks_tagged<'k>(mut keys: impl Iterator<Item = &'k str>) -> bool {
     matches!((keys.next(), keys.next()), (Some(key), None) if key.starts_with('$'))
 }
 
-/// The only key, when it is one that a tag could have, and its content.
+/// The only key, if it could be a tag, and its content.
 pub fn lone(map: &Map<String, Value>) -> Option<(&str, &Value)> {
     if !looks_tagged(map.keys().map(String::as_str)) {
         return None;

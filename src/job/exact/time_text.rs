@@ -1,4 +1,4 @@
-//! The texts of dates, times and offsets, read.
+//! Parses the texts of dates, times and offsets.
 
 use chrono::{NaiveDate, NaiveDateTime, NaiveTime, Timelike as _};
 use serde_json::{Map, Value};
@@ -6,7 +6,7 @@ use serde_json::{Map, Value};
 use super::times::{Clock, Moment, Offset};
 use super::zone::Zone;
 
-/// What stands beside a text that does not say everything.
+/// The additional data of a text.
 #[derive(Default)]
 struct Beside {
     fold: bool,
@@ -14,7 +14,7 @@ struct Beside {
     zone: Option<Zone>,
 }
 
-/// A datetime's content; none when it does not fit.
+/// Parses a datetime; `None` if it is invalid.
 pub fn moment(content: &Value) -> Option<Moment> {
     let (text, beside) = parts(content)?;
     let (date, time) = text.split_once('T')?;
@@ -23,7 +23,7 @@ pub fn moment(content: &Value) -> Option<Moment> {
     Some(Moment { local: NaiveDateTime::new(day(date)?, time), fold: beside.fold, offset })
 }
 
-/// A time of day's content.
+/// Parses a time of day.
 pub fn clock(content: &Value) -> Option<Clock> {
     let (text, beside) = parts(content)?;
     let (local, offset) = time_of_day(text, beside.name.as_deref())?;
@@ -31,20 +31,20 @@ pub fn clock(content: &Value) -> Option<Clock> {
     Some(Clock { local, fold: beside.fold, offset })
 }
 
-/// A time zone's content.
+/// Parses a time zone.
 pub fn offset(content: &Value) -> Option<Offset> {
     let (text, beside) = parts(content)?;
     if beside.fold || beside.zone.is_some() { None } else { distance(text, beside.name.as_deref()) }
 }
 
-/// A date, in the years that Python has.
+/// Parses a date, within Python's range of years.
 pub fn day(text: &str) -> Option<NaiveDate> {
     let plain = text.len() == 10 && text.bytes().all(|b| b.is_ascii_digit() || b == b'-');
     let day = text.parse::<NaiveDate>().ok().filter(|_| plain)?;
     (1..=9999).contains(&chrono::Datelike::year(&day)).then_some(day)
 }
 
-/// The content of a text, with what stands beside it.
+/// A text, with its additional data if there is any.
 pub fn written(text: String, fold: bool, offset: Option<&Offset>) -> Value {
     let mut beside = Map::new();
     if fold {
@@ -83,7 +83,7 @@ fn beside(given: &Map<String, Value>) -> Option<Beside> {
     Some(read)
 }
 
-/// The offset with the zone that it was taken from; none of the outer option: there is a zone, and no offset.
+/// The offset together with its zone. The outer `None`: there is a zone without an offset.
 #[expect(clippy::option_option, reason = "naive, aware, or neither")]
 fn in_zone(offset: Option<Offset>, zone: Option<Zone>) -> Option<Option<Offset>> {
     match (offset, zone) {
@@ -93,7 +93,7 @@ fn in_zone(offset: Option<Offset>, zone: Option<Zone>) -> Option<Option<Offset>>
     }
 }
 
-/// `03:04:05.000006+02:00`, fraction and offset only where there are any.
+/// Parses `03:04:05.000006+02:00`; fraction and offset are optional.
 fn time_of_day(text: &str, name: Option<&str>) -> Option<(NaiveTime, Option<Offset>)> {
     let (clock, rest) = match text.find(['+', '-', 'Z']) {
         Some(at) => text.split_at(at),
@@ -110,7 +110,7 @@ fn time_of_day(text: &str, name: Option<&str>) -> Option<(NaiveTime, Option<Offs
     exact.then_some((time, offset))
 }
 
-/// `+02:00`, with seconds and their fraction only where there are any.
+/// Parses `+02:00`; seconds and their fraction are optional.
 fn distance(text: &str, name: Option<&str>) -> Option<Offset> {
     let sign = match text.chars().next()? {
         '+' => 1,

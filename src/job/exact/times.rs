@@ -1,4 +1,4 @@
-//! Python's `datetime` family, to the microsecond.
+//! Python's `datetime` types, to the microsecond.
 
 use std::fmt;
 
@@ -8,7 +8,7 @@ use super::zone::Zone;
 
 /// Microseconds in a second.
 const MICROS: i64 = 1_000_000;
-/// An offset lies strictly between minus and plus one day.
+/// An offset is strictly between minus and plus one day.
 const DAY: i64 = 86_400 * MICROS;
 /// The longest `timedelta`, in days.
 const MOST_DAYS: i64 = 999_999_999;
@@ -16,26 +16,26 @@ const MOST_DAYS: i64 = 999_999_999;
 /// A `datetime.datetime`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Moment {
-    /// What the clock on the wall shows.
+    /// The local date and time.
     pub local: NaiveDateTime,
-    /// The second of two equal times, when clocks are put back.
+    /// Whether it is the second of two equal times, when clocks go back.
     pub fold: bool,
-    /// None: naive.
+    /// `None`: naive.
     pub offset: Option<Offset>,
 }
 
 /// A `datetime.time`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Clock {
-    /// What the clock shows.
+    /// The local time.
     pub local: NaiveTime,
-    /// The second of two equal times, when clocks are put back.
+    /// Whether it is the second of two equal times, when clocks go back.
     pub fold: bool,
-    /// None: naive.
+    /// `None`: naive.
     pub offset: Option<Offset>,
 }
 
-/// A `datetime.timezone`: a fixed distance from UTC. Or how far a zone of a library is from UTC at a moment.
+/// A `datetime.timezone`: a fixed offset from UTC; or the offset of a library's zone at a moment.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Offset {
     micros: i64,
@@ -44,25 +44,25 @@ pub struct Offset {
 }
 
 impl Offset {
-    /// An offset in microseconds, with a name of its own or without; none when it is a day or more.
+    /// An offset in microseconds, with an optional name; `None` if it is a day or more.
     #[must_use]
     pub fn new(micros: i64, name: Option<&str>) -> Option<Self> {
         (-DAY < micros && micros < DAY).then(|| Self { micros, name: name.map(Box::from), zone: None })
     }
 
-    /// The offset of a library's zone, which goes back with the value.
+    /// An offset with its library's zone, which is written back with the value.
     #[must_use]
     pub fn of_zone(micros: i64, zone: Zone) -> Option<Self> {
         Self::new(micros, None).map(|offset| Self { zone: Some(Box::new(zone)), ..offset })
     }
 
-    /// The library's zone that it was taken from.
+    /// The library's zone.
     #[must_use]
     pub fn zone(&self) -> Option<&Zone> {
         self.zone.as_deref()
     }
 
-    /// Bytes of text in it.
+    /// The bytes of its texts.
     #[must_use]
     pub fn text(&self) -> usize {
         self.name().map_or(0, str::len) + self.zone().map_or(0, Zone::text)
@@ -74,13 +74,13 @@ impl Offset {
         self.micros
     }
 
-    /// The name that it was given.
+    /// Its own name.
     #[must_use]
     pub fn name(&self) -> Option<&str> {
         self.name.as_deref()
     }
 
-    /// The offset as a length of time.
+    /// The offset as a `timedelta`.
     #[must_use]
     pub fn span(&self) -> Span {
         let days = self.micros.div_euclid(DAY);
@@ -98,7 +98,7 @@ pub struct Span {
 }
 
 impl Span {
-    /// A length of time; none when it is not in normal form or longer than Python allows.
+    /// A `timedelta`; `None` if it is not in normal form or longer than Python allows.
     #[must_use]
     pub fn new(days: i64, seconds: i64, micros: i64) -> Option<Self> {
         let fits = (-MOST_DAYS..=MOST_DAYS).contains(&days)
@@ -113,13 +113,13 @@ impl Span {
         [self.days, self.seconds, self.micros]
     }
 
-    /// The whole in microseconds; none when 64 bits do not hold it.
+    /// The total in microseconds; `None` if it exceeds 64 bits.
     #[must_use]
     pub fn total_micros(&self) -> Option<i64> {
         self.days.checked_mul(DAY)?.checked_add(self.seconds * MICROS + self.micros)
     }
 
-    /// The whole in seconds.
+    /// The total in seconds.
     #[must_use]
     #[expect(clippy::cast_precision_loss, reason = "seconds as a float are as exact as Python's own")]
     pub fn total_seconds(&self) -> f64 {
@@ -152,7 +152,7 @@ impl fmt::Display for Clock {
     }
 }
 
-/// Fraction and offset only where there are any, as Python's `isoformat` has it.
+/// As Python's `isoformat`: fraction and offset only if there are any.
 fn clock(time: NaiveTime, offset: Option<&Offset>, f: &mut fmt::Formatter<'_>) -> fmt::Result {
     use chrono::Timelike as _;
     write!(f, "{:02}:{:02}:{:02}", time.hour(), time.minute(), time.second())?;

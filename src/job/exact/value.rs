@@ -1,4 +1,4 @@
-//! [`Exact`]: a value as Python has it, and its form as a `serde_json` value.
+//! [`Exact`]: a Python value, and its form as a `serde_json` value.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -12,7 +12,7 @@ use super::tags::{lone, looks_tagged, tagged};
 use super::time_text;
 use super::times::{Clock, Moment, Offset, Span};
 
-/// A value of Python's built-in kinds.
+/// A value of Python's built-in types.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Exact {
     /// `None`.
@@ -21,7 +21,7 @@ pub enum Exact {
     Bool(bool),
     /// `int` of 64 bits.
     Int(i64),
-    /// `int` beyond; [`Exact::int`] chooses.
+    /// `int` beyond 64 bits; [`Exact::int`] chooses.
     Big(BigInt),
     /// `float`.
     Float(f64),
@@ -39,7 +39,7 @@ pub enum Exact {
     Set(Vec<Exact>),
     /// `frozenset`.
     FrozenSet(Vec<Exact>),
-    /// `dict`, in its order.
+    /// `dict`, in its own order.
     Dict(Vec<(Exact, Exact)>),
     /// `datetime.datetime`.
     DateTime(Box<Moment>),
@@ -53,32 +53,32 @@ pub enum Exact {
     TimeZone(Offset),
     /// `uuid.UUID`.
     Uuid(Uuid),
-    /// `decimal.Decimal`, as it was spelled; [`Exact::decimal`] checks.
+    /// `decimal.Decimal`, in its original spelling; [`Exact::decimal`] checks it.
     Decimal(String),
 }
 
-/// A value is nested too deeply to be walked through.
+/// A value is nested too deeply.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("it is nested more than {DEPTH} levels deep")]
 pub struct TooDeep;
 
-/// Deepest nesting; each level is a few hundred bytes of stack.
+/// The deepest nesting; each level takes a few hundred bytes of stack.
 pub const DEPTH: usize = 200;
 
 impl Exact {
-    /// An integer, in the variant that it belongs to.
+    /// An integer, in the right variant.
     #[must_use]
     pub fn int(int: BigInt) -> Self {
         i64::try_from(&int).map_or(Self::Big(int), Self::Int)
     }
 
-    /// A decimal number; none when the text is not one that Python's `Decimal` prints.
+    /// A decimal number such as `1.50`, `+1`, `.5`, `1E+5` or `NaN`; `None` if the text is no such number.
     #[must_use]
     pub fn decimal(text: &str) -> Option<Self> {
         is_decimal(text).then(|| Self::Decimal(text.to_owned()))
     }
 
-    /// Reads a JSON value, tags understood.
+    /// Reads a JSON value, tags included.
     ///
     /// # Errors
     /// When it is nested deeper than 200 levels.
@@ -86,7 +86,7 @@ impl Exact {
         Self::within(value, DEPTH)
     }
 
-    /// Reads a JSON object as a dictionary, also when it looks like a tag.
+    /// Reads a JSON object as a dictionary, even if it looks like a tag.
     ///
     /// # Errors
     /// When it is nested deeper than 200 levels.
@@ -113,7 +113,7 @@ impl Exact {
         }
     }
 
-    /// Whether Python takes it as a key.
+    /// Whether Python accepts it as a dictionary key.
     #[must_use]
     pub fn is_hashable(&self) -> bool {
         match self {
@@ -159,7 +159,7 @@ impl Exact {
     }
 }
 
-/// Whether a JSON object says the same as these pairs.
+/// Whether these pairs can be written as a JSON object.
 pub(super) fn is_object(pairs: &[(Exact, Exact)]) -> bool {
     let keys = pairs.iter().map(|(key, _)| match key {
         Exact::Str(key) => Some(key.as_str()),
@@ -176,7 +176,7 @@ fn object(pairs: Vec<(Exact, Exact)>) -> Value {
     Value::Object(pairs.into_iter().filter_map(text).collect())
 }
 
-/// What stands under a tag; none when the content does not fit it.
+/// Reads the content of a tag; `None` if it does not fit.
 fn read(tag: &str, content: &Value, depth: usize) -> Result<Option<Exact>, TooDeep> {
     Ok(match tag {
         "$tuple" => items(content, depth)?.map(Exact::Tuple),
@@ -246,7 +246,7 @@ fn hashable(all: &[Exact]) -> bool {
     all.iter().all(Exact::is_hashable)
 }
 
-/// The tagged form of what JSON cannot hold.
+/// The tagged form of a value that JSON cannot hold.
 fn written(value: Exact) -> Value {
     let all = |items: Vec<Exact>| Value::Array(items.into_iter().map(Exact::into_value).collect());
     match value {

@@ -1,21 +1,21 @@
-//! Time zones of Python's libraries: what they are made from, and how far from UTC they are at a moment.
+//! Time zones of Python's libraries: how they are constructed, and their offset from UTC at a moment.
 
 use chrono::{NaiveDateTime, Offset as _, TimeDelta, TimeZone as _};
 use chrono_tz::Tz;
 use serde_json::{Value, json};
 
-/// Minutes that a wall clock has ever left out at once.
+/// The most minutes that clocks ever skipped.
 const LONGEST_GAP: i64 = 24 * 60;
 /// Microseconds in a second.
 const MICROS: i64 = 1_000_000;
 
-/// What a library makes a time zone from. A value that came with one goes back with the same.
+/// The constructor of a library's time zone. A value that came with one is written back with the same.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Zone {
-    /// `zoneinfo.ZoneInfo`: the IANA name, and whether Python may take it from its cache.
+    /// `zoneinfo.ZoneInfo`: the IANA name, and whether Python may use its cache.
     ZoneInfo(Box<str>, bool),
-    /// `pytz.timezone`: the IANA name, and the span of it that was chosen: seconds from UTC, seconds of
-    /// summer time, abbreviation. A zone with one span alone carries none.
+    /// `pytz.timezone`: the IANA name, and the chosen period in it: seconds from UTC, seconds of summer time,
+    /// abbreviation. A zone with only one period has none.
     Pytz(Box<str>, Option<(i64, i64, Box<str>)>),
     /// `pytz.utc`.
     PytzUtc,
@@ -30,8 +30,8 @@ pub enum Zone {
 }
 
 impl Zone {
-    /// Microseconds east of UTC when a wall clock there shows `local`, for the second time where `fold` says so;
-    /// none when this machine does not know the zone.
+    /// Microseconds east of UTC when local clocks show `local`, with `fold` for the second time; `None` if
+    /// this machine does not know the zone.
     #[must_use]
     pub fn micros_at(&self, local: NaiveDateTime, fold: bool) -> Option<i64> {
         match self {
@@ -41,7 +41,7 @@ impl Zone {
         }
     }
 
-    /// Microseconds east of UTC where they are the same at all times.
+    /// Microseconds east of UTC, if they are the same at all times.
     #[must_use]
     pub fn fixed_micros(&self) -> Option<i64> {
         match self {
@@ -53,7 +53,7 @@ impl Zone {
         }
     }
 
-    /// The name of its class, and its own.
+    /// The name of its class, and its own name.
     #[must_use]
     pub fn shown(&self) -> String {
         match self {
@@ -67,7 +67,7 @@ impl Zone {
         }
     }
 
-    /// Bytes of text in it.
+    /// The bytes of its texts.
     #[must_use]
     pub fn text(&self) -> usize {
         match self {
@@ -78,7 +78,7 @@ impl Zone {
         }
     }
 
-    /// Its form beside the text of a time.
+    /// Its JSON form, beside the text of a time.
     pub(super) fn to_json(&self) -> Value {
         match self {
             Self::ZoneInfo(name, cached) => json!(["zoneinfo", name, cached]),
@@ -114,7 +114,7 @@ impl Zone {
     }
 }
 
-/// A file of the system's or a package's time zones is called by the zone's name.
+/// The zone's name in the path of a time zone file of the system or of a package.
 fn name_of_file(file: &str) -> &str {
     file.rsplit_once("zoneinfo/").map_or(file, |(_, name)| name)
 }
@@ -124,7 +124,7 @@ fn of_name(name: &str, local: NaiveDateTime, fold: bool) -> Option<i64> {
     let shown = |minutes| zone.from_local_datetime(&(local + TimeDelta::minutes(minutes)));
     let mut found = shown(0);
     if found == chrono::LocalResult::None {
-        // In a gap Python counts on from before it, and back from after it for the fold.
+        // In a gap Python uses the offset from before it, or with `fold` the one from after it.
         let step = if fold { 1 } else { -1 };
         found = (1..=LONGEST_GAP).map(|minutes| shown(step * minutes)).find(|at| at.earliest().is_some())?;
     }

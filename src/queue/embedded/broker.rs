@@ -1,4 +1,4 @@
-//! The port, on one file: says what was tried when it fails, and rings when work has come.
+//! The broker on one SQLite file. It adds context to errors and wakes waiting listeners when work arrives.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -26,19 +26,19 @@ use crate::queue::lost_answers::LostAnswers;
 use crate::queue::seen::{AttemptRecord, JobFilter, JobsFound, LeadershipState, ProcessRecord, QueueCounts};
 use crate::queue::upkeep::{Budget, PausedQueue, ScheduleMark, ScheduleStep};
 
-/// The broker.
+/// The broker on one SQLite file.
 pub struct Embedded {
     database: Arc<Database>,
     leases: Leases,
     doorbell: Arc<Doorbell>,
     stops: Stops,
     lost_answers: LostAnswers,
-    /// Ends with the broker.
+    /// Aborted when the broker is dropped.
     _watcher: AbortOnDropHandle<()>,
 }
 
 impl Embedded {
-    /// Opens the file in `folder` and begins to watch it.
+    /// Opens the file in `folder` and starts to watch it.
     pub async fn open(folder: &Path) -> Result<Self, Fault> {
         let database = Arc::new(database::open(folder).await?);
         let doorbell = Arc::new(Doorbell::default());
@@ -62,7 +62,7 @@ impl Broker for Embedded {
     async fn wait(&self, queue: &QueueName, patience: Duration) -> Result<bool, Fault> {
         let bell = self.doorbell.of(queue);
         let mut rung = pin!(bell.notified());
-        // Listening begins here, before the look: what comes in between rings.
+        // Listening begins before the query, so that work which arrives in between rings.
         rung.as_mut().enable();
         let _waiting = self.doorbell.wait();
         let work_or_ring = async {
@@ -263,7 +263,7 @@ mod tests {
 
     const DEADLINE: Duration = Duration::from_secs(20);
 
-    /// With the watcher gone only a ring can end this wait in time.
+    /// Without the watcher only a ring can end this wait in time.
     async fn assert_rings<T>(
         embedded: &Embedded,
         what: &str,

@@ -1,4 +1,4 @@
-//! The file of the queue, and its times.
+//! The queue's file, and the form of times in it.
 
 use std::path::Path;
 use std::time::Duration;
@@ -14,20 +14,20 @@ const FILE: &str = "queue.db";
 const MIGRATIONS_TABLE: &str = "tikkun_queue_migrations";
 
 const TUNING: Tuning = Tuning {
-    // Reading is rare beside writing; more would only hold memory.
+    // Reads are rare compared with writes; more readers would only use memory.
     readers: 2,
     // A whole batch, so that neither SQLite's thread nor ours waits for the other.
     row_buffer: 256,
     pragmas: &[
-        // Pages (4 KiB) of log before they are moved into the file: each move is a sync, SQLite's own 1000 are
-        // reached several times a second under load.
+        // The number of log pages (4 KiB) before they are moved into the file. Each move is a sync, and under
+        // load SQLite's default of 1000 is reached several times a second.
         ("wal_autocheckpoint", "4000"),
-        // The writer's page cache in KiB (negative by SQLite's convention): the hot ends of the indexes.
+        // The writer's page cache in KiB (negative by SQLite's convention): the active ends of the indexes.
         ("cache_size", "-8000"),
     ],
 };
 
-/// Opens the file in `folder`, makes what is missing and brings its tables up to date.
+/// Opens the file in `folder`, creates what is missing and updates its tables.
 pub async fn open(folder: &Path) -> Result<Database, Fault> {
     let refused = |error: Fault| {
         let kind = if error.kind() == FaultKind::Unavailable { FaultKind::Permanent } else { error.kind() };
@@ -42,12 +42,12 @@ pub async fn open(folder: &Path) -> Result<Database, Fault> {
     Database::open(&folder.join(FILE), TUNING, &what, Some(&migrator)).await.map_err(refused)
 }
 
-/// The host's clock, the only one this broker reads; milliseconds since the epoch.
+/// The host's clock, the only one that this broker uses; milliseconds since the epoch.
 pub fn now() -> i64 {
     Utc::now().timestamp_millis()
 }
 
-/// A span in milliseconds; what is longer than SQLite can count is as long as it can count.
+/// A duration in milliseconds, limited to what SQLite can add to a time.
 pub fn millis(span: Duration) -> i64 {
     // Half of the range, so that adding it to a time cannot overflow.
     i64::try_from(span.as_millis()).unwrap_or(i64::MAX).min(i64::MAX / 2)

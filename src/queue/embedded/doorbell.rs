@@ -1,7 +1,7 @@
-//! Who is woken when work comes: at once from this process, within a moment from others.
+//! Wakes waiting listeners: at once for work from this process, and within 250 ms for work from others.
 //!
-//! One watcher looks on behalf of all who wait, and only while someone does: it asks SQLite whether
-//! anyone has written since, which reads no table.
+//! One watcher looks on behalf of all listeners, and only while one waits: it asks SQLite whether anything
+//! was written since, which reads no table.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -17,13 +17,12 @@ use crate::job::QueueName;
 use super::database::Database;
 use super::look;
 
-/// How soon work from another process is noticed: before a person does, and too seldom to show in the
-/// load.
+/// How often work from other processes is looked for: soon enough for users, and too rarely to cause load.
 const LOOK_EVERY: Duration = Duration::from_millis(250);
-/// Pause after the file could not be read.
+/// The pause after the file could not be read.
 const AFTER_FAILURE: Duration = Duration::from_secs(1);
 
-/// The bells, one for each queue that was ever waited for.
+/// The bells, one for each queue that has ever been waited for.
 #[derive(Debug, Default)]
 pub struct Doorbell {
     bells: Mutex<HashMap<QueueName, Arc<Notify>>>,
@@ -31,7 +30,7 @@ pub struct Doorbell {
     someone_came: Notify,
 }
 
-/// Counts someone as waiting until dropped.
+/// Counts one waiting listener until dropped.
 pub struct Waiting<'a>(&'a Doorbell);
 
 impl Drop for Waiting<'_> {
@@ -41,7 +40,7 @@ impl Drop for Waiting<'_> {
 }
 
 impl Doorbell {
-    /// The bell of `queue`. Listen first, then look for work: then no ring is missed.
+    /// The bell of `queue`. Listen first and then look for work, so that no ring is missed.
     pub fn of(&self, queue: &QueueName) -> Arc<Notify> {
         let mut bells = self.bells.lock();
         if let Some(bell) = bells.get(queue) {
@@ -50,28 +49,28 @@ impl Doorbell {
         Arc::clone(bells.entry(queue.clone()).or_default())
     }
 
-    /// Wakes all who wait for `queue`.
+    /// Wakes all listeners of `queue`.
     pub fn ring(&self, queue: &QueueName) {
         if let Some(bell) = self.bells.lock().get(queue) {
             bell.notify_waiters();
         }
     }
 
-    /// Keeps the watcher awake.
+    /// Keeps the watcher active.
     pub fn wait(&self) -> Waiting<'_> {
         self.waiting.fetch_add(1, Ordering::SeqCst);
         self.someone_came.notify_one();
         Waiting(self)
     }
 
-    /// Completes while someone waits.
+    /// Completes when a listener waits.
     async fn someone_waits(&self) {
         while self.waiting.load(Ordering::SeqCst) == 0 {
             self.someone_came.notified().await;
         }
     }
 
-    /// Rings for what other processes do. Never ends by itself.
+    /// Rings for work from other processes. Runs until aborted.
     pub async fn watch(self: Arc<Self>, database: Arc<Database>) {
         loop {
             if let Err(error) = self.watch_over(&database).await {
@@ -83,7 +82,7 @@ impl Doorbell {
 
     async fn watch_over(&self, database: &Database) -> Result<(), sqlx::Error> {
         let mut line = database.private_line().await?;
-        // What was written while nobody waited shows at the first look, as a difference.
+        // Writes made while nobody waited show as a difference in the first check.
         let mut seen = None;
         loop {
             self.someone_waits().await;
@@ -100,12 +99,12 @@ impl Doorbell {
 }
 
 async fn data_version(line: &mut SqliteConnection) -> Result<i64, sqlx::Error> {
-    // Differs from the last answer on this connection if any other connection has committed since.
+    // Differs from the last answer on this connection if another connection has committed since.
     sqlx::query_scalar("PRAGMA data_version").fetch_one(line).await
 }
 
 async fn with_work(line: &mut SqliteConnection) -> Result<Vec<QueueName>, sqlx::Error> {
-    // Read after the version: what is committed in between rings twice, never not at all.
+    // Read after the version: a commit in between rings twice instead of never.
     let names: Vec<String> = sqlx::query_scalar(look::QUEUES_WITH_WORK).fetch_all(line).await?;
     Ok(names.into_iter().map(QueueName::from).collect())
 }

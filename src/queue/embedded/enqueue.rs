@@ -1,4 +1,4 @@
-//! Jobs come in.
+//! Enqueues jobs.
 
 use std::collections::HashSet;
 
@@ -12,10 +12,10 @@ use super::row::{NewRow, batch};
 use super::unique;
 use crate::queue::delivery::Enqueued;
 
-/// Rows of one statement; bounds the text that carries them.
+/// The rows per statement; it limits the size of its parameter.
 const AT_ONCE: usize = 500;
 
-/// Puts `jobs` in, all or none.
+/// Enqueues `jobs`, all or none.
 pub async fn enqueue(database: &Database, jobs: &[NewJob]) -> Result<Vec<Enqueued>, sqlx::Error> {
     if jobs.is_empty() {
         return Ok(Vec::new());
@@ -26,11 +26,11 @@ pub async fn enqueue(database: &Database, jobs: &[NewJob]) -> Result<Vec<Enqueue
     Ok(answers)
 }
 
-/// Puts `jobs` in, as part of a transaction that writes.
+/// Enqueues `jobs` within a writing transaction.
 pub async fn enqueue_in(tx: &mut SqliteConnection, jobs: &[NewJob]) -> Result<Vec<Enqueued>, sqlx::Error> {
     let mut places = Places::default();
     let mut answers = Vec::with_capacity(jobs.len());
-    // One after the other where keys matter: then each finds those before it.
+    // With unique keys one at a time, so that each job sees the keys of those before it.
     let at_once = if jobs.iter().any(|job| job.unique.is_some()) { 1 } else { AT_ONCE };
     for some in jobs.chunks(at_once) {
         if let [job] = some
@@ -61,7 +61,7 @@ async fn insert(
             None => NewRow::queued(job, places.next(tx, job.queue.as_str(), job.end).await?, now),
         });
     }
-    // An id that is there already, or twice in the batch, keeps its first job.
+    // For an id that exists already, or occurs twice in the batch, the first job stays.
     let added: Vec<String> = sqlx::query_scalar(
         "INSERT INTO tikkun_jobs (id, queue, kind, args, state, position, to_head, timeout_ms, retries_left,
              retry_intervals, result_ttl_ms, failure_ttl_ms, created_at, enqueued_at, due_at,

@@ -1,4 +1,4 @@
-//! Jobs go out: lent to a process under its lease.
+//! Fetches jobs: lends them to a process under its lease.
 
 use std::sync::Arc;
 
@@ -8,15 +8,15 @@ use super::settle::settle;
 use crate::job::{ProcessId, QueueName};
 use crate::queue::lent::Lent;
 
-/// Lends up to `max` jobs. Run it as a task of its own: half of it must not happen.
+/// Lends up to `max` jobs. Run it as its own task, because it must not be cancelled half-way.
 pub async fn fetch(
     database: Arc<Database>,
     queue: QueueName,
     max: u32,
     process: ProcessId,
 ) -> Result<Lent, sqlx::Error> {
-    // One statement is one transaction: no other fetch sees a job of it still queued, and without a
-    // live lease, or from a paused queue, it finds nothing.
+    // One statement is one transaction: no other fetch sees these jobs as queued, and without a valid lease,
+    // or from a paused queue, it finds none.
     let mut rows: Vec<JobRow> = sqlx::query_as(
         "UPDATE tikkun_jobs
          SET state = 'started', attempt = attempt + 1, execution = lower(hex(randomblob(16))), process = ?3,
@@ -33,7 +33,7 @@ pub async fn fetch(
     .bind(now())
     .fetch_all(database.writer()?)
     .await?;
-    // Rows come back in no order that SQLite promises.
+    // SQLite returns the rows in no defined order.
     rows.sort_by_key(|row| row.position);
     let mut lent = Lent::new(Vec::with_capacity(rows.len()), async move |returned| {
         let settled = settle(&database, &returned).await;

@@ -1,5 +1,5 @@
-//! The attempts at a job: the last one is told by the job's row, those before it by a short list in the same row, so
-//! that keeping them needs no statement and no round trip of its own.
+//! The attempts at a job. The last one is in the columns of the job's row, earlier ones in a short list in
+//! the same row, so that they need no statement of their own.
 
 use serde::Deserialize;
 
@@ -9,8 +9,8 @@ use super::database::{Database, time};
 use super::row::{state, unreadable};
 use crate::queue::seen::{AttemptOutcome, AttemptRecord};
 
-/// SQL for `history` with one entry more: the attempt that the row describes, with this outcome, end and error. Of
-/// earlier ones the newest 19 stay, of an error its first 20,000 characters.
+/// SQL for `history` with one more entry: the row's attempt with this outcome, end and error. Of earlier
+/// entries the newest 19 are kept, of an error the first 20,000 characters.
 macro_rules! entry {
     ($outcome:literal, $ended:literal, $error:literal) => {
         concat!(
@@ -28,7 +28,7 @@ macro_rules! entry {
 }
 pub(super) use entry;
 
-/// An entry as [`entry`] writes it.
+/// An entry written by [`entry`].
 #[derive(Deserialize)]
 struct Entry {
     number: u32,
@@ -39,7 +39,7 @@ struct Entry {
     error: Option<String>,
 }
 
-/// The attempts that a row describes.
+/// The columns of a row that describe its attempts.
 #[derive(sqlx::FromRow)]
 struct Told {
     state: String,
@@ -65,9 +65,9 @@ impl From<Entry> for AttemptRecord {
     }
 }
 
-/// The attempts at a job, newest first; none of a job that is not there.
+/// The attempts at a job, newest first; empty if there is no such job.
 pub async fn attempts(database: &Database, id: &JobId) -> Result<Vec<AttemptRecord>, sqlx::Error> {
-    // One row, so that the list and the last attempt are of one moment.
+    // One row, so that the list and the last attempt are consistent.
     let told: Option<Told> = sqlx::query_as(
         "SELECT state, attempt, process, started_at, ended_at, error, stopped, history
          FROM tikkun_jobs WHERE id = ?1",
@@ -90,7 +90,7 @@ impl Told {
             JobState::Finished => Some(AttemptOutcome::Finished),
             JobState::Failed if self.stopped => Some(AttemptOutcome::Stopped),
             JobState::Failed => Some(AttemptOutcome::Failed),
-            // What waits or was taken out while it waited has no attempt beyond those that are listed.
+            // Waiting jobs, and jobs cancelled while waiting, have only the listed attempts.
             JobState::Queued | JobState::Scheduled | JobState::Canceled => None,
         };
         let last = outcome.filter(|_| self.attempt > 0).map(|outcome| AttemptRecord {
@@ -99,7 +99,7 @@ impl Told {
             started_at: self.started_at.map(time),
             ended_at: self.ended_at.map(time),
             outcome,
-            // While it runs, or has ended well, the row's error is an earlier one's.
+            // While the job runs, or after success, the error in the row is of an earlier attempt.
             error: self.error.filter(|_| matches!(outcome, AttemptOutcome::Failed | AttemptOutcome::Stopped)),
         });
         Ok(last.into_iter().chain(earlier.into_iter().rev().map(AttemptRecord::from)).collect())

@@ -1,7 +1,7 @@
-//! Leases: who may fetch, and whose deliveries are orphans.
+//! The leases of processes: who may fetch, and whose deliveries are orphans.
 //!
-//! A process is lost when it ended its own lease, when it is known to be dead, or when its lease was
-//! watched standing still; losing is written down, so a process that comes back learns of it.
+//! A process is lost if it ended its own lease, is known to be dead, or did not renew its lease while it was
+//! watched. The loss is recorded, so that a process which comes back learns of it.
 
 use std::collections::HashSet;
 use std::time::{Duration, Instant};
@@ -18,24 +18,24 @@ use crate::queue::incarnation;
 use crate::queue::lease_watch::{Lease, LeaseWatch};
 use crate::queue::seen::ProcessRecord;
 
-/// What this process knows of leases beyond the file.
+/// What this process knows about leases besides the file.
 #[derive(Debug, Default)]
 pub struct Leases {
     watch: Mutex<LeaseWatch>,
-    /// Who got a lease here: one that is missing in the file was lost and forgotten.
+    /// Processes that got a lease here: if such a lease is missing in the file, it was lost and forgotten.
     granted: Mutex<HashSet<ProcessId>>,
 }
 
 impl Leases {
-    /// Makes or renews a lease; `false` when it was lost before.
+    /// Creates or renews a lease; `false` if it was lost before.
     pub async fn renew(
         &self,
         database: &Database,
         process: &ProcessRecord,
         ttl: Duration,
     ) -> Result<bool, sqlx::Error> {
-        // While it is under way perhaps nobody can write, whoever may hold the file. So that time does not count, and
-        // nothing that was watched does when it fails or is given up.
+        // While this is under way, possibly nobody can write. So that time does not count, and if this fails
+        // or is dropped, nothing watched before counts.
         let watched = std::mem::take(&mut *self.watch.lock());
         let renewed = self.try_renew(database, process, ttl).await?;
         *self.watch.lock() = watched.rested(Instant::now());
@@ -49,12 +49,12 @@ impl Leases {
         ttl: Duration,
     ) -> Result<bool, sqlx::Error> {
         let mut tx = database.write().await?;
-        // Read in the transaction that renews: nobody can declare it lost in between.
+        // Read in the renewing transaction, so that nobody can declare the lease lost in between.
         let lost: Option<bool> = sqlx::query_scalar("SELECT lost FROM tikkun_processes WHERE id = ?1")
             .bind(process.id.as_str())
             .fetch_optional(&mut *tx)
             .await?;
-        // The lease lives again, whatever was before; the renewal shows to all who watch.
+        // The lease is valid again in any case, and others see the renewal.
         sqlx::query(
             "INSERT INTO tikkun_processes
                  (id, host, pid, incarnation, queues, started_at, lease_until, ttl_ms, renewals)
@@ -79,11 +79,11 @@ impl Leases {
         Ok(!lost.unwrap_or(was_granted))
     }
 
-    /// Ends a lease: what is unsettled becomes an orphan at once, and with nothing left the process
-    /// is forgotten. What it led is free.
+    /// Ends a lease: its unsettled deliveries become orphans at once, and without any the process is
+    /// forgotten. Its roles become free.
     pub async fn end(&self, database: &Database, process: &ProcessId) -> Result<(), sqlx::Error> {
         let mut tx = database.write().await?;
-        // First marked, so that deliveries that remain have a lost owner.
+        // Marked first, so that its deliveries belong to a lost process.
         sqlx::query("UPDATE tikkun_processes SET lost = 1 WHERE id = ?1")
             .bind(process.as_str())
             .execute(&mut *tx)
@@ -116,9 +116,9 @@ impl Leases {
     }
 }
 
-/// All leases that are not lost, and whether there are lost ones.
+/// All leases that are not lost, and whether any are lost.
 async fn read(database: &Database) -> Result<(Vec<Lease>, bool), sqlx::Error> {
-    // One statement, so that the list is of one moment.
+    // One statement, so that the list is consistent.
     let rows: Vec<(String, u32, Option<String>, i64, i64, bool)> =
         sqlx::query_as("SELECT id, pid, incarnation, renewals, ttl_ms, lost FROM tikkun_processes")
             .fetch_all(database.readers())
@@ -135,7 +135,7 @@ async fn read(database: &Database) -> Result<(Vec<Lease>, bool), sqlx::Error> {
 
 async fn declare_lost(tx: &mut sqlx::SqliteConnection, over: &[Lease]) -> Result<(), sqlx::Error> {
     for lease in over {
-        // Not if it was renewed since it was looked at.
+        // Only if it was not renewed since it was read.
         let lost = sqlx::query("UPDATE tikkun_processes SET lost = 1 WHERE id = ?1 AND renewals = ?2")
             .bind(lease.process.as_str())
             .bind(lease.renewals)
@@ -149,7 +149,7 @@ async fn declare_lost(tx: &mut sqlx::SqliteConnection, over: &[Lease]) -> Result
 }
 
 async fn forget_idle(tx: &mut sqlx::SqliteConnection) -> Result<(), sqlx::Error> {
-    // A lost process is remembered while a delivery of it is unsettled.
+    // A lost process is kept while it has unsettled deliveries.
     sqlx::query(
         "DELETE FROM tikkun_processes
          WHERE lost AND id NOT IN (SELECT process FROM tikkun_jobs WHERE state = 'started')",
@@ -160,7 +160,7 @@ async fn forget_idle(tx: &mut sqlx::SqliteConnection) -> Result<(), sqlx::Error>
 }
 
 async fn unowned(from: impl sqlx::SqliteExecutor<'_>, max: u32) -> Result<Vec<JobRow>, sqlx::Error> {
-    // A delivery whose process has no lease is an orphan, also when the process is not known at all.
+    // A delivery whose process has no valid lease is an orphan, even if the process is unknown.
     sqlx::query_as(
         "SELECT * FROM tikkun_jobs
          WHERE state = 'started' AND process NOT IN (SELECT id FROM tikkun_processes WHERE NOT lost)
@@ -171,9 +171,9 @@ async fn unowned(from: impl sqlx::SqliteExecutor<'_>, max: u32) -> Result<Vec<Jo
     .await
 }
 
-/// Processes whose lease holds.
+/// The processes with a valid lease.
 pub async fn processes(database: &Database) -> Result<Vec<ProcessRecord>, sqlx::Error> {
-    // By start, so that the list does not jump about.
+    // Ordered by start, so that the order is stable.
     let rows: Vec<(String, String, u32, String, i64, i64)> = sqlx::query_as(
         "SELECT id, host, pid, queues, started_at, lease_until FROM tikkun_processes
          WHERE NOT lost AND lease_until > ?1 ORDER BY started_at, id",

@@ -1,4 +1,4 @@
-//! Looking at jobs, and taking one out.
+//! Reads jobs, and cancels one.
 
 use std::collections::BTreeMap;
 
@@ -11,13 +11,13 @@ use super::row::{JobRow, state};
 use crate::queue::delivery::Delivery;
 use crate::queue::seen::{JobFilter, QueueCounts};
 
-/// How long a canceled job is kept that was enqueued without a failure time of its own, in
-/// milliseconds: as long as RQ keeps failures, a year.
+/// How long a cancelled job without its own failure time is kept, in milliseconds: a year, as RQ keeps
+/// failures.
 const KEEP_CANCELED_MS: i64 = 31_536_000_000;
 
 /// One job.
 pub async fn job(database: &Database, id: &JobId) -> Result<Option<JobRecord>, sqlx::Error> {
-    // One row at most: ids are unique.
+    // At most one row, because ids are unique.
     let row: Option<JobRow> = sqlx::query_as("SELECT * FROM tikkun_jobs WHERE id = ?1")
         .bind(id.as_str())
         .fetch_optional(database.readers())
@@ -25,7 +25,7 @@ pub async fn job(database: &Database, id: &JobId) -> Result<Option<JobRecord>, s
     row.map(JobRow::into_record).transpose()
 }
 
-/// Jobs by filter, newest first.
+/// Jobs that match a filter, newest first.
 pub async fn jobs(database: &Database, filter: &JobFilter) -> Result<Vec<JobRecord>, sqlx::Error> {
     let mut sql = QueryBuilder::<Sqlite>::new(one_of_state(filter.state));
     if let Some(queue) = &filter.queue {
@@ -43,13 +43,13 @@ pub async fn jobs(database: &Database, filter: &JobFilter) -> Result<Vec<JobReco
         sql.push(" AND seq < (SELECT seq FROM tikkun_jobs WHERE id = ").push_bind(id.as_str()).push(")");
     }
     sql.push(" ORDER BY seq DESC LIMIT ").push_bind(filter.limit);
-    // One statement, so that the list is of one moment.
+    // One statement, so that the list is consistent.
     let rows: Vec<JobRow> = sql.build_query_as().fetch_all(database.people()).await?;
     rows.into_iter().map(JobRow::into_folded).collect()
 }
 
-/// The query for jobs of one state: written out, because only then can the index of that state answer.
-/// Waiting jobs are read from the newest back, which is short where it matters: when many wait.
+/// The query for jobs of one state, written out so that SQLite can use the index of that state. Waiting jobs
+/// are read from the newest backwards, which is fast even if many wait.
 fn one_of_state(state: Option<JobState>) -> &'static str {
     match state {
         None => "SELECT * FROM tikkun_jobs WHERE true",
@@ -70,9 +70,9 @@ fn one_of_state(state: Option<JobState>) -> &'static str {
     }
 }
 
-/// Open jobs of a function under its full name or its last part, oldest first.
+/// Open jobs of a function, under its full name or its last part, oldest first.
 pub async fn open_jobs(database: &Database, kind: &KindName) -> Result<Vec<JobRecord>, sqlx::Error> {
-    // Every open job has no end yet, and only those are in the index.
+    // Only open jobs have no end, and the index contains only them.
     let rows: Vec<JobRow> =
         sqlx::query_as("SELECT * FROM tikkun_jobs WHERE ended_at IS NULL AND kind IN (?1, ?2) ORDER BY seq")
             .bind(kind.as_str())
@@ -82,13 +82,13 @@ pub async fn open_jobs(database: &Database, kind: &KindName) -> Result<Vec<JobRe
     rows.into_iter().map(JobRow::into_folded).collect()
 }
 
-/// What `process` holds from `queue`.
+/// The deliveries that `process` holds from `queue`.
 pub async fn held(
     database: &Database,
     queue: &QueueName,
     process: &ProcessId,
 ) -> Result<Vec<Delivery>, sqlx::Error> {
-    // Only running jobs are in the index, and few of them at a time.
+    // The index contains only running jobs, which are few.
     let rows: Vec<JobRow> =
         sqlx::query_as("SELECT * FROM tikkun_jobs WHERE state = 'started' AND process = ?1 AND queue = ?2")
             .bind(process.as_str())
@@ -98,10 +98,10 @@ pub async fn held(
     rows.into_iter().map(|row| row.into_delivery().map(|(delivery, _)| delivery)).collect()
 }
 
-/// Takes a waiting job out; says in which state it is then.
+/// Cancels a waiting job; returns its state afterwards.
 pub async fn cancel(database: &Database, id: &JobId) -> Result<Option<JobState>, sqlx::Error> {
     let mut tx = database.write().await?;
-    // A job that runs or has ended is left as it is.
+    // A running or ended job is not changed.
     sqlx::query(
         "UPDATE tikkun_jobs
          SET state = 'canceled', ended_at = ?2, due_at = NULL,
@@ -113,7 +113,7 @@ pub async fn cancel(database: &Database, id: &JobId) -> Result<Option<JobState>,
     .bind(KEEP_CANCELED_MS)
     .execute(&mut *tx)
     .await?;
-    // In the same transaction, so that the answer is about what was done.
+    // Read in the same transaction, so that the answer shows its result.
     let word: Option<String> = sqlx::query_scalar("SELECT state FROM tikkun_jobs WHERE id = ?1")
         .bind(id.as_str())
         .fetch_optional(&mut *tx)
@@ -125,9 +125,9 @@ pub async fn cancel(database: &Database, id: &JobId) -> Result<Option<JobState>,
 /// A row of `tikkun_queues`.
 type CountsRow = (String, i64, i64, i64, i64, i64, i64);
 
-/// Counts of every queue ever used.
+/// The counts of every queue ever used.
 pub async fn counts(database: &Database) -> Result<BTreeMap<QueueName, QueueCounts>, sqlx::Error> {
-    // Triggers keep the counts in the transaction of every change; a row per queue, however many jobs.
+    // Triggers update the counts in the transaction of every change; one row per queue.
     let rows: Vec<CountsRow> = sqlx::query_as(
         "SELECT name, queued, scheduled, started, finished, failed, canceled FROM tikkun_queues",
     )
@@ -148,13 +148,13 @@ pub async fn counts(database: &Database) -> Result<BTreeMap<QueueName, QueueCoun
     Ok(rows.into_iter().map(counts).collect())
 }
 
-/// The queues from which something can be fetched.
+/// The queues with jobs to fetch.
 pub const QUEUES_WITH_WORK: &str = "SELECT name FROM tikkun_queues
      WHERE queued > 0 AND name NOT IN (SELECT name FROM tikkun_paused_queues)";
 
-/// Whether something can be fetched from `queue`.
+/// Whether there are jobs to fetch from `queue`.
 pub async fn has_work(database: &Database, queue: &QueueName) -> Result<bool, sqlx::Error> {
-    // Rows by their keys, however long the queue.
+    // Reads rows by their keys only, whatever the length of the queue.
     sqlx::query_scalar(
         "SELECT EXISTS (SELECT 1 FROM tikkun_queues WHERE name = ?1 AND queued > 0)
             AND NOT EXISTS (SELECT 1 FROM tikkun_paused_queues WHERE name = ?1)",
@@ -164,10 +164,10 @@ pub async fn has_work(database: &Database, queue: &QueueName) -> Result<bool, sq
     .await
 }
 
-/// Writes, to prove that writing works; in a transaction, so that a connection that cannot is given up.
+/// Writes to prove that writing works; in a transaction, so that a broken connection is closed.
 pub async fn check(database: &Database) -> Result<(), sqlx::Error> {
     let mut tx = database.write().await?;
-    // Always the same row: the file does not grow by being checked.
+    // Always the same row, so that the file does not grow.
     sqlx::query(
         "INSERT INTO tikkun_check (one, checked_at) VALUES (1, ?1)
          ON CONFLICT (one) DO UPDATE SET checked_at = excluded.checked_at",
@@ -186,7 +186,7 @@ mod tests {
     async fn searches_of_people_keep_no_listener_waiting() {
         let here = tempfile::tempdir().unwrap();
         let database = super::super::database::open(here.path()).await.unwrap();
-        // As many as there are: whoever asks the same pool waits in vain.
+        // Uses all connections of the pool: a further caller would wait in vain.
         let mut searches = Vec::new();
         while searches.len() < database.people().options().get_max_connections() as usize {
             searches.push(database.people().acquire().await.unwrap());

@@ -1,9 +1,9 @@
-//! The broker in one SQLite file, for one host: no server to run, and every change durable.
+//! The broker in one SQLite file, for a single host: it needs no server, and every change is durable.
 //!
-//! Read in this order: `database` (the file), `enqueue`, `fetch`, `settle` (the path of a job), `leases` (who lives; by
-//! `lease_watch` and `incarnation` beside this folder), `doorbell` (who is woken),
-//! `history` (the attempts before the last), `pauses`, `requeue`, `stops`, `unique` and `schedules` (what people and
-//! the clock ask for).
+//! Read in this order: `database` (the file), `enqueue`, `fetch`, `settle` (the path of a job), `leases`
+//! (live processes; with `lease_watch` and `incarnation` beside this folder), `doorbell` (waking listeners),
+//! `history` (attempts before the last), `pauses`, `requeue`, `stops`, `unique` and `schedules` (requests of
+//! users and of the clock).
 
 mod broker;
 mod database;
@@ -33,11 +33,11 @@ use crate::fault::Fault;
 use super::broker::Broker;
 use super::measured::measured;
 
-/// Opens the queue in `folder`, making both when they are missing. Several processes of this host may
-/// have it open. Call it on a runtime that lives as long as the broker.
+/// Opens the queue in `folder`, and creates both if missing. Several processes of this host may open it. Call
+/// it on a runtime that lives as long as the broker.
 ///
 /// # Errors
-/// A permanent one that names the folder when it cannot be made or written to.
+/// A permanent one that names the folder when it cannot be created or written to.
 pub async fn open(folder: &Path) -> Result<Arc<dyn Broker>, Fault> {
     Ok(measured(broker::Embedded::open(folder).await?, "embedded"))
 }

@@ -1,4 +1,4 @@
-//! Queues that people have paused: nothing is fetched from them, by any process, until they are resumed.
+//! Paused queues: no process can fetch from them until they are resumed.
 
 use std::collections::BTreeMap;
 
@@ -7,9 +7,9 @@ use crate::job::QueueName;
 use super::database::{Database, now, time};
 use crate::queue::upkeep::PausedQueue;
 
-/// Pauses `queue`; `false` when it was paused already.
+/// Pauses `queue`; `false` if it was paused already.
 pub async fn pause(database: &Database, queue: &QueueName, by: &str) -> Result<bool, sqlx::Error> {
-    // Who came first stays noted.
+    // The first user stays recorded.
     let paused = sqlx::query(
         "INSERT INTO tikkun_paused_queues (name, paused_by, since) VALUES (?1, ?2, ?3)
          ON CONFLICT (name) DO NOTHING",
@@ -22,9 +22,9 @@ pub async fn pause(database: &Database, queue: &QueueName, by: &str) -> Result<b
     Ok(paused.rows_affected() > 0)
 }
 
-/// Resumes `queue`; `false` when it was not paused.
+/// Resumes `queue`; `false` if it was not paused.
 pub async fn resume(database: &Database, queue: &QueueName) -> Result<bool, sqlx::Error> {
-    // The next fetch finds the queue as it was: pausing moved no job.
+    // The queue is unchanged, because pausing moves no job.
     let resumed = sqlx::query("DELETE FROM tikkun_paused_queues WHERE name = ?1")
         .bind(queue.as_str())
         .execute(database.writer()?)
@@ -34,7 +34,7 @@ pub async fn resume(database: &Database, queue: &QueueName) -> Result<bool, sqlx
 
 /// Every paused queue.
 pub async fn paused(database: &Database) -> Result<BTreeMap<QueueName, PausedQueue>, sqlx::Error> {
-    // One statement, so that the list is of one moment.
+    // One statement, so that the list is consistent.
     let rows: Vec<(String, String, i64)> =
         sqlx::query_as("SELECT name, paused_by, since FROM tikkun_paused_queues")
             .fetch_all(database.readers())

@@ -1,4 +1,4 @@
-//! Places in a queue: the next one at either end, for many jobs of one transaction.
+//! Positions in a queue: the next one at either end, for many jobs of one transaction.
 
 use std::collections::HashMap;
 
@@ -6,15 +6,15 @@ use sqlx::sqlite::SqliteConnection;
 
 use crate::job::QueueEnd;
 
-/// The ends of the queues that this transaction puts jobs into. Use it within one writing
-/// transaction only: nobody else may move the ends meanwhile.
+/// The ends of the queues to which this transaction adds jobs. Use it within one writing transaction only, so
+/// that nobody else can move the ends meanwhile.
 #[derive(Debug, Default)]
 pub struct Places {
     ends: HashMap<String, (i64, i64)>,
 }
 
 impl Places {
-    /// A place at `end` of `queue`, beyond all that are taken.
+    /// The next free position at `end` of `queue`.
     pub async fn next(
         &mut self,
         tx: &mut SqliteConnection,

@@ -1,4 +1,4 @@
-//! Jobs that failed or were taken out go back into their queue because a person says so.
+//! Puts failed and cancelled jobs back into their queues at a user's request.
 
 use sqlx::sqlite::SqliteConnection;
 
@@ -11,15 +11,15 @@ use super::row::state;
 use super::unique;
 use crate::queue::delivery::Requeued;
 
-/// The answers, and the queues in which something waits now.
+/// The answers, and the queues that got a job.
 pub struct Answers {
     /// In the order of the ids.
     pub answers: Vec<Requeued>,
-    /// To be rung for.
+    /// The queues to ring for.
     pub queues: Vec<QueueName>,
 }
 
-/// Puts failed and canceled jobs back at the tail of their queues, all in one transaction.
+/// Puts failed and cancelled jobs back at the tail of their queues, all in one transaction.
 pub async fn requeue(database: &Database, ids: &[JobId]) -> Result<Answers, sqlx::Error> {
     let mut done = Answers { answers: Vec::with_capacity(ids.len()), queues: Vec::new() };
     let mut tx = database.write().await?;
@@ -48,7 +48,7 @@ async fn look(
     tx: &mut SqliteConnection,
     id: &JobId,
 ) -> Result<Option<(String, JobState, Option<String>)>, sqlx::Error> {
-    // Read under the lock of the transaction that changes it.
+    // Read in the transaction that changes the job.
     let row: Option<(String, String, Option<String>)> =
         sqlx::query_as("SELECT queue, state, unique_key FROM tikkun_jobs WHERE id = ?1")
             .bind(id.as_str())
@@ -57,7 +57,7 @@ async fn look(
     row.map(|(queue, word, key)| Ok((queue, state(&word)?, key))).transpose()
 }
 
-/// Why the job stays as it is; its key is taken again where it goes back.
+/// Why the job is not put back; if it is, takes its key again.
 async fn refusal(
     tx: &mut SqliteConnection,
     id: &JobId,
@@ -72,7 +72,7 @@ async fn refusal(
 }
 
 async fn put_back(tx: &mut SqliteConnection, id: &JobId, position: i64) -> Result<(), sqlx::Error> {
-    // What it did before stays on record; only its end is taken back, and the attempt that had it becomes history.
+    // Its earlier attempts are kept; its end is cleared, and its last attempt goes to the history.
     sqlx::query(concat!(
         "UPDATE tikkun_jobs
          SET state = 'queued', position = ?2, to_head = 0, enqueued_at = ?3, due_at = NULL,

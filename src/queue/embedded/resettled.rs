@@ -1,5 +1,5 @@
-//! Settlements that are told again because the answer was lost: they changed the file the first time, and are answered as they
-//! would have been then.
+//! Settlements that are repeated because their answer was lost: they took effect the first time, and get the
+//! answer of that time.
 
 use serde::Serialize;
 
@@ -9,7 +9,7 @@ use super::database::Database;
 use super::row::batch;
 use crate::queue::delivery::{Disposition, Settled, Settlement};
 
-/// How the row of a job that waits again tells by which settlement it does.
+/// The mark in the row of a waiting job that identifies its last settlement.
 pub fn mark(one: &Settlement) -> String {
     let verdict = match &one.verdict {
         Disposition::Ack { .. } => "ack",
@@ -29,19 +29,19 @@ struct Refused<'a> {
     job: &'a str,
     execution: &'a str,
     mark: String,
-    /// How its job stands if it counted; null where the mark alone tells.
+    /// The job's state if it counted before; null if the mark alone decides.
     state: Option<&'static str>,
     stopped: bool,
 }
 
-/// Puts right the answers to what had counted before. `again` says of which settlements an earlier answer was lost.
+/// Corrects the answers to settlements that had counted before; `again` marks those asked for before.
 pub async fn put_right(
     database: &Database,
     settlements: &[Settlement],
     again: &[bool],
     answers: &mut [Settled],
 ) -> Result<(), sqlx::Error> {
-    // What nobody asked for before was ended by others, however they did it.
+    // A settlement without an earlier call did not count: others ended the job.
     let again = answers.iter().zip(again).enumerate();
     let again = again.filter(|(_, (answer, again))| **answer == Settled::NotOurs && **again);
     let places: Vec<usize> = again.map(|(at, _)| at).collect();
@@ -49,7 +49,7 @@ pub async fn put_right(
         return Ok(());
     }
     let refused: Vec<_> = places.iter().filter_map(|at| settlements.get(*at)).map(refused).collect();
-    // In the order of the batch: whether the job is gone, and whether this very settlement counted.
+    // In the order of the batch: whether the job is gone, and whether this settlement counted.
     let found: Vec<(bool, bool)> = sqlx::query_as(
         "SELECT job.id IS NULL,
                 coalesce(job.settled = given.value ->> 'mark', 0)
@@ -127,7 +127,7 @@ mod tests {
             lent(&database).await;
             let (one, others) = ([settlement(verdict)], [settlement(Disposition::Rescue)]);
             assert_eq!(settle::settle(&database, &one).await.unwrap(), [Settled::Done]);
-            // Nobody received that answer.
+            // The answer of this call was lost.
             for (told, expected) in [(&one, Settled::Done), (&others, Settled::NotOurs)] {
                 let mut answers = settle::settle(&database, told).await.unwrap();
                 put_right(&database, told, &[true], &mut answers).await.unwrap();

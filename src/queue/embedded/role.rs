@@ -1,4 +1,4 @@
-//! Leaderships: at most one process at a time does what one is enough for.
+//! Leader leases: at most one process at a time holds a role.
 
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use crate::job::ProcessId;
 use super::database::{Database, millis, now, time};
 use crate::queue::seen::LeadershipState;
 
-/// Takes or renews `role`; `false` when another holds it.
+/// Takes or renews `role`; `false` if another process holds it.
 pub async fn lead(
     database: &Database,
     role: &str,
@@ -17,8 +17,9 @@ pub async fn lead(
     ttl: Duration,
 ) -> Result<bool, sqlx::Error> {
     let now = now();
-    // One statement: of two that find the role free only one gets it. A tick in the future is from before the clock was set
-    // back: its leader is believed from now on for as long as it had asked for, and no longer.
+    // One statement: if two processes find the role free, only one gets it. A tick in the future was made
+    // before the clock was set back; then the lease counts from now, for the duration that the leader had
+    // asked for.
     let holder: Option<String> = sqlx::query_scalar(
         "INSERT INTO tikkun_roles (role, holder, lease_until, last_tick) VALUES (?1, ?2, ?3, ?4)
          ON CONFLICT (role) DO UPDATE
@@ -38,9 +39,9 @@ pub async fn lead(
     Ok(holder.as_deref() == Some(process.as_str()))
 }
 
-/// Gives `role` up, if `process` has it; when it last ticked stays known.
+/// Gives up `role`, if `process` has it; the last tick is kept.
 pub async fn resign(database: &Database, role: &str, process: &ProcessId) -> Result<(), sqlx::Error> {
-    // Another's leadership is left alone.
+    // Another process's lease is not changed.
     sqlx::query("UPDATE tikkun_roles SET lease_until = 0 WHERE role = ?1 AND holder = ?2")
         .bind(role)
         .bind(process.as_str())
@@ -49,9 +50,9 @@ pub async fn resign(database: &Database, role: &str, process: &ProcessId) -> Res
     Ok(())
 }
 
-/// Takes every role from a process that is lost: nobody waits for a leader who is known to be dead.
+/// Takes all roles from a lost process, so that others need not wait for a dead leader.
 pub async fn forfeit(connection: &mut SqliteConnection, process: &ProcessId) -> Result<(), sqlx::Error> {
-    // In the transaction that declares it lost: a leader whose lease lives keeps its roles.
+    // Runs in the transaction that declares the process lost: a leader with a valid lease keeps its roles.
     sqlx::query("UPDATE tikkun_roles SET lease_until = 0 WHERE holder = ?1")
         .bind(process.as_str())
         .execute(connection)
@@ -59,9 +60,9 @@ pub async fn forfeit(connection: &mut SqliteConnection, process: &ProcessId) -> 
     Ok(())
 }
 
-/// Who holds `role`.
+/// The holder of `role`.
 pub async fn leadership(database: &Database, role: &str) -> Result<Option<LeadershipState>, sqlx::Error> {
-    // One row at most: the role is the key.
+    // At most one row, because the role is the key.
     let row: Option<(String, i64, i64)> =
         sqlx::query_as("SELECT holder, lease_until, last_tick FROM tikkun_roles WHERE role = ?1")
             .bind(role)

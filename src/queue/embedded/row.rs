@@ -1,4 +1,4 @@
-//! How a job is written into its row and read back.
+//! Writes a job into its row and reads it back.
 
 use std::time::Duration;
 
@@ -13,17 +13,17 @@ use crate::job::{
 use super::database::{millis, time};
 use crate::queue::delivery::Delivery;
 
-/// How a limit without end is written; RQ's own sign.
+/// The stored form of an unlimited duration, as in RQ.
 const NEVER: i64 = -1;
 
-/// A row of `tikkun_jobs`, as far as the port shows it.
+/// A row of `tikkun_jobs`, with the columns that the port needs.
 #[derive(Debug, FromRow)]
 pub struct JobRow {
-    /// Its place in its queue.
+    /// Its position in its queue.
     pub position: i64,
     /// Its last delivery.
     pub execution: Option<String>,
-    /// To whom that went.
+    /// The process that got it.
     pub process: Option<String>,
     id: String,
     queue: String,
@@ -50,8 +50,8 @@ pub struct JobRow {
 }
 
 impl JobRow {
-    /// The job. What cannot be read of it is an error inside it, or none, as on Redis, and never of the reader: it would keep
-    /// the jobs beside it.
+    /// The job. An unreadable part is an error inside it, or `None`, as on Redis. It is no error of the
+    /// query, because that would hide the jobs beside it.
     pub fn into_record(self) -> Result<JobRecord, sqlx::Error> {
         let args = serde_json::from_str::<Args>(&self.args)
             .map_err(|error| ArgsError::undecodable(&self.args, error.to_string()));
@@ -82,12 +82,12 @@ impl JobRow {
         })
     }
 
-    /// The job as one of many.
+    /// The job, folded, for a list.
     pub fn into_folded(self) -> Result<JobRecord, sqlx::Error> {
         self.into_record().map(JobRecord::folded)
     }
 
-    /// The job as it was lent, folded, and to whom.
+    /// The delivery, folded, and its process.
     pub fn into_delivery(mut self) -> Result<(Delivery, ProcessId), sqlx::Error> {
         let execution = ExecutionId::from(self.execution.take().unwrap_or_default());
         let process = ProcessId::from(self.process.take().unwrap_or_default());
@@ -95,17 +95,17 @@ impl JobRow {
     }
 }
 
-/// The state that a stored word names.
+/// The state with the stored name `word`.
 pub fn state(word: &str) -> Result<JobState, sqlx::Error> {
     JobState::parse(word).ok_or_else(|| sqlx::Error::Decode(format!("`{word}` is no state of a job").into()))
 }
 
-/// An error for text in the file that is not what we wrote.
+/// The error for text in the file that we did not write.
 pub fn unreadable(error: serde_json::Error) -> sqlx::Error {
     sqlx::Error::Decode(error.into())
 }
 
-/// Rows for `json_each`: one parameter carries a whole batch, so that one prepared statement does.
+/// Rows for `json_each`: one parameter has the whole batch, so that one prepared statement is enough.
 pub fn batch(rows: &[impl Serialize]) -> Result<String, sqlx::Error> {
     serde_json::to_string(rows).map_err(|error| sqlx::Error::Encode(error.into()))
 }
@@ -127,7 +127,7 @@ fn result(text: &str) -> Value {
     serde_json::from_str(text).unwrap_or_else(|error| Value::String(format!("(unreadable: {error})")))
 }
 
-/// A job on its way into its row; the names are those the statement asks for.
+/// The values of a new row, with the names that the statement uses.
 #[derive(Debug, Serialize)]
 pub struct NewRow<'a> {
     id: &'a str,
@@ -149,7 +149,7 @@ pub struct NewRow<'a> {
 }
 
 impl<'a> NewRow<'a> {
-    /// A job that waits at `position`.
+    /// A job that is queued at `position`.
     pub fn queued(job: &'a NewJob, position: i64, now: i64) -> Self {
         Self {
             state: JobState::Queued.as_str(),
@@ -159,7 +159,7 @@ impl<'a> NewRow<'a> {
         }
     }
 
-    /// A job that waits for `due_at`.
+    /// A job that is scheduled for `due_at`.
     pub fn scheduled(job: &'a NewJob, due_at: Option<i64>) -> Self {
         let retries = job.retries.as_ref();
         Self {

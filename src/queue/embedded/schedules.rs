@@ -1,4 +1,4 @@
-//! How far each schedule has come, moved only together with the jobs that came due.
+//! The marks of schedules, which change only together with the due jobs.
 
 use std::collections::BTreeMap;
 
@@ -12,7 +12,7 @@ type MarkRow = (String, String, i64, Option<i64>);
 
 /// Every mark, by schedule.
 pub async fn marks(database: &Database) -> Result<BTreeMap<String, ScheduleMark>, sqlx::Error> {
-    // One statement, so that the marks are of one moment.
+    // One statement, so that the marks are consistent.
     let rows: Vec<MarkRow> = sqlx::query_as("SELECT name, rule, until, last FROM tikkun_schedules")
         .fetch_all(database.readers())
         .await?;
@@ -23,10 +23,10 @@ fn mark((name, rule, until, last): MarkRow) -> (String, ScheduleMark) {
     (name, ScheduleMark { rule, until: time(until), last: last.map(time) })
 }
 
-/// Takes one step; `false` when the mark is not as the step says.
+/// Takes one step; `false` if the mark is not as the step expects.
 pub async fn step(database: &Database, step: &ScheduleStep) -> Result<bool, sqlx::Error> {
     let mut tx = database.write().await?;
-    // Read in the transaction that writes: of two that saw the same mark only one moves it.
+    // Read in the writing transaction: if two processes saw the same mark, only one moves it.
     let row: Option<MarkRow> =
         sqlx::query_as("SELECT name, rule, until, last FROM tikkun_schedules WHERE name = ?1")
             .bind(&step.name)
@@ -36,7 +36,7 @@ pub async fn step(database: &Database, step: &ScheduleStep) -> Result<bool, sqlx
         return Ok(false);
     }
     enqueue_in(&mut tx, &step.jobs).await?;
-    // In the transaction of the jobs: a time that is marked has its job, and only one.
+    // In the transaction of the jobs: each marked time has exactly one job.
     sqlx::query("INSERT OR REPLACE INTO tikkun_schedules (name, rule, until, last) VALUES (?1, ?2, ?3, ?4)")
         .bind(&step.name)
         .bind(&step.to.rule)

@@ -1,7 +1,7 @@
-//! Jobs come back: a whole slice of settlements in one transaction, in at most three statements.
+//! Settles jobs: many settlements in one transaction, with at most three statements.
 //!
-//! Rows are found by their execution: that index holds only what runs. The `+` keeps SQLite from the
-//! index of all ids, whose pages are cold when a million jobs wait.
+//! Rows are found by their execution, in an index that contains only running jobs. The `+` keeps SQLite from
+//! the index of all ids, whose pages are not cached when a million jobs wait.
 
 use std::borrow::Cow;
 use std::collections::HashSet;
@@ -19,7 +19,7 @@ use super::resettled::mark;
 use super::row::batch;
 use crate::queue::delivery::{Disposition, Settled, Settlement};
 
-/// A delivery whose job is dropped.
+/// A delivery whose job is deleted.
 #[derive(Serialize)]
 struct Dropped<'a> {
     job: &'a str,
@@ -71,7 +71,7 @@ struct Sorted<'a> {
     forwarded: Vec<Forwarded<'a>>,
 }
 
-/// Ends deliveries; of two settlements of one delivery the first counts.
+/// Settles deliveries; of two settlements of one delivery the first counts.
 pub async fn settle(database: &Database, settlements: &[Settlement]) -> Result<Vec<Settled>, sqlx::Error> {
     if settlements.is_empty() {
         return Ok(Vec::new());
@@ -197,7 +197,7 @@ async fn drop_rows(
     if rows.is_empty() {
         return Ok(());
     }
-    // Only a job that is still lent under this very execution is dropped.
+    // Deletes only jobs that are still lent under this execution.
     let dropped: Vec<String> = sqlx::query_scalar(
         "DELETE FROM tikkun_jobs WHERE seq IN (
              SELECT job.seq FROM json_each(?1) AS given CROSS JOIN tikkun_jobs AS job
@@ -221,7 +221,7 @@ async fn end_rows(
     if rows.is_empty() {
         return Ok(());
     }
-    // Only a job that is still lent under this very execution is ended.
+    // Ends only jobs that are still lent under this execution.
     let ended: Vec<String> = sqlx::query_scalar(
         "UPDATE tikkun_jobs
          SET state = given.value ->> 'state', ended_at = ?2, expires_at = given.value ->> 'expires_at',
@@ -249,8 +249,8 @@ async fn return_rows(
     if rows.is_empty() {
         return Ok(());
     }
-    // Only a job that is still lent under this very execution goes back; a failed attempt costs one of
-    // the job's own retries, if it brought some, and leaves its entry in the history with the same write.
+    // Returns only jobs that are still lent under this execution. A failed attempt uses up one of the job's
+    // own retries, if it has any, and is added to the history by the same write.
     let returned: Vec<String> = sqlx::query_scalar(concat!(
         "UPDATE tikkun_jobs
          SET state = given.value ->> 'state', position = given.value ->> 'position', to_head = 0,
@@ -282,7 +282,7 @@ async fn forward_rows(tx: &mut SqliteConnection, rows: &[Forwarded<'_>]) -> Resu
     if rows.is_empty() {
         return Ok(());
     }
-    // Only jobs that went back in this transaction; the place was taken in the new queue already.
+    // Only jobs that were returned in this transaction; their position is already one of the new queue.
     sqlx::query(
         "UPDATE tikkun_jobs SET queue = given.value ->> 'queue' FROM json_each(?1) AS given
          WHERE tikkun_jobs.execution = given.value ->> 'execution' AND tikkun_jobs.state = 'queued'",

@@ -1,5 +1,5 @@
-//! Running jobs that a person asks to stop. The request lies in the file until the process that runs the job has read
-//! it: at once where that is this process, at its next look where it is another.
+//! Requests to stop running jobs. A request is stored in the file until the process that runs the job has
+//! read it: at once if that is this process, at its next check if it is another.
 
 use std::pin::pin;
 use std::time::Duration;
@@ -13,18 +13,18 @@ use super::database::{Database, now};
 use super::row::state;
 use crate::queue::delivery::{Order, StopAsked};
 
-/// How soon a request from another process is read.
+/// How often requests from other processes are read.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 
-/// Wakes those who listen in this process.
+/// Wakes those who wait for requests in this process.
 #[derive(Debug, Default)]
 pub struct Stops(Notify);
 
 impl Stops {
-    /// Writes down that a running job shall stop.
+    /// Stores a request to stop a running job.
     pub async fn ask(&self, database: &Database, id: &JobId) -> Result<StopAsked, sqlx::Error> {
         let mut tx = database.write().await?;
-        // Under the lock, so that what is stopped is what was looked at.
+        // Read under the lock, so that the request is for the execution that was found.
         let row: Option<(String, Option<String>, Option<String>)> =
             sqlx::query_as("SELECT state, execution, process FROM tikkun_jobs WHERE id = ?1")
                 .bind(id.as_str())
@@ -34,14 +34,14 @@ impl Stops {
         let (JobState::Started, Some(execution), Some(process)) = (state(&word)?, execution, process) else {
             return Ok(StopAsked::Is(state(&word)?));
         };
-        // Wishes for what has ended meanwhile go first, so that no more are kept than jobs run.
+        // First deletes requests for jobs that have ended, so that at most one per running job is stored.
         sqlx::query(
             "DELETE FROM tikkun_stops
              WHERE execution NOT IN (SELECT execution FROM tikkun_jobs WHERE state = 'started')",
         )
         .execute(&mut *tx)
         .await?;
-        // Asked twice it is one request.
+        // A second request changes nothing.
         sqlx::query(
             "INSERT INTO tikkun_stops (execution, job, process, asked_at) VALUES (?1, ?2, ?3, ?4)
              ON CONFLICT (execution) DO NOTHING",
@@ -57,7 +57,7 @@ impl Stops {
         Ok(StopAsked::Told)
     }
 
-    /// What `process` is asked to stop, as soon as there is something; empty after `patience`.
+    /// The requests to `process`, as soon as there are any; empty after `patience`.
     pub async fn next(
         &self,
         database: &Database,
@@ -67,20 +67,20 @@ impl Stops {
         let end = Instant::now() + patience;
         loop {
             let mut rung = pin!(self.0.notified());
-            // Listening begins here, before the look: what comes in between rings.
+            // Listening begins before the query, so that a request which arrives in between rings.
             rung.as_mut().enable();
             let orders = take(database, process).await?;
             if !orders.is_empty() || Instant::now() >= end {
                 return Ok(orders);
             }
-            // Rung for, or time for another look: both lead to the same.
+            // Notified, or time for the next check.
             let _ = timeout_at(end.min(Instant::now() + LOOK_EVERY), rung).await;
         }
     }
 }
 
 async fn take(database: &Database, process: &ProcessId) -> Result<Vec<Order>, sqlx::Error> {
-    // Most looks find nothing: those take no lock.
+    // Most checks find nothing, and take no lock.
     let any: bool = sqlx::query_scalar("SELECT EXISTS (SELECT 1 FROM tikkun_stops WHERE process = ?1)")
         .bind(process.as_str())
         .fetch_one(database.readers())
@@ -88,7 +88,7 @@ async fn take(database: &Database, process: &ProcessId) -> Result<Vec<Order>, sq
     if !any {
         return Ok(Vec::new());
     }
-    // One statement reads and removes, so that a request is carried out once.
+    // One statement reads and deletes, so that a request is carried out once.
     let asked: Vec<(String, String)> =
         sqlx::query_as("DELETE FROM tikkun_stops WHERE process = ?1 RETURNING job, execution")
             .bind(process.as_str())

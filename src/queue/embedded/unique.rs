@@ -1,6 +1,6 @@
-//! Unique keys: of several jobs with one key only the first comes in.
+//! Unique keys: of several jobs with one key only the first is enqueued.
 //!
-//! A key is held while its job is open (triggers note the end) and until its period is over.
+//! A key is held while its job is open (triggers record the end) and until its period has passed.
 
 use sqlx::sqlite::SqliteConnection;
 
@@ -8,15 +8,15 @@ use crate::job::{JobId, NewJob};
 
 use super::database::{Database, millis, now};
 
-/// Drops up to `?2` keys that nobody holds at `?1`.
+/// Deletes up to `?2` keys that are not held at `?1`.
 const FORGET: &str = "DELETE FROM tikkun_unique_keys WHERE name IN (
      SELECT name FROM tikkun_unique_keys WHERE NOT open AND until <= ?1 LIMIT ?2)";
 
-/// Takes the job's key, if it has one, before the job is put in. Some: this other job holds it.
+/// Takes the key of a job, if it has one, before it is enqueued. `Some`: this other job holds it.
 pub async fn claim(tx: &mut SqliteConnection, job: &NewJob) -> Result<Option<JobId>, sqlx::Error> {
     let Some(unique) = &job.unique else { return Ok(None) };
     let now = now();
-    // A job that is there already holds its own key, or once did: it is not enqueued again either way.
+    // A job with this id exists, so it will not be enqueued again, whoever holds the key.
     let exists: bool = sqlx::query_scalar("SELECT EXISTS (SELECT 1 FROM tikkun_jobs WHERE id = ?1)")
         .bind(job.id.as_str())
         .fetch_one(&mut *tx)
@@ -24,7 +24,7 @@ pub async fn claim(tx: &mut SqliteConnection, job: &NewJob) -> Result<Option<Job
     if exists {
         return Ok(None);
     }
-    // One row at most, and nobody else can take the key meanwhile: the transaction writes.
+    // At most one row, and nobody else can take the key meanwhile, because the transaction writes.
     let holder: Option<String> =
         sqlx::query_scalar("SELECT job FROM tikkun_unique_keys WHERE name = ?1 AND (open OR until > ?2)")
             .bind(&unique.key)
@@ -34,9 +34,9 @@ pub async fn claim(tx: &mut SqliteConnection, job: &NewJob) -> Result<Option<Job
     if let Some(holder) = holder {
         return Ok(Some(holder.into()));
     }
-    // Each key that comes drops two that are over: the table never outgrows the keys in force by much.
+    // Each new key deletes two expired ones, so that the table does not grow much beyond the keys in use.
     sqlx::query(FORGET).bind(now).bind(2).execute(&mut *tx).await?;
-    // Only over a key that nobody holds any more.
+    // Replaces only a key that is not held any more.
     sqlx::query("INSERT OR REPLACE INTO tikkun_unique_keys (name, job, open, until) VALUES (?1, ?2, 1, ?3)")
         .bind(&unique.key)
         .bind(job.id.as_str())
@@ -46,9 +46,9 @@ pub async fn claim(tx: &mut SqliteConnection, job: &NewJob) -> Result<Option<Job
     Ok(None)
 }
 
-/// Takes the key of a job that comes back, for as long as the job is open. Some: this other job holds it.
+/// Takes the key of a job that is put back, while the job is open. `Some`: this other job holds it.
 pub async fn reclaim(tx: &mut SqliteConnection, id: &JobId, key: &str) -> Result<Option<JobId>, sqlx::Error> {
-    // Its own period may still run, which is no reason to refuse it.
+    // Its own period may still run, and does not prevent this.
     let holder: Option<String> = sqlx::query_scalar(
         "SELECT job FROM tikkun_unique_keys WHERE name = ?1 AND job <> ?2 AND (open OR until > ?3)",
     )
@@ -60,7 +60,7 @@ pub async fn reclaim(tx: &mut SqliteConnection, id: &JobId, key: &str) -> Result
     if let Some(holder) = holder {
         return Ok(Some(holder.into()));
     }
-    // Only over a key that nobody else holds; a period of its own goes on.
+    // Replaces only a key that no other job holds; its own period goes on.
     sqlx::query(
         "INSERT INTO tikkun_unique_keys (name, job, open, until) VALUES (?1, ?2, 1, 0)
          ON CONFLICT (name) DO UPDATE SET open = 1, until = iif(job = excluded.job, until, 0),
@@ -73,17 +73,17 @@ pub async fn reclaim(tx: &mut SqliteConnection, id: &JobId, key: &str) -> Result
     Ok(None)
 }
 
-/// Forgets up to `max` keys that nobody holds any more.
+/// Deletes up to `max` keys that are not held any more.
 pub async fn forget(database: &Database, max: u32) -> Result<(), sqlx::Error> {
     let now = now();
-    // Most calls find nothing: those take no lock.
+    // Most calls find nothing, and take no lock.
     let any: bool =
         sqlx::query_scalar("SELECT EXISTS (SELECT 1 FROM tikkun_unique_keys WHERE NOT open AND until <= ?1)")
             .bind(now)
             .fetch_one(database.readers())
             .await?;
     if any {
-        // Judged again in the statement that deletes: a key that was taken anew stays.
+        // Checked again in the deleting statement, so that a key which was taken again stays.
         sqlx::query(FORGET).bind(now).bind(max).execute(database.writer()?).await?;
     }
     Ok(())

@@ -1,4 +1,4 @@
-//! What time does to jobs: some become due, some are dropped.
+//! Upkeep of jobs: enqueues due ones, deletes expired ones, and trims queues that keep too many.
 
 use serde::Serialize;
 use sqlx::sqlite::SqliteConnection;
@@ -11,18 +11,17 @@ use super::row::batch;
 use super::unique;
 use crate::queue::upkeep::Budget;
 
-/// A due job and its new place.
+/// A due job and its new position.
 #[derive(Serialize)]
 struct Due {
     seq: i64,
     position: i64,
 }
 
-/// Puts up to `max` due jobs into their queues, the longest due first; says which queues got one, and
-/// how many.
+/// Moves up to `max` due jobs to their queues, the longest due first; returns how many, and the queues.
 pub async fn promote_due(database: &Database, max: u32) -> Result<(u32, Vec<QueueName>), sqlx::Error> {
     let now = now();
-    // Most calls find nothing: those take no lock.
+    // Most calls find nothing, and take no lock.
     let any: bool = sqlx::query_scalar(
         "SELECT EXISTS (SELECT 1 FROM tikkun_jobs WHERE state = 'scheduled' AND due_at <= ?1)",
     )
@@ -33,7 +32,7 @@ pub async fn promote_due(database: &Database, max: u32) -> Result<(u32, Vec<Queu
         return Ok((0, Vec::new()));
     }
     let mut tx = database.write().await?;
-    // Nobody else can promote the same jobs: the transaction writes.
+    // Nobody else can move the same jobs, because the transaction writes.
     let due: Vec<(i64, String, bool)> = sqlx::query_as(
         "SELECT seq, queue, to_head FROM tikkun_jobs WHERE state = 'scheduled' AND due_at <= ?1
          ORDER BY due_at, seq LIMIT ?2",
@@ -51,7 +50,7 @@ pub async fn promote_due(database: &Database, max: u32) -> Result<(u32, Vec<Queu
             queues.push(queue.into());
         }
     }
-    // Exactly the jobs read above: they are still scheduled.
+    // Exactly the jobs read above, which are still scheduled.
     let promoted = sqlx::query(
         "UPDATE tikkun_jobs SET state = 'queued', position = given.value ->> 'position', enqueued_at = ?2,
              due_at = NULL
@@ -66,11 +65,11 @@ pub async fn promote_due(database: &Database, max: u32) -> Result<(u32, Vec<Queu
     Ok((u32::try_from(promoted.rows_affected()).unwrap_or(u32::MAX), queues))
 }
 
-/// Drops up to `max` ended jobs whose time has passed, and keys that nobody holds.
+/// Deletes up to `max` expired ended jobs, and keys that are not held any more.
 pub async fn expire(database: &Database, max: u32) -> Result<u32, sqlx::Error> {
     unique::forget(database, max).await?;
     let now = now();
-    // Most calls find nothing: those take no lock.
+    // Most calls find nothing, and take no lock.
     let any: bool = sqlx::query_scalar("SELECT EXISTS (SELECT 1 FROM tikkun_jobs WHERE expires_at <= ?1)")
         .bind(now)
         .fetch_one(database.readers())
@@ -78,7 +77,7 @@ pub async fn expire(database: &Database, max: u32) -> Result<u32, sqlx::Error> {
     if !any {
         return Ok(0);
     }
-    // Only ended jobs have a time to be dropped at.
+    // Only ended jobs expire.
     let dropped = sqlx::query(
         "DELETE FROM tikkun_jobs WHERE seq IN (
              SELECT seq FROM tikkun_jobs WHERE expires_at <= ?1 ORDER BY expires_at LIMIT ?2)",
@@ -90,18 +89,18 @@ pub async fn expire(database: &Database, max: u32) -> Result<u32, sqlx::Error> {
     Ok(u32::try_from(dropped.rows_affected()).unwrap_or(u32::MAX))
 }
 
-/// The states whose jobs are kept for a while.
+/// The states whose jobs are kept for some time.
 const KEPT: [JobState; 3] = [JobState::Finished, JobState::Failed, JobState::Canceled];
 
-/// Drops up to `max` ended jobs of queues that keep more than `budget`, the oldest first.
+/// Deletes up to `max` ended jobs of queues that keep more than `budget`, the oldest first.
 pub async fn trim(database: &Database, budget: Budget, max: u32) -> Result<u32, sqlx::Error> {
     if excesses(database.readers(), budget).await?.is_empty() {
-        // Most calls end here: those take no lock.
+        // Most calls end here, and take no lock.
         return Ok(0);
     }
     let mut tx = database.write().await?;
     let mut left = u64::from(max);
-    // Counted again in the transaction that drops, so that two at once do not drop twice as many.
+    // Counted again in the deleting transaction, so that two concurrent calls do not delete twice as many.
     for (queue, state, excess) in excesses(&mut *tx, budget).await? {
         let dropped = drop_oldest(&mut tx, (&queue, state), excess.min(left)).await?;
         left = left.saturating_sub(dropped);
@@ -110,12 +109,12 @@ pub async fn trim(database: &Database, budget: Budget, max: u32) -> Result<u32, 
     Ok(max.saturating_sub(u32::try_from(left).unwrap_or(u32::MAX)))
 }
 
-/// How many jobs are kept beyond the budget, by queue and state.
+/// How many jobs exceed the budget, by queue and state.
 async fn excesses(
     from: impl sqlx::SqliteExecutor<'_>,
     budget: Budget,
 ) -> Result<Vec<(String, JobState, u64)>, sqlx::Error> {
-    // Triggers keep the counts: a row per queue, however many jobs.
+    // Triggers update the counts; one row per queue.
     let rows: Vec<(String, i64, i64, i64)> =
         sqlx::query_as("SELECT name, finished, failed, canceled FROM tikkun_queues").fetch_all(from).await?;
     let of_queue = |(queue, finished, failed, canceled): (String, i64, i64, i64)| {
@@ -134,7 +133,7 @@ async fn drop_oldest(
     (queue, state): (&str, JobState),
     count: u64,
 ) -> Result<u64, sqlx::Error> {
-    // Only ended jobs are in the index, and in the order in which they ended.
+    // The index contains only ended jobs, in the order of their end.
     let dropped = sqlx::query(
         "DELETE FROM tikkun_jobs WHERE seq IN (
              SELECT seq FROM tikkun_jobs WHERE queue = ?1 AND state = ?2 AND ended_at IS NOT NULL

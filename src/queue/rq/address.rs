@@ -1,4 +1,4 @@
-//! From the address of a server to a client of it, with the TLS that the address asks for.
+//! Creates a client from a server's address, with the TLS settings in it.
 
 use std::collections::HashMap;
 use std::fs;
@@ -9,12 +9,12 @@ use redis::{Client, ClientTlsConfig, IntoConnectionInfo as _, RedisResult, TlsCe
 use crate::config::trusted_roots;
 use crate::fault::{Fault, FaultKind};
 
-/// A client for the server at `address`, which nothing is asked of yet.
+/// A client for the server at `address`. It sends nothing yet.
 ///
 /// # Errors
-/// A permanent one when the address is none, or a file that it names cannot be used.
+/// A permanent one when the address is invalid, or a file that it names cannot be used.
 pub(super) fn client(address: &str) -> Result<Client, Fault> {
-    // The error may quote the address, which holds a password.
+    // The error may contain the address with its password, so it is not shown.
     understood(Client::open(address)).and_then(|client| match url::Url::parse(address) {
         Ok(url) if url.scheme() == "rediss" => with_tls(address, &url),
         _ => Ok(client),
@@ -30,7 +30,7 @@ fn with_tls(address: &str, url: &url::Url) -> Result<Client, Fault> {
     let roots = trusted_roots(file("ssl_ca_certs"));
     let root_cert = match (roots, url.fragment()) {
         (Ok(roots), _) => roots,
-        // Nobody has to vouch for a server whose certificate is not checked.
+        // Without a certificate check no authority is needed.
         (Err(_), Some(_)) => Vec::new(),
         (Err(why), None) => return Err(refused("trust the server of Redis").because(why)),
     };

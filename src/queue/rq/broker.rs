@@ -1,4 +1,4 @@
-//! The port, on Redis in RQ's own format.
+//! The broker on Redis in RQ's own format.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -29,7 +29,7 @@ use crate::queue::lent::Lent;
 use crate::queue::seen::{AttemptRecord, JobFilter, JobsFound, LeadershipState, ProcessRecord, QueueCounts};
 use crate::queue::upkeep::{Abandoned, Budget, PausedQueue, Risk, ScheduleMark, ScheduleStep};
 
-/// The broker.
+/// The broker on Redis.
 pub(super) struct Rq {
     server: Arc<Server>,
     memory: Arc<Memory>,
@@ -105,7 +105,7 @@ impl Broker for Rq {
     async fn settle(&self, settlements: &[Settlement]) -> Result<Vec<Settled>, Fault> {
         let Ended { settled, more_to_release } = self.memory.settle(settlements).await?;
         if more_to_release {
-            // The end is written; what is left of this has its trace on the server, for whoever tends it.
+            // The end is written; if this is interrupted, a record on the server lets any process finish it.
             let server = Arc::clone(&self.server);
             tokio::spawn(async move {
                 if let Err(fault) = steps::release(&server, u32::MAX).await {

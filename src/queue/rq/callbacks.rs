@@ -1,13 +1,13 @@
-//! A callback as a job's hash names it.
+//! Reads a callback from a job's hash.
 
 use std::time::Duration;
 
 use crate::job::{Callback, KindName};
 
-/// RQ's own time for one that names none.
+/// RQ's default time limit of a callback.
 const TIMEOUT: Duration = Duration::from_secs(60);
 
-/// A callback as two fields have it; without a name there is none.
+/// The callback in two fields; without a name there is none.
 pub(super) fn callback(name: Option<&str>, timeout: Option<&str>) -> Option<Callback> {
     let name = name.filter(|name| !name.is_empty())?;
     let timeout = timeout.and_then(|text| text.parse().ok()).map_or(TIMEOUT, Duration::from_secs);

@@ -1,5 +1,5 @@
-//! What people ask of RQ's workers, over their channels. A channel that has gone deaf is noticed by a word of
-//! our own that does not come back, and subscribed to anew.
+//! Receives commands to RQ's workers over their channels. A broken subscription is detected by our own test
+//! message, and is then renewed.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -20,14 +20,14 @@ use crate::job::{ExecutionId, JobId, ProcessId};
 use crate::queue::delivery::Order;
 use crate::queue::seen::ProcessRecord;
 
-/// Longest wait for a connection and a subscription.
+/// The time limit for connecting and subscribing.
 const CONNECT: Duration = Duration::from_secs(3);
-/// Time without a word after which we say one ourselves.
+/// The time without a message after which we send a test message.
 const SILENCE: Duration = Duration::from_secs(15);
-/// Longest wait for our own word.
+/// The longest wait for our own test message.
 const ECHO: Duration = Duration::from_secs(3);
 
-/// A command as RQ's client publishes it.
+/// A command in the form of RQ's client.
 #[derive(Debug, Deserialize)]
 #[serde(tag = "command", rename_all = "kebab-case")]
 enum Command {
@@ -37,15 +37,15 @@ enum Command {
     Shutdown,
 }
 
-/// A subscription, and when its channels last spoke.
+/// A subscription, and when it last received a message.
 struct Line {
     channels: PubSub,
     heard: Instant,
-    /// When we said a word that has not come back.
+    /// When we sent a test message that has not been received yet.
     asked: Option<Instant>,
 }
 
-/// The subscription of this process, while nobody listens on it.
+/// The subscription of this process, while nobody waits on it.
 pub(super) struct Orders {
     client: Client,
     idle: Mutex<Option<Line>>,
@@ -58,18 +58,18 @@ impl Orders {
         Self { client, idle: Mutex::new(None), begun: watch::Sender::new(false) }
     }
 
-    /// Subscribes for the first time, before anybody can see a worker: no command is missed. Does
-    /// nothing from then on.
+    /// Subscribes for the first time, before the workers are visible, so that no command is missed. Later
+    /// calls do nothing.
     pub(super) async fn begin(&self, server: &Server, process: &ProcessRecord) -> Result<(), Fault> {
         if *self.begun.borrow() {
             return Ok(());
         }
-        // Without queues it runs nothing, and nobody listens here.
+        // Without queues the process runs no jobs, and nobody waits here.
         if !process.queues.is_empty() {
             match self.subscribe(server, &process.id).await {
                 Ok(line) => *self.idle.lock() = Some(line),
                 Err(fault) if fault.kind() == FaultKind::Unavailable => return Err(fault),
-                // Some servers allow no channels: jobs run without commands.
+                // Some servers allow no channels; jobs then run without commands.
                 Err(fault) => tracing::warn!(error = fault.chain(), "RQ's commands will not be heard"),
             }
         }
@@ -121,7 +121,7 @@ impl Orders {
 }
 
 impl Line {
-    /// The next order until `end`. A silence of its own is broken by a word on the own channel.
+    /// The next request until `end`. After a silence it sends a test message on its own channel.
     async fn listen(&mut self, server: &Server, own: &str, end: Instant) -> Result<Option<Order>, Fault> {
         let broken = |how| Fault::new(FaultKind::Unavailable, format!("listen for commands: {how}"));
         while Instant::now() < end {
@@ -148,7 +148,7 @@ impl Line {
     }
 }
 
-/// In its own time: the order is not to wait for it.
+/// In a task of its own, so that the request does not wait for it.
 fn note_request(server: Arc<Server>) {
     tokio::spawn(async move {
         if let Err(fault) = leases::note_request(&server).await {
@@ -157,12 +157,12 @@ fn note_request(server: Arc<Server>) {
     });
 }
 
-/// What a message asks for; none: nothing of ours, or nothing that we know.
+/// The request in a message; `None` if it is not for us, or unknown.
 fn order(server: &Server, channel: &str, payload: &[u8]) -> Option<Order> {
     let worker = server.keys.worker_of(channel)?;
     match serde_json::from_slice(payload) {
-        // As under RQ what this worker runs, and no other run of the same id. An execution has its worker before
-        // anybody can see that it is lent.
+        // As in RQ, stops what this worker runs, and no other execution of the same id. An execution is
+        // assigned to its worker before anybody can see that it is lent.
         Ok(Command::StopJob { job_id }) => {
             let (lent, others): (Vec<_>, Vec<_>) =
                 server.workers.busy().into_iter().partition(|(_, name)| name == worker);

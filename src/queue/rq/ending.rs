@@ -1,4 +1,4 @@
-//! The end of a delivery as it is written to the server.
+//! The end of a delivery in the form for the server's script.
 
 use serde::Serialize;
 
@@ -7,7 +7,7 @@ use super::wire;
 use crate::job::{QueueEnd, QueueName};
 use crate::queue::delivery::{Disposition, Settlement};
 
-/// How a delivery ends, as the script is told: the same words for all that end alike.
+/// How a delivery ends, for the script; the text is equal for all deliveries that end in the same way.
 #[derive(Serialize)]
 pub(super) struct Ending<'a> {
     queue: &'a QueueName,

@@ -1,4 +1,4 @@
-//! Whether a server can carry jobs: its version, that it is no cluster, and that this user may do all that it takes.
+//! Checks whether a server can carry jobs: its version, that it is no cluster, and this user's permissions.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -6,17 +6,17 @@ use super::server::Server;
 use super::wait::LEAST;
 use crate::fault::{Fault, FaultKind};
 
-/// The first version that has the commands used here: `BLMOVE`, `LPOP` of several, `ZMSCORE`.
+/// The oldest version with the commands used here: `BLMOVE`, `LPOP` with a count, `ZMSCORE`.
 const OLDEST: (u32, u32) = (6, 2);
 
-/// What an ACL has to allow: the commands within the scripts, those outside, and the scripts themselves.
+/// The ACL rules that are needed: the commands in the scripts, those outside, and the scripts themselves.
 const COMMANDS: &str = "+blmove +client +config|get +del +evalsha +exists +expire +get +hdel +hello +hexists +hget \
      +hgetall +hincrby +hmget +hset +hsetnx +hvals +info +lindex +llen +lpop +lpos +lpush +lrange +lrem +persist \
      +pexpire +pexpireat +ping +pttl +publish +rename +rpush +sadd +scan +scard +script|load +select +set +smembers \
      +smove +srandmember +srem +subscribe +sunionstore +time +type +unsubscribe +xadd +xrevrange +zadd +zcard \
      +zcount +zmscore +zrandmember +zrange +zrangebyscore +zrem +zrevrange +zscore";
 
-/// Parts of answers that say that this user may not do what was asked, of all versions.
+/// Parts of error texts, of all versions, which mean that this user lacks a permission.
 const DENIALS: [&str; 7] = [
     "NOPERM",
     "no permissions",
@@ -26,16 +26,16 @@ const DENIALS: [&str; 7] = [
     "Authentication required",
     "authentication failed",
 ];
-/// The same of a command that is not there, or was renamed.
+/// Parts of error texts for a command that does not exist or was renamed.
 const UNKNOWN: [&str; 2] = ["nknown Redis command", "unknown command"];
 
-/// Whether the server of a broker was looked at and found fit.
+/// Whether the broker's server was checked and found fit.
 #[derive(Default)]
 pub(super) struct Fitness(AtomicBool);
 
 impl Fitness {
-    /// Proves it the first time, and again until that succeeds. Only what no waiting can mend is the caller's: a server
-    /// at its memory limit, for one, can grant a lease.
+    /// Checks the server the first time, and again until that succeeds. Returns only faults that waiting
+    /// cannot solve: a server at its memory limit, for example, can still grant a lease.
     pub(super) async fn look_once(&self, server: &Server) -> Result<(), Fault> {
         if self.0.load(Ordering::Acquire) {
             return Ok(());
@@ -76,7 +76,7 @@ fn is_answered(fault: &Fault) -> bool {
     fault.kind() != FaultKind::Unavailable
 }
 
-/// What the server says of itself. One that refuses to say is judged by what it does.
+/// Checks the server's information. If it refuses to give that, only its behaviour counts.
 async fn is_fit(server: &Server) -> Result<(), Fault> {
     let mut commands = redis::pipe();
     commands.cmd("INFO").arg("server").cmd("INFO").arg("cluster");
@@ -111,7 +111,7 @@ fn unfit(about: &str, cluster: &str) -> Option<String> {
     })
 }
 
-/// Does everything once, on keys of no job.
+/// Tries every kind of operation once, on keys of no job.
 async fn commands_are_served(server: &Server) -> Result<(), Fault> {
     let call = server.prepare(&server.scripts.prove);
     let what = || "try what jobs need".to_owned();
@@ -153,7 +153,7 @@ mod tests {
         assert!(unfit("redis_version:7.0.15\r\n", "cluster_enabled:1\r\n").unwrap().contains("Cluster"));
     }
 
-    /// What is used anywhere in this folder is in the line that a person is given, and is tried before it is needed.
+    /// Every command used in this folder is in the ACL line for users, and is tried before it is needed.
     #[test]
     fn every_command_of_the_scripts_is_tried_and_granted() {
         let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("src/queue/rq/scripts");
@@ -170,7 +170,7 @@ mod tests {
                     seen += 1;
                     let granted = format!("+{}", name.to_lowercase());
                     assert!(COMMANDS.split_whitespace().any(|one| one == granted), "{name} is not granted");
-                    // Nobody may be denied the time; without a scan no job suffers, only leftovers stay.
+                    // Every user may read the time; without a scan no job suffers, only leftovers stay.
                     let needs_no_proof = matches!(name, "TIME" | "SCAN");
                     assert!(
                         needs_no_proof || proof.contains(&format!("ask('{name}'")),

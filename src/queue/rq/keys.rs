@@ -1,16 +1,16 @@
-//! The names of RQ's keys, and of ours beside them.
+//! The names of RQ's keys, and of our own.
 
-/// Builds names under two prefixes.
+/// Builds key names with two prefixes.
 #[derive(Clone, Debug)]
 pub(super) struct Keys {
-    /// RQ's own, `rq` unless the application says otherwise.
+    /// RQ's prefix, `rq` unless configured otherwise.
     pub(super) rq: String,
-    /// What RQ does not know of.
+    /// The prefix of our own keys.
     pub(super) ours: String,
 }
 
 impl Keys {
-    /// Names under RQ's `prefix`; ours are under it too, so that two applications on one server stay apart.
+    /// Names under RQ's `prefix`. Ours are under it too, so that two applications on one server are separate.
     pub(super) fn new(prefix: &str) -> Self {
         Self { rq: prefix.to_owned(), ours: format!("{prefix}:tikkun") }
     }
@@ -25,7 +25,7 @@ impl Keys {
         format!("{}:queue:{name}", self.rq)
     }
 
-    /// The queue that a member of the set of queues names.
+    /// The queue's name in a member of the set of queues.
     pub(super) fn queue_of<'a>(&self, member: &'a str) -> Option<&'a str> {
         member.strip_prefix(self.rq.as_str())?.strip_prefix(":queue:")
     }
@@ -40,12 +40,12 @@ impl Keys {
         format!("{}:rl-keys", self.rq)
     }
 
-    /// Jobs that wait for a place under a rate limit.
+    /// Jobs that wait because of a rate limit.
     pub(super) fn limited(&self, limit: &str) -> String {
         format!("{}:rl:{limit}:rate_limited", self.rq)
     }
 
-    /// Jobs that rq-scheduler puts into their queues at their time.
+    /// Jobs that rq-scheduler moves to their queues when they are due.
     pub(super) fn of_rq_scheduler(&self) -> String {
         format!("{}:scheduler:scheduled_jobs", self.rq)
     }
@@ -55,7 +55,7 @@ impl Keys {
         format!("{}:job:{id}", self.rq)
     }
 
-    /// The stream of a job's outcomes.
+    /// The stream of a job's results.
     pub(super) fn results(&self, id: &str) -> String {
         format!("{}:results:{id}", self.rq)
     }
@@ -65,7 +65,7 @@ impl Keys {
         format!("{}:executions:{id}", self.rq)
     }
 
-    /// One of them.
+    /// One execution of a job.
     pub(super) fn execution(&self, id: &str, execution: &str) -> String {
         format!("{}:execution:{id}:{execution}", self.rq)
     }
@@ -80,47 +80,47 @@ impl Keys {
         channel.strip_prefix(self.rq.as_str())?.strip_prefix(":pubsub:")
     }
 
-    /// The channel by which a process makes sure of its own subscription.
+    /// The channel with which a process tests its own subscription.
     pub(super) fn echo(&self, process: &str) -> String {
         format!("{}:echo:{process}", self.ours)
     }
 
-    /// The switch that stops all fetching.
+    /// The key that suspends all fetching.
     pub(super) fn suspended(&self) -> String {
         format!("{}:suspended", self.rq)
     }
 
-    /// Queues that people have paused.
+    /// Paused queues.
     pub(super) fn paused(&self) -> String {
         format!("{}:paused", self.ours)
     }
 
-    /// Until when the lease of each process holds.
+    /// The expiry time of each process's lease.
     pub(super) fn leases(&self) -> String {
         format!("{}:leases", self.ours)
     }
 
-    /// Who the processes are.
+    /// The records of the processes.
     pub(super) fn processes(&self) -> String {
         format!("{}:processes", self.ours)
     }
 
-    /// How far each schedule has come.
+    /// The marks of schedules.
     pub(super) fn schedules(&self) -> String {
         format!("{}:schedules", self.ours)
     }
 
-    /// The mark by which a server that has forgotten everything is known.
+    /// The mark that shows whether a server has lost its data.
     pub(super) fn memory(&self) -> String {
         format!("{}:memory", self.ours)
     }
 
-    /// A list that there never is.
+    /// A list that never exists.
     pub(super) fn proof(&self) -> String {
         format!("{}:proof:nothing", self.ours)
     }
 
-    /// What a check writes.
+    /// The key that a check writes.
     pub(super) fn check(&self) -> String {
         format!("{}:check", self.ours)
     }

@@ -1,4 +1,4 @@
-//! A process as its lease has it on the server.
+//! The record of a process in its lease on the server.
 
 use serde::{Deserialize, Serialize};
 
@@ -6,24 +6,24 @@ use crate::fault::{Fault, FaultKind};
 use crate::queue::incarnation;
 use crate::queue::seen::ProcessRecord;
 
-/// What the server has of it.
+/// The stored form of the record.
 #[derive(Serialize, Deserialize)]
 pub(super) struct Written {
     #[serde(flatten)]
     pub(super) process: ProcessRecord,
-    /// The mark by which others on its host see at once that it is dead.
+    /// The mark by which other processes on its host see at once that it is dead.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     incarnation: Option<String>,
-    /// How long its lease lasts; 0 where it does not say, as in those of older versions.
+    /// The duration of its lease in milliseconds; 0 if unknown, as from older versions.
     #[serde(default)]
     pub(super) ttl_ms: u64,
-    /// Another one with each renewal; none in those of older versions.
+    /// Changes with each renewal; `None` from older versions.
     #[serde(default)]
     pub(super) renewal: Option<i64>,
 }
 
 impl Written {
-    /// Whether it ran on this host, and is surely dead.
+    /// Whether it ran on this host and is certainly dead.
     pub(super) fn is_gone(&self) -> bool {
         self.incarnation.as_ref().is_some_and(|mark| incarnation::is_gone(self.process.pid, mark))
     }

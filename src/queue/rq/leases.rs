@@ -1,7 +1,8 @@
-//! Who lives: our own lease for each process, and RQ's registers of its workers beside it.
+//! The leases of processes, and RQ's registries of workers.
 //!
-//! A lease is over when its score has passed on the server's clock, or when it was watched standing still for its time:
-//! after a failover to a server whose clock is behind, scores lie too far ahead.
+//! A lease has expired if its score has passed on the server's clock, or if it was watched for its duration
+//! without a renewal. The latter is needed after a failover to a server whose clock is behind, where scores
+//! are too far ahead.
 
 use std::collections::{HashMap, HashSet};
 use std::time::Duration;
@@ -20,27 +21,27 @@ use crate::queue::delivery::Orphan;
 use crate::queue::lease_watch::{Lease, LeaseWatch};
 use crate::queue::seen::ProcessRecord;
 
-/// Time between two signs of life in RQ's registries, whose own rule is 30 s.
+/// The time between two heartbeats in RQ's registries; RQ's own workers use 30 s.
 const BEAT: Duration = Duration::from_secs(10);
 
-/// What RQ's readers show as the worker's version.
+/// The worker version that RQ's tools show.
 const VERSION: &str = concat!("3.0.0+tikkun-", env!("CARGO_PKG_VERSION"));
 
-/// What this process knows of leases beyond the server.
+/// What this process knows about leases besides the server.
 #[derive(Default)]
 pub(super) struct Leases {
-    /// Who got a lease here, for which queues: one that is missing on the server was lost and forgotten.
+    /// Processes that got a lease here, with their queues: if one is missing on the server, it was lost.
     granted: Mutex<HashMap<ProcessId, Vec<QueueName>>>,
-    /// When RQ's registers were last told that this process lives.
+    /// When the last heartbeat was written to RQ's registries.
     beaten: Mutex<Option<Instant>>,
-    /// What was seen of the leases of all, and when.
+    /// What was observed of all leases, and when.
     watch: Mutex<(LeaseWatch, Option<Instant>)>,
-    /// Executions of which was told already that others have taken their jobs.
+    /// Executions whose loss to other processes was logged already.
     told: Mutex<HashSet<String>>,
 }
 
 impl Leases {
-    /// Makes or renews a lease; `false` when it was lost before.
+    /// Creates or renews a lease; `false` if it was lost before.
     pub(super) async fn renew(
         &self,
         (server, memory): (&Server, &Memory),
@@ -50,7 +51,7 @@ impl Leases {
         let millis = wire::millis(ttl);
         let record = written(process, millis)?;
         let was_granted = self.granted.lock().contains_key(&process.id);
-        // With the first lease jobs come: by then their workers are on the registers.
+        // Jobs can be fetched once there is a lease, so the workers are registered before the first one.
         if !was_granted {
             self.tell_readers(server, process).await?;
         }
@@ -66,7 +67,7 @@ impl Leases {
         }
         self.granted.lock().insert(process.id.clone(), process.queues.clone());
         if was_granted {
-            // The lease holds, whatever became of the rest.
+            // The lease is valid, even if the heartbeat fails.
             if let Err(fault) = self.tell_readers(server, process).await {
                 tracing::warn!(error = fault.chain(), "RQ's registers could not be told in time");
             }
@@ -78,7 +79,7 @@ impl Leases {
         })
     }
 
-    /// Ends a lease: what is unsettled is an orphan from now on.
+    /// Ends a lease: its unsettled deliveries become orphans.
     pub(super) async fn end(&self, server: &Server, process: &ProcessId) -> Result<(), Fault> {
         let queues = self.granted.lock().get(process).cloned().unwrap_or_default();
         let mut death = server.prepare(&server.scripts.death);
@@ -92,13 +93,13 @@ impl Leases {
         Ok(())
     }
 
-    /// Takes all workers out of service, each at the end of its job; the busy ones show since when.
+    /// Retires all workers, each at the end of its job; on busy ones the time is recorded.
     pub(super) async fn leave(server: &Server) -> Result<(), Fault> {
         server.workers.retire_all();
         note_request(server).await
     }
 
-    /// Deliveries of processes without a lease. A queue that cannot be read holds up no other.
+    /// Deliveries of processes without a lease. An unreadable queue does not block the others.
     pub(super) async fn orphans(
         &self,
         (server, memory): (&Server, &Memory),
@@ -113,7 +114,7 @@ impl Leases {
             call.arg(process.as_str()).arg(record);
         }
         type Found = (String, String, String, String, Fields);
-        // While no write succeeds nobody can renew a lease. So what was watched counts only if this call goes through.
+        // While writes fail, nobody can renew a lease. So observations count only if this call succeeds.
         let watched = std::mem::take(&mut *self.watch.lock());
         let (found, untold): (Vec<Found>, Vec<String>) =
             server.link.invoke(&call, || "look for orphans".to_owned()).await?;
@@ -122,7 +123,7 @@ impl Leases {
         let orphan = |(execution, process, queue, id, fields): Found| {
             let (execution, process) = (ExecutionId::from(execution), ProcessId::from(process));
             let queue = QueueName::from(queue);
-            // What was lent here is remembered since then, and may have ended meanwhile.
+            // The hash of a job lent here is remembered, and the job may have ended meanwhile.
             let delivery = match self.granted.lock().contains_key(&process) {
                 true => server.shown(execution, &queue, &id, fields),
                 false => server.delivery(execution, &queue, &id, fields),
@@ -132,9 +133,9 @@ impl Leases {
         Ok(found.into_iter().map(orphan).collect())
     }
 
-    /// Takes a look at all leases; says which are over, each with its record as it was read: those of processes of this
-    /// host that are known to be dead, and those that were watched standing still for their time. Of one that does not
-    /// say how long it lasts, as those of older versions, its score alone decides. `ttl` is that of this process in
+    /// Checks all leases; returns those that have expired, with their records: those of processes of this
+    /// host that are known to be dead, and those watched for their duration without a renewal. If a record
+    /// has no duration, as from older versions, only its score counts. `ttl` is that of this process in
     /// milliseconds.
     async fn over(&self, server: &Server, ttl: u64) -> Result<Vec<(ProcessId, String)>, Fault> {
         let mut commands = redis::pipe();
@@ -158,7 +159,7 @@ impl Leases {
         let mut guard = self.watch.lock();
         let (watch, looked) = &mut *guard;
         let gap = Duration::from_millis(ttl) / 2;
-        // Nobody may have been able to renew anything while this process could not look.
+        // While this process could not check, possibly nobody could renew a lease.
         if looked.replace(now).is_none_or(|looked| now.duration_since(looked) > gap) {
             *watch = LeaseWatch::default();
         }
@@ -168,7 +169,7 @@ impl Leases {
         Ok(over.map(with_record).map(|(record, process)| (process, record)).collect())
     }
 
-    /// Only an outage is the caller's to wait for: readers that cannot be told otherwise are no reason not to work.
+    /// Returns only outages; other faults of RQ's registries do not prevent work.
     async fn tell_readers(&self, server: &Server, process: &ProcessRecord) -> Result<(), Fault> {
         match self.beat(server, process).await {
             Err(fault) if fault.kind() != FaultKind::Unavailable => {
@@ -182,7 +183,7 @@ impl Leases {
         }
     }
 
-    /// Tells RQ's readers that the workers of this process live, and what they run.
+    /// Writes heartbeats of this process's workers, with their jobs, to RQ's registries.
     async fn beat(&self, server: &Server, process: &ProcessRecord) -> Result<(), Fault> {
         let queues = queue_list(&process.queues);
         let retired = server.workers.retired();
@@ -190,7 +191,7 @@ impl Leases {
             let mut death = server.prepare(&server.scripts.death);
             death.arg(&queues).arg(&retired);
             let _: u8 = server.link.invoke(&death, || "take RQ workers off the registers".to_owned()).await?;
-            // Not before: a call that was given up half-way is made again.
+            // Only after success, since an interrupted call is repeated.
             server.workers.forget(&retired);
         }
         let due = |beaten: Option<Instant>| beaten.is_none_or(|at| at.elapsed() >= BEAT);
@@ -217,7 +218,7 @@ impl Leases {
     }
 }
 
-/// Notes on busy workers that they were asked to leave, and when.
+/// Records on busy workers that they were asked to leave, and when.
 pub(super) async fn note_request(server: &Server) -> Result<(), Fault> {
     let busy = server.workers.retiring();
     if busy.is_empty() {
@@ -229,7 +230,7 @@ pub(super) async fn note_request(server: &Server) -> Result<(), Fault> {
     Ok(())
 }
 
-/// Processes whose lease holds.
+/// The processes with a valid lease.
 pub(super) async fn processes(server: &Server) -> Result<Vec<ProcessRecord>, Fault> {
     let call = server.prepare(&server.scripts.processes);
     let found: Vec<(String, i64)> = server.link.invoke(&call, || "list processes".to_owned()).await?;

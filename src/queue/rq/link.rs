@@ -11,15 +11,15 @@ use redis::{
 
 use crate::fault::{Fault, FaultKind};
 
-/// Longest wait for a connection. Together with [`ANSWER`] it is less than callers wait: one that gives up first
-/// would leave a dead connection behind.
+/// The time limit for connecting. Together with [`ANSWER`] it is below the callers' time limits: a caller
+/// that gives up first would leave a dead connection in use.
 const CONNECT: Duration = Duration::from_millis(1500);
-/// Longest wait for an answer to a short call.
+/// The time limit for the answer to a short call.
 const ANSWER: Duration = Duration::from_secs(3);
-/// A blocking call is given this much longer than it asked the server to block.
+/// How much longer than the server should block a blocking call may take.
 const LATE: Duration = Duration::from_secs(3);
 
-/// The way to one server.
+/// The connections to one server.
 pub(super) struct Link {
     client: Client,
     shared: Mutex<Option<MultiplexedConnection>>,
@@ -30,7 +30,7 @@ impl Link {
         Self { client, shared: Mutex::new(None) }
     }
 
-    /// As whom the server knows us.
+    /// Our user name on the server.
     pub(super) fn user(&self) -> &str {
         self.client.get_connection_info().redis_settings().username().unwrap_or("default")
     }
@@ -48,7 +48,7 @@ impl Link {
         self.kept(answer.await, what)
     }
 
-    /// Sends commands in one go on the shared connection; the answers are in their order.
+    /// Sends commands as one pipeline on the shared connection; the answers are in their order.
     pub(super) async fn ask<T: FromRedisValue>(
         &self,
         commands: &redis::Pipeline,
@@ -61,7 +61,7 @@ impl Link {
         self.kept(answer.await, what)
     }
 
-    /// As [`Self::ask`]; where a key holds something of another type there is no answer.
+    /// As [`Self::ask`]; for a key with a value of another type there is no answer.
     pub(super) async fn ask_each<T: FromRedisValue>(
         &self,
         commands: &mut redis::Pipeline,
@@ -78,7 +78,7 @@ impl Link {
         answers.into_iter().map(answer).collect()
     }
 
-    /// A connection for calls that block for `longest` at most.
+    /// A connection for calls that block for at most `longest`.
     pub(super) async fn blocking(&self, longest: Duration) -> Result<MultiplexedConnection, RedisError> {
         let config = AsyncConnectionConfig::new()
             .set_connection_timeout(Some(CONNECT))
@@ -86,7 +86,7 @@ impl Link {
         self.client.get_multiplexed_async_connection_with_config(&config).await
     }
 
-    /// Connects anew where there is no connection; two at once cost one connection too many, and no lock is held.
+    /// Connects if needed. It holds no lock, so concurrent calls may open one connection too many.
     async fn shared(&self) -> RedisResult<MultiplexedConnection> {
         if let Some(connection) = &*self.shared.lock() {
             return Ok(connection.clone());
@@ -131,15 +131,14 @@ fn is_of_connection(error: &RedisError) -> bool {
         || ends_the_connection(error)
 }
 
-/// Whether the server has ended the connection with this answer: what it cannot read, or will not for its length, it
-/// answers once and reads no further.
+/// Whether the server closes the connection after this answer, because it cannot read a request or finds it
+/// too long.
 fn ends_the_connection(error: &RedisError) -> bool {
     refusal(error).is_some_and(|(_, text)| text.starts_with("Protocol error"))
 }
 
-/// What the caller should do about `error`. Whatever the server refuses for a reason of its own, known here or not,
-/// says nothing about the request: the same is asked again. Only a key that holds something else, or an answer that
-/// cannot be read, stays as it is.
+/// The fault for `error`. A refusal with the server's own reason, known here or not, says nothing about the
+/// request, which is repeated. Only a key of another type and an unreadable answer are permanent.
 pub(super) fn fault(error: RedisError, what: String) -> Fault {
     Fault::new(kind(&error), what).because(error)
 }
@@ -155,13 +154,13 @@ fn kind(error: &RedisError) -> FaultKind {
     match &*code {
         "LOADING" | "BUSY" | "MASTERDOWN" | "CLUSTERDOWN" | "TRYAGAIN" => FaultKind::Unavailable,
         "WRONGTYPE" => FaultKind::Permanent,
-        // Redis 6.2 wraps whatever it refuses within a script.
+        // Redis 6.2 wraps all errors within a script.
         "ERR" if text.contains("WRONGTYPE") => FaultKind::Permanent,
         _ => FaultKind::Retryable,
     }
 }
 
-/// The code and the text of what the server refused, of several commands the first; none: it is no refusal.
+/// The code and text of the server's refusal, of several commands the first; `None` if it is no refusal.
 pub(super) fn refusal(error: &RedisError) -> Option<(String, String)> {
     let text = |one: &redis::ServerError| one.details().unwrap_or_default().to_owned();
     let errors = error.clone().into_server_errors();

@@ -1,8 +1,8 @@
-//! Amnesia: a mark of ours tells a server that has forgotten everything from one on which a job was deleted.
+//! Detects data loss: our mark tells a server that lost everything from one on which a job was deleted.
 //!
-//! Whoever renews its lease first on an empty server puts a mark there. A process that finds another mark than it
-//! knew writes back what it holds: its lease, its queues and the jobs that it runs, under the executions that they
-//! have. What nobody runs is brought back from the database by whoever leads the reconciliation.
+//! The first process to renew its lease on an empty server puts a mark there. A process that finds another
+//! mark than before writes back its own data: its lease, its queues and its running jobs, under their
+//! executions. Jobs that nobody runs are restored from the database by the leader of the reconciliation.
 
 use std::sync::Arc;
 
@@ -17,26 +17,26 @@ use crate::job::ExecutionId;
 use crate::queue::delivery::{Settled, Settlement};
 use crate::queue::seen::ProcessRecord;
 
-/// What this process knows of the server's memory.
+/// What this process knows about the server's memory.
 pub(super) struct Memory {
     server: Arc<Server>,
     known: Mutex<Known>,
-    /// Writing back is done by one at a time, so that a job which has ended meanwhile is not written back.
+    /// Only one task at a time writes back, so that a job which has ended meanwhile is not restored.
     turns: Turns<()>,
 }
 
-/// The mark, and who this process is.
+/// The mark, and the lease of this process.
 #[derive(Clone, Default)]
 pub(super) struct Known {
-    /// The mark that was found last; empty before the first lease.
+    /// The last mark that was found; empty before the first lease.
     pub(super) mark: String,
-    /// Whose lease it is.
+    /// The process with the lease.
     process: Option<ProcessRecord>,
-    /// How long the lease holds, in milliseconds; 0 before the first.
+    /// The duration of the lease in milliseconds; 0 before the first.
     pub(super) ttl: u64,
 }
 
-/// A job that this process runs, as it must be written back.
+/// A running job of this process, in the form to write back.
 struct Held {
     execution: ExecutionId,
     worker: String,
@@ -50,19 +50,19 @@ impl Memory {
         Self { server, known: Mutex::default(), turns: Turns::default() }
     }
 
-    /// What was known last.
+    /// What is known now.
     pub(super) fn known(&self) -> Known {
         self.known.lock().clone()
     }
 
-    /// Notes whose lease it is, before the first renewal is answered.
+    /// Records the process of the lease, before the first renewal.
     pub(super) fn belongs_to(&self, process: &ProcessRecord, ttl: u64) {
         let mut known = self.known.lock();
         known.process = Some(process.clone());
         known.ttl = ttl;
     }
 
-    /// Ends deliveries. One that is refused by a server which has forgotten it is written back and ended then.
+    /// Settles deliveries. One refused by a server that lost its data is written back and then settled.
     pub(super) async fn settle(&self, settlements: &[Settlement]) -> Result<Ended, Fault> {
         let before = self.known();
         let Ended { mut settled, mut more_to_release } = self.server.settle(settlements).await?;
@@ -85,7 +85,7 @@ impl Memory {
         Ok(Ended { settled, more_to_release })
     }
 
-    /// Takes note of the server's mark; says whether it has forgotten what this process told it, which then is
+    /// Records the server's mark; returns whether the server has lost this process's data, which is then
     /// written back.
     pub(super) async fn found_mark(&self, mark: &str) -> Result<bool, Fault> {
         let known = self.known();
@@ -106,8 +106,8 @@ impl Memory {
         Ok(!known.mark.is_empty())
     }
 
-    /// Some when the server's memory is another one than `before`: what this process runs is back on it then, and
-    /// nobody else writes back as long as the answer is held.
+    /// `Some` if the server's memory is another one than `before`. The running jobs of this process are then
+    /// restored, and nobody else writes back while the guard is held.
     async fn forgot_since(&self, before: &Known) -> Result<Option<MutexGuard<'_, ()>>, Fault> {
         if before.mark.is_empty() {
             return Ok(None);
@@ -124,7 +124,7 @@ impl Memory {
         Ok(Some(turn))
     }
 
-    /// In its turn only: writes back the lease, the queues and the running jobs of this process, as far as they are not there.
+    /// Writes back the lease, the queues and the running jobs of this process where missing. Needs the guard.
     async fn write_back(&self) -> Result<(), Fault> {
         let known = self.known();
         let Some(process) = known.process else { return Ok(()) };
@@ -150,7 +150,7 @@ impl Memory {
         Ok(())
     }
 
-    /// Every job that one of our workers has.
+    /// Every job that one of our workers runs.
     fn held_here(&self) -> Vec<Held> {
         let lent = self.server.lent.lock();
         let held = |(execution, worker): (ExecutionId, String)| {
@@ -161,7 +161,7 @@ impl Memory {
     }
 }
 
-/// The hash as it was fetched, with what a fetch leaves out and can be told.
+/// The fetched hash, plus the fields that a fetch leaves out and that can be derived.
 fn fields(id: &str, hash: Hash) -> Vec<(String, Vec<u8>)> {
     let (record, _) = hash.record(id, None, &super::codec::Limits::default());
     let mut fields: Vec<_> = hash.0.into_iter().collect();

@@ -1,5 +1,5 @@
-//! The broker on Redis, in RQ's own format: its keys, its hashes, its registries, so that RQ's enqueuers, readers
-//! and dashboards cannot tell the difference. Nothing outside this folder knows RQ's names.
+//! The broker on Redis, in RQ's own format: its keys, hashes and registries, so that RQ's enqueuers, tools
+//! and dashboards see no difference. Only this folder knows RQ's names.
 //!
 //! Read in this order: `address` and `link` (the way to the server), `keys` and `wire` (what lies on the server), `codec`
 //! (a call and its result), `callbacks`, `scripts` (the atomic steps), `server` with `ending` (the path of a job), `wait`
@@ -40,26 +40,26 @@ use crate::fault::Fault;
 use super::broker::Broker;
 use super::measured::measured;
 
-/// What it takes to reach the server.
+/// The settings of the connection to a Redis server.
 #[derive(Clone, Debug)]
 pub struct RqSettings {
     /// `redis://`, `rediss://` or `unix://`, with user, password and database, and for `rediss://` redis-py's
     /// `ssl_ca_certs`, `ssl_certfile` and `ssl_keyfile`. Never printed.
     pub url: secrecy::SecretString,
-    /// What every key of RQ begins with.
+    /// The prefix of all RQ keys.
     pub prefix: String,
-    /// How many jobs it runs at a time: so many RQ workers.
+    /// The number of concurrent jobs, each shown as one RQ worker.
     pub slots: usize,
     /// The longest payload in bytes, as stored.
     pub payload_limit: usize,
-    /// The longest payload in bytes, expanded.
+    /// The longest payload in bytes, decompressed.
     pub expanded_limit: usize,
 }
 
-/// Prepares the way to the server; it need not be reachable yet.
+/// Prepares the connection to the server, which need not be reachable yet.
 ///
 /// # Errors
-/// A permanent one when the URL is none, or a file that it names cannot be used.
+/// A permanent one when the URL is invalid, or a file that it names cannot be used.
 pub fn open(settings: &RqSettings) -> Result<Arc<dyn Broker>, Fault> {
     use secrecy::ExposeSecret as _;
     let client = address::client(settings.url.expose_secret())?;

@@ -1,4 +1,4 @@
-//! Queues from which nobody takes jobs until they are resumed, as one hash beside RQ's keys.
+//! Paused queues, in one hash of our own beside RQ's keys.
 
 use std::collections::BTreeMap;
 

@@ -1,4 +1,4 @@
-//! How this server may lose jobs: what it does when its memory is full, and when it starts again.
+//! How this server may lose jobs: its behaviour with full memory, and after a restart.
 
 use std::collections::HashMap;
 
@@ -6,10 +6,10 @@ use super::server::Server;
 use crate::fault::Fault;
 use crate::queue::upkeep::Risk;
 
-/// The only rule under which a full server refuses writes instead of dropping keys.
+/// The only policy with which a full server refuses writes instead of dropping keys.
 const KEEPS_ALL: &str = "noeviction";
 
-/// Asks the server. A hosted one may refuse to tell how it writes to its disk: then nothing is said of that.
+/// Asks the server. A hosted one may refuse to tell how it writes to disk; then that is not judged.
 pub(super) async fn of(server: &Server) -> Result<Vec<Risk>, Fault> {
     let what = || "ask Redis how it keeps its data".to_owned();
     let mut commands = redis::pipe();
@@ -22,7 +22,7 @@ pub(super) async fn of(server: &Server) -> Result<Vec<Risk>, Fault> {
     Ok(found(&memory, &persistence, points.as_deref()))
 }
 
-/// What follows from the answers; `points` is when it saves, none when it does not tell.
+/// The risks that follow from the answers; `points` are its save points, `None` if unknown.
 fn found(memory: &str, persistence: &str, points: Option<&str>) -> Vec<Risk> {
     let mut risks = Vec::new();
     if let Some(policy) = line(memory, "maxmemory_policy").filter(|policy| *policy != KEEPS_ALL) {

@@ -1,4 +1,4 @@
-//! How far schedules have come, as text in one hash, and which process leads them.
+//! The marks of schedules, as text in one hash, and the leader lease for them.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -12,7 +12,7 @@ use crate::job::ProcessId;
 use crate::queue::seen::LeadershipState;
 use crate::queue::upkeep::{ScheduleMark, ScheduleStep};
 
-/// How far a schedule has come, as it is written down.
+/// The stored form of a mark.
 #[derive(Serialize, Deserialize)]
 struct StoredMark {
     rule: String,
@@ -20,7 +20,7 @@ struct StoredMark {
     last: Option<i64>,
 }
 
-/// The mark as it is written down; the same mark is always the same text.
+/// The text of a mark; the same mark always has the same text.
 fn stored(mark: &ScheduleMark) -> Result<String, Fault> {
     let stored = StoredMark {
         rule: mark.rule.clone(),
@@ -31,7 +31,7 @@ fn stored(mark: &ScheduleMark) -> Result<String, Fault> {
         .map_err(|error| Fault::new(FaultKind::Permanent, "write the mark of a schedule").because(error))
 }
 
-/// The mark that a text stands for.
+/// Parses a mark.
 fn mark(name: &str, text: &str) -> Result<ScheduleMark, Fault> {
     let unreadable =
         || Fault::new(FaultKind::Permanent, format!("read the mark `{text}` of the schedule `{name}`"));

@@ -1,8 +1,8 @@
-//! The atomic steps, each one script on the server: a round trip for many jobs, and nothing half done.
+//! The atomic steps, each a script on the server: one round trip for many jobs, and all or nothing.
 
 use redis::Script;
 
-/// Script text behind the functions that all share, and behind those that only some do.
+/// The text of a script: first the shared functions, then those of some scripts, then its own.
 macro_rules! script {
     ($($part:literal),+) => {
         Script::new(concat!(
@@ -14,7 +14,7 @@ macro_rules! script {
 
 macro_rules! scripts {
     ($($(#[$doc:meta])* $field:ident = $($part:literal),+;)*) => {
-        /// Every script, ready to be called by its digest; the server is given the text when it does not know it.
+        /// All scripts, called by their digests; the server gets the text if it does not know a digest.
         pub(super) struct Scripts {
             $($(#[$doc])* pub(super) $field: Script,)*
         }
@@ -28,66 +28,66 @@ macro_rules! scripts {
 }
 
 scripts! {
-    /// Puts jobs in.
+    /// Enqueues jobs.
     enqueue = "jobs/enqueue";
     /// Takes jobs for free slots.
     take = "jobs/take";
-    /// Ends deliveries.
+    /// Settles deliveries.
     settle = "proof", "jobs/settle";
-    /// Tries, on keys of no job, whether the server does all that is needed.
+    /// Checks, on keys of no job, that the server does everything that is needed.
     prove = "proof", "prove";
-    /// What a process holds.
+    /// Lists the deliveries of a process.
     held = "jobs/held";
-    /// Makes or renews a lease.
+    /// Creates or renews a lease.
     renew = "processes/renew";
     /// Ends a lease.
     end_lease = "processes/end_lease";
-    /// Who lives.
+    /// Lists the live processes.
     processes = "processes/processes";
-    /// Deliveries without a live process.
+    /// Lists deliveries without a live process.
     orphans = "processes/orphans";
     /// Moves due jobs.
     promote = "jobs/promote";
-    /// Drops what has been kept long enough.
+    /// Deletes expired jobs.
     expire = "jobs/expire";
-    /// Forgets unique keys that nobody holds.
+    /// Deletes unique keys that are not held.
     free_keys = "jobs/free_keys";
-    /// Lets go dependents that were too many for one script.
+    /// Releases dependents that were too many for one script.
     release = "jobs/release";
-    /// Drops what is beyond the budget.
+    /// Deletes jobs beyond the budget.
     trim = "jobs/trim";
-    /// Brings back what workers of others left behind.
+    /// Takes care of jobs that foreign workers abandoned.
     tend = "foreign/tend";
-    /// Takes what is gone out of groups.
+    /// Removes deleted jobs from groups.
     tend_groups = "foreign/tend_groups";
-    /// Takes back places under limits that nobody needs any more.
+    /// Frees places under rate limits that are not needed any more.
     tend_limits = "foreign/tend_limits";
     /// Takes one step of a schedule.
     mark_schedule = "jobs/mark_schedule";
-    /// Takes a leadership.
+    /// Takes or renews a leader lease.
     lead = "processes/lead";
-    /// Gives it up.
+    /// Gives up a leader lease.
     resign = "processes/resign";
-    /// Tells who has it.
+    /// Returns the state of a leader lease.
     leadership = "processes/leadership";
-    /// Takes a job out.
+    /// Cancels a job.
     cancel = "jobs/cancel";
-    /// Puts ended jobs back.
+    /// Puts ended jobs back into their queues.
     requeue = "jobs/requeue";
     /// Counts jobs by state.
     counts = "jobs/counts";
     /// Registers RQ workers.
     birth = "processes/birth";
-    /// Keeps them alive.
+    /// Writes heartbeats of RQ workers.
     beat = "processes/beat";
-    /// Notes that they were asked to leave.
+    /// Records that workers were asked to leave.
     asked_to_leave = "processes/asked_to_leave";
-    /// Takes them off the registers.
+    /// Removes workers from the registries.
     death = "processes/death";
-    /// Writes back what a server has forgotten of a process.
+    /// Restores the lost data of a process.
     write_back = "processes/write_back";
-    /// Whether something is to be brought back from the database.
+    /// Returns the mark of a memory whose data must be restored from the database.
     forgotten = "processes/forgotten";
-    /// Notes that it is back.
+    /// Records that the data is restored.
     brought_back = "processes/brought_back";
 }

@@ -1,4 +1,4 @@
-//! The path of a job on the server: in, out, and to its end.
+//! The path of a job on the server: enqueue, take, settle.
 
 use std::collections::HashMap;
 
@@ -18,7 +18,7 @@ use crate::job::{Args, ArgsError, ExecutionId, JobId, JobState, NewJob, ProcessI
 use crate::queue::delivery::{Delivery, Enqueued, Settled, Settlement};
 use crate::queue::lost_answers::LostAnswers;
 
-/// A hash as a script answers it.
+/// The fields of a hash in a script's answer.
 pub(super) type Fields = HashMap<String, Vec<u8>>;
 
 /// The time of a fetch, the names of fields, the ids of jobs in the order of the slots, the fields of each, the ids
@@ -29,40 +29,40 @@ type Taken =
 /// What the calls share.
 pub(super) struct Server {
     pub(super) link: Link,
-    /// The way for what people look at: a long answer holds up no settlement.
+    /// The connection for users' queries, so that a long answer delays no settlement.
     pub(super) people: Link,
     pub(super) scripts: Scripts,
     pub(super) keys: Keys,
     pub(super) workers: Workers,
-    /// What a payload may cost.
+    /// The limits of a payload.
     pub(super) limits: Limits,
     /// How our own jobs are written.
     serializer: Serializer,
-    /// The jobs that are out.
+    /// The jobs that are lent.
     pub(super) lent: Mutex<HashMap<ExecutionId, Out>>,
     lost_answers: LostAnswers,
 }
 
-/// A job that is out.
+/// A job that is lent.
 pub(super) struct Out {
     pub(super) id: String,
-    /// As it was fetched.
+    /// The hash as it was fetched.
     pub(super) hash: Hash,
-    /// How its result is to be written.
+    /// The serializer of its result.
     serializer: Serializer,
 }
 
-/// What a call said of a settlement: that it counts.
+/// The script's answer to a settlement: it counts.
 const COUNTS: u8 = 1;
-/// That its delivery ended just so before.
+/// Its delivery has already ended in the same way.
 const ENDED_SO: u8 = 2;
-/// That its delivery is over, and the job gone.
+/// Its delivery has ended, and the job is gone.
 const GONE: u8 = 3;
 
-/// How deliveries were settled.
+/// The result of settlements.
 pub(super) struct Ended {
     pub(super) settled: Vec<Settled>,
-    /// Dependents are left, to be let go in further steps.
+    /// Whether dependents remain, to be released in further steps.
     pub(super) more_to_release: bool,
 }
 
@@ -81,14 +81,14 @@ impl Server {
         }
     }
 
-    /// A call with the prefixes that every script begins with.
+    /// A call with the prefixes, which are the first arguments of every script.
     pub(super) fn prepare<'a>(&self, script: &'a redis::Script) -> ScriptInvocation<'a> {
         let mut call = script.prepare_invoke();
         call.arg(&self.keys.rq).arg(&self.keys.ours);
         call
     }
 
-    /// Adds jobs to a call that puts them in.
+    /// Adds jobs to a call that enqueues them.
     pub(super) fn add_jobs(&self, call: &mut ScriptInvocation<'_>, jobs: &[NewJob]) -> Result<(), Fault> {
         for (place, job) in jobs.iter().enumerate() {
             let how = How::of(place, job);
@@ -101,7 +101,7 @@ impl Server {
         Ok(())
     }
 
-    /// Puts jobs in.
+    /// Enqueues jobs.
     pub(super) async fn enqueue(&self, jobs: &[NewJob]) -> Result<Vec<Enqueued>, Fault> {
         if jobs.is_empty() {
             return Ok(Vec::new());
@@ -113,7 +113,7 @@ impl Server {
         Ok(answers.into_iter().map(enqueued).collect())
     }
 
-    /// Lends up to `max` jobs. Run it as a task of its own: half of it must not happen.
+    /// Lends up to `max` jobs. Run it as its own task, because it must not be cancelled half-way.
     pub(super) async fn take(
         &self,
         queue: &QueueName,
@@ -158,8 +158,8 @@ impl Server {
         Ok(executions.into_iter().zip(taken).zip(known).map(delivery).collect())
     }
 
-    /// A delivery, which is remembered until its end. It is from the queue that it was taken from, whatever its own
-    /// fields say.
+    /// A delivery, which is remembered until its end. Its queue is the one from which it was taken, whatever
+    /// its fields say.
     pub(super) fn delivery(
         &self,
         execution: ExecutionId,
@@ -175,7 +175,7 @@ impl Server {
         Delivery { job, execution }
     }
 
-    /// The arguments of a delivery that is out; none of one that is not remembered.
+    /// The arguments of a lent delivery; `None` if it is not remembered.
     pub(super) fn unfold(&self, delivery: &Delivery) -> Option<Result<Args, ArgsError>> {
         let lent = self.lent.lock();
         let data = lent.get(&delivery.execution)?.hash.0.get("data")?.clone();
@@ -183,7 +183,7 @@ impl Server {
         Some(codec::decode_call(&data, &self.limits).map(|call| call.args).map_err(|call| call.error))
     }
 
-    /// The same of one that is only looked at: nothing is remembered of it.
+    /// The same for a delivery that is only shown: it is not remembered.
     pub(super) fn shown(
         &self,
         execution: ExecutionId,
@@ -197,7 +197,7 @@ impl Server {
         Delivery { job, execution }
     }
 
-    /// These deliveries are over.
+    /// Forgets ended deliveries.
     pub(super) fn forget(&self, settlements: &[Settlement]) {
         self.workers.release(settlements.iter().map(|one| &one.execution));
         let mut lent = self.lent.lock();
@@ -206,7 +206,7 @@ impl Server {
         }
     }
 
-    /// Ends deliveries, which are remembered still.
+    /// Settles deliveries, which stay remembered.
     pub(super) async fn settle(&self, settlements: &[Settlement]) -> Result<Ended, Fault> {
         if settlements.is_empty() {
             return Ok(Ended { settled: Vec::new(), more_to_release: false });
@@ -225,7 +225,7 @@ impl Server {
         let settled = answers.into_iter().zip(settlements).zip(&asking.again);
         let settled = settled.map(|((answer, one), again)| match answer {
             COUNTS => Settled::Done,
-            // It counted the first time, and the answer was lost; or others ended it just so.
+            // It counted the first time and the answer was lost, or others ended it in the same way.
             ENDED_SO if *again => Settled::Done,
             GONE if *again && one.verdict.drops() => Settled::Done,
             _ => Settled::NotOurs,
@@ -236,10 +236,10 @@ impl Server {
     }
 }
 
-/// How a job comes in. What does not hold is left out: the script would take a null for something.
+/// The options of a new job. Unset ones are left out, because the script would not treat null as unset.
 #[derive(Serialize)]
 struct How<'a> {
-    /// Its place in the call.
+    /// Its index in the call.
     place: usize,
     to_head: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -263,13 +263,13 @@ impl<'a> How<'a> {
     }
 }
 
-/// What a script is told, as JSON.
+/// A script's argument, as JSON.
 fn told(what: &impl Serialize) -> Result<String, Fault> {
     serde_json::to_string(what)
         .map_err(|error| Fault::new(FaultKind::Permanent, "write down what a script is told").because(error))
 }
 
-/// Ids that nobody else has: one draw, and those that follow it.
+/// New unique ids: one random number and those that follow it.
 fn new_executions(count: u32) -> Vec<ExecutionId> {
     let first = uuid::Uuid::new_v4().as_u128();
     let id = |place: u32| ExecutionId::from(format!("{:032x}", first.wrapping_add(u128::from(place))));

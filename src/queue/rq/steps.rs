@@ -1,4 +1,4 @@
-//! Work that would hold the server for too long in one script, done in steps.
+//! Work that would block the server for too long in one script, done in steps.
 
 use std::collections::BTreeMap;
 
@@ -9,13 +9,13 @@ use crate::fault::Fault;
 use crate::job::QueueName;
 use crate::queue::seen::QueueCounts;
 
-/// The server's word for the beginning and for the end of a look through all keys.
+/// The cursor of the server at the beginning and at the end of a scan.
 const FIRST_LOOK: &str = "0";
 
-/// The most steps of a look through all keys, each of about a thousand, in one call.
+/// The most steps of a scan in one call, each of about a thousand keys.
 const LOOKS: u32 = 10;
 
-/// Lets go dependents that were too many for the script in which their job ended, in at most so many `steps`.
+/// Releases dependents that were too many for the script which ended their job, in up to `steps` steps.
 pub(super) async fn release(server: &Server, steps: u32) -> Result<(), Fault> {
     for _ in 0..steps {
         let call = server.prepare(&server.scripts.release);
@@ -27,7 +27,7 @@ pub(super) async fn release(server: &Server, steps: u32) -> Result<(), Fault> {
     Ok(())
 }
 
-/// Puts at most `max` jobs that are due into their queues; how many, and for each queue where that failed, why.
+/// Moves at most `max` due jobs to their queues; returns how many, and the error of each queue that failed.
 pub(super) async fn promote(server: &Server, max: u32) -> Result<(u32, Vec<String>), Fault> {
     let host = gethostname::gethostname();
     let (mut promoted, mut troubles, mut queues) = (0, Vec::new(), Queues::default());
@@ -64,31 +64,31 @@ pub(super) async fn counts(server: &Server) -> Result<BTreeMap<QueueName, QueueC
     }
 }
 
-/// As many queues as one script looks at.
+/// The number of queues per script.
 const QUEUES_IN_A_STEP: usize = 1000;
 
-/// The queues that are not looked at yet. The first step finds them: with less than a thousand it is the only one.
+/// The queues not processed yet. The first step finds them; with less than a thousand there is only one step.
 #[derive(Default)]
 struct Queues(Vec<String>);
 
 impl Queues {
-    /// Names those of the next step.
+    /// Adds the queues of the next step to the call.
     fn step(&mut self, call: &mut redis::ScriptInvocation<'_>) {
         for queue in self.0.drain(self.0.len().saturating_sub(QUEUES_IN_A_STEP)..) {
             call.arg(queue);
         }
     }
 
-    /// Whether there are more, with those that the first step did not look at.
+    /// Adds those that the first step left, and returns whether there are more.
     fn has_more(&mut self, rest: Vec<String>) -> bool {
         self.0.extend(rest);
         !self.0.is_empty()
     }
 }
 
-/// A look through all keys, a part at a time.
+/// A scan of all keys, in parts.
 pub(super) struct KeyLook {
-    /// Where its next part begins.
+    /// The cursor of the next part.
     next: Mutex<String>,
 }
 
@@ -99,7 +99,7 @@ impl Default for KeyLook {
 }
 
 impl KeyLook {
-    /// Forgets unique keys of jobs that ended or went in a way that nobody here saw.
+    /// Deletes unique keys of jobs that foreign programs ended or deleted.
     pub(super) async fn free_keys(&self, server: &Server) -> Result<(), Fault> {
         for _ in 0..LOOKS {
             let mut call = server.prepare(&server.scripts.free_keys);

@@ -1,4 +1,4 @@
-//! Asking whoever runs a job to stop it, by RQ's own command: any RQ worker receives it, ours or Python's.
+//! Asks the worker of a job to stop it, by RQ's own command, which ours and Python's workers receive.
 
 use std::collections::BTreeSet;
 
@@ -11,7 +11,7 @@ use crate::job::{JobId, JobState};
 use crate::queue::delivery::StopAsked;
 
 impl Server {
-    /// Tells the workers of a running job to stop it, of each of its runs.
+    /// Asks the workers of all executions of a job to stop it.
     pub(super) async fn stop(&self, id: &JobId) -> Result<StopAsked, Fault> {
         let what = || format!("stop job {id}");
         let mut commands = redis::pipe();
@@ -22,7 +22,7 @@ impl Server {
             return Ok(StopAsked::Is(state));
         }
         let mut workers = self.workers_on(id).await?;
-        // RQ 1 has no executions; it names the last start alone.
+        // RQ 1 has no executions; it names only the last worker.
         workers.extend(worker.filter(|name| !name.is_empty()));
         let command = json!({ "command": "stop-job", "job_id": id }).to_string();
         let mut commands = redis::pipe();
@@ -36,7 +36,7 @@ impl Server {
         Ok(if heard.iter().all(|heard| *heard == 0) { StopAsked::Unheard } else { StopAsked::Told })
     }
 
-    /// The workers that run a job: its id may run more than once at a time.
+    /// The workers that run a job; its id may have several executions at a time.
     async fn workers_on(&self, id: &JobId) -> Result<BTreeSet<String>, Fault> {
         let what = || format!("look who runs job {id}");
         let mut commands = redis::pipe();

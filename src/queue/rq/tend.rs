@@ -1,5 +1,5 @@
-//! Looking after what RQ's own workers left behind when they died: what RQ does itself, every few minutes and from
-//! within a worker.
+//! Takes care of jobs that RQ's own workers abandoned when they died. RQ's workers do the same every few
+//! minutes.
 
 use std::time::Duration;
 
@@ -14,24 +14,24 @@ use crate::fault::Fault;
 use crate::job::{JobId, QueueName};
 use crate::queue::upkeep::{Abandoned, Fate};
 
-/// How long an id may be out of its queue and in no registry: RQ's own grace.
+/// How long an id may be neither in its queue nor in a registry: RQ's own grace period.
 const GRACE: Duration = Duration::from_secs(60);
 
-/// The most groups, and of each the most jobs, in one look: the next one is ten minutes away.
+/// The most groups, and the most jobs of each, per check; the next check is ten minutes later.
 const GROUPS: u32 = 2000;
 
-/// The most steps of letting dependents go in one look.
+/// The most steps of releasing dependents per check.
 const RELEASES: u32 = 50;
 
-/// RQ's own words for a job whose worker never registered it.
+/// RQ's own text for a job that its worker never registered.
 const STUCK: &str = "Job was stuck in intermediate queue.";
 
-/// Id, queue, fate, and name and time of the failure callback.
+/// The id, queue and fate of a job, and the name and time limit of its failure callback.
 type Touched = (String, String, String, String, String);
 
 /// As [`Broker::tend`](crate::queue::Broker::tend).
 pub(super) async fn tend(server: &Server, max: u32) -> Result<Vec<Abandoned>, Fault> {
-    // RQ's own words, with a time as Python prints it.
+    // RQ's own text, with a time in Python's format.
     let at = Utc::now().format("%Y-%m-%d %H:%M:%S%.6f+00:00");
     let abandoned = format!("Moved to FailedJobRegistry, due to AbandonedJobError, at {at}");
     let mut call = server.prepare(&server.scripts.tend);
@@ -43,16 +43,16 @@ pub(super) async fn tend(server: &Server, max: u32) -> Result<Vec<Abandoned>, Fa
         tracing::warn!(trouble, "RQ's registries of a queue cannot be looked after");
     }
     let rest = tend_the_rest(server, max).await;
-    // Of what was moved somebody is to be told, and can be told now alone; what is refused the next look meets again.
+    // Callbacks of moved jobs can be called only now; a failed step is repeated in the next check.
     if touched.is_empty() {
         rest?;
     }
     Ok(touched.into_iter().map(abandoned_job).collect())
 }
 
-/// What is in no queue's registries.
+/// Takes care of everything outside the queues' registries.
 async fn tend_the_rest(server: &Server, max: u32) -> Result<(), Fault> {
-    // Also what a process that died in between has left.
+    // Also those left by a process that died in between.
     release(server, RELEASES).await?;
     let mut limits = server.prepare(&server.scripts.tend_limits);
     limits.arg(max);

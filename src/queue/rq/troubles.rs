@@ -1,13 +1,13 @@
-//! What a look that is repeated every few seconds meets again and again: told once, and again when it changes.
+//! Problems that a frequently repeated check finds again and again: logged once, and again when they change.
 
 use parking_lot::Mutex;
 
-/// What was told last.
+/// The problems logged last.
 #[derive(Default)]
 pub(super) struct Troubles(Mutex<Vec<String>>);
 
 impl Troubles {
-    /// Tells `now`, each in a line of its own, unless the same was told last.
+    /// Logs each of `now` on its own line, unless the same were logged last.
     pub(super) fn tell(&self, now: Vec<String>, what: &'static str) {
         let mut last = self.0.lock();
         if *last != now {

@@ -1,6 +1,6 @@
-//! Waiting for work without taking it: one connection for each queue, blocked on the server.
+//! Waits for work without taking it: one connection for each queue, blocked on the server.
 //!
-//! Moving the head of a list to the head of the same list leaves it as it is, and wakes every waiter.
+//! Moving the head of a list to the head of the same list leaves the list unchanged, and wakes every waiter.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -14,24 +14,24 @@ use super::server::Server;
 use crate::fault::Fault;
 use crate::job::QueueName;
 
-/// The longest that one call blocks: a connection that died silently is noticed that soon.
+/// The longest block of one call; a connection that died silently is noticed after this time.
 const BLOCK: Duration = Duration::from_secs(5);
-/// The shortest that one call blocks, in seconds: zero blocks for ever, and Redis 6.2 cuts a millisecond down to zero.
+/// The shortest block, in seconds: zero blocks for ever, and Redis 6.2 rounds a millisecond down to zero.
 pub(super) const LEAST: f64 = 0.005;
-/// Time between two looks at a queue that is paused, or at one whose jobs cannot be taken.
+/// The time between two checks of a queue that is paused, or whose jobs cannot be taken.
 const LOOK: Duration = Duration::from_millis(100);
 
-/// What blocking once was good for.
+/// The result of one blocking call.
 enum Waited {
-    /// There is something in the list.
+    /// There are jobs in the list.
     Work,
-    /// So is there, but nobody may take it.
+    /// There are jobs, but they may not be taken.
     HeldBack,
-    /// There was nothing.
+    /// There are no jobs.
     InVain,
 }
 
-/// Connections that wait, by queue, while nobody waits on them.
+/// Waiting connections that are not in use, by queue.
 #[derive(Default)]
 pub(super) struct Waiters {
     idle: Mutex<HashMap<QueueName, MultiplexedConnection>>,
@@ -58,13 +58,13 @@ impl Waiters {
             match self.block(server, queue, left).await? {
                 Waited::Work => return Ok(true),
                 Waited::InVain if left.is_zero() => return Ok(false),
-                // Paused while it waited: then there is nothing to fetch.
+                // Paused meanwhile, so there is nothing to fetch.
                 Waited::InVain | Waited::HeldBack => {}
             }
         }
     }
 
-    /// Blocks once; a connection that is given up in the middle is not used again.
+    /// Blocks once; a connection whose call was dropped is not used again.
     async fn block(&self, server: &Server, queue: &QueueName, left: Duration) -> Result<Waited, Fault> {
         let what = || format!("wait for `{queue}`");
         let longest = BLOCK.min(left);
@@ -75,7 +75,7 @@ impl Waiters {
         };
         let list = server.keys.queue(queue.as_str());
         let seconds = longest.as_secs_f64().max(LEAST);
-        // The looks wait behind it on the server, so that they cost no round trip when there is work.
+        // The checks follow in the same pipeline, so that they cost no round trip when there is work.
         let mut commands = redis::pipe();
         commands.cmd("BLMOVE").arg(&list).arg(&list).arg("LEFT").arg("LEFT").arg(seconds);
         look(&mut commands, server, queue);
@@ -94,7 +94,7 @@ impl Waiters {
                 if !is_spent(&error) {
                     self.idle.lock().insert(queue.clone(), connection);
                 }
-                // At its memory limit a server lets nobody wait so; what waits there frees memory when it has run.
+                // A server at its memory limit refuses to block; running the waiting jobs frees memory.
                 if refusal(&error).is_some_and(|(code, _)| code == "OOM") {
                     return look_again(server, queue, left).await;
                 }
@@ -104,7 +104,7 @@ impl Waiters {
     }
 }
 
-/// What to do where nobody can be woken: looks, and lets a moment pass when there is nothing.
+/// Used if the server cannot wake us: checks the queue, and pauses if there is nothing.
 async fn look_again(server: &Server, queue: &QueueName, left: Duration) -> Result<Waited, Fault> {
     let mut commands = redis::pipe();
     commands.exists(server.keys.queue(queue.as_str()));
@@ -116,7 +116,7 @@ async fn look_again(server: &Server, queue: &QueueName, left: Duration) -> Resul
     Ok(Waited::InVain)
 }
 
-/// Asks whether everything is suspended, and whether this queue is paused.
+/// Requests whether everything is suspended, and whether this queue is paused.
 fn look(commands: &mut redis::Pipeline, server: &Server, queue: &QueueName) {
     commands.exists(server.keys.suspended()).hexists(server.keys.paused(), queue.as_str());
 }

@@ -1,4 +1,4 @@
-//! A job as its hash holds it, and as the runtime knows it.
+//! Converts between a job's hash and the runtime's record of it.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -14,10 +14,10 @@ use crate::job::{Callbacks, JobId, JobRecord, JobState, KindName, Limit, NewJob,
 /// The kind of a job whose call cannot be read.
 pub(super) const UNREADABLE: &str = "(unreadable)";
 
-/// Bytes of memory that the meta of a job may take: it travels with every record, and is not counted there.
+/// The most memory in bytes for a job's meta, which is part of every record but not counted there.
 const META: usize = 1 << 20;
 
-/// Seconds that are as good as for ever; Redis refuses moments that are much further away.
+/// Seconds that count as unlimited; Redis refuses times much further away.
 const LONGEST: i64 = 10_000_000_000;
 
 /// The fields of a hash.
@@ -29,7 +29,7 @@ pub(super) struct Hash(pub(super) HashMap<String, Vec<u8>>);
 pub(super) struct LastOutcome(pub(super) HashMap<String, Vec<u8>>);
 
 impl Hash {
-    /// A field as text; one that is missing, empty or no text is none.
+    /// A field as text; `None` if it is missing, empty or not UTF-8.
     pub(super) fn text(&self, field: &str) -> Option<&str> {
         let bytes = self.0.get(field)?;
         std::str::from_utf8(bytes).ok().filter(|text| !text.is_empty())
@@ -39,7 +39,7 @@ impl Hash {
         self.text(field)?.parse().ok()
     }
 
-    /// Times that it was started by ours.
+    /// How often our workers started it.
     pub(super) fn attempts(&self) -> u32 {
         self.count("x_attempt")
     }
@@ -52,7 +52,7 @@ impl Hash {
         time(self.text(field)?)
     }
 
-    /// -1 is without end, as in RQ.
+    /// A duration in seconds; -1 is unlimited, as in RQ.
     fn limit(&self, field: &str) -> Option<Limit> {
         self.number(field).map(|seconds| {
             u64::try_from(seconds).map_or(Limit::Never, |s| Limit::After(Duration::from_secs(s)))
@@ -62,17 +62,17 @@ impl Hash {
     fn retries(&self) -> Option<Retries> {
         let left = u32::try_from(self.number("retries_left")?).unwrap_or(0);
         let intervals = self.text("retry_intervals").and_then(|text| codec::parse_intervals(text).ok());
-        // A list of one zero is RQ's way of writing none.
+        // RQ writes a list with a single zero for no intervals.
         let intervals = intervals.filter(|intervals| *intervals != [Duration::ZERO]).unwrap_or_default();
         Some(Retries { left, intervals })
     }
 
-    /// Where it stands; words that we do not know are words of a newer RQ for something that waits.
+    /// Its state; an unknown word comes from a newer RQ and counts as waiting.
     pub(super) fn state(&self) -> JobState {
         state(self.text("status").unwrap_or_default())
     }
 
-    /// Whether a person stopped it.
+    /// Whether a user stopped it.
     pub(super) fn is_stopped(&self) -> bool {
         self.text("status") == Some("stopped")
     }
@@ -82,8 +82,8 @@ impl Hash {
         self.text("origin").unwrap_or_default()
     }
 
-    /// The record, and the serializer that its result wants. A call that cannot be read is an error inside the
-    /// record, and its bytes are left alone.
+    /// The record, and the serializer for its result. An unreadable call is an error inside the record; its
+    /// bytes are not changed.
     pub(super) fn record(
         &self,
         id: &str,
@@ -128,7 +128,7 @@ impl Hash {
         (record, serializer)
     }
 
-    /// What it wants to be called.
+    /// Its callbacks.
     fn callbacks(&self) -> Callbacks {
         let of = |name, timeout| callback(self.text(name), self.text(timeout));
         Callbacks {
@@ -138,7 +138,7 @@ impl Hash {
         }
     }
 
-    /// One that cannot be read stays on the server as it is, and nobody here sees it.
+    /// Its meta; an unreadable one stays on the server, and is empty here.
     fn meta(&self, limits: &Limits) -> Map<String, Value> {
         let limits = Limits { memory: limits.memory.min(META), ..*limits };
         let read = self.0.get("meta").and_then(|bytes| codec::decode_meta(bytes, &limits).ok());
@@ -151,7 +151,7 @@ impl LastOutcome {
         std::str::from_utf8(self.0.get(field)?).ok()
     }
 
-    /// Some for a job that ended well, also when it returned nothing.
+    /// `Some` for a job that succeeded, even without a result.
     fn result(&self, limits: &Limits) -> Option<Value> {
         match (self.text("type"), self.text("return_value")) {
             (Some("1"), None) => Some(Value::Null),
@@ -163,7 +163,7 @@ impl LastOutcome {
         }
     }
 
-    /// The message alone where we wrote it, else the last line of a traceback.
+    /// Our own message, or the last line of a Python traceback.
     fn error(&self, limits: &Limits) -> Option<String> {
         if !matches!(self.text("type"), Some("2" | "3" | "5")) {
             return None;
@@ -178,7 +178,7 @@ impl LastOutcome {
     }
 }
 
-/// The fields of a new job; what the script adds itself is left out.
+/// The fields of a new job, without those that the script adds.
 pub(super) fn fields(job: &NewJob, serializer: Serializer) -> Result<Vec<(&'static str, Vec<u8>)>, Fault> {
     let unwritable = || Fault::new(FaultKind::Permanent, format!("write job {}", job.id));
     let data =
@@ -204,7 +204,7 @@ pub(super) fn fields(job: &NewJob, serializer: Serializer) -> Result<Vec<(&'stat
     }
     if let Some(retries) = &job.retries {
         fields.push(("retries_left", retries.left.to_string().into_bytes()));
-        // RQ writes a list of one zero for none.
+        // RQ writes a list with a single zero for no intervals.
         let none = [Duration::ZERO];
         let intervals = if retries.intervals.is_empty() { &none[..] } else { &retries.intervals };
         fields.push(("retry_intervals", codec::write_intervals(intervals).into_bytes()));
@@ -219,8 +219,7 @@ pub(super) fn fields(job: &NewJob, serializer: Serializer) -> Result<Vec<(&'stat
     Ok(fields)
 }
 
-/// RQ's number for a span: -1 without end, as for a span of centuries. A part of a second counts as a whole one; zero
-/// stays zero.
+/// RQ's number of seconds: -1 for unlimited and for centuries. Fractions are rounded up; zero stays zero.
 pub(super) fn seconds(limit: Limit) -> i64 {
     limit.duration().map(whole_seconds).filter(|seconds| *seconds < LONGEST).unwrap_or(-1)
 }
@@ -230,7 +229,7 @@ fn whole_seconds(span: Duration) -> i64 {
     i64::try_from(span.as_secs().saturating_add(up)).unwrap_or(i64::MAX)
 }
 
-/// The state that RQ's word stands for.
+/// The state for RQ's word.
 pub(super) fn state(word: &str) -> JobState {
     match word {
         "queued" | "created" => JobState::Queued,
@@ -238,50 +237,50 @@ pub(super) fn state(word: &str) -> JobState {
         "finished" => JobState::Finished,
         "failed" | "stopped" => JobState::Failed,
         "canceled" => JobState::Canceled,
-        // Scheduled and deferred, and whatever a newer RQ may hold back for.
+        // Scheduled, deferred, and unknown words of a newer RQ.
         _ => JobState::Scheduled,
     }
 }
 
-/// A time as RQ writes it; none where there is none, or none that can be read.
+/// Parses a time in RQ's form; `None` if it is missing or unreadable.
 pub(super) fn time(text: &str) -> Option<DateTime<Utc>> {
     codec::parse_timestamp(text).ok().flatten()
 }
 
-/// A span in milliseconds.
+/// A duration in milliseconds.
 pub(super) fn millis(span: Duration) -> u64 {
     u64::try_from(span.as_millis()).unwrap_or(u64::MAX)
 }
 
-/// Milliseconds since the epoch.
+/// The time of these milliseconds since the epoch.
 pub(super) fn from_millis(millis: i64) -> Option<DateTime<Utc>> {
     Utc.timestamp_millis_opt(millis).single()
 }
 
-/// Id and execution of a member of the registry of running jobs; RQ 1 has the id alone.
+/// The id and the execution in a member of the registry of running jobs; RQ 1 has only the id.
 pub(super) fn split_member(member: &str) -> (&str, Option<&str>) {
     member.rsplit_once(':').map_or((member, None), |(id, execution)| (id, Some(execution)))
 }
 
-/// Queues as RQ writes them for a worker.
+/// The queues of a worker, in RQ's form.
 pub(super) fn queue_list(queues: &[QueueName]) -> String {
     queues.iter().map(QueueName::as_str).collect::<Vec<_>>().join(",")
 }
 
-/// What opens a traceback of ours, so that readers which look for the last line find the message.
+/// The start of our tracebacks, for tools that look for the message in the last line.
 const TRACE: &str = "Traceback (most recent call last):\n  run by tikkun\n";
-/// RQ's own class for a job that took too long.
+/// RQ's class for a job that took too long.
 const TIMED_OUT: &str = "rq.timeouts.JobTimeoutException: ";
-/// The class that stands for every other failure.
+/// The class for every other failure.
 const FAILED: &str = "tikkun.JobFailed: ";
 
-/// A failure as people and tools read it in Python: the last line names a class and says what happened.
+/// A failure in the form of a Python traceback: its last line has a class and the message.
 pub(super) fn trace_of(message: &str) -> String {
     let class = if message.starts_with("Task exceeded maximum timeout value") { TIMED_OUT } else { FAILED };
     format!("{TRACE}{class}{message}")
 }
 
-/// All that a failure says: the message where we wrote it, else the whole traceback.
+/// The whole error: our own message, or the whole Python traceback.
 pub(super) fn whole_error(trace: &str) -> &str {
     if trace.starts_with(TRACE) { message_of(trace) } else { trace.trim_end() }
 }

@@ -1,4 +1,4 @@
-//! RQ workers: one name for each slot, since its readers show one current job for each worker.
+//! The RQ workers of this process: one name for each slot, because RQ's tools show one job for each worker.
 
 use std::collections::HashMap;
 
@@ -7,10 +7,10 @@ use parking_lot::Mutex;
 use crate::job::ExecutionId;
 use crate::queue::seen::ProcessRecord;
 
-/// What of a process's id its workers' names carry.
+/// The number of characters of a process id in its workers' names.
 const SHORT: usize = 8;
 
-/// The names of this process's workers, and who has which.
+/// The names of this process's workers, and their executions.
 pub(super) struct Workers {
     slots: usize,
     state: Mutex<State>,
@@ -19,32 +19,32 @@ pub(super) struct Workers {
 #[derive(Default)]
 struct State {
     named: bool,
-    /// Every name, those out of service included.
+    /// All names, including those out of service.
     all: Vec<String>,
     /// Names in service.
     names: Vec<String>,
     free: Vec<String>,
     busy: HashMap<ExecutionId, Assigned>,
-    /// Retired while they were busy: they go when their job has ended.
+    /// Workers retired while busy; they leave when their job has ended.
     retiring: Vec<String>,
-    /// Retired and idle: to be taken off the registers, until they are.
+    /// Workers that are retired and idle, until they are removed from the registries.
     retired: Vec<String>,
 }
 
 /// The worker of an execution.
 struct Assigned {
     name: String,
-    /// Another execution has it, too, and gives it back.
+    /// Whether another execution has the same worker, and will free it.
     shared: bool,
 }
 
 impl Workers {
-    /// A worker for each of `slots`; they have names once the process has its lease.
+    /// A worker for each of `slots`; their names are set once the process has its lease.
     pub(super) fn new(slots: usize) -> Self {
         Self { slots, state: Mutex::default() }
     }
 
-    /// Names the workers after host and process, the first time, and answers the names in service.
+    /// Names the workers after host and process, the first time; returns the names in service.
     pub(super) fn named_after(&self, process: &ProcessRecord) -> Vec<String> {
         let mut state = self.state.lock();
         if !state.named {
@@ -54,24 +54,24 @@ impl Workers {
             let id: String = process.id.as_str().chars().take(SHORT).map(plain).collect();
             state.names = (1..=self.slots).map(|slot| format!("tikkun.{host}.{id}.{slot}")).collect();
             state.all = state.names.clone();
-            // The first is taken first.
+            // Reversed, so that the first is taken first.
             state.free = state.names.iter().rev().cloned().collect();
         }
         state.names.clone()
     }
 
-    /// Every name, also of workers that are out of service: what they run can still be stopped.
+    /// All names, including workers out of service, whose jobs can still be stopped.
     pub(super) fn all(&self) -> Vec<String> {
         self.state.lock().all.clone()
     }
 
-    /// Every execution that a worker has, with the worker's name.
+    /// All executions with their workers' names.
     pub(super) fn busy(&self) -> Vec<(ExecutionId, String)> {
         let state = self.state.lock();
         state.busy.iter().map(|(execution, assigned)| (execution.clone(), assigned.name.clone())).collect()
     }
 
-    /// What a worker runs.
+    /// The execution of a worker.
     pub(super) fn execution_of(&self, worker: &str) -> Option<ExecutionId> {
         let state = self.state.lock();
         state
@@ -81,13 +81,12 @@ impl Workers {
             .map(|(execution, _)| execution.clone())
     }
 
-    /// Takes a worker out of service, at once or at the end of its job; `false` when it is none of ours, or
-    /// was told before.
+    /// Retires a worker, at once or at the end of its job; `false` if it is not ours or already retired.
     pub(super) fn retire(&self, worker: &str) -> bool {
         self.state.lock().retire(worker)
     }
 
-    /// Takes every worker out of service, each at once or at the end of its job.
+    /// Retires every worker, each at once or at the end of its job.
     pub(super) fn retire_all(&self) {
         let mut state = self.state.lock();
         for worker in state.names.clone() {
@@ -95,22 +94,22 @@ impl Workers {
         }
     }
 
-    /// Workers that are busy and go at the end of their job.
+    /// Workers that are busy and leave at the end of their job.
     pub(super) fn retiring(&self) -> Vec<String> {
         self.state.lock().retiring.clone()
     }
 
-    /// Workers that have gone, and may still be on the registers.
+    /// Workers that have left, and may still be in the registries.
     pub(super) fn retired(&self) -> Vec<String> {
         self.state.lock().retired.clone()
     }
 
-    /// These are off the registers.
+    /// These are removed from the registries.
     pub(super) fn forget(&self, gone: &[String]) {
         self.state.lock().retired.retain(|name| !gone.contains(name));
     }
 
-    /// Names for new executions; beyond the slots they share the last one.
+    /// Assigns names to new executions; beyond the slots they share the last one.
     pub(super) fn assign(&self, executions: &[ExecutionId]) -> Vec<String> {
         let mut state = self.state.lock();
         let spare = state.all.last().cloned().unwrap_or_else(|| "tikkun".to_owned());
@@ -125,7 +124,7 @@ impl Workers {
         assigned
     }
 
-    /// These executions are over, or never began.
+    /// Frees the workers of executions that have ended or never began.
     pub(super) fn release<'a>(&self, executions: impl IntoIterator<Item = &'a ExecutionId>) {
         let mut state = self.state.lock();
         for execution in executions {

@@ -1,4 +1,4 @@
-//! The tables of the web application, as our statements need them.
+//! The tables of the web application, with the columns that our statements use.
 
 use sqlx::{Postgres, Transaction};
 
@@ -45,12 +45,12 @@ pub(super) const NEEDED: [(&str, &[&str]); 3] = [
     ("attachments", &["id", "business_id", "purpose", "storage_path", "file_size"]),
 ];
 
-/// Which of the tables are there.
+/// The application's tables that exist.
 const TABLES: &str = "
     select t.name from unnest($1::text[]) with ordinality as t (name, at)
     where to_regclass(t.name) is not null order by t.at";
 
-/// Which of the application's tables are there.
+/// Lists the application's tables that exist.
 pub(super) async fn present(tx: &mut Transaction<'_, Postgres>, what: &str) -> Result<Vec<String>, Fault> {
     scalar(TABLES).bind(names()).fetch_all(&mut **tx).await.during(what)
 }

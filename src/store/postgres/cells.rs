@@ -1,5 +1,4 @@
-//! The values of a row, as PostgreSQL answers with them: a column of the application may be wider or
-//! narrower than ours would be.
+//! The values of a PostgreSQL row. A column of the application may be wider or narrower than ours.
 
 use std::ops::RangeInclusive;
 
@@ -11,9 +10,9 @@ use super::fault::During;
 use crate::fault::Fault;
 use crate::store::row::Cells;
 
-/// 2000-01-01, from which PostgreSQL counts, in seconds.
+/// 2000-01-01, the epoch of PostgreSQL, in seconds of Unix time.
 const EPOCH: i64 = 946_684_800;
-/// Years of times that can be counted with: to add a few centuries overflows nothing.
+/// Years for which adding a few centuries cannot overflow.
 const KNOWN: RangeInclusive<i32> = -4800..=200_000;
 
 impl Cells for PgRow {
@@ -38,14 +37,14 @@ impl Cells for PgRow {
     }
 
     fn time(&self, column: &str) -> Result<Option<DateTime<Utc>>, Fault> {
-        // Both types of time travel as the same number.
+        // Both time types are sent as the same number.
         let since = self.try_get_unchecked::<Option<i64>, _>(column).during("read a row of the store")?;
         Ok(since.and_then(moment))
     }
 }
 
-/// The moment so many microseconds after PostgreSQL's own epoch. None: it is beyond the calendar, such as `infinity`,
-/// and tells no more than a time that is missing.
+/// The time this many microseconds after PostgreSQL's epoch. `None` if the calendar cannot hold it, such as
+/// `infinity`; it then counts as missing.
 fn moment(since: i64) -> Option<DateTime<Utc>> {
     let epoch = DateTime::from_timestamp(EPOCH, 0)?;
     epoch.checked_add_signed(TimeDelta::microseconds(since)).filter(|at| KNOWN.contains(&at.year()))

@@ -1,9 +1,9 @@
-//! The connections: how they are made and told apart from dead ones.
+//! The connections: how they are opened, and how dead ones are detected.
 //!
-//! Nothing is kept in a session, so that a pooler may hand each transaction another one: what a transaction needs is set
-//! in the message that begins it ([`Openings`]), locks end with it, and statements have no name unless it was seen that
-//! nobody stands between ([`Between`]). A pooler that appears later is seen by the first connection that leads to it: from
-//! then on no statement has a name.
+//! Nothing is kept in a session, so that a pooler may use another session for each transaction. The message
+//! that begins a transaction sets what it needs ([`Openings`]), locks end with it, and statements are named
+//! only if there is known to be no pooler ([`Between`]). The first connection through a pooler that appears
+//! later is recognised, and from then on no statement is named.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -25,56 +25,56 @@ use super::statement::Tx;
 use crate::config::PostgresSettings;
 use crate::fault::{Fault, FaultKind};
 
-/// A connection is closed after this time, so that a new primary or a new password is found by all.
+/// The lifetime of a connection, so that all of them find a new primary or use a new password.
 const LIFETIME: Duration = Duration::from_secs(1800);
-/// Named statements that a connection keeps: more than a batch has.
+/// The number of named statements that a connection keeps, more than a batch has.
 const NAMED: usize = 16;
-/// Pause between two tries to reach a server that is not up yet.
+/// The pause between two attempts to reach a server that is not up yet.
 const PAUSE: Duration = Duration::from_millis(100);
-/// A connection that has rested for less is taken on trust while all goes well.
+/// While there are no errors, a connection that was idle for less than this is not tested before use.
 const FRESH: Duration = Duration::from_secs(1);
-/// How we are called among the server's sessions.
+/// Our name among the server's sessions.
 const APPLICATION_NAME: &str = "tikkun";
-/// What a connection answers that cannot write: a standby, or a primary that has become one.
+/// Whether a connection cannot write: it leads to a standby, or to a former primary.
 const CAN_WRITE: &str = "show transaction_read_only";
 
-/// The path on which a connection finds its tables.
+/// The connection's search path for tables.
 const PATH: &str = "select current_setting('search_path')";
 
-/// A setting of ours in a session of the server. A pooler refuses it or drops it, for it cannot know it.
+/// A setting of ours in a session of the server. A pooler rejects or drops it, because it is unknown to it.
 const MARK: &str = "tikkun.mark";
-/// What the server has under that name.
+/// The server's value of this setting.
 const READ_MARK: &str = "select coalesce(current_setting('tikkun.mark', true), '')";
 
-/// What stands between us and the server.
+/// What is between this process and the server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Between {
-    /// Nothing: a connection is a session of the server, known by this mark, and may keep statements.
+    /// Nothing: a connection is a session of the server, identified by this mark, and may keep statements.
     Nothing(Uuid),
-    /// A pooler, perhaps: what a session keeps would turn up in somebody else's.
+    /// Possibly a pooler: statements kept in a session would reach another client.
     Pooler,
 }
 
 /// One database.
 pub(super) struct Database {
     pool: PgPool,
-    /// How to connect when a pooler stands between.
+    /// The options for connecting through a pooler.
     pooled: PgConnectOptions,
     openings: Openings,
     place: String,
     patience: Duration,
-    /// Whether the last batch was committed: until something goes wrong, connections are taken on trust.
+    /// Whether the last batch was committed. Until an error occurs, recently used connections are not tested.
     calm: Arc<AtomicBool>,
-    /// Whether nothing stands between, as far as was seen.
+    /// Whether there is no pooler, as far as is known.
     direct: Arc<AtomicBool>,
-    /// Connections that were made before keep statements that the tables have outgrown.
+    /// Connections opened before this time have outdated prepared statements.
     outgrown: Arc<Mutex<Option<Instant>>>,
-    /// Which foreign keys lead to attachments.
+    /// The foreign keys that refer to attachments.
     pub(super) references: ReferenceCache,
 }
 
 impl Database {
-    /// On connections that are made when they are needed, with the tables on this path.
+    /// Opens connections on demand, with this search path.
     pub(super) fn new(settings: &PostgresSettings, between: Between, path: &str) -> Result<Self, Fault> {
         let calm = Arc::new(AtomicBool::new(false));
         let direct = Arc::new(AtomicBool::new(between != Between::Pooler));
@@ -114,7 +114,7 @@ impl Database {
         })
     }
 
-    /// Whether the statements of a batch have names, so that each connection plans them once.
+    /// Whether the statements of a batch are named, so that each connection plans them only once.
     pub(super) fn named(&self) -> bool {
         self.direct.load(Ordering::Acquire)
     }
@@ -131,18 +131,18 @@ impl Database {
         begun
     }
 
-    /// Uses no connection any more that was made until now, nor any statement that one keeps.
+    /// Stops using all present connections and their prepared statements.
     pub(super) fn forget_statements(&self) {
         tracing::info!("the tables have changed: statements are prepared anew");
         *self.outgrown.lock() = Some(Instant::now());
     }
 
-    /// A batch was committed.
+    /// Records that a batch was committed.
     pub(super) fn went_well(&self) {
         self.calm.store(true, Ordering::Release);
     }
 
-    /// Begins a transaction that only reads, and sees one moment.
+    /// Begins a read-only transaction with one snapshot.
     pub(super) async fn read(&self, what: &str) -> Result<Tx, Fault> {
         self.begin(&self.openings.read, what).await
     }
@@ -150,11 +150,11 @@ impl Database {
     async fn begin(&self, opening: &Arc<str>, what: &str) -> Result<Tx, Fault> {
         let begin = || self.pool.begin_with(AssertSqlSafe(Arc::clone(opening)));
         let mut begun = begin().await;
-        // A connection that was taken on trust may have been lost meanwhile.
+        // The connection was not tested, and may have been lost meanwhile.
         if begun.as_ref().is_err_and(is_lost) && self.calm.swap(false, Ordering::AcqRel) {
             begun = begin().await;
         }
-        // Most poolers refuse a mark.
+        // Most poolers reject a mark.
         if begun.as_ref().is_err_and(refuses_our_start) && self.named() {
             pooler_appeared(&self.direct);
             self.pool.set_connect_options(self.pooled.clone());
@@ -171,20 +171,20 @@ impl Database {
     }
 }
 
-/// Whether another connection may do better.
+/// Whether another connection may succeed.
 fn is_lost(error: &sqlx::Error) -> bool {
     kind(error) == FaultKind::Unavailable && !matches!(error, sqlx::Error::PoolTimedOut)
 }
 
-/// Whether an idle connection is alive and leads to a server that takes writes. After a failover the old
-/// primary may go on answering for long; a new connection finds the new one.
+/// Whether an idle connection is alive and its server accepts writes. After a failover the old primary may
+/// continue to answer for long; a new connection reaches the new one.
 async fn can_write(connection: &mut PgConnection) -> Result<bool, sqlx::Error> {
     let answer = connection.fetch_one(sqlx::raw_sql(CAN_WRITE)).await?;
     let read_only: String = answer.try_get(0)?;
     Ok(read_only == "off")
 }
 
-/// Sees whether a new connection leads to the server itself still. One that does not may not keep statements.
+/// Checks that a new connection still leads to the server directly. If not, it may not keep statements.
 async fn look_between(
     connection: &mut PgConnection,
     between: Between,
@@ -208,14 +208,14 @@ async fn has_mark(connection: &mut PgConnection, mark: Uuid) -> Result<bool, sql
     Ok(answer.try_get::<String, _>(0)? == mark.to_string())
 }
 
-/// The path on which this connection finds its tables.
+/// The search path of this connection.
 pub(super) async fn search_path(connection: &mut PgConnection, place: &str) -> Result<String, Fault> {
     let path = connection.fetch_one(sqlx::raw_sql(PATH)).await.and_then(|answer| answer.try_get(0));
     path.during(&format!("look at {place}"))
 }
 
-/// One connection of its own, for what is done once, and what stands between. A server that is about to come up
-/// is waited for as long as for a connection of the pool.
+/// Opens a single connection for work at the start, and finds out whether there is a pooler. It waits for a
+/// server that is starting as long as for a connection of the pool.
 pub(super) async fn connect(settings: &PostgresSettings) -> Result<(PgConnection, Between), Fault> {
     let what = format!("connect to {}", settings.place);
     let mut between =
@@ -231,7 +231,7 @@ pub(super) async fn connect(settings: &PostgresSettings) -> Result<(PgConnection
             Ok(Err(error)) if may_come_up(&error) && Instant::now() + PAUSE < deadline => {
                 tokio::time::sleep(PAUSE).await;
             }
-            // Whatever is the matter, the plain way tells it better.
+            // Whatever the cause, a connection without the mark gives the better error.
             Ok(Err(sqlx::Error::Database(_))) if between != Between::Pooler => between = Between::Pooler,
             Ok(Err(error)) if turns_away(&error) => {
                 let text = format!("{what}: it answers, but not to this address; check DATABASE_URL");
@@ -262,6 +262,6 @@ fn options(settings: &PostgresSettings, between: Between) -> Result<PgConnectOpt
         Between::Nothing(mark) => options.statement_cache_capacity(NAMED).options([(MARK, mark)]),
         Between::Pooler => options.statement_cache_capacity(0),
     };
-    // Poolers refuse what they do not know about at the start of a session.
+    // Poolers reject unknown settings at the start of a session.
     Ok(options.extra_float_digits(None).disable_statement_logging())
 }

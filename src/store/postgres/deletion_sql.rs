@@ -1,13 +1,13 @@
 //! The statements of a deletion batch, as text.
 //!
-//! A list of ids is found out only when the statement runs, and `business_id + 0` is in no index: else the planner
-//! would hold the list against the index of all the tenant's rows, again in each batch.
+//! A list of ids is a subselect and so unknown to the planner, and `business_id + 0` matches no index.
+//! Otherwise the planner would compare the list with the index of all the tenant's rows, in each batch.
 
 use crate::store::sql::deletion_steps::TakeSql;
 
-/// Takes the receipts that the given text chooses: those of them that are live still cannot be changed by anyone
-/// else before our commit, nor can anyone link, change or drop the attachments of the tenant that they point
-/// to. Each table in the order of its ids, so that two batches wait for each other in turn.
+/// Locks the receipts that the given text selects: until the commit nobody can change those that are still
+/// live, nor link, change or delete the tenant's attachments that they point to. Rows of each table are
+/// locked in the order of their ids, so that two batches cannot deadlock.
 macro_rules! take {
     ($chosen:literal) => {
         concat!(
@@ -33,8 +33,8 @@ macro_rules! take {
     };
 }
 
-/// Row and fence as last committed, and nobody can change them before our commit. A row without a note
-/// was never begun by us.
+/// The row and its fence as committed, locked against changes until our commit. A row without a note was
+/// never begun by Tikkun.
 pub(super) const LOCK_JOB: &str = "
     select j.business_id, j.status, j.cursor, coalesce(j.total, 0) as total,
            coalesce(j.processed, 0) as processed, coalesce(j.succeeded, 0) as succeeded,
@@ -44,8 +44,8 @@ pub(super) const LOCK_JOB: &str = "
     where j.id = $1
     for no key update of j, n";
 
-/// The statements that take receipts. They order by the column itself, not by the column of the answer: the index has
-/// that order already.
+/// The statements that take receipts. They order by the table's column, not by the result's column, because
+/// the index has that order.
 pub(super) const TAKE: TakeSql = TakeSql {
     forward: take!(
         "select r.id from receipts r
@@ -78,11 +78,11 @@ pub(super) const TAKE: TakeSql = TakeSql {
     ),
 };
 
-/// Receipts are marked, those of the tenant only and whatever the list says, and lose their pointers to what goes:
-/// the foreign keys would rewrite a receipt for each of its attachments, and find nothing left to do. An
-/// attachment's row goes, and its object comes into the outbox unless a row that stays shares it; objects differ by each
-/// byte of their keys, whatever the column's collation takes for equal. The job's row moves
-/// from what was locked, only while it is running. All of it or nothing.
+/// Marks receipts of the tenant, whatever the list contains, and clears their pointers to attachments that
+/// are deleted; otherwise the foreign keys would update a receipt once per attachment. Deletes the rows of
+/// attachments, and writes their objects to the outbox unless a remaining row shares the object; keys differ
+/// if any byte does, whatever the column's collation says. Moves the job's row from its locked values, only
+/// while it is running. All or nothing.
 pub(super) const CHANGE: &str = "
     with marked as (
         update receipts set is_deleted = true, deleted_at = $1, updated_at = $1,
@@ -111,10 +111,10 @@ pub(super) const CHANGE: &str = "
     order by id
     returning id, key";
 
-/// How the rows of a batch stand after the change, triggers and all: receipts that are deleted; attachments that are
-/// still there, or have taken over the object of one that is gone; live receipts that point to one, and deleted ones
-/// that do although a foreign key should have set them to null, which a trigger can keep it from; whether the job's row
-/// has moved.
+/// Counts the rows after the change, effects of triggers included: receipts that are deleted; attachments
+/// that still exist or now use the object of a deleted one; live receipts that point to one, and deleted ones
+/// that do although a foreign key should have cleared the pointer, which a trigger can prevent; and whether
+/// the job's row has moved.
 pub(super) const STANDING: &str = "
     select (select count(*) from receipts
             where id = any((select $2::bigint[])::bigint[]) and business_id + 0 = $1 and is_deleted is true),
@@ -129,23 +129,23 @@ pub(super) const STANDING: &str = "
                        and c.confrelid = to_regclass('attachments')) > 1)),
            exists (select 1 from background_jobs where id = $4 and processed = $5 and cursor = $7)";
 
-/// Receipts of a list that are live as they stand now.
+/// Receipts of a list that are live now.
 pub(super) const STILL_LIVE: &str = "
     select id::bigint from receipts
     where id = any((select $2::bigint[])::bigint[]) and business_id + 0 = $1 and is_deleted is not true
     order by id";
 
-/// How many attachments of a list are not there as they stand now.
+/// How many attachments of a list do not exist now.
 pub(super) const MISSING: &str = "
     select count(*) from unnest($1::bigint[]) as one (id)
     where not exists (select 1 from attachments a where a.id = one.id)";
 
-/// Marks live receipts of the tenant only, whatever the list says.
+/// Marks live receipts of the tenant, whatever the list contains.
 pub(super) const MARK: &str = "
     update receipts set is_deleted = true, deleted_at = $1, updated_at = $1
     where id = any((select $2::bigint[])::bigint[]) and business_id + 0 = $3 and is_deleted is not true";
 
-/// The objects of attachments that are about to go, but for those that a row shares which is not among them.
+/// Writes the objects of attachments that are about to be deleted, except those that a remaining row shares.
 pub(super) const WRITE_OUTBOX: &str = "
     insert into tikkun_cleanup_outbox
         (background_job_id, business_id, driver, bucket, key, bytes, condemned_at, next_try_at)
@@ -157,8 +157,8 @@ pub(super) const WRITE_OUTBOX: &str = "
     order by a.id
     returning id, key";
 
-/// Takes attachments that are about to go out of the receipts that were deleted before them in the same batch: not every
-/// foreign key sets those to null.
+/// Clears the pointers to attachments that are about to be deleted from receipts that were deleted earlier in
+/// the same batch, because not every foreign key does so.
 pub(super) const UNLINK: &str = "
     update receipts set
         attachment_id =
@@ -168,22 +168,23 @@ pub(super) const UNLINK: &str = "
     where id = any((select $1::bigint[])::bigint[]) and business_id + 0 = $3 and is_deleted is true
       and (attachment_id in (select unnest($2::bigint[])) or preview_attachment_id in (select unnest($2::bigint[])))";
 
-/// Drops attachments of the tenant; other receipts that point to them are set to null by their foreign keys.
+/// Deletes attachments of the tenant; foreign keys clear the pointers of other receipts.
 pub(super) const DROP_ATTACHMENTS: &str =
     "delete from attachments where id = any((select $1::bigint[])::bigint[]) and business_id + 0 = $2";
 
-/// Attachments of a list that are not there for us, although receipts point to them: hidden, or not to be locked.
+/// How many attachments of a list row security hides from us or forbids to lock, although receipts point to
+/// them.
 pub(super) const NOT_SHOWN: &str = "
     select count(*) from unnest($1::bigint[]) as p (id)
     where row_security_active('attachments') and not exists (
         select 1 from attachments a
         where a.id = p.id and (a.business_id is distinct from $2::bigint
               or a.purpose is null or a.purpose not in ('receipt_source', 'receipt_preview')))";
-/// Why such an attachment stays.
+/// The reason why such an attachment stays.
 pub(super) const NOT_TO_BE_LOCKED: &str =
     "a policy of row security on attachments hides it or lets nobody lock it; `tikkun doctor` names it";
 
-/// A receipt is set aside once a job; the newest reason stands.
+/// A receipt is set aside once per job, with its newest reason.
 pub(super) const SET_ASIDE: &str = "
     insert into tikkun_set_aside (background_job_id, receipt_id, reason, created_at)
     select $1, aside.receipt_id, aside.reason, $2 from unnest($3::bigint[], $4::text[]) as aside (receipt_id, reason)

@@ -1,11 +1,11 @@
-//! The statements of a deletion batch: seven messages on the usual way, whatever the size of the batch. They begin,
-//! lock the job, take receipts and attachments, look at what else needs those, change everything, look at what that
-//! has come to, commit. Step by step each change is a plain statement, which rules may rewrite.
+//! The statements of a deletion batch: normally seven messages, whatever its size. They begin, lock the job,
+//! take receipts and attachments, find other references to these, change everything, check the result,
+//! commit. Step by step, each change is a plain statement, which rules may rewrite.
 //!
-//! Why nobody can lose an attachment to a race: the attachments are locked first, then looked at by a
-//! statement of its own, which sees everything that was committed before the locks were held. Whoever
-//! links one later has to wait for our commit at the foreign key, and is refused. Deleted receipts that point
-//! to one are locked too: whoever revives one waits, and finds it without pointer.
+//! No attachment is lost to a race. The attachments are locked first, and then a separate statement looks for
+//! references to them; it sees everything committed before the locks were held. A process that links one
+//! later waits for our commit at the foreign key, and is refused. Deleted receipts that point to an
+//! attachment are locked too: whoever revives one waits, and finds it without the pointer.
 
 use std::sync::Arc;
 
@@ -34,7 +34,7 @@ use crate::store::sql::deletion_steps::{locked_job, move_cursor, not_moved, note
 use crate::store::sql::outbox::condemned;
 use crate::store::{Condemned, SetAside};
 
-/// What is tried when rows are changed.
+/// The action named in errors when rows are changed.
 const CHANGING: &str = "change the rows of a batch";
 
 /// A batch's transaction.
@@ -43,7 +43,7 @@ pub(super) struct PostgresDeletionTx {
     database: Arc<Database>,
     /// The locked attachments.
     held: Vec<i64>,
-    /// How many of those that the receipts point to row security keeps from us.
+    /// How many attachments of the receipts row security hides from us.
     not_shown: u32,
 }
 
@@ -151,13 +151,13 @@ impl DeletionTx for PostgresDeletionTx {
     }
 
     async fn rollback(self) {
-        // A connection that cannot even do that does not pass the pool's test.
+        // If this fails, the connection will not pass the pool's test.
         let _ = self.tx.rollback().await;
     }
 }
 
 impl PostgresDeletionTx {
-    /// All of a batch in one statement.
+    /// Makes all changes of a batch in one statement.
     async fn change_at_once(
         &mut self,
         scope: &Scope<'_>,
@@ -184,7 +184,7 @@ impl PostgresDeletionTx {
             .map_err(|error| refused_or_fault(error, CHANGING))
     }
 
-    /// The same in plain statements.
+    /// Makes the same changes in plain statements.
     async fn change_plainly(
         &mut self,
         scope: &Scope<'_>,
@@ -218,7 +218,7 @@ impl PostgresDeletionTx {
         Ok(objects)
     }
 
-    /// Whether the rows are as they were to become, each.
+    /// Whether every row is as intended after the change.
     async fn stands(
         &mut self,
         scope: &Scope<'_>,
@@ -250,8 +250,8 @@ impl PostgresDeletionTx {
         Ok(())
     }
 
-    /// A receipt that somebody changed while we waited for it may point to what the statement that took it could
-    /// not see yet.
+    /// A receipt that somebody changed while we waited for its lock may point to attachments that the
+    /// statement which took it could not see.
     async fn hold_late(&mut self, scope: &Scope<'_>, mut pointed: Vec<i64>) -> Result<(), Fault> {
         pointed.retain(|id| self.held.binary_search(id).is_err());
         if pointed.is_empty() {

@@ -1,4 +1,4 @@
-//! PostgreSQL as an engine: how values travel to it, and its transactions.
+//! PostgreSQL as an engine: how values are bound, and its transactions.
 
 use async_trait::async_trait;
 use sqlx::postgres::{PgArguments, PgRow};
@@ -25,7 +25,7 @@ pub(super) fn bound<'q>(sql: Sql, values: &[Value<'q>]) -> Query<'q, Postgres, P
     })
 }
 
-/// A number of ours as the column `integer` holds it.
+/// One of our numbers, for a column of type `integer`.
 pub(super) fn number(value: u32) -> i32 {
     i32::try_from(value).unwrap_or(i32::MAX)
 }
@@ -49,7 +49,7 @@ impl Engine for Database {
     type Writing = Tx;
     type Reading = Tx;
 
-    // The time is the same whatever zone the session is in.
+    // The time does not depend on the session's time zone.
     const NOW: Option<Sql> = Some("select now() at time zone 'utc' as now");
 
     async fn writing(&self, what: &str) -> Result<Tx, Fault> {

@@ -1,4 +1,4 @@
-//! What PostgreSQL's errors mean to a caller.
+//! The meaning of PostgreSQL's errors for a caller.
 
 use std::error::Error as _;
 
@@ -28,31 +28,31 @@ mod code {
     pub(super) const NO_SUCH_TABLE: &str = "42P01";
 }
 
-/// Classes of codes, by their first two characters.
+/// Classes of codes, named by their first two characters.
 mod class {
-    /// Connection exceptions, those of a pooler too.
+    /// Connection exceptions, also those of a pooler.
     pub(super) const CONNECTION: &str = "08";
-    /// Who may connect; a password is rotated in two steps, so it may soon be right.
+    /// Invalid authorization. It may pass, since a password is rotated in two steps.
     pub(super) const AUTHORIZATION: &str = "28";
     /// Too many connections, full disk, out of memory.
     pub(super) const RESOURCES: &str = "53";
-    /// Shutdown, crash of a neighbour, not yet started.
+    /// Shutdown, crash of another session, or start-up.
     pub(super) const INTERVENTION: &str = "57";
-    /// Errors of the disk.
+    /// Disk errors.
     pub(super) const SYSTEM: &str = "58";
-    /// PostgreSQL's own mistakes, and whatever a pooler has no code for.
+    /// Internal errors of PostgreSQL, and errors for which a pooler has no code.
     pub(super) const INTERNAL: &str = "XX";
-    /// All classes of which PostgreSQL itself never blames a single row. What a trigger raises under a code
-    /// of its own is in none of them.
+    /// The classes that PostgreSQL itself never uses for an error of a single row. A trigger's own error code
+    /// is in none of them.
     pub(super) const NEVER_A_ROW: [&str; 26] = [
         "00", "01", "02", "03", "08", "0A", "0B", "25", "26", "28", "2D", "34", "3B", "3D", "3F", "40", "42",
         "53", "54", "55", "57", "58", "72", "F0", "HV", "XX",
     ];
 }
 
-/// Gives errors of the database the name of what was tried.
+/// Converts database errors to faults that name the action.
 pub(super) trait During<T> {
-    /// An error becomes a fault while doing `what`.
+    /// Converts an error while doing `what` to a fault.
     fn during(self, what: &str) -> Result<T, Fault>;
 }
 
@@ -62,14 +62,14 @@ impl<T> During<T> for Result<T, sqlx::Error> {
     }
 }
 
-/// An error while doing `what`.
+/// The fault for an error while doing `what`.
 pub(super) fn fault(error: sqlx::Error, what: &str) -> Fault {
     let at_a_limit = error.as_database_error().is_some_and(|answer| is_a_time_limit(&code_of(answer)));
     let fault = Fault::new(kind(&error), what).because(error);
     if at_a_limit { fault.at_a_time_limit() } else { fault }
 }
 
-/// The same, where a refusal of single rows is to be told from everything else.
+/// The same, but distinguishes a refusal of single rows from all other errors.
 pub(super) fn refused_or_fault(error: sqlx::Error, what: &str) -> StepFault {
     match error.as_database_error() {
         Some(answer) if refuses_a_row(&code_of(answer), routine(answer)) => {
@@ -79,21 +79,21 @@ pub(super) fn refused_or_fault(error: sqlx::Error, what: &str) -> StepFault {
     }
 }
 
-/// Whether the server did not take a statement that a connection has kept: the tables have changed since, or somebody
-/// threw it away.
+/// Whether the server rejected a prepared statement because the tables have changed or the statement was
+/// discarded.
 pub(super) fn is_outgrown(fault: &Fault) -> bool {
     let error = fault.source().and_then(|cause| cause.downcast_ref::<sqlx::Error>());
     let answer = error.and_then(sqlx::Error::as_database_error);
     answer.is_some_and(|answer| is_stale(&code_of(answer), routine(answer)))
 }
 
-/// Whether a table or column that a statement names is not there, or not any more.
+/// Whether a table or column of a statement does not exist (any more).
 pub(super) fn names_something_gone(error: &sqlx::Error) -> bool {
     let code = error.as_database_error().map(code_of);
     code.is_some_and(|code| code == code::NO_SUCH_TABLE || code == code::NO_SUCH_COLUMN)
 }
 
-/// Whether nobody listens yet, or somebody who is about to be ready.
+/// Whether nothing listens yet, or the server is still starting.
 pub(super) fn may_come_up(error: &sqlx::Error) -> bool {
     match error {
         sqlx::Error::Io(cause) => cause.kind() == std::io::ErrorKind::ConnectionRefused,
@@ -102,19 +102,19 @@ pub(super) fn may_come_up(error: &sqlx::Error) -> bool {
     }
 }
 
-/// Whether somebody is there who does not let us in, or has no such database: at the start a mistake in the
-/// address is more likely than anything that passes.
+/// Whether the server rejects us or has no such database. At the start this is more likely a wrong address
+/// than a passing state.
 pub(super) fn turns_away(error: &sqlx::Error) -> bool {
     let code = error.as_database_error().map(code_of);
     code.is_some_and(|code| code == code::NO_SUCH_DATABASE || class_of(&code) == class::AUTHORIZATION)
 }
 
-/// Whether somebody does not take what we say at the start of a session, as PgBouncer does not.
+/// Whether the start of our session was rejected, as PgBouncer does with unknown settings.
 pub(super) fn refuses_our_start(error: &sqlx::Error) -> bool {
     error.as_database_error().is_some_and(|answer| code_of(answer) == code::PROTOCOL_VIOLATION)
 }
 
-/// What the caller should do about an error.
+/// The reaction that an error calls for.
 pub(super) fn kind(error: &sqlx::Error) -> FaultKind {
     match error {
         sqlx::Error::Database(answer) if ends_session(answer.as_ref()) => FaultKind::Unavailable,
@@ -125,14 +125,14 @@ pub(super) fn kind(error: &sqlx::Error) -> FaultKind {
         | sqlx::Error::PoolClosed
         | sqlx::Error::WorkerCrashed
         | sqlx::Error::BeginFailed => FaultKind::Unavailable,
-        // A conversation cut short can end in the middle of a message.
+        // An interrupted conversation can end in the middle of a message.
         sqlx::Error::Protocol(_) => FaultKind::Retryable,
         _ => FaultKind::Permanent,
     }
 }
 
-/// An internal error that ends the session, or refuses one: so the poolers of hosted databases say that they have no
-/// connection to give.
+/// Whether an internal error ended or refused a session: the poolers of hosted databases report in this way
+/// that they have no free connection.
 fn ends_session(answer: &dyn DatabaseError) -> bool {
     let severity = answer.try_downcast_ref::<PgDatabaseError>().map(PgDatabaseError::severity);
     let fatal = matches!(severity, Some(PgSeverity::Fatal | PgSeverity::Panic));
@@ -164,15 +164,15 @@ fn kind_of_code(code: &str) -> FaultKind {
     }
 }
 
-/// A limit in time that less work at once may keep. After the two of an open transaction the server has closed the
-/// connection.
+/// Time limits that a smaller amount of work may keep. After the two limits of an open transaction, the
+/// server has closed the connection.
 fn is_a_time_limit(code: &str) -> bool {
     [code::LOCK_NOT_AVAILABLE, code::QUERY_CANCELED, code::IDLE_IN_TRANSACTION, code::TRANSACTION_TIMEOUT]
         .contains(&code)
 }
 
-/// A constraint, a trigger's `raise`, a policy of row security, or a value that does not fit: other rows may still be
-/// changed. A rule does not allow the one statement that changes all, but may allow plain ones.
+/// A constraint, a trigger's `raise`, a policy of row security, or an unsuitable value: other rows may still
+/// be changed. A rule forbids the statement that changes everything, but may allow plain ones.
 fn refuses_a_row(code: &str, routine: &str) -> bool {
     match code {
         code::NO_PRIVILEGE => routine == CHECKS_POLICIES || routine == RAISES,
@@ -185,16 +185,16 @@ fn is_stale(code: &str, routine: &str) -> bool {
     code == code::NO_SUCH_STATEMENT || (code == code::FEATURE_NOT_SUPPORTED && routine == PLANS_ANEW)
 }
 
-/// The server's own routine that an answer comes from: the text of a message depends on the server's language.
+/// The server's routine that raised the error; messages depend on the server's language, routines do not.
 fn routine(answer: &dyn DatabaseError) -> &str {
     answer.try_downcast_ref::<PgDatabaseError>().and_then(PgDatabaseError::routine).unwrap_or_default()
 }
 
-/// Refuses a row that a policy of row security does not allow.
+/// Rejects a row that violates a policy of row security.
 const CHECKS_POLICIES: &str = "ExecWithCheckOptions";
-/// Carries out `raise` in PL/pgSQL.
+/// Executes `raise` in PL/pgSQL.
 const RAISES: &str = "exec_stmt_raise";
-/// Finds that the answer of a kept statement would look different now.
+/// Finds that a prepared statement's result would have another form now.
 const PLANS_ANEW: &str = "RevalidateCachedQuery";
 
 fn class_of(code: &str) -> &str {

@@ -1,4 +1,4 @@
-//! The statements onto `background_jobs` that are written for PostgreSQL.
+//! The statements for `background_jobs` that are specific to PostgreSQL.
 
 use async_trait::async_trait;
 use sqlx::PgConnection;
@@ -13,9 +13,9 @@ use crate::store::Watched;
 use crate::store::sql::background_jobs::JobsSql;
 use crate::store::sql::engine::Sql;
 
-/// Moves only rows that are still under the attempt that beats, by the newest of row and fence; in the
-/// order of their ids, so that nobody waits for us in a circle. The time is the server's, whoever beats. The answer
-/// names them.
+/// Updates only rows that still have the attempt of the update, by the newest row and fence, and returns
+/// their ids. Rows are locked in the order of their ids, so that deadlocks cannot occur. The time is the
+/// server's.
 const BEAT: &str = "
     with ours as materialized (
         select j.id
@@ -29,7 +29,7 @@ const BEAT: &str = "
     from ours where background_jobs.id = ours.id
     returning background_jobs.id::bigint";
 
-/// Row and fence are locked first, in the order of their ids.
+/// Locks row and fence first, in the order of their ids.
 const WATCH: &str = "
     with ours as materialized (
         select j.id, w.waiting_for, w.rate, w.eta_seconds, w.last_error
@@ -56,7 +56,7 @@ impl JobsSql for Database {
     on conflict (background_job_id) do update set
         queue_job = excluded.queue_job, updated_at = excluded.updated_at";
 
-    // The row is nobody else's, so that no process waits for another.
+    // Each process writes its own row, so that none waits for another.
     const CHECK: Sql = "
     insert into tikkun_store_check (id, checked_at)
     values (floor(random() * 2000000000)::integer, now() at time zone 'utc') returning id";

@@ -1,6 +1,6 @@
-//! The tables of our own, brought up to date; and those of the application, for a trial only.
+//! Creates and updates our tables, and for tests also those of the application.
 //!
-//! Nothing is made, and no right to make anything is needed, while everything is there.
+//! If everything exists, nothing is created, and no right to create anything is needed.
 
 use sqlx::migrate::Migrator;
 use sqlx::{AssertSqlSafe, Connection as _, PgConnection, Postgres, Transaction};
@@ -13,25 +13,25 @@ use crate::config::PostgresSettings;
 use crate::fault::{Fault, FaultKind};
 use crate::store::Migrated;
 
-/// The migrations, told apart from those of the web application by their table.
+/// Our migrations; their table distinguishes them from those of the web application.
 static MIGRATOR: Migrator = sqlx::migrate!("src/store/postgres/migrations");
-/// The application's tables, as CONTRACT §4 has them.
+/// The application's tables, as in CONTRACT §4.
 const APPLICATION_TABLES: &str = include_str!("application_tables.sql");
-/// Held for the length of a migration: the letters `tikkun` as a number.
+/// The lock key of a migration: the letters `tikkun` as a number.
 const LOCK: i64 = 0x74_69_6b_6b_75_6e;
 
-/// One process migrates at a time; the lock ends with the transaction.
+/// Only one process migrates at a time; the lock ends with the transaction.
 const TAKE_LOCK: &str = "select pg_advisory_xact_lock($1)";
 
-/// Whether the table of migrations is there, from the catalogue itself: a name that was looked up in vain
-/// before the lock was held is remembered by the session as missing.
+/// Whether the table of migrations exists, read from the catalogue: a session remembers a failed lookup by
+/// name from before the lock as missing.
 const HAS_TABLE: &str = "
     select exists (select 1 from pg_class where relname = 'tikkun_store_migrations' and pg_table_is_visible(oid))";
 
-/// What has been done, and what it was made of.
+/// The applied migrations with their checksums.
 const DONE: &str = "select version, checksum from tikkun_store_migrations where success order by version";
 
-/// The table of migrations, in the form of sqlx's own.
+/// The table of migrations, in sqlx's own form.
 const MAKE_TABLE: &str = "
     create table tikkun_store_migrations (
         version bigint primary key,
@@ -41,17 +41,15 @@ const MAKE_TABLE: &str = "
         checksum bytea not null,
         execution_time bigint not null)";
 
-/// Notes a migration in its own transaction.
+/// Records a migration in its own transaction.
 const NOTE: &str = "
     insert into tikkun_store_migrations (version, description, success, checksum, execution_time)
     values ($1, $2, true, $3, -1)";
 
-/// Brings the tables up to date, and makes those of the application first if that is asked for and none is
-/// there.
+/// Updates our tables; if requested, first creates those of the application, if none of them exists.
 ///
-/// # Errors
-/// Unavailable when the database is; permanent when it was made by a newer version, when some but not all
-/// tables of the application are there, or when the role may not make tables.
+/// Unavailable when the database is; permanent when a newer version made the tables, when only some tables of
+/// the application exist, or when the role may not create tables.
 pub async fn migrate(settings: &PostgresSettings, application_tables: bool) -> Result<Migrated, Fault> {
     let what = format!("bring the tables of {} up to date", settings.place);
     let (mut connection, _) = connect(settings).await?;
@@ -64,7 +62,7 @@ pub async fn migrate(settings: &PostgresSettings, application_tables: bool) -> R
     Ok(Migrated { application, versions })
 }
 
-/// Brings our tables up to date, if they are not.
+/// Updates our tables, if they are outdated.
 pub(super) async fn bring_up_to_date(connection: &mut PgConnection, place: &str) -> Result<(), Fault> {
     if pending(connection, place).await?.is_empty() {
         return Ok(());
@@ -76,7 +74,7 @@ pub(super) async fn bring_up_to_date(connection: &mut PgConnection, place: &str)
     tx.commit().await.during(&what)
 }
 
-/// The versions that are not there yet.
+/// The versions that are not applied yet.
 pub(super) async fn pending(connection: &mut PgConnection, place: &str) -> Result<Vec<i64>, Fault> {
     let what = format!("look at the tables of {place}");
     let mut tx = connection.begin().await.during(&what)?;
@@ -103,13 +101,13 @@ async fn make_application_tables(
             return Err(Fault::new(FaultKind::Permanent, text));
         }
     }
-    // All of them or none.
+    // All tables or none.
     sqlx::raw_sql(APPLICATION_TABLES).execute(&mut **tx).await.during(&what)?;
     Ok(true)
 }
 
-/// Applies what is missing, in the transaction that holds the lock: a second process waits for it and then
-/// finds nothing to do.
+/// Applies missing migrations in the transaction that holds the lock. A second process waits for it and finds
+/// nothing to do.
 async fn apply(tx: &mut Transaction<'_, Postgres>, what: &str) -> Result<Vec<i64>, Fault> {
     let done = done(tx, what).await?;
     let mut applied = Vec::new();
@@ -117,7 +115,7 @@ async fn apply(tx: &mut Transaction<'_, Postgres>, what: &str) -> Result<Vec<i64
         query(MAKE_TABLE).execute(&mut **tx).await.during(what)?;
     }
     for migration in MIGRATOR.iter().filter(|one| !done.contains(&one.version)) {
-        // A migration is text of ours from the file, run as a whole.
+        // A migration is our own SQL file, run as a whole.
         sqlx::raw_sql(AssertSqlSafe(migration.sql.as_str())).execute(&mut **tx).await.during(what)?;
         query(NOTE)
             .bind(migration.version)
@@ -135,7 +133,7 @@ async fn has_table(tx: &mut Transaction<'_, Postgres>, what: &str) -> Result<boo
     scalar(HAS_TABLE).fetch_one(&mut **tx).await.during(what)
 }
 
-/// The versions that are there, each as this program knows it.
+/// The applied versions, each known to this program with its checksum.
 async fn done(tx: &mut Transaction<'_, Postgres>, what: &str) -> Result<Vec<i64>, Fault> {
     if !has_table(tx, what).await? {
         return Ok(Vec::new());

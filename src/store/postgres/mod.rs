@@ -1,10 +1,10 @@
-//! The ports on PostgreSQL, where the web application's tables are adopted as they are.
+//! The ports on PostgreSQL, with the web application's tables as they are.
 //!
-//! - Ours are the tables `tikkun_*`; nothing of the application's is ever made, changed or constrained.
-//! - Nothing is kept in a session: see [`connection`]. A pooler in transaction mode may stand between.
-//! - Every writing transaction is `read committed`, locks its rows, and looks again after it has the locks.
-//! - Locks are taken in one order, so that nobody waits in a circle: the job's row, its note, receipts,
-//!   attachments; rows of one table by their ids.
+//! - Our tables are named `tikkun_*`; the application's are never created, altered or constrained.
+//! - No state is kept in a session: see [`connection`]. A pooler in transaction mode may be used.
+//! - Every writing transaction is `read committed`, locks its rows, and reads them again under the lock.
+//! - Locks are taken in one order, to prevent deadlocks: the job's row, its note, receipts, attachments; rows
+//!   of one table by their ids.
 
 mod application;
 mod cells;
@@ -33,11 +33,11 @@ use super::{Schema, Store};
 use crate::config::PostgresSettings;
 use crate::fault::Fault;
 
-/// Opens the database, and looks after its tables as `schema` says.
+/// Opens the database, and checks or migrates its tables as `schema` says.
 ///
 /// # Errors
-/// Unavailable when it cannot be reached; permanent when it turns us away, or lacks what `schema` requires,
-/// naming all of it.
+/// Unavailable when it cannot be reached; permanent when it rejects us or lacks what `schema` requires; the
+/// error lists all of it.
 pub async fn open(settings: &PostgresSettings, schema: Schema) -> Result<Store, Fault> {
     let (mut first, between) = connection::connect(settings).await?;
     schema::look_after(&mut first, &settings.place, schema).await?;

@@ -1,29 +1,30 @@
-//! How transactions begin.
+//! The statements that begin transactions.
 
 use std::sync::Arc;
 
 use crate::config::PostgresSettings;
 use crate::store::keep_rules::text;
 
-/// A commit is answered when it is on the disk, also where the database does not wait for that: what is deleted from
-/// storage afterwards may not come back with a crash of the server.
+/// A commit returns only after it is on disk, even if the database is configured otherwise: objects are
+/// deleted from storage afterwards, and their rows must not come back after a crash of the server.
 const DURABLE: &str =
     "select set_config('synchronous_commit', 'on', true) where current_setting('synchronous_commit') = 'off'";
 
-/// What begins a transaction: one message, answered once.
+/// The statements that begin a transaction, sent as one message with one answer.
 pub(super) struct Openings {
-    /// For a transaction that writes.
+    /// For a writing transaction.
     pub(super) write: Arc<str>,
-    /// For a batch of a deletion.
+    /// For a deletion batch.
     pub(super) batch: Arc<str>,
-    /// For reads that must agree with each other.
+    /// For reads that must be consistent with each other.
     pub(super) read: Arc<str>,
 }
 
 impl Openings {
     pub(super) fn new(settings: &PostgresSettings, path: &str) -> Self {
-        // Not every pooler passes on which zone a session asks for, and times without a zone are read in it. Somebody else
-        // may have left a path in a pooler's session that leads to other tables of the same names.
+        // Not every pooler forwards the session's time zone, in which times without a zone are read. Another
+        // client may have left a search path in a pooler's session that leads to other tables of the same
+        // names.
         let path = text(path);
         let limits = format!(
             "set local timezone = 'UTC'; set local statement_timeout = {}; set local lock_timeout = {}; \
@@ -31,14 +32,14 @@ impl Openings {
             settings.statement_timeout.as_millis(),
             settings.lock_timeout.as_millis()
         );
-        // Each statement sees what was committed before it began, whatever the database's default: what is
-        // read under a lock is the newest there is.
+        // Each statement sees everything committed before it began, whatever the database's default: reads
+        // under a lock return the newest data.
         let write = format!("begin isolation level read committed; {limits}; {DURABLE}");
         Self {
-            // A constraint that waits for the commit would blame the whole batch instead of a row.
+            // A deferred constraint would blame the whole batch at the commit instead of a row.
             batch: format!("{write}; set constraints all immediate").into(),
             write: write.into(),
-            // All statements see one moment.
+            // All statements see one snapshot.
             read: format!("begin isolation level repeatable read read only; {limits}").into(),
         }
     }

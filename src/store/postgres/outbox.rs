@@ -1,4 +1,4 @@
-//! The statements onto the clean-up outbox that are written for PostgreSQL. Times are by the server's clock.
+//! The statements for the clean-up outbox that are specific to PostgreSQL. Times are of the server's clock.
 
 use async_trait::async_trait;
 use sqlx::PgConnection;
@@ -21,7 +21,7 @@ const POSTPONE: &str = "
 
 #[async_trait]
 impl OutboxSql for Database {
-    // What somebody else is taking at this moment is passed over.
+    // Skips objects that another process is claiming at the moment.
     const CLAIM: Sql = "
     update tikkun_cleanup_outbox o set next_try_at = now() at time zone 'utc' + $5 * interval '1 second'
     from (

@@ -1,4 +1,4 @@
-//! The statements onto `receipts` and `attachments` that are written for PostgreSQL.
+//! The statements for `receipts` and `attachments` that are specific to PostgreSQL.
 
 use async_trait::async_trait;
 use sqlx::postgres::PgRow;
@@ -20,8 +20,9 @@ impl ReceiptsSql for Database {
     where s.background_job_id = $1 and r.is_deleted is not true
     order by s.receipt_id limit $2";
 
-    // A table whose row security has no policy shows nothing. Triggers on other columns than ours do not fire. Without
-    // foreign keys nothing takes an attachment's id out of receipts that were deleted before.
+    // A table with row security but no policy shows nothing. Triggers on columns that we do not write do not
+    // fire. Without active foreign keys, nothing clears an attachment's id in receipts that were deleted
+    // before.
     const HINDRANCES: Sql = "
     with ours as (
         select t.name, t.columns, c.oid as id from (values

@@ -1,7 +1,7 @@
-//! The statements about foreign keys onto `attachments` and what may hide rows, as text.
+//! The statements about foreign keys to `attachments` and about policies that hide rows, as text.
 
-/// The tables that hold a table's rows: it, its partitions and the tables that inherit from it, and what lies beneath
-/// it where it is a view.
+/// The tables that hold a table's rows: itself, its partitions, the tables that inherit from it, and the
+/// tables under it if it is a view.
 macro_rules! holders {
     ($table:literal) => {
         concat!(
@@ -23,8 +23,8 @@ macro_rules! holders {
     };
 }
 
-/// Which constraints `c` are foreign keys onto attachments, wherever their rows lie. Of one that partitions have
-/// inherited, its root.
+/// The condition that constraint `c` is a foreign key to attachments, wherever its rows are stored. Of one
+/// that partitions inherit, only the root.
 macro_rules! onto_attachments {
     () => {
         concat!(
@@ -73,7 +73,7 @@ pub(super) const LIST: &str = concat!(
     order by c.oid, parent.attname <> 'id'"
 );
 
-/// The foreign keys onto attachments in one text: another text, other keys.
+/// The foreign keys to attachments as one text, to detect changes.
 pub(super) const FINGERPRINT: &str = concat!(
     "
     select coalesce(string_agg(c.oid::text, ' ' order by c.oid), '')
@@ -82,15 +82,16 @@ pub(super) const FINGERPRINT: &str = concat!(
     onto_attachments!()
 );
 
-/// Those attachments of the tenant cannot be linked, changed or dropped before our commit. In the order of their ids.
+/// Locks these attachments of the tenant until our commit, so that they cannot be linked, changed or deleted.
+/// In the order of their ids.
 pub(super) const HOLD: &str = "
     select a.id::bigint from attachments a
     where a.id = any((select $1::bigint[])::bigint[]) and a.business_id + 0 = $2
       and a.purpose in ('receipt_source', 'receipt_preview')
     order by a.id for update";
 
-/// Whether a policy of row security may hide rows of the given tables `t` from us. A policy that shows all rows hides
-/// none.
+/// Whether a policy of row security may hide rows of the given tables `t` from us. A policy that shows all
+/// rows does not.
 macro_rules! hides {
     ($($tables:expr),+ $(,)?) => {
         concat!(
@@ -114,7 +115,7 @@ macro_rules! hides {
 }
 pub(super) use hides;
 
-/// Whether rows may be hidden that need an attachment, or its path: then nothing can be said of any.
+/// Whether rows may be hidden that need an attachment or its path; then no attachment can be judged.
 pub(super) const HIDES: &str = hides!(
     "t.oid in (to_regclass('receipts'), to_regclass('attachments')) or t.oid in (
          select c.conrelid from pg_constraint c
@@ -122,10 +123,10 @@ pub(super) const HIDES: &str = hides!(
     holders!("attachments"),
     ")"
 );
-/// Why nothing can be said of attachments then.
+/// The reason why attachments cannot be judged.
 pub(super) const HIDDEN: &str = "a policy of row security on receipts, attachments or a table that refers to them may hide what needs \
     them; `tikkun doctor` names it";
 
-/// Nobody can revive these receipts before our commit. In the order of their ids.
+/// Locks deleted receipts, in the order of their ids, so that they cannot be revived before our commit.
 pub(super) const LOCK_DEAD: &str =
     "select 1 from receipts where id = any((select $1::bigint[])::bigint[]) order by id for no key update";

@@ -1,4 +1,4 @@
-//! Foreign keys that lead to `attachments` from tables we do not know, and the queries that heed them.
+//! Foreign keys to `attachments` from unknown tables, and the queries that respect them.
 
 use std::sync::Arc;
 
@@ -13,50 +13,51 @@ use crate::job::BusinessId;
 use crate::store::deletion::Unreferenced;
 use crate::store::keep_rules::{SUMS, Tie, all_hold, before_ties, first_broken, heeded, text};
 
-/// What is tried when the locked attachments are looked at.
+/// The action named in errors when the locked attachments are checked.
 const LOOK: &str = "find the attachments of a batch";
-/// Looks at the attachments of a batch, each after foreign keys onto them have changed or receipts were locked.
+/// The most queries per batch. A repetition follows changed foreign keys or newly locked rows.
 const LOOKS: u32 = 5;
 
 /// The locked attachments of a batch.
 pub(super) struct References<'a> {
-    /// Whose.
+    /// The tenant.
     pub(super) tenant: BusinessId,
-    /// Which.
+    /// Their ids.
     pub(super) held: &'a [i64],
     /// The receipts that are to be deleted.
     pub(super) gone: &'a [i64],
-    /// Whether the look is a statement with a name.
+    /// Whether the query is a named statement.
     pub(super) named: bool,
 }
 
-/// One look: the attachments that nothing live needs; those of the rest that a reference keeps, and by which; the
-/// foreign keys as they are now; all deleted receipts beyond the batch that point to one that was looked at; the
-/// attachments that share a path with one of them, and go along or keep it; whether row security hides rows.
+/// The result of one query: the attachments that nothing live needs; those of the rest that a reference
+/// keeps, and by which; the foreign keys now; all deleted receipts beyond the batch that point to one of the
+/// attachments; the attachments that share a path with one of them, and are deleted with it or keep it;
+/// whether row security hides rows.
 type Seen = (Vec<i64>, Vec<i64>, Vec<String>, String, Vec<i64>, Vec<i64>, bool);
 
-/// A foreign key onto attachments.
+/// A foreign key to attachments.
 #[derive(FromRow)]
 struct Reference {
     child: String,
     child_column: String,
     parent_column: String,
     shown: String,
-    /// It drops receipts with their attachment, where it should set their pointers to null: deleted ones are to stay.
+    /// Whether it deletes receipts with their attachment. They must stay, with a cleared pointer.
     drops_receipts: bool,
     /// It leads from one attachment to another.
     ties: bool,
 }
 
-/// The queries that heed foreign keys.
+/// The queries that respect foreign keys.
 pub(super) struct Queries {
-    /// What the foreign keys were when these were made.
+    /// The foreign keys for which these were built.
     fingerprint: String,
-    /// Of the attachments `$2`, locked before, those that nothing live needs once the receipts `$3` are
+    /// Finds those of the locked attachments `$2` that nothing live needs after the receipts `$3` are
     /// deleted, as [`Seen`].
     candidates: String,
-    /// The same look at all receipts of a tenant, in sums: by the first rule that does not hold and by
-    /// reference, attachments, objects and bytes.
+    /// The same for all receipts of a tenant, as sums: attachments, objects and bytes by the first condition
+    /// that does not hold and by reference.
     pub(super) plan: String,
 }
 
@@ -67,9 +68,9 @@ pub(super) struct ReferenceCache {
 }
 
 impl ReferenceCache {
-    /// Which of the locked attachments nothing live needs: by a statement of its own, which sees all that was
-    /// committed before the locks were held. Where others share a path with them, or deleted receipts point to them,
-    /// too, those are locked, and it looks again.
+    /// Finds the locked attachments that nothing live needs, in a statement of its own, which sees everything
+    /// committed before the locks were held. If other attachments share a path with them, or deleted receipts
+    /// point to them, those are locked too and the query is repeated.
     pub(super) async fn needless(&self, tx: &mut Tx, batch: &References<'_>) -> Result<Unreferenced, Fault> {
         let mut queries = self.known(tx).await?;
         let (mut held, mut locked) = (batch.held.to_vec(), batch.gone.to_vec());
@@ -107,8 +108,8 @@ impl ReferenceCache {
         Err(Fault::new(FaultKind::Retryable, text))
     }
 
-    /// What a look ran into. A table or column that was renamed, which changes no fingerprint, is found by its
-    /// new name next time.
+    /// The fault of a failed query. After the rename of a table or column, which changes no fingerprint, the
+    /// next query uses the new name.
     fn unseen(&self, error: sqlx::Error) -> Fault {
         if names_something_gone(&error) {
             *self.newest.lock() = None;
@@ -117,7 +118,7 @@ impl ReferenceCache {
         fault(error, LOOK)
     }
 
-    /// The queries as last made.
+    /// The queries as last built.
     async fn known(&self, tx: &mut Tx) -> Result<Arc<Queries>, Fault> {
         let newest = self.newest.lock().clone();
         match newest {
@@ -126,7 +127,7 @@ impl ReferenceCache {
         }
     }
 
-    /// The queries for the foreign keys that there are.
+    /// Builds the queries for the present foreign keys.
     pub(super) async fn learn(&self, tx: &mut PgConnection) -> Result<Arc<Queries>, Fault> {
         let what = "list foreign keys onto attachments";
         let fingerprint: String = scalar(FINGERPRINT).fetch_one(&mut *tx).await.during(what)?;

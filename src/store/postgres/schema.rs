@@ -1,4 +1,4 @@
-//! What must be there before the first statement, and what should be: looked at once, told all together.
+//! Checks required tables and columns and recommended indexes, and reports everything missing at once.
 
 use std::collections::BTreeSet;
 
@@ -11,7 +11,7 @@ use super::statement::{scalar, tuples};
 use crate::fault::{Fault, FaultKind};
 use crate::store::Schema;
 
-/// Columns of tables, where they are on the search path; a table without one is there without columns.
+/// The columns of tables on the search path; a missing table has none.
 const COLUMNS: &str = "
     select t.name, a.attname::text
     from unnest($1::text[]) as t (name)
@@ -44,18 +44,18 @@ const INDEXES: &str = "
     from unnest($1::text[]) as t (name)
     join pg_index i on i.indrelid = to_regclass(t.name) and i.indisvalid";
 
-/// Columns of receipts that are held by a foreign key onto attachments of their own.
+/// Columns of receipts with their own foreign key to attachments.
 const HELD: &str = "
     select a.attname::text
     from pg_constraint c join pg_attribute a on a.attrelid = c.conrelid and a.attnum = any(c.conkey)
     where c.contype = 'f' and c.conrelid = to_regclass('receipts') and c.confrelid = to_regclass('attachments')";
 
-/// An index that statements of ours, or the foreign keys, cannot do without for long.
+/// An index that our statements or the foreign keys need to be fast.
 struct Wanted {
     table: &'static str,
     columns: &'static [&'static str],
     unique: bool,
-    /// Words of which its condition must hold one, if it has a condition.
+    /// Its condition, if it has one, must contain one of these words.
     condition: &'static [&'static str],
     made_by: &'static str,
     else_: &'static str,
@@ -105,7 +105,7 @@ const WANTED: [Wanted; 5] = [
     },
 ];
 
-/// An index that is there.
+/// An existing index.
 struct Found {
     table: String,
     unique: bool,
@@ -131,7 +131,7 @@ impl Wanted {
     }
 }
 
-/// Looks after the tables as `schema` says: migrates ours, and tells what is missing of the application's.
+/// Migrates our tables or checks them, as `schema` says, and reports what is missing of the application's.
 pub(super) async fn look_after(
     connection: &mut PgConnection,
     place: &str,
@@ -190,14 +190,14 @@ async fn missing(connection: &mut PgConnection, place: &str) -> Result<Vec<Strin
     Ok(missing)
 }
 
-/// What is not there of our own tables.
+/// Describes what is missing of our own tables.
 async fn outdated(connection: &mut PgConnection, place: &str) -> Result<Option<String>, Fault> {
     let pending = migrations::pending(connection, place).await?;
     let versions: Vec<String> = pending.iter().map(i64::to_string).collect();
     Ok((!versions.is_empty()).then(|| format!("version {} of the tables of Tikkun", versions.join(" and "))))
 }
 
-/// Warns of each index and each foreign key without which it works, but slowly or less safely.
+/// Warns of each missing index and foreign key without which everything works, but slower or less safely.
 async fn tell_slow_ways(connection: &mut PgConnection, place: &str) -> Result<(), Fault> {
     let what = format!("look at the indexes of {place}");
     let mut tx = connection.begin().await.during(&what)?;

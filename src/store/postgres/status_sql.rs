@@ -1,4 +1,4 @@
-//! The statements of a change of status that are written for PostgreSQL.
+//! The statements of a change of status that are specific to PostgreSQL.
 
 use super::connection::Database;
 use crate::store::sql::engine::Sql;
@@ -19,11 +19,11 @@ impl StatusSql for Database {
         "with forgotten as (delete from tikkun_set_aside where background_job_id = $1 and $6 = 0) "
     );
 
-    // Whether both columns are in UTC by what fills them: a time with a zone by a default that does not take the zone away
-    // from it, for then that of whatever session fills it counts, as it does where the application sends a time without
-    // one; a time without a zone by a default in UTC. A default that reads no clock fills only rows that were there before
-    // the column. And whether the database may have written the time of its own zone into a job's row, and whether receipts
-    // know but the day.
+    // `comparable`: both columns are in UTC by their default. For a type with a zone, the default must not
+    // strip the zone, because then the zone of the session counts, as it does for times that the application
+    // sends without one. For a type without a zone, the default must be in UTC. A default that reads no clock
+    // only filled rows that existed before the column. `row_in_zone`: the database may have written its own
+    // zone's time into job rows. `by_day`: receipts have only the day.
     const CLOCKS: Option<Sql> = Some(
         "
     select count(*) = 2 and bool_and(in_utc) as comparable,

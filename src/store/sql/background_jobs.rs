@@ -1,4 +1,4 @@
-//! The port onto `background_jobs`.
+//! The port for `background_jobs` on any SQL engine.
 
 use std::sync::Arc;
 
@@ -25,9 +25,9 @@ const ALL_ACTIVE: &str = select_jobs!(
     "where j.status in ('queued', 'running', 'paused') and j.job_type = $1 order by j.id limit $2"
 );
 
-/// The newest rows of all tenants, whatever became of them: those among the last ids of the table, and those that
-/// have a note of ours. However many rows of other types there are, no more than those ids are read, along the
-/// primary keys; a row that fell behind them before we ever had it in hand is not among the newest.
+/// The newest rows of all tenants in any status: those among the last ids of the table, and those with a note
+/// of ours. However many rows of other types there are, only those ids are read, by primary key. A row that
+/// fell behind them before we noted it is not found.
 const NEWEST: &str = select_jobs!(
     "where j.job_type = $1 and j.id in (
          select id from (
@@ -46,20 +46,20 @@ const NEWEST: &str = select_jobs!(
 pub trait JobsSql: StatusSql {
     /// Notes the queue job of a row that exists.
     const CARRIED_BY: Sql;
-    /// A durable write that touches nothing else.
+    /// A durable write that changes nothing else.
     const CHECK: Sql;
-    /// Removes the row of such a write, where it leaves one behind.
+    /// Deletes the row of such a write, if it leaves one.
     const CHECKED: Option<Sql>;
 
-    /// Moves the heartbeats of rows that are still under the attempt that beats, and answers with their ids.
+    /// Updates the heartbeats of rows that still have the attempt of the update, and returns their ids.
     async fn beat(
         tx: &mut Self::Connection,
         rows: &[(BackgroundJobId, u32)],
         what: &str,
     ) -> Result<Vec<i64>, Fault>;
 
-    /// Writes what people watch of running rows, under the newest attempt only; a last error of none leaves the one
-    /// before.
+    /// Writes the live figures of running rows, only under the newest attempt; a last error of `None` keeps
+    /// the old one.
     async fn watch(tx: &mut Self::Connection, updates: &[Watched], what: &str) -> Result<(), Fault>;
 }
 

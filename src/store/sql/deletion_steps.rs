@@ -1,4 +1,4 @@
-//! What the transaction of a batch does in the same way on every engine.
+//! The parts of a batch's transaction that are the same on every engine.
 
 use chrono::{DateTime, Utc};
 
@@ -9,30 +9,31 @@ use crate::store::Pass;
 use crate::store::deletion::{LEFT_AS_IT_WAS, LockedJob, Moved, Scope};
 use crate::store::row::{self, Cells};
 
-/// Moves what the locked row held, only while it is running.
+/// Moves the locked cursor and counters, only while the row is running.
 pub const MOVE_CURSOR: &str = "
     update background_jobs
     set cursor = $2, total = $3, processed = $4, succeeded = $5, failed_count = $6,
         updated_at = $7, heartbeat_at = $7
     where id = $1 and status = 'running'";
 
-/// A good batch ends the count of attempts without progress and allows another revival.
+/// Resets the count of attempts without progress, and allows another revival, after a successful batch.
 pub const RECOVERED: &str = "
     update tikkun_background_jobs set revived = false, barren_attempts = 0, updated_at = $2
     where background_job_id = $1";
 
-/// The statements that take at most `$2` receipts of the tenant `$1`, each once and ascending. `$5` is the latest
-/// creation time and `$6` whether receipts without one are meant, where creation times restrict the request.
+/// The statements that take at most `$2` receipts of the tenant `$1`, each once and ascending. If creation
+/// times restrict the request, `$5` is the latest one and `$6` says whether receipts without one are
+/// included.
 pub struct TakeSql {
-    /// Live receipts behind `$3`, up to `$4`.
+    /// Live receipts after `$3`, up to `$4`.
     pub forward: Sql,
-    /// The same by creation times.
+    /// The same, restricted by creation times.
     pub dated_forward: Sql,
-    /// Live receipts up to `$3`, wherever they are, but for those that the row `$4` set aside.
+    /// Live receipts up to `$3`, wherever the cursor is, except those that the row `$4` set aside.
     pub sweep: Sql,
-    /// The same by creation times.
+    /// The same, restricted by creation times.
     pub dated_sweep: Sql,
-    /// Live receipts behind `$3` that the earlier row `$4` of the tenant set aside.
+    /// Live receipts after `$3` that the earlier row `$4` of the tenant set aside.
     pub set_aside: Sql,
 }
 
@@ -55,7 +56,7 @@ impl TakeSql {
     }
 }
 
-/// The job's row under lock, at the database's time.
+/// The locked row of the job, at the database's time.
 pub fn locked_job(found: &impl Cells, job: BackgroundJobId, now: DateTime<Utc>) -> Result<LockedJob, Fault> {
     Ok(LockedJob {
         business_id: BusinessId(found.needed("business_id")?),
@@ -89,7 +90,7 @@ pub async fn move_cursor(
     Ok(())
 }
 
-/// Clears the note of attempts without progress and of a revival, where there are any.
+/// Resets the noted count of attempts without progress and the revival, if set.
 pub async fn note_recovered(
     tx: &mut impl Connection,
     scope: &Scope<'_>,
@@ -102,7 +103,7 @@ pub async fn note_recovered(
     Ok(())
 }
 
-/// The fault of a cursor that stands as it stood.
+/// The fault for a cursor that did not move.
 pub fn not_moved(scope: &Scope<'_>) -> Fault {
     let text = format!("move the cursor of background job {}: {LEFT_AS_IT_WAS}", scope.job);
     Fault::new(FaultKind::Permanent, text)

@@ -1,4 +1,4 @@
-//! The port onto sessions that ended before their time.
+//! The port for sessions that ended early, on any SQL engine.
 
 use std::sync::Arc;
 
@@ -10,14 +10,14 @@ use crate::fault::Fault;
 use crate::store::row::Cells as _;
 use crate::store::{EndedSession, EndedSessions};
 
-/// Keeps one; a session that ended twice has ended.
+/// Stores a session; a repetition changes nothing.
 const END: &str = "
     insert into tikkun_ended_sessions (mark, holds_until) values ($1, $2) on conflict (mark) do nothing";
 
-/// Those whose time has passed open nothing by themselves.
+/// Deletes expired sessions, which need no entry any more.
 const DROP: &str = "delete from tikkun_ended_sessions where holds_until <= $1";
 
-/// Those that would still hold.
+/// The sessions that would still be valid.
 const LIST: &str = "
     select mark, holds_until from tikkun_ended_sessions where holds_until > $1
     order by holds_until desc limit $2";
@@ -39,7 +39,7 @@ impl<E: Engine> EndedSessions for SqlEndedSessions<E> {
         let found =
             self.0.read_rows(LIST, &[now.into(), max.into()], "list sessions that have ended").await?;
         let session = |row: &RowOf<E>| {
-            // A time that is none ends its session for as long as any can hold.
+            // An unreadable time counts as the latest possible one, so that the session stays ended.
             let until = row.time("holds_until").ok().flatten().unwrap_or(DateTime::<Utc>::MAX_UTC);
             Ok(EndedSession { mark: row.text("mark")?.unwrap_or_default(), until })
         };

@@ -1,5 +1,5 @@
-//! What the ports need of a database engine: transactions, and statements whose values and rows look the same on
-//! every engine.
+//! What the ports need of a database engine: transactions, and statements whose values and rows are the same
+//! on every engine.
 
 use std::ops::DerefMut;
 use std::time::Duration;
@@ -13,24 +13,25 @@ use crate::store::row::Cells;
 /// The text of a statement.
 pub type Sql = &'static str;
 
-/// What takes the place of `$1`, `$2` and so on in a statement.
+/// A value for a placeholder `$1`, `$2` and so on in a statement.
 #[derive(Clone, Copy, Debug)]
 pub enum Value<'a> {
-    /// An id, or a number of the application's.
+    /// An id or another number of the application.
     Number(Option<i64>),
-    /// A number of ours, which a column `integer` holds.
+    /// One of our numbers, for a column of type `integer`.
     Count(Option<u32>),
     /// A text.
     Text(Option<&'a str>),
     /// A time.
     Time(Option<DateTime<Utc>>),
-    /// Yes or no.
+    /// A boolean.
     Flag(bool),
     /// A list of ids.
     Ids(&'a [i64]),
-    /// The time so much later than now.
+    /// The time this long after now.
     After(Duration),
-    /// The time now. Always the last value: a server goes by its own clock, and its statements have no such parameter.
+    /// The current time. Always the last value: a server uses its own clock, and its statements have no such
+    /// parameter.
     Now,
 }
 
@@ -69,19 +70,19 @@ impl From<bool> for Value<'_> {
     }
 }
 
-/// A connection in a transaction. Errors say that they happened while doing `what`.
+/// A connection in a transaction. Errors name `what` was done.
 #[async_trait]
 pub trait Connection: Send {
-    /// What a statement answers with.
+    /// A row of an answer.
     type Row: Cells + Send + Sync;
 
-    /// Runs a statement, and answers with its rows.
+    /// Runs a statement and returns its rows.
     async fn rows(&mut self, sql: Sql, values: &[Value<'_>], what: &str) -> Result<Vec<Self::Row>, Fault>;
 
-    /// Runs a statement, and answers with how many rows it has changed.
+    /// Runs a statement and returns the number of changed rows.
     async fn run(&mut self, sql: Sql, values: &[Value<'_>], what: &str) -> Result<u64, Fault>;
 
-    /// Runs a statement, and answers with its first row.
+    /// Runs a statement and returns its first row.
     async fn first(
         &mut self,
         sql: Sql,
@@ -91,7 +92,7 @@ pub trait Connection: Send {
         Ok(self.rows(sql, values, what).await?.into_iter().next())
     }
 
-    /// Runs a statement that answers with one row always.
+    /// Runs a statement that always returns one row.
     async fn one(&mut self, sql: Sql, values: &[Value<'_>], what: &str) -> Result<Self::Row, Fault> {
         let missing = || Fault::new(FaultKind::Permanent, what).because(sqlx::Error::RowNotFound);
         self.first(sql, values, what).await?.ok_or_else(missing)
@@ -106,12 +107,12 @@ pub type RowOf<E> = <<E as Engine>::Connection as Connection>::Row;
 pub trait Engine: Send + Sync + 'static {
     /// Its connections.
     type Connection: Connection;
-    /// A transaction that may write; dropped, it is rolled back.
+    /// A transaction that may write; dropping it rolls it back.
     type Writing: DerefMut<Target = Self::Connection> + Send;
-    /// A transaction that only reads, and sees one moment.
+    /// A read-only transaction with one snapshot.
     type Reading: DerefMut<Target = Self::Connection> + Send;
 
-    /// How to ask for the server's time. None: the engine is on this host, and so is every process that uses it.
+    /// The query for the server's time. `None`: the engine and all processes that use it are on this host.
     const NOW: Option<Sql>;
 
     /// Begins a transaction that may write.
@@ -120,10 +121,10 @@ pub trait Engine: Send + Sync + 'static {
     /// Begins a transaction that only reads.
     async fn reading(&self, what: &str) -> Result<Self::Reading, Fault>;
 
-    /// Makes the changes last.
+    /// Commits the changes.
     async fn commit(tx: Self::Writing, what: &str) -> Result<(), Fault>;
 
-    /// Ends a transaction that only read, and went well.
+    /// Ends a read-only transaction that succeeded.
     async fn end(_: Self::Reading, _: &str) -> Result<(), Fault> {
         Ok(())
     }

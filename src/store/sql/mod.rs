@@ -1,5 +1,5 @@
-//! The ports on any SQL engine, written once. An engine adds its connections and transactions, and the statements that
-//! differ between engines.
+//! The ports on any SQL engine, written once. An engine adds its connections and transactions, and the
+//! statements that differ.
 
 pub(super) mod background_jobs;
 pub(super) mod deletion_steps;
@@ -20,7 +20,7 @@ use super::Store;
 use super::deletion::Deletions;
 use super::measured::measured;
 
-/// The ports on one database of an engine with this name.
+/// The ports on one database; the metrics use the name of its engine.
 pub(super) fn ports<E>(database: E, engine: &'static str) -> Store
 where
     E: JobsSql + OutboxSql + ReceiptsSql,

@@ -1,4 +1,4 @@
-//! The port onto the clean-up outbox.
+//! The port for the clean-up outbox, on any SQL engine.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -14,7 +14,7 @@ use crate::job::{BackgroundJobId, Backoff, BusinessId};
 use crate::store::row::{self, Cells};
 use crate::store::{CleanupOutbox, Condemned, OutboxRow, OutboxSummary, StillThere};
 
-/// How many are left and since when.
+/// How many objects are left, and since when.
 macro_rules! summary {
     ($which:literal) => {
         concat!(
@@ -31,47 +31,47 @@ macro_rules! summary {
 const SUMMARY: &str = summary!("");
 const SUMMARY_OF_TENANT: &str = summary!("where business_id = $1");
 
-/// The newest error among those left, the first in an index that has nothing but errors.
+/// The newest error among the objects left, by an index that contains only rows with errors.
 const NEWEST_ERROR: &str = "
     select last_error from tikkun_cleanup_outbox
     where ($1 is null or business_id = $1) and last_error is not null and parked_at is null
     order by last_error_at desc, id desc limit 1";
 
-/// A page of the outbox; ids grow with the time of the condemnation.
+/// A page of the outbox; ids grow with the time of condemnation.
 const LIST: &str = "
     select id, background_job_id, business_id, driver, bucket, key, bytes, condemned_at, attempts,
            next_try_at, parked_at, last_error
     from tikkun_cleanup_outbox order by id limit $1";
 
-/// An object that is to be tried again.
+/// An object with its next attempt.
 pub struct Postponed<'a> {
-    /// The object, and why it is still there.
+    /// The object, with its error.
     pub object: &'a StillThere,
-    /// How often it was tried.
+    /// The number of attempts.
     pub attempts: u32,
-    /// How long it waits for its next try.
+    /// The delay until its next attempt.
     pub wait: Duration,
 }
 
 /// The statements that differ between engines.
 #[async_trait]
 pub trait OutboxSql: Engine {
-    /// Due objects of one store, oldest first, held back from everybody else in the same statement.
+    /// Claims due objects of one store, oldest first, and reserves them in the same statement.
     const CLAIM: Sql;
-    /// The same of one job.
+    /// Claims those of one job.
     const CLAIM_OF_JOB: Sql;
-    /// Drops objects that are gone; a row that is not there was confirmed before.
+    /// Deletes rows of objects that are gone; a missing row was confirmed before.
     const CONFIRM: Sql;
-    /// How often each was tried, and nobody can count another try before our commit.
+    /// The number of attempts of each object, locked until our commit.
     const ATTEMPTS: Sql;
-    /// Sets aside; what is aside keeps its time.
+    /// Sets objects aside; objects already aside keep their time.
     const PARK: Sql;
-    /// Puts back; what was not aside keeps its next try.
+    /// Puts objects back; objects that were not aside keep the time of their next attempt.
     const UNPARK: Sql;
-    /// Puts all back.
+    /// Puts all objects back.
     const UNPARK_ALL: Sql;
 
-    /// Notes one more attempt for each, with its own error and next try.
+    /// Records one more attempt for each, with its own error and next attempt.
     async fn postpone(tx: &mut Self::Connection, objects: &[Postponed<'_>], what: &str) -> Result<(), Fault>;
 }
 
@@ -79,7 +79,7 @@ pub trait OutboxSql: Engine {
 pub(super) struct SqlOutbox<E>(pub(super) Arc<E>);
 
 impl<E: OutboxSql> SqlOutbox<E> {
-    /// The ids of the rows that a statement has changed.
+    /// Runs a statement and returns the ids of the changed rows.
     async fn change(&self, sql: Sql, values: &[Value<'_>], what: &str) -> Result<Vec<i64>, Fault> {
         let changed = self.0.write_rows(sql, values, what).await?;
         let mut ids = changed.iter().map(|row| row.needed("id")).collect::<Result<Vec<_>, _>>()?;
@@ -166,7 +166,7 @@ impl<E: OutboxSql> CleanupOutbox for SqlOutbox<E> {
     }
 }
 
-/// Objects from rows of `id` and `key`.
+/// Objects from the columns `id` and `key`.
 pub fn condemned(rows: &[impl Cells]) -> Result<Vec<Condemned>, Fault> {
     let object = |row: &_| Ok(Condemned { id: Cells::needed(row, "id")?, key: text(row, "key")? });
     let mut objects = rows.iter().map(object).collect::<Result<Vec<_>, Fault>>()?;
@@ -200,7 +200,7 @@ fn outbox_row(found: &impl Cells) -> Result<OutboxRow, Fault> {
     })
 }
 
-/// A delay too long for a calendar becomes ten years, which sorts behind every other.
+/// The time `by` after `now`; if the calendar cannot hold it, ten years later, which sorts after all others.
 pub fn later(now: DateTime<Utc>, by: Duration) -> DateTime<Utc> {
     let decade = chrono::Duration::days(3650);
     now + chrono::Duration::from_std(by).map_or(decade, |by| by.min(decade))

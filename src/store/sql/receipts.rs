@@ -1,4 +1,4 @@
-//! The port onto `receipts` and `attachments`.
+//! The port for `receipts` and `attachments`, on any SQL engine.
 
 use std::sync::Arc;
 
@@ -16,23 +16,23 @@ use crate::store::keep_rules;
 use crate::store::row::{Cells, readable};
 use crate::store::{BatchOrder, BatchOutcome, DeletionPlan, Receipts, SetAside};
 
-/// Live receipts, from their partial index alone.
+/// Live receipts, read from their partial index alone.
 const COUNT_LIVE: &str =
     "select count(*) as live from receipts where business_id = $1 and is_deleted is not true";
 
 /// The statements that differ between engines.
 #[async_trait]
 pub trait ReceiptsSql: Engine {
-    /// What a job set aside and is live, by id.
+    /// Receipts that a job set aside and that are live, by id.
     const SET_ASIDE: Sql;
-    /// Triggers of changes that we make, rules, and policies of row security that hold for us.
+    /// Triggers on our changes, rules, and policies of row security that apply to us.
     const HINDRANCES: Sql;
-    /// Whether a policy of row security may hide receipts from us; none: there is no such thing.
+    /// Whether a policy of row security may hide receipts from us; `None`: the engine has no row security.
     const HIDES: Option<Sql>;
-    /// How fast the tenant's last completed deletion was, waits and pauses included.
+    /// The rate of the tenant's last completed deletion, including waits and pauses.
     const LAST_RATE: Sql;
 
-    /// What a deletion would do to the attachments of a tenant's live receipts, in sums.
+    /// What a deletion would do to the attachments of a tenant's live receipts, as sums.
     async fn plan(
         &self,
         tx: &mut Self::Connection,

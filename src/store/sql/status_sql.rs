@@ -1,27 +1,27 @@
-//! The statements that change a row's status, as text: each for a transaction that holds the row's lock.
+//! The statements that change a row's status, as text. Each runs in a transaction that has locked the row.
 
 use super::engine::{Engine, Sql};
 use crate::store::row::select_jobs;
 
 /// The statements that differ between engines.
 pub trait StatusSql: Engine {
-    /// Keeps everybody else from changing a row before our commit; none: the transaction is the only writer.
+    /// Locks a row against all other writers until the commit; `None`: the transaction is the only writer.
     const LOCK: Option<Sql>;
     /// Changes a row: `move_row!`.
     const MOVE: Sql;
     /// Notes a new fence and where it starts from: `note_start!`, with what must come before it.
     const NOTE_START: Sql;
-    /// What is known of the clocks behind creation times; none: all are in UTC.
+    /// Facts about the clocks behind creation times; `None`: all are in UTC.
     const CLOCKS: Option<Sql>;
-    /// What creation times tell of the live receipts that a first look saw.
+    /// What the creation times of the live receipts at the first look show.
     const SEEN: Sql;
-    /// Live receipts of a request, and the last of them.
+    /// The number of live receipts of a request, and the last of them.
     const COVERED: Sql;
-    /// What an earlier row set aside and is live, and the last of it.
+    /// The number of live receipts that an earlier row set aside, and the last of them.
     const SET_ASIDE_OF: Sql;
 }
 
-/// The new fence and where it starts from; what people watched of the last attempt is over.
+/// Notes the new fence and the start position, and clears the live figures of the last attempt.
 macro_rules! note_start {
     ($before:literal) => {
         concat!(
@@ -60,7 +60,7 @@ pub(in crate::store) use move_row;
 /// one that had to wait for the lock would see the new row beside the old note.
 pub(super) const ONE: &str = select_jobs!("where j.id = $1");
 
-/// The tenant's active row; the unique index allows one.
+/// The tenant's active row; the unique index allows only one.
 pub(super) const ACTIVE: &str = select_jobs!(
     "where j.business_id = $1 and j.job_type = $2 and j.status in ('queued', 'running', 'paused')"
 );
@@ -72,12 +72,12 @@ pub(super) const NOTE_END: &str = "
         barren_attempts = coalesce($5, barren_attempts), updated_at = $6, changed_by = coalesce($7, changed_by)
     where background_job_id = $1 and attempt = $2";
 
-/// No second revival before a good batch.
+/// Notes a revival; there is no second one before a successful batch.
 pub(super) const NOTE_REVIVED: &str = "
     update tikkun_background_jobs set revived = true, ended = null, pause_reason = null, updated_at = $2
     where background_job_id = $1";
 
-/// What a person did; a request without a queue job keeps the one that is noted.
+/// Notes a user's request; one without a queue job keeps the noted queue job.
 pub(super) const NOTE_PERSON: &str = "
     insert into tikkun_background_jobs as n
         (background_job_id, pause_reason, changed_by, cancelled_by_person, queue_job, updated_at)
@@ -88,8 +88,8 @@ pub(super) const NOTE_PERSON: &str = "
         queue_job = coalesce(excluded.queue_job, n.queue_job), waiting_for = null, rate = null,
         eta_seconds = null, updated_at = excluded.updated_at";
 
-/// The queue job that will carry a new row, in the row's own transaction; what was noted of an older row
-/// with this id, before the table was emptied, is over.
+/// Notes the queue job of a new row, in the row's own transaction. It replaces the note of an older row with
+/// this id from before the table was emptied.
 pub(super) const NOTE_QUEUE_JOB: &str = "
     insert into tikkun_background_jobs (background_job_id, queue_job, updated_at) values ($1, $2, $3)
     on conflict (background_job_id) do update set
@@ -98,24 +98,24 @@ pub(super) const NOTE_QUEUE_JOB: &str = "
         eta_seconds = null, ended = null, changed_by = null, cancelled_by_person = false,
         updated_at = excluded.updated_at";
 
-/// A row that never got into a queue is no attempt that could be revived.
+/// Notes that a row was never enqueued, so that it is not revived.
 pub(super) const NOTE_UNQUEUED: &str = "
     update tikkun_background_jobs set ended = 'failed', updated_at = $2 where background_job_id = $1";
 
-/// Another row of the tenant that the unique index would collide with.
+/// Whether the tenant has another row that would violate the unique index.
 pub(super) const OTHER_ACTIVE: &str = "
     select exists (select 1 from background_jobs
     where business_id = $1 and job_type = $2 and id <> $3 and status in ('queued', 'running', 'paused')) as other";
 
-/// The tenant's highest live receipt, the first in an index.
+/// The tenant's highest live receipt, by index.
 pub(super) const NEWEST: &str = "
     select cast(id as bigint) as newest from receipts where business_id = $1 and is_deleted is not true
     order by id desc limit 1";
 
-/// Fills in what a row of the web application lacks; nobody counts before the first batch.
+/// Adds coverage and total to a row of the web application. Receipts are not counted before the first batch.
 pub(super) const COVER: &str = "update background_jobs set cursor = $2, total = $3 where id = $1";
 
-/// A queued row; none when the unique index already holds an active one.
+/// Inserts a queued row; returns nothing if the unique index already has an active one.
 pub(super) const INSERT: &str = "
     insert into background_jobs
         (business_id, requested_by_user_id, job_type, status, total, processed, succeeded, failed_count,

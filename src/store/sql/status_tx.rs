@@ -1,5 +1,5 @@
-//! The transaction that changes a row's status: its statements, one by one, the row always before the note beside it.
-//! Their order is in `attempt_steps` and `person_steps`.
+//! The transaction that changes a row's status: its statements, the row always before its note. Their order
+//! is in `attempt_steps` and `person_steps`.
 
 use chrono::{DateTime, Utc};
 
@@ -17,74 +17,74 @@ use crate::store::coverage::{Clocks, Reading, Seen};
 use crate::store::row::{self, Cells};
 use crate::store::row_move::RowMove;
 
-/// The beginning of an attempt, for the note beside the row.
+/// The beginning of an attempt, for the note.
 pub struct NoteStart<'a> {
     /// The row as it was before.
     pub before: &'a BackgroundJob,
     /// The new fence.
     pub attempt: u32,
-    /// Who carries it.
+    /// The queue job that executes it.
     pub queue_job: &'a JobId,
-    /// Attempts before it that moved nothing.
+    /// How many attempts before it made no progress.
     pub barren: u32,
-    /// When.
+    /// The time.
     pub now: DateTime<Utc>,
 }
 
-/// The end of an attempt, for the note beside the row.
+/// The end of an attempt, for the note.
 pub struct NoteEnd<'a> {
     /// The row.
     pub id: BackgroundJobId,
-    /// The attempt; a note of a newer one is left alone.
+    /// The attempt; a note of a newer one is not changed.
     pub attempt: u32,
-    /// Where the row stands now.
+    /// The new status of the row.
     pub ended: Status,
-    /// Why it is paused, if it is.
+    /// The reason for a pause, if paused.
     pub pause: Option<PauseReason>,
-    /// Who or what paused it; none leaves what is noted.
+    /// Who or what paused it; `None` keeps the noted name.
     pub by: Option<&'a str>,
-    /// Attempts that moved nothing; none leaves the number.
+    /// The number of attempts without progress; `None` keeps it.
     pub barren: Option<u32>,
-    /// When.
+    /// The time.
     pub now: DateTime<Utc>,
 }
 
-/// What a person did, for the note beside the row.
+/// A user's request, for the note.
 pub struct NotePerson<'a> {
     /// The row.
     pub id: BackgroundJobId,
-    /// Why it is paused, if it is.
+    /// The reason for a pause, if paused.
     pub pause: Option<PauseReason>,
-    /// Who.
+    /// The user.
     pub by: &'a str,
     /// Whether it was a cancel.
     pub cancelled: bool,
-    /// The queue job that carries it from now on; none keeps the one that is noted.
+    /// The queue job that executes it from now on; `None` keeps the noted one.
     pub queue_job: Option<&'a JobId>,
-    /// When.
+    /// The time.
     pub now: DateTime<Utc>,
 }
 
-/// A row to be made.
+/// A new row.
 pub struct NewRow<'a> {
-    /// What is asked for.
+    /// The request.
     pub request: &'a NewRequest,
-    /// How many receipts it covers.
+    /// The number of covered receipts.
     pub total: i64,
-    /// Where it begins and ends.
+    /// Its cursor, with the start and the end.
     pub cursor: &'a Cursor,
-    /// When.
+    /// The time.
     pub now: DateTime<Utc>,
 }
 
-/// The transaction of a change. Dropped, it is rolled back.
+/// The transaction of a change. Dropping it rolls it back.
 pub struct StatusTx<E: Engine> {
     tx: E::Writing,
     what: String,
 }
 
 impl<E: StatusSql> StatusTx<E> {
-    /// Begins the transaction for what `what` says.
+    /// Begins the transaction; `what` describes it in errors.
     pub async fn begin(database: &E, what: &str) -> Result<Self, Fault> {
         Ok(Self { tx: database.writing(what).await?, what: what.to_owned() })
     }
@@ -108,7 +108,7 @@ impl<E: StatusSql> StatusTx<E> {
         found.as_ref().map(row::job).transpose()
     }
 
-    /// Changes a row only from the status that was decided upon; false: it stands elsewhere.
+    /// Changes a row only if it has the expected status; `false`: it has another one now.
     pub async fn make(&mut self, row_move: &RowMove<'_>) -> Result<bool, Fault> {
         let values = [
             row_move.id.0.into(),
@@ -124,15 +124,15 @@ impl<E: StatusSql> StatusTx<E> {
         Ok(self.tx.run(E::MOVE, &values, &row_move.what()).await? == 1)
     }
 
-    /// Changes a row whose status was read under the lock. A row that stands as before is a permanent fault: a trigger,
-    /// a rule or a policy keeps it, and nothing must be said that is not so.
+    /// Changes a row whose status was read under the lock. If it is unchanged, that is a permanent fault: a
+    /// trigger, a rule or a policy prevents the change, and no false success may be reported.
     pub async fn must_make(&mut self, row_move: &RowMove<'_>) -> Result<(), Fault> {
         let made = self.make(row_move).await?;
         let stands = made && self.lock(row_move.id).await?.is_some_and(|row| row_move.is_made(&row.job));
         if stands { Ok(()) } else { Err(row_move.left_as_it_was()) }
     }
 
-    /// Notes a new fence and where it starts from; what people watched of the last attempt is over.
+    /// Notes a new fence and the start position, and clears the live figures of the last attempt.
     pub async fn note_start(&mut self, start: &NoteStart<'_>) -> Result<(), Fault> {
         let values = [
             start.before.id.0.into(),
@@ -146,7 +146,7 @@ impl<E: StatusSql> StatusTx<E> {
         self.run(E::NOTE_START, &values).await
     }
 
-    /// Notes the end of the newest attempt, by which a repeated end is known.
+    /// Notes the end of the newest attempt, so that a repeated end is recognised.
     pub async fn note_end(&mut self, end: &NoteEnd<'_>) -> Result<(), Fault> {
         let values = [
             end.id.0.into(),
@@ -160,12 +160,12 @@ impl<E: StatusSql> StatusTx<E> {
         self.run(NOTE_END, &values).await
     }
 
-    /// Notes a revival: no second one before a good batch.
+    /// Notes a revival; there is no second one before a successful batch.
     pub async fn note_revived(&mut self, id: BackgroundJobId, now: DateTime<Utc>) -> Result<(), Fault> {
         self.run(NOTE_REVIVED, &[id.0.into(), now.into()]).await
     }
 
-    /// Notes what a person did.
+    /// Notes a user's request.
     pub async fn note_person(&mut self, person: &NotePerson<'_>) -> Result<(), Fault> {
         let values = [
             person.id.0.into(),
@@ -178,7 +178,7 @@ impl<E: StatusSql> StatusTx<E> {
         self.run(NOTE_PERSON, &values).await
     }
 
-    /// Notes the queue job that carries a new row.
+    /// Notes the queue job of a new row.
     pub async fn note_queue_job(
         &mut self,
         id: BackgroundJobId,
@@ -188,30 +188,30 @@ impl<E: StatusSql> StatusTx<E> {
         self.run(NOTE_QUEUE_JOB, &[id.0.into(), queue_job.as_str().into(), now.into()]).await
     }
 
-    /// Notes that a row never got into a queue: no attempt that could be revived.
+    /// Notes that a row was never enqueued, so that it is not revived.
     pub async fn note_unqueued(&mut self, id: BackgroundJobId, now: DateTime<Utc>) -> Result<(), Fault> {
         self.run(NOTE_UNQUEUED, &[id.0.into(), now.into()]).await
     }
 
-    /// Whether the tenant has another active row, with which the unique index would collide.
+    /// Whether the tenant has another active row, which would violate the unique index.
     pub async fn other_active(&mut self, job: &BackgroundJob) -> Result<bool, Fault> {
         let values = [job.business_id.0.into(), job.job_type.as_str().into(), job.id.0.into()];
         self.tx.one(OTHER_ACTIVE, &values, &self.what).await?.flag("other")
     }
 
-    /// The database's time, by which whatever it holds is judged.
+    /// The database's time, by which all its times are judged.
     pub async fn now(&mut self) -> Result<DateTime<Utc>, Fault> {
         let Some(sql) = E::NOW else { return Ok(Utc::now()) };
         row::now(&self.tx.one(sql, &[], &self.what).await?)
     }
 
-    /// The highest of the tenant's live receipts.
+    /// The tenant's highest live receipt.
     pub async fn newest(&mut self, tenant: BusinessId) -> Result<Option<i64>, Fault> {
         let newest = self.tx.first(NEWEST, &[tenant.0.into()], &self.what).await?;
         newest.map(|row| row.needed("newest")).transpose()
     }
 
-    /// What is known of the clocks behind creation times.
+    /// Facts about the clocks behind creation times.
     pub async fn clocks(&mut self) -> Result<Clocks, Fault> {
         let Some(sql) = E::CLOCKS else { return Ok(Clocks::IN_UTC) };
         let found = self.tx.one(sql, &[], &self.what).await?;
@@ -219,7 +219,7 @@ impl<E: StatusSql> StatusTx<E> {
         Ok(Clocks { comparable: comparable?, row_in_zone: row_in_zone?, by_day: found.flag("by_day")? })
     }
 
-    /// What the creation times of the tenant's live receipts up to an id tell.
+    /// What the creation times of the tenant's live receipts up to an id show.
     pub async fn seen(&mut self, tenant: BusinessId, up_to: i64, reading: &Reading) -> Result<Seen, Fault> {
         let values = [
             tenant.0.into(),
@@ -237,8 +237,8 @@ impl<E: StatusSql> StatusTx<E> {
         })
     }
 
-    /// How many live receipts there are up to an id and with such creation times, and the highest of them; without an
-    /// id: of all.
+    /// The number of live receipts up to an id with such creation times, and the highest of them; without an
+    /// id, of all.
     pub async fn covered(
         &mut self,
         tenant: BusinessId,
@@ -254,7 +254,7 @@ impl<E: StatusSql> StatusTx<E> {
         self.receipts(E::COVERED, &values).await
     }
 
-    /// How many of the tenant's receipts that an earlier row set aside are live, and the highest of them.
+    /// The number of the tenant's live receipts that an earlier row set aside, and the highest of them.
     pub async fn set_aside_of(
         &mut self,
         tenant: BusinessId,
@@ -263,12 +263,12 @@ impl<E: StatusSql> StatusTx<E> {
         self.receipts(E::SET_ASIDE_OF, &[tenant.0.into(), earlier.0.into()]).await
     }
 
-    /// Fills in what a row of the web application lacks.
+    /// Adds coverage and total to a row of the web application.
     pub async fn cover(&mut self, id: BackgroundJobId, cursor: &Cursor, total: i64) -> Result<(), Fault> {
         self.run(COVER, &[id.0.into(), cursor.to_string().as_str().into(), total.into()]).await
     }
 
-    /// Makes a queued row; none when the unique index already holds an active one.
+    /// Inserts a queued row; `None` if the unique index already has an active one.
     pub async fn insert(&mut self, new: &NewRow<'_>) -> Result<Option<BackgroundJobId>, Fault> {
         let cursor = new.cursor.to_string();
         let values = [
@@ -283,7 +283,7 @@ impl<E: StatusSql> StatusTx<E> {
         made.map(|row| row.needed("made").map(BackgroundJobId)).transpose()
     }
 
-    /// Makes the change durable.
+    /// Commits the change.
     pub async fn commit(self) -> Result<(), Fault> {
         E::commit(self.tx, &self.what).await
     }

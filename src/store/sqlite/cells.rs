@@ -1,4 +1,4 @@
-//! The values of a row, as SQLite answers with them.
+//! The values of an SQLite row.
 
 use chrono::{DateTime, Utc};
 use sqlx::Row;

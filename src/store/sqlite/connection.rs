@@ -1,4 +1,4 @@
-//! The file of the store and its migrations.
+//! The file of the store, and its migrations.
 
 use std::path::Path;
 
@@ -10,18 +10,18 @@ use crate::sqlite::{self, Connections, Transaction, Tuning, kind};
 use crate::store::Schema;
 
 const TUNING: Tuning = Tuning { readers: 4, row_buffer: 50, pragmas: &[] };
-/// Our migrations, told apart from those of the web application by this table.
+/// The table of our migrations, apart from those of the web application.
 const MIGRATIONS_TABLE: &str = "tikkun_store_migrations";
 
 /// One open file.
 pub(super) struct Database {
     file: sqlite::Database,
-    /// Which foreign keys lead to attachments.
+    /// The foreign keys that refer to attachments.
     pub(super) references: ReferenceCache,
 }
 
 impl Database {
-    /// Opens, and looks after the tables.
+    /// Opens the file, and checks or migrates its tables.
     pub(super) async fn open(path: &Path, schema: Schema) -> Result<Self, Fault> {
         let what = format!("open the store {}", path.display());
         let migrates = matches!(schema, Schema::Migrate | Schema::MigrateOrWarn);
@@ -38,8 +38,8 @@ impl Database {
         Ok(Self { file, references: ReferenceCache::default() })
     }
 
-    /// Begins a writing transaction. When another process has held the file for as long as the engine waits, the
-    /// database is out of reach: nothing of this transaction was even tried.
+    /// Begins a writing transaction. If another process locks the file for as long as the engine waits, the
+    /// database counts as unavailable: nothing of this transaction was tried.
     pub(super) async fn write(&self, what: &str) -> Result<Transaction, Fault> {
         self.file.write().await.map_err(|error| match kind(&error) {
             FaultKind::Retryable => Fault::new(FaultKind::Unavailable, what).because(error),
@@ -47,16 +47,16 @@ impl Database {
         })
     }
 
-    /// For a single statement that only reads.
+    /// The connections for single statements that only read.
     pub(super) fn read(&self) -> &Connections {
         self.file.readers()
     }
 }
 
-/// Which version of the tables is not there.
+/// Describes the table version that is missing.
 async fn missing(file: &sqlite::Database) -> Option<String> {
     let newest = migrator().iter().map(|migration| migration.version).max()?;
-    // A table that is not there at all counts as version 0.
+    // A missing table counts as version 0.
     let found: i64 =
         sqlx::query_scalar("select coalesce(max(version), 0) from tikkun_store_migrations where success")
             .fetch_one(file.readers())

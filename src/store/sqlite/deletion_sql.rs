@@ -3,7 +3,7 @@
 use super::moment::made;
 use crate::store::sql::deletion_steps::TakeSql;
 
-/// The row as it is until the commit: the transaction is the only writer.
+/// The row, unchanged until the commit because the transaction is the only writer.
 pub(super) const LOCK_JOB: &str = "
     select j.business_id, j.status, j.cursor, coalesce(j.total, 0) as total,
            coalesce(j.processed, 0) as processed, coalesce(j.succeeded, 0) as succeeded,
@@ -48,41 +48,41 @@ pub(super) const TAKE: TakeSql = TakeSql {
     order by s.receipt_id limit $2",
 };
 
-/// Marks live receipts of the tenant only, whatever the list says.
+/// Marks live receipts of the tenant, whatever the list contains.
 pub(super) const MARK: &str = "
     update receipts set is_deleted = 1, deleted_at = ?1, updated_at = ?1
     where id in (select value from json_each(?2)) and +business_id = ?3 and is_deleted is not true";
 
-/// Receipts of a list that are live as they stand now.
+/// Receipts of a list that are live now.
 pub(super) const STILL_LIVE: &str = "
     select r.id from json_each(?1) one cross join receipts r on r.id = one.value
     where +r.business_id = ?2 and r.is_deleted is not true order by r.id";
 
-/// How many of a list are deleted as they stand now, triggers and all.
+/// How many of a list are deleted now, effects of triggers included.
 pub(super) const DELETED: &str = "
     select count(*) from json_each(?1) one cross join receipts r on r.id = one.value
     where +r.business_id = ?2 and r.is_deleted is true";
 
-/// How many attachments of a list are not there as they stand now.
+/// How many attachments of a list do not exist now.
 pub(super) const MISSING: &str =
     "select count(*) from json_each(?1) one where one.value not in (select id from attachments)";
 
-/// How many attachments of a list a live receipt points to: a trigger may have linked it when others were marked.
+/// How many attachments of a list a live receipt points to: a trigger may have linked one.
 pub(super) const LINKED: &str = "
     select count(*) from json_each(?1) one
     where exists (select 1 from receipts r where r.attachment_id = one.value and r.is_deleted is not true)
        or exists (select 1 from receipts r where r.preview_attachment_id = one.value and r.is_deleted is not true)";
 
-/// How many attachments of a list are still there, or pointed to although a foreign key should have set that to null;
-/// and how many others have taken over an object that is to go.
+/// How many attachments of a list still exist, or are pointed to although a foreign key should have cleared
+/// the pointer; and how many others now use an object that is to be deleted.
 pub(super) const THERE: &str = "
     select (select count(*) from json_each(?1) one where one.value in (select id from attachments)
             or exists (select 1 from receipts r where r.attachment_id = one.value)
             or exists (select 1 from receipts r where r.preview_attachment_id = one.value))
          + (select count(*) from json_each(?2) one cross join attachments o on o.storage_path = one.value)";
 
-/// Every object is in the outbox before its attachment is gone: same transaction. Not one that an attachment shares
-/// which is not among them; of those that share one, the first stands for all.
+/// Writes each object to the outbox before its attachment is deleted, in the same transaction. An object that
+/// a remaining attachment shares is not written; one that several share is written once.
 pub(super) const WRITE_OUTBOX: &str = "
     insert into tikkun_cleanup_outbox
         (background_job_id, business_id, driver, bucket, key, bytes, condemned_at, next_try_at)
@@ -94,16 +94,16 @@ pub(super) const WRITE_OUTBOX: &str = "
           and (o.id < a.id or o.id not in (select value from json_each(?6))))
     returning id, key";
 
-/// Drops condemned rows; receipts that pointed to them are set to null by their foreign keys.
+/// Deletes condemned rows; foreign keys clear the pointers of receipts.
 pub(super) const DROP_ATTACHMENTS: &str =
     "delete from attachments where id in (select value from json_each(?1))";
 
-/// A receipt is set aside once a job; the newest reason stands.
+/// A receipt is set aside once per job, with its newest reason.
 pub(super) const SET_ASIDE: &str = "
     insert into tikkun_set_aside (background_job_id, receipt_id, reason, created_at)
     select ?1, value ->> 0, value ->> 1, ?2 from json_each(?3) where true
     on conflict (background_job_id, receipt_id) do update set reason = excluded.reason";
 
-/// Whether it stands there, triggers and all.
+/// Whether the row has moved, effects of triggers included.
 pub(super) const MOVED: &str =
     "select exists (select 1 from background_jobs where id = $1 and cursor = $2 and processed = $3) as moved";

@@ -1,6 +1,6 @@
-//! The statements of a deletion batch: a dozen on the usual way, whatever the size of the batch.
+//! The statements of a deletion batch: normally a dozen, whatever its size.
 //!
-//! Lists of ids travel as one JSON parameter.
+//! Lists of ids are passed as one JSON parameter.
 
 use std::sync::Arc;
 
@@ -27,14 +27,14 @@ use crate::store::sql::engine::{Connection as _, Value};
 use crate::store::sql::outbox::condemned;
 use crate::store::{Condemned, SetAside};
 
-/// What is tried when attachments are condemned.
+/// The action named in errors when attachments are condemned.
 const CONDEMNING: &str = "condemn the attachments of a batch";
 
 /// A batch's transaction.
 pub(super) struct SqliteDeletionTx {
     tx: Transaction,
     database: Arc<Database>,
-    /// Tells whether the known foreign keys are still all there are.
+    /// The schema version, to detect new foreign keys.
     schema_version: i64,
 }
 
@@ -47,7 +47,7 @@ impl Deletions for Arc<Database> {
         Ok(SqliteDeletionTx { tx, database: Self::clone(self), schema_version: 0 })
     }
 
-    /// SQLite itself prepares such a statement anew.
+    /// SQLite re-prepares such a statement by itself.
     fn forgets_statements(&self, _: &Fault) -> bool {
         false
     }
@@ -67,7 +67,7 @@ impl DeletionTx for SqliteDeletionTx {
         let (sql, values) = TAKE.choose(scope, limit);
         let rows = self.tx.rows(sql, &values, "take the receipts of a batch").await?;
         let ids: Vec<i64> = rows.iter().map(|row| row.needed("id")).collect::<Result<_, _>>()?;
-        // Nobody else writes before the commit.
+        // There is no other writer before the commit.
         Ok(Taken { live: ids.clone(), ids })
     }
 
@@ -104,7 +104,7 @@ impl DeletionTx for SqliteDeletionTx {
     }
 
     async fn change(&mut self, scope: &Scope<'_>, change: &Change<'_>) -> Result<Vec<Condemned>, StepFault> {
-        // Objects are noted first: a trigger may drop attachments when their receipts are marked.
+        // Objects are written first: a trigger may delete attachments when their receipts are marked.
         let condemned = self.note_objects(scope, change.attachments).await?;
         if !change.receipts.is_empty() {
             self.mark(scope, change.receipts).await?;
@@ -139,7 +139,7 @@ impl DeletionTx for SqliteDeletionTx {
     }
 
     async fn rollback(self) {
-        // A failure leaves the connection in its transaction, and the pool closes such a one.
+        // After a failure the connection is still in its transaction, and the pool closes it.
         let _ = self.tx.rollback().await;
     }
 }
@@ -157,7 +157,7 @@ impl SqliteDeletionTx {
         Ok(())
     }
 
-    /// Whether each of these receipts is deleted, whatever triggers did.
+    /// Fails unless each of these receipts is deleted, whatever triggers did.
     async fn are_deleted(&mut self, scope: &Scope<'_>, receipts: &[i64]) -> Result<(), StepFault> {
         if receipts.is_empty() {
             return Ok(());
@@ -221,7 +221,7 @@ impl SqliteDeletionTx {
     }
 }
 
-/// What a step came to whose statement brought no error.
+/// The result of a step whose statement succeeded.
 fn all_done(done: bool) -> Result<(), StepFault> {
     if done { Ok(()) } else { Err(StepFault::Refused(LEFT_AS_IT_WAS.to_owned())) }
 }
@@ -232,7 +232,7 @@ mod tests {
     use crate::store::sql::deletion_steps::{MOVE_CURSOR, RECOVERED};
     use crate::store::sqlite::references::queries_without_references;
 
-    /// What may be read from end to end: the batch itself, never a table.
+    /// What may be scanned completely: the batch itself, never a table.
     const SMALL: [&str; 14] = [
         "CONSTANT",
         "json_each",

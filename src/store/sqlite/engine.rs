@@ -1,4 +1,4 @@
-//! SQLite as an engine: how values travel to it, and its transactions.
+//! SQLite as an engine: how values are bound, and its transactions.
 
 use async_trait::async_trait;
 use chrono::Utc;
@@ -62,12 +62,12 @@ impl Engine for Database {
         tx.commit().await.during(what)
     }
 
-    /// One that is not ended on purpose makes its connection suspect.
+    /// Commits, because a transaction that is only dropped makes its connection suspect.
     async fn end(tx: Transaction, what: &str) -> Result<(), Fault> {
         tx.commit().await.during(what)
     }
 
-    /// Needs no transaction.
+    /// A single statement needs no transaction.
     async fn read_rows(&self, sql: Sql, values: &[Value<'_>], what: &str) -> Result<Vec<SqliteRow>, Fault> {
         bound(sql, values)?.fetch_all(self.read()).await.during(what)
     }

@@ -1,4 +1,4 @@
-//! The statements onto `background_jobs` that are written for SQLite.
+//! The statements for `background_jobs` that are specific to SQLite.
 
 use async_trait::async_trait;
 use chrono::Utc;
@@ -14,7 +14,7 @@ use crate::store::Watched;
 use crate::store::sql::background_jobs::JobsSql;
 use crate::store::sql::engine::Sql;
 
-/// Moves only rows that are still under the attempt that beats; the answer names them.
+/// Updates only rows that still have the attempt of the update, and returns their ids.
 const BEAT: &str = "
     update background_jobs set heartbeat_at = ?2, updated_at = ?2
     where id in (
@@ -25,7 +25,7 @@ const BEAT: &str = "
         where j.status = 'running' or (j.status = 'paused' and n.pause_reason = 'continuation'))
     returning id";
 
-/// What people watch, of running rows under the newest attempt only.
+/// Writes the live figures of running rows, only under the newest attempt.
 const WATCH_NOTE: &str = "
     update tikkun_background_jobs
     set waiting_for = w.value ->> 'waiting_for', rate = w.value ->> 'rate',
@@ -34,7 +34,7 @@ const WATCH_NOTE: &str = "
     where background_job_id = w.value ->> 'id' and attempt = w.value ->> 'attempt'
       and exists (select 1 from background_jobs j where j.id = background_job_id and j.status = 'running')";
 
-/// The last error of running rows under the newest attempt; none leaves the one before.
+/// Writes the last error of running rows, only under the newest attempt; null keeps the old one.
 const WATCH_ERROR: &str = "
     update background_jobs set last_error = w.value ->> 'last_error', updated_at = ?2
     from json_each(?1) w cross join tikkun_background_jobs n on n.background_job_id = w.value ->> 'id'

@@ -1,4 +1,4 @@
-//! Lists travel to SQLite as one JSON parameter: the statement stays the same whatever their length.
+//! Passes lists to SQLite as one JSON parameter, so that a statement does not depend on their length.
 
 use serde::Serialize;
 

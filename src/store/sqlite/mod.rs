@@ -1,8 +1,8 @@
-//! The ports on one SQLite file, where every table is ours.
+//! The ports on one SQLite file, in which all tables are ours.
 //!
-//! - One connection writes, in transactions that begin as writers; a few others read.
-//! - Any number of processes of one host may hold the file open; a network file system will not do.
-//! - Times are UTC text as SQLAlchemy writes it; [`moment`] alone converts.
+//! - One connection writes, in transactions that lock at their start; a few others read.
+//! - Any number of processes on one host may open the file; network file systems are not supported.
+//! - Times are UTC text in SQLAlchemy's form; only [`moment`] converts them.
 
 mod cells;
 mod connection;
@@ -26,11 +26,10 @@ use super::sql::ports;
 use super::{Schema, Store, TrialData};
 use crate::fault::Fault;
 
-/// Opens the file, makes it where it is missing, and looks after its tables as `schema` says.
+/// Opens the file, creates it if missing, and checks or migrates its tables as `schema` says.
 ///
-/// # Errors
-/// Unavailable when the file cannot be opened or is locked for too long; permanent when it holds
-/// something else, was made by a newer version, or lacks what `schema` requires.
+/// Unavailable when the file cannot be opened or is locked for too long; permanent when it is no such
+/// database, was made by a newer version, or lacks what `schema` requires.
 pub async fn open(path: &Path, schema: Schema) -> Result<Store, Fault> {
     Ok(ports(connection::Database::open(path, schema).await?, "sqlite"))
 }

@@ -1,10 +1,10 @@
-//! Times as SQLAlchemy writes them to SQLite: UTC text, `2026-01-28 19:00:00.000000`.
+//! Times in SQLAlchemy's form for SQLite: UTC text, `2026-01-28 19:00:00.000000`.
 
 use chrono::{DateTime, NaiveDateTime, Utc};
 
-/// The creation time of a receipt in the one form that sorts as time does. One of another zone is reckoned to UTC, to the
-/// millisecond. What is no date, such as the seconds of a clock, or of a zone that SQLite does not understand, is null: it
-/// tells as little as no time.
+/// The creation time of a receipt in the one form that sorts by time. A time with a zone is converted to UTC,
+/// to the millisecond. Anything that SQLite does not parse as a date, such as seconds of a clock or an
+/// unknown zone, is null and counts as missing.
 macro_rules! made {
     () => {
         "case when created_at not glob '[0-9][0-9][0-9][0-9]-[01][0-9]-[0-3][0-9]*' then null
@@ -20,8 +20,8 @@ pub(super) fn to_text(at: DateTime<Utc>) -> String {
     at.format("%Y-%m-%d %H:%M:%S%.6f").to_string()
 }
 
-/// The time in a text; the fraction may be missing, `T` may stand in the middle and `Z` or `+00:00` at
-/// the end. None: not such a text.
+/// The time in a text. The fraction is optional, the separator may be `T`, and `Z` or `+00:00` may follow.
+/// `None` if the text has another form.
 pub(super) fn parse(text: &str) -> Option<DateTime<Utc>> {
     let plain = text.trim().replace('T', " ");
     let plain = plain.strip_suffix('Z').or_else(|| plain.strip_suffix("+00:00")).unwrap_or(&plain);

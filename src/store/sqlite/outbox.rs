@@ -1,4 +1,4 @@
-//! The statements onto the clean-up outbox that are written for SQLite.
+//! The statements for the clean-up outbox that are specific to SQLite.
 
 use async_trait::async_trait;
 use chrono::Utc;
@@ -11,7 +11,7 @@ use crate::fault::Fault;
 use crate::store::sql::engine::Sql;
 use crate::store::sql::outbox::{OutboxSql, Postponed, later};
 
-/// Due objects of one store, where the given text holds.
+/// Claims due objects of one store that match the given condition.
 macro_rules! claim {
     ($which:literal) => {
         concat!(

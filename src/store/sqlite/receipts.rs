@@ -1,4 +1,4 @@
-//! The statements onto `receipts` and `attachments` that are written for SQLite.
+//! The statements for `receipts` and `attachments` that are specific to SQLite.
 
 use async_trait::async_trait;
 use sqlx::sqlite::SqliteRow;
@@ -11,7 +11,7 @@ use crate::job::BusinessId;
 use crate::store::sql::engine::Sql;
 use crate::store::sql::receipts::ReceiptsSql;
 
-/// Tells whether the known foreign keys are still all there are.
+/// The schema version, to detect new foreign keys.
 const SCHEMA_VERSION: &str = "select schema_version from pragma_schema_version";
 
 #[async_trait]
@@ -21,7 +21,7 @@ impl ReceiptsSql for Database {
     where s.background_job_id = $1 and r.is_deleted is not true
     order by s.receipt_id limit $2";
 
-    // A trigger that only speaks of insertions does not fire.
+    // A trigger on insertions only does not fire.
     const HINDRANCES: Sql = "
     select 'trigger ' || name || ' on ' || tbl_name as found from sqlite_master
     where type = 'trigger' and lower(tbl_name) in ('background_jobs', 'receipts', 'attachments')

@@ -1,4 +1,4 @@
-//! Foreign keys that lead to `attachments` from tables we do not know, and the queries that heed them.
+//! Foreign keys to `attachments` from unknown tables, and the queries that respect them.
 
 use std::sync::Arc;
 
@@ -25,9 +25,9 @@ const LIST: &str = "
 
 /// The receipts of a batch, listed in ?2.
 const OF_BATCH: &str = "select value from json_each(?2)";
-/// The receipts of a deletion of all; none of them is marked yet.
+/// The receipts of a deletion of all receipts; none is marked yet.
 const OF_TENANT: &str = "select id from receipts where business_id = ?1 and is_deleted is not true";
-/// The attachments that the given receipts point to, as `pointed`.
+/// SQL for the attachments that the given receipts point to, named `pointed`.
 fn pointed(receipts: &str) -> String {
     format!(
         "
@@ -41,7 +41,7 @@ fn pointed(receipts: &str) -> String {
     )
 }
 
-/// A foreign key onto attachments.
+/// A foreign key to attachments.
 #[derive(FromRow)]
 struct Reference {
     child: String,
@@ -51,16 +51,17 @@ struct Reference {
     ties: bool,
 }
 
-/// The queries that heed foreign keys.
+/// The queries that respect foreign keys.
 pub(super) struct Queries {
-    /// The attachments of a batch that nothing live needs, each with the name of a reference that keeps it.
+    /// The attachments of a batch that no live receipt needs, each with the name of a reference that keeps
+    /// it.
     pub(super) candidates: String,
-    /// The same look at all receipts of a tenant, in sums: by the first rule that does not hold and by
-    /// reference, attachments, objects and bytes.
+    /// The same for all receipts of a tenant, as sums: attachments, objects and bytes by the first condition
+    /// that does not hold and by reference.
     pub(super) plan: String,
 }
 
-/// The queries, made anew when the schema has changed.
+/// The queries, built again when the schema has changed.
 #[derive(Default)]
 pub(super) struct ReferenceCache {
     newest: Mutex<Option<(i64, Arc<Queries>)>>,

@@ -1,4 +1,4 @@
-//! The statements of a change of status that are written for SQLite.
+//! The statements of a change of status that are specific to SQLite.
 
 use super::connection::Database;
 use super::moment::made;
@@ -12,7 +12,7 @@ impl StatusSql for Database {
 
     const NOTE_START: Sql = note_start!("");
 
-    // The tables are ours: times are in UTC, by the columns' defaults.
+    // All tables are ours, and their defaults are in UTC.
     const CLOCKS: Option<Sql> = None;
 
     const SEEN: Sql = concat!(

@@ -1,4 +1,4 @@
-//! The port for trial rows, on SQLite: one statement for any number of rows.
+//! The port for trial rows on SQLite: one statement for any number of rows.
 
 use std::collections::BTreeMap;
 
@@ -11,7 +11,7 @@ use crate::fault::Fault;
 use crate::store::sql::engine::{Connection as _, Engine as _, Value};
 use crate::store::{ReceiptCount, TrialAttachment, TrialData, TrialReceipt};
 
-/// Every row of the list, or none.
+/// Inserts all rows of the list or none.
 const INSERT_ATTACHMENTS: &str = "
     insert into attachments
         (id, business_id, filename_original, mime_type, file_size, storage_path, purpose, origin_module, created_at)
@@ -19,7 +19,7 @@ const INSERT_ATTACHMENTS: &str = "
            value ->> 'storage_path', value ->> 'purpose', value ->> 'label', ?2
     from json_each(?1)";
 
-/// Rows whose attachments are there; the transaction is the only writer, so they stay until its commit.
+/// Inserts rows whose attachments exist. The transaction is the only writer, so they exist until its commit.
 const INSERT_RECEIPTS: &str = "
     insert into receipts
         (id, business_id, source, vendor_name, amount, currency, status, attachment_id, preview_attachment_id,
@@ -32,7 +32,7 @@ const INSERT_RECEIPTS: &str = "
       and (r.value ->> 'preview_attachment_id' is null
            or exists (select 1 from attachments a where a.id = r.value ->> 'preview_attachment_id'))";
 
-/// One pass over the table; an attachment counts only if it is there.
+/// Counts in one pass over the table; an attachment counts only if it exists.
 const COUNT_RECEIPTS: &str = "
     select coalesce(r.source, ''), sum(not coalesce(r.is_deleted, 0)),
            sum(coalesce(r.is_deleted, 0) and r.deleted_at is not null),
@@ -42,10 +42,10 @@ const COUNT_RECEIPTS: &str = "
     left join attachments p on p.id = r.preview_attachment_id
     group by 1";
 
-/// One pass over the table.
+/// Counts in one pass over the table.
 const COUNT_ATTACHMENTS: &str = "select coalesce(origin_module, ''), count(*) from attachments group by 1";
 
-/// A page of keys, from their index alone.
+/// A page of keys, read from their index alone.
 const KEYS: &str = "
     select distinct storage_path from attachments
     where storage_path > ?1 order by storage_path limit ?2";

@@ -1,4 +1,4 @@
-//! Actors that wait for ever, and threads that do not come back.
+//! Actors that wait for ever, and blocked threads.
 
 use std::sync::mpsc;
 use std::time::Duration;
@@ -62,7 +62,7 @@ async fn abandoned_child_holds_up_nobody_and_leaves_when_its_thread_comes_back()
     let stage = Stage::new();
     let arbiter = Arbiter::new();
     let probe = stage.probe("a", &Trouble::default());
-    // Longer than the test: only the abandonment can count.
+    // Longer than the test, so that only the abandonment can count.
     let spec = ChildSpec::permanent("a").heartbeat(HOUR);
     let child = stage.top.start(spec, &arbiter.handle(), probe).await.unwrap();
     stage.until_state("a", ChildState::Running).await;

@@ -1,4 +1,4 @@
-//! An actor that does as it is told, and writes down what happens to it.
+//! A test actor that follows instructions and records what happens to it.
 
 use std::future::pending;
 use std::sync::Arc;
@@ -37,7 +37,7 @@ pub async fn soon<T>(what: &str, future: impl Future<Output = T>) -> T {
     }
 }
 
-/// What happened, in order.
+/// The recorded events, in order.
 #[derive(Clone, Default)]
 pub struct Diary(Arc<Mutex<Vec<String>>>);
 
@@ -50,7 +50,7 @@ impl Diary {
         self.0.lock().clone()
     }
 
-    /// Everything since the last time, and forgets it.
+    /// Returns and clears the recorded events.
     pub fn take(&self) -> Vec<String> {
         std::mem::take(&mut *self.0.lock())
     }
@@ -202,7 +202,7 @@ impl Handler<Where> for Probe {
     }
 }
 
-/// A tree and its diary.
+/// A tree with its recorded events.
 pub struct Stage {
     pub top: Supervisor,
     pub diary: Diary,

@@ -1,4 +1,4 @@
-//! One crash: what it costs the actor and those who talk to it.
+//! A single crash: its cost for the actor and its callers.
 
 use std::sync::atomic::Ordering;
 

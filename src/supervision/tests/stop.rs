@@ -1,4 +1,4 @@
-//! Stopping: in reverse, on time, whatever the actors think of it.
+//! Stopping: in reverse order and on time, whatever the actors do.
 
 use std::sync::atomic::Ordering;
 use std::time::Duration;

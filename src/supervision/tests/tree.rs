@@ -1,4 +1,4 @@
-//! More than one child: who goes along, who gives up, and what the table keeps.
+//! Several children: which restart together, who gives up, and what the table keeps.
 
 use actix::Addr;
 use actix_rt::Arbiter;

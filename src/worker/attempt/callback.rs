@@ -1,6 +1,6 @@
-//! Calls what an enqueuer named for the end of its job, when that is a kind of job of this process. At the end of an
-//! attempt it may be called twice: a process that dies before the end is written leaves the end to another. For a job
-//! whose process died it is called at most once.
+//! Calls the enqueuer's callback for the end of a job, if it is a registered kind of job. At the end of an
+//! attempt it may be called twice: if a process dies before the end is written, another process ends the job.
+//! For a job whose process died it is called at most once.
 
 use std::sync::Arc;
 
@@ -10,7 +10,7 @@ use super::not_running::NotRunning;
 use crate::job::{Args, Callback, Callbacks, JobContext, JobError, JobErrorKind, JobId, QueueName, Registry};
 use crate::supervision::catch_panic;
 
-/// Of which job is told.
+/// The ended job.
 #[derive(Clone, Copy)]
 pub(crate) struct Ended<'a> {
     pub(crate) id: &'a JobId,
@@ -18,17 +18,17 @@ pub(crate) struct Ended<'a> {
     pub(crate) attempt: u32,
 }
 
-/// What came of a call.
+/// The result of a callback.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct Called {
-    /// What the job's record says of it.
+    /// A remark for the job's record.
     pub(crate) remark: Option<String>,
-    /// Why it failed.
+    /// The error, if it failed.
     pub(crate) error: Option<String>,
 }
 
 impl Called {
-    /// Calls, with the job's id and `rest`; nothing where there is nobody to call.
+    /// Calls the callback with the job's id and `rest`; does nothing if there is none.
     async fn of(
         registry: &Registry,
         callback: Option<&Callback>,
@@ -51,7 +51,7 @@ impl Called {
             Ok(Ok(Ok(_))) => return Self::default(),
             Ok(Ok(Err(error))) => error.message,
             Ok(Err(panic)) => format!("it panicked: {panic}"),
-            // RQ's own words.
+            // RQ's own text.
             Err(_) => format!("Task exceeded maximum timeout value ({} seconds)", callback.timeout.as_secs()),
         };
         tracing::warn!(job.id = %ended.id, queue.name = %ended.queue, callback = %function, error,
@@ -59,14 +59,14 @@ impl Called {
         Self { remark: None, error: Some(format!("callback `{function}`: {error}")) }
     }
 
-    /// What the job's record says of one that cannot be called.
+    /// A remark for the job's record that its callback is not registered.
     pub(crate) fn unregistered(registry: &Registry, callback: &Callback) -> Option<String> {
         let function = &callback.function;
         let nobody = registry.find(function).is_err();
         nobody.then(|| format!("the callback `{function}` is not registered here and was not called"))
     }
 
-    /// Whom the enqueuer named for this end.
+    /// The enqueuer's callback for this end.
     pub(crate) fn named<'a>(callbacks: &'a Callbacks, error: Option<&JobError>) -> Option<&'a Callback> {
         match error {
             None => callbacks.success.as_ref(),
@@ -75,8 +75,8 @@ impl Called {
         }
     }
 
-    /// One that did not end before its process had to leave, as [`Self::after_error`] or [`Self::after_success`]
-    /// would have called it.
+    /// The result for a callback that did not end before its process left; otherwise like
+    /// [`Self::after_error`] and [`Self::after_success`].
     pub(crate) fn dropped(callbacks: &Callbacks, error: Option<&JobError>) -> Self {
         let remark = |callback: &Callback| {
             format!(
@@ -87,7 +87,7 @@ impl Called {
         Self { remark: Self::named(callbacks, error).map(remark), error: None }
     }
 
-    /// A job that ended well.
+    /// Calls the callback for a successful job.
     pub(crate) async fn after_success(
         registry: &Registry,
         callbacks: &Callbacks,
@@ -97,7 +97,7 @@ impl Called {
         Self::of(registry, callbacks.success.as_ref(), ended, Some(result.clone())).await
     }
 
-    /// An attempt that failed with `error`, or whose job a person stopped.
+    /// Calls the callback for an attempt that failed with `error`, or for a job that a user stopped.
     pub(crate) async fn after_error(
         registry: &Registry,
         callbacks: &Callbacks,

@@ -1,4 +1,4 @@
-//! The runtime's side of one attempt: its clock, its requests to stop, and whether its code comes back.
+//! The runtime's control of one attempt: its clock, requests to stop, and whether its code yields.
 
 use std::time::Duration;
 
@@ -9,19 +9,19 @@ use tokio::time::Instant;
 
 use crate::job::{Control, Limit, Progress, StopReason};
 
-/// One attempt's clock and requests to stop.
+/// The clock of one attempt, and its requests to stop.
 pub(crate) struct AttemptControl {
     stop: watch::Sender<Option<StopReason>>,
-    /// Since when the process wants to leave, whatever the job was asked before.
+    /// Since when the process has been draining, whatever other request the job got.
     draining: watch::Sender<Option<Instant>>,
     clock: Mutex<Clock>,
     clock_changed: Notify,
     progress: Mutex<Option<Progress>>,
-    /// Since when its code has had the thread; none between turns.
+    /// Since when its code has been in a poll; `None` between polls.
     turn: Mutex<Option<Instant>>,
 }
 
-/// One turn of an attempt's code on its thread; over when dropped.
+/// One poll of an attempt's code on its thread; it ends when dropped.
 pub(crate) struct CodeTurn<'a>(&'a AttemptControl);
 
 impl Drop for CodeTurn<'_> {
@@ -30,7 +30,7 @@ impl Drop for CodeTurn<'_> {
     }
 }
 
-/// Time that runs only while the job works.
+/// A clock that runs only while the job works.
 struct Clock {
     limit: Limit,
     used: Duration,
@@ -39,7 +39,7 @@ struct Clock {
 }
 
 impl Clock {
-    /// One that runs from now on.
+    /// A clock that runs from now on.
     fn new(limit: Limit) -> Self {
         Self { limit, used: Duration::ZERO, running_since: Some(Instant::now()), waits: 0 }
     }
@@ -52,21 +52,21 @@ impl Clock {
         self.limit.duration().map(|limit| limit.saturating_sub(self.used(now)))
     }
 
-    /// Out of time for longer than `grace`, and in one turn for as long: the code does not yield, or the
-    /// runner would have dropped it.
+    /// Whether the time has been over for longer than `grace`, and the current poll has lasted as long: the
+    /// code does not yield, otherwise the runner would have dropped it.
     fn never_yields(&self, turn: Option<Instant>, now: Instant, grace: Duration) -> bool {
         let holds = turn.is_some_and(|since| now.saturating_duration_since(since) > grace);
         let overdue = |limit: Duration| self.used(now) > limit.saturating_add(grace);
         holds && self.limit.duration().is_some_and(overdue)
     }
 
-    /// Time that was an outage does not count; what is refunded is never more than was used.
+    /// Subtracts the time of an outage, at most the time used so far.
     fn refund(&mut self, time: Duration, now: Instant) {
         self.used = self.used(now).saturating_sub(time);
         self.running_since = self.running_since.map(|_| now);
     }
 
-    /// Waits may nest: time runs again when the last one ends.
+    /// Waits may be nested; the clock runs again when the last one ends.
     fn set_waiting(&mut self, waiting: bool, now: Instant) {
         if waiting {
             self.used = self.used(now);
@@ -93,19 +93,19 @@ impl AttemptControl {
         }
     }
 
-    /// The attempt's code has the thread from now on.
+    /// The attempt's code begins a poll now.
     pub(crate) fn begin_turn(&self) -> CodeTurn<'_> {
         *self.turn.lock() = Some(Instant::now());
         CodeTurn(self)
     }
 
-    /// Whether the thread has to be taken for lost, with `grace` beyond the attempt's time.
+    /// Whether the thread must be given up, `grace` after the attempt's time limit.
     pub(crate) fn never_yields(&self, now: Instant, grace: Duration) -> bool {
         let turn = *self.turn.lock();
         self.clock.lock().never_yields(turn, now, grace)
     }
 
-    /// Asks the job to stop; the first reason stays, but what a person asks for counts also while the process leaves.
+    /// Asks the job to stop. The first reason stays, except that a user's request replaces a drain.
     pub(crate) fn request_stop(&self, reason: StopReason) {
         if reason == StopReason::Draining {
             self.draining.send_if_modified(|since| {
@@ -126,7 +126,7 @@ impl AttemptControl {
         });
     }
 
-    /// The attempt's code is over, and other code has the thread in its name, for so long: the clock begins anew.
+    /// The attempt's code has ended, and other code runs for it, with this time limit on a new clock.
     pub(crate) fn begin_hook(&self, time: Duration) {
         *self.clock.lock() = Clock::new(Limit::After(time));
         self.clock_changed.notify_one();
@@ -150,7 +150,7 @@ impl AttemptControl {
         }
     }
 
-    /// The latest progress the job told.
+    /// The job's latest progress report.
     pub(crate) fn progress(&self) -> Option<Progress> {
         *self.progress.lock()
     }

@@ -1,4 +1,4 @@
-//! What becomes of a job after an attempt or a death: pure rules.
+//! The disposition of a job after an attempt or a death: pure rules.
 
 use std::time::Duration;
 
@@ -10,8 +10,8 @@ use crate::job::{
 use crate::queue::Disposition;
 use crate::supervision::Panic;
 
-/// The deepest result that is kept: readers of JSON give up at 128, SQLite at 1000, and a result that
-/// cannot be read back would hide the jobs that are listed beside it.
+/// The deepest result that is kept. JSON readers fail at 128 levels, SQLite at 1000, and an unreadable result
+/// would hide the other jobs in its list.
 const DEEPEST_RESULT: usize = 100;
 
 fn is_deeper(value: &Value, limit: usize) -> bool {
@@ -23,20 +23,19 @@ fn is_deeper(value: &Value, limit: usize) -> bool {
     limit == 0 || inner.any(|inner| is_deeper(inner, limit - 1))
 }
 
-/// A panic is a failed attempt with its text and place.
+/// The result of an attempt; a panic is a failure with its text and place.
 pub(super) fn outcome(ended: Result<JobResult, Panic>) -> JobResult {
     ended.unwrap_or_else(|panic| Err(JobError::retryable(format!("the job panicked: {panic}"))))
 }
 
-/// An attempt that ran out of time, in RQ's own words, which its users know and its tools look for; then `more`.
+/// The error of a timeout, in RQ's own words, which users and tools know, followed by `more`.
 pub(super) fn timed_out(job: &JobRecord, settings: &JobSettings, more: &str) -> JobError {
     let limit = job.time_limit(settings).duration().unwrap_or_default().as_secs();
     let message = format!("Task exceeded maximum timeout value ({limit} seconds){more}");
     if settings.final_timeout { JobError::permanent(message) } else { JobError::retryable(message) }
 }
 
-/// The process leaves, and the job did not end within the `grace` that it had for that: what had to be done for a death
-/// has to be done for this.
+/// The result of a job that did not end within the `grace` of a drain; it follows the policy for a death.
 pub(super) fn cut_off(settings: &JobSettings, grace: Duration) -> JobResult {
     match settings.orphan {
         OrphanPolicy::RunAgain { .. } => Ok(Completion::Continue(QueueEnd::Head)),
@@ -47,7 +46,7 @@ pub(super) fn cut_off(settings: &JobSettings, grace: Duration) -> JobResult {
     }
 }
 
-/// What becomes of a job whose attempt ended so. `chance` is a random number from 0 to 1.
+/// The disposition of a job after its attempt. `chance` is a random number from 0 to 1.
 pub(crate) fn after_attempt(
     job: &JobRecord,
     settings: &JobSettings,
@@ -85,7 +84,7 @@ fn after_failure(job: &JobRecord, settings: &JobSettings, error: JobError, chanc
     }
 }
 
-/// The end of a job that nothing can help.
+/// The disposition of a job that no retry can help.
 pub(crate) fn bury(job: &JobRecord, settings: &JobSettings, error: String) -> Disposition {
     Disposition::Discard { error, keep: failure_ttl(job, settings) }
 }
@@ -94,7 +93,7 @@ fn failure_ttl(job: &JobRecord, settings: &JobSettings) -> Limit {
     job.failure_ttl.unwrap_or(settings.retention.failure)
 }
 
-/// What becomes of a job whose process died under it.
+/// The disposition of a job whose process died.
 pub(crate) fn after_death(job: &JobRecord, settings: &JobSettings, died: &str, chance: f64) -> Disposition {
     match settings.orphan {
         OrphanPolicy::RunAgain { at_most } if job.orphaned < at_most => Disposition::Rescue,

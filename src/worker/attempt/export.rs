@@ -1,4 +1,4 @@
-//! What of an attempt goes to a collector beside the fields of its span: whose child it is, and how it failed.
+//! Exported data of an attempt besides its span's fields: the parent span, and the error.
 
 use std::str::FromStr as _;
 
@@ -11,12 +11,12 @@ use tracing_opentelemetry::{OpenTelemetrySpanExt as _, SetParentError};
 
 use crate::job::{JobRecord, TraceContext};
 
-/// Makes the span a child of the one that enqueued the job. Without one it begins a trace of its own.
+/// Makes the span a child of the span that enqueued the job. Without one it begins its own trace.
 pub(crate) fn begin(span: &Span, job: &JobRecord) {
     if span.is_disabled() {
         return;
     }
-    // What cannot be read was logged where the span was made.
+    // An unreadable trace was logged when the span was created.
     let Ok(Some(trace)) = TraceContext::of_meta(&job.meta) else { return };
     let parent = Context::new().with_remote_span_context(remote(&trace));
     match span.set_parent(parent) {
@@ -31,7 +31,7 @@ fn remote(trace: &TraceContext) -> SpanContext {
     SpanContext::new(TraceId::from(trace.trace().number()), SpanId::from(trace.parent()), flags, true, state)
 }
 
-/// The attempt whose span this is in has failed.
+/// Records an error on the current span, which is that of an attempt.
 pub(crate) fn failed(error: &str) {
     Span::current().set_status(Status::error(error.to_owned()));
 }

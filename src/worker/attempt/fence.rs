@@ -1,5 +1,5 @@
-//! The fence around a thread of runners. It falls once and for good, when the thread does not come back:
-//! from then on nothing that happens there counts.
+//! The fence of a thread of runners. It falls once and for good when the thread is given up; from then on
+//! nothing that happens on the thread has any effect.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -8,10 +8,10 @@ use tokio::sync::watch;
 
 use crate::job::ExecutionId;
 
-/// The executions whose code held their thread; all others there are unharmed.
+/// The executions whose code blocked their thread; the others on it are not to blame.
 pub type Blamed = BTreeSet<ExecutionId>;
 
-/// One thread's fence. Clones are the same fence.
+/// The fence of one thread. Clones are the same fence.
 #[derive(Clone, Debug)]
 pub struct Fence(Arc<watch::Sender<Option<Arc<Blamed>>>>);
 
@@ -22,7 +22,7 @@ impl Default for Fence {
 }
 
 impl Fence {
-    /// Gives the thread up; tells those who wait on it whose fault it was.
+    /// Gives up the thread, and passes the blamed executions to those who wait.
     pub fn fall(&self, blamed: Blamed) {
         self.0.send_if_modified(|fallen| {
             let first = fallen.is_none();
@@ -37,7 +37,7 @@ impl Fence {
         self.0.borrow().is_some()
     }
 
-    /// Completes when the thread is given up, with those to blame. Cancel safe.
+    /// Completes when the thread is given up, with the blamed executions. Cancel safe.
     pub async fn fallen(&self) -> Arc<Blamed> {
         let mut fallen = self.0.subscribe();
         let blamed = fallen.wait_for(Option::is_some).await.ok().and_then(|blamed| blamed.clone());
@@ -47,7 +47,7 @@ impl Fence {
         }
     }
 
-    /// Whether both are the fence of the same thread.
+    /// Whether both are the same fence.
     #[must_use]
     pub fn is(&self, other: &Self) -> bool {
         Arc::ptr_eq(&self.0, &other.0)

@@ -1,21 +1,21 @@
-//! What a job is found to be here: its function, with arguments that it can read.
+//! Looks up a job's function and checks its arguments.
 
 use std::sync::Arc;
 
 use crate::job::{ArgsError, BoxedJob, JobError, JobRecord, JobSettings, Registry};
 use crate::supervision::catch;
 
-/// A kind of job, with arguments that it can read.
+/// A registered kind of job that can read its arguments.
 pub(crate) struct Found {
     pub(crate) job: Arc<dyn BoxedJob>,
     pub(crate) known_as: String,
 }
 
-/// Why a job cannot be begun.
+/// Why a job cannot be started.
 pub(crate) enum NotFound {
-    /// This process does not have its function.
+    /// Its function is not registered in this process.
     Unknown(JobError),
-    /// Its payload is not what its function takes.
+    /// Its payload does not fit its function.
     Unreadable(JobError),
 }
 
@@ -27,7 +27,7 @@ impl NotFound {
     }
 }
 
-/// Looks the function up and reads its arguments.
+/// Finds the function and checks its arguments.
 fn find(registry: &Registry, record: &JobRecord) -> Result<Found, NotFound> {
     let job = match (registry.find(&record.kind), &record.args) {
         (Ok(job), _) => job,
@@ -42,8 +42,8 @@ fn find(registry: &Registry, record: &JobRecord) -> Result<Found, NotFound> {
     Ok(Found { job: Arc::clone(job), known_as })
 }
 
-/// Looks the function up, and how it is treated. The kind's own code is asked for both: its panic is no more than a
-/// function that cannot be begun.
+/// Finds the function and its settings. Both run code of the kind, so a panic in it is caught, and the job
+/// cannot be started.
 pub(crate) fn look_up(registry: &Registry, record: &JobRecord) -> (Result<Found, NotFound>, JobSettings) {
     let look = || {
         let found = find(registry, record);

@@ -1,4 +1,4 @@
-//! What a runner is asked to do, and what it answers.
+//! The messages of a runner.
 
 use std::sync::Arc;
 
@@ -7,40 +7,40 @@ use tracing::Span;
 
 use crate::queue::{Delivery, Settlement};
 
-/// Asks to run a job; the answer is how its delivery ends.
+/// Runs a job; the answer is the settlement of its delivery.
 #[derive(Message)]
 #[rtype(result = "Settlement")]
 pub struct RunJob {
-    /// The job, and the delivery it came with.
+    /// The job and its delivery.
     pub delivery: Arc<Delivery>,
     /// The tracing span that covers the attempt.
     pub span: Span,
 }
 
-/// How a job lost the runner that had it.
+/// How a job lost its runner.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Loss {
     /// Its code never yielded, and the thread was given up.
     Thread,
-    /// The runner itself broke.
+    /// The runner itself failed.
     Runner,
 }
 
-/// Asks to end a job that lost its runner, by its policy; the answer is how its delivery ends.
+/// Ends a job that lost its runner, by its policy; the answer is the settlement of its delivery.
 #[derive(Message)]
 #[rtype(result = "Settlement")]
 pub struct EndLost {
-    /// The job, and the delivery it came with.
+    /// The job and its delivery.
     pub delivery: Arc<Delivery>,
     /// How it lost its runner.
     pub loss: Loss,
-    /// Whether its kind and its enqueuer are to be called.
+    /// Whether to notify its kind and call its callbacks.
     pub tell: bool,
     /// The tracing span that covers the attempt.
     pub span: Span,
 }
 
-/// Asks the job in hand, and each that still comes, to stop at its next safe point.
+/// Asks the current job, and each later one, to stop at its next safe point.
 #[derive(Clone, Copy, Message)]
 #[rtype(result = "()")]
 pub struct StopForDrain;

@@ -1,4 +1,4 @@
-//! One attempt at a job: what is asked of a runner, the run with its limits, the signals it listens to, and what its end means.
+//! One attempt at a job: the runner's messages, the run with its limits, requests to stop, and its end.
 
 mod callback;
 mod control;

@@ -1,4 +1,4 @@
-//! The control of code that speaks for a job which does not run any more.
+//! The control for code that is called for a job which does not run any more.
 
 use std::time::Duration;
 
@@ -6,7 +6,7 @@ use futures::future::BoxFuture;
 
 use crate::job::{Control, Progress, StopReason};
 
-/// Never asks anybody to stop.
+/// A control that never requests a stop.
 pub(crate) struct NotRunning;
 
 impl Control for NotRunning {

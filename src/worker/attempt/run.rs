@@ -1,4 +1,4 @@
-//! One attempt at one job, from its arguments to what becomes of it.
+//! One attempt at a job, from its arguments to its disposition.
 
 use std::future::poll_fn;
 use std::pin::pin;
@@ -20,7 +20,7 @@ use crate::queue::{Delivery, Disposition, Settlement};
 use crate::supervision::catch_panic;
 use crate::user_log::USER_LOG;
 
-/// How long a job that a person stopped may take to do so: RQ kills it at once.
+/// How long a job that a user stopped may take to end; RQ kills it at once.
 const ORDERED_GRACE: Duration = Duration::from_secs(1);
 
 /// One attempt at one job.
@@ -30,7 +30,7 @@ pub(crate) struct Attempt {
     pub(crate) control: Arc<AttemptControl>,
     pub(crate) grace: Duration,
     pub(crate) fence: Fence,
-    /// What this process has, for the job's callbacks; and where jobs go whose function it does not have.
+    /// The registered kinds, for the job's callbacks and for forwarding unknown functions.
     pub(crate) registry: Arc<Registry>,
 }
 
@@ -47,7 +47,7 @@ impl Attempt {
         Settlement { remark, ..Settlement::new(&self.delivery, verdict) }
     }
 
-    /// The runner that had the job was lost, or the thread that it was on.
+    /// Ends a job whose runner or thread was lost.
     pub(crate) async fn end_lost(
         &self,
         found: Result<Found, NotFound>,
@@ -79,8 +79,8 @@ impl Attempt {
         Settlement { remark, ..Settlement::new(&self.delivery, verdict) }
     }
 
-    /// Gives `work` its turns, and notes each, for as long as the thread is in force. Behind a fallen fence
-    /// nothing is begun any more, and the answer is void.
+    /// Polls `work` and records each poll, until the fence falls. After that nothing more is run, and the
+    /// answer does not count.
     pub(crate) async fn in_turns(&self, work: impl Future<Output = Settlement>) -> Settlement {
         let mut work = pin!(work);
         poll_fn(|cx| {
@@ -153,8 +153,8 @@ impl Attempt {
         (verdict, remark)
     }
 
-    /// Calls what the job's enqueuer named for this end; a callback that fails changes the end as it does in RQ. One
-    /// that outlasts a drain is dropped: the end must be written, or the whole job runs again.
+    /// Calls the enqueuer's callback for this end. If the callback fails, it changes the end as in RQ. If it
+    /// takes longer than a drain allows, it is dropped: without a written end, the whole job would run again.
     async fn call_back(&self, mut ended: JobResult) -> (JobResult, Option<String>) {
         let job = &self.delivery.job;
         if job.callbacks.is_empty() {
@@ -181,7 +181,7 @@ impl Attempt {
         (ended, remark)
     }
 
-    /// What comes of a call, which has the time of its callback.
+    /// Runs a call with the time limit of the callback.
     async fn hook<T>(&self, callback: Option<&Callback>, call: impl Future<Output = T>) -> Option<T> {
         if let Some(callback) = callback {
             self.control.begin_hook(callback.timeout);
@@ -189,7 +189,7 @@ impl Attempt {
         self.before_leaving(call).await
     }
 
-    /// What comes of it, if it comes before half of the time is over that a drain keeps for writing ends down.
+    /// Runs `work`; `None` if it takes longer than half of the time that a drain reserves for writing ends.
     async fn before_leaving<T>(&self, work: impl Future<Output = T>) -> Option<T> {
         tokio::select! {
             biased;
@@ -198,12 +198,12 @@ impl Attempt {
         }
     }
 
-    /// The body, within its time, with its panics caught.
+    /// Runs the job's code with its time limit, and catches panics.
     async fn body(&self, found: &Found, ctx: &JobContext) -> JobResult {
         let body = catch_panic(found.job.run(self.args()?, ctx));
         tokio::pin!(body);
         tokio::select! {
-            // The body first: one that ends in its first turn needs no timer.
+            // The body comes first: if it ends in its first poll, no timer is needed.
             biased;
             ended = &mut body => return outcome(ended),
             () = self.control.time_is_up() => self.control.request_stop(StopReason::TimedOut),
@@ -223,8 +223,8 @@ impl Attempt {
         }
     }
 
-    /// Completes when a job that was asked to stop has had its time for that. A person may ask while the process is
-    /// leaving already; then it has no longer than if nobody left.
+    /// Completes when a stopping job has used up its grace period. A user's stop during a drain does not
+    /// extend it.
     async fn grace_is_over(&self) {
         let ordered = async {
             self.control.stopped_by_person().await;
@@ -236,7 +236,7 @@ impl Attempt {
         }
     }
 
-    /// Gives the kind a chance, and its time, to bring its own records in line. A panic in there changes nothing.
+    /// Notifies the kind, within its time limit, so that it can update its records. A panic is ignored.
     async fn tell_kind(&self, found: &Found, ctx: &JobContext, error: &str) {
         let (error, Ok(args)) = (JobError::permanent(error), self.args()) else { return };
         self.control.begin_hook(self.settings.failed_timeout);

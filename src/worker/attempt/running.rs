@@ -1,4 +1,4 @@
-//! What runs in this process at this moment, for those who look at it.
+//! The jobs that run in this process, for the API and for stop requests.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
@@ -14,30 +14,30 @@ use super::fence::{Blamed, Fence};
 use crate::job::{ExecutionId, JobId, KindName, Progress, QueueName, StopReason};
 use crate::queue::Delivery;
 
-/// So many orders are kept for executions that have not begun. Most of them begin within a moment; a few never do.
+/// The most requests that are kept for executions that have not begun. Most begin soon; a few never do.
 const EARLY: usize = 256;
 
-/// The jobs in hand. Clones show the same.
+/// The running jobs. Clones share the list.
 #[derive(Clone, Default)]
 pub struct Running(Arc<Mutex<State>>);
 
 #[derive(Default)]
 struct State {
     entries: BTreeMap<ExecutionId, Entry>,
-    /// Orders for what was lent and is not in hand yet, oldest first: everybody else sees already that it runs.
+    /// Requests for executions that are lent but not started here, oldest first. Others see them as running.
     early: VecDeque<Early>,
 }
 
-/// An order that is older than what it is about.
+/// A request that arrived before its execution.
 struct Early {
     execution: ExecutionId,
-    /// It is about this job, or about whichever the execution brings.
+    /// The job that it must be; `None`: any job of the execution.
     job: Option<JobId>,
     reason: StopReason,
 }
 
 impl State {
-    /// Asks one execution to stop, at once or as soon as it begins; whether it is here.
+    /// Asks one execution to stop, now or when it begins; returns whether it runs here.
     fn ask(&mut self, execution: &ExecutionId, job: Option<&JobId>, reason: StopReason) -> bool {
         if let Some(entry) = self.entries.get(execution) {
             let is_meant = job.is_none_or(|job| entry.job == *job);
@@ -64,13 +64,13 @@ struct Entry {
     fence: Fence,
 }
 
-/// A thread that does not come back, and the executions whose code has it.
+/// A blocked thread, and the executions whose code blocks it.
 pub(crate) struct LostThread {
     pub(crate) fence: Fence,
     pub(crate) blamed: Blamed,
 }
 
-/// One job in hand.
+/// A running job.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct RunningJob {
     /// The queue's id of the job.
@@ -79,15 +79,15 @@ pub struct RunningJob {
     pub function: KindName,
     /// Its queue.
     pub queue: QueueName,
-    /// Which attempt.
+    /// The number of the attempt.
     pub attempt: u32,
-    /// Since when.
+    /// When it began.
     pub since: DateTime<Utc>,
-    /// What the job itself told last.
+    /// The job's latest progress report.
     pub progress: Option<Progress>,
 }
 
-/// Takes the job off the list when dropped.
+/// Removes the job from the list when dropped.
 pub(crate) struct InHand {
     running: Running,
     execution: ExecutionId,
@@ -95,7 +95,7 @@ pub(crate) struct InHand {
 }
 
 impl Running {
-    /// The jobs in hand, in no order that means anything.
+    /// The running jobs, in no particular order.
     #[must_use]
     pub fn list(&self) -> Vec<RunningJob> {
         let state = self.0.lock();
@@ -110,7 +110,7 @@ impl Running {
         state.entries.values().map(view).collect()
     }
 
-    /// Threads on which a job's code is out of time by more than `grace` and never yields.
+    /// Threads blocked by a job's code that has exceeded its time by more than `grace` and never yields.
     pub(crate) fn lost_threads(&self, now: Instant, grace: Duration) -> Vec<LostThread> {
         let mut lost: Vec<LostThread> = Vec::new();
         for (execution, entry) in &self.0.lock().entries {
@@ -130,8 +130,8 @@ impl Running {
         lost
     }
 
-    /// Asks all runs of the job of this id but `others` to stop for good, and what is `lent` as soon as it begins;
-    /// `false` when there is none here yet.
+    /// Asks all executions of this job except `others` to stop for good, and those `lent` when they begin;
+    /// `false` if none runs here yet.
     pub(crate) fn stop(&self, job: &JobId, lent: &[ExecutionId], others: &[ExecutionId]) -> bool {
         let mut state = self.0.lock();
         let is_meant =
@@ -144,19 +144,19 @@ impl Running {
         !runs.is_empty()
     }
 
-    /// Asks one run of a job to stop for good, at once or as soon as it begins; `false` when it is not here yet, or is
-    /// one of another job.
+    /// Asks one execution of a job to stop for good, now or when it begins; `false` if it does not run here
+    /// yet, or has another job.
     pub(crate) fn stop_execution(&self, job: &JobId, execution: &ExecutionId) -> bool {
         self.0.lock().ask(execution, Some(job), StopReason::Stopped)
     }
 
-    /// Asks this execution to end as a failed attempt, at once or as soon as it begins; `false` when it does not run
-    /// here yet.
+    /// Asks this execution to end as a failed attempt, now or when it begins; `false` if it does not run here
+    /// yet.
     pub(crate) fn kill(&self, execution: &ExecutionId) -> bool {
         self.0.lock().ask(execution, None, StopReason::Killed)
     }
 
-    /// Takes everything on a lost thread off the list.
+    /// Removes all jobs of a lost thread from the list.
     pub(crate) fn forget(&self, fence: &Fence) {
         self.0.lock().entries.retain(|_, entry| !entry.fence.is(fence));
     }
@@ -194,7 +194,7 @@ impl Running {
 impl Drop for InHand {
     fn drop(&mut self) {
         let entries = &mut self.running.0.lock().entries;
-        // The same execution may be in other hands by now.
+        // Another runner may have the same execution by now.
         if entries.get(&self.execution).is_some_and(|entry| Arc::ptr_eq(&entry.control, &self.control)) {
             entries.remove(&self.execution);
         }
@@ -212,7 +212,7 @@ mod tests {
     use super::*;
     use crate::job::{Args, Control as _, JobRecord, Limit, NewJob};
 
-    /// What a run of job `a` is asked as it begins.
+    /// The request that an execution of job `a` gets when it begins.
     fn asked(running: &Running, execution: &str) -> Option<StopReason> {
         let control = Arc::new(AttemptControl::new(Limit::Never));
         let job = JobRecord::of(NewJob::new("a", "q", "k", Args::default()), DateTime::UNIX_EPOCH);

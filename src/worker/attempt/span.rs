@@ -1,23 +1,23 @@
-//! The span that every log line of an attempt lies in: which job, which attempt, which trace.
+//! The tracing span of an attempt, with the job, the attempt and the trace; it covers all its log lines.
 
 use tracing::{Span, field};
 
 use crate::job::{JobRecord, TraceContext, TraceId};
 
-/// The name of the span of an attempt; its fields are `job.id`, `job.kind`, `job.attempt`, `queue.name` and, where the job's
-/// `meta` names one, `trace.id`.
+/// The name of an attempt's span. Its fields are `job.id`, `job.kind`, `job.attempt`, `queue.name` and, if
+/// the job's `meta` has one, `trace.id`.
 pub const ATTEMPT: &str = "attempt";
 
-/// The span of the attempt that a record counts, from its fetch to its settlement. Where nobody looks it costs that
-/// question, and nothing of the record is read.
+/// The span of an attempt, from its fetch to its settlement. If no subscriber is interested, the record is
+/// not read.
 ///
-/// It is as loud as an error: a log of errors alone says, too, whose they are.
+/// Its level is error, so that a log with errors only also names the job.
 pub(crate) fn attempt_span(job: &JobRecord) -> Span {
     let span = tracing::error_span!(
         ATTEMPT,
         job.id = %job.id,
         job.kind = %job.kind,
-        // Signed, for exporters write other numbers as text.
+        // Signed, because exporters write unsigned numbers as text.
         job.attempt = i64::from(job.attempt),
         queue.name = %job.queue,
         trace.id = trace_of(job).map(field::display),
@@ -27,7 +27,7 @@ pub(crate) fn attempt_span(job: &JobRecord) -> Span {
     span
 }
 
-/// The trace that the job's enqueuer named; one that cannot be read is as good as none.
+/// The trace in the job's `meta`; an unreadable one is logged and ignored.
 fn trace_of(job: &JobRecord) -> Option<TraceId> {
     match TraceContext::of_meta(&job.meta) {
         Ok(trace) => trace.map(|trace| trace.trace()),
@@ -49,7 +49,7 @@ mod tests {
     use super::*;
     use crate::job::{Args, NewJob};
 
-    /// Counts, and lets nobody in who is quieter than a warning.
+    /// Counts, and accepts only warnings and errors.
     #[derive(Default)]
     struct Counts {
         spans: AtomicU32,

@@ -1,4 +1,4 @@
-//! A process that is killed at a point of a batch, and another on the same folder: nobody types anything.
+//! A process is killed at a point of a batch, and another one on the same folder continues without any help.
 
 use super::super::ground::Ground;
 

@@ -1,4 +1,4 @@
-//! `kill -9` from outside, at moments nobody chose.
+//! `kill -9` from outside, at random moments.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! Processes that are killed, crash or panic at a named place.
+//! Processes that are killed, crash or panic at a named point.
 
 #[cfg(feature = "failpoints")]
 mod crashes;

@@ -1,4 +1,4 @@
-//! A panic in every actor in turn: the job in hand ends right, and people can see what happened.
+//! A panic in each actor in turn: the running job ends correctly, and users can see what happened.
 
 use serde_json::json;
 use tikkun::job::{Args, NewJob};

@@ -1,6 +1,6 @@
 //! Every line of CONTRACT's table "Who moves the status", killed between any two of its steps: the next
-//! process brings row and queue entry together, the deletion ends as it should, and looking once more
-//! changes nothing.
+//! process makes row and queue job consistent, the deletion ends correctly, and a further check changes
+//! nothing.
 
 use sqlx::{AssertSqlSafe, Row as _};
 

@@ -1,4 +1,4 @@
-//! A job's `data`: which function is called, and with what.
+//! A job's `data`: the function and its arguments.
 
 use serde_json::{Map, Value};
 
@@ -9,34 +9,34 @@ use super::{pickle, zlib};
 use crate::job::exact::Exact;
 use crate::job::{Args, ArgsError, KindName};
 
-/// A call that was read.
+/// A decoded call.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Call {
     /// The function.
     pub kind: KindName,
-    /// Its arguments; what JSON cannot hold carries [tags](crate::job::exact).
+    /// Its arguments; values that JSON lacks have [tags](crate::job::exact).
     pub args: Args,
-    /// What wrote it, and must write the result.
+    /// The serializer that wrote it, and must write the result.
     pub serializer: Serializer,
 }
 
-/// A call that could not be read, and what could still be read of it.
+/// A call that could not be decoded, with the parts that could be read.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 #[error("{error}")]
 pub struct CallError {
-    /// The function, when it came before the trouble.
+    /// The function, if it was read before the error.
     pub kind: Option<KindName>,
-    /// What wrote it, when that is clear.
+    /// The serializer that wrote it, if known.
     pub serializer: Option<Serializer>,
-    /// What is wrong.
+    /// The error.
     pub error: ArgsError,
 }
 
-/// Reads `data`.
+/// Decodes `data`.
 ///
 /// # Errors
-/// When it is beyond the limits, neither a pickle nor JSON, holds anything that is no plain value, or is
-/// no call of a plain function.
+/// When it exceeds the limits, is neither a pickle nor JSON, contains anything but plain values, or is no
+/// call of a plain function.
 pub fn decode_call(data: &[u8], limits: &Limits) -> Result<Call, CallError> {
     let failed = |refusal: Refusal| failure(data, None, None, &refusal);
     if data.len() > limits.stored {
@@ -56,7 +56,7 @@ pub fn decode_call(data: &[u8], limits: &Limits) -> Result<Call, CallError> {
     call(read, serializer).map_err(|(name, refusal)| failure(data, name, Some(serializer), &refusal))
 }
 
-/// Writes `data`.
+/// Encodes a call as `data`.
 ///
 /// # Errors
 /// When the arguments are nested too deeply.
@@ -75,7 +75,7 @@ pub fn encode_call(kind: &KindName, args: &Args, serializer: Serializer) -> Resu
     Ok(zlib::compress(&serializer.write(&exact().map_err(told)?)))
 }
 
-/// The four parts of a call, told apart.
+/// Splits a call into its four parts.
 fn call(read: Exact, serializer: Serializer) -> Result<Call, (Option<String>, Refusal)> {
     let shape = || Refusal::new("it is no call: expected function, instance, arguments, named arguments");
     let (Exact::Tuple(parts) | Exact::List(parts)) = read else { return Err((None, shape())) };
@@ -167,7 +167,8 @@ mod tests {
 
     #[test]
     fn a_class_of_the_applications_own_is_refused_with_the_argument_that_holds_it() {
-        // Pickles of protocols 2 and 5: an object in a list, in a dictionary, one made with named arguments, an instance.
+        // Pickles of protocols 2 and 5 with an object: in a list, a dictionary, with named arguments, an
+        // instance.
         for (payload, argument, class) in [
             (
                 "8002285801000000664e4b015d636170702e6d6f64656c730a557365720a29817d580200000069644b07736261867d742e",

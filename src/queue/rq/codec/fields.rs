@@ -1,4 +1,4 @@
-//! Times and lists, as the fields of RQ's hashes hold them.
+//! Times and lists in the form of RQ's hash fields.
 
 use std::time::Duration;
 
@@ -6,7 +6,7 @@ use chrono::{DateTime, NaiveDateTime, Utc};
 
 use super::refusal::{Refusal, shown};
 
-/// Reads a timestamp; none when the field is empty. More forms are read than are written.
+/// Parses a timestamp; `None` for an empty field. More forms are accepted than are written.
 ///
 /// # Errors
 /// When it is no time.
@@ -21,14 +21,14 @@ pub fn parse_timestamp(text: &str) -> Result<Option<DateTime<Utc>>, Refusal> {
         .map_err(|_| Refusal::new(format!("`{}` is no time like 2026-01-02T03:04:05.000006Z", shown(text))))
 }
 
-/// `[10, 30, 60]`: whole seconds.
+/// Writes intervals as `[10, 30, 60]`, in whole seconds.
 #[must_use]
 pub fn write_intervals(intervals: &[Duration]) -> String {
     let seconds: Vec<_> = intervals.iter().map(|one| one.as_secs().to_string()).collect();
     format!("[{}]", seconds.join(", "))
 }
 
-/// Reads a list of seconds.
+/// Parses a list of seconds.
 ///
 /// # Errors
 /// When it is no list of numbers, or one of them is negative.

@@ -1,4 +1,4 @@
-//! The function that a job's `data` calls, told by its first bytes: for those who look for one among thousands.
+//! The function of a job's `data`, found from its first bytes, for searches in thousands of jobs.
 
 use miniz_oxide::inflate::TINFLStatus;
 use miniz_oxide::inflate::core::inflate_flags::{
@@ -10,10 +10,10 @@ use super::call::decode_call;
 use super::limits::Limits;
 use crate::job::KindName;
 
-/// Expanded bytes that are looked at: more than any function's name has with what stands before it.
+/// The decompressed bytes that are read: more than any function's name and the bytes before it need.
 const HEAD: usize = 512;
 
-/// Reads one head after the other.
+/// Decodes one head after the other.
 pub struct Heads {
     limits: Limits,
     inflater: Box<DecompressorOxide>,
@@ -21,12 +21,12 @@ pub struct Heads {
 }
 
 impl Heads {
-    /// What a whole payload is held to, where the head does not tell.
+    /// The limits for a whole payload, needed if the head is not enough.
     pub fn new(limits: &Limits) -> Self {
         Self { limits: *limits, inflater: Box::default(), plain: [0; HEAD] }
     }
 
-    /// The function; none when it cannot be told.
+    /// The function; `None` if it cannot be found.
     pub fn kind(&mut self, data: &[u8]) -> Option<KindName> {
         if let Some(name) = self.name(data) {
             return Some(KindName::from(name));
@@ -43,11 +43,11 @@ impl Heads {
     }
 }
 
-/// The text that a pickled tuple begins with.
+/// The first text in a pickled tuple.
 fn pickled(plain: &[u8]) -> Option<&str> {
     let [0x80, 2..=5, rest @ ..] = plain else { return None };
     let rest = match rest {
-        // A frame, and its length.
+        // A frame and its length.
         [0x95, rest @ ..] => rest.get(8..)?,
         rest => rest,
     };

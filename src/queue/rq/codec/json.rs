@@ -1,4 +1,4 @@
-//! RQ's JSON: what Python's `json` writes and reads, integers of any size and `NaN` included.
+//! RQ's JSON: as Python's `json` reads and writes it, including integers of any size and `NaN`.
 
 use jiter::{Jiter, JiterError, NumberAny, NumberInt, Peek};
 
@@ -6,7 +6,7 @@ use super::limits::{Budget, Limits, Weight};
 use super::refusal::Refusal;
 use crate::job::exact::Exact;
 
-/// Reads a whole payload.
+/// Decodes a whole payload.
 pub fn read(payload: &[u8], limits: &Limits) -> Result<Exact, Refusal> {
     let mut reader = Reader { input: Jiter::new(payload).with_allow_inf_nan(), budget: Budget::new(limits) };
     let first = reader.input.peek().map_err(|error| reader.refusal(&error))?;
@@ -85,8 +85,8 @@ impl Reader<'_> {
     }
 }
 
-/// Writes a value as `json.dumps` does. What JSON has no form for is written as people read it: a tuple or
-/// set as an array, a datetime, UUID or decimal as its text, bytes as text; a key as its text.
+/// Writes a value as `json.dumps` does. Values that JSON lacks are written in readable form: a tuple or set
+/// as an array, a datetime, UUID, decimal or bytes as text; a key as its text.
 pub fn write(value: &Exact) -> String {
     let mut text = String::new();
     put(value, &mut text);
@@ -124,7 +124,7 @@ fn put(value: &Exact, to: &mut String) {
     }
 }
 
-/// A value as a key, or as the text that stands for it.
+/// The text of a value, as a key or in place of the value.
 fn text(value: &Exact) -> String {
     match value {
         Exact::Str(text) => text.clone(),
@@ -133,7 +133,7 @@ fn text(value: &Exact) -> String {
     }
 }
 
-/// ASCII only, as Python does it by default.
+/// Writes ASCII only, as Python does by default.
 fn quoted(text: &str, to: &mut String) {
     to.push('"');
     for char in text.chars() {

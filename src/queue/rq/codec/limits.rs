@@ -1,19 +1,19 @@
-//! How much a payload may cost before it is refused.
+//! The limits of a payload, beyond which it is refused.
 
 use super::refusal::Refusal;
 
-/// Ceilings for what is read. Settings of the broker; the defaults suit payloads written by people's code.
+/// Limits for decoding, from the broker's settings; the defaults suit payloads of normal code.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
-    /// Bytes as stored.
+    /// Stored bytes.
     pub stored: usize,
     /// Bytes after decompression.
     pub plain: usize,
-    /// Levels of nesting. At most 200 can be written back.
+    /// Levels of nesting. Values deeper than 200 levels cannot be written back.
     pub depth: usize,
-    /// Values, each repetition counted.
+    /// The number of values, with every repetition counted.
     pub values: usize,
-    /// Bytes of memory, roughly, that building the values may take.
+    /// The approximate memory for building the values, in bytes.
     pub memory: usize,
 }
 
@@ -23,7 +23,7 @@ impl Default for Limits {
     }
 }
 
-/// What is left of the limits while one payload is read.
+/// The remaining limits while one payload is decoded.
 #[derive(Debug)]
 pub struct Budget {
     limits: Limits,
@@ -31,20 +31,20 @@ pub struct Budget {
     memory: usize,
 }
 
-/// A value in all the forms it passes through until it is an argument, with the slack of its list.
+/// The memory of a value in all forms until it is an argument, with the spare capacity of its list.
 const VALUE: usize = 160;
-/// What a dictionary adds for each of its entries, and what a tag costs: it is a dictionary of one.
+/// The memory of a dictionary entry, and of a tag, which is a dictionary with one entry.
 const ENTRY: usize = 240;
 const TAG: usize = 640;
 
-/// What a value weighs beside its text.
+/// The memory of a value besides its text.
 #[derive(Clone, Copy, Debug)]
 pub enum Weight {
     /// A value that JSON has.
     Plain,
     /// A value that needs a tag.
     Tagged,
-    /// An entry of a dictionary, beside its key and value.
+    /// An entry of a dictionary, besides its key and value.
     Entry,
 }
 
@@ -66,7 +66,7 @@ impl Budget {
         Ok(())
     }
 
-    /// Pays for memory.
+    /// Subtracts memory.
     pub fn take(&mut self, bytes: usize) -> Result<(), Refusal> {
         self.memory = self.memory.checked_sub(bytes).ok_or_else(|| {
             Refusal::new(format!("its values would take more than {} bytes of memory", self.limits.memory))
@@ -74,7 +74,7 @@ impl Budget {
         Ok(())
     }
 
-    /// Counts and pays for one value with so many bytes of text.
+    /// Counts one value, and subtracts its memory with this many bytes of text.
     pub fn value(&mut self, weight: Weight, text: usize) -> Result<(), Refusal> {
         self.count()?;
         let form = match weight {
@@ -85,7 +85,7 @@ impl Budget {
         self.take(text.saturating_add(form))
     }
 
-    /// One level further down.
+    /// Goes one level deeper.
     pub fn below(&self, depth: usize) -> Result<usize, Refusal> {
         depth
             .checked_sub(1)

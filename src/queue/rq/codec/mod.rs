@@ -1,10 +1,11 @@
-//! What RQ writes into its fields, read and written: pure functions, without Redis.
+//! Encodes and decodes the contents of RQ's fields: pure functions, without Redis.
 //!
-//! Read in this order: `call` (a job's `data`) and `head` (its function alone), `outcome` (return values, tracebacks
-//! and `meta`), `fields` (times and lists). Beneath them: `serializer` (pickle or JSON, told by the first byte),
-//! `pickle` (an interpreter that executes nothing), `json`, `zlib`, and `limits`, which everything read is held to.
+//! Read in this order: `call` (a job's `data`) and `head` (only its function), `outcome` (return values,
+//! tracebacks and `meta`), `fields` (times and lists). Beneath them: `serializer` (pickle or JSON, detected
+//! by the first byte), `pickle` (an interpreter that executes nothing), `json`, `zlib`, and `limits`, which
+//! apply to all decoding.
 //!
-//! Whatever is wrong with what was read is a [`Refusal`]: a sentence that names it and never repeats it.
+//! Every decoding error is a [`Refusal`]: a sentence that names the problem and never contains the payload.
 
 mod call;
 mod fields;

@@ -1,4 +1,4 @@
-//! How jobs end on the wire: return values, tracebacks, and `meta`.
+//! The results of jobs: return values, tracebacks, and `meta`.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -10,10 +10,10 @@ use super::serializer::Serializer;
 use super::zlib;
 use crate::job::exact::Exact;
 
-/// What RQ itself stores in place of a value that cannot be written.
+/// RQ's own text for a value that cannot be serialized.
 const UNSERIALIZABLE: &str = "Unserializable return value";
 
-/// The `return_value` of a result entry; none for null: the field is left out.
+/// The `return_value` of a result entry; `None` for null: the field is left out.
 #[must_use]
 pub fn encode_result(value: &Value, serializer: Serializer) -> Option<String> {
     if value.is_null() {
@@ -26,10 +26,10 @@ pub fn encode_result(value: &Value, serializer: Serializer) -> Option<String> {
 /// A `return_value`, read.
 ///
 /// # Errors
-/// When it is too long, no base64, or holds what is no plain value.
+/// When it is too long, no base64, or contains anything but plain values.
 pub fn decode_result(text: &str, limits: &Limits) -> Result<Value, Refusal> {
     let payload = unbase64(text, limits)?;
-    // A JSON result may be a bare number or text: whatever is no pickle.
+    // A JSON result may be a plain number or text: everything that is no pickle.
     let serializer = Serializer::detect(&payload).unwrap_or(Serializer::Json);
     serializer.read(&payload, limits).map(Exact::into_value)
 }
@@ -40,7 +40,7 @@ pub fn encode_exc(text: &str) -> String {
     STANDARD.encode(zlib::compress(text.as_bytes()))
 }
 
-/// An `exc_string`, read; what is no UTF-8 in it is replaced.
+/// Decodes an `exc_string`; invalid UTF-8 is replaced.
 ///
 /// # Errors
 /// When it is too long, no base64, or a broken stream.
@@ -49,7 +49,7 @@ pub fn decode_exc(text: &str, limits: &Limits) -> Result<String, Refusal> {
     Ok(String::from_utf8_lossy(&zlib::expand(&stored, limits.plain)?).into_owned())
 }
 
-/// The `meta` of a job's hash: not compressed.
+/// The `meta` of a job's hash, not compressed.
 ///
 /// # Errors
 /// When it is nested too deeply.
@@ -57,11 +57,11 @@ pub fn encode_meta(meta: &Map<String, Value>, serializer: Serializer) -> Result<
     Exact::of_object(meta).map(|exact| serializer.write(&exact)).map_err(Refusal::new)
 }
 
-/// A job's `meta`, read, and which serializer it came from. One that cannot be held here must be left in
-/// Redis as it is.
+/// Decodes a job's `meta`, and returns its serializer. If it cannot be decoded, it must stay in Redis as it
+/// is.
 ///
 /// # Errors
-/// When it is too long, in no known form, or no dictionary whose keys are text.
+/// When it is too long, in an unknown form, or no dictionary with text keys.
 pub fn decode_meta(stored: &[u8], limits: &Limits) -> Result<(Map<String, Value>, Serializer), Refusal> {
     if stored.len() > limits.plain {
         return Err(Refusal::new(format!("the meta is longer than {} bytes", limits.plain)));

@@ -1,43 +1,43 @@
-//! Why something cannot be read.
+//! The error of a payload that cannot be read.
 
 use std::fmt::Display;
 
-/// A sentence for people. It names what is wrong and where, never the payload itself.
+/// A sentence for users. It names the problem and its place, and never contains the payload itself.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{reason}")]
 pub struct Refusal {
     reason: String,
-    /// Where in the value it is, the innermost first.
+    /// The place in the value, innermost first.
     places: Vec<Place>,
 }
 
-/// A step on the way down into a value.
+/// A step from a value to one inside it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Place {
-    /// By number, from 0.
+    /// An index, from 0.
     Item(usize),
-    /// By a key that is text, fit for a message.
+    /// A text key, shortened for a message.
     Key(String),
-    /// By any other key.
+    /// Any other key.
     Other,
 }
 
-/// Longest name that a message repeats.
+/// The longest name in a message, in characters.
 const NAME_CHARS: usize = 120;
 
 impl Refusal {
-    /// Says it.
+    /// A refusal with this reason.
     pub fn new(reason: impl Display) -> Self {
         Self { reason: reason.to_string(), places: Vec::new() }
     }
 
-    /// The same, met on the way down through `place`.
+    /// Adds an outer place.
     pub fn at(mut self, place: Place) -> Self {
         self.places.push(place);
         self
     }
 
-    /// Says for the value of a whole call which argument it is.
+    /// For an error in a whole call: names the argument.
     pub fn of_call(self) -> Self {
         let argument = match self.places.as_slice() {
             [.., Place::Item(place), Place::Item(2)] => format!("argument {}", place + 1),
@@ -48,7 +48,7 @@ impl Refusal {
     }
 }
 
-/// A name out of a payload, fit for a message: no control characters, no more than a line.
+/// A name from a payload for a message: without control characters, at most one line.
 pub fn shown(name: &str) -> String {
     let mut chars = name.chars().flat_map(char::escape_debug);
     let mut shown: String = chars.by_ref().take(NAME_CHARS).collect();

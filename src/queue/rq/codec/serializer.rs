@@ -1,11 +1,11 @@
-//! Which of RQ's serializers wrote a payload.
+//! RQ's serializers.
 
 use super::limits::Limits;
 use super::refusal::Refusal;
 use super::{json, pickle};
 use crate::job::exact::Exact;
 
-/// The serializer of a job. Nothing in Redis names it; what is written back must be written with the same.
+/// The serializer of a job. Redis does not store its name; the result must be written with the same one.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Serializer {
     /// RQ's default.
@@ -16,7 +16,7 @@ pub enum Serializer {
 }
 
 impl Serializer {
-    /// Tells by the first byte; none when it is neither's.
+    /// Detects the serializer by the first byte; `None` if it is neither.
     #[must_use]
     pub fn detect(payload: &[u8]) -> Option<Self> {
         match payload.first()? {

@@ -1,4 +1,4 @@
-//! zlib streams, expanded up to a limit and no further.
+//! zlib streams, decompressed up to a limit.
 
 use std::borrow::Cow;
 use std::io::Write as _;
@@ -11,10 +11,10 @@ use miniz_oxide::{MZ_ADLER32_INIT, mz_adler32_oxide};
 
 use super::refusal::Refusal;
 
-/// Up to so many bytes a compressor takes longer to set up than it saves.
+/// Up to this many bytes, setting up a compressor takes longer than it saves.
 const STORED: u16 = 128;
 
-/// Why a stream was not expanded.
+/// Why a stream was not decompressed.
 #[derive(Debug, PartialEq, Eq)]
 enum Failed {
     TooLong,
@@ -22,8 +22,8 @@ enum Failed {
     NotZlib,
 }
 
-/// Expands a stream; bytes that are none are taken as they are, as RQ does it. What follows the end of the
-/// stream is ignored, as Python does it.
+/// Decompresses a stream. Bytes that are no stream are returned unchanged, as in RQ. Data after the end of
+/// the stream is ignored, as in Python.
 pub fn expand(stored: &[u8], limit: usize) -> Result<Cow<'_, [u8]>, Refusal> {
     let too_long = || Refusal::new(format!("expanded it is longer than {limit} bytes"));
     match inflate(stored, limit) {
@@ -38,20 +38,20 @@ pub fn expand(stored: &[u8], limit: usize) -> Result<Cow<'_, [u8]>, Refusal> {
     }
 }
 
-/// A stream as Python's `zlib.compress` makes it by default; a short one holds its bytes as they are.
+/// A stream as from Python's `zlib.compress` by default; short data is stored uncompressed.
 pub fn compress(plain: &[u8]) -> Vec<u8> {
     if let Ok(length @ ..=STORED) = u16::try_from(plain.len()) {
         return store(plain, length);
     }
     let mut encoder = ZlibEncoder::new(Vec::new(), Compression::default());
-    // Writing into memory cannot fail; if it ever did, the bytes as they are would be read just as well.
+    // Writing into memory cannot fail; if it did, uncompressed bytes would be read as well.
     match encoder.write_all(plain).and_then(|()| encoder.finish()) {
         Ok(stream) => stream,
         Err(_) => plain.to_vec(),
     }
 }
 
-/// One block that is stored (RFC 1951, 3.2.4), in a zlib stream (RFC 1950).
+/// A single stored block (RFC 1951, 3.2.4) in a zlib stream (RFC 1950).
 fn store(plain: &[u8], length: u16) -> Vec<u8> {
     let sum = mz_adler32_oxide(MZ_ADLER32_INIT, plain);
     let parts: [&[u8]; 5] =
@@ -59,13 +59,13 @@ fn store(plain: &[u8], length: u16) -> Vec<u8> {
     parts.concat()
 }
 
-/// The first byte of a deflate stream with a window of 32 KiB; no pickle and no JSON begins with it.
+/// Whether this is the first byte of a deflate stream with a 32 KiB window; no pickle or JSON begins with it.
 fn is_header(stored: &[u8]) -> bool {
     stored.first() == Some(&0x78)
 }
 
 fn inflate(stored: &[u8], limit: usize) -> Result<Vec<u8>, Failed> {
-    // One byte beyond the limit tells a payload that fits exactly from one that does not.
+    // One byte more than the limit shows whether a payload is too long.
     match decompress_to_vec_zlib_with_limit(stored, limit.saturating_add(1)) {
         Ok(plain) if plain.len() > limit => Err(Failed::TooLong),
         Ok(plain) => Ok(plain),

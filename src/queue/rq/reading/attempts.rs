@@ -1,4 +1,4 @@
-//! The attempts at a job, as RQ's own stream of results tells them, and the one that runs.
+//! The attempts at a job, from RQ's stream of results, and the running one.
 
 use crate::fault::Fault;
 use crate::job::{JobId, JobState};
@@ -7,14 +7,14 @@ use crate::queue::rq::server::{Fields, Server};
 use crate::queue::rq::wire::{self, Hash};
 use crate::queue::seen::{AttemptOutcome, AttemptRecord};
 
-/// Entries that are read: RQ's own bound is ten, and its trimming is loose.
+/// The most entries that are read: RQ keeps about ten.
 const ENTRIES: usize = 20;
 
-/// The newest entries of a stream, each with its fields.
+/// The newest entries of a stream, with their fields.
 type Entries = Vec<(String, Fields)>;
 
 impl Server {
-    /// The attempts at a job, newest first; none of a job that is not there.
+    /// The attempts at a job, newest first; empty if there is no such job.
     pub(in crate::queue::rq) async fn attempts(&self, id: &JobId) -> Result<Vec<AttemptRecord>, Fault> {
         let what = || format!("look at the attempts at job {id}");
         let mut commands = redis::pipe();
@@ -46,7 +46,7 @@ fn of(hash: &Hash, entries: Entries, limits: &Limits) -> Vec<AttemptRecord> {
     attempts
 }
 
-/// Entries bear no numbers. Where every attempt has left one they are counted; else only the last is sure.
+/// Numbers the attempts. If every attempt left an entry they are counted, else only the last is certain.
 fn number(attempts: &mut [AttemptRecord], made: u32, state: JobState) {
     let all = u32::try_from(attempts.len()).is_ok_and(|found| found == made);
     let last_is_first = !matches!(state, JobState::Queued | JobState::Scheduled | JobState::Canceled);

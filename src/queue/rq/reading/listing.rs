@@ -1,9 +1,9 @@
-//! Lists of jobs, newest first: RQ's lists and registries, each read from its newest end, window by window,
-//! and merged.
+//! Lists of jobs, newest first: RQ's lists and registries are each read from the newest end, in windows, and
+//! merged.
 //!
-//! None of them is ordered by when its jobs were made, which is what people expect, but all of them nearly
-//! are. A job is found in its place when it stands no further than [`SLACK`] from it; one that stands further
-//! off may be missing from a page.
+//! Users expect the order of creation. RQ's lists have nearly, but not exactly, that order. A job at most
+//! [`SLACK`] entries from its proper position is listed correctly; one further away may be missing from a
+//! page.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -14,33 +14,33 @@ use crate::job::{JobRecord, JobState, QueueName};
 use crate::queue::rq::server::Server;
 use crate::queue::seen::{JobFilter, JobsFound};
 
-/// Entries that are read of a list at a time.
+/// The number of entries read from a list at a time.
 const WINDOW: usize = 256;
-/// How far from its place a job may stand.
+/// How far a job may be from its proper position.
 const SLACK: usize = 128;
-/// Jobs that a search for a function or a text looks at, the newest ones: it has to look into each.
+/// The number of newest jobs that a search for a function or a text reads, because it has to decode each.
 const SEARCHED: usize = 8_000;
-/// Rate limits whose jobs are listed.
+/// The number of rate limits whose jobs are listed.
 const LIMITS: usize = 1_000;
 
-/// A list or registry, and how far it has been read.
+/// A list or registry, and the position up to which it was read.
 #[derive(Debug)]
 struct Line {
     key: String,
-    /// A list has its newest entries at its end, a registry has the highest scores.
+    /// A list has its newest entries at its end; a registry has them at the highest scores.
     is_list: bool,
-    /// Entries that were passed, from the newest.
+    /// The number of entries read, from the newest.
     at: usize,
-    /// Whether there is more.
+    /// Whether there are more entries.
     more: bool,
-    /// It holds jobs of any queue: only their hash tells which.
+    /// It holds jobs of any queue; only their hashes tell which.
     of_all: bool,
-    /// When the oldest job that was read was made.
+    /// The creation time of the oldest job that was read.
     oldest: Option<String>,
 }
 
 impl Line {
-    /// Asks for `count` entries after the first `at`, newest first, or in a list the other way round.
+    /// Requests `count` entries after the first `at`, newest first, or in a list the other way round.
     fn ask(&self, commands: &mut redis::Pipeline, at: usize, count: usize) {
         let at = isize::try_from(at).unwrap_or(isize::MAX / 2);
         let count = isize::try_from(count).unwrap_or(isize::MAX / 2);
@@ -53,7 +53,7 @@ impl Line {
 }
 
 impl Server {
-    /// Jobs by filter, newest first; a search that has looked into many says so, and looks no further.
+    /// Jobs that match a filter, newest first; a search reports whether it stopped after its limit.
     pub(in crate::queue::rq) async fn jobs(&self, filter: &JobFilter) -> Result<JobsFound, Fault> {
         let what = || "list jobs".to_owned();
         let limit = usize::try_from(filter.limit).unwrap_or(usize::MAX);
@@ -89,7 +89,7 @@ impl Server {
             looked += self.read_on(&mut lines, choice.searches(), &mut pool).await?;
             chosen.extend(safe(&lines, &mut pool).into_iter().filter(is_wanted));
             if choice.searches() && looked >= SEARCHED {
-                // It looks no further; what it has seen of older ones is better than nothing.
+                // The search stops; older jobs that it has seen are included.
                 chosen.extend(std::mem::take(&mut pool).into_values().filter(is_wanted));
                 complete &= lines.iter().all(|line| !line.more);
                 break;
@@ -119,8 +119,8 @@ impl Server {
         queues.iter().flat_map(of_queue).chain(limited).collect()
     }
 
-    /// Jobs that stand at no end that is read: those at the heads of lists, for what is put there is new, too; and the
-    /// one whose whole id is searched for.
+    /// Jobs that reading from the newest ends would miss: new ones at the heads of lists, and the one whose
+    /// whole id is searched for.
     async fn leftovers(
         &self,
         lines: &[Line],
@@ -142,7 +142,7 @@ impl Server {
         Ok(found.map(stray).collect())
     }
 
-    /// The lists that these commands answer with; none where nothing is asked.
+    /// The lists that these commands return; empty without commands.
     async fn lists(&self, commands: &redis::Pipeline, what: &str) -> Result<Vec<Vec<String>>, Fault> {
         if commands.is_empty() {
             return Ok(Vec::new());
@@ -150,7 +150,7 @@ impl Server {
         self.people.ask(commands, || what.to_owned()).await
     }
 
-    /// Reads the next window of each line that has more; answers how many jobs were looked at.
+    /// Reads the next window of each line that has more; returns how many jobs were read.
     async fn read_on(
         &self,
         lines: &mut [Line],
@@ -179,7 +179,7 @@ impl Server {
         Ok(ids.len())
     }
 
-    /// Passes what was made later than `made` in each line, as far as [`SLACK`] lets it: halving, all lines at once.
+    /// Skips jobs created after `made`, except for [`SLACK`] entries: a binary search in all lines at once.
     async fn pass(&self, lines: &mut [Line], made: &str) -> Result<(), Fault> {
         if lines.is_empty() {
             return Ok(());
@@ -205,7 +205,7 @@ impl Server {
                 middles.into_iter().map(|ids| ids.into_iter().next().unwrap_or_default()).collect();
             for ((from, to), job) in spans.iter_mut().zip(self.outlines(&ids, false).await?) {
                 let middle = usize::midpoint(*from, *to);
-                // One that is gone says nothing: passing less is only slower.
+                // A missing job tells nothing; skipping less is only slower.
                 if job.is_some_and(|job| job.made.as_str() > made) {
                     *from = middle;
                 } else {
@@ -220,10 +220,10 @@ impl Server {
     }
 }
 
-/// Takes out of the pool what no line can have something newer than.
+/// Takes from the pool the jobs that are final: no line can still contain a newer one.
 fn safe(lines: &[Line], pool: &mut BTreeMap<String, Outline>) -> Vec<Outline> {
     let open: Vec<_> = lines.iter().filter(|line| line.more).collect();
-    // A line that has more, but of what was read nothing is left, says nothing yet.
+    // A line with more entries, but no remaining job so far, tells nothing yet.
     if open.iter().any(|line| line.oldest.is_none()) {
         return Vec::new();
     }

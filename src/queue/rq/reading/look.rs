@@ -1,4 +1,4 @@
-//! Looking at jobs.
+//! Reads jobs.
 
 use std::collections::BTreeSet;
 
@@ -7,10 +7,10 @@ use crate::job::{JobId, JobRecord, JobState, QueueName};
 use crate::queue::rq::server::{Fields, Server};
 use crate::queue::rq::wire::{self, Hash, LastOutcome};
 
-/// Jobs that are read in one round trip.
+/// The number of jobs read in one round trip.
 pub(in crate::queue::rq) const AT_ONCE: usize = 500;
 
-/// A list or registry, and how its newest are read.
+/// The registries, with the state of their jobs.
 pub(in crate::queue::rq) const PLACES: [(&str, JobState); 6] = [
     ("wip", JobState::Started),
     ("scheduled", JobState::Scheduled),
@@ -39,7 +39,7 @@ impl Server {
         records.map(|mut records| records.pop())
     }
 
-    /// The keys of the jobs that wait for a place under RQ's rate limits, one for each limit; the last to come have the
+    /// The keys of the jobs that wait because of RQ's rate limits, one for each limit; the newest have the
     /// highest scores.
     pub(in crate::queue::rq) async fn limited(&self) -> Result<Vec<String>, Fault> {
         let mut commands = redis::pipe();
@@ -48,7 +48,7 @@ impl Server {
         Ok(limits.iter().map(|limit| self.keys.limited(limit)).collect())
     }
 
-    /// Ids of the newest jobs of a queue in a state, as far as its lists tell; `reach` of each list.
+    /// Ids of the newest jobs of a queue in a state, at most `reach` from each list.
     pub(in crate::queue::rq) async fn newest(
         &self,
         queue: &QueueName,
@@ -61,7 +61,7 @@ impl Server {
         let mut commands = redis::pipe();
         if state.is_none_or(|state| state == JobState::Queued) {
             let list = self.keys.queue(name);
-            // Those that were put at the head are new, too.
+            // Jobs put at the head are new, too.
             commands.lrange(&list, -1 - last, -1).lrange(&list, 0, last);
         }
         for (kind, _) in PLACES.iter().filter(|(_, of)| state.is_none_or(|state| state == *of)) {
@@ -75,7 +75,7 @@ impl Server {
         Ok(())
     }
 
-    /// The hashes of jobs that are there. An id may be a member of the registry of running jobs.
+    /// The hashes of existing jobs. An id may be a member of the registry of running jobs.
     pub(in crate::queue::rq) async fn read(
         &self,
         ids: &[String],
@@ -113,7 +113,8 @@ impl Server {
         Ok(found)
     }
 
-    /// Records, each as `kept` leaves it, with their newest outcome and, for jobs that Python scheduled, when they are due.
+    /// Records, processed by `kept`, with their newest outcome and the due time of jobs that Python
+    /// scheduled.
     pub(in crate::queue::rq) async fn with_outcomes(
         &self,
         found: Vec<(String, Hash)>,
@@ -147,7 +148,7 @@ impl Server {
     }
 }
 
-/// The newest entry of a stream, as a list of one.
+/// The newest entry of a stream, from a list of one.
 fn last_outcome(answer: redis::Value) -> Option<LastOutcome> {
     let entries: Vec<(String, Fields)> = redis::from_redis_value(answer).ok()?;
     entries.into_iter().next().map(|(_, fields)| LastOutcome(fields))

@@ -1,4 +1,4 @@
-//! Looking at jobs without changing them: one by its id, lists with filters, searches, and attempts.
+//! Reads jobs without changing them: one by its id, lists with filters, searches, and attempts.
 
 pub(super) mod attempts;
 pub(super) mod listing;

@@ -1,4 +1,4 @@
-//! As much of a job as a list needs to know before it chooses: thousands are looked at for one page.
+//! The few fields of a job by which a list selects; thousands are read for one page.
 
 use super::look::AT_ONCE;
 use crate::fault::Fault;
@@ -8,26 +8,26 @@ use crate::queue::rq::server::Server;
 use crate::queue::rq::wire::{self, UNREADABLE};
 use crate::queue::seen::JobFilter;
 
-/// What a job is, in short. Ordered by when it was made, then by its id.
+/// A short form of a job, ordered by creation time and then by id.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(in crate::queue::rq) struct Outline {
-    /// When it was made, as it is written.
+    /// Its creation time, in stored form.
     pub(in crate::queue::rq) made: String,
     /// Its id.
     pub(in crate::queue::rq) id: String,
     queue: String,
     status: String,
-    /// Its function, where that was asked for.
+    /// Its function, if requested.
     kind: Option<String>,
-    /// It was found besides the queues' lists, under a rate limit or by its whole id: only its hash tells which queue it is
-    /// of.
+    /// It was found outside the queues' lists, under a rate limit or by its whole id; only its hash tells its
+    /// queue.
     pub(in crate::queue::rq) homeless: bool,
 }
 
-/// What is asked of a hash: when, where, how, and perhaps the call.
+/// The fields of a hash: creation time, queue, status, and optionally the call.
 type Parts = (Option<Vec<u8>>, Option<Vec<u8>>, Option<Vec<u8>>, Option<Vec<u8>>);
 
-/// What a list chooses by.
+/// The criteria of a list.
 pub(in crate::queue::rq) struct Choice<'a> {
     filter: &'a JobFilter,
     text: Option<String>,
@@ -43,12 +43,12 @@ impl<'a> Choice<'a> {
         self.filter.text.clone()
     }
 
-    /// Whether the function has to be known.
+    /// Whether the function is needed.
     pub(in crate::queue::rq) fn searches(&self) -> bool {
         self.filter.kind.is_some() || self.text.is_some()
     }
 
-    /// Whether a job is asked for.
+    /// Whether a job matches.
     pub(in crate::queue::rq) fn wants(&self, job: &Outline) -> bool {
         let kind = job.kind.as_deref().unwrap_or_default();
         let of_queue = |queue: &crate::job::QueueName| queue.as_str() == job.queue || !job.homeless;
@@ -67,8 +67,8 @@ impl Outline {
 }
 
 impl Server {
-    /// Outlines of those of these jobs that are there, one for each id, in their order; with the function where
-    /// `kinds` says so. An id may be a member of the registry of running jobs.
+    /// Outlines of those of these jobs that exist, one for each id, in order; with the function if `kinds` is
+    /// set. An id may be a member of the registry of running jobs.
     pub(in crate::queue::rq) async fn outlines(
         &self,
         ids: &[String],
@@ -95,7 +95,7 @@ impl Server {
     async fn outlines_of(&self, ids: &[String], kinds: bool) -> Result<Vec<Option<Outline>>, Fault> {
         let mut heads = Heads::new(&self.limits);
         let mut found = Vec::with_capacity(ids.len());
-        // The fourth is a field that no job has, where the call is not asked for.
+        // Without the call, the fourth is a field that no job has.
         let fields = ["created_at", "origin", "status", if kinds { "data" } else { "" }];
         for some in ids.chunks(AT_ONCE) {
             let mut commands = redis::pipe();

@@ -1,4 +1,4 @@
-//! Jobs that can still run: by their ids, which is cheap, or by their function, which is a search.
+//! Open jobs: by their ids, which is cheap, or by their function, which is a search.
 
 use std::collections::BTreeSet;
 
@@ -10,7 +10,7 @@ use crate::queue::rq::leases;
 use crate::queue::rq::server::Server;
 use crate::queue::rq::wire;
 
-/// Ids of a queue that are read in one round trip.
+/// The ids of a queue read in one round trip.
 const WINDOW: isize = 5000;
 
 /// A job's status and call.
@@ -25,14 +25,14 @@ impl Server {
         Ok(found.into_iter().map(record).filter(|job| job.state.is_open()).collect())
     }
 
-    /// Jobs of a function that can still run.
+    /// The jobs of a function that can still run.
     pub(in crate::queue::rq) async fn open_jobs(&self, kind: &KindName) -> Result<Vec<JobRecord>, Fault> {
         let mut of_kind = BTreeSet::new();
         for held in self.limited().await?.into_iter().chain([self.keys.of_rq_scheduler()]) {
             self.search_held(&held, kind, &mut of_kind).await?;
         }
-        // RQ lists a queue when a job comes into it. One that has had none yet but jobs that wait for others is known to
-        // whoever listens to it.
+        // RQ lists a queue once a job enters it. A queue with only deferred jobs is not listed, but its
+        // listeners know it.
         let served = leases::processes(self).await?.into_iter().flat_map(|process| process.queues);
         let queues: BTreeSet<QueueName> = self.queues().await?.into_iter().chain(served).collect();
         for queue in queues {
@@ -41,7 +41,7 @@ impl Server {
             for state in [JobState::Scheduled, JobState::Started] {
                 self.newest(&queue, Some(state), usize::MAX, &mut members).await?;
             }
-            // One of running jobs may be an id with its execution.
+            // A member of the running jobs may be an id with its execution.
             let ids = members.iter().flat_map(|member| [member, wire::split_member(member).0]);
             let registered: Vec<String> = ids.map(str::to_owned).collect();
             self.glance(&registered, kind, &mut of_kind).await?;
@@ -52,7 +52,7 @@ impl Server {
         Ok(open)
     }
 
-    /// Counts from the tail, for the head is where jobs leave: what is counted from there moves under the search.
+    /// Counts from the tail: jobs leave at the head, so positions from there change during the search.
     async fn search_waiting(
         &self,
         queue: &QueueName,
@@ -74,7 +74,7 @@ impl Server {
         }
     }
 
-    /// Counts from the newest, for the oldest leave.
+    /// Counts from the newest, because the oldest leave.
     async fn search_held(
         &self,
         held: &str,
@@ -95,7 +95,7 @@ impl Server {
         }
     }
 
-    /// Notes which of these are open jobs of the function.
+    /// Records which of these are open jobs of the function.
     async fn glance(
         &self,
         ids: &[String],

@@ -1,15 +1,15 @@
--- What the scripts share. ARGV[1] is RQ's prefix, ARGV[2] ours. Time is the server's own.
+-- Functions shared by all scripts. ARGV[1] is RQ's prefix, ARGV[2] ours. Times are of the server's clock.
 
 local RQ, OURS = ARGV[1], ARGV[2]
 local call = redis.call
--- For a list that is there for readers alone: what else lies under its name is no reason to lose a job.
+-- For keys that only tools read: a wrong type there is no reason to lose a job.
 local try = redis.pcall
 local clock = call('TIME')
 local SECONDS, MICROS = tonumber(clock[1]), tonumber(clock[2])
 local MILLIS = SECONDS * 1000 + math.floor(MICROS / 1000)
 
--- RQ's own spans, in seconds. Its idle workers speak so seldom that they are believed for 480; ours are killed as quickly as
--- busy ones, and seen to be gone as quickly.
+-- RQ's own times, in seconds. RQ's idle workers report rarely and count as alive for 480 s. Ours report as
+-- often as busy ones, so that their death is noticed as soon.
 local RESULT_TTL, FAILURE_TTL, WORKER_TTL, DEAD_TTL = 500, 31536000, 90, 60
 
 local function key(kind, name, part)
@@ -18,7 +18,7 @@ local function key(kind, name, part)
 end
 local function ours(kind, name) return name and OURS .. ':' .. kind .. ':' .. name or OURS .. ':' .. kind end
 
--- RQ's form of a time; `micros` later than now. Days become dates by the usual shift to a year that begins in March.
+-- A time in RQ's form, `micros` after now. Days are converted to dates with years that begin in March.
 local stamps = {}
 local function stamp(micros)
   local known = stamps[micros or 0]
@@ -41,15 +41,15 @@ local function stamp(micros)
   return made
 end
 
--- Seconds since the epoch with a fraction, as executions and results have it.
+-- Seconds since the epoch with a fraction, as in executions and results.
 local EPOCH = string.format('%d.%06d', SECONDS, MICROS)
 local function epoch() return EPOCH end
 
 -- Numbers without an exponent.
 local function whole(number) return string.format('%d', number) end
 
--- When something that lives for `ttl` seconds dies. As the text of a moment: Redis would write a number out, and make a moment
--- of a span, for each key anew.
+-- The time when a key with `ttl` seconds to live expires. It is kept as text, because Redis would convert a
+-- number, or compute the time from a span, for each key again.
 local deaths = {}
 local function in_seconds(ttl)
   local known = deaths[ttl]
@@ -66,27 +66,26 @@ local function as_table(flat)
   return found
 end
 
--- An error as text, as servers of both generations hand it to `pcall`.
+-- An error as text; old and new servers pass it to `pcall` in different forms.
 local function told(why) return type(why) == 'table' and why.err or tostring(why) end
 
 local function is_of_type(why) return string.find(told(why), 'WRONGTYPE', 1, true) ~= nil end
 
--- Whether a key holds something else than was looked for; any other refusal to read it has not said that there is nothing.
+-- Whether a key has another type than expected; any other refusal says nothing about the key.
 local function is_something_else(answer)
   if type(answer) ~= 'table' or not answer.err then return false end
   if not is_of_type(answer) then error(answer.err, 0) end
   return true
 end
 
--- Does what is done beside a job: that something else lies under a name is no reason to leave the rest undone. Answers
--- whether it was done.
+-- Runs a secondary step; a key of the wrong type is ignored. Answers whether the step was done.
 local function unless_spoiled(step, ...)
   local done, why = pcall(step, ...)
   if not done and not is_of_type(why) then error(why, 0) end
   return done
 end
 
--- A job is read so that one under whose name there is no hash is none, and holds nobody else up.
+-- Reads a job; a key of another type counts as no job, so that it does not block others.
 local function hash_of(id)
   local hash = redis.pcall('HGETALL', key('job', id))
   return is_something_else(hash) and {} or hash
@@ -101,7 +100,7 @@ end
 
 local function status_of(id) return fields_of(id, { 'status' }).status end
 
--- Queues that this call has put on the list by which every reader finds them.
+-- Queues that this call has added to RQ's set of queues.
 local listed = {}
 
 local function list_queue(queue)
@@ -110,8 +109,8 @@ local function list_queue(queue)
   call('SADD', key('queues'), key('queue', queue))
 end
 
--- So many bytes of jobs go into one answer. Whoever asks waits for seconds, and a server, or what lies between, may end the
--- connection that asks for more; what was lent in such an answer would be lent for nothing, and again and again.
+-- The most bytes of jobs in one answer. Callers wait for seconds only, and a server or proxy may close the
+-- connection for a larger answer; the jobs in it would be lent in vain, again and again.
 local ANSWER = 512 * 1024
 local function size_of(values)
   local size = 0
@@ -119,10 +118,10 @@ local function size_of(values)
   return size
 end
 
--- The queues of one look at what is not urgent. Where there are very many each look takes others, and holds up nobody for long.
+-- The most queues per check of non-urgent work. With more, each check takes others, and none takes long.
 local QUEUES_AT_ONCE = 500
--- Of very many queues a thousand are looked at in one script: then others have their turn. Those that the arguments name from
--- `from` on, or else the first of all; and the rest, for the next steps.
+-- At most a thousand queues per script, so that other clients can be served. Returns those that the arguments
+-- from `from` on name, or else the first of all; and the rest, for the next steps.
 local function queues_of_step(from)
   local queues, rest = { unpack(ARGV, from) }, {}
   local first = #queues == 0
@@ -133,13 +132,12 @@ end
 
 local function some_queues() return call('SRANDMEMBER', key('queues'), QUEUES_AT_ONCE) end
 
--- Lets this script write on a server that is at its memory limit. There Redis refuses a script's first write if that may
--- need memory, and no later one: deleting a key that there never is counts as a write that needs none.
+-- Lets this script write although the server is at its memory limit. Redis then refuses only a script's first
+-- write, if that may need memory; deleting a key that never exists needs none.
 local function even_when_full() call('DEL', ours('nothing')) end
 
--- Where a job moves it is put to its new place first and taken from the old one last: whatever is refused in between, it is
--- in one of them.
--- This is the one place at which a job comes into a queue.
+-- A moved job is added to its new place first and removed from the old one last, so that it is always in one
+-- of them. Only here a job enters a queue.
 local function push(queue, id, to_head)
   list_queue(queue)
   call(to_head and 'LPUSH' or 'RPUSH', key('queue', queue), id)
@@ -155,13 +153,13 @@ local function push_as(queue, id, to_head, ...)
   end
 end
 
--- A span of centuries is for ever: Redis refuses moments that are far enough away.
+-- Centuries count as for ever: Redis refuses times that are too far away.
 local LONGEST = 1e10
 local function live(name, ttl)
   if ttl < 0 or ttl >= LONGEST then call('PERSIST', name) else call('PEXPIREAT', name, in_seconds(ttl)) end
 end
 
--- Job, its dependents and its dependencies live equally long; -1 is for ever. Most jobs have neither.
+-- A job, its dependents and its dependencies live equally long; -1 is for ever. Most jobs have neither.
 local function keep(id, ttl, job)
   live(key('job', id), ttl)
   if job and job.waited_for then live(key('job', id, 'dependents'), ttl) end
@@ -173,22 +171,23 @@ local function forget(id)
     key('results', id))
 end
 
--- A job stands in the registry of its last end alone; what an earlier end left behind goes. In one that is something else
--- nothing is listed.
+-- A job is only in the registry of its last end; entries of earlier ends are removed. A key of the wrong type
+-- lists nothing.
 local function leave(queue, id, ...)
   for _, registry in ipairs({ ... }) do unless_spoiled(call, 'ZREM', key(registry, queue), id) end
 end
 
--- Whether an entry of this registry is that of the job's last end: its status and its queue say so.
+-- Whether an entry of this registry is of the job's last end, according to its status and queue.
 local ENDS = { finished = { finished = true }, failed = { failed = true, stopped = true }, canceled = { canceled = true } }
 local function stands_in(registry, queue, id)
   local job = fields_of(id, { 'status', 'origin' })
   return ENDS[registry][job.status or ''] == true and (job.origin or queue) == queue
 end
 
--- Whether a job, as `job` tells, still is the one that was lent to `worker` at the moment `made`; and whether that was its
--- last start. The name and the microseconds tell a start. One that was deleted and put in anew counts its attempts anew,
--- and began later for the first time; clients of RQ leave both alone when they put it in over the old one.
+-- Whether a job, with the fields `job`, is still the one lent to `worker` at the time `made`; and whether
+-- that was its last start. Name and microseconds identify a start. A job that was deleted and enqueued anew
+-- counts its attempts anew, and began later for the first time; RQ's clients keep both fields when they
+-- enqueue a job over the old one.
 local function is_the_lent(job, worker, made)
   local has_begun = (job.started_at or '') ~= ''
   if job.worker_name == worker and string.sub(job.started_at or '', 21, 26) == string.sub(made, -6) then return true, true end
@@ -198,8 +197,8 @@ local function is_the_lent(job, worker, made)
   return attempts > (begun_by_us and 1 or 0), false
 end
 
--- What is lent, as RQ's registers tell it where our own list has lost it: what is over is on neither. An evicted key, or one
--- that an operator has deleted, is no end of a job.
+-- A delivery, restored from RQ's registries when our own list has lost it; an ended one is in neither. The
+-- eviction or deletion of a key is no end of a job.
 local function recalled(process, member, queue)
   if type(try('ZSCORE', key('wip', queue), member)) ~= 'string' then return nil end
   local execution = redis.pcall('HMGET', key('execution', member), 'worker_name', 'created_at')
@@ -207,8 +206,8 @@ local function recalled(process, member, queue)
   return table.concat({ process, execution[1], execution[2], queue }, ' ')
 end
 
--- Whether any execution still holds a job. RQ leaves those of dead workers on its list for a minute after it has given them
--- up: one counts that we have lent, or whose worker still says that it runs.
+-- Whether any execution still holds a job. RQ keeps executions of dead workers in its list for a minute. One
+-- counts if we have lent it, or if its worker still reports that it runs.
 local function is_held(id)
   for _, execution in ipairs(try('ZRANGEBYSCORE', key('executions', id), whole(SECONDS), '+inf')) do
     local member = id .. ':' .. execution
@@ -217,11 +216,11 @@ local function is_held(id)
   return false
 end
 
--- RQ 3's rate limits: a limit admits so many jobs at a time. One that is admitted waits in its queue or runs; the others wait in
--- a set of the limit's own, oldest first.
+-- RQ 3's rate limits: a limit admits a number of jobs at a time. An admitted job waits in its queue or runs;
+-- the others wait in a set of the limit, oldest first.
 
--- Admits waiting jobs while there is room; a limit without jobs is forgotten. One whose queue is something else waits on,
--- and nobody waits for it.
+-- Admits waiting jobs while there is room; a limit without jobs is deleted. A job whose queue has a wrong
+-- type goes on waiting, and does not block the others.
 local function admit(limit)
   local name = key('rl', limit)
   local allowed, waiting = name .. ':allowed', name .. ':rate_limited'
@@ -231,7 +230,7 @@ local function admit(limit)
     local id = call('ZRANGE', waiting, passed, passed)[1]
     if not id then break end
     local job, done, why = fields_of(id, { 'status', 'origin', 'enqueue_at_front' }), true, nil
-    -- One that was canceled or deleted meanwhile waits no longer.
+    -- A job that was cancelled or deleted meanwhile does not wait any more.
     if job.status == 'rate_limited' and job.origin then
       call('ZADD', allowed, epoch(), id)
       done, why = pcall(push_as, job.origin, id, job.enqueue_at_front == '1', 'status', 'queued', 'enqueued_at', stamp())
@@ -251,8 +250,8 @@ local function admit(limit)
   end
 end
 
--- Gives back the place of a job that neither waits in its queue nor runs any more. It keeps it while the server refuses to
--- admit the next, who would wait in vain.
+-- Frees the place of a job that neither waits in its queue nor runs any more. The place is kept if the server
+-- refuses to admit the next job, which would wait in vain.
 local function give_place_back(limit, id)
   unless_spoiled(function()
     local allowed = key('rl', limit, 'allowed')
@@ -273,8 +272,8 @@ local function give_places_back(id)
   for _, limit in ipairs(limits) do give_place_back(limit, id) end
 end
 
--- A job that has not begun lives no longer than its client asked for, from when it comes into its queue, as RQ has it; any
--- other until its end.
+-- A job that has not begun expires after the time that its client asked for, counted from its enqueueing, as
+-- in RQ. A job that has begun lives until its end.
 local function live_until_it_begins(id, ttl, started_at)
   local seconds = tonumber(ttl or '') or 0
   if (started_at or '') == '' and seconds > 0 and seconds < LONGEST then
@@ -284,7 +283,7 @@ local function live_until_it_begins(id, ttl, started_at)
   end
 end
 
--- Waits in its queue again, or for a place under its limit if it has none: what it did before stays on record.
+-- Puts a job back into its queue, or in line for its limit. Its earlier attempts are kept.
 local function wait_again(id, queue, to_head)
   local name = key('job', id)
   local limit, most, ttl, started_at =
@@ -310,12 +309,12 @@ local function wait_until(id, queue, delay_ms)
   call('HSET', key('job', id), 'status', 'scheduled', 'x_due', whole(MILLIS + delay_ms))
 end
 
--- So many dependents are looked at in one script; where there are more, the rest is put aside and let go in further steps.
+-- The most dependents processed in one script; the rest is set aside and released in further steps.
 local AT_ONCE = 100
 local still_to_look_at, has_put_aside = AT_ONCE, false
 
--- Lets one go that waited for `id`, which has ended `well` or not. It waits no longer when every other dependency is met,
--- and its own status still says that it waits.
+-- Releases a dependent of `id`, which has ended `well` or not. The dependent is enqueued once every other
+-- dependency is met, if its own status still says that it waits.
 local function release(id, child, well)
   local job = as_table(hash_of(child))
   local lenient = job.allow_dependency_failures == '1'
@@ -329,7 +328,7 @@ local function release(id, child, well)
   return true
 end
 
--- Lets go those that waited for `id`, or puts them aside under a name that whoever comes by finds.
+-- Releases the dependents of `id`, or sets them aside under a name that later steps find.
 local function release_dependents(id, well, job)
   local name, aside, list = key('job', id, 'dependents'), ours('release', id), ours('releases')
   local count, in_steps = call('SCARD', name), call('HEXISTS', list, id) == 1
@@ -337,7 +336,7 @@ local function release_dependents(id, well, job)
   if count <= still_to_look_at and not in_steps then
     still_to_look_at = still_to_look_at - count
     for _, child in ipairs(count > 0 and call('SMEMBERS', name) or {}) do
-      -- What lies around one of them is no fault of the job, and keeps none of the others.
+      -- A wrong type of a dependent's keys is not this job's fault, and does not block the other dependents.
       unless_spoiled(function()
         if release(id, child, well) then call('SREM', name, child) end
       end)
@@ -356,22 +355,22 @@ local function release_dependents(id, well, job)
   if job then job.waited_for = false end
 end
 
--- A process that is lost leads nothing.
+-- A lost process gives up its roles.
 local function forfeit(process)
   for _, role in ipairs(call('SMEMBERS', ours('roles'))) do
     if call('HGET', ours('role', role), 'holder') == process then call('HSET', ours('role', role), 'until', '0') end
   end
 end
 
--- For how long a process takes its lease, in milliseconds; nil where it does not say, as those of older versions.
+-- The duration of a process's lease, in milliseconds; nil if unknown, as from older versions.
 local function ttl_of(process)
   local read, record = pcall(cjson.decode, call('HGET', ours('processes'), process) or '')
   return read and type(record) == 'table' and tonumber(record.ttl_ms) or nil
 end
 
--- Somebody's word that the server can be reached. When there was none for half of `ttl`, leases may have run out because
--- nobody could renew them: who lives gets the time of a lease to say so. Whoever has had no lease yet, and so says 0, goes by
--- the time of each.
+-- Records that the server can be reached. After a silence of half of `ttl`, leases may have expired because
+-- nobody could renew them; live processes then get the duration of a lease to renew. A caller that has had no
+-- lease yet passes 0, and the duration of each lease counts.
 local function heard(ttl)
   local last = tonumber(call('GET', ours('heard')) or '')
   call('SET', ours('heard'), whole(MILLIS))
@@ -384,8 +383,9 @@ local function heard(ttl)
   end
 end
 
--- After a failover to a server whose clock is behind, leases reach further than any was given: from now on they hold for
--- as long as their process asked for, and no longer. One that does not say, as those of older versions, is left alone.
+-- After a failover to a server whose clock is behind, leases reach too far into the future: they are cut to
+-- the duration that their process asked for. Leases of unknown duration, as from older versions, are not
+-- changed.
 local function clamp_leases(ttl)
   if ttl <= 0 then return end
   for _, process in ipairs(call('ZRANGEBYSCORE', ours('leases'), '(' .. whole(MILLIS + ttl), '+inf')) do
@@ -397,10 +397,10 @@ local function clamp_leases(ttl)
   end
 end
 
--- Whether a job can still run.
+-- The statuses of a job that can still run.
 local OPEN = { queued = true, scheduled = true, started = true, deferred = true, ready_to_enqueue = true, rate_limited = true }
 
--- The other job that holds a unique key; nil when none does.
+-- The other job that holds a unique key; nil if none does.
 local function holder_of(unique, id)
   local held = as_table(call('HGETALL', ours('unique', unique)))
   if not held.job or held.job == id then return nil end
@@ -409,7 +409,7 @@ local function holder_of(unique, id)
   return nil
 end
 
--- The job has ended or is gone: its key goes, too, or lives to the end of its period.
+-- The job has ended or is gone: deletes its key, or keeps it to the end of its period.
 local function let_key_go(unique, id)
   local name = ours('unique', unique)
   local held = redis.pcall('HMGET', name, 'job', 'until')
@@ -418,7 +418,7 @@ local function let_key_go(unique, id)
   if until_ms > MILLIS then call('PEXPIREAT', name, whole(until_ms)) else call('DEL', name) end
 end
 
--- Holds a key: by its job while that is open, and by the time for the period.
+-- Holds a key: while its job is open, and until the period has passed.
 local function hold(unique, id, period_ms)
   local name = ours('unique', unique)
   local until_ms = period_ms and MILLIS + period_ms or 0
@@ -426,7 +426,7 @@ local function hold(unique, id, period_ms)
   call('PERSIST', name)
 end
 
--- Puts one job in. `fields` is a flat list for its hash. 1: it waits; 0: its id is there; or the holder of its key.
+-- Enqueues one job with a flat list of fields. Answers 1: done; 0: the id exists; or the key's holder.
 local function enqueue(id, queue, how, fields)
   local name = key('job', id)
   if call('EXISTS', name) == 1 then return 0 end
@@ -434,7 +434,7 @@ local function enqueue(id, queue, how, fields)
     local holder = holder_of(how.unique, id)
     if holder then return holder end
   end
-  -- Jobs of one call are a microsecond apart, so that they can be listed in their order.
+  -- The times of jobs of one call differ by a microsecond, so that they are listed in order.
   local made = stamp(how.place)
   if how.delay_ms and how.delay_ms > 0 then
     wait_until(id, queue, how.delay_ms)
@@ -450,7 +450,7 @@ local function enqueue(id, queue, how, fields)
   return 1
 end
 
--- Reads jobs out of ARGV from `first` on: id, queue, how as JSON, the number of fields, the fields.
+-- Reads jobs from ARGV, beginning at `first`: id, queue, options as JSON, the number of fields, the fields.
 local function enqueue_all(first)
   local answers = {}
   while ARGV[first] do

@@ -1,8 +1,8 @@
--- Does, on keys of no job, all that Tikkun does on a server: what is refused here is refused whatever the job.
+-- Does all that Tikkun does on a server, on keys of no job: a refusal here concerns every job.
 
 local NOBODY = 'tikkun-proof'
 
--- One key of every sort that is written to, by the names that keys of jobs have.
+-- One key of every kind that is written, with the names that keys of jobs have.
 local SORTS = { key('job', NOBODY), key('job', NOBODY, 'dependents'), RQ .. ':job::' .. NOBODY .. ':dependencies',
   key('results', NOBODY), key('queue', NOBODY), key('queue', NOBODY, 'intermediate'), key('wip', NOBODY),
   key('finished', NOBODY), key('failed', NOBODY), key('deferred', NOBODY), key('scheduled', NOBODY), key('canceled', NOBODY),
@@ -10,11 +10,11 @@ local SORTS = { key('job', NOBODY), key('job', NOBODY, 'dependents'), RQ .. ':jo
   key('scheduler', NOBODY), key('scheduler-lock', NOBODY), key('rl', NOBODY), ours('proof'), ours('unique', NOBODY),
   ours('held', NOBODY), ours('release', NOBODY) }
 
--- Those that all jobs share, each with a write that changes nothing.
+-- Keys shared by all jobs, each with a write that changes nothing.
 local ALL_SHARE = { [key('queues')] = 'SREM', [key('rl-keys')] = 'SREM', [ours('releases')] = 'HDEL',
   [ours('deliveries')] = 'HDEL' }
 
--- Answers what was refused: the command, or the key where all commands are allowed, and why.
+-- Answers what was refused: the command, or the key if all commands are allowed, and why.
 local function prove()
   local refused, known = {}, {}
   local function ask(...)

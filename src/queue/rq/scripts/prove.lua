@@ -1,3 +1,3 @@
--- Proves what the server does. Answers for what was refused: the command or the key, and why.
+-- Checks what the server allows. Answers what was refused: the command or the key, and why.
 
 return prove()

@@ -1,4 +1,4 @@
-//! Values that one instruction gives.
+//! Values that a single instruction creates.
 
 use std::borrow::Cow;
 
@@ -7,7 +7,7 @@ use super::node::Node;
 use super::opcode as op;
 use crate::queue::rq::codec::refusal::Refusal;
 
-/// Reads the operand of an instruction; none when the instruction is of another kind.
+/// Reads the operand of an instruction; `None` for other instructions.
 pub fn read<'a>(op: u8, input: &mut Input<'a>) -> Result<Option<Node<'a>>, Refusal> {
     Ok(Some(match op {
         op::NONE => Node::None,

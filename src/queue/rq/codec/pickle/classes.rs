@@ -1,8 +1,8 @@
-//! The classes whose values are plain. Nothing else is ever looked up, let alone called.
+//! The classes with plain values. Nothing else is ever looked up, let alone called.
 
 use crate::queue::rq::codec::refusal::{Refusal, shown};
 
-/// A class, or the one function, that a pickle of plain values may name.
+/// A class, or one of a few functions, that a pickle of plain values may name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Class {
     DateTime,
@@ -18,11 +18,11 @@ pub enum Class {
     FrozenSet,
     Bytes,
     ByteArray,
-    /// `_codecs.encode`: how protocol 2 writes bytes.
+    /// `_codecs.encode`, by which protocol 2 writes bytes.
     Encode,
-    /// What a `defaultdict` makes its values with; worth nothing by itself.
+    /// The factory of a `defaultdict`; no value by itself.
     Factory,
-    /// `getattr`, which pickles of `zoneinfo` call to find a method.
+    /// `getattr`, which pickles of `zoneinfo` call to get a method.
     GetAttr,
     ZoneInfo,
     /// `zoneinfo.ZoneInfo._unpickle`.
@@ -74,7 +74,7 @@ const CLASSES: [(&str, &str, Class); 39] = [
     ("dateutil.tz", "tzfile", Class::DateutilFile),
     ("dateutil.zoneinfo", "tzfile", Class::DateutilFile),
     ("dateutil.tz._tzfile", "tzfile", Class::DateutilFile),
-    // The functions that look a zone up by its name.
+    // The functions that find a zone by its name.
     ("dateutil.tz", "gettz", Class::DateutilFile),
     ("dateutil.tz.tz", "gettz", Class::DateutilFile),
     ("dateutil.zoneinfo", "gettz", Class::DateutilFile),
@@ -82,12 +82,12 @@ const CLASSES: [(&str, &str, Class); 39] = [
 ];
 
 impl Class {
-    /// Its name, for messages.
+    /// Its name, for errors.
     pub fn name(self) -> &'static str {
         CLASSES.iter().find(|(.., class)| *class == self).map_or("?", |(_, name, _)| name)
     }
 
-    /// That it stands where a value is wanted.
+    /// The error if it is used as a value.
     pub fn as_value(self) -> Refusal {
         let (module, name) = CLASSES
             .iter()
@@ -96,16 +96,16 @@ impl Class {
         foreign(module, name)
     }
 
-    /// The class of a name; none when its values are not plain.
+    /// The class with a name; `None` if its values are not plain.
     pub fn find(module: &str, name: &str) -> Option<Self> {
-        // Protocol 2 writes the module's name of Python 2.
+        // Protocol 2 uses the module names of Python 2.
         let known = if module == "__builtin__" { "builtins" } else { module };
         let class = CLASSES.iter().find(|(home, own, _)| *home == known && *own == name);
         class.map(|(_, _, class)| *class)
     }
 }
 
-/// That a value of a class cannot be read.
+/// The error for a value of an unknown class.
 pub fn foreign(module: &str, name: &str) -> Refusal {
     Refusal::new(format!(
         "it holds `{}.{}`, and only plain values can be read: numbers, text, bytes, lists, tuples, dicts, sets, None, \

@@ -1,4 +1,4 @@
-//! The bytes of a pickle, taken from front to back and never past the end.
+//! The bytes of a pickle, read from front to back and never past the end.
 
 use crate::queue::rq::codec::refusal::Refusal;
 
@@ -12,12 +12,12 @@ impl<'a> Input<'a> {
         Self { rest: payload, length: payload.len() }
     }
 
-    /// How far it was read.
+    /// The number of bytes read.
     pub fn position(&self) -> usize {
         self.length - self.rest.len()
     }
 
-    /// So many bytes; refused before anything is allocated when there are fewer.
+    /// This many bytes; if there are fewer, it is refused before anything is allocated.
     pub fn take(&mut self, count: u64) -> Result<&'a [u8], Refusal> {
         let split = usize::try_from(count).ok().and_then(|count| self.rest.split_at_checked(count));
         let (taken, rest) = split.ok_or_else(|| {
@@ -27,7 +27,7 @@ impl<'a> Input<'a> {
         Ok(taken)
     }
 
-    /// The next bytes, in number what the caller's array holds.
+    /// The next bytes, as an array.
     pub fn array<const N: usize>(&mut self) -> Result<[u8; N], Refusal> {
         let cut = || Refusal::new("it is cut off in the middle of a value");
         let (taken, rest) = self.rest.split_first_chunk::<N>().ok_or_else(cut)?;
@@ -59,12 +59,12 @@ impl<'a> Input<'a> {
         self.array().map(f64::from_be_bytes)
     }
 
-    /// Checks a length that only announces.
+    /// Checks a length without reading.
     pub fn announce(&self, count: u64) -> Result<(), Refusal> {
         Self { rest: self.rest, length: self.length }.take(count).map(|_| ())
     }
 
-    /// Text of a known length.
+    /// Text of a known length, in bytes.
     pub fn text(&mut self, count: u64) -> Result<&'a str, Refusal> {
         let at = self.position();
         std::str::from_utf8(self.take(count)?).map_err(|error| {

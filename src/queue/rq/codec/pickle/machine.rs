@@ -1,6 +1,6 @@
-//! The machine: follows a pickle's instructions over numbered nodes.
+//! The machine: executes a pickle's instructions on numbered nodes.
 //!
-//! Every step reads at least one byte and pays for what it keeps, so both time and memory are bounded by
+//! Every step reads at least one byte and counts the memory that it keeps, so time and memory are bounded by
 //! the payload and the limits.
 
 use std::collections::HashMap;
@@ -17,16 +17,16 @@ use crate::job::exact::{Exact, Zone};
 use crate::queue::rq::codec::limits::{Budget, Limits};
 use crate::queue::rq::codec::refusal::Refusal;
 
-/// A pickle that was not read to its end.
+/// A pickle that could not be read completely.
 #[derive(Debug)]
 pub struct Stopped {
-    /// Why.
+    /// The reason.
     pub refusal: Refusal,
-    /// The text that the pickle began with: of a call, the function's name.
+    /// The first text in the pickle; in a call it is the function's name.
     pub first_text: Option<String>,
 }
 
-/// Newest protocol.
+/// The newest protocol.
 const NEWEST: u8 = 5;
 
 /// Reads a pickle.
@@ -46,7 +46,7 @@ struct Machine<'a> {
     input: Input<'a>,
     nodes: Vec<Node<'a>>,
     stack: Vec<Id>,
-    /// Heights of the stack at which marks were set.
+    /// The stack heights at which marks were set.
     marks: Vec<usize>,
     memo: HashMap<u32, Id>,
     budget: Budget,
@@ -186,7 +186,7 @@ impl<'a> Machine<'a> {
 
     fn make(&mut self, op: u8) -> Result<(), Refusal> {
         if op == op::NEWOBJ_EX {
-            // Its named arguments: only classes of others take any.
+            // The named arguments; only unknown classes take any.
             self.pop()?;
         }
         let (args, class) = (self.pop()?, self.pop()?);
@@ -224,7 +224,7 @@ impl<'a> Machine<'a> {
             (Node::BlankZone, state) => zones::stated(state, &self.nodes)
                 .map(Node::Zone)
                 .ok_or_else(|| Refusal::new("a `dateutil.tz.tzoffset` has no name and offset"))?,
-            // A file of time zones is read where it is used; its content came along.
+            // The content of a time zone file is ignored; the file is read where it is used.
             (Node::Foreign(..) | Node::Zone(Zone::DateutilFile(_)), _) => return Ok(()),
             (other, _) => return Err(Refusal::new(format!("{} is given attributes", other.noun()))),
         };
@@ -232,7 +232,7 @@ impl<'a> Machine<'a> {
         Ok(())
     }
 
-    /// The class of another that a function of Python's own was given to make an object of.
+    /// The unknown class that a function of Python was given to make an object of.
     fn of_another(&self, args: Id) -> Option<Node<'a>> {
         let Node::Tuple(args) = self.node(args).ok()? else { return None };
         let first = self.node(*args.first()?).ok()?;

@@ -1,4 +1,4 @@
-//! What lies on the machine's stack: values that refer to others by number.
+//! The values on the machine's stack, which refer to others by number.
 
 use std::borrow::Cow;
 
@@ -7,19 +7,19 @@ use num_bigint::BigInt;
 use super::classes::Class;
 use crate::job::exact::{Exact, Zone};
 
-/// Longest text of a decimal and longest name of a time zone that are kept.
+/// The longest text of a decimal and name of a time zone, in bytes.
 pub const MOST_TEXT: usize = 10_000;
 
 /// The number of a node.
 pub type Id = u32;
 
-/// A value under construction. Text and bytes still lie in the payload.
+/// A value under construction. Text and bytes refer to the payload.
 #[derive(Clone, Debug)]
 pub enum Node<'a> {
     None,
     Bool(bool),
     Int(i64),
-    /// Little-endian two's complement.
+    /// An integer in little-endian two's complement.
     Long(&'a [u8]),
     Float(f64),
     Str(&'a str),
@@ -31,22 +31,22 @@ pub enum Node<'a> {
     FrozenSet(Vec<Id>),
     Dict(Vec<(Id, Id)>),
     Class(Class),
-    /// Another class, or what came of one: nothing is done with it, and a value that holds it is refused by its name.
+    /// An unknown class, or something made with one: a value that contains it is refused with its name.
     Foreign(&'a str, &'a str),
-    /// A time zone of a library, which is worth something beside a time.
+    /// A time zone of a library, used only in a time.
     Zone(Zone),
-    /// A datetime in a zone that is not known here: a value that holds it is refused.
+    /// A datetime in an unknown zone: a value that contains it is refused.
     Elsewhere(Zone),
-    /// A `dateutil.tz.tzoffset` whose attributes have not come yet.
+    /// A `dateutil.tz.tzoffset` before its attributes are set.
     BlankZone,
-    /// A `uuid.UUID` whose state has not come yet.
+    /// A `uuid.UUID` before its state is set.
     BlankUuid,
     /// A value without others inside.
     Ready(Exact),
 }
 
 impl Node<'_> {
-    /// The number that it is, if that fits.
+    /// The number, if it is one and fits.
     pub fn small(&self) -> Option<i64> {
         match self {
             Self::Int(int) => Some(*int),
@@ -55,7 +55,7 @@ impl Node<'_> {
         }
     }
 
-    /// What it is, for messages.
+    /// What it is, for errors.
     pub fn noun(&self) -> &'static str {
         match self {
             Self::None => "None",

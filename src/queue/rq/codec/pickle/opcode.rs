@@ -1,11 +1,11 @@
-//! The instructions, by the names that Python gives them.
+//! The instructions, with Python's names.
 
-/// Those that are understood, and 0–3's that are not, so that they can be told.
+/// The supported instructions, and those of protocols 0 to 3 that are refused by name.
 macro_rules! opcodes {
     (understood { $($name:ident = $byte:literal,)* } refused { $($old:ident = $old_byte:literal: $why:literal,)* }) => {
         $(pub const $name: u8 = $byte;)*
 
-        /// Why an instruction is not followed.
+        /// Why an instruction is not supported.
         pub fn refused(op: u8) -> String {
             match op {
                 $($old_byte => format!("it uses {}: {}", stringify!($old), $why),)*

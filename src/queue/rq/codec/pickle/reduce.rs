@@ -1,4 +1,4 @@
-//! Values of the known classes, made from what the pickle gives their constructors.
+//! Creates values of the known classes from the arguments of their constructors.
 
 use std::borrow::Cow;
 
@@ -13,12 +13,12 @@ use crate::job::exact::{Clock, Exact, Moment, Offset, Span, Zone};
 use crate::queue::rq::codec::limits::Budget;
 use crate::queue::rq::codec::refusal::Refusal;
 
-/// No constructor of a plain value takes more.
+/// The most arguments of a constructor of plain values.
 const MOST_ARGUMENTS: usize = 4;
-/// The bit of a month or an hour that says: the second of two equal times.
+/// The bit in a month or an hour for the second of two equal times.
 const FOLD: u8 = 0x80;
 
-/// What calling a class gives. What it copies is paid for: a reference may be repeated at will.
+/// The result of calling a class. Copied data is counted, because references may be repeated often.
 pub fn call<'a>(
     class: Class,
     args: &[Id],
@@ -75,7 +75,7 @@ pub fn call<'a>(
     made.ok_or_else(wrong)
 }
 
-/// What copying a node may take.
+/// The most memory that copying a node takes, in bytes.
 fn weight(node: &Node<'_>) -> usize {
     match node {
         Node::Str(text) => text.len(),
@@ -87,7 +87,7 @@ fn weight(node: &Node<'_>) -> usize {
     }
 }
 
-/// How protocol 2 holds bytes: as text in which each character is one byte.
+/// The bytes in a text of protocol 2, in which each character is one byte.
 fn latin1<'a>(text: &str) -> Option<Cow<'a, [u8]>> {
     text.chars().map(|char| u8::try_from(u32::from(char)).ok()).collect::<Option<Vec<_>>>().map(Cow::Owned)
 }
@@ -116,7 +116,7 @@ fn plain(class: Class, given: &[&Node<'_>]) -> Option<Exact> {
     }
 }
 
-/// The time zone that may follow a state; none of the outer option: it is something else.
+/// The time zone that may follow a state. The outer `None`: it is something else.
 #[expect(clippy::option_option, reason = "naive, aware, or neither")]
 fn offset(rest: &[&Node<'_>]) -> Option<Option<Offset>> {
     match rest {
@@ -126,7 +126,7 @@ fn offset(rest: &[&Node<'_>]) -> Option<Option<Offset>> {
     }
 }
 
-/// A datetime in a library's zone, as far from UTC as that zone is then; none where the zone is not known.
+/// A datetime in a library's zone, with the zone's offset at that time; `None` if the zone is unknown.
 fn in_zone(state: &[u8], zone: &Zone) -> Result<Option<Exact>, Refusal> {
     let Some(Exact::DateTime(naive)) = moment(state, None) else {
         return Err(Refusal::new("it holds a datetime that is none"));
@@ -164,11 +164,11 @@ fn time([hour, minute, second]: [u8; 3], micros: &[u8]) -> Option<NaiveTime> {
     NaiveTime::from_hms_micro_opt(hour.into(), minute.into(), second.into(), micros)
 }
 
-/// The UUID whose state this is: a dict with its number under `int`.
+/// The UUID with this state: a dict with its number under `int`.
 pub fn uuid(state: &Node<'_>, nodes: &[Node<'_>]) -> Option<Uuid> {
     let Node::Dict(pairs) = state else { return None };
     let node = |id: Id| nodes.get(id as usize);
-    // More than the number and `is_safe` was never written.
+    // Python has only ever written the number and `is_safe`.
     let number = pairs.iter().take(4).find_map(|(key, value)| match node(*key)? {
         Node::Str("int") => node(*value),
         _ => None,

@@ -1,4 +1,4 @@
-//! Nodes unfolded into values: here a repeated reference becomes a copy, and every copy is paid for.
+//! Converts nodes to values: repeated references become copies, and every copy is counted.
 
 use num_bigint::BigInt;
 
@@ -8,13 +8,13 @@ use crate::job::exact::{Exact, Offset};
 use crate::queue::rq::codec::limits::{Budget, Weight};
 use crate::queue::rq::codec::refusal::{Place, Refusal, shown};
 
-/// Longest integer, in bytes: the longest that has no more digits than Python will print (4300).
+/// The longest integer in bytes; it has at most the 4300 digits that Python converts to text.
 const MOST_INT_BYTES: usize = 1785;
 
 /// Goes down from the root; the depth limit bounds the recursion.
 pub struct Tree<'n, 'a> {
     nodes: &'n [Node<'a>],
-    /// Whether a node lies on the way from the root to where we are.
+    /// Whether a node is on the path from the root to the current node.
     open: Vec<bool>,
     budget: Budget,
 }
@@ -52,11 +52,11 @@ impl<'n, 'a> Tree<'n, 'a> {
                     bytes.len()
                 )));
             }
-            // Once as it is, and once in base64 or as digits.
+            // Counted once as it is, and once as base64 or digits.
             Node::Long(bytes) => (Weight::Tagged, bytes.len().saturating_mul(4)),
             Node::Bytes(bytes) | Node::ByteArray(bytes) => (Weight::Tagged, bytes.len().saturating_mul(3)),
             Node::Ready(Exact::Decimal(digits)) => (Weight::Tagged, digits.len()),
-            // The name stands once in the value and once in its tag.
+            // The name is stored in the value and in its tag.
             Node::Ready(_) => (Weight::Tagged, name_of_zone(node) * 2),
             Node::Float(float) if !float.is_finite() => (Weight::Tagged, 0),
             _ => (Weight::Plain, 0),
@@ -125,7 +125,7 @@ impl<'n, 'a> Tree<'n, 'a> {
         Ok(unfolded)
     }
 
-    /// Holds a node open while what is in it is unfolded; meeting it again means that it contains itself.
+    /// Marks a node as open while its contents are converted; if it is met again, it contains itself.
     fn inside<T>(
         &mut self,
         id: Id,

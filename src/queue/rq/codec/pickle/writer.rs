@@ -1,4 +1,4 @@
-//! Pickles written: protocol 4, which every Python 3 reads, without memo and frames, which none needs.
+//! Writes pickles: protocol 4, which every Python 3 can read, without memo and frames, which are optional.
 
 use chrono::{Datelike as _, NaiveDate, NaiveTime, Timelike as _};
 use num_bigint::BigInt;
@@ -8,7 +8,7 @@ use super::zones;
 use crate::job::exact::{Exact, Offset, Span};
 
 const PROTOCOL: u8 = 4;
-/// The bit of a month or an hour that says: the second of two equal times.
+/// The bit in a month or an hour for the second of two equal times.
 const FOLD: u8 = 0x80;
 
 /// The pickle of a value.
@@ -31,7 +31,7 @@ fn put(value: &Exact, out: &mut Vec<u8>) {
         }
         Exact::Bytes(bytes) => sized([op::SHORT_BINBYTES, op::BINBYTES, op::BINBYTES8], bytes, out),
         Exact::ByteArray(bytes) => {
-            // The instruction for it came with protocol 5.
+            // The instruction for it exists only since protocol 5.
             call("builtins", "bytearray", out, |out| put(&Exact::Bytes(bytes.clone()), out));
         }
         Exact::List(items) => filled(op::EMPTY_LIST, items, op::APPENDS, out),
@@ -50,7 +50,7 @@ fn put(value: &Exact, out: &mut Vec<u8>) {
     }
 }
 
-/// Values of classes.
+/// Writes a value of a class.
 fn object(value: &Exact, out: &mut Vec<u8>) {
     match value {
         Exact::DateTime(at) => call("datetime", "datetime", out, |out| {
@@ -86,7 +86,7 @@ fn opcode(op: u8, operand: &[u8], out: &mut Vec<u8>) {
     out.extend_from_slice(operand);
 }
 
-/// The shortest of three instructions that hold the length in one, four or eight bytes.
+/// Uses the shortest of three instructions, with a length of one, four or eight bytes.
 fn sized([byte, word, long]: [u8; 3], content: &[u8], out: &mut Vec<u8>) {
     let length = content.len();
     match (u8::try_from(length), u32::try_from(length)) {
@@ -133,7 +133,7 @@ fn global(module: &str, name: &str, out: &mut Vec<u8>) {
     out.push(op::STACK_GLOBAL);
 }
 
-/// A class called with arguments.
+/// Writes a call of a class with arguments.
 fn call(module: &str, name: &str, out: &mut Vec<u8>, arguments: impl FnOnce(&mut Vec<u8>)) {
     global(module, name, out);
     out.push(op::MARK);
@@ -166,7 +166,7 @@ fn delta(span: Span, out: &mut Vec<u8>) {
     call("datetime", "timedelta", out, |out| span.parts().into_iter().for_each(|part| int_of(part, out)));
 }
 
-/// Years outside of Python's are never in an [`Exact`].
+/// An [`Exact`] never has a year outside Python's range.
 fn date(day: NaiveDate) -> [u8; 4] {
     let [high, low] = u16::try_from(day.year()).unwrap_or(1).to_be_bytes();
     [high, low, byte(day.month()), byte(day.day())]

@@ -1,16 +1,16 @@
-//! Time zones of zoneinfo, pytz and dateutil, in and out of a pickle.
+//! Time zones of zoneinfo, pytz and dateutil in pickles.
 
 use super::classes::Class;
 use super::node::{Id, MOST_TEXT, Node};
 use crate::job::exact::{Exact, Zone};
 
-/// The zone that calling a class of a library gives.
+/// The zone that a call of a library's class creates.
 pub fn made(class: Class, given: &[&Node<'_>]) -> Option<Zone> {
     Some(match (class, given) {
         (Class::UnpickleZoneInfo, [Node::Str(name), Node::Bool(cached)]) => {
             Zone::ZoneInfo(short(name)?, *cached)
         }
-        // So says the one that is written in C.
+        // Written by the implementation in C.
         (Class::UnpickleZoneInfo, [Node::Str(name), Node::Int(cached @ (0 | 1))]) => {
             Zone::ZoneInfo(short(name)?, *cached == 1)
         }
@@ -23,11 +23,11 @@ pub fn made(class: Class, given: &[&Node<'_>]) -> Option<Zone> {
         (Class::PytzFixed, [minutes]) => Zone::PytzFixed(minutes.small()?),
         (Class::DateutilUtc, []) => Zone::DateutilUtc,
         (Class::DateutilOffset, [name, offset]) => offset_zone(name, offset)?,
-        // Its data come as attributes.
+        // Its data follow as attributes.
         (Class::DateutilFile, [Node::None, Node::Str(file)] | [Node::Str(file)]) => {
             Zone::DateutilFile(short(file)?)
         }
-        // Class, IANA name, file, data.
+        // The arguments: class, IANA name, file, data.
         (Class::UnpickleDateutilFile, [_, Node::Str(name), ..]) => Zone::DateutilFile(short(name)?),
         (Class::UnpickleDateutilFile, [_, Node::None, Node::Str(file), _]) => {
             Zone::DateutilFile(short(file)?)
@@ -36,12 +36,12 @@ pub fn made(class: Class, given: &[&Node<'_>]) -> Option<Zone> {
     })
 }
 
-/// A `dateutil.tz.tzoffset` of older releases: made blank, then given its attributes.
+/// A `dateutil.tz.tzoffset` of older releases: created empty, then given its attributes.
 pub fn stated(state: &Node<'_>, nodes: &[Node<'_>]) -> Option<Zone> {
     let Node::Dict(pairs) = state else { return None };
     let node = |id: Id| nodes.get(id as usize);
     let attribute = |wanted: &str| {
-        // It has these two, and there may be a few more.
+        // It has these two attributes, and possibly a few more.
         let mut pairs = pairs.iter().take(4);
         pairs.find_map(|(key, value)| match node(*key)? {
             Node::Str(name) if *name == wanted => node(*value),
@@ -68,7 +68,7 @@ fn short(text: &str) -> Option<Box<str>> {
     (text.len() <= MOST_TEXT).then(|| text.into())
 }
 
-/// What Python calls to make a zone, and with what.
+/// The Python call that creates a zone.
 pub fn call_of(zone: &Zone) -> ([&'static str; 2], Vec<Exact>) {
     let text = |text: &str| Exact::Str(text.to_owned());
     match zone {

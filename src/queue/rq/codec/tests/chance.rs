@@ -1,4 +1,4 @@
-//! The codec against chance: values of every kind, bytes of no kind, and pickles that were damaged.
+//! Random tests of the codec: values of every kind, random bytes, and damaged pickles.
 
 use chrono::{NaiveDate, NaiveDateTime, NaiveTime};
 use num_bigint::BigInt;
@@ -26,7 +26,7 @@ fn time() -> impl Strategy<Value = NaiveTime> {
         .prop_map(|(s, us)| NaiveTime::from_num_seconds_from_midnight_opt(s, us * 1000).unwrap())
 }
 
-/// A value with none inside.
+/// A value without others inside.
 fn leaf() -> impl Strategy<Value = Exact> {
     let zone = || proptest::option::of(offset());
     prop_oneof![
@@ -71,7 +71,7 @@ fn value() -> impl Strategy<Value = Exact> {
             keys().prop_map(Exact::Set),
             keys().prop_map(Exact::FrozenSet),
             proptest::collection::vec((key.clone(), inner.clone()), 0..4).prop_map(|mut pairs| {
-                // Keys that are text come once, as in Python.
+                // Text keys are unique, as in Python.
                 let mut seen = std::collections::BTreeSet::new();
                 pairs.retain(|(key, _)| seen.insert(format!("{key:?}")));
                 Exact::Dict(pairs)
@@ -84,18 +84,18 @@ fn value() -> impl Strategy<Value = Exact> {
     })
 }
 
-/// Lines of the fixture: real pickles to damage.
+/// The fixture's pickles, to be damaged.
 fn fixture() -> Vec<Vec<u8>> {
     let lines = include_str!("../../../../../tests/rq/pickles.tsv").lines();
     lines.map(|line| bytes(line.rsplit('\t').next().unwrap())).collect()
 }
 
-/// Limits under which a payload of these tests can cost next to nothing.
+/// Limits with which a payload of these tests takes almost no resources.
 fn tight() -> Limits {
     Limits { stored: 1 << 16, plain: 1 << 16, depth: 30, values: 2000, memory: 1 << 20 }
 }
 
-/// Instructions with small operands, among which chance finds programs.
+/// Instructions with small operands, from which random programs are made.
 const INSTRUCTIONS: &[&[u8]] = &[
     b"(",
     b"N",
@@ -149,7 +149,7 @@ proptest! {
 
     #[test]
     fn what_rqs_json_can_hold_survives_it(value in value()) {
-        // What it cannot hold becomes text, once.
+        // Values that JSON lacks become text, once.
         let once = json::read(json::write(&value).as_bytes(), &Limits::default()).unwrap();
         let twice = json::read(json::write(&once).as_bytes(), &Limits::default()).unwrap();
         prop_assert_eq!(once, twice);
@@ -179,7 +179,7 @@ proptest! {
         let payload = [&b"\x80\x04"[..], &ops.concat(), b"."].concat();
         if let Ok(value) = pickle::read(&payload, &tight()) {
             prop_assert!(value.clone().into_value().to_string().len() < 1 << 20);
-            // What could be read can be written, and is the same again.
+            // A value that was read can be written, and is read again unchanged.
             prop_assert_eq!(read(&pickle::write(&value)).unwrap(), value);
         }
     }

@@ -1,9 +1,9 @@
-//! Payloads of people who mean harm: each is refused in a sentence, soon, and without much memory.
+//! Malicious payloads: each is refused with one sentence, quickly, and with little memory.
 
 use super::read;
 use crate::queue::rq::codec::{Limits, decode_call, pickle, zlib};
 
-/// A pickle of protocol 4 out of parts.
+/// A pickle of protocol 4 from parts.
 fn program(parts: &[&[u8]]) -> Vec<u8> {
     [&b"\x80\x04"[..], &parts.concat(), b"."].concat()
 }
@@ -16,12 +16,12 @@ fn told(payload: &[u8]) -> String {
 
 #[test]
 fn doubling_lists_do_not_multiply() {
-    // Each level holds the one before twice: 2^60 values at the end, in 400 bytes.
+    // Each level contains the previous one twice: 2^60 values at the end, in 400 bytes.
     let mut body = b"]\x94".to_vec();
     for level in 0..60_u8 {
         body.extend([b']', 0x94, b'(', b'h', level, b'h', level, b'e']);
     }
-    // The lists below stay on the stack: the last is gathered with all of them.
+    // The inner lists stay on the stack; the tuple contains all of them.
     let bomb = program(&[b"(", &body, b"t"]);
     let said = told(&bomb);
     assert!(said.contains("values") || said.contains("memory"), "{said}");
@@ -37,7 +37,7 @@ fn repeated_text_is_paid_for_each_time() {
     let text = vec![b'x'; 1 << 16];
     let length = u32::try_from(text.len()).unwrap().to_le_bytes();
     told(&[b"(X", &length, &text, b"\x94", &b"h\x00".repeat(1000), b"t"]);
-    // The same through constructors that copy.
+    // The same with constructors that copy.
     for make in [&b"c_codecs\nencode\n"[..], b"cbuiltins\nbytearray\n"] {
         let call = [make, b"h\x00\x8c\x06latin1\x86R"].concat().repeat(1000);
         told(&[b"(X", &length, &text, b"\x94", &call, b"t"]);

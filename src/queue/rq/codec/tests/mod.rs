@@ -1,4 +1,4 @@
-//! The codec against Python's own bytes, against chance, and against people who mean harm.
+//! Tests of the codec with Python's own bytes, random data, and malicious payloads.
 
 mod chance;
 mod hostile;
@@ -11,12 +11,12 @@ use super::pickle;
 use super::refusal::Refusal;
 use crate::job::exact::Exact;
 
-/// Reads a pickle under the default limits.
+/// Reads a pickle with the default limits.
 fn read(payload: &[u8]) -> Result<Exact, Refusal> {
     pickle::read(payload, &Limits::default()).map_err(|stopped| stopped.refusal)
 }
 
-/// Bytes written as hex.
+/// Converts hex to bytes.
 fn bytes(hex: &str) -> Vec<u8> {
     hex.trim()
         .as_bytes()

@@ -1,4 +1,4 @@
-//! Python's bytes read, and ours read by Python.
+//! Tests that we read Python's bytes, and Python reads ours.
 
 use std::io::Write as _;
 use std::process::{Command, Stdio};
@@ -51,7 +51,7 @@ fn a_zone_that_is_looked_up_by_its_name_reads_back_as_written() {
     assert_eq!(again.into_value(), value);
 }
 
-/// What the system's Python makes of our pickles: the value with its types, and its own pickles of it.
+/// Python's reading of our pickles: the values with their types, and Python's own pickles of them.
 fn ask_python(payloads: &str) -> String {
     let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/rq/pickles.py");
     let mut python = Command::new("python3")
@@ -85,7 +85,7 @@ fn python_reads_what_we_write_and_we_read_what_it_writes() {
         let seen: Value = serde_json::from_str(seen).unwrap();
         assert_eq!(seen.to_string(), value.to_string(), "{name}: what python saw");
         for (place, payload) in pickles.split('\t').enumerate() {
-            // Python's protocols 2 and 3 drop the fold.
+            // Python's protocols 2 and 3 lose the fold.
             if name == "fold" && place < 2 {
                 continue;
             }

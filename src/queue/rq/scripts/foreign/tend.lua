@@ -1,8 +1,9 @@
--- Does for jobs that workers of others left behind what RQ's own maintenance does, in queues whose registries none of
--- them is cleaning at this moment: all in one step, so nobody needs RQ's lock to be kept from doing it twice.
--- ARGV[3]: how many entries of each list are looked at; [4]: the grace of the intermediate list in milliseconds; [5]: what
--- is recorded of an abandoned job; [6]: of one that was stuck. Answers for each job touched: id, queue, its fate, and the
--- name and the time of its failure callback; and for each queue that could not be looked after, why.
+-- Takes care of jobs that foreign workers abandoned, as RQ's own maintenance does, in queues whose registries
+-- no RQ worker is cleaning at the moment. It is all one step, so RQ's lock is not needed to keep others from
+-- doing the same. ARGV[3]: how many entries of each list are checked; [4]: the grace period of the
+-- intermediate list in milliseconds; [5]: the error for an abandoned job; [6]: for a stuck one. Answers for
+-- each moved job: id, queue, fate, and the name and time limit of its failure callback; and the error of each
+-- queue that failed.
 
 local LOOK, GRACE, ABANDONED, STUCK = tonumber(ARGV[3]), tonumber(ARGV[4]), ARGV[5], ARGV[6]
 local touched, troubles = {}, {}
@@ -15,14 +16,14 @@ local function tell(id, queue, fate, job)
   touched[#touched + 1] = { id, queue, fate, job.failure_callback_name or '', job.failure_callback_timeout or '' }
 end
 
--- RQ's rule: the list from its end, with the retries that are left before this one is spent.
+-- RQ's rule: the list from its end, by the number of retries left before this one is used up.
 local function interval(job, left)
   local read, list = pcall(cjson.decode, job.retry_intervals or '[]')
   if not read or type(list) ~= 'table' then return 0 end
   return tonumber(list[math.max(#list - left, 0) + 1]) or 0
 end
 
--- While another execution holds the job, that one decides where it stands.
+-- If another execution still holds the job, that one decides the job's state.
 local function fail(id, queue, job, text)
   local keep_for, stays = tonumber(job.failure_ttl or '') or FAILURE_TTL, is_held(id)
   if keep_for >= LONGEST then keep_for = -1 end
@@ -41,11 +42,11 @@ local function fail(id, queue, job, text)
   if not stays then keep(id, keep_for, job) end
 end
 
--- A job that had begun: tried again if it has retries left, else failed, as RQ does it. It moves first, and is counted then:
--- what is refused is tried with each look, and must not cost a retry each time.
+-- A job that had begun: retried if it has retries left, else failed, as in RQ. It is moved first and counted
+-- afterwards, because a refused step is repeated in each check and must not use up a retry each time.
 local function give_up(id, queue, job, text)
   local stays, made = is_held(id), job.created_at or ''
-  -- What is counted of earlier runs says nothing about this one.
+  -- Counts of earlier runs do not concern this one.
   local before = (job.x_counted_of or made) == made and tonumber(job.x_failures or '') or 0
   local failures = whole(before + 1)
   local left = tonumber(job.retries_left or '') or 0
@@ -68,25 +69,25 @@ local function bring_back(id, queue, job)
   tell(id, queue, 'returned', job)
 end
 
--- Id and execution of a member; RQ 1 has the id alone, and an id may hold a colon: one whose job is gone is no execution of
--- the job that its beginning names.
+-- The id and the execution in a member. RQ 1 has only the id. An id may contain a colon: if the job in front
+-- of the colon is gone, the member is no execution of it.
 local function parted(member)
   if call('EXISTS', key('job', member)) == 1 then return member end
   local id, execution = string.match(member, '^(.*):([^:]*)$')
-  -- RQ's executions are 32 hexadecimal digits, and ours are as RQ's.
+  -- RQ's executions are 32 hexadecimal digits, and so are ours.
   if id and #execution == 32 and not string.find(execution, '%X') then return id, execution end
   return member
 end
 
--- Whether a worker still says that it runs this, on the server's clock and not on its own: the execution or the
--- worker's own hash would be gone.
+-- Whether a worker still reports that it runs this, by the server's clock: otherwise the execution or the
+-- worker's hash would have expired.
 local function is_alive(member, id, execution, job)
   if execution then return call('EXISTS', key('execution', member)) == 1 end
   local worker = call('HMGET', key('worker', job.worker_name or ''), 'state', 'current_job', 'death')
   return worker[1] == 'busy' and worker[2] == id and not worker[3]
 end
 
--- Whether a worker of RQ's serves a queue, and so looks after it.
+-- Whether an RQ worker serves a queue, and so maintains it.
 local served = {}
 local function is_served_by_rq(queue)
   if served[queue] == nil then
@@ -99,8 +100,8 @@ local function is_served_by_rq(queue)
   return served[queue]
 end
 
--- Whether a job that was begun is left to RQ's own maintenance: only a worker of RQ's may know the function of its failure
--- callback. It looks every ten minutes, and has that time and some more.
+-- Whether a begun job is left to RQ's own maintenance, because only an RQ worker may know the function of its
+-- failure callback. RQ checks every ten minutes, and is given 15 minutes.
 local RQS_TURN = 900
 local function is_left_to_rq(queue, member, job)
   if job.status ~= 'started' or (job.failure_callback_name or '') == '' then return false end
@@ -108,7 +109,7 @@ local function is_left_to_rq(queue, member, job)
   return SECONDS - since <= RQS_TURN and is_served_by_rq(queue)
 end
 
--- One that cannot be looked after holds up none of the others.
+-- An entry that fails does not block the others.
 local function each(queue, entries, look)
   for _, entry in ipairs(entries) do
     local done, why = pcall(look, queue, entry)
@@ -116,22 +117,22 @@ local function each(queue, entries, look)
   end
 end
 
--- It leaves the registry last: whatever is refused before, the next look finds it again.
+-- The registry entry is removed last: if something is refused before, the next check finds it again.
 local function abandoned(queue, member)
   local id, execution = parted(member)
   local job = fields_of(id, WANTED)
-  -- What was lent to a process of ours is the business of those who watch its lease.
+  -- For jobs lent to our processes, the leases decide.
   if call('HEXISTS', ours('deliveries'), member) == 1 or is_alive(member, id, execution, job) then return end
   if is_left_to_rq(queue, member, job) then return end
-  -- It holds its job no longer; others may.
+  -- It does not hold its job any more; others may.
   if execution then try('ZREM', key('executions', id), execution) end
   if job.status == 'started' then
     give_up(id, queue, job, ABANDONED)
   elseif job.status == 'scheduled' and not call('ZSCORE', key('scheduled', queue), id) then
-    -- Its worker died between two steps of a retry: the retry is not spent yet.
+    -- Its worker died between two steps of a retry: the retry is not used up yet.
     give_up(id, queue, job, ABANDONED)
   elseif job.status == 'queued' and not call('LPOS', key('queue', queue), id) then
-    -- Registered, and never begun.
+    -- Registered, but never begun.
     bring_back(id, queue, job)
   end
   call('LREM', key('queue', queue, 'intermediate'), 1, id)
@@ -143,14 +144,15 @@ local function started(queue)
   each(queue, call('ZRANGEBYSCORE', key('wip', queue), 0, whole(SECONDS), 'LIMIT', 0, LOOK), abandoned)
 end
 
--- Ids that a worker popped and never registered. RQ fails them; they have not begun, so they go back to the head. How long
--- one stays is our own count: RQ's mark of the first look outlives a job that comes by a second time.
+-- Ids that a worker popped and never registered. RQ fails them; since they have not begun, we return them to
+-- the head. We measure how long one stays by our own mark, because RQ's mark of its first check is kept when
+-- the id comes back.
 local function intermediate(queue)
   local list, seen = key('queue', queue, 'intermediate'), ours('seen', queue)
   local ids = call('LRANGE', list, 0, LOOK - 1)
   local known = as_table(call('HGETALL', seen))
   call('DEL', seen)
-  -- Nothing is put into a queue that could not leave here.
+  -- Nothing may be put into a queue if it could not be removed here.
   call('LREM', list, 1, '')
   for i = #ids, 1, -1 do
     local id = ids[i]
@@ -169,7 +171,7 @@ local function intermediate(queue)
       elseif job.status == 'started' then
         give_up(id, queue, job, STUCK)
       elseif job.status ~= 'canceled' then
-        -- Its status is of another run of its id, or of an earlier end: this entry was to be run all the same.
+        -- Its status is of another execution or an earlier end; this entry must run all the same.
         wait_again(id, queue, true)
         tell(id, queue, 'returned', job)
       end
@@ -179,7 +181,7 @@ local function intermediate(queue)
   end
 end
 
--- Jobs of RQ 3 whose last dependency ended, and whose worker died before it pushed them: it takes a moment.
+-- Jobs of RQ 3 whose last dependency ended, and whose worker died before it enqueued them.
 local function make_ready(queue, id)
   local job = fields_of(id, { 'status', 'enqueue_at_front' })
   if job.status == 'ready_to_enqueue' then
@@ -193,7 +195,7 @@ local function ready(queue)
   each(queue, call('ZRANGEBYSCORE', key('ready', queue), 0, whole(SECONDS - 10), 'LIMIT', 0, LOOK), make_ready)
 end
 
--- RQ never cleans this registry; deferred jobs with a time to live of their own go without a trace.
+-- RQ never cleans this registry; deferred jobs with a time to live vanish without a trace.
 local function deferred(queue)
   for _, id in ipairs(call('ZRANDMEMBER', key('deferred', queue), LOOK)) do
     if call('EXISTS', key('job', id)) == 0 then call('ZREM', key('deferred', queue), id) end
@@ -210,7 +212,7 @@ local function workers(...)
   end
 end
 
--- A key of the wrong type spoils its own queue's turn and no other's.
+-- A key of the wrong type affects only its own queue.
 local function look_after(queue)
   for _, step in ipairs({ started, intermediate, ready, deferred, workers }) do
     local done, why = pcall(step, queue)

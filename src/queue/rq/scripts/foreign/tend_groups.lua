@@ -1,5 +1,6 @@
--- Takes jobs that are gone out of groups, and empty groups off their list, unless somebody did so within ten minutes.
--- ARGV[3]: how many groups, and of each how many jobs, are looked at. Answers how many jobs it took out.
+-- Removes deleted jobs from groups, and empty groups from their list, unless this was done within ten
+-- minutes. ARGV[3]: how many groups, and how many jobs of each, are checked. Answers how many jobs it
+-- removed.
 
 if not call('SET', key('clean_groups'), '1', 'NX', 'EX', 599) then return 0 end
 local gone = 0

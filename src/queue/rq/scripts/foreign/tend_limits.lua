@@ -1,6 +1,7 @@
--- Takes back places under limits from jobs that neither wait in their queue nor run any more, and lets in who waits for
--- them: RQ's clients give back no place of what they delete from a queue, and leave that to its workers' maintenance.
--- ARGV[3]: how many limits, and of each how many places, are looked at. Answers how many places it took back.
+-- Frees places under rate limits of jobs that neither wait in their queue nor run any more, and admits
+-- waiting jobs. RQ's clients do not free the places of jobs that they delete; RQ leaves that to its workers'
+-- maintenance. ARGV[3]: how many limits, and how many places of each, are checked. Answers how many places it
+-- freed.
 
 local back = 0
 

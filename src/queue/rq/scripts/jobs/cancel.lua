@@ -1,5 +1,5 @@
--- Takes a waiting job out. ARGV[3]: id. Answers the status it has afterwards; nothing when there is no such job. What was
--- refused of it the last time is done the next.
+-- Cancels a waiting job. ARGV[3]: id. Answers its status afterwards, or nothing if there is no such job.
+-- Steps refused in an earlier call are repeated.
 
 local id = ARGV[3]
 local name = key('job', id)
@@ -9,16 +9,16 @@ local waits = { queued = true, scheduled = true, deferred = true, rate_limited =
 local once_more = job.status == 'canceled' and not is_held(id)
 if not waits[job.status] and not once_more then return job.status end
 even_when_full()
--- Marked first: whatever is refused afterwards, nobody runs it.
+-- Marked first: even if later steps are refused, the job is not run.
 if not once_more then
   if job.origin then call('ZADD', key('canceled', job.origin), whole(SECONDS), id) end
   call('HSET', name, 'status', 'canceled', 'ended_at', stamp())
 end
 call('HDEL', name, 'x_due')
--- Of a job that does not say where it waits the entry stays, and whoever takes it drops it.
+-- If the job does not name its queue, its entry stays, and is dropped when it is taken.
 job.origin = job.origin or ''
 if job.status == 'queued' or once_more then
-  -- Looked for from the end that it is nearer to: the middle of the list was put in before it or after it.
+  -- Searched from the nearer end: the middle of the list was enqueued before or after it.
   local queue = key('queue', job.origin)
   local middle = call('LINDEX', queue, math.floor(call('LLEN', queue) / 2))
   local is_newer = middle and (job.enqueued_at or '') > (fields_of(middle, { 'enqueued_at' }).enqueued_at or '')

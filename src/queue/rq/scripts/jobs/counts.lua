@@ -1,5 +1,5 @@
--- Jobs of queues by state: name, then queued, scheduled, started, finished, failed, canceled. From ARGV[3] on the queues of
--- this step. Answers the queues of the next steps, and the rows.
+-- Counts jobs by state: queue, then queued, scheduled, started, finished, failed, canceled. ARGV[3…]: the
+-- queues of this step. Answers the queues of the next steps, and the rows.
 
 local function size(command, name)
   local count = redis.pcall(command, name)

@@ -1,3 +1,3 @@
--- Puts jobs in, all in one step. ARGV[3…]: jobs.
+-- Enqueues jobs, all in one step. ARGV[3…]: jobs.
 
 return enqueue_all(3)

@@ -1,5 +1,5 @@
--- Forgets unique keys of jobs that others have ended or deleted, or that earlier versions left behind, as far as one look from
--- the cursor ARGV[3] reaches. Answers where the next look begins, `0` for at the beginning.
+-- Deletes unique keys of jobs that others have ended or deleted, or that earlier versions left, in one step
+-- of a scan from the cursor ARGV[3]. Answers the next cursor, `0` for the beginning.
 
 local prefix = ours('unique', '')
 local look = try('SCAN', ARGV[3], 'MATCH', string.gsub(prefix, '[%[%]*?\\]', '\\%0') .. '*', 'COUNT', 1000)

@@ -1,5 +1,5 @@
--- What a process holds from a queue, whatever became of its job meanwhile. ARGV[3]: queue; [4]: process. Answers for each:
--- execution, id, hash; of the hashes as many as fit into an answer.
+-- Lists the deliveries of a process from a queue, whatever happened to their jobs. ARGV[3]: queue; [4]:
+-- process. Answers for each: execution, id, hash; only as many hashes as fit into an answer.
 
 local found, lent, room = {}, call('HGETALL', ours('deliveries')), ANSWER
 for i = 1, #lent, 2 do

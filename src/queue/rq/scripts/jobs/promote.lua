@@ -1,13 +1,13 @@
--- Puts jobs that are due into their queues, at most ARGV[3], of the queues whose scheduler's lock is free or ours.
--- [4]: host; [5]: pid; from [6] on the queues of this step. Answers how many jobs, for each queue whose jobs could not be
--- moved, why, and the queues of the next steps.
+-- Moves due jobs to their queues, at most ARGV[3], for queues whose scheduler lock is free or ours. [4]:
+-- host; [5]: pid; [6…]: the queues of this step. Answers how many jobs, the error of each queue that failed,
+-- and the queues of the next steps.
 
 even_when_full()
 local queues, rest, first = queues_of_step(6)
 local known = {}
 for _, full in ipairs(queues) do known[full] = true end
 for _, full in ipairs(rest) do known[full] = true end
--- A queue that somebody serves may have been taken off the list by a client; what is to be run there is found again.
+-- A client may have removed a served queue from the list; its jobs are found again here.
 for _, record in ipairs(first and try('HVALS', ours('processes')) or {}) do
   local read, process = pcall(cjson.decode, record)
   for _, queue in ipairs(read and type(process) == 'table' and process.queues or {}) do
@@ -19,7 +19,7 @@ for _, record in ipairs(first and try('HVALS', ours('processes')) or {}) do
     end
   end
 end
--- A number, for readers that take the lock's value for a process id.
+-- A number, for tools that take the lock's value for a process id.
 local name = call('GET', ours('scheduler'))
 if not name then
   name = whole(SECONDS * 1000000 + MICROS)
@@ -27,7 +27,7 @@ if not name then
 end
 local left, held, troubles = tonumber(ARGV[3]), {}, {}
 
--- As RQ, whatever its status says, unless it is gone or was canceled.
+-- As in RQ, whatever its status is, unless it is gone or cancelled.
 local function move(queue, id)
   local job = fields_of(id, { 'status', 'enqueue_at_front', 'enqueue_at_front_on_retry', 'ended_at' })
   local waits = job.status and job.status ~= 'canceled'
@@ -40,7 +40,7 @@ end
 
 local function come_due(queue)
   local trouble
-  -- Nothing is put into a queue that could not leave here.
+  -- Nothing may be put into a queue if it could not be removed here.
   call('ZREM', key('scheduled', queue), '')
   for _, id in ipairs(call('ZRANGEBYSCORE', key('scheduled', queue), 0, whole(SECONDS), 'LIMIT', 0, math.max(left, 0))) do
     local done, why = pcall(move, queue, id)
@@ -56,12 +56,12 @@ for _, full in ipairs(queues) do
   if not holder then call('SET', lock, name, 'EX', 61) elseif holder == name then call('EXPIRE', lock, 61) end
   if not holder or holder == name then
     held[#held + 1] = queue
-    -- A key of the wrong type spoils its own queue's turn and no other's.
+    -- A key of the wrong type affects only its own queue.
     local done, why = pcall(come_due, queue)
     if not done then troubles[#troubles + 1] = queue .. ': ' .. told(why) end
   end
 end
--- Of very many queues the first are named.
+-- Of very many queues only the first are named.
 if #held > 0 and first then
   local mine = key('scheduler', name)
   if call('EXISTS', mine) == 0 then call('HSET', mine, 'name', name, 'created_at', stamp()) end

@@ -1,5 +1,6 @@
--- Lets go some of the dependents that were too many for the script in which their job ended. Answers 1 when more are left.
--- Each leaves the set last: whatever is refused before, the next step finds it again.
+-- Releases some of the dependents that were too many for the script in which their job ended. Answers 1 if
+-- more are left. Each is removed from the set last: if something is refused before, the next step finds it
+-- again.
 
 for id, well in pairs(as_table(call('HGETALL', ours('releases')))) do
   local aside, name = ours('release', id), key('job', id, 'dependents')
@@ -8,7 +9,7 @@ for id, well in pairs(as_table(call('HGETALL', ours('releases')))) do
   still_to_look_at = still_to_look_at - #some
   local stay = 0
   for _, child in ipairs(some) do
-    -- What lies around one of them keeps none of the others; what else is refused is for the next step.
+    -- Wrong types of keys of one do not block the others; other refusals are left to the next step.
     local done, is_free = pcall(release, id, child, well == '1')
     if not done and not is_of_type(is_free) then error(is_free, 0) end
     if lives == -2 or (done and is_free) then

@@ -1,11 +1,11 @@
--- Puts failed and canceled jobs back at the tail of their queues. ARGV[3…]: ids. Answers for each: 1, or its status, or
--- empty when it is gone, or the other job that holds its key behind a `!`.
+-- Puts failed and cancelled jobs back at the tail of their queues. ARGV[3…]: ids. Answers for each: 1, or its
+-- status, or empty if it is gone, or `!` and the other job that holds its key.
 
 local answers = {}
 for i = 3, #ARGV do
   local id = ARGV[i]
   local job = as_table(hash_of(id))
-  -- One that does not say where it belongs stays as it is.
+  -- A job that does not name its queue is not changed.
   local ended = (job.status == 'failed' or job.status == 'stopped' or job.status == 'canceled') and (job.origin or '') ~= ''
   local holder = ended and job.x_unique and holder_of(job.x_unique, id)
   if not ended then
@@ -20,7 +20,7 @@ for i = 3, #ARGV do
     end
     wait_again(id, job.origin, false)
     call('HSET', key('job', id), 'ended_at', '')
-    -- What was to go with the job at its end stays with it.
+    -- Keys that were to expire with the job are kept with it.
     for _, name in ipairs({ key('results', id), key('job', id, 'dependents'), RQ .. ':job::' .. id .. ':dependencies' }) do
       call('PERSIST', name)
     end

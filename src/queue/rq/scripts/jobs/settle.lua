@@ -1,12 +1,12 @@
--- Ends deliveries, each only while its execution holds the job. ARGV[3…]: for each its job, its execution, how it ends as
--- JSON, and the text of its outcome, which may be any bytes. Answers 1 where it counts, else 0; and where
--- the delivery is over, 2 when it ended just so, 3 when the job is gone, so that nobody can tell. At last 1 when dependents are
--- left for further steps, else 0.
+-- Settles deliveries, each only if its execution holds the job. ARGV[3…]: for each its job, its execution,
+-- its end as JSON, and the text of its outcome, which may be any bytes. Answers 1 if it counts, else 0; if
+-- the delivery is over, 2 if it ended in this way, and 3 if the job is gone, so that this is unknown. At last
+-- 1 if dependents are left for further steps, else 0.
 
 local JOB, EXECUTION, EXECUTIONS = key('job', ''), key('execution', ''), key('executions', '')
 local RESULTS, WORKER = key('results', ''), key('worker', '')
 
--- What is done once for all ends of this call.
+-- Deletions that are done once for all settlements of this call.
 local sweep = { keys = {}, deliveries = {}, wip = {}, finished = {}, failed = {},
   left = { finished = {}, failed = {}, canceled = {} } }
 
@@ -20,12 +20,12 @@ local function later(list, queue, first, second)
   of[#of + 1] = second
 end
 
--- What the job's last end is not: whoever wrote the earlier ones, a client that puts its id in again leaves them listed.
+-- Removes the job from registries of earlier ends: a client that enqueues an id again leaves it there.
 local function leave_behind(id, queue, ...)
   for _, registry in ipairs({ ... }) do later(sweep.left[registry], queue, id) end
 end
 
--- Most jobs of a call end alike.
+-- Most jobs of a call end in the same way.
 local hows = {}
 local function how_of(text)
   local known = hows[text]
@@ -36,8 +36,8 @@ local function how_of(text)
   return known
 end
 
--- What is read once for all of them: the members by which they are known and what was lent, both by place; by member the
--- score by which RQ's registry of running jobs knows it; and whether anybody waits for any of the jobs.
+-- Read once for all: the registry members and lent deliveries, by index; by member the score in RQ's registry
+-- of running jobs; and whether any of the jobs has dependents.
 local members, lent, held, is_waited_for = {}, {}, {}, false
 
 local function read()
@@ -51,7 +51,7 @@ local function read()
   end
   for queue, of in pairs(by_queue) do
     for i, score in ipairs(call('ZMSCORE', key('wip', queue), unpack(of))) do held[of[i]] = score end
-    -- No end is written that could not be listed and let go.
+    -- No end is written if it could not be listed and expired.
     call('ZADD', key('finished', queue), 'XX', '0', '')
     call('ZADD', key('failed', queue), 'XX', '0', '')
     call('ZREM', key('wip', queue), '')
@@ -62,19 +62,19 @@ local function read()
   is_waited_for = call('EXISTS', unpack(waiting)) > 0
 end
 
--- The end in hand: how the job ran, how it ends, and where it stands. One for all, filled anew for each: of what a script
--- does itself, making tables costs most.
+-- The current settlement: its run, its end, and the job's state. There is one table, reused for each, because
+-- creating tables is the most expensive part of a script.
 local run = {}
 
--- Fills it, and says whether the delivery is still out; then all that says that it runs goes with the end of this call. Our
--- own list tells: what a client of RQ takes off its registries is let go all the same.
+-- Fills it, and returns whether the delivery is still lent; then what shows it as running is deleted after
+-- this call. Only our own list counts: what a client removes from RQ's registries is still lent.
 local let_go_of = {}
 local function let_go(place)
   local member = members[place]
   local i, keys = 4 * place - 1, sweep.keys
   run.id, run.execution, run.how, run.text = ARGV[i], ARGV[i + 1], how_of(ARGV[i + 2]), ARGV[i + 3]
   run.name, run.is_registered = JOB .. run.id, held[member]
-  -- What every end asks of its job; what only some ask they read themselves.
+  -- The fields that every end needs; ends that need more read them themselves.
   local job = try('HMGET', run.name, 'status', 'repeats_left', 'dependency_ids', 'rate_limit_key', 'x_unique', 'x_attempt',
     'worker_name', 'started_at', 'x_settled', 'x_first_at')
   is_something_else(job)
@@ -94,10 +94,10 @@ local function let_go(place)
   return true
 end
 
--- Where else a job may wait, by its status.
+-- The registry in which a job may wait, by its status.
 local WAITS = { scheduled = 'scheduled', deferred = 'deferred', ready_to_enqueue = 'ready' }
 
--- Whether it waits for another run already: it was put in again while it ran.
+-- Whether it already waits for another run, because it was enqueued again while it ran.
 local function waits_again()
   local queue, found = call('HGET', run.name, 'origin') or run.how.queue, false
   if run.status == 'queued' then
@@ -110,8 +110,8 @@ local function waits_again()
   return found and type(found) ~= 'table'
 end
 
--- Whether the job as it stands is the one that this execution was lent. Then `run.stays` says that another run of it is still
--- to come to its end, and decides where it stands.
+-- Whether the job is still the one that this execution was lent. `run.stays` then says that another execution
+-- of it has not ended yet, and decides its state.
 local function is_ours()
   local is_same, began_last = is_the_lent(run, run.worker, run.made)
   local as_begun = began_last and run.status == 'started'
@@ -121,9 +121,9 @@ local function is_ours()
   end
   local removed = try('ZREM', EXECUTIONS .. run.id, run.execution)
   if type(removed) == 'table' then sweep.keys[#sweep.keys + 1] = EXECUTIONS .. run.id end
-  -- Deleted, or put in again by another's maintenance.
+  -- Deleted, or enqueued again by foreign maintenance.
   if not run.status or not is_same then return false end
-  -- Where RQ's maintenance took it for abandoned and failed it, it runs on, and its end is the last.
+  -- If RQ's maintenance failed it as abandoned, it still runs, and its own end replaces that.
   local was_given_up = began_last and run.status == 'failed'
   if not (run.is_registered or as_begun or was_given_up or run.status == 'canceled') then return false end
   if was_given_up then leave_behind(run.id, run.how.queue, 'failed') end
@@ -131,10 +131,10 @@ local function is_ours()
   return true
 end
 
--- How this end is known again by who lost the answer and tells it a second time.
+-- The mark by which a repeated settlement is recognised after a lost answer.
 local function mark() return run.execution .. ' ' .. run.how.verdict end
 
--- What became of a delivery that is over.
+-- How a delivery that is over has ended.
 local function how_it_ended()
   if run.settled == mark() then return 2 end
   -- The mark is that of the job's last end alone.
@@ -146,7 +146,7 @@ local function how_it_ended()
   return run.status and 0 or 3
 end
 
--- Seconds since something was taken; what was taken in one call has one time.
+-- Seconds since a fetch; jobs of one fetch have the same time.
 local ages = {}
 local function since(made)
   local known = ages[made]
@@ -170,7 +170,7 @@ local function set_free(field)
   end
 end
 
--- The worker is free again; `field` counts how its job ended.
+-- Frees the worker; `field` counts how its job ended.
 local function free(field)
   if run.worker ~= '' then unless_spoiled(set_free, field) end
 end
@@ -193,7 +193,7 @@ end
 
 local function repetitions() return run.repeats_left and tonumber(run.repeats_left) or 0 end
 
--- RQ's repetition: the next run is decided at the good end of this one.
+-- RQ's repetition: the next run is decided when this one succeeds.
 local function repeats()
   local left = repetitions()
   if left <= 0 then return false end
@@ -210,7 +210,7 @@ end
 
 local verdicts = {}
 
--- Failures and deaths are counted of what was put in at one time, until it ends well: `take` begins anew after that.
+-- Failures and deaths are counted for one enqueueing of a job until it succeeds; then `take` starts over.
 local function count(field)
   call('HINCRBY', run.name, field, 1)
   call('HSET', run.name, 'x_counted_of', call('HGET', run.name, 'created_at') or '')
@@ -296,7 +296,7 @@ function verdicts.rescue()
   wait_again(run.id, run.how.queue, true)
 end
 
--- What the jobs of a queue have in common, by what it is to be.
+-- The keys shared by the jobs of a queue, with their types.
 local COMMON = { queue = 'list', wip = 'zset', scheduled = 'zset', finished = 'zset', failed = 'zset' }
 
 local function is_other(name, wanted)
@@ -304,7 +304,7 @@ local function is_other(name, wanted)
   return is ~= 'none' and is ~= wanted and name .. ': it is a ' .. is .. ', not a ' .. wanted or nil
 end
 
--- Queues that were looked at in this call and are as they should be.
+-- Queues that were checked in this call and are in order.
 local sound = {}
 
 local function spoiled(queue)
@@ -318,28 +318,28 @@ local function spoiled(queue)
   return why
 end
 
--- The same of what the jobs of a limit have in common.
+-- The same for the keys shared by the jobs of a rate limit.
 local function spoiled_limit(limit)
   return is_other(key('rl-keys'), 'set') or is_other(key('rl', limit), 'hash')
     or is_other(key('rl', limit, 'allowed'), 'zset') or is_other(key('rl', limit, 'rate_limited'), 'zset')
 end
 
--- Whether an end would be refused to any job that ends so; then what is refused, and why.
+-- Whether such an end would be refused for every job; then returns what is refused, and why.
 local function refused_to_all(how)
   local refused = prove()[1]
   if refused then return refused[1] .. ': ' .. refused[2] end
   return spoiled(how.queue) or how.to and spoiled(how.to)
 end
 
--- Why ends of this call are held. A mark on their queue lets nobody begin with one before the cause is gone: what is written
--- of an end before the refusal would be written with each try.
+-- Why settlements of this call are held. A mark on their queue keeps all from starting to write an end before
+-- the cause is gone, because the part written before the refusal would be written in each attempt.
 local refusal
 local function hold_ends(queue, why)
   refusal = refusal or why
   try('SET', ours('held', queue), why, 'EX', 3600)
 end
 
--- The job in hand keeps what says that it runs: so many keys and deliveries were to go before it.
+-- Keeps everything that shows the current job as running: drops deletions beyond these counts.
 local function hold_on(keys, deliveries)
   for i = #sweep.keys, keys + 1, -1 do sweep.keys[i] = nil end
   for i = #sweep.deliveries, deliveries + 1, -1 do sweep.deliveries[i] = nil end
@@ -366,7 +366,7 @@ local COUNTS = { 'x_failures', 'x_orphaned', 'retries_left', 'repeats_left', 're
 -- These put a job where others of its queue are, too.
 local MOVES = { retry = true, forward = true, back = true, rescue = true }
 
--- A person took it out while it ran: what it did is recorded, where it stands is not.
+-- A user cancelled it while it ran: the outcome is recorded, but its state is not changed.
 local function canceled()
   free()
   call('HSET', run.name, 'x_settled', mark())
@@ -375,7 +375,7 @@ local function canceled()
   end
 end
 
--- What a job that has ended holds beside its own keys.
+-- Frees what an ended job holds outside its own keys.
 local function give_back_what_it_held()
   if not run.rate_limit_key and not run.unique then return end
   local status = call('HGET', run.name, 'status') or ''
@@ -392,13 +392,12 @@ local function write()
   give_back_what_it_held()
 end
 
--- What lies around a job may be of any type: then this job fails saying so, and the others of the call do not. What would be
--- refused to any other job as well is not its fault: its end is held, and written when the caller asks again. Answers whether
--- it is written.
+-- Keys of a job may have the wrong type; then only this job fails, with that reason. If every job would be
+-- refused, the settlement is held, and written when the caller repeats it. Answers whether it is written.
 local function conclude()
   local done, why, refused = false, nil, nil
   local moves, counts = MOVES[run.how.verdict] or repetitions() > 0, {}
-  -- Whoever waits for this end needs as much as a job that moves.
+  -- Releasing dependents needs the same keys as moving a job.
   if moves or is_waited_for or run.rate_limit_key then
     refused = spoiled(run.how.queue) or run.how.to and spoiled(run.how.to)
   end
@@ -452,7 +451,7 @@ for place = 1, #members do
 end
 answers[#answers + 1] = has_put_aside and 1 or 0
 
--- First what is left, then what is entered: one whose end could not be written is listed as failed whatever it was to be.
+-- First removals, then additions: a job whose end could not be written is listed as failed in any case.
 for registry, queues in pairs(sweep.left) do
   for queue, ids in pairs(queues) do try('ZREM', key(registry, queue), unpack(ids)) end
 end

@@ -22,7 +22,7 @@ local slots, used, taken, known, broken, dropped = (#ARGV - 4) / 2, 0, {}, {}, {
 -- The workers of a process are registered together, and run out together.
 local registered = slots > 0 and call('EXISTS', key('worker', ARGV[6])) == 1
 
--- What is kept for how long without a sign of life. Most jobs of a call have the same timeout.
+-- How long keys live without a heartbeat. Most jobs of a call have the same timeout.
 local spans = {}
 local function span_of(timeout)
   local known = spans[timeout]
@@ -35,13 +35,13 @@ local function span_of(timeout)
   return known
 end
 
--- Whether what the hash counts is of earlier runs that say nothing about this one: it was put in again since, or ended well.
+-- Whether the counts in the hash are of earlier runs and start over: the job was enqueued again or succeeded.
 local function counts_anew(name, fields)
   local of = fields[4] and call('HGET', name, 'x_counted_of')
   return of and of ~= (fields[9] or '')
 end
 
--- One that is about to be taken, for the slot `used`. Of several runs of one id each is an attempt of its own.
+-- The entry of a job for the slot `used`. Each of several executions of one id is its own attempt.
 local attempts = {}
 local function entry_of(id, name, fields)
   local execution, worker = ARGV[5 + used * 2], ARGV[6 + used * 2]
@@ -64,8 +64,8 @@ local function entry_of(id, name, fields)
     span = span_of(fields[3] or '') }
 end
 
--- Registers and marks the jobs at the head of the queue, and takes that many ids out of it. What is refused on the way is
--- taken back: then all of them wait as before.
+-- Registers and marks the jobs at the head of the queue, and removes that many ids. After a refusal
+-- everything is undone, and all of them wait as before.
 local function lend(entries, count)
   local wip, lent, members = {}, {}, {}
   for i, entry in ipairs(entries) do
@@ -81,9 +81,9 @@ local function lend(entries, count)
     for _, entry in ipairs(entries) do
       call('HSET', entry.name, 'status', 'started', 'started_at', now, 'last_heartbeat', now, 'worker_name', entry.worker,
         'x_attempt', entry.attempt)
-      -- Executions from before it belong to another job that had its id.
+      -- Executions from before this time belong to another job that had its id.
       if entry.attempt == '1' then call('HSET', entry.name, 'x_first_at', beat) end
-      -- It belongs to the queue whose entry was taken: there it is listed at its end, and looked for.
+      -- It belongs to the queue from which it was taken; there it is listed at its end and searched for.
       if entry.is_moved then call('HSET', entry.name, 'origin', queue) end
       if entry.is_anew then call('HDEL', entry.name, 'x_failures', 'x_orphaned', 'x_counted_of') end
       call('PERSIST', entry.name)
@@ -99,7 +99,7 @@ local function lend(entries, count)
   error(why, 0)
 end
 
--- What RQ's readers look at. That something else lies there is no reason not to run a job.
+-- Keys for RQ's tools. A wrong type there does not prevent the job from running.
 local function show(entry)
   local execution_key, executions, mine = EXECUTION .. entry.member, EXECUTIONS .. entry.id, WORKER .. entry.worker
   local span = entry.span
@@ -115,8 +115,8 @@ local function show(entry)
   end
 end
 
--- Whether an id is text, as every id of RQ is: another could be told to nobody here. What remains of text once every
--- character beyond ASCII is taken for a blank is ASCII.
+-- Whether an id is text, as all ids of RQ are; another could not be passed on. The check replaces every valid
+-- character beyond ASCII by a blank; the rest must be ASCII.
 local BEYOND_ASCII = { '[\194-\223]', '\224[\160-\191]', '[\225-\236\238\239][\128-\191]', '\237[\128-\159]',
   '\240[\144-\191][\128-\191]', '[\241-\243][\128-\191][\128-\191]', '\244[\128-\143][\128-\191]' }
 local function is_text(id)
@@ -127,8 +127,8 @@ end
 
 local function is_named(field) return field and field ~= '' end
 
--- Sorts the ids at the head by what becomes of them, changing nothing; as many of them as fit into the answer, and at least
--- one job. Answers how many those are, too.
+-- Sorts the ids at the head by what happens to them, changing nothing; as many as fit into the answer, and at
+-- least one job. Answers their number, too.
 local room = ANSWER
 local function look(ids)
   local entries, gone = {}, {}
@@ -158,7 +158,7 @@ local function look(ids)
   return entries, gone, #ids
 end
 
--- Where very many stand for nothing, as after a weekend of jobs with a time to live, they go in steps, and hold up nobody for long.
+-- Very many ids that cannot be run, such as expired jobs after a weekend, are removed in steps.
 local AT_ONCE, looked = 1000, 0
 while used < slots and looked < AT_ONCE do
   local ids = call('LRANGE', key('queue', queue), 0, slots - used - 1)

@@ -1,7 +1,7 @@
--- Drops ended jobs of queues that keep more than the budget, oldest first, at most ARGV[3].
--- [4]: how many finished ones a queue keeps; [5]: how many failed and canceled ones; 0 keeps all. Answers how many.
+-- Deletes ended jobs of queues that keep more than the budget, oldest first, at most ARGV[3]. [4]: the most
+-- finished jobs of a queue; [5]: the most failed, and the most cancelled ones; 0 keeps all. Answers how many.
 
--- Ids that share a score, as those kept for ever do, are told apart by when they ended; of so many at most.
+-- Ids with equal scores, such as those kept for ever, are ordered by their end; at most this many.
 local TIED = 5000
 local left = tonumber(ARGV[3])
 
@@ -34,7 +34,7 @@ for _, full in ipairs(some_queues()) do
     local excess = (is_something_else(count) and 0 or count) - budgets[kind]
     if budgets[kind] > 0 and excess > 0 and left > 0 then
       for _, id in ipairs(oldest(registry, math.min(excess, left))) do
-        -- An entry of an earlier end says nothing about a later one.
+        -- An entry of an earlier end does not concern a later one.
         if stands_in(kind, queue, id) and not is_held(id) then forget(id) end
         call('ZREM', registry, id)
         left = left - 1

@@ -1,4 +1,4 @@
--- Notes on workers that they were asked to leave, the first time. ARGV[3…]: names.
+-- Records the first time that workers were asked to leave. ARGV[3…]: names.
 
 for i = 3, #ARGV do
   local name = key('worker', ARGV[i])

@@ -1,5 +1,5 @@
--- Says that workers and what they run are alive. ARGV[3]: process; [4…]: names of its workers.
--- Answers the executions that the process holds no longer by RQ's registries.
+-- Writes heartbeats of workers and their jobs. ARGV[3]: process; [4…]: names of its workers. Answers the
+-- executions that the process has lost according to RQ's registries.
 
 even_when_full()
 local now, beat, lost = stamp(), epoch(), {}
@@ -25,7 +25,7 @@ end
 local function show_worker(worker, id, member)
   local busy = key('worker', worker)
   if call('EXISTS', busy) == 1 and call('HEXISTS', busy, 'current_job') == 0 then
-    -- Registered anew while it worked.
+    -- Registered anew while it was busy.
     call('HSET', busy, 'state', 'busy', 'current_job', id)
     call('SADD', key('worker', worker, 'executions'), member)
   end
@@ -35,7 +35,7 @@ local function keep_job(member, worker, made, queue)
   local id, execution = string.match(member, '^(.*):([^:]*)$')
   local fields = fields_of(id, { 'status', 'timeout', 'worker_name', 'started_at', 'x_attempt', 'x_first_at' })
   local is_same, began_last = is_the_lent(fields, worker, made)
-  -- What RQ's maintenance took for abandoned, and failed, runs on and ends here.
+  -- A job that RQ's maintenance failed as abandoned still runs, and ends here.
   local was_given_up = began_last and fields.status == 'failed'
   if not (fields.status and is_same and (was_given_up or call('ZSCORE', key('wip', queue), member))) then
     lost[#lost + 1] = execution
@@ -45,7 +45,7 @@ local function keep_job(member, worker, made, queue)
   local ttl = (timeout > 0 and math.min(timeout, 30) or 30) + 60
   call('ZADD', key('wip', queue), 'XX', whole(SECONDS + ttl), member)
   call('HSET', key('job', id), 'last_heartbeat', now)
-  -- The end of another run of it may have given it a time to live.
+  -- The end of another execution may have given it a time to live.
   call('PERSIST', key('job', id))
   unless_spoiled(show_execution, key('execution', member), ttl)
   try('ZADD', key('executions', id), 'XX', whole(SECONDS + ttl + 60), execution)
@@ -54,7 +54,7 @@ local function keep_job(member, worker, made, queue)
   call('EXPIRE', key('worker', worker, 'executions'), ttl + 60)
 end
 
--- What the list of what is lent has lost comes back to it.
+-- Restores lost entries of the list of deliveries.
 local function recall(worker)
   for _, member in ipairs(call('SMEMBERS', key('worker', worker, 'executions'))) do
     local id = string.match(member, '^(.*):[^:]*$')
@@ -65,7 +65,7 @@ local function recall(worker)
   end
 end
 
--- What lies around one of them keeps none of the others from being seen alive.
+-- Keys of the wrong type of one worker do not block the others.
 for i = 4, #ARGV do
   unless_spoiled(keep_worker, key('worker', ARGV[i]))
   unless_spoiled(recall, ARGV[i])

@@ -1,8 +1,8 @@
--- Registers workers, one for each slot, unless they are registered. ARGV[3]: queues with commas; [4]: pid; [5]: host;
--- [6]: version; [7…]: names.
+-- Registers workers, one for each slot, unless they are registered. ARGV[3]: queues, separated by commas;
+-- [4]: pid; [5]: host; [6]: version; [7…]: names.
 
 even_when_full()
--- They are there for readers alone: what else lies under their names is no reason not to work.
+-- They are only for tools: a key of the wrong type does not prevent work.
 local function list(register, name) call('SADD', register, name) end
 
 for i = 7, #ARGV do

@@ -1,4 +1,4 @@
--- Takes workers off the registers. ARGV[3]: queues with commas; [4…]: names.
+-- Removes workers from the registries. ARGV[3]: queues, separated by commas; [4…]: names.
 
 local function take_off(register, name) call('SREM', register, name) end
 

@@ -1,4 +1,4 @@
--- Ends the lease of a process: what it holds is an orphan from now on. ARGV[3]: process.
+-- Ends the lease of a process: its deliveries become orphans. ARGV[3]: process.
 
 local process = ARGV[3]
 if call('ZREM', ours('leases'), process) == 1 then call('SADD', ours('lost'), process) end

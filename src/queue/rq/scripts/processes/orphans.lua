@@ -1,10 +1,10 @@
--- Deliveries of processes without a lease, at most ARGV[3]. Processes whose lease has run out are lost, and with nothing
--- left they are forgotten; a lost process leads nothing.
--- [4]: how long a lease holds, in milliseconds, 0 when that is not known; then for each process whose lease is over, because it
--- is known to be dead or was watched standing still, its name and its record: another process under its name, and one that
--- has renewed its lease since, have another record.
--- Answers for each: execution, process, queue, id, hash; and for each that could not be looked after, why. What does not fit
--- into an answer is left for the next look, but for the first.
+-- Lists deliveries of processes without a lease, at most ARGV[3]. Processes whose lease has expired are lost,
+-- and are forgotten once they have no deliveries; a lost process gives up its roles.
+-- [4]: the duration of a lease in milliseconds, 0 if unknown; then name and record of each process whose
+-- lease is over because it is dead or was watched without a renewal. If the record differs, another process
+-- has the name, or the lease was renewed since.
+-- Answers for each: execution, process, queue, id, hash; and the error of each that failed. Deliveries that
+-- do not fit into an answer are left to the next check, except the first.
 
 even_when_full()
 heard(tonumber(ARGV[4]))
@@ -14,8 +14,8 @@ local function lose(process)
   call('ZREM', ours('leases'), process)
   forfeit(process)
 end
--- Whoever is lost is on a list. Of whom there is neither a loss nor a lease, that was evicted or deleted: they get the time of
--- a lease to say that they live.
+-- Lost processes are in a list. If a process has neither an entry there nor a lease, that was evicted or
+-- deleted; it gets the duration of a lease to renew.
 local function believe(lent, ttl)
   local known = {}
   for _, process in ipairs(call('SMEMBERS', ours('lost'))) do known[process] = true end
@@ -47,10 +47,10 @@ for i = 1, #lent, 2 do
     local job = as_table(hash)
     local is_same, began_last = is_the_lent(job, worker, made)
     if type(held) == 'table' then
-      -- It stays where it is: nobody can tell whether it is still held.
+      -- It stays where it is, because it is unknown whether it is still held.
       troubles[#troubles + 1] = queue .. ': ' .. told(held)
     elseif #hash == 0 or not is_same or not (held or (began_last and job.status == 'started')) then
-      -- Deleted, put in anew, or given up by another's maintenance: there is nothing to bring back.
+      -- Deleted, enqueued anew, or given up by foreign maintenance: there is nothing to rescue.
       call('HDEL', ours('deliveries'), lent[i])
       call('ZREM', key('wip', queue), lent[i])
       call('DEL', key('execution', lent[i]))

@@ -1,4 +1,4 @@
--- Processes whose lease holds: for each its record and until when, in milliseconds.
+-- Lists processes with a valid lease: for each its record and the expiry time, in milliseconds.
 
 local found = {}
 local live = call('ZRANGEBYSCORE', ours('leases'), '(' .. whole(MILLIS), '+inf', 'WITHSCORES')

@@ -1,6 +1,6 @@
--- Makes or renews the lease of a process. ARGV[3]: process; [4]: its record; [5]: milliseconds; [6]: the mark of the
--- memory that the process knows, empty for none; [7]: the mark for an empty server.
--- Answers 1: unbroken; 0: another saw that it had run out; -1: there was none; and the mark.
+-- Creates or renews the lease of a process. ARGV[3]: process; [4]: its record; [5]: milliseconds; [6]: the
+-- mark of the memory that the process knows, empty for none; [7]: the mark for an empty server. Answers 1:
+-- unbroken; 0: another process noticed that it had expired; -1: there was none; and the mark.
 
 local process, memory = ARGV[3], ours('memory')
 even_when_full()
@@ -14,7 +14,7 @@ if not mark then
   mark = ARGV[7]
   call('HSET', memory, 'mark', mark)
 end
--- Somebody knew another: what rows tell of has to be brought back.
+-- A process knew another mark: the data of database rows must be restored.
 if ARGV[6] ~= '' and ARGV[6] ~= mark then call('HSET', memory, 'forgot', '1') end
 if lost then return { 0, mark } end
 return { before and 1 or -1, mark }

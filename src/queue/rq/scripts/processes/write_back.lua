@@ -1,6 +1,7 @@
--- Writes back what a server has forgotten of a process: its lease, its queues, the jobs that it runs. ARGV[3]: process;
--- [4]: its record; [5]: milliseconds; [6]: queues with commas; then for each job execution, worker, id, queue, the
--- number of its fields, the fields. What is there is left alone. Answers id and queue of each job that was not.
+-- Restores the lost data of a process: its lease, its queues, its running jobs. ARGV[3]: process; [4]: its
+-- record; [5]: milliseconds; [6]: queues, separated by commas; then for each job execution, worker, id,
+-- queue, the number of its fields, the fields. Existing data is not changed. Answers id and queue of each
+-- restored job.
 
 local process, now, beat, back, fresh = ARGV[3], stamp(), epoch(), {}, {}
 even_when_full()
@@ -13,7 +14,7 @@ while ARGV[i] do
   local execution, worker, id, queue, count = ARGV[i], ARGV[i + 1], ARGV[i + 2], ARGV[i + 3], tonumber(ARGV[i + 4])
   local name, member, fields = key('job', id), id .. ':' .. execution, {}
   for field = 1, count do fields[field] = ARGV[i + 4 + field] end
-  -- An id may run more than once at a time.
+  -- An id may have several executions at a time.
   if fresh[id] or call('EXISTS', name) == 0 then
     fresh[id] = true
     local job = as_table(fields)
