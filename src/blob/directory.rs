@@ -123,7 +123,7 @@ fn put(root: &Path, key: &str, content: &[u8]) -> Result<(), Fault> {
         file.write_all(content)?;
         file.as_file().sync_all()?;
         file.persist(folder.join(path.file_name().unwrap_or_default()))?;
-        File::open(&folder)?.sync_all()
+        make_durable(&folder)
     };
     write().map_err(|e| of_key(root, "write", key, e))
 }
@@ -136,11 +136,7 @@ fn make_parents(root: &Path, key: &str, path: &Path) -> Result<PathBuf, Fault> {
     for part in parts {
         let next = folder.join(part);
         match fs::create_dir(&next) {
-            Ok(()) => {
-                File::open(&folder)
-                    .and_then(|above| above.sync_all())
-                    .map_err(|e| of_key(root, "write", key, e))?;
-            }
+            Ok(()) => make_durable(&folder).map_err(|e| of_key(root, "write", key, e))?,
             Err(e) if e.kind() == ErrorKind::AlreadyExists => {}
             Err(e) => return Err(of_key(root, "write", key, e)),
         }
@@ -173,10 +169,10 @@ fn delete_all(root: &Path, keys: &[String]) -> Result<Vec<KeyFault>, Fault> {
         }
     }
     if missing {
-        holds_anything(root, UNFINISHED)?;
+        holds_anything(root)?;
     }
     for folder in changed {
-        match File::open(&folder).and_then(|folder| folder.sync_all()) {
+        match make_durable(&folder) {
             Err(e) if !is_missing(&e) => {
                 return Err(unavailable(&format!("make deletions durable in {}", folder.display()), e));
             }
@@ -184,6 +180,15 @@ fn delete_all(root: &Path, keys: &[String]) -> Result<Vec<KeyFault>, Fault> {
         }
     }
     Ok(faults)
+}
+
+/// Makes what was created and deleted in a folder durable. Some file systems know this for files only, such as
+/// shares of Windows and of virtual machines: there it is as durable as it can be.
+fn make_durable(folder: &Path) -> std::io::Result<()> {
+    match File::open(folder)?.sync_all() {
+        Err(e) if matches!(e.kind(), ErrorKind::InvalidInput | ErrorKind::Unsupported) => Ok(()),
+        done => done,
+    }
 }
 
 /// Removes the directory entry itself: of a link, not its target. Returns the folder that changed.
@@ -249,4 +254,18 @@ fn of_key(root: &Path, what: &str, key: &str, error: std::io::Error) -> Fault {
         _ => FaultKind::Unavailable,
     };
     Fault::new(kind, format!("{what} object `{key}`")).because(error)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_folder_that_cannot_be_made_durable_is_as_good_as_it_can_be() {
+        let folder = Path::new("/proc/self/task");
+        let error = File::open(folder).and_then(|folder| folder.sync_all()).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::InvalidInput, "of files alone, as on a share of Windows");
+        make_durable(folder).unwrap();
+        assert!(is_missing(&make_durable(&folder.join("no")).unwrap_err()));
+    }
 }

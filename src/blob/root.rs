@@ -53,19 +53,20 @@ impl Root {
     }
 }
 
-/// The folder that `mkfs` creates in an ext2, ext3 or ext4 file system.
-const NEW_DISK: &str = "lost+found";
+/// Folders that are no sign of objects: one that `mkfs` creates in an ext2, ext3 or ext4 file system, and one that our
+/// self-test leaves.
+const NO_SIGN: [&str; 2] = ["lost+found", "tikkun-selftest"];
 
 /// Fails if the store is empty, because then the disk with the objects is probably not mounted, and no object
-/// may be reported as gone. Folders of earlier objects remain, so they show a used store. Half-written
-/// objects, whose names begin with `unfinished`, and the folder of a new file system do not count.
-pub(super) fn holds_anything(root: &Path, unfinished: &str) -> Result<(), Fault> {
+/// may be reported as gone. Folders of earlier objects remain, so they show a used store. Hidden names do not count:
+/// half-written objects, and what applications and systems keep in empty folders, such as `.gitkeep`.
+pub(super) fn holds_anything(root: &Path) -> Result<(), Fault> {
     let place = format!("delete objects in the attachments folder {}", root.display());
     let entries = fs::read_dir(root).map_err(|e| unavailable(&place, e))?;
-    let is_none = |name: std::ffi::OsString| {
-        name.as_encoded_bytes().starts_with(unfinished.as_bytes()) || name == NEW_DISK
+    let is_sign = |name: std::ffi::OsString| {
+        !name.as_encoded_bytes().starts_with(b".") && NO_SIGN.iter().all(|none| name != *none)
     };
-    if entries.flatten().any(|entry| !is_none(entry.file_name())) {
+    if entries.flatten().any(|entry| is_sign(entry.file_name())) {
         return Ok(());
     }
     Err(Fault::new(FaultKind::Unavailable, place)
@@ -74,4 +75,23 @@ pub(super) fn holds_anything(root: &Path, unfinished: &str) -> Result<(), Fault>
 
 pub(super) fn unavailable(what: &str, error: std::io::Error) -> Fault {
     Fault::new(FaultKind::Unavailable, what).because(error)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_lies_where_a_disk_is_not_mounted_is_no_sign_of_objects() {
+        let folder = tempfile::tempdir().unwrap();
+        for name in ["lost+found", "tikkun-selftest", ".snapshot", ".tikkun-check"] {
+            fs::create_dir(folder.path().join(name)).unwrap();
+        }
+        fs::write(folder.path().join(".gitkeep"), "").unwrap();
+        let fault = holds_anything(folder.path()).unwrap_err();
+        assert_eq!(fault.kind(), FaultKind::Unavailable);
+        assert!(fault.chain().contains("may not be mounted"), "{}", fault.chain());
+        fs::create_dir(folder.path().join("7")).unwrap();
+        holds_anything(folder.path()).unwrap();
+    }
 }
