@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use tikkun::fault::FaultKind;
 use tikkun::job::BackgroundJobId;
-use tikkun::job::background::{BackgroundJob, PauseReason, Status};
+use tikkun::job::background::{BackgroundJob, DELETE_RECEIPTS_ALL, PauseReason, Status};
 use tikkun::store::{Begin, Begun, EndAttempt, NotBegun, Pass, Person, PersonMove, Watched};
 
 use super::rig::{Rig, TENANT};
@@ -317,4 +317,48 @@ pub async fn broken_row_is_named(rig: &Rig, id: BackgroundJobId, value: &str) {
     assert_eq!(fault.kind(), FaultKind::Permanent);
     let text = fault.chain();
     assert!(text.contains(&format!("background job {id}")) && text.contains(value), "{text}");
+}
+
+pub async fn a_row_with_the_id_of_an_earlier_one_inherits_nothing_of_it(rig: &Rig) {
+    rig.seed(30).await;
+    let older = rig.started().await;
+    rig.good_batch(&older, 5, Pass::Forward).await;
+    // The application prunes its old rows, and the next one has an id that was used before.
+    let past = [
+        "ended = 'cancelled', cancelled_by_person = true, changed_by = 'user 5'",
+        "pause_reason = 'person', ended = 'paused'",
+        "barren_attempts = 9, ended = null, start_last_id = 0, start_processed = 0",
+        "ended = 'completed', revived = true, start_last_id = 25, start_processed = 25",
+        "ended = 'failed', waiting_for = 'the database', rate = 5, eta_seconds = 9",
+    ];
+    for (round, past) in (1_i64..).zip(past) {
+        rig.run(&format!("update tikkun_background_jobs set {past} where background_job_id = {}", older.id))
+            .await;
+        rig.run("delete from background_jobs").await;
+        let at = chrono::Utc::now().format("%Y-%m-%dT%H:%M:%S%.6f");
+        rig.run(&format!(
+            "insert into background_jobs (id, business_id, job_type, created_at, updated_at)
+             values ({}, {TENANT}, '{DELETE_RECEIPTS_ALL}', '{at}', '{at}')",
+            older.id
+        ))
+        .await;
+        let live = rig.live(TENANT).await.len() as i64;
+        let Begun::Started(job) = rig.try_begin(older.id, &format!("new-{round}")).await else {
+            panic!("{past}")
+        };
+        assert_eq!(
+            (job.progress.total, job.note.pause_reason, &job.note.waiting_for),
+            (live, None, &None),
+            "{past}"
+        );
+        assert_eq!(rig.good_batch(&job, 5, Pass::Forward).await.deleted, 5, "{past}");
+        assert!(
+            rig.store
+                .background_jobs
+                .end_attempt(job.id, job.note.attempt, &EndAttempt::Completed)
+                .await
+                .unwrap()
+        );
+        assert_eq!(rig.get(job.id).await.status, Status::Completed, "{past}");
+    }
 }

@@ -78,6 +78,7 @@ macro_rules! contract {
                 a_completed_row_says_what_is_missing_or_nothing
             }
             attempts {
+                a_row_with_the_id_of_an_earlier_one_inherits_nothing_of_it
                 a_queued_row_starts_once_and_is_covered
                 a_null_creation_time_counts_as_existing
                 a_row_without_a_creation_time_covers_everything

@@ -800,6 +800,70 @@ async fn what_an_older_row_with_the_same_id_set_aside_is_not_the_new_ones() {
 }
 
 #[tokio::test]
+async fn an_account_that_is_closed_under_way_ends_its_deletion() {
+    let rig = postgres().await;
+    rig.seed(120).await;
+    rig.attach(900, OTHER, "receipt_source").await;
+    rig.receipt(900, OTHER, Some(900), None).await;
+    rig.run(
+        "create table businesses (id integer primary key);
+         insert into businesses values (789), (790);
+         alter table receipts add foreign key (business_id) references businesses on delete cascade;
+         alter table attachments add foreign key (business_id) references businesses on delete cascade;
+         alter table background_jobs add foreign key (business_id) references businesses on delete cascade",
+    )
+    .await;
+    let job = rig.started().await;
+    let close = async {
+        while rig.get(job.id).await.progress.processed < 20 {}
+        let mut tries = 0;
+        while let Err(error) = rig.raw.try_run("delete from businesses where id = 789").await {
+            tries += 1;
+            assert!(tries < 20, "{error}");
+        }
+    };
+    let delete = async {
+        let mut unlucky = 0;
+        loop {
+            match rig.store.receipts.delete_batch(&order(&job, 7, Pass::Forward)).await {
+                Ok(BatchOutcome::Deleted(batch)) => assert!(batch.set_aside.is_empty(), "{batch:?}"),
+                Ok(other) => return other,
+                Err(fault) => {
+                    unlucky += 1;
+                    assert!(fault.kind() == FaultKind::Retryable && unlucky < 10, "{}", fault.chain());
+                }
+            }
+        }
+    };
+    let (end, ()) = tokio::join!(delete, close);
+    assert!(matches!(end, BatchOutcome::Empty | BatchOutcome::NotOurs(None)), "{end:?}");
+    assert_eq!(rig.batch(&job, 7, Pass::Forward).await, BatchOutcome::NotOurs(None));
+    assert_eq!((rig.attachments().await, rig.live(OTHER).await), (vec![900], vec![900]));
+    assert!(rig.store.outbox.summary(None).await.unwrap().pending >= 20);
+}
+
+#[tokio::test]
+async fn receipts_that_must_have_an_attachment_go_and_their_attachments_stay() {
+    let rig = postgres().await;
+    rig.seed(20).await;
+    rig.receipt(21, TENANT, None, None).await;
+    rig.run(
+        "update receipts set source = case when id > 10 then 'manual' else 'gmail' end;
+         alter table receipts add check (source = 'manual' or attachment_id is not null)",
+    )
+    .await;
+    let job = rig.started().await;
+    let batches = rig.delete_all(&job, 50).await;
+    let deleted: u32 = batches.iter().map(|batch| batch.deleted).sum();
+    assert_eq!((deleted, rig.live(TENANT).await.len()), (21, 0));
+    assert_eq!(rig.attachments().await, (1..=10).collect::<Vec<_>>());
+    let dangling = "select count(*) from receipts where id <= 10 and attachment_id is null";
+    assert_eq!((keys(&batches).len(), rig.number(dangling).await), (10, 0));
+    let kept = rig.get(job.id).await.cursor.attachments_kept.unwrap();
+    assert_eq!(kept.count, 10, "{kept:?}");
+}
+
+#[tokio::test]
 async fn receipts_behind_a_view_are_deleted_and_those_that_its_trigger_keeps_are_set_aside() {
     let rig = postgres().await;
     rig.seed(9).await;
