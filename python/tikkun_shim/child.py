@@ -1,0 +1,266 @@
+"""A forked child: takes jobs from its socket, runs them with RQ's own code, and answers with their ends."""
+
+import contextlib
+import faulthandler
+import fcntl
+import json
+import logging
+import os
+import random
+import resource
+import signal
+import socket
+import sys
+import traceback
+
+from . import frames, leaves
+from .attempt import Attempt, flush, leave
+from .hygiene import Hygiene, refresh_django
+
+# Not in the fcntl module before Python 3.9 under this name on every libc: Linux' number.
+F_SETSIG = 10
+
+# The child's own fds live above those that a job might close in a sweep, as daemons do.
+LOWEST_FD = 300
+
+
+def tie_to_lifeline(lifeline):
+    """Has the kernel kill this process group when Tikkun, which holds the only write end, is gone.
+
+    The pipe is opened anew, since the owner of its signals belongs to the open file description, which the
+    fork has left shared with the zygote and all other children.
+    """
+    if lifeline < 0:
+        return
+    opened = os.open(f"/proc/self/fd/{lifeline}", os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    fd = _high(opened)
+    fcntl.fcntl(fd, fcntl.F_SETOWN, -os.getpgrp())
+    fcntl.fcntl(fd, F_SETSIG, signal.SIGKILL)
+    fcntl.fcntl(fd, fcntl.F_SETFL, fcntl.fcntl(fd, fcntl.F_GETFL) | os.O_ASYNC)
+    os.close(lifeline)
+    try:
+        gone = os.read(fd, 1) == b""
+    except BlockingIOError:
+        gone = False
+    if gone:
+        # Tikkun went before the kernel was asked to watch.
+        os.killpg(0, signal.SIGKILL)
+
+
+def _high(fd):
+    """The same open file under a high number."""
+    try:
+        moved = fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, LOWEST_FD)
+    except OSError:
+        # This process may not have so many.
+        return fd
+    os.close(fd)
+    return moved
+
+
+def run(fds, warm, limits, worker, synchronous):
+    """Runs jobs in this process until it should end. Never returns."""
+    sock, stdout, stderr = fds
+    os.dup2(stdout, 1)
+    os.dup2(stderr, 2)
+    os.close(stdout)
+    os.close(stderr)
+    _write_lines_at_once()
+    # Tikkun sends this signal before it kills, to have in the job's log where the job stood. A handler of the
+    # application's is called after it; the default one would end the process.
+    chain = callable(signal.getsignal(signal.SIGUSR1))
+    faulthandler.register(signal.SIGUSR1, file=2, all_threads=True, chain=chain)
+    random.seed()
+    worker.setup_work_horse_signals()
+    channel = frames.Channel(socket.socket(fileno=_high(sock)))
+    Child(channel, warm, limits, worker, synchronous).serve()
+
+
+def _write_lines_at_once():
+    """A line that a job prints is seen while the job runs, and is not lost when the process dies."""
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.reconfigure(line_buffering=True)
+        except (AttributeError, ValueError, OSError):
+            # The application has put something else in its place.
+            pass
+
+
+class Child:
+    def __init__(self, channel, warm, limits, worker, synchronous):
+        self._channel = channel
+        self._warm = warm
+        self._worker = worker
+        self._synchronous = synchronous
+        self._hygiene = Hygiene(limits)
+        self._retire = None
+
+    def serve(self):
+        self._channel.send(frames.READY, str(os.getpid()))
+        while True:
+            frame = self._channel.receive()
+            if frame is None:
+                self._leave()
+            kind, fields = frame
+            if kind == frames.JOB:
+                self._job(fields)
+            elif kind == frames.CALLBACK:
+                self._callback(fields)
+            elif kind != frames.SETTLED:
+                raise frames.FrameError(f"a frame of kind {kind} is unknown to a child")
+            else:
+                continue
+            flush()
+            reason = self._hygiene.after(self._retire) if self._warm else None
+            if reason:
+                self._channel.send(frames.BYE, reason)
+            else:
+                # Only now may Tikkun give this child another job.
+                self._channel.send(frames.PHASE, "done", "-1")
+            if reason or not self._warm:
+                self._leave()
+
+    def _job(self, fields):
+        attempt, error = self._attempt(fields)
+        Attempt.current = attempt
+        if error is not None:
+            attempt.report("failed", exc_string=error)
+        else:
+            self._run(attempt)
+        Attempt.current = None
+        self._retire = attempt.retire
+
+    def _run(self, attempt):
+        if self._warm:
+            refresh_django()
+        job = attempt.job
+        try:
+            self._worker.execute_job(job, attempt.queue)
+        except BaseException:
+            # RQ's worker ends with such an exception, too. Tikkun learns it from this process' end.
+            traceback.print_exc()
+            leave(1)
+        if not attempt.reported:
+            # An override has replaced RQ's handling of the end altogether.
+            if attempt.failed:
+                attempt.report("failed")
+            else:
+                attempt.report("ok", job._result)
+        if self._warm:
+            refresh_django()
+
+    def _attempt(self, fields):
+        """The job as RQ would have fetched it, and the traceback if that failed."""
+        worker = self._worker
+        job_id, queue_name, execution_id, worker.name = map(frames.text, fields[:4])
+        os.environ["RQ_WORKER_ID"] = worker.name
+        os.environ["RQ_JOB_ID"] = job_id
+        if leaves.rq_major() >= 2:
+            os.environ["RQ_EXECUTION_ID"] = execution_id
+        self._hygiene.before()
+        queue = self._queue(queue_name)
+        job = worker.job_class(job_id, connection=worker.connection, serializer=worker.serializer)
+        error = None
+        try:
+            job.restore(dict(zip(fields[4::2], fields[5::2])))
+        except Exception:
+            error = traceback.format_exc()
+        execution = self._execution(execution_id, job)
+        attempt = Attempt(
+            self._channel, worker, job, queue, execution, self._synchronous, is_horse=not self._warm
+        )
+        return attempt, error
+
+    def _queue(self, name):
+        worker = self._worker
+        for queue in worker.queues:
+            if queue.name == name:
+                return queue
+        return worker.queue_class(
+            name,
+            connection=worker.connection,
+            job_class=worker.job_class,
+            serializer=worker.serializer,
+            death_penalty_class=worker.death_penalty_class,
+        )
+
+    def _execution(self, execution_id, job):
+        if leaves.rq_major() < 2:
+            return None
+        from rq.executions import Execution
+
+        execution = Execution(id=execution_id, job_id=job.id, connection=self._worker.connection)
+        execution.worker_name = self._worker.name
+        execution._job = job
+        return execution
+
+    def _callback(self, fields):
+        """Runs what RQ's worker itself runs for a job whose process is gone."""
+        what, details = frames.text(fields[0]), json.loads(frames.text(fields[1]))
+        error = None
+        from rq.exceptions import NoSuchJobError
+
+        try:
+            attempt, error = self._attempt(fields[2:])
+            if error is None:
+                job = attempt.job
+                # The hash was read before the job began; RQ's worker looks again when the process is gone.
+                with contextlib.suppress(NoSuchJobError):
+                    job.refresh()
+                {"stopped": self._stopped, "killed": self._killed, "abandoned": self._abandoned}[what](
+                    job, details
+                )
+        except Exception:
+            error = traceback.format_exc()
+        self._channel.send(frames.CALLED, {"error": error})
+
+    def _stopped(self, job, _):
+        if not job.stopped_callback:
+            return
+        self._channel.send(frames.PHASE, "running", str(job.stopped_callback_timeout))
+        if leaves.rq_major() >= 3:
+            from rq.callbacks import execute_stopped_callback
+
+            execute_stopped_callback(job, self._worker.death_penalty_class)
+        else:
+            job.execute_stopped_callback(self._worker.death_penalty_class)
+
+    def _killed(self, job, details):
+        used = [details.get(name) or 0 for name in ("utime", "stime", "maxrss")]
+        usage = resource.struct_rusage(used + [0] * 13)
+        self._worker.handle_work_horse_killed(job, details.get("pid"), details.get("status"), usage)
+
+    def _abandoned(self, job, _):
+        from rq.exceptions import AbandonedJobError
+
+        worker = self._worker
+        if getattr(job, "_failure_callback_name", None):
+            self._channel.send(frames.PHASE, "failure callback", str(job.failure_callback_timeout))
+        if leaves.rq_major() >= 3:
+            from rq.callbacks import execute_failure_callback
+
+            gone = (AbandonedJobError, AbandonedJobError(), None)
+            try:
+                execute_failure_callback(job, worker.death_penalty_class, *gone)
+            except Exception:
+                worker.log.exception("failure callback for job %s raised", job.id)
+        else:
+            # These versions pass a stack in place of a traceback.
+            gone = (AbandonedJobError, AbandonedJobError(), traceback.extract_stack())
+            job.execute_failure_callback(worker.death_penalty_class, *gone)
+        if leaves.rq_major() >= 2:
+            for handler in worker._exc_handlers:
+                goes_on = handler(job, *gone)
+                if goes_on is not None and not goes_on:
+                    break
+
+    def _leave(self):
+        """Ends this process. What monitoring has gathered in a warm child is sent before."""
+        if self._warm:
+            if "sentry_sdk" in sys.modules:
+                try:
+                    sys.modules["sentry_sdk"].flush(timeout=2)
+                except Exception:
+                    traceback.print_exc()
+            logging.shutdown()
+        leave(0)

@@ -1,0 +1,199 @@
+"""The worker's process as a fork server: boots once, never runs a job, and forks a child for each request.
+
+It stays single-threaded as far as it depends on Tikkun, reaps its children and reports how they ended. Its
+death does not touch running children, and it leaves when Tikkun closes the control socket.
+"""
+
+import array
+import gc
+import importlib
+import json
+import os
+import select
+import signal
+import socket
+import sys
+import threading
+import traceback
+
+from . import child, frames
+from .attempt import flush, leave
+from .hygiene import close_django_connections
+
+# stdout, stderr and the child's socket.
+_FDS_PER_FORK = 3
+
+
+def other_threads():
+    """Names of the threads beside this one. A fork copies none of them, but the locks that they hold."""
+    return [thread.name for thread in threading.enumerate() if thread is not threading.current_thread()]
+
+
+class Zygote:
+    def __init__(self, channel, control, worker, synchronous):
+        self._channel = channel
+        self._decoder = frames.Decoder()
+        self._fds = []
+        self._lifeline = control.lifeline
+        self._control_fd = control.fd
+        self._worker = worker
+        self._synchronous = synchronous
+        self._warned_of_threads = set()
+        self._children = set()
+        # A pipe that SIGCHLD writes to, so that one poll waits for children and for requests.
+        self._reap_fd, self._wake = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
+
+    def serve(self):
+        """Serves Tikkun's requests until it closes the control socket. Never returns."""
+        try:
+            self._prepare()
+            self._loop()
+        except BaseException:
+            # Whatever called work() must not go on as if the worker had ended by itself.
+            traceback.print_exc()
+            leave(1)
+        leave(0)
+
+    def _prepare(self):
+        connections = {id(self._worker.connection): self._worker.connection}
+        for queue in self._worker.queues:
+            connections[id(queue.connection)] = queue.connection
+        for connection in connections.values():
+            connection.connection_pool.disconnect()
+        close_django_connections()
+        # The environment's number for what the channel has under its own.
+        os.close(self._control_fd)
+        self._handler_at_start = signal.signal(signal.SIGCHLD, lambda *_: None)
+        self._wakeup_at_start = signal.set_wakeup_fd(self._wake, warn_on_full_buffer=False)
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        self._warn_of_threads()
+        self._freeze()
+
+    def _freeze(self):
+        # Collecting later would write to every object, and so copy the memory that children share.
+        gc.collect()
+        gc.freeze()
+        gc.disable()
+
+    def _warn_of_threads(self):
+        names = set(other_threads()) - self._warned_of_threads
+        if names:
+            self._warned_of_threads |= names
+            self._warn("threads run in the process that forks: {}".format(", ".join(sorted(names))))
+
+    def _warn(self, words):
+        self._channel.send(frames.WARNING, words)
+
+    def _loop(self):
+        poll = select.poll()
+        poll.register(self._channel.sock, select.POLLIN)
+        poll.register(self._reap_fd, select.POLLIN)
+        while True:
+            ready = {fd for fd, _ in poll.poll()}
+            if self._reap_fd in ready:
+                self._reap()
+            if self._channel.sock.fileno() in ready:
+                if not self._receive():
+                    return
+                frame = self._decoder.frame()
+                while frame is not None:
+                    self._handle(*frame)
+                    frame = self._decoder.frame()
+
+    def _receive(self):
+        """Reads what is there, with the fds that came along. False at the end of the control socket."""
+        space = socket.CMSG_SPACE(16 * array.array("i").itemsize)
+        try:
+            data, ancillary, flags, _ = self._channel.sock.recvmsg(1 << 16, space, socket.MSG_CMSG_CLOEXEC)
+        except ConnectionResetError:
+            return False
+        for level, kind, raw in ancillary:
+            if (level, kind) == (socket.SOL_SOCKET, socket.SCM_RIGHTS):
+                fds = array.array("i")
+                fds.frombytes(raw[: len(raw) - len(raw) % fds.itemsize])
+                self._fds += fds
+        if flags & socket.MSG_CTRUNC:
+            raise frames.FrameError("file descriptors were lost on their way: this process may open no more")
+        self._decoder.feed(data)
+        return bool(data)
+
+    def _handle(self, kind, fields):
+        if kind == frames.FORK:
+            self._fork(fields)
+        elif kind == frames.PRELOAD:
+            self._preload(fields)
+        else:
+            raise frames.FrameError(f"a frame of kind {kind} is unknown to this process")
+
+    def _fork(self, fields):
+        serial, mode = frames.text(fields[0]), frames.text(fields[1])
+        limits = json.loads(frames.text(fields[2])) if len(fields) > 2 else {}
+        if len(self._fds) < _FDS_PER_FORK:
+            raise frames.FrameError(f"FORK {serial} came with fewer than {_FDS_PER_FORK} file descriptors")
+        fds, self._fds = self._fds[:_FDS_PER_FORK], self._fds[_FDS_PER_FORK:]
+        # What is buffered here would be written by every child, too.
+        flush()
+        try:
+            pid = os.fork()
+        except OSError as error:
+            # Tikkun sees the end of the child's socket.
+            self._warn(f"a child could not be forked: {error}")
+            pid = None
+        if pid == 0:
+            self._become(fds, mode, limits)
+        for fd in fds:
+            os.close(fd)
+        if pid is not None:
+            self._children.add(pid)
+            self._channel.send(frames.FORKED, serial, str(pid))
+
+    def _become(self, fds, mode, limits):
+        """Runs the child in this copy of the process. Never returns."""
+        try:
+            os.setpgrp()
+            child.tie_to_lifeline(self._lifeline)
+            signal.set_wakeup_fd(self._wakeup_at_start)
+            signal.signal(signal.SIGCHLD, self._handler_at_start or signal.SIG_DFL)
+            self._channel.sock.close()
+            os.close(self._reap_fd)
+            os.close(self._wake)
+            for fd in self._fds:
+                os.close(fd)
+            gc.enable()
+            child.run(fds, mode == "warm", limits, self._worker, self._synchronous)
+        except BaseException:
+            sys.excepthook(*sys.exc_info())
+        finally:
+            leave(1)
+
+    def _preload(self, fields):
+        """Imports modules once for all children to come."""
+        for name in map(frames.text, fields):
+            try:
+                importlib.import_module(name)
+            except BaseException as error:
+                self._warn(f"{name} was not loaded ahead: {type(error).__name__}: {error}")
+        self._warn_of_threads()
+        close_django_connections()
+        self._freeze()
+
+    def _reap(self):
+        try:
+            while os.read(self._reap_fd, 4096):
+                pass
+        except BlockingIOError:
+            pass
+        while True:
+            try:
+                pid, status, usage = os.wait4(-1, os.WNOHANG)
+            except ChildProcessError:
+                return
+            if pid == 0:
+                return
+            if pid not in self._children:
+                # The application has started it, and does not wait for it.
+                continue
+            self._children.remove(pid)
+            used = {"maxrss": usage.ru_maxrss, "utime": usage.ru_utime, "stime": usage.ru_stime}
+            self._channel.send(frames.EXIT, str(pid), str(status), used)
