@@ -22,6 +22,7 @@ RUN mkdir -p src tests/conformance benches/deletion benches/page benches/peers \
     && rm -r src
 COPY README.md ./
 COPY config ./config
+COPY python ./python
 COPY src ./src
 # Older than what was just built for the dependencies' sake, they would be left as they are.
 RUN touch src/main.rs src/lib.rs && cargo build --release --locked --features "$FEATURES"

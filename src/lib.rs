@@ -16,6 +16,7 @@ pub mod kinds;
 pub mod maintenance;
 pub mod measure;
 pub mod operations;
+pub mod python;
 pub mod queue;
 pub mod runtime;
 mod sqlite;
@@ -23,6 +24,7 @@ pub mod store;
 pub mod supervision;
 pub mod tracking;
 pub mod user_log;
+pub mod webhooks;
 pub mod worker;
 
 #[cfg(doctest)]

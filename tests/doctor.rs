@@ -406,6 +406,7 @@ async fn a_job_has_failed() {
         execution: lent.execution,
         verdict: bury,
         remark: None,
+        verbatim: None,
     };
     ward.broker.settle(&[settlement]).await.unwrap();
     ward.names(&["x"], &["failed"], &["no route to host", "tikkun jobs retry x"]);

@@ -7,8 +7,9 @@ use std::time::Duration;
 use actix::{Actor, Addr};
 use serde_json::{Value, json};
 use tikkun::job::{
-    Args, ArgsError, Callback, Callbacks, Completion, Job, JobContext, JobError, JobRecord, JobResult,
-    JobSettings, Limit, NewJob, OrphanPolicy, Progress, QueueEnd, Registry, Retries, RetryPolicy,
+    Args, ArgsError, Callback, Callbacks, Completion, Job, JobChanges, JobContext, JobError, JobRecord,
+    JobResult, JobSettings, Limit, NewJob, OrphanPolicy, Progress, QueueEnd, Registry, Retries, RetryAsked,
+    RetryPolicy, Verbatim,
 };
 use tikkun::queue::{Delivery, Disposition, Settlement};
 use tikkun::worker::{Blamed, EndLost, Fence, JobRunner, Loss, RunJob, Running, StopForDrain};
@@ -142,6 +143,27 @@ impl Job for Patient {
     }
 }
 
+/// Is in another language, and ends as it is told.
+struct Foreign;
+impl Job for Foreign {
+    const NAME: &'static str = "tests.foreign";
+    type Args = (String,);
+    async fn run(&self, (end,): (String,), _: &JobContext) -> JobResult {
+        let changes = JobChanges {
+            result_ttl: Some(Limit::Never),
+            failure_ttl: Some(Limit::Never),
+            retries_left: Some(1),
+            ..JobChanges::default()
+        };
+        let words = |payload, traceback| Verbatim { payload, traceback, changes, written: None };
+        match &*end {
+            "finished" => Ok(Completion::in_own_words(None, words(Some(vec![1, 2, 3]), None))),
+            "retry" => Ok(Completion::in_own_words(Some(RetryAsked::at_most(2)), words(Some(vec![4]), None))),
+            text => Err(JobError::in_own_words(words(None, Some(text.to_owned())))),
+        }
+    }
+}
+
 /// Fails for good, and hears of it.
 struct Hopeless(Arc<AtomicU32>);
 impl Job for Hopeless {
@@ -207,7 +229,7 @@ fn bench_behind(fence: Fence) -> Bench {
     let hopeless = Hopeless(Arc::clone(&told));
     let registry =
         Registry::default().with(Echo).with(Panics).with(Polite).with(Deaf).with(Patient).with(hopeless);
-    let registry = registry.with(Resuming).with(Called(Arc::clone(&calls))).with(Objects);
+    let registry = registry.with(Foreign).with(Resuming).with(Called(Arc::clone(&calls))).with(Objects);
     let running = Running::default();
     let runner =
         JobRunner::new(Arc::new(registry), Duration::from_millis(100), running.clone()).behind(fence).start();
@@ -224,7 +246,7 @@ impl Bench {
     }
 
     async fn end_of(&self, job: JobRecord) -> Settlement {
-        let delivery = Arc::new(Delivery { job, execution: "e".into() });
+        let delivery = Arc::new(Delivery { job, execution: "e".into(), hash: None });
         let ended =
             tokio::time::timeout(DEADLINE, self.runner.send(RunJob { delivery, span: Span::none() })).await;
         ended.expect("waited for the job to end").unwrap()
@@ -255,6 +277,27 @@ fn buried(verdict: Disposition) -> String {
         Disposition::Discard { error, .. } => error,
         other => panic!("expected a burial, got {other:?}"),
     }
+}
+
+#[actix_rt::test]
+async fn code_in_another_language_ends_in_its_own_words_and_by_what_it_changed() {
+    let bench = bench();
+    let job = |end: &str| calling(record("tests.foreign", &[json!(end)]), "tests.called", "tests.called", "");
+    let ended = bench.end_of(job("finished")).await;
+    assert!(matches!(ended.verdict, Disposition::Ack { keep: Limit::Never, .. }), "{ended:?}");
+    assert_eq!(ended.verbatim.unwrap().payload, Some(vec![1, 2, 3]));
+    let ended = bench.end_of(job("Traceback\nValueError: no\n")).await;
+    let verdict = Disposition::RetryAt { delay: Duration::ZERO, error: "ValueError: no".into() };
+    assert_eq!(ended.verdict, verdict, "it gave itself a retry");
+    assert_eq!(ended.verbatim.unwrap().traceback.as_deref(), Some("Traceback\nValueError: no\n"));
+    let again = bench.end_of(job("retry")).await;
+    let verdict =
+        Disposition::RunAgain { delay: Duration::ZERO, asked: RetryAsked::at_most(2), keep: Limit::Never };
+    assert_eq!((again.verdict, again.verbatim.unwrap().payload.clone()), (verdict, Some(vec![4])));
+    let last = bench.end_of(JobRecord { retries_asked: 2, ..job("retry") }).await;
+    assert!(matches!(last.verdict, Disposition::Exhaust { keep: Limit::Never, .. }), "{last:?}");
+    assert_eq!(*bench.calls.lock(), [], "it has called its callbacks itself");
+    assert_eq!(last.remark, None);
 }
 
 #[actix_rt::test]
@@ -392,7 +435,7 @@ async fn a_destructor_that_panics_in_a_job_out_of_time_harms_nobody_else() {
     let registry = Registry::default().with(Bomb).with(Echo);
     let runner = JobRunner::new(Arc::new(registry), Duration::ZERO, Running::default()).start();
     let run = async |job| {
-        let delivery = Arc::new(Delivery { job, execution: "e".into() });
+        let delivery = Arc::new(Delivery { job, execution: "e".into(), hash: None });
         let ended = runner.send(RunJob { delivery, span: Span::none() });
         tokio::time::timeout(DEADLINE, ended).await.expect("waited for an end").unwrap().verdict
     };
@@ -406,7 +449,8 @@ async fn a_destructor_that_panics_in_a_job_out_of_time_harms_nobody_else() {
 async fn a_kind_that_panics_before_its_job_begins_fails_that_job() {
     let registry = Registry::default().with(Unsettled);
     let runner = JobRunner::new(Arc::new(registry), Duration::ZERO, Running::default()).start();
-    let delivery = Arc::new(Delivery { job: record("tests.unsettled", &[]), execution: "e".into() });
+    let delivery =
+        Arc::new(Delivery { job: record("tests.unsettled", &[]), execution: "e".into(), hash: None });
     let ended = runner.send(RunJob { delivery, span: Span::none() }).await.unwrap();
     let error = buried(ended.verdict);
     assert!(error.contains("panicked before it began") && error.contains("no settings"), "{error}");
@@ -416,7 +460,8 @@ async fn a_kind_that_panics_before_its_job_begins_fails_that_job() {
 async fn a_kind_has_its_time_and_no_more_for_what_it_does_after_a_failure() {
     let registry = Registry::default().with(Lingers);
     let runner = JobRunner::new(Arc::new(registry), Duration::ZERO, Running::default()).start();
-    let delivery = Arc::new(Delivery { job: record("tests.lingers", &[]), execution: "e".into() });
+    let delivery =
+        Arc::new(Delivery { job: record("tests.lingers", &[]), execution: "e".into(), hash: None });
     let ended = runner.send(RunJob { delivery, span: Span::none() });
     let ended = tokio::time::timeout(DEADLINE, ended).await.expect("waited for an end").unwrap();
     assert_eq!(buried(ended.verdict), "it cannot be");
@@ -426,7 +471,7 @@ async fn a_kind_has_its_time_and_no_more_for_what_it_does_after_a_failure() {
 async fn a_job_that_lost_its_runner_ends_as_if_its_process_had_died() {
     let bench = bench();
     let lost = async |job: JobRecord| {
-        let (delivery, loss) = (Arc::new(Delivery { job, execution: "e".into() }), Loss::Runner);
+        let (delivery, loss) = (Arc::new(Delivery { job, execution: "e".into(), hash: None }), Loss::Runner);
         let asked = EndLost { delivery, loss, tell: true, span: Span::none() };
         bench.runner.send(asked).await.unwrap().verdict
     };
@@ -442,7 +487,7 @@ async fn stuck_job_fails_by_its_policy_in_rqs_words() {
     let bench = bench();
     for (failures, retried) in [(0, true), (1, false)] {
         let job = JobRecord { failures, ..record("tests.panics", &[]) };
-        let delivery = Arc::new(Delivery { job, execution: "e".into() });
+        let delivery = Arc::new(Delivery { job, execution: "e".into(), hash: None });
         let ended = bench
             .runner
             .send(EndLost { delivery, loss: Loss::Thread, tell: true, span: Span::none() })
@@ -500,7 +545,7 @@ async fn a_callback_that_takes_too_long_has_failed() {
     let slow = Registry::default().with(Echo).with(Sleeps);
     let runner = JobRunner::new(Arc::new(slow), Duration::from_millis(100), Running::default()).start();
     let job = calling(record("tests.echo", &[json!(1)]), "tests.sleeps", "", "");
-    let delivery = Arc::new(Delivery { job, execution: "e".into() });
+    let delivery = Arc::new(Delivery { job, execution: "e".into(), hash: None });
     let ended = tokio::time::timeout(DEADLINE, runner.send(RunJob { delivery, span: Span::none() }))
         .await
         .unwrap()
@@ -514,7 +559,7 @@ async fn nobody_hears_of_a_stuck_job_once_what_was_called_for_it_held_a_thread_t
     let bench = bench();
     for (tell, calls) in [(true, 1), (false, 1)] {
         let job = calling(record("tests.hopeless", &[]), "", "tests.called", "");
-        let delivery = Arc::new(Delivery { job, execution: "e".into() });
+        let delivery = Arc::new(Delivery { job, execution: "e".into(), hash: None });
         let ended = bench
             .runner
             .send(EndLost { delivery, loss: Loss::Thread, tell, span: Span::none() })
@@ -546,7 +591,7 @@ async fn drained(early: bool, job: JobRecord) -> Settlement {
     for callback in [&mut job.callbacks.success, &mut job.callbacks.failure].into_iter().flatten() {
         callback.timeout = FOR_EVER;
     }
-    let delivery = Arc::new(Delivery { job, execution: "e".into() });
+    let delivery = Arc::new(Delivery { job, execution: "e".into(), hash: None });
     let ended = runner.send(RunJob { delivery, span: Span::none() });
     let stop = async {
         while early && running.list().is_empty() {

@@ -35,6 +35,7 @@ mod own_worker;
 )]
 mod page;
 mod postgres;
+mod python_jobs;
 mod reconciling;
 mod reference;
 mod rescuing;

@@ -20,6 +20,7 @@ use tikkun::queue::{Broker, RqSettings, open_rq};
 use tikkun::store::{Schema, Store, open_sqlite};
 use tikkun::supervision::{HealthTable, Turns};
 use tikkun::tracking::TrackedKind;
+use tikkun::webhooks::WebhookSender;
 
 use redis_server::Redis;
 
@@ -111,6 +112,8 @@ fn broker_on(redis: &Redis) -> Arc<dyn Broker> {
         slots: 1,
         payload_limit: 1 << 20,
         expanded_limit: 1 << 20,
+        whole_hashes: false,
+        worker_name: None,
     })
     .unwrap()
 }
@@ -144,6 +147,7 @@ async fn start_rescuer(broker: &Arc<dyn Broker>, store: Store, folder: &Path) {
         process: "me".into(),
         turn: Turns::default().register("rescuer"),
         table: HealthTable::new(),
+        webhooks: WebhookSender::default(),
     };
     let tracked = vec![tracked()];
     Rescuer { ports, settings: settings(), deadline: DEADLINE, storage_delete: false, tracked }.start();

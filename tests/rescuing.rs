@@ -18,6 +18,7 @@ use tikkun::maintenance::{Rescuer, RescuerPorts};
 use tikkun::queue::{Broker, Delivery, Disposition, ProcessRecord, RqSettings, Settled, Settlement, open_rq};
 use tikkun::store::{Schema, Store, open_sqlite};
 use tikkun::supervision::{HealthTable, Turns};
+use tikkun::webhooks::WebhookSender;
 use tokio::sync::Semaphore;
 
 use redis_server::Redis;
@@ -109,6 +110,8 @@ impl Ground {
             slots: 1,
             payload_limit: 1 << 20,
             expanded_limit: 1 << 20,
+            whole_hashes: false,
+            worker_name: None,
         })
         .unwrap();
         let store = open_sqlite(&folder.path().join("tikkun.db"), Schema::Migrate).await.unwrap();
@@ -156,6 +159,7 @@ impl Ground {
             process: name.into(),
             turn: Turns::default().register("rescuer"),
             table: HealthTable::new(),
+            webhooks: WebhookSender::default(),
         };
         let wait = Duration::from_secs(1);
         let settings = RescuerSettings {

@@ -60,7 +60,11 @@ fn scheduler(name: &str, broker: &Arc<dyn Broker>, wall: &Wall, missed: Missed) 
     Scheduler {
         broker: Arc::clone(broker),
         process: name.into(),
-        settings: SchedulerSettings { interval: LOOK, leadership_ttl: Duration::from_millis(500) },
+        settings: SchedulerSettings {
+            enabled: true,
+            interval: LOOK,
+            leadership_ttl: Duration::from_millis(500),
+        },
         deadline: DEADLINE,
         budget: Budget::default(),
         schedules: Arc::from([hourly(missed)]),
@@ -109,6 +113,7 @@ async fn run_and_forget(broker: &dyn Broker) {
         execution: one.execution,
         verdict: Disposition::Ack { result: serde_json::Value::Null, keep },
         remark: None,
+        verbatim: None,
     };
     broker.settle(&lent.into_iter().map(done).collect::<Vec<_>>()).await.unwrap();
 }

@@ -313,3 +313,23 @@ async fn full_disk_fails_the_queue_of_a_service_that_was_well_before() {
     let error = only_failure_under(&wrapper, folder.path(), "queue", &[]).await;
     assert!(error.contains("disk is full") || error.contains("disk I/O error"), "{error}");
 }
+
+/// Standard output and standard error are of one who has gone, as `head` goes, and `tee` whose terminal was closed.
+#[tokio::test]
+async fn nobody_who_reads_the_report_is_no_panic_and_no_time_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let gone = || {
+        let (reader, writer) = std::io::pipe().unwrap();
+        drop(reader);
+        Stdio::from(writer)
+    };
+    for (options, code) in [(&["--limit", "30s"][..], 0), (&["--json"], 0), (&["--set", "no.such=1"], 1)] {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_tikkun"));
+        command.arg("selftest").arg("--data").arg(folder.path()).args(options);
+        command.stdin(Stdio::null()).stdout(gone()).stderr(gone()).kill_on_drop(true);
+        let status = tokio::time::timeout(DEADLINE, command.status()).await.unwrap().unwrap();
+        assert_eq!(status.code(), Some(code), "{options:?}");
+    }
+    let (code, _) = selftest(folder.path(), &["--limit", "0s"]).await;
+    assert_eq!(code, 2, "every step would fail");
+}

@@ -16,6 +16,7 @@ use tikkun::queue::{
     Broker, Delivery, Disposition, ProcessRecord, RqSettings, Settled, Settlement, open_embedded, open_rq,
 };
 use tikkun::supervision::Turns;
+use tikkun::webhooks::WebhookSender;
 use tikkun::worker::{
     Completer, Drain, Fence, JobRunner, ListenerPorts, ListenerSettings, Post, QueueListener, RunnerPlace,
     Running, SlotPool,
@@ -64,8 +65,10 @@ fn ports(turns: &Turns, broker: &Arc<dyn Broker>, me: &ProcessRecord) -> Listene
         slots: SlotPool::new(Vec::new(), BTreeMap::new(), 0),
         process: me.id.clone(),
         leased: watch::Sender::new(true).subscribe(),
+        hindrance: watch::Sender::new(None).subscribe(),
         turn: turns.register(QUEUE),
         meter: Arc::new(QueueMeter::new(QUEUE, std::iter::empty())),
+        webhooks: WebhookSender::default(),
     }
 }
 
@@ -135,7 +138,7 @@ async fn a_slot_is_kept_while_more_ends_than_one_call_settles_wait_to_be_written
     let listener = QueueListener::new(ports(&Turns::default(), &broker, &me), settings(DEADLINE));
     let completer = listener.completer();
     let job = |id| JobRecord::of(NewJob::new(id, QUEUE, "tests.job", Args::default()), Utc::now());
-    let delivery = Delivery { job: job("gone"), execution: "gone".into() };
+    let delivery = Delivery { job: job("gone"), execution: "gone".into(), hash: None };
     let end = Settlement::given_back(&delivery);
     // Polled here one after the other, they must not be made to yield to each other.
     let complete = |slot| Box::pin(unconstrained(completer.complete(&end, slot)));
@@ -177,6 +180,8 @@ async fn end_that_is_too_long_for_the_server_buries_its_job_and_holds_up_no_othe
         slots,
         payload_limit: limit,
         expanded_limit: limit,
+        whole_hashes: false,
+        worker_name: None,
     };
     let broker = open_rq(&settings).unwrap();
     let me = leased(&*broker).await;

@@ -5,6 +5,7 @@ use std::fmt;
 
 use crate::fault::FaultKind;
 use crate::operations::{DeletionAction, JobAction, Refusal};
+use crate::python::BootError;
 use crate::runtime::{OpenError, StartError};
 
 /// The next step after an error: a command to type, or something to check. No hint exists outside this file.
@@ -103,6 +104,26 @@ impl Advice {
     /// After: the demonstration found a difference.
     pub(super) const REPORT_DEMO: Self =
         Self::says("`tikkun demo --keep` leaves the data for a look; its log says what it did");
+
+    /// After: the worker's command cannot be started.
+    const CHECK_COMMAND: Self = Self::says(
+        "put `tikkun run --` in front of the very command that starts the worker today, such as `rq worker high default`",
+    );
+    /// After: the worker's command ended before its worker began.
+    const TRY_COMMAND_ALONE: Self = Self::says(
+        "the same command without `tikkun run --`: it has to come as far as an RQ worker that waits for jobs",
+    );
+    /// After: no worker began to work in time.
+    const LONGER_BOOT: Self = Self::says(
+        "the same command without `tikkun run --` shows what it waits for; `--set python.boot_timeout=10m` gives it longer",
+    );
+    /// After: the captured worker cannot be served.
+    const KEEP_RQ: Self = Self::says(
+        "the same command without `tikkun run --` serves these queues as before; `docs/migrating-from-rq.md` says what is \
+         served",
+    );
+    /// After: the operating system has no such processes.
+    const ON_LINUX: Self = Self::says("`tikkun run` in a container or on a machine with Linux");
 
     const fn says(text: &'static str) -> Self {
         Self(Cow::Borrowed(text))
@@ -209,6 +230,20 @@ impl Advice {
             (false, true, _) => Self::DOCTOR,
             (false, false, true) => Self::CHECK_DATABASE,
             (false, false, false) => Self::CHECK_SETTINGS,
+        }
+    }
+
+    /// The hint after a worker's command could not be captured.
+    pub(super) fn of_boot(error: &BootError) -> Self {
+        match error {
+            BootError::Unsupported => Self::ON_LINUX,
+            BootError::NoCommand => Self::help("run"),
+            BootError::Preparing { .. } => Self::CHECK_SYSTEM,
+            BootError::Starting { .. } => Self::CHECK_COMMAND,
+            BootError::Ended { .. } => Self::TRY_COMMAND_ALONE,
+            BootError::Silent { .. } => Self::LONGER_BOOT,
+            BootError::Refused { .. } => Self::KEEP_RQ,
+            BootError::Protocol { .. } => Self::KEEP_RQ,
         }
     }
 

@@ -47,7 +47,7 @@ fn show(common: &Common) -> Result<(), Complaint> {
         Table::list(columns, loaded.effective().iter().map(row).collect()).wrapped().print();
     }
     for warning in &loaded.warnings {
-        eprintln!("tikkun: warning: {}", page::safe(&warning.text));
+        page::note(&format!("warning: {}", warning.text));
     }
     Ok(())
 }

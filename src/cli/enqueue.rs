@@ -120,13 +120,14 @@ fn usual_queue(function: &str, settings: &Settings) -> QueueName {
 async fn warn_if_nobody_listens(ports: &Ports, queue: &QueueName) {
     match ports.broker.processes().await {
         Ok(live) if live.iter().any(|process| process.listens_to(queue)) => {}
-        Ok(_) => eprintln!(
-            "tikkun: warning: no live process listens to queue `{queue}`; the job waits until one does, as \
+        Ok(_) => page::note(&format!(
+            "warning: no live process listens to queue `{queue}`; the job waits until one does, as \
              `tikkun serve --queues {queue}`"
-        ),
-        Err(fault) => {
-            eprintln!("tikkun: warning: who listens to queue `{queue}` cannot be told now: {}", fault.chain())
-        }
+        )),
+        Err(fault) => page::note(&format!(
+            "warning: who listens to queue `{queue}` cannot be told now: {}",
+            fault.chain()
+        )),
     }
 }
 

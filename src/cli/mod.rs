@@ -23,6 +23,7 @@ mod page;
 mod plan;
 mod queues;
 mod reach;
+mod run;
 mod selftest;
 mod serve;
 mod spans;
@@ -92,6 +93,8 @@ enum Command {
     Demo(demo::Demo),
     /// Runs the service until SIGTERM or SIGINT, then drains.
     Serve(serve::Serve),
+    /// Runs an RQ worker's own command and serves its queues: `tikkun run rq worker high default`.
+    Run(run::Run),
     /// Puts one job into a queue, and prints its id.
     Enqueue(enqueue::Enqueue),
     /// Lists, shows, cancels and retries jobs.
@@ -134,6 +137,7 @@ pub fn main() -> ExitCode {
     ExitCode::from(match command {
         Command::Demo(demo) => demo.run(&common),
         Command::Serve(serve) => serve.run(&common),
+        Command::Run(run) => run.run(&common),
         Command::Enqueue(enqueue) => enqueue.run(&common),
         Command::Jobs(jobs) => jobs.run(&common),
         Command::Queues(queues) => queues.run(&common),
@@ -159,6 +163,12 @@ impl Common {
         all.extend(self.data.clone().map(|data| ("service.data".to_owned(), data)));
         all.extend(flags);
         Settings::load(&Sources::from_process(self.config.clone(), all)).map_err(|error| tell(&error))
+    }
+
+    /// The same beside an application's own worker, whose environment is the application's.
+    fn load_beside_application(&self, flags: Vec<(String, String)>) -> Result<Loaded, u8> {
+        let all = self.set.iter().cloned().chain(flags).collect();
+        Settings::load(&Sources::beside_application(self.config.clone(), all)).map_err(|error| tell(&error))
     }
 
     /// Runs `work` with the back ends, creating local ones that do not exist yet.
@@ -193,11 +203,8 @@ impl Common {
 }
 
 fn tell(error: &ConfigError) -> u8 {
-    eprintln!("tikkun: the configuration cannot be used:");
-    for problem in error.problems() {
-        eprintln!("  {}", problem.text);
-    }
-    ending::hint(&Advice::READ_REFERENCE);
+    let problems = error.problems().iter().map(|problem| format!("\n  {}", problem.text)).collect::<String>();
+    ending::tell(&format!("the configuration cannot be used:{problems}"), &Advice::READ_REFERENCE);
     USAGE
 }
 

@@ -116,7 +116,7 @@ async fn list(ports: &Ports, limit: u32, json: bool) -> Result<(), Complaint> {
     if json {
         page::json(&rows.iter().map(|row| page::object(facts(row, now))).collect());
     } else if rows.is_empty() {
-        eprintln!("tikkun: the outbox is empty: storage owes nothing");
+        page::note("the outbox is empty: storage owes nothing");
     } else {
         let columns = [
             number("ID", Fit::Whole),
@@ -128,10 +128,10 @@ async fn list(ports: &Ports, limit: u32, json: bool) -> Result<(), Complaint> {
         ];
         Table::list(columns, rows.iter().map(|row| cells(row, now)).collect()).print();
         if more {
-            eprintln!(
-                "tikkun: these are the oldest {limit}; `tikkun outbox list --limit {}` shows more",
+            page::note(&format!(
+                "these are the oldest {limit}; `tikkun outbox list --limit {}` shows more",
                 limit.saturating_mul(10)
-            );
+            ));
         }
     }
     Ok(())
@@ -202,7 +202,7 @@ async fn drain(settings: &Settings, ports: &Ports, json: bool) -> Result<(), Com
         let cleaned = delete_objects(blobs, outbox, &condemned, &limits).await?;
         deleted += u64::from(cleaned.deleted);
         failed += u64::from(cleaned.failed);
-        eprintln!("tikkun: {deleted} deleted, {failed} failed");
+        page::note(&format!("{deleted} deleted, {failed} failed"));
     }
     let left = outbox.summary(None).await?;
     if json {

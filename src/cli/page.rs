@@ -1,9 +1,9 @@
-//! Output on standard output: lines and JSON, and helpers for their text.
+//! Output: lines and JSON on standard output, remarks on standard error, and helpers for their text.
 //!
 //! A closed pipe, as in `tikkun jobs list | head -1`, is no error. Control characters are escaped: the names
 //! of jobs come from outside and must not control a terminal.
 
-use std::io::{IsTerminal as _, Write as _, stdout};
+use std::io::{IsTerminal as _, Write as _, stderr, stdout};
 use std::time::Duration;
 
 use anstream::{AutoStream, ColorChoice};
@@ -13,6 +13,12 @@ use serde_json::Value;
 pub(super) fn line(text: &str) {
     // If standard output is closed, there is nowhere to report it.
     let _ = writeln!(stdout(), "{text}");
+}
+
+/// Prints one line on standard error.
+pub(super) fn note(text: &str) {
+    // If standard error is closed, there is nowhere to report it.
+    let _ = writeln!(stderr(), "tikkun: {}", safe(text));
 }
 
 /// Prints a JSON value, indented.

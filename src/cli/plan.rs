@@ -37,7 +37,7 @@ impl Plan {
             let columns = [text("WHAT", Fit::Whole), text("HOW MANY", Fit::Shorter)];
             Table::list(columns, rows(&plan, &estimate)).wrapped().print();
             if plan.receipts == 0 {
-                eprintln!("tikkun: business {} has no receipt to delete", self.business_id);
+                page::note(&format!("business {} has no receipt to delete", self.business_id));
             }
         }
         Ok(())

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use clap::Args;
 
-use super::{Common, FAILED, OK, begin_logging};
+use super::{Common, FAILED, OK, begin_logging, page, spans};
 use crate::config::{LogLevel, Origin, Settings, Sources};
 use crate::runtime::selftest::{Line, Outcome, Report, run};
 
@@ -12,7 +12,7 @@ use crate::runtime::selftest::{Line, Outcome, Report, run};
 #[derive(Debug, Args)]
 pub(super) struct Selftest {
     /// The time limit of one step.
-    #[arg(long, value_name = "TIME", default_value = "10s", value_parser = humantime::parse_duration)]
+    #[arg(long, value_name = "TIME", default_value = "10s", value_parser = spans::some_time)]
     limit: Duration,
 }
 
@@ -23,11 +23,11 @@ impl Selftest {
             Err(code) => return code,
         };
         if common.json {
-            println!("{}", serde_json::json!(report));
+            page::line(&serde_json::json!(report).to_string());
         } else {
             report.steps.iter().for_each(print);
             let all = if report.passed { "everything works" } else { "something does not work" };
-            println!("{all}");
+            page::line(all);
         }
         if report.passed { OK } else { FAILED }
     }
@@ -57,9 +57,10 @@ fn print(line: &Line) {
         Outcome::Failed { .. } => ("FAILED", format!("{} ms", line.took.as_millis())),
         Outcome::Skipped => ("skipped", String::new()),
     };
-    println!("{:<14} {result:<8} {time:>9}", line.step);
+    page::line(&format!("{:<14} {result:<8} {time:>9}", line.step));
     if let Outcome::Failed { error, advice } = &line.outcome {
-        println!("  what happened: {}", error.replace('\n', "\n                 "));
-        println!("  what to do:    {advice}");
+        let lines: Vec<_> = error.lines().map(page::safe).collect();
+        page::line(&format!("  what happened: {}", lines.join("\n                 ")));
+        page::line(&format!("  what to do:    {}", page::safe(advice)));
     }
 }

@@ -24,6 +24,7 @@ pub(super) fn queue_job(job: &JobRecord) -> Vec<Fact> {
         ("attempt", json!(job.attempt)),
         ("failures", json!(job.failures)),
         ("orphaned", json!(job.orphaned)),
+        ("retries_asked", json!(job.retries_asked)),
         ("timeout_seconds", limit(job.timeout)),
         ("retries_left", json!(job.retries.as_ref().map(|retries| retries.left))),
         ("result_ttl_seconds", limit(job.result_ttl)),

@@ -161,8 +161,8 @@ impl Screen {
     /// Prints a message on standard error without breaking the bar.
     fn say(&self, text: &str) {
         match self {
-            Self::Bar(bar) => bar.suspend(|| eprintln!("tikkun: {text}")),
-            Self::Lines { .. } | Self::Json { .. } => eprintln!("tikkun: {text}"),
+            Self::Bar(bar) => bar.suspend(|| page::note(text)),
+            Self::Lines { .. } | Self::Json { .. } => page::note(text),
         }
     }
 

@@ -1,5 +1,7 @@
 //! Maps environment variables to keys. No other file reads the environment.
 
+use std::ffi::OsString;
+
 use super::keys::Keys;
 use super::layers::{Layers, Origin, Raw};
 use super::nearest::nearest;
@@ -36,6 +38,18 @@ pub(super) fn of_process() -> Vec<(String, String)> {
     std::env::vars_os()
         .map(|(name, value)| (name.to_string_lossy().into_owned(), value.to_string_lossy().into_owned()))
         .collect()
+}
+
+/// The process's environment as it is, for a program that it starts.
+#[allow(clippy::disallowed_methods, reason = "this is the one place that reads the environment")]
+#[must_use]
+pub fn for_program() -> Vec<(OsString, OsString)> {
+    std::env::vars_os().collect()
+}
+
+/// Whether a variable is Tikkun's own, and not one that an application may use for something else.
+pub(super) fn is_own(name: &str) -> bool {
+    name.starts_with(PREFIX) || name == "INTERNAL_SECRET"
 }
 
 /// Our own variable for a key: `lease.ttl` is `TIKKUN_LEASE__TTL`.

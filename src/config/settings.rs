@@ -3,14 +3,16 @@
 use std::time::Duration;
 
 use super::layers::Entry;
+use super::proxy::WebhookProxies;
 use super::reader::Reader;
 use super::sections::attachments::AttachmentSettings;
-use super::sections::broker::BrokerSettings;
+use super::sections::broker::{BrokerEngine, BrokerSettings};
 use super::sections::deletion::DeletionSettings;
 use super::sections::diagnostics::DiagnosticsSettings;
 use super::sections::http::HttpSettings;
 use super::sections::lease::LeaseSettings;
 use super::sections::log::LogSettings;
+use super::sections::python::PythonSettings;
 use super::sections::rescuer::RescuerSettings;
 use super::sections::retention::RetentionSettings;
 use super::sections::schedule;
@@ -55,12 +57,16 @@ pub struct Settings {
     pub supervision: SupervisionSettings,
     /// `[diagnostics]`: whether the test jobs `tikkun.*` are registered.
     pub diagnostics: DiagnosticsSettings,
+    /// How the processes of Python jobs are used.
+    pub python: PythonSettings,
     /// The queue engine.
     pub broker: BrokerSettings,
     /// The database with the tables.
     pub store: StoreSettings,
     /// Where attached files are stored.
     pub attachments: AttachmentSettings,
+    /// The proxies for webhooks; only HTTPS_PROXY and similar variables set them.
+    pub webhook_proxies: WebhookProxies,
     /// Whether spans are exported; only OpenTelemetry's own variables set this.
     pub traces: TraceSettings,
     /// All settings with their origin, in the order of `config/default.toml`, without secrets.
@@ -72,6 +78,15 @@ impl Settings {
     #[must_use]
     pub fn cleanup_age(&self) -> Option<Duration> {
         self.deletion.storage_delete.then_some(self.rescuer.outbox_alarm_after)
+    }
+
+    /// Has the queue on Redis hand over each job with all fields of its hash, for code in another language, and RQ's
+    /// readers see the workers under `name`, if there is one.
+    pub fn hand_over_whole_jobs(&mut self, name: Option<String>) {
+        if let BrokerEngine::Redis(redis) = &mut self.broker.engine {
+            redis.whole_hashes = true;
+            redis.worker_name = name;
+        }
     }
 
     /// Reads every section, in the order of `config/default.toml`.
@@ -95,9 +110,11 @@ impl Settings {
             tracker: TrackerSettings::read(reader),
             supervision: SupervisionSettings::read(reader),
             diagnostics: DiagnosticsSettings::read(reader),
+            python: PythonSettings::read(reader),
             broker: BrokerSettings::read(reader, &data, ca_file.as_deref()),
             store: StoreSettings::read(reader, &data, ca_file.as_deref()),
             attachments: AttachmentSettings::read(reader, &data, ca_file.as_deref()),
+            webhook_proxies: WebhookProxies::read(reader),
             traces: TraceSettings::default(),
             entries: Vec::new(),
         }

@@ -32,6 +32,15 @@ impl Sources {
         Self { file, env, flags }
     }
 
+    /// The sources of a process that runs an application's own worker: its environment is that of the application, so
+    /// only Tikkun's own variables and the secret of its HTTP API are read.
+    #[must_use]
+    pub fn beside_application(file: Option<PathBuf>, flags: Vec<(String, String)>) -> Self {
+        let mut sources = Self::from_process(file, flags);
+        sources.env.retain(|(name, _)| environment::is_own(name));
+        sources
+    }
+
     /// No file, no environment, no flags: the defaults.
     #[must_use]
     pub fn none() -> Self {

@@ -9,6 +9,7 @@ use chrono::{DateTime, Utc};
 use serde::Serialize;
 use serde_json::{Value, json};
 
+use super::python::PythonReader;
 use super::views::time;
 use super::writes::Refusals;
 use super::{Problem, Writes};
@@ -54,6 +55,8 @@ pub struct HealthReader {
     pub thresholds: Thresholds,
     /// Whether writes to the back ends succeed.
     pub writes: Writes,
+    /// The Python processes, if this process runs jobs in them.
+    pub python: Option<PythonReader>,
     /// The time limit for each back end, so that a response is sent in time.
     pub deadline: Duration,
 }
@@ -104,7 +107,7 @@ pub(super) fn routes(config: &mut web::ServiceConfig) {
 
 async fn health(reader: web::Data<HealthReader>) -> HttpResponse {
     let reading = reader.read().await;
-    let status = status(&reading, reader.thresholds);
+    let status = status(&reading, reader.is_hindered(), reader.thresholds);
     let body = reader.body(status, &reading);
     if status == "unhealthy" {
         HttpResponse::InternalServerError().json(body)
@@ -149,6 +152,11 @@ impl HealthReader {
         }
     }
 
+    /// Whether no job can be run here now.
+    pub(super) fn is_hindered(&self) -> bool {
+        self.python.as_ref().is_some_and(|python| python.hindrance().is_some())
+    }
+
     async fn read(&self) -> Reading {
         let (counts, paused, scheduler, outbox, refusals) = futures::join!(
             self.within(self.broker.counts()),
@@ -184,7 +192,7 @@ impl HealthReader {
                 "storage_delete": alarm_after.is_some(),
             })
         });
-        json!({
+        let mut body = json!({
             "status": status,
             "unreachable": unreachable,
             "refuses_writes": reading.refusals,
@@ -195,7 +203,11 @@ impl HealthReader {
             "cleanup_pending": cleanup,
             "running": self.running.list(),
             "supervision": self.children.snapshot(),
-        })
+        });
+        if let (Some(python), Some(body)) = (&self.python, body.as_object_mut()) {
+            body.insert("python".to_owned(), json!(python.state()));
+        }
+        body
     }
 
     /// Every known queue, even if it was never used, and every used one.
@@ -242,7 +254,7 @@ fn queue_facts<'a>((queue, counts): (&'a QueueName, &QueueCounts)) -> QueueFacts
 }
 
 /// The status of the service. Listeners are not taken into account here.
-fn status(reading: &Reading, thresholds: Thresholds) -> &'static str {
+fn status(reading: &Reading, hindered: bool, thresholds: Thresholds) -> &'static str {
     let counts = reading.counts.as_ref().ok().filter(|_| reading.paused.is_ok());
     let judged = judge(&ServiceFacts {
         now: Utc::now(),
@@ -250,6 +262,7 @@ fn status(reading: &Reading, thresholds: Thresholds) -> &'static str {
         scheduler: reading.scheduler.as_ref().ok().map(Option::as_ref),
         outbox: reading.outbox.as_ref().ok(),
         refusing: reading.refusals.keys().copied().collect(),
+        hindered,
         stuck_threads: 0,
         thresholds,
     });
@@ -277,25 +290,26 @@ mod tests {
 
     #[test]
     fn the_worst_thing_decides() {
-        assert_eq!(status(&reading(1000, 100, 75), THRESHOLDS), "healthy");
-        assert_eq!(status(&reading(1001, 0, 75), THRESHOLDS), "degraded");
-        assert_eq!(status(&reading(0, 101, 75), THRESHOLDS), "degraded");
-        assert_eq!(status(&reading(0, 101, 0), THRESHOLDS), "warning");
+        assert_eq!(status(&reading(1000, 100, 75), false, THRESHOLDS), "healthy");
+        assert_eq!(status(&reading(1001, 0, 75), false, THRESHOLDS), "degraded");
+        assert_eq!(status(&reading(0, 101, 75), false, THRESHOLDS), "degraded");
+        assert_eq!(status(&reading(0, 101, 0), false, THRESHOLDS), "warning");
         let mut overdue = reading(0, 0, 75);
         let oldest = Some(Utc::now() - chrono::TimeDelta::hours(2));
         overdue.outbox = Ok(OutboxSummary { pending: 1, oldest, ..OutboxSummary::default() });
-        assert_eq!(status(&overdue, THRESHOLDS), "degraded");
+        assert_eq!(status(&overdue, false, THRESHOLDS), "degraded");
         let mut refused = reading(0, 0, 75);
         refused.outbox = Ok(OutboxSummary { pending: 1, refused: 1, ..OutboxSummary::default() });
-        assert_eq!(status(&refused, THRESHOLDS), "degraded", "only a person can help");
+        assert_eq!(status(&refused, false, THRESHOLDS), "degraded", "only a person can help");
         let off = Thresholds { cleanup_age: None, ..THRESHOLDS };
-        assert_eq!(status(&overdue, off), "healthy", "they stay on purpose");
+        assert_eq!(status(&overdue, false, off), "healthy", "they stay on purpose");
         let mut full = reading(0, 0, 75);
         full.refusals.insert("broker", "the disk is full".to_owned());
-        assert_eq!(status(&full, THRESHOLDS), "unhealthy", "it can be read, and no more");
+        assert_eq!(status(&full, false, THRESHOLDS), "unhealthy", "it can be read, and no more");
         let mut broken = reading(0, 0, 75);
         broken.outbox = Err(Fault::new(FaultKind::Unavailable, "gone"));
-        assert_eq!(status(&broken, THRESHOLDS), "unhealthy");
+        assert_eq!(status(&broken, false, THRESHOLDS), "unhealthy");
+        assert_eq!(status(&reading(0, 0, 75), true, THRESHOLDS), "unhealthy", "no job can be run");
     }
 
     #[test]

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use actix_web::{HttpResponse, web};
 use serde_json::json;
+use tokio::sync::watch;
 
 use super::Writes;
 use crate::supervision::Turns;
@@ -22,6 +23,8 @@ pub struct Probes {
     pub leaving: AtomicBool,
     /// A loop that does not advance for this time counts as stopped.
     pub longest_turn: Duration,
+    /// Why no job can be run now.
+    pub hindrance: watch::Receiver<Option<String>>,
     /// The writes that must succeed for the process to be ready; `None` if none must.
     pub needed_writes: Option<Writes>,
 }
@@ -36,6 +39,7 @@ impl Probes {
             started: false.into(),
             leaving: false.into(),
             longest_turn,
+            hindrance: watch::Sender::new(None).subscribe(),
             needed_writes: None,
         }
     }
@@ -88,7 +92,8 @@ async fn healthz(probes: web::Data<Probes>) -> HttpResponse {
     answer(stopped.is_empty(), if stopped.is_empty() { "alive" } else { "stopped" }, stopped)
 }
 
-/// Ready: started, not leaving, alive, each fetch loop has fetched once, and the needed writes succeed.
+/// Ready: started, not leaving, alive, each fetch loop has fetched once, the needed writes succeed, and jobs can
+/// be run.
 async fn readyz(probes: web::Data<Probes>) -> HttpResponse {
     let stopped = probes.stopped();
     if probes.leaving.load(Ordering::Acquire) {
@@ -108,6 +113,10 @@ async fn readyz(probes: web::Data<Probes>) -> HttpResponse {
         let why = format!("no write to the {} succeeds; the log says why", names.join(" and the "));
         return HttpResponse::ServiceUnavailable()
             .json(json!({ "status": "writes refused", "stopped": stopped, "why": why }));
+    }
+    if let (true, Some(why)) = (stopped.is_empty(), probes.hindrance.borrow().as_ref()) {
+        return HttpResponse::ServiceUnavailable()
+            .json(json!({ "status": "jobs cannot run", "stopped": stopped, "why": why }));
     }
     answer(stopped.is_empty(), if stopped.is_empty() { "ready" } else { "stopped" }, stopped)
 }

@@ -48,13 +48,15 @@ pub struct Endpoints {
     pub queues: web::Data<Queues>,
     /// Served in the roles `api` and `all`.
     pub facade: Option<web::Data<Facade>>,
-    /// Served together with the facade.
+    /// Served where there is something to show: with the facade, and where Python jobs are run.
     pub page: Option<PageParts>,
 }
 
 /// The parts of the page and its API.
 #[derive(Clone)]
 pub struct PageParts {
+    /// The deletions that are shown.
+    pub facade: web::Data<Facade>,
     /// Authenticates the users.
     pub auth: web::Data<Auth>,
     /// The state that is shown.
@@ -90,7 +92,7 @@ impl Endpoints {
         config.app_data(self.probes).app_data(self.health).app_data(self.queues);
         config.configure(probes::routes);
         with_metrics(config, self.metrics);
-        with_page(config, self.page, self.facade.as_ref());
+        with_page(config, self.page);
         config.service(api);
     }
 }
@@ -132,10 +134,10 @@ pub(super) fn with_metrics(config: &mut web::ServiceConfig, endpoint: Option<web
 }
 
 /// Must come before `/api`, whose scope would answer all paths below it.
-fn with_page(config: &mut web::ServiceConfig, page: Option<PageParts>, facade: Option<&web::Data<Facade>>) {
-    let (Some(page), Some(facade)) = (page, facade) else { return };
+fn with_page(config: &mut web::ServiceConfig, page: Option<PageParts>) {
+    let Some(page) = page else { return };
     config
-        .app_data(facade.clone())
+        .app_data(page.facade)
         .app_data(page.auth)
         .app_data(page.board)
         .app_data(web::Data::new(JobLogReader { log: page.job_log, process: page.process }))

@@ -57,6 +57,15 @@ pub trait Control: Send + Sync {
     fn stop_requested(&self) -> Option<StopReason>;
     /// Completes when the job should stop. Cancel safe.
     fn stopped(&self) -> BoxFuture<'_, StopReason>;
+    /// Completes when a person wants the job to end, whatever else it was asked before. Cancel safe.
+    fn stopped_by_person(&self) -> BoxFuture<'_, StopReason> {
+        Box::pin(async move {
+            match self.stopped().await {
+                reason if reason.is_of_a_person() => reason,
+                _ => futures::future::pending().await,
+            }
+        })
+    }
     /// Completes after `duration`. Cancel safe.
     fn sleep(&self, duration: Duration) -> BoxFuture<'_, ()>;
     /// Reports the job's progress; the latest report counts.
@@ -116,6 +125,11 @@ impl JobContext {
     /// Completes when the job should stop. Cancel safe.
     pub async fn stopped(&self) -> StopReason {
         self.control.stopped().await
+    }
+
+    /// Completes when a person wants the job to end, also while the process drains. Cancel safe.
+    pub async fn stopped_by_person(&self) -> StopReason {
+        self.control.stopped_by_person().await
     }
 
     /// Sleeps, but not past a request to stop. Cancel safe.

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 /// The counters of a job, in items.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -18,6 +19,25 @@ pub struct Progress {
 }
 
 impl Progress {
+    /// The progress that a job has saved for people as a value of its own: `{"done": 3, "total": 10}`, a share with a
+    /// decimal point from 0.0 to 1.0, or a percentage from 0 to 100. `None`: it is none of these.
+    #[must_use]
+    pub fn of_saved(saved: &Value) -> Option<Self> {
+        let (processed, total) = match saved {
+            Value::Object(counts) => {
+                let count = |name: &str| counts.get(name)?.as_i64().filter(|count| *count >= 0);
+                (count("done")?, count("total").filter(|total| *total > 0)?)
+            }
+            Value::Number(number) => {
+                let value = number.as_f64().filter(|value| (0.0..=100.0).contains(value))?;
+                let is_share = number.is_f64() && value <= 1.0;
+                ((if is_share { value * 100.0 } else { value }).round() as i64, 100)
+            }
+            _ => return None,
+        };
+        Some(Self { total, processed: processed.min(total), ..Self::default() })
+    }
+
     /// The share of handled items, 0 to 100, with one decimal; 0 if the total is unknown, never above 100.
     #[must_use]
     pub fn percent(&self) -> f64 {
@@ -85,6 +105,28 @@ mod tests {
         assert_eq!(progress(1000, 50).percent(), 5.0);
         assert_eq!(progress(3, 1).percent(), 33.3);
         assert_eq!(progress(10, 12).percent(), 100.0);
+    }
+
+    #[test]
+    fn saved_progress_is_a_share_a_percentage_or_two_counts() {
+        use serde_json::json;
+        let of = |saved| Progress::of_saved(&saved).map(|progress| (progress.processed, progress.total));
+        for (saved, expected) in [
+            (json!(0), (0, 100)),
+            (json!(0.25), (25, 100)),
+            (json!(1.0), (100, 100)),
+            (json!(1), (1, 100)),
+            (json!(42.6), (43, 100)),
+            (json!(100), (100, 100)),
+            (json!({ "done": 3, "total": 10 }), (3, 10)),
+            (json!({ "done": 12, "total": 10 }), (10, 10)),
+        ] {
+            assert_eq!(of(saved.clone()), Some(expected), "{saved}");
+        }
+        let others = [json!(-1), json!(101), json!("50"), json!(null), json!({ "done": 3 }), json!([1, 2])];
+        for saved in others.into_iter().chain([json!({ "done": 0, "total": 0 })]) {
+            assert_eq!(of(saved.clone()), None, "{saved}");
+        }
     }
 
     #[test]

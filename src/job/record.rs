@@ -8,7 +8,8 @@ use serde_json::{Map, Value};
 
 use super::args::weight;
 use super::{
-    Args, ArgsError, Callbacks, Job, JobId, JobSettings, JobState, KindName, Limit, QueueEnd, QueueName,
+    Args, ArgsError, Callbacks, Job, JobChanges, JobId, JobSettings, JobState, KindName, Limit, QueueEnd,
+    QueueName, WebhookJob, Webhooks,
 };
 
 /// Retries enqueued with the job, as in RQ's `Retry(max=…, interval=…)`.
@@ -138,6 +139,8 @@ pub struct JobRecord {
     pub failures: u32,
     /// How often its process died during an attempt.
     pub orphaned: u32,
+    /// Times it was run again because it asked for it by what it returned.
+    pub retries_asked: u32,
     /// Time for one attempt.
     pub timeout: Option<Limit>,
     /// Its own retries.
@@ -167,6 +170,9 @@ pub struct JobRecord {
     /// The callbacks for its end.
     #[serde(skip_serializing_if = "Callbacks::is_empty")]
     pub callbacks: Callbacks,
+    /// The HTTP requests that are made when it has ended; never shown, for they may hold secrets.
+    #[serde(skip)]
+    pub webhooks: Webhooks,
     /// A remark on its end, such as a callback that this process has not registered.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub remark: Option<String>,
@@ -180,6 +186,17 @@ fn args_or_error<S: Serializer>(args: &Result<Args, ArgsError>, to: S) -> Result
 }
 
 impl JobRecord {
+    /// What its webhooks need at its end; `None` if it has none.
+    #[must_use]
+    pub fn webhook_job(&self) -> Option<WebhookJob> {
+        (!self.webhooks.is_empty()).then(|| WebhookJob {
+            id: self.id.clone(),
+            function: self.kind.clone(),
+            enqueued_at: self.enqueued_at,
+            webhooks: self.webhooks.clone(),
+        })
+    }
+
     /// The record of a job that is enqueued at `now`.
     #[must_use]
     pub fn of(job: NewJob, now: DateTime<Utc>) -> Self {
@@ -195,6 +212,7 @@ impl JobRecord {
             attempt: 0,
             failures: 0,
             orphaned: 0,
+            retries_asked: 0,
             timeout: job.timeout,
             retries: job.retries,
             result_ttl: job.result_ttl,
@@ -207,6 +225,7 @@ impl JobRecord {
             stopped: false,
             meta: job.meta,
             callbacks: Callbacks::default(),
+            webhooks: Webhooks::default(),
             remark: None,
         }
     }
@@ -220,6 +239,21 @@ impl JobRecord {
             self.args = Err(ArgsError::folded(args));
         }
         self.result = self.result.filter(|result| weight(result) <= LIGHT);
+        self
+    }
+
+    /// The same with what the job's code has changed of it.
+    #[must_use]
+    pub fn changed(mut self, changes: &JobChanges) -> Self {
+        self.result_ttl = changes.result_ttl.or(self.result_ttl);
+        self.failure_ttl = changes.failure_ttl.or(self.failure_ttl);
+        let (left, intervals) =
+            self.retries.map_or((None, None), |own| (Some(own.left), Some(own.intervals)));
+        // Intervals alone are no retries.
+        self.retries = changes.retries_left.or(left).map(|left| Retries {
+            left,
+            intervals: changes.retry_intervals.clone().or(intervals).unwrap_or_default(),
+        });
         self
     }
 
@@ -280,6 +314,21 @@ mod tests {
             })
             .collect();
         assert_eq!(waits, [10, 10, 10, 30, 60]);
+    }
+
+    #[test]
+    fn what_a_job_changed_of_itself_counts_at_its_end() {
+        let changes =
+            JobChanges { retries_left: Some(2), result_ttl: Some(Limit::Never), ..JobChanges::default() };
+        let job = record().changed(&changes);
+        assert_eq!((job.result_ttl, job.failure_ttl), (Some(Limit::Never), None));
+        assert_eq!(job.retry_delay(&JobSettings::default(), 0.5), Some(Duration::ZERO));
+        let intervals = Some(vec![Duration::from_secs(9)]);
+        let job = job.changed(&JobChanges { retry_intervals: intervals, ..JobChanges::default() });
+        assert_eq!(job.retry_delay(&JobSettings::default(), 0.5), Some(Duration::from_secs(9)));
+        assert_eq!(record().changed(&JobChanges::default()), record());
+        let intervals = JobChanges { retry_intervals: Some(vec![]), ..JobChanges::default() };
+        assert_eq!(record().changed(&intervals).retries, None, "its kind decides");
     }
 
     #[test]

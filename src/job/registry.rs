@@ -5,7 +5,9 @@ use std::sync::Arc;
 
 use futures::future::BoxFuture;
 
-use super::{Args, ArgsError, Job, JobContext, JobError, JobResult, JobSettings, KindName, QueueName};
+use super::{
+    Args, ArgsError, ForeignJobs, Job, JobContext, JobError, JobResult, JobSettings, KindName, QueueName,
+};
 
 /// A kind of job with its argument type hidden.
 pub trait BoxedJob: Send + Sync {
@@ -62,6 +64,8 @@ pub struct Registry {
     kinds: BTreeMap<&'static str, Arc<dyn BoxedJob>>,
     /// For each queue, the queue to which jobs with unknown functions are forwarded.
     elsewhere: BTreeMap<QueueName, QueueName>,
+    /// What runs every other job.
+    foreign: Option<Arc<dyn ForeignJobs>>,
 }
 
 /// Two kinds have the same name.
@@ -93,6 +97,31 @@ impl Registry {
     #[must_use]
     pub fn elsewhere(&self, queue: &QueueName) -> Option<&QueueName> {
         self.elsewhere.get(queue)
+    }
+
+    /// Has every job whose function is not here run in another program.
+    #[must_use]
+    pub fn with_foreign(mut self, jobs: Arc<dyn ForeignJobs>) -> Self {
+        self.foreign = Some(jobs);
+        self
+    }
+
+    /// What runs jobs whose function is not here.
+    #[must_use]
+    pub fn foreign(&self) -> Option<&Arc<dyn ForeignJobs>> {
+        self.foreign.as_ref()
+    }
+
+    /// How jobs of a function are treated, if it runs here.
+    ///
+    /// # Errors
+    /// As [`find`](Self::find), where no other program runs jobs.
+    pub fn settings_of(&self, wanted: &KindName) -> Result<JobSettings, UnknownFunction> {
+        match (self.find(wanted), &self.foreign) {
+            (Ok(kind), _) => Ok(kind.settings()),
+            (Err(_), Some(jobs)) => Ok(jobs.settings()),
+            (Err(unknown), None) => Err(unknown),
+        }
     }
 
     /// Adds a kind. A second kind of the same name takes the first one's place.

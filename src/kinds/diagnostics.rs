@@ -14,7 +14,7 @@ use serde_json::json;
 use crate::job::exact::Exact;
 use crate::job::{
     Args, ArgsError, BoxedJob, Completion, Job, JobContext, JobError, JobResult, JobSettings, Progress,
-    QueueEnd, Registry, StopReason,
+    QueueEnd, Registry, RetryAsked, StopReason,
 };
 
 /// The steps of a sleep, each of which is reported as progress.
@@ -22,7 +22,7 @@ const SLEEP_STEPS: u32 = 20;
 
 /// Registers all of them.
 pub(super) fn register(registry: Registry) -> Registry {
-    registry.with(Noop).with_boxed(Arc::new(Echo)).with(Sleep).with(Fail).with(Panic).with(Spin)
+    registry.with(Noop).with_boxed(Arc::new(Echo)).with(Sleep).with(Fail).with(Again).with(Panic).with(Spin)
 }
 
 /// Does nothing, successfully.
@@ -132,6 +132,37 @@ impl Job for Fail {
 
     async fn run(&self, FailArgs { message, permanent }: FailArgs, _: &JobContext) -> JobResult {
         Err(if permanent { JobError::permanent(message) } else { JobError::retryable(message) })
+    }
+}
+
+/// Asks to be run again, as an RQ function does that returns `Retry`.
+struct Again;
+
+#[derive(Deserialize)]
+struct AgainArgs {
+    /// So often.
+    max: u32,
+    /// Seconds before each.
+    #[serde(default)]
+    interval: Vec<f64>,
+    #[serde(default)]
+    at_front: bool,
+    /// The attempt that ends well; none: never.
+    #[serde(default)]
+    until: Option<u32>,
+}
+
+impl Job for Again {
+    const NAME: &'static str = "tikkun.again";
+    const PARAMETERS: &'static [&'static str] = &["max", "interval", "at_front", "until"];
+    type Args = AgainArgs;
+
+    async fn run(&self, args: AgainArgs, ctx: &JobContext) -> JobResult {
+        if args.until.is_some_and(|until| ctx.attempt >= until) {
+            return Ok(Completion::Finished(json!({ "attempts": ctx.attempt })));
+        }
+        let intervals = args.interval.into_iter().map(span).collect::<Result<_, _>>()?;
+        Ok(Completion::Retry(RetryAsked { max: args.max, intervals, at_front: args.at_front }))
     }
 }
 

@@ -41,6 +41,7 @@ impl ForeignWorkers {
             let found = answer_in(deadline, "look after what others left behind", found).await?;
             let is_all = found.len() < AT_ONCE as usize;
             found.iter().for_each(tell);
+            found.iter().for_each(|one| ports.webhooks.send(one.webhooks.clone()));
             tell_enqueuers(
                 (&ports.registry, isolated_threads),
                 found.into_iter().filter_map(failure).collect(),

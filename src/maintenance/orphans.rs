@@ -2,20 +2,23 @@
 //!
 //! The kind itself is notified before the settlement, at least once, so that its own records are up to date.
 //! The enqueuer's callback is called afterwards, at most once, by the process whose settlement counted; if
-//! that process dies in between, the call is skipped.
+//! that process dies in between, the call is skipped. The same holds for webhooks.
 
 use std::sync::Arc;
 use std::time::Duration;
 
+use chrono::Utc;
 use futures::StreamExt as _;
 
 use super::rescuer_ports::RescuerPorts;
 use crate::deadline::answer_in;
 use crate::failpoint;
 use crate::fault::Fault;
-use crate::job::{Args, BoxedJob, Callbacks, JobContext, JobError, JobId, JobRecord, QueueName, Registry};
+use crate::job::{
+    Args, BoxedJob, Callbacks, JobContext, JobError, JobId, JobRecord, JobSettings, QueueName, Registry,
+};
 use crate::measure::list::JOBS_RESCUED;
-use crate::queue::{Disposition, Orphan, Settled, Settlement};
+use crate::queue::{Disposition, Orphan, Settled, Settlement, webhook_requests};
 use crate::supervision::catch;
 use crate::worker::NotRunning;
 use crate::worker::after_death;
@@ -61,6 +64,11 @@ pub(super) async fn rescue(
             verdict = verdict_word(&settlement.verdict),
             "rescued a job whose process died"
         );
+    }
+    for (job, settlement) in &decided {
+        if let Some(job) = job.webhook_job() {
+            ports.webhooks.send(webhook_requests(&job, settlement, Utc::now()));
+        }
     }
     tell_enqueuers(
         (&ports.registry, isolated_threads),
@@ -115,14 +123,12 @@ async fn decide(
 fn settlement(registry: &Registry, Orphan { delivery, process }: &Orphan) -> Settlement {
     let job = &delivery.job;
     let died = format!("process {process} died while it ran this job (attempt {})", job.attempt);
-    let verdict = match registry.find(&job.kind) {
-        Ok(kind) => {
-            let settings = catch(|| kind.settings()).unwrap_or_default();
-            after_death(job, &settings, &died, fastrand::f64())
-        }
-        // The next process that fetches it reports the unregistered function.
-        Err(_) => Disposition::Rescue,
-    };
+    let verdict =
+        match catch(|| registry.settings_of(&job.kind)).unwrap_or_else(|_| Ok(JobSettings::default())) {
+            Ok(settings) => after_death(job, &settings, &died, fastrand::f64()),
+            // The next process that fetches it reports the unregistered function.
+            Err(_) => Disposition::Rescue,
+        };
     let fails = matches!(&verdict, Disposition::Discard { .. } | Disposition::RetryAt { .. });
     let callback = job.callbacks.failure.as_ref().filter(|_| fails);
     Settlement {
@@ -131,6 +137,7 @@ fn settlement(registry: &Registry, Orphan { delivery, process }: &Orphan) -> Set
         execution: delivery.execution.clone(),
         verdict,
         remark: callback.and_then(|callback| Called::unregistered(registry, callback)),
+        verbatim: None,
     }
 }
 
@@ -224,9 +231,9 @@ fn outcome(verdict: &Disposition) -> &'static str {
 
 fn verdict_word(verdict: &Disposition) -> &'static str {
     match verdict {
-        Disposition::Rescue | Disposition::Release { .. } => "runs again",
+        Disposition::Rescue | Disposition::Release { .. } | Disposition::RunAgain { .. } => "runs again",
         Disposition::RetryAt { .. } => "is tried again",
-        Disposition::Discard { .. } | Disposition::Stop { .. } => "failed",
+        Disposition::Discard { .. } | Disposition::Exhaust { .. } | Disposition::Stop { .. } => "failed",
         Disposition::Forward { .. } => "waits in another queue",
         Disposition::Ack { .. } => "finished",
     }

@@ -7,6 +7,7 @@ use crate::job::{ProcessId, Registry};
 use crate::queue::Broker;
 use crate::store::Store;
 use crate::supervision::{HealthTable, Turn};
+use crate::webhooks::WebhookSender;
 
 /// The ports of the rescuer.
 #[derive(Clone)]
@@ -25,4 +26,6 @@ pub struct RescuerPorts {
     pub turn: Turn,
     /// The table that counts stuck threads.
     pub table: HealthTable,
+    /// Makes the HTTP requests that jobs ask for at their end.
+    pub webhooks: WebhookSender,
 }

@@ -15,9 +15,11 @@ static INSTALLED: OnceLock<Option<Exposition>> = OnceLock::new();
 const FROM_ZERO: &[(&super::Metric, &[&str])] = &[
     (&list::JOBS_RESCUED, &["returned", "retried", "failed"]),
     (&list::JOBS_ABANDONED, &["returned", "retried", "failed"]),
+    (&list::WEBHOOKS, &["sent", "failed", "dropped"]),
     (&list::RECEIPTS, &["deleted", "set_aside"]),
     (&list::BATCH_FAULTS, &["unavailable", "retryable", "permanent"]),
     (&list::OBJECTS, &["deleted", "failed"]),
+    (&list::PYTHON_ENDED, &["left", "died", "jobs", "lifetime", "memory", "timeout", "dirty", "other"]),
 ];
 
 /// A handle to the recorded metrics.

@@ -54,6 +54,10 @@ list! {
         JOBS_ABANDONED = Counter "tikkun_jobs_abandoned_total" ["outcome"]
             "Jobs that workers other than Tikkun left behind in Redis, looked after by this process: returned, \
              retried or failed.";
+        WEBHOOKS = Counter "tikkun_webhooks_total" ["outcome"]
+            "HTTP requests that jobs asked for at their end and that this process was to make: sent, which were answered \
+             well; failed, which were not, or not in time; dropped, because too many waited. Each is made once. Those of \
+             Python jobs are made by their own processes and not counted here.";
         JOBS_ENQUEUED_ANEW = Counter "tikkun_jobs_enqueued_anew_total" []
             "Entries made for rows of background_jobs that had lost theirs in the queue.";
     }
@@ -137,6 +141,23 @@ list! {
             "1 when the queue and the database answered the look for these figures, 0 when not: then what was to be \
              read there is NaN.";
     }
+    "Python" {
+        PYTHON_PROCESSES = Gauge "tikkun_python_processes" ["state"]
+            "Python processes in which this process runs jobs, by state: ready for a job, busy with one, or leaving. \
+             0 where no Python jobs are served.";
+        PYTHON_STARTED = Counter "tikkun_python_processes_started_total" []
+            "Python processes that were forked.";
+        PYTHON_ENDED = Counter "tikkun_python_processes_ended_total" ["reason"]
+            "Python processes that ended: left after their last job; jobs, lifetime, memory, timeout, dirty or other \
+             when they gave that reason for leaving, dirty because of what a job left behind; died in any other way, \
+             killed ones included.";
+        PYTHON_FORK_FAILURES = Counter "tikkun_python_fork_failures_total" []
+            "Forks of Python processes that failed. Each is tried again after a pause; jobs wait.";
+        PYTHON_MEMORY = Gauge "tikkun_python_memory_bytes" []
+            "Memory that the Python processes which run jobs have for themselves alone, in sum; what they share with \
+             the process that forked them is left out. As it was a few seconds before. 0 where no Python jobs are \
+             served.";
+    }
     "Process" {
         BUILD_INFO = Gauge "tikkun_build_info" ["version", "role"]
             "Always 1: which version this is, and what it is there for.";
@@ -179,7 +200,7 @@ mod tests {
 
     #[test]
     fn no_label_can_name_a_tenant_a_job_or_a_key() {
-        const CLOSED: [&str; 12] = [
+        const CLOSED: [&str; 13] = [
             "queue",
             "function",
             "outcome",
@@ -192,6 +213,7 @@ mod tests {
             "engine",
             "operation",
             "version",
+            "reason",
         ];
         for metric in all() {
             for label in metric.labels {

@@ -35,6 +35,8 @@ pub struct ServiceFacts<'a> {
     pub outbox: Option<&'a OutboxSummary>,
     /// Back ends that refuse writes: `broker`, `database`.
     pub refusing: Vec<&'static str>,
+    /// Whether this process can run no job now, because the program that runs them is not there.
+    pub hindered: bool,
     /// Threads that are stuck in job code.
     pub stuck_threads: usize,
     /// The limits.
@@ -74,7 +76,7 @@ pub struct Reason {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Severity {
-    /// A back end cannot be reached or refuses writes.
+    /// A back end cannot be reached or refuses writes, or no job can be run.
     Unhealthy,
     /// Something does not work.
     Warning,
@@ -136,6 +138,9 @@ pub fn judge(facts: &ServiceFacts<'_>) -> (&'static str, Vec<Reason>) {
         let code = if *name == "broker" { "broker_refuses_writes" } else { "database_refuses_writes" };
         found.push(reason(Severity::Unhealthy, code));
     }
+    if facts.hindered {
+        found.push(reason(Severity::Unhealthy, "jobs_cannot_run"));
+    }
     if facts.stuck_threads > 0 {
         let count = u64::try_from(facts.stuck_threads).ok();
         found.push(Reason { count, ..reason(Severity::Notice, "stuck_threads") });
@@ -194,6 +199,7 @@ mod tests {
             scheduler: Some(Some(&leader)),
             outbox: Some(&outbox),
             refusing: Vec::new(),
+            hindered: false,
             stuck_threads: 0,
             thresholds: Thresholds { failed: 100, queued: 1000, cleanup_age: Some(HOUR) },
         };
@@ -240,6 +246,11 @@ mod tests {
             facts.refusing = vec!["broker", "database"];
         });
         assert_eq!(both, ("unhealthy", vec!["broker_unreachable", "database_refuses_writes"]));
+    }
+
+    #[test]
+    fn process_that_can_run_no_job_is_unhealthy() {
+        assert_eq!(codes(|facts| facts.hindered = true), ("unhealthy", vec!["jobs_cannot_run"]));
     }
 
     #[test]

@@ -1,10 +1,14 @@
 //! The delivery of a job to a process, and its settlement.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::Value;
 
-use crate::job::{ExecutionId, JobId, JobRecord, JobState, Limit, ProcessId, QueueEnd, QueueName};
+use crate::job::{
+    ExecutionId, JobId, JobRecord, JobState, Limit, ProcessId, QueueEnd, QueueName, RETRIES_EXHAUSTED,
+    RetryAsked, Verbatim,
+};
 
 /// A job lent to this process.
 #[derive(Clone, Debug, PartialEq)]
@@ -13,6 +17,25 @@ pub struct Delivery {
     pub job: JobRecord,
     /// Needed to settle the delivery.
     pub execution: ExecutionId,
+    /// All that the broker keeps of the job, as it lay there before the fetch; none where that was not asked for.
+    pub hash: Option<Arc<RawHash>>,
+}
+
+/// The fields of a job's hash with their values, as they are.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct RawHash {
+    /// The name under which the broker's readers see who runs the job.
+    pub worker: String,
+    /// Fields and values.
+    pub fields: Vec<(Vec<u8>, Vec<u8>)>,
+}
+
+impl RawHash {
+    /// The bytes of all of it.
+    #[must_use]
+    pub fn weight(&self) -> usize {
+        self.fields.iter().map(|(field, value)| field.len() + value.len()).sum()
+    }
 }
 
 /// A delivery whose process has let its lease expire.
@@ -94,6 +117,8 @@ pub struct Settlement {
     pub verdict: Disposition,
     /// A remark for its record, about callbacks; stored only by brokers that support callbacks.
     pub remark: Option<String>,
+    /// Its end in the words of another language, kept in the place of ours where enqueuers have that language.
+    pub verbatim: Option<Arc<Verbatim>>,
 }
 
 impl Settlement {
@@ -106,6 +131,7 @@ impl Settlement {
             execution: delivery.execution.clone(),
             verdict,
             remark: None,
+            verbatim: None,
         }
     }
 
@@ -132,6 +158,22 @@ pub enum Disposition {
         delay: Duration,
         /// The error.
         error: String,
+    },
+    /// Asked to be run again by what it returned, and is, after `delay`. Costs none of its retries.
+    RunAgain {
+        /// Zero puts it back into its queue at once.
+        delay: Duration,
+        /// What it asked for.
+        asked: RetryAsked,
+        /// How long that is kept on record.
+        keep: Limit,
+    },
+    /// Asked to be run again more often than it allows itself: failed for good; kept for `keep`.
+    Exhaust {
+        /// What it asked for.
+        asked: RetryAsked,
+        /// How long it is kept.
+        keep: Limit,
     },
     /// Failed for good; kept for `keep`.
     Discard {
@@ -168,10 +210,31 @@ impl Disposition {
     #[must_use]
     pub fn drops(&self) -> bool {
         match self {
-            Self::Ack { keep, .. } | Self::Discard { keep, .. } | Self::Stop { keep, .. } => {
-                keep.duration().is_some_and(|keep| keep.is_zero())
+            Self::Ack { keep, .. }
+            | Self::Discard { keep, .. }
+            | Self::Exhaust { keep, .. }
+            | Self::Stop { keep, .. } => keep.duration().is_some_and(|keep| keep.is_zero()),
+            Self::RetryAt { .. }
+            | Self::RunAgain { .. }
+            | Self::Forward { .. }
+            | Self::Release { .. }
+            | Self::Rescue => false,
+        }
+    }
+
+    /// Why the attempt failed, if it did.
+    #[must_use]
+    pub fn error(&self) -> Option<&str> {
+        match self {
+            Self::RetryAt { error, .. } | Self::Discard { error, .. } | Self::Stop { error, .. } => {
+                Some(error)
             }
-            Self::RetryAt { .. } | Self::Forward { .. } | Self::Release { .. } | Self::Rescue => false,
+            Self::Exhaust { .. } => Some(RETRIES_EXHAUSTED),
+            Self::Ack { .. }
+            | Self::RunAgain { .. }
+            | Self::Forward { .. }
+            | Self::Release { .. }
+            | Self::Rescue => None,
         }
     }
 }

@@ -64,6 +64,7 @@ mod tests {
             execution: "e".into(),
             verdict: Disposition::Rescue,
             remark: None,
+            verbatim: None,
         };
         let (lost, one) = (LostAnswers::default(), [one]);
         let (first, beside) = (lost.ask(&one), lost.ask(&one));

@@ -18,10 +18,10 @@ mod upkeep;
 
 pub use broker::Broker;
 pub use delivery::{
-    Delivery, Disposition, Enqueued, Order, Orphan, Requeued, Settled, Settlement, StopAsked,
+    Delivery, Disposition, Enqueued, Order, Orphan, RawHash, Requeued, Settled, Settlement, StopAsked,
 };
 pub use embedded::open as open_embedded;
-pub use rq::{RqSettings, open as open_rq};
+pub use rq::{RqSettings, open as open_rq, webhook_requests};
 pub use seen::{
     AttemptOutcome, AttemptRecord, JobFilter, JobsFound, LeadershipState, ProcessRecord, QueueCounts,
 };

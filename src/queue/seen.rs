@@ -106,6 +106,8 @@ pub enum AttemptOutcome {
     Stopped,
     /// Its process died.
     Lost,
+    /// It asked to be run again.
+    Retried,
 }
 
 /// A filter for lists of jobs. Fields that are `None` do not restrict.

@@ -3,7 +3,7 @@
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
-use crate::job::{Callback, JobId, NewJob, QueueName};
+use crate::job::{Callback, JobId, NewJob, QueueName, WebhookRequest};
 
 /// A paused queue.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -81,4 +81,6 @@ pub struct Abandoned {
     pub fate: Fate,
     /// Its callback for a failed attempt.
     pub on_failure: Option<Callback>,
+    /// The HTTP requests to make for its failure.
+    pub webhooks: Vec<WebhookRequest>,
 }

@@ -9,6 +9,7 @@ use crate::backoff::Backoff;
 use crate::config::Settings;
 use crate::queue::ProcessRecord;
 use crate::supervision::{ChildSpec, RestartLimit, Strategy, SupervisorSpec, Turns};
+use crate::webhooks::WebhookSender;
 
 /// The time limit of a back-end call that no setting bounds: half of the default `http.request_timeout`.
 pub(super) const DEADLINE: Duration = Duration::from_secs(5);
@@ -22,6 +23,7 @@ pub(super) struct Ground<'a> {
     pub process: &'a ProcessRecord,
     pub control: ArbiterHandle,
     pub turns: Turns,
+    pub webhooks: WebhookSender,
 }
 
 impl Ground<'_> {

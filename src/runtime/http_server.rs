@@ -12,12 +12,13 @@ use super::Ports;
 use super::figures::Figures;
 use super::identity::worker_config;
 use super::ports::{queues, tracked_deletions};
+use super::python_jobs::PythonWorker;
 use super::tree::Tree;
 use crate::config::Settings;
 use crate::http::{
     Auth, BasePath, Board, BoardReader, Endpoints, Facade, Guesses, HealthReader, Identity, MetricsEndpoint,
-    MetricsLook, PageParts, PageRules, PageSecrets, Planning, Probes, ServerSettings, TrustedProxies, Writes,
-    serve, serve_start_up,
+    MetricsLook, PageParts, PageRules, PageSecrets, Planning, Probes, PythonReader, ServerSettings,
+    TrustedProxies, Writes, serve, serve_start_up,
 };
 use crate::job_log::JobLog;
 use crate::operations::{Deletions, Limiter, Thresholds};
@@ -32,6 +33,7 @@ pub(super) struct Shown<'a> {
     pub tree: &'a Tree,
     pub probes: &'a web::Data<Probes>,
     pub writes: &'a Writes,
+    pub python: Option<&'a PythonWorker>,
     pub figures: Option<&'a Figures>,
 }
 
@@ -79,6 +81,9 @@ impl Shown<'_> {
                 cleanup_age: settings.cleanup_age(),
             },
             writes: self.writes.clone(),
+            python: self
+                .python
+                .map(|worker| PythonReader { pool: worker.pool(), hindrance: worker.hindrance() }),
             deadline: self.back_end_deadline(),
         }
     }
@@ -94,7 +99,8 @@ impl Shown<'_> {
     /// The parts of the page; starts to keep its board.
     fn page(&self, endpoints: &Endpoints, guesses: Arc<Guesses>) -> Option<PageParts> {
         let http = &self.settings.http;
-        let facade = endpoints.facade.clone()?;
+        let of_python = || self.python.map(|_| web::Data::new(self.facade()));
+        let facade = endpoints.facade.clone().or_else(of_python)?;
         let role = self.settings.service.role;
         let slots = if role.runs_jobs() { self.settings.worker.slots } else { 0 };
         let identity = Identity {
@@ -107,7 +113,7 @@ impl Shown<'_> {
         let board = web::Data::new(Board::new(http.page_interval));
         let (kept, job_log) = (board.clone(), JobLog::of_process());
         let health = endpoints.health.clone();
-        let reader = BoardReader { health, facade, job_log: Arc::clone(&job_log), identity };
+        let reader = BoardReader { health, facade: facade.clone(), job_log: Arc::clone(&job_log), identity };
         actix_rt::spawn(async move { kept.keep(&reader).await });
         let secrets = PageSecrets {
             internal: http.internal_secret.clone().map(Arc::new),
@@ -122,7 +128,7 @@ impl Shown<'_> {
         let ended = Arc::clone(&self.ports.store.ended_sessions);
         let auth = web::Data::new(Auth::new(secrets, rules, guesses, ended));
         let (process, configuration) = (self.process.clone(), self.settings.entries.clone());
-        Some(PageParts { auth, board, job_log, process, configuration })
+        Some(PageParts { facade, auth, board, job_log, process, configuration })
     }
 
     fn facade(&self) -> Facade {

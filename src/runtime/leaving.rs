@@ -1,6 +1,9 @@
 //! How a process leaves: it drains, then stops its parts in the order of the pipeline.
 
+use std::pin::pin;
 use std::time::Duration;
+
+use tokio::time::Instant;
 
 use super::Ports;
 use super::http_server::RunningServer;
@@ -8,8 +11,11 @@ use super::shutdown::Signals;
 use super::tree::Tree;
 use crate::maintenance::SCHEDULER_ROLE;
 use crate::queue::ProcessRecord;
+use crate::webhooks::WebhookSender;
 use crate::worker::Drain;
 
+/// The longest wait for the ends of jobs whose processes were ended.
+const END_JOBS: Duration = Duration::from_secs(10);
 /// The longest wait for the actors to stop, after the drain. Two that do not stop use up their own limits.
 const STOP_ACTORS: Duration = Duration::from_secs(10);
 /// The longest wait for the threads of jobs to end after that. Code that yields is dropped at once.
@@ -35,13 +41,37 @@ pub(super) struct AtWork {
     pub ports: Ports,
     pub process: ProcessRecord,
     pub tree: Tree,
+    pub webhooks: WebhookSender,
     pub server: Option<RunningServer>,
 }
 
 impl AtWork {
     /// Stops fetching, and waits until all jobs in hand are settled; `false` if a signal or a timeout came
-    /// first.
+    /// first. In the rest of the time webhooks of ended jobs are sent.
     pub(super) async fn drain(&self, longest: Duration, signals: &mut Signals) -> bool {
+        let begun = Instant::now();
+        let drained = self.settle_all(longest, signals).await;
+        if drained {
+            self.send_webhooks(longest.saturating_sub(begun.elapsed()), signals).await;
+        }
+        drained
+    }
+
+    async fn send_webhooks(&self, longest: Duration, signals: &mut Signals) {
+        tokio::select! {
+            biased;
+            () = self.webhooks.all_sent() => {}
+            () = tokio::time::sleep(longest) => {
+                tracing::warn!(webhooks = self.webhooks.open(), "webhooks of ended jobs are given up: the time to leave is over");
+            }
+            signal = signals.next_in_a_drain() => {
+                tracing::warn!(signal, webhooks = self.webhooks.open(),
+                    "told to leave once more; webhooks of ended jobs are given up");
+            }
+        }
+    }
+
+    async fn settle_all(&self, longest: Duration, signals: &mut Signals) -> bool {
         if let Some(runners) = &self.tree.runners {
             runners.drain();
         }
@@ -49,21 +79,24 @@ impl AtWork {
         let announced = tokio::time::timeout(ANNOUNCE, broker.announce_leave(process));
         let listeners = self.tree.listeners.iter();
         let settled = futures::future::join_all(listeners.map(|listener| listener.send(Drain)));
-        let drained = async {
+        let mut drained = pin!(async {
             let (answers, announced) = futures::join!(settled, announced);
             if let Ok(Err(fault)) = announced {
                 tracing::warn!(error = fault.chain(), "nobody was told that this process is leaving");
             }
-            answers
-        };
+            answers.iter().all(Result::is_ok)
+        });
         tokio::select! {
-            answers = drained => answers.iter().all(Result::is_ok),
+            all = &mut drained => all,
             () = tokio::time::sleep(longest) => {
                 tracing::warn!("jobs did not stop within {}; they are handed over",
                     humantime::format_duration(longest));
                 false
             }
-            signal = signals.next_in_a_drain() => {
+            signal = signals.next_in_a_drain() => if signals.end_jobs() {
+                tracing::warn!(signal, "told to leave once more; the processes of jobs in hand are killed");
+                tokio::time::timeout(END_JOBS, drained).await.unwrap_or(false)
+            } else {
                 tracing::warn!(signal, "told to leave once more; jobs in hand are handed over");
                 false
             }

@@ -28,6 +28,7 @@ pub(super) fn slot_pool(settings: &Settings, runners: Vec<RunnerPlace>) -> Arc<S
     let caps: BTreeMap<_, _> =
         worker.queues.iter().enumerate().filter_map(|(rank, queue)| Some((rank, cap(queue)?))).collect();
     let slots = SlotPool::new(runners, caps, worker.payload_budget.as_usize());
+    slots.grant_in(worker.order);
     slots.await_looks(worker.queues.len());
     slots
 }
@@ -37,7 +38,7 @@ pub(super) async fn start_listeners(
     ground: &Ground<'_>,
     top: &Supervisor,
     slots: &Arc<SlotPool>,
-    leased: &watch::Receiver<bool>,
+    (leased, hindrance): (&watch::Receiver<bool>, &watch::Receiver<Option<String>>),
     registry: &Registry,
 ) -> Result<Vec<Addr<QueueListener>>, StartError> {
     let branch = top.branch(ground.supervisor("listeners")).await?;
@@ -50,8 +51,10 @@ pub(super) async fn start_listeners(
             slots: Arc::clone(slots),
             process: ground.process.id.clone(),
             leased: leased.clone(),
+            hindrance: hindrance.clone(),
             turn: ground.turns.register(&name),
             meter: Arc::new(QueueMeter::new(queue.as_str(), registry.spellings())),
+            webhooks: ground.webhooks.clone(),
         };
         let settings = ListenerSettings {
             queue: queue.clone(),

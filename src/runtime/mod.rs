@@ -15,6 +15,8 @@ mod listening;
 pub mod logging;
 mod opening;
 mod ports;
+mod probing;
+pub mod python_jobs;
 mod risks;
 mod runner_threads;
 mod schedules;
@@ -31,7 +33,7 @@ pub use leaving::Ended;
 pub use ports::{Ports, Reach, migrate, open_trial, queues, tracked_deletions};
 pub use risks::{hindrances_in_words, in_words as risk_in_words};
 pub use service::{Service, ServiceBuilder};
-pub use shutdown::{Signals, survive_user_signals};
+pub use shutdown::{ForeignSignals, Signals, survive_user_signals};
 pub use start_error::{OpenError, StartError};
 
 /// The event loop for a service: `System::new().block_on(…)`.

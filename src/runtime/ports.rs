@@ -1,4 +1,4 @@
-//! Opens the back ends that the configuration selects.
+//! The back ends that the configuration names, opened.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -20,22 +20,22 @@ use crate::store::{
 use crate::supervision::catch_panic;
 use crate::tracking::TrackedKind;
 
-/// The back ends of a process.
+/// Everything outside this process.
 #[derive(Clone)]
 pub struct Ports {
-    /// The queues.
+    /// Where jobs wait.
     pub broker: Arc<dyn Broker>,
-    /// The database.
+    /// Where rows are.
     pub store: Store,
-    /// The storage of attachments.
+    /// Where objects lie.
     pub blobs: Arc<dyn BlobStore>,
 }
 
 impl Ports {
-    /// Opens all three back ends.
+    /// Opens all three.
     ///
     /// # Errors
-    /// Names the back end that cannot be opened, with the reason.
+    /// Names the one that cannot be opened, and why.
     pub async fn open(settings: &Settings) -> Result<Self, OpenError> {
         let broker = open_broker(settings).await?;
         let store = open_store(settings).await?;
@@ -43,11 +43,11 @@ impl Ports {
         Ok(Self { broker, store, blobs })
     }
 
-    /// Opens all three back ends, but does not create missing local files: a command that only reads must not
-    /// leave an empty data folder behind.
+    /// Opens all three, but makes no local file that is not there: whoever only looks must not leave an
+    /// empty data folder behind.
     ///
     /// # Errors
-    /// Those of [`open`](Self::open), and if a local file is missing.
+    /// As [`open`](Self::open), and when a local file is missing.
     pub async fn open_found(settings: &Settings) -> Result<Self, OpenError> {
         let queue = queue_file(settings).map(|file| ("the queue", file));
         let tables = tables_file(settings).map(|file| ("the database", file));
@@ -64,7 +64,7 @@ impl Ports {
     }
 }
 
-/// Each back end by itself, as far as it can be opened; for diagnosis.
+/// Each back end by itself, as far as it can be reached: for those who look for what is wrong.
 pub struct Reach {
     /// The queue.
     pub broker: Result<Arc<dyn Broker>, OpenError>,
@@ -75,7 +75,8 @@ pub struct Reach {
 }
 
 impl Reach {
-    /// Opens all three back ends, for at most `limit` each. Creates nothing, and migrates no tables.
+    /// Tries all three for at most `limit` each; makes nothing that is not there, and migrates no tables of
+    /// the application.
     pub async fn found(settings: &Settings, limit: Duration) -> Self {
         let (queue, tables) = (queue_file(settings), tables_file(settings));
         let folder = &settings.attachments.folder;
@@ -105,7 +106,7 @@ impl Reach {
     }
 }
 
-/// The file of the queue, if it is in a file.
+/// The file of the queue, where it is in one.
 pub(super) fn queue_file(settings: &Settings) -> Option<&Path> {
     match &settings.broker.engine {
         BrokerEngine::Embedded { file } => Some(file),
@@ -113,7 +114,7 @@ pub(super) fn queue_file(settings: &Settings) -> Option<&Path> {
     }
 }
 
-/// The file of the tables, if they are in a file.
+/// The file of the tables, where they are in one.
 pub(super) fn tables_file(settings: &Settings) -> Option<&Path> {
     match &settings.store.engine {
         StoreEngine::Sqlite { file } => Some(file),
@@ -141,10 +142,10 @@ async fn opened<T>(
     opened.map_err(|fault| OpenError::new(what, fault))
 }
 
-/// Opens the tables for the made-up rows of the demonstration.
+/// Opens the tables for trial rows, for the demonstration and its count.
 ///
 /// # Errors
-/// If the database cannot be opened, or is not a SQLite file.
+/// Says why the database cannot be opened.
 pub async fn open_trial(settings: &Settings) -> Result<Arc<dyn TrialData>, OpenError> {
     let opened = match &settings.store.engine {
         StoreEngine::Sqlite { file } => open_sqlite_trial(file).await,
@@ -165,7 +166,7 @@ fn schema(settings: &Settings) -> Schema {
     }
 }
 
-/// Turns a panic in the library of a back end into a permanent fault.
+/// A panic in a library that opens a back end is a refusal, too.
 async fn opened_calmly<T>(open: impl Future<Output = Result<T, Fault>>) -> Result<T, Fault> {
     let opened = catch_panic(open).await;
     opened.unwrap_or_else(|panic| {
@@ -178,7 +179,7 @@ pub(super) async fn open_broker(settings: &Settings) -> Result<Arc<dyn Broker>, 
     open_queue(settings).await.map_err(|fault| OpenError::new("the queue", fault).of_a_file(local))
 }
 
-/// The same, and checks that the broker can carry jobs. One that does not answer is waited for later.
+/// The same of a broker that can carry jobs. One that does not answer now is waited for later, where its lease is.
 pub(super) async fn open_fit_broker(settings: &Settings) -> Result<Arc<dyn Broker>, OpenError> {
     let broker = open_broker(settings).await?;
     match broker.prove().await {
@@ -202,12 +203,14 @@ async fn queue_of(settings: &Settings) -> Result<Arc<dyn Broker>, Fault> {
             slots: if settings.service.role.runs_jobs() { settings.worker.slots } else { 0 },
             payload_limit: usize::try_from(redis.payload_limit.0).unwrap_or(usize::MAX),
             expanded_limit: usize::try_from(redis.expanded_limit.0).unwrap_or(usize::MAX),
+            whole_hashes: redis.whole_hashes,
+            worker_name: redis.worker_name.clone(),
         }),
     }
 }
 
-/// Creates the data folder if the database is in it. Any other missing folder may be a disk that is not
-/// mounted.
+/// Makes the data folder where the database lies in it. Any other folder that is missing may be a disk that is not
+/// there now.
 async fn data_folder(settings: &Settings) -> Result<(), OpenError> {
     let data = &settings.service.data;
     if tables_file(settings).and_then(Path::parent) != Some(data.as_path()) {
@@ -235,11 +238,11 @@ async fn open_tables(settings: &Settings, schema: Schema) -> Result<Store, Fault
     .await
 }
 
-/// Creates or updates the tables. On PostgreSQL, those of the application are created on request only; in a
-/// SQLite file, all are.
+/// Brings the tables up to date, as a step of its own. On PostgreSQL those of the application are made only
+/// when that is asked for; in a file of our own everything is.
 ///
 /// # Errors
-/// If the database cannot be opened or migrated.
+/// Says why the database cannot be opened or brought up to date.
 pub async fn migrate(settings: &Settings, application_tables: bool) -> Result<Migrated, OpenError> {
     let migrated = match &settings.store.engine {
         StoreEngine::Sqlite { file } => open_sqlite(file, Schema::Migrate).await.map(|_| Migrated::default()),
@@ -255,7 +258,7 @@ pub(super) async fn open_blobs(settings: &Settings) -> Result<Arc<dyn BlobStore>
     opened.map_err(|fault| OpenError::new("the attachments", fault).of_a_file(local))
 }
 
-/// The background jobs whose rows and queue jobs are kept consistent.
+/// The background jobs whose rows and queue entries are kept together.
 #[must_use]
 pub fn tracked_deletions(settings: &Settings) -> TrackedKind {
     let deletion = &settings.deletion;
@@ -269,12 +272,12 @@ pub fn tracked_deletions(settings: &Settings) -> TrackedKind {
         failure_ttl: deletion.failure_ttl,
         grace: settings.rescuer.reconcile_grace,
         grace_after_loss: settings.lease.ttl,
-        // A leader may miss two checks before another takes its place.
+        // A leader may miss two looks before another takes its place.
         leadership_ttl: settings.rescuer.reconcile_interval * 3,
     }
 }
 
-/// The operations on queues; a call to the broker may take as long as `deadline`.
+/// What can be done with queues; the broker may take as long as `deadline` for one answer.
 #[must_use]
 pub fn queues(settings: &Settings, ports: &Ports, deadline: Duration) -> Queues {
     let worker = &settings.worker;

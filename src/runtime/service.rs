@@ -3,7 +3,6 @@
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::Duration;
 
 use actix_rt::Arbiter;
 use actix_web::web;
@@ -13,20 +12,20 @@ use super::ground::{DEADLINE, Ground};
 use super::http_server::Shown;
 use super::identity::this_process;
 use super::leaving::{AtWork, Ended};
+use super::probing::probes;
+use super::python_jobs::PythonWorker;
 use super::shutdown::{Leave, Signals, all_retired, gave_up, too_many_stuck};
 use super::socket::listen;
 use super::start_error::StartError;
 use super::tree::TreeBuilder;
 use super::{Ports, opening, risks, service_manager};
-use crate::config::{Role, Settings};
+use crate::config::Settings;
 use crate::http::{Probes, Writes};
 use crate::job::{Job, KindClash, Registry};
 use crate::kinds::check_own;
 use crate::supervision::Turns;
+use crate::webhooks::WebhookSender;
 use crate::worker::Running;
-
-/// A loop counts as stopped after this many of its longest waits without a sign of life.
-const SILENT_WAITS: u32 = 4;
 
 /// Collects kinds of jobs for a [`Service`]; created by [`Service::builder`].
 ///
@@ -94,7 +93,7 @@ impl ServiceBuilder {
             Some(clash) => Err(clash.into()),
             None => {
                 check_own(&self.own)?;
-                Service::start_with(self.settings, self.own, Signals::listen()?).await
+                Service::start_with((self.settings, self.own), None, Signals::listen()?).await
             }
         }
     }
@@ -126,7 +125,7 @@ impl Service {
     /// # Errors
     /// Names what cannot be opened or started; nothing is left running.
     pub async fn start(settings: Settings) -> Result<Self, StartError> {
-        Self::start_with(settings, Registry::default(), Signals::listen()?).await
+        Self::start_with((settings, Registry::default()), None, Signals::listen()?).await
     }
 
     /// The same for a process that already listens to signals.
@@ -134,14 +133,31 @@ impl Service {
     /// # Errors
     /// Those of [`start`](Self::start).
     pub async fn start_under(settings: Settings, signals: Signals) -> Result<Self, StartError> {
-        Self::start_with(settings, Registry::default(), signals).await
+        Self::start_with((settings, Registry::default()), None, signals).await
     }
 
-    async fn start_with(settings: Settings, own: Registry, mut signals: Signals) -> Result<Self, StartError> {
+    /// The same for a process that runs the jobs of a Python worker.
+    ///
+    /// # Errors
+    /// Those of [`start`](Self::start).
+    pub async fn start_for(
+        settings: Settings,
+        worker: &PythonWorker,
+        signals: Signals,
+    ) -> Result<Self, StartError> {
+        let jobs = Registry::default().with_foreign(worker.jobs());
+        Self::start_with((settings, jobs), Some(worker), signals).await
+    }
+
+    async fn start_with(
+        (settings, own): (Settings, Registry),
+        python: Option<&PythonWorker>,
+        mut signals: Signals,
+    ) -> Result<Self, StartError> {
         let socket = settings.http.enabled.then(|| listen(settings.http.address())).transpose()?;
         let figures = Figures::begin(&settings);
         let ports = opening::open(&settings, (socket.as_ref(), figures.as_ref()), &mut signals).await?;
-        let mut service = Self::assemble((settings, own), ports, signals, (socket, figures)).await?;
+        let mut service = Self::assemble((settings, own, python), ports, signals, (socket, figures)).await?;
         service.attended = true;
         let AtWork { ports, tree, .. } = &service.at_work;
         risks::warn(Arc::clone(&ports.broker), tree.lease_held.clone(), DEADLINE);
@@ -156,11 +172,11 @@ impl Service {
     /// If the actors do not start.
     pub(super) async fn start_behind(mut settings: Settings, ports: Ports) -> Result<Self, StartError> {
         settings.http.enabled = false;
-        Self::assemble((settings, Registry::default()), ports, Signals::listen()?, (None, None)).await
+        Self::assemble((settings, Registry::default(), None), ports, Signals::listen()?, (None, None)).await
     }
 
     async fn assemble(
-        (settings, own): (Settings, Registry),
+        (settings, own, python): (Settings, Registry, Option<&PythonWorker>),
         ports: Ports,
         signals: Signals,
         (socket, figures): (Option<TcpListener>, Option<Figures>),
@@ -172,25 +188,24 @@ impl Service {
             process: &process,
             control: Arbiter::current(),
             turns: Turns::default(),
+            webhooks: WebhookSender::new(settings.tls.ca_file.clone(), settings.webhook_proxies.clone()),
         };
-        let tree = TreeBuilder { ground, own: &own }.build().await?;
-        let longest = longest_wait(&settings);
+        let webhooks = ground.webhooks.clone();
+        let tree = TreeBuilder { ground, own: &own, python }.build().await?;
         let writes = Writes::begin(Arc::clone(&ports.broker), ports.store.clone(), DEADLINE);
-        // The role `api` stays ready while nothing can be written, because its page only needs reads.
-        let needed_writes = (settings.service.role != Role::Api).then(|| writes.clone());
-        let probes = Probes { needed_writes, ..Probes::new(tree.turns.clone(), longest * SILENT_WAITS) };
-        let probes = web::Data::new(probes);
+        let probes = web::Data::new(probes(&settings, &tree, &writes));
         let shown = Shown {
             settings: &settings,
             ports: &ports,
             process: &process,
             tree: &tree,
+            python,
             probes: &probes,
             writes: &writes,
             figures: figures.as_ref(),
         };
         let server = socket.map(|socket| shown.open(socket)).transpose()?;
-        let at_work = AtWork { ports, process, tree, server };
+        let at_work = AtWork { ports, process, tree, webhooks, server };
         let service =
             Self { settings, at_work, probes, signals, attended: false, _writes: writes, _figures: figures };
         service.tell_when_started();
@@ -275,16 +290,4 @@ impl Service {
             }
         });
     }
-}
-
-/// The longest time between two signs of life of a healthy loop.
-fn longest_wait(settings: &Settings) -> Duration {
-    let waits = [
-        settings.worker.fetch_patience,
-        settings.lease.renew,
-        settings.rescuer.interval,
-        settings.scheduler.interval,
-        settings.tracker.progress_interval,
-    ];
-    waits.into_iter().fold(Duration::from_secs(5), Duration::max)
 }

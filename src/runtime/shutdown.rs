@@ -1,11 +1,18 @@
 //! The reasons why a process leaves.
 
+use std::sync::Arc;
 use std::task::Poll;
+use std::time::Duration;
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
+use tokio::time::Instant;
 
 use crate::supervision::{Escalation, StuckThreads};
+
+/// A second signal within this time is no second request: a terminal or a supervisor may send one to a whole group of
+/// processes besides the one that is passed on. RQ's worker has the same rule.
+const TWICE: Duration = Duration::from_secs(1);
 
 /// Why the process leaves.
 #[derive(Debug)]
@@ -25,6 +32,19 @@ pub(super) enum Leave {
 pub struct Signals {
     leave: [(&'static str, Option<Signal>); 4],
     ignored: [(&'static str, Option<Signal>); 2],
+    /// What signals ask for where jobs run in another program.
+    foreign: Option<ForeignSignals>,
+    /// When one asked to leave first.
+    asked: Option<Instant>,
+}
+
+/// What signals ask for in a process whose jobs run in another program.
+#[derive(Clone, Debug, Default)]
+pub struct ForeignSignals {
+    /// A hangup asks for new processes, not to leave.
+    pub renew: Arc<Notify>,
+    /// The second signal to leave ends the processes of running jobs. Becomes true once.
+    pub end_jobs: watch::Sender<bool>,
 }
 
 impl Signals {
@@ -45,14 +65,28 @@ impl Signals {
                 ("SIGUSR1", Some(signal(SignalKind::user_defined1())?)),
                 ("SIGUSR2", Some(signal(SignalKind::user_defined2())?)),
             ],
+            foreign: None,
+            asked: None,
         })
     }
 
+    /// The same in a process whose jobs run in another program.
+    #[must_use]
+    pub fn with_foreign_jobs(self, foreign: ForeignSignals) -> Self {
+        Self { foreign: Some(foreign), ..self }
+    }
+
     /// The next signal that asks to leave; others are logged. Cancel safe.
-    pub(super) async fn next(&mut self) -> &'static str {
+    pub async fn next(&mut self) -> &'static str {
         loop {
             tokio::select! {
-                asked = first_of(&mut self.leave) => return asked,
+                asked = first_of(&mut self.leave) => match &self.foreign {
+                    Some(foreign) if asked == "SIGHUP" => foreign.renew.notify_one(),
+                    _ => {
+                        self.asked.get_or_insert_with(Instant::now);
+                        return asked;
+                    }
+                },
                 other = first_of(&mut self.ignored) => {
                     tracing::info!(signal = other, "a signal without a meaning here; it is ignored");
                 }
@@ -66,9 +100,28 @@ impl Signals {
         loop {
             match self.next().await {
                 "SIGHUP" => tracing::info!(signal = "SIGHUP", "the process leaves already"),
+                asked if self.is_repeated() => {
+                    tracing::info!(
+                        signal = asked,
+                        "a signal that came twice within a second; it counts once"
+                    );
+                }
                 asked => return asked,
             }
         }
+    }
+
+    /// Whether the last signal is a repeat of the first one, and no request of its own.
+    fn is_repeated(&self) -> bool {
+        self.foreign.is_some() && self.asked.is_some_and(|first| first.elapsed() < TWICE)
+    }
+
+    /// Ends the processes of running jobs, so that these end soon; `false` where jobs run in this process.
+    pub(super) fn end_jobs(&self) -> bool {
+        self.foreign.as_ref().is_some_and(|foreign| {
+            foreign.end_jobs.send_replace(true);
+            true
+        })
     }
 }
 

@@ -3,6 +3,7 @@
 //! ```text
 //! tikkun ─┬─ status_tracker
 //!         ├─ lease_keeper
+//!         ├─ python_keeper                          (with Python jobs: replaces their process)
 //!         ├─ deletions ──── deletion_batch/27.1 …   (a thread of their own: a batch holds the database)
 //!         ├─ runners ────── job_runner/1 …          (threads of their own)
 //!         ├─ runner_watch                           (replaces a thread whose job never yields)
@@ -22,6 +23,7 @@ use tokio::sync::{oneshot, watch};
 use super::ground::{DEADLINE, Ground, MAILBOX};
 use super::listening::{slot_pool, start_command_listener, start_listeners};
 use super::ports::tracked_deletions;
+use super::python_jobs::PythonWorker;
 use super::runner_threads::{RunnerKit, Threads};
 use super::schedules::warn_of_foreign;
 use crate::deletion::{BatchPorts, CleanUpMode};
@@ -46,6 +48,8 @@ pub(super) struct Tree {
     pub runners: Option<Arc<Threads>>,
     pub listeners: Vec<Addr<QueueListener>>,
     pub lease_held: watch::Receiver<bool>,
+    /// Why no job can be run now.
+    pub hindrance: watch::Receiver<Option<String>>,
     /// True once users have retired every slot.
     pub all_retired: watch::Receiver<bool>,
     batches: Option<Arbiter>,
@@ -55,6 +59,8 @@ pub(super) struct Tree {
 pub(super) struct TreeBuilder<'a> {
     pub ground: Ground<'a>,
     pub own: &'a Registry,
+    /// The worker whose jobs are run.
+    pub python: Option<&'a PythonWorker>,
 }
 
 impl TreeBuilder<'_> {
@@ -70,6 +76,7 @@ impl TreeBuilder<'_> {
         } else {
             watch::Sender::new(true).subscribe()
         };
+        let hindrance = self.python_keeper(&top).await?;
         let deletions = top.branch(self.ground.supervisor("deletions")).await?;
         let batches = role.runs_jobs().then(Arbiter::new);
         let thread = batches.as_ref().map_or_else(|| self.ground.control.clone(), Arbiter::handle);
@@ -87,12 +94,25 @@ impl TreeBuilder<'_> {
         let mut all_retired = watch::Sender::new(false).subscribe();
         if let Some(runners) = &runners {
             let slots = slot_pool(self.ground.settings, runners.places());
-            listeners = start_listeners(&self.ground, &top, &slots, &lease_held, &registry).await?;
+            listeners =
+                start_listeners(&self.ground, &top, &slots, (&lease_held, &hindrance), &registry).await?;
             all_retired = slots.gone();
             start_command_listener(&self.ground, &top, slots, &running).await?;
         }
         let turns = self.ground.turns.clone();
-        Ok(Tree { top, table, turns, running, tracker, runners, listeners, lease_held, all_retired, batches })
+        Ok(Tree {
+            top,
+            table,
+            turns,
+            running,
+            tracker,
+            runners,
+            listeners,
+            lease_held,
+            hindrance,
+            all_retired,
+            batches,
+        })
     }
 
     async fn tracker(&self, top: &Supervisor) -> Result<Addr<StatusTracker>, StartError> {
@@ -123,6 +143,15 @@ impl TreeBuilder<'_> {
         let begin = move || keeper.clone().keep();
         top.start_loop(self.ground.child("lease_keeper"), &self.ground.control, begin).await?;
         Ok(lease_held)
+    }
+
+    /// Returns why no job can be run, as long as that is so.
+    async fn python_keeper(&self, top: &Supervisor) -> Result<watch::Receiver<Option<String>>, StartError> {
+        let Some(python) = self.python else { return Ok(watch::Sender::new(None).subscribe()) };
+        let keeper = python.keeper(self.ground.turns.register("python_keeper"));
+        let begin = move || keeper.clone().keep();
+        top.start_loop(self.ground.child("python_keeper"), &self.ground.control, begin).await?;
+        Ok(python.hindrance())
     }
 
     fn delete_receipts(
@@ -170,7 +199,7 @@ impl TreeBuilder<'_> {
         Ok(threads)
     }
 
-    async fn timekeepers(&self, top: &Supervisor, registry: &Arc<Registry>) -> Result<(), StartError> {
+    async fn scheduler(&self, top: &Supervisor) -> Result<(), StartError> {
         let settings = self.ground.settings;
         let scheduler = Scheduler {
             broker: Arc::clone(&self.ground.ports.broker),
@@ -186,6 +215,14 @@ impl TreeBuilder<'_> {
             turn: self.ground.turns.register("scheduler"),
         };
         top.start(self.ground.child("scheduler"), &self.ground.control, move || scheduler).await?;
+        Ok(())
+    }
+
+    async fn timekeepers(&self, top: &Supervisor, registry: &Arc<Registry>) -> Result<(), StartError> {
+        let settings = self.ground.settings;
+        if settings.scheduler.enabled {
+            self.scheduler(top).await?;
+        }
         let rescuer = Rescuer {
             ports: RescuerPorts {
                 broker: Arc::clone(&self.ground.ports.broker),
@@ -195,6 +232,7 @@ impl TreeBuilder<'_> {
                 process: self.ground.process.id.clone(),
                 turn: self.ground.turns.register("rescuer"),
                 table: top.table().clone(),
+                webhooks: self.ground.webhooks.clone(),
             },
             settings: settings.rescuer.clone(),
             deadline: DEADLINE,

@@ -22,8 +22,8 @@ pub(super) fn end_of(verdict: &Disposition, settled: Settled) -> AttemptEnd {
     match (settled, verdict) {
         (Settled::NotOurs, _) => AttemptEnd::Fenced,
         (Settled::Done, Disposition::Ack { .. }) => AttemptEnd::Finished,
-        (Settled::Done, Disposition::RetryAt { .. }) => AttemptEnd::Retried,
-        (Settled::Done, Disposition::Discard { .. }) => AttemptEnd::Failed,
+        (Settled::Done, Disposition::RetryAt { .. } | Disposition::RunAgain { .. }) => AttemptEnd::Retried,
+        (Settled::Done, Disposition::Discard { .. } | Disposition::Exhaust { .. }) => AttemptEnd::Failed,
         (Settled::Done, Disposition::Stop { .. }) => AttemptEnd::Stopped,
         (Settled::Done, Disposition::Forward { .. }) => AttemptEnd::Forwarded,
         (Settled::Done, Disposition::Release { .. } | Disposition::Rescue) => AttemptEnd::Returned,

@@ -28,7 +28,10 @@ const SETTLE_BATCH: usize = 500;
 const LONG: usize = 512 << 10;
 
 /// A settlement to write, and the channel for its answer.
-type Unsettled = (Settlement, oneshot::Sender<Settled>);
+type Unsettled = (Settlement, oneshot::Sender<Written>);
+
+/// Whether a settlement counted; and what was written in its place, if it cannot be written itself.
+pub(super) type Written = (Settled, Option<Settlement>);
 
 /// Writes the settlements of one queue.
 pub struct Completer {
@@ -47,7 +50,12 @@ impl Completer {
     /// Writes a settlement, however long the broker is away, and returns the result. The slot is kept until
     /// the settlement is accepted: while none can be written, at most 500 wait, and then their slots stay
     /// occupied.
-    pub async fn complete(&self, settlement: &Settlement, mut slot: Option<Slot>) -> Settled {
+    pub async fn complete(&self, settlement: &Settlement, slot: Option<Slot>) -> Settled {
+        self.write(settlement, slot).await.0
+    }
+
+    /// As [`complete`](Self::complete); returns what was written, too, if that is something else.
+    pub(super) async fn write(&self, settlement: &Settlement, mut slot: Option<Slot>) -> Written {
         let _message = self.queue.ports.meter.message();
         loop {
             let (answer, written) = oneshot::channel();
@@ -56,12 +64,17 @@ impl Completer {
             }
             drop(slot.take());
             // No answer: the loop failed. Its next life is asked again; the broker answers as before.
-            let Ok(settled) = written.instrument(tracing::debug_span!("settle")).await else { continue };
+            let Ok((settled, instead)) = written.instrument(tracing::debug_span!("settle")).await else {
+                continue;
+            };
             if settled == Settled::NotOurs {
                 tracing::warn!(job.id = %settlement.job, queue.name = %settlement.queue,
                     "the job was taken from this process before it ended; its end is not counted");
             }
-            return settled;
+            if let Some(signal) = settlement.verbatim.as_ref().and_then(|words| words.written.as_ref()) {
+                signal.give(settled == Settled::Done && instead.is_none());
+            }
+            return (settled, instead);
         }
     }
 
@@ -96,7 +109,10 @@ impl Completer {
         let fault = match self.ask(&settlements).await {
             Ok(settled) => {
                 self.queue.ends_refused.send_replace(false);
-                unsettled.into_iter().zip(settled).for_each(|((_, answer), settled)| tell(answer, settled));
+                unsettled
+                    .into_iter()
+                    .zip(settled)
+                    .for_each(|((_, answer), settled)| tell(answer, (settled, None)));
                 return (Vec::new(), None);
             }
             Err(fault) => fault,
@@ -114,7 +130,7 @@ impl Completer {
                 continue;
             }
             match self.settle_alone(&settlement).await {
-                Ok(settled) => tell(answer, settled),
+                Ok(written) => tell(answer, written),
                 Err(fault) => {
                     left.push((settlement, answer));
                     is_away = fault.kind() == FaultKind::Unavailable && self.prove().await.is_err();
@@ -127,7 +143,7 @@ impl Completer {
 
     /// Settles one job; or settles it as failed if the broker refuses its settlement twice and works
     /// otherwise. If even that is refused, the settlement is not to blame, and is tried again.
-    async fn settle_alone(&self, one: &Settlement) -> Result<Settled, Fault> {
+    async fn settle_alone(&self, one: &Settlement) -> Result<Written, Fault> {
         let again = match self.ask(slice::from_ref(one)).await {
             Err(fault) if may_be_to_blame(one, &fault) => {
                 self.is_served_otherwise(fault).await?;
@@ -137,16 +153,16 @@ impl Completer {
         };
         let fault = match again {
             Err(fault) if may_be_to_blame(one, &fault) => fault,
-            answer => return answer.map(first),
+            answer => return answer.map(|settled| (first(settled), None)),
         };
         if fault.kind() != FaultKind::Permanent {
             self.prove().await?;
         }
-        let buried = Settlement { verdict: unwritable(&fault), ..one.clone() };
+        let buried = Settlement { verdict: unwritable(&fault), verbatim: None, ..one.clone() };
         let settled = self.ask(slice::from_ref(&buried)).await.map(first)?;
         tracing::error!(job.id = %one.job, queue.name = %one.queue, error = fault.chain(),
             "the end of a job cannot be written as it is; the job is buried");
-        Ok(settled)
+        Ok((settled, Some(buried)))
     }
 
     async fn ask(&self, settlements: &[Settlement]) -> Result<Vec<Settled>, Fault> {
@@ -167,23 +183,20 @@ impl Completer {
 
 /// Whether a refusal may be caused by this settlement, and not by the connection or the broker.
 fn may_be_to_blame(one: &Settlement, fault: &Fault) -> bool {
-    fault.kind() == FaultKind::Permanent || is_long(&one.verdict)
+    fault.kind() == FaultKind::Permanent || is_long(one)
 }
 
-fn is_long(verdict: &Disposition) -> bool {
-    let length = match verdict {
+fn is_long(one: &Settlement) -> bool {
+    let ours = match &one.verdict {
         Disposition::Ack { result, .. } => serde_json::to_vec(result).map_or(0, |text| text.len()),
-        Disposition::RetryAt { error, .. }
-        | Disposition::Discard { error, .. }
-        | Disposition::Stop { error, .. } => error.len(),
-        Disposition::Forward { .. } | Disposition::Release { .. } | Disposition::Rescue => 0,
+        other => other.error().map_or(0, str::len),
     };
-    length > LONG
+    ours.max(one.verbatim.as_ref().map_or(0, |words| words.weight())) > LONG
 }
 
 /// A sender that is gone asks again, or needs no answer.
-fn tell(answer: oneshot::Sender<Settled>, settled: Settled) {
-    let _ = answer.send(settled);
+fn tell(answer: oneshot::Sender<Written>, written: Written) {
+    let _ = answer.send(written);
 }
 
 fn first(settled: Vec<Settled>) -> Settled {

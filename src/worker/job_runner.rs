@@ -10,9 +10,10 @@ use tracing::{Instrument as _, Span};
 
 use super::attempt::{
     Attempt, AttemptControl, EndLost, Fence, Found, InHand, NotFound, RunJob, Running, StopForDrain, look_up,
+    run_foreign,
 };
 use crate::failpoint;
-use crate::job::{Registry, StopReason};
+use crate::job::{Limit, Registry, StopReason};
 use crate::queue::{Delivery, Settlement};
 
 /// The actor that runs jobs.
@@ -48,7 +49,12 @@ impl JobRunner {
     /// Creates the attempt and adds it to the list.
     fn take(&mut self, delivery: Arc<Delivery>) -> (Attempt, Result<Found, NotFound>, InHand) {
         let (found, settings) = look_up(&self.registry, &delivery.job);
-        let control = Arc::new(AttemptControl::new(delivery.job.time_limit(&settings)));
+        let limit = match &found {
+            // That program keeps the time itself.
+            Err(NotFound::Foreign(_)) => Limit::Never,
+            _ => delivery.job.time_limit(&settings),
+        };
+        let control = Arc::new(AttemptControl::new(limit));
         if self.draining {
             control.request_stop(StopReason::Draining);
         }
@@ -94,7 +100,13 @@ impl Handler<RunJob> for JobRunner {
         failpoint::reach("job_runner.run");
         let ended = async move {
             let _in_hand = in_hand;
-            attempt.in_turns(attempt.run(found)).await
+            let settlement = async {
+                match found {
+                    Err(NotFound::Foreign(jobs)) => run_foreign(&attempt, &*jobs).await,
+                    found => attempt.run(found).await,
+                }
+            };
+            attempt.in_turns(settlement).await
         };
         self.answer(ended, span)
     }

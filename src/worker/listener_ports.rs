@@ -10,6 +10,7 @@ use crate::job::{ProcessId, QueueName};
 use crate::measure::QueueMeter;
 use crate::queue::Broker;
 use crate::supervision::Turn;
+use crate::webhooks::WebhookSender;
 
 /// The ports of a queue listener.
 #[derive(Clone)]
@@ -22,10 +23,14 @@ pub struct ListenerPorts {
     pub process: ProcessId,
     /// Whether the process has its lease; without it nothing is fetched.
     pub leased: watch::Receiver<bool>,
+    /// Why no job can be run in this process now; meanwhile nothing is fetched.
+    pub hindrance: watch::Receiver<Option<String>>,
     /// Its sign of life, in each iteration of the fetch loop.
     pub turn: Turn,
     /// Counts the attempts.
     pub meter: Arc<QueueMeter>,
+    /// Makes the HTTP requests that jobs ask for at their end.
+    pub webhooks: WebhookSender,
 }
 
 /// The settings of a queue listener.

@@ -7,6 +7,7 @@
 use std::sync::Arc;
 
 use actix::{Actor, AsyncContext, Context, Handler, Message, ResponseFuture, Supervised, WrapFuture};
+use chrono::Utc;
 use tracing::Instrument as _;
 
 use super::attempt::attempt_span;
@@ -23,7 +24,7 @@ use super::waiting::{granted_slots, wait_for_lease, wait_for_work};
 use crate::deadline::answer_in;
 use crate::failpoint;
 use crate::fault::{Fault, FaultKind};
-use crate::queue::Delivery;
+use crate::queue::{Delivery, Settled, webhook_requests};
 
 /// The most jobs in the first fetch after a wait; after a full one, whole batches are fetched.
 const AFTER_A_WAIT: u32 = 8;
@@ -174,15 +175,22 @@ impl Fetcher {
     }
 }
 
-/// Takes one delivery through its runner to its settlement, across restarts of the runner and the listener.
+/// Takes one delivery through its runner to its settlement, across restarts of the runner and the listener. Then its
+/// webhooks are sent.
 async fn carry(held: Held, delivery: Delivery, slot: Slot, completer: Arc<Completer>) {
     let mut under_way = attempt_metrics::begin(&held.queue.ports.meter, &delivery.job);
+    let webhooks = delivery.job.webhook_job();
     let ended = match unfolded(&held.queue, &slot, delivery).await {
         Ok((delivery, _room)) => carry_out(&slot, delivery).await,
         Err(given_back) => given_back,
     };
     failpoint::reach("queue_listener.carried");
     under_way.ended();
-    let settled = completer.complete(&ended, Some(slot)).await;
-    under_way.settled(attempt_metrics::end_of(&ended.verdict, settled));
+    let ended_at = Utc::now();
+    let (settled, instead) = completer.write(&ended, Some(slot)).await;
+    let written = instead.as_ref().unwrap_or(&ended);
+    under_way.settled(attempt_metrics::end_of(&written.verdict, settled));
+    if let Some(job) = webhooks.filter(|_| settled == Settled::Done) {
+        held.queue.ports.webhooks.send(webhook_requests(&job, written, ended_at));
+    }
 }

@@ -106,7 +106,7 @@ mod tests {
     fn delivery(execution: &str) -> Delivery {
         let job =
             JobRecord::of(NewJob::new(execution, "q", "k", Args::default()), chrono::DateTime::UNIX_EPOCH);
-        Delivery { job, execution: execution.into() }
+        Delivery { job, execution: execution.into(), hash: None }
     }
 
     #[actix_rt::test]

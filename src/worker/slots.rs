@@ -1,4 +1,4 @@
-//! The slots of the process: one pool, granted to queues in the order of their rank.
+//! The slots of the process: one pool, granted to queues in the order of their rank, in turn or by chance.
 //!
 //! A slot is a place for one job at a runner. It is returned when dropped, so neither a panic nor a cancelled
 //! future can leak one.
@@ -10,6 +10,7 @@ use parking_lot::Mutex;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot, watch};
 
 use super::runner_place::{Post, RunnerPlace};
+use crate::config::QueueOrder;
 
 /// All slots of the process.
 pub struct SlotPool {
@@ -33,6 +34,7 @@ const PIECE: usize = 1 << 10;
 pub(super) struct Room(#[expect(dead_code, reason = "it is held, and not looked at")] OwnedSemaphorePermit);
 
 struct State {
+    order: QueueOrder,
     free: Vec<RunnerPlace>,
     waiting: BTreeMap<(usize, u64), Waiter>,
     next: u64,
@@ -45,6 +47,9 @@ struct State {
     /// The number of slots to retire as soon as they are free.
     retiring: usize,
 }
+
+/// The place of a request in the line, and how many slots it may have.
+type Ready = ((usize, u64), usize);
 
 struct Waiter {
     want: u32,
@@ -90,6 +95,7 @@ impl SlotPool {
     #[must_use]
     pub fn new(runners: Vec<RunnerPlace>, caps: BTreeMap<usize, u32>, payload_budget: usize) -> Arc<Self> {
         let state = State {
+            order: QueueOrder::AsListed,
             left: runners.len(),
             free: runners,
             waiting: BTreeMap::new(),
@@ -104,8 +110,13 @@ impl SlotPool {
         Arc::new(Self { state: Mutex::new(state), gone: watch::Sender::new(false), payloads })
     }
 
-    /// Requests up to `want` slots for the queue of `rank`; the answer has at least one. Lower ranks are
-    /// served first, equal ones in the order of their requests. The position in the line is taken at once,
+    /// Sets the order in which the requests of different queues are granted.
+    pub fn grant_in(&self, order: QueueOrder) {
+        self.state.lock().order = order;
+    }
+
+    /// Requests up to `want` slots for the queue of `rank`; the answer has at least one. Without another
+    /// [order](Self::grant_in), lower ranks are served first, equal ones in the order of their requests. The position in the line is taken at once,
     /// and given up when the receiver is dropped.
     pub fn request(self: &Arc<Self>, rank: usize, want: u32) -> oneshot::Receiver<Vec<Slot>> {
         let (grant, granted) = oneshot::channel();
@@ -193,15 +204,27 @@ impl State {
     fn next_grant(&mut self) -> Option<(Waiter, Vec<RunnerPlace>, usize)> {
         self.waiting.retain(|_, waiter| !waiter.grant.is_closed());
         let last = self.unseen.first().copied().unwrap_or(usize::MAX);
-        let in_turn = self.waiting.range(..=(last, u64::MAX));
-        let (place, count) = in_turn.into_iter().find_map(|(place, waiter)| {
+        let in_line = self.waiting.range(..=(last, u64::MAX));
+        let mut ready = in_line.filter_map(|(place, waiter)| {
             let room = self.room(place.0).min(waiter.want) as usize;
             (room > 0).then_some((*place, room))
-        })?;
+        });
+        let (place, count) = match self.order {
+            QueueOrder::AsListed => ready.next(),
+            QueueOrder::InTurn => self
+                .share(ready.collect(), |all| all.iter().min_by_key(|((_, request), _)| *request).copied()),
+            QueueOrder::Random => self.share(ready.collect(), |all| fastrand::choice(all).copied()),
+        }?;
         let waiter = self.waiting.remove(&place)?;
         let runners = self.free.split_off(self.free.len().saturating_sub(count));
         *self.held.entry(place.0).or_default() += u32::try_from(runners.len()).unwrap_or(u32::MAX);
         Some((waiter, runners, place.0))
+    }
+
+    /// One of those that are ready, with no more than its share of the free slots.
+    fn share(&self, ready: Vec<Ready>, choose: impl Fn(&[Ready]) -> Option<Ready>) -> Option<Ready> {
+        let (place, count) = choose(&ready)?;
+        Some((place, count.min(self.free.len().div_ceil(ready.len().max(1)))))
     }
 
     fn room(&self, rank: usize) -> u32 {
@@ -271,6 +294,36 @@ mod tests {
         assert!(more.try_recv().is_err());
         drop(capped);
         assert_eq!(more.await.unwrap().len(), 1);
+    }
+
+    #[actix_rt::test]
+    async fn in_turn_the_oldest_request_is_first_and_queues_share_what_is_free() {
+        let pool = pool(4, &[]);
+        pool.grant_in(QueueOrder::InTurn);
+        let all = pool.request(0, 4).await.unwrap();
+        let (low, high) = (pool.request(2, 4), pool.request(1, 4));
+        let mut all = all.into_iter();
+        drop(all.next());
+        let (low, mut again) = (low.await.unwrap(), pool.request(2, 4));
+        assert_eq!(low.len(), 1, "it asked first");
+        drop(all.next());
+        assert_eq!(high.await.unwrap().len(), 1);
+        assert!(again.try_recv().is_err());
+    }
+
+    #[actix_rt::test]
+    async fn by_chance_every_queue_is_first_at_times() {
+        let pool = pool(1, &[]);
+        pool.grant_in(QueueOrder::Random);
+        let mut seen = BTreeSet::new();
+        for _ in 0..200 {
+            let busy = pool.request(0, 1).await.unwrap();
+            let (mut first, mut second) = (pool.request(0, 1), pool.request(1, 1));
+            drop(busy);
+            seen.insert(first.try_recv().is_ok());
+            second.close();
+        }
+        assert_eq!(seen.len(), 2);
     }
 
     #[actix_rt::test]

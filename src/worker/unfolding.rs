@@ -1,4 +1,5 @@
-//! Expands the heavy arguments of a job once there is room for them among those of all jobs in hand.
+//! Expands the heavy arguments of a job once there is room for them, and for its hash where that came whole, among those of all
+//! jobs in hand.
 
 use std::sync::Arc;
 
@@ -7,7 +8,7 @@ use super::queue_state::QueueState;
 use super::slots::{Room, Slot};
 use crate::deadline::answer_in;
 use crate::fault::FaultKind;
-use crate::job::{Args, ArgsError};
+use crate::job::{Args, ArgsError, LIGHT};
 use crate::queue::{Delivery, Settlement};
 
 /// Returns the delivery with its arguments and their reserved memory. If the process drains meanwhile, the
@@ -18,7 +19,12 @@ pub(super) async fn unfolded(
     mut delivery: Delivery,
 ) -> Result<(Arc<Delivery>, Option<Room>), Settlement> {
     let folded = delivery.job.args.as_ref().err().and_then(ArgsError::weight_folded);
-    let Some(weight) = folded else { return Ok((Arc::new(delivery), None)) };
+    // What is light travels without being counted.
+    let whole = delivery.hash.as_ref().map_or(0, |hash| hash.weight());
+    let weight = folded.unwrap_or(0) + if whole > LIGHT { whole } else { 0 };
+    if weight == 0 {
+        return Ok((Arc::new(delivery), None));
+    }
     let mut draining = queue.draining.subscribe();
     let (args, room) = tokio::select! {
         unfolded = unfold(queue, slot, &delivery, weight) => unfolded,
@@ -39,6 +45,9 @@ async fn unfold(
         let reason = format!("all jobs in hand have {budget} bytes for theirs (worker.payload_budget)");
         return (Err(ArgsError::undecodable(given, reason)), None);
     };
+    if delivery.job.args.as_ref().err().and_then(ArgsError::weight_folded).is_none() {
+        return (delivery.job.args.clone(), Some(room));
+    }
     let mut outage = Outage::default();
     loop {
         let unfolded = queue.ports.broker.unfold(delivery);

@@ -53,12 +53,28 @@ async fn wait_for_ends(queue: &QueueState) {
     }
 }
 
-/// Waits for at most `most` slots, however long earlier jobs take, and until settlements can be written. If
+/// Waits while no job could be run here, because the program that runs them is not there. Jobs taken now would be
+/// kept from processes that can run them.
+async fn wait_for_means(queue: &QueueState) {
+    let mut hindrance = queue.ports.hindrance.clone();
+    loop {
+        queue.ports.turn.beat();
+        match tokio::time::timeout(queue.settings.patience, hindrance.wait_for(Option::is_none)).await {
+            Ok(Ok(_)) => return,
+            // Nobody starts that program any more, because the process is ending.
+            Ok(Err(_)) => futures::future::pending().await,
+            Err(_) => {}
+        }
+    }
+}
+
+/// Waits for at most `most` slots, however long earlier jobs take, and until jobs can be run and settled. If
 /// the queue has `looked`, this is reported only after its request is in the line.
 pub(super) async fn granted_slots(queue: &QueueState, most: u32, looked: bool) -> Vec<Slot> {
     let (slots, rank) = (&queue.ports.slots, queue.settings.rank);
     loop {
         wait_for_ends(queue).await;
+        wait_for_means(queue).await;
         let mut granted = slots.request(rank, most);
         if looked {
             slots.looked(rank);
@@ -66,10 +82,14 @@ pub(super) async fn granted_slots(queue: &QueueState, most: u32, looked: bool) -
         loop {
             queue.ports.turn.beat();
             match tokio::time::timeout(queue.settings.patience, &mut granted).await {
-                Ok(Ok(slots)) if !*queue.ends_refused.borrow() => return slots,
+                Ok(Ok(slots)) if may_fetch(queue) => return slots,
                 Ok(_) => break,
                 Err(_) => {}
             }
         }
     }
+}
+
+fn may_fetch(queue: &QueueState) -> bool {
+    !*queue.ends_refused.borrow() && queue.ports.hindrance.borrow().is_none()
 }

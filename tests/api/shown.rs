@@ -38,7 +38,7 @@ async fn a_viewer_who_comes_back_is_sent_only_what_changed() {
     let ground = Ground::new().await;
     let service = ground.service().set("TIKKUN_HTTP__PAGE_INTERVAL", "100ms").start().await;
     let first = stream_until(&service, None, "event: tree");
-    for section in ["overview", "queues", "workers", "running", "deletions", "tree"] {
+    for section in ["overview", "queues", "workers", "running", "deletions", "python", "tree"] {
         assert!(first.contains(&format!("event: {section}\n")), "{first}");
     }
     let id = id_in(&first).unwrap();

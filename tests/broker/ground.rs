@@ -78,6 +78,7 @@ pub fn settlement(delivery: &Delivery, verdict: Disposition) -> Settlement {
         execution: delivery.execution.clone(),
         verdict,
         remark: None,
+        verbatim: None,
     }
 }
 

@@ -12,6 +12,7 @@ mod leases;
 mod looking;
 mod lost;
 mod odd;
+mod own_words;
 mod owners;
 mod pauses;
 mod refused;
@@ -65,6 +66,9 @@ macro_rules! claims {
                 a_retry_counts_a_failure_costs_a_retry_and_waits,
                 a_retry_without_delay_waits_behind_the_others,
                 a_buried_job_is_failed_and_keeps_its_error,
+                a_job_that_asks_is_run_again_and_spends_no_retry,
+                a_job_that_asks_goes_where_it_says,
+                a_job_that_asks_too_often_has_failed,
                 a_job_given_back_loses_nothing,
                 a_rescued_job_counts_its_orphaning_and_comes_next,
                 a_stopped_job_has_failed_whatever_retries_are_left,

@@ -29,6 +29,8 @@ impl Prefix {
             slots: 16,
             payload_limit: 1 << 20,
             expanded_limit: 16 << 20,
+            whole_hashes: false,
+            worker_name: None,
         }
     }
 }

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use serde_json::json;
-use tikkun::job::{JobId, JobState, Limit, QueueEnd, Retries};
-use tikkun::queue::{Broker, Disposition, Settled};
+use tikkun::job::{JobId, JobState, Limit, QueueEnd, RETRIES_EXHAUSTED, Retries, RetryAsked};
+use tikkun::queue::{AttemptOutcome, Broker, Disposition, Settled};
 
 use super::ground::*;
 
@@ -60,6 +60,63 @@ pub async fn a_buried_job_is_failed_and_keeps_its_error(fresh: &dyn Fresh) {
     let job = record(&*broker, "a").await;
     assert_eq!((job.state, job.failures, job.error.as_deref()), (JobState::Failed, 1, Some("hopeless")));
     assert!(job.ended_at.is_some() && job.result.is_none());
+}
+
+fn run_again(delay: Duration, asked: RetryAsked) -> Disposition {
+    Disposition::RunAgain { delay, asked, keep: Limit::After(LONG) }
+}
+
+pub async fn a_job_that_asks_is_run_again_and_spends_no_retry(fresh: &dyn Fresh) {
+    let broker = leased(fresh).await;
+    let mut new = job("a");
+    new.retries = Some(Retries { left: 1, intervals: vec![] });
+    let delivery = one(&*broker, new).await;
+    let again = || run_again(LONG, RetryAsked::at_most(3).after([LONG]));
+    assert_eq!(settle(&*broker, &delivery, again()).await, Settled::Done);
+    assert_eq!(settle(&*broker, &delivery, again()).await, Settled::NotOurs, "nobody lost an answer");
+    let job = record(&*broker, "a").await;
+    assert_eq!((job.state, job.attempt, job.failures, job.retries_asked), (JobState::Scheduled, 1, 0, 1));
+    assert_eq!((job.retries.unwrap().left, job.error, job.result), (1, None, None));
+    assert!(job.due_at.unwrap() > job.started_at.unwrap());
+    assert_eq!(fetch(&*broker, 1).await, [], "its time has not come");
+    let attempts = broker.attempts(&"a".into()).await.unwrap();
+    assert_eq!((attempts.len(), attempts[0].outcome), (1, AttemptOutcome::Retried));
+    assert!(attempts[0].error.is_none() && attempts[0].ended_at.is_some());
+}
+
+pub async fn a_job_that_asks_goes_where_it_says(fresh: &dyn Fresh) {
+    let broker = leased(fresh).await;
+    enqueue(&*broker, &["a", "b", "c"]).await;
+    let taken = fetch(&*broker, 2).await;
+    let asked = RetryAsked::at_most(3);
+    settle(&*broker, &taken[0], run_again(Duration::ZERO, asked.clone())).await;
+    settle(&*broker, &taken[1], run_again(Duration::ZERO, asked.at_front())).await;
+    let next = fetch(&*broker, 9).await;
+    assert_eq!(ids(&next), ["b", "c", "a"]);
+    assert_eq!((next[0].job.attempt, next[0].job.retries_asked, next[1].job.retries_asked), (2, 1, 0));
+}
+
+pub async fn a_job_that_asks_too_often_has_failed(fresh: &dyn Fresh) {
+    let broker = leased(fresh).await;
+    let mut new = job("a");
+    new.retries = Some(Retries { left: 3, intervals: vec![] });
+    let delivery = one(&*broker, new).await;
+    let asked = RetryAsked::at_most(1);
+    settle(&*broker, &delivery, run_again(Duration::ZERO, asked.clone())).await;
+    let delivery = fetch(&*broker, 1).await.remove(0);
+    let keep = Limit::After(LONG);
+    let verdict = Disposition::Exhaust { asked: asked.clone(), keep };
+    assert_eq!(settle(&*broker, &delivery, verdict).await, Settled::Done);
+    let job = record(&*broker, "a").await;
+    assert_eq!((job.state, job.attempt, job.failures, job.retries_asked), (JobState::Failed, 2, 1, 1));
+    assert_eq!((job.error.as_deref(), job.retries.unwrap().left), (Some(RETRIES_EXHAUSTED), 3));
+    assert_eq!((counts(&*broker).await.failed, fetch(&*broker, 9).await), (1, vec![]));
+    let attempts = broker.attempts(&"a".into()).await.unwrap();
+    let told: Vec<_> = attempts.iter().map(|one| (one.outcome, one.error.as_deref())).collect();
+    let failed = (AttemptOutcome::Failed, Some(RETRIES_EXHAUSTED));
+    assert_eq!(told, [failed, (AttemptOutcome::Retried, None)]);
+    broker.requeue(&["a".into()]).await.unwrap();
+    assert_eq!(fetch(&*broker, 1).await[0].job.retries_asked, 1, "a person gives none back");
 }
 
 pub async fn a_stopped_job_has_failed_whatever_retries_are_left(fresh: &dyn Fresh) {

@@ -267,3 +267,24 @@ fn the_way_to_a_bucket_leads_through_the_proxy_of_its_scheme() {
     assert!(text.starts_with("HTTPS_PROXY is `socks5://u:***@p`, expected `http://host:port`"), "{text}");
     with_env(&[("HTTPS_PROXY", "socks5://p")]).unwrap();
 }
+
+#[test]
+fn webhooks_go_through_the_proxy_of_the_scheme_and_one_that_cannot_be_used_is_a_warning() {
+    let load = |more: &[(&str, &str)]| {
+        let loaded = with_env(more).unwrap();
+        assert!(!format!("{loaded:?}").contains("hunter2"), "a password shows");
+        let warnings: Vec<_> = loaded.warnings.into_iter().map(|warning| warning.text).collect();
+        let proxies = loaded.settings.webhook_proxies;
+        (proxies.http.map(|proxy| proxy.url), proxies.https.map(|proxy| proxy.url), warnings)
+    };
+    let (http, https, _) = load(&[("HTTP_PROXY", "http://u:hunter2@p:1"), ("https_proxy", "q:2")]);
+    assert_eq!((http.as_deref(), https.as_deref()), (Some("http://p:1/"), Some("http://q:2/")));
+    let (http, https, _) = load(&[("ALL_PROXY", "http://p:1")]);
+    assert_eq!((http, https), (None, None), "urllib reads it for no address");
+    let (_, https, warnings) = load(&[("HTTPS_PROXY", "socks5://u:hunter2@p")]);
+    let said = warnings.iter().find(|text| text.starts_with("HTTPS_PROXY is `socks5://u:***@p`"));
+    assert!(
+        https.is_none() && said.is_some_and(|text| text.ends_with("webhooks are sent without it")),
+        "{warnings:?}"
+    );
+}

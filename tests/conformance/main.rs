@@ -11,6 +11,7 @@
     reason = "a failed expectation is how a test speaks"
 )]
 
+mod asked_again;
 mod claims;
 #[path = "../service/client.rs"]
 #[allow(dead_code, reason = "other test binaries use the rest")]
@@ -20,9 +21,12 @@ mod deletion;
 mod failures;
 mod given_up;
 mod ground;
+#[path = "../servers/http.rs"]
+mod http_server;
 mod leftovers;
 mod lines;
 mod one_id;
+mod own_words;
 #[path = "../postgres/ground.rs"]
 #[allow(dead_code, reason = "other test binaries use the rest")]
 mod postgres;
@@ -43,6 +47,7 @@ mod s3;
 #[allow(dead_code, reason = "other test binaries use the rest")]
 mod server;
 mod table;
+mod webhooks;
 mod workers;
 
 use std::process::ExitCode;
@@ -59,7 +64,14 @@ fn main() -> ExitCode {
     let mut arguments = Arguments::from_args();
     arguments.test_threads.get_or_insert(THREADS);
     let mut trials = deletion::trials();
-    for claims in [leftovers::CLAIMS, one_id::CLAIMS, given_up::CLAIMS] {
+    for claims in [
+        leftovers::CLAIMS,
+        one_id::CLAIMS,
+        given_up::CLAIMS,
+        asked_again::CLAIMS,
+        own_words::CLAIMS,
+        webhooks::CLAIMS,
+    ] {
         trials.extend(claims::trials(claims));
     }
     trials.push(table::trial());

@@ -49,6 +49,8 @@ impl Place {
             slots: 0,
             payload_limit: 1 << 20,
             expanded_limit: 16 << 20,
+            whole_hashes: false,
+            worker_name: None,
         };
         Self { redis, ground: Ground::new().await, broker: open_rq(&settings).unwrap() }
     }

@@ -154,7 +154,7 @@ fn dashboard_can_be_imported_and_every_panel_has_its_own_place() {
     assert_eq!((&source["name"], &source["query"]), (&"datasource".into(), &"prometheus".into()));
     let rows: Vec<_> =
         panels().iter().filter(|panel| panel["type"] == "row").map(|row| text(&row["title"])).collect();
-    assert_eq!(rows, ["Jobs", "Queues", "Supervision", "Deletions and outbox", "Back ends"]);
+    assert_eq!(rows, ["Jobs", "Queues", "Supervision", "Deletions and outbox", "Back ends", "Python"]);
     let (mut ids, mut cells) = (BTreeSet::new(), BTreeMap::new());
     for panel in panels() {
         assert!(ids.insert(panel["id"].as_u64().unwrap()), "{panel}");

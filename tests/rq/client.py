@@ -178,6 +178,7 @@ def describe_result(result: Result) -> dict[str, Any]:
         'created_at': plain(result.created_at),
         'return_value': plain(result.return_value),
         'return_value_type': type(result.return_value).__name__,
+        'return_value_fields': plain(getattr(result.return_value, '__dict__', None)),
         'exc_string': result.exc_string,
         'worker_name': getattr(result, 'worker_name', None),
         'execution_id': getattr(result, 'execution_id', None),
@@ -399,6 +400,8 @@ def cmd_enqueue(client: Client, args: argparse.Namespace) -> Any:
         if RateLimit is None:
             raise UsageError('--rate-limit needs rq 3.0 or later')
         options['rate_limit'] = RateLimit(*args.rate_limit)
+    if args.webhook:
+        options['webhooks'] = args.webhook
     if args.unique:
         options['unique'] = True
     if args.depends_on:
@@ -610,6 +613,12 @@ def seconds_list(word: str) -> int | list[int]:
     return numbers[0] if len(numbers) == 1 else numbers
 
 
+def webhook(word: str) -> Any:
+    from rq import Webhook
+
+    return Webhook.from_dict(json.loads(word))
+
+
 def moment(word: str) -> datetime:
     try:
         when = datetime.fromisoformat(word.replace('Z', '+00:00'))
@@ -667,6 +676,7 @@ def build_parser() -> argparse.ArgumentParser:
     sub.add_argument('--on-failure', metavar='FUNC')
     sub.add_argument('--on-stopped', metavar='FUNC')
     sub.add_argument('--callback-timeout')
+    sub.add_argument('--webhook', type=webhook, action='append', help='a webhook as JSON (repeat; rq 2.10 or later)')
     sub.add_argument('--unique', action='store_true', help='refuse a second job with the same --job-id')
     sub.add_argument('--rate-limit', type=pair, metavar='KEY=CONCURRENCY')
     sub.add_argument('--group', metavar='NAME')

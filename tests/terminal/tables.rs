@@ -9,7 +9,7 @@ use super::working_folder::{TIKKUN, WorkingFolder};
 const LONG: &str = "server.jobs.reports.weekly_summary_of_everything_that_happened_in_the_shop";
 
 /// The names of a queue's job.
-const JOB: [&str; 20] = [
+const JOB: [&str; 21] = [
     "id",
     "queue",
     "function",
@@ -18,6 +18,7 @@ const JOB: [&str; 20] = [
     "attempt",
     "failures",
     "orphaned",
+    "retries_asked",
     "timeout_seconds",
     "retries_left",
     "result_ttl_seconds",

@@ -1,6 +1,7 @@
 //! The connections to the back ends as configured: the database and password of a Redis; for TLS the trusted
 //! authorities, with the same settings everywhere; and the proxy for a bucket.
 
+use crate::servers::http::Recorder;
 use crate::servers::postgres as postgres_server;
 use crate::servers::redis as redis_server;
 use crate::servers::s3;
@@ -9,7 +10,7 @@ mod relay;
 
 use std::net::TcpListener;
 use std::os::unix::fs::{MetadataExt as _, chown};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::LazyLock;
 use std::time::{Duration, Instant};
@@ -21,6 +22,9 @@ use relay::{Proxy, TlsFront};
 use s3::{BUCKET, KEY_ID, S3Server, SECRET};
 use sqlx::{Connection as _, PgConnection};
 use tempfile::TempDir;
+use tikkun::config::{ProxySettings, WebhookProxies};
+use tikkun::job::WebhookRequest;
+use tikkun::webhooks::WebhookSender;
 
 /// Longest wait for a server.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -238,6 +242,93 @@ fn bucket_behind_a_proxy_is_reached_and_trusted_by_whatever_names_its_authority(
     assert!(code == 1 && proxy.asked().len() == before, "nothing goes through it: {said}");
     let (code, said) = selftest(&[("HTTPS_PROXY", &proxy.url())]);
     assert!(code == 1 && said.contains("certificate"), "{said}");
+}
+
+/// How often the server was asked after one webhook to this address was made.
+async fn sent(
+    server: &Recorder,
+    url: &str,
+    (ca_file, proxies): (Option<&str>, WebhookProxies),
+) -> Vec<String> {
+    let before = server.seen().len();
+    let sender = WebhookSender::new(ca_file.map(PathBuf::from), proxies);
+    sender.send(vec![WebhookRequest {
+        job: "a".into(),
+        url: url.to_owned(),
+        headers: vec![("X-Key".to_owned(), "hunter2".to_owned())],
+        body: Some("{}".to_owned()),
+        timeout: PATIENCE,
+    }]);
+    sender.all_sent().await;
+    server
+        .seen()
+        .split_off(before)
+        .into_iter()
+        .map(|seen| format!("{} {:?} {}", seen.line, seen.headers, seen.body))
+        .collect()
+}
+
+#[tokio::test]
+async fn webhooks_go_through_tls_and_proxies_as_the_environment_names_them() {
+    let server = Recorder::start();
+    let front = TlsFront::start(&server.url(), &MADE);
+    let tunnel = Proxy::start(front.address());
+    let ca = MADE.path("ca/ca.pem");
+    let proxy = |url: String, except: &str| {
+        let login = Some(("me".to_owned(), "hunter3".to_owned().into()));
+        Some(ProxySettings { url, login, except: except.to_owned() })
+    };
+    let direct = format!("https://localhost:{}/hook?x", front.address().port());
+    let seen = sent(&server, &direct, (Some(&ca), WebhookProxies::default())).await;
+    assert!(
+        matches!(&seen[..], [one] if one.starts_with("POST /hook?x ") && one.ends_with(" {}")),
+        "{seen:?}"
+    );
+    assert!(
+        sent(&server, &direct, (None, WebhookProxies::default())).await.is_empty(),
+        "nobody vouches for it"
+    );
+
+    let https = |except| WebhookProxies { http: None, https: proxy(tunnel.url(), except) };
+    let seen = sent(&server, "https://store.invalid:8443/hook", (Some(&ca), https(""))).await;
+    assert!(
+        matches!(&seen[..], [one] if one.contains("Host: store.invalid:8443") && !one.contains("Proxy")),
+        "{seen:?}"
+    );
+    assert_eq!(tunnel.asked(), ["CONNECT store.invalid:8443 HTTP/1.1"]);
+    let except = sent(&server, "https://store.invalid:8443/hook", (Some(&ca), https("other,.invalid"))).await;
+    assert!(except.is_empty() && tunnel.asked().len() == 1, "{except:?}");
+
+    let http = |except| WebhookProxies { http: proxy(server.url(), except), https: None };
+    let seen = sent(&server, "http://store.invalid/hook?x", (None, http(""))).await;
+    let basic = "Proxy-Authorization: Basic bWU6aHVudGVyMw==";
+    assert!(
+        matches!(&seen[..], [one] if one.starts_with("POST http://store.invalid/hook?x ") && one.contains(basic)),
+        "{seen:?}"
+    );
+    let direct = format!("{}/hook", server.url());
+    let seen = sent(&server, &direct, (None, http("127.0.0.0/8"))).await;
+    assert!(
+        matches!(&seen[..], [one] if one.starts_with("POST /hook ") && !one.contains("Proxy")),
+        "{seen:?}"
+    );
+}
+
+#[tokio::test]
+async fn a_webhook_that_is_led_to_another_host_leaves_its_headers_behind() {
+    let server = Recorder::start();
+    let elsewhere = Recorder::start();
+    let seen = sent(&server, &format!("{}/moved", server.url()), (None, WebhookProxies::default())).await;
+    assert!(
+        seen.len() == 2 && seen[1].starts_with("GET /landed ") && seen[1].contains("hunter2"),
+        "{seen:?}"
+    );
+    let led = format!("{}/moved?to={}/there", server.url(), elsewhere.url());
+    let seen = sent(&server, &led, (None, WebhookProxies::default())).await;
+    assert!(seen.len() == 1 && seen[0].contains("hunter2"), "{seen:?}");
+    let there = elsewhere.seen();
+    assert_eq!((there.len(), &*there[0].line), (1, "GET /there"));
+    assert!(!there[0].headers.iter().any(|header| header.contains("hunter2")), "{there:?}");
 }
 
 #[test]

@@ -1,15 +1,17 @@
 //! `tikkun doctor`: finds out what is wrong, or why one job does not move, and what to do about it.
 //!
 //! `facts` defines the input, `gather` reads it, `diagnosis` derives findings without any I/O, `job` those of
-//! one job, and `timekeeping` those about the scheduler.
+//! one job, `timekeeping` those about the scheduler, and `python` those about a Python worker's command.
 
 mod diagnosis;
 mod facts;
 mod finding;
 mod gather;
 mod job;
+mod python;
 mod timekeeping;
 
+use std::ffi::OsString;
 use std::time::Duration;
 
 use clap::Args;
@@ -32,6 +34,10 @@ pub(super) struct Doctor {
     /// The time limit for each back end.
     #[arg(long, value_name = "TIME", default_value = "10s", value_parser = spans::some_time)]
     limit: Duration,
+    /// The command that starts a Python worker, after `--`: it is started once, and ended before it works. Only it
+    /// is examined.
+    #[arg(last = true, value_name = "COMMAND", conflicts_with = "job")]
+    command: Vec<OsString>,
 }
 
 impl Doctor {
@@ -40,12 +46,19 @@ impl Doctor {
     }
 
     fn examine(self, common: &Common) -> Result<(), Complaint> {
-        let loaded = common.load(Vec::new()).map_err(Complaint::said)?;
+        let is_beside = !self.command.is_empty();
+        let loaded =
+            if is_beside { common.load_beside_application(Vec::new()) } else { common.load(Vec::new()) };
+        let loaded = loaded.map_err(Complaint::said)?;
         logging::init(&loaded.settings.log)
             .map_err(|error| Complaint::usage(error.to_string(), Advice::READ_REFERENCE))?;
         let asked = self.job.as_deref();
-        let facts = actix_rt::System::new().block_on(gather(&loaded, self.limit, asked));
-        let findings = diagnose(&facts);
+        let system = actix_rt::System::new();
+        let findings = if is_beside {
+            system.block_on(python::examine(self.command, &loaded.settings))
+        } else {
+            diagnose(&system.block_on(gather(&loaded, self.limit, asked)))
+        };
         let well = findings.iter().all(|finding| finding.severity == Severity::Notice);
         if common.json {
             page::json(&json!({ "ok": well, "job": self.job, "findings": findings }));

@@ -5,7 +5,7 @@ use clap::Args;
 use super::super::advice::{Advice, quoted};
 use super::super::audited::COMMAND_LINE;
 use super::super::ending::{self, Complaint};
-use super::super::known;
+use super::super::{known, page};
 use crate::job::background::BackgroundJob;
 use crate::job::{BackgroundJobId, JobId, JobRecord, JobState};
 use crate::operations::audit_bulk;
@@ -133,7 +133,7 @@ impl Chosen {
                 if jobs.is_empty() {
                     ending::tell("no job matches", &Advice::FEWER_FILTERS);
                 } else if jobs.len() >= limit as usize {
-                    eprintln!("tikkun: these are the newest {limit}; older ones may match too");
+                    page::note(&format!("these are the newest {limit}; older ones may match too"));
                 }
                 let ids: Vec<JobId> = jobs.iter().map(|job| job.id.clone()).collect();
                 audit_bulk(COMMAND_LINE, command.trim_start_matches("jobs "), &ids);

@@ -50,7 +50,7 @@ impl List {
             table(&jobs).print();
         }
         match jobs.last() {
-            None if self.after.is_some() => eprintln!("tikkun: that was the end of the list"),
+            None if self.after.is_some() => page::note("that was the end of the list"),
             None => ending::tell("no job matches", &Advice::FEWER_FILTERS),
             Some(last) if more => ending::tell(
                 &format!("these are {}; there are more", jobs.len()),
@@ -159,7 +159,7 @@ impl FailedRows {
                 |row: &crate::store::SetAside| json!({ "receipt_id": row.receipt, "reason": row.reason });
             page::json(&rows.iter().map(row).collect());
         } else if rows.is_empty() {
-            eprintln!("tikkun: background job {id} left no receipt behind that it could not change");
+            page::note(&format!("background job {id} left no receipt behind that it could not change"));
         } else {
             let columns = [number("RECEIPT", Fit::Whole), text("REASON", Fit::Shorter)];
             let row = |row: crate::store::SetAside| vec![row.receipt.to_string().into(), row.reason.into()];

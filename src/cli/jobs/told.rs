@@ -35,7 +35,7 @@ impl Told {
     pub(super) fn left(&mut self, id: &str, why: Complaint) {
         self.left += 1;
         let Some((why, next)) = why.parts() else { return };
-        eprintln!("tikkun: {}", page::safe(&why));
+        page::note(&why);
         if !self.single {
             self.answers.push(json!({ "id": id, "error": why }));
         }

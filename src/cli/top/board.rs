@@ -15,6 +15,8 @@ pub(super) struct Board {
     pub running: Vec<Running>,
     /// Deletions, newest first.
     pub deletions: Vec<Deletion>,
+    /// Python processes, if the process runs jobs in them.
+    pub python: Option<Python>,
     /// Supervised actors.
     pub tree: Tree,
 }
@@ -27,6 +29,7 @@ impl Board {
             "queues" => self.queues = serde_json::from_str(data)?,
             "running" => self.running = serde_json::from_str(data)?,
             "deletions" => self.deletions = serde_json::from_str(data)?,
+            "python" => self.python = serde_json::from_str(data)?,
             "tree" => self.tree = serde_json::from_str(data)?,
             _ => {}
         }
@@ -139,6 +142,27 @@ impl Deletion {
     pub(super) fn is_active(&self) -> bool {
         ["queued", "running", "paused"].contains(&self.status.as_str())
     }
+}
+
+/// The Python processes of the process.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default)]
+pub(super) struct Python {
+    pub hindrance: Option<String>,
+    pub processes: Vec<PythonProcess>,
+}
+
+/// One Python process.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default)]
+pub(super) struct PythonProcess {
+    pub pid: u32,
+    pub state: String,
+    pub mode: String,
+    pub jobs: u64,
+    pub job_id: Option<String>,
+    pub since: String,
+    pub memory: Option<u64>,
 }
 
 /// The actors of the process.

@@ -14,7 +14,8 @@ use ratatui::widgets::{
 use super::super::page;
 use super::super::tone::Tone;
 use super::head::{self, Piece};
-use super::panes::{self, Sheet};
+use super::panes;
+use super::sheet::Sheet;
 use super::state::{Pane, View};
 
 /// The most lines for reasons.
@@ -88,7 +89,8 @@ impl Painter {
     /// The whole view as lines of text, as many as it needs.
     pub(super) fn print(&self, view: &View, now: Moment, width: u16) -> Vec<String> {
         let health = head::health(view, usize::from(u16::MAX));
-        let sheets = Pane::ALL.map(|pane| panes::sheet(view, pane, now.utc));
+        let shown = Pane::ALL.into_iter().filter(|pane| view.shows(*pane));
+        let sheets: Vec<_> = shown.map(|pane| panes::sheet(view, pane, now.utc)).collect();
         let mut lines = vec![head::title(view), Vec::new()];
         lines.splice(1..1, health);
         lines.insert(lines.len() - 1, head::totals(view));
@@ -123,9 +125,9 @@ impl Painter {
 
     fn body(&self, view: &View, now: Moment, area: Rect, buffer: &mut Buffer) {
         let sheets = Pane::ALL.map(|pane| panes::sheet(view, pane, now.utc));
-        let wants = [0, 1, 2, 3].map(|place: usize| {
-            let rows = sheets.get(place).map_or(0, |sheet| sheet.rows.len().max(1));
-            u16::try_from(rows + 1).unwrap_or(u16::MAX)
+        let wants = Pane::ALL.map(|pane| {
+            let rows = sheets.get(pane.place()).map_or(0, |sheet| sheet.rows.len().max(1));
+            if view.shows(pane) { u16::try_from(rows + 1).unwrap_or(u16::MAX) } else { 0 }
         });
         let heights = heights(wants, view.pane.place(), area.height);
         let areas = Layout::vertical(heights.map(Constraint::Length)).split(area);
@@ -249,12 +251,12 @@ fn in_lines(buffer: &Buffer) -> Vec<String> {
 
 /// The height of each pane. If there is room, all have what they need. If not, each gets two lines, and the
 /// rest goes to the focused pane first. On a low screen only the focused pane is shown.
-fn heights(wants: [u16; 4], focus: usize, room: u16) -> [u16; 4] {
+fn heights<const PANES: usize>(wants: [u16; PANES], focus: usize, room: u16) -> [u16; PANES] {
     let all = wants.iter().fold(0_u16, |sum, want| sum.saturating_add(*want));
     if all <= room {
         return wants;
     }
-    let mut given = [0; 4];
+    let mut given = [0; PANES];
     if room < LOW {
         if let Some(height) = given.get_mut(focus) {
             *height = room;

@@ -87,6 +87,9 @@ pub(super) fn totals(view: &View) -> Vec<Piece> {
     if view.board.tree.stuck_threads > 0 {
         pieces.extend(number("stuck threads", view.board.tree.stuck_threads, Tone::Bad));
     }
+    if let Some(why) = view.board.python.as_ref().and_then(|python| python.hindrance.as_ref()) {
+        pieces.push((format!("{why}  "), Tone::Bad));
+    }
     if let Some(error) = overview.cleanup.as_ref().and_then(|owed| owed.last_error.as_ref()) {
         pieces.push((format!("outbox: {error}"), Tone::Quiet));
     }
@@ -108,6 +111,7 @@ fn in_words(reason: &Reason) -> String {
         "database_unreachable" => "the database is out of reach: jobs wait".to_owned(),
         "broker_refuses_writes" => "the queue takes no writes: jobs wait".to_owned(),
         "database_refuses_writes" => "the database takes no writes: jobs wait".to_owned(),
+        "jobs_cannot_run" => "no job can be run: the python processes cannot be started".to_owned(),
         "no_scheduler" => "no scheduler is running: delayed jobs do not come due".to_owned(),
         "cleanup_overdue" => format!("storage owes {count} objects for too long"),
         "many_failed" => format!("{count} jobs have failed{limit}"),

@@ -14,6 +14,7 @@ mod live;
 mod meter;
 mod panes;
 mod screen;
+mod sheet;
 mod state;
 
 use std::io::{IsTerminal as _, stdin, stdout};

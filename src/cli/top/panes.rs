@@ -4,61 +4,10 @@ use chrono::{DateTime, Utc};
 
 use super::super::spans::short;
 use super::super::tone::Tone;
-use super::board::{Child, Deletion, Queue, Running};
+use super::board::{Child, Deletion, PythonProcess, Queue, Running};
 use super::meter::{bar, spark};
+use super::sheet::{Cell, Sheet, cell, count, number, plain, text};
 use super::state::{Pane, View};
-
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct Cell {
-    /// Its text.
-    pub text: String,
-    /// Its tone.
-    pub tone: Tone,
-}
-
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Column {
-    /// Its header; that of the first column names the pane.
-    pub title: &'static str,
-    /// Its width in columns of the terminal; 0 takes the rest.
-    pub width: u16,
-    /// Whether it is right-aligned.
-    pub right: bool,
-    /// The least width of the screen at which it is shown.
-    pub from: u16,
-}
-
-/// The content of one pane.
-#[derive(Clone, Debug)]
-pub(super) struct Sheet {
-    /// Its columns.
-    pub columns: Vec<Column>,
-    /// Its rows.
-    pub rows: Vec<Vec<Cell>>,
-    /// The text shown if there are no rows.
-    pub nothing: &'static str,
-}
-
-fn text(title: &'static str, width: u16, from: u16) -> Column {
-    Column { title, width, right: false, from }
-}
-
-fn number(title: &'static str, width: u16, from: u16) -> Column {
-    Column { title, width, right: true, from }
-}
-
-fn cell(text: impl Into<String>, tone: Tone) -> Cell {
-    Cell { text: text.into(), tone }
-}
-
-fn plain(text: impl Into<String>) -> Cell {
-    cell(text, Tone::Plain)
-}
-
-/// A number in this tone; zero is quiet.
-fn count(number: u64, tone: Tone) -> Cell {
-    cell(number.to_string(), tone.of_count(number))
-}
 
 /// The content of the pane at `now`.
 pub(super) fn sheet(view: &View, pane: Pane, now: DateTime<Utc>) -> Sheet {
@@ -92,6 +41,7 @@ pub(super) fn sheet(view: &View, pane: Pane, now: DateTime<Utc>) -> Sheet {
             rows: board.running.iter().map(|job| running(job, view, now)).collect(),
             nothing: "nothing runs in this process",
         },
+        Pane::Python => pythons(view, now),
         Pane::Deletions => Sheet {
             columns: vec![
                 text("deletions", 0, 0),
@@ -106,17 +56,43 @@ pub(super) fn sheet(view: &View, pane: Pane, now: DateTime<Utc>) -> Sheet {
             rows: board.deletions.iter().map(deletion).collect(),
             nothing: "nobody has asked for a deletion yet",
         },
-        Pane::Actors => Sheet {
-            columns: vec![
-                text("actors", 0, 0),
-                text("state", 10, 0),
-                number("restarts", 8, 0),
-                number("since", 8, 60),
-                text("last panic", 44, 110),
-            ],
-            rows: board.tree.children.iter().map(|child| actor(child, view, now)).collect(),
-            nothing: "no actor is known yet",
-        },
+        Pane::Actors => actors(view, now),
+    }
+}
+
+fn pythons(view: &View, now: DateTime<Utc>) -> Sheet {
+    Sheet {
+        columns: vec![
+            text("python", 0, 0),
+            text("state", 8, 0),
+            text("mode", 5, 90),
+            number("jobs", 6, 60),
+            number("memory", 9, 0),
+            text("job", 36, 80),
+            number("since", 8, 100),
+        ],
+        rows: view
+            .board
+            .python
+            .iter()
+            .flat_map(|python| &python.processes)
+            .map(|one| python(one, now))
+            .collect(),
+        nothing: "no python process is there",
+    }
+}
+
+fn actors(view: &View, now: DateTime<Utc>) -> Sheet {
+    Sheet {
+        columns: vec![
+            text("actors", 0, 0),
+            text("state", 10, 0),
+            number("restarts", 8, 0),
+            number("since", 8, 60),
+            text("last panic", 44, 110),
+        ],
+        rows: view.board.tree.children.iter().map(|child| actor(child, view, now)).collect(),
+        nothing: "no actor is known yet",
     }
 }
 
@@ -176,6 +152,23 @@ fn running(job: &Running, view: &View, now: DateTime<Utc>) -> Vec<Cell> {
         plain(rate.map(per_second).unwrap_or_default()),
         plain(left),
         cell(seconds.map(short).unwrap_or_default(), Tone::Quiet),
+    ]
+}
+
+fn python(process: &PythonProcess, now: DateTime<Utc>) -> Vec<Cell> {
+    let tone = match process.state.as_str() {
+        "busy" => Tone::Busy,
+        "ready" => Tone::Good,
+        _ => Tone::Quiet,
+    };
+    vec![
+        plain(process.pid.to_string()),
+        cell(&process.state, tone),
+        cell(&process.mode, Tone::Quiet),
+        count(process.jobs, Tone::Plain),
+        plain(process.memory.map(|bytes| format!("{} MiB", bytes >> 20)).unwrap_or_default()),
+        plain(process.job_id.clone().unwrap_or_default()),
+        cell(seconds_since(&process.since, now).map(short).unwrap_or_default(), Tone::Quiet),
     ]
 }
 
@@ -265,6 +258,7 @@ pub(super) fn detail(view: &View) -> Option<String> {
                 job.function, job.queue, job.job_id, job.attempt
             ))
         }
+        Pane::Python => view.board.python.as_ref()?.hindrance.clone(),
         Pane::Deletions => {
             let deletion = view.board.deletions.get(row)?;
             let failed = (deletion.failed_count > 0).then(|| {
@@ -314,6 +308,7 @@ mod tests {
         for (section, data, pane) in [
             ("queues", "[{}]", Pane::Queues),
             ("running", "[{}]", Pane::Running),
+            ("python", r#"{"processes":[{}]}"#, Pane::Python),
             ("deletions", "[{}]", Pane::Deletions),
             ("tree", r#"{"children":[{}]}"#, Pane::Actors),
         ] {
@@ -348,6 +343,15 @@ mod tests {
         let paused = r#""status":"paused","paused_by":"person","changed_by":"דנה""#;
         assert_eq!(note(paused), "paused by דנה; r resumes it");
         assert_eq!(note(r#""status":"failed","last_error":"no""#), "last error: no");
+    }
+
+    #[test]
+    fn python_process_tells_its_job_and_its_memory() {
+        let data = r#"{"processes":[{"pid":7,"state":"busy","mode":"warm","jobs":3,"job_id":"j","memory":5242880,
+            "since":"2026-01-01T00:00:00Z"}]}"#;
+        let row = row(&view("python", data), Pane::Python);
+        assert_eq!(row, ["7", "busy", "warm", "3", "5 MiB", "j", "1m 40s"]);
+        assert!(!View::new(String::new()).shows(Pane::Python), "of a service without Python jobs");
     }
 
     #[test]

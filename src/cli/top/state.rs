@@ -16,6 +16,8 @@ pub(super) enum Pane {
     Queues,
     /// Jobs in progress.
     Running,
+    /// Python processes; only shown if there are any.
+    Python,
     /// Deletions.
     Deletions,
     /// Supervised actors.
@@ -24,7 +26,8 @@ pub(super) enum Pane {
 
 impl Pane {
     /// From top to bottom.
-    pub(super) const ALL: [Self; 4] = [Self::Queues, Self::Running, Self::Deletions, Self::Actors];
+    pub(super) const ALL: [Self; 5] =
+        [Self::Queues, Self::Running, Self::Python, Self::Deletions, Self::Actors];
 
     /// Its index from the top.
     pub(super) fn place(self) -> usize {
@@ -95,7 +98,7 @@ pub(super) struct View {
     /// The pane that has the focus.
     pub pane: Pane,
     /// The chosen row of each pane.
-    pub rows: [usize; 4],
+    pub rows: [usize; Pane::ALL.len()],
     /// The change that waits for a confirmation.
     pub question: Option<Change>,
     /// Whether the help is shown.
@@ -110,10 +113,23 @@ impl View {
             board: Board::default(),
             line: Line::Opening,
             pane: Pane::Queues,
-            rows: [0; 4],
+            rows: [0; Pane::ALL.len()],
             question: None,
             help: false,
             notice: None,
+        }
+    }
+
+    /// Whether the pane is on the screen.
+    pub(super) fn shows(&self, pane: Pane) -> bool {
+        pane != Pane::Python || self.board.python.is_some()
+    }
+
+    /// Moves the focus to the next pane that is shown, in steps of `by`.
+    fn move_focus(&mut self, by: usize) {
+        self.pane = self.pane.step(by);
+        if !self.shows(self.pane) {
+            self.pane = self.pane.step(by);
         }
     }
 
@@ -165,8 +181,8 @@ impl View {
         }
         match key {
             Key::Escape => return Step::Quit,
-            Key::NextPane => self.pane = self.pane.step(1),
-            Key::PreviousPane => self.pane = self.pane.step(Pane::ALL.len() - 1),
+            Key::NextPane => self.move_focus(1),
+            Key::PreviousPane => self.move_focus(Pane::ALL.len() - 1),
             Key::Help => self.help = true,
             Key::Pause | Key::Resume => self.wish(key == Key::Pause, now),
             _ => self.walk(key),
@@ -179,6 +195,7 @@ impl View {
         match pane {
             Pane::Queues => self.board.queues.len(),
             Pane::Running => self.board.running.len(),
+            Pane::Python => self.board.python.as_ref().map_or(0, |python| python.processes.len()),
             Pane::Deletions => self.board.deletions.len(),
             Pane::Actors => self.board.tree.children.len(),
         }
@@ -240,7 +257,7 @@ impl View {
                     (Target::Deletion(deletion.job_id), deletion.paused_by.as_deref() == Some("person"))
                 }),
             },
-            Pane::Running | Pane::Actors => {
+            Pane::Running | Pane::Python | Pane::Actors => {
                 return Err("queues and deletions can be paused; Tab goes to them".to_owned());
             }
         };

@@ -29,6 +29,10 @@ pub struct RedisSettings {
     pub url: SecretString,
     /// The prefix of all keys of RQ.
     pub key_prefix: String,
+    /// Whether each job is handed over with all fields of its hash, for code in another language. No key sets it.
+    pub whole_hashes: bool,
+    /// What RQ's readers call the workers of this process, if not by host and process. No key sets it.
+    pub worker_name: Option<String>,
     /// The longest payload as stored, in bytes.
     pub payload_limit: ByteSize,
     /// The longest payload after decompression, in bytes.
@@ -69,7 +73,15 @@ impl BrokerSettings {
         let expanded_limit = reader.get("broker.expanded_limit");
         let engine = match target {
             Some(url) => {
-                BrokerEngine::Redis(RedisSettings { url, key_prefix, payload_limit, expanded_limit })
+                let (whole_hashes, worker_name) = (false, None);
+                BrokerEngine::Redis(RedisSettings {
+                    url,
+                    key_prefix,
+                    whole_hashes,
+                    worker_name,
+                    payload_limit,
+                    expanded_limit,
+                })
             }
             None => BrokerEngine::Embedded { file: data.join(FILE) },
         };

@@ -7,6 +7,7 @@ pub(super) mod diagnostics;
 pub(super) mod http;
 pub(super) mod lease;
 pub(super) mod log;
+pub(super) mod python;
 pub(super) mod rescuer;
 pub(super) mod retention;
 pub(super) mod schedule;

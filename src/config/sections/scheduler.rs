@@ -11,6 +11,8 @@ pub struct SchedulerSettings {
     pub interval: Duration,
     /// How long the leader lease is valid without a renewal.
     pub leadership_ttl: Duration,
+    /// Whether this process enqueues what comes due.
+    pub enabled: bool,
 }
 
 impl SchedulerSettings {
@@ -18,6 +20,7 @@ impl SchedulerSettings {
         Self {
             interval: reader.duration("scheduler.interval"),
             leadership_ttl: reader.duration("scheduler.leadership_ttl"),
+            enabled: reader.get("scheduler.enabled"),
         }
     }
 }

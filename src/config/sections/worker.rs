@@ -8,6 +8,18 @@ use crate::config::reader::Reader;
 use crate::config::size::ByteSize;
 use crate::job::QueueName;
 
+/// In which order queues with jobs are served.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum QueueOrder {
+    /// A queue only when those listed before it are empty.
+    #[default]
+    AsListed,
+    /// One after the other.
+    InTurn,
+    /// By chance.
+    Random,
+}
+
 /// `[worker]`.
 #[derive(Clone, Debug)]
 pub struct WorkerSettings {
@@ -15,6 +27,8 @@ pub struct WorkerSettings {
     pub queues: Vec<QueueName>,
     /// `queues` as given in the environment or by a flag, else joined with commas.
     pub queues_as_given: String,
+    /// The order in which `queues` are served. No key sets it.
+    pub order: QueueOrder,
     /// Every queue that is known to exist.
     pub known_queues: Vec<QueueName>,
     /// The most jobs that run at the same time.
@@ -64,6 +78,7 @@ impl WorkerSettings {
         Self {
             queues,
             queues_as_given,
+            order: QueueOrder::default(),
             known_queues,
             slots,
             threads,

@@ -33,6 +33,8 @@ pub(super) struct JobDetail {
     error_text: Option<String>,
     /// How many times its process died while it ran.
     orphaned: u32,
+    /// How many times it was run again because it asked for that by what it returned.
+    retries_asked: u32,
     /// The time limit of one attempt in seconds; -1 for none.
     timeout_seconds: Option<f64>,
     /// How many of its retries are left.
@@ -68,7 +70,8 @@ pub(super) struct AttemptView {
     ended_at: Option<String>,
     /// Its duration, in milliseconds.
     took_ms: Option<i64>,
-    /// `running`, `finished`, `failed`, `stopped` by a user, or `lost` with its process.
+    /// `running`, `finished`, `failed`, `retried` because it asked for that, `stopped` by a user, or `lost` with its
+    /// process.
     #[schema(value_type = String, example = "failed")]
     outcome: AttemptOutcome,
     /// Why it failed, in full.
@@ -114,6 +117,7 @@ impl JobDetail {
             args_text,
             result_text: job.result.as_ref().map(in_full),
             orphaned: job.orphaned,
+            retries_asked: job.retries_asked,
             timeout_seconds: job.timeout.map(|limit| match limit {
                 Limit::Never => -1.0,
                 Limit::After(time) => time.as_secs_f64(),

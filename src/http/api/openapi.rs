@@ -17,7 +17,7 @@ use crate::http::limits::SECRET_HEADER;
 #[openapi(
     info(title = "Tikkun", description = "What the page does, for programs. Changes may carry an Idempotency-Key; with the cookie they must carry X-CSRF-Token."),
     paths(
-        sign_in::show, sign_in::sign_in, sign_in::sign_out, overview::overview, overview::tree, events::events,
+        sign_in::show, sign_in::sign_in, sign_in::sign_out, overview::overview, overview::tree, overview::python, events::events,
         configuration::config, queues::pause, queues::resume, jobs::list, job::show, jobs::cancel, jobs::retry,
         job::stop, job_log::log, bulk::bulk, deletions::list, deletions::show, deletions::act, tenants::show, tenants::plan, tenants::request,
         openapi,

@@ -20,6 +20,7 @@ pub(in crate::http) fn routes(config: &mut web::ServiceConfig) {
         .wrap(headers())
         .service(web::resource("/overview").route(web::get().to(overview::overview)))
         .service(web::resource("/tree").route(web::get().to(overview::tree)))
+        .service(web::resource("/python").route(web::get().to(overview::python)))
         .service(web::resource("/events").route(web::get().to(events::events)))
         .service(web::resource("/config").route(web::get().to(configuration::config)))
         .service(web::resource("/openapi.json").route(web::get().to(openapi::openapi)))

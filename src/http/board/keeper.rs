@@ -15,7 +15,7 @@ use super::shapes::Snapshot;
 use crate::supervision::catch_panic;
 
 /// The number of sections.
-const SECTIONS: usize = 6;
+const SECTIONS: usize = 7;
 
 /// A snapshot, ready to be sent.
 #[derive(Clone, Debug, Default)]
@@ -156,6 +156,7 @@ impl Board {
                 ("workers", text(&snapshot.workers)),
                 ("running", text(&snapshot.running)),
                 ("deletions", text(&snapshot.deletions)),
+                ("python", text(&snapshot.python)),
                 ("tree", text(&snapshot.tree)),
             ];
             for (section, (name, data)) in posted.sections.iter_mut().zip(texts) {

@@ -8,6 +8,7 @@ mod eta;
 mod history;
 mod keeper;
 mod reader;
+mod running;
 mod shapes;
 
 pub(super) use eta::{DeletionRow, deletion_row};

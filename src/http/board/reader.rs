@@ -9,12 +9,14 @@ use chrono::{DateTime, Utc};
 
 use super::eta::{DeletionRow, deletion_row};
 use super::history::{History, last_minute};
+use super::running::{running_jobs, running_state};
 use super::shapes::{
-    CleanupState, Overview, ProcessState, QueueState, RunningState, SchedulerState, Snapshot, WorkerState,
+    CleanupState, Overview, ProcessState, QueueState, SchedulerState, Snapshot, WorkerState,
 };
 use crate::fault::Fault;
 use crate::http::facade::Facade;
 use crate::http::health::HealthReader;
+use crate::http::python::PythonReader;
 use crate::http::views::{QueueService, time};
 use crate::job::QueueName;
 use crate::job::background::BackgroundJob;
@@ -67,6 +69,8 @@ struct Reading {
     active: Result<Vec<BackgroundJob>, Fault>,
     newest: Result<Vec<BackgroundJob>, Fault>,
     now: Result<DateTime<Utc>, Fault>,
+    /// With the progress that Python jobs have saved.
+    running: Vec<RunningJob>,
 }
 
 impl BoardReader {
@@ -90,6 +94,7 @@ impl BoardReader {
             scheduler: reading.scheduler.as_ref().ok().map(Option::as_ref),
             outbox: outbox.filter(|_| reading.active.is_ok()),
             refusing,
+            hindered: self.health.is_hindered(),
             stuck_threads: children.stuck_threads,
             thresholds: self.health.thresholds,
         });
@@ -106,7 +111,8 @@ impl BoardReader {
             overview,
             queues,
             workers: history.seen.workers.clone(),
-            running: self.health.running.list().iter().map(|job| self.running(job)).collect(),
+            running: reading.running.iter().map(|job| running_state(job, &self.job_log)).collect(),
+            python: self.health.python.as_ref().map(PythonReader::state),
             deletions_known: reading.active.is_ok() && reading.newest.is_ok(),
             deletions: self.deletions(reading, (now, history)),
             tree: children.into(),
@@ -116,7 +122,7 @@ impl BoardReader {
     async fn ask(&self, history: &mut History) -> Reading {
         let (health, jobs) = (&self.health, &self.facade.deletions.jobs);
         let kind = &self.facade.deletions.requests.tracked.job_type;
-        let (counts, paused, scheduler, processes, outbox, active, now) = futures::join!(
+        let (counts, paused, scheduler, processes, outbox, active, now, running) = futures::join!(
             health.within(health.broker.counts()),
             health.within(health.broker.paused()),
             health.within(health.broker.leadership(SCHEDULER_ROLE)),
@@ -124,10 +130,11 @@ impl BoardReader {
             history.outbox.read(health.within(health.store.outbox.summary(None))),
             health.within(jobs.active(kind, ACTIVE)),
             health.within(jobs.now()),
+            running_jobs(health),
         );
         history.under_way(active.as_deref().unwrap_or_default());
         let newest = history.newest.read(health.within(jobs.newest(kind, RECENT))).await;
-        Reading { counts, paused, scheduler, processes, outbox, active, newest, now }
+        Reading { counts, paused, scheduler, processes, outbox, active, newest, now, running }
     }
 
     /// The queues, or their last known state while the broker does not answer. Charts only use real reads, so
@@ -246,19 +253,6 @@ impl BoardReader {
             queues: process.queues.iter().map(ToString::to_string).collect(),
             started_at: time(process.started_at),
             here: process.id == self.identity.process.id,
-        }
-    }
-
-    fn running(&self, job: &RunningJob) -> RunningState {
-        RunningState {
-            job_id: job.job_id.to_string(),
-            function: job.function.to_string(),
-            queue: job.queue.to_string(),
-            attempt: job.attempt,
-            since: time(job.since),
-            total: job.progress.map(|progress| progress.total),
-            processed: job.progress.map(|progress| progress.processed),
-            lines: self.job_log.count(job.job_id.as_str()),
         }
     }
 }

@@ -4,6 +4,7 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::eta::DeletionRow;
+use crate::http::python::PythonState;
 use crate::http::views::time;
 use crate::operations::{QueueFacts, Reason};
 use crate::queue::QueueCounts;
@@ -22,6 +23,8 @@ pub(in crate::http) struct Snapshot {
     pub running: Vec<RunningState>,
     /// Active and recent deletions, newest first; the last known state while the database does not answer.
     pub deletions: Vec<DeletionRow>,
+    /// The Python processes of this process, if it runs jobs in them.
+    pub python: Option<PythonState>,
     /// The actors of this process.
     pub tree: SupervisionTree,
     /// Whether the deletions are current; `false`: they are the last known ones.

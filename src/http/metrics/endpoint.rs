@@ -42,8 +42,9 @@ impl MetricsEndpoint {
         let started = self.probes.started.load(Ordering::Acquire);
         let proven = self.probes.turns.unproven().is_empty();
         let written = self.probes.needed_writes.as_ref().is_none_or(|writes| !writes.are_refused());
-        let ready =
-            started && proven && written && stopped == 0 && !self.probes.leaving.load(Ordering::Acquire);
+        let runs = self.probes.hindrance.borrow().is_none();
+        let leaving = self.probes.leaving.load(Ordering::Acquire);
+        let ready = started && proven && written && runs && stopped == 0 && !leaving;
         STOPPED_LOOPS.gauge(&[]).set(stopped as f64);
         READY.gauge(&[]).set(f64::from(u8::from(ready)));
     }

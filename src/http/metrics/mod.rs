@@ -3,6 +3,7 @@
 mod endpoint;
 mod look;
 mod own_process;
+mod python;
 
 pub use endpoint::MetricsEndpoint;
 pub(super) use endpoint::routes;

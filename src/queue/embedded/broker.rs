@@ -103,9 +103,15 @@ impl Broker for Embedded {
         asking.answered();
         for one in settlements {
             match &one.verdict {
-                Disposition::Ack { .. } | Disposition::Discard { .. } | Disposition::Stop { .. } => {}
+                Disposition::Ack { .. }
+                | Disposition::Discard { .. }
+                | Disposition::Exhaust { .. }
+                | Disposition::Stop { .. } => {}
                 Disposition::Forward { queue } => self.doorbell.ring(queue),
-                Disposition::RetryAt { .. } | Disposition::Release { .. } | Disposition::Rescue => {
+                Disposition::RetryAt { .. }
+                | Disposition::RunAgain { .. }
+                | Disposition::Release { .. }
+                | Disposition::Rescue => {
                     self.doorbell.ring(&one.queue);
                 }
             }
@@ -299,6 +305,7 @@ mod tests {
             execution: lent.execution,
             verdict: Disposition::Release { end: QueueEnd::Tail },
             remark: None,
+            verbatim: None,
         };
         assert_rings(&embedded, "a ring for a job given back", embedded.settle(&[back])).await;
         embedded.fetch(&"q".into(), 1, &me.id).await.unwrap();

@@ -14,6 +14,8 @@ pub fn mark(one: &Settlement) -> String {
     let verdict = match &one.verdict {
         Disposition::Ack { .. } => "ack",
         Disposition::RetryAt { .. } => "retry",
+        Disposition::RunAgain { .. } => "again",
+        Disposition::Exhaust { .. } => "exhaust",
         Disposition::Discard { .. } => "bury",
         Disposition::Stop { .. } => "stop",
         Disposition::Forward { .. } => "forward",
@@ -73,7 +75,9 @@ pub async fn put_right(
 fn refused(one: &Settlement) -> Refused<'_> {
     let state = match &one.verdict {
         Disposition::Ack { .. } => Some(JobState::Finished.as_str()),
-        Disposition::Discard { .. } | Disposition::Stop { .. } => Some(JobState::Failed.as_str()),
+        Disposition::Discard { .. } | Disposition::Exhaust { .. } | Disposition::Stop { .. } => {
+            Some(JobState::Failed.as_str())
+        }
         _ => None,
     };
     Refused {
@@ -93,10 +97,17 @@ mod tests {
 
     use super::super::settle;
     use super::*;
-    use crate::job::{Limit, QueueEnd};
+    use crate::job::{Limit, QueueEnd, RetryAsked};
 
     fn settlement(verdict: Disposition) -> Settlement {
-        Settlement { job: "a".into(), queue: "q".into(), execution: "e".into(), verdict, remark: None }
+        Settlement {
+            job: "a".into(),
+            queue: "q".into(),
+            execution: "e".into(),
+            verdict,
+            remark: None,
+            verbatim: None,
+        }
     }
 
     async fn lent(database: &Database) {
@@ -121,6 +132,8 @@ mod tests {
             Disposition::Discard { error: error(), keep: long },
             Disposition::Stop { error: error(), keep: long },
             Disposition::RetryAt { delay: Duration::ZERO, error: error() },
+            Disposition::RunAgain { delay: Duration::ZERO, asked: RetryAsked::at_most(1), keep: long },
+            Disposition::Exhaust { asked: RetryAsked::at_most(1), keep: long },
             Disposition::Release { end: QueueEnd::Head },
             Disposition::Forward { queue: "other".into() },
         ] {

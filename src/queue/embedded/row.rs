@@ -1,5 +1,6 @@
 //! Writes a job into its row and reads it back.
 
+use std::borrow::Cow;
 use std::time::Duration;
 
 use serde::Serialize;
@@ -7,7 +8,8 @@ use serde_json::{Map, Value};
 use sqlx::FromRow;
 
 use crate::job::{
-    Args, ArgsError, Callbacks, ExecutionId, JobRecord, JobState, Limit, NewJob, ProcessId, QueueEnd, Retries,
+    Args, ArgsError, Callbacks, ExecutionId, JobRecord, JobState, Limit, NewJob, ProcessId, QueueEnd,
+    Retries, Webhooks,
 };
 
 use super::database::{millis, time};
@@ -33,6 +35,7 @@ pub struct JobRow {
     attempt: u32,
     failures: u32,
     orphaned: u32,
+    retries_asked: u32,
     timeout_ms: Option<i64>,
     retries_left: Option<u32>,
     retry_intervals: Option<String>,
@@ -64,6 +67,7 @@ impl JobRow {
             attempt: self.attempt,
             failures: self.failures,
             orphaned: self.orphaned,
+            retries_asked: self.retries_asked,
             timeout: self.timeout_ms.map(limit),
             retries: retries(self.retries_left, self.retry_intervals.as_deref()),
             result_ttl: self.result_ttl_ms.map(limit),
@@ -78,6 +82,7 @@ impl JobRow {
             stopped: self.stopped,
             meta: serde_json::from_str(&self.meta).unwrap_or_default(),
             callbacks: Callbacks::default(),
+            webhooks: Webhooks::default(),
             remark: None,
         })
     }
@@ -91,7 +96,7 @@ impl JobRow {
     pub fn into_delivery(mut self) -> Result<(Delivery, ProcessId), sqlx::Error> {
         let execution = ExecutionId::from(self.execution.take().unwrap_or_default());
         let process = ProcessId::from(self.process.take().unwrap_or_default());
-        Ok((Delivery { job: self.into_record()?.folded(), execution }, process))
+        Ok((Delivery { job: self.into_record()?.folded(), execution, hash: None }, process))
     }
 }
 
@@ -108,6 +113,11 @@ pub fn unreadable(error: serde_json::Error) -> sqlx::Error {
 /// Rows for `json_each`: one parameter has the whole batch, so that one prepared statement is enough.
 pub fn batch(rows: &[impl Serialize]) -> Result<String, sqlx::Error> {
     serde_json::to_string(rows).map_err(|error| sqlx::Error::Encode(error.into()))
+}
+
+/// An error as it can be stored: SQLite ends a text that it takes out of JSON at the first NUL.
+pub fn whole(error: &str) -> Cow<'_, str> {
+    if error.contains('\0') { error.replace('\0', "\u{fffd}").into() } else { error.into() }
 }
 
 fn limit(stored: i64) -> Limit {

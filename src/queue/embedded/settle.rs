@@ -5,6 +5,7 @@
 
 use std::borrow::Cow;
 use std::collections::HashSet;
+use std::time::Duration;
 
 use serde::Serialize;
 use serde_json::Value;
@@ -16,7 +17,7 @@ use super::database::{Database, millis, now};
 use super::history::entry;
 use super::place::Places;
 use super::resettled::mark;
-use super::row::batch;
+use super::row::{batch, whole};
 use crate::queue::delivery::{Disposition, Settled, Settlement};
 
 /// A delivery whose job is deleted.
@@ -48,17 +49,13 @@ struct Returned<'a> {
     state: &'static str,
     position: i64,
     due_at: Option<i64>,
+    /// Where it enters its queue once it is due.
+    to_head: bool,
     failures: u32,
     orphaned: u32,
+    asked: u32,
     error: Option<Cow<'a, str>>,
     mark: String,
-}
-
-/// A delivery whose job waits in another queue from now on.
-#[derive(Serialize)]
-struct Forwarded<'a> {
-    execution: &'a str,
-    queue: &'a str,
 }
 
 /// Settlements by what happens to the row.
@@ -67,8 +64,8 @@ struct Sorted<'a> {
     dropped: Vec<Dropped<'a>>,
     ended: Vec<Ended<'a>>,
     returned: Vec<Returned<'a>>,
-    /// Of the returned ones.
-    forwarded: Vec<Forwarded<'a>>,
+    /// Of the returned ones, the execution and the queue in which its job waits from now on.
+    forwarded: Vec<(&'a str, &'a str)>,
 }
 
 /// Settles deliveries; of two settlements of one delivery the first counts.
@@ -83,7 +80,7 @@ pub async fn settle(database: &Database, settlements: &[Settlement]) -> Result<V
     drop_rows(&mut tx, &sorted.dropped, &mut done).await?;
     end_rows(&mut tx, &sorted.ended, now, &mut done).await?;
     return_rows(&mut tx, &sorted.returned, now, &mut done).await?;
-    sorted.forwarded.retain(|one| done.contains(one.execution));
+    sorted.forwarded.retain(|(execution, _)| done.contains(*execution));
     forward_rows(&mut tx, &sorted.forwarded).await?;
     crate::failpoint::reach("queue.settle.before_commit");
     tx.commit().await?;
@@ -103,11 +100,10 @@ async fn sort<'a>(
     let mut sorted = Sorted::default();
     let mut places = Places::default();
     let mut seen = HashSet::with_capacity(settlements.len());
+    let due = |delay: Duration| (!delay.is_zero()).then(|| now + millis(delay));
     for one in settlements.iter().filter(|one| seen.insert(one.execution.as_str())) {
         match &one.verdict {
-            Disposition::Ack { .. } | Disposition::Discard { .. } | Disposition::Stop { .. }
-                if one.verdict.drops() =>
-            {
+            ends if ends.drops() => {
                 sorted.dropped.push(Dropped { job: one.job.as_str(), execution: one.execution.as_str() });
             }
             Disposition::Ack { result, keep } => {
@@ -115,34 +111,26 @@ async fn sort<'a>(
                     .ended
                     .push(Ended { result: Some(result), ..ended(one, JobState::Finished, *keep, now) });
             }
-            Disposition::Discard { error, keep } | Disposition::Stop { error, keep } => {
+            Disposition::Discard { keep, .. }
+            | Disposition::Exhaust { keep, .. }
+            | Disposition::Stop { keep, .. } => {
                 let stopped = matches!(one.verdict, Disposition::Stop { .. });
-                let ended = ended(one, JobState::Failed, *keep, now);
-                sorted.ended.push(Ended { error: Some(whole(error)), failures: 1, stopped, ..ended });
-            }
-            Disposition::RetryAt { delay, error } if delay.is_zero() => {
-                let position = places.next(tx, one.queue.as_str(), QueueEnd::Tail).await?;
-                sorted.returned.push(Returned {
-                    failures: 1,
-                    error: Some(whole(error)),
-                    ..returned(one, position)
-                });
+                let (error, ended) = (one.verdict.error(), ended(one, JobState::Failed, *keep, now));
+                sorted.ended.push(Ended { error: error.map(whole), failures: 1, stopped, ..ended });
             }
             Disposition::RetryAt { delay, error } => {
-                let (state, due_at) = (JobState::Scheduled.as_str(), Some(now + millis(*delay)));
-                let returned = returned(one, 0);
-                sorted.returned.push(Returned {
-                    state,
-                    due_at,
-                    failures: 1,
-                    error: Some(whole(error)),
-                    ..returned
-                });
+                let returned = waits(tx, &mut places, one, (due(*delay), QueueEnd::Tail)).await?;
+                sorted.returned.push(Returned { failures: 1, error: Some(whole(error)), ..returned });
+            }
+            Disposition::RunAgain { delay, asked, .. } => {
+                let end = if asked.at_front { QueueEnd::Head } else { QueueEnd::Tail };
+                let returned = waits(tx, &mut places, one, (due(*delay), end)).await?;
+                sorted.returned.push(Returned { asked: 1, ..returned });
             }
             Disposition::Forward { queue } => {
                 let position = places.next(tx, queue.as_str(), QueueEnd::Tail).await?;
                 sorted.returned.push(returned(one, position));
-                sorted.forwarded.push(Forwarded { execution: one.execution.as_str(), queue: queue.as_str() });
+                sorted.forwarded.push((one.execution.as_str(), queue.as_str()));
             }
             Disposition::Release { end } => {
                 let position = places.next(tx, one.queue.as_str(), *end).await?;
@@ -157,9 +145,18 @@ async fn sort<'a>(
     Ok(sorted)
 }
 
-/// An error as it can be stored: SQLite ends a text that it takes out of JSON at the first NUL.
-fn whole(error: &str) -> Cow<'_, str> {
-    if error.contains('\0') { error.replace('\0', "\u{fffd}").into() } else { error.into() }
+/// A row that waits again: until it is due, if it has to wait for that, and then at this end of its queue.
+async fn waits<'a>(
+    tx: &mut SqliteConnection,
+    places: &mut Places,
+    one: &'a Settlement,
+    (due_at, end): (Option<i64>, QueueEnd),
+) -> Result<Returned<'a>, sqlx::Error> {
+    if due_at.is_some() {
+        let (state, to_head) = (JobState::Scheduled.as_str(), end == QueueEnd::Head);
+        return Ok(Returned { state, due_at, to_head, ..returned(one, 0) });
+    }
+    Ok(returned(one, places.next(tx, one.queue.as_str(), end).await?))
 }
 
 fn ended(one: &Settlement, state: JobState, keep: Limit, now: i64) -> Ended<'_> {
@@ -182,8 +179,10 @@ fn returned(one: &Settlement, position: i64) -> Returned<'_> {
         state: JobState::Queued.as_str(),
         position,
         due_at: None,
+        to_head: false,
         failures: 0,
         orphaned: 0,
+        asked: 0,
         error: None,
         mark: mark(one),
     }
@@ -253,17 +252,21 @@ async fn return_rows(
     // own retries, if it has any, and is added to the history by the same write.
     let returned: Vec<String> = sqlx::query_scalar(concat!(
         "UPDATE tikkun_jobs
-         SET state = given.value ->> 'state', position = given.value ->> 'position', to_head = 0,
-             due_at = given.value ->> 'due_at', failures = failures + (given.value ->> 'failures'),
+         SET state = given.value ->> 'state', position = given.value ->> 'position',
+             to_head = given.value ->> 'to_head', due_at = given.value ->> 'due_at', failures = failures + (given.value ->> 'failures'),
              orphaned = orphaned + (given.value ->> 'orphaned'),
+             retries_asked = retries_asked + (given.value ->> 'asked'),
              retries_left = max(retries_left - (given.value ->> 'failures'), 0),
-             error = coalesce(given.value ->> 'error', error), settled = given.value ->> 'mark',
+             error = iif(given.value ->> 'asked', NULL, coalesce(given.value ->> 'error', error)),
+             settled = given.value ->> 'mark',
              enqueued_at = iif(given.value ->> 'state' = 'queued', ?2, enqueued_at),
              history = CASE
                  WHEN given.value ->> 'failures' THEN ",
         entry!("'failed'", "?2", "given.value ->> 'error'"),
         "        WHEN given.value ->> 'orphaned' THEN ",
         entry!("'lost'", "?2", "NULL"),
+        "        WHEN given.value ->> 'asked' THEN ",
+        entry!("'retried'", "?2", "NULL"),
         "        ELSE history END
          FROM json_each(?1) AS given
          WHERE tikkun_jobs.execution = given.value ->> 'execution' AND tikkun_jobs.state = 'started'
@@ -278,14 +281,14 @@ async fn return_rows(
     Ok(())
 }
 
-async fn forward_rows(tx: &mut SqliteConnection, rows: &[Forwarded<'_>]) -> Result<(), sqlx::Error> {
+async fn forward_rows(tx: &mut SqliteConnection, rows: &[(&str, &str)]) -> Result<(), sqlx::Error> {
     if rows.is_empty() {
         return Ok(());
     }
     // Only jobs that were returned in this transaction; their position is already one of the new queue.
     sqlx::query(
-        "UPDATE tikkun_jobs SET queue = given.value ->> 'queue' FROM json_each(?1) AS given
-         WHERE tikkun_jobs.execution = given.value ->> 'execution' AND tikkun_jobs.state = 'queued'",
+        "UPDATE tikkun_jobs SET queue = given.value ->> 1 FROM json_each(?1) AS given
+         WHERE tikkun_jobs.execution = given.value ->> 0 AND tikkun_jobs.state = 'queued'",
     )
     .bind(batch(rows)?)
     .execute(tx)

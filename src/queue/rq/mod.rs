@@ -2,7 +2,7 @@
 //! and dashboards see no difference. Only this folder knows RQ's names.
 //!
 //! Read in this order: `address` and `link` (the way to the server), `keys` and `wire` (what lies on the server), `codec`
-//! (a call and its result), `callbacks`, `scripts` (the atomic steps), `server` with `ending` (the path of a job), `wait`
+//! (a call and its result), `callbacks`, `scripts` (the atomic steps), `server` with `taken` and `ends` (the path of a job), `wait`
 //! (how a listener is woken), `leases` and `workers` (what RQ's readers see of this process), `commands` (requests to a
 //! running worker), `fitness` (a server that cannot carry jobs), `memory` and `risks` (a server that
 //! forgets), `reading` (one job, lists, searches, attempts), `stop`, `tend` (what RQ's own workers left behind).
@@ -12,7 +12,7 @@ mod broker;
 mod callbacks;
 mod codec;
 mod commands;
-mod ending;
+mod ends;
 mod fitness;
 mod keys;
 mod lease_record;
@@ -27,6 +27,7 @@ mod scripts;
 mod server;
 mod steps;
 mod stop;
+mod taken;
 mod tend;
 mod troubles;
 mod wait;
@@ -36,6 +37,8 @@ mod workers;
 use std::sync::Arc;
 
 use crate::fault::Fault;
+
+pub use ends::webhook_requests;
 
 use super::broker::Broker;
 use super::measured::measured;
@@ -54,6 +57,11 @@ pub struct RqSettings {
     pub payload_limit: usize,
     /// The longest payload in bytes, decompressed.
     pub expanded_limit: usize,
+    /// Whether each delivery brings the [whole hash](super::Delivery::hash) of its job, for code in another language.
+    pub whole_hashes: bool,
+    /// The name of the worker, with the slot's number behind it if there are several; without it they are named after
+    /// host and process.
+    pub worker_name: Option<String>,
 }
 
 /// Prepares the connection to the server, which need not be reachable yet.
@@ -63,7 +71,7 @@ pub struct RqSettings {
 pub fn open(settings: &RqSettings) -> Result<Arc<dyn Broker>, Fault> {
     use secrecy::ExposeSecret as _;
     let client = address::client(settings.url.expose_secret())?;
-    let workers = workers::Workers::new(settings.slots);
+    let workers = workers::Workers::new(settings.slots, settings.worker_name.clone());
     let limits = codec::Limits {
         stored: settings.payload_limit,
         plain: settings.expanded_limit,
@@ -72,7 +80,7 @@ pub fn open(settings: &RqSettings) -> Result<Arc<dyn Broker>, Fault> {
     let server = server::Server::new(
         [link::Link::new(client.clone()), link::Link::new(client.clone())],
         keys::Keys::new(&settings.prefix),
-        workers,
+        (workers, settings.whole_hashes),
         limits,
     );
     Ok(measured(broker::Rq::new(server, commands::Orders::new(client)), "redis"))

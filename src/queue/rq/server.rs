@@ -7,10 +7,11 @@ use redis::ScriptInvocation;
 use serde::Serialize;
 
 use super::codec::{self, Limits, Serializer};
-use super::ending::ending;
+use super::ends::ending;
 use super::keys::Keys;
 use super::link::Link;
 use super::scripts::Scripts;
+use super::taken::{Taken, TakenJob};
 use super::wire::{self, Hash};
 use super::workers::Workers;
 use crate::fault::{Fault, FaultKind};
@@ -20,11 +21,6 @@ use crate::queue::lost_answers::LostAnswers;
 
 /// The fields of a hash in a script's answer.
 pub(super) type Fields = HashMap<String, Vec<u8>>;
-
-/// The time of a fetch, the names of fields, the ids of jobs in the order of the slots, the fields of each, the ids
-/// that stood for nothing that can be run, and those that were dropped, each with the reason.
-type Taken =
-    (String, Vec<String>, Vec<String>, Vec<Vec<Option<Vec<u8>>>>, Vec<String>, Vec<(String, String)>);
 
 /// What the calls share.
 pub(super) struct Server {
@@ -36,6 +32,8 @@ pub(super) struct Server {
     pub(super) workers: Workers,
     /// The limits of a payload.
     pub(super) limits: Limits,
+    /// Whether a delivery brings the whole hash of its job.
+    whole_hashes: bool,
     /// How our own jobs are written.
     serializer: Serializer,
     /// The jobs that are lent.
@@ -67,7 +65,12 @@ pub(super) struct Ended {
 }
 
 impl Server {
-    pub(super) fn new([link, people]: [Link; 2], keys: Keys, workers: Workers, limits: Limits) -> Self {
+    pub(super) fn new(
+        [link, people]: [Link; 2],
+        keys: Keys,
+        (workers, whole_hashes): (Workers, bool),
+        limits: Limits,
+    ) -> Self {
         Self {
             link,
             people,
@@ -75,6 +78,7 @@ impl Server {
             keys,
             workers,
             limits,
+            whole_hashes,
             serializer: Serializer::default(),
             lent: Mutex::default(),
             lost_answers: LostAnswers::default(),
@@ -121,14 +125,14 @@ impl Server {
         process: &ProcessId,
     ) -> Result<Vec<Delivery>, Fault> {
         let executions = new_executions(max);
-        let names = self.workers.assign(&executions);
+        let workers = self.workers.assign(&executions);
         let mut call = self.prepare(&self.scripts.take);
-        call.arg(queue.as_str()).arg(process.as_str());
-        for (execution, name) in executions.iter().zip(names) {
+        call.arg(queue.as_str()).arg(process.as_str()).arg(u8::from(self.whole_hashes));
+        for (execution, name) in executions.iter().zip(&workers) {
             call.arg(execution.as_str()).arg(name);
         }
         let taken: Result<Taken, _> = self.link.invoke(&call, || format!("fetch from `{queue}`")).await;
-        let (now, names, taken, known, broken, dropped) = match taken {
+        let (now, names, taken, known, broken, dropped, whole) = match taken {
             Ok(taken) => taken,
             Err(fault) => {
                 self.workers.release(&executions);
@@ -146,10 +150,11 @@ impl Server {
         let used = taken.len();
         self.workers.release(executions.iter().skip(used));
         let started_at = wire::time(&now);
+        let mut whole = workers.into_iter().zip(whole);
         let delivery = |((execution, id), values): ((ExecutionId, String), Vec<Option<Vec<u8>>>)| {
-            let fields =
-                names.iter().zip(values).filter_map(|(name, value)| Some((name.clone(), value?))).collect();
-            let mut delivery = self.delivery(execution, queue, &id, fields);
+            let job = TakenJob::new(&names, values, whole.next());
+            let mut delivery = self.delivery(execution, queue, &id, job.fields);
+            delivery.hash = job.hash;
             delivery.job.state = JobState::Started;
             delivery.job.attempt = delivery.job.attempt.saturating_add(1);
             delivery.job.started_at = started_at;
@@ -172,7 +177,7 @@ impl Server {
         let mut job = job.folded();
         job.queue = queue.clone();
         self.lent.lock().insert(execution.clone(), Out { id: id.to_owned(), hash, serializer });
-        Delivery { job, execution }
+        Delivery { job, execution, hash: None }
     }
 
     /// The arguments of a lent delivery; `None` if it is not remembered.
@@ -194,7 +199,7 @@ impl Server {
         let (job, _) = Hash(fields).record(id, None, &self.limits);
         let mut job = job.folded();
         job.queue = queue.clone();
-        Delivery { job, execution }
+        Delivery { job, execution, hash: None }
     }
 
     /// Forgets ended deliveries.

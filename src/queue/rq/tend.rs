@@ -6,12 +6,13 @@ use std::time::Duration;
 use chrono::Utc;
 
 use super::callbacks::callback;
-use super::codec;
+use super::codec::{self, Limits};
+use super::ends::{End, requests};
 use super::server::Server;
 use super::steps::release;
-use super::wire;
+use super::wire::{self, Hash};
 use crate::fault::Fault;
-use crate::job::{JobId, QueueName};
+use crate::job::{JobId, QueueName, WebhookRequest};
 use crate::queue::upkeep::{Abandoned, Fate};
 
 /// How long an id may be neither in its queue nor in a registry: RQ's own grace period.
@@ -26,8 +27,9 @@ const RELEASES: u32 = 50;
 /// RQ's own text for a job that its worker never registered.
 const STUCK: &str = "Job was stuck in intermediate queue.";
 
-/// The id, queue and fate of a job, and the name and time limit of its failure callback.
-type Touched = (String, String, String, String, String);
+/// The id, queue and fate of a job, the name and time limit of its failure callback, and for its webhooks the text of its
+/// failure, and its fields `webhooks`, `data` and `enqueued_at`.
+type Touched = (String, String, String, String, String, Vec<Vec<u8>>);
 
 /// As [`Broker::tend`](crate::queue::Broker::tend).
 pub(super) async fn tend(server: &Server, max: u32) -> Result<Vec<Abandoned>, Fault> {
@@ -47,7 +49,7 @@ pub(super) async fn tend(server: &Server, max: u32) -> Result<Vec<Abandoned>, Fa
     if touched.is_empty() {
         rest?;
     }
-    Ok(touched.into_iter().map(abandoned_job).collect())
+    Ok(touched.into_iter().map(|touched| abandoned_job(touched, &server.limits)).collect())
 }
 
 /// Takes care of everything outside the queues' registries.
@@ -63,12 +65,24 @@ async fn tend_the_rest(server: &Server, max: u32) -> Result<(), Fault> {
     Ok(())
 }
 
-fn abandoned_job((id, queue, fate, name, time): Touched) -> Abandoned {
+fn abandoned_job((id, queue, fate, name, time, told): Touched, limits: &Limits) -> Abandoned {
     let fate = match &*fate {
         "returned" => Fate::Returned,
         "retried" => Fate::Retried,
         _ => Fate::Failed,
     };
     let on_failure = callback(Some(&name), Some(&time));
-    Abandoned { job: JobId::from(id), queue: QueueName::from(queue), fate, on_failure }
+    let webhooks = webhooks_of(&id, told, limits);
+    Abandoned { job: JobId::from(id), queue: QueueName::from(queue), fate, on_failure, webhooks }
+}
+
+/// The requests for a job that failed, from what the script told of it.
+fn webhooks_of(id: &str, told: Vec<Vec<u8>>, limits: &Limits) -> Vec<WebhookRequest> {
+    let mut told = told.into_iter();
+    let Some(failure) = told.next().and_then(|text| String::from_utf8(text).ok()) else { return Vec::new() };
+    let names = ["webhooks", "data", "enqueued_at"].map(str::to_owned);
+    let (record, _) = Hash(names.into_iter().zip(told).collect()).record(id, None, limits);
+    let failure = codec::decode_exc(&failure, limits).unwrap_or_default();
+    let made = |job| requests(&job, &End::Failed(&failure), Utc::now());
+    record.webhook_job().map(made).unwrap_or_default()
 }

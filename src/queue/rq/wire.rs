@@ -9,7 +9,10 @@ use serde_json::{Map, Value};
 use super::callbacks::callback;
 use super::codec::{self, Limits, Serializer};
 use crate::fault::{Fault, FaultKind};
-use crate::job::{Callbacks, JobId, JobRecord, JobState, KindName, Limit, NewJob, QueueName, Retries};
+use crate::job::{
+    Callbacks, JobId, JobRecord, JobState, KindName, Limit, NewJob, QueueName, RETRIES_EXHAUSTED, Retries,
+    Webhooks,
+};
 
 /// The kind of a job whose call cannot be read.
 pub(super) const UNREADABLE: &str = "(unreadable)";
@@ -109,6 +112,7 @@ impl Hash {
             attempt: self.count("x_attempt"),
             failures: self.count("x_failures"),
             orphaned: self.count("x_orphaned"),
+            retries_asked: self.count("number_of_retries"),
             timeout: self.limit("timeout"),
             retries: self.retries(),
             result_ttl: self.limit("result_ttl"),
@@ -123,6 +127,7 @@ impl Hash {
             stopped: self.is_stopped(),
             meta: self.meta(limits),
             callbacks: self.callbacks(),
+            webhooks: Webhooks::new(self.text("webhooks").unwrap_or_default()),
             remark: self.text("x_remark").map(str::to_owned),
         };
         (record, serializer)
@@ -168,13 +173,13 @@ impl LastOutcome {
         if !matches!(self.text("type"), Some("2" | "3" | "5")) {
             return None;
         }
-        let trace = codec::decode_exc(self.text("exc_string")?, limits);
-        Some(
-            trace.map_or_else(
-                |refusal| format!("(unreadable: {refusal})"),
-                |trace| message_of(&trace).to_owned(),
-            ),
-        )
+        // RQ stores no text with a maximum of retries that was reached.
+        let Some(stored) = self.text("exc_string") else {
+            return (self.text("type") == Some("5")).then(|| RETRIES_EXHAUSTED.to_owned());
+        };
+        let trace = codec::decode_exc(stored, limits);
+        let told = |trace: String| message_of(&trace).to_owned();
+        Some(trace.map_or_else(|refusal| format!("(unreadable: {refusal})"), told))
     }
 }
 

@@ -13,6 +13,8 @@ const SHORT: usize = 8;
 /// The names of this process's workers, and their executions.
 pub(super) struct Workers {
     slots: usize,
+    /// What they are called; without it they are named after host and process.
+    name: Option<String>,
     state: Mutex<State>,
 }
 
@@ -40,19 +42,20 @@ struct Assigned {
 
 impl Workers {
     /// A worker for each of `slots`; their names are set once the process has its lease.
-    pub(super) fn new(slots: usize) -> Self {
-        Self { slots, state: Mutex::default() }
+    pub(super) fn new(slots: usize, name: Option<String>) -> Self {
+        Self { slots, name, state: Mutex::default() }
     }
 
-    /// Names the workers after host and process, the first time; returns the names in service.
+    /// Names the workers as they are called, or after host and process, the first time; returns the names in service.
     pub(super) fn named_after(&self, process: &ProcessRecord) -> Vec<String> {
         let mut state = self.state.lock();
         if !state.named {
             state.named = true;
-            let plain = |c: char| if c.is_ascii_alphanumeric() || ".-_".contains(c) { c } else { '-' };
-            let host: String = process.host.chars().map(plain).collect();
-            let id: String = process.id.as_str().chars().take(SHORT).map(plain).collect();
-            state.names = (1..=self.slots).map(|slot| format!("tikkun.{host}.{id}.{slot}")).collect();
+            state.names = match &self.name {
+                Some(name) if self.slots == 1 => vec![name.clone()],
+                Some(name) => (1..=self.slots).map(|slot| format!("{name}-{slot}")).collect(),
+                None => names_of(process, self.slots),
+            };
             state.all = state.names.clone();
             // Reversed, so that the first is taken first.
             state.free = state.names.iter().rev().cloned().collect();
@@ -157,6 +160,14 @@ impl State {
     }
 }
 
+/// A name for each slot, after host and process.
+fn names_of(process: &ProcessRecord, slots: usize) -> Vec<String> {
+    let plain = |c: char| if c.is_ascii_alphanumeric() || ".-_".contains(c) { c } else { '-' };
+    let host: String = process.host.chars().map(plain).collect();
+    let id: String = process.id.as_str().chars().take(SHORT).map(plain).collect();
+    (1..=slots).map(|slot| format!("tikkun.{host}.{id}.{slot}")).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -175,7 +186,7 @@ mod tests {
 
     #[test]
     fn a_retired_worker_goes_at_the_end_of_its_job_and_is_told_once() {
-        let workers = Workers::new(2);
+        let workers = Workers::new(2, None);
         let names = workers.named_after(&process());
         let ids: Vec<ExecutionId> = vec!["a".into()];
         workers.assign(&ids);
@@ -192,7 +203,7 @@ mod tests {
 
     #[test]
     fn a_worker_that_has_gone_is_told_of_until_it_is_off_the_registers() {
-        let workers = Workers::new(2);
+        let workers = Workers::new(2, None);
         let names = workers.named_after(&process());
         workers.assign(&["a".into()]);
         workers.retire_all();
@@ -202,8 +213,15 @@ mod tests {
     }
 
     #[test]
+    fn a_given_name_is_that_of_the_only_slot_and_numbered_for_several() {
+        let named = |slots| Workers::new(slots, Some("mine".to_owned())).named_after(&process());
+        assert_eq!(named(1), ["mine"]);
+        assert_eq!(named(2), ["mine-1", "mine-2"]);
+    }
+
+    #[test]
     fn names_are_lent_and_come_back() {
-        let workers = Workers::new(2);
+        let workers = Workers::new(2, None);
         let names = workers.named_after(&process());
         assert_eq!(names, ["tikkun.a-host-1.01234567.1", "tikkun.a-host-1.01234567.2"]);
         let ids: Vec<ExecutionId> = ["a", "b", "c"].into_iter().map(ExecutionId::from).collect();

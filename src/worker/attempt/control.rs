@@ -132,14 +132,6 @@ impl AttemptControl {
         self.clock_changed.notify_one();
     }
 
-    /// Completes when a person has asked the job to stop. Cancel safe.
-    pub(crate) async fn stopped_by_person(&self) {
-        let by_person = |stop: &Option<StopReason>| stop.is_some_and(StopReason::is_of_a_person);
-        if self.stop.subscribe().wait_for(by_person).await.is_err() {
-            futures::future::pending().await
-        }
-    }
-
     /// Completes when the process has wanted to leave for so long. Cancel safe.
     pub(crate) async fn drained_for(&self, time: Duration) {
         let mut draining = self.draining.subscribe();
@@ -183,6 +175,18 @@ impl Control for AttemptControl {
         let mut stop = self.stop.subscribe();
         Box::pin(async move {
             let reason = stop.wait_for(Option::is_some).await.ok().and_then(|reason| *reason);
+            match reason {
+                Some(reason) => reason,
+                None => futures::future::pending().await,
+            }
+        })
+    }
+
+    fn stopped_by_person(&self) -> BoxFuture<'_, StopReason> {
+        let mut stop = self.stop.subscribe();
+        Box::pin(async move {
+            let by_person = |stop: &Option<StopReason>| stop.is_some_and(StopReason::is_of_a_person);
+            let reason = stop.wait_for(by_person).await.ok().and_then(|reason| *reason);
             match reason {
                 Some(reason) => reason,
                 None => futures::future::pending().await,

@@ -62,12 +62,25 @@ pub(crate) fn after_attempt(
                  expected a flatter one"
             ),
         ),
-        Ok(Completion::Finished(result)) => {
-            Disposition::Ack { result, keep: job.result_ttl.unwrap_or(settings.retention.result) }
-        }
+        Ok(Completion::Finished(result)) => finished(job, settings, result),
         Ok(Completion::Continue(end)) => Disposition::Release { end },
+        Ok(Completion::Retry(asked) | Completion::Verbatim { retry: Some(asked), .. }) => {
+            let keep = failure_ttl(job, settings);
+            match asked.delay(job.retries_asked) {
+                Some(delay) => Disposition::RunAgain { delay, asked, keep },
+                None => Disposition::Exhaust { asked, keep },
+            }
+        }
+        Ok(Completion::Verbatim { retry: None, words }) => {
+            let told = |payload: &Vec<u8>| format!("({} bytes in another language)", payload.len()).into();
+            finished(job, settings, words.payload.as_ref().map_or(Value::Null, told))
+        }
         Err(error) => after_failure(job, settings, error, chance),
     }
+}
+
+fn finished(job: &JobRecord, settings: &JobSettings, result: Value) -> Disposition {
+    Disposition::Ack { result, keep: job.result_ttl.unwrap_or(settings.retention.result) }
 }
 
 fn after_failure(job: &JobRecord, settings: &JobSettings, error: JobError, chance: f64) -> Disposition {
@@ -109,7 +122,7 @@ pub(crate) fn after_death(job: &JobRecord, settings: &JobSettings, died: &str, c
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::job::{Args, NewJob, QueueEnd, Retries, RetryPolicy, StopReason};
+    use crate::job::{Args, NewJob, QueueEnd, Retries, RetryAsked, RetryPolicy, StopReason};
     use std::time::Duration;
 
     fn job() -> JobRecord {
@@ -129,6 +142,21 @@ mod tests {
         let ended = Ok(Completion::Continue(QueueEnd::Tail));
         let verdict = after_attempt(&job(), &JobSettings::default(), ended, 0.5);
         assert_eq!(verdict, Disposition::Release { end: QueueEnd::Tail });
+    }
+
+    #[test]
+    fn a_job_that_asks_is_run_again_until_its_maximum_whatever_retries_are_left() {
+        let mut job = job();
+        job.retries = Some(Retries { left: 0, intervals: vec![] });
+        let asked = RetryAsked::at_most(1).after([Duration::from_secs(7)]);
+        let end = |job: &JobRecord| {
+            after_attempt(job, &JobSettings::default(), Ok(Completion::Retry(asked.clone())), 0.5)
+        };
+        let keep = JobSettings::default().retention.failure;
+        let (delay, asked) = (Duration::from_secs(7), asked.clone());
+        assert_eq!(end(&job), Disposition::RunAgain { delay, asked: asked.clone(), keep });
+        job.retries_asked = 1;
+        assert_eq!(end(&job), Disposition::Exhaust { asked, keep });
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::job::{ArgsError, BoxedJob, JobError, JobRecord, JobSettings, Registry};
+use crate::job::{ArgsError, BoxedJob, ForeignJobs, JobError, JobRecord, JobSettings, Registry};
 use crate::supervision::catch;
 
 /// A registered kind of job that can read its arguments.
@@ -17,12 +17,15 @@ pub(crate) enum NotFound {
     Unknown(JobError),
     /// Its payload does not fit its function.
     Unreadable(JobError),
+    /// It runs in another program.
+    Foreign(Arc<dyn ForeignJobs>),
 }
 
 impl NotFound {
     pub(crate) fn into_error(self) -> JobError {
         match self {
             Self::Unknown(error) | Self::Unreadable(error) => error,
+            Self::Foreign(_) => JobError::retryable("the program that runs the job was lost"),
         }
     }
 }
@@ -31,6 +34,9 @@ impl NotFound {
 fn find(registry: &Registry, record: &JobRecord) -> Result<Found, NotFound> {
     let job = match (registry.find(&record.kind), &record.args) {
         (Ok(job), _) => job,
+        (Err(_), _) if let Some(jobs) = registry.foreign() => {
+            return Err(NotFound::Foreign(Arc::clone(jobs)));
+        }
         // What cannot even be read is no function that somebody else may have.
         (Err(_), Err(error)) => return Err(NotFound::Unreadable(unreadable(registry, error))),
         (Err(unknown), Ok(_)) => return Err(NotFound::Unknown(JobError::permanent(unknown))),
@@ -47,7 +53,11 @@ fn find(registry: &Registry, record: &JobRecord) -> Result<Found, NotFound> {
 pub(crate) fn look_up(registry: &Registry, record: &JobRecord) -> (Result<Found, NotFound>, JobSettings) {
     let look = || {
         let found = find(registry, record);
-        let settings = found.as_ref().map(|found| found.job.settings()).unwrap_or_default();
+        let settings = match &found {
+            Ok(found) => found.job.settings(),
+            Err(NotFound::Foreign(jobs)) => jobs.settings(),
+            Err(_) => JobSettings::default(),
+        };
         (found, settings)
     };
     catch(look).unwrap_or_else(|panic| {

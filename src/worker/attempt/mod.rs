@@ -6,6 +6,7 @@ mod disposition;
 #[cfg(feature = "opentelemetry")]
 mod export;
 mod fence;
+mod foreign;
 mod found;
 mod messages;
 mod not_running;
@@ -17,6 +18,7 @@ pub(crate) use callback::{Called, Ended};
 pub(super) use control::AttemptControl;
 pub(crate) use disposition::after_death;
 pub use fence::{Blamed, Fence};
+pub(super) use foreign::run_foreign;
 pub(super) use found::{Found, NotFound, look_up};
 pub use messages::{EndLost, Loss, RunJob, StopForDrain};
 pub(crate) use not_running::NotRunning;

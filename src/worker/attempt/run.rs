@@ -14,7 +14,7 @@ use super::found::{Found, NotFound, unreadable};
 use super::messages::Loss;
 use crate::job::{
     Args, Callback, Completion, Control as _, JobContext, JobError, JobResult, JobSettings, KindName,
-    QueueEnd, QueueName, Registry, StopReason,
+    QueueEnd, QueueName, Registry, StopReason, Verbatim, own_words,
 };
 use crate::queue::{Delivery, Disposition, Settlement};
 use crate::supervision::catch_panic;
@@ -34,17 +34,21 @@ pub(crate) struct Attempt {
     pub(crate) registry: Arc<Registry>,
 }
 
-/// What becomes of the job, and what its record says besides.
-type Concluded = (Disposition, Option<String>);
+/// What becomes of the job, what its record says besides, and its own words, if it is in another language.
+type Concluded = (Disposition, Option<String>, Option<Arc<Verbatim>>);
 
 impl Attempt {
     pub(crate) async fn run(&self, found: Result<Found, NotFound>) -> Settlement {
-        let (verdict, remark) = match (found, self.registry.elsewhere(&self.delivery.job.queue)) {
+        let concluded = match (found, self.registry.elsewhere(&self.delivery.job.queue)) {
             (Ok(found), _) => self.run_found(&found).await,
-            (Err(NotFound::Unknown(_)), Some(queue)) => (Self::forward(queue), None),
+            (Err(NotFound::Unknown(_)), Some(queue)) => (Self::forward(queue), None, None),
             (Err(error), _) => self.unknown(error.into_error(), true).await,
         };
-        Settlement { remark, ..Settlement::new(&self.delivery, verdict) }
+        self.settlement(concluded)
+    }
+
+    pub(super) fn settlement(&self, (verdict, remark, verbatim): Concluded) -> Settlement {
+        Settlement { remark, verbatim, ..Settlement::new(&self.delivery, verdict) }
     }
 
     /// Ends a job whose runner or thread was lost.
@@ -69,14 +73,14 @@ impl Attempt {
                 }
             }
         };
-        let (verdict, remark) = match found {
+        let concluded = match found {
             Ok(found) => {
                 let ctx = self.context();
                 self.conclude(&found, Err(error), tell.then_some(&ctx)).await
             }
             Err(error) => self.unknown(error.into_error(), tell).await,
         };
-        Settlement { remark, ..Settlement::new(&self.delivery, verdict) }
+        self.settlement(concluded)
     }
 
     /// Polls `work` and records each poll, until the fence falls. After that nothing more is run, and the
@@ -93,11 +97,11 @@ impl Attempt {
         .await
     }
 
-    async fn unknown(&self, error: JobError, tell: bool) -> Concluded {
+    pub(super) async fn unknown(&self, error: JobError, tell: bool) -> Concluded {
         let (ended, remark) = if tell { self.call_back(Err(error)).await } else { (Err(error), None) };
         let error = ended.err().map(|error| error.message).unwrap_or_default();
         self.log_failed(self.delivery.job.id.as_str(), &error, false);
-        (bury(&self.delivery.job, &self.settings, error), remark)
+        (bury(&self.delivery.job, &self.settings, error), remark, None)
     }
 
     fn args(&self) -> Result<&Args, JobError> {
@@ -110,7 +114,7 @@ impl Attempt {
         Disposition::Forward { queue: queue.clone() }
     }
 
-    fn context(&self) -> JobContext {
+    pub(super) fn context(&self) -> JobContext {
         let job = &self.delivery.job;
         let control = Arc::clone(&self.control) as _;
         JobContext::new(job.id.clone(), job.queue.clone(), job.kind.clone(), job.attempt, control)
@@ -130,27 +134,34 @@ impl Attempt {
         tracing::debug!(duration_ms, "the attempt ended");
         if self.fence.has_fallen() {
             // It held its thread too long: its end has been decided elsewhere.
-            return (Disposition::Release { end: QueueEnd::Head }, None);
+            return (Disposition::Release { end: QueueEnd::Head }, None, None);
         }
         self.conclude(found, ended, Some(&ctx)).await
     }
 
     /// What becomes of the job. The callbacks of its enqueuer are called, and its kind after a failure for good. Without `tell` nobody
-    /// does: their code has held a thread already.
+    /// does: their code has held a thread already. Code in another language has called its callbacks itself.
     async fn conclude(&self, found: &Found, ended: JobResult, tell: Option<&JobContext>) -> Concluded {
-        let (ended, remark) = if tell.is_some() { self.call_back(ended).await } else { (ended, None) };
-        let verdict = after_attempt(&self.delivery.job, &self.settings, ended, fastrand::f64());
-        match &verdict {
-            Disposition::Discard { error, .. } | Disposition::Stop { error, .. } => {
-                self.log_failed(&found.known_as, error, false);
-                if let Some(ctx) = tell {
-                    self.tell_kind(found, ctx, error).await;
-                }
-            }
-            Disposition::RetryAt { error, .. } => self.log_failed(&found.known_as, error, true),
-            _ => {}
+        let words = own_words(&ended).cloned();
+        let calls = tell.is_some() && words.is_none();
+        let (ended, remark) = if calls { self.call_back(ended).await } else { (ended, None) };
+        let job = &self.delivery.job;
+        let changed = words.as_ref().map(|words| job.clone().changed(&words.changes));
+        let verdict = after_attempt(changed.as_ref().unwrap_or(job), &self.settings, ended, fastrand::f64());
+        if let Disposition::RunAgain { delay, .. } = &verdict {
+            tracing::info!(
+                delay = %humantime::format_duration(*delay),
+                "the job asked to be run again, and waits for that"
+            );
         }
-        (verdict, remark)
+        if let Some(error) = verdict.error() {
+            let again = matches!(verdict, Disposition::RetryAt { .. });
+            self.log_failed(&found.known_as, error, again);
+            if let Some(ctx) = tell.filter(|_| !again) {
+                self.tell_kind(found, ctx, error).await;
+            }
+        }
+        (verdict, remark, words)
     }
 
     /// Calls the enqueuer's callback for this end. If the callback fails, it changes the end as in RQ. If it
@@ -215,7 +226,11 @@ impl Attempt {
             () = self.grace_is_over() => None,
         };
         match (stopped, self.control.stop_requested()) {
-            (Some(Ok(Completion::Finished(result))), _) => Ok(Completion::Finished(result)),
+            (Some(Ok(done @ (Completion::Finished(_) | Completion::Verbatim { retry: None, .. }))), _) => {
+                Ok(done)
+            }
+            // Its own clock was as quick as ours, and it knows where it stood.
+            (Some(Err(error)), Some(StopReason::TimedOut)) if error.verbatim.is_some() => Err(error),
             (_, Some(StopReason::TimedOut)) => Err(timed_out(&self.delivery.job, &self.settings, "")),
             (_, Some(reason)) if reason.is_of_a_person() => Err(reason.error()),
             (Some(ended), _) => ended,
@@ -266,11 +281,11 @@ impl Attempt {
         }
     }
 
-    fn function(&self) -> String {
+    pub(super) fn function(&self) -> String {
         KindName::from(self.delivery.job.kind.as_str()).short().to_owned()
     }
 
-    fn log_failed(&self, known_as: &str, error: &str, again: bool) {
+    pub(super) fn log_failed(&self, known_as: &str, error: &str, again: bool) {
         let job = &self.delivery.job;
         #[cfg(feature = "opentelemetry")]
         super::export::failed(error);

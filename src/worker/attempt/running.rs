@@ -216,7 +216,7 @@ mod tests {
     fn asked(running: &Running, execution: &str) -> Option<StopReason> {
         let control = Arc::new(AttemptControl::new(Limit::Never));
         let job = JobRecord::of(NewJob::new("a", "q", "k", Args::default()), DateTime::UNIX_EPOCH);
-        let delivery = Delivery { job, execution: execution.into() };
+        let delivery = Delivery { job, execution: execution.into(), hash: None };
         drop(running.take_in_hand(&delivery, &control, &Fence::default()));
         control.stop_requested()
     }

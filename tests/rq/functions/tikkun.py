@@ -12,6 +12,18 @@ def sleep(seconds):
     time.sleep(seconds)
 
 
+def fail(message):
+    """Fails."""
+    raise RuntimeError(message)
+
+
+def again(max):
+    """Asks to be run again."""
+    from rq import Retry
+
+    return Retry(max=max)
+
+
 def note(job, connection, *_error):
     """A callback: says on the server that it was called."""
     connection.set("noted", job.id)

@@ -20,7 +20,7 @@ import { tree } from "./views/tree.js";
 
 /** Each view, and the parts of the state that it depends on: it gets these and nothing else. */
 const VIEWS = {
-  overview: [overview, "overview", "queues", "workers", "running", "deletions"],
+  overview: [overview, "overview", "queues", "workers", "running", "deletions", "python"],
   jobs: [jobs, "jobs", "queues"],
   job: [job, "job", "jobs", "running"],
   deletions: [deletions, "tenant", "deletions"],
@@ -68,8 +68,11 @@ function draw() {
 function drawHead() {
   const { link, language, theme } = state;
   const at = state.session && navOf(state.route[0]);
+  const signedIn = Boolean(state.session);
+  // A process that only runs jobs has no deletions to show.
+  const shown = NAV.filter((name) => name !== "deletions" || state.overview?.process.role !== "worker").join();
   redraw(document.getElementById("skip"), skip, { language });
-  redraw(document.getElementById("top"), head, { signedIn: Boolean(state.session), at, link, language, theme });
+  redraw(document.getElementById("top"), head, { signedIn, shown, at, link, language, theme });
   document.body.classList.toggle("signed-out", !state.session);
   document.title = state.session ? `${t(at ? `nav_${at}` : "nowhere")} · Tikkun` : "Tikkun";
 }
@@ -93,7 +96,7 @@ function content({ view, session, ...given }) {
   return [only && h("p.callout.calm", null, only), ...view({ ...given, may: !session?.read_only })];
 }
 
-function head({ signedIn, at, link, language, theme }) {
+function head({ signedIn, shown, at, link, language, theme }) {
   const option = (value, text, chosen) => h("option", { value, selected: chosen === value }, text);
   const lead = (name) =>
     h("a", { href: `#/${name}`, "aria-current": name === at ? "page" : undefined }, t(`nav_${name}`));
@@ -104,7 +107,7 @@ function head({ signedIn, at, link, language, theme }) {
       h("img", { src: "page/mark.svg", alt: "", width: 28, height: 28 }),
       h("span", null, "Tikkun"),
     ),
-    signedIn ? h("nav", { "aria-label": t("nav") }, NAV.map(lead)) : h("span.spacer"),
+    signedIn ? h("nav", { "aria-label": t("nav") }, shown.split(",").map(lead)) : h("span.spacer"),
     h(
       "div.top-side",
       null,

@@ -84,7 +84,7 @@ let heard = 0;
 
 /** One stream for all tabs of this browser. */
 function shared() {
-  const worker = new SharedWorker("page/stream.js", { name: "tikkun-1" });
+  const worker = new SharedWorker("page/stream.js", { name: "tikkun-2" });
   const order = (word) => worker.port.postMessage(word);
   worker.port.onmessage = ({ data }) => hear(data);
   worker.onerror = () => {
@@ -117,7 +117,7 @@ function own() {
         hear({ link: "ended" });
       }
     };
-    for (const section of ["overview", "queues", "workers", "running", "deletions", "tree"]) {
+    for (const section of ["overview", "queues", "workers", "running", "deletions", "python", "tree"]) {
       source.addEventListener(section, ({ data }) => hear({ section, data }));
     }
   };

@@ -12,6 +12,8 @@ export const state = {
   workers: undefined,
   running: undefined,
   deletions: undefined,
+  /** null if no Python jobs are run here. */
+  python: undefined,
   tree: undefined,
   /** What single views have fetched, and what the user has typed there. */
   jobs: {

@@ -1,6 +1,6 @@
 // The event stream for all tabs of this browser: one connection in all, because a browser opens only six per host.
 
-const SECTIONS = ["overview", "queues", "workers", "running", "deletions", "tree"];
+const SECTIONS = ["overview", "queues", "workers", "running", "deletions", "python", "tree"];
 const tabs = new Set();
 /** The newest sections, for tabs that connect later. */
 const newest = new Map();

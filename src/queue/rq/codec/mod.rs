@@ -24,6 +24,10 @@ mod tests;
 pub use call::{decode_call, encode_call};
 pub use fields::{parse_intervals, parse_timestamp, write_intervals};
 pub use head::Heads;
+pub use json::write as write_json;
 pub use limits::Limits;
-pub use outcome::{decode_exc, decode_meta, decode_result, encode_exc, encode_meta, encode_result};
+pub use outcome::{
+    decode_exc, decode_meta, decode_result, encode_exc, encode_meta, encode_payload, encode_result,
+    encode_retry,
+};
 pub use serializer::Serializer;

@@ -1,13 +1,18 @@
 //! The results of jobs: return values, tracebacks, and `meta`.
 
+use std::time::Duration;
+
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Map, Value};
 
+use super::fields::write_intervals;
 use super::limits::Limits;
+use super::pickle;
 use super::refusal::{Refusal, shown};
 use super::serializer::Serializer;
 use super::zlib;
+use crate::job::RetryAsked;
 use crate::job::exact::Exact;
 
 /// RQ's own text for a value that cannot be serialized.
@@ -21,6 +26,42 @@ pub fn encode_result(value: &Value, serializer: Serializer) -> Option<String> {
     }
     let exact = Exact::of(value).unwrap_or_else(|_| Exact::Str(UNSERIALIZABLE.to_owned()));
     Some(STANDARD.encode(serializer.write(&exact)))
+}
+
+/// The `return_value` of a result entry, of what is serialized already.
+#[must_use]
+pub fn encode_payload(payload: &[u8]) -> String {
+    STANDARD.encode(payload)
+}
+
+/// The `return_value` of a result entry for a job that returned RQ's `Retry`: that object as a pickle, and for the JSON
+/// serializer what RQ makes of an object there, its text.
+#[must_use]
+pub fn encode_retry(asked: &RetryAsked, serializer: Serializer) -> String {
+    let seconds: Vec<_> = asked.intervals.iter().map(Duration::as_secs).collect();
+    STANDARD.encode(match serializer {
+        Serializer::Pickle => {
+            let interval = |seconds: u64| Exact::int(i128::from(seconds).into());
+            let intervals = if seconds.is_empty() { vec![0] } else { seconds };
+            let fields = [
+                ("max", interval(asked.max.into())),
+                ("intervals", Exact::List(intervals.into_iter().map(interval).collect())),
+                ("enqueue_at_front", Exact::Bool(asked.at_front)),
+            ];
+            let fields = fields.map(|(name, value)| (Exact::Str(name.to_owned()), value));
+            pickle::write_object(("rq.job", "Retry"), Exact::Dict(fields.into()))
+        }
+        Serializer::Json => {
+            let interval = match &*seconds {
+                [] => "0".to_owned(),
+                [one] => one.to_string(),
+                _ => write_intervals(&asked.intervals),
+            };
+            let front = if asked.at_front { "True" } else { "False" };
+            let text = format!("Retry(max={}, interval={interval}, enqueue_at_front={front})", asked.max);
+            serializer.write(&Exact::Str(text))
+        }
+    })
 }
 
 /// A `return_value`, read.
@@ -116,6 +157,21 @@ mod tests {
             assert_eq!(decode_result(&number, &Limits::default()).unwrap(), json!(5));
         }
         assert!(decode_result("!", &Limits::default()).unwrap_err().to_string().contains("base64"));
+    }
+
+    #[test]
+    fn a_retry_is_the_object_that_rq_pickles_or_its_text() {
+        let asked = RetryAsked::at_most(3).after([10, 60].map(Duration::from_secs));
+        let pickle = STANDARD.decode(encode_retry(&asked, Serializer::Pickle)).unwrap();
+        assert_eq!(
+            pickle.escape_ascii().to_string(),
+            r"\x80\x04\x8c\x06rq.job\x8c\x05Retry\x93)\x81}(\x8c\x03maxK\x03\x8c\tintervals](K\nK<e\x8c\x10enqueue_at_front\x89ub."
+        );
+        let json = STANDARD.decode(encode_retry(&asked.at_front(), Serializer::Json)).unwrap();
+        assert_eq!(
+            String::from_utf8(json).unwrap(),
+            r#""Retry(max=3, interval=[10, 60], enqueue_at_front=True)""#
+        );
     }
 
     #[test]

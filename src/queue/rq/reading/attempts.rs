@@ -1,7 +1,7 @@
 //! The attempts at a job, from RQ's stream of results, and the running one.
 
 use crate::fault::Fault;
-use crate::job::{JobId, JobState};
+use crate::job::{JobId, JobState, RETRIES_EXHAUSTED};
 use crate::queue::rq::codec::{self, Limits};
 use crate::queue::rq::server::{Fields, Server};
 use crate::queue::rq::wire::{self, Hash};
@@ -76,6 +76,9 @@ fn of_entry(entry: &Hash, limits: &Limits) -> AttemptRecord {
         Ok(trace) => wire::whole_error(&trace).to_owned(),
         Err(refusal) => format!("(unreadable: {refusal})"),
     });
+    // RQ stores no text with it.
+    let is_exhausted = entry.text("type") == Some("5");
+    let error = error.or_else(|| is_exhausted.then(|| RETRIES_EXHAUSTED.to_owned()));
     AttemptRecord {
         number: None,
         runner: entry.text("worker_name").map(str::to_owned),
@@ -84,6 +87,7 @@ fn of_entry(entry: &Hash, limits: &Limits) -> AttemptRecord {
         outcome: match entry.text("type") {
             Some("1") => AttemptOutcome::Finished,
             Some("3") => AttemptOutcome::Stopped,
+            Some("4") => AttemptOutcome::Retried,
             _ => AttemptOutcome::Failed,
         },
         error,

@@ -60,6 +60,7 @@ export function job({ job: { detail, log: logged, problem: wrong }, jobs, runnin
           [t("attempt"), number(detail.attempt)],
           [t("failures"), number(detail.failures)],
           detail.orphaned > 0 && [t("orphaned"), number(detail.orphaned)],
+          detail.retries_asked > 0 && [t("retries_asked"), number(detail.retries_asked)],
           detail.timeout_seconds != null && [
             t("timeout"),
             detail.timeout_seconds < 0 ? t("no_end") : span(detail.timeout_seconds),

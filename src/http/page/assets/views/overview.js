@@ -6,7 +6,7 @@ import { number, span, t, tell, word } from "../i18n.js";
 import { badge, button, card, deletionCard, empty, functionName, page, table, tone } from "../parts.js";
 import { since } from "../times.js";
 
-export function overview({ overview, queues = [], workers = [], running = [], deletions = [], may }) {
+export function overview({ overview, queues = [], workers = [], running = [], deletions = [], python, may }) {
   if (!overview) return page(t("nav_overview"), h("p.loading", null, t("loading")));
   const active = deletions.filter((one) => ["queued", "running", "paused"].includes(one.status));
   return page(
@@ -14,6 +14,8 @@ export function overview({ overview, queues = [], workers = [], running = [], de
     h("div.hero", null, health(overview), tiles(overview)),
     active.length > 0 && card(t("active_deletions"), null, active.slice(0, 8).map(deletionCard)),
     card(t("queues"), null, queues.length ? queueTable(queues, may) : empty(t("queues_empty"))),
+    python &&
+      card(t("python_processes"), h("span.badge.calm", null, word("isolation", python.isolation)), pythons(python)),
     h(
       "div.columns",
       null,
@@ -23,7 +25,7 @@ export function overview({ overview, queues = [], workers = [], running = [], de
         null,
         card(t("workers"), null, workers.length ? workers.map(worker) : empty(t("workers_empty"))),
         card(t("scheduler"), null, scheduler(overview.scheduler)),
-        card(t("cleanup"), null, cleanup(overview.cleanup)),
+        overview.process.role !== "worker" && card(t("cleanup"), null, cleanup(overview.cleanup)),
       ),
     ),
   );
@@ -34,12 +36,7 @@ function health({ status, reasons }) {
     "section.card.health",
     { class: tone(status), "aria-label": t("health") },
     h("p.eyebrow", null, t("health")),
-    h(
-      "p.health-word",
-      null,
-      h("span.lamp", { "aria-hidden": "true" }),
-      word("status", status === "healthy" && reasons.length > 0 ? "noted" : status),
-    ),
+    h("p.health-word", null, h("span.lamp", { "aria-hidden": "true" }), word("status", named(status, reasons))),
     reasons.length === 0
       ? h("p.muted", null, t("health_fine"))
       : h(
@@ -48,6 +45,11 @@ function health({ status, reasons }) {
           reasons.map((one) => h("li", { class: one.severity }, t(`reason_${one.code}`, one))),
         ),
   );
+}
+
+function named(status, reasons) {
+  if (status === "healthy" && reasons.length > 0) return "noted";
+  return reasons[0]?.code === "jobs_cannot_run" ? "hindered" : status;
 }
 
 function tiles({ totals, per_minute, process }) {
@@ -169,6 +171,35 @@ function runningTable(running) {
       ),
     ),
   );
+}
+
+function pythons({ hindrance, processes }) {
+  const end = (text) => ({ text, end: true });
+  return [
+    hindrance && h("p.callout.bad", { role: "status" }, ltr(hindrance)),
+    processes.length === 0
+      ? empty(t("python_empty"))
+      : table(
+          t("python_processes"),
+          [t("process"), t("state"), t("job"), end(t("jobs_done")), end(t("memory")), t("since")],
+          processes.map((one) =>
+            h(
+              "tr",
+              { "data-key": String(one.pid) },
+              h("th", { scope: "row" }, ltr(String(one.pid))),
+              h("td", null, badge(one.state, "python")),
+              h(
+                "td",
+                null,
+                one.job_id ? h("a", { href: `#/jobs/${encodeURIComponent(one.job_id)}` }, ltr(one.job_id)) : "–",
+              ),
+              h("td.end", null, number(one.jobs)),
+              h("td.end", null, one.memory == null ? "–" : ltr(t("mebibytes", { n: one.memory / 1_048_576 }))),
+              h("td", null, since(one.since)),
+            ),
+          ),
+        ),
+  ];
 }
 
 function worker(one) {

@@ -22,4 +22,4 @@ mod writer;
 mod zones;
 
 pub use machine::read;
-pub use writer::write;
+pub use writer::{write, write_object};

@@ -19,6 +19,21 @@ pub fn write(value: &Exact) -> Vec<u8> {
     out
 }
 
+/// The pickle of an object of a class without arguments, with these fields.
+pub fn write_object((module, name): (&str, &str), fields: Exact) -> Vec<u8> {
+    let mut out = vec![op::PROTO, PROTOCOL];
+    new_object((module, name), &fields, &mut out);
+    out.push(op::STOP);
+    out
+}
+
+fn new_object((module, name): (&str, &str), fields: &Exact, out: &mut Vec<u8>) {
+    global(module, name, out);
+    opcode(op::EMPTY_TUPLE, &[op::NEWOBJ], out);
+    put(fields, out);
+    out.push(op::BUILD);
+}
+
 fn put(value: &Exact, out: &mut Vec<u8>) {
     match value {
         Exact::None => out.push(op::NONE),
@@ -68,11 +83,9 @@ fn object(value: &Exact, out: &mut Vec<u8>) {
         Exact::TimeDelta(span) => delta(*span, out),
         Exact::TimeZone(offset) => zone(offset, out),
         Exact::Uuid(uuid) => {
-            global("uuid", "UUID", out);
-            opcode(op::EMPTY_TUPLE, &[op::NEWOBJ], out);
             let number = Exact::int(uuid.as_u128().into());
-            put(&Exact::Dict(vec![(Exact::Str("int".to_owned()), number)]), out);
-            out.push(op::BUILD);
+            let fields = Exact::Dict(vec![(Exact::Str("int".to_owned()), number)]);
+            new_object(("uuid", "UUID"), &fields, out);
         }
         Exact::Decimal(digits) => {
             call("decimal", "Decimal", out, |out| put(&Exact::Str(digits.clone()), out));

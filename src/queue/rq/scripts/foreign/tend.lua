@@ -2,18 +2,18 @@
 -- no RQ worker is cleaning at the moment. It is all one step, so RQ's lock is not needed to keep others from
 -- doing the same. ARGV[3]: how many entries of each list are checked; [4]: the grace period of the
 -- intermediate list in milliseconds; [5]: the error for an abandoned job; [6]: for a stuck one. Answers for
--- each moved job: id, queue, fate, and the name and time limit of its failure callback; and the error of each
--- queue that failed.
+-- each moved job: id, queue, fate, the name and time limit of its failure callback, and the text of its failure with what
+-- its webhooks need, if it failed and has some; and the error of each queue that failed.
 
 local LOOK, GRACE, ABANDONED, STUCK = tonumber(ARGV[3]), tonumber(ARGV[4]), ARGV[5], ARGV[6]
 local touched, troubles = {}, {}
 
 local WANTED = { 'status', 'retries_left', 'retry_intervals', 'enqueue_at_front_on_retry', 'failure_ttl', 'dependency_ids',
   'x_failures', 'worker_name', 'failure_callback_name', 'failure_callback_timeout', 'enqueued_at',
-  'rate_limit_key', 'x_unique', 'x_counted_of', 'created_at' }
+  'rate_limit_key', 'x_unique', 'x_counted_of', 'created_at', 'webhooks' }
 
-local function tell(id, queue, fate, job)
-  touched[#touched + 1] = { id, queue, fate, job.failure_callback_name or '', job.failure_callback_timeout or '' }
+local function tell(id, queue, fate, job, webhooks)
+  touched[#touched + 1] = { id, queue, fate, job.failure_callback_name or '', job.failure_callback_timeout or '', webhooks or {} }
 end
 
 -- RQ's rule: the list from its end, by the number of retries left before this one is used up.
@@ -57,9 +57,13 @@ local function give_up(id, queue, job, text)
     call('HSET', key('job', id), 'retries_left', whole(left - 1), 'ended_at', stamp(), 'x_failures', failures, 'x_counted_of', made)
     tell(id, queue, 'retried', job)
   else
+    local webhooks = {}
+    if (job.webhooks or '') ~= '' and not stays then
+      webhooks = { text, job.webhooks, call('HGET', key('job', id), 'data') or '', job.enqueued_at or '' }
+    end
     fail(id, queue, job, text)
     if call('EXISTS', key('job', id)) == 1 then call('HSET', key('job', id), 'x_failures', failures, 'x_counted_of', made) end
-    tell(id, queue, 'failed', job)
+    tell(id, queue, 'failed', job, webhooks)
   end
   if job.rate_limit_key and not stays then give_place_back(job.rate_limit_key, id) end
 end

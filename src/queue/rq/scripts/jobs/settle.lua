@@ -138,7 +138,7 @@ local function mark() return run.execution .. ' ' .. run.how.verdict end
 local function how_it_ended()
   if run.settled == mark() then return 2 end
   -- The mark is that of the job's last end alone.
-  local kind = ({ ack = '1', bury = '2', stop = '2', retry = '2' })[run.how.verdict]
+  local kind = ({ ack = '1', bury = '2', stop = '2', retry = '2', again = '4', exhaust = '5' })[run.how.verdict]
   for _, entry in ipairs(kind and try('XREVRANGE', RESULTS .. run.id, '+', '-') or {}) do
     local fields = as_table(entry[2])
     if fields.execution_id == run.execution and fields.type == kind then return 2 end
@@ -230,6 +230,7 @@ function verdicts.ack()
     record('1', 'return_value', ttl)
   elseif run.stays or repetitions() > 0 then
     call('HSET', run.name, 'x_settled', mark())
+    if not run.stays then call('HSET', run.name, 'ended_at', stamp()) end
   end
   free_dependents(true)
   if repeats() or run.stays then return end
@@ -237,7 +238,7 @@ function verdicts.ack()
 end
 
 -- Fails, for good. While another run goes on, that one decides where the job stands.
-local function close(status, ...)
+local function close(status, kind, field, ...)
   local ttl = run.how.keep
   free('failed_job_count')
   if not run.stays then
@@ -250,16 +251,19 @@ local function close(status, ...)
     run.registry, run.score = sweep.failed, ttl < 0 and '-1' or whole(SECONDS + ttl)
   end
   count('x_failures')
-  if ttl ~= 0 then record('2', 'exc_string', ttl) end
+  if ttl ~= 0 then record(kind, field, ttl) end
   if status == 'failed' then free_dependents(false) end
   if run.stays then return end
   if ttl ~= 0 then keep(run.id, ttl, run) else forget(run.id) end
 end
 
-function verdicts.bury() close('failed', 'ended_at', stamp()) end
+function verdicts.bury() close('failed', '2', 'exc_string', 'ended_at', stamp()) end
 
 -- RQ leaves `ended_at` empty and lets dependents wait.
-function verdicts.stop() close('stopped') end
+function verdicts.stop() close('stopped', '2', 'exc_string') end
+
+-- A job returned RQ's `Retry` more often than that allows.
+function verdicts.exhaust() close('failed', '5', 'return_value', 'ended_at', stamp()) end
 
 function verdicts.forward()
   local to = run.how.to
@@ -280,6 +284,22 @@ function verdicts.retry()
     wait_until(run.id, run.how.queue, delay_ms)
   else
     wait_again(run.id, run.how.queue, job.enqueue_at_front_on_retry == '1')
+  end
+end
+
+-- A job returned RQ's `Retry`: none of the retries that it was enqueued with is spent, and no failure is counted but its worker's.
+function verdicts.again()
+  free('failed_job_count')
+  local job = fields_of(run.id, { 'number_of_retries', 'enqueue_at_front_on_retry' })
+  local to_head = run.how.to_head or job.enqueue_at_front_on_retry == '1'
+  call('HSET', run.name, 'number_of_retries', whole((tonumber(job.number_of_retries or '') or 0) + 1),
+    'ended_at', stamp(), 'x_settled', mark())
+  if to_head then call('HSET', run.name, 'enqueue_at_front_on_retry', '1') end
+  if run.how.keep ~= 0 then record('4', 'return_value', run.how.keep) end
+  if run.how.delay_ms > 0 then
+    wait_until(run.id, run.how.queue, run.how.delay_ms)
+  else
+    wait_again(run.id, run.how.queue, to_head)
   end
 end
 
@@ -362,9 +382,9 @@ local function is_still_refused()
 end
 
 -- What an end changes that must not be changed twice.
-local COUNTS = { 'x_failures', 'x_orphaned', 'retries_left', 'repeats_left', 'repeat_intervals' }
+local COUNTS = { 'x_failures', 'x_orphaned', 'retries_left', 'repeats_left', 'repeat_intervals', 'number_of_retries' }
 -- These put a job where others of its queue are, too.
-local MOVES = { retry = true, forward = true, back = true, rescue = true }
+local MOVES = { retry = true, again = true, forward = true, back = true, rescue = true }
 
 -- A user cancelled it while it ran: the outcome is recorded, but its state is not changed.
 local function canceled()
@@ -385,7 +405,13 @@ local function give_back_what_it_held()
   if run.unique and not OPEN[status] then let_key_go(run.unique, run.id) end
 end
 
+-- What the job's code has changed of its job holds from now on, and for this end.
+local function change()
+  if run.how.changed and not run.stays and run.status ~= 'canceled' then call('HSET', run.name, unpack(run.how.changed)) end
+end
+
 local function write()
+  change()
   -- What is asked afterwards is asked before anything moves, too: what is refused then would move twice.
   if run.rate_limit_key or run.unique then call('HGET', run.name, 'status') end
   if run.status == 'canceled' then canceled() else verdicts[run.how.verdict]() end
@@ -396,6 +422,9 @@ end
 -- refused, the settlement is held, and written when the caller repeats it. Answers whether it is written.
 local function conclude()
   local done, why, refused = false, nil, nil
+  for i = 1, run.how.changed and #run.how.changed or 0, 2 do
+    if run.how.changed[i] == 'repeats_left' then run.repeats_left = run.how.changed[i + 1] end
+  end
   local moves, counts = MOVES[run.how.verdict] or repetitions() > 0, {}
   -- Releasing dependents needs the same keys as moving a job.
   if moves or is_waited_for or run.rate_limit_key then

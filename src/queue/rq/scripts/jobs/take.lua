@@ -1,26 +1,29 @@
 -- Takes jobs from the head of a queue. They are registered and marked as started before they leave it, so that whatever the
 -- server refuses half-way, no job is in no list. As under RQ, what is taken is run, whatever its status says and whoever else
 -- runs it, unless its hash is gone or it was canceled.
--- ARGV[3]: queue; [4]: process; then for each free slot an execution and a worker.
+-- ARGV[3]: queue; [4]: process; [5]: whether the whole hash of each job is asked for; then for each free slot an execution and
+-- a worker.
 -- Answers: the time; the names of the fields; the ids of the jobs taken, in the order of the slots; the fields of each; the
--- ids that stood for nothing that can be run; and for each id that was dropped, why.
+-- ids that stood for nothing that can be run; for each id that was dropped, why; and the whole hash of each job taken, if that is
+-- asked for: then its fields are those alone that count otherwise than they stand there.
 
 local NAMES = { 'status', 'data', 'timeout', 'x_attempt', 'success_callback_name', 'failure_callback_name',
   'stopped_callback_name', 'origin', 'created_at', 'enqueued_at', 'meta', 'result_ttl', 'failure_ttl', 'retries_left',
-  'retry_intervals', 'x_failures', 'x_orphaned',
+  'retry_intervals', 'x_failures', 'x_orphaned', 'number_of_retries', 'webhooks',
   'success_callback_timeout', 'failure_callback_timeout', 'stopped_callback_timeout' }
 -- So many are looked up for every job, the others only for one that names a callback.
-local ALWAYS = 17
+local ALWAYS = 19
 
 local queue, process, now, beat = ARGV[3], ARGV[4], stamp(), epoch()
 local JOB, EXECUTION, EXECUTIONS, WORKER = key('job', ''), key('execution', ''), key('executions', ''), key('worker', '')
 local lease = call('ZSCORE', ours('leases'), process)
 local held_back = call('EXISTS', key('suspended')) == 1 or call('HEXISTS', ours('paused'), queue) == 1
-if held_back or not lease or tonumber(lease) <= MILLIS then return { now, NAMES, {}, {}, {}, {} } end
+if held_back or not lease or tonumber(lease) <= MILLIS then return { now, NAMES, {}, {}, {}, {}, {} } end
 
-local slots, used, taken, known, broken, dropped = (#ARGV - 4) / 2, 0, {}, {}, {}, {}
+local with_hash, slots, used = ARGV[5] == '1', (#ARGV - 5) / 2, 0
+local taken, known, broken, dropped, hashes = {}, {}, {}, {}, {}
 -- The workers of a process are registered together, and run out together.
-local registered = slots > 0 and call('EXISTS', key('worker', ARGV[6])) == 1
+local registered = slots > 0 and call('EXISTS', key('worker', ARGV[7])) == 1
 
 -- How long keys live without a heartbeat. Most jobs of a call have the same timeout.
 local spans = {}
@@ -44,7 +47,7 @@ end
 -- The entry of a job for the slot `used`. Each of several executions of one id is its own attempt.
 local attempts = {}
 local function entry_of(id, name, fields)
-  local execution, worker = ARGV[5 + used * 2], ARGV[6 + used * 2]
+  local execution, worker = ARGV[6 + used * 2], ARGV[7 + used * 2]
   if attempts[id] then fields[4] = attempts[id] end
   local attempt = fields[4] and whole((tonumber(fields[4]) or 0) + 1) or '1'
   attempts[id] = attempt
@@ -52,6 +55,12 @@ local function entry_of(id, name, fields)
   if is_anew then fields[16], fields[17] = false, false end
   local is_moved = fields[8] ~= queue
   fields[8] = queue
+  local was, timeout = fields[1], fields[3] or ''
+  if with_hash then
+    local none = is_anew and '0'
+    fields = { false, false, false, fields[4], false, false, false, queue, false, false, false, false, false, false, false,
+      none, none }
+  end
   -- What is missing at the end need not be said.
   for i = #NAMES, 1, -1 do
     if fields[i] then break end
@@ -59,9 +68,9 @@ local function entry_of(id, name, fields)
   end
   used = used + 1
   taken[used], known[used] = id, fields
-  return { id = id, name = name, was = fields[1], execution = execution, member = id .. ':' .. execution, worker = worker, attempt = attempt,
+  return { id = id, name = name, was = was, execution = execution, member = id .. ':' .. execution, worker = worker, attempt = attempt,
     is_moved = is_moved, is_anew = is_anew,
-    span = span_of(fields[3] or '') }
+    span = span_of(timeout) }
 end
 
 -- Registers and marks the jobs at the head of the queue, and removes that many ids. After a refusal
@@ -125,6 +134,16 @@ local function is_text(id)
   return not string.find(id, '[\128-\255]')
 end
 
+-- The fields of a job, by the places of their names, and its whole hash, if that is asked for.
+local function read(name)
+  if not with_hash then return try('HMGET', name, unpack(NAMES, 1, ALWAYS)) end
+  local flat = try('HGETALL', name)
+  if flat.err then return flat end
+  local hash, fields = as_table(flat), {}
+  for i, field in ipairs(NAMES) do fields[i] = hash[field] or false end
+  return fields, flat
+end
+
 local function is_named(field) return field and field ~= '' end
 
 -- Sorts the ids at the head by what happens to them, changing nothing; as many as fit into the answer, and at
@@ -135,19 +154,21 @@ local function look(ids)
   for place, id in ipairs(ids) do
     local name = JOB .. id
     local told = is_text(id) and id or string.gsub(id, '[\128-\255]', '?')
-    local fields = told == id and try('HMGET', name, unpack(NAMES, 1, ALWAYS)) or { 'no text' }
+    local fields, hash = { 'no text' }, nil
+    if told == id then fields, hash = read(name) end
     local odd = is_something_else(fields)
-    if is_named(fields[5]) or is_named(fields[6]) or is_named(fields[7]) then
+    if not hash and (is_named(fields[5]) or is_named(fields[6]) or is_named(fields[7])) then
       for i, time in ipairs(call('HMGET', name, unpack(NAMES, ALWAYS + 1))) do fields[ALWAYS + i] = time end
     end
     if fields[1] == 'canceled' then
       dropped[#dropped + 1] = { id, 'it was canceled' }
     elseif fields[2] then
-      -- The payload and what the enqueuer noted; the other fields are short.
-      local size = #fields[2] + #(fields[11] or '')
+      -- The payload, what the enqueuer noted, and webhooks; the other fields are short.
+      local size = hash and size_of(hash) or #fields[2] + #(fields[11] or '') + #(fields[19] or '')
       if used > 0 and size > room then return entries, gone, place - 1 end
       room = room - size
       entries[#entries + 1] = entry_of(id, name, fields)
+      hashes[#hashes + 1] = hash
     elseif odd or fields[1] then
       broken[#broken + 1] = told
     else
@@ -172,4 +193,4 @@ while used < slots and looked < AT_ONCE do
   for _, id in ipairs(gone) do pcall(give_places_back, id) end
   if count < #ids then break end
 end
-return { now, NAMES, taken, known, broken, dropped }
+return { now, NAMES, taken, known, broken, dropped, hashes }

@@ -1,0 +1,29 @@
+//! Jobs whose functions are in another program, such as an application in Python.
+
+use futures::future::BoxFuture;
+
+use super::{ExecutionId, JobContext, JobRecord, JobResult, JobSettings};
+
+/// Runs jobs whose functions are in another program.
+///
+/// It keeps their time itself, calls what their enqueuers named for their end, and ends them when the context asks for
+/// that: all of this is code of the other program.
+pub trait ForeignJobs: Send + Sync {
+    /// How the runtime treats jobs that say nothing else.
+    fn settings(&self) -> JobSettings;
+    /// One attempt. When the process drains, it may go on: only its caller ends it then.
+    fn run<'a>(&'a self, job: ForeignJob<'a>, ctx: &'a JobContext) -> BoxFuture<'a, JobResult>;
+}
+
+/// A job on its way to another program.
+#[derive(Clone, Copy, Debug)]
+pub struct ForeignJob<'a> {
+    /// The job as far as it can be read here.
+    pub record: &'a JobRecord,
+    /// This attempt at it.
+    pub execution: &'a ExecutionId,
+    /// The name under which the broker's readers see who runs it.
+    pub worker: &'a str,
+    /// All fields of its hash in the broker, as they were before the fetch.
+    pub fields: &'a [(Vec<u8>, Vec<u8>)],
+}

@@ -1,0 +1,131 @@
+//! Why a worker's command did not become a zygote.
+
+use std::io;
+use std::time::Duration;
+
+use super::frame::FrameError;
+
+/// Why a command did not become a zygote.
+#[derive(Debug, thiserror::Error)]
+pub enum BootError {
+    /// Not on this system.
+    #[error("python jobs need Linux: on this system tikkun cannot start python processes")]
+    Unsupported,
+    /// The plan names no program.
+    #[error("no command is given to start the python worker with")]
+    NoCommand,
+    /// The private folder, a socket or a pipe could not be made.
+    #[error("cannot prepare the start of `{command}`")]
+    Preparing {
+        /// The program.
+        command: String,
+        /// Why.
+        source: io::Error,
+    },
+    /// The program could not be started.
+    #[error("cannot start `{command}`")]
+    Starting {
+        /// The program.
+        command: String,
+        /// Why.
+        source: io::Error,
+    },
+    /// It ended before it reached its worker.
+    #[error("`{command}` ended before its worker began to work: {status}{}", after(.last_line))]
+    Ended {
+        /// The program.
+        command: String,
+        /// How it ended, in words.
+        status: String,
+        /// The last line of its standard error.
+        last_line: Option<String>,
+        /// The end of its standard error, at most 64 KiB.
+        stderr: String,
+    },
+    /// It did not reach its worker in time.
+    #[error("no worker of `{command}` began to work within {}{}", humantime::format_duration(*.deadline), after(.last_line))]
+    Silent {
+        /// The program.
+        command: String,
+        /// How long was waited.
+        deadline: Duration,
+        /// The last line of its standard error.
+        last_line: Option<String>,
+    },
+    /// Its worker cannot be served.
+    #[error("`{command}` cannot be served: {reason}")]
+    Refused {
+        /// The program.
+        command: String,
+        /// Why.
+        reason: String,
+    },
+    /// It says something that is not understood.
+    #[error("`{command}` cannot be understood")]
+    Protocol {
+        /// The program.
+        command: String,
+        /// What it said.
+        source: FrameError,
+    },
+}
+
+/// What redis-py says where Redis does not answer, or is still reading its data.
+const OUTAGES: [&str; 4] = [
+    "redis.exceptions.ConnectionError: ",
+    "redis.exceptions.TimeoutError: ",
+    "redis.exceptions.BusyLoadingError: ",
+    "Timeout connecting to server",
+];
+
+impl BootError {
+    /// The error with its causes.
+    #[must_use]
+    pub fn chain(&self) -> String {
+        let causes = std::iter::successors(Some(self as &dyn std::error::Error), |error| error.source());
+        causes.map(ToString::to_string).collect::<Vec<_>>().join(": ")
+    }
+
+    /// Whether the command ended because its worker could not reach Redis, which may answer later.
+    #[must_use]
+    pub fn is_outage_of_redis(&self) -> bool {
+        let Self::Ended { last_line: Some(line), .. } = self else { return false };
+        // "Error 111 connecting to redis:6379. Connection refused.": RQ's command line shows no more of the exception.
+        let before = line.split_once(" connecting to ").map(|(before, _)| before);
+        let is_code = |code: &str| code.parse::<i32>().is_ok();
+        let is_connect =
+            before.and_then(|before| before.rsplit_once("Error ")).is_some_and(|(_, code)| is_code(code));
+        OUTAGES.iter().any(|outage| line.contains(outage)) || is_connect
+    }
+}
+
+fn after(last_line: &Option<String>) -> String {
+    last_line.as_ref().map(|line| format!(": {line}")).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn outage_of_redis_is_told_from_other_ends() {
+        let table = [
+            ("redis.exceptions.ConnectionError: Connection closed by server.", true),
+            ("redis.exceptions.BusyLoadingError: Redis is loading the dataset in memory", true),
+            ("ERROR:root:Error 111 connecting to 127.0.0.1:1. Connection refused.", true),
+            ("Error -2 connecting to cache:6379. Name or service not known.", true),
+            ("redis.exceptions.AuthenticationError: invalid username-password pair", false),
+            ("ModuleNotFoundError: No module named 'shop'", false),
+            ("ValueError: Error in settings", false),
+        ];
+        for (line, expected) in table {
+            let error = BootError::Ended {
+                command: "rq".to_owned(),
+                status: String::new(),
+                last_line: Some(line.to_owned()),
+                stderr: String::new(),
+            };
+            assert_eq!(error.is_outage_of_redis(), expected, "{line}");
+        }
+    }
+}

@@ -1,0 +1,23 @@
+//! What is to be started as a zygote.
+
+use std::ffi::OsString;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::output::OutputSink;
+
+/// How a zygote is started.
+#[derive(Clone)]
+pub struct BootPlan<'a> {
+    /// The team's command: a program and its arguments.
+    pub command: &'a [OsString],
+    /// The Python side: names of files (with folders, `/` between) and their texts.
+    pub shim: &'a [(&'a str, &'a str)],
+    /// All of the command's environment. `PYTHONPATH` gets the shim's folder in front, `TIKKUN_FD`,
+    /// `TIKKUN_LIFELINE` and, unless it is there, `PYTHONFAULTHANDLER` are added.
+    pub environment: &'a [(OsString, OsString)],
+    /// Takes what the command itself writes, and what its children write between jobs.
+    pub sink: Arc<dyn OutputSink>,
+    /// How long the command may take to reach its worker.
+    pub deadline: Duration,
+}

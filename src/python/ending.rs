@@ -1,0 +1,195 @@
+//! How a process ended, in RQ's words and in words that a person understands.
+
+use serde::{Deserialize, Serialize};
+
+/// What a process used, as `wait4` reports it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Usage {
+    /// Peak memory in KiB.
+    pub maxrss: u64,
+    /// Seconds of computing in the process.
+    pub utime: f64,
+    /// Seconds of computing in the kernel.
+    pub stime: f64,
+}
+
+/// A wait status as the operating system encodes it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
+#[serde(transparent)]
+pub struct WaitStatus(i32);
+
+impl WaitStatus {
+    /// The status that `waitpid` returned.
+    #[must_use]
+    pub fn from_raw(raw: i32) -> Self {
+        Self(raw)
+    }
+
+    /// The number as RQ writes it.
+    #[must_use]
+    pub fn raw(self) -> i32 {
+        self.0
+    }
+
+    /// The signal that ended the process.
+    #[must_use]
+    pub fn signal(self) -> Option<i32> {
+        Some(self.0 & 0x7f).filter(|signal| (1..0x7f).contains(signal))
+    }
+
+    /// The code that the process left with.
+    #[must_use]
+    pub fn code(self) -> Option<i32> {
+        (self.0 & 0x7f == 0).then_some((self.0 >> 8) & 0xff)
+    }
+
+    /// Whether it left by itself with code 0.
+    #[must_use]
+    pub fn is_success(self) -> bool {
+        self.code() == Some(0)
+    }
+
+    /// In words: `killed by signal 11 (SIGSEGV: an invalid memory access)`, `left with exit code 1`.
+    #[must_use]
+    pub fn words(self) -> String {
+        match (self.signal(), self.code()) {
+            (Some(signal), _) => match signal_words(signal) {
+                Some(words) => format!("killed by signal {signal} ({words})"),
+                None => format!("killed by signal {signal}"),
+            },
+            (None, Some(code)) => format!("left with exit code {code}"),
+            (None, None) => format!("ended with status {}", self.0),
+        }
+    }
+}
+
+/// A signal's name and what it usually means. Numbers are Linux'.
+fn signal_words(signal: i32) -> Option<&'static str> {
+    Some(match signal {
+        1 => "SIGHUP: the terminal went away",
+        2 => "SIGINT: interrupted",
+        3 => "SIGQUIT: asked to quit",
+        4 => "SIGILL: an illegal instruction",
+        6 => "SIGABRT: the process aborted itself",
+        7 => "SIGBUS: memory that could not be reached",
+        8 => "SIGFPE: an arithmetic error",
+        9 => "SIGKILL",
+        10 => "SIGUSR1",
+        11 => "SIGSEGV: an invalid memory access",
+        12 => "SIGUSR2",
+        13 => "SIGPIPE: a write to a closed pipe",
+        14 => "SIGALRM: a timer that nobody handled",
+        15 => "SIGTERM: asked to end",
+        24 => "SIGXCPU: the limit of computing time",
+        25 => "SIGXFSZ: the limit of file size",
+        31 => "SIGSYS: a system call that is not allowed",
+        _ => return None,
+    })
+}
+
+/// The end of a process that was reaped.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Exit {
+    /// How it ended.
+    pub status: WaitStatus,
+    /// What it used.
+    pub usage: Usage,
+}
+
+/// The end of a child.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Death {
+    /// Its process id.
+    pub pid: u32,
+    /// How it ended; `None` if nobody could see it, because its zygote was gone.
+    pub exit: Option<Exit>,
+    /// Whether Tikkun killed it.
+    pub was_killed: bool,
+    /// What else is known, such as an answer that was no answer.
+    pub note: Option<String>,
+}
+
+impl Death {
+    /// Whether it left by itself with code 0.
+    #[must_use]
+    pub fn is_clean(&self) -> bool {
+        self.exit.is_some_and(|exit| exit.status.is_success())
+    }
+
+    /// The text that a job fails with: RQ's own words, then what they mean.
+    #[must_use]
+    pub fn words(&self) -> String {
+        let mut text = "Work-horse terminated unexpectedly; ".to_owned();
+        if let Some(Exit { status, usage }) = self.exit {
+            let signal = status.signal().map(|signal| format!(" (signal {signal})")).unwrap_or_default();
+            text.push_str(&format!("waitpid returned {}{signal}; {}", status.raw(), status.words()));
+            if self.was_killed {
+                text.push_str(" by Tikkun");
+            } else if status.signal() == Some(9) {
+                text.push_str(", not by Tikkun: often the kernel, for lack of memory");
+            }
+            if usage.maxrss > 0 {
+                text.push_str(&format!("; peak memory {} MiB", usage.maxrss.div_ceil(1024)));
+            }
+        } else {
+            text.push_str("how is not known, for the process that reaps it was gone");
+        }
+        if let Some(note) = &self.note {
+            text.push_str("; ");
+            text.push_str(note);
+        }
+        text
+    }
+
+    /// What a callback is given about it, as JSON.
+    pub(super) fn facts(&self) -> String {
+        let Some(Exit { status, usage }) = self.exit else { return "{}".to_owned() };
+        let (pid, status, maxrss) = (self.pid, status.raw(), usage.maxrss);
+        let facts = serde_json::json!({
+            "pid": pid, "status": status, "maxrss": maxrss, "utime": usage.utime, "stime": usage.stime,
+        });
+        facts.to_string()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn death(status: i32, maxrss: u64) -> Death {
+        let usage = Usage { maxrss, ..Usage::default() };
+        let exit = Some(Exit { status: WaitStatus::from_raw(status), usage });
+        Death { pid: 42, exit, was_killed: false, note: None }
+    }
+
+    #[test]
+    fn death_begins_with_the_words_of_rq() {
+        assert_eq!(
+            death(139, 125_000).words(),
+            "Work-horse terminated unexpectedly; waitpid returned 139 (signal 11); \
+             killed by signal 11 (SIGSEGV: an invalid memory access); peak memory 123 MiB"
+        );
+        assert_eq!(
+            death(256, 0).words(),
+            "Work-horse terminated unexpectedly; waitpid returned 256; left with exit code 1"
+        );
+    }
+
+    #[test]
+    fn sigkill_says_whether_it_was_tikkun() {
+        assert!(
+            death(9, 0).words().ends_with(
+                "killed by signal 9 (SIGKILL), not by Tikkun: often the kernel, for lack of memory"
+            )
+        );
+        let ours = Death { was_killed: true, ..death(9, 0) };
+        assert!(ours.words().ends_with("killed by signal 9 (SIGKILL) by Tikkun"), "{}", ours.words());
+    }
+
+    #[test]
+    fn facts_are_those_that_a_callback_reads() {
+        assert_eq!(death(9, 7).facts(), r#"{"pid":42,"status":9,"maxrss":7,"utime":0.0,"stime":0.0}"#);
+        assert_eq!(Death { exit: None, ..death(9, 7) }.facts(), "{}");
+    }
+}

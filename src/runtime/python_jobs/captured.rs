@@ -1,0 +1,120 @@
+//! A Python worker that was captured, with all that serves its jobs.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::watch;
+
+use super::command::PythonCommand;
+use super::jobs::PythonJobs;
+use super::keeper::Keeper;
+use super::last::Last;
+use super::lines::Lines;
+use crate::job::{ForeignJobs, JobSettings, Limit, Retention};
+use crate::python::{BootError, ChildLimits, Hello, Mode, Pool, PoolPlan};
+use crate::runtime::ForeignSignals;
+use crate::supervision::Turn;
+
+/// How long a child may take from its fork until it is ready.
+const FORK: Duration = Duration::from_secs(30);
+/// How long a child may go on after its job, for what monitoring has to send: as long as RQ grants a job beyond its time.
+const LEAVE: Duration = Duration::from_secs(60);
+
+/// A Python worker that was captured.
+pub struct PythonWorker {
+    command: PythonCommand,
+    lines: Lines,
+    pool: Pool,
+    hello: Hello,
+    signals: ForeignSignals,
+    last: Last,
+    hindrance: watch::Sender<Option<String>>,
+}
+
+impl PythonWorker {
+    /// Starts the command and waits until its worker is about to work. `slots` children are kept ready; without it as
+    /// many as the captured worker asks for. Cancel safe: dropped, it leaves no process behind.
+    ///
+    /// # Errors
+    /// The command does not reach a worker, or one that cannot be served.
+    pub async fn boot(command: PythonCommand, slots: Option<usize>) -> Result<Self, BootError> {
+        let lines = Lines::new(command.format);
+        let (zygote, mut hello) = command.boot_with_redis(&lines).await?;
+        let slots = slots.or(hello.slots).unwrap_or(1).max(1);
+        hello.slots = Some(slots);
+        let limits = match command.mode {
+            Mode::Warm => command.limits,
+            // It leaves after its job.
+            Mode::Job => ChildLimits::default(),
+        };
+        let plan =
+            PoolPlan { mode: command.mode, ready: slots, limits, fork_deadline: FORK, leave_grace: LEAVE };
+        let pool = Pool::new(zygote, plan);
+        let last = Last::new(&hello);
+        let hindrance = watch::Sender::new(None);
+        Ok(Self { command, lines, pool, hello, signals: ForeignSignals::default(), last, hindrance })
+    }
+
+    /// What was captured; `slots` is how many jobs are to run at once.
+    #[must_use]
+    pub fn hello(&self) -> &Hello {
+        &self.hello
+    }
+
+    /// Its processes.
+    #[must_use]
+    pub fn pool(&self) -> Pool {
+        self.pool.clone()
+    }
+
+    /// What signals ask of it: new processes, for which the command is started once more while jobs that run end where
+    /// they are; or the end of all jobs that run.
+    #[must_use]
+    pub fn signals(&self) -> ForeignSignals {
+        self.signals.clone()
+    }
+
+    /// Says when the worker is to leave by itself.
+    #[must_use]
+    pub fn last(&self) -> Last {
+        self.last.clone()
+    }
+
+    /// Why its jobs cannot be run now; `None`: they can.
+    #[must_use]
+    pub fn hindrance(&self) -> watch::Receiver<Option<String>> {
+        self.hindrance.subscribe()
+    }
+
+    /// What runs its jobs.
+    #[must_use]
+    pub fn jobs(&self) -> Arc<dyn ForeignJobs> {
+        let kept = |seconds: f64| Duration::try_from_secs_f64(seconds).map_or(Limit::Never, Limit::After);
+        let usual = Retention::default();
+        let retention = Retention {
+            result: self.hello.default_result_ttl.map_or(usual.result, kept),
+            failure: usual.failure,
+        };
+        Arc::new(PythonJobs {
+            pool: self.pool.clone(),
+            lines: self.lines.clone(),
+            settings: JobSettings { retention, ..JobSettings::default() },
+            kill_after: self.command.kill_after,
+            handles_deaths: self.hello.horse_killed_handler,
+            last: self.last.clone(),
+            end: self.signals.end_jobs.subscribe(),
+        })
+    }
+
+    /// The loop that replaces its process.
+    pub(in crate::runtime) fn keeper(&self, turn: Turn) -> Keeper {
+        Keeper {
+            command: self.command.clone(),
+            lines: self.lines.clone(),
+            pool: self.pool.clone(),
+            renew: Arc::clone(&self.signals.renew),
+            hindrance: self.hindrance.clone(),
+            turn,
+        }
+    }
+}

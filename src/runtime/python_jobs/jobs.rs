@@ -1,0 +1,262 @@
+//! Runs jobs in Python processes, one child at a time for each.
+
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::channel::oneshot;
+use futures::future::BoxFuture;
+use tokio::sync::watch;
+
+use super::answers::{ended, person_ended};
+use super::clock::Clock;
+use super::last::Last;
+use super::lines::Lines;
+use crate::backoff::Backoff;
+use crate::job::{
+    Completion, EndSignal, ForeignJob, ForeignJobs, JobContext, JobError, JobResult, JobSettings, QueueEnd,
+    StopReason, Verbatim,
+};
+use crate::python::{
+    CallbackOrder, CallbackReason, Called, Child, Death, OutputSink, Phase, Pool, Ran, RawJob,
+};
+
+/// How long a process has to write the stacks of its threads before it is killed.
+const STACKS: Duration = Duration::from_millis(300);
+/// How long a worker's handler for processes that die may take.
+const CALLBACK: Duration = Duration::from_secs(60);
+
+/// The jobs of one captured worker.
+pub(super) struct PythonJobs {
+    pub(super) pool: Pool,
+    pub(super) lines: Lines,
+    pub(super) settings: JobSettings,
+    /// How long code that does not yield to its time limit goes on before its process is killed.
+    pub(super) kill_after: Duration,
+    /// The worker has a handler for processes that die under a job.
+    pub(super) handles_deaths: bool,
+    pub(super) last: Last,
+    /// Becomes true when the processes of running jobs are to end.
+    pub(super) end: watch::Receiver<bool>,
+}
+
+/// Why a process was killed under its job.
+#[derive(Clone, Copy)]
+enum Killed {
+    /// Its time was up, and its code did not yield.
+    Overdue,
+    /// A person asked for it.
+    ByPerson(StopReason),
+    /// All of this process is to end at once.
+    AtOnce,
+}
+
+impl ForeignJobs for PythonJobs {
+    fn settings(&self) -> JobSettings {
+        self.settings.clone()
+    }
+
+    fn run<'a>(&'a self, job: ForeignJob<'a>, ctx: &'a JobContext) -> BoxFuture<'a, JobResult> {
+        Box::pin(async move {
+            if !self.last.one_more() {
+                return Ok(Completion::Continue(QueueEnd::Head));
+            }
+            let raw = raw(job);
+            let sink = self.lines.of(job.record);
+            loop {
+                let child = match self.child(ctx).await {
+                    Ok(child) => child,
+                    Err(StopReason::Draining) => return Ok(Completion::Continue(QueueEnd::Head)),
+                    Err(reason) => return Err(person_ended(reason)),
+                };
+                if let Some(ended) = self.run_in(child, (&raw, &sink), job, ctx).await {
+                    return ended;
+                }
+            }
+        })
+    }
+}
+
+impl PythonJobs {
+    /// Waits for a child, through failed forks and the start of another zygote, which is an outage and no failure of
+    /// the job; or until the job should stop.
+    async fn child(&self, ctx: &JobContext) -> Result<Child, StopReason> {
+        let mut failures = 0;
+        loop {
+            let taken = tokio::select! {
+                biased;
+                taken = self.pool.take() => taken,
+                reason = ctx.stopped() => return Err(reason),
+            };
+            let fault = match taken {
+                Ok(child) => return Ok(child),
+                Err(fault) => fault,
+            };
+            failures += 1;
+            if failures == 1 {
+                tracing::warn!(error = fault.chain(), "a job waits for a python process");
+            }
+            ctx.sleep(Backoff::RESTART.delay(failures, fastrand::f64())).await?;
+        }
+    }
+
+    /// Runs the job in this child; `None` when the child left before it began.
+    async fn run_in(
+        &self,
+        mut child: Child,
+        (raw, sink): (&RawJob, &Arc<dyn OutputSink>),
+        job: ForeignJob<'_>,
+        ctx: &JobContext,
+    ) -> Option<JobResult> {
+        let (clock, killer) = (Clock::new(), child.killer());
+        let mut killed = None;
+        let ran = {
+            let mut on_phase = |phase: Phase| clock.set(phase.may_take);
+            let mut running = pin!(child.run(raw, Arc::clone(sink), &mut on_phase));
+            loop {
+                tokio::select! {
+                    biased;
+                    ran = &mut running => break ran,
+                    () = clock.is_up(self.kill_after), if killed.is_none() => {
+                        killed = Some(Killed::Overdue);
+                        killer.ask_for_stacks();
+                        if let Ok(ran) = tokio::time::timeout(STACKS, &mut running).await {
+                            break ran;
+                        }
+                        killer.kill();
+                    }
+                    reason = ctx.stopped_by_person(), if killed.is_none() => {
+                        killed = Some(Killed::ByPerson(reason));
+                        killer.kill();
+                    }
+                    () = told(&self.end), if killed.is_none() => {
+                        killed = Some(Killed::AtOnce);
+                        killer.kill();
+                    }
+                }
+            }
+        };
+        match ran {
+            Ran::Answered(result) => {
+                let is_waited_for = result.attributes.synchronous;
+                let (signal, given) = EndSignal::new();
+                let ended = ended(*result, is_waited_for.then_some(signal));
+                self.let_go(child, is_waited_for.then_some(given));
+                Some(ended)
+            }
+            Ran::Declined(reason) => {
+                tracing::debug!(
+                    reason,
+                    "a python process left before it began with the job; another takes it"
+                );
+                None
+            }
+            Ran::Died(death) => Some(self.after_death(&death, killed, (raw, sink), job).await),
+        }
+    }
+
+    /// Gives a child back; one that waits for that is told first whether its job's end was written.
+    fn let_go(&self, mut child: Child, waits: Option<oneshot::Receiver<bool>>) {
+        let pool = self.pool.clone();
+        let Some(written) = waits else {
+            pool.give_back(child);
+            return;
+        };
+        actix_rt::spawn(async move {
+            let counts = written.await.unwrap_or(false);
+            match child.settled(counts).await {
+                Ok(()) => pool.give_back(child),
+                Err(fault) => {
+                    tracing::debug!(error = fault.chain(), "a python process was gone at the end of its job")
+                }
+            }
+        });
+    }
+
+    /// What the death of its process means for a job.
+    async fn after_death(
+        &self,
+        death: &Death,
+        killed: Option<Killed>,
+        (raw, sink): (&RawJob, &Arc<dyn OutputSink>),
+        job: ForeignJob<'_>,
+    ) -> JobResult {
+        match killed {
+            Some(Killed::Overdue) => {
+                let limit = job.record.time_limit(&self.settings).duration().unwrap_or_default().as_secs();
+                Err(JobError::retryable(format!(
+                    "Task exceeded maximum timeout value ({limit} seconds); killed {} later, for its code did not yield",
+                    humantime::format_duration(self.kill_after)
+                )))
+            }
+            Some(Killed::ByPerson(reason @ StopReason::Stopped)) => {
+                if let Some(callback) = &job.record.callbacks.stopped {
+                    self.call((CallbackReason::Stopped, None), callback.timeout, (raw, sink)).await;
+                }
+                Err(person_ended(reason))
+            }
+            // As RQ has it, the command that kills a job's process leaves its end to who waits for the process.
+            None | Some(Killed::ByPerson(_) | Killed::AtOnce) => {
+                if self.handles_deaths {
+                    self.call((CallbackReason::Killed, Some(death)), CALLBACK, (raw, sink)).await;
+                }
+                Err(JobError::in_own_words(Verbatim {
+                    traceback: Some(death.words()),
+                    ..Verbatim::default()
+                }))
+            }
+        }
+    }
+
+    /// Has another process run what RQ's worker runs itself when a job's process is gone. That it fails is logged and
+    /// changes nothing, as under RQ.
+    async fn call(
+        &self,
+        (reason, death): (CallbackReason, Option<&Death>),
+        may_take: Duration,
+        (raw, sink): (&RawJob, &Arc<dyn OutputSink>),
+    ) {
+        let order = CallbackOrder { reason, death, job: raw };
+        let clock = Clock::new();
+        clock.set(Some(may_take));
+        let mut on_phase = |phase: Phase| clock.set(phase.may_take);
+        let called = async {
+            let mut child = self.pool.take().await.map_err(|fault| fault.chain())?;
+            match child.callback(&order, Arc::clone(sink), &mut on_phase).await {
+                Called::Answered(error) => {
+                    self.pool.give_back(child);
+                    error.map_or(Ok(()), Err)
+                }
+                Called::Died(death) => Err(death.words()),
+            }
+        };
+        let called = tokio::select! {
+            called = called => called,
+            () = clock.is_up(self.kill_after) => Err("it took too long, and was killed".to_owned()),
+        };
+        if let Err(error) = called {
+            tracing::error!(
+                job.id = raw.id,
+                error,
+                "what was to be called after a job's process was gone failed"
+            );
+        }
+    }
+}
+
+/// Completes once this is true.
+async fn told(end: &watch::Receiver<bool>) {
+    if end.clone().wait_for(|end| *end).await.is_err() {
+        std::future::pending().await
+    }
+}
+
+fn raw(job: ForeignJob<'_>) -> RawJob {
+    RawJob {
+        id: job.record.id.to_string(),
+        queue: job.record.queue.to_string(),
+        execution: job.execution.to_string(),
+        worker: job.worker.to_owned(),
+        hash: job.fields.to_vec(),
+    }
+}

@@ -1,0 +1,112 @@
+"""Functions of a Python application, as its jobs call them."""
+
+import ctypes
+import os
+import signal
+import sys
+import time
+
+from rq import get_current_job
+
+
+def add(a, b):
+    print("adding", a, b)
+    return a + b
+
+
+def fail(words):
+    try:
+        raise KeyError("cause")
+    except KeyError as cause:
+        raise ValueError(words) from cause
+
+
+def who():
+    """The process, its parent, and what RQ says of the job that runs."""
+    job = get_current_job()
+    return [os.getpid(), os.getppid(), job.id, job.origin, os.environ["RQ_JOB_ID"]]
+
+
+def subprocess_environment():
+    """The variables of a program that a job starts."""
+    import subprocess
+
+    text = "import os, sys; print([name for name in os.environ if 'TIKKUN_FD' in name or 'LIFELINE' in name], 'tikkun_shim' in sys.modules)"
+    return subprocess.run([sys.executable, "-c", text], capture_output=True, text=True).stdout.strip()
+
+
+def remember():
+    job = get_current_job()
+    job.meta["step"] = "done"
+    job.save_meta()
+    return job.get_status()
+
+
+def with_progress(flag):
+    """Saves how far it is, and waits for a file."""
+    job = get_current_job()
+    for progress in (0.25, {"done": 3, "total": 4}):
+        job.meta["progress"] = progress
+        job.save_meta()
+    while not os.path.exists(flag):
+        time.sleep(0.02)
+
+
+def unserializable():
+    return lambda: None
+
+
+def nap(seconds):
+    time.sleep(seconds)
+    return "rested"
+
+
+def crash():
+    ctypes.string_at(0)
+
+
+def kill_itself():
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def stubborn():
+    """Does not let RQ's alarm through."""
+    signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGALRM])
+    while True:
+        pass
+
+
+def chatter(lines):
+    for number in range(lines):
+        print("line", number)
+    sys.stderr.write("and an error line\n")
+
+
+def again():
+    from rq import Retry
+
+    return Retry(max=1)
+
+
+async def coroutine(value):
+    return value * 2
+
+
+class Basket:
+    def __init__(self, size):
+        self.size = size
+
+    def double(self):
+        return self.size * 2
+
+
+def succeeded(job, connection, result, *args, **kwargs):
+    connection.set("called:" + job.id, "success %s" % result)
+
+
+def failed(job, connection, kind, value, traceback):
+    connection.set("called:" + job.id, "failure %s" % kind.__name__)
+
+
+def stopped(job, connection):
+    connection.set("called:" + job.id, "stopped")

@@ -1,0 +1,129 @@
+//! Starts of `tikkun run` that cannot succeed, each with its reason and what to try; or not yet.
+
+use rustix::process::Signal;
+use serde_json::json;
+
+use super::ground::{ALL, Ground, Rq, Run};
+
+/// It ends with code 2, and says this.
+fn refused(mut run: Run, expected: &[&str]) {
+    assert_eq!(run.ended().code(), Some(2), "{}", run.log());
+    let said = run.stderr();
+    for words in expected {
+        assert!(said.contains(words), "`{words}` is not in:\n{said}");
+    }
+    assert_eq!(said.matches("  try: ").count(), 1, "{said}");
+}
+
+#[test]
+fn a_start_without_redis_waits_for_it_and_says_so() {
+    for rq in ALL {
+        let mut ground = Ground::with_redis_that_can_go(rq);
+        let job = ground.enqueue("default", "add", &json!([1, 2]), &json!({}));
+        ground.redis.stop();
+        let mut run = ground.run(&[], &ground.worker(&["default"]));
+        ground.wait("the wait", &mut run, |_, run| run.log().contains("the start waits for redis"));
+        assert!(
+            run.log().contains("Error 2 connecting to") || run.log().contains("Error 111"),
+            "{}",
+            run.log()
+        );
+        ground.redis.start_again();
+        assert_eq!(ground.result(&job, &mut run), "3", "{rq:?}");
+    }
+}
+
+#[test]
+fn a_start_that_waits_leaves_at_a_signal() {
+    let mut ground = Ground::new(Rq::Three);
+    let nowhere = ground.command(&["rq", "worker", "-u", "redis://127.0.0.1:1/0", "default"]);
+    let mut run = ground.run(&[], &nowhere);
+    ground.wait("the wait", &mut run, |_, run| run.log().contains("the start waits for redis"));
+    run.signal(Signal::TERM);
+    assert!(run.ended().success(), "{}", run.log());
+}
+
+#[test]
+fn a_worker_behind_sentinel_is_refused() {
+    for rq in ALL {
+        let ground = Ground::new(rq);
+        let code = "import sys, redis, rq\nfrom redis.sentinel import Sentinel\n\
+                    worker = rq.Worker(['default'], connection=redis.Redis.from_url(sys.argv[1]))\n\
+                    worker.connection = Sentinel([('localhost', 1)]).master_for('main')\nworker.work()";
+        let run = ground.run(&[], &ground.command(&["python", "-c", code, &ground.url()]));
+        refused(
+            run,
+            &[
+                "cannot be served: the worker's connection goes through Redis Sentinel",
+                "without `tikkun run --`",
+            ],
+        );
+    }
+}
+
+#[test]
+fn an_rq_that_is_too_old_is_refused() {
+    let ground = Ground::new(Rq::One);
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::create_dir(folder.path().join("rq")).unwrap();
+    let package = [
+        ("__init__.py", "from .worker import Worker\n"),
+        ("version.py", "VERSION = '1.10.1'\n"),
+        (
+            "worker.py",
+            "class Worker:\n    def work(self, burst=False):\n        raise SystemExit('it works')\n",
+        ),
+    ];
+    for (name, text) in package {
+        std::fs::write(folder.path().join("rq").join(name), text).unwrap();
+    }
+    let path = folder.path().display().to_string();
+    let command = ground.command(&["python", "-c", "import rq; rq.Worker().work()"]);
+    let run = ground.run_with(&[], &command, &[("PYTHONPATH", &path)]);
+    refused(
+        run,
+        &["cannot be served: rq 1.10.1 is outside the range that Tikkun knows: 1.16 and later, below 4"],
+    );
+}
+
+#[test]
+fn a_python_that_is_too_old_is_refused() {
+    let ground = Ground::new(Rq::Three);
+    let code = "import sys, typing, dataclasses, redis\nsys.version_info = (3, 7, 9)\nimport rq.worker";
+    let run = ground.run(&[], &ground.command(&["python", "-c", code]));
+    refused(run, &["cannot be served: Python 3.7 is too old: Tikkun runs jobs on Python 3.8 and later"]);
+}
+
+#[test]
+fn a_command_that_never_starts_a_worker_is_given_up() {
+    let ground = Ground::new(Rq::Three);
+    let code = "import sys, time\nprint('still reading', file=sys.stderr, flush=True)\ntime.sleep(1000)";
+    let options = ["--set", "python.boot_timeout=3s"];
+    let run = ground.run(&options, &ground.command(&["python", "-c", code]));
+    refused(run, &["no worker of `", "` began to work within 3s: still reading", "python.boot_timeout=10m"]);
+}
+
+#[test]
+fn a_command_that_is_none_or_fails_is_named_with_its_last_words() {
+    let ground = Ground::new(Rq::Three);
+    let none = ["no-such-command".to_owned(), "worker".to_owned()];
+    refused(ground.run(&[], &none), &["cannot start `no-such-command`", "the very command"]);
+    let broken = ground.command(&["python", "-c", "import nothing_of_this_name"]);
+    let last = "ModuleNotFoundError: No module named 'nothing_of_this_name'";
+    refused(ground.run(&[], &broken), &[last, "the same command without `tikkun run --`"]);
+}
+
+#[test]
+fn settings_that_cannot_be_used_name_their_variables() {
+    let ground = Ground::new(Rq::Three);
+    let table = [
+        ("TIKKUN_PYTHON__ISOLATION", "tight", "TIKKUN_PYTHON__ISOLATION"),
+        ("TIKKUN_PYTHON__BOOT_TIMEOUT", "soon", "TIKKUN_PYTHON__BOOT_TIMEOUT"),
+        ("TIKKUN_LOG__LEVEL", "loud", "TIKKUN_LOG__LEVEL"),
+        ("TIKKUN_PYTHN__ISOLATION", "job", "did you mean TIKKUN_PYTHON__ISOLATION?"),
+    ];
+    for (name, value, expected) in table {
+        let run = ground.run_with(&[], &ground.worker(&["default"]), &[(name, value)]);
+        refused(run, &["the configuration cannot be used", expected]);
+    }
+}
