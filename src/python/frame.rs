@@ -59,7 +59,7 @@ pub enum FrameError {
 /// One frame.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Frame {
-    /// What it says; the numbers are in [`super::messages`].
+    /// What it says; the numbers are in `messages`.
     pub kind: u8,
     /// Its fields, in order.
     pub fields: Vec<Vec<u8>>,
