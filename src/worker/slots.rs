@@ -307,8 +307,9 @@ mod tests {
         let (low, mut again) = (low.await.unwrap(), pool.request(2, 4));
         assert_eq!(low.len(), 1, "it asked first");
         drop(all.next());
-        assert_eq!(high.await.unwrap().len(), 1);
-        assert!(again.try_recv().is_err());
+        let high = high.await.unwrap();
+        assert_eq!(high.len(), 1);
+        assert!(again.try_recv().is_err(), "nothing is free");
     }
 
     #[actix_rt::test]

@@ -130,9 +130,10 @@ fn silent(version: Version) {
     place.becomes("slow-19", "finished");
     let well = enqueue(&place, "--func tikkun.noop", &[]);
     place.becomes(&well, "finished");
-    assert!(server.asked_for("/silent") <= 8, "so many at once to one host");
     assert_eq!(RUNTIME.block_on(service.terminate()), Some(0));
     assert_eq!(server.asked_for("/silent"), 20);
+    // 8 at once; the server may see the next one before it sees that an earlier one has gone.
+    assert!(server.most_unanswered() <= 12, "{} at once to one host", server.most_unanswered());
     assert!(begun.elapsed() > Duration::from_secs(6), "each had its time");
     assert_eq!(service.lines("a webhook of a job failed").len(), 20);
 }

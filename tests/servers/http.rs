@@ -4,6 +4,7 @@
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 
 use parking_lot::Mutex;
@@ -24,6 +25,14 @@ pub struct Seen {
 pub struct Recorder {
     address: SocketAddr,
     seen: Arc<Mutex<Vec<Seen>>>,
+    unanswered: Arc<Unanswered>,
+}
+
+/// The requests that it never answers.
+#[derive(Default)]
+struct Unanswered {
+    now: AtomicUsize,
+    most: AtomicUsize,
 }
 
 impl Recorder {
@@ -31,14 +40,15 @@ impl Recorder {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
         let seen = Arc::new(Mutex::new(Vec::new()));
-        let notes = Arc::clone(&seen);
+        let unanswered = Arc::<Unanswered>::default();
+        let (notes, open) = (Arc::clone(&seen), Arc::clone(&unanswered));
         thread::spawn(move || {
             for stream in listener.incoming().flatten() {
-                let notes = Arc::clone(&notes);
-                thread::spawn(move || answer(stream, &notes));
+                let (notes, open) = (Arc::clone(&notes), Arc::clone(&open));
+                thread::spawn(move || answer(stream, &notes, &open));
             }
         });
-        Self { address, seen }
+        Self { address, seen, unanswered }
     }
 
     pub fn url(&self) -> String {
@@ -50,13 +60,18 @@ impl Recorder {
         self.seen.lock().clone()
     }
 
+    /// The most requests that it left unanswered at once.
+    pub fn most_unanswered(&self) -> usize {
+        self.unanswered.most.load(Ordering::Relaxed)
+    }
+
     /// How often it was asked for this path.
     pub fn asked_for(&self, path: &str) -> usize {
         self.seen().iter().filter(|one| one.line.ends_with(&format!(" {path}"))).count()
     }
 }
 
-fn answer(mut stream: TcpStream, notes: &Mutex<Vec<Seen>>) {
+fn answer(mut stream: TcpStream, notes: &Mutex<Vec<Seen>>, unanswered: &Unanswered) {
     let mut reader = BufReader::new(stream.try_clone().unwrap());
     let mut lines = Vec::new();
     loop {
@@ -81,8 +96,11 @@ fn answer(mut stream: TcpStream, notes: &Mutex<Vec<Seen>>) {
         "/error" => "500 Internal Server Error\r\nContent-Length: 0",
         "/moved" => &format!("302 Found\r\nLocation: {to}\r\nContent-Length: 0"),
         "/silent" => {
+            let now = unanswered.now.fetch_add(1, Ordering::Relaxed) + 1;
+            unanswered.most.fetch_max(now, Ordering::Relaxed);
             // Until the other side has enough.
             let _ = reader.read(&mut [0]);
+            unanswered.now.fetch_sub(1, Ordering::Relaxed);
             return;
         }
         _ => "200 OK\r\nContent-Length: 2\r\n\r\nok",
