@@ -15,7 +15,7 @@ use async_trait::async_trait;
 
 use super::blob_store::{BlobStore, BlobTarget, KeyFault};
 use super::key_path;
-use super::root::{Root, holds_anything, unavailable};
+use super::root::{Root, holds_anything, may_be_elsewhere, unavailable};
 use crate::fault::{Fault, FaultKind};
 
 /// The same number of keys as in one call of S3, so that all stores behave alike.
@@ -164,7 +164,7 @@ fn delete_all(root: &Path, keys: &[String]) -> Result<Vec<KeyFault>, Fault> {
     for (index, key) in keys.iter().enumerate() {
         match delete(root, key) {
             Ok(Some(folder)) => drop(changed.insert(folder)),
-            Ok(None) => missing |= key.contains('/'),
+            Ok(None) => missing |= may_be_elsewhere(key),
             Err(fault) => faults.push(KeyFault { index, fault }),
         }
     }

@@ -57,6 +57,12 @@ impl Root {
 /// self-test leaves.
 const NO_SIGN: [&str; 2] = ["lost+found", "tikkun-selftest"];
 
+/// Whether an object of this key that is missing may lie on a disk that is not mounted: not one of the self-test, which
+/// works in a folder that is no sign of objects.
+pub(super) fn may_be_elsewhere(key: &str) -> bool {
+    key.split_once('/').is_some_and(|(folder, _)| !NO_SIGN.contains(&folder))
+}
+
 /// Fails if the store is empty, because then the disk with the objects is probably not mounted, and no object
 /// may be reported as gone. Folders of earlier objects remain, so they show a used store. Hidden names do not count:
 /// half-written objects, and what applications and systems keep in empty folders, such as `.gitkeep`.
