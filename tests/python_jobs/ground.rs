@@ -221,8 +221,9 @@ impl Run {
     fn start(options: &[&str], command: &[String], variables: &[(&str, &str)]) -> Self {
         let [stdout, stderr] = [(); 2].map(|()| tempfile::NamedTempFile::new().unwrap());
         let output = |file: &tempfile::NamedTempFile| Stdio::from(file.as_file().try_clone().unwrap());
-        let process = Command::new(env!("CARGO_BIN_EXE_tikkun"))
-            .arg("run")
+        // Whoever runs the tests under `nohup` has had hangups ignored.
+        let process = Command::new("env")
+            .args(["--default-signal=HUP", env!("CARGO_BIN_EXE_tikkun"), "run"])
             .args(["--port", "0"])
             .args(options)
             .arg("--")
