@@ -10,6 +10,8 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 def main(pythons):
     failed = []
     for python in pythons:
+        # The tests run in their own folder.
+        python = os.path.abspath(python) if os.sep in python else python
         words = "import rq, sys; print('rq', rq.VERSION, 'on Python', sys.version.split()[0])"
         print("==", python, subprocess.check_output([python, "-c", words], text=True).strip(), flush=True)
         command = [python, "-B", "-m", "unittest", "discover", "-s", HERE]

@@ -5,6 +5,7 @@ mod forms;
 mod ground;
 mod options;
 mod output;
+mod own_side;
 mod signals;
 mod starts;
 mod visible;
