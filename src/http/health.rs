@@ -273,8 +273,12 @@ fn status(reading: &Reading, hindered: bool, thresholds: Thresholds) -> &'static
 mod tests {
     use super::*;
 
-    const THRESHOLDS: Thresholds =
-        Thresholds { failed: 100, queued: 1000, cleanup_age: Some(Duration::from_secs(3600)) };
+    const THRESHOLDS: Thresholds = Thresholds {
+        failed: 100,
+        queued: 1000,
+        cleanup_age: Some(Duration::from_secs(3600)),
+        needs_scheduler: true,
+    };
 
     fn reading(queued: u64, failed: u64, ttl: u64) -> Reading {
         let counts = QueueCounts { queued, failed, ..QueueCounts::default() };

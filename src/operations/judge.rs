@@ -20,6 +20,9 @@ pub struct Thresholds {
     /// The age at which an object that waits to be deleted raises an alarm; one that the storage refused
     /// raises it at once. `None`: no alarm, because `deletion.storage_delete` is off.
     pub cleanup_age: Option<Duration>,
+    /// Whether a scheduler has to run at all times. If not, as beside a worker that was started without one, its absence
+    /// is a warning only while jobs wait for their time.
+    pub needs_scheduler: bool,
 }
 
 /// The facts from which the status is judged. `None`: the back end does not answer.
@@ -117,7 +120,9 @@ pub fn judge(facts: &ServiceFacts<'_>) -> (&'static str, Vec<Reason>) {
     match broker {
         None => found.push(reason(Severity::Unhealthy, "broker_unreachable")),
         Some((queues, leader)) => {
-            if !leader.is_some_and(LeadershipState::is_held) {
+            let is_needed =
+                facts.thresholds.needs_scheduler || queues.iter().any(|queue| queue.counts.scheduled > 0);
+            if is_needed && !leader.is_some_and(LeadershipState::is_held) {
                 found.push(reason(Severity::Warning, "no_scheduler"));
             }
             of_queues(queues, facts.thresholds, &mut found);
@@ -201,7 +206,12 @@ mod tests {
             refusing: Vec::new(),
             hindered: false,
             stuck_threads: 0,
-            thresholds: Thresholds { failed: 100, queued: 1000, cleanup_age: Some(HOUR) },
+            thresholds: Thresholds {
+                failed: 100,
+                queued: 1000,
+                cleanup_age: Some(HOUR),
+                needs_scheduler: true,
+            },
         };
         change(&mut facts);
         judge(&facts)
@@ -251,6 +261,21 @@ mod tests {
     #[test]
     fn process_that_can_run_no_job_is_unhealthy() {
         assert_eq!(codes(|facts| facts.hindered = true), ("unhealthy", vec!["jobs_cannot_run"]));
+    }
+
+    #[test]
+    fn a_scheduler_that_is_not_asked_for_is_missed_only_while_jobs_wait_for_their_time() {
+        let without = |facts: &mut ServiceFacts<'_>| {
+            facts.thresholds.needs_scheduler = false;
+            facts.scheduler = Some(None);
+        };
+        assert_eq!(codes(without), ("healthy", vec![]));
+        let waits = |facts: &mut ServiceFacts<'_>| {
+            without(facts);
+            let counts = QueueCounts { scheduled: 1, ..QueueCounts::default() };
+            facts.queues = Some(vec![QueueFacts { counts, ..queue(0, 0) }]);
+        };
+        assert_eq!(codes(waits), ("warning", vec!["no_scheduler"]));
     }
 
     #[test]

@@ -79,6 +79,7 @@ impl Shown<'_> {
                 failed: settings.http.degraded_failed,
                 queued: settings.http.degraded_queued,
                 cleanup_age: settings.cleanup_age(),
+                needs_scheduler: settings.scheduler.enabled,
             },
             writes: self.writes.clone(),
             python: self
