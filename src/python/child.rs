@@ -75,8 +75,8 @@ impl Drop for Child {
 impl Child {
     pub(super) fn new(parts: Parts) -> Self {
         let Parts { pid, mode, socket, fate, output, sink, lifeline } = parts;
-        let talk = Conversation::new(pid, socket, fate, (output, sink));
         let record = Arc::new(ProcessRecord::new(pid, mode));
+        let talk = Conversation::new(pid, socket, fate, (output, sink), Arc::clone(&record));
         Self { pid, mode, talk, record, is_engaged: false, is_rested: true, lifeline }
     }
 
@@ -141,7 +141,7 @@ impl Child {
         on_phase: &mut (dyn FnMut(Phase) + Send),
     ) -> Ran {
         if !self.rest().await {
-            return Ran::Declined(self.bye().unwrap_or("it takes no other job").to_owned());
+            return Ran::Declined(self.bye().unwrap_or_else(|| "it takes no other job".to_owned()));
         }
         self.record.begin(&job.id);
         if let Err(death) = self.ask(ToChild::Job(job), sink).await {
@@ -160,8 +160,7 @@ impl Child {
                 }
                 Heard::Said(_) => {}
                 Heard::Ended(death) => {
-                    let declined =
-                        self.talk.bye.clone().filter(|_| !has_begun && !self.talk.killer.was_killed());
+                    let declined = self.bye().filter(|_| !has_begun && !self.talk.killer.was_killed());
                     let death = self.died(death);
                     return declined.map_or(Ran::Died(death), Ran::Declined);
                 }
@@ -170,7 +169,7 @@ impl Child {
     }
 
     fn died(&self, death: Death) -> Death {
-        self.record.end_job(self.bye());
+        self.record.end_job();
         death
     }
 
@@ -251,8 +250,8 @@ impl Child {
 
     /// Why it said that it leaves.
     #[must_use]
-    pub fn bye(&self) -> Option<&str> {
-        self.talk.bye.as_deref()
+    pub fn bye(&self) -> Option<String> {
+        self.record.bye()
     }
 
     /// Lets it leave and waits for its end: it sees its socket close. After `grace` it is killed.
@@ -293,7 +292,7 @@ impl Child {
     /// Ends a conversation. All that was written until now has been handed on after this.
     async fn answered(&mut self) {
         self.talk.output.sweep().await;
-        self.record.end_job(None);
+        self.record.end_job();
         self.is_engaged = false;
     }
 }
@@ -496,7 +495,7 @@ mod tests {
         let ran = run(&mut child, "value = 1").await.0;
         assert!(matches!(&ran, Ran::Declined(reason) if reason == "jobs"), "{ran:?}");
         assert!(!child.is_usable());
-        assert_eq!(child.bye(), Some("jobs"));
+        assert_eq!(child.bye().unwrap(), "jobs");
     }
 
     #[tokio::test]
@@ -505,7 +504,7 @@ mod tests {
         let mut child = zygote.fork(Warm, LONG).await.unwrap();
         run(&mut child, "result(b'')\nbye('dirty: cwd')\ntime.sleep(1000)").await;
         assert!(!child.rest().await && !child.is_usable());
-        assert_eq!(child.bye(), Some("dirty: cwd"));
+        assert_eq!(child.bye().unwrap(), "dirty: cwd");
     }
 
     #[tokio::test]

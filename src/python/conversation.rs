@@ -16,6 +16,7 @@ use super::frame::{Frame, FrameError, FrameReader, MAX_FRAME};
 use super::killing::{Fate, Killer, kill_tree};
 use super::messages::{FromChild, ToChild};
 use super::output::{Output, OutputSink};
+use super::process_record::ProcessRecord;
 
 /// How long is waited for the report of a child's end once its socket has closed, before and after it is killed.
 const REPORT_GRACE: Duration = Duration::from_secs(2);
@@ -41,8 +42,7 @@ pub(super) struct Conversation {
     pub(super) killer: Killer,
     pub(super) output: Output,
     between_jobs: Arc<dyn OutputSink>,
-    /// Why the child said that it leaves.
-    pub(super) bye: Option<String>,
+    record: Arc<ProcessRecord>,
     /// The child has said that it is done with its last job, or that it leaves.
     pub(super) is_at_rest: bool,
 }
@@ -54,11 +54,12 @@ impl Conversation {
         socket: UnixStream,
         fate: watch::Receiver<Fate>,
         (output, between_jobs): (Output, Arc<dyn OutputSink>),
+        record: Arc<ProcessRecord>,
     ) -> Self {
         let (reader, writer) = socket.into_split();
         let frames = FrameReader::new(reader, MAX_FRAME);
         let killer = Killer::new(pid, fate.clone());
-        Self { pid, frames, writer, fate, killer, output, between_jobs, bye: None, is_at_rest: true }
+        Self { pid, frames, writer, fate, killer, output, between_jobs, record, is_at_rest: true }
     }
 
     pub(super) fn fate(&self) -> watch::Receiver<Fate> {
@@ -76,7 +77,7 @@ impl Conversation {
         while let Ok(Some(frame)) = self.frames.buffered() {
             let _ = self.note(frame);
         }
-        is_open && !matches!(*self.fate.borrow(), Fate::Reaped(_)) && self.bye.is_none()
+        is_open && !matches!(*self.fate.borrow(), Fate::Reaped(_)) && self.record.bye().is_none()
     }
 
     /// Closes the socket towards the child.
@@ -129,7 +130,7 @@ impl Conversation {
         let said = FromChild::decode(frame)?;
         match &said {
             FromChild::Bye(reason) => {
-                self.bye.get_or_insert_with(|| reason.clone());
+                self.record.says_why(reason);
                 self.is_at_rest = true;
             }
             FromChild::Phase(phase) if phase.name == DONE => self.is_at_rest = true,

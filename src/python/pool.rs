@@ -252,7 +252,7 @@ impl State {
 
     /// Lets a child end beside everything else.
     fn let_go(&mut self, child: Child, grace: Duration) {
-        self.record.leaves(&child);
+        child.record().enter(ProcessState::Leaving);
         tokio::spawn(child.finish(grace));
     }
 
@@ -292,7 +292,7 @@ impl State {
 #[cfg(test)]
 mod tests {
     use super::super::child::Ran;
-    use super::super::killing::kill_tree;
+    use super::super::killing::{Fate, kill_tree};
     use super::super::messages::ChildLimits;
     use super::super::stand_in::{Kept, LONG, boot_with, job, runs, until};
     use super::*;
@@ -363,8 +363,22 @@ mod tests {
         let pid = pool.snapshot().children[0].pid;
         kill_tree(pid);
         until("the dead one is replaced", || pool.snapshot().children.iter().any(|row| row.pid != pid)).await;
-        let snapshot = pool.snapshot();
-        assert_eq!((snapshot.counts.died, snapshot.counts.forked), (1, 3));
+        until("the dead one is counted", || pool.snapshot().counts.died == 1).await;
+        assert_eq!(pool.snapshot().counts.forked, 3);
+    }
+
+    #[tokio::test]
+    async fn why_a_child_left_is_counted_however_late_it_is_read() {
+        let (zygote, _) = boot_with(&[]).await;
+        let pool = Pool::new(zygote, plan(Mode::Warm, 1));
+        let mut child = pool.take().await.unwrap();
+        run(&mut child, "result(b'')\nbye('jobs')\nos._exit(0)").await;
+        let mut fate = child.fate();
+        fate.wait_for(|fate| matches!(fate, Fate::Reaped(_))).await.unwrap();
+        assert_eq!((pool.snapshot().counts.left, pool.snapshot().children.len()), (0, 0));
+        pool.give_back(child);
+        until("it is counted", || pool.snapshot().counts.left == 1).await;
+        assert_eq!(pool.snapshot().counts.reasons, [("jobs".to_owned(), 1)].into());
     }
 
     #[tokio::test]

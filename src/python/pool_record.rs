@@ -75,47 +75,44 @@ impl PoolRecord {
         self.tracked.push(Tracked { record: child.record(), fate: child.fate() });
     }
 
-    /// Notes why a child leaves, and that it does.
-    pub(super) fn leaves(&self, child: &Child) {
-        let record = child.record();
-        if let Some(reason) = child.bye() {
-            record.says_why(reason);
-        }
-        record.enter(ProcessState::Leaving);
-    }
-
-    /// Forgets and counts the children that have ended.
+    /// Forgets and counts the children that have ended and that nobody holds any more: until then, what they said last
+    /// may not have been read.
     pub(super) fn forget_the_dead(&mut self) {
         let counts = &mut self.counts;
         self.tracked.retain(|one| {
-            let (has_left, has_died) = match *one.fate.borrow() {
-                Fate::Reaped(exit) => (exit.status.is_success(), !exit.status.is_success()),
-                Fate::Running => (false, false),
-                // Its zygote is gone: it lives as long as somebody holds it.
-                Fate::Unwatched => (false, Arc::strong_count(&one.record) == 1),
-            };
+            let fate = *one.fate.borrow();
+            if fate == Fate::Running || Arc::strong_count(&one.record) > 1 {
+                return true;
+            }
+            let has_left = matches!(fate, Fate::Reaped(exit) if exit.status.is_success());
             if let (true, Some(reason)) = (has_left, one.record.row().bye) {
                 *counts.reasons.entry(reason).or_default() += 1;
             }
             counts.left += u64::from(has_left);
-            counts.died += u64::from(has_died);
-            !has_left && !has_died
+            counts.died += u64::from(!has_left);
+            false
         });
     }
 
     /// How many children are at work.
     pub(super) fn at_work(&self) -> usize {
-        self.tracked.iter().filter(|one| one.record.row().state == ProcessState::Busy).count()
+        let is_busy = |one: &&Tracked| one.record.row().state == ProcessState::Busy;
+        self.living().filter(is_busy).count()
+    }
+
+    /// The children whose end has not been told.
+    fn living(&self) -> impl Iterator<Item = &Tracked> {
+        self.tracked.iter().filter(|one| !matches!(*one.fate.borrow(), Fate::Reaped(_)))
     }
 
     /// The records of the children that live.
     pub(super) fn records(&self) -> Vec<Arc<ProcessRecord>> {
-        self.tracked.iter().map(|one| Arc::clone(&one.record)).collect()
+        self.living().map(|one| Arc::clone(&one.record)).collect()
     }
 
     /// The children that live, by process id.
     pub(super) fn rows(&self) -> Vec<ProcessRow> {
-        let mut rows: Vec<_> = self.tracked.iter().map(|one| one.record.row()).collect();
+        let mut rows: Vec<_> = self.living().map(|one| one.record.row()).collect();
         rows.sort_by_key(|row| row.pid);
         rows
     }

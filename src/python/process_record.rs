@@ -82,8 +82,13 @@ impl ProcessRecord {
         self.0.lock().state = state;
     }
 
+    /// Notes the first reason that the child gave for leaving.
     pub(super) fn says_why(&self, reason: &str) {
-        self.0.lock().bye = Some(reason.to_owned());
+        self.0.lock().bye.get_or_insert_with(|| reason.to_owned());
+    }
+
+    pub(super) fn bye(&self) -> Option<String> {
+        self.0.lock().bye.clone()
     }
 
     pub(super) fn begin(&self, job: &str) {
@@ -91,10 +96,8 @@ impl ProcessRecord {
         (row.state, row.job) = (ProcessState::Busy, Some(job.to_owned()));
     }
 
-    /// `bye`: why the child said that it leaves.
-    pub(super) fn end_job(&self, bye: Option<&str>) {
+    pub(super) fn end_job(&self) {
         let mut row = self.0.lock();
-        row.bye = bye.map(str::to_owned);
         row.job = None;
         row.jobs += 1;
     }

@@ -123,10 +123,10 @@ fn silent(version: Version) {
     let (server, place) = (Recorder::start(), Place::new(version));
     let mut service = place.serve("default", 1);
     let silent = hook(&server, "/silent", "finished", &[("timeout", json!(3))]);
+    let begun = Instant::now();
     for number in 0..20 {
         enqueue(&place, &format!("--job-id slow-{number} --func tikkun.noop"), std::slice::from_ref(&silent));
     }
-    let begun = Instant::now();
     place.becomes("slow-19", "finished");
     let well = enqueue(&place, "--func tikkun.noop", &[]);
     place.becomes(&well, "finished");
