@@ -145,6 +145,7 @@ async fn start_rescuer(broker: &Arc<dyn Broker>, store: Store, folder: &Path) {
         blobs: open_directory(folder).await.unwrap(),
         registry: Arc::new(Registry::default()),
         process: "me".into(),
+        queues: Vec::new(),
         turn: Turns::default().register("rescuer"),
         table: HealthTable::new(),
         webhooks: WebhookSender::default(),

@@ -8,11 +8,13 @@ use std::time::{Duration, Instant};
 
 use actix::Actor as _;
 use chrono::Utc;
+use futures::future::BoxFuture;
 use parking_lot::Mutex;
 use tikkun::blob::{BlobStore, open_directory};
 use tikkun::config::RescuerSettings;
 use tikkun::job::{
-    Args, Completion, Job, JobContext, JobError, JobResult, JobSettings, JobState, Limit, NewJob, Registry,
+    AbandonedJob, Args, Completion, ForeignJob, ForeignJobs, Job, JobContext, JobError, JobResult,
+    JobSettings, JobState, Limit, NewJob, Registry,
 };
 use tikkun::maintenance::{Rescuer, RescuerPorts};
 use tikkun::queue::{Broker, Delivery, Disposition, ProcessRecord, RqSettings, Settled, Settlement, open_rq};
@@ -121,13 +123,18 @@ impl Ground {
 
     /// A process dies while it runs these; for each its argument and what its enqueuer wants called after it failed.
     async fn dies_with(&self, jobs: &[(&str, &str, &str)]) {
-        self.loses_its_lease("dead", jobs).await;
+        self.loses_its_lease("dead", Mortal::NAME, jobs).await;
     }
 
     /// The lease of a process is over while it runs these; its deliveries.
-    async fn loses_its_lease(&self, process: &str, jobs: &[(&str, &str, &str)]) -> Vec<Delivery> {
+    async fn loses_its_lease(
+        &self,
+        process: &str,
+        kind: &'static str,
+        jobs: &[(&str, &str, &str)],
+    ) -> Vec<Delivery> {
         let job = |(id, how, _): &(&str, &str, &str)| {
-            NewJob::new(*id, QUEUE, "tests.mortal", Args::positional([(*how).into()]))
+            NewJob::new(*id, QUEUE, kind, Args::positional([(*how).into()]))
         };
         let new: Vec<_> = jobs.iter().map(job).collect();
         self.broker.enqueue(&new).await.unwrap();
@@ -151,12 +158,18 @@ impl Ground {
 
     /// One of those that look for orphans.
     fn rescuer(&self, name: &str, registry: Registry) {
+        self.rescuer_that_serves(name, registry, &[]);
+    }
+
+    /// The same, in a process that runs the jobs of these queues.
+    fn rescuer_that_serves(&self, name: &str, registry: Registry, queues: &[&str]) {
         let ports = RescuerPorts {
             broker: Arc::clone(&self.broker),
             store: self.store.clone(),
             blobs: Arc::clone(&self.blobs),
             registry: Arc::new(registry),
             process: name.into(),
+            queues: queues.iter().map(|queue| (*queue).into()).collect(),
             turn: Turns::default().register("rescuer"),
             table: HealthTable::new(),
             webhooks: WebhookSender::default(),
@@ -211,10 +224,62 @@ async fn one_death_is_told_once_however_many_look_for_it() {
     assert_eq!(remark, "the callback `app.nobody` is not registered here and was not called");
 }
 
+/// Another program that runs jobs, such as an application in Python, and what it was told of those left behind.
+#[derive(Clone, Default)]
+struct Elsewhere(Arc<Mutex<Vec<Told>>>);
+/// The id of a job, and its callback.
+type Told = (String, Option<String>);
+impl ForeignJobs for Elsewhere {
+    fn settings(&self) -> JobSettings {
+        JobSettings::default()
+    }
+    fn run<'a>(&'a self, _: ForeignJob<'a>, _: &'a JobContext) -> BoxFuture<'a, JobResult> {
+        unreachable!("nothing is fetched here")
+    }
+    fn abandoned<'a>(&'a self, job: AbandonedJob<'a>) -> BoxFuture<'a, ()> {
+        let callback = job.on_failure.map(|callback| callback.function.to_string());
+        self.0.lock().push((job.id.to_string(), callback));
+        Box::pin(async {})
+    }
+}
+
+#[actix_rt::test]
+async fn who_runs_jobs_in_another_program_has_it_told_of_those_left_behind() {
+    let ground = Ground::new().await;
+    ground.dies_with(&[("a", "", "app.sorry"), ("b", "", "")]).await;
+    let elsewhere = Elsewhere::default();
+    let registry = Registry::default().with_foreign(Arc::new(elsewhere.clone()));
+    ground.rescuer_that_serves("one", registry, &[QUEUE]);
+    until("both to be told of", async || elsewhere.0.lock().len() == 2).await;
+    let mut told = elsewhere.0.lock().clone();
+    told.sort();
+    assert_eq!(told, [("a".to_owned(), Some("app.sorry".to_owned())), ("b".to_owned(), None)]);
+    ground.has_failed("a").await;
+    assert_eq!(ground.redis.ask(&["HEXISTS", "rq:job:a", "x_remark"]), "0");
+}
+
+#[actix_rt::test]
+async fn a_function_that_is_not_known_here_is_left_to_those_who_serve_its_queue() {
+    let ground = Ground::new().await;
+    ground.dies_with(&[("theirs", "", "app.sorry")]).await;
+    ground.loses_its_lease("dead as well", "tests.sorry", &[("known", "", "")]).await;
+    let sorry = Sorry { calls: Arc::default(), let_go: Arc::new(Semaphore::new(0)) };
+    ground.rescuer_that_serves("serves another queue", Registry::default().with(sorry), &["other"]);
+    // It has looked, more than once.
+    ground.has_failed("known").await;
+    let theirs = ground.broker.job(&"theirs".into()).await.unwrap().unwrap();
+    assert_eq!((theirs.state, theirs.failures), (JobState::Started, 0));
+    let elsewhere = Elsewhere::default();
+    let registry = Registry::default().with_foreign(Arc::new(elsewhere.clone()));
+    ground.rescuer_that_serves("serves it", registry, &[QUEUE]);
+    ground.has_failed("theirs").await;
+    until("its enqueuer to be told", async || elsewhere.0.lock().len() == 1).await;
+}
+
 #[actix_rt::test]
 async fn a_process_that_cannot_renew_its_lease_takes_nothing_from_itself() {
     let ground = Ground::new().await;
-    let mine = ground.loses_its_lease("one", &[("mine", "", "")]).await;
+    let mine = ground.loses_its_lease("one", Mortal::NAME, &[("mine", "", "")]).await;
     ground.dies_with(&[("other", "", "")]).await;
     ground.rescuer("one", Registry::default().with(Mortal(None)));
     ground.has_failed("other").await;

@@ -160,8 +160,9 @@ class Child(Peer):
         pairs = [part for pair in raw.items() for part in pair]
         self.send(frames.JOB, job.id, job.origin, execution, worker, *pairs)
 
-    def callback(self, what, details, job, worker="w-1"):
-        pairs = [part for pair in job.connection.hgetall(job.key).items() for part in pair]
+    def callback(self, what, details, job, worker="w-1", raw=None):
+        raw = job.connection.hgetall(job.key) if raw is None else raw
+        pairs = [part for pair in raw.items() for part in pair]
         self.send(frames.CALLBACK, what, details, job.id, job.origin, "e-1", worker, *pairs)
         return self._until(frames.CALLED)
 

@@ -211,6 +211,13 @@ class Jobs(ShimTest):
         (answer,) = child.callback("abandoned", {}, job)
         self.assertEqual(json.loads(answer), {"error": None})
         self.assertEqual(self.called(), [f"stopped {job.id}", f"failure {job.id} AbandonedJobError"])
+        # Of one that another process left behind only the id is known here.
+        (answer,) = self.tikkun.fork().callback("abandoned", {}, job, raw={})
+        self.assertEqual(json.loads(answer), {"error": None})
+        self.assertEqual(self.called()[2:], [f"failure {job.id} AbandonedJobError"])
+        self.connection.delete(job.key)
+        (answer,) = self.tikkun.fork().callback("abandoned", {}, job, raw={})
+        self.assertIn("NoSuchJobError", json.loads(answer)["error"])
 
     def test_failing_stopped_callback_is_answered_with_its_traceback(self):
         job = self.make("jobs.nothing", on_stopped=Callback(jobs.failing_callback))

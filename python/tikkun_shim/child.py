@@ -162,7 +162,10 @@ class Child:
         job = worker.job_class(job_id, connection=worker.connection, serializer=worker.serializer)
         error = None
         try:
-            job.restore(dict(zip(fields[4::2], fields[5::2])))
+            if fields[4:]:
+                job.restore(dict(zip(fields[4::2], fields[5::2])))
+            else:
+                job.refresh()
         except Exception:
             error = traceback.format_exc()
         execution = self._execution(execution_id, job)

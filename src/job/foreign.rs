@@ -2,7 +2,7 @@
 
 use futures::future::BoxFuture;
 
-use super::{ExecutionId, JobContext, JobRecord, JobResult, JobSettings};
+use super::{Callback, ExecutionId, JobContext, JobId, JobRecord, JobResult, JobSettings, QueueName};
 
 /// Runs jobs whose functions are in another program.
 ///
@@ -13,6 +13,9 @@ pub trait ForeignJobs: Send + Sync {
     fn settings(&self) -> JobSettings;
     /// One attempt. When the process drains, it may go on: only its caller ends it then.
     fn run<'a>(&'a self, job: ForeignJob<'a>, ctx: &'a JobContext) -> BoxFuture<'a, JobResult>;
+    /// Calls what is to be called of a job whose worker died under it, after its end is written. That a call fails is
+    /// logged and changes nothing.
+    fn abandoned<'a>(&'a self, job: AbandonedJob<'a>) -> BoxFuture<'a, ()>;
 }
 
 /// A job on its way to another program.
@@ -26,4 +29,15 @@ pub struct ForeignJob<'a> {
     pub worker: &'a str,
     /// All fields of its hash in the broker, as they were before the fetch.
     pub fields: &'a [(Vec<u8>, Vec<u8>)],
+}
+
+/// A job whose worker died under it.
+#[derive(Clone, Copy, Debug)]
+pub struct AbandonedJob<'a> {
+    /// Its id.
+    pub id: &'a JobId,
+    /// Its queue.
+    pub queue: &'a QueueName,
+    /// What its enqueuer wants to be called after a failure.
+    pub on_failure: Option<&'a Callback>,
 }

@@ -34,7 +34,7 @@ pub use callback::{Callback, Callbacks};
 pub use context::{Control, JobContext, StopReason};
 pub use cron::CronRule;
 pub use end_signal::EndSignal;
-pub use foreign::{ForeignJob, ForeignJobs};
+pub use foreign::{AbandonedJob, ForeignJob, ForeignJobs};
 pub use id::{BackgroundJobId, BusinessId, ExecutionId, JobId, KindName, ProcessId, QueueName, ReceiptId};
 pub use kind::{Job, JobSettings, OrphanPolicy, Retention};
 pub use limit::Limit;

@@ -43,7 +43,7 @@ impl ForeignWorkers {
             found.iter().for_each(tell);
             found.iter().for_each(|one| ports.webhooks.send(one.webhooks.clone()));
             tell_enqueuers(
-                (&ports.registry, isolated_threads),
+                (ports, isolated_threads),
                 found.into_iter().filter_map(failure).collect(),
                 deadline,
             );

@@ -15,7 +15,8 @@ use crate::deadline::answer_in;
 use crate::failpoint;
 use crate::fault::Fault;
 use crate::job::{
-    Args, BoxedJob, Callbacks, JobContext, JobError, JobId, JobRecord, JobSettings, QueueName, Registry,
+    AbandonedJob, Args, BoxedJob, Callback, Callbacks, JobContext, JobError, JobId, JobRecord, JobSettings,
+    QueueName, Registry,
 };
 use crate::measure::list::JOBS_RESCUED;
 use crate::queue::{Disposition, Orphan, Settled, Settlement, webhook_requests};
@@ -38,13 +39,19 @@ pub(super) struct Failure {
 }
 
 /// Finds the deliveries of dead processes, and settles each. Deliveries of this process are left alone, even if its
-/// lease has run out: its completer writes their ends, and its reclaimer gives back what no task here holds.
+/// lease has run out: its completer writes their ends, and its reclaimer gives back what no task here holds. So are
+/// those of functions that are not known here, in queues that are not served here: whoever serves them knows what a
+/// death means for them. `left`: how many were left to others by the last check, which the next one looks past.
 pub(super) async fn rescue(
-    ports: &RescuerPorts,
+    (ports, left): (&RescuerPorts, &mut u32),
     isolated_threads: &IsolatedThreads,
     deadline: Duration,
 ) -> Result<(), Fault> {
-    let mut orphans = answer_in(deadline, "look for orphans", ports.broker.orphans(ORPHANS)).await?;
+    let found = ports.broker.orphans(ORPHANS.saturating_add(*left));
+    let mut orphans = answer_in(deadline, "look for orphans", found).await?;
+    let all = orphans.len();
+    orphans.retain(|orphan| is_judged_here(ports, &orphan.delivery.job));
+    *left = u32::try_from(all - orphans.len()).unwrap_or(u32::MAX);
     orphans.retain(|orphan| orphan.process != ports.process);
     if orphans.is_empty() {
         return Ok(());
@@ -70,12 +77,12 @@ pub(super) async fn rescue(
             ports.webhooks.send(webhook_requests(&job, settlement, Utc::now()));
         }
     }
-    tell_enqueuers(
-        (&ports.registry, isolated_threads),
-        decided.into_iter().filter_map(failure).collect(),
-        deadline,
-    );
+    tell_enqueuers((ports, isolated_threads), decided.into_iter().filter_map(failure).collect(), deadline);
     Ok(())
+}
+
+fn is_judged_here(ports: &RescuerPorts, job: &JobRecord) -> bool {
+    ports.queues.contains(&job.queue) || ports.registry.find(&job.kind).is_ok()
 }
 
 /// Decides how each orphan is settled. If its kind cannot be notified of a failure in time, it is left out,
@@ -130,7 +137,7 @@ fn settlement(registry: &Registry, Orphan { delivery, process }: &Orphan) -> Set
             Err(_) => Disposition::Rescue,
         };
     let fails = matches!(&verdict, Disposition::Discard { .. } | Disposition::RetryAt { .. });
-    let callback = job.callbacks.failure.as_ref().filter(|_| fails);
+    let callback = job.callbacks.failure.as_ref().filter(|_| fails && registry.foreign().is_none());
     Settlement {
         job: job.id.clone(),
         queue: job.queue.clone(),
@@ -178,28 +185,38 @@ fn failure((job, settlement): (JobRecord, Settlement)) -> Option<Failure> {
 /// Calls the failure callbacks of these jobs in the background. An error or a timeout in a callback is logged
 /// and has no other effect.
 pub(super) fn tell_enqueuers(
-    (registry, isolated_threads): (&Arc<Registry>, &IsolatedThreads),
+    (ports, isolated_threads): (&RescuerPorts, &IsolatedThreads),
     failures: Vec<Failure>,
     time: Duration,
 ) {
-    let named = failures.into_iter().filter(|failure| failure.callbacks.failure.is_some());
-    let named: Vec<_> = named.collect();
-    if named.is_empty() {
-        return;
-    }
-    let (registry, isolated_threads) = (Arc::clone(registry), isolated_threads.clone());
+    let (registry, isolated_threads) = (Arc::clone(&ports.registry), isolated_threads.clone());
+    let queues = ports.queues.clone();
     actix_rt::spawn(async move {
-        let call = |failure| tell_enqueuer(Arc::clone(&registry), failure, (&isolated_threads, time));
-        futures::stream::iter(named).for_each_concurrent(AT_ONCE, call).await;
+        let call = async |failure: Failure| {
+            let callback = failure.callbacks.failure.as_ref();
+            match registry.foreign().filter(|_| !is_known(&registry, callback)) {
+                Some(foreign) if queues.contains(&failure.queue) => {
+                    let Failure { job: id, queue, .. } = &failure;
+                    foreign.abandoned(AbandonedJob { id, queue, on_failure: callback }).await;
+                }
+                _ if callback.is_some() => tell_enqueuer(&registry, failure, (&isolated_threads, time)).await,
+                _ => {}
+            }
+        };
+        futures::stream::iter(failures).for_each_concurrent(AT_ONCE, call).await;
     });
 }
 
+fn is_known(registry: &Registry, callback: Option<&Callback>) -> bool {
+    callback.is_some_and(|callback| registry.find(&callback.function).is_ok())
+}
+
 async fn tell_enqueuer(
-    registry: Arc<Registry>,
+    registry: &Arc<Registry>,
     failure: Failure,
     (isolated_threads, time): (&IsolatedThreads, Duration),
 ) {
-    let job = failure.job.clone();
+    let (job, registry) = (failure.job.clone(), Arc::clone(registry));
     let call = async move {
         let Failure { job, queue, attempt, callbacks, error } = &failure;
         let ended = Ended { id: job, queue, attempt: *attempt };

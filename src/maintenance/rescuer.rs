@@ -53,13 +53,15 @@ impl Rescuer {
         let suspects = Suspects::default();
         let mut alarm = OutboxAlarm::default();
         let mut foreign_workers = ForeignWorkers::default();
+        let mut left_to_others = 0;
         let isolated_threads = IsolatedThreads::new(self.ports.table.clone());
         loop {
             self.ports.turn.beat();
             failpoint::reach("rescuer.tick");
             let due = reconciled.is_none_or(|at| at.elapsed() >= self.settings.reconcile_interval);
             let mut faults = Vec::new();
-            faults.extend(rescue(&self.ports, &isolated_threads, self.deadline).await.err());
+            let rescued = rescue((&self.ports, &mut left_to_others), &isolated_threads, self.deadline).await;
+            faults.extend(rescued.err());
             self.ports.turn.beat();
             faults.extend(foreign_workers.tend(&self.ports, &isolated_threads, self.deadline).await.err());
             self.ports.turn.beat();

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::blob::BlobStore;
-use crate::job::{ProcessId, Registry};
+use crate::job::{ProcessId, QueueName, Registry};
 use crate::queue::Broker;
 use crate::store::Store;
 use crate::supervision::{HealthTable, Turn};
@@ -22,6 +22,8 @@ pub struct RescuerPorts {
     pub registry: Arc<Registry>,
     /// This process, for the leader lease of the reconciliation.
     pub process: ProcessId,
+    /// The queues whose jobs it runs.
+    pub queues: Vec<QueueName>,
     /// Its sign of life, in each iteration.
     pub turn: Turn,
     /// The table that counts stuck threads.

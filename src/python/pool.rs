@@ -5,6 +5,7 @@ use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use parking_lot::Mutex;
+use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 use tokio::time::timeout;
 
@@ -24,6 +25,9 @@ pub struct Pool(Arc<Inner>);
 
 struct Inner {
     plan: PoolPlan,
+    /// Where the pool was made: its children's sockets and its own tasks belong there, and not to the threads that take
+    /// children, which a job may hold up.
+    runtime: Handle,
     state: Mutex<State>,
 }
 
@@ -57,7 +61,7 @@ impl Pool {
             is_resting: false,
             record: PoolRecord::default(),
         };
-        let inner = Arc::new(Inner { plan, state: Mutex::new(state) });
+        let inner = Arc::new(Inner { plan, runtime: Handle::current(), state: Mutex::new(state) });
         inner.watch(&zygote);
         inner.balance();
         Self(inner)
@@ -88,7 +92,7 @@ impl Pool {
         if self.0.plan.mode == Mode::Warm && !child.is_rested() {
             self.0.state.lock().returning += 1;
             let (pool, grace) = (Arc::downgrade(&self.0), self.0.plan.leave_grace);
-            tokio::spawn(async move {
+            self.spawn(async move {
                 let _ = timeout(grace, child.rest()).await;
                 if let Some(pool) = pool.upgrade() {
                     pool.take_back(child, 1);
@@ -99,6 +103,11 @@ impl Pool {
         }
     }
 
+    /// Runs a task beside the pool's own, whatever becomes of the caller's thread.
+    pub fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
+        self.0.runtime.spawn(task);
+    }
+
     /// Goes over to another zygote. Children of the old one that wait are let go; those at work end their jobs, and
     /// the old zygote leaves with the last of them.
     pub fn renew(&self, zygote: Zygote) {
@@ -107,7 +116,7 @@ impl Pool {
         state.zygote = zygote;
         (state.failures, state.is_resting) = (0, false);
         for child in std::mem::take(&mut state.idle) {
-            state.let_go(child, self.0.plan.leave_grace);
+            self.0.let_go(child);
         }
         drop(state);
         self.0.balance();
@@ -145,7 +154,7 @@ impl Inner {
     /// Balances whenever a child of `zygote` was reaped, until the zygote or the pool is gone.
     fn watch(self: &Arc<Self>, zygote: &Zygote) {
         let (mut reaped, pool) = (zygote.reaped(), Arc::downgrade(self));
-        tokio::spawn(async move {
+        self.runtime.spawn(async move {
             while reaped.changed().await.is_ok() {
                 let Some(pool) = pool.upgrade() else { return };
                 pool.balance();
@@ -162,17 +171,23 @@ impl Inner {
             child.record().enter(ProcessState::Ready);
             state.idle.push(child);
         } else {
-            state.let_go(child, self.plan.leave_grace);
+            self.let_go(child);
         }
         drop(state);
         self.balance();
+    }
+
+    /// Lets a child end beside everything else.
+    fn let_go(&self, child: Child) {
+        child.record().enter(ProcessState::Leaving);
+        self.runtime.spawn(child.finish(self.plan.leave_grace));
     }
 
     /// Hands out what is there, and begins as many forks as are missing.
     fn balance(self: &Arc<Self>) {
         let mut state = self.state.lock();
         state.record.forget_the_dead();
-        state.let_go_of_the_unusable(self.plan.leave_grace);
+        state.take_unusable().into_iter().for_each(|child| self.let_go(child));
         state.hand_out();
         if state.zygote.is_gone() {
             let pid = state.zygote.pid();
@@ -185,7 +200,7 @@ impl Inner {
         let missing = state.missing(self.plan);
         state.forking += missing;
         for _ in 0..missing {
-            tokio::spawn(fork_one(Arc::downgrade(self), state.zygote.clone(), self.plan));
+            self.runtime.spawn(fork_one(Arc::downgrade(self), state.zygote.clone(), self.plan));
         }
     }
 
@@ -200,7 +215,7 @@ impl Inner {
                     state.failures = 0;
                     state.idle.push(child);
                 } else {
-                    state.let_go(child, self.plan.leave_grace);
+                    self.let_go(child);
                 }
             }
             Err(fault) => {
@@ -209,7 +224,7 @@ impl Inner {
                     state.failures = state.failures.saturating_add(1);
                     state.is_resting = true;
                     let delay = Backoff::RESTART.delay(state.failures, fastrand::f64());
-                    tokio::spawn(rest(Arc::downgrade(self), delay));
+                    self.runtime.spawn(rest(Arc::downgrade(self), delay));
                 }
                 if let Some(waiting) = state.waiting.pop_front() {
                     let _ = waiting.send(Err(fault));
@@ -239,21 +254,12 @@ async fn rest(pool: Weak<Inner>, delay: Duration) {
 }
 
 impl State {
-    fn let_go_of_the_unusable(&mut self, grace: Duration) {
-        let (usable, unusable): (Vec<_>, Vec<_>) = std::mem::take(&mut self.idle)
-            .into_iter()
-            .map(|mut child| (child.is_usable(), child))
-            .partition(|(is_usable, _)| *is_usable);
+    /// Takes out the children that can run no other job.
+    fn take_unusable(&mut self) -> Vec<Child> {
+        let all = std::mem::take(&mut self.idle).into_iter().map(|mut child| (child.is_usable(), child));
+        let (usable, unusable): (Vec<_>, Vec<_>) = all.partition(|(is_usable, _)| *is_usable);
         self.idle = usable.into_iter().map(|(_, child)| child).collect();
-        for (_, child) in unusable {
-            self.let_go(child, grace);
-        }
-    }
-
-    /// Lets a child end beside everything else.
-    fn let_go(&mut self, child: Child, grace: Duration) {
-        child.record().enter(ProcessState::Leaving);
-        tokio::spawn(child.finish(grace));
+        unusable.into_iter().map(|(_, child)| child).collect()
     }
 
     /// Hands the children that are ready, the last first, to those who wait.
@@ -391,6 +397,27 @@ mod tests {
         };
         let next = pool.take().await.unwrap();
         assert_ne!(next.pid(), pid);
+    }
+
+    #[tokio::test]
+    async fn a_thread_that_is_held_up_after_taking_a_child_holds_up_nobody_else() {
+        let (zygote, _) = boot_with(&[]).await;
+        let pool = Pool::new(zygote, plan(Mode::Job, 1));
+        until("a child is ready", || count(&pool, ProcessState::Ready) == 1).await;
+        let (end, ended) = std::sync::mpsc::channel::<()>();
+        let taking = pool.clone();
+        let other = std::thread::spawn(move || {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+            let child = runtime.block_on(taking.take()).unwrap();
+            let _ = ended.recv();
+            drop(child);
+        });
+        until("it is replaced", || {
+            (count(&pool, ProcessState::Busy), count(&pool, ProcessState::Ready)) == (1, 1)
+        })
+        .await;
+        drop(end);
+        other.join().unwrap();
     }
 
     #[tokio::test]

@@ -230,6 +230,7 @@ impl TreeBuilder<'_> {
                 blobs: Arc::clone(&self.ground.ports.blobs),
                 registry: Arc::clone(registry),
                 process: self.ground.process.id.clone(),
+                queues: self.ground.process.queues.clone(),
                 turn: self.ground.turns.register("rescuer"),
                 table: top.table().clone(),
                 webhooks: self.ground.webhooks.clone(),

@@ -83,6 +83,23 @@ fn callbacks_and_retries_are_those_of_the_enqueuer() {
 }
 
 #[test]
+fn the_failure_callback_of_a_job_that_a_dead_process_left_is_called() {
+    for rq in ALL {
+        let mut ground = Ground::new(rq);
+        let long = ground.enqueue("default", "nap", &json!([60]), &json!({ "callbacks": true }));
+        let mut run = ground.run(&[], &ground.worker(&["default"]));
+        ground.until(&long, "started", &mut run);
+        run.signal(Signal::KILL);
+        run.ended();
+        let mut run = ground.run(&[], &ground.worker(&["default"]));
+        ground.until(&long, "failed", &mut run);
+        ground.wait("the call", &mut run, |ground, _| {
+            ground.look(&long)["called"] == "failure AbandonedJobError"
+        });
+    }
+}
+
+#[test]
 fn a_job_that_returns_a_retry_runs_again() {
     for rq in [Rq::Two, Rq::Three] {
         let mut ground = Ground::new(rq);

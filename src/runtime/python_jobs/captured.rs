@@ -101,6 +101,7 @@ impl PythonWorker {
             settings: JobSettings { retention, ..JobSettings::default() },
             kill_after: self.command.kill_after,
             handles_deaths: self.hello.horse_killed_handler,
+            handles_failures: !self.hello.exception_handlers.is_empty() && !self.hello.rq.starts_with("1."),
             last: self.last.clone(),
             end: self.signals.end_jobs.subscribe(),
         })

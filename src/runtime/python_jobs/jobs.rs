@@ -14,8 +14,8 @@ use super::last::Last;
 use super::lines::Lines;
 use crate::backoff::Backoff;
 use crate::job::{
-    Completion, EndSignal, ForeignJob, ForeignJobs, JobContext, JobError, JobResult, JobSettings, QueueEnd,
-    StopReason, Verbatim,
+    AbandonedJob, Completion, EndSignal, ForeignJob, ForeignJobs, JobContext, JobError, JobRecord, JobResult,
+    JobSettings, QueueEnd, StopReason, Verbatim,
 };
 use crate::python::{
     CallbackOrder, CallbackReason, Called, Child, Death, OutputSink, Phase, Pool, Ran, RawJob,
@@ -35,6 +35,8 @@ pub(super) struct PythonJobs {
     pub(super) kill_after: Duration,
     /// The worker has a handler for processes that die under a job.
     pub(super) handles_deaths: bool,
+    /// The worker's handlers of exceptions are called for jobs that were left behind, too, which RQ does since version 2.
+    pub(super) handles_failures: bool,
     pub(super) last: Last,
     /// Becomes true when the processes of running jobs are to end.
     pub(super) end: watch::Receiver<bool>,
@@ -62,7 +64,8 @@ impl ForeignJobs for PythonJobs {
                 return Ok(Completion::Continue(QueueEnd::Head));
             }
             let raw = raw(job);
-            let sink = self.lines.of(job.record);
+            let JobRecord { id, kind, queue, .. } = job.record;
+            let sink = self.lines.of(id, Some(kind), queue);
             loop {
                 let child = match self.child(ctx).await {
                     Ok(child) => child,
@@ -73,6 +76,19 @@ impl ForeignJobs for PythonJobs {
                     return ended;
                 }
             }
+        })
+    }
+
+    fn abandoned<'a>(&'a self, job: AbandonedJob<'a>) -> BoxFuture<'a, ()> {
+        Box::pin(async move {
+            if job.on_failure.is_none() && !self.handles_failures {
+                return;
+            }
+            // Read anew where it is called: its end is written.
+            let raw = RawJob { id: job.id.to_string(), queue: job.queue.to_string(), ..RawJob::default() };
+            let sink = self.lines.of(job.id, None, job.queue);
+            let may_take = job.on_failure.map_or(CALLBACK, |callback| callback.timeout);
+            self.call((CallbackReason::Abandoned, None), may_take, (&raw, &sink)).await;
         })
     }
 }
@@ -162,7 +178,7 @@ impl PythonJobs {
             pool.give_back(child);
             return;
         };
-        actix_rt::spawn(async move {
+        self.pool.spawn(async move {
             let counts = written.await.unwrap_or(false);
             match child.settled(counts).await {
                 Ok(()) => pool.give_back(child),

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use chrono::Utc;
 
 use crate::config::LogFormat;
-use crate::job::JobRecord;
+use crate::job::{JobId, KindName, QueueName};
 use crate::job_log::{JobLine, JobLog};
 use crate::python::{OutputSink, Stream};
 
@@ -26,7 +26,7 @@ struct JobSink {
 /// By whom a line was written.
 struct Written {
     id: String,
-    kind: String,
+    kind: Option<String>,
     queue: String,
 }
 
@@ -40,9 +40,9 @@ impl Lines {
         Arc::new(JobSink { lines: self.clone(), job: None })
     }
 
-    /// For what a job writes.
-    pub(super) fn of(&self, job: &JobRecord) -> Arc<dyn OutputSink> {
-        let (id, kind, queue) = (job.id.to_string(), job.kind.to_string(), job.queue.to_string());
+    /// For what a job writes, and what is called at its end. Its `kind` need not be known.
+    pub(super) fn of(&self, id: &JobId, kind: Option<&KindName>, queue: &QueueName) -> Arc<dyn OutputSink> {
+        let (id, kind, queue) = (id.to_string(), kind.map(KindName::to_string), queue.to_string());
         Arc::new(JobSink { lines: self.clone(), job: Some(Written { id, kind, queue }) })
     }
 }
