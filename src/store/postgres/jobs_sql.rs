@@ -7,6 +7,7 @@ use super::connection::Database;
 use super::engine::number;
 use super::fault::During;
 use super::statement::{query, scalar};
+use super::status_sql::fitting;
 use crate::fault::Fault;
 use crate::job::BackgroundJobId;
 use crate::store::Watched;
@@ -30,7 +31,8 @@ const BEAT: &str = "
     returning background_jobs.id::bigint";
 
 /// Locks row and fence first, in the order of their ids.
-const WATCH: &str = "
+const WATCH: &str = concat!(
+    "
     with ours as materialized (
         select j.id, w.waiting_for, w.rate, w.eta_seconds, w.last_error
         from unnest($1::bigint[], $2::integer[], $3::text[], $4::double precision[], $5::double precision[],
@@ -45,8 +47,11 @@ const WATCH: &str = "
         set waiting_for = ours.waiting_for, rate = ours.rate, eta_seconds = ours.eta_seconds,
             updated_at = now() at time zone 'utc'
         from ours where n.background_job_id = ours.id)
-    update background_jobs set last_error = ours.last_error, updated_at = now() at time zone 'utc'
-    from ours where background_jobs.id = ours.id and ours.last_error is not null";
+    update background_jobs set last_error = ",
+    fitting!("ours.last_error"),
+    ", updated_at = now() at time zone 'utc'
+    from ours where background_jobs.id = ours.id and ours.last_error is not null"
+);
 
 #[async_trait]
 impl JobsSql for Database {
