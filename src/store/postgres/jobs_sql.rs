@@ -53,6 +53,27 @@ const WATCH: &str = concat!(
     from ours where background_jobs.id = ours.id and ours.last_error is not null"
 );
 
+/// Those of our own tables whose row security lets this role see or change less than all rows.
+const HIDDEN: &str = "
+    select string_agg(t.relname::text, ', ' order by t.relname::text) as hidden
+    from pg_class t
+    where t.oid in (to_regclass('tikkun_background_jobs'), to_regclass('tikkun_set_aside'),
+                    to_regclass('tikkun_cleanup_outbox'), to_regclass('tikkun_ended_sessions'),
+                    to_regclass('tikkun_store_check'))
+      and row_security_active(t.oid)
+      and not (
+          select (coalesce(bool_or(permissive and all_rows and command = '*'), false)
+                  or count(distinct command) filter (where permissive and all_rows and command <> '*') = 4)
+                 and coalesce(bool_and(permissive or all_rows), true)
+          from (select polcmd as command, polpermissive as permissive,
+                       (polcmd = 'a' or coalesce(pg_get_expr(polqual, polrelid), '') = 'true')
+                       and coalesce(pg_get_expr(polwithcheck, polrelid),
+                                    case when polcmd = 'a' then '' else 'true' end) = 'true' as all_rows
+                from pg_policy
+                where polrelid = t.oid and exists (
+                    select 1 from unnest(polroles) as role where
+                    case when role = 0 then true else pg_has_role(role, 'usage') end)) p)";
+
 #[async_trait]
 impl JobsSql for Database {
     const CARRIED_BY: Sql = "
@@ -65,6 +86,7 @@ impl JobsSql for Database {
     const CHECK: Sql = "
     insert into tikkun_store_check (id, checked_at)
     values (floor(random() * 2000000000)::integer, now() at time zone 'utc') returning id";
+    const HIDDEN: Option<Sql> = Some(HIDDEN);
     const CHECKED: Option<Sql> = Some("delete from tikkun_store_check where id = $1");
 
     async fn beat(
