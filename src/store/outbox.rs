@@ -85,7 +85,8 @@ pub struct OutboxRow {
 pub trait CleanupOutbox: Send + Sync + 'static {
     /// Claims up to `max` due objects of one store, and postpones their next attempt by `hold`, so that no
     /// other process claims them meanwhile. With `job`, only that job's objects. Parked ones are never
-    /// claimed.
+    /// claimed. One whose path a row of attachments has again, as after a restore, is not to be deleted any
+    /// more: it is forgotten.
     async fn claim(
         &self,
         target: &BlobTarget,

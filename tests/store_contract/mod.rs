@@ -137,6 +137,7 @@ macro_rules! contract {
                 a_claim_takes_only_its_store_and_its_job
                 a_parked_object_is_left_alone_until_it_is_put_back
                 the_list_tells_all_of_each_object_oldest_first
+                an_object_whose_path_an_attachment_has_again_stays
             }
             sessions {
                 an_ended_session_is_known_until_its_time_has_passed

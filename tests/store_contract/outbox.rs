@@ -150,3 +150,20 @@ pub async fn the_list_tells_all_of_each_object_oldest_first(rig: &Rig) {
     assert!(rows[1].next_try_at > rows[1].condemned_at);
     assert_eq!(outbox.list(2).await.unwrap(), rows[..2]);
 }
+
+/// What was deleted by mistake is put back from a copy of the tables, while its objects still wait.
+pub async fn an_object_whose_path_an_attachment_has_again_stays(rig: &Rig) {
+    rig.seed(5).await;
+    rig.run("create table copy_of_attachments as select * from attachments where id in (1, 2, 3)").await;
+    let job = rig.started().await;
+    let condemned = rig.good_batch(&job, 50, Pass::Forward).await.condemned;
+    make_due(rig).await;
+    let outbox = &rig.store.outbox;
+    outbox.park(&[condemned[2].id]).await.unwrap();
+    rig.run("insert into attachments select * from copy_of_attachments").await;
+    assert_eq!(claim(rig, 1).await, condemned[3..4], "those that stay hide none that go");
+    assert_eq!(outbox.claim(&target(), Some(job.id), 1, HOLD).await.unwrap(), condemned[4..]);
+    assert_eq!(outbox.unpark(None).await.unwrap(), [condemned[2].id]);
+    assert!(claim(rig, 10).await.is_empty());
+    assert_eq!(outbox.summary(None).await.unwrap().pending, 2, "what stays is not waited for");
+}

@@ -9,7 +9,9 @@ use sqlx::{AssertSqlSafe, Connection as _, PgConnection};
 use tikkun::config::PostgresSettings;
 use tikkun::fault::FaultKind;
 use tikkun::job::background::{BackgroundJob, DELETE_RECEIPTS_ALL, Status};
-use tikkun::store::{BatchOutcome, EndAttempt, EndedSession, Pass, Schema, migrate_postgres, open_postgres};
+use tikkun::store::{
+    BatchOutcome, EndAttempt, EndedSession, Pass, Schema, Watched, migrate_postgres, open_postgres,
+};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpListener;
 
@@ -1256,4 +1258,58 @@ async fn where_no_foreign_key_is_at_work_what_an_older_receipt_points_to_stays_a
     assert_eq!(rig.attachments().await, [2]);
     let found = rig.store.receipts.hindrances().await.unwrap();
     assert_eq!(found, ["session_replication_role is replica, so that no foreign key is at work"]);
+}
+
+/// An operator follows a hosted database's advice to enable row security on every table.
+#[tokio::test]
+async fn row_security_on_our_own_tables_is_told_and_blames_no_attachment() {
+    let rig = bound_by_policies("").await;
+    let job = rig.started().await;
+    let told = async || rig.store.background_jobs.check().await.unwrap_err().to_string();
+    rig.run("alter table tikkun_set_aside enable row level security").await;
+    assert!(told().await.contains("on for tikkun_set_aside, without a policy"), "{}", told().await);
+    rig.run("alter table tikkun_cleanup_outbox enable row level security").await;
+    assert!(told().await.contains("on for tikkun_cleanup_outbox, tikkun_set_aside, without"));
+    let refused = rig.store.receipts.delete_batch(&order(&job, 50, Pass::Forward)).await.unwrap_err();
+    assert!(refused.chain().contains("tikkun_cleanup_outbox"), "{}", refused.chain());
+    assert_eq!((rig.live(TENANT).await.len(), rig.attachments().await.len()), (20, 20));
+    rig.run("create policy all_rows on tikkun_set_aside using (true)").await;
+    let commands = [
+        ("select", "using (true)"),
+        ("insert", "with check (true)"),
+        ("update", "using (true)"),
+        ("delete", "using (true)"),
+    ];
+    for (command, rows) in commands {
+        assert!(told().await.contains("on for tikkun_cleanup_outbox, without"), "before {command}");
+        rig.run(&format!("create policy to_{command} on tikkun_cleanup_outbox for {command} {rows}")).await;
+    }
+    rig.store.background_jobs.check().await.unwrap();
+    rig.delete_all(&job, 50).await;
+    assert_eq!((rig.live(TENANT).await.len(), rig.attachments().await.len()), (0, 0));
+}
+
+/// The application's column holds less than there is to say.
+#[tokio::test]
+async fn a_reason_that_is_too_long_for_its_column_is_cut() {
+    let rig = postgres().await;
+    rig.run("alter table background_jobs alter last_error type varchar(255)").await;
+    rig.seed(3).await;
+    let job = rig.started().await;
+    let (id, attempt, reason) = (job.id, job.note.attempt, "שגיאה ".repeat(100));
+    let cut: String = reason.chars().take(255).collect();
+    let (waiting_for, last_error) = (None, Some(reason.clone()));
+    let watched = Watched { id, attempt, waiting_for, rate: None, eta_seconds: None, last_error };
+    rig.store.background_jobs.watch(&[watched]).await.unwrap();
+    assert_eq!(rig.get(id).await.last_error.as_ref(), Some(&cut));
+    rig.set(id, "last_error = null").await;
+    assert!(
+        rig.store
+            .background_jobs
+            .end_attempt(id, attempt, &EndAttempt::Failed { error: reason })
+            .await
+            .unwrap()
+    );
+    let row = rig.get(id).await;
+    assert_eq!((row.status, row.last_error), (Status::Failed, Some(cut)));
 }

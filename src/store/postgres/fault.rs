@@ -21,6 +21,7 @@ mod code {
     pub(super) const NO_SUCH_STATEMENT: &str = "26000";
     pub(super) const IDLE_IN_TRANSACTION: &str = "25P03";
     pub(super) const TRANSACTION_TIMEOUT: &str = "25P04";
+    pub(super) const NUMBER_TAKEN: &str = "23505";
     pub(super) const NO_PRIVILEGE: &str = "42501";
     pub(super) const PROTOCOL_VIOLATION: &str = "08P01";
     pub(super) const NO_SUCH_DATABASE: &str = "3D000";
@@ -72,7 +73,7 @@ pub(super) fn fault(error: sqlx::Error, what: &str) -> Fault {
 /// The same, but distinguishes a refusal of single rows from all other errors.
 pub(super) fn refused_or_fault(error: sqlx::Error, what: &str) -> StepFault {
     match error.as_database_error() {
-        Some(answer) if refuses_a_row(&code_of(answer), routine(answer)) => {
+        Some(answer) if refuses_a_row(&code_of(answer), routine(answer)) && !is_ours(answer) => {
             StepFault::Refused(answer.message().to_owned())
         }
         _ => StepFault::Fault(fault(error, what)),
@@ -181,6 +182,14 @@ fn refuses_a_row(code: &str, routine: &str) -> bool {
     }
 }
 
+/// Whether a table of our own refused its row: no row of the application's is to blame. Not where a number of ours is
+/// taken, since the next try takes the next one.
+fn is_ours(answer: &dyn DatabaseError) -> bool {
+    let of_policy = routine(answer) == CHECKS_POLICIES && answer.message().contains(OURS);
+    let of_constraint = answer.table().is_some_and(|table| table.starts_with(OURS));
+    of_policy || (of_constraint && code_of(answer) != code::NUMBER_TAKEN)
+}
+
 fn is_stale(code: &str, routine: &str) -> bool {
     code == code::NO_SUCH_STATEMENT || (code == code::FEATURE_NOT_SUPPORTED && routine == PLANS_ANEW)
 }
@@ -190,6 +199,8 @@ fn routine(answer: &dyn DatabaseError) -> &str {
     answer.try_downcast_ref::<PgDatabaseError>().and_then(PgDatabaseError::routine).unwrap_or_default()
 }
 
+/// What the names of our own tables begin with.
+const OURS: &str = "tikkun_";
 /// Rejects a row that violates a policy of row security.
 const CHECKS_POLICIES: &str = "ExecWithCheckOptions";
 /// Executes `raise` in PL/pgSQL.

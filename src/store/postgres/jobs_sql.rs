@@ -7,6 +7,7 @@ use super::connection::Database;
 use super::engine::number;
 use super::fault::During;
 use super::statement::{query, scalar};
+use super::status_sql::fitting;
 use crate::fault::Fault;
 use crate::job::BackgroundJobId;
 use crate::store::Watched;
@@ -30,7 +31,8 @@ const BEAT: &str = "
     returning background_jobs.id::bigint";
 
 /// Locks row and fence first, in the order of their ids.
-const WATCH: &str = "
+const WATCH: &str = concat!(
+    "
     with ours as materialized (
         select j.id, w.waiting_for, w.rate, w.eta_seconds, w.last_error
         from unnest($1::bigint[], $2::integer[], $3::text[], $4::double precision[], $5::double precision[],
@@ -45,8 +47,32 @@ const WATCH: &str = "
         set waiting_for = ours.waiting_for, rate = ours.rate, eta_seconds = ours.eta_seconds,
             updated_at = now() at time zone 'utc'
         from ours where n.background_job_id = ours.id)
-    update background_jobs set last_error = ours.last_error, updated_at = now() at time zone 'utc'
-    from ours where background_jobs.id = ours.id and ours.last_error is not null";
+    update background_jobs set last_error = ",
+    fitting!("ours.last_error"),
+    ", updated_at = now() at time zone 'utc'
+    from ours where background_jobs.id = ours.id and ours.last_error is not null"
+);
+
+/// Those of our own tables whose row security lets this role see or change less than all rows.
+const HIDDEN: &str = "
+    select string_agg(t.relname::text, ', ' order by t.relname::text) as hidden
+    from pg_class t
+    where t.oid in (to_regclass('tikkun_background_jobs'), to_regclass('tikkun_set_aside'),
+                    to_regclass('tikkun_cleanup_outbox'), to_regclass('tikkun_ended_sessions'),
+                    to_regclass('tikkun_store_check'))
+      and row_security_active(t.oid)
+      and not (
+          select (coalesce(bool_or(permissive and all_rows and command = '*'), false)
+                  or count(distinct command) filter (where permissive and all_rows and command <> '*') = 4)
+                 and coalesce(bool_and(permissive or all_rows), true)
+          from (select polcmd as command, polpermissive as permissive,
+                       (polcmd = 'a' or coalesce(pg_get_expr(polqual, polrelid), '') = 'true')
+                       and coalesce(pg_get_expr(polwithcheck, polrelid),
+                                    case when polcmd = 'a' then '' else 'true' end) = 'true' as all_rows
+                from pg_policy
+                where polrelid = t.oid and exists (
+                    select 1 from unnest(polroles) as role where
+                    case when role = 0 then true else pg_has_role(role, 'usage') end)) p)";
 
 #[async_trait]
 impl JobsSql for Database {
@@ -60,6 +86,7 @@ impl JobsSql for Database {
     const CHECK: Sql = "
     insert into tikkun_store_check (id, checked_at)
     values (floor(random() * 2000000000)::integer, now() at time zone 'utc') returning id";
+    const HIDDEN: Option<Sql> = Some(HIDDEN);
     const CHECKED: Option<Sql> = Some("delete from tikkun_store_check where id = $1");
 
     async fn beat(

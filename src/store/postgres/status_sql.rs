@@ -4,11 +4,26 @@ use super::connection::Database;
 use crate::store::sql::engine::Sql;
 use crate::store::sql::status_sql::{StatusSql, move_row, note_start};
 
+/// A text cut to what the application's column `last_error` holds: too long a reason would leave the row as it is.
+macro_rules! fitting {
+    ($error:literal) => {
+        concat!(
+            "left(",
+            $error,
+            ", (select case when atttypid in ('varchar'::regtype, 'bpchar'::regtype) and atttypmod > 4
+                           then atttypmod - 4 else 2147483647 end
+                from pg_attribute where attrelid = to_regclass('background_jobs') and attname = 'last_error'))"
+        )
+    };
+}
+pub(super) use fitting;
+
 impl StatusSql for Database {
     const LOCK: Option<Sql> = Some("select 1 from background_jobs where id = $1 for no key update");
 
     // Where the column is never null, as applications have it whose texts are empty instead, it is empty.
     const MOVE: Sql = move_row!(
+        fitting!("$4"),
         "(select '' from pg_attribute
           where attrelid = to_regclass('background_jobs') and attname = 'last_error' and attnotnull)"
     );

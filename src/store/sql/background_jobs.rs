@@ -7,7 +7,7 @@ use chrono::{DateTime, Utc};
 
 use super::engine::{Connection as _, RowOf, Sql, Value};
 use super::status_sql::{ONE, StatusSql};
-use crate::fault::Fault;
+use crate::fault::{Fault, FaultKind};
 use crate::job::background::{BackgroundJob, Status};
 use crate::job::{BackgroundJobId, BusinessId, JobId};
 use crate::store::row::{self, Cells as _, readable, select_jobs};
@@ -48,6 +48,8 @@ pub trait JobsSql: StatusSql {
     const CARRIED_BY: Sql;
     /// A durable write that changes nothing else.
     const CHECK: Sql;
+    /// The names of our own tables whose rows row security may hide from us; `None`: the engine has no row security.
+    const HIDDEN: Option<Sql>;
     /// Deletes the row of such a write, if it leaves one.
     const CHECKED: Option<Sql>;
 
@@ -156,10 +158,25 @@ impl<E: JobsSql> BackgroundJobs for SqlBackgroundJobs<E> {
     async fn check(&self) -> Result<(), Fault> {
         let what = "check that the store can be written to";
         let mut tx = self.0.writing(what).await?;
+        if let Some(sql) = E::HIDDEN
+            && let Some(tables) = tx.one(sql, &[], what).await?.text("hidden")?
+        {
+            return Err(hidden(&tables));
+        }
         let written = tx.first(E::CHECK, &[Value::Now], what).await?;
         if let (Some(row), Some(checked)) = (written, E::CHECKED) {
             tx.run(checked, &[row.number("id")?.into()], what).await?;
         }
         E::commit(tx, what).await
     }
+}
+
+/// The fault for tables of ours in which this role sees or changes less than all rows: jobs would not be found, and
+/// objects would wait in silence.
+fn hidden(tables: &str) -> Fault {
+    let text = format!(
+        "row security is on for {tables}, without a policy by which this role sees and changes all rows; these tables \
+         are Tikkun's own: `alter table … disable row level security`, or a policy `for all to …` with `using (true)`"
+    );
+    Fault::new(FaultKind::Permanent, text)
 }

@@ -56,6 +56,9 @@ pub struct Postponed<'a> {
 /// The statements that differ between engines.
 #[async_trait]
 pub trait OutboxSql: Engine {
+    /// Forgets those of the due objects that would be claimed next, of one store or one job, whose path a row of
+    /// attachments has again.
+    const FORGET_NEEDED: Sql;
     /// Claims due objects of one store, oldest first, and reserves them in the same statement.
     const CLAIM: Sql;
     /// Claims those of one job.
@@ -97,6 +100,24 @@ impl<E: OutboxSql> CleanupOutbox for SqlOutbox<E> {
         max: u32,
         hold: Duration,
     ) -> Result<Vec<Condemned>, Fault> {
+        let what = "claim objects from the outbox";
+        let mut tx = self.0.writing(what).await?;
+        let due = [
+            target.driver.as_str().into(),
+            target.bucket.as_str().into(),
+            max.into(),
+            job.map(|job| job.0).into(),
+            Value::Now,
+        ];
+        loop {
+            let needed = tx.rows(E::FORGET_NEEDED, &due, what).await?;
+            let Some(first) = needed.first() else { break };
+            tracing::warn!(
+                objects = needed.len(),
+                key = text(first, "key")?,
+                "objects that were to be deleted stay: rows of attachments have their paths again"
+            );
+        }
         let sql = if job.is_some() { E::CLAIM_OF_JOB } else { E::CLAIM };
         let values = [
             target.driver.as_str().into(),
@@ -106,7 +127,9 @@ impl<E: OutboxSql> CleanupOutbox for SqlOutbox<E> {
             Value::After(hold),
             Value::Now,
         ];
-        condemned(&self.0.write_rows(sql, &values, "claim objects from the outbox").await?)
+        let claimed = condemned(&tx.rows(sql, &values, what).await?)?;
+        E::commit(tx, what).await?;
+        Ok(claimed)
     }
 
     async fn confirm(&self, ids: &[i64]) -> Result<(), Fault> {

@@ -40,13 +40,15 @@ macro_rules! note_start {
 pub(in crate::store) use note_start;
 
 /// Changes a row only from the status that was decided upon; `started_at` keeps its first value. With what `last_error` is
-/// where nothing is wrong.
+/// for the error `$4`, and where nothing is wrong.
 macro_rules! move_row {
-    ($nothing:literal) => {
+    ($error:expr, $nothing:literal) => {
         concat!(
             "
     update background_jobs
-    set status = $3, last_error = case when $9 then coalesce($4, ",
+    set status = $3, last_error = case when $9 then coalesce(",
+            $error,
+            ", ",
             $nothing,
             ") else last_error end, finished_at = $5,
         started_at = coalesce(started_at, $6), heartbeat_at = coalesce($7, heartbeat_at), updated_at = $8

@@ -52,6 +52,7 @@ impl JobsSql for Database {
     const CHECK: Sql = "
     insert into tikkun_store_check (id, checked_at) values (1, $1)
     on conflict (id) do update set checked_at = excluded.checked_at";
+    const HIDDEN: Option<Sql> = None;
     const CHECKED: Option<Sql> = None;
 
     async fn beat(

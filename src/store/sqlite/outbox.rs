@@ -37,6 +37,15 @@ const POSTPONE: &str = "
 
 #[async_trait]
 impl OutboxSql for Database {
+    const FORGET_NEEDED: Sql = "
+    delete from tikkun_cleanup_outbox where id in (
+        select due.id from (
+            select id, key from tikkun_cleanup_outbox
+            where ($4 is null or background_job_id = $4)
+              and parked_at is null and next_try_at <= $5 and driver = $1 and bucket = $2
+            order by next_try_at, id limit $3) due
+        where exists (select 1 from attachments a where a.storage_path = due.key))
+    returning id, key";
     const CLAIM: Sql = claim!("");
     const CLAIM_OF_JOB: Sql = claim!("background_job_id = $4 and ");
 

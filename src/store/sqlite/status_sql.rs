@@ -8,7 +8,7 @@ use crate::store::sql::status_sql::{StatusSql, move_row, note_start};
 impl StatusSql for Database {
     const LOCK: Option<Sql> = None;
 
-    const MOVE: Sql = move_row!("null");
+    const MOVE: Sql = move_row!("$4", "null");
 
     const NOTE_START: Sql = note_start!("");
 
