@@ -671,6 +671,22 @@ mod bucket {
         assert_eq!(server.keys().len(), 3);
     }
 
+    /// As Google's store answers, which has codes of its own for objects that are kept.
+    #[tokio::test]
+    async fn one_by_one_an_object_that_the_store_keeps_takes_no_other_with_it() {
+        let (server, store, keys) = start(60).await;
+        let kept = keys[..3].to_vec();
+        let no_bulk = Trouble::Answer(501, "NotImplemented", "no bulk here");
+        server.script([no_bulk.clone(), no_bulk]);
+        let held = "Object is under active Event-Based hold and cannot be deleted.";
+        server.always(Some(Trouble::Keys("ObjectUnderActiveHold", held, kept.clone())));
+        let left = store.delete(&keys).await.unwrap();
+        assert_eq!(names(&left), [0, 1, 2].map(|index| (index, FaultKind::Permanent)));
+        let text = left[0].fault.chain();
+        assert!(text.contains(&kept[0]) && text.contains("retention rule keeps it"), "{text}");
+        assert_eq!(server.keys(), kept.into_iter().collect());
+    }
+
     #[tokio::test]
     async fn keys_that_no_bulk_request_can_carry_go_by_themselves() {
         let (server, store, _) = start(0).await;

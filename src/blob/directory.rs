@@ -15,6 +15,7 @@ use async_trait::async_trait;
 
 use super::blob_store::{BlobStore, BlobTarget, KeyFault};
 use super::key_path;
+use super::own_threads::OwnThreads;
 use super::root::{Root, holds_anything, may_be_elsewhere, unavailable};
 use crate::fault::{Fault, FaultKind};
 
@@ -27,6 +28,7 @@ const UNFINISHED: &str = key_path::RESERVED;
 /// A store in a folder, which is resolved once, on opening.
 pub(super) struct Directory {
     root: Arc<Root>,
+    threads: OwnThreads,
     target: BlobTarget,
 }
 
@@ -34,9 +36,10 @@ impl Directory {
     /// Opens the folder, and creates it if missing.
     pub(super) async fn open(folder: &Path) -> Result<Self, Fault> {
         let folder = folder.to_owned();
-        let root = blocking(move || Root::open(&folder)).await?;
+        let threads = OwnThreads::new();
+        let root = threads.run(move || Root::open(&folder)).await?;
         let target = BlobTarget { driver: "local".to_owned(), bucket: root.path.display().to_string() };
-        Ok(Self { root: root.into(), target })
+        Ok(Self { root: root.into(), threads, target })
     }
 
     /// Checks the root, then runs the work in it.
@@ -45,11 +48,11 @@ impl Directory {
         work: impl FnOnce(&Path) -> Result<T, Fault> + Send + 'static,
     ) -> Result<T, Fault> {
         let root = Arc::clone(&self.root);
-        blocking(move || {
+        let call = move || {
             root.check()?;
             work(&root.path)
-        })
-        .await
+        };
+        self.threads.run(call).await
     }
 }
 
@@ -90,15 +93,6 @@ impl BlobStore for Directory {
     async fn check(&self) -> Result<(), Fault> {
         self.on_root(|root| try_write(root).map_err(|e| unavailable(&writing(root), e))).await
     }
-}
-
-/// Runs blocking file calls on tokio's threads for them.
-async fn blocking<T: Send + 'static>(
-    work: impl FnOnce() -> Result<T, Fault> + Send + 'static,
-) -> Result<T, Fault> {
-    tokio::task::spawn_blocking(work).await.unwrap_or_else(|e| {
-        Err(Fault::new(FaultKind::Retryable, "the thread of a file operation ended early").because(e))
-    })
 }
 
 /// Creates a half-written object that others may read, as far as the process's umask allows.

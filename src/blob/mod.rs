@@ -4,6 +4,7 @@ mod blob_store;
 mod directory;
 mod key_path;
 mod measured;
+mod own_threads;
 mod root;
 mod s3;
 

@@ -18,7 +18,9 @@ use s3s::dto::{
     PutObjectOutput,
 };
 use s3s::service::{S3Service, S3ServiceBuilder};
-use s3s::{Body, HttpRequest, HttpResponse, S3, S3Request, S3Response, S3Result, s3_error};
+use s3s::{
+    Body, HttpRequest, HttpResponse, S3, S3Error, S3ErrorCode, S3Request, S3Response, S3Result, s3_error,
+};
 use tokio::sync::oneshot;
 
 /// The one bucket there is.
@@ -46,7 +48,7 @@ pub enum Trouble {
     CutAfter,
     /// It is answered with this text and status 200, and does not reach the bucket.
     Says(&'static str),
-    /// A deletion goes through with this error for these keys.
+    /// A deletion goes through with this error for these keys; a single one of such a key is answered 403.
     Keys(&'static str, &'static str, Vec<String>),
 }
 
@@ -241,6 +243,13 @@ impl S3 for Bucket {
         request: S3Request<DeleteObjectInput>,
     ) -> S3Result<S3Response<DeleteObjectOutput>> {
         self.check(&request.input.bucket)?;
+        if let Some(KeyTrouble(code, message, keys)) = request.extensions.get::<KeyTrouble>()
+            && keys.contains(&request.input.key)
+        {
+            let mut error = S3Error::with_message(S3ErrorCode::Custom((*code).into()), *message);
+            error.set_status_code(hyper::StatusCode::FORBIDDEN);
+            return Err(error);
+        }
         self.0.objects.lock().remove(&request.input.key);
         let delete_marker = self.version().map(|_| true);
         Ok(S3Response::new(DeleteObjectOutput { delete_marker, ..Default::default() }))

@@ -1,6 +1,7 @@
 //! A back end that cannot be reached for a while is waited for: nothing is lost, and nothing starts over.
 
 use std::fs;
+use std::process::Command;
 
 use super::ground::Ground;
 
@@ -85,6 +86,57 @@ async fn disk_that_is_not_mounted_when_the_service_starts_costs_no_object() {
     fs::remove_dir(ground.attachments()).unwrap();
     fs::rename(&away, ground.attachments()).unwrap();
     ground.completed(&mut service, job, &tenant).await;
+}
+
+/// A network disk that is mounted late, and gets another device number when it is mounted again. It is one that this
+/// test may mount: files of another folder, under the name of a server.
+#[tokio::test]
+async fn network_disk_that_is_mounted_again_is_the_same_and_that_of_another_server_is_not() {
+    let may = Command::new("unshare").args(["--map-root-user", "--mount", "true"]).status().unwrap();
+    if !may.success() {
+        return;
+    }
+    let ground = Ground::new().await;
+    ground.tenant(7, 60).await;
+    ground.tenant(8, 60).await;
+    for name in ["lower", "work", "mounted", "other"] {
+        fs::create_dir(ground.path().join(name)).unwrap();
+    }
+    let start = ground
+        .service()
+        .set("TIKKUN_ATTACHMENTS__FOLDER", ground.path().join("mounted").to_str().unwrap())
+        .under(&["/usr/bin/unshare", "--map-root-user", "--mount"]);
+    let mut service = start.start().await;
+    let pid = service.process.pid().to_string();
+    let run = |before: &str, server: &str| {
+        let script = format!(
+            "{before}; cd {}; mount -t overlay {server}:/export -o lowerdir=lower,upperdir=attachments,workdir=work mounted",
+            ground.path().display()
+        );
+        let enter =
+            ["--target", &pid, "--user", "--mount", "--preserve-credentials", "/bin/sh", "-ec", &script];
+        assert!(Command::new("nsenter").args(enter).status().unwrap().success());
+    };
+    // The other file system takes the device number that becomes free.
+    let path = ground.path().display();
+    let unmount = format!("umount {path}/mounted; mount -t tmpfs none {path}/other");
+    let waits =
+        |why: &str| format!("select count(*) from tikkun_cleanup_outbox where last_error like '%{why}%'");
+    let job = service.delete_all(7);
+    ground.becomes(&mut service, job, "completed").await;
+    let some = waits("may not be mounted");
+    service.until("objects that wait", async |_| (ground.number(&some).await > 0).then_some(())).await;
+    run("true", "files");
+    ground.drained(&mut service).await;
+    ground.is_consistent().await;
+    run(&unmount, "others");
+    let job = service.delete_all(8);
+    ground.becomes(&mut service, job, "completed").await;
+    let some = waits("another disk is mounted");
+    service.until("objects that wait", async |_| (ground.number(&some).await > 0).then_some(())).await;
+    run(&unmount, "files");
+    ground.drained(&mut service).await;
+    ground.is_consistent().await;
 }
 
 #[tokio::test]

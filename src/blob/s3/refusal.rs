@@ -195,7 +195,8 @@ impl Asked<'_> {
 fn is_locked(answer: &Answer<'_>) -> bool {
     let text = format!("{} {}", answer.code, answer.message).to_ascii_lowercase();
     let refused = matches!(answer.status, None | Some(400 | 403 | 409));
-    let words = ["object lock", "objectlock", "retention", "legal hold", "worm"];
+    let words =
+        ["object lock", "objectlock", "retention", "legal hold", "activehold", "event-based hold", "worm"];
     refused && words.iter().any(|word| text.contains(word))
 }
 
@@ -204,6 +205,7 @@ pub(super) fn refuses_bulk(answer: &Answer<'_>) -> bool {
     let code_says = matches!(
         answer.code,
         "NotImplemented"
+            | "InvalidArgument"
             | "NotSupported"
             | "MethodNotAllowed"
             | "MalformedXML"
@@ -218,10 +220,31 @@ pub(super) fn refuses_bulk(answer: &Answer<'_>) -> bool {
     matches!(answer.status, Some(405 | 501)) || code_says || checksum
 }
 
-/// Whether the refusal concerns only the named key, not the access to the bucket.
+/// Codes that concern every key alike.
+const OF_ALL_KEYS: [&str; 13] = [
+    "NoSuchBucket",
+    "InvalidBucketName",
+    "InvalidAccessKeyId",
+    "InvalidToken",
+    "NotSignedUp",
+    "Unauthorized",
+    "TokenRefreshRequired",
+    "ExpiredToken",
+    "SignatureDoesNotMatch",
+    "RequestTimeTooSkewed",
+    "PermanentRedirect",
+    "AuthorizationHeaderMalformed",
+    "IllegalLocationConstraintException",
+];
+
+/// Whether the refusal to delete one object may concern only its key. Stores have codes of their own for objects
+/// that they keep, so this holds of all codes but those that are known to concern every key alike.
 pub(super) fn is_about_the_key(answer: &Answer<'_>) -> bool {
-    is_locked(answer)
-        || matches!(answer.code, "AccessDenied" | "KeyTooLongError" | "InvalidArgument" | "InvalidURI")
+    let of_all = answer.code.is_empty()
+        || OF_ALL_KEYS.contains(&answer.code)
+        || THROTTLES.contains(&answer.code)
+        || matches!(answer.code, "OperationAborted" | "RequestTimeout");
+    is_locked(answer) || (matches!(answer.status, Some(400 | 403 | 404 | 409 | 412 | 422 | 423)) && !of_all)
 }
 
 #[cfg(test)]
@@ -253,6 +276,7 @@ mod tests {
             (403, "AccessDenied", "blocked by a policy", FaultKind::Permanent, "needs s3:DeleteObject"),
             (403, "AccessDenied", "blocked by Object Lock", FaultKind::Permanent, "retention rule keeps it"),
             (403, "ObjectLockedByBucketPolicy", "", FaultKind::Permanent, "retention rule keeps it"),
+            (403, "ObjectUnderActiveHold", "", FaultKind::Permanent, "retention rule keeps it"),
             (301, "PermanentRedirect", "", FaultKind::Permanent, "correct `attachments.r2_endpoint`"),
             (429, "", "", FaultKind::Unavailable, "answers 429"),
             (503, "SlowDown", "reduce your rate", FaultKind::Unavailable, "503 SlowDown (reduce your rate)"),
@@ -273,6 +297,7 @@ mod tests {
     fn only_a_refusal_of_the_way_leads_to_single_deletes() {
         let table = [
             (501, "NotImplemented", "", true),
+            (400, "InvalidArgument", "Invalid argument.", true),
             (405, "", "", true),
             (400, "MalformedXML", "", true),
             (400, "InvalidRequest", "Missing required header for this request: Content-MD5", true),
@@ -283,6 +308,25 @@ mod tests {
         for (status, code, message, expected) in table {
             let answer = Answer { status: Some(status), code, message };
             assert_eq!(refuses_bulk(&answer), expected, "{answer:?}");
+        }
+    }
+
+    #[test]
+    fn a_single_refusal_is_the_keys_unless_it_concerns_all() {
+        let table = [
+            (403, "AccessDenied", true),
+            (403, "ObjectUnderActiveHold", true),
+            (400, "InvalidObjectName", true),
+            (403, "", false),
+            (403, "SignatureDoesNotMatch", false),
+            (404, "NoSuchBucket", false),
+            (409, "OperationAborted", false),
+            (503, "Weird", false),
+            (400, "RequestTimeout", false),
+        ];
+        for (status, code, expected) in table {
+            let answer = Answer { status: Some(status), code, message: "" };
+            assert_eq!(is_about_the_key(&answer), expected, "{answer:?}");
         }
     }
 }
