@@ -27,7 +27,7 @@ pub(super) struct Clocks {
     pub(super) comparable: bool,
     /// Job rows may be in the database's time zone: their column has no zone and the database fills it.
     pub(super) row_in_zone: bool,
-    /// Receipts have only the day of their creation: their column is a date.
+    /// Receipts have only the day of their creation, by their column or its default.
     pub(super) by_day: bool,
 }
 

@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use tikkun::fault::FaultKind;
-use tikkun::job::BackgroundJobId;
 use tikkun::job::background::{BackgroundJob, Status};
-use tikkun::store::{Begun, Coverage, EndAttempt, NewRequest, NotBegun, Pass, Requested};
+use tikkun::job::{BackgroundJobId, JobId};
+use tikkun::store::{Begun, Coverage, EndAttempt, NewRequest, NotBegun, Pass, Person, PersonMove, Requested};
 
 use super::rig::{OTHER, Rig, TENANT, order, postgres, postgres_on, target};
 use super::server::Server;
@@ -357,6 +357,9 @@ async fn a_default_that_takes_its_zone_from_the_session_gives_no_late_receipt_aw
         ("timezone('utc'::text, now())", "Asia/Jerusalem"),
         ("now() at time zone 'Atlantic/South_Georgia'", "UTC"),
         ("timezone('-02', clock_timestamp())", "UTC"),
+        // Of the right kind, and moved.
+        ("now() - interval '2 hours'", "UTC"),
+        ("current_timestamp - '02:00:00'::interval", "UTC"),
     ] {
         let fill = format!("alter table receipts alter created_at set default ({default})");
         a_receipt_with_too_early_a_time_stays(&fill, zone).await;
@@ -425,22 +428,107 @@ pub async fn a_row_with_the_cursor_of_an_earlier_one_covers_what_was_there_at_it
     assert!(rig.live(TENANT).await.is_empty());
 }
 
-#[tokio::test]
-async fn days_without_an_hour_give_no_late_receipt_away() {
+/// Whether a late look believes the times of receipts whose column, of this type, has this default.
+async fn is_of_one_clock(kind: &str, default: &str) -> bool {
     let rig = postgres().await;
-    rig.run(
-        "alter table receipts alter created_at drop default, alter created_at type date,
-             alter created_at set default current_date",
-    )
+    rig.run(&format!(
+        "alter table receipts alter created_at drop default;
+         alter table receipts alter created_at type {kind};
+         alter table receipts alter created_at set default {default}"
+    ))
     .await;
     rig.seed(3).await;
-    let day = |at: DateTime<Utc>| format!("'{}'", at.format("%Y-%m-%d"));
-    // Requested at ten in the evening of yesterday, seen two hours later and after that.
-    let night = Utc::now().date_naive().and_hms_opt(0, 0, 0).unwrap().and_utc();
-    let request = night - TimeDelta::hours(2);
-    receipt(&rig, 4, &day(night - TimeDelta::hours(1))).await;
-    let job = begin(&rig, rig.web_row_of(request).await, request).await;
-    assert_eq!(job.cursor.upper_id, Some(3), "{:?}", job.cursor);
-    delete(&rig, &job).await;
+    // Of the hour before the request: what is believed covers it, and what is not leaves it alone.
+    receipt(&rig, 4, &text(ago(180))).await;
+    let job = begin(&rig, rig.web_row_of(ago(120)).await, ago(120)).await;
+    job.cursor.upper_id == Some(4)
+}
+
+#[tokio::test]
+async fn only_a_default_that_is_nothing_but_a_clock_in_utc_is_believed() {
+    for (kind, default) in [
+        ("timestamp", "(now() at time zone 'utc')"),
+        ("timestamp", "timezone('UTC', current_timestamp(3))"),
+        ("timestamp(0)", "(clock_timestamp() at time zone 'Etc/UTC')"),
+        ("timestamp", "(statement_timestamp() at time zone 'utc')::timestamp(0)"),
+        ("timestamptz", "now()"),
+        ("timestamptz(3)", "current_timestamp"),
+    ] {
+        assert!(is_of_one_clock(kind, default).await, "{kind} default {default}");
+    }
+    for (kind, default) in [
+        ("timestamp", "(now() at time zone 'UTC+3')"),
+        ("timestamp", "(now() at time zone 'utc') - interval '3 hours'"),
+        ("timestamp", "timezone('utc', now() - interval '3 hours')"),
+        ("timestamp", "timezone('utc', now()::timestamp)"),
+        ("timestamp", "date_trunc('day', now() at time zone 'utc')"),
+        ("timestamp", "now()"),
+        ("date", "(now() at time zone 'utc')"),
+        ("timestamptz", "now() - interval '3 hours'"),
+    ] {
+        assert!(!is_of_one_clock(kind, default).await, "{kind} default {default}");
+    }
+}
+
+#[tokio::test]
+async fn days_without_an_hour_give_no_late_receipt_away() {
+    for kind in ["date", "timestamp"] {
+        let rig = postgres().await;
+        rig.run(&format!(
+            "alter table receipts alter created_at drop default, alter created_at type {kind},
+                 alter created_at set default current_date"
+        ))
+        .await;
+        rig.seed(3).await;
+        let day = |at: DateTime<Utc>| format!("'{}'", at.format("%Y-%m-%d"));
+        // Requested at ten in the evening of yesterday, seen two hours later and after that.
+        let night = Utc::now().date_naive().and_hms_opt(0, 0, 0).unwrap().and_utc();
+        let request = night - TimeDelta::hours(2);
+        receipt(&rig, 4, &day(night - TimeDelta::hours(1))).await;
+        let job = begin(&rig, rig.web_row_of(request).await, request).await;
+        assert_eq!(job.cursor.upper_id, Some(3), "{kind}: {:?}", job.cursor);
+        delete(&rig, &job).await;
+        assert_eq!(rig.live(TENANT).await, [4], "{kind}");
+    }
+}
+
+pub async fn the_rest_of_a_request_that_was_never_looked_at_leaves_out_what_came_later(rig: &Rig) {
+    rig.seed(3).await;
+    let id = rig.web_row_of(ago(120)).await;
+    receipt(rig, 4, &text(ago(60))).await;
+    rig.set(id, "status = 'failed', last_error = 'stale'").await;
+    let rest = NewRequest { covers: Coverage::RestOf(id), ..rig.request_of("q2") };
+    let Requested::Created(made) = rig.store.background_jobs.request(&rest).await.unwrap() else {
+        panic!("nothing")
+    };
+    assert_eq!((made.cursor.upper_id, made.progress.total), (Some(3), 3));
+    delete(rig, &begin(rig, made.id, Utc::now()).await).await;
     assert_eq!(rig.live(TENANT).await, [4]);
+}
+
+pub async fn a_request_that_was_paused_before_it_was_looked_at_gives_no_late_receipt_away(rig: &Rig) {
+    for by_facade in [true, false] {
+        rig.run("delete from receipts; delete from attachments; delete from background_jobs").await;
+        rig.seed(3).await;
+        let id = rig.web_row_of(ago(120)).await;
+        let jobs = &rig.store.background_jobs;
+        let wish = |wish, queue_job: Option<&str>| Person {
+            id,
+            business_id: TENANT,
+            by: "user 5".into(),
+            wish,
+            queue_job: queue_job.map(JobId::from),
+        };
+        jobs.person(&wish(PersonMove::Pause, None)).await.unwrap().unwrap().unwrap();
+        receipt(rig, 4, &text(ago(60))).await;
+        if by_facade {
+            jobs.person(&wish(PersonMove::Resume, Some("q1"))).await.unwrap().unwrap().unwrap();
+        } else {
+            rig.set(id, "status = 'queued'").await;
+        }
+        let job = begin(rig, id, Utc::now()).await;
+        assert_eq!(job.cursor.upper_id, Some(3), "{by_facade}");
+        delete(rig, &job).await;
+        assert_eq!(rig.live(TENANT).await, [4], "{by_facade}");
+    }
 }

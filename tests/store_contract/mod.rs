@@ -109,6 +109,8 @@ macro_rules! contract {
                 a_cursor_that_another_worker_wrote_anew_gives_no_late_receipt_away
                 a_row_with_the_cursor_of_an_earlier_one_covers_what_was_there_at_its_own_request
                 a_row_that_the_application_puts_back_covers_what_was_there_at_its_own_request
+                the_rest_of_a_request_that_was_never_looked_at_leaves_out_what_came_later
+                a_request_that_was_paused_before_it_was_looked_at_gives_no_late_receipt_away
                 a_row_that_is_moved_to_another_tenant_deletes_nothing_of_that_one
                 what_was_looked_at_for_another_tenant_bounds_nothing
             }

@@ -34,11 +34,11 @@ impl StatusSql for Database {
         "with forgotten as (delete from tikkun_set_aside where background_job_id = $1 and $6 = 0) "
     );
 
-    // `comparable`: both columns are in UTC by their default. For a type with a zone, the default must not
-    // strip the zone, because then the zone of the session counts, as it does for times that the application
-    // sends without one. For a type without a zone, the default must be in UTC. A default that reads no clock
-    // only filled rows that existed before the column. `row_in_zone`: the database may have written its own
-    // zone's time into job rows. `by_day`: receipts have only the day.
+    // `comparable`: both columns are in UTC by their default. It must be one that reads a clock and changes
+    // nothing of it. For a type with a zone, it must not strip the zone either, because then the zone of the
+    // session counts, as it does for times that the application sends without one. A default that reads no
+    // clock only filled rows that existed before the column. `row_in_zone`: the database may have written its
+    // own zone's time into job rows. `by_day`: receipts have only the day.
     const CLOCKS: Option<Sql> = Some(
         "
     select count(*) = 2 and bool_and(in_utc) as comparable,
@@ -46,12 +46,18 @@ impl StatusSql for Database {
            coalesce(bool_or(not of_job and by_day), false) as by_day
     from (
         select a.attrelid = to_regclass('background_jobs') as of_job, d.adbin is not null as by_default,
-               a.atttypid = 'date'::regtype as by_day,
-               coalesce(d.filled ~* '(now|clock_timestamp|transaction_timestamp|statement_timestamp)[(]|current_timestamp' and
-               case when a.atttypid = 'timestamptz'::regtype then d.filled !~* 'at time zone|timezone[(]'
-                   else d.filled ~* '''(etc/)?utc''' end, false) as in_utc
+               a.atttypid = 'date'::regtype or d.filled ~ 'current_date|date_trunc''day|::date' as by_day,
+               coalesce(case a.atttypid
+                   when 'timestamptz'::regtype then d.filled ~ ('^' || d.clock || '$')
+                   when 'timestamp'::regtype then
+                       d.filled ~ ('^(timezone' || d.utc || ', ' || d.clock || '|' || d.clock || ' at time zone ' || d.utc || ')$')
+               end, false) as in_utc
         from pg_attribute a left join (
-            select adrelid, adnum, adbin, pg_get_expr(adbin, adrelid) as filled from pg_attrdef
+            select adrelid, adnum, adbin, '''(etc/)?utc''' as utc,
+                   '(now|(clock|transaction|statement|current)_timestamp)' as clock,
+                   regexp_replace(lower(pg_get_expr(adbin, adrelid)),
+                       '::text|::timestamp([(][0-9][)])? without time zone$|[(][0-9][)]|[()]', '', 'g') as filled
+            from pg_attrdef
         ) d on d.adrelid = a.attrelid and d.adnum = a.attnum
         where a.attrelid in (to_regclass('background_jobs'), to_regclass('receipts'))
           and a.attname = 'created_at' and not a.attisdropped) columns",
