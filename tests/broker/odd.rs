@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use tikkun::job::{JobState, Limit};
-use tikkun::queue::{Disposition, Requeued, Settled};
+use tikkun::queue::{Disposition, Requeued, RqSettings, Settled, open_rq};
 
 use super::ground::*;
 use super::rq::Prefix;
@@ -168,4 +168,27 @@ async fn very_many_jobs_whose_time_to_live_is_over_leave_their_queue_in_steps() 
     assert!(prefix.ask_number(&["LLEN", "queue:q"]).await >= 4_000);
     let taken = eventually("the job behind them", async || fetch(&*broker, 1).await.pop()).await;
     assert_eq!(taken.job.id.as_str(), "a");
+}
+
+/// Users name their workers as they like, also with what looks like the rest of an entry of ours.
+#[tokio::test]
+async fn what_a_worker_with_blanks_in_its_name_has_is_kept_ended_and_rescued() {
+    for name in ["mail worker 1", " two  blanks ", "v 2.5 x"] {
+        let prefix = Prefix::new();
+        let settings = RqSettings { worker_name: Some(name.into()), ..prefix.settings() };
+        let (broker, rescuer) = (open_rq(&settings).unwrap(), prefix.open().await);
+        broker.renew_lease(&process(ME), LONG).await.unwrap();
+        enqueue(&*broker, &["a", "b"]).await;
+        let lent = fetch(&*broker, 2).await;
+        assert_eq!(ids(&broker.held(&queue(), &me()).await.unwrap()).len(), 2, "{name}");
+        assert!(broker.renew_lease(&process(ME), LONG).await.unwrap());
+        assert_eq!(settle(&*broker, &lent[0], ack()).await, Settled::Done, "{name}");
+        broker.end_lease(&me()).await.unwrap();
+        let orphans = rescuer.orphans(9).await.unwrap();
+        let found: Vec<_> = orphans.iter().map(|orphan| orphan.delivery.job.id.as_str()).collect();
+        assert_eq!(found, [lent[1].job.id.as_str()], "{name}");
+        assert_eq!(settle(&*rescuer, &orphans[0].delivery, Disposition::Rescue).await, Settled::Done);
+        assert_eq!(prefix.ask_number(&["LLEN", "queue:q"]).await, 1, "{name}");
+        assert_eq!(prefix.ask_number(&["EXISTS", "wip:q", "tikkun:deliveries"]).await, 0, "{name}");
+    }
 }

@@ -109,6 +109,9 @@ local function list_queue(queue)
   call('SADD', key('queues'), key('queue', queue))
 end
 
+-- The process, worker, time and queue of a delivery in our list. Users may name workers, also with blanks.
+local function parted_lent(text) return string.match(text, '^(%S+) (.-) (%d+%.%d%d%d%d%d%d) (.*)$') end
+
 -- The most bytes of jobs in one answer. Callers wait for seconds only, and a server or proxy may close the
 -- connection for a larger answer; the jobs in it would be lent in vain, again and again.
 local ANSWER = 512 * 1024

@@ -3,7 +3,7 @@
 
 local found, lent, room = {}, call('HGETALL', ours('deliveries')), ANSWER
 for i = 1, #lent, 2 do
-  local process, queue = string.match(lent[i + 1], '^(%S+) %S+ %S+ (.*)$')
+  local process, _, _, queue = parted_lent(lent[i + 1])
   if process == ARGV[4] and queue == ARGV[3] then
     local id, execution = string.match(lent[i], '^(.*):([^:]*)$')
     local hash = hash_of(id)

@@ -88,7 +88,7 @@ local function let_go(place)
   later(sweep.wip, run.how.queue, member)
   sweep.deliveries[#sweep.deliveries + 1] = member
   keys[#keys + 1] = EXECUTION .. member
-  local worker, made = string.match(lent[place], '^%S+ (%S+) (%S+) ')
+  local _, worker, made = parted_lent(lent[place])
   if worker then keys[#keys + 1] = WORKER .. worker .. ':executions' end
   run.worker, run.made = worker or '', made or epoch()
   return true

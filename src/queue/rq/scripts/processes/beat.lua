@@ -72,7 +72,7 @@ for i = 4, #ARGV do
 end
 local lent = call('HGETALL', ours('deliveries'))
 for i = 1, #lent, 2 do
-  local process, worker, made, queue = string.match(lent[i + 1], '^(%S+) (%S+) (%S+) (.*)$')
+  local process, worker, made, queue = parted_lent(lent[i + 1])
   if process == ARGV[3] then unless_spoiled(keep_job, lent[i], worker, made, queue) end
 end
 return lost

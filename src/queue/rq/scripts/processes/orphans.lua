@@ -39,7 +39,7 @@ local max, found, busy, troubles, room = tonumber(ARGV[3]), {}, {}, {}, ANSWER
 local lent = call('HGETALL', ours('deliveries'))
 believe(lent, tonumber(ARGV[4]))
 for i = 1, #lent, 2 do
-  local process, worker, made, queue = string.match(lent[i + 1], '^(%S+) (%S+) (%S+) (.*)$')
+  local process, worker, made, queue = parted_lent(lent[i + 1])
   busy[process] = true
   if #found < max and not call('ZSCORE', ours('leases'), process) then
     local id, execution = string.match(lent[i], '^(.*):([^:]*)$')
