@@ -11,5 +11,6 @@ mod eyes;
 mod keyboard;
 mod long_lists;
 mod looks;
+mod python;
 mod wire;
 mod words;

@@ -1,6 +1,7 @@
 //! An application in Python with a worker command, a client of it, and Tikkun in front of the command.
 
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, ChildStdout, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
@@ -257,20 +258,25 @@ impl Run {
         read(&self.stderr)
     }
 
+    /// Where the server is, once it has said so.
+    pub fn address(&self) -> Option<SocketAddr> {
+        let log = self.log();
+        let after = log.split_once("tikkun serves").and_then(|(_, rest)| rest.split_once("address=\""));
+        after.and_then(|(_, rest)| rest.split('"').next()?.parse().ok())
+    }
+
     /// The answer to a GET, once the server is there.
     #[allow(clippy::disallowed_methods, reason = "no actor lives on a thread of a test")]
     pub fn get(&mut self, path: &str) -> Answer {
         let began = Instant::now();
         loop {
-            let log = self.log();
-            let after = log.split_once("tikkun serves").and_then(|(_, rest)| rest.split_once("address=\""));
-            let address = after.and_then(|(_, rest)| rest.split('"').next()?.parse().ok());
             let headers = [("X-Internal-Secret", SECRET)];
-            if let Some(answer) = address.and_then(|address| try_call(address, "GET", path, &headers)) {
+            if let Some(answer) = self.address().and_then(|address| try_call(address, "GET", path, &headers))
+            {
                 return answer;
             }
             self.assert_lives();
-            assert!(began.elapsed() < DEADLINE, "nobody answers {path}:\n{log}");
+            assert!(began.elapsed() < DEADLINE, "nobody answers {path}:\n{}", self.log());
             std::thread::sleep(LOOK);
         }
     }

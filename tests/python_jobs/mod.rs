@@ -2,7 +2,7 @@
 
 mod differential;
 mod forms;
-mod ground;
+pub mod ground;
 mod options;
 mod output;
 mod own_side;
@@ -177,6 +177,21 @@ fn time_limits_are_kept_also_by_code_that_blocks_the_alarm() {
         "the stacks of its threads are shown:\n{}",
         run.log()
     );
+}
+
+#[test]
+fn the_handler_for_dead_processes_is_called_however_a_process_died() {
+    let mut ground = Ground::new(Rq::Three);
+    let crash = ground.enqueue("default", "crash", &json!([]), &json!({}));
+    let hard = ground.enqueue("default", "stubborn", &json!([]), &json!({ "timeout": 1 }));
+    let code = "import os, shop\nfrom redis import Redis\nfrom rq import Worker\n\
+        redis = Redis.from_url(os.environ['APP_REDIS'])\n\
+        Worker(['default'], connection=redis, work_horse_killed_handler=shop.horse_killed).work()";
+    let mut run = ground.run(&["--set", "python.kill_after=1s"], &ground.command(&["python", "-c", code]));
+    for (id, signal) in [(crash, "killed by 11"), (hard, "killed by 9")] {
+        ground.until(&id, "failed", &mut run);
+        assert_eq!(ground.look(&id)["called"], signal);
+    }
 }
 
 #[test]

@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 
 use super::ground::{Ground, Rq, lives};
 use super::numbers;
+use crate::service::process::SECRET;
 
 /// The worker's command, which cannot be started while the file `broken` is there.
 fn breakable(ground: &Ground, broken: &str) -> Vec<String> {
@@ -77,6 +78,18 @@ fn processes_their_jobs_and_the_progress_of_these_are_shown() {
     let board =
         run.get_until("/api/v1/overview", |answer| answer.status == 200 && far(&answer.json())).json();
     assert_eq!(board["running"][0]["job_id"], job.as_str());
+    let log = |more: &[&str]| {
+        let mut show = Command::new(env!("CARGO_BIN_EXE_tikkun"));
+        show.env("INTERNAL_SECRET", SECRET).current_dir(folder.path());
+        let url = format!("http://{}", run.address().unwrap());
+        let ended = show.args(["jobs", "show", &job, "--log", "--url", &url]).args(more).output().unwrap();
+        assert!(ended.status.success(), "{ended:?}");
+        String::from_utf8(ended.stdout).unwrap()
+    };
+    let lines = log(&[]);
+    assert!(lines.lines().any(|line| line.ends_with(" INFO  three of four")), "{lines}");
+    let told: Value = serde_json::from_str(&log(&["--json"])).unwrap();
+    assert!(told["lines"].as_array().unwrap().iter().any(|line| line["text"] == "three of four"), "{told}");
     let python =
         run.get_until("/api/v1/python", |answer| !answer.json()["processes"][0]["memory"].is_null()).json();
     assert_eq!((&python["isolation"], &python["zygote"]), (&json!("warm"), &json!(who[1])));

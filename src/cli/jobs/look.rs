@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 use super::super::advice::{Advice, quoted};
 use super::super::ending::{self, Complaint};
 use super::super::page;
+use super::super::reach::base;
 use super::super::table::{self, Cell, Fit, Table, number, text};
 use super::super::tone::Tone;
 use super::super::views::{background_job, queue_job, time};
@@ -24,6 +25,19 @@ pub(super) struct List {
     /// Only jobs after this one in the list.
     #[arg(long, value_name = "ID")]
     after: Option<String>,
+}
+
+/// Options of `jobs show`.
+#[derive(Debug, Args)]
+pub(super) struct Show {
+    #[command(flatten)]
+    pub(super) named: Named,
+    /// Only the lines that the job, which is one of a queue, has logged, as the running service has kept them.
+    #[arg(long)]
+    pub(super) log: bool,
+    /// The URL of that service; by default this machine with `http.port`.
+    #[arg(long, requires = "log", value_parser = base, value_hint = clap::ValueHint::Url)]
+    pub(super) url: Option<String>,
 }
 
 /// Options of `jobs failed-rows`.

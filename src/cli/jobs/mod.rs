@@ -3,6 +3,7 @@
 
 mod cancel;
 mod chosen;
+mod log;
 mod look;
 mod retry;
 mod told;
@@ -13,7 +14,7 @@ use clap::{Args, Subcommand};
 use super::Common;
 use super::audited::{COMMAND_LINE, audited};
 use super::ending::finish;
-use chosen::{Chosen, Named};
+use chosen::Chosen;
 
 /// Commands of `jobs`.
 #[derive(Debug, Args)]
@@ -26,8 +27,8 @@ pub(super) struct Jobs {
 enum JobsCommand {
     /// Lists queue jobs, newest first; with --json as an array of objects.
     List(look::List),
-    /// Shows everything known about one job.
-    Show(Named),
+    /// Shows everything known about one job, or the lines that it has logged.
+    Show(look::Show),
     /// Lists the receipts that a deletion could not change, each with the reason.
     FailedRows(look::FailedRows),
     /// Cancels jobs that wait in a queue, or background jobs in any active state.
@@ -40,9 +41,12 @@ enum JobsCommand {
 impl Jobs {
     pub(super) fn run(self, common: &Common) -> u8 {
         let json = common.json;
+        if let JobsCommand::Show(look::Show { named, log: true, url }) = self.command {
+            return finish(log::show(&named.id, url, common));
+        }
         finish(common.with_found_ports(async move |settings, ports| match self.command {
             JobsCommand::List(list) => list.list(&ports, json).await,
-            JobsCommand::Show(named) => look::show(&named, &ports, json).await,
+            JobsCommand::Show(show) => look::show(&show.named, &ports, json).await,
             JobsCommand::FailedRows(rows) => rows.list(&ports, json).await,
             JobsCommand::Cancel(chosen) => {
                 let words = format!("jobs cancel{}", chosen.words());

@@ -41,8 +41,9 @@ pub(super) enum News {
     Told(Result<String, String>),
 }
 
+/// A connection to one service.
 #[derive(Clone)]
-pub(super) struct Link {
+pub(in crate::cli) struct Link {
     client: Client,
     place: Place,
 }
@@ -56,7 +57,8 @@ enum Broken {
 }
 
 impl Link {
-    pub(super) fn new(place: Place) -> Self {
+    /// Connects with the first call.
+    pub(in crate::cli) fn new(place: Place) -> Self {
         Self { client: Client::new(), place }
     }
 
@@ -132,9 +134,12 @@ impl Link {
         }
     }
 
-    /// A snapshot of the board, as JSON.
-    pub(super) async fn look(&self) -> Result<Value, Complaint> {
-        self.overview().await.map_err(|broken| match broken {
+    /// What the service says at this path below `/api/v1`, as JSON.
+    ///
+    /// # Errors
+    /// Nobody answers in time, or what answers refuses or says no JSON.
+    pub(in crate::cli) async fn look(&self, path: &[&str]) -> Result<Value, Complaint> {
+        self.get(path).await.map_err(|broken| match broken {
             Broken::Away(why) => Complaint::failed(
                 format!("no answer from {}: {}", self.place.base, page::safe(&why)),
                 Advice::START_SERVICE,
@@ -143,8 +148,8 @@ impl Link {
         })
     }
 
-    async fn overview(&self) -> Result<Value, Broken> {
-        let url = self.url(&["overview"])?;
+    async fn get(&self, path: &[&str]) -> Result<Value, Broken> {
+        let url = self.url(path)?;
         let exchange = async {
             let answer = self.client.get(&url, &[self.secret()]).await.map_err(Broken::Away)?;
             match (answer.status, answer.json().await) {

@@ -27,7 +27,7 @@ use super::ending::{Complaint, finish};
 use super::reach::{Place, base};
 use super::{Common, page, spans};
 use draw::{Moment, Painter};
-use link::Link;
+pub(super) use link::Link;
 use state::View;
 
 /// The shortest time between two frames: more frames cost time and show nothing new.
@@ -73,7 +73,7 @@ impl Top {
 
 /// Reads the state once and prints it.
 async fn look(link: &Link, mut view: View, json: bool) -> Result<(), Complaint> {
-    let said = link.look().await?;
+    let said = link.look(&["overview"]).await?;
     if json {
         page::json(&said);
         return Ok(());

@@ -197,6 +197,10 @@ impl PythonJobs {
         (raw, sink): (&RawJob, &Arc<dyn OutputSink>),
         job: ForeignJob<'_>,
     ) -> JobResult {
+        let is_stopped = matches!(killed, Some(Killed::ByPerson(StopReason::Stopped)));
+        if self.handles_deaths && !is_stopped {
+            self.call((CallbackReason::Killed, Some(death)), CALLBACK, (raw, sink)).await;
+        }
         match killed {
             Some(Killed::Overdue) => {
                 let limit = job.record.time_limit(&self.settings).duration().unwrap_or_default().as_secs();
@@ -212,15 +216,10 @@ impl PythonJobs {
                 Err(person_ended(reason))
             }
             // As RQ has it, the command that kills a job's process leaves its end to who waits for the process.
-            None | Some(Killed::ByPerson(_) | Killed::AtOnce) => {
-                if self.handles_deaths {
-                    self.call((CallbackReason::Killed, Some(death)), CALLBACK, (raw, sink)).await;
-                }
-                Err(JobError::in_own_words(Verbatim {
-                    traceback: Some(death.words()),
-                    ..Verbatim::default()
-                }))
-            }
+            None | Some(Killed::ByPerson(_) | Killed::AtOnce) => Err(JobError::in_own_words(Verbatim {
+                traceback: Some(death.words()),
+                ..Verbatim::default()
+            })),
         }
     }
 

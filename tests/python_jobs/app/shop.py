@@ -48,8 +48,21 @@ def with_progress(flag):
     for progress in (0.25, {"done": 3, "total": 4}):
         job.meta["progress"] = progress
         job.save_meta()
+    print("three of four", flush=True)
     while not os.path.exists(flag):
         time.sleep(0.02)
+
+
+def follows(redis_key):
+    """Prints each word that somebody pushes, with progress; the last one is `fail`."""
+    job = get_current_job()
+    for number in range(1, 5):
+        word = job.connection.blpop(redis_key, timeout=60)[1].decode()
+        print("heard", word, flush=True)
+        job.meta["progress"] = number / 4
+        job.save_meta()
+        if word == "fail":
+            raise ValueError("no <b>luck</b> at %s" % word)
 
 
 def unserializable():
@@ -110,3 +123,7 @@ def failed(job, connection, kind, value, traceback):
 
 def stopped(job, connection):
     connection.set("called:" + job.id, "stopped")
+
+
+def horse_killed(job, pid, status, usage):
+    job.connection.set("called:" + job.id, "killed by %d" % os.WTERMSIG(status))

@@ -56,7 +56,10 @@ export const load = {
       const rows = [...state.jobs.rows, ...page.jobs.filter((job) => !known.has(job.id))];
       return { rows, next: page.next_cursor, complete: page.complete };
     }),
-  job: () => into("job", job(state.job.id), (found) => found),
+  job: async () => {
+    await into("job", job(state.job.id), (found) => found);
+    lookOnWhileItRuns();
+  },
   deletion: () => into("deletion", call("GET", `/deletions/${enc(state.deletion.id)}`), (detail) => ({ detail })),
   config: () => into("config", call("GET", "/config"), ({ entries }) => ({ entries })),
   tenant: () => {
@@ -88,11 +91,17 @@ function lookAgain() {
     try {
       const found = await job(id);
       if (state.job.id === id) put("job", found);
+      lookOnWhileItRuns();
     } catch (error) {
       // If the service cannot be reached, the last state stays, and the connection indicator says why.
       if (error.status === 404 && state.job.id === id) put("job", { problem: error });
     }
   }, 1000);
+}
+
+/** A job that runs may log at any time, of which the board says nothing. */
+function lookOnWhileItRuns() {
+  if (state.job.detail?.state === "started" && !document.hidden) lookAgain();
 }
 
 const acts = {

@@ -103,6 +103,7 @@ export const en = {
   scheduler: "Scheduler",
   scheduler_ok: "Delayed jobs and retries start on time.",
   scheduler_off: "No scheduler is running.",
+  scheduler_none: "No scheduler is running, and none is missed.",
   last_tick: "last check {time} ago",
   cleanup: "Clean-up of files",
   cleanup_none: "No files are waiting to be deleted.",

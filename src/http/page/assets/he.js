@@ -108,6 +108,7 @@ export const he = {
   scheduler: "מתזמן",
   scheduler_ok: "משימות מושהות וניסיונות חוזרים מתחילים בזמן.",
   scheduler_off: "אין מתזמן פועל.",
+  scheduler_none: "אין מתזמן פועל, ואיש אינו חסר אותו.",
   last_tick: "נבדק לאחרונה לפני {time}",
   cleanup: "ניקוי קבצים",
   cleanup_none: "אין קבצים שממתינים למחיקה.",

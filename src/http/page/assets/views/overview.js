@@ -24,7 +24,7 @@ export function overview({ overview, queues = [], workers = [], running = [], de
         "div.stack",
         null,
         card(t("workers"), null, workers.length ? workers.map(worker) : empty(t("workers_empty"))),
-        card(t("scheduler"), null, scheduler(overview.scheduler)),
+        card(t("scheduler"), null, scheduler(overview.scheduler, overview.reasons)),
         overview.process.role !== "worker" && card(t("cleanup"), null, cleanup(overview.cleanup)),
       ),
     ),
@@ -216,13 +216,15 @@ function worker(one) {
   );
 }
 
-function scheduler(one) {
+function scheduler(one, reasons) {
+  // A worker that was started without one needs none until a job waits for its time.
+  const missed = reasons.some(({ code }) => code === "no_scheduler");
   return [
     h(
       "p",
-      { class: one.lock_held ? "" : "bad-text" },
+      { class: missed ? "bad-text" : "" },
       one.lock_held && [badge("running", "child"), " "],
-      t(one.lock_held ? "scheduler_ok" : "scheduler_off"),
+      t(one.lock_held ? "scheduler_ok" : missed ? "scheduler_off" : "scheduler_none"),
     ),
     one.last_tick && h("p.muted", null, tell("last_tick", { time: since(one.last_tick) })),
   ];
