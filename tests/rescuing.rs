@@ -262,7 +262,7 @@ async fn who_runs_jobs_in_another_program_has_it_told_of_those_left_behind() {
 async fn a_function_that_is_not_known_here_is_left_to_those_who_serve_its_queue() {
     let ground = Ground::new().await;
     ground.dies_with(&[("theirs", "", "app.sorry")]).await;
-    ground.loses_its_lease("dead as well", "tests.sorry", &[("known", "", "")]).await;
+    ground.loses_its_lease("dead-too", "tests.sorry", &[("known", "", "")]).await;
     let sorry = Sorry { calls: Arc::default(), let_go: Arc::new(Semaphore::new(0)) };
     ground.rescuer_that_serves("serves another queue", Registry::default().with(sorry), &["other"]);
     // It has looked, more than once.

@@ -33,7 +33,7 @@ pub use args::{Args, ArgsError};
 pub use callback::{Callback, Callbacks};
 pub use context::{Control, JobContext, StopReason};
 pub use cron::CronRule;
-pub use end_signal::EndSignal;
+pub use end_signal::{EndGiven, EndSignal};
 pub use foreign::{AbandonedJob, ForeignJob, ForeignJobs};
 pub use id::{BackgroundJobId, BusinessId, ExecutionId, JobId, KindName, ProcessId, QueueName, ReceiptId};
 pub use kind::{Job, JobSettings, OrphanPolicy, Retention};

@@ -215,13 +215,8 @@ impl Child {
     /// then on, what it writes belongs to no job. A run does this first; done before, it costs the run no time.
     /// Cancel safe.
     pub async fn rest(&mut self) -> bool {
-        if self.is_engaged || self.is_spent() {
+        if self.is_engaged || !self.talk.comes_to_rest().await || self.is_spent() {
             return false;
-        }
-        while !self.talk.is_at_rest {
-            if let Heard::Ended(_) = self.talk.hear().await {
-                return false;
-            }
         }
         if !self.is_rested {
             self.talk.output.sweep().await;

@@ -125,6 +125,16 @@ impl Conversation {
         }
     }
 
+    /// Waits until the child is at rest; `false`: it has ended. Cancel safe.
+    pub(super) async fn comes_to_rest(&mut self) -> bool {
+        while !self.is_at_rest {
+            if let Heard::Ended(_) = self.hear().await {
+                return false;
+            }
+        }
+        true
+    }
+
     /// Reads a frame, and keeps what says whether the child will take another job.
     fn note(&mut self, frame: Frame) -> Result<FromChild, FrameError> {
         let said = FromChild::decode(frame)?;

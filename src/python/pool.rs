@@ -87,20 +87,21 @@ impl Pool {
     }
 
     /// Gives a child back after its job: a warm one waits for the next, any other is let go. One that is still at
-    /// what follows its answer has the pool's `leave_grace` for it.
-    pub fn give_back(&self, mut child: Child) {
-        if self.0.plan.mode == Mode::Warm && !child.is_rested() {
-            self.0.state.lock().returning += 1;
-            let (pool, grace) = (Arc::downgrade(&self.0), self.0.plan.leave_grace);
-            self.spawn(async move {
-                let _ = timeout(grace, child.rest()).await;
-                if let Some(pool) = pool.upgrade() {
-                    pool.take_back(child, 1);
-                }
-            });
-        } else {
-            self.0.take_back(child, 0);
+    /// what follows its answer has the pool's `leave_grace` for it; then `kept` is dropped.
+    pub fn give_back(&self, mut child: Child, kept: impl Send + 'static) {
+        if child.is_rested() {
+            return self.0.take_back(child, 0);
         }
+        let returning = usize::from(self.0.plan.mode == Mode::Warm);
+        self.0.state.lock().returning += returning;
+        let (pool, grace) = (Arc::downgrade(&self.0), self.0.plan.leave_grace);
+        self.spawn(async move {
+            let _ = timeout(grace, child.rest()).await;
+            drop(kept);
+            if let Some(pool) = pool.upgrade() {
+                pool.take_back(child, returning);
+            }
+        });
     }
 
     /// Runs a task beside the pool's own, whatever becomes of the caller's thread.
@@ -327,7 +328,7 @@ mod tests {
         until("the one that was taken is replaced", || count(&pool, ProcessState::Ready) == 2).await;
         assert_eq!(count(&pool, ProcessState::Busy), 1);
         run(&mut child, "value = 1").await;
-        pool.give_back(child);
+        pool.give_back(child, ());
         until("the child has left", || pool.snapshot().counts.left == 1).await;
         assert_eq!(pool.snapshot().children.len(), 2);
         assert_eq!((pool.snapshot().counts.forked, pool.snapshot().counts.died), (3, 0));
@@ -341,7 +342,7 @@ mod tests {
         for _ in 0..5 {
             let mut child = pool.take().await.unwrap();
             pids.push(run(&mut child, "value = os.getpid()").await);
-            pool.give_back(child);
+            pool.give_back(child, ());
         }
         assert!(pids.iter().all(|pid| *pid == pids[0]), "{pids:?}");
         until("it waits", || count(&pool, ProcessState::Ready) == 1).await;
@@ -360,11 +361,11 @@ mod tests {
         let pool = Pool::new(zygote, plan(Mode::Warm, 1));
         let mut leaving = pool.take().await.unwrap();
         run(&mut leaving, "result(b'')\nbye('jobs')\nos._exit(0)").await;
-        pool.give_back(leaving);
+        pool.give_back(leaving, ());
         let next = pool.take().await.unwrap();
         until("the first has left", || pool.snapshot().counts.left == 1).await;
         assert_eq!(pool.snapshot().counts.reasons, [("jobs".to_owned(), 1)].into());
-        pool.give_back(next);
+        pool.give_back(next, ());
         until("it waits", || count(&pool, ProcessState::Ready) == 1).await;
         let pid = pool.snapshot().children[0].pid;
         kill_tree(pid);
@@ -382,7 +383,7 @@ mod tests {
         let mut fate = child.fate();
         fate.wait_for(|fate| matches!(fate, Fate::Reaped(_))).await.unwrap();
         assert_eq!((pool.snapshot().counts.left, pool.snapshot().children.len()), (0, 0));
-        pool.give_back(child);
+        pool.give_back(child, ());
         until("it is counted", || pool.snapshot().counts.left == 1).await;
         assert_eq!(pool.snapshot().counts.reasons, [("jobs".to_owned(), 1)].into());
     }
@@ -447,7 +448,7 @@ mod tests {
         pool.renew(new);
         assert_eq!(pool.snapshot().zygote, new_pid);
         assert_eq!(run(&mut at_work, "value = os.getppid()").await, old_pid.to_string());
-        pool.give_back(at_work);
+        pool.give_back(at_work, ());
         until("the old zygote has left", || !runs(old_pid)).await;
         let mut child = pool.take().await.unwrap();
         assert_eq!(run(&mut child, "value = os.getppid()").await, new_pid.to_string());

@@ -49,7 +49,7 @@ impl Completer {
 
     /// Writes a settlement, however long the broker is away, and returns the result. The slot is kept until
     /// the settlement is accepted: while none can be written, at most 500 wait, and then their slots stay
-    /// occupied.
+    /// occupied. Where code waits for the end to be written, it is kept until that code is over.
     pub async fn complete(&self, settlement: &Settlement, slot: Option<Slot>) -> Settled {
         self.write(settlement, slot).await.0
     }
@@ -62,7 +62,10 @@ impl Completer {
             if self.ends.send((settlement.clone(), answer)).await.is_err() {
                 futures::future::pending::<()>().await;
             }
-            drop(slot.take());
+            let waits = settlement.verbatim.as_ref().and_then(|words| words.written.as_ref());
+            if waits.is_none() {
+                drop(slot.take());
+            }
             // No answer: the loop failed. Its next life is asked again; the broker answers as before.
             let Ok((settled, instead)) = written.instrument(tracing::debug_span!("settle")).await else {
                 continue;
@@ -71,8 +74,8 @@ impl Completer {
                 tracing::warn!(job.id = %settlement.job, queue.name = %settlement.queue,
                     "the job was taken from this process before it ended; its end is not counted");
             }
-            if let Some(signal) = settlement.verbatim.as_ref().and_then(|words| words.written.as_ref()) {
-                signal.give(settled == Settled::Done && instead.is_none());
+            if let Some(signal) = waits {
+                signal.give(settled == Settled::Done && instead.is_none()).await;
             }
             return (settled, instead);
         }

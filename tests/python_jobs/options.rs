@@ -154,3 +154,20 @@ fn a_worker_leaves_when_it_had_nothing_to_do_for_so_long() {
         assert!(began.elapsed() >= Duration::from_secs(3), "{rq:?}: a job of 2 s, then 1 s of nothing");
     }
 }
+
+#[test]
+fn what_a_worker_does_after_a_job_is_over_before_the_next_begins() {
+    for (rq, isolation) in [(Rq::One, "job"), (Rq::Three, "job"), (Rq::Three, "warm")] {
+        let mut ground = Ground::new(rq);
+        for name in ["first", "second"] {
+            ground.enqueue("default", "parts.mark", &json!([name]), &json!({ "job_id": name }));
+        }
+        ground.enqueue("default", "parts.mark", &json!(["last"]), &json!({ "job_id": "last" }));
+        let worker = ground.worker(&["--worker-class", "parts.TidyWorker", "default"]);
+        let mut run = ground.run(&["--isolation", isolation], &worker);
+        ground.until("last", "finished", &mut run);
+        let marks = "first, tidied up, second, tidied up, last";
+        let told = ground.redis.ask(&["LRANGE", "marks", "0", "4"]).replace('\n', ", ");
+        assert_eq!(told, marks, "{rq:?} {isolation}");
+    }
+}

@@ -4,7 +4,6 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures::channel::oneshot;
 use futures::future::BoxFuture;
 use tokio::sync::watch;
 
@@ -14,8 +13,8 @@ use super::last::Last;
 use super::lines::Lines;
 use crate::backoff::Backoff;
 use crate::job::{
-    AbandonedJob, Completion, EndSignal, ForeignJob, ForeignJobs, JobContext, JobError, JobRecord, JobResult,
-    JobSettings, QueueEnd, StopReason, Verbatim,
+    AbandonedJob, Completion, EndGiven, EndSignal, ForeignJob, ForeignJobs, JobContext, JobError, JobRecord,
+    JobResult, JobSettings, QueueEnd, StopReason, Verbatim,
 };
 use crate::python::{
     CallbackOrder, CallbackReason, Called, Child, Death, OutputSink, Phase, Pool, Ran, RawJob,
@@ -171,17 +170,19 @@ impl PythonJobs {
         }
     }
 
-    /// Gives a child back; one that waits for that is told first whether its job's end was written.
-    fn let_go(&self, mut child: Child, waits: Option<oneshot::Receiver<bool>>) {
+    /// Gives a child back; one that waits for that is told first whether its job's end was written, and is done then with
+    /// what follows, as if RQ's worker ran it.
+    fn let_go(&self, mut child: Child, waits: Option<EndGiven>) {
         let pool = self.pool.clone();
         let Some(written) = waits else {
-            pool.give_back(child);
+            pool.give_back(child, ());
             return;
         };
         self.pool.spawn(async move {
-            let counts = written.await.unwrap_or(false);
+            let (counts, until_over) =
+                written.await.map_or((false, None), |(counts, over)| (counts, Some(over)));
             match child.settled(counts).await {
-                Ok(()) => pool.give_back(child),
+                Ok(()) => pool.give_back(child, until_over),
                 Err(fault) => {
                     tracing::debug!(error = fault.chain(), "a python process was gone at the end of its job")
                 }
@@ -239,7 +240,7 @@ impl PythonJobs {
             let mut child = self.pool.take().await.map_err(|fault| fault.chain())?;
             match child.callback(&order, Arc::clone(sink), &mut on_phase).await {
                 Called::Answered(error) => {
-                    self.pool.give_back(child);
+                    self.pool.give_back(child, ());
                     error.map_or(Ok(()), Err)
                 }
                 Called::Died(death) => Err(death.words()),

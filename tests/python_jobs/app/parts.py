@@ -3,13 +3,25 @@
 import sys
 import time
 
-from rq import get_current_job
+from rq import Worker, get_current_job
 from rq.job import Job
 
 
 class LoudJob(Job):
     def perform(self):
         return ["loud", super().perform()]
+
+
+class TidyWorker(Worker):
+    """Tidies up after each job, and gives another one a second to come in between."""
+
+    def perform_job(self, job, *args, **kwargs):
+        done = super().perform_job(job, *args, **kwargs)
+        marks, patience = self.connection.llen("marks"), time.monotonic() + 1
+        while self.connection.llen("marks") == marks and time.monotonic() < patience:
+            time.sleep(0.01)
+        self.connection.rpush("marks", "tidied up")
+        return done
 
 
 def note_failure(job, kind, value, traceback):
