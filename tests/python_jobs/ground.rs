@@ -301,6 +301,10 @@ impl Run {
         }
     }
 
+    pub fn pid(&self) -> i32 {
+        Pid::from_child(&self.process).as_raw_pid()
+    }
+
     pub fn signal(&self, signal: Signal) {
         kill_process(Pid::from_child(&self.process), signal).unwrap();
     }

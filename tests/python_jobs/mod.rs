@@ -8,6 +8,7 @@ mod output;
 mod own_side;
 mod signals;
 mod starts;
+mod under_fire;
 mod visible;
 
 use crate::servers::http::Recorder;

@@ -111,7 +111,7 @@ impl Redis {
         self.folder.path().join("redis.sock")
     }
 
-    fn answers(&self) -> bool {
+    pub fn answers(&self) -> bool {
         let answer = Command::new("redis-cli").arg("-s").arg(self.socket()).arg("ping").output();
         answer.is_ok_and(|answer| answer.stdout.starts_with(b"PONG"))
     }
