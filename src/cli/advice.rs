@@ -106,6 +106,8 @@ impl Advice {
         Self::says("`tikkun demo --keep` leaves the data for a look; its log says what it did");
 
     /// After: the worker's command cannot be started.
+    const OTHER_USER: Self =
+        Self::says("a user of this machine in `python.user`, and Tikkun started by root");
     const CHECK_COMMAND: Self = Self::says(
         "put `tikkun run --` in front of the very command that starts the worker today, such as `rq worker high default`",
     );
@@ -238,6 +240,7 @@ impl Advice {
         match error {
             BootError::Unsupported => Self::ON_LINUX,
             BootError::NoCommand => Self::help("run"),
+            BootError::User { .. } => Self::OTHER_USER,
             BootError::Preparing { .. } => Self::CHECK_SYSTEM,
             BootError::Starting { .. } => Self::CHECK_COMMAND,
             BootError::Ended { .. } => Self::TRY_COMMAND_ALONE,

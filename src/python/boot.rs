@@ -23,6 +23,7 @@ use super::frame::{FrameError, FrameReader};
 use super::hello::Hello;
 use super::killing::kill_group;
 use super::messages::FromZygote;
+use super::other_user::OtherUser;
 use super::output::{Output, OutputSink, Stream};
 use super::shim_folder::ShimFolder;
 use super::sockets::{output_pipe, socket_pair};
@@ -46,7 +47,8 @@ pub(super) async fn boot(plan: &BootPlan<'_>) -> Result<(Lifeline, Hello), BootE
     let Some((program, arguments)) = plan.command.split_first() else { return Err(BootError::NoCommand) };
     let command = program.to_string_lossy().into_owned();
     let preparing = |source| BootError::Preparing { command: command.clone(), source };
-    let shim = ShimFolder::write(plan.shim).map_err(preparing)?;
+    let user = plan.user.map(OtherUser::find).transpose()?.flatten();
+    let shim = ShimFolder::write(plan.shim, user.as_ref()).map_err(preparing)?;
     let (ours, theirs) = socket_pair().map_err(preparing)?;
     let (watched, pipe) = io::pipe().map_err(preparing)?;
     let path = shim.python_path(value_of(plan, "PYTHONPATH"));
@@ -56,6 +58,10 @@ pub(super) async fn boot(plan: &BootPlan<'_>) -> Result<(Lifeline, Hello), BootE
         start.env("PYTHONFAULTHANDLER", "1");
     }
     start.env("PYTHONPATH", path);
+    if let Some(user) = &user {
+        user.start(&mut start);
+        user.give(&watched).map_err(preparing)?;
+    }
     let mut started = Started::spawn(start, [theirs, watched.into()], command.clone(), plan)?;
     let (reader, writer) = ours.into_split();
     let mut frames = FrameReader::new(reader, MAX_CONTROL_FRAME);

@@ -14,6 +14,14 @@ pub enum BootError {
     /// The plan names no program.
     #[error("no command is given to start the python worker with")]
     NoCommand,
+    /// The command cannot be started as the user that was asked for.
+    #[error("python processes cannot run as the user `{user}` (`python.user`): {why}")]
+    User {
+        /// The user's name.
+        user: String,
+        /// Why.
+        why: String,
+    },
     /// The private folder, a socket or a pipe could not be made.
     #[error("cannot prepare the start of `{command}`")]
     Preparing {

@@ -16,6 +16,8 @@ pub struct BootPlan<'a> {
     /// All of the command's environment. `PYTHONPATH` gets the shim's folder in front, `TIKKUN_FD`,
     /// `TIKKUN_LIFELINE` and, unless it is there, `PYTHONFAULTHANDLER` are added.
     pub environment: &'a [(OsString, OsString)],
+    /// The user to run as; `None`: that of Tikkun.
+    pub user: Option<&'a str>,
     /// Takes what the command itself writes, and what its children write between jobs.
     pub sink: Arc<dyn OutputSink>,
     /// How long the command may take to reach its worker.

@@ -22,6 +22,7 @@ mod job_result;
 mod killing;
 mod memory;
 mod messages;
+mod other_user;
 mod output;
 mod pool;
 mod pool_record;

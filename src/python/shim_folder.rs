@@ -8,13 +8,15 @@ use std::path::Path;
 
 use tempfile::TempDir;
 
+use super::other_user::OtherUser;
+
 /// The folder, which is removed with its owner.
 #[derive(Debug)]
 pub(super) struct ShimFolder(TempDir);
 
 impl ShimFolder {
-    /// Writes `files` (name, text) to a new folder that only this user can read.
-    pub(super) fn write(files: &[(&str, &str)]) -> io::Result<Self> {
+    /// Writes `files` (name, text) to a new folder that only `owner` can read, without one this user.
+    pub(super) fn write(files: &[(&str, &str)], owner: Option<&OtherUser>) -> io::Result<Self> {
         let private = fs::Permissions::from_mode(0o700);
         let folder = tempfile::Builder::new().prefix("tikkun-python-").permissions(private).tempdir()?;
         for (name, text) in files {
@@ -23,6 +25,9 @@ impl ShimFolder {
                 fs::create_dir_all(parent)?;
             }
             fs::write(path, text)?;
+        }
+        if let Some(owner) = owner {
+            owner.give_path(folder.path())?;
         }
         Ok(Self(folder))
     }
@@ -48,7 +53,8 @@ mod tests {
 
     #[test]
     fn folder_is_private_and_goes_with_its_owner() {
-        let folder = ShimFolder::write(&[("sitecustomize.py", "x = 1"), ("part/inner.py", "")]).unwrap();
+        let folder =
+            ShimFolder::write(&[("sitecustomize.py", "x = 1"), ("part/inner.py", "")], None).unwrap();
         let path = folder.path().to_owned();
         assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o700);
         assert_eq!(fs::read_to_string(path.join("sitecustomize.py")).unwrap(), "x = 1");
@@ -59,7 +65,7 @@ mod tests {
 
     #[test]
     fn python_path_keeps_what_was_there() {
-        let folder = ShimFolder::write(&[]).unwrap();
+        let folder = ShimFolder::write(&[], None).unwrap();
         let own = folder.path().to_str().unwrap().to_owned();
         assert_eq!(folder.python_path(Some(&"/app:/lib".into())), OsString::from(format!("{own}:/app:/lib")));
         assert_eq!(folder.python_path(None), OsString::from(&own));

@@ -182,6 +182,7 @@ pub(super) async fn boot_with(more: &[(&str, &str)]) -> (Zygote, Arc<Kept>) {
         command: &command(),
         shim: SHIM,
         environment: &environment(more),
+        user: None,
         sink: Arc::<Kept>::clone(&sink),
         deadline: LONG,
     };

@@ -161,12 +161,17 @@ mod tests {
 
     /// Boots in vain; the error in words, and the command's processes that said their pid on standard output.
     async fn fails(command: &[&str], before: &str, deadline: Duration) -> String {
+        fails_as(None, command, before, deadline).await
+    }
+
+    async fn fails_as(user: Option<&str>, command: &[&str], before: &str, deadline: Duration) -> String {
         let command: Vec<OsString> = command.iter().map(OsString::from).collect();
         let sink = Arc::new(Kept::default());
         let plan = BootPlan {
             command: &command,
             shim: SHIM,
             environment: &environment(&[("BEFORE", before)]),
+            user,
             sink: Arc::<Kept>::clone(&sink),
             deadline,
         };
@@ -322,12 +327,55 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn processes_run_as_the_user_that_is_asked_for() {
+        let refused = fails_as(Some("no such user"), &STAND_IN, "", LONG).await;
+        assert!(
+            refused.ends_with("`no such user` (`python.user`): there is no user of this name"),
+            "{refused}"
+        );
+        if !nix::unistd::geteuid().is_root() {
+            let refused = fails_as(Some("root"), &STAND_IN, "", LONG).await;
+            assert!(refused.contains("only root may start processes of another user"), "{refused}");
+            return;
+        }
+        let sink = Arc::new(Kept::default());
+        let plan = BootPlan {
+            command: &command(),
+            shim: SHIM,
+            environment: &environment(&[]),
+            user: Some("nobody"),
+            sink,
+            deadline: LONG,
+        };
+        let (zygote, _) = Zygote::boot(plan).await.unwrap();
+        let mut child = zygote.fork(Mode::Job, LONG).await.unwrap();
+        let code = "value = '%s %s %s' % (os.getresuid(), os.getgroups(), os.environ['USER'])";
+        let ran = child.run(&job(code), Arc::new(Kept::default()), &mut |_| {}).await;
+        let Ran::Answered(result) = ran else { panic!("{ran:?}") };
+        let nobody = nix::unistd::User::from_name("nobody").unwrap().unwrap().uid;
+        let told = format!("({nobody}, {nobody}, {nobody}) [] nobody");
+        assert_eq!(String::from_utf8(result.payload).unwrap(), told);
+        let mut busy = zygote.fork(Mode::Job, LONG).await.unwrap();
+        let pid = busy.pid();
+        let sleeping = job("time.sleep(1000)");
+        let mut on_phase = |_| {};
+        let run = busy.run(&sleeping, Arc::new(Kept::default()), &mut on_phase);
+        tokio::select! {
+            ran = run => panic!("{ran:?}"),
+            () = until("it runs", || runs(pid)) => {}
+        }
+        drop((child, busy, zygote));
+        until("none of them is left", || !runs(pid)).await;
+    }
+
+    #[tokio::test]
     async fn boot_that_is_dropped_leaves_nothing() {
         let sink = Arc::new(Kept::default());
         let plan = BootPlan {
             command: &command(),
             shim: SHIM,
             environment: &environment(&[("BEFORE", "print(os.getpid(), flush=True)\ntime.sleep(1000)")]),
+            user: None,
             sink: Arc::<Kept>::clone(&sink),
             deadline: LONG,
         };

@@ -25,6 +25,8 @@ words!(Isolation, "`job` or `warm`", Job, {
 pub struct PythonSettings {
     /// How far jobs are kept apart.
     pub isolation: Isolation,
+    /// The user that the processes run as; `None`: that of this process.
+    pub user: Option<String>,
     /// How long the worker's command may take until its worker is about to work.
     pub boot_timeout: Duration,
     /// How long code that does not yield to its time limit goes on before its process is killed.
@@ -41,6 +43,7 @@ impl PythonSettings {
     pub(in crate::config) fn read(reader: &mut Reader<'_>) -> Self {
         Self {
             isolation: reader.get("python.isolation"),
+            user: Some(reader.get::<String>("python.user")).filter(|user| !user.is_empty()),
             boot_timeout: reader.duration("python.boot_timeout"),
             kill_after: reader.duration("python.kill_after"),
             jobs_per_process: reader.within("python.jobs_per_process", 1..=1_000_000_000),

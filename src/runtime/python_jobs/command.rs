@@ -16,6 +16,8 @@ pub struct PythonCommand {
     pub command: Vec<OsString>,
     /// The whole environment of the command.
     pub environment: Vec<(OsString, OsString)>,
+    /// The user to run as; `None`: that of this process.
+    pub user: Option<String>,
     /// How children are used.
     pub mode: Mode,
     /// When children that run many jobs leave by themselves.
@@ -45,6 +47,7 @@ impl PythonCommand {
         Self {
             command,
             environment: environment_for_program(),
+            user: python.user.clone(),
             mode: match python.isolation {
                 Isolation::Job => Mode::Job,
                 Isolation::Warm => Mode::Warm,
@@ -93,6 +96,7 @@ impl PythonCommand {
             command: &self.command,
             shim: &SHIM,
             environment: &self.environment,
+            user: self.user.as_deref(),
             sink: lines.of_no_job(),
             deadline: self.boot_timeout,
         };
