@@ -159,7 +159,7 @@ async fn batches_that_find_no_room_on_the_disk_are_unhealthy_and_not_ready_until
     assert!(refused(&service), "{}", service.get("/api/jobs/health").json());
     ground.run("drop function full_disk cascade").await;
     let row = ground.completed(&mut service, job, &tenant).await;
-    assert_eq!((row.attempt, row.last_error), (1, None), "the deletion has waited");
+    assert_eq!(row.attempt, 1, "the attempt outlived the full disk");
     let well = async |service: &Service| {
         let healthy = service.get("/api/jobs/health").status == 200 && service.get("/readyz").status == 200;
         healthy.then_some(())
