@@ -20,13 +20,14 @@ pub struct Fault {
     kind: FaultKind,
     context: String,
     smaller_may_do: bool,
+    refuses_writes: bool,
     source: Option<Box<dyn Error + Send + Sync>>,
 }
 
 impl Fault {
     /// A fault of `kind`; `context` says what was tried, with names and without secrets.
     pub fn new(kind: FaultKind, context: impl Into<String>) -> Self {
-        Self { kind, context: context.into(), smaller_may_do: false, source: None }
+        Self { kind, context: context.into(), smaller_may_do: false, refuses_writes: false, source: None }
     }
 
     /// Adds the cause.
@@ -47,6 +48,19 @@ impl Fault {
     #[must_use]
     pub fn smaller_may_do(&self) -> bool {
         self.smaller_may_do
+    }
+
+    /// Records that the back end answers but cannot do the work: a full disk, a read-only server, no memory.
+    #[must_use]
+    pub fn of_refused_writes(mut self) -> Self {
+        self.refuses_writes = true;
+        self
+    }
+
+    /// Whether the back end answers but cannot do the work, whatever the rows of the request.
+    #[must_use]
+    pub fn refuses_writes(&self) -> bool {
+        self.refuses_writes
     }
 
     /// What the caller should do.

@@ -110,7 +110,7 @@ async fn readyz(probes: web::Data<Probes>) -> HttpResponse {
         && !refused.is_empty()
     {
         let names: Vec<_> = refused.into_keys().collect();
-        let why = format!("no write to the {} succeeds; the log says why", names.join(" and the "));
+        let why = format!("writes to the {} are refused; the log says why", names.join(" and the "));
         return HttpResponse::ServiceUnavailable()
             .json(json!({ "status": "writes refused", "stopped": stopped, "why": why }));
     }

@@ -1,7 +1,8 @@
 //! Whether writes succeed: a back end that can be read may refuse every write (a full disk, a read-only
 //! server, a server out of memory).
 //!
-//! A test write of one row is made every few seconds, and at once on request. A request does not wait long
+//! A test write of one row is made every few seconds, and at once on request. It also fails while the store refuses the
+//! larger writes of the work, for which one row finds room. A request does not wait long
 //! for it: after [`ANSWER`] it gets the last known result.
 
 use std::collections::BTreeMap;
@@ -87,7 +88,7 @@ impl Tries {
             let refusals: Refusals =
                 [("broker", broker), ("database", database)].into_iter().filter_map(reason).collect();
             for (name, error) in refusals.iter().filter(|(name, _)| !before.contains_key(*name)) {
-                tracing::warn!(error, "no write to the {name} succeeds");
+                tracing::warn!(error, "the {name} refuses writes");
             }
             for name in before.keys().filter(|name| !refusals.contains_key(*name)) {
                 tracing::info!("✓ writes to the {name} succeed (recovered!)");

@@ -42,7 +42,9 @@ impl<T> During<T> for Result<T, sqlx::Error> {
 
 /// The fault for `error` in the given context.
 pub fn fault(error: sqlx::Error, context: impl Into<String>) -> Fault {
-    Fault::new(kind(&error), context).because(error)
+    let refused = error.as_database_error().is_some_and(|answer| refuses_writes(primary(answer)));
+    let fault = Fault::new(kind(&error), context).because(error);
+    if refused { fault.of_refused_writes() } else { fault }
 }
 
 /// The reaction that an error calls for.
@@ -68,6 +70,11 @@ pub(super) fn is_no_database(error: &sqlx::Error) -> bool {
 /// A constraint, a trigger's `raise`, or an unsuitable value: other rows may still be changed.
 pub fn refuses_a_row(answer: &dyn DatabaseError) -> bool {
     matches!(primary(answer), code::CONSTRAINT | code::MISMATCH | code::TOOBIG)
+}
+
+/// Whether the file cannot be written to: the disk is full or fails, or is read-only.
+fn refuses_writes(primary: i64) -> bool {
+    matches!(primary, code::FULL | code::READONLY | code::IOERR)
 }
 
 /// The primary code is the low byte; the rest is detail.
@@ -110,6 +117,16 @@ mod tests {
         }
         for mistake in [0, 1, code::CONSTRAINT, code::TOOBIG] {
             assert_eq!(kind_of_code(mistake), FaultKind::Permanent, "{mistake}");
+        }
+    }
+
+    #[test]
+    fn full_disk_refuses_writes_and_a_row_or_a_lock_does_not() {
+        for disk in [code::FULL, code::READONLY, 778 & 0xff] {
+            assert!(refuses_writes(disk), "{disk}");
+        }
+        for other in [0, code::BUSY, code::CONSTRAINT, code::MISMATCH, code::TOOBIG, code::CANTOPEN] {
+            assert!(!refuses_writes(other), "{other}");
         }
     }
 

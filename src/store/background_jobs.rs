@@ -212,7 +212,8 @@ pub trait BackgroundJobs: Send + Sync + 'static {
     /// The database's time, which is used to write and to judge heartbeats.
     async fn now(&self) -> Result<DateTime<Utc>, Fault>;
 
-    /// Returns `Ok` if the database answers and accepts writes.
+    /// Returns `Ok` if the database answers and accepts writes: a small one now, and those of the work of this
+    /// process, as far as they were tried lately.
     async fn check(&self) -> Result<(), Fault>;
 }
 

@@ -23,6 +23,7 @@ mod row_move;
 mod sql;
 mod sqlite;
 mod trial;
+mod write_refusals;
 
 use std::sync::Arc;
 

@@ -128,3 +128,42 @@ async fn database_that_has_become_read_only_is_unhealthy_and_not_ready() {
     ground.run("select pg_reload_conf()").await;
     service.until("a service that is well again", well).await;
 }
+
+/// As PostgreSQL refuses whatever needs another page: a test write of one row still finds room.
+#[tokio::test]
+async fn batches_that_find_no_room_on_the_disk_are_unhealthy_and_not_ready_until_one_is_committed() {
+    let ground = Ground::new().await;
+    let tenant = ground.tenant(7, 100).await;
+    let mut service = ground.service().set("TIKKUN_DELETION__THROTTLE", "100ms").start().await;
+    let job = service.delete_all(7);
+    ground.processed(&mut service, job, 20).await;
+    let full = "create function full_disk() returns trigger language plpgsql as $$ begin
+            raise exception 'could not extend file: No space left on device' using errcode = 'disk_full';
+        end $$;
+        create trigger full_disk before update on receipts for each row execute function full_disk()";
+    ground.run(full).await;
+    let refused = |service: &Service| {
+        let answer = service.get("/api/jobs/health");
+        let health = answer.json();
+        let why = health["refuses_writes"]["database"].as_str();
+        answer.status == 500 && why.is_some_and(|why| why.contains("No space left on device"))
+    };
+    service.until("a health with the reason", async |service| refused(service).then_some(())).await;
+    // From one try to the next, and not only right after each.
+    for wait in ["4s after 2 failures", "8s after 3 failures"] {
+        assert!(refused(&service), "{}", service.get("/api/jobs/health").json());
+        assert_eq!(service.get("/readyz").expect(503).json()["status"], "writes refused");
+        service.get("/healthz").expect(200);
+        service.says(&format!("⏳ [RECEIPTS_DELETE] Backing off {wait}")).await;
+    }
+    assert!(refused(&service), "{}", service.get("/api/jobs/health").json());
+    ground.run("drop function full_disk cascade").await;
+    let row = ground.completed(&mut service, job, &tenant).await;
+    assert_eq!(row.attempt, 1, "the attempt outlived the full disk");
+    let well = async |service: &Service| {
+        let healthy = service.get("/api/jobs/health").status == 200 && service.get("/readyz").status == 200;
+        healthy.then_some(())
+    };
+    service.until("a service that is well again", well).await;
+    assert_eq!(service.restarts(), 0);
+}

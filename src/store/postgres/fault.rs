@@ -16,6 +16,7 @@ mod code {
     pub(super) const DEADLOCK: &str = "40P01";
     pub(super) const LOCK_NOT_AVAILABLE: &str = "55P03";
     pub(super) const QUERY_CANCELED: &str = "57014";
+    pub(super) const TOO_MANY_CONNECTIONS: &str = "53300";
     pub(super) const CANNOT_CONNECT_NOW: &str = "57P03";
     pub(super) const FEATURE_NOT_SUPPORTED: &str = "0A000";
     pub(super) const NO_SUCH_STATEMENT: &str = "26000";
@@ -65,9 +66,15 @@ impl<T> During<T> for Result<T, sqlx::Error> {
 
 /// The fault for an error while doing `what`.
 pub(super) fn fault(error: sqlx::Error, what: &str) -> Fault {
-    let at_a_limit = error.as_database_error().is_some_and(|answer| is_a_time_limit(&code_of(answer)));
+    let code = error.as_database_error().map(code_of).unwrap_or_default();
     let fault = Fault::new(kind(&error), what).because(error);
-    if at_a_limit { fault.at_a_time_limit() } else { fault }
+    if is_a_time_limit(&code) {
+        fault.at_a_time_limit()
+    } else if refuses_writes(&code) {
+        fault.of_refused_writes()
+    } else {
+        fault
+    }
 }
 
 /// The same, but distinguishes a refusal of single rows from all other errors.
@@ -172,6 +179,13 @@ fn is_a_time_limit(code: &str) -> bool {
         .contains(&code)
 }
 
+/// Whether the server answers but cannot do the work: its disk is full or fails, it has no memory, or it is read-only.
+/// Too many connections are no such refusal, since no statement was tried.
+fn refuses_writes(code: &str) -> bool {
+    let lacks_something = [class::RESOURCES, class::SYSTEM].contains(&class_of(code));
+    code == code::READ_ONLY || (lacks_something && code != code::TOO_MANY_CONNECTIONS)
+}
+
 /// A constraint, a trigger's `raise`, a policy of row security, or an unsuitable value: other rows may still
 /// be changed. A rule forbids the statement that changes everything, but may allow plain ones.
 fn refuses_a_row(code: &str, routine: &str) -> bool {
@@ -261,6 +275,19 @@ mod tests {
         }
         for code in ["40P01", "25006", "57P01", "08006", ""] {
             assert!(!is_a_time_limit(code), "{code}");
+        }
+    }
+
+    #[test]
+    fn full_disk_refuses_writes_and_a_row_or_a_lost_connection_does_not() {
+        for code in ["25006", "53000", "53100", "53200", "53400", "58030"] {
+            assert!(refuses_writes(code) && kind_of_code(code) == FaultKind::Unavailable, "{code}");
+            assert!(!refuses_a_row(code, RAISES), "{code}");
+        }
+        for code in
+            ["53300", "08006", "28P01", "57P01", "57P03", "40P01", "57014", "23514", "P0001", "42501", ""]
+        {
+            assert!(!refuses_writes(code), "{code}");
         }
     }
 }

@@ -43,7 +43,7 @@ impl Database {
     pub(super) async fn write(&self, what: &str) -> Result<Transaction, Fault> {
         self.file.write().await.map_err(|error| match kind(&error) {
             FaultKind::Retryable => Fault::new(FaultKind::Unavailable, what).because(error),
-            other => Fault::new(other, what).because(error),
+            _ => sqlite::fault(error, what),
         })
     }
 
