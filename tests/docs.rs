@@ -27,7 +27,8 @@ fn pages_in(folder: &str) -> Vec<PathBuf> {
 
 /// Every page of the project.
 fn pages() -> Vec<PathBuf> {
-    let pages = ["", "docs", "config"].into_iter().flat_map(pages_in).collect::<Vec<_>>();
+    let pages =
+        ["", "docs", "config", "examples/python_app"].into_iter().flat_map(pages_in).collect::<Vec<_>>();
     for needed in ["README.md", "CONTRIBUTING.md", "CHANGELOG.md", "TORTURE.md"] {
         assert!(pages.contains(&root().join(needed)), "{needed} is gone");
     }

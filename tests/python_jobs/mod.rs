@@ -1,6 +1,7 @@
 //! `tikkun run` in front of a real RQ worker's command, on each version of RQ.
 
 mod differential;
+mod example;
 mod forms;
 pub mod ground;
 mod options;

@@ -1,6 +1,6 @@
 //! RQ's JSON: as Python's `json` reads and writes it, including integers of any size and `NaN`.
 
-use jiter::{Jiter, JiterError, NumberAny, NumberInt, Peek};
+use jiter::{Jiter, JiterError, Peek};
 
 use super::limits::{Budget, Limits, Weight};
 use super::refusal::Refusal;
@@ -38,15 +38,12 @@ impl Reader<'_> {
 
     fn scalar(&mut self, peek: Peek) -> Result<Exact, Refusal> {
         let read = match peek {
-            Peek::Null => self.input.known_null().map(|()| Exact::None),
-            Peek::True | Peek::False => self.input.known_bool(peek).map(Exact::Bool),
-            number => self.input.known_number(number).map(|number| match number {
-                NumberAny::Int(NumberInt::Int(int)) => Exact::Int(int),
-                NumberAny::Int(NumberInt::BigInt(int)) => Exact::int(int),
-                NumberAny::Float(float) => Exact::Float(float),
-            }),
+            Peek::Null => self.input.known_null().map(|()| Some(Exact::None)),
+            Peek::True | Peek::False => self.input.known_bool(peek).map(|bool| Some(Exact::Bool(bool))),
+            first => self.input.known_number_bytes(first).map(number),
         };
         let value = read.map_err(|error| self.refusal(&error))?;
+        let value = value.ok_or_else(|| Refusal::new("it is not JSON: a number cannot be read"))?;
         let (weight, text) = match &value {
             Exact::Big(int) => (Weight::Tagged, usize::try_from(int.bits()).unwrap_or(usize::MAX)),
             Exact::Float(float) if !float.is_finite() => (Weight::Tagged, 0),
@@ -83,6 +80,15 @@ impl Reader<'_> {
     fn refusal(&self, error: &JiterError) -> Refusal {
         Refusal::new(format!("it is not JSON: {}", error.description(&self.input)))
     }
+}
+
+/// The value of a number's text.
+fn number(text: &[u8]) -> Option<Exact> {
+    let text = str::from_utf8(text).ok()?;
+    let small = || text.parse().ok().map(Exact::Int);
+    let big = || text.parse().ok().map(Exact::int);
+    let float = || text.parse().ok().map(Exact::Float);
+    small().or_else(big).or_else(float)
 }
 
 /// Writes a value as `json.dumps` does. Values that JSON lacks are written in readable form: a tuple or set
@@ -169,6 +175,24 @@ mod tests {
             r#"{"$uuid": "x"}"#,
         ] {
             assert_eq!(write(&read(text).unwrap()), text);
+        }
+    }
+
+    #[test]
+    fn numbers_are_those_of_python() {
+        let most = i64::MAX.to_string();
+        for (text, expected) in [
+            ("-0", Exact::Int(0)),
+            (most.as_str(), Exact::Int(i64::MAX)),
+            ("9223372036854775808", Exact::int(num_bigint::BigInt::from(u64::MAX / 2 + 1))),
+            ("1E3", Exact::Float(1000.0)),
+            ("-2.5e-1", Exact::Float(-0.25)),
+            ("1e999", Exact::Float(f64::INFINITY)),
+        ] {
+            assert_eq!(read(text).unwrap(), expected, "{text}");
+        }
+        for bad in ["01", "+1", "1_0", ".5", "1.", "-", "inf", "nan"] {
+            assert!(read(bad).is_err(), "{bad}");
         }
     }
 
