@@ -75,14 +75,14 @@ pub fn cancel_waiting(ground: Ground) {
 pub fn delete_running(ground: Ground) {
     let place = Place::new(ground);
     let _service = place.serve("default", 1);
-    let id = place.enqueue("--func tikkun.sleep --arg 10");
+    let id = place.enqueue("--func tikkun.sleep --arg 15");
     place.becomes(&id, "started");
     place.ask(&format!("delete {id}"));
     // There is one slot: the next job runs after the end of this one.
     place.end_of(&place.enqueue("--func tikkun.noop"));
     assert_eq!(place.try_ask(&format!("job {id}")).0, 1);
     assert_eq!(traces(&place, &id), Vec::<Value>::new());
-    let id = place.enqueue("--func tikkun.sleep --arg 5");
+    let id = place.enqueue("--func tikkun.sleep --arg 15");
     place.becomes(&id, "started");
     place.ask(&format!("cancel {id}"));
     place.end_of(&place.enqueue("--func tikkun.noop"));
