@@ -158,6 +158,36 @@ async fn what_waits_in_a_queue_that_was_taken_off_the_list_comes_due() {
 }
 
 #[tokio::test]
+async fn what_an_rq_client_lists_as_scheduled_before_it_writes_it_is_not_lost() {
+    let prefix = Prefix::new();
+    let broker = leased(&prefix).await;
+    // As RQ does it before version 3; the job itself comes a moment later.
+    prefix.ask(&["ZADD", "scheduled:q", "1", "a"]).await;
+    prefix.ask(&["SADD", "queues", &prefix.key("queue:q")]).await;
+    assert_eq!(broker.promote_due(9).await.unwrap(), 0);
+    prefix.ask(&["HSET", "job:a", "status", "scheduled", "origin", "q", "data", "x"]).await;
+    let promoted = eventually("the job to come due again", async || {
+        Some(broker.promote_due(9).await.unwrap()).filter(|promoted| *promoted > 0)
+    });
+    assert_eq!(promoted.await, 1);
+    assert_eq!(prefix.ask_number(&["LLEN", "queue:q"]).await, 1);
+    assert_eq!(prefix.ask_number(&["ZCARD", "scheduled:q"]).await, 0);
+}
+
+#[tokio::test]
+async fn a_scheduled_id_whose_job_never_comes_is_let_go() {
+    let prefix = Prefix::new();
+    let broker = leased(&prefix).await;
+    prefix.ask(&["SADD", "queues", &prefix.key("queue:q")]).await;
+    // Fourteen looks, and fifteen; each leaves it for a second.
+    for (score, is_left) in [("1.875", 1), ("1.9375", 0)] {
+        prefix.ask(&["ZADD", "scheduled:q", score, "none"]).await;
+        assert_eq!(broker.promote_due(9).await.unwrap(), 0);
+        assert_eq!(prefix.ask_number(&["ZCARD", "scheduled:q"]).await, is_left);
+    }
+}
+
+#[tokio::test]
 async fn very_many_jobs_whose_time_to_live_is_over_leave_their_queue_in_steps() {
     let prefix = Prefix::new();
     let broker = leased(&prefix).await;

@@ -5,11 +5,10 @@ use std::time::Duration;
 use rustix::process::Signal;
 use serde_json::{Value, json};
 
-use crate::ground::{Place, RUNTIME, last_line, registries, text};
-use crate::python::Version;
+use crate::ground::{Ground, Place, RUNTIME, last_line, registries, text};
 
-pub fn stop_job(version: Version) {
-    let place = Place::shared(version);
+pub fn stop_job(ground: Ground) {
+    let place = Place::shared(ground);
     let id = place.enqueue("--func tikkun.sleep --arg 50 --retry 3 --timeout 100");
     let child = place.enqueue(&format!("--func tikkun.noop --depends-on {id}"));
     place.becomes(&id, "started");
@@ -21,8 +20,8 @@ pub fn stop_job(version: Version) {
     assert_eq!(place.job(&child)["status"], "deferred");
 }
 
-pub fn stop_other_job(version: Version) {
-    let place = Place::shared(version);
+pub fn stop_other_job(ground: Ground) {
+    let place = Place::shared(ground);
     let id = place.enqueue("--func tikkun.sleep --arg 12");
     let worker = text(&place.becomes(&id, "started")["worker_name"]);
     let told = place.ask_words([
@@ -36,8 +35,8 @@ pub fn stop_other_job(version: Version) {
     assert_eq!(place.end_of(&id)["status"], "finished");
 }
 
-pub fn kill_horse(version: Version) {
-    let place = Place::shared(version);
+pub fn kill_horse(ground: Ground) {
+    let place = Place::shared(ground);
     let id = place.enqueue("--func tikkun.sleep --arg 50 --timeout 100");
     let worker = text(&place.becomes(&id, "started")["worker_name"]);
     place.ask(&format!("kill-horse {worker}"));
@@ -50,8 +49,8 @@ fn is_listed(place: &Place, worker: &str) -> bool {
 }
 
 /// Two workers are told, one of which is busy; with the second one the process leaves.
-pub fn shutdown(version: Version) {
-    let place = Place::new(version);
+pub fn shutdown(ground: Ground) {
+    let place = Place::new(ground);
     let mut service = place.serve("default", 2);
     let id = place.enqueue("--func tikkun.sleep --arg 12");
     let worker = text(&place.becomes(&id, "started")["worker_name"]);
@@ -72,8 +71,8 @@ pub fn shutdown(version: Version) {
 /// Longest time that a killed worker may be seen.
 const KILLED: Duration = Duration::from_secs(90);
 
-pub fn terminated(version: Version) {
-    let place = Place::new(version);
+pub fn terminated(ground: Ground) {
+    let place = Place::new(ground);
     let mut service = place.serve("default", 1);
     let id = place.enqueue("--func tikkun.sleep --arg 12 --kwarg deaf=true");
     let worker = text(&place.becomes(&id, "started")["worker_name"]);
@@ -94,8 +93,8 @@ pub fn terminated(version: Version) {
     place.until_within(KILLED, "no worker", || place.workers().is_empty().then_some(()));
 }
 
-pub fn suspended(version: Version) {
-    let place = Place::new(version);
+pub fn suspended(ground: Ground) {
+    let place = Place::new(ground);
     let _service = place.serve("default", 1);
     place.end_of(&place.enqueue("--func tikkun.noop"));
     place.ask("suspend");
@@ -108,8 +107,8 @@ pub fn suspended(version: Version) {
 
 /// A limit that admits one at a time, on a service of its own: what waits is not taken, what ended well, failed, is to be
 /// tried again later, was canceled or died makes room, and nobody but this service says so.
-pub fn rate_limited(version: Version) {
-    let place = Place::new(version);
+pub fn rate_limited(ground: Ground) {
+    let place = Place::new(ground);
     let mut service = place.serve("default", 4);
     let limited = |line: &str| place.enqueue(&format!("{line} --rate-limit one=1"));
     let ids: Vec<_> = (0..3).map(|_| limited("--func tikkun.sleep --arg 0.2")).collect();

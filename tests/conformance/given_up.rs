@@ -44,7 +44,7 @@ fn dead_execution(version: Version) {
 fn given_up(version: Version) {
     let place = Place::new(version);
     let _service = place.serve("default", 1);
-    place.enqueue("--job-id sync --func tikkun.sleep --arg 8 --timeout 60");
+    place.enqueue("--job-id sync --func tikkun.sleep --arg 20 --timeout 60");
     place.enqueue("--job-id child --func tikkun.noop --depends-on sync");
     place.becomes("sync", "started");
     forgotten(&place);

@@ -9,7 +9,7 @@ use tempfile::TempDir;
 use tokio::runtime::{Builder, Runtime};
 
 use crate::process::{Service, Start};
-use crate::python::Version;
+use crate::python::{Version, script};
 use crate::redis_server::Redis;
 
 /// Longest wait for something that comes.
@@ -22,15 +22,63 @@ static DATABASES: AtomicU32 = AtomicU32::new(0);
 pub static RUNTIME: LazyLock<Runtime> =
     LazyLock::new(|| Builder::new_current_thread().enable_all().build().unwrap());
 
-/// Services that many tests share: one for each version.
-static SHARED: [LazyLock<(Place, Service)>; 3] = [
-    LazyLock::new(|| shared(Version::Rq1)),
-    LazyLock::new(|| shared(Version::Rq2)),
-    LazyLock::new(|| shared(Version::Rq3)),
+/// A version of RQ, and where the functions of its jobs are.
+#[derive(Clone, Copy, Debug)]
+pub struct Ground {
+    pub version: Version,
+    pub functions: Functions,
+}
+
+/// Where the functions of jobs are; both ways they have the same names and do the same.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Functions {
+    /// In the service, which is `tikkun serve`.
+    Rust,
+    /// In a module of Python: `tikkun run` stands in front of the version's own `rq worker`.
+    Python,
+}
+
+impl Ground {
+    pub const fn rust(version: Version) -> Self {
+        Self { version, functions: Functions::Rust }
+    }
+
+    pub const fn python(version: Version) -> Self {
+        Self { version, functions: Functions::Python }
+    }
+
+    /// What is tested here, as a name.
+    pub fn name(self) -> String {
+        let number = self.version.number().replace('.', "_");
+        match self.functions {
+            Functions::Rust => format!("rq_{number}"),
+            Functions::Python => format!("python_rq_{number}"),
+        }
+    }
+}
+
+impl From<Version> for Ground {
+    fn from(version: Version) -> Self {
+        Self::rust(version)
+    }
+}
+
+/// Services that many tests share: one for each ground.
+static SHARED: [[LazyLock<(Place, Service)>; 3]; 2] = [
+    [
+        LazyLock::new(|| shared(Ground::rust(Version::Rq1))),
+        LazyLock::new(|| shared(Ground::rust(Version::Rq2))),
+        LazyLock::new(|| shared(Ground::rust(Version::Rq3))),
+    ],
+    [
+        LazyLock::new(|| shared(Ground::python(Version::Rq1))),
+        LazyLock::new(|| shared(Ground::python(Version::Rq2))),
+        LazyLock::new(|| shared(Ground::python(Version::Rq3))),
+    ],
 ];
 
-fn shared(version: Version) -> (Place, Service) {
-    let place = Place::new(version);
+fn shared(ground: Ground) -> (Place, Service) {
+    let place = Place::new(ground);
     let start = place.start("default,second", 24);
     let service = RUNTIME.block_on(start.start());
     (place, service)
@@ -38,39 +86,58 @@ fn shared(version: Version) -> (Place, Service) {
 
 /// Ends what the tests shared; nothing else would.
 pub fn end_shared() {
-    for (_, service) in SHARED.iter().filter_map(LazyLock::get) {
+    for (_, service) in SHARED.iter().flatten().filter_map(LazyLock::get) {
         service.signal(rustix::process::Signal::KILL);
     }
 }
 
 /// Where a test works: a database of its own, asked through one version of RQ.
 pub struct Place {
-    pub version: Version,
+    pub ground: Ground,
     pub url: String,
     folder: TempDir,
 }
 
 impl Place {
     /// An empty database, on which nothing runs yet.
-    pub fn new(version: Version) -> Self {
+    pub fn new(ground: impl Into<Ground>) -> Self {
         let url = REDIS.tcp_url(DATABASES.fetch_add(1, Ordering::Relaxed));
-        Self { version, url, folder: tempfile::tempdir().unwrap() }
+        Self { ground: ground.into(), url, folder: tempfile::tempdir().unwrap() }
     }
 
     /// One that is shared with other tests, with a service on the queues `default` and `second`.
-    pub fn shared(version: Version) -> &'static Self {
-        &SHARED[version as usize].0
+    pub fn shared(ground: impl Into<Ground>) -> &'static Self {
+        let Ground { version, functions } = ground.into();
+        &SHARED[functions as usize][version as usize].0
     }
 
     /// How a service is started here.
     pub fn start(&self, queues: &str, slots: u32) -> Start {
-        Start::on(self.folder.path())
-            .set("REDIS_URL", &self.url)
-            .set("RQ_QUEUES", queues)
-            .set("TIKKUN_WORKER__SLOTS", &slots.to_string())
-            .set("TIKKUN_DIAGNOSTICS__ENABLED", "true")
-            .set("TIKKUN_LEASE__TTL", "2s")
-            .set("TIKKUN_LEASE__RENEW", "400ms")
+        self.start_as(queues, slots, &[])
+    }
+
+    /// The same with more options of `rq worker`, where there is one.
+    pub fn start_as(&self, queues: &str, slots: u32, options: &[&str]) -> Start {
+        let start =
+            Start::on(self.folder.path()).set("TIKKUN_LEASE__TTL", "2s").set("TIKKUN_LEASE__RENEW", "400ms");
+        let slots = slots.to_string();
+        match self.ground.functions {
+            Functions::Rust => start
+                .set("REDIS_URL", &self.url)
+                .set("RQ_QUEUES", queues)
+                .set("TIKKUN_WORKER__SLOTS", &slots)
+                .set("TIKKUN_DIAGNOSTICS__ENABLED", "true"),
+            Functions::Python => {
+                let rq = self.ground.version.program("rq").display().to_string();
+                let worker = ["worker", "--with-scheduler", "--url", &self.url];
+                let words = ["run", "--slots", &slots, "--", &rq].into_iter().chain(worker);
+                start
+                    .set("PYTHONPATH", &script("functions").display().to_string())
+                    // What it puts there is gone with the place, however it ends.
+                    .set("TMPDIR", &self.folder.path().display().to_string())
+                    .running(words.chain(options.iter().copied()).chain(queues.split(',')))
+            }
+        }
     }
 
     /// A service of the test's own.
@@ -99,7 +166,7 @@ impl Place {
         let mut words: Vec<String> = words.into_iter().map(str::to_owned).collect();
         let command = words.remove(0);
         let words = [command, "--redis".to_owned(), self.url.clone()].into_iter().chain(words);
-        self.version.python().ask(&words.collect::<Vec<_>>())
+        self.ground.version.python().ask(&words.collect::<Vec<_>>())
     }
 
     /// Enqueues; the id of the job.

@@ -34,7 +34,7 @@ impl Drop for Worker {
 
 /// A Python worker.
 pub fn worker(place: &Place, name: &str, queue: &str) -> Worker {
-    let worker = Worker(place.version.worker(&place.url, name, queue));
+    let worker = Worker(place.ground.version.worker(&place.url, name, queue));
     let is_there = || place.workers().iter().any(|worker| worker["name"] == name).then_some(());
     place.until("the Python worker", is_there);
     worker

@@ -1,5 +1,6 @@
 //! The checklist.
 
+use crate::ground::Ground;
 use crate::python::{ALL, ONLY_3, SINCE_2, Version};
 use crate::{control, failures, queues, results, running, workers};
 
@@ -10,16 +11,16 @@ pub struct Line {
     pub name: &'static str,
     /// What the table says.
     pub claim: &'static str,
-    /// The versions that it is held against.
+    /// The versions that it is held against, with functions in Rust and in Python.
     pub on: &'static [Version],
-    pub check: fn(Version),
+    pub check: fn(Ground),
 }
 
 const fn holds(
     number: u8,
     (name, claim): (&'static str, &'static str),
     on: &'static [Version],
-    check: fn(Version),
+    check: fn(Ground),
 ) -> Line {
     Line { number, name, claim, on, check }
 }

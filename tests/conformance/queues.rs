@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use crate::ground::{Place, pause, registries, text};
-use crate::python::{Version, script};
+use crate::ground::{Ground, Place, pause, registries, text};
+use crate::python::script;
 
 fn started(job: &Value) -> String {
     text(&job["timestamps"]["started_at"])
@@ -17,19 +17,18 @@ fn many(place: &Place, line: &str, count: usize) -> Vec<String> {
     ids.as_array().unwrap().iter().map(text).collect()
 }
 
-pub fn order(version: Version) {
-    let place = Place::new(version);
+pub fn order(ground: Ground) {
+    let place = Place::new(ground);
     let ids = many(&place, "--func tikkun.noop", 100);
     let front = place.enqueue("--func tikkun.noop --at-front");
     let _service = place.serve("default", 1);
-    place.end_of(&ids[99]);
-    let expected: Vec<_> = [front].into_iter().chain(ids).collect();
-    let times: Vec<_> = expected.iter().map(|id| started(&place.job(id))).collect();
+    let expected = [front].into_iter().chain(ids);
+    let times: Vec<_> = expected.map(|id| started(&place.end_of(&id))).collect();
     assert!(times.is_sorted(), "{times:?}");
 }
 
-pub fn priority(version: Version) {
-    let place = Place::new(version);
+pub fn priority(ground: Ground) {
+    let place = Place::new(ground);
     let second = many(&place, "--queue second --func tikkun.noop", 20);
     let first = many(&place, "--queue default --func tikkun.noop", 20);
     let _service = place.serve("default,second", 1);
@@ -38,8 +37,8 @@ pub fn priority(version: Version) {
     assert!(last <= early, "{last:?} {early:?}");
 }
 
-pub fn due(version: Version) {
-    let place = Place::shared(version);
+pub fn due(ground: Ground) {
+    let place = Place::shared(ground);
     let id = place.enqueue("--func tikkun.noop --in 12");
     let waits = place.job(&id);
     assert_eq!((&waits["status"], registries(&waits)), (&json!("scheduled"), vec!["scheduled".to_owned()]));
@@ -52,8 +51,8 @@ pub fn due(version: Version) {
     assert_eq!(place.end_of(&past)["status"], "finished");
 }
 
-pub fn dependents(version: Version) {
-    let place = Place::shared(version);
+pub fn dependents(ground: Ground) {
+    let place = Place::shared(ground);
     let a = place.enqueue("--func tikkun.sleep --arg 12");
     let b = place.enqueue(&format!("--func tikkun.noop --depends-on {a}"));
     assert_eq!(place.job(&b)["status"], "deferred");
@@ -67,8 +66,8 @@ pub fn dependents(version: Version) {
     assert_eq!((&kept["status"], registries(&kept)), (&json!("deferred"), vec!["deferred".to_owned()]));
 }
 
-pub fn two_dependencies(version: Version) {
-    let place = Place::shared(version);
+pub fn two_dependencies(ground: Ground) {
+    let place = Place::shared(ground);
     let a = place.enqueue("--queue default --func tikkun.sleep --arg 12");
     let b = place.enqueue("--queue second --func tikkun.sleep --arg 12");
     let c = place.enqueue(&format!("--func tikkun.noop --depends-on {a} --depends-on {b}"));
@@ -78,8 +77,8 @@ pub fn two_dependencies(version: Version) {
     assert_eq!(place.raw(&format!("XLEN rq:results:{c}")), 1);
 }
 
-pub fn ttl_of_waiting(version: Version) {
-    let place = Place::new(version);
+pub fn ttl_of_waiting(ground: Ground) {
+    let place = Place::new(ground);
     let id = place.enqueue("--func tikkun.noop --ttl 1");
     place.until("the job's time to pass", || (place.try_ask(&format!("job {id}")).0 == 1).then_some(()));
     let _service = place.serve("default", 1);
@@ -90,8 +89,8 @@ pub fn ttl_of_waiting(version: Version) {
     assert_eq!(place.raw("ZCARD rq:finished:default"), 1);
 }
 
-pub fn repeats(version: Version) {
-    let place = Place::shared(version);
+pub fn repeats(ground: Ground) {
+    let place = Place::shared(ground);
     let id = place.enqueue("--func tikkun.noop --repeat 2 --repeat-interval 1");
     place.until("three runs", || (place.raw(&format!("XLEN rq:results:{id}")) == 3).then_some(()));
     let job = place.end_of(&id);
@@ -102,9 +101,9 @@ pub fn repeats(version: Version) {
 
 const SCHEDULED: usize = 200;
 
-pub fn beside_a_python_worker(version: Version) {
-    let place = Place::new(version);
-    let mut worker = Command::new(version.program("rq"))
+pub fn beside_a_python_worker(ground: Ground) {
+    let place = Place::new(ground);
+    let mut worker = Command::new(ground.version.program("rq"))
         .args(["worker", "--with-scheduler", "-w", "rq.worker.SimpleWorker", "-u", &place.url, "default"])
         .env("PYTHONPATH", script("functions"))
         .stdout(Stdio::null())

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::ground::{Place, registries, text};
+use crate::ground::{Ground, Place, RUNTIME, registries, text};
 use crate::python::Version;
 
 const DELETION_LIKE: &str = "--func tikkun.echo --arg 27 --timeout 30m --result-ttl 300 --failure-ttl 86400";
@@ -13,8 +13,8 @@ fn finished(place: &Place, line: &str) -> Value {
     job
 }
 
-pub fn value_and_times(version: Version) {
-    let job = finished(Place::shared(version), DELETION_LIKE);
+pub fn value_and_times(ground: Ground) {
+    let job = finished(Place::shared(ground), DELETION_LIKE);
     assert_eq!(job["return_value"], json!({ "positional": [27], "named": {} }));
     assert_eq!(job["echoed"], true, "{job}");
     let times =
@@ -22,8 +22,8 @@ pub fn value_and_times(version: Version) {
     assert!(times.is_sorted() && !times[0].is_empty(), "{times:?}");
 }
 
-pub fn registry_and_ttl(version: Version) {
-    let place = Place::shared(version);
+pub fn registry_and_ttl(ground: Ground) {
+    let place = Place::shared(ground);
     let job = finished(place, DELETION_LIKE);
     assert_eq!(registries(&job), ["finished"]);
     let ahead = job["in_registries"]["finished"].as_f64().unwrap() - place.now();
@@ -33,12 +33,12 @@ pub fn registry_and_ttl(version: Version) {
     }
 }
 
-pub fn latest_result(version: Version) {
-    let job = finished(Place::shared(version), DELETION_LIKE);
+pub fn latest_result(ground: Ground) {
+    let job = finished(Place::shared(ground), DELETION_LIKE);
     let latest = &job["latest_result"];
     assert_eq!(latest["type"], "SUCCESSFUL", "{job}");
     assert!(text(&job["worker_name"]).starts_with("tikkun."), "{job}");
-    if version != Version::Rq1 {
+    if ground.version != Version::Rq1 {
         assert_eq!(latest["worker_name"], job["worker_name"]);
         assert!(latest["execution_id"].as_str().is_some_and(|id| id.len() == 32), "{latest}");
         let (began, ended) = (text(&latest["execution_started_at"]), text(&latest["execution_ended_at"]));
@@ -64,21 +64,21 @@ const VALUES: &[&str] = &[
     "empty={}",
 ];
 
-fn echoes(version: Version, words: &[&str]) -> Value {
-    let place = Place::shared(version);
+/// Enqueues a job that returns these arguments.
+fn echo(place: &Place, words: &[&str]) -> String {
     let all = ["enqueue", "--func", "tikkun.echo"].into_iter().chain(words.iter().copied());
     let (status, document) = place.ask_words(all);
     assert_eq!(status, 0, "{document}");
-    text(&document["id"]).into()
+    text(&document["id"])
 }
 
-pub fn plain_values(version: Version) {
-    let id = echoes(version, VALUES);
-    let job = Place::shared(version).end_of(id.as_str().unwrap());
+pub fn plain_values(ground: Ground) {
+    let place = Place::shared(ground);
+    let job = place.end_of(&echo(place, VALUES));
     assert_eq!(job["echoed"], true, "{job}");
 }
 
-pub fn python_values(version: Version) {
+pub fn python_values(ground: Ground) {
     let words = [
         "--eval=datetime(2026,1,2,3,4,5,6)",
         "--eval=datetime(2026,1,2,tzinfo=timezone.utc)",
@@ -88,17 +88,19 @@ pub fn python_values(version: Version) {
         "--eval=zones(datetime(2026,6,1,12,30))",
         "--eval=zones(datetime(2026,10,25,1,30))",
     ];
-    let id = echoes(version, &words);
-    let job = Place::shared(version).end_of(id.as_str().unwrap());
+    let place = Place::shared(ground);
+    let job = place.end_of(&echo(place, &words));
     assert_eq!(job["echoed"], true, "{}", job["return_repr"]);
 }
 
-pub fn json_serializer(version: Version) {
-    let place = Place::shared(version);
+pub fn json_serializer(ground: Ground) {
+    let place = Place::new(ground);
+    // The service reads both; a worker of RQ reads with the one that it was started with.
+    let start = place.start_as("default", 1, &["--serializer", "rq.serializers.JSONSerializer"]);
+    let _service = RUNTIME.block_on(start.start());
     let words =
         ["--serializer", "json", "--meta", "user=7"].iter().chain(VALUES).copied().collect::<Vec<_>>();
-    let id = echoes(version, &words);
-    let id = id.as_str().unwrap();
+    let id = echo(&place, &words);
     let job = place.ask(&format!("wait {id} --timeout 60 --serializer json"));
     assert_eq!(
         (&job["status"], &job["echoed"], &job["meta"]),
@@ -106,8 +108,8 @@ pub fn json_serializer(version: Version) {
     );
 }
 
-pub fn nothing_returned(version: Version) {
-    let job = finished(Place::shared(version), "--func tikkun.noop");
+pub fn nothing_returned(ground: Ground) {
+    let job = finished(Place::shared(ground), "--func tikkun.noop");
     assert_eq!((&job["return_value"], &job["latest_result"]["type"]), (&Value::Null, &json!("SUCCESSFUL")));
 }
 
@@ -125,8 +127,8 @@ fn successes(place: &Place) -> i64 {
     place.workers().iter().map(|worker| worker["successful_job_count"].as_i64().unwrap()).sum()
 }
 
-pub fn dropped_at_once(version: Version) {
-    let place = Place::new(version);
+pub fn dropped_at_once(ground: Ground) {
+    let place = Place::new(ground);
     let _service = place.serve("default", 1);
     place.end_of(&place.enqueue("--func tikkun.noop"));
     let before = successes(&place);
@@ -136,19 +138,19 @@ pub fn dropped_at_once(version: Version) {
     assert_eq!(successes(&place), before + 1);
 }
 
-pub fn kept_for_ever(version: Version) {
-    let job = finished(Place::shared(version), "--func tikkun.noop --result-ttl -1");
+pub fn kept_for_ever(ground: Ground) {
+    let job = finished(Place::shared(ground), "--func tikkun.noop --result-ttl -1");
     assert_eq!((&job["redis_ttl"]["job"], &job["redis_ttl"]["results"]), (&json!(-1), &json!(-1)));
     assert_eq!(job["in_registries"], json!({ "finished": "inf" }));
 }
 
-pub fn kept_by_default(version: Version) {
-    let job = finished(Place::shared(version), "--func tikkun.noop");
+pub fn kept_by_default(ground: Ground) {
+    let job = finished(Place::shared(ground), "--func tikkun.noop");
     assert!((490..=500).contains(&job["redis_ttl"]["job"].as_i64().unwrap()), "{job}");
 }
 
-pub fn blocked_client(version: Version) {
-    let place = Place::shared(version);
+pub fn blocked_client(ground: Ground) {
+    let place = Place::shared(ground);
     let id = place.enqueue("--func tikkun.sleep --arg 2");
     place.becomes(&id, "started");
     let began = place.now();

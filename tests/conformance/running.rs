@@ -4,25 +4,25 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use crate::ground::{Place, pause, registries, text};
+use crate::ground::{Ground, Place, pause, registries, text};
 use crate::python::Version;
 use crate::results::traces;
 
-pub fn seen_running(version: Version) {
-    let place = Place::shared(version);
+pub fn seen_running(ground: Ground) {
+    let place = Place::shared(ground);
     let id = place.enqueue("--func tikkun.sleep --arg 12");
     let job = place.becomes(&id, "started");
     assert!(text(&job["worker_name"]).starts_with("tikkun."), "{job}");
     assert_eq!(registries(&job), ["started"]);
     let ahead = job["in_registries"]["started"].as_f64().unwrap() - place.now();
     assert!((30.0..=120.0).contains(&ahead), "{ahead}");
-    if version != Version::Rq1 {
+    if ground.version != Version::Rq1 {
         assert_eq!(job["executions"].as_array().unwrap().len(), 1, "{job}");
     }
 }
 
-pub fn worker_busy(version: Version) {
-    let place = Place::new(version);
+pub fn worker_busy(ground: Ground) {
+    let place = Place::new(ground);
     let _service = place.serve("default", 1);
     let id = place.enqueue("--func tikkun.sleep --arg 12");
     place.becomes(&id, "started");
@@ -36,8 +36,8 @@ pub fn worker_busy(version: Version) {
 /// Longer than three beats; a lease that is not renewed would be seen in the score.
 const WATCHED: usize = 7;
 
-pub fn cleanup_leaves_it(version: Version) {
-    let place = Place::new(version);
+pub fn cleanup_leaves_it(ground: Ground) {
+    let place = Place::new(ground);
     let _service = place.serve("default", 1);
     let id = place.enqueue("--func tikkun.sleep --arg 120 --timeout 200");
     let first = place.becomes(&id, "started");
@@ -55,8 +55,8 @@ pub fn cleanup_leaves_it(version: Version) {
     assert!(beat(&last) > beat(&first), "{last}");
 }
 
-pub fn cancel_waiting(version: Version) {
-    let place = Place::new(version);
+pub fn cancel_waiting(ground: Ground) {
+    let place = Place::new(ground);
     let _service = place.serve("default", 1);
     let busy = place.enqueue("--func tikkun.sleep --arg 600");
     place.becomes(&busy, "started");
@@ -72,17 +72,17 @@ pub fn cancel_waiting(version: Version) {
     );
 }
 
-pub fn delete_running(version: Version) {
-    let place = Place::new(version);
+pub fn delete_running(ground: Ground) {
+    let place = Place::new(ground);
     let _service = place.serve("default", 1);
-    let id = place.enqueue("--func tikkun.sleep --arg 10");
+    let id = place.enqueue("--func tikkun.sleep --arg 15");
     place.becomes(&id, "started");
     place.ask(&format!("delete {id}"));
     // There is one slot: the next job runs after the end of this one.
     place.end_of(&place.enqueue("--func tikkun.noop"));
     assert_eq!(place.try_ask(&format!("job {id}")).0, 1);
     assert_eq!(traces(&place, &id), Vec::<Value>::new());
-    let id = place.enqueue("--func tikkun.sleep --arg 5");
+    let id = place.enqueue("--func tikkun.sleep --arg 15");
     place.becomes(&id, "started");
     place.ask(&format!("cancel {id}"));
     place.end_of(&place.enqueue("--func tikkun.noop"));
@@ -106,9 +106,9 @@ fn accounted_for(place: &Place, ids: &[String]) {
     }
 }
 
-pub fn kills(version: Version) {
+pub fn kills(ground: Ground) {
     for queues in ["default", "default,second"] {
-        let place = Place::new(version);
+        let place = Place::new(ground);
         let mut ids = Vec::new();
         for _ in 0..KILLS / 2 {
             let mut service = place.serve(queues, 4);

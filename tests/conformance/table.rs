@@ -5,18 +5,36 @@ use std::path::{Path, PathBuf};
 
 use libtest_mimic::Trial;
 
+use crate::ground::{Functions, Ground};
 use crate::lines::LINES;
-use crate::python::ALL;
+use crate::python::Version;
 
 const BEGIN: &str = "<!-- conformance: begin -->\n";
 const END: &str = "<!-- conformance: end -->";
-const HEAD: &str = "| # | line | rq 1.16.2 | rq 2.12.0 | rq 3.0.0 |\n|---|---|---|---|---|\n";
+
+/// The columns.
+pub const GROUNDS: [Ground; 6] = [
+    Ground::rust(Version::Rq1),
+    Ground::rust(Version::Rq2),
+    Ground::rust(Version::Rq3),
+    Ground::python(Version::Rq1),
+    Ground::python(Version::Rq2),
+    Ground::python(Version::Rq3),
+];
+
+fn title(ground: Ground) -> String {
+    let number = ground.version.number();
+    match ground.functions {
+        Functions::Rust => format!("rq {number}"),
+        Functions::Python => format!("Python, rq {number}"),
+    }
+}
 
 fn table() -> String {
-    let mut text = HEAD.to_owned();
+    let titles = GROUNDS.map(title).join(" | ");
+    let mut text = format!("| # | line | {titles} |\n{}|\n", "|---".repeat(GROUNDS.len() + 2));
     for line in LINES {
-        let cell = |version| if line.on.contains(version) { "✓" } else { "–" };
-        let cells: Vec<_> = ALL.iter().map(cell).collect();
+        let cells = GROUNDS.map(|ground| if line.on.contains(&ground.version) { "✓" } else { "–" });
         text += &format!("| {} | {} | {} |\n", line.number, line.claim, cells.join(" | "));
     }
     text

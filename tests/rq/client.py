@@ -413,8 +413,7 @@ def cmd_enqueue(client: Client, args: argparse.Namespace) -> Any:
     for number in range(args.count):
         job_id = args.job_id if args.count == 1 else (f'{args.job_id}-{number}' if args.job_id else None)
         created.append(submit(client, queue, args, job_id, dict(options)))
-    reports = [describe_job(job) for job in created]
-    return reports[0] if args.count == 1 else {'count': len(reports), 'ids': [report['id'] for report in reports]}
+    return describe_job(created[0]) if args.count == 1 else {'count': len(created), 'ids': [job.id for job in created]}
 
 
 def submit(client: Client, queue: Queue, args: argparse.Namespace, job_id: str | None, options: dict[str, Any]) -> Job:

@@ -28,12 +28,14 @@ pub struct Start {
     environment: Vec<(String, String)>,
     /// The program and its arguments that run the service's; none: it runs by itself.
     wrapper: Vec<String>,
+    /// The command of `tikkun` and its arguments.
+    words: Vec<String>,
 }
 
 impl Start {
     /// As it ships.
     pub fn bare(data: &std::path::Path) -> Self {
-        Self { environment: Vec::new(), wrapper: Vec::new() }
+        Self { environment: Vec::new(), wrapper: Vec::new(), words: vec!["serve".to_owned()] }
             .set("TIKKUN_SERVICE__DATA", data.to_str().unwrap())
             .set("TIKKUN_SERVICE__DRAIN_TIMEOUT", "20s")
             .set("TIKKUN_HTTP__PORT", "0")
@@ -70,6 +72,13 @@ impl Start {
         self
     }
 
+    /// Started by this command of `tikkun`, and not by `serve`.
+    #[allow(dead_code, reason = "not every test binary needs another one")]
+    pub fn running<'a>(mut self, words: impl Iterator<Item = &'a str>) -> Self {
+        self.words = words.map(str::to_owned).collect();
+        self
+    }
+
     /// What breaks where, as in `deletion.before_commit=1*off->return`.
     pub fn failing(self, points: &str) -> Self {
         self.set("FAILPOINTS", points)
@@ -78,7 +87,8 @@ impl Start {
     /// Starts without waiting for anything.
     pub fn spawn(&self) -> Process {
         let mut line = self.wrapper.clone();
-        line.extend([env!("CARGO_BIN_EXE_tikkun").to_owned(), "serve".to_owned()]);
+        line.push(env!("CARGO_BIN_EXE_tikkun").to_owned());
+        line.extend_from_slice(&self.words);
         let mut child = Command::new(&line[0])
             .args(&line[1..])
             .env_clear()

@@ -1,4 +1,7 @@
-"""What a Python worker beside the service runs under the names of the service's own functions."""
+"""The service's own functions for testing in Python, under their names and with their parameters.
+
+A Python worker beside the service runs them, and so does `tikkun run` in front of one.
+"""
 
 import time
 
@@ -7,9 +10,15 @@ def noop():
     """Does nothing, well."""
 
 
-def sleep(seconds):
-    """Takes its time."""
+def echo(*positional, **named):
+    """Returns its arguments unchanged."""
+    return {"positional": list(positional), "named": named}
+
+
+def sleep(seconds, deaf=False):
+    """Takes its time, and hears nothing of a drain."""
     time.sleep(seconds)
+    return {"slept": seconds}
 
 
 def fail(message):

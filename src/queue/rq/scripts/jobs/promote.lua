@@ -27,14 +27,27 @@ if not name then
 end
 local left, held, troubles = tonumber(ARGV[3]), {}, {}
 
--- As in RQ, whatever its status is, unless it is gone or cancelled.
+-- Before version 3 RQ's clients list a job before they write it, so an id without a job is looked for again each second.
+-- The sixteenths in its score count how often.
+local function look_again(list, id)
+  local looks = math.floor(tonumber(call('ZSCORE', list, id)) % 1 * 16) + 1
+  if looks == 16 then
+    call('ZREM', list, id)
+  else
+    call('ZADD', list, string.format('%.4f', SECONDS + looks / 16), id)
+  end
+end
+
+-- As in RQ, whatever its status is, unless it is cancelled.
 local function move(queue, id)
+  local list = key('scheduled', queue)
   local job = fields_of(id, { 'status', 'enqueue_at_front', 'enqueue_at_front_on_retry', 'ended_at' })
-  local waits = job.status and job.status ~= 'canceled'
+  if not job.status then return look_again(list, id) end
+  local waits = job.status ~= 'canceled'
   if waits then
     wait_again(id, queue, job.enqueue_at_front == '1' or (job.enqueue_at_front_on_retry == '1' and (job.ended_at or '') ~= ''))
   end
-  call('ZREM', key('scheduled', queue), id)
+  call('ZREM', list, id)
   if waits then left = left - 1 end
 end
 
