@@ -21,7 +21,9 @@ mod hello;
 mod job_result;
 mod killing;
 mod memory;
+mod memory_watch;
 mod messages;
+mod oom_kills;
 mod output;
 mod pool;
 mod pool_record;
@@ -41,6 +43,7 @@ pub use hello::{Connection, Hello, WorkArguments};
 pub use job_result::{JobOutcome, JobResult, ResultAttributes, ReturnedRetry};
 pub use killing::Killer;
 pub use memory::Memory;
+pub use memory_watch::MemoryWatch;
 pub use messages::{
     CallbackOrder, CallbackReason, ChildLimits, FromChild, FromZygote, Mode, Phase, ToChild, ToZygote,
 };

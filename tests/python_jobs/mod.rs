@@ -3,6 +3,7 @@
 mod differential;
 mod forms;
 mod ground;
+mod isolation;
 mod options;
 mod output;
 mod own_side;
