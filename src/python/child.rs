@@ -11,37 +11,18 @@ use super::control::Lifeline;
 use super::conversation::{Conversation, Heard};
 use super::ending::Death;
 use super::frame::FrameError;
-use super::job_result::{JobOutcome, JobResult};
+use super::job_result::JobOutcome;
 use super::killing::{Fate, Killer, kill_group};
-use super::memory_watch::MemoryWatch;
+use super::memory::MemoryWatch;
 use super::messages::{CallbackOrder, FromChild, Mode, Phase, ToChild};
 use super::output::{Output, OutputSink};
 use super::process_record::{ProcessRecord, ProcessState};
+use super::ran::{Called, Ran};
 use super::raw_job::RawJob;
 use crate::fault::{Fault, FaultKind};
 
 /// The name of the phase with which a job begins.
 const RUNNING: &str = "running";
-
-/// How a run of a job ended.
-#[derive(Debug)]
-pub enum Ran {
-    /// The child answered. All that it wrote until then has been handed to the sink.
-    Answered(Box<JobResult>),
-    /// The child left by itself before it began with the job, which can be given to another; why it left.
-    Declined(String),
-    /// The child died. All that it wrote has been handed to the sink.
-    Died(Death),
-}
-
-/// How a callback ended.
-#[derive(Debug)]
-pub enum Called {
-    /// It has run; the traceback if it failed.
-    Answered(Option<String>),
-    /// The child died.
-    Died(Death),
-}
 
 /// What a child is made of.
 pub(super) struct Parts {

@@ -21,13 +21,13 @@ mod hello;
 mod job_result;
 mod killing;
 mod memory;
-mod memory_watch;
 mod messages;
 mod oom_kills;
 mod output;
 mod pool;
 mod pool_record;
 mod process_record;
+mod ran;
 mod raw_job;
 mod shim_folder;
 mod sockets;
@@ -35,15 +35,14 @@ mod zygote;
 
 pub use boot_error::BootError;
 pub use boot_plan::BootPlan;
-pub use child::{Called, Child, Ran};
+pub use child::Child;
 pub use control::ZygoteEnd;
 pub use ending::{Death, Exit, Usage, WaitStatus};
 pub use frame::{Frame, FrameError, FrameReader, MAX_FRAME, encode};
 pub use hello::{Connection, Hello, WorkArguments};
 pub use job_result::{JobOutcome, JobResult, ResultAttributes, ReturnedRetry};
 pub use killing::Killer;
-pub use memory::Memory;
-pub use memory_watch::MemoryWatch;
+pub use memory::{Memory, MemoryWatch};
 pub use messages::{
     CallbackOrder, CallbackReason, ChildLimits, FromChild, FromZygote, Mode, Phase, ToChild, ToZygote,
 };
@@ -51,6 +50,7 @@ pub use output::{OutputSink, Stream};
 pub use pool::Pool;
 pub use pool_record::{PoolCounts, PoolPlan, PoolSnapshot};
 pub use process_record::{ProcessRow, ProcessState};
+pub use ran::{Called, Ran};
 pub use raw_job::RawJob;
 pub use zygote::Zygote;
 

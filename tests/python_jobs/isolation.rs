@@ -19,7 +19,7 @@ fn culprits() -> Vec<Culprit> {
     type Words = &'static [&'static str];
     let died = |function, arguments, words: Words| (function, arguments, json!({}), words);
     let well = |function, arguments| died(function, arguments, &[]);
-    let late = |function, arguments, words: Words| (function, arguments, json!({ "timeout": 1 }), words);
+    let late = |function, arguments, words: Words| (function, arguments, json!({ "timeout": 2 }), words);
     vec![
         died("crash", json!([]), &["(signal 11); killed by signal 11 (SIGSEGV: an invalid memory access"]),
         died(
@@ -50,12 +50,12 @@ fn culprits() -> Vec<Culprit> {
         late(
             "isolation.spin",
             json!([]),
-            &["JobTimeoutException: Task exceeded maximum timeout value (1 seconds)"],
+            &["JobTimeoutException: Task exceeded maximum timeout value (2 seconds)"],
         ),
         late(
             "isolation.block_alarm",
             json!([50]),
-            &["Task exceeded maximum timeout value (1 seconds); killed 1s later, for its code did not yield"],
+            &["Task exceeded maximum timeout value (2 seconds); killed 1s later, for its code did not yield"],
         ),
     ]
 }
@@ -95,9 +95,10 @@ fn a_culprit_fails_alone_and_leaves_no_trace() {
     for isolation in BOTH {
         let mut ground = Ground::new(Rq::Three);
         let options = ["--slots", "8", "--isolation", isolation, "--set", "python.kill_after=1s"];
-        let none = json!({});
-        let neighbours: Vec<_> =
-            (0..7).map(|_| ground.enqueue("default", "isolation.neighbour", &json!(["go"]), &none)).collect();
+        let endless = json!({ "timeout": -1 });
+        let neighbours: Vec<_> = (0..7)
+            .map(|_| ground.enqueue("default", "isolation.neighbour", &json!(["go"]), &endless))
+            .collect();
         let mut run = ground.run(&options, &ground.worker(&["default"]));
         for id in &neighbours {
             ground.until(id, "started", &mut run);
@@ -208,13 +209,14 @@ fn a_hundred_segfaults_leave_nothing_behind() {
 fn jobs_outlive_their_zygote_and_the_next_ones_have_another() {
     for isolation in BOTH {
         let mut ground = Ground::new(Rq::Three);
-        let none = json!({});
-        let who = ground.enqueue("default", "who", &json!([]), &none);
+        let endless = json!({ "timeout": -1 });
+        let who = ground.enqueue("default", "who", &json!([]), &endless);
         let mut run = ground.run(&["--slots", "4", "--isolation", isolation], &ground.worker(&["default"]));
         let zygote = numbers(&ground.result(&who, &mut run))[1];
-        let running: Vec<_> =
-            (0..2).map(|_| ground.enqueue("default", "isolation.neighbour", &json!(["go"]), &none)).collect();
-        let crash = ground.enqueue("default", "isolation.crash_after", &json!(["go"]), &none);
+        let running: Vec<_> = (0..2)
+            .map(|_| ground.enqueue("default", "isolation.neighbour", &json!(["go"]), &endless))
+            .collect();
+        let crash = ground.enqueue("default", "isolation.crash_after", &json!(["go"]), &endless);
         for id in running.iter().chain([&crash]) {
             ground.until(id, "started", &mut run);
         }
@@ -223,7 +225,7 @@ fn jobs_outlive_their_zygote_and_the_next_ones_have_another() {
         ground.wait("another zygote", &mut run, |_, run| {
             run.log().matches("the python worker is ready to fork").count() == 2
         });
-        let who = ground.enqueue("default", "who", &json!([]), &none);
+        let who = ground.enqueue("default", "who", &json!([]), &endless);
         assert_ne!(numbers(&ground.result(&who, &mut run))[1], zygote, "{isolation}");
         ground.redis.ask(&["set", "go", "1"]);
         for id in &running {
@@ -269,16 +271,17 @@ fn nothing_that_jobs_have_started_outlives_a_killed_tikkun() {
 fn a_job_with_more_memory_than_it_may_have_is_killed_alone() {
     for isolation in BOTH {
         let mut ground = Ground::new(Rq::Three);
-        let none = json!({});
-        let neighbours: Vec<_> =
-            (0..2).map(|_| ground.enqueue("default", "isolation.neighbour", &json!(["go"]), &none)).collect();
+        let endless = json!({ "timeout": -1 });
+        let neighbours: Vec<_> = (0..2)
+            .map(|_| ground.enqueue("default", "isolation.neighbour", &json!(["go"]), &endless))
+            .collect();
         let options = ["--slots", "3", "--isolation", isolation, "--set", "python.memory_limit=128MiB"];
         let mut run = ground.run(&options, &ground.worker(&["default"]));
         for id in &neighbours {
             ground.until(id, "started", &mut run);
         }
-        let modest = ground.enqueue("default", "isolation.hoard", &json!([64]), &none);
-        let greedy = ground.enqueue("default", "isolation.hoard", &json!([4096]), &none);
+        let modest = ground.enqueue("default", "isolation.hoard", &json!([64]), &endless);
+        let greedy = ground.enqueue("default", "isolation.hoard", &json!([1024]), &endless);
         assert_eq!(ground.result(&modest, &mut run), "8", "{isolation}");
         let failed = ground.until(&greedy, "failed", &mut run);
         let error = failed["error"].as_str().unwrap();
@@ -297,11 +300,15 @@ fn a_job_with_more_memory_than_it_may_have_is_killed_alone() {
 fn of_thousands_of_jobs_every_line_is_under_its_own_id() {
     const JOBS: usize = 2000;
     let mut ground = Ground::new(Rq::Three);
+    let options = ["--slots", "4", "--isolation", "warm", "--set", "log.format=json"];
+    let mut run = ground.run(&options, &ground.worker(&["default"]));
     let ids: BTreeSet<_> =
         (0..JOBS).map(|_| ground.enqueue("default", "isolation.announce", &json!([]), &json!({}))).collect();
-    let options = ["--slots", "4", "--isolation", "warm", "--set", "log.format=json"];
-    let mut run = ground.run(&options, &ground.worker(&["-b", "default"]));
-    assert!(run.ended().success(), "{}", run.log());
+    for id in &ids {
+        ground.until(id, "finished", &mut run);
+    }
+    run.signal(Signal::TERM);
+    assert!(run.ended().success());
     let mut seen: BTreeMap<String, Vec<String>> = BTreeMap::new();
     for line in run.log().lines() {
         let line: Value = serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}"));

@@ -21,7 +21,7 @@ def redis():
 
 
 def wait_for(key):
-    deadline = time.monotonic() + 120
+    deadline = time.monotonic() + 600
     while not redis().exists(key) and time.monotonic() < deadline:
         time.sleep(0.05)
 
@@ -93,9 +93,9 @@ def leave_processes(count):
 
 
 def block_alarm(count):
-    """Does not let RQ's alarm through, and has started processes."""
-    start_processes(count)
+    """Does not let RQ's alarm through, and starts processes."""
     signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGALRM])
+    start_processes(count)
     spin()
 
 
@@ -181,7 +181,7 @@ def hoard(megabytes):
     kept = []
     for _ in range(megabytes // 8):
         kept.append(b"x" * (8 << 20))
-        time.sleep(0.02)
+        time.sleep(0.05)
     return len(kept)
 
 
