@@ -29,6 +29,10 @@ class Warm(ShimTest):
             ("leave_umask", "dirty: umask"),
             ("leave_path", "dirty: sys.path"),
             ("leave_handler", "dirty: signal handlers"),
+            ("leave_usr1", "dirty: signal handlers"),
+            ("leave_mask", "dirty: signal mask"),
+            ("leave_stdout", "dirty: file descriptors"),
+            ("close_fds", "dirty: file descriptors"),
             ("leave_process", "dirty: processes"),
         ):
             with self.subTest(function):

@@ -18,7 +18,15 @@ MAX_MORE_FDS = 64
 # Reading the kernel's account of memory walks the page tables.
 SECONDS_PER_MEMORY_CHECK = 1.0
 
-_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGCHLD, signal.SIGHUP, signal.SIGUSR2)
+_SIGNALS = (
+    signal.SIGTERM,
+    signal.SIGINT,
+    signal.SIGCHLD,
+    signal.SIGHUP,
+    signal.SIGPIPE,
+    signal.SIGUSR1,
+    signal.SIGUSR2,
+)
 
 # Threads of monitoring agents live as long as the process, and are what these agents expect of it.
 _AGENTS = ("sentry", "raven-sentry", "ddtrace", "datadog", "Otel", "NR-", "eapm", "elasticapm")
@@ -48,6 +56,15 @@ def _handlers():
 
 def _blocked():
     return signal.pthread_sigmask(signal.SIG_BLOCK, ())
+
+
+def _file(fd):
+    """Which file is open under this number."""
+    try:
+        found = os.fstat(fd)
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
 
 
 def _fds():
@@ -86,13 +103,15 @@ class Hygiene:
         self._memory = None
         self._memory_seen = 0.0
         self._threads = set(threading.enumerate())
+        # The standard streams, and the lowest number that is free: a sweep that closes fds closes that, too.
+        self._files = (0, 1, 2, os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC))
         self._alarm = {signal.getsignal(signal.SIGALRM), signal.SIG_DFL}
         self._before = {name: look() for name, look in self._cheap()}
         self._environment = _environment()
 
-    @staticmethod
-    def _cheap():
+    def _cheap(self):
         return (
+            ("file descriptors", lambda: [_file(fd) for fd in self._files]),
             ("cwd", _cwd),
             ("umask", _umask),
             ("signal handlers", _handlers),

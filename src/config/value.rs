@@ -149,6 +149,25 @@ impl Value for ByteSize {
     }
 }
 
+impl Value for Option<ByteSize> {
+    const EXPECTED: &'static str = "`none` or a size with its unit, such as `64KiB` or `1MiB`";
+
+    fn from_text(text: &str) -> Option<Self> {
+        if text.trim().eq_ignore_ascii_case("none") {
+            return Some(None);
+        }
+        ByteSize::parse(text).map(Some)
+    }
+
+    fn show(&self) -> String {
+        self.map_or_else(|| "none".to_owned(), |size| size.show())
+    }
+
+    fn stand_in() -> Self {
+        None
+    }
+}
+
 impl Value for IpAddr {
     const EXPECTED: &'static str = "an IP address, such as `127.0.0.1`, `0.0.0.0` or `::1`";
 

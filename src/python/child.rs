@@ -11,36 +11,18 @@ use super::control::Lifeline;
 use super::conversation::{Conversation, Heard};
 use super::ending::Death;
 use super::frame::FrameError;
-use super::job_result::JobResult;
-use super::killing::{Fate, Killer};
+use super::job_result::JobOutcome;
+use super::killing::{Fate, Killer, kill_group};
+use super::memory::MemoryWatch;
 use super::messages::{CallbackOrder, FromChild, Mode, Phase, ToChild};
 use super::output::{Output, OutputSink};
 use super::process_record::{ProcessRecord, ProcessState};
+use super::ran::{Called, Ran};
 use super::raw_job::RawJob;
 use crate::fault::{Fault, FaultKind};
 
 /// The name of the phase with which a job begins.
 const RUNNING: &str = "running";
-
-/// How a run of a job ended.
-#[derive(Debug)]
-pub enum Ran {
-    /// The child answered. All that it wrote until then has been handed to the sink.
-    Answered(Box<JobResult>),
-    /// The child left by itself before it began with the job, which can be given to another; why it left.
-    Declined(String),
-    /// The child died. All that it wrote has been handed to the sink.
-    Died(Death),
-}
-
-/// How a callback ended.
-#[derive(Debug)]
-pub enum Called {
-    /// It has run; the traceback if it failed.
-    Answered(Option<String>),
-    /// The child died.
-    Died(Death),
-}
 
 /// What a child is made of.
 pub(super) struct Parts {
@@ -63,6 +45,8 @@ pub struct Child {
     is_engaged: bool,
     /// All that it wrote for its last job has been handed on.
     is_rested: bool,
+    /// Its last job failed: what that has started and left behind goes with it.
+    has_failed: bool,
     lifeline: Arc<Lifeline>,
 }
 
@@ -77,7 +61,7 @@ impl Child {
         let Parts { pid, mode, socket, fate, output, sink, lifeline } = parts;
         let record = Arc::new(ProcessRecord::new(pid, mode));
         let talk = Conversation::new(pid, socket, fate, (output, sink), Arc::clone(&record));
-        Self { pid, mode, talk, record, is_engaged: false, is_rested: true, lifeline }
+        Self { pid, mode, talk, record, is_engaged: false, is_rested: true, has_failed: false, lifeline }
     }
 
     /// Waits until it says that it is ready.
@@ -110,6 +94,12 @@ impl Child {
     #[must_use]
     pub fn killer(&self) -> Killer {
         self.talk.killer.clone()
+    }
+
+    /// Watches from beside a run that it has at most `limit` bytes for itself.
+    #[must_use]
+    pub fn memory_watch(&self, limit: u64) -> MemoryWatch {
+        MemoryWatch::new(self.pid, self.record(), limit)
     }
 
     /// Whether that zygote forked it.
@@ -151,6 +141,7 @@ impl Child {
         loop {
             match self.talk.hear().await {
                 Heard::Said(FromChild::Result(result)) => {
+                    self.has_failed = result.attributes.outcome == JobOutcome::Failed;
                     self.answered().await;
                     return Ran::Answered(result);
                 }
@@ -249,7 +240,8 @@ impl Child {
         self.record.bye()
     }
 
-    /// Lets it leave and waits for its end: it sees its socket close. After `grace` it is killed.
+    /// Lets it leave and waits for its end: it sees its socket close. After `grace` it is killed. What its last job
+    /// has started and left behind is ended if that job failed; else it lives on, as under RQ.
     pub async fn finish(mut self, grace: Duration) -> Death {
         self.record.enter(ProcessState::Leaving);
         self.talk.close().await;
@@ -260,13 +252,17 @@ impl Child {
                 }
             }
         });
-        match death.await {
+        let death = match death.await {
             Ok(death) => death,
             Err(_) => {
                 self.talk.killer.kill();
                 self.talk.ended(None).await
             }
+        };
+        if self.has_failed {
+            kill_group(self.pid);
         }
+        death
     }
 
     /// Begins a conversation.
@@ -354,7 +350,7 @@ mod tests {
         let words = death.words();
         assert!(words.starts_with("Work-horse terminated unexpectedly; waitpid returned 1"), "{words}");
         assert!(
-            words.contains("(signal 11); killed by signal 11 (SIGSEGV: an invalid memory access)"),
+            words.contains("(signal 11); killed by signal 11 (SIGSEGV: an invalid memory access"),
             "{words}"
         );
         assert!(words.contains("; peak memory "), "{words}");
@@ -480,6 +476,38 @@ mod tests {
         // As under RQ, what a job starts and leaves behind lives on when the job ends well.
         assert!(runs(left_behind));
         super::super::killing::kill_tree(left_behind);
+    }
+
+    #[tokio::test]
+    async fn what_a_failed_job_leaves_behind_goes_with_its_child() {
+        let (zygote, _) = boot_with(&[]).await;
+        for mode in [Job, Warm] {
+            let mut child = zygote.fork(mode, LONG).await.unwrap();
+            let code = "result(str(subprocess.Popen(['sleep', '1000']).pid).encode(), outcome='failed')";
+            let left_behind: u32 = payload(run(&mut child, code).await.0).parse().unwrap();
+            assert!(runs(left_behind));
+            child.finish(LONG).await;
+            until("it is gone, too", || !runs(left_behind)).await;
+        }
+    }
+
+    #[tokio::test]
+    async fn memory_is_watched_beside_the_run() {
+        let (zygote, _) = boot_with(&[]).await;
+        let mut child = zygote.fork(Job, LONG).await.unwrap();
+        let (limit, killer) = (64 << 20, child.killer());
+        let (watch, never) = (child.memory_watch(limit), child.memory_watch(1 << 40));
+        let large = job("kept = b'x' * (96 << 20)\ntime.sleep(1000)");
+        let mut on_phase = |_| {};
+        let mut running = std::pin::pin!(child.run(&large, Arc::new(Kept::default()), &mut on_phase));
+        let grown = tokio::select! {
+            grown = watch.exceeded() => grown,
+            _ = never.exceeded() => panic!("beyond a limit that was not reached"),
+            ran = &mut running => panic!("{ran:?}"),
+        };
+        assert!(grown > limit, "{grown}");
+        killer.kill();
+        assert!(death(running.await).was_killed);
     }
 
     #[tokio::test]

@@ -15,6 +15,7 @@ use super::ending::{Death, Exit, Usage, WaitStatus};
 use super::frame::{Frame, FrameError, FrameReader, MAX_FRAME};
 use super::killing::{Fate, Killer, kill_tree};
 use super::messages::{FromChild, ToChild};
+use super::oom_kills::oom_kills;
 use super::output::{Output, OutputSink};
 use super::process_record::ProcessRecord;
 
@@ -45,6 +46,8 @@ pub(super) struct Conversation {
     record: Arc<ProcessRecord>,
     /// The child has said that it is done with its last job, or that it leaves.
     pub(super) is_at_rest: bool,
+    /// How many processes the kernel had killed for lack of memory before the last words to the child.
+    oom_kills: Option<u64>,
 }
 
 impl Conversation {
@@ -59,7 +62,18 @@ impl Conversation {
         let (reader, writer) = socket.into_split();
         let frames = FrameReader::new(reader, MAX_FRAME);
         let killer = Killer::new(pid, fate.clone());
-        Self { pid, frames, writer, fate, killer, output, between_jobs, record, is_at_rest: true }
+        Self {
+            pid,
+            frames,
+            writer,
+            fate,
+            killer,
+            output,
+            between_jobs,
+            record,
+            is_at_rest: true,
+            oom_kills: oom_kills(),
+        }
     }
 
     pub(super) fn fate(&self) -> watch::Receiver<Fate> {
@@ -88,6 +102,7 @@ impl Conversation {
 
     /// Not cancel safe: a part of the frame may have been written.
     pub(super) async fn send(&mut self, words: ToChild<'_>) -> Result<(), FrameError> {
+        self.oom_kills = oom_kills();
         Ok(self.writer.write_all(&words.encode()?).await?)
     }
 
@@ -186,7 +201,8 @@ impl Conversation {
             self.output.sweep().await;
             self.direct_to_none();
         }
-        Death { pid: self.pid, exit, was_killed: self.killer.was_killed(), note }
+        let lacked_memory = self.oom_kills.zip(oom_kills()).map(|(before, now)| now > before);
+        Death { pid: self.pid, exit, was_killed: self.killer.was_killed(), lacked_memory, note }
     }
 
     /// Waits a while for the report of its end.

@@ -50,7 +50,7 @@ impl WaitStatus {
         self.code() == Some(0)
     }
 
-    /// In words: `killed by signal 11 (SIGSEGV: an invalid memory access)`, `left with exit code 1`.
+    /// In words: `killed by signal 11 (SIGSEGV: an invalid memory access, or a stack that grew too large)`, `left with exit code 1`.
     #[must_use]
     pub fn words(self) -> String {
         match (self.signal(), self.code()) {
@@ -76,7 +76,7 @@ fn signal_words(signal: i32) -> Option<&'static str> {
         8 => "SIGFPE: an arithmetic error",
         9 => "SIGKILL",
         10 => "SIGUSR1",
-        11 => "SIGSEGV: an invalid memory access",
+        11 => "SIGSEGV: an invalid memory access, or a stack that grew too large",
         12 => "SIGUSR2",
         13 => "SIGPIPE: a write to a closed pipe",
         14 => "SIGALRM: a timer that nobody handled",
@@ -106,6 +106,8 @@ pub struct Death {
     pub exit: Option<Exit>,
     /// Whether Tikkun killed it.
     pub was_killed: bool,
+    /// Whether the kernel killed processes for lack of memory meanwhile, where it says so.
+    pub lacked_memory: Option<bool>,
     /// What else is known, such as an answer that was no answer.
     pub note: Option<String>,
 }
@@ -124,11 +126,7 @@ impl Death {
         if let Some(Exit { status, usage }) = self.exit {
             let signal = status.signal().map(|signal| format!(" (signal {signal})")).unwrap_or_default();
             text.push_str(&format!("waitpid returned {}{signal}; {}", status.raw(), status.words()));
-            if self.was_killed {
-                text.push_str(" by Tikkun");
-            } else if status.signal() == Some(9) {
-                text.push_str(", not by Tikkun: often the kernel, for lack of memory");
-            }
+            text.push_str(&self.by_whom(status));
             if usage.maxrss > 0 {
                 text.push_str(&format!("; peak memory {} MiB", usage.maxrss.div_ceil(1024)));
             }
@@ -140,6 +138,20 @@ impl Death {
             text.push_str(note);
         }
         text
+    }
+
+    /// Who ended it, where the status alone does not say that.
+    fn by_whom(&self, status: WaitStatus) -> String {
+        match (status.signal(), status.code(), self.lacked_memory) {
+            _ if self.was_killed => " by Tikkun".to_owned(),
+            (Some(9), _, Some(true)) => "; the kernel killed it for lack of memory".to_owned(),
+            (Some(9), _, Some(false)) => {
+                ", neither by Tikkun nor by the kernel for lack of memory".to_owned()
+            }
+            (Some(9), _, None) => ", not by Tikkun: often the kernel, for lack of memory".to_owned(),
+            (None, Some(code), _) => format!(" without an answer, as after os._exit({code})"),
+            _ => String::new(),
+        }
     }
 
     /// What a callback is given about it, as JSON.
@@ -160,7 +172,7 @@ mod tests {
     fn death(status: i32, maxrss: u64) -> Death {
         let usage = Usage { maxrss, ..Usage::default() };
         let exit = Some(Exit { status: WaitStatus::from_raw(status), usage });
-        Death { pid: 42, exit, was_killed: false, note: None }
+        Death { pid: 42, exit, was_killed: false, lacked_memory: None, note: None }
     }
 
     #[test]
@@ -168,12 +180,37 @@ mod tests {
         assert_eq!(
             death(139, 125_000).words(),
             "Work-horse terminated unexpectedly; waitpid returned 139 (signal 11); \
-             killed by signal 11 (SIGSEGV: an invalid memory access); peak memory 123 MiB"
+             killed by signal 11 (SIGSEGV: an invalid memory access, or a stack that grew too large); \
+             peak memory 123 MiB"
         );
         assert_eq!(
             death(256, 0).words(),
-            "Work-horse terminated unexpectedly; waitpid returned 256; left with exit code 1"
+            "Work-horse terminated unexpectedly; waitpid returned 256; \
+             left with exit code 1 without an answer, as after os._exit(1)"
         );
+    }
+
+    #[test]
+    fn process_that_left_with_success_is_told_to_have_given_no_answer() {
+        assert_eq!(
+            death(0, 0).words(),
+            "Work-horse terminated unexpectedly; waitpid returned 0; \
+             left with exit code 0 without an answer, as after os._exit(0)"
+        );
+    }
+
+    #[test]
+    fn kernel_that_counts_is_believed() {
+        let said = |lacked_memory| Death { lacked_memory: Some(lacked_memory), ..death(9, 2048) }.words();
+        let begin = "Work-horse terminated unexpectedly; waitpid returned 9 (signal 9); \
+                     killed by signal 9 (SIGKILL)";
+        let lacked = format!("{begin}; the kernel killed it for lack of memory; peak memory 2 MiB");
+        assert_eq!(said(true), lacked);
+        let other =
+            format!("{begin}, neither by Tikkun nor by the kernel for lack of memory; peak memory 2 MiB");
+        assert_eq!(said(false), other);
+        let segfault = Death { lacked_memory: Some(true), ..death(11, 0) }.words();
+        assert!(!segfault.contains("lack"), "{segfault}");
     }
 
     #[test]

@@ -22,11 +22,13 @@ mod job_result;
 mod killing;
 mod memory;
 mod messages;
+mod oom_kills;
 mod other_user;
 mod output;
 mod pool;
 mod pool_record;
 mod process_record;
+mod ran;
 mod raw_job;
 mod shim_folder;
 mod sockets;
@@ -34,14 +36,14 @@ mod zygote;
 
 pub use boot_error::BootError;
 pub use boot_plan::BootPlan;
-pub use child::{Called, Child, Ran};
+pub use child::Child;
 pub use control::ZygoteEnd;
 pub use ending::{Death, Exit, Usage, WaitStatus};
 pub use frame::{Frame, FrameError, FrameReader, MAX_FRAME, encode};
 pub use hello::{Connection, Hello, WorkArguments};
 pub use job_result::{JobOutcome, JobResult, ResultAttributes, ReturnedRetry};
 pub use killing::Killer;
-pub use memory::Memory;
+pub use memory::{Memory, MemoryWatch};
 pub use messages::{
     CallbackOrder, CallbackReason, ChildLimits, FromChild, FromZygote, Mode, Phase, ToChild, ToZygote,
 };
@@ -49,6 +51,7 @@ pub use output::{OutputSink, Stream};
 pub use pool::Pool;
 pub use pool_record::{PoolCounts, PoolPlan, PoolSnapshot};
 pub use process_record::{ProcessRow, ProcessState};
+pub use ran::{Called, Ran};
 pub use raw_job::RawJob;
 pub use zygote::Zygote;
 

@@ -298,9 +298,9 @@ impl State {
 
 #[cfg(test)]
 mod tests {
-    use super::super::child::Ran;
     use super::super::killing::{Fate, kill_tree};
     use super::super::messages::ChildLimits;
+    use super::super::ran::Ran;
     use super::super::stand_in::{Kept, LONG, boot_with, job, runs, until};
     use super::*;
 

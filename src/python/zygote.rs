@@ -152,8 +152,8 @@ impl Zygote {
 
 #[cfg(test)]
 mod tests {
-    use super::super::child::Ran;
     use super::super::killing::kill_tree;
+    use super::super::ran::Ran;
     use super::super::stand_in::{Kept, LONG, SHIM, boot_with, command, environment, job, runs, until};
     use super::*;
     use crate::fault::causes;

@@ -115,6 +115,14 @@ fn effective_values_can_be_given_back() {
     assert_eq!(values(&again), values(&defaults));
 }
 
+#[test]
+fn memory_of_python_processes_has_no_limit_unless_one_is_given() {
+    let limit = |loaded: Loaded| loaded.settings.python.memory_limit;
+    assert_eq!(limit(Settings::load(&Sources::none()).unwrap()), None);
+    assert_eq!(limit(with_flags(&[("python.memory_limit", "None")]).unwrap()), None);
+    assert_eq!(limit(with_flags(&[("python.memory_limit", "2GiB")]).unwrap()), Some(ByteSize(2 << 30)));
+}
+
 // ---- precedence and origins ----
 
 #[test]
@@ -266,6 +274,7 @@ fn a_value_that_cannot_be_used_is_named_with_what_was_expected() {
         ("TIKKUN_WORKER__SLOTS", "0", "`worker.slots` is `0` (from env TIKKUN_WORKER__SLOTS), expected a whole number from 1 to 1024".into()),
         ("TIKKUN_WORKER__QUEUE_CAPS", "high=0", "`worker.queue_caps` is `high=0` (from env TIKKUN_WORKER__QUEUE_CAPS), expected at least 1 slot for each queue: `{ high = 2 }` in a file, `high=2,low=1` elsewhere".into()),
         ("TIKKUN_TRACKER__HEARTBEAT_INTERVAL", "31s", "`tracker.heartbeat_interval` is `31s` (from env TIKKUN_TRACKER__HEARTBEAT_INTERVAL), expected a duration of at most `30s`".into()),
+        ("TIKKUN_PYTHON__MEMORY_LIMIT", "1MiB", "`python.memory_limit` is `1MiB` (from env TIKKUN_PYTHON__MEMORY_LIMIT), expected `none` or a size from 16MiB".into()),
         ("TIKKUN_DELETION__TIMEOUT", "soon", "`deletion.timeout` is `soon` (from env TIKKUN_DELETION__TIMEOUT), expected `never` or a duration longer than zero with its unit, such as `30s` or `5m`".into()),
         ("TIKKUN_LOG__FILTER", "a=b=c", "`log.filter` is `a=b=c` (from env TIKKUN_LOG__FILTER), expected directives such as `info,tikkun::queue=debug`".into()),
         ("TIKKUN_SERVICE__DATA", "", "`service.data` is `` (from env TIKKUN_SERVICE__DATA), expected the path of a folder".into()),

@@ -301,12 +301,12 @@ impl Run {
         }
     }
 
-    pub fn pid(&self) -> i32 {
-        Pid::from_child(&self.process).as_raw_pid()
-    }
-
     pub fn signal(&self, signal: Signal) {
         kill_process(Pid::from_child(&self.process), signal).unwrap();
+    }
+
+    pub fn pid(&self) -> i32 {
+        Pid::from_child(&self.process).as_raw_pid()
     }
 
     /// Its exit status, once it has ended.
@@ -345,11 +345,16 @@ pub fn lives(pid: i32) -> bool {
 }
 
 /// Waits until none of these processes is there.
-#[allow(clippy::disallowed_methods, reason = "no actor lives on a thread of a test")]
 pub fn all_gone(pids: &[i32]) {
+    gone_within(DEADLINE, pids);
+}
+
+/// The same, no longer than this.
+#[allow(clippy::disallowed_methods, reason = "no actor lives on a thread of a test")]
+pub fn gone_within(deadline: Duration, pids: &[i32]) {
     let began = Instant::now();
     while let Some(pid) = pids.iter().find(|pid| lives(**pid)) {
-        assert!(began.elapsed() < DEADLINE, "process {pid} lives on");
+        assert!(began.elapsed() < deadline, "process {pid} lives on");
         std::thread::sleep(LOOK);
     }
 }

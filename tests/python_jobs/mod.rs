@@ -4,6 +4,7 @@ mod differential;
 mod example;
 mod forms;
 pub mod ground;
+mod isolation;
 mod options;
 mod output;
 mod own_side;

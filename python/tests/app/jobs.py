@@ -164,6 +164,19 @@ def leave_handler():
     signal.signal(signal.SIGTERM, lambda *_: None)
 
 
+def leave_usr1():
+    signal.signal(signal.SIGUSR1, signal.SIG_IGN)
+
+
+def leave_mask():
+    signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGALRM])
+
+
+def leave_stdout():
+    with open(os.devnull, "w") as file:
+        os.dup2(file.fileno(), 1)
+
+
 def leave_process():
     subprocess.Popen(["sleep", "0"])
 

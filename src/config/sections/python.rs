@@ -37,6 +37,8 @@ pub struct PythonSettings {
     pub lifetime: Duration,
     /// By how much its memory may grow before it is replaced.
     pub memory_growth: ByteSize,
+    /// How much memory it may have for itself while it runs a job before it is killed.
+    pub memory_limit: Option<ByteSize>,
 }
 
 impl PythonSettings {
@@ -50,6 +52,11 @@ impl PythonSettings {
             lifetime: reader.duration("python.lifetime"),
             memory_growth: reader
                 .read("python.memory_growth", "a size from 1MiB", |size: &ByteSize| size.0 >= 1 << 20),
+            memory_limit: reader.read(
+                "python.memory_limit",
+                "`none` or a size from 16MiB",
+                |limit: &Option<ByteSize>| limit.is_none_or(|size| size.0 >= 16 << 20),
+            ),
         }
     }
 }

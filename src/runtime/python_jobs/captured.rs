@@ -100,6 +100,7 @@ impl PythonWorker {
             lines: self.lines.clone(),
             settings: JobSettings { retention, ..JobSettings::default() },
             kill_after: self.command.kill_after,
+            memory_limit: self.command.memory_limit,
             handles_deaths: self.hello.horse_killed_handler,
             handles_failures: !self.hello.exception_handlers.is_empty() && !self.hello.rq.starts_with("1."),
             last: self.last.clone(),

@@ -26,6 +26,8 @@ pub struct PythonCommand {
     pub boot_timeout: Duration,
     /// How long code that does not yield to its time limit goes on before its process is killed.
     pub kill_after: Duration,
+    /// How many bytes a process may have for itself while it runs a job; `None`: any number.
+    pub memory_limit: Option<u64>,
     /// How lines of the processes are passed on.
     pub format: LogFormat,
 }
@@ -59,6 +61,7 @@ impl PythonCommand {
             },
             boot_timeout: python.boot_timeout,
             kill_after: python.kill_after,
+            memory_limit: python.memory_limit.map(|limit| limit.0),
             format: settings.log.format,
         }
     }

@@ -12,12 +12,13 @@ use super::clock::Clock;
 use super::last::Last;
 use super::lines::Lines;
 use crate::backoff::Backoff;
+use crate::config::ByteSize;
 use crate::job::{
     AbandonedJob, Completion, EndGiven, EndSignal, ForeignJob, ForeignJobs, JobContext, JobError, JobRecord,
     JobResult, JobSettings, QueueEnd, StopReason, Verbatim,
 };
 use crate::python::{
-    CallbackOrder, CallbackReason, Called, Child, Death, OutputSink, Phase, Pool, Ran, RawJob,
+    CallbackOrder, CallbackReason, Called, Child, Death, MemoryWatch, OutputSink, Phase, Pool, Ran, RawJob,
 };
 
 /// How long a process has to write the stacks of its threads before it is killed.
@@ -32,6 +33,8 @@ pub(super) struct PythonJobs {
     pub(super) settings: JobSettings,
     /// How long code that does not yield to its time limit goes on before its process is killed.
     pub(super) kill_after: Duration,
+    /// How many bytes a process may have for itself before it is killed.
+    pub(super) memory_limit: Option<u64>,
     /// The worker has a handler for processes that die under a job.
     pub(super) handles_deaths: bool,
     /// The worker's handlers of exceptions are called for jobs that were left behind, too, which RQ does since version 2.
@@ -46,6 +49,8 @@ pub(super) struct PythonJobs {
 enum Killed {
     /// Its time was up, and its code did not yield.
     Overdue,
+    /// It had so many bytes for itself, which is beyond the limit.
+    TooLarge(u64),
     /// A person asked for it.
     ByPerson(StopReason),
     /// All of this process is to end at once.
@@ -123,34 +128,7 @@ impl PythonJobs {
         job: ForeignJob<'_>,
         ctx: &JobContext,
     ) -> Option<JobResult> {
-        let (clock, killer) = (Clock::new(), child.killer());
-        let mut killed = None;
-        let ran = {
-            let mut on_phase = |phase: Phase| clock.set(phase.may_take);
-            let mut running = pin!(child.run(raw, Arc::clone(sink), &mut on_phase));
-            loop {
-                tokio::select! {
-                    biased;
-                    ran = &mut running => break ran,
-                    () = clock.is_up(self.kill_after), if killed.is_none() => {
-                        killed = Some(Killed::Overdue);
-                        killer.ask_for_stacks();
-                        if let Ok(ran) = tokio::time::timeout(STACKS, &mut running).await {
-                            break ran;
-                        }
-                        killer.kill();
-                    }
-                    reason = ctx.stopped_by_person(), if killed.is_none() => {
-                        killed = Some(Killed::ByPerson(reason));
-                        killer.kill();
-                    }
-                    () = told(&self.end), if killed.is_none() => {
-                        killed = Some(Killed::AtOnce);
-                        killer.kill();
-                    }
-                }
-            }
-        };
+        let (ran, killed) = self.watched(&mut child, (raw, sink), ctx).await;
         match ran {
             Ran::Answered(result) => {
                 let is_waited_for = result.attributes.synchronous;
@@ -160,14 +138,40 @@ impl PythonJobs {
                 Some(ended)
             }
             Ran::Declined(reason) => {
-                tracing::debug!(
-                    reason,
-                    "a python process left before it began with the job; another takes it"
-                );
+                tracing::debug!(reason, "a python process left before the job began; another takes it");
                 None
             }
             Ran::Died(death) => Some(self.after_death(&death, killed, (raw, sink), job).await),
         }
+    }
+
+    /// Runs the job to its end, or kills its process when there is a reason to.
+    async fn watched(
+        &self,
+        child: &mut Child,
+        (raw, sink): (&RawJob, &Arc<dyn OutputSink>),
+        ctx: &JobContext,
+    ) -> (Ran, Option<Killed>) {
+        let (clock, killer) = (Clock::new(), child.killer());
+        let memory = self.memory_limit.map(|limit| child.memory_watch(limit));
+        let mut on_phase = |phase: Phase| clock.set(phase.may_take);
+        let mut running = pin!(child.run(raw, Arc::clone(sink), &mut on_phase));
+        let killed = tokio::select! {
+            biased;
+            ran = &mut running => return (ran, None),
+            () = clock.is_up(self.kill_after) => {
+                killer.ask_for_stacks();
+                if let Ok(ran) = tokio::time::timeout(STACKS, &mut running).await {
+                    return (ran, Some(Killed::Overdue));
+                }
+                Killed::Overdue
+            }
+            bytes = exceeded(memory.as_ref()) => Killed::TooLarge(bytes),
+            reason = ctx.stopped_by_person() => Killed::ByPerson(reason),
+            () = told(&self.end) => Killed::AtOnce,
+        };
+        killer.kill();
+        (running.await, Some(killed))
     }
 
     /// Gives a child back; one that waits for that is told first whether its job's end was written, and is done then with
@@ -217,11 +221,21 @@ impl PythonJobs {
                 Err(person_ended(reason))
             }
             // As RQ has it, the command that kills a job's process leaves its end to who waits for the process.
-            None | Some(Killed::ByPerson(_) | Killed::AtOnce) => Err(JobError::in_own_words(Verbatim {
-                traceback: Some(death.words()),
-                ..Verbatim::default()
-            })),
+            None | Some(Killed::ByPerson(_) | Killed::AtOnce | Killed::TooLarge(_)) => {
+                let why = killed.and_then(|killed| self.beyond_limit(killed)).unwrap_or_default();
+                let traceback = Some(death.words() + &why);
+                Err(JobError::in_own_words(Verbatim { traceback, ..Verbatim::default() }))
+            }
         }
+    }
+
+    /// The limit of memory and how much there was, of a process that was killed for that.
+    fn beyond_limit(&self, killed: Killed) -> Option<String> {
+        let (Killed::TooLarge(bytes), Some(limit)) = (killed, self.memory_limit) else { return None };
+        let (mib, limit) = (bytes.div_ceil(1 << 20), ByteSize(limit));
+        Some(format!(
+            "; it had {mib} MiB of memory for itself alone, and `python.memory_limit` allows {limit}"
+        ))
     }
 
     /// Has another process run what RQ's worker runs itself when a job's process is gone. That it fails is logged and
@@ -257,6 +271,14 @@ impl PythonJobs {
                 "what was to be called after a job's process was gone failed"
             );
         }
+    }
+}
+
+/// Completes when a process has more memory than it may, with how many bytes; never without a limit.
+async fn exceeded(memory: Option<&MemoryWatch>) -> u64 {
+    match memory {
+        Some(memory) => memory.exceeded().await,
+        None => std::future::pending().await,
     }
 }
 
