@@ -151,7 +151,7 @@ impl Child {
         loop {
             match self.talk.hear().await {
                 Heard::Said(FromChild::Result(result)) => {
-                    self.answered().await;
+                    self.answered();
                     return Ran::Answered(result);
                 }
                 Heard::Said(FromChild::Phase(phase)) => {
@@ -190,7 +190,7 @@ impl Child {
         loop {
             match self.talk.hear().await {
                 Heard::Said(FromChild::Called(error)) => {
-                    self.answered().await;
+                    self.answered();
                     return Called::Answered(error);
                 }
                 Heard::Said(FromChild::Phase(phase)) => on_phase(phase),
@@ -224,7 +224,7 @@ impl Child {
             }
         }
         if !self.is_rested {
-            self.talk.output.sweep().await;
+            self.talk.output.sweep();
             self.talk.direct_to_none();
             self.is_rested = true;
         }
@@ -290,8 +290,8 @@ impl Child {
     }
 
     /// Ends a conversation. All that was written until now has been handed on after this.
-    async fn answered(&mut self) {
-        self.talk.output.sweep().await;
+    fn answered(&mut self) {
+        self.talk.output.sweep();
         self.record.end_job();
         self.is_engaged = false;
     }

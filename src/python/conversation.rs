@@ -173,7 +173,7 @@ impl Conversation {
         }
         self.killer.has_ended();
         if timeout(DRAIN_BOUND, self.output.ended()).await.is_err() {
-            self.output.sweep().await;
+            self.output.sweep();
             self.direct_to_none();
         }
         Death { pid: self.pid, exit, was_killed: self.killer.was_killed(), note }
