@@ -1,4 +1,4 @@
-"""Runs Tikkun and its peers in turn, round by round, and writes the table into docs/performance.md."""
+"""Runs Tikkun and its peers in turn, round by round, and writes the tables into docs/performance.md."""
 import argparse
 import json
 import os
@@ -11,35 +11,23 @@ import subprocess
 import sys
 import tempfile
 import time
+from importlib.metadata import version
 
-import psutil
-
-from server import Server
+import python_jobs
+from ground import DRIVERS, PATIENCE, RQ_DONE, Ground, Peer, drain, idle, pickup, send, stop
 
 HERE = pathlib.Path(__file__).resolve().parent
-DRIVERS = HERE / "drivers"
 REPORT = HERE.parent.parent / "docs/performance.md"
-MARKS = ("<!-- peers: begin -->", "<!-- peers: end -->")
-# Seconds after which whatever is waited for has failed.
-PATIENCE = 60
-# Jobs of one measurement of the pickup, and their rate.
-STEADY, PER_SECOND = 80, 20
-# Seconds without any job.
-REST = 4
-RQ_DONE = "zcard", "rq:finished:bench"
+# What is measured beside the peers themselves.
+PARTS = "imports", "memory"
+# Those that have a place in the table of Python jobs, too.
+IN_BOTH = "rq-fork", "rq-simple"
 
 
-class Peer:
-    """How one is started, how its jobs are sent, and how many of them a drain takes."""
-
-    def __init__(self, name, words, work, send, jobs, done, fill=None):
-        self.name, self.words, self.work, self.send, self.jobs = name, words, work, send, jobs
-        self.done, self.fill = done, fill or send
-
-
-def peers(program, scale):
+def peers(program, tikkun, scale):
+    """All of them: those of the first table, and those that only run Python jobs."""
     python = sys.executable
-    rq = [python, DRIVERS / "rq_client.py"]
+    rq = python_jobs.rq_client("peers.noop")
     bull = ["node", DRIVERS / "bullmq.js"]
     sidekiq = ["ruby", DRIVERS / "sidekiq_client.rb"]
 
@@ -57,145 +45,10 @@ def peers(program, scale):
         ours("tikkun-4", "Tikkun, 4 slots", 4, 20_000),
         ours("tikkun", "Tikkun, 128 slots", 128, 60_000),
     ]
-    for peer in found:
+    pythons = python_jobs.peers(tikkun)
+    for peer in [*found, *pythons]:
         peer.jobs = max(100, int(peer.jobs * scale))
-    return found
-
-
-class Ground:
-    """The server, and what each worker and client finds around it."""
-
-    def __init__(self):
-        self.server = Server()
-        self.folder = tempfile.TemporaryDirectory(prefix="tikkun-bench-")
-        self.log = open(pathlib.Path(self.folder.name) / "log", "w+")
-        self.waits = pathlib.Path(self.folder.name) / "waits"
-
-    def close(self):
-        self.server.close()
-        self.log.close()
-        self.folder.cleanup()
-
-    def told(self, command):
-        known = {"{url}": self.server.url, "{data}": self.folder.name, "{waits}": str(self.waits)}
-        return [known.get(str(word), str(word)) for word in command]
-
-    def environment(self):
-        return {**os.environ, "REDIS_URL": self.server.url, "BENCH_WAITS": str(self.waits),
-                "PYTHONPATH": str(DRIVERS), "NODE_PATH": os.environ["BENCH_NODE"], "RUBYOPT": "-W0"}
-
-    def start(self, peer):
-        return psutil.Popen(self.told(peer.work), env=self.environment(), cwd=self.folder.name,
-                            stdin=subprocess.DEVNULL, stdout=self.log, stderr=self.log)
-
-    def sent(self, client, *words):
-        """Jobs a second of a client."""
-        command = [*self.told(client), *map(str, words)]
-        done = subprocess.run(command, env=self.environment(), cwd=self.folder.name, capture_output=True, text=True,
-                              timeout=3 * PATIENCE)
-        if done.returncode:
-            raise SystemExit(f"{command[0]} failed:\n{done.stderr[-2000:]}")
-        told = json.loads(done.stdout.strip().splitlines()[-1])
-        return told["jobs"] / told["seconds"]
-
-    def said(self):
-        self.log.flush()
-        return pathlib.Path(self.log.name).read_text()[-2000:]
-
-
-def stop(worker):
-    """Asks the worker to end; what it leaves of its children is killed by id."""
-    family = worker.children(recursive=True) if worker.is_running() else []
-    worker.terminate()
-    psutil.wait_procs([worker], 10)
-    for process in [worker, *family]:
-        if process.is_running():
-            process.kill()
-    psutil.wait_procs([worker], 10)
-
-
-def alive(ground, peer, worker, deadline, what):
-    if worker.poll() is not None:
-        raise SystemExit(f"the worker of {peer.name} ended:\n{ground.said()}")
-    if time.monotonic() > deadline:
-        raise SystemExit(f"{peer.name}: waited {PATIENCE} s for {what}:\n{ground.said()}")
-
-
-def cpu_of(worker):
-    """With its children, those that have ended too."""
-    times = worker.cpu_times()
-    return times.user + times.system + times.children_user + times.children_system
-
-
-def drain(ground, peer):
-    """From the first job that ended to the last: the start of the process does not count."""
-    redis, (command, key) = ground.server.redis, peer.done
-    redis.flushall()
-    ground.sent(peer.fill, "bulk", peer.jobs)
-    before, polls, first = ground.server.spent(), 0, None
-    redis.config_resetstat()
-    worker = ground.start(peer)
-    deadline = time.monotonic() + PATIENCE
-    try:
-        while True:
-            counted, now = getattr(redis, command)(key), time.monotonic()
-            done = peer.jobs - counted if command == "llen" else counted
-            polls += 1
-            if first is None and done > 0:
-                first = (now, done)
-            if done >= peer.jobs:
-                break
-            alive(ground, peer, worker, deadline, f"the end of its jobs ({done} of {peer.jobs})")
-            time.sleep(0.02)
-        after, own = ground.server.spent(), cpu_of(worker)
-    finally:
-        stop(worker)
-    seconds = max(now - first[0], 0.001)
-    # What was asked above is no work of the worker's.
-    return {"rate": (peer.jobs - first[1]) / seconds, "commands": (after[1] - polls) / peer.jobs,
-            "reads": (after[2] - polls) / peer.jobs, "server_cpu": (after[0] - before[0]) / peer.jobs * 1e6,
-            "own_cpu": own / peer.jobs * 1e6}
-
-
-def waits(ground):
-    return [int(line) / 1e6 for line in ground.waits.read_text().splitlines()] if ground.waits.exists() else []
-
-
-def pickup(ground, peer):
-    """How long single jobs wait at an idle worker; and what it is like while there is none."""
-    ground.server.redis.flushall()
-    ground.waits.write_text("")
-    worker = ground.start(peer)
-    try:
-        for steady in (10, STEADY):
-            # The first ones only wake what is made at first use.
-            ground.waits.write_text("")
-            ground.sent(peer.send, "steady", steady, PER_SECOND)
-            deadline = time.monotonic() + PATIENCE
-            while len(waits(ground)) < steady:
-                alive(ground, peer, worker, deadline, f"{steady} single jobs")
-                time.sleep(0.05)
-        waited = waits(ground)
-        time.sleep(1)
-        return {"waits": waited, **idle(worker)}
-    finally:
-        stop(worker)
-
-
-def idle(worker):
-    before = cpu_of(worker)
-    time.sleep(REST)
-    family = [worker, *worker.children(recursive=True)]
-    memory = sum(process.memory_info().rss for process in family) / 2**20
-    return {"memory": memory, "idle_cpu": (cpu_of(worker) - before) / REST * 100}
-
-
-def send(ground, peer):
-    redis = ground.server.redis
-    redis.flushall()
-    single = ground.sent(peer.send, "single", max(100, min(4_000, peer.jobs)))
-    redis.flushall()
-    return {"single": single, "bulk": ground.sent(peer.send, "bulk", max(2_000, min(20_000, peer.jobs)))}
+    return found, pythons
 
 
 def wide(ground, program):
@@ -255,14 +108,13 @@ def beside(rest, rates):
             f"every step to the disk, does {statistics.median(rates):,.0f} jobs/s with 128 slots.")
 
 
-def machine(ground, options, loads, found):
+def machine(ground, options, loads, names):
     def answer(*words):
         return subprocess.run(words, capture_output=True, text=True).stdout.strip()
-    import rq
     model = re.search(r"model name\s*:\s*(.+)", pathlib.Path("/proc/cpuinfo").read_text())
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
-    names = {peer.name for peer in found}
-    versions = [f"Redis {ground.server.version()}", f"RQ {rq.VERSION}", f"Python {platform.python_version()}"]
+    versions = [f"Redis {ground.server.version()}", f"RQ {version('rq')}", f"Python {platform.python_version()}"]
+    versions += [f"{name} {version(name.lower())}" for name in ("Celery", "dramatiq") if name.lower() in names]
     if "bullmq" in names:
         package = json.loads((pathlib.Path(os.environ["BENCH_NODE"]) / "bullmq/package.json").read_text())
         versions += [f"BullMQ {package['version']}", f"Node {answer('node', '--version').lstrip('v')}"]
@@ -274,42 +126,77 @@ def machine(ground, options, loads, found):
             f"the load of the last minute was {min(loads):.1f} to {max(loads):.1f} when they began.")
 
 
-def main():
+def arguments():
     words = argparse.ArgumentParser()
     words.add_argument("--program", type=pathlib.Path, required=True)
+    words.add_argument("--tikkun", type=pathlib.Path, required=True, help="the binary for `tikkun run`")
     words.add_argument("--rounds", type=int, default=3)
     words.add_argument("--scale", type=float, default=1.0, help="factor on the numbers of jobs")
-    words.add_argument("--peers", default="", help="only these: rq-fork,rq-simple,bullmq,sidekiq,tikkun-4,tikkun")
-    words.add_argument("--print", action="store_true", help="print the table and change no file")
-    options = words.parse_args()
+    words.add_argument("--peers", default="", help="only these: rq-fork,rq-simple,bullmq,sidekiq,tikkun-4,tikkun,"
+                       "rq-pool,celery,dramatiq,run-job,run-job-2,run-warm,run-warm-2; imports,memory")
+    words.add_argument("--print", action="store_true", help="print the tables and change no file")
+    return words.parse_args()
+
+
+def one_round(ground, found, pythons, rounds, before):
+    for peer in [*found, *pythons]:
+        sent = {} if peer in pythons else send(ground, peer)
+        measured = {**sent, **drain(ground, peer), **pickup(ground, peer)}
+        rounds[peer.name].append(measured)
+        print(f"{before}{peer.words}: {measured['rate']:,.0f} jobs/s", file=sys.stderr, flush=True)
+
+
+def write(tables):
+    """Puts each table between its marks."""
+    text = REPORT.read_text()
+    for place, measured in tables.items():
+        begin, end = f"<!-- {place}: begin -->", f"<!-- {place}: end -->"
+        text = f"{text[:text.index(begin)]}{begin}\n{measured}\n{text[text.index(end):]}"
+    REPORT.write_text(text)
+
+
+def main():
+    options = arguments()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
-    program = options.program.resolve()
-    everyone = peers(program, options.scale)
-    names = [name for name in options.peers.split(",") if name] or [peer.name for peer in everyone]
-    if unknown := set(names) - {peer.name for peer in everyone}:
-        raise SystemExit(f"--peers: {', '.join(sorted(unknown))} is none of {', '.join(p.name for p in everyone)}")
-    found = [peer for peer in everyone if peer.name in names]
-    rounds, loads, rates = {peer.name: [] for peer in found}, [], []
+    program, tikkun = options.program.resolve(), options.tikkun.resolve()
+    everyone, of_python = peers(program, tikkun, options.scale)
+    known = [*(peer.name for peer in [*everyone, *of_python]), *PARTS]
+    names = [name for name in options.peers.split(",") if name] or known
+    if unknown := set(names) - set(known):
+        raise SystemExit(f"--peers: {', '.join(sorted(unknown))} is none of {', '.join(known)}")
+    found, pythons = ([peer for peer in some if peer.name in names] for some in (everyone, of_python))
+    importers = [peer for peer in [*everyone, *of_python] if peer.name in python_jobs.IMPORTING and "imports" in names]
+    rounds, imports = {peer.name: [] for peer in [*found, *pythons]}, {peer.name: [] for peer in importers}
+    loads, rates, tables = [], [], {}
     ground = Ground()
     try:
         for number in range(options.rounds):
             loads.append(os.getloadavg()[0])
-            for peer in found:
-                run = {**send(ground, peer), **drain(ground, peer), **pickup(ground, peer)}
-                rounds[peer.name].append(run)
-                print(f"round {number + 1}: {peer.words}: {run['rate']:,.0f} jobs/s", file=sys.stderr, flush=True)
+            one_round(ground, found, pythons, rounds, f"round {number + 1}: ")
+            for peer in importers:
+                imports[peer.name].append(python_jobs.importing(ground, peer, options.scale))
             if "tikkun" in names:
                 rates.append(embedded(program, max(1_000, int(40_000 * options.scale))))
-        measured = f"{machine(ground, options, loads, found)}\n\n{table(rounds, found)}"
+        measured = machine(ground, options, loads, names)
+        if found:
+            tables["peers"] = f"{measured}\n\n{table(rounds, found)}"
         if rates:
-            measured += f"\n\n{beside(wide(ground, program), rates)}"
+            tables["peers"] += f"\n\n{beside(wide(ground, program), rates)}"
+        ours = [measured]
+        if pythons:
+            both = [peer for peer in found if peer.name in IN_BOTH]
+            ours.append(python_jobs.table(rounds, [*both, *pythons]))
+        if importers:
+            ours.append(python_jobs.importing_table(imports, importers))
+        if "memory" in names:
+            ours.append(python_jobs.large_table(python_jobs.large(ground, tikkun, options.scale)))
+        if ours[1:]:
+            tables["python"] = "\n\n".join(ours)
     finally:
         ground.close()
-    print(measured)
+    print("\n\n".join(tables.values()))
     if not options.print:
-        text = REPORT.read_text()
-        begin, end = (text.index(mark) for mark in MARKS)
-        REPORT.write_text(f"{text[:begin]}{MARKS[0]}\n{measured}\n{text[end:]}")
+        write(tables)
 
 
 if __name__ == "__main__":

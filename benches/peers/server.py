@@ -19,6 +19,8 @@ class Server:
              "--dir", self.folder], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         self.url = f"redis://127.0.0.1:{port}/0"
         self.redis = redis.Redis(port=port, retry=None)
+        self.results_url = f"redis://127.0.0.1:{port}/1"
+        self.results = redis.Redis(port=port, db=1, retry=None)
         deadline = time.monotonic() + 20
         while True:
             try:

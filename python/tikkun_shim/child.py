@@ -92,10 +92,12 @@ class Child:
         self._warm = warm
         self._worker = worker
         self._synchronous = synchronous
-        self._hygiene = Hygiene(limits)
+        # A process of one job leaves nothing behind, and each look here would copy memory that it shares.
+        self._hygiene = Hygiene(limits) if warm else None
         self._retire = None
 
     def serve(self):
+        leaves.rehearse(self._worker)
         self._channel.send(frames.READY, str(os.getpid()))
         while True:
             frame = self._channel.receive()
@@ -111,7 +113,7 @@ class Child:
             else:
                 continue
             flush()
-            reason = self._hygiene.after(self._retire) if self._warm else None
+            reason = self._hygiene.after(self._retire) if self._hygiene else None
             if reason:
                 self._channel.send(frames.BYE, reason)
             else:
@@ -157,7 +159,8 @@ class Child:
         os.environ["RQ_JOB_ID"] = job_id
         if leaves.rq_major() >= 2:
             os.environ["RQ_EXECUTION_ID"] = execution_id
-        self._hygiene.before()
+        if self._hygiene:
+            self._hygiene.before()
         queue = self._queue(queue_name)
         job = worker.job_class(job_id, connection=worker.connection, serializer=worker.serializer)
         error = None

@@ -76,19 +76,18 @@ class Decoder:
         end = 4 + size
         if len(self._buffer) < end:
             return None
-        kind = self._buffer[4]
+        frame = bytes(memoryview(self._buffer)[4:end])
+        del self._buffer[:end]
+        kind, end, at = frame[0], size, 1
         fields = []
-        at = 5
         while at < end:
             if at + 4 > end:
                 raise FrameError(f"a field's length is cut off in a frame of kind {kind}")
-            (length,) = _LENGTH.unpack_from(self._buffer, at)
-            at += 4
-            if at + length > end:
+            (length,) = _LENGTH.unpack_from(frame, at)
+            at += 4 + length
+            if at > end:
                 raise FrameError(f"a field of {length} bytes leaves its frame of kind {kind}")
-            fields.append(bytes(self._buffer[at : at + length]))
-            at += length
-        del self._buffer[:end]
+            fields.append(frame[at - length : at])
         return kind, fields
 
 
@@ -121,7 +120,8 @@ class Channel:
             if frame is not None:
                 return frame
             try:
-                data = self.sock.recv(1 << 18)
+                # A larger buffer would be mapped and unmapped by each call.
+                data = self.sock.recv(1 << 16)
             except ConnectionResetError:
                 return None
             if not data:

@@ -6,6 +6,7 @@ shows the frames that it shows under `rq worker`.
 """
 
 import asyncio
+import contextlib
 import functools
 import inspect
 import logging
@@ -179,6 +180,20 @@ def handle_job_retry(self, job, queue, retry, started_job_registry, execution=No
         job._status = _status("QUEUED")
 
 
+def rehearse(worker):
+    """Reads a made-up job as RQ reads those of a queue, so that what this does for the first time is done.
+
+    In the zygote that is compiling the format of dates, for all children; in a child, before it has a job, it
+    is copying memory that it shared until then. Nothing depends on it.
+    """
+    from rq.job import Job
+    from rq.utils import utcformat
+
+    with contextlib.suppress(Exception):
+        job = Job("rehearsal", connection=worker.connection, serializer=worker.serializer)
+        job.restore({b"created_at": utcformat(_now()).encode(), b"data": b""})
+
+
 # The parameters that RQ's functions may have: those that all versions have, and those that some add. A
 # function with others does something that its replacement does not know.
 LEAVES = {
@@ -214,6 +229,7 @@ CALLED = {
 _REQUIRED = ("fork_work_horse", "prepare_job_execution", "handle_job_success", "handle_job_failure")
 
 
+@functools.lru_cache(maxsize=None)
 def rq_major():
     """RQ's major version: 1, 2 or 3."""
     from rq.version import VERSION

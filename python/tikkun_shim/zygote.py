@@ -16,7 +16,7 @@ import sys
 import threading
 import traceback
 
-from . import child, frames
+from . import child, frames, leaves
 from .attempt import flush, leave
 from .hygiene import close_django_connections
 
@@ -68,6 +68,7 @@ class Zygote:
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
         self._warn_of_threads()
+        leaves.rehearse(self._worker)
         self._freeze()
 
     def _freeze(self):

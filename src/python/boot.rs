@@ -189,7 +189,7 @@ impl Started {
             }
         };
         if timeout(LAST_WORDS, self.output.ended()).await.is_err() {
-            self.output.sweep().await;
+            self.output.sweep();
         }
         status
     }

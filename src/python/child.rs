@@ -142,7 +142,7 @@ impl Child {
             match self.talk.hear().await {
                 Heard::Said(FromChild::Result(result)) => {
                     self.has_failed = result.attributes.outcome == JobOutcome::Failed;
-                    self.answered().await;
+                    self.answered();
                     return Ran::Answered(result);
                 }
                 Heard::Said(FromChild::Phase(phase)) => {
@@ -181,7 +181,7 @@ impl Child {
         loop {
             match self.talk.hear().await {
                 Heard::Said(FromChild::Called(error)) => {
-                    self.answered().await;
+                    self.answered();
                     return Called::Answered(error);
                 }
                 Heard::Said(FromChild::Phase(phase)) => on_phase(phase),
@@ -210,7 +210,7 @@ impl Child {
             return false;
         }
         if !self.is_rested {
-            self.talk.output.sweep().await;
+            self.talk.output.sweep();
             self.talk.direct_to_none();
             self.is_rested = true;
         }
@@ -281,8 +281,8 @@ impl Child {
     }
 
     /// Ends a conversation. All that was written until now has been handed on after this.
-    async fn answered(&mut self) {
-        self.talk.output.sweep().await;
+    fn answered(&mut self) {
+        self.talk.output.sweep();
         self.record.end_job();
         self.is_engaged = false;
     }

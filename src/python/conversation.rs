@@ -198,7 +198,7 @@ impl Conversation {
         }
         self.killer.has_ended();
         if timeout(DRAIN_BOUND, self.output.ended()).await.is_err() {
-            self.output.sweep().await;
+            self.output.sweep();
             self.direct_to_none();
         }
         let lacked_memory = self.oom_kills.zip(oom_kills()).map(|(before, now)| now > before);

@@ -1,11 +1,12 @@
 //! What processes write to their standard output and error, read by lines.
 
+use std::io::ErrorKind;
 use std::sync::Arc;
 
 use parking_lot::Mutex;
-use tokio::io::AsyncReadExt;
 use tokio::net::unix::pipe;
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::watch;
+use tokio::task::coop::consume_budget;
 
 /// The longest line that is handed on; a longer one comes in pieces of this length.
 pub(super) const MAX_LINE: usize = 64 * 1024;
@@ -89,10 +90,9 @@ pub(super) struct Output {
     readers: [Reader; 2],
 }
 
-/// The task that reads one pipe.
+/// One pipe, and the task that reads it.
 struct Reader {
-    /// Asks for all that is in the pipe now.
-    sweeps: mpsc::Sender<oneshot::Sender<()>>,
+    reading: Arc<Reading>,
     /// Turns true at the end of the pipe.
     ended: watch::Receiver<bool>,
 }
@@ -102,14 +102,16 @@ impl Output {
     pub(super) fn read(stdout: pipe::Receiver, stderr: pipe::Receiver, sink: Arc<dyn OutputSink>) -> Self {
         let target = Arc::new(Mutex::new(sink));
         let start = |pipe, stream| {
-            let (sweeps, asked) = mpsc::channel(1);
             let (end, ended) = watch::channel(false);
-            let reading = Reading { pipe, stream, lines: Lines::default(), target: Arc::clone(&target) };
+            let begun = Begun { lines: Lines::default(), buffer: vec![0; READ_AT_ONCE] };
+            let reading =
+                Arc::new(Reading { pipe, stream, begun: Mutex::new(begun), target: Arc::clone(&target) });
+            let read = Arc::clone(&reading);
             tokio::spawn(async move {
-                reading.run(asked).await;
+                read.run().await;
                 end.send_replace(true);
             });
-            Reader { sweeps, ended }
+            Reader { reading, ended }
         };
         let readers = [start(stdout, Stream::Stdout), start(stderr, Stream::Stderr)];
         Self { target, readers }
@@ -120,15 +122,10 @@ impl Output {
         *self.target.lock() = sink;
     }
 
-    /// Waits until all that was in the pipes when this was called has been handed on, an unfinished line included.
-    /// Cancel safe.
-    pub(super) async fn sweep(&self) {
+    /// Hands on all that is in the pipes when this is called, an unfinished line included.
+    pub(super) fn sweep(&self) {
         for reader in &self.readers {
-            let (done, swept) = oneshot::channel();
-            // Closed: the pipe has been read to its end.
-            if reader.sweeps.send(done).await.is_ok() {
-                let _ = swept.await;
-            }
+            reader.reading.sweep();
         }
     }
 
@@ -144,52 +141,63 @@ impl Output {
 struct Reading {
     pipe: pipe::Receiver,
     stream: Stream,
-    lines: Lines,
+    /// Held from a read until what was read is handed on, so that nothing is between the two when it is free.
+    begun: Mutex<Begun>,
     target: Target,
 }
 
+struct Begun {
+    lines: Lines,
+    buffer: Vec<u8>,
+}
+
 impl Reading {
-    async fn run(mut self, mut sweeps: mpsc::Receiver<oneshot::Sender<()>>) {
-        let mut buffer = vec![0; READ_AT_ONCE];
-        loop {
-            tokio::select! {
-                read = self.pipe.read(&mut buffer) => match read {
-                    Ok(0) | Err(_) => break,
-                    Ok(read) => self.push(buffer.get(..read).unwrap_or_default()),
-                },
-                Some(done) = sweeps.recv() => {
-                    self.sweep(&mut buffer);
-                    let _ = done.send(());
-                }
-            }
+    async fn run(&self) {
+        while self.pipe.readable().await.is_ok() && self.read_on() {
+            // A pipe that is filled as fast as it is read would keep its thread.
+            consume_budget().await;
         }
-        self.end();
+        self.end(&mut self.begun.lock());
+    }
+
+    /// Reads once; false at the end of the pipe.
+    fn read_on(&self) -> bool {
+        let mut begun = self.begun.lock();
+        match self.pipe.try_read(&mut begun.buffer) {
+            Ok(read) if read > 0 => self.push(&mut begun, read),
+            Err(e) if e.kind() == ErrorKind::WouldBlock => {}
+            Ok(_) | Err(_) => return false,
+        }
+        true
     }
 
     /// Takes what is in the pipe now, and no more: another process may go on to write.
-    fn sweep(&mut self, buffer: &mut [u8]) {
+    fn sweep(&self) {
+        let mut begun = self.begun.lock();
         let mut left = rustix::io::ioctl_fionread(&self.pipe).unwrap_or(0);
         while left > 0 {
-            match rustix::io::read(&self.pipe, &mut *buffer) {
+            match rustix::io::read(&self.pipe, begun.buffer.as_mut_slice()) {
                 Ok(read) if read > 0 => {
-                    self.push(buffer.get(..read).unwrap_or_default());
+                    self.push(&mut begun, read);
                     left = left.saturating_sub(read as u64);
                 }
                 Err(rustix::io::Errno::INTR) => {}
                 Ok(_) | Err(_) => break,
             }
         }
-        self.end();
+        self.end(&mut begun);
     }
 
-    fn push(&mut self, bytes: &[u8]) {
+    /// Hands on the lines of the first `read` bytes in the buffer.
+    fn push(&self, begun: &mut Begun, read: usize) {
         let sink = Arc::clone(&self.target.lock());
-        self.lines.push(bytes, |line| sink.line(self.stream, line));
+        let Begun { lines, buffer } = begun;
+        lines.push(buffer.get(..read).unwrap_or_default(), |line| sink.line(self.stream, line));
     }
 
-    fn end(&mut self) {
+    fn end(&self, begun: &mut Begun) {
         let sink = Arc::clone(&self.target.lock());
-        self.lines.end(|line| sink.line(self.stream, line));
+        begun.lines.end(|line| sink.line(self.stream, line));
     }
 }
 

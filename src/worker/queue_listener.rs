@@ -5,6 +5,7 @@
 //! listener and repeats its request until the settlement is acknowledged.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use actix::{Actor, AsyncContext, Context, Handler, Message, ResponseFuture, Supervised, WrapFuture};
 use chrono::Utc;
@@ -111,7 +112,8 @@ impl Fetcher {
         let (mut looked, mut refused, mut more_waits, mut outage) = (false, false, false, Outage::default());
         loop {
             // A refused fetch is repeated. Otherwise an outage would never end if the queue is empty by now.
-            if looked && !more_waits && !outage.is_on() {
+            let waits = looked && !more_waits && !outage.is_on();
+            if waits {
                 queue.ports.slots.looked(queue.settings.rank);
                 wait_for_work(queue).await;
             }
@@ -132,15 +134,16 @@ impl Fetcher {
                 Err(_) => queue.ports.turn.begins(),
             }
             refused = fetched.is_err();
-            let first = !looked;
             looked |= !matches!(&fetched, Err(fault) if fault.kind() == FaultKind::Unavailable);
             if fetched.is_ok() {
                 queue.served(&mut outage);
             }
             match fetched {
-                Ok(0) if first => {}
-                // Work was announced, but another process took it, or it is not available now.
-                Ok(0) => tokio::time::sleep(OUTAGE.delay(1, fastrand::f64())).await,
+                Ok(0) => {
+                    if let Some(rest) = rest_after_none(waits) {
+                        tokio::time::sleep(rest).await;
+                    }
+                }
                 Ok(fetched) => {
                     more_waits = fetched == wanted;
                     continue;
@@ -175,6 +178,13 @@ impl Fetcher {
     }
 }
 
+/// How long to rest after a fetch that brought nothing.
+fn rest_after_none(was_announced: bool) -> Option<Duration> {
+    // Another process took the work, or it is not available now. A fetch that only tried, such as one after a fetch
+    // that filled all slots, says nothing but that it is time to wait for work.
+    was_announced.then(|| OUTAGE.delay(1, fastrand::f64()))
+}
+
 /// Takes one delivery through its runner to its settlement, across restarts of the runner and the listener. Then its
 /// webhooks are sent.
 async fn carry(held: Held, delivery: Delivery, slot: Slot, completer: Arc<Completer>) {
@@ -192,5 +202,16 @@ async fn carry(held: Held, delivery: Delivery, slot: Slot, completer: Arc<Comple
     under_way.settled(attempt_metrics::end_of(&written.verdict, settled));
     if let Some(job) = webhooks.filter(|_| settled == Settled::Done) {
         held.queue.ports.webhooks.send(webhook_requests(&job, written, ended_at));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_work_that_was_announced_and_is_gone_is_a_reason_to_rest() {
+        assert_eq!(rest_after_none(false), None);
+        assert!(rest_after_none(true).is_some_and(|rest| !rest.is_zero()));
     }
 }

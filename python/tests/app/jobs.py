@@ -178,7 +178,8 @@ def leave_stdout():
 
 
 def leave_process():
-    subprocess.Popen(["sleep", "0"])
+    # Without a reference it would be waited for at once, if it has ended by then.
+    sys.left = subprocess.Popen(["sleep", "0"])
 
 
 def leave_transaction():
