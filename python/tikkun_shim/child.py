@@ -13,7 +13,7 @@ import socket
 import sys
 import traceback
 
-from . import frames, leaves
+from . import frames, imports, leaves
 from .attempt import Attempt, flush, leave
 from .hygiene import Hygiene, refresh_django
 
@@ -93,6 +93,7 @@ class Child:
         self._worker = worker
         self._synchronous = synchronous
         self._hygiene = Hygiene(limits)
+        self._imported = imports.Imported()
         self._retire = None
 
     def serve(self):
@@ -106,11 +107,17 @@ class Child:
                 self._job(fields)
             elif kind == frames.CALLBACK:
                 self._callback(fields)
+            elif kind == frames.TRY:
+                imports.try_out(self._channel, map(frames.text, fields))
+                leave(0)
             elif kind != frames.SETTLED:
                 raise frames.FrameError(f"a frame of kind {kind} is unknown to a child")
             else:
                 continue
             flush()
+            names = self._imported.names()
+            if names:
+                self._channel.send(frames.IMPORTED, *names)
             reason = self._hygiene.after(self._retire) if self._warm else None
             if reason:
                 self._channel.send(frames.BYE, reason)

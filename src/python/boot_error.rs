@@ -60,6 +60,12 @@ pub enum BootError {
         /// Why.
         reason: String,
     },
+    /// The modules that are to be imported ahead of jobs end its process, or hold it up.
+    #[error("the modules of `python.preload` cannot be imported: {why}")]
+    Preloading {
+        /// What they do.
+        why: String,
+    },
     /// It says something that is not understood.
     #[error("`{command}` cannot be understood")]
     Protocol {

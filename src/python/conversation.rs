@@ -11,6 +11,7 @@ use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::sync::watch;
 use tokio::time::timeout;
 
+use super::control::Register;
 use super::ending::{Death, Exit, Usage, WaitStatus};
 use super::frame::{Frame, FrameError, FrameReader, MAX_FRAME};
 use super::killing::{Fate, Killer, kill_tree};
@@ -43,6 +44,7 @@ pub(super) struct Conversation {
     pub(super) output: Output,
     between_jobs: Arc<dyn OutputSink>,
     record: Arc<ProcessRecord>,
+    register: Arc<Register>,
     /// The child has said that it is done with its last job, or that it leaves.
     pub(super) is_at_rest: bool,
 }
@@ -54,12 +56,12 @@ impl Conversation {
         socket: UnixStream,
         fate: watch::Receiver<Fate>,
         (output, between_jobs): (Output, Arc<dyn OutputSink>),
-        record: Arc<ProcessRecord>,
+        (record, register): (Arc<ProcessRecord>, Arc<Register>),
     ) -> Self {
         let (reader, writer) = socket.into_split();
         let frames = FrameReader::new(reader, MAX_FRAME);
         let killer = Killer::new(pid, fate.clone());
-        Self { pid, frames, writer, fate, killer, output, between_jobs, record, is_at_rest: true }
+        Self { pid, frames, writer, fate, killer, output, between_jobs, record, register, is_at_rest: true }
     }
 
     pub(super) fn fate(&self) -> watch::Receiver<Fate> {
@@ -134,6 +136,9 @@ impl Conversation {
                 self.is_at_rest = true;
             }
             FromChild::Phase(phase) if phase.name == DONE => self.is_at_rest = true,
+            FromChild::Imported(names) => {
+                self.register.imported.send_if_modified(|imported| imported.add(names.clone()));
+            }
             _ => {}
         }
         Ok(said)

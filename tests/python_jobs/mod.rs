@@ -6,6 +6,7 @@ mod ground;
 mod options;
 mod output;
 mod own_side;
+mod preload;
 mod signals;
 mod starts;
 mod visible;
