@@ -48,6 +48,11 @@ class Imports(ImportsTest):
         self.assertFalse([name for name in names if name.startswith(("tikkun_shim", "__"))], names)
         self.assertEqual(self.imported(child, self.make("jobs.import_it", "tabnanny")), [])
 
+    def test_who_brought_others_along_is_told_first_and_loads_them(self):
+        names = self.imported(self.tikkun.fork(), self.make("jobs.import_it", "brings_another"))
+        self.assertLess(names.index("brings_another"), names.index("colorsys"))
+        self.assertEqual(self.preload("brings_another", "colorsys")["loaded"], ["brings_another"])
+
     def test_modules_that_cannot_be_imported_by_name_are_not_told(self):
         names = self.imported(self.tikkun.fork(), self.make("jobs.make_modules_up"))
         self.assertFalse([name for name in names if name.startswith("made_up")], names)
