@@ -154,6 +154,12 @@ class Child(Peer):
         self.stdout = Output(stdout)
         self.stderr = Output(stderr)
         self.phases = []
+        self.imported = []
+
+    def _notes_imports(self, kind, fields):
+        if kind == frames.IMPORTED:
+            self.imported += map(frames.text, fields)
+        return kind == frames.IMPORTED
 
     def start(self, job, worker="w-1", execution="e-1", raw=None):
         raw = job.connection.hgetall(job.key) if raw is None else raw
@@ -173,6 +179,8 @@ class Child(Peer):
             kind, fields = frame
             if kind == wanted:
                 return fields
+            if self._notes_imports(kind, fields):
+                continue
             assert kind == frames.PHASE, (kind, fields)
             self.phases.append((frames.text(fields[0]), int(fields[1])))
 
@@ -193,6 +201,8 @@ class Child(Peer):
             kind, fields = frame
             if kind == frames.BYE:
                 return frames.text(fields[0])
+            if self._notes_imports(kind, fields):
+                continue
             assert kind == frames.PHASE, (kind, fields)
             self.phases.append((frames.text(fields[0]), int(fields[1])))
             if self.phases[-1][0] == "done":

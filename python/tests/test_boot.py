@@ -80,7 +80,7 @@ class Commands(ShimTest):
         self.assertEqual(hello["connection"]["kind"], "unix")
         self.assertEqual(hello["connection"]["path"], self.redis.path)
         self.assertEqual(hello["overrides"], [])
-        self.assertEqual(hello["threads"], [])
+        self.assertEqual((hello["threads"], hello["connections"], hello["libraries"]), ([], [], {}))
         self.assertFalse(hello["horse_killed_handler"])
         self.assertEqual(hello["webhooks"], hasattr(rq.job.Job, "send_webhooks"))
         work = hello["work"]

@@ -96,19 +96,6 @@ class Heroku(ShimTest):
                 self.assertEqual(child.after(), "done")
 
 
-class Preload(ShimTest):
-    def test_modules_are_loaded_ahead_and_failures_are_named(self):
-        from tikkun_shim import frames
-
-        self.tikkun.send(frames.PRELOAD, "wave", "not_there", "starts_thread")
-        child = self.tikkun.fork()
-        self.assertEqual(len(self.tikkun.warnings), 2, self.tikkun.warnings)
-        self.assertIn("not_there was not loaded ahead: ModuleNotFoundError", self.tikkun.warnings[0])
-        self.assertIn("of-the-module", self.tikkun.warnings[1])
-        child.run(self.make("jobs.is_loaded", "wave"))
-        self.assertEqual(child.after(), "done")
-
-
 class EndOfTikkun(ShimTest):
     @classmethod
     def setUpClass(cls):

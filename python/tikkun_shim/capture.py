@@ -140,9 +140,7 @@ def _take_over_worker(control, original, worker, args, kwargs):
     worker.bootstrap(
         *[arguments[name] for name in ("logging_level", "date_format", "log_format") if name in arguments]
     )
-    hello["threads"] = zygote.other_threads()
-    channel.send(frames.HELLO, hello)
-    zygote.Zygote(channel, control, worker, synchronous).serve()
+    zygote.Zygote(channel, control, worker, synchronous).serve(hello)
 
 
 def _refuse(channel, sentence):
@@ -302,7 +300,6 @@ def _hello(worker, arguments):
             "dequeue_strategy": strategy,
             "logging_level": arguments.get("logging_level"),
         },
-        "threads": [],
         "horse_killed_handler": own_killed or worker._work_horse_killed_handler is not None,
         "webhooks": hasattr(worker.job_class, "send_webhooks"),
     }

@@ -13,7 +13,7 @@ import socket
 import sys
 import traceback
 
-from . import frames, leaves
+from . import frames, imports, leaves
 from .attempt import Attempt, flush, leave
 from .hygiene import Hygiene, refresh_django
 
@@ -94,6 +94,7 @@ class Child:
         self._synchronous = synchronous
         # A process of one job leaves nothing behind, and each look here would copy memory that it shares.
         self._hygiene = Hygiene(limits) if warm else None
+        self._imported = imports.Imported()
         self._retire = None
 
     def serve(self):
@@ -108,11 +109,17 @@ class Child:
                 self._job(fields)
             elif kind == frames.CALLBACK:
                 self._callback(fields)
+            elif kind == frames.TRY:
+                imports.try_out(self._channel, map(frames.text, fields))
+                leave(0)
             elif kind != frames.SETTLED:
                 raise frames.FrameError(f"a frame of kind {kind} is unknown to a child")
             else:
                 continue
             flush()
+            names = self._imported.names()
+            if names:
+                self._channel.send(frames.IMPORTED, *names)
             reason = self._hygiene.after(self._retire) if self._hygiene else None
             if reason:
                 self._channel.send(frames.BYE, reason)

@@ -17,16 +17,20 @@ FORKED = 17
 EXIT = 18
 WARNING = 19
 REFUSED = 20
+PRELOADED = 21
 # Tikkun to child
 JOB = 32
 CALLBACK = 33
 SETTLED = 34
+TRY = 35
 # child to Tikkun
 READY = 48
 PHASE = 49
 RESULT = 50
 BYE = 51
 CALLED = 52
+IMPORTED = 53
+TRIED = 54
 
 _LENGTH = struct.Struct("<I")
 

@@ -6,27 +6,25 @@ death does not touch running children, and it leaves when Tikkun closes the cont
 
 import array
 import gc
-import importlib
 import json
 import os
 import select
 import signal
 import socket
 import sys
-import threading
 import traceback
 
-from . import child, frames, leaves
+from . import child, frames, imports, leaves
 from .attempt import flush, leave
+from .hazards import Look
 from .hygiene import close_django_connections
 
 # stdout, stderr and the child's socket.
 _FDS_PER_FORK = 3
 
 
-def other_threads():
-    """Names of the threads beside this one. A fork copies none of them, but the locks that they hold."""
-    return [thread.name for thread in threading.enumerate() if thread is not threading.current_thread()]
+def _wake_up(*_):
+    """Lets SIGCHLD write to the pipe."""
 
 
 class Zygote:
@@ -38,15 +36,16 @@ class Zygote:
         self._control_fd = control.fd
         self._worker = worker
         self._synchronous = synchronous
-        self._warned_of_threads = set()
         self._children = set()
         # A pipe that SIGCHLD writes to, so that one poll waits for children and for requests.
         self._reap_fd, self._wake = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
 
-    def serve(self):
-        """Serves Tikkun's requests until it closes the control socket. Never returns."""
+    def serve(self, hello):
+        """Says hello, and serves Tikkun's requests until it closes the control socket. Never returns."""
         try:
             self._prepare()
+            hello.update(Look().facts())
+            self._channel.send(frames.HELLO, hello)
             self._loop()
         except BaseException:
             # Whatever called work() must not go on as if the worker had ended by itself.
@@ -63,25 +62,26 @@ class Zygote:
         close_django_connections()
         # The environment's number for what the channel has under its own.
         os.close(self._control_fd)
-        self._handler_at_start = signal.signal(signal.SIGCHLD, lambda *_: None)
-        self._wakeup_at_start = signal.set_wakeup_fd(self._wake, warn_on_full_buffer=False)
-        signal.signal(signal.SIGINT, signal.SIG_IGN)
-        signal.signal(signal.SIGTERM, signal.SIG_DFL)
-        self._warn_of_threads()
+        self._take_signals()
         leaves.rehearse(self._worker)
         self._freeze()
+
+    def _take_signals(self):
+        """Handles the signals of this process, also after it has imported modules that want them, too."""
+        handler = signal.signal(signal.SIGCHLD, _wake_up)
+        wakeup = signal.set_wakeup_fd(self._wake, warn_on_full_buffer=False)
+        if handler is not _wake_up:
+            self._handler_at_start = handler
+        if wakeup != self._wake:
+            self._wakeup_at_start = wakeup
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
     def _freeze(self):
         # Collecting later would write to every object, and so copy the memory that children share.
         gc.collect()
         gc.freeze()
         gc.disable()
-
-    def _warn_of_threads(self):
-        names = set(other_threads()) - self._warned_of_threads
-        if names:
-            self._warned_of_threads |= names
-            self._warn("threads run in the process that forks: {}".format(", ".join(sorted(names))))
 
     def _warn(self, words):
         self._channel.send(frames.WARNING, words)
@@ -169,15 +169,14 @@ class Zygote:
             leave(1)
 
     def _preload(self, fields):
-        """Imports modules once for all children to come."""
-        for name in map(frames.text, fields):
-            try:
-                importlib.import_module(name)
-            except BaseException as error:
-                self._warn(f"{name} was not loaded ahead: {type(error).__name__}: {error}")
-        self._warn_of_threads()
+        """Imports modules once for all children to come, and tells what came of it."""
+        before = Look()
+        loaded, failed = imports.load(map(frames.text, fields))
         close_django_connections()
+        self._take_signals()
         self._freeze()
+        facts = Look().facts(before)
+        self._channel.send(frames.PRELOADED, dict(facts, loaded=loaded, failed=failed))
 
     def _reap(self):
         try:

@@ -124,6 +124,10 @@ impl Advice {
         "the same command without `tikkun run --` serves these queues as before; `docs/migrating-from-rq.md` says what is \
          served",
     );
+    /// After: what is to be imported ahead of jobs cannot be.
+    const FEWER_MODULES: Self = Self::says(
+        "leave out of `python.preload` what does not end; jobs import it by themselves, and `learned` finds what helps",
+    );
     /// After: the operating system has no such processes.
     const ON_LINUX: Self = Self::says("`tikkun run` in a container or on a machine with Linux");
 
@@ -246,6 +250,7 @@ impl Advice {
             BootError::Ended { .. } => Self::TRY_COMMAND_ALONE,
             BootError::Silent { .. } => Self::LONGER_BOOT,
             BootError::Refused { .. } => Self::KEEP_RQ,
+            BootError::Preloading { .. } => Self::FEWER_MODULES,
             BootError::Protocol { .. } => Self::KEEP_RQ,
         }
     }

@@ -5,7 +5,7 @@ use tokio::sync::watch;
 use utoipa::ToSchema;
 
 use super::views::time;
-use crate::python::{Mode, Pool, PoolSnapshot, ProcessRow};
+use crate::python::{Mode, Pool, PoolSnapshot, Preload, PreloadSnapshot, ProcessRow};
 
 /// Reads the Python processes.
 pub struct PythonReader {
@@ -13,6 +13,8 @@ pub struct PythonReader {
     pub pool: Pool,
     /// Why no job can be run now.
     pub hindrance: watch::Receiver<Option<String>>,
+    /// What is imported ahead of jobs.
+    pub preload: Preload,
 }
 
 /// The Python processes in which this process runs jobs.
@@ -29,8 +31,33 @@ pub(in crate::http) struct PythonState {
     pub started: u64,
     /// Forks that failed since the start.
     pub fork_failures: u64,
+    /// The modules that are imported once, and no more by each job.
+    pub preload: PythonPreload,
     /// The processes that there are, by process id.
     pub processes: Vec<PythonProcess>,
+}
+
+/// The modules that the process from which the others are forked has imported ahead of jobs.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+pub(in crate::http) struct PythonPreload {
+    /// Where their names are from: `learned`, `list` or `off`.
+    #[schema(example = "learned")]
+    pub mode: &'static str,
+    /// Their names; others came along with them.
+    pub modules: Vec<String>,
+    /// The modules that jobs import by themselves, since it would do harm to import them ahead.
+    pub left_out: Vec<LeftOutModule>,
+}
+
+/// A module that is not imported ahead of jobs.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+pub(in crate::http) struct LeftOutModule {
+    /// Its name.
+    #[schema(example = "shop.metrics")]
+    pub module: String,
+    /// Why.
+    #[schema(example = "it starts threads: reporter")]
+    pub reason: String,
 }
 
 /// One Python process.
@@ -69,9 +96,15 @@ impl PythonReader {
             hindrance: self.hindrance(),
             started: counts.forked,
             fork_failures: counts.fork_failures,
+            preload: preload(self.preload.snapshot()),
             processes: children.into_iter().map(|row| process(mode, row)).collect(),
         }
     }
+}
+
+fn preload(PreloadSnapshot { mode, modules, left_out }: PreloadSnapshot) -> PythonPreload {
+    let left_out = left_out.into_iter().map(|(module, reason)| LeftOutModule { module, reason });
+    PythonPreload { mode, modules, left_out: left_out.collect() }
 }
 
 fn process(mode: Mode, row: ProcessRow) -> PythonProcess {

@@ -39,7 +39,7 @@ pub(super) struct Parts {
 pub struct Child {
     pid: u32,
     mode: Mode,
-    talk: Conversation,
+    pub(super) talk: Conversation,
     record: Arc<ProcessRecord>,
     /// A job has begun and has not been answered: what the socket holds is not known.
     is_engaged: bool,
@@ -60,7 +60,8 @@ impl Child {
     pub(super) fn new(parts: Parts) -> Self {
         let Parts { pid, mode, socket, fate, output, sink, lifeline } = parts;
         let record = Arc::new(ProcessRecord::new(pid, mode));
-        let talk = Conversation::new(pid, socket, fate, (output, sink), Arc::clone(&record));
+        let noted = (Arc::clone(&record), Arc::clone(&lifeline.register));
+        let talk = Conversation::new(pid, socket, fate, (output, sink), noted);
         Self { pid, mode, talk, record, is_engaged: false, is_rested: true, has_failed: false, lifeline }
     }
 

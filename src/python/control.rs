@@ -3,7 +3,7 @@
 //! A zygote lives as long as somebody owns its [`Lifeline`]: the handle, or a child. When the last owner is dropped,
 //! the control socket closes, and the zygote leaves; one that does not is killed.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -16,11 +16,12 @@ use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 
+use super::booting::shim_folder::ShimFolder;
 use super::ending::Exit;
 use super::frame::{FrameError, FrameReader};
 use super::killing::{Fate, kill_group, kill_tree};
 use super::messages::{FromZygote, ToZygote};
-use super::shim_folder::ShimFolder;
+use super::preload::{Imported, Preloaded};
 use super::sockets::{TRAVELLERS, send_with};
 
 /// The longest frame from a zygote: none carries a payload.
@@ -89,6 +90,8 @@ pub(super) struct Register {
     inner: Mutex<Entries>,
     /// Counts the children that were reaped.
     pub(super) reaped: watch::Sender<u64>,
+    /// The modules that jobs have imported.
+    pub(super) imported: watch::Sender<Imported>,
 }
 
 #[derive(Default)]
@@ -96,6 +99,8 @@ struct Entries {
     waiting: HashMap<u64, Waiting>,
     living: HashMap<u32, watch::Sender<Fate>>,
     warnings: Vec<String>,
+    /// Those who wait for imports, in the order of their orders.
+    preloading: VecDeque<oneshot::Sender<Preloaded>>,
     is_closed: bool,
 }
 
@@ -122,6 +127,21 @@ impl Register {
         let warnings = &mut self.inner.lock().warnings;
         if warnings.len() < MAX_WARNINGS && !warnings.contains(&text) {
             warnings.push(text);
+        }
+    }
+
+    /// Notes who waits for the answer to the next order to import modules.
+    pub(super) fn expect_imports(&self, waiting: oneshot::Sender<Preloaded>) {
+        let mut entries = self.inner.lock();
+        if !entries.is_closed {
+            entries.preloading.push_back(waiting);
+        }
+    }
+
+    fn preloaded(&self, told: Preloaded) {
+        if let Some(waiting) = self.inner.lock().preloading.pop_front() {
+            // Who waited may have given up.
+            let _ = waiting.send(told);
         }
     }
 
@@ -153,6 +173,7 @@ impl Register {
         let mut entries = self.inner.lock();
         entries.is_closed = true;
         entries.waiting.clear();
+        entries.preloading.clear();
         for (_, fate) in entries.living.drain() {
             fate.send_replace(Fate::Unwatched);
         }
@@ -211,6 +232,7 @@ async fn listen(frames: &mut FrameReader<OwnedReadHalf>, register: &Register) ->
         match FromZygote::decode(&frame)? {
             FromZygote::Forked { serial, pid } => register.forked(serial, pid),
             FromZygote::Exit { pid, exit } => register.exited(pid, exit),
+            FromZygote::Preloaded(told) => register.preloaded(*told),
             FromZygote::Warning(text) | FromZygote::Refused(text) => register.warn(text),
             FromZygote::Hello(_) => {}
         }

@@ -11,6 +11,7 @@ use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::sync::watch;
 use tokio::time::timeout;
 
+use super::control::Register;
 use super::ending::{Death, Exit, Usage, WaitStatus};
 use super::frame::{Frame, FrameError, FrameReader, MAX_FRAME};
 use super::killing::{Fate, Killer, kill_tree};
@@ -44,6 +45,7 @@ pub(super) struct Conversation {
     pub(super) output: Output,
     between_jobs: Arc<dyn OutputSink>,
     record: Arc<ProcessRecord>,
+    register: Arc<Register>,
     /// The child has said that it is done with its last job, or that it leaves.
     pub(super) is_at_rest: bool,
     /// How many processes the kernel had killed for lack of memory before the last words to the child.
@@ -57,7 +59,7 @@ impl Conversation {
         socket: UnixStream,
         fate: watch::Receiver<Fate>,
         (output, between_jobs): (Output, Arc<dyn OutputSink>),
-        record: Arc<ProcessRecord>,
+        (record, register): (Arc<ProcessRecord>, Arc<Register>),
     ) -> Self {
         let (reader, writer) = socket.into_split();
         let frames = FrameReader::new(reader, MAX_FRAME);
@@ -71,6 +73,7 @@ impl Conversation {
             output,
             between_jobs,
             record,
+            register,
             is_at_rest: true,
             oom_kills: oom_kills(),
         }
@@ -159,6 +162,9 @@ impl Conversation {
                 self.is_at_rest = true;
             }
             FromChild::Phase(phase) if phase.name == DONE => self.is_at_rest = true,
+            FromChild::Imported(names) => {
+                self.register.imported.send_if_modified(|imported| imported.add(names.clone()));
+            }
             _ => {}
         }
         Ok(said)

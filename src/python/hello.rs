@@ -3,6 +3,8 @@
 use secrecy::SecretString;
 use serde::Deserialize;
 
+use super::preload::Hazards;
+
 /// The worker of the team's command, as it stood when it was about to work.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default)]
@@ -55,8 +57,9 @@ pub struct Hello {
     pub log_job_description: Option<bool>,
     /// What `work()` was called with.
     pub work: WorkArguments,
-    /// Names of the threads that lived beside the main one.
-    pub threads: Vec<String>,
+    /// What its process has that its children get only a part of.
+    #[serde(flatten)]
+    pub hazards: Hazards,
     /// Whether the worker has its own handler for processes that die.
     pub horse_killed_handler: bool,
     /// Whether this RQ has webhooks.

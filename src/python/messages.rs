@@ -2,12 +2,14 @@
 
 use std::time::Duration;
 
-use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use serde::{Deserialize, Serialize};
 
 use super::ending::{Death, Exit, Usage, WaitStatus};
+use super::fields::Fields;
 use super::frame::{Frame, FrameError, encode};
 use super::hello::Hello;
 use super::job_result::JobResult;
+use super::preload::{Preloaded, Trial};
 use super::raw_job::RawJob;
 
 /// How a child is used.
@@ -109,7 +111,9 @@ pub enum FromZygote {
         /// How it ended.
         exit: Exit,
     },
-    /// Something that a person should know, such as a preload that failed.
+    /// The modules that it was asked to import are there, as far as they can be.
+    Preloaded(Box<Preloaded>),
+    /// Something that a person should know, such as a fork that failed.
     Warning(String),
     /// Why this worker cannot be served; the zygote leaves.
     Refused(String),
@@ -132,7 +136,8 @@ impl FromZygote {
             }
             19 => Ok(Self::Warning(fields.text(0))),
             20 => Ok(Self::Refused(fields.text(0))),
-            _ => Err(fields.wrong("HELLO, FORKED, EXIT, WARNING or REFUSED")),
+            21 => Ok(Self::Preloaded(Box::new(fields.json(0, "what came of imports")?))),
+            _ => Err(fields.wrong("HELLO, FORKED, EXIT, WARNING, REFUSED or PRELOADED")),
         }
     }
 }
@@ -178,6 +183,8 @@ pub enum ToChild<'a> {
     Callback(&'a CallbackOrder<'a>),
     /// Whether the end of the job was written; `false` when the attempt was no longer ours.
     Settled(bool),
+    /// Try to import these modules, say which must not be imported before a fork, and leave.
+    Try(&'a [String]),
 }
 
 impl ToChild<'_> {
@@ -196,6 +203,7 @@ impl ToChild<'_> {
             }
             Self::Settled(true) => encode(34, &[b"ok"]),
             Self::Settled(false) => encode(34, &[b"lost"]),
+            Self::Try(modules) => encode(35, &modules.iter().map(String::as_bytes).collect::<Vec<_>>()),
         }
     }
 }
@@ -225,6 +233,10 @@ pub enum FromChild {
     Bye(String),
     /// The callback has run; the traceback if it failed.
     Called(Option<String>),
+    /// Names of the modules that its last job has imported.
+    Imported(Vec<String>),
+    /// What came of a trial of modules.
+    Tried(Trial),
 }
 
 /// The answer to a callback.
@@ -257,41 +269,10 @@ impl FromChild {
             }
             51 => Ok(Self::Bye(fields.text(0))),
             52 => Ok(Self::Called(fields.json::<CalledFacts>(0, "an answer to a callback")?.error)),
-            _ => Err(fields.wrong("READY, PHASE, RESULT, BYE or CALLED")),
+            53 => Ok(Self::Imported((0..frame.fields.len()).map(|at| fields.text(at)).collect())),
+            54 => Ok(Self::Tried(fields.json(0, "what came of a trial of modules")?)),
+            _ => Err(fields.wrong("READY, PHASE, RESULT, BYE, CALLED, IMPORTED or TRIED")),
         }
-    }
-}
-
-/// Reads the fields of a frame.
-struct Fields<'a>(&'a Frame);
-
-impl Fields<'_> {
-    fn wrong(&self, expected: &str) -> FrameError {
-        FrameError::NotUnderstood { kind: self.0.kind, what: format!("expected {expected}") }
-    }
-
-    fn bytes(&self, at: usize) -> &[u8] {
-        self.0.fields.get(at).map_or(&[], Vec::as_slice)
-    }
-
-    /// Text that Python wrote with `surrogateescape`; what is not UTF-8 is shown as such.
-    fn text(&self, at: usize) -> String {
-        String::from_utf8_lossy(self.bytes(at)).into_owned()
-    }
-
-    fn number<N: std::str::FromStr>(&self, at: usize, expected: &str) -> Result<N, FrameError> {
-        self.text(at).parse().map_err(|_| self.wrong(&format!("{expected}, not `{}`", self.text(at))))
-    }
-
-    /// The id of a process that may be signalled: never 0 or 1, which would mean others.
-    fn pid(&self, at: usize) -> Result<u32, FrameError> {
-        let pid: u32 = self.number(at, "a process id")?;
-        let is_sound = pid > 1 && i32::try_from(pid).is_ok();
-        is_sound.then_some(pid).ok_or_else(|| self.wrong(&format!("a process id, not `{pid}`")))
-    }
-
-    fn json<T: DeserializeOwned>(&self, at: usize, expected: &str) -> Result<T, FrameError> {
-        serde_json::from_slice(self.bytes(at)).map_err(|e| self.wrong(&format!("{expected} as JSON: {e}")))
     }
 }
 
@@ -368,8 +349,25 @@ mod tests {
         let error = FromChild::decode(frame(99, &[])).unwrap_err().to_string();
         assert_eq!(
             error,
-            "a frame of kind 99 is not understood: expected READY, PHASE, RESULT, BYE or CALLED"
+            "a frame of kind 99 is not understood: expected READY, PHASE, RESULT, BYE, CALLED, IMPORTED or TRIED"
         );
+    }
+
+    #[test]
+    fn what_came_of_imports_is_read_with_what_they_brought() {
+        let said = br#"{"loaded": ["a"], "failed": {"b": "no"}, "threads": ["t"], "connections": [], "libraries": {}}"#;
+        let FromZygote::Preloaded(told) = FromZygote::decode(&frame(21, &[said])).unwrap() else { panic!() };
+        assert_eq!((told.loaded.as_slice(), told.failed["b"].as_str()), (&["a".to_owned()][..], "no"));
+        assert_eq!(told.hazards.names(), ["t"]);
+        let FromChild::Imported(names) = FromChild::decode(frame(53, &[b"a", b"a.b"])).unwrap() else {
+            panic!()
+        };
+        assert_eq!(names, ["a", "a.b"]);
+        let said = frame(54, &[br#"{"left_out": {"b": "no"}, "all": false}"#]);
+        let FromChild::Tried(trial) = FromChild::decode(said).unwrap() else { panic!() };
+        assert!(!trial.is_whole && trial.left_out["b"] == "no");
+        let asked = ToChild::Try(&["json".to_owned()]).encode().unwrap();
+        assert_eq!(asked, b"\x09\0\0\0\x23\x04\0\0\0json");
     }
 
     #[test]

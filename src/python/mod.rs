@@ -9,13 +9,12 @@
 //! [`Child`] kills its process group, dropping the last owner of a zygote ends it, and the lifeline (a pipe that only
 //! Tikkun holds) has the kernel kill the children when Tikkun dies by any means.
 
-mod boot;
-mod boot_error;
-mod boot_plan;
+mod booting;
 mod child;
 mod control;
 mod conversation;
 mod ending;
+mod fields;
 mod frame;
 mod hello;
 mod job_result;
@@ -23,19 +22,18 @@ mod killing;
 mod memory;
 mod messages;
 mod oom_kills;
-mod other_user;
 mod output;
 mod pool;
 mod pool_record;
+mod preload;
 mod process_record;
 mod ran;
 mod raw_job;
-mod shim_folder;
 mod sockets;
 mod zygote;
 
-pub use boot_error::BootError;
-pub use boot_plan::BootPlan;
+pub use booting::boot_error::BootError;
+pub use booting::boot_plan::BootPlan;
 pub use child::Child;
 pub use control::ZygoteEnd;
 pub use ending::{Death, Exit, Usage, WaitStatus};
@@ -50,6 +48,7 @@ pub use messages::{
 pub use output::{OutputSink, Stream};
 pub use pool::Pool;
 pub use pool_record::{PoolCounts, PoolPlan, PoolSnapshot};
+pub use preload::{Hazards, Preload, PreloadPlan, PreloadRound, PreloadSnapshot, Preloaded, Trial};
 pub use process_record::{ProcessRow, ProcessState};
 pub use ran::{Called, Ran};
 pub use raw_job::RawJob;

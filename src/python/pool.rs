@@ -33,6 +33,8 @@ struct Inner {
 
 struct State {
     zygote: Zygote,
+    /// Children that were asked for under an earlier number are not wanted any more.
+    generation: u64,
     idle: Vec<Child>,
     waiting: VecDeque<oneshot::Sender<Result<Child, Fault>>>,
     /// Forks that are under way.
@@ -53,6 +55,7 @@ impl Pool {
     pub fn new(zygote: Zygote, plan: PoolPlan) -> Self {
         let state = State {
             zygote: zygote.clone(),
+            generation: 0,
             idle: Vec::new(),
             waiting: VecDeque::new(),
             forking: 0,
@@ -113,8 +116,14 @@ impl Pool {
     /// the old zygote leaves with the last of them.
     pub fn renew(&self, zygote: Zygote) {
         self.0.watch(&zygote);
+        self.0.state.lock().zygote = zygote;
+        self.refresh();
+    }
+
+    /// Replaces the children that wait, for the zygote has more by now than when it forked them.
+    pub fn refresh(&self) {
         let mut state = self.0.state.lock();
-        state.zygote = zygote;
+        state.generation += 1;
         (state.failures, state.is_resting) = (0, false);
         for child in std::mem::take(&mut state.idle) {
             self.0.let_go(child);
@@ -201,18 +210,19 @@ impl Inner {
         let missing = state.missing(self.plan);
         state.forking += missing;
         for _ in 0..missing {
-            self.runtime.spawn(fork_one(Arc::downgrade(self), state.zygote.clone(), self.plan));
+            let from = (state.zygote.clone(), state.generation);
+            self.runtime.spawn(fork_one(Arc::downgrade(self), from, self.plan));
         }
     }
 
-    /// Takes what came of a fork.
-    fn forked(self: &Arc<Self>, zygote: &Zygote, child: Result<Child, Fault>) {
+    /// Takes what came of a fork that was begun in that generation.
+    fn forked(self: &Arc<Self>, generation: u64, child: Result<Child, Fault>) {
         let mut state = self.state.lock();
         state.forking = state.forking.saturating_sub(1);
         match child {
             Ok(child) => {
                 state.record.add(&child);
-                if state.zygote.is_parent_of(&child) {
+                if state.generation == generation {
                     state.failures = 0;
                     state.idle.push(child);
                 } else {
@@ -221,7 +231,7 @@ impl Inner {
             }
             Err(fault) => {
                 state.record.counts.fork_failures += 1;
-                if state.zygote.pid() == zygote.pid() {
+                if state.generation == generation {
                     state.failures = state.failures.saturating_add(1);
                     state.is_resting = true;
                     let delay = Backoff::RESTART.delay(state.failures, fastrand::f64());
@@ -238,10 +248,10 @@ impl Inner {
 }
 
 /// Forks one child for the pool. It holds no pool, so that a pool that is dropped meanwhile ends.
-async fn fork_one(pool: Weak<Inner>, zygote: Zygote, plan: PoolPlan) {
+async fn fork_one(pool: Weak<Inner>, (zygote, generation): (Zygote, u64), plan: PoolPlan) {
     let child = zygote.fork_limited(plan.mode, plan.limits.scattered(), plan.fork_deadline).await;
     if let Some(pool) = pool.upgrade() {
-        pool.forked(&zygote, child);
+        pool.forked(generation, child);
     }
 }
 
@@ -452,6 +462,19 @@ mod tests {
         until("the old zygote has left", || !runs(old_pid)).await;
         let mut child = pool.take().await.unwrap();
         assert_eq!(run(&mut child, "value = os.getppid()").await, new_pid.to_string());
+    }
+
+    #[tokio::test]
+    async fn refreshed_pool_hands_out_no_child_that_was_forked_before() {
+        let (zygote, _) = boot_with(&[]).await;
+        let pool = Pool::new(zygote, plan(Mode::Job, 2));
+        until("two children are ready", || count(&pool, ProcessState::Ready) == 2).await;
+        let before: Vec<u32> = pool.snapshot().children.iter().map(|row| row.pid).collect();
+        pool.refresh();
+        let child = pool.take().await.unwrap();
+        assert!(!before.contains(&child.pid()), "{before:?}");
+        until("they have left", || pool.snapshot().counts.left == 2).await;
+        assert_eq!(pool.snapshot().counts.died, 0);
     }
 
     #[tokio::test]

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use parking_lot::Mutex;
 use rustix::process::{Pid, test_kill_process};
 
-use super::boot_plan::BootPlan;
+use super::booting::boot_plan::BootPlan;
 use super::output::{OutputSink, Stream};
 use super::raw_job::RawJob;
 use super::zygote::Zygote;
@@ -51,6 +51,37 @@ def read_frame(sock):
 def say(kind, *fields):
     sock.sendall(pack(kind, *fields))
 
+spoiled = []
+def load(names):
+    loaded, failed = [], {}
+    for name in names:
+        if name in sys.modules: continue
+        if name == "deadly": os._exit(9)
+        if name == "spoils": spoiled.append("late")
+        if name in made_up:
+            loaded.append(name)
+            continue
+        try:
+            __import__(name)
+            loaded.append(name)
+        except ImportError as error:
+            failed[name] = str(error)
+    return loaded, failed
+
+# Modules that a trial finds nothing wrong with.
+made_up = ["spoils", "deadly"]
+
+def try_out(names):
+    for name in names:
+        phase(name)
+        if name == "crashes": os.kill(os.getpid(), signal.SIGSEGV)
+        if name.startswith("threads"):
+            say(54, {"left_out": {name: "it starts threads"}, "all": False})
+            os._exit(0)
+    failed = load([name for name in names if name not in made_up])[1]
+    say(54, {"left_out": failed, "all": True})
+    os._exit(0)
+
 def phase(name, seconds=-1): say(49, name, seconds)
 def bye(reason): say(51, reason)
 
@@ -77,6 +108,7 @@ def child(mode, out, err):
     while True:
         kind, fields = read_frame(sock)
         if kind == 34: continue
+        if kind == 35: try_out([field.decode() for field in fields])
         facts = fields[1] if kind == 33 else b""
         names = fields[2:6] if kind == 33 else fields[0:4]
         raw = fields[6:] if kind == 33 else fields[4:]
@@ -129,7 +161,8 @@ def main():
             kind, fields = unpack(received[4:4 + n])
             received = received[4 + n:]
             if kind == 2:
-                control.sendall(pack(19, "cannot preload " + fields[0].decode()))
+                loaded, failed = load([field.decode() for field in fields])
+                control.sendall(pack(21, {"loaded": loaded, "failed": failed, "threads": spoiled}))
             if kind == 1:
                 mine, out, err = fds[:3]
                 del fds[:3]

@@ -6,15 +6,16 @@ use std::time::Duration;
 use tokio::sync::{oneshot, watch};
 use tokio::time::timeout;
 
-use super::boot::boot;
-use super::boot_error::BootError;
-use super::boot_plan::BootPlan;
+use super::booting::boot::boot;
+use super::booting::boot_error::BootError;
+use super::booting::boot_plan::BootPlan;
 use super::child::{Child, Parts};
 use super::control::{Lifeline, Order, Waiting, ZygoteEnd};
 use super::hello::Hello;
 use super::killing::Fate;
 use super::messages::{ChildLimits, Mode, ToZygote};
 use super::output::{Output, OutputSink};
+use super::preload::{Imported, Preloaded};
 use super::sockets::{output_pipe, socket_pair};
 use crate::fault::{Fault, FaultKind};
 
@@ -77,13 +78,23 @@ impl Zygote {
         self.lifeline.register.reaped.subscribe()
     }
 
-    /// Has these modules imported, so that children forked later have them. Failures come as warnings.
+    /// The modules that jobs of its children have imported; changes with each new one.
+    pub(super) fn imported(&self) -> watch::Receiver<Imported> {
+        self.lifeline.register.imported.subscribe()
+    }
+
+    /// Has these modules imported, so that children forked later have them. Until that is done it forks none.
     ///
     /// # Errors
     /// The zygote is gone.
-    pub async fn preload(&self, modules: Vec<String>) -> Result<(), Fault> {
+    pub async fn preload(&self, modules: Vec<String>) -> Result<Preloaded, Fault> {
+        let (tell, told) = oneshot::channel();
+        self.lifeline.register.expect_imports(tell);
         let order = Order { message: ToZygote::Preload(modules), descriptors: None };
-        if self.lifeline.order(order).await { Ok(()) } else { Err(self.is_away()) }
+        if !self.lifeline.order(order).await {
+            return Err(self.is_away());
+        }
+        told.await.map_err(|_| self.is_away())
     }
 
     /// Forks a child, and waits until it is ready for a job.
@@ -412,10 +423,13 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn failed_preload_comes_as_a_warning() {
+    async fn what_came_of_a_preload_is_its_answer() {
         let (zygote, _) = boot_with(&[]).await;
-        zygote.preload(vec!["no_such_module".to_owned()]).await.unwrap();
-        until("the warning", || zygote.warnings() == ["cannot preload no_such_module"]).await;
+        let told = zygote.preload(vec!["colorsys".to_owned(), "no_such_module".to_owned()]).await.unwrap();
+        assert_eq!(told.loaded, ["colorsys"]);
+        assert_eq!(told.failed["no_such_module"], "No module named 'no_such_module'");
+        kill_tree(zygote.pid());
+        assert!(zygote.preload(vec!["json".to_owned()]).await.is_err());
     }
 
     #[tokio::test]

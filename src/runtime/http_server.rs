@@ -82,9 +82,11 @@ impl Shown<'_> {
                 needs_scheduler: settings.scheduler.enabled,
             },
             writes: self.writes.clone(),
-            python: self
-                .python
-                .map(|worker| PythonReader { pool: worker.pool(), hindrance: worker.hindrance() }),
+            python: self.python.map(|worker| PythonReader {
+                pool: worker.pool(),
+                hindrance: worker.hindrance(),
+                preload: worker.preload(),
+            }),
             deadline: self.back_end_deadline(),
         }
     }

@@ -8,6 +8,7 @@ mod isolation;
 mod options;
 mod output;
 mod own_side;
+mod preload;
 mod signals;
 mod starts;
 mod under_fire;

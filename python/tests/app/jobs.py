@@ -2,6 +2,7 @@
 
 import asyncio
 import ctypes
+import importlib
 import os
 import signal
 import subprocess
@@ -237,6 +238,16 @@ def give_up(job, kind, value, trace):
 
 def when_killed(job, pid, status, usage):
     job.connection.rpush("called", f"killed {job.id} {pid} {status} {usage.ru_maxrss}")
+
+
+def import_it(name):
+    importlib.import_module(name)
+
+
+def make_modules_up():
+    for name in ("made_up", "made_up_too"):
+        sys.modules[name] = type(sys)(name)
+    sys.modules["made_up_three"] = object()
 
 
 def is_loaded(name):

@@ -3,27 +3,30 @@
 use std::ffi::OsString;
 
 use super::finding::{Finding, Severity, finding};
-use crate::config::{LogFormat, Settings};
+use crate::cli::advice::Advice;
+use crate::config::Settings;
+use crate::python::{BootError, Hazards};
 use crate::runtime::python_jobs::{Examined, PythonCommand};
 
 /// Starts the command once; the worst findings first.
 pub(super) async fn examine(command: Vec<OsString>, settings: &Settings) -> Vec<Finding> {
     let subject = command.iter().map(|word| word.to_string_lossy()).collect::<Vec<_>>().join(" ");
-    // In the log, what the command writes does not come between the findings.
-    let command = PythonCommand { format: LogFormat::Json, ..PythonCommand::new(command, settings) };
-    match command.examine().await {
+    match PythonCommand::new(command, settings).examine().await {
         Ok(examined) => diagnose(&subject, &examined),
-        Err(error) => vec![finding(
-            (Severity::Error, "python_start"),
-            subject,
-            error.chain(),
-            "see to it that the command starts its worker by itself, in this folder and with these variables; is its \
-             version of RQ one from 1.16 to 3",
-        )],
+        Err(error) => {
+            let is_preload = matches!(error, BootError::Preloading { .. });
+            let code = if is_preload { "python_preload" } else { "python_start" };
+            vec![finding(
+                (Severity::Error, code),
+                subject,
+                error.chain(),
+                Advice::of_boot(&error).to_string(),
+            )]
+        }
     }
 }
 
-fn diagnose(subject: &str, Examined { hello, warnings }: &Examined) -> Vec<Finding> {
+fn diagnose(subject: &str, Examined { hello, warnings, round }: &Examined) -> Vec<Finding> {
     let mut findings = Vec::new();
     if !hello.overrides.is_empty() {
         let (class, methods) = (&hello.worker_class, hello.overrides.join(", "));
@@ -34,15 +37,17 @@ fn diagnose(subject: &str, Examined { hello, warnings }: &Examined) -> Vec<Findi
             "see whether the application needs what they do; Tikkun fetches, watches and ends jobs itself",
         ));
     }
-    if !hello.threads.is_empty() {
-        findings.push(finding(
-            (Severity::Warning, "python_threads"),
+    let mut hazards = hello.hazards.clone();
+    hazards.extend(&round.hazards);
+    findings.extend(dangers(subject, &hazards));
+    findings.extend(round.left_out.iter().map(|(module, why)| {
+        finding(
+            (Severity::Warning, "python_preload"),
             subject,
-            format!("threads run before the first job: {}", hello.threads.join(", ")),
-            "start them in the jobs, or after the fork (os.register_at_fork): forked processes do not have them, and \
-             a lock that one holds stays locked there",
-        ));
-    }
+            format!("`python.preload` names {module}, which cannot be imported: {why}"),
+            "correct its name, or leave it out",
+        )
+    }));
     findings.extend(warnings.iter().map(|warning| {
         finding(
             (Severity::Warning, "python_warning"),
@@ -54,21 +59,63 @@ fn diagnose(subject: &str, Examined { hello, warnings }: &Examined) -> Vec<Findi
     findings
 }
 
+/// What the process has that forked ones get only a part of.
+fn dangers(subject: &str, hazards: &Hazards) -> Vec<Finding> {
+    let warning = |code, what: String, to_do: &str| finding((Severity::Warning, code), subject, what, to_do);
+    let mut findings = Vec::new();
+    if !hazards.threads.is_empty() {
+        findings.push(warning(
+            "python_threads",
+            format!("threads run before the first job: {}", hazards.threads.join(", ")),
+            "start them in the jobs, or after the fork (os.register_at_fork): forked processes do not have them, and \
+             a lock that one holds stays locked there",
+        ));
+    }
+    if !hazards.connections.is_empty() {
+        findings.push(warning(
+            "python_connections",
+            format!("connections are open before the first job: {}", hazards.connections.join(", ")),
+            "close them before the worker begins to work, or open them in the jobs: every forked process has the same \
+             ones, and what one writes or reads there confuses the others",
+        ));
+    }
+    findings.extend(hazards.libraries.iter().map(|(library, why)| {
+        warning(
+            "python_library",
+            format!("{library} is loaded before the first job: {why}"),
+            "import it in the functions that need it, not in the worker's settings or modules",
+        )
+    }));
+    findings
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::python::Hello;
+    use crate::python::{Hello, PreloadRound};
 
     #[test]
     fn what_cannot_be_kept_is_named() {
         let hello = Hello {
             worker_class: "shop.Worker".into(),
             overrides: vec!["monitor_work_horse".into(), "kill_horse".into()],
-            threads: vec!["metrics".into()],
+            hazards: Hazards {
+                threads: vec!["metrics".into()],
+                connections: vec!["db:5432".into()],
+                ..Hazards::default()
+            },
             ..Hello::default()
         };
-        let warnings = vec!["a preload failed".to_owned()];
-        let findings = diagnose("rq worker", &Examined { hello, warnings });
+        let warnings = vec!["a child could not be forked".to_owned()];
+        let round = PreloadRound {
+            left_out: [("shop.nothing".to_owned(), "ModuleNotFoundError".to_owned())].into(),
+            hazards: Hazards {
+                libraries: [("grpc".to_owned(), "it hangs".to_owned())].into(),
+                ..Hazards::default()
+            },
+            ..PreloadRound::default()
+        };
+        let findings = diagnose("rq worker", &Examined { hello, warnings, round });
         let told: Vec<_> = findings.iter().map(|one| (one.code, one.what.as_str())).collect();
         assert_eq!(
             told,
@@ -78,10 +125,17 @@ mod tests {
                     "shop.Worker replaces methods that are not called under `tikkun run`: monitor_work_horse, kill_horse"
                 ),
                 ("python_threads", "threads run before the first job: metrics"),
-                ("python_warning", "a preload failed"),
+                ("python_connections", "connections are open before the first job: db:5432"),
+                ("python_library", "grpc is loaded before the first job: it hangs"),
+                (
+                    "python_preload",
+                    "`python.preload` names shop.nothing, which cannot be imported: ModuleNotFoundError"
+                ),
+                ("python_warning", "a child could not be forked"),
             ]
         );
-        let nothing = Examined { hello: Hello::default(), warnings: Vec::new() };
+        let nothing =
+            Examined { hello: Hello::default(), warnings: Vec::new(), round: PreloadRound::default() };
         assert_eq!(diagnose("rq worker", &nothing), []);
     }
 }

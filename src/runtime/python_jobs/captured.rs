@@ -11,7 +11,7 @@ use super::keeper::Keeper;
 use super::last::Last;
 use super::lines::Lines;
 use crate::job::{ForeignJobs, JobSettings, Limit, Retention};
-use crate::python::{BootError, ChildLimits, Hello, Mode, Pool, PoolPlan};
+use crate::python::{BootError, ChildLimits, Hello, Mode, Pool, PoolPlan, Preload};
 use crate::runtime::ForeignSignals;
 use crate::supervision::Turn;
 
@@ -65,6 +65,12 @@ impl PythonWorker {
     #[must_use]
     pub fn pool(&self) -> Pool {
         self.pool.clone()
+    }
+
+    /// What is imported ahead of its jobs.
+    #[must_use]
+    pub fn preload(&self) -> Preload {
+        self.command.preload.clone()
     }
 
     /// What signals ask of it: new processes, for which the command is started once more while jobs that run end where

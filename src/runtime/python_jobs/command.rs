@@ -1,13 +1,18 @@
 //! The team's command, and its start.
 
+use std::collections::BTreeMap;
 use std::ffi::OsString;
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::lines::Lines;
 use super::shim::SHIM;
 use crate::backoff::Backoff;
-use crate::config::{Isolation, LogFormat, Settings, environment_for_program};
-use crate::python::{BootError, BootPlan, ChildLimits, Hello, Mode, Zygote};
+use crate::config::{Isolation, LogFormat, PreloadChoice, Settings, environment_for_program};
+use crate::python::{
+    BootError, BootPlan, ChildLimits, Hazards, Hello, Mode, OutputSink, Preload, PreloadPlan, PreloadRound,
+    Stream, Zygote,
+};
 
 /// The command of a Python worker, and how its processes are used.
 #[derive(Clone, Debug)]
@@ -30,6 +35,8 @@ pub struct PythonCommand {
     pub memory_limit: Option<u64>,
     /// How lines of the processes are passed on.
     pub format: LogFormat,
+    /// What is imported ahead of jobs.
+    pub preload: Preload,
 }
 
 /// What a command was found to be, by starting it once.
@@ -39,6 +46,15 @@ pub struct Examined {
     pub hello: Hello,
     /// What its process warned of.
     pub warnings: Vec<String>,
+    /// What came of the modules that are to be imported ahead.
+    pub round: PreloadRound,
+}
+
+/// Hears what nobody is to see.
+struct Silence;
+
+impl OutputSink for Silence {
+    fn line(&self, _: Stream, _: &[u8]) {}
 }
 
 impl PythonCommand {
@@ -63,16 +79,21 @@ impl PythonCommand {
             kill_after: python.kill_after,
             memory_limit: python.memory_limit.map(|limit| limit.0),
             format: settings.log.format,
+            preload: Preload::new(match &python.preload {
+                PreloadChoice::Off => PreloadPlan::Off,
+                PreloadChoice::Learned => PreloadPlan::Learned,
+                PreloadChoice::Modules(modules) => PreloadPlan::Listed(modules.clone()),
+            }),
         }
     }
 
-    /// Starts the command until its worker is about to work, and ends it. Cancel safe.
+    /// Starts the command until its worker is about to work, and ends it. Nothing is logged. Cancel safe.
     ///
     /// # Errors
     /// The command does not reach a worker, or one that cannot be served.
     pub async fn examine(&self) -> Result<Examined, BootError> {
-        let (zygote, hello) = self.boot(&Lines::new(self.format)).await?;
-        Ok(Examined { hello, warnings: zygote.warnings() })
+        let (zygote, hello, round) = self.start(Arc::new(Silence)).await?;
+        Ok(Examined { hello, warnings: zygote.warnings(), round })
     }
 
     /// Starts the command until its worker has reached Redis: RQ's own worker ends where that does not answer.
@@ -95,39 +116,86 @@ impl PythonCommand {
     }
 
     pub(super) async fn boot(&self, lines: &Lines) -> Result<(Zygote, Hello), BootError> {
+        let (zygote, hello, round) = self.start(lines.of_no_job()).await?;
+        tell(&zygote, &hello);
+        tell_of(&round);
+        Ok((zygote, hello))
+    }
+
+    async fn start(&self, sink: Arc<dyn OutputSink>) -> Result<(Zygote, Hello, PreloadRound), BootError> {
         let plan = BootPlan {
             command: &self.command,
             shim: &SHIM,
             environment: &self.environment,
             user: self.user.as_deref(),
-            sink: lines.of_no_job(),
+            sink,
             deadline: self.boot_timeout,
         };
         let (zygote, hello) = Zygote::boot(plan).await?;
-        tracing::info!(
-            pid = zygote.pid(),
-            rq = hello.rq,
-            python = hello.python,
+        let round = self.preload.begin(&zygote, self.boot_timeout).await?;
+        Ok((zygote, hello, round))
+    }
+}
+
+/// Logs what was captured, and what of it is not as under RQ.
+fn tell(zygote: &Zygote, hello: &Hello) {
+    tracing::info!(
+        pid = zygote.pid(),
+        rq = hello.rq,
+        python = hello.python,
+        worker = hello.worker_class,
+        queues = hello.queues.join(","),
+        "the python worker is ready to fork"
+    );
+    if !hello.overrides.is_empty() {
+        tracing::warn!(
             worker = hello.worker_class,
-            queues = hello.queues.join(","),
-            "the python worker is ready to fork"
+            methods = hello.overrides.join(", "),
+            "the worker's class replaces methods that are not called here: Tikkun does their work itself"
         );
-        for warning in zygote.warnings() {
-            tracing::warn!(pid = zygote.pid(), "{warning}");
-        }
-        if !hello.overrides.is_empty() {
-            tracing::warn!(
-                worker = hello.worker_class,
-                methods = hello.overrides.join(", "),
-                "the worker's class replaces methods that are not called here: Tikkun does their work itself"
-            );
-        }
-        if !hello.threads.is_empty() {
-            tracing::warn!(
-                threads = hello.threads.join(", "),
-                "threads ran in the python worker when it began to work: they are not in its children"
-            );
-        }
-        Ok((zygote, hello))
+    }
+    tell_of_hazards(&hello.hazards);
+}
+
+/// Logs what came of modules that were to be imported ahead.
+pub(super) fn tell_of(round: &PreloadRound) {
+    if !round.loaded.is_empty() {
+        let modules = round.loaded.join(", ");
+        tracing::info!(modules, "modules are imported once from here on, and no more by each job");
+    }
+    for (reason, modules) in by_reason(round) {
+        let modules = modules.join(", ");
+        tracing::warn!(modules, reason, "not imported ahead of jobs: the jobs that need it do so themselves");
+    }
+    tell_of_hazards(&round.hazards);
+}
+
+/// The modules that were left out for each reason.
+fn by_reason(round: &PreloadRound) -> BTreeMap<&str, Vec<&str>> {
+    let mut reasons = BTreeMap::<&str, Vec<&str>>::new();
+    for (module, why) in &round.left_out {
+        reasons.entry(why).or_default().push(module);
+    }
+    reasons
+}
+
+fn tell_of_hazards(hazards: &Hazards) {
+    if !hazards.threads.is_empty() {
+        let threads = hazards.threads.join(", ");
+        tracing::warn!(threads, "threads run in the python worker's process: they are not in its children");
+    }
+    if !hazards.connections.is_empty() {
+        let connections = hazards.connections.join(", ");
+        tracing::warn!(
+            connections,
+            "connections are open in the python worker's process: its children must not use them"
+        );
+    }
+    for (library, reason) in &hazards.libraries {
+        tracing::warn!(
+            library,
+            reason,
+            "the python worker's process has a library that does not bear a fork"
+        );
     }
 }

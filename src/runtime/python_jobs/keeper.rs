@@ -9,10 +9,10 @@ use std::time::Duration;
 use tokio::sync::{Notify, watch};
 use tokio::time::timeout;
 
-use super::command::PythonCommand;
+use super::command::{PythonCommand, tell_of};
 use super::lines::Lines;
 use crate::backoff::Backoff;
-use crate::python::{BootError, Pool, Zygote};
+use crate::python::{BootError, Mode, Pool, Zygote};
 use crate::supervision::Turn;
 
 /// Time between two signs of life, and between two looks at the memory of the processes.
@@ -39,7 +39,11 @@ impl Keeper {
             let zygote = self.pool.zygote();
             tokio::select! {
                 end = zygote.gone() => self.replace(&zygote, &end.words).await,
-                () = self.renew.notified() => self.renew(&zygote).await,
+                () = self.renew.notified() => {
+                    self.command.preload.forgive();
+                    self.renew(&zygote).await;
+                }
+                () = self.command.preload.is_due(&zygote) => self.learn(&zygote).await,
                 () = tokio::time::sleep(LOOK) => self.pool.measure().await,
             }
         }
@@ -59,6 +63,24 @@ impl Keeper {
                 error = error.chain(),
                 "the python worker cannot be started anew; the old processes go on"
             ),
+        }
+    }
+
+    /// Has modules that jobs have imported imported ahead of the next ones.
+    async fn learn(&self, zygote: &Zygote) {
+        let round = match self.alive(self.command.preload.learn(zygote)).await {
+            Ok(round) => round,
+            Err(fault) => {
+                tracing::debug!(error = fault.chain(), "modules are imported ahead of jobs later");
+                return;
+            }
+        };
+        tell_of(&round);
+        if round.is_spoiled {
+            self.renew(zygote).await;
+        } else if !round.loaded.is_empty() && self.command.mode == Mode::Job {
+            // Those that run many jobs import once, too.
+            self.pool.refresh();
         }
     }
 

@@ -12,11 +12,11 @@ use super::other_user::OtherUser;
 
 /// The folder, which is removed with its owner.
 #[derive(Debug)]
-pub(super) struct ShimFolder(TempDir);
+pub(in crate::python) struct ShimFolder(TempDir);
 
 impl ShimFolder {
     /// Writes `files` (name, text) to a new folder that only `owner` can read, without one this user.
-    pub(super) fn write(files: &[(&str, &str)], owner: Option<&OtherUser>) -> io::Result<Self> {
+    pub(in crate::python) fn write(files: &[(&str, &str)], owner: Option<&OtherUser>) -> io::Result<Self> {
         let private = fs::Permissions::from_mode(0o700);
         let folder = tempfile::Builder::new().prefix("tikkun-python-").permissions(private).tempdir()?;
         for (name, text) in files {
@@ -33,7 +33,7 @@ impl ShimFolder {
     }
 
     /// `PYTHONPATH` with the folder in front of what was there.
-    pub(super) fn python_path(&self, before: Option<&OsString>) -> OsString {
+    pub(in crate::python) fn python_path(&self, before: Option<&OsString>) -> OsString {
         let mut path = self.path().as_os_str().to_owned();
         if let Some(before) = before.filter(|before| !before.is_empty()) {
             path.push(":");

@@ -3,7 +3,7 @@
 use std::io;
 use std::time::Duration;
 
-use super::frame::FrameError;
+use crate::python::frame::FrameError;
 
 /// Why a command did not become a zygote.
 #[derive(Debug, thiserror::Error)]
@@ -67,6 +67,12 @@ pub enum BootError {
         command: String,
         /// Why.
         reason: String,
+    },
+    /// The modules that are to be imported ahead of jobs end its process, or hold it up.
+    #[error("the modules of `python.preload` cannot be imported: {why}")]
+    Preloading {
+        /// What they do.
+        why: String,
     },
     /// It says something that is not understood.
     #[error("`{command}` cannot be understood")]

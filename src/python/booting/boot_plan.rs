@@ -4,7 +4,7 @@ use std::ffi::OsString;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::output::OutputSink;
+use crate::python::output::OutputSink;
 
 /// How a zygote is started.
 #[derive(Clone)]

@@ -17,16 +17,16 @@ use tokio::time::{sleep, timeout};
 
 use super::boot_error::BootError;
 use super::boot_plan::BootPlan;
-use super::control::{Control, Lifeline, MAX_CONTROL_FRAME, Register, ZygoteEnd, serve};
-use super::ending::WaitStatus;
-use super::frame::{FrameError, FrameReader};
-use super::hello::Hello;
-use super::killing::kill_group;
-use super::messages::FromZygote;
+use crate::python::control::{Control, Lifeline, MAX_CONTROL_FRAME, Register, ZygoteEnd, serve};
+use crate::python::ending::WaitStatus;
+use crate::python::frame::{FrameError, FrameReader};
+use crate::python::hello::Hello;
+use crate::python::killing::kill_group;
+use crate::python::messages::FromZygote;
 use super::other_user::OtherUser;
-use super::output::{Output, OutputSink, Stream};
+use crate::python::output::{Output, OutputSink, Stream};
 use super::shim_folder::ShimFolder;
-use super::sockets::{output_pipe, socket_pair};
+use crate::python::sockets::{output_pipe, socket_pair};
 
 /// How much of the command's standard error is kept.
 const KEPT: usize = 64 * 1024;
@@ -40,7 +40,7 @@ const END_GRACE: Duration = Duration::from_secs(3);
 /// Starts the command of `plan` and waits for its HELLO.
 ///
 /// Dropped, or with an error, it leaves no process behind.
-pub(super) async fn boot(plan: &BootPlan<'_>) -> Result<(Lifeline, Hello), BootError> {
+pub(in crate::python) async fn boot(plan: &BootPlan<'_>) -> Result<(Lifeline, Hello), BootError> {
     if !cfg!(target_os = "linux") {
         return Err(BootError::Unsupported);
     }
@@ -138,7 +138,7 @@ impl Started {
                             return Err(BootError::Refused { command: self.command.clone(), reason });
                         }
                         Ok(FromZygote::Warning(text)) => register.warn(text),
-                        Ok(FromZygote::Forked { .. } | FromZygote::Exit { .. }) => {}
+                        Ok(FromZygote::Forked { .. } | FromZygote::Exit { .. } | FromZygote::Preloaded(_)) => {}
                         Err(source) => return Err(BootError::Protocol { command: self.command.clone(), source }),
                     },
                     Ok(None) | Err(FrameError::CutOff { .. } | FrameError::Connection(_)) => {

@@ -11,7 +11,7 @@ use tokio::process::Command;
 use super::boot_error::BootError;
 
 /// The user.
-pub(super) struct OtherUser {
+pub(in crate::python) struct OtherUser {
     name: String,
     id: u32,
     group: u32,
@@ -23,7 +23,7 @@ impl OtherUser {
     ///
     /// # Errors
     /// There is no such user, or this process may start nothing as another one.
-    pub(super) fn find(name: &str) -> Result<Option<Self>, BootError> {
+    pub(in crate::python) fn find(name: &str) -> Result<Option<Self>, BootError> {
         let unusable = |why: String| BootError::User { user: name.to_owned(), why };
         let found = User::from_name(name).map_err(|e| unusable(format!("the users cannot be read: {e}")))?;
         let user = found.ok_or_else(|| unusable("there is no user of this name".to_owned()))?;
@@ -41,18 +41,18 @@ impl OtherUser {
     }
 
     /// Has the command started as this user, in its group alone.
-    pub(super) fn start(&self, command: &mut Command) {
+    pub(in crate::python) fn start(&self, command: &mut Command) {
         command.uid(self.id).gid(self.group);
         command.env("HOME", &self.home).env("USER", &self.name).env("LOGNAME", &self.name);
     }
 
     /// Gives a descriptor away, for who opens it anew by its number.
-    pub(super) fn give(&self, descriptor: impl AsFd) -> io::Result<()> {
+    pub(in crate::python) fn give(&self, descriptor: impl AsFd) -> io::Result<()> {
         fchown(descriptor, Some(self.id), Some(self.group))
     }
 
     /// Gives a file or folder away.
-    pub(super) fn give_path(&self, path: &Path) -> io::Result<()> {
+    pub(in crate::python) fn give_path(&self, path: &Path) -> io::Result<()> {
         chown(path, Some(self.id), Some(self.group))
     }
 }

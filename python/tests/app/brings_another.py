@@ -1,0 +1,3 @@
+import colorsys
+
+mix = colorsys.rgb_to_hsv

@@ -1,0 +1,3 @@
+import asyncio
+
+loop = asyncio.new_event_loop()
