@@ -25,6 +25,7 @@ mod oom_kills;
 mod output;
 mod pool;
 mod pool_record;
+mod pool_state;
 mod preload;
 mod process_record;
 mod ran;

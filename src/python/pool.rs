@@ -1,6 +1,5 @@
 //! Children that are ready before a job comes.
 
-use std::collections::VecDeque;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
@@ -12,7 +11,8 @@ use tokio::time::timeout;
 use super::child::Child;
 use super::memory::Memory;
 use super::messages::Mode;
-use super::pool_record::{PoolPlan, PoolRecord, PoolSnapshot};
+use super::pool_record::{PoolPlan, PoolSnapshot};
+use super::pool_state::PoolState;
 use super::process_record::ProcessState;
 use super::zygote::Zygote;
 use crate::backoff::Backoff;
@@ -28,24 +28,7 @@ struct Inner {
     /// Where the pool was made: its children's sockets and its own tasks belong there, and not to the threads that take
     /// children, which a job may hold up.
     runtime: Handle,
-    state: Mutex<State>,
-}
-
-struct State {
-    zygote: Zygote,
-    /// Children that were asked for under an earlier number are not wanted any more.
-    generation: u64,
-    idle: Vec<Child>,
-    waiting: VecDeque<oneshot::Sender<Result<Child, Fault>>>,
-    /// Forks that are under way.
-    forking: usize,
-    /// Warm children that were given back and are not at rest yet.
-    returning: usize,
-    /// Forks that failed in a row.
-    failures: u32,
-    /// No fork is begun before a delay has passed.
-    is_resting: bool,
-    record: PoolRecord,
+    state: Mutex<PoolState>,
 }
 
 impl Pool {
@@ -53,17 +36,7 @@ impl Pool {
     /// sockets belong to.
     #[must_use]
     pub fn new(zygote: Zygote, plan: PoolPlan) -> Self {
-        let state = State {
-            zygote: zygote.clone(),
-            generation: 0,
-            idle: Vec::new(),
-            waiting: VecDeque::new(),
-            forking: 0,
-            returning: 0,
-            failures: 0,
-            is_resting: false,
-            record: PoolRecord::default(),
-        };
+        let state = PoolState::of(zygote.clone());
         let inner = Arc::new(Inner { plan, runtime: Handle::current(), state: Mutex::new(state) });
         inner.watch(&zygote);
         inner.balance();
@@ -261,48 +234,6 @@ async fn rest(pool: Weak<Inner>, delay: Duration) {
     if let Some(pool) = pool.upgrade() {
         pool.state.lock().is_resting = false;
         pool.balance();
-    }
-}
-
-impl State {
-    /// Takes out the children that can run no other job.
-    fn take_unusable(&mut self) -> Vec<Child> {
-        let all = std::mem::take(&mut self.idle).into_iter().map(|mut child| (child.is_usable(), child));
-        let (usable, unusable): (Vec<_>, Vec<_>) = all.partition(|(is_usable, _)| *is_usable);
-        self.idle = usable.into_iter().map(|(_, child)| child).collect();
-        unusable.into_iter().map(|(_, child)| child).collect()
-    }
-
-    /// Hands the children that are ready, the last first, to those who wait.
-    fn hand_out(&mut self) {
-        while let Some(child) = self.idle.pop() {
-            let Some(waiting) = self.waiting.pop_front() else {
-                self.idle.push(child);
-                return;
-            };
-            child.record().enter(ProcessState::Busy);
-            // Who waited may have given up.
-            if let Err(Ok(child)) = waiting.send(Ok(child)) {
-                child.record().enter(ProcessState::Ready);
-                self.idle.push(child);
-            }
-        }
-    }
-
-    /// How many forks are to be begun.
-    fn missing(&self, plan: PoolPlan) -> usize {
-        let wanted = match plan.mode {
-            Mode::Job => self.waiting.len() + plan.ready,
-            // A warm child that is handed out is at work then: one that is waited for is no further one.
-            Mode::Warm => self.waiting.len().max(plan.ready.saturating_sub(self.record.at_work())),
-        };
-        let missing = wanted.saturating_sub(self.idle.len() + self.forking + self.returning);
-        match (self.is_resting, self.failures) {
-            (true, _) => 0,
-            (false, 0) => missing,
-            // After a failure one at a time, until one has come.
-            (false, _) => missing.min(1_usize.saturating_sub(self.forking)),
-        }
     }
 }
 

@@ -17,15 +17,15 @@ use tokio::time::{sleep, timeout};
 
 use super::boot_error::BootError;
 use super::boot_plan::BootPlan;
+use super::other_user::OtherUser;
+use super::shim_folder::ShimFolder;
 use crate::python::control::{Control, Lifeline, MAX_CONTROL_FRAME, Register, ZygoteEnd, serve};
 use crate::python::ending::WaitStatus;
 use crate::python::frame::{FrameError, FrameReader};
 use crate::python::hello::Hello;
 use crate::python::killing::kill_group;
 use crate::python::messages::FromZygote;
-use super::other_user::OtherUser;
 use crate::python::output::{Output, OutputSink, Stream};
-use super::shim_folder::ShimFolder;
 use crate::python::sockets::{output_pipe, socket_pair};
 
 /// How much of the command's standard error is kept.
