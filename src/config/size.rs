@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use super::value::Value;
+
 /// A number of bytes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct ByteSize(pub u64);
@@ -40,6 +42,41 @@ impl fmt::Display for ByteSize {
         let unit = UNITS.iter().find(|(_, factor)| self.0 >= *factor && self.0.is_multiple_of(*factor));
         let (name, factor) = unit.copied().unwrap_or(("B", 1));
         write!(f, "{}{name}", self.0 / factor)
+    }
+}
+
+impl Value for ByteSize {
+    const EXPECTED: &'static str = "a size with its unit, such as `64KiB` or `1MiB`";
+
+    fn from_text(text: &str) -> Option<Self> {
+        Self::parse(text)
+    }
+
+    fn show(&self) -> String {
+        self.to_string()
+    }
+
+    fn stand_in() -> Self {
+        Self(0)
+    }
+}
+
+impl Value for Option<ByteSize> {
+    const EXPECTED: &'static str = "`none` or a size with its unit, such as `64KiB` or `1MiB`";
+
+    fn from_text(text: &str) -> Option<Self> {
+        if text.trim().eq_ignore_ascii_case("none") {
+            return Some(None);
+        }
+        ByteSize::parse(text).map(Some)
+    }
+
+    fn show(&self) -> String {
+        self.map_or_else(|| "none".to_owned(), |size| size.show())
+    }
+
+    fn stand_in() -> Self {
+        None
     }
 }
 

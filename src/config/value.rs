@@ -4,7 +4,6 @@ use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 
-use super::size::ByteSize;
 use crate::job::Limit;
 
 /// Whether a value may be printed.
@@ -130,41 +129,6 @@ impl Value for Limit {
 
     fn stand_in() -> Self {
         Self::Never
-    }
-}
-
-impl Value for ByteSize {
-    const EXPECTED: &'static str = "a size with its unit, such as `64KiB` or `1MiB`";
-
-    fn from_text(text: &str) -> Option<Self> {
-        Self::parse(text)
-    }
-
-    fn show(&self) -> String {
-        self.to_string()
-    }
-
-    fn stand_in() -> Self {
-        Self(0)
-    }
-}
-
-impl Value for Option<ByteSize> {
-    const EXPECTED: &'static str = "`none` or a size with its unit, such as `64KiB` or `1MiB`";
-
-    fn from_text(text: &str) -> Option<Self> {
-        if text.trim().eq_ignore_ascii_case("none") {
-            return Some(None);
-        }
-        ByteSize::parse(text).map(Some)
-    }
-
-    fn show(&self) -> String {
-        self.map_or_else(|| "none".to_owned(), |size| size.show())
-    }
-
-    fn stand_in() -> Self {
-        None
     }
 }
 

@@ -13,7 +13,7 @@ use super::ending::Death;
 use super::frame::FrameError;
 use super::job_result::JobOutcome;
 use super::killing::{Fate, Killer, kill_group};
-use super::memory::MemoryWatch;
+use super::memory_watch::MemoryWatch;
 use super::messages::{CallbackOrder, FromChild, Mode, Phase, ToChild};
 use super::output::{Output, OutputSink};
 use super::process_record::{ProcessRecord, ProcessState};

@@ -20,6 +20,7 @@ mod hello;
 mod job_result;
 mod killing;
 mod memory;
+mod memory_watch;
 mod messages;
 mod oom_kills;
 mod output;
@@ -42,7 +43,8 @@ pub use frame::{Frame, FrameError, FrameReader, MAX_FRAME, encode};
 pub use hello::{Connection, Hello, WorkArguments};
 pub use job_result::{JobOutcome, JobResult, ResultAttributes, ReturnedRetry};
 pub use killing::Killer;
-pub use memory::{Memory, MemoryWatch};
+pub use memory::Memory;
+pub use memory_watch::MemoryWatch;
 pub use messages::{
     CallbackOrder, CallbackReason, ChildLimits, FromChild, FromZygote, Mode, Phase, ToChild, ToZygote,
 };
