@@ -1,4 +1,4 @@
-//! `tikkun run` in front of a real RQ worker's command, on each version of RQ.
+//! `tikkun run` in front of a real RQ worker's command, on each version of RQ; and the same under `tikkun serve`.
 
 mod differential;
 mod forms;
@@ -8,6 +8,7 @@ mod output;
 mod own_side;
 mod signals;
 mod starts;
+mod under_serve;
 mod visible;
 
 use crate::servers::http::Recorder;

@@ -3,24 +3,55 @@
 use std::ffi::OsString;
 
 use super::finding::{Finding, Severity, finding};
-use crate::config::{LogFormat, Settings};
-use crate::runtime::python_jobs::{Examined, PythonCommand};
+use crate::config::{LogFormat, PythonWorkerSettings, Settings};
+use crate::runtime::python_jobs::{Examined, PythonCommand, misfit};
 
 /// Starts the command once; the worst findings first.
 pub(super) async fn examine(command: Vec<OsString>, settings: &Settings) -> Vec<Finding> {
     let subject = command.iter().map(|word| word.to_string_lossy()).collect::<Vec<_>>().join(" ");
-    // In the log, what the command writes does not come between the findings.
-    let command = PythonCommand { format: LogFormat::Json, ..PythonCommand::new(command, settings) };
-    match command.examine().await {
+    match start(&subject, PythonCommand::new(command, settings)).await {
         Ok(examined) => diagnose(&subject, &examined),
-        Err(error) => vec![finding(
+        Err(finding) => vec![finding],
+    }
+}
+
+/// Starts the command of each worker in the settings once; and whether they fit the service and each other.
+pub(super) async fn examine_workers(settings: &Settings) -> Vec<Finding> {
+    let (mut findings, mut hellos) = (Vec::new(), Vec::new());
+    let subject = |place: usize| {
+        let command = settings.python_workers.get(place).map(PythonWorkerSettings::shown);
+        format!("`[[python]]` number {} ({})", place + 1, command.unwrap_or_default())
+    };
+    for (place, worker) in settings.python_workers.iter().enumerate() {
+        match start(&subject(place), PythonCommand::of(worker, settings)).await {
+            Ok(examined) => {
+                findings.extend(diagnose(&subject(place), &examined));
+                hellos.push(examined.hello);
+            }
+            Err(finding) => findings.push(finding),
+        }
+    }
+    let is_complete = !hellos.is_empty() && hellos.len() == settings.python_workers.len();
+    let misfit = is_complete.then(|| misfit(settings, &hellos.iter().collect::<Vec<_>>())).flatten();
+    findings.extend(misfit.map(|(place, why)| {
+        let next = "change the worker's command or this key; `tikkun serve` does not start as it is";
+        finding((Severity::Error, "python_misfit"), subject(place), why, next)
+    }));
+    findings
+}
+
+async fn start(subject: &str, command: PythonCommand) -> Result<Examined, Finding> {
+    // In the log, what the command writes does not come between the findings.
+    let command = PythonCommand { format: LogFormat::Json, ..command };
+    command.examine().await.map_err(|error| {
+        finding(
             (Severity::Error, "python_start"),
             subject,
             error.chain(),
             "see to it that the command starts its worker by itself, in this folder and with these variables; is its \
              version of RQ one from 1.16 to 3",
-        )],
-    }
+        )
+    })
 }
 
 fn diagnose(subject: &str, Examined { hello, warnings }: &Examined) -> Vec<Finding> {

@@ -6,7 +6,9 @@ use std::time::Duration;
 use super::lines::Lines;
 use super::shim::SHIM;
 use crate::backoff::Backoff;
-use crate::config::{Isolation, LogFormat, Settings, environment_for_program};
+use crate::config::{
+    Isolation, LogFormat, PythonSettings, PythonWorkerSettings, Settings, environment_for_program,
+};
 use crate::python::{BootError, BootPlan, ChildLimits, Hello, Mode, Zygote};
 
 /// The command of a Python worker, and how its processes are used.
@@ -41,7 +43,17 @@ impl PythonCommand {
     /// The command as the settings want it run.
     #[must_use]
     pub fn new(command: Vec<OsString>, settings: &Settings) -> Self {
-        let python = &settings.python;
+        Self::with(command, &settings.python, settings.log.format)
+    }
+
+    /// The command of a worker of `[[python]]`.
+    #[must_use]
+    pub fn of(worker: &PythonWorkerSettings, settings: &Settings) -> Self {
+        let command = worker.command.iter().map(OsString::from).collect();
+        Self::with(command, &worker.processes, settings.log.format)
+    }
+
+    fn with(command: Vec<OsString>, python: &PythonSettings, format: LogFormat) -> Self {
         Self {
             command,
             environment: environment_for_program(),
@@ -56,7 +68,7 @@ impl PythonCommand {
             },
             boot_timeout: python.boot_timeout,
             kill_after: python.kill_after,
-            format: settings.log.format,
+            format,
         }
     }
 
