@@ -306,7 +306,7 @@ mod tests {
         refused.outbox = Ok(OutboxSummary { pending: 1, refused: 1, ..OutboxSummary::default() });
         assert_eq!(status(&refused, Hindered::No, THRESHOLDS), "degraded", "only a person can help");
         let off = Thresholds { cleanup_age: None, ..THRESHOLDS };
-        assert_eq!(status(&overdue, false, off), "healthy", "they stay on purpose");
+        assert_eq!(status(&overdue, Hindered::No, off), "healthy", "they stay on purpose");
         let mut full = reading(0, 0, 75);
         full.refusals.insert("broker", "the disk is full".to_owned());
         assert_eq!(status(&full, Hindered::No, THRESHOLDS), "unhealthy", "it can be read, and no more");
