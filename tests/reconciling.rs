@@ -14,7 +14,7 @@ use sqlx::Connection as _;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
 use tikkun::blob::open_directory;
 use tikkun::config::RescuerSettings;
-use tikkun::job::{Args, Limit, NewJob, Registry};
+use tikkun::job::{Args, Limit, NewJob, Registries, Registry};
 use tikkun::maintenance::{Rescuer, RescuerPorts};
 use tikkun::queue::{Broker, RqSettings, open_rq};
 use tikkun::store::{Schema, Store, open_sqlite};
@@ -112,7 +112,7 @@ fn broker_on(redis: &Redis) -> Arc<dyn Broker> {
         slots: 1,
         payload_limit: 1 << 20,
         expanded_limit: 1 << 20,
-        whole_hashes: false,
+        whole_hashes: Vec::new(),
         worker_name: None,
     })
     .unwrap()
@@ -143,7 +143,7 @@ async fn start_rescuer(broker: &Arc<dyn Broker>, store: Store, folder: &Path) {
         broker: Arc::clone(broker),
         store,
         blobs: open_directory(folder).await.unwrap(),
-        registry: Arc::new(Registry::default()),
+        registries: Registries::new(Arc::new(Registry::default())),
         process: "me".into(),
         queues: Vec::new(),
         turn: Turns::default().register("rescuer"),

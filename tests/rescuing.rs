@@ -14,7 +14,7 @@ use tikkun::blob::{BlobStore, open_directory};
 use tikkun::config::RescuerSettings;
 use tikkun::job::{
     AbandonedJob, Args, Completion, ForeignJob, ForeignJobs, Job, JobContext, JobError, JobResult,
-    JobSettings, JobState, Limit, NewJob, Registry,
+    JobSettings, JobState, Limit, NewJob, Registries, Registry,
 };
 use tikkun::maintenance::{Rescuer, RescuerPorts};
 use tikkun::queue::{Broker, Delivery, Disposition, ProcessRecord, RqSettings, Settled, Settlement, open_rq};
@@ -112,7 +112,7 @@ impl Ground {
             slots: 1,
             payload_limit: 1 << 20,
             expanded_limit: 1 << 20,
-            whole_hashes: false,
+            whole_hashes: Vec::new(),
             worker_name: None,
         })
         .unwrap();
@@ -167,7 +167,7 @@ impl Ground {
             broker: Arc::clone(&self.broker),
             store: self.store.clone(),
             blobs: Arc::clone(&self.blobs),
-            registry: Arc::new(registry),
+            registries: Registries::new(Arc::new(registry)),
             process: name.into(),
             queues: queues.iter().map(|queue| (*queue).into()).collect(),
             turn: Turns::default().register("rescuer"),

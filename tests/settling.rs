@@ -62,7 +62,7 @@ fn listener_among(
 fn ports(turns: &Turns, broker: &Arc<dyn Broker>, me: &ProcessRecord) -> ListenerPorts {
     ListenerPorts {
         broker: Arc::clone(broker),
-        slots: SlotPool::new(Vec::new(), BTreeMap::new(), 0),
+        slots: SlotPool::new(Vec::new(), BTreeMap::new(), 0_usize),
         process: me.id.clone(),
         leased: watch::Sender::new(true).subscribe(),
         hindrance: watch::Sender::new(None).subscribe(),
@@ -132,7 +132,7 @@ async fn a_slot_is_kept_while_more_ends_than_one_call_settles_wait_to_be_written
     let me = leased(&*broker).await;
     let runner = JobRunner::new(Arc::new(Registry::default()), Duration::ZERO, Running::default());
     let runner = RunnerPlace::new(Post { runner: runner.start(), fence: Fence::default() });
-    let slots = SlotPool::new(vec![runner; 2], BTreeMap::new(), 0);
+    let slots = SlotPool::new(vec![runner; 2], BTreeMap::new(), 0_usize);
     let mut granted = slots.request(0, 2).await.unwrap();
     // Nothing is written before it is started.
     let listener = QueueListener::new(ports(&Turns::default(), &broker, &me), settings(DEADLINE));
@@ -180,7 +180,7 @@ async fn end_that_is_too_long_for_the_server_buries_its_job_and_holds_up_no_othe
         slots,
         payload_limit: limit,
         expanded_limit: limit,
-        whole_hashes: false,
+        whole_hashes: Vec::new(),
         worker_name: None,
     };
     let broker = open_rq(&settings).unwrap();

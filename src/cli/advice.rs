@@ -128,6 +128,9 @@ impl Advice {
     const FEWER_MODULES: Self = Self::says(
         "leave out of `python.preload` what does not end; jobs import it by themselves, and `learned` finds what helps",
     );
+    /// After: workers are configured, and a command is given.
+    pub(super) const SERVE_OR_RUN: Self =
+        Self::says("`tikkun serve` with this file, or `--config` with another one");
     /// After: the operating system has no such processes.
     const ON_LINUX: Self = Self::says("`tikkun run` in a container or on a machine with Linux");
 
@@ -261,6 +264,7 @@ impl Advice {
             StartError::Open(error) => Self::of_open(error),
             StartError::Listen { .. } => Self::OTHER_PORT,
             StartError::Kinds(_) => Self::RENAME_KIND,
+            StartError::Python(error) => error.boot().map_or(Self::READ_REFERENCE, Self::of_boot),
             StartError::Left(_) | StartError::System(_) | StartError::Actors(_) => Self::CHECK_SYSTEM,
         }
     }

@@ -71,10 +71,10 @@ fn explain(as_json: bool) {
         "Made from `config/default.toml` by `tikkun config --reference`; a test holds the two together.",
     );
     page::line("Flag > environment > file > default.");
-    let mut section = "";
+    let mut last = None;
     for one in &all {
-        if one.section != section {
-            section = &one.section;
+        let section = &one.section;
+        if last.replace((section, one.in_list)) != Some((section, one.in_list)) {
             let title = if one.in_list { format!("[[{section}]]") } else { format!("[{section}]") };
             page::line(&format!(
                 "\n## `{title}`\n\n| key | default | environment | what it is for |\n|---|---|---|---|"

@@ -75,6 +75,7 @@ impl From<StartError> for Complaint {
         let (text, next) = (error.to_string(), Advice::of_start(&error));
         match error {
             StartError::Open(error) if error.is_misfit() => Self::usage(text, next),
+            StartError::Python(_) => Self::usage(text, next),
             _ => Self::failed(text, next),
         }
     }

@@ -8,9 +8,7 @@ use clap::Args;
 use super::advice::Advice;
 use super::ending::{Complaint, finish};
 use super::{Common, GAVE_UP, OK, begin_tracing, page};
-use crate::config::{Loaded, Origin, QueueOrder, Settings};
-use crate::job::QueueName;
-use crate::python::Hello;
+use crate::config::{Loaded, Origin, Settings};
 use crate::runtime::python_jobs::{PythonCommand, PythonWorker, redis_url};
 use crate::runtime::{Ended, Service, Signals, StartError};
 
@@ -55,6 +53,11 @@ impl Run {
             Ok(loaded) => loaded,
             Err(code) => return code,
         };
+        if !loaded.settings.python_workers.is_empty() {
+            let text =
+                "`[[python]]` is for `tikkun serve`: `tikkun run` takes its one worker's command after `--`";
+            return finish(Err(Complaint::usage(text, Advice::SERVE_OR_RUN)));
+        }
         flags.extend(
             usual(&loaded, "service.drain_timeout")
                 .then(|| ("service.drain_timeout".into(), NO_LIMIT.into())),
@@ -86,15 +89,14 @@ impl Run {
             Ok(worker) => worker,
             Err(error) => return finish(Err(Complaint::usage(error.chain(), Advice::of_boot(&error)))),
         };
-        let hello = worker.hello().clone();
-        let settings = match captured(common, flags, &hello) {
+        let settings = match captured(common, flags, &worker) {
             Ok(settings) => settings,
             Err(code) => return code,
         };
-        let signals = signals.with_foreign_jobs(worker.signals());
-        match Service::start_for(settings, &worker, signals).await {
+        let (signals, last) = (signals.with_foreign_jobs(worker.signals()), worker.last());
+        match Service::start_for(settings, worker, signals).await {
             Ok(service) => {
-                let ended = worker.last().ended(service.ports().broker.clone(), service.running());
+                let ended = last.ended(service.ports().broker.clone(), service.running());
                 match service.run_until(ended).await {
                     Ended::Drained | Ended::DrainedInPart => OK,
                     Ended::GaveUp => GAVE_UP,
@@ -110,41 +112,23 @@ impl Run {
 }
 
 /// The settings of a process that serves the captured worker's queues.
-fn captured(common: &Common, mut flags: Vec<(String, String)>, hello: &Hello) -> Result<Settings, u8> {
+fn captured(
+    common: &Common,
+    mut flags: Vec<(String, String)>,
+    worker: &PythonWorker,
+) -> Result<Settings, u8> {
+    let hello = worker.hello();
     flags.extend([
         ("broker.url".to_owned(), redis_url(&hello.connection)),
         ("worker.slots".to_owned(), hello.slots.unwrap_or(1).to_string()),
-        // Runners only wait for their job's process.
         ("worker.threads".to_owned(), "1".to_owned()),
         ("scheduler.enabled".to_owned(), hello.schedules().to_string()),
     ]);
     let mut settings = common.load_beside_application(flags)?.settings;
-    settings.worker.queues = queues(hello);
-    settings.worker.order = order(hello);
-    settings.worker.known_queues = settings.worker.queues.clone();
-    settings.worker.queues_as_given = hello.queues.join(",");
-    settings.hand_over_whole_jobs(hello.given_name().map(str::to_owned));
+    settings.worker = worker.served(&settings.worker);
+    let queues = settings.worker.queues.clone();
+    settings.hand_over_whole_jobs(queues, hello.given_name().map(str::to_owned));
     Ok(settings)
-}
-
-/// The worker's queues, each once: RQ takes a repeat, which changes nothing.
-fn queues(hello: &Hello) -> Vec<QueueName> {
-    let mut queues = Vec::new();
-    for queue in hello.queues.iter().map(QueueName::from) {
-        if !queues.contains(&queue) {
-            queues.push(queue);
-        }
-    }
-    queues
-}
-
-/// The order in which the worker would take its queues' jobs.
-fn order(hello: &Hello) -> QueueOrder {
-    match hello.work.dequeue_strategy.as_deref() {
-        Some("round_robin") => QueueOrder::InTurn,
-        Some("random") => QueueOrder::Random,
-        _ => QueueOrder::AsListed,
-    }
 }
 
 /// Whether nobody has given a key another value.

@@ -184,7 +184,9 @@ fn queues(settings: &Settings, reader: &mut Reader<'_>) {
             )
         });
     }
-    if settings.service.role.runs_jobs() && keys.iter().all(|key| reader.is_read(key)) {
+    // What Python workers listen to is known once they are there.
+    let is_all = settings.python_workers.is_empty() && settings.service.role.runs_jobs();
+    if is_all && keys.iter().all(|key| reader.is_read(key)) {
         reader.warnings.extend(worker.warnings());
     }
 }

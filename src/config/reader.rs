@@ -8,6 +8,7 @@ use super::environment::variable;
 use super::keys::Keys;
 use super::layers::{Entry, Given, Layers, Origin, Raw};
 use super::problem::{Problem, Warning};
+use super::table::TableReader;
 use super::value::{Privacy, Value, is_quoted};
 
 /// The hint for an unusable value in quotes.
@@ -88,6 +89,15 @@ impl<'a> Reader<'a> {
     /// The tables of a list, in their order.
     pub(super) fn tables(&self, list: &str) -> &'a [(Origin, toml::Table)] {
         self.layers.tables(list)
+    }
+
+    /// Adds a table of a list as it was read: as an entry, or with its problems.
+    pub(super) fn add_table(&mut self, list: &'static str, table: TableReader<'_>, origin: &Origin) {
+        if table.problems.is_empty() {
+            let value = toml::Value::Table(table.shown).to_string();
+            self.entries.push(Entry { key: list, value, origin: origin.clone() });
+        }
+        table.problems.into_iter().for_each(|problem| self.refuse(problem));
     }
 
     /// The text given for a key in the environment or by a flag; `None` for a default or a value from a file.

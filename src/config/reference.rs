@@ -1,7 +1,7 @@
 //! `config/default.toml` as data: each key with its explanation.
 
 use super::environment::{DEPLOYMENT, own_variable};
-use super::keys::{LISTS, MANUAL};
+use super::keys::MANUAL;
 
 /// One key of `config/default.toml`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -27,7 +27,7 @@ const FACTS: [&str; 3] = ["Environment: ", "Default: ", "Needed."];
 #[must_use]
 pub fn reference() -> Vec<Explained> {
     let mut found = Vec::new();
-    let (mut section, mut comment) = (String::new(), Vec::new());
+    let (mut section, mut in_list, mut comment) = (String::new(), false, Vec::new());
     for line in MANUAL.lines() {
         if let Some(text) = line.strip_prefix("# ") {
             comment.push(text);
@@ -36,22 +36,22 @@ pub fn reference() -> Vec<Explained> {
         // The example of a list is commented out with a `#` and no space.
         let code = line.trim_start_matches('#');
         if let Some((key, _)) = code.split_once(" = ") {
-            found.push(explained(&section, key, &comment));
+            found.push(explained((&section, in_list), key, &comment));
         } else if let Some(name) = code.strip_prefix('[') {
             section = name.trim_matches(['[', ']']).to_owned();
+            in_list = name.starts_with('[');
         }
         comment.clear();
     }
     found
 }
 
-fn explained(section: &str, key: &str, comment: &[&str]) -> Explained {
+fn explained((section, in_list): (&str, bool), key: &str, comment: &[&str]) -> Explained {
     let is_fact = |line: &&str| FACTS.iter().any(|fact| line.starts_with(fact));
     let at = comment.iter().position(is_fact).unwrap_or(comment.len());
     let (text, facts) = comment.split_at(at);
     let facts = facts.join(" ");
     let default = facts.split_once("Default: ").map(|(_, rest)| rest.trim_end_matches('.').to_owned());
-    let in_list = LISTS.contains(&section);
     Explained {
         section: section.to_owned(),
         in_list,
@@ -90,8 +90,8 @@ mod tests {
     #[test]
     fn needed_keys_of_a_list_have_no_default() {
         let needed: Vec<_> = reference().into_iter().filter(|one| one.default.is_none()).collect();
-        let keys: Vec<_> = needed.iter().map(|one| one.key.as_str()).collect();
-        assert_eq!(keys, ["name", "cron", "function"]);
-        assert!(needed.iter().all(|one| one.in_list && one.section == "schedule"));
+        let keys: Vec<_> = needed.iter().map(|one| format!("{}.{}", one.section, one.key)).collect();
+        assert_eq!(keys, ["schedule.name", "schedule.cron", "schedule.function", "python.command"]);
+        assert!(needed.iter().all(|one| one.in_list));
     }
 }

@@ -12,7 +12,7 @@ use super::sections::diagnostics::DiagnosticsSettings;
 use super::sections::http::HttpSettings;
 use super::sections::lease::LeaseSettings;
 use super::sections::log::LogSettings;
-use super::sections::python::PythonSettings;
+use super::sections::python::{self, PythonSettings, PythonWorkerSettings};
 use super::sections::rescuer::RescuerSettings;
 use super::sections::retention::RetentionSettings;
 use super::sections::schedule;
@@ -24,7 +24,7 @@ use super::sections::traces::TraceSettings;
 use super::sections::tracker::TrackerSettings;
 use super::sections::trust::TlsSettings;
 use super::sections::worker::WorkerSettings;
-use crate::job::Schedule;
+use crate::job::{QueueName, Schedule};
 
 /// All settings of the service. `config/default.toml` explains each value.
 #[derive(Clone, Debug)]
@@ -59,6 +59,8 @@ pub struct Settings {
     pub diagnostics: DiagnosticsSettings,
     /// How the processes of Python jobs are used.
     pub python: PythonSettings,
+    /// The Python workers whose jobs run beside kinds in Rust.
+    pub python_workers: Vec<PythonWorkerSettings>,
     /// The queue engine.
     pub broker: BrokerSettings,
     /// The database with the tables.
@@ -80,11 +82,11 @@ impl Settings {
         self.deletion.storage_delete.then_some(self.rescuer.outbox_alarm_after)
     }
 
-    /// Has the queue on Redis hand over each job with all fields of its hash, for code in another language, and RQ's
+    /// Has Redis hand over each job of these queues with all fields of its hash, for code in another language, and RQ's
     /// readers see the workers under `name`, if there is one.
-    pub fn hand_over_whole_jobs(&mut self, name: Option<String>) {
+    pub fn hand_over_whole_jobs(&mut self, queues: Vec<QueueName>, name: Option<String>) {
         if let BrokerEngine::Redis(redis) = &mut self.broker.engine {
-            redis.whole_hashes = true;
+            redis.whole_hashes = queues;
             redis.worker_name = name;
         }
     }
@@ -95,7 +97,7 @@ impl Settings {
         let data = service.data.clone();
         let tls = TlsSettings::read(reader);
         let ca_file = tls.ca_file.clone();
-        Self {
+        let settings = Self {
             service,
             tls,
             log: LogSettings::read(reader),
@@ -111,12 +113,14 @@ impl Settings {
             supervision: SupervisionSettings::read(reader),
             diagnostics: DiagnosticsSettings::read(reader),
             python: PythonSettings::read(reader),
+            python_workers: Vec::new(),
             broker: BrokerSettings::read(reader, &data, ca_file.as_deref()),
             store: StoreSettings::read(reader, &data, ca_file.as_deref()),
             attachments: AttachmentSettings::read(reader, &data, ca_file.as_deref()),
             webhook_proxies: WebhookProxies::read(reader),
             traces: TraceSettings::default(),
             entries: Vec::new(),
-        }
+        };
+        Self { python_workers: python::read_workers(reader, &settings.python), ..settings }
     }
 }

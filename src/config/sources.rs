@@ -116,8 +116,9 @@ fn add_file(path: &Path, table: toml::Table, keys: &Keys, layers: &mut Layers) -
     let origin = Origin::File(path.to_owned());
     let mut problems = Vec::new();
     for (section, value) in table {
+        let is_section = matches!(value, toml::Value::Table(_)) && keys.has_section(&section);
         match value {
-            value if LISTS.contains(&section.as_str()) => match tables(value) {
+            value if LISTS.contains(&section.as_str()) && !is_section => match tables(value) {
                 Some(tables) => {
                     tables.into_iter().for_each(|table| layers.add_table(&section, origin.clone(), table));
                 }
@@ -125,7 +126,7 @@ fn add_file(path: &Path, table: toml::Table, keys: &Keys, layers: &mut Layers) -
                     "`{section}` in {origin} is a list, expected `[[{section}]]` with keys under each"
                 ))),
             },
-            toml::Value::Table(values) if keys.has_section(&section) => {
+            toml::Value::Table(values) if is_section => {
                 for (key, value) in values {
                     let key = format!("{section}.{key}");
                     if keys.contains(&key) {

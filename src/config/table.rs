@@ -2,7 +2,7 @@
 
 use super::layers::Origin;
 use super::nearest::nearest;
-use super::value::Value;
+use super::value::{Privacy, Value};
 
 /// A key of such a table.
 #[derive(Clone, Copy, Debug)]
@@ -74,8 +74,11 @@ impl<'a> TableReader<'a> {
                 value
             }
             None => {
-                let said =
-                    given.map_or_else(|| "is missing".to_owned(), |given| format!("is `{}`", bare(&given)));
+                let said = match given {
+                    Some(_) if T::PRIVACY == Privacy::Secret => "cannot be used".to_owned(),
+                    Some(given) => format!("is `{}`", bare(&given)),
+                    None => "is missing".to_owned(),
+                };
                 self.problems.push(format!("{}: `{key}` {said}, expected {expected}", self.name()));
                 T::stand_in()
             }

@@ -16,7 +16,7 @@ use super::{Problem, Writes};
 use crate::fault::{Fault, FaultKind};
 use crate::job::{QueueName, Schedule};
 use crate::maintenance::SCHEDULER_ROLE;
-use crate::operations::{QueueFacts, ServiceFacts, Thresholds, cleanup_alarm, judge};
+use crate::operations::{Hindered, QueueFacts, ServiceFacts, Thresholds, cleanup_alarm, judge};
 use crate::queue::{Broker, LeadershipState, PausedQueue, QueueCounts, ScheduleMark};
 use crate::store::{OutboxSummary, Store};
 use crate::supervision::HealthTable;
@@ -107,7 +107,7 @@ pub(super) fn routes(config: &mut web::ServiceConfig) {
 
 async fn health(reader: web::Data<HealthReader>) -> HttpResponse {
     let reading = reader.read().await;
-    let status = status(&reading, reader.is_hindered(), reader.thresholds);
+    let status = status(&reading, reader.hindered(), reader.thresholds);
     let body = reader.body(status, &reading);
     if status == "unhealthy" {
         HttpResponse::InternalServerError().json(body)
@@ -152,9 +152,9 @@ impl HealthReader {
         }
     }
 
-    /// Whether no job can be run here now.
-    pub(super) fn is_hindered(&self) -> bool {
-        self.python.as_ref().is_some_and(|python| python.hindrance().is_some())
+    /// Which jobs cannot be run here now.
+    pub(super) fn hindered(&self) -> Hindered {
+        self.python.as_ref().map(PythonReader::hindered).unwrap_or_default()
     }
 
     async fn read(&self) -> Reading {
@@ -254,7 +254,7 @@ fn queue_facts<'a>((queue, counts): (&'a QueueName, &QueueCounts)) -> QueueFacts
 }
 
 /// The status of the service. Listeners are not taken into account here.
-fn status(reading: &Reading, hindered: bool, thresholds: Thresholds) -> &'static str {
+fn status(reading: &Reading, hindered: Hindered, thresholds: Thresholds) -> &'static str {
     let counts = reading.counts.as_ref().ok().filter(|_| reading.paused.is_ok());
     let judged = judge(&ServiceFacts {
         now: Utc::now(),
@@ -294,26 +294,30 @@ mod tests {
 
     #[test]
     fn the_worst_thing_decides() {
-        assert_eq!(status(&reading(1000, 100, 75), false, THRESHOLDS), "healthy");
-        assert_eq!(status(&reading(1001, 0, 75), false, THRESHOLDS), "degraded");
-        assert_eq!(status(&reading(0, 101, 75), false, THRESHOLDS), "degraded");
-        assert_eq!(status(&reading(0, 101, 0), false, THRESHOLDS), "warning");
+        assert_eq!(status(&reading(1000, 100, 75), Hindered::No, THRESHOLDS), "healthy");
+        assert_eq!(status(&reading(1001, 0, 75), Hindered::No, THRESHOLDS), "degraded");
+        assert_eq!(status(&reading(0, 101, 75), Hindered::No, THRESHOLDS), "degraded");
+        assert_eq!(status(&reading(0, 101, 0), Hindered::No, THRESHOLDS), "warning");
         let mut overdue = reading(0, 0, 75);
         let oldest = Some(Utc::now() - chrono::TimeDelta::hours(2));
         overdue.outbox = Ok(OutboxSummary { pending: 1, oldest, ..OutboxSummary::default() });
-        assert_eq!(status(&overdue, false, THRESHOLDS), "degraded");
+        assert_eq!(status(&overdue, Hindered::No, THRESHOLDS), "degraded");
         let mut refused = reading(0, 0, 75);
         refused.outbox = Ok(OutboxSummary { pending: 1, refused: 1, ..OutboxSummary::default() });
-        assert_eq!(status(&refused, false, THRESHOLDS), "degraded", "only a person can help");
+        assert_eq!(status(&refused, Hindered::No, THRESHOLDS), "degraded", "only a person can help");
         let off = Thresholds { cleanup_age: None, ..THRESHOLDS };
-        assert_eq!(status(&overdue, false, off), "healthy", "they stay on purpose");
+        assert_eq!(status(&overdue, Hindered::No, off), "healthy", "they stay on purpose");
         let mut full = reading(0, 0, 75);
         full.refusals.insert("broker", "the disk is full".to_owned());
-        assert_eq!(status(&full, false, THRESHOLDS), "unhealthy", "it can be read, and no more");
+        assert_eq!(status(&full, Hindered::No, THRESHOLDS), "unhealthy", "it can be read, and no more");
         let mut broken = reading(0, 0, 75);
         broken.outbox = Err(Fault::new(FaultKind::Unavailable, "gone"));
-        assert_eq!(status(&broken, false, THRESHOLDS), "unhealthy");
-        assert_eq!(status(&reading(0, 0, 75), true, THRESHOLDS), "unhealthy", "no job can be run");
+        assert_eq!(status(&broken, Hindered::No, THRESHOLDS), "unhealthy");
+        assert_eq!(
+            status(&reading(0, 0, 75), Hindered::Wholly, THRESHOLDS),
+            "unhealthy",
+            "no job can be run"
+        );
     }
 
     #[test]

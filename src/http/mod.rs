@@ -35,7 +35,7 @@ pub use metrics::{MetricsEndpoint, MetricsLook};
 pub use peer::TrustedProxies;
 pub use probes::Probes;
 pub use problem::Problem;
-pub use python::PythonReader;
+pub use python::{PythonReader, PythonWorkerReader};
 pub use server::{Endpoints, PageParts, ServerSettings, serve};
 pub use start_up::serve_start_up;
 pub use writes::Writes;

@@ -19,6 +19,7 @@ mod limit;
 mod outcome;
 mod progress;
 mod record;
+mod registries;
 mod registry;
 mod rehearsal;
 mod retry;
@@ -43,6 +44,7 @@ pub use outcome::{
 };
 pub use progress::{Estimate, Progress, RateMeter};
 pub use record::{JobRecord, LIGHT, NewJob, Retries, Unique};
+pub use registries::Registries;
 pub use registry::{BoxedJob, KindClash, Registry, UnknownFunction};
 pub use rehearsal::Rehearsal;
 pub use retry::RetryPolicy;

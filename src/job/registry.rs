@@ -99,6 +99,14 @@ impl Registry {
         self.elsewhere.get(queue)
     }
 
+    /// Those of these functions that are here, and no others.
+    #[must_use]
+    pub fn only(&self, wanted: &[KindName]) -> Self {
+        let found = wanted.iter().filter_map(|kind| self.find(kind).ok());
+        let kinds = found.map(|kind| (kind.name(), Arc::clone(kind))).collect();
+        Self { kinds, ..Self::default() }
+    }
+
     /// Has every job whose function is not here run in another program.
     #[must_use]
     pub fn with_foreign(mut self, jobs: Arc<dyn ForeignJobs>) -> Self {
@@ -239,6 +247,14 @@ mod tests {
         let registry = Registry::default().with(Named);
         assert!(registry.find(&"a.b.named".into()).is_ok());
         assert!(registry.find(&"named".into()).is_ok());
+    }
+
+    #[test]
+    fn a_part_of_it_has_the_wanted_kinds_by_either_name_and_no_others() {
+        let registry = Registry::default().with(Named);
+        for (wanted, expected) in [("named", 1), ("a.b.named", 1), ("other", 0)] {
+            assert_eq!(registry.only(&[wanted.into()]).names().count(), expected, "{wanted}");
+        }
     }
 
     #[test]

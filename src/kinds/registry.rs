@@ -26,12 +26,9 @@ const OWN_KINDS: &[OwnKind] = &[OwnKind::of::<DeleteReceipts>(|registry, delete_
 })];
 
 /// All kinds of jobs of a process: its `own` ones and those of Tikkun, of which the test jobs only with
-/// `diagnostics`. Where another program runs the jobs, it has them all.
+/// `diagnostics`.
 #[must_use]
 pub fn registry(own: Registry, delete_receipts: DeleteReceipts, diagnostics: bool) -> Registry {
-    if own.foreign().is_some() {
-        return own;
-    }
     let delete_receipts = Arc::new(delete_receipts);
     let registry = OWN_KINDS.iter().fold(own, |registry, kind| (kind.add)(registry, &delete_receipts));
     if diagnostics { diagnostics::register(registry) } else { registry }

@@ -82,7 +82,7 @@ pub(super) async fn rescue(
 }
 
 fn is_judged_here(ports: &RescuerPorts, job: &JobRecord) -> bool {
-    ports.queues.contains(&job.queue) || ports.registry.find(&job.kind).is_ok()
+    ports.queues.contains(&job.queue) || ports.registries.of(&job.queue).find(&job.kind).is_ok()
 }
 
 /// Decides how each orphan is settled. If its kind cannot be notified of a failure in time, it is left out,
@@ -94,8 +94,9 @@ async fn decide(
 ) -> Vec<(JobRecord, Settlement)> {
     let (mut decided, mut failed) = (Vec::with_capacity(orphans.len()), Vec::new());
     for orphan in orphans {
-        let settlement = settlement(&ports.registry, &orphan);
-        match ports.registry.find(&orphan.delivery.job.kind) {
+        let registry = ports.registries.of(&orphan.delivery.job.queue);
+        let settlement = settlement(registry, &orphan);
+        match registry.find(&orphan.delivery.job.kind) {
             Ok(kind) if matches!(settlement.verdict, Disposition::Discard { .. }) => {
                 failed.push((Arc::clone(kind), orphan.delivery, settlement));
             }
@@ -189,17 +190,18 @@ pub(super) fn tell_enqueuers(
     failures: Vec<Failure>,
     time: Duration,
 ) {
-    let (registry, isolated_threads) = (Arc::clone(&ports.registry), isolated_threads.clone());
+    let (registries, isolated_threads) = (ports.registries.clone(), isolated_threads.clone());
     let queues = ports.queues.clone();
     actix_rt::spawn(async move {
         let call = async |failure: Failure| {
             let callback = failure.callbacks.failure.as_ref();
-            match registry.foreign().filter(|_| !is_known(&registry, callback)) {
+            let registry = registries.of(&failure.queue);
+            match registry.foreign().filter(|_| !is_known(registry, callback)) {
                 Some(foreign) if queues.contains(&failure.queue) => {
                     let Failure { job: id, queue, .. } = &failure;
                     foreign.abandoned(AbandonedJob { id, queue, on_failure: callback }).await;
                 }
-                _ if callback.is_some() => tell_enqueuer(&registry, failure, (&isolated_threads, time)).await,
+                _ if callback.is_some() => tell_enqueuer(registry, failure, (&isolated_threads, time)).await,
                 _ => {}
             }
         };

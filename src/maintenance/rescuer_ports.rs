@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::blob::BlobStore;
-use crate::job::{ProcessId, QueueName, Registry};
+use crate::job::{ProcessId, QueueName, Registries};
 use crate::queue::Broker;
 use crate::store::Store;
 use crate::supervision::{HealthTable, Turn};
@@ -18,8 +18,8 @@ pub struct RescuerPorts {
     pub store: Store,
     /// The storage.
     pub blobs: Arc<dyn BlobStore>,
-    /// The policies for orphans, by kind.
-    pub registry: Arc<Registry>,
+    /// The policies for orphans, by queue and kind.
+    pub registries: Registries,
     /// This process, for the leader lease of the reconciliation.
     pub process: ProcessId,
     /// The queues whose jobs it runs.

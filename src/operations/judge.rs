@@ -38,12 +38,24 @@ pub struct ServiceFacts<'a> {
     pub outbox: Option<&'a OutboxSummary>,
     /// Back ends that refuse writes: `broker`, `database`.
     pub refusing: Vec<&'static str>,
-    /// Whether this process can run no job now, because the program that runs them is not there.
-    pub hindered: bool,
+    /// Which jobs this process cannot run now.
+    pub hindered: Hindered,
     /// Threads that are stuck in job code.
     pub stuck_threads: usize,
     /// The limits.
     pub thresholds: Thresholds,
+}
+
+/// Which jobs a process cannot run now, because the program that runs them is not there.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Hindered {
+    /// None.
+    #[default]
+    No,
+    /// Those of some queues.
+    InPart,
+    /// All.
+    Wholly,
 }
 
 /// The facts about one queue.
@@ -143,8 +155,10 @@ pub fn judge(facts: &ServiceFacts<'_>) -> (&'static str, Vec<Reason>) {
         let code = if *name == "broker" { "broker_refuses_writes" } else { "database_refuses_writes" };
         found.push(reason(Severity::Unhealthy, code));
     }
-    if facts.hindered {
-        found.push(reason(Severity::Unhealthy, "jobs_cannot_run"));
+    match facts.hindered {
+        Hindered::No => {}
+        Hindered::InPart => found.push(reason(Severity::Degraded, "some_jobs_cannot_run")),
+        Hindered::Wholly => found.push(reason(Severity::Unhealthy, "jobs_cannot_run")),
     }
     if facts.stuck_threads > 0 {
         let count = u64::try_from(facts.stuck_threads).ok();
@@ -204,7 +218,7 @@ mod tests {
             scheduler: Some(Some(&leader)),
             outbox: Some(&outbox),
             refusing: Vec::new(),
-            hindered: false,
+            hindered: Hindered::No,
             stuck_threads: 0,
             thresholds: Thresholds {
                 failed: 100,
@@ -260,7 +274,11 @@ mod tests {
 
     #[test]
     fn process_that_can_run_no_job_is_unhealthy() {
-        assert_eq!(codes(|facts| facts.hindered = true), ("unhealthy", vec!["jobs_cannot_run"]));
+        assert_eq!(codes(|facts| facts.hindered = Hindered::Wholly), ("unhealthy", vec!["jobs_cannot_run"]));
+        assert_eq!(
+            codes(|facts| facts.hindered = Hindered::InPart),
+            ("degraded", vec!["some_jobs_cannot_run"])
+        );
     }
 
     #[test]

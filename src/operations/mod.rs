@@ -16,7 +16,9 @@ mod stuck;
 pub use audit::{AuditLine, audit_bulk};
 pub use deletions::Deletions;
 pub use jobs::Jobs;
-pub use judge::{CleanupAlarm, QueueFacts, Reason, ServiceFacts, Severity, Thresholds, cleanup_alarm, judge};
+pub use judge::{
+    CleanupAlarm, Hindered, QueueFacts, Reason, ServiceFacts, Severity, Thresholds, cleanup_alarm, judge,
+};
 pub use limiter::Limiter;
 pub use principal::{Principal, Scope};
 pub use queues::Queues;

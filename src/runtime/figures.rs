@@ -27,9 +27,16 @@ impl Figures {
         BUILD_INFO.gauge(&[env!("CARGO_PKG_VERSION"), &role.to_string()]).set(1.0);
         let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
         START_TIME.gauge(&[]).set(since.as_secs_f64());
-        SLOTS.gauge(&[]).set(if role.runs_jobs() { settings.worker.slots as f64 } else { 0.0 });
         let sums = actix_rt::spawn(add_up(exposition.clone()));
-        Some(Self { exposition, _sums: AbortOnDropHandle::new(sums) })
+        let figures = Self { exposition, _sums: AbortOnDropHandle::new(sums) };
+        figures.show_slots(settings);
+        Some(figures)
+    }
+
+    /// Shows how many jobs run at once, by these settings.
+    pub(super) fn show_slots(&self, settings: &Settings) {
+        let runs = settings.service.role.runs_jobs();
+        SLOTS.gauge(&[]).set(if runs { settings.worker.slots as f64 } else { 0.0 });
     }
 }
 

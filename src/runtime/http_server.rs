@@ -12,13 +12,13 @@ use super::Ports;
 use super::figures::Figures;
 use super::identity::worker_config;
 use super::ports::{queues, tracked_deletions};
-use super::python_jobs::PythonWorker;
+use super::teams::Teams;
 use super::tree::Tree;
 use crate::config::Settings;
 use crate::http::{
     Auth, BasePath, Board, BoardReader, Endpoints, Facade, Guesses, HealthReader, Identity, MetricsEndpoint,
-    MetricsLook, PageParts, PageRules, PageSecrets, Planning, Probes, PythonReader, ServerSettings,
-    TrustedProxies, Writes, serve, serve_start_up,
+    MetricsLook, PageParts, PageRules, PageSecrets, Planning, Probes, PythonReader, PythonWorkerReader,
+    ServerSettings, TrustedProxies, Writes, serve, serve_start_up,
 };
 use crate::job_log::JobLog;
 use crate::operations::{Deletions, Limiter, Thresholds};
@@ -33,7 +33,7 @@ pub(super) struct Shown<'a> {
     pub tree: &'a Tree,
     pub probes: &'a web::Data<Probes>,
     pub writes: &'a Writes,
-    pub python: Option<&'a PythonWorker>,
+    pub teams: &'a Teams,
     pub figures: Option<&'a Figures>,
 }
 
@@ -82,13 +82,20 @@ impl Shown<'_> {
                 needs_scheduler: settings.scheduler.enabled,
             },
             writes: self.writes.clone(),
-            python: self.python.map(|worker| PythonReader {
-                pool: worker.pool(),
-                hindrance: worker.hindrance(),
-                preload: worker.preload(),
-            }),
+            python: self.python_reader(),
             deadline: self.back_end_deadline(),
         }
+    }
+
+    fn python_reader(&self) -> Option<PythonReader> {
+        let workers = self.teams.python.iter().map(|team| PythonWorkerReader {
+            queues: team.served.queues.clone(),
+            pool: team.worker.pool(),
+            hindrance: team.worker.hindrance(),
+            preload: team.worker.preload(),
+        });
+        let workers: Vec<_> = workers.collect();
+        (!workers.is_empty()).then(|| PythonReader { workers, beside_rust: self.teams.kinds.is_some() })
     }
 
     /// The endpoint for metrics.
@@ -102,7 +109,7 @@ impl Shown<'_> {
     /// The parts of the page; starts to keep its board.
     fn page(&self, endpoints: &Endpoints, guesses: Arc<Guesses>) -> Option<PageParts> {
         let http = &self.settings.http;
-        let of_python = || self.python.map(|_| web::Data::new(self.facade()));
+        let of_python = || self.teams.kinds.is_none().then(|| web::Data::new(self.facade()));
         let facade = endpoints.facade.clone().or_else(of_python)?;
         let role = self.settings.service.role;
         let slots = if role.runs_jobs() { self.settings.worker.slots } else { 0 };

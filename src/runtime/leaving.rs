@@ -72,7 +72,7 @@ impl AtWork {
     }
 
     async fn settle_all(&self, longest: Duration, signals: &mut Signals) -> bool {
-        if let Some(runners) = &self.tree.runners {
+        for runners in &self.tree.runners {
             runners.drain();
         }
         let (broker, process) = (&self.ports.broker, &self.process.id);

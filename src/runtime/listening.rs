@@ -8,12 +8,12 @@ use actix::Addr;
 use tokio::sync::watch;
 
 use super::ground::{DEADLINE, Ground, MAILBOX};
-use crate::config::Settings;
+use crate::config::WorkerSettings;
 use crate::job::Registry;
 use crate::measure::QueueMeter;
 use crate::supervision::{StartError, Supervisor};
 use crate::worker::{
-    CommandListener, ListenerPorts, ListenerSettings, QueueListener, RunnerPlace, Running, SlotPool,
+    CommandListener, ListenerPorts, ListenerSettings, Payloads, QueueListener, RunnerPlace, Running, SlotPool,
 };
 
 /// The most jobs in one fetch.
@@ -21,28 +21,40 @@ const FETCH_BATCH: u32 = 64;
 /// The time between two checks for unclaimed jobs. Each reads once per queue what this process holds.
 const UNCLAIMED_INTERVAL: Duration = Duration::from_secs(30);
 
-/// The slots of the process, with the caps per queue.
-pub(super) fn slot_pool(settings: &Settings, runners: Vec<RunnerPlace>) -> Arc<SlotPool> {
-    let worker = &settings.worker;
+/// A team as its parts are started: the kinds in Rust, or a Python worker.
+pub(super) struct Crew {
+    /// What it serves.
+    pub served: WorkerSettings,
+    /// The jobs that it runs.
+    pub registry: Arc<Registry>,
+    /// Why it can run none now.
+    pub hindrance: watch::Receiver<Option<String>>,
+}
+
+/// The slots of a team, with the caps per queue. All teams share the memory for heavy arguments.
+pub(super) fn slot_pool(
+    worker: &WorkerSettings,
+    runners: Vec<RunnerPlace>,
+    payloads: &Payloads,
+) -> Arc<SlotPool> {
     let cap = |queue| worker.queue_caps.get(queue).map(|cap| u32::try_from(*cap).unwrap_or(u32::MAX));
     let caps: BTreeMap<_, _> =
         worker.queues.iter().enumerate().filter_map(|(rank, queue)| Some((rank, cap(queue)?))).collect();
-    let slots = SlotPool::new(runners, caps, worker.payload_budget.as_usize());
+    let slots = SlotPool::new(runners, caps, payloads.clone());
     slots.grant_in(worker.order);
     slots.await_looks(worker.queues.len());
     slots
 }
 
-/// Starts a listener for each queue.
+/// Starts a listener for each queue of a team.
 pub(super) async fn start_listeners(
     ground: &Ground<'_>,
-    top: &Supervisor,
+    branch: &Supervisor,
     slots: &Arc<SlotPool>,
-    (leased, hindrance): (&watch::Receiver<bool>, &watch::Receiver<Option<String>>),
-    registry: &Registry,
+    leased: &watch::Receiver<bool>,
+    crew: &Crew,
 ) -> Result<Vec<Addr<QueueListener>>, StartError> {
-    let branch = top.branch(ground.supervisor("listeners")).await?;
-    let worker = &ground.settings.worker;
+    let worker = &crew.served;
     let mut listeners = Vec::new();
     for (rank, queue) in worker.queues.iter().enumerate() {
         let name = format!("queue_listener/{queue}");
@@ -51,9 +63,9 @@ pub(super) async fn start_listeners(
             slots: Arc::clone(slots),
             process: ground.process.id.clone(),
             leased: leased.clone(),
-            hindrance: hindrance.clone(),
+            hindrance: crew.hindrance.clone(),
             turn: ground.turns.register(&name),
-            meter: Arc::new(QueueMeter::new(queue.as_str(), registry.spellings())),
+            meter: Arc::new(QueueMeter::new(queue.as_str(), crew.registry.spellings())),
             webhooks: ground.webhooks.clone(),
         };
         let settings = ListenerSettings {
@@ -75,7 +87,7 @@ pub(super) async fn start_listeners(
 pub(super) async fn start_command_listener(
     ground: &Ground<'_>,
     top: &Supervisor,
-    slots: Arc<SlotPool>,
+    slots: Vec<Arc<SlotPool>>,
     running: &Running,
 ) -> Result<(), StartError> {
     let listener = CommandListener {

@@ -26,6 +26,7 @@ mod service_manager;
 mod shutdown;
 mod socket;
 mod start_error;
+mod teams;
 mod text_line;
 mod tree;
 
@@ -34,7 +35,7 @@ pub use ports::{Ports, Reach, migrate, open_trial, queues, tracked_deletions};
 pub use risks::{hindrances_in_words, in_words as risk_in_words};
 pub use service::{Service, ServiceBuilder};
 pub use shutdown::{ForeignSignals, Signals, survive_user_signals};
-pub use start_error::{OpenError, StartError};
+pub use start_error::{OpenError, PythonStartError, StartError};
 
 /// The event loop for a service: `System::new().block_on(…)`.
 pub use actix_rt::System;

@@ -15,7 +15,8 @@ use super::http_server::StartUpServer;
 use super::ports::{Ports, open_blobs, open_fit_broker, open_store, queue_file, tables_file};
 use super::service_manager::tell;
 use super::shutdown::Signals;
-use super::start_error::{OpenError, StartError};
+use super::start_error::{OpenError, PythonStartError, StartError};
+use super::teams::Teams;
 use crate::config::Settings;
 use crate::job::Backoff;
 use crate::user_log::USER_LOG;
@@ -25,21 +26,26 @@ const AT_ONCE: Duration = Duration::from_millis(300);
 /// How much longer than the next delay the service manager is asked to wait: as long as one attempt may take.
 const ONE_TRY: Duration = Duration::from_secs(60);
 
-/// Opens all back ends, however long it takes. Meanwhile the socket is served, and a signal ends the wait.
+/// Starts the Python workers, which adds to the settings, and opens all back ends, however long it takes. Meanwhile
+/// the socket is served, and a signal ends the wait.
 pub(super) async fn open(
-    settings: &Settings,
+    (settings, teams): (&mut Settings, &mut Teams),
     (socket, figures): (Option<&TcpListener>, Option<&Figures>),
     signals: &mut Signals,
 ) -> Result<Ports, StartError> {
     let opening = Opening::default();
-    let mut ports = pin!(opening.all(settings));
+    let before = settings.clone();
+    let mut ports = pin!(async {
+        opening.boot(settings, teams).await?;
+        Ok(opening.all(settings).await?)
+    });
     if let Ok(opened) = tokio::time::timeout(AT_ONCE, &mut ports).await {
-        return Ok(opened?);
+        return opened;
     }
-    let start_up = |socket| StartUpServer::open(settings, socket, opening.waits.subscribe(), figures);
+    let start_up = |socket| StartUpServer::open(&before, socket, opening.waits.subscribe(), figures);
     let start_up = socket.map(start_up).transpose()?;
     let opened = tokio::select! {
-        opened = &mut ports => opened.map_err(StartError::from),
+        opened = &mut ports => opened,
         signal = signals.next() => Err(StartError::Left(signal)),
     };
     if let Some(start_up) = start_up {
@@ -63,6 +69,16 @@ impl Default for Opening {
 }
 
 impl Opening {
+    /// Starts the Python workers that the settings name.
+    async fn boot(&self, settings: &mut Settings, teams: &mut Teams) -> Result<(), PythonStartError> {
+        let longest = settings.python_workers.iter().map(|worker| worker.processes.boot_timeout).max();
+        if let Some(longest) = longest {
+            self.waits.send_replace(Some("the Python workers are being started".to_owned()));
+            ask_for_time(longest).await;
+        }
+        teams.boot(settings).await
+    }
+
     /// Opens all three back ends.
     async fn all(&self, settings: &Settings) -> Result<Ports, OpenError> {
         let (queue, tables) = (queue_file(settings), tables_file(settings));
@@ -104,10 +120,15 @@ impl Opening {
             "⏳ [START] Backing off {}s after {failures} failures", delay.as_secs()
         );
         self.waits.send_replace(Some(error.to_string()));
-        let longer = u32::try_from((delay + ONE_TRY).as_micros()).unwrap_or(u32::MAX);
-        tell(NotifyState::ExtendTimeoutUsec(longer)).await;
+        ask_for_time(delay).await;
         tokio::time::sleep(delay).await;
     }
+}
+
+/// Asks the service manager to wait for so long, and one attempt more.
+async fn ask_for_time(time: Duration) {
+    let longer = u32::try_from((time + ONE_TRY).as_micros()).unwrap_or(u32::MAX);
+    tell(NotifyState::ExtendTimeoutUsec(longer)).await;
 }
 
 #[cfg(test)]

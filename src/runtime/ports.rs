@@ -203,7 +203,7 @@ async fn queue_of(settings: &Settings) -> Result<Arc<dyn Broker>, Fault> {
             slots: if settings.service.role.runs_jobs() { settings.worker.slots } else { 0 },
             payload_limit: usize::try_from(redis.payload_limit.0).unwrap_or(usize::MAX),
             expanded_limit: usize::try_from(redis.expanded_limit.0).unwrap_or(usize::MAX),
-            whole_hashes: redis.whole_hashes,
+            whole_hashes: redis.whole_hashes.clone(),
             worker_name: redis.worker_name.clone(),
         }),
     }

@@ -3,6 +3,7 @@
 //! A thread cannot be killed. A lost one is fenced off and left alone. It counts as stuck until its code
 //! ends; then the thread ends, too.
 
+use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -26,12 +27,15 @@ pub(super) struct RunnerKit {
     pub running: Running,
 }
 
-/// All threads for jobs.
+/// All threads for the jobs of a team.
 pub(super) struct Threads {
     branch: Supervisor,
     kit: RunnerKit,
     state: Mutex<State>,
 }
+
+/// Those of all teams.
+pub(super) struct AllThreads(pub Vec<Arc<Threads>>);
 
 #[derive(Default)]
 struct State {
@@ -56,16 +60,16 @@ struct Standing {
 }
 
 impl Threads {
-    /// Starts `threads` threads with `slots` runners, distributed evenly.
+    /// Starts `threads` threads with a runner for each of `slots`, distributed evenly.
     pub(super) async fn start(
         branch: Supervisor,
         kit: RunnerKit,
-        (threads, slots): (usize, usize),
+        (threads, slots): (usize, Range<usize>),
     ) -> Result<Arc<Self>, StartError> {
         let all = Self { branch, kit, state: Mutex::default() };
-        let threads = threads.clamp(1, slots.max(1));
-        for first in 1..=threads {
-            let slots: Vec<usize> = (first..=slots).step_by(threads).collect();
+        let threads = threads.clamp(1, slots.len().max(1));
+        for first in 0..threads {
+            let slots: Vec<usize> = slots.clone().skip(first).step_by(threads).collect();
             let (arbiter, fence, children) = all.people(&slots, "").await?;
             let standing = |(slot, child): (usize, ChildHandle<JobRunner>)| {
                 let place = RunnerPlace::new(Post { runner: child.address(), fence: fence.clone() });
@@ -173,6 +177,16 @@ impl RunnerThreads for Threads {
             arbiter.stop();
             tracing::info!(slots = ?slots, "a thread that was given up came back, and has ended");
         });
+        Ok(())
+    }
+}
+
+#[async_trait]
+impl RunnerThreads for AllThreads {
+    async fn replace(&self, fence: &Fence) -> Result<(), Fault> {
+        for threads in &self.0 {
+            threads.replace(fence).await?;
+        }
         Ok(())
     }
 }

@@ -1,12 +1,16 @@
 //! Schedules whose function is not registered in this process.
 
 use crate::config::Settings;
-use crate::job::Registry;
+use crate::job::{Registries, Schedule};
 
 /// Warns of each: a function may be registered elsewhere, but a misspelt name shows only when it is due.
-pub(super) fn warn_of_foreign(settings: &Settings, registry: &Registry) {
+pub(super) fn warn_of_foreign(settings: &Settings, registries: &Registries) {
     let schedules = settings.schedules.iter().filter(|_| settings.service.role.schedules());
-    for schedule in schedules.filter(|schedule| registry.find(&schedule.kind).is_err()) {
+    let is_unknown = |schedule: &&Schedule| {
+        let registry = registries.of(&schedule.queue);
+        registry.foreign().is_none() && registry.find(&schedule.kind).is_err()
+    };
+    for schedule in schedules.filter(is_unknown) {
         tracing::warn!(
             queue.name = %schedule.queue,
             job.kind = %schedule.kind,

@@ -17,6 +17,7 @@ use super::python_jobs::PythonWorker;
 use super::shutdown::{Leave, Signals, all_retired, gave_up, too_many_stuck};
 use super::socket::listen;
 use super::start_error::StartError;
+use super::teams::Teams;
 use super::tree::TreeBuilder;
 use super::{Ports, opening, risks, service_manager};
 use crate::config::Settings;
@@ -93,7 +94,8 @@ impl ServiceBuilder {
             Some(clash) => Err(clash.into()),
             None => {
                 check_own(&self.own)?;
-                Service::start_with((self.settings, self.own), None, Signals::listen()?).await
+                let teams = Teams::of_kinds(self.own, &self.settings);
+                Service::start_with((self.settings, teams), Signals::listen()?).await
             }
         }
     }
@@ -125,7 +127,7 @@ impl Service {
     /// # Errors
     /// Names what cannot be opened or started; nothing is left running.
     pub async fn start(settings: Settings) -> Result<Self, StartError> {
-        Self::start_with((settings, Registry::default()), None, Signals::listen()?).await
+        Self::start_under(settings, Signals::listen()?).await
     }
 
     /// The same for a process that already listens to signals.
@@ -133,7 +135,8 @@ impl Service {
     /// # Errors
     /// Those of [`start`](Self::start).
     pub async fn start_under(settings: Settings, signals: Signals) -> Result<Self, StartError> {
-        Self::start_with((settings, Registry::default()), None, signals).await
+        let teams = Teams::of_kinds(Registry::default(), &settings);
+        Self::start_with((settings, teams), signals).await
     }
 
     /// The same for a process that runs the jobs of a Python worker.
@@ -142,22 +145,25 @@ impl Service {
     /// Those of [`start`](Self::start).
     pub async fn start_for(
         settings: Settings,
-        worker: &PythonWorker,
+        worker: PythonWorker,
         signals: Signals,
     ) -> Result<Self, StartError> {
-        let jobs = Registry::default().with_foreign(worker.jobs());
-        Self::start_with((settings, jobs), Some(worker), signals).await
+        let teams = Teams::of_worker(worker, &settings);
+        Self::start_with((settings, teams), signals).await
     }
 
     async fn start_with(
-        (settings, own): (Settings, Registry),
-        python: Option<&PythonWorker>,
+        (mut settings, mut teams): (Settings, Teams),
         mut signals: Signals,
     ) -> Result<Self, StartError> {
         let socket = settings.http.enabled.then(|| listen(settings.http.address())).transpose()?;
         let figures = Figures::begin(&settings);
-        let ports = opening::open(&settings, (socket.as_ref(), figures.as_ref()), &mut signals).await?;
-        let mut service = Self::assemble((settings, own, python), ports, signals, (socket, figures)).await?;
+        let served = (socket.as_ref(), figures.as_ref());
+        let ports = opening::open((&mut settings, &mut teams), served, &mut signals).await?;
+        if let Some(figures) = &figures {
+            figures.show_slots(&settings);
+        }
+        let mut service = Self::assemble((settings, teams), ports, signals, (socket, figures)).await?;
         service.attended = true;
         let AtWork { ports, tree, .. } = &service.at_work;
         risks::warn(Arc::clone(&ports.broker), tree.lease_held.clone(), DEADLINE);
@@ -172,11 +178,12 @@ impl Service {
     /// If the actors do not start.
     pub(super) async fn start_behind(mut settings: Settings, ports: Ports) -> Result<Self, StartError> {
         settings.http.enabled = false;
-        Self::assemble((settings, Registry::default(), None), ports, Signals::listen()?, (None, None)).await
+        let teams = Teams::of_kinds(Registry::default(), &settings);
+        Self::assemble((settings, teams), ports, Signals::listen()?, (None, None)).await
     }
 
     async fn assemble(
-        (settings, own, python): (Settings, Registry, Option<&PythonWorker>),
+        (settings, teams): (Settings, Teams),
         ports: Ports,
         signals: Signals,
         (socket, figures): (Option<TcpListener>, Option<Figures>),
@@ -191,7 +198,7 @@ impl Service {
             webhooks: WebhookSender::new(settings.tls.ca_file.clone(), settings.webhook_proxies.clone()),
         };
         let webhooks = ground.webhooks.clone();
-        let tree = TreeBuilder { ground, own: &own, python }.build().await?;
+        let tree = TreeBuilder { ground, teams: &teams }.build().await?;
         let writes = Writes::begin(Arc::clone(&ports.broker), ports.store.clone(), DEADLINE);
         let probes = web::Data::new(probes(&settings, &tree, &writes));
         let shown = Shown {
@@ -199,7 +206,7 @@ impl Service {
             ports: &ports,
             process: &process,
             tree: &tree,
-            python,
+            teams: &teams,
             probes: &probes,
             writes: &writes,
             figures: figures.as_ref(),

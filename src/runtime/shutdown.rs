@@ -171,9 +171,15 @@ pub(super) async fn gave_up(mut told: watch::Receiver<Option<Escalation>>) -> Es
     }
 }
 
-/// Completes when every slot has been retired.
-pub(super) async fn all_retired(mut told: watch::Receiver<bool>) {
-    if told.wait_for(|retired| *retired).await.is_err() {
+/// Completes when every slot of every pool has been retired; without a pool never.
+pub(super) async fn all_retired(pools: Vec<watch::Receiver<bool>>) {
+    let none = pools.is_empty();
+    for mut told in pools {
+        if told.wait_for(|retired| *retired).await.is_err() {
+            return futures::future::pending().await;
+        }
+    }
+    if none {
         futures::future::pending().await
     }
 }

@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 
 use crate::fault::Fault;
 use crate::job::KindClash;
+use crate::python::BootError;
 use crate::supervision;
 
 /// Why a process does not start.
@@ -27,12 +28,46 @@ pub enum StartError {
     /// Two kinds of jobs have the same name.
     #[error("cannot start: {0}")]
     Kinds(#[from] KindClash),
+    /// A Python worker cannot be served.
+    #[error(transparent)]
+    Python(#[from] PythonStartError),
     /// The operating system refused something else.
     #[error("cannot start: {0}")]
     System(#[from] io::Error),
     /// The tree of actors did not start.
     #[error("cannot start the actors: {0}")]
     Actors(#[from] supervision::StartError),
+}
+
+/// A Python worker of the configuration that cannot be served.
+#[derive(Debug, thiserror::Error)]
+#[error("`[[python]]` number {number} (`{command}`): {why}")]
+pub struct PythonStartError {
+    pub(super) number: usize,
+    pub(super) command: String,
+    pub(super) why: Unserved,
+}
+
+/// Why a Python worker cannot be served.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Unserved {
+    /// Its command does not reach it.
+    #[error("{}", .0.chain())]
+    Boot(Box<BootError>),
+    /// It does not fit the service.
+    #[error("{0}")]
+    Unfit(String),
+}
+
+impl PythonStartError {
+    /// What its command ended with, unless it reached its worker.
+    #[must_use]
+    pub fn boot(&self) -> Option<&BootError> {
+        match &self.why {
+            Unserved::Boot(error) => Some(error),
+            Unserved::Unfit(_) => None,
+        }
+    }
 }
 
 /// A back end that could not be opened.

@@ -3,7 +3,7 @@
 //! ```text
 //! tikkun ─┬─ status_tracker
 //!         ├─ lease_keeper
-//!         ├─ python_keeper                          (with Python jobs: replaces their process)
+//!         ├─ python_keeper/1 …                      (with Python jobs: replaces the process of a worker)
 //!         ├─ deletions ──── deletion_batch/27.1 …   (a thread of their own: a batch holds the database)
 //!         ├─ runners ────── job_runner/1 …          (threads of their own)
 //!         ├─ runner_watch                           (replaces a thread whose job never yields)
@@ -21,20 +21,20 @@ use actix_rt::{Arbiter, ArbiterHandle};
 use tokio::sync::{oneshot, watch};
 
 use super::ground::{DEADLINE, Ground, MAILBOX};
-use super::listening::{slot_pool, start_command_listener, start_listeners};
+use super::listening::{Crew, slot_pool, start_command_listener, start_listeners};
 use super::ports::tracked_deletions;
-use super::python_jobs::PythonWorker;
-use super::runner_threads::{RunnerKit, Threads};
+use super::runner_threads::{AllThreads, RunnerKit, Threads};
 use super::schedules::warn_of_foreign;
+use super::teams::Teams;
 use crate::deletion::{BatchPorts, CleanUpMode};
 use crate::deletion::{DeleteReceipts, DeletionTeam};
-use crate::job::Registry;
+use crate::job::Registries;
 use crate::kinds::registry;
 use crate::maintenance::{Clock, LeaseKeeper, Rescuer, RescuerPorts, Scheduler};
 use crate::queue::Budget;
 use crate::supervision::{HealthTable, StartError, Supervisor, Turns};
 use crate::tracking::StatusTracker;
-use crate::worker::{QueueListener, RunnerWatch, Running};
+use crate::worker::{Payloads, QueueListener, RunnerWatch, Running};
 
 /// The time limit of one call to the storage.
 const STORAGE_DEADLINE: Duration = Duration::from_secs(30);
@@ -45,22 +45,21 @@ pub(super) struct Tree {
     pub turns: Turns,
     pub running: Running,
     pub tracker: Addr<StatusTracker>,
-    pub runners: Option<Arc<Threads>>,
+    /// The threads of each team.
+    pub runners: Vec<Arc<Threads>>,
     pub listeners: Vec<Addr<QueueListener>>,
     pub lease_held: watch::Receiver<bool>,
-    /// Why no job can be run now.
+    /// Why no job at all can be run now.
     pub hindrance: watch::Receiver<Option<String>>,
-    /// True once users have retired every slot.
-    pub all_retired: watch::Receiver<bool>,
+    /// Each is true once users have retired every slot of a team.
+    pub all_retired: Vec<watch::Receiver<bool>>,
     batches: Option<Arbiter>,
 }
 
 /// Starts the parts of the tree.
 pub(super) struct TreeBuilder<'a> {
     pub ground: Ground<'a>,
-    pub own: &'a Registry,
-    /// The worker whose jobs are run.
-    pub python: Option<&'a PythonWorker>,
+    pub teams: &'a Teams,
 }
 
 impl TreeBuilder<'_> {
@@ -76,29 +75,36 @@ impl TreeBuilder<'_> {
         } else {
             watch::Sender::new(true).subscribe()
         };
-        let hindrance = self.python_keeper(&top).await?;
+        self.python_keepers(&top).await?;
         let deletions = top.branch(self.ground.supervisor("deletions")).await?;
         let batches = role.runs_jobs().then(Arbiter::new);
         let thread = batches.as_ref().map_or_else(|| self.ground.control.clone(), Arbiter::handle);
         let deletion = self.delete_receipts(tracker.clone(), (deletions, thread));
-        let registry = registry(self.own.clone(), deletion, self.ground.settings.diagnostics.enabled);
-        let registry = Arc::new(registry.forwarding(self.ground.settings.worker.forward_unknown.clone()));
-        warn_of_foreign(self.ground.settings, &registry);
-        let (mut runners, mut listeners) = (None, Vec::new());
+        let (crews, registries) = self.crews(deletion);
+        warn_of_foreign(self.ground.settings, &registries);
+        let mut runners = Vec::new();
         if role.runs_jobs() {
-            runners = Some(self.runners(&top, &registry, &running).await?);
+            runners = self.runners(&top, &crews, &running).await?;
         }
         if role.schedules() {
-            self.timekeepers(&top, &registry).await?;
+            self.timekeepers(&top, registries).await?;
         }
-        let mut all_retired = watch::Sender::new(false).subscribe();
-        if let Some(runners) = &runners {
-            let slots = slot_pool(self.ground.settings, runners.places());
-            listeners =
-                start_listeners(&self.ground, &top, &slots, (&lease_held, &hindrance), &registry).await?;
-            all_retired = slots.gone();
-            start_command_listener(&self.ground, &top, slots, &running).await?;
+        let (mut listeners, mut all_retired) = (Vec::new(), Vec::new());
+        if role.runs_jobs() {
+            let branch = top.branch(self.ground.supervisor("listeners")).await?;
+            let payloads = Payloads::from(self.ground.settings.worker.payload_budget.as_usize());
+            let mut pools = Vec::new();
+            for (crew, threads) in crews.iter().zip(&runners) {
+                let slots = slot_pool(&crew.served, threads.places(), &payloads);
+                listeners.extend(start_listeners(&self.ground, &branch, &slots, &lease_held, crew).await?);
+                all_retired.push(slots.gone());
+                pools.push(slots);
+            }
+            start_command_listener(&self.ground, &top, pools, &running).await?;
         }
+        // Beside kinds in Rust, a Python worker that is not there is no reason for them.
+        let alone = crews.first().map(|crew| crew.hindrance.clone());
+        let hindrance = alone.unwrap_or_else(|| watch::Sender::new(None).subscribe());
         let turns = self.ground.turns.clone();
         Ok(Tree {
             top,
@@ -145,13 +151,35 @@ impl TreeBuilder<'_> {
         Ok(lease_held)
     }
 
-    /// Returns why no job can be run, as long as that is so.
-    async fn python_keeper(&self, top: &Supervisor) -> Result<watch::Receiver<Option<String>>, StartError> {
-        let Some(python) = self.python else { return Ok(watch::Sender::new(None).subscribe()) };
-        let keeper = python.keeper(self.ground.turns.register("python_keeper"));
-        let begin = move || keeper.clone().keep();
-        top.start_loop(self.ground.child("python_keeper"), &self.ground.control, begin).await?;
-        Ok(python.hindrance())
+    async fn python_keepers(&self, top: &Supervisor) -> Result<(), StartError> {
+        for (place, team) in self.teams.python.iter().enumerate() {
+            let name = format!("python_keeper/{}", place + 1);
+            let keeper = team.worker.keeper(self.ground.turns.register(&name));
+            let begin = move || keeper.clone().keep();
+            top.start_loop(self.ground.child(name), &self.ground.control, begin).await?;
+        }
+        Ok(())
+    }
+
+    /// The teams, kinds in Rust first; and who knows the jobs of which queue.
+    fn crews(&self, deletion: DeleteReceipts) -> (Vec<Crew>, Registries) {
+        let settings = self.ground.settings;
+        let kinds = registry(self.teams.own.clone(), deletion, settings.diagnostics.enabled);
+        let python = self.teams.python.iter().map(|team| Crew {
+            served: team.served.clone(),
+            registry: Arc::new(kinds.only(&team.native).with_foreign(team.worker.jobs())),
+            hindrance: team.worker.hindrance(),
+        });
+        let mut crews: Vec<_> = python.collect();
+        let forward = settings.worker.forward_unknown.clone();
+        if let Some(served) = self.teams.kinds.clone() {
+            let hindrance = watch::Sender::new(None).subscribe();
+            crews.insert(0, Crew { served, registry: Arc::new(kinds.forwarding(forward)), hindrance });
+        }
+        let usual = crews.first().map(|crew| Arc::clone(&crew.registry)).unwrap_or_default();
+        let mut registries = Registries::new(usual);
+        crews.iter().skip(1).for_each(|crew| registries.add(&crew.served.queues, &crew.registry));
+        (crews, registries)
     }
 
     fn delete_receipts(
@@ -175,28 +203,33 @@ impl TreeBuilder<'_> {
         DeleteReceipts::new(told.clone(), DeletionTeam { tracker, jobs, batches, supervisor, thread })
     }
 
+    /// Starts the threads of each team.
     async fn runners(
         &self,
         top: &Supervisor,
-        registry: &Arc<Registry>,
+        crews: &[Crew],
         running: &Running,
-    ) -> Result<Arc<Threads>, StartError> {
+    ) -> Result<Vec<Arc<Threads>>, StartError> {
         let branch = top.branch(self.ground.supervisor("runners")).await?;
         // The rest of the drain timeout is for recording where the jobs stopped.
         let grace = self.ground.settings.service.drain_timeout * 3 / 4;
-        let kit = RunnerKit { registry: Arc::clone(registry), grace, running: running.clone() };
-        let worker = &self.ground.settings.worker;
-        let threads = Threads::start(branch, kit, (worker.threads, worker.slots)).await?;
+        let (mut teams, mut first) = (Vec::new(), 1);
+        for Crew { served, registry, .. } in crews {
+            let kit = RunnerKit { registry: Arc::clone(registry), grace, running: running.clone() };
+            let slots = first..first + served.slots;
+            first = slots.end;
+            teams.push(Threads::start(branch.clone(), kit, (served.threads, slots)).await?);
+        }
         let watch = RunnerWatch {
             running: running.clone(),
-            threads: Arc::clone(&threads) as _,
+            threads: Arc::new(AllThreads(teams.clone())),
             grace,
             deadline: DEADLINE,
             turn: self.ground.turns.register("runner_watch"),
         };
         let begin = move || watch.clone().watch();
         top.start_loop(self.ground.child("runner_watch"), &self.ground.control, begin).await?;
-        Ok(threads)
+        Ok(teams)
     }
 
     async fn scheduler(&self, top: &Supervisor) -> Result<(), StartError> {
@@ -218,7 +251,7 @@ impl TreeBuilder<'_> {
         Ok(())
     }
 
-    async fn timekeepers(&self, top: &Supervisor, registry: &Arc<Registry>) -> Result<(), StartError> {
+    async fn timekeepers(&self, top: &Supervisor, registries: Registries) -> Result<(), StartError> {
         let settings = self.ground.settings;
         if settings.scheduler.enabled {
             self.scheduler(top).await?;
@@ -228,7 +261,7 @@ impl TreeBuilder<'_> {
                 broker: Arc::clone(&self.ground.ports.broker),
                 store: self.ground.ports.store.clone(),
                 blobs: Arc::clone(&self.ground.ports.blobs),
-                registry: Arc::clone(registry),
+                registries,
                 process: self.ground.process.id.clone(),
                 queues: self.ground.process.queues.clone(),
                 turn: self.ground.turns.register("rescuer"),
@@ -249,7 +282,8 @@ impl Tree {
     /// Ends the threads of the runners and of the batches. Anything still running there is dropped. Returns
     /// whether all of them ended in time, so that no job's code runs any more.
     pub(super) async fn end_threads(&mut self, time: Duration) -> bool {
-        let mut threads = self.runners.as_ref().map(|runners| runners.take()).unwrap_or_default();
+        let mut threads = Vec::new();
+        self.runners.iter().for_each(|runners| threads.extend(runners.take()));
         threads.extend(self.batches.take());
         for thread in &threads {
             thread.stop();

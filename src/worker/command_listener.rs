@@ -25,8 +25,8 @@ pub struct CommandListener {
     pub process: ProcessId,
     /// The running jobs.
     pub running: Running,
-    /// The slots.
-    pub slots: Arc<SlotPool>,
+    /// The slots, in all their pools.
+    pub slots: Vec<Arc<SlotPool>>,
     /// The longest wait for a command in one iteration.
     pub patience: Duration,
     /// The additional time limit of that call.
@@ -74,7 +74,7 @@ impl CommandListener {
                 tracing::info!(%execution, runs, "told to end an attempt");
             }
             Order::RetireSlot => {
-                let left = self.slots.retire_one();
+                let left = SlotPool::retire_one_of(&self.slots);
                 tracing::info!(left, "told to retire a slot");
             }
         }

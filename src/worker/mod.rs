@@ -32,4 +32,4 @@ pub use listener_ports::{ListenerPorts, ListenerSettings};
 pub use queue_listener::{Drain, QueueListener};
 pub use runner_place::{Post, RunnerPlace};
 pub use runner_watch::{RunnerThreads, RunnerWatch};
-pub use slots::{Slot, SlotPool};
+pub use slots::{Payloads, Slot, SlotPool};

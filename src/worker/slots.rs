@@ -12,7 +12,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot, watch};
 use super::runner_place::{Post, RunnerPlace};
 use crate::config::QueueOrder;
 
-/// All slots of the process.
+/// All slots of the process, or those of one of the workers that it serves.
 pub struct SlotPool {
     state: Mutex<State>,
     /// Becomes true when every slot is retired and idle.
@@ -21,14 +21,22 @@ pub struct SlotPool {
 }
 
 /// The memory for the heavy arguments of all running jobs, in units of [`PIECE`] bytes. Requests are served
-/// in their order. Light arguments need none, so no ordinary job waits behind a heavy one.
-struct Payloads {
+/// in their order. Light arguments need none, so no ordinary job waits behind a heavy one. Pools may share it.
+#[derive(Clone)]
+pub struct Payloads {
     budget: usize,
     room: Arc<Semaphore>,
 }
 
 /// The bytes of memory in one permit.
 const PIECE: usize = 1 << 10;
+
+impl From<usize> for Payloads {
+    /// Of so many bytes.
+    fn from(budget: usize) -> Self {
+        Self { budget, room: Arc::new(Semaphore::new((budget / PIECE).min(Semaphore::MAX_PERMITS))) }
+    }
+}
 
 /// The memory reserved for one job's arguments, until it is dropped.
 pub(super) struct Room(#[expect(dead_code, reason = "it is held, and not looked at")] OwnedSemaphorePermit);
@@ -90,10 +98,14 @@ impl Drop for Slot {
 }
 
 impl SlotPool {
-    /// A pool of these runners, with this memory in bytes for the heavy arguments of their jobs. `caps`
+    /// A pool of these runners, with this memory for the heavy arguments of their jobs. `caps`
     /// limits the number of slots for the queue of a rank.
     #[must_use]
-    pub fn new(runners: Vec<RunnerPlace>, caps: BTreeMap<usize, u32>, payload_budget: usize) -> Arc<Self> {
+    pub fn new(
+        runners: Vec<RunnerPlace>,
+        caps: BTreeMap<usize, u32>,
+        payloads: impl Into<Payloads>,
+    ) -> Arc<Self> {
         let state = State {
             order: QueueOrder::AsListed,
             left: runners.len(),
@@ -105,9 +117,11 @@ impl SlotPool {
             unseen: BTreeSet::new(),
             retiring: 0,
         };
-        let room = Semaphore::new((payload_budget / PIECE).min(Semaphore::MAX_PERMITS));
-        let payloads = Payloads { budget: payload_budget, room: Arc::new(room) };
-        Arc::new(Self { state: Mutex::new(state), gone: watch::Sender::new(false), payloads })
+        Arc::new(Self {
+            state: Mutex::new(state),
+            gone: watch::Sender::new(false),
+            payloads: payloads.into(),
+        })
     }
 
     /// Sets the order in which the requests of different queues are granted.
@@ -148,8 +162,20 @@ impl SlotPool {
         self.state.lock().free.len()
     }
 
+    /// Retires one slot of one of these pools, a free one if there is one; returns how many remain.
+    pub fn retire_one_of(pools: &[Arc<Self>]) -> usize {
+        let room = |pool: &&Arc<Self>| {
+            let state = pool.state.lock();
+            (state.free.len(), state.left)
+        };
+        if let Some(pool) = pools.iter().max_by_key(room) {
+            pool.retire_one();
+        }
+        pools.iter().map(|pool| pool.state.lock().left).sum()
+    }
+
     /// Retires one slot, a free one at once, else the next that becomes free; returns how many remain.
-    pub fn retire_one(&self) -> usize {
+    fn retire_one(&self) -> usize {
         let mut state = self.state.lock();
         if state.left == 0 {
             return 0;
@@ -339,6 +365,17 @@ mod tests {
         assert!(*gone.borrow());
         assert_eq!((pool.free(), pool.retire_one()), (0, 0));
         assert!(pool.request(0, 1).try_recv().is_err());
+    }
+
+    #[actix_rt::test]
+    async fn of_several_pools_one_with_a_free_slot_retires_it_until_none_is_left() {
+        let pools = [pool(1, &[]), pool(2, &[]), pool(1, &[])];
+        let busy = pools[1].request(0, 2).await.unwrap();
+        assert_eq!([3, 2].map(|_| SlotPool::retire_one_of(&pools)), [3, 2]);
+        assert_eq!(pools.each_ref().map(|pool| *pool.gone().borrow()), [true, false, true]);
+        assert_eq!([1, 0, 0].map(|_| SlotPool::retire_one_of(&pools)), [1, 0, 0]);
+        drop(busy);
+        assert!(*pools[1].gone().borrow());
     }
 
     #[actix_rt::test]

@@ -29,7 +29,7 @@ impl Prefix {
             slots: 16,
             payload_limit: 1 << 20,
             expanded_limit: 16 << 20,
-            whole_hashes: false,
+            whole_hashes: Vec::new(),
             worker_name: None,
         }
     }

@@ -9,8 +9,8 @@ use std::time::Duration;
 
 use secrecy::ExposeSecret;
 use tikkun::config::{
-    AttachmentDriver, BrokerEngine, ByteSize, ConfigError, Entry, Loaded, LogFormat, LogLevel, Origin,
-    PostgresSettings, Role, Settings, Sources, StoreEngine, WarningLevel,
+    AttachmentDriver, BrokerEngine, ByteSize, ConfigError, Entry, Isolation, Loaded, LogFormat, LogLevel,
+    Origin, PostgresSettings, PythonWorkerSettings, Role, Settings, Sources, StoreEngine, WarningLevel,
 };
 use tikkun::job::background::AtRuntimeLimit;
 use tikkun::job::{Limit, Missed};
@@ -883,4 +883,50 @@ fn errors_never_hold_a_secret() {
         let text = only_problem(loaded).replace(&path.display().to_string(), "");
         assert!(!text.contains("4242"), "{text}");
     }
+}
+
+#[test]
+fn a_python_worker_says_what_differs_from_the_usual_and_its_arguments_are_not_shown() {
+    let text = "[[python]]\ncommand = [\"rq\", \"worker\", \"--url\", \"redis://:geheim@cache/0\"]\n\
+                native = [\"delete_receipts_batch_job\"]\nisolation = \"warm\"\nlifetime = \"1h\"\n\
+                [[python]]\ncommand = [\"rq\", \"worker\", \"low\"]\n";
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("tikkun.toml");
+    std::fs::write(&path, text).unwrap();
+    let env = pairs(&[("TIKKUN_PYTHON__BOOT_TIMEOUT", "7s")]);
+    let loaded = Settings::load(&Sources { file: Some(path), env, ..Sources::none() }).unwrap();
+    let [first, second] = loaded.settings.python_workers.as_slice() else { panic!("{loaded:?}") };
+    assert_eq!((first.native.len(), first.slots, first.command.len()), (1, None, 4));
+    let times = |worker: &PythonWorkerSettings| (worker.processes.boot_timeout, worker.processes.lifetime);
+    let [seven, hour] = [7, 3600].map(Duration::from_secs);
+    assert_eq!([times(first), times(second)], [(seven, hour), (seven, hour * 6)]);
+    let isolation = [first, second].map(|worker| worker.processes.isolation);
+    assert_eq!(isolation, [Isolation::Warm, Isolation::Job]);
+    let shown = loaded.effective().iter().filter(|entry| entry.key == "python");
+    let shown: Vec<_> = shown.map(|entry| entry.value.as_str()).collect();
+    assert!(shown[0].contains("command = [\"rq\", \"worker\", \"…\"]"), "{shown:?}");
+    assert_eq!(shown[1], "{ command = [\"rq\", \"worker\", \"low\"] }");
+}
+
+#[test]
+fn a_python_worker_that_cannot_be_used_is_named_without_its_command() {
+    let table = [
+        (
+            "command = \"rq worker --url redis://:geheim@cache/0\"",
+            "`command` cannot be used, expected the program",
+        ),
+        ("slots = 2", "`command` is missing, expected the program and its arguments"),
+        ("command = []", "`command` cannot be used"),
+        ("command = [\"rq\"]\nslots = 0", "`slots` is `0`, expected a whole number from 1 to 1024"),
+        (
+            "command = [\"rq\"]\nmemory_growth = \"1KiB\"",
+            "`memory_growth` is `1KiB`, expected a size from 1MiB",
+        ),
+    ];
+    for (text, expected) in table {
+        let problem = only_problem(with_file(&format!("[[python]]\n{text}\n")).1);
+        assert!(problem.starts_with("`[[python]]` number 1 (from file "), "{problem}");
+        assert!(problem.contains(expected) && !problem.contains("geheim"), "{problem}");
+    }
+    assert!(only_problem(with_file("python = 5\n").1).contains("expected `[[python]]` with keys under each"));
 }

@@ -41,7 +41,7 @@ async fn take(place: &Place) -> (Arc<dyn Broker>, Delivery) {
         slots: 1,
         payload_limit: 1 << 20,
         expanded_limit: 16 << 20,
-        whole_hashes: true,
+        whole_hashes: vec!["default".into()],
         worker_name: None,
     };
     let broker = open_rq(&settings).unwrap();

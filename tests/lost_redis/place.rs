@@ -49,7 +49,7 @@ impl Place {
             slots: 0,
             payload_limit: 1 << 20,
             expanded_limit: 16 << 20,
-            whole_hashes: false,
+            whole_hashes: Vec::new(),
             worker_name: None,
         };
         Self { redis, ground: Ground::new().await, broker: open_rq(&settings).unwrap() }

@@ -105,6 +105,13 @@ impl Ground {
         Run::start(options, command, &[&[("APP_REDIS", url.as_str())], variables].concat())
     }
 
+    /// `tikkun serve` with this file, on this Redis.
+    pub fn serve(&self, file: &str, variables: &[(&str, &str)]) -> Run {
+        let url = self.url();
+        let on_redis = [("APP_REDIS", url.as_str()), ("REDIS_URL", url.as_str())];
+        Run::serve(file, &[&on_redis[..], variables].concat())
+    }
+
     /// A command whose program is one of this RQ's environment.
     pub fn command(&self, words: &[&str]) -> Vec<String> {
         let program = self.rq.program(words[0]).display().to_string();
@@ -211,30 +218,48 @@ impl Drop for Ground {
     }
 }
 
-/// `tikkun run` at work. Killed when dropped.
+/// `tikkun run` or `tikkun serve` at work. Killed when dropped.
 pub struct Run {
     process: Child,
     stdout: tempfile::NamedTempFile,
     stderr: tempfile::NamedTempFile,
+    /// With the file and the data of `tikkun serve`.
+    _folder: Option<tempfile::TempDir>,
 }
 
 impl Run {
     fn start(options: &[&str], command: &[String], variables: &[(&str, &str)]) -> Self {
+        // The application's own, which mean something else there.
+        let of_application = [
+            ("DATABASE_URL", "the application's"),
+            ("REDIS_URL", "redis://nowhere.invalid:1/0"),
+            ("RQ_QUEUES", ""),
+        ];
+        let words: Vec<_> = ["run", "--port", "0"].into_iter().chain(options.iter().copied()).collect();
+        let command = command.iter().map(String::as_str);
+        let words: Vec<_> = words.into_iter().chain(["--"]).chain(command).collect();
+        Self::spawn(&words, &[&of_application[..], variables].concat(), None)
+    }
+
+    fn serve(file: &str, variables: &[(&str, &str)]) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let config = folder.path().join("tikkun.toml");
+        std::fs::write(&config, file).unwrap();
+        let data = folder.path().join("data").display().to_string();
+        let config = config.display().to_string();
+        let words = ["serve", "--port", "0", "--config", &config, "--data", &data];
+        Self::spawn(&words, variables, Some(folder))
+    }
+
+    fn spawn(words: &[&str], variables: &[(&str, &str)], folder: Option<tempfile::TempDir>) -> Self {
         let [stdout, stderr] = [(); 2].map(|()| tempfile::NamedTempFile::new().unwrap());
         let output = |file: &tempfile::NamedTempFile| Stdio::from(file.as_file().try_clone().unwrap());
         // Whoever runs the tests under `nohup` has had hangups ignored.
         let process = Command::new("env")
-            .args(["--default-signal=HUP", env!("CARGO_BIN_EXE_tikkun"), "run"])
-            .args(["--port", "0"])
-            .args(options)
-            .arg("--")
-            .args(command)
+            .args(["--default-signal=HUP", env!("CARGO_BIN_EXE_tikkun")])
+            .args(words)
             .current_dir(application())
             .env("PYTHONPATH", application())
-            // The application's own, which mean something else there.
-            .env("DATABASE_URL", "the application's")
-            .env("REDIS_URL", "redis://nowhere.invalid:1/0")
-            .env("RQ_QUEUES", "")
             .env("TIKKUN_WORKER__FETCH_PATIENCE", "1s")
             .env("INTERNAL_SECRET", SECRET)
             .envs(variables.iter().copied())
@@ -242,7 +267,7 @@ impl Run {
             .stderr(output(&stderr))
             .spawn()
             .unwrap();
-        Self { process, stdout, stderr }
+        Self { process, stdout, stderr, _folder: folder }
     }
 
     /// All that was written.
@@ -297,7 +322,7 @@ impl Run {
 
     pub fn assert_lives(&mut self) {
         if let Some(status) = self.process.try_wait().unwrap() {
-            panic!("tikkun run ended with {status}:\n{}", self.log());
+            panic!("tikkun ended with {status}:\n{}", self.log());
         }
     }
 

@@ -1,4 +1,4 @@
-//! `tikkun run` in front of a real RQ worker's command, on each version of RQ.
+//! `tikkun run` in front of a real RQ worker's command, on each version of RQ; and the same under `tikkun serve`.
 
 mod differential;
 mod example;
@@ -12,6 +12,7 @@ mod preload;
 mod signals;
 mod starts;
 mod under_fire;
+mod under_serve;
 mod visible;
 
 use crate::servers::http::Recorder;

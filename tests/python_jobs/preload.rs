@@ -52,8 +52,9 @@ fn run_one(ground: &mut Ground, module: &str, run: &mut Run) -> Vec<i32> {
 
 fn preload(run: &mut Run, is_so: impl Fn(&Value) -> bool) -> Value {
     let path = "/api/v1/python";
-    let answer = run.get_until(path, |answer| answer.status == 200 && is_so(&answer.json()["preload"]));
-    answer.json()["preload"].clone()
+    let answer =
+        run.get_until(path, |answer| answer.status == 200 && is_so(&answer.json()["workers"][0]["preload"]));
+    answer.json()["workers"][0]["preload"].clone()
 }
 
 fn has(list: &Value, name: &str) -> bool {

@@ -57,7 +57,12 @@ impl Doctor {
         let findings = if is_beside {
             system.block_on(python::examine(self.command, &loaded.settings))
         } else {
-            diagnose(&system.block_on(gather(&loaded, self.limit, asked)))
+            let mut findings = diagnose(&system.block_on(gather(&loaded, self.limit, asked)));
+            if asked.is_none() && loaded.settings.service.role.runs_jobs() {
+                findings.extend(system.block_on(python::examine_workers(&loaded.settings)));
+                findings.sort_by_key(|finding| finding.severity);
+            }
+            findings
         };
         let well = findings.iter().all(|finding| finding.severity == Severity::Notice);
         if common.json {

@@ -4,26 +4,50 @@ use std::ffi::OsString;
 
 use super::finding::{Finding, Severity, finding};
 use crate::cli::advice::Advice;
-use crate::config::Settings;
+use crate::config::{PythonWorkerSettings, Settings};
 use crate::python::{BootError, Hazards};
-use crate::runtime::python_jobs::{Examined, PythonCommand};
+use crate::runtime::python_jobs::{Examined, PythonCommand, misfit};
 
 /// Starts the command once; the worst findings first.
 pub(super) async fn examine(command: Vec<OsString>, settings: &Settings) -> Vec<Finding> {
     let subject = command.iter().map(|word| word.to_string_lossy()).collect::<Vec<_>>().join(" ");
-    match PythonCommand::new(command, settings).examine().await {
+    match start(&subject, PythonCommand::new(command, settings)).await {
         Ok(examined) => diagnose(&subject, &examined),
-        Err(error) => {
-            let is_preload = matches!(error, BootError::Preloading { .. });
-            let code = if is_preload { "python_preload" } else { "python_start" };
-            vec![finding(
-                (Severity::Error, code),
-                subject,
-                error.chain(),
-                Advice::of_boot(&error).to_string(),
-            )]
+        Err(finding) => vec![finding],
+    }
+}
+
+/// Starts the command of each worker in the settings once; and whether they fit the service and each other.
+pub(super) async fn examine_workers(settings: &Settings) -> Vec<Finding> {
+    let (mut findings, mut hellos) = (Vec::new(), Vec::new());
+    let subject = |place: usize| {
+        let command = settings.python_workers.get(place).map(PythonWorkerSettings::shown);
+        format!("`[[python]]` number {} ({})", place + 1, command.unwrap_or_default())
+    };
+    for (place, worker) in settings.python_workers.iter().enumerate() {
+        match start(&subject(place), PythonCommand::of(worker, settings)).await {
+            Ok(examined) => {
+                findings.extend(diagnose(&subject(place), &examined));
+                hellos.push(examined.hello);
+            }
+            Err(finding) => findings.push(finding),
         }
     }
+    let is_complete = !hellos.is_empty() && hellos.len() == settings.python_workers.len();
+    let misfit = is_complete.then(|| misfit(settings, &hellos.iter().collect::<Vec<_>>())).flatten();
+    findings.extend(misfit.map(|(place, why)| {
+        let next = "change the worker's command or this key; `tikkun serve` does not start as it is";
+        finding((Severity::Error, "python_misfit"), subject(place), why, next)
+    }));
+    findings
+}
+
+async fn start(subject: &str, command: PythonCommand) -> Result<Examined, Finding> {
+    command.examine().await.map_err(|error| {
+        let is_preload = matches!(error, BootError::Preloading { .. });
+        let code = if is_preload { "python_preload" } else { "python_start" };
+        finding((Severity::Error, code), subject, error.chain(), Advice::of_boot(&error).to_string())
+    })
 }
 
 fn diagnose(subject: &str, Examined { hello, warnings, round }: &Examined) -> Vec<Finding> {

@@ -112,6 +112,9 @@ fn in_words(reason: &Reason) -> String {
         "broker_refuses_writes" => "the queue takes no writes: jobs wait".to_owned(),
         "database_refuses_writes" => "the database takes no writes: jobs wait".to_owned(),
         "jobs_cannot_run" => "no job can be run: the python processes cannot be started".to_owned(),
+        "some_jobs_cannot_run" => {
+            "some jobs cannot be run: their python processes cannot be started".to_owned()
+        }
         "no_scheduler" => "no scheduler is running: delayed jobs do not come due".to_owned(),
         "cleanup_overdue" => format!("storage owes {count} objects for too long"),
         "many_failed" => format!("{count} jobs have failed{limit}"),

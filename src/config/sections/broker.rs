@@ -8,6 +8,7 @@ use crate::config::private::{Address, EMBEDDED};
 use crate::config::reader::Reader;
 use crate::config::redis;
 use crate::config::size::ByteSize;
+use crate::job::QueueName;
 
 /// The queue engine. Another one needs one more variant here and one more arm below.
 #[derive(Clone, Debug)]
@@ -29,8 +30,8 @@ pub struct RedisSettings {
     pub url: SecretString,
     /// The prefix of all keys of RQ.
     pub key_prefix: String,
-    /// Whether each job is handed over with all fields of its hash, for code in another language. No key sets it.
-    pub whole_hashes: bool,
+    /// The queues whose jobs are handed over with all fields of their hashes, for code in another language. No key sets it.
+    pub whole_hashes: Vec<QueueName>,
     /// What RQ's readers call the workers of this process, if not by host and process. No key sets it.
     pub worker_name: Option<String>,
     /// The longest payload as stored, in bytes.
@@ -73,7 +74,7 @@ impl BrokerSettings {
         let expanded_limit = reader.get("broker.expanded_limit");
         let engine = match target {
             Some(url) => {
-                let (whole_hashes, worker_name) = (false, None);
+                let (whole_hashes, worker_name) = (Vec::new(), None);
                 BrokerEngine::Redis(RedisSettings {
                     url,
                     key_prefix,

@@ -1,10 +1,13 @@
-//! `[python]`: how the processes of Python jobs are used.
+//! `[python]`: how the processes of Python jobs are used; and `[[python]]`: workers whose jobs run beside kinds in Rust.
 
 use std::time::Duration;
 
+use crate::config::keys::PYTHON_WORKERS;
 use crate::config::reader::Reader;
 use crate::config::size::ByteSize;
-use crate::config::value::{Value, words};
+use crate::config::table::{Key, TableReader, Unless};
+use crate::config::value::{Privacy, Value, words};
+use crate::job::KindName;
 
 /// How far Python jobs are kept apart from each other.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -98,25 +101,169 @@ pub struct PythonSettings {
     pub memory_limit: Option<ByteSize>,
 }
 
+/// A worker of `[[python]]`.
+#[derive(Clone, Debug)]
+pub struct PythonWorkerSettings {
+    /// The command that starts it, with its arguments.
+    pub command: Vec<String>,
+    /// How its processes are used.
+    pub processes: PythonSettings,
+    /// The functions in Rust that run in Rust although their jobs lie in its queues.
+    pub native: Vec<KindName>,
+    /// How many of its jobs run at once; `None`: as many as it asks for.
+    pub slots: Option<usize>,
+}
+
+/// The keys of a worker, as in `config/default.toml`.
+const KEYS: [Key; 12] = [
+    Key { name: "command", unless_given: Unless::Refused },
+    Key { name: "native", unless_given: Unless::Free },
+    Key { name: "slots", unless_given: Unless::Free },
+    Key { name: "isolation", unless_given: Unless::Free },
+    Key { name: "boot_timeout", unless_given: Unless::Free },
+    Key { name: "kill_after", unless_given: Unless::Free },
+    Key { name: "jobs_per_process", unless_given: Unless::Free },
+    Key { name: "lifetime", unless_given: Unless::Free },
+    Key { name: "memory_growth", unless_given: Unless::Free },
+    Key { name: "memory_limit", unless_given: Unless::Free },
+    Key { name: "user", unless_given: Unless::Free },
+    Key { name: "preload", unless_given: Unless::Free },
+];
+
+/// The most jobs that a process runs before it is replaced.
+const MOST_JOBS: u64 = 1_000_000_000;
+/// A size of memory growth that every process exceeds would replace all of them after each job.
+const LEAST_GROWTH: ByteSize = ByteSize(1 << 20);
+const GROWTH: &str = "a size from 1MiB";
+const LIMIT: &str = "`none` or a size from 16MiB";
+
+fn is_usable_limit(limit: &Option<ByteSize>) -> bool {
+    limit.is_none_or(|size| size.0 >= 16 << 20)
+}
+
+/// The user of this name; an empty one is nobody else.
+fn named(user: String) -> Option<String> {
+    Some(user).filter(|user| !user.is_empty())
+}
+
+/// A command, which may hold a secret.
+struct Words(Vec<String>);
+
+impl Value for Words {
+    const EXPECTED: &'static str =
+        "the program and its arguments, as in `[\"rq\", \"worker\", \"high\", \"default\"]`";
+    const PRIVACY: Privacy = Privacy::Secret;
+
+    fn from_text(_: &str) -> Option<Self> {
+        None
+    }
+
+    fn from_toml(value: &toml::Value) -> Option<Self> {
+        let words = value.as_array()?.iter().map(|word| word.as_str().map(str::to_owned));
+        words.collect::<Option<_>>().map(Self)
+    }
+
+    fn show(&self) -> String {
+        shown(&self.0).join(" ")
+    }
+
+    fn stand_in() -> Self {
+        Self(Vec::new())
+    }
+}
+
+/// The words up to the first that may hold a secret: an option, or one with an address or a value in it.
+fn shown(command: &[String]) -> Vec<String> {
+    let is_plain = |word: &&String| !word.starts_with('-') && !word.contains([':', '=', '@']);
+    let mut shown: Vec<String> = command.iter().take_while(is_plain).cloned().collect();
+    if shown.len() < command.len() {
+        shown.push("…".to_owned());
+    }
+    shown
+}
+
 impl PythonSettings {
     pub(in crate::config) fn read(reader: &mut Reader<'_>) -> Self {
         Self {
             isolation: reader.get("python.isolation"),
-            user: Some(reader.get::<String>("python.user")).filter(|user| !user.is_empty()),
+            user: named(reader.get("python.user")),
             preload: reader.get("python.preload"),
             boot_timeout: reader.duration("python.boot_timeout"),
             kill_after: reader.duration("python.kill_after"),
-            jobs_per_process: reader.within("python.jobs_per_process", 1..=1_000_000_000),
+            jobs_per_process: reader.within("python.jobs_per_process", 1..=MOST_JOBS),
             lifetime: reader.duration("python.lifetime"),
             memory_growth: reader
-                .read("python.memory_growth", "a size from 1MiB", |size: &ByteSize| size.0 >= 1 << 20),
-            memory_limit: reader.read(
-                "python.memory_limit",
-                "`none` or a size from 16MiB",
-                |limit: &Option<ByteSize>| limit.is_none_or(|size| size.0 >= 16 << 20),
-            ),
+                .read("python.memory_growth", GROWTH, |size: &ByteSize| *size >= LEAST_GROWTH),
+            memory_limit: reader.read("python.memory_limit", LIMIT, is_usable_limit),
         }
     }
+
+    /// The same with what a worker says itself.
+    fn with(&self, table: &mut TableReader<'_>) -> Self {
+        let time = format!("{}, longer than zero", Duration::EXPECTED);
+        let longer = |time: &Duration| !time.is_zero();
+        let isolation = table.read_if_given("isolation", Isolation::EXPECTED, |_| true);
+        let boot_timeout = table.read_if_given("boot_timeout", &time, longer);
+        let kill_after = table.read_if_given("kill_after", &time, longer);
+        let expected = format!("a whole number from 1 to {MOST_JOBS}");
+        let jobs =
+            table.read_if_given("jobs_per_process", &expected, |jobs: &u64| (1..=MOST_JOBS).contains(jobs));
+        let lifetime = table.read_if_given("lifetime", &time, longer);
+        let growth = table.read_if_given("memory_growth", GROWTH, |size: &ByteSize| *size >= LEAST_GROWTH);
+        let user = table.read_if_given("user", String::EXPECTED, |_| true);
+        let preload = table.read_if_given("preload", PreloadChoice::EXPECTED, |_| true);
+        let limit = table.read_if_given("memory_limit", LIMIT, is_usable_limit);
+        Self {
+            isolation: isolation.unwrap_or(self.isolation),
+            boot_timeout: boot_timeout.unwrap_or(self.boot_timeout),
+            kill_after: kill_after.unwrap_or(self.kill_after),
+            jobs_per_process: jobs.unwrap_or(self.jobs_per_process),
+            lifetime: lifetime.unwrap_or(self.lifetime),
+            memory_growth: growth.unwrap_or(self.memory_growth),
+            memory_limit: limit.unwrap_or(self.memory_limit),
+            user: user.map_or_else(|| self.user.clone(), named),
+            preload: preload.unwrap_or_else(|| self.preload.clone()),
+        }
+    }
+}
+
+impl PythonWorkerSettings {
+    /// The command without what may be a secret.
+    #[must_use]
+    pub fn shown(&self) -> String {
+        shown(&self.command).join(" ")
+    }
+
+    fn read(table: &mut TableReader<'_>, usual: &PythonSettings) -> Self {
+        let is_command = |Words(words): &Words| words.first().is_some_and(|program| !program.is_empty());
+        let Words(command) = table.read("command", Words::EXPECTED, is_command);
+        let words = shown(&command).into_iter().map(toml::Value::from).collect();
+        table.shown.insert("command".to_owned(), toml::Value::Array(words));
+        let native: Option<Vec<String>> = table.read_if_given(
+            "native",
+            "names of functions in Rust, as in `[\"delete_receipts_batch_job\"]`",
+            |_| true,
+        );
+        let slots = table.read_if_given("slots", "a whole number from 1 to 1024", |slots: &usize| {
+            (1..=1024).contains(slots)
+        });
+        let native = native.unwrap_or_default().into_iter().map(KindName::from).collect();
+        Self { command, processes: usual.with(table), native, slots }
+    }
+}
+
+/// Reads all workers. What one does not say itself is as in `usual`.
+pub(in crate::config) fn read_workers(
+    reader: &mut Reader<'_>,
+    usual: &PythonSettings,
+) -> Vec<PythonWorkerSettings> {
+    let mut workers = Vec::new();
+    for (place, (origin, table)) in reader.tables(PYTHON_WORKERS).iter().enumerate() {
+        let mut one = TableReader::new(format!("`[[python]]` number {}", place + 1), (origin, table), &KEYS);
+        workers.push(PythonWorkerSettings::read(&mut one, usual));
+        reader.add_table(PYTHON_WORKERS, one, origin);
+    }
+    workers
 }
 
 #[cfg(test)]

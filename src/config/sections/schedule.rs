@@ -6,7 +6,6 @@ use chrono_tz::{TZ_VARIANTS, Tz};
 use serde_json::Value as Json;
 
 use crate::config::keys::SCHEDULES;
-use crate::config::layers::{Entry, Origin};
 use crate::config::nearest::nearest;
 use crate::config::reader::Reader;
 use crate::config::table::{Key, TableReader, Unless};
@@ -118,17 +117,9 @@ pub(in crate::config) fn read_all(reader: &mut Reader<'_>) -> Vec<Schedule> {
             names.push(name);
         }
         schedules.extend(schedule.filter(|_| is_on && one.problems.is_empty()));
-        note(reader, one, origin);
+        reader.add_table(SCHEDULES, one, origin);
     }
     schedules
-}
-
-fn note(reader: &mut Reader<'_>, one: TableReader<'_>, origin: &Origin) {
-    if one.problems.is_empty() {
-        let value = toml::Value::Table(one.shown).to_string();
-        reader.entries.push(Entry { key: SCHEDULES, value, origin: origin.clone() });
-    }
-    one.problems.into_iter().for_each(|problem| reader.refuse(problem));
 }
 
 /// Reads one schedule; `None` if its rule cannot be used. The problems are in `table`.

@@ -90,7 +90,8 @@ impl WorkerSettings {
     }
 
     /// Warns of known queues that this process does not listen to.
-    pub(in crate::config) fn warnings(&self) -> Vec<Warning> {
+    #[must_use]
+    pub fn warnings(&self) -> Vec<Warning> {
         let mut warnings = Vec::new();
         for queue in self.known_queues.iter().filter(|queue| !self.listens_to(queue.as_str())) {
             if queue.as_str() != MAINTENANCE {

@@ -94,7 +94,7 @@ impl BoardReader {
             scheduler: reading.scheduler.as_ref().ok().map(Option::as_ref),
             outbox: outbox.filter(|_| reading.active.is_ok()),
             refusing,
-            hindered: self.health.is_hindered(),
+            hindered: self.health.hindered(),
             stuck_threads: children.stuck_threads,
             thresholds: self.health.thresholds,
         });

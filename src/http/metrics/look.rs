@@ -11,6 +11,7 @@ use tokio::time::Instant;
 
 use super::python;
 use crate::fault::Fault;
+use crate::http::PythonReader;
 use crate::http::health::HealthReader;
 use crate::job::background::{BackgroundJob, Status};
 use crate::job::{BackgroundJobId, JobState, QueueName, Schedule};
@@ -68,7 +69,7 @@ impl MetricsLook {
     /// Sets every gauge that must be read. Never fails: separate gauges show which back end does not answer.
     pub async fn bring_up_to_date(&self) {
         self.supervision();
-        python::show(self.health.python.as_ref().map(|python| python.pool.snapshot()));
+        python::show(&self.health.python.as_ref().map(PythonReader::snapshots).unwrap_or_default());
         let mut read = self.read.lock().await;
         if read.at.is_some_and(|at| at.elapsed() < FRESH) {
             return;

@@ -8,21 +8,27 @@ use crate::python::{PoolCounts, PoolSnapshot, ProcessState};
 /// The reasons for leaving that are told by their own name; what follows a colon is left out.
 const REASONS: [&str; 5] = ["jobs", "lifetime", "memory", "timeout", "dirty"];
 
-/// Sets the metrics; without processes the gauges are 0.
-pub(super) fn show(pool: Option<PoolSnapshot>) {
-    let children = pool.as_ref().map_or(&[][..], |pool| &pool.children);
+/// Sets the metrics of all pools together; without processes the gauges are 0.
+pub(super) fn show(pools: &[PoolSnapshot]) {
+    let children = || pools.iter().flat_map(|pool| &pool.children);
     for state in ProcessState::ALL {
-        let count = children.iter().filter(|row| row.state == state).count();
+        let count = children().filter(|row| row.state == state).count();
         list::PYTHON_PROCESSES.gauge(&[state.as_str()]).set(count as f64);
     }
-    let memory: u64 = children.iter().filter_map(|row| row.memory).map(|memory| memory.private).sum();
+    let memory: u64 = children().filter_map(|row| row.memory).map(|memory| memory.private).sum();
     list::PYTHON_MEMORY.gauge(&[]).set(memory as f64);
-    if let Some(pool) = &pool {
-        list::PYTHON_STARTED.counter(&[]).absolute(pool.counts.forked);
-        list::PYTHON_FORK_FAILURES.counter(&[]).absolute(pool.counts.fork_failures);
-        for (reason, ended) in ends(&pool.counts) {
-            list::PYTHON_ENDED.counter(&[reason]).absolute(ended);
-        }
+    if pools.is_empty() {
+        return;
+    }
+    let sum = |count: fn(&PoolCounts) -> u64| pools.iter().map(|pool| count(&pool.counts)).sum::<u64>();
+    list::PYTHON_STARTED.counter(&[]).absolute(sum(|counts| counts.forked));
+    list::PYTHON_FORK_FAILURES.counter(&[]).absolute(sum(|counts| counts.fork_failures));
+    let mut all = BTreeMap::<_, u64>::new();
+    for (reason, ended) in pools.iter().flat_map(|pool| ends(&pool.counts)) {
+        *all.entry(reason).or_default() += ended;
+    }
+    for (reason, ended) in all {
+        list::PYTHON_ENDED.counter(&[reason]).absolute(ended);
     }
 }
 

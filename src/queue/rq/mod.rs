@@ -57,8 +57,8 @@ pub struct RqSettings {
     pub payload_limit: usize,
     /// The longest payload in bytes, decompressed.
     pub expanded_limit: usize,
-    /// Whether each delivery brings the [whole hash](super::Delivery::hash) of its job, for code in another language.
-    pub whole_hashes: bool,
+    /// The queues whose deliveries bring the [whole hash](super::Delivery::hash) of their job, for code in another language.
+    pub whole_hashes: Vec<crate::job::QueueName>,
     /// The name of the worker, with the slot's number behind it if there are several; without it they are named after
     /// host and process.
     pub worker_name: Option<String>,
@@ -80,7 +80,7 @@ pub fn open(settings: &RqSettings) -> Result<Arc<dyn Broker>, Fault> {
     let server = server::Server::new(
         [link::Link::new(client.clone()), link::Link::new(client.clone())],
         keys::Keys::new(&settings.prefix),
-        (workers, settings.whole_hashes),
+        (workers, settings.whole_hashes.clone()),
         limits,
     );
     Ok(measured(broker::Rq::new(server, commands::Orders::new(client)), "redis"))

@@ -32,8 +32,8 @@ pub(super) struct Server {
     pub(super) workers: Workers,
     /// The limits of a payload.
     pub(super) limits: Limits,
-    /// Whether a delivery brings the whole hash of its job.
-    whole_hashes: bool,
+    /// The queues whose deliveries bring the whole hash of their job.
+    whole_hashes: Vec<QueueName>,
     /// How our own jobs are written.
     serializer: Serializer,
     /// The jobs that are lent.
@@ -68,7 +68,7 @@ impl Server {
     pub(super) fn new(
         [link, people]: [Link; 2],
         keys: Keys,
-        (workers, whole_hashes): (Workers, bool),
+        (workers, whole_hashes): (Workers, Vec<QueueName>),
         limits: Limits,
     ) -> Self {
         Self {
@@ -127,7 +127,7 @@ impl Server {
         let executions = new_executions(max);
         let workers = self.workers.assign(&executions);
         let mut call = self.prepare(&self.scripts.take);
-        call.arg(queue.as_str()).arg(process.as_str()).arg(u8::from(self.whole_hashes));
+        call.arg(queue.as_str()).arg(process.as_str()).arg(u8::from(self.whole_hashes.contains(queue)));
         for (execution, name) in executions.iter().zip(&workers) {
             call.arg(execution.as_str()).arg(name);
         }

@@ -10,7 +10,8 @@ use super::jobs::PythonJobs;
 use super::keeper::Keeper;
 use super::last::Last;
 use super::lines::Lines;
-use crate::job::{ForeignJobs, JobSettings, Limit, Retention};
+use crate::config::{QueueOrder, WorkerSettings};
+use crate::job::{ForeignJobs, JobSettings, Limit, QueueName, Retention};
 use crate::python::{BootError, ChildLimits, Hello, Mode, Pool, PoolPlan, Preload};
 use crate::runtime::ForeignSignals;
 use crate::supervision::Turn;
@@ -59,6 +60,26 @@ impl PythonWorker {
     #[must_use]
     pub fn hello(&self) -> &Hello {
         &self.hello
+    }
+
+    /// What it serves: its queues in its order, with its slots. The rest is as in `usual`.
+    #[must_use]
+    pub fn served(&self, usual: &WorkerSettings) -> WorkerSettings {
+        let queues = queues(&self.hello);
+        WorkerSettings {
+            known_queues: queues.clone(),
+            queues,
+            queues_as_given: self.hello.queues.join(","),
+            order: match self.hello.work.dequeue_strategy.as_deref() {
+                Some("round_robin") => QueueOrder::InTurn,
+                Some("random") => QueueOrder::Random,
+                _ => QueueOrder::AsListed,
+            },
+            slots: self.hello.slots.unwrap_or(1),
+            // Runners only wait for their job's process.
+            threads: 1,
+            ..usual.clone()
+        }
     }
 
     /// Its processes.
@@ -125,4 +146,15 @@ impl PythonWorker {
             turn,
         }
     }
+}
+
+/// The worker's queues, each once: RQ takes a repeat, which changes nothing.
+fn queues(hello: &Hello) -> Vec<QueueName> {
+    let mut queues = Vec::new();
+    for queue in hello.queues.iter().map(QueueName::from) {
+        if !queues.contains(&queue) {
+            queues.push(queue);
+        }
+    }
+    queues
 }

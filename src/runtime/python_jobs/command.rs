@@ -8,7 +8,10 @@ use std::time::Duration;
 use super::lines::Lines;
 use super::shim::SHIM;
 use crate::backoff::Backoff;
-use crate::config::{Isolation, LogFormat, PreloadChoice, Settings, environment_for_program};
+use crate::config::{
+    Isolation, LogFormat, PreloadChoice, PythonSettings, PythonWorkerSettings, Settings,
+    environment_for_program,
+};
 use crate::python::{
     BootError, BootPlan, ChildLimits, Hazards, Hello, Mode, OutputSink, Preload, PreloadPlan, PreloadRound,
     Stream, Zygote,
@@ -61,7 +64,17 @@ impl PythonCommand {
     /// The command as the settings want it run.
     #[must_use]
     pub fn new(command: Vec<OsString>, settings: &Settings) -> Self {
-        let python = &settings.python;
+        Self::with(command, &settings.python, settings.log.format)
+    }
+
+    /// The command of a worker of `[[python]]`.
+    #[must_use]
+    pub fn of(worker: &PythonWorkerSettings, settings: &Settings) -> Self {
+        let command = worker.command.iter().map(OsString::from).collect();
+        Self::with(command, &worker.processes, settings.log.format)
+    }
+
+    fn with(command: Vec<OsString>, python: &PythonSettings, format: LogFormat) -> Self {
         Self {
             command,
             environment: environment_for_program(),
@@ -78,7 +91,7 @@ impl PythonCommand {
             boot_timeout: python.boot_timeout,
             kill_after: python.kill_after,
             memory_limit: python.memory_limit.map(|limit| limit.0),
-            format: settings.log.format,
+            format,
             preload: Preload::new(match &python.preload {
                 PreloadChoice::Off => PreloadPlan::Off,
                 PreloadChoice::Learned => PreloadPlan::Learned,

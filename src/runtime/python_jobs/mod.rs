@@ -1,6 +1,7 @@
 //! Python jobs of a captured RQ worker: `command` starts it, `captured` is what was found, `keeper` starts it again when it
 //! is gone or is to be renewed, `jobs` runs one job in one of its processes,
-//! `answers` says what its answer means, `lines` takes what it writes, `clock` watches its time, `last` knows when the worker is to leave.
+//! `answers` says what its answer means, `lines` takes what it writes, `clock` watches its time, `last` knows when the worker is to leave, `misfit`
+//! whether it can be served beside others.
 
 mod address;
 mod answers;
@@ -11,9 +12,11 @@ mod jobs;
 mod keeper;
 mod last;
 mod lines;
+mod misfit;
 mod shim;
 
 pub use address::redis_url;
 pub use captured::PythonWorker;
 pub use command::{Examined, PythonCommand};
 pub use last::Last;
+pub use misfit::misfit;

@@ -11,7 +11,7 @@ use crate::broker::rq::Prefix;
 
 /// A broker of a process that runs code in another language.
 async fn with_hashes(prefix: &Prefix) -> Arc<dyn Broker> {
-    let broker = open_rq(&RqSettings { whole_hashes: true, ..prefix.settings() }).unwrap();
+    let broker = open_rq(&RqSettings { whole_hashes: vec!["q".into()], ..prefix.settings() }).unwrap();
     assert!(broker.renew_lease(&process(ME), LONG).await.unwrap());
     broker
 }

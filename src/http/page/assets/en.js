@@ -50,6 +50,8 @@ export const en = {
     "No scheduler is running: delayed jobs and retries do not start. Start a worker, or a process with the role scheduler.",
   reason_jobs_cannot_run:
     "The Python processes that run jobs cannot be started; below is why. Jobs wait, and continue by themselves.",
+  reason_some_jobs_cannot_run:
+    "The processes of a Python worker cannot be started; below is which one, and why. Its jobs wait, and continue by themselves; others run.",
   reason_many_failed: {
     one: "{count} job has failed; more than {limit} is unusual. Look at it under Jobs.",
     other: "{count} jobs have failed; more than {limit} is unusual. Look at them under Jobs.",
@@ -122,6 +124,8 @@ export const en = {
   python_leaving: "leaving",
   isolation_job: "a process for each job",
   isolation_warm: "processes that run many jobs",
+  isolation_mixed: "several workers",
+  python_worker: "Queues",
   process: "Process",
   jobs_done: "Jobs run",
   memory: "Memory",

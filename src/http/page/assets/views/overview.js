@@ -173,7 +173,8 @@ function runningTable(running) {
   );
 }
 
-function pythons({ hindrance, processes }) {
+function pythons({ hindrance, processes, workers }) {
+  const several = workers.length > 1;
   const end = (text) => ({ text, end: true });
   return [
     hindrance && h("p.callout.bad", { role: "status" }, ltr(hindrance)),
@@ -181,12 +182,13 @@ function pythons({ hindrance, processes }) {
       ? empty(t("python_empty"))
       : table(
           t("python_processes"),
-          [t("process"), t("state"), t("job"), end(t("jobs_done")), end(t("memory")), t("since")],
+          [t("process"), ...(several ? [t("python_worker")] : []), t("state"), t("job"), end(t("jobs_done")), end(t("memory")), t("since")],
           processes.map((one) =>
             h(
               "tr",
               { "data-key": String(one.pid) },
               h("th", { scope: "row" }, ltr(String(one.pid))),
+              several && h("td", null, ltr(one.worker)),
               h("td", null, badge(one.state, "python")),
               h(
                 "td",
