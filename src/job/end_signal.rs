@@ -5,15 +5,17 @@ use std::sync::Arc;
 use futures::channel::oneshot;
 use parking_lot::Mutex;
 
-/// Says once whether the end of an attempt was written: `true` if it counts; with what is dropped when the code that
-/// waited for it is over.
+/// Whether the end of an attempt counts; with what is dropped when the code that waited for it is over.
+type Given = (bool, oneshot::Sender<()>);
+
+/// Says once whether the end of an attempt was written.
 pub type EndGiven = oneshot::Receiver<(bool, oneshot::Sender<()>)>;
 
 /// Gives an [`EndGiven`].
 ///
 /// Clones are of the same signal. If all are dropped before it was given, whoever waits learns that, too.
 #[derive(Clone, Debug, Default)]
-pub struct EndSignal(Arc<Mutex<Option<oneshot::Sender<(bool, oneshot::Sender<()>)>>>>);
+pub struct EndSignal(Arc<Mutex<Option<oneshot::Sender<Given>>>>);
 
 impl EndSignal {
     /// A signal, and where it arrives.
