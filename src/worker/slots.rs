@@ -20,7 +20,7 @@ pub struct SlotPool {
     payloads: Payloads,
 }
 
-/// The memory for the heavy arguments of all running jobs, in units of [`PIECE`] bytes. Requests are served
+/// The memory for the heavy arguments of all running jobs, in units of kibibytes. Requests are served
 /// in their order. Light arguments need none, so no ordinary job waits behind a heavy one. Pools may share it.
 #[derive(Clone)]
 pub struct Payloads {

@@ -114,6 +114,9 @@ fn a_worker_that_cannot_be_started_again_hinders_its_own_queues_alone() {
     assert_eq!(run.get("/api/jobs/health").expect(200).json()["python"]["hindrance"], Value::Null);
 }
 
+/// The command of a worker, and its other keys.
+type Worker<'a> = (&'a [String], &'a str);
+
 #[test]
 fn workers_that_do_not_fit_are_refused_by_name() {
     let ground = Ground::new(Rq::Three);
@@ -124,7 +127,7 @@ fn workers_that_do_not_fit_are_refused_by_name() {
     let rust = ground.worker(&["rust"]);
     let broken = ground.command(&["python", "-c", "import nothing_of_this_name"]);
     let socket = other.redis.socket().display().to_string();
-    let table: [(&[(&[String], &str)], &[&str]); 6] = [
+    let table: [(&[Worker<'_>], &[&str]); 6] = [
         (
             &[(&high, ""), (&elsewhere, "")],
             &["`[[python]]` number 2", "its Redis is ", &socket, "`broker.url` is "],

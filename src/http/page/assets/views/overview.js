@@ -182,7 +182,15 @@ function pythons({ hindrance, processes, workers }) {
       ? empty(t("python_empty"))
       : table(
           t("python_processes"),
-          [t("process"), ...(several ? [t("python_worker")] : []), t("state"), t("job"), end(t("jobs_done")), end(t("memory")), t("since")],
+          [
+            t("process"),
+            ...(several ? [t("python_worker")] : []),
+            t("state"),
+            t("job"),
+            end(t("jobs_done")),
+            end(t("memory")),
+            t("since"),
+          ],
           processes.map((one) =>
             h(
               "tr",
