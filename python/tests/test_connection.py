@@ -26,6 +26,11 @@ class Connection(unittest.TestCase):
         self.assertEqual((described["username"], described["password"]), ("user", "se cret"))
         self.assertEqual((described["ssl_cert_reqs"], described["ssl_ca_certs"]), ("none", "/ca.pem"))
 
+    def test_tls_without_a_requirement(self):
+        self.assertEqual(self.described("rediss://example.org", ssl_cert_reqs=None)["ssl_cert_reqs"], "none")
+        self.assertEqual(self.described("rediss://example.org")["ssl_cert_reqs"], "required")
+        self.assertIsNone(self.described("redis://example.org")["ssl_cert_reqs"])
+
     def test_unix(self):
         described = self.described("unix://:pw@/run/redis.sock?db=2")
         self.assertEqual((described["kind"], described["path"]), ("unix", "/run/redis.sock"))

@@ -1,6 +1,7 @@
 """Modules that jobs import are told, tried in a child, and imported once by the process that forks."""
 
 import json
+import select
 
 from support import ShimTest
 from tikkun_shim import frames
@@ -87,12 +88,30 @@ class Imports(ImportsTest):
         _, told = self.try_out("grpc")
         self.assertIn("it loads grpc: ", told["left_out"]["grpc"])
 
+    def test_trial_stops_at_what_changes_the_process(self):
+        _, told = self.try_out("changes_process")
+        changed = "it changes the working folder, the environment, the default timeout of sockets"
+        self.assertEqual(told["left_out"], {"changes_process": changed})
+
+    def test_trial_stops_at_a_database(self):
+        _, told = self.try_out("opens_database")
+        self.assertRegex(told["left_out"]["opens_database"], "it opens connections: /.*/shop.db")
+
     def test_trial_names_the_module_before_it_ends_the_process(self):
         self.assertEqual(self.try_out("imaplib", "ends_process"), (["imaplib", "ends_process"], None))
 
     def test_children_are_reaped_though_a_module_wants_the_signals(self):
         self.assertEqual(self.preload("takes_signals")["loaded"], ["takes_signals"])
         self.run_once(self.make("jobs.add", 1, 2))
+
+
+class DefaultTimeout(ImportsTest):
+    def test_children_wait_for_jobs_whatever_the_default_timeout_of_sockets_is(self):
+        self.preload("changes_process")
+        child = self.tikkun.fork("warm")
+        self.assertEqual(select.select([child.sock], [], [], 0.5)[0], [], "it says nothing, and does not end")
+        child.run(self.make("jobs.add", 1, 2))
+        self.assertEqual(child.after(), "done")
 
 
 class Spoiled(ImportsTest):

@@ -30,6 +30,10 @@ class Jobs(ShimTest):
         self.assertIsNone(attributes["worker_ttl_seen"])
         self.assertEqual(child.phases, [("running", 60), ("done", -1)])
 
+    def test_job_that_leaves_an_odd_stream_is_ok(self):
+        (attributes, _, _), _ = self.run_once(self.make("jobs.replace_stdout"))
+        self.assertEqual(attributes["outcome"], "ok")
+
     def test_nothing_of_the_bookkeeping_is_written(self):
         for function, options in (
             ("jobs.nothing", {}),

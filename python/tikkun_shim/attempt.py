@@ -169,12 +169,14 @@ def flush():
     for stream in (sys.stdout, sys.stderr):
         try:
             stream.flush()
-        except (AttributeError, OSError, ValueError):
-            # A job may have closed or replaced it.
+        except Exception:
+            # A job may have closed it, or put anything in its place.
             pass
 
 
 def leave(status):
     """Ends this child as RQ ends its work horse: without atexit."""
-    flush()
-    os._exit(status)
+    try:
+        flush()
+    finally:
+        os._exit(status)

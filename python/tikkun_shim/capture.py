@@ -192,6 +192,11 @@ def _check_connections(worker):
             raise Refusal(f"{_name(connection)} is no connection to one Redis; a cluster is not served")
         if "sentinel" in (type(pool).__name__ + pool.connection_class.__name__).lower():
             raise Refusal("the worker's connection goes through Redis Sentinel, which is not served")
+        for name in _UNKNOWN_TO_TIKKUN:
+            if pool.connection_kwargs.get(name):
+                raise Refusal(
+                    f"the worker's connection has `{name}`, which is not served; `ssl_ca_certs` names a file"
+                )
         if _place(connection) != _place(worker.connection):
             raise Refusal("the worker's queues are on more than one Redis")
 
@@ -199,6 +204,11 @@ def _check_connections(worker):
 def _place(connection):
     kwargs = connection.connection_pool.connection_kwargs
     return [kwargs.get(name) for name in ("host", "port", "path")] + [int(kwargs.get("db") or 0)]
+
+
+_REQUIREMENTS = {None: "none", 0: "none", 1: "optional", 2: "required"}
+# What decides whom Tikkun trusts or how it reads its key, and what it does not take.
+_UNKNOWN_TO_TIKKUN = ("ssl_ca_path", "ssl_ca_data", "ssl_password")
 
 
 def _connection(connection):
@@ -213,7 +223,7 @@ def _connection(connection):
         username, password = (credentials if len(credentials) == 2 else (None,) + credentials)[:2]
     unix = issubclass(pool.connection_class, UnixDomainSocketConnection)
     tls = issubclass(pool.connection_class, SSLConnection)
-    requirement = kwargs.get("ssl_cert_reqs", "required") if tls else None
+    requirement = kwargs.get("ssl_cert_reqs", "required")
     described = {
         "kind": "unix" if unix else "tcp",
         "host": None if unix else kwargs.get("host", "localhost"),
@@ -223,8 +233,8 @@ def _connection(connection):
         "username": _as_text(username),
         "password": _as_text(password),
         "tls": tls,
-        # A string, or one of the ssl module's constants.
-        "ssl_cert_reqs": {0: "none", 1: "optional", 2: "required"}.get(requirement, requirement),
+        # A string, one of the ssl module's constants, or None for no requirement.
+        "ssl_cert_reqs": _REQUIREMENTS.get(requirement, requirement) if tls else None,
     }
     for name in ("ssl_ca_certs", "ssl_certfile", "ssl_keyfile", "ssl_check_hostname"):
         described[name] = kwargs.get(name)

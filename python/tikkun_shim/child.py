@@ -6,7 +6,6 @@ import fcntl
 import json
 import logging
 import os
-import random
 import resource
 import signal
 import socket
@@ -15,7 +14,7 @@ import traceback
 
 from . import frames, imports, leaves
 from .attempt import Attempt, flush, leave
-from .hygiene import Hygiene, refresh_django
+from .hygiene import Hygiene, refresh_django, seed
 
 # Not in the fcntl module before Python 3.9 under this name on every libc: Linux' number.
 F_SETSIG = 10
@@ -70,7 +69,7 @@ def run(fds, warm, limits, worker, synchronous):
     # application's is called after it; the default one would end the process.
     chain = callable(signal.getsignal(signal.SIGUSR1))
     faulthandler.register(signal.SIGUSR1, file=2, all_threads=True, chain=chain)
-    random.seed()
+    seed()
     worker.setup_work_horse_signals()
     channel = frames.Channel(socket.socket(fileno=_high(sock)))
     Child(channel, warm, limits, worker, synchronous).serve()

@@ -99,6 +99,8 @@ class Channel:
     """A blocking connection that carries frames."""
 
     def __init__(self, sock):
+        # The application's default for sockets, if it has set one, is not meant for this one.
+        sock.settimeout(None)
         self.sock = sock
         self._decoder = Decoder()
         self._owner = os.getpid()

@@ -4,9 +4,12 @@ The checks run after each job, so each costs microseconds; the dearer ones run n
 """
 
 import asyncio
+import contextlib
 import gc
 import os
+import random
 import signal
+import socket
 import sys
 import threading
 import time
@@ -78,6 +81,28 @@ def _children():
         return True
     except ChildProcessError:
         return False
+
+
+def process_wide():
+    """What code can change for all of a process, by name."""
+    return {
+        "the working folder": _cwd(),
+        "the umask": _umask(),
+        "the environment": _environment(),
+        "signal handlers": _handlers(),
+        "the signal mask": _blocked(),
+        "sys.path": list(sys.path),
+        "the default timeout of sockets": socket.getdefaulttimeout(),
+    }
+
+
+def seed():
+    """A process that was forked draws numbers of its own, as one that has imported by itself does."""
+    random.seed()
+    numpy = sys.modules.get("numpy.random")
+    if numpy is not None:
+        with contextlib.suppress(Exception):
+            numpy.seed()
 
 
 def private_memory():

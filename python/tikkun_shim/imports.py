@@ -79,7 +79,7 @@ def try_out(channel, names):
         channel.send(frames.PHASE, name, "-1")
         error = _import(name)
         now = Look()
-        brought = in_words(now.facts(look))
+        brought = in_words(now, look)
         if brought or error:
             left_out[name] = brought or error
         if brought:

@@ -11,11 +11,11 @@ import functools
 import inspect
 import logging
 import os
-import random
 import sys
 import time
 
 from .attempt import Attempt, leave
+from .hygiene import seed
 
 
 def _now():
@@ -90,7 +90,7 @@ def monitor_work_horse(self, job, queue, execution=None):
 
 
 def main_work_horse(self, job, queue):
-    random.seed()
+    seed()
     self.setup_work_horse_signals()
     self._is_horse = Attempt.current.is_horse
     self.log = logging.getLogger("rq.worker")

@@ -171,7 +171,13 @@ class Zygote:
     def _preload(self, fields):
         """Imports modules once for all children to come, and tells what came of it."""
         before = Look()
-        loaded, failed = imports.load(map(frames.text, fields))
+        loaded, failed = [], {}
+        for name in map(frames.text, fields):
+            some, why = imports.load([name])
+            loaded += some
+            failed.update(why)
+            # The ends of children do not wait for all imports.
+            self._reap()
         close_django_connections()
         self._take_signals()
         self._freeze()

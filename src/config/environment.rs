@@ -40,11 +40,13 @@ pub(super) fn of_process() -> Vec<(String, String)> {
         .collect()
 }
 
-/// The process's environment as it is, for a program that it starts.
+/// The process's environment for a program that it starts: as it is, or without what is Tikkun's own if the program is
+/// another user's.
 #[allow(clippy::disallowed_methods, reason = "this is the one place that reads the environment")]
 #[must_use]
-pub fn for_program() -> Vec<(OsString, OsString)> {
-    std::env::vars_os().collect()
+pub fn for_program(is_of_another_user: bool) -> Vec<(OsString, OsString)> {
+    let is_kept = |name: &OsString| !(is_of_another_user && is_own(&name.to_string_lossy()));
+    std::env::vars_os().filter(|(name, _)| is_kept(name)).collect()
 }
 
 /// Whether a variable is Tikkun's own, and not one that an application may use for something else.

@@ -161,6 +161,8 @@ impl Child {
     }
 
     fn died(&self, death: Death) -> Death {
+        // What the job had started goes with it, however well its process has ended.
+        kill_group(self.pid);
         self.record.end_job();
         death
     }

@@ -9,19 +9,22 @@ use tokio::io::AsyncWriteExt;
 use tokio::net::UnixStream;
 use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::sync::watch;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
 use super::control::Register;
 use super::ending::{Death, Exit, Usage, WaitStatus};
 use super::frame::{Frame, FrameError, FrameReader, MAX_FRAME};
-use super::killing::{Fate, Killer, kill_tree};
+use super::killing::{Fate, Killer, kill_tree, waits_to_be_reaped};
 use super::messages::{FromChild, ToChild};
 use super::oom_kills::oom_kills;
 use super::output::{Output, OutputSink};
 use super::process_record::ProcessRecord;
 
 /// How long is waited for the report of a child's end once its socket has closed, before and after it is killed.
-const REPORT_GRACE: Duration = Duration::from_secs(2);
+pub(super) const REPORT_GRACE: Duration = Duration::from_secs(2);
+
+/// How long the zygote may be at imports, while it reaps nobody.
+const IMPORTS: Duration = Duration::from_secs(60);
 
 /// How long is waited for what other processes still write to the pipes of a child that has ended.
 const DRAIN_BOUND: Duration = Duration::from_millis(250);
@@ -193,6 +196,10 @@ impl Conversation {
     pub(super) async fn ended(&mut self, note: Option<String>) -> Death {
         let mut note = note;
         let mut exit = self.reaped().await;
+        let until = Instant::now() + IMPORTS;
+        while exit.is_none() && waits_to_be_reaped(self.pid) && Instant::now() < until {
+            exit = self.reaped().await;
+        }
         if exit.is_none() && *self.fate.borrow() == Fate::Running {
             if !self.killer.was_killed() {
                 note.get_or_insert_with(|| "it closed its connection to Tikkun without an answer".to_owned());

@@ -91,3 +91,10 @@ pub(super) fn kill_group(pid: u32) {
 fn sound(pid: u32) -> Option<Pid> {
     i32::try_from(pid).ok().filter(|pid| *pid > 1).and_then(Pid::from_raw)
 }
+
+/// Whether the process has ended, and whoever started it has not looked yet.
+pub(super) fn waits_to_be_reaped(pid: u32) -> bool {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    // The name before it may hold anything.
+    stat.rsplit_once(')').is_some_and(|(_, rest)| rest.trim_start().starts_with('Z'))
+}

@@ -18,6 +18,9 @@ use super::zygote::Zygote;
 use crate::backoff::Backoff;
 use crate::fault::{Fault, FaultKind};
 
+/// Time between two looks whether all is at rest.
+const LOOK: Duration = Duration::from_millis(20);
+
 /// Keeps children of one zygote ready, and takes back those that can run another job. Clones are handles of the same
 /// pool; dropping the last one kills the children that wait, not those that were taken.
 #[derive(Clone)]
@@ -105,6 +108,13 @@ impl Pool {
         self.0.balance();
     }
 
+    /// Waits until no child is at a job or at what follows one. Cancel safe.
+    pub async fn comes_to_rest(&self) {
+        while self.snapshot().children.iter().any(|child| child.state != ProcessState::Ready) {
+            tokio::time::sleep(LOOK).await;
+        }
+    }
+
     /// Looks at the memory of all children, for the next snapshots. Cancel safe.
     pub async fn measure(&self) {
         let records = self.0.state.lock().record.records();
@@ -163,7 +173,12 @@ impl Inner {
     /// Lets a child end beside everything else.
     fn let_go(&self, child: Child) {
         child.record().enter(ProcessState::Leaving);
-        self.runtime.spawn(child.finish(self.plan.leave_grace));
+        let (pid, grace) = (child.pid(), self.plan.leave_grace);
+        self.runtime.spawn(async move {
+            if child.finish(grace).await.was_killed {
+                tracing::warn!(pid, "a python process did not end after its last job, and was killed");
+            }
+        });
     }
 
     /// Hands out what is there, and begins as many forks as are missing.

@@ -10,12 +10,15 @@ use super::http_server::RunningServer;
 use super::shutdown::Signals;
 use super::tree::Tree;
 use crate::maintenance::SCHEDULER_ROLE;
+use crate::python::Pool;
 use crate::queue::ProcessRecord;
 use crate::webhooks::WebhookSender;
 use crate::worker::Drain;
 
 /// The longest wait for the ends of jobs whose processes were ended.
 const END_JOBS: Duration = Duration::from_secs(10);
+/// The longest wait for what Python processes do after their jobs.
+const AFTER_JOBS: Duration = Duration::from_secs(60);
 /// The longest wait for the actors to stop, after the drain. Two that do not stop use up their own limits.
 const STOP_ACTORS: Duration = Duration::from_secs(10);
 /// The longest wait for the threads of jobs to end after that. Code that yields is dropped at once.
@@ -42,6 +45,8 @@ pub(super) struct AtWork {
     pub process: ProcessRecord,
     pub tree: Tree,
     pub webhooks: WebhookSender,
+    /// The processes of Python jobs.
+    pub pools: Vec<Pool>,
     pub server: Option<RunningServer>,
 }
 
@@ -53,6 +58,7 @@ impl AtWork {
         let drained = self.settle_all(longest, signals).await;
         if drained {
             self.send_webhooks(longest.saturating_sub(begun.elapsed()), signals).await;
+            self.let_python_rest(longest.saturating_sub(begun.elapsed()), signals).await;
         }
         drained
     }
@@ -67,6 +73,21 @@ impl AtWork {
             signal = signals.next_in_a_drain() => {
                 tracing::warn!(signal, webhooks = self.webhooks.open(),
                     "told to leave once more; webhooks of ended jobs are given up");
+            }
+        }
+    }
+
+    /// Waits for what Python processes do after their last jobs: handlers, and what monitoring has to send.
+    async fn let_python_rest(&self, longest: Duration, signals: &mut Signals) {
+        let all = futures::future::join_all(self.pools.iter().map(Pool::comes_to_rest));
+        tokio::select! {
+            biased;
+            _ = all => {}
+            () = tokio::time::sleep(longest.min(AFTER_JOBS)) => {
+                tracing::warn!("python processes are not done with what follows their jobs; they are ended");
+            }
+            signal = signals.next_in_a_drain() => {
+                tracing::warn!(signal, "told to leave once more; python processes are ended");
             }
         }
     }

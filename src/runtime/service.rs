@@ -197,7 +197,7 @@ impl Service {
             turns: Turns::default(),
             webhooks: WebhookSender::new(settings.tls.ca_file.clone(), settings.webhook_proxies.clone()),
         };
-        let webhooks = ground.webhooks.clone();
+        let (webhooks, pools) = (ground.webhooks.clone(), teams.pools());
         let tree = TreeBuilder { ground, teams: &teams }.build().await?;
         let writes = Writes::begin(Arc::clone(&ports.broker), ports.store.clone(), DEADLINE);
         let probes = web::Data::new(probes(&settings, &tree, &writes));
@@ -212,7 +212,7 @@ impl Service {
             figures: figures.as_ref(),
         };
         let server = socket.map(|socket| shown.open(socket)).transpose()?;
-        let at_work = AtWork { ports, process, tree, webhooks, server };
+        let at_work = AtWork { ports, process, tree, webhooks, pools, server };
         let service =
             Self { settings, at_work, probes, signals, attended: false, _writes: writes, _figures: figures };
         service.tell_when_started();

@@ -7,6 +7,7 @@ use super::start_error::{PythonStartError, Unserved};
 use crate::config::{PythonWorkerSettings, Settings, WarningLevel, WorkerSettings};
 use crate::job::{KindName, Registry};
 use crate::kinds::is_registered;
+use crate::python::Pool;
 
 /// Those who run jobs in this process.
 pub(super) struct Teams {
@@ -39,6 +40,11 @@ impl Teams {
         Self { own: Registry::default(), kinds: None, python: vec![team] }
     }
 
+    /// The processes of all Python workers.
+    pub(super) fn pools(&self) -> Vec<Pool> {
+        self.python.iter().map(|team| team.worker.pool()).collect()
+    }
+
     /// Starts the Python workers of the settings, if this process runs jobs, and adds their queues and slots to the
     /// settings, which are then those of the whole process. Cancel safe: dropped, it leaves no process behind.
     pub(super) async fn boot(&mut self, settings: &mut Settings) -> Result<(), PythonStartError> {
@@ -66,7 +72,8 @@ impl Teams {
             let usual = &settings.worker;
             let mut served = worker.served(usual);
             if !told.native.is_empty() {
-                served.threads = usual.threads.min(served.slots);
+                // A job in Rust that holds its thread must hold up no Python job, nor have one given back.
+                served.threads = served.slots;
             }
             self.python.push(PythonTeam { worker, served, native: told.native.clone() });
         }

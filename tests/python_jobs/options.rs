@@ -171,3 +171,15 @@ fn what_a_worker_does_after_a_job_is_over_before_the_next_begins() {
         assert_eq!(told, marks, "{rq:?} {isolation}");
     }
 }
+
+#[test]
+fn a_process_that_leaves_waits_for_what_follows_its_last_job() {
+    for (rq, isolation) in [(Rq::One, "job"), (Rq::Three, "job"), (Rq::Three, "warm")] {
+        let mut ground = Ground::new(rq);
+        let id = ground.enqueue("default", "fail", &json!(["no"]), &json!({}));
+        let words = ["-b", "--exception-handler", "parts.note_failure_late", "default"];
+        let mut run = ground.run(&["--isolation", isolation], &ground.worker(&words));
+        assert!(run.ended().success(), "{rq:?} {isolation}: {}", run.log());
+        assert_eq!(ground.redis.ask(&["GET", &format!("handled:{id}")]), "ValueError", "{rq:?} {isolation}");
+    }
+}

@@ -76,6 +76,21 @@ def plain_subprocess():
     return subprocess.check_output([sys.executable, "-c", code], text=True)
 
 
+class Unwilling:
+    """A stream that cannot be flushed as others are."""
+
+    def write(self, text):
+        pass
+
+    def flush(self, force):
+        pass
+
+
+def replace_stdout():
+    sys.stdout = Unwilling()
+    return "replaced"
+
+
 def open_fds():
     return len(os.listdir("/proc/self/fd"))
 

@@ -21,10 +21,13 @@ impl ShimFolder {
         let folder = tempfile::Builder::new().prefix("tikkun-python-").permissions(private).tempdir()?;
         for (name, text) in files {
             let path = folder.path().join(name);
-            if let Some(parent) = path.parent() {
+            if let Some(parent) = path.parent().filter(|parent| *parent != folder.path()) {
                 fs::create_dir_all(parent)?;
+                fs::set_permissions(parent, fs::Permissions::from_mode(0o755))?;
             }
-            fs::write(path, text)?;
+            fs::write(&path, text)?;
+            // Whatever the umask: the folder keeps others out.
+            fs::set_permissions(&path, fs::Permissions::from_mode(0o644))?;
         }
         if let Some(owner) = owner {
             owner.give_path(folder.path())?;
@@ -58,7 +61,8 @@ mod tests {
         let path = folder.path().to_owned();
         assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o700);
         assert_eq!(fs::read_to_string(path.join("sitecustomize.py")).unwrap(), "x = 1");
-        assert!(path.join("part/inner.py").exists());
+        let mode = |name: &str| fs::metadata(path.join(name)).unwrap().permissions().mode() & 0o777;
+        assert_eq!((mode("sitecustomize.py"), mode("part"), mode("part/inner.py")), (0o644, 0o755, 0o644));
         drop(folder);
         assert!(!path.exists());
     }

@@ -77,7 +77,7 @@ impl PythonCommand {
     fn with(command: Vec<OsString>, python: &PythonSettings, format: LogFormat) -> Self {
         Self {
             command,
-            environment: environment_for_program(),
+            environment: environment_for_program(python.user.is_some()),
             user: python.user.clone(),
             mode: match python.isolation {
                 Isolation::Job => Mode::Job,
@@ -144,9 +144,17 @@ impl PythonCommand {
             sink,
             deadline: self.boot_timeout,
         };
-        let (zygote, hello) = Zygote::boot(plan).await?;
+        let (zygote, hello) = Zygote::boot(plan.clone()).await?;
         let round = self.preload.begin(&zygote, self.boot_timeout).await?;
-        Ok((zygote, hello, round))
+        if !round.is_spoiled {
+            return Ok((zygote, hello, round));
+        }
+        // What did the harm is left out by now.
+        drop(zygote);
+        let (zygote, hello) = Zygote::boot(plan).await?;
+        let mut again = self.preload.begin(&zygote, self.boot_timeout).await?;
+        again.left_out.extend(round.left_out);
+        Ok((zygote, hello, again))
     }
 }
 

@@ -9,6 +9,7 @@ use tokio::sync::watch;
 
 use super::answers::{ended, person_ended};
 use super::clock::Clock;
+use super::killed::{Killed, exceeded, told};
 use super::last::Last;
 use super::lines::Lines;
 use crate::backoff::Backoff;
@@ -18,11 +19,13 @@ use crate::job::{
     JobResult, JobSettings, QueueEnd, StopReason, Verbatim,
 };
 use crate::python::{
-    CallbackOrder, CallbackReason, Called, Child, Death, MemoryWatch, OutputSink, Phase, Pool, Ran, RawJob,
+    CallbackOrder, CallbackReason, Called, Child, Death, OutputSink, Phase, Pool, Ran, RawJob,
 };
 
 /// How long a process has to write the stacks of its threads before it is killed.
 const STACKS: Duration = Duration::from_millis(300);
+/// How much longer than a job its worker's own code may take before the job begins.
+const BEFORE_BEGINNING: Duration = Duration::from_secs(60);
 /// How long a worker's handler for processes that die may take.
 const CALLBACK: Duration = Duration::from_secs(60);
 
@@ -42,19 +45,6 @@ pub(super) struct PythonJobs {
     pub(super) last: Last,
     /// Becomes true when the processes of running jobs are to end.
     pub(super) end: watch::Receiver<bool>,
-}
-
-/// Why a process was killed under its job.
-#[derive(Clone, Copy)]
-enum Killed {
-    /// Its time was up, and its code did not yield.
-    Overdue,
-    /// It had so many bytes for itself, which is beyond the limit.
-    TooLarge(u64),
-    /// A person asked for it.
-    ByPerson(StopReason),
-    /// All of this process is to end at once.
-    AtOnce,
 }
 
 impl ForeignJobs for PythonJobs {
@@ -128,7 +118,8 @@ impl PythonJobs {
         job: ForeignJob<'_>,
         ctx: &JobContext,
     ) -> Option<JobResult> {
-        let (ran, killed) = self.watched(&mut child, (raw, sink), ctx).await;
+        let limit = job.record.time_limit(&self.settings).duration();
+        let (ran, killed) = self.watched(&mut child, (raw, sink), limit, ctx).await;
         match ran {
             Ran::Answered(result) => {
                 let is_waited_for = result.attributes.synchronous;
@@ -150,9 +141,12 @@ impl PythonJobs {
         &self,
         child: &mut Child,
         (raw, sink): (&RawJob, &Arc<dyn OutputSink>),
+        limit: Option<Duration>,
         ctx: &JobContext,
     ) -> (Ran, Option<Killed>) {
         let (clock, killer) = (Clock::new(), child.killer());
+        // Until the job itself begins, which sets its own.
+        clock.set(limit.map(|limit| limit + BEFORE_BEGINNING));
         let memory = self.memory_limit.map(|limit| child.memory_watch(limit));
         let mut on_phase = |phase: Phase| clock.set(phase.may_take);
         let mut running = pin!(child.run(raw, Arc::clone(sink), &mut on_phase));
@@ -251,7 +245,14 @@ impl PythonJobs {
         clock.set(Some(may_take));
         let mut on_phase = |phase: Phase| clock.set(phase.may_take);
         let called = async {
-            let mut child = self.pool.take().await.map_err(|fault| fault.chain())?;
+            let mut child = self.pool.take().await;
+            let mut failures = 0;
+            while child.is_err() {
+                failures += 1;
+                tokio::time::sleep(Backoff::RESTART.delay(failures, fastrand::f64())).await;
+                child = self.pool.take().await;
+            }
+            let mut child = child.map_err(|fault| fault.chain())?;
             match child.callback(&order, Arc::clone(sink), &mut on_phase).await {
                 Called::Answered(error) => {
                     self.pool.give_back(child, ());
@@ -271,21 +272,6 @@ impl PythonJobs {
                 "what was to be called after a job's process was gone failed"
             );
         }
-    }
-}
-
-/// Completes when a process has more memory than it may, with how many bytes; never without a limit.
-async fn exceeded(memory: Option<&MemoryWatch>) -> u64 {
-    match memory {
-        Some(memory) => memory.exceeded().await,
-        None => std::future::pending().await,
-    }
-}
-
-/// Completes once this is true.
-async fn told(end: &watch::Receiver<bool>) {
-    if end.clone().wait_for(|end| *end).await.is_err() {
-        std::future::pending().await
     }
 }
 

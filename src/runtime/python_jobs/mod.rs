@@ -10,6 +10,7 @@ mod clock;
 mod command;
 mod jobs;
 mod keeper;
+mod killed;
 mod last;
 mod lines;
 mod misfit;
