@@ -50,7 +50,7 @@ impl Fault {
         self.smaller_may_do
     }
 
-    /// Records that the back end answers but cannot do the work: a full disk, a read-only server, no memory.
+    /// Records that the back end answers but lacks what this write needs, such as room on its disk.
     #[must_use]
     pub fn of_refused_writes(mut self) -> Self {
         self.refuses_writes = true;

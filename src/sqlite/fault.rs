@@ -72,9 +72,9 @@ pub fn refuses_a_row(answer: &dyn DatabaseError) -> bool {
     matches!(primary(answer), code::CONSTRAINT | code::MISMATCH | code::TOOBIG)
 }
 
-/// Whether the file cannot be written to: the disk is full or fails, or is read-only.
+/// Whether the disk is full or fails: a smaller write may succeed.
 fn refuses_writes(primary: i64) -> bool {
-    matches!(primary, code::FULL | code::READONLY | code::IOERR)
+    matches!(primary, code::FULL | code::IOERR)
 }
 
 /// The primary code is the low byte; the rest is detail.
@@ -122,7 +122,7 @@ mod tests {
 
     #[test]
     fn full_disk_refuses_writes_and_a_row_or_a_lock_does_not() {
-        for disk in [code::FULL, code::READONLY, 778 & 0xff] {
+        for disk in [code::FULL, code::IOERR, 778 & 0xff] {
             assert!(refuses_writes(disk), "{disk}");
         }
         for other in [0, code::BUSY, code::CONSTRAINT, code::MISMATCH, code::TOOBIG, code::CANTOPEN] {

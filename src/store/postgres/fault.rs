@@ -179,11 +179,12 @@ fn is_a_time_limit(code: &str) -> bool {
         .contains(&code)
 }
 
-/// Whether the server answers but cannot do the work: its disk is full or fails, it has no memory, or it is read-only.
-/// Too many connections are no such refusal, since no statement was tried.
+/// Whether the server answers but lacks what this write needs: its disk is full or fails, or it has no memory. A smaller
+/// write may succeed, unlike on a server that is read-only. Too many connections are no such refusal, since no
+/// statement was tried.
 fn refuses_writes(code: &str) -> bool {
     let lacks_something = [class::RESOURCES, class::SYSTEM].contains(&class_of(code));
-    code == code::READ_ONLY || (lacks_something && code != code::TOO_MANY_CONNECTIONS)
+    lacks_something && code != code::TOO_MANY_CONNECTIONS
 }
 
 /// A constraint, a trigger's `raise`, a policy of row security, or an unsuitable value: other rows may still
@@ -280,13 +281,14 @@ mod tests {
 
     #[test]
     fn full_disk_refuses_writes_and_a_row_or_a_lost_connection_does_not() {
-        for code in ["25006", "53000", "53100", "53200", "53400", "58030"] {
+        for code in ["53000", "53100", "53200", "53400", "58030"] {
             assert!(refuses_writes(code) && kind_of_code(code) == FaultKind::Unavailable, "{code}");
             assert!(!refuses_a_row(code, RAISES), "{code}");
         }
-        for code in
-            ["53300", "08006", "28P01", "57P01", "57P03", "40P01", "57014", "23514", "P0001", "42501", ""]
-        {
+        for code in [
+            "25006", "53300", "08006", "28P01", "57P01", "57P03", "40P01", "57014", "23514", "P0001",
+            "42501", "",
+        ] {
             assert!(!refuses_writes(code), "{code}");
         }
     }

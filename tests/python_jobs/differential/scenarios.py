@@ -116,8 +116,9 @@ def running_with_a_timeout(s):
 
 @scenario()
 def running_again(s):
-    s.enqueue(app.flaky, 9, retry=Retry(max=1))
-    s.enqueue(app.snapshot)
+    # Both at once: the first may have run twice before the second comes.
+    first = Queue.prepare_data(app.flaky, (9,), job_id=s.name(), retry=Retry(max=1))
+    s.queue().enqueue_many([first, Queue.prepare_data(app.snapshot, job_id=s.name())])
 
 
 @scenario()

@@ -188,7 +188,8 @@ const inputs = {
   jobs: (input) => {
     filterBy({ [input.name]: input.value });
     clearTimeout(typing);
-    typing = setTimeout(() => load.jobs(), input.type === "search" ? 250 : 0);
+    // Whoever has signed out meanwhile reads nothing any more.
+    typing = setTimeout(() => state.session && load.jobs(), input.type === "search" ? 250 : 0);
   },
   config: (input) => put("config", { search: input.value }),
   language: (input) => dispatchEvent(new CustomEvent("language", { detail: input.value })),
