@@ -105,9 +105,10 @@ impl Advice {
     pub(super) const REPORT_DEMO: Self =
         Self::says("`tikkun demo --keep` leaves the data for a look; its log says what it did");
 
-    /// After: the worker's command cannot be started.
+    /// After: Python processes cannot run as another user.
     const OTHER_USER: Self =
         Self::says("a user of this machine in `python.user`, and Tikkun started by root");
+    /// After: the worker's command cannot be started.
     const CHECK_COMMAND: Self = Self::says(
         "put `tikkun run --` in front of the very command that starts the worker today, such as `rq worker high default`",
     );

@@ -293,11 +293,13 @@ impl Child {
 
 #[cfg(test)]
 mod tests {
+    use super::super::conversation::REPORT_GRACE;
     use super::super::messages::CallbackReason;
     use super::super::messages::Mode::{Job, Warm};
     use super::super::output::Stream::{Stderr, Stdout};
     use super::super::stand_in::{Kept, LONG, boot_with, job, runs, until};
     use super::*;
+    use rustix::process::{Pid, Signal, kill_process};
 
     async fn run(child: &mut Child, code: &str) -> (Ran, Arc<Kept>) {
         let sink = Arc::new(Kept::default());
@@ -643,5 +645,33 @@ mod tests {
         let pid = child.pid();
         drop(child);
         until("the dropped child is gone", || !runs(pid)).await;
+    }
+
+    #[tokio::test]
+    async fn what_a_job_started_goes_with_its_process_however_well_that_has_ended() {
+        let (zygote, _) = boot_with(&[]).await;
+        let mut child = zygote.fork(Job, LONG).await.unwrap();
+        let code = "print(subprocess.Popen(['sleep', '1000']).pid, flush=True)\nos._exit(0)";
+        let (ran, sink) = run(&mut child, code).await;
+        assert!(death(ran).exit.unwrap().status.is_success());
+        let started = sink.of(Stdout)[0].parse().unwrap();
+        until("what it started has gone", || !runs(started)).await;
+    }
+
+    #[tokio::test]
+    async fn a_process_whose_end_is_told_late_is_not_taken_for_one_that_hangs() {
+        let (zygote, _) = boot_with(&[]).await;
+        let mut child = zygote.fork(Job, LONG).await.unwrap();
+        let parent = Pid::from_raw(i32::try_from(zygote.pid()).unwrap()).unwrap();
+        // As while it imports modules: it reaps nobody, for longer than an end usually takes to be told.
+        kill_process(parent, Signal::STOP).unwrap();
+        let goes_on = async {
+            tokio::time::sleep(REPORT_GRACE + REPORT_GRACE / 4).await;
+            kill_process(parent, Signal::CONT).unwrap();
+        };
+        let ((ran, _), ()) = tokio::join!(run(&mut child, "os._exit(3)"), goes_on);
+        let death = death(ran);
+        assert_eq!((death.was_killed, death.note.as_deref()), (false, None), "{death:?}");
+        assert!(death.words().contains("left with exit code 3"), "{}", death.words());
     }
 }

@@ -222,3 +222,20 @@ async fn what_a_worker_with_blanks_in_its_name_has_is_kept_ended_and_rescued() {
         assert_eq!(prefix.ask_number(&["EXISTS", "wip:q", "tikkun:deliveries"]).await, 0, "{name}");
     }
 }
+
+/// Some orphans are left to others. Those hide none of the rest, however little one look takes.
+#[tokio::test]
+async fn every_orphan_comes_into_sight_though_the_others_stay() {
+    let prefix = Prefix::new();
+    let (broker, rescuer) = (leased(&prefix).await, prefix.open().await);
+    enqueue(&*broker, &["a", "b", "c"]).await;
+    assert_eq!(fetch(&*broker, 3).await.len(), 3);
+    broker.end_lease(&me()).await.unwrap();
+    let mut seen = std::collections::BTreeSet::new();
+    eventually("each of the three", async || {
+        let one = rescuer.orphans(1).await.unwrap().remove(0);
+        seen.insert(one.delivery.job.id.to_string());
+        (seen.len() == 3).then_some(())
+    })
+    .await;
+}

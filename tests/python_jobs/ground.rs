@@ -94,6 +94,17 @@ impl Ground {
             .collect()
     }
 
+    /// The worker's command, which cannot be started while the file `broken` is there.
+    pub fn breakable(&self, broken: impl AsRef<Path>, queue: &str) -> Vec<String> {
+        let broken = broken.as_ref();
+        let words = serde_json::to_string(&self.worker(&[queue])[1..]).unwrap();
+        let code = format!(
+            "import os, sys\nif os.path.exists({broken:?}): import nothing_of_this_name\n\
+             from rq.cli import main\nsys.argv = ['rq'] + {words}\nmain()"
+        );
+        self.command(&["python", "-c", &code])
+    }
+
     /// Tikkun in front of a command.
     pub fn run(&self, options: &[&str], command: &[String]) -> Run {
         self.run_with(options, command, &[])
@@ -328,6 +339,16 @@ impl Run {
 
     pub fn signal(&self, signal: Signal) {
         kill_process(Pid::from_child(&self.process), signal).unwrap();
+    }
+
+    /// It ends with code 2 and says this, with one hint.
+    pub fn refuses(mut self, expected: &[&str]) {
+        assert_eq!(self.ended().code(), Some(2), "{}", self.log());
+        let said = self.stderr();
+        for words in expected {
+            assert!(said.contains(words), "`{words}` is not in:\n{said}");
+        }
+        assert_eq!(said.matches("  try: ").count(), 1, "{said}");
     }
 
     pub fn pid(&self) -> i32 {

@@ -3,17 +3,7 @@
 use rustix::process::Signal;
 use serde_json::json;
 
-use super::ground::{ALL, Ground, Rq, Run};
-
-/// It ends with code 2, and says this.
-fn refused(mut run: Run, expected: &[&str]) {
-    assert_eq!(run.ended().code(), Some(2), "{}", run.log());
-    let said = run.stderr();
-    for words in expected {
-        assert!(said.contains(words), "`{words}` is not in:\n{said}");
-    }
-    assert_eq!(said.matches("  try: ").count(), 1, "{said}");
-}
+use super::ground::{ALL, Ground, Rq};
 
 #[test]
 fn a_start_without_redis_waits_for_it_and_says_so() {
@@ -51,13 +41,10 @@ fn a_worker_behind_sentinel_is_refused() {
                     worker = rq.Worker(['default'], connection=redis.Redis.from_url(sys.argv[1]))\n\
                     worker.connection = Sentinel([('localhost', 1)]).master_for('main')\nworker.work()";
         let run = ground.run(&[], &ground.command(&["python", "-c", code, &ground.url()]));
-        refused(
-            run,
-            &[
-                "cannot be served: the worker's connection goes through Redis Sentinel",
-                "without `tikkun run --`",
-            ],
-        );
+        run.refuses(&[
+            "cannot be served: the worker's connection goes through Redis Sentinel",
+            "without `tikkun run --`",
+        ]);
     }
 }
 
@@ -80,10 +67,9 @@ fn an_rq_that_is_too_old_is_refused() {
     let path = folder.path().display().to_string();
     let command = ground.command(&["python", "-c", "import rq; rq.Worker().work()"]);
     let run = ground.run_with(&[], &command, &[("PYTHONPATH", &path)]);
-    refused(
-        run,
-        &["cannot be served: rq 1.10.1 is outside the range that Tikkun knows: 1.16 and later, below 4"],
-    );
+    run.refuses(&[
+        "cannot be served: rq 1.10.1 is outside the range that Tikkun knows: 1.16 and later, below 4",
+    ]);
 }
 
 #[test]
@@ -91,7 +77,7 @@ fn a_python_that_is_too_old_is_refused() {
     let ground = Ground::new(Rq::Three);
     let code = "import sys, typing, dataclasses, redis\nsys.version_info = (3, 7, 9)\nimport rq.worker";
     let run = ground.run(&[], &ground.command(&["python", "-c", code]));
-    refused(run, &["cannot be served: Python 3.7 is too old: Tikkun runs jobs on Python 3.8 and later"]);
+    run.refuses(&["cannot be served: Python 3.7 is too old: Tikkun runs jobs on Python 3.8 and later"]);
 }
 
 #[test]
@@ -100,17 +86,17 @@ fn a_command_that_never_starts_a_worker_is_given_up() {
     let code = "import sys, time\nprint('still reading', file=sys.stderr, flush=True)\ntime.sleep(1000)";
     let options = ["--set", "python.boot_timeout=3s"];
     let run = ground.run(&options, &ground.command(&["python", "-c", code]));
-    refused(run, &["no worker of `", "` began to work within 3s: still reading", "python.boot_timeout=10m"]);
+    run.refuses(&["no worker of `", "` began to work within 3s: still reading", "python.boot_timeout=10m"]);
 }
 
 #[test]
 fn a_command_that_is_none_or_fails_is_named_with_its_last_words() {
     let ground = Ground::new(Rq::Three);
     let none = ["no-such-command".to_owned(), "worker".to_owned()];
-    refused(ground.run(&[], &none), &["cannot start `no-such-command`", "the very command"]);
+    ground.run(&[], &none).refuses(&["cannot start `no-such-command`", "the very command"]);
     let broken = ground.command(&["python", "-c", "import nothing_of_this_name"]);
     let last = "ModuleNotFoundError: No module named 'nothing_of_this_name'";
-    refused(ground.run(&[], &broken), &[last, "the same command without `tikkun run --`"]);
+    ground.run(&[], &broken).refuses(&[last, "the same command without `tikkun run --`"]);
 }
 
 #[test]
@@ -124,6 +110,6 @@ fn settings_that_cannot_be_used_name_their_variables() {
     ];
     for (name, value, expected) in table {
         let run = ground.run_with(&[], &ground.worker(&["default"]), &[(name, value)]);
-        refused(run, &["the configuration cannot be used", expected]);
+        run.refuses(&["the configuration cannot be used", expected]);
     }
 }

@@ -1,13 +1,12 @@
 //! `[[python]]` under `tikkun serve`: jobs of Python workers beside jobs in Rust, in one process.
 
 use std::fs;
-use std::path::Path;
 use std::process::Command;
 
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 
-use super::ground::{Ground, Rq, Run, all_gone};
+use super::ground::{Ground, Rq, all_gone};
 use super::numbers;
 
 /// A file whose kinds in Rust have the queue `rust`, and these workers.
@@ -18,26 +17,6 @@ fn file(workers: &[(&[String], &str)]) -> String {
         text.push_str(&format!("[[python]]\ncommand = {command}\n{more}\n"));
     }
     text
-}
-
-/// It ends with code 2 and says this, in one sentence and with one hint.
-fn refused(mut run: Run, expected: &[&str]) {
-    assert_eq!(run.ended().code(), Some(2), "{}", run.log());
-    let said = run.stderr();
-    for words in expected {
-        assert!(said.contains(words), "`{words}` is not in:\n{said}");
-    }
-    assert_eq!(said.matches("  try: ").count(), 1, "{said}");
-}
-
-/// The command of a worker, which cannot be started while the file `broken` is there.
-fn breakable(ground: &Ground, broken: &Path, queue: &str) -> Vec<String> {
-    let words = serde_json::to_string(&ground.worker(&[queue])[1..]).unwrap();
-    let code = format!(
-        "import os, sys\nif os.path.exists({broken:?}): import nothing_of_this_name\n\
-         from rq.cli import main\nsys.argv = ['rq'] + {words}\nmain()"
-    );
-    vec![ground.rq.program("python").display().to_string(), "-c".into(), code]
 }
 
 #[test]
@@ -90,7 +69,7 @@ fn a_worker_that_cannot_be_started_again_hinders_its_own_queues_alone() {
     let mut ground = Ground::new(Rq::Three);
     let none = json!({});
     let who = ground.enqueue("high", "who", &json!([]), &none);
-    let (high, low) = (breakable(&ground, &broken, "high"), ground.worker(&["low"]));
+    let (high, low) = (ground.breakable(&broken, "high"), ground.worker(&["low"]));
     let mut run = ground.serve(&file(&[(&high, ""), (&low, "")]), &[]);
     let zygote = numbers(&ground.result(&who, &mut run))[1];
     run.get_until("/readyz", |answer| answer.status == 200);
@@ -142,13 +121,13 @@ fn workers_that_do_not_fit_are_refused_by_name() {
         (&[(&high, ""), (&broken, "")], &["number 2", "No module named 'nothing_of_this_name'"]),
     ];
     for (workers, expected) in table {
-        refused(ground.serve(&file(workers), &[]), expected);
+        ground.serve(&file(workers), &[]).refuses(expected);
     }
     let embedded = [("REDIS_URL", "embedded")];
-    refused(ground.serve(&file(&[(&high, "")]), &embedded), &["`broker.url` is `embedded`"]);
+    ground.serve(&file(&[(&high, "")]), &embedded).refuses(&["`broker.url` is `embedded`"]);
     let keys = file(&[(&high, "isolation = \"tight\"\nslot = 1")]);
     let expected = ["`isolation` is `tight`", "unknown key `slot`; did you mean `slots`?", "number 1"];
-    refused(ground.serve(&keys, &[]), &expected);
+    ground.serve(&keys, &[]).refuses(&expected);
 }
 
 #[test]
@@ -166,7 +145,7 @@ fn roles_without_jobs_start_no_worker_and_run_takes_none() {
     fs::write(&path, workers).unwrap();
     let path = path.display().to_string();
     let run = ground.run(&["--config", &path], &ground.worker(&["high"]));
-    refused(run, &["`[[python]]` is for `tikkun serve`"]);
+    run.refuses(&["`[[python]]` is for `tikkun serve`"]);
     assert_eq!(ground.workers(), json!([]));
 }
 

@@ -10,17 +10,6 @@ use super::ground::{Ground, Rq, lives};
 use super::numbers;
 use crate::service::process::SECRET;
 
-/// The worker's command, which cannot be started while the file `broken` is there.
-fn breakable(ground: &Ground, broken: &str) -> Vec<String> {
-    let worker = ground.worker(&["default"]);
-    let words = serde_json::to_string(&worker[1..]).unwrap();
-    let code = format!(
-        "import os, sys\nif os.path.exists({broken:?}): import nothing_of_this_name\n\
-         from rq.cli import main\nsys.argv = ['rq'] + {words}\nmain()"
-    );
-    vec![ground.rq.program("python").display().to_string(), "-c".into(), code]
-}
-
 #[test]
 fn while_no_process_can_be_started_nothing_is_fetched_and_the_process_says_why() {
     let folder = tempfile::tempdir().unwrap();
@@ -29,7 +18,7 @@ fn while_no_process_can_be_started_nothing_is_fetched_and_the_process_says_why()
     let mut ground = Ground::new(Rq::Three);
     let none = json!({});
     let who = ground.enqueue("default", "who", &json!([]), &none);
-    let mut run = ground.run(&["--slots", "2"], &breakable(&ground, &broken));
+    let mut run = ground.run(&["--slots", "2"], &ground.breakable(&broken, "default"));
     let zygote = numbers(&ground.result(&who, &mut run))[1];
     let running = ground.enqueue("default", "with_progress", &json!([end]), &none);
     ground.until(&running, "started", &mut run);
