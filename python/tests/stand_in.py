@@ -306,7 +306,7 @@ class Tikkun(Peer):
         child = Child(sock, int(fields[1]), out, err)
         self.children.append(child)
         ready = child.next("READY")
-        assert ready == (frames.READY, [str(child.pid).encode()]), (ready, child.errors())
+        assert (ready[0], ready[1][0]) == (frames.READY, str(child.pid).encode()), (ready, child.errors())
         return child
 
     def exit_of(self, child):

@@ -29,13 +29,13 @@ class Attempt:
     # The job that this process runs right now, for functions that RQ calls without saying so.
     current = None
 
-    def __init__(self, channel, worker, job, queue, execution, synchronous, is_horse):
+    def __init__(self, channel, worker, job, queue, execution, way, is_horse):
         self.channel = channel
         self.worker = worker
         self.job = job
         self.queue = queue
         self.execution = execution
-        self.synchronous = synchronous
+        self.way = way
         self.is_horse = is_horse
         self._written_start = None
         self.reported = False
@@ -64,7 +64,8 @@ class Attempt:
         self._timeout = self.job.timeout or self.worker.queue_class.DEFAULT_TIMEOUT
         # Before version 3 a job's first command is PERSIST on its hash, which Tikkun has sent.
         self.swallow_persist = True
-        self.phase("running", self._timeout)
+        if not (self.way.is_rqs_own and self.job.timeout):
+            self.phase("running", self._timeout)
 
     def phase(self, name, seconds):
         self.channel.send(frames.PHASE, name, str(seconds))
@@ -119,13 +120,16 @@ class Attempt:
             "started_at": _written(getattr(job, "started_at", None)),
             "ended_at": _written(getattr(job, "ended_at", None)),
             "retry": retry,
-            "synchronous": self.synchronous or wait,
+            "synchronous": self.way.is_looked_at or wait,
             "worker_ttl_seen": None,
         }
         now = self._changeable()
         attributes.update({name: now[name] for name in CHANGEABLE if now[name] != self._before[name]})
         flush()
-        self.channel.send(frames.RESULT, attributes, payload, exc_string)
+        # Where only a few lines of RQ's follow, the end comes in one piece with what says that they are over.
+        is_last = outcome == "ok" and self.way.is_rqs_own and not attributes["synchronous"]
+        send = self.channel.hold if is_last else self.channel.send
+        send(frames.RESULT, attributes, payload, exc_string)
         self.reported = True
         if attributes["synchronous"]:
             self._wait_for_settlement()
@@ -178,5 +182,7 @@ def leave(status):
     """Ends this child as RQ ends its work horse: without atexit."""
     try:
         flush()
+        if Attempt.current is not None:
+            Attempt.current.channel.flush()
     finally:
         os._exit(status)

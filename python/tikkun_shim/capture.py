@@ -11,7 +11,8 @@ import sys
 import threading
 from uuid import uuid4
 
-from . import PROTOCOL, frames, leaves, zygote
+from . import PROTOCOL, frames, leaves, shortcuts, zygote
+from .way import Way
 
 # Methods that a team may override and that never run under Tikkun, which does their work itself.
 NEVER_RUN = (
@@ -39,17 +40,6 @@ NEVER_RUN = (
 
 # RQ's own overrides among its worker classes that Tikkun honours by the class's name or arguments of work().
 _RQ_STRATEGIES = {"RoundRobinWorker": "round_robin", "RandomWorker": "random"}
-
-# Code after these, in an override or a wrapper, may look at the job's end in Redis.
-_AROUND_THE_END = (
-    "execute_job",
-    "main_work_horse",
-    "perform_job",
-    "handle_job_success",
-    "handle_job_failure",
-    "handle_job_retry",
-    "handle_exception",
-)
 
 _PREFIXES = {
     "redis_worker_namespace_prefix": "rq:worker:",
@@ -130,8 +120,9 @@ def _take_over_worker(control, original, worker, args, kwargs):
     try:
         _check(worker)
         hello = _hello(worker, arguments)
-        synchronous = _is_synchronous(worker)
+        way = Way(worker)
         leaves.replace(type(worker), worker.connection)
+        shortcuts.install()
     except Refusal as refusal:
         _refuse(channel, str(refusal))
     except Exception as error:
@@ -140,7 +131,7 @@ def _take_over_worker(control, original, worker, args, kwargs):
     worker.bootstrap(
         *[arguments[name] for name in ("logging_level", "date_format", "log_format") if name in arguments]
     )
-    zygote.Zygote(channel, control, worker, synchronous).serve(hello)
+    zygote.Zygote(channel, control, worker, way).serve(hello)
 
 
 def _refuse(channel, sentence):
@@ -253,20 +244,6 @@ def _overrides(worker):
             continue
         found.update(name for name in NEVER_RUN if name in vars(cls))
     return sorted(found)
-
-
-def _is_synchronous(worker):
-    """Whether code around the job's end may look at that end in Redis, so that it must be there by then."""
-    for name in _AROUND_THE_END:
-        method = getattr(type(worker), name, None)
-        if method is None or leaves.is_rqs_own(method):
-            continue
-        # Sentry's wrapper looks only at the job object.
-        code = getattr(method, "__code__", None)
-        if code is not None and "sentry_sdk" in code.co_filename:
-            continue
-        return True
-    return False
 
 
 def _hello(worker, arguments):

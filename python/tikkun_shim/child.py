@@ -12,12 +12,15 @@ import socket
 import sys
 import traceback
 
-from . import frames, imports, leaves
+from . import frames, imports, leaves, rehearsal
 from .attempt import Attempt, flush, leave
 from .hygiene import Hygiene, refresh_django, seed
 
 # Not in the fcntl module before Python 3.9 under this name on every libc: Linux' number.
 F_SETSIG = 10
+
+# Those of the environment that RQ sets for a job.
+VARIABLES = ("RQ_WORKER_ID", "RQ_JOB_ID", "RQ_EXECUTION_ID")
 
 # The child's own fds live above those that a job might close in a sweep, as daemons do.
 LOWEST_FD = 300
@@ -57,7 +60,7 @@ def _high(fd):
     return moved
 
 
-def run(fds, warm, limits, worker, synchronous):
+def run(fds, warm, limits, worker, way):
     """Runs jobs in this process until it should end. Never returns."""
     sock, stdout, stderr = fds
     os.dup2(stdout, 1)
@@ -72,7 +75,7 @@ def run(fds, warm, limits, worker, synchronous):
     seed()
     worker.setup_work_horse_signals()
     channel = frames.Channel(socket.socket(fileno=_high(sock)))
-    Child(channel, warm, limits, worker, synchronous).serve()
+    Child(channel, warm, limits, worker, way).serve()
 
 
 def _write_lines_at_once():
@@ -86,19 +89,19 @@ def _write_lines_at_once():
 
 
 class Child:
-    def __init__(self, channel, warm, limits, worker, synchronous):
+    def __init__(self, channel, warm, limits, worker, way):
         self._channel = channel
         self._warm = warm
         self._worker = worker
-        self._synchronous = synchronous
+        self._way = way
         # A process of one job leaves nothing behind, and each look here would copy memory that it shares.
         self._hygiene = Hygiene(limits) if warm else None
         self._imported = imports.Imported()
         self._retire = None
 
     def serve(self):
-        leaves.rehearse(self._worker)
-        self._channel.send(frames.READY, str(os.getpid()))
+        rehearsal.read_one(self._worker)
+        self._channel.send(frames.READY, str(os.getpid()), "at once" if self._way.is_rqs_own else "")
         while True:
             frame = self._channel.receive()
             if frame is None:
@@ -129,7 +132,7 @@ class Child:
                 self._leave()
 
     def _job(self, fields):
-        attempt, error = self._attempt(fields)
+        attempt, error = self.attempt(fields)
         Attempt.current = attempt
         if error is not None:
             attempt.report("failed", exc_string=error)
@@ -157,7 +160,7 @@ class Child:
         if self._warm:
             refresh_django()
 
-    def _attempt(self, fields):
+    def attempt(self, fields):
         """The job as RQ would have fetched it, and the traceback if that failed."""
         worker = self._worker
         job_id, queue_name, execution_id, worker.name = map(frames.text, fields[:4])
@@ -178,9 +181,7 @@ class Child:
         except Exception:
             error = traceback.format_exc()
         execution = self._execution(execution_id, job)
-        attempt = Attempt(
-            self._channel, worker, job, queue, execution, self._synchronous, is_horse=not self._warm
-        )
+        attempt = Attempt(self._channel, worker, job, queue, execution, self._way, is_horse=not self._warm)
         return attempt, error
 
     def _queue(self, name):
@@ -213,7 +214,7 @@ class Child:
         from rq.exceptions import NoSuchJobError
 
         try:
-            attempt, error = self._attempt(fields[2:])
+            attempt, error = self.attempt(fields[2:])
             if error is None:
                 job = attempt.job
                 # The hash was read before the job began; RQ's worker looks again when the process is gone.

@@ -33,6 +33,7 @@ IMPORTED = 53
 TRIED = 54
 
 _LENGTH = struct.Struct("<I")
+_JSON = json.JSONEncoder(default=str)
 
 
 class FrameError(Exception):
@@ -51,7 +52,7 @@ def encode(kind, *fields):
     for field in fields:
         if not isinstance(field, (bytes, bytearray, memoryview)):
             if not isinstance(field, str):
-                field = json.dumps(field, default=str)
+                field = _JSON.encode(field)
             field = field.encode("utf-8", "surrogateescape")
         parts.append(_LENGTH.pack(len(field)))
         parts.append(field)
@@ -104,9 +105,22 @@ class Channel:
         self.sock = sock
         self._decoder = Decoder()
         self._owner = os.getpid()
+        self._held = b""
+
+    def hold(self, kind, *fields):
+        """Sends a frame together with the next one, or with `flush`."""
+        self._held += encode(kind, *fields)
+
+    def flush(self):
+        """Sends what is held."""
+        if self._held:
+            self._send(b"")
 
     def send(self, kind, *fields):
-        data = encode(kind, *fields)
+        self._send(encode(kind, *fields))
+
+    def _send(self, data):
+        data, self._held = self._held + data, b""
         if os.getpid() != self._owner:
             # A job forked, and its copy ran on into RQ's code. It must not answer in the job's place.
             os._exit(1)

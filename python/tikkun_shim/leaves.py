@@ -6,7 +6,6 @@ shows the frames that it shows under `rq worker`.
 """
 
 import asyncio
-import contextlib
 import functools
 import inspect
 import logging
@@ -15,10 +14,9 @@ import sys
 import time
 
 from .attempt import Attempt, leave
-from .hygiene import seed
 
 
-def _now():
+def now():
     from rq import utils
 
     # Version 1 works with naive times in UTC.
@@ -50,11 +48,11 @@ def set_state(self, state, pipeline=None):
 
 
 def heartbeat(self, timeout=None, pipeline=None):
-    self.last_heartbeat = _now()
+    self.last_heartbeat = now()
 
 
 def maintain_heartbeats(self, job, execution=None):
-    self.last_heartbeat = _now()
+    self.last_heartbeat = now()
 
 
 def set_current_job_id(self, job_id=None, pipeline=None):
@@ -66,7 +64,7 @@ def set_current_job_working_time(self, current_job_working_time, pipeline=None):
 
 
 def register_birth(self):
-    self.birth_date = self.last_heartbeat = _now()
+    self.birth_date = self.last_heartbeat = now()
 
 
 def register_death(self):
@@ -90,23 +88,26 @@ def monitor_work_horse(self, job, queue, execution=None):
 
 
 def main_work_horse(self, job, queue):
-    seed()
-    self.setup_work_horse_signals()
+    # This process has drawn a seed and set its signals up when it was forked.
     self._is_horse = Attempt.current.is_horse
     self.log = logging.getLogger("rq.worker")
     try:
-        if rq_major() >= 3:
-            self.perform_job(job, queue, Attempt.current.execution)
-        else:
-            self.perform_job(job, queue)
+        perform(self, Attempt.current)
     except:  # noqa: E722 - as RQ has it: an exception handler that raises ends the work horse
         leave(1)
+
+
+def perform(worker, attempt):
+    """Answers whether the job ended well."""
+    if rq_major() >= 3:
+        return worker.perform_job(attempt.job, attempt.queue, attempt.execution)
+    return worker.perform_job(attempt.job, attempt.queue)
 
 
 def prepare_job_execution(self, job, remove_from_intermediate_queue=False):
     self.log.debug("Worker %s: preparing for execution of job ID %s", self.name, job.id)
     job.worker_name = self.name
-    job.last_heartbeat = job.started_at = _now()
+    job.last_heartbeat = job.started_at = now()
     job._status = _status("STARTED")
     Attempt.current.begin()
     # A job whose payload cannot be read fails here, as under RQ.
@@ -114,7 +115,7 @@ def prepare_job_execution(self, job, remove_from_intermediate_queue=False):
 
 
 def handle_execution_ended(self, job, queue, heartbeat_ttl):
-    job.ended_at = _now()
+    job.ended_at = now()
     Attempt.current.ended()
 
 
@@ -178,20 +179,6 @@ def handle_job_retry(self, job, queue, retry, started_job_registry, execution=No
     else:
         job.number_of_retries = (job.number_of_retries or 0) + 1
         job._status = _status("QUEUED")
-
-
-def rehearse(worker):
-    """Reads a made-up job as RQ reads those of a queue, so that what this does for the first time is done.
-
-    In the zygote that is compiling the format of dates, for all children; in a child, before it has a job, it
-    is copying memory that it shared until then. Nothing depends on it.
-    """
-    from rq.job import Job
-    from rq.utils import utcformat
-
-    with contextlib.suppress(Exception):
-        job = Job("rehearsal", connection=worker.connection, serializer=worker.serializer)
-        job.restore({b"created_at": utcformat(_now()).encode(), b"data": b""})
 
 
 # The parameters that RQ's functions may have: those that all versions have, and those that some add. A

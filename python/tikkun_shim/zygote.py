@@ -14,7 +14,7 @@ import socket
 import sys
 import traceback
 
-from . import child, frames, imports, leaves
+from . import child, frames, imports, rehearsal
 from .attempt import flush, leave
 from .hazards import Look
 from .hygiene import close_django_connections
@@ -28,14 +28,14 @@ def _wake_up(*_):
 
 
 class Zygote:
-    def __init__(self, channel, control, worker, synchronous):
+    def __init__(self, channel, control, worker, way):
         self._channel = channel
         self._decoder = frames.Decoder()
         self._fds = []
         self._lifeline = control.lifeline
         self._control_fd = control.fd
         self._worker = worker
-        self._synchronous = synchronous
+        self._way = way
         self._children = set()
         # A pipe that SIGCHLD writes to, so that one poll waits for children and for requests.
         self._reap_fd, self._wake = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
@@ -63,7 +63,8 @@ class Zygote:
         # The environment's number for what the channel has under its own.
         os.close(self._control_fd)
         self._take_signals()
-        leaves.rehearse(self._worker)
+        rehearsal.read_one(self._worker)
+        rehearsal.run_some(self._worker, self._way)
         self._freeze()
 
     def _take_signals(self):
@@ -162,7 +163,7 @@ class Zygote:
             for fd in self._fds:
                 os.close(fd)
             gc.enable()
-            child.run(fds, mode == "warm", limits, self._worker, self._synchronous)
+            child.run(fds, mode == "warm", limits, self._worker, self._way)
         except BaseException:
             sys.excepthook(*sys.exc_info())
         finally:

@@ -121,7 +121,6 @@ fn captured(
     flags.extend([
         ("broker.url".to_owned(), redis_url(&hello.connection)),
         ("worker.slots".to_owned(), hello.slots.unwrap_or(1).to_string()),
-        ("worker.threads".to_owned(), "1".to_owned()),
         ("scheduler.enabled".to_owned(), hello.schedules().to_string()),
     ]);
     let mut settings = common.load_beside_application(flags)?.settings;

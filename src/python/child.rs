@@ -21,9 +21,6 @@ use super::ran::{Called, Ran};
 use super::raw_job::RawJob;
 use crate::fault::{Fault, FaultKind};
 
-/// The name of the phase with which a job begins.
-const RUNNING: &str = "running";
-
 /// What a child is made of.
 pub(super) struct Parts {
     pub(super) pid: u32,
@@ -48,6 +45,7 @@ pub struct Child {
     /// Its last job failed: what that has started and left behind goes with it.
     has_failed: bool,
     lifeline: Arc<Lifeline>,
+    begins_at_once: bool,
 }
 
 impl Drop for Child {
@@ -62,14 +60,28 @@ impl Child {
         let record = Arc::new(ProcessRecord::new(pid, mode));
         let noted = (Arc::clone(&record), Arc::clone(&lifeline.register));
         let talk = Conversation::new(pid, socket, fate, (output, sink), noted);
-        Self { pid, mode, talk, record, is_engaged: false, is_rested: true, has_failed: false, lifeline }
+        let begins_at_once = false;
+        Self {
+            pid,
+            mode,
+            talk,
+            record,
+            is_engaged: false,
+            is_rested: true,
+            has_failed: false,
+            lifeline,
+            begins_at_once,
+        }
     }
 
     /// Waits until it says that it is ready.
     pub(super) async fn ready(&mut self) -> Result<(), Fault> {
         let unavailable = |text| Fault::new(FaultKind::Unavailable, text);
         match self.talk.hear().await {
-            Heard::Said(FromChild::Ready { .. }) => Ok(()),
+            Heard::Said(FromChild::Ready { begins_at_once, .. }) => {
+                self.begins_at_once = begins_at_once;
+                Ok(())
+            }
             Heard::Said(other) => {
                 Err(unavailable(format!("a python child began with {other:?}, not with READY")))
             }
@@ -89,6 +101,12 @@ impl Child {
     #[must_use]
     pub fn mode(&self) -> Mode {
         self.mode
+    }
+
+    /// Whether a job begins when it is handed over. Else other code may run first, and the phase `running` says when it is over.
+    #[must_use]
+    pub fn begins_at_once(&self) -> bool {
+        self.begins_at_once
     }
 
     /// Kills it from beside a run, such as when a deadline has passed: the run then returns [`Ran::Died`].
@@ -138,7 +156,6 @@ impl Child {
         if let Err(death) = self.ask(ToChild::Job(job), sink).await {
             return Ran::Died(self.died(death));
         }
-        let mut has_begun = false;
         loop {
             match self.talk.hear().await {
                 Heard::Said(FromChild::Result(result)) => {
@@ -146,13 +163,11 @@ impl Child {
                     self.answered();
                     return Ran::Answered(result);
                 }
-                Heard::Said(FromChild::Phase(phase)) => {
-                    has_begun |= phase.name == RUNNING;
-                    on_phase(phase);
-                }
+                Heard::Said(FromChild::Phase(phase)) => on_phase(phase),
                 Heard::Said(_) => {}
                 Heard::Ended(death) => {
-                    let declined = self.bye().filter(|_| !has_begun && !self.talk.killer.was_killed());
+                    // A child says that it leaves when it is done with a job, and so never within the next.
+                    let declined = self.bye().filter(|_| !self.talk.killer.was_killed());
                     let death = self.died(death);
                     return declined.map_or(Ran::Died(death), Ran::Declined);
                 }

@@ -175,7 +175,7 @@ impl Conversation {
 
     /// Takes what is in the socket now, without waiting, and says whether the child may say more.
     fn take_rest(&mut self) -> bool {
-        let mut buffer = vec![0; 16 * 1024];
+        let mut buffer = [0; 4 * 1024];
         let mut taken = 0;
         while taken <= MAX_FRAME {
             let socket: &UnixStream = self.frames.source().as_ref();

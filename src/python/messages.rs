@@ -224,6 +224,8 @@ pub enum FromChild {
     Ready {
         /// Its process id as it sees it itself.
         pid: u32,
+        /// Its jobs begin as soon as they are handed over: nothing but RQ's own code runs before them.
+        begins_at_once: bool,
     },
     /// It entered a part of the job.
     Phase(Phase),
@@ -254,7 +256,7 @@ impl FromChild {
     pub fn decode(frame: Frame) -> Result<Self, FrameError> {
         let fields = Fields(&frame);
         match frame.kind {
-            48 => Ok(Self::Ready { pid: fields.pid(0)? }),
+            48 => Ok(Self::Ready { pid: fields.pid(0)?, begins_at_once: fields.text(1) == "at once" }),
             49 => {
                 let seconds: f64 = fields.number(1, "seconds")?;
                 let may_take = Duration::try_from_secs_f64(seconds).ok();

@@ -3,6 +3,7 @@
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
+use futures::FutureExt as _;
 use parking_lot::Mutex;
 use tokio::runtime::Handle;
 use tokio::sync::oneshot;
@@ -68,7 +69,8 @@ impl Pool {
     /// Gives a child back after its job: a warm one waits for the next, any other is let go. One that is still at
     /// what follows its answer has the pool's `leave_grace` for it; then `kept` is dropped.
     pub fn give_back(&self, mut child: Child, kept: impl Send + 'static) {
-        if child.is_rested() {
+        // Most say that they are done together with their answer.
+        if child.is_rested() || child.rest().now_or_never().is_some() {
             return self.0.take_back(child, 0);
         }
         let returning = usize::from(self.0.plan.mode == Mode::Warm);
@@ -150,6 +152,9 @@ impl Inner {
         self.runtime.spawn(async move {
             while reaped.changed().await.is_ok() {
                 let Some(pool) = pool.upgrade() else { return };
+                let mut state = pool.state.lock();
+                state.take_unusable().into_iter().for_each(|child| pool.let_go(child));
+                drop(state);
                 pool.balance();
             }
         });
@@ -185,8 +190,7 @@ impl Inner {
     fn balance(self: &Arc<Self>) {
         let mut state = self.state.lock();
         state.record.forget_the_dead();
-        state.take_unusable().into_iter().for_each(|child| self.let_go(child));
-        state.hand_out();
+        state.hand_out().into_iter().for_each(|child| self.let_go(child));
         if state.zygote.is_gone() {
             let pid = state.zygote.pid();
             for waiting in state.waiting.drain(..) {

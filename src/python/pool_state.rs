@@ -53,13 +53,17 @@ impl PoolState {
         unusable.into_iter().map(|(_, child)| child).collect()
     }
 
-    /// Hands the children that are ready, the last first, to those who wait.
-    pub(super) fn hand_out(&mut self) {
-        while let Some(child) = self.idle.pop() {
-            let Some(waiting) = self.waiting.pop_front() else {
-                self.idle.push(child);
-                return;
-            };
+    /// Hands the children that are ready, the last first, to those who wait. Returns those that turned out not to be.
+    pub(super) fn hand_out(&mut self) -> Vec<Child> {
+        let mut unusable = Vec::new();
+        while !self.waiting.is_empty()
+            && let Some(mut child) = self.idle.pop()
+        {
+            if !child.is_usable() {
+                unusable.push(child);
+                continue;
+            }
+            let Some(waiting) = self.waiting.pop_front() else { break };
             child.record().enter(ProcessState::Busy);
             // Who waited may have given up.
             if let Err(Ok(child)) = waiting.send(Ok(child)) {
@@ -67,6 +71,7 @@ impl PoolState {
                 self.idle.push(child);
             }
         }
+        unusable
     }
 
     /// How many forks are to be begun.

@@ -1,4 +1,5 @@
-//! The threads that run jobs, each with its runners, and their replacement when a job never yields.
+//! The threads that run jobs, each with its runners, and their replacement when a job never yields. Runners that only wait for
+//! other processes are on the service's own thread.
 //!
 //! A thread cannot be killed. A lost one is fenced off and left alone. It counts as stuck until its code
 //! ends; then the thread ends, too.
@@ -23,6 +24,8 @@ pub(super) struct RunnerKit {
     pub registry: Arc<Registry>,
     /// How long a job may take to stop after it was asked to.
     pub grace: Duration,
+    /// The service's own thread.
+    pub control: ArbiterHandle,
     /// The table of running jobs.
     pub running: Running,
 }
@@ -45,9 +48,13 @@ struct State {
     draining: bool,
 }
 
+/// A new thread or the service's own, its fence and its runners.
+type People = (Option<Arbiter>, Fence, Vec<ChildHandle<JobRunner>>);
+
 /// A thread in use.
 struct Thread {
-    arbiter: Arbiter,
+    /// `None`: the service's own.
+    arbiter: Option<Arbiter>,
     fence: Fence,
     runners: Vec<Standing>,
 }
@@ -60,17 +67,19 @@ struct Standing {
 }
 
 impl Threads {
-    /// Starts `threads` threads with a runner for each of `slots`, distributed evenly.
+    /// Starts `threads` threads with a runner for each of `slots`, distributed evenly. Without threads the runners are on the
+    /// service's own.
     pub(super) async fn start(
         branch: Supervisor,
         kit: RunnerKit,
         (threads, slots): (usize, Range<usize>),
     ) -> Result<Arc<Self>, StartError> {
         let all = Self { branch, kit, state: Mutex::default() };
-        let threads = threads.clamp(1, slots.len().max(1));
-        for first in 0..threads {
-            let slots: Vec<usize> = slots.clone().skip(first).step_by(threads).collect();
-            let (arbiter, fence, children) = all.people(&slots, "").await?;
+        let places = threads.clamp(1, slots.len().max(1));
+        for first in 0..places {
+            let slots: Vec<usize> = slots.clone().skip(first).step_by(places).collect();
+            let arbiter = (threads > 0).then(Arbiter::new);
+            let (arbiter, fence, children) = all.people(arbiter, &slots, "").await?;
             let standing = |(slot, child): (usize, ChildHandle<JobRunner>)| {
                 let place = RunnerPlace::new(Post { runner: child.address(), fence: fence.clone() });
                 Standing { slot, place, child }
@@ -81,15 +90,17 @@ impl Threads {
         Ok(Arc::new(all))
     }
 
-    /// Starts a new thread with a runner for each of these slots. Cancel safe: if it is dropped half-way or
+    /// Starts a runner for each of these slots on a new thread. Cancel safe: if it is dropped half-way or
     /// fails, neither thread nor runners are left.
     async fn people(
         &self,
+        arbiter: Option<Arbiter>,
         slots: &[usize],
         suffix: &str,
-    ) -> Result<(Arbiter, Fence, Vec<ChildHandle<JobRunner>>), StartError> {
-        let (arbiter, fence) = (Arbiter::new(), Fence::default());
-        let mut unmanned = Unmanned(Some(arbiter.handle()));
+    ) -> Result<People, StartError> {
+        let fence = Fence::default();
+        let mut unmanned = Unmanned(arbiter.as_ref().map(Arbiter::handle));
+        let thread = arbiter.as_ref().map_or_else(|| self.kit.control.clone(), Arbiter::handle);
         // Dropped before the thread: a child that was asked to stop does not count as crashed.
         let mut children = Vec::new();
         for slot in slots {
@@ -99,7 +110,7 @@ impl Threads {
             let (registry, grace, running) = (Arc::clone(&kit.registry), kit.grace, kit.running.clone());
             let behind = fence.clone();
             let make = move || JobRunner::new(registry, grace, running).behind(behind);
-            children.push(self.branch.start(spec, &arbiter.handle(), make).await?.owned());
+            children.push(self.branch.start(spec, &thread, make).await?.owned());
         }
         let children = children.into_iter().map(ChildHandle::lent).collect();
         unmanned.0 = None;
@@ -126,15 +137,15 @@ impl Threads {
 
     /// Hands out the threads in use, to be ended by the caller.
     pub(super) fn take(&self) -> Vec<Arbiter> {
-        self.state.lock().threads.drain(..).map(|thread| thread.arbiter).collect()
+        self.state.lock().threads.drain(..).filter_map(|thread| thread.arbiter).collect()
     }
 
     /// Puts this thread with its runners in the place of the one behind `fence`, which is returned.
     fn exchange(
         &self,
         fence: &Fence,
-        (arbiter, new, children): (Arbiter, Fence, Vec<ChildHandle<JobRunner>>),
-    ) -> Option<(Arbiter, Vec<ChildHandle<JobRunner>>)> {
+        (arbiter, new, children): People,
+    ) -> Option<(Option<Arbiter>, Vec<ChildHandle<JobRunner>>)> {
         let mut state = self.state.lock();
         let draining = state.draining;
         let thread = state.threads.iter_mut().find(|thread| thread.fence.is(fence))?;
@@ -163,9 +174,10 @@ impl Threads {
 impl RunnerThreads for Threads {
     async fn replace(&self, fence: &Fence) -> Result<(), Fault> {
         let Some((slots, number)) = self.slots_behind(fence) else { return Ok(()) };
-        let people = self.people(&slots, &format!(".r{number}")).await.map_err(|error| {
-            Fault::new(FaultKind::Retryable, "start runners on a new thread").because(error)
-        })?;
+        let people =
+            self.people(Some(Arbiter::new()), &slots, &format!(".r{number}")).await.map_err(|error| {
+                Fault::new(FaultKind::Retryable, "start runners on a new thread").because(error)
+            })?;
         let Some((arbiter, old)) = self.exchange(fence, people) else { return Ok(()) };
         tracing::error!(
             slots = ?slots,
@@ -174,7 +186,7 @@ impl RunnerThreads for Threads {
         let gone: Vec<_> = old.iter().map(|child| self.branch.abandon(child)).collect();
         actix_rt::spawn(async move {
             futures::future::join_all(gone).await;
-            arbiter.stop();
+            arbiter.as_ref().map(Arbiter::stop);
             tracing::info!(slots = ?slots, "a thread that was given up came back, and has ended");
         });
         Ok(())

@@ -33,7 +33,7 @@ pub struct WorkerSettings {
     pub known_queues: Vec<QueueName>,
     /// The most jobs that run at the same time.
     pub slots: usize,
-    /// Threads for job code, from 1 to `slots`.
+    /// Threads for job code, at most `slots`. 0 if all of it runs in other processes: no value of the key means that.
     pub threads: usize,
     /// The most slots per queue; a queue that is not listed may use all.
     pub queue_caps: BTreeMap<QueueName, usize>,

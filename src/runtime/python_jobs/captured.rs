@@ -77,7 +77,7 @@ impl PythonWorker {
             },
             slots: self.hello.slots.unwrap_or(1),
             // Runners only wait for their job's process.
-            threads: 1,
+            threads: 0,
             ..usual.clone()
         }
     }

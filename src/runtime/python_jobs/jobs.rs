@@ -146,7 +146,8 @@ impl PythonJobs {
     ) -> (Ran, Option<Killed>) {
         let (clock, killer) = (Clock::new(), child.killer());
         // Until the job itself begins, which sets its own.
-        clock.set(limit.map(|limit| limit + BEFORE_BEGINNING));
+        let before = if child.begins_at_once() { Duration::ZERO } else { BEFORE_BEGINNING };
+        clock.set(limit.map(|limit| limit + before));
         let memory = self.memory_limit.map(|limit| child.memory_watch(limit));
         let mut on_phase = |phase: Phase| clock.set(phase.may_take);
         let mut running = pin!(child.run(raw, Arc::clone(sink), &mut on_phase));
