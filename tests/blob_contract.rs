@@ -420,6 +420,43 @@ mod folder {
         fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
     }
 
+    /// As of a bucket that is mounted without leave to delete. Needs a user who may forbid it, and a disk that can.
+    #[tokio::test]
+    async fn a_folder_that_lets_nothing_be_deleted_keeps_objects_and_gets_no_others() {
+        let backend = Backend::directory().await;
+        backend.store.put("7/a", b"x").await.unwrap();
+        if !forbid_deleting(&inside(&backend, ""), true) {
+            return;
+        }
+        forbid_deleting(&inside(&backend, "7"), true);
+        let mut seen = Vec::new();
+        for _ in 0..3 {
+            seen.push(names(&backend.store.delete(&keys(&["7/a"])).await.unwrap()));
+        }
+        let check = backend.store.check().await.map_err(|fault| fault.kind());
+        let there = fs::read_dir(inside(&backend, "")).unwrap().count();
+        for folder in ["", "7"] {
+            forbid_deleting(&inside(&backend, folder), false);
+        }
+        assert_eq!(
+            seen,
+            [[(0, FaultKind::Unavailable)], [(0, FaultKind::Unavailable)], [(0, FaultKind::Unavailable)]]
+        );
+        assert_eq!(check, Err(FaultKind::Unavailable), "what is to be deleted cannot be");
+        assert!(there <= 2, "{there} names beside the object's folder");
+        assert!(backend.store.delete(&keys(&["7/a"])).await.unwrap().is_empty());
+        backend.store.check().await.unwrap();
+        assert_eq!(fs::read_dir(inside(&backend, "")).unwrap().count(), 1, "nothing of ours is left");
+    }
+
+    /// Files may only be added to the folder, or anything again; `false` if that cannot be set.
+    fn forbid_deleting(folder: &std::path::Path, forbidden: bool) -> bool {
+        let folder = fs::File::open(folder).unwrap();
+        let Ok(mut flags) = rustix::fs::ioctl_getflags(&folder) else { return false };
+        flags.set(rustix::fs::IFlags::APPEND, forbidden);
+        rustix::fs::ioctl_setflags(&folder, flags).is_ok()
+    }
+
     #[tokio::test]
     async fn unfinished_objects_are_never_listed() {
         let backend = Backend::directory().await;
