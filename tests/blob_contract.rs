@@ -559,6 +559,35 @@ mod bucket {
         assert!(server.keys().is_empty());
     }
 
+    /// A store may need a while for each key, there or not: then it never answers for very many in time.
+    #[tokio::test]
+    async fn a_store_that_is_slow_with_each_key_is_asked_for_fewer_at_a_time() {
+        let (server, store, mut keys) = start(180).await;
+        server.always(Some(Trouble::SlowKeys(Duration::from_millis(20))));
+        let mut calls = 0;
+        while !keys.is_empty() {
+            calls += 1;
+            assert!(
+                calls <= 6,
+                "{} keys are still not answered for, {} there",
+                keys.len(),
+                server.keys().len()
+            );
+            let now = keys[..store.max_keys().min(keys.len())].to_vec();
+            let patience = Duration::from_millis(2200);
+            if let Ok(answer) = tokio::time::timeout(patience, store.delete(&now)).await {
+                assert!(answer.unwrap().is_empty());
+                keys.drain(..now.len());
+            }
+        }
+        assert!(server.keys().is_empty());
+        server.always(None);
+        for _ in 0..10 {
+            store.delete(&["7/a".to_owned()]).await.unwrap();
+        }
+        assert_eq!(store.max_keys(), 1000, "as many as ever, once it is fast again");
+    }
+
     #[tokio::test]
     async fn nobody_at_the_endpoint_is_an_outage_that_names_the_bucket() {
         let (server, _, keys) = start(0).await;
