@@ -37,7 +37,7 @@ impl Fault {
         self
     }
 
-    /// Records that a time limit was hit, which less work at once may keep.
+    /// Records that a limit in time or size was hit, which less work at once may keep.
     #[must_use]
     pub fn at_a_time_limit(mut self) -> Self {
         self.smaller_may_do = true;

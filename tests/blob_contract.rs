@@ -420,6 +420,43 @@ mod folder {
         fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
     }
 
+    /// As of a bucket that is mounted without leave to delete. Needs a user who may forbid it, and a disk that can.
+    #[tokio::test]
+    async fn a_folder_that_lets_nothing_be_deleted_keeps_objects_and_gets_no_others() {
+        let backend = Backend::directory().await;
+        backend.store.put("7/a", b"x").await.unwrap();
+        if !forbid_deleting(&inside(&backend, ""), true) {
+            return;
+        }
+        forbid_deleting(&inside(&backend, "7"), true);
+        let mut seen = Vec::new();
+        for _ in 0..3 {
+            seen.push(names(&backend.store.delete(&keys(&["7/a"])).await.unwrap()));
+        }
+        let check = backend.store.check().await.map_err(|fault| fault.kind());
+        let there = fs::read_dir(inside(&backend, "")).unwrap().count();
+        for folder in ["", "7"] {
+            forbid_deleting(&inside(&backend, folder), false);
+        }
+        assert_eq!(
+            seen,
+            [[(0, FaultKind::Unavailable)], [(0, FaultKind::Unavailable)], [(0, FaultKind::Unavailable)]]
+        );
+        assert_eq!(check, Err(FaultKind::Unavailable), "what is to be deleted cannot be");
+        assert!(there <= 2, "{there} names beside the object's folder");
+        assert!(backend.store.delete(&keys(&["7/a"])).await.unwrap().is_empty());
+        backend.store.check().await.unwrap();
+        assert_eq!(fs::read_dir(inside(&backend, "")).unwrap().count(), 1, "nothing of ours is left");
+    }
+
+    /// Files may only be added to the folder, or anything again; `false` if that cannot be set.
+    fn forbid_deleting(folder: &std::path::Path, forbidden: bool) -> bool {
+        let folder = fs::File::open(folder).unwrap();
+        let Ok(mut flags) = rustix::fs::ioctl_getflags(&folder) else { return false };
+        flags.set(rustix::fs::IFlags::APPEND, forbidden);
+        rustix::fs::ioctl_setflags(&folder, flags).is_ok()
+    }
+
     #[tokio::test]
     async fn unfinished_objects_are_never_listed() {
         let backend = Backend::directory().await;
@@ -520,6 +557,35 @@ mod bucket {
         server.script([Trouble::Slow(Duration::from_millis(300))]);
         assert!(store.delete(&keys).await.unwrap().is_empty());
         assert!(server.keys().is_empty());
+    }
+
+    /// A store may need a while for each key, there or not: then it never answers for very many in time.
+    #[tokio::test]
+    async fn a_store_that_is_slow_with_each_key_is_asked_for_fewer_at_a_time() {
+        let (server, store, mut keys) = start(180).await;
+        server.always(Some(Trouble::SlowKeys(Duration::from_millis(20))));
+        let mut calls = 0;
+        while !keys.is_empty() {
+            calls += 1;
+            assert!(
+                calls <= 6,
+                "{} keys are still not answered for, {} there",
+                keys.len(),
+                server.keys().len()
+            );
+            let now = keys[..store.max_keys().min(keys.len())].to_vec();
+            let patience = Duration::from_millis(2200);
+            if let Ok(answer) = tokio::time::timeout(patience, store.delete(&now)).await {
+                assert!(answer.unwrap().is_empty());
+                keys.drain(..now.len());
+            }
+        }
+        assert!(server.keys().is_empty());
+        server.always(None);
+        for _ in 0..10 {
+            store.delete(&["7/a".to_owned()]).await.unwrap();
+        }
+        assert_eq!(store.max_keys(), 1000, "as many as ever, once it is fast again");
     }
 
     #[tokio::test]

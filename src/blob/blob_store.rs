@@ -33,7 +33,7 @@ pub trait BlobStore: Send + Sync + 'static {
     fn target(&self) -> &BlobTarget;
 
     /// The most keys for one call of [`delete`](Self::delete) at this time. It may change: a bucket that
-    /// deletes keys only one by one takes fewer.
+    /// deletes keys only one by one takes fewer, and so does a store that did not answer in time.
     fn max_keys(&self) -> usize;
 
     /// The store's error text when it refused to delete many objects in one request; `None` if it accepts

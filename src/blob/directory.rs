@@ -25,6 +25,9 @@ const MAX_KEYS: usize = 1000;
 /// The prefix of a half-written object's name, which is not allowed in keys.
 const UNFINISHED: &str = key_path::RESERVED;
 
+/// The name of the file that shows whether the folder can be written to; it is reserved, too.
+const TRIAL: &str = ".tikkun-trial";
+
 /// A store in a folder, which is resolved once, on opening.
 pub(super) struct Directory {
     root: Arc<Root>,
@@ -101,12 +104,23 @@ fn unfinished(folder: &Path) -> std::io::Result<tempfile::NamedTempFile> {
     tempfile::Builder::new().prefix(UNFINISHED).permissions(mode).tempfile_in(folder)
 }
 
+/// Makes a file and removes it. It always has the same name: where files can be made but not be removed, as in a bucket
+/// that is mounted without leave to delete, one stays and no more.
 fn try_write(root: &Path) -> std::io::Result<()> {
-    unfinished(root).map(drop)
+    let trial = root.join(TRIAL);
+    match File::create_new(&trial) {
+        // Left by another try, or of another process that is about to remove it.
+        Err(e) if e.kind() == ErrorKind::AlreadyExists => {}
+        made => drop(made?),
+    }
+    match fs::remove_file(&trial) {
+        Err(e) if is_missing(&e) => Ok(()),
+        removed => removed,
+    }
 }
 
 fn writing(root: &Path) -> String {
-    format!("write into the attachments folder {}", root.display())
+    format!("make and remove a file in the attachments folder {}", root.display())
 }
 
 fn put(root: &Path, key: &str, content: &[u8]) -> Result<(), Fault> {

@@ -5,6 +5,7 @@ mod directory;
 mod key_path;
 mod measured;
 mod own_threads;
+mod paced;
 mod root;
 mod s3;
 
@@ -15,13 +16,15 @@ pub use blob_store::{BlobStore, BlobTarget, KeyFault};
 pub use s3::{S3Keys, S3Place, S3Way};
 
 use crate::fault::Fault;
+use measured::measured;
+use paced::Paced;
 
 /// Opens a folder as a store, and creates it if missing.
 ///
 /// # Errors
 /// Unavailable when the folder can be neither created nor resolved.
 pub async fn open_directory(folder: &Path) -> Result<Arc<dyn BlobStore>, Fault> {
-    Ok(measured::measured(directory::Directory::open(folder).await?, "directory"))
+    Ok(measured(Paced::new(directory::Directory::open(folder).await?), "directory"))
 }
 
 /// Opens a bucket as a store. It sends no request, so an outage does not show here.
@@ -29,5 +32,5 @@ pub async fn open_directory(folder: &Path) -> Result<Arc<dyn BlobStore>, Fault> 
 /// # Errors
 /// Permanent when the bucket's region is unknown.
 pub async fn open_s3(place: S3Place) -> Result<Arc<dyn BlobStore>, Fault> {
-    Ok(measured::measured(s3::Bucket::open(place).await?, "s3"))
+    Ok(measured(Paced::new(s3::Bucket::open(place).await?), "s3"))
 }

@@ -110,23 +110,24 @@ impl Rescuer {
         }
         let until = Instant::now() + self.deadline;
         loop {
-            let (claimed, cleaned) = self.clean_up_once().await?;
+            let (is_last, cleaned) = self.clean_up_once().await?;
             self.ports.turn.beat();
-            if claimed < self.settings.outbox_batch || cleaned.failed > 0 || Instant::now() >= until {
+            if is_last || cleaned.failed > 0 || Instant::now() >= until {
                 return Ok(());
             }
         }
     }
 
-    /// Deletes one batch of objects, and returns how many were claimed.
-    async fn clean_up_once(&self) -> Result<(u32, CleanedUp), Fault> {
+    /// Deletes as many objects as go in one call, and returns whether none are left that are due.
+    async fn clean_up_once(&self) -> Result<(bool, CleanedUp), Fault> {
         let (blobs, outbox) = (&self.ports.blobs, &self.ports.store.outbox);
         // Reserved until one call and its confirmation are done.
         let hold = self.deadline * 4;
-        let claim = outbox.claim(blobs.target(), None, self.settings.outbox_batch, hold);
+        let most = u32::try_from(blobs.max_keys()).unwrap_or(u32::MAX).min(self.settings.outbox_batch);
+        let claim = outbox.claim(blobs.target(), None, most, hold);
         let condemned = answer_in(self.deadline, "claim objects to delete", claim).await?;
         if condemned.is_empty() {
-            return Ok((0, CleanedUp::default()));
+            return Ok((true, CleanedUp::default()));
         }
         let limits = CleanUpLimits { deadline: self.deadline, backoff: self.settings.outbox_backoff() };
         let cleaned = delete_objects(&**blobs, &**outbox, &condemned, &limits).await?;
@@ -135,7 +136,8 @@ impl Rescuer {
             failed = cleaned.failed,
             "tried objects of the clean-up outbox again"
         );
-        Ok((u32::try_from(condemned.len()).unwrap_or(u32::MAX), cleaned))
+        let is_last = u32::try_from(condemned.len()).is_ok_and(|claimed| claimed < most);
+        Ok((is_last, cleaned))
     }
 
     /// Reconciles rows and queue jobs when it is `due`, and as long as lost jobs are not restored.

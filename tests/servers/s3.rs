@@ -42,6 +42,8 @@ pub enum Trouble {
     Answer(u16, &'static str, &'static str),
     /// It goes through, late.
     Slow(Duration),
+    /// A bulk deletion takes this long for each key, there or not.
+    SlowKeys(Duration),
     /// The connection is cut before an answer.
     Cut,
     /// It goes through, and the connection is cut before the answer.
@@ -187,6 +189,7 @@ async fn front(
         }
         Trouble::Says(text) => return Ok(HttpResponse::new(Body::from(text.to_owned()))),
         Trouble::Slow(delay) => tokio::time::sleep(delay).await,
+        Trouble::SlowKeys(delay) => drop(request.extensions_mut().insert(KeyDelay(delay))),
         Trouble::Keys(code, message, keys) => {
             request.extensions_mut().insert(KeyTrouble(code, message, keys));
         }
@@ -202,6 +205,10 @@ async fn front(
 /// Keys that a deletion is to leave.
 #[derive(Clone)]
 struct KeyTrouble(&'static str, &'static str, Vec<String>);
+
+/// How long a bulk deletion takes for each key.
+#[derive(Clone)]
+struct KeyDelay(Duration);
 
 struct Bucket(Arc<State>);
 
@@ -275,7 +282,11 @@ impl S3 for Bucket {
         if request.input.delete.objects.len() > 1000 {
             return Err(s3_error!(MalformedXML));
         }
+        let delay = request.extensions.get::<KeyDelay>().cloned();
         for object in request.input.delete.objects {
+            if let Some(KeyDelay(delay)) = delay {
+                tokio::time::sleep(delay).await;
+            }
             if let Some(KeyTrouble(code, message, _)) =
                 trouble.as_ref().filter(|trouble| trouble.2.contains(&object.key))
             {

@@ -75,6 +75,23 @@ async fn storage_that_is_overloaded_for_a_while_holds_up_no_row_and_loses_no_obj
     assert_eq!(service.restarts(), 0);
 }
 
+/// A call for all of them takes longer than the Rescuer has, whether the objects are still there or not.
+#[tokio::test]
+async fn storage_that_is_slow_with_each_key_is_asked_for_fewer_until_all_objects_are_gone() {
+    let ground = Ground::in_s3().await;
+    let tenant = ground.tenant(7, 120).await;
+    ground.bucket().always(Some(SLOW_DOWN));
+    let start = ground.service().set("TIKKUN_RESCUER__OUTBOX_BACKOFF_FIRST", "1s");
+    let mut service = start.set("TIKKUN_RESCUER__OUTBOX_BACKOFF_CAP", "1s").start().await;
+    let job = service.delete_all(7);
+    ground.becomes(&mut service, job, "completed").await;
+    let pending = ground.number("select count(*) from tikkun_cleanup_outbox").await;
+    assert!((110..190).contains(&pending), "{pending} objects: half of them in time, all of them not");
+    ground.bucket().always(Some(Trouble::SlowKeys(Duration::from_millis(50))));
+    ground.completed(&mut service, job, &tenant).await;
+    assert_eq!(service.restarts(), 0);
+}
+
 #[tokio::test]
 async fn objects_that_stay_in_the_bucket_stay_in_the_outbox_with_their_reason() {
     let ground = Ground::in_s3().await;

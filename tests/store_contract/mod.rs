@@ -76,6 +76,7 @@ macro_rules! contract {
                 objects_that_a_trigger_keeps_from_being_noted_are_reported
                 what_may_keep_rows_is_named
                 a_completed_row_says_what_is_missing_or_nothing
+                a_receipt_that_is_unique_among_the_deleted_is_set_aside
             }
             attempts {
                 a_row_with_the_id_of_an_earlier_one_inherits_nothing_of_it

@@ -1098,6 +1098,63 @@ async fn attachments_that_receipts_may_not_lose_stay_with_their_objects() {
     assert!(kept.count == 9 && kept.reason.contains("null value"), "{kept:?}");
 }
 
+/// A trigger may raise any code, such as that a record is closed or that nobody has signed in.
+#[tokio::test]
+async fn rows_that_a_trigger_refuses_under_a_code_of_its_own_stay_and_the_others_go() {
+    let rig = postgres().await;
+    rig.seed(20).await;
+    rig.run(
+        "create function refuse_closed() returns trigger language plpgsql as $$ begin
+             raise exception 'row % is closed', old.id
+                 using errcode = (array['55000', '28000', '25006', '54000', 'XX000', '02000'])[old.id % 10];
+         end $$;
+         create trigger closed before update on receipts for each row when (old.id <= 6)
+         execute function refuse_closed();
+         create trigger closed before delete on attachments for each row when (old.id between 11 and 16)
+         execute function refuse_closed()",
+    )
+    .await;
+    let job = rig.started().await;
+    let batch = rig.good_batch(&job, 50, Pass::Forward).await;
+    let aside: Vec<i64> = batch.set_aside.iter().map(|row| row.receipt.0).collect();
+    assert_eq!((batch.deleted, batch.condemned.len(), aside), (14, 8, vec![1, 2, 3, 4, 5, 6]));
+    assert_eq!(batch.set_aside[1].reason, "row 2 is closed");
+    let kept: Vec<i64> = (1..=6).chain(11..=16).collect();
+    assert_eq!((rig.attachments().await, batch.withheld.len()), (kept, 6));
+    rig.run(
+        "create function refuse_strangers() returns trigger language plpgsql as
+         $$ begin raise exception 'not authenticated' using errcode = '28000'; end $$;
+         create trigger strangers before update on background_jobs for each row execute function refuse_strangers()",
+    )
+    .await;
+    let ended = rig.store.background_jobs.end_attempt(job.id, job.note.attempt, &EndAttempt::Completed).await;
+    assert_eq!(
+        ended.unwrap_err().kind(),
+        FaultKind::Permanent,
+        "no outage, which would be waited out for ever"
+    );
+}
+
+/// Of a table without a key that identifies its rows for replication nothing can be deleted.
+#[tokio::test]
+async fn attachments_that_a_publication_keeps_stay_with_their_objects() {
+    let rig = postgres().await;
+    rig.seed(9).await;
+    rig.run(
+        "alter table attachments drop constraint attachments_pkey cascade, add unique (id);
+         alter table receipts add foreign key (attachment_id) references attachments (id) on delete set null,
+             add foreign key (preview_attachment_id) references attachments (id) on delete set null;
+         create publication everything for all tables",
+    )
+    .await;
+    let job = rig.started().await;
+    let batches = rig.delete_all(&job, 4).await;
+    assert_eq!((rig.live(TENANT).await.len(), rig.attachments().await.len()), (0, 9));
+    assert!(batches.iter().all(|batch| batch.condemned.is_empty()), "{batches:?}");
+    let kept = rig.get(job.id).await.cursor.attachments_kept.unwrap();
+    assert!(kept.count == 9 && kept.reason.contains("replica identity"), "{kept:?}");
+}
+
 #[tokio::test]
 async fn a_row_whose_texts_are_never_null_ends_as_others_do() {
     let rig = postgres().await;

@@ -5,7 +5,7 @@ use tikkun::job::ReceiptId;
 use tikkun::job::background::{BackgroundJob, Status};
 use tikkun::store::{BatchOutcome, EndAttempt, Pass};
 
-use super::rig::{Rig, TENANT, order};
+use super::rig::{Rig, TENANT, keys, order};
 
 async fn refuse(rig: &Rig, condition: &str) {
     rig.raw.refuse("update", "receipts", condition).await;
@@ -293,4 +293,27 @@ pub async fn objects_that_a_trigger_keeps_from_being_noted_are_reported(rig: &Ri
     assert_eq!((batch.deleted, batch.set_aside.len(), rig.attachments().await), (8, 1, vec![4]));
     let kept = rig.get(job.id).await.cursor.attachments_kept.unwrap();
     assert!(kept.count == 8 && kept.reason.contains("before the objects could be noted"), "{kept:?}");
+}
+
+/// Values that are to be unique beside a mark of deletion: what was deleted once, made again, is deleted again, and
+/// receipts of one batch have one time of deletion.
+pub async fn a_receipt_that_is_unique_among_the_deleted_is_set_aside(rig: &Rig) {
+    rig.seed(9).await;
+    rig.run("update receipts set gmail_message_id = 'a' where id in (1, 4)").await;
+    rig.run("update receipts set gmail_message_id = 'b' where id in (5, 7)").await;
+    rig.run("update receipts set is_deleted = true where id = 1").await;
+    rig.run("update receipts set is_deleted = null where id = 7").await;
+    rig.run("create unique index by_mark on receipts (business_id, gmail_message_id, is_deleted)").await;
+    let job = rig.started().await;
+    let batch = rig.good_batch(&job, 50, Pass::Forward).await;
+    let aside: Vec<i64> = batch.set_aside.iter().map(|row| row.receipt.0).collect();
+    assert_eq!((batch.deleted, aside), (6, vec![4, 7]));
+    assert!(batch.set_aside[0].reason.to_lowercase().contains("unique"), "{:?}", batch.set_aside);
+    assert_eq!(
+        (rig.live(TENANT).await, rig.batch(&job, 50, Pass::Sweep).await),
+        (vec![4, 7], BatchOutcome::Empty)
+    );
+    assert!([4, 7].iter().all(|id| {
+        !keys(std::slice::from_ref(&batch)).iter().any(|key| key.ends_with(&format!("/{id}.pdf")))
+    }));
 }

@@ -71,7 +71,9 @@ impl Asked<'_> {
         E: ProvideErrorMetadata + std::error::Error + Send + Sync + 'static,
     {
         if let Some(answer) = answer(&error) {
-            return self.refused(&answer);
+            let fault = self.refused(&answer);
+            // Proxies have limits of their own, in size and in time.
+            return if matches!(answer.status, Some(413 | 504)) { fault.at_a_time_limit() } else { fault };
         }
         let context = self.context();
         match error {
@@ -96,6 +98,9 @@ impl Asked<'_> {
                     self.setting("endpoint")
                 ),
             ),
+            SdkError::TimeoutError(_) => {
+                Fault::new(FaultKind::Unavailable, format!("{context}: no answer in time")).at_a_time_limit()
+            }
             _ => Fault::new(FaultKind::Unavailable, context),
         }
         .because(error)

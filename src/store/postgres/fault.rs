@@ -23,6 +23,7 @@ mod code {
     pub(super) const IDLE_IN_TRANSACTION: &str = "25P03";
     pub(super) const TRANSACTION_TIMEOUT: &str = "25P04";
     pub(super) const NUMBER_TAKEN: &str = "23505";
+    pub(super) const NOT_IN_STATE: &str = "55000";
     pub(super) const NO_PRIVILEGE: &str = "42501";
     pub(super) const PROTOCOL_VIOLATION: &str = "08P01";
     pub(super) const NO_SUCH_DATABASE: &str = "3D000";
@@ -44,12 +45,13 @@ mod class {
     pub(super) const SYSTEM: &str = "58";
     /// Internal errors of PostgreSQL, and errors for which a pooler has no code.
     pub(super) const INTERNAL: &str = "XX";
-    /// The classes that PostgreSQL itself never uses for an error of a single row. A trigger's own error code
-    /// is in none of them.
+    /// The classes that PostgreSQL itself does not use for an error of a single row.
     pub(super) const NEVER_A_ROW: [&str; 26] = [
         "00", "01", "02", "03", "08", "0A", "0B", "25", "26", "28", "2D", "34", "3B", "3D", "3F", "40", "42",
         "53", "54", "55", "57", "58", "72", "F0", "HV", "XX",
     ];
+    /// The classes by which even a trigger's `raise` speaks of no row: to be tried again, or of what the server lacks.
+    pub(super) const NEVER_A_ROW_IF_RAISED: [&str; 5] = [CONNECTION, "40", RESOURCES, INTERVENTION, SYSTEM];
 }
 
 /// Converts database errors to faults that name the action.
@@ -126,7 +128,7 @@ pub(super) fn refuses_our_start(error: &sqlx::Error) -> bool {
 pub(super) fn kind(error: &sqlx::Error) -> FaultKind {
     match error {
         sqlx::Error::Database(answer) if ends_session(answer.as_ref()) => FaultKind::Unavailable,
-        sqlx::Error::Database(answer) => kind_of_code(&code_of(answer.as_ref())),
+        sqlx::Error::Database(answer) => kind_of(&code_of(answer.as_ref()), routine(answer.as_ref())),
         sqlx::Error::Io(_)
         | sqlx::Error::Tls(_)
         | sqlx::Error::PoolTimedOut
@@ -149,6 +151,11 @@ fn ends_session(answer: &dyn DatabaseError) -> bool {
 
 fn code_of(answer: &dyn DatabaseError) -> String {
     answer.code().map(std::borrow::Cow::into_owned).unwrap_or_default()
+}
+
+/// What a trigger says of a row is no outage, even if its code is that of one.
+fn kind_of(code: &str, routine: &str) -> FaultKind {
+    if refuses_a_row(code, routine) { FaultKind::Permanent } else { kind_of_code(code) }
 }
 
 fn kind_of_code(code: &str) -> FaultKind {
@@ -187,11 +194,16 @@ fn refuses_writes(code: &str) -> bool {
     lacks_something && code != code::TOO_MANY_CONNECTIONS
 }
 
-/// A constraint, a trigger's `raise`, a policy of row security, or an unsuitable value: other rows may still
-/// be changed. A rule forbids the statement that changes everything, but may allow plain ones.
+/// A constraint, a trigger's `raise` under whatever code, a policy of row security, a publication, or an unsuitable
+/// value: other rows, or rows of other tables, may still be changed. A rule forbids the statement that changes
+/// everything, but may allow plain ones.
 fn refuses_a_row(code: &str, routine: &str) -> bool {
     match code {
-        code::NO_PRIVILEGE => routine == CHECKS_POLICIES || routine == RAISES,
+        _ if routine == RAISES => {
+            !is_a_time_limit(code) && !class::NEVER_A_ROW_IF_RAISED.contains(&class_of(code))
+        }
+        code::NOT_IN_STATE => true,
+        code::NO_PRIVILEGE => routine == CHECKS_POLICIES,
         code::FEATURE_NOT_SUPPORTED => !is_stale(code, routine),
         _ => !code.is_empty() && !class::NEVER_A_ROW.contains(&class_of(code)),
     }
@@ -265,6 +277,16 @@ mod tests {
         for code in ["42703", "42501", "40P01", "55P03", "57014", "53300", "25006", "XX000", ""] {
             assert!(!refuses_a_row(code, ""), "{code}");
         }
+        for code in ["55000", "28000", "25006", "54000", "42501", "42704", "XX000", "02000"] {
+            assert!(refuses_a_row(code, RAISES), "{code} of a trigger's own");
+            assert_eq!(kind_of(code, RAISES), FaultKind::Permanent, "{code}");
+        }
+        for code in ["40001", "55P03", "57014", "53400", "58030", "08000"] {
+            assert!(!refuses_a_row(code, RAISES), "{code}");
+            assert_eq!(kind_of(code, RAISES), kind_of_code(code), "{code}");
+        }
+        assert_eq!(kind_of("28000", "ClientAuthentication"), FaultKind::Unavailable);
+        assert!(refuses_a_row("55000", "CheckCmdReplicaIdentity"));
         assert!(refuses_a_row("42501", CHECKS_POLICIES) && !refuses_a_row("42501", "aclcheck_error"));
         assert!(refuses_a_row("0A000", "RewriteQuery") && !refuses_a_row("0A000", PLANS_ANEW));
     }
