@@ -231,7 +231,7 @@ mod tests {
         // More than 32 MiB of log, and a few pages of file.
         let fill = async |times: u32| {
             for _ in 0..times {
-                let fill = sqlx::query("UPDATE filling SET bytes = zeroblob(4000000)");
+                let fill = sqlx::query("UPDATE filling SET bytes = randomblob(4000000)");
                 fill.execute(database.writer().unwrap()).await.unwrap();
             }
         };

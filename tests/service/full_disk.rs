@@ -358,7 +358,7 @@ async fn disk_that_a_log_has_filled_is_left_as_soon_as_nobody_holds_the_log() {
     let mut readers = Vec::new();
     for name in ["tikkun.db", "queue.db"] {
         let mut writer = ground.connect(name).await;
-        let fill = "update filling set bytes = zeroblob(2000000)";
+        let fill = "update filling set bytes = randomblob(2000000)";
         let before =
             format!("create table filling (bytes blob); insert into filling values (0); {fill}; {fill}");
         sqlx::raw_sql(sqlx::AssertSqlSafe(before)).execute(&mut writer).await.unwrap();
