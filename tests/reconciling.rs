@@ -7,19 +7,19 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use actix::Actor as _;
+use actix::{Actor as _, Recipient};
 use serde_json::json;
 use sqlx::AssertSqlSafe;
 use sqlx::Connection as _;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
 use tikkun::blob::open_directory;
-use tikkun::config::RescuerSettings;
+use tikkun::config::{RescuerSettings, TrackerSettings};
 use tikkun::job::{Args, Limit, NewJob, Registries, Registry};
 use tikkun::maintenance::{Rescuer, RescuerPorts};
 use tikkun::queue::{Broker, RqSettings, open_rq};
 use tikkun::store::{Schema, Store, open_sqlite};
 use tikkun::supervision::{HealthTable, Turns};
-use tikkun::tracking::TrackedKind;
+use tikkun::tracking::{AskPerson, StatusTracker, TrackedKind};
 use tikkun::webhooks::WebhookSender;
 
 use redis_server::Redis;
@@ -138,9 +138,18 @@ async fn store_with(folder: &Path, rows: i64) -> Store {
     store
 }
 
+fn tracker(store: &Store) -> Recipient<AskPerson> {
+    let (jobs, journal, turn) =
+        (Arc::clone(&store.background_jobs), Arc::default(), Turns::default().register("status_tracker"));
+    let settings =
+        TrackerSettings { progress_interval: DEADLINE, heartbeat_interval: DEADLINE, deadline: DEADLINE };
+    StatusTracker { jobs, journal, settings, counting_deadline: DEADLINE, turn }.start().recipient()
+}
+
 async fn start_rescuer(broker: &Arc<dyn Broker>, store: Store, folder: &Path) {
     let ports = RescuerPorts {
         broker: Arc::clone(broker),
+        tracker: tracker(&store),
         store,
         blobs: open_directory(folder).await.unwrap(),
         registries: Registries::new(Arc::new(Registry::default())),

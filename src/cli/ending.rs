@@ -6,6 +6,7 @@ use super::advice::Advice;
 use super::{FAILED, OK, USAGE, page};
 use crate::fault::Fault;
 use crate::operations::Refusal;
+use crate::python::BootError;
 use crate::runtime::{OpenError, StartError};
 
 /// Why a command failed.
@@ -75,6 +76,9 @@ impl From<StartError> for Complaint {
         let (text, next) = (error.to_string(), Advice::of_start(&error));
         match error {
             StartError::Open(error) if error.is_misfit() => Self::usage(text, next),
+            StartError::Python(error) if error.boot().is_some_and(BootError::is_of_system) => {
+                Self::failed(text, next)
+            }
             StartError::Python(_) => Self::usage(text, next),
             _ => Self::failed(text, next),
         }

@@ -87,7 +87,11 @@ impl Run {
         };
         let worker = match booted {
             Ok(worker) => worker,
-            Err(error) => return finish(Err(Complaint::usage(error.chain(), Advice::of_boot(&error)))),
+            Err(error) => {
+                let (text, next) = (error.chain(), Advice::of_boot(&error));
+                let told = if error.is_of_system() { Complaint::failed } else { Complaint::usage };
+                return finish(Err(told(text, next)));
+            }
         };
         let settings = match captured(common, flags, &worker) {
             Ok(settings) => settings,

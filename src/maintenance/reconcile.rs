@@ -1,15 +1,17 @@
 //! Keeps the rows of background jobs and their queue jobs consistent.
 //!
-//! A row that needs a queue job and has none is enqueued again. Queue jobs are read by the ids in the rows.
-//! The queues are searched only for rows that have no queue job for a while, and results are remembered, so
-//! that the cost of a check depends on the rows and not on the queues. Clocks of different hosts are not
-//! compared: a gap counts only if it stays unchanged for a while on this process's clock. A queue job whose
-//! row is inactive needs nothing: its attempt is refused and it ends.
+//! A row that needs a queue job and has none is enqueued again, unless its queue job was canceled: then the
+//! row is cancelled. Queue jobs are read by the ids in the rows. The queues are searched only for rows that
+//! have no queue job for a while, and results are remembered, so that the cost of a check depends on the rows
+//! and not on the queues. Clocks of different hosts are not compared: a gap counts only if it stays unchanged
+//! for a while on this process's clock. A queue job whose row is inactive needs nothing: its attempt is
+//! refused and it ends.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::pin::pin;
 use std::time::Duration;
 
+use chrono::TimeDelta;
 use parking_lot::Mutex;
 use tokio::time::Instant;
 
@@ -18,10 +20,11 @@ use crate::deadline::answer_in;
 use crate::failpoint;
 use crate::fault::{Fault, FaultKind};
 use crate::job::background::{BackgroundJob, PauseReason, Status};
-use crate::job::{BackgroundJobId, JobId};
+use crate::job::{BackgroundJobId, JobId, JobRecord, JobState};
 use crate::measure::list::JOBS_ENQUEUED_ANEW;
-use crate::queue::Enqueued;
-use crate::tracking::TrackedKind;
+use crate::queue::{Enqueued, JobFilter};
+use crate::store::{Person, PersonMove};
+use crate::tracking::{AskPerson, TrackedKind};
 
 /// The leader lease for the reconciliation.
 const ROLE: &str = "reconcile";
@@ -31,6 +34,9 @@ const ROWS: u32 = 10_000;
 
 /// A search may take this many times as long as another call.
 const SEARCH: u32 = 20;
+
+/// More than the clocks of a row and of its queue job differ in any time zones.
+const ANY_ZONE: TimeDelta = TimeDelta::hours(15);
 
 /// The time between two signs of life during a search.
 const SIGN: Duration = Duration::from_millis(500);
@@ -138,7 +144,8 @@ pub(super) async fn reconcile(
     let gaps: Vec<_> = rows.iter().filter(|row| needs_entry(row) && !carried.contains(&row.id)).collect();
     let ripe = suspects.ripe(&gaps, Instant::now(), |row| tracked.grace_of(row, lost));
     let none_unripe = ripe.len() == gaps.len();
-    for row in without_entry(ports, tracked, suspects, ripe, deadline).await? {
+    let missing = without_entry(ports, tracked, suspects, ripe, deadline).await?;
+    for row in heed_cancels(ports, tracked, missing, deadline).await? {
         ports.turn.beat();
         // After a loss of data, all processes restore the job under the same id.
         let known = row.note.queue_job.clone().filter(|_| lost);
@@ -190,19 +197,82 @@ async fn without_entry<'a>(
         return Ok(rows);
     }
     let search = ports.broker.open_jobs(&tracked.kind);
-    let mut search = pin!(answer_in(deadline * SEARCH, "search for entries", search));
-    let entries = loop {
-        tokio::select! {
-            found = &mut search => break found?,
-            () = tokio::time::sleep(SIGN) => ports.turn.beat(),
-        }
-    };
+    let entries = searched(ports, answer_in(deadline * SEARCH, "search for entries", search)).await?;
     for entry in entries {
         let Some(row) = tracked.row_of(&entry) else { continue };
         rows.retain(|other| other.id != row);
         suspects.entries.lock().insert(row, entry.id);
     }
     Ok(rows)
+}
+
+/// Gives signs of life during a search.
+async fn searched<T>(ports: &RescuerPorts, search: impl Future<Output = T>) -> T {
+    let mut search = pin!(search);
+    loop {
+        tokio::select! {
+            found = &mut search => return found,
+            () = tokio::time::sleep(SIGN) => ports.turn.beat(),
+        }
+    }
+}
+
+/// Cancels those of the rows whose queue job was canceled by the queue's own means, which know nothing of rows, and
+/// returns the others. An entry that was canceled is not lost: nobody wants it to run.
+async fn heed_cancels<'a>(
+    ports: &RescuerPorts,
+    tracked: &TrackedKind,
+    rows: Vec<&'a BackgroundJob>,
+    deadline: Duration,
+) -> Result<Vec<&'a BackgroundJob>, Fault> {
+    let canceled = if rows.is_empty() { Vec::new() } else { canceled(ports, tracked, deadline).await? };
+    let mut others = Vec::new();
+    for row in rows {
+        let Some(entry) =
+            canceled.iter().find(|entry| tracked.row_of(entry) == Some(row.id) && may_be_of(entry, row))
+        else {
+            others.push(row);
+            continue;
+        };
+        tracing::warn!(
+            background_job = %row.id, job.id = %entry.id,
+            "a row's entry was canceled in its queue; the row is cancelled, too"
+        );
+        let (id, business_id) = (row.id, row.business_id);
+        let (wish, by) = (PersonMove::Cancel, format!("the cancel of queue job {}", entry.id));
+        let cancel = ports.tracker.send(AskPerson(Person { id, business_id, wish, by, queue_job: None }));
+        let lost = |error| Err(Fault::new(FaultKind::Retryable, "the tracker restarts").because(error));
+        let cancel = async { cancel.await.unwrap_or_else(lost) };
+        answer_in(deadline, "cancel a row whose entry was canceled", cancel).await?;
+    }
+    Ok(others)
+}
+
+/// The canceled queue jobs of the kind, under either of its names.
+async fn canceled(
+    ports: &RescuerPorts,
+    tracked: &TrackedKind,
+    deadline: Duration,
+) -> Result<Vec<JobRecord>, Fault> {
+    let mut found = Vec::new();
+    for kind in [tracked.kind.clone(), tracked.kind.short().into()] {
+        let filter = JobFilter {
+            state: Some(JobState::Canceled),
+            kind: Some(kind),
+            limit: ROWS,
+            ..JobFilter::default()
+        };
+        let search = ports.broker.jobs(&filter);
+        found.extend(
+            searched(ports, answer_in(deadline * SEARCH, "search for canceled entries", search)).await?,
+        );
+    }
+    Ok(found)
+}
+
+/// Whether a queue job may be of this row, and not of an earlier one with its id, by clocks that may be of any zone.
+fn may_be_of(entry: &JobRecord, row: &BackgroundJob) -> bool {
+    row.created_at.is_none_or(|made| made - entry.created_at <= ANY_ZONE)
 }
 
 #[cfg(test)]

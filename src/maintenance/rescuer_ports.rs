@@ -2,11 +2,14 @@
 
 use std::sync::Arc;
 
+use actix::Recipient;
+
 use crate::blob::BlobStore;
 use crate::job::{ProcessId, QueueName, Registries};
 use crate::queue::Broker;
 use crate::store::Store;
 use crate::supervision::{HealthTable, Turn};
+use crate::tracking::AskPerson;
 use crate::webhooks::WebhookSender;
 
 /// The ports of the rescuer.
@@ -16,6 +19,8 @@ pub struct RescuerPorts {
     pub broker: Arc<dyn Broker>,
     /// The database.
     pub store: Store,
+    /// The tracker, which cancels rows whose queue jobs were canceled.
+    pub tracker: Recipient<AskPerson>,
     /// The storage.
     pub blobs: Arc<dyn BlobStore>,
     /// The policies for orphans, by queue and kind.

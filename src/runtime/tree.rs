@@ -26,8 +26,7 @@ use super::ports::tracked_deletions;
 use super::runner_threads::{AllThreads, RunnerKit, Threads};
 use super::schedules::warn_of_foreign;
 use super::teams::Teams;
-use crate::deletion::{BatchPorts, CleanUpMode};
-use crate::deletion::{DeleteReceipts, DeletionTeam};
+use crate::deletion::{BatchPorts, CleanUpMode, DeleteReceipts, DeletionTeam};
 use crate::job::Registries;
 use crate::kinds::registry;
 use crate::maintenance::{Clock, LeaseKeeper, Rescuer, RescuerPorts, Scheduler};
@@ -87,7 +86,7 @@ impl TreeBuilder<'_> {
             runners = self.runners(&top, &crews, &running).await?;
         }
         if role.schedules() {
-            self.timekeepers(&top, registries).await?;
+            self.timekeepers(&top, &tracker, registries).await?;
         }
         let (mut listeners, mut all_retired) = (Vec::new(), Vec::new());
         if role.runs_jobs() {
@@ -105,11 +104,10 @@ impl TreeBuilder<'_> {
         // Beside kinds in Rust, a Python worker that is not there is no reason for them.
         let alone = crews.first().map(|crew| crew.hindrance.clone());
         let hindrance = alone.unwrap_or_else(|| watch::Sender::new(None).subscribe());
-        let turns = self.ground.turns.clone();
         Ok(Tree {
             top,
             table,
-            turns,
+            turns: self.ground.turns.clone(),
             running,
             tracker,
             runners,
@@ -129,11 +127,8 @@ impl TreeBuilder<'_> {
             counting_deadline: self.ground.settings.store.transaction_deadline(),
             turn: self.ground.turns.register("status_tracker"),
         };
-        let make = move || tracker;
-        let child = top
-            .start(self.ground.child("status_tracker").mailbox(MAILBOX), &self.ground.control, make)
-            .await?;
-        Ok(child.address())
+        let child = self.ground.child("status_tracker").mailbox(MAILBOX);
+        Ok(top.start(child, &self.ground.control, move || tracker).await?.address())
     }
 
     async fn lease_keeper(&self, top: &Supervisor) -> Result<watch::Receiver<bool>, StartError> {
@@ -256,7 +251,12 @@ impl TreeBuilder<'_> {
         Ok(())
     }
 
-    async fn timekeepers(&self, top: &Supervisor, registries: Registries) -> Result<(), StartError> {
+    async fn timekeepers(
+        &self,
+        top: &Supervisor,
+        tracker: &Addr<StatusTracker>,
+        registries: Registries,
+    ) -> Result<(), StartError> {
         let settings = self.ground.settings;
         if settings.scheduler.enabled {
             self.scheduler(top).await?;
@@ -265,6 +265,7 @@ impl TreeBuilder<'_> {
             ports: RescuerPorts {
                 broker: Arc::clone(&self.ground.ports.broker),
                 store: self.ground.ports.store.clone(),
+                tracker: tracker.clone().recipient(),
                 blobs: Arc::clone(&self.ground.ports.blobs),
                 registries,
                 process: self.ground.process.id.clone(),
@@ -278,8 +279,7 @@ impl TreeBuilder<'_> {
             storage_delete: settings.deletion.storage_delete,
             tracked: vec![tracked_deletions(settings)],
         };
-        top.start(self.ground.child("rescuer"), &self.ground.control, move || rescuer).await?;
-        Ok(())
+        top.start(self.ground.child("rescuer"), &self.ground.control, move || rescuer).await.map(|_| ())
     }
 }
 

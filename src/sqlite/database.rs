@@ -7,6 +7,9 @@
 //! - All connections are closed after a transaction that was not ended on purpose, or after a disk error. A
 //!   connection opened while the disk (or only the log) was read-only stays read-only, and one that has read
 //!   a file while it was being copied there treats it as corrupt long after it is complete.
+//! - Who opens a file to write copies a log that has grown long into it, as far as nobody reads older data. A log
+//!   that has filled the disk, because a backup or a shell read for long, would stay otherwise: SQLite copies it
+//!   only after a commit.
 //! - Nothing is written to a file that is no longer at its path, because no other process would read it.
 
 use std::os::unix::fs::MetadataExt as _;
@@ -19,7 +22,7 @@ use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection, SqliteJournalMode, Sq
 use sqlx::{ConnectOptions, Connection};
 use tokio::time::Instant;
 
-use super::connections::{Connections, Transaction, WAIT};
+use super::connections::{Connections, LONG_LOG, Transaction, WAIT};
 use super::fault::{During, fault, is_no_database, kind};
 use crate::fault::{Fault, FaultKind};
 
@@ -107,7 +110,7 @@ impl Database {
             }
         };
         let reading = connection(path, tuning).pragma("query_only", "on");
-        let read_only = || Connections::new(tuning.readers, reading.clone());
+        let read_only = || Connections::new(tuning.readers, reading.clone(), None);
         let (readers, people) = (read_only(), read_only());
         let place = Place::of(path).map_err(sqlx::Error::Io).during(what)?;
         Ok(Self { writer, readers, people, reading, place })
@@ -172,9 +175,13 @@ fn writer(path: &Path, tuning: Tuning) -> Connections {
         .create_if_missing(true)
         .journal_mode(SqliteJournalMode::Wal)
         .synchronous(SqliteSynchronous::Full)
-        .foreign_keys(true);
+        .foreign_keys(true)
+        // When a longer log is begun anew, the rest of its room is given back.
+        .pragma("journal_size_limit", LONG_LOG.to_string());
     let options = tuning.pragmas.iter().fold(options, |options, (name, value)| options.pragma(*name, *value));
-    Connections::new(1, options)
+    let mut log = path.as_os_str().to_owned();
+    log.push("-wal");
+    Connections::new(1, options, Some(log.into()))
 }
 
 #[cfg(test)]
@@ -210,6 +217,37 @@ mod tests {
         let mut tx = database.write().await.unwrap();
         sqlx::query(FILL).execute(&mut *tx).await.unwrap();
         tx.commit().await.unwrap();
+    }
+
+    /// On a disk that the log has filled nothing is committed, after which SQLite would copy the log.
+    #[tokio::test]
+    async fn log_is_begun_anew_by_the_writer_after_an_error() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("file.db");
+        let never = Tuning { pragmas: &[("wal_autocheckpoint", "0")], ..TUNING };
+        let database = Database::open(&path, never, "open a file", None).await.unwrap();
+        let table = sqlx::query("CREATE TABLE filling (bytes BLOB)");
+        table.execute(database.writer().unwrap()).await.unwrap();
+        // More than 32 MiB of log, and a few pages of file.
+        let fill = async |times: u32| {
+            for _ in 0..times {
+                let fill = sqlx::query("UPDATE filling SET bytes = randomblob(4000000)");
+                fill.execute(database.writer().unwrap()).await.unwrap();
+            }
+        };
+        sqlx::query(FILL).execute(database.writer().unwrap()).await.unwrap();
+        let log = || fs::metadata(path.with_extension("db-wal")).unwrap().len();
+        let mut reader = database.readers().begin().await.unwrap();
+        sqlx::query("SELECT count(*) FROM filling").fetch_one(&mut *reader).await.unwrap();
+        fill(10).await;
+        let full = log();
+        reader.rollback().await.unwrap();
+        fill(1).await;
+        let longer = log();
+        assert!(longer > full, "nothing copies it by itself");
+        drop(database.write().await.unwrap());
+        fill(1).await;
+        assert!(log() < full, "it was begun anew, and its room given back: {} of {longer}", log());
     }
 
     #[tokio::test]

@@ -27,6 +27,11 @@ pub fn trials() -> Vec<Trial> {
             on_sqlite(version);
             Ok(())
         }));
+        let name = format!("deletion_that_rq_cancels::rq_{}", version.number().replace('.', "_"));
+        trials.push(Trial::test(name, move || {
+            canceled(version);
+            Ok(())
+        }));
     }
     trials
 }
@@ -86,6 +91,31 @@ fn on_sqlite(version: Version) {
         let left = std::fs::read_dir(attachments.join("7")).map_or(0, Iterator::count);
         (left == 0).then_some(())
     });
+}
+
+/// `job.cancel()` knows nothing of rows, and yet nothing is deleted.
+fn canceled(version: Version) {
+    let place = Place::new(version);
+    let start = place.start("default", 1).set("TIKKUN_RESCUER__RECONCILE_INTERVAL", "100ms");
+    let start = start.set("TIKKUN_RESCUER__RECONCILE_GRACE", "1s");
+    let _service = RUNTIME.block_on(start.start());
+    let id = place.enqueue(&format!("{ENQUEUE} 27"));
+    place.ask(&format!("cancel {id}"));
+    let database = RUNTIME.block_on(async {
+        let file = format!("sqlite://{}", place.data().join("tikkun.db").display());
+        let database = sqlx::SqlitePool::connect(&file).await.unwrap();
+        let sql = "insert into receipts (id, business_id) values (1, 7);
+            insert into background_jobs (id, business_id, job_type) values (27, 7, 'delete_receipts_all')";
+        sqlx::raw_sql(sql).execute(&database).await.unwrap();
+        database
+    });
+    place.until("the row to be cancelled", || {
+        let status = sqlx::query_scalar("select status from background_jobs where id = 27");
+        let status: String = RUNTIME.block_on(status.fetch_one(&database)).unwrap();
+        (status == "cancelled").then_some(())
+    });
+    assert_eq!(place.raw("LLEN rq:queue:maintenance"), json!(0), "no other entry was made");
+    assert_eq!(registries(&place.job(&id)), ["canceled"]);
 }
 
 /// What the deployment sets, and nothing of ours but where to keep files and which port is free.

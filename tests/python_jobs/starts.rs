@@ -1,5 +1,7 @@
 //! Starts of `tikkun run` that cannot succeed, each with its reason and what to try; or not yet.
 
+use std::process::Command;
+
 use rustix::process::Signal;
 use serde_json::json;
 
@@ -112,4 +114,27 @@ fn settings_that_cannot_be_used_name_their_variables() {
         let run = ground.run_with(&[], &ground.worker(&["default"]), &[(name, value)]);
         run.refuses(&["the configuration cannot be used", expected]);
     }
+}
+
+/// A service manager starts it again, unlike after 2: there may be room later.
+#[test]
+fn a_start_without_room_for_temporary_files_is_no_mistake_of_the_command() {
+    let folder = tempfile::tempdir().unwrap();
+    let mount = |words: &[&str]| Command::new(words[0]).args(&words[1..]).arg(folder.path()).status();
+    let mounted = mount(&["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs"]);
+    if !mounted.is_ok_and(|mounted| mounted.success()) {
+        // Who may not mount has the unit test alone.
+        return;
+    }
+    let filling = std::fs::write(folder.path().join("filling"), vec![0; 1 << 20]);
+    let temporary = folder.path().display().to_string();
+    let ground = Ground::new(Rq::Three);
+    let command = ground.worker(&["default"]);
+    let file = format!("[[python]]\ncommand = {command:?}\n");
+    let environment = [("TMPDIR", temporary.as_str())];
+    let runs = [ground.run_with(&[], &command, &environment), ground.serve(&file, &environment)];
+    let ends = runs.map(|mut run| (run.ended().code(), run.log().contains("No space left on device")));
+    mount(&["umount", "--lazy"]).unwrap();
+    assert!(filling.is_err());
+    assert_eq!(ends, [(Some(1), true), (Some(1), true)]);
 }

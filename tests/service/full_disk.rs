@@ -25,8 +25,11 @@ enum Disk {
 impl Disk {
     /// One of its own, where that is allowed.
     fn small(folder: &Path) -> Self {
-        let mount =
-            Command::new("mount").args(["-t", "tmpfs", "-o", "size=6m", "tmpfs"]).arg(folder).status();
+        Self::of_size("size=6m", folder)
+    }
+
+    fn of_size(size: &str, folder: &Path) -> Self {
+        let mount = Command::new("mount").args(["-t", "tmpfs", "-o", size, "tmpfs"]).arg(folder).status();
         let mounted = mount.is_ok_and(|status| status.success());
         if mounted { Self::Small { mounted: folder.to_owned() } } else { Self::Limited }
     }
@@ -335,4 +338,42 @@ async fn file_that_is_removed_under_the_service_takes_no_more_work_and_goes_on_w
     }
     ground.completed(&mut service, row, &tenant).await;
     takes_writes(&mut service).await;
+}
+
+/// As with a backup tool or a shell: while somebody reads, the log of a file only grows, until it fills the disk.
+#[tokio::test]
+async fn disk_that_a_log_has_filled_is_left_as_soon_as_nobody_holds_the_log() {
+    let mount = tempfile::tempdir().unwrap();
+    let disk = Disk::of_size("size=96m", mount.path());
+    if matches!(disk, Disk::Limited) {
+        return;
+    }
+    let ground = Ground::in_folder(tempfile::tempdir_in(mount.path()).unwrap()).await;
+    let tenant = ground.tenant(7, 200).await;
+    let start = ground.service().set("TIKKUN_DELETION__THROTTLE", "500ms");
+    let start = start.set("TIKKUN_LEASE__TTL", "2s").set("TIKKUN_LEASE__RENEW", "100ms");
+    let mut service = start.start().await;
+    let row = service.delete_all(7);
+    ground.processed(&mut service, row, 20).await;
+    let mut readers = Vec::new();
+    for name in ["tikkun.db", "queue.db"] {
+        let mut writer = ground.connect(name).await;
+        let fill = "update filling set bytes = randomblob(2000000)";
+        let before =
+            format!("create table filling (bytes blob); insert into filling values (0); {fill}; {fill}");
+        sqlx::raw_sql(sqlx::AssertSqlSafe(before)).execute(&mut writer).await.unwrap();
+        let mut reader = ground.connect(name).await;
+        sqlx::raw_sql("begin; select count(*) from filling").execute(&mut reader).await.unwrap();
+        for _ in 0..18 {
+            sqlx::raw_sql(fill).execute(&mut writer).await.unwrap();
+        }
+        readers.push(reader);
+    }
+    disk.fill(&service);
+    refuses_writes(&mut service).await;
+    drop(readers);
+    ground.completed(&mut service, row, &tenant).await;
+    takes_writes(&mut service).await;
+    drop((service, ground));
+    drop(disk);
 }

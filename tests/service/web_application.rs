@@ -250,6 +250,23 @@ async fn status_drift_a_queued_row_without_an_entry_is_enqueued() {
     assert_eq!(ground.entries().await.len(), 1);
 }
 
+/// `job.cancel()` and the buttons of dashboards know nothing of rows.
+#[tokio::test]
+async fn row_whose_entry_is_canceled_in_the_queue_is_cancelled_and_deletes_nothing() {
+    let ground = Ground::new().await;
+    let tenant = ground.tenant(7, 60).await;
+    let job = ground.plain_row(&tenant).await;
+    ground.enqueue("entry", job).await;
+    ground.broker().await.cancel(&"entry".into()).await.unwrap();
+    let start = ground.service().set("TIKKUN_RESCUER__RECONCILE_INTERVAL", "100ms");
+    let mut service = start.set("TIKKUN_RESCUER__RECONCILE_GRACE", "300ms").start().await;
+    ground.becomes(&mut service, job, "cancelled").await;
+    assert_eq!((ground.live(7).await, ground.entries().await.len()), (60, 1));
+    // What is requested anew is another wish.
+    let next = service.delete_all(7);
+    ground.completed(&mut service, next, &tenant).await;
+}
+
 #[tokio::test]
 async fn status_drift_a_running_row_that_nobody_carries_is_taken_up() {
     let ground = Ground::new().await;

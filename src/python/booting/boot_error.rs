@@ -111,6 +111,19 @@ impl BootError {
             before.and_then(|before| before.rsplit_once("Error ")).is_some_and(|(_, code)| is_code(code));
         OUTAGES.iter().any(|outage| line.contains(outage)) || is_connect
     }
+
+    /// Whether the operating system refuses what any start needs: a full temporary folder, too many processes or files.
+    /// That may pass by itself, and the command is not to blame.
+    #[must_use]
+    pub fn is_of_system(&self) -> bool {
+        match self {
+            Self::Preparing { .. } => true,
+            Self::Starting { source, .. } => {
+                matches!(source.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::OutOfMemory)
+            }
+            _ => false,
+        }
+    }
 }
 
 fn after(last_line: &Option<String>) -> String {
@@ -120,6 +133,28 @@ fn after(last_line: &Option<String>) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn refusal_of_the_system_is_told_from_a_wrong_command() {
+        let starting = |code: i32| BootError::Starting {
+            command: "rq".to_owned(),
+            source: io::Error::from_raw_os_error(code),
+        };
+        let full =
+            BootError::Preparing { command: "rq".to_owned(), source: io::ErrorKind::StorageFull.into() };
+        // EAGAIN, ENOMEM; ENOENT, EACCES.
+        let table = [
+            (full, true),
+            (starting(11), true),
+            (starting(12), true),
+            (starting(2), false),
+            (starting(13), false),
+        ];
+        for (error, expected) in table {
+            assert_eq!(error.is_of_system(), expected, "{}", error.chain());
+        }
+        assert!(!BootError::NoCommand.is_of_system());
+    }
 
     #[test]
     fn outage_of_redis_is_told_from_other_ends() {
