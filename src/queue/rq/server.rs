@@ -39,6 +39,8 @@ pub(super) struct Server {
     /// The jobs that are lent.
     pub(super) lent: Mutex<HashMap<ExecutionId, Out>>,
     lost_answers: LostAnswers,
+    /// The size of the first job of queues where it was left because it is too large for an answer.
+    too_large: Mutex<HashMap<QueueName, usize>>,
 }
 
 /// A job that is lent.
@@ -82,6 +84,7 @@ impl Server {
             serializer: Serializer::default(),
             lent: Mutex::default(),
             lost_answers: LostAnswers::default(),
+            too_large: Mutex::default(),
         }
     }
 
@@ -117,7 +120,13 @@ impl Server {
         Ok(answers.into_iter().map(enqueued).collect())
     }
 
-    /// Lends up to `max` jobs. Run it as its own task, because it must not be cancelled half-way.
+    /// The bytes that the next fetch from a queue waits for at least.
+    pub(super) fn size_of_first(&self, queue: &QueueName) -> usize {
+        self.too_large.lock().get(queue).copied().unwrap_or(0)
+    }
+
+    /// Lends up to `max` jobs; none if the first is too large for an answer, which the next call then waits
+    /// for. Run it as its own task, because it must not be cancelled half-way.
     pub(super) async fn take(
         &self,
         queue: &QueueName,
@@ -127,17 +136,24 @@ impl Server {
         let executions = new_executions(max);
         let workers = self.workers.assign(&executions);
         let mut call = self.prepare(&self.scripts.take);
+        let size = self.size_of_first(queue);
         call.arg(queue.as_str()).arg(process.as_str()).arg(u8::from(self.whole_hashes.contains(queue)));
+        call.arg(size);
         for (execution, name) in executions.iter().zip(&workers) {
             call.arg(execution.as_str()).arg(name);
         }
-        let taken: Result<Taken, _> = self.link.invoke(&call, || format!("fetch from `{queue}`")).await;
-        let (now, names, taken, known, broken, dropped, whole) = match taken {
+        let taken: Result<Taken, _> =
+            self.link.invoke_heavy(&call, size, || format!("fetch from `{queue}`")).await;
+        let (now, names, taken, known, broken, dropped, whole, too_large) = match taken {
             Ok(taken) => taken,
             Err(fault) => {
                 self.workers.release(&executions);
                 return Err(fault);
             }
+        };
+        match too_large {
+            0 => self.too_large.lock().remove(queue),
+            size => self.too_large.lock().insert(queue.clone(), size),
         };
         for id in broken {
             tracing::error!(job.id = id, queue.name = %queue,
@@ -218,14 +234,18 @@ impl Server {
         }
         let mut call = self.prepare(&self.scripts.settle);
         let asking = self.lost_answers.ask(settlements);
+        let mut size = 0;
         for one in settlements {
             let serializer =
                 self.lent.lock().get(&one.execution).map(|out| out.serializer).unwrap_or_default();
             let (how, text) = ending(one, serializer);
+            size += text.len();
             call.arg(one.job.as_str()).arg(one.execution.as_str()).arg(told(&how)?).arg(text);
         }
-        let mut answers: Vec<u8> =
-            self.link.invoke(&call, || format!("settle {} deliveries", settlements.len())).await?;
+        let mut answers: Vec<u8> = self
+            .link
+            .invoke_heavy(&call, size, || format!("settle {} deliveries", settlements.len()))
+            .await?;
         let more_to_release = answers.pop() == Some(1);
         let settled = answers.into_iter().zip(settlements).zip(&asking.again);
         let settled = settled.map(|((answer, one), again)| match answer {

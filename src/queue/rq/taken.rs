@@ -7,7 +7,8 @@ use crate::queue::delivery::RawHash;
 
 /// The time of the fetch, the names of fields, the ids of jobs in the order of the slots, the fields of each, the ids
 /// that stood for nothing that can be run, those that were dropped, each with the reason, and the whole hash of each job
-/// where that is asked for: then its fields are those alone that count otherwise than they stand there.
+/// where that is asked for: then its fields are those alone that count otherwise than they stand there; and the size of
+/// the first job if it was left because it is too large for an answer.
 pub(super) type Taken = (
     String,
     Vec<String>,
@@ -16,6 +17,7 @@ pub(super) type Taken = (
     Vec<String>,
     Vec<(String, String)>,
     Vec<Vec<Vec<u8>>>,
+    usize,
 );
 
 /// A job that was taken: the fields that are known of it, and its whole hash.
