@@ -274,17 +274,7 @@ impl Service {
         if self.attended {
             actix_rt::spawn(service_manager::tell(service_manager::STOPPING));
         }
-        match &leave {
-            Leave::Told(how) => {
-                tracing::info!(how, "draining: no new jobs, and those in hand stop at their next safe point")
-            }
-            Leave::GaveUp(escalation) => {
-                tracing::error!(?escalation, "restarts do not help; this process leaves")
-            }
-            Leave::Stuck(threads) => {
-                tracing::error!(threads, "threads do not come back; this process leaves")
-            }
-        }
+        leave.tell();
         let longest = self.settings.service.drain_timeout;
         let drained = self.at_work.drain(longest, &mut self.signals).await;
         self.at_work.close(drained).await;

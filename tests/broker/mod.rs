@@ -22,7 +22,6 @@ mod rq;
 mod same_id;
 mod shared;
 mod spoiled;
-mod thin_line;
 mod time;
 mod unique;
 mod upkeep;

@@ -84,9 +84,7 @@ impl Broker for Rq {
     }
 
     fn further_time(&self, queue: Option<&QueueName>) -> Duration {
-        time_for(
-            queue.map_or_else(|| self.leases.size_of_orphans(), |queue| self.server.size_of_first(queue)),
-        )
+        time_for(queue.map_or_else(|| self.leases.size_of_orphans(), |queue| self.server.too_large.of(queue)))
     }
 
     async fn unfold(&self, delivery: &Delivery) -> Result<Result<Args, ArgsError>, Fault> {

@@ -11,7 +11,7 @@ use super::ends::ending;
 use super::keys::Keys;
 use super::link::Link;
 use super::scripts::Scripts;
-use super::taken::{Taken, TakenJob};
+use super::taken::{Taken, TakenJob, TooLarge, new_executions};
 use super::wire::{self, Hash};
 use super::workers::Workers;
 use crate::fault::{Fault, FaultKind};
@@ -39,8 +39,7 @@ pub(super) struct Server {
     /// The jobs that are lent.
     pub(super) lent: Mutex<HashMap<ExecutionId, Out>>,
     lost_answers: LostAnswers,
-    /// The size of the first job of queues where it was left because it is too large for an answer.
-    too_large: Mutex<HashMap<QueueName, usize>>,
+    pub(super) too_large: TooLarge,
 }
 
 /// A job that is lent.
@@ -84,7 +83,7 @@ impl Server {
             serializer: Serializer::default(),
             lent: Mutex::default(),
             lost_answers: LostAnswers::default(),
-            too_large: Mutex::default(),
+            too_large: TooLarge::default(),
         }
     }
 
@@ -120,11 +119,6 @@ impl Server {
         Ok(answers.into_iter().map(enqueued).collect())
     }
 
-    /// The bytes that the next fetch from a queue waits for at least.
-    pub(super) fn size_of_first(&self, queue: &QueueName) -> usize {
-        self.too_large.lock().get(queue).copied().unwrap_or(0)
-    }
-
     /// Lends up to `max` jobs; none if the first is too large for an answer, which the next call then waits
     /// for. Run it as its own task, because it must not be cancelled half-way.
     pub(super) async fn take(
@@ -136,7 +130,7 @@ impl Server {
         let executions = new_executions(max);
         let workers = self.workers.assign(&executions);
         let mut call = self.prepare(&self.scripts.take);
-        let size = self.size_of_first(queue);
+        let size = self.too_large.of(queue);
         call.arg(queue.as_str()).arg(process.as_str()).arg(u8::from(self.whole_hashes.contains(queue)));
         call.arg(size);
         for (execution, name) in executions.iter().zip(&workers) {
@@ -151,10 +145,7 @@ impl Server {
                 return Err(fault);
             }
         };
-        match too_large {
-            0 => self.too_large.lock().remove(queue),
-            size => self.too_large.lock().insert(queue.clone(), size),
-        };
+        self.too_large.note(queue, too_large);
         for id in broken {
             tracing::error!(job.id = id, queue.name = %queue,
                 "an entry of a queue was no job: its key is missing fields or holds no hash; the entry is gone, the key \
@@ -292,13 +283,6 @@ impl<'a> How<'a> {
 fn told(what: &impl Serialize) -> Result<String, Fault> {
     serde_json::to_string(what)
         .map_err(|error| Fault::new(FaultKind::Permanent, "write down what a script is told").because(error))
-}
-
-/// New unique ids: one random number and those that follow it.
-fn new_executions(count: u32) -> Vec<ExecutionId> {
-    let first = uuid::Uuid::new_v4().as_u128();
-    let id = |place: u32| ExecutionId::from(format!("{:032x}", first.wrapping_add(u128::from(place))));
-    (0..count).map(id).collect()
 }
 
 fn enqueued(answer: redis::Value) -> Enqueued {

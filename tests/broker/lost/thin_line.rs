@@ -8,9 +8,9 @@ use tikkun::queue::{Broker, Delivery, Disposition, RqSettings, Settled, open_rq}
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::{TcpListener, UnixStream};
 
-use super::ground::*;
-use super::redis_server::SHARED;
-use super::rq::Prefix;
+use super::super::ground::*;
+use super::super::redis_server::SHARED;
+use super::super::rq::Prefix;
 
 /// Bytes in one direction in a tenth of a second.
 const WIDTH: usize = 16 << 10;
