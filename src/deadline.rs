@@ -4,6 +4,14 @@ use std::time::Duration;
 
 use crate::fault::{Fault, FaultKind};
 
+/// The slowest line over which long requests and answers are waited for, in bytes per millisecond.
+const THIN_LINE: u64 = 64;
+
+/// The time that so many bytes take over a thin line; next to nothing for a short call.
+pub(crate) fn time_for(bytes: usize) -> Duration {
+    Duration::from_millis(u64::try_from(bytes).unwrap_or(u64::MAX) / THIN_LINE)
+}
+
 /// Awaits `answer`, for at most `deadline`; `what` names the call in the fault. Cancel safe if `answer` is.
 pub(crate) async fn answer_in<T>(
     deadline: Duration,

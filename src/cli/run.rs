@@ -100,7 +100,8 @@ impl Run {
         let (signals, last) = (signals.with_foreign_jobs(worker.signals()), worker.last());
         match Service::start_for(settings, worker, signals).await {
             Ok(service) => {
-                let ended = last.ended(service.ports().broker.clone(), service.running());
+                let (broker, running) = (service.ports().broker.clone(), service.running());
+                let ended = last.ended(broker, running, service.take_no_more());
                 match service.run_until(ended).await {
                     Ended::Drained | Ended::DrainedInPart => OK,
                     Ended::GaveUp => GAVE_UP,

@@ -160,7 +160,7 @@ const VALUE: usize = size_of::<Value>();
 const ENTRY: usize = 2 * size_of::<String>();
 
 /// The approximate memory of a value, in bytes.
-pub(super) fn weight(value: &Value) -> usize {
+pub(crate) fn weight(value: &Value) -> usize {
     let inner = match value {
         Value::Null | Value::Bool(_) | Value::Number(_) => 0,
         Value::String(text) => text.len(),

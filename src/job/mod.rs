@@ -30,6 +30,7 @@ mod verbatim;
 mod webhook;
 
 pub use crate::backoff::Backoff;
+pub(crate) use args::weight;
 pub use args::{Args, ArgsError};
 pub use callback::{Callback, Callbacks};
 pub use context::{Control, JobContext, StopReason};

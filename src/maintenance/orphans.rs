@@ -48,7 +48,8 @@ pub(super) async fn rescue(
     deadline: Duration,
 ) -> Result<(), Fault> {
     let found = ports.broker.orphans(ORPHANS.saturating_add(*left));
-    let mut orphans = answer_in(deadline, "look for orphans", found).await?;
+    let until = deadline + ports.broker.further_time(None);
+    let mut orphans = ports.turn.beating(answer_in(until, "look for orphans", found)).await?;
     let all = orphans.len();
     orphans.retain(|orphan| is_judged_here(ports, &orphan.delivery.job));
     *left = u32::try_from(all - orphans.len()).unwrap_or(u32::MAX);

@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use crate::job::{
     ExecutionId, JobId, JobRecord, JobState, Limit, ProcessId, QueueEnd, QueueName, RETRIES_EXHAUSTED,
-    RetryAsked, Verbatim,
+    RetryAsked, Verbatim, weight,
 };
 
 /// A job lent to this process.
@@ -133,6 +133,15 @@ impl Settlement {
             remark: None,
             verbatim: None,
         }
+    }
+
+    /// About the bytes of what the job returned, or of its error.
+    pub(crate) fn weight(&self) -> usize {
+        let ours = match &self.verdict {
+            Disposition::Ack { result, .. } => weight(result),
+            other => other.error().map_or(0, str::len),
+        };
+        ours.max(self.verbatim.as_ref().map_or(0, |words| words.weight()))
     }
 
     /// The job is put back at the head of its queue, as if it had never been taken.

@@ -29,6 +29,10 @@ macro_rules! count {
     ($($how:ident $call:ident($($name:ident: $type:ty),*) -> $answer:ty;)*) => {
         #[async_trait]
         impl<B: Broker> Broker for Measured<B> {
+            fn further_time(&self, queue: Option<&QueueName>) -> Duration {
+                self.broker.further_time(queue)
+            }
+
             $(async fn $call(&self, $($name: $type),*) -> Result<$answer, Fault> {
                 self.calls.$how(stringify!($call), self.broker.$call($($name),*)).await
             })*

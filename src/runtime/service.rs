@@ -26,7 +26,7 @@ use crate::job::{Job, KindClash, Registry};
 use crate::kinds::check_own;
 use crate::supervision::Turns;
 use crate::webhooks::WebhookSender;
-use crate::worker::Running;
+use crate::worker::{Running, SlotPool};
 
 /// Collects kinds of jobs for a [`Service`]; created by [`Service::builder`].
 ///
@@ -253,13 +253,20 @@ impl Service {
         self.at_work.tree.running.clone()
     }
 
+    /// Retires every slot when it is called: no further job is taken, and with the last one that runs the process leaves.
+    pub fn take_no_more(&self) -> impl Fn() + use<> {
+        let pools = self.at_work.tree.pools.clone();
+        move || while SlotPool::retire_one_of(&pools) > 0 {}
+    }
+
     /// Runs until a signal, `stop` or a failure ends it, and then drains.
     pub async fn run_until(mut self, stop: impl Future<Output = ()>) -> Ended {
         let most = self.settings.service.max_stuck;
+        let retired = self.at_work.tree.pools.iter().map(|pool| pool.gone()).collect();
         let leave = tokio::select! {
             signal = self.signals.next() => Leave::Told(signal),
             () = stop => Leave::Told("request"),
-            () = all_retired(self.at_work.tree.all_retired.clone()) => Leave::Told("shutdown of every worker"),
+            () = all_retired(retired) => Leave::Told("shutdown of every worker"),
             escalation = gave_up(self.at_work.tree.top.gave_up()) => Leave::GaveUp(escalation),
             stuck = too_many_stuck(self.at_work.tree.table.stuck_threads(), most) => Leave::Stuck(stuck),
         };
@@ -267,17 +274,7 @@ impl Service {
         if self.attended {
             actix_rt::spawn(service_manager::tell(service_manager::STOPPING));
         }
-        match &leave {
-            Leave::Told(how) => {
-                tracing::info!(how, "draining: no new jobs, and those in hand stop at their next safe point")
-            }
-            Leave::GaveUp(escalation) => {
-                tracing::error!(?escalation, "restarts do not help; this process leaves")
-            }
-            Leave::Stuck(threads) => {
-                tracing::error!(threads, "threads do not come back; this process leaves")
-            }
-        }
+        leave.tell();
         let longest = self.settings.service.drain_timeout;
         let drained = self.at_work.drain(longest, &mut self.signals).await;
         self.at_work.close(drained).await;

@@ -25,6 +25,23 @@ pub(super) enum Leave {
     Stuck(usize),
 }
 
+impl Leave {
+    /// Logs why the process leaves.
+    pub(super) fn tell(&self) {
+        match self {
+            Self::Told(how) => {
+                tracing::info!(how, "draining: no new jobs, and those in hand stop at their next safe point")
+            }
+            Self::GaveUp(escalation) => {
+                tracing::error!(?escalation, "restarts do not help; this process leaves")
+            }
+            Self::Stuck(threads) => {
+                tracing::error!(threads, "threads do not come back; this process leaves")
+            }
+        }
+    }
+}
+
 /// The signals of a user, a terminal or an orchestrator. They are caught from the moment this is created.
 ///
 /// A hangup that was ignored when the process started, as under `nohup`, stays ignored.

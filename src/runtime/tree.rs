@@ -33,7 +33,7 @@ use crate::maintenance::{Clock, LeaseKeeper, Rescuer, RescuerPorts, Scheduler};
 use crate::queue::Budget;
 use crate::supervision::{HealthTable, StartError, Supervisor, Turns};
 use crate::tracking::StatusTracker;
-use crate::worker::{Payloads, QueueListener, RunnerWatch, Running};
+use crate::worker::{Payloads, QueueListener, RunnerWatch, Running, SlotPool};
 
 /// The time limit of one call to the storage.
 const STORAGE_DEADLINE: Duration = Duration::from_secs(30);
@@ -50,8 +50,8 @@ pub(super) struct Tree {
     pub lease_held: watch::Receiver<bool>,
     /// Why no job at all can be run now.
     pub hindrance: watch::Receiver<Option<String>>,
-    /// Each is true once users have retired every slot of a team.
-    pub all_retired: Vec<watch::Receiver<bool>>,
+    /// The slots of each team.
+    pub pools: Vec<Arc<SlotPool>>,
     batches: Option<Arbiter>,
 }
 
@@ -88,18 +88,16 @@ impl TreeBuilder<'_> {
         if role.schedules() {
             self.timekeepers(&top, &tracker, registries).await?;
         }
-        let (mut listeners, mut all_retired) = (Vec::new(), Vec::new());
+        let (mut listeners, mut pools) = (Vec::new(), Vec::new());
         if role.runs_jobs() {
             let branch = top.branch(self.ground.supervisor("listeners")).await?;
             let payloads = Payloads::from(self.ground.settings.worker.payload_budget.as_usize());
-            let mut pools = Vec::new();
             for (crew, threads) in crews.iter().zip(&runners) {
                 let slots = slot_pool(&crew.served, threads.places(), &payloads);
                 listeners.extend(start_listeners(&self.ground, &branch, &slots, &lease_held, crew).await?);
-                all_retired.push(slots.gone());
                 pools.push(slots);
             }
-            start_command_listener(&self.ground, &top, pools, &running).await?;
+            start_command_listener(&self.ground, &top, pools.clone(), &running).await?;
         }
         // Beside kinds in Rust, a Python worker that is not there is no reason for them.
         let alone = crews.first().map(|crew| crew.hindrance.clone());
@@ -114,7 +112,7 @@ impl TreeBuilder<'_> {
             listeners,
             lease_held,
             hindrance,
-            all_retired,
+            pools,
             batches,
         })
     }

@@ -9,6 +9,9 @@ use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 
+/// The time between two reports during a long wait.
+const BEAT: Duration = Duration::from_secs(5);
+
 /// The loops of a process. Clones share the data.
 #[derive(Clone, Default)]
 pub struct Turns {
@@ -54,6 +57,18 @@ impl Turn {
     pub fn beat(&self) {
         if let Some(last) = self.turns.last.lock().get_mut(&*self.name) {
             *last = Instant::now();
+        }
+    }
+
+    /// Reports again and again while the loop waits for `answer`, which ends within a time of its own. Cancel safe if
+    /// `answer` is.
+    pub async fn beating<T>(&self, answer: impl Future<Output = T>) -> T {
+        let mut answer = std::pin::pin!(answer);
+        loop {
+            match tokio::time::timeout(BEAT, &mut answer).await {
+                Ok(answer) => return answer,
+                Err(_) => self.beat(),
+            }
         }
     }
 

@@ -14,7 +14,7 @@ use tracing::Instrument as _;
 use super::outage::Outage;
 use super::queue_state::QueueState;
 use super::slots::Slot;
-use crate::deadline::answer_in;
+use crate::deadline::{answer_in, time_for};
 use crate::failpoint;
 use crate::fault::{Fault, FaultKind};
 use crate::job::Retention;
@@ -170,7 +170,9 @@ impl Completer {
 
     async fn ask(&self, settlements: &[Settlement]) -> Result<Vec<Settled>, Fault> {
         let settled = self.queue.ports.broker.settle(settlements);
-        answer_in(self.queue.settings.deadline, "settle", settled).await
+        // Its text is longer than what it weighs here.
+        let size: usize = settlements.iter().map(|one| 2 * one.weight()).sum();
+        answer_in(self.queue.settings.deadline + time_for(size), "settle", settled).await
     }
 
     /// Checks, after a fault, that the broker does all else that jobs need; if not, returns the reason.

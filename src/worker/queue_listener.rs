@@ -25,7 +25,7 @@ use super::waiting::{granted_slots, wait_for_lease, wait_for_work};
 use crate::deadline::answer_in;
 use crate::failpoint;
 use crate::fault::{Fault, FaultKind};
-use crate::queue::{Delivery, Settled, webhook_requests};
+use crate::queue::{Delivery, Settled, Settlement, webhook_requests};
 
 /// The most jobs in the first fetch after a wait; after a full one, whole batches are fetched.
 const AFTER_A_WAIT: u32 = 8;
@@ -78,11 +78,16 @@ impl Handler<Drain> for QueueListener {
     fn handle(&mut self, _: Drain, _: &mut Self::Context) -> Self::Result {
         self.queue.draining.send_replace(true);
         let queue = Arc::clone(&self.queue);
-        Box::pin(async move { queue.nothing_held().await })
+        Box::pin(async move {
+            // A fetch that takes long gives back what it brings.
+            drop(queue.fetching.lock().await);
+            queue.nothing_held().await;
+        })
     }
 }
 
 /// The loop that takes jobs for free slots.
+#[derive(Clone)]
 struct Fetcher {
     queue: Arc<QueueState>,
     reclaimer: Reclaimer,
@@ -160,19 +165,39 @@ impl Fetcher {
 
     /// Fetches jobs for these slots, and returns how many came.
     async fn fetch_for(&self, slots: Vec<Slot>) -> Result<usize, Fault> {
+        let waits = self.queue.ports.broker.further_time(Some(&self.queue.settings.queue));
+        let fetched = if waits.is_zero() {
+            self.clone().fetch(slots, waits).await?
+        } else {
+            // Its jobs are lent long before they are here. A drain does not cut it off, for nobody would have them then.
+            let under_way = actix_rt::spawn(self.clone().fetch(slots, waits));
+            under_way.await.map_err(|died| Fault::new(FaultKind::Retryable, "fetch").because(died))??
+        };
+        if fetched > 0 {
+            failpoint::reach("queue_listener.fetched");
+        }
+        Ok(fetched)
+    }
+
+    async fn fetch(self, slots: Vec<Slot>, waits: Duration) -> Result<usize, Fault> {
         let queue = &self.queue;
         let want = u32::try_from(slots.len()).unwrap_or(u32::MAX);
         let _fetching = queue.fetching.lock().await;
         let fetched = queue.ports.broker.fetch(&queue.settings.queue, want, &queue.ports.process);
-        let deliveries = answer_in(queue.settings.deadline, "fetch", fetched).await?;
+        let fetched = answer_in(queue.settings.deadline + waits, "fetch", fetched);
+        let deliveries = queue.ports.turn.beating(fetched).await?;
+        if *queue.draining.borrow() {
+            // In reverse order, so that the first is at the head again.
+            for delivery in deliveries.iter().rev() {
+                self.completer.complete(&Settlement::given_back(delivery), None).await;
+            }
+            return Ok(0);
+        }
         let fetched = deliveries.len();
         for (delivery, slot) in deliveries.into_iter().zip(slots) {
             let Some(held) = queue.hold(&delivery.execution) else { continue };
             let span = attempt_span(&delivery.job);
             actix_rt::spawn(carry(held, delivery, slot, Arc::clone(&self.completer)).instrument(span));
-        }
-        if fetched > 0 {
-            failpoint::reach("queue_listener.fetched");
         }
         Ok(fetched)
     }

@@ -1,5 +1,7 @@
 //! A Redis that loses data, stops answering, or could not be reached by any process.
 
+mod thin_line;
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;

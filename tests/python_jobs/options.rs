@@ -143,6 +143,18 @@ fn a_worker_leaves_after_so_many_jobs() {
 }
 
 #[test]
+fn a_worker_that_runs_its_last_job_takes_no_other() {
+    let mut ground = Ground::new(Rq::Three);
+    let [last, other] = [3, 0].map(|seconds| ground.enqueue("default", "nap", &json!([seconds]), &json!({})));
+    let mut run = ground.run(&["--slots", "2"], &ground.worker(&["--max-jobs", "1", "default"]));
+    assert!(run.ended().success(), "{}", run.log());
+    assert_eq!([last, other.clone()].map(|job| ground.look(&job)["status"].clone()), ["finished", "queued"]);
+    let taken = ground.redis.ask(&["HGET", &format!("rq:job:{other}"), "x_attempt"]);
+    // It may come with the last one, and once more before that has begun.
+    assert!(taken.parse().unwrap_or(0) < 50, "it was taken and given back {taken} times");
+}
+
+#[test]
 fn a_worker_leaves_when_it_had_nothing_to_do_for_so_long() {
     for rq in ALL {
         let mut ground = Ground::new(rq);

@@ -19,6 +19,7 @@ use super::tend;
 use super::troubles::Troubles;
 use super::wait::Waiters;
 use super::wire;
+use crate::deadline::time_for;
 use crate::fault::{Fault, FaultKind};
 use crate::job::{
     Args, ArgsError, ExecutionId, JobId, JobRecord, JobState, KindName, NewJob, ProcessId, QueueName,
@@ -80,6 +81,10 @@ impl Broker for Rq {
             Ok(lent) => Ok(lent?.received()),
             Err(died) => Err(Fault::new(FaultKind::Retryable, format!("fetch from `{queue}`")).because(died)),
         }
+    }
+
+    fn further_time(&self, queue: Option<&QueueName>) -> Duration {
+        time_for(queue.map_or_else(|| self.leases.size_of_orphans(), |queue| self.server.too_large.of(queue)))
     }
 
     async fn unfold(&self, delivery: &Delivery) -> Result<Result<Args, ArgsError>, Fault> {

@@ -38,6 +38,8 @@ pub(super) struct Leases {
     watch: Mutex<(LeaseWatch, Option<Instant>)>,
     /// Executions whose loss to other processes was logged already.
     told: Mutex<HashSet<String>>,
+    /// The size of the largest orphan that was left because it is too large for an answer.
+    too_large: Mutex<usize>,
 }
 
 impl Leases {
@@ -99,7 +101,13 @@ impl Leases {
         note_request(server).await
     }
 
-    /// Deliveries of processes without a lease. An unreadable queue does not block the others.
+    /// The bytes that the next look for orphans waits for at least.
+    pub(super) fn size_of_orphans(&self) -> usize {
+        *self.too_large.lock()
+    }
+
+    /// Deliveries of processes without a lease. One that is too large for an answer comes with the next call. An
+    /// unreadable queue does not block the others.
     pub(super) async fn orphans(
         &self,
         (server, memory): (&Server, &Memory),
@@ -109,15 +117,17 @@ impl Leases {
         let ttl = memory.known().ttl;
         let over = self.over(server, ttl).await?;
         let mut call = server.prepare(&server.scripts.orphans);
-        call.arg(max).arg(ttl);
+        let size = self.size_of_orphans();
+        call.arg(max).arg(ttl).arg(size);
         for (process, record) in over {
             call.arg(process.as_str()).arg(record);
         }
         type Found = (String, String, String, String, Fields);
         // While writes fail, nobody can renew a lease. So observations count only if this call succeeds.
         let watched = std::mem::take(&mut *self.watch.lock());
-        let (found, untold): (Vec<Found>, Vec<String>) =
-            server.link.invoke(&call, || "look for orphans".to_owned()).await?;
+        let (found, untold, too_large): (Vec<Found>, Vec<String>, usize) =
+            server.link.invoke_heavy(&call, size, || "look for orphans".to_owned()).await?;
+        *self.too_large.lock() = too_large;
         *self.watch.lock() = watched;
         troubles.tell(untold, "whether jobs of a queue still run cannot be told");
         let orphan = |(execution, process, queue, id, fields): Found| {

@@ -9,6 +9,7 @@ use redis::{
     AsyncConnectionConfig, Client, ErrorKind, FromRedisValue, RedisError, RedisResult, ScriptInvocation,
 };
 
+use crate::deadline::time_for;
 use crate::fault::{Fault, FaultKind};
 
 /// The time limit for connecting. Together with [`ANSWER`] it is below the callers' time limits: a caller
@@ -16,6 +17,8 @@ use crate::fault::{Fault, FaultKind};
 const CONNECT: Duration = Duration::from_millis(1500);
 /// The time limit for the answer to a short call.
 const ANSWER: Duration = Duration::from_secs(3);
+/// The most bytes of a call on the shared connection; any line carries them within [`ANSWER`].
+const HEAVY: usize = 128 << 10;
 /// How much longer than the server should block a blocking call may take.
 const LATE: Duration = Duration::from_secs(3);
 
@@ -48,6 +51,24 @@ impl Link {
         self.kept(answer.await, what)
     }
 
+    /// As [`Self::invoke`], for a request or an answer of about this many bytes. If they are many, they go over a
+    /// connection of their own, so that they keep no other call waiting, and may take as long as a thin line needs.
+    pub(super) async fn invoke_heavy<T: FromRedisValue>(
+        &self,
+        call: &ScriptInvocation<'_>,
+        bytes: usize,
+        what: impl FnOnce() -> String,
+    ) -> Result<T, Fault> {
+        if bytes <= HEAVY {
+            return self.invoke(call, what).await;
+        }
+        let answer = async {
+            let mut connection = self.blocking(time_for(bytes)).await?;
+            call.invoke_async(&mut connection).await
+        };
+        answer.await.map_err(|error| fault(error, what()))
+    }
+
     /// Sends commands as one pipeline on the shared connection; the answers are in their order.
     pub(super) async fn ask<T: FromRedisValue>(
         &self,
@@ -78,7 +99,7 @@ impl Link {
         answers.into_iter().map(answer).collect()
     }
 
-    /// A connection for calls that block for at most `longest`.
+    /// A connection for calls that take at most `longest`.
     pub(super) async fn blocking(&self, longest: Duration) -> Result<MultiplexedConnection, RedisError> {
         let config = AsyncConnectionConfig::new()
             .set_connection_timeout(Some(CONNECT))

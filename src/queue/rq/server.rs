@@ -11,7 +11,7 @@ use super::ends::ending;
 use super::keys::Keys;
 use super::link::Link;
 use super::scripts::Scripts;
-use super::taken::{Taken, TakenJob};
+use super::taken::{Taken, TakenJob, TooLarge, new_executions};
 use super::wire::{self, Hash};
 use super::workers::Workers;
 use crate::fault::{Fault, FaultKind};
@@ -39,6 +39,7 @@ pub(super) struct Server {
     /// The jobs that are lent.
     pub(super) lent: Mutex<HashMap<ExecutionId, Out>>,
     lost_answers: LostAnswers,
+    pub(super) too_large: TooLarge,
 }
 
 /// A job that is lent.
@@ -82,6 +83,7 @@ impl Server {
             serializer: Serializer::default(),
             lent: Mutex::default(),
             lost_answers: LostAnswers::default(),
+            too_large: TooLarge::default(),
         }
     }
 
@@ -117,7 +119,8 @@ impl Server {
         Ok(answers.into_iter().map(enqueued).collect())
     }
 
-    /// Lends up to `max` jobs. Run it as its own task, because it must not be cancelled half-way.
+    /// Lends up to `max` jobs; none if the first is too large for an answer, which the next call then waits
+    /// for. Run it as its own task, because it must not be cancelled half-way.
     pub(super) async fn take(
         &self,
         queue: &QueueName,
@@ -127,18 +130,22 @@ impl Server {
         let executions = new_executions(max);
         let workers = self.workers.assign(&executions);
         let mut call = self.prepare(&self.scripts.take);
+        let size = self.too_large.of(queue);
         call.arg(queue.as_str()).arg(process.as_str()).arg(u8::from(self.whole_hashes.contains(queue)));
+        call.arg(size);
         for (execution, name) in executions.iter().zip(&workers) {
             call.arg(execution.as_str()).arg(name);
         }
-        let taken: Result<Taken, _> = self.link.invoke(&call, || format!("fetch from `{queue}`")).await;
-        let (now, names, taken, known, broken, dropped, whole) = match taken {
+        let taken: Result<Taken, _> =
+            self.link.invoke_heavy(&call, size, || format!("fetch from `{queue}`")).await;
+        let (now, names, taken, known, broken, dropped, whole, too_large) = match taken {
             Ok(taken) => taken,
             Err(fault) => {
                 self.workers.release(&executions);
                 return Err(fault);
             }
         };
+        self.too_large.note(queue, too_large);
         for id in broken {
             tracing::error!(job.id = id, queue.name = %queue,
                 "an entry of a queue was no job: its key is missing fields or holds no hash; the entry is gone, the key \
@@ -218,14 +225,18 @@ impl Server {
         }
         let mut call = self.prepare(&self.scripts.settle);
         let asking = self.lost_answers.ask(settlements);
+        let mut size = 0;
         for one in settlements {
             let serializer =
                 self.lent.lock().get(&one.execution).map(|out| out.serializer).unwrap_or_default();
             let (how, text) = ending(one, serializer);
+            size += text.len();
             call.arg(one.job.as_str()).arg(one.execution.as_str()).arg(told(&how)?).arg(text);
         }
-        let mut answers: Vec<u8> =
-            self.link.invoke(&call, || format!("settle {} deliveries", settlements.len())).await?;
+        let mut answers: Vec<u8> = self
+            .link
+            .invoke_heavy(&call, size, || format!("settle {} deliveries", settlements.len()))
+            .await?;
         let more_to_release = answers.pop() == Some(1);
         let settled = answers.into_iter().zip(settlements).zip(&asking.again);
         let settled = settled.map(|((answer, one), again)| match answer {
@@ -272,13 +283,6 @@ impl<'a> How<'a> {
 fn told(what: &impl Serialize) -> Result<String, Fault> {
     serde_json::to_string(what)
         .map_err(|error| Fault::new(FaultKind::Permanent, "write down what a script is told").because(error))
-}
-
-/// New unique ids: one random number and those that follow it.
-fn new_executions(count: u32) -> Vec<ExecutionId> {
-    let first = uuid::Uuid::new_v4().as_u128();
-    let id = |place: u32| ExecutionId::from(format!("{:032x}", first.wrapping_add(u128::from(place))));
-    (0..count).map(id).collect()
 }
 
 fn enqueued(answer: redis::Value) -> Enqueued {

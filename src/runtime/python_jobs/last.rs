@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use crate::job::QueueName;
@@ -27,6 +28,8 @@ pub struct Last {
     longest_idle: Option<Duration>,
     queues: Arc<[QueueName]>,
     begun: Arc<AtomicU64>,
+    /// Told when there have been as many jobs as there may be.
+    full: Arc<Notify>,
 }
 
 impl Last {
@@ -40,21 +43,29 @@ impl Last {
             longest_idle: idle,
             queues: hello.queues.iter().map(Into::into).collect(),
             begun: Arc::default(),
+            full: Arc::default(),
         }
     }
 
     /// Counts a job that is about to begin; `false` when there have been as many as there may be.
     pub(super) fn one_more(&self) -> bool {
         let before = self.begun.fetch_add(1, Ordering::AcqRel);
+        if self.most_jobs.is_some_and(|most| before.saturating_add(1) >= most) {
+            self.full.notify_one();
+        }
         self.most_jobs.is_none_or(|most| before < most)
     }
 
-    /// Completes when the worker should leave. Cancel safe.
-    pub async fn ended(self, broker: Arc<dyn Broker>, running: Running) {
+    /// Completes when the worker should leave. `take_no_more` is called when the last job that it may run has begun: others
+    /// would be taken only to be given back, as often as they come, until that job has ended. Cancel safe.
+    pub async fn ended(self, broker: Arc<dyn Broker>, running: Running, take_no_more: impl Fn()) {
         let mut busy_until = Instant::now();
         let mut looks_empty = 0;
         loop {
-            tokio::time::sleep(LOOK).await;
+            tokio::select! {
+                () = tokio::time::sleep(LOOK) => {}
+                () = self.full.notified() => take_no_more(),
+            }
             let is_idle = running.list().is_empty();
             if !is_idle {
                 busy_until = Instant::now();

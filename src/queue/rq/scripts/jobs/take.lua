@@ -1,11 +1,12 @@
 -- Takes jobs from the head of a queue. They are registered and marked as started before they leave it, so that whatever the
 -- server refuses half-way, no job is in no list. As under RQ, what is taken is run, whatever its status says and whoever else
 -- runs it, unless its hash is gone or it was canceled.
--- ARGV[3]: queue; [4]: process; [5]: whether the whole hash of each job is asked for; then for each free slot an execution and
--- a worker.
+-- ARGV[3]: queue; [4]: process; [5]: whether the whole hash of each job is asked for; [6]: how many bytes of jobs the caller
+-- waits for at least; then for each free slot an execution and a worker.
 -- Answers: the time; the names of the fields; the ids of the jobs taken, in the order of the slots; the fields of each; the
 -- ids that stood for nothing that can be run; for each id that was dropped, why; and the whole hash of each job taken, if that is
--- asked for: then its fields are those alone that count otherwise than they stand there.
+-- asked for: then its fields are those alone that count otherwise than they stand there; and the size of the first job if it
+-- is too large for the answer and was therefore left where it is, else 0.
 
 local NAMES = { 'status', 'data', 'timeout', 'x_attempt', 'success_callback_name', 'failure_callback_name',
   'stopped_callback_name', 'origin', 'created_at', 'enqueued_at', 'meta', 'result_ttl', 'failure_ttl', 'retries_left',
@@ -18,12 +19,12 @@ local queue, process, now, beat = ARGV[3], ARGV[4], stamp(), epoch()
 local JOB, EXECUTION, EXECUTIONS, WORKER = key('job', ''), key('execution', ''), key('executions', ''), key('worker', '')
 local lease = call('ZSCORE', ours('leases'), process)
 local held_back = call('EXISTS', key('suspended')) == 1 or call('HEXISTS', ours('paused'), queue) == 1
-if held_back or not lease or tonumber(lease) <= MILLIS then return { now, NAMES, {}, {}, {}, {}, {} } end
+if held_back or not lease or tonumber(lease) <= MILLIS then return { now, NAMES, {}, {}, {}, {}, {}, 0 } end
 
-local with_hash, slots, used = ARGV[5] == '1', (#ARGV - 5) / 2, 0
+local with_hash, slots, used = ARGV[5] == '1', (#ARGV - 6) / 2, 0
 local taken, known, broken, dropped, hashes = {}, {}, {}, {}, {}
 -- The workers of a process are registered together, and run out together.
-local registered = slots > 0 and call('EXISTS', key('worker', ARGV[7])) == 1
+local registered = slots > 0 and call('EXISTS', key('worker', ARGV[8])) == 1
 
 -- How long keys live without a heartbeat. Most jobs of a call have the same timeout.
 local spans = {}
@@ -47,7 +48,7 @@ end
 -- The entry of a job for the slot `used`. Each of several executions of one id is its own attempt.
 local attempts = {}
 local function entry_of(id, name, fields)
-  local execution, worker = ARGV[6 + used * 2], ARGV[7 + used * 2]
+  local execution, worker = ARGV[7 + used * 2], ARGV[8 + used * 2]
   if attempts[id] then fields[4] = attempts[id] end
   local attempt = fields[4] and whole((tonumber(fields[4]) or 0) + 1) or '1'
   attempts[id] = attempt
@@ -146,9 +147,9 @@ end
 
 local function is_named(field) return field and field ~= '' end
 
--- Sorts the ids at the head by what happens to them, changing nothing; as many as fit into the answer, and at
--- least one job. Answers their number, too.
-local room = ANSWER
+-- Sorts the ids at the head by what happens to them, changing nothing; as many as fit into the answer. Answers
+-- their number, too.
+local room, too_large = math.max(ANSWER, tonumber(ARGV[6])), 0
 local function look(ids)
   local entries, gone = {}, {}
   for place, id in ipairs(ids) do
@@ -165,7 +166,10 @@ local function look(ids)
     elseif fields[2] then
       -- The payload, what the enqueuer noted, and webhooks; the other fields are short.
       local size = hash and size_of(hash) or #fields[2] + #(fields[11] or '') + #(fields[19] or '')
-      if used > 0 and size > room then return entries, gone, place - 1 end
+      if size > room then
+        if used == 0 then too_large = size end
+        return entries, gone, place - 1
+      end
       room = room - size
       entries[#entries + 1] = entry_of(id, name, fields)
       hashes[#hashes + 1] = hash
@@ -193,4 +197,4 @@ while used < slots and looked < AT_ONCE do
   for _, id in ipairs(gone) do pcall(give_places_back, id) end
   if count < #ids then break end
 end
-return { now, NAMES, taken, known, broken, dropped, hashes }
+return { now, NAMES, taken, known, broken, dropped, hashes, too_large }

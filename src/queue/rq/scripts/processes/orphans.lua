@@ -1,10 +1,10 @@
 -- Lists deliveries of processes without a lease, at most ARGV[3]. Processes whose lease has expired are lost,
 -- and are forgotten once they have no deliveries; a lost process gives up its roles.
--- [4]: the duration of a lease in milliseconds, 0 if unknown; then name and record of each process whose
--- lease is over because it is dead or was watched without a renewal. If the record differs, another process
--- has the name, or the lease was renewed since.
--- Answers for each: execution, process, queue, id, hash; and the error of each that failed. Deliveries that
--- do not fit into an answer are left to the next check, except the first.
+-- [4]: the duration of a lease in milliseconds, 0 if unknown; [5]: the most bytes of a large job that the
+-- caller waits for; then name and record of each process whose lease is over because it is dead or was watched
+-- without a renewal. If the record differs, another process has the name, or the lease was renewed since.
+-- Answers for each: execution, process, queue, id, hash; the error of each that failed; and the size of the largest
+-- delivery that is too large for an answer, else 0. Those that do not fit are left to the next check.
 
 even_when_full()
 heard(tonumber(ARGV[4]))
@@ -29,13 +29,14 @@ local function believe(lent, ttl)
   end
 end
 
-for i = 5, #ARGV, 2 do
+for i = 6, #ARGV, 2 do
   local record = call('ZSCORE', ours('leases'), ARGV[i]) and (call('HGET', ours('processes'), ARGV[i]) or '')
   if record == ARGV[i + 1] then lose(ARGV[i]) end
 end
 clamp_leases(tonumber(ARGV[4]))
 for _, process in ipairs(call('ZRANGEBYSCORE', ours('leases'), '-inf', whole(MILLIS))) do lose(process) end
-local max, found, busy, troubles, room = tonumber(ARGV[3]), {}, {}, {}, ANSWER
+local max, found, busy, troubles = tonumber(ARGV[3]), {}, {}, {}
+local room, most, too_large = ANSWER, tonumber(ARGV[5]), 0
 local lent = call('HGETALL', ours('deliveries'))
 believe(lent, tonumber(ARGV[4]))
 -- From another place each time: what is left to others, or too large, hides none of the rest for good.
@@ -61,8 +62,17 @@ for n = 0, #lent - 2, 2 do
       if #hash == 0 then give_places_back(id) end
     else
       local size = size_of(hash)
-      if #found == 0 or size <= room then found[#found + 1] = { execution, process, queue, id, hash } end
-      room = room - size
+      local is_large = size > ANSWER
+      local fits = is_large and size <= most or not is_large and size <= room
+      if fits then found[#found + 1] = { execution, process, queue, id, hash } end
+      -- One that is large comes beside those that are not.
+      if not is_large then
+        room = room - size
+      elseif fits then
+        most = 0
+      else
+        too_large = math.max(too_large, size)
+      end
     end
   end
 end
@@ -72,4 +82,4 @@ for _, process in ipairs(call('SMEMBERS', ours('lost'))) do
     call('HDEL', ours('processes'), process)
   end
 end
-return { found, troubles }
+return { found, troubles, too_large }

@@ -1,0 +1,106 @@
+//! Over a thin line, jobs with large arguments and results take longer than any short call; everything works all the same.
+
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use tikkun::job::{Args, Limit};
+use tikkun::queue::{Broker, Delivery, Disposition, RqSettings, Settled, open_rq};
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
+use tokio::net::{TcpListener, UnixStream};
+
+use super::super::ground::*;
+use super::super::redis_server::SHARED;
+use super::super::rq::Prefix;
+
+/// Bytes in one direction in a tenth of a second.
+const WIDTH: usize = 16 << 10;
+/// The length of texts that take over four seconds.
+const LARGE: usize = 760_000;
+
+/// Copies from one side to the other, no faster than the line is wide.
+async fn trickle(mut from: impl AsyncRead + Unpin, mut to: impl AsyncWrite + Unpin) {
+    let mut bytes = vec![0; WIDTH];
+    while let Ok(count @ 1..) = from.read(&mut bytes).await {
+        if count > 1024 {
+            tokio::time::sleep(Duration::from_millis(100) * u32::try_from(count).unwrap() / 16384).await;
+        }
+        if to.write_all(&bytes[..count]).await.is_err() {
+            return;
+        }
+    }
+}
+
+/// The port of a thin line to the server.
+async fn line() -> u16 {
+    let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    tokio::spawn(async move {
+        while let Ok((near, _)) = listener.accept().await {
+            let far = UnixStream::connect(SHARED.socket()).await.unwrap();
+            let ((from_near, to_near), (from_far, to_far)) = (near.into_split(), far.into_split());
+            tokio::spawn(trickle(from_near, to_far));
+            tokio::spawn(trickle(from_far, to_near));
+        }
+    });
+    port
+}
+
+/// Letters by chance, so that they cannot be packed much.
+fn text() -> Value {
+    json!(std::iter::repeat_with(fastrand::alphanumeric).take(LARGE).collect::<String>())
+}
+
+/// The first call says how large it is; the second waits for it.
+async fn second_time(broker: &dyn Broker) -> Delivery {
+    assert_eq!(fetch(broker, 2).await, [], "no job is lent in vain");
+    let waits = broker.further_time(Some(&queue()));
+    assert!(waits > Duration::from_secs(5), "{waits:?}");
+    let lent = fetch(broker, 2).await;
+    assert_eq!(broker.further_time(Some(&queue())), Duration::ZERO);
+    lent.into_iter().next().expect("the job that was too large at first")
+}
+
+#[tokio::test]
+async fn large_jobs_are_fetched_and_their_large_results_are_written_over_a_thin_line() {
+    let (prefix, port) = (Prefix::new(), line().await);
+    let settings = RqSettings { url: format!("redis://127.0.0.1:{port}/0").into(), ..prefix.settings() };
+    let (near, far) = (open_rq(&prefix.settings()).unwrap(), open_rq(&settings).unwrap());
+    assert!(far.renew_lease(&process(ME), LONG).await.unwrap());
+    let mut large = job("large");
+    large.args = Args::positional([text()]);
+    near.enqueue(&[large, job("small")]).await.unwrap();
+
+    let delivery = second_time(&*far).await;
+    assert_eq!((delivery.job.id.as_str(), delivery.job.attempt), ("large", 1));
+    let result = text();
+    let verdict = Disposition::Ack { result: result.clone(), keep: Limit::After(LONG) };
+    let (settled, renewed) =
+        tokio::join!(settle(&*far, &delivery, verdict), async { far.renew_lease(&process(ME), LONG).await });
+    assert_eq!(settled, Settled::Done);
+    assert!(renewed.unwrap(), "short calls do not wait for long ones");
+    assert_eq!(record(&*near, "large").await.result, Some(result));
+    assert_eq!(ids(&fetch(&*far, 2).await), ["small"]);
+}
+
+#[tokio::test]
+async fn large_jobs_of_dead_processes_are_found_over_a_thin_line() {
+    let (prefix, port) = (Prefix::new(), line().await);
+    let settings = RqSettings { url: format!("redis://127.0.0.1:{port}/0").into(), ..prefix.settings() };
+    let (near, far) = (open_rq(&prefix.settings()).unwrap(), open_rq(&settings).unwrap());
+    assert!(near.renew_lease(&process(ME), LONG).await.unwrap());
+    let mut large = job("large");
+    large.args = Args::positional([text()]);
+    near.enqueue(&[large, job("small")]).await.unwrap();
+    second_time(&*near).await;
+    assert_eq!(ids(&fetch(&*near, 2).await), ["small"]);
+    near.end_lease(&me()).await.unwrap();
+
+    let found = async || -> Vec<String> {
+        far.orphans(9).await.unwrap().into_iter().map(|one| one.delivery.job.id.to_string()).collect()
+    };
+    assert_eq!(found().await, ["small"], "it holds up no other");
+    assert!(far.further_time(None) > Duration::from_secs(5));
+    let mut all = found().await;
+    all.sort();
+    assert_eq!(all, ["large", "small"]);
+}
