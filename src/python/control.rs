@@ -16,7 +16,7 @@ use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 
-use super::booting::boot::{Booted, Ground};
+use super::booting::ground::Ground;
 use super::ending::Exit;
 use super::frame::{FrameError, FrameReader};
 use super::killing::{Fate, kill_group, kill_tree};
@@ -191,12 +191,24 @@ impl Register {
     }
 }
 
-/// Begins to serve a zygote's control socket in two tasks.
-pub(super) fn serve(zygote: Booted, register: Arc<Register>, ground: Ground) -> Lifeline {
+/// What [`serve`] needs of a zygote that has said hello.
+pub(super) struct Control {
+    pub(super) frames: FrameReader<OwnedReadHalf>,
+    pub(super) writer: OwnedWriteHalf,
+    pub(super) register: Arc<Register>,
+    pub(super) ground: Ground,
+}
+
+/// Begins to serve the control socket in two tasks. `end` ends the zygote's process and says how it went; it is
+/// awaited once the socket has closed.
+pub(super) fn serve<E>(control: Control, end: E) -> Lifeline
+where
+    E: Future<Output = ZygoteEnd> + Send + 'static,
+{
     let (orders, asked) = mpsc::channel(64);
     let (tell_gone, gone) = watch::channel(None);
     let closing = CancellationToken::new();
-    let Booted { mut frames, writer, process, .. } = zygote;
+    let Control { mut frames, writer, register, ground } = control;
     tokio::spawn(write_orders(writer, asked));
     let (told, is_closing) = (Arc::clone(&register), closing.clone());
     tokio::spawn(async move {
@@ -211,7 +223,7 @@ pub(super) fn serve(zygote: Booted, register: Arc<Register>, ground: Ground) -> 
             () = leave => {}
         }
         told.close();
-        tell_gone.send_replace(Some(process.end().await));
+        tell_gone.send_replace(Some(end.await));
     });
     Lifeline { orders, register, gone, next_serial: AtomicU64::new(1), closing, _ground: ground }
 }

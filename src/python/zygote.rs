@@ -13,7 +13,7 @@ use super::booting::boot_error::BootError;
 use super::booting::boot_plan::{BootPlan, Start};
 use super::booting::spawner::{Spawner, watch_over};
 use super::child::{Child, Parts};
-use super::control::{Lifeline, Order, Register, Waiting, ZygoteEnd, serve, write_order};
+use super::control::{Control, Lifeline, Order, Register, Waiting, ZygoteEnd, serve, write_order};
 use super::hello::Hello;
 use super::killing::Fate;
 use super::messages::{ChildLimits, Mode, ToZygote};
@@ -63,7 +63,11 @@ impl Zygote {
         let booted = launch.boot(&register).await?;
         let hello = booted.hello.clone();
         let (lifeline, maker) = match plan.start {
-            Start::Fork => (serve(booted, register, ground), Maker::Fork(hello.pid)),
+            Start::Fork => {
+                let Booted { frames, writer, process, .. } = booted;
+                let control = Control { frames, writer, register, ground };
+                (serve(control, process.end()), Maker::Fork(hello.pid))
+            }
             Start::Spawn => {
                 let spawner = Spawner::new(launch, booted);
                 let lifeline = Lifeline::without_zygote(register, spawner.gone(), ground);

@@ -218,6 +218,25 @@ fn a_program_that_stays_in_front_of_the_worker_ends_with_it() {
 }
 
 #[test]
+fn a_worker_beside_jobs_in_rust_may_be_started_for_each_process() {
+    let mut ground = Ground::new(Rq::Three);
+    let [spawned, forked] = ["high", "low"].map(|queue| {
+        let command = serde_json::to_string(&ground.worker(&[queue])).unwrap();
+        format!("[[python]]\ncommand = {command}\n")
+    });
+    let file =
+        format!("[worker]\nqueues = [\"rust\"]\n{forked}{spawned}start = \"spawn\"\nisolation = \"warm\"\n");
+    let who = ["low", "high"].map(|queue| ground.enqueue(queue, "who", &json!([]), &json!({})));
+    let mut run = ground.serve(&file, &[]);
+    let parents = who.map(|id| numbers(&ground.result(&id, &mut run))[1]);
+    let told = run.get("/api/jobs/health").expect(200).json()["python"]["workers"].clone();
+    assert_eq!([&told[0]["zygote"], &told[1]["zygote"]], [&json!(parents[0]), &Value::Null]);
+    assert_eq!(parents[1], run.pid());
+    run.signal(Signal::TERM);
+    assert!(run.ended().success(), "{}", run.log());
+}
+
+#[test]
 fn modules_that_are_to_be_imported_ahead_are_refused() {
     let ground = Ground::new(Rq::Three);
     for modules in ["shop", "learned"] {

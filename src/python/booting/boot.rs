@@ -12,6 +12,7 @@ use tokio::time::timeout;
 
 use super::boot_error::BootError;
 use super::boot_plan::{BootPlan, Start};
+use super::ground::Ground;
 use super::other_user::OtherUser;
 use super::shim_folder::ShimFolder;
 use super::started::Started;
@@ -20,13 +21,6 @@ use crate::python::frame::FrameReader;
 use crate::python::hello::Hello;
 use crate::python::output::OutputSink;
 use crate::python::sockets::socket_pair;
-
-/// What lives as long as a process that was started with it.
-pub(in crate::python) struct Ground {
-    /// The only write end of the pipe whose closing has the kernel kill the processes.
-    _pipe: OwnedFd,
-    _shim: ShimFolder,
-}
 
 /// A command with all that each start of it needs.
 pub(in crate::python) struct Launch {
@@ -79,7 +73,7 @@ impl Launch {
             deadline: plan.deadline,
             known: plan.known.cloned(),
         };
-        Ok((launch, Ground { _pipe: pipe.into(), _shim: shim }))
+        Ok((launch, Ground::new(pipe.into(), shim)))
     }
 
     /// Has later starts fail if they come to something else than this.

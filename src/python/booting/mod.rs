@@ -3,6 +3,7 @@
 pub(super) mod boot;
 pub(super) mod boot_error;
 pub(super) mod boot_plan;
+pub(super) mod ground;
 mod other_user;
 mod shim_folder;
 pub(super) mod spawner;
