@@ -24,8 +24,8 @@ pub struct BootPlan<'a> {
     pub command: &'a [OsString],
     /// The Python side: names of files (with folders, `/` between) and their texts.
     pub shim: &'a [(&'a str, &'a str)],
-    /// All of the command's environment. `PYTHONPATH` gets the shim's folder in front, `TIKKUN_FD`,
-    /// `TIKKUN_LIFELINE` and, unless it is there, `PYTHONFAULTHANDLER` are added.
+    /// All of the command's environment. `PYTHONPATH` gets the shim's folder in front; `TIKKUN_FD`,
+    /// `TIKKUN_LIFELINE`, with [`Start::Spawn`] `TIKKUN_START` and, unless it is there, `PYTHONFAULTHANDLER` are added.
     pub environment: &'a [(OsString, OsString)],
     /// The user to run as; `None`: that of Tikkun.
     pub user: Option<&'a str>,
