@@ -222,7 +222,7 @@ class Child(Peer):
 
 
 class Tikkun(Peer):
-    def __init__(self, command, environment=None, cwd=APP):
+    def __init__(self, command, environment=None, cwd=APP, start=None):
         ours, theirs = socket.socketpair()
         super().__init__(ours)
         lifeline, self.lifeline = os.pipe()
@@ -233,6 +233,8 @@ class Tikkun(Peer):
         environment.setdefault("PYTHONFAULTHANDLER", "1")
         environment["TIKKUN_FD"] = str(theirs.fileno())
         environment["TIKKUN_LIFELINE"] = str(lifeline)
+        if start is not None:
+            environment["TIKKUN_START"] = start
         self.log = tempfile.TemporaryFile()
         self.process = subprocess.Popen(
             command,
@@ -303,7 +305,14 @@ class Tikkun(Peer):
         while kind != frames.FORKED:
             kind, fields = self.take("FORKED")
         assert int(fields[0]) == serial
-        child = Child(sock, int(fields[1]), out, err)
+        return self._ready(Child(sock, int(fields[1]), out, err))
+
+    def adopt(self, mode="job", limits=None):
+        """Has a process that forks none become a child."""
+        _, sock, out, err = self.ask_for_fork(mode, limits)
+        return self._ready(Child(sock, self.process.pid, out, err))
+
+    def _ready(self, child):
         self.children.append(child)
         ready = child.next("READY")
         assert (ready[0], ready[1][0]) == (frames.READY, str(child.pid).encode()), (ready, child.errors())

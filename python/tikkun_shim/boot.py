@@ -23,6 +23,8 @@ class Control(object):
         self.folder = folder
         self.fd = int(os.environ["TIKKUN_FD"])
         self.lifeline = int(os.environ.get("TIKKUN_LIFELINE", "-1"))
+        # Whether the worker's process is itself a child, and forks none.
+        self.spawned = os.environ.get("TIKKUN_START") == "spawn"
         self._in_environment = True
         self._taken = None
         # The number may belong to another file by the time of work(), if the socket did not come along.
@@ -48,8 +50,8 @@ class Control(object):
             os.set_inheritable(self.fd, False)
             if self.lifeline >= 0:
                 os.set_inheritable(self.lifeline, False)
-        os.environ.pop("TIKKUN_FD", None)
-        os.environ.pop("TIKKUN_LIFELINE", None)
+        for name in ("TIKKUN_FD", "TIKKUN_LIFELINE", "TIKKUN_START"):
+            os.environ.pop(name, None)
         entries = os.environ.get("PYTHONPATH", "").split(os.pathsep)
         entries = [entry for entry in entries if not entry or os.path.realpath(entry) != self.folder]
         if any(entries):
@@ -141,3 +143,8 @@ def install(folder):
         capture.install(module, control)
 
     sys.meta_path.insert(0, _Finder(imported))
+    if control.spawned and control.alive():
+        # Such processes boot all the time, so one may be at it when Tikkun dies.
+        from tikkun_shim import lifeline
+
+        lifeline.tie(control.lifeline)

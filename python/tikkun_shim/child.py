@@ -1,8 +1,7 @@
-"""A forked child: takes jobs from its socket, runs them with RQ's own code, and answers with their ends."""
+"""A child: takes jobs from its socket, runs them with RQ's own code, and answers with their ends."""
 
 import contextlib
 import faulthandler
-import fcntl
 import json
 import logging
 import os
@@ -15,49 +14,10 @@ import traceback
 from . import frames, imports, leaves, rehearsal
 from .attempt import Attempt, flush, leave
 from .hygiene import Hygiene, refresh_django, seed
-
-# Not in the fcntl module before Python 3.9 under this name on every libc: Linux' number.
-F_SETSIG = 10
+from .lifeline import high
 
 # Those of the environment that RQ sets for a job.
 VARIABLES = ("RQ_WORKER_ID", "RQ_JOB_ID", "RQ_EXECUTION_ID")
-
-# The child's own fds live above those that a job might close in a sweep, as daemons do.
-LOWEST_FD = 300
-
-
-def tie_to_lifeline(lifeline):
-    """Has the kernel kill this process group when Tikkun, which holds the only write end, is gone.
-
-    The pipe is opened anew, since the owner of its signals belongs to the open file description, which the
-    fork has left shared with the zygote and all other children.
-    """
-    if lifeline < 0:
-        return
-    opened = os.open(f"/proc/self/fd/{lifeline}", os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-    fd = _high(opened)
-    fcntl.fcntl(fd, fcntl.F_SETOWN, -os.getpgrp())
-    fcntl.fcntl(fd, F_SETSIG, signal.SIGKILL)
-    fcntl.fcntl(fd, fcntl.F_SETFL, fcntl.fcntl(fd, fcntl.F_GETFL) | os.O_ASYNC)
-    os.close(lifeline)
-    try:
-        gone = os.read(fd, 1) == b""
-    except BlockingIOError:
-        gone = False
-    if gone:
-        # Tikkun went before the kernel was asked to watch.
-        os.killpg(0, signal.SIGKILL)
-
-
-def _high(fd):
-    """The same open file under a high number."""
-    try:
-        moved = fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, LOWEST_FD)
-    except OSError:
-        # This process may not have so many.
-        return fd
-    os.close(fd)
-    return moved
 
 
 def run(fds, warm, limits, worker, way):
@@ -74,7 +34,7 @@ def run(fds, warm, limits, worker, way):
     faulthandler.register(signal.SIGUSR1, file=2, all_threads=True, chain=chain)
     seed()
     worker.setup_work_horse_signals()
-    channel = frames.Channel(socket.socket(fileno=_high(sock)))
+    channel = frames.Channel(socket.socket(fileno=high(sock)))
     Child(channel, warm, limits, worker, way).serve()
 
 

@@ -2,6 +2,9 @@
 
 It stays single-threaded as far as it depends on Tikkun, reaps its children and reports how they ended. Its
 death does not touch running children, and it leaves when Tikkun closes the control socket.
+
+Where forking is not safe, it is started once for each child instead, and becomes that child when it is asked
+for one.
 """
 
 import array
@@ -14,7 +17,7 @@ import socket
 import sys
 import traceback
 
-from . import child, frames, imports, rehearsal
+from . import child, frames, imports, lifeline, rehearsal
 from .attempt import flush, leave
 from .hazards import Look
 from .hygiene import close_django_connections
@@ -27,6 +30,12 @@ def _wake_up(*_):
     """Lets SIGCHLD write to the pipe."""
 
 
+def _leave_at_term():
+    """As in RQ's work horse."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+
+
 class Zygote:
     def __init__(self, channel, control, worker, way):
         self._channel = channel
@@ -34,6 +43,7 @@ class Zygote:
         self._fds = []
         self._lifeline = control.lifeline
         self._control_fd = control.fd
+        self._forks = not control.spawned
         self._worker = worker
         self._way = way
         self._children = set()
@@ -44,7 +54,8 @@ class Zygote:
         """Says hello, and serves Tikkun's requests until it closes the control socket. Never returns."""
         try:
             self._prepare()
-            hello.update(Look().facts())
+            if self._forks:
+                hello.update(Look().facts())
             self._channel.send(frames.HELLO, hello)
             self._loop()
         except BaseException:
@@ -54,14 +65,21 @@ class Zygote:
         leave(0)
 
     def _prepare(self):
+        # The environment's number for what the channel has under its own.
+        os.close(self._control_fd)
+        if self._forks:
+            self._prepare_to_fork()
+        else:
+            # What the application has opened and started stays as it is.
+            _leave_at_term()
+
+    def _prepare_to_fork(self):
         connections = {id(self._worker.connection): self._worker.connection}
         for queue in self._worker.queues:
             connections[id(queue.connection)] = queue.connection
         for connection in connections.values():
             connection.connection_pool.disconnect()
         close_django_connections()
-        # The environment's number for what the channel has under its own.
-        os.close(self._control_fd)
         self._take_signals()
         rehearsal.read_one(self._worker)
         rehearsal.run_some(self._worker, self._way)
@@ -75,8 +93,7 @@ class Zygote:
             self._handler_at_start = handler
         if wakeup != self._wake:
             self._wakeup_at_start = wakeup
-        signal.signal(signal.SIGINT, signal.SIG_IGN)
-        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        _leave_at_term()
 
     def _freeze(self):
         # Collecting later would write to every object, and so copy the memory that children share.
@@ -134,8 +151,10 @@ class Zygote:
         if len(self._fds) < _FDS_PER_FORK:
             raise frames.FrameError(f"FORK {serial} came with fewer than {_FDS_PER_FORK} file descriptors")
         fds, self._fds = self._fds[:_FDS_PER_FORK], self._fds[_FDS_PER_FORK:]
-        # What is buffered here would be written by every child, too.
+        # What is buffered here would be written by every child, too, and is no job's.
         flush()
+        if not self._forks:
+            self._become(fds, mode, limits)
         try:
             pid = os.fork()
         except OSError as error:
@@ -151,18 +170,23 @@ class Zygote:
             self._channel.send(frames.FORKED, serial, str(pid))
 
     def _become(self, fds, mode, limits):
-        """Runs the child in this copy of the process. Never returns."""
+        """Runs the child in this copy of the process, or in this process itself. Never returns."""
         try:
-            os.setpgrp()
-            child.tie_to_lifeline(self._lifeline)
-            signal.set_wakeup_fd(self._wakeup_at_start)
-            signal.signal(signal.SIGCHLD, self._handler_at_start or signal.SIG_DFL)
+            # One that was started leads a group already, unless something stands between Tikkun and it.
+            if os.getpgrp() != os.getpid():
+                os.setpgrp()
+            lifeline.tie(self._lifeline)
+            if self._lifeline >= 0:
+                os.close(self._lifeline)
+            if self._forks:
+                signal.set_wakeup_fd(self._wakeup_at_start)
+                signal.signal(signal.SIGCHLD, self._handler_at_start or signal.SIG_DFL)
+                gc.enable()
             self._channel.sock.close()
             os.close(self._reap_fd)
             os.close(self._wake)
             for fd in self._fds:
                 os.close(fd)
-            gc.enable()
             child.run(fds, mode == "warm", limits, self._worker, self._way)
         except BaseException:
             sys.excepthook(*sys.exc_info())

@@ -251,7 +251,7 @@ impl Advice {
             BootError::User { .. } => Self::OTHER_USER,
             BootError::Preparing { .. } => Self::CHECK_SYSTEM,
             BootError::Starting { .. } => Self::CHECK_COMMAND,
-            BootError::Ended { .. } => Self::TRY_COMMAND_ALONE,
+            BootError::Ended { .. } | BootError::Changed { .. } => Self::TRY_COMMAND_ALONE,
             BootError::Silent { .. } => Self::LONGER_BOOT,
             BootError::Refused { .. } => Self::KEEP_RQ,
             BootError::Preloading { .. } => Self::FEWER_MODULES,

@@ -8,6 +8,7 @@ use super::problem::Warning;
 use super::reader::Reader;
 use super::sections::attachments::{AttachmentDriver, AttachmentSettings};
 use super::sections::http::HttpSettings;
+use super::sections::python::{ChildStart, NOTHING_AHEAD, PreloadChoice, PythonSettings};
 use super::sections::service::Role;
 use super::settings::Settings;
 use super::value::Value;
@@ -19,6 +20,7 @@ pub(super) fn check(settings: &Settings, reader: &mut Reader<'_>) {
     endpoints(&settings.attachments, reader);
     times(settings, reader);
     queues(settings, reader);
+    python(settings, reader);
 }
 
 /// Refuses `text` if `broken`, unless one of the keys is unusable and thus already reported.
@@ -56,6 +58,15 @@ fn http(settings: &Settings, reader: &mut Reader<'_>) {
             .warnings
             .push(Warning::warn(format!("{name} is short enough to be guessed: use 32 characters or more")));
     }
+}
+
+fn python(settings: &Settings, reader: &mut Reader<'_>) {
+    let PythonSettings { start, preload, .. } = &settings.python;
+    let is_given = *preload != PreloadChoice::Off && reader.is_given("python.preload");
+    let broken = *start == ChildStart::Spawn && is_given;
+    contradiction(reader, &["python.preload", "python.start"], broken, |names| {
+        format!("{} {NOTHING_AHEAD} ({} is `spawn`)", named(names, 0), named(names, 1))
+    });
 }
 
 /// The fewest parts of a host name in which a vendor's name follows that of the bucket.

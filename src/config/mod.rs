@@ -48,7 +48,7 @@ pub use sections::diagnostics::DiagnosticsSettings;
 pub use sections::http::HttpSettings;
 pub use sections::lease::LeaseSettings;
 pub use sections::log::{LogFormat, LogLevel, LogSettings};
-pub use sections::python::{Isolation, PreloadChoice, PythonSettings, PythonWorkerSettings};
+pub use sections::python::{ChildStart, Isolation, PreloadChoice, PythonSettings, PythonWorkerSettings};
 pub use sections::rescuer::RescuerSettings;
 pub use sections::retention::RetentionSettings;
 pub use sections::scheduler::SchedulerSettings;

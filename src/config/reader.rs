@@ -108,6 +108,11 @@ impl<'a> Reader<'a> {
         }
     }
 
+    /// Whether somebody has given the key a value.
+    pub(super) fn is_given(&self, key: &str) -> bool {
+        self.layers.last(key).is_some()
+    }
+
     /// The key as messages name it: with the origin of its value, else with the variable that would set it.
     pub(super) fn name(&self, key: &str) -> String {
         match self.layers.last(key).map(|given| &given.origin) {

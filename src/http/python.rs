@@ -35,8 +35,9 @@ pub(in crate::http) struct PythonState {
     /// How far jobs are kept apart: `job` or `warm`; `mixed` where workers differ.
     #[schema(example = "warm")]
     pub isolation: &'static str,
-    /// The process that has imported the application of the first worker, and from which its others are forked.
-    pub zygote: u32,
+    /// The process that has imported the application of the first worker, and from which its others are forked;
+    /// `null` where each is started by itself.
+    pub zygote: Option<u32>,
     /// Why jobs cannot be run now, in a sentence for each worker; with its queues, if other jobs can.
     pub hindrance: Option<String>,
     /// Processes forked since the start.
@@ -58,8 +59,9 @@ pub(in crate::http) struct PythonWorkerState {
     /// How far its jobs are kept apart: `job` or `warm`.
     #[schema(example = "warm")]
     pub isolation: &'static str,
-    /// The process that has imported its application, and from which the others are forked.
-    pub zygote: u32,
+    /// The process that has imported its application, and from which the others are forked; `null` where each is
+    /// started by itself.
+    pub zygote: Option<u32>,
     /// Why none of its jobs can be run now, in a sentence.
     pub hindrance: Option<String>,
     /// The modules that are imported once, and no more by each job.
@@ -148,7 +150,7 @@ impl PythonReader {
             let preload = preload(worker.preload.snapshot());
             workers.push(PythonWorkerState { queues, isolation: mode.as_str(), zygote, hindrance, preload });
         }
-        let (isolation, zygote) = workers.first().map_or(("", 0), |first| (first.isolation, first.zygote));
+        let (isolation, zygote) = workers.first().map_or(("", None), |first| (first.isolation, first.zygote));
         let is_mixed = workers.iter().any(|worker| worker.isolation != isolation);
         PythonState {
             isolation: if is_mixed { "mixed" } else { isolation },

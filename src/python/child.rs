@@ -1,4 +1,4 @@
-//! A forked process that runs jobs.
+//! A process that runs jobs.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -6,6 +6,7 @@ use std::time::Duration;
 use tokio::net::UnixStream;
 use tokio::sync::watch;
 use tokio::time::timeout;
+use tokio_util::sync::DropGuard;
 
 use super::control::Lifeline;
 use super::conversation::{Conversation, Heard};
@@ -30,6 +31,7 @@ pub(super) struct Parts {
     pub(super) output: Output,
     pub(super) sink: Arc<dyn OutputSink>,
     pub(super) lifeline: Arc<Lifeline>,
+    pub(super) hold: Option<DropGuard>,
 }
 
 /// A child that is ready for a job. Dropped, it is killed with its process group.
@@ -46,6 +48,8 @@ pub struct Child {
     has_failed: bool,
     lifeline: Arc<Lifeline>,
     begins_at_once: bool,
+    /// Of one that was started: ends what stands between Tikkun and it.
+    _hold: Option<DropGuard>,
 }
 
 impl Drop for Child {
@@ -56,11 +60,10 @@ impl Drop for Child {
 
 impl Child {
     pub(super) fn new(parts: Parts) -> Self {
-        let Parts { pid, mode, socket, fate, output, sink, lifeline } = parts;
+        let Parts { pid, mode, socket, fate, output, sink, lifeline, hold } = parts;
         let record = Arc::new(ProcessRecord::new(pid, mode));
         let noted = (Arc::clone(&record), Arc::clone(&lifeline.register));
         let talk = Conversation::new(pid, socket, fate, (output, sink), noted);
-        let begins_at_once = false;
         Self {
             pid,
             mode,
@@ -70,7 +73,8 @@ impl Child {
             is_rested: true,
             has_failed: false,
             lifeline,
-            begins_at_once,
+            begins_at_once: false,
+            _hold: hold,
         }
     }
 
@@ -121,7 +125,7 @@ impl Child {
         MemoryWatch::new(self.pid, self.record(), limit)
     }
 
-    /// Whether that zygote forked it.
+    /// Whether it comes from there.
     pub(super) fn is_of(&self, lifeline: &Arc<Lifeline>) -> bool {
         Arc::ptr_eq(&self.lifeline, lifeline)
     }
@@ -677,7 +681,7 @@ mod tests {
     async fn a_process_whose_end_is_told_late_is_not_taken_for_one_that_hangs() {
         let (zygote, _) = boot_with(&[]).await;
         let mut child = zygote.fork(Job, LONG).await.unwrap();
-        let parent = Pid::from_raw(i32::try_from(zygote.pid()).unwrap()).unwrap();
+        let parent = Pid::from_raw(i32::try_from(zygote.pid().unwrap()).unwrap()).unwrap();
         // As while it imports modules: it reaps nobody, for longer than an end usually takes to be told.
         kill_process(parent, Signal::STOP).unwrap();
         let goes_on = async {

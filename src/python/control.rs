@@ -16,7 +16,7 @@ use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 
-use super::booting::shim_folder::ShimFolder;
+use super::booting::ground::Ground;
 use super::ending::Exit;
 use super::frame::{FrameError, FrameReader};
 use super::killing::{Fate, kill_group, kill_tree};
@@ -61,9 +61,7 @@ pub(super) struct Lifeline {
     pub(super) gone: watch::Receiver<Option<ZygoteEnd>>,
     next_serial: AtomicU64,
     closing: CancellationToken,
-    /// The only write end of the pipe whose closing has the kernel kill the children.
-    _pipe: OwnedFd,
-    _shim: ShimFolder,
+    _ground: Ground,
 }
 
 impl Drop for Lifeline {
@@ -73,6 +71,17 @@ impl Drop for Lifeline {
 }
 
 impl Lifeline {
+    /// That of children which no zygote forks. `gone` tells when no other can be started.
+    pub(super) fn without_zygote(
+        register: Arc<Register>,
+        gone: watch::Receiver<Option<ZygoteEnd>>,
+        ground: Ground,
+    ) -> Self {
+        let (orders, _) = mpsc::channel(1);
+        let (next_serial, closing) = (AtomicU64::new(1), CancellationToken::new());
+        Self { orders, register, gone, next_serial, closing, _ground: ground }
+    }
+
     pub(super) fn next_serial(&self) -> u64 {
         self.next_serial.fetch_add(1, Ordering::Relaxed)
     }
@@ -187,8 +196,7 @@ pub(super) struct Control {
     pub(super) frames: FrameReader<OwnedReadHalf>,
     pub(super) writer: OwnedWriteHalf,
     pub(super) register: Arc<Register>,
-    pub(super) pipe: OwnedFd,
-    pub(super) shim: ShimFolder,
+    pub(super) ground: Ground,
 }
 
 /// Begins to serve the control socket in two tasks. `end` ends the zygote's process and says how it went; it is
@@ -200,7 +208,7 @@ where
     let (orders, asked) = mpsc::channel(64);
     let (tell_gone, gone) = watch::channel(None);
     let closing = CancellationToken::new();
-    let Control { mut frames, writer, register, pipe, shim } = control;
+    let Control { mut frames, writer, register, ground } = control;
     tokio::spawn(write_orders(writer, asked));
     let (told, is_closing) = (Arc::clone(&register), closing.clone());
     tokio::spawn(async move {
@@ -217,7 +225,7 @@ where
         told.close();
         tell_gone.send_replace(Some(end.await));
     });
-    Lifeline { orders, register, gone, next_serial: AtomicU64::new(1), closing, _pipe: pipe, _shim: shim }
+    Lifeline { orders, register, gone, next_serial: AtomicU64::new(1), closing, _ground: ground }
 }
 
 /// Dispatches what the zygote says until it closes its socket.
@@ -249,7 +257,7 @@ async fn write_orders(mut writer: OwnedWriteHalf, mut orders: mpsc::Receiver<Ord
     }
 }
 
-async fn write_order(writer: &mut OwnedWriteHalf, order: &Order) -> Result<(), FrameError> {
+pub(super) async fn write_order(writer: &mut OwnedWriteHalf, order: &Order) -> Result<(), FrameError> {
     let bytes = order.message.encode()?;
     let socket: &UnixStream = writer.as_ref();
     match &order.descriptors {

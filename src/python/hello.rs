@@ -1,5 +1,7 @@
 //! What a zygote reports of the worker that it captured.
 
+use std::collections::BTreeSet;
+
 use secrecy::SecretString;
 use serde::Deserialize;
 
@@ -116,6 +118,21 @@ pub struct WorkArguments {
     pub logging_level: Option<serde_json::Value>,
 }
 
+impl Connection {
+    /// The server and its database. Who asks may change: some are given a new password for each connection.
+    fn place(&self) -> String {
+        let Self { host, port, path, db, tls, .. } = self;
+        let server = match (path, host) {
+            (Some(path), _) => path.clone(),
+            (None, host) => {
+                format!("{}:{}", host.as_deref().unwrap_or("localhost"), port.unwrap_or(6379))
+            }
+        };
+        let tls = if *tls { " with TLS" } else { "" };
+        format!("{server}{tls}, database {}", db.unwrap_or(0))
+    }
+}
+
 impl Hello {
     /// The name that somebody gave the worker. RQ makes one of 32 hexadecimal digits where nobody does.
     #[must_use]
@@ -124,6 +141,22 @@ impl Hello {
             name.len() == 32 && name.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
         };
         Some(self.name.as_str()).filter(|name| !name.is_empty() && !is_made(name))
+    }
+
+    /// In what a worker of the same command differs from this one's `first`, as far as its jobs would notice.
+    #[must_use]
+    pub fn difference(&self, first: &Self) -> Option<String> {
+        let queues = |hello: &Self| hello.queues.iter().cloned().collect::<BTreeSet<_>>();
+        if queues(self) != queues(first) {
+            let [now, then] = [self, first].map(|hello| hello.queues.join(","));
+            return Some(format!("its queues are `{now}`, not `{then}`"));
+        }
+        let [now, then] = [self, first].map(|hello| hello.connection.place());
+        if now != then {
+            return Some(format!("its Redis is {now}, not {then}"));
+        }
+        let [now, then] = [self, first].map(|hello| hello.serializer.as_deref().unwrap_or("none"));
+        (now != then).then(|| format!("its serializer is `{now}`, not `{then}`"))
     }
 
     /// Whether jobs that are due are enqueued, too; a pool of RQ always does.
@@ -153,6 +186,34 @@ mod tests {
         assert!(hello.work.burst);
         assert_eq!(hello.connection.password.as_ref().unwrap().expose_secret(), "geheim");
         assert!(!format!("{hello:?}").contains("geheim"));
+    }
+
+    #[test]
+    fn only_what_jobs_would_notice_is_a_difference() {
+        let of = |queues: &[&str], db, password: &str, serializer: &str| Hello {
+            queues: queues.iter().map(|queue| (*queue).to_owned()).collect(),
+            connection: Connection {
+                host: Some("redis".to_owned()),
+                db: Some(db),
+                password: Some(password.to_owned().into()),
+                ..Connection::default()
+            },
+            serializer: Some(serializer.to_owned()),
+            ..Hello::default()
+        };
+        let first = of(&["high", "low"], 0, "old", "pickle");
+        let table = [
+            (of(&["low", "high"], 0, "new", "pickle"), None),
+            (of(&["high"], 0, "old", "pickle"), Some("its queues are `high`, not `high,low`")),
+            (
+                of(&["high", "low"], 1, "old", "pickle"),
+                Some("its Redis is redis:6379, database 1, not redis:6379, database 0"),
+            ),
+            (of(&["high", "low"], 0, "old", "json"), Some("its serializer is `json`, not `pickle`")),
+        ];
+        for (other, expected) in table {
+            assert_eq!(other.difference(&first).as_deref(), expected);
+        }
     }
 
     #[test]

@@ -1,7 +1,8 @@
 //! Python processes: a zygote that has imported the application once, and the children that it forks to run jobs.
 //!
 //! Tikkun starts the team's own command with a small Python entrance (the shim) on its path. Where the command would
-//! begin to work, the process becomes the [`Zygote`]: a fork server that Tikkun asks for children over a socket.
+//! begin to work, the process becomes the [`Zygote`]: a fork server that Tikkun asks for children over a socket. Where
+//! forking is not safe, the command is started for each child, and its process becomes that child.
 //! A [`Child`] runs one job (`job`) or many (`warm`) and answers over a socket of its own; its standard output and
 //! error are pipes, so nothing that a job prints can be taken for an answer. A [`Pool`] keeps children ready ahead.
 //!
@@ -35,7 +36,7 @@ mod sockets;
 mod zygote;
 
 pub use booting::boot_error::BootError;
-pub use booting::boot_plan::BootPlan;
+pub use booting::boot_plan::{BootPlan, Start};
 pub use child::Child;
 pub use control::ZygoteEnd;
 pub use ending::{Death, Exit, Usage, WaitStatus};

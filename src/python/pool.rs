@@ -192,10 +192,9 @@ impl Inner {
         state.record.forget_the_dead();
         state.hand_out().into_iter().for_each(|child| self.let_go(child));
         if state.zygote.is_gone() {
-            let pid = state.zygote.pid();
-            for waiting in state.waiting.drain(..) {
-                let text = format!("the zygote (pid {pid}) is gone: no python child is ready");
-                let _ = waiting.send(Err(Fault::new(FaultKind::Unavailable, text)));
+            let PoolState { zygote, waiting, .. } = &mut *state;
+            for waiting in waiting.drain(..) {
+                let _ = waiting.send(Err(zygote.is_away()));
             }
             return;
         }
@@ -399,14 +398,14 @@ mod tests {
     #[tokio::test]
     async fn renewal_lets_old_children_end_their_jobs() {
         let (old, _) = boot_with(&[]).await;
-        let old_pid = old.pid();
+        let old_pid = old.pid().unwrap();
         let pool = Pool::new(old, plan(Mode::Warm, 2));
         until("two children are ready", || count(&pool, ProcessState::Ready) == 2).await;
         let mut at_work = pool.take().await.unwrap();
         let (new, _) = boot_with(&[]).await;
-        let new_pid = new.pid();
+        let new_pid = new.pid().unwrap();
         pool.renew(new);
-        assert_eq!(pool.snapshot().zygote, new_pid);
+        assert_eq!(pool.snapshot().zygote, Some(new_pid));
         assert_eq!(run(&mut at_work, "value = os.getppid()").await, old_pid.to_string());
         pool.give_back(at_work, ());
         until("the old zygote has left", || !runs(old_pid)).await;
@@ -430,7 +429,7 @@ mod tests {
     #[tokio::test]
     async fn zygote_that_is_gone_is_an_error_until_it_is_renewed() {
         let (zygote, _) = boot_with(&[]).await;
-        let pid = zygote.pid();
+        let pid = zygote.pid().unwrap();
         let pool = Pool::new(zygote.clone(), plan(Mode::Job, 0));
         kill_tree(pid);
         zygote.gone().await;
@@ -443,7 +442,7 @@ mod tests {
     #[tokio::test]
     async fn dropped_pool_leaves_no_process() {
         let (zygote, _) = boot_with(&[]).await;
-        let zygote_pid = zygote.pid();
+        let zygote_pid = zygote.pid().unwrap();
         let pool = Pool::new(zygote, plan(Mode::Job, 3));
         until("three children are ready", || count(&pool, ProcessState::Ready) == 3).await;
         let pids: Vec<u32> = pool.snapshot().children.iter().map(|row| row.pid).collect();

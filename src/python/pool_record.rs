@@ -45,8 +45,8 @@ pub struct PoolCounts {
 /// A pool as it is shown.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct PoolSnapshot {
-    /// Process id of the zygote.
-    pub zygote: u32,
+    /// Process id of the zygote; `None` where nothing is forked.
+    pub zygote: Option<u32>,
     /// How the children are used.
     pub mode: Mode,
     /// The children that live, by process id.

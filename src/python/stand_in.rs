@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use parking_lot::Mutex;
 use rustix::process::{Pid, test_kill_process};
 
-use super::booting::boot_plan::BootPlan;
+use super::booting::boot_plan::{BootPlan, Start};
 use super::output::{OutputSink, Stream};
 use super::raw_job::RawJob;
 use super::zygote::Zygote;
@@ -132,10 +132,13 @@ lifeline = int(os.environ.pop("TIKKUN_LIFELINE"))
 control.set_inheritable(False)
 os.set_inheritable(lifeline, False)
 
+spawned = os.environ.pop("TIKKUN_START", None) == "spawn"
+queues = ["default"]
+
 def main():
     global sock
     exec(os.environ.get("BEFORE", ""), globals())
-    control.sendall(pack(16, {"shim": 1, "rq": "3.0.0", "pid": os.getpid(), "queues": ["default"]}))
+    control.sendall(pack(16, {"shim": 1, "rq": "3.0.0", "pid": os.getpid(), "queues": queues}))
     woken, wake = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
     signal.signal(signal.SIGCHLD, lambda *_: None)
     signal.set_wakeup_fd(wake)
@@ -167,7 +170,7 @@ def main():
                 mine, out, err = fds[:3]
                 del fds[:3]
                 sock = socket.socket(fileno=mine)
-                pid = os.fork()
+                pid = 0 if spawned else os.fork()
                 if pid == 0:
                     try: child(fields[1], out, err)
                     finally: sys.stderr.flush(); os._exit(1)
@@ -210,6 +213,11 @@ pub(super) const SHIM: &[(&str, &str)] = &[("stand_in.py", SCRIPT)];
 
 /// Boots the stand-in; `more` goes to its environment.
 pub(super) async fn boot_with(more: &[(&str, &str)]) -> (Zygote, Arc<Kept>) {
+    boot_as(Start::Fork, more).await
+}
+
+/// The same with this start.
+pub(super) async fn boot_as(start: Start, more: &[(&str, &str)]) -> (Zygote, Arc<Kept>) {
     let sink = Arc::new(Kept::default());
     let plan = BootPlan {
         command: &command(),
@@ -218,6 +226,8 @@ pub(super) async fn boot_with(more: &[(&str, &str)]) -> (Zygote, Arc<Kept>) {
         user: None,
         sink: Arc::<Kept>::clone(&sink),
         deadline: LONG,
+        start,
+        known: None,
     };
     let (zygote, hello) = Zygote::boot(plan).await.unwrap();
     assert_eq!((hello.shim, hello.queues.as_slice()), (1, &["default".to_owned()][..]));

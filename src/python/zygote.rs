@@ -1,16 +1,19 @@
-//! The process that has imported the application and forks children.
+//! Where children come from: a process that has imported the application and forks them, or starts of the command.
 
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::net::UnixStream;
 use tokio::sync::{oneshot, watch};
 use tokio::time::timeout;
+use tokio_util::sync::DropGuard;
 
-use super::booting::boot::boot;
+use super::booting::boot::{Booted, Launch};
 use super::booting::boot_error::BootError;
-use super::booting::boot_plan::BootPlan;
+use super::booting::boot_plan::{BootPlan, Start};
+use super::booting::spawner::{Spawner, watch_over};
 use super::child::{Child, Parts};
-use super::control::{Lifeline, Order, Waiting, ZygoteEnd};
+use super::control::{Control, Lifeline, Order, Register, Waiting, ZygoteEnd, serve, write_order};
 use super::hello::Hello;
 use super::killing::Fate;
 use super::messages::{ChildLimits, Mode, ToZygote};
@@ -19,7 +22,8 @@ use super::preload::{Imported, Preloaded};
 use super::sockets::{output_pipe, socket_pair};
 use crate::fault::{Fault, FaultKind};
 
-/// A zygote that has said hello. Clones are handles of the same process.
+/// A zygote that has said hello, or what starts the command for each child in its place. Clones are handles of the
+/// same.
 ///
 /// It ends when all handles and all its children are dropped: to renew it, boot another and drop this one; children
 /// that run go on to their end. Its tasks and those of its children belong to the tokio runtime that booted it.
@@ -27,7 +31,22 @@ use crate::fault::{Fault, FaultKind};
 pub struct Zygote {
     lifeline: Arc<Lifeline>,
     sink: Arc<dyn OutputSink>,
-    pid: u32,
+    maker: Maker,
+}
+
+/// Who makes a child.
+#[derive(Clone)]
+enum Maker {
+    /// The process of this id forks it.
+    Fork(u32),
+    /// The command is started.
+    Spawn(Arc<Spawner>),
+}
+
+/// Tikkun's ends of what it shares with a child.
+struct Ends {
+    socket: UnixStream,
+    output: Output,
 }
 
 impl Zygote {
@@ -39,14 +58,32 @@ impl Zygote {
     /// The command cannot be started, ends or is silent before its worker begins, or its worker is one that cannot be
     /// served. On other systems than Linux always.
     pub async fn boot(plan: BootPlan<'_>) -> Result<(Self, Hello), BootError> {
-        let (lifeline, hello) = boot(&plan).await?;
-        Ok((Self { lifeline: Arc::new(lifeline), sink: plan.sink, pid: hello.pid }, hello))
+        let (launch, ground) = Launch::prepare(&plan)?;
+        let register = Arc::new(Register::default());
+        let booted = launch.boot(&register).await?;
+        let hello = booted.hello.clone();
+        let (lifeline, maker) = match plan.start {
+            Start::Fork => {
+                let Booted { frames, writer, process, .. } = booted;
+                let control = Control { frames, writer, register, ground };
+                (serve(control, process.end()), Maker::Fork(hello.pid))
+            }
+            Start::Spawn => {
+                let spawner = Spawner::new(launch, booted);
+                let lifeline = Lifeline::without_zygote(register, spawner.gone(), ground);
+                (lifeline, Maker::Spawn(Arc::new(spawner)))
+            }
+        };
+        Ok((Self { lifeline: Arc::new(lifeline), sink: plan.sink, maker }, hello))
     }
 
-    /// Its process id, as it reported it.
+    /// The process id of what forks, as it reported it; `None` where nothing is forked.
     #[must_use]
-    pub fn pid(&self) -> u32 {
-        self.pid
+    pub fn pid(&self) -> Option<u32> {
+        match self.maker {
+            Maker::Fork(pid) => Some(pid),
+            Maker::Spawn(_) => None,
+        }
     }
 
     /// What it has warned of, oldest first; at most 64.
@@ -68,12 +105,12 @@ impl Zygote {
         end.unwrap_or(ZygoteEnd { words: "it is not watched any more".to_owned(), last_line: None })
     }
 
-    /// Whether it forked that child.
+    /// Whether that child is its.
     pub(super) fn is_parent_of(&self, child: &Child) -> bool {
         child.is_of(&self.lifeline)
     }
 
-    /// Counts children that were reaped; changes with each.
+    /// Counts children of it that were reaped; changes with each.
     pub(super) fn reaped(&self) -> watch::Receiver<u64> {
         self.lifeline.register.reaped.subscribe()
     }
@@ -97,18 +134,19 @@ impl Zygote {
         told.await.map_err(|_| self.is_away())
     }
 
-    /// Forks a child, and waits until it is ready for a job.
+    /// Makes a child, and waits until it is ready for a job.
     ///
     /// Cancel safe: a child that nobody takes is killed.
     ///
     /// # Errors
-    /// The zygote is gone, the child died or was not ready within `deadline`. [`FaultKind::Unavailable`] always:
+    /// The zygote is gone, the command could not be started, the child died or was not ready within `deadline` after
+    /// its fork, or after the command's own deadline. [`FaultKind::Unavailable`] always:
     /// another try may work, with another zygote if this one is gone.
     pub async fn fork(&self, mode: Mode, deadline: Duration) -> Result<Child, Fault> {
         self.fork_limited(mode, ChildLimits::default(), deadline).await
     }
 
-    /// Forks a child that leaves by itself at `limits`. Else as [`Zygote::fork`].
+    /// Makes a child that leaves by itself at `limits`. Else as [`Zygote::fork`].
     ///
     /// # Errors
     /// As [`Zygote::fork`].
@@ -119,44 +157,81 @@ impl Zygote {
         deadline: Duration,
     ) -> Result<Child, Fault> {
         let serial = self.lifeline.next_serial();
-        let forking = self.try_fork(serial, mode, limits);
-        match timeout(deadline, forking).await {
-            Ok(child) => child,
-            Err(_) => {
-                self.lifeline.register.forget(serial);
-                let within = humantime::format_duration(deadline);
-                let text = format!("a python child was not ready within {within} after its fork");
-                Err(Fault::new(FaultKind::Unavailable, text))
+        let message = ToZygote::Fork { serial, mode, limits };
+        let (made, from) = match &self.maker {
+            Maker::Fork(_) => (timeout(deadline, self.fork_one(serial, mode, message)).await, "fork"),
+            Maker::Spawn(spawner) => {
+                let process = spawner.process(&self.lifeline.register).await?;
+                (timeout(deadline, self.adopt(process, mode, message)).await, "start")
             }
-        }
+        };
+        made.unwrap_or_else(|_| {
+            self.lifeline.register.forget(serial);
+            let within = humantime::format_duration(deadline);
+            let text = format!("a python child was not ready within {within} after its {from}");
+            Err(Fault::new(FaultKind::Unavailable, text))
+        })
     }
 
-    async fn try_fork(&self, serial: u64, mode: Mode, limits: ChildLimits) -> Result<Child, Fault> {
+    /// Has the zygote fork a child.
+    async fn fork_one(&self, serial: u64, mode: Mode, message: ToZygote) -> Result<Child, Fault> {
+        let (ends, order) = self.ends(message)?;
+        let (tell, told) = oneshot::channel();
+        let (fate, watched) = watch::channel(Fate::Running);
+        self.lifeline.register.expect(serial, Waiting { tell, fate });
+        if !self.lifeline.order(order).await {
+            self.lifeline.register.forget(serial);
+            return Err(self.is_away());
+        }
+        let pid = told.await.map_err(|_| self.is_away())?;
+        self.ready((pid, None), mode, ends, watched).await
+    }
+
+    /// Has a process that was started for it become a child.
+    async fn adopt(&self, process: Booted, mode: Mode, message: ToZygote) -> Result<Child, Fault> {
+        let Booted { mut writer, process, hello, .. } = process;
+        let (ends, order) = self.ends(message)?;
+        let (fate, watched) = watch::channel(Fate::Running);
+        let hold = watch_over(process, hello.pid, fate, Arc::clone(&self.lifeline.register));
+        let told = write_order(&mut writer, &order).await;
+        told.map_err(|e| Fault::new(FaultKind::Unavailable, "give a process its job").because(e))?;
+        // Its copies of the child's ends would hold them open.
+        drop(order);
+        self.ready((hello.pid, Some(hold)), mode, ends, watched).await
+    }
+
+    /// The socket and pipes of a child, and an order that takes the other ends to it.
+    fn ends(&self, message: ToZygote) -> Result<(Ends, Order), Fault> {
         let unable =
             |e| Fault::new(FaultKind::Unavailable, "make the socket and pipes of a child").because(e);
         let (socket, its_socket) = socket_pair().map_err(unable)?;
         let (stdout, its_stdout) = output_pipe().map_err(unable)?;
         let (stderr, its_stderr) = output_pipe().map_err(unable)?;
-        let (tell, told) = oneshot::channel();
-        let (fate, watched) = watch::channel(Fate::Running);
-        self.lifeline.register.expect(serial, Waiting { tell, fate });
-        let descriptors = Some([its_socket, its_stdout, its_stderr]);
-        if !self.lifeline.order(Order { message: ToZygote::Fork { serial, mode, limits }, descriptors }).await
-        {
-            self.lifeline.register.forget(serial);
-            return Err(self.is_away());
-        }
-        let pid = told.await.map_err(|_| self.is_away())?;
         let output = Output::read(stdout, stderr, Arc::clone(&self.sink));
-        let lifeline = Arc::clone(&self.lifeline);
-        let sink = Arc::clone(&self.sink);
-        let mut child = Child::new(Parts { pid, mode, socket, fate: watched, output, sink, lifeline });
+        let descriptors = Some([its_socket, its_stdout, its_stderr]);
+        Ok((Ends { socket, output }, Order { message, descriptors }))
+    }
+
+    async fn ready(
+        &self,
+        (pid, hold): (u32, Option<DropGuard>),
+        mode: Mode,
+        Ends { socket, output }: Ends,
+        fate: watch::Receiver<Fate>,
+    ) -> Result<Child, Fault> {
+        let (lifeline, sink) = (Arc::clone(&self.lifeline), Arc::clone(&self.sink));
+        let mut child = Child::new(Parts { pid, mode, socket, fate, output, sink, lifeline, hold });
         child.ready().await?;
         Ok(child)
     }
 
-    fn is_away(&self) -> Fault {
-        let text = format!("the zygote (pid {}) is gone: it forks no more children", self.pid);
+    /// Why there are no more children.
+    pub(super) fn is_away(&self) -> Fault {
+        let text = match (&self.maker, self.lifeline.gone.borrow().as_ref()) {
+            (Maker::Fork(pid), _) => format!("the zygote (pid {pid}) is gone: it forks no more children"),
+            (Maker::Spawn(_), Some(end)) => format!("no python process can be started: {}", end.words),
+            (Maker::Spawn(_), None) => "only a zygote imports modules ahead of its children".to_owned(),
+        };
         Fault::new(FaultKind::Unavailable, text)
     }
 }
@@ -185,6 +260,8 @@ mod tests {
             user,
             sink: Arc::<Kept>::clone(&sink),
             deadline,
+            start: Start::Fork,
+            known: None,
         };
         let Err(error) = Zygote::boot(plan).await else { panic!("it has booted") };
         for pid in sink.of(super::super::output::Stream::Stdout) {
@@ -256,7 +333,7 @@ mod tests {
         let lines = sink.of(super::super::output::Stream::Stdout);
         assert!(lines[0].ends_with(":/somewhere") && lines[0].contains("tikkun-python-"), "{lines:?}");
         assert_eq!(lines[1..], ["1", "True"]);
-        assert!(runs(zygote.pid()));
+        assert!(runs(zygote.pid().unwrap()));
     }
 
     #[tokio::test]
@@ -272,7 +349,7 @@ mod tests {
         let run = child.run(&waiting, Arc::new(Kept::default()), &mut on_phase);
         let kill = async {
             has_begun.recv().await.unwrap();
-            kill_tree(zygote.pid());
+            kill_tree(zygote.pid().unwrap());
             let end = zygote.gone().await;
             assert!(end.words.starts_with("killed by signal 9"), "{end:?}");
             std::fs::write(&go, "").unwrap();
@@ -283,7 +360,7 @@ mod tests {
         let error = zygote.fork(Mode::Job, LONG).await.err().unwrap();
         assert_eq!(
             error.to_string(),
-            format!("the zygote (pid {}) is gone: it forks no more children", zygote.pid())
+            format!("the zygote (pid {}) is gone: it forks no more children", zygote.pid().unwrap())
         );
         let end = child.finish(LONG).await;
         assert!(!end.was_killed, "{end:?}");
@@ -294,7 +371,7 @@ mod tests {
     async fn death_without_a_zygote_is_seen_and_said_to_be_unknown() {
         let (zygote, _) = boot_with(&[]).await;
         let mut child = zygote.fork(Mode::Job, LONG).await.unwrap();
-        kill_tree(zygote.pid());
+        kill_tree(zygote.pid().unwrap());
         zygote.gone().await;
         let ran = child.run(&job("os._exit(3)"), Arc::new(Kept::default()), &mut |_| {}).await;
         let Ran::Died(death) = ran else { panic!("{ran:?}") };
@@ -310,7 +387,7 @@ mod tests {
         let (zygote, _) = boot_with(&[]).await;
         let idle = zygote.fork(Mode::Warm, LONG).await.unwrap();
         let mut busy = zygote.fork(Mode::Job, LONG).await.unwrap();
-        let pids = [zygote.pid(), idle.pid(), busy.pid()];
+        let pids = [zygote.pid().unwrap(), idle.pid(), busy.pid()];
         let (begun, mut has_begun) = tokio::sync::mpsc::unbounded_channel();
         let mut on_phase = move |_| begun.send(()).unwrap();
         let endless = job("while True: pass");
@@ -332,7 +409,7 @@ mod tests {
     async fn zygote_that_does_not_leave_is_killed() {
         let before = "os._exit = lambda code: time.sleep(1000)";
         let (zygote, _) = boot_with(&[("BEFORE", before)]).await;
-        let pid = zygote.pid();
+        let pid = zygote.pid().unwrap();
         drop(zygote);
         until("the zygote is gone", || !runs(pid)).await;
     }
@@ -357,6 +434,8 @@ mod tests {
             user: Some("nobody"),
             sink,
             deadline: LONG,
+            start: Start::Fork,
+            known: None,
         };
         let (zygote, _) = Zygote::boot(plan).await.unwrap();
         let mut child = zygote.fork(Mode::Job, LONG).await.unwrap();
@@ -389,6 +468,8 @@ mod tests {
             user: None,
             sink: Arc::<Kept>::clone(&sink),
             deadline: LONG,
+            start: Start::Fork,
+            known: None,
         };
         let lines = || sink.of(super::super::output::Stream::Stdout);
         tokio::select! {
@@ -428,7 +509,7 @@ mod tests {
         let told = zygote.preload(vec!["colorsys".to_owned(), "no_such_module".to_owned()]).await.unwrap();
         assert_eq!(told.loaded, ["colorsys"]);
         assert_eq!(told.failed["no_such_module"], "No module named 'no_such_module'");
-        kill_tree(zygote.pid());
+        kill_tree(zygote.pid().unwrap());
         assert!(zygote.preload(vec!["json".to_owned()]).await.is_err());
     }
 

@@ -9,8 +9,9 @@ use std::time::Duration;
 
 use secrecy::ExposeSecret;
 use tikkun::config::{
-    AttachmentDriver, BrokerEngine, ByteSize, ConfigError, Entry, Isolation, Loaded, LogFormat, LogLevel,
-    Origin, PostgresSettings, PythonWorkerSettings, Role, Settings, Sources, StoreEngine, WarningLevel,
+    AttachmentDriver, BrokerEngine, ByteSize, ChildStart, ConfigError, Entry, Isolation, Loaded, LogFormat,
+    LogLevel, Origin, PostgresSettings, PythonWorkerSettings, Role, Settings, Sources, StoreEngine,
+    WarningLevel,
 };
 use tikkun::job::background::AtRuntimeLimit;
 use tikkun::job::{Limit, Missed};
@@ -889,6 +890,7 @@ fn errors_never_hold_a_secret() {
 fn a_python_worker_says_what_differs_from_the_usual_and_its_arguments_are_not_shown() {
     let text = "[[python]]\ncommand = [\"rq\", \"worker\", \"--url\", \"redis://:geheim@cache/0\"]\n\
                 native = [\"delete_receipts_batch_job\"]\nisolation = \"warm\"\nlifetime = \"1h\"\n\
+                start = \"spawn\"\npreload = \"off\"\n\
                 [[python]]\ncommand = [\"rq\", \"worker\", \"low\"]\n";
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("tikkun.toml");
@@ -902,6 +904,8 @@ fn a_python_worker_says_what_differs_from_the_usual_and_its_arguments_are_not_sh
     assert_eq!([times(first), times(second)], [(seven, hour), (seven, hour * 6)]);
     let isolation = [first, second].map(|worker| worker.processes.isolation);
     assert_eq!(isolation, [Isolation::Warm, Isolation::Job]);
+    let start = [first, second].map(|worker| worker.processes.start);
+    assert_eq!(start, [ChildStart::Spawn, ChildStart::Fork]);
     let shown = loaded.effective().iter().filter(|entry| entry.key == "python");
     let shown: Vec<_> = shown.map(|entry| entry.value.as_str()).collect();
     assert!(shown[0].contains("command = [\"rq\", \"worker\", \"…\"]"), "{shown:?}");
@@ -921,6 +925,11 @@ fn a_python_worker_that_cannot_be_used_is_named_without_its_command() {
         (
             "command = [\"rq\"]\nmemory_growth = \"1KiB\"",
             "`memory_growth` is `1KiB`, expected a size from 1MiB",
+        ),
+        ("command = [\"rq\"]\nstart = \"thread\"", "`start` is `thread`, expected `fork` or `spawn`"),
+        (
+            "command = [\"rq\"]\nstart = \"spawn\"\npreload = [\"shop\"]",
+            "`preload` is for processes that are forked: with the start `spawn` each imports all by itself",
         ),
     ];
     for (text, expected) in table {

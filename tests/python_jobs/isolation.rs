@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use super::ground::{Ground, Rq, Run, all_gone, gone_within};
 use super::numbers;
 
-const BOTH: [&str; 2] = ["job", "warm"];
+pub const BOTH: [&str; 2] = ["job", "warm"];
 
 /// What a culprit does, its arguments and options, and words of its error; without them it ends well.
 type Culprit = (&'static str, Value, Value, &'static [&'static str]);
@@ -148,7 +148,7 @@ fn open_files(pid: i32) -> usize {
 }
 
 /// The processes that a process has started and not yet waited for.
-fn children(pid: i32) -> Vec<i32> {
+pub fn children(pid: i32) -> Vec<i32> {
     let listed = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap();
     listed.split_whitespace().map(|pid| pid.parse().unwrap()).collect()
 }

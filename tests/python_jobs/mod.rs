@@ -10,6 +10,7 @@ mod output;
 mod own_side;
 mod preload;
 mod signals;
+mod spawn;
 mod starts;
 mod under_fire;
 mod under_serve;

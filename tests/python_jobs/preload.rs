@@ -201,7 +201,13 @@ fn doctor_names_what_a_fork_does_not_bear_and_keeps_the_worker_s_lines_to_itself
         assert!(what("python_connections").ends_with(&peer), "{findings}");
         assert!(what("python_library").starts_with("grpc is loaded"), "{findings}");
         assert_eq!(findings.as_array().unwrap().len(), 4, "{findings}");
+        let way_out = "python.start = \"spawn\"";
+        let named = |finding: &&Value| finding["to_do"].as_str().unwrap().contains(way_out);
+        assert_eq!(findings.as_array().unwrap().iter().filter(named).count(), 3, "{findings}");
         assert_eq!(log, "");
+        let spawned = ["--set", "python.start=spawn"];
+        let (_, findings, _) = examined(&ground.command(&["python", "-c", &code]), &spawned);
+        assert_eq!(findings.as_array().unwrap().len(), 1, "nothing is forked: {findings}");
         let (status, findings, log) = examined(&ground.worker(&["default"]), &[]);
         assert_eq!((status, findings, log.as_str()), (Some(0), json!([]), ""), "{rq:?}");
     }

@@ -54,7 +54,9 @@ fn the_second_signal_ends_running_jobs_as_if_their_work_horse_had_been_killed() 
 
 #[test]
 fn a_hangup_renews_the_processes_while_jobs_run_on() {
-    for isolation in ["job", "warm"] {
+    let ready = ["the python worker is ready to fork", "the python worker is ready and is started anew"];
+    let each = [("job", "fork", ready[0]), ("warm", "fork", ready[0]), ("warm", "spawn", ready[1])];
+    for (isolation, start, ready) in each {
         let mut ground = Ground::new(Rq::Three);
         let folder = tempfile::tempdir().unwrap();
         let write = |version: &str| {
@@ -63,7 +65,8 @@ fn a_hangup_renews_the_processes_while_jobs_run_on() {
         write("old");
         let path = format!("{}:{}", folder.path().display(), ground.file(""));
         let variables = [("PYTHONPATH", path.as_str()), ("PYTHONDONTWRITEBYTECODE", "1")];
-        let options = ["--slots", "2", "--isolation", isolation];
+        let start = format!("python.start={start}");
+        let options = ["--slots", "2", "--isolation", isolation, "--set", &start];
         let mut run = ground.run_with(&options, &ground.worker(&["default"]), &variables);
         let version = ground.enqueue("default", "parts.version", &json!([]), &json!({}));
         assert_eq!(ground.result(&version, &mut run), "'old'");
@@ -71,7 +74,6 @@ fn a_hangup_renews_the_processes_while_jobs_run_on() {
         ground.until(&long, "started", &mut run);
         write("the new one");
         run.signal(Signal::HUP);
-        let ready = "the python worker is ready to fork";
         ground.wait("new processes", &mut run, |_, run| run.log().matches(ready).count() == 2);
         // A process of the old kind may take jobs until the pool has been told.
         ground.wait("the new code", &mut run, |ground, _| {

@@ -92,7 +92,7 @@ fn dangers(subject: &str, hazards: &Hazards) -> Vec<Finding> {
             "python_threads",
             format!("threads run before the first job: {}", hazards.threads.join(", ")),
             "start them in the jobs, or after the fork (os.register_at_fork): forked processes do not have them, and \
-             a lock that one holds stays locked there",
+             a lock that one holds stays locked there; or set python.start = \"spawn\", with which nothing is forked",
         ));
     }
     if !hazards.connections.is_empty() {
@@ -100,14 +100,16 @@ fn dangers(subject: &str, hazards: &Hazards) -> Vec<Finding> {
             "python_connections",
             format!("connections are open before the first job: {}", hazards.connections.join(", ")),
             "close them before the worker begins to work, or open them in the jobs: every forked process has the same \
-             ones, and what one writes or reads there confuses the others",
+             ones, and what one writes or reads there confuses the others; or set python.start = \"spawn\", with which \
+             nothing is forked",
         ));
     }
     findings.extend(hazards.libraries.iter().map(|(library, why)| {
         warning(
             "python_library",
             format!("{library} is loaded before the first job: {why}"),
-            "import it in the functions that need it, not in the worker's settings or modules",
+            "import it in the functions that need it, not in the worker's settings or modules; or set python.start = \
+             \"spawn\", with which nothing is forked",
         )
     }));
     findings

@@ -23,6 +23,20 @@ words!(Isolation, "`job` or `warm`", Job, {
     Warm: "warm",
 });
 
+/// How the processes of jobs come to be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ChildStart {
+    /// They are forked from that of the worker's command.
+    Fork,
+    /// The worker's command is started for each.
+    Spawn,
+}
+
+words!(ChildStart, "`fork` or `spawn`", Fork, {
+    Fork: "fork",
+    Spawn: "spawn",
+});
+
 /// Which modules are imported before jobs need them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum PreloadChoice {
@@ -83,6 +97,8 @@ fn is_module(name: &str) -> bool {
 pub struct PythonSettings {
     /// How far jobs are kept apart.
     pub isolation: Isolation,
+    /// How processes come to be.
+    pub start: ChildStart,
     /// The user that the processes run as; `None`: that of this process.
     pub user: Option<String>,
     /// Which modules are imported before jobs need them.
@@ -115,11 +131,12 @@ pub struct PythonWorkerSettings {
 }
 
 /// The keys of a worker, as in `config/default.toml`.
-const KEYS: [Key; 12] = [
+const KEYS: [Key; 13] = [
     Key { name: "command", unless_given: Unless::Refused },
     Key { name: "native", unless_given: Unless::Free },
     Key { name: "slots", unless_given: Unless::Free },
     Key { name: "isolation", unless_given: Unless::Free },
+    Key { name: "start", unless_given: Unless::Free },
     Key { name: "boot_timeout", unless_given: Unless::Free },
     Key { name: "kill_after", unless_given: Unless::Free },
     Key { name: "jobs_per_process", unless_given: Unless::Free },
@@ -129,6 +146,10 @@ const KEYS: [Key; 12] = [
     Key { name: "user", unless_given: Unless::Free },
     Key { name: "preload", unless_given: Unless::Free },
 ];
+
+/// Why modules are not to be named with `spawn`.
+pub(in crate::config) const NOTHING_AHEAD: &str = "is for processes that are forked: with the start `spawn` each \
+                                                   imports all by itself; leave it out";
 
 /// The most jobs that a process runs before it is replaced.
 const MOST_JOBS: u64 = 1_000_000_000;
@@ -186,6 +207,7 @@ impl PythonSettings {
     pub(in crate::config) fn read(reader: &mut Reader<'_>) -> Self {
         Self {
             isolation: reader.get("python.isolation"),
+            start: reader.get("python.start"),
             user: named(reader.get("python.user")),
             preload: reader.get("python.preload"),
             boot_timeout: reader.duration("python.boot_timeout"),
@@ -203,6 +225,7 @@ impl PythonSettings {
         let time = format!("{}, longer than zero", Duration::EXPECTED);
         let longer = |time: &Duration| !time.is_zero();
         let isolation = table.read_if_given("isolation", Isolation::EXPECTED, |_| true);
+        let start = table.read_if_given("start", ChildStart::EXPECTED, |_| true);
         let boot_timeout = table.read_if_given("boot_timeout", &time, longer);
         let kill_after = table.read_if_given("kill_after", &time, longer);
         let expected = format!("a whole number from 1 to {MOST_JOBS}");
@@ -213,8 +236,14 @@ impl PythonSettings {
         let user = table.read_if_given("user", String::EXPECTED, |_| true);
         let preload = table.read_if_given("preload", PreloadChoice::EXPECTED, |_| true);
         let limit = table.read_if_given("memory_limit", LIMIT, is_usable_limit);
+        let start = start.unwrap_or(self.start);
+        if start == ChildStart::Spawn && preload.as_ref().is_some_and(|choice| *choice != PreloadChoice::Off)
+        {
+            table.problems.push(format!("{}: `preload` {NOTHING_AHEAD}", table.name()));
+        }
         Self {
             isolation: isolation.unwrap_or(self.isolation),
+            start,
             boot_timeout: boot_timeout.unwrap_or(self.boot_timeout),
             kill_after: kill_after.unwrap_or(self.kill_after),
             jobs_per_process: jobs.unwrap_or(self.jobs_per_process),

@@ -74,6 +74,14 @@ pub enum BootError {
         /// What they do.
         why: String,
     },
+    /// It came to another worker than when it was started before.
+    #[error("`{command}` is not what it was when it was started first: {what}")]
+    Changed {
+        /// The program.
+        command: String,
+        /// What differs.
+        what: String,
+    },
     /// It says something that is not understood.
     #[error("`{command}` cannot be understood")]
     Protocol {

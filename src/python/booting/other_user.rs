@@ -3,10 +3,11 @@
 use std::io;
 use std::os::fd::AsFd;
 use std::os::unix::fs::{chown, fchown};
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use nix::unistd::{User, geteuid};
-use tokio::process::Command;
 
 use super::boot_error::BootError;
 

@@ -12,11 +12,11 @@ use super::last::Last;
 use super::lines::Lines;
 use crate::config::{QueueOrder, WorkerSettings};
 use crate::job::{ForeignJobs, JobSettings, Limit, QueueName, Retention};
-use crate::python::{BootError, ChildLimits, Hello, Mode, Pool, PoolPlan, Preload};
+use crate::python::{BootError, ChildLimits, Hello, Mode, Pool, PoolPlan, Preload, Start};
 use crate::runtime::ForeignSignals;
 use crate::supervision::Turn;
 
-/// How long a child may take from its fork until it is ready.
+/// How long a child may take from its fork, or from where its worker began to work, until it is ready.
 const FORK: Duration = Duration::from_secs(30);
 /// How long a child may go on after its job, for what monitoring has to send: as long as RQ grants a job beyond its time.
 const LEAVE: Duration = Duration::from_secs(60);
@@ -38,9 +38,12 @@ impl PythonWorker {
     ///
     /// # Errors
     /// The command does not reach a worker, or one that cannot be served.
-    pub async fn boot(command: PythonCommand, slots: Option<usize>) -> Result<Self, BootError> {
+    pub async fn boot(mut command: PythonCommand, slots: Option<usize>) -> Result<Self, BootError> {
         let lines = Lines::new(command.format);
         let (zygote, mut hello) = command.boot_with_redis(&lines).await?;
+        if command.start == Start::Spawn {
+            command.known = Some(Arc::new(hello.clone()));
+        }
         let slots = slots.or(hello.slots).unwrap_or(1).max(1);
         hello.slots = Some(slots);
         let limits = match command.mode {

@@ -9,12 +9,12 @@ use super::lines::Lines;
 use super::shim::SHIM;
 use crate::backoff::Backoff;
 use crate::config::{
-    Isolation, LogFormat, PreloadChoice, PythonSettings, PythonWorkerSettings, Settings,
+    ChildStart, Isolation, LogFormat, PreloadChoice, PythonSettings, PythonWorkerSettings, Settings,
     environment_for_program,
 };
 use crate::python::{
     BootError, BootPlan, ChildLimits, Hazards, Hello, Mode, OutputSink, Preload, PreloadPlan, PreloadRound,
-    Stream, Zygote,
+    Start, Stream, Zygote,
 };
 
 /// The command of a Python worker, and how its processes are used.
@@ -26,6 +26,10 @@ pub struct PythonCommand {
     pub environment: Vec<(OsString, OsString)>,
     /// The user to run as; `None`: that of this process.
     pub user: Option<String>,
+    /// How children come to be.
+    pub start: Start,
+    /// What the command was found to be when it was started first, where each child is a start of it.
+    pub known: Option<Arc<Hello>>,
     /// How children are used.
     pub mode: Mode,
     /// When children that run many jobs leave by themselves.
@@ -75,8 +79,14 @@ impl PythonCommand {
     }
 
     fn with(command: Vec<OsString>, python: &PythonSettings, format: LogFormat) -> Self {
+        let start = match python.start {
+            ChildStart::Fork => Start::Fork,
+            ChildStart::Spawn => Start::Spawn,
+        };
         Self {
             command,
+            start,
+            known: None,
             environment: environment_for_program(python.user.is_some()),
             user: python.user.clone(),
             mode: match python.isolation {
@@ -92,10 +102,11 @@ impl PythonCommand {
             kill_after: python.kill_after,
             memory_limit: python.memory_limit.map(|limit| limit.0),
             format,
-            preload: Preload::new(match &python.preload {
-                PreloadChoice::Off => PreloadPlan::Off,
-                PreloadChoice::Learned => PreloadPlan::Learned,
-                PreloadChoice::Modules(modules) => PreloadPlan::Listed(modules.clone()),
+            preload: Preload::new(match (start, &python.preload) {
+                // Nothing is shared with a process that was started by itself.
+                (Start::Spawn, _) | (_, PreloadChoice::Off) => PreloadPlan::Off,
+                (Start::Fork, PreloadChoice::Learned) => PreloadPlan::Learned,
+                (Start::Fork, PreloadChoice::Modules(modules)) => PreloadPlan::Listed(modules.clone()),
             }),
         }
     }
@@ -143,6 +154,8 @@ impl PythonCommand {
             user: self.user.as_deref(),
             sink,
             deadline: self.boot_timeout,
+            start: self.start,
+            known: self.known.as_deref(),
         };
         let (zygote, hello) = Zygote::boot(plan.clone()).await?;
         let round = self.preload.begin(&zygote, self.boot_timeout).await?;
@@ -160,13 +173,15 @@ impl PythonCommand {
 
 /// Logs what was captured, and what of it is not as under RQ.
 fn tell(zygote: &Zygote, hello: &Hello) {
+    let how =
+        if zygote.pid().is_some() { "to fork" } else { "and is started anew for each of its processes" };
     tracing::info!(
         pid = zygote.pid(),
         rq = hello.rq,
         python = hello.python,
         worker = hello.worker_class,
         queues = hello.queues.join(","),
-        "the python worker is ready to fork"
+        "the python worker is ready {how}"
     );
     if !hello.overrides.is_empty() {
         tracing::warn!(

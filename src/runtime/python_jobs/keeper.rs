@@ -12,7 +12,7 @@ use tokio::time::timeout;
 use super::command::{PythonCommand, tell_of};
 use super::lines::Lines;
 use crate::backoff::Backoff;
-use crate::python::{BootError, Mode, Pool, Zygote};
+use crate::python::{BootError, Mode, Pool, Start, Zygote};
 use crate::supervision::Turn;
 
 /// Time between two signs of life, and between two looks at the memory of the processes.
@@ -86,8 +86,12 @@ impl Keeper {
 
     /// Starts the command until its worker is there. Until then no job is fetched.
     async fn replace(&self, old: &Zygote, end: &str) {
-        tracing::error!(pid = old.pid(), end, "the python worker's process is gone; another is started");
-        self.hinder(format!("the python worker's process is gone ({end}); another is being started"));
+        let what = match self.command.start {
+            Start::Fork => "the python worker's process is gone",
+            Start::Spawn => "a process of the python worker could not be started",
+        };
+        tracing::error!(pid = old.pid(), end, "{what}; another is started");
+        self.hinder(format!("{what} ({end}); another is being started"));
         let mut failures = 0;
         loop {
             match self.boot().await {

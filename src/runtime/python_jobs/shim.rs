@@ -1,7 +1,7 @@
 //! The Python side, as it is built into this program.
 
 /// Name and text of each file, with `/` between folders.
-pub(super) const SHIM: [(&str, &str); 15] = [
+pub(super) const SHIM: [(&str, &str); 16] = [
     ("sitecustomize.py", include_str!("../../../python/sitecustomize.py")),
     ("tikkun_shim/__init__.py", include_str!("../../../python/tikkun_shim/__init__.py")),
     ("tikkun_shim/attempt.py", include_str!("../../../python/tikkun_shim/attempt.py")),
@@ -13,6 +13,7 @@ pub(super) const SHIM: [(&str, &str); 15] = [
     ("tikkun_shim/hygiene.py", include_str!("../../../python/tikkun_shim/hygiene.py")),
     ("tikkun_shim/imports.py", include_str!("../../../python/tikkun_shim/imports.py")),
     ("tikkun_shim/leaves.py", include_str!("../../../python/tikkun_shim/leaves.py")),
+    ("tikkun_shim/lifeline.py", include_str!("../../../python/tikkun_shim/lifeline.py")),
     ("tikkun_shim/rehearsal.py", include_str!("../../../python/tikkun_shim/rehearsal.py")),
     ("tikkun_shim/shortcuts.py", include_str!("../../../python/tikkun_shim/shortcuts.py")),
     ("tikkun_shim/way.py", include_str!("../../../python/tikkun_shim/way.py")),
