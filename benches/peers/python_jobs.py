@@ -44,9 +44,10 @@ def peers(program):
               [SCRIPTS / "celery", "-A", "celery_jobs", "worker", "-P", "prefork", "-c", "2", "-l", "ERROR"], 4_000),
         tasks("dramatiq", "dramatiq, `-p 2`, with results", [SCRIPTS / "dramatiq", "dramatiq_jobs", "-p", "2"], 6_000),
         ours("job", 1, 1_500),
-        ours("job", 2, 1_500),
+        ours("job", 8, 1_500),
         ours("warm", 1, 6_000),
         ours("warm", 2, 6_000),
+        ours("warm", 8, 12_000),
     ]
 
 
