@@ -208,12 +208,8 @@ impl TreeBuilder<'_> {
         let grace = self.ground.settings.service.drain_timeout * 3 / 4;
         let (mut teams, mut first) = (Vec::new(), 1);
         for Crew { served, registry, .. } in crews {
-            let kit = RunnerKit {
-                registry: Arc::clone(registry),
-                grace,
-                control: self.ground.control.clone(),
-                running: running.clone(),
-            };
+            let (registry, control) = (Arc::clone(registry), self.ground.control.clone());
+            let kit = RunnerKit { registry, grace, control, running: running.clone() };
             let slots = first..first + served.slots;
             first = slots.end;
             teams.push(Threads::start(branch.clone(), kit, (served.threads, slots)).await?);
