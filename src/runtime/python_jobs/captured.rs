@@ -14,6 +14,7 @@ use crate::config::{QueueOrder, WorkerSettings};
 use crate::job::{ForeignJobs, JobSettings, Limit, QueueName, Retention};
 use crate::python::{BootError, ChildLimits, Hello, Mode, Pool, PoolPlan, Preload};
 use crate::runtime::ForeignSignals;
+use crate::runtime::service_manager::while_starting;
 use crate::supervision::Turn;
 
 /// How long a child may take from its fork until it is ready.
@@ -40,7 +41,7 @@ impl PythonWorker {
     /// The command does not reach a worker, or one that cannot be served.
     pub async fn boot(command: PythonCommand, slots: Option<usize>) -> Result<Self, BootError> {
         let lines = Lines::new(command.format);
-        let (zygote, mut hello) = command.boot_with_redis(&lines).await?;
+        let (zygote, mut hello) = while_starting(command.boot_with_redis(&lines)).await?;
         let slots = slots.or(hello.slots).unwrap_or(1).max(1);
         hello.slots = Some(slots);
         let limits = match command.mode {
