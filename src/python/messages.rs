@@ -104,6 +104,13 @@ pub enum FromZygote {
         /// The child's process id.
         pid: u32,
     },
+    /// A child could not be forked.
+    Unforked {
+        /// Number of the request.
+        serial: u64,
+        /// Why, as the system has it.
+        why: String,
+    },
     /// A child has ended and was reaped.
     Exit {
         /// The child's process id.
@@ -113,7 +120,7 @@ pub enum FromZygote {
     },
     /// The modules that it was asked to import are there, as far as they can be.
     Preloaded(Box<Preloaded>),
-    /// Something that a person should know, such as a fork that failed.
+    /// Something that a person should know.
     Warning(String),
     /// Why this worker cannot be served; the zygote leaves.
     Refused(String),
@@ -137,7 +144,8 @@ impl FromZygote {
             19 => Ok(Self::Warning(fields.text(0))),
             20 => Ok(Self::Refused(fields.text(0))),
             21 => Ok(Self::Preloaded(Box::new(fields.json(0, "what came of imports")?))),
-            _ => Err(fields.wrong("HELLO, FORKED, EXIT, WARNING, REFUSED or PRELOADED")),
+            22 => Ok(Self::Unforked { serial: fields.number(0, "a serial")?, why: fields.text(1) }),
+            _ => Err(fields.wrong("HELLO, FORKED, EXIT, WARNING, REFUSED, PRELOADED or UNFORKED")),
         }
     }
 }

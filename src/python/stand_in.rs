@@ -167,6 +167,10 @@ def main():
                 mine, out, err = fds[:3]
                 del fds[:3]
                 sock = socket.socket(fileno=mine)
+                if os.path.exists(os.environ.get("FULL", "")):
+                    sock.close(); os.close(out); os.close(err)
+                    control.sendall(pack(22, fields[0], "no room for another process"))
+                    continue
                 pid = os.fork()
                 if pid == 0:
                     try: child(fields[1], out, err)

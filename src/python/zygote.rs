@@ -102,7 +102,7 @@ impl Zygote {
     /// Cancel safe: a child that nobody takes is killed.
     ///
     /// # Errors
-    /// The zygote is gone, the child died or was not ready within `deadline`. [`FaultKind::Unavailable`] always:
+    /// The zygote is gone or cannot fork, the child died or was not ready within `deadline`. [`FaultKind::Unavailable`] always:
     /// another try may work, with another zygote if this one is gone.
     pub async fn fork(&self, mode: Mode, deadline: Duration) -> Result<Child, Fault> {
         self.fork_limited(mode, ChildLimits::default(), deadline).await
@@ -146,7 +146,10 @@ impl Zygote {
             self.lifeline.register.forget(serial);
             return Err(self.is_away());
         }
-        let pid = told.await.map_err(|_| self.is_away())?;
+        let pid = told.await.map_err(|_| self.is_away())?.map_err(|why| {
+            let text = format!("a python child could not be forked: {why}");
+            Fault::new(FaultKind::Unavailable, text)
+        })?;
         let output = Output::read(stdout, stderr, Arc::clone(&self.sink));
         let lifeline = Arc::clone(&self.lifeline);
         let sink = Arc::clone(&self.sink);
