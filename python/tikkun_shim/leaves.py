@@ -18,7 +18,7 @@ from .attempt import Attempt, leave
 from .hygiene import seed
 
 
-def _now():
+def now():
     from rq import utils
 
     # Version 1 works with naive times in UTC.
@@ -50,11 +50,11 @@ def set_state(self, state, pipeline=None):
 
 
 def heartbeat(self, timeout=None, pipeline=None):
-    self.last_heartbeat = _now()
+    self.last_heartbeat = now()
 
 
 def maintain_heartbeats(self, job, execution=None):
-    self.last_heartbeat = _now()
+    self.last_heartbeat = now()
 
 
 def set_current_job_id(self, job_id=None, pipeline=None):
@@ -66,7 +66,7 @@ def set_current_job_working_time(self, current_job_working_time, pipeline=None):
 
 
 def register_birth(self):
-    self.birth_date = self.last_heartbeat = _now()
+    self.birth_date = self.last_heartbeat = now()
 
 
 def register_death(self):
@@ -106,7 +106,7 @@ def main_work_horse(self, job, queue):
 def prepare_job_execution(self, job, remove_from_intermediate_queue=False):
     self.log.debug("Worker %s: preparing for execution of job ID %s", self.name, job.id)
     job.worker_name = self.name
-    job.last_heartbeat = job.started_at = _now()
+    job.last_heartbeat = job.started_at = now()
     job._status = _status("STARTED")
     Attempt.current.begin()
     # A job whose payload cannot be read fails here, as under RQ.
@@ -114,7 +114,7 @@ def prepare_job_execution(self, job, remove_from_intermediate_queue=False):
 
 
 def handle_execution_ended(self, job, queue, heartbeat_ttl):
-    job.ended_at = _now()
+    job.ended_at = now()
     Attempt.current.ended()
 
 
@@ -123,7 +123,8 @@ def handle_job_success(self, job, queue, started_job_registry, execution=None):
     job._status = _status("FINISHED")
     webhooks = attempt.has_webhooks("finished")
     attempt.note(None)
-    attempt.report("ok", job._result, wait=webhooks)
+    again = bool(getattr(job, "repeats_left", None))
+    attempt.report("ok", job._result, wait=webhooks, again=again)
     if rq_major() >= 2:
         if getattr(job, "repeats_left", None):
             self.log.info(
@@ -143,18 +144,21 @@ def handle_job_success(self, job, queue, started_job_registry, execution=None):
 
 def handle_job_failure(self, job, queue, started_job_registry=None, exc_string="", execution=None):
     attempt = Attempt.current
-    attempt.note(sys.exc_info()[1])
-    will_retry = bool(job.retries_left and job.retries_left > 0)
-    job._status = _status("FAILED")
-    # In version 1 the handlers run after the end is written, and may look at it.
-    handlers_follow = rq_major() < 2 and bool(self._exc_handlers)
-    webhooks = not will_retry and attempt.has_webhooks("failed")
-    attempt.report("failed", exc_string=exc_string, wait=handlers_follow or webhooks)
+    is_stopped = self._stopped_job_id == job.id
+    will_retry = bool(job.retries_left and job.retries_left > 0) and not is_stopped
+    job._status = _status("STOPPED" if is_stopped else "FAILED")
+    # Without an attempt the job's process is gone, an override has called this, and Tikkun writes the end.
+    if attempt is not None:
+        attempt.note(sys.exc_info()[1])
+        # In version 1 the handlers run after the end is written, and may look at it.
+        handlers_follow = rq_major() < 2 and bool(self._exc_handlers)
+        webhooks = not will_retry and attempt.has_webhooks("failed")
+        attempt.report("failed", exc_string=exc_string, wait=handlers_follow or webhooks, again=will_retry)
     if will_retry:
         later = job.get_retry_interval()
         job.retries_left -= 1
         job._status = _status("SCHEDULED" if later else "QUEUED")
-    else:
+    elif attempt is not None:
         attempt.send_failed_webhooks(exc_string)
 
 
@@ -168,6 +172,7 @@ def handle_job_retry(self, job, queue, retry, started_job_registry, execution=No
         retry,
         retry={"max": retry.max, "intervals": list(retry.intervals), "at_front": at_front},
         wait=exceeded and attempt.has_webhooks("failed"),
+        again=not exceeded,
     )
     if exceeded:
         self.log.warning(
@@ -191,7 +196,7 @@ def rehearse(worker):
 
     with contextlib.suppress(Exception):
         job = Job("rehearsal", connection=worker.connection, serializer=worker.serializer)
-        job.restore({b"created_at": utcformat(_now()).encode(), b"data": b""})
+        job.restore({b"created_at": utcformat(now()).encode(), b"data": b""})
 
 
 # The parameters that RQ's functions may have: those that all versions have, and those that some add. A
@@ -250,6 +255,12 @@ def is_rqs_own(function):
     import rq
 
     return code.co_filename.startswith(os.path.dirname(rq.__file__) + os.sep)
+
+
+def has_own(worker, name):
+    """Whether the worker's class has code of a team's own for this function of RQ."""
+    method = getattr(type(worker), name)
+    return method is not globals()[name] and not is_rqs_own(method)
 
 
 def mismatches(worker_class):

@@ -273,7 +273,11 @@ impl FromChild {
                 let mut fields = frame.fields.into_iter().skip(1);
                 let (payload, exc_string) =
                     (fields.next().unwrap_or_default(), fields.next().unwrap_or_default());
-                Ok(Self::Result(Box::new(JobResult { attributes, payload, exc_string })))
+                let mut changed = Vec::new();
+                while let (Some(name), Some(value)) = (fields.next(), fields.next()) {
+                    changed.push((String::from_utf8_lossy(&name).into_owned(), value));
+                }
+                Ok(Self::Result(Box::new(JobResult { attributes, payload, exc_string, changed })))
             }
             51 => Ok(Self::Bye(fields.text(0))),
             52 => Ok(Self::Called(fields.json::<CalledFacts>(0, "an answer to a callback")?.error)),
@@ -343,13 +347,20 @@ mod tests {
     fn result_keeps_its_bytes_as_they_are() {
         let said = frame(
             50,
-            &[br#"{"outcome": "failed", "serializable": true, "none": false}"#, b"\x80\xff", b"tb\xed\xb3"],
+            &[
+                br#"{"outcome": "failed", "serializable": true, "none": false}"#,
+                b"\x80\xff",
+                b"tb\xed\xb3",
+                b"meta",
+                b"\x80\x04",
+            ],
         );
         let FromChild::Result(result) = FromChild::decode(said).unwrap() else { panic!() };
         assert_eq!(
             (result.payload.as_slice(), result.exc_string.as_slice()),
             (&b"\x80\xff"[..], &b"tb\xed\xb3"[..])
         );
+        assert_eq!(result.changed, [("meta".to_owned(), b"\x80\x04".to_vec())]);
     }
 
     #[test]

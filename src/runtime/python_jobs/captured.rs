@@ -19,6 +19,8 @@ use crate::supervision::Turn;
 
 /// How long a child may take from its fork until it is ready.
 const FORK: Duration = Duration::from_secs(30);
+/// How much longer than a job its worker's own code may take before the job begins.
+const BEFORE_BEGINNING: Duration = Duration::from_secs(60);
 /// How long a child may go on after its job, for what monitoring has to send: as long as RQ grants a job beyond its time.
 const LEAVE: Duration = Duration::from_secs(60);
 
@@ -129,7 +131,10 @@ impl PythonWorker {
             settings: JobSettings { retention, ..JobSettings::default() },
             kill_after: self.command.kill_after,
             memory_limit: self.command.memory_limit,
-            handles_deaths: self.hello.horse_killed_handler,
+            handles_deaths: self.hello.horse_killed_handler || self.hello.own_failures,
+            handles_stops: self.hello.own_failures,
+            lists_failures: !self.hello.disable_default_exception_handler,
+            before_beginning: BEFORE_BEGINNING,
             handles_failures: !self.hello.exception_handlers.is_empty() && !self.hello.rq.starts_with("1."),
             last: self.last.clone(),
             end: self.signals.end_jobs.subscribe(),
