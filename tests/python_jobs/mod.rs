@@ -4,6 +4,7 @@ mod differential;
 mod example;
 mod forms;
 pub mod ground;
+mod hindered;
 mod isolation;
 mod options;
 mod output;

@@ -4,6 +4,7 @@ import asyncio
 import ctypes
 import importlib
 import os
+import random
 import signal
 import subprocess
 import sys
