@@ -6,6 +6,7 @@ mod forms;
 pub mod ground;
 mod hindered;
 mod isolation;
+mod lost_redis;
 mod options;
 mod output;
 mod own_side;
