@@ -317,7 +317,7 @@ def _announcing(handle_exception):
 
 
 def _as_begun(to_dict):
-    """A job that saves itself keeps the time of its start that Tikkun wrote, by which it knows this run of it."""
+    """A job that saves itself keeps the time of its start that Tikkun wrote, by which it knows this run."""
 
     @functools.wraps(to_dict)
     def as_begun(self, *args, **kwargs):
