@@ -155,7 +155,7 @@ impl Job for Foreign {
             retries_left: Some(1),
             ..JobChanges::default()
         };
-        let words = |payload, traceback| Verbatim { payload, traceback, changes, written: None };
+        let words = |payload, traceback| Verbatim { payload, traceback, changes, ..Verbatim::default() };
         match &*end {
             "finished" => Ok(Completion::in_own_words(None, words(Some(vec![1, 2, 3]), None))),
             "retry" => Ok(Completion::in_own_words(Some(RetryAsked::at_most(2)), words(Some(vec![4]), None))),

@@ -7,6 +7,7 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+use crate::python_jobs::ground::Rq;
 use rustix::process::{Pid, Signal, kill_process};
 use tikkun::cli::USAGE;
 use tikkun::config::{Settings, Sources};
@@ -35,12 +36,20 @@ impl Drop for Unit {
 
 impl Unit {
     fn start(environment: &[(&str, &str)]) -> Self {
+        Self::start_with("", environment)
+    }
+
+    /// With a file of settings.
+    fn start_with(file: &str, environment: &[(&str, &str)]) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("notify");
         let socket = UnixDatagram::bind(&path).unwrap();
         let mut command = Command::new(env!("CARGO_BIN_EXE_tikkun"));
         command.args(["serve", "--port", "0", "--set", "rescuer.interval=100ms"]);
         command.arg("--data").arg(folder.path().join("data")).env_clear();
+        let config = folder.path().join("settings.toml");
+        fs::write(&config, file).unwrap();
+        command.arg("--config").arg(config);
         command.env("NOTIFY_SOCKET", &path).env("WATCHDOG_USEC", WATCHDOG.as_micros().to_string());
         command.envs(environment.iter().copied()).current_dir(folder.path());
         let child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
@@ -116,6 +125,18 @@ fn signs_of_life_end_when_the_control_plane_hangs() {
 fn process_that_is_not_watched_still_says_ready() {
     let unit = Unit::start(&[("WATCHDOG_USEC", "0")]);
     unit.until("READY=1");
+}
+
+#[test]
+fn a_python_worker_that_waits_for_redis_has_the_start_extended_again_and_again() {
+    let rq = Rq::Three.program("rq").display().to_string();
+    let file =
+        format!("[[python]]\ncommand = [\"{rq}\", \"worker\", \"-u\", \"unix:///nowhere.sock\", \"high\"]\n");
+    let unit = Unit::start_with(&file, &[("REDIS_URL", "unix:///nowhere.sock")]);
+    for _ in 0..3 {
+        let said = unit.says(DEADLINE).expect("it asks for more time");
+        assert!(said.starts_with("EXTEND_TIMEOUT_USEC="), "{said}");
+    }
 }
 
 fn unit_file() -> String {

@@ -186,7 +186,8 @@ class Child(Peer):
 
     def result(self):
         """The job's end as (attributes, payload, exc_string)."""
-        attributes, payload, exc_string = self._until(frames.RESULT)
+        attributes, payload, exc_string, *pairs = self._until(frames.RESULT)
+        self.changed = {frames.text(name): value for name, value in zip(pairs[::2], pairs[1::2])}
         return json.loads(attributes), payload, frames.text(exc_string)
 
     def settle(self, verdict="ok"):

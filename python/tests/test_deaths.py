@@ -8,6 +8,8 @@ import tempfile
 from stand_in import is_gone, wait_until
 from support import ShimTest, Tikkun
 
+from tikkun_shim import frames
+
 
 class Deaths(ShimTest):
     def died(self, function, *args):
@@ -126,6 +128,22 @@ class EndOfTikkun(ShimTest):
         for pid in pids:
             wait_until(lambda pid=pid: is_gone(pid), f"process {pid} to be killed", seconds=1)
         tikkun.close()
+
+    def test_fork_that_is_refused_is_told_and_the_next_one_works(self):
+        with tempfile.NamedTemporaryFile() as full:
+            tikkun = Tikkun([sys.executable, "refused_fork.py", full.name, self.redis.url])
+            tikkun.hello()
+            asked = tikkun.ask_for_fork()
+            kind, fields = tikkun.take("UNFORKED")
+            self.assertEqual((kind, fields[0]), (frames.UNFORKED, str(asked[0]).encode()))
+            self.assertIn("Resource temporarily unavailable", frames.text(fields[1]))
+            self.assertEqual(asked[1].recv(1), b"", "nobody holds the other end of its socket")
+            for fd in asked[2:]:
+                os.close(fd)
+        child = tikkun.fork()
+        child.run(self.make("jobs.nothing"))
+        self.assertEqual(tikkun.exit_of(child)[0], 0)
+        self.assertEqual(tikkun.close(), 0)
 
     def test_zygote_is_killed_while_a_job_runs(self):
         tikkun = self.start_one()

@@ -1,9 +1,11 @@
 """Modules that jobs import are told, tried in a child, and imported once by the process that forks."""
 
 import json
+import pickle
 import select
 
 from support import ShimTest
+
 from tikkun_shim import frames
 
 NOTHING = {"threads": [], "connections": [], "libraries": {}}
@@ -103,6 +105,14 @@ class Imports(ImportsTest):
     def test_children_are_reaped_though_a_module_wants_the_signals(self):
         self.assertEqual(self.preload("takes_signals")["loaded"], ["takes_signals"])
         self.run_once(self.make("jobs.add", 1, 2))
+
+
+class Randomness(ImportsTest):
+    def test_each_process_draws_numbers_of_its_own(self):
+        self.preload("numpy.random")
+        drawn = [pickle.loads(self.run_once(self.make("jobs.draw"))[0][1]) for _ in range(3)]
+        for numbers in zip(*drawn):
+            self.assertEqual(len(set(numbers)), 3, drawn)
 
 
 class DefaultTimeout(ImportsTest):

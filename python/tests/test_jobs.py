@@ -280,6 +280,35 @@ class Handlers(ShimTest):
         self.assertEqual(self.called(), [f"handler {job.id} AbandonedJobError"] if MAJOR >= 2 else [])
 
 
+class Failures(ShimTest):
+    worker = ("WithFailures",)
+
+    def called_for(self, what, details, **options):
+        self.connection.delete("called")
+        job = self.make("jobs.nothing", **options)
+        (answer,) = self.tikkun.fork().callback(what, details, job)
+        self.assertEqual(json.loads(answer), {"error": None})
+        return [entry.replace(job.id, "it") for entry in self.called()]
+
+    def test_own_code_for_failures_is_named_and_called_where_rq_calls_it(self):
+        self.assertTrue(self.hello["own_failures"])
+        job = self.make("jobs.chained")
+        self.run_once(job)
+        self.assertEqual(
+            self.called(), [f"failed {job.id} default KeyError: 'what came of it'", "then failed"]
+        )
+        words = {"pid": 12, "status": 139, "words": "Work-horse terminated unexpectedly; it was told so"}
+        told = ["failed it default " + words["words"]]
+        self.assertEqual(self.called_for("killed", words), told + ["then failed"])
+        self.assertEqual(self.called_for("killed", words, retries_left=1), told + ["then queued"])
+        stopped = ["failed it default stopped", "then stopped"]
+        self.assertEqual(self.called_for("stopped", {}, retries_left=1), stopped)
+
+    def test_stopped_callback_comes_first(self):
+        called = self.called_for("stopped", {}, on_stopped=Callback(jobs.on_stopped))
+        self.assertEqual(called[:2], ["stopped it", "failed it default stopped"])
+
+
 class RaisingHandler(ShimTest):
     worker = ("RaisingHandler",)
 

@@ -21,6 +21,36 @@ CHANGEABLE = (
     "repeat_intervals",
 )
 
+# What else RQ saves of a job at its end: what code has changed of it is written, too.
+SAVED = (
+    "_data",
+    "description",
+    "timeout",
+    "ttl",
+    "group_id",
+    "webhooks",
+    "enqueue_at_front",
+    "allow_dependency_failures",
+) + tuple(
+    f"_{what}_callback_{part}" for what in ("success", "failure", "stopped") for part in ("name", "timeout")
+)
+
+# What Tikkun keeps in order itself, or what says where a job belongs.
+_TIKKUNS = CHANGEABLE + (
+    "created_at",
+    "origin",
+    "status",
+    "enqueued_at",
+    "started_at",
+    "ended_at",
+    "last_heartbeat",
+    "worker_name",
+    "dependency_id",
+    "dependency_ids",
+    "rate_limit_key",
+    "rate_limit_concurrency",
+)
+
 # After these, memory or the interpreter's state cannot be trusted for another job.
 _FATAL = (MemoryError, RecursionError, KeyboardInterrupt)
 
@@ -29,7 +59,7 @@ class Attempt:
     # The job that this process runs right now, for functions that RQ calls without saying so.
     current = None
 
-    def __init__(self, channel, worker, job, queue, execution, way, is_horse):
+    def __init__(self, channel, worker, job, queue, execution, way, is_horse, stored=None):
         self.channel = channel
         self.worker = worker
         self.job = job
@@ -44,12 +74,14 @@ class Attempt:
         self.swallow_persist = False
         # Why a warm child should not run another job, if so.
         self.retire = None
-        self._before = self._changeable()
+        # The fields of its hash as they were; None for a job that could not be read.
+        self._stored = stored
+        self._before = self._attributes()
         self._timeout = -1
         self._began = time.monotonic()
 
-    def _changeable(self):
-        values = {name: getattr(self.job, name, None) for name in CHANGEABLE}
+    def _attributes(self):
+        values = {name: getattr(self.job, name, None) for name in CHANGEABLE + SAVED}
         # A job's code may change a list in place.
         return {name: list(value) if isinstance(value, list) else value for name, value in values.items()}
 
@@ -109,8 +141,42 @@ class Attempt:
             serializable = False
         return (payload.encode() if isinstance(payload, str) else payload), serializable
 
-    def report(self, outcome, value=None, exc_string="", retry=None, wait=False):
-        """Sends the RESULT, and waits until it is settled where code that follows relies on it."""
+    def _changed_fields(self, now, again):
+        """What RQ would write into the job's hash now, of what the job's code has changed without saving it.
+        Before another run that is `meta`, too."""
+        if self._stored is None:
+            return {}
+        from rq.job import Job
+
+        job, found = self.job, {}
+        names = [name.lstrip("_") for name in SAVED if now[name] != self._before[name]]
+        has_own_fields = type(job).to_dict is not Job.to_dict
+        if names or has_own_fields:
+            fields = self._as_saved()
+            if has_own_fields:
+                names = [name for name in fields if name not in _TIKKUNS]
+            found = {name: fields[name] for name in names if name in fields}
+        if again and job.meta:
+            serialize = getattr(job, "_serialize_meta", None)
+            found["meta"] = serialize() if serialize else job.serializer.dumps(job.meta)
+        if not found:
+            return {}
+        encode = job.connection.connection_pool.get_encoder().encode
+        written = {name: encode(value) for name, value in found.items()}
+        return {name: value for name, value in written.items() if self._stored.get(name.encode()) != value}
+
+    def _as_saved(self):
+        # When it began is not of interest here, and need not be looked up.
+        known, self._written_start = self._written_start, b""
+        try:
+            return self.job.to_dict(include_meta=False, include_result=False)
+        finally:
+            self._written_start = known
+
+    def report(self, outcome, value=None, exc_string="", retry=None, wait=False, again=False):
+        """Sends the RESULT, and waits until it is settled where code that follows relies on it.
+
+        `again`: the job waits for another run from then on."""
         job = self.job
         payload, serializable = self._serialize(value)
         attributes = {
@@ -123,13 +189,15 @@ class Attempt:
             "synchronous": self.way.is_looked_at or wait,
             "worker_ttl_seen": None,
         }
-        now = self._changeable()
+        now = self._attributes()
         attributes.update({name: now[name] for name in CHANGEABLE if now[name] != self._before[name]})
+        fields = self._changed_fields(now, again)
         flush()
         # Where only a few lines of RQ's follow, the end comes in one piece with what says that they are over.
         is_last = outcome == "ok" and self.way.is_rqs_own and not attributes["synchronous"]
         send = self.channel.hold if is_last else self.channel.send
-        send(frames.RESULT, attributes, payload, exc_string)
+        pairs = [part for pair in fields.items() for part in pair]
+        send(frames.RESULT, attributes, payload, exc_string, *pairs)
         self.reported = True
         if attributes["synchronous"]:
             self._wait_for_settlement()

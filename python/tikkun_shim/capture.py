@@ -288,5 +288,6 @@ def _hello(worker, arguments):
             "logging_level": arguments.get("logging_level"),
         },
         "horse_killed_handler": own_killed or worker._work_horse_killed_handler is not None,
+        "own_failures": not leaves.is_rqs_own(type(worker).handle_job_failure),
         "webhooks": hasattr(worker.job_class, "send_webhooks"),
     }

@@ -133,15 +133,25 @@ class Child:
         queue = self._queue(queue_name)
         job = worker.job_class(job_id, connection=worker.connection, serializer=worker.serializer)
         error = None
+        stored = dict(zip(fields[4::2], fields[5::2]))
         try:
-            if fields[4:]:
-                job.restore(dict(zip(fields[4::2], fields[5::2])))
+            if stored:
+                job.restore(stored)
             else:
                 job.refresh()
         except Exception:
             error = traceback.format_exc()
         execution = self._execution(execution_id, job)
-        attempt = Attempt(self._channel, worker, job, queue, execution, self._way, is_horse=not self._warm)
+        attempt = Attempt(
+            self._channel,
+            worker,
+            job,
+            queue,
+            execution,
+            self._way,
+            is_horse=not self._warm,
+            stored=stored if error is None else None,
+        )
         return attempt, error
 
     def _queue(self, name):
@@ -181,32 +191,48 @@ class Child:
                 with contextlib.suppress(NoSuchJobError):
                     job.refresh()
                 {"stopped": self._stopped, "killed": self._killed, "abandoned": self._abandoned}[what](
-                    job, details
+                    attempt, details
                 )
         except Exception:
             error = traceback.format_exc()
         self._channel.send(frames.CALLED, {"error": error})
 
-    def _stopped(self, job, _):
-        if not job.stopped_callback:
-            return
-        self._channel.send(frames.PHASE, "running", str(job.stopped_callback_timeout))
-        if leaves.rq_major() >= 3:
-            from rq.callbacks import execute_stopped_callback
+    def _stopped(self, attempt, _):
+        job, worker = attempt.job, self._worker
+        if job.stopped_callback:
+            self._channel.send(frames.PHASE, "running", str(job.stopped_callback_timeout))
+            if leaves.rq_major() >= 3:
+                from rq.callbacks import execute_stopped_callback
 
-            execute_stopped_callback(job, self._worker.death_penalty_class)
-        else:
-            job.execute_stopped_callback(self._worker.death_penalty_class)
+                execute_stopped_callback(job, worker.death_penalty_class)
+            else:
+                job.execute_stopped_callback(worker.death_penalty_class)
+        # By this an override knows that the job was stopped.
+        worker._stopped_job_id = job.id
+        try:
+            self._failed(attempt, "Job stopped by user, work-horse terminated.")
+        finally:
+            worker._stopped_job_id = None
 
-    def _killed(self, job, details):
+    def _killed(self, attempt, details):
+        job = attempt.job
         used = [details.get(name) or 0 for name in ("utime", "stime", "maxrss")]
         usage = resource.struct_rusage(used + [0] * 13)
+        job.ended_at = job.ended_at or leaves.now()
         self._worker.handle_work_horse_killed(job, details.get("pid"), details.get("status"), usage)
+        self._failed(attempt, details.get("words") or "Work-horse terminated unexpectedly; ")
 
-    def _abandoned(self, job, _):
+    def _failed(self, attempt, exc_string):
+        """Calls a team's own code for a failed job, as RQ's worker does when the job's process is gone."""
+        if not leaves.has_own(self._worker, "handle_job_failure"):
+            return
+        more = {"execution": attempt.execution} if leaves.rq_major() >= 3 else {}
+        self._worker.handle_job_failure(attempt.job, queue=attempt.queue, exc_string=exc_string, **more)
+
+    def _abandoned(self, attempt, _):
         from rq.exceptions import AbandonedJobError
 
-        worker = self._worker
+        job, worker = attempt.job, self._worker
         if getattr(job, "_failure_callback_name", None):
             self._channel.send(frames.PHASE, "failure callback", str(job.failure_callback_timeout))
         if leaves.rq_major() >= 3:

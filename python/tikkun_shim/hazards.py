@@ -32,8 +32,8 @@ def _threads():
 
 
 def _native_threads(known):
-    """Those of libraries that run no Python code and have given them a name. Threads that only compute, as those of
-    OpenBLAS, keep the name of the process, and are made anew after a fork."""
+    """Those of libraries that run no Python code and have given them a name. Threads that only compute, as
+    those of OpenBLAS, keep the name of the process, and are made anew after a fork."""
     found = {}
     own = _name_of(os.getpid())
     for thread in os.listdir("/proc/self/task"):
@@ -52,8 +52,8 @@ def _name_of(thread):
 
 
 def _connections():
-    """What processes cannot share, each with its other side: sockets on which bytes flow in an order, and files that
-    are open for reading and writing, such as those of a database."""
+    """What processes cannot share, each with its other side: sockets on which bytes flow in an order, and
+    files that are open for reading and writing, such as those of a database."""
     found = {}
     timeout = socket.getdefaulttimeout()
     # It would be set for the very connections that are looked at.
@@ -73,8 +73,8 @@ def _connections():
 
 
 def _database(fd, path):
-    """The path of a file that is open for reading and writing; None for anything else. What the process was started
-    with, and files without a name, are no databases."""
+    """The path of a file that is open for reading and writing; None for anything else. What the process was
+    started with, and files without a name, are no databases."""
     if fd <= 2 or path.endswith(" (deleted)"):
         return None
     is_both = fcntl.fcntl(fd, fcntl.F_GETFL) & os.O_ACCMODE == os.O_RDWR

@@ -124,7 +124,8 @@ def handle_job_success(self, job, queue, started_job_registry, execution=None):
     job._status = _status("FINISHED")
     webhooks = attempt.has_webhooks("finished")
     attempt.note(None)
-    attempt.report("ok", job._result, wait=webhooks)
+    again = bool(getattr(job, "repeats_left", None))
+    attempt.report("ok", job._result, wait=webhooks, again=again)
     if rq_major() >= 2:
         if getattr(job, "repeats_left", None):
             self.log.info(
@@ -144,18 +145,21 @@ def handle_job_success(self, job, queue, started_job_registry, execution=None):
 
 def handle_job_failure(self, job, queue, started_job_registry=None, exc_string="", execution=None):
     attempt = Attempt.current
-    attempt.note(sys.exc_info()[1])
-    will_retry = bool(job.retries_left and job.retries_left > 0)
-    job._status = _status("FAILED")
-    # In version 1 the handlers run after the end is written, and may look at it.
-    handlers_follow = rq_major() < 2 and bool(self._exc_handlers)
-    webhooks = not will_retry and attempt.has_webhooks("failed")
-    attempt.report("failed", exc_string=exc_string, wait=handlers_follow or webhooks)
+    is_stopped = self._stopped_job_id == job.id
+    will_retry = bool(job.retries_left and job.retries_left > 0) and not is_stopped
+    job._status = _status("STOPPED" if is_stopped else "FAILED")
+    # Without an attempt the job's process is gone, an override has called this, and Tikkun writes the end.
+    if attempt is not None:
+        attempt.note(sys.exc_info()[1])
+        # In version 1 the handlers run after the end is written, and may look at it.
+        handlers_follow = rq_major() < 2 and bool(self._exc_handlers)
+        webhooks = not will_retry and attempt.has_webhooks("failed")
+        attempt.report("failed", exc_string=exc_string, wait=handlers_follow or webhooks, again=will_retry)
     if will_retry:
         later = job.get_retry_interval()
         job.retries_left -= 1
         job._status = _status("SCHEDULED" if later else "QUEUED")
-    else:
+    elif attempt is not None:
         attempt.send_failed_webhooks(exc_string)
 
 
@@ -169,6 +173,7 @@ def handle_job_retry(self, job, queue, retry, started_job_registry, execution=No
         retry,
         retry={"max": retry.max, "intervals": list(retry.intervals), "at_front": at_front},
         wait=exceeded and attempt.has_webhooks("failed"),
+        again=not exceeded,
     )
     if exceeded:
         self.log.warning(
@@ -239,6 +244,12 @@ def is_rqs_own(function):
     return code.co_filename.startswith(os.path.dirname(rq.__file__) + os.sep)
 
 
+def has_own(worker, name):
+    """Whether the worker's class has code of a team's own for this function of RQ."""
+    method = getattr(type(worker), name)
+    return method is not globals()[name] and not is_rqs_own(method)
+
+
 def mismatches(worker_class):
     """Names of RQ's functions that have other parameters than those known here, or that are missing."""
     expected = {leaf.__name__: parameters for leaf, parameters in LEAVES.items()}
@@ -293,7 +304,7 @@ def _announcing(handle_exception):
 
 
 def _as_begun(to_dict):
-    """A job that saves itself keeps the time of its start that Tikkun wrote, by which it knows this run of it."""
+    """A job that saves itself keeps the time of its start that Tikkun wrote, by which it knows this run."""
 
     @functools.wraps(to_dict)
     def as_begun(self, *args, **kwargs):

@@ -101,9 +101,6 @@ class Zygote:
         gc.freeze()
         gc.disable()
 
-    def _warn(self, words):
-        self._channel.send(frames.WARNING, words)
-
     def _loop(self):
         poll = select.poll()
         poll.register(self._channel.sock, select.POLLIN)
@@ -158,14 +155,15 @@ class Zygote:
         try:
             pid = os.fork()
         except OSError as error:
-            # Tikkun sees the end of the child's socket.
-            self._warn(f"a child could not be forked: {error}")
-            pid = None
+            # As when the system has no room for another process.
+            pid, why = None, str(error)
         if pid == 0:
             self._become(fds, mode, limits)
         for fd in fds:
             os.close(fd)
-        if pid is not None:
+        if pid is None:
+            self._channel.send(frames.UNFORKED, serial, why)
+        else:
             self._children.add(pid)
             self._channel.send(frames.FORKED, serial, str(pid))
 

@@ -11,6 +11,10 @@ use super::{Callback, ExecutionId, JobContext, JobId, JobRecord, JobResult, JobS
 pub trait ForeignJobs: Send + Sync {
     /// How the runtime treats jobs that say nothing else.
     fn settings(&self) -> JobSettings;
+    /// Whether what fails for good is listed, with its failure.
+    fn lists_failures(&self) -> bool {
+        true
+    }
     /// One attempt. When the process drains, it may go on: only its caller ends it then.
     fn run<'a>(&'a self, job: ForeignJob<'a>, ctx: &'a JobContext) -> BoxFuture<'a, JobResult>;
     /// Calls what is to be called of a job whose worker died under it, after its end is written. That a call fails is

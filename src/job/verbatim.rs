@@ -16,6 +16,8 @@ pub struct Verbatim {
     pub changes: JobChanges,
     /// Its code waits until its end is written, and is to be told.
     pub written: Option<EndSignal>,
+    /// If it fails for good, it is listed nowhere and nothing is kept of its failure, as its worker's users want it.
+    pub unlisted: bool,
 }
 
 /// What the code of a job has changed of its job, and what holds from its end on. Fields that are none are as they were.
@@ -35,6 +37,8 @@ pub struct JobChanges {
     pub repeats_left: Option<u32>,
     /// The delays of its repetitions.
     pub repeat_intervals: Option<Vec<Duration>>,
+    /// Other fields of it in the broker, and what they hold now.
+    pub fields: Vec<(String, Vec<u8>)>,
 }
 
 impl Verbatim {
@@ -48,7 +52,9 @@ impl Verbatim {
     /// Bytes that it takes to write it down.
     #[must_use]
     pub fn weight(&self) -> usize {
-        self.payload.as_ref().map_or(0, Vec::len) + self.traceback.as_ref().map_or(0, String::len)
+        let fields: usize =
+            self.changes.fields.iter().map(|(name, value)| name.len() + 2 * value.len()).sum();
+        self.payload.as_ref().map_or(0, Vec::len) + self.traceback.as_ref().map_or(0, String::len) + fields
     }
 }
 

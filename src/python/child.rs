@@ -80,31 +80,21 @@ impl Child {
 
     /// Waits until it says that it is ready.
     pub(super) async fn ready(&mut self) -> Result<(), Fault> {
-        let unavailable = |text| Fault::new(FaultKind::Unavailable, text);
-        match self.talk.hear().await {
+        let why = match self.talk.hear().await {
             Heard::Said(FromChild::Ready { begins_at_once, .. }) => {
                 self.begins_at_once = begins_at_once;
-                Ok(())
+                return Ok(());
             }
-            Heard::Said(other) => {
-                Err(unavailable(format!("a python child began with {other:?}, not with READY")))
-            }
-            Heard::Ended(death) => {
-                Err(unavailable(format!("a python child ended before it was ready: {}", death.words())))
-            }
-        }
+            Heard::Said(other) => format!("a python child began with {other:?}, not with READY"),
+            Heard::Ended(death) => format!("a python child ended before it was ready: {}", death.words()),
+        };
+        Err(Fault::new(FaultKind::Unavailable, why))
     }
 
     /// Its process id.
     #[must_use]
     pub fn pid(&self) -> u32 {
         self.pid
-    }
-
-    /// How it is used.
-    #[must_use]
-    pub fn mode(&self) -> Mode {
-        self.mode
     }
 
     /// Whether a job begins when it is handed over. Else other code may run first, and the phase `running` says when it is over.

@@ -50,7 +50,8 @@ pub(super) struct Order {
 
 /// Somebody who waits for a fork.
 pub(super) struct Waiting {
-    pub(super) tell: oneshot::Sender<u32>,
+    /// Gets the child's process id, or why there is none.
+    pub(super) tell: oneshot::Sender<Result<u32, String>>,
     pub(super) fate: watch::Sender<Fate>,
 }
 
@@ -162,8 +163,15 @@ impl Register {
         };
         entries.living.insert(pid, fate);
         drop(entries);
-        if tell.send(pid).is_err() {
+        if tell.send(Ok(pid)).is_err() {
             kill_tree(pid);
+        }
+    }
+
+    fn unforked(&self, serial: u64, why: String) {
+        if let Some(waiting) = self.inner.lock().waiting.remove(&serial) {
+            // Who waited may have given up.
+            let _ = waiting.tell.send(Err(why));
         }
     }
 
@@ -239,6 +247,7 @@ async fn listen(frames: &mut FrameReader<OwnedReadHalf>, register: &Register) ->
         };
         match FromZygote::decode(&frame)? {
             FromZygote::Forked { serial, pid } => register.forked(serial, pid),
+            FromZygote::Unforked { serial, why } => register.unforked(serial, why),
             FromZygote::Exit { pid, exit } => register.exited(pid, exit),
             FromZygote::Preloaded(told) => register.preloaded(*told),
             FromZygote::Warning(text) | FromZygote::Refused(text) => register.warn(text),

@@ -156,10 +156,14 @@ impl Death {
 
     /// What a callback is given about it, as JSON.
     pub(super) fn facts(&self) -> String {
-        let Some(Exit { status, usage }) = self.exit else { return "{}".to_owned() };
+        let words = self.words();
+        let Some(Exit { status, usage }) = self.exit else {
+            return serde_json::json!({ "words": words }).to_string();
+        };
         let (pid, status, maxrss) = (self.pid, status.raw(), usage.maxrss);
         let facts = serde_json::json!({
             "pid": pid, "status": status, "maxrss": maxrss, "utime": usage.utime, "stime": usage.stime,
+            "words": words,
         });
         facts.to_string()
     }
@@ -226,7 +230,14 @@ mod tests {
 
     #[test]
     fn facts_are_those_that_a_callback_reads() {
-        assert_eq!(death(9, 7).facts(), r#"{"pid":42,"status":9,"maxrss":7,"utime":0.0,"stime":0.0}"#);
-        assert_eq!(Death { exit: None, ..death(9, 7) }.facts(), "{}");
+        let facts = death(9, 7).facts();
+        let numbers =
+            r#"{"pid":42,"status":9,"maxrss":7,"utime":0.0,"stime":0.0,"words":"Work-horse terminated"#;
+        assert!(facts.starts_with(numbers), "{facts}");
+        let facts = Death { exit: None, ..death(9, 7) }.facts();
+        assert!(
+            facts.starts_with(r#"{"words":"Work-horse terminated unexpectedly; how is not known"#),
+            "{facts}"
+        );
     }
 }

@@ -64,6 +64,8 @@ pub struct Hello {
     pub hazards: Hazards,
     /// Whether the worker has its own handler for processes that die.
     pub horse_killed_handler: bool,
+    /// Whether the worker's class replaces what RQ calls for a failed job.
+    pub own_failures: bool,
     /// Whether this RQ has webhooks.
     pub webhooks: bool,
 }

@@ -85,6 +85,8 @@ pub struct JobResult {
     pub payload: Vec<u8>,
     /// The traceback that RQ would store, before compression; empty if it did not fail.
     pub exc_string: Vec<u8>,
+    /// Fields of its hash that RQ would write with its end, and that its code has changed without saving them.
+    pub changed: Vec<(String, Vec<u8>)>,
 }
 
 fn yes() -> bool {

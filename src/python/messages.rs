@@ -104,6 +104,13 @@ pub enum FromZygote {
         /// The child's process id.
         pid: u32,
     },
+    /// A child could not be forked.
+    Unforked {
+        /// Number of the request.
+        serial: u64,
+        /// Why, as the system has it.
+        why: String,
+    },
     /// A child has ended and was reaped.
     Exit {
         /// The child's process id.
@@ -113,7 +120,7 @@ pub enum FromZygote {
     },
     /// The modules that it was asked to import are there, as far as they can be.
     Preloaded(Box<Preloaded>),
-    /// Something that a person should know, such as a fork that failed.
+    /// Something that a person should know.
     Warning(String),
     /// Why this worker cannot be served; the zygote leaves.
     Refused(String),
@@ -137,7 +144,8 @@ impl FromZygote {
             19 => Ok(Self::Warning(fields.text(0))),
             20 => Ok(Self::Refused(fields.text(0))),
             21 => Ok(Self::Preloaded(Box::new(fields.json(0, "what came of imports")?))),
-            _ => Err(fields.wrong("HELLO, FORKED, EXIT, WARNING, REFUSED or PRELOADED")),
+            22 => Ok(Self::Unforked { serial: fields.number(0, "a serial")?, why: fields.text(1) }),
+            _ => Err(fields.wrong("HELLO, FORKED, EXIT, WARNING, REFUSED, PRELOADED or UNFORKED")),
         }
     }
 }
@@ -267,7 +275,11 @@ impl FromChild {
                 let mut fields = frame.fields.into_iter().skip(1);
                 let (payload, exc_string) =
                     (fields.next().unwrap_or_default(), fields.next().unwrap_or_default());
-                Ok(Self::Result(Box::new(JobResult { attributes, payload, exc_string })))
+                let mut changed = Vec::new();
+                while let (Some(name), Some(value)) = (fields.next(), fields.next()) {
+                    changed.push((String::from_utf8_lossy(&name).into_owned(), value));
+                }
+                Ok(Self::Result(Box::new(JobResult { attributes, payload, exc_string, changed })))
             }
             51 => Ok(Self::Bye(fields.text(0))),
             52 => Ok(Self::Called(fields.json::<CalledFacts>(0, "an answer to a callback")?.error)),
@@ -337,13 +349,20 @@ mod tests {
     fn result_keeps_its_bytes_as_they_are() {
         let said = frame(
             50,
-            &[br#"{"outcome": "failed", "serializable": true, "none": false}"#, b"\x80\xff", b"tb\xed\xb3"],
+            &[
+                br#"{"outcome": "failed", "serializable": true, "none": false}"#,
+                b"\x80\xff",
+                b"tb\xed\xb3",
+                b"meta",
+                b"\x80\x04",
+            ],
         );
         let FromChild::Result(result) = FromChild::decode(said).unwrap() else { panic!() };
         assert_eq!(
             (result.payload.as_slice(), result.exc_string.as_slice()),
             (&b"\x80\xff"[..], &b"tb\xed\xb3"[..])
         );
+        assert_eq!(result.changed, [("meta".to_owned(), b"\x80\x04".to_vec())]);
     }
 
     #[test]

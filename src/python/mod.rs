@@ -59,4 +59,4 @@ pub use raw_job::RawJob;
 pub use zygote::Zygote;
 
 #[cfg(test)]
-mod stand_in;
+pub(crate) mod stand_in;

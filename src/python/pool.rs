@@ -226,6 +226,13 @@ impl Inner {
                     state.failures = state.failures.saturating_add(1);
                     state.is_resting = true;
                     let delay = Backoff::RESTART.delay(state.failures, fastrand::f64());
+                    if !state.zygote.is_gone() {
+                        tracing::warn!(
+                            error = fault.chain(), failures = state.failures,
+                            delay = %humantime::format_duration(delay),
+                            "no python process is ready: the next try follows"
+                        );
+                    }
                     self.runtime.spawn(rest(Arc::downgrade(self), delay));
                 }
                 if let Some(waiting) = state.waiting.pop_front() {
@@ -393,6 +400,21 @@ mod tests {
         until("a child is ready", || count(&pool, ProcessState::Ready) == 1).await;
         assert!(pool.snapshot().counts.fork_failures >= 1);
         pool.take().await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn forks_that_the_system_refuses_are_told_at_once_and_tried_again() {
+        let folder = tempfile::tempdir().unwrap();
+        let full = folder.path().join("full");
+        std::fs::write(&full, "").unwrap();
+        let (zygote, _) = boot_with(&[("FULL", &full.display().to_string())]).await;
+        let pool = Pool::new(zygote, plan(Mode::Job, 1));
+        let error = pool.take().await.err().unwrap();
+        let expected = "a python child could not be forked: no room for another process";
+        assert!(error.to_string().contains(expected), "{error}");
+        std::fs::remove_file(&full).unwrap();
+        until("a child is ready", || count(&pool, ProcessState::Ready) == 1).await;
+        run(&mut pool.take().await.unwrap(), "value = 1").await;
     }
 
     #[tokio::test]

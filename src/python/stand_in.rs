@@ -13,10 +13,11 @@ use super::raw_job::RawJob;
 use super::zygote::Zygote;
 
 /// Longer than anything in a test takes.
-pub(super) const LONG: Duration = Duration::from_secs(60);
+pub(crate) const LONG: Duration = Duration::from_secs(60);
 
 /// What the stand-in runs before it says hello is in `BEFORE`. A job's code may call `phase`, `result`, `say` and
-/// `bye`; one that does not answer is answered for with what it left in `value`.
+/// `bye`; one that does not answer is answered for with what it left in `value`. What is in `before` runs before the job
+/// begins. Where the variable `FULL` names a file that is there, no process can be forked.
 const SCRIPT: &str = r#"
 import array, fcntl, json, os, select, signal, socket, struct, subprocess, sys, time
 
@@ -115,7 +116,9 @@ def child(mode, out, err):
         job = dict(zip(raw[::2], raw[1::2]))
         space = dict(globals(), job=job, names=names, facts=facts, reason=fields[0] if kind == 33 else b"")
         answered = False
-        if kind == 32: phase("running", 30)
+        if kind == 32:
+            exec(job.get(b"before", b"").decode(), space)
+            phase("running", 30)
         exec(job[b"code"].decode(), space)
         value = str(space.get("value", "")).encode()
         if kind == 33:
@@ -170,6 +173,10 @@ def main():
                 mine, out, err = fds[:3]
                 del fds[:3]
                 sock = socket.socket(fileno=mine)
+                if os.path.exists(os.environ.get("FULL", "")):
+                    sock.close(); os.close(out); os.close(err)
+                    control.sendall(pack(22, fields[0], "no room for another process"))
+                    continue
                 pid = 0 if spawned else os.fork()
                 if pid == 0:
                     try: child(fields[1], out, err)
@@ -182,7 +189,7 @@ main()
 
 /// Keeps the lines that it is given.
 #[derive(Default)]
-pub(super) struct Kept(Mutex<Vec<(Stream, String)>>);
+pub(crate) struct Kept(Mutex<Vec<(Stream, String)>>);
 
 impl OutputSink for Kept {
     fn line(&self, stream: Stream, line: &[u8]) {
@@ -192,27 +199,27 @@ impl OutputSink for Kept {
 
 impl Kept {
     /// The lines of one stream so far.
-    pub(super) fn of(&self, stream: Stream) -> Vec<String> {
+    pub(crate) fn of(&self, stream: Stream) -> Vec<String> {
         self.0.lock().iter().filter(|(of, _)| *of == stream).map(|(_, line)| line.clone()).collect()
     }
 }
 
 /// The command that starts the stand-in.
-pub(super) fn command() -> Vec<OsString> {
+pub(crate) fn command() -> Vec<OsString> {
     ["python3", "-m", "stand_in"].map(OsString::from).into()
 }
 
 /// The environment of this process, and more.
-pub(super) fn environment(more: &[(&str, &str)]) -> Vec<(OsString, OsString)> {
+pub(crate) fn environment(more: &[(&str, &str)]) -> Vec<(OsString, OsString)> {
     let more = more.iter().map(|(name, value)| (OsString::from(name), OsString::from(value)));
     std::env::vars_os().chain(more).collect()
 }
 
 /// The shim's files in a test.
-pub(super) const SHIM: &[(&str, &str)] = &[("stand_in.py", SCRIPT)];
+pub(crate) const SHIM: &[(&str, &str)] = &[("stand_in.py", SCRIPT)];
 
 /// Boots the stand-in; `more` goes to its environment.
-pub(super) async fn boot_with(more: &[(&str, &str)]) -> (Zygote, Arc<Kept>) {
+pub(crate) async fn boot_with(more: &[(&str, &str)]) -> (Zygote, Arc<Kept>) {
     boot_as(Start::Fork, more).await
 }
 
@@ -235,7 +242,7 @@ pub(super) async fn boot_as(start: Start, more: &[(&str, &str)]) -> (Zygote, Arc
 }
 
 /// A job that runs `code`.
-pub(super) fn job(code: &str) -> RawJob {
+pub(crate) fn job(code: &str) -> RawJob {
     RawJob {
         id: "job-1".to_owned(),
         queue: "default".to_owned(),
@@ -246,14 +253,14 @@ pub(super) fn job(code: &str) -> RawJob {
 }
 
 /// Whether the process is there and runs; one that waits to be reaped does not.
-pub(super) fn runs(pid: u32) -> bool {
+pub(crate) fn runs(pid: u32) -> bool {
     let is_there = test_kill_process(Pid::from_raw(i32::try_from(pid).unwrap()).unwrap()).is_ok();
     let status = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
     is_there && !status.rsplit(')').next().unwrap_or_default().trim_start().starts_with('Z')
 }
 
 /// Waits until `holds`, looking again and again.
-pub(super) async fn until(what: &str, mut holds: impl FnMut() -> bool) {
+pub(crate) async fn until(what: &str, mut holds: impl FnMut() -> bool) {
     let begun = Instant::now();
     while !holds() {
         assert!(begun.elapsed() < LONG, "waited in vain for: {what}");

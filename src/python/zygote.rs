@@ -139,8 +139,8 @@ impl Zygote {
     /// Cancel safe: a child that nobody takes is killed.
     ///
     /// # Errors
-    /// The zygote is gone, the command could not be started, the child died or was not ready within `deadline` after
-    /// its fork, or after the command's own deadline. [`FaultKind::Unavailable`] always:
+    /// The zygote is gone or cannot fork, the command could not be started, the child died or was not ready within
+    /// `deadline` after its fork, or after the command's own deadline. [`FaultKind::Unavailable`] always:
     /// another try may work, with another zygote if this one is gone.
     pub async fn fork(&self, mode: Mode, deadline: Duration) -> Result<Child, Fault> {
         self.fork_limited(mode, ChildLimits::default(), deadline).await
@@ -183,7 +183,10 @@ impl Zygote {
             self.lifeline.register.forget(serial);
             return Err(self.is_away());
         }
-        let pid = told.await.map_err(|_| self.is_away())?;
+        let pid = told.await.map_err(|_| self.is_away())?.map_err(|why| {
+            let text = format!("a python child could not be forked: {why}");
+            Fault::new(FaultKind::Unavailable, text)
+        })?;
         self.ready((pid, None), mode, ends, watched).await
     }
 

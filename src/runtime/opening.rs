@@ -7,13 +7,12 @@ use std::net::TcpListener;
 use std::pin::pin;
 use std::time::Duration;
 
-use sd_notify::NotifyState;
 use tokio::sync::watch;
 
 use super::figures::Figures;
 use super::http_server::StartUpServer;
 use super::ports::{Ports, open_blobs, open_fit_broker, open_store, queue_file, tables_file};
-use super::service_manager::tell;
+use super::service_manager::ask_for_time;
 use super::shutdown::Signals;
 use super::start_error::{OpenError, PythonStartError, StartError};
 use super::teams::Teams;
@@ -23,8 +22,6 @@ use crate::user_log::USER_LOG;
 
 /// If the back ends open within this time, no HTTP server is started for the wait.
 const AT_ONCE: Duration = Duration::from_millis(300);
-/// How much longer than the next delay the service manager is asked to wait: as long as one attempt may take.
-const ONE_TRY: Duration = Duration::from_secs(60);
 
 /// Starts the Python workers, which adds to the settings, and opens all back ends, however long it takes. Meanwhile
 /// the socket is served, and a signal ends the wait.
@@ -71,10 +68,8 @@ impl Default for Opening {
 impl Opening {
     /// Starts the Python workers that the settings name.
     async fn boot(&self, settings: &mut Settings, teams: &mut Teams) -> Result<(), PythonStartError> {
-        let longest = settings.python_workers.iter().map(|worker| worker.processes.boot_timeout).max();
-        if let Some(longest) = longest {
+        if !settings.python_workers.is_empty() {
             self.waits.send_replace(Some("the Python workers are being started".to_owned()));
-            ask_for_time(longest).await;
         }
         teams.boot(settings).await
     }
@@ -123,12 +118,6 @@ impl Opening {
         ask_for_time(delay).await;
         tokio::time::sleep(delay).await;
     }
-}
-
-/// Asks the service manager to wait for so long, and one attempt more.
-async fn ask_for_time(time: Duration) {
-    let longer = u32::try_from((time + ONE_TRY).as_micros()).unwrap_or(u32::MAX);
-    tell(NotifyState::ExtendTimeoutUsec(longer)).await;
 }
 
 #[cfg(test)]

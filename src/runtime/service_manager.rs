@@ -4,6 +4,7 @@
 //! Signs of life come from the control plane, and only while `/healthz` would answer 200. If its thread is
 //! blocked or a loop has stopped, there are none, and the service manager restarts the process.
 
+use std::pin::pin;
 use std::time::Duration;
 
 use actix_web::web;
@@ -17,6 +18,11 @@ pub(super) const STOPPING: NotifyState<'static> = NotifyState::Stopping;
 /// The time limit of a notification.
 const DEADLINE: Duration = Duration::from_secs(5);
 
+/// How much longer than the next delay the service manager is asked to wait: as long as one attempt may take.
+const ONE_TRY: Duration = Duration::from_secs(60);
+/// How often it is asked during a wait whose length nobody knows.
+const ASKED_EVERY: Duration = Duration::from_secs(5);
+
 /// Notifies that the process is ready once its first lease is held; from then on, if a watchdog is
 /// configured, that it is alive.
 pub(super) async fn attend(mut lease_held: watch::Receiver<bool>, probes: web::Data<Probes>) {
@@ -28,6 +34,23 @@ pub(super) async fn attend(mut lease_held: watch::Receiver<bool>, probes: web::D
     if let Some(period) = period {
         // Half of the watchdog's limit, as systemd recommends.
         signs_of_life(period / 2, || probes.stopped(), async || tell(NotifyState::Watchdog).await).await;
+    }
+}
+
+/// Asks the service manager to wait for so long, and one attempt more.
+pub(super) async fn ask_for_time(time: Duration) {
+    let longer = u32::try_from((time + ONE_TRY).as_micros()).unwrap_or(u32::MAX);
+    tell(NotifyState::ExtendTimeoutUsec(longer)).await;
+}
+
+/// Does this part of the start, and asks the service manager to wait until it is done. Cancel safe if `work` is.
+pub(super) async fn while_starting<T>(work: impl Future<Output = T>) -> T {
+    let mut work = pin!(work);
+    loop {
+        ask_for_time(ASKED_EVERY).await;
+        if let Ok(done) = tokio::time::timeout(ASKED_EVERY, &mut work).await {
+            return done;
+        }
     }
 }
 

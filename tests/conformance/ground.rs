@@ -36,6 +36,8 @@ pub enum Functions {
     Rust,
     /// In a module of Python: `tikkun run` stands in front of the version's own `rq worker`.
     Python,
+    /// The same, in processes that run one job after another.
+    Warm,
 }
 
 impl Ground {
@@ -47,12 +49,17 @@ impl Ground {
         Self { version, functions: Functions::Python }
     }
 
+    pub const fn warm(version: Version) -> Self {
+        Self { version, functions: Functions::Warm }
+    }
+
     /// What is tested here, as a name.
     pub fn name(self) -> String {
         let number = self.version.number().replace('.', "_");
         match self.functions {
             Functions::Rust => format!("rq_{number}"),
             Functions::Python => format!("python_rq_{number}"),
+            Functions::Warm => format!("warm_rq_{number}"),
         }
     }
 }
@@ -64,7 +71,7 @@ impl From<Version> for Ground {
 }
 
 /// Services that many tests share: one for each ground.
-static SHARED: [[LazyLock<(Place, Service)>; 3]; 2] = [
+static SHARED: [[LazyLock<(Place, Service)>; 3]; 3] = [
     [
         LazyLock::new(|| shared(Ground::rust(Version::Rq1))),
         LazyLock::new(|| shared(Ground::rust(Version::Rq2))),
@@ -74,6 +81,11 @@ static SHARED: [[LazyLock<(Place, Service)>; 3]; 2] = [
         LazyLock::new(|| shared(Ground::python(Version::Rq1))),
         LazyLock::new(|| shared(Ground::python(Version::Rq2))),
         LazyLock::new(|| shared(Ground::python(Version::Rq3))),
+    ],
+    [
+        LazyLock::new(|| shared(Ground::warm(Version::Rq1))),
+        LazyLock::new(|| shared(Ground::warm(Version::Rq2))),
+        LazyLock::new(|| shared(Ground::warm(Version::Rq3))),
     ],
 ];
 
@@ -127,10 +139,12 @@ impl Place {
                 .set("RQ_QUEUES", queues)
                 .set("TIKKUN_WORKER__SLOTS", &slots)
                 .set("TIKKUN_DIAGNOSTICS__ENABLED", "true"),
-            Functions::Python => {
+            Functions::Python | Functions::Warm => {
+                let isolation = if self.ground.functions == Functions::Warm { "warm" } else { "job" };
                 let rq = self.ground.version.program("rq").display().to_string();
                 let worker = ["worker", "--with-scheduler", "--url", &self.url];
-                let words = ["run", "--slots", &slots, "--", &rq].into_iter().chain(worker);
+                let words =
+                    ["run", "--slots", &slots, "--isolation", isolation, "--", &rq].into_iter().chain(worker);
                 start
                     .set("PYTHONPATH", &script("functions").display().to_string())
                     // What it puts there is gone with the place, however it ends.

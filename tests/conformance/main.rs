@@ -1,5 +1,5 @@
 //! Compares the queue on Redis with the real RQ: a test for each line of a checklist and each RQ version,
-//! once with functions in Rust and once with functions in Python.
+//! with functions in Rust and with functions in Python.
 //!
 //! The result is the table in docs/testing.md. A test compares the two; a whole run with `CONFORMANCE=write`
 //! writes the table.

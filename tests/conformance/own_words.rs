@@ -18,16 +18,11 @@ pub const CLAIMS: &[Claim] = &[
 ];
 
 fn finished(payload: Option<Vec<u8>>, changes: JobChanges) -> JobResult {
-    Ok(Completion::in_own_words(None, Verbatim { payload, traceback: None, changes, written: None }))
+    Ok(Completion::in_own_words(None, Verbatim { payload, changes, ..Verbatim::default() }))
 }
 
 fn failed(traceback: String, changes: JobChanges) -> JobResult {
-    Err(JobError::in_own_words(Verbatim {
-        payload: None,
-        traceback: Some(traceback),
-        changes,
-        written: None,
-    }))
+    Err(JobError::in_own_words(Verbatim { traceback: Some(traceback), changes, ..Verbatim::default() }))
 }
 
 /// A pickle of `complex(1, 2)`, which is no plain value.

@@ -13,13 +13,14 @@ const BEGIN: &str = "<!-- conformance: begin -->\n";
 const END: &str = "<!-- conformance: end -->";
 
 /// The columns.
-pub const GROUNDS: [Ground; 6] = [
+pub const GROUNDS: [Ground; 7] = [
     Ground::rust(Version::Rq1),
     Ground::rust(Version::Rq2),
     Ground::rust(Version::Rq3),
     Ground::python(Version::Rq1),
     Ground::python(Version::Rq2),
     Ground::python(Version::Rq3),
+    Ground::warm(Version::Rq3),
 ];
 
 fn title(ground: Ground) -> String {
@@ -27,6 +28,7 @@ fn title(ground: Ground) -> String {
     match ground.functions {
         Functions::Rust => format!("rq {number}"),
         Functions::Python => format!("Python, rq {number}"),
+        Functions::Warm => format!("Python `warm`, rq {number}"),
     }
 }
 

@@ -12,7 +12,7 @@ mod bounds;
 mod fleet;
 mod kills;
 mod outages;
-mod place;
+pub mod place;
 mod refusals;
 mod registers;
 mod rollback;

@@ -337,6 +337,10 @@ impl Run {
         }
     }
 
+    pub fn has_ended(&mut self) -> bool {
+        self.process.try_wait().unwrap().is_some()
+    }
+
     pub fn signal(&self, signal: Signal) {
         kill_process(Pid::from_child(&self.process), signal).unwrap();
     }
@@ -380,6 +384,18 @@ fn read(file: &tempfile::NamedTempFile) -> String {
     let mut text = String::new();
     file.reopen().unwrap().read_to_string(&mut text).unwrap();
     text
+}
+
+/// The processes that this one has started, of whatever depth: the worker's process first.
+pub fn descendants(pid: i32) -> Vec<i32> {
+    let children = std::fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap_or_default();
+    let children = children.split_whitespace().filter_map(|child| child.parse().ok());
+    children.flat_map(|child| [vec![child], descendants(child)].concat()).collect()
+}
+
+/// Sends a signal to a process, which may have ended by itself.
+pub fn strike(pid: i32, signal: Signal) {
+    let _ = Pid::from_raw(pid).is_some_and(|pid| kill_process(pid, signal).is_ok());
 }
 
 /// Whether a process is there.

@@ -63,6 +63,18 @@ fn jobs_in_rust_and_of_two_python_workers_run_in_one_process() {
 }
 
 #[test]
+fn a_job_in_rust_that_holds_its_thread_holds_up_no_python_job_beside_it() {
+    let mut ground = Ground::new(Rq::Three);
+    let spins = ground.enqueue("high", "tikkun.spin", &json!([20]), &json!({}));
+    let command = ground.worker(&["high"]);
+    let mut run = ground.serve(&file(&[(&command, "native = [\"tikkun.spin\"]\nslots = 2\n")]), &[]);
+    ground.until(&spins, "started", &mut run);
+    let add = ground.enqueue("high", "add", &json!([1, 2]), &json!({}));
+    assert_eq!(ground.result(&add, &mut run), "3");
+    assert_eq!(ground.look(&spins)["status"], "started", "it has waited for the other job");
+}
+
+#[test]
 fn a_worker_that_cannot_be_started_again_hinders_its_own_queues_alone() {
     let folder = tempfile::tempdir().unwrap();
     let broken = folder.path().join("broken");

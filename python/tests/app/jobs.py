@@ -4,6 +4,7 @@ import asyncio
 import ctypes
 import importlib
 import os
+import random
 import signal
 import subprocess
 import sys
@@ -224,6 +225,29 @@ _kept = []
 
 def keep_memory(megabytes):
     _kept.append(bytearray(os.urandom(1024) * 1024 * megabytes))
+
+
+def draw():
+    """A number of the library's, and one of Python's own."""
+    from numpy import random as library
+
+    return library.random(), random.random()
+
+
+def change(attributes, fails=False):
+    """Changes its job without saving it."""
+    job = get_current_job()
+    for name, value in attributes.items():
+        setattr(job, name, value)
+    if fails:
+        raise ValueError("after the change")
+
+
+def change_meta(fails=False):
+    """The same with what is in an attribute."""
+    get_current_job().meta["step"] = 2
+    if fails:
+        raise ValueError("after the change")
 
 
 # What callbacks and handlers were called with stands in Redis, under these names.

@@ -33,6 +33,16 @@ class WithHandlers(rq.Worker):
         )
 
 
+class WithFailures(rq.Worker):
+    """Has code of its own for failures, which knows what RQ's worker knows."""
+
+    def handle_job_failure(self, job, queue, started_job_registry=None, exc_string="", **more):
+        why = "stopped" if self._stopped_job_id == job.id else exc_string.strip().splitlines()[-1]
+        self.connection.rpush("called", f"failed {job.id} {queue.name} {why}")
+        super().handle_job_failure(job, queue, started_job_registry, exc_string, **more)
+        self.connection.rpush("called", f"then {job._status}".replace("JobStatus.", "").lower())
+
+
 class RaisingHandler(rq.Worker):
     def __init__(self, *args, **kwargs):
         super().__init__(*args, exception_handlers=[jobs.failing_callback], **kwargs)
@@ -42,6 +52,16 @@ class Json(rq.Worker):
     def __init__(self, *args, **kwargs):
         classes = {"job_class": LoudJob, "queue_class": QuickQueue}
         super().__init__(*args, serializer=JSONSerializer, **classes, **kwargs)
+
+
+class ShopJob(Job):
+    def to_dict(self, *args, **kwargs):
+        return dict(super().to_dict(*args, **kwargs), shop="of the application")
+
+
+class WithOwnFields(rq.Worker):
+    def __init__(self, *args, **kwargs):
+        super().__init__(*args, job_class=ShopJob, **kwargs)
 
 
 class LoudJob(Job):

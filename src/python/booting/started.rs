@@ -93,7 +93,12 @@ impl Started {
                             return Err(BootError::Refused { command: self.command.clone(), reason });
                         }
                         Ok(FromZygote::Warning(text)) => register.warn(text),
-                        Ok(FromZygote::Forked { .. } | FromZygote::Exit { .. } | FromZygote::Preloaded(_)) => {}
+                        Ok(
+                            FromZygote::Forked { .. }
+                            | FromZygote::Unforked { .. }
+                            | FromZygote::Exit { .. }
+                            | FromZygote::Preloaded(_),
+                        ) => {}
                         Err(source) => return Err(BootError::Protocol { command: self.command.clone(), source }),
                     },
                     Ok(None) | Err(FrameError::CutOff { .. } | FrameError::Connection(_)) => {

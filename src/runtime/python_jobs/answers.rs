@@ -9,12 +9,13 @@ use crate::python::{JobOutcome, JobResult as Answer, ResultAttributes, ReturnedR
 
 /// The end of a job that answered. `written` is told later whether that end counts.
 pub(super) fn ended(answer: Answer, written: Option<EndSignal>) -> JobResult {
-    let Answer { attributes, payload, exc_string } = answer;
+    let Answer { attributes, payload, exc_string, changed } = answer;
     let words = Verbatim {
         payload: (!attributes.none).then_some(payload),
         traceback: None,
-        changes: changes(&attributes),
+        changes: JobChanges { fields: changed, ..changes(&attributes) },
         written,
+        unlisted: false,
     };
     match attributes.outcome {
         JobOutcome::Ok => Ok(Completion::in_own_words(None, words)),
@@ -45,6 +46,7 @@ fn changes(attributes: &ResultAttributes) -> JobChanges {
         at_front_on_retry: attributes.enqueue_at_front_on_retry,
         repeats_left: attributes.repeats_left.and_then(whole),
         repeat_intervals: attributes.repeat_intervals.as_deref().map(seconds),
+        fields: Vec::new(),
     }
 }
 

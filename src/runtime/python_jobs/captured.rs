@@ -14,10 +14,13 @@ use crate::config::{QueueOrder, WorkerSettings};
 use crate::job::{ForeignJobs, JobSettings, Limit, QueueName, Retention};
 use crate::python::{BootError, ChildLimits, Hello, Mode, Pool, PoolPlan, Preload, Start};
 use crate::runtime::ForeignSignals;
+use crate::runtime::service_manager::while_starting;
 use crate::supervision::Turn;
 
 /// How long a child may take from its fork, or from where its worker began to work, until it is ready.
 const FORK: Duration = Duration::from_secs(30);
+/// How much longer than a job its worker's own code may take before the job begins.
+const BEFORE_BEGINNING: Duration = Duration::from_secs(60);
 /// How long a child may go on after its job, for what monitoring has to send: as long as RQ grants a job beyond its time.
 const LEAVE: Duration = Duration::from_secs(60);
 
@@ -40,7 +43,7 @@ impl PythonWorker {
     /// The command does not reach a worker, or one that cannot be served.
     pub async fn boot(mut command: PythonCommand, slots: Option<usize>) -> Result<Self, BootError> {
         let lines = Lines::new(command.format);
-        let (zygote, mut hello) = command.boot_with_redis(&lines).await?;
+        let (zygote, mut hello) = while_starting(command.boot_with_redis(&lines)).await?;
         if command.start == Start::Spawn {
             command.known = Some(Arc::new(hello.clone()));
         }
@@ -131,7 +134,10 @@ impl PythonWorker {
             settings: JobSettings { retention, ..JobSettings::default() },
             kill_after: self.command.kill_after,
             memory_limit: self.command.memory_limit,
-            handles_deaths: self.hello.horse_killed_handler,
+            handles_deaths: self.hello.horse_killed_handler || self.hello.own_failures,
+            handles_stops: self.hello.own_failures,
+            lists_failures: !self.hello.disable_default_exception_handler,
+            before_beginning: BEFORE_BEGINNING,
             handles_failures: !self.hello.exception_handlers.is_empty() && !self.hello.rq.starts_with("1."),
             last: self.last.clone(),
             end: self.signals.end_jobs.subscribe(),

@@ -24,8 +24,6 @@ use crate::python::{
 
 /// How long a process has to write the stacks of its threads before it is killed.
 const STACKS: Duration = Duration::from_millis(300);
-/// How much longer than a job its worker's own code may take before the job begins.
-const BEFORE_BEGINNING: Duration = Duration::from_secs(60);
 /// How long a worker's handler for processes that die may take.
 const CALLBACK: Duration = Duration::from_secs(60);
 
@@ -38,8 +36,14 @@ pub(super) struct PythonJobs {
     pub(super) kill_after: Duration,
     /// How many bytes a process may have for itself before it is killed.
     pub(super) memory_limit: Option<u64>,
-    /// The worker has a handler for processes that die under a job.
+    /// The worker has code of its own for processes that die under a job.
     pub(super) handles_deaths: bool,
+    /// The worker has code of its own for failures, which RQ calls for jobs that were stopped, too.
+    pub(super) handles_stops: bool,
+    /// What fails for good is listed; RQ's default exception handler is on.
+    pub(super) lists_failures: bool,
+    /// How much longer than a job its worker's own code may take before the job begins.
+    pub(super) before_beginning: Duration,
     /// The worker's handlers of exceptions are called for jobs that were left behind, too, which RQ does since version 2.
     pub(super) handles_failures: bool,
     pub(super) last: Last,
@@ -50,6 +54,10 @@ pub(super) struct PythonJobs {
 impl ForeignJobs for PythonJobs {
     fn settings(&self) -> JobSettings {
         self.settings.clone()
+    }
+
+    fn lists_failures(&self) -> bool {
+        self.lists_failures
     }
 
     fn run<'a>(&'a self, job: ForeignJob<'a>, ctx: &'a JobContext) -> BoxFuture<'a, JobResult> {
@@ -146,7 +154,7 @@ impl PythonJobs {
     ) -> (Ran, Option<Killed>) {
         let (clock, killer) = (Clock::new(), child.killer());
         // Until the job itself begins, which sets its own.
-        let before = if child.begins_at_once() { Duration::ZERO } else { BEFORE_BEGINNING };
+        let before = if child.begins_at_once() { Duration::ZERO } else { self.before_beginning };
         clock.set(limit.map(|limit| limit + before));
         let memory = self.memory_limit.map(|limit| child.memory_watch(limit));
         let mut on_phase = |phase: Phase| clock.set(phase.may_take);
@@ -210,8 +218,9 @@ impl PythonJobs {
                 )))
             }
             Some(Killed::ByPerson(reason @ StopReason::Stopped)) => {
-                if let Some(callback) = &job.record.callbacks.stopped {
-                    self.call((CallbackReason::Stopped, None), callback.timeout, (raw, sink)).await;
+                let callback = job.record.callbacks.stopped.as_ref().map(|callback| callback.timeout);
+                if let Some(may_take) = callback.or(self.handles_stops.then_some(CALLBACK)) {
+                    self.call((CallbackReason::Stopped, None), may_take, (raw, sink)).await;
                 }
                 Err(person_ended(reason))
             }
@@ -283,5 +292,48 @@ fn raw(job: ForeignJob<'_>) -> RawJob {
         execution: job.execution.to_string(),
         worker: job.worker.to_owned(),
         hash: job.fields.to_vec(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::LogFormat;
+    use crate::job::{Args, JobRecord, Limit, NewJob, Rehearsal};
+    use crate::python::stand_in::{LONG, boot_with};
+    use crate::python::{ChildLimits, Hello, Mode, PoolPlan};
+
+    #[tokio::test]
+    async fn a_worker_s_own_code_before_a_job_begins_has_its_time_too() {
+        let (zygote, _) = boot_with(&[]).await;
+        let plan = PoolPlan {
+            mode: Mode::Job,
+            ready: 1,
+            limits: ChildLimits::default(),
+            fork_deadline: LONG,
+            leave_grace: LONG,
+        };
+        let jobs = PythonJobs {
+            pool: Pool::new(zygote, plan),
+            lines: Lines::new(LogFormat::Text),
+            settings: JobSettings::default(),
+            kill_after: Duration::ZERO,
+            memory_limit: None,
+            handles_deaths: false,
+            handles_failures: false,
+            handles_stops: false,
+            lists_failures: true,
+            before_beginning: Duration::from_millis(50),
+            last: Last::new(&Hello::default()),
+            end: watch::Sender::new(false).subscribe(),
+        };
+        let timeout = Some(Limit::After(Duration::from_millis(50)));
+        let new = NewJob { timeout, ..NewJob::new("j", "q", "k", Args::default()) };
+        let record = JobRecord::of(new, chrono::DateTime::UNIX_EPOCH);
+        let fields = [(b"before".to_vec(), b"time.sleep(1000)".to_vec())];
+        let job = ForeignJob { record: &record, execution: &"e".into(), worker: "w", fields: &fields };
+        let ended = tokio::time::timeout(LONG, jobs.run(job, &Rehearsal::new().context("k"))).await;
+        let error = ended.expect("it is not waited for").unwrap_err();
+        assert!(error.message.starts_with("Task exceeded maximum timeout value"), "{error:?}");
     }
 }

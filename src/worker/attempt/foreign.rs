@@ -1,5 +1,7 @@
 //! An attempt at a job whose function is in another program.
 
+use std::sync::Arc;
+
 use super::disposition::{after_attempt, cut_off, outcome};
 use super::run::Attempt;
 use crate::job::{ForeignJob, ForeignJobs, JobError, own_words};
@@ -27,12 +29,15 @@ pub(crate) async fn run_foreign(attempt: &Attempt, jobs: &dyn ForeignJobs) -> Se
         ended = catch_panic(jobs.run(handed, &ctx)) => outcome(ended),
         () = attempt.control.drained_for(attempt.grace) => cut_off(&attempt.settings, attempt.grace),
     };
-    let words = own_words(&ended).cloned();
+    let mut words = own_words(&ended).cloned();
     let changed = words.as_ref().map(|words| job.clone().changed(&words.changes));
     let verdict = after_attempt(changed.as_ref().unwrap_or(job), &attempt.settings, ended, fastrand::f64());
     if let Some(error) = verdict.error() {
         let again = matches!(verdict, Disposition::RetryAt { .. });
         attempt.log_failed(job.id.as_str(), error, again);
+    }
+    if !jobs.lists_failures() && matches!(verdict, Disposition::Discard { .. } | Disposition::Stop { .. }) {
+        Arc::make_mut(words.get_or_insert_default()).unlisted = true;
     }
     attempt.settlement((verdict, None, words))
 }

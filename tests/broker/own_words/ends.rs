@@ -13,20 +13,15 @@ use crate::broker::ground::*;
 use crate::broker::rq::Prefix;
 
 fn finished(payload: Option<Vec<u8>>, changes: JobChanges) -> JobResult {
-    Ok(Completion::in_own_words(None, Verbatim { payload, traceback: None, changes, written: None }))
+    Ok(Completion::in_own_words(None, Verbatim { payload, changes, ..Verbatim::default() }))
 }
 
 fn retry(asked: RetryAsked, payload: Option<Vec<u8>>, changes: JobChanges) -> JobResult {
-    Ok(Completion::in_own_words(Some(asked), Verbatim { payload, traceback: None, changes, written: None }))
+    Ok(Completion::in_own_words(Some(asked), Verbatim { payload, changes, ..Verbatim::default() }))
 }
 
 fn failed(traceback: String, changes: JobChanges) -> JobResult {
-    Err(JobError::in_own_words(Verbatim {
-        payload: None,
-        traceback: Some(traceback),
-        changes,
-        written: None,
-    }))
+    Err(JobError::in_own_words(Verbatim { traceback: Some(traceback), changes, ..Verbatim::default() }))
 }
 
 fn words(ended: JobResult) -> Option<Arc<Verbatim>> {
@@ -169,6 +164,43 @@ async fn repetitions_that_the_code_gave_its_job_begin_with_this_end() {
     let changes = JobChanges { repeats_left: Some(0), ..JobChanges::default() };
     end(&*broker, &again, ack(), finished(None, changes)).await;
     assert_eq!(record(&*broker, "a").await.state, JobState::Finished, "it will not be repeated");
+}
+
+#[tokio::test]
+async fn other_fields_that_the_code_changed_are_written_byte_for_byte() {
+    let prefix = Prefix::new();
+    let broker = leased(&prefix).await;
+    let delivery = one(&*broker, job("a")).await;
+    let bytes: Vec<u8> = (0..=255).collect();
+    let fields = vec![("meta".to_owned(), bytes.clone()), ("description".to_owned(), "größe".into())];
+    end(&*broker, &delivery, ack(), finished(None, JobChanges { fields, ..JobChanges::default() })).await;
+    assert_eq!(prefix.ask_bytes(&["HGET", "job:a", "meta"]).await, bytes);
+    assert_eq!(prefix.ask_text(&["HGET", "job:a", "description"]).await, "größe");
+}
+
+#[tokio::test]
+async fn a_failure_that_is_not_to_be_listed_leaves_its_status_alone() {
+    let error = || "no".to_owned();
+    for (verdict, status) in [
+        (Disposition::Discard { error: error(), keep: kept() }, "failed"),
+        (Disposition::Discard { error: error(), keep: Limit::After(Duration::ZERO) }, "failed"),
+        (Disposition::Stop { error: error(), keep: kept() }, "stopped"),
+    ] {
+        let prefix = Prefix::new();
+        let broker = leased(&prefix).await;
+        let delivery = one(&*broker, job("a")).await;
+        let changes = JobChanges { retries_left: Some(9), ..JobChanges::default() };
+        let unlisted = Verbatim { traceback: Some(error()), changes, unlisted: true, ..Verbatim::default() };
+        let settled = Settlement { verbatim: Some(Arc::new(unlisted)), ..settlement(&delivery, verdict) };
+        assert_eq!(broker.settle(&[settled]).await.unwrap(), [Settled::Done]);
+        for (field, value) in [("status", status), ("ended_at", ""), ("retries_left", "")] {
+            assert_eq!(prefix.ask_bytes(&["HGET", "job:a", field]).await, value.as_bytes(), "{field}");
+        }
+        for key in [format!("failed:{QUEUE}"), format!("wip:{QUEUE}"), "results:a".to_owned()] {
+            assert_eq!(prefix.ask_number(&["EXISTS", &key]).await, 0, "{key}");
+        }
+        assert_eq!(prefix.ask_number(&["TTL", "job:a"]).await, -1);
+    }
 }
 
 #[tokio::test]

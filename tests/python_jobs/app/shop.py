@@ -73,6 +73,29 @@ def leave_a_mark():
     job.connection.rpush("marks", job.id)
 
 
+def keeps_on(folder, result="there"):
+    """Notes the process of each of its runs, and waits for a file."""
+    with open(os.path.join(folder, "runs"), "a") as file:
+        file.write("%d\n" % os.getpid())
+    while not os.path.exists(os.path.join(folder, "go")):
+        time.sleep(0.02)
+    return result
+
+
+def needs_three_runs():
+    """Fails until it has been begun three times."""
+    job = get_current_job()
+    if job.connection.incr("begun:" + job.id) < 3:
+        raise ValueError("not yet")
+    job.connection.rpush("marks", job.id)
+
+
+def fail_with_a_mark():
+    job = get_current_job()
+    job.connection.rpush("marks", job.id)
+    raise ValueError("no luck")
+
+
 def unserializable():
     return lambda: None
 

@@ -263,6 +263,13 @@ def change_and_fail(**attributes):
     fail()
 
 
+def change_and_ask(**attributes):
+    from rq import Retry
+
+    change(**attributes)
+    return Retry(max=1)
+
+
 def delete_itself(**options):
     get_current_job().delete(**options)
     return "deleted"
@@ -506,8 +513,12 @@ def second_handler(job, kind, value, traceback):
 
 
 class AppJob(Job):
+    def to_dict(self, *args, **kwargs):
+        return {**super().to_dict(*args, **kwargs), "app_runs": getattr(self, "app_runs", 0)}
+
     def perform(self):
         self.connection.rpush("class:" + self.id, "before")
+        self.app_runs = 1
         try:
             return super().perform()
         finally:

@@ -292,7 +292,7 @@ simple("callback_of_failure_with_retries", app.fail, on_failure=lambda: Callback
 simple("callback_of_failure_gives_retries", app.fail, on_failure=lambda: Callback(app.failed_retrying))
 
 
-def stopping(name, since=1, **options):
+def stopping(name, since=1, worker="plain", **options):
     def run(s):
         from rq.command import send_stop_job_command
 
@@ -304,7 +304,7 @@ def stopping(name, since=1, **options):
         s.until(job, "stopped")
 
     run.__name__ = name
-    scenario(since)(run)
+    scenario(since, worker)(run)
 
 
 stopping("stopped")
@@ -467,6 +467,13 @@ simple("changes_result_ttl", app.change, args=(), kwargs={"result_ttl": 44})
 simple("changes_failure_ttl", app.change_and_fail, args=(), kwargs={"failure_ttl": 44})
 simple("changes_retries_left", app.change_and_fail, args=(), kwargs={"retries_left": 0}, retry=lambda: Retry(max=1))
 simple("changes_description", app.change, args=(), kwargs={"description": "not saved"})
+simple("changes_much", app.change, args=(), kwargs={"description": "größe", "timeout": 77, "ttl": 1000, "meta": {"a": 1}})
+simple("changes_much_and_fails", app.change_and_fail, args=(), kwargs={"description": "größe", "timeout": 77, "meta": {"a": 1}})
+simple("changes_its_arguments", app.change, args=(), kwargs={"args": (5,)})
+simple("changes_itself_and_is_tried_again", app.change_and_fail, args=(), kwargs={"description": "x", "meta": {"a": 1}}, retry=lambda: Retry(max=1))
+simple("changes_itself_and_waits_for_a_retry", app.change_and_fail, args=(), kwargs={"timeout": 77, "meta": {"a": 1}}, retry=lambda: Retry(max=1, interval=1))
+simple("changes_itself_and_returns_a_retry", app.change_and_ask, args=(), kwargs={"description": "x", "meta": {"a": 1}}, since=2)
+simple("changes_itself_and_is_repeated", app.change, args=(), kwargs={"description": "x", "meta": {"a": 1}}, since=2, repeat=lambda: Repeat(times=1))
 simple("deletes_itself", app.delete_itself)
 simple("deletes_itself_with_callback", app.delete_itself, on_success=lambda: Callback(app.succeeded))
 simple("cancels_itself", app.cancel_itself)
@@ -570,6 +577,9 @@ simple("handler_and_running", app.snapshot, worker="handlers")
 simple("no_default_failure", app.fail, worker="bare")
 simple("no_default_failure_with_retries", app.fail, worker="bare", retry=lambda: Retry(max=1))
 simple("no_default_failure_of_a_segfault", app.crash, worker="bare")
+stopping("no_default_failure_of_a_stopped_job", worker="bare")
+simple("no_default_failure_of_what_changes_itself", app.change_and_fail, worker="bare", args=(), kwargs={"description": "x", "failure_ttl": 5})
+simple("no_default_failure_with_failure_ttl_0", app.fail, worker="bare", failure_ttl=0)
 simple("default_result_ttl", app.add, 1, worker="bare")
 
 # A worker with classes and a serializer of its own.
@@ -585,6 +595,7 @@ simple("classes_result_ttl_0", app.add, 1, worker="classes", result_ttl=0)
 simple("classes_meta", app.save_meta, worker="classes", meta={"a": "größe"})
 simple("classes_callback", app.add, 1, worker="classes", on_success=lambda: Callback(app.succeeded))
 simple("classes_segfault", app.crash, worker="classes")
+stopping("classes_stopped", worker="classes")
 simple("classes_returned_retry", app.retry_once, worker="classes", since=2)
 
 

@@ -22,6 +22,12 @@ pub(in crate::queue::rq) struct Ending<'a> {
     /// Fields of the job's hash, each with its new value behind it.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     changed: Vec<String>,
+    /// More of them, whose values are any bytes, in hexadecimal digits.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    changed_bytes: Vec<String>,
+    /// A failure that leaves its status alone.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    unlisted: bool,
 }
 
 /// How a delivery ends, and the text of its outcome.
@@ -35,6 +41,8 @@ pub(in crate::queue::rq) fn ending(one: &Settlement, serializer: Serializer) -> 
         to: None,
         remark: one.remark.as_deref(),
         changed: one.verbatim.as_ref().map(|words| changed(&words.changes)).unwrap_or_default(),
+        changed_bytes: one.verbatim.as_ref().map(|words| in_digits(&words.changes)).unwrap_or_default(),
+        unlisted: one.verbatim.as_ref().is_some_and(|words| words.unlisted),
     };
     let text = match &one.verdict {
         Disposition::Ack { result, keep } => {
@@ -110,4 +118,9 @@ fn changed(changes: &JobChanges) -> Vec<String> {
         ("repeat_intervals", changes.repeat_intervals.as_deref().map(codec::write_intervals)),
     ];
     fields.into_iter().filter_map(|(name, value)| Some([name.to_owned(), value?])).flatten().collect()
+}
+
+fn in_digits(changes: &JobChanges) -> Vec<String> {
+    let digits = |value: &[u8]| value.iter().map(|byte| format!("{byte:02x}")).collect();
+    changes.fields.iter().flat_map(|(name, value)| [name.clone(), digits(value)]).collect()
 }

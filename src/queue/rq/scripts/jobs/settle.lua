@@ -237,10 +237,20 @@ function verdicts.ack()
   if is_kept then keep(run.id, ttl, run) else forget(run.id) end
 end
 
+-- Fails as under RQ's worker without its default exception handler: the job is in no list, and neither its failure
+-- nor when it ended is kept.
+local function close_unlisted(status)
+  leave_behind(run.id, run.how.queue, 'finished', 'failed', 'canceled')
+  call('HSET', run.name, 'status', status, 'x_settled', mark())
+  count('x_failures')
+  if status == 'failed' then free_dependents(false) end
+end
+
 -- Fails, for good. While another run goes on, that one decides where the job stands.
 local function close(status, kind, field, ...)
   local ttl = run.how.keep
   free('failed_job_count')
+  if run.how.unlisted and not run.stays then return close_unlisted(status) end
   if not run.stays then
     leave_behind(run.id, run.how.queue, 'finished', 'canceled', run.how.keep == 0 and 'failed' or nil)
   end
@@ -405,9 +415,17 @@ local function give_back_what_it_held()
   if run.unique and not OPEN[status] then let_key_go(run.unique, run.id) end
 end
 
+local function bytes_of(digits)
+  return (digits:gsub('..', function(two) return string.char(tonumber(two, 16)) end))
+end
+
 -- What the job's code has changed of its job holds from now on, and for this end.
 local function change()
-  if run.how.changed and not run.stays and run.status ~= 'canceled' then call('HSET', run.name, unpack(run.how.changed)) end
+  if run.stays or run.status == 'canceled' or run.how.unlisted then return end
+  if run.how.changed then call('HSET', run.name, unpack(run.how.changed)) end
+  for i = 1, run.how.changed_bytes and #run.how.changed_bytes or 0, 2 do
+    call('HSET', run.name, run.how.changed_bytes[i], bytes_of(run.how.changed_bytes[i + 1]))
+  end
 end
 
 local function write()

@@ -1,0 +1,179 @@
+//! Redis is stopped, emptied, or refuses to write while Python jobs run, and their process is killed with jobs in hand:
+//! what `tests/lost_redis` holds for jobs in Rust holds for these.
+//!
+//! `OUTAGE_SECONDS=120` sets the length of the outage, `KILLS=100` kills so many processes.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use rustix::process::Signal;
+use serde_json::{Value, json};
+
+use super::ground::{Ground, Rq, Run, all_gone, descendants};
+use crate::lost_redis::place::size;
+
+/// Short leases, so that they run out in a test's time.
+const LEASE: [&str; 4] = ["--set", "lease.ttl=3s", "--set", "lease.renew=1s"];
+/// Longer than such a lease.
+const OUTAGE: u64 = 7;
+
+/// The processes in which the job that writes to this folder was begun.
+fn runs(folder: &Path) -> Vec<i32> {
+    let text = fs::read_to_string(folder.join("runs")).unwrap_or_default();
+    text.lines().filter_map(|line| line.parse().ok()).collect()
+}
+
+/// A job that waits for the file `go` in this folder, once it has begun; and Tikkun.
+fn begun(ground: &mut Ground, folder: &Path, isolation: &str, options: &Value) -> (String, Run) {
+    let job = ground.enqueue("default", "keeps_on", &json!([folder]), options);
+    let words = [&LEASE[..], &["--isolation", isolation]].concat();
+    let mut run = ground.run(&words, &ground.worker(&["default"]));
+    ground.wait("the job", &mut run, |_, _| !runs(folder).is_empty());
+    (job, run)
+}
+
+/// It has ended well by its first attempt, and the process goes on with the next job.
+fn ended_once(ground: &mut Ground, (job, folder): (&str, &Path), run: &mut Run) {
+    let ended = ground.until(job, "finished", run);
+    assert_eq!((&ended["result"], &ended["results"]), (&json!("'there'"), &json!(["SUCCESSFUL"])), "{ended}");
+    assert_eq!(runs(folder).len(), 1, "it was begun once:\n{}", run.log());
+    let next = ground.enqueue("default", "add", &json!([1, 2]), &json!({}));
+    assert_eq!(ground.result(&next, run), "3");
+    for line in ["rescued a job", "its end is not counted"] {
+        assert!(!run.log().contains(line), "{}", run.log());
+    }
+}
+
+#[test]
+fn a_job_whose_end_falls_into_an_outage_has_it_written_afterwards() {
+    let outage = Duration::from_secs(size("OUTAGE_SECONDS", OUTAGE));
+    std::thread::scope(|threads| {
+        for (rq, isolation) in [(Rq::One, "job"), (Rq::Three, "job"), (Rq::Three, "warm")] {
+            threads.spawn(move || {
+                let folder = tempfile::tempdir().unwrap();
+                let mut ground = Ground::with_redis_that_can_go(rq);
+                let (job, mut run) = begun(&mut ground, folder.path(), isolation, &json!({}));
+                let began = Instant::now();
+                ground.redis.stop();
+                fs::write(folder.path().join("go"), "").unwrap();
+                // In isolation its process ends with its job.
+                let ends_with_it = if isolation == "job" { runs(folder.path()) } else { Vec::new() };
+                all_gone(&ends_with_it);
+                while began.elapsed() < outage {
+                    ground.pause();
+                }
+                run.assert_lives();
+                ground.redis.start_again();
+                ended_once(&mut ground, (&job, folder.path()), &mut run);
+            });
+        }
+    });
+}
+
+#[test]
+fn a_job_that_redis_has_forgotten_goes_on_and_ends_with_its_result() {
+    for (rq, isolation) in [(Rq::One, "job"), (Rq::Three, "job"), (Rq::Three, "warm")] {
+        let folder = tempfile::tempdir().unwrap();
+        let mut ground = Ground::new(rq);
+        let (job, mut run) = begun(&mut ground, folder.path(), isolation, &json!({ "meta": { "a": 1 } }));
+        ground.redis.ask(&["FLUSHALL"]);
+        let told = "wrote back a running job that Redis had forgotten";
+        ground.wait("its return", &mut run, |_, run| run.log().contains(told));
+        assert_eq!(ground.look(&job)["meta"], json!({ "a": 1 }), "{rq:?} {isolation}");
+        fs::write(folder.path().join("go"), "").unwrap();
+        ended_once(&mut ground, (&job, folder.path()), &mut run);
+        assert_eq!(ground.workers().as_array().unwrap().len(), 1, "it is registered again");
+    }
+}
+
+#[test]
+fn a_job_ends_although_redis_has_no_memory_left_or_becomes_a_replica() {
+    for isolation in ["job", "warm"] {
+        let folder = tempfile::tempdir().unwrap();
+        let mut ground = Ground::new(Rq::Three);
+        let (job, mut run) = begun(&mut ground, folder.path(), isolation, &json!({}));
+        ground.redis.ask(&["CONFIG", "SET", "maxmemory", "1"]);
+        fs::write(folder.path().join("go"), "").unwrap();
+        let ended = ground.until(&job, "finished", &mut run);
+        assert_eq!(ended["results"], json!(["SUCCESSFUL"]), "an end needs no room that is not there");
+        ground.redis.ask(&["CONFIG", "SET", "maxmemory", "0"]);
+        ended_once(&mut ground, (&job, folder.path()), &mut run);
+
+        let folder = tempfile::tempdir().unwrap();
+        let job = ground.enqueue("default", "keeps_on", &json!([folder.path()]), &json!({}));
+        ground.wait("the job", &mut run, |_, _| !runs(folder.path()).is_empty());
+        // One whose master is away keeps its data, and takes no writes.
+        ground.redis.ask(&["REPLICAOF", "127.0.0.1", "1"]);
+        fs::write(folder.path().join("go"), "").unwrap();
+        ground.wait("the refusal", &mut run, |_, run| run.log().contains("READONLY"));
+        ground.redis.ask(&["REPLICAOF", "NO", "ONE"]);
+        ended_once(&mut ground, (&job, folder.path()), &mut run);
+    }
+}
+
+/// Jobs that run at once in the process that is killed.
+const SLOTS: usize = 6;
+
+#[test]
+fn killed_with_python_jobs_in_hand_each_comes_back_or_fails_and_none_that_may_not_runs_twice() {
+    let mut ground = Ground::new(Rq::Three);
+    let slots = SLOTS.to_string();
+    let words = [&LEASE[..], &["--slots", &slots, "--isolation", "warm"]].concat();
+    let mut jobs: BTreeMap<String, (tempfile::TempDir, bool)> = BTreeMap::new();
+    let (mut pids, mut in_hand) = (BTreeSet::new(), 0);
+    let kills = usize::try_from(size("KILLS", 4)).unwrap();
+    for kill in 0..=kills {
+        let waits = ["high", "default", "low"].into_iter().cycle();
+        for (number, queue) in (0..SLOTS).zip(waits) {
+            let (folder, is_tried_again) = (tempfile::tempdir().unwrap(), number % 2 == 0);
+            let options = if is_tried_again { json!({ "retries": 1000 }) } else { json!({}) };
+            let id = ground.enqueue(queue, "keeps_on", &json!([folder.path()]), &options);
+            jobs.insert(id, (folder, is_tried_again));
+        }
+        let mut run = ground.run(&words, &ground.worker(&["high", "default", "low"]));
+        if kill == kills {
+            for (folder, _) in jobs.values() {
+                fs::write(folder.path().join("go"), "").unwrap();
+            }
+            for (id, (_, is_tried_again)) in &jobs {
+                ground.wait("its end", &mut run, |ground, _| {
+                    let status = ground.look(id)["status"].clone();
+                    status == "finished" || (!is_tried_again && status == "failed")
+                });
+            }
+            run.signal(Signal::TERM);
+            assert!(run.ended().success(), "{}", run.log());
+            break;
+        }
+        let busy = |_: &mut Ground, run: &Run| {
+            let living: BTreeSet<_> = descendants(run.pid()).into_iter().collect();
+            let at_work = jobs.values().filter_map(|(folder, _)| runs(folder.path()).last().copied());
+            at_work.filter(|pid| living.contains(pid)).count() == SLOTS
+        };
+        ground.wait("jobs on all slots", &mut run, busy);
+        pids.extend(descendants(run.pid()));
+        run.signal(Signal::KILL);
+        run.ended();
+        in_hand += SLOTS;
+    }
+    all_gone(&pids.into_iter().collect::<Vec<_>>());
+    let begun: usize = jobs.values().map(|(folder, _)| runs(folder.path()).len()).sum();
+    for (id, (folder, is_tried_again)) in &jobs {
+        let (job, begun) = (ground.look(id), runs(folder.path()).len());
+        if job["status"] == "failed" {
+            assert!(!is_tried_again && begun == 1, "{id} was begun {begun} times: {job}");
+        } else {
+            let ends = job["results"].as_array().unwrap().iter().filter(|end| *end == "SUCCESSFUL").count();
+            assert!(ends == 1 && (*is_tried_again || begun == 1), "{id} was begun {begun} times: {job}");
+        }
+    }
+    for queue in ["high", "default", "low"] {
+        for (what, key) in [("ZCARD", format!("rq:wip:{queue}")), ("LLEN", format!("rq:queue:{queue}"))] {
+            assert_eq!(ground.redis.ask(&[what, &key]), "0", "{key}");
+        }
+    }
+    assert_eq!(ground.redis.ask(&["HLEN", "rq:tikkun:deliveries"]), "0");
+    println!("{kills} kills with {in_hand} jobs in hand; {begun} runs of {} jobs", jobs.len());
+}
