@@ -128,11 +128,6 @@ impl Child {
         self.talk.fate()
     }
 
-    /// Kills it and its process group.
-    pub fn kill(&self) {
-        self.talk.killer.kill();
-    }
-
     /// Runs a job and waits for its end, however long that takes: the caller watches the deadline, which `on_phase`
     /// moves, and kills. What the child writes goes to `sink`, until it is at rest again ([`Child::rest`]) or has ended.
     ///
@@ -214,9 +209,8 @@ impl Child {
         })
     }
 
-    /// Waits until it is done with what followed its last answer, and says whether it will take another job. From
-    /// then on, what it writes belongs to no job. A run does this first; done before, it costs the run no time.
-    /// Cancel safe.
+    /// Waits until it is done with what followed its last answer, and says whether it will take another job. From then on,
+    /// what it writes belongs to no job. A run does this first; done before, it costs the run no time. Cancel safe.
     pub async fn rest(&mut self) -> bool {
         if self.is_engaged || !self.talk.comes_to_rest().await || self.is_spent() {
             return false;
