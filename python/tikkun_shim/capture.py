@@ -6,6 +6,7 @@ sentence in REFUSED that says why this worker cannot be served.
 
 import functools
 import inspect
+import logging
 import os
 import sys
 import threading
@@ -131,6 +132,8 @@ def _take_over_worker(control, original, worker, args, kwargs):
     worker.bootstrap(
         *[arguments[name] for name in ("logging_level", "date_format", "log_format") if name in arguments]
     )
+    # As RQ's worker is by now, whether by an option, an argument of work() or the application's own settings.
+    hello["is_quiet"] = not logging.getLogger("rq.worker").isEnabledFor(logging.INFO)
     zygote.Zygote(channel, control, worker, way).serve(hello)
 
 

@@ -15,6 +15,10 @@ pub trait ForeignJobs: Send + Sync {
     fn lists_failures(&self) -> bool {
         true
     }
+    /// Whether nothing is logged of a job that ends well.
+    fn is_quiet(&self) -> bool {
+        false
+    }
     /// One attempt. When the process drains, it may go on: only its caller ends it then.
     fn run<'a>(&'a self, job: ForeignJob<'a>, ctx: &'a JobContext) -> BoxFuture<'a, JobResult>;
     /// Calls what is to be called of a job whose worker died under it, after its end is written. That a call fails is

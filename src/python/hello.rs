@@ -68,6 +68,8 @@ pub struct Hello {
     pub own_failures: bool,
     /// Whether this RQ has webhooks.
     pub webhooks: bool,
+    /// Whether the worker logs nothing of a job that ends well.
+    pub is_quiet: bool,
 }
 
 /// Where the captured worker's Redis is.

@@ -195,3 +195,18 @@ fn a_process_that_leaves_waits_for_what_follows_its_last_job() {
         assert_eq!(ground.redis.ask(&["GET", &format!("handled:{id}")]), "ValueError", "{rq:?} {isolation}");
     }
 }
+
+#[test]
+fn a_quiet_worker_tells_of_failures_alone() {
+    for rq in ALL {
+        let mut ground = Ground::new(rq);
+        let job = ground.enqueue("default", "add", &json!([1, 2]), &json!({}));
+        let failing = ground.enqueue("default", "fail", &json!(["no"]), &json!({}));
+        let mut run = ground.run(&[], &ground.worker(&["-b", "-q", "default"]));
+        assert!(run.ended().success(), "{rq:?}: {}", run.log());
+        assert_eq!(ground.look(&job)["result"], "3", "{rq:?}: {}", run.log());
+        assert!(!run.log().contains(&job), "{rq:?}: {}", run.log());
+        assert!(!run.log().contains("JOB PICKED"), "{rq:?}: {}", run.log());
+        assert!(run.log().contains(&format!("job_id={failing}")), "{rq:?}: {}", run.log());
+    }
+}

@@ -136,6 +136,7 @@ impl PythonWorker {
             memory_limit: self.command.memory_limit,
             handles_deaths: self.hello.horse_killed_handler || self.hello.own_failures,
             handles_stops: self.hello.own_failures,
+            is_quiet: self.hello.is_quiet,
             lists_failures: !self.hello.disable_default_exception_handler,
             before_beginning: BEFORE_BEGINNING,
             handles_failures: !self.hello.exception_handlers.is_empty() && !self.hello.rq.starts_with("1."),

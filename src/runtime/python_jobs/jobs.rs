@@ -40,6 +40,8 @@ pub(super) struct PythonJobs {
     pub(super) handles_deaths: bool,
     /// The worker has code of its own for failures, which RQ calls for jobs that were stopped, too.
     pub(super) handles_stops: bool,
+    /// Nothing is logged of a job that ends well.
+    pub(super) is_quiet: bool,
     /// What fails for good is listed; RQ's default exception handler is on.
     pub(super) lists_failures: bool,
     /// How much longer than a job its worker's own code may take before the job begins.
@@ -58,6 +60,10 @@ impl ForeignJobs for PythonJobs {
 
     fn lists_failures(&self) -> bool {
         self.lists_failures
+    }
+
+    fn is_quiet(&self) -> bool {
+        self.is_quiet
     }
 
     fn run<'a>(&'a self, job: ForeignJob<'a>, ctx: &'a JobContext) -> BoxFuture<'a, JobResult> {
@@ -322,6 +328,7 @@ mod tests {
             handles_deaths: false,
             handles_failures: false,
             handles_stops: false,
+            is_quiet: false,
             lists_failures: true,
             before_beginning: Duration::from_millis(50),
             last: Last::new(&Hello::default()),

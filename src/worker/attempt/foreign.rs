@@ -17,10 +17,13 @@ pub(crate) async fn run_foreign(attempt: &Attempt, jobs: &dyn ForeignJobs) -> Se
         let error = "the queue hands over no jobs of other programs: they need RQ's queues on Redis";
         return attempt.settlement(attempt.unknown(JobError::permanent(error), false).await);
     };
-    tracing::info!(
-        target: USER_LOG, { job.id = %job.id, job.kind = %job.kind, job.attempt = job.attempt, queue.name = %job.queue },
-        "🔨 JOB PICKED queue='{}' job_id={} function={}", job.queue, job.id, attempt.function()
-    );
+    if !jobs.is_quiet() {
+        tracing::info!(
+            target: USER_LOG,
+            { job.id = %job.id, job.kind = %job.kind, job.attempt = job.attempt, queue.name = %job.queue },
+            "🔨 JOB PICKED queue='{}' job_id={} function={}", job.queue, job.id, attempt.function()
+        );
+    }
     let ctx = attempt.context();
     let execution = &attempt.delivery.execution;
     let handed = ForeignJob { record: job, execution, worker: &hash.worker, fields: &hash.fields };
