@@ -35,6 +35,9 @@ SAVED = (
     f"_{what}_callback_{part}" for what in ("success", "failure", "stopped") for part in ("name", "timeout")
 )
 
+_WATCHED = CHANGEABLE + SAVED
+_LISTS = ("retry_intervals", "repeat_intervals", "webhooks")
+
 # What Tikkun keeps in order itself, or what says where a job belongs.
 _TIKKUNS = CHANGEABLE + (
     "created_at",
@@ -81,9 +84,13 @@ class Attempt:
         self._began = time.monotonic()
 
     def _attributes(self):
-        values = {name: getattr(self.job, name, None) for name in CHANGEABLE + SAVED}
-        # A job's code may change a list in place.
-        return {name: list(value) if isinstance(value, list) else value for name, value in values.items()}
+        job = self.job
+        values = {name: getattr(job, name, None) for name in _WATCHED}
+        for name in _LISTS:
+            # A job's code may change it in place.
+            if isinstance(values[name], list):
+                values[name] = list(values[name])
+        return values
 
     def written_start(self):
         """When the job began, as Tikkun wrote it. RQ's code gives the attribute another value."""
