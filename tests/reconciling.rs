@@ -138,7 +138,8 @@ async fn store_with(folder: &Path, rows: i64) -> Store {
     store
 }
 
-fn tracker(store: &Store) -> Recipient<AskPerson> {
+/// A tracker that cancels rows where it is asked to.
+pub fn tracker(store: &Store) -> Recipient<AskPerson> {
     let (jobs, journal, turn) =
         (Arc::clone(&store.background_jobs), Arc::default(), Turns::default().register("status_tracker"));
     let settings =

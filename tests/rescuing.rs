@@ -1,17 +1,18 @@
 //! What happens to the jobs of a dead process, and who is notified.
 
+use crate::reconciling::tracker;
 use crate::servers::redis as redis_server;
 
 use std::sync::Arc;
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
-use actix::{Actor as _, Recipient};
+use actix::Actor as _;
 use chrono::Utc;
 use futures::future::BoxFuture;
 use parking_lot::Mutex;
 use tikkun::blob::{BlobStore, open_directory};
-use tikkun::config::{RescuerSettings, TrackerSettings};
+use tikkun::config::RescuerSettings;
 use tikkun::job::{
     AbandonedJob, Args, Completion, ForeignJob, ForeignJobs, Job, JobContext, JobError, JobResult,
     JobSettings, JobState, Limit, NewJob, Registries, Registry,
@@ -20,7 +21,6 @@ use tikkun::maintenance::{Rescuer, RescuerPorts};
 use tikkun::queue::{Broker, Delivery, Disposition, ProcessRecord, RqSettings, Settled, Settlement, open_rq};
 use tikkun::store::{Schema, Store, open_sqlite};
 use tikkun::supervision::{HealthTable, Turns};
-use tikkun::tracking::{AskPerson, StatusTracker};
 use tikkun::webhooks::WebhookSender;
 use tokio::sync::Semaphore;
 
@@ -195,14 +195,6 @@ impl Ground {
         })
         .await;
     }
-}
-
-fn tracker(store: &Store) -> Recipient<AskPerson> {
-    let (jobs, journal, turn) =
-        (Arc::clone(&store.background_jobs), Arc::default(), Turns::default().register("status_tracker"));
-    let settings =
-        TrackerSettings { progress_interval: DEADLINE, heartbeat_interval: DEADLINE, deadline: DEADLINE };
-    StatusTracker { jobs, journal, settings, counting_deadline: DEADLINE, turn }.start().recipient()
 }
 
 async fn until(what: &str, mut holds: impl AsyncFnMut() -> bool) {

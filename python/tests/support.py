@@ -21,31 +21,17 @@ MAJOR = int(rq.VERSION.split(".")[0])
 VERSION = tuple(int(part) for part in rq.VERSION.split(".")[:2])
 
 
-class ShimTest(unittest.TestCase):
-    """A worker of the application runs as a zygote while the class's tests run."""
-
-    # Arguments of app/worker.py after the URL.
-    worker = ("SimpleWorker",)
-    environment = None
+class RedisTest(unittest.TestCase):
+    """A Redis of its own is there while the class's tests run."""
 
     @classmethod
     def setUpClass(cls):
         cls.redis = Redis()
         cls.connection = cls.redis.connection
-        cls.tikkun = cls.start(sys.executable, "worker.py", cls.redis.url, *cls.worker)
-        cls.hello = cls.tikkun.hello()
 
     @classmethod
     def tearDownClass(cls):
-        try:
-            status = cls.tikkun.close()
-            assert status == 0, status
-        finally:
-            cls.redis.stop()
-
-    @classmethod
-    def start(cls, *command):
-        return Tikkun(command, cls.environment)
+        cls.redis.stop()
 
     def setUp(self):
         self.connection.flushall()
@@ -70,6 +56,32 @@ class ShimTest(unittest.TestCase):
         """What callbacks and handlers have written down, in order."""
         return [entry.decode() for entry in self.connection.lrange("called", 0, -1)]
 
+
+class ShimTest(RedisTest):
+    """A worker of the application runs as a zygote while the class's tests run."""
+
+    # Arguments of app/worker.py after the URL.
+    worker = ("SimpleWorker",)
+    environment = None
+
+    @classmethod
+    def setUpClass(cls):
+        super().setUpClass()
+        cls.tikkun = cls.start(sys.executable, "worker.py", cls.redis.url, *cls.worker)
+        cls.hello = cls.tikkun.hello()
+
+    @classmethod
+    def tearDownClass(cls):
+        try:
+            status = cls.tikkun.close()
+            assert status == 0, status
+        finally:
+            super().tearDownClass()
+
+    @classmethod
+    def start(cls, *command):
+        return Tikkun(command, cls.environment)
+
     def run_once(self, job, **options):
         """Runs a job in a child of its own. Returns its end and the child."""
         child = self.tikkun.fork()
@@ -79,4 +91,4 @@ class ShimTest(unittest.TestCase):
         return end, child
 
 
-__all__ = ["APP", "BIN", "Callback", "jobs", "MAJOR", "RQ", "VERSION", "ShimTest", "Tikkun"]
+__all__ = ["APP", "BIN", "Callback", "jobs", "MAJOR", "RQ", "VERSION", "RedisTest", "ShimTest", "Tikkun"]

@@ -9,26 +9,14 @@ import tempfile
 
 import rq
 from stand_in import SHIM, is_gone, wait_until
-from support import APP, BIN, MAJOR, RQ, ShimTest, Tikkun
+from support import APP, BIN, MAJOR, RQ, RedisTest, Tikkun
 
 
 def has_module(name):
     return importlib.util.find_spec(name) is not None
 
 
-class Commands(ShimTest):
-    @classmethod
-    def setUpClass(cls):
-        # Each test starts a command of its own.
-        from stand_in import Redis
-
-        cls.redis = Redis()
-        cls.connection = cls.redis.connection
-
-    @classmethod
-    def tearDownClass(cls):
-        cls.redis.stop()
-
+class Commands(RedisTest):
     def boot(self, *command, environment=None, cwd=APP):
         """Starts a command, runs one job in it, and returns its HELLO."""
         tikkun = Tikkun(command, environment, cwd)

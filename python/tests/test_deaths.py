@@ -6,7 +6,7 @@ import sys
 import tempfile
 
 from stand_in import is_gone, wait_until
-from support import ShimTest, Tikkun
+from support import RedisTest, ShimTest, Tikkun
 
 from tikkun_shim import frames
 
@@ -98,18 +98,7 @@ class Heroku(ShimTest):
                 self.assertEqual(child.after(), "done")
 
 
-class EndOfTikkun(ShimTest):
-    @classmethod
-    def setUpClass(cls):
-        from stand_in import Redis
-
-        cls.redis = Redis()
-        cls.connection = cls.redis.connection
-
-    @classmethod
-    def tearDownClass(cls):
-        cls.redis.stop()
-
+class EndOfTikkun(RedisTest):
     def start_one(self):
         tikkun = Tikkun([sys.executable, "worker.py", self.redis.url])
         tikkun.hello()

@@ -6,7 +6,7 @@ import sys
 import tempfile
 
 from stand_in import is_gone, wait_until
-from support import ShimTest, Tikkun
+from support import RedisTest, Tikkun
 
 CODE = """
 import sys, starts_thread, worker
@@ -14,18 +14,7 @@ worker.main(sys.argv[1])
 """
 
 
-class Spawned(ShimTest):
-    @classmethod
-    def setUpClass(cls):
-        from stand_in import Redis
-
-        cls.redis = Redis()
-        cls.connection = cls.redis.connection
-
-    @classmethod
-    def tearDownClass(cls):
-        cls.redis.stop()
-
+class Spawned(RedisTest):
     def boot(self, *command):
         command = command or (sys.executable, "-c", CODE, self.redis.url)
         tikkun = Tikkun(command, start="spawn")
