@@ -136,8 +136,7 @@ impl PythonJobs {
         let (ran, killed) = self.watched(&mut child, (raw, sink), limit, ctx).await;
         match ran {
             Ran::Answered(result) => {
-                let is_waited_for = result.attributes.synchronous;
-                let (signal, given) = EndSignal::new();
+                let (is_waited_for, (signal, given)) = (result.attributes.synchronous, EndSignal::new());
                 let ended = ended(*result, is_waited_for.then_some(signal));
                 self.let_go(child, is_waited_for.then_some(given));
                 Some(ended)
@@ -256,13 +255,11 @@ impl PythonJobs {
         may_take: Duration,
         (raw, sink): (&RawJob, &Arc<dyn OutputSink>),
     ) {
-        let order = CallbackOrder { reason, death, job: raw };
-        let clock = Clock::new();
+        let (order, clock) = (CallbackOrder { reason, death, job: raw }, Clock::new());
         clock.set(Some(may_take));
         let mut on_phase = |phase: Phase| clock.set(phase.may_take);
         let called = async {
-            let mut child = self.pool.take().await;
-            let mut failures = 0;
+            let (mut child, mut failures) = (self.pool.take().await, 0);
             while child.is_err() {
                 failures += 1;
                 tokio::time::sleep(Backoff::RESTART.delay(failures, fastrand::f64())).await;
