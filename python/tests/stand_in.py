@@ -317,6 +317,7 @@ class Tikkun(Peer):
         self.children.append(child)
         ready = child.next("READY")
         assert (ready[0], ready[1][0]) == (frames.READY, str(child.pid).encode()), (ready, child.errors())
+        child.begins_at_once = ready[1][1] == b"at once"
         return child
 
     def exit_of(self, child):

@@ -14,6 +14,9 @@ from support import MAJOR, VERSION, Callback, ShimTest, jobs
 
 
 class Jobs(ShimTest):
+    def test_jobs_of_rqs_own_worker_begin_at_once(self):
+        self.assertTrue(self.tikkun.fork().begins_at_once)
+
     def test_ok_job(self):
         job = self.make("jobs.add", 2, 3, result_ttl=77, failure_ttl=88)
         (attributes, payload, exc_string), child = self.run_once(job)
@@ -28,7 +31,7 @@ class Jobs(ShimTest):
         self.assertLessEqual(attributes["started_at"], attributes["ended_at"])
         self.assertIsNone(attributes["retry"])
         self.assertIsNone(attributes["worker_ttl_seen"])
-        self.assertEqual(child.phases, [("running", 60), ("done", -1)])
+        self.assertEqual(child.phases, [("done", -1)])
 
     def test_job_that_leaves_an_odd_stream_is_ok(self):
         (attributes, _, _), _ = self.run_once(self.make("jobs.replace_stdout"))
@@ -86,13 +89,14 @@ class Jobs(ShimTest):
         (attributes, _, exc_string), child = self.run_once(self.make("jobs.sleep", 1000, timeout=1))
         self.assertEqual(attributes["outcome"], "failed")
         self.assertIn("JobTimeoutException: Task exceeded maximum timeout value (1 seconds)", exc_string)
-        self.assertEqual(child.phases[0], ("running", 1))
+        self.assertEqual(child.phases[0], ("exception handlers", 60))
 
-    def test_default_timeout_and_none(self):
+    def test_only_a_time_limit_that_the_job_does_not_say_is_told(self):
         _, child = self.run_once(self.make("jobs.nothing", timeout=None))
         self.assertEqual(child.phases[0], ("running", rq.Queue.DEFAULT_TIMEOUT))
-        _, child = self.run_once(self.make("jobs.nothing", timeout=-1))
-        self.assertEqual(child.phases[0], ("running", -1))
+        for timeout in (1, -1):
+            _, child = self.run_once(self.make("jobs.nothing", timeout=timeout))
+            self.assertEqual(child.phases, [("done", -1)])
 
     def test_unserializable_result(self):
         job = self.make("jobs.unserializable")
@@ -182,7 +186,7 @@ class Jobs(ShimTest):
         self.assertEqual(attributes["outcome"], "ok")
         self.assertEqual(len(self.called()), 1)
         self.assertTrue(self.called()[0].startswith(f"success {job.id} 2 "))
-        self.assertEqual(child.phases[1], ("success callback", 9))
+        self.assertEqual(child.phases[0], ("success callback", 9))
 
     def test_failing_success_callback_fails_the_job(self):
         job = self.make("jobs.add", 1, 1, on_success=Callback(jobs.failing_callback))
@@ -195,7 +199,7 @@ class Jobs(ShimTest):
         job = self.make("jobs.chained", on_failure=Callback(jobs.on_failure, timeout=9))
         (attributes, _, exc_string), child = self.run_once(job)
         self.assertEqual(self.called(), [f"failure {job.id} KeyError"])
-        self.assertEqual(child.phases[1], ("failure callback", 9))
+        self.assertEqual(child.phases[0], ("failure callback", 9))
         self.assertIn("KeyError", exc_string)
 
     def test_failing_failure_callback_replaces_the_error(self):
@@ -327,6 +331,13 @@ class RaisingHandler(ShimTest):
 
 class Overrides(ShimTest):
     worker = ("Announcing",)
+
+    def test_jobs_do_not_begin_at_once(self):
+        child = self.tikkun.fork()
+        self.assertFalse(child.begins_at_once)
+        child.start(self.make("jobs.nothing"))
+        child.result()
+        self.assertEqual(child.phases[0], ("running", 60))
 
     def test_code_after_super_runs_once_the_end_is_settled(self):
         job = self.make("jobs.nothing")

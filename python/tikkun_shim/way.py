@@ -33,9 +33,13 @@ def _is_rqs_own(worker):
 
 
 def _functions(cls):
-    """A class's own functions by name, but those that belong to Python itself, such as comparisons."""
-    found = vars(cls).items()
-    return {name: value for name, value in found if hasattr(value, "__code__") and not name.startswith("__")}
+    """A class's own functions by name, but those that belong to Python itself, such as comparisons, and that in
+    which Tikkun takes over."""
+    return {
+        name: value
+        for name, value in vars(cls).items()
+        if hasattr(value, "__code__") and not name.startswith("__") and not hasattr(value, "__tikkun__")
+    }
 
 
 def _is_untouched(cls):
