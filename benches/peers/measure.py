@@ -133,7 +133,7 @@ def arguments():
     words.add_argument("--rounds", type=int, default=3)
     words.add_argument("--scale", type=float, default=1.0, help="factor on the numbers of jobs")
     words.add_argument("--peers", default="", help="only these: rq-fork,rq-simple,bullmq,sidekiq,tikkun-4,tikkun,"
-                       "rq-pool,celery,dramatiq,run-job,run-job-8,run-warm,run-warm-2,run-warm-8; imports,memory")
+                       "rq-pool,celery,dramatiq,run-job,run-job-8,run-warm,run-warm-2,run-warm-12; imports,memory")
     words.add_argument("--print", action="store_true", help="print the tables and change no file")
     return words.parse_args()
 

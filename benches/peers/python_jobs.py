@@ -47,7 +47,7 @@ def peers(program):
         ours("job", 8, 1_500),
         ours("warm", 1, 6_000),
         ours("warm", 2, 6_000),
-        ours("warm", 8, 12_000),
+        ours("warm", 12, 12_000),
     ]
 
 
