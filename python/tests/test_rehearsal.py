@@ -29,7 +29,7 @@ import os, signal, sys
 sys.path.insert(0, sys.argv[1])
 import redis, rq, rq.worker
 from rq.job import Job
-from tikkun_shim import leaves, rehearsal, shortcuts
+from tikkun_shim import child, leaves, rehearsal, shortcuts
 from tikkun_shim.way import Way
 
 class Away(redis.Redis):
@@ -46,7 +46,8 @@ leaves.replace(type(worker), connection)
 shortcuts.install()
 facts = lambda: (dict(vars(worker)), dict(os.environ), signal.getsignal(signal.SIGALRM))
 was = facts()
-print(rehearsal.run_some(worker, way), facts() == was, signal.getitimer(signal.ITIMER_REAL))
+actor = child.Child(rehearsal.Nobody(), False, {{}}, worker, way)
+print(rehearsal.run_some(actor, worker, way), facts() == was, signal.getitimer(signal.ITIMER_REAL))
 """
 
 OWN_WORKER = """

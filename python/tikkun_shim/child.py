@@ -16,9 +16,6 @@ from .attempt import Attempt, flush, leave
 from .hygiene import Hygiene, refresh_django, seed
 from .lifeline import high
 
-# Those of the environment that RQ sets for a job.
-VARIABLES = ("RQ_WORKER_ID", "RQ_JOB_ID", "RQ_EXECUTION_ID")
-
 
 def run(fds, warm, limits, worker, way):
     """Runs jobs in this process until it should end. Never returns."""

@@ -33,8 +33,8 @@ def _is_rqs_own(worker):
 
 
 def _functions(cls):
-    """A class's own functions by name, but those that belong to Python itself, such as comparisons, and that in
-    which Tikkun takes over."""
+    """A class's own functions by name, but those that belong to Python itself, such as comparisons, and that
+    in which Tikkun takes over."""
     return {
         name: value
         for name, value in vars(cls).items()

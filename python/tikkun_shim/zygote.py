@@ -82,7 +82,8 @@ class Zygote:
         close_django_connections()
         self._take_signals()
         rehearsal.read_one(self._worker)
-        rehearsal.run_some(self._worker, self._way)
+        actor = child.Child(rehearsal.Nobody(), False, {}, self._worker, self._way)
+        rehearsal.run_some(actor, self._worker, self._way)
         self._freeze()
 
     def _take_signals(self):
