@@ -54,6 +54,17 @@ pub trait Broker: Send + Sync + 'static {
     /// answer was lost, changes nothing and gets the answer of the first time.
     async fn settle(&self, settlements: &[Settlement]) -> Result<Vec<Settled>, Fault>;
 
+    /// [Settles](Self::settle) deliveries, and then [fetches](Self::fetch), in one atomic step and one round trip. If the
+    /// settlements are refused, nothing is fetched. After a fault either half may be done and both are safe to repeat: the
+    /// settlements through [`settle`](Self::settle), and jobs that nobody received go back by themselves.
+    async fn exchange(
+        &self,
+        settlements: &[Settlement],
+        queue: &QueueName,
+        max: u32,
+        process: &ProcessId,
+    ) -> Result<(Vec<Settled>, Vec<Delivery>), Fault>;
+
     /// Creates or renews the lease of a process, for `ttl` from now. `false`: its lease had expired and
     /// another process noticed, so its deliveries may have been rescued. The lease is valid again in any
     /// case.

@@ -47,6 +47,8 @@ count! {
     timed unfold(delivery: &Delivery) -> Result<Args, ArgsError>;
     timed held(queue: &QueueName, process: &ProcessId) -> Vec<Delivery>;
     timed settle(settlements: &[Settlement]) -> Vec<Settled>;
+    timed exchange(settlements: &[Settlement], queue: &QueueName, max: u32, process: &ProcessId)
+        -> (Vec<Settled>, Vec<Delivery>);
     timed renew_lease(process: &ProcessRecord, ttl: Duration) -> bool;
     patient orders(process: &ProcessId, patience: Duration) -> Vec<Order>;
     timed stop(id: &JobId) -> StopAsked;

@@ -1,11 +1,13 @@
 //! From fetch to settlement: takes jobs for free slots, runs each, and writes how it ended.
 //!
 //! [`QueueListener`] takes the jobs of one queue for the slots of a [`SlotPool`]. A [`JobRunner`] runs one
-//! job at a time. [`RunnerWatch`] replaces a thread whose job never yields. The completer of the queue
-//! settles each delivery.
+//! job at a time. [`RunnerWatch`] replaces a thread whose job never yields. Each delivery is handed
+//! to the [`Completer`] of its queue, and settled by the call that takes the next jobs.
 
 mod attempt;
 mod attempt_metrics;
+mod calls;
+mod carrying;
 mod command_listener;
 mod completer;
 mod dispatch;
@@ -18,6 +20,7 @@ mod queue_state;
 mod reclaimer;
 mod runner_place;
 mod runner_watch;
+mod settler;
 mod slots;
 mod unfolding;
 mod waiting;

@@ -8,24 +8,19 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use actix::{Actor, AsyncContext, Context, Handler, Message, ResponseFuture, Supervised, WrapFuture};
-use chrono::Utc;
-use tracing::Instrument as _;
 
-use super::attempt::attempt_span;
-use super::attempt_metrics;
+use super::calls::{Calls, Fetched};
+use super::carrying::take_in_hand;
 use super::completer::Completer;
-use super::dispatch::carry_out;
 use super::listener_ports::{ListenerPorts, ListenerSettings};
 use super::outage::{OUTAGE, Outage};
-use super::queue_state::{Held, QueueState};
+use super::queue_state::QueueState;
 use super::reclaimer::Reclaimer;
 use super::slots::Slot;
-use super::unfolding::unfolded;
 use super::waiting::{granted_slots, wait_for_lease, wait_for_work};
 use crate::deadline::answer_in;
 use crate::failpoint;
 use crate::fault::{Fault, FaultKind};
-use crate::queue::{Delivery, Settled, Settlement, webhook_requests};
 
 /// The most jobs in the first fetch after a wait; after a full one, whole batches are fetched.
 const AFTER_A_WAIT: u32 = 8;
@@ -33,7 +28,7 @@ const AFTER_A_WAIT: u32 = 8;
 /// The actor of one queue; its state outlives restarts.
 pub struct QueueListener {
     queue: Arc<QueueState>,
-    completer: Arc<Completer>,
+    calls: Arc<Calls>,
 }
 
 /// Stops taking jobs; the answer comes when every taken job is settled.
@@ -46,13 +41,13 @@ impl QueueListener {
     #[must_use]
     pub fn new(ports: ListenerPorts, settings: ListenerSettings) -> Self {
         let queue = Arc::new(QueueState::new(ports, settings));
-        Self { completer: Arc::new(Completer::new(Arc::clone(&queue))), queue }
+        Self { calls: Arc::new(Calls::new(Arc::clone(&queue))), queue }
     }
 
     /// Settles the queue's deliveries as long as the listener lives.
     #[must_use]
     pub fn completer(&self) -> Arc<Completer> {
-        Arc::clone(&self.completer)
+        self.calls.completer()
     }
 }
 
@@ -60,12 +55,13 @@ impl Actor for QueueListener {
     type Context = Context<Self>;
 
     fn started(&mut self, ctx: &mut Self::Context) {
-        let (queue, completer) = (Arc::clone(&self.queue), Arc::clone(&self.completer));
-        let reclaimer = Reclaimer { queue: Arc::clone(&queue), completer: Arc::clone(&completer) };
-        let fetcher = Fetcher { queue, reclaimer: reclaimer.clone(), completer };
+        let (queue, calls) = (Arc::clone(&self.queue), Arc::clone(&self.calls));
+        let reclaimer = Reclaimer { queue: Arc::clone(&queue), completer: calls.completer() };
+        let fetcher = Fetcher { queue, reclaimer: reclaimer.clone(), calls };
         ctx.spawn(fetcher.fetch_until_drain().into_actor(self));
         ctx.spawn(reclaimer.watch().into_actor(self));
-        ctx.spawn(Arc::clone(&self.completer).settle_all().into_actor(self));
+        // Behind the fetcher: after each wake of both, the call takes what the fetcher wants along.
+        ctx.spawn(Arc::clone(&self.calls).call_always().into_actor(self));
         failpoint::reach("queue_listener.started");
     }
 }
@@ -91,7 +87,7 @@ impl Handler<Drain> for QueueListener {
 struct Fetcher {
     queue: Arc<QueueState>,
     reclaimer: Reclaimer,
-    completer: Arc<Completer>,
+    calls: Arc<Calls>,
 }
 
 impl Fetcher {
@@ -132,8 +128,7 @@ impl Fetcher {
             if refused {
                 queue.ports.turn.begins();
             }
-            let wanted = slots.len();
-            let fetched = self.fetch_for(slots).await;
+            let fetched = self.fetch(slots, most).await;
             match &fetched {
                 Ok(_) => queue.ports.turn.succeeds(),
                 Err(_) => queue.ports.turn.begins(),
@@ -144,13 +139,13 @@ impl Fetcher {
                 queue.served(&mut outage);
             }
             match fetched {
-                Ok(0) => {
+                Ok(Fetched { jobs: 0, .. }) => {
                     if let Some(rest) = rest_after_none(waits) {
                         tokio::time::sleep(rest).await;
                     }
                 }
                 Ok(fetched) => {
-                    more_waits = fetched == wanted;
+                    more_waits = fetched.filled;
                     continue;
                 }
                 // A broker that answers reads may still refuse every fetch.
@@ -163,43 +158,31 @@ impl Fetcher {
         }
     }
 
-    /// Fetches jobs for these slots, and returns how many came.
-    async fn fetch_for(&self, slots: Vec<Slot>) -> Result<usize, Fault> {
+    async fn fetch(&self, slots: Vec<Slot>, most: u32) -> Result<Fetched, Fault> {
         let waits = self.queue.ports.broker.further_time(Some(&self.queue.settings.queue));
         let fetched = if waits.is_zero() {
-            self.clone().fetch(slots, waits).await?
+            self.calls.fetch(slots, most).await?
         } else {
             // Its jobs are lent long before they are here. A drain does not cut it off, for nobody would have them then.
-            let under_way = actix_rt::spawn(self.clone().fetch(slots, waits));
+            let under_way = actix_rt::spawn(self.clone().fetch_large(slots, waits));
             under_way.await.map_err(|died| Fault::new(FaultKind::Retryable, "fetch").because(died))??
         };
-        if fetched > 0 {
+        if fetched.jobs > 0 {
             failpoint::reach("queue_listener.fetched");
         }
         Ok(fetched)
     }
 
-    async fn fetch(self, slots: Vec<Slot>, waits: Duration) -> Result<usize, Fault> {
-        let queue = &self.queue;
-        let want = u32::try_from(slots.len()).unwrap_or(u32::MAX);
+    /// Fetches jobs whose payloads are so large that no settlement shall wait for them.
+    async fn fetch_large(self, slots: Vec<Slot>, waits: Duration) -> Result<Fetched, Fault> {
+        let (queue, wanted) = (&self.queue, slots.len());
         let _fetching = queue.fetching.lock().await;
-        let fetched = queue.ports.broker.fetch(&queue.settings.queue, want, &queue.ports.process);
+        let most = u32::try_from(wanted).unwrap_or(u32::MAX);
+        let fetched = queue.ports.broker.fetch(&queue.settings.queue, most, &queue.ports.process);
         let fetched = answer_in(queue.settings.deadline + waits, "fetch", fetched);
         let deliveries = queue.ports.turn.beating(fetched).await?;
-        if *queue.draining.borrow() {
-            // In reverse order, so that the first is at the head again.
-            for delivery in deliveries.iter().rev() {
-                self.completer.complete(&Settlement::given_back(delivery), None).await;
-            }
-            return Ok(0);
-        }
-        let fetched = deliveries.len();
-        for (delivery, slot) in deliveries.into_iter().zip(slots) {
-            let Some(held) = queue.hold(&delivery.execution) else { continue };
-            let span = attempt_span(&delivery.job);
-            actix_rt::spawn(carry(held, delivery, slot, Arc::clone(&self.completer)).instrument(span));
-        }
-        Ok(fetched)
+        let jobs = take_in_hand(queue, &self.calls.completer(), deliveries, slots);
+        Ok(Fetched { jobs, filled: jobs == wanted })
     }
 }
 
@@ -208,26 +191,6 @@ fn rest_after_none(was_announced: bool) -> Option<Duration> {
     // Another process took the work, or it is not available now. A fetch that only tried, such as one after a fetch
     // that filled all slots, says nothing but that it is time to wait for work.
     was_announced.then(|| OUTAGE.delay(1, fastrand::f64()))
-}
-
-/// Takes one delivery through its runner to its settlement, across restarts of the runner and the listener. Then its
-/// webhooks are sent.
-async fn carry(held: Held, delivery: Delivery, slot: Slot, completer: Arc<Completer>) {
-    let mut under_way = attempt_metrics::begin(&held.queue.ports.meter, &delivery.job);
-    let webhooks = delivery.job.webhook_job();
-    let ended = match unfolded(&held.queue, &slot, delivery).await {
-        Ok((delivery, _room)) => carry_out(&slot, delivery).await,
-        Err(given_back) => given_back,
-    };
-    failpoint::reach("queue_listener.carried");
-    under_way.ended();
-    let ended_at = Utc::now();
-    let (settled, instead) = completer.write(&ended, Some(slot)).await;
-    let written = instead.as_ref().unwrap_or(&ended);
-    under_way.settled(attempt_metrics::end_of(&written.verdict, settled));
-    if let Some(job) = webhooks.filter(|_| settled == Settled::Done) {
-        held.queue.ports.webhooks.send(webhook_requests(&job, written, ended_at));
-    }
 }
 
 #[cfg(test)]

@@ -18,7 +18,7 @@ pub(super) struct QueueState {
     held: Mutex<HashSet<ExecutionId>>,
     held_changed: Notify,
     /// Held during a fetch.
-    pub(super) fetching: tokio::sync::Mutex<()>,
+    pub(super) fetching: Arc<tokio::sync::Mutex<()>>,
     /// Notified when there may be unclaimed deliveries: after an outage of the broker, or after the task of a
     /// job was lost.
     pub(super) unclaimed_look: Notify,
@@ -34,7 +34,7 @@ impl QueueState {
             settings,
             held: Mutex::default(),
             held_changed: Notify::new(),
-            fetching: tokio::sync::Mutex::default(),
+            fetching: Arc::default(),
             unclaimed_look: Notify::new(),
             draining: watch::Sender::new(false),
             ends_refused: watch::Sender::new(false),

@@ -1,11 +1,11 @@
 //! The contract suite of the port `Broker`, run on every back end.
 
 use crate::servers::redis as redis_server;
-mod again;
 mod attempts;
 mod bystanders;
 mod delivery;
 mod embedded;
+mod exchange;
 mod foreign_workers;
 mod ground;
 mod leases;
@@ -77,6 +77,11 @@ macro_rules! claims {
                 an_older_execution_settles_nothing,
                 settling_twice_counts_once,
                 a_slice_is_answered_in_its_order;
+            exchange:
+                what_is_settled_may_come_again_in_the_same_call,
+                either_half_may_be_empty,
+                a_process_without_a_lease_settles_and_gets_nothing,
+                what_nobody_hears_counts_once_and_loses_no_job;
             leases:
                 deliveries_of_a_lease_that_ran_out_are_orphans,
                 deliveries_under_a_live_lease_are_no_orphans,

@@ -12,7 +12,7 @@ use super::redis_server::{Redis, SHARED};
 use super::rq::Prefix;
 
 /// Every command of the scripts.
-const COMMANDS: &[&str] = &[
+pub const COMMANDS: &[&str] = &[
     "del",
     "exists",
     "expire",
@@ -128,7 +128,7 @@ async fn places(prefix: &Prefix, id: &str) -> Vec<&'static str> {
     found
 }
 
-async fn none_is_lost(prefix: &Prefix, told: &str) {
+pub async fn none_is_lost(prefix: &Prefix, told: &str) {
     for id in IDS {
         if prefix.ask_number(&["EXISTS", &format!("job:{id}")]).await == 1 {
             assert!(!places(prefix, id).await.is_empty(), "{told}: job {id} is in no list");

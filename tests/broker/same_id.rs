@@ -1,5 +1,7 @@
 //! Every entry of a queue is run, even if its id has been used before.
 
+mod again;
+
 use std::time::Duration;
 
 use tikkun::job::{JobState, Limit};

@@ -80,6 +80,29 @@ async fn figures_are_what_happened() {
     nothing_private_is_told(&seen);
 }
 
+/// Under load the call that settles one job takes the next.
+#[tokio::test]
+async fn a_job_costs_one_call_to_the_queue() {
+    const JOBS: u32 = 60;
+    let ground = Ground::new().await;
+    let jobs: Vec<_> = (0..JOBS).map(|number| job(&format!("job-{number}"), "tikkun.noop")).collect();
+    ground.broker().await.enqueue(&jobs).await.unwrap();
+    let start = ground.service().set("TIKKUN_WORKER__SLOTS", "1").set("TIKKUN_DIAGNOSTICS__ENABLED", "true");
+    let mut service = start.start().await;
+    let is_over = |seen: &Exposition| {
+        seen.sum("tikkun_job_attempts_total", &["queue=\"default\"", "\"finished\""]) == f64::from(JOBS)
+    };
+    let seen = scraped(&mut service, "every job to end", is_over).await;
+    let calls = |operation: &str| {
+        let labels = ["backend=\"queue\"", &*format!("operation=\"{operation}\"")];
+        seen.sum("tikkun_backend_call_seconds_count", &labels)
+    };
+    let (together, apart) = (calls("exchange"), calls("settle") + calls("fetch"));
+    // The first job is fetched alone and the last one settled alone, and other queues are looked at.
+    assert!((50.0..=61.0).contains(&together), "{together} calls that settle and fetch");
+    assert!(apart <= 15.0, "{apart} calls that only settle or only fetch");
+}
+
 fn jobs_are_counted(seen: &Exposition) {
     let ends = |function: &str, outcome: &str| {
         let labels = format!("queue=\"default\",function=\"{function}\",outcome=\"{outcome}\"");
@@ -141,7 +164,7 @@ async fn deletion_is_counted(ground: &Ground, seen: &Exposition) {
     assert_eq!(seen.sum("tikkun_deletions", &[]), 0.0, "none is under way");
     assert_eq!(seen.value("tikkun_deletion_receipts_left"), Some(0.0));
     for (backend, engine, operation) in [
-        ("queue", "embedded", "settle"),
+        ("queue", "embedded", "enqueue"),
         ("database", "sqlite", "delete_batch"),
         ("storage", "directory", "delete"),
     ] {

@@ -17,12 +17,12 @@ use super::doorbell::Doorbell;
 use super::leases::{Leases, processes};
 use super::resettled;
 use super::stops::Stops;
-use super::{enqueue, fetch, history, look, pauses, requeue, role, schedules, settle, upkeep};
+use super::{enqueue, history, lending, look, pauses, requeue, role, schedules, upkeep};
 use crate::queue::broker::Broker;
 use crate::queue::delivery::{
     Delivery, Disposition, Enqueued, Order, Orphan, Requeued, Settled, Settlement, StopAsked,
 };
-use crate::queue::lost_answers::LostAnswers;
+use crate::queue::lost_answers::{Asking, LostAnswers};
 use crate::queue::seen::{AttemptRecord, JobFilter, JobsFound, LeadershipState, ProcessRecord, QueueCounts};
 use crate::queue::upkeep::{Budget, PausedQueue, ScheduleMark, ScheduleStep};
 
@@ -46,6 +46,35 @@ impl Embedded {
         let _watcher = AbortOnDropHandle::new(watcher);
         let (leases, stops, lost_answers) = (Leases::default(), Stops::default(), LostAnswers::default());
         Ok(Self { database, leases, doorbell, stops, lost_answers, _watcher })
+    }
+}
+
+impl Embedded {
+    /// What these answers mean, where an earlier one was lost; and wakes listeners for jobs that wait again.
+    async fn settled(
+        &self,
+        settlements: &[Settlement],
+        asking: Asking<'_>,
+        mut answers: Vec<Settled>,
+    ) -> Result<Vec<Settled>, sqlx::Error> {
+        resettled::put_right(&self.database, settlements, &asking.again, &mut answers).await?;
+        asking.answered();
+        for one in settlements {
+            match &one.verdict {
+                Disposition::Ack { .. }
+                | Disposition::Discard { .. }
+                | Disposition::Exhaust { .. }
+                | Disposition::Stop { .. } => {}
+                Disposition::Forward { queue } => self.doorbell.ring(queue),
+                Disposition::RetryAt { .. }
+                | Disposition::RunAgain { .. }
+                | Disposition::Release { .. }
+                | Disposition::Rescue => {
+                    self.doorbell.ring(&one.queue);
+                }
+            }
+        }
+        Ok(answers)
     }
 }
 
@@ -80,7 +109,7 @@ impl Broker for Embedded {
     async fn fetch(&self, queue: &QueueName, max: u32, process: &ProcessId) -> Result<Vec<Delivery>, Fault> {
         let context = || format!("fetch from `{queue}`");
         let database = Arc::clone(&self.database);
-        let lent = tokio::spawn(fetch::fetch(database, queue.clone(), max, process.clone())).await;
+        let lent = tokio::spawn(lending::fetch(database, queue.clone(), max, process.clone())).await;
         match lent {
             Ok(lent) => Ok(lent.map_err(|error| fault(error, context()))?.received()),
             Err(died) => Err(Fault::new(FaultKind::Retryable, context()).because(died)),
@@ -99,29 +128,30 @@ impl Broker for Embedded {
     }
 
     async fn settle(&self, settlements: &[Settlement]) -> Result<Vec<Settled>, Fault> {
-        let failed = |error| fault(error, format!("settle {} deliveries", settlements.len()));
+        let context = || format!("settle {} deliveries", settlements.len());
         let asking = self.lost_answers.ask(settlements);
-        let mut answers = settle::settle(&self.database, settlements).await.map_err(failed)?;
-        resettled::put_right(&self.database, settlements, &asking.again, &mut answers)
-            .await
-            .map_err(failed)?;
-        asking.answered();
-        for one in settlements {
-            match &one.verdict {
-                Disposition::Ack { .. }
-                | Disposition::Discard { .. }
-                | Disposition::Exhaust { .. }
-                | Disposition::Stop { .. } => {}
-                Disposition::Forward { queue } => self.doorbell.ring(queue),
-                Disposition::RetryAt { .. }
-                | Disposition::RunAgain { .. }
-                | Disposition::Release { .. }
-                | Disposition::Rescue => {
-                    self.doorbell.ring(&one.queue);
-                }
-            }
-        }
-        Ok(answers)
+        let answers = lending::settle(&self.database, settlements).await;
+        let answers = answers.map_err(|error| fault(error, context()))?;
+        self.settled(settlements, asking, answers).await.map_err(|error| fault(error, context()))
+    }
+
+    async fn exchange(
+        &self,
+        settlements: &[Settlement],
+        queue: &QueueName,
+        max: u32,
+        process: &ProcessId,
+    ) -> Result<(Vec<Settled>, Vec<Delivery>), Fault> {
+        let context = || format!("settle {} deliveries and fetch from `{queue}`", settlements.len());
+        let failed = |error| fault(error, context());
+        let (database, asking) = (Arc::clone(&self.database), self.lost_answers.ask(settlements));
+        let (given, queue, process) = (settlements.to_vec(), queue.clone(), process.clone());
+        let exchanged = tokio::spawn(lending::exchange(database, given, queue, max, process)).await;
+        let exchanged =
+            exchanged.map_err(|died| Fault::new(FaultKind::Retryable, context()).because(died))?;
+        let (answers, lent) = exchanged.map_err(failed)?;
+        let settled = self.settled(settlements, asking, answers).await.map_err(failed)?;
+        Ok((settled, lent.received()))
     }
 
     async fn renew_lease(&self, process: &ProcessRecord, ttl: Duration) -> Result<bool, Fault> {

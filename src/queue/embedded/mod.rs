@@ -1,6 +1,6 @@
 //! The broker in one SQLite file, for a single host: it needs no server, and every change is durable.
 //!
-//! Read in this order: `database` (the file), `enqueue`, `fetch`, `settle` (the path of a job), `leases`
+//! Read in this order: `database` (the file), `enqueue`, `lending` with `settle` (the path of a job), `leases`
 //! (live processes; with `lease_watch` and `incarnation` beside this folder), `doorbell` (waking listeners),
 //! `history` (attempts before the last), `pauses`, `requeue`, `stops`, `unique` and `schedules` (requests of
 //! users and of the clock).
@@ -9,9 +9,9 @@ mod broker;
 mod database;
 mod doorbell;
 mod enqueue;
-mod fetch;
 mod history;
 mod leases;
+mod lending;
 mod look;
 mod pauses;
 mod place;

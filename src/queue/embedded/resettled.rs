@@ -95,7 +95,7 @@ mod tests {
 
     use serde_json::json;
 
-    use super::super::settle;
+    use super::super::lending;
     use super::*;
     use crate::job::{Limit, QueueEnd, RetryAsked};
 
@@ -139,10 +139,10 @@ mod tests {
         ] {
             lent(&database).await;
             let (one, others) = ([settlement(verdict)], [settlement(Disposition::Rescue)]);
-            assert_eq!(settle::settle(&database, &one).await.unwrap(), [Settled::Done]);
+            assert_eq!(lending::settle(&database, &one).await.unwrap(), [Settled::Done]);
             // The answer of this call was lost.
             for (told, expected) in [(&one, Settled::Done), (&others, Settled::NotOurs)] {
-                let mut answers = settle::settle(&database, told).await.unwrap();
+                let mut answers = lending::settle(&database, told).await.unwrap();
                 put_right(&database, told, &[true], &mut answers).await.unwrap();
                 assert_eq!(answers, [expected], "{:?} after {:?}", told[0].verdict, one[0].verdict);
             }

@@ -13,7 +13,7 @@ use sqlx::sqlite::SqliteConnection;
 
 use crate::job::{JobState, Limit, QueueEnd};
 
-use super::database::{Database, millis, now};
+use super::database::{millis, now};
 use super::history::entry;
 use super::place::Places;
 use super::resettled::mark;
@@ -68,23 +68,19 @@ struct Sorted<'a> {
     forwarded: Vec<(&'a str, &'a str)>,
 }
 
-/// Settles deliveries; of two settlements of one delivery the first counts.
-pub async fn settle(database: &Database, settlements: &[Settlement]) -> Result<Vec<Settled>, sqlx::Error> {
-    if settlements.is_empty() {
-        return Ok(Vec::new());
-    }
-    let mut tx = database.write().await?;
+/// Settles deliveries within a transaction; of two settlements of one delivery the first counts.
+pub async fn settle(
+    tx: &mut SqliteConnection,
+    settlements: &[Settlement],
+) -> Result<Vec<Settled>, sqlx::Error> {
     let now = now();
-    let mut sorted = sort(&mut tx, settlements, now).await?;
+    let mut sorted = sort(tx, settlements, now).await?;
     let mut done = HashSet::with_capacity(settlements.len());
-    drop_rows(&mut tx, &sorted.dropped, &mut done).await?;
-    end_rows(&mut tx, &sorted.ended, now, &mut done).await?;
-    return_rows(&mut tx, &sorted.returned, now, &mut done).await?;
+    drop_rows(tx, &sorted.dropped, &mut done).await?;
+    end_rows(tx, &sorted.ended, now, &mut done).await?;
+    return_rows(tx, &sorted.returned, now, &mut done).await?;
     sorted.forwarded.retain(|(execution, _)| done.contains(*execution));
-    forward_rows(&mut tx, &sorted.forwarded).await?;
-    crate::failpoint::reach("queue.settle.before_commit");
-    tx.commit().await?;
-    crate::failpoint::reach("queue.settle.after_commit");
+    forward_rows(tx, &sorted.forwarded).await?;
     let answer = |one: &Settlement| match done.remove(one.execution.as_str()) {
         true => Settled::Done,
         false => Settled::NotOurs,

@@ -7,26 +7,26 @@ use std::time::Duration;
 use async_trait::async_trait;
 
 use super::commands::Orders;
+use super::exchange::{Ended, Ends, Take, ended};
 use super::fitness::{self, Fitness};
 use super::leases::{self, Leases};
 use super::memory::Memory;
 use super::pauses;
 use super::risks;
 use super::schedules;
-use super::server::{Ended, Fields, Server};
+use super::server::{Fields, Server};
 use super::steps::{self, KeyLook};
 use super::tend;
 use super::troubles::Troubles;
 use super::wait::Waiters;
 use super::wire;
 use crate::deadline::time_for;
-use crate::fault::{Fault, FaultKind};
+use crate::fault::Fault;
 use crate::job::{
     Args, ArgsError, ExecutionId, JobId, JobRecord, JobState, KindName, NewJob, ProcessId, QueueName,
 };
 use crate::queue::broker::Broker;
 use crate::queue::delivery::{Delivery, Enqueued, Order, Orphan, Requeued, Settled, Settlement, StopAsked};
-use crate::queue::lent::Lent;
 use crate::queue::seen::{AttemptRecord, JobFilter, JobsFound, LeadershipState, ProcessRecord, QueueCounts};
 use crate::queue::upkeep::{Abandoned, Budget, PausedQueue, Risk, ScheduleMark, ScheduleStep};
 
@@ -58,6 +58,13 @@ impl Rq {
             not_rescued: Troubles::default(),
         }
     }
+
+    fn released(&self, ended: Ended) -> Vec<Settled> {
+        if ended.more_to_release {
+            steps::release_the_rest(&self.server);
+        }
+        ended.settled
+    }
 }
 
 #[async_trait]
@@ -71,16 +78,9 @@ impl Broker for Rq {
     }
 
     async fn fetch(&self, queue: &QueueName, max: u32, process: &ProcessId) -> Result<Vec<Delivery>, Fault> {
-        let (server, memory) = (Arc::clone(&self.server), Arc::clone(&self.memory));
-        let (from, process) = (queue.clone(), process.clone());
-        let taking = tokio::spawn(async move {
-            let taken = server.take(&from, max, &process).await?;
-            Ok::<_, Fault>(Lent::new(taken, async move |returned| memory.settle(&returned).await.map(drop)))
-        });
-        match taking.await {
-            Ok(lent) => Ok(lent?.received()),
-            Err(died) => Err(Fault::new(FaultKind::Retryable, format!("fetch from `{queue}`")).because(died)),
-        }
+        let take = Take { queue: queue.clone(), max, process: process.clone() };
+        let (_, lent) = self.memory.lend(Ends::default(), take).await?;
+        Ok(lent.received())
     }
 
     fn further_time(&self, queue: Option<&QueueName>) -> Duration {
@@ -108,17 +108,23 @@ impl Broker for Rq {
     }
 
     async fn settle(&self, settlements: &[Settlement]) -> Result<Vec<Settled>, Fault> {
-        let Ended { settled, more_to_release } = self.memory.settle(settlements).await?;
-        if more_to_release {
-            // The end is written; if this is interrupted, a record on the server lets any process finish it.
-            let server = Arc::clone(&self.server);
-            tokio::spawn(async move {
-                if let Err(fault) = steps::release(&server, u32::MAX).await {
-                    tracing::warn!(error = fault.chain(), "dependents of ended jobs are let go later");
-                }
-            });
-        }
-        Ok(settled)
+        let ended = self.memory.settle(settlements).await?;
+        Ok(self.released(ended))
+    }
+
+    async fn exchange(
+        &self,
+        settlements: &[Settlement],
+        queue: &QueueName,
+        max: u32,
+        process: &ProcessId,
+    ) -> Result<(Vec<Settled>, Vec<Delivery>), Fault> {
+        let (server, memory, before) = (&self.server, &self.memory, self.memory.known());
+        let asking = server.lost_answers.ask(settlements);
+        let take = Take { queue: queue.clone(), max, process: process.clone() };
+        let (answers, lent) = memory.lend(server.ends(settlements)?, take).await?;
+        let settled = memory.settled(&before, settlements, ended(settlements, asking, answers)).await?;
+        Ok((self.released(settled), lent.received()))
     }
 
     async fn renew_lease(&self, process: &ProcessRecord, ttl: Duration) -> Result<bool, Fault> {

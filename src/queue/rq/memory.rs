@@ -9,12 +9,14 @@ use std::sync::Arc;
 use parking_lot::Mutex;
 use tokio::sync::{Mutex as Turns, MutexGuard};
 
+use super::exchange::{Ended, Ends, Take, name_of};
 use super::lease_record::written;
-use super::server::{Ended, Server};
+use super::server::Server;
 use super::wire::{Hash, queue_list};
-use crate::fault::Fault;
+use crate::fault::{Fault, FaultKind};
 use crate::job::ExecutionId;
 use crate::queue::delivery::{Settled, Settlement};
+use crate::queue::lent::Lent;
 use crate::queue::seen::ProcessRecord;
 
 /// What this process knows about the server's memory.
@@ -65,9 +67,20 @@ impl Memory {
     /// Settles deliveries. One refused by a server that lost its data is written back and then settled.
     pub(super) async fn settle(&self, settlements: &[Settlement]) -> Result<Ended, Fault> {
         let before = self.known();
-        let Ended { mut settled, mut more_to_release } = self.server.settle(settlements).await?;
+        let ended = self.server.settle(settlements).await?;
+        self.settled(&before, settlements, ended).await
+    }
+
+    /// The same after the server has answered, whose memory was the one known `before`.
+    pub(super) async fn settled(
+        &self,
+        before: &Known,
+        settlements: &[Settlement],
+        ended: Ended,
+    ) -> Result<Ended, Fault> {
+        let Ended { mut settled, mut more_to_release } = ended;
         let refused = settled.contains(&Settled::NotOurs);
-        let forgot = if refused { self.forgot_since(&before).await? } else { None };
+        let forgot = if refused { self.forgot_since(before).await? } else { None };
         if forgot.is_some() {
             let pairs = settlements.iter().zip(&settled);
             let refused: Vec<_> = pairs
@@ -83,6 +96,18 @@ impl Memory {
         }
         self.server.forget(settlements);
         Ok(Ended { settled, more_to_release })
+    }
+
+    /// Settles, and takes jobs, which go back to their queue by themselves if nobody receives them. The answers to the
+    /// settlements are those of the script.
+    pub(super) async fn lend(self: &Arc<Self>, ends: Ends, take: Take) -> Result<(Vec<u8>, Lent), Fault> {
+        let (memory, context) = (Arc::clone(self), name_of(&ends, Some(&take)));
+        let calling = tokio::spawn(async move {
+            let (answers, taken) = memory.server.exchange(&ends, Some(&take)).await?;
+            let lent = Lent::new(taken, async move |returned| memory.settle(&returned).await.map(drop));
+            Ok::<_, Fault>((answers, lent))
+        });
+        calling.await.map_err(|died| Fault::new(FaultKind::Retryable, context).because(died))?
     }
 
     /// Records the server's mark; returns whether the server has lost this process's data, which is then

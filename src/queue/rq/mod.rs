@@ -2,7 +2,8 @@
 //! and dashboards see no difference. Only this folder knows RQ's names.
 //!
 //! Read in this order: `address` and `link` (the way to the server), `keys` and `wire` (what lies on the server), `codec`
-//! (a call and its result), `callbacks`, `scripts` (the atomic steps), `server` with `taken` and `ends` (the path of a job), `wait`
+//! (a call and its result), `callbacks`, `scripts` (the atomic steps), `server` and `exchange` with `taken` and `ends` (the path of a
+//! job), `wait`
 //! (how a listener is woken), `leases` and `workers` (what RQ's readers see of this process), `commands` (requests to a
 //! running worker), `fitness` (a server that cannot carry jobs), `memory` and `risks` (a server that
 //! forgets), `reading` (one job, lists, searches, attempts), `stop`, `tend` (what RQ's own workers left behind).
@@ -13,6 +14,7 @@ mod callbacks;
 mod codec;
 mod commands;
 mod ends;
+mod exchange;
 mod fitness;
 mod keys;
 mod lease_record;

@@ -30,10 +30,8 @@ macro_rules! scripts {
 scripts! {
     /// Enqueues jobs.
     enqueue = "jobs/enqueue";
-    /// Takes jobs for free slots.
-    take = "jobs/take";
-    /// Settles deliveries.
-    settle = "proof", "jobs/settle";
+    /// Settles deliveries, and takes jobs for free slots.
+    exchange = "proof", "jobs/settle", "jobs/take", "jobs/exchange";
     /// Checks, on keys of no job, that the server does everything that is needed.
     prove = "proof", "prove";
     /// Lists the deliveries of a process.

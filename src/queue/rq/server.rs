@@ -1,4 +1,4 @@
-//! The path of a job on the server: enqueue, take, settle.
+//! What the calls to the server share; how jobs are enqueued, and which are lent.
 
 use std::collections::HashMap;
 
@@ -7,16 +7,15 @@ use redis::ScriptInvocation;
 use serde::Serialize;
 
 use super::codec::{self, Limits, Serializer};
-use super::ends::ending;
 use super::keys::Keys;
 use super::link::Link;
 use super::scripts::Scripts;
-use super::taken::{Taken, TakenJob, TooLarge, new_executions};
+use super::taken::TooLarge;
 use super::wire::{self, Hash};
 use super::workers::Workers;
 use crate::fault::{Fault, FaultKind};
-use crate::job::{Args, ArgsError, ExecutionId, JobId, JobState, NewJob, ProcessId, QueueEnd, QueueName};
-use crate::queue::delivery::{Delivery, Enqueued, Settled, Settlement};
+use crate::job::{Args, ArgsError, ExecutionId, JobId, NewJob, QueueEnd, QueueName};
+use crate::queue::delivery::{Delivery, Enqueued, Settlement};
 use crate::queue::lost_answers::LostAnswers;
 
 /// The fields of a hash in a script's answer.
@@ -33,12 +32,12 @@ pub(super) struct Server {
     /// The limits of a payload.
     pub(super) limits: Limits,
     /// The queues whose deliveries bring the whole hash of their job.
-    whole_hashes: Vec<QueueName>,
+    pub(super) whole_hashes: Vec<QueueName>,
     /// How our own jobs are written.
     serializer: Serializer,
     /// The jobs that are lent.
     pub(super) lent: Mutex<HashMap<ExecutionId, Out>>,
-    lost_answers: LostAnswers,
+    pub(super) lost_answers: LostAnswers,
     pub(super) too_large: TooLarge,
 }
 
@@ -48,21 +47,7 @@ pub(super) struct Out {
     /// The hash as it was fetched.
     pub(super) hash: Hash,
     /// The serializer of its result.
-    serializer: Serializer,
-}
-
-/// The script's answer to a settlement: it counts.
-const COUNTS: u8 = 1;
-/// Its delivery has already ended in the same way.
-const ENDED_SO: u8 = 2;
-/// Its delivery has ended, and the job is gone.
-const GONE: u8 = 3;
-
-/// The result of settlements.
-pub(super) struct Ended {
-    pub(super) settled: Vec<Settled>,
-    /// Whether dependents remain, to be released in further steps.
-    pub(super) more_to_release: bool,
+    pub(super) serializer: Serializer,
 }
 
 impl Server {
@@ -119,57 +104,6 @@ impl Server {
         Ok(answers.into_iter().map(enqueued).collect())
     }
 
-    /// Lends up to `max` jobs; none if the first is too large for an answer, which the next call then waits
-    /// for. Run it as its own task, because it must not be cancelled half-way.
-    pub(super) async fn take(
-        &self,
-        queue: &QueueName,
-        max: u32,
-        process: &ProcessId,
-    ) -> Result<Vec<Delivery>, Fault> {
-        let executions = new_executions(max);
-        let workers = self.workers.assign(&executions);
-        let mut call = self.prepare(&self.scripts.take);
-        let size = self.too_large.of(queue);
-        call.arg(queue.as_str()).arg(process.as_str()).arg(u8::from(self.whole_hashes.contains(queue)));
-        call.arg(size);
-        for (execution, name) in executions.iter().zip(&workers) {
-            call.arg(execution.as_str()).arg(name);
-        }
-        let taken: Result<Taken, _> =
-            self.link.invoke_heavy(&call, size, || format!("fetch from `{queue}`")).await;
-        let (now, names, taken, known, broken, dropped, whole, too_large) = match taken {
-            Ok(taken) => taken,
-            Err(fault) => {
-                self.workers.release(&executions);
-                return Err(fault);
-            }
-        };
-        self.too_large.note(queue, too_large);
-        for id in broken {
-            tracing::error!(job.id = id, queue.name = %queue,
-                "an entry of a queue was no job: its key is missing fields or holds no hash; the entry is gone, the key \
-                 is as it was");
-        }
-        for (id, reason) in dropped {
-            tracing::info!(job.id = id, queue.name = %queue, reason, "an entry of a queue was dropped");
-        }
-        let used = taken.len();
-        self.workers.release(executions.iter().skip(used));
-        let started_at = wire::time(&now);
-        let mut whole = workers.into_iter().zip(whole);
-        let delivery = |((execution, id), values): ((ExecutionId, String), Vec<Option<Vec<u8>>>)| {
-            let job = TakenJob::new(&names, values, whole.next());
-            let mut delivery = self.delivery(execution, queue, &id, job.fields);
-            delivery.hash = job.hash;
-            delivery.job.state = JobState::Started;
-            delivery.job.attempt = delivery.job.attempt.saturating_add(1);
-            delivery.job.started_at = started_at;
-            delivery
-        };
-        Ok(executions.into_iter().zip(taken).zip(known).map(delivery).collect())
-    }
-
     /// A delivery, which is remembered until its end. Its queue is the one from which it was taken, whatever
     /// its fields say.
     pub(super) fn delivery(
@@ -217,39 +151,6 @@ impl Server {
             lent.remove(&one.execution);
         }
     }
-
-    /// Settles deliveries, which stay remembered.
-    pub(super) async fn settle(&self, settlements: &[Settlement]) -> Result<Ended, Fault> {
-        if settlements.is_empty() {
-            return Ok(Ended { settled: Vec::new(), more_to_release: false });
-        }
-        let mut call = self.prepare(&self.scripts.settle);
-        let asking = self.lost_answers.ask(settlements);
-        let mut size = 0;
-        for one in settlements {
-            let serializer =
-                self.lent.lock().get(&one.execution).map(|out| out.serializer).unwrap_or_default();
-            let (how, text) = ending(one, serializer);
-            size += text.len();
-            call.arg(one.job.as_str()).arg(one.execution.as_str()).arg(told(&how)?).arg(text);
-        }
-        let mut answers: Vec<u8> = self
-            .link
-            .invoke_heavy(&call, size, || format!("settle {} deliveries", settlements.len()))
-            .await?;
-        let more_to_release = answers.pop() == Some(1);
-        let settled = answers.into_iter().zip(settlements).zip(&asking.again);
-        let settled = settled.map(|((answer, one), again)| match answer {
-            COUNTS => Settled::Done,
-            // It counted the first time and the answer was lost, or others ended it in the same way.
-            ENDED_SO if *again => Settled::Done,
-            GONE if *again && one.verdict.drops() => Settled::Done,
-            _ => Settled::NotOurs,
-        });
-        let settled = settled.collect();
-        asking.answered();
-        Ok(Ended { settled, more_to_release })
-    }
 }
 
 /// The options of a new job. Unset ones are left out, because the script would not treat null as unset.
@@ -280,7 +181,7 @@ impl<'a> How<'a> {
 }
 
 /// A script's argument, as JSON.
-fn told(what: &impl Serialize) -> Result<String, Fault> {
+pub(super) fn told(what: &impl Serialize) -> Result<String, Fault> {
     serde_json::to_string(what)
         .map_err(|error| Fault::new(FaultKind::Permanent, "write down what a script is told").because(error))
 }

@@ -1,6 +1,7 @@
 //! Work that would block the server for too long in one script, done in steps.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use parking_lot::Mutex;
 
@@ -14,6 +15,17 @@ const FIRST_LOOK: &str = "0";
 
 /// The most steps of a scan in one call, each of about a thousand keys.
 const LOOKS: u32 = 10;
+
+/// Releases the dependents that were too many for the call that settled. The end is written; if this is interrupted, a
+/// record on the server lets any process finish it.
+pub(super) fn release_the_rest(server: &Arc<Server>) {
+    let server = Arc::clone(server);
+    tokio::spawn(async move {
+        if let Err(fault) = release(&server, u32::MAX).await {
+            tracing::warn!(error = fault.chain(), "dependents of ended jobs are let go later");
+        }
+    });
+}
 
 /// Releases dependents that were too many for the script which ended their job, in up to `steps` steps.
 pub(super) async fn release(server: &Server, steps: u32) -> Result<(), Fault> {

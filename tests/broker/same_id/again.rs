@@ -6,9 +6,9 @@ use serde_json::json;
 use tikkun::job::{JobState, Limit, Unique};
 use tikkun::queue::{Delivery, Disposition, Order, RqSettings, Settled, StopAsked, open_rq};
 
-use super::ground::*;
-use super::redis_server::Redis;
-use super::rq::{Prefix, ordered};
+use super::super::ground::*;
+use super::super::redis_server::Redis;
+use super::super::rq::{Prefix, ordered};
 
 async fn push(prefix: &Prefix, id: &str, queue: &str) {
     prefix.ask(&["HSET", &format!("job:{id}"), "status", "queued", "origin", queue]).await;

@@ -1,0 +1,68 @@
+//! Takes fetched deliveries in hand, and carries each through its runner to its settlement.
+
+use std::sync::Arc;
+
+use chrono::Utc;
+use tracing::Instrument as _;
+
+use super::attempt::attempt_span;
+use super::attempt_metrics;
+use super::completer::Completer;
+use super::dispatch::carry_out;
+use super::queue_state::{Held, QueueState};
+use super::slots::Slot;
+use super::unfolding::unfolded;
+use crate::failpoint;
+use crate::queue::{Delivery, Settled, Settlement, webhook_requests};
+
+/// Begins to carry these deliveries, each in a slot, and returns how many. During a drain they go back.
+pub(super) fn take_in_hand(
+    queue: &Arc<QueueState>,
+    completer: &Arc<Completer>,
+    deliveries: Vec<Delivery>,
+    slots: Vec<Slot>,
+) -> usize {
+    if *queue.draining.borrow() {
+        give_back(queue, completer, deliveries);
+        return 0;
+    }
+    let fetched = deliveries.len();
+    for (delivery, slot) in deliveries.into_iter().zip(slots) {
+        let Some(held) = queue.hold(&delivery.execution) else { continue };
+        let span = attempt_span(&delivery.job);
+        actix_rt::spawn(carry(held, delivery, slot, Arc::clone(completer)).instrument(span));
+    }
+    fetched
+}
+
+fn give_back(queue: &Arc<QueueState>, completer: &Arc<Completer>, deliveries: Vec<Delivery>) {
+    let held: Vec<_> = deliveries.iter().filter_map(|delivery| queue.hold(&delivery.execution)).collect();
+    let completer = Arc::clone(completer);
+    actix_rt::spawn(async move {
+        // In reverse order, so that the first is at the head again.
+        for delivery in deliveries.iter().rev() {
+            completer.complete(&Settlement::given_back(delivery), None).await;
+        }
+        drop(held);
+    });
+}
+
+/// Takes one delivery through its runner to its settlement, across restarts of the runner and the listener. Then its
+/// webhooks are sent.
+async fn carry(held: Held, delivery: Delivery, slot: Slot, completer: Arc<Completer>) {
+    let mut under_way = attempt_metrics::begin(&held.queue.ports.meter, &delivery.job);
+    let webhooks = delivery.job.webhook_job();
+    let ended = match unfolded(&held.queue, &slot, delivery).await {
+        Ok((delivery, _room)) => carry_out(&slot, delivery).await,
+        Err(given_back) => given_back,
+    };
+    failpoint::reach("queue_listener.carried");
+    under_way.ended();
+    let ended_at = Utc::now();
+    let (settled, instead) = completer.write(&ended, Some(slot)).await;
+    let written = instead.as_ref().unwrap_or(&ended);
+    under_way.settled(attempt_metrics::end_of(&written.verdict, settled));
+    if let Some(job) = webhooks.filter(|_| settled == Settled::Done) {
+        held.queue.ports.webhooks.send(webhook_requests(&job, written, ended_at));
+    }
+}
