@@ -16,7 +16,8 @@ def _enter(folder):
     try:
         import sitecustomize  # noqa: F401
     except ImportError as error:
-        if error.name != "sitecustomize":
+        # Python 2 names the module in its message only.
+        if getattr(error, "name", None) != "sitecustomize" and "sitecustomize" not in str(error):
             raise
     finally:
         sys.modules.setdefault("sitecustomize", me)

@@ -11,6 +11,8 @@ import rq
 from stand_in import SHIM, is_gone, wait_until
 from support import APP, BIN, MAJOR, RQ, RedisTest, Tikkun
 
+from tikkun_shim import boot
+
 
 def has_module(name):
     return importlib.util.find_spec(name) is not None
@@ -209,6 +211,14 @@ class Commands(RedisTest):
         self.assertEqual(tikkun.process.wait(60), 2)
         self.assertIn("without its control socket", tikkun.written())
         tikkun.close()
+
+    def test_python_2_is_told_that_it_is_too_old_before_it_finds_rq(self):
+        # It asks each finder for every module by this method, and for none by the other one.
+        found = []
+        finder = boot._Finder(found.append)
+        for name in ("os", "rq", "rq.worker"):
+            self.assertIsNone(finder.find_module(name))
+        self.assertEqual([module.__name__ for module in found], ["rq.worker"])
 
     def test_without_tikkun_the_shim_does_nothing(self):
         code = "import sys; print('tikkun_shim' in sys.modules)"

@@ -118,6 +118,22 @@ class EndOfTikkun(RedisTest):
             wait_until(lambda pid=pid: is_gone(pid), f"process {pid} to be killed", seconds=1)
         tikkun.close()
 
+    def test_lifeline_takes_a_command_that_boots_and_leaves_a_booted_zygote_its_own_end(self):
+        with tempfile.TemporaryDirectory() as folder:
+            fifo = os.path.join(folder, "fifo")
+            os.mkfifo(fifo)
+            booting = Tikkun([sys.executable, "-c", "import sys\nopen(sys.argv[1]).read()", fifo])
+            with open(fifo, "w"):
+                # It has begun to boot, and would go on for as long as nobody closes this.
+                booted = self.start_one()
+                for tikkun in (booting, booted):
+                    tikkun.die()
+                pid = booting.process.pid
+                wait_until(lambda: is_gone(pid), "the booting command to be killed", seconds=1)
+                self.assertEqual(booting.process.wait(60), -signal.SIGKILL)
+                self.assertEqual(booted.close(), 0, "it leaves as its program wants")
+            booting.close()
+
     def test_fork_that_is_refused_is_told_and_the_next_one_works(self):
         with tempfile.NamedTemporaryFile() as full:
             tikkun = Tikkun([sys.executable, "refused_fork.py", full.name, self.redis.url])

@@ -27,6 +27,7 @@ class Control(object):
         self.spawned = os.environ.get("TIKKUN_START") == "spawn"
         self._in_environment = True
         self._taken = None
+        self._tied = None
         # The number may belong to another file by the time of work(), if the socket did not come along.
         self._socket = self._look()
 
@@ -40,6 +41,25 @@ class Control(object):
     def alive(self):
         """Whether the socket came with this process: a program that closes fds it does not know drops it."""
         return self._socket is not None and self._look() == self._socket
+
+    def tie(self):
+        """Lets this process die with Tikkun while it boots, which may take long."""
+        from tikkun_shim import lifeline
+
+        try:
+            self._tied = lifeline.tie(self.lifeline)
+        except OSError:
+            # A program on the way closed the lifeline; then only work() notices.
+            pass
+
+    def is_booted(self):
+        """From here on the worker's process notices by itself when Tikkun is gone, and leaves as its program
+        wants; but one that was started for jobs dies with Tikkun as they do."""
+        if self._tied is not None and not self.spawned:
+            from tikkun_shim import lifeline
+
+            lifeline.untie(self._tied)
+        self._tied = None
 
     def leave_environment(self):
         """From here on, a program that the worker or a job starts runs as if Tikkun were not there."""
@@ -116,6 +136,11 @@ class _Finder(object):
                 return spec
         return None
 
+    def find_module(self, name, path=None):
+        """What Python 2 asks instead. None of its versions is served, so the module need not be there yet."""
+        if name in WORKER_MODULES:
+            self._hook(type(sys)(name))
+
 
 def _refuse_old_python(control):
     words = "Python %d.%d is too old: Tikkun runs jobs on Python 3.8 and later" % sys.version_info[:2]
@@ -134,17 +159,14 @@ def install(folder):
     control = Control(folder)
 
     def imported(module):
-        if module.__name__ in WORKER_MODULES:
-            control.leave_environment()
         if sys.version_info < (3, 8):
             _refuse_old_python(control)
+        if module.__name__ in WORKER_MODULES:
+            control.leave_environment()
         from tikkun_shim import capture
 
         capture.install(module, control)
 
     sys.meta_path.insert(0, _Finder(imported))
-    if control.spawned and control.alive():
-        # Such processes boot all the time, so one may be at it when Tikkun dies.
-        from tikkun_shim import lifeline
-
-        lifeline.tie(control.lifeline)
+    if sys.version_info >= (3, 8) and control.alive():
+        control.tie()

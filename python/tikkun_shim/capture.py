@@ -93,7 +93,9 @@ def _take(control):
         sys.stderr.flush()
         os._exit(2)
     sock = control.take()
-    if sock is None:
+    if sock is not None:
+        control.is_booted()
+    else:
         sys.stderr.write("tikkun: another worker of this command is served already; this one runs under RQ\n")
     return sock
 

@@ -17,11 +17,13 @@ LOWEST_FD = 300
 def tie(lifeline):
     """Has the kernel kill this process group when Tikkun, which holds the only write end, is gone.
 
+    Returns the fd that holds it to that.
+
     The pipe is opened anew, since the owner of its signals belongs to the open file description, which this
     process shares with others.
     """
     if lifeline < 0:
-        return
+        return None
     fd = high(os.open("/proc/self/fd/%d" % lifeline, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC))
     fcntl.fcntl(fd, fcntl.F_SETOWN, -os.getpgrp())
     fcntl.fcntl(fd, F_SETSIG, signal.SIGKILL)
@@ -33,6 +35,13 @@ def tie(lifeline):
     if gone:
         # Tikkun went before the kernel was asked to watch.
         os.killpg(0, signal.SIGKILL)
+    return fd
+
+
+def untie(fd):
+    """Takes it back, also for processes that were forked meanwhile."""
+    fcntl.fcntl(fd, fcntl.F_SETFL, fcntl.fcntl(fd, fcntl.F_GETFL) & ~os.O_ASYNC)
+    os.close(fd)
 
 
 def high(fd):
