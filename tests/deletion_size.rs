@@ -69,6 +69,10 @@ impl Receipts for Hindering {
         self.inner.hindrances().await
     }
 
+    async fn newest_keys(&self, max: u32) -> Result<Vec<String>, Fault> {
+        self.inner.newest_keys(max).await
+    }
+
     async fn may_be_hidden(&self) -> Result<bool, Fault> {
         self.inner.may_be_hidden().await
     }

@@ -7,7 +7,7 @@
 //! 12 a person paused the job · 13 the job waits out an outage · 14 a due job is not promoted · 15 no scheduler ·
 //! 16 a row's queue job has ended first · 17 the job failed · 18 workers are busy · 19 the schema is not there ·
 //! 20 the job's code never yields · 21 the job is not due yet · 22 a schedule's function is unknown ·
-//! 23 nothing runs at all.
+//! 23 nothing runs at all · 24 the attachments' objects lie elsewhere.
 
 use crate::servers::s3;
 
@@ -138,6 +138,31 @@ impl Ward {
 
 async fn connect(file: &Path) -> SqliteConnection {
     SqliteConnection::connect_with(&SqliteConnectOptions::new().filename(file)).await.unwrap()
+}
+
+#[tokio::test]
+async fn storage_that_has_none_of_the_newest_attachments_is_named() {
+    let ward = Ward::well().await;
+    let insert = |ids: &str| {
+        format!(
+            "insert into attachments (id, business_id, storage_path)
+             select value, 7, 'receipts/' || value || '.pdf' from json_each('[{ids}]')"
+        )
+    };
+    ward.sql("tikkun.db", &insert("1, 2")).await;
+    ward.doctor(&[], 0);
+    ward.sql("tikkun.db", &insert("3")).await;
+    ward.names(
+        &[],
+        &["attachments_elsewhere"],
+        &["newest 3 attachments", "receipts/3.pdf", "`storage_path`"],
+    );
+    let folder = ward.path("attachments/receipts");
+    fs::create_dir(&folder).unwrap();
+    fs::write(folder.join("1.pdf"), "one").unwrap();
+    ward.doctor(&[], 0);
+    ward.sql("tikkun.db", "update attachments set storage_path = '/' || storage_path where id = 3").await;
+    ward.doctor(&[], 0);
 }
 
 #[tokio::test]

@@ -168,11 +168,7 @@ async fn goes_back(broker: &dyn Broker, id: &str) {
     }
 }
 
-#[actix_rt::test]
-async fn end_that_is_too_long_for_the_server_buries_its_job_and_holds_up_no_other() {
-    let server = redis_server::Redis::start();
-    // As managed servers have it; of those that are longer it ends the connection.
-    assert_eq!(server.ask(&["CONFIG", "SET", "proto-max-bulk-len", "1048576"]), "OK");
+fn on_redis(server: &redis_server::Redis) -> Arc<dyn Broker> {
     let (slots, limit) = (9, 16 << 20);
     let settings = RqSettings {
         url: server.url().into(),
@@ -183,7 +179,74 @@ async fn end_that_is_too_long_for_the_server_buries_its_job_and_holds_up_no_othe
         whole_hashes: Vec::new(),
         worker_name: None,
     };
-    let broker = open_rq(&settings).unwrap();
+    open_rq(&settings).unwrap()
+}
+
+fn job_in(queue: &str, id: String) -> NewJob {
+    NewJob { queue: queue.into(), ..NewJob::new(id, QUEUE, "tests.job", Args::default()) }
+}
+
+/// The queue that it is to be forwarded to is none.
+#[actix_rt::test]
+async fn end_that_is_refused_for_long_holds_up_no_fetch_and_is_written_once_it_can_be() {
+    const JOBS: usize = 50;
+    for slots in [2, 32] {
+        let server = redis_server::Redis::start();
+        let broker = on_redis(&server);
+        let me = leased(&*broker).await;
+        server.ask(&["SET", "rq:queue:elsewhere", "no list"]);
+        broker.enqueue(&[job_in("second", "forwarded".to_owned())]).await.unwrap();
+        let lent = broker.fetch(&"second".into(), 1, &me.id).await.unwrap().remove(0);
+        let runners = (0..slots).map(|_| {
+            let runner = JobRunner::new(Arc::new(Registry::default()), Duration::ZERO, Running::default());
+            RunnerPlace::new(Post { runner: runner.start(), fence: Fence::default() })
+        });
+        let pool = SlotPool::new(runners.collect(), BTreeMap::new(), 1 << 20);
+        let ports = ListenerPorts { slots: pool, ..ports(&Turns::default(), &broker, &me) };
+        let listener = QueueListener::new(ports, ListenerSettings { batch: slots, ..settings(DEADLINE) });
+        let completer = listener.completer();
+        let _listener = listener.start();
+        let end = Settlement::new(&lent, Disposition::Forward { queue: "elsewhere".into() });
+        let mut forwarded = Box::pin(completer.complete(&end, None));
+        assert!(futures::poll!(&mut forwarded).is_pending());
+        let jobs: Vec<_> = (0..JOBS).map(|number| job_in(QUEUE, format!("job-{number}"))).collect();
+        broker.enqueue(&jobs).await.unwrap();
+        let began = Instant::now();
+        // Nobody here knows their function, so they fail.
+        while broker.counts().await.unwrap()[&QUEUE.into()].failed < JOBS as u64 {
+            assert!(began.elapsed() < DEADLINE, "{slots} slots: jobs wait behind an end that is refused");
+            let soon = tokio::time::sleep(Duration::from_millis(5));
+            tokio::select! { _ = &mut forwarded => panic!("it is refused"), () = soon => {} }
+        }
+        server.ask(&["DEL", "rq:queue:elsewhere"]);
+        let settled = tokio::time::timeout(DEADLINE, forwarded).await.expect("the end to be written");
+        assert_eq!(settled, Settled::Done);
+    }
+}
+
+#[actix_rt::test]
+async fn long_ends_that_all_failed_in_an_outage_are_written_soon_after_it() {
+    const ENDS: usize = 20;
+    let server = redis_server::Redis::start();
+    let broker = on_redis(&server);
+    let me = leased(&*broker).await;
+    let (completer, _listener) = listener(&broker, &me, DEADLINE);
+    let jobs: Vec<_> = (0..ENDS).map(|number| job_in("second", format!("job-{number}"))).collect();
+    broker.enqueue(&jobs).await.unwrap();
+    let lent = broker.fetch(&"second".into(), 20, &me.id).await.unwrap();
+    assert_eq!(server.ask(&["CLIENT", "PAUSE", "4000"]), "OK");
+    let result = json!("x".repeat(600 << 10));
+    let all = join_all(lent.iter().map(|one| ack(&completer, one, result.clone())));
+    let settled = tokio::time::timeout(DEADLINE, all).await.expect("every end to be written");
+    assert_eq!(settled, [Settled::Done; ENDS]);
+}
+
+#[actix_rt::test]
+async fn end_that_is_too_long_for_the_server_buries_its_job_and_holds_up_no_other() {
+    let server = redis_server::Redis::start();
+    // As managed servers have it; of those that are longer it ends the connection.
+    assert_eq!(server.ask(&["CONFIG", "SET", "proto-max-bulk-len", "1048576"]), "OK");
+    let broker = on_redis(&server);
     let me = leased(&*broker).await;
     let jobs = ["before", "long", "after"].map(|id| NewJob::new(id, QUEUE, "tests.job", Args::default()));
     // What nobody carries goes back with the look that the listener begins with: the three are fetched after it.

@@ -5,6 +5,7 @@
 
 mod audit;
 mod deletions;
+mod elsewhere;
 mod jobs;
 mod judge;
 mod limiter;
@@ -15,6 +16,7 @@ mod stuck;
 
 pub use audit::{AuditLine, audit_bulk};
 pub use deletions::Deletions;
+pub use elsewhere::Elsewhere;
 pub use jobs::Jobs;
 pub use judge::{
     CleanupAlarm, Hindered, QueueFacts, Reason, ServiceFacts, Severity, Thresholds, cleanup_alarm, judge,

@@ -32,7 +32,7 @@ mod tree;
 
 pub use leaving::Ended;
 pub use ports::{Ports, Reach, migrate, open_trial, queues, tracked_deletions};
-pub use risks::{hindrances_in_words, in_words as risk_in_words};
+pub use risks::{ELSEWHERE_TO_DO, hindrances_in_words, in_words as risk_in_words};
 pub use service::{Service, ServiceBuilder};
 pub use shutdown::{ForeignSignals, Signals, survive_user_signals};
 pub use start_error::{OpenError, PythonStartError, StartError};

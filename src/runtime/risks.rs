@@ -1,10 +1,14 @@
-//! Logs once, at start-up, how the broker may lose jobs and what in the database may prevent deletions.
+//! Logs once, at start-up, how the broker may lose jobs, what in the database may prevent deletions, and that files would
+//! stay.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::watch;
 
+use super::ports::Ports;
+use crate::blob::BlobStore;
+use crate::operations::Elsewhere;
 use crate::queue::{Broker, Risk};
 use crate::store::Receipts;
 
@@ -36,8 +40,16 @@ pub(super) fn warn(broker: Arc<dyn Broker>, mut lease_held: watch::Receiver<bool
     });
 }
 
+/// Logs what may keep deletions from what they are asked for; with `cleans_up` their files, too.
+pub(super) fn warn_of_deletions(ports: &Ports, cleans_up: bool, deadline: Duration) {
+    warn_of_hindrances(Arc::clone(&ports.store.receipts), deadline);
+    if cleans_up {
+        warn_of_files_elsewhere(Arc::clone(&ports.store.receipts), Arc::clone(&ports.blobs), deadline);
+    }
+}
+
 /// Logs what in the database may prevent our changes.
-pub(super) fn warn_of_hindrances(receipts: Arc<dyn Receipts>, deadline: Duration) {
+fn warn_of_hindrances(receipts: Arc<dyn Receipts>, deadline: Duration) {
     actix_rt::spawn(async move {
         // An error is ignored here, too.
         let Ok(Ok(found)) = tokio::time::timeout(deadline, receipts.hindrances()).await else { return };
@@ -46,6 +58,21 @@ pub(super) fn warn_of_hindrances(receipts: Arc<dyn Receipts>, deadline: Duration
         }
     });
 }
+
+/// Logs that deletions would leave every file where it is.
+fn warn_of_files_elsewhere(receipts: Arc<dyn Receipts>, blobs: Arc<dyn BlobStore>, deadline: Duration) {
+    actix_rt::spawn(async move {
+        let look = Elsewhere::look(&*receipts, &*blobs);
+        // An error is ignored here, too.
+        if let Ok(Ok(Some(elsewhere))) = tokio::time::timeout(deadline, look).await {
+            tracing::warn!("{}; {ELSEWHERE_TO_DO}", elsewhere.in_words());
+        }
+    });
+}
+
+/// What to do if the objects are elsewhere.
+pub const ELSEWHERE_TO_DO: &str = "a missing object counts as deleted, so their files would stay: compare the bucket or folder, and a prefix that the \
+     application puts before its keys (as `location` of django-storages), with `storage_path` in the database";
 
 /// The hindrances in words.
 #[must_use]

@@ -158,7 +158,7 @@ impl Service {
     ) -> Result<Self, StartError> {
         let socket = settings.http.enabled.then(|| listen(settings.http.address())).transpose()?;
         let figures = Figures::begin(&settings);
-        let served = (socket.as_ref(), figures.as_ref());
+        let (served, cleans_up) = ((socket.as_ref(), figures.as_ref()), settings.deletion.storage_delete);
         let ports = opening::open((&mut settings, &mut teams), served, &mut signals).await?;
         if let Some(figures) = &figures {
             figures.show_slots(&settings);
@@ -167,7 +167,7 @@ impl Service {
         service.attended = true;
         let AtWork { ports, tree, .. } = &service.at_work;
         risks::warn(Arc::clone(&ports.broker), tree.lease_held.clone(), DEADLINE);
-        risks::warn_of_hindrances(Arc::clone(&ports.store.receipts), DEADLINE);
+        risks::warn_of_deletions(ports, cleans_up, DEADLINE);
         actix_rt::spawn(service_manager::attend(tree.lease_held.clone(), service.probes.clone()));
         Ok(service)
     }

@@ -28,6 +28,9 @@ mod code {
     pub(super) const NOTADB: i64 = 26;
 }
 
+/// The extended code of a virtual table that finds its own content corrupt (SQLITE_CORRUPT_VTAB).
+const CORRUPT_VIRTUAL_TABLE: &str = "267";
+
 /// Converts database errors to faults that name the action.
 pub trait During<T> {
     /// Converts an error while doing `what` to a fault.
@@ -50,6 +53,7 @@ pub fn fault(error: sqlx::Error, context: impl Into<String>) -> Fault {
 /// The reaction that an error calls for.
 pub fn kind(error: &sqlx::Error) -> FaultKind {
     match error {
+        sqlx::Error::Database(answer) if is_of_a_virtual_table(answer.as_ref()) => FaultKind::Permanent,
         sqlx::Error::Database(answer) => kind_of_code(primary(answer.as_ref())),
         // The last two say that the connection is unusable: nothing of the request was tried.
         sqlx::Error::Io(_)
@@ -67,9 +71,17 @@ pub(super) fn is_no_database(error: &sqlx::Error) -> bool {
     error.as_database_error().is_some_and(|answer| primary(answer) == code::NOTADB)
 }
 
-/// A constraint, a trigger's `raise`, or an unsuitable value: other rows may still be changed.
+/// A constraint, a trigger's `raise`, a virtual table behind a trigger, or an unsuitable value: other rows may still be
+/// changed.
 pub fn refuses_a_row(answer: &dyn DatabaseError) -> bool {
     matches!(primary(answer), code::CONSTRAINT | code::MISMATCH | code::TOOBIG)
+        || is_of_a_virtual_table(answer)
+}
+
+/// Whether only the content of a virtual table is corrupt, such as an index for full text that is out of step with its
+/// table. The database itself is sound.
+fn is_of_a_virtual_table(answer: &dyn DatabaseError) -> bool {
+    answer.code().as_deref() == Some(CORRUPT_VIRTUAL_TABLE)
 }
 
 /// Whether the disk is full or fails: a smaller write may succeed.

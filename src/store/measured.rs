@@ -136,6 +136,7 @@ count! {
         read set_aside(job: BackgroundJobId, max: u32) -> Vec<SetAside>;
         read hindrances() -> Vec<String>;
         read may_be_hidden() -> bool;
+        read newest_keys(max: u32) -> Vec<String>;
         read plan(business_id: BusinessId, target: &BlobTarget) -> DeletionPlan;
     }
 }

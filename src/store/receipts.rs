@@ -101,6 +101,9 @@ pub trait Receipts: Send + Sync + 'static {
     /// Whether the database may hide receipts from us, so that nobody can be sure that none is left.
     async fn may_be_hidden(&self) -> Result<bool, Fault>;
 
+    /// The keys of the newest attachments that have one, at most `max`.
+    async fn newest_keys(&self, max: u32) -> Result<Vec<String>, Fault>;
+
     /// What a deletion of this tenant's receipts would do if it were requested now, by the rules of the
     /// batch. It only reads, in one snapshot, and does not depend on the number of receipts.
     async fn plan(&self, business_id: BusinessId, target: &BlobTarget) -> Result<DeletionPlan, Fault>;

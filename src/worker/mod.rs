@@ -14,6 +14,7 @@ mod dispatch;
 mod isolated_threads;
 mod job_runner;
 mod listener_ports;
+mod next_call;
 mod outage;
 mod queue_listener;
 mod queue_state;

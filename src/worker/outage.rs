@@ -29,8 +29,16 @@ impl Drop for Outage {
 }
 
 impl Outage {
-    /// Waits before the next attempt. The first fault is logged with its cause, later ones ever more rarely.
+    /// Waits before the next attempt.
     pub(super) async fn wait(&mut self, queue: &QueueName, fault: &Fault, turn: &Turn) {
+        let pause = self.failed(queue, fault);
+        turn.beat();
+        tokio::time::sleep(pause).await;
+    }
+
+    /// Counts a failure, and returns how long to wait before the next attempt. The first fault is logged with its cause,
+    /// later ones ever more rarely.
+    pub(super) fn failed(&mut self, queue: &QueueName, fault: &Fault) -> Duration {
         self.failures += 1;
         self.queue = Some(queue.clone());
         let (failures, pause) = (self.failures, OUTAGE.delay(self.failures, fastrand::f64()));
@@ -45,8 +53,7 @@ impl Outage {
                 "⏳ [QUEUE] Backing off {:.1}s after {failures} failures queue='{queue}'", pause.as_secs_f64()
             );
         }
-        turn.beat();
-        tokio::time::sleep(pause).await;
+        pause
     }
 
     /// Whether the last call failed.

@@ -9,10 +9,11 @@ use std::time::Duration;
 
 use actix::{Actor, AsyncContext, Context, Handler, Message, ResponseFuture, Supervised, WrapFuture};
 
-use super::calls::{Calls, Fetched};
+use super::calls::Calls;
 use super::carrying::take_in_hand;
 use super::completer::Completer;
 use super::listener_ports::{ListenerPorts, ListenerSettings};
+use super::next_call::Fetched;
 use super::outage::{OUTAGE, Outage};
 use super::queue_state::QueueState;
 use super::reclaimer::Reclaimer;
@@ -44,7 +45,7 @@ impl QueueListener {
         Self { calls: Arc::new(Calls::new(Arc::clone(&queue))), queue }
     }
 
-    /// Settles the queue's deliveries as long as the listener lives.
+    /// Through which the queue's deliveries are settled as long as the listener lives.
     #[must_use]
     pub fn completer(&self) -> Arc<Completer> {
         self.calls.completer()
@@ -128,7 +129,7 @@ impl Fetcher {
             if refused {
                 queue.ports.turn.begins();
             }
-            let fetched = self.fetch(slots, most).await;
+            let Some(fetched) = self.fetch(slots, most).await.transpose() else { continue };
             match &fetched {
                 Ok(_) => queue.ports.turn.succeeds(),
                 Err(_) => queue.ports.turn.begins(),
@@ -158,10 +159,12 @@ impl Fetcher {
         }
     }
 
-    async fn fetch(&self, slots: Vec<Slot>, most: u32) -> Result<Fetched, Fault> {
+    /// `None` if nothing may be fetched now.
+    async fn fetch(&self, slots: Vec<Slot>, most: u32) -> Result<Option<Fetched>, Fault> {
         let waits = self.queue.ports.broker.further_time(Some(&self.queue.settings.queue));
         let fetched = if waits.is_zero() {
-            self.calls.fetch(slots, most).await?
+            let Some(fetched) = self.calls.fetch(slots, most).await? else { return Ok(None) };
+            fetched
         } else {
             // Its jobs are lent long before they are here. A drain does not cut it off, for nobody would have them then.
             let under_way = actix_rt::spawn(self.clone().fetch_large(slots, waits));
@@ -170,7 +173,7 @@ impl Fetcher {
         if fetched.jobs > 0 {
             failpoint::reach("queue_listener.fetched");
         }
-        Ok(fetched)
+        Ok(Some(fetched))
     }
 
     /// Fetches jobs whose payloads are so large that no settlement shall wait for them.

@@ -2,6 +2,7 @@
 
 use std::collections::HashSet;
 use std::sync::Arc;
+use std::time::Duration;
 
 use parking_lot::Mutex;
 use tokio::sync::{Notify, watch};
@@ -67,6 +68,11 @@ impl QueueState {
         if outage.over(&self.settings.queue) {
             self.unclaimed_look.notify_one();
         }
+    }
+
+    /// As [`Outage::failed`].
+    pub(super) fn failed(&self, outage: &mut Outage, fault: &Fault) -> Duration {
+        outage.failed(&self.settings.queue, fault)
     }
 
     pub(super) async fn wait_out(&self, outage: &mut Outage, fault: &Fault) {

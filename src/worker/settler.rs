@@ -32,6 +32,12 @@ impl Settler {
         Self { queue }
     }
 
+    /// Passes on the answer to each of these.
+    pub(super) fn tell(&self, unsettled: Vec<Unsettled>, settled: Vec<Settled>) {
+        self.queue.ends_refused.send_replace(false);
+        unsettled.into_iter().zip(settled).for_each(|((_, answer), settled)| tell(answer, (settled, None)));
+    }
+
     /// Concludes a call that has settled these, or was to; returns those that were not written, with the reason.
     pub(super) async fn conclude(
         &self,
@@ -40,11 +46,7 @@ impl Settler {
     ) -> (Vec<Unsettled>, Option<Fault>) {
         let fault = match settled {
             Ok(settled) => {
-                self.queue.ends_refused.send_replace(false);
-                unsettled
-                    .into_iter()
-                    .zip(settled)
-                    .for_each(|((_, answer), settled)| tell(answer, (settled, None)));
+                self.tell(unsettled, settled);
                 return (Vec::new(), None);
             }
             Err(fault) => fault,
@@ -116,11 +118,6 @@ impl Settler {
     async fn prove(&self) -> Result<(), Fault> {
         answer_in(self.queue.settings.deadline, "try what jobs need", self.queue.ports.broker.prove()).await
     }
-}
-
-/// The bytes of all outcomes.
-pub(super) fn weight_of(unsettled: &[Unsettled]) -> usize {
-    unsettled.iter().map(|(one, _)| one.weight()).sum()
 }
 
 /// Whether a refusal may be caused by this settlement, and not by the connection or the broker.

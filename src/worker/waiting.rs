@@ -90,6 +90,7 @@ pub(super) async fn granted_slots(queue: &QueueState, most: u32, looked: bool) -
     }
 }
 
-fn may_fetch(queue: &QueueState) -> bool {
+/// Whether what is fetched could be run and settled, as far as is known.
+pub(super) fn may_fetch(queue: &QueueState) -> bool {
     !*queue.ends_refused.borrow() && queue.ports.hindrance.borrow().is_none()
 }

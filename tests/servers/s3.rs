@@ -96,12 +96,12 @@ impl S3Server {
         format!("http://{}", self.address)
     }
 
-    /// The next requests meet these, one each.
+    /// The next requests meet these, one each, but for those that only look.
     pub fn script(&self, troubles: impl IntoIterator<Item = Trouble>) {
         self.state.script.lock().extend(troubles);
     }
 
-    /// From now on every request meets this, or nothing.
+    /// From now on every request meets this, or nothing, but for those that only look.
     pub fn always(&self, trouble: Option<Trouble>) {
         *self.state.always.lock() = trouble;
     }
@@ -122,7 +122,7 @@ impl S3Server {
         self.state.objects.lock().keys().cloned().collect()
     }
 
-    /// What was asked so far, such as `PUT`, `DELETE`, `POST ?delete`; tries included.
+    /// What was asked to change so far, such as `PUT`, `DELETE`, `POST ?delete`; tries included.
     pub fn requests(&self) -> Vec<String> {
         self.state.requests.lock().clone()
     }
@@ -174,8 +174,12 @@ async fn front(
     let query = request.uri().query().unwrap_or_default();
     let sub =
         if query.split('&').any(|pair| pair.trim_end_matches('=') == "delete") { " ?delete" } else { "" };
-    state.requests.lock().push(format!("{}{sub}", request.method()));
     state.paths.lock().push(request.uri().path().to_owned());
+    // One that only looks is no part of a script: each start looks at some objects.
+    if request.method() == hyper::Method::HEAD {
+        return Ok(s3.call(request).await?);
+    }
+    state.requests.lock().push(format!("{}{sub}", request.method()));
     let scripted = state.script.lock().pop_front();
     let trouble = scripted.or_else(|| state.always.lock().clone()).unwrap_or(Trouble::Pass);
     match trouble {

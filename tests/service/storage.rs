@@ -42,6 +42,17 @@ async fn objects_in_a_bucket_go_with_their_receipts_and_no_others() {
 }
 
 #[tokio::test]
+async fn bucket_that_has_none_of_the_newest_attachments_is_named_at_the_start() {
+    let ground = Ground::in_s3().await;
+    ground.tenant(7, 20).await;
+    // As where the application's storage puts a prefix of its own before each key, or has another bucket.
+    ground.run("update attachments set storage_path = 'media/' || storage_path".to_owned()).await;
+    let mut service = ground.service().start().await;
+    let line = service.says("none of the objects of the newest 10 attachments is in the bucket").await;
+    assert!(line.contains("\"media/7/") && line.contains("their files would stay"), "{line}");
+}
+
+#[tokio::test]
 async fn without_a_pause_between_batches_the_calls_are_few_and_full() {
     let ground = Ground::in_s3().await;
     let tenant = ground.tenant(7, 1900).await;

@@ -75,6 +75,7 @@ macro_rules! contract {
                 attachments_that_a_trigger_drops_with_their_receipts_leave_no_object
                 objects_that_a_trigger_keeps_from_being_noted_are_reported
                 what_may_keep_rows_is_named
+                newest_keys_are_those_of_the_last_attachments_that_have_one
                 a_completed_row_says_what_is_missing_or_nothing
                 a_receipt_that_is_unique_among_the_deleted_is_set_aside
             }

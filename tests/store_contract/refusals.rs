@@ -176,6 +176,15 @@ pub async fn what_may_keep_rows_is_named(rig: &Rig) {
     );
 }
 
+pub async fn newest_keys_are_those_of_the_last_attachments_that_have_one(rig: &Rig) {
+    assert_eq!(rig.store.receipts.newest_keys(2).await.unwrap(), Vec::<String>::new());
+    rig.seed(6).await;
+    rig.run("update attachments set storage_path = null where id = 6").await;
+    rig.run("update attachments set storage_path = '' where id = 4").await;
+    let key = |id: i64| format!("{TENANT}/receipt_source/2026/01/{id}.pdf");
+    assert_eq!(rig.store.receipts.newest_keys(2).await.unwrap(), [key(5), key(3)]);
+}
+
 pub async fn a_completed_row_says_what_is_missing_or_nothing(rig: &Rig) {
     let job = rig.started().await;
     rig.set(job.id, "last_error = 'a deadlock that is over'").await;

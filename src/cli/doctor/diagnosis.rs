@@ -9,7 +9,7 @@ use super::{job, timekeeping};
 use crate::job::QueueName;
 use crate::operations::{CleanupAlarm, cleanup_alarm};
 use crate::queue::Risk;
-use crate::runtime::{hindrances_in_words, risk_in_words};
+use crate::runtime::{ELSEWHERE_TO_DO, hindrances_in_words, risk_in_words};
 
 /// All findings, the worst first, else in the order of the questions.
 pub(super) fn diagnose(facts: &Facts) -> Vec<Finding> {
@@ -27,6 +27,7 @@ pub(super) fn diagnose(facts: &Facts) -> Vec<Finding> {
     findings.extend(hindrances(facts));
     findings.extend(outbox(facts));
     findings.extend(one_by_one(facts));
+    findings.extend(elsewhere(facts));
     findings.extend(configuration(facts));
     findings.extend(job::nobody(facts));
     findings.extend(facts.patients.iter().flat_map(|patient| job::diagnose(facts, patient)));
@@ -228,6 +229,12 @@ fn one_by_one(facts: &Facts) -> Option<Finding> {
     ))
 }
 
+fn elsewhere(facts: &Facts) -> Option<Finding> {
+    let elsewhere = facts.elsewhere.as_ref().filter(|_| facts.asked.is_none())?;
+    let graded = (Severity::Warning, "attachments_elsewhere");
+    Some(finding(graded, "attachments", elsewhere.in_words(), ELSEWHERE_TO_DO))
+}
+
 fn hindrances(facts: &Facts) -> Option<Finding> {
     let found = Some(&facts.hindrances).filter(|found| !found.is_empty() && facts.asked.is_none())?;
     // Many triggers only set `updated_at`, so a trigger is no fault in itself.
@@ -315,6 +322,7 @@ mod tests {
             hindrances: Vec::new(),
             queues: Ok(Queues { processes: vec![process], scheduler: Some(leader), ..Queues::default() }),
             attachments: Ok(None),
+            elsewhere: None,
             asked: None,
             patients: Vec::new(),
         }

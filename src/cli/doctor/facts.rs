@@ -7,7 +7,7 @@ use chrono::{DateTime, Utc};
 
 use crate::job::background::BackgroundJob;
 use crate::job::{JobId, JobRecord, KindName, QueueName};
-use crate::operations::StuckAfter;
+use crate::operations::{Elsewhere, StuckAfter};
 use crate::queue::{LeadershipState, PausedQueue, ProcessRecord, QueueCounts, Risk};
 use crate::store::OutboxSummary;
 
@@ -28,6 +28,8 @@ pub(super) struct Facts {
     pub queues: Result<Queues, Unserved>,
     /// Whether the storage can be reached, and if so, its error for bulk deletions, if it refuses them.
     pub attachments: Result<Option<String>, String>,
+    /// The storage, if it has none of the objects that it should have.
+    pub elsewhere: Option<Elsewhere>,
     /// The job in question; `None` to examine the whole service.
     pub asked: Option<String>,
     /// The jobs to examine: the one in question, or every active background job up to a limit.

@@ -15,6 +15,7 @@ use crate::job::background::{BackgroundJob, DELETE_RECEIPTS_ALL};
 use crate::job::{BackgroundJobId, JobId, JobRecord, JobState};
 use crate::kinds::is_registered;
 use crate::maintenance::SCHEDULER_ROLE;
+use crate::operations::Elsewhere;
 use crate::queue::{Broker, JobFilter};
 use crate::runtime::{OpenError, Reach, tracked_deletions};
 use crate::store::{OutboxSummary, Store};
@@ -56,6 +57,13 @@ pub(super) async fn gather(loaded: &Loaded, limit: Duration, asked: Option<&str>
         }
         (queues, _) => queues,
     };
+    let elsewhere = match (store, reach.blobs.as_ref().ok().filter(|_| attachments.is_ok())) {
+        // Where we may not look, nothing is known.
+        (Some(store), Some(blobs)) if settings.deletion.storage_delete => {
+            within(limit, Elsewhere::look(&*store.receipts, &**blobs)).await.ok().flatten()
+        }
+        _ => None,
+    };
     // The timestamps of rows come from the database's clock.
     let now = match store {
         Some(store) => within(limit, store.background_jobs.now()).await.ok(),
@@ -69,6 +77,7 @@ pub(super) async fn gather(loaded: &Loaded, limit: Duration, asked: Option<&str>
         hindrances,
         queues,
         attachments,
+        elsewhere,
         asked: asked.map(str::to_owned),
         patients,
     }

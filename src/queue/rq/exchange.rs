@@ -77,7 +77,7 @@ impl Server {
     }
 
     /// Settles first, and then takes; if the settlements are refused, nothing is taken. If the first job is too
-    /// large for an answer, none is, and the next call waits for it. Run it as its own task if it takes jobs, because
+    /// large for an answer, no job is taken, and the next call waits for it. Run it as its own task if it takes jobs, because
     /// it must not be cancelled half-way.
     pub(super) async fn exchange(
         &self,

@@ -20,6 +20,11 @@ use crate::store::{BatchOrder, BatchOutcome, DeletionPlan, Receipts, SetAside};
 const COUNT_LIVE: &str =
     "select count(*) as live from receipts where business_id = $1 and is_deleted is not true";
 
+/// Among the newest attachments alone, since many may have no key.
+const NEWEST_KEYS: &str = "select storage_path from
+    (select id, storage_path from attachments order by id desc limit 200) newest
+    where coalesce(storage_path, '') <> '' order by id desc limit $1";
+
 /// The statements that differ between engines.
 #[async_trait]
 pub trait ReceiptsSql: Engine {
@@ -78,6 +83,11 @@ where
         let Some(sql) = E::HIDES else { return Ok(false) };
         let found = self.0.read_rows(sql, &[], "look for policies that hide receipts").await?;
         found.first().map_or(Ok(false), |row| row.flag("hides"))
+    }
+
+    async fn newest_keys(&self, max: u32) -> Result<Vec<String>, Fault> {
+        let found = self.0.read_rows(NEWEST_KEYS, &[max.into()], "look at the newest attachments").await?;
+        found.iter().map(|row| Ok(row.text("storage_path")?.unwrap_or_default())).collect()
     }
 
     async fn plan(&self, business_id: BusinessId, target: &BlobTarget) -> Result<DeletionPlan, Fault> {

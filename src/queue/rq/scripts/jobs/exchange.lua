@@ -1,4 +1,4 @@
--- Settles deliveries, and then takes jobs: what is not accepted keeps its slot, so nothing is taken for it.
+-- Settles deliveries, and then takes jobs. If the ends are refused, nothing is taken.
 -- ARGV[3]: how many arguments settle deliveries. They follow; behind them are those that take jobs, if any are to be taken.
 -- Answers what either answers, or for jobs nothing if none were to be taken.
 
