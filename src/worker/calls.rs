@@ -10,9 +10,9 @@ use futures::stream::{FuturesUnordered, StreamExt as _};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, sleep_until};
 
-use super::carrying::take_in_hand;
+use super::carrying::{Fetched, take_in_hand};
 use super::completer::{Completer, Unsettled};
-use super::next_call::{Arriving, Call, Fetched, Next, Want};
+use super::next_call::{Arriving, Call, Next, Want};
 use super::outage::Outage;
 use super::queue_state::QueueState;
 use super::settler::Settler;
@@ -197,11 +197,8 @@ impl Calls {
     }
 
     fn answer(&self, want: Want, fetched: Result<Vec<Delivery>, Fault>) {
-        let slots = want.slots.len();
-        let fetched = fetched.map(|deliveries| {
-            let jobs = take_in_hand(&self.queue, &self.completer, deliveries, want.slots);
-            Fetched { jobs, filled: jobs == slots }
-        });
+        let taken = |deliveries| take_in_hand(&self.queue, &self.completer, deliveries, want.slots);
+        let fetched = fetched.map(taken);
         // A listener that drains needs no answer.
         let _ = want.answer.send(fetched);
     }

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use chrono::Utc;
+use tokio::sync::oneshot;
 use tracing::Instrument as _;
 
 use super::attempt::attempt_span;
@@ -15,24 +16,34 @@ use super::unfolding::unfolded;
 use crate::failpoint;
 use crate::queue::{Delivery, Settled, Settlement, webhook_requests};
 
-/// Begins to carry these deliveries, each in a slot, and returns how many. During a drain they go back.
+/// The result of a fetch.
+pub(super) struct Fetched {
+    pub(super) jobs: usize,
+    /// If there was a job for each slot: the request for the next slots. It is in line before the jobs run, which may
+    /// end at once; else their slots would go to queues of lower rank.
+    pub(super) in_line: Option<oneshot::Receiver<Vec<Slot>>>,
+}
+
+/// Begins to carry these deliveries, each in a slot. During a drain they go back.
 pub(super) fn take_in_hand(
     queue: &Arc<QueueState>,
     completer: &Arc<Completer>,
     deliveries: Vec<Delivery>,
     slots: Vec<Slot>,
-) -> usize {
+) -> Fetched {
     if *queue.draining.borrow() {
         give_back(queue, completer, deliveries);
-        return 0;
+        return Fetched { jobs: 0, in_line: None };
     }
-    let fetched = deliveries.len();
+    let jobs = deliveries.len();
+    let request = || queue.ports.slots.request(queue.settings.rank, queue.settings.batch);
+    let in_line = (jobs == slots.len()).then(request);
     for (delivery, slot) in deliveries.into_iter().zip(slots) {
         let Some(held) = queue.hold(&delivery.execution) else { continue };
         let span = attempt_span(&delivery.job);
         actix_rt::spawn(carry(held, delivery, slot, Arc::clone(completer)).instrument(span));
     }
-    fetched
+    Fetched { jobs, in_line }
 }
 
 fn give_back(queue: &Arc<QueueState>, completer: &Arc<Completer>, deliveries: Vec<Delivery>) {

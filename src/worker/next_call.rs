@@ -5,6 +5,7 @@ use std::collections::VecDeque;
 use tokio::sync::{OwnedMutexGuard, mpsc, oneshot};
 use tokio::time::Instant;
 
+use super::carrying::Fetched;
 use super::completer::{SETTLE_BATCH, Unsettled};
 use super::queue_state::QueueState;
 use super::settler::LONG;
@@ -30,13 +31,6 @@ pub(super) struct Want {
     /// Nobody else fetches or looks for unclaimed deliveries until the jobs are in hand.
     pub(super) _fetching: OwnedMutexGuard<()>,
     pub(super) answer: oneshot::Sender<Result<Fetched, Fault>>,
-}
-
-/// The result of a fetch.
-pub(super) struct Fetched {
-    pub(super) jobs: usize,
-    /// Whether there was a job for each slot.
-    pub(super) filled: bool,
 }
 
 /// A call to make.

@@ -10,10 +10,9 @@ use std::time::Duration;
 use actix::{Actor, AsyncContext, Context, Handler, Message, ResponseFuture, Supervised, WrapFuture};
 
 use super::calls::Calls;
-use super::carrying::take_in_hand;
+use super::carrying::{Fetched, take_in_hand};
 use super::completer::Completer;
 use super::listener_ports::{ListenerPorts, ListenerSettings};
-use super::next_call::Fetched;
 use super::outage::{OUTAGE, Outage};
 use super::queue_state::QueueState;
 use super::reclaimer::Reclaimer;
@@ -112,6 +111,7 @@ impl Fetcher {
         self.reclaimer.reclaim().await;
         // The first check is a fetch; queues of lower rank wait for it.
         let (mut looked, mut refused, mut more_waits, mut outage) = (false, false, false, Outage::default());
+        let mut in_line = None;
         loop {
             // A refused fetch is repeated. Otherwise an outage would never end if the queue is empty by now.
             let waits = looked && !more_waits && !outage.is_on();
@@ -125,7 +125,7 @@ impl Fetcher {
             if refused {
                 queue.ports.turn.waits();
             }
-            let slots = granted_slots(queue, most, looked).await;
+            let slots = granted_slots(queue, in_line.take(), most, looked).await;
             if refused {
                 queue.ports.turn.begins();
             }
@@ -146,7 +146,8 @@ impl Fetcher {
                     }
                 }
                 Ok(fetched) => {
-                    more_waits = fetched.filled;
+                    more_waits = fetched.in_line.is_some();
+                    in_line = fetched.in_line;
                     continue;
                 }
                 // A broker that answers reads may still refuse every fetch.
@@ -178,14 +179,13 @@ impl Fetcher {
 
     /// Fetches jobs whose payloads are so large that no settlement shall wait for them.
     async fn fetch_large(self, slots: Vec<Slot>, waits: Duration) -> Result<Fetched, Fault> {
-        let (queue, wanted) = (&self.queue, slots.len());
+        let queue = &self.queue;
         let _fetching = queue.fetching.lock().await;
-        let most = u32::try_from(wanted).unwrap_or(u32::MAX);
+        let most = u32::try_from(slots.len()).unwrap_or(u32::MAX);
         let fetched = queue.ports.broker.fetch(&queue.settings.queue, most, &queue.ports.process);
         let fetched = answer_in(queue.settings.deadline + waits, "fetch", fetched);
         let deliveries = queue.ports.turn.beating(fetched).await?;
-        let jobs = take_in_hand(queue, &self.calls.completer(), deliveries, slots);
-        Ok(Fetched { jobs, filled: jobs == wanted })
+        Ok(take_in_hand(queue, &self.calls.completer(), deliveries, slots))
     }
 }
 

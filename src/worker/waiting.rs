@@ -1,5 +1,7 @@
 //! What a listener waits for before it fetches: a lease, work, slots. Meanwhile it reports signs of life.
 
+use tokio::sync::oneshot;
+
 use super::outage::Outage;
 use super::queue_state::QueueState;
 use super::slots::Slot;
@@ -68,14 +70,21 @@ async fn wait_for_means(queue: &QueueState) {
     }
 }
 
-/// Waits for at most `most` slots, however long earlier jobs take, and until jobs can be run and settled. If
+/// Waits for the slots of a request that is `in_line`, or else for at most `most`, however long earlier jobs take, and until jobs can be run and settled. If
 /// the queue has `looked`, this is reported only after its request is in the line.
-pub(super) async fn granted_slots(queue: &QueueState, most: u32, looked: bool) -> Vec<Slot> {
+pub(super) async fn granted_slots(
+    queue: &QueueState,
+    in_line: Option<oneshot::Receiver<Vec<Slot>>>,
+    most: u32,
+    looked: bool,
+) -> Vec<Slot> {
     let (slots, rank) = (&queue.ports.slots, queue.settings.rank);
+    // Others may have its slots while it waits for what follows.
+    let mut in_line = in_line.filter(|_| may_fetch(queue));
     loop {
         wait_for_ends(queue).await;
         wait_for_means(queue).await;
-        let mut granted = slots.request(rank, most);
+        let mut granted = in_line.take().unwrap_or_else(|| slots.request(rank, most));
         if looked {
             slots.looked(rank);
         }
