@@ -28,6 +28,10 @@ pub(super) const LONG_LOG: u64 = 32 * 1024 * 1024;
 /// Copies the log into the file without waiting for anybody, so that the next write begins the log anew.
 const COPY_LOG: &str = "PRAGMA wal_checkpoint(PASSIVE)";
 
+/// How long after its age was taken a connection may be looked at, on a busy machine. Younger ones than an error are
+/// closed, too, for that long.
+const BUSY: Duration = Duration::from_secs(1);
+
 fn has_grown(log: &Path) -> bool {
     std::fs::metadata(log).is_ok_and(|log| log.len() > LONG_LOG)
 }
@@ -125,8 +129,9 @@ impl Trouble {
         }
     }
 
+    /// Whether a connection that had this `age` may have been open then.
     fn was_within(&self, age: Duration) -> bool {
-        self.0.lock().is_some_and(|last| last.elapsed() <= age)
+        self.0.lock().is_some_and(|last| last.elapsed() <= age + BUSY)
     }
 }
 
@@ -209,5 +214,22 @@ impl Drop for Doubt {
         if !self.ended {
             self.trouble.note();
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn connection_that_is_looked_at_late_is_still_one_that_was_open_during_the_error() {
+        let trouble = Trouble::default();
+        assert!(!trouble.was_within(Duration::from_secs(60)));
+        // It was opened a moment before the error, and its age was taken half a second ago.
+        *trouble.0.lock() = Some(Instant::now() - Duration::from_millis(500));
+        assert!(trouble.was_within(Duration::from_millis(1)));
+        *trouble.0.lock() = Some(Instant::now() - Duration::from_secs(60));
+        assert!(trouble.was_within(Duration::from_secs(61)));
+        assert!(!trouble.was_within(Duration::from_secs(50)));
     }
 }
