@@ -111,9 +111,12 @@ pub fn rate_limited(ground: Ground) {
     let place = Place::new(ground);
     let mut service = place.serve("default", 4);
     let limited = |line: &str| place.enqueue(&format!("{line} --rate-limit one=1"));
-    let ids: Vec<_> = (0..3).map(|_| limited("--func tikkun.sleep --arg 0.2")).collect();
+    // The first runs until the others wait, and one of them is canceled.
+    let ids: Vec<_> =
+        ["4", "0.2", "0.2"].map(|time| limited(&format!("--func tikkun.sleep --arg {time}"))).into();
     let retried = limited("--func tikkun.fail --arg no --retry 1 --interval 1");
     let canceled = limited("--func tikkun.noop");
+    assert_eq!(place.job(&canceled)["status"], "rate_limited");
     place.ask(&format!("cancel {canceled}"));
     let last = limited("--func tikkun.noop");
     let mut jobs: Vec<_> = ids.iter().map(|id| place.end_of(id)).collect();
