@@ -52,7 +52,7 @@ class Control(object):
             # A program on the way closed the lifeline; then only work() notices.
             pass
 
-    def is_booted(self):
+    def end_boot(self):
         """From here on the worker's process notices by itself when Tikkun is gone, and leaves as its program
         wants; but one that was started for jobs dies with Tikkun as they do."""
         if self._tied is not None and not self.spawned:

@@ -94,7 +94,7 @@ def _take(control):
         os._exit(2)
     sock = control.take()
     if sock is not None:
-        control.is_booted()
+        control.end_boot()
     else:
         sys.stderr.write("tikkun: another worker of this command is served already; this one runs under RQ\n")
     return sock

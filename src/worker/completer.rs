@@ -32,8 +32,8 @@ impl Completer {
     }
 
     /// Writes a settlement, however long the broker is away, and returns the result. The slot is kept until
-    /// the settlement is accepted: while none can be written, at most 500 wait, and then their slots stay
-    /// occupied. Where code waits for the end to be written, it is kept until that code is over.
+    /// the settlement is accepted: while none can be written, a limited number of them wait without their
+    /// slots, and those beyond keep them. Where code waits for the end to be written, it is kept until that code is over.
     pub async fn complete(&self, settlement: &Settlement, slot: Option<Slot>) -> Settled {
         self.write(settlement, slot).await.0
     }
