@@ -87,9 +87,10 @@ enum RowTime {
 }
 
 impl Reading {
-    /// For a request made now: it covers all receipts that exist.
+    /// For a request made now: it covers all receipts that exist. Other clocks, such as those of the application's
+    /// hosts, may be ahead.
     pub(super) fn of_request_at(now: DateTime<Utc>) -> Self {
-        Self { after: None, clock_until: now + SOON, possible: now + SOON, undated: true }
+        Self { after: None, clock_until: now, possible: now + SOON, undated: true }
     }
 }
 

@@ -33,7 +33,9 @@ pub(super) async fn all_there_is(
     let reading = Reading::of_request_at(now);
     let seen = tx.seen(tenant, newest, &reading).await?;
     let one_clock = tx.clocks().await?.comparable && seen.by_hand == 0;
-    let dated = Dated { until: reading.possible, undated: reading.undated };
+    // What is there may have been dated by a clock that is ahead; what comes from now on has a later time.
+    let until = if seen.other_clock { reading.possible } else { reading.clock_until };
+    let dated = Dated { until, undated: reading.undated };
     Ok((seen.live, Some(newest), one_clock.then_some(dated)))
 }
 

@@ -124,14 +124,22 @@ pub async fn a_receipt_that_comes_late_under_a_low_id_is_of_no_request_through_u
     let Requested::Created(row) = rig.request("q1").await else { panic!() };
     assert_eq!((row.cursor.upper_id, row.progress.total), (Some(5), 3));
     let job = rig.begin(row.id).await;
-    // A session that has kept some ids for itself gives them out late. Clocks may differ by a minute.
+    // A session that has kept some ids for itself gives them out late.
     receipt(rig, 3, &text(ago(-2))).await;
-    receipt(rig, 4, &text(Utc::now() + TimeDelta::seconds(10))).await;
+    receipt(rig, 4, &text(Utc::now() + TimeDelta::milliseconds(1))).await;
     delete(rig, &job).await;
-    assert_eq!(rig.live(TENANT).await, [3]);
+    assert_eq!(rig.live(TENANT).await, [3, 4]);
+    // What is there may have been dated by a clock that is ahead; then what follows within a minute is not told apart.
+    rig.run("delete from receipts where id = 3").await;
+    receipt(rig, 7, &text(Utc::now() + TimeDelta::seconds(10))).await;
+    let Requested::Created(row) = rig.request("q2").await else { panic!() };
+    let job = rig.begin(row.id).await;
+    receipt(rig, 3, &text(ago(-2))).await;
+    delete(rig, &job).await;
+    assert_eq!((job.progress.total, rig.live(TENANT).await), (2, vec![3]));
     // Where a time shows that the clocks are not one, ids decide alone.
     receipt(rig, 6, &text(ago(-180))).await;
-    let Requested::Created(row) = rig.request("q2").await else { panic!() };
+    let Requested::Created(row) = rig.request("q3").await else { panic!() };
     assert_eq!((row.cursor.dated, row.progress.total), (None, 2));
 }
 
