@@ -1135,6 +1135,31 @@ async fn rows_that_a_trigger_refuses_under_a_code_of_its_own_stay_and_the_others
     );
 }
 
+/// What a trigger's body names need not be there for us, such as what lies in a schema that only the application looks into.
+#[tokio::test]
+async fn rows_whose_trigger_cannot_be_carried_out_stay_and_the_others_go() {
+    let rig = postgres().await;
+    rig.seed(9).await;
+    rig.run(
+        "create function tell() returns trigger language plpgsql as $$ begin
+             if old.id = 1 then insert into receipts_log values (old.id); end if;
+             if old.id = 2 then perform audit.tell(old.id); end if;
+             if old.id = 3 then perform tell_elsewhere(old.id); end if;
+             return new;
+         end $$;
+         create trigger told before update on receipts for each row execute function tell()",
+    )
+    .await;
+    let job = rig.started().await;
+    let batch = rig.good_batch(&job, 50, Pass::Forward).await;
+    let aside: Vec<i64> = batch.set_aside.iter().map(|row| row.receipt.0).collect();
+    assert_eq!((batch.deleted, aside), (6, vec![1, 2, 3]));
+    assert_eq!((rig.live(TENANT).await, rig.attachments().await), (vec![1, 2, 3], vec![1, 2, 3]));
+    for (row, named) in batch.set_aside.iter().zip(["receipts_log", "audit", "tell_elsewhere"]) {
+        assert!(row.reason.contains(named), "{row:?}");
+    }
+}
+
 /// Of a table without a key that identifies its rows for replication nothing can be deleted.
 #[tokio::test]
 async fn attachments_that_a_publication_keeps_stay_with_their_objects() {

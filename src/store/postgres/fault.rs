@@ -43,6 +43,8 @@ mod class {
     pub(super) const INTERVENTION: &str = "57";
     /// Disk errors.
     pub(super) const SYSTEM: &str = "58";
+    /// Errors of foreign data wrappers, most of them outages of another server.
+    pub(super) const FOREIGN_DATA: &str = "HV";
     /// Internal errors of PostgreSQL, and errors for which a pooler has no code.
     pub(super) const INTERNAL: &str = "XX";
     /// The classes that PostgreSQL itself does not use for an error of a single row.
@@ -82,7 +84,7 @@ pub(super) fn fault(error: sqlx::Error, what: &str) -> Fault {
 /// The same, but distinguishes a refusal of single rows from all other errors.
 pub(super) fn refused_or_fault(error: sqlx::Error, what: &str) -> StepFault {
     match error.as_database_error() {
-        Some(answer) if refuses_a_row(&code_of(answer), routine(answer)) && !is_ours(answer) => {
+        Some(answer) if says_it_of_a_row(answer) && !is_ours(answer) => {
             StepFault::Refused(answer.message().to_owned())
         }
         _ => StepFault::Fault(fault(error, what)),
@@ -153,6 +155,12 @@ fn code_of(answer: &dyn DatabaseError) -> String {
     answer.code().map(std::borrow::Cow::into_owned).unwrap_or_default()
 }
 
+/// Whether a row is refused by the server itself, or by the body of a trigger.
+fn says_it_of_a_row(answer: &dyn DatabaseError) -> bool {
+    let code = code_of(answer);
+    refuses_a_row(&code, routine(answer)) || (is_in_a_function(answer) && fails_in_a_function(&code))
+}
+
 /// What a trigger says of a row is no outage, even if its code is that of one.
 fn kind_of(code: &str, routine: &str) -> FaultKind {
     if refuses_a_row(code, routine) { FaultKind::Permanent } else { kind_of_code(code) }
@@ -207,6 +215,20 @@ fn refuses_a_row(code: &str, routine: &str) -> bool {
         code::FEATURE_NOT_SUPPORTED => !is_stale(code, routine),
         _ => !code.is_empty() && !class::NEVER_A_ROW.contains(&class_of(code)),
     }
+}
+
+/// Whether an error inside a function concerns the rows for which that was called. Our own statements have no such
+/// mistakes, and other rows may not call it.
+fn fails_in_a_function(code: &str) -> bool {
+    let elsewhere = class_of(code) == class::FOREIGN_DATA;
+    !elsewhere
+        && kind_of_code(code) == FaultKind::Permanent
+        && !class::NEVER_A_ROW_IF_RAISED.contains(&class_of(code))
+}
+
+/// Whether the server was in a function when it met the error, such as that of a trigger.
+fn is_in_a_function(answer: &dyn DatabaseError) -> bool {
+    answer.try_downcast_ref::<PgDatabaseError>().and_then(PgDatabaseError::r#where).is_some()
 }
 
 /// Whether a table of our own refused its row: no row of the application's is to blame. Not where a number of ours is
@@ -289,6 +311,16 @@ mod tests {
         assert!(refuses_a_row("55000", "CheckCmdReplicaIdentity"));
         assert!(refuses_a_row("42501", CHECKS_POLICIES) && !refuses_a_row("42501", "aclcheck_error"));
         assert!(refuses_a_row("0A000", "RewriteQuery") && !refuses_a_row("0A000", PLANS_ANEW));
+    }
+
+    #[test]
+    fn mistakes_inside_a_function_concern_a_row_and_outages_there_do_not() {
+        for code in ["42P01", "42883", "42501", "3F000", "22012", "54001", "XX000"] {
+            assert!(fails_in_a_function(code), "{code}");
+        }
+        for code in ["08001", "HV00N", "53100", "57014", "40P01", "28P01", "25006", "58030"] {
+            assert!(!fails_in_a_function(code), "{code}");
+        }
     }
 
     #[test]
