@@ -18,8 +18,8 @@ use tikkun::queue::{
 use tikkun::supervision::Turns;
 use tikkun::webhooks::WebhookSender;
 use tikkun::worker::{
-    Completer, Drain, Fence, JobRunner, ListenerPorts, ListenerSettings, Post, QueueListener, RunnerPlace,
-    Running, SlotPool,
+    Completer, Drain, Fence, JobRunner, ListenerPorts, ListenerSettings, Outages, Post, QueueListener,
+    RunnerPlace, Running, SlotPool,
 };
 use tokio::sync::watch;
 use tokio::task::unconstrained;
@@ -67,6 +67,7 @@ fn ports(turns: &Turns, broker: &Arc<dyn Broker>, me: &ProcessRecord) -> Listene
         leased: watch::Sender::new(true).subscribe(),
         hindrance: watch::Sender::new(None).subscribe(),
         turn: turns.register(QUEUE),
+        outages: Outages::default(),
         meter: Arc::new(QueueMeter::new(QUEUE, std::iter::empty())),
         webhooks: WebhookSender::default(),
     }

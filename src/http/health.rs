@@ -20,7 +20,7 @@ use crate::operations::{Hindered, QueueFacts, ServiceFacts, Thresholds, cleanup_
 use crate::queue::{Broker, LeadershipState, PausedQueue, QueueCounts, ScheduleMark};
 use crate::store::{OutboxSummary, Store};
 use crate::supervision::HealthTable;
-use crate::worker::Running;
+use crate::worker::{Outages, Running, Unserved};
 
 /// The configuration of this worker, for `/api/jobs/worker/config`.
 #[derive(Clone, Debug, Serialize)]
@@ -55,6 +55,8 @@ pub struct HealthReader {
     pub thresholds: Thresholds,
     /// Whether writes to the back ends succeed.
     pub writes: Writes,
+    /// The queues that are not served now.
+    pub outages: Outages,
     /// The Python processes, if this process runs jobs in them.
     pub python: Option<PythonReader>,
     /// The time limit for each back end, so that a response is sent in time.
@@ -95,6 +97,7 @@ struct Reading {
     scheduler: Result<Option<LeadershipState>, Fault>,
     outbox: Result<OutboxSummary, Fault>,
     refusals: Refusals,
+    unserved: BTreeMap<QueueName, Unserved>,
 }
 
 pub(super) fn routes(config: &mut web::ServiceConfig) {
@@ -165,7 +168,7 @@ impl HealthReader {
             self.within(self.store.outbox.summary(None)),
             self.writes.refused(),
         );
-        Reading { counts, paused, scheduler, outbox, refusals }
+        Reading { counts, paused, scheduler, outbox, refusals, unserved: self.outages.by_queue() }
     }
 
     fn body(&self, status: &str, reading: &Reading) -> Value {
@@ -197,6 +200,7 @@ impl HealthReader {
             "unreachable": unreachable,
             "refuses_writes": reading.refusals,
             "queues": self.queues(counts, paused),
+            "not_served": reading.unserved.iter().map(|(queue, one)| (queue.to_string(), &one.why)).collect::<BTreeMap<_, _>>(),
             "scheduler": scheduler_view(leader),
             "worker": self.worker,
             "summary": summary(counts),
@@ -253,6 +257,11 @@ fn queue_facts<'a>((queue, counts): (&'a QueueName, &QueueCounts)) -> QueueFacts
     QueueFacts { name: queue.as_str(), counts: *counts, paused: false, listeners: None }
 }
 
+/// The queues that are not served, with whether nothing is taken from them.
+pub(super) fn unserved_queues(unserved: &BTreeMap<QueueName, Unserved>) -> Vec<(&str, bool)> {
+    unserved.iter().map(|(queue, one)| (queue.as_str(), one.wholly)).collect()
+}
+
 /// The status of the service. Listeners are not taken into account here.
 fn status(reading: &Reading, hindered: Hindered, thresholds: Thresholds) -> &'static str {
     let counts = reading.counts.as_ref().ok().filter(|_| reading.paused.is_ok());
@@ -262,6 +271,7 @@ fn status(reading: &Reading, hindered: Hindered, thresholds: Thresholds) -> &'st
         scheduler: reading.scheduler.as_ref().ok().map(Option::as_ref),
         outbox: reading.outbox.as_ref().ok(),
         refusing: reading.refusals.keys().copied().collect(),
+        unserved: unserved_queues(&reading.unserved),
         hindered,
         stuck_threads: 0,
         thresholds,
@@ -289,6 +299,7 @@ mod tests {
             scheduler: Ok(Some(leader)),
             outbox: Ok(OutboxSummary::default()),
             refusals: Refusals::new(),
+            unserved: BTreeMap::new(),
         }
     }
 

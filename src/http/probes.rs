@@ -8,7 +8,9 @@ use serde_json::json;
 use tokio::sync::watch;
 
 use super::Writes;
+use crate::job::QueueName;
 use crate::supervision::Turns;
+use crate::worker::Outages;
 
 /// The input of the probes.
 #[derive(Debug)]
@@ -25,6 +27,8 @@ pub struct Probes {
     pub longest_turn: Duration,
     /// Why no job can be run now.
     pub hindrance: watch::Receiver<Option<String>>,
+    /// The queues that are not served now.
+    pub outages: Outages,
     /// The writes that must succeed for the process to be ready; `None` if none must.
     pub needed_writes: Option<Writes>,
 }
@@ -40,6 +44,7 @@ impl Probes {
             leaving: false.into(),
             longest_turn,
             hindrance: watch::Sender::new(None).subscribe(),
+            outages: Outages::default(),
             needed_writes: None,
         }
     }
@@ -92,8 +97,8 @@ async fn healthz(probes: web::Data<Probes>) -> HttpResponse {
     answer(stopped.is_empty(), if stopped.is_empty() { "alive" } else { "stopped" }, stopped)
 }
 
-/// Ready: started, not leaving, alive, each fetch loop has fetched once, the needed writes succeed, and jobs can
-/// be run.
+/// Ready: started, not leaving, alive, each fetch loop has fetched once, the needed writes succeed, each queue is
+/// served, and jobs can be run.
 async fn readyz(probes: web::Data<Probes>) -> HttpResponse {
     let stopped = probes.stopped();
     if probes.leaving.load(Ordering::Acquire) {
@@ -113,6 +118,13 @@ async fn readyz(probes: web::Data<Probes>) -> HttpResponse {
         let why = format!("writes to the {} are refused; the log says why", names.join(" and the "));
         return HttpResponse::ServiceUnavailable()
             .json(json!({ "status": "writes refused", "stopped": stopped, "why": why }));
+    }
+    let unserved = probes.outages.whole();
+    if stopped.is_empty() && !unserved.is_empty() {
+        let names: Vec<_> = unserved.iter().map(QueueName::as_str).collect();
+        let why = format!("no job can be taken from {}; the log says why", names.join(", "));
+        return HttpResponse::ServiceUnavailable()
+            .json(json!({ "status": "queues not served", "stopped": stopped, "why": why }));
     }
     if let (true, Some(why)) = (stopped.is_empty(), probes.hindrance.borrow().as_ref()) {
         return HttpResponse::ServiceUnavailable()

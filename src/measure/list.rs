@@ -92,7 +92,7 @@ list! {
         STOPPED_LOOPS = Gauge "tikkun_stopped_loops" []
             "Loops that have not turned for too long; while there are any, /healthz answers 503.";
         READY = Gauge "tikkun_ready" []
-            "1 while /readyz answers 200: started, not leaving, and every loop turns.";
+            "1 while /readyz answers 200: started, not leaving, every loop turns, and what it needs serves it.";
     }
     "Deletions and outbox" {
         DELETIONS = Gauge "tikkun_deletions" ["status"]

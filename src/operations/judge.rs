@@ -38,6 +38,8 @@ pub struct ServiceFacts<'a> {
     pub outbox: Option<&'a OutboxSummary>,
     /// Back ends that refuse writes: `broker`, `database`.
     pub refusing: Vec<&'static str>,
+    /// Queues that the broker does not serve to this process, each with whether no job at all is taken from it.
+    pub unserved: Vec<(&'a str, bool)>,
     /// Which jobs this process cannot run now.
     pub hindered: Hindered,
     /// Threads that are stuck in job code.
@@ -155,6 +157,17 @@ pub fn judge(facts: &ServiceFacts<'_>) -> (&'static str, Vec<Reason>) {
         let code = if *name == "broker" { "broker_refuses_writes" } else { "database_refuses_writes" };
         found.push(reason(Severity::Unhealthy, code));
     }
+    // A broker that serves no queue is named once.
+    if broker.is_some() && !facts.refusing.contains(&"broker") {
+        found.extend(facts.unserved.iter().map(|(queue, wholly)| {
+            let (severity, code) = if *wholly {
+                (Severity::Unhealthy, "queue_not_served")
+            } else {
+                (Severity::Degraded, "some_jobs_not_served")
+            };
+            Reason { queue: Some((*queue).to_owned()), ..reason(severity, code) }
+        }));
+    }
     match facts.hindered {
         Hindered::No => {}
         Hindered::InPart => found.push(reason(Severity::Degraded, "some_jobs_cannot_run")),
@@ -218,6 +231,7 @@ mod tests {
             scheduler: Some(Some(&leader)),
             outbox: Some(&outbox),
             refusing: Vec::new(),
+            unserved: Vec::new(),
             hindered: Hindered::No,
             stuck_threads: 0,
             thresholds: Thresholds {
@@ -270,6 +284,23 @@ mod tests {
             facts.refusing = vec!["broker", "database"];
         });
         assert_eq!(both, ("unhealthy", vec!["broker_unreachable", "database_refuses_writes"]));
+    }
+
+    #[test]
+    fn a_queue_that_is_not_served_is_named_unless_the_broker_serves_none() {
+        let (status, found) = judged(|facts| facts.unserved = vec![("low", true), ("high", false)]);
+        let named: Vec<_> = found.iter().map(|reason| (reason.code, reason.queue.as_deref())).collect();
+        let expected = [("queue_not_served", Some("low")), ("some_jobs_not_served", Some("high"))];
+        assert_eq!((status, &*named), ("unhealthy", &expected[..]));
+        assert_eq!(
+            codes(|facts| facts.unserved = vec![("low", false)]),
+            ("degraded", vec!["some_jobs_not_served"])
+        );
+        let refused = codes(|facts| {
+            facts.unserved = vec![("low", true)];
+            facts.refusing = vec!["broker"];
+        });
+        assert_eq!(refused, ("unhealthy", vec!["broker_refuses_writes"]));
     }
 
     #[test]

@@ -191,8 +191,9 @@ pub trait Broker: Send + Sync + 'static {
         Ok(())
     }
 
-    /// How the broker may lose jobs, as far as it tells.
-    async fn risks(&self) -> Result<Vec<Risk>, Fault> {
+    /// How the broker may lose jobs, as far as it tells, and what keeps it from serving these queues.
+    async fn risks(&self, queues: &[QueueName]) -> Result<Vec<Risk>, Fault> {
+        let _ = queues;
         Ok(Vec::new())
     }
 

@@ -79,7 +79,7 @@ count! {
     timed counts() -> BTreeMap<QueueName, QueueCounts>;
     timed forgotten() -> Option<String>;
     timed brought_back(memory: &str) -> ();
-    timed risks() -> Vec<Risk>;
+    timed risks(queues: &[QueueName]) -> Vec<Risk>;
     timed check() -> ();
     timed prove() -> ();
 }

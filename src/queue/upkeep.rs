@@ -47,7 +47,7 @@ pub struct ScheduleStep {
     pub jobs: Vec<NewJob>,
 }
 
-/// How the broker may lose jobs.
+/// How the broker may lose jobs, or keep them waiting.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Risk {
     /// When its memory is full it drops keys, whatever they hold.
@@ -57,6 +57,13 @@ pub enum Risk {
     },
     /// It writes nothing to disk, so a restart loses everything.
     Forgets,
+    /// What jobs need does not hold what it should: nothing is taken from the queue, or no end is written.
+    Misused {
+        /// The queue; `None` concerns all.
+        queue: Option<QueueName>,
+        /// The key, what it holds, and what it should hold.
+        what: String,
+    },
 }
 
 /// What happened to a job that a foreign worker abandoned.

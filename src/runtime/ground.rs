@@ -10,9 +10,12 @@ use crate::config::Settings;
 use crate::queue::ProcessRecord;
 use crate::supervision::{ChildSpec, RestartLimit, Strategy, SupervisorSpec, Turns};
 use crate::webhooks::WebhookSender;
+use crate::worker::Outages;
 
 /// The time limit of a back-end call that no setting bounds: half of the default `http.request_timeout`.
 pub(super) const DEADLINE: Duration = Duration::from_secs(5);
+/// The time limit of one call to the storage.
+pub(super) const STORAGE_DEADLINE: Duration = Duration::from_secs(30);
 /// The mailbox capacity of the tracker and of each listener; a full one makes senders wait.
 pub(super) const MAILBOX: usize = 1024;
 
@@ -23,6 +26,7 @@ pub(super) struct Ground<'a> {
     pub process: &'a ProcessRecord,
     pub control: ArbiterHandle,
     pub turns: Turns,
+    pub outages: Outages,
     pub webhooks: WebhookSender,
 }
 

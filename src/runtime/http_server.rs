@@ -82,6 +82,7 @@ impl Shown<'_> {
                 needs_scheduler: settings.scheduler.enabled,
             },
             writes: self.writes.clone(),
+            outages: self.tree.outages.clone(),
             python: self.python_reader(),
             deadline: self.back_end_deadline(),
         }

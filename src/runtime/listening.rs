@@ -65,6 +65,7 @@ pub(super) async fn start_listeners(
             leased: leased.clone(),
             hindrance: crew.hindrance.clone(),
             turn: ground.turns.register(&name),
+            outages: ground.outages.clone(),
             meter: Arc::new(QueueMeter::new(queue.as_str(), crew.registry.spellings())),
             webhooks: ground.webhooks.clone(),
         };

@@ -15,7 +15,8 @@ pub(super) fn probes(settings: &Settings, tree: &Tree, writes: &Writes) -> Probe
     let needed_writes = (settings.service.role != Role::Api).then(|| writes.clone());
     let hindrance = tree.hindrance.clone();
     let longest = longest_wait(settings) * SILENT_WAITS;
-    Probes { needed_writes, hindrance, ..Probes::new(tree.turns.clone(), longest) }
+    let outages = tree.outages.clone();
+    Probes { needed_writes, hindrance, outages, ..Probes::new(tree.turns.clone(), longest) }
 }
 
 /// The longest time between two signs of life of a healthy loop.

@@ -1,4 +1,4 @@
-//! Logs once, at start-up, how the broker may lose jobs, what in the database may prevent deletions, and that files would
+//! Logs once, at start-up, how the broker may lose jobs or keep them waiting, what in the database may prevent deletions, and that files would
 //! stay.
 
 use std::sync::Arc;
@@ -8,6 +8,7 @@ use tokio::sync::watch;
 
 use super::ports::Ports;
 use crate::blob::BlobStore;
+use crate::job::QueueName;
 use crate::operations::Elsewhere;
 use crate::queue::{Broker, Risk};
 use crate::store::Receipts;
@@ -24,17 +25,24 @@ pub fn in_words(risk: &Risk) -> String {
                           that waited there are gone, but for those that a row of background_jobs tells of; set \
                           `appendonly yes`"
             .to_owned(),
+        Risk::Misused { queue: Some(queue), what } => format!("queue {queue} cannot be served: {what}"),
+        Risk::Misused { queue: None, what } => format!("no queue can be served: {what}"),
     }
 }
 
 /// Logs the risks once the broker has granted the first lease.
-pub(super) fn warn(broker: Arc<dyn Broker>, mut lease_held: watch::Receiver<bool>, deadline: Duration) {
+pub(super) fn warn(
+    broker: Arc<dyn Broker>,
+    queues: Vec<QueueName>,
+    mut lease_held: watch::Receiver<bool>,
+    deadline: Duration,
+) {
     actix_rt::spawn(async move {
         if lease_held.wait_for(|held| *held).await.is_err() {
             return;
         }
         // An error is ignored here; `doctor` reads the risks again.
-        if let Ok(Ok(risks)) = tokio::time::timeout(deadline, broker.risks()).await {
+        if let Ok(Ok(risks)) = tokio::time::timeout(deadline, broker.risks(&queues)).await {
             risks.iter().for_each(|risk| tracing::warn!("{}", in_words(risk)));
         }
     });

@@ -26,7 +26,7 @@ use crate::job::{Job, KindClash, Registry};
 use crate::kinds::check_own;
 use crate::supervision::Turns;
 use crate::webhooks::WebhookSender;
-use crate::worker::{Running, SlotPool};
+use crate::worker::{Outages, Running, SlotPool};
 
 /// Collects kinds of jobs for a [`Service`]; created by [`Service::builder`].
 ///
@@ -165,8 +165,8 @@ impl Service {
         }
         let mut service = Self::assemble((settings, teams), ports, signals, (socket, figures)).await?;
         service.attended = true;
-        let AtWork { ports, tree, .. } = &service.at_work;
-        risks::warn(Arc::clone(&ports.broker), tree.lease_held.clone(), DEADLINE);
+        let AtWork { ports, process, tree, .. } = &service.at_work;
+        risks::warn(Arc::clone(&ports.broker), process.queues.clone(), tree.lease_held.clone(), DEADLINE);
         risks::warn_of_deletions(ports, cleans_up, DEADLINE);
         actix_rt::spawn(service_manager::attend(tree.lease_held.clone(), service.probes.clone()));
         Ok(service)
@@ -195,6 +195,7 @@ impl Service {
             process: &process,
             control: Arbiter::current(),
             turns: Turns::default(),
+            outages: Outages::default(),
             webhooks: WebhookSender::new(settings.tls.ca_file.clone(), settings.webhook_proxies.clone()),
         };
         let (webhooks, pools) = (ground.webhooks.clone(), teams.pools());

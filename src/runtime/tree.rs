@@ -20,7 +20,7 @@ use actix::Addr;
 use actix_rt::{Arbiter, ArbiterHandle};
 use tokio::sync::{oneshot, watch};
 
-use super::ground::{DEADLINE, Ground, MAILBOX};
+use super::ground::{DEADLINE, Ground, MAILBOX, STORAGE_DEADLINE};
 use super::listening::{Crew, slot_pool, start_command_listener, start_listeners};
 use super::ports::tracked_deletions;
 use super::runner_threads::{AllThreads, RunnerKit, Threads};
@@ -33,15 +33,14 @@ use crate::maintenance::{Clock, LeaseKeeper, Rescuer, RescuerPorts, Scheduler};
 use crate::queue::Budget;
 use crate::supervision::{HealthTable, StartError, Supervisor, Turns};
 use crate::tracking::StatusTracker;
-use crate::worker::{Payloads, QueueListener, RunnerWatch, Running, SlotPool};
+use crate::worker::{Outages, Payloads, QueueListener, RunnerWatch, Running, SlotPool};
 
-/// The time limit of one call to the storage.
-const STORAGE_DEADLINE: Duration = Duration::from_secs(30);
 /// The running actors, and handles for the HTTP server and the shutdown.
 pub(super) struct Tree {
     pub top: Supervisor,
     pub table: HealthTable,
     pub turns: Turns,
+    pub outages: Outages,
     pub running: Running,
     pub tracker: Addr<StatusTracker>,
     /// The threads of each team.
@@ -106,6 +105,7 @@ impl TreeBuilder<'_> {
             top,
             table,
             turns: self.ground.turns.clone(),
+            outages: self.ground.outages.clone(),
             running,
             tracker,
             runners,

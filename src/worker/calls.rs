@@ -88,7 +88,7 @@ impl Calls {
     /// Settles and fetches as long as the listener lives.
     pub(super) async fn call_always(self: Arc<Self>) {
         let mut arriving = self.arriving.lock().await;
-        let (mut next, mut outage) = (Next::default(), Outage::default());
+        let (mut next, mut outage) = (Next::default(), self.queue.outage());
         let mut calls: FuturesUnordered<LocalBoxFuture<'_, Outcome>> = FuturesUnordered::new();
         // Settlements refused in an earlier life are submitted again.
         self.queue.ends_refused.send_replace(false);
@@ -144,7 +144,8 @@ impl Calls {
             // One failure is enough for a rest.
             Some(fault) if next.rest.is_none() => {
                 next.apart = true;
-                next.rest = Some(Instant::now() + self.queue.failed(outage, &fault));
+                let all_ends_are_refused = *self.queue.ends_refused.borrow();
+                next.rest = Some(Instant::now() + outage.failed(&fault, all_ends_are_refused));
             }
             None if !next.apart => self.queue.served(outage),
             _ => {}

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use tokio::sync::watch;
 
+use super::outage::Outages;
 use super::slots::SlotPool;
 use crate::job::{ProcessId, QueueName};
 use crate::measure::QueueMeter;
@@ -27,6 +28,8 @@ pub struct ListenerPorts {
     pub hindrance: watch::Receiver<Option<String>>,
     /// Its sign of life, in each iteration of the fetch loop.
     pub turn: Turn,
+    /// Learns while the queue is not served.
+    pub outages: Outages,
     /// Counts the attempts.
     pub meter: Arc<QueueMeter>,
     /// Makes the HTTP requests that jobs ask for at their end.

@@ -33,6 +33,7 @@ pub use completer::Completer;
 pub(crate) use isolated_threads::{AT_ONCE, COMES_BACK, Isolated, IsolatedThreads};
 pub use job_runner::JobRunner;
 pub use listener_ports::{ListenerPorts, ListenerSettings};
+pub use outage::{Outages, Unserved};
 pub use queue_listener::{Drain, QueueListener};
 pub use runner_place::{Post, RunnerPlace};
 pub use runner_watch::{RunnerThreads, RunnerWatch};

@@ -4,6 +4,7 @@
 //! [`Completer`] has accepted but not begun to write. Each delivery has its own task, which outlives the
 //! listener and repeats its request until the settlement is acknowledged.
 
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -110,7 +111,7 @@ impl Fetcher {
         }
         self.reclaimer.reclaim().await;
         // The first check is a fetch; queues of lower rank wait for it.
-        let (mut looked, mut refused, mut more_waits, mut outage) = (false, false, false, Outage::default());
+        let (mut looked, mut more_waits, mut outage) = (false, false, queue.outage());
         let mut in_line = None;
         loop {
             // A refused fetch is repeated. Otherwise an outage would never end if the queue is empty by now.
@@ -121,22 +122,13 @@ impl Fetcher {
             }
             // After a wait there is usually a single job, and unused slots cost time.
             let most = if more_waits { queue.settings.batch } else { queue.settings.batch.min(AFTER_A_WAIT) };
-            // Waiting for a slot says nothing about the broker.
-            if refused {
-                queue.ports.turn.waits();
-            }
-            let slots = granted_slots(queue, in_line.take(), most, looked).await;
-            if refused {
-                queue.ports.turn.begins();
-            }
+            let granted = granted_slots(queue, in_line.take(), most, looked);
+            let slots =
+                if outage.is_on() { self.in_doubt(&mut outage, granted).await } else { granted.await };
             let Some(fetched) = self.fetch(slots, most).await.transpose() else { continue };
-            match &fetched {
-                Ok(_) => queue.ports.turn.succeeds(),
-                Err(_) => queue.ports.turn.begins(),
-            }
-            refused = fetched.is_err();
             looked |= !matches!(&fetched, Err(fault) if fault.kind() == FaultKind::Unavailable);
             if fetched.is_ok() {
+                queue.ports.turn.succeeds();
                 queue.served(&mut outage);
             }
             match fetched {
@@ -158,6 +150,19 @@ impl Fetcher {
             }
             more_waits = false;
         }
+    }
+
+    /// Waits for slots after a refused fetch. If that lasts, nobody knows whether the next one would be refused.
+    async fn in_doubt(&self, outage: &mut Outage, granted: impl Future<Output = Vec<Slot>>) -> Vec<Slot> {
+        let mut granted = pin!(granted);
+        if let Ok(slots) = tokio::time::timeout(OUTAGE.cap, &mut granted).await {
+            return slots;
+        }
+        outage.is_in_doubt();
+        self.queue.ports.turn.waits();
+        let slots = granted.await;
+        self.queue.ports.turn.begins();
+        slots
     }
 
     /// `None` if nothing may be fetched now.

@@ -2,7 +2,6 @@
 
 use std::collections::HashSet;
 use std::sync::Arc;
-use std::time::Duration;
 
 use parking_lot::Mutex;
 use tokio::sync::{Notify, watch};
@@ -63,20 +62,21 @@ impl QueueState {
         }
     }
 
+    /// For one part of the listener.
+    pub(super) fn outage(&self) -> Outage {
+        Outage::of(self.settings.queue.clone(), self.ports.outages.clone())
+    }
+
     /// The broker has answered. After an outage it may have restored an older state.
     pub(super) fn served(&self, outage: &mut Outage) {
-        if outage.over(&self.settings.queue) {
+        if outage.over() {
             self.unclaimed_look.notify_one();
         }
     }
 
-    /// As [`Outage::failed`].
-    pub(super) fn failed(&self, outage: &mut Outage, fault: &Fault) -> Duration {
-        outage.failed(&self.settings.queue, fault)
-    }
-
+    /// Waits after a call without which no job can be taken.
     pub(super) async fn wait_out(&self, outage: &mut Outage, fault: &Fault) {
-        outage.wait(&self.settings.queue, fault, &self.ports.turn).await;
+        outage.wait(fault, true, &self.ports.turn).await;
     }
 }
 

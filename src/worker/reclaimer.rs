@@ -8,7 +8,6 @@ use std::collections::HashSet;
 use std::sync::Arc;
 
 use super::completer::Completer;
-use super::outage::Outage;
 use super::queue_state::QueueState;
 use crate::deadline::answer_in;
 use crate::fault::Fault;
@@ -38,12 +37,12 @@ impl Reclaimer {
 
     /// Returns the deliveries found now, however long the broker takes to answer.
     pub(super) async fn reclaim(&self) {
-        let (queue, mut outage) = (&self.queue, Outage::default());
+        let (queue, mut outage) = (&self.queue, self.queue.outage());
         loop {
             queue.ports.turn.beat();
             match self.look().await {
                 Ok(()) => {
-                    outage.over(&queue.settings.queue);
+                    outage.over();
                     return;
                 }
                 Err(fault) => queue.wait_out(&mut outage, &fault).await,

@@ -3,7 +3,6 @@
 
 use std::sync::Arc;
 
-use super::outage::Outage;
 use super::queue_state::QueueState;
 use super::slots::{Room, Slot};
 use crate::deadline::answer_in;
@@ -48,7 +47,7 @@ async fn unfold(
     if delivery.job.args.as_ref().err().and_then(ArgsError::weight_folded).is_none() {
         return (delivery.job.args.clone(), Some(room));
     }
-    let mut outage = Outage::default();
+    let mut outage = queue.outage();
     loop {
         let unfolded = queue.ports.broker.unfold(delivery);
         match answer_in(queue.settings.deadline, "read the arguments of a job", unfolded).await {
@@ -60,7 +59,7 @@ async fn unfold(
                 let reason = format!("the queue does not give them: {}", fault.chain());
                 return (Err(ArgsError::undecodable("of a job", reason)), None);
             }
-            Err(fault) => queue.wait_out(&mut outage, &fault).await,
+            Err(fault) => outage.wait(&fault, false, &queue.ports.turn).await,
         }
     }
 }

@@ -2,7 +2,6 @@
 
 use tokio::sync::oneshot;
 
-use super::outage::Outage;
 use super::queue_state::QueueState;
 use super::slots::Slot;
 use crate::deadline::answer_in;
@@ -24,7 +23,7 @@ pub(super) async fn wait_for_lease(queue: &QueueState) {
 
 /// Waits until there may be something to fetch.
 pub(super) async fn wait_for_work(queue: &QueueState) {
-    let mut outage = Outage::default();
+    let mut outage = queue.outage();
     loop {
         queue.ports.turn.beat();
         let longest = queue.settings.patience + queue.settings.deadline;

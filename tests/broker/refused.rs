@@ -466,7 +466,7 @@ async fn user_with_what_the_sentence_grants_can_do_everything() {
     broker.jobs(&tikkun::queue::JobFilter { limit: 9, ..Default::default() }).await.unwrap();
     broker.attempts(&"a".into()).await.unwrap();
     broker.counts().await.unwrap();
-    broker.risks().await.unwrap();
+    broker.risks(&[queue()]).await.unwrap();
     assert!(broker.lead("scheduler", &me(), LONG).await.unwrap());
     broker.orders(&me(), SHORT).await.unwrap();
     broker.end_lease(&me()).await.unwrap();

@@ -107,7 +107,7 @@ async fn redis_that_may_drop_jobs_is_named_at_the_start() {
     let told = service.says("maxmemory-policy allkeys-lru").await;
     assert!(told.contains("WARN") && told.contains("noeviction"), "{told}");
     let evicts = Risk::Evicts { policy: "allkeys-lru".to_owned() };
-    assert_eq!(place.broker.risks().await.unwrap(), [evicts, Risk::Forgets]);
+    assert_eq!(place.broker.risks(&[]).await.unwrap(), [evicts, Risk::Forgets]);
     let careful = Place::keeping().await;
-    assert_eq!(careful.broker.risks().await.unwrap(), []);
+    assert_eq!(careful.broker.risks(&[]).await.unwrap(), []);
 }

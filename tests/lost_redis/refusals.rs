@@ -77,6 +77,40 @@ async fn process_whose_fetches_never_succeeded_is_alive_and_not_ready() {
 }
 
 #[tokio::test]
+async fn queue_whose_keys_turn_to_something_else_is_no_health_and_others_are_served() {
+    let place = Place::forgetful().await;
+    let mut service = place.service().start().await;
+    service.until("readiness", async |it| (it.call("GET", "/readyz", &[]).status == 200).then_some(())).await;
+    for (key, kind) in [("rq:queue:high", "list"), ("rq:wip:high", "zset")] {
+        place.redis.ask(&["SET", key, "something else"]);
+        if kind == "zset" {
+            place.enqueue(&[sleep("waits", "high", 0.0)]).await;
+        }
+        let unready = async |it: &super::process::Service| {
+            let answer = it.call("GET", "/readyz", &[]);
+            (answer.status == 503).then(|| answer.json())
+        };
+        let answer = service.until("unreadiness", unready).await;
+        assert!(answer["why"].as_str().unwrap().contains("no job can be taken from high"), "{answer}");
+        service.call("GET", "/healthz", &[]).expect(200);
+        let health = service.get("/api/jobs/health").expect(500).json();
+        assert!(health["not_served"]["high"].as_str().unwrap().contains("WRONGTYPE"), "{health}");
+        let (code, said) = run(&place, &place.redis, &["doctor", "--json"]);
+        assert_eq!(code, Some(1), "{said}");
+        assert!(said.contains("\"queue_not_served\"") && said.contains(key) && said.contains(kind), "{said}");
+        let id = format!("beside-{kind}");
+        place.enqueue(&[sleep(&id, "default", 0.0)]).await;
+        place.becomes(&id, JobState::Finished).await;
+        place.redis.ask(&["DEL", key]);
+        service
+            .until("readiness", async |it| (it.call("GET", "/readyz", &[]).status == 200).then_some(()))
+            .await;
+        assert_eq!(service.get("/api/jobs/health").expect(200).json()["not_served"], serde_json::json!({}));
+    }
+    place.becomes("waits", JobState::Finished).await;
+}
+
+#[tokio::test]
 async fn dead_process_of_this_host_is_noticed_long_before_its_lease_is_over() {
     let place = Place::forgetful().await;
     let start = place.service().set("TIKKUN_LEASE__TTL", "5m").set("TIKKUN_LEASE__RENEW", "1s");

@@ -53,9 +53,16 @@ async fn outage_of_a_fetch_is_over_when_the_next_one_is_answered_though_it_bring
         (Exposition::scrape(service).value(outage) == Some(value)).then_some(())
     };
     service.until("an outage", async |service| scraped(service, 1.0).await).await;
+    service
+        .until("that it is told", async |service| (service.get("/readyz").status == 503).then_some(()))
+        .await;
+    let health = service.get("/api/jobs/health").expect(500).json();
+    assert!(health["not_served"]["default"].as_str().unwrap().contains("nobody takes this"), "{health}");
     broker.cancel(&"a".into()).await.unwrap();
     sqlx::raw_sql("drop trigger no_fetch").execute(&mut queue).await.unwrap();
     service.until("the end of the outage", async |service| scraped(service, 0.0).await).await;
+    assert_eq!(service.get("/api/jobs/health").expect(200).json()["not_served"], serde_json::json!({}));
+    service.get("/readyz").expect(200);
 }
 
 #[tokio::test]

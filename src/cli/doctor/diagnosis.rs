@@ -20,7 +20,7 @@ pub(super) fn diagnose(facts: &Facts) -> Vec<Finding> {
         findings.extend(concerned.iter().filter_map(|queue| paused(facts, queues, queue)));
         findings.extend(lost(facts, queues, &concerned));
         findings.extend(unknown(facts, queues));
-        findings.extend(risks(facts, queues));
+        findings.extend(risks(facts, queues, &concerned));
         findings.extend(timekeeping::scheduler(queues));
         findings.extend(timekeeping::schedules(facts, queues));
     }
@@ -199,9 +199,17 @@ fn unknown(facts: &Facts, queues: &Queues) -> Vec<Finding> {
     found.collect()
 }
 
-fn risks(facts: &Facts, queues: &Queues) -> Vec<Finding> {
-    let risks = queues.risks.iter().filter(|_| facts.asked.is_none());
+fn risks(facts: &Facts, queues: &Queues, concerned: &BTreeSet<QueueName>) -> Vec<Finding> {
+    let concerns = |risk: &&Risk| match risk {
+        Risk::Misused { queue, .. } => queue.as_ref().is_none_or(|queue| concerned.contains(queue)),
+        Risk::Evicts { .. } | Risk::Forgets => false,
+    };
+    let risks = queues.risks.iter().filter(|risk| facts.asked.is_none() || concerns(risk));
     let found = risks.map(|risk| {
+        let subject = match risk {
+            Risk::Misused { queue: Some(queue), .. } => format!("queue {queue}"),
+            _ => "queue".to_owned(),
+        };
         let (graded, to_do) = match risk {
             Risk::Evicts { .. } => (
                 (Severity::Warning, "queue_evicts"),
@@ -212,8 +220,13 @@ fn risks(facts: &Facts, queues: &Queues) -> Vec<Finding> {
                 (Severity::Notice, "queue_forgets"),
                 "give that Redis `appendonly yes`, or live with it: deletions come back from the database by themselves",
             ),
+            Risk::Misused { .. } => (
+                (Severity::Error, "queue_not_served"),
+                "find out who writes there (another program on the same Redis database?), then move the key away with \
+                 `RENAME`: jobs go on by themselves",
+            ),
         };
-        finding(graded, "queue", risk_in_words(risk), to_do)
+        finding(graded, subject, risk_in_words(risk), to_do)
     });
     found.collect()
 }
@@ -433,11 +446,13 @@ mod tests {
     }
 
     #[test]
-    fn a_broker_that_drops_jobs_is_a_warning_and_one_that_forgets_when_it_ends_a_notice() {
+    fn a_broker_that_cannot_serve_is_an_error_one_that_drops_a_warning_and_one_that_forgets_a_notice() {
         let risky = |risk: Risk| sick(move |queues| queues.risks.push(risk));
         let evicts = Risk::Evicts { policy: "allkeys-lru".into() };
         assert_eq!(risky(evicts), [(Severity::Warning, "queue_evicts")]);
         assert_eq!(risky(Risk::Forgets), [(Severity::Notice, "queue_forgets")]);
+        let misused = Risk::Misused { queue: Some("mail".into()), what: "a hash".into() };
+        assert_eq!(risky(misused), [(Severity::Error, "queue_not_served")]);
     }
 
     #[test]

@@ -176,8 +176,10 @@ async fn read_queues(broker: &dyn Broker, diagnostics: bool) -> Result<Queues, F
             }
         }
     }
+    let processes = broker.processes().await?;
+    let served = processes.iter().flat_map(|process| &process.queues);
+    let queues: BTreeSet<_> = counts.keys().chain(served).cloned().collect();
     Ok(Queues {
-        processes: broker.processes().await?,
         paused: broker.paused().await?,
         counts,
         scheduler: broker.leadership(SCHEDULER_ROLE).await?,
@@ -187,7 +189,8 @@ async fn read_queues(broker: &dyn Broker, diagnostics: bool) -> Result<Queues, F
             .collect(),
         lost,
         held: HashSet::new(),
-        risks: broker.risks().await?,
+        processes,
+        risks: broker.risks(&Vec::from_iter(queues)).await?,
     })
 }
 

@@ -111,6 +111,10 @@ fn in_words(reason: &Reason) -> String {
         "database_unreachable" => "the database is out of reach: jobs wait".to_owned(),
         "broker_refuses_writes" => "the queue takes no writes: jobs wait".to_owned(),
         "database_refuses_writes" => "the database takes no writes: jobs wait".to_owned(),
+        "queue_not_served" => format!("no job can be taken from queue {queue}: its log says why"),
+        "some_jobs_not_served" => {
+            format!("queue {queue} refuses something about single jobs: its log says what")
+        }
         "jobs_cannot_run" => "no job can be run: the python processes cannot be started".to_owned(),
         "some_jobs_cannot_run" => {
             "some jobs cannot be run: their python processes cannot be started".to_owned()

@@ -15,7 +15,7 @@ use super::shapes::{
 };
 use crate::fault::Fault;
 use crate::http::facade::Facade;
-use crate::http::health::HealthReader;
+use crate::http::health::{HealthReader, unserved_queues};
 use crate::http::python::PythonReader;
 use crate::http::views::{QueueService, time};
 use crate::job::QueueName;
@@ -85,6 +85,7 @@ impl BoardReader {
         let queues = self.queues(&reading, (now, history));
         let children = self.health.children.snapshot();
         let refusing = self.health.writes.refused().await.into_keys().collect();
+        let unserved = self.health.outages.by_queue();
         let leader = reading.scheduler.as_ref().ok().and_then(Option::as_ref);
         let outbox = reading.outbox.as_ref().ok();
         let (status, reasons) = judge(&ServiceFacts {
@@ -94,6 +95,7 @@ impl BoardReader {
             scheduler: reading.scheduler.as_ref().ok().map(Option::as_ref),
             outbox: outbox.filter(|_| reading.active.is_ok()),
             refusing,
+            unserved: unserved_queues(&unserved),
             hindered: self.health.hindered(),
             stuck_threads: children.stuck_threads,
             thresholds: self.health.thresholds,

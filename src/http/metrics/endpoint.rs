@@ -44,7 +44,8 @@ impl MetricsEndpoint {
         let written = self.probes.needed_writes.as_ref().is_none_or(|writes| !writes.are_refused());
         let runs = self.probes.hindrance.borrow().is_none();
         let leaving = self.probes.leaving.load(Ordering::Acquire);
-        let ready = started && proven && written && runs && stopped == 0 && !leaving;
+        let served = self.probes.outages.whole().is_empty();
+        let ready = started && proven && written && served && runs && stopped == 0 && !leaving;
         STOPPED_LOOPS.gauge(&[]).set(stopped as f64);
         READY.gauge(&[]).set(f64::from(u8::from(ready)));
     }

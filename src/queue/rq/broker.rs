@@ -282,8 +282,8 @@ impl Broker for Rq {
         Ok(())
     }
 
-    async fn risks(&self) -> Result<Vec<Risk>, Fault> {
-        risks::of(&self.server).await
+    async fn risks(&self, queues: &[QueueName]) -> Result<Vec<Risk>, Fault> {
+        risks::of(&self.server, queues).await
     }
 
     async fn check(&self) -> Result<(), Fault> {

@@ -100,6 +100,11 @@ impl Keys {
         format!("{}:leases", self.ours)
     }
 
+    /// The deliveries of all processes.
+    pub(super) fn deliveries(&self) -> String {
+        format!("{}:deliveries", self.ours)
+    }
+
     /// The records of the processes.
     pub(super) fn processes(&self) -> String {
         format!("{}:processes", self.ours)

@@ -1,16 +1,21 @@
-//! How this server may lose jobs: its behaviour with full memory, and after a restart.
+//! How this server may lose jobs or keep them waiting: its behaviour with full memory, and after a restart; keys of
+//! queues that hold something else.
 
 use std::collections::HashMap;
 
 use super::server::Server;
 use crate::fault::Fault;
+use crate::job::QueueName;
 use crate::queue::upkeep::Risk;
 
 /// The only policy with which a full server refuses writes instead of dropping keys.
 const KEEPS_ALL: &str = "noeviction";
 
+/// The sorted sets of a queue.
+const REGISTRIES: [&str; 6] = ["wip", "finished", "failed", "deferred", "scheduled", "canceled"];
+
 /// Asks the server. A hosted one may refuse to tell how it writes to disk; then that is not judged.
-pub(super) async fn of(server: &Server) -> Result<Vec<Risk>, Fault> {
+pub(super) async fn of(server: &Server, queues: &[QueueName]) -> Result<Vec<Risk>, Fault> {
     let what = || "ask Redis how it keeps its data".to_owned();
     let mut commands = redis::pipe();
     commands.cmd("INFO").arg("memory").cmd("INFO").arg("persistence");
@@ -19,7 +24,40 @@ pub(super) async fn of(server: &Server) -> Result<Vec<Risk>, Fault> {
     config.cmd("CONFIG").arg("GET").arg("save");
     let save: Result<(HashMap<String, String>,), Fault> = server.link.ask(&config, what).await;
     let points = save.ok().and_then(|(mut config,)| config.remove("save"));
-    Ok(found(&memory, &persistence, points.as_deref()))
+    let mut risks = found(&memory, &persistence, points.as_deref());
+    risks.extend(misused(server, queues).await?);
+    Ok(risks)
+}
+
+/// The keys of these queues, and those of all jobs, that hold something else than jobs need.
+async fn misused(server: &Server, queues: &[QueueName]) -> Result<Vec<Risk>, Fault> {
+    let keys = &server.keys;
+    let all = [
+        (keys.queues(), "set"),
+        (keys.leases(), "zset"),
+        (keys.deliveries(), "hash"),
+        (keys.paused(), "hash"),
+    ];
+    let mut looked_at: Vec<_> = all.map(|(key, kind)| (None, key, kind)).into();
+    for queue in queues {
+        let registries = REGISTRIES.map(|kind| (keys.registry(kind, queue.as_str()), "zset"));
+        let of_queue = registries.into_iter().chain([(keys.queue(queue.as_str()), "list")]);
+        looked_at.extend(of_queue.map(|(key, kind)| (Some(queue.clone()), key, kind)));
+    }
+    let mut types = redis::pipe();
+    for (_, key, _) in &looked_at {
+        types.cmd("TYPE").arg(key);
+    }
+    let types: Vec<String> = server.link.ask(&types, || "look at the keys of the queues".to_owned()).await?;
+    let each = looked_at.into_iter().zip(types);
+    let misused = each.filter(|((_, _, kind), found)| found != kind && found != "none");
+    Ok(misused
+        .map(|((queue, key, kind), found)| Risk::Misused { queue, what: in_words(&key, &found, kind) })
+        .collect())
+}
+
+fn in_words(key: &str, found: &str, kind: &str) -> String {
+    format!("the key {key} is a {found}, where RQ keeps a {kind}")
 }
 
 /// The risks that follow from the answers; `points` are its save points, `None` if unknown.

@@ -39,13 +39,17 @@ export const en = {
   status_warning: "Something is not working",
   status_unhealthy: "A back end cannot be reached",
   status_hindered: "No job can be run",
-  health_fine: "The queue and the database answer, a scheduler is running, and nothing waits for too long.",
+  health_fine: "What this service needs answers, and nothing waits for too long.",
   reason_broker_unreachable: "The queue does not answer. Jobs wait, and continue by themselves once it is back.",
   reason_database_unreachable: "The database does not answer. Deletions wait, which uses up none of their retries.",
   reason_broker_refuses_writes:
     "The queue can be read but not written to. Check whether its disk or memory is full, or whether it is read-only. Jobs wait, and continue by themselves.",
   reason_database_refuses_writes:
     "The database can be read but not written to. Check whether its disk is full, or whether it is read-only. Deletions wait, which uses up none of their retries.",
+  reason_queue_not_served:
+    "No job can be taken from {queue}: the queue refuses it, and the log says why. Its jobs wait, and continue by themselves.",
+  reason_some_jobs_not_served:
+    "The queue refuses something about single jobs of {queue}, such as their ends, and the log says what. It is tried again and again.",
   reason_no_scheduler:
     "No scheduler is running: delayed jobs and retries do not start. Start a worker, or a process with the role scheduler.",
   reason_jobs_cannot_run:

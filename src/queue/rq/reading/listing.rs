@@ -130,7 +130,7 @@ impl Server {
         for line in lines.iter().filter(|line| line.is_list) {
             commands.lrange(&line.key, 0, isize::try_from(SLACK).unwrap_or(isize::MAX));
         }
-        let heads = self.lists(&commands, "list the heads of queues").await?;
+        let heads = self.lists(&mut commands, "list the heads of queues").await?;
         let ids: BTreeSet<String> = heads.into_iter().flatten().chain(choice.whole_id()).collect();
         let ids: Vec<String> = ids.into_iter().collect();
         let found = self.outlines(&ids, choice.searches()).await?.into_iter().flatten();
@@ -142,12 +142,17 @@ impl Server {
         Ok(found.map(stray).collect())
     }
 
-    /// The lists that these commands return; empty without commands.
-    async fn lists(&self, commands: &redis::Pipeline, what: &str) -> Result<Vec<Vec<String>>, Fault> {
+    /// The lists that these commands return; empty without commands. A key that is no list of jobs lists none.
+    pub(super) async fn lists(
+        &self,
+        commands: &mut redis::Pipeline,
+        what: &str,
+    ) -> Result<Vec<Vec<String>>, Fault> {
         if commands.is_empty() {
             return Ok(Vec::new());
         }
-        self.people.ask(commands, || what.to_owned()).await
+        let lists = self.people.ask_each(commands, || what.to_owned()).await?;
+        Ok(lists.into_iter().map(Option::unwrap_or_default).collect())
     }
 
     /// Reads the next window of each line that has more; returns how many jobs were read.
@@ -162,7 +167,7 @@ impl Server {
         for line in &open {
             line.ask(&mut commands, line.at, WINDOW);
         }
-        let windows = self.lists(&commands, "list jobs").await?;
+        let windows = self.lists(&mut commands, "list jobs").await?;
         let ids: Vec<String> = windows.iter().flatten().cloned().collect();
         let mut outlines = self.outlines(&ids, kinds).await?.into_iter();
         for (line, window) in open.iter_mut().zip(&windows) {
@@ -193,14 +198,14 @@ impl Server {
                 commands.zcard(&line.key)
             };
         }
-        let lengths: Vec<usize> = self.people.ask(&commands, what).await?;
-        let mut spans: Vec<(usize, usize)> = lengths.into_iter().map(|length| (0, length)).collect();
+        let lengths: Vec<Option<usize>> = self.people.ask_each(&mut commands, what).await?;
+        let mut spans: Vec<_> = lengths.into_iter().map(|length| (0, length.unwrap_or(0))).collect();
         while spans.iter().any(|(from, to)| to - from > SLACK / 2) {
             let mut commands = redis::pipe();
             for (line, (from, to)) in lines.iter().zip(&spans) {
                 line.ask(&mut commands, usize::midpoint(*from, *to), 1);
             }
-            let middles = self.lists(&commands, "find the page of a list").await?;
+            let middles = self.lists(&mut commands, "find the page of a list").await?;
             let ids: Vec<String> =
                 middles.into_iter().map(|ids| ids.into_iter().next().unwrap_or_default()).collect();
             for ((from, to), job) in spans.iter_mut().zip(self.outlines(&ids, false).await?) {

@@ -67,9 +67,9 @@ impl Server {
         for (kind, _) in PLACES.iter().filter(|(_, of)| state.is_none_or(|state| state == *of)) {
             commands.zrevrange(self.keys.registry(kind, name), 0, last);
         }
-        let found: Vec<Vec<String>> =
-            self.people.ask(&commands, || format!("list jobs of `{queue}`")).await?;
-        for member in found.into_iter().flatten() {
+        let found: Vec<Option<Vec<String>>> =
+            self.people.ask_each(&mut commands, || format!("list jobs of `{queue}`")).await?;
+        for member in found.into_iter().flatten().flatten() {
             ids.insert(member);
         }
         Ok(())

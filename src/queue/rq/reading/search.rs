@@ -64,8 +64,7 @@ impl Server {
         loop {
             let mut commands = redis::pipe();
             commands.lrange(&list, last + 1 - WINDOW, last);
-            let (ids,): (Vec<String>,) =
-                self.people.ask(&commands, || format!("search the queue `{queue}`")).await?;
+            let ids = self.lists(&mut commands, &format!("search the queue `{queue}`")).await?.concat();
             self.glance(&ids, kind, of_kind).await?;
             if isize::try_from(ids.len()).unwrap_or(WINDOW) < WINDOW {
                 return Ok(());
@@ -85,8 +84,7 @@ impl Server {
         loop {
             let mut commands = redis::pipe();
             commands.zrevrange(held, at, at + WINDOW - 1);
-            let (ids,): (Vec<String>,) =
-                self.people.ask(&commands, || "search jobs that are held back".to_owned()).await?;
+            let ids = self.lists(&mut commands, "search jobs that are held back").await?.concat();
             self.glance(&ids, kind, of_kind).await?;
             if isize::try_from(ids.len()).unwrap_or(WINDOW) < WINDOW {
                 return Ok(());
