@@ -7,7 +7,7 @@ use tracing::Instrument as _;
 
 use super::queue_state::QueueState;
 use super::slots::Slot;
-use crate::queue::{Settled, Settlement};
+use crate::queue::{Disposition, Settled, Settlement};
 
 /// The most settlements in one call; it limits the size of a transaction.
 pub(super) const SETTLE_BATCH: usize = 500;
@@ -54,7 +54,8 @@ impl Completer {
             let Ok((settled, instead)) = written.instrument(tracing::debug_span!("settle")).await else {
                 continue;
             };
-            if settled == Settled::NotOurs {
+            let goes_back = matches!(settlement.verdict, Disposition::Release { .. });
+            if settled == Settled::NotOurs && !goes_back {
                 tracing::warn!(job.id = %settlement.job, queue.name = %settlement.queue,
                     "the job was taken from this process before it ended; its end is not counted");
             }

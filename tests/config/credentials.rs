@@ -71,6 +71,26 @@ fn variables_of_aws_with_a_line_end_are_mended_and_others_left_to_its_chain() {
 }
 
 #[test]
+fn endpoint_of_aws_variables_counts_unless_one_is_set_here() {
+    let own = ("TIKKUN_ATTACHMENTS__S3_ENDPOINT", "https://own");
+    let (general, of_s3) = (("AWS_ENDPOINT_URL", "http://a:1"), ("AWS_ENDPOINT_URL_S3", "http://s:1\n"));
+    let ignored = ("AWS_IGNORE_CONFIGURED_ENDPOINT_URLS", "true");
+    let cases: [(&[_], _); 5] = [
+        (&[], ("", false)),
+        (&[general], ("http://a:1", true)),
+        (&[general, of_s3], ("http://s:1", true)),
+        (&[general, of_s3, own], ("https://own", false)),
+        (&[general, ignored], ("", false)),
+    ];
+    for (env, expected) in cases {
+        let s3 = with_env(&[&S3[..], env].concat()).unwrap().settings.attachments.s3;
+        assert_eq!((s3.endpoint.as_str(), s3.path_style), expected, "{env:?}");
+    }
+    let told = only_problem(with_env(&[&S3[..], &[("AWS_ENDPOINT_URL", "http://u:hunter2@s")]].concat()));
+    assert!(told.contains("AWS_ENDPOINT_URL") && !told.contains("hunter2"), "{told}");
+}
+
+#[test]
 fn quotes_that_docker_keeps_are_named() {
     let r2 = [
         ("ATTACHMENT_STORAGE_DRIVER", "r2"),

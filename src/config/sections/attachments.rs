@@ -4,12 +4,13 @@ use std::path::{Path, PathBuf};
 
 use secrecy::{ExposeSecret, SecretString};
 
+use super::aws::{self, ENDPOINT, is_endpoint, is_key_part};
 use super::trust;
 use crate::config::environment::variable;
 use crate::config::private::Address;
 use crate::config::problem::Warning;
 use crate::config::proxy::ProxySettings;
-use crate::config::reader::{QUOTES, Reader};
+use crate::config::reader::Reader;
 use crate::config::value::{is_quoted, words};
 
 /// The kind of storage.
@@ -92,7 +93,7 @@ impl AttachmentSettings {
             AttachmentDriver::Local => None,
             AttachmentDriver::R2 => Some(("attachments.r2_endpoint", r2.endpoint())),
             AttachmentDriver::S3 => {
-                s3.mend_from_variables(reader);
+                s3.complete(reader);
                 Some(("attachments.s3_endpoint", s3.endpoint.clone()))
             }
         };
@@ -194,22 +195,20 @@ impl S3Settings {
         }
     }
 
-    /// Replaces values of AWS's own variables that the SDK cannot use as they are: a line end in one of them
-    /// makes it panic. All other values are left to the SDK.
-    fn mend_from_variables(&mut self, reader: &mut Reader<'_>) {
-        let regions = ["AWS_REGION", "AWS_DEFAULT_REGION"];
-        if let Some(region) = regions.into_iter().find(|name| reader.variable(name).is_some())
-            && self.region.is_empty()
-            && needs_mending(reader, region)
-        {
-            self.region = mended(reader, region);
+    /// Adds what AWS's own variables say, as far as the SDK does not read it there by itself.
+    fn complete(&mut self, reader: &mut Reader<'_>) {
+        if self.endpoint.is_empty() {
+            self.endpoint = aws::endpoint(reader);
+            // As the application's library has it for such an endpoint.
+            self.path_style |= !self.endpoint.is_empty();
         }
-        let names = ["AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"];
-        let is_set = names.into_iter().take(2).all(|name| reader.variable(name).is_some());
-        let is_broken = names.into_iter().any(|name| needs_mending(reader, name));
-        if is_empty(&self.access_key_id) && is_set && is_broken {
-            let [id, secret, token] = names.map(|name| SecretString::from(mended(reader, name)));
-            (self.access_key_id, self.secret_access_key, self.session_token) = (id, secret, token);
+        if self.region.is_empty() {
+            self.region = aws::mended_region(reader).unwrap_or_default();
+        }
+        if is_empty(&self.access_key_id)
+            && let Some(key) = aws::mended_key(reader)
+        {
+            [self.access_key_id, self.secret_access_key, self.session_token] = key;
         }
     }
 
@@ -237,36 +236,11 @@ fn secret_part(reader: &mut Reader<'_>, key: &'static str, in_force: bool) -> Se
     reader.read(key, expected, |secret: &SecretString| !in_force || fits(secret.expose_secret()))
 }
 
-fn is_key_part(text: &str) -> bool {
-    text.chars().all(|c| c.is_ascii_graphic()) && !is_quoted(text)
-}
-
 /// A bucket or region, which becomes part of a URL.
 fn name(reader: &mut Reader<'_>, key: &'static str, in_force: bool) -> String {
     let fits =
         |name: &String| !name.contains(|c: char| c.is_control() || c.is_whitespace()) && !is_quoted(name);
     reader.read(key, "a name without blanks and quotes, or nothing", |name: &String| !in_force || fits(name))
-}
-
-fn needs_mending(reader: &Reader<'_>, variable: &str) -> bool {
-    reader.variable(variable).is_some_and(|text| !is_key_part(text))
-}
-
-/// One of AWS's own variables, trimmed; empty if not set. It is refused if it cannot be used even then.
-fn mended(reader: &mut Reader<'_>, variable: &str) -> String {
-    let Some(given) = reader.variable(variable) else { return String::new() };
-    let text = given.trim();
-    if !is_key_part(text) {
-        let quotes = if is_quoted(text) { QUOTES } else { "" };
-        reader.refuse(format!(
-            "the environment variable {variable} cannot be used, expected visible ASCII characters{quotes}"
-        ));
-    } else if text != given {
-        reader.warnings.push(Warning::warn(format!(
-            "{variable} begins or ends with blanks or a line end, which are left out"
-        )));
-    }
-    text.to_owned()
 }
 
 fn is_empty(secret: &SecretString) -> bool {
@@ -281,12 +255,7 @@ fn named_when<const N: usize>(table: [(&str, bool); N]) -> Vec<String> {
 
 /// Reads an endpoint. It is checked to contain no password, so it can be kept as plain text.
 fn endpoint(reader: &mut Reader<'_>, key: &'static str) -> String {
-    let expected = "`https://host` (or `http://host`) without user and password, or nothing";
-    let is_endpoint = |address: &Address| {
-        let text = address.expose();
-        let is_web = matches!(address.scheme().as_deref(), Some("https" | "http"));
-        text.is_empty() || (is_web && !text.contains('@') && url::Url::parse(text).is_ok())
-    };
-    let address: Address = reader.read(key, expected, is_endpoint);
+    let fits = |address: &Address| address.expose().is_empty() || is_endpoint(address.expose());
+    let address: Address = reader.read(key, ENDPOINT, fits);
     address.expose().to_owned()
 }

@@ -1,6 +1,7 @@
 //! One file for each section of the configuration: its keys, typed and within their bounds.
 
 pub(super) mod attachments;
+pub(super) mod aws;
 pub(super) mod broker;
 pub(super) mod deletion;
 pub(super) mod diagnostics;

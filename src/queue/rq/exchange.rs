@@ -28,9 +28,9 @@ pub(super) struct Take {
 #[derive(Default)]
 pub(super) struct Ends {
     args: Vec<String>,
-    count: usize,
     /// The bytes of their outcomes.
     size: usize,
+    executions: Vec<ExecutionId>,
 }
 
 /// The result of settlements.
@@ -60,12 +60,13 @@ impl Server {
     }
 
     pub(super) fn ends(&self, settlements: &[Settlement]) -> Result<Ends, Fault> {
-        let mut ends = Ends { count: settlements.len(), ..Ends::default() };
+        let mut ends = Ends::default();
         for one in settlements {
             let serializer =
                 self.lent.lock().get(&one.execution).map(|out| out.serializer).unwrap_or_default();
             let (how, text) = ending(one, serializer);
             ends.size += text.len();
+            ends.executions.push(one.execution.clone());
             ends.args.extend([
                 one.job.as_str().to_owned(),
                 one.execution.as_str().to_owned(),
@@ -87,7 +88,7 @@ impl Server {
         let mut call = self.prepare(&self.scripts.exchange);
         call.arg(ends.args.len()).arg(&ends.args);
         let mut size = ends.size;
-        let fetch = take.map(|take| Fetch::new(self, take));
+        let fetch = take.map(|take| Fetch::new(self, take, &ends.executions));
         if let Some(Fetch { take, executions, workers, .. }) = &fetch {
             let first = self.too_large.of(&take.queue);
             size += first;
@@ -106,16 +107,16 @@ impl Server {
 
 pub(super) fn name_of(ends: &Ends, take: Option<&Take>) -> String {
     match take {
-        None => format!("settle {} deliveries", ends.count),
-        Some(take) if ends.count == 0 => format!("fetch from `{}`", take.queue),
-        Some(take) => format!("settle {} deliveries and fetch from `{}`", ends.count, take.queue),
+        None => format!("settle {} deliveries", ends.executions.len()),
+        Some(take) if ends.executions.is_empty() => format!("fetch from `{}`", take.queue),
+        Some(take) => format!("settle {} deliveries and fetch from `{}`", ends.executions.len(), take.queue),
     }
 }
 
 impl<'a> Fetch<'a> {
-    fn new(server: &'a Server, take: &'a Take) -> Self {
+    fn new(server: &'a Server, take: &'a Take, ending: &[ExecutionId]) -> Self {
         let executions = new_executions(take.max);
-        let workers = server.workers.assign(&executions);
+        let workers = server.workers.assign(&executions, ending);
         Self { server, take, executions, workers }
     }
 

@@ -156,15 +156,17 @@ impl Memory {
         let record = written(&process, known.ttl)?;
         let mut call = self.server.prepare(&self.server.scripts.write_back);
         call.arg(process.id.as_str()).arg(record).arg(known.ttl).arg(queue_list(&process.queues));
+        let mut bytes = 0;
         for held in self.held_here() {
+            bytes += held.fields.iter().map(|(_, value)| value.len()).sum::<usize>();
             call.arg(held.execution.as_str()).arg(held.worker).arg(held.id).arg(held.queue);
             call.arg(held.fields.len() * 2);
             for (name, value) in held.fields {
                 call.arg(name).arg(value);
             }
         }
-        let back: Vec<(String, String)> =
-            self.server.link.invoke(&call, || "write back what Redis has forgotten".to_owned()).await?;
+        let what = || "write back what Redis has forgotten".to_owned();
+        let back: Vec<(String, String)> = self.server.link.invoke_heavy(&call, bytes, what).await?;
         for (id, queue) in back {
             tracing::warn!(
                 job.id = id,

@@ -77,11 +77,8 @@ impl Workers {
     /// The execution of a worker.
     pub(super) fn execution_of(&self, worker: &str) -> Option<ExecutionId> {
         let state = self.state.lock();
-        state
-            .busy
-            .iter()
-            .find(|(_, assigned)| assigned.name == worker)
-            .map(|(execution, _)| execution.clone())
+        let busy = state.busy.iter().filter(|(_, assigned)| assigned.name == worker);
+        busy.min_by_key(|(_, assigned)| assigned.shared).map(|(execution, _)| execution.clone())
     }
 
     /// Retires a worker, at once or at the end of its job; `false` if it is not ours or already retired.
@@ -112,13 +109,14 @@ impl Workers {
         self.state.lock().retired.retain(|name| !gone.contains(name));
     }
 
-    /// Assigns names to new executions; beyond the slots they share the last one.
-    pub(super) fn assign(&self, executions: &[ExecutionId]) -> Vec<String> {
-        let mut state = self.state.lock();
+    /// Assigns names to new executions: free ones, then those of executions that are `ending` in the same call. Beyond the
+    /// slots they share the last one.
+    pub(super) fn assign(&self, executions: &[ExecutionId], ending: &[ExecutionId]) -> Vec<String> {
+        let (mut state, mut ending) = (self.state.lock(), ending.iter());
         let spare = state.all.last().cloned().unwrap_or_else(|| "tikkun".to_owned());
         let mut assigned = Vec::with_capacity(executions.len());
         for execution in executions {
-            let free = state.free.pop();
+            let free = state.free.pop().or_else(|| state.passed_on(&mut ending));
             let shared = free.is_none();
             let name = free.unwrap_or_else(|| spare.clone());
             state.busy.insert(execution.clone(), Assigned { name: name.clone(), shared });
@@ -146,6 +144,15 @@ impl Workers {
 }
 
 impl State {
+    /// The name of the next of these executions whose worker is its own and stays in service.
+    fn passed_on<'a>(&mut self, ending: &mut impl Iterator<Item = &'a ExecutionId>) -> Option<String> {
+        ending.find_map(|ended| {
+            let own = self.busy.get_mut(ended).filter(|one| !one.shared && self.names.contains(&one.name))?;
+            own.shared = true;
+            Some(own.name.clone())
+        })
+    }
+
     fn retire(&mut self, worker: &str) -> bool {
         let known = self.names.len();
         self.names.retain(|name| name != worker);
@@ -189,7 +196,7 @@ mod tests {
         let workers = Workers::new(2, None);
         let names = workers.named_after(&process());
         let ids: Vec<ExecutionId> = vec!["a".into()];
-        workers.assign(&ids);
+        workers.assign(&ids, &[]);
         assert_eq!(workers.execution_of(&names[0]), Some("a".into()));
         assert!(workers.retire(&names[0]) && !workers.retire(&names[0]) && !workers.retire("other"));
         assert_eq!((workers.retiring(), workers.retired()), (vec![names[0].clone()], vec![]));
@@ -205,7 +212,7 @@ mod tests {
     fn a_worker_that_has_gone_is_told_of_until_it_is_off_the_registers() {
         let workers = Workers::new(2, None);
         let names = workers.named_after(&process());
-        workers.assign(&["a".into()]);
+        workers.assign(&["a".into()], &[]);
         workers.retire_all();
         assert_eq!(workers.retiring(), [names[0].clone()]);
         assert_eq!((workers.retired(), workers.retired()), (names[1..].to_vec(), names[1..].to_vec()));
@@ -225,10 +232,18 @@ mod tests {
         let names = workers.named_after(&process());
         assert_eq!(names, ["tikkun.a-host-1.01234567.1", "tikkun.a-host-1.01234567.2"]);
         let ids: Vec<ExecutionId> = ["a", "b", "c"].into_iter().map(ExecutionId::from).collect();
-        assert_eq!(workers.assign(&ids), [&*names[0], &*names[1], &*names[1]]);
+        assert_eq!(workers.assign(&ids, &[]), [&*names[0], &*names[1], &*names[1]]);
         workers.release(&ids);
-        assert_eq!(workers.assign(&ids[..2]).len(), 2);
+        assert_eq!(workers.assign(&ids[..2], &[]).len(), 2);
         assert!(workers.state.lock().free.is_empty(), "no name is free twice");
         assert_eq!(workers.named_after(&process()), names, "named once");
+        let next = ["d".into(), "e".into(), "f".into()];
+        assert_eq!(workers.assign(&next, &ids[..2]), [&*names[1], &*names[0], &*names[1]], "passed on");
+        workers.release(&ids);
+        assert!(workers.state.lock().free.is_empty());
+        assert!(workers.retire(&names[0]));
+        assert_eq!(workers.assign(&["g".into()], &next), [&*names[1]], "one that leaves is not passed on");
+        workers.release(&next);
+        assert_eq!(workers.retired(), names[..1]);
     }
 }
