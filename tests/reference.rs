@@ -239,6 +239,35 @@ fn page_of_metrics_names_metrics_that_there_are_and_where_all_of_them_stand() {
     }
 }
 
+/// All sources of the tests in this folder.
+fn sources(folder: &Path) -> String {
+    let entries = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+    let text = |path: PathBuf| match path.extension() {
+        None if path.is_dir() => sources(&path),
+        Some(kind) if kind == "rs" => fs::read_to_string(path).unwrap(),
+        _ => String::new(),
+    };
+    entries.map(text).collect()
+}
+
+#[test]
+fn page_of_tests_names_a_test_for_each_fault_that_others_report() {
+    let page = file("docs/testing.md");
+    let (_, section) = page.split_once("\n## What users of other systems report\n").unwrap();
+    let rows = section.split("\n## ").next().unwrap().lines().filter(|line| line.starts_with("| ")).skip(1);
+    let tests = sources(&Path::new(env!("CARGO_MANIFEST_DIR")).join("tests"));
+    let mut faults = 0;
+    for row in rows {
+        let named: Vec<_> = row.split('`').skip(1).step_by(2).filter(|word| word.contains('_')).collect();
+        assert!(!named.is_empty(), "no test in {row}");
+        for name in named {
+            assert!(tests.contains(&format!("fn {name}(")), "there is no test `{name}`");
+        }
+        faults += 1;
+    }
+    assert_eq!(faults, 11);
+}
+
 #[test]
 fn page_of_postgresql_names_every_table_of_tikkuns_own() {
     let page = file("docs/postgresql.md");
