@@ -14,6 +14,7 @@ use super::outcome::Outcome;
 use super::pace::{AfterFault, Pace};
 use super::tracker_line::{Stopped, TrackerLine, Until, log_backoff, patiently, restarting};
 use crate::config::DeletionSettings;
+use crate::deadline::answer_in;
 use crate::deletion::{BatchDone, DeletionBatch, RunBatch};
 use crate::failpoint;
 use crate::fault::{Fault, FaultKind};
@@ -27,6 +28,8 @@ use crate::user_log::USER_LOG;
 
 /// The longest wait before the row is read again, so that a cancellation takes effect soon.
 const LOOK: Duration = Duration::from_secs(1);
+/// How long a write may take to show that the database takes any.
+const TRY: Duration = Duration::from_secs(5);
 
 /// One attempt at one row.
 pub(super) struct Deletion<'a> {
@@ -196,7 +199,11 @@ impl Deletion<'_> {
     }
 
     async fn after_fault(&mut self, fault: &Fault, took: Duration) -> Option<JobResult> {
-        if fault.smaller_may_do() && self.size.smaller() {
+        let kind = match fault.kind() {
+            FaultKind::Retryable if self.nothing_is_written().await => FaultKind::Unavailable,
+            kind => kind,
+        };
+        if kind != FaultKind::Unavailable && fault.smaller_may_do() && self.size.smaller() {
             self.pace.spent(took);
             tracing::warn!(
                 error = fault.chain(),
@@ -205,12 +212,12 @@ impl Deletion<'_> {
             );
             return None;
         }
-        match fault.kind() {
+        match kind {
             FaultKind::Retryable => self.size.unlucky(),
             FaultKind::Unavailable => self.ctx.refund(took),
             FaultKind::Permanent => {}
         }
-        match self.pace.fault(fault.kind()) {
+        match self.pace.fault(kind) {
             AfterFault::GiveUp { failures } => {
                 self.give_up(format!("{failures} batches in a row failed; the last error: {}", fault.chain()))
                     .await
@@ -229,6 +236,13 @@ impl Deletion<'_> {
                 self.after_sleep(slept).await
             }
         }
+    }
+
+    /// Whether the database takes no other write either. While the standby that must confirm every commit is away, or
+    /// somebody keeps the whole database locked, a batch only waits for a lock in vain.
+    async fn nothing_is_written(&self) -> bool {
+        let tried = answer_in(TRY, "try to write", self.ctx.without_clock(self.jobs.check())).await;
+        tried.is_err_and(|fault| fault.is_retryable())
     }
 
     /// Sleeps, but wakes when the row is not running any more or the job must stop. The row is not read at

@@ -129,6 +129,28 @@ async fn database_that_has_become_read_only_is_unhealthy_and_not_ready() {
     service.until("a service that is well again", well).await;
 }
 
+/// The only synchronous standby is away: each commit waits for it, and keeps its locks.
+#[tokio::test]
+async fn commits_that_wait_for_a_standby_that_is_away_spend_no_failure() {
+    let server = Server::start();
+    let ground = Ground::on(&server).await;
+    let tenant = ground.tenant(7, 200).await;
+    let start =
+        ground.service().set("TIKKUN_DELETION__MAX_FAILURES", "2").set("TIKKUN_DELETION__THROTTLE", "50ms");
+    let start = start.set("TIKKUN_STORE__LOCK_TIMEOUT", "300ms").set("TIKKUN_STORE__STATEMENT_TIMEOUT", "2s");
+    let mut service = start.set("TIKKUN_STORE__MAX_CONNECTIONS", "40").start().await;
+    let job = service.delete_all(7);
+    ground.processed(&mut service, job, 20).await;
+    ground.run("alter system set synchronous_standby_names = 'away'").await;
+    ground.run("select pg_reload_conf()").await;
+    service.says("⏳ [RECEIPTS_DELETE] Backing off 4s after 2 failures").await;
+    ground.run("alter system reset synchronous_standby_names").await;
+    ground.run("select pg_reload_conf()").await;
+    let row = ground.completed(&mut service, job, &tenant).await;
+    assert_eq!((row.attempt, row.last_error), (1, None), "the attempt outlived the outage");
+    assert!(service.lines("the next one is smaller").is_empty(), "a smaller batch would wait as well");
+}
+
 /// As PostgreSQL refuses whatever needs another page: a test write of one row still finds room.
 #[tokio::test]
 async fn batches_that_find_no_room_on_the_disk_are_unhealthy_and_not_ready_until_one_is_committed() {

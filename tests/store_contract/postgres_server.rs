@@ -1325,6 +1325,31 @@ async fn a_search_path_that_somebody_left_in_a_poolers_session_leads_to_no_other
     }
 }
 
+/// Another client keeps copies of some rows in temporary tables of the same names, as imports do.
+#[tokio::test]
+async fn temporary_tables_that_somebody_left_in_a_poolers_session_are_none_of_ours() {
+    let server = Server::start();
+    let database = server.database().await;
+    let (rig, mut neighbour) = behind_one_connection(&server, &database).await;
+    rig.seed(20).await;
+    rig.run(&format!("insert into receipts (id, business_id, attachment_id) values (50, {OTHER}, 3)")).await;
+    sqlx::raw_sql(
+        "create temp table receipts as select * from public.receipts where id <= 10;
+             create temp table attachments as select * from public.attachments;
+             create temp table tikkun_cleanup_outbox (like public.tikkun_cleanup_outbox including all)",
+    )
+    .execute(&mut neighbour)
+    .await
+    .unwrap();
+    let job = rig.started().await;
+    assert_eq!(job.progress.total, 20);
+    let condemned = keys(&rig.delete_all(&job, 7).await).len();
+    rig.store.background_jobs.check().await.unwrap();
+    assert_eq!((condemned, rig.live(TENANT).await), (19, vec![]));
+    assert_eq!((rig.live(OTHER).await, rig.attachments().await), (vec![50], vec![3]));
+    assert_eq!(rig.number("select count(*) from public.tikkun_cleanup_outbox").await, 19);
+}
+
 #[tokio::test]
 async fn where_no_foreign_key_is_at_work_what_an_older_receipt_points_to_stays_and_that_is_named() {
     let server = Server::shared();

@@ -71,10 +71,11 @@ impl<T> During<T> for Result<T, sqlx::Error> {
 /// The fault for an error while doing `what`.
 pub(super) fn fault(error: sqlx::Error, what: &str) -> Fault {
     let code = error.as_database_error().map(code_of).unwrap_or_default();
+    let refused = error.as_database_error().is_some_and(|answer| refuses_writes(&code, routine(answer)));
     let fault = Fault::new(kind(&error), what).because(error);
     if is_a_time_limit(&code) {
         fault.at_a_time_limit()
-    } else if refuses_writes(&code) {
+    } else if refused {
         fault.of_refused_writes()
     } else {
         fault
@@ -157,13 +158,18 @@ fn code_of(answer: &dyn DatabaseError) -> String {
 
 /// Whether a row is refused by the server itself, or by the body of a trigger.
 fn says_it_of_a_row(answer: &dyn DatabaseError) -> bool {
-    let code = code_of(answer);
-    refuses_a_row(&code, routine(answer)) || (is_in_a_function(answer) && fails_in_a_function(&code))
+    let (code, routine) = (code_of(answer), routine(answer));
+    refuses_a_row(&code, routine)
+        || (is_in_a_function(answer) && fails_in_a_function(&code) && !GIVES_NUMBERS.contains(&routine))
 }
 
 /// What a trigger says of a row is no outage, even if its code is that of one.
 fn kind_of(code: &str, routine: &str) -> FaultKind {
-    if refuses_a_row(code, routine) { FaultKind::Permanent } else { kind_of_code(code) }
+    match routine {
+        _ if GIVES_NUMBERS.contains(&routine) => FaultKind::Unavailable,
+        _ if refuses_a_row(code, routine) => FaultKind::Permanent,
+        _ => kind_of_code(code),
+    }
 }
 
 fn kind_of_code(code: &str) -> FaultKind {
@@ -194,12 +200,12 @@ fn is_a_time_limit(code: &str) -> bool {
         .contains(&code)
 }
 
-/// Whether the server answers but lacks what this write needs: its disk is full or fails, or it has no memory. A smaller
-/// write may succeed, unlike on a server that is read-only. Too many connections are no such refusal, since no
-/// statement was tried.
-fn refuses_writes(code: &str) -> bool {
+/// Whether the server answers but lacks what this write needs: its disk is full or fails, or it has no memory, or no
+/// numbers for transactions until it is vacuumed. A smaller write may succeed, unlike on a server that is read-only. Too
+/// many connections are no such refusal, since no statement was tried.
+fn refuses_writes(code: &str, routine: &str) -> bool {
     let lacks_something = [class::RESOURCES, class::SYSTEM].contains(&class_of(code));
-    lacks_something && code != code::TOO_MANY_CONNECTIONS
+    (lacks_something && code != code::TOO_MANY_CONNECTIONS) || GIVES_NUMBERS.contains(&routine)
 }
 
 /// A constraint, a trigger's `raise` under whatever code, a policy of row security, a publication, or an unsuitable
@@ -252,6 +258,8 @@ fn routine(answer: &dyn DatabaseError) -> &str {
 const OURS: &str = "tikkun_";
 /// Rejects a row that violates a policy of row security.
 const CHECKS_POLICIES: &str = "ExecWithCheckOptions";
+/// Give each transaction its number, and rows that several have locked theirs.
+const GIVES_NUMBERS: [&str; 2] = ["GetNewTransactionId", "GetNewMultiXactId"];
 /// Executes `raise` in PL/pgSQL.
 const RAISES: &str = "exec_stmt_raise";
 /// Finds that a prepared statement's result would have another form now.
@@ -336,14 +344,24 @@ mod tests {
     #[test]
     fn full_disk_refuses_writes_and_a_row_or_a_lost_connection_does_not() {
         for code in ["53000", "53100", "53200", "53400", "58030"] {
-            assert!(refuses_writes(code) && kind_of_code(code) == FaultKind::Unavailable, "{code}");
+            assert!(refuses_writes(code, "") && kind_of_code(code) == FaultKind::Unavailable, "{code}");
             assert!(!refuses_a_row(code, RAISES), "{code}");
         }
         for code in [
             "25006", "53300", "08006", "28P01", "57P01", "57P03", "40P01", "57014", "23514", "P0001",
             "42501", "",
         ] {
-            assert!(!refuses_writes(code), "{code}");
+            assert!(!refuses_writes(code, ""), "{code}");
         }
+    }
+    /// "Database is not accepting commands to avoid wraparound data loss".
+    #[test]
+    fn server_without_numbers_for_transactions_takes_no_writes() {
+        for routine in GIVES_NUMBERS {
+            assert!(refuses_writes("54000", routine) && !refuses_a_row("54000", routine), "{routine}");
+            assert_eq!(kind_of("54000", routine), FaultKind::Unavailable, "{routine}");
+        }
+        assert!(!refuses_writes("54000", "heap_insert"), "a row that is too big");
+        assert_eq!(kind_of("54000", "heap_insert"), FaultKind::Permanent);
     }
 }

@@ -24,8 +24,8 @@ impl Openings {
     pub(super) fn new(settings: &PostgresSettings, path: &str) -> Self {
         // Not every pooler forwards the session's time zone, in which times without a zone are read. Another
         // client may have left a search path in a pooler's session that leads to other tables of the same
-        // names.
-        let path = text(path);
+        // names, or temporary tables, which come first unless the path says otherwise.
+        let path = text(&temporary_last(path));
         let limits = format!(
             "set local timezone = 'UTC'; set local statement_timeout = {}; set local lock_timeout = {}; \
              select set_config('search_path', {path}, true) where current_setting('search_path') <> {path}",
@@ -43,4 +43,9 @@ impl Openings {
             read: format!("begin isolation level repeatable read read only; {limits}").into(),
         }
     }
+}
+
+/// The search path with the session's temporary tables at its end.
+fn temporary_last(path: &str) -> String {
+    if path.trim().is_empty() { "pg_temp".to_owned() } else { format!("{path}, pg_temp") }
 }
