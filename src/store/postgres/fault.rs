@@ -354,6 +354,7 @@ mod tests {
             assert!(!refuses_writes(code, ""), "{code}");
         }
     }
+
     /// "Database is not accepting commands to avoid wraparound data loss".
     #[test]
     fn server_without_numbers_for_transactions_takes_no_writes() {
