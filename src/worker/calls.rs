@@ -48,6 +48,12 @@ enum Answer {
     LeftLong(Vec<Unsettled>, Option<Fault>),
 }
 
+/// The outages of the two kinds of ends. They are written apart, so one may be over while the other goes on.
+struct Outages {
+    short: Outage,
+    long: Outage,
+}
+
 /// These ends are now to be settled with care, and the fetch goes alone.
 struct Failed {
     unsettled: Vec<Unsettled>,
@@ -88,7 +94,8 @@ impl Calls {
     /// Settles and fetches as long as the listener lives.
     pub(super) async fn call_always(self: Arc<Self>) {
         let mut arriving = self.arriving.lock().await;
-        let (mut next, mut outage) = (Next::default(), self.queue.outage());
+        let (mut next, begin) = (Next::default(), || self.queue.outage());
+        let mut outages = Outages { short: begin(), long: begin() };
         let mut calls: FuturesUnordered<LocalBoxFuture<'_, Outcome>> = FuturesUnordered::new();
         // Settlements refused in an earlier life are submitted again.
         self.queue.ends_refused.send_replace(false);
@@ -98,7 +105,7 @@ impl Calls {
                 biased;
                 Some(outcome) = calls.next() => {
                     match outcome {
-                        Ok(answer) => self.note(&mut next, &mut outage, answer),
+                        Ok(answer) => self.note(&mut next, &mut outages, answer),
                         Err(Failed { unsettled, fault, want }) => {
                             next.goes_apart(want);
                             calls.push(self.settle_with_care(unsettled, fault).boxed_local());
@@ -119,8 +126,8 @@ impl Calls {
     }
 
     /// Takes note of what a call came to.
-    fn note(&self, next: &mut Next, outage: &mut Outage, answer: Answer) {
-        let (left, fault) = match answer {
+    fn note(&self, next: &mut Next, outages: &mut Outages, answer: Answer) {
+        let (outage, left, fault) = match answer {
             Answer::Fetched => {
                 next.fetches = false;
                 return;
@@ -128,15 +135,15 @@ impl Calls {
             Answer::Settled { fetched } => {
                 (next.settles, next.apart) = (false, false);
                 next.fetches &= !fetched;
-                (Vec::new(), None)
+                (&mut outages.short, Vec::new(), None)
             }
             Answer::Left(left, fault) => {
                 (next.settles, next.apart) = (false, fault.is_some());
-                (left, fault)
+                (&mut outages.short, left, fault)
             }
             Answer::LeftLong(left, fault) => {
                 next.settles_long = false;
-                (left, fault)
+                (&mut outages.long, left, fault)
             }
         };
         next.keep(left);
@@ -147,8 +154,8 @@ impl Calls {
                 let all_ends_are_refused = *self.queue.ends_refused.borrow();
                 next.rest = Some(Instant::now() + outage.failed(&fault, all_ends_are_refused));
             }
-            None if !next.apart => self.queue.served(outage),
-            _ => {}
+            Some(_) => {}
+            None => self.queue.served(outage),
         }
     }
 

@@ -71,6 +71,31 @@ async fn zombie_consumer_every_queue_is_served_again_and_nobody_begins_again() {
 }
 
 #[tokio::test]
+async fn connection_that_ended_while_it_was_not_needed_is_no_outage_of_its_queue() {
+    let mut place = Place::keeping().await;
+    let mut service = place.service().set("TIKKUN_WORKER__SLOTS", "1").start().await;
+    let ready = async |service: &super::process::Service| {
+        (service.call("GET", "/readyz", &[]).status == 200).then_some(())
+    };
+    service.until("readiness", ready).await;
+    // Its queue waits for the only slot, and for no work.
+    place.enqueue(&[sleep("long", "low", 6.0)]).await;
+    place.becomes("long", JobState::Started).await;
+    place.redis.stop();
+    place.redis.start_again();
+    service.says("✓ [QUEUE] Served again queue='high' (recovered!)").await;
+    place.becomes("long", JobState::Finished).await;
+    // Before one of these at the latest the queue waits for work.
+    for number in 0..5 {
+        let id = format!("next-{number}");
+        place.enqueue(&[sleep(&id, "low", 0.0)]).await;
+        place.becomes(&id, JobState::Finished).await;
+    }
+    let told = service.lines("wait for `low`");
+    assert!(told.is_empty(), "{told:#?}");
+}
+
+#[tokio::test]
 async fn service_that_starts_before_redis_waits_for_it_and_says_so() {
     let mut place = Place::forgetful().await;
     place.redis.stop();

@@ -4,7 +4,7 @@ use std::process::Command;
 
 use tikkun::job::JobState;
 
-use super::place::{Place, QUEUES, sleep};
+use super::place::{Place, QUEUES, plain, sleep};
 use super::redis_server::Redis;
 
 /// A service as a user of its own, who may do everything for now.
@@ -58,6 +58,33 @@ async fn while_no_end_can_be_written_no_more_jobs_are_begun_and_that_is_no_healt
     for number in 0..60 {
         let job = place.becomes(&id(number), JobState::Finished).await;
         assert_eq!((job.attempt, job.failures), (1, 0), "{job:?}");
+    }
+}
+
+#[tokio::test]
+async fn outage_is_over_when_the_end_that_met_it_is_written_however_long_that_is() {
+    let place = Place::with_port().await;
+    let mut service = restricted(&place, "secret").start().await;
+    let ready = async |it: &super::process::Service, status: u16| {
+        (it.call("GET", "/readyz", &[]).status == status).then_some(())
+    };
+    service.until("readiness", async |it| ready(it, 200).await).await;
+    for length in [1, 600_000] {
+        let id = format!("of-{length}");
+        place.redis.ask(&["ACL", "SETUSER", "svc", "-xadd"]);
+        place.enqueue(&[plain(&id, "default", "tikkun.echo", "x".repeat(length).into())]).await;
+        let unserved = async |it: &super::process::Service| {
+            it.health()["not_served"]["default"].as_str().filter(|why| why.contains("XADD")).map(drop)
+        };
+        service.until("an outage", unserved).await;
+        service.call("GET", "/readyz", &[]).expect(503);
+        place.redis.ask(&["ACL", "SETUSER", "svc", "+@all"]);
+        place.becomes(&id, JobState::Finished).await;
+        service.until("readiness", async |it| ready(it, 200).await).await;
+        let over = async |it: &super::process::Service| {
+            (it.health()["not_served"] == serde_json::json!({})).then_some(())
+        };
+        service.until("the end of the outage", over).await;
     }
 }
 

@@ -13,6 +13,8 @@ async fn what_cannot_be_read_is_no_number_and_comes_back() {
     let mut redis = Redis::start_keeping();
     let start = ground.service().set("REDIS_URL", &redis.url());
     let mut service = start.start().await;
+    // A queue that has not been looked at yet has no outage.
+    service.until("readiness", async |it| (it.get("/readyz").status == 200).then_some(())).await;
     let readable = "tikkun_backend_readable{backend=\"queue\"}";
     let waiting = "tikkun_queue_jobs{queue=\"default\",state=\"queued\"}";
     let outage = "tikkun_queue_outage{queue=\"default\"}";

@@ -69,6 +69,7 @@ impl Waiters {
         let what = || format!("wait for `{queue}`");
         let longest = BLOCK.min(left);
         let idle = self.idle.lock().remove(queue);
+        let was_idle = idle.is_some();
         let mut connection = match idle {
             Some(connection) => connection,
             None => server.link.blocking(BLOCK).await.map_err(|error| fault(error, what()))?,
@@ -93,6 +94,9 @@ impl Waiters {
             Err(error) => {
                 if !is_spent(&error) {
                     self.idle.lock().insert(queue.clone(), connection);
+                } else if was_idle {
+                    // Jobs may have run for hours since its last use. Only a new one shows whether the server is away.
+                    return Ok(Waited::InVain);
                 }
                 // A server at its memory limit refuses to block; running the waiting jobs frees memory.
                 if refusal(&error).is_some_and(|(code, _)| code == "OOM") {
