@@ -49,7 +49,7 @@ enum Answer {
 }
 
 /// The outages of the two kinds of ends. They are written apart, so one may be over while the other goes on.
-struct Outages {
+struct EndOutages {
     short: Outage,
     long: Outage,
 }
@@ -95,7 +95,7 @@ impl Calls {
     pub(super) async fn call_always(self: Arc<Self>) {
         let mut arriving = self.arriving.lock().await;
         let (mut next, begin) = (Next::default(), || self.queue.outage());
-        let mut outages = Outages { short: begin(), long: begin() };
+        let mut outages = EndOutages { short: begin(), long: begin() };
         let mut calls: FuturesUnordered<LocalBoxFuture<'_, Outcome>> = FuturesUnordered::new();
         // Settlements refused in an earlier life are submitted again.
         self.queue.ends_refused.send_replace(false);
@@ -126,7 +126,7 @@ impl Calls {
     }
 
     /// Takes note of what a call came to.
-    fn note(&self, next: &mut Next, outages: &mut Outages, answer: Answer) {
+    fn note(&self, next: &mut Next, outages: &mut EndOutages, answer: Answer) {
         let (outage, left, fault) = match answer {
             Answer::Fetched => {
                 next.fetches = false;

@@ -2,6 +2,7 @@
 
 use tokio::sync::oneshot;
 
+use super::outage::OUTAGE;
 use super::queue_state::QueueState;
 use super::slots::Slot;
 use crate::deadline::answer_in;
@@ -26,8 +27,10 @@ pub(super) async fn wait_for_work(queue: &QueueState) {
     let mut outage = queue.outage();
     loop {
         queue.ports.turn.beat();
-        let longest = queue.settings.patience + queue.settings.deadline;
-        let waited = queue.ports.broker.wait(&queue.settings.queue, queue.settings.patience);
+        // A broker that is back says so at once.
+        let patience = if outage.is_on() { OUTAGE.first } else { queue.settings.patience };
+        let longest = patience + queue.settings.deadline;
+        let waited = queue.ports.broker.wait(&queue.settings.queue, patience);
         match answer_in(longest, "wait for work", waited).await {
             // With an empty queue, a fetch would be a useless write.
             Ok(work) => {

@@ -142,8 +142,12 @@ async fn commits_that_wait_for_a_standby_that_is_away_spend_no_failure() {
     let job = service.delete_all(7);
     ground.processed(&mut service, job, 20).await;
     ground.run("alter system set synchronous_standby_names = 'away'").await;
+    // As a session has it whose commit waits.
+    let mut other = ground.connect().await;
+    sqlx::raw_sql("begin; select from background_jobs for update").execute(&mut other).await.unwrap();
     ground.run("select pg_reload_conf()").await;
     service.says("⏳ [RECEIPTS_DELETE] Backing off 4s after 2 failures").await;
+    sqlx::raw_sql("rollback").execute(&mut other).await.unwrap();
     ground.run("alter system reset synchronous_standby_names").await;
     ground.run("select pg_reload_conf()").await;
     let row = ground.completed(&mut service, job, &tenant).await;

@@ -94,16 +94,9 @@ impl Broker for Embedded {
         // Listening begins before the query, so that work which arrives in between rings.
         rung.as_mut().enable();
         let _waiting = self.doorbell.wait();
-        let work_or_ring = async {
-            if !look::has_work(&self.database, queue).await? {
-                rung.await;
-            }
-            Ok(true)
-        };
-        tokio::time::timeout(patience, work_or_ring)
-            .await
-            .unwrap_or(Ok(false))
-            .map_err(|error| fault(error, format!("wait for `{queue}`")))
+        let is_there = look::has_work(&self.database, queue).await;
+        let is_there = is_there.map_err(|error| fault(error, format!("wait for `{queue}`")))?;
+        Ok(is_there || tokio::time::timeout(patience, rung).await.is_ok())
     }
 
     async fn fetch(&self, queue: &QueueName, max: u32, process: &ProcessId) -> Result<Vec<Delivery>, Fault> {
