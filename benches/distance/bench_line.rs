@@ -3,6 +3,11 @@
 //! `bench_line MICROSECONDS PORT`, with the time of one way. It writes the port on which it listens, and ends with its
 //! input.
 
+#![allow(
+    clippy::disallowed_methods,
+    reason = "no actor runs here, and its sleep is exact to a tenth of a millisecond"
+)]
+
 use std::io::{Error, Read as _, Result, Write as _, stdin};
 use std::net::{Ipv4Addr, Shutdown, TcpListener, TcpStream};
 use std::sync::mpsc;
