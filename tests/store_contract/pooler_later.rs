@@ -131,7 +131,9 @@ impl Firewall {
                         _ = tokio::io::copy_bidirectional(&mut here, &mut there) => return,
                         _ = known.changed() => {}
                     }
+                    // The server does not hear that this side has given it up.
                     let _ = tokio::io::copy(&mut here, &mut tokio::io::sink()).await;
+                    std::future::pending::<()>().await;
                     drop(there);
                 });
             }
