@@ -13,7 +13,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 
-use super::rig::{TENANT, postgres_on};
+use super::rig::{TENANT, order, postgres_on};
 use super::server::Server;
 
 /// Only a failing test waits so long.
@@ -106,6 +106,91 @@ async fn a_pooler_that_refuses_our_mark_is_worked_through_without_names() {
 #[tokio::test]
 async fn a_pooler_that_drops_our_mark_is_worked_through_without_names() {
     goes_on_behind_a_pooler("ignore_startup_parameters = options").await;
+}
+
+/// An address between here and a server where connections can be forgotten, as a firewall or a failover does it: whatever
+/// is said on them is taken, no answer comes, and nobody is told.
+struct Firewall {
+    port: u16,
+    forgotten: Arc<watch::Sender<u32>>,
+}
+
+impl Firewall {
+    async fn before(port: u16) -> Self {
+        let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
+        let own = listener.local_addr().unwrap().port();
+        let forgotten = Arc::new(watch::Sender::new(0));
+        let known = Arc::clone(&forgotten);
+        tokio::spawn(async move {
+            while let Ok((mut here, _)) = listener.accept().await {
+                let mut known = known.subscribe();
+                known.mark_unchanged();
+                tokio::spawn(async move {
+                    let mut there = TcpStream::connect(("127.0.0.1", port)).await.unwrap();
+                    tokio::select! {
+                        _ = tokio::io::copy_bidirectional(&mut here, &mut there) => return,
+                        _ = known.changed() => {}
+                    }
+                    // The server does not hear that this side has given it up.
+                    let _ = tokio::io::copy(&mut here, &mut tokio::io::sink()).await;
+                    std::future::pending::<()>().await;
+                    drop(there);
+                });
+            }
+        });
+        Self { port: own, forgotten }
+    }
+
+    /// Forgets every connection that is there; new ones lead to the server.
+    fn forget(&self) {
+        self.forgotten.send_modify(|times| *times += 1);
+    }
+}
+
+#[tokio::test]
+async fn connections_that_are_forgotten_on_the_way_are_given_up() {
+    let server = Server::shared();
+    let database = server.database().await;
+    let direct = server.settings(&database);
+    let port = port_of(&server.url(&database));
+    let firewall = Firewall::before(port).await;
+    let settings = PostgresSettings {
+        url: SecretString::from(
+            server.url(&database).replace(&format!(":{port}/"), &format!(":{}/", firewall.port)),
+        ),
+        max_connections: 1,
+        acquire_timeout: Duration::from_secs(1),
+        statement_timeout: Duration::from_secs(1),
+        lock_timeout: Duration::from_millis(200),
+        ..direct.clone()
+    };
+    let mut rig = postgres_on(&direct).await;
+    let opened = open_postgres(&settings, Schema::Require).await;
+    rig.store = opened.unwrap_or_else(|fault| panic!("{}", fault.chain()));
+    rig.run(
+        "create function wait() returns trigger language plpgsql as
+         $$ begin perform pg_sleep(0.3); return new; end $$;
+         create trigger wait before update on receipts for each row execute function wait()",
+    )
+    .await;
+    rig.seed(4).await;
+    let job = rig.started().await;
+    rig.good_batch(&job, 1, Pass::Forward).await;
+    // The only connection is forgotten in a transaction, which keeps its locks.
+    let order = order(&job, 1, Pass::Forward);
+    let tried = tokio::time::timeout(Duration::from_secs(1), rig.store.receipts.delete_batch(&order));
+    let forgotten = async {
+        tokio::time::sleep(Duration::from_millis(150)).await;
+        firewall.forget();
+    };
+    let (tried, ()) = tokio::join!(tried, forgotten);
+    assert!(tried.is_err(), "no answer comes on a connection that is forgotten");
+    let began = Instant::now();
+    while let Err(fault) = rig.store.receipts.delete_batch(&order).await {
+        assert!(began.elapsed() < DEADLINE, "it is still in the way: {}", fault.chain());
+    }
+    rig.delete_all(&job, 5).await;
+    assert!(rig.live(TENANT).await.is_empty());
 }
 
 /// Passes everything on but the zone that a session asks for, as some poolers do; its port.

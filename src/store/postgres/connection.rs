@@ -5,6 +5,7 @@
 //! only if there is known to be no pooler ([`Between`]). The first connection through a pooler that appears
 //! later is recognised, and from then on no statement is named.
 
+use std::io::ErrorKind;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -100,6 +101,11 @@ impl Database {
                     Box::pin(async move { Ok(usable && (trusted || can_write(connection).await?)) })
                 }
             })
+            .after_release({
+                // A server that is there ends a statement in that time.
+                let longest = settings.statement_timeout.max(settings.acquire_timeout);
+                move |connection, _| Box::pin(has_answered(connection, longest))
+            })
             .connect_lazy_with(options(settings, between)?);
         Ok(Self {
             pool,
@@ -182,6 +188,17 @@ async fn can_write(connection: &mut PgConnection) -> Result<bool, sqlx::Error> {
     let answer = connection.fetch_one(sqlx::raw_sql(CAN_WRITE)).await?;
     let read_only: String = answer.try_get(0)?;
     Ok(read_only == "off")
+}
+
+/// Waits until the server has answered everything, a pending rollback included. A call that was given up may have been
+/// on a connection that a firewall or a failover has forgotten, without a word to either side: no answer ever comes, the
+/// kernel gives up after a quarter of an hour, and meanwhile the pool would count it as one of its connections.
+async fn has_answered(connection: &mut PgConnection, longest: Duration) -> Result<bool, sqlx::Error> {
+    match tokio::time::timeout(longest, connection.ping()).await {
+        Ok(answer) => answer.map(|()| true),
+        // An error closes it without a last word to the server.
+        Err(_) => Err(sqlx::Error::Io(ErrorKind::TimedOut.into())),
+    }
 }
 
 /// Checks that a new connection still leads to the server directly. If not, it may not keep statements.

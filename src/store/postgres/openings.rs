@@ -26,8 +26,15 @@ impl Openings {
         // client may have left a search path in a pooler's session that leads to other tables of the same
         // names, or temporary tables, which come first unless the path says otherwise.
         let path = text(&temporary_last(path));
+        // A session whose connection a firewall or a failover has forgotten waits for us for hours, and keeps the locks
+        // that our next tries need. A limit that somebody has set holds as it is.
+        let idle = format!(
+            "select set_config('idle_in_transaction_session_timeout', '{}', true) \
+             where current_setting('idle_in_transaction_session_timeout') = '0'",
+            settings.statement_timeout.as_millis()
+        );
         let limits = format!(
-            "set local timezone = 'UTC'; set local statement_timeout = {}; set local lock_timeout = {}; \
+            "set local timezone = 'UTC'; set local statement_timeout = {}; set local lock_timeout = {}; {idle}; \
              select set_config('search_path', {path}, true) where current_setting('search_path') <> {path}",
             settings.statement_timeout.as_millis(),
             settings.lock_timeout.as_millis()
