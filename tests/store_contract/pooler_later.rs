@@ -180,7 +180,10 @@ async fn connections_that_are_forgotten_on_the_way_are_given_up() {
     let order = order(&job, 1, Pass::Forward);
     let tried = tokio::time::timeout(Duration::from_secs(1), rig.store.receipts.delete_batch(&order));
     let forgotten = async {
-        tokio::time::sleep(Duration::from_millis(150)).await;
+        let at_work = "select count(*) from pg_stat_activity
+                       where datname = current_database() and wait_event = 'PgSleep'";
+        let mut direct = PgConnection::connect(&server.url(&database)).await.unwrap();
+        while sqlx::query_scalar::<_, i64>(at_work).fetch_one(&mut direct).await.unwrap() == 0 {}
         firewall.forget();
     };
     let (tried, ()) = tokio::join!(tried, forgotten);

@@ -28,16 +28,13 @@ impl Openings {
         let path = text(&temporary_last(path));
         // A session whose connection a firewall or a failover has forgotten waits for us for hours, and keeps the locks
         // that our next tries need. A limit that somebody has set holds as it is.
-        let idle = format!(
-            "select set_config('idle_in_transaction_session_timeout', '{}', true) \
-             where current_setting('idle_in_transaction_session_timeout') = '0'",
-            settings.statement_timeout.as_millis()
-        );
         let limits = format!(
-            "set local timezone = 'UTC'; set local statement_timeout = {}; set local lock_timeout = {}; {idle}; \
-             select set_config('search_path', {path}, true) where current_setting('search_path') <> {path}",
-            settings.statement_timeout.as_millis(),
-            settings.lock_timeout.as_millis()
+            "set local timezone = 'UTC'; set local statement_timeout = {longest}; set local lock_timeout = {}; \
+             select case current_setting('idle_in_transaction_session_timeout') when '0' then \
+             set_config('idle_in_transaction_session_timeout', '{longest}', true) end, \
+             case current_setting('search_path') when {path} then null else set_config('search_path', {path}, true) end",
+            settings.lock_timeout.as_millis(),
+            longest = settings.statement_timeout.as_millis(),
         );
         // Each statement sees everything committed before it began, whatever the database's default: reads
         // under a lock return the newest data.
