@@ -57,7 +57,7 @@ async fn misused(server: &Server, queues: &[QueueName]) -> Result<Vec<Risk>, Fau
 }
 
 fn in_words(key: &str, found: &str, kind: &str) -> String {
-    format!("the key {key} is a {found}, where RQ keeps a {kind}")
+    format!("the key {key} is a {found}, where a {kind} belongs")
 }
 
 /// The risks that follow from the answers; `points` are its save points, `None` if unknown.

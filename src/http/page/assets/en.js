@@ -39,6 +39,8 @@ export const en = {
   status_warning: "Something is not working",
   status_unhealthy: "A back end cannot be reached",
   status_hindered: "No job can be run",
+  status_unserved: "A queue is not served",
+  status_refusing: "A back end takes no writes",
   health_fine: "What this service needs answers, and nothing waits for too long.",
   reason_broker_unreachable: "The queue does not answer. Jobs wait, and continue by themselves once it is back.",
   reason_database_unreachable: "The database does not answer. Deletions wait, which uses up none of their retries.",

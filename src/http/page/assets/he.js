@@ -38,6 +38,8 @@ export const he = {
   status_warning: "משהו אינו פועל",
   status_unhealthy: "רכיב אינו זמין",
   status_hindered: "אי אפשר להריץ משימות",
+  status_unserved: "תור אינו מקבל שירות",
+  status_refusing: "אי אפשר לכתוב לאחד השרתים",
   health_fine: "כל מה שהשירות צריך עונה, ושום דבר אינו ממתין יותר מדי.",
   reason_broker_unreachable: "התור אינו עונה. המשימות ממתינות, וימשיכו מעצמן כשיחזור.",
   reason_database_unreachable: "מסד הנתונים אינו עונה. המחיקות ממתינות, והדבר אינו עולה להן בניסיונות.",

@@ -47,9 +47,17 @@ function health({ status, reasons }) {
   );
 }
 
+// What is named by the worst reason, and not by the status alone.
+const BY_REASON = {
+  jobs_cannot_run: "hindered",
+  queue_not_served: "unserved",
+  broker_refuses_writes: "refusing",
+  database_refuses_writes: "refusing",
+};
+
 function named(status, reasons) {
   if (status === "healthy" && reasons.length > 0) return "noted";
-  return reasons[0]?.code === "jobs_cannot_run" ? "hindered" : status;
+  return BY_REASON[reasons[0]?.code] ?? status;
 }
 
 function tiles({ totals, per_minute, process }) {
