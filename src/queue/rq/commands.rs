@@ -15,7 +15,7 @@ use tokio::time::{Instant, timeout};
 
 use super::leases;
 use super::link::fault;
-use super::names::Names;
+use super::link::names::Names;
 use super::server::Server;
 use crate::fault::{Fault, FaultKind};
 use crate::job::{ExecutionId, JobId, ProcessId};

@@ -1,6 +1,8 @@
 //! Connections: one shared by all short calls, one for what people look at, and one for each wait. A connection that failed, did not
 //! answer in time, or leads to a server that is not the primary any more is not used again.
 
+pub(super) mod names;
+
 use std::time::Duration;
 
 use parking_lot::Mutex;
@@ -9,7 +11,7 @@ use redis::{
     AsyncConnectionConfig, Client, ErrorKind, FromRedisValue, RedisError, RedisResult, ScriptInvocation,
 };
 
-use super::names::Names;
+use self::names::Names;
 use crate::deadline::time_for;
 use crate::fault::{Fault, FaultKind};
 

@@ -21,7 +21,6 @@ mod lease_record;
 mod leases;
 mod link;
 mod memory;
-mod names;
 mod pauses;
 mod reading;
 mod risks;
@@ -74,7 +73,7 @@ pub struct RqSettings {
 pub fn open(settings: &RqSettings) -> Result<Arc<dyn Broker>, Fault> {
     use secrecy::ExposeSecret as _;
     let client = address::client(settings.url.expose_secret())?;
-    let names = names::Names::default();
+    let names = link::names::Names::default();
     let workers = workers::Workers::new(settings.slots, settings.worker_name.clone());
     let limits = codec::Limits {
         stored: settings.payload_limit,

@@ -17,16 +17,19 @@ const SLOW: Duration = Duration::from_secs(1);
 /// How long they are kept: longer than any pause between two attempts to connect.
 const KEPT: Duration = Duration::from_secs(10);
 
+/// Where the name leads, with when that was found.
+type Found = (Instant, Vec<SocketAddr>);
+
 /// The look-ups for one server. Clones share them.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Names {
-    /// The newest answer that was slow, with when it came.
-    late: Arc<watch::Sender<Option<(Instant, Vec<SocketAddr>)>>>,
+pub(in crate::queue::rq) struct Names {
+    /// The newest answer that was slow.
+    late: Arc<watch::Sender<Option<Found>>>,
 }
 
 impl Names {
     /// Looks up the server's name, and returns how long that took.
-    pub(super) async fn time_to_find(&self, server: &ConnectionInfo) -> io::Result<Duration> {
+    pub(in crate::queue::rq) async fn time_to_find(&self, server: &ConnectionInfo) -> io::Result<Duration> {
         let begun = Instant::now();
         if let ConnectionAddr::Tcp(host, port) | ConnectionAddr::TcpTls { host, port, .. } = server.addr() {
             self.late_or(look_up(host.clone(), *port)).await?;
