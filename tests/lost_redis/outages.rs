@@ -96,6 +96,29 @@ async fn connection_that_ended_while_it_was_not_needed_is_no_outage_of_its_queue
 }
 
 #[tokio::test]
+async fn server_that_takes_fewer_clients_than_there_are_queues_is_no_outage_of_any() {
+    let place = Place::forgetful().await;
+    // The test's own two connections.
+    place.enqueue(&[plain("before", "high", "tikkun.echo", 1.into())]).await;
+    place.job("before").await;
+    // Four are left, and there are eight queues.
+    place.redis.ask(&["CONFIG", "SET", "maxclients", "6"]);
+    let mut service = place.service().start().await;
+    let ready = async |service: &super::process::Service| {
+        (service.call("GET", "/readyz", &[]).status == 200).then_some(())
+    };
+    service.until("readiness", ready).await;
+    for queue in QUEUES {
+        place.enqueue(&[plain(queue, queue, "tikkun.echo", 1.into())]).await;
+        let job = place.becomes(queue, JobState::Finished).await;
+        assert_eq!((job.attempt, job.failures), (1, 0), "{job:?}");
+    }
+    service.call("GET", "/readyz", &[]).expect(200);
+    let told = service.lines("broker does not serve the queue");
+    assert!(told.is_empty(), "{told:#?}");
+}
+
+#[tokio::test]
 async fn service_that_starts_before_redis_waits_for_it_and_says_so() {
     let mut place = Place::forgetful().await;
     place.redis.stop();

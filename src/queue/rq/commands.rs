@@ -10,10 +10,12 @@ use redis::Client;
 use redis::aio::PubSub;
 use serde::Deserialize;
 use tokio::sync::watch;
+use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout};
 
 use super::leases;
 use super::link::fault;
+use super::link::names::Names;
 use super::server::Server;
 use crate::fault::{Fault, FaultKind};
 use crate::job::{ExecutionId, JobId, ProcessId};
@@ -26,6 +28,9 @@ const CONNECT: Duration = Duration::from_secs(3);
 const SILENCE: Duration = Duration::from_secs(15);
 /// The longest wait for our own test message.
 const ECHO: Duration = Duration::from_secs(3);
+
+/// What an attempt to subscribe is called in its fault.
+const SUBSCRIBE: &str = "subscribe to the workers' commands";
 
 /// A command in the form of RQ's client.
 #[derive(Debug, Deserialize)]
@@ -48,14 +53,23 @@ struct Line {
 /// The subscription of this process, while nobody waits on it.
 pub(super) struct Orders {
     client: Client,
+    names: Names,
     idle: Mutex<Option<Line>>,
+    /// The attempt to subscribe that is under way, or that came to its end after its caller had given up.
+    attempt: tokio::sync::Mutex<Option<JoinHandle<Result<Line, Fault>>>>,
     /// Becomes true with the first subscription.
     begun: watch::Sender<bool>,
 }
 
 impl Orders {
-    pub(super) fn new(client: Client) -> Self {
-        Self { client, idle: Mutex::new(None), begun: watch::Sender::new(false) }
+    pub(super) fn new(client: Client, names: Names) -> Self {
+        Self {
+            client,
+            names,
+            idle: Mutex::default(),
+            attempt: Default::default(),
+            begun: watch::Sender::new(false),
+        }
     }
 
     /// Subscribes for the first time, before the workers are visible, so that no command is missed. Later
@@ -102,22 +116,45 @@ impl Orders {
         Ok(order.into_iter().collect())
     }
 
+    /// Subscribes. An attempt that takes long serves a later call, because the look-up of a name may take longer than
+    /// callers wait.
     async fn subscribe(&self, server: &Server, process: &ProcessId) -> Result<Line, Fault> {
-        let workers = server.workers.all();
-        let mut channels: Vec<String> = workers.iter().map(|name| server.keys.commands(name)).collect();
-        channels.push(server.keys.echo(process.as_str()));
-        let subscribed = async {
-            let mut line = self.client.get_async_pubsub().await?;
-            line.subscribe(channels).await?;
-            Ok(line)
-        };
-        let what = || "subscribe to the workers' commands".to_owned();
-        match timeout(CONNECT, subscribed).await {
-            Ok(Ok(channels)) => Ok(Line { channels, heard: Instant::now(), asked: None }),
-            Ok(Err(error)) => Err(fault(error, what())),
-            Err(_) => Err(Fault::new(FaultKind::Unavailable, what())),
+        let mut attempt = self.attempt.lock().await;
+        if let Some(over) = attempt.take_if(|attempt| attempt.is_finished())
+            && let Ok(Ok(line)) = over.await
+        {
+            return Ok(line);
         }
+        let under_way = attempt.get_or_insert_with(|| {
+            let workers = server.workers.all();
+            let mut channels: Vec<String> = workers.iter().map(|name| server.keys.commands(name)).collect();
+            channels.push(server.keys.echo(process.as_str()));
+            tokio::spawn(subscribed(self.client.clone(), self.names.clone(), channels))
+        });
+        let Ok(answer) = timeout(CONNECT, under_way).await else { return Err(late()) };
+        *attempt = None;
+        answer.map_err(|died| late().because(died))?
     }
+}
+
+async fn subscribed(client: Client, names: Names, channels: Vec<String>) -> Result<Line, Fault> {
+    let found_in =
+        names.time_to_find(client.get_connection_info()).await.map_err(|error| late().because(error))?;
+    let line = async {
+        let mut line = client.get_async_pubsub().await?;
+        line.subscribe(channels).await?;
+        Ok(line)
+    };
+    // The name is looked up again within.
+    match timeout(CONNECT + 2 * found_in, line).await {
+        Ok(Ok(channels)) => Ok(Line { channels, heard: Instant::now(), asked: None }),
+        Ok(Err(error)) => Err(fault(error, SUBSCRIBE.to_owned())),
+        Err(_) => Err(late()),
+    }
+}
+
+fn late() -> Fault {
+    Fault::new(FaultKind::Unavailable, SUBSCRIBE)
 }
 
 impl Line {

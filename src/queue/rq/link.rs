@@ -1,6 +1,8 @@
 //! Connections: one shared by all short calls, one for what people look at, and one for each wait. A connection that failed, did not
 //! answer in time, or leads to a server that is not the primary any more is not used again.
 
+pub(super) mod names;
+
 use std::time::Duration;
 
 use parking_lot::Mutex;
@@ -9,6 +11,7 @@ use redis::{
     AsyncConnectionConfig, Client, ErrorKind, FromRedisValue, RedisError, RedisResult, ScriptInvocation,
 };
 
+use self::names::Names;
 use crate::deadline::time_for;
 use crate::fault::{Fault, FaultKind};
 
@@ -25,12 +28,13 @@ const LATE: Duration = Duration::from_secs(3);
 /// The connections to one server.
 pub(super) struct Link {
     client: Client,
+    names: Names,
     shared: Mutex<Option<MultiplexedConnection>>,
 }
 
 impl Link {
-    pub(super) fn new(client: Client) -> Self {
-        Self { client, shared: Mutex::new(None) }
+    pub(super) fn new(client: Client, names: Names) -> Self {
+        Self { client, names, shared: Mutex::new(None) }
     }
 
     /// Our user name on the server.
@@ -101,9 +105,15 @@ impl Link {
 
     /// A connection for calls that take at most `longest`.
     pub(super) async fn blocking(&self, longest: Duration) -> Result<MultiplexedConnection, RedisError> {
+        self.connect(longest + LATE).await
+    }
+
+    /// A new connection, whose answers take at most `longest`.
+    async fn connect(&self, longest: Duration) -> RedisResult<MultiplexedConnection> {
         let config = AsyncConnectionConfig::new()
+            .set_dns_resolver(self.names.clone())
             .set_connection_timeout(Some(CONNECT))
-            .set_response_timeout(Some(longest + LATE));
+            .set_response_timeout(Some(longest));
         self.client.get_multiplexed_async_connection_with_config(&config).await
     }
 
@@ -112,10 +122,7 @@ impl Link {
         if let Some(connection) = &*self.shared.lock() {
             return Ok(connection.clone());
         }
-        let config = AsyncConnectionConfig::new()
-            .set_connection_timeout(Some(CONNECT))
-            .set_response_timeout(Some(ANSWER));
-        let made = self.client.get_multiplexed_async_connection_with_config(&config).await?;
+        let made = self.connect(ANSWER).await?;
         *self.shared.lock() = Some(made.clone());
         Ok(made)
     }
@@ -144,7 +151,7 @@ fn is_not_of_a_primary(error: &RedisError) -> bool {
 }
 
 /// Whether the connection is to blame.
-fn is_of_connection(error: &RedisError) -> bool {
+pub(super) fn is_of_connection(error: &RedisError) -> bool {
     error.is_io_error()
         || error.is_timeout()
         || error.is_connection_dropped()

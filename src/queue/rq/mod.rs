@@ -73,6 +73,7 @@ pub struct RqSettings {
 pub fn open(settings: &RqSettings) -> Result<Arc<dyn Broker>, Fault> {
     use secrecy::ExposeSecret as _;
     let client = address::client(settings.url.expose_secret())?;
+    let names = link::names::Names::default();
     let workers = workers::Workers::new(settings.slots, settings.worker_name.clone());
     let limits = codec::Limits {
         stored: settings.payload_limit,
@@ -80,10 +81,10 @@ pub fn open(settings: &RqSettings) -> Result<Arc<dyn Broker>, Fault> {
         ..codec::Limits::default()
     };
     let server = server::Server::new(
-        [link::Link::new(client.clone()), link::Link::new(client.clone())],
+        [(); 2].map(|()| link::Link::new(client.clone(), names.clone())),
         keys::Keys::new(&settings.prefix),
         (workers, settings.whole_hashes.clone()),
         limits,
     );
-    Ok(measured(broker::Rq::new(server, commands::Orders::new(client)), "redis"))
+    Ok(measured(broker::Rq::new(server, commands::Orders::new(client, names)), "redis"))
 }

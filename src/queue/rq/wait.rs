@@ -9,7 +9,7 @@ use parking_lot::Mutex;
 use redis::aio::MultiplexedConnection;
 use tokio::time::Instant;
 
-use super::link::{fault, is_spent, refusal};
+use super::link::{fault, is_of_connection, is_spent, refusal};
 use super::server::Server;
 use crate::fault::Fault;
 use crate::job::QueueName;
@@ -72,7 +72,13 @@ impl Waiters {
         let was_idle = idle.is_some();
         let mut connection = match idle {
             Some(connection) => connection,
-            None => server.link.blocking(BLOCK).await.map_err(|error| fault(error, what()))?,
+            None => match server.link.blocking(BLOCK).await {
+                Ok(connection) => connection,
+                Err(error) if is_of_connection(&error) => {
+                    return look_now_and_then(server, queue, longest).await;
+                }
+                Err(error) => return Err(fault(error, what())),
+            },
         };
         let list = server.keys.queue(queue.as_str());
         let seconds = longest.as_secs_f64().max(LEAST);
@@ -98,9 +104,11 @@ impl Waiters {
                     // Jobs may have run for hours since its last use. Only a new one shows whether the server is away.
                     return Ok(Waited::InVain);
                 }
-                // A server at its memory limit refuses to block; running the waiting jobs frees memory.
-                if refusal(&error).is_some_and(|(code, _)| code == "OOM") {
-                    return look_again(server, queue, left).await;
+                // A server at its memory limit refuses to block; running the waiting jobs frees memory. One at its limit
+                // of clients takes no further connection; what we have of them serves all queues.
+                let refused_to_block = refusal(&error).is_some_and(|(code, _)| code == "OOM");
+                if refused_to_block || is_of_connection(&error) {
+                    return look_now_and_then(server, queue, longest).await;
                 }
                 Err(fault(error, what()))
             }
@@ -108,16 +116,22 @@ impl Waiters {
     }
 }
 
-/// Used if the server cannot wake us: checks the queue, and pauses if there is nothing.
-async fn look_again(server: &Server, queue: &QueueName, left: Duration) -> Result<Waited, Fault> {
-    let mut commands = redis::pipe();
-    commands.exists(server.keys.queue(queue.as_str()));
-    let (there,): (bool,) = server.link.ask(&commands, || format!("look into `{queue}`")).await?;
-    if there {
-        return Ok(Waited::Work);
+/// Used if the server cannot wake us: looks into the queue again and again over the shared connection.
+async fn look_now_and_then(server: &Server, queue: &QueueName, longest: Duration) -> Result<Waited, Fault> {
+    let end = Instant::now() + longest;
+    loop {
+        let mut commands = redis::pipe();
+        commands.exists(server.keys.queue(queue.as_str()));
+        let (there,): (bool,) = server.link.ask(&commands, || format!("look into `{queue}`")).await?;
+        if there {
+            return Ok(Waited::Work);
+        }
+        let left = end.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            return Ok(Waited::InVain);
+        }
+        tokio::time::sleep(LOOK.min(left)).await;
     }
-    tokio::time::sleep(LOOK.min(left)).await;
-    Ok(Waited::InVain)
 }
 
 /// Requests whether everything is suspended, and whether this queue is paused.
