@@ -14,10 +14,11 @@ WORKDIR /build
 # The dependencies alone first: they stay cached until the lockfile changes. What Cargo.toml names beside the
 # program is not built here, but has to be there.
 COPY Cargo.toml Cargo.lock ./
-RUN mkdir -p src tests/conformance benches/deletion benches/page benches/peers \
+RUN mkdir -p src tests/conformance benches/deletion benches/distance benches/page benches/peers \
     && echo 'fn main() {}' > src/main.rs \
     && touch src/lib.rs README.md tests/main.rs tests/conformance/main.rs tests/store_crash.rs tests/telemetry.rs \
-        benches/deletion/bench_s3.rs benches/page/bench_page.rs benches/peers/bench_noop.rs \
+        benches/deletion/bench_s3.rs benches/distance/bench_line.rs benches/page/bench_page.rs \
+        benches/peers/bench_noop.rs \
     && cargo build --release --locked --features "$FEATURES" \
     && rm -r src
 COPY README.md ./
