@@ -195,12 +195,14 @@ impl HealthReader {
                 "storage_delete": alarm_after.is_some(),
             })
         });
+        let reasons = reading.unserved.iter().map(|(queue, one)| (queue.to_string(), &one.why));
+        let not_served: BTreeMap<_, _> = reasons.collect();
         let mut body = json!({
             "status": status,
             "unreachable": unreachable,
             "refuses_writes": reading.refusals,
             "queues": self.queues(counts, paused),
-            "not_served": reading.unserved.iter().map(|(queue, one)| (queue.to_string(), &one.why)).collect::<BTreeMap<_, _>>(),
+            "not_served": not_served,
             "scheduler": scheduler_view(leader),
             "worker": self.worker,
             "summary": summary(counts),

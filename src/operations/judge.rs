@@ -93,7 +93,7 @@ pub struct Reason {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Severity {
-    /// A back end cannot be reached or refuses writes, or no job can be run.
+    /// A back end cannot be reached or refuses writes, no job is taken from a queue, or none can be run.
     Unhealthy,
     /// Something does not work.
     Warning,

@@ -1,5 +1,5 @@
-//! Logs once, at start-up, how the broker may lose jobs or keep them waiting, what in the database may prevent deletions, and that files would
-//! stay.
+//! Logs once, at start-up, how the broker may lose jobs or keep them waiting, what in the database may prevent
+//! deletions, and that files would stay.
 
 use std::sync::Arc;
 use std::time::Duration;
