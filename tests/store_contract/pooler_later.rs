@@ -160,7 +160,7 @@ async fn connections_that_are_forgotten_on_the_way_are_given_up() {
         ),
         max_connections: 1,
         acquire_timeout: Duration::from_secs(1),
-        statement_timeout: Duration::from_secs(1),
+        statement_timeout: Duration::from_secs(3),
         lock_timeout: Duration::from_millis(200),
         ..direct.clone()
     };
@@ -169,7 +169,7 @@ async fn connections_that_are_forgotten_on_the_way_are_given_up() {
     rig.store = opened.unwrap_or_else(|fault| panic!("{}", fault.chain()));
     rig.run(
         "create function wait() returns trigger language plpgsql as
-         $$ begin perform pg_sleep(0.3); return new; end $$;
+         $$ begin perform pg_sleep(1); return new; end $$;
          create trigger wait before update on receipts for each row execute function wait()",
     )
     .await;
@@ -178,12 +178,15 @@ async fn connections_that_are_forgotten_on_the_way_are_given_up() {
     rig.good_batch(&job, 1, Pass::Forward).await;
     // The only connection is forgotten in a transaction, which keeps its locks.
     let order = order(&job, 1, Pass::Forward);
-    let tried = tokio::time::timeout(Duration::from_secs(1), rig.store.receipts.delete_batch(&order));
+    let tried = tokio::time::timeout(Duration::from_secs(3), rig.store.receipts.delete_batch(&order));
     let forgotten = async {
         let at_work = "select count(*) from pg_stat_activity
                        where datname = current_database() and wait_event = 'PgSleep'";
         let mut direct = PgConnection::connect(&server.url(&database)).await.unwrap();
-        while sqlx::query_scalar::<_, i64>(at_work).fetch_one(&mut direct).await.unwrap() == 0 {}
+        let began = Instant::now();
+        while sqlx::query_scalar::<_, i64>(at_work).fetch_one(&mut direct).await.unwrap() == 0 {
+            assert!(began.elapsed() < DEADLINE, "the batch never came to its trigger");
+        }
         firewall.forget();
     };
     let (tried, ()) = tokio::join!(tried, forgotten);
