@@ -10,6 +10,8 @@
 //! - Who opens a file to write copies a log that has grown long into it, as far as nobody reads older data. A log
 //!   that has filled the disk, because a backup or a shell read for long, would stay otherwise: SQLite copies it
 //!   only after a commit.
+//! - What SQLite notes and sorts for a statement stays in memory: `/tmp` may be full, or in a container missing or
+//!   read-only, while the data folder has room. The old pages of a batch are bounded, as are the lists.
 //! - Nothing is written to a file that is no longer at its path, because no other process would read it.
 
 use std::os::unix::fs::MetadataExt as _;
@@ -166,6 +168,7 @@ fn connection(path: &Path, tuning: Tuning) -> SqliteConnectOptions {
     SqliteConnectOptions::new()
         .filename(path)
         .busy_timeout(WAIT)
+        .pragma("temp_store", "memory")
         .row_buffer_size(tuning.row_buffer)
         .disable_statement_logging()
 }

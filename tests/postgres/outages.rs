@@ -86,6 +86,37 @@ async fn process_killed_with_the_database_resumes_when_both_are_back() {
     tokio::time::timeout(Duration::from_secs(20), next.terminate()).await.expect("an end");
 }
 
+/// As an application is kept out while its database is restored or upgraded.
+#[tokio::test]
+async fn database_that_lets_nobody_in_is_waited_for_at_the_start_and_under_a_deletion() {
+    let server = Server::shared();
+    let ground = Ground::on(server).await;
+    let tenant = ground.tenant(7, 400).await;
+    let shut = async |closed: bool| {
+        let database = &ground.database;
+        server.run("postgres", &format!("alter database {database} allow_connections {}", !closed)).await;
+        let end =
+            format!("select pg_terminate_backend(pid) from pg_stat_activity where datname = '{database}'");
+        if closed {
+            server.run("postgres", &end).await;
+        }
+    };
+    let start = ground.service().set("TIKKUN_DELETION__THROTTLE", "30ms");
+    let mut service = start.set("TIKKUN_DELETION__MAX_FAILURES", "2").start().await;
+    let job = service.delete_all(7);
+    ground.processed(&mut service, job, 40).await;
+    shut(true).await;
+    service.says("⏳ [RECEIPTS_DELETE] Backing off 4s after 2 failures").await;
+    let health = service.get("/api/jobs/health").expect(500).json();
+    assert!(health["unreachable"].as_array().unwrap().contains(&"database".into()), "{health}");
+    let mut next = ground.service().spawn();
+    next.until("a start that waits", async |next| next.lines("[START] Backing off").first().cloned()).await;
+    shut(false).await;
+    let row = ground.completed(&mut service, job, &tenant).await;
+    assert_eq!((row.attempt, row.last_error), (1, None));
+    next.until("`tikkun serves`", async |next| next.address()).await;
+}
+
 #[cfg(feature = "failpoints")]
 #[tokio::test]
 async fn a_transaction_that_the_server_ends_for_its_idleness_comes_again_smaller_and_spends_no_failure() {

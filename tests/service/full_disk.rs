@@ -377,3 +377,31 @@ async fn disk_that_a_log_has_filled_is_left_as_soon_as_nobody_holds_the_log() {
     drop((service, ground));
     drop(disk);
 }
+
+/// As in a container whose root file system is read-only, or beside programs that fill `/tmp`.
+#[tokio::test]
+async fn service_needs_no_room_outside_its_data_folder() {
+    let elsewhere = tempfile::tempdir().unwrap();
+    let disk = Disk::of_size("size=64k", elsewhere.path());
+    if matches!(disk, Disk::Limited) {
+        return;
+    }
+    let ground = Ground::new().await;
+    ground.tenant(7, 2000).await;
+    // Objects that stay in the outbox: the more there are, the more pages a batch changes.
+    let start = ground.service().set("TIKKUN_DELETION__STORAGE_DELETE", "false");
+    let start = start.set("TIKKUN_DELETION__BATCH", "100").set("TIKKUN_DELETION__OUTAGE_LIMIT", "1s");
+    // Where SQLite puts its temporary files, before it looks at `/var/tmp` and `/tmp`.
+    let mut service = start.set("SQLITE_TMPDIR", elsewhere.path().to_str().unwrap()).start().await;
+    disk.fill(&service);
+    let row = service.delete_all(7);
+    let done = async |_: &Service| {
+        let row = ground.row(row).await;
+        row.finished_at.is_some().then_some(row)
+    };
+    let row = service.until("the end of the deletion", done).await;
+    assert_eq!((row.status.as_str(), row.succeeded, row.last_error), ("completed", 2000, None));
+    takes_writes(&mut service).await;
+    drop((service, ground));
+    drop(disk);
+}

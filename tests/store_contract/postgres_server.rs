@@ -342,6 +342,51 @@ async fn a_database_that_is_not_there_is_a_mistake_and_not_an_outage() {
     assert_eq!(fault.kind(), FaultKind::Permanent, "{}", fault.chain());
 }
 
+/// As during a restore, or under a tool that manages privileges.
+#[tokio::test]
+async fn a_database_that_lets_nobody_in_for_a_while_is_unavailable() {
+    let server = Server::shared();
+    let database = server.database().await;
+    let as_postgres = async |sql: &str| server.run("postgres", sql).await;
+    as_postgres(&format!(
+        "create role guest_of_{database} login; revoke connect on database {database} from public"
+    ))
+    .await;
+    let guest = server.settings(&database);
+    let guest_url = server.url(&database).replacen("tikkun@", &format!("guest_of_{database}@"), 1);
+    let guest = PostgresSettings { url: SecretString::from(guest_url), ..guest };
+    for (settings, open, shut) in [
+        (
+            server.settings(&database),
+            format!("alter database {database} allow_connections true"),
+            format!("alter database {database} allow_connections false"),
+        ),
+        (
+            guest,
+            format!(
+                "grant connect on database {database} to guest_of_{database}; grant pg_read_all_data, \
+                 pg_write_all_data to guest_of_{database}"
+            ),
+            format!("revoke connect on database {database} from guest_of_{database}"),
+        ),
+    ] {
+        as_postgres(&open).await;
+        let store = open_postgres(&settings, Schema::Require).await;
+        let store = store.unwrap_or_else(|fault| panic!("{}", fault.chain()));
+        as_postgres(&shut).await;
+        as_postgres(&format!(
+            "select pg_terminate_backend(pid) from pg_stat_activity where datname = '{database}'"
+        ))
+        .await;
+        for _ in 0..3 {
+            let fault = store.background_jobs.check().await.unwrap_err();
+            assert_eq!(fault.kind(), FaultKind::Unavailable, "{}", fault.chain());
+        }
+        as_postgres(&open).await;
+        store.background_jobs.check().await.unwrap_or_else(|fault| panic!("{}", fault.chain()));
+    }
+}
+
 #[tokio::test]
 async fn a_primary_that_became_read_only_is_unavailable_and_left_for_a_new_one() {
     let server = Server::start();
@@ -1232,8 +1277,8 @@ async fn purposes_may_be_of_an_enumeration() {
 }
 
 /// A server that refuses every session in these words, as a pooler does that has no connection to give.
-async fn refuses_sessions(code: &str, text: &str) -> u16 {
-    let body = format!("SFATAL\0VFATAL\0C{code}\0M{text}\0\0");
+async fn refuses_sessions((severity, code): (&str, &str), text: &str) -> u16 {
+    let body = format!("S{severity}\0V{severity}\0C{code}\0M{text}\0\0");
     let length = u32::try_from(body.len() + 4).unwrap().to_be_bytes();
     let answer = [b"E", length.as_slice(), body.as_bytes()].concat();
     let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
@@ -1255,14 +1300,16 @@ async fn refuses_sessions(code: &str, text: &str) -> u16 {
 #[tokio::test]
 async fn a_pooler_without_a_connection_to_give_is_waited_for() {
     for (code, text) in [
-        ("XX000", "Max client connections reached"),
-        ("08P01", "query_wait_timeout"),
-        ("58000", "the pool is down"),
-        ("53300", "too many connections"),
+        (("FATAL", "XX000"), "Max client connections reached"),
+        (("ERROR", "XX000"), "the compute node is not awake yet"),
+        (("FATAL", "55000"), "the database is not currently accepting connections"),
+        (("FATAL", "08P01"), "query_wait_timeout"),
+        (("FATAL", "58000"), "the pool is down"),
+        (("FATAL", "53300"), "too many connections"),
     ] {
         let port = refuses_sessions(code, text).await;
         let settings = settings(&format!("postgres://web@127.0.0.1:{port}/shop"), "the pooler");
-        let Err(fault) = open_postgres(&settings, Schema::Require).await else { panic!("{code}") };
+        let Err(fault) = open_postgres(&settings, Schema::Require).await else { panic!("{code:?}") };
         assert_eq!(fault.kind(), FaultKind::Unavailable, "{}", fault.chain());
     }
 }

@@ -19,7 +19,7 @@ use sqlx::{
 use tokio::time::Instant;
 use uuid::Uuid;
 
-use super::fault::{During, kind, may_come_up, refuses_our_start, turns_away};
+use super::fault::{During, kind, may_come_up, not_begun, refuses_our_start, shuts_out, turns_away};
 use super::openings::Openings;
 use super::references::ReferenceCache;
 use super::statement::Tx;
@@ -172,7 +172,7 @@ impl Database {
                 let text = format!("{what}: no connection to {} within {within}", self.place);
                 Err(Fault::new(FaultKind::Unavailable, text))
             }
-            begun => begun.during(what),
+            begun => begun.map_err(|error| not_begun(error, what)),
         }
     }
 }
@@ -254,6 +254,7 @@ pub(super) async fn connect(settings: &PostgresSettings) -> Result<(PgConnection
                 let text = format!("{what}: it answers, but not to this address; check DATABASE_URL");
                 return Err(Fault::new(FaultKind::Permanent, text).because(error));
             }
+            Ok(Err(error)) if shuts_out(&error) => return Err(not_begun(error, &what)),
             Ok(connected) => return connected.during(&what),
         }
     }

@@ -122,6 +122,22 @@ pub(super) fn turns_away(error: &sqlx::Error) -> bool {
     code.is_some_and(|code| code == code::NO_SUCH_DATABASE || class_of(&code) == class::AUTHORIZATION)
 }
 
+/// Whether the server lets nobody into the database for now, as while it is restored, or a proxy cannot wake the
+/// server. The severity says nothing: some proxies answer the start of a session with a mere error.
+pub(super) fn shuts_out(error: &sqlx::Error) -> bool {
+    let code = error.as_database_error().map(code_of);
+    code.is_some_and(|code| code == code::NOT_IN_STATE || class_of(&code) == class::INTERNAL)
+}
+
+/// The fault of a transaction that could not begin, whatever the code. Nothing of the work was tried, and sessions could
+/// be started before, so it is no mistake of the work.
+pub(super) fn not_begun(error: sqlx::Error, what: &str) -> Fault {
+    match kind(&error) {
+        FaultKind::Unavailable => fault(error, what),
+        _ => Fault::new(FaultKind::Unavailable, what).because(error),
+    }
+}
+
 /// Whether the start of our session was rejected, as PgBouncer does with unknown settings.
 pub(super) fn refuses_our_start(error: &sqlx::Error) -> bool {
     error.as_database_error().is_some_and(|answer| code_of(answer) == code::PROTOCOL_VIOLATION)
