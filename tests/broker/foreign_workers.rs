@@ -274,6 +274,31 @@ async fn what_was_popped_and_never_registered_comes_back_to_the_head_after_the_g
 }
 
 #[tokio::test]
+async fn workers_that_could_not_reach_the_server_have_time_to_report_when_they_can() {
+    for is_noticed_before in [true, false] {
+        let prefix = Prefix::new();
+        let broker = leased(&prefix).await;
+        overdue(&prefix, &*broker, "runs", "runs:eeeeeeeeeeeeeeeeeeeeeeeeeeeeeeee", &["retries_left", "1"])
+            .await;
+        popped(&prefix, &*broker, &["begins"]).await;
+        // An hour in which nobody reached the server.
+        prefix.ask(&["INCRBY", "tikkun:heard", "-3600000"]).await;
+        if !is_noticed_before {
+            assert_eq!(tend(&*broker).await, []);
+        }
+        assert!(broker.renew_lease(&process(ME), LONG).await.unwrap());
+        assert_eq!(tend(&*broker).await, []);
+        assert_eq!(prefix.ask_number(&["ZCARD", "wip:q"]).await, 1);
+        let left = prefix.ask_number(&["PTTL", "tikkun:reports"]).await;
+        assert!((120_000..=150_000).contains(&left), "{left}");
+        prefix.ask(&["DEL", "tikkun:reports"]).await;
+        assert_eq!(tend(&*broker).await, fates(&[("runs", Fate::Retried)]));
+        a_minute_later(&prefix, &["begins"]).await;
+        assert_eq!(tend(&*broker).await, fates(&[("begins", Fate::Returned)]));
+    }
+}
+
+#[tokio::test]
 async fn an_id_that_comes_by_a_second_time_is_seen_anew() {
     let prefix = Prefix::new();
     let broker = leased(&prefix).await;

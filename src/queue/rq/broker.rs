@@ -159,7 +159,7 @@ impl Broker for Rq {
     }
 
     async fn tend(&self, max: u32) -> Result<Vec<Abandoned>, Fault> {
-        tend::tend(&self.server, max).await
+        tend::tend(&self.server, max, self.memory.known().ttl).await
     }
 
     async fn promote_due(&self, max: u32) -> Result<u32, Fault> {

@@ -31,14 +31,14 @@ const STUCK: &str = "Job was stuck in intermediate queue.";
 /// failure, and its fields `webhooks`, `data` and `enqueued_at`.
 type Touched = (String, String, String, String, String, Vec<Vec<u8>>);
 
-/// As [`Broker::tend`](crate::queue::Broker::tend).
-pub(super) async fn tend(server: &Server, max: u32) -> Result<Vec<Abandoned>, Fault> {
+/// As [`Broker::tend`](crate::queue::Broker::tend); `ttl` is that of this process's lease in milliseconds.
+pub(super) async fn tend(server: &Server, max: u32, ttl: u64) -> Result<Vec<Abandoned>, Fault> {
     // RQ's own text, with a time in Python's format.
     let at = Utc::now().format("%Y-%m-%d %H:%M:%S%.6f+00:00");
     let abandoned = format!("Moved to FailedJobRegistry, due to AbandonedJobError, at {at}");
     let mut call = server.prepare(&server.scripts.tend);
     call.arg(max).arg(wire::millis(GRACE));
-    call.arg(codec::encode_exc(&abandoned)).arg(codec::encode_exc(STUCK));
+    call.arg(codec::encode_exc(&abandoned)).arg(codec::encode_exc(STUCK)).arg(ttl);
     let (touched, troubles): (Vec<Touched>, Vec<String>) =
         server.link.invoke(&call, || "look after RQ's registries".to_owned()).await?;
     for trouble in troubles {

@@ -371,13 +371,23 @@ local function ttl_of(process)
   return read and type(record) == 'table' and tonumber(record.ttl_ms) or nil
 end
 
+-- For how long none of our processes has reached the server, in milliseconds.
+local function silence_of_all()
+  local last = tonumber(call('GET', ours('heard')) or '')
+  return last and MILLIS - last or 0
+end
+
+-- Whether a silence was so long that what RQ's workers run may look abandoned: they report every 30 s, and each report
+-- holds for at least as long. Live processes of ours with leases of `ttl` are heard in half of that.
+local function keeps_reports(silence, ttl) return silence > math.max(30000, ttl / 2) end
+
 -- Records that the server can be reached. After a silence of half of `ttl`, leases may have expired because
 -- nobody could renew them; live processes then get the duration of a lease to renew. A caller that has had no
 -- lease yet passes 0, and the duration of each lease counts.
 local function heard(ttl)
-  local last = tonumber(call('GET', ours('heard')) or '')
+  local silence = silence_of_all()
   call('SET', ours('heard'), whole(MILLIS))
-  local silence = last and MILLIS - last or 0
+  if keeps_reports(silence, ttl) then call('SET', ours('reports'), '1', 'PX', '150000') end
   if silence <= ttl / 2 then return end
   local until_then = MILLIS + (ttl > 0 and ttl or silence)
   for _, process in ipairs(call('ZRANGEBYSCORE', ours('leases'), '-inf', whole(until_then))) do

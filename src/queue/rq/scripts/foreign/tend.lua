@@ -1,12 +1,19 @@
 -- Takes care of jobs that foreign workers abandoned, as RQ's own maintenance does, in queues whose registries
 -- no RQ worker is cleaning at the moment. It is all one step, so RQ's lock is not needed to keep others from
 -- doing the same. ARGV[3]: how many entries of each list are checked; [4]: the grace period of the
--- intermediate list in milliseconds; [5]: the error for an abandoned job; [6]: for a stuck one. Answers for
+-- intermediate list in milliseconds; [5]: the error for an abandoned job; [6]: for a stuck one; [7]: the duration of a
+-- lease in milliseconds, 0 if unknown. Answers for
 -- each moved job: id, queue, fate, the name and time limit of its failure callback, and the text of its failure with what
 -- its webhooks need, if it failed and has some; and the error of each queue that failed.
 
 local LOOK, GRACE, ABANDONED, STUCK = tonumber(ARGV[3]), tonumber(ARGV[4]), ARGV[5], ARGV[6]
 local touched, troubles = {}, {}
+
+-- When the server is back in reach, live workers report first. Their reports may come two minutes later than our calls,
+-- because packets that were lost are sent again ever more rarely.
+if call('EXISTS', ours('reports')) == 1 or keeps_reports(silence_of_all(), tonumber(ARGV[7])) then
+  return { touched, troubles }
+end
 
 local WANTED = { 'status', 'retries_left', 'retry_intervals', 'enqueue_at_front_on_retry', 'failure_ttl', 'dependency_ids',
   'x_failures', 'worker_name', 'failure_callback_name', 'failure_callback_timeout', 'enqueued_at',
