@@ -1,5 +1,6 @@
 //! A Redis that loses data, stops answering, or could not be reached by any process.
 
+mod rested;
 mod thin_line;
 
 use std::sync::Arc;

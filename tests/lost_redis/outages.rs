@@ -119,6 +119,38 @@ async fn server_that_takes_fewer_clients_than_there_are_queues_is_no_outage_of_a
 }
 
 #[tokio::test]
+async fn long_results_and_payloads_pass_though_the_server_takes_no_further_client() {
+    let place = Place::forgetful().await;
+    let mut service = place.service().set("RQ_QUEUES", "default").start().await;
+    let ready = async |service: &super::process::Service| {
+        (service.call("GET", "/readyz", &[]).status == 200).then_some(())
+    };
+    service.until("readiness", ready).await;
+    place.enqueue(&[plain("before", "default", "tikkun.echo", 1.into())]).await;
+    place.becomes("before", JobState::Finished).await;
+    // The one that asks leaves again.
+    let clients = place.redis.ask(&["CLIENT", "LIST"]).lines().count() - 1;
+    place.redis.ask(&["CONFIG", "SET", "maxclients", &clients.to_string()]);
+    assert_ne!(place.redis.ask(&["PING"]), "PONG");
+
+    // They are packed to next to nothing, but their results are not.
+    let results = [200_usize << 10, 900 << 10].map(|length| "x".repeat(length));
+    for text in &results {
+        let id = format!("result-{}", text.len());
+        place.enqueue(&[plain(&id, "default", "tikkun.echo", text.as_str().into())]).await;
+    }
+    let payload: String = std::iter::repeat_with(fastrand::alphanumeric).take(760_000).collect();
+    place.enqueue(&[plain("payload", "default", "tikkun.echo", payload.into())]).await;
+    place.enqueue(&[plain("behind", "default", "tikkun.echo", 1.into())]).await;
+    for id in ["result-204800", "result-921600", "payload", "behind"] {
+        let job = place.becomes(id, JobState::Finished).await;
+        assert_eq!((job.attempt, job.failures), (1, 0), "{id}: {:?}", job.error);
+    }
+    let told = service.lines("broker does not serve the queue");
+    assert!(told.is_empty(), "{told:#?}");
+}
+
+#[tokio::test]
 async fn service_that_starts_before_redis_waits_for_it_and_says_so() {
     let mut place = Place::forgetful().await;
     place.redis.stop();

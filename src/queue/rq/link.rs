@@ -30,11 +30,19 @@ pub(super) struct Link {
     client: Client,
     names: Names,
     shared: Mutex<Option<MultiplexedConnection>>,
+    /// Whether its calls only read, so that they may be repeated.
+    only_reads: bool,
 }
 
 impl Link {
     pub(super) fn new(client: Client, names: Names) -> Self {
-        Self { client, names, shared: Mutex::new(None) }
+        Self { client, names, shared: Mutex::new(None), only_reads: false }
+    }
+
+    /// For calls that only read. Nobody may look for hours, and servers and networks end connections that rest; such a
+    /// call is repeated on a new one.
+    pub(super) fn for_reads(client: Client, names: Names) -> Self {
+        Self { only_reads: true, ..Self::new(client, names) }
     }
 
     /// Our user name on the server.
@@ -49,14 +57,20 @@ impl Link {
         what: impl FnOnce() -> String,
     ) -> Result<T, Fault> {
         let answer = async {
-            let mut connection = self.shared().await?;
-            call.invoke_async(&mut connection).await
+            let (mut connection, is_new) = self.shared().await?;
+            match call.invoke_async(&mut connection).await {
+                Err(error) if self.may_repeat(&error, is_new) => {
+                    call.invoke_async(&mut self.renewed().await?).await
+                }
+                answer => answer,
+            }
         };
         self.kept(answer.await, what)
     }
 
     /// As [`Self::invoke`], for a request or an answer of about this many bytes. If they are many, they go over a
-    /// connection of their own, so that they keep no other call waiting, and may take as long as a thin line needs.
+    /// connection of their own, so that they keep no other call waiting, and may take as long as a thin line needs. If
+    /// none can be made, as at the server's limit of clients, they go over the shared one.
     pub(super) async fn invoke_heavy<T: FromRedisValue>(
         &self,
         call: &ScriptInvocation<'_>,
@@ -66,11 +80,16 @@ impl Link {
         if bytes <= HEAVY {
             return self.invoke(call, what).await;
         }
+        let longest = time_for(bytes);
+        if let Ok(mut own) = self.blocking(longest).await {
+            return call.invoke_async(&mut own).await.map_err(|error| fault(error, what()));
+        }
         let answer = async {
-            let mut connection = self.blocking(time_for(bytes)).await?;
-            call.invoke_async(&mut connection).await
+            let (mut shared, _) = self.shared().await?;
+            shared.set_response_timeout(longest + LATE);
+            call.invoke_async(&mut shared).await
         };
-        answer.await.map_err(|error| fault(error, what()))
+        self.kept(answer.await, what)
     }
 
     /// Sends commands as one pipeline on the shared connection; the answers are in their order.
@@ -80,8 +99,13 @@ impl Link {
         what: impl FnOnce() -> String,
     ) -> Result<T, Fault> {
         let answer = async {
-            let mut connection = self.shared().await?;
-            commands.query_async(&mut connection).await
+            let (mut connection, is_new) = self.shared().await?;
+            match commands.query_async(&mut connection).await {
+                Err(error) if self.may_repeat(&error, is_new) => {
+                    commands.query_async(&mut self.renewed().await?).await
+                }
+                answer => answer,
+            }
         };
         self.kept(answer.await, what)
     }
@@ -117,11 +141,22 @@ impl Link {
         self.client.get_multiplexed_async_connection_with_config(&config).await
     }
 
-    /// Connects if needed. It holds no lock, so concurrent calls may open one connection too many.
-    async fn shared(&self) -> RedisResult<MultiplexedConnection> {
+    /// Connects if needed, and returns whether it did. It holds no lock, so concurrent calls may open one connection too
+    /// many.
+    async fn shared(&self) -> RedisResult<(MultiplexedConnection, bool)> {
         if let Some(connection) = &*self.shared.lock() {
-            return Ok(connection.clone());
+            return Ok((connection.clone(), false));
         }
+        Ok((self.renewed().await?, true))
+    }
+
+    /// Whether the call is to be repeated on a new connection after this error.
+    fn may_repeat(&self, error: &RedisError, is_new: bool) -> bool {
+        self.only_reads && !is_new && is_spent(error)
+    }
+
+    /// A new shared connection, in the place of the one before.
+    async fn renewed(&self) -> RedisResult<MultiplexedConnection> {
         let made = self.connect(ANSWER).await?;
         *self.shared.lock() = Some(made.clone());
         Ok(made)

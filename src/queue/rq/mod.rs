@@ -81,7 +81,10 @@ pub fn open(settings: &RqSettings) -> Result<Arc<dyn Broker>, Fault> {
         ..codec::Limits::default()
     };
     let server = server::Server::new(
-        [(); 2].map(|()| link::Link::new(client.clone(), names.clone())),
+        [
+            link::Link::new(client.clone(), names.clone()),
+            link::Link::for_reads(client.clone(), names.clone()),
+        ],
         keys::Keys::new(&settings.prefix),
         (workers, settings.whole_hashes.clone()),
         limits,
