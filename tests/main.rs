@@ -45,6 +45,7 @@ mod servers;
 mod service;
 mod settling;
 mod store_contract;
+mod storm;
 mod stuck;
 mod systemd;
 mod terminal;

@@ -14,5 +14,5 @@ mod kills;
 mod outages;
 pub mod place;
 mod refusals;
-mod registers;
+pub mod registers;
 mod rollback;

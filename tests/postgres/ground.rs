@@ -12,16 +12,18 @@ use tikkun::job::{Args, NewJob};
 use tikkun::queue::{Broker, open_embedded};
 
 use super::process::{Service, Start};
+use super::s3::S3Server;
 use super::server::Server;
 
 /// The function that carries a row.
-const FUNCTION: &str = "server.jobs.delete_receipts_job.delete_receipts_batch_job";
+pub const FUNCTION: &str = "server.jobs.delete_receipts_job.delete_receipts_batch_job";
 
-/// One database and one data folder.
+/// One database and one data folder, perhaps with a bucket beside it.
 pub struct Ground<'a> {
     pub server: &'a Server,
     pub database: String,
     folder: tempfile::TempDir,
+    bucket: Option<S3Server>,
 }
 
 /// A tenant with receipts of every sort, and a neighbour who shares some of its attachments.
@@ -55,9 +57,18 @@ impl<'a> Ground<'a> {
     pub async fn on(server: &'a Server) -> Self {
         let folder = tempfile::tempdir().unwrap();
         fs::create_dir(folder.path().join("attachments")).unwrap();
-        let ground = Self { server, database: server.empty_database().await, folder };
+        let ground = Self { server, database: server.empty_database().await, folder, bucket: None };
         ground.application(&["make"]);
         ground
+    }
+
+    /// With objects in a bucket instead of a folder.
+    pub async fn with_bucket(server: &'a Server) -> Self {
+        Self { bucket: Some(S3Server::start()), ..Self::on(server).await }
+    }
+
+    pub fn bucket(&self) -> &S3Server {
+        self.bucket.as_ref().expect("a ground with a bucket")
     }
 
     /// What the application's own program answers.
@@ -109,9 +120,9 @@ impl<'a> Ground<'a> {
     }
 
     pub async fn row(&self, job: i64) -> Row {
-        let sql =
-            "select j.status, j.total, j.processed, j.succeeded, j.failed_count, j.last_error, j.cursor,
-                          coalesce(n.attempt, 0) as attempt
+        let sql = "select j.status, coalesce(j.total, 0) as total, coalesce(j.processed, 0) as processed,
+                          coalesce(j.succeeded, 0) as succeeded, coalesce(j.failed_count, 0) as failed_count,
+                          j.last_error, j.cursor, coalesce(n.attempt, 0) as attempt
                    from background_jobs j left join tikkun_background_jobs n on n.background_job_id = j.id
                    where j.id = $1";
         sqlx::query_as(sql).bind(job).fetch_one(&mut self.connect().await).await.unwrap()
@@ -150,11 +161,18 @@ impl<'a> Ground<'a> {
         ))
         .await;
         for key in self.keys().await {
-            let path = self.attachments().join(key);
-            fs::create_dir_all(path.parent().unwrap()).unwrap();
-            fs::write(path, "0123456789").unwrap();
+            self.put(&key);
         }
         Tenant { id, receipts }
+    }
+
+    fn put(&self, key: &str) {
+        if let Some(bucket) = &self.bucket {
+            return bucket.put(key);
+        }
+        let path = self.attachments().join(key);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, "0123456789").unwrap();
     }
 
     async fn keys(&self) -> BTreeSet<String> {
@@ -192,17 +210,13 @@ impl<'a> Ground<'a> {
         row
     }
 
-    async fn is_deleted(&self, tenant: &Tenant, row: &Row) {
+    /// Exactly this tenant's receipts are gone, counted once each, with exactly their objects.
+    pub async fn is_deleted(&self, tenant: &Tenant, row: &Row) {
         let counts = (row.total, row.processed, row.succeeded, row.failed_count);
         let all = i32::try_from(tenant.receipts).unwrap();
         assert_eq!(counts, (all, all, all, 0), "total, processed, succeeded, failed");
         assert_eq!(self.live(tenant.id).await, 0, "receipts left alive");
-        assert_eq!(self.live(tenant.id + 1).await, tenant.receipts / 10, "the neighbour's receipts");
-        let orphaned = format!(
-            "select count(*) from receipts where business_id = {} and attachment_id is null",
-            tenant.id + 1
-        );
-        assert_eq!(self.number(orphaned).await, 0, "the neighbour's attachments");
+        self.neighbour_is_whole(tenant).await;
         let kept =
             self.number(format!("select count(*) from attachments where business_id = {}", tenant.id)).await;
         let needed = |i: &i64| i % 10 == 0 || i % 25 == 0 || i % 7 == 0;
@@ -211,9 +225,19 @@ impl<'a> Ground<'a> {
         self.files_and_rows_agree().await;
     }
 
-    /// Every attachment has its file, and every file its attachment.
+    pub async fn neighbour_is_whole(&self, tenant: &Tenant) {
+        assert_eq!(self.live(tenant.id + 1).await, tenant.receipts / 10, "the neighbour's receipts");
+        let orphaned = format!(
+            "select count(*) from receipts where business_id = {} and attachment_id is null",
+            tenant.id + 1
+        );
+        assert_eq!(self.number(orphaned).await, 0, "the neighbour's attachments");
+    }
+
+    /// Every attachment has its object, and every object its attachment.
     pub async fn files_and_rows_agree(&self) {
-        let (wanted, there) = (self.keys().await, files(&self.attachments()));
+        let wanted = self.keys().await;
+        let there = self.bucket.as_ref().map_or_else(|| files(&self.attachments()), S3Server::keys);
         let lost: Vec<_> = wanted.difference(&there).collect();
         let orphans: Vec<_> = there.difference(&wanted).collect();
         assert!(lost.is_empty() && orphans.is_empty(), "lost files: {lost:?}; orphan files: {orphans:?}");

@@ -2,11 +2,12 @@
 //! the job that Tikkun replaces.
 
 use crate::servers::postgres as server;
+use crate::servers::s3;
 use crate::service::client;
 use crate::service::process;
 mod application;
 mod commands;
 mod going_back;
-mod ground;
+pub mod ground;
 mod late_database;
 mod outages;

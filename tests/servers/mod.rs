@@ -1,6 +1,7 @@
 //! Servers for the tests, each on a free port and in its own folder.
 
 pub mod http;
+pub mod line;
 pub mod postgres;
 pub mod redis;
 pub mod s3;

@@ -169,6 +169,10 @@ impl Server {
         self.url_at("tikkun", self.port, database)
     }
 
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
     fn url_at(&self, user: &str, port: u16, database: &str) -> String {
         format!("postgres://{user}@127.0.0.1:{port}/{database}")
     }

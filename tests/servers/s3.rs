@@ -96,6 +96,10 @@ impl S3Server {
         format!("http://{}", self.address)
     }
 
+    pub fn port(&self) -> u16 {
+        self.address.port()
+    }
+
     /// The next requests meet these, one each, but for those that only look.
     pub fn script(&self, troubles: impl IntoIterator<Item = Trouble>) {
         self.state.script.lock().extend(troubles);

@@ -29,7 +29,7 @@ pub fn ending(number: usize) -> &'static str {
 }
 
 /// Who dies with a process is tried again, as often as it takes.
-fn plain(number: usize, chance: &mut fastrand::Rng) -> NewJob {
+pub fn plain(number: usize, chance: &mut fastrand::Rng) -> NewJob {
     let mut left = 1000;
     let (kind, args): (_, Vec<Value>) = match number % 10 {
         0..=3 => ("tikkun.echo", vec![json!(number)]),

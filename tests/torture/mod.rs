@@ -2,15 +2,16 @@
 //! deletions arrive. Afterwards everything is counted without the service's own code.
 //!
 //! `TORTURE=full` is the size for a release, with the default settings; without it the run and its leases are
-//! short. `TORTURE_SEED=…` repeats a run's random choices (not its races), `TORTURE_REPORT=1` writes
+//! short. `TORTURE_SEED=…` repeats a run's random choices (not its races), `TORTURE_REPORT=1` writes its part of
 //! `TORTURE.md`.
 
 use crate::service::client;
 use crate::service::ground;
 use crate::service::process;
 mod accounts;
+pub mod figures;
 mod fleet;
-mod load;
+pub mod load;
 mod plan;
 mod report;
 mod rescues;
@@ -22,7 +23,6 @@ use self::fleet::Fleet;
 use self::ground::Ground;
 use self::load::Load;
 use self::plan::Plan;
-use self::report::Report;
 use self::rescues::Rescues;
 
 #[tokio::test]
@@ -52,13 +52,13 @@ async fn three_processes_under_fire_lose_nothing_and_do_nothing_twice() {
     fleet.leave().await;
 
     let accounts = Accounts::take(&ground, &load).await;
-    let report = Report::new(&plan, &fleet, &rescues, &accounts, aftermath);
-    println!("{}", report.table());
+    let figures = report::figures(&plan, &fleet, &rescues, &accounts, aftermath);
+    println!("{}", figures.table());
     accounts.must_balance();
     for (tenant, job) in load.deletions(&ground).await {
         ground.is_deleted(tenant, &ground.row(job).await).await;
     }
     if plan.write_report {
-        report.write();
+        figures.write(report::HEADING, report::TEXT);
     }
 }

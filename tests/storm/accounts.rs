@@ -1,0 +1,195 @@
+//! The counts, kept by triggers and read with plain SQL, by RQ's own program and in one look at all of Redis' lists.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+use tikkun::job::JobState;
+
+use super::fleet::Fleet;
+use super::ground::Ground;
+use super::load::Load;
+use super::place::Place;
+use crate::lost_redis::registers::look;
+use crate::torture::load::ending;
+
+/// Only a failing test waits so long for the end.
+const DEADLINE: Duration = Duration::from_secs(240);
+const LOOK: Duration = Duration::from_millis(200);
+
+/// Each transactional effect leaves a line here, however often it happens.
+const LEDGER: &str = "
+    create table ledger (effect text not null, what text not null);
+    create function ledger_receipt() returns trigger language plpgsql as $$ begin
+        if new.is_deleted and not old.is_deleted then insert into ledger values ('receipt marked', new.id); end if;
+        if old.is_deleted and not new.is_deleted then insert into ledger values ('receipt unmarked', new.id); end if;
+        return null; end $$;
+    create trigger ledger_receipt after update on receipts for each row execute function ledger_receipt();
+    create function ledger_dropped() returns trigger language plpgsql as $$ begin
+        insert into ledger values ('attachment dropped', old.id); return null; end $$;
+    create trigger ledger_dropped after delete on attachments for each row execute function ledger_dropped();
+    create function ledger_condemned() returns trigger language plpgsql as $$ begin
+        insert into ledger values ('object condemned', new.key); return null; end $$;
+    create trigger ledger_condemned after insert on tikkun_cleanup_outbox
+        for each row execute function ledger_condemned()";
+
+pub async fn watch_effects(ground: &Ground<'_>) {
+    ground.run(LEDGER).await;
+}
+
+/// Waits until nothing is under way any more.
+pub async fn all_has_ended(place: &Place<'_>, fleet: &Fleet<'_>, load: &Load<'_>) {
+    let began = Instant::now();
+    // Objects that a dead process had claimed are held back for a minute, and those that were refused for longer; the
+    // test lets it pass at once.
+    let rush = "update tikkun_cleanup_outbox set next_try_at = '2026-01-01'";
+    let left = "select (select count(*) from background_jobs where status in ('queued', 'running', 'paused'))
+                     + (select count(*) from tikkun_cleanup_outbox)";
+    loop {
+        let counts = place.broker.counts().await.unwrap();
+        let open: u64 = counts.values().map(|one| one.queued + one.scheduled + one.started).sum();
+        place.ground.run(rush).await;
+        let rows = place.ground.number(left).await;
+        if open == 0 && rows == 0 {
+            return;
+        }
+        assert!(
+            began.elapsed() < DEADLINE,
+            "waited in vain for the end of {} jobs: {open} are open, and {rows} rows; the logs' ends:\n{}",
+            load.plain.len(),
+            fleet.tails()
+        );
+        tokio::time::sleep(LOOK).await;
+    }
+}
+
+/// What is found in the end.
+pub struct Accounts {
+    pub finished: usize,
+    pub failed: usize,
+    /// Put in, and not to be found in a final state.
+    pub lost: Vec<String>,
+    /// In another final state than they should be.
+    pub wrong: Vec<String>,
+    /// In no list of Redis, or in two.
+    pub astray: Vec<String>,
+    /// Deliveries of plain jobs beyond what each needed.
+    pub redeliveries: u64,
+    /// Deliveries that are noted as under way.
+    pub under_way: usize,
+    /// Effects by name: how many, and how many of them more than once.
+    pub effects: BTreeMap<String, (i64, i64)>,
+    /// Deletions by status.
+    pub deletions: BTreeMap<String, i64>,
+    /// Starts of all deletions together.
+    pub attempts: i64,
+    /// What RQ's own program finds in the registries of the queue of plain jobs: finished, failed, started, deferred,
+    /// scheduled, and what waits.
+    pub by_rq: [u64; 6],
+}
+
+impl Accounts {
+    pub async fn take(place: &Place<'_>, load: &Load<'_>) -> Self {
+        let (mut lost, mut wrong, mut finished, mut failed, mut redeliveries) = (vec![], vec![], 0, 0, 0);
+        for (number, job) in load.plain.iter().enumerate() {
+            let found = place.broker.job(&job.id).await.unwrap();
+            let Some(found) = found else {
+                lost.push(job.id.to_string());
+                continue;
+            };
+            // The last kind fails three times by itself.
+            let needs = if number % 10 == 9 { 3 } else { 1 };
+            redeliveries += u64::from(found.attempt).saturating_sub(needs);
+            match found.state {
+                JobState::Finished | JobState::Failed if found.state.as_str() != ending(number) => {
+                    wrong.push(format!("{found:?}"));
+                }
+                JobState::Finished => finished += 1,
+                JobState::Failed => failed += 1,
+                _ => lost.push(format!("{found:?}")),
+            }
+        }
+        let mut ids: Vec<_> = load.plain.iter().map(|job| job.id.to_string()).collect();
+        ids.extend(load.rows.lock().iter().map(|row| format!("row-{row}")));
+        let url = place.redis.lock().url();
+        let client = redis::Client::open(url).unwrap();
+        let mut connection = client.get_multiplexed_async_connection().await.unwrap();
+        let seen = look(&mut connection, &ids).await;
+        let statuses = ["queued", "running", "paused", "completed", "failed", "cancelled"];
+        let mut deletions = BTreeMap::new();
+        for status in statuses {
+            let count = place
+                .ground
+                .number(format!("select count(*) from background_jobs where status = '{status}'"))
+                .await;
+            deletions.insert(status.to_owned(), count);
+        }
+        Self {
+            finished,
+            failed,
+            lost,
+            wrong,
+            astray: seen.astray,
+            redeliveries,
+            under_way: seen.deliveries.len(),
+            effects: effects(&place.ground).await,
+            deletions,
+            attempts: place
+                .ground
+                .number("select coalesce(sum(attempt), 0)::bigint from tikkun_background_jobs")
+                .await,
+            by_rq: by_rq(place),
+        }
+    }
+
+    /// Nothing lost, nothing twice, nothing left over.
+    pub fn must_balance(&self) {
+        assert!(self.lost.is_empty(), "lost: {:#?}", self.lost);
+        assert!(self.wrong.is_empty(), "ended wrongly: {:#?}", self.wrong);
+        assert!(self.astray.is_empty(), "not in exactly one list: {:#?}", self.astray);
+        assert_eq!(self.under_way, 0, "deliveries under way");
+        for (effect, (_, twice)) in &self.effects {
+            assert_eq!(*twice, 0, "more than once: {effect}");
+        }
+        assert!(!self.effects.contains_key("receipt unmarked"));
+        let of = |effect: &str| self.effects.get(effect).map_or(0, |(all, _)| *all);
+        assert_eq!(
+            of("attachment dropped"),
+            of("object condemned"),
+            "each attachment that goes condemns its object"
+        );
+        let (finished, failed) = (self.finished as u64, self.failed as u64);
+        assert_eq!(self.by_rq, [finished, failed, 0, 0, 0, 0], "by RQ's own program");
+    }
+}
+
+async fn effects(ground: &Ground<'_>) -> BTreeMap<String, (i64, i64)> {
+    let mut found = BTreeMap::new();
+    for effect in ["receipt marked", "receipt unmarked", "attachment dropped", "object condemned"] {
+        let of = format!("from ledger where effect = '{effect}'");
+        let all = ground.number(format!("select count(*) {of}")).await;
+        let different = ground.number(format!("select count(distinct what) {of}")).await;
+        if all > 0 {
+            found.insert(effect.to_owned(), (all, all - different));
+        }
+    }
+    found
+}
+
+/// The queue of plain jobs as RQ 2 sees it.
+fn by_rq(place: &Place<'_>) -> [u64; 6] {
+    let python = Path::new(env!("CARGO_TARGET_TMPDIR")).join("rq2/bin/python");
+    let client = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/rq/client.py");
+    let url = place.redis.lock().tcp_url(0);
+    let words = ["registries", "--queue", "default", "--redis", &url];
+    let done = Command::new(python).arg(client).args(words).output().unwrap();
+    let document: Value = serde_json::from_slice(&done.stdout)
+        .unwrap_or_else(|error| panic!("{error}: {}", String::from_utf8_lossy(&done.stderr)));
+    let count = |name: &str| document["registries"][name]["count"].as_u64().unwrap();
+    let [finished, failed, started, deferred, scheduled] =
+        ["finished", "failed", "started", "deferred", "scheduled"].map(count);
+    let waiting = document["queued"].as_array().unwrap().len() as u64;
+    [finished, failed, started, deferred, scheduled, waiting]
+}

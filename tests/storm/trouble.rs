@@ -1,0 +1,179 @@
+//! What happens to lines, servers and processes.
+
+use std::time::Duration;
+
+use sqlx::{AssertSqlSafe, Connection as _, PgConnection};
+
+use super::line::{Condition, Line};
+use super::place::{Lines, Place};
+use super::s3::Trouble as Answers;
+
+/// A server that the processes need.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Server {
+    Redis,
+    Postgres,
+    Storage,
+}
+
+/// One trouble.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Trouble {
+    Line(Server, Condition),
+    /// `kill -9`, and started again on what it had on its disk.
+    RedisKilled,
+    /// It follows another, which is not there: it takes no writes.
+    RedisFollows,
+    /// It has no memory left.
+    RedisFull,
+    /// Every connection is closed by the server.
+    RedisDisconnects,
+    PostgresKilled,
+    PostgresRestarts,
+    /// Every session is ended by the server.
+    PostgresDisconnects,
+    /// Somebody holds the tables.
+    PostgresLocked,
+    PostgresReadOnly,
+    StorageBusy,
+    /// It does as it is told, and its answers are lost.
+    StorageUnanswered,
+    StorageForbids,
+    Killed,
+    /// Stopped for longer than its lease.
+    Stopped,
+    Drained,
+}
+
+/// All of them; a run goes through the whole list again and again, each time in another order.
+pub fn all() -> Vec<Trouble> {
+    let conditions = [
+        Condition::Cut,
+        Condition::Frozen,
+        Condition::Forgotten,
+        Condition::Unanswered,
+        Condition::Answered,
+        Condition::Late(Duration::from_millis(300)),
+        Condition::Narrow(20_000),
+    ];
+    let servers = [Server::Redis, Server::Postgres, Server::Storage];
+    let lines = servers.into_iter().flat_map(|server| conditions.map(|one| Trouble::Line(server, one)));
+    let others = [
+        Trouble::RedisKilled,
+        Trouble::RedisFollows,
+        Trouble::RedisFull,
+        Trouble::RedisDisconnects,
+        Trouble::PostgresKilled,
+        Trouble::PostgresRestarts,
+        Trouble::PostgresDisconnects,
+        Trouble::PostgresLocked,
+        Trouble::PostgresReadOnly,
+        Trouble::StorageBusy,
+        Trouble::StorageUnanswered,
+        Trouble::StorageForbids,
+        Trouble::Stopped,
+        Trouble::Drained,
+        // As often as everything else on a server.
+        Trouble::Killed,
+        Trouble::Killed,
+        Trouble::Killed,
+        Trouble::Killed,
+    ];
+    lines.chain(others).collect()
+}
+
+impl Lines {
+    fn of(&self, server: Server) -> &Line {
+        match server {
+            Server::Redis => &self.redis,
+            Server::Postgres => &self.postgres,
+            Server::Storage => &self.s3,
+        }
+    }
+}
+
+/// Does it to a line or a server, for so long. What happens to processes is the fleet's.
+pub async fn befalls(place: &Place<'_>, trouble: Trouble, lasts: Duration) {
+    let redis = |words: &[&str]| drop(place.redis.lock().ask(words));
+    let lasts = tokio::time::sleep(lasts);
+    match trouble {
+        Trouble::Line(server, condition) => {
+            let line = place.lines.of(server);
+            line.becomes(condition);
+            lasts.await;
+            line.becomes(Condition::Well);
+        }
+        Trouble::RedisKilled => {
+            place.redis.lock().stop();
+            lasts.await;
+            place.redis.lock().start_again();
+        }
+        // Nobody listens at the first port, and what is there stays.
+        Trouble::RedisFollows => {
+            redis(&["REPLICAOF", "127.0.0.1", "1"]);
+            lasts.await;
+            redis(&["REPLICAOF", "NO", "ONE"]);
+        }
+        Trouble::RedisFull => {
+            redis(&["CONFIG", "SET", "maxmemory", "1"]);
+            lasts.await;
+            redis(&["CONFIG", "SET", "maxmemory", "0"]);
+        }
+        Trouble::RedisDisconnects => redis(&["CLIENT", "KILL", "TYPE", "normal"]),
+        Trouble::PostgresKilled => {
+            place.ground.server.kill();
+            lasts.await;
+            place.ground.server.start_again();
+        }
+        Trouble::PostgresRestarts => {
+            place.ground.server.stop();
+            lasts.await;
+            place.ground.server.start_again();
+        }
+        Trouble::PostgresDisconnects => tell(place, END_ALL).await,
+        Trouble::PostgresLocked => {
+            let mut holder = place.ground.connect().await;
+            let locks = "begin; lock table receipts, background_jobs, attachments in access exclusive mode";
+            sqlx::raw_sql(locks).execute(&mut holder).await.unwrap();
+            lasts.await;
+            holder.close().await.unwrap();
+        }
+        Trouble::PostgresReadOnly => {
+            reconfigured(place, "alter system set default_transaction_read_only = on").await;
+            lasts.await;
+            reconfigured(place, "alter system reset default_transaction_read_only").await;
+        }
+        Trouble::StorageBusy => {
+            storage(place, Answers::Answer(503, "SlowDown", "Please slow down."), lasts).await
+        }
+        Trouble::StorageUnanswered => storage(place, Answers::CutAfter, lasts).await,
+        Trouble::StorageForbids => {
+            storage(place, Answers::Answer(403, "AccessDenied", "Access denied."), lasts).await;
+        }
+        Trouble::Killed | Trouble::Stopped | Trouble::Drained => unreachable!("the fleet's: {trouble:?}"),
+    }
+}
+
+const END_ALL: &str = "select count(pg_terminate_backend(pid)) from pg_stat_activity
+     where datname = current_database() and pid <> pg_backend_pid()";
+
+async fn storage(place: &Place<'_>, answers: Answers, lasts: tokio::time::Sleep) {
+    place.ground.bucket().always(Some(answers));
+    lasts.await;
+    place.ground.bucket().always(None);
+}
+
+/// For connections that are open, too.
+async fn reconfigured(place: &Place<'_>, sql: &str) {
+    tell(place, sql).await;
+    tell(place, "select pg_reload_conf()").await;
+}
+
+/// A statement that no trouble keeps back.
+async fn tell(place: &Place<'_>, sql: &str) {
+    let url = place.ground.server.url(&place.ground.database);
+    let mut connection = PgConnection::connect(&url).await.unwrap();
+    sqlx::raw_sql("set default_transaction_read_only = off").execute(&mut connection).await.unwrap();
+    sqlx::raw_sql(AssertSqlSafe(sql.to_owned())).execute(&mut connection).await.unwrap();
+    connection.close().await.unwrap();
+}

@@ -1,0 +1,57 @@
+//! The figures of a run: a table, and the same as JSON, in a part of `TORTURE.md`.
+
+use std::fs;
+use std::path::Path;
+use std::time::Duration;
+
+use serde_json::{Map, Value};
+
+/// Each figure: its name for machines, its words, its value.
+pub struct Figures(pub Vec<(&'static str, &'static str, Value)>);
+
+impl Figures {
+    pub fn table(&self) -> String {
+        let rows = self.0.iter().map(|(_, words, value)| format!("| {words} | {value} |"));
+        ["| | |".to_owned(), "|---|---|".to_owned()].into_iter().chain(rows).collect::<Vec<_>>().join("\n")
+    }
+
+    /// Writes the part of `TORTURE.md` under this heading anew, and leaves the others.
+    pub fn write(&self, heading: &str, text: &str) {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("TORTURE.md");
+        let all: Map<_, _> =
+            self.0.iter().map(|(name, _, value)| ((*name).to_owned(), value.clone())).collect();
+        let json = serde_json::to_string(&all).unwrap();
+        let part = format!(
+            "## {heading}\n\n{text}\n{}\n\nThe same for machines:\n\n```json\n{json}\n```\n",
+            self.table()
+        );
+        let report = fs::read_to_string(&path).unwrap();
+        let mut parts: Vec<_> = report.split("\n## ").map(str::to_owned).collect();
+        let place = parts.iter().position(|one| one.starts_with(heading)).expect("the part's heading");
+        parts[place] = part.trim_start_matches("## ").trim_end().to_owned() + "\n";
+        fs::write(path, parts.join("\n## ")).unwrap();
+    }
+}
+
+/// Times of one kind, in seconds.
+pub struct Spread {
+    pub count: usize,
+    pub median: f64,
+    pub p99: f64,
+    pub max: f64,
+}
+
+impl Spread {
+    pub fn of(times: &[Duration]) -> Self {
+        let mut times: Vec<_> = times.iter().map(|time| seconds(*time)).collect();
+        times.sort_by(f64::total_cmp);
+        let at = |place: usize| times.get(place).copied().unwrap_or_default();
+        let count = times.len();
+        Self { count, median: at(count / 2), p99: at(count * 99 / 100), max: at(count.saturating_sub(1)) }
+    }
+}
+
+/// Hundredths are exact enough.
+pub fn seconds(time: Duration) -> f64 {
+    (time.as_secs_f64() * 100.0).round() / 100.0
+}
