@@ -16,7 +16,7 @@ Three processes work on the three servers, each behind a line that can break, wh
 web application cancels some of them. One trouble follows the other in an order that the dice choose; the next one begins
 when every process is ready and healthy again. Then everything is counted by triggers and plain SQL, by RQ's own program
 and in one look at all lists of Redis. Every setting that has to do with waiting or rescue is the default.
-Made by `TORTURE_REPORT=1 cargo test --locked --features failpoints --test suite storm::` (a debug build).
+Made by `STORM_SECONDS=600 TORTURE_REPORT=1 cargo test --locked --features failpoints --test suite storm::` (a debug build).
 
 | trouble | times | longest until all was well, seconds |
 |---|---|---|
