@@ -13,8 +13,9 @@ use crate::queue::{ScheduleMark, ScheduleStep};
 const ON_TIME: TimeDelta = TimeDelta::minutes(1);
 /// The most jobs of one schedule in one step, the latest ones; it limits the effect of a long downtime.
 const MOST: usize = 100;
-/// A mark further ahead was made by a wrong clock; waiting for it would silence the schedule.
-const AHEAD: TimeDelta = TimeDelta::days(1);
+/// A mark further ahead was made by a wrong clock; waiting for it would silence the schedule. Clocks that are right
+/// differ by less, so that no process repeats a due time of another one.
+const AHEAD: TimeDelta = TimeDelta::minutes(15);
 
 /// A step for the broker, and how many due times it leaves out.
 #[derive(Clone, Debug, PartialEq)]
@@ -210,8 +211,10 @@ mod tests {
     #[test]
     fn a_clock_that_steps_back_a_little_repeats_nothing_and_a_wrong_one_silences_nothing() {
         let hourly = schedule("0 * * * *", Missed::All);
-        assert_eq!(table(&hourly, &marked(&hourly, "01T12:00:00")).due(at("01T11:00:00")), []);
-        let anew = table(&hourly, &marked(&hourly, "28T12:00:00")).due(at("01T11:30:00")).remove(0);
-        assert_eq!((anew.step.jobs.len(), anew.step.to.until), (0, at("01T11:30:00")));
+        assert_eq!(table(&hourly, &marked(&hourly, "01T12:00:00")).due(at("01T11:45:00")), []);
+        for ahead in ["01T14:00:00", "28T12:00:00"] {
+            let anew = table(&hourly, &marked(&hourly, ahead)).due(at("01T11:30:00")).remove(0);
+            assert_eq!((anew.step.jobs.len(), anew.step.to.until), (0, at("01T11:30:00")), "{ahead}");
+        }
     }
 }

@@ -83,10 +83,15 @@ impl Rescuer {
         }
     }
 
-    /// Logs once that objects wait for too long.
+    /// Logs once that objects wait for too long, and makes those due that wait only because the clock was set back.
     async fn watch_outbox(&self, alarm: &mut OutboxAlarm) -> Result<(), Fault> {
         if !self.storage_delete {
             return Ok(());
+        }
+        let hasten = self.ports.store.outbox.hasten(self.settings.longest_outbox_wait());
+        let objects = answer_in(self.deadline, "look for objects that wait for too long", hasten).await?;
+        if objects > 0 {
+            tracing::warn!(objects, "the clock was set back: objects that would wait until then are due now");
         }
         let summary = self.ports.store.outbox.summary(None);
         let outbox = answer_in(self.deadline, "sum up the outbox", summary).await?;

@@ -144,6 +144,7 @@ count! {
 count! {
     CleanupOutbox {
         write claim(target: &BlobTarget, job: Option<BackgroundJobId>, max: u32, hold: Duration) -> Vec<Condemned>;
+        write hasten(longest: Duration) -> usize;
         write confirm(ids: &[i64]) -> ();
         write postpone(failed: &[StillThere], backoff: &Backoff) -> ();
         read summary(business_id: Option<BusinessId>) -> OutboxSummary;

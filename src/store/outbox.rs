@@ -95,6 +95,10 @@ pub trait CleanupOutbox: Send + Sync + 'static {
         hold: Duration,
     ) -> Result<Vec<Condemned>, Fault>;
 
+    /// Makes objects due whose next attempt lies further ahead than `longest`, the longest that anybody postpones one:
+    /// theirs was set before the clock was set back. Returns how many.
+    async fn hasten(&self, longest: Duration) -> Result<usize, Fault>;
+
     /// Deletes the rows of objects that are gone.
     async fn confirm(&self, ids: &[i64]) -> Result<(), Fault>;
 

@@ -8,8 +8,8 @@ use async_trait::async_trait;
 use sqlx::Connection as _;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
 use tempfile::TempDir;
-use tikkun::job::Limit;
-use tikkun::queue::{AttemptOutcome, Broker, Disposition, Settled, open_embedded};
+use tikkun::job::{Limit, NewJob, Unique};
+use tikkun::queue::{AttemptOutcome, Broker, Disposition, Enqueued, Settled, open_embedded};
 
 use super::ground::*;
 
@@ -50,6 +50,55 @@ async fn leadership_of_before_the_clock_was_set_back_ends_as_any_other() {
     })
     .await;
     assert!(!broker.lead("role", &me(), ttl).await.unwrap());
+}
+
+/// As if all that is in the queue's file had been written while the clock was three hours ahead.
+async fn written_ahead(folder: &Folder) {
+    let file = SqliteConnectOptions::new().filename(folder.path().join("queue.db"));
+    let mut raw = SqliteConnection::connect_with(&file).await.unwrap();
+    let ahead = "
+        update tikkun_jobs set created_at = created_at + 10800000, started_at = started_at + 10800000,
+            due_at = due_at + 10800000, waits_since = waits_since + 10800000;
+        update tikkun_unique_keys set until = until + 10800000, since = since + 10800000";
+    sqlx::raw_sql(ahead).execute(&mut raw).await.unwrap();
+}
+
+#[tokio::test]
+async fn jobs_that_wait_since_before_the_clock_was_set_back_wait_their_own_time() {
+    let folder = Folder::new();
+    let broker = leased(&folder).await;
+    let delayed = |id: &str, delay| NewJob { delay: Some(delay), ..job(id) };
+    let lent = one(&*broker, job("retried")).await;
+    let retry = Disposition::RetryAt { delay: Duration::from_secs(1), error: "no".into() };
+    settle(&*broker, &lent, retry).await;
+    broker
+        .enqueue(&[delayed("delayed", Duration::from_secs(1)), delayed("later", Duration::from_secs(3600))])
+        .await
+        .unwrap();
+    written_ahead(&folder).await;
+    assert_eq!(broker.promote_due(10).await.unwrap(), 0, "they have their time");
+    eventually("two jobs to come due", async || {
+        broker.promote_due(10).await.unwrap();
+        (counts(&*broker).await.queued == 2).then_some(())
+    })
+    .await;
+    assert_eq!(counts(&*broker).await.scheduled, 1, "the third one waits its hour");
+}
+
+#[tokio::test]
+async fn period_of_a_unique_key_from_before_the_clock_was_set_back_ends_as_any_other() {
+    let folder = Folder::new();
+    let broker = leased(&folder).await;
+    let unique = |id: &str| {
+        let period = Some(Duration::from_secs(1));
+        NewJob { unique: Some(Unique { key: "report".to_owned(), period }), ..job(id) }
+    };
+    let lent = one(&*broker, unique("a")).await;
+    settle(&*broker, &lent, ack()).await;
+    written_ahead(&folder).await;
+    let put = async |id: &str| broker.enqueue(&[unique(id)]).await.unwrap().remove(0);
+    assert_ne!(put("b").await, Enqueued::Accepted, "its period runs");
+    eventually("the key to be free", async || (put("c").await == Enqueued::Accepted).then_some(())).await;
 }
 
 #[tokio::test]

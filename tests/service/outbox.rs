@@ -64,6 +64,29 @@ async fn objects_stay_while_storage_is_off_until_a_person_drains_the_outbox() {
 }
 
 #[tokio::test]
+async fn objects_put_off_before_the_clock_was_set_back_are_deleted_at_once() {
+    let ground = Ground::new().await;
+    let tenant = ground.tenant(7, 60).await;
+    let mut service = ground.service().set("TIKKUN_DELETION__STORAGE_DELETE", "false").start().await;
+    let job = service.delete_all(7);
+    ground.becomes(&mut service, job, "completed").await;
+    drop(service);
+    ground
+        .run(
+            "update tikkun_cleanup_outbox set attempts = 1, last_error = 'no answer',
+                 last_error_at = strftime('%Y-%m-%d %H:%M:%f000', 'now', '+3 hours'),
+                 next_try_at = strftime('%Y-%m-%d %H:%M:%f000', 'now', '+3 hours', '+10 seconds')",
+        )
+        .await;
+    let mut service = ground.service().start().await;
+    let left = "select count(*) from tikkun_cleanup_outbox";
+    service.until("an empty outbox", async |_| (ground.number(left).await == 0).then_some(())).await;
+    assert_eq!(service.lines("the clock was set back").len(), 1);
+    let row = ground.row(job).await;
+    ground.is_deleted(&tenant, &row).await;
+}
+
+#[tokio::test]
 async fn objects_that_wait_too_long_raise_one_alarm() {
     let ground = Ground::new().await;
     ground

@@ -136,6 +136,7 @@ macro_rules! contract {
                 a_claimed_object_is_nobody_elses
                 fresh_objects_are_held_for_their_batch
                 a_postponed_object_waits_longer_each_time
+                objects_put_off_before_the_clock_was_set_back_are_due
                 a_refused_object_is_counted_until_it_is_tried_with_another_end
                 confirmed_objects_are_gone_and_the_summary_says_so
                 a_claim_takes_only_its_store_and_its_job

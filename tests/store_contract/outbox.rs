@@ -9,6 +9,7 @@ use tikkun::store::{Condemned, Pass, StillThere};
 use super::rig::{OTHER, Rig, TENANT, target};
 
 const HOLD: Duration = Duration::from_secs(30);
+const HOUR: Duration = Duration::from_secs(3600);
 
 /// `n` objects that are due.
 async fn due(rig: &Rig, n: i64) -> Vec<Condemned> {
@@ -85,6 +86,22 @@ pub async fn a_postponed_object_waits_longer_each_time(rig: &Rig) {
     let summary = rig.store.outbox.summary(Some(TENANT)).await.unwrap();
     assert_eq!((summary.pending, summary.last_error.as_deref()), (2, Some("round 3")));
     rig.store.outbox.postpone(&[], &backoff).await.unwrap();
+}
+
+pub async fn objects_put_off_before_the_clock_was_set_back_are_due(rig: &Rig) {
+    let condemned = due(rig, 2).await;
+    let outbox = &rig.store.outbox;
+    // As far ahead as a clock that was three hours ahead has put it.
+    for (object, wait) in condemned.iter().zip([30, 3 * 3600]) {
+        let wait = Duration::from_secs(wait);
+        let backoff = Backoff { first: wait, factor: 1.0, cap: wait, jitter: 0.0 };
+        outbox.postpone(&[still_there(object.id, "no answer")], &backoff).await.unwrap();
+    }
+    assert_eq!(claim(rig, 10).await, []);
+    assert_eq!(outbox.hasten(HOUR).await.unwrap(), 1);
+    assert_eq!(claim(rig, 10).await, condemned[1..], "the other one waits its own time");
+    outbox.park(&[condemned[1].id]).await.unwrap();
+    assert_eq!(outbox.hasten(HOUR).await.unwrap(), 0);
 }
 
 pub async fn confirmed_objects_are_gone_and_the_summary_says_so(rig: &Rig) {

@@ -31,6 +31,12 @@ impl RescuerSettings {
         Backoff { first: self.outbox_backoff_first, factor: 2.0, cap: self.outbox_backoff_cap, jitter: 0.1 }
     }
 
+    /// Longer than anybody postpones an attempt, a process with somewhat other settings included.
+    #[must_use]
+    pub fn longest_outbox_wait(&self) -> Duration {
+        self.outbox_backoff_cap.saturating_mul(2).saturating_add(Duration::from_secs(300))
+    }
+
     pub(in crate::config) fn read(reader: &mut Reader<'_>) -> Self {
         Self {
             interval: reader.duration("rescuer.interval"),

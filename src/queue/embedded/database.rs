@@ -42,6 +42,9 @@ pub async fn open(folder: &Path) -> Result<Database, Fault> {
     Database::open(&folder.join(FILE), TUNING, &what, Some(&migrator)).await.map_err(refused)
 }
 
+/// A stored time further ahead than this was written before the clock was set back; milliseconds.
+pub const SLACK: i64 = 1000;
+
 /// The host's clock, the only one that this broker uses; milliseconds since the epoch.
 pub fn now() -> i64 {
     Utc::now().timestamp_millis()

@@ -65,11 +65,12 @@ async fn insert(
     let added: Vec<String> = sqlx::query_scalar(
         "INSERT INTO tikkun_jobs (id, queue, kind, args, state, position, to_head, timeout_ms, retries_left,
              retry_intervals, result_ttl_ms, failure_ttl_ms, created_at, enqueued_at, due_at,
-             unique_key, meta)
+             waits_since, unique_key, meta)
          SELECT value ->> 'id', value ->> 'queue', value ->> 'kind', value -> 'args', value ->> 'state',
              value ->> 'position', value ->> 'to_head', value ->> 'timeout_ms', value ->> 'retries_left',
              value ->> 'retry_intervals', value ->> 'result_ttl_ms', value ->> 'failure_ttl_ms', ?2,
-             value ->> 'enqueued_at', value ->> 'due_at', value ->> 'unique_key', value -> 'meta'
+             value ->> 'enqueued_at', value ->> 'due_at', iif(value ->> 'due_at', ?2, NULL),
+             value ->> 'unique_key', value -> 'meta'
          FROM json_each(?1) WHERE true
          ON CONFLICT (id) DO NOTHING
          RETURNING id",

@@ -249,7 +249,8 @@ async fn return_rows(
     let returned: Vec<String> = sqlx::query_scalar(concat!(
         "UPDATE tikkun_jobs
          SET state = given.value ->> 'state', position = given.value ->> 'position',
-             to_head = given.value ->> 'to_head', due_at = given.value ->> 'due_at', failures = failures + (given.value ->> 'failures'),
+             to_head = given.value ->> 'to_head', due_at = given.value ->> 'due_at',
+             waits_since = iif(given.value ->> 'due_at', ?2, NULL), failures = failures + (given.value ->> 'failures'),
              orphaned = orphaned + (given.value ->> 'orphaned'),
              retries_asked = retries_asked + (given.value ->> 'asked'),
              retries_left = max(retries_left - (given.value ->> 'failures'), 0),

@@ -6,7 +6,7 @@ use sqlx::sqlite::SqliteConnection;
 
 use crate::job::{JobId, NewJob};
 
-use super::database::{Database, millis, now};
+use super::database::{Database, SLACK, millis, now};
 
 /// Deletes up to `?2` keys that are not held at `?1`.
 const FORGET: &str = "DELETE FROM tikkun_unique_keys WHERE name IN (
@@ -24,6 +24,7 @@ pub async fn claim(tx: &mut SqliteConnection, job: &NewJob) -> Result<Option<Job
     if exists {
         return Ok(None);
     }
+    follow_clock(tx, &unique.key, now).await?;
     // At most one row, and nobody else can take the key meanwhile, because the transaction writes.
     let holder: Option<String> =
         sqlx::query_scalar("SELECT job FROM tikkun_unique_keys WHERE name = ?1 AND (open OR until > ?2)")
@@ -37,10 +38,11 @@ pub async fn claim(tx: &mut SqliteConnection, job: &NewJob) -> Result<Option<Job
     // Each new key deletes two expired ones, so that the table does not grow much beyond the keys in use.
     sqlx::query(FORGET).bind(now).bind(2).execute(&mut *tx).await?;
     // Replaces only a key that is not held any more.
-    sqlx::query("INSERT OR REPLACE INTO tikkun_unique_keys (name, job, open, until) VALUES (?1, ?2, 1, ?3)")
+    sqlx::query("INSERT OR REPLACE INTO tikkun_unique_keys (name, job, open, until, since) VALUES (?1, ?2, 1, ?3, ?4)")
         .bind(&unique.key)
         .bind(job.id.as_str())
         .bind(unique.period.map_or(0, |period| now + millis(period)))
+        .bind(now)
         .execute(tx)
         .await?;
     Ok(None)
@@ -48,13 +50,15 @@ pub async fn claim(tx: &mut SqliteConnection, job: &NewJob) -> Result<Option<Job
 
 /// Takes the key of a job that is put back, while the job is open. `Some`: this other job holds it.
 pub async fn reclaim(tx: &mut SqliteConnection, id: &JobId, key: &str) -> Result<Option<JobId>, sqlx::Error> {
+    let now = now();
+    follow_clock(tx, key, now).await?;
     // Its own period may still run, and does not prevent this.
     let holder: Option<String> = sqlx::query_scalar(
         "SELECT job FROM tikkun_unique_keys WHERE name = ?1 AND job <> ?2 AND (open OR until > ?3)",
     )
     .bind(key)
     .bind(id.as_str())
-    .bind(now())
+    .bind(now)
     .fetch_optional(&mut *tx)
     .await?;
     if let Some(holder) = holder {
@@ -71,6 +75,19 @@ pub async fn reclaim(tx: &mut SqliteConnection, id: &JobId, key: &str) -> Result
     .execute(tx)
     .await?;
     Ok(None)
+}
+
+/// Lets a period that began before the clock was set back run from `now` on.
+async fn follow_clock(tx: &mut SqliteConnection, key: &str, now: i64) -> Result<(), sqlx::Error> {
+    sqlx::query(
+        "UPDATE tikkun_unique_keys SET until = ?2 + until - since, since = ?2 WHERE name = ?1 AND since > ?2 + ?3",
+    )
+    .bind(key)
+    .bind(now)
+    .bind(SLACK)
+    .execute(tx)
+    .await?;
+    Ok(())
 }
 
 /// Deletes up to `max` keys that are not held any more.

@@ -5,7 +5,7 @@ use sqlx::sqlite::SqliteConnection;
 
 use crate::job::{JobState, QueueEnd, QueueName};
 
-use super::database::{Database, now};
+use super::database::{Database, SLACK, now};
 use super::place::Places;
 use super::row::batch;
 use super::unique;
@@ -20,6 +20,7 @@ struct Due {
 
 /// Moves up to `max` due jobs to their queues, the longest due first; returns how many, and the queues.
 pub async fn promote_due(database: &Database, max: u32) -> Result<(u32, Vec<QueueName>), sqlx::Error> {
+    follow_clock(database).await?;
     let now = now();
     // Most calls find nothing, and take no lock.
     let any: bool = sqlx::query_scalar(
@@ -63,6 +64,34 @@ pub async fn promote_due(database: &Database, max: u32) -> Result<(u32, Vec<Queu
     .await?;
     tx.commit().await?;
     Ok((u32::try_from(promoted.rows_affected()).unwrap_or(u32::MAX), queues))
+}
+
+/// Lets jobs whose wait began before the clock was set back wait from now on, for as long as they were to.
+async fn follow_clock(database: &Database) -> Result<(), sqlx::Error> {
+    // Most calls find nothing, and take no lock.
+    let any: bool = sqlx::query_scalar(
+        "SELECT EXISTS (SELECT 1 FROM tikkun_jobs WHERE state = 'scheduled' AND waits_since > ?1)",
+    )
+    .bind(now() + SLACK)
+    .fetch_one(database.readers())
+    .await?;
+    if !any {
+        return Ok(());
+    }
+    let mut tx = database.write().await?;
+    let now = now();
+    let moved = sqlx::query(
+        "UPDATE tikkun_jobs SET due_at = ?1 + due_at - waits_since, waits_since = ?1
+         WHERE state = 'scheduled' AND waits_since > ?1 + ?2",
+    )
+    .bind(now)
+    .bind(SLACK)
+    .execute(&mut *tx)
+    .await?;
+    tx.commit().await?;
+    let jobs = moved.rows_affected();
+    tracing::warn!(jobs, "the clock was set back: delayed and retried jobs wait their own time from now on");
+    Ok(())
 }
 
 /// Deletes up to `max` expired ended jobs, and keys that are not held any more.

@@ -48,6 +48,10 @@ impl OutboxSql for Database {
     returning o.id, o.key";
     const CLAIM_OF_JOB: Sql = Self::CLAIM;
 
+    const HASTEN: Sql = "
+    update tikkun_cleanup_outbox set next_try_at = now() at time zone 'utc'
+    where parked_at is null and next_try_at > now() at time zone 'utc' + $1 * interval '1 second' returning id";
+
     const CONFIRM: Sql = "delete from tikkun_cleanup_outbox where id = any($1)";
 
     const ATTEMPTS: Sql =

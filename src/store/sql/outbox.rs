@@ -63,6 +63,8 @@ pub trait OutboxSql: Engine {
     const CLAIM: Sql;
     /// Claims those of one job.
     const CLAIM_OF_JOB: Sql;
+    /// Makes objects due that wait for longer than a time.
+    const HASTEN: Sql;
     /// Deletes rows of objects that are gone; a missing row was confirmed before.
     const CONFIRM: Sql;
     /// The number of attempts of each object, locked until our commit.
@@ -130,6 +132,11 @@ impl<E: OutboxSql> CleanupOutbox for SqlOutbox<E> {
         let claimed = condemned(&tx.rows(sql, &values, what).await?)?;
         E::commit(tx, what).await?;
         Ok(claimed)
+    }
+
+    async fn hasten(&self, longest: Duration) -> Result<usize, Fault> {
+        let what = "look for objects that wait for too long";
+        Ok(self.change(E::HASTEN, &[Value::After(longest), Value::Now], what).await?.len())
     }
 
     async fn confirm(&self, ids: &[i64]) -> Result<(), Fault> {

@@ -49,6 +49,9 @@ impl OutboxSql for Database {
     const CLAIM: Sql = claim!("");
     const CLAIM_OF_JOB: Sql = claim!("background_job_id = $4 and ");
 
+    const HASTEN: Sql = "
+    update tikkun_cleanup_outbox set next_try_at = $2 where parked_at is null and next_try_at > $1 returning id";
+
     const CONFIRM: Sql = "delete from tikkun_cleanup_outbox where id in (select value from json_each($1))";
 
     const ATTEMPTS: Sql =
