@@ -1,6 +1,13 @@
 //! Starts of `tikkun run` that cannot succeed, each with its reason and what to try; or not yet.
 
+use std::io::{Read as _, Write as _, copy};
+use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::os::unix::net::UnixStream;
+use std::path::PathBuf;
 use std::process::Command;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
 
 use rustix::process::Signal;
 use serde_json::json;
@@ -23,6 +30,81 @@ fn a_start_without_redis_waits_for_it_and_says_so() {
         ground.redis.start_again();
         assert_eq!(ground.result(&job, &mut run), "3", "{rq:?}");
     }
+}
+
+/// An address before Redis, as of a proxy: it answers everybody in these words and hangs up, until it leads to Redis.
+struct Door {
+    address: SocketAddr,
+    is_open: Arc<AtomicBool>,
+}
+
+impl Door {
+    fn before(redis: PathBuf, answer: &'static str) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let (address, is_open) = (listener.local_addr().unwrap(), Arc::new(AtomicBool::new(false)));
+        let opened = Arc::clone(&is_open);
+        thread::spawn(move || {
+            for mut stream in listener.incoming().flatten() {
+                let server = opened.load(Ordering::Acquire).then(|| UnixStream::connect(&redis).unwrap());
+                thread::spawn(move || match server {
+                    Some(server) => lead(&stream, &server),
+                    None => {
+                        let _ = stream.read(&mut [0; 4096]);
+                        let _ = stream.write_all(answer.as_bytes());
+                    }
+                });
+            }
+        });
+        Self { address, is_open }
+    }
+
+    fn open(&self) {
+        self.is_open.store(true, Ordering::Release);
+    }
+}
+
+/// Carries both ways until both sides have ended.
+fn lead(mut client: &TcpStream, mut server: &UnixStream) {
+    thread::scope(|both| {
+        both.spawn(|| {
+            let _ = copy(&mut &*client, &mut &*server);
+            let _ = server.shutdown(Shutdown::Both);
+        });
+        let _ = copy(&mut server, &mut client);
+        let _ = client.shutdown(Shutdown::Both);
+    });
+}
+
+/// A Redis that reads its data after a restart, is at its limit of clients or runs somebody's script; a proxy whose Redis
+/// is away.
+#[test]
+fn a_start_at_a_redis_that_serves_nobody_now_waits_for_it() {
+    let loading = "-LOADING Redis is loading the dataset in memory\r\n";
+    let full = "-ERR max number of clients reached\r\n";
+    let busy = "-BUSY Redis is busy running a script. You can only call SCRIPT KILL or SHUTDOWN NOSAVE.\r\n";
+    let (closed, ended) = ("", "Connection closed by server");
+    thread::scope(|threads| {
+        for (rq, answer, told) in [
+            (Rq::One, loading, "is loading the dataset"),
+            (Rq::Two, loading, "is loading the dataset"),
+            (Rq::Three, loading, "is loading the dataset"),
+            (Rq::Three, full, "max number of clients"),
+            (Rq::One, busy, "BUSY Redis is busy"),
+            (Rq::Three, closed, ended),
+        ] {
+            threads.spawn(move || {
+                let mut ground = Ground::new(rq);
+                let job = ground.enqueue("default", "add", &json!([1, 2]), &json!({}));
+                let door = Door::before(ground.redis.socket(), answer);
+                let url = format!("redis://{}/0", door.address);
+                let mut run = ground.run(&[], &ground.command(&["rq", "worker", "--url", &url, "default"]));
+                ground.wait("the wait", &mut run, |_, run| run.log().contains("the start waits for redis"));
+                assert!(run.log().contains(told), "{rq:?} {told}\n{}", run.log());
+                door.open();
+                assert_eq!(ground.result(&job, &mut run), "3", "{rq:?} {told}");
+            });
+        }
+    });
 }
 
 #[test]

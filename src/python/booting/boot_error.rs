@@ -92,13 +92,30 @@ pub enum BootError {
     },
 }
 
-/// What redis-py says where Redis does not answer, or is still reading its data.
-const OUTAGES: [&str; 4] = [
+/// What redis-py says where Redis does not answer, or serves nobody now.
+const OUTAGES: [&str; 8] = [
     "redis.exceptions.ConnectionError: ",
     "redis.exceptions.TimeoutError: ",
     "redis.exceptions.BusyLoadingError: ",
-    "Timeout connecting to server",
+    "redis.exceptions.MasterDownError: ",
+    "redis.exceptions.ReadOnlyError: ",
+    "redis.exceptions.OutOfMemoryError: ",
+    "redis.exceptions.ClusterDownError: ",
+    "redis.exceptions.TryAgainError: ",
 ];
+
+/// The same without the name of the exception, of which RQ's command line shows no more than the text.
+const TEXTS: [&str; 6] = [
+    "Timeout connecting to server",
+    "Connection closed by server",
+    "Error while reading from ",
+    " while writing to socket",
+    " is loading the dataset in memory",
+    "max number of clients reached",
+];
+
+/// Codes of refusals that pass and have no exception of their own.
+const REFUSALS: [&str; 3] = [": BUSY ", ": MISCONF ", ": NOREPLICAS "];
 
 impl BootError {
     /// The error with its causes.
@@ -108,7 +125,7 @@ impl BootError {
         causes.map(ToString::to_string).collect::<Vec<_>>().join(": ")
     }
 
-    /// Whether the command ended because its worker could not reach Redis, which may answer later.
+    /// Whether the command ended because its worker could not reach Redis, or Redis served nobody. It may do so later.
     #[must_use]
     pub fn is_outage_of_redis(&self) -> bool {
         let Self::Ended { last_line: Some(line), .. } = self else { return false };
@@ -117,7 +134,9 @@ impl BootError {
         let is_code = |code: &str| code.parse::<i32>().is_ok();
         let is_connect =
             before.and_then(|before| before.rsplit_once("Error ")).is_some_and(|(_, code)| is_code(code));
-        OUTAGES.iter().any(|outage| line.contains(outage)) || is_connect
+        let has = |signs: &[&str]| signs.iter().any(|sign| line.contains(sign));
+        let is_refusal = line.contains("redis.exceptions.ResponseError: ") && has(&REFUSALS);
+        has(&OUTAGES) || has(&TEXTS) || is_connect || is_refusal
     }
 
     /// Whether the operating system refuses what any start needs: a full temporary folder, too many processes or files.
@@ -171,6 +190,34 @@ mod tests {
             ("redis.exceptions.BusyLoadingError: Redis is loading the dataset in memory", true),
             ("ERROR:root:Error 111 connecting to 127.0.0.1:1. Connection refused.", true),
             ("Error -2 connecting to cache:6379. Name or service not known.", true),
+            ("ERROR:root:Redis is loading the dataset in memory", true),
+            ("2026-11-29 root: Valkey is loading the dataset in memory", true),
+            ("ERROR:root:max number of clients reached", true),
+            ("ERROR:root:Connection closed by server.", true),
+            ("ERROR:root:Error while reading from cache:6379 : (104, 'Connection reset by peer')", true),
+            ("ERROR:root:Error while reading from socket: (104, 'Connection reset by peer')", true),
+            ("ERROR:root:Error 32 while writing to socket. Broken pipe.", true),
+            (
+                "redis.exceptions.MasterDownError: Link with MASTER is down and replica-serve-stale-data is set",
+                true,
+            ),
+            ("redis.exceptions.ReadOnlyError: You can't write against a read only replica.", true),
+            ("redis.exceptions.OutOfMemoryError: command not allowed when used memory > 'maxmemory'.", true),
+            ("redis.exceptions.ResponseError: BUSY Redis is busy running a script.", true),
+            (
+                "redis.exceptions.ResponseError: Command # 1 (EXISTS a) of pipeline caused error: BUSY Redis is",
+                true,
+            ),
+            ("redis.exceptions.ResponseError: MISCONF Redis is configured to save RDB snapshots", true),
+            ("redis.exceptions.ResponseError: NOREPLICAS Not enough good replicas to write.", true),
+            ("ERROR:root:invalid username-password pair or user is disabled.", false),
+            ("ERROR:root:Authentication required.", false),
+            (
+                "redis.exceptions.NoPermissionError: User u has no permissions to run the 'exists' command",
+                false,
+            ),
+            ("redis.exceptions.ResponseError: unknown command 'EVALSHA'", false),
+            ("shop.Unready: BUSY", false),
             ("redis.exceptions.AuthenticationError: invalid username-password pair", false),
             ("ModuleNotFoundError: No module named 'shop'", false),
             ("ValueError: Error in settings", false),

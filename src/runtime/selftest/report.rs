@@ -84,8 +84,9 @@ impl Step {
         match self {
             Self::Configuration => "`tikkun config` shows what is in force; config/default.toml explains it",
             Self::Queue => {
-                "see that `service.data` is a folder on a local disk that this user may write to, with room on that \
-                 disk, and that no other program holds the queue's file"
+                "for Redis see that `broker.url` names one that answers and takes writes from this user; for the \
+                 embedded queue see that `service.data` is a folder on a local disk that this user may write to, with \
+                 room on that disk, and that no other program holds the queue's file"
             }
             Self::Database => {
                 "see that `store.url` names a database that this user may write to, with room on its disk, that \
