@@ -4,11 +4,13 @@
 //! `OUTAGE_SECONDS=120` sets the length of the outage, `KILLS=100` kills that many processes, on the default
 //! settings, `KILLS_SEED=…` repeats the random choices of a run (not its races).
 
+use crate::servers::line;
 use crate::servers::redis as redis_server;
 use crate::service::ground;
 use crate::service::process;
 mod amnesia;
 mod bounds;
+mod distance;
 mod fleet;
 mod kills;
 mod outages;

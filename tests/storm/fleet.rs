@@ -89,7 +89,7 @@ impl<'a> Fleet<'a> {
             println!("{one:?} for {lasts:.1?}: overcome after {took:.1?}");
             self.recoveries.lock().push(took);
             let mut troubles = self.troubles.lock();
-            let (times, longest) = troubles.entry(name(one)).or_default();
+            let (times, longest) = troubles.entry(one.words()).or_default();
             *times += 1;
             *longest = took.max(*longest);
         }
@@ -210,18 +210,6 @@ async fn leaves(worker: &mut Process) {
     worker.signal(Signal::TERM);
     let status = worker.exited().await;
     assert_eq!(status.code(), Some(0), "the log's end:\n{}", worker.tail());
-}
-
-/// The name of a trouble, without how late or how narrow a line was.
-fn name(trouble: Trouble) -> String {
-    let text = format!("{trouble:?}");
-    match trouble {
-        Trouble::Line(server, condition) => {
-            let condition = format!("{condition:?}");
-            format!("line to {server:?}: {}", condition.split('(').next().unwrap_or_default())
-        }
-        _ => text,
-    }
 }
 
 /// None when nobody listens.

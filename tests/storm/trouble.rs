@@ -45,6 +45,56 @@ pub enum Trouble {
     Drained,
 }
 
+impl Trouble {
+    /// What the report calls it.
+    pub fn words(self) -> String {
+        let words = match self {
+            Self::Line(server, condition) => {
+                return format!("line to {}: {}", server.name(), in_words(condition));
+            }
+            Self::RedisKilled => "Redis: killed",
+            Self::RedisFollows => "Redis: a replica that takes no writes",
+            Self::RedisFull => "Redis: no memory left",
+            Self::RedisDisconnects => "Redis: closes all connections",
+            Self::PostgresKilled => "PostgreSQL: killed",
+            Self::PostgresRestarts => "PostgreSQL: restarted",
+            Self::PostgresDisconnects => "PostgreSQL: ends all sessions",
+            Self::PostgresLocked => "PostgreSQL: tables locked",
+            Self::PostgresReadOnly => "PostgreSQL: read-only",
+            Self::StorageBusy => "S3: too busy",
+            Self::StorageUnanswered => "S3: its answers are lost",
+            Self::StorageForbids => "S3: forbids",
+            Self::Killed => "a process: killed",
+            Self::Stopped => "a process: stands still for longer than its lease",
+            Self::Drained => "a process: drained",
+        };
+        words.to_owned()
+    }
+}
+
+impl Server {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Redis => "Redis",
+            Self::Postgres => "PostgreSQL",
+            Self::Storage => "S3",
+        }
+    }
+}
+
+fn in_words(condition: Condition) -> &'static str {
+    match condition {
+        Condition::Well => "well",
+        Condition::Cut => "cut",
+        Condition::Frozen => "frozen",
+        Condition::Forgotten => "forgotten by a gateway",
+        Condition::Unanswered => "cut before each answer",
+        Condition::Answered => "answered by a proxy",
+        Condition::Late(_) => "late",
+        Condition::Narrow(_) => "narrow",
+    }
+}
+
 /// All of them; a run goes through the whole list again and again, each time in another order.
 pub fn all() -> Vec<Trouble> {
     let conditions = [

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::fs;
 use std::path::Path;
 
+use redis::io::tcp::TcpSettings;
 use redis::{Client, ClientTlsConfig, IntoConnectionInfo as _, RedisResult, TlsCertificates};
 
 use crate::config::trusted_roots;
@@ -15,10 +16,14 @@ use crate::fault::{Fault, FaultKind};
 /// A permanent one when the address is invalid, or a file that it names cannot be used.
 pub(super) fn client(address: &str) -> Result<Client, Fault> {
     // The error may contain the address with its password, so it is not shown.
-    understood(Client::open(address)).and_then(|client| match url::Url::parse(address) {
-        Ok(url) if url.scheme() == "rediss" => with_tls(address, &url),
-        _ => Ok(client),
-    })
+    let client = understood(Client::open(address))?;
+    let client = match url::Url::parse(address) {
+        Ok(url) if url.scheme() == "rediss" => with_tls(address, &url)?,
+        _ => client,
+    };
+    // A request does not wait until the server has confirmed the one before.
+    let at_once = TcpSettings::default().set_nodelay(true);
+    understood(Client::open(client.get_connection_info().clone().set_tcp_settings(at_once)))
 }
 
 fn with_tls(address: &str, url: &url::Url) -> Result<Client, Fault> {
