@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use tikkun::job::{JobState, NewJob};
 
-use super::line::{Condition, Line};
+use super::line::{Condition, Line, Server};
 use super::place::{Place, plain};
 
 /// One way: with the way back so long that a call is nearly all waiting.
@@ -12,8 +12,8 @@ const WAY: Duration = Duration::from_millis(10);
 
 #[tokio::test]
 async fn jobs_at_the_end_of_a_long_line_run_once_each_and_in_the_order_of_their_queues() {
-    let place = Place::with_port().await;
-    let line = Line::to(place.redis.port());
+    let place = Place::forgetful().await;
+    let line = Line::to(Server::Socket(place.redis.socket()));
     line.becomes(Condition::Late(WAY));
     let of = |queue: &str, count: usize| -> Vec<NewJob> {
         (0..count).map(|n| plain(&format!("{queue}-{n}"), queue, "tikkun.echo", n.into())).collect()

@@ -3,11 +3,11 @@
 use std::future::pending;
 use std::io::{ErrorKind, Result};
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::time::Duration;
 
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::tcp::{ReadHalf, WriteHalf};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
+use tokio::net::{TcpListener, TcpStream, UnixStream};
 use tokio::sync::{oneshot, watch};
 use tokio::time::sleep;
 
@@ -37,6 +37,14 @@ pub enum Condition {
     Narrow(u32),
 }
 
+/// Where a server listens.
+#[derive(Clone)]
+pub enum Server {
+    Port(u16),
+    /// One that can be stopped and started again without anybody taking its place.
+    Socket(PathBuf),
+}
+
 /// A line that is open until it is dropped.
 pub struct Line {
     address: SocketAddr,
@@ -45,8 +53,8 @@ pub struct Line {
 }
 
 impl Line {
-    /// To a server at this port, on a thread of its own: a test may block its own.
-    pub fn to(port: u16) -> Self {
+    /// To a server, on a thread of its own: a test may block its own.
+    pub fn to(server: Server) -> Self {
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         listener.set_nonblocking(true).unwrap();
         let address = listener.local_addr().unwrap();
@@ -55,7 +63,7 @@ impl Line {
         std::thread::spawn(move || {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
             runtime.block_on(async {
-                tokio::select! { () = serve(listener, port, seen) => {} _ = stopped => {} }
+                tokio::select! { () = serve(listener, server, seen) => {} _ = stopped => {} }
             });
         });
         Self { address, condition, _stop: stop }
@@ -70,15 +78,15 @@ impl Line {
     }
 }
 
-async fn serve(listener: std::net::TcpListener, port: u16, condition: watch::Receiver<Condition>) {
+async fn serve(listener: std::net::TcpListener, server: Server, condition: watch::Receiver<Condition>) {
     let listener = TcpListener::from_std(listener).unwrap();
     loop {
         let (near, _) = listener.accept().await.unwrap();
-        let condition = condition.clone();
+        let (condition, server) = (condition.clone(), server.clone());
         tokio::spawn(async move {
             let is_cut = *condition.borrow() == Condition::Cut;
             // A server that is not there is met as it would be without the line.
-            match TcpStream::connect(("127.0.0.1", port)).await {
+            match server.connect().await {
                 Ok(far) if !is_cut => join(near, far, condition).await,
                 _ => near.set_zero_linger().unwrap(),
             }
@@ -86,11 +94,32 @@ async fn serve(listener: std::net::TcpListener, port: u16, condition: watch::Rec
     }
 }
 
+/// Both directions of a connection to a server.
+type Far = (Box<dyn AsyncRead + Send + Unpin>, Box<dyn AsyncWrite + Send + Unpin>);
+
+impl Server {
+    async fn connect(&self) -> Result<Far> {
+        Ok(match self {
+            Self::Port(port) => {
+                let far = TcpStream::connect(("127.0.0.1", *port)).await?;
+                far.set_nodelay(true)?;
+                let (from, to) = far.into_split();
+                (Box::new(from), Box::new(to))
+            }
+            Self::Socket(path) => {
+                let (from, to) = UnixStream::connect(path).await?.into_split();
+                (Box::new(from), Box::new(to))
+            }
+        })
+    }
+}
+
 /// Passes on what comes until both sides have ended, or the line ends them.
-async fn join(mut near: TcpStream, mut far: TcpStream, condition: watch::Receiver<Condition>) {
+async fn join(mut near: TcpStream, (from_far, to_far): Far, condition: watch::Receiver<Condition>) {
+    near.set_nodelay(true).unwrap();
     let is_new = *condition.borrow() == Condition::Forgotten;
     let ended = {
-        let ((from_near, to_near), (from_far, to_far)) = (near.split(), far.split());
+        let (from_near, to_near) = near.split();
         let (mut cut, mut forgotten) = (condition.clone(), condition.clone());
         tokio::select! {
             ended = async {
@@ -109,14 +138,14 @@ async fn join(mut near: TcpStream, mut far: TcpStream, condition: watch::Receive
     };
     if ended.is_err() {
         // One that has gone already needs no reset.
-        let _ = near.set_zero_linger().and(far.set_zero_linger());
+        let _ = near.set_zero_linger();
     }
 }
 
 /// One direction of a connection; an error resets it.
 async fn pass(
-    mut from: ReadHalf<'_>,
-    mut to: WriteHalf<'_>,
+    mut from: impl AsyncRead + Unpin,
+    mut to: impl AsyncWrite + Unpin,
     mut condition: watch::Receiver<Condition>,
     answers: bool,
 ) -> Result<()> {

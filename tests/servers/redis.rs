@@ -48,20 +48,11 @@ impl Redis {
 
     /// Starts one that has its data again when it is started again.
     pub fn start_keeping() -> Self {
-        Self::start().keeping()
-    }
-
-    /// From now on it has its data again when it is started again; what it has now goes.
-    pub fn keeping(mut self) -> Self {
-        self.stop();
-        self.keeps = true;
-        self.start_again();
-        self
-    }
-
-    /// Where it listens besides; 0 if nowhere.
-    pub fn port(&self) -> u16 {
-        self.port
+        let mut redis = Self::start();
+        redis.stop();
+        redis.keeps = true;
+        redis.start_again();
+        redis
     }
 
     /// `kill -9`, and nothing of it is left but what is on its disk.

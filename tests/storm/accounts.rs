@@ -182,7 +182,7 @@ async fn effects(ground: &Ground<'_>) -> BTreeMap<String, (i64, i64)> {
 fn by_rq(place: &Place<'_>) -> [u64; 6] {
     let python = Path::new(env!("CARGO_TARGET_TMPDIR")).join("rq2/bin/python");
     let client = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/rq/client.py");
-    let url = place.redis.lock().tcp_url(0);
+    let url = format!("unix://{}", place.redis.lock().socket().display());
     let words = ["registries", "--queue", "default", "--redis", &url];
     let done = Command::new(python).arg(client).args(words).output().unwrap();
     let document: Value = serde_json::from_slice(&done.stdout)

@@ -8,7 +8,7 @@ use tikkun::queue::{Broker, RqSettings, open_rq};
 use tikkun::store::migrate_postgres;
 
 use super::ground::Ground;
-use super::line::Line;
+use super::line::{Line, Server as Far};
 use super::postgres_server::Server;
 use super::process::Start;
 use super::redis_server::Redis;
@@ -39,11 +39,11 @@ impl<'a> Place<'a> {
     pub async fn on(server: &'a Server) -> Self {
         let ground = Ground::with_bucket(server).await;
         migrate_postgres(&server.settings(&ground.database), false).await.unwrap();
-        let redis = Redis::start_with_port().keeping();
+        let redis = Redis::start_keeping();
         let lines = Lines {
-            redis: Line::to(redis.port()),
-            postgres: Line::to(server.port()),
-            s3: Line::to(ground.bucket().port()),
+            redis: Line::to(Far::Socket(redis.socket())),
+            postgres: Line::to(Far::Port(server.port())),
+            s3: Line::to(Far::Port(ground.bucket().port())),
         };
         let settings = RqSettings {
             url: redis.url().into(),

@@ -182,9 +182,7 @@ pub async fn befalls(place: &Place<'_>, trouble: Trouble, lasts: Duration) {
         }
         Trouble::PostgresDisconnects => tell(place, END_ALL).await,
         Trouble::PostgresLocked => {
-            let mut holder = place.ground.connect().await;
-            let locks = "begin; lock table receipts, background_jobs, attachments in access exclusive mode";
-            sqlx::raw_sql(locks).execute(&mut holder).await.unwrap();
+            let holder = locks(place).await;
             lasts.await;
             holder.close().await.unwrap();
         }
@@ -202,6 +200,17 @@ pub async fn befalls(place: &Place<'_>, trouble: Trouble, lasts: Duration) {
         }
         Trouble::Killed | Trouble::Stopped | Trouble::Drained => unreachable!("the fleet's: {trouble:?}"),
     }
+}
+
+/// Holds the tables until the connection is closed.
+async fn locks(place: &Place<'_>) -> PgConnection {
+    let mut holder = place.ground.connect().await;
+    let lock = "begin; lock table receipts, background_jobs, attachments in access exclusive mode";
+    // A batch that is under way may be in its way, each waiting for the other.
+    while sqlx::raw_sql(lock).execute(&mut holder).await.is_err() {
+        sqlx::raw_sql("rollback").execute(&mut holder).await.unwrap();
+    }
+    holder
 }
 
 const END_ALL: &str = "select count(pg_terminate_backend(pid)) from pg_stat_activity
