@@ -18,7 +18,7 @@ use super::outage::{OUTAGE, Outage};
 use super::queue_state::QueueState;
 use super::reclaimer::Reclaimer;
 use super::slots::Slot;
-use super::waiting::{granted_slots, wait_for_lease, wait_for_work};
+use super::waiting::{granted_slots, keep_slots, wait_for_lease, wait_for_work};
 use crate::deadline::answer_in;
 use crate::failpoint;
 use crate::fault::{Fault, FaultKind};
@@ -112,7 +112,7 @@ impl Fetcher {
         self.reclaimer.reclaim().await;
         // The first check is a fetch; queues of lower rank wait for it.
         let (mut looked, mut more_waits, mut outage) = (false, false, queue.outage());
-        let mut in_line = None;
+        let (mut in_line, mut kept) = (None, Vec::new());
         loop {
             // A refused fetch is repeated. Otherwise an outage would never end if the queue is empty by now.
             let waits = looked && !more_waits && !outage.is_on();
@@ -122,10 +122,18 @@ impl Fetcher {
             }
             // After a wait there is usually a single job, and unused slots cost time.
             let most = if more_waits { queue.settings.batch } else { queue.settings.batch.min(AFTER_A_WAIT) };
-            let granted = granted_slots(queue, in_line.take(), most, looked);
+            let granted = granted_slots(queue, (std::mem::take(&mut kept), in_line.take()), most, looked);
             let slots =
                 if outage.is_on() { self.in_doubt(&mut outage, granted).await } else { granted.await };
-            let Some(fetched) = self.fetch(slots, most).await.transpose() else { continue };
+            let fetched = tokio::select! {
+                biased;
+                never = keep_slots(queue, &mut kept), if more_waits => match never {},
+                fetched = self.fetch(slots, most) => fetched,
+            };
+            let Some(fetched) = fetched.transpose() else { continue };
+            if !matches!(&fetched, Ok(Fetched { in_line: Some(_), .. })) {
+                kept.clear();
+            }
             looked |= !matches!(&fetched, Err(fault) if fault.kind() == FaultKind::Unavailable);
             if fetched.is_ok() {
                 queue.ports.turn.succeeds();
