@@ -125,9 +125,11 @@ impl Fetcher {
             let granted = granted_slots(queue, (std::mem::take(&mut kept), in_line.take()), most, looked);
             let slots =
                 if outage.is_on() { self.in_doubt(&mut outage, granted).await } else { granted.await };
+            // For a large payload others are not kept waiting.
+            let is_short = queue.ports.broker.further_time(Some(&queue.settings.queue)).is_zero();
             let fetched = tokio::select! {
                 biased;
-                never = keep_slots(queue, &mut kept), if more_waits => match never {},
+                never = keep_slots(queue, &mut kept), if more_waits && is_short => match never {},
                 fetched = self.fetch(slots, most) => fetched,
             };
             let Some(fetched) = fetched.transpose() else { continue };
