@@ -3,7 +3,6 @@
 use std::sync::Arc;
 
 use chrono::Utc;
-use tokio::sync::oneshot;
 use tracing::Instrument as _;
 
 use super::attempt::attempt_span;
@@ -11,7 +10,7 @@ use super::attempt_metrics;
 use super::completer::Completer;
 use super::dispatch::carry_out;
 use super::queue_state::{Held, QueueState};
-use super::slots::Slot;
+use super::slots::{Claim, Slot};
 use super::unfolding::unfolded;
 use crate::failpoint;
 use crate::queue::{Delivery, Settled, Settlement, webhook_requests};
@@ -19,9 +18,9 @@ use crate::queue::{Delivery, Settled, Settlement, webhook_requests};
 /// The result of a fetch.
 pub(super) struct Fetched {
     pub(super) jobs: usize,
-    /// If there was a job for each slot: the request for the next slots. It is in line before the jobs run, which may
-    /// end at once; else their slots would go to queues of lower rank.
-    pub(super) in_line: Option<oneshot::Receiver<Vec<Slot>>>,
+    /// If there was a job for each slot, more may wait. Made before the jobs run, which may end at once; else their slots
+    /// would go to queues of lower rank.
+    pub(super) claim: Option<Claim>,
 }
 
 /// Begins to carry these deliveries, each in a slot. During a drain they go back.
@@ -33,17 +32,16 @@ pub(super) fn take_in_hand(
 ) -> Fetched {
     if *queue.draining.borrow() {
         give_back(queue, completer, deliveries);
-        return Fetched { jobs: 0, in_line: None };
+        return Fetched { jobs: 0, claim: None };
     }
     let jobs = deliveries.len();
-    let request = || queue.ports.slots.request(queue.settings.rank, queue.settings.batch);
-    let in_line = (jobs == slots.len()).then(request);
+    let claim = (jobs == slots.len()).then(|| queue.ports.slots.claim(queue.settings.rank));
     for (delivery, slot) in deliveries.into_iter().zip(slots) {
         let Some(held) = queue.hold(&delivery.execution) else { continue };
         let span = attempt_span(&delivery.job);
         actix_rt::spawn(carry(held, delivery, slot, Arc::clone(completer)).instrument(span));
     }
-    Fetched { jobs, in_line }
+    Fetched { jobs, claim }
 }
 
 fn give_back(queue: &Arc<QueueState>, completer: &Arc<Completer>, deliveries: Vec<Delivery>) {

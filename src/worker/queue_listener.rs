@@ -17,8 +17,8 @@ use super::listener_ports::{ListenerPorts, ListenerSettings};
 use super::outage::{OUTAGE, Outage};
 use super::queue_state::QueueState;
 use super::reclaimer::Reclaimer;
-use super::slots::Slot;
-use super::waiting::{granted_slots, keep_slots, wait_for_lease, wait_for_work};
+use super::slots::{Claim, Slot};
+use super::waiting::{granted_slots, wait_for_lease, wait_for_work};
 use crate::deadline::answer_in;
 use crate::failpoint;
 use crate::fault::{Fault, FaultKind};
@@ -111,54 +111,44 @@ impl Fetcher {
         }
         self.reclaimer.reclaim().await;
         // The first check is a fetch; queues of lower rank wait for it.
-        let (mut looked, mut more_waits, mut outage) = (false, false, queue.outage());
-        let (mut in_line, mut kept) = (None, Vec::new());
+        let (mut looked, mut outage) = (false, queue.outage());
+        // As long as more jobs wait, queues of lower rank are to have no slots.
+        let mut claim: Option<Claim> = None;
         loop {
             // A refused fetch is repeated. Otherwise an outage would never end if the queue is empty by now.
-            let waits = looked && !more_waits && !outage.is_on();
+            let waits = looked && claim.is_none() && !outage.is_on();
             if waits {
                 queue.ports.slots.looked(queue.settings.rank);
                 wait_for_work(queue).await;
             }
             // After a wait there is usually a single job, and unused slots cost time.
-            let most = if more_waits { queue.settings.batch } else { queue.settings.batch.min(AFTER_A_WAIT) };
-            let granted = granted_slots(queue, (std::mem::take(&mut kept), in_line.take()), most, looked);
+            let most =
+                if claim.is_some() { queue.settings.batch } else { queue.settings.batch.min(AFTER_A_WAIT) };
+            let granted = granted_slots(queue, &mut claim, most, looked);
             let slots =
                 if outage.is_on() { self.in_doubt(&mut outage, granted).await } else { granted.await };
-            // For a large payload others are not kept waiting.
-            let is_short = queue.ports.broker.further_time(Some(&queue.settings.queue)).is_zero();
-            let fetched = tokio::select! {
-                biased;
-                never = keep_slots(queue, &mut kept), if more_waits && is_short => match never {},
-                fetched = self.fetch(slots, most) => fetched,
-            };
-            let Some(fetched) = fetched.transpose() else { continue };
-            if !matches!(&fetched, Ok(Fetched { in_line: Some(_), .. })) {
-                kept.clear();
-            }
+            let Some(fetched) = self.fetch(slots, most, &mut claim).await.transpose() else { continue };
             looked |= !matches!(&fetched, Err(fault) if fault.kind() == FaultKind::Unavailable);
             if fetched.is_ok() {
                 queue.ports.turn.succeeds();
                 queue.served(&mut outage);
             }
             match fetched {
-                Ok(Fetched { jobs: 0, .. }) => {
-                    if let Some(rest) = rest_after_none(waits) {
+                Ok(fetched) => {
+                    claim = fetched.claim;
+                    if fetched.jobs == 0
+                        && let Some(rest) = rest_after_none(waits)
+                    {
                         tokio::time::sleep(rest).await;
                     }
                 }
-                Ok(fetched) => {
-                    more_waits = fetched.in_line.is_some();
-                    in_line = fetched.in_line;
-                    continue;
-                }
                 // A broker that answers reads may still refuse every fetch.
                 Err(fault) => {
+                    claim = None;
                     queue.wait_out(&mut outage, &fault).await;
                     self.reclaimer.reclaim().await;
                 }
             }
-            more_waits = false;
         }
     }
 
@@ -176,12 +166,19 @@ impl Fetcher {
     }
 
     /// `None` if nothing may be fetched now.
-    async fn fetch(&self, slots: Vec<Slot>, most: u32) -> Result<Option<Fetched>, Fault> {
+    async fn fetch(
+        &self,
+        slots: Vec<Slot>,
+        most: u32,
+        claim: &mut Option<Claim>,
+    ) -> Result<Option<Fetched>, Fault> {
         let waits = self.queue.ports.broker.further_time(Some(&self.queue.settings.queue));
         let fetched = if waits.is_zero() {
             let Some(fetched) = self.calls.fetch(slots, most).await? else { return Ok(None) };
             fetched
         } else {
+            // Others are not kept waiting for a large payload.
+            *claim = None;
             // Its jobs are lent long before they are here. A drain does not cut it off, for nobody would have them then.
             let under_way = actix_rt::spawn(self.clone().fetch_large(slots, waits));
             under_way.await.map_err(|died| Fault::new(FaultKind::Retryable, "fetch").because(died))??

@@ -50,6 +50,8 @@ struct State {
     caps: BTreeMap<usize, u32>,
     /// Ranks whose queue has not been checked yet; queues of lower rank are not served.
     unseen: BTreeSet<usize>,
+    /// Ranks whose queue has more jobs for the slots that become free, once for each [`Claim`].
+    claims: Vec<usize>,
     /// The number of slots not retired, including busy ones.
     left: usize,
     /// The number of slots to retire as soon as they are free.
@@ -69,6 +71,23 @@ pub struct Slot {
     pool: Arc<SlotPool>,
     rank: usize,
     runner: RunnerPlace,
+}
+
+/// As long as it lives, queues of lower rank get no slot that this queue may have.
+pub(super) struct Claim {
+    pool: Arc<SlotPool>,
+    rank: usize,
+}
+
+impl Drop for Claim {
+    fn drop(&mut self) {
+        let mut state = self.pool.state.lock();
+        if let Some(at) = state.claims.iter().position(|rank| *rank == self.rank) {
+            state.claims.swap_remove(at);
+        }
+        drop(state);
+        self.pool.grant();
+    }
 }
 
 impl Slot {
@@ -115,6 +134,7 @@ impl SlotPool {
             held: BTreeMap::new(),
             caps,
             unseen: BTreeSet::new(),
+            claims: Vec::new(),
             retiring: 0,
         };
         Arc::new(Self {
@@ -155,6 +175,13 @@ impl SlotPool {
         if first {
             self.grant();
         }
+    }
+
+    /// Keeps what becomes free for the queue of `rank`, and for those above it, in the moments in which it has no request
+    /// in the line. Where queues share in another [order](Self::grant_in), it changes nothing.
+    pub(super) fn claim(self: &Arc<Self>, rank: usize) -> Claim {
+        self.state.lock().claims.push(rank);
+        Claim { pool: Arc::clone(self), rank }
     }
 
     /// The number of free slots.
@@ -229,8 +256,7 @@ impl State {
 
     fn next_grant(&mut self) -> Option<(Waiter, Vec<RunnerPlace>, usize)> {
         self.waiting.retain(|_, waiter| !waiter.grant.is_closed());
-        let last = self.unseen.first().copied().unwrap_or(usize::MAX);
-        let in_line = self.waiting.range(..=(last, u64::MAX));
+        let in_line = self.waiting.range(..=(self.last_served(), u64::MAX));
         let mut ready = in_line.filter_map(|(place, waiter)| {
             let room = self.room(place.0).min(waiter.want) as usize;
             (room > 0).then_some((*place, room))
@@ -245,6 +271,14 @@ impl State {
         let runners = self.free.split_off(self.free.len().saturating_sub(count));
         *self.held.entry(place.0).or_default() += u32::try_from(runners.len()).unwrap_or(u32::MAX);
         Some((waiter, runners, place.0))
+    }
+
+    /// The lowest rank that may have slots now.
+    fn last_served(&self) -> usize {
+        let claims = self.claims.iter().filter(|_| self.order == QueueOrder::AsListed);
+        // A queue that has all its slots leaves the others to those behind it.
+        let claims = claims.filter(|rank| self.room(**rank) > 0);
+        claims.chain(self.unseen.first()).min().copied().unwrap_or(usize::MAX)
     }
 
     /// One of those that are ready, with no more than its share of the free slots.
@@ -320,6 +354,32 @@ mod tests {
         assert!(more.try_recv().is_err());
         drop(capped);
         assert_eq!(more.await.unwrap().len(), 1);
+    }
+
+    #[actix_rt::test]
+    async fn what_becomes_free_is_kept_for_a_queue_that_has_more_jobs() {
+        let pool = pool(3, &[(1, 2)]);
+        let all = pool.request(1, 3).await.unwrap();
+        let claims = [pool.claim(1), pool.claim(1)];
+        let others = pool.request(2, 2).try_recv().unwrap();
+        assert_eq!((all.len(), others.len()), (2, 1), "it may have no more than two");
+        let (mut low, mut all) = (pool.request(2, 2), all.into_iter());
+        drop(all.next());
+        assert!(low.try_recv().is_err(), "it has no request, and yet a claim");
+        assert_eq!(pool.request(0, 1).await.unwrap().len(), 1, "those above it are served");
+        let [first, second] = claims;
+        drop(first);
+        assert!(low.try_recv().is_err());
+        drop(second);
+        assert_eq!(low.await.unwrap().len(), 1);
+    }
+
+    #[actix_rt::test]
+    async fn in_turn_no_queue_keeps_slots_from_others() {
+        let pool = pool(1, &[]);
+        pool.grant_in(QueueOrder::InTurn);
+        let _claim = pool.claim(0);
+        assert_eq!(pool.request(1, 1).await.unwrap().len(), 1);
     }
 
     #[actix_rt::test]

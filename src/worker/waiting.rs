@@ -1,12 +1,8 @@
 //! What a listener waits for before it fetches: a lease, work, slots. Meanwhile it reports signs of life.
 
-use std::convert::Infallible;
-
-use tokio::sync::oneshot;
-
 use super::outage::OUTAGE;
 use super::queue_state::QueueState;
-use super::slots::Slot;
+use super::slots::{Claim, Slot};
 use crate::deadline::answer_in;
 
 /// Waits until this process has its lease. Without it a fetch would return nothing, and queues would not be
@@ -74,27 +70,23 @@ async fn wait_for_means(queue: &QueueState) {
     }
 }
 
-/// Returns the slots that are `kept`, or else waits for those of a request that is `in_line`, or else for at most `most`,
-/// however long earlier jobs take, and until jobs can be run and settled. If the queue has `looked`, this is reported only
-/// after its request is in the line.
+/// Waits for at most `most` slots, however long earlier jobs take, and until jobs can be run and settled. If the queue has
+/// `looked`, this is reported only after its request is in the line.
 pub(super) async fn granted_slots(
     queue: &QueueState,
-    (mut kept, in_line): (Vec<Slot>, Option<oneshot::Receiver<Vec<Slot>>>),
+    claim: &mut Option<Claim>,
     most: u32,
     looked: bool,
 ) -> Vec<Slot> {
     let (slots, rank) = (&queue.ports.slots, queue.settings.rank);
-    // Others may have its slots while it waits for what follows.
-    let mut in_line = in_line.filter(|_| may_fetch(queue));
-    if may_fetch(queue) && !kept.is_empty() {
-        kept.extend(in_line.and_then(|mut granted| granted.try_recv().ok()).into_iter().flatten());
-        return kept;
-    }
-    drop(kept);
     loop {
+        if !may_fetch(queue) {
+            // Others may have its slots while it waits for what follows.
+            *claim = None;
+        }
         wait_for_ends(queue).await;
         wait_for_means(queue).await;
-        let mut granted = in_line.take().unwrap_or_else(|| slots.request(rank, most));
+        let mut granted = slots.request(rank, most);
         if looked {
             slots.looked(rank);
         }
@@ -107,20 +99,6 @@ pub(super) async fn granted_slots(
             }
         }
     }
-}
-
-/// Keeps the slots that become free for the next fetch, while one is under way that will hardly be the last: queues of
-/// lower rank are to have none as long as jobs wait in this one.
-pub(super) async fn keep_slots(queue: &QueueState, kept: &mut Vec<Slot>) -> Infallible {
-    let most = usize::try_from(queue.settings.batch).unwrap_or(usize::MAX);
-    while kept.len() < most {
-        let more = u32::try_from(most - kept.len()).unwrap_or(u32::MAX);
-        match queue.ports.slots.request(queue.settings.rank, more).await {
-            Ok(slots) => kept.extend(slots),
-            Err(_) => break,
-        }
-    }
-    futures::future::pending().await
 }
 
 /// Whether what is fetched could be run and settled, as far as is known.

@@ -190,7 +190,7 @@ pub const LINES: &[Line] = &[
     holds(30, ("order", "100 jobs start in their order; one at the front starts first"), ALL, queues::order),
     holds(
         31,
-        ("priority", "no job of the second queue starts while the first has one"),
+        ("priority", "no job of the second queue starts while the first has one, with one slot or four"),
         ALL,
         queues::priority,
     ),

@@ -28,13 +28,15 @@ pub fn order(ground: Ground) {
 }
 
 pub fn priority(ground: Ground) {
-    let place = Place::new(ground);
-    let second = many(&place, "--queue second --func tikkun.noop", 20);
-    let first = many(&place, "--queue default --func tikkun.noop", 20);
-    let _service = place.serve("default,second", 1);
-    let last = first.iter().map(|id| started(&place.end_of(id))).max();
-    let early = second.iter().map(|id| started(&place.end_of(id))).min();
-    assert!(last <= early, "{last:?} {early:?}");
+    for slots in [1, 4] {
+        let place = Place::new(ground);
+        let second = many(&place, "--queue second --func tikkun.noop", 60);
+        let first = many(&place, "--queue default --func tikkun.noop", 60);
+        let _service = place.serve("default,second", slots);
+        let last = first.iter().map(|id| started(&place.end_of(id))).max();
+        let early = second.iter().map(|id| started(&place.end_of(id))).min();
+        assert!(last <= early, "{slots} slots: {last:?} {early:?}");
+    }
 }
 
 pub fn due(ground: Ground) {
