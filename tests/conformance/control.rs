@@ -111,14 +111,15 @@ pub fn rate_limited(ground: Ground) {
     let place = Place::new(ground);
     let mut service = place.serve("default", 4);
     let limited = |line: &str| place.enqueue(&format!("{line} --rate-limit one=1"));
-    // The first runs until the others wait, and one of them is canceled.
-    let ids: Vec<_> =
-        ["4", "0.2", "0.2"].map(|time| limited(&format!("--func tikkun.sleep --arg {time}"))).into();
+    // The first runs until it is stopped, when the others wait and one of them is canceled.
+    let ids = ["60", "0.2", "0.2"].map(|time| limited(&format!("--func tikkun.sleep --arg {time}")));
     let retried = limited("--func tikkun.fail --arg no --retry 1 --interval 1");
     let canceled = limited("--func tikkun.noop");
     assert_eq!(place.job(&canceled)["status"], "rate_limited");
     place.ask(&format!("cancel {canceled}"));
     let last = limited("--func tikkun.noop");
+    place.becomes(&ids[0], "started");
+    place.ask(&format!("stop-job {}", ids[0]));
     let mut jobs: Vec<_> = ids.iter().map(|id| place.end_of(id)).collect();
     // RQ's client notes its arrival in whole seconds: of two in the same one either may be the first.
     jobs.sort_by_key(|job| text(&job["timestamps"]["started_at"]));
