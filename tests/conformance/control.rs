@@ -68,8 +68,8 @@ pub fn shutdown(ground: Ground) {
     assert_eq!(place.job(&kept)["status"], "queued");
 }
 
-/// Longest time that a killed worker may be seen.
-const KILLED: Duration = Duration::from_secs(90);
+/// Longest time that a killed worker may be seen: 90 s after its last report, and while a busy machine looks.
+const KILLED: Duration = Duration::from_secs(120);
 
 pub fn terminated(ground: Ground) {
     let place = Place::new(ground);
