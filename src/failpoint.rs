@@ -3,6 +3,9 @@
 //! The variable `FAILPOINTS` sets what happens where, as in `job_runner.run=1*panic` or
 //! `deletion.before_commit=2*off->return`: `panic` panics, `sleep(ms)` and `pause` stall, and `return` kills
 //! the process as `kill -9` would.
+//!
+//! A check of the service can be switched off by its name, too, as in `check.fence=return`. Then what it prevents must be
+//! found by the tests that look for it: otherwise they would prove nothing.
 
 /// Reaches a named point.
 #[cfg(feature = "failpoints")]
@@ -14,6 +17,22 @@ pub fn reach(name: &'static str) {
 #[cfg(not(feature = "failpoints"))]
 #[inline(always)]
 pub fn reach(_: &'static str) {}
+
+/// Whether this check of the service is switched off.
+#[cfg(feature = "failpoints")]
+#[must_use]
+pub fn is_off(check: &'static str) -> bool {
+    fail::fail_point!(check, |_| true);
+    false
+}
+
+/// Checks cannot be switched off in this build.
+#[cfg(not(feature = "failpoints"))]
+#[must_use]
+#[inline(always)]
+pub fn is_off(_: &'static str) -> bool {
+    false
+}
 
 /// Applies the variable `FAILPOINTS` as long as the returned value exists.
 #[cfg(feature = "failpoints")]

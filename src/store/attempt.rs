@@ -5,6 +5,7 @@
 use chrono::{DateTime, Utc};
 
 use super::background_jobs::{Begin, EndAttempt, NotBegun};
+use crate::failpoint;
 use crate::job::background::{BackgroundJob, Move, Status};
 
 /// Our record of the attempts, beside the note that the API shows.
@@ -117,12 +118,23 @@ impl EndAttempt {
     }
 }
 
+/// Whether an attempt is the newest one: what an earlier one still does is not to count.
+pub(super) fn is_newest(attempt: u32, newest: u32) -> bool {
+    attempt == newest || failpoint::is_off("check.fence")
+}
+
+/// The status that a row has for its attempt, which is to notice when somebody else has cancelled it.
+pub(super) fn seen(status: Status) -> Status {
+    if status == Status::Cancelled && failpoint::is_off("check.cancel") { Status::Running } else { status }
+}
+
 /// Decides on the end of an attempt.
 pub(super) fn end_step(row: &Tracked, attempt: u32, end: &EndAttempt) -> EndStep {
     let (job, step) = (&row.job, end.transition());
-    if job.note.attempt != attempt {
+    let status = seen(job.status);
+    if !is_newest(attempt, job.note.attempt) {
         EndStep::NotOurs
-    } else if job.status == Status::Running && step.allowed(job.status, job.note.pause_reason) {
+    } else if status == Status::Running && step.allowed(status, job.note.pause_reason) {
         EndStep::Apply
     } else if row.trail.ended == Some(step.to()) && job.status == step.to() {
         EndStep::Repeated

@@ -7,6 +7,7 @@
 
 use std::collections::BTreeMap;
 
+use super::attempt::{is_newest, seen};
 use super::deletion::{
     Change, DROPPED, DeletionTx, Deletions, LEFT_AS_IT_WAS, LockedJob, Moved, Scope, StepFault, Taken,
     Unreferenced,
@@ -71,7 +72,7 @@ async fn in_one_transaction<D: Deletions>(
 
 async fn steps<T: DeletionTx>(tx: &mut T, order: &BatchOrder, care: Care) -> Result<BatchOutcome, StepFault> {
     let Some(row) = tx.lock_job(order.job).await? else { return Ok(BatchOutcome::NotOurs(None)) };
-    if row.status != Status::Running || row.attempt != order.attempt {
+    if seen(row.status) != Status::Running || !is_newest(order.attempt, row.attempt) {
         return Ok(BatchOutcome::NotOurs(Some(row.status)));
     }
     let scope = scope(&row, order)?;

@@ -2,11 +2,13 @@
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 use rustix::process::Signal;
 
+use super::Plan;
 use super::client::{self, Answer};
 use super::place::Place;
 use super::process::{Process, SECRET, Start};
@@ -25,6 +27,8 @@ const PROMISED: Duration = Duration::from_secs(30);
 pub struct Fleet<'a> {
     place: &'a Place<'a>,
     start: Start,
+    /// How many were started so far.
+    started: AtomicUsize,
     workers: Mutex<Vec<Process>>,
     chance: Mutex<fastrand::Rng>,
     /// How often each trouble was there, and the longest time from its end until everything worked.
@@ -43,32 +47,42 @@ pub struct Footprint {
 }
 
 impl<'a> Fleet<'a> {
-    /// Starts all of them, and waits until they are ready.
-    pub async fn start(place: &'a Place<'a>, seed: u64) -> Self {
-        let start = place.service();
+    /// Starts all of them.
+    pub fn new(place: &'a Place<'a>, plan: &Plan) -> Self {
         let fleet = Self {
             place,
-            workers: Mutex::new((0..PROCESSES).map(|_| start.spawn()).collect()),
-            start,
-            chance: Mutex::new(fastrand::Rng::with_seed(seed)),
+            start: place.service().failing(plan.off),
+            started: AtomicUsize::default(),
+            workers: Mutex::default(),
+            chance: Mutex::new(fastrand::Rng::with_seed(plan.seed)),
             troubles: Mutex::default(),
             recoveries: Mutex::default(),
             restarts: Mutex::default(),
         };
-        fleet.is_well().await;
+        fleet.workers.lock().extend((0..PROCESSES).map(|_| fleet.spawn()));
         fleet
     }
 
+    /// Starts one, which tells the database which one it is.
+    fn spawn(&self) -> Process {
+        let name = format!("process-{}", self.started.fetch_add(1, Ordering::Relaxed));
+        let url = format!("{}?application_name={name}", self.place.database());
+        self.start.clone().set("DATABASE_URL", &url).spawn()
+    }
+
     /// One trouble after the other until the time is over, each after the last is overcome.
-    pub async fn goes_through(&self, span: Duration) {
+    pub async fn goes_through(&self, plan: &Plan) {
         let began = Instant::now();
         let mut next = Vec::new();
-        while began.elapsed() < span {
+        while began.elapsed() < plan.span {
             if next.is_empty() {
-                next = trouble::all();
+                next.clone_from(&plan.troubles);
                 self.chance.lock().shuffle(&mut next);
             }
-            let one = next.pop().expect("a list that is not empty");
+            let Some(one) = next.pop() else {
+                tokio::time::sleep(plan.span).await;
+                return;
+            };
             let (pause, lasts) = {
                 let mut chance = self.chance.lock();
                 (Duration::from_millis(chance.u64(PAUSE)), Duration::from_millis(chance.u64(LASTS)))
@@ -105,7 +119,7 @@ impl<'a> Fleet<'a> {
     }
 
     /// Waits until every process is ready and finds nothing wrong.
-    async fn is_well(&self) {
+    pub async fn is_well(&self) {
         let began = Instant::now();
         loop {
             let addresses = self.addresses();
@@ -163,7 +177,7 @@ impl<'a> Fleet<'a> {
         let victim = self.chance.lock().usize(..PROCESSES);
         let worker = &mut self.workers.lock()[victim];
         worker.kill();
-        *worker = self.start.spawn();
+        *worker = self.spawn();
     }
 
     async fn stand_still(&self) {
@@ -176,7 +190,7 @@ impl<'a> Fleet<'a> {
     async fn drain(&self) {
         let mut leaving = {
             let victim = self.chance.lock().usize(..PROCESSES);
-            std::mem::replace(&mut self.workers.lock()[victim], self.start.spawn())
+            std::mem::replace(&mut self.workers.lock()[victim], self.spawn())
         };
         leaves(&mut leaving).await;
     }

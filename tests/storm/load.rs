@@ -132,6 +132,19 @@ impl<'a> Load<'a> {
         }
     }
 
+    /// Deletions that were canceled and are something else by now.
+    pub async fn canceled_in_vain(&self, place: &Place<'_>) -> Vec<String> {
+        let canceled = self.canceled.lock().clone();
+        let mut found = Vec::new();
+        for row in canceled {
+            let status = place.ground.row(row).await.status;
+            if status != "cancelled" {
+                found.push(format!("row {row} was canceled, and is {status}"));
+            }
+        }
+        found
+    }
+
     /// Every deletion is done whole, unless it was canceled; a canceled one left nothing behind and took nothing with it.
     pub async fn deletions_are_whole(&self, place: &Place<'_>) {
         let (rows, canceled) = (self.rows.lock().clone(), self.canceled.lock().clone());

@@ -57,14 +57,17 @@ impl<'a> Place<'a> {
         Self { ground, lines, broker: open_rq(&settings).unwrap(), redis: Mutex::new(redis) }
     }
 
-    /// How each process is started: no setting that has to do with waiting or rescue differs from the default.
-    pub fn service(&self) -> Start {
-        let database = self.ground.sqlalchemy_url();
+    /// The database behind its line, as the web application writes it.
+    pub fn database(&self) -> String {
         let direct = format!(":{}/", self.ground.server.port());
         let line = format!(":{}/", self.lines.postgres.port());
+        self.ground.sqlalchemy_url().replacen(&direct, &line, 1)
+    }
+
+    /// How each process is started, but for its database: no setting that has to do with waiting or rescue differs from the default.
+    pub fn service(&self) -> Start {
         Start::bare(self.ground.data())
             .set("LOG_LEVEL", "INFO")
-            .set("DATABASE_URL", &database.replacen(&direct, &line, 1))
             .set("REDIS_URL", &format!("redis://127.0.0.1:{}/0", self.lines.redis.port()))
             .set("ATTACHMENT_STORAGE_DRIVER", "r2")
             .set("R2_ENDPOINT", &format!("http://127.0.0.1:{}", self.lines.s3.port()))

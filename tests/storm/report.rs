@@ -1,12 +1,10 @@
 //! What a run found.
 
-use std::fmt::Write as _;
-use std::time::Duration;
-
 use serde_json::json;
+use std::fmt::Write as _;
 
-use super::accounts::Accounts;
 use super::fleet::{Fleet, Footprint};
+use super::{Plan, Run};
 use crate::torture::figures::{Figures, Spread, seconds};
 
 /// Its heading in `TORTURE.md`.
@@ -31,13 +29,8 @@ pub fn text(fleet: &Fleet<'_>) -> String {
     text
 }
 
-pub fn figures(
-    (seed, span): (u64, Duration),
-    fleet: &Fleet<'_>,
-    accounts: &Accounts,
-    (before, after): (&[Footprint], &[Footprint]),
-    aftermath: Duration,
-) -> Figures {
+pub fn figures(plan: &Plan, fleet: &Fleet<'_>, run: &Run) -> Figures {
+    let Run { accounts, before, after, aftermath, .. } = run;
     let effect = |name: &str| accounts.effects.get(name).copied().unwrap_or_default();
     let twice: i64 = accounts.effects.values().map(|(_, twice)| twice).sum();
     let recoveries = Spread::of(&fleet.recoveries.lock());
@@ -47,8 +40,8 @@ pub fn figures(
     let plain = accounts.finished + accounts.failed + accounts.wrong.len() + accounts.lost.len();
     Figures(vec![
         ("version", "version", json!(env!("CARGO_PKG_VERSION"))),
-        ("seed", "seed", json!(seed)),
-        ("storm_seconds", "seconds of storm", json!(span.as_secs())),
+        ("seed", "seed", json!(plan.seed)),
+        ("storm_seconds", "seconds of storm", json!(plan.span.as_secs())),
         ("troubles", "troubles", json!(recoveries.count)),
         (
             "recovery_median_s",
@@ -71,8 +64,9 @@ pub fn figures(
         ("receipts_marked", "receipts marked as deleted", json!(effect("receipt marked").0)),
         ("attachments_dropped", "attachments dropped", json!(effect("attachment dropped").0)),
         ("objects_condemned", "objects condemned", json!(effect("object condemned").0)),
+        ("two_writers", "attempts of deletions in which two processes wrote", json!(accounts.two_writers)),
         ("effects_twice", "transactional effects that happened **twice**", json!(twice)),
-        ("aftermath_s", "seconds from the last trouble until all was done", json!(seconds(aftermath))),
+        ("aftermath_s", "seconds from the last trouble until all was done", json!(seconds(*aftermath))),
         (
             "descriptors_before",
             "open descriptors of a process at the start, at most",

@@ -51,6 +51,7 @@ pub struct Fleet<'a> {
     start: Start,
     fire: Duration,
     freeze: Duration,
+    kills_a_freeze: u32,
     workers: Mutex<Vec<Worker>>,
     /// Spared while another is frozen: a lease is over for who has watched it stand still for its whole time.
     witness: Mutex<Option<usize>>,
@@ -69,6 +70,7 @@ impl<'a> Fleet<'a> {
             start,
             fire: plan.fire,
             freeze: plan.freeze,
+            kills_a_freeze: plan.kills_a_freeze,
             workers: Mutex::new(workers),
             witness: Mutex::default(),
             chance: Mutex::new(fastrand::Rng::with_seed(plan.seed ^ 1)),
@@ -98,7 +100,7 @@ impl<'a> Fleet<'a> {
             let Some(victim) = self.victim() else { continue };
             let Strokes { kills, freezes, drains, .. } = self.strokes();
             // Kills are the rule; of the others each run gets its share, whatever the dice say.
-            if freezes * 12 < kills && !self.anybody_frozen() {
+            if freezes * self.kills_a_freeze < kills && !self.anybody_frozen() {
                 self.freeze(victim).await;
             } else if drains * 6 < kills {
                 self.drain(victim);

@@ -20,6 +20,10 @@ pub struct Plan {
     pub receipts: i64,
     /// How long a frozen process stays so: longer than its lease.
     pub freeze: Duration,
+    /// So many kills for each process that is frozen.
+    pub kills_a_freeze: u32,
+    /// What is switched off in the processes, as `FAILPOINTS` says it.
+    pub off: &'static str,
 }
 
 impl Plan {
@@ -28,18 +32,35 @@ impl Plan {
         let full = env::var("TORTURE").is_ok_and(|size| size == "full");
         let seed = env::var("TORTURE_SEED").map_or_else(|_| fastrand::u64(..), |seed| seed.parse().unwrap());
         let write_report = env::var_os("TORTURE_REPORT").is_some();
-        let (fire, plain_jobs, deletions, receipts, freeze) =
-            if full { (120, 10_000, 20, 800, 25) } else { (16, 1_500, 6, 200, 7) };
+        let short = Self { write_report, ..Self::short(seed) };
+        if !full {
+            return short;
+        }
         Self {
             full,
+            fire: Duration::from_secs(120),
+            plain_jobs: 10_000,
+            deletions: 20,
+            receipts: 800,
+            freeze: Duration::from_secs(25),
+            ..short
+        }
+    }
+
+    /// A short run.
+    pub fn short(seed: u64) -> Self {
+        Self {
+            full: false,
             seed,
-            write_report,
+            write_report: false,
             processes: 3,
-            fire: Duration::from_secs(fire),
-            plain_jobs,
-            deletions,
-            receipts,
-            freeze: Duration::from_secs(freeze),
+            fire: Duration::from_secs(16),
+            plain_jobs: 1_500,
+            deletions: 6,
+            receipts: 200,
+            freeze: Duration::from_secs(7),
+            kills_a_freeze: 12,
+            off: "",
         }
     }
 
@@ -53,7 +74,8 @@ impl Plan {
             .set("TIKKUN_DELETION__BATCH", "20")
             .set("TIKKUN_DELETION__THROTTLE", "100ms")
             .set("TIKKUN_DELETION__RUNTIME_LIMIT", "2s")
-            .set("TIKKUN_DELETION__RESULT_TTL", "never");
+            .set("TIKKUN_DELETION__RESULT_TTL", "never")
+            .failing(self.off);
         if self.full {
             return start;
         }

@@ -83,7 +83,10 @@ pub(super) const TAKE: TakeSql = TakeSql {
 /// attachments, and writes their objects to the outbox unless a remaining row shares the object; keys differ
 /// if any byte does, whatever the column's collation says. Moves the job's row from its locked values, only
 /// while it is running. All or nothing.
-pub(super) const CHANGE: &str = "
+macro_rules! change {
+    ($status:literal) => {
+        concat!(
+            "
     with marked as (
         update receipts set is_deleted = true, deleted_at = $1, updated_at = $1,
             attachment_id =
@@ -98,7 +101,9 @@ pub(super) const CHANGE: &str = "
         update background_jobs
         set cursor = $9, total = $10, processed = $11, succeeded = $12, failed_count = $13,
             updated_at = $1, heartbeat_at = $1
-        where id = $5 and status = 'running' and $9 is not null)
+        where id = $5 and ",
+            $status,
+            " and $9 is not null)
     insert into tikkun_cleanup_outbox
         (background_job_id, business_id, driver, bucket, key, bytes, condemned_at, next_try_at)
     select $5, $2, $6, $7, storage_path, file_size, $1, $8
@@ -109,7 +114,15 @@ pub(super) const CHANGE: &str = "
       and not exists (select 1 from attachments o
                       where o.storage_path = g.storage_path and o.id not in (select id from gone))
     order by id
-    returning id, key";
+    returning id, key"
+        )
+    };
+}
+
+pub(super) const CHANGE: &str = change!("status = 'running'");
+
+/// The same, not noticing that the row was cancelled: `check.cancel`.
+pub(super) const CHANGE_CANCELLED: &str = change!("status in ('running', 'cancelled')");
 
 /// Counts the rows after the change, effects of triggers included: receipts that are deleted; attachments
 /// that still exist or now use the object of a deleted one; live receipts that point to one, and deleted ones

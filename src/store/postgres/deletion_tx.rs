@@ -15,14 +15,15 @@ use sqlx::postgres::PgRow;
 
 use super::connection::Database;
 use super::deletion_sql::{
-    CHANGE, DROP_ATTACHMENTS, LOCK_JOB, MARK, MISSING, NOT_SHOWN, NOT_TO_BE_LOCKED, SET_ASIDE, STANDING,
-    STILL_LIVE, TAKE, UNLINK, WRITE_OUTBOX,
+    CHANGE, CHANGE_CANCELLED, DROP_ATTACHMENTS, LOCK_JOB, MARK, MISSING, NOT_SHOWN, NOT_TO_BE_LOCKED,
+    SET_ASIDE, STANDING, STILL_LIVE, TAKE, UNLINK, WRITE_OUTBOX,
 };
 use super::engine::bound;
 use super::fault::{During, is_outgrown, refused_or_fault};
 use super::reference_sql::HOLD;
 use super::references::References;
 use super::statement::{Tx, query, scalar, tuples};
+use crate::failpoint;
 use crate::fault::Fault;
 use crate::job::BackgroundJobId;
 use crate::store::deletion::{
@@ -164,7 +165,8 @@ impl PostgresDeletionTx {
         change: &Change<'_>,
         moved: &Moved<'_>,
     ) -> Result<Vec<PgRow>, StepFault> {
-        query(CHANGE)
+        let sql = if failpoint::is_off("check.cancel") { CHANGE_CANCELLED } else { CHANGE };
+        query(sql)
             .persistent(self.database.named())
             .bind(scope.now.naive_utc())
             .bind(scope.business_id.0)
