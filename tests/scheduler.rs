@@ -9,10 +9,14 @@ use actix::{Actor, Addr};
 use chrono::{DateTime, TimeDelta, Utc};
 use chrono_tz::Tz;
 use tikkun::config::SchedulerSettings;
-use tikkun::job::{Args, CronRule, Limit, Missed, NewJob, Schedule};
+use tikkun::job::{Args, CronRule, JobState, Limit, Missed, NewJob, Schedule};
 use tikkun::maintenance::{Clock, SCHEDULER_ROLE, Scheduler};
-use tikkun::queue::{Broker, Budget, Disposition, JobFilter, ProcessRecord, Settlement, open_embedded};
+use tikkun::queue::{
+    Broker, Budget, Disposition, JobFilter, ProcessRecord, RqSettings, Settlement, open_embedded, open_rq,
+};
 use tikkun::supervision::Turns;
+
+use crate::servers::redis::Redis;
 
 /// Longer than anything takes that works.
 const DEADLINE: Duration = Duration::from_secs(20);
@@ -205,4 +209,68 @@ async fn kept_jobs_are_trimmed_while_somebody_leads() {
     keeper.budget = Budget { finished: 0, failed: 2 };
     let _running = start(keeper);
     eventually("the oldest to go", async || ids(&*broker).await == ["job-3", "job-4"]).await;
+}
+
+fn on_redis(server: &Redis) -> Arc<dyn Broker> {
+    let settings = RqSettings {
+        url: server.url().into(),
+        prefix: "rq".into(),
+        slots: 1,
+        payload_limit: 1 << 20,
+        expanded_limit: 1 << 20,
+        whole_hashes: Vec::new(),
+        worker_name: None,
+    };
+    open_rq(&settings).unwrap()
+}
+
+async fn is_in(broker: &dyn Broker, id: &str, state: JobState) -> bool {
+    broker.job(&id.into()).await.unwrap().is_some_and(|job| job.state == state)
+}
+
+/// Its memory is full, so that it takes no new job; the jobs that it has are to run, to make room.
+#[actix_rt::test]
+async fn a_schedule_whose_job_is_refused_keeps_no_other_job_from_coming_due() {
+    let server = Redis::start();
+    let broker = on_redis(&server);
+    let wall = Wall::at("2026-03-27T10:30:00Z");
+    let _running = start(scheduler("one", &broker, &wall, Missed::All));
+    eventually("the schedule to begin", async || decided(&*broker).await.is_some()).await;
+    let later = |id: &str, seconds| {
+        let delay = Some(Duration::from_secs(seconds));
+        NewJob { delay, ..NewJob::new(id, "q", "k", Args::default()) }
+    };
+    // Until the second comes due the schedule has been refused.
+    broker.enqueue(&[later("first", 1), later("second", 3)]).await.unwrap();
+    server.ask(&["CONFIG", "SET", "maxmemory", "1"]);
+    wall.pass(TimeDelta::hours(1));
+    for id in ["first", "second"] {
+        eventually("a job to come due", async || is_in(&*broker, id, JobState::Queued).await).await;
+    }
+    assert_eq!(ids(&*broker).await.len(), 2, "the schedule has no job yet");
+    server.ask(&["CONFIG", "SET", "maxmemory", "0"]);
+    let newest = "cron-hourly-20260327T110000Z";
+    eventually("the job of the schedule", async || is_in(&*broker, newest, JobState::Queued).await).await;
+    assert_eq!(ids(&*broker).await.len(), 3);
+}
+
+#[actix_rt::test]
+async fn a_schedule_of_a_queue_that_is_something_else_keeps_no_other_schedule_waiting() {
+    let server = Redis::start();
+    let broker = on_redis(&server);
+    let wall = Wall::at("2026-03-27T10:30:00Z");
+    let other = Schedule { name: "other".to_owned(), queue: "p".into(), ..hourly(Missed::All) };
+    let scheduler = Scheduler {
+        schedules: Arc::from([hourly(Missed::All), other]),
+        ..scheduler("one", &broker, &wall, Missed::All)
+    };
+    let _running = start(scheduler);
+    eventually("both schedules to begin", async || broker.schedule_marks().await.unwrap().len() == 2).await;
+    server.ask(&["SET", "rq:queue:q", "something else"]);
+    wall.pass(TimeDelta::hours(1));
+    let job = |schedule: &str| format!("cron-{schedule}-20260327T110000Z");
+    eventually("the job of the other", async || is_in(&*broker, &job("other"), JobState::Queued).await).await;
+    server.ask(&["DEL", "rq:queue:q"]);
+    eventually("the job", async || is_in(&*broker, &job("hourly"), JobState::Queued).await).await;
+    assert_eq!(ids(&*broker).await.len(), 2, "each once");
 }

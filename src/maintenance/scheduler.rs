@@ -14,7 +14,7 @@ use super::leader_lease::LeaderLease;
 use crate::config::SchedulerSettings;
 use crate::deadline::answer_in;
 use crate::failpoint;
-use crate::fault::Fault;
+use crate::fault::{Fault, FaultKind};
 use crate::job::{ProcessId, Schedule};
 use crate::measure::list::SCHEDULER_LEADS;
 use crate::queue::{Broker, Budget};
@@ -71,52 +71,65 @@ impl Supervised for Scheduler {}
 
 impl Scheduler {
     async fn keep_time(self) {
-        let mut out_of_reach = false;
+        let mut failing = false;
         let mut lead = Lead::default();
         loop {
             self.turn.beat();
             failpoint::reach("scheduler.tick");
             match self.tick(&mut lead).await {
-                Ok(()) => out_of_reach = false,
+                Ok(()) => failing = false,
                 Err(fault) => {
                     // The failed call may have taken effect.
-                    lead = Lead::default();
-                    SCHEDULER_LEADS.gauge(&[]).set(0.0);
-                    if !out_of_reach {
-                        tracing::warn!(
-                            error = fault.chain(),
-                            "the scheduler cannot reach the broker; waiting"
-                        );
+                    lead = Lead { tidied: lead.tidied, ..Lead::default() };
+                    if !failing {
+                        tell_fault(&fault);
                     }
-                    out_of_reach = true;
+                    failing = true;
                 }
             }
             tokio::time::sleep(self.settings.interval).await;
         }
     }
 
+    /// What the broker refuses to one step, as a full server refuses new jobs, is no reason to leave the others out: they
+    /// may make room.
     async fn tick(&self, lead: &mut Lead) -> Result<(), Fault> {
         if !self.leads(lead).await? {
             return Ok(());
         }
-        let deadline = self.deadline;
-        self.enqueue_due(lead).await?;
-        while answer_in(deadline, "promote due jobs", self.broker.promote_due(BATCH)).await? == BATCH {
-            self.turn.beat();
+        let enqueued = self.enqueue_due(lead).await;
+        if is_away(&enqueued) {
+            return enqueued;
         }
+        let promoted = self.promote().await;
+        if is_away(&promoted) {
+            return promoted;
+        }
+        let mut tidied = Ok(());
         if lead.tidied.is_none_or(|tidied| tidied.elapsed() >= TIDY_EVERY) {
-            self.tidy().await?;
+            tidied = self.expire().await.and(self.trim().await);
             lead.tidied = Some(Instant::now());
+        }
+        enqueued.and(promoted).and(tidied)
+    }
+
+    async fn promote(&self) -> Result<(), Fault> {
+        while answer_in(self.deadline, "promote due jobs", self.broker.promote_due(BATCH)).await? == BATCH {
+            self.turn.beat();
         }
         Ok(())
     }
 
-    async fn tidy(&self) -> Result<(), Fault> {
-        let Self { deadline, budget, .. } = *self;
-        while answer_in(deadline, "drop old jobs", self.broker.expire(BATCH)).await? == BATCH {
+    async fn expire(&self) -> Result<(), Fault> {
+        while answer_in(self.deadline, "drop old jobs", self.broker.expire(BATCH)).await? == BATCH {
             self.turn.beat();
         }
-        while answer_in(deadline, "keep within the budget", self.broker.trim(budget, BATCH)).await? == BATCH {
+        Ok(())
+    }
+
+    async fn trim(&self) -> Result<(), Fault> {
+        let trim = || self.broker.trim(self.budget, BATCH);
+        while answer_in(self.deadline, "keep within the budget", trim()).await? == BATCH {
             self.turn.beat();
         }
         Ok(())
@@ -129,15 +142,16 @@ impl Scheduler {
             return Ok(true);
         }
         let leads = self.broker.lead(SCHEDULER_ROLE, &self.process, ttl);
-        let leads = answer_in(self.deadline, "lead the schedule", leads).await?;
-        SCHEDULER_LEADS.gauge(&[]).set(if leads { 1.0 } else { 0.0 });
+        let leads = answer_in(self.deadline, "lead the schedule", leads).await;
+        SCHEDULER_LEADS.gauge(&[]).set(if matches!(leads, Ok(true)) { 1.0 } else { 0.0 });
+        let leads = leads?;
         if lead.leader_lease.answered(leads, asked) {
             lead.timetable = None;
         }
         Ok(leads)
     }
 
-    /// Enqueues the jobs of schedules that are due.
+    /// Enqueues the jobs of schedules that are due. One that is refused keeps no other waiting.
     async fn enqueue_due(&self, lead: &mut Lead) -> Result<(), Fault> {
         let schedules = &self.schedules;
         if schedules.is_empty() {
@@ -151,19 +165,41 @@ impl Scheduler {
                 Timetable::new(Arc::clone(schedules), &marks)
             }
         };
+        let mut refused = Ok(());
         for planned in timetable.due(self.clock.now()) {
             self.turn.beat();
             failpoint::reach("scheduler.step");
             let taken = self.broker.mark_schedule(&planned.step);
-            if !answer_in(self.deadline, "move a schedule", taken).await? {
+            let taken = answer_in(self.deadline, "move a schedule", taken).await;
+            match taken {
+                Ok(true) => {
+                    tell(&planned);
+                    timetable.taken(&planned);
+                }
                 // Another process has led in the meantime; the marks are read again in the next check.
-                return Ok(());
+                Ok(false) => return refused,
+                Err(fault) if fault.kind() == FaultKind::Unavailable => return Err(fault),
+                Err(fault) => refused = refused.and(Err(fault)),
             }
-            tell(&planned);
-            timetable.taken(&planned);
         }
-        lead.timetable = Some(timetable);
-        Ok(())
+        if refused.is_ok() {
+            lead.timetable = Some(timetable);
+        }
+        refused
+    }
+}
+
+/// Whether the broker is out of reach, so that nothing else needs to be tried.
+fn is_away(done: &Result<(), Fault>) -> bool {
+    done.as_ref().is_err_and(|fault| fault.kind() == FaultKind::Unavailable)
+}
+
+fn tell_fault(fault: &Fault) {
+    let error = fault.chain();
+    if fault.kind() == FaultKind::Unavailable {
+        tracing::warn!(error, "the scheduler cannot reach the broker; waiting");
+    } else {
+        tracing::warn!(error, "the scheduler cannot do all of its work; trying again");
     }
 }
 

@@ -150,6 +150,44 @@ async fn long_results_and_payloads_pass_though_the_server_takes_no_further_clien
     assert!(told.is_empty(), "{told:#?}");
 }
 
+/// A password is set on the running server: those who are connected go on, and nobody else may do anything.
+#[tokio::test]
+async fn jobs_pass_over_connections_that_are_there_though_the_server_refuses_new_ones() {
+    let place = Place::forgetful().await;
+    let mut service = place.service().set("RQ_QUEUES", "default").start().await;
+    let ready = async |service: &super::process::Service| {
+        (service.call("GET", "/readyz", &[]).status == 200).then_some(())
+    };
+    service.until("readiness", ready).await;
+    place.enqueue(&[plain("before", "default", "tikkun.echo", 1.into())]).await;
+    place.becomes("before", JobState::Finished).await;
+    place.redis.ask(&["CONFIG", "SET", "requirepass", "secret"]);
+    assert!(place.redis.ask(&["PING"]).contains("NOAUTH"));
+    // They are packed to next to nothing, but their results are not.
+    let results = [200_usize << 10, 900 << 10].map(|length| "x".repeat(length));
+    for text in &results {
+        let id = format!("result-{}", text.len());
+        place.enqueue(&[plain(&id, "default", "tikkun.echo", text.as_str().into())]).await;
+    }
+    let payload: String = std::iter::repeat_with(fastrand::alphanumeric).take(760_000).collect();
+    place.enqueue(&[plain("payload", "default", "tikkun.echo", payload.into())]).await;
+    for id in ["result-204800", "result-921600", "payload"] {
+        let job = place.becomes(id, JobState::Finished).await;
+        assert_eq!((job.attempt, job.failures), (1, 0), "{id}: {:?}", job.error);
+    }
+    let knows = ["-a", "secret", "--no-auth-warning"];
+    let clients = place.redis.ask(&[&knows[..], &["CLIENT", "LIST"]].concat());
+    // Its queue has to wait over another connection.
+    for waiting in clients.lines().filter(|line| line.contains("cmd=blmove")) {
+        let id = waiting.split_whitespace().next().and_then(|id| id.strip_prefix("id=")).unwrap();
+        assert_eq!(place.redis.ask(&[&knows[..], &["CLIENT", "KILL", "ID", id]].concat()), "1");
+    }
+    place.enqueue(&[plain("behind", "default", "tikkun.echo", 1.into())]).await;
+    place.becomes("behind", JobState::Finished).await;
+    let told = service.lines("broker does not serve the queue");
+    assert!(told.is_empty(), "{told:#?}");
+}
+
 #[tokio::test]
 async fn service_that_starts_before_redis_waits_for_it_and_says_so() {
     let mut place = Place::forgetful().await;

@@ -105,17 +105,20 @@ const OUTAGES: [&str; 8] = [
 ];
 
 /// The same without the name of the exception, of which RQ's command line shows no more than the text.
-const TEXTS: [&str; 6] = [
+const TEXTS: [&str; 9] = [
     "Timeout connecting to server",
     "Connection closed by server",
     "Error while reading from ",
     " while writing to socket",
     " is loading the dataset in memory",
     "max number of clients reached",
+    "max daily request limit exceeded",
+    "max requests limit exceeded",
+    "max concurrent connections exceeded",
 ];
 
-/// Codes of refusals that pass and have no exception of their own.
-const REFUSALS: [&str; 3] = [": BUSY ", ": MISCONF ", ": NOREPLICAS "];
+/// Codes of refusals that pass and have no exception of their own, and what hosts say of their limits.
+const REFUSALS: [&str; 4] = [": BUSY ", ": MISCONF ", ": NOREPLICAS ", " exceeded"];
 
 impl BootError {
     /// The error with its causes.
@@ -210,6 +213,13 @@ mod tests {
             ),
             ("redis.exceptions.ResponseError: MISCONF Redis is configured to save RDB snapshots", true),
             ("redis.exceptions.ResponseError: NOREPLICAS Not enough good replicas to write.", true),
+            (
+                "redis.exceptions.ResponseError: max daily request limit exceeded. Limit: 10000, Usage: 10000.",
+                true,
+            ),
+            ("ERROR:root:max requests limit exceeded. Limit: 500000, Usage: 500001.", true),
+            ("redis.exceptions.ResponseError: DB capacity quota exceeded", true),
+            ("RecursionError: maximum recursion depth exceeded", false),
             ("ERROR:root:invalid username-password pair or user is disabled.", false),
             ("ERROR:root:Authentication required.", false),
             (

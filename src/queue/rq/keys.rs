@@ -125,6 +125,11 @@ impl Keys {
         format!("{}:proof:nothing", self.ours)
     }
 
+    /// The key that never exists, as the scripts name it.
+    pub(super) fn nothing(&self) -> String {
+        format!("{}:nothing", self.ours)
+    }
+
     /// The key that a check writes.
     pub(super) fn check(&self) -> String {
         format!("{}:check", self.ours)

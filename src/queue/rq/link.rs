@@ -1,5 +1,6 @@
 //! Connections: one shared by all short calls, one for what people look at, and one for each wait. A connection that failed, did not
-//! answer in time, or leads to a server that is not the primary any more is not used again.
+//! answer in time, or leads to a server that is not the primary any more is not used again. A new one may be refused what
+//! those that are there may do: a password was set, or the address now leads to a replica.
 
 pub(super) mod names;
 
@@ -32,17 +33,19 @@ pub(super) struct Link {
     shared: Mutex<Option<MultiplexedConnection>>,
     /// Whether its calls only read, so that they may be repeated.
     only_reads: bool,
+    /// A key that never exists.
+    nothing: String,
 }
 
 impl Link {
-    pub(super) fn new(client: Client, names: Names) -> Self {
-        Self { client, names, shared: Mutex::new(None), only_reads: false }
+    pub(super) fn new(client: Client, names: Names, nothing: String) -> Self {
+        Self { client, names, shared: Mutex::new(None), only_reads: false, nothing }
     }
 
     /// For calls that only read. Nobody may look for hours, and servers and networks end connections that rest; such a
     /// call is repeated on a new one.
-    pub(super) fn for_reads(client: Client, names: Names) -> Self {
-        Self { only_reads: true, ..Self::new(client, names) }
+    pub(super) fn for_reads(client: Client, names: Names, nothing: String) -> Self {
+        Self { only_reads: true, ..Self::new(client, names, nothing) }
     }
 
     /// Our user name on the server.
@@ -70,7 +73,7 @@ impl Link {
 
     /// As [`Self::invoke`], for a request or an answer of about this many bytes. If they are many, they go over a
     /// connection of their own, so that they keep no other call waiting, and may take as long as a thin line needs. If
-    /// none can be made, as at the server's limit of clients, they go over the shared one.
+    /// none can be made that is served, as at the server's limit of clients, they go over the shared one.
     pub(super) async fn invoke_heavy<T: FromRedisValue>(
         &self,
         call: &ScriptInvocation<'_>,
@@ -81,7 +84,7 @@ impl Link {
             return self.invoke(call, what).await;
         }
         let longest = time_for(bytes);
-        if let Ok(mut own) = self.blocking(longest).await {
+        if let Ok(mut own) = self.own(longest).await {
             return call.invoke_async(&mut own).await.map_err(|error| fault(error, what()));
         }
         let answer = async {
@@ -127,17 +130,23 @@ impl Link {
         answers.into_iter().map(answer).collect()
     }
 
-    /// A connection for calls that take at most `longest`.
-    pub(super) async fn blocking(&self, longest: Duration) -> Result<MultiplexedConnection, RedisError> {
-        self.connect(longest + LATE).await
+    /// A connection for calls that take at most `longest`, over which the server takes a write. So what it refuses
+    /// afterwards is not refused to the connection.
+    pub(super) async fn own(&self, longest: Duration) -> RedisResult<MultiplexedConnection> {
+        let mut own = self.connect().await?;
+        // A server at its memory limit takes this, too.
+        let mut write = redis::cmd("DEL");
+        write.arg(&self.nothing).query_async::<()>(&mut own).await?;
+        own.set_response_timeout(longest + LATE);
+        Ok(own)
     }
 
-    /// A new connection, whose answers take at most `longest`.
-    async fn connect(&self, longest: Duration) -> RedisResult<MultiplexedConnection> {
+    /// A new connection, for short calls.
+    async fn connect(&self) -> RedisResult<MultiplexedConnection> {
         let config = AsyncConnectionConfig::new()
             .set_dns_resolver(self.names.clone())
             .set_connection_timeout(Some(CONNECT))
-            .set_response_timeout(Some(longest));
+            .set_response_timeout(Some(ANSWER));
         self.client.get_multiplexed_async_connection_with_config(&config).await
     }
 
@@ -157,7 +166,7 @@ impl Link {
 
     /// A new shared connection, in the place of the one before.
     async fn renewed(&self) -> RedisResult<MultiplexedConnection> {
-        let made = self.connect(ANSWER).await?;
+        let made = self.connect().await?;
         *self.shared.lock() = Some(made.clone());
         Ok(made)
     }

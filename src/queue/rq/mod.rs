@@ -80,12 +80,13 @@ pub fn open(settings: &RqSettings) -> Result<Arc<dyn Broker>, Fault> {
         plain: settings.expanded_limit,
         ..codec::Limits::default()
     };
+    let keys = keys::Keys::new(&settings.prefix);
     let server = server::Server::new(
         [
-            link::Link::new(client.clone(), names.clone()),
-            link::Link::for_reads(client.clone(), names.clone()),
+            link::Link::new(client.clone(), names.clone(), keys.nothing()),
+            link::Link::for_reads(client.clone(), names.clone(), keys.nothing()),
         ],
-        keys::Keys::new(&settings.prefix),
+        keys,
         (workers, settings.whole_hashes.clone()),
         limits,
     );

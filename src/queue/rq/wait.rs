@@ -72,12 +72,10 @@ impl Waiters {
         let was_idle = idle.is_some();
         let mut connection = match idle {
             Some(connection) => connection,
-            None => match server.link.blocking(BLOCK).await {
+            // If the others that we have are refused, too, that look tells.
+            None => match server.link.own(BLOCK).await {
                 Ok(connection) => connection,
-                Err(error) if is_of_connection(&error) => {
-                    return look_now_and_then(server, queue, longest).await;
-                }
-                Err(error) => return Err(fault(error, what())),
+                Err(_) => return look_now_and_then(server, queue, longest).await,
             },
         };
         let list = server.keys.queue(queue.as_str());
