@@ -27,6 +27,7 @@ mod image;
 mod job_runner;
 mod lost_redis;
 mod metrics;
+mod model;
 mod openapi;
 mod own_worker;
 #[allow(

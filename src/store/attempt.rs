@@ -10,42 +10,52 @@ use crate::job::background::{BackgroundJob, Move, Status};
 
 /// Our record of the attempts, beside the note that the API shows.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub(super) struct Trail {
+pub struct Trail {
     /// The cursor's id when the newest attempt began.
-    pub(super) start_last_id: Option<i64>,
+    pub start_last_id: Option<i64>,
     /// The processed count when the newest attempt began.
-    pub(super) start_processed: Option<i64>,
+    pub start_processed: Option<i64>,
     /// The row was revived after the stale rule had failed it, and has had no successful batch since.
-    pub(super) revived: bool,
+    pub revived: bool,
     /// The status that our last end gave the row; `None` while an attempt is open.
-    pub(super) ended: Option<Status>,
+    pub ended: Option<Status>,
     /// A user cancelled the row through Tikkun.
-    pub(super) cancelled_by_person: bool,
+    pub cancelled_by_person: bool,
 }
 
 /// A row of `background_jobs` with our record of its attempts.
 #[derive(Clone, Debug, PartialEq)]
-pub(super) struct Tracked {
+pub struct Tracked {
     /// The row and its note.
-    pub(super) job: BackgroundJob,
+    pub job: BackgroundJob,
     /// Our record of its attempts.
-    pub(super) trail: Trail,
+    pub trail: Trail,
 }
 
 /// The decision on the beginning of an attempt.
 #[derive(Clone, Debug, PartialEq)]
-pub(super) enum Decision {
+pub enum Decision {
     /// Start this attempt; `barren` attempts before it made no progress.
-    Start { attempt: u32, barren: u32 },
+    Start {
+        /// Its number.
+        attempt: u32,
+        /// How many attempts in a row made no progress.
+        barren: u32,
+    },
     /// Fail the row for this reason.
-    Poison { barren: u32, reason: String },
+    Poison {
+        /// How many attempts in a row made no progress.
+        barren: u32,
+        /// The new `last_error`.
+        reason: String,
+    },
     /// Leave the row as it is.
     Refuse(NotBegun),
 }
 
 /// The decision on the end of an attempt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum EndStep {
+pub enum EndStep {
     /// Apply it.
     Apply,
     /// It was applied before.
@@ -55,7 +65,7 @@ pub(super) enum EndStep {
 }
 
 /// Decides on the beginning of an attempt at time `now`.
-pub(super) fn decide(row: &Tracked, begin: &Begin, now: DateTime<Utc>) -> Decision {
+pub fn decide(row: &Tracked, begin: &Begin, now: DateTime<Utc>) -> Decision {
     let job = &row.job;
     if !Move::Start.allowed(job.status, job.note.pause_reason) {
         return Decision::Refuse(NotBegun::AtRest(job.status));
@@ -119,17 +129,17 @@ impl EndAttempt {
 }
 
 /// Whether an attempt is the newest one: what an earlier one still does is not to count.
-pub(super) fn is_newest(attempt: u32, newest: u32) -> bool {
+pub fn is_newest(attempt: u32, newest: u32) -> bool {
     attempt == newest || failpoint::is_off("check.fence")
 }
 
 /// The status that a row has for its attempt, which is to notice when somebody else has cancelled it.
-pub(super) fn seen(status: Status) -> Status {
+pub fn seen(status: Status) -> Status {
     if status == Status::Cancelled && failpoint::is_off("check.cancel") { Status::Running } else { status }
 }
 
 /// Decides on the end of an attempt.
-pub(super) fn end_step(row: &Tracked, attempt: u32, end: &EndAttempt) -> EndStep {
+pub fn end_step(row: &Tracked, attempt: u32, end: &EndAttempt) -> EndStep {
     let (job, step) = (&row.job, end.transition());
     let status = seen(job.status);
     if !is_newest(attempt, job.note.attempt) {
@@ -145,7 +155,7 @@ pub(super) fn end_step(row: &Tracked, attempt: u32, end: &EndAttempt) -> EndStep
 
 /// Whether a failed row may be revived under `attempt`. The caller checks that the tenant has no other active
 /// row.
-pub(super) fn may_revive(row: &Tracked, attempt: u32) -> bool {
+pub fn may_revive(row: &Tracked, attempt: u32) -> bool {
     let (job, trail) = (&row.job, &row.trail);
     Move::Revive.allowed(job.status, job.note.pause_reason)
         && job.note.attempt == attempt

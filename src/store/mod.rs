@@ -3,7 +3,7 @@
 //! The main guarantee: marking receipts, condemning attachments, writing the outbox and moving cursor and
 //! counters are one transaction ([`Receipts::delete_batch`]).
 
-mod attempt;
+pub mod attempt;
 mod attempt_steps;
 mod background_jobs;
 mod batch;

@@ -11,7 +11,7 @@ mod people;
 mod pooler_later;
 mod postgres_server;
 mod refusals;
-mod rig;
+pub mod rig;
 mod sessions;
 mod sqlite_file;
 

@@ -23,6 +23,7 @@ use self::load::Load;
 use self::place::Place;
 use self::trouble::Trouble;
 use crate::lost_redis::place::size;
+use crate::torture::figures::writes_report;
 
 /// What the dice of a run are thrown with, unless it says otherwise.
 const SEED: u64 = 20_261_129;
@@ -91,9 +92,4 @@ async fn rages(plan: &Plan, place: &Place<'_>, load: &Load<'_>, fleet: &Fleet<'_
     violations.extend(load.canceled_in_vain(place).await);
     violations.extend(ended.err());
     Run { accounts, violations, before, after, aftermath }
-}
-
-#[expect(clippy::disallowed_methods, reason = "where a test's report goes is no setting of the service")]
-fn writes_report() -> bool {
-    std::env::var_os("TORTURE_REPORT").is_some()
 }

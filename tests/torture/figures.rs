@@ -55,3 +55,9 @@ impl Spread {
 pub fn seconds(time: Duration) -> f64 {
     (time.as_secs_f64() * 100.0).round() / 100.0
 }
+
+/// Whether a run writes its part of `TORTURE.md`.
+#[expect(clippy::disallowed_methods, reason = "where a test's report goes is no setting of the service")]
+pub fn writes_report() -> bool {
+    std::env::var_os("TORTURE_REPORT").is_some()
+}

@@ -3,6 +3,7 @@
 use std::env;
 use std::time::Duration;
 
+use super::figures;
 use super::ground::Ground;
 use super::process::Start;
 
@@ -31,7 +32,7 @@ impl Plan {
     pub fn from_environment() -> Self {
         let full = env::var("TORTURE").is_ok_and(|size| size == "full");
         let seed = env::var("TORTURE_SEED").map_or_else(|_| fastrand::u64(..), |seed| seed.parse().unwrap());
-        let write_report = env::var_os("TORTURE_REPORT").is_some();
+        let write_report = figures::writes_report();
         let short = Self { write_report, ..Self::short(seed) };
         if !full {
             return short;

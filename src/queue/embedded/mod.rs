@@ -21,6 +21,7 @@ mod role;
 mod row;
 mod schedules;
 mod settle;
+mod settle_rows;
 mod stops;
 mod unique;
 mod upkeep;
