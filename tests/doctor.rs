@@ -7,7 +7,7 @@
 //! 12 a person paused the job · 13 the job waits out an outage · 14 a due job is not promoted · 15 no scheduler ·
 //! 16 a row's queue job has ended first · 17 the job failed · 18 workers are busy · 19 the schema is not there ·
 //! 20 the job's code never yields · 21 the job is not due yet · 22 a schedule's function is unknown ·
-//! 23 nothing runs at all · 24 the attachments' objects lie elsewhere.
+//! 23 nothing runs at all · 24 the attachments' objects lie elsewhere · 25 the attachments' disk hangs.
 
 use crate::servers::s3;
 
@@ -110,8 +110,13 @@ impl Ward {
     }
 
     fn run(&self, args: &[&str]) -> (i32, String, String) {
+        self.run_failing("", args)
+    }
+
+    /// Runs it with something that breaks, as in `directory.open=pause`.
+    fn run_failing(&self, points: &str, args: &[&str]) -> (i32, String, String) {
         let mut command = Command::new(env!("CARGO_BIN_EXE_tikkun"));
-        command.env_clear().current_dir(self.folder.path()).args(args);
+        command.env_clear().env("FAILPOINTS", points).current_dir(self.folder.path()).args(args);
         command.arg("--data").arg(self.folder.path());
         let ended = command.output().unwrap();
         let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
@@ -309,6 +314,29 @@ async fn the_attachments_are_gone() {
     fs::remove_dir(ward.path("attachments")).unwrap();
     ward.names(&[], &["attachments_unreachable"], &["there is no", "attachments.folder"]);
     assert!(!ward.path("attachments").exists(), "who looks makes nothing");
+}
+
+/// As a network disk does whose server is gone, or one that is frozen for a backup. Commands that need no attachments
+/// do their work.
+#[cfg(feature = "failpoints")]
+#[tokio::test]
+async fn the_attachments_disk_hangs() {
+    let ward = Ward::well().await;
+    // Whoever waits for the disk waits for so long.
+    let points = "directory.open=sleep(30000)";
+    let began = std::time::Instant::now();
+    let (code, told, _) = ward.run_failing(points, &["doctor", "--limit", "2s"]);
+    assert_eq!(code, 1, "{told}");
+    assert!(told.contains("attachments_unreachable") && told.contains("no answer within 2s"), "{told}");
+    let id = ["--id", "during"];
+    for words in
+        [&["enqueue", "tikkun.noop"][..], &["jobs", "list"], &["queues", "list"], &["outbox", "list"]]
+    {
+        let words = if words[0] == "enqueue" { [words, &id].concat() } else { words.to_vec() };
+        let (code, told, error) = ward.run_failing(points, &words);
+        assert_eq!(code, 0, "{words:?}: {told} {error}");
+    }
+    assert!(began.elapsed() < Duration::from_secs(30), "nobody waited for the disk: {:?}", began.elapsed());
 }
 
 #[tokio::test]

@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use tikkun::config::{Settings, Sources};
 use tikkun::job::{Args, Limit, NewJob};
 use tikkun::queue::Broker;
-use tikkun::runtime::{Ports, System};
+use tikkun::runtime::{JobPorts, System};
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::net::TcpStream;
 
@@ -100,7 +100,7 @@ impl Ground {
             .set("service.data", self.data.display().to_string())
             .set("http.enabled", "false")
             .set("broker.url", &self.broker);
-        Ok(Ports::open(&Settings::load(&sources)?.settings).await?.broker)
+        Ok(JobPorts::open(&Settings::load(&sources)?.settings).await?.broker)
     }
 
     fn job(&self, number: u64, function: &str, args: Value) -> NewJob {

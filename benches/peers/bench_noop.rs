@@ -16,7 +16,7 @@ use serde_json::{Value, json};
 use tikkun::config::{Settings, Sources};
 use tikkun::job::{Completion, Job, JobContext, JobResult, NewJob};
 use tikkun::queue::Broker;
-use tikkun::runtime::{Ended, Ports, Service, System};
+use tikkun::runtime::{Ended, JobPorts, Service, System};
 
 /// Jobs in one call of the client that sends many.
 const CHUNK: u64 = 500;
@@ -113,7 +113,7 @@ async fn carry_out(settings: Settings, what: What) -> Result<(), Box<dyn Error>>
         }
         What::Drain { count } => drain(settings, count).await,
         What::Single { count } => {
-            let broker = Ports::open(&settings).await?.broker;
+            let broker = JobPorts::open(&settings).await?.broker;
             let began = Instant::now();
             for number in 0..count {
                 broker.enqueue(&[job(number, 0)?]).await?;
@@ -122,14 +122,14 @@ async fn carry_out(settings: Settings, what: What) -> Result<(), Box<dyn Error>>
             Ok(())
         }
         What::Bulk { count } => {
-            let broker = Ports::open(&settings).await?.broker;
+            let broker = JobPorts::open(&settings).await?.broker;
             let began = Instant::now();
             fill(&*broker, count).await?;
             report(count, began);
             Ok(())
         }
         What::Steady { count, per_second } => {
-            let broker = Ports::open(&settings).await?.broker;
+            let broker = JobPorts::open(&settings).await?.broker;
             let began = Instant::now();
             let mut pace = tokio::time::interval(Duration::from_secs_f64(per_second.recip()));
             for number in 0..count {
@@ -153,7 +153,7 @@ async fn fill(broker: &dyn Broker, count: u64) -> Result<(), Box<dyn Error>> {
 
 /// The clock runs from the start of the service to the end of the last job.
 async fn drain(settings: Settings, count: u64) -> Result<(), Box<dyn Error>> {
-    fill(&*Ports::open(&settings).await?.broker, count).await?;
+    fill(&*JobPorts::open(&settings).await?.broker, count).await?;
     let began = Instant::now();
     let begun = Arc::<AtomicU64>::default();
     let noop = Noop { waits: None, begun: Arc::clone(&begun) };

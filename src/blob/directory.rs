@@ -17,6 +17,7 @@ use super::blob_store::{BlobStore, BlobTarget, KeyFault};
 use super::key_path;
 use super::own_threads::OwnThreads;
 use super::root::{Root, holds_anything, may_be_elsewhere, unavailable};
+use crate::failpoint;
 use crate::fault::{Fault, FaultKind};
 
 /// The same number of keys as in one call of S3, so that all stores behave alike.
@@ -40,7 +41,11 @@ impl Directory {
     pub(super) async fn open(folder: &Path) -> Result<Self, Fault> {
         let folder = folder.to_owned();
         let threads = OwnThreads::new();
-        let root = threads.run(move || Root::open(&folder)).await?;
+        let open = move || {
+            failpoint::reach("directory.open");
+            Root::open(&folder)
+        };
+        let root = threads.run(open).await?;
         let target = BlobTarget { driver: "local".to_owned(), bucket: root.path.display().to_string() };
         Ok(Self { root: root.into(), threads, target })
     }

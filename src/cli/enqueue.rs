@@ -13,7 +13,7 @@ use crate::config::Settings;
 use crate::job::{Args, JobId, Limit, NewJob, QueueEnd, QueueName, Retries};
 use crate::kinds::is_deletion;
 use crate::queue::Enqueued;
-use crate::runtime::Ports;
+use crate::runtime::JobPorts;
 
 /// The queue for functions without a queue of their own.
 const DEFAULT_QUEUE: &str = "default";
@@ -96,7 +96,7 @@ impl Enqueue {
     }
 }
 
-async fn enqueue(job: &NewJob, ports: &Ports, json: bool) -> Result<(), Complaint> {
+async fn enqueue(job: &NewJob, ports: &JobPorts, json: bool) -> Result<(), Complaint> {
     let answers = ports.broker.enqueue(std::slice::from_ref(job)).await?;
     if answers.contains(&Enqueued::Exists) {
         let text = format!("a job with the id `{}` exists already and was left as it is", job.id);
@@ -117,7 +117,7 @@ fn usual_queue(function: &str, settings: &Settings) -> QueueName {
 }
 
 /// Prints a warning only: the job is in its queue in any case.
-async fn warn_if_nobody_listens(ports: &Ports, queue: &QueueName) {
+async fn warn_if_nobody_listens(ports: &JobPorts, queue: &QueueName) {
     match ports.broker.processes().await {
         Ok(live) if live.iter().any(|process| process.listens_to(queue)) => {}
         Ok(_) => page::note(&format!(

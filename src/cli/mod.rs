@@ -1,6 +1,6 @@
 //! The command line: one file for each command, and the exit codes.
 //!
-//! Commands use the back ends through [`Ports`] and know no adapter. Results go to standard output,
+//! Commands use the back ends through [`JobPorts`] and know no adapter. Results go to standard output,
 //! everything else to standard error: the message, then a line with a hint for the next step (`advice`). Only
 //! `top` needs a terminal.
 
@@ -41,7 +41,7 @@ use clap::{Args, Parser, Subcommand, ValueHint};
 use crate::config::{ConfigError, Loaded, Settings, Sources, WarningLevel};
 #[cfg(feature = "opentelemetry")]
 use crate::runtime::export::Exporter;
-use crate::runtime::{OpenError, Ports, logging, survive_user_signals};
+use crate::runtime::{JobPorts, OpenError, logging, survive_user_signals};
 use advice::Advice;
 use ending::Complaint;
 
@@ -174,23 +174,23 @@ impl Common {
     /// Runs `work` with the back ends, creating local ones that do not exist yet.
     fn with_new_ports<W>(&self, work: W) -> Result<(), Complaint>
     where
-        W: AsyncFnOnce(Settings, Ports) -> Result<(), Complaint>,
+        W: AsyncFnOnce(Settings, JobPorts) -> Result<(), Complaint>,
     {
-        self.with_ports(async |settings| Ports::open(settings).await, work)
+        self.with_ports(async |settings| JobPorts::open(settings).await, work)
     }
 
     /// Runs `work` with existing back ends only: a command that reads must not create an empty data folder.
     fn with_found_ports<W>(&self, work: W) -> Result<(), Complaint>
     where
-        W: AsyncFnOnce(Settings, Ports) -> Result<(), Complaint>,
+        W: AsyncFnOnce(Settings, JobPorts) -> Result<(), Complaint>,
     {
-        self.with_ports(async |settings| Ports::open_found(settings).await, work)
+        self.with_ports(async |settings| JobPorts::open_found(settings).await, work)
     }
 
     fn with_ports<O, W>(&self, open: O, work: W) -> Result<(), Complaint>
     where
-        O: AsyncFnOnce(&Settings) -> Result<Ports, OpenError>,
-        W: AsyncFnOnce(Settings, Ports) -> Result<(), Complaint>,
+        O: AsyncFnOnce(&Settings) -> Result<JobPorts, OpenError>,
+        W: AsyncFnOnce(Settings, JobPorts) -> Result<(), Complaint>,
     {
         let settings = self.load(Vec::new()).map_err(Complaint::said)?.settings;
         logging::init(&settings.log)

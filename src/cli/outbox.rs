@@ -16,7 +16,7 @@ use super::views::{Fact, time};
 use super::{Common, FAILED, page, spans};
 use crate::config::Settings;
 use crate::deletion::{CleanUpLimits, delete_objects};
-use crate::runtime::Ports;
+use crate::runtime::{JobPorts, open_attachments};
 use crate::store::OutboxRow;
 
 /// The time limit of one call to the storage or the database.
@@ -92,7 +92,7 @@ impl OutboxCommand {
         }
     }
 
-    async fn change(&self, settings: &Settings, ports: &Ports, json: bool) -> Result<(), Complaint> {
+    async fn change(&self, settings: &Settings, ports: &JobPorts, json: bool) -> Result<(), Complaint> {
         match self {
             Self::List(List { limit }) => list(ports, *limit, json).await,
             Self::Drain => drain(settings, ports, json).await,
@@ -108,7 +108,7 @@ impl OutboxCommand {
     }
 }
 
-async fn list(ports: &Ports, limit: u32, json: bool) -> Result<(), Complaint> {
+async fn list(ports: &JobPorts, limit: u32, json: bool) -> Result<(), Complaint> {
     let mut rows = ports.store.outbox.list(limit.saturating_add(1)).await?;
     let more = rows.len() > limit as usize;
     rows.truncate(limit as usize);
@@ -187,8 +187,8 @@ fn age(row: &OutboxRow, now: DateTime<Utc>) -> u64 {
 
 /// Deletes due objects until a claim returns only objects that were tried before. An object that cannot be
 /// deleted is due again later.
-async fn drain(settings: &Settings, ports: &Ports, json: bool) -> Result<(), Complaint> {
-    let (blobs, outbox) = (&*ports.blobs, &*ports.store.outbox);
+async fn drain(settings: &Settings, ports: &JobPorts, json: bool) -> Result<(), Complaint> {
+    let (blobs, outbox) = (open_attachments(settings, DEADLINE).await?, &*ports.store.outbox);
     let limits = CleanUpLimits { deadline: DEADLINE, backoff: settings.rescuer.outbox_backoff() };
     let batch = settings.rescuer.outbox_batch;
     let (mut tried, mut deleted, mut failed) = (BTreeSet::new(), 0_u64, 0_u64);
@@ -199,7 +199,7 @@ async fn drain(settings: &Settings, ports: &Ports, json: bool) -> Result<(), Com
         if tried.len() == before {
             break;
         }
-        let cleaned = delete_objects(blobs, outbox, &condemned, &limits).await?;
+        let cleaned = delete_objects(&*blobs, outbox, &condemned, &limits).await?;
         deleted += u64::from(cleaned.deleted);
         failed += u64::from(cleaned.failed);
         page::note(&format!("{deleted} deleted, {failed} failed"));

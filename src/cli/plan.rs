@@ -1,5 +1,7 @@
 //! `tikkun plan`: shows what deleting all receipts of a business would do, without doing it.
 
+use std::time::Duration;
+
 use clap::Args;
 use serde_json::json;
 
@@ -8,8 +10,11 @@ use super::table::{Cell, Fit, Table, text};
 use super::{Common, page};
 use crate::config::Settings;
 use crate::job::BusinessId;
-use crate::runtime::Ports;
+use crate::runtime::{JobPorts, open_attachments};
 use crate::store::{DeletionPlan, Estimate};
+
+/// The time limit for opening the storage, whose name the plan needs.
+const DEADLINE: Duration = Duration::from_secs(30);
 
 /// Options of `plan`.
 #[derive(Debug, Args)]
@@ -24,8 +29,9 @@ impl Plan {
         finish(common.with_found_ports(async move |settings, ports| self.look(&settings, &ports, json).await))
     }
 
-    async fn look(self, settings: &Settings, ports: &Ports, json: bool) -> Result<(), Complaint> {
-        let plan = ports.store.receipts.plan(BusinessId(self.business_id), ports.blobs.target()).await?;
+    async fn look(self, settings: &Settings, ports: &JobPorts, json: bool) -> Result<(), Complaint> {
+        let blobs = open_attachments(settings, DEADLINE).await?;
+        let plan = ports.store.receipts.plan(BusinessId(self.business_id), blobs.target()).await?;
         let estimate = plan.estimate(settings.deletion.batch, settings.deletion.throttle);
         if json {
             let mut body = plan.to_json(&estimate);

@@ -16,7 +16,7 @@ use crate::config::Settings;
 use crate::job::QueueName;
 use crate::operations::{Principal, Queues as QueueOperations};
 use crate::queue::{PausedQueue, QueueCounts};
-use crate::runtime::{Ports, queues};
+use crate::runtime::{JobPorts, queues};
 
 /// Who paused the queue, as shown by the page and `queues list`.
 const BY: &str = "cli";
@@ -54,17 +54,17 @@ impl Queues {
             QueuesCommand::List => list(&settings, &ports, json).await,
             QueuesCommand::Pause(named) => {
                 let words = format!("queues pause {}", named.queue);
-                audited((BY, words), named.pause(&queues(&settings, &ports, DEADLINE), json)).await
+                audited((BY, words), named.pause(&queues(&settings, &ports.broker, DEADLINE), json)).await
             }
             QueuesCommand::Resume(named) => {
                 let words = format!("queues resume {}", named.queue);
-                audited((BY, words), named.resume(&queues(&settings, &ports, DEADLINE), json)).await
+                audited((BY, words), named.resume(&queues(&settings, &ports.broker, DEADLINE), json)).await
             }
         }))
     }
 }
 
-async fn list(settings: &Settings, ports: &Ports, json: bool) -> Result<(), Complaint> {
+async fn list(settings: &Settings, ports: &JobPorts, json: bool) -> Result<(), Complaint> {
     let broker = &ports.broker;
     let (counts, paused, processes) =
         futures::try_join!(broker.counts(), broker.paused(), broker.processes())?;

@@ -14,7 +14,7 @@ use super::{Common, page, spans};
 use crate::job::background::{BackgroundJob, PauseReason, Status};
 use crate::job::{BackgroundJobId, QueueName};
 use crate::queue::Broker;
-use crate::runtime::Ports;
+use crate::runtime::JobPorts;
 
 /// The bar, then the progress, the rate and the remaining time in words.
 const BAR: &str = "{bar:24.cyan/dim} {msg}";
@@ -42,7 +42,7 @@ impl Watch {
         }))
     }
 
-    async fn follow(self, ports: &Ports, queue: &QueueName, mut screen: Screen) -> Result<(), Complaint> {
+    async fn follow(self, ports: &JobPorts, queue: &QueueName, mut screen: Screen) -> Result<(), Complaint> {
         let mut silent = false;
         loop {
             match ports.store.background_jobs.get(BackgroundJobId(self.id)).await {

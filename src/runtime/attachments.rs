@@ -1,14 +1,52 @@
-//! Opens the storage of attachments that the configuration selects.
+//! Opens the storage of attachments that the configuration selects. A folder on a disk that hangs, as a network disk
+//! does whose server is gone, takes as long as the disk.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use secrecy::ExposeSecret;
 
-use crate::blob::{BlobStore, S3Keys, S3Place, S3Way, open_directory, open_s3};
+use super::start_error::{OpenError, nothing_at, opened, opened_calmly};
+use crate::blob::{BlobStore, S3Keys, S3Place, S3Way, is_directory, open_directory, open_s3};
 use crate::config::{AttachmentDriver, AttachmentSettings, Settings};
 use crate::fault::Fault;
 
-pub(super) async fn open(settings: &Settings) -> Result<Arc<dyn BlobStore>, Fault> {
+/// Opens it, for at most `limit`.
+///
+/// # Errors
+/// Says why it cannot be opened.
+pub async fn open_attachments(settings: &Settings, limit: Duration) -> Result<Arc<dyn BlobStore>, OpenError> {
+    opened("the attachments", None, limit, calmly(settings)).await.map_err(|error| of_file(error, settings))
+}
+
+/// Opens it, however long that takes.
+pub(super) async fn open(settings: &Settings) -> Result<Arc<dyn BlobStore>, OpenError> {
+    let failed = |fault| of_file(OpenError::new("the attachments", fault), settings);
+    calmly(settings).await.map_err(failed)
+}
+
+/// Opens it, and makes no folder that is not there.
+pub(super) async fn found(settings: &Settings) -> Result<Arc<dyn BlobStore>, Fault> {
+    let folder = &settings.attachments.folder;
+    if is_folder(settings) && !is_directory(folder).await? {
+        return Err(nothing_at(folder));
+    }
+    calmly(settings).await
+}
+
+fn of_file(error: OpenError, settings: &Settings) -> OpenError {
+    error.of_a_file(is_folder(settings))
+}
+
+fn is_folder(settings: &Settings) -> bool {
+    matches!(settings.attachments.driver, AttachmentDriver::Local)
+}
+
+async fn calmly(settings: &Settings) -> Result<Arc<dyn BlobStore>, Fault> {
+    opened_calmly(chosen(settings)).await
+}
+
+async fn chosen(settings: &Settings) -> Result<Arc<dyn BlobStore>, Fault> {
     let attachments = &settings.attachments;
     match &attachments.driver {
         AttachmentDriver::Local => open_directory(&attachments.folder).await,

@@ -45,7 +45,7 @@ impl Shown<'_> {
             probes: self.probes.clone(),
             metrics: None,
             health: web::Data::new(self.health_reader()),
-            queues: web::Data::new(queues(self.settings, self.ports, self.back_end_deadline())),
+            queues: web::Data::new(queues(self.settings, &self.ports.broker, self.back_end_deadline())),
             facade: self.settings.service.role.serves_receipts().then(|| web::Data::new(self.facade())),
             page: None,
         };

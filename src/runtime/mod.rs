@@ -30,8 +30,9 @@ mod teams;
 mod text_line;
 mod tree;
 
+pub use attachments::open_attachments;
 pub use leaving::Ended;
-pub use ports::{Ports, Reach, migrate, open_trial, queues, tracked_deletions};
+pub use ports::{JobPorts, Ports, Reach, migrate, open_trial, queues, tracked_deletions};
 pub use risks::{ELSEWHERE_TO_DO, hindrances_in_words, in_words as risk_in_words};
 pub use service::{Service, ServiceBuilder};
 pub use shutdown::{ForeignSignals, Signals, survive_user_signals};

@@ -9,10 +9,12 @@ use std::time::Duration;
 
 use tokio::sync::watch;
 
+use super::attachments;
 use super::figures::Figures;
+use super::ground::DEADLINE;
 use super::http_server::StartUpServer;
-use super::ports::{Ports, open_blobs, open_fit_broker, open_store, queue_file, tables_file};
-use super::service_manager::ask_for_time;
+use super::ports::{Ports, open_fit_broker, open_store, queue_file, tables_file};
+use super::service_manager::{ask_for_time, while_starting};
 use super::shutdown::Signals;
 use super::start_error::{OpenError, PythonStartError, StartError};
 use super::teams::Teams;
@@ -77,9 +79,11 @@ impl Opening {
     /// Opens all three back ends.
     async fn all(&self, settings: &Settings) -> Result<Ports, OpenError> {
         let (queue, tables) = (queue_file(settings), tables_file(settings));
-        let broker = self.reach(queue.is_some(), async || open_fit_broker(settings).await).await?;
-        let store = self.reach(tables.is_some(), async || open_store(settings).await).await?;
-        let blobs = open_blobs(settings).await?;
+        let broker = async || self.awaited("the queue", open_fit_broker(settings)).await;
+        let broker = self.reach(queue.is_some(), broker).await?;
+        let store = async || self.awaited("the database", open_store(settings)).await;
+        let store = self.reach(tables.is_some(), store).await?;
+        let blobs = self.awaited("the attachments", attachments::open(settings)).await?;
         Ok(Ports { broker, store, blobs })
     }
 
@@ -105,6 +109,20 @@ impl Opening {
                 }
             }
         }
+    }
+
+    /// Awaits one attempt. It may take for ever, as on a disk that hangs, so a long one is reported.
+    async fn awaited<T>(&self, what: &str, open: impl Future<Output = T>) -> T {
+        let mut open = pin!(open);
+        if let Ok(opened) = tokio::time::timeout(DEADLINE, &mut open).await {
+            return opened;
+        }
+        let why = format!("cannot open {what} yet: no answer for {}", humantime::format_duration(DEADLINE));
+        tracing::warn!("the start waits: {why}");
+        self.waits.send_replace(Some(why));
+        let opened = while_starting(open).await;
+        tracing::info!("the start goes on: there is an answer from {what}");
+        opened
     }
 
     async fn wait(&self, error: &OpenError, failures: u32) {

@@ -5,9 +5,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::attachments;
-use super::start_error::OpenError;
+use super::start_error::{OpenError, nothing_at, opened, opened_calmly};
 use crate::blob::BlobStore;
-use crate::config::{AttachmentDriver, BrokerEngine, Settings, StoreEngine};
+use crate::config::{BrokerEngine, Settings, StoreEngine};
 use crate::deletion::DeleteReceipts;
 use crate::fault::{Fault, FaultKind};
 use crate::job::Job as _;
@@ -17,7 +17,6 @@ use crate::queue::{Broker, RqSettings, open_embedded, open_rq};
 use crate::store::{
     Migrated, Schema, Store, TrialData, migrate_postgres, open_postgres, open_sqlite, open_sqlite_trial,
 };
-use crate::supervision::catch_panic;
 use crate::tracking::TrackedKind;
 
 /// Everything outside this process.
@@ -31,20 +30,27 @@ pub struct Ports {
     pub blobs: Arc<dyn BlobStore>,
 }
 
-impl Ports {
-    /// Opens all three.
+/// What most commands need: no disk or bucket of attachments that hangs shall hold them up.
+pub struct JobPorts {
+    /// Where jobs wait.
+    pub broker: Arc<dyn Broker>,
+    /// Where rows are.
+    pub store: Store,
+}
+
+impl JobPorts {
+    /// Opens both.
     ///
     /// # Errors
     /// Names the one that cannot be opened, and why.
     pub async fn open(settings: &Settings) -> Result<Self, OpenError> {
         let broker = open_broker(settings).await?;
         let store = open_store(settings).await?;
-        let blobs = open_blobs(settings).await?;
-        Ok(Self { broker, store, blobs })
+        Ok(Self { broker, store })
     }
 
-    /// Opens all three, but makes no local file that is not there: whoever only looks must not leave an
-    /// empty data folder behind.
+    /// Opens both, but makes no local file that is not there: whoever only looks must not leave an empty data
+    /// folder behind.
     ///
     /// # Errors
     /// As [`open`](Self::open), and when a local file is missing.
@@ -79,8 +85,6 @@ impl Reach {
     /// the application.
     pub async fn found(settings: &Settings, limit: Duration) -> Self {
         let (queue, tables) = (queue_file(settings), tables_file(settings));
-        let folder = &settings.attachments.folder;
-        let local = matches!(settings.attachments.driver, AttachmentDriver::Local);
         let (broker, store, blobs) = futures::join!(
             opened(
                 "the queue",
@@ -94,13 +98,7 @@ impl Reach {
                 limit,
                 open_tables(settings, Schema::Require)
             ),
-            async {
-                opened("the attachments", missing(folder, !local || folder.is_dir()), limit, async {
-                    Ok(())
-                })
-                .await?;
-                open_blobs(settings).await
-            },
+            opened("the attachments", None, limit, attachments::found(settings)),
         );
         Self { broker, store, blobs }
     }
@@ -123,23 +121,7 @@ pub(super) fn tables_file(settings: &Settings) -> Option<&Path> {
 }
 
 fn missing(path: &Path, there: bool) -> Option<Fault> {
-    (!there).then(|| Fault::new(FaultKind::Permanent, format!("there is no {}", path.display())))
-}
-
-async fn opened<T>(
-    what: &'static str,
-    missing: Option<Fault>,
-    limit: Duration,
-    open: impl Future<Output = Result<T, Fault>>,
-) -> Result<T, OpenError> {
-    let late = |_| {
-        Fault::new(FaultKind::Unavailable, format!("no answer within {}", humantime::format_duration(limit)))
-    };
-    let opened = match missing {
-        Some(fault) => Err(fault),
-        None => tokio::time::timeout(limit, open).await.map_err(late).and_then(|answer| answer),
-    };
-    opened.map_err(|fault| OpenError::new(what, fault))
+    (!there).then(|| nothing_at(path))
 }
 
 /// Opens the tables for trial rows, for the demonstration and its count.
@@ -164,14 +146,6 @@ fn schema(settings: &Settings) -> Schema {
         (false, true) => Schema::Require,
         (false, false) => Schema::Warn,
     }
-}
-
-/// A panic in a library that opens a back end is a refusal, too.
-async fn opened_calmly<T>(open: impl Future<Output = Result<T, Fault>>) -> Result<T, Fault> {
-    let opened = catch_panic(open).await;
-    opened.unwrap_or_else(|panic| {
-        Err(Fault::new(FaultKind::Permanent, "the library that opens it gave up").because(panic))
-    })
 }
 
 pub(super) async fn open_broker(settings: &Settings) -> Result<Arc<dyn Broker>, OpenError> {
@@ -252,12 +226,6 @@ pub async fn migrate(settings: &Settings, application_tables: bool) -> Result<Mi
     migrated.map_err(|fault| OpenError::new("the database", fault).of_a_file(local))
 }
 
-pub(super) async fn open_blobs(settings: &Settings) -> Result<Arc<dyn BlobStore>, OpenError> {
-    let opened = opened_calmly(attachments::open(settings)).await;
-    let local = matches!(settings.attachments.driver, AttachmentDriver::Local);
-    opened.map_err(|fault| OpenError::new("the attachments", fault).of_a_file(local))
-}
-
 /// The background jobs whose rows and queue entries are kept together.
 #[must_use]
 pub fn tracked_deletions(settings: &Settings) -> TrackedKind {
@@ -279,10 +247,10 @@ pub fn tracked_deletions(settings: &Settings) -> TrackedKind {
 
 /// What can be done with queues; the broker may take as long as `deadline` for one answer.
 #[must_use]
-pub fn queues(settings: &Settings, ports: &Ports, deadline: Duration) -> Queues {
+pub fn queues(settings: &Settings, broker: &Arc<dyn Broker>, deadline: Duration) -> Queues {
     let worker = &settings.worker;
     Queues {
-        broker: Arc::clone(&ports.broker),
+        broker: Arc::clone(broker),
         known: worker.known_queues.iter().chain(&worker.queues).cloned().collect(),
         deadline,
     }

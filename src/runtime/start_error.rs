@@ -1,12 +1,14 @@
-//! Why a process does not start, and which back end could not be opened.
+//! Why a process does not start, which back end could not be opened, and how one is opened so that this is told.
 
 use std::io;
 use std::net::SocketAddr;
+use std::path::Path;
+use std::time::Duration;
 
-use crate::fault::Fault;
+use crate::fault::{Fault, FaultKind};
 use crate::job::KindClash;
 use crate::python::BootError;
-use crate::supervision;
+use crate::supervision::{self, catch_panic};
 
 /// Why a process does not start.
 #[derive(Debug, thiserror::Error)]
@@ -120,4 +122,34 @@ impl OpenError {
     pub fn is_outage(&self) -> bool {
         self.fault.is_retryable()
     }
+}
+
+/// Opens a back end, for at most `limit`, unless it is `missing`.
+pub(super) async fn opened<T>(
+    what: &'static str,
+    missing: Option<Fault>,
+    limit: Duration,
+    open: impl Future<Output = Result<T, Fault>>,
+) -> Result<T, OpenError> {
+    let late = |_| {
+        Fault::new(FaultKind::Unavailable, format!("no answer within {}", humantime::format_duration(limit)))
+    };
+    let opened = match missing {
+        Some(fault) => Err(fault),
+        None => tokio::time::timeout(limit, open).await.map_err(late).and_then(|answer| answer),
+    };
+    opened.map_err(|fault| OpenError::new(what, fault))
+}
+
+/// A panic in a library that opens a back end is a refusal, too.
+pub(super) async fn opened_calmly<T>(open: impl Future<Output = Result<T, Fault>>) -> Result<T, Fault> {
+    let opened = catch_panic(open).await;
+    opened.unwrap_or_else(|panic| {
+        Err(Fault::new(FaultKind::Permanent, "the library that opens it gave up").because(panic))
+    })
+}
+
+/// The fault of a path that leads nowhere.
+pub(super) fn nothing_at(path: &Path) -> Fault {
+    Fault::new(FaultKind::Permanent, format!("there is no {}", path.display()))
 }

@@ -1,9 +1,12 @@
 //! A back end that cannot be reached for a while is waited for: nothing is lost, and nothing starts over.
 
 use std::fs;
+use std::net::SocketAddr;
 use std::process::Command;
 
+use super::client;
 use super::ground::Ground;
+use super::process::{SECRET, Service};
 
 #[tokio::test]
 async fn restart_storm_a_locked_database_is_waited_for_and_spends_no_restart() {
@@ -85,6 +88,28 @@ async fn disk_that_is_not_mounted_when_the_service_starts_costs_no_object() {
     service.until("objects that wait", async |_| (ground.number(waits).await > 0).then_some(())).await;
     fs::remove_dir(ground.attachments()).unwrap();
     fs::rename(&away, ground.attachments()).unwrap();
+    ground.completed(&mut service, job, &tenant).await;
+}
+
+/// As a network disk does whose server is gone, or one that is frozen for a backup: it refuses nothing.
+#[cfg(feature = "failpoints")]
+#[tokio::test]
+async fn start_that_a_hanging_disk_holds_up_says_so_and_goes_on() {
+    let ground = Ground::new().await;
+    let tenant = ground.tenant(7, 60).await;
+    let mut process = ground.service().failing("directory.open=1*sleep(12000)").spawn();
+    let address = |line: &String| line.split_once("address=")?.1.split_whitespace().next()?.parse().ok();
+    let what = "`tikkun waits for its back ends`";
+    let at: SocketAddr =
+        process.until(what, async |process| process.lines("tikkun waits").first().and_then(address)).await;
+    let why = "cannot open the attachments yet: no answer for 5s";
+    process.until(why, async |process| process.lines(why).first().cloned()).await;
+    let told = client::try_call(at, "GET", "/api/jobs/health", &[("X-Internal-Secret", SECRET)]).unwrap();
+    let told = told.expect(503).json();
+    assert!(told["message"].as_str().unwrap().contains(why), "{told}");
+    let address = process.until("`tikkun serves`", async |process| process.address()).await;
+    let mut service = Service { process, address };
+    let job = service.delete_all(7);
     ground.completed(&mut service, job, &tenant).await;
 }
 

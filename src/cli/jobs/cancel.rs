@@ -10,13 +10,13 @@ use super::tracker::{deletions, principal};
 use crate::config::Settings;
 use crate::job::{JobRecord, JobState};
 use crate::operations::{JobAction, Jobs, Refusal};
-use crate::runtime::Ports;
+use crate::runtime::JobPorts;
 use crate::store::PersonMove;
 
 pub(super) async fn cancel(
     chosen: Chosen,
     settings: &Settings,
-    ports: &Ports,
+    ports: &JobPorts,
     json: bool,
 ) -> Result<(), Complaint> {
     let mut told = Told::new(json, chosen.is_single());

@@ -10,7 +10,7 @@ use crate::job::background::BackgroundJob;
 use crate::job::{BackgroundJobId, JobId, JobRecord, JobState};
 use crate::operations::audit_bulk;
 use crate::queue::JobFilter;
-use crate::runtime::Ports;
+use crate::runtime::JobPorts;
 
 /// The default limit on the jobs that one command changes.
 const AT_ONCE: u32 = 1000;
@@ -104,7 +104,7 @@ impl Chosen {
     /// `state`. `command` is for messages.
     pub(super) async fn find(
         self,
-        ports: &Ports,
+        ports: &JobPorts,
         (command, state): (&'static str, JobState),
     ) -> Result<Vec<(String, Meant)>, Complaint> {
         match (self.by_id(), self.matching.is_given() || self.limit.is_some()) {
@@ -144,7 +144,7 @@ impl Chosen {
 }
 
 /// Finds the row with this id, else the queue job.
-pub(super) async fn meant(id: &str, ports: &Ports) -> Result<Meant, Complaint> {
+pub(super) async fn meant(id: &str, ports: &JobPorts) -> Result<Meant, Complaint> {
     let row = match id.parse() {
         Ok(number) => ports.store.background_jobs.get(BackgroundJobId(number)).await?,
         Err(_) => None,

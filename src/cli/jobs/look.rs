@@ -12,7 +12,7 @@ use super::super::tone::Tone;
 use super::super::views::{background_job, queue_job, time};
 use super::chosen::{Matching, Meant, Named, meant};
 use crate::job::{JobId, JobRecord};
-use crate::runtime::Ports;
+use crate::runtime::JobPorts;
 
 /// Options of `jobs list`.
 #[derive(Debug, Args)]
@@ -51,7 +51,7 @@ pub(super) struct FailedRows {
 }
 
 impl List {
-    pub(super) async fn list(self, ports: &Ports, json: bool) -> Result<(), Complaint> {
+    pub(super) async fn list(self, ports: &JobPorts, json: bool) -> Result<(), Complaint> {
         let mut filter = self.matching.filter(None, self.limit.saturating_add(1));
         filter.after = self.after.as_deref().map(JobId::from);
         self.check(ports).await?;
@@ -80,7 +80,7 @@ impl List {
     }
 
     /// Refuses an `--after` that no longer exists: the empty list would look like its end.
-    async fn check(&self, ports: &Ports) -> Result<(), Complaint> {
+    async fn check(&self, ports: &JobPorts) -> Result<(), Complaint> {
         let Some(id) = self.after.as_deref() else { return Ok(()) };
         match ports.broker.job(&JobId::from(id)).await? {
             Some(_) => Ok(()),
@@ -121,7 +121,7 @@ fn row(job: &JobRecord, narrow: bool) -> Vec<Cell> {
 }
 
 /// Shows everything known about one job.
-pub(super) async fn show(named: &Named, ports: &Ports, json: bool) -> Result<(), Complaint> {
+pub(super) async fn show(named: &Named, ports: &JobPorts, json: bool) -> Result<(), Complaint> {
     match meant(&named.id, ports).await? {
         Meant::Nothing(why) => Err(why),
         Meant::Entry(entry) => {
@@ -158,7 +158,7 @@ pub(super) async fn show(named: &Named, ports: &Ports, json: bool) -> Result<(),
 }
 
 impl FailedRows {
-    pub(super) async fn list(self, ports: &Ports, json: bool) -> Result<(), Complaint> {
+    pub(super) async fn list(self, ports: &JobPorts, json: bool) -> Result<(), Complaint> {
         let id = match meant(&self.named.id, ports).await? {
             Meant::Row(row, _) => row.id,
             Meant::Entry(entry) => {

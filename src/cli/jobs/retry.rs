@@ -13,7 +13,7 @@ use crate::config::Settings;
 use crate::job::JobState;
 use crate::job::background::BackgroundJob;
 use crate::operations::{Deletions, Jobs};
-use crate::runtime::Ports;
+use crate::runtime::JobPorts;
 use crate::store::Requested;
 
 /// Jobs per transaction.
@@ -36,7 +36,12 @@ impl Retry {
         format!("jobs retry{}{only}", self.chosen.words())
     }
 
-    pub(super) async fn retry(self, settings: &Settings, ports: &Ports, json: bool) -> Result<(), Complaint> {
+    pub(super) async fn retry(
+        self,
+        settings: &Settings,
+        ports: &JobPorts,
+        json: bool,
+    ) -> Result<(), Complaint> {
         if self.failed_rows && !self.chosen.by_id() {
             let text = "--failed-rows wants the number of a background job, as in `tikkun jobs retry 27 --failed-rows`";
             return Err(Complaint::usage(text, Advice::help("jobs retry")));

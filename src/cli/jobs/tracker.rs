@@ -8,7 +8,7 @@ use actix::{Actor as _, Addr};
 use super::super::audited::COMMAND_LINE;
 use crate::config::Settings;
 use crate::operations::{Deletions, Limiter, Principal};
-use crate::runtime::{Ports, tracked_deletions};
+use crate::runtime::{JobPorts, tracked_deletions};
 use crate::supervision::Turns;
 use crate::tracking::{Requests, StatusTracker};
 
@@ -16,7 +16,7 @@ use crate::tracking::{Requests, StatusTracker};
 const DEADLINE: Duration = Duration::from_secs(5);
 
 /// Starts a tracker that lives as long as the command.
-fn tracker(settings: &Settings, ports: &Ports) -> Addr<StatusTracker> {
+fn tracker(settings: &Settings, ports: &JobPorts) -> Addr<StatusTracker> {
     let tracker = StatusTracker {
         jobs: Arc::clone(&ports.store.background_jobs),
         journal: Arc::default(),
@@ -28,7 +28,7 @@ fn tracker(settings: &Settings, ports: &Ports) -> Addr<StatusTracker> {
 }
 
 /// The operations on deletions, with a tracker that lives as long as the command.
-pub(super) fn deletions(settings: &Settings, ports: &Ports) -> Deletions {
+pub(super) fn deletions(settings: &Settings, ports: &JobPorts) -> Deletions {
     let requests = Requests {
         tracker: tracker(settings, ports),
         broker: Arc::clone(&ports.broker),

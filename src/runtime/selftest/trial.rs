@@ -13,8 +13,8 @@ use crate::job::background::DELETE_RECEIPTS_ALL;
 use crate::job::{Args, BusinessId, JobId, JobState, Limit, NewJob, QueueName};
 use crate::kinds::Echo;
 use crate::queue::Broker;
-use crate::runtime::ports::{open_blobs, open_broker, open_store};
-use crate::runtime::{Ports, Service};
+use crate::runtime::ports::{open_broker, open_store};
+use crate::runtime::{Ports, Service, attachments};
 use crate::store::Store;
 
 /// A separate queue that no other process listens to. The name is fixed, because queues are never forgotten.
@@ -109,7 +109,7 @@ async fn database(settings: &Settings) -> Result<Store, String> {
 }
 
 async fn attachments(settings: &Settings, key: &str) -> Result<Arc<dyn BlobStore>, String> {
-    let blobs = open_blobs(settings).await.map_err(|error| error.to_string())?;
+    let blobs = attachments::open(settings).await.map_err(|error| error.to_string())?;
     blobs.put(key, OBJECT).await.map_err(|fault| fault.chain())?;
     let listed = blobs.list(key, 2).await.map_err(|fault| fault.chain());
     // The object is deleted before the list is checked, so that it is never left behind.
