@@ -1,14 +1,8 @@
 //! Settles jobs: many settlements in one transaction, with at most three statements.
-//!
-//! Rows are found by their execution, in an index that contains only running jobs. The `+` keeps SQLite from
-//! the index of all ids, whose pages are not cached when a million jobs wait.
 
-use std::borrow::Cow;
 use std::collections::HashSet;
 use std::time::Duration;
 
-use serde::Serialize;
-use serde_json::Value;
 use sqlx::sqlite::SqliteConnection;
 
 use crate::job::{JobState, Limit, QueueEnd};
@@ -17,46 +11,8 @@ use super::database::{millis, now};
 use super::place::Places;
 use super::resettled::mark;
 use super::row::whole;
-use super::settle_rows::{drop_rows, end_rows, forward_rows, return_rows};
+use super::settle_rows::{Dropped, Ended, Returned, drop_rows, end_rows, forward_rows, return_rows};
 use crate::queue::delivery::{Disposition, Settled, Settlement};
-
-/// A delivery whose job is deleted.
-#[derive(Serialize)]
-pub(super) struct Dropped<'a> {
-    job: &'a str,
-    execution: &'a str,
-}
-
-/// A delivery whose job has ended and is kept.
-#[derive(Serialize)]
-pub(super) struct Ended<'a> {
-    job: &'a str,
-    execution: &'a str,
-    state: &'static str,
-    failures: u32,
-    expires_at: Option<i64>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    result: Option<&'a Value>,
-    error: Option<Cow<'a, str>>,
-    stopped: bool,
-}
-
-/// A delivery whose job waits again.
-#[derive(Serialize)]
-pub(super) struct Returned<'a> {
-    job: &'a str,
-    execution: &'a str,
-    state: &'static str,
-    position: i64,
-    due_at: Option<i64>,
-    /// Where it enters its queue once it is due.
-    to_head: bool,
-    failures: u32,
-    orphaned: u32,
-    asked: u32,
-    error: Option<Cow<'a, str>>,
-    mark: String,
-}
 
 /// Settlements by what happens to the row.
 #[derive(Default)]

@@ -1,13 +1,56 @@
 //! The statements that settle jobs, one for each kind of end.
+//!
+//! Rows are found by their execution, in an index that contains only running jobs. The `+` keeps SQLite from
+//! the index of all ids, whose pages are not cached when a million jobs wait.
 
+use std::borrow::Cow;
 use std::collections::HashSet;
 
+use serde::Serialize;
+use serde_json::Value;
 use sqlx::sqlite::SqliteConnection;
 
 use super::history::entry;
 use super::row::batch;
-use super::settle::{Dropped, Ended, Returned};
 use crate::failpoint;
+
+/// A delivery whose job is deleted.
+#[derive(Serialize)]
+pub(super) struct Dropped<'a> {
+    pub(super) job: &'a str,
+    pub(super) execution: &'a str,
+}
+
+/// A delivery whose job has ended and is kept.
+#[derive(Serialize)]
+pub(super) struct Ended<'a> {
+    pub(super) job: &'a str,
+    pub(super) execution: &'a str,
+    pub(super) state: &'static str,
+    pub(super) failures: u32,
+    pub(super) expires_at: Option<i64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) result: Option<&'a Value>,
+    pub(super) error: Option<Cow<'a, str>>,
+    pub(super) stopped: bool,
+}
+
+/// A delivery whose job waits again.
+#[derive(Serialize)]
+pub(super) struct Returned<'a> {
+    pub(super) job: &'a str,
+    pub(super) execution: &'a str,
+    pub(super) state: &'static str,
+    pub(super) position: i64,
+    pub(super) due_at: Option<i64>,
+    /// Where it enters its queue once it is due.
+    pub(super) to_head: bool,
+    pub(super) failures: u32,
+    pub(super) orphaned: u32,
+    pub(super) asked: u32,
+    pub(super) error: Option<Cow<'a, str>>,
+    pub(super) mark: String,
+}
 
 pub(super) async fn drop_rows(
     tx: &mut SqliteConnection,
