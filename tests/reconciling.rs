@@ -16,7 +16,7 @@ use tikkun::blob::open_directory;
 use tikkun::config::{RescuerSettings, TrackerSettings};
 use tikkun::job::{Args, Limit, NewJob, Registries, Registry};
 use tikkun::maintenance::{Rescuer, RescuerPorts};
-use tikkun::queue::{Broker, RqSettings, open_rq};
+use tikkun::queue::{Broker, open_rq};
 use tikkun::store::{Schema, Store, open_sqlite};
 use tikkun::supervision::{HealthTable, Turns};
 use tikkun::tracking::{AskPerson, StatusTracker, TrackedKind};
@@ -106,16 +106,7 @@ async fn looks(broker: &dyn Broker, count: usize) {
 }
 
 fn broker_on(redis: &Redis) -> Arc<dyn Broker> {
-    open_rq(&RqSettings {
-        url: redis.url().into(),
-        prefix: "rq".into(),
-        slots: 1,
-        payload_limit: 1 << 20,
-        expanded_limit: 1 << 20,
-        whole_hashes: Vec::new(),
-        worker_name: None,
-    })
-    .unwrap()
+    open_rq(&redis.settings(1)).unwrap()
 }
 
 fn entry(id: i64) -> NewJob {

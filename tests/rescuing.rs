@@ -18,7 +18,7 @@ use tikkun::job::{
     JobSettings, JobState, Limit, NewJob, Registries, Registry,
 };
 use tikkun::maintenance::{Rescuer, RescuerPorts};
-use tikkun::queue::{Broker, Delivery, Disposition, ProcessRecord, RqSettings, Settled, Settlement, open_rq};
+use tikkun::queue::{Broker, Delivery, Disposition, ProcessRecord, Settled, Settlement, open_rq};
 use tikkun::store::{Schema, Store, open_sqlite};
 use tikkun::supervision::{HealthTable, Turns};
 use tikkun::webhooks::WebhookSender;
@@ -107,16 +107,7 @@ struct Ground {
 impl Ground {
     async fn new() -> Self {
         let (redis, folder) = (Redis::start(), tempfile::tempdir().unwrap());
-        let broker = open_rq(&RqSettings {
-            url: redis.url().into(),
-            prefix: "rq".into(),
-            slots: 1,
-            payload_limit: 1 << 20,
-            expanded_limit: 1 << 20,
-            whole_hashes: Vec::new(),
-            worker_name: None,
-        })
-        .unwrap();
+        let broker = open_rq(&redis.settings(1)).unwrap();
         let store = open_sqlite(&folder.path().join("tikkun.db"), Schema::Migrate).await.unwrap();
         let blobs = open_directory(folder.path()).await.unwrap();
         Self { redis, broker, store, blobs, _folder: folder }

@@ -12,7 +12,7 @@ use tikkun::config::SchedulerSettings;
 use tikkun::job::{Args, CronRule, JobState, Limit, Missed, NewJob, Schedule};
 use tikkun::maintenance::{Clock, SCHEDULER_ROLE, Scheduler};
 use tikkun::queue::{
-    Broker, Budget, Disposition, JobFilter, ProcessRecord, RqSettings, Settlement, open_embedded, open_rq,
+    Broker, Budget, Disposition, JobFilter, ProcessRecord, Settlement, open_embedded, open_rq,
 };
 use tikkun::supervision::Turns;
 
@@ -212,16 +212,7 @@ async fn kept_jobs_are_trimmed_while_somebody_leads() {
 }
 
 fn on_redis(server: &Redis) -> Arc<dyn Broker> {
-    let settings = RqSettings {
-        url: server.url().into(),
-        prefix: "rq".into(),
-        slots: 1,
-        payload_limit: 1 << 20,
-        expanded_limit: 1 << 20,
-        whole_hashes: Vec::new(),
-        worker_name: None,
-    };
-    open_rq(&settings).unwrap()
+    open_rq(&server.settings(1)).unwrap()
 }
 
 async fn is_in(broker: &dyn Broker, id: &str, state: JobState) -> bool {

@@ -23,15 +23,7 @@ impl Prefix {
     }
 
     pub fn settings(&self) -> RqSettings {
-        RqSettings {
-            url: SHARED.url().into(),
-            prefix: self.0.clone(),
-            slots: 16,
-            payload_limit: 1 << 20,
-            expanded_limit: 16 << 20,
-            whole_hashes: Vec::new(),
-            worker_name: None,
-        }
+        RqSettings { prefix: self.0.clone(), ..SHARED.settings(16) }
     }
 }
 

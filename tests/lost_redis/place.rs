@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 use tikkun::job::{Args, JobId, JobRecord, JobState, Limit, NewJob};
-use tikkun::queue::{Broker, RqSettings, open_rq};
+use tikkun::queue::{Broker, open_rq};
 
 use super::ground::{FUNCTION, Ground};
 use super::process::Start;
@@ -43,16 +43,8 @@ impl Place {
     }
 
     async fn on(redis: Redis) -> Self {
-        let settings = RqSettings {
-            url: redis.url().into(),
-            prefix: "rq".to_owned(),
-            slots: 0,
-            payload_limit: 1 << 20,
-            expanded_limit: 16 << 20,
-            whole_hashes: Vec::new(),
-            worker_name: None,
-        };
-        Self { redis, ground: Ground::new().await, broker: open_rq(&settings).unwrap() }
+        let broker = open_rq(&redis.settings(0)).unwrap();
+        Self { redis, ground: Ground::new().await, broker }
     }
 
     /// How a service is started here, on all eight queues.

@@ -8,6 +8,7 @@ use std::sync::LazyLock;
 use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
+use tikkun::queue::RqSettings;
 
 /// Longest wait for the server to answer.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -65,6 +66,19 @@ impl Redis {
     pub fn start_again(&mut self) {
         self.watched = spawn(&self.folder, self.port, (self.keeps, self.options));
         self.wait().unwrap_or_else(|log| panic!("redis-server did not start again; its log:\n{log}"));
+    }
+
+    /// A queue on it, for a process with so many slots.
+    pub fn settings(&self, slots: usize) -> RqSettings {
+        RqSettings {
+            url: self.url().into(),
+            prefix: "rq".to_owned(),
+            slots,
+            payload_limit: 1 << 20,
+            expanded_limit: 16 << 20,
+            whole_hashes: Vec::new(),
+            worker_name: None,
+        }
     }
 
     /// A command by its own client; the answer as text.

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use parking_lot::Mutex;
-use tikkun::queue::{Broker, RqSettings, open_rq};
+use tikkun::queue::{Broker, open_rq};
 use tikkun::store::migrate_postgres;
 
 use super::ground::Ground;
@@ -45,16 +45,8 @@ impl<'a> Place<'a> {
             postgres: Line::to(Far::Port(server.port())),
             s3: Line::to(Far::Port(ground.bucket().port())),
         };
-        let settings = RqSettings {
-            url: redis.url().into(),
-            prefix: "rq".to_owned(),
-            slots: 0,
-            payload_limit: 1 << 20,
-            expanded_limit: 16 << 20,
-            whole_hashes: Vec::new(),
-            worker_name: None,
-        };
-        Self { ground, lines, broker: open_rq(&settings).unwrap(), redis: Mutex::new(redis) }
+        let broker = open_rq(&redis.settings(0)).unwrap();
+        Self { ground, lines, broker, redis: Mutex::new(redis) }
     }
 
     /// The database behind its line, as the web application writes it.
