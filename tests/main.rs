@@ -25,6 +25,7 @@ mod docs;
 mod doctor;
 mod image;
 mod job_runner;
+mod leaks;
 mod lost_redis;
 mod metrics;
 mod model;

@@ -5,8 +5,8 @@ const SECRET_WORDS: [&str; 5] = ["pass", "secret", "token", "key", "pwd"];
 
 /// The URL without its secrets: `redis://user:***@host:6379/0`.
 ///
-/// It accepts malformed URLs, as people type them: everything up to the last `@` counts as user and password,
-/// and text that is no URL becomes `***`.
+/// It accepts malformed URLs, as people type them: everything up to the last `@` counts as user and password, without
+/// one what stands in a port's place and is none may be a password, and text that is no URL becomes `***`.
 #[must_use]
 pub fn masked_url(url: &str) -> String {
     if url.is_empty() {
@@ -20,7 +20,10 @@ pub fn masked_url(url: &str) -> String {
     }
     let (user_info, place) = match rest.rsplit_once('@') {
         Some((before, after)) => (masked_user_info(before), after),
-        None => (String::new(), rest),
+        None => match before_no_port(rest) {
+            Some(before) => return format!("{scheme}://{before}:***"),
+            None => (String::new(), rest),
+        },
     };
     format!("{scheme}://{user_info}{}", masked_query(place))
 }
@@ -35,6 +38,15 @@ fn masked_user_info(text: &str) -> String {
         Some((user, _)) => format!("{user}:***@"),
         None => "***@".to_owned(),
     }
+}
+
+/// What stands before a port that is none: in `user:hunter2/db` somebody forgot the host. Several hosts may have a port
+/// each, and an address of IPv6 has colons.
+fn before_no_port(place: &str) -> Option<&str> {
+    let authority = place.split(['/', '?', '#']).next()?;
+    let port = |host: &str| host.rsplit(']').next()?.split_once(':').map(|(_, port)| port.to_owned());
+    let is_none = |port: String| !port.chars().all(|one| one.is_ascii_digit());
+    authority.split(',').filter_map(port).any(is_none).then(|| authority.split(':').next()).flatten()
 }
 
 fn masked_query(place: &str) -> String {
@@ -73,6 +85,12 @@ mod tests {
                 "postgresql+psycopg2://u:***@db/app?sslmode=require",
             ),
             ("postgres://db/app?user=u&password=hunter2", "postgres://db/app?user=u&password=***"),
+            ("postgres://u:hunter2/app", "postgres://u:***"),
+            ("postgres://u:hun,ter2/app", "postgres://u:***"),
+            ("redis://:hunter2", "redis://:***"),
+            ("redis://[::1]:6379/0", "redis://[::1]:6379/0"),
+            ("redis://[::1]/0", "redis://[::1]/0"),
+            ("postgres://a:5432,b:5433/app", "postgres://a:5432,b:5433/app"),
             ("hunter2", "***"),
             ("u:hunter2@host", "***"),
             ("hun ter2://x", "***"),

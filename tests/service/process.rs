@@ -84,6 +84,13 @@ impl Start {
         self.set("FAILPOINTS", points)
     }
 
+    /// A command of `tikkun` in the same environment.
+    pub fn command(&self, words: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_tikkun"));
+        command.env_clear().envs(self.environment.iter().cloned()).stdin(Stdio::null()).args(words);
+        command
+    }
+
     /// Starts without waiting for anything.
     pub fn spawn(&self) -> Process {
         let mut line = self.wrapper.clone();
