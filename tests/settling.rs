@@ -1,8 +1,10 @@
 //! A listener with settlements that its broker can never write.
 
+use crate::servers::line::{Condition, Line, Server};
 use crate::servers::redis as redis_server;
 
 use std::collections::BTreeMap;
+use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -82,6 +84,19 @@ fn settings(unclaimed_interval: Duration) -> ListenerSettings {
         deadline: DEADLINE,
         unclaimed_interval,
     }
+}
+
+/// What nobody carries goes back with the look that a listener begins with: what is to be settled is fetched after it.
+async fn listener_that_has_looked(
+    broker: &Arc<dyn Broker>,
+    me: &ProcessRecord,
+) -> (Arc<Completer>, Addr<QueueListener>) {
+    broker.enqueue(&[NewJob::new("stray", QUEUE, "tests.job", Args::default())]).await.unwrap();
+    assert_eq!(broker.fetch(&QUEUE.into(), 1, &me.id).await.unwrap().len(), 1);
+    let listener = listener(broker, me, DEADLINE);
+    goes_back(&**broker, "stray").await;
+    assert_eq!(broker.cancel(&"stray".into()).await.unwrap(), Some(JobState::Canceled));
+    listener
 }
 
 async fn ack(completer: &Completer, delivery: &Delivery, result: Value) -> Settled {
@@ -170,16 +185,7 @@ async fn goes_back(broker: &dyn Broker, id: &str) {
 }
 
 fn on_redis(server: &redis_server::Redis) -> Arc<dyn Broker> {
-    let (slots, limit) = (9, 16 << 20);
-    let settings = RqSettings {
-        url: server.url().into(),
-        prefix: "rq".into(),
-        slots,
-        payload_limit: limit,
-        expanded_limit: limit,
-        whole_hashes: Vec::new(),
-        worker_name: None,
-    };
+    let settings = RqSettings { payload_limit: 16 << 20, ..server.settings(9) };
     open_rq(&settings).unwrap()
 }
 
@@ -250,12 +256,7 @@ async fn end_that_is_too_long_for_the_server_buries_its_job_and_holds_up_no_othe
     let broker = on_redis(&server);
     let me = leased(&*broker).await;
     let jobs = ["before", "long", "after"].map(|id| NewJob::new(id, QUEUE, "tests.job", Args::default()));
-    // What nobody carries goes back with the look that the listener begins with: the three are fetched after it.
-    broker.enqueue(&[NewJob::new("stray", QUEUE, "tests.job", Args::default())]).await.unwrap();
-    assert_eq!(broker.fetch(&QUEUE.into(), 1, &me.id).await.unwrap().len(), 1);
-    let (completer, _listener) = listener(&broker, &me, DEADLINE);
-    goes_back(&*broker, "stray").await;
-    assert_eq!(broker.cancel(&"stray".into()).await.unwrap(), Some(JobState::Canceled));
+    let (completer, _listener) = listener_that_has_looked(&broker, &me).await;
     broker.enqueue(&jobs).await.unwrap();
     let lent = broker.fetch(&QUEUE.into(), 3, &me.id).await.unwrap();
     let all = tokio::time::timeout(DEADLINE, async {
@@ -275,6 +276,78 @@ async fn end_that_is_too_long_for_the_server_buries_its_job_and_holds_up_no_othe
         let job = broker.job(&id.into()).await.unwrap().unwrap();
         assert_eq!((id, job.state), (id, state), "{:?}", job.error);
     }
+}
+
+/// A line that loses what is longer than a packet, as through a VPN whose path takes smaller ones. The long end is not to
+/// blame, though short calls are served.
+#[actix_rt::test]
+async fn long_end_waits_while_the_line_loses_whatever_is_long() {
+    let server = redis_server::Redis::start();
+    let line = Line::to(Server::Socket(server.socket()));
+    let url = format!("redis://127.0.0.1:{}/0", line.port());
+    let broker = open_rq(&RqSettings { url: url.into(), ..server.settings(9) }).unwrap();
+    let me = leased(&*broker).await;
+    // The scripts are longer, and are there by now.
+    broker.prove().await.unwrap();
+    let (completer, _listener) = listener_that_has_looked(&broker, &me).await;
+    broker.enqueue(&[NewJob::new("long", QUEUE, "tests.job", Args::default())]).await.unwrap();
+    let lent = broker.fetch(&QUEUE.into(), 1, &me.id).await.unwrap();
+    line.becomes(Condition::Short(64 << 10));
+    let mut ended = Box::pin(ack(&completer, &lent[0], json!("x".repeat(600 << 10))));
+    assert!(tokio::time::timeout(Duration::from_secs(2), &mut ended).await.is_err(), "it waits");
+    assert_eq!(broker.job(&"long".into()).await.unwrap().unwrap().state, JobState::Started);
+    line.becomes(Condition::Well);
+    assert_eq!(tokio::time::timeout(DEADLINE, ended).await.expect("the end to be written"), Settled::Done);
+    assert_eq!(broker.job(&"long".into()).await.unwrap().unwrap().state, JobState::Finished);
+}
+
+/// A disk of its own, gone with the test.
+struct SmallDisk(tempfile::TempDir);
+
+impl SmallDisk {
+    /// Where mounting is not allowed, it is a folder like any other.
+    fn new() -> (Self, bool) {
+        let disk = Self(tempfile::tempdir().unwrap());
+        let words = ["-t", "tmpfs", "-o", "size=8m", "tmpfs"];
+        let mount = Command::new("mount").args(words).arg(disk.0.path()).stderr(Stdio::null()).status();
+        (disk, mount.is_ok_and(|status| status.success()))
+    }
+}
+
+impl Drop for SmallDisk {
+    fn drop(&mut self) {
+        drop(Command::new("umount").args(["-l"]).arg(self.0.path()).stderr(Stdio::null()).status());
+    }
+}
+
+/// There is room for what is short, and none for what is long.
+#[actix_rt::test]
+async fn long_end_waits_for_room_on_a_disk_that_is_nearly_full() {
+    let (disk, is_small) = SmallDisk::new();
+    let broker = open_embedded(disk.0.path()).await.unwrap();
+    let me = leased(&*broker).await;
+    let jobs = ["before", "long", "after"].map(|id| NewJob::new(id, QUEUE, "tests.job", Args::default()));
+    let (completer, _listener) = listener_that_has_looked(&broker, &me).await;
+    broker.enqueue(&jobs).await.unwrap();
+    let lent = broker.fetch(&QUEUE.into(), 3, &me.id).await.unwrap();
+    let filling = disk.0.path().join("filling");
+    if is_small {
+        let free = rustix::fs::statvfs(disk.0.path()).unwrap();
+        let left = usize::try_from(free.f_bavail * free.f_frsize).unwrap() - (1 << 20);
+        std::fs::write(&filling, vec![0; left]).unwrap();
+    }
+    assert_eq!(ack(&completer, &lent[0], json!(1)).await, Settled::Done);
+    let mut long = Box::pin(ack(&completer, &lent[1], json!("x".repeat(3 << 20))));
+    let at_once = tokio::time::timeout(Duration::from_secs(2), &mut long).await;
+    assert_eq!(at_once.is_err(), is_small, "it waits where there is no room: {at_once:?}");
+    if is_small {
+        assert_eq!(broker.job(&"long".into()).await.unwrap().unwrap().state, JobState::Started);
+        assert_eq!(ack(&completer, &lent[2], json!(2)).await, Settled::Done);
+        std::fs::remove_file(&filling).unwrap();
+        assert_eq!(tokio::time::timeout(DEADLINE, long).await.expect("room"), Settled::Done);
+    }
+    let job = broker.job(&"long".into()).await.unwrap().unwrap();
+    assert_eq!((job.state, job.failures), (JobState::Finished, 0), "{:?}", job.error);
 }
 
 #[actix_rt::test]

@@ -11,6 +11,9 @@ use super::upkeep::{Abandoned, Budget, PausedQueue, Risk, ScheduleMark, Schedule
 use crate::fault::Fault;
 use crate::job::{Args, ArgsError, JobId, JobRecord, JobState, KindName, NewJob, ProcessId, QueueName};
 
+/// The length of a result in bytes that every server accepts; what is longer may be refused for its length.
+pub const EVERY_LENGTH: usize = 512 << 10;
+
 /// A broker: it stores jobs and delivers them to processes.
 ///
 /// All times are of the broker's clock. Every call may be dropped at an await; a change that was already sent
@@ -205,5 +208,11 @@ pub trait Broker: Send + Sync + 'static {
     /// carry jobs: its version, or the permissions of this user.
     async fn prove(&self) -> Result<(), Fault> {
         self.check().await
+    }
+
+    /// The same for a request of [`EVERY_LENGTH`], if what is longer may be refused, or its connection closed, for its
+    /// length alone. `Ok(false)`: nothing is; a length that can never be taken is a permanent fault.
+    async fn prove_length(&self) -> Result<bool, Fault> {
+        Ok(false)
     }
 }

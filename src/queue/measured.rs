@@ -82,6 +82,7 @@ count! {
     timed risks(queues: &[QueueName]) -> Vec<Risk>;
     timed check() -> ();
     timed prove() -> ();
+    timed prove_length() -> bool;
 }
 
 #[cfg(test)]

@@ -16,7 +16,7 @@ mod rq;
 mod seen;
 mod upkeep;
 
-pub use broker::Broker;
+pub use broker::{Broker, EVERY_LENGTH};
 pub use delivery::{
     Delivery, Disposition, Enqueued, Order, Orphan, RawHash, Requeued, Settled, Settlement, StopAsked,
 };

@@ -3,7 +3,8 @@
 //! A settlement that the broker can never accept must not block the others. After a refusal each is written
 //! alone, and one that is refused again, although the broker just did everything else that jobs need, is
 //! replaced by a failure with the reason. All others wait. After a broken connection, or an error of the
-//! server's own, only a very long settlement may be to blame.
+//! server's own, only a very long settlement may be to blame, where lengths are refused, and once a shorter request passes
+//! that is as long as every server accepts.
 
 use std::slice;
 use std::sync::Arc;
@@ -16,11 +17,10 @@ use super::queue_state::QueueState;
 use crate::deadline::{answer_in, time_for};
 use crate::fault::{Fault, FaultKind};
 use crate::job::Retention;
-use crate::queue::{Disposition, Settled, Settlement};
+use crate::queue::{Disposition, EVERY_LENGTH, Settled, Settlement};
 
-/// The size of a result in bytes above which a server may refuse it or close the connection; every server
-/// accepts less than this.
-pub(super) const LONG: usize = 512 << 10;
+/// The size of a result in bytes above which a server may refuse it or close the connection.
+pub(super) const LONG: usize = EVERY_LENGTH;
 
 /// Writes the settlements of one queue.
 pub(super) struct Settler {
@@ -72,6 +72,10 @@ impl Settler {
                 }
             }
         }
+        // Results that find no room stay in memory, and are not to become more and more.
+        if last.as_ref().is_some_and(|fault| fault.refuses_writes()) {
+            self.queue.ends_refused.send_replace(true);
+        }
         (left, last)
     }
 
@@ -79,19 +83,16 @@ impl Settler {
     /// otherwise. If even that is refused, the settlement is not to blame, and is tried again.
     async fn settle_alone(&self, one: &Settlement) -> Result<Written, Fault> {
         let again = match self.ask(slice::from_ref(one)).await {
-            Err(fault) if may_be_to_blame(one, &fault) => {
-                self.is_served_otherwise(fault).await?;
+            Err(fault) => {
+                self.blames(one, fault).await?;
                 self.ask(slice::from_ref(one)).await
             }
             answer => answer,
         };
         let fault = match again {
-            Err(fault) if may_be_to_blame(one, &fault) => fault,
+            Err(fault) => self.blames(one, fault).await?,
             answer => return answer.map(|settled| (first(settled), None)),
         };
-        if fault.kind() != FaultKind::Permanent {
-            self.prove().await?;
-        }
         let buried = Settlement { verdict: unwritable(&fault), verbatim: None, ..one.clone() };
         let settled = self.ask(slice::from_ref(&buried)).await.map(first)?;
         tracing::error!(job.id = %one.job, queue.name = %one.queue, error = fault.chain(),
@@ -109,6 +110,23 @@ impl Settler {
         self.queue.settings.deadline + time_for(settlements.iter().map(|one| 2 * one.weight()).sum())
     }
 
+    /// The fault, if this settlement may be its cause, and not the connection or the broker; else the reason why it waits.
+    async fn blames(&self, one: &Settlement, fault: Fault) -> Result<Fault, Fault> {
+        if fault.kind() == FaultKind::Permanent {
+            return self.prove().await.map(|()| fault);
+        }
+        if !is_long(one) {
+            return Err(fault);
+        }
+        let deadline = self.queue.settings.deadline + time_for(LONG);
+        let proof = self.queue.ports.broker.prove_length();
+        match answer_in(deadline, "try what long ends need", proof).await {
+            Ok(true) => Ok(fault),
+            Err(unproven) if fault.kind() != FaultKind::Unavailable => Err(unproven),
+            Ok(false) | Err(_) => Err(fault),
+        }
+    }
+
     /// Checks, after a fault, that the broker does all else that jobs need; if not, returns the reason.
     async fn is_served_otherwise(&self, fault: Fault) -> Result<(), Fault> {
         let proven = self.prove().await;
@@ -118,11 +136,6 @@ impl Settler {
     async fn prove(&self) -> Result<(), Fault> {
         answer_in(self.queue.settings.deadline, "try what jobs need", self.queue.ports.broker.prove()).await
     }
-}
-
-/// Whether a refusal may be caused by this settlement, and not by the connection or the broker.
-fn may_be_to_blame(one: &Settlement, fault: &Fault) -> bool {
-    fault.kind() == FaultKind::Permanent || is_long(one)
 }
 
 fn is_long(one: &Settlement) -> bool {

@@ -79,12 +79,17 @@ async fn connection_that_ended_while_it_was_not_needed_is_no_outage_of_its_queue
     };
     service.until("readiness", ready).await;
     // Its queue waits for the only slot, and for no work.
-    place.enqueue(&[sleep("long", "low", 6.0)]).await;
+    place.enqueue(&[sleep("long", "low", 60.0)]).await;
     place.becomes("long", JobState::Started).await;
     place.redis.stop();
     place.redis.start_again();
     service.says("✓ [QUEUE] Served again queue='high' (recovered!)").await;
-    place.becomes("long", JobState::Finished).await;
+    // Until its process listens again it hears nothing of this.
+    within(Duration::from_secs(60), "the job to be stopped", async || {
+        place.broker.stop(&"long".into()).await.ok()?;
+        (place.job("long").await?.state == JobState::Failed).then_some(())
+    })
+    .await;
     // Before one of these at the latest the queue waits for work.
     for number in 0..5 {
         let id = format!("next-{number}");

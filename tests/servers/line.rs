@@ -35,6 +35,8 @@ pub enum Condition {
     Late(Duration),
     /// So many bytes pass in a second, each way.
     Narrow(u32),
+    /// A connection on which so many bytes are sent without an answer is reset.
+    Short(usize),
 }
 
 /// Where a server listens.
@@ -149,7 +151,7 @@ async fn pass(
     mut condition: watch::Receiver<Condition>,
     answers: bool,
 ) -> Result<()> {
-    let mut chunk = vec![0; CHUNK];
+    let (mut chunk, mut sent) = (vec![0; CHUNK], 0);
     loop {
         let length = from.read(&mut chunk).await?;
         let now = *condition.borrow();
@@ -159,6 +161,14 @@ async fn pass(
             Condition::Answered if answers => {
                 to.write_all(NOT_THE_SERVER).await?;
                 return to.shutdown().await;
+            }
+            Condition::Short(longest) if !answers => {
+                // What comes together is one request: an end of it fills no chunk.
+                sent += length;
+                if sent > longest {
+                    return Err(ErrorKind::ConnectionReset.into());
+                }
+                sent = if length < CHUNK { 0 } else { sent };
             }
             Condition::Late(time) => sleep(time).await,
             Condition::Narrow(bytes) => {

@@ -92,6 +92,7 @@ fn in_words(condition: Condition) -> &'static str {
         Condition::Answered => "answered by a proxy",
         Condition::Late(_) => "late",
         Condition::Narrow(_) => "narrow",
+        Condition::Short(_) => "short",
     }
 }
 

@@ -11,15 +11,11 @@ use super::exchange::{Ended, Ends, Take, ended};
 use super::fitness::{self, Fitness};
 use super::leases::{self, Leases};
 use super::memory::Memory;
-use super::pauses;
-use super::risks;
-use super::schedules;
 use super::server::{Fields, Server};
 use super::steps::{self, KeyLook};
-use super::tend;
 use super::troubles::Troubles;
 use super::wait::Waiters;
-use super::wire;
+use super::{pauses, risks, schedules, tend, wire};
 use crate::deadline::time_for;
 use crate::fault::Fault;
 use crate::job::{
@@ -295,5 +291,9 @@ impl Broker for Rq {
 
     async fn prove(&self) -> Result<(), Fault> {
         fitness::prove(&self.server).await
+    }
+
+    async fn prove_length(&self) -> Result<bool, Fault> {
+        fitness::prove_length(&self.server).await.map(|()| true)
     }
 }

@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use super::server::Server;
 use super::wait::LEAST;
 use crate::fault::{Fault, FaultKind};
+use crate::queue::broker::EVERY_LENGTH;
 
 /// The oldest version with the commands used here: `BLMOVE`, `LPOP` with a count, `ZMSCORE`.
 const OLDEST: (u32, u32) = (6, 2);
@@ -131,6 +132,15 @@ async fn commands_are_served(server: &Server) -> Result<(), Fault> {
     let unknown = UNKNOWN.iter().any(|unknown| first.contains(unknown));
     let kind = if unknown { FaultKind::Permanent } else { FaultKind::Retryable };
     Err(Fault::new(kind, text))
+}
+
+/// As [`Broker::prove_length`](crate::queue::Broker::prove_length): a line may lose what is longer than a packet.
+pub(super) async fn prove_length(server: &Server) -> Result<(), Fault> {
+    prove(server).await?;
+    let mut call = server.prepare(&server.scripts.prove);
+    call.arg("x".repeat(EVERY_LENGTH));
+    let what = || format!("send a request of {} KiB", EVERY_LENGTH >> 10);
+    server.link.invoke_heavy::<redis::Value>(&call, EVERY_LENGTH, what).await.map(drop)
 }
 
 #[cfg(test)]

@@ -1,5 +1,5 @@
 //! Connections: one shared by all short calls, one for what people look at, and one for each wait. A connection that failed, did not
-//! answer in time, or leads to a server that is not the primary any more is not used again. A new one may be refused what
+//! answer in time, leads to a server that is not the primary any more, or has been signed out is not used again. A new one may be refused what
 //! those that are there may do: a password was set, or the address now leads to a replica.
 
 pub(super) mod names;
@@ -183,13 +183,14 @@ impl Link {
 
 /// Whether the connection is not to be used again.
 pub(super) fn is_spent(error: &RedisError) -> bool {
-    is_of_connection(error) || is_not_of_a_primary(error)
+    is_of_connection(error) || is_of_a_connection_gone_stale(error)
 }
 
-/// Whether the server takes no writes because it is a replica, or has none. After a failover the address may lead to
-/// another server, and the old one keeps its connections open.
-fn is_not_of_a_primary(error: &RedisError) -> bool {
-    let signs = ["READONLY", "MASTERDOWN", "NOREPLICAS"];
+/// Whether a new connection may be served where this one is refused. The server may take no writes because it is a
+/// replica, or has none: after a failover the address may lead to another one, and the old one keeps its connections open.
+/// Or it does not know any more who signed in: a proxy, or a managed server after a patch, makes its own side anew.
+fn is_of_a_connection_gone_stale(error: &RedisError) -> bool {
+    let signs = ["READONLY", "MASTERDOWN", "NOREPLICAS", "NOAUTH"];
     // Within a script the code may stand in the text.
     refusal(error).is_some_and(|(code, text)| signs.iter().any(|sign| code == *sign || text.contains(sign)))
 }
@@ -254,19 +255,18 @@ mod tests {
     }
 
     #[test]
-    fn connection_to_a_server_that_is_no_primary_any_more_is_not_used_again() {
+    fn connection_that_is_refused_what_a_new_one_may_do_is_not_used_again() {
         for answer in [
             "READONLY You can't write against a read only replica.",
             "REFUSED XADD: READONLY You can't write against a read only replica.",
             "ERR Error running script (call to f_0a): @user_script:1: @user_script: 1: -READONLY You can't write",
             "MASTERDOWN Link with MASTER is down and replica-serve-stale-data is set to 'no'.",
             "NOREPLICAS Not enough good replicas to write.",
+            "NOAUTH Authentication required.",
         ] {
             assert!(is_spent(&error(answer)), "{answer}");
         }
-        for answer in
-            ["OOM command not allowed", "NOAUTH Authentication required.", "LOADING Redis is loading"]
-        {
+        for answer in ["OOM command not allowed", "LOADING Redis is loading"] {
             assert!(!is_spent(&error(answer)), "{answer}");
         }
     }
