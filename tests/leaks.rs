@@ -1,13 +1,13 @@
 //! Every secret that the service is given, and every output that it has, also while its servers refuse it: none is in any.
 
+use std::path::Path;
 use std::process::Command;
-use std::time::Duration;
 
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use serde_json::json;
 use tikkun::job::{Args, JobState, NewJob, Retries};
-use tikkun::queue::{RqSettings, open_rq};
+use tikkun::queue::{Broker, RqSettings, open_rq};
 use tikkun::store::migrate_postgres;
 
 use crate::postgres::ground::Ground;
@@ -39,12 +39,13 @@ impl Seen {
         self.0.push((place.into(), text.into()));
     }
 
-    /// A command of `tikkun` in the environment of the service; its exit code is not looked at.
-    fn command(&mut self, start: &Start, words: &[&str]) {
-        let ended = start.command(words).output().unwrap();
+    /// What a command prints; whether it has succeeded.
+    fn command(&mut self, place: &str, command: &mut Command) -> bool {
+        let ended = command.output().unwrap();
         for bytes in [ended.stdout, ended.stderr] {
-            self.add(words.join(" "), String::from_utf8_lossy(&bytes));
+            self.add(place, String::from_utf8_lossy(&bytes));
         }
+        ended.status.success()
     }
 
     fn must_hold_no_secret(&self) {
@@ -111,6 +112,21 @@ fn ask_everything(seen: &mut Seen, service: &Service) {
     }
 }
 
+/// A job of each end.
+async fn run_jobs(service: &mut Service, broker: &dyn Broker) {
+    let once = Some(Retries { left: 0, intervals: Vec::new() });
+    for (id, kind) in [("echo", "tikkun.echo"), ("fail", "tikkun.fail"), ("panic", "tikkun.panic")] {
+        let args = Args::positional([json!("a text")]);
+        let job = NewJob { retries: once.clone(), ..NewJob::new(id, "default", kind, args) };
+        broker.enqueue(&[job]).await.unwrap();
+        let ended = async |_: &Service| {
+            let job = broker.job(&id.into()).await.unwrap().unwrap();
+            matches!(job.state, JobState::Finished | JobState::Failed).then_some(())
+        };
+        service.until("the end of a job", ended).await;
+    }
+}
+
 async fn outputs_of(format: &str) -> Seen {
     let mut seen = Seen::default();
     let server = Server::start();
@@ -125,17 +141,7 @@ async fn outputs_of(format: &str) -> Seen {
     let (storage, word) = (ground.bucket(), ["-a", REDIS, "--no-auth-warning"]);
     let tell = |words: &[&str]| redis.ask(&[&word[..], words].concat());
 
-    let once = Some(Retries { left: 0, intervals: Vec::new() });
-    for (id, kind) in [("echo", "tikkun.echo"), ("fail", "tikkun.fail"), ("panic", "tikkun.panic")] {
-        let args = Args::positional([json!("a text")]);
-        let job = NewJob { retries: once.clone(), ..NewJob::new(id, "default", kind, args) };
-        broker.enqueue(&[job]).await.unwrap();
-        let ended = async |_: &Service| {
-            let job = broker.job(&id.into()).await.unwrap().unwrap();
-            matches!(job.state, JobState::Finished | JobState::Failed).then_some(())
-        };
-        service.until("the end of a job", ended).await;
-    }
+    run_jobs(&mut service, &*broker).await;
     storage.always(Some(Trouble::Answer(
         403,
         "InvalidAccessKeyId",
@@ -152,19 +158,22 @@ async fn outputs_of(format: &str) -> Seen {
     redis.ask(&["-a", "another", "--no-auth-warning", "CLIENT", "KILL", "TYPE", "normal"]);
     service.says("Password authentication failed").await;
     server.stop();
-    tokio::time::sleep(Duration::from_secs(2)).await;
+    let missed = async |service: &Service| {
+        let unreachable = service.health()["unreachable"].to_string();
+        (unreachable.contains("broker") && unreachable.contains("database")).then_some(())
+    };
+    service.until("both to be missed", missed).await;
     ask_everything(&mut seen, &service);
     for words in [&["doctor"][..], &["jobs", "list"], &["config", "--json"], &["plan", "10"]] {
-        seen.command(&start, words);
+        seen.command(&words.join(" "), &mut start.command(words));
     }
     server.start_again();
     redis.ask(&["-a", "another", "--no-auth-warning", "CONFIG", "SET", "requirepass", REDIS]);
-    let well = async |service: &Service| (service.call("GET", "/readyz", &[]).status == 200).then_some(());
-    service.until("readiness", well).await;
+    service.is_ready().await;
     for words in
         [&["doctor"][..], &["doctor", "--json"], &["jobs", "list"], &["queues", "list"], &["outbox", "list"]]
     {
-        seen.command(&start, words);
+        seen.command(&words.join(" "), &mut start.command(words));
     }
     service.terminate().await;
     seen.add("the log", service.lines("").join("\n"));
@@ -183,6 +192,13 @@ async fn no_secret_is_in_the_text_log_at_trace_an_answer_or_a_command() {
 #[tokio::test]
 async fn no_secret_is_in_the_json_log_at_trace_an_answer_or_a_command() {
     outputs_of("json").await.must_hold_no_secret();
+}
+
+/// The program in a folder of its own, without what it needs to begin, in case what it is given is taken.
+fn bare(folder: &Path) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_tikkun"));
+    command.env_clear().env("TIKKUN_HTTP__PORT", "nonsense").current_dir(folder);
+    command
 }
 
 /// Settings that cannot be used, each around a secret.
@@ -214,14 +230,9 @@ fn no_secret_is_in_what_is_said_of_settings_that_cannot_be_used() {
     ];
     for (name, value) in &bad {
         for words in [&["config"][..], &["serve"]] {
-            // Nothing of it is to be reached, in case one of them begins.
-            let mut command = Command::new(env!("CARGO_BIN_EXE_tikkun"));
-            command.env_clear().env("TIKKUN_HTTP__PORT", "nonsense").env(name, value).args(words);
-            let ended = command.current_dir(folder.path()).output().unwrap();
-            assert!(!ended.status.success(), "{name}={value}");
-            for bytes in [ended.stdout, ended.stderr] {
-                seen.add(format!("{name} with {}", words[0]), String::from_utf8_lossy(&bytes));
-            }
+            let place = format!("{name} with {}", words[0]);
+            let succeeds = seen.command(&place, bare(folder.path()).env(name, value).args(words));
+            assert!(!succeeds, "{name}={value}");
         }
     }
     let files = [
@@ -236,13 +247,9 @@ fn no_secret_is_in_what_is_said_of_settings_that_cannot_be_used() {
     for text in &files {
         let file = folder.path().join("bad.toml");
         std::fs::write(&file, text).unwrap();
-        let mut command = Command::new(env!("CARGO_BIN_EXE_tikkun"));
-        command.env_clear().env("TIKKUN_HTTP__PORT", "nonsense").args(["config", "--config"]).arg(&file);
-        let ended = command.current_dir(folder.path()).output().unwrap();
-        assert!(!ended.status.success(), "{text}");
-        for bytes in [ended.stdout, ended.stderr] {
-            seen.add(text.replace(word, "…"), String::from_utf8_lossy(&bytes));
-        }
+        let place = text.replace(word, "…");
+        let succeeds = seen.command(&place, bare(folder.path()).args(["config", "--config"]).arg(&file));
+        assert!(!succeeds, "{text}");
     }
     seen.must_hold_no_secret();
 }

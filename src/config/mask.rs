@@ -44,9 +44,11 @@ fn masked_user_info(text: &str) -> String {
 /// each, and an address of IPv6 has colons.
 fn before_no_port(place: &str) -> Option<&str> {
     let authority = place.split(['/', '?', '#']).next()?;
-    let port = |host: &str| host.rsplit(']').next()?.split_once(':').map(|(_, port)| port.to_owned());
-    let is_none = |port: String| !port.chars().all(|one| one.is_ascii_digit());
-    authority.split(',').filter_map(port).any(is_none).then(|| authority.split(':').next()).flatten()
+    let is_none = |host: &str| {
+        let port = host.rsplit(']').next().and_then(|rest| rest.split_once(':'));
+        port.is_some_and(|(_, port)| !port.chars().all(|one| one.is_ascii_digit()))
+    };
+    authority.split(',').any(is_none).then(|| authority.split(':').next()).flatten()
 }
 
 fn masked_query(place: &str) -> String {

@@ -134,7 +134,7 @@ pub fn is_newest(attempt: u32, newest: u32) -> bool {
 }
 
 /// The status that a row has for its attempt, which is to notice when somebody else has cancelled it.
-pub fn seen(status: Status) -> Status {
+pub(super) fn seen(status: Status) -> Status {
     if status == Status::Cancelled && failpoint::is_off("check.cancel") { Status::Running } else { status }
 }
 
@@ -155,7 +155,7 @@ pub fn end_step(row: &Tracked, attempt: u32, end: &EndAttempt) -> EndStep {
 
 /// Whether a failed row may be revived under `attempt`. The caller checks that the tenant has no other active
 /// row.
-pub fn may_revive(row: &Tracked, attempt: u32) -> bool {
+pub(super) fn may_revive(row: &Tracked, attempt: u32) -> bool {
     let (job, trail) = (&row.job, &row.trail);
     Move::Revive.allowed(job.status, job.note.pause_reason)
         && job.note.attempt == attempt

@@ -21,7 +21,7 @@ async fn zombie_consumer_every_queue_is_served_again_and_nobody_begins_again() {
     let mut fleet = [start.start().await, start.start().await];
     for one in &mut fleet {
         // One without a lease has no queue yet that could be lost.
-        one.until("readiness", async |one| (one.get("/readyz").status == 200).then_some(())).await;
+        one.is_ready().await;
     }
     place.enqueue_row("entry", row).await;
     place.ground.processed(&mut fleet[0], row, 20).await;
@@ -58,7 +58,7 @@ async fn zombie_consumer_every_queue_is_served_again_and_nobody_begins_again() {
         }
         one.says("✓ the lease is renewed (recovered!)").await;
         assert_eq!(one.restarts(), 0, "the log's end:\n{}", one.process.tail());
-        one.until("readiness", async |one| (one.get("/readyz").status == 200).then_some(())).await;
+        one.is_ready().await;
     }
     let row = place.ground.completed(&mut fleet[0], row, &tenant).await;
     assert_eq!(row.attempt, 1, "a lease that nobody could renew is no death");
@@ -74,10 +74,7 @@ async fn zombie_consumer_every_queue_is_served_again_and_nobody_begins_again() {
 async fn connection_that_ended_while_it_was_not_needed_is_no_outage_of_its_queue() {
     let mut place = Place::keeping().await;
     let mut service = place.service().set("TIKKUN_WORKER__SLOTS", "1").start().await;
-    let ready = async |service: &super::process::Service| {
-        (service.call("GET", "/readyz", &[]).status == 200).then_some(())
-    };
-    service.until("readiness", ready).await;
+    service.is_ready().await;
     // Its queue waits for the only slot, and for no work.
     place.enqueue(&[sleep("long", "low", 60.0)]).await;
     place.becomes("long", JobState::Started).await;
@@ -109,10 +106,7 @@ async fn server_that_takes_fewer_clients_than_there_are_queues_is_no_outage_of_a
     // Four are left, and there are eight queues.
     place.redis.ask(&["CONFIG", "SET", "maxclients", "6"]);
     let mut service = place.service().start().await;
-    let ready = async |service: &super::process::Service| {
-        (service.call("GET", "/readyz", &[]).status == 200).then_some(())
-    };
-    service.until("readiness", ready).await;
+    service.is_ready().await;
     for queue in QUEUES {
         place.enqueue(&[plain(queue, queue, "tikkun.echo", 1.into())]).await;
         let job = place.becomes(queue, JobState::Finished).await;
@@ -127,10 +121,7 @@ async fn server_that_takes_fewer_clients_than_there_are_queues_is_no_outage_of_a
 async fn long_results_and_payloads_pass_though_the_server_takes_no_further_client() {
     let place = Place::forgetful().await;
     let mut service = place.service().set("RQ_QUEUES", "default").start().await;
-    let ready = async |service: &super::process::Service| {
-        (service.call("GET", "/readyz", &[]).status == 200).then_some(())
-    };
-    service.until("readiness", ready).await;
+    service.is_ready().await;
     place.enqueue(&[plain("before", "default", "tikkun.echo", 1.into())]).await;
     place.becomes("before", JobState::Finished).await;
     // The one that asks leaves again.
@@ -160,10 +151,7 @@ async fn long_results_and_payloads_pass_though_the_server_takes_no_further_clien
 async fn jobs_pass_over_connections_that_are_there_though_the_server_refuses_new_ones() {
     let place = Place::forgetful().await;
     let mut service = place.service().set("RQ_QUEUES", "default").start().await;
-    let ready = async |service: &super::process::Service| {
-        (service.call("GET", "/readyz", &[]).status == 200).then_some(())
-    };
-    service.until("readiness", ready).await;
+    service.is_ready().await;
     place.enqueue(&[plain("before", "default", "tikkun.echo", 1.into())]).await;
     place.becomes("before", JobState::Finished).await;
     place.redis.ask(&["CONFIG", "SET", "requirepass", "secret"]);
@@ -211,10 +199,7 @@ async fn service_that_starts_before_redis_waits_for_it_and_says_so() {
     }
     place.redis.start_again();
     place.redis.ask(&["CONFIG", "SET", "maxmemory-policy", "allkeys-lru"]);
-    let ready = async |service: &super::process::Service| {
-        (service.call("GET", "/readyz", &[]).status == 200).then_some(())
-    };
-    service.until("readiness", ready).await;
+    service.is_ready().await;
     service.says("the lease is renewed (recovered!)").await;
     place.enqueue(&[plain("first", "high", "tikkun.echo", 1.into())]).await;
     place.becomes("first", JobState::Finished).await;

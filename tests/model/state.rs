@@ -21,7 +21,7 @@ pub const PLACES: usize = 2;
 const FREEZES: u8 = 1;
 const LOST_ANSWERS: u8 = 1;
 
-/// Who holds the entry: the place, and the how manieth process there.
+/// Who holds the entry: a place, and how many processes were there before.
 pub type Holder = (usize, u8);
 
 #[derive(Clone, Copy, Debug, Hash, PartialEq, Eq)]
@@ -349,7 +349,8 @@ impl Deletion {
         }
     }
 
-    fn of_entry(state: &mut State) {
+    /// Takes the entry from whoever has it.
+    fn rescue(state: &mut State) {
         if let Entry::Lent { to: (place, number), .. } = state.entry {
             let process = state.processes[place];
             let was_well = process.number == number && process.lease == Lease::Over { while_frozen: false };
@@ -357,6 +358,28 @@ impl Deletion {
                 state.wrongs.insert(Wrong::Robbed);
             }
             state.entry = Entry::Waits;
+        }
+    }
+
+    /// A process takes its next step.
+    fn goes_on(self, state: &mut State, place: usize, action: Action) {
+        match (state.processes[place].phase, action) {
+            (Phase::Fetched { execution }, _) => Self::begin(state, place, execution),
+            (Phase::Running { execution, attempt }, _) => self.batch(state, place, (execution, attempt)),
+            (Phase::Ending { execution, attempt }, _) => {
+                let is_heard = matches!(action, Action::End(_));
+                state.lost_answers += u8::from(!is_heard);
+                self.end(state, (attempt, is_heard), place, execution);
+            }
+            (Phase::Settling { execution }, _) => {
+                let is_heard = matches!(action, Action::Settle(_));
+                state.lost_answers += u8::from(!is_heard);
+                self.settle(state, execution);
+                if is_heard {
+                    state.processes[place].phase = Phase::Idle;
+                }
+            }
+            (Phase::Down | Phase::Idle, _) => unreachable!("{action:?}"),
         }
     }
 }
@@ -414,7 +437,7 @@ impl Model for Deletion {
                 state.processes[place].lease = Lease::Over { while_frozen };
             }
             Action::Renew(place) => state.processes[place].lease = Lease::Held,
-            Action::Rescue => Self::of_entry(&mut state),
+            Action::Rescue => Self::rescue(&mut state),
             Action::Cancel => (state.row.status, state.canceled) = (Status::Cancelled, true),
             Action::RemoveObject(number) => state.receipts[number].object = false,
             Action::Confirm(number) => state.receipts[number].condemned = false,
@@ -461,29 +484,5 @@ impl Model for Deletion {
     fn within_boundary(&self, state: &State) -> bool {
         // Each loss brings one more execution. Without renewals there would be no end of losses.
         state.executions <= self.crashes + FREEZES + 2
-    }
-}
-
-impl Deletion {
-    /// A process takes its next step.
-    fn goes_on(self, state: &mut State, place: usize, action: Action) {
-        match (state.processes[place].phase, action) {
-            (Phase::Fetched { execution }, _) => Self::begin(state, place, execution),
-            (Phase::Running { execution, attempt }, _) => self.batch(state, place, (execution, attempt)),
-            (Phase::Ending { execution, attempt }, _) => {
-                let is_heard = matches!(action, Action::End(_));
-                state.lost_answers += u8::from(!is_heard);
-                self.end(state, (attempt, is_heard), place, execution);
-            }
-            (Phase::Settling { execution }, _) => {
-                let is_heard = matches!(action, Action::Settle(_));
-                state.lost_answers += u8::from(!is_heard);
-                self.settle(state, execution);
-                if is_heard {
-                    state.processes[place].phase = Phase::Idle;
-                }
-            }
-            (Phase::Down | Phase::Idle, _) => unreachable!("{action:?}"),
-        }
     }
 }

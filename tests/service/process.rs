@@ -218,6 +218,12 @@ impl Service {
         }
     }
 
+    /// Waits until it is ready.
+    pub async fn is_ready(&mut self) {
+        let ready = async |service: &Self| (service.get("/readyz").status == 200).then_some(());
+        self.until("readiness", ready).await;
+    }
+
     /// Waits for a line that holds `text`.
     pub async fn says(&mut self, text: &str) -> String {
         let what = format!("the line `{text}`");

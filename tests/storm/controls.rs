@@ -14,15 +14,17 @@ async fn found_without(check: &'static str, plan: Plan) -> String {
     let server = postgres_server::Server::start();
     let place = Place::on(&server).await;
     let plan = Plan { off: check, ..plan };
-    let load = Load::new(&place, plan.seed, plan.span).await;
+    let load = Load::new(&place, &plan).await;
     let fleet = Fleet::new(&place, &plan);
     let run = rages(&plan, &place, &load, &fleet).await;
     println!("{}", report::figures(&plan, &fleet, &run).table());
     run.violations.join("\n")
 }
 
+/// Many deletions that take long, so that whatever happens meets some of them.
 fn plan(seconds: u64, troubles: Vec<Trouble>) -> Plan {
-    Plan { seed: SEED, span: Duration::from_secs(seconds), troubles, patience: PATIENCE, off: "" }
+    let span = Duration::from_secs(seconds);
+    Plan { seed: SEED, span, troubles, seconds_a_deletion: 1, batch: 4, patience: PATIENCE, off: "" }
 }
 
 #[tokio::test]

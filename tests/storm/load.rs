@@ -9,6 +9,7 @@ use serde_json::json;
 use sqlx::{AssertSqlSafe, Connection as _, PgConnection};
 use tikkun::job::{Args, Limit, NewJob};
 
+use super::Plan;
 use super::ground::{FUNCTION, Tenant};
 use super::place::Place;
 use crate::torture::load::plain;
@@ -18,8 +19,6 @@ const RECEIPTS: i64 = 200;
 /// Plain jobs for each second, in calls of so many.
 const PLAIN_A_SECOND: u64 = 25;
 const SLICE: usize = 25;
-/// One deletion is asked for in so many seconds.
-const SECONDS_A_DELETION: u64 = 4;
 /// Every so many a deletion is canceled.
 const CANCELED: usize = 4;
 
@@ -36,10 +35,11 @@ pub struct Load<'a> {
 
 impl<'a> Load<'a> {
     /// Seeds the tenants.
-    pub async fn new(place: &'a Place<'a>, seed: u64, span: Duration) -> Self {
+    pub async fn new(place: &'a Place<'a>, plan: &Plan) -> Self {
+        let Plan { seed, span, .. } = *plan;
         let mut chance = fastrand::Rng::with_seed(seed ^ 1);
         let mut tenants = Vec::new();
-        for number in 1..=i64::try_from(span.as_secs() / SECONDS_A_DELETION).unwrap() {
+        for number in 1..=i64::try_from(span.as_secs() / plan.seconds_a_deletion).unwrap() {
             tenants.push(place.ground.tenant(number * 10, RECEIPTS).await);
         }
         let count = usize::try_from(PLAIN_A_SECOND * span.as_secs()).unwrap();

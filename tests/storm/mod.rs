@@ -36,6 +36,10 @@ struct Plan {
     seed: u64,
     span: Duration,
     troubles: Vec<Trouble>,
+    /// One deletion is asked for in so many seconds.
+    seconds_a_deletion: u64,
+    /// Receipts of a batch, of which there is one in half a second.
+    batch: u32,
     /// How long jobs may take to end after it.
     patience: Duration,
     /// What is switched off in the processes, as `FAILPOINTS` says it.
@@ -48,12 +52,14 @@ async fn three_processes_in_a_storm_lose_nothing_and_do_nothing_twice() {
         seed: size("STORM_SEED", SEED),
         span: Duration::from_secs(size("STORM_SECONDS", 120)),
         troubles: trouble::all(),
+        seconds_a_deletion: 4,
+        batch: 20,
         patience: PATIENCE,
         off: "",
     };
     let server = postgres_server::Server::start();
     let place = Place::on(&server).await;
-    let load = Load::new(&place, plan.seed, plan.span).await;
+    let load = Load::new(&place, &plan).await;
     let fleet = Fleet::new(&place, &plan);
     let run = rages(&plan, &place, &load, &fleet).await;
     fleet.leave().await;

@@ -69,7 +69,6 @@ impl<'a> Place<'a> {
             .set("RQ_QUEUES", &QUEUES.join(","))
             .set("TIKKUN_WORKER__SLOTS", "8")
             .set("TIKKUN_DIAGNOSTICS__ENABLED", "true")
-            .set("TIKKUN_DELETION__BATCH", "20")
             .set("TIKKUN_DELETION__THROTTLE", "500ms")
             .set("TIKKUN_DELETION__RESULT_TTL", "never")
     }
