@@ -2,9 +2,9 @@
 
 use crate::servers::line::{Condition, Line, Server};
 use crate::servers::redis as redis_server;
+use crate::servers::small_disk::SmallDisk;
 
 use std::collections::BTreeMap;
-use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -301,49 +301,29 @@ async fn long_end_waits_while_the_line_loses_whatever_is_long() {
     assert_eq!(broker.job(&"long".into()).await.unwrap().unwrap().state, JobState::Finished);
 }
 
-/// A disk of its own, gone with the test.
-struct SmallDisk(tempfile::TempDir);
-
-impl SmallDisk {
-    /// Where mounting is not allowed, it is a folder like any other.
-    fn new() -> (Self, bool) {
-        let disk = Self(tempfile::tempdir().unwrap());
-        let words = ["-t", "tmpfs", "-o", "size=8m", "tmpfs"];
-        let mount = Command::new("mount").args(words).arg(disk.0.path()).stderr(Stdio::null()).status();
-        (disk, mount.is_ok_and(|status| status.success()))
-    }
-}
-
-impl Drop for SmallDisk {
-    fn drop(&mut self) {
-        drop(Command::new("umount").args(["-l"]).arg(self.0.path()).stderr(Stdio::null()).status());
-    }
-}
-
 /// There is room for what is short, and none for what is long.
 #[actix_rt::test]
 async fn long_end_waits_for_room_on_a_disk_that_is_nearly_full() {
-    let (disk, is_small) = SmallDisk::new();
-    let broker = open_embedded(disk.0.path()).await.unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    // Where mounting is not allowed, the folder is like any other.
+    let disk = SmallDisk::over(folder.path(), "8m");
+    let broker = open_embedded(folder.path()).await.unwrap();
     let me = leased(&*broker).await;
     let jobs = ["before", "long", "after"].map(|id| NewJob::new(id, QUEUE, "tests.job", Args::default()));
     let (completer, _listener) = listener_that_has_looked(&broker, &me).await;
     broker.enqueue(&jobs).await.unwrap();
     let lent = broker.fetch(&QUEUE.into(), 3, &me.id).await.unwrap();
-    let filling = disk.0.path().join("filling");
-    if is_small {
-        let free = rustix::fs::statvfs(disk.0.path()).unwrap();
-        let left = usize::try_from(free.f_bavail * free.f_frsize).unwrap() - (1 << 20);
-        std::fs::write(&filling, vec![0; left]).unwrap();
+    if let Some(disk) = &disk {
+        disk.fill_but(1 << 20);
     }
     assert_eq!(ack(&completer, &lent[0], json!(1)).await, Settled::Done);
     let mut long = Box::pin(ack(&completer, &lent[1], json!("x".repeat(3 << 20))));
     let at_once = tokio::time::timeout(Duration::from_secs(2), &mut long).await;
-    assert_eq!(at_once.is_err(), is_small, "it waits where there is no room: {at_once:?}");
-    if is_small {
+    assert_eq!(at_once.is_err(), disk.is_some(), "it waits where there is no room: {at_once:?}");
+    if let Some(disk) = &disk {
         assert_eq!(broker.job(&"long".into()).await.unwrap().unwrap().state, JobState::Started);
         assert_eq!(ack(&completer, &lent[2], json!(2)).await, Settled::Done);
-        std::fs::remove_file(&filling).unwrap();
+        disk.make_room();
         assert_eq!(tokio::time::timeout(DEADLINE, long).await.expect("room"), Settled::Done);
     }
     let job = broker.job(&"long".into()).await.unwrap().unwrap();

@@ -239,7 +239,7 @@ pub struct Run {
 }
 
 impl Run {
-    fn start(options: &[&str], command: &[String], variables: &[(&str, &str)]) -> Self {
+    pub fn start(options: &[&str], command: &[String], variables: &[(&str, &str)]) -> Self {
         // The application's own, which mean something else there.
         let of_application = [
             ("DATABASE_URL", "the application's"),

@@ -29,19 +29,19 @@ const PORTS: u32 = 5;
 const DEBIAN: &str = "/usr/lib/postgresql";
 
 /// What the shell does; `$1` is the folder, `$2` the programs, `$3` the port, the rest how to become an
-/// unprivileged user. Each order is answered with one line.
+/// unprivileged user. Each order is answered with one line; what follows `up` are variables of the server.
 const SHELL: &str = r#"
 folder=$1; bin=$2; port=$3; shift 3
 PATH=$PATH:/usr/sbin
 trap '' INT TERM HUP
 up() {
     for try in 1 2 3 4 5 6 7 8 9 10; do
-        "$@" "$bin/pg_ctl" -D "$folder/data" -s -w -t 60 -l "$folder/log" start >/dev/null 2>&1 && return 0
+        "$@" env $variables "$bin/pg_ctl" -D "$folder/data" -s -w -t 60 -l "$folder/log" start >/dev/null 2>&1 && return 0
         sleep 0.5
     done
     return 1
 }
-while read -r order; do
+while read -r order variables; do
     case $order in
         init) "$@" "$bin/initdb" -D "$folder/data" -U tikkun -A trust -E UTF8 --no-locale --no-sync >"$folder/initdb.log" 2>&1 &&
               cat "$folder/settings" >>"$folder/data/postgresql.conf" ;;
@@ -203,6 +203,17 @@ impl Server {
     /// Starts a server that was stopped or killed, and waits until it answers.
     pub fn start_again(&self) {
         self.order("up").unwrap();
+    }
+
+    /// The same with these variables, until it is stopped.
+    pub fn start_again_with(&self, variables: impl IntoIterator<Item = (&'static str, String)>) {
+        let variables = variables.into_iter().map(|(name, value)| format!(" {name}={value}"));
+        self.order(&format!("up{}", variables.collect::<String>())).unwrap();
+    }
+
+    /// With its data.
+    pub fn folder(&self) -> &Path {
+        &self.folder
     }
 
     /// PgBouncer in transaction mode in front of all databases, with so many connections to each; its URL

@@ -1,8 +1,9 @@
 //! A Redis for the tests: one for each test binary, on a socket in a temporary folder and optionally on a
 //! free port; it ends with the process that started it, however that ends.
 
+use std::collections::BTreeMap;
 use std::net::TcpListener;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::LazyLock;
 use std::time::{Duration, Instant};
@@ -30,6 +31,8 @@ pub struct Redis {
     keeps: bool,
     /// What else it is started with.
     options: &'static [&'static str],
+    /// Variables of its own.
+    variables: BTreeMap<&'static str, String>,
     watched: Child,
 }
 
@@ -56,6 +59,17 @@ impl Redis {
         redis
     }
 
+    /// The same of the oldest version that is served. Its clock can be wrong, which a newer one does not bear.
+    pub fn start_oldest_keeping() -> Self {
+        let program = Path::new(env!("CARGO_TARGET_TMPDIR")).join("redis62/bin/redis-server");
+        let mut redis = Self::start_keeping();
+        redis.stop();
+        std::fs::remove_dir_all(redis.folder.path().join("appendonlydir")).unwrap();
+        redis.variables.insert("REDIS_SERVER", program.display().to_string());
+        redis.start_again();
+        redis
+    }
+
     /// `kill -9`, and nothing of it is left but what is on its disk.
     pub fn stop(&mut self) {
         drop(self.watched.stdin.take());
@@ -64,8 +78,39 @@ impl Redis {
 
     /// Starts it where it was.
     pub fn start_again(&mut self) {
-        self.watched = spawn(&self.folder, self.port, (self.keeps, self.options));
+        self.watched = spawn(&self.folder, self.port, (self.keeps, self.options), &self.variables);
         self.wait().unwrap_or_else(|log| panic!("redis-server did not start again; its log:\n{log}"));
+    }
+
+    /// The same with these variables, until it is stopped.
+    pub fn start_again_with(&mut self, variables: impl IntoIterator<Item = (&'static str, String)>) {
+        let usual = self.variables.clone();
+        self.variables.extend(variables);
+        self.start_again();
+        self.variables = usual;
+    }
+
+    /// It has to save and cannot, because a folder stands where its file belongs; so it refuses writes until it need not.
+    #[allow(clippy::disallowed_methods, reason = "no actor lives on a thread that breaks a server")]
+    pub fn cannot_save(&self) {
+        std::fs::create_dir(self.snapshot()).unwrap();
+        self.ask(&["CONFIG", "SET", "save", "3600 1"]);
+        let began = Instant::now();
+        while !self.ask(&["INFO", "persistence"]).contains("rdb_last_bgsave_status:err") {
+            assert!(began.elapsed() < PATIENCE, "a snapshot that fails");
+            self.ask(&["BGSAVE"]);
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    }
+
+    /// The end of that.
+    pub fn need_not_save(&self) {
+        self.ask(&["CONFIG", "SET", "save", ""]);
+        std::fs::remove_dir(self.snapshot()).unwrap();
+    }
+
+    fn snapshot(&self) -> PathBuf {
+        self.folder.path().join("dump.rdb")
     }
 
     /// A queue on it, for a process with so many slots.
@@ -97,8 +142,9 @@ impl Redis {
     /// The log of one that could not have its port.
     fn start_on(port: u16, options: &'static [&'static str]) -> Result<Self, String> {
         let folder = tempfile::tempdir().unwrap();
-        let watched = spawn(&folder, port, (false, options));
-        let redis = Self { folder, port, keeps: false, options, watched };
+        let variables = BTreeMap::new();
+        let watched = spawn(&folder, port, (false, options), &variables);
+        let redis = Self { folder, port, keeps: false, options, variables, watched };
         redis.wait()?;
         Ok(redis)
     }
@@ -141,13 +187,19 @@ impl Redis {
     }
 }
 
-fn spawn(folder: &TempDir, port: u16, (keeps, options): (bool, &[&str])) -> Child {
+fn spawn(
+    folder: &TempDir,
+    port: u16,
+    (keeps, options): (bool, &[&str]),
+    variables: &BTreeMap<&str, String>,
+) -> Child {
     Command::new("sh")
         .args(["-c", WATCHED, "redis"])
         .arg(folder.path())
         .arg(port.to_string())
         .arg(if keeps { "yes" } else { "no" })
         .args(options)
+        .envs(variables)
         .stdin(Stdio::piped())
         .spawn()
         .expect("sh starts")

@@ -1,21 +1,22 @@
 //! A disk that is full for a while: everything waits, logs it and continues; nothing is lost or blamed.
 
 use std::fs;
-use std::io::Write as _;
 use std::path::{Path, PathBuf};
-use std::process::{Command, ExitStatus, Stdio};
-use std::time::Duration;
+use std::process::{Command, ExitStatus};
+use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 use tikkun::job::{Args, NewJob};
 
 use super::ground::Ground;
 use super::process::{Service, Start};
+use crate::lost_redis::place::size;
+use crate::servers::small_disk::{self, SmallDisk};
 
 /// What the service's files lie on.
 enum Disk {
     /// One of its own, so small that it can be filled.
-    Small { mounted: PathBuf },
+    Small(SmallDisk),
     /// Any: the service's process may not make files longer. For those who may not mount.
     Limited,
     /// Any: files may be opened for reading alone, and none made longer, as after `errors=remount-ro`.
@@ -25,13 +26,11 @@ enum Disk {
 impl Disk {
     /// One of its own, where that is allowed.
     fn small(folder: &Path) -> Self {
-        Self::of_size("size=6m", folder)
+        Self::of_size("6m", folder)
     }
 
     fn of_size(size: &str, folder: &Path) -> Self {
-        let mount = Command::new("mount").args(["-t", "tmpfs", "-o", size, "tmpfs"]).arg(folder).status();
-        let mounted = mount.is_ok_and(|status| status.success());
-        if mounted { Self::Small { mounted: folder.to_owned() } } else { Self::Limited }
+        SmallDisk::over(folder, size).map_or(Self::Limited, Self::Small)
     }
 
     /// One that can be made read-only, where that is allowed.
@@ -51,7 +50,7 @@ impl Disk {
 
     fn start(&self, start: Start) -> Start {
         match self {
-            Self::Small { .. } => start,
+            Self::Small(_) => start,
             // The signal that comes with the refusal would end the process.
             Self::Limited | Self::ReadOnly { .. } => {
                 start.under(&["sh", "-c", "trap '' XFSZ; exec \"$@\"", "sh"])
@@ -61,13 +60,7 @@ impl Disk {
 
     fn fill(&self, service: &Service) {
         match self {
-            Self::Small { mounted } => {
-                let mut filling = fs::File::create(mounted.join("filling")).unwrap();
-                // The last bytes as well.
-                for piece in [4096, 1] {
-                    while filling.write_all(&vec![0; piece]).is_ok() {}
-                }
-            }
+            Self::Small(disk) => disk.fill(),
             Self::Limited => limit(service, "1:"),
             Self::ReadOnly { .. } => {
                 assert!(self.covers());
@@ -78,25 +71,25 @@ impl Disk {
 
     fn make_room(&self, service: &Service) {
         match self {
-            Self::Small { mounted } => fs::remove_file(mounted.join("filling")).unwrap(),
+            Self::Small(disk) => disk.make_room(),
             Self::Limited => limit(service, "unlimited:"),
             Self::ReadOnly { .. } => {
-                self.unmount();
+                self.is_writable_again();
                 limit(service, "unlimited:");
             }
         }
     }
 
-    fn unmount(&self) {
-        if let Self::Small { mounted: folder } | Self::ReadOnly { folder } = self {
-            let _ = Command::new("umount").arg("--lazy").arg(folder).stderr(Stdio::null()).status();
+    fn is_writable_again(&self) {
+        if let Self::ReadOnly { folder } = self {
+            small_disk::unmount(folder);
         }
     }
 }
 
 impl Drop for Disk {
     fn drop(&mut self) {
-        self.unmount();
+        self.is_writable_again();
     }
 }
 
@@ -160,6 +153,11 @@ async fn ride_out(disk: Disk, folder: tempfile::TempDir) {
     service.says("broker does not serve the queue; waiting").await;
     service.says("the lease has run out and cannot be renewed").await;
     refuses_writes(&mut service).await;
+    let full = Instant::now();
+    while full.elapsed() < Duration::from_secs(size("FULL_DISK_SECONDS", 2)) {
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        refuses_writes(&mut service).await;
+    }
 
     disk.make_room(&service);
     service
@@ -286,7 +284,7 @@ async fn disk_that_was_read_only_for_a_while_is_waited_out_and_said() {
     for idle in [true, false] {
         let folder = tempfile::tempdir().unwrap();
         let Some(disk) = Disk::read_only(folder.path()) else { return };
-        disk.unmount();
+        disk.is_writable_again();
         if idle { ride_out_idle(disk, folder).await } else { ride_out(disk, folder).await }
     }
 }
@@ -344,7 +342,7 @@ async fn file_that_is_removed_under_the_service_takes_no_more_work_and_goes_on_w
 #[tokio::test]
 async fn disk_that_a_log_has_filled_is_left_as_soon_as_nobody_holds_the_log() {
     let mount = tempfile::tempdir().unwrap();
-    let disk = Disk::of_size("size=96m", mount.path());
+    let disk = Disk::of_size("96m", mount.path());
     if matches!(disk, Disk::Limited) {
         return;
     }
@@ -382,7 +380,7 @@ async fn disk_that_a_log_has_filled_is_left_as_soon_as_nobody_holds_the_log() {
 #[tokio::test]
 async fn service_needs_no_room_outside_its_data_folder() {
     let elsewhere = tempfile::tempdir().unwrap();
-    let disk = Disk::of_size("size=64k", elsewhere.path());
+    let disk = Disk::of_size("64k", elsewhere.path());
     if matches!(disk, Disk::Limited) {
         return;
     }

@@ -6,7 +6,7 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
-use tikkun::job::JobState;
+use tikkun::job::{JobId, JobState};
 
 use super::fleet::Fleet;
 use super::ground::Ground;
@@ -79,6 +79,8 @@ pub struct Accounts {
     pub failed: usize,
     /// Put in, and not to be found in a final state.
     pub lost: Vec<String>,
+    /// Forgotten by Redis, with everything else.
+    pub wiped: usize,
     /// In another final state than they should be.
     pub wrong: Vec<String>,
     /// In no list of Redis, or in two.
@@ -103,8 +105,13 @@ pub struct Accounts {
 impl Accounts {
     pub async fn take(place: &Place<'_>, load: &Load<'_>) -> Self {
         let (mut lost, mut wrong, mut finished, mut failed, mut redeliveries) = (vec![], vec![], 0, 0, 0);
+        let mut wiped = 0;
         for (number, job) in load.plain.iter().enumerate() {
             let found = place.broker.job(&job.id).await.unwrap();
+            if found.is_none() && load.was_wiped(&job.id) {
+                wiped += 1;
+                continue;
+            }
             let Some(found) = found else {
                 lost.push(job.id.to_string());
                 continue;
@@ -121,8 +128,10 @@ impl Accounts {
                 _ => lost.push(format!("{found:?}")),
             }
         }
-        let mut ids: Vec<_> = load.plain.iter().map(|job| job.id.to_string()).collect();
-        ids.extend(load.rows.lock().iter().map(|row| format!("row-{row}")));
+        let carriers =
+            load.rows.lock().iter().map(|row| JobId::from(format!("row-{row}"))).collect::<Vec<_>>();
+        let entries = load.plain.iter().map(|job| &job.id).chain(&carriers);
+        let ids: Vec<_> = entries.filter(|id| !load.was_wiped(id)).map(ToString::to_string).collect();
         let url = place.redis.lock().url();
         let client = redis::Client::open(url).unwrap();
         let mut connection = client.get_multiplexed_async_connection().await.unwrap();
@@ -140,6 +149,7 @@ impl Accounts {
             finished,
             failed,
             lost,
+            wiped,
             wrong,
             astray: seen.astray,
             redeliveries,

@@ -7,7 +7,7 @@ use super::fleet::Fleet;
 use super::load::Load;
 use super::place::Place;
 use super::trouble::Trouble;
-use super::{PATIENCE, Plan, SEED, postgres_server, rages, report};
+use super::{Plan, postgres_server, rages, report};
 
 /// What a run finds with this check switched off.
 async fn found_without(check: &'static str, plan: Plan) -> String {
@@ -24,7 +24,7 @@ async fn found_without(check: &'static str, plan: Plan) -> String {
 /// Many deletions that take long, so that whatever happens meets some of them.
 fn plan(seconds: u64, troubles: Vec<Trouble>) -> Plan {
     let span = Duration::from_secs(seconds);
-    Plan { seed: SEED, span, troubles, seconds_a_deletion: 1, batch: 4, patience: PATIENCE, off: "" }
+    Plan { span, seconds_a_deletion: 1, batch: 4, ..Plan::of(troubles) }
 }
 
 #[tokio::test]

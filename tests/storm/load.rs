@@ -1,13 +1,13 @@
 //! What comes in meanwhile: plain jobs with every outcome, and deletions that a web application asks for, some of which it
 //! cancels again.
 
-use std::collections::BTreeSet;
-use std::time::Duration;
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 use serde_json::json;
 use sqlx::{AssertSqlSafe, Connection as _, PgConnection};
-use tikkun::job::{Args, Limit, NewJob};
+use tikkun::job::{Args, JobId, Limit, NewJob};
 
 use super::Plan;
 use super::ground::{FUNCTION, Tenant};
@@ -31,6 +31,8 @@ pub struct Load<'a> {
     pub rows: Mutex<Vec<i64>>,
     /// Rows whose cancellation was answered.
     canceled: Mutex<BTreeSet<i64>>,
+    /// When each entry was first put into the queue, or tried to be.
+    put_in: Mutex<BTreeMap<JobId, Instant>>,
 }
 
 impl<'a> Load<'a> {
@@ -44,7 +46,15 @@ impl<'a> Load<'a> {
         }
         let count = usize::try_from(PLAIN_A_SECOND * span.as_secs()).unwrap();
         let plain = (0..count).map(|number| plain(number, &mut chance)).collect();
-        Self { place, span, plain, tenants, rows: Mutex::default(), canceled: Mutex::default() }
+        Self {
+            place,
+            span,
+            plain,
+            tenants,
+            rows: Mutex::default(),
+            canceled: Mutex::default(),
+            put_in: Mutex::default(),
+        }
     }
 
     /// Brings everything in, evenly over the time.
@@ -63,6 +73,8 @@ impl<'a> Load<'a> {
 
     /// An id that is there already is passed over, so asking again is safe.
     async fn enqueue(&self, jobs: &[NewJob]) {
+        let now = Instant::now();
+        self.put_in.lock().extend(jobs.iter().map(|job| (job.id.clone(), now)));
         let ask = async || self.place.broker.enqueue(jobs).await.ok().map(drop);
         self.place.until("the queue to take jobs", ask).await;
     }
@@ -111,6 +123,12 @@ impl<'a> Load<'a> {
         if self.place.until("a row to be canceled", async || self.application(&sql).await).await == 1 {
             self.canceled.lock().insert(row);
         }
+    }
+
+    /// Whether Redis has forgotten an entry with everything else.
+    pub fn was_wiped(&self, entry: &JobId) -> bool {
+        let wiped = *self.place.wiped.lock();
+        wiped.is_some_and(|at| self.put_in.lock()[entry] < at)
     }
 
     /// A statement of the web application; none when the database does not take it just now.

@@ -8,22 +8,27 @@ use crate::postgres::ground;
 use crate::servers::{line, postgres as postgres_server, redis as redis_server, s3};
 use crate::service::{client, process};
 mod accounts;
+mod away;
 mod controls;
 mod fleet;
 mod load;
 mod place;
+mod python;
 mod report;
 mod trouble;
 
 use std::time::{Duration, Instant};
 
+use serde_json::json;
+
 use self::accounts::Accounts;
 use self::fleet::{Fleet, Footprint};
 use self::load::Load;
 use self::place::Place;
+use self::python::Python;
 use self::trouble::Trouble;
 use crate::lost_redis::place::size;
-use crate::torture::figures::writes_report;
+use crate::torture::figures::{Figures, writes_report};
 
 /// What the dice of a run are thrown with, unless it says otherwise.
 const SEED: u64 = 20_261_129;
@@ -36,6 +41,8 @@ struct Plan {
     seed: u64,
     span: Duration,
     troubles: Vec<Trouble>,
+    /// They come once, in this order; else again and again, each time in another.
+    once: bool,
     /// One deletion is asked for in so many seconds.
     seconds_a_deletion: u64,
     /// Receipts of a batch, of which there is one in half a second.
@@ -46,32 +53,111 @@ struct Plan {
     off: &'static str,
 }
 
+impl Plan {
+    /// A short run with these troubles.
+    fn of(troubles: Vec<Trouble>) -> Self {
+        Self {
+            seed: size("STORM_SEED", SEED),
+            span: Duration::from_secs(40),
+            troubles,
+            once: false,
+            seconds_a_deletion: 4,
+            batch: 20,
+            patience: PATIENCE,
+            off: "",
+        }
+    }
+}
+
 #[tokio::test]
 async fn three_processes_in_a_storm_lose_nothing_and_do_nothing_twice() {
-    let plan = Plan {
-        seed: size("STORM_SEED", SEED),
-        span: Duration::from_secs(size("STORM_SECONDS", 120)),
-        troubles: trouble::all(),
-        seconds_a_deletion: 4,
-        batch: 20,
-        patience: PATIENCE,
-        off: "",
-    };
+    let server = postgres_server::Server::start();
+    let place = Place::on(&server).await;
+    let plan =
+        Plan { span: Duration::from_secs(size("STORM_SECONDS", 120)), ..Plan::of(trouble::all(&place)) };
+    let load = Load::new(&place, &plan).await;
+    let (fleet, python) = (Fleet::new(&place, &plan), Python::new(&place, &plan));
+    let ((), mut figures) = tokio::join!(python.comes_in(), survives(&plan, &place, &load, &fleet));
+    assert_eq!(python.violations().await, Vec::<String>::new());
+    figures.0.push((
+        "python_jobs",
+        "Python jobs, each with the mark that it left outside",
+        json!(python.jobs.len()),
+    ));
+    assert_eq!(fleet.restarts(), 0, "actors that were restarted");
+    if writes_report() {
+        figures.write(report::HEADING, &report::text(&fleet));
+    }
+}
+
+/// What waits in Redis is lost with it. What is tracked in the database comes back, and what comes in later is as safe as ever.
+#[tokio::test]
+async fn redis_that_forgets_everything_costs_only_what_nothing_else_knows() {
+    use Trouble::{Killed, RedisWiped, Stopped};
+    let plan = Plan { once: true, ..Plan::of(vec![Killed, RedisWiped, Killed, RedisWiped, Stopped, Killed]) };
+    let server = postgres_server::Server::start();
+    let place = Place::on(&server).await;
+    let load = Load::new(&place, &plan).await;
+    survives(&plan, &place, &load, &Fleet::new(&place, &plan)).await;
+}
+
+/// As after a failover to a server whose clock is wrong, and back to the first.
+#[tokio::test]
+async fn redis_whose_clock_jumps_costs_only_the_time() {
+    let plan = Plan::of(vec![Trouble::RedisAhead, Trouble::Killed]);
+    let server = postgres_server::Server::start();
+    let place = Place::with(&server, redis_server::Redis::start_oldest_keeping()).await;
+    let load = Load::new(&place, &plan).await;
+    survives(&plan, &place, &load, &Fleet::new(&place, &plan)).await;
+}
+
+/// Every actor panics now and then, in the middle of its work.
+#[tokio::test]
+async fn actors_that_panic_again_and_again_lose_nothing_and_do_nothing_twice() {
+    let plan = Plan { off: PANICS, ..Plan::of(vec![Trouble::PostgresDisconnects]) };
     let server = postgres_server::Server::start();
     let place = Place::on(&server).await;
     let load = Load::new(&place, &plan).await;
     let fleet = Fleet::new(&place, &plan);
-    let run = rages(&plan, &place, &load, &fleet).await;
-    fleet.leave().await;
+    survives(&plan, &place, &load, &fleet).await;
+    let restarts = fleet.restarts.lock();
+    for actor in [
+        "queue_listener",
+        "job_runner",
+        "deletion_batch",
+        "status_tracker",
+        "lease_keeper",
+        "rescuer",
+        "scheduler",
+        "runner_watch",
+    ] {
+        assert!(restarts[actor] > 0, "{actor} has not panicked: {restarts:?}");
+    }
+}
 
-    let figures = report::figures(&plan, &fleet, &run);
+/// Seldom enough that a supervisor does not give up.
+const PANICS: &str = "\
+    queue_listener.fetched=50*off->1*panic->80*off->1*panic;\
+    job_runner.run=40*off->1*panic->90*off->1*panic;\
+    deletion_batch.run=4*off->1*panic->9*off->1*panic->14*off->1*panic;\
+    status_tracker.begin=1*off->1*panic->2*off->1*panic;\
+    status_tracker.progressed=5*off->1*panic->30*off->1*panic;\
+    status_tracker.end=1*off->1*panic;\
+    lease_keeper.renew=1*off->1*panic->2*off->1*panic;\
+    rescuer.tick=1*off->1*panic->2*off->1*panic;\
+    scheduler.tick=2*off->1*panic->5*off->1*panic;\
+    runner_watch.look=8*off->1*panic->12*off->1*panic";
+
+/// Nothing is lost, nothing is done twice, and all is well again soon after each trouble.
+async fn survives(plan: &Plan, place: &Place<'_>, load: &Load<'_>, fleet: &Fleet<'_>) -> Figures {
+    let run = rages(plan, place, load, fleet).await;
+    fleet.leave().await;
+    let figures = report::figures(plan, fleet, &run);
     println!("{}", figures.table());
     assert_eq!(run.violations, Vec::<String>::new());
-    load.deletions_are_whole(&place).await;
+    load.deletions_are_whole(place).await;
     fleet.must_have_recovered();
-    if writes_report() {
-        figures.write(report::HEADING, &report::text(&fleet));
-    }
+    figures
 }
 
 /// What was found in a run.

@@ -1,7 +1,9 @@
 //! The three servers, each behind a line.
 
+use std::fs;
+use std::os::unix::fs::{MetadataExt as _, chown};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 use tikkun::queue::{Broker, open_rq};
@@ -13,9 +15,13 @@ use super::postgres_server::Server;
 use super::process::Start;
 use super::redis_server::Redis;
 use super::s3::{self, BUCKET, KEY_ID};
+use crate::servers::small_disk::SmallDisk;
 
 /// Only a failing test waits so long for a server of its own.
 const PATIENCE: Duration = Duration::from_secs(60);
+
+/// The database's disk: more than all that a run writes.
+const DISK: &str = "512m";
 
 /// The queues that are served.
 pub const QUEUES: [&str; 3] = ["high", "maintenance", "default"];
@@ -24,8 +30,12 @@ pub struct Place<'a> {
     pub ground: Ground<'a>,
     pub redis: Mutex<Redis>,
     pub lines: Lines,
+    /// The disk of the database, where a test may have one that can be filled.
+    pub disk: Option<SmallDisk>,
     /// The queue as a program beside the service uses it, past the line.
     pub broker: Arc<dyn Broker>,
+    /// When Redis forgot everything for the last time.
+    pub wiped: Mutex<Option<Instant>>,
 }
 
 /// How the processes reach the servers.
@@ -37,16 +47,20 @@ pub struct Lines {
 
 impl<'a> Place<'a> {
     pub async fn on(server: &'a Server) -> Self {
+        Self::with(server, Redis::start_keeping()).await
+    }
+
+    pub async fn with(server: &'a Server, redis: Redis) -> Self {
         let ground = Ground::with_bucket(server).await;
+        let disk = small_disk_of(server, &ground.database).await;
         migrate_postgres(&server.settings(&ground.database), false).await.unwrap();
-        let redis = Redis::start_keeping();
         let lines = Lines {
             redis: Line::to(Far::Socket(redis.socket())),
             postgres: Line::to(Far::Port(server.port())),
             s3: Line::to(Far::Port(ground.bucket().port())),
         };
         let broker = open_rq(&redis.settings(0)).unwrap();
-        Self { ground, lines, broker, redis: Mutex::new(redis) }
+        Self { ground, lines, disk, broker, redis: Mutex::new(redis), wiped: Mutex::default() }
     }
 
     /// The database behind its line, as the web application writes it.
@@ -77,4 +91,16 @@ impl<'a> Place<'a> {
     pub async fn until<T>(&self, what: &str, look: impl AsyncFnMut() -> Option<T>) -> T {
         crate::lost_redis::place::within(PATIENCE, what, look).await
     }
+}
+
+/// Moves a database to a disk that can be filled, where mounting is allowed. Nobody may be connected to it.
+async fn small_disk_of(server: &Server, database: &str) -> Option<SmallDisk> {
+    let folder = server.folder().join("disk");
+    fs::create_dir(&folder).unwrap();
+    let disk = SmallDisk::over(&folder, DISK)?;
+    let owner = fs::metadata(server.folder().join("data")).unwrap();
+    chown(&folder, Some(owner.uid()), Some(owner.gid())).unwrap();
+    server.run("postgres", &format!("create tablespace small location '{}'", folder.display())).await;
+    server.run("postgres", &format!("alter database {database} set tablespace small")).await;
+    Some(disk)
 }

@@ -1,12 +1,13 @@
 //! What happens to lines, servers and processes.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use sqlx::{AssertSqlSafe, Connection as _, PgConnection};
 
 use super::line::{Condition, Line};
 use super::place::{Lines, Place};
 use super::s3::Trouble as Answers;
+use crate::servers::clock;
 
 /// A server that the processes need.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,6 +27,12 @@ pub enum Trouble {
     RedisFollows,
     /// It has no memory left.
     RedisFull,
+    /// Its snapshot fails, as on a full disk.
+    RedisCannotSave,
+    /// Everything in it is gone.
+    RedisWiped,
+    /// Killed and started with a clock that is minutes ahead, and back again.
+    RedisAhead,
     /// Every connection is closed by the server.
     RedisDisconnects,
     PostgresKilled,
@@ -35,6 +42,10 @@ pub enum Trouble {
     /// Somebody holds the tables.
     PostgresLocked,
     PostgresReadOnly,
+    /// Its disk is full.
+    PostgresFull,
+    /// Restarted with a clock that is minutes ahead, and back again.
+    PostgresAhead,
     StorageBusy,
     /// It does as it is told, and its answers are lost.
     StorageUnanswered,
@@ -55,12 +66,17 @@ impl Trouble {
             Self::RedisKilled => "Redis: killed",
             Self::RedisFollows => "Redis: a replica that takes no writes",
             Self::RedisFull => "Redis: no memory left",
+            Self::RedisCannotSave => "Redis: cannot save",
+            Self::RedisWiped => "Redis: forgets everything",
+            Self::RedisAhead => "Redis: clock four minutes ahead",
             Self::RedisDisconnects => "Redis: closes all connections",
             Self::PostgresKilled => "PostgreSQL: killed",
             Self::PostgresRestarts => "PostgreSQL: restarted",
             Self::PostgresDisconnects => "PostgreSQL: ends all sessions",
             Self::PostgresLocked => "PostgreSQL: tables locked",
             Self::PostgresReadOnly => "PostgreSQL: read-only",
+            Self::PostgresFull => "PostgreSQL: disk full",
+            Self::PostgresAhead => "PostgreSQL: clock four minutes ahead",
             Self::StorageBusy => "S3: too busy",
             Self::StorageUnanswered => "S3: its answers are lost",
             Self::StorageForbids => "S3: forbids",
@@ -96,8 +112,8 @@ fn in_words(condition: Condition) -> &'static str {
     }
 }
 
-/// All of them; a run goes through the whole list again and again, each time in another order.
-pub fn all() -> Vec<Trouble> {
+/// All that cost nothing; a run goes through the whole list again and again, each time in another order.
+pub fn all(place: &Place<'_>) -> Vec<Trouble> {
     let conditions = [
         Condition::Cut,
         Condition::Frozen,
@@ -113,12 +129,14 @@ pub fn all() -> Vec<Trouble> {
         Trouble::RedisKilled,
         Trouble::RedisFollows,
         Trouble::RedisFull,
+        Trouble::RedisCannotSave,
         Trouble::RedisDisconnects,
         Trouble::PostgresKilled,
         Trouble::PostgresRestarts,
         Trouble::PostgresDisconnects,
         Trouble::PostgresLocked,
         Trouble::PostgresReadOnly,
+        Trouble::PostgresAhead,
         Trouble::StorageBusy,
         Trouble::StorageUnanswered,
         Trouble::StorageForbids,
@@ -130,7 +148,8 @@ pub fn all() -> Vec<Trouble> {
         Trouble::Killed,
         Trouble::Killed,
     ];
-    lines.chain(others).collect()
+    let full = place.disk.iter().map(|_| Trouble::PostgresFull);
+    lines.chain(others).chain(full).collect()
 }
 
 impl Lines {
@@ -145,63 +164,90 @@ impl Lines {
 
 /// Does it to a line or a server, for so long. What happens to processes is the fleet's.
 pub async fn befalls(place: &Place<'_>, trouble: Trouble, lasts: Duration) {
+    let holder = begins(place, trouble).await;
+    if !matches!(trouble, Trouble::RedisWiped | Trouble::RedisDisconnects | Trouble::PostgresDisconnects) {
+        tokio::time::sleep(lasts).await;
+    }
+    ends(place, trouble, holder).await;
+}
+
+/// Returns the connection that holds the tables, if one does.
+async fn begins(place: &Place<'_>, trouble: Trouble) -> Option<PgConnection> {
     let redis = |words: &[&str]| drop(place.redis.lock().ask(words));
-    let lasts = tokio::time::sleep(lasts);
+    let (server, bucket) = (place.ground.server, place.ground.bucket());
     match trouble {
-        Trouble::Line(server, condition) => {
-            let line = place.lines.of(server);
-            line.becomes(condition);
-            lasts.await;
-            line.becomes(Condition::Well);
-        }
-        Trouble::RedisKilled => {
-            place.redis.lock().stop();
-            lasts.await;
-            place.redis.lock().start_again();
-        }
+        Trouble::Line(server, condition) => place.lines.of(server).becomes(condition),
+        Trouble::RedisKilled => place.redis.lock().stop(),
         // Nobody listens at the first port, and what is there stays.
-        Trouble::RedisFollows => {
-            redis(&["REPLICAOF", "127.0.0.1", "1"]);
-            lasts.await;
-            redis(&["REPLICAOF", "NO", "ONE"]);
+        Trouble::RedisFollows => redis(&["REPLICAOF", "127.0.0.1", "1"]),
+        Trouble::RedisFull => redis(&["CONFIG", "SET", "maxmemory", "1"]),
+        Trouble::RedisCannotSave => place.redis.lock().cannot_save(),
+        Trouble::RedisWiped => {
+            redis(&["FLUSHALL"]);
+            *place.wiped.lock() = Some(Instant::now());
         }
-        Trouble::RedisFull => {
-            redis(&["CONFIG", "SET", "maxmemory", "1"]);
-            lasts.await;
-            redis(&["CONFIG", "SET", "maxmemory", "0"]);
+        Trouble::RedisAhead => {
+            place.redis.lock().stop();
+            place.redis.lock().start_again_with(clock::ahead(AHEAD));
         }
         Trouble::RedisDisconnects => redis(&["CLIENT", "KILL", "TYPE", "normal"]),
-        Trouble::PostgresKilled => {
-            place.ground.server.kill();
-            lasts.await;
-            place.ground.server.start_again();
-        }
-        Trouble::PostgresRestarts => {
-            place.ground.server.stop();
-            lasts.await;
-            place.ground.server.start_again();
-        }
+        Trouble::PostgresKilled => server.kill(),
+        Trouble::PostgresRestarts => server.stop(),
         Trouble::PostgresDisconnects => tell(place, END_ALL).await,
-        Trouble::PostgresLocked => {
-            let holder = locks(place).await;
-            lasts.await;
-            holder.close().await.unwrap();
-        }
+        Trouble::PostgresLocked => return Some(locks(place).await),
         Trouble::PostgresReadOnly => {
             reconfigured(place, "alter system set default_transaction_read_only = on").await;
-            lasts.await;
-            reconfigured(place, "alter system reset default_transaction_read_only").await;
+        }
+        Trouble::PostgresFull => place.disk.as_ref().expect("a disk that can be filled").fill(),
+        Trouble::PostgresAhead => {
+            server.stop();
+            server.start_again_with(clock::ahead(AHEAD));
         }
         Trouble::StorageBusy => {
-            storage(place, Answers::Answer(503, "SlowDown", "Please slow down."), lasts).await
+            bucket.always(Some(Answers::Answer(503, "SlowDown", "Please slow down.")));
         }
-        Trouble::StorageUnanswered => storage(place, Answers::CutAfter, lasts).await,
+        Trouble::StorageUnanswered => bucket.always(Some(Answers::CutAfter)),
         Trouble::StorageForbids => {
-            storage(place, Answers::Answer(403, "AccessDenied", "Access denied."), lasts).await;
+            bucket.always(Some(Answers::Answer(403, "AccessDenied", "Access denied.")));
         }
         Trouble::Killed | Trouble::Stopped | Trouble::Drained => unreachable!("the fleet's: {trouble:?}"),
     }
+    None
 }
+
+async fn ends(place: &Place<'_>, trouble: Trouble, holder: Option<PgConnection>) {
+    let redis = |words: &[&str]| drop(place.redis.lock().ask(words));
+    let server = place.ground.server;
+    match trouble {
+        Trouble::Line(server, _) => place.lines.of(server).becomes(Condition::Well),
+        Trouble::RedisKilled => place.redis.lock().start_again(),
+        Trouble::RedisFollows => redis(&["REPLICAOF", "NO", "ONE"]),
+        Trouble::RedisFull => redis(&["CONFIG", "SET", "maxmemory", "0"]),
+        Trouble::RedisCannotSave => place.redis.lock().need_not_save(),
+        Trouble::RedisAhead => {
+            place.redis.lock().stop();
+            place.redis.lock().start_again();
+        }
+        Trouble::PostgresKilled | Trouble::PostgresRestarts => server.start_again(),
+        Trouble::PostgresLocked => holder.expect("who holds them").close().await.unwrap(),
+        Trouble::PostgresReadOnly => {
+            reconfigured(place, "alter system reset default_transaction_read_only").await;
+        }
+        Trouble::PostgresFull => place.disk.as_ref().expect("the same disk").make_room(),
+        Trouble::PostgresAhead => {
+            server.stop();
+            server.start_again();
+        }
+        Trouble::StorageBusy | Trouble::StorageUnanswered | Trouble::StorageForbids => {
+            place.ground.bucket().always(None);
+        }
+        Trouble::RedisWiped | Trouble::RedisDisconnects | Trouble::PostgresDisconnects => {}
+        Trouble::Killed | Trouble::Stopped | Trouble::Drained => unreachable!("the fleet's: {trouble:?}"),
+    }
+}
+
+/// How far a wrong clock is ahead, or behind, in seconds: more than any lease or heartbeat.
+pub const AHEAD: i64 = 240;
 
 /// Holds the tables until the connection is closed.
 async fn locks(place: &Place<'_>) -> PgConnection {
@@ -216,12 +262,6 @@ async fn locks(place: &Place<'_>) -> PgConnection {
 
 const END_ALL: &str = "select count(pg_terminate_backend(pid)) from pg_stat_activity
      where datname = current_database() and pid <> pg_backend_pid()";
-
-async fn storage(place: &Place<'_>, answers: Answers, lasts: tokio::time::Sleep) {
-    place.ground.bucket().always(Some(answers));
-    lasts.await;
-    place.ground.bucket().always(None);
-}
 
 /// For connections that are open, too.
 async fn reconfigured(place: &Place<'_>, sql: &str) {

@@ -1,0 +1,89 @@
+//! A database that is away for minutes, in the middle of deletions that the web application then takes for stuck.
+
+use std::time::{Duration, Instant};
+
+use serde_json::json;
+use tikkun::job::{Args, JobState, NewJob};
+
+use super::accounts::{self, Accounts};
+use super::fleet::Fleet;
+use super::line::Condition;
+use super::load::Load;
+use super::place::Place;
+use super::{Plan, postgres_server};
+use crate::lost_redis::place::size;
+use crate::torture::figures::{Figures, seconds, writes_report};
+
+const HEADING: &str = "A database that is away for minutes";
+const TEXT: &str = "\
+PostgreSQL is away in the middle of deletions. Meanwhile every process must answer that it lives, and jobs that need no database
+must end. When it is back, the web application is faster than the service, and marks what has had no heartbeat as failed.
+Made by `AWAY_SECONDS=300 TORTURE_REPORT=1 cargo test --locked --features failpoints --test suite storm::away` (a debug build).
+";
+
+/// `AWAY_SECONDS=…` sets for how long.
+#[tokio::test]
+async fn database_that_is_away_for_minutes_costs_only_the_time() {
+    let away = Duration::from_secs(size("AWAY_SECONDS", 10));
+    let server = postgres_server::Server::start();
+    let place = Place::on(&server).await;
+    let span = Duration::from_secs(8);
+    let plan = Plan { span, seconds_a_deletion: 2, batch: 4, ..Plan::of(Vec::new()) };
+    let load = Load::new(&place, &plan).await;
+    let fleet = Fleet::new(&place, &plan);
+    accounts::watch_effects(&place.ground).await;
+    fleet.is_well().await;
+    load.comes_in().await;
+
+    server.stop();
+    let gone = Instant::now();
+    place.broker.enqueue(&[NewJob::new("meanwhile", "high", "tikkun.noop", Args::default())]).await.unwrap();
+    while gone.elapsed() < away {
+        fleet.lives("the database has gone").await;
+        tokio::time::sleep(Duration::from_secs(1)).await;
+    }
+    let meanwhile = place.broker.job(&"meanwhile".into()).await.unwrap().unwrap();
+    assert_eq!(meanwhile.state, JobState::Finished, "it needs no database");
+    place.lines.postgres.becomes(Condition::Cut);
+    server.start_again();
+    let marked = marked_as_stuck(&place, away).await;
+    assert!(marked > 0, "no deletion was under way");
+    place.lines.postgres.becomes(Condition::Well);
+    let back = Instant::now();
+    fleet.is_well().await;
+    let recovery = back.elapsed();
+
+    let ended = accounts::all_has_ended(&place, &fleet, plan.patience).await;
+    assert_eq!(ended, Ok(()));
+    let accounts = Accounts::take(&place, &load).await;
+    assert_eq!(accounts.violations(), Vec::<String>::new());
+    load.deletions_are_whole(&place).await;
+    assert_eq!(fleet.restarts(), 0, "actors that were restarted");
+    fleet.leave().await;
+    let figures = Figures(vec![
+        ("away_seconds", "seconds without the database", json!(away.as_secs())),
+        ("recovery_s", "seconds from its return until every process was well", json!(seconds(recovery))),
+        ("marked_failed", "deletions that the web application marked as failed meanwhile", json!(marked)),
+        ("completed", "deletions completed", json!(accounts.deletions["completed"])),
+        ("cancelled", "… cancelled by the web application before", json!(accounts.deletions["cancelled"])),
+        ("failed", "… failed", json!(accounts.deletions["failed"])),
+        ("actor_restarts", "actors that were restarted", json!(fleet.restarts())),
+    ]);
+    println!("{}", figures.table());
+    if writes_report() {
+        figures.write(HEADING, TEXT);
+    }
+}
+
+/// As the web application does when somebody looks at a deletion without a heartbeat; how many it has marked.
+async fn marked_as_stuck(place: &Place<'_>, away: Duration) -> i64 {
+    let silence = away.as_secs().min(120);
+    let sql = format!(
+        "with stuck as (
+             update background_jobs set status = 'failed', last_error = 'Job appears stuck', finished_at = now() at time zone 'utc',
+                    updated_at = now() at time zone 'utc'
+             where status = 'running' and heartbeat_at < now() at time zone 'utc' - interval '{silence} seconds' returning id)
+         select count(*) from stuck"
+    );
+    place.ground.number(sql).await
+}
