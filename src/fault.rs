@@ -39,7 +39,7 @@ impl Fault {
 
     /// Records that a limit in time or size was hit, which less work at once may keep.
     #[must_use]
-    pub fn at_a_time_limit(mut self) -> Self {
+    pub fn at_a_limit(mut self) -> Self {
         self.smaller_may_do = true;
         self
     }

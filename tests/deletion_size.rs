@@ -209,7 +209,7 @@ async fn a_batch_that_never_ends_in_time_comes_again_with_half_as_many_receipts(
 #[actix_rt::test]
 async fn a_limit_in_time_of_the_database_costs_no_failure_while_a_smaller_batch_is_possible() {
     let limited = |order: &BatchOrder| {
-        let fault = Fault::new(FaultKind::Retryable, "delete a batch").at_a_time_limit();
+        let fault = Fault::new(FaultKind::Retryable, "delete a batch").at_a_limit();
         (order.limit > 1).then_some(Hindered::Ends(Err(fault)))
     };
     let settings = DeletionSettings { max_failures: 1, ..steady() };
@@ -223,7 +223,7 @@ async fn a_limit_in_time_of_the_database_costs_no_failure_while_a_smaller_batch_
 #[actix_rt::test]
 async fn a_limit_in_time_that_no_batch_keeps_spends_failures() {
     let limited = |_: &BatchOrder| {
-        let fault = Fault::new(FaultKind::Retryable, "delete a batch").at_a_time_limit();
+        let fault = Fault::new(FaultKind::Retryable, "delete a batch").at_a_limit();
         Some(Hindered::Ends(Err(fault)))
     };
     let settings = DeletionSettings { max_failures: 1, ..steady() };

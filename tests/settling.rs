@@ -82,6 +82,7 @@ fn settings(unclaimed_interval: Duration) -> ListenerSettings {
         batch: 1,
         patience: DEADLINE,
         deadline: DEADLINE,
+        long_end_patience: 10 * DEADLINE,
         unclaimed_interval,
     }
 }
@@ -278,17 +279,57 @@ async fn end_that_is_too_long_for_the_server_buries_its_job_and_holds_up_no_othe
     }
 }
 
+/// A proxy that closes a connection on which too much is sent, and says nothing.
+#[actix_rt::test]
+async fn end_that_has_been_too_long_for_as_long_as_is_waited_buries_its_job() {
+    let (_server, line, broker, me) = over_a_line().await;
+    let patient = ListenerSettings { long_end_patience: Duration::from_secs(1), ..settings(DEADLINE) };
+    let listener = QueueListener::new(ports(&Turns::default(), &broker, &me), patient);
+    let (completer, _listener) = (listener.completer(), listener.start());
+    broker.enqueue(&[job_in("second", "long".to_owned())]).await.unwrap();
+    let lent = broker.fetch(&"second".into(), 1, &me.id).await.unwrap();
+    line.becomes(Condition::Short(1 << 20));
+    let ended = ack(&completer, &lent[0], json!("x".repeat(3 << 20)));
+    assert_eq!(tokio::time::timeout(DEADLINE, ended).await.expect("it is given up"), Settled::Done);
+    line.becomes(Condition::Well);
+    let job = broker.job(&"long".into()).await.unwrap().unwrap();
+    assert_eq!(job.state, JobState::Failed);
+    assert!(job.error.unwrap().contains("the queue cannot take how"), "the reason");
+}
+
+/// As with a mobile network, or a VPN that comes and goes: for a while nothing arrives that takes longer than the line holds.
+#[actix_rt::test]
+async fn long_end_waits_while_the_line_holds_only_for_what_is_shorter() {
+    let (_server, line, broker, me) = over_a_line().await;
+    let (completer, _listener) = listener_that_has_looked(&broker, &me).await;
+    broker.enqueue(&[NewJob::new("long", QUEUE, "tests.job", Args::default())]).await.unwrap();
+    let lent = broker.fetch(&QUEUE.into(), 1, &me.id).await.unwrap();
+    line.becomes(Condition::Short(1 << 20));
+    let mut ended = Box::pin(ack(&completer, &lent[0], json!("x".repeat(3 << 20))));
+    assert!(tokio::time::timeout(Duration::from_secs(8), &mut ended).await.is_err(), "it waits");
+    assert_eq!(broker.job(&"long".into()).await.unwrap().unwrap().state, JobState::Started);
+    line.becomes(Condition::Well);
+    assert_eq!(tokio::time::timeout(DEADLINE, ended).await.expect("the end to be written"), Settled::Done);
+    assert_eq!(broker.job(&"long".into()).await.unwrap().unwrap().state, JobState::Finished);
+}
+
+/// A process whose Redis is behind a line, over which the scripts have been sent.
+async fn over_a_line() -> (redis_server::Redis, Line, Arc<dyn Broker>, ProcessRecord) {
+    let server = redis_server::Redis::start();
+    let line = Line::to(Server::Socket(server.socket()));
+    let url = format!("redis://127.0.0.1:{}/0", line.port());
+    let settings = RqSettings { url: url.into(), payload_limit: 16 << 20, ..server.settings(9) };
+    let broker: Arc<dyn Broker> = open_rq(&settings).unwrap();
+    let me = leased(&*broker).await;
+    broker.prove().await.unwrap();
+    (server, line, broker, me)
+}
+
 /// A line that loses what is longer than a packet, as through a VPN whose path takes smaller ones. The long end is not to
 /// blame, though short calls are served.
 #[actix_rt::test]
 async fn long_end_waits_while_the_line_loses_whatever_is_long() {
-    let server = redis_server::Redis::start();
-    let line = Line::to(Server::Socket(server.socket()));
-    let url = format!("redis://127.0.0.1:{}/0", line.port());
-    let broker = open_rq(&RqSettings { url: url.into(), ..server.settings(9) }).unwrap();
-    let me = leased(&*broker).await;
-    // The scripts are longer, and are there by now.
-    broker.prove().await.unwrap();
+    let (_server, line, broker, me) = over_a_line().await;
     let (completer, _listener) = listener_that_has_looked(&broker, &me).await;
     broker.enqueue(&[NewJob::new("long", QUEUE, "tests.job", Args::default())]).await.unwrap();
     let lent = broker.fetch(&QUEUE.into(), 1, &me.id).await.unwrap();

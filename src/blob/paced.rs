@@ -154,6 +154,6 @@ mod tests {
         };
         let away = || Fault::new(crate::fault::FaultKind::Unavailable, "away");
         assert_eq!(ended(away()), usize::MAX);
-        assert_eq!(ended(away().at_a_time_limit()), 50);
+        assert_eq!(ended(away().at_a_limit()), 50);
     }
 }

@@ -20,6 +20,8 @@ use crate::worker::{
 const FETCH_BATCH: u32 = 64;
 /// The time between two checks for unclaimed jobs. Each reads once per queue what this process holds.
 const UNCLAIMED_INTERVAL: Duration = Duration::from_secs(30);
+/// Longer than a bad line or a failover lasts. The job is done, so that its result is worth the wait.
+const LONG_END_PATIENCE: Duration = Duration::from_mins(10);
 
 /// A team as its parts are started: the kinds in Rust, or a Python worker.
 pub(super) struct Crew {
@@ -75,6 +77,7 @@ pub(super) async fn start_listeners(
             batch: FETCH_BATCH,
             patience: worker.fetch_patience,
             deadline: DEADLINE,
+            long_end_patience: LONG_END_PATIENCE,
             unclaimed_interval: UNCLAIMED_INTERVAL,
         };
         let make = move || QueueListener::new(ports, settings);

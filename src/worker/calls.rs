@@ -114,7 +114,8 @@ impl Calls {
                     // Whoever waited for this answer wants jobs now, or has freed slots.
                     tokio::task::yield_now().await;
                 }
-                () = sleep_until(next.rest.unwrap_or_else(Instant::now)), if next.rest.is_some() => next.rest = None,
+                () = over(next.rest), if next.rest.is_some() => next.rest = None,
+                () = over(next.long_rest), if next.long_rest.is_some() => next.long_rest = None,
                 Some(one) = ends.recv(), if next.has_room() => next.add(one),
                 Some(want) = wants.recv(), if next.want.is_none() => next.want = Some(want),
             }
@@ -127,7 +128,7 @@ impl Calls {
 
     /// Takes note of what a call came to.
     fn note(&self, next: &mut Next, outages: &mut EndOutages, answer: Answer) {
-        let (outage, left, fault) = match answer {
+        let (outage, left, fault, rest) = match answer {
             Answer::Fetched => {
                 next.fetches = false;
                 return;
@@ -135,28 +136,25 @@ impl Calls {
             Answer::Settled { fetched } => {
                 (next.settles, next.apart) = (false, false);
                 next.fetches &= !fetched;
-                (&mut outages.short, Vec::new(), None)
+                (&mut outages.short, Vec::new(), None, &mut next.rest)
             }
             Answer::Left(left, fault) => {
                 (next.settles, next.apart) = (false, fault.is_some());
-                (&mut outages.short, left, fault)
+                (&mut outages.short, left, fault, &mut next.rest)
             }
             Answer::LeftLong(left, fault) => {
                 next.settles_long = false;
-                (&mut outages.long, left, fault)
+                (&mut outages.long, left, fault, &mut next.long_rest)
             }
         };
-        next.keep(left);
         match fault {
-            // One failure is enough for a rest.
-            Some(fault) if next.rest.is_none() => {
-                next.apart = true;
+            Some(fault) => {
                 let all_ends_are_refused = *self.queue.ends_refused.borrow();
-                next.rest = Some(Instant::now() + outage.failed(&fault, all_ends_are_refused));
+                *rest = Some(Instant::now() + outage.failed(&fault, all_ends_are_refused));
             }
-            Some(_) => {}
             None => self.queue.served(outage),
         }
+        next.keep(left);
     }
 
     async fn make(&self, call: Call) -> Outcome {
@@ -169,7 +167,7 @@ impl Calls {
                 Ok(Answer::Fetched)
             }
             Call::Long(one) => {
-                let settled = self.settler.ask(std::slice::from_ref(&one.0)).await;
+                let settled = self.settler.ask(std::slice::from_ref(&one.settlement)).await;
                 let (left, fault) = self.settler.conclude(vec![one], settled).await;
                 Ok(Answer::LeftLong(left, fault))
             }
@@ -212,6 +210,10 @@ impl Calls {
     }
 }
 
+async fn over(rest: Option<Instant>) {
+    sleep_until(rest.unwrap_or_else(Instant::now)).await;
+}
+
 fn settlements(unsettled: &[Unsettled]) -> Vec<Settlement> {
-    unsettled.iter().map(|(settlement, _)| settlement.clone()).collect()
+    unsettled.iter().map(|one| one.settlement.clone()).collect()
 }

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use tokio::sync::{mpsc, oneshot};
+use tokio::time::Instant;
 use tracing::Instrument as _;
 
 use super::queue_state::QueueState;
@@ -12,8 +13,14 @@ use crate::queue::{Disposition, Settled, Settlement};
 /// The most settlements in one call; it limits the size of a transaction.
 pub(super) const SETTLE_BATCH: usize = 500;
 
-/// A settlement to write, and the channel for its answer.
-pub(super) type Unsettled = (Settlement, oneshot::Sender<Written>);
+/// A settlement to write.
+pub(super) struct Unsettled {
+    pub(super) settlement: Settlement,
+    /// For its answer.
+    pub(super) answer: oneshot::Sender<Written>,
+    /// Since when the broker has refused it for what may be its length.
+    pub(super) refused_since: Option<Instant>,
+}
 
 /// Whether a settlement counted; and what was written in its place, if it cannot be written itself.
 pub(super) type Written = (Settled, Option<Settlement>);
@@ -43,7 +50,8 @@ impl Completer {
         let _message = self.queue.ports.meter.message();
         loop {
             let (answer, written) = oneshot::channel();
-            if self.ends.send((settlement.clone(), answer)).await.is_err() {
+            let one = Unsettled { settlement: settlement.clone(), answer, refused_since: None };
+            if self.ends.send(one).await.is_err() {
                 futures::future::pending::<()>().await;
             }
             let waits = settlement.verbatim.as_ref().and_then(|words| words.written.as_ref());

@@ -49,6 +49,8 @@ pub struct ListenerSettings {
     pub patience: Duration,
     /// The time limit of one call to the broker.
     pub deadline: Duration,
+    /// How long the broker may refuse a long end, and take what is shorter, until its job is buried.
+    pub long_end_patience: Duration,
     /// The time between two checks for deliveries that are lent to this process but unknown here.
     pub unclaimed_interval: Duration,
 }

@@ -53,8 +53,10 @@ pub(super) struct Next {
     pub(super) settles_long: bool,
     /// Ends failed last time: they and fetches do not go together, nor wait for each other.
     pub(super) apart: bool,
-    /// No end is sent before this moment, because one has failed.
+    /// No short end is sent before this moment, because one has failed.
     pub(super) rest: Option<Instant>,
+    /// The same of long ones.
+    pub(super) long_rest: Option<Instant>,
 }
 
 impl Want {
@@ -76,7 +78,7 @@ impl Want {
 impl Next {
     /// Adds an end, behind those that wait.
     pub(super) fn add(&mut self, one: Unsettled) {
-        if one.0.weight() > LONG { self.long.push_back(one) } else { self.short.push(one) }
+        if one.settlement.weight() > LONG { self.long.push_back(one) } else { self.short.push(one) }
     }
 
     pub(super) fn has_room(&self) -> bool {
@@ -103,7 +105,7 @@ impl Next {
     /// The next call to make now; `None` if it waits for others, or if there is nothing to do.
     pub(super) fn call(&mut self) -> Option<Call> {
         let may_send = self.rest.is_none();
-        if may_send
+        if self.long_rest.is_none()
             && !self.settles_long
             && let Some(one) = self.long.pop_front()
         {
@@ -127,8 +129,8 @@ impl Next {
     /// The ends of one call, not more than one takes.
     fn ends(&mut self) -> Vec<Unsettled> {
         let mut weight = 0;
-        let fits = |(one, _): &&Unsettled| {
-            weight += one.weight();
+        let fits = |one: &&Unsettled| {
+            weight += one.settlement.weight();
             weight <= LONG
         };
         let count = self.short.iter().take(SETTLE_BATCH).take_while(fits).count();
@@ -169,7 +171,9 @@ mod tests {
             remark: None,
             verbatim: None,
         };
-        (0..count).map(|_| (end.clone(), oneshot::channel().0)).collect()
+        let unsettled =
+            |_| Unsettled { settlement: end.clone(), answer: oneshot::channel().0, refused_since: None };
+        (0..count).map(unsettled).collect()
     }
 
     fn with(mut next: Next, more: Vec<Unsettled>) -> Next {

@@ -3,14 +3,15 @@
 //! A settlement that the broker can never accept must not block the others. After a refusal each is written
 //! alone, and one that is refused again, although the broker just did everything else that jobs need, is
 //! replaced by a failure with the reason. All others wait. After a broken connection, or an error of the
-//! server's own, only a very long settlement may be to blame, where lengths are refused, and once a shorter request passes
-//! that is as long as every server accepts.
+//! server's own, only a very long settlement may be to blame, where lengths are refused: if a shorter request passes that
+//! is as long as every server accepts, and the server names the length, or this has been so for minutes.
 
 use std::slice;
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::oneshot;
+use tokio::time::Instant;
 
 use super::completer::{Unsettled, Written};
 use super::queue_state::QueueState;
@@ -35,7 +36,7 @@ impl Settler {
     /// Passes on the answer to each of these.
     pub(super) fn tell(&self, unsettled: Vec<Unsettled>, settled: Vec<Settled>) {
         self.queue.ends_refused.send_replace(false);
-        unsettled.into_iter().zip(settled).for_each(|((_, answer), settled)| tell(answer, (settled, None)));
+        unsettled.into_iter().zip(settled).for_each(|(one, settled)| tell(one.answer, (settled, None)));
     }
 
     /// Concludes a call that has settled these, or was to; returns those that were not written, with the reason.
@@ -58,15 +59,15 @@ impl Settler {
         }
         self.queue.ends_refused.send_replace(false);
         let (mut left, mut last, mut is_away) = (Vec::new(), None, false);
-        for (settlement, answer) in unsettled {
+        for mut one in unsettled {
             if is_away {
-                left.push((settlement, answer));
+                left.push(one);
                 continue;
             }
-            match self.settle_alone(&settlement).await {
-                Ok(written) => tell(answer, written),
+            match self.settle_alone(&mut one).await {
+                Ok(written) => tell(one.answer, written),
                 Err(fault) => {
-                    left.push((settlement, answer));
+                    left.push(one);
                     is_away = fault.kind() == FaultKind::Unavailable && self.prove().await.is_err();
                     last = Some(fault);
                 }
@@ -81,11 +82,11 @@ impl Settler {
 
     /// Settles one job; or settles it as failed if the broker refuses its settlement twice and works
     /// otherwise. If even that is refused, the settlement is not to blame, and is tried again.
-    async fn settle_alone(&self, one: &Settlement) -> Result<Written, Fault> {
-        let again = match self.ask(slice::from_ref(one)).await {
+    async fn settle_alone(&self, one: &mut Unsettled) -> Result<Written, Fault> {
+        let again = match self.ask(slice::from_ref(&one.settlement)).await {
             Err(fault) => {
                 self.blames(one, fault).await?;
-                self.ask(slice::from_ref(one)).await
+                self.ask(slice::from_ref(&one.settlement)).await
             }
             answer => answer,
         };
@@ -93,6 +94,7 @@ impl Settler {
             Err(fault) => self.blames(one, fault).await?,
             answer => return answer.map(|settled| (first(settled), None)),
         };
+        let one = &one.settlement;
         let buried = Settlement { verdict: unwritable(&fault), verbatim: None, ..one.clone() };
         let settled = self.ask(slice::from_ref(&buried)).await.map(first)?;
         tracing::error!(job.id = %one.job, queue.name = %one.queue, error = fault.chain(),
@@ -111,20 +113,34 @@ impl Settler {
     }
 
     /// The fault, if this settlement may be its cause, and not the connection or the broker; else the reason why it waits.
-    async fn blames(&self, one: &Settlement, fault: Fault) -> Result<Fault, Fault> {
+    async fn blames(&self, one: &mut Unsettled, fault: Fault) -> Result<Fault, Fault> {
         if fault.kind() == FaultKind::Permanent {
             return self.prove().await.map(|()| fault);
         }
-        if !is_long(one) {
+        if !is_long(&one.settlement) {
             return Err(fault);
         }
         let deadline = self.queue.settings.deadline + time_for(LONG);
         let proof = self.queue.ports.broker.prove_length();
         match answer_in(deadline, "try what long ends need", proof).await {
-            Ok(true) => Ok(fault),
+            // The broker itself says so, or it has been so for so long.
+            Ok(true) if fault.smaller_may_do() || self.has_lasted(one, &fault) => Ok(fault),
             Err(unproven) if fault.kind() != FaultKind::Unavailable => Err(unproven),
-            Ok(false) | Err(_) => Err(fault),
+            Ok(_) | Err(_) => Err(fault),
         }
+    }
+
+    /// Whether this long end has been refused for so long that its length is to blame. A line that is cut again and again
+    /// carries what is shorter, too.
+    fn has_lasted(&self, one: &mut Unsettled, fault: &Fault) -> bool {
+        let patience = self.queue.settings.long_end_patience;
+        let since = *one.refused_since.get_or_insert_with(|| {
+            tracing::warn!(job.id = %one.settlement.job, queue.name = %one.settlement.queue, error = fault.chain(),
+                "the long end of a job does not reach the broker, which serves what is shorter; it is tried again for {}",
+                humantime::format_duration(patience));
+            Instant::now()
+        });
+        since.elapsed() >= patience
     }
 
     /// Checks, after a fault, that the broker does all else that jobs need; if not, returns the reason.

@@ -73,7 +73,7 @@ impl Asked<'_> {
         if let Some(answer) = answer(&error) {
             let fault = self.refused(&answer);
             // Proxies have limits of their own, in size and in time.
-            return if matches!(answer.status, Some(413 | 504)) { fault.at_a_time_limit() } else { fault };
+            return if matches!(answer.status, Some(413 | 504)) { fault.at_a_limit() } else { fault };
         }
         let context = self.context();
         match error {
@@ -99,7 +99,7 @@ impl Asked<'_> {
                 ),
             ),
             SdkError::TimeoutError(_) => {
-                Fault::new(FaultKind::Unavailable, format!("{context}: no answer in time")).at_a_time_limit()
+                Fault::new(FaultKind::Unavailable, format!("{context}: no answer in time")).at_a_limit()
             }
             _ => Fault::new(FaultKind::Unavailable, context),
         }

@@ -213,7 +213,9 @@ fn ends_the_connection(error: &RedisError) -> bool {
 /// The fault for `error`. A refusal with the server's own reason, known here or not, says nothing about the
 /// request, which is repeated. Only a key of another type and an unreadable answer are permanent.
 pub(super) fn fault(error: RedisError, what: String) -> Fault {
-    Fault::new(kind(&error), what).because(error)
+    let fault = Fault::new(kind(&error), what);
+    let fault = if ends_the_connection(&error) { fault.at_a_limit() } else { fault };
+    fault.because(error)
 }
 
 fn kind(error: &RedisError) -> FaultKind {

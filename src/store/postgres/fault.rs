@@ -74,7 +74,7 @@ pub(super) fn fault(error: sqlx::Error, what: &str) -> Fault {
     let refused = error.as_database_error().is_some_and(|answer| refuses_writes(&code, routine(answer)));
     let fault = Fault::new(kind(&error), what).because(error);
     if is_a_time_limit(&code) {
-        fault.at_a_time_limit()
+        fault.at_a_limit()
     } else if refused {
         fault.of_refused_writes()
     } else {
