@@ -9,6 +9,9 @@ mod deadline;
 pub mod deletion;
 pub mod failpoint;
 pub mod fault;
+#[cfg(test)]
+#[path = "../tests/fuzz.rs"]
+mod fuzz;
 pub mod http;
 pub mod job;
 pub mod job_log;

@@ -23,6 +23,7 @@ mod demo;
 mod deployment;
 mod docs;
 mod doctor;
+mod fuzz;
 mod image;
 mod job_runner;
 mod leaks;

@@ -79,3 +79,40 @@ pub(super) fn key_of(root: &Path, path: &Path) -> Option<String> {
 fn refused(key: &str, why: &str) -> Fault {
     Fault::new(FaultKind::Permanent, format!("refuse the key {key:?}: {why}"))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fuzz::fuzz;
+
+    #[test]
+    fn fuzz_keys() {
+        let keys = [
+            "7/receipt_source/2026/01/12.pdf",
+            "a",
+            "../../etc/passwd",
+            "/etc/passwd",
+            "a//b",
+            "a/./b",
+            "a/",
+            "c:\\d",
+            "\u{202e}fdp",
+        ];
+        let root = Path::new("/srv/files");
+        fuzz("keys", keys.map(|key| key.as_bytes().to_vec()), |bytes| {
+            let key = String::from_utf8_lossy(bytes);
+            match lexical(root, &key) {
+                Ok(path) => {
+                    let below = path.strip_prefix(root).expect("it stays below the root");
+                    assert!(below.components().all(|part| matches!(part, Component::Normal(_))), "{path:?}");
+                    assert_eq!(
+                        key_of(root, &path).as_deref(),
+                        Some(&*key),
+                        "the key is its path, and no other key's"
+                    );
+                }
+                Err(refused) => assert_eq!(refused.chain().lines().count(), 1, "{refused}"),
+            }
+        });
+    }
+}

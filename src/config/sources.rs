@@ -186,6 +186,7 @@ fn list_of_sections(keys: &Keys) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::fuzz::fuzz;
 
     #[test]
     fn a_file_comes_from_the_flag_then_the_variable_then_the_usual_place() {
@@ -197,6 +198,35 @@ mod tests {
         assert_eq!(choose_file(None, &[], &usual), Some(usual.clone()));
         assert_eq!(choose_file(None, &env, &usual), Some("/etc/b.toml".into()));
         assert_eq!(choose_file(Some("a.toml".into()), &env, &usual), Some("a.toml".into()));
+    }
+
+    /// Whatever a file has become, it is read or refused in words, and no secret is shown that still has its name.
+    #[test]
+    fn fuzz_files() {
+        let files = [
+            "[broker]\nurl = \"redis://u:hunter2@h:6379/0\"\n[http]\ninternal_secret = \"trustno1\"\nport = 8080\n",
+            "[store]\nurl = \"postgresql://u:hunter2@h/db?sslmode=require\"\n[lease]\nttl = \"15s\"\n",
+            "[attachments]\ndriver = \"s3\"\ns3_bucket = \"b\"\ns3_secret_access_key = \"trustno1\"\n",
+            "[[schedule]]\nname = \"nightly\"\ncron = \"0 3 * * *\"\nzone = \"Europe/Berlin\"\nkind = \"tikkun.noop\"\n",
+            "[deletion]\nbatch = 50\nthrottle = \"200ms\"\n[worker]\nslots = 4\nqueues = [\"high\", \"low\"]\n",
+        ];
+        let named = [
+            ("://u:hunter2@", "hunter2"),
+            ("secret = \"trustno1", "trustno1"),
+            ("key = \"trustno1", "trustno1"),
+        ];
+        let file = tempfile::NamedTempFile::new().unwrap();
+        fuzz("files", files.map(|text| text.as_bytes().to_vec()), |bytes| {
+            std::fs::write(file.path(), bytes).unwrap();
+            let sources = Sources { file: Some(file.path().to_owned()), ..Sources::none() };
+            let Err(error) = crate::config::Settings::load(&sources) else { return };
+            assert!(!error.problems().is_empty());
+            let (text, shown) = (String::from_utf8_lossy(bytes), error.to_string());
+            for (name, secret) in named {
+                let is_there = text.contains(name) && text.matches(secret).count() == 1;
+                assert!(!is_there || !shown.contains(secret), "{shown}");
+            }
+        });
     }
 
     #[test]

@@ -300,6 +300,7 @@ fn message_of(trace: &str) -> &str {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::fuzz::fuzz;
 
     #[test]
     fn spans_are_whole_seconds_rounded_up_and_minus_one_has_no_end() {
@@ -316,6 +317,41 @@ mod tests {
         }
         assert!(trace_of("no luck").ends_with("\ntikkun.JobFailed: no luck"));
         assert_eq!(message_of("Traceback\n  File x\nValueError: bad\n"), "ValueError: bad");
+    }
+
+    /// Fields and values in turn, each on a line of its own.
+    #[test]
+    fn fuzz_hashes() {
+        let job = NewJob {
+            timeout: Some(Limit::After(Duration::from_secs(180))),
+            retries: Some(Retries { left: 3, intervals: vec![Duration::from_secs(10)] }),
+            ..NewJob::new("a", "default", "tikkun.echo", crate::job::Args::positional([1.into()]))
+        };
+        let fields = fields(&job, Serializer::Json).unwrap();
+        let written = [
+            ("status", "started"),
+            ("created_at", "2026-01-01T00:00:00.000000Z"),
+            ("enqueued_at", "2026-01-01T00:00:00Z"),
+            ("x_attempt", "2"),
+            ("x_due", "1767225600000"),
+            ("origin", "default"),
+            ("result_ttl", "-1"),
+            ("number_of_retries", "4"),
+            ("webhooks", r#"{"success": {"url": "https://a.example/b", "method": "POST"}}"#),
+            ("success_callback_name", "shop.tasks.sent"),
+            ("success_callback_timeout", "60"),
+        ];
+        let written = written.map(|(name, value)| (name, value.as_bytes().to_vec()));
+        let lines =
+            fields.into_iter().chain(written).map(|(name, value)| [name.as_bytes(), b"\n", &value].concat());
+        fuzz("hashes", [lines.collect::<Vec<_>>().join(&b'\n')], |bytes| {
+            let mut lines = bytes.split(|byte| *byte == b'\n');
+            let pairs = std::iter::from_fn(|| {
+                Some((String::from_utf8_lossy(lines.next()?).into(), lines.next()?.to_vec()))
+            });
+            let (job, _) = Hash(pairs.collect()).record("a", None, &Limits::default());
+            assert!(!job.kind.as_str().is_empty() || job.args.is_ok(), "{job:?}");
+        });
     }
 
     #[test]

@@ -85,13 +85,13 @@ fn value() -> impl Strategy<Value = Exact> {
 }
 
 /// The fixture's pickles, to be damaged.
-fn fixture() -> Vec<Vec<u8>> {
+pub(super) fn fixture() -> Vec<Vec<u8>> {
     let lines = include_str!("../../../../../tests/rq/pickles.tsv").lines();
     lines.map(|line| bytes(line.rsplit('\t').next().unwrap())).collect()
 }
 
 /// Limits with which a payload of these tests takes almost no resources.
-fn tight() -> Limits {
+pub(super) fn tight() -> Limits {
     Limits { stored: 1 << 16, plain: 1 << 16, depth: 30, values: 2000, memory: 1 << 20 }
 }
 

@@ -1,6 +1,7 @@
 //! Tests of the codec with Python's own bytes, random data, and malicious payloads.
 
 mod chance;
+mod changed;
 mod hostile;
 mod python;
 
