@@ -11,7 +11,7 @@ use chrono::Utc;
 use futures::StreamExt as _;
 
 use super::rescuer_ports::RescuerPorts;
-use crate::deadline::answer_in;
+use crate::deadline::{answer_in, time_for};
 use crate::failpoint;
 use crate::fault::Fault;
 use crate::job::{
@@ -48,7 +48,7 @@ pub(super) async fn rescue(
     deadline: Duration,
 ) -> Result<(), Fault> {
     let found = ports.broker.orphans(ORPHANS.saturating_add(*left));
-    let until = deadline + ports.broker.further_time(None);
+    let until = deadline + time_for(ports.broker.left(None));
     let mut orphans = ports.turn.beating(answer_in(until, "look for orphans", found)).await?;
     let all = orphans.len();
     orphans.retain(|orphan| is_judged_here(ports, &orphan.delivery.job));

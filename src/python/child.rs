@@ -134,7 +134,7 @@ impl Child {
     /// Not cancel safe: dropped, it leaves a child that can only be dropped ([`Child::is_usable`] is false).
     pub async fn run(
         &mut self,
-        job: &RawJob,
+        job: &RawJob<'_>,
         sink: Arc<dyn OutputSink>,
         on_phase: &mut (dyn FnMut(Phase) + Send),
     ) -> Ran {
@@ -598,7 +598,7 @@ mod tests {
         let (zygote, _) = boot_with(&[]).await;
         let mut child = zygote.fork(Job, LONG).await.unwrap();
         let mut large = job("value = len(job[b'data'])");
-        large.hash.push((b"data".to_vec(), vec![7; 30_000_000]));
+        large.hash.to_mut().push((b"data".to_vec(), vec![7; 30_000_000]));
         let ran = child.run(&large, Arc::new(Kept::default()), &mut |_| {}).await;
         assert_eq!(payload(ran), "30000000");
     }

@@ -179,14 +179,14 @@ pub struct CallbackOrder<'a> {
     /// The death of the process that ran the job, where there was one.
     pub death: Option<&'a Death>,
     /// The job.
-    pub job: &'a RawJob,
+    pub job: &'a RawJob<'a>,
 }
 
 /// What Tikkun asks of a child.
 #[derive(Clone, Copy, Debug)]
 pub enum ToChild<'a> {
     /// Run this job.
-    Job(&'a RawJob),
+    Job(&'a RawJob<'a>),
     /// Run the callback of a job that ended elsewhere.
     Callback(&'a CallbackOrder<'a>),
     /// Whether the end of the job was written; `false` when the attempt was no longer ours.
@@ -393,7 +393,11 @@ mod tests {
 
     #[test]
     fn callback_without_a_death_has_empty_facts() {
-        let job = RawJob { id: "a".to_owned(), hash: vec![(b"data".to_vec(), vec![0])], ..RawJob::default() };
+        let job = RawJob {
+            id: "a".to_owned(),
+            hash: vec![(b"data".to_vec(), vec![0])].into(),
+            ..RawJob::default()
+        };
         let order = CallbackOrder { reason: CallbackReason::Stopped, death: None, job: &job };
         let said = ToChild::Callback(&order);
         let expected = encode(33, &[b"stopped", b"{}", b"a", b"", b"", b"", b"data", b"\0"]).unwrap();

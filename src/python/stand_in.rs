@@ -242,13 +242,13 @@ pub(super) async fn boot_as(start: Start, more: &[(&str, &str)]) -> (Zygote, Arc
 }
 
 /// A job that runs `code`.
-pub(crate) fn job(code: &str) -> RawJob {
+pub(crate) fn job(code: &str) -> RawJob<'static> {
     RawJob {
         id: "job-1".to_owned(),
         queue: "default".to_owned(),
         execution: "execution-1".to_owned(),
         worker: "worker-1".to_owned(),
-        hash: vec![(b"code".to_vec(), code.as_bytes().to_vec())],
+        hash: vec![(b"code".to_vec(), code.as_bytes().to_vec())].into(),
     }
 }
 

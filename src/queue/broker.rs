@@ -29,17 +29,31 @@ pub trait Broker: Send + Sync + 'static {
     /// `patience`. It takes no job. Cancel safe.
     async fn wait(&self, queue: &QueueName, patience: Duration) -> Result<bool, Fault>;
 
-    /// Takes up to `max` jobs from the head of `queue`, fewer if their payloads are too large for one answer; none if
-    /// that of the first is, which the next call brings, see [`further_time`](Self::further_time).
+    /// Takes up to `max` jobs from the head of `queue`, fewer if their payloads are too large for one answer. Where payloads
+    /// travel with their jobs, one that is heavier than [`LIGHT`](crate::job::LIGHT) is left, and those behind it, see [`left`](Self::left).
     /// In one atomic step it registers them as started under the lease of `process` and counts the attempt.
     /// It returns no jobs if the queue is empty or paused, or if the process has no valid lease. Heavy
     /// arguments stay [folded](JobRecord::folded). Cancel safe: jobs taken for a dropped call go back to the
     /// head by themselves.
     async fn fetch(&self, queue: &QueueName, max: u32, process: &ProcessId) -> Result<Vec<Delivery>, Fault>;
 
-    /// How much longer than usual the next fetch from `queue` may take, or without one the next look for orphans,
-    /// because of a job whose payload is large; such a job is left for the call that waits for it.
-    fn further_time(&self, queue: Option<&QueueName>) -> Duration;
+    /// [Fetches](Self::fetch) the first job of `queue` if it has this weight, which was told when it was [left](Self::left).
+    async fn fetch_heavy(
+        &self,
+        queue: &QueueName,
+        weight: usize,
+        process: &ProcessId,
+    ) -> Result<Vec<Delivery>, Fault> {
+        let _ = weight;
+        self.fetch(queue, 1, process).await
+    }
+
+    /// The bytes of the payload of the first job in `queue`, if the last fetch left it for that; without a queue, of the
+    /// largest orphan that the last look left, and that the next one brings.
+    fn left(&self, queue: Option<&QueueName>) -> usize {
+        let _ = queue;
+        0
+    }
 
     /// Loads the [folded](JobRecord::folded) arguments of a delivery, or returns why they cannot be read.
     async fn unfold(&self, delivery: &Delivery) -> Result<Result<Args, ArgsError>, Fault> {

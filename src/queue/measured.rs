@@ -29,8 +29,8 @@ macro_rules! count {
     ($($how:ident $call:ident($($name:ident: $type:ty),*) -> $answer:ty;)*) => {
         #[async_trait]
         impl<B: Broker> Broker for Measured<B> {
-            fn further_time(&self, queue: Option<&QueueName>) -> Duration {
-                self.broker.further_time(queue)
+            fn left(&self, queue: Option<&QueueName>) -> usize {
+                self.broker.left(queue)
             }
 
             $(async fn $call(&self, $($name: $type),*) -> Result<$answer, Fault> {
@@ -44,6 +44,7 @@ count! {
     timed enqueue(jobs: &[NewJob]) -> Vec<Enqueued>;
     patient wait(queue: &QueueName, patience: Duration) -> bool;
     timed fetch(queue: &QueueName, max: u32, process: &ProcessId) -> Vec<Delivery>;
+    timed fetch_heavy(queue: &QueueName, weight: usize, process: &ProcessId) -> Vec<Delivery>;
     timed unfold(delivery: &Delivery) -> Result<Args, ArgsError>;
     timed held(queue: &QueueName, process: &ProcessId) -> Vec<Delivery>;
     timed settle(settlements: &[Settlement]) -> Vec<Settled>;

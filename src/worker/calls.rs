@@ -203,7 +203,7 @@ impl Calls {
     }
 
     fn answer(&self, want: Want, fetched: Result<Vec<Delivery>, Fault>) {
-        let taken = |deliveries| take_in_hand(&self.queue, &self.completer, deliveries, want.slots);
+        let taken = |deliveries| take_in_hand(&self.queue, &self.completer, deliveries, (want.slots, None));
         let fetched = fetched.map(taken);
         // A listener that drains needs no answer.
         let _ = want.answer.send(fetched);

@@ -9,6 +9,7 @@ use super::attempt::attempt_span;
 use super::attempt_metrics;
 use super::completer::Completer;
 use super::dispatch::carry_out;
+use super::payloads::Room;
 use super::queue_state::{Held, QueueState};
 use super::slots::{Claim, Slot};
 use super::unfolding::unfolded;
@@ -23,12 +24,12 @@ pub(super) struct Fetched {
     pub(super) claim: Option<Claim>,
 }
 
-/// Begins to carry these deliveries, each in a slot. During a drain they go back.
+/// Begins to carry these deliveries, each in a slot, and the first with the room that it has. During a drain they go back.
 pub(super) fn take_in_hand(
     queue: &Arc<QueueState>,
     completer: &Arc<Completer>,
     deliveries: Vec<Delivery>,
-    slots: Vec<Slot>,
+    (slots, mut room): (Vec<Slot>, Option<Room>),
 ) -> Fetched {
     if *queue.draining.borrow() {
         give_back(queue, completer, deliveries);
@@ -39,7 +40,8 @@ pub(super) fn take_in_hand(
     for (delivery, slot) in deliveries.into_iter().zip(slots) {
         let Some(held) = queue.hold(&delivery.execution) else { continue };
         let span = attempt_span(&delivery.job);
-        actix_rt::spawn(carry(held, delivery, slot, Arc::clone(completer)).instrument(span));
+        let place = (slot, room.take());
+        actix_rt::spawn(carry(held, delivery, place, Arc::clone(completer)).instrument(span));
     }
     Fetched { jobs, claim }
 }
@@ -58,12 +60,18 @@ fn give_back(queue: &Arc<QueueState>, completer: &Arc<Completer>, deliveries: Ve
 
 /// Takes one delivery through its runner to its settlement, across restarts of the runner and the listener. Then its
 /// webhooks are sent.
-async fn carry(held: Held, delivery: Delivery, slot: Slot, completer: Arc<Completer>) {
+async fn carry(
+    held: Held,
+    delivery: Delivery,
+    (slot, room): (Slot, Option<Room>),
+    completer: Arc<Completer>,
+) {
     let mut under_way = attempt_metrics::begin(&held.queue.ports.meter, &delivery.job);
     let webhooks = delivery.job.webhook_job();
-    let ended = match unfolded(&held.queue, &slot, delivery).await {
-        Ok((delivery, _room)) => carry_out(&slot, delivery).await,
-        Err(given_back) => given_back,
+    // The broker remembers what it has lent until the end is written, so the room is kept until then.
+    let (ended, _room) = match unfolded(&held.queue, delivery, room).await {
+        Ok((delivery, room)) => (carry_out(&slot, delivery).await, room),
+        Err(given_back) => (given_back, None),
     };
     failpoint::reach("queue_listener.carried");
     under_way.ended();

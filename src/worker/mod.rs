@@ -16,6 +16,7 @@ mod job_runner;
 mod listener_ports;
 mod next_call;
 mod outage;
+mod payloads;
 mod queue_listener;
 mod queue_state;
 mod reclaimer;
@@ -34,7 +35,8 @@ pub(crate) use isolated_threads::{AT_ONCE, COMES_BACK, Isolated, IsolatedThreads
 pub use job_runner::JobRunner;
 pub use listener_ports::{ListenerPorts, ListenerSettings};
 pub use outage::{Outages, Unserved};
+pub use payloads::Payloads;
 pub use queue_listener::{Drain, QueueListener};
 pub use runner_place::{Post, RunnerPlace};
 pub use runner_watch::{RunnerThreads, RunnerWatch};
-pub use slots::{Payloads, Slot, SlotPool};
+pub use slots::{Slot, SlotPool};

@@ -15,11 +15,12 @@ use super::carrying::{Fetched, take_in_hand};
 use super::completer::Completer;
 use super::listener_ports::{ListenerPorts, ListenerSettings};
 use super::outage::{OUTAGE, Outage};
+use super::payloads::Room;
 use super::queue_state::QueueState;
 use super::reclaimer::Reclaimer;
 use super::slots::{Claim, Slot};
-use super::waiting::{granted_slots, wait_for_lease, wait_for_work};
-use crate::deadline::answer_in;
+use super::waiting::{granted_slots, may_fetch, wait_for_lease, wait_for_work};
+use crate::deadline::{answer_in, time_for};
 use crate::failpoint;
 use crate::fault::{Fault, FaultKind};
 
@@ -116,7 +117,7 @@ impl Fetcher {
         let mut claim: Option<Claim> = None;
         loop {
             // A refused fetch is repeated. Otherwise an outage would never end if the queue is empty by now.
-            let waits = looked && claim.is_none() && !outage.is_on();
+            let waits = looked && claim.is_none() && !outage.is_on() && self.left() == 0;
             if waits {
                 queue.ports.slots.looked(queue.settings.rank);
                 wait_for_work(queue).await;
@@ -137,6 +138,7 @@ impl Fetcher {
                 Ok(fetched) => {
                     claim = fetched.claim;
                     if fetched.jobs == 0
+                        && self.left() == 0
                         && let Some(rest) = rest_after_none(waits)
                     {
                         tokio::time::sleep(rest).await;
@@ -172,32 +174,72 @@ impl Fetcher {
         most: u32,
         claim: &mut Option<Claim>,
     ) -> Result<Option<Fetched>, Fault> {
-        let waits = self.queue.ports.broker.further_time(Some(&self.queue.settings.queue));
-        let fetched = if waits.is_zero() {
-            let Some(fetched) = self.calls.fetch(slots, most).await? else { return Ok(None) };
-            fetched
-        } else {
-            // Others are not kept waiting for a large payload.
-            *claim = None;
-            // Its jobs are lent long before they are here. A drain does not cut it off, for nobody would have them then.
-            let under_way = actix_rt::spawn(self.clone().fetch_large(slots, waits));
-            under_way.await.map_err(|died| Fault::new(FaultKind::Retryable, "fetch").because(died))??
+        let fetched = match self.left() {
+            0 => self.calls.fetch(slots, most).await?,
+            weight => {
+                // Others are not kept waiting for a heavy job.
+                *claim = None;
+                self.fetch_heavy(slots, weight).await?
+            }
         };
-        if fetched.jobs > 0 {
+        if fetched.as_ref().is_some_and(|fetched| fetched.jobs > 0) {
             failpoint::reach("queue_listener.fetched");
         }
-        Ok(Some(fetched))
+        Ok(fetched)
     }
 
-    /// Fetches jobs whose payloads are so large that no settlement shall wait for them.
-    async fn fetch_large(self, slots: Vec<Slot>, waits: Duration) -> Result<Fetched, Fault> {
+    /// The weight of the first job if it was left for that.
+    fn left(&self) -> usize {
+        self.queue.ports.broker.left(Some(&self.queue.settings.queue))
+    }
+
+    /// Waits for room for the first job, which has this weight, and fetches it alone. `None` if nothing may be fetched now.
+    async fn fetch_heavy(&self, mut slots: Vec<Slot>, weight: usize) -> Result<Option<Fetched>, Fault> {
         let queue = &self.queue;
+        slots.truncate(1);
+        let mut room = pin!(queue.ports.slots.payloads().room(weight));
+        loop {
+            // Without room in time, others may have taken it meanwhile, and what is first now may be light.
+            let granted = tokio::time::timeout(queue.settings.patience, &mut room).await;
+            let granted = granted.ok().map(|room| (weight, room));
+            queue.ports.turn.beat();
+            if !may_fetch(queue) {
+                return Ok(None);
+            }
+            let is_last_look = granted.is_some();
+            // Its job is lent long before it is here. A drain does not cut it off, for nobody would have it then.
+            let under_way = actix_rt::spawn(self.clone().fetch_first(slots, granted));
+            let died = |died| Fault::new(FaultKind::Retryable, "fetch").because(died);
+            match under_way.await.map_err(died)?? {
+                Ok(fetched) => return Ok(Some(fetched)),
+                Err(unused) => slots = unused,
+            }
+            if is_last_look || self.left() != weight {
+                return Ok(Some(Fetched { jobs: 0, claim: None }));
+            }
+        }
+    }
+
+    /// Fetches the first job, for which no settlement shall wait: the one of this weight, for which there is this room, or
+    /// else a light one. Returns the slots if it is another.
+    async fn fetch_first(
+        self,
+        slots: Vec<Slot>,
+        heavy: Option<(usize, Option<Room>)>,
+    ) -> Result<Result<Fetched, Vec<Slot>>, Fault> {
+        let (queue, ports, name) = (&self.queue, &self.queue.ports, &self.queue.settings.queue);
         let _fetching = queue.fetching.lock().await;
-        let most = u32::try_from(slots.len()).unwrap_or(u32::MAX);
-        let fetched = queue.ports.broker.fetch(&queue.settings.queue, most, &queue.ports.process);
-        let fetched = answer_in(queue.settings.deadline + waits, "fetch", fetched);
-        let deliveries = queue.ports.turn.beating(fetched).await?;
-        Ok(take_in_hand(queue, &self.calls.completer(), deliveries, slots))
+        let (weight, room) = heavy.map_or((0, None), |(weight, room)| (weight, room));
+        let fetched = match weight {
+            0 => ports.broker.fetch(name, 1, &ports.process),
+            weight => ports.broker.fetch_heavy(name, weight, &ports.process),
+        };
+        let fetched = answer_in(queue.settings.deadline + time_for(weight), "fetch", fetched);
+        let deliveries = ports.turn.beating(fetched).await?;
+        if deliveries.is_empty() {
+            return Ok(Err(slots));
+        }
+        Ok(Ok(take_in_hand(queue, &self.calls.completer(), deliveries, (slots, room))))
     }
 }
 

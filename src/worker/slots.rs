@@ -7,8 +7,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use parking_lot::Mutex;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot, watch};
+use tokio::sync::{oneshot, watch};
 
+use super::payloads::Payloads;
 use super::runner_place::{Post, RunnerPlace};
 use crate::config::QueueOrder;
 
@@ -19,27 +20,6 @@ pub struct SlotPool {
     gone: watch::Sender<bool>,
     payloads: Payloads,
 }
-
-/// The memory for the heavy arguments of all running jobs, in units of kibibytes. Requests are served
-/// in their order. Light arguments need none, so no ordinary job waits behind a heavy one. Pools may share it.
-#[derive(Clone)]
-pub struct Payloads {
-    budget: usize,
-    room: Arc<Semaphore>,
-}
-
-/// The bytes of memory in one permit.
-const PIECE: usize = 1 << 10;
-
-impl From<usize> for Payloads {
-    /// Of so many bytes.
-    fn from(budget: usize) -> Self {
-        Self { budget, room: Arc::new(Semaphore::new((budget / PIECE).min(Semaphore::MAX_PERMITS))) }
-    }
-}
-
-/// The memory reserved for one job's arguments, until it is dropped.
-pub(super) struct Room(#[expect(dead_code, reason = "it is held, and not looked at")] OwnedSemaphorePermit);
 
 struct State {
     order: QueueOrder,
@@ -91,18 +71,6 @@ impl Drop for Claim {
 }
 
 impl Slot {
-    /// The memory for the heavy arguments of all running jobs, in bytes.
-    pub(super) fn payload_budget(&self) -> usize {
-        self.pool.payloads.budget
-    }
-
-    /// Waits for memory for arguments of this weight; `None` if they exceed the whole budget. Cancel safe.
-    pub(super) async fn room(&self, weight: usize) -> Option<Room> {
-        let Payloads { budget, room } = &self.pool.payloads;
-        let pieces = u32::try_from(weight.div_ceil(PIECE)).ok().filter(|_| weight <= *budget)?;
-        Arc::clone(room).acquire_many_owned(pieces).await.ok().map(Room)
-    }
-
     /// The current runner of this slot.
     #[must_use]
     pub fn post(&self) -> Post {
@@ -142,6 +110,11 @@ impl SlotPool {
             gone: watch::Sender::new(false),
             payloads: payloads.into(),
         })
+    }
+
+    /// The memory for the heavy arguments of its jobs.
+    pub(super) fn payloads(&self) -> &Payloads {
+        &self.payloads
     }
 
     /// Sets the order in which the requests of different queues are granted.
@@ -305,7 +278,7 @@ mod tests {
     fn pool(slots: usize, caps: &[(usize, u32)]) -> Arc<SlotPool> {
         let runner = JobRunner::new(Arc::new(Registry::default()), Duration::ZERO, Running::default());
         let runner = RunnerPlace::new(Post { runner: runner.start(), fence: Fence::default() });
-        SlotPool::new(vec![runner; slots], caps.iter().copied().collect(), 10 * PIECE)
+        SlotPool::new(vec![runner; slots], caps.iter().copied().collect(), 0)
     }
 
     #[actix_rt::test]
@@ -436,19 +409,6 @@ mod tests {
         assert_eq!([1, 0, 0].map(|_| SlotPool::retire_one_of(&pools)), [1, 0, 0]);
         drop(busy);
         assert!(*pools[1].gone().borrow());
-    }
-
-    #[actix_rt::test]
-    async fn heavy_arguments_wait_in_turn_for_room_and_what_never_fits_does_not_wait() {
-        let slots = pool(1, &[]).request(0, 1).await.unwrap();
-        let slot = slots.first().unwrap();
-        assert!(slot.room(10 * PIECE + 1).await.is_none(), "it is more than all there is");
-        let first = slot.room(6 * PIECE - 1).await.unwrap();
-        let (mut large, mut small) = (Box::pin(slot.room(5 * PIECE)), Box::pin(slot.room(PIECE)));
-        assert!(futures::poll!(&mut large).is_pending());
-        assert!(futures::poll!(&mut small).is_pending(), "those that come later do not starve the large one");
-        drop(first);
-        assert!(futures::join!(large, small).0.is_some());
     }
 
     #[actix_rt::test]

@@ -5,14 +5,13 @@ use tikkun::job::JobState;
 use tikkun::queue::StopAsked;
 
 use super::place::{Place, plain};
-use super::process::Service;
 
 const MIB: usize = 1 << 20;
 const BOMBS: usize = 10;
 
 /// The most memory that the process has had so far, in MiB.
-fn peak(service: &Service) -> usize {
-    let status = std::fs::read_to_string(format!("/proc/{}/status", service.process.pid())).unwrap();
+pub fn peak(pid: impl std::fmt::Display) -> usize {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
     line.trim().trim_end_matches(" kB").parse::<usize>().unwrap() >> 10
 }
@@ -39,7 +38,7 @@ async fn jobs_in_hand_take_no_more_memory_than_their_budget() {
         assert!(error.contains("aaa") && error.contains("registered: "), "it was looked at: {error:.300}");
     }
     // All of them together, twice, are 280 MiB; the process itself and what passes by have wide room.
-    let peak = peak(&service);
+    let peak = peak(service.process.pid());
     assert!(peak < 200, "it took {peak} MiB");
 }
 

@@ -9,7 +9,7 @@ use crate::servers::redis as redis_server;
 use crate::service::ground;
 use crate::service::process;
 mod amnesia;
-mod bounds;
+pub mod bounds;
 mod distance;
 mod fleet;
 mod kills;

@@ -12,6 +12,7 @@ use rustix::process::Signal;
 use serde_json::{Value, json};
 
 use super::ground::{Ground, Rq, Run, all_gone, descendants};
+use crate::lost_redis::bounds::peak;
 use crate::lost_redis::place::size;
 
 /// Short leases, so that they run out in a test's time.
@@ -176,4 +177,28 @@ fn killed_with_python_jobs_in_hand_each_comes_back_or_fails_and_none_that_may_no
     }
     assert_eq!(ground.redis.ask(&["HLEN", "rq:tikkun:deliveries"]), "0");
     println!("{kills} kills with {in_hand} jobs in hand; {begun} runs of {} jobs", jobs.len());
+}
+
+#[test]
+fn payloads_of_all_jobs_in_hand_keep_to_their_budget_and_hold_up_no_other_queue() {
+    let mut ground = Ground::new(Rq::Three);
+    let jobs: Vec<_> = (0..16)
+        .map(|_| ground.enqueue("default", "nap", &json!([2]), &json!({ "ballast": 10 << 20 })))
+        .collect();
+    let small = ground.enqueue("low", "add", &json!([1, 2]), &json!({}));
+    // What a thread has given back is not kept for that thread alone: what is measured is what is held.
+    let variables = [("TIKKUN_WORKER__PAYLOAD_BUDGET", "32MiB"), ("MALLOC_ARENA_MAX", "1")];
+    let worker = ground.worker(&["default", "low"]);
+    let mut run = ground.run_with(&["--slots", "16", "--isolation", "warm"], &worker, &variables);
+    assert_eq!(ground.result(&small, &mut run), "3");
+    let status = |ground: &Ground, id: &str| ground.redis.ask(&["HGET", &format!("rq:job:{id}"), "status"]);
+    assert!(jobs.iter().any(|job| status(&ground, job) == "queued"), "it did not wait for them");
+    let ended = |ground: &mut Ground, _: &Run| jobs.iter().all(|job| status(ground, job) == "finished");
+    ground.wait("the end of all", &mut run, ended);
+    // Together they are 160 MiB; the process itself and what passes by have wide room.
+    let most = peak(run.pid());
+    println!("at most {most} MiB");
+    assert!(most < 200, "it took {most} MiB");
+    let larger_than_all = ground.enqueue("default", "nap", &json!([0]), &json!({ "ballast": 40 << 20 }));
+    assert_eq!(ground.result(&larger_than_all, &mut run), "'rested'", "it runs alone");
 }

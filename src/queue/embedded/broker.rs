@@ -109,11 +109,6 @@ impl Broker for Embedded {
         }
     }
 
-    /// No payload is on its way for long.
-    fn further_time(&self, _: Option<&QueueName>) -> Duration {
-        Duration::ZERO
-    }
-
     async fn held(&self, queue: &QueueName, process: &ProcessId) -> Result<Vec<Delivery>, Fault> {
         look::held(&self.database, queue, process)
             .await

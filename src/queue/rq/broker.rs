@@ -16,7 +16,6 @@ use super::steps::{self, KeyLook};
 use super::troubles::Troubles;
 use super::wait::Waiters;
 use super::{pauses, risks, schedules, tend, wire};
-use crate::deadline::time_for;
 use crate::fault::Fault;
 use crate::job::{
     Args, ArgsError, ExecutionId, JobId, JobRecord, JobState, KindName, NewJob, ProcessId, QueueName,
@@ -55,6 +54,11 @@ impl Rq {
         }
     }
 
+    async fn lend(&self, take: Take) -> Result<Vec<Delivery>, Fault> {
+        let (_, lent) = self.memory.lend(Ends::default(), take).await?;
+        Ok(lent.received())
+    }
+
     fn released(&self, ended: Ended) -> Vec<Settled> {
         if ended.more_to_release {
             steps::release_the_rest(&self.server);
@@ -74,13 +78,20 @@ impl Broker for Rq {
     }
 
     async fn fetch(&self, queue: &QueueName, max: u32, process: &ProcessId) -> Result<Vec<Delivery>, Fault> {
-        let take = Take { queue: queue.clone(), max, process: process.clone() };
-        let (_, lent) = self.memory.lend(Ends::default(), take).await?;
-        Ok(lent.received())
+        self.lend(Take::light(queue, max, process)).await
     }
 
-    fn further_time(&self, queue: Option<&QueueName>) -> Duration {
-        time_for(queue.map_or_else(|| self.leases.size_of_orphans(), |queue| self.server.too_large.of(queue)))
+    async fn fetch_heavy(
+        &self,
+        queue: &QueueName,
+        weight: usize,
+        process: &ProcessId,
+    ) -> Result<Vec<Delivery>, Fault> {
+        self.lend(Take { weight, ..Take::light(queue, 1, process) }).await
+    }
+
+    fn left(&self, queue: Option<&QueueName>) -> usize {
+        queue.map_or_else(|| self.leases.size_of_orphans(), |queue| self.server.left.of(queue))
     }
 
     async fn unfold(&self, delivery: &Delivery) -> Result<Result<Args, ArgsError>, Fault> {
@@ -117,7 +128,7 @@ impl Broker for Rq {
     ) -> Result<(Vec<Settled>, Vec<Delivery>), Fault> {
         let (server, memory, before) = (&self.server, &self.memory, self.memory.known());
         let asking = server.lost_answers.ask(settlements);
-        let take = Take { queue: queue.clone(), max, process: process.clone() };
+        let take = Take::light(queue, max, process);
         let (answers, lent) = memory.lend(server.ends(settlements)?, take).await?;
         let settled = memory.settled(&before, settlements, ended(settlements, asking, answers)).await?;
         Ok((self.released(settled), lent.received()))
@@ -241,25 +252,7 @@ impl Broker for Rq {
     }
 
     async fn requeue(&self, ids: &[JobId]) -> Result<Vec<Requeued>, Fault> {
-        if ids.is_empty() {
-            return Ok(Vec::new());
-        }
-        let server = &self.server;
-        let mut call = server.prepare(&server.scripts.requeue);
-        for id in ids {
-            call.arg(id.as_str());
-        }
-        let answers: Vec<String> =
-            server.link.invoke(&call, || format!("put {} jobs back", ids.len())).await?;
-        let answer = |text: String| match text.as_str() {
-            "1" => Requeued::Waits,
-            "" => Requeued::Missing,
-            word => match word.strip_prefix('!') {
-                Some(holder) => Requeued::Duplicate(JobId::from(holder)),
-                None => Requeued::Is(wire::state(word)),
-            },
-        };
-        Ok(answers.into_iter().map(answer).collect())
+        self.server.requeue(ids).await
     }
 
     async fn counts(&self) -> Result<BTreeMap<QueueName, QueueCounts>, Fault> {

@@ -2,10 +2,11 @@
 
 use super::ends::ending;
 use super::server::{Server, told};
-use super::taken::{Taken, TakenJob, new_executions};
+use super::taken::{Taken, Values, new_executions};
 use super::wire;
 use crate::fault::Fault;
 use crate::job::{ExecutionId, JobState, ProcessId, QueueName};
+use crate::queue::broker::EVERY_LENGTH;
 use crate::queue::delivery::{Delivery, Settled, Settlement};
 use crate::queue::lost_answers::Asking;
 
@@ -22,6 +23,14 @@ pub(super) struct Take {
     pub(super) queue: QueueName,
     pub(super) max: u32,
     pub(super) process: ProcessId,
+    /// That of the first job, which alone is then taken, and only if it has it; 0 for light ones.
+    pub(super) weight: usize,
+}
+
+impl Take {
+    pub(super) fn light(queue: &QueueName, max: u32, process: &ProcessId) -> Self {
+        Self { queue: queue.clone(), max, process: process.clone(), weight: 0 }
+    }
 }
 
 /// Settlements in the form for the server's script.
@@ -77,9 +86,8 @@ impl Server {
         Ok(ends)
     }
 
-    /// Settles first, and then takes; if the settlements are refused, nothing is taken. If the first job is too
-    /// large for an answer, no job is taken, and the next call waits for it. Run it as its own task if it takes jobs, because
-    /// it must not be cancelled half-way.
+    /// Settles first, and then takes; if the settlements are refused, nothing is taken. Run it as its own task if it takes
+    /// jobs, because it must not be cancelled half-way.
     pub(super) async fn exchange(
         &self,
         ends: &Ends,
@@ -90,10 +98,11 @@ impl Server {
         let mut size = ends.size;
         let fetch = take.map(|take| Fetch::new(self, take, &ends.executions));
         if let Some(Fetch { take, executions, workers, .. }) = &fetch {
-            let first = self.too_large.of(&take.queue);
-            size += first;
+            self.left.note(&take.queue, 0);
+            // What every connection carries needs none of its own.
+            size += if take.weight > EVERY_LENGTH { take.weight } else { 0 };
             call.arg(take.queue.as_str()).arg(take.process.as_str());
-            call.arg(u8::from(self.whole_hashes.contains(&take.queue))).arg(first);
+            call.arg(u8::from(self.whole_hashes.contains(&take.queue))).arg(take.weight);
             for (execution, name) in executions.iter().zip(workers) {
                 call.arg(execution.as_str()).arg(name);
             }
@@ -120,12 +129,9 @@ impl<'a> Fetch<'a> {
         Self { server, take, executions, workers }
     }
 
-    fn answered(
-        mut self,
-        (now, names, taken, known, broken, dropped, whole, too_large): Taken,
-    ) -> Vec<Delivery> {
+    fn answered(mut self, (now, names, taken, known, broken, dropped, whole, left): Taken) -> Vec<Delivery> {
         let (server, queue) = (self.server, &self.take.queue);
-        server.too_large.note(queue, too_large);
+        server.left.note(queue, left);
         for id in broken {
             tracing::error!(job.id = id, queue.name = %queue,
                 "an entry of a queue was no job: its key is missing fields or holds no hash; the entry is gone, the key \
@@ -138,9 +144,8 @@ impl<'a> Fetch<'a> {
         let started_at = wire::time(&now);
         let mut whole = std::mem::take(&mut self.workers).into_iter().zip(whole);
         let delivery = |((execution, id), values): ((ExecutionId, String), Vec<Option<Vec<u8>>>)| {
-            let job = TakenJob::new(&names, values, whole.next());
-            let mut delivery = server.delivery(execution, queue, &id, job.fields);
-            delivery.hash = job.hash;
+            let values = Values::taken(&names, values, whole.next());
+            let mut delivery = server.delivery(execution, queue, &id, values);
             delivery.job.state = JobState::Started;
             delivery.job.attempt = delivery.job.attempt.saturating_add(1);
             delivery.job.started_at = started_at;

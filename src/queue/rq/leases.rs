@@ -136,7 +136,7 @@ impl Leases {
             // The hash of a job lent here is remembered, and the job may have ended meanwhile.
             let delivery = match self.granted.lock().contains_key(&process) {
                 true => server.shown(execution, &queue, &id, fields),
-                false => server.delivery(execution, &queue, &id, fields),
+                false => server.delivery(execution, &queue, &id, fields.into()),
             };
             Orphan { delivery, process }
         };

@@ -43,8 +43,7 @@ struct Held {
     execution: ExecutionId,
     worker: String,
     id: String,
-    queue: String,
-    fields: Vec<(String, Vec<u8>)>,
+    hash: Arc<Hash>,
 }
 
 impl Memory {
@@ -158,10 +157,13 @@ impl Memory {
         call.arg(process.id.as_str()).arg(record).arg(known.ttl).arg(queue_list(&process.queues));
         let mut bytes = 0;
         for held in self.held_here() {
-            bytes += held.fields.iter().map(|(_, value)| value.len()).sum::<usize>();
-            call.arg(held.execution.as_str()).arg(held.worker).arg(held.id).arg(held.queue);
-            call.arg(held.fields.len() * 2);
-            for (name, value) in held.fields {
+            let description = description(&held.id, &held.hash);
+            let description = description.iter().map(|text| (&b"description"[..], text.as_bytes()));
+            let fields: Vec<_> = held.hash.0.all().chain(description).collect();
+            bytes += fields.iter().map(|(_, value)| value.len()).sum::<usize>();
+            call.arg(held.execution.as_str()).arg(held.worker).arg(held.id).arg(held.hash.queue());
+            call.arg(fields.len() * 2);
+            for (name, value) in fields {
                 call.arg(name).arg(value);
             }
         }
@@ -181,19 +183,15 @@ impl Memory {
     fn held_here(&self) -> Vec<Held> {
         let lent = self.server.lent.lock();
         let held = |(execution, worker): (ExecutionId, String)| {
-            let (id, hash) = lent.get(&execution).map(|lent| (lent.id.clone(), lent.hash.clone()))?;
-            Some(Held { worker, queue: hash.queue().to_owned(), fields: fields(&id, hash), id, execution })
+            let (id, hash) = lent.get(&execution).map(|lent| (lent.id.clone(), Arc::clone(&lent.hash)))?;
+            Some(Held { execution, worker, id, hash })
         };
         self.server.workers.busy().into_iter().filter_map(held).collect()
     }
 }
 
-/// The fetched hash, plus the fields that a fetch leaves out and that can be derived.
-fn fields(id: &str, hash: Hash) -> Vec<(String, Vec<u8>)> {
+/// The field that a fetch leaves out, which can be derived.
+fn description(id: &str, hash: &Hash) -> Option<String> {
     let (record, _) = hash.record(id, None, &super::codec::Limits::default());
-    let mut fields: Vec<_> = hash.0.into_iter().collect();
-    if let Ok(args) = record.args {
-        fields.push(("description".to_owned(), format!("{}{args}", record.kind).into_bytes()));
-    }
-    fields
+    record.args.ok().map(|args| format!("{}{args}", record.kind))
 }

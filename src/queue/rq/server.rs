@@ -1,6 +1,7 @@
 //! What the calls to the server share; how jobs are enqueued, and which are lent.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use parking_lot::Mutex;
 use redis::ScriptInvocation;
@@ -10,12 +11,12 @@ use super::codec::{self, Limits, Serializer};
 use super::keys::Keys;
 use super::link::Link;
 use super::scripts::Scripts;
-use super::taken::TooLarge;
+use super::taken::{Left, Values};
 use super::wire::{self, Hash};
 use super::workers::Workers;
 use crate::fault::{Fault, FaultKind};
 use crate::job::{Args, ArgsError, ExecutionId, JobId, NewJob, QueueEnd, QueueName};
-use crate::queue::delivery::{Delivery, Enqueued, Settlement};
+use crate::queue::delivery::{Delivery, Enqueued, Requeued, Settlement};
 use crate::queue::lost_answers::LostAnswers;
 
 /// The fields of a hash in a script's answer.
@@ -38,14 +39,14 @@ pub(super) struct Server {
     /// The jobs that are lent.
     pub(super) lent: Mutex<HashMap<ExecutionId, Out>>,
     pub(super) lost_answers: LostAnswers,
-    pub(super) too_large: TooLarge,
+    pub(super) left: Left,
 }
 
 /// A job that is lent.
 pub(super) struct Out {
     pub(super) id: String,
     /// The hash as it was fetched.
-    pub(super) hash: Hash,
+    pub(super) hash: Arc<Hash>,
     /// The serializer of its result.
     pub(super) serializer: Serializer,
 }
@@ -68,7 +69,7 @@ impl Server {
             serializer: Serializer::default(),
             lent: Mutex::default(),
             lost_answers: LostAnswers::default(),
-            too_large: TooLarge::default(),
+            left: Left::default(),
         }
     }
 
@@ -104,6 +105,19 @@ impl Server {
         Ok(answers.into_iter().map(enqueued).collect())
     }
 
+    /// Puts ended jobs back into their queues.
+    pub(super) async fn requeue(&self, ids: &[JobId]) -> Result<Vec<Requeued>, Fault> {
+        if ids.is_empty() {
+            return Ok(Vec::new());
+        }
+        let mut call = self.prepare(&self.scripts.requeue);
+        for id in ids {
+            call.arg(id.as_str());
+        }
+        let answers: Vec<String> = self.link.invoke(&call, || format!("put {} jobs back", ids.len())).await?;
+        Ok(answers.into_iter().map(requeued).collect())
+    }
+
     /// A delivery, which is remembered until its end. Its queue is the one from which it was taken, whatever
     /// its fields say.
     pub(super) fn delivery(
@@ -111,22 +125,21 @@ impl Server {
         execution: ExecutionId,
         queue: &QueueName,
         id: &str,
-        fields: Fields,
+        values: Values,
     ) -> Delivery {
-        let hash = Hash(fields);
+        let (whole, hash) = (values.whole.clone(), Arc::new(Hash(values)));
         let (job, serializer) = hash.record(id, None, &self.limits);
         let mut job = job.folded();
         job.queue = queue.clone();
         self.lent.lock().insert(execution.clone(), Out { id: id.to_owned(), hash, serializer });
-        Delivery { job, execution, hash: None }
+        Delivery { job, execution, hash: whole }
     }
 
     /// The arguments of a lent delivery; `None` if it is not remembered.
     pub(super) fn unfold(&self, delivery: &Delivery) -> Option<Result<Args, ArgsError>> {
-        let lent = self.lent.lock();
-        let data = lent.get(&delivery.execution)?.hash.0.get("data")?.clone();
-        drop(lent);
-        Some(codec::decode_call(&data, &self.limits).map(|call| call.args).map_err(|call| call.error))
+        let hash = self.lent.lock().get(&delivery.execution).map(|lent| Arc::clone(&lent.hash))?;
+        let data = hash.0.get("data")?;
+        Some(codec::decode_call(data, &self.limits).map(|call| call.args).map_err(|call| call.error))
     }
 
     /// The same for a delivery that is only shown: it is not remembered.
@@ -137,7 +150,7 @@ impl Server {
         id: &str,
         fields: Fields,
     ) -> Delivery {
-        let (job, _) = Hash(fields).record(id, None, &self.limits);
+        let (job, _) = Hash(fields.into()).record(id, None, &self.limits);
         let mut job = job.folded();
         job.queue = queue.clone();
         Delivery { job, execution, hash: None }
@@ -184,6 +197,18 @@ impl<'a> How<'a> {
 pub(super) fn told(what: &impl Serialize) -> Result<String, Fault> {
     serde_json::to_string(what)
         .map_err(|error| Fault::new(FaultKind::Permanent, "write down what a script is told").because(error))
+}
+
+/// What became of a job that was to be put back.
+fn requeued(text: String) -> Requeued {
+    match text.as_str() {
+        "1" => Requeued::Waits,
+        "" => Requeued::Missing,
+        word => match word.strip_prefix('!') {
+            Some(holder) => Requeued::Duplicate(JobId::from(holder)),
+            None => Requeued::Is(wire::state(word)),
+        },
+    }
 }
 
 fn enqueued(answer: redis::Value) -> Enqueued {

@@ -10,8 +10,8 @@ use crate::queue::delivery::RawHash;
 
 /// The time of the fetch, the names of fields, the ids of jobs in the order of the slots, the fields of each, the ids
 /// that stood for nothing that can be run, those that were dropped, each with the reason, and the whole hash of each job
-/// where that is asked for: then its fields are those alone that count otherwise than they stand there; and the size of
-/// the first job if it was left because it is too large for an answer.
+/// where that is asked for: then its fields are those alone that count otherwise than they stand there; and the weight of
+/// the job that is first now, if it was left for that.
 pub(super) type Taken = (
     String,
     Vec<String>,
@@ -23,50 +23,70 @@ pub(super) type Taken = (
     usize,
 );
 
-/// A job that was taken: the fields that are known of it, and its whole hash.
-pub(super) struct TakenJob {
-    pub(super) fields: HashMap<String, Vec<u8>>,
-    pub(super) hash: Option<Arc<RawHash>>,
+/// The values of a job's hash by their fields: some alone, and where the whole hash came all others in there. Clones
+/// share that.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Values {
+    own: HashMap<String, Vec<u8>>,
+    pub(super) whole: Option<Arc<RawHash>>,
 }
 
-impl TakenJob {
-    /// Of fields by the places of their `names`, and of a hash as the server answers it,
+impl From<HashMap<String, Vec<u8>>> for Values {
+    fn from(own: HashMap<String, Vec<u8>>) -> Self {
+        Self { own, whole: None }
+    }
+}
+
+impl Values {
+    /// Of a job that was taken: fields by the places of their `names`, and its hash as the server answers it,
     /// fields and values in turn, beside the name of the worker that has it.
-    pub(super) fn new(
+    pub(super) fn taken(
         names: &[String],
         values: Vec<Option<Vec<u8>>>,
         whole: Option<(String, Vec<Vec<u8>>)>,
     ) -> Self {
-        let hash = whole.map(|(worker, flat)| {
+        let whole = whole.map(|(worker, flat)| {
             let mut flat = flat.into_iter();
             RawHash { worker, fields: std::iter::from_fn(|| Some((flat.next()?, flat.next()?))).collect() }
         });
-        // What is not text is no name that we know.
-        let known = |(field, value): &(Vec<u8>, Vec<u8>)| {
-            Some((std::str::from_utf8(field).ok()?.to_owned(), value.clone()))
-        };
-        let mut fields: HashMap<_, _> = hash.iter().flat_map(|hash| &hash.fields).filter_map(known).collect();
-        fields.extend(names.iter().zip(values).filter_map(|(name, value)| Some((name.clone(), value?))));
-        Self { fields, hash: hash.map(Arc::new) }
+        let own = names.iter().zip(values).filter_map(|(name, value)| Some((name.clone(), value?)));
+        Self { own: own.collect(), whole: whole.map(Arc::new) }
+    }
+
+    pub(super) fn get(&self, field: &str) -> Option<&[u8]> {
+        let own = self.own.get(field).map(Vec::as_slice);
+        own.or_else(|| {
+            let mut all = self.whole.iter().flat_map(|hash| &hash.fields);
+            all.find(|(name, _)| name == field.as_bytes()).map(|(_, value)| value.as_slice())
+        })
+    }
+
+    /// Every field with its value.
+    pub(super) fn all(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
+        let own = self.own.iter().map(|(name, value)| (name.as_bytes(), value.as_slice()));
+        let others = self.whole.iter().flat_map(|hash| &hash.fields);
+        let others = others.map(|(name, value)| (name.as_slice(), value.as_slice()));
+        let is_own = |name: &[u8]| std::str::from_utf8(name).is_ok_and(|name| self.own.contains_key(name));
+        own.chain(others.filter(move |(name, _)| !is_own(name)))
     }
 }
 
-/// The size of the first job of each queue where it was left because it is too large for an answer.
+/// The weight of the first job of each queue where the last fetch left it for that.
 #[derive(Default)]
-pub(super) struct TooLarge(Mutex<HashMap<QueueName, usize>>);
+pub(super) struct Left(Mutex<HashMap<QueueName, usize>>);
 
-impl TooLarge {
-    /// The bytes that the next fetch from a queue waits for at least.
+impl Left {
+    /// That of this queue; 0 if none was left.
     pub(super) fn of(&self, queue: &QueueName) -> usize {
         self.0.lock().get(queue).copied().unwrap_or(0)
     }
 
-    /// Of a fetch that was answered; 0 if its first job was not too large.
-    pub(super) fn note(&self, queue: &QueueName, size: usize) {
-        let mut sizes = self.0.lock();
-        match size {
-            0 => sizes.remove(queue),
-            size => sizes.insert(queue.clone(), size),
+    /// As a fetch was answered; 0 also before it is.
+    pub(super) fn note(&self, queue: &QueueName, weight: usize) {
+        let mut weights = self.0.lock();
+        match weight {
+            0 => weights.remove(queue),
+            weight => weights.insert(queue.clone(), weight),
         };
     }
 }

@@ -8,7 +8,7 @@ use chrono::Utc;
 use super::callbacks::callback;
 use super::codec::{self, Limits};
 use super::ends::{End, requests};
-use super::server::Server;
+use super::server::{Fields, Server};
 use super::steps::release;
 use super::wire::{self, Hash};
 use crate::fault::Fault;
@@ -81,7 +81,8 @@ fn webhooks_of(id: &str, told: Vec<Vec<u8>>, limits: &Limits) -> Vec<WebhookRequ
     let mut told = told.into_iter();
     let Some(failure) = told.next().and_then(|text| String::from_utf8(text).ok()) else { return Vec::new() };
     let names = ["webhooks", "data", "enqueued_at"].map(str::to_owned);
-    let (record, _) = Hash(names.into_iter().zip(told).collect()).record(id, None, limits);
+    let values: Fields = names.into_iter().zip(told).collect();
+    let (record, _) = Hash(values.into()).record(id, None, limits);
     let failure = codec::decode_exc(&failure, limits).unwrap_or_default();
     let made = |job| requests(&job, &End::Failed(&failure), Utc::now());
     record.webhook_job().map(made).unwrap_or_default()

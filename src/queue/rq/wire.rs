@@ -8,6 +8,7 @@ use serde_json::{Map, Value};
 
 use super::callbacks::callback;
 use super::codec::{self, Limits, Serializer};
+use super::taken::Values;
 use crate::fault::{Fault, FaultKind};
 use crate::job::{
     Callbacks, JobId, JobRecord, JobState, KindName, Limit, NewJob, QueueName, RETRIES_EXHAUSTED, Retries,
@@ -25,7 +26,7 @@ const LONGEST: i64 = 10_000_000_000;
 
 /// The fields of a hash.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Hash(pub(super) HashMap<String, Vec<u8>>);
+pub(super) struct Hash(pub(super) Values);
 
 /// The newest outcome of a job.
 #[derive(Clone, Debug, Default)]
@@ -93,7 +94,7 @@ impl Hash {
         last: Option<&LastOutcome>,
         limits: &Limits,
     ) -> (JobRecord, Serializer) {
-        let data = self.0.get("data").map_or(&[][..], Vec::as_slice);
+        let data = self.0.get("data").unwrap_or_default();
         let (kind, args, serializer) = match codec::decode_call(data, limits) {
             Ok(call) => (call.kind, Ok(call.args), call.serializer),
             Err(call) => {
@@ -349,7 +350,8 @@ mod tests {
             let pairs = std::iter::from_fn(|| {
                 Some((String::from_utf8_lossy(lines.next()?).into(), lines.next()?.to_vec()))
             });
-            let (job, _) = Hash(pairs.collect()).record("a", None, &Limits::default());
+            let (job, _) =
+                Hash(pairs.collect::<HashMap<_, _>>().into()).record("a", None, &Limits::default());
             assert!(!job.kind.as_str().is_empty() || job.args.is_ok(), "{job:?}");
         });
     }

@@ -128,7 +128,7 @@ impl PythonJobs {
     async fn run_in(
         &self,
         mut child: Child,
-        (raw, sink): (&RawJob, &Arc<dyn OutputSink>),
+        (raw, sink): (&RawJob<'_>, &Arc<dyn OutputSink>),
         job: ForeignJob<'_>,
         ctx: &JobContext,
     ) -> Option<JobResult> {
@@ -153,7 +153,7 @@ impl PythonJobs {
     async fn watched(
         &self,
         child: &mut Child,
-        (raw, sink): (&RawJob, &Arc<dyn OutputSink>),
+        (raw, sink): (&RawJob<'_>, &Arc<dyn OutputSink>),
         limit: Option<Duration>,
         ctx: &JobContext,
     ) -> (Ran, Option<Killed>) {
@@ -207,7 +207,7 @@ impl PythonJobs {
         &self,
         death: &Death,
         killed: Option<Killed>,
-        (raw, sink): (&RawJob, &Arc<dyn OutputSink>),
+        (raw, sink): (&RawJob<'_>, &Arc<dyn OutputSink>),
         job: ForeignJob<'_>,
     ) -> JobResult {
         let is_stopped = matches!(killed, Some(Killed::ByPerson(StopReason::Stopped)));
@@ -253,7 +253,7 @@ impl PythonJobs {
         &self,
         (reason, death): (CallbackReason, Option<&Death>),
         may_take: Duration,
-        (raw, sink): (&RawJob, &Arc<dyn OutputSink>),
+        (raw, sink): (&RawJob<'_>, &Arc<dyn OutputSink>),
     ) {
         let (order, clock) = (CallbackOrder { reason, death, job: raw }, Clock::new());
         clock.set(Some(may_take));
@@ -288,13 +288,13 @@ impl PythonJobs {
     }
 }
 
-fn raw(job: ForeignJob<'_>) -> RawJob {
+fn raw(job: ForeignJob<'_>) -> RawJob<'_> {
     RawJob {
         id: job.record.id.to_string(),
         queue: job.record.queue.to_string(),
         execution: job.execution.to_string(),
         worker: job.worker.to_owned(),
-        hash: job.fields.to_vec(),
+        hash: job.fields.into(),
     }
 }
 

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use tikkun::job::{Args, Limit};
+use tikkun::job::{Args, Limit, NewJob};
 use tikkun::queue::{Broker, Delivery, Disposition, RqSettings, Settled, open_rq};
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::{TcpListener, UnixStream};
@@ -50,14 +50,14 @@ fn text() -> Value {
     json!(std::iter::repeat_with(fastrand::alphanumeric).take(LARGE).collect::<String>())
 }
 
-/// The first call says how large it is; the second waits for it.
+/// The first call says how heavy it is; the second waits for it.
 async fn second_time(broker: &dyn Broker) -> Delivery {
     assert_eq!(fetch(broker, 2).await, [], "no job is lent in vain");
-    let waits = broker.further_time(Some(&queue()));
-    assert!(waits > Duration::from_secs(5), "{waits:?}");
-    let lent = fetch(broker, 2).await;
-    assert_eq!(broker.further_time(Some(&queue())), Duration::ZERO);
-    lent.into_iter().next().expect("the job that was too large at first")
+    let weight = broker.left(Some(&queue()));
+    assert!(weight > LARGE / 2, "{weight}");
+    let lent = broker.fetch_heavy(&queue(), weight, &me()).await.unwrap();
+    assert_eq!(broker.left(Some(&queue())), 0);
+    lent.into_iter().next().expect("the job that was too heavy at first")
 }
 
 #[tokio::test]
@@ -99,8 +99,45 @@ async fn large_jobs_of_dead_processes_are_found_over_a_thin_line() {
         far.orphans(9).await.unwrap().into_iter().map(|one| one.delivery.job.id.to_string()).collect()
     };
     assert_eq!(found().await, ["small"], "it holds up no other");
-    assert!(far.further_time(None) > Duration::from_secs(5));
+    assert!(far.left(None) > LARGE / 2);
     let mut all = found().await;
     all.sort();
     assert_eq!(all, ["large", "small"]);
+}
+
+/// Ids that a fetch brings, and what it leaves.
+async fn brought(broker: &dyn Broker) -> (Vec<String>, usize) {
+    (ids(&fetch(broker, 9).await), broker.left(Some(&queue())))
+}
+
+#[tokio::test]
+async fn a_heavy_job_waits_in_its_place_for_who_asks_for_just_that() {
+    for whole in [false, true] {
+        let prefix = Prefix::new();
+        let settings =
+            RqSettings { whole_hashes: whole.then(queue).into_iter().collect(), ..prefix.settings() };
+        let broker = open_rq(&settings).unwrap();
+        assert!(broker.renew_lease(&process(ME), LONG).await.unwrap());
+        let heavy = |id: &str| {
+            let args = Args::positional([text()]);
+            NewJob { args, ..job(id) }
+        };
+        let jobs = [job("a"), heavy("b"), job("c"), heavy("d")];
+        broker.enqueue(&jobs).await.unwrap();
+        let (first, weight) = brought(&*broker).await;
+        assert_eq!(first, ["a"], "what stands before it comes, and what stands behind it waits");
+        assert!(weight > LARGE / 2);
+        assert_eq!(brought(&*broker).await, (vec![], weight), "nobody overtakes it");
+        let asked = async |weight| ids(&broker.fetch_heavy(&queue(), weight, &me()).await.unwrap());
+        assert_eq!(asked(weight - 1).await, Vec::<String>::new(), "there would be no room for it");
+        assert_eq!(broker.left(Some(&queue())), weight);
+        assert_eq!(asked(weight).await, ["b"]);
+        assert_eq!(asked(weight).await, Vec::<String>::new(), "a light one needs no room");
+        assert_eq!(broker.left(Some(&queue())), 0);
+        let (next, weight) = brought(&*broker).await;
+        assert_eq!(next, ["c"]);
+        let last = broker.fetch_heavy(&queue(), weight, &me()).await.unwrap().remove(0);
+        assert_eq!(last.job.id, "d".into());
+        assert_eq!(last.hash.map(|hash| hash.weight()), whole.then_some(weight));
+    }
 }

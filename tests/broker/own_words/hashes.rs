@@ -69,13 +69,14 @@ async fn with_the_whole_hash_jobs_count_as_without_it() {
 }
 
 #[tokio::test]
-async fn whole_hashes_that_are_too_much_for_one_answer_come_one_after_another() {
+async fn whole_hashes_that_are_too_many_for_one_answer_come_with_the_next() {
     let prefix = Prefix::new();
     let broker = with_hashes(&prefix).await;
-    enqueue(&*broker, &["a", "b", "c"]).await;
-    for id in ["a", "b"] {
-        prefix.set_field(&format!("job:{id}"), "beside", &vec![b'x'; 400 << 10]).await;
+    let names = ["a", "b", "c", "d", "e", "f", "g", "h", "i", "j"];
+    enqueue(&*broker, &names).await;
+    for id in names {
+        prefix.set_field(&format!("job:{id}"), "beside", &vec![b'x'; 60 << 10]).await;
     }
-    assert_eq!(ids(&fetch(&*broker, 9).await), ["a"]);
-    assert_eq!(ids(&fetch(&*broker, 9).await), ["b", "c"]);
+    assert_eq!(ids(&fetch(&*broker, 12).await), names[..8]);
+    assert_eq!(ids(&fetch(&*broker, 12).await), names[8..]);
 }

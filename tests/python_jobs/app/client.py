@@ -1,6 +1,7 @@
 """Enqueues jobs and looks at them, as the application does: one JSON command for each line, one answer for each."""
 
 import json
+import os
 import sys
 from datetime import timedelta
 
@@ -14,7 +15,7 @@ import shop
 connection = Redis(unix_socket_path=sys.argv[1])
 
 
-def enqueue(queue, function, args=(), retries=None, callbacks=False, due=False, serializer=None, **options):
+def enqueue(queue, function, args=(), retries=None, callbacks=False, due=False, serializer=None, ballast=0, **options):
     if callbacks:
         from rq import Callback
 
@@ -23,6 +24,8 @@ def enqueue(queue, function, args=(), retries=None, callbacks=False, due=False, 
         from rq import Webhook
 
         options["webhooks"] = [Webhook.from_dict(webhook) for webhook in options["webhooks"]]
+    if ballast:
+        args = (*args, os.urandom(ballast))
     if retries is not None:
         options["retry"] = Retry(max=retries)
     if function == "basket":

@@ -100,7 +100,7 @@ def unserializable():
     return lambda: None
 
 
-def nap(seconds):
+def nap(seconds, ballast=b""):
     time.sleep(seconds)
     return "rested"
 

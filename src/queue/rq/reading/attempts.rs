@@ -30,13 +30,13 @@ impl Server {
         if hash.is_empty() {
             return Ok(Vec::new());
         }
-        Ok(of(&Hash(hash), entries, &self.limits))
+        Ok(of(&Hash(hash.into()), entries, &self.limits))
     }
 }
 
 fn of(hash: &Hash, entries: Entries, limits: &Limits) -> Vec<AttemptRecord> {
     let state = hash.state();
-    let ended = entries.into_iter().map(|(_, fields)| of_entry(&Hash(fields), limits));
+    let ended = entries.into_iter().map(|(_, fields)| of_entry(&Hash(fields.into()), limits));
     let mut attempts: Vec<AttemptRecord> =
         (state == JobState::Started).then(|| running(hash)).into_iter().chain(ended).collect();
     if let Some(last) = attempts.first_mut().filter(|_| hash.is_stopped()) {

@@ -92,7 +92,7 @@ impl Server {
             let mut again = Vec::new();
             for (id, hash) in some.iter().zip(hashes) {
                 match (hash.is_empty(), wire::split_member(id)) {
-                    (false, _) => found.push((id.clone(), Hash(hash))),
+                    (false, _) => found.push((id.clone(), Hash(hash.into()))),
                     (true, (plain, Some(_))) => again.push(plain.to_owned()),
                     (true, (_, None)) => {}
                 }
@@ -105,7 +105,7 @@ impl Server {
                 let hashes: Vec<Option<Fields>> = self.people.ask_each(&mut commands, &what).await?;
                 let hashes = hashes.into_iter().map(Option::unwrap_or_default);
                 let there = again.into_iter().zip(hashes).filter(|(_, hash)| !hash.is_empty());
-                found.extend(there.map(|(id, hash)| (id, Hash(hash))));
+                found.extend(there.map(|(id, hash)| (id, Hash(hash.into()))));
             }
         }
         found.sort_by(|(a, _), (b, _)| a.cmp(b));

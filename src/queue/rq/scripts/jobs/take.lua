@@ -1,12 +1,12 @@
 -- Takes jobs from the head of a queue. They are registered and marked as started before they leave it, so that whatever the
 -- server refuses half-way, no job is in no list. As under RQ, what is taken is run, whatever its status says and whoever else
 -- runs it, unless its hash is gone or it was canceled.
--- From ARGV[at] on: queue; process; whether the whole hash of each job is asked for; how many bytes of jobs the caller
--- waits for at least; then for each free slot an execution and a worker.
+-- From ARGV[at] on: queue; process; whether the whole hash of each job is asked for; the weight of the first job, for
+-- which alone the caller has room, or 0 for light jobs; then for each free slot an execution and a worker.
 -- Answers: the time; the names of the fields; the ids of the jobs taken, in the order of the slots; the fields of each;
 -- the ids that stood for nothing that can be run; for each id that was dropped, why; and the whole hash of each job
--- taken, if that is asked for: then its fields are those alone that count otherwise than they stand there; and the size
--- of the first job if it is too large for the answer and was therefore left where it is, else 0.
+-- taken, if that is asked for: then its fields are those alone that count otherwise than they stand there; and the
+-- weight of the job that is first now if it was left for that, else 0.
 local function take(at)
   local NAMES = { 'status', 'data', 'timeout', 'x_attempt', 'success_callback_name', 'failure_callback_name',
     'stopped_callback_name', 'origin', 'created_at', 'enqueued_at', 'meta', 'result_ttl', 'failure_ttl', 'retries_left',
@@ -148,7 +148,8 @@ local function take(at)
 
   -- Sorts the ids at the head by what happens to them, changing nothing; as many as fit into the answer. Answers
   -- their number, too.
-  local room, too_large = math.max(ANSWER, tonumber(ARGV[at + 3])), 0
+  local expected, left = tonumber(ARGV[at + 3]), 0
+  local room = math.max(ANSWER, expected)
   local function look(ids)
     local entries, gone = {}, {}
     for place, id in ipairs(ids) do
@@ -165,10 +166,9 @@ local function take(at)
       elseif fields[2] then
         -- The payload, what the enqueuer noted, and webhooks; the other fields are short.
         local size = hash and size_of(hash) or #fields[2] + #(fields[11] or '') + #(fields[19] or '')
-        if size > room then
-          if used == 0 then too_large = size end
-          return entries, gone, place - 1
-        end
+        local is_heavy = size > LIGHT
+        if is_heavy and size ~= expected then left = size end
+        if left > 0 or size > room or expected > 0 and not is_heavy then return entries, gone, place - 1 end
         room = room - size
         entries[#entries + 1] = entry_of(id, name, fields)
         hashes[#hashes + 1] = hash
@@ -196,5 +196,5 @@ local function take(at)
     for _, id in ipairs(gone) do pcall(give_places_back, id) end
     if count < #ids then break end
   end
-  return { now, NAMES, taken, known, broken, dropped, hashes, too_large }
+  return { now, NAMES, taken, known, broken, dropped, hashes, left }
 end
