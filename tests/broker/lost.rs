@@ -8,8 +8,8 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use parking_lot::Mutex;
-use tikkun::job::JobState;
-use tikkun::queue::{Broker, Disposition, Order, RqSettings, Settled, open_rq};
+use tikkun::job::{JobState, Limit, QueueEnd, RetryAsked};
+use tikkun::queue::{Broker, Disposition, Order, RqSettings, Settled, Settlement, open_rq};
 use tokio::io::copy_bidirectional;
 use tokio::net::{TcpListener, UnixStream};
 use tokio::sync::watch;
@@ -70,25 +70,78 @@ async fn end_that_comes_before_anybody_notices_counts_all_the_same() {
     assert_eq!(counts(&*broker).await.started, 0);
 }
 
+fn dropped() -> Disposition {
+    Disposition::Ack { result: serde_json::json!(1), keep: Limit::After(Duration::ZERO) }
+}
+
+/// Settles, and nobody takes the answer.
+async fn lose_the_answer(broker: &dyn Broker, settlement: &[Settlement]) {
+    // It is sent with the first look at it.
+    let mut call = broker.settle(settlement);
+    assert!(futures::poll!(&mut call).is_pending());
+    eventually("the end to be written", async || (counts(broker).await.started == 0).then_some(())).await;
+}
+
 #[tokio::test]
 async fn an_end_whose_answer_was_lost_counts_when_it_is_told_again() {
-    let zero = Duration::ZERO;
-    let dropped = Disposition::Ack { result: serde_json::json!(1), keep: tikkun::job::Limit::After(zero) };
-    for verdict in [ack(), dropped, Disposition::Rescue] {
+    for verdict in [ack(), dropped(), Disposition::Rescue] {
         let prefix = Prefix::new();
         let broker = leased(&prefix).await;
         let known = one(&*broker, job("known")).await;
         assert_eq!(settle(&*broker, &known, ack()).await, Settled::Done, "the script is on the server");
         let delivery = one(&*broker, job("a")).await;
         let settlement = [settlement(&delivery, verdict.clone())];
-        // It is sent with the first look at it, and nobody takes the answer.
-        let mut call = broker.settle(&settlement);
-        assert!(futures::poll!(&mut call).is_pending());
-        eventually("the end to be written", async || (counts(&*broker).await.started == 0).then_some(()))
-            .await;
-        drop(call);
+        lose_the_answer(&*broker, &settlement).await;
         assert_eq!(broker.settle(&settlement).await.unwrap(), [Settled::Done], "{verdict:?}");
         assert_eq!(broker.settle(&settlement).await.unwrap(), [Settled::NotOurs], "that answer came");
+    }
+}
+
+#[tokio::test]
+async fn an_end_whose_answer_was_lost_counts_also_when_others_have_taken_and_dropped_the_job_since() {
+    let (zero, error) = (Duration::ZERO, "no".to_owned());
+    for verdict in [
+        Disposition::RetryAt { delay: zero, error },
+        Disposition::RunAgain { delay: zero, asked: RetryAsked::at_most(3), keep: Limit::After(zero) },
+        Disposition::Forward { queue: "other".into() },
+        Disposition::Release { end: QueueEnd::Head },
+        Disposition::Rescue,
+    ] {
+        let prefix = Prefix::new();
+        let (broker, other) = (leased(&prefix).await, prefix.open().await);
+        assert!(other.renew_lease(&process("other"), LONG).await.unwrap());
+        let delivery = one(&*broker, job("a")).await;
+        let settlement = [settlement(&delivery, verdict.clone())];
+        lose_the_answer(&*broker, &settlement).await;
+        let goes_on = matches!(verdict, Disposition::Forward { .. }).then(|| "other".into());
+        let taken = other.fetch(&goes_on.unwrap_or_else(queue), 1, &"other".into()).await.unwrap().remove(0);
+        assert_eq!(settle(&*other, &taken, dropped()).await, Settled::Done);
+        assert_eq!(broker.job(&"a".into()).await.unwrap(), None);
+        assert_eq!(broker.settle(&settlement).await.unwrap(), [Settled::Done], "{verdict:?}");
+        assert_eq!(broker.settle(&settlement).await.unwrap(), [Settled::NotOurs], "that answer came");
+        for key in prefix.ask_list(&["KEYS", "tikkun:told:*"]).await {
+            let lives: i64 = ask(&["TTL", &key]).await;
+            assert!((1..=600).contains(&lives), "{key} lives {lives} s");
+        }
+    }
+}
+
+#[tokio::test]
+async fn an_end_whose_answer_was_lost_counts_also_when_its_id_was_put_in_again_since() {
+    for is_taken in [false, true] {
+        let prefix = Prefix::new();
+        let broker = leased(&prefix).await;
+        let delivery = one(&*broker, job("a")).await;
+        let settlement = [settlement(&delivery, dropped())];
+        lose_the_answer(&*broker, &settlement).await;
+        enqueue(&*broker, &["a"]).await;
+        let taken = if is_taken { fetch(&*broker, 1).await } else { Vec::new() };
+        let before = record(&*broker, "a").await;
+        assert_eq!(broker.settle(&settlement).await.unwrap(), [Settled::Done], "{is_taken}");
+        assert_eq!(record(&*broker, "a").await, before, "it is another job");
+        for delivery in taken {
+            assert_eq!(settle(&*broker, &delivery, ack()).await, Settled::Done);
+        }
     }
 }
 

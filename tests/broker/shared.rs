@@ -109,7 +109,7 @@ async fn limit_whose_keys_are_something_else_fails_none_of_its_jobs() {
 }
 
 /// Sorts of keys, each of which may be left out of an ACL.
-const SORTS: [&str; 24] = [
+const SORTS: [&str; 25] = [
     "job:*",
     "results:*",
     "queue:*",
@@ -130,6 +130,7 @@ const SORTS: [&str; 24] = [
     "tikkun:deliveries",
     "tikkun:held:*",
     "tikkun:release*",
+    "tikkun:told:*",
     "tikkun:unique:*",
     "tikkun:proof*",
     "tikkun:nothing",

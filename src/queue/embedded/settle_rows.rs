@@ -152,9 +152,15 @@ pub(super) async fn return_rows(
     ))
     .bind(batch(rows)?)
     .bind(now)
-    .fetch_all(tx)
+    .fetch_all(&mut *tx)
     .await?;
     done.extend(returned);
+    let marks = rows.iter().filter(|row| done.contains(row.execution)).map(|row| &row.mark);
+    sqlx::query("INSERT OR REPLACE INTO tikkun_told (mark, told_at) SELECT value, ?2 FROM json_each(?1)")
+        .bind(batch(&marks.collect::<Vec<_>>())?)
+        .bind(now)
+        .execute(tx)
+        .await?;
     Ok(())
 }
 

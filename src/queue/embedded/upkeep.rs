@@ -7,6 +7,7 @@ use crate::job::{JobState, QueueEnd, QueueName};
 
 use super::database::{Database, SLACK, now};
 use super::place::Places;
+use super::resettled;
 use super::row::batch;
 use super::unique;
 use crate::queue::upkeep::Budget;
@@ -94,9 +95,10 @@ async fn follow_clock(database: &Database) -> Result<(), sqlx::Error> {
     Ok(())
 }
 
-/// Deletes up to `max` expired ended jobs, and keys that are not held any more.
+/// Deletes up to `max` expired ended jobs, keys that are not held any more, and what is told of ends no longer.
 pub async fn expire(database: &Database, max: u32) -> Result<u32, sqlx::Error> {
     unique::forget(database, max).await?;
+    resettled::forget(database).await?;
     let now = now();
     // Most calls find nothing, and take no lock.
     let any: bool = sqlx::query_scalar("SELECT EXISTS (SELECT 1 FROM tikkun_jobs WHERE expires_at <= ?1)")

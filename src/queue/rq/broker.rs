@@ -129,7 +129,7 @@ impl Broker for Rq {
         let (server, memory, before) = (&self.server, &self.memory, self.memory.known());
         let asking = server.lost_answers.ask(settlements);
         let take = Take::light(queue, max, process);
-        let (answers, lent) = memory.lend(server.ends(settlements)?, take).await?;
+        let (answers, lent) = memory.lend(server.ends(settlements, &asking.again)?, take).await?;
         let settled = memory.settled(&before, settlements, ended(settlements, asking, answers)).await?;
         Ok((self.released(settled), lent.received()))
     }

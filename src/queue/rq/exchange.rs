@@ -64,16 +64,21 @@ impl Server {
             return Ok(Ended { settled: Vec::new(), more_to_release: false });
         }
         let asking = self.lost_answers.ask(settlements);
-        let (answers, _) = self.exchange(&self.ends(settlements)?, None).await?;
+        let (answers, _) = self.exchange(&self.ends(settlements, &asking.again)?, None).await?;
         Ok(ended(settlements, asking, answers))
     }
 
-    pub(super) fn ends(&self, settlements: &[Settlement]) -> Result<Ends, Fault> {
+    /// In the form for the script; `again` says which have been asked for before.
+    pub(super) fn ends(&self, settlements: &[Settlement], again: &[bool]) -> Result<Ends, Fault> {
         let mut ends = Ends::default();
-        for one in settlements {
-            let serializer =
-                self.lent.lock().get(&one.execution).map(|out| out.serializer).unwrap_or_default();
-            let (how, text) = ending(one, serializer);
+        for (one, again) in settlements.iter().zip(again) {
+            let lent = self.lent.lock();
+            let out = lent.get(&one.execution);
+            let (mut how, text) = ending(one, out.map(|out| out.serializer).unwrap_or_default());
+            if *again && one.verdict.drops() {
+                how.created_at = out.and_then(|out| out.hash.text("created_at")).map(str::to_owned);
+            }
+            drop(lent);
             ends.size += text.len();
             ends.executions.push(one.execution.clone());
             ends.args.extend([

@@ -28,6 +28,9 @@ pub(in crate::queue::rq) struct Ending<'a> {
     /// A failure that leaves its status alone.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     unlisted: bool,
+    /// Where the end is told again and deletes the job: when that was created. Its id may stand for another by now.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(in crate::queue::rq) created_at: Option<String>,
 }
 
 /// How a delivery ends, and the text of its outcome.
@@ -43,6 +46,7 @@ pub(in crate::queue::rq) fn ending(one: &Settlement, serializer: Serializer) -> 
         changed: one.verbatim.as_ref().map(|words| changed(&words.changes)).unwrap_or_default(),
         changed_bytes: one.verbatim.as_ref().map(|words| in_digits(&words.changes)).unwrap_or_default(),
         unlisted: one.verbatim.as_ref().is_some_and(|words| words.unlisted),
+        created_at: None,
     };
     let text = match &one.verdict {
         Disposition::Ack { result, keep } => {

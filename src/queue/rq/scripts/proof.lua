@@ -8,7 +8,7 @@ local SORTS = { key('job', NOBODY), key('job', NOBODY, 'dependents'), RQ .. ':jo
   key('finished', NOBODY), key('failed', NOBODY), key('deferred', NOBODY), key('scheduled', NOBODY), key('canceled', NOBODY),
   key('execution', NOBODY), key('executions', NOBODY), key('worker', NOBODY), key('workers', NOBODY),
   key('scheduler', NOBODY), key('scheduler-lock', NOBODY), key('rl', NOBODY), ours('proof'), ours('unique', NOBODY),
-  ours('held', NOBODY), ours('release', NOBODY) }
+  ours('held', NOBODY), ours('release', NOBODY), ours('told', NOBODY) }
 
 -- Keys shared by all jobs, each with a write that changes nothing.
 local ALL_SHARE = { [key('queues')] = 'SREM', [key('rl-keys')] = 'SREM', [ours('releases')] = 'HDEL',

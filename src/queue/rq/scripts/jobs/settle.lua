@@ -1,6 +1,6 @@
 -- Settles deliveries, each only if its execution holds the job. ARGV[first…last]: for each its job, its execution,
 -- its end as JSON, and the text of its outcome, which may be any bytes. Answers 1 if it counts, else 0; if
--- the delivery is over, 2 if it ended in this way, and 3 if the job is gone, so that this is unknown. At last
+-- the delivery is over, 2 if it ended in this way, and 3 if that job is gone, so that this is unknown. At last
 -- 1 if dependents are left for further steps, else 0.
 local function settle(first, last)
   local JOB, EXECUTION, EXECUTIONS = key('job', ''), key('execution', ''), key('executions', '')
@@ -134,16 +134,34 @@ local function settle(first, last)
   -- The mark by which a repeated settlement is recognised after a lost answer.
   local function mark() return run.execution .. ' ' .. run.how.verdict end
 
+  -- Ends after which a job goes on are also told apart from it, for five to ten minutes: its next end may take its mark
+  -- and all else with it.
+  local SPAN, tells = 300, false
+  local function told_in(spans_ago) return ours('told', whole(math.floor(SECONDS / SPAN) - spans_ago)) end
+
+  local function tell()
+    try('HSET', told_in(0), run.execution, run.how.verdict)
+    if not tells then try('PEXPIREAT', told_in(0), in_seconds(2 * SPAN)) end
+    tells = true
+  end
+
+  local function is_told()
+    local verdict = run.how.verdict
+    return try('HGET', told_in(0), run.execution) == verdict or try('HGET', told_in(1), run.execution) == verdict
+  end
+
   -- How a delivery that is over has ended.
   local function how_it_ended()
-    if run.settled == mark() then return 2 end
+    if run.settled == mark() or is_told() then return 2 end
     -- The mark is that of the job's last end alone.
     local kind = ({ ack = '1', bury = '2', stop = '2', retry = '2', again = '4', exhaust = '5' })[run.how.verdict]
     for _, entry in ipairs(kind and try('XREVRANGE', RESULTS .. run.id, '+', '-') or {}) do
       local fields = as_table(entry[2])
       if fields.execution_id == run.execution and fields.type == kind then return 2 end
     end
-    return run.status and 0 or 3
+    -- Its id may stand for another job by now.
+    local of = run.how.created_at
+    return run.status and (not of or try('HGET', run.name, 'created_at') == of) and 0 or 3
   end
 
   -- Seconds since a fetch; jobs of one fetch have the same time.
@@ -467,6 +485,7 @@ local function settle(first, last)
       live(run.name, FAILURE_TTL)
       give_back_what_it_held()
     end
+    if done and (moves or run.stays) then tell() end
     if run.registry then later(run.registry, run.how.queue, run.score, run.id) end
     local remark = run.how.remark
     if remark and call('EXISTS', run.name) == 1 then call('HSET', run.name, 'x_remark', remark) end
