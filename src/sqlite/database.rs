@@ -26,6 +26,7 @@ use tokio::time::Instant;
 
 use super::connections::{Connections, LONG_LOG, Transaction, WAIT};
 use super::fault::{During, fault, is_no_database, kind};
+use super::wal_index::WalIndex;
 use crate::fault::{Fault, FaultKind};
 
 /// How long opening is retried while other processes open the file: switching to WAL needs exclusive access
@@ -98,8 +99,9 @@ impl Database {
         migrator: Option<&Migrator>,
     ) -> Result<Self, Fault> {
         let deadline = Instant::now() + OPENING;
+        let common = connection(path, tuning);
         let writer = loop {
-            let writer = writer(path, tuning);
+            let writer = writer(path, tuning, common.clone());
             match prepare(&writer, migrator, what).await {
                 Ok(()) => break writer,
                 Err(fault) => {
@@ -111,7 +113,7 @@ impl Database {
                 }
             }
         };
-        let reading = connection(path, tuning).pragma("query_only", "on");
+        let reading = common.pragma("query_only", "on");
         let read_only = || Connections::new(tuning.readers, reading.clone(), None);
         let (readers, people) = (read_only(), read_only());
         let place = Place::of(path).map_err(sqlx::Error::Io).during(what)?;
@@ -165,16 +167,20 @@ async fn prepare(writer: &Connections, migrator: Option<&Migrator>, what: &str) 
 }
 
 fn connection(path: &Path, tuning: Tuning) -> SqliteConnectOptions {
-    SqliteConnectOptions::new()
+    let options = SqliteConnectOptions::new()
         .filename(path)
         .busy_timeout(WAIT)
         .pragma("temp_store", "memory")
         .row_buffer_size(tuning.row_buffer)
-        .disable_statement_logging()
+        .disable_statement_logging();
+    match WalIndex::copied_on_write(path) {
+        Some(index) => index.before_each(options),
+        None => options,
+    }
 }
 
-fn writer(path: &Path, tuning: Tuning) -> Connections {
-    let options = connection(path, tuning)
+fn writer(path: &Path, tuning: Tuning, common: SqliteConnectOptions) -> Connections {
+    let options = common
         .create_if_missing(true)
         .journal_mode(SqliteJournalMode::Wal)
         .synchronous(SqliteSynchronous::Full)
@@ -339,6 +345,18 @@ mod tests {
         let mut tx = database.write().await.unwrap();
         let kept: i64 = sqlx::query_scalar("PRAGMA cache_size").fetch_one(&mut *tx).await.unwrap();
         assert_eq!(kept, -77);
+    }
+
+    /// A page of the file that is mapped ends the process when the disk fails to give it, instead of one statement.
+    #[tokio::test]
+    async fn no_page_of_a_file_is_mapped_into_memory() {
+        let folder = tempfile::tempdir().unwrap();
+        let database = opened(&folder.path().join("file.db")).await;
+        for connections in [database.readers(), database.people(), database.writer().unwrap()] {
+            let mapped =
+                sqlx::query_scalar::<_, i64>("PRAGMA mmap_size").fetch_one(connections).await.unwrap();
+            assert_eq!(mapped, 0);
+        }
     }
 
     #[tokio::test]

@@ -1,6 +1,7 @@
 //! Servers for the tests, each on a free port and in its own folder.
 
 pub mod clock;
+pub mod copy_on_write_disk;
 pub mod http;
 pub mod line;
 pub mod postgres;
