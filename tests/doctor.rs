@@ -7,9 +7,11 @@
 //! 12 a person paused the job · 13 the job waits out an outage · 14 a due job is not promoted · 15 no scheduler ·
 //! 16 a row's queue job has ended first · 17 the job failed · 18 workers are busy · 19 the schema is not there ·
 //! 20 the job's code never yields · 21 the job is not due yet · 22 a schedule's function is unknown ·
-//! 23 nothing runs at all · 24 the attachments' objects lie elsewhere · 25 the attachments' disk hangs.
+//! 23 nothing runs at all · 24 the attachments' objects lie elsewhere · 25 the attachments' disk hangs ·
+//! 26 a process lives and cannot renew its lease.
 
 use crate::servers::s3;
+use crate::service::ground::Ground;
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -22,7 +24,7 @@ use serde_json::{Value, json};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
 use sqlx::{AssertSqlSafe, Connection as _};
 use tempfile::TempDir;
-use tikkun::job::{Args, Limit, NewJob, ProcessId};
+use tikkun::job::{Args, Limit, NewJob};
 use tikkun::maintenance::SCHEDULER_ROLE;
 use tikkun::queue::{Broker, Disposition, ProcessRecord, Settlement, open_embedded};
 use tikkun::store::{Schema, open_sqlite};
@@ -68,6 +70,20 @@ impl Ward {
 
     async fn listens(&self, id: &str, queues: &[&str]) {
         self.broker.renew_lease(&process(id, queues), LONG).await.unwrap();
+    }
+
+    /// A deletion runs in a process with this pid, whose lease has run out.
+    async fn with_a_lease_that_ran_out(pid: u32) -> Self {
+        let ward = Self::well().await;
+        let doomed = ProcessRecord { pid, ..process("doomed", &["maintenance"]) };
+        ward.broker.renew_lease(&doomed, LONG).await.unwrap();
+        ward.row("running", 0, "").await;
+        ward.enqueue("carrier", "maintenance", DELETION, &[json!(27)]).await;
+        let taken = ward.broker.fetch(&"maintenance".into(), 1, &doomed.id).await.unwrap();
+        assert_eq!(taken.len(), 1);
+        assert_eq!(ward.doctor(&["27"], 0)["ok"], true, "its lease still holds");
+        ward.sql("queue.db", "update tikkun_processes set lease_until = 0 where id = 'doomed'").await;
+        ward
     }
 
     fn path(&self, name: &str) -> PathBuf {
@@ -202,17 +218,68 @@ async fn nothing_runs_at_all() {
 
 #[tokio::test]
 async fn the_worker_died_with_the_job_in_its_hands() {
-    let ward = Ward::well().await;
-    ward.listens("doomed", &["maintenance"]).await;
-    ward.row("running", 0, "").await;
-    ward.enqueue("carrier", "maintenance", DELETION, &[json!(27)]).await;
-    let doomed = ProcessId::from("doomed");
-    assert_eq!(ward.broker.fetch(&"maintenance".into(), 1, &doomed).await.unwrap().len(), 1);
-    assert_eq!(ward.doctor(&["27"], 0)["ok"], true, "its lease still holds");
-    ward.sql("queue.db", "update tikkun_processes set lease_until = 0 where id = 'doomed'").await;
+    let mut child = Command::new("sleep").arg("600").spawn().unwrap();
+    let ward = Ward::with_a_lease_that_ran_out(child.id()).await;
+    child.kill().unwrap();
+    child.wait().unwrap();
     for args in [&["27"][..], &["carrier"], &[]] {
         ward.names(args, &["worker_died"], &["job carrier", "lease of its process is over"]);
     }
+}
+
+#[tokio::test]
+async fn a_process_without_a_lease_is_not_called_dead_unless_it_is() {
+    let own = std::process::id();
+    let ward = Ward::with_a_lease_that_ran_out(own).await;
+    let name = format!("process {own} on ward");
+    for args in [&["27"][..], &["carrier"], &[]] {
+        let words = [&*name, "it lives", "1 jobs: `carrier`", "cannot write to the queue", "health"];
+        ward.names(args, &["lease_not_renewed"], &words);
+    }
+    // As in another container, whose processes cannot be seen from here.
+    ward.sql("queue.db", "update tikkun_processes set incarnation = 'elsewhere/7' where id = 'doomed'").await;
+    for args in [&["27"][..], &["carrier"], &[]] {
+        ward.names(args, &["lease_not_renewed"], &[&name, "cannot be seen from here", "1 jobs: `carrier`"]);
+    }
+}
+
+/// As where a disk is full for the service's user, and root looks, for whom it is not.
+#[tokio::test]
+async fn a_service_whose_writes_alone_are_refused_is_not_called_dead() {
+    let ground = Ground::new().await;
+    let start = ground.service().set("TIKKUN_DIAGNOSTICS__ENABLED", "true");
+    let start = start.set("TIKKUN_LEASE__TTL", "2s").set("TIKKUN_LEASE__RENEW", "500ms");
+    // The signal that comes with the refusal would end the process.
+    let start = start.under(&["sh", "-c", "trap '' XFSZ; exec \"$@\"", "sh"]);
+    let mut service = start.start().await;
+    let pid = service.process.pid().to_string();
+    let limit = |size: &str| {
+        let done = Command::new("prlimit").args(["--pid", &pid, &format!("--fsize={size}")]).status();
+        assert!(done.unwrap().success());
+    };
+    let long = |id: &str| NewJob::new(id, "default", "tikkun.sleep", Args::positional([json!(600.0)]));
+    ground.broker().await.enqueue(&[long("long")]).await.unwrap();
+    service.says("JOB PICKED queue='default' job_id=long").await;
+    limit("1:");
+    service.says("the lease has run out and cannot be renewed").await;
+    let run = |words: &[&str]| {
+        let ended = start.command(words).output().unwrap();
+        [ended.stdout, ended.stderr].map(|bytes| String::from_utf8(bytes).unwrap()).concat()
+    };
+    let told = run(&["enqueue", "--queue", "default", "--id", "waits", "tikkun.sleep", "1"]);
+    assert!(!told.contains("no live process listens"), "{told}");
+    for words in [&["doctor"][..], &["doctor", "long"], &["doctor", "waits"]] {
+        let told = run(words);
+        assert!(told.contains(&format!("lease_not_renewed: process {pid} on ")), "{told}");
+        assert!(told.contains("it holds 1 jobs: `long`"), "{told}");
+        for wrong in ["worker_died", "nobody_listens", "no_scheduler", "held_by_nobody", "start `tikkun"] {
+            assert!(!told.contains(wrong), "{wrong} in {told}");
+        }
+    }
+    limit("unlimited:");
+    service.says("JOB PICKED queue='default' job_id=waits").await;
+    let told = run(&["doctor", "long"]);
+    assert!(told.contains("runs: job long"), "{told}");
 }
 
 #[tokio::test]

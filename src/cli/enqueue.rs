@@ -12,6 +12,7 @@ use super::{Common, key_value, known, page, spans};
 use crate::config::Settings;
 use crate::job::{Args, JobId, Limit, NewJob, QueueEnd, QueueName, Retries};
 use crate::kinds::is_deletion;
+use crate::operations::present;
 use crate::queue::Enqueued;
 use crate::runtime::JobPorts;
 
@@ -118,7 +119,7 @@ fn usual_queue(function: &str, settings: &Settings) -> QueueName {
 
 /// Prints a warning only: the job is in its queue in any case.
 async fn warn_if_nobody_listens(ports: &JobPorts, queue: &QueueName) {
-    match ports.broker.processes().await {
+    match present(&*ports.broker).await {
         Ok(live) if live.iter().any(|process| process.listens_to(queue)) => {}
         Ok(_) => page::note(&format!(
             "warning: no live process listens to queue `{queue}`; the job waits until one does, as \

@@ -14,7 +14,7 @@ use super::views::time;
 use super::{Common, known, page};
 use crate::config::Settings;
 use crate::job::QueueName;
-use crate::operations::{Principal, Queues as QueueOperations};
+use crate::operations::{Principal, Queues as QueueOperations, present};
 use crate::queue::{PausedQueue, QueueCounts};
 use crate::runtime::{JobPorts, queues};
 
@@ -67,7 +67,7 @@ impl Queues {
 async fn list(settings: &Settings, ports: &JobPorts, json: bool) -> Result<(), Complaint> {
     let broker = &ports.broker;
     let (counts, paused, processes) =
-        futures::try_join!(broker.counts(), broker.paused(), broker.processes())?;
+        futures::try_join!(broker.counts(), broker.paused(), present(&**broker))?;
     let worker = &settings.worker;
     let known = worker.known_queues.iter().chain(&worker.queues);
     let names: BTreeSet<&QueueName> = known.chain(counts.keys()).chain(paused.keys()).collect();

@@ -13,6 +13,7 @@ use super::views::{background_job, paused_by};
 use super::{Common, page, spans};
 use crate::job::background::{BackgroundJob, PauseReason, Status};
 use crate::job::{BackgroundJobId, QueueName};
+use crate::operations::present;
 use crate::queue::Broker;
 use crate::runtime::JobPorts;
 
@@ -77,8 +78,7 @@ impl Watch {
 
 /// Whether a live process listens to `queue`. An error counts as yes, so that no false alarm is shown.
 async fn listened_to(broker: &dyn Broker, queue: &QueueName) -> bool {
-    let live = broker.processes().await;
-    live.is_ok_and(|all| all.iter().any(|process| process.listens_to(queue)))
+    present(broker).await.is_ok_and(|all| all.iter().any(|process| process.listens_to(queue)))
 }
 
 fn ended(job: &BackgroundJob) -> Result<(), Complaint> {

@@ -10,7 +10,7 @@ use super::Problem;
 use super::views::QueueService;
 use crate::blob::BlobTarget;
 use crate::job::BackgroundJobId;
-use crate::operations::{Deletions, Jobs, StuckAfter};
+use crate::operations::{Deletions, Jobs, StuckAfter, present};
 use crate::queue::ProcessRecord;
 use crate::store::Receipts;
 
@@ -47,7 +47,7 @@ impl Facade {
         let deletions = &self.deletions;
         let queue = &deletions.requests.tracked.queue;
         let (processes, now) = futures::join!(
-            deletions.within(deletions.requests.broker.processes()),
+            deletions.within(present(&*deletions.requests.broker)),
             deletions.within(deletions.jobs.now())
         );
         let listens = |all: Vec<ProcessRecord>| all.iter().any(|process| process.listens_to(queue));

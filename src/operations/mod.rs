@@ -10,6 +10,7 @@ mod jobs;
 mod judge;
 mod limiter;
 mod principal;
+mod processes;
 mod queues;
 mod refusal;
 mod stuck;
@@ -23,6 +24,7 @@ pub use judge::{
 };
 pub use limiter::Limiter;
 pub use principal::{Principal, Scope};
+pub use processes::present;
 pub use queues::Queues;
 pub use refusal::{DeletionAction, JobAction, ReadOnly, Refusal};
 pub use stuck::{Stuck, StuckAfter, stuck};

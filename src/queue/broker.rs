@@ -6,7 +6,9 @@ use std::time::Duration;
 use async_trait::async_trait;
 
 use super::delivery::{Delivery, Enqueued, Order, Orphan, Requeued, Settled, Settlement, StopAsked};
-use super::seen::{AttemptRecord, JobFilter, JobsFound, LeadershipState, ProcessRecord, QueueCounts};
+use super::seen::{
+    AttemptRecord, JobFilter, JobsFound, LeadershipState, Overdue, ProcessRecord, QueueCounts,
+};
 use super::upkeep::{Abandoned, Budget, PausedQueue, Risk, ScheduleMark, ScheduleStep};
 use crate::fault::Fault;
 use crate::job::{Args, ArgsError, JobId, JobRecord, JobState, KindName, NewJob, ProcessId, QueueName};
@@ -106,6 +108,10 @@ pub trait Broker: Send + Sync + 'static {
 
     /// The processes with a valid lease.
     async fn processes(&self) -> Result<Vec<ProcessRecord>, Fault>;
+
+    /// The processes whose lease has run out, until they are declared lost, without those known to be dead: they may
+    /// live, and be unable to write here.
+    async fn overdue(&self) -> Result<Vec<Overdue>, Fault>;
 
     /// Up to `max` unsettled deliveries of processes whose lease has expired. It takes nothing: the first to
     /// settle one decides. The broker may have to watch a lease for its whole duration, so call this at least

@@ -26,6 +26,11 @@ pub fn is_gone(pid: u32, mark: &str) -> bool {
     }
 }
 
+/// Whether the process `pid`, which had this mark, certainly lives. Of another host or container nothing is known.
+pub fn lives(pid: u32, mark: &str) -> bool {
+    self::mark(pid).as_deref() == Some(mark)
+}
+
 /// The boot of this host and our pid namespace.
 fn here() -> Option<String> {
     let boot = fs::read_to_string("/proc/sys/kernel/random/boot_id").ok()?;
@@ -62,29 +67,37 @@ mod tests {
     fn this_process_lives() {
         let pid = std::process::id();
         let mark = mark(pid).unwrap();
-        assert!(!is_gone(pid, &mark));
+        assert!(!is_gone(pid, &mark) && lives(pid, &mark));
     }
 
     #[test]
     fn a_killed_process_is_gone_even_before_it_is_reaped() {
         let mut child = Command::new("sleep").arg("60").spawn().unwrap();
         let mark = mark(child.id()).unwrap();
-        assert!(!is_gone(child.id(), &mark));
+        assert!(!is_gone(child.id(), &mark) && lives(child.id(), &mark));
         child.kill().unwrap();
+        // A zombie, until it is waited for.
+        while !is_gone(child.id(), &mark) {
+            std::thread::yield_now();
+        }
+        assert!(!lives(child.id(), &mark));
         child.wait().unwrap();
-        assert!(is_gone(child.id(), &mark));
+        assert!(is_gone(child.id(), &mark) && !lives(child.id(), &mark));
     }
 
     #[test]
     fn another_process_with_the_same_number_is_not_the_same() {
         let pid = std::process::id();
         let older = format!("{}/{}", here().unwrap(), "1");
-        assert!(is_gone(pid, &older));
+        assert!(is_gone(pid, &older) && !lives(pid, &older));
     }
 
     #[test]
     fn marks_of_other_boots_and_containers_judge_nobody() {
-        assert!(!is_gone(u32::MAX, "another-boot/pid:[1]/77"));
-        assert!(!is_gone(u32::MAX, "nonsense"));
+        for mark in ["another-boot/pid:[1]/77", "nonsense"] {
+            for pid in [u32::MAX, std::process::id()] {
+                assert!(!is_gone(pid, mark) && !lives(pid, mark), "{mark} of {pid}");
+            }
+        }
     }
 }

@@ -8,7 +8,9 @@ use async_trait::async_trait;
 
 use super::broker::Broker;
 use super::delivery::{Delivery, Enqueued, Order, Orphan, Requeued, Settled, Settlement, StopAsked};
-use super::seen::{AttemptRecord, JobFilter, JobsFound, LeadershipState, ProcessRecord, QueueCounts};
+use super::seen::{
+    AttemptRecord, JobFilter, JobsFound, LeadershipState, Overdue, ProcessRecord, QueueCounts,
+};
 use super::upkeep::{Abandoned, Budget, PausedQueue, Risk, ScheduleMark, ScheduleStep};
 use crate::fault::Fault;
 use crate::job::{Args, ArgsError, JobId, JobRecord, JobState, KindName, NewJob, ProcessId, QueueName};
@@ -56,6 +58,7 @@ count! {
     timed announce_leave(process: &ProcessId) -> ();
     timed end_lease(process: &ProcessId) -> ();
     timed processes() -> Vec<ProcessRecord>;
+    timed overdue() -> Vec<Overdue>;
     timed orphans(max: u32) -> Vec<Orphan>;
     timed tend(max: u32) -> Vec<Abandoned>;
     timed promote_due(max: u32) -> u32;

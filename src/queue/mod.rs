@@ -23,6 +23,6 @@ pub use delivery::{
 pub use embedded::open as open_embedded;
 pub use rq::{RqSettings, open as open_rq, webhook_requests};
 pub use seen::{
-    AttemptOutcome, AttemptRecord, JobFilter, JobsFound, LeadershipState, ProcessRecord, QueueCounts,
+    AttemptOutcome, AttemptRecord, JobFilter, JobsFound, LeadershipState, Overdue, ProcessRecord, QueueCounts,
 };
 pub use upkeep::{Abandoned, Budget, Fate, PausedQueue, Risk, ScheduleMark, ScheduleStep};

@@ -7,6 +7,7 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+use super::incarnation;
 use crate::job::{JobId, JobRecord, JobState, KindName, ProcessId, QueueName};
 
 /// A process, for lists of workers.
@@ -31,6 +32,25 @@ impl ProcessRecord {
     #[must_use]
     pub fn listens_to(&self, queue: &QueueName) -> bool {
         self.queues.contains(queue)
+    }
+}
+
+/// A process whose lease has run out, while nobody has declared it lost and it is not known to be dead.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Overdue {
+    /// The process.
+    pub process: ProcessRecord,
+    /// Whether it certainly lives, and so cannot renew its lease. If not, it is on another host or in another
+    /// container, of which nothing is known.
+    pub lives: bool,
+}
+
+impl Overdue {
+    /// `None` if the process, which had this mark, is known to be dead.
+    pub(super) fn unless_gone(process: ProcessRecord, mark: Option<&str>) -> Option<Self> {
+        let is = |judged: fn(u32, &str) -> bool| mark.is_some_and(|mark| judged(process.pid, mark));
+        let (gone, lives) = (is(incarnation::is_gone), is(incarnation::lives));
+        (!gone).then_some(Self { process, lives })
     }
 }
 

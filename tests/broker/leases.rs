@@ -3,6 +3,7 @@
 use std::process::Command;
 use std::time::Duration;
 
+use chrono::Utc;
 use tikkun::job::ProcessId;
 use tikkun::queue::{Broker, Disposition, Orphan, ProcessRecord, Settled};
 
@@ -117,6 +118,32 @@ pub async fn processes_are_listed_while_their_lease_holds(fresh: &dyn Fresh) {
     assert!(found.lease_until > found.started_at);
     broker.end_lease(&me()).await.unwrap();
     assert_eq!(broker.processes().await.unwrap().len(), 1);
+}
+
+pub async fn a_process_that_lives_without_a_lease_is_told_from_a_dead_one(fresh: &dyn Fresh) {
+    if !cfg!(target_os = "linux") {
+        return;
+    }
+    let broker = leased(fresh).await;
+    assert_eq!(broker.overdue().await.unwrap(), []);
+    let mut child = Command::new("sleep").arg("600").spawn().unwrap();
+    let late = ProcessRecord { pid: child.id(), ..process("late") };
+    broker.renew_lease(&late, SHORT).await.unwrap();
+    let overdue = eventually("a lease that has run out", async || {
+        Some(broker.overdue().await.unwrap()).filter(|overdue| !overdue.is_empty())
+    })
+    .await;
+    assert_eq!((overdue.len(), &overdue[0].process.id, overdue[0].lives), (1, &late.id, true));
+    assert_eq!((overdue[0].process.pid, &overdue[0].process.queues), (late.pid, &late.queues));
+    assert!(overdue[0].process.lease_until <= Utc::now());
+    broker.renew_lease(&late, LONG).await.unwrap();
+    assert_eq!(broker.overdue().await.unwrap(), [], "it could renew its lease");
+    broker.renew_lease(&late, SHORT).await.unwrap();
+    child.kill().unwrap();
+    child.wait().unwrap();
+    eventually("the end of its lease", async || (broker.processes().await.unwrap().len() == 1).then_some(()))
+        .await;
+    assert_eq!(broker.overdue().await.unwrap(), [], "it is dead");
 }
 
 const ROLE: &str = "scheduler";

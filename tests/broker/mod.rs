@@ -90,6 +90,7 @@ macro_rules! claims {
                 orphans_are_listed_until_one_settles_them,
                 a_renewal_after_the_loss_says_so,
                 processes_are_listed_while_their_lease_holds,
+                a_process_that_lives_without_a_lease_is_told_from_a_dead_one,
                 only_one_leads_until_it_resigns,
                 leadership_runs_out,
                 a_lost_process_leads_no_more;

@@ -5,10 +5,10 @@ use std::collections::BTreeSet;
 
 use super::facts::{Facts, Queues};
 use super::finding::{Finding, Severity, age, finding, whole_seconds};
-use super::{job, timekeeping};
+use super::{job, leases, timekeeping};
 use crate::job::QueueName;
 use crate::operations::{CleanupAlarm, cleanup_alarm};
-use crate::queue::Risk;
+use crate::queue::{ProcessRecord, Risk};
 use crate::runtime::{ELSEWHERE_TO_DO, hindrances_in_words, risk_in_words};
 
 /// All findings, the worst first, else in the order of the questions.
@@ -18,7 +18,8 @@ pub(super) fn diagnose(facts: &Facts) -> Vec<Finding> {
         let concerned = concerned(facts, queues);
         findings.extend(concerned.iter().filter_map(|queue| unheard(facts, queues, queue)));
         findings.extend(concerned.iter().filter_map(|queue| paused(facts, queues, queue)));
-        findings.extend(lost(facts, queues, &concerned));
+        findings.extend(leases::not_renewed(facts, queues, &concerned));
+        findings.extend(leases::lost(facts, queues, &concerned));
         findings.extend(unknown(facts, queues));
         findings.extend(risks(facts, queues, &concerned));
         findings.extend(timekeeping::scheduler(queues));
@@ -108,19 +109,22 @@ fn concerned(facts: &Facts, queues: &Queues) -> BTreeSet<QueueName> {
 
 fn unheard(facts: &Facts, queues: &Queues, queue: &QueueName) -> Option<Finding> {
     let waiting = queues.waiting(queue);
-    if queues.listened_to(queue) || (waiting == 0 && *queue != facts.rules.deletion_queue) {
+    if queues.listened_to(queue)
+        || queues.is_awaited(queue)
+        || (waiting == 0 && *queue != facts.rules.deletion_queue)
+    {
         return None;
     }
-    let who = if queues.processes.is_empty() {
-        "no process lives there, as far as the queue shows (none holds a lease; one that could not write to the \
-         queue for as long as a lease lasts is not seen either, and its own log says so)"
-            .to_owned()
+    let each = |process: &ProcessRecord| {
+        let heard: Vec<_> = process.queues.iter().map(QueueName::as_str).collect();
+        format!("process {} on {} listens to [{}]", process.pid, process.host, heard.join(", "))
+    };
+    let silent = queues.overdue.iter().map(|silent| &silent.overdue.process);
+    let known: Vec<_> = queues.processes.iter().chain(silent).map(each).collect();
+    let who = if known.is_empty() {
+        "no process lives there, as far as the queue shows".to_owned()
     } else {
-        let each = |process: &crate::queue::ProcessRecord| {
-            let heard: Vec<_> = process.queues.iter().map(QueueName::as_str).collect();
-            format!("process {} on {} listens to [{}]", process.pid, process.host, heard.join(", "))
-        };
-        queues.processes.iter().map(each).collect::<Vec<_>>().join("; ")
+        known.join("; ")
     };
     let severity = if waiting > 0 { Severity::Error } else { Severity::Warning };
     Some(finding(
@@ -149,34 +153,13 @@ fn paused(facts: &Facts, queues: &Queues, queue: &QueueName) -> Option<Finding> 
     ))
 }
 
-fn lost(facts: &Facts, queues: &Queues, concerned: &BTreeSet<QueueName>) -> Vec<Finding> {
-    let ours = |id| facts.patients.iter().any(|one| one.entry.as_ref().is_some_and(|entry| entry.id == id));
-    let lost = queues.lost.iter().filter(|job| facts.asked.is_none() || ours(job.id.clone()));
-    let lost = lost.filter(|job| concerned.contains(&job.queue));
-    let to_do = if queues.processes.is_empty() {
-        "start `tikkun serve`: its Rescuer brings the job back to its queue within seconds"
-    } else {
-        "wait a moment: a live process brings it back to its queue within 15 seconds; if it stays, look into that \
-         process's log for `rescuer`"
-    };
-    lost.map(|job| {
-        let since = job.started_at.and_then(|at| age(facts.now, at)).unwrap_or_default();
-        let what = format!(
-            "its worker has died: it was started {} ago, and the lease of its process is over",
-            humantime::format_duration(since)
-        );
-        finding((Severity::Error, "worker_died"), format!("job {}", job.id), what, to_do)
-    })
-    .collect()
-}
-
 fn unknown(facts: &Facts, queues: &Queues) -> Vec<Finding> {
     if facts.asked.is_some() {
         return Vec::new();
     }
     let found = queues.unknown.iter().map(|unknown| {
         let queue = &unknown.queue;
-        let ours = queues.listened_to(queue) || facts.rules.own_queues.contains(queue);
+        let ours = queues.listened_to(queue) || queues.is_awaited(queue) || facts.rules.own_queues.contains(queue);
         let severity = if ours { Severity::Warning } else { Severity::Notice };
         finding(
             (severity, "unknown_function"),
@@ -291,7 +274,7 @@ fn outbox(facts: &Facts) -> Option<Finding> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::facts::{ForeignSchedule, Patient, Rules, UnknownFunction, Unserved};
+    use super::super::facts::{ForeignSchedule, Patient, Rules, Silent, UnknownFunction, Unserved};
     use std::time::Duration;
 
     use chrono::DateTime;
@@ -300,7 +283,7 @@ mod tests {
     use crate::job::background::{BackgroundJob, Cursor, Note, Status};
     use crate::job::{Args, BackgroundJobId, BusinessId, JobRecord, JobState, NewJob, Progress};
     use crate::operations::{StuckAfter, stuck};
-    use crate::queue::{LeadershipState, PausedQueue, ProcessRecord, QueueCounts};
+    use crate::queue::{LeadershipState, Overdue, PausedQueue, QueueCounts};
     use crate::store::OutboxSummary;
 
     /// A service without faults.
@@ -416,6 +399,74 @@ mod tests {
         facts.queues.as_mut().unwrap().held.clear();
         facts.queues.as_mut().unwrap().lost.push(entry);
         assert_eq!(told(&facts), [(Severity::Error, "worker_died")]);
+    }
+
+    /// A service whose only process did not renew its lease. It leads, and holds the started job `a`.
+    fn overdue(lives: bool) -> Facts {
+        let mut facts = well();
+        let now = facts.now;
+        let queues = facts.queues.as_mut().unwrap();
+        let process = queues.processes.remove(0);
+        let process = ProcessRecord { lease_until: now - chrono::TimeDelta::minutes(2), ..process };
+        queues.scheduler.as_mut().unwrap().ttl = Duration::ZERO;
+        queues.overdue = vec![Silent { overdue: Overdue { process, lives }, jobs: vec!["a".into()] }];
+        let waiting = QueueCounts { queued: 3, started: 1, ..QueueCounts::default() };
+        queues.counts.insert("maintenance".into(), waiting);
+        facts
+    }
+
+    #[test]
+    fn a_process_that_may_live_without_a_lease_is_named_and_nothing_else_is_blamed() {
+        let job = |facts: &Facts, state| {
+            let new = NewJob::new("a", "maintenance", "f", Args::default());
+            JobRecord {
+                state,
+                attempt: u32::from(state == JobState::Started),
+                started_at: Some(facts.now),
+                enqueued_at: Some(facts.now - chrono::TimeDelta::hours(1)),
+                due_at: Some(facts.now - chrono::TimeDelta::hours(1)),
+                ..JobRecord::of(new, facts.now)
+            }
+        };
+        let states = [JobState::Started, JobState::Queued, JobState::Scheduled];
+        for lives in [true, false] {
+            for asked in [None, Some(states[0]), Some(states[1]), Some(states[2])] {
+                let mut facts = overdue(lives);
+                if let Some(state) = asked {
+                    facts.asked = Some("a".to_owned());
+                    let entry = Some(job(&facts, state));
+                    facts.patients = vec![Patient { entry, registered: true, ..Patient::default() }];
+                }
+                let found = diagnose(&facts);
+                assert_eq!(told(&facts), [(Severity::Error, "lease_not_renewed")], "{asked:?}: {found:#?}");
+                let Finding { subject, what, to_do, .. } = &found[0];
+                assert_eq!(subject, "process 7 on here");
+                assert!(what.contains("ran out 2m ago") && what.contains("1 jobs: `a`"), "{what}");
+                assert_eq!(what.starts_with("it lives, and"), lives, "{what}");
+                assert_eq!(to_do.contains("start `tikkun serve`"), !lives, "{to_do}");
+            }
+        }
+        // A deletion that it runs, and whose row it may be unable to write as well.
+        let mut facts = overdue(true);
+        let mut deletion = patient(&facts, Status::Running, 600_000);
+        deletion.entry = Some(job(&facts, JobState::Started));
+        facts.patients = vec![deletion];
+        assert_eq!(told(&facts), [(Severity::Error, "lease_not_renewed")]);
+    }
+
+    #[test]
+    fn a_process_without_a_lease_stands_in_for_no_other() {
+        let mut facts = overdue(true);
+        let queues = facts.queues.as_mut().unwrap();
+        queues.counts.insert("mail".into(), QueueCounts { queued: 1, ..QueueCounts::default() });
+        queues.scheduler.as_mut().unwrap().holder = "another".into();
+        let new = NewJob::new("b", "maintenance", "f", Args::default());
+        queues.lost.push(JobRecord { attempt: 1, ..JobRecord::of(new, facts.now) });
+        let found = diagnose(&facts);
+        let codes: Vec<_> = found.iter().map(|finding| finding.code).collect();
+        assert_eq!(codes, ["nobody_listens", "lease_not_renewed", "worker_died", "no_scheduler"]);
+        assert!(found[0].what.contains("process 7 on here listens to [maintenance]"), "{}", found[0].what);
+        assert!(!found[2].to_do.contains("start `tikkun serve`"), "{}", found[2].to_do);
     }
 
     #[test]

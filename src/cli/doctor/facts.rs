@@ -8,7 +8,7 @@ use chrono::{DateTime, Utc};
 use crate::job::background::BackgroundJob;
 use crate::job::{JobId, JobRecord, KindName, QueueName};
 use crate::operations::{Elsewhere, StuckAfter};
-use crate::queue::{LeadershipState, PausedQueue, ProcessRecord, QueueCounts, Risk};
+use crate::queue::{LeadershipState, Overdue, PausedQueue, ProcessRecord, QueueCounts, Risk};
 use crate::store::OutboxSummary;
 
 /// The facts at one moment. A back end that cannot be reached is represented by its error.
@@ -80,6 +80,8 @@ pub(super) struct ForeignSchedule {
 pub(super) struct Queues {
     /// Processes with a live lease.
     pub processes: Vec<ProcessRecord>,
+    /// Processes whose lease has run out without a sign of their death.
+    pub overdue: Vec<Silent>,
     /// Paused queues.
     pub paused: BTreeMap<QueueName, PausedQueue>,
     /// Jobs by queue and state.
@@ -88,7 +90,7 @@ pub(super) struct Queues {
     pub scheduler: Option<LeadershipState>,
     /// Waiting jobs with an unregistered function, among those that were read.
     pub unknown: Vec<UnknownFunction>,
-    /// Started jobs that no live process holds.
+    /// Started jobs that neither a live process nor one of `overdue` holds.
     pub lost: Vec<JobRecord>,
     /// Jobs that live processes hold under their leases, in the queues of the examined jobs.
     pub held: HashSet<JobId>,
@@ -105,6 +107,15 @@ pub(super) struct UnknownFunction {
     pub function: KindName,
     /// How many were found.
     pub jobs: usize,
+}
+
+/// A process whose lease has run out without a sign of its death.
+#[derive(Clone, Debug)]
+pub(super) struct Silent {
+    /// The process.
+    pub overdue: Overdue,
+    /// The jobs that it holds.
+    pub jobs: Vec<JobId>,
 }
 
 /// A job under examination.
@@ -124,9 +135,32 @@ impl Queues {
         self.processes.iter().any(|process| process.listens_to(queue))
     }
 
+    /// Whether a process listens to `queue` that may live and only be unable to renew its lease.
+    pub(super) fn is_awaited(&self, queue: &QueueName) -> bool {
+        self.overdue.iter().any(|silent| silent.overdue.process.listens_to(queue))
+    }
+
+    /// Whether such a process holds this job.
+    pub(super) fn is_held_in_silence(&self, job: &JobId) -> bool {
+        self.overdue.iter().any(|silent| silent.jobs.contains(job))
+    }
+
+    /// Whether such a process held the leader lease of the Scheduler last.
+    pub(super) fn is_led_in_silence(&self) -> bool {
+        let led = |leader: &LeadershipState| self.overdue.iter().any(|silent| silent.leads(leader));
+        self.scheduler.as_ref().is_some_and(led)
+    }
+
     /// The number of jobs that wait in `queue`, due or not.
     pub(super) fn waiting(&self, queue: &QueueName) -> u64 {
         self.counts.get(queue).map_or(0, |counts| counts.queued + counts.scheduled)
+    }
+}
+
+impl Silent {
+    /// Whether it held this leader lease last, and that has run out.
+    pub(super) fn leads(&self, leader: &LeadershipState) -> bool {
+        !leader.is_held() && leader.holder == self.overdue.process.id
     }
 }
 

@@ -8,6 +8,7 @@ use std::time::Duration;
 use chrono::Utc;
 
 use super::facts::{Facts, ForeignSchedule, Patient, Queues, Rules, UnknownFunction, Unserved};
+use super::holding::{held, lost, overdue, still_overdue};
 use crate::blob::BlobStore;
 use crate::config::{Loaded, Settings};
 use crate::fault::{Fault, FaultKind};
@@ -21,8 +22,8 @@ use crate::runtime::{OpenError, Reach, tracked_deletions};
 use crate::store::{OutboxSummary, Store};
 use crate::tracking::TrackedKind;
 
-/// The most waiting jobs read per queue and state, the most started ones, and the most rows. It suffices to
-/// name causes, and is quick even with a million jobs.
+/// The most waiting jobs read per queue and state, and the most rows. It suffices to name causes, and is quick even
+/// with a million jobs.
 const LOOK_AT: u32 = 200;
 
 /// Examines the whole service, or what matters for the job `asked`.
@@ -155,7 +156,8 @@ async fn read_database(store: &Store) -> Result<(OutboxSummary, Vec<String>), Fa
 
 async fn read_queues(broker: &dyn Broker, diagnostics: bool) -> Result<Queues, Fault> {
     broker.prove().await?;
-    let lost = lost(broker).await?;
+    let overdue = overdue(broker).await?;
+    let lost = lost(broker, &overdue).await?;
     let counts = broker.counts().await?;
     let mut unknown = BTreeMap::<_, usize>::new();
     for (queue, counts) in &counts {
@@ -189,46 +191,10 @@ async fn read_queues(broker: &dyn Broker, diagnostics: bool) -> Result<Queues, F
             .collect(),
         lost,
         held: HashSet::new(),
+        overdue: still_overdue(overdue, &processes),
         processes,
         risks: broker.risks(&Vec::from_iter(queues)).await?,
     })
-}
-
-/// The jobs in question that have started and that a live process holds under its lease.
-async fn held(broker: &dyn Broker, queues: &Queues, patients: &[Patient]) -> Result<HashSet<JobId>, Fault> {
-    let started = patients.iter().filter_map(|one| one.entry.as_ref());
-    let started = started.filter(|entry| entry.state == JobState::Started);
-    let from: BTreeSet<_> = started.map(|entry| &entry.queue).collect();
-    let mut held = HashSet::new();
-    for process in &queues.processes {
-        for queue in &from {
-            held.extend(broker.held(queue, &process.id).await?.into_iter().map(|one| one.job.id));
-        }
-    }
-    Ok(held)
-}
-
-/// Started jobs that no live process holds, without those that a foreign worker started. Jobs are listed
-/// before the processes, so that the jobs of a process that has just started do not look lost.
-async fn lost(broker: &dyn Broker) -> Result<Vec<JobRecord>, Fault> {
-    let filter = JobFilter { state: Some(JobState::Started), limit: LOOK_AT, ..JobFilter::default() };
-    let started = broker.jobs(&filter).await?;
-    let queues: BTreeSet<_> = started.iter().map(|job| &job.queue).collect();
-    let mut held = HashSet::new();
-    for process in broker.processes().await? {
-        for queue in &queues {
-            held.extend(broker.held(queue, &process.id).await?.into_iter().map(|one| one.job.id));
-        }
-    }
-    let mut lost = Vec::new();
-    for job in started.into_iter().filter(|job| job.attempt > 0 && !held.contains(&job.id)) {
-        // The job may have ended or been fetched again in the meantime.
-        let again = broker.job(&job.id).await?;
-        if again.is_some_and(|again| again.state == JobState::Started && again.attempt == job.attempt) {
-            lost.push(job);
-        }
-    }
-    Ok(lost)
 }
 
 async fn patients(

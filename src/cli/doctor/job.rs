@@ -63,7 +63,8 @@ fn of_row(facts: &Facts, patient: &Patient, row: &BackgroundJob) -> Vec<Finding>
             )]
         }
         Status::Queued | Status::Running | Status::Paused => {
-            let mut findings: Vec<_> = heartbeat(facts, row).into_iter().chain(waiting(row)).collect();
+            let mut findings: Vec<_> =
+                heartbeat(facts, patient, row).into_iter().chain(waiting(row)).collect();
             if let Ok(queues) = &facts.queues {
                 findings.extend(carried(facts, patient, row, queues));
             }
@@ -72,7 +73,13 @@ fn of_row(facts: &Facts, patient: &Patient, row: &BackgroundJob) -> Vec<Finding>
     }
 }
 
-fn heartbeat(facts: &Facts, row: &BackgroundJob) -> Option<Finding> {
+fn heartbeat(facts: &Facts, patient: &Patient, row: &BackgroundJob) -> Option<Finding> {
+    // A process that cannot write to its queue may not write here either, and has a finding of its own.
+    if let (Some(entry), Ok(queues)) = (&patient.entry, &facts.queues)
+        && queues.is_held_in_silence(&entry.id)
+    {
+        return None;
+    }
     let Some(Stuck::Silent(silent)) = stuck(row, facts.now, facts.rules.stuck_after) else { return None };
     Some(finding(
         (Severity::Error, "no_heartbeat"),
@@ -164,7 +171,9 @@ fn open_entry(
                 format!("it was due{}, and nobody has put it into its queue", since(facts, entry.due_at));
             let to_do = "let a process with SERVICE_ROLE `all`, `worker` or `scheduler` run";
             if late {
-                return Some(finding((Severity::Error, "not_promoted"), subject, what, to_do));
+                // Who leads and cannot renew its lease has a finding of its own.
+                let not_promoted = || finding((Severity::Error, "not_promoted"), subject, what, to_do);
+                return (!queues.is_led_in_silence()).then(not_promoted);
             }
             let what = format!("it waits for its time{}", since(facts, entry.due_at));
             Some(finding((Severity::Notice, "scheduled"), subject, what, "nothing: it comes due by itself"))
@@ -205,9 +214,9 @@ fn unpicked(facts: &Facts, entry: &JobRecord, row: Option<&BackgroundJob>) -> Op
 fn started(facts: &Facts, entry: &JobRecord, queues: &Queues) -> Option<Finding> {
     let ran = entry.started_at.and_then(|at| age(facts.now, at))?;
     if entry.attempt > 0 && !queues.held.contains(&entry.id) {
-        // A job with an expired lease has a finding of its own.
+        // A job under an expired lease, or its process, has a finding of its own.
         let is_lost = queues.lost.iter().any(|job| job.id == entry.id);
-        return (!is_lost).then(|| {
+        return (!is_lost && !queues.is_held_in_silence(&entry.id)).then(|| {
             finding(
                 (Severity::Error, "held_by_nobody"),
                 format!("job {}", entry.id),

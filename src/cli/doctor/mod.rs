@@ -1,13 +1,15 @@
 //! `tikkun doctor`: finds out what is wrong, or why one job does not move, and what to do about it.
 //!
-//! `facts` defines the input, `gather` reads it, `diagnosis` derives findings without any I/O, `job` those of
-//! one job, `timekeeping` those about the scheduler, and `python` those about a Python worker's command.
+//! `facts` defines the input, `gather` and `holding` read it, `diagnosis` derives findings without any I/O, `job` those
+//! of one job, `leases` those about processes, `timekeeping` those about the scheduler, and `python` those about a Python worker's command.
 
 mod diagnosis;
 mod facts;
 mod finding;
 mod gather;
+mod holding;
 mod job;
+mod leases;
 mod python;
 mod timekeeping;
 

@@ -3,8 +3,12 @@
 use super::facts::{Facts, ForeignSchedule, Queues};
 use super::finding::{Finding, Severity, finding};
 
-/// Warns if no process holds the leader lease of the Scheduler.
+/// Warns if no process holds the leader lease of the Scheduler. One that may live and only be unable to renew it has a
+/// finding of its own.
 pub(super) fn scheduler(queues: &Queues) -> Option<Finding> {
+    if queues.is_led_in_silence() {
+        return None;
+    }
     let what = match &queues.scheduler {
         Some(leader) if leader.is_held() => return None,
         Some(leader) => format!("process {} held its lock last, and that has run out", leader.holder),
@@ -22,7 +26,7 @@ pub(super) fn scheduler(queues: &Queues) -> Option<Finding> {
 pub(super) fn schedules(facts: &Facts, queues: &Queues) -> Vec<Finding> {
     let foreign = facts.rules.foreign_schedules.iter().filter(|_| facts.asked.is_none());
     let found = foreign.map(|ForeignSchedule { name, function, queue }| {
-        let ours = queues.listened_to(queue) || facts.rules.own_queues.contains(queue);
+        let ours = queues.listened_to(queue) || queues.is_awaited(queue) || facts.rules.own_queues.contains(queue);
         let severity = if ours { Severity::Warning } else { Severity::Notice };
         finding(
             (severity, "schedule_unknown_function"),

@@ -39,7 +39,7 @@ pub(in crate::http) struct History {
 pub(super) struct Seen {
     /// `None`: the broker has not answered yet.
     pub queues: Option<Vec<QueueState>>,
-    /// Processes that hold a lease.
+    /// Processes that hold a lease, or live on this host and cannot renew theirs.
     pub workers: Vec<WorkerState>,
     /// Active and recent deletions.
     pub deletions: Vec<DeletionRow>,

@@ -22,7 +22,7 @@ use crate::job::QueueName;
 use crate::job::background::BackgroundJob;
 use crate::job_log::JobLog;
 use crate::maintenance::SCHEDULER_ROLE;
-use crate::operations::{ServiceFacts, cleanup_alarm, judge};
+use crate::operations::{ServiceFacts, cleanup_alarm, judge, present};
 use crate::queue::{LeadershipState, PausedQueue, ProcessRecord, QueueCounts};
 use crate::store::OutboxSummary;
 use crate::worker::RunningJob;
@@ -128,7 +128,7 @@ impl BoardReader {
             health.within(health.broker.counts()),
             health.within(health.broker.paused()),
             health.within(health.broker.leadership(SCHEDULER_ROLE)),
-            health.within(health.broker.processes()),
+            health.within(present(&*health.broker)),
             history.outbox.read(health.within(health.store.outbox.summary(None))),
             health.within(jobs.active(kind, ACTIVE)),
             health.within(jobs.now()),

@@ -17,7 +17,7 @@ pub(in crate::http) struct Snapshot {
     pub overview: Overview,
     /// Every known or used queue, in the worker's order; the last known state if the broker is silent.
     pub queues: Vec<QueueState>,
-    /// Processes that hold a lease.
+    /// Processes that hold a lease, or live on this host and cannot renew theirs.
     pub workers: Vec<WorkerState>,
     /// The jobs that run in this process.
     pub running: Vec<RunningState>,
@@ -136,7 +136,7 @@ impl QueueState {
     }
 }
 
-/// One process that holds a lease.
+/// One process that holds a lease, or lives on this host and cannot renew its.
 #[derive(Clone, Debug, Serialize, ToSchema)]
 pub(in crate::http) struct WorkerState {
     /// An id for this start of the process.

@@ -14,7 +14,7 @@ use crate::job::{JobId, JobRecord, JobState, KindName, NewJob, ProcessId, QueueN
 
 use super::database::{self, Database, fault};
 use super::doorbell::Doorbell;
-use super::leases::{Leases, processes};
+use super::leases::{Leases, overdue, processes};
 use super::resettled;
 use super::stops::Stops;
 use super::{enqueue, history, lending, look, pauses, requeue, role, schedules, upkeep};
@@ -23,7 +23,9 @@ use crate::queue::delivery::{
     Delivery, Disposition, Enqueued, Order, Orphan, Requeued, Settled, Settlement, StopAsked,
 };
 use crate::queue::lost_answers::{Asking, LostAnswers};
-use crate::queue::seen::{AttemptRecord, JobFilter, JobsFound, LeadershipState, ProcessRecord, QueueCounts};
+use crate::queue::seen::{
+    AttemptRecord, JobFilter, JobsFound, LeadershipState, Overdue, ProcessRecord, QueueCounts,
+};
 use crate::queue::upkeep::{Budget, PausedQueue, ScheduleMark, ScheduleStep};
 
 /// The broker on one SQLite file.
@@ -167,6 +169,10 @@ impl Broker for Embedded {
 
     async fn processes(&self) -> Result<Vec<ProcessRecord>, Fault> {
         processes(&self.database).await.map_err(|error| fault(error, "list processes"))
+    }
+
+    async fn overdue(&self) -> Result<Vec<Overdue>, Fault> {
+        overdue(&self.database).await.map_err(|error| fault(error, "list processes without a lease"))
     }
 
     async fn orphans(&self, max: u32) -> Result<Vec<Orphan>, Fault> {

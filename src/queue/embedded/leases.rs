@@ -16,7 +16,7 @@ use super::row::{JobRow, batch, unreadable};
 use crate::queue::delivery::Orphan;
 use crate::queue::incarnation;
 use crate::queue::lease_watch::{Lease, LeaseWatch};
-use crate::queue::seen::ProcessRecord;
+use crate::queue::seen::{Overdue, ProcessRecord};
 
 /// What this process knows about leases besides the file.
 #[derive(Debug, Default)]
@@ -173,24 +173,47 @@ async fn unowned(from: impl sqlx::SqliteExecutor<'_>, max: u32) -> Result<Vec<Jo
 
 /// The processes with a valid lease.
 pub async fn processes(database: &Database) -> Result<Vec<ProcessRecord>, sqlx::Error> {
+    let listed = listed(database, true).await?;
+    Ok(listed.into_iter().map(|(process, _)| process).collect())
+}
+
+/// The processes whose lease has run out, and that nobody has declared lost.
+pub async fn overdue(database: &Database) -> Result<Vec<Overdue>, sqlx::Error> {
+    let listed = listed(database, false).await?;
+    Ok(listed
+        .into_iter()
+        .filter_map(|(process, mark)| Overdue::unless_gone(process, mark.as_deref()))
+        .collect())
+}
+
+/// Id, host, pid, mark and queues of a process, when it started, and when its lease ends.
+type Listed = (String, String, u32, Option<String>, String, i64, i64);
+
+/// The processes that are not lost, each with its mark, and with a lease that is valid or has run out.
+async fn listed(
+    database: &Database,
+    valid: bool,
+) -> Result<Vec<(ProcessRecord, Option<String>)>, sqlx::Error> {
     // Ordered by start, so that the order is stable.
-    let rows: Vec<(String, String, u32, String, i64, i64)> = sqlx::query_as(
-        "SELECT id, host, pid, queues, started_at, lease_until FROM tikkun_processes
-         WHERE NOT lost AND lease_until > ?1 ORDER BY started_at, id",
+    let rows: Vec<Listed> = sqlx::query_as(
+        "SELECT id, host, pid, incarnation, queues, started_at, lease_until FROM tikkun_processes
+         WHERE NOT lost AND (lease_until > ?1) = ?2 ORDER BY started_at, id",
     )
     .bind(now())
+    .bind(valid)
     .fetch_all(database.readers())
     .await?;
     rows.into_iter()
-        .map(|(id, host, pid, queues, started_at, lease_until)| {
-            Ok(ProcessRecord {
+        .map(|(id, host, pid, mark, queues, started_at, lease_until)| {
+            let process = ProcessRecord {
                 id: id.into(),
                 host,
                 pid,
                 queues: serde_json::from_str(&queues).map_err(unreadable)?,
                 started_at: time(started_at),
                 lease_until: time(lease_until),
-            })
+            };
+            Ok((process, mark))
         })
         .collect()
 }

@@ -22,7 +22,9 @@ use crate::job::{
 };
 use crate::queue::broker::Broker;
 use crate::queue::delivery::{Delivery, Enqueued, Order, Orphan, Requeued, Settled, Settlement, StopAsked};
-use crate::queue::seen::{AttemptRecord, JobFilter, JobsFound, LeadershipState, ProcessRecord, QueueCounts};
+use crate::queue::seen::{
+    AttemptRecord, JobFilter, JobsFound, LeadershipState, Overdue, ProcessRecord, QueueCounts,
+};
 use crate::queue::upkeep::{Abandoned, Budget, PausedQueue, Risk, ScheduleMark, ScheduleStep};
 
 /// The broker on Redis.
@@ -115,8 +117,7 @@ impl Broker for Rq {
     }
 
     async fn settle(&self, settlements: &[Settlement]) -> Result<Vec<Settled>, Fault> {
-        let ended = self.memory.settle(settlements).await?;
-        Ok(self.released(ended))
+        Ok(self.released(self.memory.settle(settlements).await?))
     }
 
     async fn exchange(
@@ -159,6 +160,10 @@ impl Broker for Rq {
 
     async fn processes(&self) -> Result<Vec<ProcessRecord>, Fault> {
         leases::processes(&self.server).await
+    }
+
+    async fn overdue(&self) -> Result<Vec<Overdue>, Fault> {
+        leases::overdue(&self.server).await
     }
 
     async fn orphans(&self, max: u32) -> Result<Vec<Orphan>, Fault> {
@@ -244,10 +249,9 @@ impl Broker for Rq {
     }
 
     async fn cancel(&self, id: &JobId) -> Result<Option<JobState>, Fault> {
-        let server = &self.server;
-        let mut call = server.prepare(&server.scripts.cancel);
+        let mut call = self.server.prepare(&self.server.scripts.cancel);
         call.arg(id.as_str());
-        let status: Option<String> = server.link.invoke(&call, || format!("cancel job {id}")).await?;
+        let status: Option<String> = self.server.link.invoke(&call, || format!("cancel job {id}")).await?;
         Ok(status.as_deref().map(wire::state))
     }
 
@@ -267,8 +271,7 @@ impl Broker for Rq {
     async fn brought_back(&self, memory: &str) -> Result<(), Fault> {
         let mut call = self.server.prepare(&self.server.scripts.brought_back);
         call.arg(memory);
-        let _: u8 = self.server.link.invoke(&call, || "note what is back in Redis".to_owned()).await?;
-        Ok(())
+        self.server.link.invoke(&call, || "note what is back in Redis".to_owned()).await.map(|_: u8| ())
     }
 
     async fn risks(&self, queues: &[QueueName]) -> Result<Vec<Risk>, Fault> {
@@ -278,8 +281,7 @@ impl Broker for Rq {
     async fn check(&self) -> Result<(), Fault> {
         let mut commands = redis::pipe();
         commands.set(self.server.keys.check(), chrono::Utc::now().timestamp());
-        self.server.link.ask::<(String,)>(&commands, || "check the queue".to_owned()).await?;
-        Ok(())
+        self.server.link.ask::<(String,)>(&commands, || "check the queue".to_owned()).await.map(|_| ())
     }
 
     async fn prove(&self) -> Result<(), Fault> {

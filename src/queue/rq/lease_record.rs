@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::fault::{Fault, FaultKind};
 use crate::queue::incarnation;
-use crate::queue::seen::ProcessRecord;
+use crate::queue::seen::{Overdue, ProcessRecord};
 
 /// The stored form of the record.
 #[derive(Serialize, Deserialize)]
@@ -26,6 +26,11 @@ impl Written {
     /// Whether it ran on this host and is certainly dead.
     pub(super) fn is_gone(&self) -> bool {
         self.incarnation.as_ref().is_some_and(|mark| incarnation::is_gone(self.process.pid, mark))
+    }
+
+    /// The process, its lease having run out, unless it is known to be dead.
+    pub(super) fn overdue(self) -> Option<Overdue> {
+        Overdue::unless_gone(self.process, self.incarnation.as_deref())
     }
 }
 

@@ -19,7 +19,7 @@ use crate::fault::{Fault, FaultKind};
 use crate::job::{ExecutionId, ProcessId, QueueName};
 use crate::queue::delivery::Orphan;
 use crate::queue::lease_watch::{Lease, LeaseWatch};
-use crate::queue::seen::ProcessRecord;
+use crate::queue::seen::{Overdue, ProcessRecord};
 
 /// The time between two heartbeats in RQ's registries; RQ's own workers use 30 s.
 const BEAT: Duration = Duration::from_secs(10);
@@ -242,16 +242,29 @@ pub(super) async fn note_request(server: &Server) -> Result<(), Fault> {
 
 /// The processes with a valid lease.
 pub(super) async fn processes(server: &Server) -> Result<Vec<ProcessRecord>, Fault> {
-    let call = server.prepare(&server.scripts.processes);
+    Ok(listed(server, true).await?.into_iter().map(|written| written.process).collect())
+}
+
+/// The processes whose lease has run out, and that nobody has declared lost.
+pub(super) async fn overdue(server: &Server) -> Result<Vec<Overdue>, Fault> {
+    Ok(listed(server, false).await?.into_iter().filter_map(Written::overdue).collect())
+}
+
+/// The processes with a lease that is valid or has run out.
+async fn listed(server: &Server, valid: bool) -> Result<Vec<Written>, Fault> {
+    let mut call = server.prepare(&server.scripts.processes);
+    call.arg(u8::from(valid));
     let found: Vec<(String, i64)> = server.link.invoke(&call, || "list processes".to_owned()).await?;
     let mut processes = Vec::with_capacity(found.len());
     for (text, until) in found {
-        let Written { process: mut record, .. } = serde_json::from_str(&text).map_err(|error| {
+        let mut written: Written = serde_json::from_str(&text).map_err(|error| {
             Fault::new(FaultKind::Permanent, format!("read the process `{text}`")).because(error)
         })?;
-        record.lease_until = wire::from_millis(until).unwrap_or(record.lease_until);
-        processes.push(record);
+        let lease = &mut written.process.lease_until;
+        *lease = wire::from_millis(until).unwrap_or(*lease);
+        processes.push(written);
     }
-    processes.sort_by(|a, b| (a.started_at, &a.id).cmp(&(b.started_at, &b.id)));
+    processes
+        .sort_by(|a, b| (a.process.started_at, &a.process.id).cmp(&(b.process.started_at, &b.process.id)));
     Ok(processes)
 }

@@ -1,9 +1,12 @@
--- Lists processes with a valid lease: for each its record and the expiry time, in milliseconds.
+-- Lists the processes whose lease is valid ([3]: 1) or has run out (0): for each its record and the expiry time, in
+-- milliseconds.
 
 local found = {}
-local live = call('ZRANGEBYSCORE', ours('leases'), '(' .. whole(MILLIS), '+inf', 'WITHSCORES')
-for i = 1, #live, 2 do
-  local record = call('HGET', ours('processes'), live[i])
-  if record then found[#found + 1] = { record, live[i + 1] } end
+local from, to = '(' .. whole(MILLIS), '+inf'
+if ARGV[3] == '0' then from, to = '-inf', whole(MILLIS) end
+local leases = call('ZRANGEBYSCORE', ours('leases'), from, to, 'WITHSCORES')
+for i = 1, #leases, 2 do
+  local record = call('HGET', ours('processes'), leases[i])
+  if record then found[#found + 1] = { record, leases[i + 1] } end
 end
 return found
