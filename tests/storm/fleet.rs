@@ -20,8 +20,6 @@ const PROCESSES: usize = 3;
 const LASTS: std::ops::Range<u64> = 300..4500;
 /// How long a process stands still: longer than its lease.
 const STANDSTILL: Duration = Duration::from_secs(18);
-/// Between two troubles, in milliseconds.
-const PAUSE: std::ops::Range<u64> = 100..1200;
 /// The promise: so long after the end of a trouble the service does its work again.
 const PROMISED: Duration = Duration::from_secs(30);
 
@@ -93,7 +91,10 @@ impl<'a> Fleet<'a> {
             };
             let (pause, lasts) = {
                 let mut chance = self.chance.lock();
-                (Duration::from_millis(chance.u64(PAUSE)), Duration::from_millis(chance.u64(LASTS)))
+                (
+                    Duration::from_millis(chance.u64(plan.pause.clone())),
+                    Duration::from_millis(chance.u64(LASTS)),
+                )
             };
             tokio::time::sleep(pause).await;
             match one {

@@ -16,8 +16,7 @@ use crate::torture::load::plain;
 
 /// Receipts of each tenant.
 const RECEIPTS: i64 = 200;
-/// Plain jobs for each second, in calls of so many.
-const PLAIN_A_SECOND: u64 = 25;
+/// Plain jobs of one call.
 const SLICE: usize = 25;
 /// Every so many a deletion is canceled.
 const CANCELED: usize = 4;
@@ -44,7 +43,7 @@ impl<'a> Load<'a> {
         for number in 1..=i64::try_from(span.as_secs() / plan.seconds_a_deletion).unwrap() {
             tenants.push(place.ground.tenant(number * 10, RECEIPTS).await);
         }
-        let count = usize::try_from(PLAIN_A_SECOND * span.as_secs()).unwrap();
+        let count = usize::try_from(plan.jobs_a_second * span.as_secs()).unwrap();
         let plain = (0..count).map(|number| plain(number, &mut chance)).collect();
         Self {
             place,
@@ -63,6 +62,9 @@ impl<'a> Load<'a> {
     }
 
     async fn plain_jobs(&self) {
+        if self.plain.is_empty() {
+            return;
+        }
         let slices = self.plain.chunks(SLICE);
         let mut beat = tokio::time::interval(self.span / u32::try_from(slices.len()).unwrap());
         for slice in slices {

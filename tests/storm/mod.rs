@@ -15,6 +15,7 @@ mod load;
 mod place;
 mod python;
 mod report;
+mod soak;
 mod trouble;
 
 use std::time::{Duration, Instant};
@@ -43,6 +44,10 @@ struct Plan {
     troubles: Vec<Trouble>,
     /// They come once, in this order; else again and again, each time in another.
     once: bool,
+    /// Between two troubles, in milliseconds.
+    pause: std::ops::Range<u64>,
+    /// Plain jobs that come in each second.
+    jobs_a_second: u64,
     /// One deletion is asked for in so many seconds.
     seconds_a_deletion: u64,
     /// Receipts of a batch, of which there is one in half a second.
@@ -61,6 +66,8 @@ impl Plan {
             span: Duration::from_secs(40),
             troubles,
             once: false,
+            pause: 100..1200,
+            jobs_a_second: 25,
             seconds_a_deletion: 4,
             batch: 20,
             patience: PATIENCE,
