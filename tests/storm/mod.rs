@@ -14,6 +14,7 @@ mod fleet;
 mod load;
 mod place;
 mod python;
+mod related;
 mod report;
 mod soak;
 mod trouble;
@@ -27,6 +28,7 @@ use self::fleet::{Fleet, Footprint};
 use self::load::Load;
 use self::place::Place;
 use self::python::Python;
+use self::related::Related;
 use self::trouble::Trouble;
 use crate::lost_redis::place::size;
 use crate::torture::figures::{Figures, writes_report};
@@ -84,8 +86,13 @@ async fn three_processes_in_a_storm_lose_nothing_and_do_nothing_twice() {
         Plan { span: Duration::from_secs(size("STORM_SECONDS", 120)), ..Plan::of(trouble::all(&place)) };
     let load = Load::new(&place, &plan).await;
     let (fleet, python) = (Fleet::new(&place, &plan), Python::new(&place, &plan));
-    let ((), mut figures) = tokio::join!(python.comes_in(), survives(&plan, &place, &load, &fleet));
+    let related = Related::new(&place, &plan);
+    let come_in = async { tokio::join!(python.comes_in(), related.pairs_come_in()) };
+    let (_, mut figures) = tokio::join!(come_in, survives(&plan, &place, &load, &fleet));
     assert_eq!(python.violations().await, Vec::<String>::new());
+    assert_eq!(related.violations().await, Vec::<String>::new());
+    figures.0.push(("chains", "chains of dependent jobs, each in its order", json!(related.count)));
+    figures.0.push(("pairs", "pairs under one key, never both at once", json!(related.count)));
     figures.0.push((
         "python_jobs",
         "Python jobs, each with the mark that it left outside",
