@@ -1,8 +1,9 @@
-//! A database that is away for minutes, in the middle of deletions that the web application then takes for stuck.
+//! A database that is away for minutes, or locked, in the middle of deletions, which the web application then takes for stuck.
 
 use std::time::{Duration, Instant};
 
 use serde_json::json;
+use sqlx::Connection as _;
 use tikkun::job::{Args, JobState, NewJob};
 
 use super::accounts::{self, Accounts};
@@ -10,6 +11,7 @@ use super::fleet::Fleet;
 use super::line::Condition;
 use super::load::Load;
 use super::place::Place;
+use super::trouble::locks;
 use super::{Plan, postgres_server};
 use crate::lost_redis::place::size;
 use crate::torture::figures::{Figures, seconds, writes_report};
@@ -21,47 +23,30 @@ must end. When it is back, the web application is faster than the service, and m
 Made by `AWAY_SECONDS=300 TORTURE_REPORT=1 cargo test --locked --features failpoints --test suite storm::away` (a debug build).
 ";
 
-/// `AWAY_SECONDS=…` sets for how long.
+/// For how long it is away; `AWAY_SECONDS=…` sets it.
+fn away() -> Duration {
+    Duration::from_secs(size("AWAY_SECONDS", 10))
+}
+
 #[tokio::test]
 async fn database_that_is_away_for_minutes_costs_only_the_time() {
-    let away = Duration::from_secs(size("AWAY_SECONDS", 10));
     let server = postgres_server::Server::start();
     let place = Place::on(&server).await;
-    let span = Duration::from_secs(8);
-    let plan = Plan { span, seconds_a_deletion: 2, batch: 4, ..Plan::of(Vec::new()) };
-    let load = Load::new(&place, &plan).await;
-    let fleet = Fleet::new(&place, &plan);
-    accounts::watch_effects(&place.ground).await;
-    fleet.is_well().await;
-    load.comes_in().await;
+    let plan = plan();
+    let (load, fleet) = (Load::new(&place, &plan).await, Fleet::new(&place, &plan));
+    with_deletions_under_way(&place, &load, &fleet).await;
 
     server.stop();
-    let gone = Instant::now();
-    place.broker.enqueue(&[NewJob::new("meanwhile", "high", "tikkun.noop", Args::default())]).await.unwrap();
-    while gone.elapsed() < away {
-        fleet.lives("the database has gone").await;
-        tokio::time::sleep(Duration::from_secs(1)).await;
-    }
-    let meanwhile = place.broker.job(&"meanwhile".into()).await.unwrap().unwrap();
-    assert_eq!(meanwhile.state, JobState::Finished, "it needs no database");
+    fleet_lives_on(&place, &fleet).await;
     place.lines.postgres.becomes(Condition::Cut);
     server.start_again();
-    let marked = marked_as_stuck(&place, away).await;
+    let marked = marked_as_stuck(&place).await;
     assert!(marked > 0, "no deletion was under way");
     place.lines.postgres.becomes(Condition::Well);
-    let back = Instant::now();
-    fleet.is_well().await;
-    let recovery = back.elapsed();
-
-    let ended = accounts::all_has_ended(&place, &fleet, plan.patience).await;
-    assert_eq!(ended, Ok(()));
-    let accounts = Accounts::take(&place, &load).await;
-    assert_eq!(accounts.violations(), Vec::<String>::new());
-    load.deletions_are_whole(&place).await;
-    assert_eq!(fleet.restarts(), 0, "actors that were restarted");
+    let (recovery, accounts) = recovers(&plan, &place, &load, &fleet).await;
     fleet.leave().await;
     let figures = Figures(vec![
-        ("away_seconds", "seconds without the database", json!(away.as_secs())),
+        ("away_seconds", "seconds without the database", json!(away().as_secs())),
         ("recovery_s", "seconds from its return until every process was well", json!(seconds(recovery))),
         ("marked_failed", "deletions that the web application marked as failed meanwhile", json!(marked)),
         ("completed", "deletions completed", json!(accounts.deletions["completed"])),
@@ -75,9 +60,65 @@ async fn database_that_is_away_for_minutes_costs_only_the_time() {
     }
 }
 
+/// As by a migration that waits for somebody else.
+#[tokio::test]
+async fn tables_that_are_locked_for_minutes_cost_only_the_time() {
+    let server = postgres_server::Server::start();
+    let place = Place::on(&server).await;
+    let plan = plan();
+    let (load, fleet) = (Load::new(&place, &plan).await, Fleet::new(&place, &plan));
+    with_deletions_under_way(&place, &load, &fleet).await;
+
+    let holder = locks(&place).await;
+    fleet_lives_on(&place, &fleet).await;
+    holder.close().await.unwrap();
+    recovers(&plan, &place, &load, &fleet).await;
+    fleet.leave().await;
+}
+
+fn plan() -> Plan {
+    Plan { span: Duration::from_secs(8), seconds_a_deletion: 2, batch: 4, ..Plan::of(Vec::new()) }
+}
+
+async fn with_deletions_under_way(place: &Place<'_>, load: &Load<'_>, fleet: &Fleet<'_>) {
+    accounts::watch_effects(&place.ground).await;
+    fleet.is_well().await;
+    load.comes_in().await;
+}
+
+/// Meanwhile every process says that it lives, and does what needs no database.
+async fn fleet_lives_on(place: &Place<'_>, fleet: &Fleet<'_>) {
+    let (away, gone) = (away(), Instant::now());
+    place.broker.enqueue(&[NewJob::new("meanwhile", "high", "tikkun.noop", Args::default())]).await.unwrap();
+    while gone.elapsed() < away {
+        fleet.lives("the database could not be reached").await;
+        tokio::time::sleep(Duration::from_secs(1)).await;
+    }
+    let meanwhile = place.broker.job(&"meanwhile".into()).await.unwrap().unwrap();
+    assert_eq!(meanwhile.state, JobState::Finished, "it needs no database");
+}
+
+/// How long it took until every process was well, and what is counted once all has ended.
+async fn recovers(
+    plan: &Plan,
+    place: &Place<'_>,
+    load: &Load<'_>,
+    fleet: &Fleet<'_>,
+) -> (Duration, Accounts) {
+    let back = Instant::now();
+    fleet.is_well().await;
+    let recovery = back.elapsed();
+    assert_eq!(accounts::all_has_ended(place, fleet, plan.patience).await, Ok(()));
+    let accounts = Accounts::take(place, load).await;
+    assert_eq!(accounts.violations(), Vec::<String>::new());
+    load.deletions_are_whole(place).await;
+    assert_eq!(fleet.restarts(), 0, "actors that were restarted");
+    (recovery, accounts)
+}
+
 /// As the web application does when somebody looks at a deletion without a heartbeat; how many it has marked.
-async fn marked_as_stuck(place: &Place<'_>, away: Duration) -> i64 {
-    let silence = away.as_secs().min(120);
+async fn marked_as_stuck(place: &Place<'_>) -> i64 {
+    let silence = away().as_secs().min(120);
     let sql = format!(
         "with stuck as (
              update background_jobs set status = 'failed', last_error = 'Job appears stuck', finished_at = now() at time zone 'utc',

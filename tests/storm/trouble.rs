@@ -44,6 +44,10 @@ pub enum Trouble {
     PostgresReadOnly,
     /// Its disk is full.
     PostgresFull,
+    /// What a transaction has changed finds no room, which is told only at its end.
+    PostgresFullAtCommit,
+    /// Every statement is canceled, as at a limit in time.
+    PostgresCancels,
     /// Restarted with a clock that is minutes ahead, and back again.
     PostgresAhead,
     StorageBusy,
@@ -76,6 +80,8 @@ impl Trouble {
             Self::PostgresLocked => "PostgreSQL: tables locked",
             Self::PostgresReadOnly => "PostgreSQL: read-only",
             Self::PostgresFull => "PostgreSQL: disk full",
+            Self::PostgresFullAtCommit => "PostgreSQL: disk full at each commit",
+            Self::PostgresCancels => "PostgreSQL: cancels every statement",
             Self::PostgresAhead => "PostgreSQL: clock four minutes ahead",
             Self::StorageBusy => "S3: too busy",
             Self::StorageUnanswered => "S3: its answers are lost",
@@ -136,6 +142,8 @@ pub fn all(place: &Place<'_>) -> Vec<Trouble> {
         Trouble::PostgresDisconnects,
         Trouble::PostgresLocked,
         Trouble::PostgresReadOnly,
+        Trouble::PostgresFullAtCommit,
+        Trouble::PostgresCancels,
         Trouble::PostgresAhead,
         Trouble::StorageBusy,
         Trouble::StorageUnanswered,
@@ -165,8 +173,15 @@ impl Lines {
 /// Does it to a line or a server, for so long. What happens to processes is the fleet's.
 pub async fn befalls(place: &Place<'_>, trouble: Trouble, lasts: Duration) {
     let holder = begins(place, trouble).await;
-    if !matches!(trouble, Trouble::RedisWiped | Trouble::RedisDisconnects | Trouble::PostgresDisconnects) {
-        tokio::time::sleep(lasts).await;
+    match trouble {
+        Trouble::RedisWiped | Trouble::RedisDisconnects | Trouble::PostgresDisconnects => {}
+        Trouble::PostgresCancels => {
+            let began = Instant::now();
+            while began.elapsed() < lasts {
+                tell(place, CANCEL_ALL).await;
+            }
+        }
+        _ => tokio::time::sleep(lasts).await,
     }
     ends(place, trouble, holder).await;
 }
@@ -199,6 +214,8 @@ async fn begins(place: &Place<'_>, trouble: Trouble) -> Option<PgConnection> {
             reconfigured(place, "alter system set default_transaction_read_only = on").await;
         }
         Trouble::PostgresFull => place.disk.as_ref().expect("a disk that can be filled").fill(),
+        Trouble::PostgresFullAtCommit => tell(place, NO_COMMIT).await,
+        Trouble::PostgresCancels => {}
         Trouble::PostgresAhead => {
             server.stop();
             server.start_again_with(clock::ahead(AHEAD));
@@ -234,6 +251,7 @@ async fn ends(place: &Place<'_>, trouble: Trouble, holder: Option<PgConnection>)
             reconfigured(place, "alter system reset default_transaction_read_only").await;
         }
         Trouble::PostgresFull => place.disk.as_ref().expect("the same disk").make_room(),
+        Trouble::PostgresFullAtCommit => tell(place, "drop trigger no_commit on background_jobs").await,
         Trouble::PostgresAhead => {
             server.stop();
             server.start_again();
@@ -241,7 +259,10 @@ async fn ends(place: &Place<'_>, trouble: Trouble, holder: Option<PgConnection>)
         Trouble::StorageBusy | Trouble::StorageUnanswered | Trouble::StorageForbids => {
             place.ground.bucket().always(None);
         }
-        Trouble::RedisWiped | Trouble::RedisDisconnects | Trouble::PostgresDisconnects => {}
+        Trouble::RedisWiped
+        | Trouble::RedisDisconnects
+        | Trouble::PostgresDisconnects
+        | Trouble::PostgresCancels => {}
         Trouble::Killed | Trouble::Stopped | Trouble::Drained => unreachable!("the fleet's: {trouble:?}"),
     }
 }
@@ -250,7 +271,7 @@ async fn ends(place: &Place<'_>, trouble: Trouble, holder: Option<PgConnection>)
 pub const AHEAD: i64 = 240;
 
 /// Holds the tables until the connection is closed.
-async fn locks(place: &Place<'_>) -> PgConnection {
+pub async fn locks(place: &Place<'_>) -> PgConnection {
     let mut holder = place.ground.connect().await;
     let lock = "begin; lock table receipts, background_jobs, attachments in access exclusive mode";
     // A batch that is under way may be in its way, each waiting for the other.
@@ -262,6 +283,15 @@ async fn locks(place: &Place<'_>) -> PgConnection {
 
 const END_ALL: &str = "select count(pg_terminate_backend(pid)) from pg_stat_activity
      where datname = current_database() and pid <> pg_backend_pid()";
+
+const CANCEL_ALL: &str = "select count(pg_cancel_backend(pid)) from pg_stat_activity
+     where datname = current_database() and pid <> pg_backend_pid() and state = 'active'";
+
+const NO_COMMIT: &str = "
+     create or replace function no_commit() returns trigger language plpgsql as $$ begin
+         raise exception 'could not extend file' using errcode = 'disk_full'; end $$;
+     create constraint trigger no_commit after update on background_jobs deferrable initially deferred
+         for each row execute function no_commit()";
 
 /// For connections that are open, too.
 async fn reconfigured(place: &Place<'_>, sql: &str) {
