@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use serde_json::json;
 use tikkun::fault::FaultKind;
-use tikkun::job::{Args, JobId, JobState, QueueEnd};
-use tikkun::queue::{Broker, Disposition, RqSettings, Settlement, open_rq};
+use tikkun::job::{Args, JobId, JobState, Limit, QueueEnd};
+use tikkun::queue::{Broker, Disposition, RqSettings, Settled, Settlement, open_rq};
 
 use super::ground::*;
 use super::redis_server::{Redis, SHARED};
@@ -231,6 +231,39 @@ async fn end_that_the_server_refuses_is_held_and_written_as_it_was_when_it_is_le
     }
 }
 
+/// Ends of one call, of which the last alone needs what is refused.
+#[tokio::test]
+async fn ends_beside_one_that_is_refused_are_written_once() {
+    let prefix = Prefix::new();
+    let (all, user) = (leased(&prefix).await, User::of(&prefix));
+    enqueue(&*all, &["a", "b", "c", "d"]).await;
+    let lent = fetch(&*all, 4).await;
+    let zero = std::time::Duration::ZERO;
+    let ended = [
+        ack(),
+        Disposition::Discard { error: "no".into(), keep: Limit::After(LONG) },
+        Disposition::Ack { result: json!(1), keep: Limit::After(zero) },
+        Disposition::RetryAt { delay: zero, error: "not yet".into() },
+    ];
+    let ends: Vec<_> = lent.iter().zip(ended).map(|(one, verdict)| settlement(one, verdict)).collect();
+    user.may_not("type");
+    for _ in 0..3 {
+        let fault = user.broker.settle(&ends).await.unwrap_err();
+        assert!(fault.chain().contains("TYPE"), "{}", fault.chain());
+    }
+    user.may_all();
+    assert_eq!(user.broker.settle(&ends).await.unwrap(), [Settled::Done; 4]);
+    for id in ["a", "b", "d"] {
+        assert_eq!(prefix.ask_number(&["XLEN", &format!("results:{id}")]).await, 1, "results of {id}");
+    }
+    let failed = ["b", "d"].map(|id| record(&*all, id));
+    assert_eq!(
+        futures::future::join_all(failed).await.iter().map(|job| job.failures).collect::<Vec<_>>(),
+        [1, 1]
+    );
+    assert_eq!(all.job(&"c".into()).await.unwrap(), None);
+}
+
 #[tokio::test]
 async fn refused_end_names_the_command_that_is_refused() {
     let prefix = Prefix::new();
@@ -283,8 +316,7 @@ async fn whatever_moves_jobs_may_be_refused_anywhere() {
         let (all, user) = (leased(&prefix).await, User::of(&prefix));
         // One has failed, one waits, one is due.
         let failed = one(&*all, job("a")).await;
-        settle(&*all, &failed, Disposition::Discard { error: "no".into(), keep: tikkun::job::Limit::Never })
-            .await;
+        settle(&*all, &failed, Disposition::Discard { error: "no".into(), keep: Limit::Never }).await;
         enqueue(&*all, &["b"]).await;
         let mut due = job("c");
         due.delay = Some(LONG);

@@ -38,6 +38,8 @@ pub(super) struct Leases {
     watch: Mutex<(LeaseWatch, Option<Instant>)>,
     /// Executions whose loss to other processes was logged already.
     told: Mutex<HashSet<String>>,
+    /// The executions that the last look for orphans has found.
+    seen: Mutex<Vec<ExecutionId>>,
     /// The size of the largest orphan that was left because it is too large for an answer.
     too_large: Mutex<usize>,
 }
@@ -114,6 +116,10 @@ impl Leases {
         max: u32,
         troubles: &Troubles,
     ) -> Result<Vec<Orphan>, Fault> {
+        // Those of the last look that were left to others are in nobody's hand here.
+        for left in std::mem::take(&mut *self.seen.lock()) {
+            server.lent.lock().remove(&left);
+        }
         let ttl = memory.known().ttl;
         let over = self.over(server, ttl).await?;
         let mut call = server.prepare(&server.scripts.orphans);
@@ -140,7 +146,9 @@ impl Leases {
             };
             Orphan { delivery, process }
         };
-        Ok(found.into_iter().map(orphan).collect())
+        let orphans: Vec<_> = found.into_iter().map(orphan).collect();
+        *self.seen.lock() = orphans.iter().map(|one| one.delivery.execution.clone()).collect();
+        Ok(orphans)
     }
 
     /// Checks all leases; returns those that have expired, with their records: those of processes of this

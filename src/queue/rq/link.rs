@@ -302,6 +302,13 @@ mod tests {
     }
 
     #[test]
+    fn request_that_the_server_calls_too_long_says_so() {
+        let too_long = |answer: &str| fault(error(answer), "settle".to_owned()).smaller_may_do();
+        assert!(too_long("ERR Protocol error: invalid bulk length"));
+        assert!(!too_long("OOM command not allowed when used memory > 'maxmemory'."));
+    }
+
+    #[test]
     fn a_key_of_another_type_stays_as_it_is() {
         for answer in [
             "WRONGTYPE Operation against a key holding the wrong kind of value script: 0a, on @user_script:1.",

@@ -57,6 +57,8 @@ local function settle(first, last)
       call('ZREM', key('wip', queue), '')
     end
     call('HDEL', ours('deliveries'), '')
+    -- Nor if its execution could not be removed, which would keep the next run of the job from ending it.
+    call('DEL', EXECUTION, EXECUTIONS, key('worker', '', 'executions'))
     lent = call('HMGET', ours('deliveries'), unpack(members))
     waiting[#waiting + 1] = ours('releases')
     is_waited_for = call('EXISTS', unpack(waiting)) > 0
@@ -349,8 +351,10 @@ local function settle(first, last)
   local COMMON = { queue = 'list', wip = 'zset', scheduled = 'zset', finished = 'zset', failed = 'zset' }
 
   local function is_other(name, wanted)
-    local is = call('TYPE', name).ok
-    return is ~= 'none' and is ~= wanted and name .. ': it is a ' .. is .. ', not a ' .. wanted or nil
+    -- A refusal in the middle of a call would have the ends before it written again and again.
+    local is = redis.pcall('TYPE', name)
+    if is.err then return name .. ': TYPE: ' .. is.err end
+    return is.ok ~= 'none' and is.ok ~= wanted and name .. ': it is a ' .. is.ok .. ', not a ' .. wanted or nil
   end
 
   -- Queues that were checked in this call and are in order.
