@@ -11,10 +11,11 @@ fn the_first_signal_waits_for_running_jobs() {
         let mut ground = Ground::new(rq);
         let long = ground.enqueue("default", "parts.wait_for", &json!(["go"]), &json!({}));
         let mut run = ground.run(&[], &ground.worker(&["default"]));
-        ground.until(&long, "started", &mut run);
+        // One that has been fetched and has not begun goes back.
+        ground.wait("the job to begin", &mut run, |ground, _| ground.redis.ask(&["GET", "began"]) == long);
         run.signal(Signal::INT);
-        let next = ground.enqueue("default", "add", &json!([1, 2]), &json!({}));
         ground.wait("the drain", &mut run, |_, run| run.log().contains("draining"));
+        let next = ground.enqueue("default", "add", &json!([1, 2]), &json!({}));
         ground.redis.ask(&["set", "go", "1"]);
         assert!(run.ended().success(), "{rq:?}: {}", run.log());
         assert_eq!(ground.look(&long)["result"], "'seen'", "{rq:?}");

@@ -161,21 +161,18 @@ impl<'a> Soak<'a> {
     }
 
     fn figures(&self, fleet: &Fleet<'_>, warm: &[Footprint], end: &[Footprint]) -> Figures {
-        let all = |footprints: &[Footprint], of: fn(&Footprint) -> u64| {
-            footprints.iter().map(of).collect::<Vec<_>>()
-        };
-        let (mib, descriptors): (fn(&Footprint) -> u64, fn(&Footprint) -> u64) =
-            (|footprint| footprint.resident_kib / 1024, |footprint| footprint.descriptors as u64);
+        let mib = |all: &[Footprint]| all.iter().map(|one| one.resident_kib / 1024).collect::<Vec<_>>();
+        let descriptors = |all: &[Footprint]| all.iter().map(|one| one.descriptors).collect::<Vec<_>>();
         Figures(vec![
             ("soak_seconds", "seconds", json!(self.span.as_secs())),
             ("rate", "jobs put in each second", json!(self.rate)),
             ("ended", "jobs that ended as they should", json!(*self.ended.lock())),
             ("lost", "… lost, or ended in another way", json!(self.wrong.lock().len())),
             ("troubles", "troubles", json!(fleet.recoveries.lock().len())),
-            ("mib_warm", "resident MiB of each process, warm", json!(all(warm, mib))),
-            ("mib_end", "… in the end", json!(all(end, mib))),
-            ("descriptors_warm", "open descriptors of each process, warm", json!(all(warm, descriptors))),
-            ("descriptors_end", "… in the end", json!(all(end, descriptors))),
+            ("mib_warm", "resident MiB of each process, warm", json!(mib(warm))),
+            ("mib_end", "… in the end", json!(mib(end))),
+            ("descriptors_warm", "open descriptors of each process, warm", json!(descriptors(warm))),
+            ("descriptors_end", "… in the end", json!(descriptors(end))),
         ])
     }
 }

@@ -67,6 +67,7 @@ def version():
 def wait_for(key):
     """Runs until somebody sets the key."""
     connection = get_current_job().connection
+    connection.set("began", get_current_job().id)
     deadline = time.monotonic() + 120
     while not connection.exists(key) and time.monotonic() < deadline:
         time.sleep(0.01)
