@@ -72,7 +72,7 @@ impl Trouble {
             Self::RedisFull => "Redis: no memory left",
             Self::RedisCannotSave => "Redis: cannot save",
             Self::RedisWiped => "Redis: forgets everything",
-            Self::RedisAhead => "Redis: clock four minutes ahead",
+            Self::RedisAhead => "Redis: clock 90 seconds ahead",
             Self::RedisDisconnects => "Redis: closes all connections",
             Self::PostgresKilled => "PostgreSQL: killed",
             Self::PostgresRestarts => "PostgreSQL: restarted",
@@ -203,7 +203,7 @@ async fn begins(place: &Place<'_>, trouble: Trouble) -> Option<PgConnection> {
         }
         Trouble::RedisAhead => {
             place.redis.lock().stop();
-            place.redis.lock().start_again_with(clock::ahead(AHEAD));
+            place.redis.lock().start_again_with(clock::ahead(REDIS_AHEAD));
         }
         Trouble::RedisDisconnects => redis(&["CLIENT", "KILL", "TYPE", "normal"]),
         Trouble::PostgresKilled => server.kill(),
@@ -266,6 +266,9 @@ async fn ends(place: &Place<'_>, trouble: Trouble, holder: Option<PgConnection>)
         Trouble::Killed | Trouble::Stopped | Trouble::Drained => unreachable!("the fleet's: {trouble:?}"),
     }
 }
+
+/// How far Redis' clock is ahead, in seconds: more than a lease. A delayed job that is put in meanwhile waits as much longer.
+const REDIS_AHEAD: i64 = 90;
 
 /// How far a wrong clock is ahead, or behind, in seconds: more than any lease or heartbeat.
 pub const AHEAD: i64 = 240;
