@@ -15,7 +15,7 @@ web application cancels some of them. One trouble follows the other in an order 
 when every process is ready and healthy again. Of three processes in a row the clock of one is right, of one four minutes
 ahead, and of one four minutes behind. Then everything is counted by triggers and plain SQL, by RQ's own program
 and in one look at all lists of Redis. Every setting that has to do with waiting or rescue is the default.
-Made by `STORM_SECONDS=600 TORTURE_REPORT=1 cargo test --locked --features failpoints --test suite storm::` (a debug build).
+Made by `STORM_SECONDS=600 TORTURE_REPORT=1 cargo test --locked --features failpoints --test suite storm::three` (a debug build).
 
 | trouble | times | longest until all was well, seconds |
 |---|---|---|
