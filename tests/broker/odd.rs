@@ -239,3 +239,21 @@ async fn every_orphan_comes_into_sight_though_the_others_stay() {
     })
     .await;
 }
+
+/// What is left to others is in nobody's hand here, and its payload may be long.
+#[tokio::test]
+async fn orphan_of_an_earlier_look_is_not_remembered() {
+    let prefix = Prefix::new();
+    let (broker, rescuer) = (leased(&prefix).await, prefix.open().await);
+    enqueue(&*broker, &["a", "b"]).await;
+    assert_eq!(fetch(&*broker, 2).await.len(), 2);
+    broker.end_lease(&me()).await.unwrap();
+    let first = eventually("an orphan", async || rescuer.orphans(1).await.unwrap().pop()).await.delivery;
+    eventually("the other one", async || {
+        rescuer.orphans(1).await.unwrap().pop().filter(|other| other.delivery.execution != first.execution)
+    })
+    .await;
+    // What is remembered needs no look at the server.
+    assert_eq!(prefix.ask_number(&["DEL", &format!("job:{}", first.job.id)]).await, 1);
+    assert!(!matches!(rescuer.unfold(&first).await, Ok(Ok(_))), "its payload is kept here");
+}
