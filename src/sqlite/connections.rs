@@ -2,7 +2,6 @@
 //! the file may stay wrong.
 
 use std::ops::{Deref, DerefMut};
-use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -23,18 +22,12 @@ use crate::fault::FaultKind;
 /// transactions, below the callers' deadlines.
 pub(super) const WAIT: Duration = Duration::from_secs(5);
 
-/// A longer log was not copied into the file for long: twice what the busiest of our files lets gather.
-pub(super) const LONG_LOG: u64 = 32 * 1024 * 1024;
 /// Copies the log into the file without waiting for anybody, so that the next write begins the log anew.
 const COPY_LOG: &str = "PRAGMA wal_checkpoint(PASSIVE)";
 
 /// How long after its age was taken a connection may be looked at, on a busy machine. Younger ones than an error are
 /// closed, too, for that long.
 const BUSY: Duration = Duration::from_secs(1);
-
-fn has_grown(log: &Path) -> bool {
-    std::fs::metadata(log).is_ok_and(|log| log.len() > LONG_LOG)
-}
 
 /// A pool of connections to one file. Single statements run on any free one.
 #[derive(Debug)]
@@ -62,8 +55,8 @@ struct Doubt {
 }
 
 impl Connections {
-    /// A pool of at most `most` connections, opened on demand. `log` is the file's log where connections write.
-    pub(super) fn new(most: u32, options: SqliteConnectOptions, log: Option<PathBuf>) -> Self {
+    /// A pool of at most `most` connections, opened on demand. One that writes begins with copying the log.
+    pub(super) fn new(most: u32, options: SqliteConnectOptions, writes: bool) -> Self {
         let trouble = Arc::new(Trouble::default());
         let known = Arc::clone(&trouble);
         let pool = SqlitePoolOptions::new()
@@ -73,9 +66,8 @@ impl Connections {
             .max_lifetime(None)
             .test_before_acquire(false)
             .after_connect(move |connection, _| {
-                let has_grown = log.as_ref().is_some_and(|log| has_grown(log));
                 Box::pin(async move {
-                    if has_grown {
+                    if writes {
                         // Whatever refuses it refuses the next write as well, and is reported there.
                         let _ = sqlx::raw_sql(COPY_LOG).execute(connection).await;
                     }

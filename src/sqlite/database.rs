@@ -7,9 +7,8 @@
 //! - All connections are closed after a transaction that was not ended on purpose, or after a disk error. A
 //!   connection opened while the disk (or only the log) was read-only stays read-only, and one that has read
 //!   a file while it was being copied there treats it as corrupt long after it is complete.
-//! - Who opens a file to write copies a log that has grown long into it, as far as nobody reads older data. A log
-//!   that has filled the disk, because a backup or a shell read for long, would stay otherwise: SQLite copies it
-//!   only after a commit.
+//! - Who opens a file to write copies its log into it, as far as nobody reads older data. A log that has filled the
+//!   disk would stay otherwise: SQLite copies it only after a commit.
 //! - What SQLite notes and sorts for a statement stays in memory: `/tmp` may be full, or in a container missing or
 //!   read-only, while the data folder has room. The old pages of a batch are bounded, as are the lists.
 //! - Nothing is written to a file that is no longer at its path, because no other process would read it.
@@ -24,11 +23,14 @@ use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection, SqliteJournalMode, Sq
 use sqlx::{ConnectOptions, Connection};
 use tokio::time::Instant;
 
-use super::connections::{Connections, LONG_LOG, Transaction, WAIT};
+use super::connections::{Connections, Transaction, WAIT};
 use super::fault::{During, fault, is_no_database, kind};
 use super::wal_index::WalIndex;
 use crate::fault::{Fault, FaultKind};
 
+/// A log that has grown longer, because somebody read for long, is cut when it is begun anew: twice what the busiest
+/// of our files lets gather.
+const LONG_LOG: u64 = 32 * 1024 * 1024;
 /// How long opening is retried while other processes open the file: switching to WAL needs exclusive access
 /// and fails with "busy" at once.
 const OPENING: Duration = Duration::from_secs(15);
@@ -101,7 +103,7 @@ impl Database {
         let deadline = Instant::now() + OPENING;
         let common = connection(path, tuning);
         let writer = loop {
-            let writer = writer(path, tuning, common.clone());
+            let writer = writer(tuning, common.clone());
             match prepare(&writer, migrator, what).await {
                 Ok(()) => break writer,
                 Err(fault) => {
@@ -114,7 +116,7 @@ impl Database {
             }
         };
         let reading = common.pragma("query_only", "on");
-        let read_only = || Connections::new(tuning.readers, reading.clone(), None);
+        let read_only = || Connections::new(tuning.readers, reading.clone(), false);
         let (readers, people) = (read_only(), read_only());
         let place = Place::of(path).map_err(sqlx::Error::Io).during(what)?;
         Ok(Self { writer, readers, people, reading, place })
@@ -179,18 +181,15 @@ fn connection(path: &Path, tuning: Tuning) -> SqliteConnectOptions {
     }
 }
 
-fn writer(path: &Path, tuning: Tuning, common: SqliteConnectOptions) -> Connections {
+fn writer(tuning: Tuning, common: SqliteConnectOptions) -> Connections {
     let options = common
         .create_if_missing(true)
         .journal_mode(SqliteJournalMode::Wal)
         .synchronous(SqliteSynchronous::Full)
         .foreign_keys(true)
-        // When a longer log is begun anew, the rest of its room is given back.
         .pragma("journal_size_limit", LONG_LOG.to_string());
     let options = tuning.pragmas.iter().fold(options, |options, (name, value)| options.pragma(*name, *value));
-    let mut log = path.as_os_str().to_owned();
-    log.push("-wal");
-    Connections::new(1, options, Some(log.into()))
+    Connections::new(1, options, true)
 }
 
 #[cfg(test)]
@@ -257,6 +256,28 @@ mod tests {
         drop(database.write().await.unwrap());
         fill(1).await;
         assert!(log() < full, "it was begun anew, and its room given back: {} of {longer}", log());
+    }
+
+    /// The last of the room may have gone to the log, however short it is.
+    #[tokio::test]
+    async fn log_of_any_length_is_begun_anew_after_an_error() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("file.db");
+        let database = opened(&path).await;
+        let fill = async || {
+            sqlx::query(FILL).execute(database.writer().unwrap()).await.unwrap();
+        };
+        for _ in 0..20 {
+            fill().await;
+        }
+        // The last connection that is closed would copy it, too.
+        let mut other = database.readers().acquire().await.unwrap();
+        sqlx::query("SELECT count(*) FROM filling").fetch_one(&mut *other).await.unwrap();
+        let log = || fs::metadata(path.with_extension("db-wal")).unwrap().len();
+        let long = log();
+        drop(database.write().await.unwrap());
+        fill().await;
+        assert!(log() <= long, "the room of the log is used again: {} and {long}", log());
     }
 
     #[tokio::test]

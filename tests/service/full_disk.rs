@@ -6,6 +6,7 @@ use std::process::{Command, ExitStatus};
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
+use sqlx::SqliteConnection;
 use tikkun::job::{Args, NewJob};
 use tikkun::store::{Schema, open_sqlite};
 
@@ -14,6 +15,9 @@ use super::process::{Service, Start};
 use crate::lost_redis::place::size;
 use crate::servers::copy_on_write_disk::CopyOnWriteDisk;
 use crate::servers::small_disk::{self, SmallDisk};
+
+/// Of a disk that is filled: a new folder's files, and little more.
+const SIZE: &str = "6m";
 
 /// What the service's files lie on.
 enum Disk {
@@ -30,11 +34,7 @@ enum Disk {
 impl Disk {
     /// One of its own, where that is allowed.
     fn small(folder: &Path) -> Self {
-        Self::of_size("6m", folder)
-    }
-
-    fn of_size(size: &str, folder: &Path) -> Self {
-        SmallDisk::over(folder, size).map_or(Self::Limited, Self::Small)
+        SmallDisk::over(folder, SIZE).map_or(Self::Limited, Self::Small)
     }
 
     /// One that can be made read-only, where that is allowed.
@@ -62,9 +62,10 @@ impl Disk {
         }
     }
 
-    fn fill(&self, service: &Service) {
+    /// Leaves no room. What is returned must be held as long as it shall be so.
+    async fn fill(&self, service: &Service, ground: &Ground) -> Vec<SqliteConnection> {
         match self {
-            Self::Small(disk) => disk.fill(),
+            Self::Small(disk) => return without_logs(disk, ground).await,
             Self::Limited => limit(service, "1:"),
             Self::ReadOnly { .. } => {
                 assert!(self.covers());
@@ -72,9 +73,11 @@ impl Disk {
             }
             Self::CopyOnWrite(disk) => disk.fill(),
         }
+        Vec::new()
     }
 
-    fn make_room(&self, service: &Service) {
+    fn make_room(&self, service: &Service, readers: Vec<SqliteConnection>) {
+        drop(readers);
         match self {
             Self::Small(disk) => disk.make_room(),
             Self::Limited => limit(service, "unlimited:"),
@@ -97,6 +100,25 @@ impl Drop for Disk {
     fn drop(&mut self) {
         self.is_writable_again();
     }
+}
+
+/// Fills a disk and the logs of both files. Whoever reads them keeps SQLite from beginning them anew, as a backup does;
+/// else the service would go on in their room.
+async fn without_logs(disk: &SmallDisk, ground: &Ground) -> Vec<SqliteConnection> {
+    disk.fill();
+    let mut readers = Vec::new();
+    for name in ["queue.db", "tikkun.db"] {
+        let mut reader = ground.connect(name).await;
+        sqlx::raw_sql("begin; select count(*) from sqlite_schema").execute(&mut reader).await.unwrap();
+        readers.push(reader);
+        let mut writer = ground.connect(name).await;
+        while sqlx::raw_sql("pragma user_version = 1; pragma user_version = 0")
+            .execute(&mut writer)
+            .await
+            .is_ok()
+        {}
+    }
+    readers
 }
 
 /// Sets how long a file of the service may become.
@@ -155,7 +177,7 @@ async fn ride_out(disk: Disk, folder: tempfile::TempDir) {
     ground.broker().await.enqueue(&jobs).await.unwrap();
     service.says("JOB PICKED queue='default' job_id=sleeping-0").await;
 
-    disk.fill(&service);
+    let readers = disk.fill(&service, &ground).await;
     service.says("broker does not serve the queue; waiting").await;
     service.says("the lease has run out and cannot be renewed").await;
     refuses_writes(&mut service).await;
@@ -165,7 +187,7 @@ async fn ride_out(disk: Disk, folder: tempfile::TempDir) {
         refuses_writes(&mut service).await;
     }
 
-    disk.make_room(&service);
+    disk.make_room(&service, readers);
     service
         .until("the end of every job", async |_| {
             let entries = ground.entries().await;
@@ -192,9 +214,9 @@ async fn ride_out_idle(disk: Disk, folder: tempfile::TempDir) {
     let mut service = disk.start(start).start().await;
     takes_writes(&mut service).await;
     for round in 0..3 {
-        disk.fill(&service);
+        let readers = disk.fill(&service, &ground).await;
         refuses_writes(&mut service).await;
-        disk.make_room(&service);
+        disk.make_room(&service, readers);
         takes_writes(&mut service).await;
         let id = format!("after-{round}");
         ground.broker().await.enqueue(&[sleeping(&id)]).await.unwrap();
@@ -208,10 +230,7 @@ async fn ride_out_idle(disk: Disk, folder: tempfile::TempDir) {
 #[tokio::test]
 async fn service_leaves_and_starts_on_a_full_disk() {
     let mount = tempfile::tempdir().unwrap();
-    let disk = Disk::small(mount.path());
-    if matches!(disk, Disk::Limited) {
-        return;
-    }
+    let Some(disk) = SmallDisk::over(mount.path(), SIZE) else { return };
     let ground = Ground::in_folder(tempfile::tempdir_in(mount.path()).unwrap()).await;
     let tenant = ground.tenant(7, 200).await;
     let start = ground.service().set("TIKKUN_DIAGNOSTICS__ENABLED", "true");
@@ -219,11 +238,12 @@ async fn service_leaves_and_starts_on_a_full_disk() {
     let mut service = start.start().await;
     let row = service.delete_all(7);
     ground.processed(&mut service, row, 20).await;
-    disk.fill(&service);
+    let readers = without_logs(&disk, &ground).await;
     refuses_writes(&mut service).await;
     assert_eq!(service.terminate().await, Some(0));
     // What the end of the first has made room for is taken as well.
-    disk.fill(&service);
+    drop(readers);
+    disk.fill();
     let mut early = start.spawn();
     let ended = early
         .until("a service that serves or ends", async |early| {
@@ -232,7 +252,7 @@ async fn service_leaves_and_starts_on_a_full_disk() {
         .await;
     assert_ne!(ended, Some(2), "a service manager starts it again");
     drop(early);
-    disk.make_room(&service);
+    disk.make_room();
     let mut next = start.start().await;
     ground.completed(&mut next, row, &tenant).await;
     takes_writes(&mut next).await;
@@ -253,10 +273,10 @@ async fn disk_that_fills_again_and_again_costs_nothing_but_time() {
     let row = service.delete_all(7);
     ground.processed(&mut service, row, 20).await;
     for round in 0..12_u64 {
-        disk.fill(&service);
+        let readers = disk.fill(&service, &ground).await;
         // Each time at another moment of a batch.
         tokio::time::sleep(Duration::from_millis(37 * round % 290)).await;
-        disk.make_room(&service);
+        disk.make_room(&service, readers);
         tokio::time::sleep(Duration::from_millis(53 * round % 190)).await;
     }
     ground.completed(&mut service, row, &tenant).await;
@@ -328,7 +348,7 @@ async fn doctor_names_the_disk_and_does_not_say_that_nobody_lives() {
     let ground = Ground::in_folder(tempfile::tempdir_in(mount.path()).unwrap()).await;
     let mut service = disk.start(ground.service()).start().await;
     takes_writes(&mut service).await;
-    disk.fill(&service);
+    let _readers = disk.fill(&service, &ground).await;
     refuses_writes(&mut service).await;
     // Whoever may not mount limits the doctor as well.
     let limited = matches!(disk, Disk::Limited);
@@ -374,10 +394,7 @@ async fn file_that_is_removed_under_the_service_takes_no_more_work_and_goes_on_w
 #[tokio::test]
 async fn disk_that_a_log_has_filled_is_left_as_soon_as_nobody_holds_the_log() {
     let mount = tempfile::tempdir().unwrap();
-    let disk = Disk::of_size("96m", mount.path());
-    if matches!(disk, Disk::Limited) {
-        return;
-    }
+    let Some(disk) = SmallDisk::over(mount.path(), "96m").map(Disk::Small) else { return };
     let ground = Ground::in_folder(tempfile::tempdir_in(mount.path()).unwrap()).await;
     let tenant = ground.tenant(7, 200).await;
     let start = ground.service().set("TIKKUN_DELETION__THROTTLE", "500ms");
@@ -399,11 +416,33 @@ async fn disk_that_a_log_has_filled_is_left_as_soon_as_nobody_holds_the_log() {
         }
         readers.push(reader);
     }
-    disk.fill(&service);
+    let full = disk.fill(&service, &ground).await;
     refuses_writes(&mut service).await;
-    drop(readers);
+    drop((readers, full));
     ground.completed(&mut service, row, &tenant).await;
     takes_writes(&mut service).await;
+    drop((service, ground));
+    drop(disk);
+}
+
+/// The log takes what is left, and then nothing is committed after which SQLite would copy it.
+#[tokio::test]
+async fn nearly_full_disk_has_room_enough_for_what_adds_nothing() {
+    let mount = tempfile::tempdir().unwrap();
+    let Some(disk) = SmallDisk::over(mount.path(), SIZE) else { return };
+    let ground = Ground::in_folder(tempfile::tempdir_in(mount.path()).unwrap()).await;
+    let mut service = ground.service().set("TIKKUN_LEASE__RENEW", "100ms").start().await;
+    takes_writes(&mut service).await;
+    let renewals = async || {
+        let mut queue = ground.connect("queue.db").await;
+        let asked = sqlx::query_scalar("select max(renewals) from tikkun_processes");
+        asked.fetch_one(&mut queue).await.unwrap()
+    };
+    let before: i64 = renewals().await;
+    disk.fill_but(1 << 17);
+    // Each takes two pages of the log at least: four times what is left.
+    let enough = async |_: &Service| (renewals().await > before + 64).then_some(());
+    service.until("renewals of the lease", enough).await;
     drop((service, ground));
     drop(disk);
 }
@@ -412,10 +451,7 @@ async fn disk_that_a_log_has_filled_is_left_as_soon_as_nobody_holds_the_log() {
 #[tokio::test]
 async fn service_needs_no_room_outside_its_data_folder() {
     let elsewhere = tempfile::tempdir().unwrap();
-    let disk = Disk::of_size("64k", elsewhere.path());
-    if matches!(disk, Disk::Limited) {
-        return;
-    }
+    let Some(disk) = SmallDisk::over(elsewhere.path(), "64k") else { return };
     let ground = Ground::new().await;
     ground.tenant(7, 2000).await;
     // Objects that stay in the outbox: the more there are, the more pages a batch changes.
@@ -423,7 +459,7 @@ async fn service_needs_no_room_outside_its_data_folder() {
     let start = start.set("TIKKUN_DELETION__BATCH", "100").set("TIKKUN_DELETION__OUTAGE_LIMIT", "1s");
     // Where SQLite puts its temporary files, before it looks at `/var/tmp` and `/tmp`.
     let mut service = start.set("SQLITE_TMPDIR", elsewhere.path().to_str().unwrap()).start().await;
-    disk.fill(&service);
+    disk.fill();
     let row = service.delete_all(7);
     let done = async |_: &Service| {
         let row = ground.row(row).await;
