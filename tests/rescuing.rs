@@ -129,6 +129,7 @@ impl Ground {
             NewJob::new(*id, QUEUE, kind, Args::positional([(*how).into()]))
         };
         let new: Vec<_> = jobs.iter().map(job).collect();
+        let queue = QUEUE.into();
         self.broker.enqueue(&new).await.unwrap();
         for (id, _, callback) in jobs.iter().filter(|(_, _, callback)| !callback.is_empty()) {
             self.redis.ask(&["HSET", &format!("rq:job:{id}"), "failure_callback_name", callback]);
@@ -142,8 +143,12 @@ impl Ground {
             lease_until: Utc::now(),
         };
         self.broker.renew_lease(&process, DEADLINE * 10).await.unwrap();
-        let lent = self.broker.fetch(&QUEUE.into(), 100, &process.id).await.unwrap();
-        assert_eq!(lent.len(), jobs.len());
+        let mut lent = self.broker.fetch(&queue, 100, &process.id).await.unwrap();
+        while lent.len() < jobs.len() {
+            let weight = self.broker.left(Some(&queue));
+            lent.extend(self.broker.fetch_heavy(&queue, weight, &process.id).await.unwrap());
+            lent.extend(self.broker.fetch(&queue, 100, &process.id).await.unwrap());
+        }
         self.broker.end_lease(&process.id).await.unwrap();
         lent
     }
@@ -155,6 +160,11 @@ impl Ground {
 
     /// The same, in a process that runs the jobs of these queues.
     fn rescuer_that_serves(&self, name: &str, registry: Registry, queues: &[&str]) {
+        self.rescuer_that_looks(Duration::from_millis(20), name, registry, queues);
+    }
+
+    /// The same, with so much time between two looks.
+    fn rescuer_that_looks(&self, interval: Duration, name: &str, registry: Registry, queues: &[&str]) {
         let ports = RescuerPorts {
             broker: Arc::clone(&self.broker),
             store: self.store.clone(),
@@ -169,7 +179,7 @@ impl Ground {
         };
         let wait = Duration::from_secs(1);
         let settings = RescuerSettings {
-            interval: Duration::from_millis(20),
+            interval,
             outbox_batch: 1,
             outbox_backoff_first: wait,
             outbox_backoff_cap: wait,
@@ -267,6 +277,19 @@ async fn a_function_that_is_not_known_here_is_left_to_those_who_serve_its_queue(
     ground.rescuer_that_serves("serves it", registry, &[QUEUE]);
     ground.has_failed("theirs").await;
     until("its enqueuer to be told", async || elsewhere.0.lock().len() == 1).await;
+}
+
+#[actix_rt::test]
+async fn large_jobs_of_a_dead_process_do_not_wait_for_one_look_each() {
+    let ground = Ground::new().await;
+    // Of letters that cannot be packed to half a MiB.
+    let large: String = std::iter::repeat_with(fastrand::alphanumeric).take(1_000_000).collect();
+    let ids = ["a", "b", "c", "d"];
+    ground.dies_with(&ids.map(|id| (id, large.as_str(), ""))).await;
+    ground.rescuer_that_looks(DEADLINE * 2, "one", Registry::default().with(Mortal(None)), &[QUEUE]);
+    for id in ids {
+        ground.has_failed(id).await;
+    }
 }
 
 #[actix_rt::test]

@@ -38,15 +38,31 @@ pub(super) struct Failure {
     pub(super) error: JobError,
 }
 
-/// Finds the deliveries of dead processes, and settles each. Deliveries of this process are left alone, even if its
-/// lease has run out: its completer writes their ends, and its reclaimer gives back what no task here holds. So are
-/// those of functions that are not known here, in queues that are not served here: whoever serves them knows what a
-/// death means for them. `left`: how many were left to others by the last check, which the next one looks past.
+/// Settles the deliveries of dead processes. Large ones come one by one, so it looks again while it gets further.
+/// `left`: how many were left to others by the last look, which the next one looks past.
 pub(super) async fn rescue(
     (ports, left): (&RescuerPorts, &mut u32),
     isolated_threads: &IsolatedThreads,
     deadline: Duration,
 ) -> Result<(), Fault> {
+    loop {
+        let asked = ports.broker.left(None);
+        let any = rescue_some((ports, left), isolated_threads, deadline).await?;
+        if ports.broker.left(None) == 0 || asked > 0 && !any {
+            return Ok(());
+        }
+    }
+}
+
+/// Finds deliveries of dead processes, and settles each; whether it has settled any. Deliveries of this process are left alone, even if its
+/// lease has run out: its completer writes their ends, and its reclaimer gives back what no task here holds. So are
+/// those of functions that are not known here, in queues that are not served here: whoever serves them knows what a
+/// death means for them.
+async fn rescue_some(
+    (ports, left): (&RescuerPorts, &mut u32),
+    isolated_threads: &IsolatedThreads,
+    deadline: Duration,
+) -> Result<bool, Fault> {
     let found = ports.broker.orphans(ORPHANS.saturating_add(*left));
     let until = deadline + time_for(ports.broker.left(None));
     let mut orphans = ports.turn.beating(answer_in(until, "look for orphans", found)).await?;
@@ -55,7 +71,7 @@ pub(super) async fn rescue(
     *left = u32::try_from(all - orphans.len()).unwrap_or(u32::MAX);
     orphans.retain(|orphan| orphan.process != ports.process);
     if orphans.is_empty() {
-        return Ok(());
+        return Ok(false);
     }
     ports.turn.beat();
     let mut decided = decide((ports, isolated_threads), orphans, deadline).await;
@@ -65,6 +81,7 @@ pub(super) async fn rescue(
     let settled = answer_in(deadline, "settle orphans", ports.broker.settle(&settlements)).await?;
     let mut counted = settled.into_iter().map(|settled| settled == Settled::Done);
     decided.retain(|_| counted.next().unwrap_or(false));
+    let any = !decided.is_empty();
     for (_, settlement) in &decided {
         JOBS_RESCUED.counter(&[outcome(&settlement.verdict)]).increment(1);
         tracing::warn!(
@@ -79,7 +96,7 @@ pub(super) async fn rescue(
         }
     }
     tell_enqueuers((ports, isolated_threads), decided.into_iter().filter_map(failure).collect(), deadline);
-    Ok(())
+    Ok(any)
 }
 
 fn is_judged_here(ports: &RescuerPorts, job: &JobRecord) -> bool {

@@ -115,7 +115,8 @@ pub trait Broker: Send + Sync + 'static {
 
     /// Up to `max` unsettled deliveries of processes whose lease has expired. It takes nothing: the first to
     /// settle one decides. The broker may have to watch a lease for its whole duration, so call this at least
-    /// three times per lease. Processes without deliveries are forgotten.
+    /// three times per lease. Processes without deliveries are forgotten. Large ones come one at a time, and may be
+    /// kept from who does not serve their queue.
     async fn orphans(&self, max: u32) -> Result<Vec<Orphan>, Fault>;
 
     /// Takes care of jobs and entries that foreign workers abandoned, about `max` of each kind; returns the

@@ -108,8 +108,8 @@ impl Leases {
         *self.too_large.lock()
     }
 
-    /// Deliveries of processes without a lease. One that is too large for an answer comes with the next call. An
-    /// unreadable queue does not block the others.
+    /// Deliveries of processes without a lease. One that is too large for an answer comes with the next call, unless
+    /// the processes that have their lease here serve other queues. An unreadable queue does not block the others.
     pub(super) async fn orphans(
         &self,
         (server, memory): (&Server, &Memory),
@@ -124,7 +124,8 @@ impl Leases {
         let over = self.over(server, ttl).await?;
         let mut call = server.prepare(&server.scripts.orphans);
         let size = self.size_of_orphans();
-        call.arg(max).arg(ttl).arg(size);
+        let served: Vec<_> = self.granted.lock().values().flatten().cloned().collect();
+        call.arg(max).arg(ttl).arg(size).arg(queue_list(&served));
         for (process, record) in over {
             call.arg(process.as_str()).arg(record);
         }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 use tikkun::job::{Args, Limit, NewJob};
-use tikkun::queue::{Broker, Delivery, Disposition, RqSettings, Settled, open_rq};
+use tikkun::queue::{Broker, Delivery, Disposition, ProcessRecord, RqSettings, Settled, open_rq};
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::{TcpListener, UnixStream};
 
@@ -103,6 +103,13 @@ async fn large_jobs_of_dead_processes_are_found_over_a_thin_line() {
     let mut all = found().await;
     all.sort();
     assert_eq!(all, ["large", "small"]);
+
+    let other = ProcessRecord { queues: vec!["other".into()], ..process("other") };
+    assert!(far.renew_lease(&other, LONG).await.unwrap());
+    for _ in 0..2 {
+        assert_eq!(found().await, ["small"], "a large one is left to those who serve its queue");
+    }
+    assert_eq!(far.left(None), 0);
 }
 
 /// Ids that a fetch brings, and what it leaves.
