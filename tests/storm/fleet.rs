@@ -50,7 +50,11 @@ impl<'a> Fleet<'a> {
     pub fn new(place: &'a Place<'a>, plan: &Plan) -> Self {
         let fleet = Self {
             place,
-            start: place.service().set("TIKKUN_DELETION__BATCH", &plan.batch.to_string()).failing(plan.off),
+            start: place
+                .service()
+                .set("TIKKUN_WORKER__SLOTS", &plan.slots.to_string())
+                .set("TIKKUN_DELETION__BATCH", &plan.batch.to_string())
+                .failing(plan.off),
             started: AtomicUsize::default(),
             workers: Mutex::default(),
             chance: Mutex::new(fastrand::Rng::with_seed(plan.seed)),

@@ -54,6 +54,8 @@ struct Plan {
     seconds_a_deletion: u64,
     /// Receipts of a batch, of which there is one in half a second.
     batch: u32,
+    /// Jobs that a process runs at once.
+    slots: u32,
     /// How long jobs may take to end after it.
     patience: Duration,
     /// What is switched off in the processes, as `FAILPOINTS` says it.
@@ -72,6 +74,7 @@ impl Plan {
             jobs_a_second: 25,
             seconds_a_deletion: 4,
             batch: 20,
+            slots: 8,
             patience: PATIENCE,
             off: "",
         }

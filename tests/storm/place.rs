@@ -81,7 +81,6 @@ impl<'a> Place<'a> {
             .set("R2_ACCESS_KEY_ID", KEY_ID)
             .set("R2_SECRET_ACCESS_KEY", s3::SECRET)
             .set("RQ_QUEUES", &QUEUES.join(","))
-            .set("TIKKUN_WORKER__SLOTS", "8")
             .set("TIKKUN_DIAGNOSTICS__ENABLED", "true")
             .set("TIKKUN_DELETION__THROTTLE", "500ms")
             .set("TIKKUN_DELETION__RESULT_TTL", "never")

@@ -14,24 +14,26 @@ use super::place::Place;
 use super::trouble::{self, Trouble};
 use super::{PATIENCE, Plan, postgres_server};
 use crate::lost_redis::place::size;
-use crate::torture::figures::{Figures, writes_report};
+use crate::torture::figures::{Figures, Spread, writes_report};
 use crate::torture::load::{ending, plain};
 
 const HEADING: &str = "Hours of load";
 const TEXT: &str = "\
 Three processes live for hours while jobs and deletions come in and a trouble befalls a line or a server each minute. Every job is
-looked for once it should have ended. What each process takes of the machine is measured when it has warmed up, and in the end.
+looked for once it should have ended. What each process takes of the machine is measured after each tenth of the time.
 Made by `SOAK_SECONDS=7200 SOAK_RATE=500 SOAK_PAUSE=60 TORTURE_REPORT=1 cargo test --release --locked --features failpoints --test
 suite storm::soak -- --nocapture`.
 ";
 /// So many jobs in one call.
 const SLICE: usize = 50;
 /// How long a job is kept on record after its end: longer than it takes until somebody looks for it.
-const KEPT: Limit = Limit::After(Duration::from_mins(20));
+const KEPT: Limit = Limit::After(Duration::from_mins(5));
 /// How old jobs are when they are looked for.
 const AGE: Duration = Duration::from_secs(20);
-/// Part of the time after which a process has warmed up.
-const WARM: u32 = 10;
+/// Every such part of the time is measured. After the first a process has warmed up.
+const PART: u32 = 10;
+/// Jobs that a process runs at once: a fifth of them sleep for a quarter of a second.
+const SLOTS: u32 = 32;
 /// What the last measurement may be above the first, in MiB.
 const GROWTH: u64 = 24;
 
@@ -58,29 +60,42 @@ async fn soak_of_jobs_and_troubles_takes_no_more_in_the_end_than_in_the_beginnin
     // A process that is started anew has not grown.
     troubles.retain(|one| !matches!(one, Trouble::Killed | Trouble::Drained));
     let seconds_a_deletion = (span.as_secs() / 100).max(8);
-    let plan =
-        Plan { span, pause: pause..pause + 1, jobs_a_second: 0, seconds_a_deletion, ..Plan::of(troubles) };
+    let plan = Plan {
+        span,
+        pause: pause..pause + 1,
+        jobs_a_second: 0,
+        seconds_a_deletion,
+        slots: SLOTS,
+        ..Plan::of(troubles)
+    };
     let (load, fleet) = (Load::new(&place, &plan).await, Fleet::new(&place, &plan));
     let soak = Soak::new(&place, span, size("SOAK_RATE", 100));
     accounts::watch_effects(&place.ground).await;
     fleet.is_well().await;
-    let warm = async {
-        tokio::time::sleep(span / WARM).await;
-        fleet.footprint()
+    let measure = async {
+        let mut beat = tokio::time::interval(span / PART);
+        beat.tick().await;
+        let mut all = Vec::new();
+        for _ in 1..PART {
+            beat.tick().await;
+            all.push(fleet.footprint());
+            println!("{:?}; {} jobs have ended", all.last(), soak.ended.lock());
+        }
+        all
     };
-    let ((), (), (), (), warm) =
-        tokio::join!(load.comes_in(), soak.comes_in(), soak.looks(), fleet.goes_through(&plan), warm);
+    let ((), (), (), (), mut footprints) =
+        tokio::join!(load.comes_in(), soak.comes_in(), soak.looks(), fleet.goes_through(&plan), measure);
     assert_eq!(accounts::all_has_ended(&place, &fleet, plan.patience).await, Ok(()));
     soak.looks_for_the_rest().await;
-    let end = fleet.footprint();
+    footprints.push(fleet.footprint());
     assert_eq!(*soak.wrong.lock(), Vec::<String>::new());
     assert_eq!(Accounts::take(&place, &load).await.violations(), Vec::<String>::new());
     load.deletions_are_whole(&place).await;
     assert_eq!(fleet.restarts(), 0, "actors that were restarted");
     fleet.must_have_recovered();
-    let figures = soak.figures(&fleet, &warm, &end);
+    let figures = soak.figures(&fleet, &footprints);
     println!("{}", figures.table());
-    for (warm, end) in warm.iter().zip(&end) {
+    for (warm, end) in footprints[0].iter().zip(&footprints[PART as usize - 1]) {
         assert!(end.descriptors <= warm.descriptors + 16, "descriptors: {warm:?}, {end:?}");
         assert!(end.resident_kib / 1024 <= warm.resident_kib / 1024 + GROWTH, "memory: {warm:?}, {end:?}");
     }
@@ -160,19 +175,35 @@ impl<'a> Soak<'a> {
         commands.query_async(&mut connection).await
     }
 
-    fn figures(&self, fleet: &Fleet<'_>, warm: &[Footprint], end: &[Footprint]) -> Figures {
-        let mib = |all: &[Footprint]| all.iter().map(|one| one.resident_kib / 1024).collect::<Vec<_>>();
-        let descriptors = |all: &[Footprint]| all.iter().map(|one| one.descriptors).collect::<Vec<_>>();
+    /// The most that a process took is told, at the end of each part of the time.
+    fn figures(&self, fleet: &Fleet<'_>, footprints: &[Vec<Footprint>]) -> Figures {
+        let most = |of: fn(&Footprint) -> u64| {
+            footprints.iter().filter_map(|all| all.iter().map(of).max()).collect::<Vec<_>>()
+        };
+        let recoveries = Spread::of(&fleet.recoveries.lock());
         Figures(vec![
             ("soak_seconds", "seconds", json!(self.span.as_secs())),
             ("rate", "jobs put in each second", json!(self.rate)),
             ("ended", "jobs that ended as they should", json!(*self.ended.lock())),
             ("lost", "… lost, or ended in another way", json!(self.wrong.lock().len())),
-            ("troubles", "troubles", json!(fleet.recoveries.lock().len())),
-            ("mib_warm", "resident MiB of each process, warm", json!(mib(warm))),
-            ("mib_end", "… in the end", json!(mib(end))),
-            ("descriptors_warm", "open descriptors of each process, warm", json!(descriptors(warm))),
-            ("descriptors_end", "… in the end", json!(descriptors(end))),
+            ("troubles", "troubles", json!(recoveries.count)),
+            (
+                "recovery_median_s",
+                "seconds from the end of one until all was well: median",
+                json!(recoveries.median),
+            ),
+            ("recovery_p99_s", "… 99 of 100 at most", json!(recoveries.p99)),
+            ("recovery_max_s", "… at most", json!(recoveries.max)),
+            (
+                "mib",
+                "resident MiB of a process, at most, after each tenth of the time",
+                json!(most(|one| one.resident_kib / 1024)),
+            ),
+            (
+                "descriptors",
+                "open descriptors of a process, likewise",
+                json!(most(|one| one.descriptors as u64)),
+            ),
         ])
     }
 }
