@@ -249,6 +249,9 @@ impl DeleteReceipts {
             (&self.settings, &*self.jobs, &self.tracker, child.address());
         let size = BatchSize::new(settings.batch, settings.target_time);
         let receipts = &*self.batches.receipts;
-        Deletion { settings, jobs, receipts, tracker, ctx, row, batches, pace, size }.run().await
+        let result =
+            Deletion { settings, jobs, receipts, tracker, ctx, row, batches, pace, size }.run().await;
+        receipts.leave_off(id);
+        result
     }
 }

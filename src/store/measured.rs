@@ -1,4 +1,4 @@
-//! Database ports that count each call under its own name, and note which writes the database refuses: the check
+//! Database ports that count each call under its own name, and note which batches the database refuses: the check
 //! fails as long as such a note stands. Nothing else is changed.
 
 use std::sync::Arc;
@@ -11,11 +11,11 @@ use super::Store;
 use super::background_jobs::{
     BackgroundJobs, Begin, Begun, EndAttempt, NewRequest, Person, Requested, Watched,
 };
+use super::batch_refusals::BatchRefusals;
 use super::ended_sessions::{EndedSession, EndedSessions};
 use super::outbox::{CleanupOutbox, Condemned, OutboxRow, OutboxSummary, StillThere};
 use super::plan::DeletionPlan;
 use super::receipts::{BatchOrder, BatchOutcome, Receipts, SetAside};
-use super::write_refusals::WriteRefusals;
 use crate::blob::BlobTarget;
 use crate::fault::Fault;
 use crate::job::background::{BackgroundJob, Status};
@@ -26,14 +26,14 @@ use crate::measure::BackendCalls;
 struct Measured<P: ?Sized> {
     port: Arc<P>,
     calls: BackendCalls,
-    /// The writes that the database refused; all ports of one database share them.
-    refusals: Arc<WriteRefusals>,
+    /// The batches that the database refused; all ports of one database share them.
+    refusals: Arc<BatchRefusals>,
 }
 
 /// Wraps the ports so that calls are counted for this engine.
 pub(super) fn measured(store: Store, engine: &'static str) -> Store {
     let calls = BackendCalls::to("database", engine);
-    let refusals = Arc::new(WriteRefusals::default());
+    let refusals = Arc::new(BatchRefusals::default());
     Store {
         background_jobs: Measured::around(store.background_jobs, calls, &refusals),
         receipts: Measured::around(store.receipts, calls, &refusals),
@@ -43,47 +43,16 @@ pub(super) fn measured(store: Store, engine: &'static str) -> Store {
 }
 
 impl<P: ?Sized> Measured<P> {
-    fn around(port: Arc<P>, calls: BackendCalls, refusals: &Arc<WriteRefusals>) -> Arc<Self> {
+    fn around(port: Arc<P>, calls: BackendCalls, refusals: &Arc<BatchRefusals>) -> Arc<Self> {
         Arc::new(Self { port, calls, refusals: Arc::clone(refusals) })
     }
 
-    /// A call that changes nothing.
-    async fn read<T>(
+    async fn counted<T>(
         &self,
         name: &'static str,
         call: impl Future<Output = Result<T, Fault>>,
     ) -> Result<T, Fault> {
         self.calls.timed(name, call).await
-    }
-
-    /// A call that writes rows.
-    async fn write<T>(
-        &self,
-        name: &'static str,
-        call: impl Future<Output = Result<T, Fault>>,
-    ) -> Result<T, Fault> {
-        let answer = self.calls.timed(name, call).await;
-        match &answer {
-            Ok(_) => self.refusals.succeeded(name),
-            Err(fault) => self.refusals.failed(name, fault, Instant::now()),
-        }
-        answer
-    }
-
-    /// A batch: the largest write. Where one is committed, the others succeed as well; one that found nothing to do
-    /// proves nothing.
-    async fn batch(
-        &self,
-        name: &'static str,
-        call: impl Future<Output = Result<BatchOutcome, Fault>>,
-    ) -> Result<BatchOutcome, Fault> {
-        let answer = self.calls.timed(name, call).await;
-        match &answer {
-            Ok(BatchOutcome::Deleted(_)) => self.refusals.forget(),
-            Ok(BatchOutcome::Empty | BatchOutcome::NotOurs(_)) => {}
-            Err(fault) => self.refusals.failed(name, fault, Instant::now()),
-        }
-        answer
     }
 
     /// The test write, which may fit in where the work does not.
@@ -98,65 +67,80 @@ impl<P: ?Sized> Measured<P> {
 }
 
 macro_rules! count {
-    ($port:ident { $($how:ident $call:ident($($name:ident: $type:ty),*) -> $answer:ty;)* }) => {
+    ($port:ident { $($how:ident $call:ident($($name:ident: $type:ty),*) -> $answer:ty;)* } $($other:tt)*) => {
         #[async_trait]
         impl $port for Measured<dyn $port> {
             $(async fn $call(&self, $($name: $type),*) -> Result<$answer, Fault> {
                 self.$how(stringify!($call), self.port.$call($($name),*)).await
             })*
+            $($other)*
         }
     };
 }
 
 count! {
     BackgroundJobs {
-        write request(request: &NewRequest) -> Requested;
-        write fail_unqueued(id: BackgroundJobId, error: &str) -> bool;
-        read get(id: BackgroundJobId) -> Option<BackgroundJob>;
-        read latest(business_id: BusinessId, job_type: &str) -> Option<BackgroundJob>;
-        read active(job_type: &str, max: u32) -> Vec<BackgroundJob>;
-        read newest(job_type: &str, max: u32) -> Vec<BackgroundJob>;
-        write begin_attempt(begin: &Begin) -> Begun;
-        write look(id: BackgroundJobId) -> ();
-        write end_attempt(id: BackgroundJobId, attempt: u32, end: &EndAttempt) -> bool;
-        write person(person: &Person) -> Option<Result<BackgroundJob, Status>>;
-        write revive(id: BackgroundJobId, attempt: u32) -> bool;
-        write beat(rows: &[(BackgroundJobId, u32)]) -> Vec<BackgroundJobId>;
-        write watch(updates: &[Watched]) -> ();
-        write carried_by(id: BackgroundJobId, queue_job: &JobId) -> ();
-        read now() -> DateTime<Utc>;
+        counted request(request: &NewRequest) -> Requested;
+        counted fail_unqueued(id: BackgroundJobId, error: &str) -> bool;
+        counted get(id: BackgroundJobId) -> Option<BackgroundJob>;
+        counted latest(business_id: BusinessId, job_type: &str) -> Option<BackgroundJob>;
+        counted active(job_type: &str, max: u32) -> Vec<BackgroundJob>;
+        counted newest(job_type: &str, max: u32) -> Vec<BackgroundJob>;
+        counted begin_attempt(begin: &Begin) -> Begun;
+        counted look(id: BackgroundJobId) -> ();
+        counted end_attempt(id: BackgroundJobId, attempt: u32, end: &EndAttempt) -> bool;
+        counted person(person: &Person) -> Option<Result<BackgroundJob, Status>>;
+        counted revive(id: BackgroundJobId, attempt: u32) -> bool;
+        counted beat(rows: &[(BackgroundJobId, u32)]) -> Vec<BackgroundJobId>;
+        counted watch(updates: &[Watched]) -> ();
+        counted carried_by(id: BackgroundJobId, queue_job: &JobId) -> ();
+        counted now() -> DateTime<Utc>;
         check check() -> ();
     }
 }
 
 count! {
     Receipts {
-        batch delete_batch(order: &BatchOrder) -> BatchOutcome;
-        read count_live(business_id: BusinessId) -> i64;
-        read set_aside(job: BackgroundJobId, max: u32) -> Vec<SetAside>;
-        read hindrances() -> Vec<String>;
-        read may_be_hidden() -> bool;
-        read newest_keys(max: u32) -> Vec<String>;
-        read plan(business_id: BusinessId, target: &BlobTarget) -> DeletionPlan;
+        counted count_live(business_id: BusinessId) -> i64;
+        counted set_aside(job: BackgroundJobId, max: u32) -> Vec<SetAside>;
+        counted hindrances() -> Vec<String>;
+        counted may_be_hidden() -> bool;
+        counted newest_keys(max: u32) -> Vec<String>;
+        counted plan(business_id: BusinessId, target: &BlobTarget) -> DeletionPlan;
+    }
+
+    // The largest write. Where one is committed, the others succeed as well; one that found nothing to do proves nothing.
+    async fn delete_batch(&self, order: &BatchOrder) -> Result<BatchOutcome, Fault> {
+        let answer = self.calls.timed("delete_batch", self.port.delete_batch(order)).await;
+        match &answer {
+            Ok(BatchOutcome::Deleted(_)) => self.refusals.forget(),
+            Ok(BatchOutcome::Empty | BatchOutcome::NotOurs(_)) => {}
+            Err(fault) => self.refusals.failed(order.job, fault, Instant::now()),
+        }
+        answer
+    }
+
+    fn leave_off(&self, job: BackgroundJobId) {
+        self.refusals.left_off(job);
     }
 }
 
 count! {
     CleanupOutbox {
-        write claim(target: &BlobTarget, job: Option<BackgroundJobId>, max: u32, hold: Duration) -> Vec<Condemned>;
-        write hasten(longest: Duration) -> usize;
-        write confirm(ids: &[i64]) -> ();
-        write postpone(failed: &[StillThere], backoff: &Backoff) -> ();
-        read summary(business_id: Option<BusinessId>) -> OutboxSummary;
-        read list(max: u32) -> Vec<OutboxRow>;
-        write park(ids: &[i64]) -> Vec<i64>;
-        write unpark(ids: Option<&[i64]>) -> Vec<i64>;
+        counted claim(target: &BlobTarget, job: Option<BackgroundJobId>, max: u32, hold: Duration) -> Vec<Condemned>;
+        counted hasten(longest: Duration) -> usize;
+        counted confirm(ids: &[i64]) -> ();
+        counted postpone(failed: &[StillThere], backoff: &Backoff) -> ();
+        counted summary(business_id: Option<BusinessId>) -> OutboxSummary;
+        counted list(max: u32) -> Vec<OutboxRow>;
+        counted park(ids: &[i64]) -> Vec<i64>;
+        counted unpark(ids: Option<&[i64]>) -> Vec<i64>;
     }
 }
 
 count! {
     EndedSessions {
-        write end_session(session: &EndedSession, now: DateTime<Utc>) -> ();
-        read ended(now: DateTime<Utc>, max: u32) -> Vec<EndedSession>;
+        counted end_session(session: &EndedSession, now: DateTime<Utc>) -> ();
+        counted ended(now: DateTime<Utc>, max: u32) -> Vec<EndedSession>;
     }
 }

@@ -7,6 +7,7 @@ pub mod attempt;
 mod attempt_steps;
 mod background_jobs;
 mod batch;
+mod batch_refusals;
 mod coverage;
 mod deletion;
 mod ended_sessions;
@@ -23,7 +24,6 @@ mod row_move;
 mod sql;
 mod sqlite;
 mod trial;
-mod write_refusals;
 
 use std::sync::Arc;
 

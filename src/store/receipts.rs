@@ -88,6 +88,11 @@ pub trait Receipts: Send + Sync + 'static {
     /// fault.
     async fn delete_batch(&self, order: &BatchOrder) -> Result<BatchOutcome, Fault>;
 
+    /// This process makes no more batches for this job now, so nobody repeats one that was refused.
+    fn leave_off(&self, job: BackgroundJobId) {
+        let _ = job;
+    }
+
     /// Receipts of a tenant that are not deleted.
     async fn count_live(&self, business_id: BusinessId) -> Result<i64, Fault>;
 

@@ -2,7 +2,7 @@
 
 use std::io::Write as _;
 use std::net::TcpStream;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::ground::Ground;
 use super::process::{SECRET, Service};
@@ -187,6 +187,30 @@ async fn commits_that_wait_for_a_standby_that_is_away_spend_no_failure() {
 }
 
 /// As PostgreSQL refuses whatever needs another page: a test write of one row still finds room.
+const FULL: &str = "create function full_disk() returns trigger language plpgsql as $$ begin
+        raise exception 'could not extend file: No space left on device' using errcode = 'disk_full';
+    end $$;
+    create trigger full_disk before update on receipts for each row execute function full_disk()";
+
+/// Its next batch would come in up to half a minute, and there is none.
+#[tokio::test]
+async fn batch_of_a_deletion_that_is_over_is_held_against_nobody() {
+    let ground = Ground::new().await;
+    ground.tenant(7, 100).await;
+    let mut service = ground.service().set("TIKKUN_DELETION__THROTTLE", "100ms").start().await;
+    let job = service.delete_all(7);
+    ground.processed(&mut service, job, 20).await;
+    ground.run(FULL).await;
+    service.says("⏳ [RECEIPTS_DELETE] Backing off 8s after 3 failures").await;
+    service.get("/readyz").expect(503);
+    let canceled = Instant::now();
+    ground.run(&format!("update background_jobs set status = 'cancelled' where id = {job}")).await;
+    let ready = async |service: &Service| (service.get("/readyz").status == 200).then_some(());
+    service.until("a service that is ready again", ready).await;
+    // As it is promised of the end of any trouble.
+    assert!(canceled.elapsed() < Duration::from_secs(30), "{:?}", canceled.elapsed());
+}
+
 #[tokio::test]
 async fn batches_that_find_no_room_on_the_disk_are_unhealthy_and_not_ready_until_one_is_committed() {
     let ground = Ground::new().await;
@@ -194,11 +218,7 @@ async fn batches_that_find_no_room_on_the_disk_are_unhealthy_and_not_ready_until
     let mut service = ground.service().set("TIKKUN_DELETION__THROTTLE", "100ms").start().await;
     let job = service.delete_all(7);
     ground.processed(&mut service, job, 20).await;
-    let full = "create function full_disk() returns trigger language plpgsql as $$ begin
-            raise exception 'could not extend file: No space left on device' using errcode = 'disk_full';
-        end $$;
-        create trigger full_disk before update on receipts for each row execute function full_disk()";
-    ground.run(full).await;
+    ground.run(FULL).await;
     let refused = |service: &Service| {
         let answer = service.get("/api/jobs/health");
         let health = answer.json();
