@@ -126,6 +126,32 @@ fn start(scheduler: Scheduler) -> Addr<Scheduler> {
     scheduler.start()
 }
 
+/// As a worker of Python beside the service, or another service on the same queue.
+#[actix_rt::test]
+async fn a_leader_that_has_other_schedules_or_none_keeps_nobody_from_theirs() {
+    let folder = tempfile::tempdir().unwrap();
+    let broker = open(folder.path()).await;
+    let wall = Wall::at("2026-03-27T10:30:00Z");
+    let with = |name: &str, schedules: &[Schedule]| Scheduler {
+        schedules: Arc::from(schedules),
+        ..scheduler(name, &broker, &wall, Missed::All)
+    };
+    let leader = start(with("leader", &[]));
+    let leads = async || broker.leadership(SCHEDULER_ROLE).await.unwrap().is_some();
+    eventually("a leader without schedules", leads).await;
+    let other = Schedule { name: "other".to_owned(), ..hourly(Missed::All) };
+    let _running = [start(with("one", &[hourly(Missed::All)])), start(with("two", &[other]))];
+    let begun = async || broker.schedule_marks().await.unwrap().len() == 2;
+    eventually("both schedules to begin", begun).await;
+    wall.pass(TimeDelta::hours(1));
+    eventually("a job of each", async || ids(&*broker).await.len() == 2).await;
+    let mut all = ids(&*broker).await;
+    all.sort();
+    assert_eq!(all, ["cron-hourly-20260327T110000Z", "cron-other-20260327T110000Z"]);
+    assert_eq!(broker.leadership(SCHEDULER_ROLE).await.unwrap().unwrap().holder, "leader".into());
+    drop(leader);
+}
+
 #[actix_rt::test]
 async fn each_due_time_gets_one_job_from_two_processes() {
     let folder = tempfile::tempdir().unwrap();

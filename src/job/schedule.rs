@@ -42,6 +42,14 @@ pub struct Schedule {
 }
 
 impl Schedule {
+    /// The leader lease of those who have schedules of these names; `None` without any.
+    #[must_use]
+    pub fn role_of(schedules: &[Self]) -> Option<String> {
+        let mut names: Vec<_> = schedules.iter().map(|schedule| schedule.name.as_str()).collect();
+        names.sort_unstable();
+        (!names.is_empty()).then(|| format!("schedules-{:08x}", hash(&names.join(","))))
+    }
+
     /// The id of the job for one due time; the same for every process that enqueues it.
     #[must_use]
     pub fn id_at(&self, time: DateTime<Utc>) -> JobId {
@@ -67,11 +75,14 @@ impl Schedule {
     }
 }
 
-/// A number from 0 to 1 that looks random and is the same for the same text (FNV-1a, with its constants).
+/// A number from 0 to 1 that looks random and is the same for the same text.
 fn share(text: &str) -> f64 {
-    let hash =
-        text.bytes().fold(0x811c_9dc5_u32, |hash, byte| (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193));
-    f64::from(hash) / f64::from(u32::MAX)
+    f64::from(hash(text)) / f64::from(u32::MAX)
+}
+
+/// FNV-1a, with its constants.
+fn hash(text: &str) -> u32 {
+    text.bytes().fold(0x811c_9dc5, |hash, byte| (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193))
 }
 
 #[cfg(test)]

@@ -21,11 +21,9 @@ impl LeaderLease {
         self.since.is_some_and(|since| now.duration_since(since) < Self::RENEW.min(ttl / 5))
     }
 
-    /// Records the answer to a request made at `asked`; returns whether this process has become the leader.
-    pub fn answered(&mut self, leads: bool, asked: Instant) -> bool {
-        let was = self.since.is_some();
+    /// Records the answer to a request made at `asked`.
+    pub fn answered(&mut self, leads: bool, asked: Instant) {
         self.since = leads.then_some(asked);
-        leads && !was
     }
 }
 
@@ -34,17 +32,17 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_leader_asks_again_in_time_and_learns_when_it_is_new() {
+    fn a_leader_asks_again_in_time() {
         let (start, second) = (Instant::now(), Duration::from_secs(1));
         let mut leader_lease = LeaderLease::default();
         assert!(!leader_lease.holds(start, second * 75), "nobody has said so");
-        assert!(leader_lease.answered(true, start), "it leads newly");
+        leader_lease.answered(true, start);
         assert!(leader_lease.holds(start + second * 4, second * 75));
         assert!(!leader_lease.holds(start + second * 5, second * 75));
         assert!(!leader_lease.holds(start + second, second * 4), "a short leadership is renewed more often");
-        assert!(!leader_lease.answered(true, start + second * 5));
-        assert!(!leader_lease.answered(false, start + second * 10));
-        assert!(!leader_lease.holds(start + second * 10, second * 75));
-        assert!(leader_lease.answered(true, start + second * 15), "it leads newly once more");
+        leader_lease.answered(true, start + second * 5);
+        assert!(leader_lease.holds(start + second * 9, second * 75));
+        leader_lease.answered(false, start + second * 9);
+        assert!(!leader_lease.holds(start + second * 9, second * 75));
     }
 }

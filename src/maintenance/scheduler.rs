@@ -1,6 +1,6 @@
 //! Moves due jobs to their queues, enqueues the jobs of schedules, and drops ended jobs that have been kept
-//! long enough. One process leads; the others stand by. No state is kept across restarts: all of it is in the
-//! broker.
+//! long enough. One process leads; the others stand by. Of those that have the same schedules one leads them: who
+//! leads in all else may have none, or others. No state is kept across restarts: all of it is in the broker.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -54,6 +54,7 @@ pub struct Scheduler {
 #[derive(Debug, Default)]
 struct Lead {
     leader_lease: LeaderLease,
+    of_schedules: LeaderLease,
     timetable: Option<Timetable>,
     tidied: Option<Instant>,
 }
@@ -94,11 +95,11 @@ impl Scheduler {
     /// What the broker refuses to one step, as a full server refuses new jobs, is no reason to leave the others out: they
     /// may make room.
     async fn tick(&self, lead: &mut Lead) -> Result<(), Fault> {
-        if !self.leads(lead).await? {
-            return Ok(());
-        }
+        let leads = self.leads(SCHEDULER_ROLE, &mut lead.leader_lease).await;
+        SCHEDULER_LEADS.gauge(&[]).set(if matches!(leads, Ok(true)) { 1.0 } else { 0.0 });
+        let leads = leads?;
         let enqueued = self.enqueue_due(lead).await;
-        if is_away(&enqueued) {
+        if is_away(&enqueued) || !leads {
             return enqueued;
         }
         let promoted = self.promote().await;
@@ -136,25 +137,23 @@ impl Scheduler {
     }
 
     /// Asks the broker only if the last answer is old, because a renewal is a write to disk.
-    async fn leads(&self, lead: &mut Lead) -> Result<bool, Fault> {
+    async fn leads(&self, role: &str, lease: &mut LeaderLease) -> Result<bool, Fault> {
         let (asked, ttl) = (Instant::now(), self.settings.leadership_ttl);
-        if lead.leader_lease.holds(asked, ttl) {
+        if lease.holds(asked, ttl) {
             return Ok(true);
         }
-        let leads = self.broker.lead(SCHEDULER_ROLE, &self.process, ttl);
-        let leads = answer_in(self.deadline, "lead the schedule", leads).await;
-        SCHEDULER_LEADS.gauge(&[]).set(if matches!(leads, Ok(true)) { 1.0 } else { 0.0 });
-        let leads = leads?;
-        if lead.leader_lease.answered(leads, asked) {
-            lead.timetable = None;
-        }
+        let leads = self.broker.lead(role, &self.process, ttl);
+        let leads = answer_in(self.deadline, "lead the schedule", leads).await?;
+        lease.answered(leads, asked);
         Ok(leads)
     }
 
     /// Enqueues the jobs of schedules that are due. One that is refused keeps no other waiting.
     async fn enqueue_due(&self, lead: &mut Lead) -> Result<(), Fault> {
         let schedules = &self.schedules;
-        if schedules.is_empty() {
+        let Some(role) = Schedule::role_of(schedules) else { return Ok(()) };
+        if !self.leads(&role, &mut lead.of_schedules).await? {
+            lead.timetable = None;
             return Ok(());
         }
         let mut timetable = match lead.timetable.take() {
