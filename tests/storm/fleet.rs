@@ -48,13 +48,17 @@ pub struct Footprint {
 impl<'a> Fleet<'a> {
     /// Starts all of them.
     pub fn new(place: &'a Place<'a>, plan: &Plan) -> Self {
+        let start = place
+            .service()
+            .set("TIKKUN_WORKER__SLOTS", &plan.slots.to_string())
+            .set("TIKKUN_DELETION__BATCH", &plan.batch.to_string())
+            .failing(plan.off);
         let fleet = Self {
             place,
-            start: place
-                .service()
-                .set("TIKKUN_WORKER__SLOTS", &plan.slots.to_string())
-                .set("TIKKUN_DELETION__BATCH", &plan.batch.to_string())
-                .failing(plan.off),
+            start: match &plan.file {
+                Some(file) => start.set("TIKKUN_CONFIG", file),
+                None => start,
+            },
             started: AtomicUsize::default(),
             workers: Mutex::default(),
             chance: Mutex::new(fastrand::Rng::with_seed(plan.seed)),

@@ -16,6 +16,7 @@ mod place;
 mod python;
 mod related;
 mod report;
+mod schedules;
 mod soak;
 mod trouble;
 
@@ -29,6 +30,7 @@ use self::load::Load;
 use self::place::Place;
 use self::python::Python;
 use self::related::Related;
+use self::schedules::Schedules;
 use self::trouble::Trouble;
 use crate::lost_redis::place::size;
 use crate::torture::figures::{Figures, writes_report};
@@ -60,6 +62,8 @@ struct Plan {
     patience: Duration,
     /// What is switched off in the processes, as `FAILPOINTS` says it.
     off: &'static str,
+    /// Their configuration file, if they have one.
+    file: Option<String>,
 }
 
 impl Plan {
@@ -77,6 +81,7 @@ impl Plan {
             slots: 8,
             patience: PATIENCE,
             off: "",
+            file: None,
         }
     }
 }
@@ -85,8 +90,12 @@ impl Plan {
 async fn three_processes_in_a_storm_lose_nothing_and_do_nothing_twice() {
     let server = postgres_server::Server::start();
     let place = Place::on(&server).await;
-    let plan =
-        Plan { span: Duration::from_secs(size("STORM_SECONDS", 120)), ..Plan::of(trouble::all(&place)) };
+    let schedules = Schedules::new(&place).await;
+    let plan = Plan {
+        span: Duration::from_secs(size("STORM_SECONDS", 120)),
+        file: Some(schedules.file()),
+        ..Plan::of(trouble::all(&place))
+    };
     let load = Load::new(&place, &plan).await;
     let (fleet, python) = (Fleet::new(&place, &plan), Python::new(&place, &plan));
     let related = Related::new(&place, &plan);
@@ -96,6 +105,11 @@ async fn three_processes_in_a_storm_lose_nothing_and_do_nothing_twice() {
     assert_eq!(related.violations().await, Vec::<String>::new());
     figures.0.push(("chains", "chains of dependent jobs, each in its order", json!(related.count)));
     figures.0.push(("pairs", "pairs under one key, never both at once", json!(related.count)));
+    figures.0.push((
+        "due_times",
+        "due times of schedules, each with one job",
+        json!(schedules.have_run().await),
+    ));
     figures.0.push((
         "python_jobs",
         "Python jobs, each with the mark that it left outside",

@@ -11,7 +11,7 @@ use super::Plan;
 use super::place::Place;
 use crate::python_jobs::ground::{Rq, Run};
 
-const QUEUE: &str = "python";
+pub const QUEUE: &str = "python";
 /// So many come in together, once a second.
 const SLICE: usize = 3;
 
@@ -44,8 +44,7 @@ impl<'a> Python<'a> {
 
     /// Each has left a mark and has ended well.
     pub async fn violations(&self) -> Vec<String> {
-        let marks = self.place.redis.lock().ask(&["LRANGE", "marks", "0", "-1"]);
-        let marks: BTreeSet<_> = marks.lines().collect();
+        let marks = marks(self.place);
         let mut found = Vec::new();
         for job in &self.jobs {
             let seen = self.place.broker.job(&job.id).await.unwrap();
@@ -60,6 +59,12 @@ impl<'a> Python<'a> {
         }
         found
     }
+}
+
+/// The ids of jobs that have left a mark.
+pub fn marks(place: &Place<'_>) -> BTreeSet<String> {
+    let marks = place.redis.lock().ask(&["LRANGE", "marks", "0", "-1"]);
+    marks.lines().map(str::to_owned).collect()
 }
 
 /// What runs while Redis is away fails by itself, and is tried again as often as it takes.
