@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 
 use super::fleet::{Fleet, Footprint};
 use super::{Plan, Run};
-use crate::torture::figures::{Figures, Spread, seconds};
+use crate::torture::figures::{Figure, Figures, Spread, seconds};
 
 /// Its heading in `TORTURE.md`.
 pub const HEADING: &str = "On Redis, PostgreSQL and S3";
@@ -34,24 +34,18 @@ pub fn figures(plan: &Plan, fleet: &Fleet<'_>, run: &Run) -> Figures {
     let Run { accounts, before, after, aftermath, .. } = run;
     let effect = |name: &str| accounts.effects.get(name).copied().unwrap_or_default();
     let twice: i64 = accounts.effects.values().map(|(_, twice)| twice).sum();
-    let recoveries = Spread::of(&fleet.recoveries.lock());
     let most = |footprints: &[Footprint], of: fn(&Footprint) -> u64| footprints.iter().map(of).max();
     let mib = |footprint: &Footprint| footprint.resident_kib / 1024;
     let descriptors = |footprint: &Footprint| footprint.descriptors as u64;
     let plain =
         accounts.finished + accounts.failed + accounts.wrong.len() + accounts.lost.len() + accounts.wiped;
-    Figures(vec![
+    let mut figures = vec![
         ("version", "version", json!(env!("CARGO_PKG_VERSION"))),
         ("seed", "seed", json!(plan.seed)),
         ("storm_seconds", "seconds of storm", json!(plan.span.as_secs())),
-        ("troubles", "troubles", json!(recoveries.count)),
-        (
-            "recovery_median_s",
-            "seconds from the end of one until all was well: median",
-            json!(recoveries.median),
-        ),
-        ("recovery_p99_s", "… 99 of 100 at most", json!(recoveries.p99)),
-        ("recovery_max_s", "… at most", json!(recoveries.max)),
+    ];
+    figures.extend(recoveries(fleet));
+    figures.extend([
         ("actor_restarts", "actors that were restarted", json!(fleet.restarts())),
         ("plain_jobs", "plain jobs", json!(plain)),
         ("plain_finished", "… finished, as they should", json!(accounts.finished)),
@@ -78,5 +72,17 @@ pub fn figures(plan: &Plan, fleet: &Fleet<'_>, run: &Run) -> Figures {
         ("descriptors_after", "… at the end", json!(most(after, descriptors))),
         ("mib_before", "resident MiB of a process at the start, at most", json!(most(before, mib))),
         ("mib_after", "… at the end", json!(most(after, mib))),
-    ])
+    ]);
+    Figures(figures)
+}
+
+/// How many troubles there were, and how soon each was over.
+pub fn recoveries(fleet: &Fleet<'_>) -> [Figure; 4] {
+    let times = Spread::of(&fleet.recoveries.lock());
+    [
+        ("troubles", "troubles", json!(times.count)),
+        ("recovery_median_s", "seconds from the end of one until all was well: median", json!(times.median)),
+        ("recovery_p99_s", "… 99 of 100 at most", json!(times.p99)),
+        ("recovery_max_s", "… at most", json!(times.max)),
+    ]
 }

@@ -12,9 +12,9 @@ use super::fleet::{Fleet, Footprint};
 use super::load::Load;
 use super::place::Place;
 use super::trouble::{self, Trouble};
-use super::{PATIENCE, Plan, postgres_server};
+use super::{PATIENCE, Plan, postgres_server, report};
 use crate::lost_redis::place::size;
-use crate::torture::figures::{Figures, Spread, writes_report};
+use crate::torture::figures::{Figures, writes_report};
 use crate::torture::load::{ending, plain};
 
 const HEADING: &str = "Hours of load";
@@ -180,31 +180,18 @@ impl<'a> Soak<'a> {
         let most = |of: fn(&Footprint) -> u64| {
             footprints.iter().filter_map(|all| all.iter().map(of).max()).collect::<Vec<_>>()
         };
-        let recoveries = Spread::of(&fleet.recoveries.lock());
-        Figures(vec![
+        let mut figures = vec![
             ("soak_seconds", "seconds", json!(self.span.as_secs())),
             ("rate", "jobs put in each second", json!(self.rate)),
             ("ended", "jobs that ended as they should", json!(*self.ended.lock())),
             ("lost", "… lost, or ended in another way", json!(self.wrong.lock().len())),
-            ("troubles", "troubles", json!(recoveries.count)),
-            (
-                "recovery_median_s",
-                "seconds from the end of one until all was well: median",
-                json!(recoveries.median),
-            ),
-            ("recovery_p99_s", "… 99 of 100 at most", json!(recoveries.p99)),
-            ("recovery_max_s", "… at most", json!(recoveries.max)),
-            (
-                "mib",
-                "resident MiB of a process, at most, after each tenth of the time",
-                json!(most(|one| one.resident_kib / 1024)),
-            ),
-            (
-                "descriptors",
-                "open descriptors of a process, likewise",
-                json!(most(|one| one.descriptors as u64)),
-            ),
-        ])
+        ];
+        figures.extend(report::recoveries(fleet));
+        let mib = most(|one| one.resident_kib / 1024);
+        figures.push(("mib", "resident MiB of a process, at most, after each tenth of the time", json!(mib)));
+        let descriptors = most(|one| one.descriptors as u64);
+        figures.push(("descriptors", "open descriptors of a process, likewise", json!(descriptors)));
+        Figures(figures)
     }
 }
 

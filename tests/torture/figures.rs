@@ -6,8 +6,10 @@ use std::time::Duration;
 
 use serde_json::{Map, Value};
 
-/// Each figure: its name for machines, its words, its value.
-pub struct Figures(pub Vec<(&'static str, &'static str, Value)>);
+/// Its name for machines, its words, its value.
+pub type Figure = (&'static str, &'static str, Value);
+
+pub struct Figures(pub Vec<Figure>);
 
 impl Figures {
     pub fn table(&self) -> String {
