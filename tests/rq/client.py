@@ -112,6 +112,9 @@ POLL_SECONDS = 0.05
 
 EXIT_OK, EXIT_ERROR, EXIT_USAGE, EXIT_TIMEOUT = 0, 1, 2, 3
 
+# Commands that `serve` carries out at once.
+THREADS = 64
+
 
 class UsageError(Exception):
     """A combination of options that cannot work."""
@@ -349,7 +352,8 @@ def accepts_cleanup(registry: Any) -> bool:
 
 @functools.lru_cache(maxsize=None)
 def connection(url: str) -> Redis:
-    return Redis.from_url(url)
+    # Each of the threads of `serve` may take a few at once; redis-py allows 100 in all.
+    return Redis.from_url(url, max_connections=8 * THREADS)
 
 
 class Client:
@@ -764,7 +768,7 @@ def serve() -> int:
             sys.stdout.write(text + '\n')
             sys.stdout.flush()
 
-    with ThreadPoolExecutor(max_workers=64) as pool:
+    with ThreadPoolExecutor(max_workers=THREADS) as pool:
         for line in sys.stdin:
             pool.submit(answer, line)
     return EXIT_OK
