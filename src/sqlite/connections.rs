@@ -3,6 +3,7 @@
 
 use std::ops::{Deref, DerefMut};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use futures::future::BoxFuture;
@@ -24,6 +25,8 @@ pub(super) const WAIT: Duration = Duration::from_secs(5);
 
 /// Copies the log into the file without waiting for anybody, so that the next write begins the log anew.
 const COPY_LOG: &str = "PRAGMA wal_checkpoint(PASSIVE)";
+/// Copies the log at every MiB, and cuts one that was longer when it is begun anew.
+const KEEP_LOG_SHORT: &str = "PRAGMA wal_autocheckpoint = 250; PRAGMA journal_size_limit = 1048576";
 
 /// How long after its age was taken a connection may be looked at, on a busy machine. Younger ones than an error are
 /// closed, too, for that long.
@@ -34,6 +37,14 @@ const BUSY: Duration = Duration::from_secs(1);
 pub struct Connections {
     pool: SqlitePool,
     trouble: Arc<Trouble>,
+    log: Arc<ShortLog>,
+}
+
+/// Whether the log is to be kept short, and whether the writer's connection does so.
+#[derive(Debug, Default)]
+struct ShortLog {
+    wanted: AtomicBool,
+    kept: AtomicBool,
 }
 
 /// The time of the last error; older connections are closed.
@@ -57,8 +68,8 @@ struct Doubt {
 impl Connections {
     /// A pool of at most `most` connections, opened on demand. One that writes begins with copying the log.
     pub(super) fn new(most: u32, options: SqliteConnectOptions, writes: bool) -> Self {
-        let trouble = Arc::new(Trouble::default());
-        let known = Arc::clone(&trouble);
+        let (trouble, log) = (Arc::new(Trouble::default()), Arc::new(ShortLog::default()));
+        let (known, opened, used) = (Arc::clone(&trouble), Arc::clone(&log), Arc::clone(&log));
         let pool = SqlitePoolOptions::new()
             .max_connections(most)
             .acquire_timeout(WAIT)
@@ -66,16 +77,20 @@ impl Connections {
             .max_lifetime(None)
             .test_before_acquire(false)
             .after_connect(move |connection, _| {
+                let short = opened.begin();
                 Box::pin(async move {
+                    // Whatever refuses it refuses the next write as well, and is reported there.
                     if writes {
-                        // Whatever refuses it refuses the next write as well, and is reported there.
-                        let _ = sqlx::raw_sql(COPY_LOG).execute(connection).await;
+                        let _ = sqlx::raw_sql(COPY_LOG).execute(&mut *connection).await;
+                    }
+                    if writes && short {
+                        let _ = sqlx::raw_sql(KEEP_LOG_SHORT).execute(connection).await;
                     }
                     Ok(())
                 })
             })
             .before_acquire(move |_, connection| {
-                let usable = !known.was_within(connection.age);
+                let usable = !known.was_within(connection.age) && used.is_as_wanted();
                 Box::pin(async move { Ok(usable) })
             })
             .after_release(|connection, _| {
@@ -86,7 +101,12 @@ impl Connections {
                 })
             })
             .connect_lazy_with(options);
-        Self { pool, trouble }
+        Self { pool, trouble, log }
+    }
+
+    /// Whether connections that write keep the log short from now on. One that does not is replaced.
+    pub(super) fn keep_log_short(&self, short: bool) {
+        self.log.wanted.store(short, Ordering::Relaxed);
     }
 
     /// Begins a transaction with one snapshot of the file.
@@ -106,6 +126,19 @@ impl Deref for Connections {
 
     fn deref(&self) -> &Self::Target {
         &self.pool
+    }
+}
+
+impl ShortLog {
+    /// What the connection that is opened is to do.
+    fn begin(&self) -> bool {
+        let short = self.wanted.load(Ordering::Relaxed);
+        self.kept.store(short, Ordering::Relaxed);
+        short
+    }
+
+    fn is_as_wanted(&self) -> bool {
+        self.kept.load(Ordering::Relaxed) == self.wanted.load(Ordering::Relaxed)
     }
 }
 

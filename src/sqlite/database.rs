@@ -8,7 +8,8 @@
 //!   connection opened while the disk (or only the log) was read-only stays read-only, and one that has read
 //!   a file while it was being copied there treats it as corrupt long after it is complete.
 //! - Who opens a file to write copies its log into it, as far as nobody reads older data. A log that has filled the
-//!   disk would stay otherwise: SQLite copies it only after a commit.
+//!   disk would stay otherwise: SQLite copies it only after a commit. While room is scarce the log is kept short, for
+//!   one whose pages make the file longer cannot be copied once it has taken the last of it.
 //! - What SQLite notes and sorts for a statement stays in memory: `/tmp` may be full, or in a container missing or
 //!   read-only, while the data folder has room. The old pages of a batch are bounded, as are the lists.
 //! - Nothing is written to a file that is no longer at its path, because no other process would read it.
@@ -25,6 +26,7 @@ use tokio::time::Instant;
 
 use super::connections::{Connections, Transaction, WAIT};
 use super::fault::{During, fault, is_no_database, kind};
+use super::room;
 use super::wal_index::WalIndex;
 use crate::fault::{Fault, FaultKind};
 
@@ -104,6 +106,7 @@ impl Database {
         let common = connection(path, tuning);
         let writer = loop {
             let writer = writer(tuning, common.clone());
+            writer.keep_log_short(room::is_scarce(path));
             match prepare(&writer, migrator, what).await {
                 Ok(()) => break writer,
                 Err(fault) => {
@@ -130,7 +133,13 @@ impl Database {
     /// The connection for single writing statements; each is a transaction of its own.
     pub fn writer(&self) -> Result<&Connections, sqlx::Error> {
         self.place.check()?;
+        self.writer.keep_log_short(room::is_scarce(&self.place.path));
         Ok(&self.writer)
+    }
+
+    /// Fails if the disk is full, though a small write may still find room.
+    pub fn has_room(&self) -> Result<(), sqlx::Error> {
+        room::check(&self.place.path).map_err(sqlx::Error::Io)
     }
 
     /// The connections for single reading statements; they do not wait for the writer.
@@ -278,6 +287,28 @@ mod tests {
         drop(database.write().await.unwrap());
         fill().await;
         assert!(log() <= long, "the room of the log is used again: {} and {long}", log());
+    }
+
+    #[tokio::test]
+    async fn log_is_cut_and_kept_short_while_room_is_scarce() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("file.db");
+        let database = opened(&path).await;
+        // As long as it becomes before SQLite copies it.
+        let fill = async || {
+            for _ in 0..600 {
+                sqlx::query(FILL).execute(&database.writer).await.unwrap();
+            }
+        };
+        let log = || fs::metadata(path.with_extension("db-wal")).unwrap().len();
+        fill().await;
+        assert!(log() > 2 << 20, "{}", log());
+        database.writer.keep_log_short(true);
+        fill().await;
+        assert!(log() < 1100 << 10, "{}", log());
+        database.writer.keep_log_short(false);
+        fill().await;
+        assert!(log() > 2 << 20, "{}", log());
     }
 
     #[tokio::test]

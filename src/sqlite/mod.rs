@@ -4,6 +4,7 @@
 mod connections;
 mod database;
 mod fault;
+mod room;
 mod wal_index;
 
 pub use connections::{Connections, Transaction};

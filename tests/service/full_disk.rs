@@ -447,6 +447,53 @@ async fn nearly_full_disk_has_room_enough_for_what_adds_nothing() {
     drop(disk);
 }
 
+/// What is kept makes the files longer, so the logs must not have taken the room.
+#[tokio::test]
+async fn nearly_full_disk_is_left_to_the_files_and_not_to_their_logs() {
+    let mount = tempfile::tempdir().unwrap();
+    let Some(disk) = SmallDisk::over(mount.path(), "16m") else { return };
+    let ground = Ground::in_folder(tempfile::tempdir_in(mount.path()).unwrap()).await;
+    let mut service = ground.service().set("TIKKUN_DIAGNOSTICS__ENABLED", "true").start().await;
+    takes_writes(&mut service).await;
+    disk.fill_but(5 << 20);
+    let text = "x".repeat(600);
+    let job = |number: u32| {
+        NewJob::new(format!("kept-{number}"), "default", "tikkun.echo", Args::positional([json!(text)]))
+    };
+    let jobs: Vec<_> = (0..1000).map(job).collect();
+    ground.broker().await.enqueue(&jobs).await.unwrap();
+    let all = async |_: &Service| {
+        let counts = ground.broker().await.counts().await.unwrap();
+        counts.values().all(|one| one.queued + one.started == 0).then_some(())
+    };
+    service.until("the end of all jobs", all).await;
+    takes_writes(&mut service).await;
+    drop((service, ground));
+    drop(disk);
+}
+
+/// A test write finds room in a log, where a request does not.
+#[tokio::test]
+async fn idle_service_on_a_disk_that_others_have_filled_says_so() {
+    let mount = tempfile::tempdir().unwrap();
+    let Some(disk) = SmallDisk::over(mount.path(), SIZE) else { return };
+    let ground = Ground::in_folder(tempfile::tempdir_in(mount.path()).unwrap()).await;
+    let mut first = ground.service().start().await;
+    takes_writes(&mut first).await;
+    assert_eq!(first.terminate().await, Some(0));
+    let mut service = ground.service().start().await;
+    takes_writes(&mut service).await;
+    disk.fill();
+    for _ in 0..3 {
+        refuses_writes(&mut service).await;
+        tokio::time::sleep(Duration::from_secs(1)).await;
+    }
+    disk.make_room();
+    takes_writes(&mut service).await;
+    drop((first, service, ground));
+    drop(disk);
+}
+
 /// As in a container whose root file system is read-only, or beside programs that fill `/tmp`.
 #[tokio::test]
 async fn service_needs_no_room_outside_its_data_folder() {

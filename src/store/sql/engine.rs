@@ -118,6 +118,11 @@ pub trait Engine: Send + Sync + 'static {
     /// Begins a transaction that may write.
     async fn writing(&self, what: &str) -> Result<Self::Writing, Fault>;
 
+    /// Fails if an ordinary write may find no room, though a small one does.
+    fn has_room(&self, _: &str) -> Result<(), Fault> {
+        Ok(())
+    }
+
     /// Begins a transaction that only reads.
     async fn reading(&self, what: &str) -> Result<Self::Reading, Fault>;
 

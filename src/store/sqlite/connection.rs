@@ -47,6 +47,11 @@ impl Database {
         })
     }
 
+    /// Fails if the disk is full.
+    pub(super) fn room(&self) -> Result<(), sqlx::Error> {
+        self.file.has_room()
+    }
+
     /// The connections for single statements that only read.
     pub(super) fn read(&self) -> &Connections {
         self.file.readers()

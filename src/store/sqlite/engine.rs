@@ -54,6 +54,10 @@ impl Engine for Database {
         self.write(what).await
     }
 
+    fn has_room(&self, what: &str) -> Result<(), Fault> {
+        self.room().during(what)
+    }
+
     async fn reading(&self, what: &str) -> Result<Transaction, Fault> {
         self.read().begin().await.during(what)
     }
