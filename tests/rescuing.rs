@@ -166,7 +166,8 @@ impl Ground {
     /// The same, with so much time between two looks.
     fn rescuer_that_looks(&self, interval: Duration, name: &str, registry: Registry, queues: &[&str]) {
         let ports = RescuerPorts {
-            broker: Arc::clone(&self.broker),
+            // Each process has its own.
+            broker: open_rq(&self.redis.settings(1)).unwrap(),
             store: self.store.clone(),
             tracker: tracker(&self.store),
             blobs: Arc::clone(&self.blobs),
@@ -279,17 +280,34 @@ async fn a_function_that_is_not_known_here_is_left_to_those_who_serve_its_queue(
     until("its enqueuer to be told", async || elsewhere.0.lock().len() == 1).await;
 }
 
+/// Letters that cannot be packed much.
+fn letters(count: usize) -> String {
+    std::iter::repeat_with(fastrand::alphanumeric).take(count).collect()
+}
+
+/// Some share no answer, and some fit into none.
 #[actix_rt::test]
 async fn large_jobs_of_a_dead_process_do_not_wait_for_one_look_each() {
-    let ground = Ground::new().await;
-    // Of letters that cannot be packed to half a MiB.
-    let large: String = std::iter::repeat_with(fastrand::alphanumeric).take(1_000_000).collect();
-    let ids = ["a", "b", "c", "d"];
-    ground.dies_with(&ids.map(|id| (id, large.as_str(), ""))).await;
-    ground.rescuer_that_looks(DEADLINE * 2, "one", Registry::default().with(Mortal(None)), &[QUEUE]);
-    for id in ids {
-        ground.has_failed(id).await;
+    for (length, queue) in [(400_000, QUEUE), (1_000_000, "other")] {
+        let (ground, large) = (Ground::new().await, letters(length));
+        let ids = ["a", "b", "c", "d"];
+        ground.dies_with(&ids.map(|id| (id, large.as_str(), ""))).await;
+        ground.rescuer_that_looks(DEADLINE * 2, "one", Registry::default().with(Mortal(None)), &[queue]);
+        for id in ids {
+            ground.has_failed(id).await;
+        }
     }
+}
+
+#[actix_rt::test]
+async fn large_jobs_that_are_left_to_others_hide_none_of_ours() {
+    let (ground, large) = (Ground::new().await, letters(400_000));
+    let ids: Vec<_> = (0..12).map(|number| format!("theirs-{number}")).collect();
+    let theirs: Vec<_> = ids.iter().map(|id| (id.as_str(), large.as_str(), "")).collect();
+    ground.loses_its_lease("theirs", "app.unknown", &theirs).await;
+    ground.dies_with(&[("ours", large.as_str(), "")]).await;
+    ground.rescuer_that_looks(DEADLINE * 2, "one", Registry::default().with(Mortal(None)), &["other"]);
+    ground.has_failed("ours").await;
 }
 
 #[actix_rt::test]

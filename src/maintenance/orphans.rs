@@ -54,7 +54,7 @@ pub(super) async fn rescue(
     }
 }
 
-/// Finds deliveries of dead processes, and settles each; whether it has settled any. Deliveries of this process are left alone, even if its
+/// Finds deliveries of dead processes, and settles each; whether it got further. Deliveries of this process are left alone, even if its
 /// lease has run out: its completer writes their ends, and its reclaimer gives back what no task here holds. So are
 /// those of functions that are not known here, in queues that are not served here: whoever serves them knows what a
 /// death means for them.
@@ -66,12 +66,13 @@ async fn rescue_some(
     let found = ports.broker.orphans(ORPHANS.saturating_add(*left));
     let until = deadline + time_for(ports.broker.left(None));
     let mut orphans = ports.turn.beating(answer_in(until, "look for orphans", found)).await?;
-    let all = orphans.len();
-    orphans.retain(|orphan| is_judged_here(ports, &orphan.delivery.job));
-    *left = u32::try_from(all - orphans.len()).unwrap_or(u32::MAX);
-    orphans.retain(|orphan| orphan.process != ports.process);
+    let others = orphans.extract_if(.., |orphan| !is_settled_here(ports, orphan));
+    let others: Vec<_> = others.map(|orphan| orphan.delivery.execution).collect();
+    *left = u32::try_from(others.len()).unwrap_or(u32::MAX);
+    let any = !others.is_empty();
+    ports.broker.leave_orphans(others);
     if orphans.is_empty() {
-        return Ok(false);
+        return Ok(any);
     }
     ports.turn.beat();
     let mut decided = decide((ports, isolated_threads), orphans, deadline).await;
@@ -81,7 +82,7 @@ async fn rescue_some(
     let settled = answer_in(deadline, "settle orphans", ports.broker.settle(&settlements)).await?;
     let mut counted = settled.into_iter().map(|settled| settled == Settled::Done);
     decided.retain(|_| counted.next().unwrap_or(false));
-    let any = !decided.is_empty();
+    let any = any || !decided.is_empty();
     for (_, settlement) in &decided {
         JOBS_RESCUED.counter(&[outcome(&settlement.verdict)]).increment(1);
         tracing::warn!(
@@ -99,8 +100,11 @@ async fn rescue_some(
     Ok(any)
 }
 
-fn is_judged_here(ports: &RescuerPorts, job: &JobRecord) -> bool {
-    ports.queues.contains(&job.queue) || ports.registries.of(&job.queue).find(&job.kind).is_ok()
+fn is_settled_here(ports: &RescuerPorts, Orphan { delivery, process }: &Orphan) -> bool {
+    let job = &delivery.job;
+    let is_judged =
+        ports.queues.contains(&job.queue) || ports.registries.of(&job.queue).find(&job.kind).is_ok();
+    is_judged && *process != ports.process
 }
 
 /// Decides how each orphan is settled. If its kind cannot be notified of a failure in time, it is left out,

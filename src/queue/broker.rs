@@ -11,7 +11,9 @@ use super::seen::{
 };
 use super::upkeep::{Abandoned, Budget, PausedQueue, Risk, ScheduleMark, ScheduleStep};
 use crate::fault::Fault;
-use crate::job::{Args, ArgsError, JobId, JobRecord, JobState, KindName, NewJob, ProcessId, QueueName};
+use crate::job::{
+    Args, ArgsError, ExecutionId, JobId, JobRecord, JobState, KindName, NewJob, ProcessId, QueueName,
+};
 
 /// The length of a result in bytes that every server accepts; what is longer may be refused for its length.
 pub const EVERY_LENGTH: usize = 512 << 10;
@@ -115,9 +117,13 @@ pub trait Broker: Send + Sync + 'static {
 
     /// Up to `max` unsettled deliveries of processes whose lease has expired. It takes nothing: the first to
     /// settle one decides. The broker may have to watch a lease for its whole duration, so call this at least
-    /// three times per lease. Processes without deliveries are forgotten. Large ones come one at a time, and may be
-    /// kept from who does not serve their queue.
+    /// three times per lease. Processes without deliveries are forgotten. Large ones come one at a time.
     async fn orphans(&self, max: u32) -> Result<Vec<Orphan>, Fault>;
+
+    /// Leaves these orphans to other processes: [`orphans`](Self::orphans) need not bring them again.
+    fn leave_orphans(&self, executions: Vec<ExecutionId>) {
+        let _ = executions;
+    }
 
     /// Takes care of jobs and entries that foreign workers abandoned, about `max` of each kind; returns the
     /// jobs that it moved. Brokers without foreign workers return none.

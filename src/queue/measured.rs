@@ -13,7 +13,9 @@ use super::seen::{
 };
 use super::upkeep::{Abandoned, Budget, PausedQueue, Risk, ScheduleMark, ScheduleStep};
 use crate::fault::Fault;
-use crate::job::{Args, ArgsError, JobId, JobRecord, JobState, KindName, NewJob, ProcessId, QueueName};
+use crate::job::{
+    Args, ArgsError, ExecutionId, JobId, JobRecord, JobState, KindName, NewJob, ProcessId, QueueName,
+};
 use crate::measure::BackendCalls;
 
 /// A broker with its counters.
@@ -33,6 +35,10 @@ macro_rules! count {
         impl<B: Broker> Broker for Measured<B> {
             fn left(&self, queue: Option<&QueueName>) -> usize {
                 self.broker.left(queue)
+            }
+
+            fn leave_orphans(&self, executions: Vec<ExecutionId>) {
+                self.broker.leave_orphans(executions);
             }
 
             $(async fn $call(&self, $($name: $type),*) -> Result<$answer, Fault> {

@@ -170,6 +170,10 @@ impl Broker for Rq {
         self.leases.orphans((&self.server, &self.memory), max, &self.not_rescued).await
     }
 
+    fn leave_orphans(&self, executions: Vec<ExecutionId>) {
+        self.leases.leave_to_others(executions);
+    }
+
     async fn tend(&self, max: u32) -> Result<Vec<Abandoned>, Fault> {
         tend::tend(&self.server, max, self.memory.known().ttl).await
     }

@@ -38,6 +38,8 @@ pub(super) struct Leases {
     watch: Mutex<(LeaseWatch, Option<Instant>)>,
     /// Executions whose loss to other processes was logged already.
     told: Mutex<HashSet<String>>,
+    /// Orphans that are left to others.
+    left: Mutex<HashSet<ExecutionId>>,
     /// The executions that the last look for orphans has found.
     seen: Mutex<Vec<ExecutionId>>,
     /// The size of the largest orphan that was left because it is too large for an answer.
@@ -108,8 +110,13 @@ impl Leases {
         *self.too_large.lock()
     }
 
-    /// Deliveries of processes without a lease. One that is too large for an answer comes with the next call, unless
-    /// the processes that have their lease here serve other queues. An unreadable queue does not block the others.
+    /// Leaves these orphans to others.
+    pub(super) fn leave_to_others(&self, executions: Vec<ExecutionId>) {
+        self.left.lock().extend(executions);
+    }
+
+    /// Deliveries of processes without a lease, but for those that are left to others. One that is too large for an
+    /// answer comes with the next call. An unreadable queue does not block the others.
     pub(super) async fn orphans(
         &self,
         (server, memory): (&Server, &Memory),
@@ -124,17 +131,18 @@ impl Leases {
         let over = self.over(server, ttl).await?;
         let mut call = server.prepare(&server.scripts.orphans);
         let size = self.size_of_orphans();
-        let served: Vec<_> = self.granted.lock().values().flatten().cloned().collect();
-        call.arg(max).arg(ttl).arg(size).arg(queue_list(&served));
+        let left: Vec<_> = self.left.lock().iter().map(ToString::to_string).collect();
+        call.arg(max).arg(ttl).arg(size).arg(left.len()).arg(&left);
         for (process, record) in over {
             call.arg(process.as_str()).arg(record);
         }
         type Found = (String, String, String, String, Fields);
         // While writes fail, nobody can renew a lease. So observations count only if this call succeeds.
         let watched = std::mem::take(&mut *self.watch.lock());
-        let (found, untold, too_large): (Vec<Found>, Vec<String>, usize) =
+        let (found, untold, too_large, standing): (Vec<Found>, Vec<String>, usize, Vec<String>) =
             server.link.invoke_heavy(&call, size, || "look for orphans".to_owned()).await?;
         *self.too_large.lock() = too_large;
+        *self.left.lock() = standing.into_iter().map(ExecutionId::from).collect();
         *self.watch.lock() = watched;
         troubles.tell(untold, "whether jobs of a queue still run cannot be told");
         let orphan = |(execution, process, queue, id, fields): Found| {

@@ -1,11 +1,11 @@
 -- Lists deliveries of processes without a lease, at most ARGV[3]. Processes whose lease has expired are lost,
 -- and are forgotten once they have no deliveries; a lost process gives up its roles.
 -- [4]: the duration of a lease in milliseconds, 0 if unknown; [5]: the most bytes of a large job that the
--- caller waits for; [6]: the queues that the caller serves, separated by commas, if it serves any: a large job of another
--- one is left to those who do, for it costs too much to be sent in vain; then name and record of each process whose lease is over because it is dead or was watched
--- without a renewal. If the record differs, another process has the name, or the lease was renewed since.
--- Answers for each: execution, process, queue, id, hash; the error of each that failed; and the size of the largest
--- delivery that is too large for an answer, else 0. Those that do not fit are left to the next check.
+-- caller waits for; [6]: how many executions follow that the caller leaves to others and is not sent again; then name
+-- and record of each process whose lease is over because it is dead or was watched without a renewal. If the record
+-- differs, another process has the name, or the lease was renewed since.
+-- Answers for each: execution, process, queue, id, hash; the error of each that failed; the size of the largest delivery
+-- that did not fit into the answer, else 0: it is left to the next check; and those of [6] that are still there.
 
 even_when_full()
 heard(tonumber(ARGV[4]))
@@ -30,15 +30,14 @@ local function believe(lent, ttl)
   end
 end
 
-for i = 7, #ARGV, 2 do
+local left, standing = {}, {}
+for i = 7, 6 + tonumber(ARGV[6]) do left[ARGV[i]] = true end
+for i = 7 + tonumber(ARGV[6]), #ARGV, 2 do
   local record = call('ZSCORE', ours('leases'), ARGV[i]) and (call('HGET', ours('processes'), ARGV[i]) or '')
   if record == ARGV[i + 1] then lose(ARGV[i]) end
 end
 clamp_leases(tonumber(ARGV[4]))
 for _, process in ipairs(call('ZRANGEBYSCORE', ours('leases'), '-inf', whole(MILLIS))) do lose(process) end
-local function is_served(queue)
-  return ARGV[6] == '' or string.find(',' .. ARGV[6] .. ',', ',' .. queue .. ',', 1, true)
-end
 local max, found, busy, troubles = tonumber(ARGV[3]), {}, {}, {}
 local room, most, too_large = ANSWER, tonumber(ARGV[5]), 0
 local lent = call('HGETALL', ours('deliveries'))
@@ -49,8 +48,10 @@ for n = 0, #lent - 2, 2 do
   local i = (n + from) % #lent + 1
   local process, worker, made, queue = parted_lent(lent[i + 1])
   busy[process] = true
-  if #found < max and not call('ZSCORE', ours('leases'), process) then
-    local id, execution = string.match(lent[i], '^(.*):([^:]*)$')
+  local id, execution = string.match(lent[i], '^(.*):([^:]*)$')
+  if left[execution] and call('EXISTS', key('job', id)) == 1 then
+    standing[#standing + 1] = execution
+  elseif #found < max and not call('ZSCORE', ours('leases'), process) then
     local hash, held = hash_of(id), try('ZSCORE', key('wip', queue), lent[i])
     local job = as_table(hash)
     local is_same, began_last = is_the_lent(job, worker, made)
@@ -67,15 +68,15 @@ for n = 0, #lent - 2, 2 do
     else
       local size = size_of(hash)
       local is_large = size > ANSWER
-      local fits = is_large and size <= most and is_served(queue) or not is_large and size <= room
+      local fits = is_large and size <= most or not is_large and size <= room
       if fits then found[#found + 1] = { execution, process, queue, id, hash } end
       -- One that is large comes beside those that are not.
-      if not is_large then
-        room = room - size
-      elseif fits then
-        most = 0
-      elseif is_served(queue) then
+      if not fits then
         too_large = math.max(too_large, size)
+      elseif is_large then
+        most = 0
+      else
+        room = room - size
       end
     end
   end
@@ -86,4 +87,4 @@ for _, process in ipairs(call('SMEMBERS', ours('lost'))) do
     call('HDEL', ours('processes'), process)
   end
 end
-return { found, troubles, too_large }
+return { found, troubles, too_large, standing }
