@@ -83,6 +83,20 @@ class Commands(RedisTest):
         hello = self.boot(RQ, "worker", "-c", "settings", environment={"APP_REDIS": self.redis.url})
         self.assertEqual(hello["queues"], ["from-settings", "default"])
 
+    def test_rq_worker_starts_at_the_memory_limit_of_redis_unless_suspended(self):
+        self.connection.set("rq:suspended", 1)
+        self.connection.config_set("maxmemory", 1)
+        self.addCleanup(self.connection.config_set, "maxmemory", 0)
+        command = (RQ, "worker", "-u", self.redis.url)
+        tikkun = Tikkun(command)
+        self.assertEqual(tikkun.process.wait(60), 1)
+        self.assertIn("RQ is currently suspended", tikkun.written())
+        tikkun.close()
+        self.connection.delete("rq:suspended")
+        tikkun = Tikkun(command)
+        self.addCleanup(tikkun.close)
+        self.assertEqual(tikkun.hello()["pid"], tikkun.process.pid)
+
     def test_python_m_rq(self):
         hello = self.boot(sys.executable, "-m", "rq.cli", "worker", "-u", self.redis.url, "--burst")
         self.assertTrue(hello["work"]["burst"])

@@ -13,6 +13,8 @@ import sys
 # Modules of RQ whose import is waited for: 1.16 and early 2 have `rq.worker`, later ones `rq.worker.base`.
 WORKER_MODULES = ("rq.worker", "rq.worker.base")
 POOL_MODULE = "rq.worker_pool"
+# Imported by name from many modules, so what is replaced there is replaced before any of them has it.
+SUSPENSION_MODULE = "rq.suspension"
 REFUSED = 20
 
 
@@ -123,7 +125,7 @@ class _Finder(object):
         self._hook = hook
 
     def find_spec(self, name, path=None, target=None):
-        if name not in WORKER_MODULES and name != POOL_MODULE:
+        if name not in WORKER_MODULES and name not in (POOL_MODULE, SUSPENSION_MODULE):
             return None
         for finder in sys.meta_path:
             find_spec = getattr(finder, "find_spec", None)

@@ -1,4 +1,5 @@
-"""Takes over in `Worker.work()` and `WorkerPool.start()`: all before it is the team's own and runs unchanged.
+"""Takes over in `Worker.work()` and `WorkerPool.start()`: all before it is the team's own and runs unchanged,
+but for how RQ's command line asks whether all workers are suspended.
 
 Reports the worker's whole configuration in HELLO, so that Tikkun needs no setting of its own for it, or one
 sentence in REFUSED that says why this worker cannot be served.
@@ -13,6 +14,7 @@ import threading
 from uuid import uuid4
 
 from . import PROTOCOL, frames, leaves, shortcuts, zygote
+from .boot import SUSPENSION_MODULE
 from .way import Way
 
 # Methods that a team may override and that never run under Tikkun, which does their work itself.
@@ -56,7 +58,9 @@ class Refusal(Exception):
 
 
 def install(module, control):
-    """Replaces work() or start() in a module of RQ that has just been imported."""
+    """Replaces work(), start() or is_suspended() in a module of RQ that has just been imported."""
+    if module.__name__ == SUSPENSION_MODULE and hasattr(module, "is_suspended"):
+        module.is_suspended = _askable_at_the_memory_limit(module)
     for name, method, take_over in (
         ("BaseWorker", "work", _take_over_worker),
         ("Worker", "work", _take_over_worker),
@@ -75,6 +79,20 @@ def _captured(original, take_over, control):
 
     captured.__tikkun__ = True
     return captured
+
+
+def _askable_at_the_memory_limit(module):
+    """RQ asks within a transaction, where a Redis at its memory limit refuses every command: the worker that
+    would free memory could not start."""
+    original = module.is_suspended
+
+    @functools.wraps(original)
+    def is_suspended(connection, worker=None):
+        if worker is not None:
+            return original(connection, worker)
+        return connection.exists(module.WORKERS_SUSPENDED)
+
+    return is_suspended
 
 
 class _Pool:

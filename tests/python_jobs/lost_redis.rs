@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use rustix::process::Signal;
 use serde_json::{Value, json};
 
-use super::ground::{Ground, Rq, Run, all_gone, descendants};
+use super::ground::{ALL, Ground, Rq, Run, all_gone, descendants};
 use crate::lost_redis::bounds::peak;
 use crate::lost_redis::place::size;
 
@@ -111,6 +111,32 @@ fn a_job_ends_although_redis_has_no_memory_left_or_becomes_a_replica() {
         ground.wait("the refusal", &mut run, |_, run| run.log().contains("READONLY"));
         ground.redis.ask(&["REPLICAOF", "NO", "ONE"]);
         ended_once(&mut ground, (&job, folder.path()), &mut run);
+    }
+}
+
+#[test]
+fn a_worker_starts_and_frees_memory_although_redis_has_none_left() {
+    let none = json!({});
+    for rq in ALL {
+        let mut ground = Ground::new(rq);
+        let job = ground.enqueue("default", "add", &json!([1, 2]), &none);
+        ground.redis.ask(&["CONFIG", "SET", "maxmemory", "1"]);
+        let mut run = ground.run(&[], &ground.worker(&["default"]));
+        assert_eq!(ground.result(&job, &mut run), "3", "{rq:?}");
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let mut ground = Ground::new(Rq::Three);
+    let words = ["--set", "python.start=spawn", "--isolation", "job"];
+    let mut run = ground.run(&words, &ground.worker(&["default"]));
+    let first = ground.enqueue("default", "keeps_on", &json!([folder.path()]), &none);
+    // A process may be ready for the next of these, and none is for the others.
+    let others: Vec<_> = (0..3).map(|_| ground.enqueue("default", "add", &json!([1, 2]), &none)).collect();
+    ground.wait("the job", &mut run, |_, _| !runs(folder.path()).is_empty());
+    ground.redis.ask(&["CONFIG", "SET", "maxmemory", "1"]);
+    fs::write(folder.path().join("go"), "").unwrap();
+    assert_eq!(ground.result(&first, &mut run), "'there'");
+    for job in others {
+        assert_eq!(ground.result(&job, &mut run), "3");
     }
 }
 
