@@ -54,10 +54,10 @@ pub(super) async fn rescue(
     }
 }
 
-/// Finds deliveries of dead processes, and settles each; whether it got further. Deliveries of this process are left alone, even if its
-/// lease has run out: its completer writes their ends, and its reclaimer gives back what no task here holds. So are
-/// those of functions that are not known here, in queues that are not served here: whoever serves them knows what a
-/// death means for them.
+/// Finds deliveries of dead processes, and settles each; whether it got further. Deliveries of this process are left
+/// alone, even if its lease has run out: its completer writes their ends, and its reclaimer gives back what no task here
+/// holds. So are those of functions that are not known here, in queues that are not served here: whoever serves them
+/// knows what a death means for them.
 async fn rescue_some(
     (ports, left): (&RescuerPorts, &mut u32),
     isolated_threads: &IsolatedThreads,

@@ -398,7 +398,13 @@ mod tests {
         assert_eq!(told(&facts), [(Severity::Notice, "runs")]);
         facts.queues.as_mut().unwrap().held.clear();
         facts.queues.as_mut().unwrap().lost.push(entry);
+        let found = diagnose(&facts);
         assert_eq!(told(&facts), [(Severity::Error, "worker_died")]);
+        assert!(found[0].to_do.contains("a live process brings it back"), "{found:?}");
+        facts.queues.as_mut().unwrap().processes[0].queues = vec!["other".into()];
+        let found = diagnose(&facts);
+        let died = found.iter().find(|finding| finding.code == "worker_died").unwrap();
+        assert!(died.to_do.contains("start a process that serves its queue"), "{found:?}");
     }
 
     /// A service whose only process did not renew its lease. It leads, and holds the started job `a`.

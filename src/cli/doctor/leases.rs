@@ -59,13 +59,17 @@ pub(super) fn lost(facts: &Facts, queues: &Queues, concerned: &BTreeSet<QueueNam
     let ours = |id| facts.patients.iter().any(|one| one.entry.as_ref().is_some_and(|entry| entry.id == id));
     let lost = queues.lost.iter().filter(|job| facts.asked.is_none() || ours(job.id.clone()));
     let lost = lost.filter(|job| concerned.contains(&job.queue));
-    let to_do = if queues.processes.is_empty() && !queues.overdue.is_empty() {
-        "let the process that cannot renew its lease write again: its Rescuer brings the job back to its queue"
-    } else if queues.processes.is_empty() {
-        "start `tikkun serve`: its Rescuer brings the job back to its queue within seconds"
-    } else {
-        "wait a moment: a live process brings it back to its queue within 15 seconds; if it stays, look into that \
+    let to_do = |queue: &QueueName| {
+        if queues.processes.is_empty() && !queues.overdue.is_empty() {
+            "let the process that cannot renew its lease write again: its Rescuer brings the job back to its queue"
+        } else if queues.processes.is_empty() {
+            "start `tikkun serve`: its Rescuer brings the job back to its queue within seconds"
+        } else if !queues.listened_to(queue) {
+            "start a process that serves its queue: those that live leave the job to it, unless they have its function"
+        } else {
+            "wait a moment: a live process brings it back to its queue within 15 seconds; if it stays, look into that \
          process's log for `rescuer`"
+        }
     };
     lost.map(|job| {
         let since = job.started_at.and_then(|at| age(facts.now, at)).unwrap_or_default();
@@ -73,7 +77,7 @@ pub(super) fn lost(facts: &Facts, queues: &Queues, concerned: &BTreeSet<QueueNam
             "its worker has died: it was started {} ago, and the lease of its process is over",
             humantime::format_duration(since)
         );
-        finding((Severity::Error, "worker_died"), format!("job {}", job.id), what, to_do)
+        finding((Severity::Error, "worker_died"), format!("job {}", job.id), what, to_do(&job.queue))
     })
     .collect()
 }
