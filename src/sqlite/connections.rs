@@ -66,10 +66,12 @@ struct Doubt {
 }
 
 impl Connections {
-    /// A pool of at most `most` connections, opened on demand. One that writes begins with copying the log.
+    /// A pool of at most `most` connections, opened on demand. One that writes begins with copying the log after an
+    /// error and while the log is to be short: at other times a start need not wait for that.
     pub(super) fn new(most: u32, options: SqliteConnectOptions, writes: bool) -> Self {
         let (trouble, log) = (Arc::new(Trouble::default()), Arc::new(ShortLog::default()));
-        let (known, opened, used) = (Arc::clone(&trouble), Arc::clone(&log), Arc::clone(&log));
+        let (known, known_before) = (Arc::clone(&trouble), Arc::clone(&trouble));
+        let (opened, used) = (Arc::clone(&log), Arc::clone(&log));
         let pool = SqlitePoolOptions::new()
             .max_connections(most)
             .acquire_timeout(WAIT)
@@ -77,13 +79,14 @@ impl Connections {
             .max_lifetime(None)
             .test_before_acquire(false)
             .after_connect(move |connection, _| {
-                let short = opened.begin();
+                let short = opened.begin() && writes;
+                let copies = short || writes && known_before.is_noted();
                 Box::pin(async move {
                     // Whatever refuses it refuses the next write as well, and is reported there.
-                    if writes {
+                    if copies {
                         let _ = sqlx::raw_sql(COPY_LOG).execute(&mut *connection).await;
                     }
-                    if writes && short {
+                    if short {
                         let _ = sqlx::raw_sql(KEEP_LOG_SHORT).execute(connection).await;
                     }
                     Ok(())
@@ -152,6 +155,10 @@ impl Trouble {
         if kind(error) == FaultKind::Unavailable && !matches!(error, sqlx::Error::PoolTimedOut) {
             self.note();
         }
+    }
+
+    fn is_noted(&self) -> bool {
+        self.0.lock().is_some()
     }
 
     /// Whether a connection that had this `age` may have been open then.

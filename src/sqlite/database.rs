@@ -7,9 +7,10 @@
 //! - All connections are closed after a transaction that was not ended on purpose, or after a disk error. A
 //!   connection opened while the disk (or only the log) was read-only stays read-only, and one that has read
 //!   a file while it was being copied there treats it as corrupt long after it is complete.
-//! - Who opens a file to write copies its log into it, as far as nobody reads older data. A log that has filled the
-//!   disk would stay otherwise: SQLite copies it only after a commit. While room is scarce the log is kept short, for
-//!   one whose pages make the file longer cannot be copied once it has taken the last of it.
+//! - Who opens a file to write after an error, or while room is scarce, copies its log into it, as far as nobody reads
+//!   older data. A log that has filled the disk would stay otherwise: SQLite copies it only after a commit. While room
+//!   is scarce the log is kept short, for one whose pages make the file longer cannot be copied once it has taken the
+//!   last of it.
 //! - What SQLite notes and sorts for a statement stays in memory: `/tmp` may be full, or in a container missing or
 //!   read-only, while the data folder has room. The old pages of a batch are bounded, as are the lists.
 //! - Nothing is written to a file that is no longer at its path, because no other process would read it.
