@@ -312,6 +312,20 @@ mod tests {
         assert!(log() > 2 << 20, "{}", log());
     }
 
+    /// It may be long, and the disk busy.
+    #[tokio::test]
+    async fn log_is_not_copied_at_a_start_while_there_is_room() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("file.db");
+        let database = opened(&path).await;
+        for _ in 0..300 {
+            sqlx::query(FILL).execute(database.writer().unwrap()).await.unwrap();
+        }
+        let before = fs::metadata(&path).unwrap().len();
+        opened(&path).await;
+        assert_eq!(fs::metadata(&path).unwrap().len(), before);
+    }
+
     #[tokio::test]
     async fn writer_whose_commit_fails_is_given_up() {
         let folder = tempfile::tempdir().unwrap();
