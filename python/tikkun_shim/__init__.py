@@ -10,3 +10,6 @@ Standard library only, Python 3.8 and later.
 
 # The version of the protocol that HELLO names.
 PROTOCOL = 1
+# The module of RQ with the question whether all workers are suspended. Others import it by name, so what is replaced
+# there is replaced before any of them has it.
+SUSPENSION_MODULE = "rq.suspension"

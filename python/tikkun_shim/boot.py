@@ -10,11 +10,11 @@ import stat
 import struct
 import sys
 
+from . import SUSPENSION_MODULE
+
 # Modules of RQ whose import is waited for: 1.16 and early 2 have `rq.worker`, later ones `rq.worker.base`.
 WORKER_MODULES = ("rq.worker", "rq.worker.base")
 POOL_MODULE = "rq.worker_pool"
-# Imported by name from many modules, so what is replaced there is replaced before any of them has it.
-SUSPENSION_MODULE = "rq.suspension"
 REFUSED = 20
 
 

@@ -13,8 +13,7 @@ import sys
 import threading
 from uuid import uuid4
 
-from . import PROTOCOL, frames, leaves, shortcuts, zygote
-from .boot import SUSPENSION_MODULE
+from . import PROTOCOL, SUSPENSION_MODULE, frames, leaves, shortcuts, zygote
 from .way import Way
 
 # Methods that a team may override and that never run under Tikkun, which does their work itself.
