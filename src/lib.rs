@@ -18,6 +18,7 @@ pub mod job_log;
 pub mod kinds;
 pub mod maintenance;
 pub mod measure;
+mod migrations;
 pub mod operations;
 pub mod python;
 pub mod queue;

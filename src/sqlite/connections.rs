@@ -14,7 +14,7 @@ use sqlx::sqlite::{
     Sqlite, SqliteConnectOptions, SqliteConnection, SqlitePool, SqlitePoolOptions, SqliteQueryResult,
     SqliteRow, SqliteStatement, SqliteTypeInfo,
 };
-use sqlx::{Connection, Describe, Either, Execute, Executor, SqlStr};
+use sqlx::{Connection, Either, Execute, Executor, SqlStr};
 
 use super::fault::kind;
 use crate::fault::FaultKind;
@@ -199,13 +199,6 @@ impl<'p> Executor<'p> for &'_ Connections {
     {
         let trouble = Arc::clone(&self.trouble);
         self.pool.prepare_with(sql, parameters).inspect_err(move |error| trouble.hear(error)).boxed()
-    }
-
-    fn describe<'e>(self, sql: SqlStr) -> BoxFuture<'e, Result<Describe<Sqlite>, sqlx::Error>>
-    where
-        'p: 'e,
-    {
-        self.pool.describe(sql)
     }
 }
 

@@ -11,7 +11,7 @@ use syn::visit::Visit as _;
 
 /// Every module of the crate with its layer. A module may use modules of lower layers, and of its own
 /// layer only where `SIDEWAYS` says so.
-const LAYERS: [(&str, u8); 26] = [
+const LAYERS: [(&str, u8); 27] = [
     ("backoff", 0),
     ("failpoint", 0),
     ("fault", 0),
@@ -22,6 +22,7 @@ const LAYERS: [(&str, u8); 26] = [
     ("config", 1),
     ("deadline", 1),
     ("measure", 1),
+    ("migrations", 1),
     ("sqlite", 1),
     ("blob", 2),
     ("python", 2),

@@ -7,7 +7,8 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Arc;
 
-use sqlx::{AssertSqlSafe, Connection as _, PgConnection};
+use sqlx::postgres::PgRow;
+use sqlx::{AssertSqlSafe, Connection as _, FromRow, PgConnection, Row as _};
 use tikkun::job::{Args, NewJob};
 use tikkun::queue::{Broker, open_embedded};
 
@@ -33,7 +34,7 @@ pub struct Tenant {
 }
 
 /// A row of `background_jobs` with the fence that is noted beside it.
-#[derive(Clone, Debug, PartialEq, sqlx::FromRow)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Row {
     pub status: String,
     pub total: i32,
@@ -43,6 +44,21 @@ pub struct Row {
     pub last_error: Option<String>,
     pub cursor: Option<String>,
     pub attempt: i32,
+}
+
+impl FromRow<'_, PgRow> for Row {
+    fn from_row(row: &PgRow) -> sqlx::Result<Self> {
+        Ok(Self {
+            status: row.try_get("status")?,
+            total: row.try_get("total")?,
+            processed: row.try_get("processed")?,
+            succeeded: row.try_get("succeeded")?,
+            failed_count: row.try_get("failed_count")?,
+            last_error: row.try_get("last_error")?,
+            cursor: row.try_get("cursor")?,
+            attempt: row.try_get("attempt")?,
+        })
+    }
 }
 
 impl Ground<'static> {

@@ -7,8 +7,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection, SqlitePool, SqlitePoolOptions};
-use sqlx::{AssertSqlSafe, Connection as _};
+use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection, SqlitePool, SqlitePoolOptions, SqliteRow};
+use sqlx::{AssertSqlSafe, Connection as _, FromRow, Row as _};
 use tikkun::job::{Args, NewJob};
 use tikkun::queue::{Broker, open_embedded};
 use tikkun::store::{Schema, open_sqlite};
@@ -35,7 +35,7 @@ pub struct Tenant {
 }
 
 /// A row of `background_jobs` with what is noted beside it.
-#[derive(Clone, Debug, PartialEq, Eq, sqlx::FromRow)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Row {
     pub status: String,
     pub total: i64,
@@ -50,8 +50,26 @@ pub struct Row {
     pub queue_job: Option<String>,
 }
 
+impl FromRow<'_, SqliteRow> for Row {
+    fn from_row(row: &SqliteRow) -> sqlx::Result<Self> {
+        Ok(Self {
+            status: row.try_get("status")?,
+            total: row.try_get("total")?,
+            processed: row.try_get("processed")?,
+            succeeded: row.try_get("succeeded")?,
+            failed_count: row.try_get("failed_count")?,
+            last_error: row.try_get("last_error")?,
+            cursor: row.try_get("cursor")?,
+            finished_at: row.try_get("finished_at")?,
+            attempt: row.try_get("attempt")?,
+            pause_reason: row.try_get("pause_reason")?,
+            queue_job: row.try_get("queue_job")?,
+        })
+    }
+}
+
 /// A job in the queue's file.
-#[derive(Clone, Debug, PartialEq, Eq, sqlx::FromRow)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Entry {
     pub id: String,
     pub queue: String,
@@ -62,6 +80,22 @@ pub struct Entry {
     pub orphaned: i64,
     pub result: Option<String>,
     pub error: Option<String>,
+}
+
+impl FromRow<'_, SqliteRow> for Entry {
+    fn from_row(row: &SqliteRow) -> sqlx::Result<Self> {
+        Ok(Self {
+            id: row.try_get("id")?,
+            queue: row.try_get("queue")?,
+            state: row.try_get("state")?,
+            args: row.try_get("args")?,
+            attempt: row.try_get("attempt")?,
+            failures: row.try_get("failures")?,
+            orphaned: row.try_get("orphaned")?,
+            result: row.try_get("result")?,
+            error: row.try_get("error")?,
+        })
+    }
 }
 
 const ROW: &str = "

@@ -6,12 +6,24 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 
 use crate::fault::{Fault, FaultKind};
+use crate::migrations::{File, migrator};
 use crate::sqlite::Tuning;
 
 pub use crate::sqlite::{Database, fault};
 
 const FILE: &str = "queue.db";
 const MIGRATIONS_TABLE: &str = "tikkun_queue_migrations";
+/// The files that create and update our tables.
+const MIGRATIONS: [File; 8] = [
+    (1, "queue", include_str!("migrations/0001_queue.sql")),
+    (2, "upkeep", include_str!("migrations/0002_upkeep.sql")),
+    (3, "forwarding", include_str!("migrations/0003_forwarding.sql")),
+    (4, "attempts", include_str!("migrations/0004_attempts.sql")),
+    (5, "settled", include_str!("migrations/0005_settled.sql")),
+    (6, "retries asked", include_str!("migrations/0006_retries_asked.sql")),
+    (7, "waits", include_str!("migrations/0007_waits.sql")),
+    (8, "told", include_str!("migrations/0008_told.sql")),
+];
 
 const TUNING: Tuning = Tuning {
     // Reads are rare compared with writes; more readers would only use memory.
@@ -36,8 +48,7 @@ pub async fn open(folder: &Path) -> Result<Database, Fault> {
     tokio::fs::create_dir_all(folder).await.map_err(|error| {
         Fault::new(FaultKind::Permanent, format!("make the folder `{}`", folder.display())).because(error)
     })?;
-    let mut migrator = sqlx::migrate!("src/queue/embedded/migrations");
-    migrator.dangerous_set_table_name(MIGRATIONS_TABLE);
+    let migrator = migrator(MIGRATIONS_TABLE, &MIGRATIONS);
     let what = format!("open {FILE}");
     Database::open(&folder.join(FILE), TUNING, &what, Some(&migrator)).await.map_err(refused)
 }
@@ -64,6 +75,7 @@ pub fn time(millis: i64) -> DateTime<Utc> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::migrations::tests::assert_complete;
 
     #[tokio::test]
     async fn a_folder_that_cannot_be_made_is_a_permanent_fault_that_names_it() {
@@ -82,6 +94,11 @@ mod tests {
         let fault = open(here.path()).await.unwrap_err();
         assert_eq!(fault.kind(), FaultKind::Permanent);
         assert!(fault.chain().contains(&here.path().display().to_string()), "{}", fault.chain());
+    }
+
+    #[test]
+    fn every_migration_is_listed() {
+        assert_complete(&MIGRATIONS, "src/queue/embedded/migrations");
     }
 
     #[tokio::test]

@@ -40,7 +40,6 @@ struct Entry {
 }
 
 /// The columns of a row that describe its attempts.
-#[derive(sqlx::FromRow)]
 struct Told {
     state: String,
     attempt: u32,
@@ -68,14 +67,17 @@ impl From<Entry> for AttemptRecord {
 /// The attempts at a job, newest first; empty if there is no such job.
 pub async fn attempts(database: &Database, id: &JobId) -> Result<Vec<AttemptRecord>, sqlx::Error> {
     // One row, so that the list and the last attempt are consistent.
-    let told: Option<Told> = sqlx::query_as(
+    let told = sqlx::query_as(
         "SELECT state, attempt, process, started_at, ended_at, error, stopped, history
          FROM tikkun_jobs WHERE id = ?1",
     )
     .bind(id.as_str())
     .fetch_optional(database.people())
     .await?;
-    told.map_or_else(|| Ok(Vec::new()), Told::into_attempts)
+    let Some((state, attempt, process, started_at, ended_at, error, stopped, history)) = told else {
+        return Ok(Vec::new());
+    };
+    Told { state, attempt, process, started_at, ended_at, error, stopped, history }.into_attempts()
 }
 
 impl Told {

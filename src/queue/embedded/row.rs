@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use serde::Serialize;
 use serde_json::{Map, Value};
-use sqlx::FromRow;
+use sqlx::sqlite::SqliteRow;
+use sqlx::{FromRow, Row as _};
 
 use crate::job::{
     Args, ArgsError, Callbacks, ExecutionId, JobRecord, JobState, Limit, NewJob, ProcessId, QueueEnd,
@@ -19,7 +20,7 @@ use crate::queue::delivery::Delivery;
 const NEVER: i64 = -1;
 
 /// A row of `tikkun_jobs`, with the columns that the port needs.
-#[derive(Debug, FromRow)]
+#[derive(Debug)]
 pub struct JobRow {
     /// Its position in its queue.
     pub position: i64,
@@ -50,6 +51,39 @@ pub struct JobRow {
     error: Option<String>,
     stopped: bool,
     meta: String,
+}
+
+impl FromRow<'_, SqliteRow> for JobRow {
+    fn from_row(row: &SqliteRow) -> Result<Self, sqlx::Error> {
+        Ok(Self {
+            position: row.try_get("position")?,
+            execution: row.try_get("execution")?,
+            process: row.try_get("process")?,
+            id: row.try_get("id")?,
+            queue: row.try_get("queue")?,
+            kind: row.try_get("kind")?,
+            args: row.try_get("args")?,
+            state: row.try_get("state")?,
+            attempt: row.try_get("attempt")?,
+            failures: row.try_get("failures")?,
+            orphaned: row.try_get("orphaned")?,
+            retries_asked: row.try_get("retries_asked")?,
+            timeout_ms: row.try_get("timeout_ms")?,
+            retries_left: row.try_get("retries_left")?,
+            retry_intervals: row.try_get("retry_intervals")?,
+            result_ttl_ms: row.try_get("result_ttl_ms")?,
+            failure_ttl_ms: row.try_get("failure_ttl_ms")?,
+            created_at: row.try_get("created_at")?,
+            enqueued_at: row.try_get("enqueued_at")?,
+            due_at: row.try_get("due_at")?,
+            started_at: row.try_get("started_at")?,
+            ended_at: row.try_get("ended_at")?,
+            result: row.try_get("result")?,
+            error: row.try_get("error")?,
+            stopped: row.try_get("stopped")?,
+            meta: row.try_get("meta")?,
+        })
+    }
 }
 
 impl JobRow {

@@ -2,6 +2,8 @@
 //!
 //! If everything exists, nothing is created, and no right to create anything is needed.
 
+use std::sync::LazyLock;
+
 use sqlx::migrate::Migrator;
 use sqlx::{AssertSqlSafe, Connection as _, PgConnection, Postgres, Transaction};
 
@@ -11,10 +13,19 @@ use super::fault::During;
 use super::statement::{query, scalar, tuples};
 use crate::config::PostgresSettings;
 use crate::fault::{Fault, FaultKind};
+use crate::migrations::{File, migrator};
 use crate::store::Migrated;
 
 /// Our migrations; their table distinguishes them from those of the web application.
-static MIGRATOR: Migrator = sqlx::migrate!("src/store/postgres/migrations");
+static MIGRATOR: LazyLock<Migrator> = LazyLock::new(|| migrator("tikkun_store_migrations", &MIGRATIONS));
+/// The files that create and update our tables.
+const MIGRATIONS: [File; 5] = [
+    (1, "tikkun tables", include_str!("migrations/0001_tikkun_tables.sql")),
+    (2, "refused objects", include_str!("migrations/0002_refused_objects.sql")),
+    (3, "newest error", include_str!("migrations/0003_newest_error.sql")),
+    (10, "ended sessions", include_str!("migrations/0010_ended_sessions.sql")),
+    (11, "store check", include_str!("migrations/0011_store_check.sql")),
+];
 /// The application's tables, as in CONTRACT §4.
 const APPLICATION_TABLES: &str = include_str!("application_tables.sql");
 /// The lock key of a migration: the letters `tikkun` as a number.
@@ -149,4 +160,15 @@ async fn done(tx: &mut Transaction<'_, Postgres>, what: &str) -> Result<Vec<i64>
         }
     }
     Ok(rows.into_iter().map(|(version, _)| version).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::MIGRATIONS;
+    use crate::migrations::tests::assert_complete;
+
+    #[test]
+    fn every_migration_is_listed() {
+        assert_complete(&MIGRATIONS, "src/store/postgres/migrations");
+    }
 }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use parking_lot::Mutex;
-use sqlx::{AssertSqlSafe, FromRow, PgConnection};
+use sqlx::{AssertSqlSafe, PgConnection};
 
 use super::fault::{During, fault, names_something_gone};
 use super::reference_sql::{FINGERPRINT, HIDDEN, HIDES, HOLD, LIST, LOCK_DEAD};
@@ -37,7 +37,6 @@ pub(super) struct References<'a> {
 type Seen = (Vec<i64>, Vec<i64>, Vec<String>, String, Vec<i64>, Vec<i64>, bool);
 
 /// A foreign key to attachments.
-#[derive(FromRow)]
 struct Reference {
     child: String,
     child_column: String,
@@ -47,6 +46,15 @@ struct Reference {
     drops_receipts: bool,
     /// It leads from one attachment to another.
     ties: bool,
+}
+
+/// The row of a foreign key.
+type Listed = (String, String, String, String, bool, bool);
+
+impl From<Listed> for Reference {
+    fn from((child, child_column, parent_column, shown, drops_receipts, ties): Listed) -> Self {
+        Self { child, child_column, parent_column, shown, drops_receipts, ties }
+    }
 }
 
 /// The queries that respect foreign keys.
@@ -131,8 +139,8 @@ impl ReferenceCache {
     pub(super) async fn learn(&self, tx: &mut PgConnection) -> Result<Arc<Queries>, Fault> {
         let what = "list foreign keys onto attachments";
         let fingerprint: String = scalar(FINGERPRINT).fetch_one(&mut *tx).await.during(what)?;
-        let references: Vec<Reference> = tuples(LIST).fetch_all(&mut *tx).await.during(what)?;
-        let queries = Arc::new(queries(fingerprint, references));
+        let listed: Vec<Listed> = tuples(LIST).fetch_all(&mut *tx).await.during(what)?;
+        let queries = Arc::new(queries(fingerprint, listed.into_iter().map(Reference::from).collect()));
         *self.newest.lock() = Some(Arc::clone(&queries));
         Ok(queries)
     }

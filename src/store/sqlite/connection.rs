@@ -6,12 +6,22 @@ use sqlx::migrate::Migrator;
 
 use super::references::ReferenceCache;
 use crate::fault::{Fault, FaultKind};
+use crate::migrations::{self, File};
 use crate::sqlite::{self, Connections, Transaction, Tuning, kind};
 use crate::store::Schema;
 
 const TUNING: Tuning = Tuning { readers: 4, row_buffer: 50, pragmas: &[] };
 /// The table of our migrations, apart from those of the web application.
 const MIGRATIONS_TABLE: &str = "tikkun_store_migrations";
+/// The files that create and update our tables.
+const MIGRATIONS: [File; 6] = [
+    (1, "application tables", include_str!("migrations/0001_application_tables.sql")),
+    (2, "tikkun tables", include_str!("migrations/0002_tikkun_tables.sql")),
+    (3, "parked objects", include_str!("migrations/0003_parked_objects.sql")),
+    (4, "refused objects", include_str!("migrations/0004_refused_objects.sql")),
+    (5, "newest error", include_str!("migrations/0005_newest_error.sql")),
+    (10, "ended sessions", include_str!("migrations/0010_ended_sessions.sql")),
+];
 
 /// One open file.
 pub(super) struct Database {
@@ -71,7 +81,16 @@ async fn missing(file: &sqlite::Database) -> Option<String> {
 }
 
 fn migrator() -> Migrator {
-    let mut migrator: Migrator = sqlx::migrate!("src/store/sqlite/migrations");
-    migrator.dangerous_set_table_name(MIGRATIONS_TABLE);
-    migrator
+    migrations::migrator(MIGRATIONS_TABLE, &MIGRATIONS)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::MIGRATIONS;
+    use crate::migrations::tests::assert_complete;
+
+    #[test]
+    fn every_migration_is_listed() {
+        assert_complete(&MIGRATIONS, "src/store/sqlite/migrations");
+    }
 }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use parking_lot::Mutex;
-use sqlx::{FromRow, SqliteConnection};
+use sqlx::SqliteConnection;
 
 use super::fault::During;
 use crate::fault::Fault;
@@ -42,13 +42,21 @@ fn pointed(receipts: &str) -> String {
 }
 
 /// A foreign key to attachments.
-#[derive(FromRow)]
 struct Reference {
     child: String,
     child_column: String,
     parent_column: String,
     /// It leads from one attachment to another.
     ties: bool,
+}
+
+/// The row of a foreign key.
+type Listed = (String, String, String, bool);
+
+impl From<Listed> for Reference {
+    fn from((child, child_column, parent_column, ties): Listed) -> Self {
+        Self { child, child_column, parent_column, ties }
+    }
 }
 
 /// The queries that respect foreign keys.
@@ -79,9 +87,9 @@ impl ReferenceCache {
         {
             return Ok(Arc::clone(queries));
         }
-        let references: Vec<Reference> =
+        let listed: Vec<Listed> =
             sqlx::query_as(LIST).fetch_all(tx).await.during("list foreign keys onto attachments")?;
-        let queries = Arc::new(queries(references));
+        let queries = Arc::new(queries(listed.into_iter().map(Reference::from).collect()));
         *self.newest.lock() = Some((schema_version, Arc::clone(&queries)));
         Ok(queries)
     }
