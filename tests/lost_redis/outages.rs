@@ -80,7 +80,8 @@ async fn connection_that_ended_while_it_was_not_needed_is_no_outage_of_its_queue
     place.becomes("long", JobState::Started).await;
     place.redis.stop();
     place.redis.start_again();
-    service.says("✓ [QUEUE] Served again queue='high' (recovered!)").await;
+    // Which of the others had begun to wait for work before it took the slot is a matter of moments.
+    service.says("(recovered!)").await;
     // Until its process listens again it hears nothing of this.
     within(Duration::from_secs(60), "the job to be stopped", async || {
         place.broker.stop(&"long".into()).await.ok()?;
