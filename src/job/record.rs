@@ -118,6 +118,9 @@ impl NewJob {
 /// The most memory, in bytes, of arguments or a result that is kept in lists of records.
 pub const LIGHT: usize = 64 << 10;
 
+/// The most characters of an error in a list, where each job has a line.
+const REASON: usize = 1000;
+
 /// A job as its queue stores it. Fields that are `None` were not enqueued with the job, or have not happened
 /// yet.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -230,8 +233,16 @@ impl JobRecord {
         }
     }
 
+    /// Why the last attempt failed, in a line: the last one of the error, cut after [`REASON`] characters.
+    #[must_use]
+    pub fn reason(&self) -> Option<String> {
+        let line = self.error.as_deref()?.trim_end().rsplit('\n').next()?;
+        let cut = line.char_indices().nth(REASON).and_then(|(end, _)| line.get(..end));
+        Some(cut.map_or_else(|| line.to_owned(), |beginning| format!("{beginning}…")))
+    }
+
     /// The record without large values, for lists: of arguments heavier than [`LIGHT`] only their weight is
-    /// kept, of such a result nothing.
+    /// kept, of such a result nothing, of an error its [reason](Self::reason).
     #[must_use]
     pub fn folded(mut self) -> Self {
         let args = self.args.as_ref().map_or(0, Args::weight);
@@ -239,6 +250,7 @@ impl JobRecord {
             self.args = Err(ArgsError::folded(args));
         }
         self.result = self.result.filter(|result| weight(result) <= LIGHT);
+        self.error = self.reason();
         self
     }
 
@@ -300,6 +312,15 @@ mod tests {
         assert_eq!((job.state, job.enqueued_at), (JobState::Scheduled, None));
         assert_eq!(job.due_at.map(|at| at.timestamp()), Some(60));
         assert_eq!(record().state, JobState::Queued);
+    }
+
+    #[test]
+    fn a_reason_is_the_last_line_and_at_most_a_thousand_characters() {
+        let reason = |error: &str| JobRecord { error: Some(error.into()), ..record() }.reason().unwrap();
+        assert_eq!(reason("Traceback\nValueError: no\n"), "ValueError: no");
+        assert_eq!(reason(&"ק".repeat(1000)), "ק".repeat(1000));
+        assert_eq!(reason(&"ק".repeat(1001)), format!("{}…", "ק".repeat(1000)));
+        assert_eq!(record().reason(), None);
     }
 
     #[test]

@@ -66,6 +66,7 @@ macro_rules! claims {
                 a_retry_counts_a_failure_costs_a_retry_and_waits,
                 a_retry_without_delay_waits_behind_the_others,
                 a_buried_job_is_failed_and_keeps_its_error,
+                a_long_error_is_whole_alone_and_short_in_a_list,
                 a_job_that_asks_is_run_again_and_spends_no_retry,
                 a_job_that_asks_goes_where_it_says,
                 a_job_that_asks_too_often_has_failed,

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde_json::json;
 use tikkun::job::{JobId, JobState, Limit, QueueEnd, RETRIES_EXHAUSTED, Retries, RetryAsked};
-use tikkun::queue::{AttemptOutcome, Broker, Disposition, Settled};
+use tikkun::queue::{AttemptOutcome, Broker, Disposition, JobFilter, Settled};
 
 use super::ground::*;
 
@@ -51,6 +51,19 @@ pub async fn a_retry_without_delay_waits_behind_the_others(fresh: &dyn Fresh) {
     assert_eq!(ids(&next), ["b", "a"]);
     assert_eq!((next[1].job.attempt, next[1].job.failures), (2, 1));
     assert_eq!(next[1].job.retries, None, "it brought none");
+}
+
+pub async fn a_long_error_is_whole_alone_and_short_in_a_list(fresh: &dyn Fresh) {
+    let broker = leased(fresh).await;
+    let delivery = one(&*broker, job("a")).await;
+    let error = format!("could not insert {}", "x".repeat(200_000));
+    let discard = Disposition::Discard { error: error.clone(), keep: Limit::After(LONG) };
+    assert_eq!(settle(&*broker, &delivery, discard).await, Settled::Done);
+    assert_eq!(record(&*broker, "a").await.error.as_ref(), Some(&error));
+    let filter = JobFilter { state: Some(JobState::Failed), limit: 9, ..JobFilter::default() };
+    let listed = broker.search(&filter).await.unwrap().jobs;
+    let cut: String = error.chars().take(1000).chain(['…']).collect();
+    assert_eq!(listed.iter().map(|job| job.error.clone()).collect::<Vec<_>>(), [Some(cut)]);
 }
 
 pub async fn a_buried_job_is_failed_and_keeps_its_error(fresh: &dyn Fresh) {

@@ -77,7 +77,7 @@ pub(super) struct JobSummary {
     started_at: Option<String>,
     /// When it ended.
     ended_at: Option<String>,
-    /// Why its last attempt failed: the last line of its error.
+    /// Why its last attempt failed: the last line of its error, cut after 1,000 characters.
     error: Option<String>,
 }
 
@@ -101,7 +101,6 @@ impl JobChange {
 
 impl JobSummary {
     pub(super) fn new(job: &JobRecord) -> Self {
-        let last_line = |error: &String| error.trim_end().rsplit('\n').next().unwrap_or_default().to_owned();
         Self {
             id: job.id.to_string(),
             queue: job.queue.to_string(),
@@ -113,7 +112,7 @@ impl JobSummary {
             created_at: time(job.created_at),
             started_at: job.started_at.map(time),
             ended_at: job.ended_at.map(time),
-            error: job.error.as_ref().map(last_line),
+            error: job.reason(),
         }
     }
 }
