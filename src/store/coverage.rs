@@ -15,6 +15,9 @@ const SOON: TimeDelta = TimeDelta::seconds(60);
 const ZONE: TimeDelta = TimeDelta::hours(14);
 /// Longer than any time span in use: without a clock to compare it with, a creation time says nothing.
 const EVER: TimeDelta = TimeDelta::days(365_000);
+/// No session of the application uses an id so long after it was given out. A receipt that was dated further
+/// ahead by hand was there.
+const LONG: TimeDelta = TimeDelta::days(30);
 /// Zones other than UTC are at least this far behind it (by whole or half hours) or ahead of it.
 const HOUR: TimeDelta = TimeDelta::hours(1);
 /// Offsets of zones are multiples of a quarter of an hour, in seconds.
@@ -56,10 +59,12 @@ pub(super) struct Reading {
     /// newer.
     pub(super) clock_until: DateTime<Utc>,
     /// At the first look, no clock of any zone showed a later time. A receipt with one was dated by hand, and
-    /// is left alone.
+    /// is left alone unless it is dated `beyond`.
     pub(super) possible: DateTime<Utc>,
     /// Whether receipts without a time are covered.
     pub(super) undated: bool,
+    /// Receipts dated by hand later than this are covered; `None`: none.
+    pub(super) beyond: Option<DateTime<Utc>>,
 }
 
 /// What a query with a [`Reading`] finds among the tenant's live receipts up to the id of the first look.
@@ -90,7 +95,7 @@ impl Reading {
     /// For a request made now: it covers all receipts that exist. Other clocks, such as those of the application's
     /// hosts, may be ahead.
     pub(super) fn of_request_at(now: DateTime<Utc>) -> Self {
-        Self { after: None, clock_until: now, possible: now + SOON, undated: true }
+        Self { after: None, clock_until: now, possible: now + SOON, undated: true, beyond: None }
     }
 }
 
@@ -141,37 +146,38 @@ impl Known {
     pub(super) fn reading(&self) -> Reading {
         let (at, soon) = (self.look.at, self.soon());
         let possible = at + ZONE + SOON;
+        let (undated, beyond) = (soon.is_some(), soon.is_some().then(|| at + LONG));
         match (self.one_clock(), soon) {
-            (Some(row), _) => Reading {
-                after: Some(row),
-                clock_until: at + SOON,
-                possible: at + SOON,
-                undated: soon.is_some(),
-            },
+            (Some(row), _) => {
+                Reading { after: Some(row), clock_until: at + SOON, possible: at + SOON, undated, beyond }
+            }
             (None, Some(RowTime::Ahead(zone))) => {
-                Reading { after: self.row, clock_until: at + zone + SOON, possible, undated: true }
+                Reading { after: self.row, clock_until: at + zone + SOON, possible, undated, beyond }
             }
             (None, Some(_)) => {
                 let ever = at + EVER;
-                Reading { after: None, clock_until: ever, possible: ever, undated: true }
+                Reading { after: None, clock_until: ever, possible: ever, undated, beyond }
             }
             (None, None) => Reading {
                 after: Some(self.requested_by() - ZONE - self.rounded()),
                 clock_until: possible,
                 possible,
-                undated: false,
+                undated,
+                beyond,
             },
         }
     }
 
     /// Why receipts are left alone, as text for users.
-    pub(super) fn because(&self, reading: &Reading) -> String {
+    pub(super) fn because(&self, reading: &Reading, seen: &Seen) -> String {
         let minutes = |at: DateTime<Utc>| at.format("%Y-%m-%d %H:%M UTC");
         if reading.undated {
             let row = self.row.map(|at| format!(" ({})", minutes(at))).unwrap_or_default();
-            return format!(
-                "because they came after the request{row}, or have a creation time that no clock has shown yet"
-            );
+            let ahead = match seen.by_hand {
+                0 => "",
+                _ => ", or are dated ahead, so that a request covers them once that time has come",
+            };
+            return format!("because they came after the request{row}{ahead}");
         }
         format!(
             "because they may have come after the request: it was first seen at {}, late after it was made, and they have \
@@ -202,8 +208,13 @@ mod tests {
     #[test]
     fn soon_look_covers_what_it_saw_but_for_what_the_rows_own_clock_shows_to_be_later() {
         let reading = known(1).reading();
-        let expected =
-            Reading { after: Some(at(0)), clock_until: at(2), possible: at(14 * 60 + 2), undated: true };
+        let expected = Reading {
+            after: Some(at(0)),
+            clock_until: at(2),
+            possible: at(14 * 60 + 2),
+            undated: true,
+            beyond: Some(at(30 * 24 * 60 + 1)),
+        };
         assert_eq!(reading, expected);
     }
 
@@ -214,6 +225,7 @@ mod tests {
             clock_until: at(seen + 14 * 60 + 1),
             possible: at(seen + 14 * 60 + 1),
             undated: false,
+            beyond: None,
         };
         assert_eq!(known(2).reading(), expected(0, 2));
         let carried_by_another = Known { entry: None, ..known(0) };
@@ -253,8 +265,13 @@ mod tests {
     fn clocks_that_are_both_in_utc_decide_however_late_the_look_is() {
         let clocks = Clocks::IN_UTC;
         let reading = Known { clocks, ..known(600) }.reading();
-        let expected =
-            Reading { after: Some(at(0)), clock_until: at(601), possible: at(601), undated: false };
+        let expected = Reading {
+            after: Some(at(0)),
+            clock_until: at(601),
+            possible: at(601),
+            undated: false,
+            beyond: None,
+        };
         assert_eq!(reading, expected);
         assert!(Known { clocks, ..known(1) }.reading().undated, "without a time the look decides");
         let ahead = Known { clocks, row: Some(at(180)), ..known(120) };

@@ -35,7 +35,7 @@ pub(super) async fn all_there_is(
     let one_clock = tx.clocks().await?.comparable && seen.by_hand == 0;
     // What is there may have been dated by a clock that is ahead; what comes from now on has a later time.
     let until = if seen.other_clock { reading.possible } else { reading.clock_until };
-    let dated = Dated { until, undated: reading.undated };
+    let dated = Dated { until, undated: reading.undated, beyond: None };
     Ok((seen.live, Some(newest), one_clock.then_some(dated)))
 }
 
@@ -59,20 +59,22 @@ pub(super) async fn bound(
     }
     let first_after = seen.first_after.filter(|_| !seen.other_clock);
     let upper = first_after.map_or(look.newest_id, |first| look.newest_id.min(first - 1));
-    // On one clock, a newer receipt with a reused low id is recognised by its time.
-    let exact = known.one_clock();
-    let dated = Dated { until: exact.unwrap_or(reading.possible), undated: reading.undated };
+    // What comes later under a low id, as from a transaction that was open then, is recognised by its time where
+    // receipts do not contradict the clock of the request.
+    let after = reading.after.filter(|_| !seen.other_clock);
+    let dated =
+        Dated { until: after.unwrap_or(reading.possible), undated: reading.undated, beyond: reading.beyond };
     let all = reading.undated && seen.by_hand == 0;
-    let dated = (exact.is_some() || !all).then_some(dated);
+    let dated = (after.is_some() || !all).then_some(dated);
     let covered = match upper == look.newest_id {
         true if all => seen.live,
         _ => tx.covered(job.business_id, Some(upper), dated.as_ref()).await?.0,
     };
-    let left = LeftAlone { receipts: seen.live - covered, because: known.because(&reading) };
+    let left = LeftAlone { receipts: seen.live - covered, because: known.because(&reading, &seen) };
     let left = Some(left).filter(|left| left.receipts > 0);
     if let Some(left) = &left {
         tracing::warn!(background_job = %job.id, upper_id = upper, "{left}");
-    } else if exact.is_none() {
+    } else if known.one_clock().is_none() {
         tracing::info!(
             background_job = %job.id, upper_id = upper, first_look = %look.at,
             "the times of receipts cannot be compared with that of the request; what the first look saw is covered"

@@ -143,6 +143,21 @@ pub async fn a_receipt_that_comes_late_under_a_low_id_is_of_no_request_through_u
     assert_eq!((row.cursor.dated, row.progress.total), (None, 2));
 }
 
+pub async fn receipts_that_are_dated_ahead_by_hand_go_with_a_request_that_was_seen_soon(rig: &Rig) {
+    rig.seed(3).await;
+    receipt(rig, 4, &text(Utc::now() + TimeDelta::days(365))).await;
+    // Nobody can tell it from one that comes under a low id two days later.
+    receipt(rig, 5, &text(Utc::now() + TimeDelta::days(2))).await;
+    let late = begin(rig, rig.web_row_of(ago(120)).await, ago(120)).await;
+    assert_eq!((late.progress.total, late.cursor.left.unwrap().receipts), (3, 2));
+    rig.set(late.id, "status = 'cancelled'").await;
+    let soon = begin(rig, rig.web_row().await, Utc::now()).await;
+    assert_eq!(soon.progress.total, 4);
+    let said = delete(rig, &soon).await.cursor.left.unwrap().to_string();
+    assert!(said.starts_with("1 receipt was left alone") && said.contains("dated ahead"), "{said}");
+    assert_eq!(rig.live(TENANT).await, [5]);
+}
+
 pub async fn a_row_with_the_time_of_a_zone_gives_no_late_receipt_away(rig: &Rig) {
     rig.seed(3).await;
     receipt(rig, 4, &text(ago(60))).await;
@@ -274,6 +289,25 @@ async fn receipts_between_the_request_and_its_first_look_stay_where_one_clock_sh
     let said = delete(&rig, &job).await.cursor.left.unwrap().to_string();
     assert!(said.starts_with("2 receipts were left alone because they came after the request"), "{said}");
     assert_eq!(rig.live(TENANT).await, [4, 5]);
+}
+
+#[tokio::test]
+async fn what_was_under_way_at_the_first_look_stays_where_its_time_is_after_the_request() {
+    for requested in [Utc::now() - TimeDelta::seconds(30), ago(120)] {
+        let rig = postgres().await;
+        rig.run("alter table receipts alter created_at drop default; alter table background_jobs alter created_at drop default")
+            .await;
+        rig.seed(5).await;
+        rig.run("delete from receipts where id in (1, 2)").await;
+        receipt(&rig, 6, &text(Utc::now())).await;
+        let job = begin(&rig, rig.web_row_of(requested).await, requested).await;
+        assert_eq!((job.cursor.upper_id, job.progress.total), (Some(5), 3));
+        // An import in one transaction, which took its ids before the sixth receipt had its own, is committed.
+        receipt(&rig, 1, &text(requested + TimeDelta::seconds(1))).await;
+        receipt(&rig, 2, &text(Utc::now())).await;
+        delete(&rig, &job).await;
+        assert_eq!(rig.live(TENANT).await, [1, 2, 6], "requested at {requested}");
+    }
 }
 
 #[tokio::test]
@@ -475,6 +509,52 @@ async fn only_a_default_that_is_nothing_but_a_clock_in_utc_is_believed() {
         ("timestamptz", "now() - interval '3 hours'"),
     ] {
         assert!(!is_of_one_clock(kind, default).await, "{kind} default {default}");
+    }
+}
+
+/// Whether a late look believes the times of receipts whose rows are filled by this body of a trigger function,
+/// which fires as `when` says.
+async fn is_of_one_clock_with(when: &str, body: &str) -> bool {
+    let rig = postgres().await;
+    rig.run(&format!(
+        "create function fill() returns trigger language plpgsql as $$begin {body} end$$;
+         create trigger fill {when} execute function fill()"
+    ))
+    .await;
+    rig.seed(3).await;
+    let made = text(ago(180));
+    rig.run(&format!(
+        "alter table receipts disable trigger fill;
+         insert into receipts (id, business_id, created_at) values (4, {TENANT}, {made});
+         alter table receipts enable trigger fill"
+    ))
+    .await;
+    let job = begin(&rig, rig.web_row_of(ago(120)).await, ago(120)).await;
+    job.cursor.upper_id == Some(4)
+}
+
+#[tokio::test]
+async fn default_that_a_trigger_may_overwrite_is_not_believed() {
+    let insert = "before insert on receipts for each row";
+    for body in [
+        "new.created_at := now(); return new;",
+        "NEW.\"created_at\" = now(); return new;",
+        "new := jsonb_populate_record(new, jsonb_build_object('created_at', now())); return new;",
+        "select (new).* into new; return new;",
+        "return jsonb_populate_record(new, '{}');",
+    ] {
+        assert!(!is_of_one_clock_with(insert, body).await, "{body}");
+    }
+    let both = "before insert or update on receipts for each row";
+    assert!(!is_of_one_clock_with(both, "new.created_at := now(); return new;").await);
+    for (when, body) in [
+        (insert, "new.updated_at := now(); return new;"),
+        (insert, "if new.vendor_name is null then return null; end if; return new;"),
+        ("before update on receipts for each row", "new.created_at := now(); return new;"),
+        ("after insert on receipts for each row", "perform new.created_at; return null;"),
+        ("before insert on receipts for each statement", "return null;"),
+    ] {
+        assert!(is_of_one_clock_with(when, body).await, "{when}: {body}");
     }
 }
 

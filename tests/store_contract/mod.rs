@@ -105,6 +105,7 @@ macro_rules! contract {
                 the_first_look_bounds_a_row_whoever_begins_it
                 late_receipts_stay_whatever_one_of_them_says_of_its_time
                 the_rest_of_a_late_request_spares_what_that_left_alone
+                receipts_that_are_dated_ahead_by_hand_go_with_a_request_that_was_seen_soon
                 a_receipt_that_comes_late_under_a_low_id_stays
                 a_receipt_that_comes_late_under_a_low_id_is_of_no_request_through_us
                 a_row_with_the_time_of_a_zone_gives_no_late_receipt_away

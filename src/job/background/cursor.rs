@@ -117,6 +117,9 @@ pub struct Dated {
     pub until: DateTime<Utc>,
     /// Whether receipts without a creation time are included.
     pub undated: bool,
+    /// Whether receipts are included that are dated later than this: further ahead than any that come after the request.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub beyond: Option<DateTime<Utc>>,
 }
 
 /// Receipts that a request leaves alone because they are, or may be, newer.

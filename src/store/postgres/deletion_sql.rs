@@ -55,7 +55,7 @@ pub(super) const TAKE: TakeSql = TakeSql {
     dated_forward: take!(
         "select r.id from receipts r
      where r.business_id = $1 and r.is_deleted is not true and r.id > $3 and r.id <= $4
-       and (r.created_at <= $5 or (r.created_at is null and $6))
+       and (r.created_at <= $5 or r.created_at > $7 or (r.created_at is null and $6))
      order by r.id limit $2"
     ),
     sweep: take!(
@@ -67,7 +67,7 @@ pub(super) const TAKE: TakeSql = TakeSql {
     dated_sweep: take!(
         "select r.id from receipts r
      where r.business_id = $1 and r.is_deleted is not true and r.id <= $3
-       and (r.created_at <= $5 or (r.created_at is null and $6))
+       and (r.created_at <= $5 or r.created_at > $7 or (r.created_at is null and $6))
        and not exists (select 1 from tikkun_set_aside s where s.background_job_id = $4 and s.receipt_id = r.id)
      order by r.id limit $2"
     ),

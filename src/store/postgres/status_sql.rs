@@ -37,12 +37,14 @@ impl StatusSql for Database {
     // `comparable`: both columns are in UTC by their default. It must be one that reads a clock and changes
     // nothing of it. For a type with a zone, it must not strip the zone either, because then the zone of the
     // session counts, as it does for times that the application sends without one. A default that reads no
-    // clock only filled rows that existed before the column. `row_in_zone`: the database may have written its
-    // own zone's time into job rows. `by_day`: receipts have only the day.
+    // clock only filled rows that existed before the column. Nor may a trigger or a rule fill the column when a
+    // row is inserted; one that may put another row in the place of the inserted one counts as well.
+    // `row_in_zone`: the database may have written its own zone's time into job rows. `by_day`: receipts have
+    // only the day.
     const CLOCKS: Option<Sql> = Some(
-        "
-    select count(*) = 2 and bool_and(in_utc) as comparable,
-           coalesce(bool_or(of_job and by_default and not in_utc), false) as row_in_zone,
+        r"
+    select count(*) = 2 and bool_and(in_utc and not filled_anew) as comparable,
+           coalesce(bool_or(of_job and (filled_anew or (by_default and not in_utc))), false) as row_in_zone,
            coalesce(bool_or(not of_job and by_day), false) as by_day
     from (
         select a.attrelid = to_regclass('background_jobs') as of_job, d.adbin is not null as by_default,
@@ -51,7 +53,19 @@ impl StatusSql for Database {
                    when 'timestamptz'::regtype then d.filled ~ ('^' || d.clock || '$')
                    when 'timestamp'::regtype then
                        d.filled ~ ('^(timezone' || d.utc || ', ' || d.clock || '|' || d.clock || ' at time zone ' || d.utc || ')$')
-               end, false) as in_utc
+               end, false) as in_utc,
+               exists (select 1 from pg_rewrite r where r.ev_class = a.attrelid and r.ev_type = '3')
+               or exists (
+                   select 1 from pg_trigger g join pg_proc f on f.oid = g.tgfoid join pg_language l on l.oid = f.prolang
+                   where g.tgrelid in (
+                       with recursive below (id) as (
+                           select a.attrelid
+                           union select i.inhrelid from pg_inherits i join below on i.inhparent = below.id)
+                       select id from below)
+                     and not g.tgisinternal and g.tgenabled in ('O', 'A') and g.tgtype::integer & 7 = 7
+                     and (l.lanname <> 'plpgsql' or f.prosrc ~*
+                          'created_at|\mnew\M\s*:?=|\minto\s+(strict\s+)?new\M|\mreturn\s+(?!(new|old|null)\M)')
+               ) as filled_anew
         from pg_attribute a left join (
             select adrelid, adnum, adbin, '''(etc/)?utc''' as utc,
                    '(now|(clock|transaction|statement|current)_timestamp)' as clock,
@@ -72,7 +86,7 @@ impl StatusSql for Database {
     const COVERED: Sql = "
     select count(*) as receipts, max(id)::bigint as newest from receipts
     where business_id = $1 and is_deleted is not true and id <= $2
-      and ($3::timestamp is null or created_at <= $3 or (created_at is null and $4))";
+      and ($3::timestamp is null or created_at <= $3 or created_at > $5::timestamp or (created_at is null and $4))";
 
     const SET_ASIDE_OF: Sql = "
     select count(*) as receipts, max(r.id)::bigint as newest

@@ -22,8 +22,8 @@ pub const RECOVERED: &str = "
     where background_job_id = $1";
 
 /// The statements that take at most `$2` receipts of the tenant `$1`, each once and ascending. If creation
-/// times restrict the request, `$5` is the latest one and `$6` says whether receipts without one are
-/// included.
+/// times restrict the request, `$5` is the latest one, `$6` says whether receipts without one are included,
+/// and receipts with one after `$7`, if it is not null, are.
 pub struct TakeSql {
     /// Live receipts after `$3`, up to `$4`.
     pub forward: Sql,
@@ -50,7 +50,7 @@ impl TakeSql {
         };
         let mut values = vec![scope.business_id.0.into(), limit.into(), from.into(), other.into()];
         if let Some(dated) = dated {
-            values.extend([Value::from(dated.until), dated.undated.into()]);
+            values.extend([Value::from(dated.until), dated.undated.into(), dated.beyond.into()]);
         }
         (sql, values)
     }

@@ -245,12 +245,9 @@ impl<E: StatusSql> StatusTx<E> {
         up_to: Option<i64>,
         dated: Option<&Dated>,
     ) -> Result<(i64, Option<i64>), Fault> {
-        let values = [
-            tenant.0.into(),
-            up_to.unwrap_or(i64::MAX).into(),
-            dated.map(|dated| dated.until).into(),
-            dated.is_some_and(|dated| dated.undated).into(),
-        ];
+        let (until, beyond) = (dated.map(|dated| dated.until), dated.and_then(|dated| dated.beyond));
+        let (up_to, undated) = (up_to.unwrap_or(i64::MAX), dated.is_some_and(|dated| dated.undated));
+        let values = [tenant.0.into(), up_to.into(), until.into(), undated.into(), beyond.into()];
         self.receipts(E::COVERED, &values).await
     }
 

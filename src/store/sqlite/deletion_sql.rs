@@ -1,6 +1,6 @@
 //! The statements of a deletion batch, as text.
 
-use super::moment::made;
+use super::moment::dated;
 use crate::store::sql::deletion_steps::TakeSql;
 
 /// The row, unchanged until the commit because the transaction is the only writer.
@@ -22,9 +22,9 @@ pub(super) const TAKE: TakeSql = TakeSql {
     dated_forward: concat!(
         "select id from receipts
      where business_id = $1 and is_deleted is not true and id > $3 and id <= $4
-       and coalesce(",
-        made!(),
-        " <= $5, $6)
+       and ",
+        dated!("$5", "$6", "$7"),
+        "
      order by id limit $2"
     ),
     sweep: "
@@ -35,9 +35,9 @@ pub(super) const TAKE: TakeSql = TakeSql {
     dated_sweep: concat!(
         "select id from receipts
      where business_id = $1 and is_deleted is not true and id <= $3
-       and coalesce(",
-        made!(),
-        " <= $5, $6)
+       and ",
+        dated!("$5", "$6", "$7"),
+        "
        and not exists (select 1 from tikkun_set_aside s where s.background_job_id = $4 and s.receipt_id = receipts.id)
      order by id limit $2"
     ),

@@ -15,6 +15,27 @@ macro_rules! made {
 }
 pub(super) use made;
 
+/// The condition that a receipt is not dated later than `until`, or later than `beyond` if that is not null;
+/// `undated` decides about those without a time.
+macro_rules! dated {
+    ($until:literal, $undated:literal, $beyond:literal) => {
+        concat!(
+            "coalesce(",
+            $crate::store::sqlite::moment::made!(),
+            " <= ",
+            $until,
+            " or ifnull(",
+            $crate::store::sqlite::moment::made!(),
+            " > ",
+            $beyond,
+            ", 0), ",
+            $undated,
+            ")"
+        )
+    };
+}
+pub(super) use dated;
+
 /// The text for a time.
 pub(super) fn to_text(at: DateTime<Utc>) -> String {
     at.format("%Y-%m-%d %H:%M:%S%.6f").to_string()

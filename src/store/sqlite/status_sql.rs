@@ -1,7 +1,7 @@
 //! The statements of a change of status that are specific to SQLite.
 
 use super::connection::Database;
-use super::moment::made;
+use super::moment::{dated, made};
 use crate::store::sql::engine::Sql;
 use crate::store::sql::status_sql::{StatusSql, move_row, note_start};
 
@@ -28,9 +28,9 @@ impl StatusSql for Database {
     const COVERED: Sql = concat!(
         "select count(*) as receipts, max(id) as newest from receipts
      where business_id = $1 and is_deleted is not true and id <= $2
-       and ($3 is null or coalesce(",
-        made!(),
-        " <= $3, $4))"
+       and ($3 is null or ",
+        dated!("$3", "$4", "$5"),
+        ")"
     );
 
     const SET_ASIDE_OF: Sql = "
