@@ -17,12 +17,14 @@
 
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 use std::{fs, io};
 
 use sqlx::migrate::{MigrateError, Migrator};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection, SqliteJournalMode, SqliteSynchronous};
 use sqlx::{ConnectOptions, Connection};
+use tokio::sync::{Mutex, oneshot};
 use tokio::time::Instant;
 
 use super::connections::{Connections, Transaction, WAIT};
@@ -62,6 +64,8 @@ pub struct Database {
     people: Connections,
     reading: SqliteConnectOptions,
     place: Place,
+    /// Held while the room of the disk is looked at.
+    checking: Arc<Mutex<()>>,
 }
 
 /// The path of the file, and the device and inode that it had when it was opened.
@@ -123,7 +127,7 @@ impl Database {
         let read_only = || Connections::new(tuning.readers, reading.clone(), false);
         let (readers, people) = (read_only(), read_only());
         let place = Place::of(path).map_err(sqlx::Error::Io).during(what)?;
-        Ok(Self { writer, readers, people, reading, place })
+        Ok(Self { writer, readers, people, reading, place, checking: Arc::default() })
     }
 
     /// Begins a writing transaction; there is no other writer until it ends.
@@ -138,9 +142,16 @@ impl Database {
         Ok(&self.writer)
     }
 
-    /// Fails if the disk is full, though a small write may still find room.
-    pub fn has_room(&self) -> Result<(), sqlx::Error> {
-        room::check(&self.place.path).map_err(sqlx::Error::Io)
+    /// Fails if the disk is full, though a small write may still find room. Cancel safe.
+    pub async fn has_room(&self) -> Result<(), sqlx::Error> {
+        let (path, alone) = (self.place.path.clone(), Arc::clone(&self.checking).lock_owned().await);
+        let (answer, answered) = oneshot::channel();
+        // A thread of its own, for the disk may not answer; only one at a time.
+        std::thread::spawn(move || {
+            let _ = answer.send(room::check(&path));
+            drop(alone);
+        });
+        answered.await.unwrap_or_else(|error| Err(io::Error::other(error))).map_err(sqlx::Error::Io)
     }
 
     /// The connections for single reading statements; they do not wait for the writer.
@@ -161,10 +172,12 @@ impl Database {
 
 /// Runs all migrations in one transaction: one process migrates, the others find it done.
 async fn prepare(writer: &Connections, migrator: Option<&Migrator>, what: &str) -> Result<(), Fault> {
-    let mut connection = writer.acquire().await.map_err(|error| match is_no_database(&error) {
+    let mut connection = writer.acquire().await.map_err(|error| match error {
+        // A long log is copied on a slow disk. That goes on, and the next connection need not wait for it.
+        sqlx::Error::PoolTimedOut => Fault::new(FaultKind::Retryable, what).because(error),
         // A file that is no database and was never used: probably a wrong path.
-        true => Fault::new(FaultKind::Permanent, what).because(error),
-        false => fault(error, what),
+        _ if is_no_database(&error) => Fault::new(FaultKind::Permanent, what).because(error),
+        _ => fault(error, what),
     })?;
     let Some(migrator) = migrator else { return Ok(()) };
     let mut tx = connection.begin_with(BEGIN).await.during(what)?;
@@ -313,6 +326,16 @@ mod tests {
     }
 
     /// It may be long, and the disk busy.
+    /// As while a connection copies a long log on a slow disk.
+    #[tokio::test]
+    async fn opening_is_tried_again_when_a_connection_takes_too_long() {
+        let folder = tempfile::tempdir().unwrap();
+        let database = opened(&folder.path().join("file.db")).await;
+        let _held = database.writer().unwrap().acquire().await.unwrap();
+        let fault = prepare(&database.writer, None, "open a file").await.unwrap_err();
+        assert_eq!(fault.kind(), FaultKind::Retryable, "{}", fault.chain());
+    }
+
     #[tokio::test]
     async fn log_is_not_copied_at_a_start_while_there_is_room() {
         let folder = tempfile::tempdir().unwrap();

@@ -1,9 +1,11 @@
 //! The room that the disk of a file has left.
 
-use std::io;
 use std::path::Path;
+use std::sync::LazyLock;
+use std::{fs, io};
 
-use rustix::fs::statvfs;
+use rustix::fs::{FallocateFlags, Mode, OFlags, fallocate, open, statvfs};
+use rustix::io::Errno;
 use rustix::process::geteuid;
 
 /// With less the logs are kept short, so that they do not take what the files need: four times the longest that the
@@ -17,21 +19,68 @@ pub(super) fn is_scarce(file: &Path) -> bool {
     left(file).is_some_and(|bytes| bytes < SCARCE)
 }
 
-/// Fails if the disk of `file` is full.
+/// Fails if the disk of `file` is full, or a quota on it is used up, which only those notice who take room. May wait as
+/// long as the disk does.
 pub(super) fn check(file: &Path) -> io::Result<()> {
-    match left(file).filter(|bytes| *bytes < FULL) {
+    let found = left(file).filter(|bytes| *bytes < FULL).map(|bytes| format!("{bytes} bytes are left"));
+    let refused = || take(file).err().filter(|error| matches!(*error, Errno::NOSPC | Errno::DQUOT));
+    match found.or_else(|| Some(format!("{FULL} bytes more are refused ({})", refused()?))) {
         None => Ok(()),
-        Some(bytes) => Err(io::Error::new(
-            io::ErrorKind::StorageFull,
-            format!("the disk is full: {bytes} bytes are left for {}", file.display()),
-        )),
+        Some(found) => {
+            let text = format!("the disk is full: {found} for {}", file.display());
+            Err(io::Error::new(io::ErrorKind::StorageFull, text))
+        }
     }
 }
 
 /// The bytes that this user may still write; `None` if the file system does not say.
 fn left(file: &Path) -> Option<u64> {
-    let folder = file.parent().filter(|folder| !folder.as_os_str().is_empty());
-    let disk = statvfs(folder.unwrap_or(Path::new("."))).ok().filter(|disk| disk.f_blocks > 0)?;
-    let blocks = if geteuid().is_root() { disk.f_bfree } else { disk.f_bavail };
+    let disk = statvfs(folder(file)).ok().filter(|disk| disk.f_blocks > 0)?;
+    let blocks = if may_use_reserved() { disk.f_bfree } else { disk.f_bavail };
     Some(blocks.saturating_mul(disk.f_frsize))
+}
+
+/// Takes the room of a file without a name, and gives it back.
+fn take(file: &Path) -> Result<(), Errno> {
+    let unnamed = OFlags::TMPFILE | OFlags::WRONLY | OFlags::CLOEXEC;
+    let unnamed = open(folder(file), unnamed, Mode::RUSR | Mode::WUSR)?;
+    fallocate(unnamed, FallocateFlags::empty(), 0, FULL)
+}
+
+fn folder(file: &Path) -> &Path {
+    file.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
+}
+
+/// Whether this user may write to the blocks that a file system keeps for root.
+fn may_use_reserved() -> bool {
+    static OF_HOST: LazyLock<bool> =
+        LazyLock::new(|| fs::read_to_string("/proc/self/uid_map").is_ok_and(|map| is_of_host(&map)));
+    geteuid().is_root() && *OF_HOST
+}
+
+/// Whether users are those of the host. The root of a container that maps them is an ordinary user to the disk.
+fn is_of_host(uid_map: &str) -> bool {
+    uid_map.split_whitespace().eq(["0", "0", "4294967295"])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn root_of_a_container_that_maps_users_may_not_use_what_is_kept_for_root() {
+        assert!(is_of_host("         0          0 4294967295\n"));
+        for mapped in ["0 1000 1\n", "0 100000 65536\n", "0 0 65536\n", "0 1000 1\n1 100000 65536\n", ""] {
+            assert!(!is_of_host(mapped), "{mapped}");
+        }
+    }
+
+    #[test]
+    fn room_is_taken_and_given_back() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("file.db");
+        check(&file).unwrap();
+        assert_ne!(take(&file), Err(Errno::NOSPC));
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0);
+    }
 }

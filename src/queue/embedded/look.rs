@@ -166,7 +166,7 @@ pub async fn has_work(database: &Database, queue: &QueueName) -> Result<bool, sq
 
 /// Writes to prove that writing works; in a transaction, so that a broken connection is closed.
 pub async fn check(database: &Database) -> Result<(), sqlx::Error> {
-    database.has_room()?;
+    database.has_room().await?;
     let mut tx = database.write().await?;
     // Always the same row, so that the file does not grow.
     sqlx::query(

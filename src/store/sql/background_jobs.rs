@@ -157,7 +157,7 @@ impl<E: JobsSql> BackgroundJobs for SqlBackgroundJobs<E> {
 
     async fn check(&self) -> Result<(), Fault> {
         let what = "check that the store can be written to";
-        self.0.has_room(what)?;
+        self.0.has_room(what).await?;
         let mut tx = self.0.writing(what).await?;
         if let Some(sql) = E::HIDDEN
             && let Some(tables) = tx.one(sql, &[], what).await?.text("hidden")?

@@ -119,7 +119,7 @@ pub trait Engine: Send + Sync + 'static {
     async fn writing(&self, what: &str) -> Result<Self::Writing, Fault>;
 
     /// Fails if an ordinary write may find no room, though a small one does.
-    fn has_room(&self, _: &str) -> Result<(), Fault> {
+    async fn has_room(&self, _: &str) -> Result<(), Fault> {
         Ok(())
     }
 

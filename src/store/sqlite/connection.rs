@@ -58,8 +58,8 @@ impl Database {
     }
 
     /// Fails if the disk is full.
-    pub(super) fn room(&self) -> Result<(), sqlx::Error> {
-        self.file.has_room()
+    pub(super) async fn room(&self) -> Result<(), sqlx::Error> {
+        self.file.has_room().await
     }
 
     /// The connections for single statements that only read.

@@ -54,8 +54,8 @@ impl Engine for Database {
         self.write(what).await
     }
 
-    fn has_room(&self, what: &str) -> Result<(), Fault> {
-        self.room().during(what)
+    async fn has_room(&self, what: &str) -> Result<(), Fault> {
+        self.room().await.during(what)
     }
 
     async fn reading(&self, what: &str) -> Result<Transaction, Fault> {
