@@ -100,8 +100,8 @@ impl Run {
         let (signals, last) = (signals.with_foreign_jobs(worker.signals()), worker.last());
         match Service::start_for(settings, worker, signals).await {
             Ok(service) => {
-                let (broker, running) = (service.ports().broker.clone(), service.running());
-                let ended = last.ended(broker, running, service.take_no_more());
+                let broker = service.ports().broker.clone();
+                let ended = last.ended(broker, service.slots());
                 match service.run_until(ended).await {
                     Ended::Drained | Ended::DrainedInPart => OK,
                     Ended::GaveUp => GAVE_UP,

@@ -254,10 +254,10 @@ impl Service {
         self.at_work.tree.running.clone()
     }
 
-    /// Retires every slot when it is called: no further job is taken, and with the last one that runs the process leaves.
-    pub fn take_no_more(&self) -> impl Fn() + use<> {
-        let pools = self.at_work.tree.pools.clone();
-        move || while SlotPool::retire_one_of(&pools) > 0 {}
+    /// The slots of this process, in one pool for each team of its workers.
+    #[must_use]
+    pub fn slots(&self) -> Vec<Arc<SlotPool>> {
+        self.at_work.tree.pools.clone()
     }
 
     /// Runs until a signal, `stop` or a failure ends it, and then drains.

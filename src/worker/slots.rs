@@ -19,6 +19,8 @@ pub struct SlotPool {
     /// Becomes true when every slot is retired and idle.
     gone: watch::Sender<bool>,
     payloads: Payloads,
+    /// One for each delivery that is in hand, and one here.
+    in_hand: Arc<()>,
 }
 
 struct State {
@@ -109,12 +111,25 @@ impl SlotPool {
             state: Mutex::new(state),
             gone: watch::Sender::new(false),
             payloads: payloads.into(),
+            in_hand: Arc::default(),
         })
     }
 
     /// The memory for the heavy arguments of its jobs.
     pub(super) fn payloads(&self) -> &Payloads {
         &self.payloads
+    }
+
+    /// For a delivery, which is in hand until it drops this.
+    pub(crate) fn take_in_hand(&self) -> Arc<()> {
+        Arc::clone(&self.in_hand)
+    }
+
+    /// Whether no slot waits for a job or has one, and no end of a job waits to be written.
+    #[must_use]
+    pub fn is_idle(&self) -> bool {
+        // A delivery is in hand before its slot is free.
+        self.state.lock().is_all_free() && Arc::strong_count(&self.in_hand) == 1
     }
 
     /// Sets the order in which the requests of different queues are granted.
@@ -227,6 +242,10 @@ impl State {
         self.left == 0 && self.retiring == 0
     }
 
+    fn is_all_free(&self) -> bool {
+        self.free.len() == self.left + self.retiring
+    }
+
     fn next_grant(&mut self) -> Option<(Waiter, Vec<RunnerPlace>, usize)> {
         self.waiting.retain(|_, waiter| !waiter.grant.is_closed());
         let in_line = self.waiting.range(..=(self.last_served(), u64::MAX));
@@ -286,6 +305,25 @@ mod tests {
         let pool = pool(4, &[]);
         assert_eq!(pool.request(0, 3).await.unwrap().len(), 3);
         assert_eq!(pool.free(), 4, "dropped slots are free again");
+    }
+
+    #[actix_rt::test]
+    async fn a_pool_is_idle_when_its_slots_are_free_and_every_end_is_written() {
+        let pool = pool(2, &[]);
+        assert!(pool.is_idle());
+        let slots = pool.request(0, 1).await.unwrap();
+        assert!(!pool.is_idle(), "a job is on its way, or runs");
+        let delivery = pool.take_in_hand();
+        drop(slots);
+        assert!(!pool.is_idle(), "its end is not written");
+        drop(delivery);
+        assert!(pool.is_idle());
+        let busy = pool.request(0, 1).await.unwrap();
+        assert_eq!(SlotPool::retire_one_of(&[Arc::clone(&pool), Arc::clone(&pool)]), 2);
+        assert_eq!(SlotPool::retire_one_of(&[Arc::clone(&pool)]), 0);
+        assert!(!pool.is_idle(), "one that is to go still has a job");
+        drop(busy);
+        assert!(pool.is_idle());
     }
 
     #[actix_rt::test]

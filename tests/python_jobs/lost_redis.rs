@@ -115,6 +115,45 @@ fn a_job_ends_although_redis_has_no_memory_left_or_becomes_a_replica() {
 }
 
 #[test]
+fn a_worker_that_leaves_by_itself_runs_what_ends_that_were_refused_for_a_while_put_into_its_queue() {
+    let refusal = Duration::from_secs(3);
+    std::thread::scope(|threads| {
+        for (isolation, option) in [("job", "--burst"), ("warm", "--burst"), ("warm", "--max-idle-time=2")] {
+            threads.spawn(move || {
+                let folders = [(); 2].map(|()| tempfile::tempdir().unwrap());
+                let [first, again] = &folders;
+                let mut ground = Ground::new(Rq::Three);
+                let none = json!({});
+                let first = ground.enqueue("default", "keeps_on", &json!([first.path()]), &none);
+                let options = json!({ "retries": 1 });
+                let function = "keeps_on_and_fails_at_first";
+                let again = ground.enqueue("default", function, &json!([again.path()]), &options);
+                let follows = json!({ "depends_on": first });
+                let follows = ground.enqueue("default", "add", &json!([1, 2]), &follows);
+                let words = ["--slots", "2", "--isolation", isolation];
+                let mut run = ground.run(&words, &ground.worker(&[option, "default"]));
+                ground.wait("both jobs", &mut run, |_, _| {
+                    folders.iter().all(|one| !runs(one.path()).is_empty())
+                });
+                ground.redis.ask(&["REPLICAOF", "127.0.0.1", "1"]);
+                folders.iter().for_each(|one| fs::write(one.path().join("go"), "").unwrap());
+                ground.wait("the refusal", &mut run, |_, run| run.log().contains("READONLY"));
+                let began = Instant::now();
+                while began.elapsed() < refusal {
+                    ground.pause();
+                }
+                ground.redis.ask(&["REPLICAOF", "NO", "ONE"]);
+                assert!(run.ended().success(), "{}", run.log());
+                for job in [first, again, follows] {
+                    let job = ground.look(&job);
+                    assert_eq!(job["status"], "finished", "{isolation} {option}: {job}\n{}", run.log());
+                }
+            });
+        }
+    });
+}
+
+#[test]
 fn a_worker_starts_and_frees_memory_although_redis_has_none_left() {
     let none = json!({});
     for rq in ALL {

@@ -10,7 +10,7 @@ use tokio::time::Instant;
 use crate::job::QueueName;
 use crate::python::Hello;
 use crate::queue::Broker;
-use crate::worker::Running;
+use crate::worker::SlotPool;
 
 /// The most due jobs that are enqueued in one call.
 const BATCH: u32 = 1000;
@@ -56,17 +56,18 @@ impl Last {
         self.most_jobs.is_none_or(|most| before < most)
     }
 
-    /// Completes when the worker should leave. `take_no_more` is called when the last job that it may run has begun: others
-    /// would be taken only to be given back, as often as they come, until that job has ended. Cancel safe.
-    pub async fn ended(self, broker: Arc<dyn Broker>, running: Running, take_no_more: impl Fn()) {
+    /// Completes when the worker should leave. A job whose end is not written is not over: the end may put it, or what
+    /// depends on it, into a queue. When the last job that it may run has begun, every slot is retired: others would be
+    /// taken only to be given back, as often as they come, until that job has ended. Cancel safe.
+    pub async fn ended(self, broker: Arc<dyn Broker>, slots: Vec<Arc<SlotPool>>) {
         let mut busy_until = Instant::now();
         let mut looks_empty = 0;
         loop {
             tokio::select! {
                 () = tokio::time::sleep(LOOK) => {}
-                () = self.full.notified() => take_no_more(),
+                () = self.full.notified() => while SlotPool::retire_one_of(&slots) > 0 {},
             }
-            let is_idle = running.list().is_empty();
+            let is_idle = slots.iter().all(|pool| pool.is_idle());
             if !is_idle {
                 busy_until = Instant::now();
             }
@@ -86,7 +87,7 @@ impl Last {
             if self.burst {
                 let nothing_waits = is_idle && self.nothing_waits(&*broker).await;
                 looks_empty = if nothing_waits { looks_empty + 1 } else { 0 };
-                // A job that is on its way from its queue to its process is seen in neither place.
+                // A job that is taken between the two questions is seen in neither place.
                 if looks_empty == 2 {
                     tracing::info!("the queues are empty");
                     return;
@@ -104,6 +105,38 @@ impl Last {
                 self.queues.iter().all(|queue| counts.get(queue).is_none_or(|counts| counts.queued == 0))
             }
             Err(_) => false,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+    use crate::python::WorkArguments;
+    use crate::queue::open_embedded;
+
+    /// Longer than any of them has to be idle.
+    const LONG: Duration = Duration::from_secs(1);
+
+    #[tokio::test]
+    async fn a_worker_does_not_leave_by_itself_while_a_job_is_in_hand() {
+        let folder = tempfile::tempdir().unwrap();
+        let broker = open_embedded(folder.path()).await.unwrap();
+        for work in [
+            WorkArguments { burst: true, ..WorkArguments::default() },
+            WorkArguments { max_idle_time: Some(0.3), ..WorkArguments::default() },
+            WorkArguments { max_jobs: Some(0), ..WorkArguments::default() },
+        ] {
+            let told = format!("{work:?}");
+            let last = Last::new(&Hello { queues: vec!["q".to_owned()], work, ..Hello::default() });
+            let slots = SlotPool::new(Vec::new(), BTreeMap::new(), 0);
+            let delivery = slots.take_in_hand();
+            let mut ended = Box::pin(last.ended(Arc::clone(&broker), vec![slots]));
+            assert!(tokio::time::timeout(LONG, &mut ended).await.is_err(), "{told}");
+            drop(delivery);
+            assert!(tokio::time::timeout(10 * LONG, ended).await.is_ok(), "{told}");
         }
     }
 }

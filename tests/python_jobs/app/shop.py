@@ -82,6 +82,14 @@ def keeps_on(folder, result="there"):
     return result
 
 
+def keeps_on_and_fails_at_first(folder):
+    """The same, and its first run fails."""
+    keeps_on(folder)
+    with open(os.path.join(folder, "runs")) as file:
+        if len(file.readlines()) == 1:
+            raise ValueError("not yet")
+
+
 def needs_three_runs():
     """Fails until it has been begun three times."""
     job = get_current_job()
