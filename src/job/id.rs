@@ -97,6 +97,15 @@ impl QueueName {
 }
 
 impl KindName {
+    /// Stands for the name where none can be read.
+    pub const UNREADABLE: &str = "(unreadable)";
+
+    /// Whether it is a name, and does not [stand for one](Self::UNREADABLE).
+    #[must_use]
+    pub fn is_known(&self) -> bool {
+        self.as_str() != Self::UNREADABLE
+    }
+
     /// The part after the last dot: `a.b.c` can also be called `c`.
     #[must_use]
     pub fn short(&self) -> &str {

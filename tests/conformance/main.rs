@@ -20,6 +20,7 @@ mod client;
 mod control;
 mod deletion;
 mod failures;
+mod forwarded;
 mod given_up;
 mod ground;
 #[path = "../servers/http.rs"]
@@ -70,6 +71,7 @@ fn main() -> ExitCode {
     let mut trials = deletion::trials();
     for claims in [
         leftovers::CLAIMS,
+        forwarded::CLAIMS,
         one_id::CLAIMS,
         given_up::CLAIMS,
         asked_again::CLAIMS,

@@ -383,6 +383,8 @@ def cmd_enqueue(client: Client, args: argparse.Namespace) -> Any:
     if args.at and args.delay is not None:
         raise UsageError('--at and --in exclude each other')
     queue = client.queue(args.queue)
+    if args.method_of is not None:
+        args.func = getattr(args.method_of, args.func)
     options: dict[str, Any] = {
         'description': args.description,
         'result_ttl': args.result_ttl,
@@ -657,6 +659,7 @@ def build_parser() -> argparse.ArgumentParser:
     sub.add_argument('--func', required=True, help='dotted path of the function')
     sub.add_argument('--arg', type=json_or_text, action='append', default=[], help='positional argument (repeat)')
     sub.add_argument('--eval', type=evaluated, action='append', dest='arg', help='positional argument as Python')
+    sub.add_argument('--method-of', type=evaluated, help='the object, as Python, of which --func names a method')
     sub.add_argument('--kwarg', type=pair, action='append', default=[], metavar='NAME=VALUE')
     sub.add_argument('--meta', type=pair, action='append', default=[], metavar='NAME=VALUE')
     sub.add_argument('--timeout', help='seconds or text such as 30m; -1 for none')

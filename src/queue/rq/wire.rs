@@ -7,16 +7,13 @@ use chrono::{DateTime, TimeZone as _, Utc};
 use serde_json::{Map, Value};
 
 use super::callbacks::callback;
-use super::codec::{self, Limits, Serializer};
+use super::codec::{self, Heads, Limits, Serializer};
 use super::taken::Values;
 use crate::fault::{Fault, FaultKind};
 use crate::job::{
     Callbacks, JobId, JobRecord, JobState, KindName, Limit, NewJob, QueueName, RETRIES_EXHAUSTED, Retries,
     Webhooks,
 };
-
-/// The kind of a job whose call cannot be read.
-pub(super) const UNREADABLE: &str = "(unreadable)";
 
 /// The most memory in bytes for a job's meta, which is part of every record but not counted there.
 const META: usize = 1 << 20;
@@ -98,7 +95,8 @@ impl Hash {
         let (kind, args, serializer) = match codec::decode_call(data, limits) {
             Ok(call) => (call.kind, Ok(call.args), call.serializer),
             Err(call) => {
-                let kind = call.kind.unwrap_or_else(|| KindName::from(UNREADABLE));
+                let kind = call.kind.or_else(|| Heads::new(limits).name(data));
+                let kind = kind.unwrap_or_else(|| KindName::from(KindName::UNREADABLE));
                 (kind, Err(call.error), call.serializer.unwrap_or_default())
             }
         };

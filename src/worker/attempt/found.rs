@@ -15,7 +15,7 @@ pub(crate) struct Found {
 pub(crate) enum NotFound {
     /// Its function is not registered in this process.
     Unknown(JobError),
-    /// Its payload does not fit its function.
+    /// Its payload does not fit its function, or does not even name one.
     Unreadable(JobError),
     /// It runs in another program.
     Foreign(Arc<dyn ForeignJobs>),
@@ -37,9 +37,12 @@ fn find(registry: &Registry, record: &JobRecord) -> Result<Found, NotFound> {
         (Err(_), _) if let Some(jobs) = registry.foreign() => {
             return Err(NotFound::Foreign(Arc::clone(jobs)));
         }
-        // What cannot even be read is no function that somebody else may have.
-        (Err(_), Err(error)) => return Err(NotFound::Unreadable(unreadable(registry, error))),
         (Err(unknown), Ok(_)) => return Err(NotFound::Unknown(JobError::permanent(unknown))),
+        // Whoever has the function may read them.
+        (Err(_), Err(error)) if record.kind.is_known() => {
+            return Err(NotFound::Unknown(unreadable(registry, error)));
+        }
+        (Err(_), Err(error)) => return Err(NotFound::Unreadable(unreadable(registry, error))),
     };
     let unreadable = |error| NotFound::Unreadable(unreadable(registry, &error));
     let args = record.args.as_ref().map_err(|error| unreadable(error.clone()))?;
@@ -68,4 +71,33 @@ pub(crate) fn look_up(registry: &Registry, record: &JobRecord) -> (Result<Found,
 
 pub(crate) fn unreadable(registry: &Registry, error: &ArgsError) -> JobError {
     JobError::permanent(format!("{error}; registered: {}", registry.names().collect::<Vec<_>>().join(", ")))
+}
+
+#[cfg(test)]
+mod tests {
+    use chrono::DateTime;
+
+    use super::*;
+    use crate::job::{Args, KindName, NewJob};
+
+    #[test]
+    fn a_function_with_a_name_may_be_somebody_elses_whatever_its_arguments_are() {
+        let registry = Registry::default();
+        let find = |kind: &str, args| {
+            let record = JobRecord::of(NewJob::new("a", "q", kind, Args::default()), DateTime::UNIX_EPOCH);
+            find(&registry, &JobRecord { args, ..record }).err().unwrap()
+        };
+        let strange = || Err(ArgsError::undecodable("(1 byte)", "strange"));
+        assert!(matches!(find("shop.f", Ok(Args::default())), NotFound::Unknown(_)));
+        let told =
+            |error: JobError| assert!(error.message.contains("(1 byte): strange; registered"), "{error:?}");
+        match find("shop.f", strange()) {
+            NotFound::Unknown(error) => told(error),
+            _ => panic!("it has a name"),
+        }
+        match find(KindName::UNREADABLE, strange()) {
+            NotFound::Unreadable(error) => told(error),
+            _ => panic!("it has none"),
+        }
+    }
 }

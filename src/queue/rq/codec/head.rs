@@ -1,4 +1,5 @@
-//! The function of a job's `data`, found from its first bytes, for searches in thousands of jobs.
+//! The function of a job's `data`, found from its first bytes: for searches in thousands of jobs, and for jobs whose
+//! arguments cannot be read.
 
 use miniz_oxide::inflate::TINFLStatus;
 use miniz_oxide::inflate::core::inflate_flags::{
@@ -29,17 +30,20 @@ impl Heads {
     /// The function; `None` if it cannot be found.
     pub fn kind(&mut self, data: &[u8]) -> Option<KindName> {
         if let Some(name) = self.name(data) {
-            return Some(KindName::from(name));
+            return Some(name);
         }
         decode_call(data, &self.limits).map_or_else(|error| error.kind, |call| Some(call.kind))
     }
 
-    fn name(&mut self, data: &[u8]) -> Option<&str> {
+    /// The function that the first bytes name, however long the rest is.
+    pub fn name(&mut self, data: &[u8]) -> Option<KindName> {
         self.inflater.init();
         let flags = TINFL_FLAG_PARSE_ZLIB_HEADER | TINFL_FLAG_USING_NON_WRAPPING_OUTPUT_BUF;
         let (status, _, length) = decompress(&mut self.inflater, data, &mut self.plain, 0, flags);
         matches!(status, TINFLStatus::Done | TINFLStatus::HasMoreOutput).then_some(())?;
-        pickled(self.plain.get(..length)?)
+        let plain = self.plain.get(..length)?;
+        let name = pickled(plain).map(KindName::from).or_else(|| in_json(plain))?;
+        (!name.as_str().is_empty()).then_some(name)
     }
 }
 
@@ -61,9 +65,16 @@ fn pickled(plain: &[u8]) -> Option<&str> {
     std::str::from_utf8(rest.get(..length)?).ok()
 }
 
+/// The first text in a list in JSON.
+fn in_json(plain: &[u8]) -> Option<KindName> {
+    let rest = plain.trim_ascii_start().strip_prefix(b"[")?;
+    let first = serde_json::Deserializer::from_slice(rest).into_iter::<String>().next()?;
+    first.ok().map(KindName::from)
+}
+
 #[cfg(test)]
 mod tests {
-    use super::super::{Serializer, encode_call};
+    use super::super::{Serializer, encode_call, zlib};
     use super::*;
     use crate::job::Args;
     use serde_json::json;
@@ -83,12 +94,15 @@ mod tests {
     }
 
     #[test]
-    fn only_a_pickled_call_has_a_head() {
+    fn only_a_call_has_a_head() {
         let mut heads = Heads::new(&Limits::default());
         let data = encode_call(&"pkg.f".into(), &Args::default(), Serializer::Pickle).unwrap();
-        assert_eq!(heads.name(&data), Some("pkg.f"));
+        assert_eq!(heads.name(&data), Some("pkg.f".into()));
         for other in [&b""[..], b"\x80\x04N.", b"garbage", &data[..9], br#"["pkg.f", null, [], {}]"#] {
             assert_eq!(heads.name(other), None, "{other:?}");
+        }
+        for other in ["{}", "[1, null, [], {}]", "[", "[\"pkg", "\"pkg.f\""] {
+            assert_eq!(heads.name(&zlib::compress(other.as_bytes())), None, "{other}");
         }
         assert_eq!(heads.kind(b"garbage"), None);
         assert_eq!(pickled(b"\x80\x05\x95\x01\0\0\0\0\0\0\0(\x8c\x09short"), None);

@@ -5,7 +5,7 @@ use crate::fault::Fault;
 use crate::job::{JobState, KindName};
 use crate::queue::rq::codec::Heads;
 use crate::queue::rq::server::Server;
-use crate::queue::rq::wire::{self, UNREADABLE};
+use crate::queue::rq::wire;
 use crate::queue::seen::JobFilter;
 
 /// A short form of a job, ordered by creation time and then by id.
@@ -109,7 +109,7 @@ impl Server {
                 let text = |bytes: Option<Vec<u8>>| String::from_utf8(bytes?).ok();
                 let kind = |data: Option<Vec<u8>>| {
                     let kind = heads.kind(&data.unwrap_or_default());
-                    kind.map_or_else(|| UNREADABLE.to_owned(), |kind: KindName| kind.to_string())
+                    kind.map_or_else(|| KindName::UNREADABLE.to_owned(), |kind| kind.to_string())
                 };
                 found.push((made.is_some() || status.is_some()).then(|| Outline {
                     made: text(made).unwrap_or_default(),
