@@ -38,6 +38,7 @@ pub(super) struct Rq {
     key_look: KeyLook,
     not_promoted: Troubles,
     not_rescued: Troubles,
+    not_tended: Troubles,
 }
 
 impl Rq {
@@ -53,6 +54,7 @@ impl Rq {
             key_look: KeyLook::default(),
             not_promoted: Troubles::default(),
             not_rescued: Troubles::default(),
+            not_tended: Troubles::default(),
         }
     }
 
@@ -175,7 +177,7 @@ impl Broker for Rq {
     }
 
     async fn tend(&self, max: u32) -> Result<Vec<Abandoned>, Fault> {
-        tend::tend(&self.server, max, self.memory.known().ttl).await
+        tend::tend(&self.server, max, self.memory.known().ttl, &self.not_tended).await
     }
 
     async fn promote_due(&self, max: u32) -> Result<u32, Fault> {

@@ -10,6 +10,7 @@ use super::codec::{self, Limits};
 use super::ends::{End, requests};
 use super::server::{Fields, Server};
 use super::steps::release;
+use super::troubles::Troubles;
 use super::wire::{self, Hash};
 use crate::fault::Fault;
 use crate::job::{JobId, QueueName, WebhookRequest};
@@ -32,7 +33,12 @@ const STUCK: &str = "Job was stuck in intermediate queue.";
 type Touched = (String, String, String, String, String, Vec<Vec<u8>>);
 
 /// As [`Broker::tend`](crate::queue::Broker::tend); `ttl` is that of this process's lease in milliseconds.
-pub(super) async fn tend(server: &Server, max: u32, ttl: u64) -> Result<Vec<Abandoned>, Fault> {
+pub(super) async fn tend(
+    server: &Server,
+    max: u32,
+    ttl: u64,
+    not_tended: &Troubles,
+) -> Result<Vec<Abandoned>, Fault> {
     // RQ's own text, with a time in Python's format.
     let at = Utc::now().format("%Y-%m-%d %H:%M:%S%.6f+00:00");
     let abandoned = format!("Moved to FailedJobRegistry, due to AbandonedJobError, at {at}");
@@ -41,9 +47,7 @@ pub(super) async fn tend(server: &Server, max: u32, ttl: u64) -> Result<Vec<Aban
     call.arg(codec::encode_exc(&abandoned)).arg(codec::encode_exc(STUCK)).arg(ttl);
     let (touched, troubles): (Vec<Touched>, Vec<String>) =
         server.link.invoke(&call, || "look after RQ's registries".to_owned()).await?;
-    for trouble in troubles {
-        tracing::warn!(trouble, "RQ's registries of a queue cannot be looked after");
-    }
+    not_tended.tell(troubles, "RQ's registries of a queue cannot be looked after");
     let rest = tend_the_rest(server, max).await;
     // Callbacks of moved jobs can be called only now; a failed step is repeated in the next check.
     if touched.is_empty() {
