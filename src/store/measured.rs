@@ -81,7 +81,7 @@ macro_rules! count {
 count! {
     BackgroundJobs {
         counted request(request: &NewRequest) -> Requested;
-        counted fail_unqueued(id: BackgroundJobId, error: &str) -> bool;
+        counted fail_unbegun(id: BackgroundJobId, error: &str) -> bool;
         counted get(id: BackgroundJobId) -> Option<BackgroundJob>;
         counted latest(business_id: BusinessId, job_type: &str) -> Option<BackgroundJob>;
         counted active(job_type: &str, max: u32) -> Vec<BackgroundJob>;

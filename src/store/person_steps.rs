@@ -70,20 +70,20 @@ async fn covered(
     Ok(upper.map(|upper| (total, cursor(upper))))
 }
 
-/// Fails a row that could not be enqueued.
-pub(super) async fn fail_unqueued<E: StatusSql>(
+/// Fails a row whose attempt cannot begin.
+pub(super) async fn fail_unbegun<E: StatusSql>(
     database: &E,
     id: BackgroundJobId,
     error: &str,
 ) -> Result<bool, Fault> {
-    let what = format!("fail background job {id}, which could not be enqueued");
+    let what = format!("fail background job {id}, which cannot begin");
     let mut tx = StatusTx::begin(database, &what).await?;
     let now = tx.now().await?;
-    let step = RowMove { id, step: Move::FailUnqueued, from: Status::Queued, error: Some(error), now };
+    let step = RowMove { id, step: Move::FailUnbegun, from: Status::Queued, error: Some(error), now };
     if !tx.make(&step).await? {
         return Ok(false);
     }
-    tx.note_unqueued(id, now).await?;
+    tx.note_unbegun(id, now).await?;
     tx.commit().await?;
     Ok(true)
 }

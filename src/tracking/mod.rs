@@ -11,5 +11,5 @@ pub use requests::{RequestFault, Requests, new_queue_job};
 pub use status_tracker::StatusTracker;
 pub use tracked_kind::TrackedKind;
 pub use tracker_messages::{
-    AskPerson, BeginAttempt, EndedAttempt, FailUnqueued, Progressed, RequestJob, Revive, Waiting,
+    AskPerson, BeginAttempt, EndedAttempt, FailUnbegun, Progressed, RequestJob, Revive, Waiting,
 };

@@ -7,7 +7,7 @@ use actix::{Addr, Handler, Message};
 
 use super::status_tracker::StatusTracker;
 use super::tracked_kind::TrackedKind;
-use super::tracker_messages::{FailUnqueued, RequestJob};
+use super::tracker_messages::{FailUnbegun, RequestJob};
 use crate::deadline::answer_in;
 use crate::failpoint;
 use crate::fault::{Fault, FaultKind};
@@ -70,7 +70,7 @@ impl Requests {
         let Err(fault) = self.enqueue(row, queue_job, trace).await else { return Ok(()) };
         failpoint::reach("requests.not_enqueued");
         let error = "the job could not be put into its queue".to_owned();
-        if let Err(stays) = self.ask(FailUnqueued { id: row.id, error }).await {
+        if let Err(stays) = self.ask(FailUnbegun { id: row.id, error }).await {
             tracing::warn!(background_job = %row.id, error = stays.chain(),
                 "a row without an entry stays; reconciliation enqueues it when the broker is back");
         }

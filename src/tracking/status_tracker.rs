@@ -11,7 +11,7 @@ use tokio::time::Instant;
 
 use super::journal::Journal;
 use super::tracker_messages::{
-    AskPerson, BeginAttempt, EndedAttempt, FailUnqueued, Progressed, RequestJob, Revive, Waiting,
+    AskPerson, BeginAttempt, EndedAttempt, FailUnbegun, Progressed, RequestJob, Revive, Waiting,
 };
 use crate::config::TrackerSettings;
 use crate::deadline::answer_in;
@@ -123,16 +123,14 @@ impl Handler<RequestJob> for StatusTracker {
     }
 }
 
-impl Handler<FailUnqueued> for StatusTracker {
+impl Handler<FailUnbegun> for StatusTracker {
     type Result = ResponseActFuture<Self, Result<bool, Fault>>;
 
-    fn handle(&mut self, FailUnqueued { id, error }: FailUnqueued, _: &mut Self::Context) -> Self::Result {
+    fn handle(&mut self, FailUnbegun { id, error }: FailUnbegun, _: &mut Self::Context) -> Self::Result {
         let tracker = self.clone();
         Box::pin(
             async move {
-                tracker
-                    .within("fail a row that is not enqueued", tracker.jobs.fail_unqueued(id, &error))
-                    .await
+                tracker.within("fail a row that cannot begin", tracker.jobs.fail_unbegun(id, &error)).await
             }
             .into_actor(self),
         )

@@ -39,10 +39,10 @@ pub struct Revive {
 #[rtype(result = "Result<Requested, Fault>")]
 pub struct RequestJob(pub NewRequest);
 
-/// Reports that a new row could not be enqueued.
+/// Reports that no attempt at a row can begin.
 #[derive(Clone, Debug, Message)]
 #[rtype(result = "Result<bool, Fault>")]
-pub struct FailUnqueued {
+pub struct FailUnbegun {
     /// The row.
     pub id: BackgroundJobId,
     /// The reason.

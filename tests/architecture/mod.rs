@@ -213,7 +213,7 @@ fn no_layer_knows_what_it_must_never_know() {
 
 #[test]
 fn only_the_tracker_asks_the_store_to_move_a_status() {
-    let moves = [".begin_attempt(", ".end_attempt(", ".revive(", ".fail_unqueued(", ".person("];
+    let moves = [".begin_attempt(", ".end_attempt(", ".revive(", ".fail_unbegun(", ".person("];
     let tracker = root().join("tracking/status_tracker.rs");
     let above = |path: &Path| {
         ["worker", "tracking", "deletion", "maintenance", "kinds", "operations", "http", "runtime", "cli"]

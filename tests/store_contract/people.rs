@@ -56,14 +56,14 @@ pub async fn a_row_that_was_not_enqueued_blocks_nothing(rig: &Rig) {
     rig.seed(1).await;
     let job = created(rig, "q1").await;
     let jobs = &rig.store.background_jobs;
-    assert!(jobs.fail_unqueued(job.id, "the broker is out of reach").await.unwrap());
-    assert!(!jobs.fail_unqueued(job.id, "again").await.unwrap());
+    assert!(jobs.fail_unbegun(job.id, "the broker is out of reach").await.unwrap());
+    assert!(!jobs.fail_unbegun(job.id, "again").await.unwrap());
     let row = rig.get(job.id).await;
     assert_eq!((row.status, row.last_error.as_deref()), (Status::Failed, Some("the broker is out of reach")));
     assert!(row.finished_at.is_some());
     let next = created(rig, "q2").await;
     rig.begin(next.id).await;
-    assert!(!jobs.fail_unqueued(next.id, "late").await.unwrap(), "it runs");
+    assert!(!jobs.fail_unbegun(next.id, "late").await.unwrap(), "it runs");
 }
 
 pub async fn wishes_follow_the_table(rig: &Rig) {

@@ -106,8 +106,8 @@ pub enum Move {
     Complete,
     /// The job fails for good.
     Fail,
-    /// Enqueueing failed; the row fails too, so that it does not block the next request.
-    FailUnqueued,
+    /// No attempt can begin; the row fails, so that it does not block the next request.
+    FailUnbegun,
     /// A user cancels.
     Cancel,
     /// A user pauses, or a limit that requires a user's decision does.
@@ -125,7 +125,7 @@ impl Move {
         match self {
             Self::Start => &[Status::Queued, Status::Paused, Status::Running],
             Self::Continue | Self::Complete | Self::Fail => &[Status::Running],
-            Self::FailUnqueued => &[Status::Queued],
+            Self::FailUnbegun => &[Status::Queued],
             Self::Cancel => &[Status::Queued, Status::Running, Status::Paused],
             Self::Pause => &[Status::Queued, Status::Running],
             Self::Resume => &[Status::Paused],
@@ -150,7 +150,7 @@ impl Move {
             Self::Start | Self::Revive => Status::Running,
             Self::Continue | Self::Pause => Status::Paused,
             Self::Complete => Status::Completed,
-            Self::Fail | Self::FailUnqueued => Status::Failed,
+            Self::Fail | Self::FailUnbegun => Status::Failed,
             Self::Cancel => Status::Cancelled,
             Self::Resume => Status::Queued,
         }
@@ -177,7 +177,7 @@ mod tests {
             Move::Continue,
             Move::Complete,
             Move::Fail,
-            Move::FailUnqueued,
+            Move::FailUnbegun,
             Move::Cancel,
             Move::Pause,
             Move::Resume,
@@ -200,7 +200,7 @@ mod tests {
         }
         let expected = [
             (S::Queued, None, Move::Start),
-            (S::Queued, None, Move::FailUnqueued),
+            (S::Queued, None, Move::FailUnbegun),
             (S::Queued, None, Move::Cancel),
             (S::Queued, None, Move::Pause),
             (S::Running, None, Move::Start),

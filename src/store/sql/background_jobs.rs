@@ -80,8 +80,8 @@ impl<E: JobsSql> BackgroundJobs for SqlBackgroundJobs<E> {
         person_steps::request(&*self.0, request).await
     }
 
-    async fn fail_unqueued(&self, id: BackgroundJobId, error: &str) -> Result<bool, Fault> {
-        person_steps::fail_unqueued(&*self.0, id, error).await
+    async fn fail_unbegun(&self, id: BackgroundJobId, error: &str) -> Result<bool, Fault> {
+        person_steps::fail_unbegun(&*self.0, id, error).await
     }
 
     async fn get(&self, id: BackgroundJobId) -> Result<Option<BackgroundJob>, Fault> {

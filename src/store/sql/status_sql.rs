@@ -100,8 +100,8 @@ pub(super) const NOTE_QUEUE_JOB: &str = "
         eta_seconds = null, ended = null, changed_by = null, cancelled_by_person = false,
         updated_at = excluded.updated_at";
 
-/// Notes that a row was never enqueued, so that it is not revived.
-pub(super) const NOTE_UNQUEUED: &str = "
+/// Notes that a row has failed before an attempt began, so that it is not revived.
+pub(super) const NOTE_UNBEGUN: &str = "
     update tikkun_background_jobs set ended = 'failed', updated_at = $2 where background_job_id = $1";
 
 /// Whether the tenant has another row that would violate the unique index.

@@ -5,7 +5,7 @@ use chrono::{DateTime, Utc};
 
 use super::engine::{Connection as _, Engine, Sql, Value};
 use super::status_sql::{
-    ACTIVE, COVER, INSERT, NEWEST, NOTE_END, NOTE_PERSON, NOTE_QUEUE_JOB, NOTE_REVIVED, NOTE_UNQUEUED, ONE,
+    ACTIVE, COVER, INSERT, NEWEST, NOTE_END, NOTE_PERSON, NOTE_QUEUE_JOB, NOTE_REVIVED, NOTE_UNBEGUN, ONE,
     OTHER_ACTIVE, StatusSql,
 };
 use crate::fault::Fault;
@@ -188,9 +188,9 @@ impl<E: StatusSql> StatusTx<E> {
         self.run(NOTE_QUEUE_JOB, &[id.0.into(), queue_job.as_str().into(), now.into()]).await
     }
 
-    /// Notes that a row was never enqueued, so that it is not revived.
-    pub async fn note_unqueued(&mut self, id: BackgroundJobId, now: DateTime<Utc>) -> Result<(), Fault> {
-        self.run(NOTE_UNQUEUED, &[id.0.into(), now.into()]).await
+    /// Notes that a row has failed before an attempt began, so that it is not revived.
+    pub async fn note_unbegun(&mut self, id: BackgroundJobId, now: DateTime<Utc>) -> Result<(), Fault> {
+        self.run(NOTE_UNBEGUN, &[id.0.into(), now.into()]).await
     }
 
     /// Whether the tenant has another active row, which would violate the unique index.
