@@ -177,6 +177,10 @@ async fn deletion(
     let (args, ctx) = (Args::positional([json!(27)]), Rehearsal::new().context(DELETION));
     let result =
         tokio::time::timeout(DEADLINE, kind.run(&args, &ctx)).await.expect("waited for the deletion");
+    // As the worker does when no retry is left.
+    if let Err(error) = &result {
+        kind.failed(&args, error, &ctx).await;
+    }
     let row = jobs.get(BackgroundJobId(27)).await.unwrap().unwrap();
     let asked = asked.lock().clone();
     Ended { result, row, asked }
@@ -305,4 +309,40 @@ async fn a_sweep_that_makes_no_progress_ends_and_keeps_to_the_throttle() {
     let settings = DeletionSettings { throttle, runtime_limit, ..steady() };
     let ended = deletion(settings, DEADLINE, &receipts(3), again).await;
     assert!(matches!(ended.result, Ok(Completion::Continue(_))), "{:?}", ended.result);
+}
+
+/// A row that stands as `state` says, and a trigger, as a policy of row security elsewhere, that lets no attempt begin.
+async fn never_begun(state: &str) -> Ended {
+    let bound = "create trigger bound before update on background_jobs when new.status = 'running'
+        begin select raise(abort, 'no tenant is bound'); end;";
+    deletion(steady(), DEADLINE, &format!("{state} {bound}"), |_| None).await
+}
+
+#[actix_rt::test]
+async fn a_row_whose_attempt_cannot_begin_fails_with_the_databases_words() {
+    let noted = |queue_job: &str, reason: &str| {
+        format!(
+            "insert into tikkun_background_jobs (background_job_id, attempt, queue_job, pause_reason)
+             values (27, 1, '{queue_job}', {reason});"
+        )
+    };
+    let paused = "update background_jobs set status = 'paused' where id = 27;";
+    let resting = format!("{paused} {}", noted("rehearsal", "'continuation'"));
+    for state in ["", &noted("rehearsal", "null"), &resting] {
+        let ended = never_begun(state).await;
+        let error = ended.row.last_error.unwrap_or_default();
+        assert_eq!(ended.row.status, Status::Failed, "{state}");
+        assert!(error.contains("no tenant is bound"), "{error}: {state}");
+        assert_eq!(ended.result.unwrap_err().message, error, "{state}");
+    }
+    let of_others = [
+        (noted("another", "null"), Status::Queued),
+        ("update background_jobs set status = 'running' where id = 27;".to_owned(), Status::Running),
+        ("update background_jobs set job_type = 'export' where id = 27;".to_owned(), Status::Queued),
+    ];
+    for (state, status) in of_others {
+        let ended = never_begun(&state).await;
+        assert!(ended.result.is_err(), "{state}");
+        assert_eq!((ended.row.status, ended.row.last_error), (status, None), "{state}");
+    }
 }

@@ -26,7 +26,7 @@ use crate::job::{
 };
 use crate::store::{BackgroundJobs, Begin, Begun, EndAttempt, NotBegun};
 use crate::supervision::{ChildSpec, Supervisor};
-use crate::tracking::{BeginAttempt, EndedAttempt, Revive, StatusTracker};
+use crate::tracking::{BeginAttempt, EndedAttempt, FailUnbegun, Revive, StatusTracker};
 use crate::user_log::USER_LOG;
 
 /// The time between two reads of a row that does not exist yet.
@@ -190,13 +190,24 @@ impl DeleteReceipts {
         }
     }
 
-    /// Marks the row of this queue job as failed. It is repeated even after a timeout of the job.
+    /// Marks the row of this queue job as failed, even if no attempt could begin: without a word of why it would get
+    /// one queue job after another. It is repeated even after a timeout of the job.
     async fn fail_row(&self, id: BackgroundJobId, error: &JobError, ctx: &JobContext) -> Result<(), Stopped> {
         let row = patiently(ctx, Until::Drained, || self.jobs.get(id)).await?;
-        let carried = row.filter(|row| row.note.queue_job.as_ref() == Some(&ctx.job));
-        let Some(attempt) = carried.map(|row| row.note.attempt) else { return Ok(()) };
-        let end = EndAttempt::Failed { error: error.message.clone() };
-        self.tracker.insist(ctx, || EndedAttempt { id, attempt, end: end.clone() }).await.map(|_| ())
+        // One that names no queue job and does not run is the web application's, and was never begun.
+        let is_ours = |row: &BackgroundJob| {
+            row.note.queue_job.as_ref().map_or(row.status != Status::Running, |noted| *noted == ctx.job)
+        };
+        let ours = row.filter(|row| row.job_type == DELETE_RECEIPTS_ALL && is_ours(row));
+        let Some(row) = ours else { return Ok(()) };
+        let (attempt, error) = (row.note.attempt, &error.message);
+        let failed = if row.status == Status::Running {
+            let end = EndAttempt::Failed { error: error.clone() };
+            self.tracker.insist(ctx, || EndedAttempt { id, attempt, end: end.clone() }).await
+        } else {
+            self.tracker.insist(ctx, || FailUnbegun { id, error: error.clone() }).await
+        };
+        failed.map(|_| ())
     }
 
     /// Begins an attempt, even if the web application's stale rule failed the row while it waited for its

@@ -160,7 +160,8 @@ pub trait BackgroundJobs: Send + Sync + 'static {
     /// Creates a row for a deletion, unless the tenant has an active one or nothing to delete.
     async fn request(&self, request: &NewRequest) -> Result<Requested, Fault>;
 
-    /// Fails a queued row whose attempt cannot begin, so that it does not block the next request.
+    /// Fails a row that is queued or paused for continuation and cannot begin, so that it does not block the next
+    /// request.
     async fn fail_unbegun(&self, id: BackgroundJobId, error: &str) -> Result<bool, Fault>;
 
     /// One row.

@@ -78,11 +78,13 @@ pub(super) async fn fail_unbegun<E: StatusSql>(
 ) -> Result<bool, Fault> {
     let what = format!("fail background job {id}, which cannot begin");
     let mut tx = StatusTx::begin(database, &what).await?;
-    let now = tx.now().await?;
-    let step = RowMove { id, step: Move::FailUnbegun, from: Status::Queued, error: Some(error), now };
-    if !tx.make(&step).await? {
+    let found = tx.lock(id).await?.map(|tracked| tracked.job);
+    let step = Move::FailUnbegun;
+    let Some(job) = found.filter(|job| step.allowed(job.status, job.note.pause_reason)) else {
         return Ok(false);
-    }
+    };
+    let now = tx.now().await?;
+    tx.must_make(&RowMove { id, step, from: job.status, error: Some(error), now }).await?;
     tx.note_unbegun(id, now).await?;
     tx.commit().await?;
     Ok(true)

@@ -1,6 +1,9 @@
 //! The database leaves rows unchanged without an error.
 
-use super::ground::Ground;
+use serde_json::json;
+use tikkun::job::{Args, NewJob, Retries};
+
+use super::ground::{FUNCTION, Ground};
 
 /// Leaves such rows as they are.
 async fn keeps(ground: &Ground, change: &str, table: &str, condition: &str) {
@@ -71,4 +74,26 @@ async fn a_deletion_that_may_change_nothing_fails_with_the_reason_and_so_does_it
     assert_eq!((entry.state.as_str(), entry.error.as_deref()), ("failed", Some(error.as_str())));
     assert_eq!(ground.live(7).await, 60);
     ground.is_consistent().await;
+}
+
+#[tokio::test]
+async fn a_row_that_cannot_begin_fails_with_the_databases_words_and_gets_no_further_entries() {
+    let ground = Ground::new().await;
+    let tenant = ground.tenant(7, 20).await;
+    ground
+        .run(
+            "create trigger bound before update on background_jobs when new.status = 'running'
+             begin select raise(abort, 'no tenant is bound'); end",
+        )
+        .await;
+    let often = ["INTERVAL", "GRACE"].map(|name| format!("TIKKUN_RESCUER__RECONCILE_{name}"));
+    let mut service = ground.service().set(&often[0], "1s").set(&often[1], "1s").start().await;
+    let job = ground.plain_row(&tenant).await;
+    let once = Some(Retries { left: 0, intervals: Vec::new() });
+    let entry = NewJob::new("entry", "maintenance", FUNCTION, Args::positional([json!(job)]));
+    ground.broker().await.enqueue(&[NewJob { retries: once, ..entry }]).await.unwrap();
+    let error = ground.becomes(&mut service, job, "failed").await.last_error.unwrap();
+    assert!(error.contains("no tenant is bound"), "{error}");
+    let ids: Vec<_> = ground.entries().await.into_iter().map(|entry| entry.id).collect();
+    assert_eq!((ids, ground.live(7).await), (vec!["entry".to_owned()], 20));
 }

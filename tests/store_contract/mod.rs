@@ -121,6 +121,7 @@ macro_rules! contract {
                 a_request_twice_is_active
                 a_request_covers_what_exists_and_needs_something
                 a_row_that_was_not_enqueued_blocks_nothing
+                a_row_that_cannot_go_on_fails_unless_a_person_paused_it
                 wishes_follow_the_table
                 another_tenants_row_is_not_there
                 the_latest_row_is_an_active_one_first

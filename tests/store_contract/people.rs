@@ -66,6 +66,22 @@ pub async fn a_row_that_was_not_enqueued_blocks_nothing(rig: &Rig) {
     assert!(!jobs.fail_unbegun(next.id, "late").await.unwrap(), "it runs");
 }
 
+pub async fn a_row_that_cannot_go_on_fails_unless_a_person_paused_it(rig: &Rig) {
+    rig.seed(1).await;
+    let jobs = &rig.store.background_jobs;
+    let first = rig.begin(created(rig, "q1").await.id).await;
+    assert!(jobs.end_attempt(first.id, 1, &EndAttempt::Continuation).await.unwrap());
+    assert!(jobs.fail_unbegun(first.id, "no tenant is bound").await.unwrap());
+    let row = rig.get(first.id).await;
+    assert_eq!((row.status, row.last_error.as_deref()), (Status::Failed, Some("no tenant is bound")));
+    assert_eq!(row.note.pause_reason, None);
+    assert!(!jobs.revive(first.id, 1).await.unwrap(), "no stale rule has failed it");
+    let second = created(rig, "q2").await;
+    wish(rig, second.id, PersonMove::Pause).await.unwrap();
+    assert!(!jobs.fail_unbegun(second.id, "no tenant is bound").await.unwrap());
+    assert_eq!(rig.get(second.id).await.status, Status::Paused);
+}
+
 pub async fn wishes_follow_the_table(rig: &Rig) {
     rig.seed(1).await;
     let id = created(rig, "q1").await.id;

@@ -125,7 +125,7 @@ impl Move {
         match self {
             Self::Start => &[Status::Queued, Status::Paused, Status::Running],
             Self::Continue | Self::Complete | Self::Fail => &[Status::Running],
-            Self::FailUnbegun => &[Status::Queued],
+            Self::FailUnbegun => &[Status::Queued, Status::Paused],
             Self::Cancel => &[Status::Queued, Status::Running, Status::Paused],
             Self::Pause => &[Status::Queued, Status::Running],
             Self::Resume => &[Status::Paused],
@@ -137,7 +137,7 @@ impl Move {
     #[must_use]
     pub fn from_pause(self) -> Option<PauseReason> {
         match self {
-            Self::Start => Some(PauseReason::Continuation),
+            Self::Start | Self::FailUnbegun => Some(PauseReason::Continuation),
             Self::Resume => Some(PauseReason::Person),
             _ => None,
         }
@@ -210,6 +210,7 @@ mod tests {
             (S::Running, None, Move::Cancel),
             (S::Running, None, Move::Pause),
             (S::Paused, Some(P::Continuation), Move::Start),
+            (S::Paused, Some(P::Continuation), Move::FailUnbegun),
             (S::Paused, Some(P::Continuation), Move::Cancel),
             (S::Paused, Some(P::Person), Move::Cancel),
             (S::Paused, Some(P::Person), Move::Resume),

@@ -102,7 +102,8 @@ pub(super) const NOTE_QUEUE_JOB: &str = "
 
 /// Notes that a row has failed before an attempt began, so that it is not revived.
 pub(super) const NOTE_UNBEGUN: &str = "
-    update tikkun_background_jobs set ended = 'failed', updated_at = $2 where background_job_id = $1";
+    update tikkun_background_jobs set ended = 'failed', pause_reason = null, updated_at = $2
+    where background_job_id = $1";
 
 /// Whether the tenant has another row that would violate the unique index.
 pub(super) const OTHER_ACTIVE: &str = "
