@@ -113,18 +113,23 @@ fn entry(id: i64) -> NewJob {
     NewJob::new(format!("entry-{id}"), QUEUE, DELETION, Args::positional([json!(id)]))
 }
 
+/// Runs plain SQL on the store's file.
+async fn run(folder: &Path, sql: impl Into<String>) {
+    let options = SqliteConnectOptions::new().filename(folder.join("tikkun.db"));
+    let mut raw = SqliteConnection::connect_with(&options).await.unwrap();
+    sqlx::raw_sql(AssertSqlSafe(sql.into())).execute(&mut raw).await.unwrap();
+}
+
 /// A store with so many rows that wait for their turn.
 async fn store_with(folder: &Path, rows: i64) -> Store {
-    let file = folder.join("tikkun.db");
-    let store = open_sqlite(&file, Schema::Migrate).await.unwrap();
-    let mut raw = SqliteConnection::connect_with(&SqliteConnectOptions::new().filename(&file)).await.unwrap();
+    let store = open_sqlite(&folder.join("tikkun.db"), Schema::Migrate).await.unwrap();
     for id in 1..=rows {
         let sql = format!(
             "insert into background_jobs (id, business_id, job_type, status, created_at, updated_at)
              select {id}, {id}, 'delete_receipts_all', 'queued', t, t
              from (select strftime('%Y-%m-%d %H:%M:%f000', 'now') as t)"
         );
-        sqlx::raw_sql(AssertSqlSafe(sql)).execute(&mut raw).await.unwrap();
+        run(folder, sql).await;
     }
     store
 }
@@ -207,4 +212,31 @@ async fn an_entry_that_is_to_come_at_its_time_is_one_whoever_keeps_it_until_then
     .await;
     looks(&*broker, LOOKS).await;
     assert_eq!(broker.counts().await.unwrap()[&QUEUE.into()].queued, 1, "the others have one");
+}
+
+#[actix_rt::test]
+async fn a_row_that_the_database_refuses_to_change_keeps_no_other_from_its_entry() {
+    let redis = Redis::start();
+    let folder = tempfile::tempdir().unwrap();
+    let broker = broker_on(&redis);
+    broker.enqueue(&[entry(1)]).await.unwrap();
+    broker.cancel(&"entry-1".into()).await.unwrap();
+    let store = store_with(folder.path(), 4).await;
+    // Row 1 is to be cancelled as its entry was, row 2 rests between two runs; both accounts are frozen.
+    run(
+        folder.path(),
+        "update background_jobs set status = 'paused' where id = 2;
+         insert into tikkun_background_jobs (background_job_id, attempt, queue_job, pause_reason)
+             values (2, 1, 'gone', 'continuation');
+         create trigger frozen before update on background_jobs when old.id in (1, 2)
+             begin select raise(abort, 'this account is frozen'); end",
+    )
+    .await;
+    start_rescuer(&broker, store, folder.path()).await;
+    until("the other rows to be enqueued anew", async || {
+        broker.counts().await.unwrap()[&QUEUE.into()].queued >= 3
+    })
+    .await;
+    looks(&*broker, LOOKS).await;
+    assert_eq!(broker.counts().await.unwrap()[&QUEUE.into()].queued, 3, "once each, and none for row 1");
 }

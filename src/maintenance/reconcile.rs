@@ -120,8 +120,9 @@ pub(super) struct Look<'a> {
 pub(super) async fn reconcile(
     ports: &RescuerPorts,
     tracked: &TrackedKind,
-    &Look { suspects, deadline, lost }: &Look<'_>,
+    look: &Look<'_>,
 ) -> Result<bool, Fault> {
+    let &Look { suspects, deadline, lost } = look;
     let lead = ports.broker.lead(ROLE, &ports.process, tracked.leadership_ttl);
     if !answer_in(deadline, "lead the reconciliation", lead).await? {
         return Ok(false);
@@ -139,45 +140,66 @@ pub(super) async fn reconcile(
     ports.turn.beat();
     let resting: Vec<_> =
         rows.iter().filter(|row| is_continuation(row)).map(|row| (row.id, row.note.attempt)).collect();
-    answer_in(deadline, "keep paused rows alive", jobs.beat(&resting)).await?;
+    let beaten = answer_in(deadline, "keep paused rows alive", jobs.beat(&resting)).await;
+    is_done(beaten, None, "the heart of a row that waits for its continuation cannot beat now")?;
 
     let gaps: Vec<_> = rows.iter().filter(|row| needs_entry(row) && !carried.contains(&row.id)).collect();
     let ripe = suspects.ripe(&gaps, Instant::now(), |row| tracked.grace_of(row, lost));
-    let none_unripe = ripe.len() == gaps.len();
+    let mut all_closed = ripe.len() == gaps.len();
     let missing = without_entry(ports, tracked, suspects, ripe, deadline).await?;
     for row in heed_cancels(ports, tracked, missing, deadline).await? {
         ports.turn.beat();
-        // After a loss of data, all processes restore the job under the same id.
-        let known = row.note.queue_job.clone().filter(|_| lost);
-        let id = known.clone().unwrap_or_else(|| JobId::from(uuid::Uuid::new_v4().to_string()));
-        if known.is_none() {
-            answer_in(deadline, "note the new entry", jobs.carried_by(row.id, &id)).await?;
-            failpoint::reach("reconcile.noted");
-        }
-        let entry = [tracked.entry(id.clone(), row.id)];
-        let made = answer_in(deadline, "enqueue a row anew", ports.broker.enqueue(&entry)).await?;
-        if made.contains(&Enqueued::Accepted) {
-            JOBS_ENQUEUED_ANEW.counter(&[]).increment(1);
-            let what = if lost { FORGOTTEN } else { MISSING };
-            tracing::warn!(background_job = %row.id, job.id = %id, queue.name = %tracked.queue, "{what}");
-        }
+        let enqueued = enqueue_anew(ports, tracked, look, row).await;
+        all_closed &= is_done(enqueued, Some(row.id), "a row without an entry cannot be enqueued anew now")?;
     }
-    Ok(none_unripe)
+    Ok(all_closed)
 }
 
-/// Records what exists for rows that do not say what they cover, before more arrives. A row that cannot be
-/// changed does not hold up the others.
+/// Whether a step is done. One that fails for its row is logged and holds up no other; only an outage ends the check.
+fn is_done<T>(step: Result<T, Fault>, row: Option<BackgroundJobId>, failed: &str) -> Result<bool, Fault> {
+    match step {
+        Ok(_) => Ok(true),
+        Err(fault) if fault.kind() == FaultKind::Unavailable => Err(fault),
+        Err(fault) => {
+            let row = row.map(tracing::field::display);
+            tracing::warn!(background_job = row, error = fault.chain(), "{failed}");
+            Ok(false)
+        }
+    }
+}
+
+async fn enqueue_anew(
+    ports: &RescuerPorts,
+    tracked: &TrackedKind,
+    &Look { deadline, lost, .. }: &Look<'_>,
+    row: &BackgroundJob,
+) -> Result<(), Fault> {
+    // After a loss of data, all processes restore the job under the same id.
+    let known = row.note.queue_job.clone().filter(|_| lost);
+    let id = known.clone().unwrap_or_else(|| JobId::from(uuid::Uuid::new_v4().to_string()));
+    if known.is_none() {
+        let note = ports.store.background_jobs.carried_by(row.id, &id);
+        answer_in(deadline, "note the new entry", note).await?;
+        failpoint::reach("reconcile.noted");
+    }
+    let entry = [tracked.entry(id.clone(), row.id)];
+    let made = answer_in(deadline, "enqueue a row anew", ports.broker.enqueue(&entry)).await?;
+    if made.contains(&Enqueued::Accepted) {
+        JOBS_ENQUEUED_ANEW.counter(&[]).increment(1);
+        let what = if lost { FORGOTTEN } else { MISSING };
+        tracing::warn!(background_job = %row.id, job.id = %id, queue.name = %tracked.queue, "{what}");
+    }
+    Ok(())
+}
+
+/// Records what exists for rows that do not say what they cover, before more arrives.
 async fn first_looks(ports: &RescuerPorts, rows: &[BackgroundJob], deadline: Duration) -> Result<(), Fault> {
     let unbounded = |row: &&BackgroundJob| row.cursor.upper_id.is_none() && row.cursor.first_look.is_none();
     for row in rows.iter().filter(unbounded) {
         ports.turn.beat();
         let look = ports.store.background_jobs.look(row.id);
-        match answer_in(deadline, "look at a row for the first time", look).await {
-            Err(fault) if fault.kind() == FaultKind::Unavailable => return Err(fault),
-            Err(fault) => tracing::warn!(background_job = %row.id, error = fault.chain(),
-                "what there was at the first look at a row cannot be noted now"),
-            Ok(()) => {}
-        }
+        let looked = answer_in(deadline, "look at a row for the first time", look).await;
+        is_done(looked, Some(row.id), "what there was at the first look at a row cannot be noted now")?;
     }
     Ok(())
 }
@@ -243,7 +265,8 @@ async fn heed_cancels<'a>(
         let cancel = ports.tracker.send(AskPerson(Person { id, business_id, wish, by, queue_job: None }));
         let lost = |error| Err(Fault::new(FaultKind::Retryable, "the tracker restarts").because(error));
         let cancel = async { cancel.await.unwrap_or_else(lost) };
-        answer_in(deadline, "cancel a row whose entry was canceled", cancel).await?;
+        let cancelled = answer_in(deadline, "cancel a row whose entry was canceled", cancel).await;
+        is_done(cancelled, Some(row.id), "a row whose entry was canceled cannot be cancelled now")?;
     }
     Ok(others)
 }

@@ -201,10 +201,11 @@ pub trait BackgroundJobs: Send + Sync + 'static {
     async fn revive(&self, id: BackgroundJobId, attempt: u32) -> Result<bool, Fault>;
 
     /// Updates `heartbeat_at` and `updated_at` of our rows: running under that attempt, or paused for
-    /// continuation after it. Returns the rows that are not ours any more.
+    /// continuation after it. Returns the rows that are not ours any more. A row that the database refuses to change
+    /// keeps no other from it; the fault is that of such a row.
     async fn beat(&self, rows: &[(BackgroundJobId, u32)]) -> Result<Vec<BackgroundJobId>, Fault>;
 
-    /// Writes the live figures, in one transaction.
+    /// Writes the live figures. A row that the database refuses to change keeps no other from it, as above.
     async fn watch(&self, updates: &[Watched]) -> Result<(), Fault>;
 
     /// Notes the queue job of a row after reconciliation has created a new one.

@@ -362,3 +362,37 @@ pub async fn a_row_with_the_id_of_an_earlier_one_inherits_nothing_of_it(rig: &Ri
         assert_eq!(rig.get(job.id).await.status, Status::Completed, "{past}");
     }
 }
+
+/// The application has frozen one account: no row of its jobs may change.
+pub async fn a_row_that_is_refused_hinders_no_other(rig: &Rig) {
+    let (mut rows, mut updates) = (Vec::new(), Vec::new());
+    for tenant in 801..=809 {
+        rig.run(&format!(
+            "insert into background_jobs (business_id, job_type) values ({tenant}, '{DELETE_RECEIPTS_ALL}')"
+        ))
+        .await;
+        let id = BackgroundJobId(rig.number("select max(id) from background_jobs").await);
+        rig.begin(id).await;
+        silence(rig, id).await;
+        rows.push((id, 1));
+        let (waiting_for, last_error) = (None, Some("timed out".to_owned()));
+        updates.push(Watched { id, attempt: 1, waiting_for, rate: None, eta_seconds: None, last_error });
+    }
+    let (jobs, frozen) = (&rig.store.background_jobs, rows[5].0);
+    let beating = format!("select count(*) from background_jobs where heartbeat_at > '{LONG_AGO}'");
+    rig.raw.refuse("update", "background_jobs", &format!("old.id = {frozen}")).await;
+    let refused = [jobs.beat(&rows).await.unwrap_err(), jobs.watch(&updates).await.unwrap_err()];
+    for fault in refused {
+        assert!(
+            fault.kind() == FaultKind::Permanent && fault.chain().contains("sealed"),
+            "{}",
+            fault.chain()
+        );
+    }
+    assert_eq!(rig.number(&beating).await, 8);
+    assert_eq!(rig.number("select count(*) from background_jobs where last_error = 'timed out'").await, 8);
+    assert_eq!(rig.get(frozen).await.last_error, None);
+    rig.raw.allow("update", "background_jobs").await;
+    assert!(jobs.beat(&rows).await.unwrap().is_empty(), "it is ours all the time");
+    assert_eq!(rig.number(&beating).await, 9);
+}

@@ -98,6 +98,7 @@ macro_rules! contract {
                 a_persons_cancel_and_a_newer_row_are_not_revived
                 beats_move_ours_and_name_the_lost
                 watching_writes_only_for_the_newest_attempt
+                a_row_that_is_refused_hinders_no_other
                 two_beginnings_at_once_share_no_attempt
                 a_broken_cursor_is_named
             }

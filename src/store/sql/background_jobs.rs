@@ -129,17 +129,24 @@ impl<E: JobsSql> BackgroundJobs for SqlBackgroundJobs<E> {
 
     async fn beat(&self, rows: &[(BackgroundJobId, u32)]) -> Result<Vec<BackgroundJobId>, Fault> {
         let what = "move heartbeats";
-        let mut tx = self.0.writing(what).await?;
-        let ours = E::beat(&mut tx, rows, what).await?;
-        E::commit(tx, what).await?;
+        let ours = in_parts(rows, |part| async move {
+            let mut tx = self.0.writing(what).await?;
+            let ours = E::beat(&mut tx, part, what).await?;
+            E::commit(tx, what).await?;
+            Ok(ours)
+        });
+        let ours = ours.await?.concat();
         Ok(rows.iter().map(|(id, _)| *id).filter(|id| !ours.contains(&id.0)).collect())
     }
 
     async fn watch(&self, updates: &[Watched]) -> Result<(), Fault> {
         let what = "write what people watch";
-        let mut tx = self.0.writing(what).await?;
-        E::watch(&mut tx, updates, what).await?;
-        E::commit(tx, what).await
+        let written = in_parts(updates, |part| async move {
+            let mut tx = self.0.writing(what).await?;
+            E::watch(&mut tx, part, what).await?;
+            E::commit(tx, what).await
+        });
+        written.await.map(|_| ())
     }
 
     async fn carried_by(&self, id: BackgroundJobId, queue_job: &JobId) -> Result<(), Fault> {
@@ -170,6 +177,27 @@ impl<E: JobsSql> BackgroundJobs for SqlBackgroundJobs<E> {
         }
         E::commit(tx, what).await
     }
+}
+
+/// Writes all rows at once. Where that is refused, it is repeated for halves, until each row that cannot be changed is
+/// alone and all others are written; then the fault is that of the first such row.
+async fn in_parts<'a, R, T, F>(rows: &'a [R], write: impl Fn(&'a [R]) -> F) -> Result<Vec<T>, Fault>
+where
+    F: Future<Output = Result<T, Fault>>,
+{
+    let (mut written, mut refused, mut open) = (Vec::new(), None, vec![rows]);
+    while let Some(part) = open.pop() {
+        match write(part).await {
+            Ok(answer) => written.push(answer),
+            Err(fault) if fault.kind() != FaultKind::Permanent => return Err(fault),
+            Err(_) if part.len() > 1 => {
+                let (left, right) = part.split_at(part.len() / 2);
+                open.extend([right, left]);
+            }
+            Err(fault) => refused = refused.or(Some(fault)),
+        }
+    }
+    refused.map_or(Ok(written), Err)
 }
 
 /// The fault for tables of ours in which this role sees or changes less than all rows: jobs would not be found, and
